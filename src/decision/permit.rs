@@ -1,0 +1,54 @@
+//! What one record may disclose.
+
+use std::sync::Arc;
+
+use crate::vocabulary::{Basis, Form};
+
+/// One of a route's distinct sets of data categories, numbered when the route is compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClassId(pub u16);
+
+/// The form in which one class of fields leaves, and what it rests on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Release {
+    /// The form; [`Form::Removed`] when nothing leaves.
+    pub form: Form,
+    /// The legal basis of the release; absent when nothing leaves.
+    pub basis: Option<Basis>,
+    /// Ids of the rules that decided: the permit that released, or the forbids that withheld.
+    pub rules: Arc<[Arc<str>]>,
+    /// The clauses those rules cite, in the same order.
+    pub clauses: Arc<[Arc<str>]>,
+}
+
+/// What a decision allows one record to disclose, per class of fields.
+///
+/// Its constructors are private to `decision`: whoever discloses asks for one and cannot make one.
+#[derive(Clone, Debug)]
+pub struct Permit {
+    releases: Arc<[Release]>,
+}
+
+impl Permit {
+    /// A permit over the classes of one route.
+    pub(in crate::decision) fn new(releases: Arc<[Release]>) -> Permit {
+        Permit { releases }
+    }
+
+    /// The form of a class. A class the permit does not know is removed.
+    pub fn form(&self, class: ClassId) -> Form {
+        self.releases
+            .get(usize::from(class.0))
+            .map_or(Form::Removed, |release| release.form)
+    }
+
+    /// All releases, indexed by class.
+    pub fn releases(&self) -> &[Release] {
+        &self.releases
+    }
+
+    /// Whether two permits are the same decision (so that a record judged again need not be scrubbed again).
+    pub fn same_as(&self, other: &Permit) -> bool {
+        Arc::ptr_eq(&self.releases, &other.releases) || self.releases == other.releases
+    }
+}

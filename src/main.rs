@@ -1,0 +1,3 @@
+//! The `purposegate` command.
+
+fn main() {}

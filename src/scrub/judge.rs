@@ -1,0 +1,47 @@
+//! The one question the scrubber asks: what may this record disclose?
+
+use std::fmt;
+
+use crate::decision::{Permit, RecordFacts};
+
+/// The identity of a person or controller as a record spells it, normalised as the mapping says.
+///
+/// `Debug` prints the type's name only: an id never reaches a log.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct SubjectId {
+    /// `None` is the default namespace.
+    pub namespace: Option<std::sync::Arc<str>>,
+    pub id: String,
+}
+
+impl fmt::Debug for SubjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SubjectId")
+    }
+}
+
+/// One record, whole, about to leave.
+#[derive(Debug)]
+pub struct Record<'a> {
+    /// Which of the mapping's record sets it belongs to.
+    pub set: usize,
+    /// Everybody the record is about. `None` where it has no usable subject (absent, of the wrong
+    /// type, duplicated): then nothing personal leaves.
+    pub subjects: Option<&'a [SubjectId]>,
+    /// The controller the record names; `None` where the mapping has no path or nothing usable is there.
+    pub controller: Option<&'a SubjectId>,
+    pub facts: &'a RecordFacts,
+}
+
+/// Decides for each record, and keeps the account of what left.
+pub trait Judge {
+    /// The permit for one record. Asked once, when the record is whole.
+    fn judge(&mut self, record: &Record<'_>) -> Permit;
+
+    /// The permit for what stands outside every record and so belongs to nobody.
+    fn judge_document(&mut self) -> Permit;
+
+    /// Told after a record was written: how many fields of each class it held, indexed by class.
+    /// The form they left in is the permit's.
+    fn account(&mut self, permit: &Permit, fields: &[u32]);
+}

@@ -1,0 +1,79 @@
+//! A route's mapping as written: which nodes are records, whose they are, what their fields hold.
+
+use crate::vocabulary::CategoryId;
+
+/// What happens to a node that nothing classifies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unclassified {
+    #[default]
+    Remove,
+    Release,
+}
+
+/// What stands in the place of a removed member. Removed array elements of `Omit` close up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RemovedAs {
+    #[default]
+    Omit,
+    Null,
+    /// `""`, `[]`, `{}` by the value's own type; `null` for a number, boolean or null.
+    Empty,
+}
+
+/// Duplicate names in one object: refused, or every occurrence treated alike.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DuplicateKeys {
+    #[default]
+    Refuse,
+    TreatAlike,
+}
+
+/// How an id is normalised before it is compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Normalise {
+    #[default]
+    Exact,
+    Lowercase,
+}
+
+/// Where the id of a data subject (or controller) is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubjectSource {
+    /// `@…` within the record, `$…` from the document, or `{name}`: a path parameter of the request.
+    pub path: String,
+    pub namespace: Option<std::sync::Arc<str>>,
+    pub normalise: Normalise,
+}
+
+/// A fact that a record can carry about its subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FactKey {
+    Country,
+    Region,
+    BirthDate,
+    AccountClosed,
+    Origin,
+    Created,
+}
+
+/// One record set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecordMapping {
+    /// `$…`; each match is one record.
+    pub path: String,
+    /// Everybody the record is about; empty where it is about nobody.
+    pub subjects: Vec<SubjectSource>,
+    pub controller: Option<SubjectSource>,
+    /// Path (`@…` or `$…`) and categories; an empty list of categories is a mistake caught at load.
+    pub fields: Vec<(String, Vec<CategoryId>)>,
+    pub facts: Vec<(FactKey, String)>,
+}
+
+/// The mapping of one route.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mapping {
+    pub records: Vec<RecordMapping>,
+    pub unclassified: Unclassified,
+    pub removed_as: RemovedAs,
+    pub duplicate_keys: DuplicateKeys,
+}
