@@ -41,3 +41,4 @@ pub mod decision;
 pub mod scrub;
 pub mod ledger;
 pub mod disclosure;
+pub mod layer;
