@@ -41,4 +41,5 @@ pub mod decision;
 pub mod scrub;
 pub mod ledger;
 pub mod disclosure;
+pub mod metrics;
 pub mod layer;
