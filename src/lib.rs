@@ -42,3 +42,4 @@ pub mod scrub;
 pub mod ledger;
 pub mod disclosure;
 pub mod layer;
+pub mod demo;
