@@ -485,6 +485,12 @@ fn faults() -> Vec<Scene> {
             "/error",
             Expectation::refused(500, "upstream-refused"),
         ),
+        fault(
+            "The upstream does not answer",
+            "504 after the second that this route waits",
+            "/slow",
+            Expectation::refused(504, "upstream-timeout"),
+        ),
         scene(
             "The upstream breaks after most of a list has left",
             "P-12",
