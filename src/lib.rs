@@ -43,3 +43,4 @@ pub mod ledger;
 pub mod disclosure;
 pub mod metrics;
 pub mod layer;
+pub mod demo;
