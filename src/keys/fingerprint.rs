@@ -174,7 +174,14 @@ mod tests {
     #[test]
     fn different_people_have_different_fingerprints() {
         let fingerprints = Keys::random().unwrap().fingerprints();
-        let ids = [id(None, "a"), id(Some(""), "a"), id(Some("a"), ""), id(None, ""), id(Some("a"), "b"), id(None, "ab")];
+        let ids = [
+            id(None, "a"),
+            id(Some(""), "a"),
+            id(Some("a"), ""),
+            id(None, ""),
+            id(Some("a"), "b"),
+            id(None, "ab"),
+        ];
         let subjects: HashSet<_> = ids.iter().map(|id| fingerprints.subject(id)).collect();
         assert_eq!(subjects.len(), ids.len());
         assert!(ids.iter().all(|id| !subjects.contains(&fingerprints.controller(id))));
@@ -190,7 +197,9 @@ mod tests {
         assert_eq!(name, keys.subject_pseudonyms().epoch("2026-11-21").of(person));
         assert_ne!(name, pseudonyms.epoch("2026-11-22").of(person));
         assert_eq!(name.as_str().len(), 16);
-        assert!(name.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'));
+        assert!(
+            name.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+        );
     }
 
     #[test]
