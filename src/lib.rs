@@ -34,12 +34,14 @@
 //! pure      scrub -> decision -> policy -> vocabulary
 //! ```
 
-pub mod decision;
-pub mod disclosure;
 pub mod finding;
-pub mod keys;
-pub mod layer;
-pub mod ledger;
-pub mod policy;
-pub mod scrub;
 pub mod vocabulary;
+pub mod policy;
+pub mod decision;
+pub mod scrub;
+pub mod keys;
+pub mod ledger;
+pub mod disclosure;
+pub mod metrics;
+pub mod layer;
+pub mod demo;

@@ -185,7 +185,7 @@ impl<'d> Table<'d> {
     }
 
     /// Reports every key that nobody asked for.
-    pub fn finish(self) {
+    pub fn report_unknown(&self) {
         let known = self.known.borrow();
         for key in self.entries.keys() {
             let word: &str = key.get_ref();
@@ -233,8 +233,8 @@ mod tests {
         let tls = table.table("tls").expect("is a table");
         assert!(tls.required_text("certificate").is_none());
         assert!(tls.text("key").is_none());
-        tls.finish();
-        table.finish();
+        tls.report_unknown();
+        table.report_unknown();
         let messages: Vec<String> = findings.into_vec().iter().map(ToString::to_string).collect();
         assert_eq!(
             messages,

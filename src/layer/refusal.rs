@@ -150,6 +150,20 @@ impl Refusal {
         .then_some(1)
     }
 
+    /// The refusal on a route that does not tell what exists: a denied record looks like an absent one.
+    #[must_use]
+    pub fn hiding_existence(self) -> Refusal {
+        match self {
+            Refusal::SubjectWithheld | Refusal::UpstreamRefused(StatusCode::FORBIDDEN | StatusCode::NOT_FOUND) => Refusal::NotFound,
+            other => other,
+        }
+    }
+
+    /// Whether what follows on this connection can no longer be trusted to be a request.
+    pub fn closes_connection(self) -> bool {
+        matches!(self, Refusal::RequestMalformed | Refusal::BodyTooLarge | Refusal::RequestTimeout)
+    }
+
     /// The problem document. `permitted_purposes` are the recipient's own, for a purpose it may not use.
     pub fn problem<'a>(
         self,

@@ -120,6 +120,11 @@ fn screen_authority(parts: &Parts, authorities: &[String]) -> Result<(), Refusal
     if ours { Ok(()) } else { Err(Refusal::AuthorityNotServed) }
 }
 
+/// Whether a field ends at this proxy.
+pub fn is_hop_by_hop(name: &HeaderName) -> bool {
+    HOP_BY_HOP.contains(name)
+}
+
 /// The header for the upstream: end-to-end fields only, and none that the gateway answers for itself.
 pub fn forwarded(headers: &HeaderMap, purpose_header: &HeaderName) -> HeaderMap {
     let nominated: Vec<&str> = headers
@@ -130,7 +135,7 @@ pub fn forwarded(headers: &HeaderMap, purpose_header: &HeaderName) -> HeaderMap 
         .map(str::trim)
         .collect();
     let stays = |name: &HeaderName| {
-        !(HOP_BY_HOP.contains(name)
+        !(is_hop_by_hop(name)
             || CONDITIONS.contains(name)
             || CREDENTIAL_HEADERS.contains(name)
             || LOOK_ALIKES.contains(name)

@@ -1,0 +1,135 @@
+//! From parsed arguments to the work, and from its outcome to the exit status.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use miette::{GraphicalReportHandler, GraphicalTheme};
+
+use super::certs::{self, ClientName};
+use super::recipient::{self, NewKey};
+use super::{Arguments, CertsVerb, ConfigFile, Format, RecipientVerb, Verb, serve};
+use crate::config::{self, Config};
+use crate::finding::Finding;
+
+/// A finding or a refusal.
+const FOUND: u8 = 1;
+/// Input that cannot be used.
+const UNUSABLE: u8 = 2;
+
+/// Runs one verb.
+pub fn run(arguments: Arguments) -> ExitCode {
+    match arguments.verb {
+        Verb::Demo { check } => ExitCode::from(crate::demo::run(check)),
+        Verb::Serve(file) => run_serve(&file),
+        Verb::Check(file) => check(&file),
+        Verb::Recipient { verb: RecipientVerb::Key { name, format } } => make_key(&name, format),
+        Verb::Certs { verb: CertsVerb::Dev { out, client } } => make_certificates(&out, &client),
+    }
+}
+
+fn run_serve(file: &ConfigFile) -> ExitCode {
+    let Some(config) = load(&file.config) else { return ExitCode::from(UNUSABLE) };
+    start_logging();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("the runtime cannot be started: {error}")),
+    };
+    match runtime.block_on(serve::serve(config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error.to_string()),
+    }
+}
+
+fn check(file: &ConfigFile) -> ExitCode {
+    let (config, findings) = config::load(&file.config);
+    report(&findings);
+    let errors = findings.iter().filter(|finding| finding.is_error()).count();
+    let warnings = findings.len() - errors;
+    match config {
+        Some(config) => {
+            let routes = config.routes.iter().count();
+            say(&format!(
+                "{}: {routes} routes, {} recipients, {} upstreams; {warnings} warnings",
+                file.config.display(),
+                config.recipients.len(),
+                config.upstreams.len(),
+            ));
+            ExitCode::SUCCESS
+        }
+        None => {
+            say(&format!("{}: {errors} errors, {warnings} warnings", file.config.display()));
+            ExitCode::from(if file.config.exists() { FOUND } else { UNUSABLE })
+        }
+    }
+}
+
+fn make_key(name: &str, format: Format) -> ExitCode {
+    let printed = NewKey::make()
+        .map_err(std::io::Error::other)
+        .and_then(|key| recipient::print(&key, name, format == Format::Json, &mut std::io::stdout().lock()));
+    match printed {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error.to_string()),
+    }
+}
+
+fn make_certificates(out: &Path, client: &str) -> ExitCode {
+    match certs::make(out, &[ClientName { file: "client", uri: client }]) {
+        Ok(files) => {
+            let mut stdout = std::io::stdout().lock();
+            for file in files {
+                if writeln!(stdout, "{}", file.display()).is_err() {
+                    return ExitCode::from(UNUSABLE);
+                }
+            }
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&error.to_string()),
+    }
+}
+
+/// Loads a configuration and reports what was found on the way.
+fn load(file: &Path) -> Option<Config> {
+    let (config, findings) = config::load(file);
+    report(&findings);
+    config
+}
+
+/// Prints findings as people read them.
+pub(super) fn report(findings: &[Finding]) {
+    let colours = std::env::var_os("NO_COLOR").is_none() && std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let theme = if colours { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+    let handler = GraphicalReportHandler::new_themed(theme).with_width(100);
+    for finding in findings {
+        let mut text = String::new();
+        if handler.render_report(&mut text, finding).is_ok() {
+            say(&text);
+        }
+    }
+}
+
+/// Words for the person at the terminal.
+#[allow(clippy::print_stderr)] // The one place that does.
+fn say(words: &str) {
+    eprintln!("{words}");
+}
+
+fn fail(words: &str) -> ExitCode {
+    say(&format!("purposegate: {words}"));
+    ExitCode::from(UNUSABLE)
+}
+
+/// Logs go to stderr; `PURPOSEGATE_LOG` filters them, `PURPOSEGATE_LOG_FORMAT=json` makes them JSON.
+fn start_logging() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_env("PURPOSEGATE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let started = if std::env::var("PURPOSEGATE_LOG_FORMAT").is_ok_and(|format| format == "json") {
+        builder.json().try_init()
+    } else {
+        builder.try_init()
+    };
+    // A second start in one process (tests) keeps the first.
+    drop(started);
+}

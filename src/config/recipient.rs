@@ -1,0 +1,120 @@
+//! `[[recipient]]`: who may ask, as what, and how it proves who it is.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use jiff::civil::Date;
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::{Config, Part, credential, section};
+use crate::decision::RecipientFacts;
+use crate::finding::{Table, nearest};
+use crate::layer::route::{Agreement, Recipient, Report};
+use crate::policy::Pack;
+use crate::vocabulary::{PurposeId, Safeguard, Vocabulary};
+
+/// Reads every recipient of every file into the configuration.
+pub(super) fn read_all(parts: &[Part<'_>], pack: &Arc<Pack>, config: &mut Config) {
+    for part in parts {
+        for table in part.table.tables("recipient") {
+            let position = config.recipients.len();
+            let recipient = read(&table, pack);
+            credential::read_all(&table, pack.vocabulary(), position, config);
+            table.report_unknown();
+            // A recipient with a mistake keeps its place, so that credentials refer to the right one.
+            config.recipients.push(Arc::new(recipient));
+        }
+    }
+    let findings = parts.first().map(|part| part.table.findings());
+    if let Some(findings) = findings {
+        section::report_twins(findings, config.recipients.iter().map(|recipient| &recipient.name), "recipient");
+    }
+}
+
+fn read(table: &Table<'_>, pack: &Arc<Pack>) -> Recipient {
+    let vocabulary = pack.vocabulary();
+    let name: Arc<str> = table.required_text("name").map_or_else(|| Arc::from(""), |name| Arc::from(name.value));
+    let kind = table.required_text("kind").and_then(|kind| {
+        let found = vocabulary.kind(&kind.value).filter(|kind| vocabulary.can_be_registered(*kind));
+        if found.is_none() {
+            report_unknown_name(table, "recipient kind", &kind.value, kind.span, vocabulary.kind_names());
+        }
+        found
+    });
+    let country = table.text("country").map(|country| Arc::<str>::from(country.value));
+    let region = table.text("region").map(|region| Arc::<str>::from(region.value));
+    let purposes = purposes(table, "purposes", vocabulary).unwrap_or_default();
+    let safeguards: Vec<(&str, Safeguard)> = Safeguard::ALL.iter().map(|safeguard| (safeguard.name(), *safeguard)).collect();
+    let safeguard = section::choice(table, "safeguard", &safeguards, Safeguard::None);
+    let suspended = table.flag("suspended").is_some_and(|at| at.value);
+    let words = [("none", Report::None), ("counts", Report::Counts), ("paths", Report::Paths)];
+    let report = section::choice(table, "report", &words, Report::None);
+    let agreement = table.table("agreement").map(|agreement| read_agreement(&agreement));
+    let region = region
+        .or_else(|| country.as_deref().map(|country| pack.region_of(country)))
+        .unwrap_or_else(|| Arc::from("EEA"));
+    let facts = |in_force: bool| {
+        Arc::new(RecipientFacts {
+            name: Arc::clone(&name),
+            kind: kind.unwrap_or_else(|| vocabulary.least_kind()),
+            country: country.clone(),
+            region: Arc::clone(&region),
+            purposes: purposes.clone(),
+            agreement: in_force,
+            safeguard,
+            suspended,
+        })
+    };
+    Recipient { in_agreement: facts(true), without_agreement: facts(false), name: Arc::clone(&name), agreement, report }
+}
+
+fn read_agreement(table: &Table<'_>) -> Agreement {
+    table.text("type");
+    table.text("reference");
+    let until = table.value("until").and_then(|value| date(table, value));
+    table.report_unknown();
+    Agreement { until }
+}
+
+fn date(table: &Table<'_>, value: &Spanned<DeValue<'_>>) -> Option<Date> {
+    let text = match value.get_ref() {
+        DeValue::Datetime(date) => date.to_string(),
+        DeValue::String(text) => text.to_string(),
+        _ => String::new(),
+    };
+    let parsed = text.parse::<Date>().ok();
+    if parsed.is_none() {
+        let finding = table.error(value.span(), "this is not a date");
+        table.findings().push(finding.hint("write a date such as 2027-06-30, the last day on which the agreement is in force"));
+    }
+    parsed
+}
+
+/// A list of purposes by name or alias.
+pub(super) fn purposes(table: &Table<'_>, key: &'static str, vocabulary: &Vocabulary) -> Option<Vec<PurposeId>> {
+    let names = table.texts(key)?;
+    let known = names.into_iter().filter_map(|name| {
+        let found = vocabulary.purpose(&name.value);
+        if found.is_none() {
+            report_unknown_name(table, "purpose", &name.value, name.span, vocabulary.purpose_names());
+        }
+        found
+    });
+    Some(known.collect())
+}
+
+/// A name that the vocabulary does not have, with the nearest that it has.
+pub(super) fn report_unknown_name<'n>(
+    table: &Table<'_>,
+    what: &str,
+    name: &str,
+    span: Range<usize>,
+    known: impl IntoIterator<Item = &'n str>,
+) {
+    let finding = table.error(span, format!("there is no {what} `{name}`")).label("not in the vocabulary");
+    table.findings().push(match nearest(name, known) {
+        Some(near) => finding.hint(format!("did you mean `{near}`?")),
+        None => finding.hint("`purposegate policy vocabulary` lists what there is"),
+    });
+}
