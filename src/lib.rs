@@ -39,6 +39,7 @@ pub mod vocabulary;
 pub mod policy;
 pub mod decision;
 pub mod scrub;
+pub mod keys;
 pub mod ledger;
 pub mod disclosure;
 pub mod metrics;
