@@ -25,7 +25,7 @@
 //!
 //! # Strata
 //!
-//! A module uses only what stands to its right or below it; `tests/strata.rs` checks it.
+//! A module uses only what stands to its right or below it; `tests/suite/strata.rs` checks it.
 //!
 //! ```text
 //! process   main, cli, demo        gateway, config
@@ -44,4 +44,7 @@ pub mod ledger;
 pub mod disclosure;
 pub mod metrics;
 pub mod layer;
+pub mod config;
+pub mod gateway;
 pub mod demo;
+pub mod cli;

@@ -1,13 +1,16 @@
 //! `[[recipient]]`: who may ask, as what, and how it proves who it is.
 
+use std::num::NonZeroU32;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use jiff::civil::Date;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::{Config, Part, credential, section};
+use super::{Config, Part, credential, section, unit};
 use crate::decision::RecipientFacts;
 use crate::finding::{Table, nearest};
 use crate::layer::route::{Agreement, Recipient, Report};
@@ -66,7 +69,21 @@ fn read(table: &Table<'_>, pack: &Arc<Pack>) -> Recipient {
             suspended,
         })
     };
-    Recipient { in_agreement: facts(true), without_agreement: facts(false), name: Arc::clone(&name), agreement, report }
+    let rate = table.table("rate").and_then(|rate| read_rate(&rate));
+    Recipient { rate, in_agreement: facts(true), without_agreement: facts(false), name: Arc::clone(&name), agreement, report }
+}
+
+/// `rate = { requests = 100, per = "1s" }`: that many at once, refilled over that time.
+fn read_rate(table: &Table<'_>) -> Option<DefaultDirectRateLimiter> {
+    let requests = table.integer("requests").and_then(|at| u32::try_from(at.value).ok()).and_then(NonZeroU32::new);
+    let per = unit::duration(table, "per", Duration::from_secs(1));
+    table.report_unknown();
+    let quota = requests.and_then(|requests| Quota::with_period(per / requests.get()).map(|quota| quota.allow_burst(requests)));
+    if quota.is_none() {
+        let finding = table.error(table.span(), "this is not a rate");
+        table.findings().push(finding.hint("write `rate = { requests = 100, per = \"1s\" }`"));
+    }
+    quota.map(RateLimiter::direct)
 }
 
 fn read_agreement(table: &Table<'_>) -> Agreement {

@@ -121,6 +121,7 @@ impl Reading<'_, '_> {
             name,
             upstream: Arc::clone(&upstream.name),
             upstream_is_backup: upstream.backup,
+            upstream_idle: upstream.idle_timeout,
             pack: pack_position,
             methods,
             pattern: pattern?.value,

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tower::Layer;
 
@@ -106,7 +106,11 @@ impl Gateway {
                 certificates.push(Certificate { files: files.clone(), current });
                 Ok(receiver)
             });
-            let listening = Listening { authorities: listener.authorities.clone() };
+            let listening = Listening {
+                authorities: listener.authorities.clone(),
+                request_timeout: listener.request_timeout,
+                exchanges: Arc::new(Semaphore::new(listener.max_exchanges)),
+            };
             listeners.push(Listener::new(socket, listening, tls.transpose()?));
         }
         let admin_socket = bind(config.admin.address).await?;

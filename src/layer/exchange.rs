@@ -10,6 +10,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use http_body::Body;
 use jiff::Timestamp;
+use tokio::sync::OwnedSemaphorePermit;
 use tower::{Service, ServiceExt};
 use ulid::Ulid;
 
@@ -43,6 +44,7 @@ pub(super) struct Exchange {
     purpose: Option<PurposeId>,
     declared: Option<Declaration>,
     entry: Option<Entry>,
+    permit: Option<OwnedSemaphorePermit>,
     /// Whether the log has an intent of this exchange.
     on_record: bool,
 }
@@ -61,6 +63,7 @@ impl Exchange {
             purpose: None,
             declared: None,
             entry: None,
+            permit: None,
             on_record: false,
         }
     }
@@ -85,7 +88,9 @@ impl Exchange {
         U: Body<Data = Bytes> + Send + 'static,
     {
         let (parts, body) = incoming.into_parts();
-        screen(&parts)?;
+        let listening = parts.extensions.get::<Arc<Listening>>().cloned().unwrap_or_default();
+        request::screen(&parts, &listening.authorities)?;
+        self.permit = Some(Arc::clone(&listening.exchanges).try_acquire_owned().map_err(|_| Refusal::Overloaded)?);
         let caller = self.identify(&parts)?;
         let found = self.snapshot.routes.find(parts.uri.path(), &parts.method)?;
         self.route = Some(Arc::clone(&found.route));
@@ -95,7 +100,8 @@ impl Exchange {
         screen_query(&found.route, parts.uri.query(), &admitted)?;
         self.gatehouse.ledger.healthy().then_some(()).ok_or(Refusal::LedgerUnavailable)?;
 
-        let forwarded = self.forwarded(&parts, &found.route, body);
+        let inbound = Inbound::new(body, found.route.max_request_body, listening.request_timeout);
+        let forwarded = self.forwarded(&parts, &found.route, inbound);
         let (entry, answered) = tokio::join!(self.intend(&parts.method), self.call(upstream, forwarded, &found.route));
         self.entry = Some(entry?);
         self.on_record = true;
@@ -123,8 +129,10 @@ impl Exchange {
 
     fn identify(&mut self, parts: &Parts) -> Result<Caller, Refusal> {
         let caller = self.snapshot.credentials.identify(&parts.headers, parts.extensions.get::<PeerNames>())?;
-        self.recipient = self.snapshot.recipients.get(caller.recipient).cloned();
-        Ok(caller)
+        let recipient = self.snapshot.recipients.get(caller.recipient).ok_or(Refusal::CredentialInvalid)?;
+        self.recipient = Some(Arc::clone(recipient));
+        let bounded = recipient.rate.as_ref().is_some_and(|rate| rate.check().is_err());
+        if bounded { Err(Refusal::TooManyRequests) } else { Ok(caller) }
     }
 
     fn decisions(&self, route: &Route) -> Result<Arc<Decisions>, Refusal> {
@@ -197,8 +205,8 @@ impl Exchange {
         self.gatehouse.log.intent(intent).await.map_err(|_| Refusal::AuditUnavailable)
     }
 
-    fn forwarded<B>(&self, parts: &Parts, route: &Route, body: B) -> Request<Inbound<B>> {
-        let mut request = Request::new(Inbound::new(body, route.max_request_body, self.gatehouse.limits.request_body));
+    fn forwarded<B>(&self, parts: &Parts, route: &Route, body: Inbound<B>) -> Request<Inbound<B>> {
+        let mut request = Request::new(body);
         *request.method_mut() = parts.method.clone();
         *request.uri_mut() = parts.uri.clone();
         *request.headers_mut() = request::forwarded(&parts.headers, &self.snapshot.purpose_header);
@@ -226,8 +234,8 @@ impl Exchange {
     }
 
     fn release(&mut self, admitted: Arc<Admitted>) -> Result<Arc<Release>, Refusal> {
-        let (Some(recipient), Some(route), Some(purpose), Some(entry)) =
-            (&self.recipient, &self.route, self.purpose, self.entry.take())
+        let (Some(recipient), Some(route), Some(purpose), Some(entry), Some(permit)) =
+            (&self.recipient, &self.route, self.purpose, self.entry.take(), self.permit.take())
         else {
             return Err(Refusal::AuditUnavailable);
         };
@@ -241,6 +249,7 @@ impl Exchange {
             decisions,
             admitted,
             entry,
+            permit,
             self.began,
         )))
     }
@@ -355,11 +364,6 @@ impl Exchange {
             }
         }
     }
-}
-
-fn screen(parts: &Parts) -> Result<(), Refusal> {
-    let listening = parts.extensions.get::<Arc<Listening>>();
-    request::screen(parts, listening.map_or(&[], |listening| &listening.authorities))
 }
 
 /// Every parameter is listed by the route, and may tell the caller only what it may see in clear.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::judgement::Judgement;
 use super::route::Route;
@@ -29,6 +30,8 @@ pub struct Release {
     personal: Vec<bool>,
     /// Taken by whoever closes the exchange.
     entry: Mutex<Option<Entry>>,
+    /// One of the exchanges that may be under way.
+    _permit: OwnedSemaphorePermit,
     began: Instant,
     /// Nanoseconds spent waiting for the upstream.
     waited: AtomicU64,
@@ -50,6 +53,7 @@ impl Release {
         decisions: Arc<Decisions>,
         admitted: Arc<Admitted>,
         entry: Entry,
+        permit: OwnedSemaphorePermit,
         began: Instant,
     ) -> Release {
         let vocabulary = decisions.pack().vocabulary();
@@ -66,6 +70,7 @@ impl Release {
             admitted,
             personal,
             entry: Mutex::new(Some(entry)),
+            _permit: permit,
             began,
             waited: AtomicU64::new(0),
         }
@@ -90,7 +95,7 @@ impl Release {
 
     /// Longest wait for the next chunk of the upstream's body.
     pub(super) fn upstream_idle(&self) -> Duration {
-        self.gatehouse.limits.upstream_idle
+        self.route.upstream_idle
     }
 
     pub(super) fn position(&self) -> Position {

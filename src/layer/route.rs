@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use governor::DefaultDirectRateLimiter;
 use http::{HeaderName, Method};
 use jiff::civil::Date;
 
@@ -48,6 +50,8 @@ pub struct Route {
     /// The upstream's name.
     pub upstream: Arc<str>,
     pub upstream_is_backup: bool,
+    /// Time between two chunks of the upstream's body.
+    pub upstream_idle: Duration,
     /// Position in the snapshot's list of packs.
     pub pack: usize,
     pub methods: Vec<Method>,
@@ -103,6 +107,8 @@ pub struct Recipient {
     pub without_agreement: Arc<RecipientFacts>,
     pub agreement: Option<Agreement>,
     pub report: Report,
+    /// Requests of this recipient over time, where they are bounded.
+    pub rate: Option<DefaultDirectRateLimiter>,
 }
 
 /// An agreement with a recipient.
