@@ -35,6 +35,14 @@ impl Permit {
         Permit { releases }
     }
 
+    /// A permit of the scrubber's tests, which have forms and no policy.
+    #[cfg(test)]
+    pub(crate) fn of(forms: &[Form]) -> Permit {
+        let release =
+            |&form| Release { form, basis: None, rules: Arc::new([]), clauses: Arc::new([]) };
+        Permit::new(forms.iter().map(release).collect())
+    }
+
     /// The form of a class. A class the permit does not know is removed.
     pub fn form(&self, class: ClassId) -> Form {
         self.releases
