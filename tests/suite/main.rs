@@ -3,7 +3,9 @@
 
 mod gate;
 mod http;
+mod in_flight;
 mod oracle;
 mod refusals;
+mod releases;
 mod strata;
 mod upstream;
