@@ -34,10 +34,11 @@
 //! pure      scrub -> decision -> policy -> vocabulary
 //! ```
 
-pub mod finding;
-pub mod vocabulary;
-pub mod policy;
 pub mod decision;
-pub mod scrub;
-pub mod ledger;
 pub mod disclosure;
+pub mod document;
+pub mod finding;
+pub mod ledger;
+pub mod policy;
+pub mod scrub;
+pub mod vocabulary;
