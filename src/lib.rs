@@ -34,6 +34,7 @@
 //! pure      scrub -> decision -> policy -> vocabulary
 //! ```
 
+pub mod config;
 pub mod decision;
 pub mod disclosure;
 pub mod document;

@@ -1,0 +1,3 @@
+//! What the operator wrote, read.
+
+pub mod pack;
