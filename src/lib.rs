@@ -34,17 +34,22 @@
 //! pure      scrub -> decision -> policy -> vocabulary
 //! ```
 
+pub mod document;
 pub mod finding;
-pub mod vocabulary;
-pub mod policy;
+
 pub mod decision;
+pub mod policy;
 pub mod scrub;
+pub mod vocabulary;
+
+pub mod disclosure;
 pub mod keys;
 pub mod ledger;
-pub mod disclosure;
 pub mod metrics;
+
 pub mod layer;
-pub mod config;
-pub mod gateway;
-pub mod demo;
+
 pub mod cli;
+pub mod config;
+pub mod demo;
+pub mod gateway;

@@ -45,9 +45,7 @@ impl Permit {
 
     /// The form of a class. A class the permit does not know is removed.
     pub fn form(&self, class: ClassId) -> Form {
-        self.releases
-            .get(usize::from(class.0))
-            .map_or(Form::Removed, |release| release.form)
+        self.releases.get(usize::from(class.0)).map_or(Form::Removed, |release| release.form)
     }
 
     /// All releases, indexed by class.
