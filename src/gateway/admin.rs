@@ -246,7 +246,8 @@ impl Admin {
         let snapshot = self.gatehouse.snapshot();
         let packs = snapshot.decisions.iter().map(|decisions| {
             let pack = decisions.pack();
-            json!({ "pack": pack.name(), "version": pack.version(), "revision": pack.revision(), "contact": pack.contact() })
+            let manifest = pack.manifest();
+            json!({ "pack": manifest.title, "version": manifest.version, "revision": &**pack.revision(), "contact": manifest.contact })
         });
         packs.collect()
     }

@@ -24,10 +24,10 @@ use super::route::{Found, Recipient, Route, Scrubbing, Withheld};
 use super::snapshot::Snapshot;
 use super::upstream::{Destination, UpstreamFailure};
 use super::{Gatehouse, Listening, Refusal, answer, request};
-use crate::decision::{Admitted, Asking, Decisions, Denial};
+use crate::decision::{Admitted, Asking, Classes, Decisions, Denial};
 use crate::disclosure::{Entry, Intent, Outcome};
-use crate::scrub::Scrubber;
-use crate::vocabulary::{CategoryId, Form, PurposeId};
+use crate::scrub::{Framing, Scrubber};
+use crate::vocabulary::{CategoryId, Form, NotAPurpose, PurposeId};
 
 /// The answer's header that names the purpose it was released for.
 const PURPOSE_APPLIED: HeaderName = HeaderName::from_static("data-purpose-applied");
@@ -145,11 +145,10 @@ impl Exchange {
         let vocabulary = decisions.pack().vocabulary();
         let declared = match &self.declared {
             None => caller.locked.ok_or(Refusal::PurposeMissing)?,
-            Some(declaration) => match vocabulary.purpose(&declaration.purpose) {
-                Some(purpose) => purpose,
-                None if vocabulary.is_legal_basis(&declaration.purpose) => return Err(Refusal::LegalBasisAsPurpose),
-                None => return Err(Refusal::PurposeUnknown),
-            },
+            Some(declaration) => vocabulary.declared_purpose(&declaration.purpose).map_err(|not| match not {
+                NotAPurpose::LegalBasis(_) => Refusal::LegalBasisAsPurpose,
+                NotAPurpose::Unknown => Refusal::PurposeUnknown,
+            })?,
         };
         self.purpose = Some(declared);
         if caller.locked.is_some_and(|locked| locked != declared) {
@@ -162,7 +161,7 @@ impl Exchange {
     fn admit(&self, route: &Route, method: &Method, purpose: PurposeId, decisions: &Decisions) -> Result<Admitted, Refusal> {
         let recipient = self.recipient.as_ref().ok_or(Refusal::CredentialMissing)?;
         let vocabulary = decisions.pack().vocabulary();
-        let serves = |served: &Vec<PurposeId>| served.iter().any(|served| vocabulary.purpose_within(purpose, *served));
+        let serves = |served: &Vec<PurposeId>| served.iter().any(|served| vocabulary.purposes().within(purpose, *served));
         if !route.purposes.as_ref().is_none_or(serves) {
             return Err(Refusal::PurposeNotPermitted);
         }
@@ -178,9 +177,9 @@ impl Exchange {
             // Disclosure cases are not there yet, so none can be cited.
             legal_reference: false,
         };
-        let classes = route.scrubbing.as_ref().map(|scrubbing| scrubbing.classes()).unwrap_or_default();
-        let release_unclassified = route.scrubbing.as_ref().is_some_and(|scrubbing| scrubbing.release_unclassified);
-        decisions.admit(&asking, classes, release_unclassified).map_err(denied)
+        let unread = Classes::new(Vec::new(), false);
+        let classes = route.scrubbing.as_ref().map_or(&unread, |scrubbing| &scrubbing.classes);
+        decisions.admit(&asking, classes).map_err(denied)
     }
 
     /// Records that this is about to happen, so that a crash in between is visible.
@@ -194,12 +193,12 @@ impl Exchange {
             decision: self.decision.clone(),
             time: self.now,
             recipient: Arc::clone(&recipient.name),
-            purpose: pack.vocabulary().purpose_name(purpose).to_owned(),
+            purpose: pack.vocabulary().purposes().name(purpose).to_owned(),
             declared: self.declared.as_ref().map(|declaration| declaration.purpose.clone()),
             case: self.declared.as_ref().and_then(|declaration| declaration.case.clone()),
             route: Arc::clone(&route.name),
             operation: route.operation(method),
-            policy: pack.revision().to_owned(),
+            policy: Arc::clone(pack.revision()),
             position: self.gatehouse.ledger.position(),
         };
         self.gatehouse.log.intent(intent).await.map_err(|_| Refusal::AuditUnavailable)
@@ -240,7 +239,7 @@ impl Exchange {
             return Err(Refusal::AuditUnavailable);
         };
         let decisions = self.decisions(route)?;
-        let purpose = Arc::from(decisions.pack().vocabulary().purpose_name(purpose));
+        let purpose = Arc::from(decisions.pack().vocabulary().purposes().name(purpose));
         Ok(Arc::new(Release::new(
             Arc::clone(&self.gatehouse),
             Arc::clone(route),
@@ -267,7 +266,7 @@ impl Exchange {
     /// `customer-support;decision="01J…"`.
     fn purpose_value(&self, decision: Option<&str>) -> Option<HeaderValue> {
         let decisions = self.decisions(self.route.as_ref()?).ok()?;
-        let name = decisions.pack().vocabulary().purpose_name(self.purpose?);
+        let name = decisions.pack().vocabulary().purposes().name(self.purpose?);
         let value = match decision {
             Some(decision) => format!("{name};decision=\"{decision}\""),
             None => name.to_owned(),
@@ -298,7 +297,7 @@ impl Exchange {
         self.count(refusal);
         self.log_refusal(refusal);
         let decisions = self.route.as_ref().and_then(|route| self.decisions(route).ok()).or_else(|| self.snapshot.decisions.first().cloned());
-        let contact = decisions.as_ref().map(|decisions| decisions.pack().contact());
+        let contact = decisions.as_ref().map(|decisions| &*decisions.pack().manifest().contact);
         let permitted = (refusal == Refusal::PurposeNotPermitted).then(|| self.permitted_purposes(decisions.as_deref())).flatten();
         let problem = refusal.problem(Some(&self.decision), contact, permitted);
         let body = serde_json::to_vec(&problem).unwrap_or_default();
@@ -322,7 +321,7 @@ impl Exchange {
     fn permitted_purposes<'d>(&self, decisions: Option<&'d Decisions>) -> Option<Vec<&'d str>> {
         let vocabulary = decisions?.pack().vocabulary();
         let registered = &self.recipient.as_ref()?.in_agreement.purposes;
-        Some(registered.iter().map(|purpose| vocabulary.purpose_name(*purpose)).collect())
+        Some(registered.iter().map(|purpose| vocabulary.purposes().name(*purpose)).collect())
     }
 
     fn count(&self, refusal: Refusal) {
@@ -331,7 +330,7 @@ impl Exchange {
         metrics.refusals.with_label_values(&[refusal.code(), recipient]).inc();
         let route = self.route.as_ref().map_or("", |route| &*route.name);
         let decisions = self.route.as_ref().and_then(|route| self.decisions(route).ok());
-        let purpose = decisions.as_ref().zip(self.purpose).map_or("", |(decisions, purpose)| decisions.pack().vocabulary().purpose_name(purpose));
+        let purpose = decisions.as_ref().zip(self.purpose).map_or("", |(decisions, purpose)| decisions.pack().vocabulary().purposes().name(purpose));
         metrics.requests.with_label_values(&[route, recipient, purpose, "refused"]).inc();
         metrics.request_duration.with_label_values(&[route]).observe(self.began.elapsed().as_secs_f64());
         tracing::info!(decision = %self.decision, route, recipient, purpose, code = refusal.code(), "refused");
@@ -351,12 +350,12 @@ impl Exchange {
                         decision: self.decision.clone(),
                         time: self.now,
                         recipient: Arc::clone(&recipient.name),
-                        purpose: self.purpose.map_or("", |purpose| vocabulary.purpose_name(purpose)).to_owned(),
+                        purpose: self.purpose.map_or("", |purpose| vocabulary.purposes().name(purpose)).to_owned(),
                         declared: self.declared.as_ref().map(|declaration| declaration.purpose.clone()),
                         case: self.declared.as_ref().and_then(|declaration| declaration.case.clone()),
                         route: Arc::clone(&route.name),
                         operation: route.operation(&Method::GET),
-                        policy: decisions.pack().revision().to_owned(),
+                        policy: Arc::clone(decisions.pack().revision()),
                         position: self.gatehouse.ledger.position(),
                     },
                     refusal.code(),
@@ -393,7 +392,9 @@ where
 {
     let started = async {
         let decoder = Decoder::new(coding).map_err(|_| Refusal::UpstreamUnreadable)?;
-        let scrubber = Scrubber::new(Arc::clone(&scrubbing.plan), scrubbing.limits(), release.forms(), &found.parameters);
+        let parameters: Vec<(&str, &str)> = found.parameters.iter().map(|(name, value)| (&**name, &**value)).collect();
+        let plan = Arc::clone(&scrubbing.plan);
+        let scrubber = Scrubber::new(plan, release.forms(), &parameters, scrubbing.limits, Framing::Document);
         let mut pump = Pump::new(upstream, decoder, scrubber, Arc::clone(&release));
         let filled = match scrubbing.withheld {
             Withheld::Strip => pump.fill().await,
