@@ -253,7 +253,8 @@ impl<'a, A: Arbiter> Unit<'a, A> {
             form = self.address_part(node, form);
         }
         let open = container && node.next > at + 1;
-        let bone = container && (start != Start::None || state.structure || (around.root && at == 0));
+        let document = around.root && at == 0 && own.is_none();
+        let bone = container && (start != Start::None || state.structure || document);
         let fate = match form {
             Form::Clear => Fate::Stays,
             Form::Masked | Form::Generalised | Form::Pseudonymised if open => Fate::Stays,

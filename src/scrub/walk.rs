@@ -164,7 +164,7 @@ impl Walk {
             waiting: Vec::new(),
             holding: None,
             passing: None,
-            line_ended: true,
+            line_ended: false,
             table: Table::default(),
             scratch: Scratch::default(),
             unescaped: Vec::new(),
@@ -309,6 +309,7 @@ impl Walk {
         if !self.line_ended && !between.contains(&b'\n') {
             return Err(Fault::TrailingBytes);
         }
+        self.line_ended = false;
         self.expect = Expect::Document;
         Ok(Flow::On)
     }
@@ -392,7 +393,8 @@ impl Walk {
         let start = self.at;
         let scan = match byte {
             b'"' => lex::string(bytes, self.scanned.max(start + 1), &mut self.escaped),
-            b'-' | b'0'..=b'9' => match lex::number(bytes, start, last) {
+            // Only a document's own number may end with the body.
+            b'-' | b'0'..=b'9' => match lex::number(bytes, start, last && self.frames.is_empty()) {
                 Scan::Partial(_) if bytes.len() - start > limits.number => return Err(Fault::NumberTooLong),
                 Scan::Whole(end) if end - start > limits.number => return Err(Fault::NumberTooLong),
                 scan => scan,
@@ -414,7 +416,7 @@ impl Walk {
             }
             Scan::Wrong(at) => {
                 self.at = at;
-                Err(Fault::Malformed)
+                Err(if at == bytes.len() { Fault::Truncated } else { Fault::Malformed })
             }
         }
     }
@@ -671,7 +673,7 @@ impl Walk {
         if !container && end.is_none() && (changes || byte != b'"') {
             return Ok(Flow::Wait);
         }
-        let bone = container && (root || known.structure);
+        let bone = container && (known.structure || (root && own.is_none()));
         if own.is_some() || (class == UNCLASSIFIED && !bone && !(container && known.live)) {
             surround.outside.count(class);
         }
@@ -773,18 +775,21 @@ impl Walk {
             }
             Some(wait) => {
                 let removed_as = surround.common.plan.removed_as;
-                if removed_as == RemovedAs::Omit {
+                let root = self.frames.is_empty();
+                if removed_as == RemovedAs::Omit && !root {
                     self.waiting.truncate(wait.lead);
                 } else {
                     self.waiting.truncate(wait.bracket);
                     let bracket = if frame.array { b"[" } else { b"{" };
                     self.waiting.extend_from_slice(replacement(removed_as, bracket));
                 }
-                if let Some(parent) = self.frames.last_mut() {
+                let parent = self.frames.last_mut();
+                let waits = parent.as_ref().is_some_and(|parent| parent.waits.is_some());
+                if let Some(parent) = parent {
                     parent.written = wait.written || removed_as != RemovedAs::Omit;
-                    if parent.waits.is_none() {
-                        surround.out.append(&mut self.waiting);
-                    }
+                }
+                if !waits {
+                    surround.out.append(&mut self.waiting);
                 }
             }
         }

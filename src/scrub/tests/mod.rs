@@ -4,6 +4,7 @@
 mod records;
 mod removal;
 mod strict;
+mod walks;
 
 use std::sync::Arc;
 

@@ -23,7 +23,7 @@ fn only_rfc_8259_is_read() {
         "]", "[1,]", "[,1]", "{,}", "{\"a\":1,}", "{\"a\" 1}", "{a:1}", "{'a':1}", "[1 2]", "{\"a\":1 \"b\":2}", "01",
         "[01]", "+1", ".5", "[1.]", "[1e]", "NaN", "Infinity", "-Infinity", "nul ", "True", "[1}", "{\"a\":1]", "// c\n1",
         "/* c */ 1", "\"\t\"", "\"\\x41\"", "\"\\u00g0\"", "{1:2}", "{\"a\":}", "[\"\n\"]", ")]}',\n{}", "cb({})",
-        "{\"gone\":[1,]}", "{\"gone\":\"\\x\"}", "{\"gone\":01}", "[-]", "[1-]",
+        "{\"gone\":[1,]}", "{\"gone\":\"\\x\"}", "{\"gone\":01}", "[-]", "[1-]", "[1e]",
     ] {
         let fault = fault(body.as_bytes()).map(|it| it.fault);
         assert!(matches!(fault, Some(Fault::Malformed | Fault::TrailingBytes)), "{body} {fault:?}");
@@ -31,10 +31,8 @@ fn only_rfc_8259_is_read() {
     for body in ["{} {}", "1 2", "{}x", "[]]", "null,"] {
         assert_eq!(fault(body.as_bytes()).map(|it| it.fault), Some(Fault::TrailingBytes), "{body}");
     }
-    for body in ["{}", " [ ] ", "\"\"", "0", "-0", "1.5e-7", "[[[[]]]]", "{\"\":{\"\":0}}", "\"\\ud800\"", "1e999", "\u{7f}\"".trim_start_matches('\u{7f}')] {
-        if body != "\"" {
-            assert_eq!(fault(body.as_bytes()), None, "{body}");
-        }
+    for body in ["{}", " [ ] ", "\"\"", "0", "-0", "1.5e-7", "[[[[]]]]", "{\"\":{\"\":0}}", "\"\\ud800\"", "1e999", "\"\u{7f}\""] {
+        assert_eq!(fault(body.as_bytes()), None, "{body}");
     }
 }
 
@@ -101,7 +99,7 @@ fn duplicate_names_are_refused_unless_treated_alike() {
     let plan = Arc::new(Plan::compile(&mapping).unwrap());
     let mut rules = Rules::new(&plan, |_, _| Form::Clear);
     let (error, out) = scrub_in(&plan, &mut rules, body.as_bytes(), 5, Limits::default()).unwrap_err();
-    assert_eq!(error, Unreadable { fault: Fault::DuplicateName, at: 36 });
+    assert_eq!(error, Unreadable { fault: Fault::DuplicateName, at: 35 });
     assert!(!String::from_utf8_lossy(&out).contains("id"));
     mapping.duplicate_keys = DuplicateKeys::TreatAlike;
     let (out, _) = scrub(&mapping, body, |_, _| Form::Clear);
