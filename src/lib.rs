@@ -34,6 +34,7 @@
 //! pure      scrub -> decision -> policy -> vocabulary
 //! ```
 
+pub mod cli;
 pub mod config;
 pub mod decision;
 pub mod disclosure;
