@@ -35,11 +35,17 @@ impl Permit {
         Permit { releases }
     }
 
+    /// A permit of the scrubber's tests, which have forms and no policy.
+    #[cfg(test)]
+    pub(crate) fn of(forms: &[Form]) -> Permit {
+        let release =
+            |&form| Release { form, basis: None, rules: Arc::new([]), clauses: Arc::new([]) };
+        Permit::new(forms.iter().map(release).collect())
+    }
+
     /// The form of a class. A class the permit does not know is removed.
     pub fn form(&self, class: ClassId) -> Form {
-        self.releases
-            .get(usize::from(class.0))
-            .map_or(Form::Removed, |release| release.form)
+        self.releases.get(usize::from(class.0)).map_or(Form::Removed, |release| release.form)
     }
 
     /// All releases, indexed by class.
