@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use miette::{GraphicalReportHandler, GraphicalTheme};
 
 use super::certs::{self, ClientName};
+use super::policy::{self, PolicyVerb};
 use super::recipient::{self, NewKey};
 use super::{Arguments, CertsVerb, ConfigFile, Format, RecipientVerb, Verb, serve};
 use crate::config::{self, Config};
@@ -24,6 +25,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Verb::Demo { check } => run_demo(check),
         Verb::Serve(file) => run_serve(&file),
         Verb::Check(file) => check(&file),
+        Verb::Policy { verb } => run_policy(&verb),
         Verb::Recipient { verb: RecipientVerb::Key { name, format } } => make_key(&name, format),
         Verb::Certs { verb: CertsVerb::Dev { out, client } } => make_certificates(&out, &client),
     }
@@ -77,6 +79,13 @@ fn check(file: &ConfigFile) -> ExitCode {
             say(&format!("{}: {errors} errors, {warnings} warnings", file.config.display()));
             ExitCode::from(if file.config.exists() { FOUND } else { UNUSABLE })
         }
+    }
+}
+
+fn run_policy(verb: &PolicyVerb) -> ExitCode {
+    match policy::run(verb, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()) {
+        Ok(outcome) => ExitCode::from(outcome as u8),
+        Err(error) => fail(&error.to_string()),
     }
 }
 

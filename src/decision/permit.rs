@@ -43,6 +43,23 @@ impl Permit {
         Permit::new(forms.iter().map(release).collect())
     }
 
+    /// What several permits for one record allow together: for each class the least revealing.
+    ///
+    /// Of nothing it is nothing.
+    pub fn least(permits: &[Permit]) -> Permit {
+        let Some((first, others)) = permits.split_first() else { return Permit::new(Arc::default()) };
+        if others.iter().all(|other| other.same_as(first)) {
+            return first.clone();
+        }
+        // A class that one of them does not know is removed.
+        let classes = permits.iter().map(|permit| permit.releases.len()).min().unwrap_or(0);
+        let least = |class: usize| {
+            let releases = permits.iter().filter_map(|permit| permit.releases.get(class));
+            releases.reduce(|least, next| if next.form > least.form { next } else { least }).cloned()
+        };
+        Permit::new((0..classes).filter_map(least).collect())
+    }
+
     /// The form of a class. A class the permit does not know is removed.
     pub fn form(&self, class: ClassId) -> Form {
         self.releases.get(usize::from(class.0)).map_or(Form::Removed, |release| release.form)
