@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use crate::disclosure;
 use crate::layer::{Gatehouse, path};
 use crate::ledger::{self, AppendError, Entity, LineResult};
 
@@ -106,7 +107,7 @@ impl Admin {
             };
             let admin = self.clone();
             tokio::spawn(async move {
-                let service = service_fn(move |request| {
+                let service = service_fn(move |request: Request<Incoming>| {
                     let admin = admin.clone();
                     async move { Ok::<_, Infallible>(admin.answer(request).await) }
                 });
@@ -222,14 +223,14 @@ impl Admin {
     async fn batch(&self, asked: &Asked, request: Request<Incoming>) -> Result<Answer, Fault> {
         asked.must_be_post()?;
         let body = read(request, MAX_BATCH).await?;
-        let lines = body.split(|byte| *byte == b'\n').enumerate().map(|(at, line)| (at as u64 + 1, line));
+        let lines: Vec<(u64, &[u8])> = (1..).zip(body.split(|byte| *byte == b'\n')).collect();
         let mut results = String::new();
         self.gatehouse.ledger.import(lines, Timestamp::now(), |result| results.push_str(&result_line(&result))).await;
         Ok(with_type(StatusCode::OK, "application/x-ndjson", results))
     }
 
     fn decision(&self, id: &str) -> Result<Answer, Fault> {
-        match self.gatehouse.log.find(id) {
+        match disclosure::decision(self.gatehouse.log.folder(), id, true) {
             Ok(Some(record)) => Ok(ok(&record)),
             Ok(None) => Err(Fault::not_found()),
             Err(_) => Err(Fault::new(StatusCode::SERVICE_UNAVAILABLE, "audit-unavailable", "the disclosure log cannot be read")),

@@ -1,6 +1,6 @@
 //! The words that events use, by name and back: what the ledger needs of a vocabulary.
 
-use crate::vocabulary::{CategoryId, KindId, PurposeId, RelationId};
+use crate::vocabulary::{CategoryId, KindId, PurposeId, RelationId, TermId, Tree, Vocabulary};
 
 /// Looks up the words of a vocabulary. Ids must stay the same as long as a ledger is open.
 pub trait Names: Send + Sync {
@@ -20,6 +20,73 @@ pub trait Names: Send + Sync {
     fn category_within(&self, inner: CategoryId, outer: CategoryId) -> bool;
     /// Whether `inner` is `outer` or stands below it.
     fn kind_within(&self, inner: KindId, outer: KindId) -> bool;
+
+    /// Equal where every id means the same word, in the same place of its tree.
+    fn digest(&self) -> [u8; 32];
+}
+
+impl Names for Vocabulary {
+    fn purpose(&self, name: &str) -> Option<PurposeId> {
+        self.purposes().find(name)
+    }
+
+    fn category(&self, name: &str) -> Option<CategoryId> {
+        self.categories().find(name)
+    }
+
+    fn kind(&self, name: &str) -> Option<KindId> {
+        self.kinds().find(name)
+    }
+
+    fn relation(&self, name: &str) -> Option<RelationId> {
+        self.relations().find(name)
+    }
+
+    fn purpose_name(&self, purpose: PurposeId) -> &str {
+        self.purposes().name(purpose)
+    }
+
+    fn category_name(&self, category: CategoryId) -> &str {
+        self.categories().name(category)
+    }
+
+    fn kind_name(&self, kind: KindId) -> &str {
+        self.kinds().name(kind)
+    }
+
+    fn relation_name(&self, relation: RelationId) -> &str {
+        self.relations().name(relation)
+    }
+
+    fn purpose_within(&self, inner: PurposeId, outer: PurposeId) -> bool {
+        self.purposes().within(inner, outer)
+    }
+
+    fn category_within(&self, inner: CategoryId, outer: CategoryId) -> bool {
+        self.categories().within(inner, outer)
+    }
+
+    fn kind_within(&self, inner: KindId, outer: KindId) -> bool {
+        self.kinds().within(inner, outer)
+    }
+
+    fn digest(&self) -> [u8; 32] {
+        let mut digest = blake3::Hasher::new();
+        add(&mut digest, self.purposes());
+        add(&mut digest, self.categories());
+        add(&mut digest, self.kinds());
+        add(&mut digest, self.relations());
+        digest.finalize().into()
+    }
+}
+
+/// A tree's words in the order of their ids, each under its parent.
+fn add<I: TermId>(digest: &mut blake3::Hasher, tree: &Tree<I>) {
+    for id in tree.ids() {
+        digest.update(tree.name(id).as_bytes()).update(b"<");
+        digest.update(tree.parent(id).map_or("", |parent| tree.name(parent)).as_bytes()).update(b"\n");
+    }
+    digest.update(b"\n");
 }
 
 #[cfg(test)]
@@ -101,6 +168,9 @@ pub(super) mod fixture {
         }
         fn kind_within(&self, inner: KindId, outer: KindId) -> bool {
             within(KINDS, inner.0, outer.0)
+        }
+        fn digest(&self) -> [u8; 32] {
+            [7; 32]
         }
     }
 }
