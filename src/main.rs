@@ -1,3 +1,7 @@
 //! The `purposegate` command.
 
-fn main() {}
+use clap::Parser;
+
+fn main() -> std::process::ExitCode {
+    purposegate::cli::run(purposegate::cli::Arguments::parse())
+}

@@ -1,3 +1,90 @@
-//! The verbs of the command line. Standard output is data, standard error is words.
+//! The command line: verbs and their arguments. stdout is data, stderr is words.
+//!
+//! Exit status: 0 it is as it should be, 1 a finding or a refusal, 2 unusable input.
 
+pub mod certs;
 pub mod policy;
+pub mod recipient;
+mod run;
+mod serve;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+pub use run::run;
+
+/// Personal data leaves only to a known recipient, for a declared purpose, on a legal basis.
+#[derive(Debug, Parser)]
+#[command(name = "purposegate", version, about, arg_required_else_help = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// What a person can ask of the program.
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Show the main job on this machine: a sample API, recipients, subjects and the gateway
+    Demo {
+        /// Fire the requests, print expected and got, exit
+        #[arg(long)]
+        check: bool,
+    },
+    /// Run the gateway
+    Serve(ConfigFile),
+    /// Load everything and print every finding
+    Check(ConfigFile),
+    /// Test and question a policy pack
+    Policy {
+        #[command(subcommand)]
+        verb: policy::PolicyVerb,
+    },
+    /// Make API keys for recipients
+    Recipient {
+        #[command(subcommand)]
+        verb: RecipientVerb,
+    },
+    /// Make certificates
+    Certs {
+        #[command(subcommand)]
+        verb: CertsVerb,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct ConfigFile {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", default_value = "purposegate.toml")]
+    config: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum RecipientVerb {
+    /// Make an API key, show it once, and print the line that registers it
+    Key {
+        /// The recipient's name
+        name: String,
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum CertsVerb {
+    /// Make a development CA, a server certificate and a client certificate
+    Dev {
+        /// The folder for the files
+        #[arg(long, value_name = "DIR", default_value = "certs")]
+        out: PathBuf,
+        /// The URI in the client certificate
+        #[arg(long, value_name = "URI", default_value = "spiffe://demo.example/partner/registrar")]
+        client: String,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}

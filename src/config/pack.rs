@@ -3,9 +3,62 @@
 //! It knows file names; what is in the files is for [`crate::policy`].
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::finding::{Finding, Source};
+use super::{Part, unit};
+use crate::finding::{At, Finding, Source};
 use crate::policy::Pack;
+use crate::vocabulary::Vocabulary;
+
+/// The packs of a configuration, each loaded once; the first is the default.
+#[derive(Debug, Default)]
+pub(super) struct Packs(Vec<(PathBuf, Arc<Pack>)>);
+
+impl Packs {
+    /// Loads the pack in a folder that the configuration names, and says where it stands in the list.
+    pub(super) fn load(&mut self, part: &Part<'_>, named: At<String>) -> Option<usize> {
+        let folder = resolve(part.folder, &named.value);
+        if let Some(position) = self.0.iter().position(|(known, _)| *known == folder) {
+            return Some(position);
+        }
+        if !folder.join("pack.toml").is_file() {
+            let finding = part.table.error(named.span, format!("there is no policy pack in {}", folder.display()));
+            part.table.findings().push(finding.hint("name a folder with a `pack.toml`, for example `policies/one-partner-360`"));
+            return None;
+        }
+        match read_pack(&folder) {
+            Ok(pack) => {
+                self.0.push((folder, Arc::new(pack)));
+                Some(self.0.len() - 1)
+            }
+            Err(findings) => {
+                part.table.findings().extend(findings);
+                None
+            }
+        }
+    }
+
+    pub(super) fn get(&self, position: usize) -> Option<Arc<Pack>> {
+        self.0.get(position).map(|(_, pack)| Arc::clone(pack))
+    }
+
+    /// The default pack's words: events of the ledger are read with them.
+    pub(super) fn vocabulary(&self) -> Option<Arc<Vocabulary>> {
+        self.0.first().map(|(_, pack)| Arc::clone(pack.vocabulary()))
+    }
+
+    /// The folders and the packs, in the order of loading.
+    pub(super) fn into_parts(self) -> (Vec<PathBuf>, Vec<Arc<Pack>>) {
+        self.0.into_iter().unzip()
+    }
+}
+
+/// A pack's folder: beside the file that names it, else in the working directory.
+fn resolve(folder: &Path, named: &str) -> PathBuf {
+    let beside = unit::resolve(folder, named);
+    let here = PathBuf::from(named);
+    if !beside.exists() && here.exists() { here } else { beside }
+}
 
 /// Reads and loads the pack in a folder: its `pack.toml` and every `.cedar` file beside it.
 ///

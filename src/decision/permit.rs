@@ -35,6 +35,14 @@ impl Permit {
         Permit { releases }
     }
 
+    /// A permit of the scrubber's tests, which have forms and no policy.
+    #[cfg(test)]
+    pub(crate) fn of(forms: &[Form]) -> Permit {
+        let release =
+            |&form| Release { form, basis: None, rules: Arc::new([]), clauses: Arc::new([]) };
+        Permit::new(forms.iter().map(release).collect())
+    }
+
     /// What several permits for one record allow together: for each class the least revealing.
     ///
     /// Of nothing it is nothing.

@@ -1,1 +1,467 @@
-//! ledger
+//! What each data subject has consented to, objected to, restricted; what controllers have
+//! instructed; which recipients are suspended.
+//!
+//! Events are the truth and are kept for good; what is in force is folded from them and held in
+//! memory. The ledger refuses to know requests, policies and what is disclosed.
+//!
+//! Invariants: an acknowledged event is durable and in force; one that withholds is in force
+//! before it is durable, one that grants only after; when the store has failed nothing is
+//! acknowledged any more and [`Ledger::healthy`] says so.
+
+mod changes;
+mod commit;
+mod desk;
+mod event;
+mod history;
+mod import;
+mod index;
+mod names;
+mod sqlite;
+mod state;
+mod store;
+mod written;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Map, Value};
+use tokio::sync::{mpsc, oneshot};
+use ulid::Ulid;
+
+pub use changes::Epoch;
+pub use event::{Attached, Draft, Effect, Entity, Event, Facts, Said, Sort, What};
+pub use history::{controller as fold_controller, subject as fold_subject};
+pub use import::{LineError, LineResult};
+pub use names::Names;
+pub use sqlite::{FileError, SqliteStore};
+pub use state::{controller_json, subject_json};
+pub use store::{Asked, Entry, Kept, OnceKey, Position, Store, StoreError};
+pub use written::{
+    EventError, KINDS, MAX_EVENT_BYTES, MAX_ID_BYTES, parse, parse_line, person, recipient_name, write,
+};
+
+use crate::decision::{Controller, Subject};
+use crate::keys::{Fingerprint, Fingerprints, Keys};
+use crate::scrub::SubjectId;
+
+/// How far ahead of ours the clock of whoever reports an event may be.
+const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(60);
+
+/// What an acknowledgement says: the event is durable and in force here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    pub event: Ulid,
+    pub position: Position,
+    /// Recorded before, under the same idempotency key.
+    pub again: bool,
+}
+
+/// An event of a history.
+#[derive(Clone, Debug)]
+pub struct Past {
+    pub id: Ulid,
+    pub position: Position,
+    /// When the ledger took it.
+    pub recorded: Timestamp,
+    pub event: Event,
+}
+
+/// Why a ledger does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It withholds something in words that the vocabulary no longer has.
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+    #[error("the ledger's thread cannot be started")]
+    Thread(#[source] std::io::Error),
+}
+
+/// An event of the store that does not read. Its words come from a vocabulary, not from a person.
+#[derive(Debug, thiserror::Error)]
+#[error("the ledger's event at position {position}{word}: {error}; bring the word back to the vocabulary", word = .word.as_ref().map(|word| format!(" (`{word}`)")).unwrap_or_default())]
+pub struct Unreadable {
+    pub position: Position,
+    pub word: Option<String>,
+    #[source]
+    pub error: EventError,
+}
+
+/// Why an event was not recorded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    #[error(transparent)]
+    Event(#[from] EventError),
+    #[error("`at` lies in the future")]
+    Future,
+    #[error("the idempotency key was used before for another event")]
+    KeyReused,
+    #[error("the ledger is not available: its store has failed")]
+    Unavailable,
+}
+
+/// The ledger. Cheap to ask from anywhere; made once.
+pub struct Ledger {
+    shared: Arc<Shared>,
+    queue: Option<mpsc::Sender<commit::Job>>,
+    committer: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    store: Arc<dyn Store>,
+    names: Arc<dyn Names>,
+    fingerprints: Fingerprints,
+    index: index::Index,
+    changes: changes::Changes,
+    desk: Mutex<desk::Desk>,
+    durable: AtomicU64,
+    failed: AtomicBool,
+}
+
+impl std::fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ledger").field("position", &self.position()).finish_non_exhaustive()
+    }
+}
+
+impl Ledger {
+    /// Opens the ledger file, or makes one, and reads what is in force.
+    pub fn open(path: &Path, keys: &Keys, names: Arc<dyn Names>) -> Result<Arc<Ledger>, OpenError> {
+        let store = SqliteStore::open(path, &keys.ledger_check())?;
+        Ledger::over(Arc::new(store), keys, names)
+    }
+
+    /// A ledger over any store.
+    pub fn over(store: Arc<dyn Store>, keys: &Keys, names: Arc<dyn Names>) -> Result<Arc<Ledger>, OpenError> {
+        let last = store.last()?;
+        let shared = Arc::new(Shared {
+            store,
+            names,
+            fingerprints: keys.fingerprints(),
+            index: index::Index::new(),
+            changes: changes::Changes::new(),
+            desk: Mutex::new(desk::Desk::new(last)),
+            durable: AtomicU64::new(last.0),
+            failed: AtomicBool::new(false),
+        });
+        shared.load()?;
+        let (queue, jobs) = mpsc::channel(commit::QUEUE);
+        let committer = std::thread::Builder::new()
+            .name("ledger".to_owned())
+            .spawn({
+                let shared = Arc::clone(&shared);
+                move || commit::run(&shared, jobs)
+            })
+            .map_err(OpenError::Thread)?;
+        Ok(Arc::new(Ledger { shared, queue: Some(queue), committer: Some(committer) }))
+    }
+
+    /// Records an event. Returns when it is durable and in force here, and when whatever was being
+    /// handed out on the state before it has left (see [`Ledger::hand_out`]).
+    ///
+    /// Once called to the first wait, the event is on its way: dropping the future does not undo it.
+    pub async fn append(
+        &self,
+        entity: &Entity,
+        draft: Draft,
+        idempotency_key: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Recorded, AppendError> {
+        let receipt = self.submit(entity, draft, idempotency_key, now).await?;
+        receipt.await.unwrap_or(Err(AppendError::Unavailable))
+    }
+
+    /// Hands an event in; the receipt becomes ready when it is recorded.
+    async fn submit(
+        &self,
+        entity: &Entity,
+        draft: Draft,
+        idempotency_key: Option<&str>,
+        now: Timestamp,
+    ) -> Result<oneshot::Receiver<Result<Recorded, AppendError>>, AppendError> {
+        let (wanted, got) = (draft.what.concerns(), entity.sort());
+        if wanted != got {
+            return Err(EventError::WrongSort { kind: draft.what.kind(), wanted, got }.into());
+        }
+        if draft.at.is_some_and(|at| at.duration_since(now) > CLOCK_TOLERANCE) {
+            return Err(AppendError::Future);
+        }
+        let queue = self.queue.as_ref().ok_or(AppendError::Unavailable)?;
+        // A place in the line first: what is in force at the desk reaches the committer.
+        let place = queue.reserve().await.map_err(|_| AppendError::Unavailable)?;
+        if !self.healthy() {
+            return Err(AppendError::Unavailable);
+        }
+        let (acknowledge, receipt) = oneshot::channel();
+        self.shared.take(entity, draft, idempotency_key, now, |entry, recorded| {
+            place.send(commit::Job { entry, recorded, acknowledge });
+        })?;
+        Ok(receipt)
+    }
+
+    /// What is in force about a person, and the fingerprint that [`Ledger::hand_out`] asks for.
+    /// `None`: the ledger has never heard of them.
+    pub fn subject(&self, subject: &SubjectId) -> (Fingerprint, Option<Arc<Subject>>) {
+        let fingerprint = self.shared.fingerprints.subject(subject);
+        (fingerprint, self.shared.index.subject(fingerprint))
+    }
+
+    /// What is in force about a controller; `None`: the ledger has never heard of it.
+    pub fn controller(&self, controller: &SubjectId) -> Option<Arc<Controller>> {
+        self.shared.index.controller(self.shared.fingerprints.controller(controller))
+    }
+
+    /// Whether the recipient of this name is suspended.
+    pub fn suspended(&self, recipient: &str) -> bool {
+        self.shared.index.suspended(recipient)
+    }
+
+    /// Makes the fingerprints that [`Ledger::hand_out`] asks for.
+    pub fn fingerprints(&self) -> &Fingerprints {
+        &self.shared.fingerprints
+    }
+
+    /// Noted before the first record of a window is judged.
+    pub fn epoch(&self) -> Epoch {
+        self.shared.changes.epoch()
+    }
+
+    /// Whether something that can withhold has changed about one of these since, or might have.
+    pub fn changed_since<'f>(&self, since: Epoch, concerned: impl IntoIterator<Item = &'f Fingerprint>) -> bool {
+        self.shared.changes.since(since, concerned)
+    }
+
+    /// Lets a window leave: runs `leave` unless something that can withhold has changed about one
+    /// of these since `since`; `None` then, and the window is judged again. No such change is
+    /// acknowledged while `leave` runs, so it must be short and wait for nothing.
+    pub fn hand_out<'f, T>(
+        &self,
+        since: Epoch,
+        concerned: impl IntoIterator<Item = &'f Fingerprint>,
+        leave: impl FnOnce() -> T,
+    ) -> Option<T> {
+        self.shared.changes.hand_out(since, concerned, leave)
+    }
+
+    /// Whether `names` means the same by every word, so that what is in force can be read with it.
+    pub fn speaks(&self, names: &dyn Names) -> bool {
+        self.shared.names.digest() == names.digest()
+    }
+
+    /// The last position that is durable and in force.
+    pub fn position(&self) -> Position {
+        Position(self.shared.durable.load(Ordering::SeqCst))
+    }
+
+    /// `false` after the store has failed: nothing is recorded any more.
+    pub fn healthy(&self) -> bool {
+        !self.shared.failed.load(Ordering::SeqCst)
+    }
+
+    /// How many people the ledger has heard of.
+    pub fn subjects(&self) -> usize {
+        self.shared.index.subjects()
+    }
+
+    /// The words it was opened with.
+    pub fn names(&self) -> &dyn Names {
+        &*self.shared.names
+    }
+
+    /// The durable events about somebody, oldest position first. Reads the disk.
+    pub fn history(&self, entity: &Entity) -> Result<Vec<Past>, StoreError> {
+        let kept = self.shared.store.history(entity)?;
+        let past = kept.into_iter().filter_map(|kept| {
+            let event = self.shared.read(&kept, entity.sort()).transpose()?;
+            Some(event.map(|event| Past {
+                id: kept.id,
+                position: kept.position,
+                recorded: kept.recorded,
+                event,
+            }))
+        });
+        past.collect::<Result<_, _>>().map_err(|error| StoreError::new("reading a history", error))
+    }
+
+    /// The state of a data subject as JSON, now or as it was at `at`: the keys of a scenario's
+    /// `subject`, and `position`. `None`: the ledger has never heard of them (by then). Reads the disk.
+    pub fn show(
+        &self,
+        subject: &SubjectId,
+        at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Option<Map<String, Value>>, StoreError> {
+        let moment = at.unwrap_or(now);
+        let mut past = self.history(&Entity::Subject(subject.clone()))?;
+        if let Some(at) = at {
+            past.retain(|past| past.event.at <= at);
+        }
+        let Some(position) = past.iter().map(|past| past.position).max() else { return Ok(None) };
+        let names = self.names();
+        let state = fold_subject(past.iter().map(|past| &past.event), names);
+        let mut shown = subject_json(&state, moment, names);
+        shown.insert("position".to_owned(), position.0.into());
+        Ok(Some(shown))
+    }
+
+    /// Every event as a line of JSON that [`Ledger::import`] reads. Reads the disk; `write` may stop it.
+    pub fn export(
+        &self,
+        mut write: impl FnMut(&str) -> std::io::Result<()>,
+    ) -> Result<std::io::Result<()>, StoreError> {
+        let mut outcome = Ok(());
+        let mut broken = None;
+        self.shared.store.scan(&mut |entity, kept| {
+            let event = match self.shared.read(&kept, entity.sort()) {
+                Ok(Some(event)) => event,
+                Ok(None) => return true,
+                Err(error) => {
+                    broken = Some(StoreError::new("reading all events", error));
+                    return false;
+                }
+            };
+            let line = Value::Object(written::write_line(entity, &event, self.names())).to_string();
+            outcome = write(&line);
+            outcome.is_ok()
+        })?;
+        broken.map_or(Ok(outcome), Err)
+    }
+}
+
+impl Drop for Ledger {
+    /// What was handed in is still made durable, and the store is closed when this returns.
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(committer) = self.committer.take() {
+            let _ = committer.join();
+        }
+    }
+}
+
+impl Shared {
+    fn force(&self) -> desk::Force<'_> {
+        desk::Force {
+            index: &self.index,
+            changes: &self.changes,
+            names: &*self.names,
+            fingerprints: &self.fingerprints,
+        }
+    }
+
+    /// Folds everything the store holds.
+    fn load(&self) -> Result<(), OpenError> {
+        let force = self.force();
+        let mut open: Option<(Entity, Vec<Event>)> = None;
+        let mut unreadable = None;
+        let close = |open: Option<(Entity, Vec<Event>)>| {
+            if let Some((entity, events)) = open {
+                desk::put_in_force(&force, &entity, events.iter(), false);
+            }
+        };
+        self.store.scan(&mut |entity, kept| {
+            let event = match self.read(&kept, entity.sort()) {
+                Ok(event) => event,
+                Err(error) => {
+                    unreadable = Some(error);
+                    return false;
+                }
+            };
+            match &mut open {
+                Some((known, events)) if known == entity => events.extend(event),
+                _ => close(open.replace((entity.clone(), event.into_iter().collect()))),
+            }
+            true
+        })?;
+        if let Some(error) = unreadable {
+            return Err(error.into());
+        }
+        close(open);
+        Ok(())
+    }
+
+    /// Reads a kept event. One that only grants, in words that the vocabulary no longer has, grants
+    /// nothing: `None`. One that can withhold must be understood.
+    fn read(&self, kept: &Kept, sort: Sort) -> Result<Option<Event>, Unreadable> {
+        let error = match parse(kept.event.as_bytes(), sort, &*self.names) {
+            // `at` is always written.
+            Ok(Draft { what, at, attached }) => {
+                return Ok(Some(Event { what, at: at.unwrap_or(kept.recorded), attached }));
+            }
+            Err(error) => error,
+        };
+        let written: Value = serde_json::from_str(&kept.event).unwrap_or(Value::Null);
+        let member = |name: &str| written.get(name).and_then(Value::as_str);
+        if member("kind").is_some_and(written::only_grants) {
+            return Ok(None);
+        }
+        let word = match &error {
+            EventError::Member { member: name, .. } => member(name).map(str::to_owned),
+            _ => None,
+        };
+        Err(Unreadable { position: kept.position, word, error })
+    }
+
+    /// The desk's work for one event; `send` passes it on to the committer in the same order.
+    fn take(
+        &self,
+        entity: &Entity,
+        draft: Draft,
+        idempotency_key: Option<&str>,
+        now: Timestamp,
+        send: impl FnOnce(Option<Entry>, Recorded),
+    ) -> Result<(), AppendError> {
+        let once = idempotency_key.map(|key| import::once(entity, key, &draft, &*self.names));
+        let mut desk = self.desk.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((key, asked)) = &once {
+            let known = match desk.once(key) {
+                Some((kept, asked)) => Some((kept.clone(), *asked)),
+                None => self.store.once(key).map_err(|error| self.unreadable(&error))?,
+            };
+            if let Some((kept, before)) = known {
+                if before != *asked {
+                    return Err(AppendError::KeyReused);
+                }
+                send(None, Recorded { event: kept.id, position: kept.position, again: true });
+                return Ok(());
+            }
+        }
+        let history = || {
+            let kept = self.store.history(entity)?;
+            let events = kept.iter().filter_map(|kept| self.read(kept, entity.sort()).transpose());
+            events.collect::<Result<_, _>>().map_err(|error| StoreError::new("reading a history", error))
+        };
+        let entry = desk
+            .take(&self.force(), entity, draft, once, now, history)
+            .map_err(|error| self.unreadable(&error))?;
+        let recorded = Recorded { event: entry.kept.id, position: entry.kept.position, again: false };
+        send(Some(entry), recorded);
+        Ok(())
+    }
+
+    /// A store that cannot be read has failed as much as one that cannot be written.
+    fn unreadable(&self, error: &StoreError) -> AppendError {
+        self.failed.store(true, Ordering::SeqCst);
+        tracing::error!(error = error as &dyn std::error::Error, "the ledger stops: its store failed");
+        AppendError::Unavailable
+    }
+
+    /// After a batch is durable: memory, then the position, then those who are handing out.
+    fn settle(&self, batch: &[Entry]) {
+        let mut desk = self.desk.lock().unwrap_or_else(PoisonError::into_inner);
+        desk.settle(&self.force(), batch);
+        drop(desk);
+        if let Some(last) = batch.last() {
+            self.durable.store(last.kept.position.0, Ordering::SeqCst);
+        }
+        self.changes.settle();
+    }
+}

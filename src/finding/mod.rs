@@ -2,6 +2,10 @@
 //!
 //! It belongs to no stratum: it knows text and spans, and nothing of what they mean.
 
+mod table;
+
+pub use table::{At, Findings, Table};
+
 use std::ops::Range;
 use std::sync::Arc;
 

@@ -1,0 +1,160 @@
+//! From parsed arguments to the work, and from its outcome to the exit status.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use miette::{GraphicalReportHandler, GraphicalTheme};
+
+use super::certs::{self, ClientName};
+use super::policy::{self, PolicyVerb};
+use super::recipient::{self, NewKey};
+use super::{Arguments, CertsVerb, ConfigFile, Format, RecipientVerb, Verb, serve};
+use crate::config::{self, Config};
+use crate::demo;
+use crate::finding::Finding;
+
+/// A finding or a refusal.
+const FOUND: u8 = 1;
+/// Input that cannot be used.
+const UNUSABLE: u8 = 2;
+
+/// Runs one verb.
+pub fn run(arguments: Arguments) -> ExitCode {
+    match arguments.verb {
+        Verb::Demo { check } => run_demo(check),
+        Verb::Serve(file) => run_serve(&file),
+        Verb::Check(file) => check(&file),
+        Verb::Policy { verb } => run_policy(&verb),
+        Verb::Recipient { verb: RecipientVerb::Key { name, format } } => make_key(&name, format),
+        Verb::Certs { verb: CertsVerb::Dev { out, client } } => make_certificates(&out, &client),
+    }
+}
+
+fn run_serve(file: &ConfigFile) -> ExitCode {
+    let Some(config) = load(&file.config) else { return ExitCode::from(UNUSABLE) };
+    start_logging("info");
+    match block_on(serve::serve(config)) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => fail(&error.to_string()),
+        Err(error) => fail(&format!("the runtime cannot be started: {error}")),
+    }
+}
+
+fn run_demo(check: bool) -> ExitCode {
+    start_logging("error");
+    let mut out = std::io::stdout();
+    let played = block_on(async {
+        if check { demo::check(&mut out).await } else { demo::show(&mut out).await.map(|()| true) }
+    });
+    match played {
+        Ok(Ok(true)) => ExitCode::SUCCESS,
+        Ok(Ok(false)) => ExitCode::from(FOUND),
+        Ok(Err(error)) => fail(&error),
+        Err(error) => fail(&format!("the runtime cannot be started: {error}")),
+    }
+}
+
+fn block_on<F: Future>(work: F) -> std::io::Result<F::Output> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work))
+}
+
+fn check(file: &ConfigFile) -> ExitCode {
+    let (config, findings) = config::load(&file.config);
+    report(&findings);
+    let errors = findings.iter().filter(|finding| finding.is_error()).count();
+    let warnings = findings.len() - errors;
+    match config {
+        Some(config) => {
+            let routes = config.routes.iter().count();
+            say(&format!(
+                "{}: {routes} routes, {} recipients, {} upstreams; {warnings} warnings",
+                file.config.display(),
+                config.recipients.len(),
+                config.upstreams.len(),
+            ));
+            ExitCode::SUCCESS
+        }
+        None => {
+            say(&format!("{}: {errors} errors, {warnings} warnings", file.config.display()));
+            ExitCode::from(if file.config.exists() { FOUND } else { UNUSABLE })
+        }
+    }
+}
+
+fn run_policy(verb: &PolicyVerb) -> ExitCode {
+    match policy::run(verb, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()) {
+        Ok(outcome) => ExitCode::from(outcome as u8),
+        Err(error) => fail(&error.to_string()),
+    }
+}
+
+fn make_key(name: &str, format: Format) -> ExitCode {
+    let printed = NewKey::make()
+        .map_err(std::io::Error::other)
+        .and_then(|key| recipient::print(&key, name, format == Format::Json, &mut std::io::stdout().lock()));
+    match printed {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error.to_string()),
+    }
+}
+
+fn make_certificates(out: &Path, client: &str) -> ExitCode {
+    match certs::make(out, &[ClientName { file: "client", uri: client }]) {
+        Ok(files) => {
+            let mut stdout = std::io::stdout().lock();
+            for file in files {
+                if writeln!(stdout, "{}", file.display()).is_err() {
+                    return ExitCode::from(UNUSABLE);
+                }
+            }
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&error.to_string()),
+    }
+}
+
+/// Loads a configuration and reports what was found on the way.
+fn load(file: &Path) -> Option<Config> {
+    let (config, findings) = config::load(file);
+    report(&findings);
+    config
+}
+
+/// Prints findings as people read them.
+pub(super) fn report(findings: &[Finding]) {
+    let colours = std::env::var_os("NO_COLOR").is_none() && std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let theme = if colours { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+    let handler = GraphicalReportHandler::new_themed(theme).with_width(100);
+    for finding in findings {
+        let mut text = String::new();
+        if handler.render_report(&mut text, finding).is_ok() {
+            say(&text);
+        }
+    }
+}
+
+/// Words for the person at the terminal.
+#[allow(clippy::print_stderr)] // The one place that does.
+fn say(words: &str) {
+    eprintln!("{words}");
+}
+
+fn fail(words: &str) -> ExitCode {
+    say(&format!("purposegate: {words}"));
+    ExitCode::from(UNUSABLE)
+}
+
+/// Logs go to stderr; `PURPOSEGATE_LOG` filters them, `PURPOSEGATE_LOG_FORMAT=json` makes them JSON.
+fn start_logging(default: &str) {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_env("PURPOSEGATE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let started = if std::env::var("PURPOSEGATE_LOG_FORMAT").is_ok_and(|format| format == "json") {
+        builder.json().try_init()
+    } else {
+        builder.try_init()
+    };
+    // A second start in one process (tests) keeps the first.
+    drop(started);
+}

@@ -1,0 +1,75 @@
+//! `serve`: the gateway under the operator's signals.
+
+use std::path::Path;
+use std::time::Duration;
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::config::{self, Config};
+use crate::gateway::{Gateway, StartError};
+
+/// Changes of files within this time are one reload: editors write in steps.
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// Serves until SIGTERM or SIGINT; SIGHUP and changes of the configuration's files reload.
+///
+/// # Errors
+/// [`StartError`].
+pub(super) async fn serve(config: Config) -> Result<(), StartError> {
+    let folders = config.folders.clone();
+    let gateway = Gateway::bind(config).await?;
+    let stop = gateway.stop();
+    let (reload, reloads) = mpsc::channel(1);
+    let _watching = watch_folders(&folders, reload.clone());
+    tokio::spawn(async move {
+        if let Ok(mut hangup) = signal(SignalKind::hangup()) {
+            while hangup.recv().await.is_some() {
+                // One that waits stands for all that came meanwhile.
+                let _ = reload.try_send(());
+            }
+        }
+    });
+    tokio::spawn(async move {
+        wait_for_end().await;
+        stop.stop();
+    });
+    gateway.run(reloads).await;
+    Ok(())
+}
+
+async fn wait_for_end() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// Watches folders rather than files: editors and Kubernetes replace files by renaming.
+fn watch_folders(folders: &[std::path::PathBuf], reload: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
+    let (changed, mut changes) = mpsc::channel::<()>(1);
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        if event.is_ok_and(|event| config::is_change(&event)) {
+            let _ = changed.try_send(());
+        }
+    })
+    .inspect_err(|error| tracing::warn!(%error, "file changes are not watched; SIGHUP reloads"))
+    .ok()?;
+    for folder in folders {
+        if let Err(error) = watcher.watch(Path::new(folder), RecursiveMode::NonRecursive) {
+            tracing::warn!(%error, "a folder is not watched; SIGHUP reloads");
+        }
+    }
+    tokio::spawn(async move {
+        while changes.recv().await.is_some() {
+            tokio::time::sleep(SETTLE).await;
+            while changes.try_recv().is_ok() {}
+            let _ = reload.try_send(());
+        }
+    });
+    Some(watcher)
+}

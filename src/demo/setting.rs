@@ -1,0 +1,96 @@
+//! The demonstration's configuration files, written out for one run.
+//!
+//! It fills addresses and credentials into the templates beside it and knows nothing of what they
+//! configure. They are in the format that everybody uses; `check` reads them like any other.
+
+use std::net::SocketAddr;
+
+use super::template::fill;
+
+/// What differs from run to run.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    pub gateway: SocketAddr,
+    pub admin: SocketAddr,
+    pub upstream: SocketAddr,
+    /// The pack's folder, as the configuration names it.
+    pub policy: String,
+    /// Credential lines (`sha256:…`) of the three recipients that hold a key.
+    pub service_desk: String,
+    pub north_resale: String,
+    pub swift_pay: String,
+}
+
+/// The route files: name and text.
+pub const ROUTES: &[(&str, &str)] = &[
+    ("routes/customers.toml", include_str!("routes/customers.toml")),
+    ("routes/directory.toml", include_str!("routes/directory.toml")),
+    ("routes/domains.toml", include_str!("routes/domains.toml")),
+    ("routes/faults.toml", include_str!("routes/faults.toml")),
+    ("routes/orders.toml", include_str!("routes/orders.toml")),
+    ("routes/payments.toml", include_str!("routes/payments.toml")),
+    ("routes/shop.toml", include_str!("routes/shop.toml")),
+    ("routes/tickets.toml", include_str!("routes/tickets.toml")),
+];
+
+/// Where the configuration expects the certificates, and whose they are.
+pub mod certificates {
+    pub const AUTHORITY: &str = "certs/ca.pem";
+    pub const SERVER: (&str, &str) = ("certs/server.pem", "certs/server.key");
+    pub const REGISTRAR: (&str, &str) = ("certs/registrar.pem", "certs/registrar.key");
+    /// The registrar's name in its certificate.
+    pub const REGISTRAR_ID: &str = "spiffe://demo.example/partner/registrar";
+}
+
+impl Setting {
+    /// Every file of the configuration, the main one (`purposegate.toml`) first: name and text.
+    ///
+    /// # Errors
+    /// A template with a place that nothing fills, by name.
+    pub fn files(&self) -> Result<Vec<(&'static str, String)>, String> {
+        let main = fill(include_str!("demo.toml"), |key| {
+            Some(match key {
+                "policy" => quoted(&self.policy),
+                "gateway" => self.gateway.to_string(),
+                "admin" => self.admin.to_string(),
+                "upstream" => self.upstream.to_string(),
+                "service-desk" => self.service_desk.clone(),
+                "north-resale" => self.north_resale.clone(),
+                "swift-pay" => self.swift_pay.clone(),
+                _ => return None,
+            })
+        })?;
+        let routes = ROUTES.iter().map(|&(name, text)| (name, text.to_owned()));
+        Ok(std::iter::once(("purposegate.toml", main)).chain(routes).collect())
+    }
+}
+
+/// As it stands between the quotation marks of a TOML basic string.
+fn quoted(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_is_toml_and_nothing_is_left_to_fill() {
+        let local = SocketAddr::from(([127, 0, 0, 1], 8443));
+        let setting = Setting {
+            gateway: local,
+            admin: local,
+            upstream: local,
+            policy: "some\\where\"".to_owned(),
+            service_desk: "sha256:01".to_owned(),
+            north_resale: "sha256:02".to_owned(),
+            swift_pay: "sha256:03".to_owned(),
+        };
+        for (name, text) in setting.files().unwrap() {
+            let table: toml::Table = text.parse().unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert!(!text.contains("{{"), "{name}");
+            assert!(name == "purposegate.toml" || table.contains_key("route"), "{name}");
+        }
+    }
+}

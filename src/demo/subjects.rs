@@ -1,0 +1,125 @@
+//! What the sample people have said: the ledger events that the demonstration starts with.
+//!
+//! One JSON object an event, in the batch format of the admin API. It knows the people and their
+//! parts, and nothing of how a ledger keeps them. Somebody the ledger has never heard of is among
+//! them on purpose: about those nothing personal leaves.
+
+use serde_json::{Value, json};
+
+use super::people::{POPULATION, cast, id, scatter};
+
+/// What most people said about marketing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stance {
+    /// Consented, and it stands.
+    Consents,
+    /// Was informed and never asked.
+    NeverAsked,
+    Refused,
+    Withdrew,
+    /// The ledger holds no event at all.
+    Unknown,
+}
+
+/// The stance of a person at the start: six in ten consent.
+pub fn stance(number: u32) -> Stance {
+    match number {
+        cast::CONSENTING | cast::CHANGING | cast::LEAVING | cast::STAYING => Stance::Consents,
+        // The restricted, the minor and the erased consented once: it does not help.
+        cast::RESTRICTED | cast::MINOR | cast::ERASED => Stance::Consents,
+        cast::WITHDRAWN => Stance::Withdrew,
+        cast::UNKNOWN => Stance::Unknown,
+        1..=20 => Stance::NeverAsked,
+        _ => match scatter(number) % 100 {
+            0..60 => Stance::Consents,
+            60..80 => Stance::NeverAsked,
+            80..90 => Stance::Refused,
+            90..97 => Stance::Withdrew,
+            _ => Stance::Unknown,
+        },
+    }
+}
+
+/// Every event, one subject after the other, each subject's own in the order of their time.
+pub fn events() -> impl Iterator<Item = Value> {
+    (1..=POPULATION).flat_map(events_of).chain([notice("e-014")])
+}
+
+fn notice(subject: &str) -> Value {
+    json!({"subject": subject, "kind": "notice", "notice": "privacy-2025-01", "channel": "web", "at": "2025-01-07T09:00:00Z"})
+}
+
+/// A withdrawal of the consent to marketing, now.
+pub fn withdrawal() -> Value {
+    json!({"kind": "consent-withdrawn", "purpose": "marketing", "channel": "web"})
+}
+
+fn events_of(number: u32) -> Vec<Value> {
+    let subject = id(number);
+    let about = |kind: &str, at: &str, more: Value| {
+        let mut event = json!({"subject": subject, "kind": kind, "at": at});
+        if let (Value::Object(event), Value::Object(more)) = (&mut event, more) {
+            event.extend(more);
+        }
+        event
+    };
+    let marketing = |kind, at| about(kind, at, json!({"purpose": "marketing", "notice": "privacy-2025-01"}));
+    let given = || marketing("consent-given", "2025-01-07T09:05:00Z");
+
+    let mut events = match stance(number) {
+        Stance::Unknown => return Vec::new(),
+        Stance::Consents => vec![notice(&subject), given()],
+        Stance::NeverAsked => vec![notice(&subject)],
+        Stance::Refused => vec![notice(&subject), marketing("consent-refused", "2025-01-07T09:05:00Z")],
+        Stance::Withdrew => {
+            vec![notice(&subject), given(), marketing("consent-withdrawn", "2025-06-30T17:45:00Z")]
+        }
+    };
+    let downloaded = || about("relation", "2025-03-01T12:00:00Z", json!({"relation": "product-download"}));
+    match number {
+        cast::ERASED => events.push(about("erasure", "2025-05-02T08:00:00Z", json!({}))),
+        cast::RESTRICTED => events.push(about("restriction", "2025-05-02T08:00:00Z", json!({}))),
+        cast::MINOR => events.push(about("fact", "2025-02-01T08:00:00Z", json!({"facts": {"minor": true}}))),
+        cast::OBJECTING => {
+            events.push(about("objection", "2025-04-11T10:00:00Z", json!({"purpose": "marketing"})));
+        }
+        cast::DOWNLOADER | cast::OVERSEAS => events.push(downloaded()),
+        cast::OPTED_OUT => {
+            events.push(downloaded());
+            events.push(about("opt-out", "2025-03-09T10:00:00Z", json!({"recipient": "north-resale"})));
+        }
+        cast::REGISTRANT => {
+            let relation = json!({"relation": "domain-registrant", "recipient": "acme-domains"});
+            events.push(about("relation", "2025-02-14T09:26:53Z", relation));
+        }
+        cast::NO_PHONE => {
+            events.push(about("category-refused", "2025-03-21T10:00:00Z", json!({"category": "phone"})));
+        }
+        _ => {}
+    }
+    events
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    #[test]
+    fn every_event_names_its_subject_kind_and_time() {
+        let mut kinds: HashMap<String, usize> = HashMap::new();
+        for event in events() {
+            assert!(event["subject"].is_string() && event["at"].is_string(), "{event}");
+            *kinds.entry(event["kind"].as_str().unwrap().to_owned()).or_default() += 1;
+        }
+        assert!(kinds["consent-given"] > 5_500 && kinds["consent-refused"] > 500, "{kinds:?}");
+        assert_eq!((kinds["erasure"], kinds["restriction"], kinds["opt-out"]), (1, 1, 1));
+    }
+
+    #[test]
+    fn nobody_said_anything_about_the_unknown() {
+        assert!(events().all(|event| event["subject"] != id(cast::UNKNOWN)));
+    }
+}

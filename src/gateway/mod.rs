@@ -1,0 +1,232 @@
+//! The process that serves: opens what is on disk, binds the sockets, reloads, drains.
+
+mod admin;
+mod listener;
+mod tls;
+mod upstreams;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tower::Layer;
+
+pub use tls::{TlsError, roots};
+
+use self::admin::Admin;
+use self::listener::Listener;
+use self::upstreams::Upstreams;
+use crate::config::{self, Config};
+use crate::decision::Decisions;
+use crate::disclosure::Log;
+use crate::finding::Finding;
+use crate::keys::Keys;
+use crate::layer::{GateLayer, Gatehouse, Listening, Snapshot};
+use crate::ledger::Ledger;
+use crate::metrics::Metrics;
+
+/// What keeps a gateway from starting.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("the keys cannot be opened: {0}")]
+    Keys(#[from] crate::keys::KeysError),
+    #[error("the ledger cannot be opened: {0}")]
+    Ledger(#[from] crate::ledger::OpenError),
+    #[error("the disclosure log cannot be opened: {0}")]
+    Log(#[from] crate::disclosure::OpenError),
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] TlsError),
+    #[error("cannot listen on {address}: {source}")]
+    Bind { address: SocketAddr, source: std::io::Error },
+    #[error("metrics cannot be registered: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// A gateway that is bound to its addresses and does not accept yet.
+#[derive(Debug)]
+pub struct Gateway {
+    file: PathBuf,
+    gatehouse: Arc<Gatehouse>,
+    upstreams: Upstreams,
+    listeners: Vec<Listener>,
+    certificates: Vec<Certificate>,
+    admin: Admin,
+    admin_socket: TcpListener,
+    drain: Duration,
+    stop: watch::Sender<bool>,
+}
+
+/// A listener's certificate, which a reload reads again.
+#[derive(Debug)]
+struct Certificate {
+    files: config::ListenerTls,
+    current: watch::Sender<Arc<ServerConfig>>,
+}
+
+/// Tells a running gateway to stop; dropping it does not.
+#[derive(Clone, Debug)]
+pub struct Stop(watch::Sender<bool>);
+
+impl Stop {
+    /// No new connections; exchanges under way end, within the drain time.
+    pub fn stop(&self) {
+        self.0.send_replace(true);
+    }
+}
+
+impl Gateway {
+    /// Opens keys, ledger and log, and binds the sockets.
+    ///
+    /// # Errors
+    /// [`StartError`]: the first thing that cannot be opened.
+    pub async fn bind(config: Config) -> Result<Gateway, StartError> {
+        let keys = Keys::open_or_create(&config.keys, &[&config.ledger.path, &config.audit.directory])?;
+        let vocabulary = Arc::clone(&config.vocabulary);
+        let ledger = Ledger::open(&config.ledger.path, &keys, vocabulary)?;
+        let log = Arc::new(Log::open(&config.audit.directory, &keys, config.audit.durability, config.audit.retention)?);
+        let metrics = Metrics::new()?;
+        metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let upstreams = Upstreams::new(&config.upstreams);
+        let stop = watch::Sender::new(false);
+
+        let mut listeners = Vec::new();
+        let mut certificates = Vec::new();
+        for listener in &config.listeners {
+            let socket = bind(listener.address).await?;
+            let tls = listener.tls.as_ref().map(|files| -> Result<_, TlsError> {
+                let current = watch::Sender::new(tls::server_config(files)?);
+                let receiver = current.subscribe();
+                certificates.push(Certificate { files: files.clone(), current });
+                Ok(receiver)
+            });
+            let listening = Listening {
+                authorities: listener.authorities.clone(),
+                request_timeout: listener.request_timeout,
+                exchanges: Arc::new(Semaphore::new(listener.max_exchanges)),
+            };
+            listeners.push(Listener::new(socket, listening, tls.transpose()?));
+        }
+        let admin_socket = bind(config.admin.address).await?;
+
+        let file = config.file.clone();
+        let drain = config.drain;
+        publish_policies(&metrics, &config);
+        let gatehouse = Arc::new(Gatehouse::new(snapshot(config), ledger, log, metrics, keys.pseudonym()));
+        let admin = Admin::new(Arc::clone(&gatehouse));
+        Ok(Gateway { file, gatehouse, upstreams, listeners, certificates, admin, admin_socket, drain, stop })
+    }
+
+    /// The public addresses, in the order of the configuration, with the ports that were chosen for port 0.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().filter_map(|listener| listener.address().ok()).collect()
+    }
+
+    /// The admin address.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin_socket.local_addr().ok()
+    }
+
+    /// What the exchanges share: the ledger, the log, the metrics.
+    pub fn gatehouse(&self) -> Arc<Gatehouse> {
+        Arc::clone(&self.gatehouse)
+    }
+
+    pub fn stop(&self) -> Stop {
+        Stop(self.stop.clone())
+    }
+
+    /// Serves until told to stop, then drains. `reload` yields whenever the configuration is to be read again.
+    pub async fn run(self, mut reload: tokio::sync::mpsc::Receiver<()>) {
+        let Gateway { file, gatehouse, upstreams, listeners, certificates, admin, admin_socket, drain, stop } = self;
+        let mut stopped = stop.subscribe();
+        let mut serving = JoinSet::new();
+        for listener in listeners {
+            if let Ok(address) = listener.address() {
+                tracing::info!(%address, "listening");
+            }
+            let gate = GateLayer::new(Arc::clone(&gatehouse)).layer(upstreams.clone());
+            serving.spawn(listener.run(gate, stop.subscribe()));
+        }
+        if let Ok(address) = admin_socket.local_addr() {
+            tracing::info!(%address, "admin listening");
+        }
+        let admin_serving = tokio::spawn(admin.clone().run(admin_socket));
+        loop {
+            tokio::select! {
+                _ = stopped.wait_for(|stopped| *stopped) => break,
+                Some(()) = reload.recv() => reload_from(&file, &gatehouse, &upstreams, &certificates),
+            }
+        }
+        admin.drain();
+        tracing::info!("draining");
+        let drained = tokio::time::timeout(drain, async { while serving.join_next().await.is_some() {} }).await;
+        if drained.is_err() {
+            tracing::warn!("exchanges were cut: the drain time is over");
+        }
+        serving.shutdown().await;
+        admin_serving.abort();
+        gatehouse.log.flush().await;
+        tracing::info!("stopped");
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Bind { address, source })
+}
+
+/// A reload that fails changes nothing.
+fn reload_from(file: &Path, gatehouse: &Gatehouse, upstreams: &Upstreams, certificates: &[Certificate]) {
+    let outcome = match try_reload(file, gatehouse, upstreams, certificates) {
+        Ok(()) => "loaded",
+        Err(why) => {
+            tracing::error!(%why, "reload failed; what was loaded stays in force");
+            "failed"
+        }
+    };
+    gatehouse.metrics.policy_reload.with_label_values(&[outcome]).inc();
+    tracing::info!(outcome, "reload");
+}
+
+fn try_reload(file: &Path, gatehouse: &Gatehouse, upstreams: &Upstreams, certificates: &[Certificate]) -> Result<(), String> {
+    let (config, findings) = config::load(file);
+    let config = config.ok_or_else(|| findings.iter().filter(|finding| finding.is_error()).map(Finding::to_string).collect::<Vec<_>>().join("; "))?;
+    if !gatehouse.ledger.speaks(&*config.vocabulary) {
+        return Err("the vocabulary changed: restart the gateway to load the ledger with it".to_owned());
+    }
+    let renewed: Vec<Arc<ServerConfig>> = certificates
+        .iter()
+        .map(|certificate| tls::server_config(&certificate.files))
+        .collect::<Result<_, _>>()
+        .map_err(|error| error.to_string())?;
+    for (certificate, renewed) in certificates.iter().zip(renewed) {
+        certificate.current.send_replace(renewed);
+    }
+    upstreams.replace(&config.upstreams);
+    publish_policies(&gatehouse.metrics, &config);
+    gatehouse.replace(snapshot(config));
+    Ok(())
+}
+
+fn publish_policies(metrics: &Metrics, config: &Config) {
+    metrics.policy_info.reset();
+    for pack in &config.packs {
+        let manifest = pack.manifest();
+        metrics.policy_info.with_label_values(&[&*manifest.title, &manifest.version, pack.revision()]).set(1);
+    }
+}
+
+fn snapshot(config: Config) -> Snapshot {
+    Snapshot {
+        routes: config.routes,
+        recipients: config.recipients,
+        credentials: config.credentials,
+        decisions: config.packs.into_iter().map(|pack| Arc::new(Decisions::new(pack))).collect(),
+        purpose_header: config.purpose_header,
+        exporter_region: config.exporter_region,
+    }
+}

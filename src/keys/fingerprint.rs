@@ -1,0 +1,215 @@
+//! Short keyed stand-ins for a person's id: in memory (fingerprints) and in the log (pseudonyms).
+//!
+//! Keyed BLAKE3 over a prefix-free encoding. 96 bits: among 100 million people two share one with a
+//! chance of about 6e-14, and an entry of the index stays at 16 bytes. Without the key neither can
+//! be computed from an id, so a list of candidate ids does not open a log.
+
+use std::fmt;
+
+use crate::scrub::SubjectId;
+
+/// What a fingerprint is of; ids of different kinds never meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Domain {
+    Subject = 0,
+    Controller = 1,
+    Recipient = 2,
+}
+
+/// A keyed 96-bit stand-in for the id of a data subject, a controller or a recipient.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fingerprint([u32; 3]);
+
+impl Fingerprint {
+    fn bytes(self) -> [u8; 12] {
+        let [a, b, c] = self.0.map(u32::to_le_bytes);
+        let mut bytes = [0; 12];
+        for (place, byte) in bytes.iter_mut().zip(a.into_iter().chain(b).chain(c)) {
+            *place = byte;
+        }
+        bytes
+    }
+
+    /// 64 of its bits: it is uniform already, so a map need not hash it again.
+    pub(crate) fn spread(self) -> u64 {
+        let [a, b, _] = self.0;
+        u64::from(a) << 32 | u64::from(b)
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fingerprint")
+    }
+}
+
+/// Makes fingerprints under the ledger's key.
+#[derive(Clone)]
+pub struct Fingerprints {
+    key: [u8; 32],
+}
+
+impl fmt::Debug for Fingerprints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fingerprints")
+    }
+}
+
+impl Fingerprints {
+    pub(super) fn new(key: [u8; 32]) -> Fingerprints {
+        Fingerprints { key }
+    }
+
+    pub fn subject(&self, subject: &SubjectId) -> Fingerprint {
+        self.of(Domain::Subject, subject.namespace.as_deref(), &subject.id)
+    }
+
+    pub fn controller(&self, controller: &SubjectId) -> Fingerprint {
+        self.of(Domain::Controller, controller.namespace.as_deref(), &controller.id)
+    }
+
+    pub fn recipient(&self, name: &str) -> Fingerprint {
+        self.of(Domain::Recipient, None, name)
+    }
+
+    fn of(&self, domain: Domain, namespace: Option<&str>, id: &str) -> Fingerprint {
+        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+        hasher.update(&[domain as u8, u8::from(namespace.is_some())]);
+        if let Some(namespace) = namespace {
+            hasher.update(&(namespace.len() as u64).to_le_bytes());
+            hasher.update(namespace.as_bytes());
+        }
+        hasher.update(id.as_bytes());
+        let mut words = [0; 3];
+        let mut read = hasher.finalize_xof();
+        for word in &mut words {
+            let mut bytes = [0; 4];
+            read.fill(&mut bytes);
+            *word = u32::from_le_bytes(bytes);
+        }
+        Fingerprint(words)
+    }
+}
+
+/// A person as the disclosure log names them: 16 characters of base64url.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Pseudonym([u8; 16]);
+
+impl Pseudonym {
+    pub fn as_str(&self) -> &str {
+        // Always ASCII; an empty name would name nobody.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Pseudonym {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pseudonym")
+    }
+}
+
+/// Makes the pseudonyms of the disclosure log; one person has another one in each epoch.
+#[derive(Clone)]
+pub struct SubjectPseudonyms {
+    key: [u8; 32],
+}
+
+impl fmt::Debug for SubjectPseudonyms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SubjectPseudonyms")
+    }
+}
+
+impl SubjectPseudonyms {
+    pub(super) fn new(key: [u8; 32]) -> SubjectPseudonyms {
+        SubjectPseudonyms { key }
+    }
+
+    /// The pseudonyms of one epoch, named by any text (the log uses the UTC date).
+    #[must_use]
+    pub fn epoch(&self, epoch: &str) -> EpochPseudonyms {
+        EpochPseudonyms { key: *blake3::keyed_hash(&self.key, epoch.as_bytes()).as_bytes() }
+    }
+}
+
+/// See [`SubjectPseudonyms::epoch`].
+#[derive(Clone)]
+pub struct EpochPseudonyms {
+    key: [u8; 32],
+}
+
+impl fmt::Debug for EpochPseudonyms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EpochPseudonyms")
+    }
+}
+
+impl EpochPseudonyms {
+    pub fn of(&self, fingerprint: Fingerprint) -> Pseudonym {
+        const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        let hash = blake3::keyed_hash(&self.key, &fingerprint.bytes());
+        let mut text = [b'A'; 16];
+        for (digits, bytes) in text.chunks_exact_mut(4).zip(hash.as_bytes().chunks_exact(3)) {
+            let bits = bytes.iter().fold(0_usize, |bits, byte| bits << 8 | usize::from(*byte));
+            for (place, shift) in digits.iter_mut().zip([18, 12, 6, 0]) {
+                *place = DIGITS.get(bits >> shift & 63).copied().unwrap_or(b'A');
+            }
+        }
+        Pseudonym(text)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::keys::Keys;
+
+    fn id(namespace: Option<&str>, id: &str) -> SubjectId {
+        SubjectId { namespace: namespace.map(Into::into), id: id.into() }
+    }
+
+    #[test]
+    fn different_people_have_different_fingerprints() {
+        let fingerprints = Keys::random().unwrap().fingerprints();
+        let ids = [
+            id(None, "a"),
+            id(Some(""), "a"),
+            id(Some("a"), ""),
+            id(None, ""),
+            id(Some("a"), "b"),
+            id(None, "ab"),
+        ];
+        let subjects: HashSet<_> = ids.iter().map(|id| fingerprints.subject(id)).collect();
+        assert_eq!(subjects.len(), ids.len());
+        assert!(ids.iter().all(|id| !subjects.contains(&fingerprints.controller(id))));
+        assert!(!subjects.contains(&fingerprints.recipient("a")));
+    }
+
+    #[test]
+    fn a_pseudonym_is_stable_within_an_epoch_and_differs_between_epochs() {
+        let keys = Keys::random().unwrap();
+        let person = keys.fingerprints().subject(&id(None, "c-1"));
+        let pseudonyms = keys.subject_pseudonyms();
+        let name = pseudonyms.epoch("2026-11-21").of(person);
+        assert_eq!(name, keys.subject_pseudonyms().epoch("2026-11-21").of(person));
+        assert_ne!(name, pseudonyms.epoch("2026-11-22").of(person));
+        assert_eq!(name.as_str().len(), 16);
+        assert!(
+            name.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+        );
+    }
+
+    #[test]
+    fn pseudonyms_use_all_digits() {
+        let keys = Keys::random().unwrap();
+        let (fingerprints, epoch) = (keys.fingerprints(), keys.subject_pseudonyms().epoch("e"));
+        let mut seen = HashSet::new();
+        for n in 0..1000 {
+            seen.extend(epoch.of(fingerprints.recipient(&n.to_string())).as_str().bytes());
+        }
+        assert_eq!(seen.len(), 64);
+    }
+}

@@ -1,0 +1,176 @@
+//! The upstream's answer, judged by its head; and the new head that leaves instead.
+//!
+//! Nothing of the upstream's head is forwarded but an allow-list: hyper would even re-emit the
+//! upstream's reason phrase, which can name a person.
+
+use http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_TYPE, DATE, RETRY_AFTER,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use http::response::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use super::Refusal;
+use super::encoding::Coding;
+
+/// What an upstream's head says about its body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// JSON in this content coding.
+    Json(Coding),
+    /// No body at all, and none is needed.
+    Empty,
+}
+
+const FORWARDED: [HeaderName; 3] = [CONTENT_LANGUAGE, DATE, RETRY_AFTER];
+
+/// Judges the head of an answer on a personal route.
+///
+/// # Errors
+/// [`Refusal::UpstreamRefused`] for 4xx and 5xx; [`Refusal::UpstreamUnreadable`] for whatever
+/// cannot be scrubbed: other media types, unknown codings, redirects, ranges, `no-transform`.
+pub fn judge(parts: &Parts) -> Result<Answer, Refusal> {
+    let status = parts.status;
+    if status == StatusCode::PRECONDITION_FAILED || status == StatusCode::RANGE_NOT_SATISFIABLE {
+        // The conditions were taken from the request, so this answers something nobody asked.
+        return Err(Refusal::UpstreamUnreadable);
+    }
+    if status.is_client_error() || status.is_server_error() {
+        return Err(Refusal::UpstreamRefused(status));
+    }
+    if !status.is_success() || status == StatusCode::PARTIAL_CONTENT {
+        return Err(Refusal::UpstreamUnreadable);
+    }
+    if forbids_transformation(&parts.headers) {
+        return Err(Refusal::UpstreamUnreadable);
+    }
+    let empty = parts.headers.get(CONTENT_LENGTH).is_some_and(|length| length == "0");
+    if empty || status == StatusCode::NO_CONTENT || status == StatusCode::RESET_CONTENT {
+        return Ok(Answer::Empty);
+    }
+    if !is_json(&parts.headers) {
+        return Err(Refusal::UpstreamUnreadable);
+    }
+    Ok(Answer::Json(coding(&parts.headers)?))
+}
+
+/// The head that leaves: a new one, with the few fields that say nothing about a person.
+pub fn head(upstream: &HeaderMap, allowed: &[HeaderName], answer: Answer) -> HeaderMap {
+    let mut head: HeaderMap = upstream
+        .iter()
+        .filter(|(name, _)| FORWARDED.contains(name) || allowed.contains(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    if let (Answer::Json(_), Some(content_type)) = (answer, upstream.get(CONTENT_TYPE)) {
+        head.insert(CONTENT_TYPE, content_type.clone());
+    }
+    head.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    head.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    head
+}
+
+fn forbids_transformation(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(CACHE_CONTROL)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .any(|directive| directive.trim_ascii().eq_ignore_ascii_case(b"no-transform"))
+}
+
+/// One `Content-Type` of `application/json`, `text/json` or `application/…+json`, in UTF-8.
+fn is_json(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return false };
+    let Ok(text) = value.to_str() else { return false };
+    let mut parts = text.split(';').map(str::trim);
+    let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
+    let json = essence == "application/json"
+        || essence == "text/json"
+        || essence.strip_prefix("application/").is_some_and(|subtype| subtype.ends_with("+json"));
+    // A comma is two values in one field; a line of its own for each would have been refused too.
+    json && !text.contains(',')
+        && parts.all(|parameter| match parameter.split_once('=') {
+            Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
+                value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+            }
+            _ => true,
+        })
+}
+
+fn coding(headers: &HeaderMap) -> Result<Coding, Refusal> {
+    let mut values = headers.get_all(CONTENT_ENCODING).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(Coding::Identity),
+        (Some(value), None) => value
+            .to_str()
+            .ok()
+            .and_then(Coding::parse)
+            .ok_or(Refusal::UpstreamUnreadable),
+        (Some(_), Some(_)) => Err(Refusal::UpstreamUnreadable),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use http::Response;
+
+    fn verdict(status: u16, headers: &[(&str, &str)]) -> Result<Answer, Refusal> {
+        let mut response = Response::builder().status(status);
+        for (name, value) in headers {
+            response = response.header(*name, *value);
+        }
+        judge(&response.body(()).unwrap().into_parts().0)
+    }
+
+    #[test]
+    fn only_what_can_be_scrubbed_is_read() {
+        let json = ("content-type", "application/json");
+        assert_eq!(verdict(200, &[json]), Ok(Answer::Json(Coding::Identity)));
+        assert_eq!(verdict(201, &[("content-type", "application/scim+json; charset=UTF-8")]), Ok(Answer::Json(Coding::Identity)));
+        assert_eq!(verdict(200, &[json, ("content-encoding", "gzip")]), Ok(Answer::Json(Coding::Gzip)));
+        assert_eq!(verdict(204, &[]), Ok(Answer::Empty));
+        assert_eq!(verdict(404, &[json]), Err(Refusal::UpstreamRefused(StatusCode::NOT_FOUND)));
+        let unreadable: &[(u16, &[(&str, &str)])] = &[
+            (200, &[]),
+            (200, &[("content-type", "text/csv")]),
+            (200, &[("content-type", "application/json; charset=utf-16")]),
+            (200, &[("content-type", "application/json, text/html")]),
+            (200, &[json, json]),
+            (200, &[json, ("content-encoding", "gzip, br")]),
+            (200, &[json, ("content-encoding", "compress")]),
+            (200, &[json, ("content-encoding", "gzip"), ("content-encoding", "gzip")]),
+            (200, &[json, ("cache-control", "public, no-transform")]),
+            (101, &[]),
+            (206, &[json]),
+            (301, &[json]),
+            (304, &[]),
+            (412, &[json]),
+            (416, &[json]),
+        ];
+        for (status, headers) in unreadable {
+            assert_eq!(verdict(*status, headers), Err(Refusal::UpstreamUnreadable), "{status} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn the_head_is_a_new_one() {
+        let mut upstream = HeaderMap::new();
+        for (name, value) in [
+            ("content-type", "application/json"),
+            ("etag", "\"alice\""),
+            ("set-cookie", "u=alice"),
+            ("location", "/people/alice"),
+            ("x-user", "alice"),
+            ("content-length", "12"),
+            ("date", "Sat, 21 Nov 2026 00:00:00 GMT"),
+        ] {
+            upstream.insert(HeaderName::from_static(name), value.parse().unwrap());
+        }
+        let head = head(&upstream, &[], Answer::Json(Coding::Identity));
+        let mut names: Vec<&str> = head.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["cache-control", "content-type", "date", "x-content-type-options"]);
+    }
+}

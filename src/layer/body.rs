@@ -1,0 +1,377 @@
+//! The only way from the upstream's bytes to the recipient: decoded, scrubbed, recorded, handed out.
+//!
+//! Bytes gather in windows (1 MiB or 20 ms). A window is on the disclosure log before any of it
+//! leaves. It is handed out in frames, and right before a frame leaves the ledger is asked whether
+//! somebody in it has changed since: then the same input is scrubbed again. Invariant: no byte of
+//! a record leaves that was judged on what was no longer in force when it left.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::Refusal;
+use super::encoding::{Decoder, Undecodable};
+use super::release::Release;
+use super::judgement::Judgement;
+use super::tally::Tally;
+use crate::ledger::Epoch;
+use crate::scrub::{Scrubber, Unreadable};
+
+/// Most bytes of a window.
+const WINDOW: usize = 1 << 20;
+/// Longest time that scrubbed bytes wait for their window to fill.
+const WINDOW_TIME: Duration = Duration::from_millis(20);
+/// Bytes after which a frame is closed: what is handed out between two looks at the ledger.
+const FRAME: usize = 64 * 1024;
+
+/// Why a body ends before its end. The recipient sees a connection that is cut.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer was cut: {}", .0.code())]
+pub struct Cut(pub Refusal);
+
+/// Some of a window: what went in, what comes out, and what it was judged on.
+struct Piece {
+    /// The scrubber before this input, to scrub it again.
+    before: Scrubber,
+    input: BytesMut,
+    /// Whether the document ends with this input.
+    last: bool,
+    output: Vec<u8>,
+    tally: Tally,
+    judged_at: Epoch,
+}
+
+/// Scrubs one upstream body.
+pub struct Pump<U> {
+    upstream: Pin<Box<U>>,
+    decoder: Decoder,
+    scrubber: Scrubber,
+    release: Arc<Release>,
+    pieces: VecDeque<Piece>,
+    finished: bool,
+}
+
+impl<U> std::fmt::Debug for Pump<U> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pump").field("finished", &self.finished).finish_non_exhaustive()
+    }
+}
+
+impl From<Undecodable> for Cut {
+    fn from(_: Undecodable) -> Self {
+        Cut(Refusal::UpstreamUnreadable)
+    }
+}
+
+impl From<Unreadable> for Cut {
+    fn from(_: Unreadable) -> Self {
+        Cut(Refusal::UpstreamUnreadable)
+    }
+}
+
+impl<U> Pump<U>
+where
+    U: Body<Data = Bytes>,
+{
+    pub fn new(upstream: U, decoder: Decoder, scrubber: Scrubber, release: Arc<Release>) -> Pump<U> {
+        Pump { upstream: Box::pin(upstream), decoder, scrubber, release, pieces: VecDeque::new(), finished: false }
+    }
+
+    /// Reads and scrubs until a window is full, its time is over or the body ends; then puts it on
+    /// record. After this, [`Pump::next`] hands it out.
+    ///
+    /// # Errors
+    /// [`Cut`]: the upstream stalls or breaks, the body cannot be read, the record cannot be written.
+    pub async fn fill(&mut self) -> Result<(), Cut> {
+        self.gather(WINDOW, Some(WINDOW_TIME)).await?;
+        self.record().await
+    }
+
+    /// Reads and scrubs the whole body, up to `bound` bytes, and withholds all of it where a field
+    /// of a subject is withheld.
+    ///
+    /// # Errors
+    /// As [`Pump::fill`]; [`Refusal::SubjectWithheld`]; [`Refusal::UpstreamUnreadable`] over the bound.
+    pub async fn fill_whole(&mut self, bound: usize) -> Result<(), Cut> {
+        self.gather(bound.saturating_add(1), None).await?;
+        if !self.finished {
+            return Err(Cut(Refusal::UpstreamUnreadable));
+        }
+        if self.pieces.iter().any(|piece| self.release.withholds(&piece.tally)) {
+            return Err(Cut(Refusal::SubjectWithheld));
+        }
+        self.record().await
+    }
+
+    /// The body as it leaves. One that is whole already leaves with its length.
+    ///
+    /// # Errors
+    /// [`Cut`], as [`Pump::next`]: nothing has left yet.
+    pub async fn into_answer(mut self) -> Result<Answer, Cut>
+    where
+        U: Send + 'static,
+    {
+        if !self.finished || self.pieces.len() > 1 {
+            return Ok(Answer::streamed(self));
+        }
+        let bytes = self.next().await?.unwrap_or_default();
+        self.release.close();
+        Ok(Answer::whole(bytes))
+    }
+
+    /// The next bytes to leave; `None` at the end of the body.
+    ///
+    /// # Errors
+    /// [`Cut`], as [`Pump::fill`].
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Cut> {
+        loop {
+            if let Some(piece) = self.pieces.pop_front() {
+                let output = self.hand_out(piece)?;
+                if !output.is_empty() {
+                    return Ok(Some(output));
+                }
+            } else if self.finished {
+                return Ok(None);
+            } else {
+                self.fill().await?;
+            }
+        }
+    }
+
+    async fn gather(&mut self, bytes: usize, time: Option<Duration>) -> Result<(), Cut> {
+        let mut gathered = 0;
+        let mut deadline: Option<Instant> = None;
+        while !self.finished && gathered < bytes {
+            let chunk = match deadline {
+                None => self.read().await?,
+                Some(deadline) => match tokio::time::timeout_at(deadline, self.read()).await {
+                    Ok(chunk) => chunk?,
+                    Err(_) => break,
+                },
+            };
+            gathered += self.scrub(chunk)?;
+            if gathered > 0 && deadline.is_none() {
+                deadline = time.map(|time| Instant::now() + time);
+            }
+            // The work on a large body yields to other exchanges.
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    /// The next chunk of the upstream; `None` at its end. Trailers are dropped.
+    async fn read(&mut self) -> Result<Option<Bytes>, Cut> {
+        let waiting = Instant::now();
+        let frame = tokio::time::timeout(self.release.upstream_idle(), async {
+            loop {
+                match self.upstream.frame().await {
+                    Some(Ok(frame)) => match frame.into_data() {
+                        Ok(chunk) if chunk.is_empty() => {}
+                        Ok(chunk) => return Ok(Some(chunk)),
+                        Err(_trailers) => {}
+                    },
+                    Some(Err(_)) => return Err(Cut(Refusal::UpstreamUnreadable)),
+                    None => return Ok(None),
+                }
+            }
+        })
+        .await
+        .map_err(|_| Cut(Refusal::UpstreamTimeout))?;
+        self.release.waited(waiting.elapsed());
+        frame
+    }
+
+    /// Scrubs a chunk, or the end of the document; how many bytes came out.
+    fn scrub(&mut self, chunk: Option<Bytes>) -> Result<usize, Cut> {
+        let Some(chunk) = chunk else {
+            let mut rest = Vec::new();
+            self.decoder.finish(|decoded| -> Result<(), Cut> {
+                rest.extend_from_slice(decoded);
+                Ok(())
+            })?;
+            self.finished = true;
+            return self.feed(&rest, true);
+        };
+        self.release.received(chunk.len());
+        if self.decoder.is_identity() {
+            return self.feed(&chunk, false);
+        }
+        let mut decoded = Vec::new();
+        self.decoder.feed(&chunk, |piece| -> Result<(), Cut> {
+            decoded.extend_from_slice(piece);
+            Ok(())
+        })?;
+        let mut written = 0;
+        for piece in decoded.chunks(FRAME) {
+            written += self.feed(piece, false)?;
+        }
+        Ok(written)
+    }
+
+    fn feed(&mut self, input: &[u8], last: bool) -> Result<usize, Cut> {
+        let judged_at = self.release.epoch();
+        let open = self.pieces.back().is_some_and(|piece| piece.output.len() < FRAME);
+        if !open {
+            let before = self.scrubber.clone();
+            let piece = Piece { before, input: BytesMut::new(), last: false, output: Vec::new(), tally: Tally::default(), judged_at };
+            self.pieces.push_back(piece);
+        }
+        let Some(piece) = self.pieces.back_mut() else { return Ok(0) };
+        piece.input.extend_from_slice(input);
+        piece.last = last;
+        let before = piece.output.len();
+        let mut judgement = self.release.judgement(Timestamp::now()).ok_or(Cut(Refusal::UpstreamUnreadable))?;
+        scrub_into(&mut self.scrubber, input, last, &mut judgement, &mut piece.output)?;
+        piece.tally.merge(judgement.tally);
+        Ok(piece.output.len() - before)
+    }
+
+    /// Puts the window on the disclosure log.
+    async fn record(&mut self) -> Result<(), Cut> {
+        let mut window = Tally::default();
+        for piece in &self.pieces {
+            window.merge(piece.tally.clone());
+        }
+        if self.pieces.iter().all(|piece| piece.output.is_empty()) && window.records == 0 {
+            return Ok(());
+        }
+        self.release.record(window).await.map_err(Cut)
+    }
+
+    /// A piece as it may leave now: scrubbed again where somebody in it has changed since.
+    fn hand_out(&self, piece: Piece) -> Result<Bytes, Cut> {
+        self.release.may_leave().map_err(Cut)?;
+        let mut output = piece.output;
+        let mut judged_at = piece.judged_at;
+        loop {
+            let leaves = self.release.hand_out(judged_at, &piece.tally, || Bytes::from(std::mem::take(&mut output)));
+            if let Some(bytes) = leaves {
+                self.release.sent(bytes.len());
+                return Ok(bytes);
+            }
+            judged_at = self.release.epoch();
+            let mut scrubber = piece.before.clone();
+            let mut judgement = self.release.judgement(Timestamp::now()).ok_or(Cut(Refusal::UpstreamUnreadable))?;
+            output.clear();
+            scrub_into(&mut scrubber, &piece.input, piece.last, &mut judgement, &mut output)?;
+        }
+    }
+}
+
+fn scrub_into(
+    scrubber: &mut Scrubber,
+    input: &[u8],
+    last: bool,
+    judgement: &mut Judgement<'_>,
+    output: &mut Vec<u8>,
+) -> Result<(), Cut> {
+    scrubber.feed(input, judgement, output)?;
+    if last {
+        scrubber.finish(judgement, output)?;
+    }
+    Ok(())
+}
+
+/// A body that the gate lets leave.
+pub enum Answer {
+    /// Known in full when the head leaves.
+    Whole(Option<Bytes>),
+    /// Handed out piece by piece; an error cuts the connection.
+    Streamed(Pin<Box<dyn Body<Data = Bytes, Error = Cut> + Send>>),
+}
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Answer")
+    }
+}
+
+impl Answer {
+    pub fn empty() -> Answer {
+        Answer::Whole(None)
+    }
+
+    pub fn whole(bytes: Bytes) -> Answer {
+        Answer::Whole(Some(bytes).filter(|bytes| !bytes.is_empty()))
+    }
+
+    /// A body that passes unread. The release closes when the body has been taken, or is dropped.
+    pub fn passing<U>(body: U, release: Arc<Release>) -> Answer
+    where
+        U: Body<Data = Bytes> + Send + 'static,
+    {
+        let frames = futures_util::stream::unfold((Box::pin(body), release), |(mut body, release)| async move {
+            loop {
+                match body.frame().await {
+                    Some(Ok(frame)) => match frame.into_data() {
+                        Ok(chunk) => return Some((Ok(Frame::data(chunk)), (body, release))),
+                        Err(_trailers) => {}
+                    },
+                    Some(Err(_)) => return Some((Err(Cut(Refusal::UpstreamUnreadable)), (body, release))),
+                    None => {
+                        release.close();
+                        return None;
+                    }
+                }
+            }
+        });
+        Answer::Streamed(Box::pin(http_body_util::StreamBody::new(frames)))
+    }
+
+    /// What a pump hands out, frame by frame. The closing record is written when the last frame was
+    /// taken; a pump that is dropped before closes as aborted.
+    fn streamed<U>(pump: Pump<U>) -> Answer
+    where
+        U: Body<Data = Bytes> + Send + 'static,
+    {
+        let frames = futures_util::stream::unfold(Some(pump), |pump| async move {
+            let mut pump = pump?;
+            match pump.next().await {
+                Ok(Some(bytes)) => Some((Ok(Frame::data(bytes)), Some(pump))),
+                Ok(None) => {
+                    pump.release.close();
+                    None
+                }
+                Err(cut) => {
+                    pump.release.abort(cut.0);
+                    Some((Err(cut), None))
+                }
+            }
+        });
+        Answer::Streamed(Box::pin(http_body_util::StreamBody::new(frames)))
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        match self.get_mut() {
+            Answer::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Answer::Streamed(body) => body.as_mut().poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Answer::Whole(bytes) => bytes.is_none(),
+            Answer::Streamed(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Answer::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Answer::Streamed(body) => body.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,433 @@
+//! One exchange, read downwards: who asks, for what, where to, may it at all, what came back, what
+//! of it leaves. Every branch that is not the last one ends in a refusal.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
+use http_body::Body;
+use jiff::Timestamp;
+use tokio::sync::OwnedSemaphorePermit;
+use tower::{Service, ServiceExt};
+use ulid::Ulid;
+
+use super::body::{Answer as AnswerBody, Pump};
+use super::encoding::{Coding, Decoder};
+use super::identity::{Caller, PeerNames};
+use super::inbound::Inbound;
+use super::purpose::{self, Declaration};
+use super::release::Release;
+use super::route::{Found, Recipient, Route, Scrubbing, Withheld};
+use super::snapshot::Snapshot;
+use super::upstream::{Destination, UpstreamFailure};
+use super::{Gatehouse, Listening, Refusal, answer, request};
+use crate::decision::{Admitted, Asking, Classes, Decisions, Denial};
+use crate::disclosure::{Entry, Intent, Outcome};
+use crate::scrub::{Framing, Scrubber};
+use crate::vocabulary::{CategoryId, Form, NotAPurpose, PurposeId};
+
+/// The answer's header that names the purpose it was released for.
+const PURPOSE_APPLIED: HeaderName = HeaderName::from_static("data-purpose-applied");
+
+/// What is known of an exchange so far: for the problem document, the metrics and the log.
+pub(super) struct Exchange {
+    gatehouse: Arc<Gatehouse>,
+    snapshot: Arc<Snapshot>,
+    decision: String,
+    began: Instant,
+    now: Timestamp,
+    recipient: Option<Arc<Recipient>>,
+    route: Option<Arc<Route>>,
+    purpose: Option<PurposeId>,
+    declared: Option<Declaration>,
+    entry: Option<Entry>,
+    permit: Option<OwnedSemaphorePermit>,
+    /// Whether the log has an intent of this exchange.
+    on_record: bool,
+}
+
+impl Exchange {
+    pub(super) fn new(gatehouse: Arc<Gatehouse>) -> Exchange {
+        let snapshot = gatehouse.snapshot();
+        Exchange {
+            gatehouse,
+            snapshot,
+            decision: Ulid::generate().to_string(),
+            began: Instant::now(),
+            now: Timestamp::now(),
+            recipient: None,
+            route: None,
+            purpose: None,
+            declared: None,
+            entry: None,
+            permit: None,
+            on_record: false,
+        }
+    }
+
+    /// Runs the exchange. Whatever stops it becomes a problem document.
+    pub(super) async fn run<S, B, U>(mut self, upstream: S, incoming: Request<B>) -> Response<AnswerBody>
+    where
+        S: Service<Request<Inbound<B>>, Response = Response<U>, Error = UpstreamFailure>,
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        U: Body<Data = Bytes> + Send + 'static,
+    {
+        match self.attempt(upstream, incoming).await {
+            Ok(response) => response,
+            Err(refusal) => self.refuse(refusal),
+        }
+    }
+
+    async fn attempt<S, B, U>(&mut self, upstream: S, incoming: Request<B>) -> Result<Response<AnswerBody>, Refusal>
+    where
+        S: Service<Request<Inbound<B>>, Response = Response<U>, Error = UpstreamFailure>,
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        U: Body<Data = Bytes> + Send + 'static,
+    {
+        let (parts, body) = incoming.into_parts();
+        let listening = parts.extensions.get::<Arc<Listening>>().cloned().unwrap_or_default();
+        request::screen(&parts, &listening.authorities)?;
+        self.permit = Some(Arc::clone(&listening.exchanges).try_acquire_owned().map_err(|_| Refusal::Overloaded)?);
+        let caller = self.identify(&parts)?;
+        let found = self.snapshot.routes.find(parts.uri.path(), &parts.method)?;
+        self.route = Some(Arc::clone(&found.route));
+        let decisions = self.decisions(&found.route)?;
+        let purpose = self.declared_purpose(&parts.headers, &caller, &decisions)?;
+        let admitted = Arc::new(self.admit(&found.route, &parts.method, purpose, &decisions)?);
+        screen_query(&found.route, parts.uri.query(), &admitted)?;
+        self.gatehouse.ledger.healthy().then_some(()).ok_or(Refusal::LedgerUnavailable)?;
+
+        let inbound = Inbound::new(body, found.route.max_request_body, listening.request_timeout);
+        let forwarded = self.forwarded(&parts, &found.route, inbound);
+        let (entry, answered) = tokio::join!(self.intend(&parts.method), self.call(upstream, forwarded, &found.route));
+        self.entry = Some(entry?);
+        self.on_record = true;
+        let (upstream_parts, upstream_body) = answered?.into_parts();
+
+        let Some(scrubbing) = &found.route.scrubbing else {
+            let release = self.release(admitted)?;
+            return Ok(self.pass_through(&upstream_parts, upstream_body, release));
+        };
+        let verdict = answer::judge(&upstream_parts)?;
+        let head = answer::head(&upstream_parts.headers, &found.route.answer_headers, verdict);
+        let response = self.respond(upstream_parts.status, head)?;
+        match verdict {
+            answer::Answer::Json(coding) if parts.method != Method::HEAD => {
+                let release = self.release(admitted)?;
+                let body = scrubbed(upstream_body, coding, release, &found, scrubbing).await?;
+                Ok(response.map(|()| body))
+            }
+            answer::Answer::Json(_) | answer::Answer::Empty => {
+                self.release(admitted)?.close();
+                Ok(response.map(|()| AnswerBody::empty()))
+            }
+        }
+    }
+
+    fn identify(&mut self, parts: &Parts) -> Result<Caller, Refusal> {
+        let caller = self.snapshot.credentials.identify(&parts.headers, parts.extensions.get::<PeerNames>())?;
+        let recipient = self.snapshot.recipients.get(caller.recipient).ok_or(Refusal::CredentialInvalid)?;
+        self.recipient = Some(Arc::clone(recipient));
+        let bounded = recipient.rate.as_ref().is_some_and(|rate| rate.check().is_err());
+        if bounded { Err(Refusal::TooManyRequests) } else { Ok(caller) }
+    }
+
+    fn decisions(&self, route: &Route) -> Result<Arc<Decisions>, Refusal> {
+        self.snapshot.decisions.get(route.pack).cloned().ok_or(Refusal::NotFound)
+    }
+
+    /// The purpose that counts: the declared one, which a locked credential must agree with or replaces.
+    fn declared_purpose(&mut self, headers: &HeaderMap, caller: &Caller, decisions: &Decisions) -> Result<PurposeId, Refusal> {
+        self.declared = purpose::declared(headers, &self.snapshot.purpose_header)?;
+        let vocabulary = decisions.pack().vocabulary();
+        let declared = match &self.declared {
+            None => caller.locked.ok_or(Refusal::PurposeMissing)?,
+            Some(declaration) => vocabulary.declared_purpose(&declaration.purpose).map_err(|not| match not {
+                NotAPurpose::LegalBasis(_) => Refusal::LegalBasisAsPurpose,
+                NotAPurpose::Unknown => Refusal::PurposeUnknown,
+            })?,
+        };
+        self.purpose = Some(declared);
+        if caller.locked.is_some_and(|locked| locked != declared) {
+            return Err(Refusal::PurposeNotPermitted);
+        }
+        Ok(declared)
+    }
+
+    /// Everything that can be said before the upstream is called and does not depend on a subject.
+    fn admit(&self, route: &Route, method: &Method, purpose: PurposeId, decisions: &Decisions) -> Result<Admitted, Refusal> {
+        let recipient = self.recipient.as_ref().ok_or(Refusal::CredentialMissing)?;
+        let vocabulary = decisions.pack().vocabulary();
+        let serves = |served: &Vec<PurposeId>| served.iter().any(|served| vocabulary.purposes().within(purpose, *served));
+        if !route.purposes.as_ref().is_none_or(serves) {
+            return Err(Refusal::PurposeNotPermitted);
+        }
+        if self.gatehouse.ledger.suspended(&recipient.name) {
+            return Err(Refusal::RecipientSuspended);
+        }
+        let asking = Asking {
+            recipient: Arc::clone(recipient.facts(self.now.to_zoned(jiff::tz::TimeZone::UTC).date())),
+            purpose,
+            operation: route.operation(method),
+            exporter_region: Arc::clone(&self.snapshot.exporter_region),
+            upstream_backup: route.upstream_is_backup,
+            // Disclosure cases are not there yet, so none can be cited.
+            legal_reference: false,
+        };
+        let unread = Classes::new(Vec::new(), false);
+        let classes = route.scrubbing.as_ref().map_or(&unread, |scrubbing| &scrubbing.classes);
+        decisions.admit(&asking, classes).map_err(denied)
+    }
+
+    /// Records that this is about to happen, so that a crash in between is visible.
+    async fn intend(&self, method: &Method) -> Result<Entry, Refusal> {
+        let (Some(recipient), Some(route), Some(purpose)) = (&self.recipient, &self.route, self.purpose) else {
+            return Err(Refusal::AuditUnavailable);
+        };
+        let decisions = self.decisions(route)?;
+        let pack = decisions.pack();
+        let intent = Intent {
+            factors: Vec::new(),
+            decision: self.decision.clone(),
+            time: self.now,
+            recipient: Arc::clone(&recipient.name),
+            purpose: pack.vocabulary().purposes().name(purpose).to_owned(),
+            declared: self.declared.as_ref().map(|declaration| declaration.purpose.clone()),
+            case: self.declared.as_ref().and_then(|declaration| declaration.case.clone()),
+            route: Arc::clone(&route.name),
+            operation: route.operation(method),
+            policy: pack.revision().to_string(),
+            position: self.gatehouse.ledger.position(),
+        };
+        self.gatehouse.log.intent(intent).await.map_err(|_| Refusal::AuditUnavailable)
+    }
+
+    fn forwarded<B>(&self, parts: &Parts, route: &Route, body: Inbound<B>) -> Request<Inbound<B>> {
+        let mut request = Request::new(body);
+        *request.method_mut() = parts.method.clone();
+        *request.uri_mut() = parts.uri.clone();
+        *request.headers_mut() = request::forwarded(&parts.headers, &self.snapshot.purpose_header);
+        if let Some(value) = route.forward_purpose.then(|| self.purpose_value(None)).flatten() {
+            request.headers_mut().insert(self.snapshot.purpose_header.clone(), value);
+        }
+        request.extensions_mut().insert(Destination(Arc::clone(&route.upstream)));
+        request
+    }
+
+    async fn call<S, B, U>(&self, mut upstream: S, request: Request<Inbound<B>>, route: &Route) -> Result<Response<U>, Refusal>
+    where
+        S: Service<Request<Inbound<B>>, Response = Response<U>, Error = UpstreamFailure>,
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let failure = request.body().failure();
+        let answered = match upstream.ready().await {
+            Ok(ready) => ready.call(request).await,
+            Err(error) => Err(error),
+        };
+        let class = answered.as_ref().map_or("error", |response| status_class(response.status()));
+        self.gatehouse.metrics.upstream_requests.with_label_values(&[&*route.upstream, class]).inc();
+        // What went wrong with the recipient's own body is not the upstream's fault.
+        answered.map_err(|error| failure.get().copied().unwrap_or(error.refusal()))
+    }
+
+    fn release(&mut self, admitted: Arc<Admitted>) -> Result<Arc<Release>, Refusal> {
+        let (Some(recipient), Some(route), Some(purpose), Some(entry), Some(permit)) =
+            (&self.recipient, self.route.clone(), self.purpose, self.entry.take(), self.permit.take())
+        else {
+            return Err(Refusal::AuditUnavailable);
+        };
+        let decisions = self.decisions(&route)?;
+        let purpose = Arc::from(decisions.pack().vocabulary().purposes().name(purpose));
+        Ok(Arc::new(Release::new(
+            Arc::clone(&self.gatehouse),
+            route,
+            Arc::clone(&recipient.name),
+            purpose,
+            decisions,
+            admitted,
+            entry,
+            permit,
+            self.began,
+        )))
+    }
+
+    fn respond(&self, status: http::StatusCode, mut head: HeaderMap) -> Result<Response<()>, Refusal> {
+        if let Some(applied) = self.purpose_value(Some(&self.decision)) {
+            head.insert(PURPOSE_APPLIED, applied);
+        }
+        let mut response = Response::new(());
+        *response.status_mut() = status;
+        *response.headers_mut() = head;
+        Ok(response)
+    }
+
+    /// `customer-support;decision="01J…"`.
+    fn purpose_value(&self, decision: Option<&str>) -> Option<HeaderValue> {
+        let decisions = self.decisions(self.route.as_ref()?).ok()?;
+        let name = decisions.pack().vocabulary().purposes().name(self.purpose?);
+        let value = match decision {
+            Some(decision) => format!("{name};decision=\"{decision}\""),
+            None => name.to_owned(),
+        };
+        HeaderValue::from_str(&value).ok()
+    }
+
+    /// A route that is not personal: the body passes as it is, under a new head.
+    fn pass_through<U>(&self, upstream: &http::response::Parts, body: U, release: Arc<Release>) -> Response<AnswerBody>
+    where
+        U: Body<Data = Bytes> + Send + 'static,
+    {
+        let mut response = Response::new(AnswerBody::passing(body, release));
+        *response.status_mut() = upstream.status;
+        let hop_by_hop = request::is_hop_by_hop;
+        *response.headers_mut() =
+            upstream.headers.iter().filter(|(name, _)| !hop_by_hop(name)).map(|(name, value)| (name.clone(), value.clone())).collect();
+        if let Some(applied) = self.purpose_value(Some(&self.decision)) {
+            response.headers_mut().insert(PURPOSE_APPLIED, applied);
+        }
+        response
+    }
+
+    /// The one way out that is not the release.
+    fn refuse(&mut self, refusal: Refusal) -> Response<AnswerBody> {
+        let hides = self.route.as_ref().is_some_and(|route| route.hide_existence);
+        let refusal = if hides { refusal.hiding_existence() } else { refusal };
+        self.count(refusal);
+        self.log_refusal(refusal);
+        let decisions = self.route.as_ref().and_then(|route| self.decisions(route).ok()).or_else(|| self.snapshot.decisions.first().cloned());
+        let contact = decisions.as_ref().map(|decisions| &*decisions.pack().manifest().contact);
+        let permitted = (refusal == Refusal::PurposeNotPermitted).then(|| self.permitted_purposes(decisions.as_deref())).flatten();
+        let problem = refusal.problem(Some(&self.decision), contact, permitted);
+        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        let mut response = Response::new(AnswerBody::whole(Bytes::from(body)));
+        *response.status_mut() = refusal.status();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(seconds) = refusal.retry_after() {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if refusal.status() == http::StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if refusal.closes_connection() {
+            headers.insert(http::header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    fn permitted_purposes<'d>(&self, decisions: Option<&'d Decisions>) -> Option<Vec<&'d str>> {
+        let vocabulary = decisions?.pack().vocabulary();
+        let registered = &self.recipient.as_ref()?.in_agreement.purposes;
+        Some(registered.iter().map(|purpose| vocabulary.purposes().name(*purpose)).collect())
+    }
+
+    fn count(&self, refusal: Refusal) {
+        let metrics = &self.gatehouse.metrics;
+        let recipient = self.recipient.as_ref().map_or("", |recipient| &*recipient.name);
+        metrics.refusals.with_label_values(&[refusal.code(), recipient]).inc();
+        let route = self.route.as_ref().map_or("", |route| &*route.name);
+        let decisions = self.route.as_ref().and_then(|route| self.decisions(route).ok());
+        let purpose = decisions.as_ref().zip(self.purpose).map_or("", |(decisions, purpose)| decisions.pack().vocabulary().purposes().name(purpose));
+        metrics.requests.with_label_values(&[route, recipient, purpose, "refused"]).inc();
+        metrics.request_duration.with_label_values(&[route]).observe(self.began.elapsed().as_secs_f64());
+        tracing::info!(decision = %self.decision, route, recipient, purpose, code = refusal.code(), "refused");
+    }
+
+    /// A refusal of a known recipient is on record like a release.
+    fn log_refusal(&mut self, refusal: Refusal) {
+        match self.entry.take() {
+            Some(entry) => self.gatehouse.log.close_detached(entry, Outcome::Refused(refusal.code())),
+            None if self.on_record => {}
+            None => {
+                let (Some(recipient), Some(route)) = (&self.recipient, &self.route) else { return };
+                let Ok(decisions) = self.decisions(route) else { return };
+                let vocabulary = decisions.pack().vocabulary();
+                self.gatehouse.log.refused(
+                    Intent {
+                        factors: Vec::new(),
+                        decision: self.decision.clone(),
+                        time: self.now,
+                        recipient: Arc::clone(&recipient.name),
+                        purpose: self.purpose.map_or("", |purpose| vocabulary.purposes().name(purpose)).to_owned(),
+                        declared: self.declared.as_ref().map(|declaration| declaration.purpose.clone()),
+                        case: self.declared.as_ref().and_then(|declaration| declaration.case.clone()),
+                        route: Arc::clone(&route.name),
+                        operation: route.operation(&Method::GET),
+                        policy: decisions.pack().revision().to_string(),
+                        position: self.gatehouse.ledger.position(),
+                    },
+                    refusal.code(),
+                );
+            }
+        }
+    }
+}
+
+/// Every parameter is listed by the route, and may tell the caller only what it may see in clear.
+fn screen_query(route: &Route, query: Option<&str>, admitted: &Admitted) -> Result<(), Refusal> {
+    let Some(query) = query.filter(|query| !query.is_empty()) else { return Ok(()) };
+    for parameter in query.split('&') {
+        let name = parameter.split('=').next().unwrap_or_default();
+        let name = super::path::meaning(&name.replace('+', " ")).ok_or(Refusal::RequestMalformed)?;
+        let categories: &[CategoryId] = route.query.get(&name).ok_or(Refusal::QueryOnWithheldField)?;
+        if categories.iter().any(|category| admitted.best(*category) != Form::Clear) {
+            return Err(Refusal::QueryOnWithheldField);
+        }
+    }
+    Ok(())
+}
+
+/// Scrubs until something can leave; a body that is whole by then leaves with its length.
+async fn scrubbed<U>(
+    upstream: U,
+    coding: Coding,
+    release: Arc<Release>,
+    found: &Found,
+    scrubbing: &Scrubbing,
+) -> Result<AnswerBody, Refusal>
+where
+    U: Body<Data = Bytes> + Send + 'static,
+{
+    let started = async {
+        let decoder = Decoder::new(coding).map_err(|_| Refusal::UpstreamUnreadable)?;
+        let parameters: Vec<(&str, &str)> = found.parameters.iter().map(|(name, value)| (&**name, &**value)).collect();
+        let plan = Arc::clone(&scrubbing.plan);
+        let scrubber = Scrubber::new(plan, release.forms(), &parameters, scrubbing.limits, Framing::Document);
+        let mut pump = Pump::new(upstream, decoder, scrubber, Arc::clone(&release));
+        let filled = match scrubbing.withheld {
+            Withheld::Strip => pump.fill().await,
+            Withheld::Deny { max_body } => pump.fill_whole(max_body).await,
+        };
+        filled.map_err(|cut| cut.0)?;
+        pump.into_answer().await.map_err(|cut| cut.0)
+    };
+    let answer = started.await;
+    if let Err(refusal) = answer {
+        release.refused(refusal);
+    }
+    answer
+}
+
+fn denied(denial: Denial) -> Refusal {
+    match denial {
+        Denial::PurposeNotPermitted => Refusal::PurposeNotPermitted,
+        Denial::RecipientSuspended => Refusal::RecipientSuspended,
+        Denial::AgreementNotInForce => Refusal::AgreementNotInForce,
+        Denial::LegalReferenceMissing => Refusal::LegalReferenceMissing,
+        Denial::NoRulePermits => Refusal::NoRulePermits,
+    }
+}
+
+fn status_class(status: http::StatusCode) -> &'static str {
+    match status.as_u16() / 100 {
+        1 => "1xx",
+        2 => "2xx",
+        3 => "3xx",
+        4 => "4xx",
+        _ => "5xx",
+    }
+}

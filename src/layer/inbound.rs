@@ -1,0 +1,91 @@
+//! The request's body on its way to the upstream: bounded in size and time, without trailers.
+
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::Sleep;
+
+use super::Refusal;
+
+/// Set where the request's own body ends the exchange.
+pub type InboundFailure = Arc<OnceLock<Refusal>>;
+
+/// The body broke a bound or broke off; the reason is in the [`InboundFailure`].
+#[derive(Debug, thiserror::Error)]
+#[error("the request body ended early")]
+pub struct Ended;
+
+/// A request body under bounds.
+#[derive(Debug)]
+pub struct Inbound<B> {
+    inner: B,
+    /// Bytes that may still come.
+    left: usize,
+    deadline: Pin<Box<Sleep>>,
+    failure: InboundFailure,
+}
+
+impl<B: Body> Inbound<B> {
+    /// A body of at most `max` bytes that must be complete within `time`.
+    pub fn new(inner: B, max: usize, time: Duration) -> Inbound<B> {
+        let failure = InboundFailure::default();
+        if inner.size_hint().lower() > max as u64 {
+            let _ = failure.set(Refusal::BodyTooLarge);
+        }
+        Inbound { inner, left: max, deadline: Box::pin(tokio::time::sleep(time)), failure }
+    }
+
+    /// Where the reason will stand if this body ends the exchange.
+    pub fn failure(&self) -> InboundFailure {
+        Arc::clone(&self.failure)
+    }
+
+    fn fail(&self, refusal: Refusal) -> Poll<Option<Result<Frame<Bytes>, Ended>>> {
+        let _ = self.failure.set(refusal);
+        Poll::Ready(Some(Err(Ended)))
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Inbound<B> {
+    type Data = Bytes;
+    type Error = Ended;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Ended>>> {
+        if let Some(refusal) = self.failure.get() {
+            return self.fail(*refusal);
+        }
+        loop {
+            match Pin::new(&mut self.inner).poll_frame(context) {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(chunk) => match self.left.checked_sub(chunk.len()) {
+                        Some(left) => {
+                            self.left = left;
+                            return Poll::Ready(Some(Ok(Frame::data(chunk))));
+                        }
+                        None => return self.fail(Refusal::BodyTooLarge),
+                    },
+                    Err(_trailers) => {}
+                },
+                Poll::Ready(Some(Err(_))) => return self.fail(Refusal::RequestMalformed),
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => break,
+            }
+        }
+        match self.deadline.as_mut().poll(context) {
+            Poll::Ready(()) => self.fail(Refusal::RequestTimeout),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

@@ -1,0 +1,70 @@
+//! The layer's answer to the scrubber's one question: the ledger is asked, the policy decides, the
+//! tally keeps the account.
+
+use jiff::Timestamp;
+
+use super::route::{Scrubbing, UnknownSubject};
+use super::tally::Tally;
+use crate::decision::{Admitted, Controller, Permit, Relationship, Subject};
+use crate::ledger::Ledger;
+use crate::scrub::{Judge, Record, SubjectId};
+
+/// Judges the records of one exchange while a chunk is scrubbed.
+#[derive(Debug)]
+pub struct Judgement<'e> {
+    pub ledger: &'e Ledger,
+    pub admitted: &'e Admitted,
+    pub scrubbing: &'e Scrubbing,
+    pub now: Timestamp,
+    pub tally: Tally,
+}
+
+impl Judgement<'_> {
+    fn judge_subject(&mut self, id: &SubjectId, record: &Record<'_>, controller: &Controller) -> Permit {
+        let (fingerprint, known) = self.ledger.subject(id);
+        self.tally.subjects.push(fingerprint);
+        let relationship = Relationship::default();
+        match known {
+            Some(subject) => {
+                self.tally.minors += u64::from(subject.minor);
+                self.admitted.judge(&subject, controller, record.facts, relationship, self.now)
+            }
+            None => {
+                self.tally.unknown_subjects += 1;
+                match self.scrubbing.unknown_subject {
+                    UnknownSubject::Withhold => self.admitted.nobody(),
+                    UnknownSubject::NoFacts => {
+                        self.admitted.judge(&Subject::default(), controller, record.facts, relationship, self.now)
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Judge for Judgement<'_> {
+    fn judge(&mut self, record: &Record<'_>) -> Permit {
+        let subjects = record.subjects.unwrap_or_default();
+        let controller = record.controller.and_then(|id| self.ledger.controller(id)).unwrap_or_default();
+        match subjects {
+            [] => {
+                self.tally.unknown_subjects += 1;
+                self.admitted.nobody()
+            }
+            [only] => self.judge_subject(only, record, &controller),
+            several => {
+                let permits: Vec<Permit> =
+                    several.iter().map(|subject| self.judge_subject(subject, record, &controller)).collect();
+                Permit::least(&permits)
+            }
+        }
+    }
+
+    fn judge_document(&mut self) -> Permit {
+        self.admitted.nobody()
+    }
+
+    fn account(&mut self, permit: &Permit, fields: &[u32]) {
+        self.tally.add(permit, fields, &self.scrubbing.personal);
+    }
+}

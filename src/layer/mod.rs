@@ -1,0 +1,143 @@
+//! One exchange over HTTP: the gate as a tower layer around whatever answers.
+//!
+//! The gateway puts it in front of a pool of upstreams; an application can put it in front of its
+//! own handlers. It knows nothing of sockets and files.
+
+pub mod answer;
+pub mod body;
+pub mod encoding;
+mod exchange;
+pub mod identity;
+pub mod inbound;
+mod judgement;
+pub mod path;
+pub mod purpose;
+mod refusal;
+mod release;
+pub mod request;
+pub mod route;
+mod snapshot;
+mod tally;
+pub mod upstream;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use tokio::sync::Semaphore;
+use tower::{Layer, Service};
+
+pub use refusal::{Problem, Refusal};
+pub use snapshot::Snapshot;
+
+use self::inbound::Inbound;
+use self::upstream::UpstreamFailure;
+use crate::disclosure::Log;
+use crate::ledger::Ledger;
+use crate::metrics::Metrics;
+
+/// How a request came in: an extension of the request, set by the listener.
+#[derive(Debug)]
+pub struct Listening {
+    /// The authorities that are served; empty: any one well-formed authority.
+    pub authorities: Vec<String>,
+    /// Time for a request's body to arrive.
+    pub request_timeout: Duration,
+    /// A permit for each exchange that may be under way at a time.
+    pub exchanges: Arc<Semaphore>,
+}
+
+impl Default for Listening {
+    fn default() -> Self {
+        Listening {
+            authorities: Vec::new(),
+            request_timeout: Duration::from_secs(30),
+            exchanges: Arc::new(Semaphore::new(1024)),
+        }
+    }
+}
+
+/// What all exchanges share.
+#[derive(Debug)]
+pub struct Gatehouse {
+    snapshot: ArcSwap<Snapshot>,
+    pub ledger: Arc<Ledger>,
+    pub log: Arc<Log>,
+    pub metrics: Metrics,
+    /// The key of the pseudonyms that fields leave as.
+    pub pseudonym_key: [u8; 32],
+}
+
+impl Gatehouse {
+    pub fn new(snapshot: Snapshot, ledger: Arc<Ledger>, log: Arc<Log>, metrics: Metrics, pseudonym_key: [u8; 32]) -> Gatehouse {
+        let snapshot = ArcSwap::from_pointee(snapshot);
+        Gatehouse { snapshot, ledger, log, metrics, pseudonym_key }
+    }
+
+    /// What requests are judged by from now on. Exchanges under way keep what they began with.
+    pub fn replace(&self, snapshot: Snapshot) {
+        self.snapshot.store(Arc::new(snapshot));
+    }
+
+    /// What a request that begins now is judged by.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+}
+
+/// Puts the gate in front of a service.
+#[derive(Clone, Debug)]
+pub struct GateLayer {
+    gatehouse: Arc<Gatehouse>,
+}
+
+impl GateLayer {
+    pub fn new(gatehouse: Arc<Gatehouse>) -> GateLayer {
+        GateLayer { gatehouse }
+    }
+}
+
+impl<S> Layer<S> for GateLayer {
+    type Service = Gate<S>;
+
+    fn layer(&self, inner: S) -> Gate<S> {
+        Gate { gatehouse: Arc::clone(&self.gatehouse), inner }
+    }
+}
+
+/// The gate: a service whose every answer went through an exchange.
+#[derive(Clone, Debug)]
+pub struct Gate<S> {
+    gatehouse: Arc<Gatehouse>,
+    inner: S,
+}
+
+impl<S, B, U> Service<Request<B>> for Gate<S>
+where
+    S: Service<Request<Inbound<B>>, Response = Response<U>, Error = UpstreamFailure> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    U: Body<Data = Bytes> + Send + 'static,
+{
+    type Response = Response<body::Answer>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // The inner service is asked when the exchange gets that far: a refusal needs none.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let exchange = exchange::Exchange::new(Arc::clone(&self.gatehouse));
+        let inner = self.inner.clone();
+        Box::pin(async move { Ok(exchange.run(inner, request).await) })
+    }
+}

@@ -1,0 +1,99 @@
+//! The purpose header: one RFC 9651 item, parsed once, at the edge.
+
+use http::{HeaderMap, HeaderName};
+use sfv::{BareItem, Item, Parser};
+
+use super::Refusal;
+
+/// Longest field value that is read, in bytes.
+const MAX_VALUE: usize = 256;
+
+/// Names that browsers use for prefetch and that are never read as a purpose.
+pub const LOOK_ALIKES: [HeaderName; 3] =
+    [HeaderName::from_static("purpose"), HeaderName::from_static("x-purpose"), HeaderName::from_static("sec-purpose")];
+
+/// What the recipient declared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Declaration {
+    /// A purpose's name, alias or IRI; whether it is known is for the vocabulary to say.
+    pub purpose: String,
+    /// An order or ticket number, or the id of a disclosure case.
+    pub case: Option<String>,
+}
+
+/// Reads the declaration, `None` where the header is absent.
+///
+/// # Errors
+/// [`Refusal::PurposeMalformed`] for more than one field, a list, another type, too long, not ASCII.
+pub fn declared(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Declaration>, Refusal> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() || value.len() > MAX_VALUE {
+        return Err(Refusal::PurposeMalformed);
+    }
+    let item: Item = Parser::new(value.as_bytes()).parse().map_err(|_| Refusal::PurposeMalformed)?;
+    let purpose = word(&item.bare_item)?;
+    let case = match item.params.get("case") {
+        Some(case) => Some(word(case)?),
+        None => None,
+    };
+    Ok(Some(Declaration { purpose, case }))
+}
+
+fn word(item: &BareItem) -> Result<String, Refusal> {
+    let text = match item {
+        BareItem::Token(token) => token.as_str(),
+        BareItem::String(string) => string.as_str(),
+        _ => return Err(Refusal::PurposeMalformed),
+    };
+    if text.is_empty() { Err(Refusal::PurposeMalformed) } else { Ok(text.to_owned()) }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn read(values: &[&[u8]]) -> Result<Option<Declaration>, Refusal> {
+        let name = HeaderName::from_static("data-purpose");
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(&name, HeaderValue::from_bytes(value).unwrap());
+        }
+        declared(&headers, &name)
+    }
+
+    #[test]
+    fn a_token_or_a_string_with_parameters_is_a_purpose() {
+        let support = |case: Option<&str>| Declaration { purpose: "customer-support".into(), case: case.map(Into::into) };
+        assert_eq!(read(&[b"customer-support"]), Ok(Some(support(None))));
+        assert_eq!(read(&[b"\"customer-support\""]), Ok(Some(support(None))));
+        assert_eq!(read(&[b"customer-support;case=\"C-1042\""]), Ok(Some(support(Some("C-1042")))));
+        assert_eq!(read(&[b" dpv:DirectMarketing "]).unwrap().unwrap().purpose, "dpv:DirectMarketing");
+        assert_eq!(read(&[b"\"https://w3id.org/dpv#DirectMarketing\";v=1"]).unwrap().unwrap().case, None);
+        assert_eq!(read(&[]), Ok(None));
+    }
+
+    #[test]
+    fn everything_else_is_malformed() {
+        let long = [b'a'; 257];
+        let cases: &[&[&[u8]]] = &[
+            &[b"a", b"a"],
+            &[b"a, b"],
+            &[b""],
+            &[b"\"\""],
+            &[b"42"],
+            &[b"?1"],
+            &[b"(a b)"],
+            &[b"\"open"],
+            &[b"caf\xc3\xa9"],
+            &[b"a;case=1"],
+            &[b"a b"],
+            &[&long],
+        ];
+        for case in cases {
+            assert_eq!(read(case), Err(Refusal::PurposeMalformed), "{case:?}");
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! What the release of one answer needs to know and to keep count of, from the intent on record to
+//! the closing one. Dropped without an end, it closes as aborted: the recipient went away.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::judgement::Judgement;
+use super::route::Route;
+use super::tally::Tally;
+use super::{Gatehouse, Refusal};
+use crate::decision::{Admitted, ClassId, Decisions};
+use crate::disclosure::{Entry, Left, Outcome, Window};
+use crate::ledger::Epoch;
+use crate::scrub::Forms;
+use crate::vocabulary::Form;
+
+/// One admitted exchange whose answer is on its way.
+pub struct Release {
+    gatehouse: Arc<Gatehouse>,
+    route: Arc<Route>,
+    recipient: Arc<str>,
+    purpose: Arc<str>,
+    decisions: Arc<Decisions>,
+    admitted: Arc<Admitted>,
+    /// Taken by whoever closes the exchange.
+    entry: Mutex<Option<Entry>>,
+    /// One of the exchanges that may be under way.
+    _permit: OwnedSemaphorePermit,
+    began: Instant,
+    /// Nanoseconds spent waiting for the upstream.
+    waited: AtomicU64,
+}
+
+impl std::fmt::Debug for Release {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Release").field("route", &self.route.name).finish_non_exhaustive()
+    }
+}
+
+impl Release {
+    #[allow(clippy::too_many_arguments)] // Each is a fact of the exchange, handed over once.
+    pub(super) fn new(
+        gatehouse: Arc<Gatehouse>,
+        route: Arc<Route>,
+        recipient: Arc<str>,
+        purpose: Arc<str>,
+        decisions: Arc<Decisions>,
+        admitted: Arc<Admitted>,
+        entry: Entry,
+        permit: OwnedSemaphorePermit,
+        began: Instant,
+    ) -> Release {
+        Release {
+            gatehouse,
+            route,
+            recipient,
+            purpose,
+            decisions,
+            admitted,
+            entry: Mutex::new(Some(entry)),
+            _permit: permit,
+            began,
+            waited: AtomicU64::new(0),
+        }
+    }
+
+    /// Who judges the next chunk. `None` on a route that is not personal.
+    pub(super) fn judgement(&self, now: Timestamp) -> Option<Judgement<'_>> {
+        let scrubbing = self.route.scrubbing.as_ref()?;
+        Some(Judgement { ledger: &self.gatehouse.ledger, admitted: &self.admitted, scrubbing, now, tally: Tally::default() })
+    }
+
+    /// What forms are made with: pseudonyms are the recipient's own.
+    pub(super) fn forms(&self) -> Arc<Forms> {
+        Arc::new(Forms::default())
+    }
+
+    /// Longest wait for the next chunk of the upstream's body.
+    pub(super) fn upstream_idle(&self) -> Duration {
+        self.route.upstream_idle
+    }
+
+    /// Noted before records are judged.
+    pub(super) fn epoch(&self) -> Epoch {
+        self.gatehouse.ledger.epoch()
+    }
+
+    /// Runs `leave` unless somebody in this account has withdrawn, objected or the like since; no such
+    /// change is acknowledged while it runs.
+    pub(super) fn hand_out<T>(&self, since: Epoch, tally: &Tally, leave: impl FnOnce() -> T) -> Option<T> {
+        self.gatehouse.ledger.hand_out(since, &tally.subjects, leave)
+    }
+
+    /// Whether anything may leave at this moment: the ledger and the log work, the recipient is not suspended.
+    pub(super) fn may_leave(&self) -> Result<(), Refusal> {
+        if !self.gatehouse.ledger.healthy() {
+            return Err(Refusal::LedgerUnavailable);
+        }
+        if self.gatehouse.ledger.suspended(&self.recipient) {
+            return Err(Refusal::RecipientSuspended);
+        }
+        Ok(())
+    }
+
+    /// Whether something of a subject was withheld that a rule could have released.
+    pub(super) fn withholds(&self, tally: &Tally) -> bool {
+        let removed = |class: &Vec<(crate::decision::Release, u64)>| class.iter().any(|(release, _)| release.form == Form::Removed);
+        tally.classes.iter().enumerate().any(|(position, class)| {
+            let id = u16::try_from(position).map(ClassId).ok();
+            removed(class) && id.is_some_and(|id| self.admitted.best_of_class(id) != Form::Removed)
+        })
+    }
+
+    pub(super) fn waited(&self, time: Duration) {
+        self.waited.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    pub(super) fn received(&self, bytes: usize) {
+        self.gatehouse.metrics.body_bytes.with_label_values(&[&*self.route.name, "in"]).inc_by(bytes as u64);
+    }
+
+    pub(super) fn sent(&self, bytes: usize) {
+        self.gatehouse.metrics.body_bytes.with_label_values(&[&*self.route.name, "out"]).inc_by(bytes as u64);
+    }
+
+    /// Puts a window on the disclosure log; returns when it is as durable as configured.
+    pub(super) async fn record(&self, tally: Tally) -> Result<(), Refusal> {
+        self.count(&tally);
+        let window = Window {
+            position: self.gatehouse.ledger.position(),
+            records: tally.records,
+            withheld_records: tally.withheld_records,
+            categories: self.categories(&tally),
+            subjects: tally.subjects.into_iter().collect(),
+        };
+        let appended = {
+            let entry = self.entry.lock().unwrap_or_else(PoisonError::into_inner);
+            entry.as_ref().map(|entry| self.gatehouse.log.window(entry, window))
+        };
+        let began = Instant::now();
+        let recorded = match appended {
+            Some(appended) => appended.await.map_err(|_| Refusal::AuditUnavailable),
+            None => Err(Refusal::AuditUnavailable),
+        };
+        self.gatehouse.metrics.audit_append.observe(began.elapsed().as_secs_f64());
+        self.gatehouse.metrics.audit_records.inc();
+        recorded
+    }
+
+    /// Everything left: the closing record.
+    pub(super) fn close(&self) {
+        self.finish("released", Outcome::Released);
+    }
+
+    /// The answer was cut while it was leaving.
+    pub(super) fn abort(&self, why: Refusal) {
+        tracing::warn!(route = %self.route.name, code = why.code(), "answer cut");
+        self.finish("aborted", Outcome::Aborted);
+    }
+
+    /// Nothing left: the exchange ends in a refusal, which counts itself.
+    pub(super) fn refused(&self, refusal: Refusal) {
+        if let Some(entry) = self.take_entry() {
+            self.gatehouse.log.close_detached(entry, Outcome::Refused(refusal.code()));
+        }
+    }
+
+    fn finish(&self, outcome: &'static str, closing: Outcome) {
+        let Some(entry) = self.take_entry() else { return };
+        self.gatehouse.log.close_detached(entry, closing);
+        let metrics = &self.gatehouse.metrics;
+        metrics.requests.with_label_values(&[&*self.route.name, &self.recipient, &self.purpose, outcome]).inc();
+        let total = self.began.elapsed();
+        let waited = Duration::from_nanos(self.waited.load(Ordering::Relaxed));
+        metrics.request_duration.with_label_values(&[&*self.route.name]).observe(total.as_secs_f64());
+        metrics.overhead.with_label_values(&[&*self.route.name]).observe(total.saturating_sub(waited).as_secs_f64());
+        tracing::debug!(route = %self.route.name, recipient = %self.recipient, purpose = %self.purpose, outcome, "exchange");
+    }
+
+    fn take_entry(&self) -> Option<Entry> {
+        self.entry.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn count(&self, tally: &Tally) {
+        let metrics = &self.gatehouse.metrics;
+        let (route, purpose) = (&*self.route.name, &*self.purpose);
+        let records = |outcome| metrics.records.with_label_values(&[route, purpose, outcome]);
+        records("released").inc_by(tally.records.saturating_sub(tally.withheld_records));
+        records("withheld").inc_by(tally.withheld_records);
+        metrics.unknown_subjects.with_label_values(&[route]).inc_by(tally.unknown_subjects);
+        metrics.minor_records.with_label_values(&[route]).inc_by(tally.minors);
+        self.for_each_release(tally, |category, release, fields| match category {
+            Some(category) => {
+                let labels = [route, purpose, category, release.form.name()];
+                metrics.fields.with_label_values(&labels).inc_by(fields);
+            }
+            None => metrics.unclassified_fields.with_label_values(&[route]).inc_by(fields),
+        });
+    }
+
+    fn categories(&self, tally: &Tally) -> Vec<Left> {
+        let mut left: Vec<Left> = Vec::new();
+        self.for_each_release(tally, |category, release, fields| {
+            let Some(category) = category else { return };
+            let same = |known: &&mut Left| &*known.category == category && known.form == release.form && known.rules == release.rules;
+            match left.iter_mut().find(same) {
+                Some(known) => known.fields += fields,
+                None => left.push(Left {
+                    category: category.into(),
+                    form: release.form,
+                    basis: release.basis,
+                    rules: Arc::clone(&release.rules),
+                    clauses: Arc::clone(&release.clauses),
+                    fields,
+                }),
+            }
+        });
+        left
+    }
+
+    /// Each category of each class with each release it met; `None` for what nothing classifies.
+    fn for_each_release(&self, tally: &Tally, mut visit: impl FnMut(Option<&str>, &crate::decision::Release, u64)) {
+        let Some(scrubbing) = &self.route.scrubbing else { return };
+        let vocabulary = self.decisions.pack().vocabulary();
+        for (categories, releases) in scrubbing.classes.sets().iter().zip(&tally.classes) {
+            for (release, fields) in releases {
+                if categories.is_empty() {
+                    visit(None, release, *fields);
+                }
+                for category in categories {
+                    visit(Some(vocabulary.categories().name(*category)), release, *fields);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Release {
+    fn drop(&mut self) {
+        self.finish("aborted", Outcome::Aborted);
+    }
+}

@@ -1,0 +1,234 @@
+//! Routes and recipients as a request walks them: compiled at load, immutable.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use governor::DefaultDirectRateLimiter;
+use http::{HeaderName, Method};
+use jiff::civil::Date;
+
+use super::{Refusal, path};
+use crate::decision::{Classes, RecipientFacts};
+use crate::scrub::{Limits, Plan};
+use crate::vocabulary::{CategoryId, Operation, PurposeId, Vocabulary};
+
+/// What becomes of records whose subject the ledger has never heard of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnknownSubject {
+    /// Nothing personal of them leaves.
+    #[default]
+    Withhold,
+    /// They are judged as somebody who has said nothing yet.
+    NoFacts,
+}
+
+/// What becomes of an answer of which something is withheld.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Withheld {
+    /// The rest leaves.
+    Strip,
+    /// Nothing leaves; the body is held up to this many bytes to find out.
+    Deny { max_body: usize },
+}
+
+/// How the answers of a personal route are scrubbed.
+#[derive(Debug)]
+pub struct Scrubbing {
+    pub plan: Arc<Plan>,
+    /// The plan's classes as the policy is asked about them.
+    pub classes: Classes,
+    /// Per class of fields: whether one of its categories tells about a person.
+    pub personal: Vec<bool>,
+    pub unknown_subject: UnknownSubject,
+    pub withheld: Withheld,
+    pub limits: Limits,
+}
+
+impl Scrubbing {
+    pub fn new(
+        plan: Arc<Plan>,
+        vocabulary: &Vocabulary,
+        unknown_subject: UnknownSubject,
+        withheld: Withheld,
+        limits: Limits,
+    ) -> Scrubbing {
+        let categories = vocabulary.categories();
+        let roots: Vec<CategoryId> = PERSONAL.iter().filter_map(|name| categories.find(name)).collect();
+        let is_personal = |category: &CategoryId| roots.iter().any(|root| categories.within(*category, *root));
+        let sets: Vec<Vec<CategoryId>> = plan.classes().iter().map(|class| class.categories.clone()).collect();
+        let personal = sets.iter().map(|set| set.iter().any(is_personal)).collect();
+        let classes = Classes::new(sets, plan.releases_unclassified());
+        Scrubbing { plan, classes, personal, unknown_subject, withheld, limits }
+    }
+}
+
+/// The categories, each with those below it, of which a record can be withheld.
+const PERSONAL: [&str; 3] = ["personal", "service-data", "published"];
+
+/// One route.
+#[derive(Debug)]
+pub struct Route {
+    pub name: Arc<str>,
+    /// The upstream's name.
+    pub upstream: Arc<str>,
+    pub upstream_is_backup: bool,
+    /// Time between two chunks of the upstream's body.
+    pub upstream_idle: Duration,
+    /// Position in the snapshot's list of packs.
+    pub pack: usize,
+    pub methods: Vec<Method>,
+    pub pattern: String,
+    /// The purposes it serves (each with its children); all where it says nothing.
+    pub purposes: Option<Vec<PurposeId>>,
+    /// In place of the one that follows from the method.
+    pub operation: Option<Operation>,
+    /// `None`: not personal, passes through unread.
+    pub scrubbing: Option<Scrubbing>,
+    /// The query parameters that pass, each with what it tells about.
+    pub query: HashMap<String, Vec<CategoryId>>,
+    pub hide_existence: bool,
+    pub answer_headers: Vec<HeaderName>,
+    pub forward_purpose: bool,
+    /// Bytes of a request's body.
+    pub max_request_body: usize,
+}
+
+impl Route {
+    /// What a method does on this route.
+    pub fn operation(&self, method: &Method) -> Operation {
+        self.operation.unwrap_or(match *method {
+            Method::POST => Operation::Collect,
+            Method::PUT | Method::PATCH => Operation::Alter,
+            Method::DELETE => Operation::Destroy,
+            _ => Operation::Disclose,
+        })
+    }
+
+    fn serves(&self, method: &Method) -> bool {
+        // HEAD is answered from our own view of what GET would give.
+        self.methods.contains(method) || (*method == Method::HEAD && self.methods.contains(&Method::GET))
+    }
+}
+
+/// How much of what was withheld a recipient is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Report {
+    #[default]
+    None,
+    Counts,
+    Paths,
+}
+
+/// One registered recipient.
+#[derive(Debug)]
+pub struct Recipient {
+    pub name: Arc<str>,
+    /// As the policy sees it while its agreement is in force.
+    pub in_agreement: Arc<RecipientFacts>,
+    /// As the policy sees it without one.
+    pub without_agreement: Arc<RecipientFacts>,
+    pub agreement: Option<Agreement>,
+    pub report: Report,
+    /// Requests of this recipient over time, where they are bounded.
+    pub rate: Option<DefaultDirectRateLimiter>,
+}
+
+/// An agreement with a recipient.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Agreement {
+    /// The last day it is in force, UTC; without one it does not end.
+    pub until: Option<Date>,
+}
+
+impl Recipient {
+    /// The recipient's facts on this day.
+    pub fn facts(&self, today: Date) -> &Arc<RecipientFacts> {
+        let in_force = self.agreement.as_ref().is_some_and(|agreement| agreement.until.is_none_or(|until| today <= until));
+        if in_force { &self.in_agreement } else { &self.without_agreement }
+    }
+}
+
+/// All routes, found by path and method.
+#[derive(Debug, Default)]
+pub struct Routes {
+    all: Vec<Arc<Route>>,
+    by_path: matchit::Router<usize>,
+    /// The routes of one pattern, by the slot that `by_path` leads to.
+    slots: Vec<Vec<Arc<Route>>>,
+    slot_of: HashMap<String, usize>,
+}
+
+/// A route that an earlier one shadows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unroutable {
+    /// This route serves the same paths with the same method.
+    Collides(String),
+    /// The pattern is not one, with the reason.
+    Pattern(String),
+}
+
+/// The route of a request, with the values of its path parameters (decoded).
+#[derive(Debug)]
+pub struct Found {
+    pub route: Arc<Route>,
+    pub parameters: Vec<(String, String)>,
+}
+
+impl Routes {
+    /// Adds a route.
+    ///
+    /// # Errors
+    /// [`Unroutable`] where an earlier route serves the same requests or the pattern is malformed.
+    pub fn add(&mut self, route: Arc<Route>) -> Result<(), Unroutable> {
+        let slot = match self.slot_of.get(&route.pattern) {
+            Some(slot) => *slot,
+            None => self.add_slot(&route.pattern)?,
+        };
+        if let Some(served) = self.slots.get_mut(slot) {
+            let shadows = |other: &&Arc<Route>| other.methods.iter().any(|method| route.methods.contains(method));
+            if let Some(other) = served.iter().find(shadows) {
+                return Err(Unroutable::Collides(other.name.to_string()));
+            }
+            served.push(Arc::clone(&route));
+        }
+        self.all.push(route);
+        Ok(())
+    }
+
+    fn add_slot(&mut self, pattern: &str) -> Result<usize, Unroutable> {
+        let slot = self.slots.len();
+        self.by_path.insert(pattern, slot).map_err(|error| match error {
+            matchit::InsertError::Conflict { with } => {
+                let named = self.all.iter().find(|route| route.pattern == with);
+                Unroutable::Collides(named.map_or(with, |route| route.name.to_string()))
+            }
+            other => Unroutable::Pattern(other.to_string()),
+        })?;
+        self.slots.push(Vec::new());
+        self.slot_of.insert(pattern.to_owned(), slot);
+        Ok(slot)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.all.iter()
+    }
+
+    /// The route for a screened path and a method.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::MethodNotAllowed`]; [`Refusal::RequestMalformed`] where a
+    /// parameter does not decode to UTF-8.
+    pub fn find(&self, path: &str, method: &Method) -> Result<Found, Refusal> {
+        let matched = self.by_path.at(path).map_err(|_| Refusal::NotFound)?;
+        let served = self.slots.get(*matched.value).map_or(&[][..], Vec::as_slice);
+        let route = served.iter().find(|route| route.serves(method)).ok_or(Refusal::MethodNotAllowed)?;
+        let parameters = matched
+            .params
+            .iter()
+            .map(|(name, value)| Some((name.to_owned(), path::meaning(value)?)))
+            .collect::<Option<_>>()
+            .ok_or(Refusal::RequestMalformed)?;
+        Ok(Found { route: Arc::clone(route), parameters })
+    }
+}

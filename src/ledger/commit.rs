@@ -1,0 +1,60 @@
+//! One thread that makes events durable: all that wait become one transaction (group commit).
+//!
+//! Invariant: an acknowledgement follows the disk, the memory and the answers under way, in this
+//! order. After the first failure nothing is acknowledged any more: what a failed fsync left on
+//! disk nobody knows, and trying again would only hide it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::store::Entry;
+use super::{AppendError, Recorded, Shared};
+
+/// How many events wait for the disk at most; more wait for a place.
+pub(super) const QUEUE: usize = 4096;
+
+/// How many events one transaction holds at most.
+const BATCH: usize = 1024;
+
+/// One event that waits, or one that was recorded before under the same idempotency key: its
+/// acknowledgement waits in the same line, so that it does not overtake the first.
+pub(super) struct Job {
+    pub(super) entry: Option<Entry>,
+    pub(super) recorded: Recorded,
+    pub(super) acknowledge: oneshot::Sender<Result<Recorded, AppendError>>,
+}
+
+/// Runs until the ledger is dropped and the queue is empty.
+pub(super) fn run(shared: &Arc<Shared>, mut queue: mpsc::Receiver<Job>) {
+    while let Some(first) = queue.blocking_recv() {
+        let mut jobs = vec![first];
+        while jobs.len() < BATCH {
+            match queue.try_recv() {
+                Ok(job) => jobs.push(job),
+                Err(_) => break,
+            }
+        }
+        commit(shared, jobs);
+    }
+}
+
+fn commit(shared: &Shared, mut jobs: Vec<Job>) {
+    let batch: Vec<_> = jobs.iter_mut().filter_map(|job| job.entry.take()).collect();
+    let outcome = match (shared.failed.load(Ordering::SeqCst), batch.is_empty()) {
+        (true, _) => Err(()),
+        (false, true) => Ok(()),
+        (false, false) => shared.store.append(&batch).map_err(|error| {
+            shared.failed.store(true, Ordering::SeqCst);
+            tracing::error!(error = &error as &dyn std::error::Error, "the ledger stops: its store failed");
+        }),
+    };
+    if outcome.is_ok() {
+        shared.settle(&batch);
+    }
+    for Job { recorded, acknowledge, .. } in jobs {
+        // Whoever asked may be gone; the event stays.
+        let _ = acknowledge.send(outcome.map(|()| recorded).map_err(|()| AppendError::Unavailable));
+    }
+}

@@ -1,0 +1,726 @@
+//! What is in force, folded from what happened.
+//!
+//! Pure: events and the purpose tree in, state out. Invariants: the order in which events arrive
+//! does not matter, only their `at`; at equal times the one that discloses less counts; one more
+//! restrictive event never discloses more.
+//!
+//! The rules are those of consent along the purpose tree: a refusal or withdrawal ends the earlier
+//! grants at its purpose and below; a grant never ends a refusal at a more specific purpose.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::event::{Effect, Event, Facts, Said, What};
+use super::names::Names;
+use crate::decision::{Addressee, Consent, ConsentStatus, Controller, Objection, Origins, Relation, Subject};
+use crate::vocabulary::{CategoryId, Origin, PurposeId};
+
+/// Folds the events of one data subject.
+pub fn subject<'a>(events: impl IntoIterator<Item = &'a Event>, names: &dyn Names) -> Subject {
+    let mut fold = Fold::new(names);
+    for event in in_order(events) {
+        fold.apply(event);
+    }
+    fold.finish()
+}
+
+/// Folds the events of one controller.
+pub fn controller<'a>(events: impl IntoIterator<Item = &'a Event>, names: &dyn Names) -> Controller {
+    let mut instructions: Vec<PurposeId> = Vec::new();
+    let mut closed_since = None;
+    for event in in_order(events) {
+        match &event.what {
+            What::Instruction { purpose } => instructions.push(*purpose),
+            // As a withdrawal does: at the purpose and below.
+            What::InstructionEnded { purpose } => {
+                instructions.retain(|instructed| !names.purpose_within(*instructed, *purpose));
+            }
+            // Nothing opens an account again, so the first closing counts: closed the longest.
+            What::AccountClosed => closed_since = closed_since.or(Some(event.at)),
+            _ => {}
+        }
+    }
+    instructions.sort_unstable();
+    instructions.dedup();
+    Controller { instructions, closed_since }
+}
+
+/// Whether a recipient is suspended after these events.
+pub(super) fn suspended<'a>(events: impl IntoIterator<Item = &'a Event>) -> bool {
+    in_order(events).into_iter().fold(false, |suspended, event| match event.what {
+        What::Suspended => true,
+        What::Resumed => false,
+        _ => suspended,
+    })
+}
+
+/// By time; at equal times what grants comes first, so that what withholds has the last word.
+fn in_order<'a>(events: impl IntoIterator<Item = &'a Event>) -> Vec<&'a Event> {
+    let mut events: Vec<_> = events.into_iter().collect();
+    events.sort_by_key(|event| (event.at, event.what.effect() == Effect::Restrictive));
+    events
+}
+
+/// A consent with the time it was said; `status` is never `Expired` here.
+struct Spoken {
+    purpose: PurposeId,
+    to: Addressee,
+    status: ConsentStatus,
+    until: Option<Timestamp>,
+    at: Timestamp,
+}
+
+struct Objected {
+    purpose: PurposeId,
+    upheld: bool,
+    at: Timestamp,
+}
+
+/// A fact and since when it holds; two values at one time make the one that discloses less.
+struct Fact<T> {
+    known: Option<(Timestamp, T)>,
+    least: T,
+}
+
+impl<T: PartialEq + Clone> Fact<T> {
+    fn new(least: T) -> Fact<T> {
+        Fact { known: None, least }
+    }
+
+    fn say(&mut self, at: Timestamp, value: T) {
+        match &mut self.known {
+            Some((since, known)) if *since == at => {
+                if *known != value {
+                    known.clone_from(&self.least);
+                }
+            }
+            known => *known = Some((at, value)),
+        }
+    }
+
+    fn value(self) -> Option<T> {
+        self.known.map(|(_, value)| value)
+    }
+}
+
+struct Fold<'n> {
+    names: &'n dyn Names,
+    consents: Vec<Spoken>,
+    objections: Vec<Objected>,
+    opt_outs: Vec<Arc<str>>,
+    restricted: Option<Timestamp>,
+    erased: bool,
+    refused_categories: Vec<CategoryId>,
+    relations: Vec<Relation>,
+    region: Fact<Option<Arc<str>>>,
+    country: Fact<Option<Arc<str>>>,
+    minor: Fact<bool>,
+    transfer_consent: Fact<bool>,
+    origin: Fact<Origin>,
+    origin_of: BTreeMap<CategoryId, Fact<Origin>>,
+}
+
+impl<'n> Fold<'n> {
+    fn new(names: &'n dyn Names) -> Fold<'n> {
+        Fold {
+            names,
+            consents: Vec::new(),
+            objections: Vec::new(),
+            opt_outs: Vec::new(),
+            restricted: None,
+            erased: false,
+            refused_categories: Vec::new(),
+            relations: Vec::new(),
+            region: Fact::new(None),
+            country: Fact::new(None),
+            minor: Fact::new(true),
+            transfer_consent: Fact::new(false),
+            // Of all origins the one that allows least (G-2c).
+            origin: Fact::new(Origin::Referral),
+            origin_of: BTreeMap::new(),
+        }
+    }
+
+    fn apply(&mut self, event: &Event) {
+        let at = event.at;
+        match &event.what {
+            What::ConsentGiven { purpose, to, until } => self.give(*purpose, to, *until, at),
+            What::ConsentRefused { purpose, to } => self.refuse(*purpose, to, ConsentStatus::Refused, at),
+            What::ConsentWithdrawn { purpose, to } => self.refuse(*purpose, to, ConsentStatus::Withdrawn, at),
+            What::Objection { purpose } => self.object(*purpose, false, at),
+            What::ObjectionUpheld { purpose } => self.object(*purpose, true, at),
+            What::ObjectionLifted { purpose } | What::ObjectionOverridden { purpose } => {
+                self.objections.retain(|objection| objection.purpose != *purpose);
+            }
+            What::OptOut { recipient } => insert(&mut self.opt_outs, recipient.clone()),
+            What::OptOutLifted { recipient } => self.opt_outs.retain(|out| out != recipient),
+            What::Restriction => self.restricted = Some(at),
+            What::RestrictionLifted => self.restricted = None,
+            What::Erasure => self.erased = true,
+            What::CategoryRefused { category } => insert(&mut self.refused_categories, *category),
+            What::CategoryAllowed { category } => {
+                self.refused_categories.retain(|refused| refused != category)
+            }
+            What::Relation { relation, recipient } => {
+                insert(&mut self.relations, Relation { relation: *relation, recipient: recipient.clone() });
+            }
+            What::RelationEnded { relation, recipient } => self.relations.retain(|known| {
+                known.relation != *relation || (recipient.is_some() && known.recipient != *recipient)
+            }),
+            What::Fact(facts) | What::Correction(facts) => self.learn(facts, at),
+            What::Notice
+            | What::Instruction { .. }
+            | What::InstructionEnded { .. }
+            | What::AccountClosed
+            | What::Suspended
+            | What::Resumed => {}
+        }
+    }
+
+    fn give(&mut self, purpose: PurposeId, to: &Addressee, until: Option<Timestamp>, at: Timestamp) {
+        let mut until = until;
+        if let Some(known) = self.known_consent(purpose, to) {
+            if known.at == at && known.status == ConsentStatus::Given {
+                // Given twice at one time: the shorter one counts.
+                until = known.until.into_iter().chain(until).min();
+            }
+        }
+        self.put_consent(Spoken { purpose, to: to.clone(), status: ConsentStatus::Given, until, at });
+    }
+
+    fn refuse(&mut self, purpose: PurposeId, to: &Addressee, status: ConsentStatus, at: Timestamp) {
+        let names = self.names;
+        self.consents.retain(|known| {
+            let ended = known.status == ConsentStatus::Given
+                && names.purpose_within(known.purpose, purpose)
+                && covers(to, &known.to, names);
+            !ended
+        });
+        let mut status = status;
+        if let Some(known) = self.known_consent(purpose, to) {
+            if known.at == at && known.status == ConsentStatus::Withdrawn {
+                status = ConsentStatus::Withdrawn;
+            }
+        }
+        self.put_consent(Spoken { purpose, to: to.clone(), status, until: None, at });
+    }
+
+    fn known_consent(&self, purpose: PurposeId, to: &Addressee) -> Option<&Spoken> {
+        self.consents.iter().find(|known| known.purpose == purpose && known.to == *to)
+    }
+
+    fn put_consent(&mut self, said: Spoken) {
+        self.consents.retain(|known| known.purpose != said.purpose || known.to != said.to);
+        self.consents.push(said);
+    }
+
+    fn object(&mut self, purpose: PurposeId, upheld: bool, at: Timestamp) {
+        match self.objections.iter_mut().find(|known| known.purpose == purpose) {
+            // An objection that was upheld stays so when it is repeated.
+            Some(known) => (known.upheld, known.at) = (known.upheld || upheld, at),
+            None => self.objections.push(Objected { purpose, upheld, at }),
+        }
+    }
+
+    fn learn(&mut self, facts: &Facts, at: Timestamp) {
+        let Facts { region, country, minor, transfer_consent, origin, origin_of } = facts;
+        learn_place(&mut self.region, region, at);
+        learn_place(&mut self.country, country, at);
+        if let Some(minor) = minor {
+            self.minor.say(at, *minor);
+        }
+        if let Some(consent) = transfer_consent {
+            self.transfer_consent.say(at, *consent);
+        }
+        if let Some(origin) = origin {
+            self.origin.say(at, *origin);
+        }
+        for (category, origin) in origin_of {
+            self.origin_of.entry(*category).or_insert_with(|| Fact::new(Origin::Referral)).say(at, *origin);
+        }
+    }
+
+    fn finish(self) -> Subject {
+        let consents_since_restriction = self.since_restriction();
+        let ranks = Ranks::of(&self.consents, &self.objections);
+        let mut consents: Vec<_> = self
+            .consents
+            .into_iter()
+            .map(|said| Consent {
+                order: Some(ranks.rank(said.at, said.status != ConsentStatus::Given)),
+                purpose: said.purpose,
+                to: said.to,
+                status: said.status,
+                until: said.until,
+            })
+            .collect();
+        consents.sort_by_cached_key(|consent| (consent.purpose, addressee_key(&consent.to)));
+        let mut objections: Vec<_> = self
+            .objections
+            .into_iter()
+            .map(|objected| Objection {
+                purpose: objected.purpose,
+                upheld: objected.upheld,
+                order: Some(ranks.rank(objected.at, true)),
+            })
+            .collect();
+        objections.sort_by_key(|objection| objection.purpose);
+        let mut relations = self.relations;
+        relations.sort_by(|a, b| (a.relation, &a.recipient).cmp(&(b.relation, &b.recipient)));
+        Subject {
+            consents,
+            consents_since_restriction,
+            objections,
+            opt_outs: sorted(self.opt_outs),
+            restricted: self.restricted.is_some(),
+            erased: self.erased,
+            minor: self.minor.value().unwrap_or(false),
+            country: self.country.value().flatten(),
+            region: self.region.value().flatten(),
+            relations,
+            origins: origins(self.origin, self.origin_of),
+            transfer_consent: self.transfer_consent.value().unwrap_or(false),
+            refused_categories: sorted(self.refused_categories),
+        }
+    }
+
+    /// What opens a purpose although processing is restricted (G-6.8d). The list has no room for
+    /// whom a consent is bound to or when it ends, so only unbound ones without an end are in it.
+    fn since_restriction(&self) -> Vec<PurposeId> {
+        let Some(restricted) = self.restricted else { return Vec::new() };
+        let open = self.consents.iter().filter(|said| {
+            said.status == ConsentStatus::Given
+                && said.at > restricted
+                && said.to == Addressee::Anyone
+                && said.until.is_none()
+        });
+        sorted(open.map(|said| said.purpose).collect())
+    }
+}
+
+/// Whether a refusal towards `refused` ends a grant towards `granted`. A refusal towards a kind
+/// leaves a grant to a recipient by name, whose kind is not known here: the decision, which knows
+/// it, goes by the order of the two.
+fn covers(refused: &Addressee, granted: &Addressee, names: &dyn Names) -> bool {
+    match (refused, granted) {
+        (Addressee::Anyone, _) => true,
+        (Addressee::Kind(refused), Addressee::Kind(granted)) => names.kind_within(*granted, *refused),
+        (Addressee::Recipient(refused), Addressee::Recipient(granted)) => refused == granted,
+        (Addressee::Kind(_), Addressee::Anyone | Addressee::Recipient(_))
+        | (Addressee::Recipient(_), Addressee::Anyone | Addressee::Kind(_)) => false,
+    }
+}
+
+fn learn_place(fact: &mut Fact<Option<Arc<str>>>, said: &Said<Arc<str>>, at: Timestamp) {
+    match said {
+        Said::Nothing => {}
+        Said::Unknown => fact.say(at, None),
+        Said::Known(place) => fact.say(at, Some(place.clone())),
+    }
+}
+
+fn origins(all: Fact<Origin>, of: BTreeMap<CategoryId, Fact<Origin>>) -> Origins {
+    let mut exact = Vec::new();
+    for (category, fact) in of {
+        let Some((at, origin)) = fact.known else { continue };
+        match &all.known {
+            // A later word about everything is a word about this category too.
+            Some((since, _)) if *since > at => {}
+            Some((since, general)) if *since == at && *general != origin => {
+                exact.push((category, Origin::Referral))
+            }
+            _ => exact.push((category, origin)),
+        }
+    }
+    let all = all.value().unwrap_or(Origins::default().all);
+    exact.retain(|(_, origin)| *origin != all);
+    Origins { all, of: exact }
+}
+
+/// The order of grants and objections without their times: consecutive ones that pull the same
+/// way share a rank, since only what comes before or after its opposite matters. People with the
+/// same state then have equal [`Subject`]s, whenever they said it.
+struct Ranks(Vec<(Timestamp, bool, u32)>);
+
+impl Ranks {
+    fn of(consents: &[Spoken], objections: &[Objected]) -> Ranks {
+        let mut moments: Vec<_> = consents
+            .iter()
+            .map(|said| (said.at, said.status != ConsentStatus::Given))
+            .chain(objections.iter().map(|objected| (objected.at, true)))
+            .collect();
+        moments.sort_unstable();
+        moments.dedup();
+        let mut rank = 0;
+        let mut before = None;
+        let ranked = moments.into_iter().map(|(at, withholds)| {
+            rank += u32::from(before.is_some_and(|before| before != withholds));
+            before = Some(withholds);
+            (at, withholds, rank)
+        });
+        Ranks(ranked.collect())
+    }
+
+    fn rank(&self, at: Timestamp, withholds: bool) -> u32 {
+        let found = self.0.binary_search_by_key(&(at, withholds), |(at, withholds, _)| (*at, *withholds));
+        found.ok().and_then(|at| self.0.get(at)).map_or(0, |(_, _, rank)| *rank)
+    }
+}
+
+fn addressee_key(to: &Addressee) -> (u8, u16, Option<Arc<str>>) {
+    match to {
+        Addressee::Anyone => (0, 0, None),
+        Addressee::Kind(kind) => (1, kind.0, None),
+        Addressee::Recipient(name) => (2, 0, Some(name.clone())),
+    }
+}
+
+fn insert<T: PartialEq>(list: &mut Vec<T>, value: T) {
+    if !list.contains(&value) {
+        list.push(value);
+    }
+}
+
+fn sorted<T: Ord>(mut list: Vec<T>) -> Vec<T> {
+    list.sort_unstable();
+    list.dedup();
+    list
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ledger::event::{Attached, Sort};
+    use crate::ledger::names::fixture::Fixture;
+    use crate::ledger::written;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_700_000_000 + second).unwrap()
+    }
+
+    /// Events as JSON without `at`; they happen one second apart.
+    fn events(sort: Sort, texts: &[&str]) -> Vec<Event> {
+        let draft = |text: &str| written::parse(text.as_bytes(), sort, &Fixture).unwrap();
+        (0..)
+            .zip(texts)
+            .map(|(n, text)| {
+                let draft = draft(text);
+                Event { what: draft.what, at: draft.at.unwrap_or(at(n)), attached: draft.attached }
+            })
+            .collect()
+    }
+
+    fn state(texts: &[&str]) -> Subject {
+        subject(&events(Sort::Subject, texts), &Fixture)
+    }
+
+    fn purpose(name: &str) -> PurposeId {
+        Fixture.purpose(name).unwrap()
+    }
+
+    fn statuses(subject: &Subject) -> Vec<(&str, ConsentStatus)> {
+        subject
+            .consents
+            .iter()
+            .map(|consent| (Fixture.purpose_name(consent.purpose), consent.status))
+            .collect()
+    }
+
+    const GIVE: &str = r#"{"kind":"consent-given","purpose":"direct-marketing"}"#;
+    const GIVE_PARENT: &str = r#"{"kind":"consent-given","purpose":"marketing"}"#;
+    const WITHDRAW: &str = r#"{"kind":"consent-withdrawn","purpose":"direct-marketing"}"#;
+    const WITHDRAW_PARENT: &str = r#"{"kind":"consent-withdrawn","purpose":"marketing"}"#;
+    const OBJECT: &str = r#"{"kind":"objection","purpose":"marketing"}"#;
+
+    #[test]
+    fn a_withdrawal_ends_earlier_grants_at_its_purpose_and_below() {
+        use ConsentStatus::{Given, Withdrawn};
+        assert_eq!(statuses(&state(&[GIVE, WITHDRAW])), [("direct-marketing", Withdrawn)]);
+        assert_eq!(statuses(&state(&[GIVE, WITHDRAW_PARENT])), [("marketing", Withdrawn)]);
+        let later = state(&[WITHDRAW_PARENT, GIVE]);
+        assert_eq!(statuses(&later), [("marketing", Withdrawn), ("direct-marketing", Given)]);
+        assert!(later.consents[1].order > later.consents[0].order);
+        let more_specific = state(&[GIVE, WITHDRAW, GIVE_PARENT]);
+        assert_eq!(statuses(&more_specific), [("marketing", Given), ("direct-marketing", Withdrawn)]);
+    }
+
+    #[test]
+    fn an_ended_grant_does_not_come_back_when_what_ended_it_is_replaced() {
+        let until = r#"{"kind":"consent-given","purpose":"marketing","valid-until":"2030-01-01T00:00:00Z"}"#;
+        let state = state(&[GIVE, WITHDRAW_PARENT, until]);
+        assert_eq!(statuses(&state), [("marketing", ConsentStatus::Given)]);
+        assert!(state.consents[0].until.is_some());
+    }
+
+    #[test]
+    fn at_equal_times_the_one_that_discloses_less_counts() {
+        let mut both = events(Sort::Subject, &[WITHDRAW, GIVE]);
+        both[1].at = both[0].at;
+        assert_eq!(statuses(&subject(&both, &Fixture)), [("direct-marketing", ConsentStatus::Withdrawn)]);
+        let mut objected = events(Sort::Subject, &[OBJECT, GIVE]);
+        objected[1].at = objected[0].at;
+        let state = subject(&objected, &Fixture);
+        assert!(state.objections[0].order > state.consents[0].order);
+    }
+
+    #[test]
+    fn a_consent_after_an_objection_ranks_above_it_and_one_before_below() {
+        let after = state(&[OBJECT, GIVE]);
+        assert!(after.consents[0].order > after.objections[0].order);
+        let before = state(&[GIVE, OBJECT]);
+        assert!(before.consents[0].order < before.objections[0].order);
+        let again = state(&[OBJECT, GIVE, OBJECT]);
+        assert!(again.consents[0].order < again.objections[0].order);
+    }
+
+    #[test]
+    fn people_who_said_the_same_at_other_times_share_a_state() {
+        let news = r#"{"kind":"consent-given","purpose":"product-news"}"#;
+        assert!(state(&[GIVE, news]) == state(&[news, r#"{"kind":"notice","notice":"2"}"#, GIVE]));
+        assert!(state(&[GIVE, OBJECT]) != state(&[OBJECT, GIVE]));
+    }
+
+    #[test]
+    fn bound_consents_stand_beside_unbound_ones() {
+        let acme = r#"{"kind":"consent-given","purpose":"marketing","recipient":"acme"}"#;
+        let not_acme = r#"{"kind":"consent-withdrawn","purpose":"marketing","recipient":"acme"}"#;
+        assert_eq!(state(&[GIVE_PARENT, not_acme]).consents.len(), 2);
+        assert_eq!(
+            state(&[acme, WITHDRAW_PARENT]).consents.len(),
+            1,
+            "a general withdrawal ends bound grants"
+        );
+        let kind = r#"{"kind":"consent-given","purpose":"marketing","recipient-kind":"marketing-partner"}"#;
+        let no_providers =
+            r#"{"kind":"consent-refused","purpose":"marketing","recipient-kind":"service-provider"}"#;
+        assert_eq!(statuses(&state(&[kind, no_providers])), [("marketing", ConsentStatus::Refused)]);
+    }
+
+    #[test]
+    fn objections_are_lifted_overridden_and_upheld_at_their_own_purpose() {
+        let upheld = r#"{"kind":"objection-upheld","purpose":"security"}"#;
+        let state_of = |texts: &[&str]| {
+            state(texts).objections.iter().map(|o| (o.purpose, o.upheld)).collect::<Vec<_>>()
+        };
+        assert_eq!(state_of(&[upheld]), [(purpose("security"), true)]);
+        let again = r#"{"kind":"objection","purpose":"security"}"#;
+        assert_eq!(state_of(&[upheld, again]), [(purpose("security"), true)]);
+        let analytics = r#"{"kind":"objection","purpose":"analytics"}"#;
+        let usage = r#"{"kind":"objection","purpose":"usage-analytics"}"#;
+        let overridden = r#"{"kind":"objection-overridden","purpose":"analytics","evidence":"memo"}"#;
+        assert_eq!(state_of(&[analytics, usage, overridden]), [(purpose("usage-analytics"), false)]);
+        assert_eq!(state_of(&[OBJECT, r#"{"kind":"objection-lifted","purpose":"marketing"}"#]), []);
+    }
+
+    #[test]
+    fn only_consents_after_the_restriction_open_a_purpose() {
+        let restrict = r#"{"kind":"restriction"}"#;
+        assert_eq!(state(&[GIVE, restrict]).consents_since_restriction, []);
+        assert_eq!(state(&[restrict, GIVE]).consents_since_restriction, [purpose("direct-marketing")]);
+        assert_eq!(state(&[restrict, GIVE, restrict]).consents_since_restriction, []);
+        assert_eq!(state(&[restrict, GIVE, WITHDRAW_PARENT]).consents_since_restriction, []);
+        let bound = r#"{"kind":"consent-given","purpose":"marketing","recipient":"acme"}"#;
+        assert_eq!(state(&[restrict, bound]).consents_since_restriction, []);
+        let lifted = state(&[restrict, GIVE, r#"{"kind":"restriction-lifted"}"#]);
+        assert!(!lifted.restricted && lifted.consents_since_restriction.is_empty());
+    }
+
+    #[test]
+    fn relations_opt_outs_and_categories_come_and_go() {
+        let registrant = r#"{"kind":"relation","relation":"domain-registrant"}"#;
+        let bound = r#"{"kind":"relation","relation":"domain-registrant","recipient":"acme"}"#;
+        let ended = r#"{"kind":"relation-ended","relation":"domain-registrant"}"#;
+        let bound_ended = r#"{"kind":"relation-ended","relation":"domain-registrant","recipient":"acme"}"#;
+        assert_eq!(state(&[registrant, bound]).relations.len(), 2);
+        assert_eq!(state(&[registrant, bound, bound_ended]).relations.len(), 1);
+        assert_eq!(state(&[registrant, bound, ended]).relations, []);
+        let out = r#"{"kind":"opt-out","recipient":"acme"}"#;
+        assert_eq!(state(&[out, out]).opt_outs, ["acme".into()]);
+        assert_eq!(state(&[out, r#"{"kind":"opt-out-lifted","recipient":"acme"}"#]).opt_outs, []);
+        let photo = r#"{"kind":"category-refused","category":"photo"}"#;
+        assert_eq!(state(&[photo]).refused_categories.len(), 1);
+        assert_eq!(
+            state(&[photo, r#"{"kind":"category-allowed","category":"photo"}"#]).refused_categories,
+            []
+        );
+        assert!(state(&[r#"{"kind":"erasure"}"#, GIVE]).erased);
+    }
+
+    #[test]
+    fn the_latest_fact_counts_and_contradictions_count_as_less() {
+        let fact = |at: &str, facts: &str| {
+            format!(r#"{{"kind":"fact","at":"{at}","facts":{facts},"evidence":"e"}}"#)
+        };
+        let (early, late) = ("2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
+        let folded = |texts: &[String]| state(&texts.iter().map(String::as_str).collect::<Vec<_>>());
+        let moved =
+            folded(&[fact(late, r#"{"region":"US"}"#), fact(early, r#"{"region":"EEA","minor":true}"#)]);
+        assert_eq!((moved.region.as_deref(), moved.minor), (Some("US"), true));
+        let torn = folded(&[
+            fact(early, r#"{"region":"US","minor":false,"transfer-consent":true,"origin":"self"}"#),
+            fact(early, r#"{"region":"EEA","minor":true,"transfer-consent":false,"origin":"social"}"#),
+        ]);
+        assert_eq!((torn.region.as_deref(), torn.minor, torn.transfer_consent), (None, true, false));
+        assert_eq!(torn.origins.all, Origin::Referral);
+        let of =
+            folded(&[fact(early, r#"{"origin":{"email":"social"}}"#), fact(late, r#"{"origin":"event"}"#)]);
+        assert_eq!(of.origins, Origins { all: Origin::Event, of: vec![] });
+        let exact =
+            folded(&[fact(early, r#"{"origin":"event"}"#), fact(late, r#"{"origin":{"email":"social"}}"#)]);
+        assert_eq!(exact.origins.of, [(Fixture.category("email").unwrap(), Origin::Social)]);
+    }
+
+    #[test]
+    fn controllers_and_recipients() {
+        let folded = |texts: &[&str]| controller(&events(Sort::Controller, texts), &Fixture);
+        let instruct = r#"{"kind":"instruction","purpose":"invoicing"}"#;
+        assert_eq!(folded(&[instruct, instruct]).instructions, [purpose("invoicing")]);
+        let ended = r#"{"kind":"instruction-ended","purpose":"service-provision"}"#;
+        assert_eq!(folded(&[instruct, ended]).instructions, []);
+        let closed = r#"{"kind":"account-closed"}"#;
+        assert_eq!(folded(&[closed, instruct, closed]).closed_since, Some(at(0)));
+        let recipient = |texts: &[&str]| suspended(&events(Sort::Recipient, texts));
+        assert!(recipient(&[r#"{"kind":"suspended"}"#]));
+        assert!(!recipient(&[r#"{"kind":"suspended"}"#, r#"{"kind":"resumed"}"#]));
+    }
+
+    fn any_what() -> impl Strategy<Value = What> {
+        let purpose = (0_u16..11).prop_map(PurposeId);
+        let to = prop_oneof![
+            3 => Just(Addressee::Anyone),
+            1 => Just(Addressee::Recipient("acme".into())),
+            1 => (0_u16..3).prop_map(|kind| Addressee::Kind(crate::vocabulary::KindId(kind))),
+        ];
+        let until = prop::option::of((0_i64..20).prop_map(at));
+        let origin = prop::sample::select(Origin::ALL);
+        let place = prop_oneof![
+            Just(Said::Nothing),
+            Just(Said::Unknown),
+            Just(Said::Known(Arc::from("EEA"))),
+            Just(Said::Known(Arc::from("US")))
+        ];
+        prop_oneof![
+            (purpose.clone(), to.clone(), until).prop_map(|(purpose, to, until)| What::ConsentGiven {
+                purpose,
+                to,
+                until
+            }),
+            (purpose.clone(), to.clone()).prop_map(|(purpose, to)| What::ConsentRefused { purpose, to }),
+            (purpose.clone(), to).prop_map(|(purpose, to)| What::ConsentWithdrawn { purpose, to }),
+            purpose.clone().prop_map(|purpose| What::Objection { purpose }),
+            purpose.clone().prop_map(|purpose| What::ObjectionLifted { purpose }),
+            purpose.prop_map(|purpose| What::ObjectionUpheld { purpose }),
+            Just(What::OptOut { recipient: "acme".into() }),
+            Just(What::OptOutLifted { recipient: "acme".into() }),
+            Just(What::Restriction),
+            Just(What::RestrictionLifted),
+            Just(What::Erasure),
+            (0_u16..6).prop_map(|category| What::CategoryRefused { category: CategoryId(category) }),
+            (0_u16..6).prop_map(|category| What::CategoryAllowed { category: CategoryId(category) }),
+            Just(What::Relation { relation: crate::vocabulary::RelationId(0), recipient: None }),
+            Just(What::RelationEnded {
+                relation: crate::vocabulary::RelationId(0),
+                recipient: Some("acme".into())
+            }),
+            (
+                place.clone(),
+                place,
+                any::<Option<bool>>(),
+                any::<Option<bool>>(),
+                prop::option::of(origin.clone()),
+                origin
+            )
+                .prop_map(|(region, country, minor, transfer_consent, origin, of)| What::Fact(
+                    Facts {
+                        region,
+                        country,
+                        minor,
+                        transfer_consent,
+                        origin,
+                        origin_of: vec![(CategoryId(5), of)],
+                    }
+                )),
+        ]
+    }
+
+    /// Few instants, so that ties are common.
+    fn any_events() -> impl Strategy<Value = Vec<Event>> {
+        let event = (any_what(), 0_i64..8).prop_map(|(what, second)| Event {
+            what,
+            at: at(second),
+            attached: Attached::default(),
+        });
+        prop::collection::vec(event, 0..14)
+    }
+
+    /// A naive reading of "is this purpose consented to, for this recipient, at the end of time?"
+    /// on the state: the least that any decision may make of it.
+    fn consented(state: &Subject, asked: PurposeId) -> bool {
+        let granted = state.consents.iter().any(|consent| {
+            consent.status == ConsentStatus::Given
+                && consent.until.is_none()
+                && consent.to == Addressee::Anyone
+                && Fixture.purpose_within(asked, consent.purpose)
+                && !state.consents.iter().any(|other| {
+                    other.status != ConsentStatus::Given
+                        && other.to == Addressee::Anyone
+                        && Fixture.purpose_within(asked, other.purpose)
+                        && (other.order >= consent.order
+                            || Fixture.purpose_within(other.purpose, consent.purpose)
+                                && other.purpose != consent.purpose)
+                })
+                && !state.objections.iter().any(|objection| {
+                    Fixture.purpose_within(asked, objection.purpose)
+                        && (objection.order >= consent.order
+                            || !Fixture.purpose_within(consent.purpose, objection.purpose))
+                })
+        });
+        granted && !state.erased && !state.minor
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_arrival_does_not_matter(events in any_events(), seed in any::<u64>()) {
+            let mut shuffled = events.clone();
+            let mut state_of = seed;
+            for i in (1..shuffled.len()).rev() {
+                state_of = state_of.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                shuffled.swap(i, (state_of >> 33) as usize % (i + 1));
+            }
+            prop_assert!(subject(&events, &Fixture) == subject(&shuffled, &Fixture));
+        }
+
+        #[test]
+        fn one_more_restrictive_event_never_discloses_more(
+            events in any_events(), what in any_what(), second in 0_i64..8,
+        ) {
+            let more = Event { what, at: at(second), attached: Attached::default() };
+            let Some(more) = more.before_durable() else { return Ok(()) };
+            let before = subject(&events, &Fixture);
+            let mut events = events;
+            events.push(more);
+            let after = subject(&events, &Fixture);
+            for n in 0..11 {
+                let asked = PurposeId(n);
+                prop_assert!(consented(&before, asked) || !consented(&after, asked), "purpose {n}");
+                let upheld = |state: &Subject| state.objections.iter().any(|o| o.purpose == asked && o.upheld);
+                prop_assert!(!upheld(&before) || upheld(&after));
+                prop_assert!(before.objections.iter().all(|o| after.objections.iter().any(|p| p.purpose == o.purpose)));
+            }
+            prop_assert!(after.erased >= before.erased && after.minor >= before.minor);
+            prop_assert!(after.restricted >= before.restricted);
+            prop_assert!(after.transfer_consent <= before.transfer_consent);
+            prop_assert!(after.relations.iter().all(|relation| before.relations.contains(relation)));
+            prop_assert!(before.opt_outs.iter().all(|out| after.opt_outs.contains(out)));
+            prop_assert!(before.refused_categories.iter().all(|c| after.refused_categories.contains(c)));
+            let opened = |purpose: &PurposeId| before.consents_since_restriction.contains(purpose);
+            prop_assert!(!before.restricted || after.consents_since_restriction.iter().all(opened));
+            prop_assert!(after.region == before.region || after.region.is_none());
+        }
+    }
+}

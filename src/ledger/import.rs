@@ -1,0 +1,123 @@
+//! Many events at once, one JSON object a line, each with its own outcome.
+//!
+//! A line is recorded once however often its file is imported: an import that was interrupted is
+//! simply started again.
+
+use std::collections::VecDeque;
+
+use jiff::Timestamp;
+use tokio::sync::oneshot;
+
+use super::event::{Draft, Entity, Event};
+use super::names::Names;
+use super::store::{Asked, OnceKey};
+use super::written::{self, EventError};
+use super::{AppendError, Ledger, Recorded};
+
+/// How many lines wait for the disk together.
+const IN_FLIGHT: usize = 1024;
+
+/// The outcome of one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LineResult {
+    /// As numbered by the caller.
+    pub line: u64,
+    pub outcome: Result<Recorded, LineError>,
+}
+
+/// Why a line was not recorded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LineError {
+    #[error(transparent)]
+    Event(#[from] EventError),
+    #[error(transparent)]
+    Append(#[from] AppendError),
+}
+
+type Receipt = oneshot::Receiver<Result<Recorded, AppendError>>;
+
+impl Ledger {
+    /// Records lines and tells the outcome of each, in order, once it is durable. Empty lines are
+    /// left out. A ledger that fails on the way fails every later line.
+    pub async fn import<'a>(
+        &self,
+        lines: impl IntoIterator<Item = (u64, &'a [u8])>,
+        now: Timestamp,
+        mut tell: impl FnMut(LineResult),
+    ) {
+        let mut waiting: VecDeque<(u64, Receipt)> = VecDeque::new();
+        for (line, text) in lines {
+            if text.trim_ascii().is_empty() {
+                continue;
+            }
+            if waiting.len() == IN_FLIGHT {
+                if let Some(first) = waiting.pop_front() {
+                    tell(outcome(first).await);
+                }
+            }
+            match self.submit_line(line, text, now).await {
+                Ok(receipt) => waiting.push_back((line, receipt)),
+                Err(error) => {
+                    // In order: what came before is told first.
+                    for earlier in waiting.drain(..) {
+                        tell(outcome(earlier).await);
+                    }
+                    tell(LineResult { line, outcome: Err(error) });
+                }
+            }
+        }
+        for waiting in waiting {
+            tell(outcome(waiting).await);
+        }
+    }
+
+    async fn submit_line(&self, line: u64, text: &[u8], now: Timestamp) -> Result<Receipt, LineError> {
+        let (entity, draft) = written::parse_line(text, self.names())?;
+        let key = line_key(line, text, &draft);
+        Ok(self.submit(&entity, draft, Some(&key), now).await?)
+    }
+}
+
+async fn outcome((line, receipt): (u64, Receipt)) -> LineResult {
+    let outcome = receipt.await.unwrap_or(Err(AppendError::Unavailable));
+    LineResult { line, outcome: outcome.map_err(LineError::from) }
+}
+
+/// What makes a line the same line. With a time of its own an event says all about itself; without
+/// one, a later line with the same words is another event.
+fn line_key(line: u64, text: &[u8], draft: &Draft) -> String {
+    let mut hasher = blake3::Hasher::new_derive_key("purposegate 2026 v1 import line");
+    if draft.at.is_none() {
+        hasher.update(&line.to_le_bytes());
+    }
+    hasher.update(text.trim_ascii());
+    format!("import:{}", hasher.finalize().to_hex())
+}
+
+/// Digests of an idempotency key, which counts for one entity, and of what is asked under it.
+pub(super) fn once(entity: &Entity, key: &str, draft: &Draft, names: &dyn Names) -> (OnceKey, Asked) {
+    let (sort, namespace, id) = match entity {
+        Entity::Subject(person) => (0, person.namespace.as_deref(), person.id.as_str()),
+        Entity::Controller(person) => (1, person.namespace.as_deref(), person.id.as_str()),
+        Entity::Recipient(name) => (2, None, &**name),
+    };
+    let mut hasher = blake3::Hasher::new_derive_key("purposegate 2026 v1 idempotency key");
+    hasher.update(&[sort, u8::from(namespace.is_some())]);
+    for part in [namespace.unwrap_or_default(), id, key] {
+        hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
+    }
+    let event = Event {
+        what: draft.what.clone(),
+        at: draft.at.unwrap_or(Timestamp::MIN),
+        attached: draft.attached.clone(),
+    };
+    let asked = serde_json::Value::Object(written::write(&event, names)).to_string();
+    let asked = blake3::derive_key("purposegate 2026 v1 idempotent event", asked.as_bytes());
+    (short(hasher.finalize().as_bytes()), short(&asked))
+}
+
+fn short(hash: &[u8; 32]) -> [u8; 16] {
+    let mut short = [0; 16];
+    short.iter_mut().zip(hash).for_each(|(to, from)| *to = *from);
+    short
+}

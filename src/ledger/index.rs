@@ -1,0 +1,231 @@
+//! What is in force, in memory: the part of the ledger that every record asks.
+//!
+//! An entry is 16 bytes (a 96-bit fingerprint and the number of a state) plus the map's own few;
+//! states are shared, since most people are in one of a few. It refuses to know ids and events.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+
+use crate::decision::{Controller, Subject};
+use crate::keys::Fingerprint;
+
+/// Takes 64 bits of the fingerprint as they are: it is a keyed hash already.
+#[derive(Default)]
+pub(super) struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    /// Not on any path: a key writes one word. Right for whatever else comes.
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        self.0 = word;
+    }
+}
+
+/// A fingerprint as a map's key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Key(Fingerprint);
+
+impl std::hash::Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0.spread());
+    }
+}
+
+type Spreading = BuildHasherDefault<Spread>;
+
+/// See the module's text.
+pub(super) struct Index {
+    subjects: DashMap<Key, u32, Spreading>,
+    controllers: DashMap<Key, Arc<Controller>, Spreading>,
+    suspended: RwLock<HashSet<Arc<str>>>,
+    states: RwLock<States>,
+}
+
+impl Index {
+    pub(super) fn new() -> Index {
+        Index {
+            subjects: DashMap::default(),
+            controllers: DashMap::default(),
+            suspended: RwLock::default(),
+            states: RwLock::default(),
+        }
+    }
+
+    /// `None`: the ledger has never heard of this person.
+    pub(super) fn subject(&self, fingerprint: Fingerprint) -> Option<Arc<Subject>> {
+        // The entry's guard is held while the state is fetched: `put` changes the entry before it
+        // gives the old state's number away, so a number read here still means what it meant.
+        let number = self.subjects.get(&Key(fingerprint))?;
+        self.states.read().unwrap_or_else(PoisonError::into_inner).get(*number)
+    }
+
+    pub(super) fn controller(&self, fingerprint: Fingerprint) -> Option<Arc<Controller>> {
+        self.controllers.get(&Key(fingerprint)).map(|controller| Arc::clone(&controller))
+    }
+
+    pub(super) fn suspended(&self, recipient: &str) -> bool {
+        self.suspended.read().unwrap_or_else(PoisonError::into_inner).contains(recipient)
+    }
+
+    /// Puts a state in force; says whether that changed anything. One caller at a time.
+    pub(super) fn put_subject(&self, fingerprint: Fingerprint, subject: Subject) -> bool {
+        let number = self.states_mut(|states| states.share(subject));
+        let before = match self.subjects.entry(Key(fingerprint)) {
+            Entry::Occupied(mut entry) => Some(entry.insert(number)),
+            Entry::Vacant(entry) => {
+                entry.insert(number);
+                None
+            }
+        };
+        if let Some(before) = before {
+            self.states_mut(|states| states.release(before));
+        }
+        before != Some(number)
+    }
+
+    pub(super) fn put_controller(&self, fingerprint: Fingerprint, controller: Controller) -> bool {
+        let controller = Arc::new(controller);
+        let before = self.controllers.insert(Key(fingerprint), Arc::clone(&controller));
+        before != Some(controller)
+    }
+
+    pub(super) fn put_suspended(&self, recipient: &Arc<str>, suspended: bool) -> bool {
+        let mut list = self.suspended.write().unwrap_or_else(PoisonError::into_inner);
+        if suspended { list.insert(Arc::clone(recipient)) } else { list.remove(recipient) }
+    }
+
+    /// How many people the ledger has heard of.
+    pub(super) fn subjects(&self) -> usize {
+        self.subjects.len()
+    }
+
+    #[cfg(test)]
+    pub(super) fn states(&self) -> usize {
+        self.states.read().unwrap().numbers.len()
+    }
+
+    fn states_mut<T>(&self, change: impl FnOnce(&mut States) -> T) -> T {
+        change(&mut self.states.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Each state once, by number; a state that nobody is in any more gives its number away.
+#[derive(Default)]
+struct States {
+    slots: Vec<Slot>,
+    numbers: HashMap<Arc<Subject>, u32>,
+    free: Vec<u32>,
+}
+
+struct Slot {
+    state: Arc<Subject>,
+    people: u32,
+}
+
+impl States {
+    fn get(&self, number: u32) -> Option<Arc<Subject>> {
+        self.slots.get(number as usize).map(|slot| Arc::clone(&slot.state))
+    }
+
+    fn share(&mut self, subject: Subject) -> u32 {
+        if let Some(number) = self.numbers.get(&subject).copied() {
+            if let Some(slot) = self.slots.get_mut(number as usize) {
+                slot.people += 1;
+            }
+            return number;
+        }
+        let slot = Slot { state: Arc::new(subject), people: 1 };
+        let state = Arc::clone(&slot.state);
+        let number = match self.free.pop() {
+            Some(number) => {
+                if let Some(place) = self.slots.get_mut(number as usize) {
+                    *place = slot;
+                }
+                number
+            }
+            None => {
+                self.slots.push(slot);
+                // A state needs more memory than its number can count.
+                u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
+            }
+        };
+        self.numbers.insert(state, number);
+        number
+    }
+
+    fn release(&mut self, number: u32) {
+        let Some(slot) = self.slots.get_mut(number as usize) else { return };
+        slot.people -= 1;
+        if slot.people == 0 {
+            // The slot keeps the dead state until it is used again.
+            self.numbers.remove(&slot.state);
+            self.free.push(number);
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+    use crate::keys::Keys;
+
+    fn minor(minor: bool) -> Subject {
+        Subject { minor, ..Subject::default() }
+    }
+
+    #[test]
+    fn people_in_the_same_state_share_it_and_states_come_and_go() {
+        let index = Index::new();
+        let fingerprints = Keys::random().unwrap().fingerprints();
+        let people: Vec<_> = (0..100).map(|n| fingerprints.recipient(&n.to_string())).collect();
+        assert!(index.subject(people[0]).is_none());
+        for person in &people {
+            assert!(index.put_subject(*person, minor(false)));
+            assert!(!index.put_subject(*person, minor(false)), "nothing changes");
+        }
+        assert_eq!((index.subjects(), index.states()), (100, 1));
+        assert!(index.put_subject(people[3], minor(true)));
+        assert!(index.subject(people[3]).unwrap().minor && !index.subject(people[4]).unwrap().minor);
+        assert_eq!(index.states(), 2);
+        let erased = Subject { erased: true, ..Subject::default() };
+        assert!(index.put_subject(people[3], erased));
+        assert_eq!(index.states(), 2, "the minor's state is gone, its number used again");
+        assert!(index.subject(people[3]).unwrap().erased && !index.subject(people[3]).unwrap().minor);
+    }
+
+    #[test]
+    fn a_reader_never_sees_a_state_that_its_person_was_never_in() {
+        let index = Index::new();
+        let fingerprints = Keys::random().unwrap().fingerprints();
+        let (adult, busy) = (fingerprints.recipient("adult"), fingerprints.recipient("busy"));
+        index.put_subject(adult, minor(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for n in 0..20_000 {
+                    // Of states with `minor`, only `busy` is in them; numbers are reused all the time.
+                    let region = Some(Arc::from(format!("{}", n % 7)));
+                    index.put_subject(busy, Subject { region, ..minor(true) });
+                    index.put_subject(adult, Subject { restricted: n % 2 == 0, ..minor(false) });
+                }
+            });
+            for _ in 0..20_000 {
+                assert!(!index.subject(adult).unwrap().minor);
+                assert!(index.subject(busy).is_none_or(|busy| busy.minor));
+            }
+        });
+    }
+}

@@ -1,0 +1,450 @@
+//! Events in one SQLite file: the embedded store.
+//!
+//! `events` is the truth; everything else can be worked out from it. Invariants: what is
+//! acknowledged survives a loss of power (WAL with `synchronous=FULL`, both read back after they
+//! were set); one process at a time has the file; a file of another kind, of a newer version, or
+//! made under other keys is refused untouched.
+//!
+//! The lock is a file beside, not SQLite's exclusive mode: that would keep our own reading
+//! connection out, and an append would wait for the commit before it just to read.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+use ulid::Ulid;
+
+use super::event::{Entity, Sort};
+use super::store::{Asked, Entry, Kept, OnceKey, Position, Store, StoreError};
+use crate::scrub::SubjectId;
+
+/// "pgle", in SQLite's header: `file` and auditors can tell what it is.
+const APPLICATION_ID: i32 = 0x7067_6c65;
+const VERSION: i32 = 1;
+
+const SCHEMA: &str = "
+    CREATE TABLE ledger (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        key_check BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE events (
+        sort INTEGER NOT NULL CHECK (sort IN (0, 1, 2)), -- data subject, controller, recipient
+        namespace TEXT NOT NULL,                         -- '' is the default one
+        id TEXT NOT NULL,
+        position INTEGER NOT NULL,
+        event_id TEXT NOT NULL,
+        recorded TEXT NOT NULL,
+        event TEXT NOT NULL,
+        once BLOB,
+        asked BLOB,
+        PRIMARY KEY (sort, namespace, id, position)
+    ) STRICT, WITHOUT ROWID;
+    CREATE UNIQUE INDEX events_position ON events (position);
+    CREATE UNIQUE INDEX events_once ON events (once) WHERE once IS NOT NULL;
+";
+
+/// Why a ledger file does not open. Names the file, nothing in it.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    #[error("the ledger {path} is open in another process; a running gateway changes it through its admin API", path = .0.display())]
+    InUse(PathBuf),
+    #[error("{path} is not a ledger of purposegate", path = .0.display())]
+    Foreign(PathBuf),
+    #[error("the ledger {path} has version {found}; this program knows version {VERSION}", path = .path.display())]
+    Version { path: PathBuf, found: i32 },
+    #[error("the ledger {path} was made under other keys: bring back its key file", path = .0.display())]
+    OtherKeys(PathBuf),
+    #[error("the ledger {path}: SQLite keeps `{pragma}` at `{found}`, and without `{wanted}` nothing is durable", path = .path.display())]
+    NotDurable { path: PathBuf, pragma: &'static str, wanted: &'static str, found: String },
+    #[error("the ledger {path} cannot be {doing}", path = .path.display())]
+    Io { path: PathBuf, doing: &'static str, source: std::io::Error },
+    #[error("the ledger {path}: {doing} fails", path = .path.display())]
+    Sqlite { path: PathBuf, doing: &'static str, source: rusqlite::Error },
+}
+
+/// See the module's text.
+pub struct SqliteStore {
+    path: PathBuf,
+    writer: Mutex<Connection>,
+    reader: Mutex<Connection>,
+    /// Held as long as the store is.
+    _lock: File,
+}
+
+impl std::fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteStore").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl SqliteStore {
+    /// Opens the ledger file, or makes one. `key_check` tells whether it was made under these keys.
+    pub fn open(path: &Path, key_check: &[u8; 16]) -> Result<SqliteStore, FileError> {
+        let lock = lock(path)?;
+        make(path).map_err(|source| FileError::Io { path: path.to_owned(), doing: "made", source })?;
+        let sqlite = |doing| move |source| FileError::Sqlite { path: path.to_owned(), doing, source };
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut writer = Connection::open_with_flags(path, flags).map_err(sqlite("opening it"))?;
+        examine(path, &mut writer, key_check)?;
+        let reader = open_reader(path).map_err(sqlite("opening it to read"))?;
+        Ok(SqliteStore { path: path.to_owned(), writer: writer.into(), reader: reader.into(), _lock: lock })
+    }
+}
+
+fn lock(path: &Path) -> Result<File, FileError> {
+    let io = |doing| move |source| FileError::Io { path: path.to_owned(), doing, source };
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).map_err(io("made: its folder fails"))?;
+    }
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".lock");
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(PathBuf::from(beside))
+        .map_err(io("locked"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(FileError::InUse(path.to_owned())),
+        Err(TryLockError::Error(source)) => Err(io("locked")(source)),
+    }
+}
+
+/// An empty file that only its owner reads; SQLite gives its journal the same mode.
+fn make(path: &Path) -> std::io::Result<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn examine(path: &Path, connection: &mut Connection, key_check: &[u8; 16]) -> Result<(), FileError> {
+    let sqlite = |doing| move |source| FileError::Sqlite { path: path.to_owned(), doing, source };
+    let read =
+        |connection: &Connection, pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get(0));
+    // Before anything is set: a foreign file stays as it is.
+    let application: i32 = match read(connection, "application_id") {
+        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) => {
+            return Err(FileError::Foreign(path.to_owned()));
+        }
+        read => read.map_err(sqlite("reading it"))?,
+    };
+    let version = read(connection, "user_version").map_err(sqlite("reading it"))?;
+    let tables: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(sqlite("reading it"))?;
+    let fresh = application == 0 && version == 0 && tables == 0;
+    match (application, version) {
+        _ if fresh => {}
+        (APPLICATION_ID, VERSION) => {}
+        (APPLICATION_ID, found) => return Err(FileError::Version { path: path.to_owned(), found }),
+        _ => return Err(FileError::Foreign(path.to_owned())),
+    }
+    make_durable(path, connection)?;
+    if fresh {
+        create(connection, key_check).map_err(sqlite("making its tables"))?;
+        return Ok(());
+    }
+    let known: Vec<u8> = connection
+        .query_row("SELECT key_check FROM ledger", [], |row| row.get(0))
+        .map_err(sqlite("reading it"))?;
+    if known != key_check { Err(FileError::OtherKeys(path.to_owned())) } else { Ok(()) }
+}
+
+/// Sets what durability rests on and reads back what SQLite made of it.
+fn make_durable(path: &Path, connection: &Connection) -> Result<(), FileError> {
+    let sqlite = |doing| move |source| FileError::Sqlite { path: path.to_owned(), doing, source };
+    let check = |pragma, wanted: &'static str, found: String| {
+        if found.eq_ignore_ascii_case(wanted) {
+            Ok(())
+        } else {
+            Err(FileError::NotDurable { path: path.to_owned(), pragma, wanted, found })
+        }
+    };
+    let journal: String = connection
+        .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
+        .map_err(sqlite("setting its journal"))?;
+    check("journal_mode", "wal", journal)?;
+    // NORMAL loses the last commits when the power fails.
+    for (pragma, value) in
+        [("synchronous", 2), ("fullfsync", 1), ("checkpoint_fullfsync", 1), ("wal_autocheckpoint", 4000)]
+    {
+        connection.pragma_update(None, pragma, value).map_err(sqlite("setting how it writes"))?;
+    }
+    let synchronous: i64 = connection
+        .pragma_query_value(None, "synchronous", |row| row.get(0))
+        .map_err(sqlite("reading how it writes"))?;
+    check("synchronous", "2", synchronous.to_string())
+}
+
+fn create(connection: &mut Connection, key_check: &[u8; 16]) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(SCHEMA)?;
+    transaction.execute("INSERT INTO ledger (one, key_check) VALUES (1, ?1)", [key_check.as_slice()])?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.commit()
+}
+
+fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let reader = Connection::open_with_flags(path, flags)?;
+    reader.pragma_update(None, "query_only", true)?;
+    reader.pragma_update(None, "mmap_size", 1_i64 << 30)?;
+    Ok(reader)
+}
+
+impl Store for SqliteStore {
+    fn append(&self, batch: &[Entry]) -> Result<(), StoreError> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        insert(&mut writer, batch).map_err(|source| StoreError::new("appending events", source))
+    }
+
+    fn history(&self, entity: &Entity) -> Result<Vec<Kept>, StoreError> {
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = || -> rusqlite::Result<Vec<Kept>> {
+            let (sort, namespace, id) = key(entity);
+            let mut query = reader.prepare_cached(
+                "SELECT position, event_id, recorded, event FROM events
+                 WHERE sort = ?1 AND namespace = ?2 AND id = ?3 ORDER BY position",
+            )?;
+            query.query_map(params![sort, namespace, id], |row| kept(row, 0))?.collect()
+        };
+        read().map_err(|source| StoreError::new("reading a history", source))
+    }
+
+    fn scan(&self, each: &mut dyn FnMut(&Entity, Kept) -> bool) -> Result<(), StoreError> {
+        // A connection of its own: a long scan keeps nobody from reading histories.
+        let mut scan = || -> rusqlite::Result<()> {
+            let connection = open_reader(&self.path)?;
+            let mut query = connection.prepare(
+                "SELECT sort, namespace, id, position, event_id, recorded, event FROM events
+                 ORDER BY sort, namespace, id, position",
+            )?;
+            let mut rows = query.query([])?;
+            let mut known = None;
+            while let Some(row) = rows.next()? {
+                let entity = same_or_next(known.take(), row)?;
+                if !each(&entity, kept(row, 3)?) {
+                    break;
+                }
+                known = Some(entity);
+            }
+            Ok(())
+        };
+        scan().map_err(|source| StoreError::new("reading all events", source))
+    }
+
+    fn once(&self, key: &OnceKey) -> Result<Option<(Kept, Asked)>, StoreError> {
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = || {
+            let mut query = reader.prepare_cached(
+                "SELECT position, event_id, recorded, event, asked FROM events WHERE once = ?1",
+            )?;
+            query.query_row([key.as_slice()], |row| Ok((kept(row, 0)?, row.get(4)?))).optional()
+        };
+        read().map_err(|source| StoreError::new("looking up an idempotency key", source))
+    }
+
+    fn last(&self) -> Result<Position, StoreError> {
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let last =
+            reader.query_row("SELECT coalesce(max(position), 0) FROM events", [], |row| position(row, 0));
+        last.map_err(|source| StoreError::new("reading the last position", source))
+    }
+}
+
+fn insert(writer: &mut Connection, batch: &[Entry]) -> rusqlite::Result<()> {
+    let transaction = writer.transaction()?;
+    {
+        let mut insert = transaction.prepare_cached(
+            "INSERT INTO events (sort, namespace, id, position, event_id, recorded, event, once, asked)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )?;
+        for Entry { entity, kept: Kept { position, id: event_id, recorded, event }, once } in batch {
+            let (sort, namespace, id) = key(entity);
+            let (once, asked) =
+                once.as_ref().map(|(once, asked)| (once.as_slice(), asked.as_slice())).unzip();
+            let (event_id, recorded) = (event_id.to_string(), recorded.to_string());
+            // SQLite counts to 2^63; beyond it the constraint on positions fails.
+            let position = i64::try_from(position.0).unwrap_or(i64::MAX);
+            insert.execute(params![sort, namespace, id, position, event_id, recorded, event, once, asked])?;
+        }
+    }
+    transaction.commit()
+}
+
+fn key(entity: &Entity) -> (i64, &str, &str) {
+    let sort = match entity.sort() {
+        Sort::Subject => 0,
+        Sort::Controller => 1,
+        Sort::Recipient => 2,
+    };
+    match entity {
+        Entity::Subject(person) | Entity::Controller(person) => {
+            (sort, person.namespace.as_deref().unwrap_or(""), &person.id)
+        }
+        Entity::Recipient(name) => (sort, "", name),
+    }
+}
+
+/// The row's entity; the one before is used again where it is the same, to spare its copies.
+fn same_or_next(before: Option<Entity>, row: &Row<'_>) -> rusqlite::Result<Entity> {
+    let (sort, namespace, id): (i64, &str, &str) =
+        (row.get(0)?, row.get_ref(1)?.as_str()?, row.get_ref(2)?.as_str()?);
+    if let Some(before) = before.filter(|before| key(before) == (sort, namespace, id)) {
+        return Ok(before);
+    }
+    let person = || SubjectId {
+        namespace: Some(namespace).filter(|namespace| !namespace.is_empty()).map(Arc::from),
+        id: id.to_owned(),
+    };
+    match sort {
+        0 => Ok(Entity::Subject(person())),
+        1 => Ok(Entity::Controller(person())),
+        2 => Ok(Entity::Recipient(Arc::from(id))),
+        found => Err(rusqlite::Error::IntegralValueOutOfRange(0, found)),
+    }
+}
+
+fn position(row: &Row<'_>, column: usize) -> rusqlite::Result<Position> {
+    let found: i64 = row.get(column)?;
+    u64::try_from(found).map(Position).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, found))
+}
+
+/// The columns position, event_id, recorded, event, from the `first` on.
+fn kept(row: &Row<'_>, first: usize) -> rusqlite::Result<Kept> {
+    let unreadable = |column, error: Box<dyn std::error::Error + Send + Sync>| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error)
+    };
+    let (id, recorded) = (row.get_ref(first + 1)?.as_str()?, row.get_ref(first + 2)?.as_str()?);
+    Ok(Kept {
+        position: position(row, first)?,
+        id: Ulid::from_string(id).map_err(|error| unreadable(first + 1, error.into()))?,
+        recorded: recorded.parse::<Timestamp>().map_err(|error| unreadable(first + 2, error.into()))?,
+        event: row.get(first + 3)?,
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    fn subject(namespace: Option<&str>, id: &str) -> Entity {
+        Entity::Subject(SubjectId { namespace: namespace.map(Arc::from), id: id.to_owned() })
+    }
+
+    fn entry(entity: Entity, position: u64, once: Option<OnceKey>) -> Entry {
+        let kept = Kept {
+            position: Position(position),
+            id: Ulid::from_parts(position, 7),
+            recorded: Timestamp::from_second(1_700_000_000).unwrap(),
+            event: format!("{{\"n\":{position}}}"),
+        };
+        Entry { entity, kept, once: once.map(|key| (key, [9; 16])) }
+    }
+
+    const CHECK: [u8; 16] = [1; 16];
+
+    #[test]
+    fn what_was_kept_is_there_after_a_reopen() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data/ledger.db");
+        let (alice, crm_alice) = (subject(None, "alice"), subject(Some("crm"), "alice"));
+        {
+            let store = SqliteStore::open(&path, &CHECK).unwrap();
+            store
+                .append(&[entry(alice.clone(), 1, Some([3; 16])), entry(crm_alice.clone(), 2, None)])
+                .unwrap();
+            store.append(&[entry(alice.clone(), 3, None)]).unwrap();
+        }
+        let store = SqliteStore::open(&path, &CHECK).unwrap();
+        assert_eq!(store.last().unwrap(), Position(3));
+        let positions =
+            |entity| store.history(entity).unwrap().iter().map(|kept| kept.position.0).collect::<Vec<_>>();
+        assert_eq!(positions(&alice), [1, 3]);
+        assert_eq!(positions(&crm_alice), [2]);
+        assert_eq!(store.once(&[3; 16]).unwrap().unwrap().0.position, Position(1));
+        assert!(store.once(&[4; 16]).unwrap().is_none());
+        let mut seen = Vec::new();
+        store
+            .scan(&mut |entity, kept| {
+                seen.push((entity == &alice, kept.position.0));
+                true
+            })
+            .unwrap();
+        assert_eq!(seen, [(true, 1), (true, 3), (false, 2)]);
+    }
+
+    #[test]
+    fn a_batch_is_kept_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&folder.path().join("l.db"), &CHECK).unwrap();
+        let alice = subject(None, "alice");
+        store.append(&[entry(alice.clone(), 1, None)]).unwrap();
+        // The second repeats a position.
+        assert!(store.append(&[entry(alice.clone(), 2, None), entry(alice, 1, None)]).is_err());
+        assert_eq!(store.last().unwrap(), Position(1));
+    }
+
+    #[test]
+    fn two_processes_cannot_share_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("l.db");
+        let first = SqliteStore::open(&path, &CHECK).unwrap();
+        assert!(matches!(SqliteStore::open(&path, &CHECK), Err(FileError::InUse(_))));
+        drop(first);
+        SqliteStore::open(&path, &CHECK).unwrap();
+    }
+
+    #[test]
+    fn files_that_are_not_ours_are_refused_and_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("l.db");
+        std::fs::write(&path, "dear diary, this is not a database at all, whatever its name says").unwrap();
+        let before = std::fs::read(&path).unwrap();
+        assert!(matches!(SqliteStore::open(&path, &CHECK), Err(FileError::Foreign(_))));
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+
+        let other = folder.path().join("other.db");
+        Connection::open(&other).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
+        assert!(matches!(SqliteStore::open(&other, &CHECK), Err(FileError::Foreign(_))));
+
+        let newer = folder.path().join("newer.db");
+        drop(SqliteStore::open(&newer, &CHECK).unwrap());
+        Connection::open(&newer).unwrap().pragma_update(None, "user_version", 2).unwrap();
+        assert!(matches!(SqliteStore::open(&newer, &CHECK), Err(FileError::Version { found: 2, .. })));
+    }
+
+    #[test]
+    fn other_keys_do_not_open_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("l.db");
+        drop(SqliteStore::open(&path, &CHECK).unwrap());
+        assert!(matches!(SqliteStore::open(&path, &[2; 16]), Err(FileError::OtherKeys(_))));
+    }
+
+    #[test]
+    fn only_the_owner_reads_it() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&folder.path().join("l.db"), &CHECK).unwrap();
+        store.append(&[entry(subject(None, "alice"), 1, None)]).unwrap();
+        for file in std::fs::read_dir(folder.path()).unwrap() {
+            let mode = file.unwrap().metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o077, 0);
+        }
+    }
+
+    #[test]
+    fn a_place_where_nothing_can_be_written_is_an_error() {
+        let error = SqliteStore::open(Path::new("/proc/ledger.db"), &CHECK).unwrap_err();
+        assert!(matches!(error, FileError::Io { .. }), "{error}");
+    }
+}

@@ -1,0 +1,178 @@
+//! What is in force, as JSON: the keys that a scenario's `subject` has.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::names::Names;
+use crate::decision::{Addressee, ConsentStatus, Controller, Origins, Subject};
+
+/// A data subject's state. A consent that has ended by `now` is shown as `expired`.
+pub fn subject_json(subject: &Subject, now: Timestamp, names: &dyn Names) -> Map<String, Value> {
+    let Subject {
+        consents,
+        consents_since_restriction,
+        objections,
+        opt_outs,
+        restricted,
+        erased,
+        minor,
+        country,
+        region,
+        relations,
+        origins,
+        transfer_consent,
+        refused_categories,
+    } = subject;
+    let bound = |name: &str, to: Option<&str>| match to {
+        Some(to) => format!("{name}:{to}"),
+        None => name.to_owned(),
+    };
+    let consents = consents.iter().map(|consent| {
+        let to = match &consent.to {
+            Addressee::Anyone => None,
+            Addressee::Kind(kind) => Some(names.kind_name(*kind)),
+            Addressee::Recipient(name) => Some(&**name),
+        };
+        let ended = consent.until.is_some_and(|until| until <= now);
+        let status = match consent.status {
+            ConsentStatus::Given if ended => "expired",
+            ConsentStatus::Given => "given",
+            ConsentStatus::Refused => "refused",
+            ConsentStatus::Withdrawn => "withdrawn",
+            ConsentStatus::Expired => "expired",
+        };
+        (bound(names.purpose_name(consent.purpose), to), Value::from(status))
+    });
+    let objections = objections
+        .iter()
+        .map(|objection| bound(names.purpose_name(objection.purpose), objection.upheld.then_some("upheld")));
+    let relations = relations
+        .iter()
+        .map(|relation| bound(names.relation_name(relation.relation), relation.recipient.as_deref()));
+    let mut shown = Map::new();
+    let mut put = |key: &str, value: Value| shown.insert(key.to_owned(), value);
+    put("consents", Value::Object(consents.collect()));
+    put(
+        "consents-since-restriction",
+        consents_since_restriction.iter().map(|purpose| names.purpose_name(*purpose)).collect(),
+    );
+    put("objections", objections.collect());
+    put("opt-outs", opt_outs.iter().map(|name| &**name).collect());
+    put("restricted", (*restricted).into());
+    put("erased", (*erased).into());
+    put("minor", (*minor).into());
+    if let Some(region) = region {
+        put("region", (&**region).into());
+    }
+    if let Some(country) = country {
+        put("country", (&**country).into());
+    }
+    put("relations", relations.collect());
+    put("origin", origins_json(origins, names));
+    put("transfer-consent", (*transfer_consent).into());
+    put(
+        "refused-categories",
+        refused_categories.iter().map(|category| names.category_name(*category)).collect(),
+    );
+    shown
+}
+
+/// One name for everything, or category by category under the whole of what is personal.
+fn origins_json(origins: &Origins, names: &dyn Names) -> Value {
+    if origins.of.is_empty() {
+        return origins.all.name().into();
+    }
+    let of = origins
+        .of
+        .iter()
+        .map(|(category, origin)| (names.category_name(*category).to_owned(), Value::from(origin.name())));
+    let mut of: Map<_, _> = of.collect();
+    of.entry("personal").or_insert(origins.all.name().into());
+    Value::Object(of)
+}
+
+/// A controller's state: the keys that a scenario's `subject` has for it.
+pub fn controller_json(controller: &Controller, now: Timestamp, names: &dyn Names) -> Map<String, Value> {
+    let Controller { instructions, closed_since } = controller;
+    let mut shown = Map::new();
+    let instructions: Vec<_> = instructions.iter().map(|purpose| names.purpose_name(*purpose)).collect();
+    shown.insert("instructions".to_owned(), json!(instructions));
+    if let Some(closed) = closed_since {
+        // Whole days that have passed, as the rules count them.
+        let days = now.duration_since(*closed).as_hours().max(0) / 24;
+        shown.insert("account-closed-days".to_owned(), days.into());
+    }
+    shown
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+    use crate::ledger::event::{Event, Sort};
+    use crate::ledger::names::fixture::Fixture;
+    use crate::ledger::{fold_controller, fold_subject, written};
+
+    fn events(sort: Sort, texts: &[&str]) -> Vec<Event> {
+        let read = |text: &&str| {
+            let draft = written::parse(text.as_bytes(), sort, &Fixture).unwrap();
+            Event {
+                what: draft.what,
+                at: draft.at.unwrap_or(Timestamp::UNIX_EPOCH),
+                attached: draft.attached,
+            }
+        };
+        texts.iter().map(read).collect()
+    }
+
+    #[test]
+    fn a_state_is_shown_with_the_keys_of_a_scenario() {
+        let events = events(
+            Sort::Subject,
+            &[
+                r#"{"kind":"consent-given","purpose":"marketing","recipient-kind":"employee"}"#,
+                r#"{"kind":"consent-given","purpose":"analytics","recipient":"acme","valid-until":"2026-01-01T00:00:00Z"}"#,
+                r#"{"kind":"consent-withdrawn","purpose":"direct-marketing"}"#,
+                r#"{"kind":"objection-upheld","purpose":"security"}"#,
+                r#"{"kind":"objection","purpose":"analytics"}"#,
+                r#"{"kind":"opt-out","recipient":"acme"}"#,
+                r#"{"kind":"relation","relation":"integration-enabled","recipient":"acme"}"#,
+                r#"{"kind":"relation","relation":"domain-registrant"}"#,
+                r#"{"kind":"category-refused","category":"photo"}"#,
+                r#"{"kind":"fact","facts":{"region":"EEA","country":"fr","origin":{"email":"social"}}}"#,
+            ],
+        );
+        let now = "2026-06-01T00:00:00Z".parse().unwrap();
+        let shown = Value::Object(subject_json(&fold_subject(&events, &Fixture), now, &Fixture));
+        let expected = json!({
+            "consents": {"marketing:employee": "given", "analytics:acme": "expired", "direct-marketing": "withdrawn"},
+            "consents-since-restriction": [],
+            "objections": ["analytics", "security:upheld"],
+            "opt-outs": ["acme"],
+            "restricted": false,
+            "erased": false,
+            "minor": false,
+            "region": "EEA",
+            "country": "FR",
+            "relations": ["domain-registrant", "integration-enabled:acme"],
+            "origin": {"personal": "self", "email": "social"},
+            "transfer-consent": false,
+            "refused-categories": ["photo"],
+        });
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn a_controller_is_shown_with_its_own_keys() {
+        let events = events(
+            Sort::Controller,
+            &[
+                r#"{"kind":"instruction","purpose":"invoicing"}"#,
+                r#"{"kind":"account-closed","at":"2026-01-01T00:00:00Z"}"#,
+            ],
+        );
+        let now = "2026-03-01T12:00:00Z".parse().unwrap();
+        let shown = Value::Object(controller_json(&fold_controller(&events, &Fixture), now, &Fixture));
+        assert_eq!(shown, json!({"instructions": ["invoicing"], "account-closed-days": 59}));
+    }
+}

@@ -1,0 +1,787 @@
+//! Events as JSON: parsed once, at the edge, and written for the store, for export and for display.
+//!
+//! Invariants: an unknown member, a member twice, a member that the kind does not have, or a name
+//! that the vocabulary does not have is an error; an error names the member and never its value,
+//! which may be about a person. What is written is parsed to the same event.
+
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+
+use super::event::{Attached, Draft, Entity, Event, Facts, Said, Sort, What};
+use super::names::Names;
+use crate::decision::Addressee;
+use crate::scrub::SubjectId;
+use crate::vocabulary::{CategoryId, Origin, PurposeId};
+
+/// The longest event that is read, in bytes.
+pub const MAX_EVENT_BYTES: usize = 16 * 1024;
+
+/// The longest id of a subject or controller, and the longest name of a recipient, in bytes.
+pub const MAX_ID_BYTES: usize = 512;
+
+/// The longest `notice`, `channel` or `evidence`, in bytes.
+const MAX_ATTACHED_BYTES: usize = 4096;
+
+/// Every kind of event, for hints and help.
+pub const KINDS: &[&str] = &[
+    "notice",
+    "consent-given",
+    "consent-refused",
+    "consent-withdrawn",
+    "objection",
+    "objection-lifted",
+    "objection-upheld",
+    "objection-overridden",
+    "opt-out",
+    "opt-out-lifted",
+    "restriction",
+    "restriction-lifted",
+    "erasure",
+    "category-refused",
+    "category-allowed",
+    "relation",
+    "relation-ended",
+    "fact",
+    "correction",
+    "instruction",
+    "instruction-ended",
+    "account-closed",
+    "suspended",
+    "resumed",
+];
+
+/// What is wrong with an event. Names members, never values.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EventError {
+    #[error("not a JSON object")]
+    NotAnObject,
+    #[error("longer than {MAX_EVENT_BYTES} bytes")]
+    TooLong,
+    #[error("`{0}` is missing")]
+    Missing(&'static str),
+    #[error("`{0}` is there twice")]
+    Twice(String),
+    #[error("`{0}` is no member of an event")]
+    UnknownMember(String),
+    #[error("`{member}` is no member of a `{kind}` event")]
+    Misplaced { member: &'static str, kind: &'static str },
+    #[error("`kind` is none of the ledger's kinds of event")]
+    UnknownKind,
+    #[error("a `{kind}` event is about a {wanted}, not about a {got}", wanted = wanted.name(), got = got.name())]
+    WrongSort { kind: &'static str, wanted: Sort, got: Sort },
+    #[error("`{member}` {what}")]
+    Member { member: &'static str, what: &'static str },
+}
+
+fn wrong(member: &'static str, what: &'static str) -> EventError {
+    EventError::Member { member, what }
+}
+
+/// Parses one event about a given sort of entity.
+pub fn parse(text: &[u8], sort: Sort, names: &dyn Names) -> Result<Draft, EventError> {
+    let draft = draft(&mut Members::read(text)?, names)?;
+    let wanted = draft.what.concerns();
+    if wanted != sort {
+        return Err(EventError::WrongSort { kind: draft.what.kind(), wanted, got: sort });
+    }
+    Ok(draft)
+}
+
+/// Parses one line of an import: an event that says whom it is about (`subject` or `controller`,
+/// with `namespace`; a recipient's event names the `recipient`).
+pub fn parse_line(text: &[u8], names: &dyn Names) -> Result<(Entity, Draft), EventError> {
+    let mut members = Members::read(text)?;
+    let subject = members.text("subject")?;
+    let controller = members.text("controller")?;
+    let namespace = members.text("namespace")?;
+    let entity = match (subject, controller) {
+        (Some(id), None) => Entity::Subject(person(id, namespace)?),
+        (None, Some(id)) => Entity::Controller(person(id, namespace)?),
+        (Some(_), Some(_)) => {
+            return Err(wrong("controller", "stands beside `subject`: an event is about one of them"));
+        }
+        (None, None) => match members.text("recipient")? {
+            Some(name) => Entity::Recipient(recipient_name(&name)?),
+            None => return Err(EventError::Missing("subject")),
+        },
+    };
+    let draft = draft(&mut members, names)?;
+    let wanted = draft.what.concerns();
+    if wanted != entity.sort() {
+        return Err(EventError::WrongSort { kind: draft.what.kind(), wanted, got: entity.sort() });
+    }
+    Ok((entity, draft))
+}
+
+/// An id as the ledger keeps it: not empty, not too long.
+pub fn person(id: String, namespace: Option<String>) -> Result<SubjectId, EventError> {
+    if id.is_empty() || id.len() > MAX_ID_BYTES {
+        return Err(wrong("subject", "is empty or longer than 512 bytes"));
+    }
+    if namespace.as_ref().is_some_and(|name| name.is_empty() || name.len() > MAX_ID_BYTES) {
+        return Err(wrong("namespace", "is empty or longer than 512 bytes"));
+    }
+    Ok(SubjectId { namespace: namespace.map(Arc::from), id })
+}
+
+/// A recipient's name: not empty, not too long.
+pub fn recipient_name(name: &str) -> Result<Arc<str>, EventError> {
+    if name.is_empty() || name.len() > MAX_ID_BYTES {
+        return Err(wrong("recipient", "is empty or longer than 512 bytes"));
+    }
+    Ok(Arc::from(name))
+}
+
+/// Whether events of this kind can only grant (see [`super::event::Effect`]), by the kind's name:
+/// for events whose words are not in the vocabulary any more.
+pub(super) fn only_grants(kind: &str) -> bool {
+    matches!(
+        kind,
+        "objection-lifted"
+            | "objection-overridden"
+            | "opt-out-lifted"
+            | "restriction-lifted"
+            | "category-allowed"
+            | "relation"
+            | "instruction"
+            | "resumed"
+            | "consent-given"
+            | "notice"
+    )
+}
+
+fn draft(members: &mut Members, names: &dyn Names) -> Result<Draft, EventError> {
+    let kind = members.text("kind")?.ok_or(EventError::Missing("kind"))?;
+    let at = members.time("at")?;
+    let attached = Attached {
+        notice: members.attached("notice")?,
+        channel: members.attached("channel")?,
+        evidence: members.attached("evidence")?,
+    };
+    let what = what(&kind, members, &attached, names)?;
+    members.nothing_left(what.kind())?;
+    Ok(Draft { what, at, attached })
+}
+
+fn what(
+    kind: &str,
+    members: &mut Members,
+    attached: &Attached,
+    names: &dyn Names,
+) -> Result<What, EventError> {
+    Ok(match kind {
+        "notice" if attached.notice.is_none() => return Err(EventError::Missing("notice")),
+        "notice" => What::Notice,
+        "consent-given" => What::ConsentGiven {
+            purpose: members.purpose(names)?,
+            to: members.addressee(names)?,
+            until: members.time("valid-until")?,
+        },
+        "consent-refused" => {
+            What::ConsentRefused { purpose: members.purpose(names)?, to: members.addressee(names)? }
+        }
+        "consent-withdrawn" => {
+            What::ConsentWithdrawn { purpose: members.purpose(names)?, to: members.addressee(names)? }
+        }
+        "objection" => What::Objection { purpose: members.purpose(names)? },
+        "objection-lifted" => What::ObjectionLifted { purpose: members.purpose(names)? },
+        "objection-upheld" => What::ObjectionUpheld { purpose: members.purpose(names)? },
+        "objection-overridden" => {
+            let purpose = members.purpose(names)?;
+            if is_absolute(purpose, names) {
+                return Err(wrong(
+                    "purpose",
+                    "is one where an objection needs no balancing: it cannot be overridden",
+                ));
+            }
+            if attached.evidence.is_none() {
+                return Err(wrong(
+                    "evidence",
+                    "is missing: an objection is overridden with a recorded reason",
+                ));
+            }
+            What::ObjectionOverridden { purpose }
+        }
+        "opt-out" => What::OptOut { recipient: members.needed_recipient()? },
+        "opt-out-lifted" => What::OptOutLifted { recipient: members.needed_recipient()? },
+        "restriction" => What::Restriction,
+        "restriction-lifted" => What::RestrictionLifted,
+        "erasure" => What::Erasure,
+        "category-refused" => What::CategoryRefused { category: members.refusable(names)? },
+        "category-allowed" => What::CategoryAllowed { category: members.refusable(names)? },
+        "relation" => What::Relation { relation: members.relation(names)?, recipient: members.recipient()? },
+        "relation-ended" => {
+            What::RelationEnded { relation: members.relation(names)?, recipient: members.recipient()? }
+        }
+        "fact" => What::Fact(members.facts(attached, names)?),
+        "correction" => What::Correction(members.facts(attached, names)?),
+        "instruction" => What::Instruction { purpose: members.purpose(names)? },
+        "instruction-ended" => What::InstructionEnded { purpose: members.purpose(names)? },
+        "account-closed" => What::AccountClosed,
+        "suspended" => What::Suspended,
+        "resumed" => What::Resumed,
+        _ => return Err(EventError::UnknownKind),
+    })
+}
+
+/// Direct marketing and what counts with it (G-6.8f, GDPR Art. 21(2), (3)).
+pub(super) fn is_absolute(purpose: PurposeId, names: &dyn Names) -> bool {
+    ["marketing", "prospecting", "reseller-follow-up"]
+        .iter()
+        .filter_map(|name| names.purpose(name))
+        .any(|absolute| names.purpose_within(purpose, absolute))
+}
+
+/// The members of an event that have not been read yet.
+struct Members(Vec<(String, Written)>);
+
+/// JSON as far as events use it. serde_json's own map would hide a member that is there twice.
+enum Written {
+    Text(String),
+    Flag(bool),
+    Null,
+    Object(Vec<(String, Written)>),
+    Other,
+}
+
+const KNOWN: &[&str] = &[
+    "kind",
+    "purpose",
+    "recipient",
+    "recipient-kind",
+    "category",
+    "relation",
+    "facts",
+    "at",
+    "valid-until",
+    "notice",
+    "channel",
+    "evidence",
+];
+
+impl Members {
+    fn read(text: &[u8]) -> Result<Members, EventError> {
+        if text.len() > MAX_EVENT_BYTES {
+            return Err(EventError::TooLong);
+        }
+        let Ok(Written::Object(members)) = serde_json::from_slice(text) else {
+            return Err(EventError::NotAnObject);
+        };
+        match repeated(&members) {
+            Some(name) => Err(EventError::Twice(presentable(name))),
+            None => Ok(Members(members)),
+        }
+    }
+
+    fn take(&mut self, name: &str) -> Option<Written> {
+        let at = self.0.iter().position(|(member, _)| member == name)?;
+        Some(self.0.swap_remove(at).1)
+    }
+
+    fn text(&mut self, name: &'static str) -> Result<Option<String>, EventError> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Written::Text(text)) => Ok(Some(text)),
+            Some(Written::Flag(_) | Written::Null | Written::Object(_) | Written::Other) => {
+                Err(wrong(name, "is not a string"))
+            }
+        }
+    }
+
+    fn needed(&mut self, name: &'static str) -> Result<String, EventError> {
+        self.text(name)?.ok_or(EventError::Missing(name))
+    }
+
+    fn time(&mut self, name: &'static str) -> Result<Option<Timestamp>, EventError> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        match text.parse() {
+            Ok(time) => Ok(Some(time)),
+            Err(_) => Err(wrong(name, "is not a time as in RFC 3339 (2026-11-21T09:30:00Z)")),
+        }
+    }
+
+    fn attached(&mut self, name: &'static str) -> Result<Option<Arc<str>>, EventError> {
+        match self.text(name)? {
+            Some(text) if text.is_empty() || text.len() > MAX_ATTACHED_BYTES => {
+                Err(wrong(name, "is empty or longer than 4096 bytes"))
+            }
+            text => Ok(text.map(Arc::from)),
+        }
+    }
+
+    fn purpose(&mut self, names: &dyn Names) -> Result<PurposeId, EventError> {
+        let name = self.needed("purpose")?;
+        names.purpose(&name).ok_or(wrong("purpose", "is not a purpose of the vocabulary"))
+    }
+
+    fn relation(&mut self, names: &dyn Names) -> Result<crate::vocabulary::RelationId, EventError> {
+        let name = self.needed("relation")?;
+        names.relation(&name).ok_or(wrong("relation", "is not a relation of the vocabulary"))
+    }
+
+    /// The categories that a subject can refuse one by one (G-6.6b).
+    fn refusable(&mut self, names: &dyn Names) -> Result<CategoryId, EventError> {
+        let name = self.needed("category")?;
+        let category =
+            names.category(&name).ok_or(wrong("category", "is not a data category of the vocabulary"))?;
+        let refusable = ["photo", "profile", "phone"]
+            .iter()
+            .filter_map(|name| names.category(name))
+            .any(|refusable| names.category_within(category, refusable));
+        if !refusable {
+            return Err(wrong(
+                "category",
+                "cannot be refused by itself: only photo, phone, profile and what is below it",
+            ));
+        }
+        Ok(category)
+    }
+
+    fn recipient(&mut self) -> Result<Option<Arc<str>>, EventError> {
+        self.text("recipient")?.map(|name| recipient_name(&name)).transpose()
+    }
+
+    fn needed_recipient(&mut self) -> Result<Arc<str>, EventError> {
+        self.recipient()?.ok_or(EventError::Missing("recipient"))
+    }
+
+    fn addressee(&mut self, names: &dyn Names) -> Result<Addressee, EventError> {
+        match (self.recipient()?, self.text("recipient-kind")?) {
+            (None, None) => Ok(Addressee::Anyone),
+            (Some(name), None) => Ok(Addressee::Recipient(name)),
+            (None, Some(kind)) => names
+                .kind(&kind)
+                .map(Addressee::Kind)
+                .ok_or(wrong("recipient-kind", "is not a recipient kind of the vocabulary")),
+            (Some(_), Some(_)) => {
+                Err(wrong("recipient-kind", "stands beside `recipient`: a consent is bound to one of them"))
+            }
+        }
+    }
+
+    fn facts(&mut self, attached: &Attached, names: &dyn Names) -> Result<Facts, EventError> {
+        let written = match self.take("facts") {
+            Some(Written::Object(members)) if !members.is_empty() => members,
+            None => return Err(EventError::Missing("facts")),
+            Some(_) => return Err(wrong("facts", "is not an object with a fact in it")),
+        };
+        if let Some(name) = repeated(&written) {
+            return Err(EventError::Twice(presentable(name)));
+        }
+        let mut facts = Facts::default();
+        for (name, value) in written {
+            match name.as_str() {
+                "region" => {
+                    facts.region = place(value, region).ok_or(wrong("region", "is not a region's label"))?
+                }
+                "country" => {
+                    facts.country = place(value, country)
+                        .ok_or(wrong("country", "is not a country code of two letters"))?;
+                }
+                "minor" => {
+                    facts.minor = Some(flag(&value).ok_or(wrong("minor", "is neither true nor false"))?)
+                }
+                "transfer-consent" => {
+                    let consent =
+                        flag(&value).ok_or(wrong("transfer-consent", "is neither true nor false"))?;
+                    // P-9: explicit, with evidence.
+                    if consent && attached.evidence.is_none() {
+                        return Err(wrong("evidence", "is missing: a consent to a transfer needs it"));
+                    }
+                    facts.transfer_consent = Some(consent);
+                }
+                "origin" => read_origin(value, &mut facts, names)?,
+                _ => return Err(EventError::UnknownMember(presentable(&name))),
+            }
+        }
+        Ok(facts)
+    }
+
+    fn nothing_left(&self, kind: &'static str) -> Result<(), EventError> {
+        match self.0.first() {
+            None => Ok(()),
+            Some((name, _)) => Err(match KNOWN.iter().find(|known| *known == name) {
+                Some(member) => EventError::Misplaced { member, kind },
+                None => EventError::UnknownMember(presentable(name)),
+            }),
+        }
+    }
+}
+
+fn read_origin(value: Written, facts: &mut Facts, names: &dyn Names) -> Result<(), EventError> {
+    let unknown = || wrong("origin", "is not an origin, nor an object of data categories and their origins");
+    match value {
+        Written::Text(name) => facts.origin = Some(Origin::parse(&name).ok_or_else(unknown)?),
+        Written::Object(members) if repeated(&members).is_none() && !members.is_empty() => {
+            for (category, origin) in members {
+                let category = names.category(&category).ok_or_else(unknown)?;
+                let Written::Text(origin) = origin else { return Err(unknown()) };
+                facts.origin_of.push((category, Origin::parse(&origin).ok_or_else(unknown)?));
+            }
+            facts.origin_of.sort_unstable();
+        }
+        Written::Object(_) | Written::Flag(_) | Written::Null | Written::Other => return Err(unknown()),
+    }
+    Ok(())
+}
+
+fn place(value: Written, read: fn(&str) -> Option<Arc<str>>) -> Option<Said<Arc<str>>> {
+    match value {
+        Written::Null => Some(Said::Unknown),
+        Written::Text(text) => read(&text).map(Said::Known),
+        Written::Flag(_) | Written::Object(_) | Written::Other => None,
+    }
+}
+
+fn region(text: &str) -> Option<Arc<str>> {
+    let label = !text.is_empty()
+        && text.len() <= 32
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+    label.then(|| Arc::from(text))
+}
+
+fn country(text: &str) -> Option<Arc<str>> {
+    let code = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_alphabetic());
+    code.then(|| Arc::from(text.to_ascii_uppercase()))
+}
+
+fn flag(value: &Written) -> Option<bool> {
+    match value {
+        Written::Flag(flag) => Some(*flag),
+        Written::Text(_) | Written::Null | Written::Object(_) | Written::Other => None,
+    }
+}
+
+fn repeated(members: &[(String, Written)]) -> Option<&str> {
+    let mut earlier = members.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>();
+    earlier.sort_unstable();
+    earlier.windows(2).find_map(|pair| match pair {
+        [a, b] if a == b => Some(*a),
+        _ => None,
+    })
+}
+
+/// A member's name for an error; one that could be a value in the wrong place is not repeated.
+fn presentable(name: &str) -> String {
+    let word = name.len() <= 32
+        && name.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'-' || byte == b'_');
+    if word { name.to_owned() } else { "…".to_owned() }
+}
+
+impl<'de> Deserialize<'de> for Written {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Written, D::Error> {
+        struct Reader;
+
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Written;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("JSON")
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Written, E> {
+                Ok(Written::Text(text.to_owned()))
+            }
+            fn visit_string<E>(self, text: String) -> Result<Written, E> {
+                Ok(Written::Text(text))
+            }
+            fn visit_bool<E>(self, flag: bool) -> Result<Written, E> {
+                Ok(Written::Flag(flag))
+            }
+            fn visit_unit<E>(self) -> Result<Written, E> {
+                Ok(Written::Null)
+            }
+            fn visit_i64<E>(self, _: i64) -> Result<Written, E> {
+                Ok(Written::Other)
+            }
+            fn visit_u64<E>(self, _: u64) -> Result<Written, E> {
+                Ok(Written::Other)
+            }
+            fn visit_f64<E>(self, _: f64) -> Result<Written, E> {
+                Ok(Written::Other)
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Written, A::Error> {
+                while elements.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Written::Other)
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Written, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Written::Object(members))
+            }
+        }
+
+        deserializer.deserialize_any(Reader)
+    }
+}
+
+/// Writes an event with the members it was parsed from.
+pub fn write(event: &Event, names: &dyn Names) -> Map<String, Value> {
+    let Event { what, at, attached: Attached { notice, channel, evidence } } = event;
+    let mut members = Map::new();
+    let mut put = |name: &str, value: Value| {
+        members.insert(name.to_owned(), value);
+    };
+    put("kind", what.kind().into());
+    put("at", at.to_string().into());
+    match what {
+        What::ConsentGiven { purpose, to, until } => {
+            put("purpose", names.purpose_name(*purpose).into());
+            put_addressee(to, names, &mut put);
+            if let Some(until) = until {
+                put("valid-until", until.to_string().into());
+            }
+        }
+        What::ConsentRefused { purpose, to } | What::ConsentWithdrawn { purpose, to } => {
+            put("purpose", names.purpose_name(*purpose).into());
+            put_addressee(to, names, &mut put);
+        }
+        What::Objection { purpose }
+        | What::ObjectionLifted { purpose }
+        | What::ObjectionUpheld { purpose }
+        | What::ObjectionOverridden { purpose }
+        | What::Instruction { purpose }
+        | What::InstructionEnded { purpose } => put("purpose", names.purpose_name(*purpose).into()),
+        What::OptOut { recipient } | What::OptOutLifted { recipient } => {
+            put("recipient", (&**recipient).into())
+        }
+        What::CategoryRefused { category } | What::CategoryAllowed { category } => {
+            put("category", names.category_name(*category).into());
+        }
+        What::Relation { relation, recipient } | What::RelationEnded { relation, recipient } => {
+            put("relation", names.relation_name(*relation).into());
+            if let Some(recipient) = recipient {
+                put("recipient", (&**recipient).into());
+            }
+        }
+        What::Fact(facts) | What::Correction(facts) => put("facts", write_facts(facts, names)),
+        What::Notice
+        | What::Restriction
+        | What::RestrictionLifted
+        | What::Erasure
+        | What::AccountClosed
+        | What::Suspended
+        | What::Resumed => {}
+    }
+    for (name, value) in [("notice", notice), ("channel", channel), ("evidence", evidence)] {
+        if let Some(value) = value {
+            put(name, (&**value).into());
+        }
+    }
+    members
+}
+
+/// Writes an event as a line of an export, which an import reads.
+pub(super) fn write_line(entity: &Entity, event: &Event, names: &dyn Names) -> Map<String, Value> {
+    let mut line = Map::new();
+    match entity {
+        Entity::Subject(person) => put_person("subject", person, &mut line),
+        Entity::Controller(person) => put_person("controller", person, &mut line),
+        Entity::Recipient(name) => {
+            line.insert("recipient".to_owned(), (&**name).into());
+        }
+    }
+    line.extend(write(event, names));
+    line
+}
+
+fn put_person(member: &str, person: &SubjectId, line: &mut Map<String, Value>) {
+    line.insert(member.to_owned(), person.id.as_str().into());
+    if let Some(namespace) = &person.namespace {
+        line.insert("namespace".to_owned(), (&**namespace).into());
+    }
+}
+
+fn put_addressee(to: &Addressee, names: &dyn Names, put: &mut impl FnMut(&str, Value)) {
+    match to {
+        Addressee::Anyone => {}
+        Addressee::Kind(kind) => put("recipient-kind", names.kind_name(*kind).into()),
+        Addressee::Recipient(name) => put("recipient", (&**name).into()),
+    }
+}
+
+fn write_facts(facts: &Facts, names: &dyn Names) -> Value {
+    let Facts { region, country, minor, transfer_consent, origin, origin_of } = facts;
+    let mut members = Map::new();
+    for (name, said) in [("region", region), ("country", country)] {
+        match said {
+            Said::Nothing => None,
+            Said::Unknown => members.insert(name.to_owned(), Value::Null),
+            Said::Known(place) => members.insert(name.to_owned(), (&**place).into()),
+        };
+    }
+    for (name, flag) in [("minor", minor), ("transfer-consent", transfer_consent)] {
+        if let Some(flag) = flag {
+            members.insert(name.to_owned(), (*flag).into());
+        }
+    }
+    if let Some(origin) = origin {
+        members.insert("origin".to_owned(), origin.name().into());
+    } else if !origin_of.is_empty() {
+        let of = origin_of.iter().map(|(category, origin)| {
+            (names.category_name(*category).to_owned(), Value::from(origin.name()))
+        });
+        members.insert("origin".to_owned(), Value::Object(of.collect()));
+    }
+    Value::Object(members)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+    use crate::ledger::names::fixture::Fixture;
+
+    fn subject(text: &str) -> Result<Draft, EventError> {
+        parse(text.as_bytes(), Sort::Subject, &Fixture)
+    }
+
+    #[test]
+    fn every_kind_is_written_as_it_was_read() {
+        let events = [
+            (Sort::Subject, r#"{"kind":"notice","notice":"privacy-2026-01"}"#),
+            (Sort::Subject, r#"{"kind":"consent-given","purpose":"marketing"}"#),
+            (
+                Sort::Subject,
+                r#"{"kind":"consent-given","purpose":"marketing","recipient":"acme","valid-until":"2027-01-01T00:00:00Z","channel":"web","notice":"n","evidence":"e"}"#,
+            ),
+            (
+                Sort::Subject,
+                r#"{"kind":"consent-refused","purpose":"marketing","recipient-kind":"employee"}"#,
+            ),
+            (Sort::Subject, r#"{"kind":"consent-withdrawn","purpose":"direct-marketing"}"#),
+            (Sort::Subject, r#"{"kind":"objection","purpose":"analytics"}"#),
+            (Sort::Subject, r#"{"kind":"objection-lifted","purpose":"analytics"}"#),
+            (Sort::Subject, r#"{"kind":"objection-upheld","purpose":"security"}"#),
+            (Sort::Subject, r#"{"kind":"objection-overridden","purpose":"analytics","evidence":"memo 7"}"#),
+            (Sort::Subject, r#"{"kind":"opt-out","recipient":"acme"}"#),
+            (Sort::Subject, r#"{"kind":"opt-out-lifted","recipient":"acme"}"#),
+            (Sort::Subject, r#"{"kind":"restriction"}"#),
+            (Sort::Subject, r#"{"kind":"restriction-lifted"}"#),
+            (Sort::Subject, r#"{"kind":"erasure"}"#),
+            (Sort::Subject, r#"{"kind":"category-refused","category":"company"}"#),
+            (Sort::Subject, r#"{"kind":"category-allowed","category":"photo"}"#),
+            (Sort::Subject, r#"{"kind":"relation","relation":"domain-registrant"}"#),
+            (
+                Sort::Subject,
+                r#"{"kind":"relation-ended","relation":"integration-enabled","recipient":"acme"}"#,
+            ),
+            (
+                Sort::Subject,
+                r#"{"kind":"fact","facts":{"region":"EEA","country":null,"minor":true,"transfer-consent":true,"origin":"referral"},"evidence":"e"}"#,
+            ),
+            (Sort::Subject, r#"{"kind":"correction","facts":{"origin":{"email":"social","photo":"self"}}}"#),
+            (Sort::Controller, r#"{"kind":"instruction","purpose":"invoicing"}"#),
+            (Sort::Controller, r#"{"kind":"instruction-ended","purpose":"invoicing"}"#),
+            (Sort::Controller, r#"{"kind":"account-closed"}"#),
+            (Sort::Recipient, r#"{"kind":"suspended"}"#),
+            (Sort::Recipient, r#"{"kind":"resumed"}"#),
+        ];
+        let mut kinds = std::collections::BTreeSet::new();
+        for (sort, text) in events {
+            let draft =
+                parse(text.as_bytes(), sort, &Fixture).unwrap_or_else(|error| panic!("{text}: {error}"));
+            kinds.insert(draft.what.kind());
+            let at = "2026-11-21T09:30:00Z".parse().unwrap();
+            let event = Event { what: draft.what, at, attached: draft.attached };
+            let mut written = write(&event, &Fixture);
+            assert_eq!(written.remove("at"), Some("2026-11-21T09:30:00Z".into()));
+            assert_eq!(Value::Object(written), serde_json::from_str::<Value>(text).unwrap());
+        }
+        assert_eq!(kinds, KINDS.iter().copied().collect(), "every kind has a case here");
+    }
+
+    #[test]
+    fn a_line_says_whom_it_is_about() {
+        for text in [
+            r#"{"subject":"c-1","kind":"erasure","at":"2026-01-01T00:00:00Z"}"#,
+            r#"{"controller":"c-1","namespace":"crm","kind":"account-closed","at":"2026-01-01T00:00:00Z"}"#,
+            r#"{"recipient":"acme","kind":"suspended","at":"2026-01-01T00:00:00Z"}"#,
+            r#"{"subject":"c-1","kind":"opt-out","recipient":"acme","at":"2026-01-01T00:00:00Z"}"#,
+        ] {
+            let (entity, draft) = parse_line(text.as_bytes(), &Fixture).unwrap();
+            let event = Event { what: draft.what, at: draft.at.unwrap(), attached: draft.attached };
+            let written = Value::Object(write_line(&entity, &event, &Fixture));
+            assert_eq!(written, serde_json::from_str::<Value>(text).unwrap());
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_names_the_member_and_no_value() {
+        let cases = [
+            ("[]", EventError::NotAnObject),
+            (r#"{"kind":"erasure""#, EventError::NotAnObject),
+            (r#"{"kind":"erasure"} x"#, EventError::NotAnObject),
+            (r#"{}"#, EventError::Missing("kind")),
+            (r#"{"kind":"forget"}"#, EventError::UnknownKind),
+            (r#"{"kind":"erasure","kind":"erasure"}"#, EventError::Twice("kind".into())),
+            (r#"{"kind":"erasure","reason":"x"}"#, EventError::UnknownMember("reason".into())),
+            (r#"{"kind":"erasure","alice@example.org":"x"}"#, EventError::UnknownMember("…".into())),
+            (
+                r#"{"kind":"erasure","purpose":"marketing"}"#,
+                EventError::Misplaced { member: "purpose", kind: "erasure" },
+            ),
+            (r#"{"kind":"consent-given"}"#, EventError::Missing("purpose")),
+            (
+                r#"{"kind":"consent-given","purpose":"alice"}"#,
+                wrong("purpose", "is not a purpose of the vocabulary"),
+            ),
+            (r#"{"kind":"consent-given","purpose":7}"#, wrong("purpose", "is not a string")),
+            (
+                r#"{"kind":"erasure","at":"yesterday"}"#,
+                wrong("at", "is not a time as in RFC 3339 (2026-11-21T09:30:00Z)"),
+            ),
+            (
+                r#"{"kind":"erasure","at":"2026-11-21T09:30:00"}"#,
+                wrong("at", "is not a time as in RFC 3339 (2026-11-21T09:30:00Z)"),
+            ),
+            (
+                r#"{"kind":"fact","facts":{"transfer-consent":true}}"#,
+                wrong("evidence", "is missing: a consent to a transfer needs it"),
+            ),
+            (r#"{"kind":"fact","facts":{"minor":"yes"}}"#, wrong("minor", "is neither true nor false")),
+            (r#"{"kind":"fact","facts":{"minor":true,"minor":false}}"#, EventError::Twice("minor".into())),
+            (r#"{"kind":"fact","facts":{}}"#, wrong("facts", "is not an object with a fact in it")),
+            (r#"{"kind":"fact","facts":{"age":12}}"#, EventError::UnknownMember("age".into())),
+            (r#"{"kind":"notice"}"#, EventError::Missing("notice")),
+            (
+                r#"{"kind":"suspended"}"#,
+                EventError::WrongSort { kind: "suspended", wanted: Sort::Recipient, got: Sort::Subject },
+            ),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(subject(text), Err(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_law_or_policy_does_not_allow_is_not_recorded() {
+        for purpose in ["marketing", "direct-marketing", "prospecting", "reseller-follow-up"] {
+            let text = format!(r#"{{"kind":"objection-overridden","purpose":"{purpose}","evidence":"x"}}"#);
+            assert!(matches!(subject(&text), Err(EventError::Member { member: "purpose", .. })), "{text}");
+        }
+        let no_reason = r#"{"kind":"objection-overridden","purpose":"analytics"}"#;
+        assert!(matches!(subject(no_reason), Err(EventError::Member { member: "evidence", .. })));
+        let email = r#"{"kind":"category-refused","category":"email"}"#;
+        assert!(matches!(subject(email), Err(EventError::Member { member: "category", .. })));
+        let both =
+            r#"{"kind":"consent-given","purpose":"marketing","recipient":"a","recipient-kind":"employee"}"#;
+        assert!(matches!(subject(both), Err(EventError::Member { member: "recipient-kind", .. })));
+    }
+
+    #[test]
+    fn bounds_hold() {
+        let long = format!(r#"{{"kind":"erasure","channel":"{}"}}"#, "x".repeat(5000));
+        assert!(matches!(subject(&long), Err(EventError::Member { member: "channel", .. })));
+        assert_eq!(subject(&" ".repeat(MAX_EVENT_BYTES + 1)), Err(EventError::TooLong));
+        assert!(person(String::new(), None).is_err());
+        assert!(person("x".repeat(MAX_ID_BYTES + 1), None).is_err());
+        let deep = format!(r#"{{"kind":{}"#, "[".repeat(10_000));
+        assert_eq!(subject(&deep), Err(EventError::NotAnObject));
+    }
+}

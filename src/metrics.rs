@@ -1,0 +1,153 @@
+//! Every metric, declared in one place. Labels come from configured names only, never from a request.
+
+use prometheus::{
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+/// Seconds; from a tenth of a millisecond to half a minute.
+const DURATIONS: [f64; 14] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
+
+macro_rules! metrics {
+    ($($field:ident: $kind:ident = $name:literal [$($label:literal),*] $help:literal;)+) => {
+        /// The process's metrics and the registry that exposes them.
+        #[derive(Clone, Debug)]
+        pub struct Metrics {
+            registry: Registry,
+            $(pub $field: $kind,)+
+        }
+
+        impl Metrics {
+            /// # Errors
+            /// Only where two metrics would carry the same name, which a test rules out.
+            pub fn new() -> Result<Metrics, prometheus::Error> {
+                let registry = Registry::new();
+                $(
+                    let $field = <$kind as Declared>::declare(concat!("purposegate_", $name), $help, &[$($label),*])?;
+                    registry.register(Box::new($field.clone()))?;
+                )+
+                Ok(Metrics { registry, $($field,)+ })
+            }
+        }
+    };
+}
+
+metrics! {
+    requests: IntCounterVec = "requests_total" ["route", "recipient", "purpose", "outcome"]
+        "Exchanges by outcome: released, refused, aborted.";
+    refusals: IntCounterVec = "refusals_total" ["code", "recipient"]
+        "Refusals by problem code.";
+    unknown_subjects: IntCounterVec = "unknown_subjects_total" ["route"]
+        "Records whose subject the ledger has never heard of, or that have no usable subject.";
+    fields: IntCounterVec = "fields_total" ["route", "purpose", "category", "form"]
+        "Classified fields by the form in which they left, or removed.";
+    records: IntCounterVec = "records_total" ["route", "purpose", "outcome"]
+        "Records by outcome: released, or withheld where nothing personal of them left.";
+    request_duration: HistogramVec = "request_duration_seconds" ["route"]
+        "From the request's head to the last byte of the answer.";
+    overhead: HistogramVec = "overhead_seconds" ["route"]
+        "Time spent in the gateway, without waiting for the upstream or the recipient.";
+    body_bytes: IntCounterVec = "body_bytes_total" ["route", "direction"]
+        "Bytes of answers read from the upstream (in) and released (out).";
+    unclassified_fields: IntCounterVec = "unclassified_fields_total" ["route"]
+        "Fields that no mapping classifies.";
+    upstream_requests: IntCounterVec = "upstream_requests_total" ["upstream", "status_class"]
+        "Answers of upstreams by class of status; error where there was none.";
+    ledger_events: IntCounterVec = "ledger_events_total" ["kind"]
+        "Events appended to the ledger.";
+    ledger_subjects: IntGauge = "ledger_subjects" []
+        "Subjects the ledger knows.";
+    ledger_staleness: Gauge = "ledger_staleness_seconds" []
+        "Age of what this gateway knows of the ledger; 0 where it owns the ledger.";
+    withdrawal_effect: Histogram = "withdrawal_effect_seconds" []
+        "From the receipt of a restrictive event to its effect here.";
+    audit_records: IntCounter = "audit_records_total" []
+        "Records appended to the disclosure log.";
+    audit_append: Histogram = "audit_append_seconds" []
+        "Time to append a record to the disclosure log, until it is as durable as configured.";
+    policy_info: IntGaugeVec = "policy_info" ["pack", "version", "revision"]
+        "1 for each policy pack in force.";
+    policy_reload: IntCounterVec = "policy_reload_total" ["outcome"]
+        "Reloads of configuration and policy: loaded or failed.";
+    subject_requests_open: IntGauge = "subject_requests_open" []
+        "Data subject requests that are open.";
+    subject_requests_overdue: IntGauge = "subject_requests_overdue" []
+        "Data subject requests past their due date.";
+    minor_records: IntCounterVec = "minor_records_total" ["route"]
+        "Records about a minor.";
+    retention_withheld: IntCounterVec = "retention_withheld_total" ["route"]
+        "Records withheld because they are older than their retention period.";
+    build_info: IntGaugeVec = "build_info" ["version"]
+        "1, with the version as label.";
+}
+
+
+impl Metrics {
+    /// The exposition in Prometheus' text format.
+    ///
+    /// # Errors
+    /// Where a metric cannot be encoded.
+    pub fn expose(&self) -> Result<String, prometheus::Error> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+/// How a kind of metric is made from its name, help and labels.
+trait Declared: Sized {
+    fn declare(name: &str, help: &str, labels: &[&str]) -> Result<Self, prometheus::Error>;
+}
+
+impl Declared for IntCounterVec {
+    fn declare(name: &str, help: &str, labels: &[&str]) -> Result<Self, prometheus::Error> {
+        IntCounterVec::new(Opts::new(name, help), labels)
+    }
+}
+
+impl Declared for IntGaugeVec {
+    fn declare(name: &str, help: &str, labels: &[&str]) -> Result<Self, prometheus::Error> {
+        IntGaugeVec::new(Opts::new(name, help), labels)
+    }
+}
+
+impl Declared for IntGauge {
+    fn declare(name: &str, help: &str, _: &[&str]) -> Result<Self, prometheus::Error> {
+        IntGauge::new(name, help)
+    }
+}
+
+impl Declared for IntCounter {
+    fn declare(name: &str, help: &str, _: &[&str]) -> Result<Self, prometheus::Error> {
+        IntCounter::new(name, help)
+    }
+}
+
+impl Declared for Gauge {
+    fn declare(name: &str, help: &str, _: &[&str]) -> Result<Self, prometheus::Error> {
+        Gauge::new(name, help)
+    }
+}
+
+impl Declared for HistogramVec {
+    fn declare(name: &str, help: &str, labels: &[&str]) -> Result<Self, prometheus::Error> {
+        HistogramVec::new(HistogramOpts::new(name, help).buckets(DURATIONS.to_vec()), labels)
+    }
+}
+
+impl Declared for Histogram {
+    fn declare(name: &str, help: &str, _: &[&str]) -> Result<Self, prometheus::Error> {
+        Histogram::with_opts(HistogramOpts::new(name, help).buckets(DURATIONS.to_vec()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_metrics_register_under_their_own_names() {
+        let metrics = Metrics::new().expect("names are unique");
+        metrics.build_info.with_label_values(&["0"]).set(1);
+        let text = metrics.expose().expect("encodes");
+        assert!(text.contains("purposegate_build_info{version=\"0\"} 1"), "{text}");
+        assert!(text.contains("# TYPE purposegate_audit_append_seconds histogram"), "{text}");
+    }
+}
