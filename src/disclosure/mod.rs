@@ -1,1 +1,291 @@
-//! disclosure
+//! The disclosure log: who received which categories about whom, for which purpose, on which basis.
+//!
+//! For each exchange it holds an intent, a record of each window of the answer, and a closing
+//! record. It refuses to know any value that was disclosed, and the people whose it was: they are
+//! keyed pseudonyms. Invariants: with `before-release` a record is durable when its future
+//! resolves, and nothing it describes leaves before; when a record cannot be written, every later
+//! one fails too; a record that was changed, removed, moved or put in shows.
+//!
+//! A first form: hash-chained lines in segment files, behind an interface that a Merkle log can
+//! take over.
+
+mod chain;
+mod fold;
+mod folder;
+mod record;
+mod verify;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Sender};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+pub use fold::{Filter, ReadError, decision, export, fold};
+pub use record::{Intent, Left, Outcome, Window};
+pub use verify::{Checkpoint, Report, verify};
+
+use crate::keys::{EpochPseudonyms, Keys, SubjectPseudonyms};
+use record::Body;
+use writer::{Job, Writer};
+
+/// When a record counts as written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// When it survives a loss of power.
+    BeforeRelease,
+    /// When it is handed to the writer, which makes it durable within 50 ms.
+    Batched,
+}
+
+/// The log cannot take records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the disclosure log cannot be written")]
+pub struct LogError;
+
+/// Why a log does not open. Names files and record numbers.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("the disclosure log {folder} is open in another process", folder = .0.display())]
+    InUse(PathBuf),
+    #[error("the disclosure log {folder} cannot be {doing}", folder = .folder.display())]
+    Io { folder: PathBuf, doing: &'static str, source: std::io::Error },
+    #[error(
+        "the disclosure log does not hold together at record {record} in {file}: look into it with `purposegate audit verify`, then move the folder away to begin a new log",
+        file = .file.display()
+    )]
+    Broken { file: PathBuf, record: u64 },
+    #[error("the disclosure log was written under other keys ({file}): bring back its key file", file = .0.display())]
+    OtherKeys(PathBuf),
+    #[error("the system gives no random bytes")]
+    Random(#[source] getrandom::Error),
+    #[error("the log's thread cannot be started")]
+    Thread(#[source] std::io::Error),
+}
+
+/// What all that write share with the thread that does.
+struct Standing {
+    failed: AtomicBool,
+    /// Room in the queue, in units of 1 KiB; closed by a failure.
+    room: Arc<Semaphore>,
+    /// Room for refusals, which nobody waits for, likewise.
+    refusals: Arc<Semaphore>,
+}
+
+/// Room for records on their way to the disk, in KiB. Whoever finds it full waits: the upstream's
+/// bytes are read no faster than the log can be written.
+const ROOM: usize = 32 << 10;
+
+/// Room for refusals on their way to the disk, in KiB; no personal data waits behind them.
+const REFUSALS: usize = 8 << 10;
+
+impl Standing {
+    fn fail(&self) {
+        self.failed.store(true, Ordering::SeqCst);
+        self.room.close();
+    }
+}
+
+/// The open log of one gateway.
+pub struct Log {
+    folder: PathBuf,
+    standing: Arc<Standing>,
+    durability: Durability,
+    pseudonyms: SubjectPseudonyms,
+    queue: Option<Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for Log {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Log").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+/// One exchange that is on record and not closed.
+#[derive(Debug)]
+pub struct Entry {
+    decision: String,
+    pseudonyms: EpochPseudonyms,
+}
+
+impl Entry {
+    /// The decision's id.
+    pub fn decision(&self) -> &str {
+        &self.decision
+    }
+}
+
+impl Log {
+    /// Opens the log in a folder, or begins one, and removes what is older than `retention`.
+    ///
+    /// # Errors
+    /// [`OpenError`]. A log that does not hold together is not continued.
+    pub fn open(
+        folder: &Path,
+        keys: &Keys,
+        durability: Durability,
+        retention: Duration,
+    ) -> Result<Log, OpenError> {
+        Log::open_with(folder, keys, durability, retention, folder::create, Timestamp::now)
+    }
+
+    fn open_with(
+        folder: &Path,
+        keys: &Keys,
+        durability: Durability,
+        retention: Duration,
+        create: writer::Create,
+        clock: writer::Clock,
+    ) -> Result<Log, OpenError> {
+        let writer = Writer::open(folder, keys.log_tags(), retention, create, clock)?;
+        let standing = Arc::new(Standing {
+            failed: AtomicBool::new(false),
+            room: Arc::new(Semaphore::new(ROOM)),
+            refusals: Arc::new(Semaphore::new(REFUSALS)),
+        });
+        let (queue, jobs) = mpsc::channel();
+        let thread = std::thread::Builder::new()
+            .name("disclosure-log".to_owned())
+            .spawn({
+                let standing = Arc::clone(&standing);
+                move || writer.run(jobs, &standing)
+            })
+            .map_err(OpenError::Thread)?;
+        Ok(Log {
+            folder: folder.to_owned(),
+            standing,
+            durability,
+            pseudonyms: keys.subject_pseudonyms(),
+            queue: Some(queue),
+            thread: Some(thread),
+        })
+    }
+
+    /// Records that an exchange is about to happen. Await it beside the upstream's answer.
+    ///
+    /// # Errors
+    /// [`LogError`]: then nothing may leave.
+    pub fn intent(&self, intent: Intent) -> impl Future<Output = Result<Entry, LogError>> + Send + use<> {
+        let appended = self.append(record::intent(&intent, None));
+        let pseudonyms = self.pseudonyms.epoch(&record::epoch(intent.time));
+        async move {
+            appended.await?;
+            Ok(Entry { decision: intent.decision, pseudonyms })
+        }
+    }
+
+    /// Records what a window of the answer discloses, before it leaves.
+    ///
+    /// # Errors
+    /// [`LogError`]: then the window may not leave.
+    pub fn window(
+        &self,
+        entry: &Entry,
+        window: Window,
+    ) -> impl Future<Output = Result<(), LogError>> + Send + use<> {
+        self.append(record::window(&entry.decision, Timestamp::now(), &window, &entry.pseudonyms))
+    }
+
+    /// Records how an exchange ended, and returns when the record is as durable as configured.
+    ///
+    /// # Errors
+    /// [`LogError`]: the exchange stays open in the log.
+    pub fn close(
+        &self,
+        entry: Entry,
+        outcome: Outcome,
+    ) -> impl Future<Output = Result<(), LogError>> + Send + use<> {
+        self.append(record::close(&entry.decision, Timestamp::now(), outcome))
+    }
+
+    /// As [`Log::close`] without waiting: what was disclosed is on record already.
+    pub fn close_detached(&self, entry: Entry, outcome: Outcome) {
+        self.send_detached(record::close(&entry.decision, Timestamp::now(), outcome), None);
+    }
+
+    /// Records an exchange that was refused before there was an intent, without waiting. Where
+    /// refusals come faster than they can be written the surplus is dropped, and a warning says so.
+    pub fn refused(&self, intent: Intent, code: &'static str) {
+        let body = record::intent(&intent, Some(Outcome::Refused(code)));
+        match Arc::clone(&self.standing.refusals).try_acquire_many_owned(share(&body)) {
+            Ok(place) => self.send_detached(body, Some(place)),
+            Err(_) => tracing::warn!(
+                "refusals come faster than the disclosure log is written: one is not on record"
+            ),
+        }
+    }
+
+    /// Returns when everything handed in before is durable.
+    pub async fn flush(&self) {
+        let (acknowledge, done) = oneshot::channel();
+        let job = Job { acknowledge: Some(acknowledge), ..Job::default() };
+        if self.queue.as_ref().is_some_and(|queue| queue.send(job).is_ok()) {
+            let _ = done.await;
+        }
+    }
+
+    /// `false` after a failure: no record is taken any more.
+    pub fn healthy(&self) -> bool {
+        !self.standing.failed.load(Ordering::SeqCst)
+    }
+
+    /// Where the log is.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    fn append(&self, body: Body) -> impl Future<Output = Result<(), LogError>> + Send + use<> {
+        let (standing, queue, durability) = (Arc::clone(&self.standing), self.queue.clone(), self.durability);
+        async move {
+            let place =
+                Arc::clone(&standing.room).acquire_many_owned(share(&body)).await.map_err(|_| LogError)?;
+            let queue = queue.ok_or(LogError)?;
+            let (acknowledge, durable) = oneshot::channel();
+            let acknowledge = match durability {
+                Durability::BeforeRelease => Some(acknowledge),
+                Durability::Batched => None,
+            };
+            let waits = acknowledge.is_some();
+            queue
+                .send(Job { body: Some(body), acknowledge, place: Some(place), ..Job::default() })
+                .map_err(|_| LogError)?;
+            if waits {
+                return durable.await.unwrap_or(Err(LogError));
+            }
+            // Handed over; but to a writer that still writes.
+            if standing.failed.load(Ordering::SeqCst) { Err(LogError) } else { Ok(()) }
+        }
+    }
+
+    fn send_detached(&self, body: Body, place: Option<OwnedSemaphorePermit>) {
+        let Some(queue) = &self.queue else { return };
+        // A log that has failed takes nothing; it has said so, and nothing leaves any more.
+        drop(queue.send(Job { body: Some(body), place, ..Job::default() }));
+    }
+}
+
+/// A record's share of the room, in KiB; one that is larger than all of it takes the half.
+fn share(body: &Body) -> u32 {
+    u32::try_from(body.len() / 1024 + 1).unwrap_or(u32::MAX).min((ROOM / 2) as u32)
+}
+
+impl Drop for Log {
+    /// What was handed in is still made durable, and the folder is free when this returns.
+    fn drop(&mut self) {
+        if let Some(queue) = self.queue.take() {
+            drop(queue.send(Job { stop: true, ..Job::default() }));
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

@@ -97,7 +97,7 @@ impl Keys {
     }
 
     /// The key of the pseudonyms that fields leave as; bind it to a recipient before use.
-    pub fn field_pseudonyms(&self) -> [u8; 32] {
+    pub fn pseudonym(&self) -> [u8; 32] {
         blake3::derive_key(context::PSEUDONYM, &self.pseudonym)
     }
 
@@ -173,6 +173,6 @@ mod tests {
     #[test]
     fn each_use_has_its_own_key() {
         let keys = Keys::random().unwrap();
-        assert_ne!(keys.log_tags(), keys.field_pseudonyms());
+        assert_ne!(keys.log_tags(), keys.pseudonym());
     }
 }

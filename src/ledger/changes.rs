@@ -44,7 +44,11 @@ impl Changes {
     }
 
     /// Whether one of these has changed since, or might have.
-    pub(super) fn since(&self, since: Epoch, concerned: &[Fingerprint]) -> bool {
+    pub(super) fn since<'f>(
+        &self,
+        since: Epoch,
+        concerned: impl IntoIterator<Item = &'f Fingerprint>,
+    ) -> bool {
         if self.epoch() == since {
             return false;
         }
@@ -55,15 +59,15 @@ impl Changes {
         }
         let changed: HashSet<_> = latest.iter().rev().take(missed).copied().collect();
         drop(latest);
-        concerned.iter().any(|fingerprint| changed.contains(fingerprint))
+        concerned.into_iter().any(|fingerprint| changed.contains(fingerprint))
     }
 
     /// Runs `leave` unless one of these has changed. A change is not acknowledged (see
     /// [`Changes::settle`]) while somebody who has not seen it is still within `leave`.
-    pub(super) fn hand_out<T>(
+    pub(super) fn hand_out<'f, T>(
         &self,
         since: Epoch,
-        concerned: &[Fingerprint],
+        concerned: impl IntoIterator<Item = &'f Fingerprint>,
         leave: impl FnOnce() -> T,
     ) -> Option<T> {
         let _passing = self.handing_out.read().unwrap_or_else(PoisonError::into_inner);

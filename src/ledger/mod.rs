@@ -208,14 +208,11 @@ impl Ledger {
         Ok(receipt)
     }
 
-    /// What is in force about a person; `None`: the ledger has never heard of them.
-    pub fn subject(&self, subject: &SubjectId) -> Option<Arc<Subject>> {
-        self.subject_of(self.shared.fingerprints.subject(subject))
-    }
-
-    /// [`Ledger::subject`] where the fingerprint is known already.
-    pub fn subject_of(&self, fingerprint: Fingerprint) -> Option<Arc<Subject>> {
-        self.shared.index.subject(fingerprint)
+    /// What is in force about a person, and the fingerprint that [`Ledger::hand_out`] asks for.
+    /// `None`: the ledger has never heard of them.
+    pub fn subject(&self, subject: &SubjectId) -> (Fingerprint, Option<Arc<Subject>>) {
+        let fingerprint = self.shared.fingerprints.subject(subject);
+        (fingerprint, self.shared.index.subject(fingerprint))
     }
 
     /// What is in force about a controller; `None`: the ledger has never heard of it.
@@ -239,20 +236,29 @@ impl Ledger {
     }
 
     /// Whether something that can withhold has changed about one of these since, or might have.
-    pub fn changed_since(&self, since: Epoch, concerned: &[Fingerprint]) -> bool {
+    pub fn changed_since<'f>(
+        &self,
+        since: Epoch,
+        concerned: impl IntoIterator<Item = &'f Fingerprint>,
+    ) -> bool {
         self.shared.changes.since(since, concerned)
     }
 
     /// Lets a window leave: runs `leave` unless something that can withhold has changed about one
     /// of these since `since`; `None` then, and the window is judged again. No such change is
     /// acknowledged while `leave` runs, so it must be short and wait for nothing.
-    pub fn hand_out<T>(
+    pub fn hand_out<'f, T>(
         &self,
         since: Epoch,
-        concerned: &[Fingerprint],
+        concerned: impl IntoIterator<Item = &'f Fingerprint>,
         leave: impl FnOnce() -> T,
     ) -> Option<T> {
         self.shared.changes.hand_out(since, concerned, leave)
+    }
+
+    /// Whether `names` means the same by every word, so that what is in force can be read with it.
+    pub fn speaks(&self, names: &dyn Names) -> bool {
+        self.shared.names.digest() == names.digest()
     }
 
     /// The last position that is durable and in force.

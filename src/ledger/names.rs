@@ -20,6 +20,9 @@ pub trait Names: Send + Sync {
     fn category_within(&self, inner: CategoryId, outer: CategoryId) -> bool;
     /// Whether `inner` is `outer` or stands below it.
     fn kind_within(&self, inner: KindId, outer: KindId) -> bool;
+
+    /// Equal where every id means the same word, in the same place of its tree.
+    fn digest(&self) -> [u8; 32];
 }
 
 #[cfg(test)]
@@ -101,6 +104,9 @@ pub(super) mod fixture {
         }
         fn kind_within(&self, inner: KindId, outer: KindId) -> bool {
             within(KINDS, inner.0, outer.0)
+        }
+        fn digest(&self) -> [u8; 32] {
+            [7; 32]
         }
     }
 }

@@ -1,0 +1,384 @@
+//! The log as people read it: the records of an exchange folded into one.
+//!
+//! It believes the lines it reads; whether they hold together is asked of [`super::verify`].
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use ulid::Ulid;
+
+use super::folder::{self, Opening, Piece, Segment};
+use super::record;
+use crate::keys::{Fingerprint, Pseudonym, SubjectPseudonyms};
+
+/// Why a log cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error("{path} cannot be read", path = .path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error("{path} holds a line that is no record: see `purposegate audit verify`", path = .0.display())]
+    Unreadable(PathBuf),
+    #[error("the output cannot be written")]
+    Output(#[source] io::Error),
+}
+
+/// Which exchanges are shown; each member that is there narrows.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub recipient: Option<String>,
+    pub purpose: Option<String>,
+    /// Somebody the exchange disclosed something about, or withheld something of.
+    pub subject: Option<(Fingerprint, SubjectPseudonyms)>,
+    pub since: Option<Timestamp>,
+}
+
+/// Folds the exchanges in a log's folder and tells each, in the order in which they ended.
+///
+/// One without a closing record is told with the outcome `aborted` where the process that began
+/// it has died, and with none where `running` says that it may still end.
+///
+/// # Errors
+/// [`ReadError`]; what was told before stands.
+pub fn fold(
+    folder: &Path,
+    filter: &Filter,
+    running: bool,
+    mut tell: impl FnMut(Value) -> io::Result<()>,
+) -> Result<(), ReadError> {
+    let segments = from(folder, filter.since)?;
+    let mut wanted = Wanted { filter, names: HashMap::new() };
+    let mut tell = |exchange: Exchange| {
+        if wanted.wants(&exchange) { tell(exchange.into_json()).map_err(ReadError::Output) } else { Ok(()) }
+    };
+    let mut open: BTreeMap<String, Exchange> = BTreeMap::new();
+    for_each_line(&segments, |line| {
+        match line {
+            Line::Intent(begun) => {
+                open.insert(begun.decision.clone(), Exchange::begin(begun));
+            }
+            Line::Refusal(begun) => tell(Exchange::begin(begun))?,
+            Line::Window(window) => {
+                if let Some(exchange) = open.get_mut(&window.decision) {
+                    exchange.add(window);
+                }
+            }
+            Line::Close { decision, outcome } => {
+                if let Some(mut exchange) = open.remove(&decision) {
+                    exchange.outcome = Some(outcome);
+                    tell(exchange)?;
+                }
+            }
+            // The process that would have closed them is gone.
+            Line::Start => abort_all(&mut open, &mut tell)?,
+            Line::Own => {}
+        }
+        Ok(())
+    })?;
+    if running { open.into_values().try_for_each(tell) } else { abort_all(&mut open, &mut tell) }
+}
+
+fn abort_all(
+    open: &mut BTreeMap<String, Exchange>,
+    tell: &mut impl FnMut(Exchange) -> Result<(), ReadError>,
+) -> Result<(), ReadError> {
+    for (_, mut exchange) in std::mem::take(open) {
+        exchange.outcome = Some("aborted".to_owned());
+        tell(exchange)?;
+    }
+    Ok(())
+}
+
+/// One exchange by its decision's id; `None`: the log does not have it (or no longer).
+///
+/// # Errors
+/// [`ReadError`].
+pub fn decision(folder: &Path, id: &str, running: bool) -> Result<Option<Value>, ReadError> {
+    let Ok(ulid) = Ulid::from_string(id) else { return Ok(None) };
+    let millisecond = i64::try_from(ulid.timestamp_ms()).unwrap_or(i64::MAX);
+    let Ok(made) = Timestamp::from_millisecond(millisecond) else { return Ok(None) };
+    let id = ulid.to_string();
+    let mut found: Option<Exchange> = None;
+    for_each_line(&from(folder, Some(made))?, |line| {
+        match line {
+            Line::Intent(begun) | Line::Refusal(begun) if begun.decision == id => {
+                found = Some(Exchange::begin(begun))
+            }
+            Line::Window(window) if window.decision == id => {
+                if let Some(exchange) = &mut found {
+                    exchange.add(window);
+                }
+            }
+            Line::Close { decision, outcome } if decision == id => {
+                if let Some(exchange) = &mut found {
+                    exchange.outcome = Some(outcome);
+                }
+            }
+            Line::Start => {
+                if let Some(exchange) = &mut found {
+                    exchange.outcome.get_or_insert_with(|| "aborted".to_owned());
+                }
+            }
+            Line::Intent(_) | Line::Refusal(_) | Line::Window(_) | Line::Close { .. } | Line::Own => {}
+        }
+        Ok(())
+    })?;
+    if let Some(exchange) = &mut found {
+        if !running {
+            exchange.outcome.get_or_insert_with(|| "aborted".to_owned());
+        }
+    }
+    Ok(found.map(Exchange::into_json))
+}
+
+/// Every record of the log as it was written, one a line, oldest first.
+///
+/// # Errors
+/// [`ReadError`].
+pub fn export(
+    folder: &Path,
+    since: Option<Timestamp>,
+    mut write: impl FnMut(&[u8]) -> io::Result<()>,
+) -> Result<(), ReadError> {
+    for segment in from(folder, since)? {
+        let io = |source| ReadError::Io { path: segment.path.clone(), source };
+        let mut lines = folder::lines(&segment.path).map_err(io)?;
+        while let Some(Piece::Line(line)) = lines.next().map_err(io)? {
+            write(line).map_err(ReadError::Output)?;
+        }
+    }
+    Ok(())
+}
+
+/// The segments that can hold records since a time.
+fn from(folder: &Path, since: Option<Timestamp>) -> Result<Vec<Segment>, ReadError> {
+    let io = |source| ReadError::Io { path: folder.to_owned(), source };
+    let mut segments = folder::segments(folder).map_err(io)?;
+    let Some(since) = since else { return Ok(segments) };
+    // From the last one that began before; one that cannot be asked is read.
+    let began_before =
+        |segment: &Segment| folder::opening(segment).is_ok_and(|opening| opening.time <= since);
+    let first = segments.iter().rposition(began_before).unwrap_or(0);
+    segments.drain(..first);
+    Ok(segments)
+}
+
+/// A line of the log, as far as it is read here.
+enum Line {
+    Intent(Begun),
+    Refusal(Begun),
+    Window(Gone),
+    Close {
+        decision: String,
+        outcome: String,
+    },
+    /// A process has begun to write.
+    Start,
+    /// Another of the log's own records.
+    Own,
+}
+
+#[derive(Deserialize)]
+struct Begun {
+    decision: String,
+    time: Timestamp,
+    recipient: String,
+    purpose: String,
+    declared: Option<String>,
+    case: Option<String>,
+    route: String,
+    operation: String,
+    policy: String,
+    position: u64,
+    factors: Map<String, Value>,
+    outcome: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Gone {
+    decision: String,
+    position: u64,
+    records: u64,
+    withheld_records: u64,
+    categories: Vec<GoneCategory>,
+    subjects: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct GoneCategory {
+    category: String,
+    form: String,
+    basis: Option<String>,
+    rules: Vec<String>,
+    clauses: Vec<String>,
+    fields: u64,
+}
+
+impl Line {
+    fn parse(text: &[u8]) -> serde_json::Result<Line> {
+        #[derive(Deserialize)]
+        struct Kind {
+            kind: String,
+        }
+        #[derive(Deserialize)]
+        struct Closed {
+            decision: String,
+            outcome: String,
+        }
+        Ok(match serde_json::from_slice::<Kind>(text)?.kind.as_str() {
+            "intent" => Line::Intent(serde_json::from_slice(text)?),
+            "refusal" => Line::Refusal(serde_json::from_slice(text)?),
+            "window" => Line::Window(serde_json::from_slice(text)?),
+            "close" => {
+                let Closed { decision, outcome } = serde_json::from_slice(text)?;
+                Line::Close { decision, outcome }
+            }
+            Opening::KIND if serde_json::from_slice::<Opening>(text)?.why == Opening::START => Line::Start,
+            _ => Line::Own,
+        })
+    }
+}
+
+fn for_each_line(
+    segments: &[Segment],
+    mut each: impl FnMut(Line) -> Result<(), ReadError>,
+) -> Result<(), ReadError> {
+    for segment in segments {
+        let io = |source| ReadError::Io { path: segment.path.clone(), source };
+        let mut lines = folder::lines(&segment.path).map_err(io)?;
+        // What is torn at the end was never acknowledged.
+        while let Some(Piece::Line(line)) = lines.next().map_err(io)? {
+            each(Line::parse(line).map_err(|_| ReadError::Unreadable(segment.path.clone()))?)?;
+        }
+    }
+    Ok(())
+}
+
+/// An exchange as far as it has been read.
+struct Exchange {
+    begun: Begun,
+    outcome: Option<String>,
+    position: u64,
+    records: u64,
+    withheld_records: u64,
+    subjects: Vec<String>,
+    known: HashSet<String>,
+    categories: BTreeMap<String, Vec<GoneCategory>>,
+}
+
+impl Exchange {
+    fn begin(begun: Begun) -> Exchange {
+        Exchange {
+            outcome: begun.outcome.clone(),
+            position: begun.position,
+            begun,
+            records: 0,
+            withheld_records: 0,
+            subjects: Vec::new(),
+            known: HashSet::new(),
+            categories: BTreeMap::new(),
+        }
+    }
+
+    fn add(&mut self, window: Gone) {
+        let Gone { decision: _, position, records, withheld_records, categories, subjects } = window;
+        self.position = self.position.max(position);
+        self.records += records;
+        self.withheld_records += withheld_records;
+        for subject in subjects {
+            if self.known.insert(subject.clone()) {
+                self.subjects.push(subject);
+            }
+        }
+        for category in categories {
+            let entries = self.categories.entry(category.category.clone()).or_default();
+            match entries
+                .iter_mut()
+                .find(|known| known.form == category.form && known.basis == category.basis)
+            {
+                Some(known) => known.merge(category),
+                None => entries.push(category),
+            }
+        }
+    }
+
+    fn into_json(self) -> Value {
+        let Exchange { begun, outcome, position, records, withheld_records, subjects, known: _, categories } =
+            self;
+        let Begun {
+            decision,
+            time,
+            recipient,
+            purpose,
+            declared,
+            case,
+            route,
+            operation,
+            policy,
+            factors,
+            ..
+        } = begun;
+        let categories = categories.into_iter().map(|(name, entries)| {
+            let entries = entries.into_iter().map(|GoneCategory { category: _, form, basis, rules, clauses, fields }| {
+                json!({ "form": form, "basis": basis, "rules": rules, "clauses": clauses, "fields": fields })
+            });
+            (name, entries.collect())
+        });
+        json!({
+            "decision": decision,
+            "time": time,
+            "recipient": recipient,
+            "purpose": purpose,
+            "declared": declared,
+            "case": case,
+            "route": route,
+            "operation": operation,
+            "policy": policy,
+            "position": position,
+            "outcome": outcome,
+            "records": records,
+            "withheld_records": withheld_records,
+            "subjects": subjects,
+            "categories": categories.collect::<Map<_, _>>(),
+            "factors": factors,
+        })
+    }
+}
+
+impl GoneCategory {
+    fn merge(&mut self, other: GoneCategory) {
+        self.fields += other.fields;
+        for (rule, clause) in other.rules.into_iter().zip(other.clauses) {
+            if !self.rules.contains(&rule) {
+                self.rules.push(rule);
+                self.clauses.push(clause);
+            }
+        }
+    }
+}
+
+/// A filter at work: a person has another pseudonym each day.
+struct Wanted<'f> {
+    filter: &'f Filter,
+    names: HashMap<String, Pseudonym>,
+}
+
+impl Wanted<'_> {
+    fn wants(&mut self, exchange: &Exchange) -> bool {
+        let Filter { recipient, purpose, subject, since } = self.filter;
+        let begun = &exchange.begun;
+        let narrow = recipient.as_ref().is_none_or(|recipient| *recipient == begun.recipient)
+            && purpose.as_ref().is_none_or(|purpose| *purpose == begun.purpose)
+            && since.is_none_or(|since| begun.time >= since);
+        let about = |(fingerprint, pseudonyms): &(Fingerprint, SubjectPseudonyms)| {
+            let epoch = record::epoch(begun.time);
+            let name =
+                self.names.entry(epoch).or_insert_with_key(|epoch| pseudonyms.epoch(epoch).of(*fingerprint));
+            exchange.known.contains(name.as_str())
+        };
+        narrow && subject.as_ref().is_none_or(about)
+    }
+}
