@@ -25,7 +25,7 @@
 //!
 //! # Strata
 //!
-//! A module uses only what stands to its right or below it; `tests/strata.rs` checks it.
+//! A module uses only what stands to its right or below it; `tests/suite/strata.rs` checks it.
 //!
 //! ```text
 //! process   main, cli, demo        gateway, config
@@ -34,14 +34,22 @@
 //! pure      scrub -> decision -> policy -> vocabulary
 //! ```
 
+pub mod document;
 pub mod finding;
-pub mod vocabulary;
-pub mod policy;
+
 pub mod decision;
+pub mod policy;
 pub mod scrub;
+pub mod vocabulary;
+
+pub mod disclosure;
 pub mod keys;
 pub mod ledger;
-pub mod disclosure;
 pub mod metrics;
+
 pub mod layer;
+
+pub mod cli;
+pub mod config;
 pub mod demo;
+pub mod gateway;

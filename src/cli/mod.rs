@@ -3,6 +3,7 @@
 //! Exit status: 0 it is as it should be, 1 a finding or a refusal, 2 unusable input.
 
 pub mod certs;
+pub mod policy;
 pub mod recipient;
 mod run;
 mod serve;
@@ -34,6 +35,11 @@ enum Verb {
     Serve(ConfigFile),
     /// Load everything and print every finding
     Check(ConfigFile),
+    /// Test and question a policy pack
+    Policy {
+        #[command(subcommand)]
+        verb: policy::PolicyVerb,
+    },
     /// Make API keys for recipients
     Recipient {
         #[command(subcommand)]

@@ -7,9 +7,11 @@ use std::process::ExitCode;
 use miette::{GraphicalReportHandler, GraphicalTheme};
 
 use super::certs::{self, ClientName};
+use super::policy::{self, PolicyVerb};
 use super::recipient::{self, NewKey};
 use super::{Arguments, CertsVerb, ConfigFile, Format, RecipientVerb, Verb, serve};
 use crate::config::{self, Config};
+use crate::demo;
 use crate::finding::Finding;
 
 /// A finding or a refusal.
@@ -20,9 +22,10 @@ const UNUSABLE: u8 = 2;
 /// Runs one verb.
 pub fn run(arguments: Arguments) -> ExitCode {
     match arguments.verb {
-        Verb::Demo { check } => ExitCode::from(crate::demo::run(check)),
+        Verb::Demo { check } => run_demo(check),
         Verb::Serve(file) => run_serve(&file),
         Verb::Check(file) => check(&file),
+        Verb::Policy { verb } => run_policy(&verb),
         Verb::Recipient { verb: RecipientVerb::Key { name, format } } => make_key(&name, format),
         Verb::Certs { verb: CertsVerb::Dev { out, client } } => make_certificates(&out, &client),
     }
@@ -30,15 +33,30 @@ pub fn run(arguments: Arguments) -> ExitCode {
 
 fn run_serve(file: &ConfigFile) -> ExitCode {
     let Some(config) = load(&file.config) else { return ExitCode::from(UNUSABLE) };
-    start_logging();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(&format!("the runtime cannot be started: {error}")),
-    };
-    match runtime.block_on(serve::serve(config)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error.to_string()),
+    start_logging("info");
+    match block_on(serve::serve(config)) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => fail(&error.to_string()),
+        Err(error) => fail(&format!("the runtime cannot be started: {error}")),
     }
+}
+
+fn run_demo(check: bool) -> ExitCode {
+    start_logging("error");
+    let mut out = std::io::stdout();
+    let played = block_on(async {
+        if check { demo::check(&mut out).await } else { demo::show(&mut out).await.map(|()| true) }
+    });
+    match played {
+        Ok(Ok(true)) => ExitCode::SUCCESS,
+        Ok(Ok(false)) => ExitCode::from(FOUND),
+        Ok(Err(error)) => fail(&error),
+        Err(error) => fail(&format!("the runtime cannot be started: {error}")),
+    }
+}
+
+fn block_on<F: Future>(work: F) -> std::io::Result<F::Output> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work))
 }
 
 fn check(file: &ConfigFile) -> ExitCode {
@@ -61,6 +79,13 @@ fn check(file: &ConfigFile) -> ExitCode {
             say(&format!("{}: {errors} errors, {warnings} warnings", file.config.display()));
             ExitCode::from(if file.config.exists() { FOUND } else { UNUSABLE })
         }
+    }
+}
+
+fn run_policy(verb: &PolicyVerb) -> ExitCode {
+    match policy::run(verb, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()) {
+        Ok(outcome) => ExitCode::from(outcome as u8),
+        Err(error) => fail(&error.to_string()),
     }
 }
 
@@ -121,9 +146,9 @@ fn fail(words: &str) -> ExitCode {
 }
 
 /// Logs go to stderr; `PURPOSEGATE_LOG` filters them, `PURPOSEGATE_LOG_FORMAT=json` makes them JSON.
-fn start_logging() {
+fn start_logging(default: &str) {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_env("PURPOSEGATE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("PURPOSEGATE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     let started = if std::env::var("PURPOSEGATE_LOG_FORMAT").is_ok_and(|format| format == "json") {
         builder.json().try_init()

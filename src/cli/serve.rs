@@ -18,7 +18,7 @@ const SETTLE: Duration = Duration::from_millis(200);
 /// # Errors
 /// [`StartError`].
 pub(super) async fn serve(config: Config) -> Result<(), StartError> {
-    let folders = config.folders();
+    let folders = config.folders.clone();
     let gateway = Gateway::bind(config).await?;
     let stop = gateway.stop();
     let (reload, reloads) = mpsc::channel(1);

@@ -64,9 +64,9 @@ pub(super) fn categories(table: &Table<'_>, value: &Spanned<DeValue<'_>>, vocabu
         table.findings().push(table.error(value.span(), "a field needs at least one category"));
     }
     let known = names.into_iter().filter_map(|name| {
-        let found = vocabulary.category(&name.value);
+        let found = vocabulary.categories().find(&name.value);
         if found.is_none() {
-            report_unknown_name(table, "data category", &name.value, name.span, vocabulary.category_names());
+            report_unknown_name(table, "data category", &name.value, name.span, vocabulary.categories());
         }
         found
     });

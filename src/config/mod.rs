@@ -23,6 +23,7 @@ use crate::finding::{Finding, Findings, Source, Table};
 use crate::layer::identity::Credentials;
 use crate::layer::route::{Recipient, Routes};
 use crate::policy::Pack;
+use crate::vocabulary::Vocabulary;
 
 /// The header that carries the purpose where the configuration names no other.
 const PURPOSE_HEADER: HeaderName = HeaderName::from_static("data-purpose");
@@ -32,8 +33,10 @@ const PURPOSE_HEADER: HeaderName = HeaderName::from_static("data-purpose");
 pub struct Config {
     /// The file it was read from.
     pub file: PathBuf,
-    /// Every file whose change is a change of the configuration.
-    pub files: Vec<PathBuf>,
+    /// The folders whose files make up the configuration.
+    pub folders: Vec<PathBuf>,
+    /// The words of the ledger's events.
+    pub vocabulary: Arc<Vocabulary>,
     /// The first is the default.
     pub packs: Vec<Arc<Pack>>,
     /// Where the gateway exports from.
@@ -72,6 +75,13 @@ pub fn load(file: &Path) -> (Option<Config>, Vec<Finding>) {
     (config, findings.into_vec())
 }
 
+/// Whether an event in a watched folder can change the configuration.
+pub fn is_change(event: &notify::Event) -> bool {
+    let written = event.kind.is_modify() || event.kind.is_create() || event.kind.is_remove();
+    let ours = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "toml" || extension == "cedar" || extension == "pem");
+    written && event.paths.iter().any(ours)
+}
+
 /// One file of the configuration.
 #[derive(Debug)]
 struct FileText {
@@ -90,6 +100,7 @@ fn assemble(file: &Path, sources: &[FileText], parts: &[Part<'_>], findings: &Fi
     let main = parts.first()?;
     let mut packs = pack::Packs::default();
     let default = main.table.required_text("policy").and_then(|folder| packs.load(main, folder));
+    let vocabulary = packs.vocabulary().unwrap_or_else(|| Arc::new(Vocabulary::standard()));
     let exporter_region = section::exporter_region(main);
     let purpose_header = section::purpose_header(main);
     let listeners = section::listeners(main);
@@ -102,7 +113,8 @@ fn assemble(file: &Path, sources: &[FileText], parts: &[Part<'_>], findings: &Fi
     section::report_twins(findings, upstreams.iter().map(|upstream| &upstream.name), "upstream");
     let mut config = Config {
         file: file.to_owned(),
-        files: sources.iter().map(|source| source.path.clone()).collect(),
+        folders: sources.iter().filter_map(|source| source.path.parent()).map(unit::or_here).collect(),
+        vocabulary,
         packs: Vec::new(),
         exporter_region,
         purpose_header,
@@ -127,8 +139,11 @@ fn assemble(file: &Path, sources: &[FileText], parts: &[Part<'_>], findings: &Fi
             parts.iter().for_each(|part| drop(part.table.value(key)));
         }
     }
-    config.files.extend(packs.files());
-    config.packs = packs.into_vec();
+    let (folders, packs) = packs.into_parts();
+    config.folders.extend(folders);
+    config.folders.sort();
+    config.folders.dedup();
+    config.packs = packs;
     for part in parts {
         part.table.value("include");
         part.table.report_unknown();

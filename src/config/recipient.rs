@@ -1,29 +1,32 @@
 //! `[[recipient]]`: who may ask, as what, and how it proves who it is.
 
+use std::num::NonZeroU32;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use jiff::civil::Date;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::{Config, Part, credential, section};
+use super::{Config, Part, credential, section, unit};
 use crate::decision::RecipientFacts;
 use crate::finding::{Table, nearest};
 use crate::layer::route::{Agreement, Recipient, Report};
 use crate::policy::Pack;
-use crate::vocabulary::{PurposeId, Safeguard, Vocabulary};
+use crate::vocabulary::{PurposeId, Safeguard, TermId, Tree, Vocabulary};
 
 /// Reads every recipient of every file into the configuration.
 pub(super) fn read_all(parts: &[Part<'_>], pack: &Arc<Pack>, config: &mut Config) {
     for part in parts {
         for table in part.table.tables("recipient") {
             let position = config.recipients.len();
-            let recipient = read(&table, pack);
+            let recipient = read(&table, pack.vocabulary());
             credential::read_all(&table, pack.vocabulary(), position, config);
             table.report_unknown();
-            // A recipient with a mistake keeps its place, so that credentials refer to the right one.
-            config.recipients.push(Arc::new(recipient));
+            // Without one there is an error, and credentials that name its place come to nothing.
+            config.recipients.extend(recipient.map(Arc::new));
         }
     }
     let findings = parts.first().map(|part| part.table.findings());
@@ -32,13 +35,12 @@ pub(super) fn read_all(parts: &[Part<'_>], pack: &Arc<Pack>, config: &mut Config
     }
 }
 
-fn read(table: &Table<'_>, pack: &Arc<Pack>) -> Recipient {
-    let vocabulary = pack.vocabulary();
-    let name: Arc<str> = table.required_text("name").map_or_else(|| Arc::from(""), |name| Arc::from(name.value));
+fn read(table: &Table<'_>, vocabulary: &Vocabulary) -> Option<Recipient> {
+    let name = table.required_text("name");
     let kind = table.required_text("kind").and_then(|kind| {
-        let found = vocabulary.kind(&kind.value).filter(|kind| vocabulary.can_be_registered(*kind));
+        let found = vocabulary.kinds().find(&kind.value);
         if found.is_none() {
-            report_unknown_name(table, "recipient kind", &kind.value, kind.span, vocabulary.kind_names());
+            report_unknown_name(table, "recipient kind", &kind.value, kind.span, vocabulary.kinds());
         }
         found
     });
@@ -51,22 +53,35 @@ fn read(table: &Table<'_>, pack: &Arc<Pack>) -> Recipient {
     let words = [("none", Report::None), ("counts", Report::Counts), ("paths", Report::Paths)];
     let report = section::choice(table, "report", &words, Report::None);
     let agreement = table.table("agreement").map(|agreement| read_agreement(&agreement));
-    let region = region
-        .or_else(|| country.as_deref().map(|country| pack.region_of(country)))
-        .unwrap_or_else(|| Arc::from("EEA"));
+    let name: Arc<str> = Arc::from(name?.value);
+    let kind = kind?;
     let facts = |in_force: bool| {
         Arc::new(RecipientFacts {
             name: Arc::clone(&name),
-            kind: kind.unwrap_or_else(|| vocabulary.least_kind()),
+            kind,
             country: country.clone(),
-            region: Arc::clone(&region),
+            region: region.clone(),
             purposes: purposes.clone(),
             agreement: in_force,
             safeguard,
             suspended,
         })
     };
-    Recipient { in_agreement: facts(true), without_agreement: facts(false), name: Arc::clone(&name), agreement, report }
+    let rate = table.table("rate").and_then(|rate| read_rate(&rate));
+    Some(Recipient { in_agreement: facts(true), without_agreement: facts(false), name: Arc::clone(&name), agreement, report, rate })
+}
+
+/// `rate = { requests = 100, per = "1s" }`: that many at once, refilled over that time.
+fn read_rate(table: &Table<'_>) -> Option<DefaultDirectRateLimiter> {
+    let requests = table.integer("requests").and_then(|at| u32::try_from(at.value).ok()).and_then(NonZeroU32::new);
+    let per = unit::duration(table, "per", Duration::from_secs(1));
+    table.report_unknown();
+    let quota = requests.and_then(|requests| Quota::with_period(per / requests.get()).map(|quota| quota.allow_burst(requests)));
+    if quota.is_none() {
+        let finding = table.error(table.span(), "this is not a rate");
+        table.findings().push(finding.hint("write `rate = { requests = 100, per = \"1s\" }`"));
+    }
+    quota.map(RateLimiter::direct)
 }
 
 fn read_agreement(table: &Table<'_>) -> Agreement {
@@ -95,9 +110,9 @@ fn date(table: &Table<'_>, value: &Spanned<DeValue<'_>>) -> Option<Date> {
 pub(super) fn purposes(table: &Table<'_>, key: &'static str, vocabulary: &Vocabulary) -> Option<Vec<PurposeId>> {
     let names = table.texts(key)?;
     let known = names.into_iter().filter_map(|name| {
-        let found = vocabulary.purpose(&name.value);
+        let found = vocabulary.declared_purpose(&name.value).ok();
         if found.is_none() {
-            report_unknown_name(table, "purpose", &name.value, name.span, vocabulary.purpose_names());
+            report_unknown_name(table, "purpose", &name.value, name.span, vocabulary.purposes());
         }
         found
     });
@@ -105,15 +120,15 @@ pub(super) fn purposes(table: &Table<'_>, key: &'static str, vocabulary: &Vocabu
 }
 
 /// A name that the vocabulary does not have, with the nearest that it has.
-pub(super) fn report_unknown_name<'n>(
+pub(super) fn report_unknown_name<I: TermId>(
     table: &Table<'_>,
     what: &str,
     name: &str,
     span: Range<usize>,
-    known: impl IntoIterator<Item = &'n str>,
+    known: &Tree<I>,
 ) {
     let finding = table.error(span, format!("there is no {what} `{name}`")).label("not in the vocabulary");
-    table.findings().push(match nearest(name, known) {
+    table.findings().push(match nearest(name, known.ids().map(|id| known.name(id))) {
         Some(near) => finding.hint(format!("did you mean `{near}`?")),
         None => finding.hint("`purposegate policy vocabulary` lists what there is"),
     });

@@ -13,11 +13,9 @@ use super::{Config, Part, pack, unit};
 use crate::finding::{At, Finding, Table, nearest};
 use crate::layer::route::{Route, Scrubbing, UnknownSubject, Unroutable, Withheld};
 use crate::policy::Pack;
-use crate::scrub::{DuplicateKeys, Mapping, Plan, RemovedAs, Unclassified};
+use crate::scrub::{DuplicateKeys, Limits, Mapping, Plan, RemovedAs, Unclassified};
 use crate::vocabulary::Operation;
 
-/// Bytes of one record, where the route names no other bound.
-const MAX_RECORD: usize = 1 << 20;
 /// Bytes of a body that is held whole (`withheld = "deny"`).
 const MAX_DENY_BODY: usize = 8 << 20;
 /// Bytes of a request's body.
@@ -121,6 +119,7 @@ impl Reading<'_, '_> {
             name,
             upstream: Arc::clone(&upstream.name),
             upstream_is_backup: upstream.backup,
+            upstream_idle: upstream.idle_timeout,
             pack: pack_position,
             methods,
             pattern: pattern?.value,
@@ -231,10 +230,9 @@ impl Reading<'_, '_> {
         let max_body = unit::size(table, "max-deny-body", MAX_DENY_BODY);
         let withheld = [("strip", Withheld::Strip), ("deny", Withheld::Deny { max_body })];
         let withheld = choice(table, "withheld", &withheld, Withheld::Strip);
-        let max_record = unit::size(table, "max-record", MAX_RECORD);
-        let release_unclassified = mapping.unclassified == Unclassified::Release;
+        let limits = Limits { record: unit::size(table, "max-record", Limits::default().record), ..Limits::default() };
         let plan = self.compile(&mapping, &places)?;
-        Some(Scrubbing { plan, unknown_subject, withheld, release_unclassified, max_record })
+        Some(Scrubbing::new(plan, vocabulary, unknown_subject, withheld, limits))
     }
 
     fn compile(&self, mapping: &Mapping, places: &[(String, Range<usize>)]) -> Option<Arc<Plan>> {
@@ -244,7 +242,7 @@ impl Reading<'_, '_> {
                 for error in errors {
                     let place = places.iter().find(|(path, _)| *path == error.path);
                     let span = place.map_or_else(|| self.table.span(), |(_, span)| span.clone());
-                    let finding = self.table.error(span, format!("`{}` cannot be used: {}", error.path, error.reason));
+                    let finding = self.table.error(span, format!("`{}` cannot be used: {}", error.path, error.fault));
                     self.table.findings().push(finding.hint("paths are RFC 9535: `@.name` within the record, `$.name` from the document"));
                 }
                 None

@@ -18,6 +18,10 @@ pub struct Listener {
     pub address: SocketAddr,
     /// Empty: any one well-formed authority.
     pub authorities: Vec<String>,
+    /// Time for a request's body to arrive.
+    pub request_timeout: Duration,
+    /// Exchanges under way at a time.
+    pub max_exchanges: usize,
     pub tls: Option<ListenerTls>,
 }
 
@@ -106,6 +110,8 @@ pub(super) fn listeners(part: &Part<'_>) -> Vec<Listener> {
 fn listener(part: &Part<'_>, table: &Table<'_>) -> Option<Listener> {
     let address = address(table, "address");
     let authorities = table.texts("authorities").unwrap_or_default().into_iter().map(|at| at.value).collect();
+    let request_timeout = unit::duration(table, "request-timeout", Duration::from_secs(30));
+    let max_exchanges = table.integer("max-exchanges").and_then(|at| usize::try_from(at.value).ok()).unwrap_or(1024);
     let tls = table.table("tls").map(|tls| {
         let certificate = file(part, &tls, "certificate");
         let key = file(part, &tls, "key");
@@ -120,7 +126,7 @@ fn listener(part: &Part<'_>, table: &Table<'_>) -> Option<Listener> {
         let finding = Finding::warning("this listener speaks plaintext beyond the loopback").at(table.source(), span);
         table.findings().push(finding.hint("add `[listener.tls]`: credentials and personal data travel in clear here"));
     }
-    Some(Listener { address, authorities, tls: tls.flatten() })
+    Some(Listener { address, authorities, request_timeout, max_exchanges, tls: tls.flatten() })
 }
 
 pub(super) fn admin(part: &Part<'_>) -> Admin {

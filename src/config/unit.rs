@@ -52,6 +52,11 @@ pub(super) fn resolve(folder: &Path, path: &str) -> PathBuf {
     folder.join(path)
 }
 
+/// A folder, or the working directory where the path of a file names none.
+pub(super) fn or_here(folder: &Path) -> PathBuf {
+    if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder.to_owned() }
+}
+
 /// The files that an `include` pattern names: a path, or one with `*` in its last part; sorted by name.
 pub(super) fn expand(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
     let path = resolve(folder, pattern);

@@ -35,11 +35,34 @@ impl Permit {
         Permit { releases }
     }
 
+    /// A permit of the scrubber's tests, which have forms and no policy.
+    #[cfg(test)]
+    pub(crate) fn of(forms: &[Form]) -> Permit {
+        let release =
+            |&form| Release { form, basis: None, rules: Arc::new([]), clauses: Arc::new([]) };
+        Permit::new(forms.iter().map(release).collect())
+    }
+
+    /// What several permits for one record allow together: for each class the least revealing.
+    ///
+    /// Of nothing it is nothing.
+    pub fn least(permits: &[Permit]) -> Permit {
+        let Some((first, others)) = permits.split_first() else { return Permit::new(Arc::default()) };
+        if others.iter().all(|other| other.same_as(first)) {
+            return first.clone();
+        }
+        // A class that one of them does not know is removed.
+        let classes = permits.iter().map(|permit| permit.releases.len()).min().unwrap_or(0);
+        let least = |class: usize| {
+            let releases = permits.iter().filter_map(|permit| permit.releases.get(class));
+            releases.reduce(|least, next| if next.form > least.form { next } else { least }).cloned()
+        };
+        Permit::new((0..classes).filter_map(least).collect())
+    }
+
     /// The form of a class. A class the permit does not know is removed.
     pub fn form(&self, class: ClassId) -> Form {
-        self.releases
-            .get(usize::from(class.0))
-            .map_or(Form::Removed, |release| release.form)
+        self.releases.get(usize::from(class.0)).map_or(Form::Removed, |release| release.form)
     }
 
     /// All releases, indexed by class.

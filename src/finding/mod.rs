@@ -157,11 +157,15 @@ mod tests {
     #[test]
     fn a_finding_shows_the_place_and_the_hint() {
         let source = Source::new("gate.toml", "[listner]\n");
-        let finding = Finding::error("unknown key `listner`").at(&source, 1..8).hint("did you mean `listener`?");
+        let finding =
+            Finding::error("unknown key `listner`").at(&source, 1..8).hint("did you mean `listener`?");
         let mut text = String::new();
         miette::GraphicalReportHandler::new_themed(miette::GraphicalTheme::none())
             .render_report(&mut text, &finding)
             .expect("renders");
-        assert!(text.contains("gate.toml") && text.contains("listner") && text.contains("did you mean"), "{text}");
+        assert!(
+            text.contains("gate.toml") && text.contains("listner") && text.contains("did you mean"),
+            "{text}"
+        );
     }
 }

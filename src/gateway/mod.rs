@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tower::Layer;
 
@@ -87,7 +87,7 @@ impl Gateway {
     /// [`StartError`]: the first thing that cannot be opened.
     pub async fn bind(config: Config) -> Result<Gateway, StartError> {
         let keys = Keys::open_or_create(&config.keys)?;
-        let vocabulary = config.vocabulary();
+        let vocabulary = Arc::clone(&config.vocabulary);
         let ledger = Ledger::open(&config.ledger.path, &keys, vocabulary)?;
         let log = Arc::new(Log::open(&config.audit.directory, &keys, config.audit.durability, config.audit.retention)?);
         let metrics = Metrics::new()?;
@@ -106,7 +106,11 @@ impl Gateway {
                 certificates.push(Certificate { files: files.clone(), current });
                 Ok(receiver)
             });
-            let listening = Listening { authorities: listener.authorities.clone() };
+            let listening = Listening {
+                authorities: listener.authorities.clone(),
+                request_timeout: listener.request_timeout,
+                exchanges: Arc::new(Semaphore::new(listener.max_exchanges)),
+            };
             listeners.push(Listener::new(socket, listening, tls.transpose()?));
         }
         let admin_socket = bind(config.admin.address).await?;
@@ -213,7 +217,8 @@ fn try_reload(file: &Path, gatehouse: &Gatehouse, upstreams: &Upstreams, certifi
 fn publish_policies(metrics: &Metrics, config: &Config) {
     metrics.policy_info.reset();
     for pack in &config.packs {
-        metrics.policy_info.with_label_values(&[pack.name(), pack.version(), pack.revision()]).set(1);
+        let manifest = pack.manifest();
+        metrics.policy_info.with_label_values(&[&*manifest.title, &manifest.version, pack.revision()]).set(1);
     }
 }
 

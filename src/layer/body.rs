@@ -22,7 +22,7 @@ use super::encoding::{Decoder, Undecodable};
 use super::exchange::Release;
 use super::judgement::Judgement;
 use super::tally::Tally;
-use crate::ledger::Position;
+use crate::ledger::Epoch;
 use crate::scrub::{Scrubber, Unreadable};
 
 /// Most bytes of a window.
@@ -46,7 +46,7 @@ struct Piece {
     last: bool,
     output: Vec<u8>,
     tally: Tally,
-    judged_at: Position,
+    judged_at: Epoch,
 }
 
 /// Scrubs one upstream body.
@@ -217,7 +217,7 @@ where
     }
 
     fn feed(&mut self, input: &[u8], last: bool) -> Result<usize, Cut> {
-        let judged_at = self.release.position();
+        let judged_at = self.release.epoch();
         let open = self.pieces.back().is_some_and(|piece| piece.output.len() < FRAME);
         if !open {
             let before = self.scrubber.clone();
@@ -251,15 +251,18 @@ where
         self.release.may_leave().map_err(Cut)?;
         let mut output = piece.output;
         let mut judged_at = piece.judged_at;
-        while self.release.changed_since(judged_at, &piece.tally) {
-            judged_at = self.release.position();
+        loop {
+            let leaves = self.release.hand_out(judged_at, &piece.tally, || Bytes::from(std::mem::take(&mut output)));
+            if let Some(bytes) = leaves {
+                self.release.sent(bytes.len());
+                return Ok(bytes);
+            }
+            judged_at = self.release.epoch();
             let mut scrubber = piece.before.clone();
             let mut judgement = self.release.judgement(Timestamp::now()).ok_or(Cut(Refusal::UpstreamUnreadable))?;
             output.clear();
             scrub_into(&mut scrubber, &piece.input, piece.last, &mut judgement, &mut output)?;
         }
-        self.release.sent(output.len());
-        Ok(Bytes::from(output))
     }
 }
 

@@ -10,6 +10,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use http_body::Body;
 use jiff::Timestamp;
+use tokio::sync::OwnedSemaphorePermit;
 use tower::{Service, ServiceExt};
 use ulid::Ulid;
 
@@ -23,10 +24,10 @@ use super::route::{Found, Recipient, Route, Scrubbing, Withheld};
 use super::snapshot::Snapshot;
 use super::upstream::{Destination, UpstreamFailure};
 use super::{Gatehouse, Listening, Refusal, answer, request};
-use crate::decision::{Admitted, Asking, Decisions, Denial};
+use crate::decision::{Admitted, Asking, Classes, Decisions, Denial};
 use crate::disclosure::{Entry, Intent, Outcome};
-use crate::scrub::Scrubber;
-use crate::vocabulary::{CategoryId, Form, PurposeId};
+use crate::scrub::{Framing, Scrubber};
+use crate::vocabulary::{CategoryId, Form, NotAPurpose, PurposeId};
 
 /// The answer's header that names the purpose it was released for.
 const PURPOSE_APPLIED: HeaderName = HeaderName::from_static("data-purpose-applied");
@@ -43,6 +44,7 @@ pub(super) struct Exchange {
     purpose: Option<PurposeId>,
     declared: Option<Declaration>,
     entry: Option<Entry>,
+    permit: Option<OwnedSemaphorePermit>,
     /// Whether the log has an intent of this exchange.
     on_record: bool,
 }
@@ -61,6 +63,7 @@ impl Exchange {
             purpose: None,
             declared: None,
             entry: None,
+            permit: None,
             on_record: false,
         }
     }
@@ -85,7 +88,9 @@ impl Exchange {
         U: Body<Data = Bytes> + Send + 'static,
     {
         let (parts, body) = incoming.into_parts();
-        screen(&parts)?;
+        let listening = parts.extensions.get::<Arc<Listening>>().cloned().unwrap_or_default();
+        request::screen(&parts, &listening.authorities)?;
+        self.permit = Some(Arc::clone(&listening.exchanges).try_acquire_owned().map_err(|_| Refusal::Overloaded)?);
         let caller = self.identify(&parts)?;
         let found = self.snapshot.routes.find(parts.uri.path(), &parts.method)?;
         self.route = Some(Arc::clone(&found.route));
@@ -95,7 +100,8 @@ impl Exchange {
         screen_query(&found.route, parts.uri.query(), &admitted)?;
         self.gatehouse.ledger.healthy().then_some(()).ok_or(Refusal::LedgerUnavailable)?;
 
-        let forwarded = self.forwarded(&parts, &found.route, body);
+        let inbound = Inbound::new(body, found.route.max_request_body, listening.request_timeout);
+        let forwarded = self.forwarded(&parts, &found.route, inbound);
         let (entry, answered) = tokio::join!(self.intend(&parts.method), self.call(upstream, forwarded, &found.route));
         self.entry = Some(entry?);
         self.on_record = true;
@@ -123,8 +129,10 @@ impl Exchange {
 
     fn identify(&mut self, parts: &Parts) -> Result<Caller, Refusal> {
         let caller = self.snapshot.credentials.identify(&parts.headers, parts.extensions.get::<PeerNames>())?;
-        self.recipient = self.snapshot.recipients.get(caller.recipient).cloned();
-        Ok(caller)
+        let recipient = self.snapshot.recipients.get(caller.recipient).ok_or(Refusal::CredentialInvalid)?;
+        self.recipient = Some(Arc::clone(recipient));
+        let bounded = recipient.rate.as_ref().is_some_and(|rate| rate.check().is_err());
+        if bounded { Err(Refusal::TooManyRequests) } else { Ok(caller) }
     }
 
     fn decisions(&self, route: &Route) -> Result<Arc<Decisions>, Refusal> {
@@ -137,11 +145,10 @@ impl Exchange {
         let vocabulary = decisions.pack().vocabulary();
         let declared = match &self.declared {
             None => caller.locked.ok_or(Refusal::PurposeMissing)?,
-            Some(declaration) => match vocabulary.purpose(&declaration.purpose) {
-                Some(purpose) => purpose,
-                None if vocabulary.is_legal_basis(&declaration.purpose) => return Err(Refusal::LegalBasisAsPurpose),
-                None => return Err(Refusal::PurposeUnknown),
-            },
+            Some(declaration) => vocabulary.declared_purpose(&declaration.purpose).map_err(|not| match not {
+                NotAPurpose::LegalBasis(_) => Refusal::LegalBasisAsPurpose,
+                NotAPurpose::Unknown => Refusal::PurposeUnknown,
+            })?,
         };
         self.purpose = Some(declared);
         if caller.locked.is_some_and(|locked| locked != declared) {
@@ -154,7 +161,7 @@ impl Exchange {
     fn admit(&self, route: &Route, method: &Method, purpose: PurposeId, decisions: &Decisions) -> Result<Admitted, Refusal> {
         let recipient = self.recipient.as_ref().ok_or(Refusal::CredentialMissing)?;
         let vocabulary = decisions.pack().vocabulary();
-        let serves = |served: &Vec<PurposeId>| served.iter().any(|served| vocabulary.purpose_within(purpose, *served));
+        let serves = |served: &Vec<PurposeId>| served.iter().any(|served| vocabulary.purposes().within(purpose, *served));
         if !route.purposes.as_ref().is_none_or(serves) {
             return Err(Refusal::PurposeNotPermitted);
         }
@@ -170,9 +177,9 @@ impl Exchange {
             // Disclosure cases are not there yet, so none can be cited.
             legal_reference: false,
         };
-        let classes = route.scrubbing.as_ref().map(|scrubbing| scrubbing.classes()).unwrap_or_default();
-        let release_unclassified = route.scrubbing.as_ref().is_some_and(|scrubbing| scrubbing.release_unclassified);
-        decisions.admit(&asking, classes, release_unclassified).map_err(denied)
+        let unread = Classes::new(Vec::new(), false);
+        let classes = route.scrubbing.as_ref().map_or(&unread, |scrubbing| &scrubbing.classes);
+        decisions.admit(&asking, classes).map_err(denied)
     }
 
     /// Records that this is about to happen, so that a crash in between is visible.
@@ -186,19 +193,19 @@ impl Exchange {
             decision: self.decision.clone(),
             time: self.now,
             recipient: Arc::clone(&recipient.name),
-            purpose: pack.vocabulary().purpose_name(purpose).to_owned(),
+            purpose: pack.vocabulary().purposes().name(purpose).to_owned(),
             declared: self.declared.as_ref().map(|declaration| declaration.purpose.clone()),
             case: self.declared.as_ref().and_then(|declaration| declaration.case.clone()),
             route: Arc::clone(&route.name),
             operation: route.operation(method),
-            policy: pack.revision().to_owned(),
+            policy: Arc::clone(pack.revision()),
             position: self.gatehouse.ledger.position(),
         };
         self.gatehouse.log.intent(intent).await.map_err(|_| Refusal::AuditUnavailable)
     }
 
-    fn forwarded<B>(&self, parts: &Parts, route: &Route, body: B) -> Request<Inbound<B>> {
-        let mut request = Request::new(Inbound::new(body, route.max_request_body, self.gatehouse.limits.request_body));
+    fn forwarded<B>(&self, parts: &Parts, route: &Route, body: Inbound<B>) -> Request<Inbound<B>> {
+        let mut request = Request::new(body);
         *request.method_mut() = parts.method.clone();
         *request.uri_mut() = parts.uri.clone();
         *request.headers_mut() = request::forwarded(&parts.headers, &self.snapshot.purpose_header);
@@ -226,13 +233,13 @@ impl Exchange {
     }
 
     fn release(&mut self, admitted: Arc<Admitted>) -> Result<Arc<Release>, Refusal> {
-        let (Some(recipient), Some(route), Some(purpose), Some(entry)) =
-            (&self.recipient, &self.route, self.purpose, self.entry.take())
+        let (Some(recipient), Some(route), Some(purpose), Some(entry), Some(permit)) =
+            (&self.recipient, &self.route, self.purpose, self.entry.take(), self.permit.take())
         else {
             return Err(Refusal::AuditUnavailable);
         };
         let decisions = self.decisions(route)?;
-        let purpose = Arc::from(decisions.pack().vocabulary().purpose_name(purpose));
+        let purpose = Arc::from(decisions.pack().vocabulary().purposes().name(purpose));
         Ok(Arc::new(Release::new(
             Arc::clone(&self.gatehouse),
             Arc::clone(route),
@@ -241,6 +248,7 @@ impl Exchange {
             decisions,
             admitted,
             entry,
+            permit,
             self.began,
         )))
     }
@@ -258,7 +266,7 @@ impl Exchange {
     /// `customer-support;decision="01J…"`.
     fn purpose_value(&self, decision: Option<&str>) -> Option<HeaderValue> {
         let decisions = self.decisions(self.route.as_ref()?).ok()?;
-        let name = decisions.pack().vocabulary().purpose_name(self.purpose?);
+        let name = decisions.pack().vocabulary().purposes().name(self.purpose?);
         let value = match decision {
             Some(decision) => format!("{name};decision=\"{decision}\""),
             None => name.to_owned(),
@@ -289,7 +297,7 @@ impl Exchange {
         self.count(refusal);
         self.log_refusal(refusal);
         let decisions = self.route.as_ref().and_then(|route| self.decisions(route).ok()).or_else(|| self.snapshot.decisions.first().cloned());
-        let contact = decisions.as_ref().map(|decisions| decisions.pack().contact());
+        let contact = decisions.as_ref().map(|decisions| &*decisions.pack().manifest().contact);
         let permitted = (refusal == Refusal::PurposeNotPermitted).then(|| self.permitted_purposes(decisions.as_deref())).flatten();
         let problem = refusal.problem(Some(&self.decision), contact, permitted);
         let body = serde_json::to_vec(&problem).unwrap_or_default();
@@ -313,7 +321,7 @@ impl Exchange {
     fn permitted_purposes<'d>(&self, decisions: Option<&'d Decisions>) -> Option<Vec<&'d str>> {
         let vocabulary = decisions?.pack().vocabulary();
         let registered = &self.recipient.as_ref()?.in_agreement.purposes;
-        Some(registered.iter().map(|purpose| vocabulary.purpose_name(*purpose)).collect())
+        Some(registered.iter().map(|purpose| vocabulary.purposes().name(*purpose)).collect())
     }
 
     fn count(&self, refusal: Refusal) {
@@ -322,7 +330,7 @@ impl Exchange {
         metrics.refusals.with_label_values(&[refusal.code(), recipient]).inc();
         let route = self.route.as_ref().map_or("", |route| &*route.name);
         let decisions = self.route.as_ref().and_then(|route| self.decisions(route).ok());
-        let purpose = decisions.as_ref().zip(self.purpose).map_or("", |(decisions, purpose)| decisions.pack().vocabulary().purpose_name(purpose));
+        let purpose = decisions.as_ref().zip(self.purpose).map_or("", |(decisions, purpose)| decisions.pack().vocabulary().purposes().name(purpose));
         metrics.requests.with_label_values(&[route, recipient, purpose, "refused"]).inc();
         metrics.request_duration.with_label_values(&[route]).observe(self.began.elapsed().as_secs_f64());
         tracing::info!(decision = %self.decision, route, recipient, purpose, code = refusal.code(), "refused");
@@ -342,12 +350,12 @@ impl Exchange {
                         decision: self.decision.clone(),
                         time: self.now,
                         recipient: Arc::clone(&recipient.name),
-                        purpose: self.purpose.map_or("", |purpose| vocabulary.purpose_name(purpose)).to_owned(),
+                        purpose: self.purpose.map_or("", |purpose| vocabulary.purposes().name(purpose)).to_owned(),
                         declared: self.declared.as_ref().map(|declaration| declaration.purpose.clone()),
                         case: self.declared.as_ref().and_then(|declaration| declaration.case.clone()),
                         route: Arc::clone(&route.name),
                         operation: route.operation(&Method::GET),
-                        policy: decisions.pack().revision().to_owned(),
+                        policy: Arc::clone(decisions.pack().revision()),
                         position: self.gatehouse.ledger.position(),
                     },
                     refusal.code(),
@@ -355,11 +363,6 @@ impl Exchange {
             }
         }
     }
-}
-
-fn screen(parts: &Parts) -> Result<(), Refusal> {
-    let listening = parts.extensions.get::<Arc<Listening>>();
-    request::screen(parts, listening.map_or(&[], |listening| &listening.authorities))
 }
 
 /// Every parameter is listed by the route, and may tell the caller only what it may see in clear.
@@ -389,7 +392,9 @@ where
 {
     let started = async {
         let decoder = Decoder::new(coding).map_err(|_| Refusal::UpstreamUnreadable)?;
-        let scrubber = Scrubber::new(Arc::clone(&scrubbing.plan), scrubbing.limits(), release.forms(), &found.parameters);
+        let parameters: Vec<(&str, &str)> = found.parameters.iter().map(|(name, value)| (&**name, &**value)).collect();
+        let plan = Arc::clone(&scrubbing.plan);
+        let scrubber = Scrubber::new(plan, release.forms(), &parameters, scrubbing.limits, Framing::Document);
         let mut pump = Pump::new(upstream, decoder, scrubber, Arc::clone(&release));
         let filled = match scrubbing.withheld {
             Withheld::Strip => pump.fill().await,

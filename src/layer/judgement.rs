@@ -15,18 +15,16 @@ pub struct Judgement<'e> {
     pub ledger: &'e Ledger,
     pub admitted: &'e Admitted,
     pub scrubbing: &'e Scrubbing,
-    /// Per class of fields: whether it counts as personal.
-    pub personal: &'e [bool],
     pub now: Timestamp,
     pub tally: Tally,
 }
 
 impl Judgement<'_> {
     fn judge_subject(&mut self, id: &SubjectId, record: &Record<'_>, controller: &Controller) -> Permit {
-        let (fingerprint, known) = self.ledger.subject(id);
-        self.tally.subjects.insert(fingerprint);
+        let fingerprint = self.ledger.fingerprints().subject(id);
+        self.tally.subjects.push(fingerprint);
         let relationship = Relationship::default();
-        match known {
+        match self.ledger.subject_of(fingerprint) {
             Some(subject) => {
                 self.tally.minors += u64::from(subject.minor);
                 self.admitted.judge(&subject, controller, record.facts, &relationship, self.now)
@@ -47,7 +45,7 @@ impl Judgement<'_> {
 impl Judge for Judgement<'_> {
     fn judge(&mut self, record: &Record<'_>) -> Permit {
         let subjects = record.subjects.unwrap_or_default();
-        let controller = record.controller.map(|id| self.ledger.controller(id)).unwrap_or_default();
+        let controller = record.controller.and_then(|id| self.ledger.controller(id)).unwrap_or_default();
         match subjects {
             [] => {
                 self.tally.unknown_subjects += 1;
@@ -67,6 +65,6 @@ impl Judge for Judgement<'_> {
     }
 
     fn account(&mut self, permit: &Permit, fields: &[u32]) {
-        self.tally.add(permit, fields, self.personal);
+        self.tally.add(permit, fields, &self.scrubbing.personal);
     }
 }

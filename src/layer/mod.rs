@@ -31,6 +31,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
+use tokio::sync::Semaphore;
 use tower::{Layer, Service};
 
 pub use refusal::{Problem, Refusal};
@@ -44,24 +45,23 @@ use crate::metrics::Metrics;
 use crate::scrub::Pseudonyms;
 
 /// How a request came in: an extension of the request, set by the listener.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Listening {
     /// The authorities that are served; empty: any one well-formed authority.
     pub authorities: Vec<String>,
-}
-
-/// Bounds that are the same on every route.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
     /// Time for a request's body to arrive.
-    pub request_body: Duration,
-    /// Time between two chunks of an upstream's body.
-    pub upstream_idle: Duration,
+    pub request_timeout: Duration,
+    /// A permit for each exchange that may be under way at a time.
+    pub exchanges: Arc<Semaphore>,
 }
 
-impl Default for Limits {
+impl Default for Listening {
     fn default() -> Self {
-        Limits { request_body: Duration::from_secs(30), upstream_idle: Duration::from_secs(30) }
+        Listening {
+            authorities: Vec::new(),
+            request_timeout: Duration::from_secs(30),
+            exchanges: Arc::new(Semaphore::new(1024)),
+        }
     }
 }
 
@@ -73,13 +73,12 @@ pub struct Gatehouse {
     pub log: Arc<Log>,
     pub metrics: Metrics,
     pub pseudonyms: Pseudonyms,
-    pub limits: Limits,
 }
 
 impl Gatehouse {
     pub fn new(snapshot: Snapshot, ledger: Arc<Ledger>, log: Arc<Log>, metrics: Metrics, pseudonyms: Pseudonyms) -> Gatehouse {
         let snapshot = ArcSwap::from_pointee(snapshot);
-        Gatehouse { snapshot, ledger, log, metrics, pseudonyms, limits: Limits::default() }
+        Gatehouse { snapshot, ledger, log, metrics, pseudonyms }
     }
 
     /// What requests are judged by from now on. Exchanges under way keep what they began with.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::judgement::Judgement;
 use super::route::Route;
@@ -13,9 +14,9 @@ use super::tally::Tally;
 use super::{Gatehouse, Refusal};
 use crate::decision::{Admitted, ClassId, Decisions};
 use crate::disclosure::{Entry, Left, Outcome, Window};
-use crate::ledger::Position;
+use crate::ledger::Epoch;
 use crate::scrub::Forms;
-use crate::vocabulary::{CategoryId, Form};
+use crate::vocabulary::Form;
 
 /// One admitted exchange whose answer is on its way.
 pub struct Release {
@@ -25,10 +26,10 @@ pub struct Release {
     purpose: Arc<str>,
     decisions: Arc<Decisions>,
     admitted: Arc<Admitted>,
-    /// Per class of fields: whether one of its categories is personal.
-    personal: Vec<bool>,
     /// Taken by whoever closes the exchange.
     entry: Mutex<Option<Entry>>,
+    /// One of the exchanges that may be under way.
+    _permit: OwnedSemaphorePermit,
     began: Instant,
     /// Nanoseconds spent waiting for the upstream.
     waited: AtomicU64,
@@ -50,13 +51,9 @@ impl Release {
         decisions: Arc<Decisions>,
         admitted: Arc<Admitted>,
         entry: Entry,
+        permit: OwnedSemaphorePermit,
         began: Instant,
     ) -> Release {
-        let vocabulary = decisions.pack().vocabulary();
-        let is_personal = |class: &Vec<CategoryId>| class.iter().any(|category| vocabulary.is_personal(*category));
-        let personal = route.scrubbing.as_ref().map_or_else(Vec::new, |scrubbing| {
-            scrubbing.classes().iter().map(is_personal).collect()
-        });
         Release {
             gatehouse,
             route,
@@ -64,8 +61,8 @@ impl Release {
             purpose,
             decisions,
             admitted,
-            personal,
             entry: Mutex::new(Some(entry)),
+            _permit: permit,
             began,
             waited: AtomicU64::new(0),
         }
@@ -73,14 +70,8 @@ impl Release {
 
     /// Who judges the next chunk. `None` on a route that is not personal.
     pub(super) fn judgement(&self, now: Timestamp) -> Option<Judgement<'_>> {
-        Some(Judgement {
-            ledger: &self.gatehouse.ledger,
-            admitted: &self.admitted,
-            scrubbing: self.route.scrubbing.as_ref()?,
-            personal: &self.personal,
-            now,
-            tally: Tally::default(),
-        })
+        let scrubbing = self.route.scrubbing.as_ref()?;
+        Some(Judgement { ledger: &self.gatehouse.ledger, admitted: &self.admitted, scrubbing, now, tally: Tally::default() })
     }
 
     /// What forms are made with: pseudonyms are the recipient's own.
@@ -90,16 +81,18 @@ impl Release {
 
     /// Longest wait for the next chunk of the upstream's body.
     pub(super) fn upstream_idle(&self) -> Duration {
-        self.gatehouse.limits.upstream_idle
+        self.route.upstream_idle
     }
 
-    pub(super) fn position(&self) -> Position {
-        self.gatehouse.ledger.position()
+    /// Noted before records are judged.
+    pub(super) fn epoch(&self) -> Epoch {
+        self.gatehouse.ledger.epoch()
     }
 
-    /// Whether somebody in this account has withdrawn, objected or the like since.
-    pub(super) fn changed_since(&self, since: Position, tally: &Tally) -> bool {
-        self.gatehouse.ledger.changed_since(since, &tally.subjects)
+    /// Runs `leave` unless somebody in this account has withdrawn, objected or the like since; no such
+    /// change is acknowledged while it runs.
+    pub(super) fn hand_out<T>(&self, since: Epoch, tally: &Tally, leave: impl FnOnce() -> T) -> Option<T> {
+        self.gatehouse.ledger.hand_out(since, &tally.subjects, leave)
     }
 
     /// Whether anything may leave at this moment: the ledger and the log work, the recipient is not suspended.
@@ -233,13 +226,13 @@ impl Release {
     fn for_each_release(&self, tally: &Tally, mut visit: impl FnMut(Option<&str>, &crate::decision::Release, u64)) {
         let Some(scrubbing) = &self.route.scrubbing else { return };
         let vocabulary = self.decisions.pack().vocabulary();
-        for (categories, releases) in scrubbing.classes().iter().zip(&tally.classes) {
+        for (categories, releases) in scrubbing.classes.sets().iter().zip(&tally.classes) {
             for (release, fields) in releases {
                 if categories.is_empty() {
                     visit(None, release, *fields);
                 }
                 for category in categories {
-                    visit(Some(vocabulary.category_name(*category)), release, *fields);
+                    visit(Some(vocabulary.categories().name(*category)), release, *fields);
                 }
             }
         }

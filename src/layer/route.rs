@@ -2,14 +2,16 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use governor::DefaultDirectRateLimiter;
 use http::{HeaderName, Method};
 use jiff::civil::Date;
 
 use super::{Refusal, path};
-use crate::decision::RecipientFacts;
-use crate::scrub::Plan;
-use crate::vocabulary::{CategoryId, Operation, PurposeId};
+use crate::decision::{Classes, RecipientFacts};
+use crate::scrub::{Limits, Plan};
+use crate::vocabulary::{CategoryId, Operation, PurposeId, Vocabulary};
 
 /// What becomes of records whose subject the ledger has never heard of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,12 +36,35 @@ pub enum Withheld {
 #[derive(Debug)]
 pub struct Scrubbing {
     pub plan: Arc<Plan>,
+    /// The plan's classes as the policy is asked about them.
+    pub classes: Classes,
+    /// Per class of fields: whether one of its categories tells about a person.
+    pub personal: Vec<bool>,
     pub unknown_subject: UnknownSubject,
     pub withheld: Withheld,
-    pub release_unclassified: bool,
-    /// Bytes of one record, at most.
-    pub max_record: usize,
+    pub limits: Limits,
 }
+
+impl Scrubbing {
+    pub fn new(
+        plan: Arc<Plan>,
+        vocabulary: &Vocabulary,
+        unknown_subject: UnknownSubject,
+        withheld: Withheld,
+        limits: Limits,
+    ) -> Scrubbing {
+        let categories = vocabulary.categories();
+        let roots: Vec<CategoryId> = PERSONAL.iter().filter_map(|name| categories.find(name)).collect();
+        let is_personal = |category: &CategoryId| roots.iter().any(|root| categories.within(*category, *root));
+        let sets: Vec<Vec<CategoryId>> = plan.classes().iter().map(|class| class.categories.clone()).collect();
+        let personal = sets.iter().map(|set| set.iter().any(is_personal)).collect();
+        let classes = Classes::new(sets, plan.releases_unclassified());
+        Scrubbing { plan, classes, personal, unknown_subject, withheld, limits }
+    }
+}
+
+/// The categories, each with those below it, of which a record can be withheld.
+const PERSONAL: [&str; 3] = ["personal", "service-data", "published"];
 
 /// One route.
 #[derive(Debug)]
@@ -48,6 +73,8 @@ pub struct Route {
     /// The upstream's name.
     pub upstream: Arc<str>,
     pub upstream_is_backup: bool,
+    /// Time between two chunks of the upstream's body.
+    pub upstream_idle: Duration,
     /// Position in the snapshot's list of packs.
     pub pack: usize,
     pub methods: Vec<Method>,
@@ -103,6 +130,8 @@ pub struct Recipient {
     pub without_agreement: Arc<RecipientFacts>,
     pub agreement: Option<Agreement>,
     pub report: Report,
+    /// Requests of this recipient over time, where they are bounded.
+    pub rate: Option<DefaultDirectRateLimiter>,
 }
 
 /// An agreement with a recipient.

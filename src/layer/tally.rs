@@ -1,9 +1,7 @@
 //! The account of one window of an answer: what left, in which form, on which basis, about whom.
 
-use std::collections::HashSet;
-
 use crate::decision::{Permit, Release};
-use crate::ledger::Fingerprint;
+use crate::keys::Fingerprint;
 use crate::vocabulary::Form;
 
 /// Counts over some records, per class of fields.
@@ -18,7 +16,7 @@ pub struct Tally {
     /// Indexed by class: each release that occurred, with the number of fields.
     pub classes: Vec<Vec<(Release, u64)>>,
     /// Everybody whose state was looked up.
-    pub subjects: HashSet<Fingerprint>,
+    pub subjects: Vec<Fingerprint>,
 }
 
 impl Tally {

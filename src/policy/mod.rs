@@ -1,1 +1,23 @@
-//! policy
+//! Policy packs: the rules of one published privacy policy, in Cedar, and what they are about.
+//!
+//! Pure: texts in, a pack or findings out. It knows rules and the facts they compare; whose facts
+//! they are, and how they were established, it does not know. Invariant: a pack that loads has been
+//! strictly validated as it runs, and every release in it has a legal basis and cites a clause.
+
+mod conflict;
+mod expression;
+mod facts;
+mod manifest;
+mod pack;
+mod region;
+mod rule;
+mod rulebook;
+mod statement;
+mod world;
+
+pub use facts::{AccountFact, ConsentFact, Fact, Facts, MOST_RELATIONS, Mask, ObjectionFact};
+pub use manifest::{Activity, Clause, Kept, Manifest, StatedBasis, Switches};
+pub use pack::Pack;
+pub use region::{EEA, Regions};
+pub use rule::{Condition, Effect, FORMS, Misses, Place, Rule};
+pub use rulebook::{Cell, RuleAt, Rulebook, Verdict, Witness};

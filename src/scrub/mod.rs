@@ -4,11 +4,39 @@
 //! disclose is asked of a [`Judge`] when the record is whole and about to leave. Invariant: a byte
 //! of a record leaves only under the permit of the innermost record it stands in; whatever cannot
 //! be read stops the body, and no byte of the failing record leaves.
+//!
+//! Read downwards: a [`Mapping`] is compiled into a [`Plan`] ([`query`], [`automaton`]); a
+//! [`Scrubber`] takes chunks and walks them ([`walk`], [`lex`]); a value that has to be whole is
+//! held ([`table`]), its conditions evaluated ([`evaluate`]), and decided ([`unit`]).
 
+mod arbiter;
+mod automaton;
+mod evaluate;
+mod facts;
+mod forms;
 mod judge;
+mod lex;
 mod mapping;
+mod names;
+mod number;
+mod plan;
+mod query;
+mod regexp;
+mod scrubber;
+mod table;
+mod unit;
+mod unreadable;
+mod walk;
 
+#[cfg(test)]
+mod tests;
+
+pub use forms::Forms;
 pub use judge::{Judge, Record, SubjectId};
 pub use mapping::{
     DuplicateKeys, FactKey, Mapping, Normalise, RecordMapping, RemovedAs, SubjectSource, Unclassified,
 };
+pub use plan::{Class, MappingError, Plan, UNCLASSIFIED};
+pub use query::PathFault;
+pub use scrubber::{Remover, Scrubber};
+pub use unreadable::{Fault, Framing, Limits, Unreadable};

@@ -1,10 +1,18 @@
 //! The words of a policy: purposes, data categories, recipient kinds, relations, forms, bases.
 //!
-//! Pure: it knows trees of names and nothing of rules, requests or files.
+//! Pure: it knows trees of names and nothing of rules, requests or files. Invariant: the terms of
+//! the standard vocabulary have the same ids in every pack; those a pack adds come after them.
 
+mod alias;
+mod reading;
 mod terms;
+mod tree;
 
+use std::collections::HashMap;
+
+pub use alias::{NotAPurpose, iri};
 pub use terms::{Basis, Form, Operation, Origin, Safeguard};
+pub use tree::{Term, TermId, Tree};
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -16,6 +24,16 @@ macro_rules! id {
             /// Position in the vocabulary's list of this tree.
             pub fn index(self) -> usize {
                 usize::from(self.0)
+            }
+        }
+
+        impl TermId for $name {
+            fn from_position(position: u16) -> Self {
+                $name(position)
+            }
+
+            fn position(self) -> u16 {
+                self.0
             }
         }
     };
@@ -37,3 +55,164 @@ id!(
     /// A relation between a data subject and a recipient (`domain-registrant`, …).
     RelationId
 );
+
+/// A name that rules can use for several kinds (`staff`); no recipient is registered under it.
+#[derive(Clone, Debug)]
+pub struct Group {
+    pub name: String,
+    pub kinds: Vec<KindId>,
+}
+
+/// All the words of one pack.
+#[derive(Clone, Debug)]
+pub struct Vocabulary {
+    purposes: Tree<PurposeId>,
+    categories: Tree<CategoryId>,
+    kinds: Tree<KindId>,
+    relations: Tree<RelationId>,
+    groups: Vec<Group>,
+    aliases: HashMap<String, PurposeId>,
+    traits: Traits,
+}
+
+/// What the law attaches to single terms, inherited by their children.
+#[derive(Clone, Debug, Default)]
+struct Traits {
+    yields_only_to_upheld: Vec<PurposeId>,
+    objection_also_covers: Vec<(PurposeId, PurposeId)>,
+    optional: Vec<CategoryId>,
+    agreement: HashMap<KindId, bool>,
+    legal_reference_for: HashMap<KindId, PurposeId>,
+    bound_only: Vec<RelationId>,
+}
+
+impl Vocabulary {
+    pub fn purposes(&self) -> &Tree<PurposeId> {
+        &self.purposes
+    }
+
+    pub fn categories(&self) -> &Tree<CategoryId> {
+        &self.categories
+    }
+
+    pub fn kinds(&self) -> &Tree<KindId> {
+        &self.kinds
+    }
+
+    pub fn relations(&self) -> &Tree<RelationId> {
+        &self.relations
+    }
+
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    /// The purposes at which an objection counts only once it was upheld, without their children.
+    pub fn upheld_only(&self) -> &[PurposeId] {
+        &self.traits.yields_only_to_upheld
+    }
+
+    /// Whether an objection to this purpose counts only once it was upheld (`security`, `legal-claims`).
+    pub fn yields_only_to_upheld(&self, purpose: PurposeId) -> bool {
+        self.traits.yields_only_to_upheld.iter().any(|&at| self.purposes.within(purpose, at))
+    }
+
+    /// Whether an objection recorded at `objected` covers `purpose`: its descendants, and what counts
+    /// with it (an objection to `marketing` covers `prospecting`).
+    pub fn objection_covers(&self, objected: PurposeId, purpose: PurposeId) -> bool {
+        self.purposes.within(purpose, objected)
+            || self
+                .traits
+                .objection_also_covers
+                .iter()
+                .any(|&(at, also)| self.purposes.within(at, objected) && self.purposes.within(purpose, also))
+    }
+
+    /// Whether a person can refuse this category by itself.
+    pub fn optional(&self, category: CategoryId) -> bool {
+        self.traits.optional.iter().any(|&at| self.categories.within(category, at))
+    }
+
+    /// Whether a recipient of this kind receives nothing without an agreement in force.
+    pub fn needs_agreement(&self, kind: KindId) -> bool {
+        let said = self.kinds.lineage(kind).find_map(|kind| self.traits.agreement.get(&kind).copied());
+        said.unwrap_or(true)
+    }
+
+    /// The purpose under which a recipient of this kind has to cite a registered case.
+    pub fn legal_reference_for(&self, kind: KindId) -> Option<PurposeId> {
+        self.kinds.lineage(kind).find_map(|kind| self.traits.legal_reference_for.get(&kind).copied())
+    }
+
+    /// Whether a relation counts only where it names the recipient (`integration-enabled`).
+    pub fn bound_only(&self, relation: RelationId) -> bool {
+        self.traits.bound_only.contains(&relation)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn purpose(vocabulary: &Vocabulary, name: &str) -> PurposeId {
+        vocabulary.purposes().find(name).unwrap()
+    }
+
+    #[test]
+    fn an_objection_to_marketing_covers_its_children_and_what_counts_with_it() {
+        let words = Vocabulary::standard();
+        let marketing = purpose(&words, "marketing");
+        for covered in ["marketing", "product-news", "prospecting", "reseller-follow-up"] {
+            assert!(words.objection_covers(marketing, purpose(&words, covered)), "{covered}");
+        }
+        assert!(!words.objection_covers(marketing, purpose(&words, "essential-notice")));
+        assert!(!words.objection_covers(purpose(&words, "direct-marketing"), purpose(&words, "prospecting")));
+    }
+
+    #[test]
+    fn kinds_inherit_what_they_need() {
+        let words = Vocabulary::standard();
+        let kind = |name: &str| words.kinds().find(name).unwrap();
+        assert!(words.needs_agreement(kind("hosting-provider")));
+        assert!(words.needs_agreement(kind("affiliate")));
+        for exempt in [
+            "employee",
+            "contractor",
+            "public-authority",
+            "data-subject",
+            "customer-administrator",
+            "collaborator",
+        ] {
+            assert!(!words.needs_agreement(kind(exempt)), "{exempt}");
+        }
+        assert_eq!(words.legal_reference_for(kind("public-authority")), words.purposes().find("legal"));
+        assert_eq!(words.legal_reference_for(kind("employee")), None);
+        assert_eq!(words.kinds().find("staff"), None, "a group is no kind");
+        assert_eq!(words.groups().first().unwrap().kinds.len(), 3);
+    }
+
+    #[test]
+    fn optional_categories_are_photo_profile_and_phone() {
+        let words = Vocabulary::standard();
+        let optional: Vec<&str> = words
+            .categories()
+            .ids()
+            .filter(|&category| words.optional(category))
+            .map(|category| words.categories().name(category))
+            .collect();
+        let expected = [
+            "photo",
+            "phone",
+            "profile",
+            "company",
+            "job-title",
+            "country",
+            "language",
+            "time-zone",
+            "preferences",
+            "social-profile",
+        ];
+        assert_eq!(optional, expected);
+    }
+}

@@ -62,7 +62,7 @@ terms!(
 );
 
 terms!(
-    /// Where the data came from.
+    /// Where the data came from; what nobody says otherwise of came from the person.
     Origin {
         #[serde(rename = "self")]
         OwnStatement = "self",
@@ -86,3 +86,9 @@ terms!(
         BindingCorporateRules = "binding-corporate-rules",
     }
 );
+
+impl Default for Origin {
+    fn default() -> Origin {
+        Origin::OwnStatement
+    }
+}

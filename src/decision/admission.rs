@@ -1,0 +1,115 @@
+//! Admission: may this recipient ask for this purpose at all?
+//!
+//! Everything that does not depend on a person is settled here, before the upstream is called.
+
+use std::sync::Arc;
+
+use crate::policy::{Pack, Regions};
+use crate::vocabulary::{KindId, Operation, PurposeId, Safeguard, Vocabulary};
+
+/// What is known about a recipient.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecipientFacts {
+    /// Its name in the configuration: what consents, opt-outs and relations are bound to.
+    pub name: Arc<str>,
+    pub kind: KindId,
+    pub country: Option<Arc<str>>,
+    /// Where it is given it counts, else the country's; where neither is known the recipient is in no region.
+    pub region: Option<Arc<str>>,
+    /// The purposes it is registered for, each with its descendants.
+    pub purposes: Vec<PurposeId>,
+    /// An agreement is in force.
+    pub agreement: bool,
+    pub safeguard: Safeguard,
+    pub suspended: bool,
+}
+
+impl RecipientFacts {
+    /// The region it is in, if that is known.
+    pub(super) fn region(&self, regions: &Regions) -> Option<Arc<str>> {
+        self.region.clone().or_else(|| regions.of(self.country.as_deref()?))
+    }
+
+    /// Whether the registration covers a purpose: one for a child does not cover the parent.
+    pub fn is_registered_for(&self, vocabulary: &Vocabulary, purpose: PurposeId) -> bool {
+        self.purposes.iter().any(|&registered| vocabulary.purposes().within(purpose, registered))
+    }
+}
+
+/// One request, as far as it is known before anything is read.
+#[derive(Clone, Debug)]
+pub struct Asking {
+    pub recipient: Arc<RecipientFacts>,
+    /// The purpose that the request declares.
+    pub purpose: PurposeId,
+    pub operation: Operation,
+    /// Where this gateway exports from (`deployment.exporter-region`).
+    pub exporter_region: Arc<str>,
+    /// The upstream is a backup.
+    pub upstream_backup: bool,
+    /// A registered case covers recipient and purpose, and is in force.
+    pub legal_reference: bool,
+}
+
+/// Why a request is refused before the upstream is called, in the order in which it is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Denial {
+    PurposeNotPermitted,
+    RecipientSuspended,
+    AgreementNotInForce,
+    LegalReferenceMissing,
+    /// Nothing at all could leave for this kind, purpose and operation.
+    NoRulePermits,
+}
+
+impl Denial {
+    pub const ALL: [Denial; 5] = [
+        Denial::PurposeNotPermitted,
+        Denial::RecipientSuspended,
+        Denial::AgreementNotInForce,
+        Denial::LegalReferenceMissing,
+        Denial::NoRulePermits,
+    ];
+
+    /// The problem code.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Denial::PurposeNotPermitted => "purpose-not-permitted",
+            Denial::RecipientSuspended => "recipient-suspended",
+            Denial::AgreementNotInForce => "agreement-not-in-force",
+            Denial::LegalReferenceMissing => "legal-reference-missing",
+            Denial::NoRulePermits => "no-rule-permits",
+        }
+    }
+
+    /// The denial with this problem code.
+    pub fn parse(code: &str) -> Option<Denial> {
+        Denial::ALL.into_iter().find(|denial| denial.code() == code)
+    }
+}
+
+/// The checks, in order.
+pub(super) fn check(pack: &Pack, asking: &Asking) -> Result<(), Denial> {
+    let words = pack.vocabulary();
+    let recipient = &asking.recipient;
+    if !recipient.is_registered_for(words, asking.purpose) {
+        return Err(Denial::PurposeNotPermitted);
+    }
+    if recipient.suspended {
+        return Err(Denial::RecipientSuspended);
+    }
+    if !recipient.agreement && words.needs_agreement(recipient.kind) {
+        return Err(Denial::AgreementNotInForce);
+    }
+    let case_for = words.legal_reference_for(recipient.kind);
+    let needs_case = case_for.is_some_and(|purpose| words.purposes().within(asking.purpose, purpose));
+    if needs_case && !asking.legal_reference {
+        return Err(Denial::LegalReferenceMissing);
+    }
+    // What comes back is judged as a disclosure, so a rule for the operation alone is not enough.
+    let possible = |operation| pack.rulebook().is_possible(recipient.kind, asking.purpose, operation);
+    if !possible(asking.operation) || !possible(Operation::Disclose) {
+        return Err(Denial::NoRulePermits);
+    }
+    Ok(())
+}

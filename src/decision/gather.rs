@@ -1,0 +1,299 @@
+//! From what is known about a person, a record and a request to the facts that rules compare.
+//!
+//! Invariant: a fact that cannot be determined takes the value that discloses less, and so does one
+//! on which two sources disagree.
+
+use std::sync::Arc;
+
+use jiff::civil::Date;
+use jiff::tz::{Offset, TimeZone};
+use jiff::{SignedDuration, Timestamp};
+use smallvec::SmallVec;
+
+use super::admission::{Asking, RecipientFacts};
+use super::standing::Standing;
+use super::subject::{Controller, RecordFacts, Subject, Unsure};
+use crate::policy::{AccountFact, EEA, Fact, Facts, Mask, Pack, Regions};
+use crate::vocabulary::{CategoryId, Operation, Origin, PurposeId, RelationId};
+
+/// Whether the recipient is the person, or the controller, that the record is about: by authenticated
+/// identity, never by a parameter of the request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Relationship {
+    pub subject_is_recipient: bool,
+    pub controller_is_recipient: bool,
+}
+
+/// The facts that differ from one category to the next.
+pub(super) const PER_CATEGORY: [Fact; 3] = [Fact::Origin, Fact::Refused, Fact::PastRetention];
+
+/// The categories whose own facts differ from those of the record as a whole.
+pub(super) type Overrides = SmallVec<[(CategoryId, Facts); 4]>;
+
+/// What stays the same for one exchange.
+#[derive(Clone, Debug)]
+pub(super) struct Exchange {
+    pub(super) recipient: Arc<RecipientFacts>,
+    pub(super) purpose: PurposeId,
+    region: Option<Arc<str>>,
+    exporter_in_eea: bool,
+    facts: Facts,
+}
+
+/// Everything that one record's decision may look at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct About<'a> {
+    pub(super) subject: &'a Subject,
+    pub(super) controller: &'a Controller,
+    pub(super) record: &'a RecordFacts,
+    pub(super) relationship: Relationship,
+    pub(super) now: Timestamp,
+}
+
+impl Exchange {
+    pub(super) fn new(pack: &Pack, asking: &Asking) -> Exchange {
+        let recipient = Arc::clone(&asking.recipient);
+        let facts = Facts::default()
+            .with_operation(Operation::Disclose)
+            .with_safeguard(recipient.safeguard)
+            .with_flag(Fact::LegalReference, asking.legal_reference)
+            .with_flag(Fact::Backup, asking.upstream_backup);
+        let region = recipient.region(&pack.manifest().regions);
+        let exporter_in_eea = *asking.exporter_region == *EEA;
+        Exchange { recipient, purpose: asking.purpose, region, exporter_in_eea, facts }
+    }
+
+    /// The facts of the exchange alone, for what belongs to nobody.
+    pub(super) fn facts(&self) -> Facts {
+        self.facts
+    }
+
+    /// The facts of the mask about one record.
+    pub(super) fn about(&self, pack: &Pack, mask: Mask, about: &About<'_>) -> Facts {
+        let About { subject, controller, record, relationship, now } = *about;
+        let words = pack.vocabulary();
+        let purpose = self.purpose;
+        let recipient = &self.recipient;
+        let standing = Standing { words, subject, recipient: &recipient.name, kind: recipient.kind, now };
+        let mut facts = self
+            .facts
+            .with_flag(Fact::Restricted, subject.restricted)
+            .with_flag(Fact::Erased, subject.erased)
+            .with_flag(Fact::TransferConsent, subject.transfer_consent)
+            .with_flag(Fact::OptedOut, subject.opt_outs.contains(&recipient.name))
+            .with_flag(Fact::Minor, is_minor(subject, record, now))
+            .with_flag(Fact::OwnData, relationship.subject_is_recipient)
+            .with_flag(Fact::OwnAccount, relationship.controller_is_recipient)
+            .with_origin(subject.origins.all);
+        if mask.holds(Fact::Consent) {
+            facts = facts.with_consent(standing.consent(purpose));
+        }
+        if mask.holds(Fact::Objection) && !subject.objections.is_empty() {
+            facts = facts.with_objection(standing.objection(purpose));
+        }
+        if mask.holds(Fact::ConsentedSinceRestriction) && !subject.consents_since_restriction.is_empty() {
+            let since = standing.consented_since_restriction(purpose);
+            facts = facts.with_flag(Fact::ConsentedSinceRestriction, since);
+        }
+        if mask.holds(Fact::Instructed) {
+            let mut instructions = controller.instructions.iter();
+            let instructed = instructions.any(|&module| words.purposes().within(purpose, module));
+            facts = facts.with_flag(Fact::Instructed, instructed);
+        }
+        if mask.holds(Fact::Account) {
+            facts = facts.with_account(account(controller, record, now));
+        }
+        if mask.holds(Fact::LeavesEea) || mask.holds(Fact::SameRegion) {
+            let whereabouts = Whereabouts::of(subject, record, &pack.manifest().regions);
+            let in_eea = self.region.as_deref() == Some(EEA);
+            facts = facts
+                .with_flag(Fact::LeavesEea, !in_eea && (self.exporter_in_eea || whereabouts.may_be_in_eea()))
+                .with_flag(Fact::SameRegion, whereabouts.is_in(self.region.as_deref()));
+        }
+        for bound in &subject.relations {
+            let holds = match &bound.recipient {
+                Some(name) => *name == recipient.name,
+                None => !words.bound_only(bound.relation),
+            };
+            if holds {
+                facts = facts.with_flag(Fact::Relation(RelationId(bound.relation.0)), true);
+            }
+        }
+        facts
+    }
+
+    /// What differs by category, for the categories given.
+    pub(super) fn overrides(
+        &self,
+        pack: &Pack,
+        mask: Mask,
+        about: &About<'_>,
+        categories: &[CategoryId],
+    ) -> Overrides {
+        let About { subject, record, now, .. } = *about;
+        let mut overrides = Overrides::new();
+        let origins =
+            mask.holds(Fact::Origin) && (!subject.origins.of.is_empty() || record.origin != Unsure::Absent);
+        let refusals = mask.holds(Fact::Refused) && !subject.refused_categories.is_empty();
+        let ages = mask.holds(Fact::PastRetention)
+            && record.created != Unsure::Absent
+            && !pack.manifest().retention.is_empty();
+        if !(origins || refusals || ages) {
+            return overrides;
+        }
+        let tree = pack.vocabulary().categories();
+        let usual = Facts::default().with_origin(subject.origins.all);
+        for &category in categories {
+            let mut own = usual;
+            if origins {
+                own = own.with_origin(origin(pack, subject, record, category));
+            }
+            if refusals {
+                // A field of the parent category may hold what was refused.
+                let mut refused = subject.refused_categories.iter();
+                own = own.with_flag(Fact::Refused, refused.any(|&refused| tree.related(category, refused)));
+            }
+            if ages {
+                own = own.with_flag(Fact::PastRetention, is_past_retention(pack, record, category, now));
+            }
+            if own != usual {
+                overrides.push((category, own));
+            }
+        }
+        overrides
+    }
+}
+
+/// Where a person is, by every source that says anything.
+#[derive(Debug)]
+struct Whereabouts<'a> {
+    /// The region by each source; `None` where it could not be read.
+    regions: SmallVec<[Option<std::borrow::Cow<'a, str>>; 2]>,
+    country_in_eea: bool,
+}
+
+impl<'a> Whereabouts<'a> {
+    fn of(subject: &'a Subject, record: &'a RecordFacts, regions: &Regions) -> Whereabouts<'a> {
+        use std::borrow::Cow;
+        let mut whereabouts = Whereabouts { regions: SmallVec::new(), country_in_eea: false };
+        let by_country = |country: &str| regions.of(country).map(|region| Cow::Owned(region.to_string()));
+        let in_eea = |country: &str| regions.of(country).as_deref() == Some(EEA);
+        match (&subject.region, &subject.country) {
+            (Some(region), country) => {
+                whereabouts.regions.push(Some(Cow::Borrowed(region)));
+                whereabouts.country_in_eea |= country.as_deref().is_some_and(in_eea);
+            }
+            (None, Some(country)) => whereabouts.regions.push(by_country(country)),
+            (None, None) => {}
+        }
+        match (&record.region, &record.country) {
+            (Unsure::Known(region), country) => {
+                whereabouts.regions.push(Some(Cow::Borrowed(region)));
+                whereabouts.country_in_eea |= matches!(country, Unsure::Known(country) if in_eea(country));
+            }
+            (Unsure::Unreadable, _) | (Unsure::Absent, Unsure::Unreadable) => whereabouts.regions.push(None),
+            (Unsure::Absent, Unsure::Known(country)) => whereabouts.regions.push(by_country(country)),
+            (Unsure::Absent, Unsure::Absent) => {}
+        }
+        if whereabouts.regions.is_empty() {
+            whereabouts.regions.push(None);
+        }
+        whereabouts
+    }
+
+    /// An unknown region counts as the EEA.
+    fn may_be_in_eea(&self) -> bool {
+        self.country_in_eea
+            || self.regions.iter().any(|region| region.as_deref().is_none_or(|region| region == EEA))
+    }
+
+    /// An unknown region equals no other.
+    fn is_in(&self, region: Option<&str>) -> bool {
+        region.is_some() && self.regions.iter().all(|known| known.is_some() && known.as_deref() == region)
+    }
+}
+
+/// Under 18, by the ledger or by a birth date in the record, on the date that it is everywhere.
+fn is_minor(subject: &Subject, record: &RecordFacts, now: Timestamp) -> bool {
+    let by_record = match record.birth_date {
+        Unsure::Absent => false,
+        Unsure::Unreadable => true,
+        Unsure::Known(born) => is_under_age(born, now),
+    };
+    subject.minor || by_record
+}
+
+/// The age from which a person is no minor (G-ch).
+const OF_AGE: i16 = 18;
+
+fn is_under_age(born: Date, now: Timestamp) -> bool {
+    // The last place on Earth to reach a date is twelve hours behind UTC.
+    let today = now.to_zoned(TimeZone::fixed(Offset::constant(-12))).date();
+    (today.year() - OF_AGE, today.month(), today.day()) < (born.year(), born.month(), born.day())
+}
+
+/// The controller's account; of ledger and record the longer closed one.
+fn account(controller: &Controller, record: &RecordFacts, now: Timestamp) -> AccountFact {
+    let by_ledger =
+        controller.closed_since.map_or(AccountFact::Open, |closed| closed_for(now.duration_since(closed)));
+    let by_record = match record.account_closed {
+        Unsure::Absent => AccountFact::Open,
+        Unsure::Known(closed) => closed_for(now.duration_since(closed)),
+        Unsure::Unreadable => AccountFact::ClosedOver90Days,
+    };
+    by_ledger.max(by_record)
+}
+
+/// A month is 30 days: three of them, and one more.
+fn closed_for(duration: SignedDuration) -> AccountFact {
+    let days = |days: i64| SignedDuration::from_hours(24 * days);
+    match duration {
+        closed if closed > days(120) => AccountFact::ClosedOver120Days,
+        closed if closed > days(90) => AccountFact::ClosedOver90Days,
+        closed if closed >= SignedDuration::ZERO => AccountFact::Closed,
+        _ => AccountFact::Open,
+    }
+}
+
+/// The origin of one category: of several that could be meant, the one that allows least.
+fn origin(pack: &Pack, subject: &Subject, record: &RecordFacts, category: CategoryId) -> Origin {
+    let tree = pack.vocabulary().categories();
+    let named = subject.origins.of.iter();
+    let mut named: SmallVec<[(CategoryId, Origin); 4]> =
+        named.filter(|(of, _)| tree.related(*of, category)).copied().collect();
+    // What is said of the category itself, or of one above it, stands in the place of what holds for all.
+    let is_said = named.iter().any(|(of, _)| tree.within(category, *of));
+    if !is_said {
+        named.push((category, subject.origins.all));
+    }
+    let by_record = match record.origin {
+        Unsure::Absent => None,
+        Unsure::Known(origin) => Some(origin),
+        Unsure::Unreadable => Some(Origin::Referral),
+    };
+    let all = named.into_iter().map(|(_, origin)| origin).chain(by_record);
+    all.max_by_key(|origin| narrowness(*origin)).unwrap_or(Origin::Referral)
+}
+
+/// How little may be done with data from there: a referral answers one request (G-2c).
+const fn narrowness(origin: Origin) -> u8 {
+    match origin {
+        Origin::Referral => 2,
+        Origin::ResellingPartner | Origin::FederatedSignIn => 1,
+        Origin::OwnStatement
+        | Origin::Automatic
+        | Origin::Event
+        | Origin::Social
+        | Origin::Published
+        | Origin::Customer => 0,
+    }
+}
+
+fn is_past_retention(pack: &Pack, record: &RecordFacts, category: CategoryId, now: Timestamp) -> bool {
+    let Some(period) = pack.manifest().retention(pack.vocabulary(), category) else { return false };
+    match record.created {
+        Unsure::Absent => false,
+        Unsure::Unreadable => true,
+        Unsure::Known(created) => now.duration_since(created) > period,
+    }
+}

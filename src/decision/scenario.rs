@@ -1,0 +1,489 @@
+//! Scenarios: a recipient, a purpose, a person, and what is expected to leave.
+//!
+//! The same engine as the gateway's decides; the facts come from the scenario's words. Invariant: a
+//! word that is not understood is a finding, never a default.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::admission::{Asking, Denial, RecipientFacts};
+use super::admitted::{Classes, Decisions};
+use super::gather::Relationship;
+use super::subject::{
+    Addressee, Consent, ConsentStatus, Controller, Objection, Origins, RecordFacts, Relation, Subject,
+};
+use crate::document::{At, Document, Fields, Item, join};
+use crate::finding::{Finding, Source, nearest};
+use crate::policy::{EEA, Pack};
+use crate::vocabulary::{
+    CategoryId, Form, KindId, Operation, Origin, PurposeId, Safeguard, TermId, Tree, Vocabulary,
+};
+
+/// One test of a pack.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    pub name: String,
+    pub clause: String,
+    asking: Asking,
+    about: Facts,
+    expected: Expected,
+    source: Source,
+    at: Range<usize>,
+}
+
+/// The person, the controller, and whether the recipient is one of them.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    pub subject: Subject,
+    pub controller: Controller,
+    pub relationship: Relationship,
+}
+
+impl Facts {
+    /// Somebody in the EEA of whom nothing is known.
+    pub fn of_nobody_special() -> Facts {
+        let subject = Subject { region: Some(Arc::from(EEA)), ..Subject::default() };
+        Facts { subject, ..Facts::default() }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Expected {
+    Refused(Denial),
+    /// Each field's categories with the forms that are accepted.
+    Forms(Vec<(Vec<CategoryId>, Vec<Form>)>),
+}
+
+/// Where a scenario and the pack part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// The field's categories, or `refused`.
+    pub what: String,
+    pub expected: String,
+    pub got: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: expected {}, got {}", self.what, self.expected, self.got)
+    }
+}
+
+/// The instant that scenarios play at. Nothing in them depends on which it is.
+const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+impl Scenario {
+    /// Reads a file of scenarios for a pack.
+    ///
+    /// # Errors
+    /// Everything that is not understood, all at once.
+    pub fn read(source: &Source, pack: &Pack) -> Result<Vec<Scenario>, Vec<Finding>> {
+        let document = Document::parse(source);
+        let mut root = document.root("a file of scenarios");
+        let tables = root.tables("scenario", "a scenario");
+        root.end();
+        let reader = Reader { pack, words: pack.vocabulary(), document: &document };
+        let scenarios: Vec<Option<Scenario>> =
+            tables.into_iter().map(|fields| reader.scenario(fields, source)).collect();
+        let findings = document.into_findings();
+        if findings.iter().any(Finding::is_error) {
+            return Err(findings);
+        }
+        Ok(scenarios.into_iter().flatten().collect())
+    }
+
+    /// Plays the scenario. No difference is a pass.
+    pub fn run(&self, decisions: &Decisions) -> Vec<Difference> {
+        let sets: Vec<Vec<CategoryId>> = match &self.expected {
+            Expected::Refused(_) => Vec::new(),
+            Expected::Forms(forms) => forms.iter().map(|(categories, _)| categories.clone()).collect(),
+        };
+        let admitted = decisions.admit(&self.asking, &Classes::new(sets, false));
+        let difference = |what: &str, expected: &str, got: &str| Difference {
+            what: what.to_owned(),
+            expected: expected.to_owned(),
+            got: got.to_owned(),
+        };
+        let forms = match (&self.expected, admitted.as_ref()) {
+            (Expected::Refused(expected), Err(got)) if expected == got => return Vec::new(),
+            (Expected::Refused(expected), got) => {
+                let got = got.map_or_else(|denial| denial.code(), |_| "admitted");
+                return vec![difference("refused", expected.code(), got)];
+            }
+            (Expected::Forms(forms), _) => forms,
+        };
+        let Facts { subject, controller, relationship } = &self.about;
+        let permit = admitted
+            .as_ref()
+            .map(|admitted| admitted.judge(subject, controller, &RecordFacts::default(), *relationship, NOW));
+        let tree = decisions.pack().vocabulary().categories();
+        let mut differences = Vec::new();
+        for (class, (categories, accepted)) in (0..).zip(forms) {
+            // A refusal counts as removed for every category.
+            let form = permit.as_ref().map_or(Form::Removed, |permit| permit.form(super::ClassId(class)));
+            if !accepted.contains(&form) {
+                let names: Vec<&str> = categories.iter().map(|&category| tree.name(category)).collect();
+                let accepted: Vec<&str> = accepted.iter().map(|form| form.name()).collect();
+                let got = match &admitted {
+                    Ok(_) => form.name().to_owned(),
+                    Err(denial) => format!("{} (refused: {})", form.name(), denial.code()),
+                };
+                differences.push(difference(&names.join("+"), &accepted.join(" or "), &got));
+            }
+        }
+        differences
+    }
+
+    /// Whether it expects something to leave.
+    pub fn releases(&self) -> bool {
+        match &self.expected {
+            Expected::Refused(_) => false,
+            Expected::Forms(forms) => forms.iter().any(|(_, accepted)| !accepted.contains(&Form::Removed)),
+        }
+    }
+
+    /// Whether it expects something to be withheld.
+    pub fn withholds(&self) -> bool {
+        match &self.expected {
+            Expected::Refused(_) => true,
+            Expected::Forms(forms) => forms.iter().any(|(_, accepted)| accepted.contains(&Form::Removed)),
+        }
+    }
+
+    /// A finding at the scenario's place.
+    pub fn finding(&self, message: String) -> Finding {
+        Finding::error(message).at(&self.source, self.at.clone())
+    }
+}
+
+/// Reads the words of scenarios and of `policy explain`.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    pack: &'a Pack,
+    words: &'a Vocabulary,
+    document: &'a Document<'a>,
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(pack: &'a Pack, document: &'a Document<'a>) -> Reader<'a> {
+        Reader { pack, words: pack.vocabulary(), document }
+    }
+
+    fn scenario(&self, mut fields: Fields<'_>, source: &Source) -> Option<Scenario> {
+        let at = fields.at();
+        let name = fields.needed_text("name");
+        let clause = fields.needed_text("clause");
+        let purpose = fields.needed_text("purpose");
+        let purpose = purpose.and_then(|purpose| self.one(&purpose, "purpose", self.words.purposes()));
+        let recipient = fields.fields("recipient", "`recipient`");
+        if recipient.is_none() {
+            fields.missing("recipient");
+        }
+        let recipient = recipient.and_then(|recipient| self.recipient(recipient, purpose, None));
+        let subject = fields.fields("subject", "`subject`");
+        let mut about = subject.map_or_else(Facts::of_nobody_special, |subject| self.subject(subject));
+        let request = fields.fields("request", "`request`");
+        let refused = fields.text("refused");
+        let expected = fields.entries("expect");
+        fields.end();
+        let expected = self.expected(refused, expected, &at)?;
+        let asking = self.asking(recipient?, purpose?, request, &mut about);
+        Some(Scenario {
+            name: name?.value.to_owned(),
+            clause: clause?.value.to_owned(),
+            asking,
+            about,
+            expected,
+            source: source.clone(),
+            at,
+        })
+    }
+
+    /// `recipient`: the defaults are those of a recipient in the EEA that asks for what it is registered for.
+    pub fn recipient(
+        &self,
+        mut fields: Fields<'_>,
+        purpose: Option<PurposeId>,
+        kind: Option<KindId>,
+    ) -> Option<RecipientFacts> {
+        let name = fields.text("name");
+        let stated = if kind.is_none() { fields.needed_text("kind") } else { fields.text("kind") };
+        let stated = stated.map(|stated| self.one(&stated, "recipient kind", self.words.kinds()));
+        let country = fields.text("country");
+        let region = fields.text("region");
+        let purposes = fields.item("purposes").map(|item| item.texts());
+        let agreement = fields.flag("agreement");
+        let safeguard = fields
+            .text("safeguard")
+            .and_then(|word| self.word(&word, Safeguard::parse, Safeguard::ALL.iter().map(|s| s.name())));
+        let suspended = fields.flag("suspended");
+        fields.end();
+        let purposes = match purposes {
+            Some(names) => {
+                names.iter().filter_map(|name| self.one(name, "purpose", self.words.purposes())).collect()
+            }
+            None => purpose.into_iter().collect(),
+        };
+        Some(RecipientFacts {
+            name: Arc::from(name.map_or("recipient", |name| name.value)),
+            kind: stated.unwrap_or(kind)?,
+            region: region
+                .map(|region| Arc::from(region.value))
+                .or_else(|| country.is_none().then(|| Arc::from(EEA))),
+            country: country.map(|country| Arc::from(country.value)),
+            purposes,
+            agreement: agreement.unwrap_or(true),
+            safeguard: safeguard.unwrap_or(Safeguard::None),
+            suspended: suspended.unwrap_or(false),
+        })
+    }
+
+    /// `request`: what it does, and what the recipient is to the person.
+    pub fn asking(
+        &self,
+        recipient: RecipientFacts,
+        purpose: PurposeId,
+        fields: Option<Fields<'_>>,
+        about: &mut Facts,
+    ) -> Asking {
+        let mut asking = Asking {
+            recipient: Arc::new(recipient),
+            purpose,
+            operation: Operation::Disclose,
+            exporter_region: Arc::from(EEA),
+            upstream_backup: false,
+            legal_reference: false,
+        };
+        let Some(mut fields) = fields else { return asking };
+        let operation = fields.text("operation");
+        let operation = operation
+            .and_then(|word| self.word(&word, Operation::parse, Operation::ALL.iter().map(|o| o.name())));
+        asking.operation = operation.unwrap_or(Operation::Disclose);
+        asking.legal_reference = fields.flag("legal-reference") == Some(true);
+        asking.upstream_backup = fields.flag("upstream-backup") == Some(true);
+        if let Some(region) = fields.text("exporter-region") {
+            asking.exporter_region = Arc::from(region.value);
+        }
+        about.relationship.subject_is_recipient = fields.flag("subject-is-recipient") == Some(true);
+        about.relationship.controller_is_recipient = fields.flag("controller-is-recipient") == Some(true);
+        fields.end();
+        asking
+    }
+
+    /// `subject`: what is in force after supersession. No order is implied.
+    pub fn subject(&self, mut fields: Fields<'_>) -> Facts {
+        let mut subject = Subject::default();
+        for (name, status) in fields.entries("consents") {
+            subject.consents.extend(self.consent(&name, &status));
+        }
+        subject.consents_since_restriction =
+            self.several(fields.texts("consents-since-restriction"), "purpose", self.words.purposes());
+        for text in fields.texts("objections") {
+            subject.objections.extend(self.objection(&text));
+        }
+        subject.opt_outs = fields.texts("opt-outs").iter().map(|name| Arc::from(name.value)).collect();
+        subject.restricted = fields.flag("restricted") == Some(true);
+        subject.erased = fields.flag("erased") == Some(true);
+        subject.minor = fields.flag("minor") == Some(true);
+        subject.transfer_consent = fields.flag("transfer-consent") == Some(true);
+        let region = fields.text("region");
+        let country = fields.text("country");
+        subject.region = region
+            .map(|region| Arc::from(region.value))
+            .or_else(|| country.is_none().then(|| Arc::from(EEA)));
+        subject.country = country.map(|country| Arc::from(country.value));
+        for text in fields.texts("relations") {
+            subject.relations.extend(self.relation(&text));
+        }
+        if let Some(item) = fields.item("origin") {
+            subject.origins = self.origins(&item);
+        }
+        for category in fields.texts("refused-categories") {
+            subject.refused_categories.extend(self.optional(&category));
+        }
+        let instructions = self.several(fields.texts("instructions"), "purpose", self.words.purposes());
+        let closed = fields.number("account-closed-days");
+        fields.end();
+        let since = |days: At<u32>| {
+            let ago = SignedDuration::from_hours(24 * i64::from(days.value));
+            NOW.checked_sub(ago).unwrap_or(Timestamp::MIN)
+        };
+        let controller = Controller { instructions, closed_since: closed.map(since) };
+        Facts { subject, controller, relationship: Relationship::default() }
+    }
+
+    fn consent(&self, name: &At<&str>, status: &Item<'_>) -> Option<Consent> {
+        let (purpose, to) = match name.value.split_once(':') {
+            Some((purpose, to)) => (purpose, self.addressee(to)),
+            None => (name.value, Addressee::Anyone),
+        };
+        let purpose = self.one(&At { value: purpose, at: name.at.clone() }, "purpose", self.words.purposes());
+        let status = self.word(
+            &status.text()?,
+            |word| match word {
+                "given" => Some(ConsentStatus::Given),
+                "refused" => Some(ConsentStatus::Refused),
+                "withdrawn" => Some(ConsentStatus::Withdrawn),
+                "expired" => Some(ConsentStatus::Expired),
+                _ => None,
+            },
+            ["given", "refused", "withdrawn", "expired"].into_iter(),
+        );
+        Some(Consent { purpose: purpose?, to, status: status?, until: None, order: None })
+    }
+
+    /// A kind of the vocabulary is a kind, anything else the name of a recipient.
+    fn addressee(&self, to: &str) -> Addressee {
+        match self.words.kinds().find(to) {
+            Some(kind) => Addressee::Kind(kind),
+            None => Addressee::Recipient(Arc::from(to)),
+        }
+    }
+
+    fn objection(&self, text: &At<&str>) -> Option<Objection> {
+        let (purpose, upheld) = match text.value.split_once(':') {
+            Some((purpose, "upheld")) => (purpose, true),
+            Some((_, other)) => {
+                let finding = Finding::error(format!("an objection is not `{other}`"))
+                    .hint("`purpose` or `purpose:upheld`");
+                self.document.find(finding, text.at.clone());
+                return None;
+            }
+            None => (text.value, false),
+        };
+        let purpose =
+            self.one(&At { value: purpose, at: text.at.clone() }, "purpose", self.words.purposes())?;
+        Some(Objection { purpose, upheld, order: None })
+    }
+
+    fn relation(&self, text: &At<&str>) -> Option<Relation> {
+        let (name, recipient) = match text.value.split_once(':') {
+            Some((name, recipient)) => (name, Some(Arc::from(recipient))),
+            None => (text.value, None),
+        };
+        let relation =
+            self.one(&At { value: name, at: text.at.clone() }, "relation", self.words.relations())?;
+        Some(Relation { relation, recipient })
+    }
+
+    /// A name for all, or a table from category to name.
+    fn origins(&self, item: &Item<'_>) -> Origins {
+        let origin =
+            |word: &At<&str>| self.word(word, Origin::parse, Origin::ALL.iter().map(|origin| origin.name()));
+        let mut origins = Origins::default();
+        if item.is_text() {
+            origins.all = item.text().and_then(|word| origin(&word)).unwrap_or_default();
+            return origins;
+        }
+        for (category, item) in item.entries() {
+            let category = self.one(&category, "category", self.words.categories());
+            let word = item.text().and_then(|word| origin(&word));
+            origins.of.extend(category.zip(word));
+        }
+        origins
+    }
+
+    fn optional(&self, name: &At<&str>) -> Option<CategoryId> {
+        let category = self.one(name, "category", self.words.categories())?;
+        if !self.words.optional(category) {
+            let tree = self.words.categories();
+            let optional = join(tree.ids().filter(|&id| self.words.optional(id)).map(|id| tree.name(id)));
+            let finding = Finding::error(format!(
+                "`{}` is not optional, so it cannot be refused by itself",
+                name.value
+            ));
+            self.document.find(finding.hint(format!("optional: {optional}")), name.at.clone());
+            return None;
+        }
+        Some(category)
+    }
+
+    fn expected(
+        &self,
+        refused: Option<At<&str>>,
+        forms: Vec<(At<&str>, Item<'_>)>,
+        at: &Range<usize>,
+    ) -> Option<Expected> {
+        match (refused, forms) {
+            (Some(code), forms) if forms.is_empty() => {
+                let codes = Denial::ALL.into_iter().map(Denial::code);
+                self.word(&code, Denial::parse, codes).map(Expected::Refused)
+            }
+            (None, forms) if !forms.is_empty() => {
+                let forms: Vec<_> =
+                    forms.iter().filter_map(|(names, item)| self.expectation(names, item)).collect();
+                Some(Expected::Forms(forms))
+            }
+            _ => {
+                let finding = Finding::error("a scenario has either `expect` or `refused`");
+                self.document.find(finding, at.clone());
+                None
+            }
+        }
+    }
+
+    /// A category, or several joined by `+` for a field that is all of them at once.
+    fn expectation(&self, names: &At<&str>, item: &Item<'_>) -> Option<(Vec<CategoryId>, Vec<Form>)> {
+        let categories: Vec<CategoryId> = names
+            .value
+            .split('+')
+            .filter_map(|name| {
+                self.one(
+                    &At { value: name.trim(), at: names.at.clone() },
+                    "category",
+                    self.words.categories(),
+                )
+            })
+            .collect();
+        let words = if item.is_text() { item.text().into_iter().collect() } else { item.texts() };
+        let form = |word: &At<&str>| self.word(word, Form::parse, Form::ALL.iter().map(|form| form.name()));
+        Some((categories, words.iter().filter_map(form).collect()))
+    }
+
+    fn several<I: TermId>(&self, names: Vec<At<&str>>, what: &str, tree: &Tree<I>) -> Vec<I> {
+        names.iter().filter_map(|name| self.one(name, what, tree)).collect()
+    }
+
+    fn one<I: TermId>(&self, name: &At<&str>, what: &str, tree: &Tree<I>) -> Option<I> {
+        let found = tree.find(name.value);
+        if found.is_none() {
+            let names = tree.terms().map(|(_, term)| &*term.id);
+            self.unknown(what, name, nearest(name.value, names));
+        }
+        found
+    }
+
+    fn word<T>(
+        &self,
+        word: &At<&str>,
+        parse: impl Fn(&str) -> Option<T>,
+        known: impl Iterator<Item = &'static str> + Clone,
+    ) -> Option<T> {
+        let value = parse(word.value);
+        if value.is_none() {
+            let near = nearest(word.value, known.clone());
+            let finding = Finding::error(format!("`{}` is not understood", word.value));
+            let hint = near
+                .map_or_else(|| format!("one of {}", join(known)), |near| format!("did you mean `{near}`?"));
+            self.document.find(finding.hint(hint), word.at.clone());
+        }
+        value
+    }
+
+    fn unknown(&self, what: &str, name: &At<&str>, near: Option<&str>) {
+        let finding =
+            Finding::error(format!("unknown {what} `{}`", name.value)).label("not in the vocabulary");
+        let hint = match near {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!(
+                "`{}` version {} does not have it",
+                self.pack.manifest().title,
+                self.pack.manifest().version
+            ),
+        };
+        self.document.find(finding.hint(hint), name.at.clone());
+    }
+}

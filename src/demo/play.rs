@@ -1,0 +1,163 @@
+//! Plays the scenes against a running gateway and notes what came back.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::{Method, Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::expectation::Answer;
+use super::scenes::{Ask, Scene, Step, Tell};
+use super::show::{Access, Row};
+use crate::gateway::roots;
+
+/// For one answer, from the connection to its last byte.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where the demonstration listens, and how to talk to it.
+pub(super) struct Player {
+    pub access: Access,
+    pub gateway: SocketAddr,
+    pub admin: SocketAddr,
+    plain: Arc<ClientConfig>,
+    with_certificate: Arc<ClientConfig>,
+}
+
+impl Player {
+    /// # Errors
+    /// Where the certificates do not read.
+    pub fn new(access: Access, gateway: SocketAddr, admin: SocketAddr) -> io::Result<Player> {
+        let roots = Arc::new(roots(Path::new(&access.authority)).map_err(io::Error::other)?);
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = || {
+            let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
+            builder.map(|builder| builder.with_root_certificates(Arc::clone(&roots))).map_err(io::Error::other)
+        };
+        let (certificate, key) = &access.certificate;
+        let chain: Vec<CertificateDer<'static>> =
+            CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect).map_err(io::Error::other)?;
+        let key = PrivateKeyDer::from_pem_file(key).map_err(io::Error::other)?;
+        let with_certificate = builder()?.with_client_auth_cert(chain, key).map_err(io::Error::other)?;
+        let plain = builder()?.with_no_client_auth();
+        Ok(Player { access, gateway, admin, plain: Arc::new(plain), with_certificate: Arc::new(with_certificate) })
+    }
+
+    /// Plays one scene; a row for each of its requests.
+    pub async fn play(&self, scene: &Scene) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for step in &scene.steps {
+            match step {
+                Step::Ask(ask, expected) => {
+                    let answer = self.ask(ask, None).await;
+                    rows.push(Row::new(scene.title, expected, answer.as_ref().map_err(String::as_str)));
+                }
+                Step::AskMeanwhile { ask, after, tell, expected } => {
+                    let answer = self.ask(ask, Some((*after, tell))).await;
+                    rows.push(Row::new(scene.title, expected, answer.as_ref().map_err(String::as_str)));
+                }
+                Step::Tell(tell) => {
+                    if let Err(failure) = self.tell(tell).await {
+                        rows.push(Row {
+                            title: scene.title,
+                            expected: "the event is recorded".to_owned(),
+                            got: "it is not".to_owned(),
+                            wrong: Some(failure),
+                        });
+                    }
+                }
+            }
+        }
+        rows
+    }
+
+    async fn ask(&self, ask: &Ask, meanwhile: Option<(usize, &Tell)>) -> Result<Answer, String> {
+        let asked = async {
+            let mut request = Request::builder().method(ask.method.clone()).uri(&ask.target).header(HOST, "localhost");
+            let mut tls = &self.plain;
+            for &credential in &ask.credentials {
+                match self.access.key(credential) {
+                    Some(key) => request = request.header(AUTHORIZATION, format!("Bearer {key}")),
+                    None => tls = &self.with_certificate,
+                }
+            }
+            if let Some(purpose) = ask.purpose {
+                request = request.header("data-purpose", purpose);
+            }
+            let request = request.body(Full::new(Bytes::new())).map_err(io::Error::other)?;
+            let stream = TcpStream::connect(self.gateway).await?;
+            let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
+            let stream = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await?;
+            let response = send(stream, request).await?;
+            self.read(response, meanwhile).await
+        };
+        match tokio::time::timeout(PATIENCE, asked).await {
+            Ok(answer) => answer.map_err(|error: io::Error| error.to_string()),
+            Err(_) => Err(format!("no complete answer within {} s", PATIENCE.as_secs())),
+        }
+    }
+
+    async fn read(&self, response: Response<Incoming>, mut meanwhile: Option<(usize, &Tell)>) -> io::Result<Answer> {
+        let status = response.status().as_u16();
+        let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let headers = response.headers().iter().map(|(name, value)| (name.to_string(), text(value))).collect();
+        let mut incoming = response.into_body();
+        let mut answer = Answer { status, headers, body: Vec::new(), complete: true, mark: None };
+        loop {
+            if let Some((_, tell)) = meanwhile.take_if(|(after, _)| answer.body.len() >= *after) {
+                self.tell(tell).await.map_err(io::Error::other)?;
+                answer.mark = Some(answer.body.len());
+            }
+            match incoming.frame().await {
+                Some(Ok(frame)) => answer.body.extend(frame.into_data().unwrap_or_default()),
+                Some(Err(_)) => {
+                    answer.complete = false;
+                    return Ok(answer);
+                }
+                None => return Ok(answer),
+            }
+        }
+    }
+
+    /// Sends an event; it is in force when this returns.
+    async fn tell(&self, tell: &Tell) -> Result<(), String> {
+        let told = async {
+            let request = Request::builder()
+                .method(Method::POST)
+                .uri(format!("/v1/subjects/{}/events", tell.subject))
+                .header(HOST, "localhost")
+                .header(CONTENT_TYPE, "application/json")
+                .body(Full::new(Bytes::from(tell.event.to_string())))
+                .map_err(io::Error::other)?;
+            let response = send(TcpStream::connect(self.admin).await?, request).await?;
+            Ok(response.status())
+        };
+        match told.await {
+            Ok(status) if status.is_success() => Ok(()),
+            Ok(status) => Err(format!("the admin API answered {status}")),
+            Err(error) => Err(io::Error::to_string(&error)),
+        }
+    }
+}
+
+async fn send<T>(stream: T, request: Request<Full<Bytes>>) -> io::Result<Response<Incoming>>
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+    tokio::spawn(connection);
+    sender.send_request(request).await.map_err(io::Error::other)
+}

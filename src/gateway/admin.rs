@@ -1,0 +1,355 @@
+//! The admin listener: health, metrics, the ledger's events, what is loaded. On the loopback only.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::layer::{Gatehouse, path};
+use crate::ledger::{self, AppendError, Entity, LineResult};
+
+/// Bytes of one event.
+const MAX_EVENT: usize = ledger::MAX_EVENT_BYTES;
+/// Bytes of one batch of events.
+const MAX_BATCH: usize = 64 << 20;
+/// For a request to arrive.
+const REQUEST_TIME: Duration = Duration::from_secs(30);
+
+/// Serves the admin API. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Admin {
+    gatehouse: Arc<Gatehouse>,
+    draining: Arc<AtomicBool>,
+}
+
+type Answer = Response<Full<Bytes>>;
+
+/// What the admin API answers when it cannot do what was asked (RFC 9457).
+#[derive(Debug)]
+struct Fault {
+    status: StatusCode,
+    code: &'static str,
+    detail: String,
+}
+
+impl Fault {
+    fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Fault {
+        Fault { status, code, detail: detail.into() }
+    }
+
+    fn not_found() -> Fault {
+        Fault::new(StatusCode::NOT_FOUND, "not-found", "there is nothing here")
+    }
+
+    fn answer(self) -> Answer {
+        let body = json!({
+            "type": format!("urn:purposegate:problem:{}", self.code),
+            "title": self.status.canonical_reason().unwrap_or("error"),
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+            "code": self.code,
+        });
+        with_type(self.status, "application/problem+json", body.to_string())
+    }
+}
+
+impl From<AppendError> for Fault {
+    fn from(error: AppendError) -> Self {
+        let detail = error.to_string();
+        match error {
+            AppendError::Event(_) | AppendError::Future => Fault::new(StatusCode::BAD_REQUEST, "event-malformed", detail),
+            AppendError::KeyReused => Fault::new(StatusCode::CONFLICT, "idempotency-key-reused", detail),
+            AppendError::Unavailable => Fault::new(StatusCode::SERVICE_UNAVAILABLE, "ledger-unavailable", detail),
+        }
+    }
+}
+
+impl From<ledger::EventError> for Fault {
+    fn from(error: ledger::EventError) -> Self {
+        Fault::new(StatusCode::BAD_REQUEST, "event-malformed", error.to_string())
+    }
+}
+
+impl From<ledger::StoreError> for Fault {
+    fn from(_: ledger::StoreError) -> Self {
+        Fault::new(StatusCode::SERVICE_UNAVAILABLE, "ledger-unavailable", "the ledger cannot be read")
+    }
+}
+
+impl Admin {
+    pub(super) fn new(gatehouse: Arc<Gatehouse>) -> Admin {
+        Admin { gatehouse, draining: Arc::default() }
+    }
+
+    /// From now on `/readyz` says no, so that load balancers look elsewhere.
+    pub(super) fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) async fn run(self, socket: TcpListener) {
+        loop {
+            let Ok((stream, _)) = socket.accept().await else {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            };
+            let admin = self.clone();
+            tokio::spawn(async move {
+                let service = service_fn(move |request| {
+                    let admin = admin.clone();
+                    async move { Ok::<_, Infallible>(admin.answer(request).await) }
+                });
+                let connection =
+                    http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
+                if let Err(error) = connection.await {
+                    tracing::debug!(%error, "admin connection ended");
+                }
+            });
+        }
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Answer {
+        let asked = Asked::read(&request);
+        match asked {
+            Ok(asked) => self.route(asked, request).await.unwrap_or_else(Fault::answer),
+            Err(fault) => fault.answer(),
+        }
+    }
+
+    async fn route(&self, asked: Asked, request: Request<Incoming>) -> Result<Answer, Fault> {
+        let segments: Vec<&str> = asked.segments.iter().map(String::as_str).collect();
+        let get = asked.method == Method::GET;
+        match segments.as_slice() {
+            ["healthz"] if get => Ok(with_type(StatusCode::OK, "text/plain", "ok\n".to_owned())),
+            ["readyz"] if get => Ok(self.readiness()),
+            ["metrics"] if get => self.metrics(),
+            ["v1", "subjects", id] if get => self.show(&asked.person(id)?),
+            ["v1", "subjects", id, "events"] if get => self.history(&Entity::Subject(asked.person(id)?)),
+            ["v1", "subjects", id, "events"] => {
+                let entity = Entity::Subject(asked.person(id)?);
+                self.append(&asked, request, entity).await
+            }
+            ["v1", "controllers", id, "events"] => {
+                let entity = Entity::Controller(asked.person(id)?);
+                self.append(&asked, request, entity).await
+            }
+            ["v1", "recipients", name, "events"] => {
+                let entity = Entity::Recipient(self.registered(name)?);
+                self.append(&asked, request, entity).await
+            }
+            ["v1", "events:batch"] => self.batch(&asked, request).await,
+            ["v1", "decisions", id] if get => self.decision(id),
+            ["v1", "policies"] if get => Ok(ok(&self.policies())),
+            ["v1", "recipients"] if get => Ok(ok(&self.recipients())),
+            ["v1", "routes"] if get => Ok(ok(&self.routes())),
+            _ => Err(Fault::not_found()),
+        }
+    }
+
+    fn readiness(&self) -> Answer {
+        let ledger = self.gatehouse.ledger.healthy();
+        let log = self.gatehouse.log.healthy();
+        let draining = self.draining.load(Ordering::Relaxed);
+        let ready = ledger && log && !draining;
+        let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let body = json!({ "ready": ready, "ledger": ledger, "audit": log, "policy": true, "draining": draining });
+        with_type(status, "application/json", body.to_string())
+    }
+
+    fn metrics(&self) -> Result<Answer, Fault> {
+        let metrics = &self.gatehouse.metrics;
+        metrics.ledger_subjects.set(i64::try_from(self.gatehouse.ledger.subjects()).unwrap_or(i64::MAX));
+        let text = metrics
+            .expose()
+            .map_err(|_| Fault::new(StatusCode::INTERNAL_SERVER_ERROR, "metrics-unavailable", "the metrics cannot be encoded"))?;
+        Ok(with_type(StatusCode::OK, "text/plain; version=0.0.4", text))
+    }
+
+    fn show(&self, subject: &crate::scrub::SubjectId) -> Result<Answer, Fault> {
+        let shown = self.gatehouse.ledger.show(subject, None, Timestamp::now())?;
+        shown.map(|state| ok(&Value::Object(state))).ok_or_else(Fault::not_found)
+    }
+
+    fn history(&self, entity: &Entity) -> Result<Answer, Fault> {
+        let ledger = &self.gatehouse.ledger;
+        let events: Vec<Value> = ledger
+            .history(entity)?
+            .iter()
+            .map(|past| {
+                let mut event = ledger::write(&past.event, ledger.names());
+                event.insert("event".to_owned(), past.id.to_string().into());
+                event.insert("position".to_owned(), past.position.0.into());
+                Value::Object(event)
+            })
+            .collect();
+        if events.is_empty() { Err(Fault::not_found()) } else { Ok(ok(&Value::Array(events))) }
+    }
+
+    async fn append(&self, asked: &Asked, request: Request<Incoming>, entity: Entity) -> Result<Answer, Fault> {
+        asked.must_be_post()?;
+        let received = Instant::now();
+        let key = text_header(request.headers(), "idempotency-key")?;
+        let body = read(request, MAX_EVENT).await?;
+        let ledger = &self.gatehouse.ledger;
+        let draft = ledger::parse(&body, entity.sort(), ledger.names())?;
+        let kind = draft.what.kind();
+        let withholds = !matches!(draft.what.effect(), ledger::Effect::Permissive | ledger::Effect::Nothing);
+        let recorded = ledger.append(&entity, draft, key.as_deref(), Timestamp::now()).await?;
+        self.gatehouse.metrics.ledger_events.with_label_values(&[kind]).inc();
+        if withholds {
+            self.gatehouse.metrics.withdrawal_effect.observe(received.elapsed().as_secs_f64());
+        }
+        Ok(ok(&json!({
+            "event": recorded.event.to_string(),
+            "position": recorded.position.0,
+            "durable": true,
+            // One gateway owns an embedded ledger: here is everywhere.
+            "in_force": if asked.wait_everywhere { "everywhere" } else { "here" },
+        })))
+    }
+
+    async fn batch(&self, asked: &Asked, request: Request<Incoming>) -> Result<Answer, Fault> {
+        asked.must_be_post()?;
+        let body = read(request, MAX_BATCH).await?;
+        let lines = body.split(|byte| *byte == b'\n').enumerate().map(|(at, line)| (at as u64 + 1, line));
+        let mut results = String::new();
+        self.gatehouse.ledger.import(lines, Timestamp::now(), |result| results.push_str(&result_line(&result))).await;
+        Ok(with_type(StatusCode::OK, "application/x-ndjson", results))
+    }
+
+    fn decision(&self, id: &str) -> Result<Answer, Fault> {
+        match self.gatehouse.log.find(id) {
+            Ok(Some(record)) => Ok(ok(&record)),
+            Ok(None) => Err(Fault::not_found()),
+            Err(_) => Err(Fault::new(StatusCode::SERVICE_UNAVAILABLE, "audit-unavailable", "the disclosure log cannot be read")),
+        }
+    }
+
+    fn registered(&self, name: &str) -> Result<Arc<str>, Fault> {
+        let snapshot = self.gatehouse.snapshot();
+        let found = snapshot.recipients.iter().find(|recipient| &*recipient.name == name);
+        found.map(|recipient| Arc::clone(&recipient.name)).ok_or_else(Fault::not_found)
+    }
+
+    fn policies(&self) -> Value {
+        let snapshot = self.gatehouse.snapshot();
+        let packs = snapshot.decisions.iter().map(|decisions| {
+            let pack = decisions.pack();
+            let manifest = pack.manifest();
+            json!({ "pack": manifest.title, "version": manifest.version, "revision": &**pack.revision(), "contact": manifest.contact })
+        });
+        packs.collect()
+    }
+
+    fn recipients(&self) -> Value {
+        let snapshot = self.gatehouse.snapshot();
+        let recipients = snapshot.recipients.iter().map(|recipient| {
+            let until = recipient.agreement.as_ref().and_then(|agreement| agreement.until);
+            json!({
+                "name": &*recipient.name,
+                "suspended": self.gatehouse.ledger.suspended(&recipient.name),
+                "agreement": recipient.agreement.is_some(),
+                "agreement_until": until.map(|until| until.to_string()),
+            })
+        });
+        recipients.collect()
+    }
+
+    fn routes(&self) -> Value {
+        let snapshot = self.gatehouse.snapshot();
+        let routes = snapshot.routes.iter().map(|route| {
+            let methods: Vec<&str> = route.methods.iter().map(Method::as_str).collect();
+            json!({
+                "name": &*route.name,
+                "path": route.pattern,
+                "methods": methods,
+                "upstream": &*route.upstream,
+                "personal": route.scrubbing.is_some(),
+            })
+        });
+        routes.collect()
+    }
+}
+
+fn result_line(result: &LineResult) -> String {
+    let value = match &result.outcome {
+        Ok(recorded) => json!({ "line": result.line, "event": recorded.event.to_string(), "position": recorded.position.0 }),
+        Err(error) => json!({ "line": result.line, "error": error.to_string() }),
+    };
+    format!("{value}\n")
+}
+
+/// The head of an admin request.
+struct Asked {
+    method: Method,
+    segments: Vec<String>,
+    namespace: Option<String>,
+    wait_everywhere: bool,
+}
+
+impl Asked {
+    fn read(request: &Request<Incoming>) -> Result<Asked, Fault> {
+        let malformed = || Fault::new(StatusCode::BAD_REQUEST, "request-malformed", "the path or the query cannot be read");
+        let decoded = |text: &str| path::meaning(text).ok_or_else(malformed);
+        let segments = request.uri().path().split('/').skip(1).map(decoded).collect::<Result<_, _>>()?;
+        let mut asked = Asked { method: request.method().clone(), segments, namespace: None, wait_everywhere: false };
+        for parameter in request.uri().query().unwrap_or_default().split('&').filter(|parameter| !parameter.is_empty()) {
+            match parameter.split_once('=') {
+                Some(("namespace", name)) => asked.namespace = Some(decoded(name)?),
+                Some(("wait", "everywhere")) => asked.wait_everywhere = true,
+                _ => return Err(malformed()),
+            }
+        }
+        Ok(asked)
+    }
+
+    fn person(&self, id: &str) -> Result<crate::scrub::SubjectId, Fault> {
+        Ok(ledger::person(id.to_owned(), self.namespace.clone())?)
+    }
+
+    fn must_be_post(&self) -> Result<(), Fault> {
+        if self.method == Method::POST {
+            return Ok(());
+        }
+        Err(Fault::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "events are sent with POST"))
+    }
+}
+
+async fn read(request: Request<Incoming>, max: usize) -> Result<Bytes, Fault> {
+    let body = Limited::new(request.into_body(), max).collect();
+    match tokio::time::timeout(REQUEST_TIME, body).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+            Err(Fault::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", format!("at most {max} bytes are accepted")))
+        }
+        Ok(Err(_)) => Err(Fault::new(StatusCode::BAD_REQUEST, "request-malformed", "the body ended early")),
+        Err(_) => Err(Fault::new(StatusCode::REQUEST_TIMEOUT, "request-timeout", "the body did not arrive in time")),
+    }
+}
+
+fn text_header(headers: &HeaderMap, name: &str) -> Result<Option<String>, Fault> {
+    let text = headers.get(name).map(|value| value.to_str().map(str::to_owned)).transpose();
+    text.map_err(|_| Fault::new(StatusCode::BAD_REQUEST, "request-malformed", format!("`{name}` is not ASCII")))
+}
+
+fn ok(value: &Value) -> Answer {
+    with_type(StatusCode::OK, "application/json", value.to_string())
+}
+
+fn with_type(status: StatusCode, content_type: &'static str, body: String) -> Answer {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static(content_type));
+    response
+}

@@ -1,0 +1,69 @@
+//! One basis at a time: nobody is moved to another legal basis after a withdrawal.
+//!
+//! Where one kind and purpose could rest on consent and on another basis for the same category, a
+//! withdrawal would change nothing, and the consent would have been asked for in bad faith
+//! (EDPB Guidelines 05/2020, 122 f.). Checked by evaluation: a rule that never applies clashes with none.
+
+use std::collections::HashMap;
+
+use super::pack::Pack;
+use super::rulebook::{RuleAt, Witness};
+use crate::finding::Finding;
+use crate::vocabulary::{Basis, CategoryId, KindId, PurposeId};
+
+/// A finding for each pair of rules that can release the same, one by consent and one otherwise.
+pub(super) fn clashes(pack: &Pack) -> Vec<Finding> {
+    let words = pack.vocabulary();
+    let mut found: HashMap<(RuleAt, RuleAt), (KindId, PurposeId, CategoryId)> = HashMap::new();
+    for kind in words.kinds().ids() {
+        for purpose in words.purposes().ids() {
+            for category in words.categories().ids() {
+                for pair in pairs(pack, kind, purpose, category) {
+                    found.entry(pair).or_insert((kind, purpose, category));
+                }
+            }
+        }
+    }
+    let releases = |at, point| pack.rulebook().witness(at, point) != Witness::None;
+    let both = |&((consent, other), point): &(_, _)| releases(consent, point) && releases(other, point);
+    let mut found: Vec<_> = found.into_iter().filter(both).collect();
+    found.sort_unstable_by_key(|&(pair, _)| pair);
+    found.into_iter().filter_map(|((consent, other), point)| finding(pack, consent, other, point)).collect()
+}
+
+/// The pairs of permits of one cell of which one rests on consent and the other does not.
+fn pairs(pack: &Pack, kind: KindId, purpose: PurposeId, category: CategoryId) -> Vec<(RuleAt, RuleAt)> {
+    let Some(cell) = pack.rulebook().cell(kind, purpose, category) else { return Vec::new() };
+    let basis = |at: RuleAt| pack.rulebook().rule(at).and_then(|rule| rule.basis);
+    let consents = cell.rules().iter().copied().filter(|&at| basis(at) == Some(Basis::Consent));
+    let others =
+        || cell.rules().iter().copied().filter(|&at| basis(at).is_some_and(|basis| basis != Basis::Consent));
+    consents.flat_map(|consent| others().map(move |other| (consent, other))).collect()
+}
+
+fn finding(
+    pack: &Pack,
+    consent: RuleAt,
+    other: RuleAt,
+    (kind, purpose, category): (KindId, PurposeId, CategoryId),
+) -> Option<Finding> {
+    let words = pack.vocabulary();
+    let (consent, other) = (pack.rulebook().rule(consent)?, pack.rulebook().rule(other)?);
+    let message = format!(
+        "`{}` to `{}` for `{}` could rest on consent (rule `{}`) and on {} (rule `{}`)",
+        words.categories().name(category),
+        words.kinds().name(kind),
+        words.purposes().name(purpose),
+        consent.id,
+        other.basis?.name(),
+        other.id,
+    );
+    let place = other.place();
+    let hint = "one basis at a time: a withdrawal must end the release, so take the category, purpose or kind out of one of the two";
+    Some(
+        Finding::error(message)
+            .at(&place.source, place.head())
+            .label("releases without the consent")
+            .hint(hint),
+    )
+}

@@ -1,0 +1,212 @@
+//! A rule's conditions as Cedar's JSON form, taken apart: single conditions, and what each mentions.
+//!
+//! It knows the shape of expressions and nothing of what they are about.
+
+use serde_json::{Value, json};
+
+use super::facts::{Fact, Mask, RELATION};
+use crate::vocabulary::Vocabulary;
+
+/// What an expression looks at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Mentions {
+    pub(super) kind: bool,
+    pub(super) purpose: bool,
+    pub(super) category: bool,
+    pub(super) facts: Mask,
+}
+
+/// What is wrong with an expression although Cedar would take it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Flaw {
+    /// `context` as a whole, which would make the memo's key unknowable.
+    WholeContext,
+    /// A fact compared with a word it never takes.
+    Word { fact: Fact, word: String },
+    /// A fact of words used otherwise than compared with one.
+    NotCompared(Fact),
+    /// A name that the vocabulary does not have.
+    Name { kind_of: &'static str, id: String },
+}
+
+/// The conditions of a rule one by one: it applies when all of them hold.
+///
+/// `when { a && b }` is two conditions, `unless { a || b }` is `!a` and `!b`.
+pub(super) fn conditions(policy: &Value) -> Vec<Value> {
+    let mut single = Vec::new();
+    for condition in policy.get("conditions").and_then(Value::as_array).into_iter().flatten() {
+        let Some(body) = condition.get("body") else { continue };
+        split(body, condition.get("kind").and_then(Value::as_str) != Some("unless"), &mut single);
+    }
+    single
+}
+
+fn split(body: &Value, holds: bool, single: &mut Vec<Value>) {
+    let both = if holds { "&&" } else { "||" };
+    if let Some((left, right)) = operands(body, both) {
+        split(left, holds, single);
+        split(right, holds, single);
+    } else if let Some(inner) = body.get("!").and_then(|not| not.get("arg")) {
+        split(inner, !holds, single);
+    } else {
+        single.push(if holds { body.clone() } else { json!({ "!": { "arg": body } }) });
+    }
+}
+
+fn operands<'v>(body: &'v Value, operator: &str) -> Option<(&'v Value, &'v Value)> {
+    let operands = body.get(operator)?;
+    Some((operands.get("left")?, operands.get("right")?))
+}
+
+/// A policy that applies exactly when this one condition holds.
+pub(super) fn probe(condition: &Value) -> Value {
+    let any = json!({ "op": "All" });
+    json!({
+        "effect": "permit",
+        "principal": any, "action": any, "resource": any,
+        "conditions": [{ "kind": "when", "body": condition }],
+    })
+}
+
+/// What an expression mentions, and what is wrong with it.
+pub(super) fn inspect(expression: &Value, vocabulary: &Vocabulary, flaws: &mut Vec<Flaw>) -> Mentions {
+    let mut mentions = Mentions::default();
+    walk(expression, vocabulary, &mut mentions, flaws);
+    mentions
+}
+
+fn walk(expression: &Value, words: &Vocabulary, mentions: &mut Mentions, flaws: &mut Vec<Flaw>) {
+    if let Some(variable) = expression.get("Var").and_then(Value::as_str) {
+        match variable {
+            "principal" => mentions.kind = true,
+            "action" => mentions.purpose = true,
+            "resource" => mentions.category = true,
+            _ => flaws.push(Flaw::WholeContext),
+        }
+        return;
+    }
+    if let Some(literal) = expression.get("Value") {
+        flaws.extend(unknown_name(literal.get("__entity"), words));
+        return;
+    }
+    if let Some((fact, compared)) = comparison(expression, words) {
+        mentions.facts = mentions.facts.and(Mask::of(fact));
+        let wrong = compared.into_iter().filter(|word| !fact.values().contains(word));
+        flaws.extend(wrong.map(|word| Flaw::Word { fact, word: word.to_owned() }));
+        return;
+    }
+    if let Some(fact) = access(expression, words) {
+        mentions.facts = mentions.facts.and(Mask::of(fact));
+        if !fact.is_flag() {
+            flaws.push(Flaw::NotCompared(fact));
+        }
+        return;
+    }
+    match expression {
+        Value::Array(parts) => parts.iter().for_each(|part| walk(part, words, mentions, flaws)),
+        // An attribute that is no fact: strict validation says so, and names the place.
+        Value::Object(parts) if parts.contains_key(".") => {}
+        Value::Object(parts) => parts.values().for_each(|part| walk(part, words, mentions, flaws)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// `context.fact` or `context.relation["name"]`.
+fn access(expression: &Value, words: &Vocabulary) -> Option<Fact> {
+    let dot = expression.get(".")?;
+    let attribute = dot.get("attr")?.as_str()?;
+    let left = dot.get("left")?;
+    if is_context(left) {
+        return Fact::named(attribute);
+    }
+    let outer = left.get(".")?;
+    let in_relations = is_context(outer.get("left")?) && outer.get("attr")?.as_str()? == RELATION;
+    in_relations.then(|| words.relations().find(attribute).map(Fact::Relation))?
+}
+
+fn is_context(expression: &Value) -> bool {
+    expression.get("Var").and_then(Value::as_str) == Some("context")
+}
+
+/// `fact == "word"`, `fact != "word"`, `["word", "word"].contains(fact)`, with the words.
+fn comparison<'v>(expression: &'v Value, words: &Vocabulary) -> Option<(Fact, Vec<&'v str>)> {
+    let (left, right) = operands(expression, "==").or_else(|| operands(expression, "!=")).or_else(|| {
+        let (set, element) = operands(expression, "contains")?;
+        Some((element, set))
+    })?;
+    let (fact, with) = match (access(left, words), access(right, words)) {
+        (Some(fact), None) => (fact, right),
+        (None, Some(fact)) => (fact, left),
+        _ => return None,
+    };
+    if fact.is_flag() {
+        return None;
+    }
+    let set = with.get("Set").and_then(Value::as_array);
+    let literals: Vec<&Value> = set.map_or_else(|| vec![with], |set| set.iter().collect());
+    let texts: Vec<&str> = literals.iter().filter_map(|literal| literal.get("Value")?.as_str()).collect();
+    (texts.len() == literals.len()).then_some((fact, texts))
+}
+
+/// A name of an entity that the vocabulary does not have.
+pub(super) fn unknown_name(entity: Option<&Value>, words: &Vocabulary) -> Option<Flaw> {
+    let kind_of = entity?.get("type")?.as_str()?;
+    let id = entity?.get("id")?.as_str()?;
+    let (known, kind_of) = match kind_of {
+        "Action" => (words.purposes().find(id).is_some(), "purpose"),
+        "Category" => (words.categories().find(id).is_some(), "category"),
+        "Kind" => {
+            (words.kinds().find(id).is_some() || words.groups().iter().any(|group| group.name == id), "kind")
+        }
+        "Recipient" => (false, "recipient"),
+        // Strict validation refuses any other type.
+        _ => (true, ""),
+    };
+    (!known).then(|| Flaw::Name { kind_of, id: id.to_owned() })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use cedar_policy::Policy;
+
+    fn of(conditions_text: &str) -> (Vec<Value>, Mentions, Vec<Flaw>) {
+        let text = format!("permit(principal, action, resource) {conditions_text};");
+        let policy = Policy::parse(None, text).unwrap().to_json().unwrap();
+        let words = Vocabulary::standard();
+        let mut flaws = Vec::new();
+        let single = conditions(&policy);
+        let all = Value::Array(single.clone());
+        (single, inspect(&all, &words, &mut flaws), flaws)
+    }
+
+    #[test]
+    fn conditions_are_taken_apart() {
+        let (single, mentions, flaws) =
+            of(r#"when { context.minor && !(context.erased || context.restricted) }
+            unless { context.backup || resource in Category::"email" }"#);
+        assert_eq!(single.len(), 5, "{single:?}");
+        assert_eq!(flaws, []);
+        let facts: Mask = [Fact::Minor, Fact::Erased, Fact::Restricted, Fact::Backup].into_iter().collect();
+        assert_eq!(mentions, Mentions { kind: false, purpose: false, category: true, facts });
+    }
+
+    #[test]
+    fn words_and_names_that_do_not_exist_are_flaws() {
+        let (_, _, flaws) = of(r#"when { context.origin == "refferal" && resource in [Category::"emial"] }
+            when { ["open", "shut"].contains(context.account) && context.consent like "g*" }
+            when { context == context && context.relation["domain-registrant"] }"#);
+        assert_eq!(
+            flaws,
+            [
+                Flaw::Word { fact: Fact::Origin, word: "refferal".into() },
+                Flaw::Name { kind_of: "category", id: "emial".into() },
+                Flaw::Word { fact: Fact::Account, word: "shut".into() },
+                Flaw::NotCompared(Fact::Consent),
+                Flaw::WholeContext,
+                Flaw::WholeContext,
+            ]
+        );
+    }
+}

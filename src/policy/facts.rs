@@ -1,0 +1,459 @@
+//! The facts that rules compare, and their packing into one word.
+//!
+//! Numbers and dates enter only as the classes that rules compare (an account is open, closed, over
+//! 90 days closed), so that few combinations occur and a decision once made is found again.
+//! Invariant: value 0 of every fact is what holds of a person nothing is known about, asked for in
+//! clear by a request without anything special.
+
+use crate::vocabulary::{Form, Operation, Origin, RelationId, Safeguard};
+
+/// Something a rule can ask about in `context`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Fact {
+    /// The form being asked for.
+    Form,
+    /// What the request does.
+    Operation,
+    /// What the subject said about the purpose, for this recipient.
+    Consent,
+    /// Whether the subject objected to the purpose.
+    Objection,
+    /// The subject opted out of this recipient.
+    OptedOut,
+    Restricted,
+    /// The subject consented to this purpose after the restriction.
+    ConsentedSinceRestriction,
+    Erased,
+    Minor,
+    /// The subject or the exporter is in the EEA and the recipient is not.
+    LeavesEea,
+    /// Subject and recipient are known to be in the same region.
+    SameRegion,
+    /// What protects the data at the recipient.
+    Safeguard,
+    /// The subject agreed to the transfer explicitly.
+    TransferConsent,
+    /// Where the data of this category came from.
+    Origin,
+    /// The subject refused this category.
+    Refused,
+    /// The field is service data besides.
+    WithServiceData,
+    /// The controller instructed this purpose.
+    Instructed,
+    /// The controller's account.
+    Account,
+    /// The record is older than this category is kept.
+    PastRetention,
+    /// A registered case covers the request.
+    LegalReference,
+    /// The subject is the recipient.
+    OwnData,
+    /// The controller is the recipient.
+    OwnAccount,
+    /// The upstream is a backup.
+    Backup,
+    /// A relation between subject and recipient.
+    Relation(RelationId),
+}
+
+const SINGLE: [Fact; 23] = [
+    Fact::Form,
+    Fact::Operation,
+    Fact::Consent,
+    Fact::Objection,
+    Fact::OptedOut,
+    Fact::Restricted,
+    Fact::ConsentedSinceRestriction,
+    Fact::Erased,
+    Fact::Minor,
+    Fact::LeavesEea,
+    Fact::SameRegion,
+    Fact::Safeguard,
+    Fact::TransferConsent,
+    Fact::Origin,
+    Fact::Refused,
+    Fact::WithServiceData,
+    Fact::Instructed,
+    Fact::Account,
+    Fact::PastRetention,
+    Fact::LegalReference,
+    Fact::OwnData,
+    Fact::OwnAccount,
+    Fact::Backup,
+];
+
+/// Where the relations begin; one bit each up to the end of the word.
+const RELATIONS: u32 = 40;
+
+/// How many relations fit.
+pub const MOST_RELATIONS: usize = 64 - RELATIONS as usize;
+
+const FLAG: &[&str] = &["false", "true"];
+const FORMS: &[&str] =
+    &[Form::Clear.name(), Form::Masked.name(), Form::Generalised.name(), Form::Pseudonymised.name()];
+const OPERATIONS: &[&str] = &[
+    Operation::Disclose.name(),
+    Operation::Collect.name(),
+    Operation::Alter.name(),
+    Operation::Destroy.name(),
+];
+const CONSENTS: &[&str] = &["none", "given", "refused", "withdrawn", "expired"];
+const OBJECTIONS: &[&str] = &["none", "raised", "upheld"];
+const SAFEGUARDS: &[&str] = &[
+    Safeguard::None.name(),
+    Safeguard::Adequacy.name(),
+    Safeguard::StandardContractualClauses.name(),
+    Safeguard::BindingCorporateRules.name(),
+];
+const ORIGINS: &[&str] = &[
+    Origin::OwnStatement.name(),
+    Origin::Automatic.name(),
+    Origin::Referral.name(),
+    Origin::ResellingPartner.name(),
+    Origin::FederatedSignIn.name(),
+    Origin::Event.name(),
+    Origin::Social.name(),
+    Origin::Published.name(),
+    Origin::Customer.name(),
+];
+const ACCOUNTS: &[&str] = &["open", "closed", "closed-over-90-days", "closed-over-120-days"];
+
+impl Fact {
+    /// Every fact of a vocabulary with this many relations.
+    pub fn all(relations: usize) -> impl Iterator<Item = Fact> {
+        let relations =
+            (0..u16::try_from(relations).unwrap_or(0)).map(|relation| Fact::Relation(RelationId(relation)));
+        SINGLE.into_iter().chain(relations)
+    }
+
+    /// The fact with this name in `context`; relations have a record of their own.
+    pub fn named(name: &str) -> Option<Fact> {
+        SINGLE.into_iter().find(|fact| fact.name() == name)
+    }
+
+    /// Every name in `context`.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        SINGLE.into_iter().map(Fact::name).chain([RELATION])
+    }
+
+    /// The name of the attribute in `context`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Fact::Form => "form",
+            Fact::Operation => "operation",
+            Fact::Consent => "consent",
+            Fact::Objection => "objection",
+            Fact::OptedOut => "opted_out",
+            Fact::Restricted => "restricted",
+            Fact::ConsentedSinceRestriction => "consented_since_restriction",
+            Fact::Erased => "erased",
+            Fact::Minor => "minor",
+            Fact::LeavesEea => "leaves_eea",
+            Fact::SameRegion => "same_region",
+            Fact::Safeguard => "safeguard",
+            Fact::TransferConsent => "transfer_consent",
+            Fact::Origin => "origin",
+            Fact::Refused => "refused",
+            Fact::WithServiceData => "with_service_data",
+            Fact::Instructed => "instructed",
+            Fact::Account => "account",
+            Fact::PastRetention => "past_retention",
+            Fact::LegalReference => "legal_reference",
+            Fact::OwnData => "own_data",
+            Fact::OwnAccount => "own_account",
+            Fact::Backup => "backup",
+            Fact::Relation(_) => RELATION,
+        }
+    }
+
+    /// The words of its values, in the order of their numbers.
+    pub const fn values(self) -> &'static [&'static str] {
+        match self {
+            Fact::Form => FORMS,
+            Fact::Operation => OPERATIONS,
+            Fact::Consent => CONSENTS,
+            Fact::Objection => OBJECTIONS,
+            Fact::Safeguard => SAFEGUARDS,
+            Fact::Origin => ORIGINS,
+            Fact::Account => ACCOUNTS,
+            Fact::OptedOut
+            | Fact::Restricted
+            | Fact::ConsentedSinceRestriction
+            | Fact::Erased
+            | Fact::Minor
+            | Fact::LeavesEea
+            | Fact::SameRegion
+            | Fact::TransferConsent
+            | Fact::Refused
+            | Fact::WithServiceData
+            | Fact::Instructed
+            | Fact::PastRetention
+            | Fact::LegalReference
+            | Fact::OwnData
+            | Fact::OwnAccount
+            | Fact::Backup
+            | Fact::Relation(_) => FLAG,
+        }
+    }
+
+    /// Whether rules see it as true or false rather than as a word.
+    pub fn is_flag(self) -> bool {
+        std::ptr::eq(self.values(), FLAG)
+    }
+
+    /// First bit and number of bits. The relations have one bit each, from bit 40 on.
+    const fn place(self) -> (u32, u32) {
+        match self {
+            Fact::Form => (0, 2),
+            Fact::Operation => (2, 2),
+            Fact::Consent => (4, 3),
+            Fact::Objection => (7, 2),
+            Fact::Safeguard => (9, 2),
+            Fact::Origin => (11, 4),
+            Fact::Account => (15, 2),
+            Fact::OptedOut => (17, 1),
+            Fact::Restricted => (18, 1),
+            Fact::ConsentedSinceRestriction => (19, 1),
+            Fact::Erased => (20, 1),
+            Fact::Minor => (21, 1),
+            Fact::LeavesEea => (22, 1),
+            Fact::SameRegion => (23, 1),
+            Fact::TransferConsent => (24, 1),
+            Fact::Refused => (25, 1),
+            Fact::WithServiceData => (26, 1),
+            Fact::Instructed => (27, 1),
+            Fact::PastRetention => (28, 1),
+            Fact::LegalReference => (29, 1),
+            Fact::OwnData => (30, 1),
+            Fact::OwnAccount => (31, 1),
+            Fact::Backup => (32, 1),
+            Fact::Relation(relation) => (RELATIONS + relation.0 as u32, 1),
+        }
+    }
+}
+
+/// The record in `context` that holds the relations.
+pub(super) const RELATION: &str = "relation";
+
+/// What the subject said about the purpose (`context.consent`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConsentFact {
+    None = 0,
+    Given = 1,
+    Refused = 2,
+    Withdrawn = 3,
+    Expired = 4,
+}
+
+/// Whether the subject objected (`context.objection`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ObjectionFact {
+    None = 0,
+    Raised = 1,
+    Upheld = 2,
+}
+
+/// How long the controller's account has been closed (`context.account`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AccountFact {
+    Open = 0,
+    Closed = 1,
+    ClosedOver90Days = 2,
+    ClosedOver120Days = 3,
+}
+
+/// A value for every fact, in one word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Facts(u64);
+
+impl Facts {
+    /// These facts with one of them set to the value of this number.
+    #[must_use]
+    pub const fn with(self, fact: Fact, value: u8) -> Facts {
+        let (at, bits) = fact.place();
+        let field = ((1u64 << bits) - 1) << at;
+        Facts((self.0 & !field) | (((value as u64) << at) & field))
+    }
+
+    #[must_use]
+    pub const fn with_flag(self, fact: Fact, holds: bool) -> Facts {
+        self.with(fact, holds as u8)
+    }
+
+    #[must_use]
+    pub const fn with_consent(self, consent: ConsentFact) -> Facts {
+        self.with(Fact::Consent, consent as u8)
+    }
+
+    #[must_use]
+    pub const fn with_objection(self, objection: ObjectionFact) -> Facts {
+        self.with(Fact::Objection, objection as u8)
+    }
+
+    #[must_use]
+    pub const fn with_account(self, account: AccountFact) -> Facts {
+        self.with(Fact::Account, account as u8)
+    }
+
+    #[must_use]
+    pub const fn with_origin(self, origin: Origin) -> Facts {
+        self.with(Fact::Origin, origin as u8)
+    }
+
+    #[must_use]
+    pub const fn with_safeguard(self, safeguard: Safeguard) -> Facts {
+        self.with(Fact::Safeguard, safeguard as u8)
+    }
+
+    #[must_use]
+    pub const fn with_operation(self, operation: Operation) -> Facts {
+        self.with(Fact::Operation, operation as u8)
+    }
+
+    /// With the form being asked for; [`Form::Removed`] is never asked for and counts as the least revealing.
+    #[must_use]
+    pub const fn with_form(self, form: Form) -> Facts {
+        let asked = match form {
+            Form::Clear => 0,
+            Form::Masked => 1,
+            Form::Generalised => 2,
+            Form::Pseudonymised | Form::Removed => 3,
+        };
+        self.with(Fact::Form, asked)
+    }
+
+    /// The number of a fact's value.
+    pub const fn get(self, fact: Fact) -> u8 {
+        let (at, bits) = fact.place();
+        ((self.0 >> at) & ((1u64 << bits) - 1)) as u8
+    }
+
+    /// The word of a fact's value.
+    pub fn word(self, fact: Fact) -> &'static str {
+        fact.values().get(usize::from(self.get(fact))).copied().unwrap_or("?")
+    }
+
+    /// Only what the mask names; everything else as of a person nothing is known about.
+    #[must_use]
+    pub const fn only(self, mask: Mask) -> Facts {
+        Facts(self.0 & mask.0)
+    }
+
+    /// These facts, with those of the mask taken from `other`.
+    #[must_use]
+    pub const fn overlaid(self, other: Facts, mask: Mask) -> Facts {
+        Facts((self.0 & !mask.0) | (other.0 & mask.0))
+    }
+}
+
+/// A set of facts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Mask(u64);
+
+impl Mask {
+    pub const NONE: Mask = Mask(0);
+
+    pub const fn of(fact: Fact) -> Mask {
+        let (at, bits) = fact.place();
+        Mask(((1u64 << bits) - 1) << at)
+    }
+
+    #[must_use]
+    pub const fn and(self, other: Mask) -> Mask {
+        Mask(self.0 | other.0)
+    }
+
+    #[must_use]
+    pub const fn without(self, other: Mask) -> Mask {
+        Mask(self.0 & !other.0)
+    }
+
+    pub const fn holds(self, fact: Fact) -> bool {
+        self.0 & Mask::of(fact).0 != 0
+    }
+
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether every fact of this set is in the other.
+    pub const fn within(self, other: Mask) -> bool {
+        self.0 & !other.0 == 0
+    }
+
+    /// The facts of the set.
+    pub fn facts(self) -> impl Iterator<Item = Fact> {
+        Fact::all(MOST_RELATIONS).filter(move |&fact| self.holds(fact))
+    }
+
+    /// How many combinations of values its facts have.
+    pub fn combinations(self) -> u64 {
+        self.facts().fold(1, |count: u64, fact| count.saturating_mul(fact.values().len() as u64))
+    }
+
+    /// Every combination of values of its facts, everything else at 0.
+    pub fn every(self) -> impl Iterator<Item = Facts> {
+        let facts: Vec<Fact> = self.facts().collect();
+        (0..self.combinations()).map(move |mut number| {
+            facts.iter().fold(Facts::default(), |so_far, &fact| {
+                let values = fact.values().len() as u64;
+                let value = u8::try_from(number % values).unwrap_or(0);
+                number /= values;
+                so_far.with(fact, value)
+            })
+        })
+    }
+}
+
+impl FromIterator<Fact> for Mask {
+    fn from_iter<T: IntoIterator<Item = Fact>>(facts: T) -> Mask {
+        facts.into_iter().fold(Mask::NONE, |mask, fact| mask.and(Mask::of(fact)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_facts_share_a_bit_and_every_value_fits() {
+        let mut taken = 0u64;
+        for fact in Fact::all(MOST_RELATIONS) {
+            let Mask(bits) = Mask::of(fact);
+            assert_eq!(taken & bits, 0, "{fact:?}");
+            taken |= bits;
+            for value in 0..u8::try_from(fact.values().len()).unwrap_or(0) {
+                assert_eq!(Facts(u64::MAX).with(fact, value).get(fact), value, "{fact:?}");
+                assert_eq!(
+                    Facts(u64::MAX).with(fact, value).0 | bits,
+                    u64::MAX,
+                    "{fact:?} leaves the others alone"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn words_follow_the_enums() {
+        for &origin in Origin::ALL {
+            assert_eq!(Facts::default().with_origin(origin).word(Fact::Origin), origin.name());
+        }
+        for &safeguard in Safeguard::ALL {
+            assert_eq!(Facts::default().with_safeguard(safeguard).word(Fact::Safeguard), safeguard.name());
+        }
+        for &operation in Operation::ALL {
+            assert_eq!(Facts::default().with_operation(operation).word(Fact::Operation), operation.name());
+        }
+        for form in [Form::Clear, Form::Masked, Form::Generalised, Form::Pseudonymised] {
+            assert_eq!(Facts::default().with_form(form).word(Fact::Form), form.name());
+        }
+    }
+
+    #[test]
+    fn every_combination_occurs_once() {
+        let mask: Mask = [Fact::Consent, Fact::Minor, Fact::Relation(RelationId(3))].into_iter().collect();
+        let all: std::collections::BTreeSet<Facts> = mask.every().collect();
+        assert_eq!((all.len(), mask.combinations()), (20, 20));
+    }
+}

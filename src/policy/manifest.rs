@@ -1,0 +1,317 @@
+//! `pack.toml`: what a pack says of itself.
+//!
+//! It knows titles, dates, clauses and periods; what the rules say it does not know.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use jiff::civil::Date;
+
+use super::region::Regions;
+use crate::document::{At, Document, Fields};
+use crate::finding::{Finding, Source, nearest};
+use crate::vocabulary::{Basis, CategoryId, TermId, Tree, Vocabulary};
+
+/// What a pack says of itself.
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    pub title: String,
+    pub version: String,
+    /// When this version was made known, and from when it is in force (from the start of the day, UTC).
+    pub announced: Date,
+    pub effective: Date,
+    /// Whom a refused recipient or a person can turn to.
+    pub contact: String,
+    pub switches: Switches,
+    /// The legal bases that rules may name.
+    pub bases: Vec<StatedBasis>,
+    pub clauses: Vec<Clause>,
+    pub regions: Regions,
+    /// How long data of a category are kept, with the categories below it.
+    pub retention: Vec<(CategoryId, SignedDuration)>,
+    /// Categories that no rule is meant to release.
+    pub never_released: Vec<CategoryId>,
+    /// The longest that the gateway's own access log may be kept, where the document sets a limit.
+    pub access_log_limit: Option<SignedDuration>,
+    /// The record of processing activities (GDPR Art. 30).
+    pub processing: Vec<Activity>,
+}
+
+/// What the gateway does about signals that browsers send.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Switches {
+    /// `DNT` counts for something. Neither document lets it.
+    pub do_not_track: bool,
+    /// `Sec-GPC: 1` from the person itself is recorded as an objection to `marketing`.
+    pub global_privacy_control: bool,
+}
+
+/// One legal basis, and where the document claims it.
+#[derive(Clone, Debug)]
+pub struct StatedBasis {
+    pub basis: Basis,
+    pub title: String,
+}
+
+/// What keeps a clause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// Rules of the pack.
+    ByRules,
+    /// A mechanism of the gateway.
+    ByMechanism,
+    /// Nothing has to: the note says why.
+    LeftAlone,
+}
+
+/// One promise of the document, in our words.
+#[derive(Clone, Debug)]
+pub struct Clause {
+    pub id: Arc<str>,
+    pub title: String,
+    pub kept: Kept,
+    /// Which mechanism, or why nothing.
+    pub note: Option<String>,
+    pub(super) at: Range<usize>,
+}
+
+/// One line of the record of processing.
+#[derive(Clone, Debug)]
+pub struct Activity {
+    pub purpose: String,
+    pub basis: Basis,
+    pub categories: Vec<String>,
+    pub recipients: Vec<String>,
+    pub origin: String,
+    pub retention: String,
+    pub transfers: String,
+}
+
+impl Manifest {
+    pub fn clause(&self, id: &str) -> Option<&Clause> {
+        self.clauses.iter().find(|clause| *clause.id == *id)
+    }
+
+    /// How long this category is kept: its own period, else that of the nearest category above it.
+    pub fn retention(&self, vocabulary: &Vocabulary, category: CategoryId) -> Option<SignedDuration> {
+        vocabulary
+            .categories()
+            .lineage(category)
+            .find_map(|at| self.retention.iter().find(|(of, _)| *of == at).map(|(_, period)| *period))
+    }
+
+    /// Reads the manifest and the vocabulary it extends.
+    pub(super) fn read(source: &Source, findings: &mut Vec<Finding>) -> Option<(Manifest, Vocabulary)> {
+        let document = Document::parse(source);
+        let read = read(&document);
+        let found = document.into_findings();
+        let broken = found.iter().any(Finding::is_error);
+        findings.extend(found);
+        let (manifest, vocabulary) = read;
+        manifest.filter(|_| !broken).map(|manifest| (manifest, vocabulary))
+    }
+}
+
+fn read(document: &Document<'_>) -> (Option<Manifest>, Vocabulary) {
+    let mut root = document.root("the pack");
+    let vocabulary = Vocabulary::extended(root.fields("vocabulary", "`vocabulary`"));
+    let title = root.needed_text("title");
+    let version = root.needed_text("version");
+    let announced = needed_date(&mut root, "announced");
+    let effective = needed_date(&mut root, "effective");
+    let contact = root.needed_text("contact");
+    let switches = switches(&mut root);
+    let bases = bases(&mut root);
+    let clauses = clauses(&mut root);
+    let regions = regions(&mut root);
+    let retention = retention(&mut root, &vocabulary);
+    let never_released = named(root.texts("never-released"), "category", vocabulary.categories(), document);
+    let access_log_limit = root.text("access-log-limit").and_then(|text| period(&text, document));
+    let processing = root.tables("processing", "a processing activity");
+    let processing = processing.into_iter().filter_map(|fields| activity(fields, &vocabulary)).collect();
+    root.end();
+    if let (Some(announced), Some(effective)) = (&announced, &effective)
+        && effective.value < announced.value
+    {
+        let finding = Finding::error("the pack is in force before it was announced");
+        document.find(finding.label("earlier than `announced`"), effective.at.clone());
+    }
+    let manifest = (|| {
+        Some(Manifest {
+            title: title?.value.to_owned(),
+            version: version?.value.to_owned(),
+            announced: announced?.value,
+            effective: effective?.value,
+            contact: contact?.value.to_owned(),
+            switches,
+            bases,
+            clauses,
+            regions,
+            retention,
+            never_released,
+            access_log_limit,
+            processing,
+        })
+    })();
+    (manifest, vocabulary)
+}
+
+fn needed_date(root: &mut Fields<'_>, key: &'static str) -> Option<At<Date>> {
+    let item = root.item(key);
+    if item.is_none() {
+        root.missing(key);
+    }
+    item?.date()
+}
+
+fn switches(root: &mut Fields<'_>) -> Switches {
+    let Some(mut fields) = root.fields("switches", "`switches`") else { return Switches::default() };
+    let switches = Switches {
+        do_not_track: fields.flag("do-not-track") == Some(true),
+        global_privacy_control: fields.flag("global-privacy-control") == Some(true),
+    };
+    fields.end();
+    switches
+}
+
+fn bases(root: &mut Fields<'_>) -> Vec<StatedBasis> {
+    let document = root.document();
+    let mut stated = Vec::new();
+    for (name, item) in root.entries("bases") {
+        let title = item.text();
+        let Some(basis) = Basis::parse(name.value) else {
+            let finding = Finding::error(format!("unknown basis `{}`", name.value));
+            let known = crate::document::join(Basis::ALL.iter().map(|basis| basis.name()));
+            document.find(finding.hint(format!("the closed set is {known}")), name.at);
+            continue;
+        };
+        stated.extend(title.map(|title| StatedBasis { basis, title: title.value.to_owned() }));
+    }
+    stated
+}
+
+fn clauses(root: &mut Fields<'_>) -> Vec<Clause> {
+    let document = root.document();
+    let mut clauses: Vec<Clause> = Vec::new();
+    for mut fields in root.tables("clauses", "a clause") {
+        let at = fields.at();
+        let id = fields.needed_text("id");
+        let title = fields.needed_text("title");
+        let kept = fields.needed_text("kept");
+        let note = fields.text("note").map(|note| note.value.to_owned());
+        fields.end();
+        let kept = kept.and_then(|word| match word.value {
+            "by-rules" => Some(Kept::ByRules),
+            "by-mechanism" => Some(Kept::ByMechanism),
+            "left-alone" => Some(Kept::LeftAlone),
+            other => {
+                let finding = Finding::error(format!("a clause is not kept `{other}`"));
+                document.find(finding.hint("`by-rules`, `by-mechanism` or `left-alone`"), word.at);
+                None
+            }
+        });
+        let (Some(id), Some(title), Some(kept)) = (id, title, kept) else { continue };
+        if kept != Kept::ByRules && note.is_none() {
+            let finding = Finding::error(format!("clause `{}` is kept by no rule and has no note", id.value));
+            document
+                .find(finding.hint("name the mechanism, or say why nothing is to be done"), id.at.clone());
+        }
+        if clauses.iter().any(|clause| *clause.id == *id.value) {
+            document.find(Finding::error(format!("clause `{}` is listed twice", id.value)), id.at.clone());
+        }
+        clauses.push(Clause { id: Arc::from(id.value), title: title.value.to_owned(), kept, note, at });
+    }
+    clauses
+}
+
+fn regions(root: &mut Fields<'_>) -> Regions {
+    let document = root.document();
+    let mut regions = Regions::default();
+    for (country, item) in root.entries("regions") {
+        let Some(region) = item.text() else { continue };
+        if !regions.name(country.value, region.value) {
+            let finding = Finding::error(format!(
+                "`{}` is no country code that a region can be given to",
+                country.value
+            ));
+            document.find(finding.hint("two letters (ISO 3166), outside the EEA"), country.at);
+        }
+    }
+    regions
+}
+
+fn retention(root: &mut Fields<'_>, vocabulary: &Vocabulary) -> Vec<(CategoryId, SignedDuration)> {
+    let document = root.document();
+    let mut periods = Vec::new();
+    for (name, item) in root.entries("retention") {
+        let period = item.text().and_then(|text| period(&text, document));
+        let category = named(vec![name], "category", vocabulary.categories(), document).pop();
+        periods.extend(category.zip(period));
+    }
+    periods
+}
+
+/// `400d`: days, the unit in which documents promise.
+fn period(text: &At<&str>, document: &Document<'_>) -> Option<SignedDuration> {
+    let days = text.value.strip_suffix('d').and_then(|days| days.parse::<u32>().ok());
+    if days.is_none() {
+        let finding = Finding::error(format!("`{}` is no period", text.value));
+        document.find(finding.hint("a number of days: `400d`"), text.at.clone());
+    }
+    Some(SignedDuration::from_hours(24 * i64::from(days?)))
+}
+
+/// The terms of these names; an unknown one is a finding.
+pub(crate) fn named<I: TermId>(
+    names: Vec<At<&str>>,
+    what: &str,
+    tree: &Tree<I>,
+    document: &Document<'_>,
+) -> Vec<I> {
+    let mut ids = Vec::new();
+    for name in names {
+        match tree.find(name.value) {
+            Some(id) => ids.push(id),
+            None => {
+                let finding = Finding::error(format!("unknown {what} `{}`", name.value));
+                let finding = match nearest(name.value, tree.terms().map(|(_, term)| &*term.id)) {
+                    Some(near) => finding.hint(format!("did you mean `{near}`?")),
+                    None => finding.hint("`purposegate policy vocabulary` lists what there is"),
+                };
+                document.find(finding.label("not in the vocabulary"), name.at);
+            }
+        }
+    }
+    ids
+}
+
+fn activity(mut fields: Fields<'_>, vocabulary: &Vocabulary) -> Option<Activity> {
+    let document = fields.document();
+    let purpose = fields.needed_text("purpose");
+    let basis = fields.needed_text("basis");
+    let categories = fields.texts("categories");
+    let recipients = fields.texts("recipients");
+    let owned = |text: Option<At<&str>>| text.map(|text| text.value.to_owned());
+    let origin = owned(fields.needed_text("origin"));
+    let retention = owned(fields.needed_text("retention"));
+    let transfers = owned(fields.needed_text("transfers"));
+    fields.end();
+    let purpose = purpose?;
+    let texts = |names: &[At<&str>]| names.iter().map(|name| name.value.to_owned()).collect();
+    let group = |name: &At<&str>| vocabulary.groups().iter().any(|group| group.name == name.value);
+    let activity = Activity {
+        purpose: purpose.value.to_owned(),
+        basis: Basis::parse(basis?.value)?,
+        categories: texts(&categories),
+        recipients: texts(&recipients),
+        origin: origin?,
+        retention: retention?,
+        transfers: transfers?,
+    };
+    named(vec![purpose], "purpose", vocabulary.purposes(), document);
+    named(categories, "category", vocabulary.categories(), document);
+    let kinds = recipients.into_iter().filter(|name| !group(name)).collect();
+    named(kinds, "recipient kind", vocabulary.kinds(), document);
+    Some(activity)
+}

@@ -1,0 +1,177 @@
+//! What Cedar knows of a pack besides its rules: the schema, the entities, a request.
+//!
+//! `principal` is a recipient of some kind, `action` the purpose, `resource` the data category,
+//! `context` the facts. All of it is generated from the vocabulary, so that a rule that names
+//! something else does not load.
+
+use std::collections::HashSet;
+use std::fmt::Write as _;
+
+use cedar_policy::{
+    Authorizer, Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, PolicyId, PolicySet, Request,
+    Response, RestrictedExpression, Schema,
+};
+
+use super::facts::{Fact, Facts, RELATION};
+use crate::vocabulary::{CategoryId, KindId, PurposeId, Vocabulary};
+
+/// The Cedar side of a vocabulary.
+pub(super) struct World {
+    pub(super) schema: Schema,
+    entities: Entities,
+    authorizer: Authorizer,
+    principals: Vec<EntityUid>,
+    actions: Vec<EntityUid>,
+    resources: Vec<EntityUid>,
+    relations: Vec<String>,
+}
+
+impl std::fmt::Debug for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("World").finish_non_exhaustive()
+    }
+}
+
+impl World {
+    /// # Errors
+    /// The words of Cedar, where a vocabulary makes no schema. That is a mistake of this program.
+    pub(super) fn new(vocabulary: &Vocabulary) -> Result<World, String> {
+        let (schema, _) =
+            Schema::from_cedarschema_str(&schema(vocabulary)).map_err(|error| error.to_string())?;
+        let types = Types::new()?;
+        let kinds = vocabulary.kinds();
+        let categories = vocabulary.categories();
+        let mut entities = Vec::new();
+        for kind in kinds.ids() {
+            let own = types.kind(kinds.name(kind));
+            let groups = vocabulary.groups().iter().filter(|group| group.kinds.contains(&kind));
+            let parents = groups.map(|group| types.kind(&group.name));
+            let parents = parents.chain(kinds.parent(kind).map(|parent| types.kind(kinds.name(parent))));
+            entities.push(Entity::new_no_attrs(own.clone(), parents.collect()));
+            entities.push(Entity::new_no_attrs(types.recipient(kinds.name(kind)), HashSet::from([own])));
+        }
+        for category in categories.ids() {
+            let parent = categories.parent(category).map(|parent| types.category(categories.name(parent)));
+            entities.push(Entity::new_no_attrs(
+                types.category(categories.name(category)),
+                parent.into_iter().collect(),
+            ));
+        }
+        Ok(World {
+            entities: Entities::from_entities(entities, Some(&schema)).map_err(|error| error.to_string())?,
+            authorizer: Authorizer::new(),
+            principals: kinds.ids().map(|kind| types.recipient(kinds.name(kind))).collect(),
+            actions: vocabulary.purposes().terms().map(|(_, term)| types.action(&term.id)).collect(),
+            resources: categories.terms().map(|(_, term)| types.category(&term.id)).collect(),
+            relations: vocabulary.relations().terms().map(|(_, term)| term.id.to_string()).collect(),
+            schema,
+        })
+    }
+
+    /// What the policies say of one category asked for by one kind for one purpose.
+    ///
+    /// `None` where an id is of another vocabulary: then nobody may answer.
+    pub(super) fn ask(
+        &self,
+        policies: &PolicySet,
+        (kind, purpose, category): (KindId, PurposeId, CategoryId),
+        facts: Facts,
+    ) -> Option<Response> {
+        let principal = self.principals.get(kind.index())?.clone();
+        let action = self.actions.get(purpose.index())?.clone();
+        let resource = self.resources.get(category.index())?.clone();
+        let request = Request::new(principal, action, resource, self.context(facts)?, None).ok()?;
+        Some(self.authorizer.is_authorized(&request, policies, &self.entities))
+    }
+
+    fn context(&self, facts: Facts) -> Option<Context> {
+        let expression = |fact: Fact| {
+            if fact.is_flag() {
+                RestrictedExpression::new_bool(facts.get(fact) == 1)
+            } else {
+                RestrictedExpression::new_string(facts.word(fact).to_owned())
+            }
+        };
+        let relations =
+            self.relations.iter().zip(Fact::all(self.relations.len()).filter(|fact| is_relation(*fact)));
+        let relations = relations.map(|(name, fact)| (name.clone(), expression(fact)));
+        let relation = RestrictedExpression::new_record(relations).ok()?;
+        let single = Fact::all(0).map(|fact| (fact.name().to_owned(), expression(fact)));
+        Context::from_pairs(single.chain([(RELATION.to_owned(), relation)])).ok()
+    }
+}
+
+fn is_relation(fact: Fact) -> bool {
+    matches!(fact, Fact::Relation(_))
+}
+
+/// The position of a rule, as the id that Cedar knows it by.
+pub(super) fn policy_id(position: usize) -> PolicyId {
+    PolicyId::new(position.to_string())
+}
+
+/// The position of the rule with this id.
+pub(super) fn position(id: &PolicyId) -> Option<usize> {
+    AsRef::<str>::as_ref(id).parse().ok()
+}
+
+struct Types {
+    recipient: EntityTypeName,
+    kind: EntityTypeName,
+    action: EntityTypeName,
+    category: EntityTypeName,
+}
+
+impl Types {
+    fn new() -> Result<Types, String> {
+        let parse = |name: &str| name.parse().map_err(|error| format!("{error}"));
+        Ok(Types {
+            recipient: parse("Recipient")?,
+            kind: parse("Kind")?,
+            action: parse("Action")?,
+            category: parse("Category")?,
+        })
+    }
+
+    fn recipient(&self, id: &str) -> EntityUid {
+        EntityUid::from_type_name_and_id(self.recipient.clone(), EntityId::new(id))
+    }
+
+    fn kind(&self, id: &str) -> EntityUid {
+        EntityUid::from_type_name_and_id(self.kind.clone(), EntityId::new(id))
+    }
+
+    fn action(&self, id: &str) -> EntityUid {
+        EntityUid::from_type_name_and_id(self.action.clone(), EntityId::new(id))
+    }
+
+    fn category(&self, id: &str) -> EntityUid {
+        EntityUid::from_type_name_and_id(self.category.clone(), EntityId::new(id))
+    }
+}
+
+/// The schema in Cedar's own notation. The context is strict: a misspelt fact or relation is refused.
+fn schema(vocabulary: &Vocabulary) -> String {
+    let mut text =
+        String::from("entity Kind in [Kind];\nentity Recipient in [Kind];\nentity Category in [Category];\n");
+    text.push_str("type Relations = {\n");
+    for (_, term) in vocabulary.relations().terms() {
+        let _ = writeln!(text, "  \"{}\": Bool,", term.id);
+    }
+    text.push_str("};\ntype Facts = {\n");
+    for fact in Fact::all(0) {
+        let _ = writeln!(text, "  {}: {},", fact.name(), if fact.is_flag() { "Bool" } else { "String" });
+    }
+    let _ = writeln!(text, "  {RELATION}: Relations,\n}};");
+    let purposes = vocabulary.purposes();
+    for (purpose, term) in purposes.terms() {
+        let parent = purposes.parent(purpose).map(|parent| format!(" in [\"{}\"]", purposes.name(parent)));
+        let _ = writeln!(
+            text,
+            "action \"{}\"{} appliesTo {{ principal: [Recipient], resource: [Category], context: Facts }};",
+            term.id,
+            parent.unwrap_or_default()
+        );
+    }
+    text
+}

@@ -1,0 +1,71 @@
+//! Who says in which form a class leaves: a judge, or the fixed rule of `scrub --remove`.
+//!
+//! The walk below is the same for both. It refuses to know why: it asks for a verdict and, for each
+//! class, for the verdict's form.
+
+use super::judge::{Judge, Record};
+use super::mapping::Unclassified;
+use super::plan::UNCLASSIFIED;
+use crate::decision::{ClassId, Permit};
+use crate::vocabulary::Form;
+
+/// Gives verdicts over records and over what stands outside of them.
+pub(super) trait Arbiter {
+    type Verdict;
+
+    fn record(&mut self, record: &Record<'_>) -> Self::Verdict;
+    fn document(&mut self) -> Self::Verdict;
+    fn form(&self, verdict: &Self::Verdict, class: ClassId) -> Form;
+    fn account(&mut self, verdict: &Self::Verdict, fields: &[u32]);
+}
+
+/// A judge; what nothing classifies follows the mapping.
+#[derive(Debug)]
+pub(super) struct Judged<'a, J> {
+    pub(super) judge: &'a mut J,
+    pub(super) unclassified: Unclassified,
+}
+
+impl<J: Judge> Arbiter for Judged<'_, J> {
+    type Verdict = Permit;
+
+    fn record(&mut self, record: &Record<'_>) -> Permit {
+        self.judge.judge(record)
+    }
+
+    fn document(&mut self) -> Permit {
+        self.judge.judge_document()
+    }
+
+    fn form(&self, permit: &Permit, class: ClassId) -> Form {
+        if class != UNCLASSIFIED {
+            return permit.form(class);
+        }
+        match self.unclassified {
+            Unclassified::Remove => Form::Removed,
+            Unclassified::Release => Form::Clear,
+        }
+    }
+
+    fn account(&mut self, permit: &Permit, fields: &[u32]) {
+        self.judge.account(permit, fields);
+    }
+}
+
+/// What a query selected goes, the rest stays.
+#[derive(Debug)]
+pub(super) struct Removal;
+
+impl Arbiter for Removal {
+    type Verdict = ();
+
+    fn record(&mut self, _: &Record<'_>) {}
+
+    fn document(&mut self) {}
+
+    fn form(&self, (): &(), class: ClassId) -> Form {
+        if class == UNCLASSIFIED { Form::Clear } else { Form::Removed }
+    }
+
+    fn account(&mut self, (): &(), _: &[u32]) {}
+}

@@ -1,0 +1,377 @@
+//! The queries of a plan as one deterministic automaton over names and positions.
+//!
+//! A state says all that names and positions on the way from the root can say about a node: which
+//! record sets begin there, which class it has, what is captured, whether anything below matters.
+//! Conditions (filters, positions counted from the end) are beyond it: where one applies, the state
+//! holds an *anchor*, from which [`super::evaluate`] goes on over the value held, and below the
+//! anchor whatever the condition might select is carried along as a *maybe*. What is certain is
+//! exact; what is maybe only widens (a value is held, a class is foreseen) and never decides.
+//!
+//! Built once, when a plan is compiled; the subset construction is eager and bounded.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::lex;
+use super::plan::{Role, Set};
+use super::query::{Query, Segment, Selector};
+
+/// A state of the automaton.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct StateId(pub(super) u32);
+
+/// Below it nothing is selected and nothing is captured.
+pub(super) const DEAD: StateId = StateId(0);
+
+/// States, and cells of the table, beyond which the automaton is given up: then the document is
+/// held whole and every query is evaluated. Wildcards after `..` double the states one by one.
+const MOST_STATES: usize = 1 << 12;
+const MOST_CELLS: usize = 1 << 21;
+
+/// Which record begins at a node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Start {
+    #[default]
+    None,
+    Of(usize),
+    /// Several sets claim the node: nobody knows whose it is.
+    Disputed,
+}
+
+impl Start {
+    pub(super) fn and(self, set: usize) -> Start {
+        match self {
+            Start::None => Start::Of(set),
+            Start::Of(one) if one == set => self,
+            Start::Of(_) | Start::Disputed => Start::Disputed,
+        }
+    }
+}
+
+/// A query and how many of its segments were walked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Position {
+    pub(super) query: u16,
+    pub(super) segment: u16,
+}
+
+/// What is known about a node in this state.
+#[derive(Clone, Debug, Default)]
+pub(super) struct State {
+    pub(super) start: Start,
+    /// Queries of the role [`Role::Field`] that certainly select the node.
+    pub(super) fields: Vec<u16>,
+    /// Those that might.
+    pub(super) maybe_fields: Vec<u16>,
+    /// Queries of the role [`Role::Capture`] that certainly select it.
+    pub(super) captures: Vec<u16>,
+    /// From here on conditions have to be evaluated.
+    pub(super) anchors: Vec<Position>,
+    /// The node has to be held whole.
+    pub(super) held: bool,
+    /// A container here is on the way to a record, whether or not one is there.
+    pub(super) structure: bool,
+    /// Something below may matter.
+    pub(super) live: bool,
+}
+
+/// The automaton of a plan.
+#[derive(Clone, Debug)]
+pub(super) struct Automaton {
+    names: Names,
+    /// Positions up to this one are told apart; all later ones are alike.
+    last_index: u32,
+    width: usize,
+    next: Vec<StateId>,
+    pub(super) states: Vec<State>,
+    pub(super) root: StateId,
+}
+
+impl Automaton {
+    /// The state of a member, given its container's.
+    #[inline(always)]
+    pub(super) fn member(&self, from: StateId, name: &[u8], hash: u64) -> StateId {
+        self.step(from, self.names.column(name, hash))
+    }
+
+    /// The state of an element, given its container's.
+    #[inline(always)]
+    pub(super) fn element(&self, from: StateId, index: u32) -> StateId {
+        self.step(from, self.names.count + 1 + index.min(self.last_index) as usize)
+    }
+
+    #[inline(always)]
+    fn step(&self, from: StateId, column: usize) -> StateId {
+        self.next.get(from.0 as usize * self.width + column).copied().unwrap_or(DEAD)
+    }
+
+    #[inline(always)]
+    pub(super) fn state(&self, id: StateId) -> &State {
+        const NOTHING: &State = &State {
+            start: Start::None,
+            fields: Vec::new(),
+            maybe_fields: Vec::new(),
+            captures: Vec::new(),
+            anchors: Vec::new(),
+            held: false,
+            structure: false,
+            live: false,
+        };
+        self.states.get(id.0 as usize).unwrap_or(NOTHING)
+    }
+}
+
+/// The names that some query mentions, numbered.
+#[derive(Clone, Debug, Default)]
+struct Names {
+    count: usize,
+    /// Open addressing, at most half full; the hash, and the name's number.
+    slots: Vec<Option<(u64, u32)>>,
+    texts: Vec<Box<str>>,
+}
+
+impl Names {
+    fn new(texts: Vec<Box<str>>) -> Names {
+        let mut slots = vec![None; (texts.len() * 2).next_power_of_two().max(2)];
+        for (number, text) in (0..).zip(&texts) {
+            let hash = lex::hash(text.as_bytes());
+            let free = probes(hash, slots.len()).find(|&at| slots.get(at).is_some_and(Option::is_none));
+            if let Some(slot) = free.and_then(|at| slots.get_mut(at)) {
+                *slot = Some((hash, number));
+            }
+        }
+        Names { count: texts.len(), slots, texts }
+    }
+
+    /// The name's number; the number after the last for a name that no query mentions.
+    #[inline(always)]
+    fn column(&self, name: &[u8], hash: u64) -> usize {
+        for at in probes(hash, self.slots.len()) {
+            match self.slots.get(at) {
+                Some(&Some((same, number))) => {
+                    let number = number as usize;
+                    if same == hash && self.texts.get(number).is_some_and(|text| text.as_bytes() == name) {
+                        return number;
+                    }
+                }
+                Some(None) | None => break,
+            }
+        }
+        self.count
+    }
+}
+
+#[inline(always)]
+fn probes(hash: u64, slots: usize) -> impl Iterator<Item = usize> {
+    let mask = slots.wrapping_sub(1);
+    (0..slots).map(move |step| (hash as usize).wrapping_add(step) & mask)
+}
+
+/// One thread of the nondeterministic walk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Thread {
+    at: Position,
+    /// Whether a condition on the way is still open.
+    maybe: bool,
+    /// Whether it only stayed in a descendant segment: then the node may lie beside the way.
+    stayed: bool,
+}
+
+/// What leads from a container to something in it.
+#[derive(Clone, Copy, Debug)]
+enum Step<'a> {
+    Name(&'a str),
+    OtherName,
+    Index(u32),
+    /// A position after all that are told apart.
+    LaterIndex(u32),
+}
+
+/// The queries a plan starts with, and what matching them starts.
+pub(super) struct Builder<'a> {
+    pub(super) queries: &'a [Query],
+    pub(super) roles: &'a [Role],
+    pub(super) sets: &'a [Set],
+    /// Queries that start at the document's root.
+    pub(super) document: &'a [u16],
+}
+
+impl Builder<'_> {
+    /// The automaton, or the one that holds the document whole if this one would be too large.
+    pub(super) fn build(&self) -> Automaton {
+        let (names, last_index) = self.alphabet();
+        self.determinise(names, last_index).unwrap_or_else(|| self.hold_everything())
+    }
+
+    /// Two states: the root, with every query anchored there, and whatever is below.
+    fn hold_everything(&self) -> Automaton {
+        let anchors = self.document.iter().map(|&query| Position { query, segment: 0 }).collect();
+        let fields = |role: &Role| matches!(role, Role::Field { .. });
+        let all_fields: Vec<u16> =
+            (0..).zip(self.roles).filter(|(_, role)| fields(role)).map(|(query, _)| query).collect();
+        let below = State { live: true, maybe_fields: all_fields, ..State::default() };
+        let root = State { anchors, held: true, ..below.clone() };
+        Automaton {
+            names: Names::new(Vec::new()),
+            last_index: 0,
+            width: 2,
+            next: vec![DEAD, DEAD, StateId(2), StateId(2), StateId(2), StateId(2)],
+            states: vec![State::default(), root, below],
+            root: StateId(1),
+        }
+    }
+
+    /// The names and the greatest position that queries mention.
+    fn alphabet(&self) -> (Vec<Box<str>>, u32) {
+        let mut names = BTreeSet::new();
+        let mut last = 0;
+        let selectors = self.queries.iter().flat_map(|query| &query.segments).flat_map(|step| &step.selectors);
+        for selector in selectors.filter(|selector| selector.is_forward()) {
+            match selector {
+                Selector::Name(name) => {
+                    names.insert(name.clone());
+                }
+                Selector::Index(index) => last = last.max(*index),
+                Selector::Slice { start, end, .. } => last = last.max(start.unwrap_or(0)).max(end.unwrap_or(0)),
+                Selector::Wildcard | Selector::Filter(_) => {}
+            }
+        }
+        (names.into_iter().collect(), u32::try_from(last).unwrap_or(0) + 1)
+    }
+
+    fn determinise(&self, texts: Vec<Box<str>>, last_index: u32) -> Option<Automaton> {
+        let steps: Vec<Step<'_>> = texts
+            .iter()
+            .map(|name| Step::Name(name))
+            .chain([Step::OtherName])
+            .chain((0..last_index).map(Step::Index))
+            .chain([Step::LaterIndex(last_index)])
+            .collect();
+        let width = steps.len();
+        let start = self.close(self.document.iter().map(|&query| Thread {
+            at: Position { query, segment: 0 },
+            maybe: false,
+            stayed: false,
+        }));
+        let mut known: HashMap<Vec<Thread>, StateId> = HashMap::from([(Vec::new(), DEAD), (start.clone(), StateId(1))]);
+        let mut sets = vec![Vec::new(), start];
+        let mut next = vec![DEAD; width];
+        let mut at = 1;
+        while let Some(threads) = sets.get(at).cloned() {
+            for &step in &steps {
+                let reached = self.close(threads.iter().flat_map(|thread| self.advance(*thread, step)));
+                let fresh = StateId(u32::try_from(sets.len()).ok()?);
+                let id = *known.entry(reached).or_insert_with_key(|key| {
+                    sets.push(key.clone());
+                    fresh
+                });
+                next.push(id);
+            }
+            at += 1;
+            if sets.len() > MOST_STATES || sets.len() * width > MOST_CELLS {
+                return None;
+            }
+        }
+        let states = sets.iter().map(|threads| self.describe(threads)).collect();
+        // A plan without queries has an empty start, which is the dead state.
+        let root = known.get(sets.get(1)?).copied()?;
+        Some(Automaton { names: Names::new(texts), last_index, width, next, states, root })
+    }
+
+    fn query(&self, at: Position) -> Option<&Query> {
+        self.queries.get(usize::from(at.query))
+    }
+
+    /// The segment a thread stands before, and whether names and positions decide it.
+    fn segment(&self, at: Position) -> Option<(&Segment, bool)> {
+        let query = self.query(at)?;
+        let segment = query.segments.get(usize::from(at.segment))?;
+        Some((segment, segment.is_forward() && !query.reads_root()))
+    }
+
+    fn advance(&self, thread: Thread, step: Step<'_>) -> impl Iterator<Item = Thread> + use<> {
+        let (mut stay, mut go) = (None, None);
+        if let Some((segment, forward)) = self.segment(thread.at) {
+            let maybe = thread.maybe || !forward;
+            if segment.descendant {
+                stay = Some(Thread { maybe, stayed: true, ..thread });
+            }
+            if segment.selectors.iter().any(|selector| may_select(selector, step)) {
+                let at = Position { segment: thread.at.segment + 1, ..thread.at };
+                go = Some(Thread { at, maybe, stayed: false });
+            }
+        }
+        stay.into_iter().chain(go)
+    }
+
+    /// The threads of a node: those that reached it and those that a record beginning there starts,
+    /// sorted, and without those that say less than another.
+    fn close(&self, reached: impl Iterator<Item = Thread>) -> Vec<Thread> {
+        let mut all: BTreeSet<Thread> = BTreeSet::new();
+        let mut open: Vec<Thread> = reached.collect();
+        while let Some(thread) = open.pop() {
+            if !all.insert(thread) || self.segment(thread.at).is_some() {
+                continue;
+            }
+            let Some(Role::Record(set)) = self.roles.get(usize::from(thread.at.query)) else { continue };
+            let Some(set) = self.sets.get(*set) else { continue };
+            open.extend(set.walked().map(|query| Thread {
+                at: Position { query, segment: 0 },
+                maybe: thread.maybe,
+                stayed: false,
+            }));
+        }
+        let says_less = |thread: &Thread| {
+            [(false, false), (false, true), (true, false), (true, true)]
+                .into_iter()
+                .map(|(maybe, stayed)| Thread { maybe, stayed, ..*thread })
+                .take_while(|other| other != thread)
+                .any(|other| other.maybe <= thread.maybe && all.contains(&other))
+        };
+        all.iter().filter(|thread| !says_less(thread)).copied().collect()
+    }
+
+    fn describe(&self, threads: &[Thread]) -> State {
+        let mut state = State::default();
+        for thread in threads {
+            let role = self.roles.get(usize::from(thread.at.query));
+            match self.segment(thread.at) {
+                Some((segment, forward)) => {
+                    state.live = true;
+                    if !thread.maybe && !forward {
+                        state.anchors.push(thread.at);
+                        state.held |= segment.counts_from_the_end() || self.query(thread.at).is_some_and(Query::reads_root);
+                    }
+                    let to_record = matches!(role, Some(Role::Record(_)));
+                    state.structure |= to_record && !thread.maybe && !thread.stayed;
+                }
+                None => match role {
+                    Some(Role::Record(set)) if !thread.maybe => state.start = state.start.and(*set),
+                    Some(Role::Field { .. }) if !thread.maybe => state.fields.push(thread.at.query),
+                    Some(Role::Field { .. }) => state.maybe_fields.push(thread.at.query),
+                    Some(Role::Capture) if !thread.maybe => state.captures.push(thread.at.query),
+                    Some(Role::Record(_) | Role::Capture) | None => {}
+                },
+            }
+            state.held |= thread.maybe;
+        }
+        state.held |= state.start != Start::None;
+        state
+    }
+}
+
+fn may_select(selector: &Selector, step: Step<'_>) -> bool {
+    match step {
+        Step::Name(name) => match selector {
+            Selector::Name(own) => &**own == name,
+            other => other.selects_members(),
+        },
+        Step::OtherName => !matches!(selector, Selector::Name(_)) && selector.selects_members(),
+        Step::Index(index) | Step::LaterIndex(index) => match selector {
+            Selector::Index(own) if selector.is_forward() => *own == i64::from(index),
+            Selector::Slice { start, end, .. } if selector.is_forward() => {
+                start.unwrap_or(0) <= i64::from(index) && end.is_none_or(|end| i64::from(index) < end)
+            }
+            other => other.selects_elements(),
+        },
+    }
+}

@@ -1,0 +1,438 @@
+//! RFC 9535 over a value that is held: what the automaton cannot decide from names and positions.
+//!
+//! Refuses to know what a selected node is for. Follows the RFC, with one addition for objects
+//! that have a name twice (which the RFC does not know): every occurrence is treated alike, and a
+//! comparison holds if it holds for one of them. The work is counted and bounded, since filters
+//! inside filters over descendants can take time in powers of the value's size.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::cmp::Ordering;
+
+use super::lex;
+use super::number::Decimal;
+use super::query::{Filter, Operand, Path, Pattern, Relation, Segment, Selector};
+use super::regexp;
+use super::table::{Held, Node};
+
+/// Nodes looked at for one held value; a value of a mebibyte has at most half as many nodes.
+const MOST_STEPS: u64 = 1 << 25;
+
+/// The bound on work was reached.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TooCostly;
+
+type Worked<T> = Result<T, TooCostly>;
+
+/// Where a node stands in its container.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place<'a> {
+    /// Under this name, as it denotes.
+    Name(&'a [u8]),
+    Index(u64),
+}
+
+/// The evaluation of queries over one held value.
+#[derive(Debug)]
+pub(super) struct Evaluation<'a> {
+    held: Held<'a>,
+    steps: Cell<u64>,
+}
+
+/// The node a filter tests, and the root of the query it is part of.
+#[derive(Clone, Copy)]
+struct Scope {
+    current: u32,
+    root: u32,
+}
+
+impl<'a> Evaluation<'a> {
+    pub(super) fn new(held: Held<'a>) -> Evaluation<'a> {
+        Evaluation { held, steps: Cell::new(0) }
+    }
+
+    fn step(&self) -> Worked<()> {
+        self.steps.set(self.steps.get() + 1);
+        if self.steps.get() > MOST_STEPS { Err(TooCostly) } else { Ok(()) }
+    }
+
+    fn node(&self, at: u32) -> Worked<&'a Node> {
+        // A position that is not in the table cannot occur; it would be the same as no answer.
+        self.held.table.node(at).ok_or(TooCostly)
+    }
+
+    fn first_byte(&self, node: &Node) -> u8 {
+        self.held.bytes.get(node.start as usize).copied().unwrap_or(0)
+    }
+
+    /// The distinct nodes that the segments select from `from`, in document order.
+    pub(super) fn select(&self, segments: &[Segment], from: u32, root: u32) -> Worked<Vec<u32>> {
+        self.walk(segments, from, root, true)
+    }
+
+    fn walk(&self, segments: &[Segment], from: u32, root: u32, distinct: bool) -> Worked<Vec<u32>> {
+        let mut nodes = vec![from];
+        for segment in segments {
+            let mut reached = Vec::new();
+            for node in nodes {
+                self.apply(segment, node, root, &mut reached)?;
+            }
+            if distinct {
+                reached.sort_unstable();
+                reached.dedup();
+            }
+            nodes = reached;
+        }
+        Ok(nodes)
+    }
+
+    fn apply(&self, segment: &Segment, from: u32, root: u32, into: &mut Vec<u32>) -> Worked<()> {
+        // The nodes of a subtree stand one after the other.
+        let last = if segment.descendant { self.node(from)?.next } else { from + 1 };
+        for at in from..last {
+            for selector in &segment.selectors {
+                self.choose(selector, at, root, into)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn choose(&self, selector: &Selector, from: u32, root: u32, into: &mut Vec<u32>) -> Worked<()> {
+        self.step()?;
+        let kind = self.first_byte(self.node(from)?);
+        match (selector, kind) {
+            (Selector::Name(name), b'{') => {
+                for (at, child) in self.held.children(from) {
+                    self.step()?;
+                    if self.name(child).as_deref() == Some(name.as_bytes()) {
+                        into.push(at);
+                    }
+                }
+            }
+            (Selector::Wildcard, b'{' | b'[') => {
+                for (at, _) in self.held.children(from) {
+                    self.step()?;
+                    into.push(at);
+                }
+            }
+            (Selector::Index(index), b'[') => {
+                let elements = self.elements(from)?;
+                into.extend(position(*index, elements.len()).and_then(|at| elements.get(at)));
+            }
+            (Selector::Slice { start, end, step }, b'[') => {
+                let elements = self.elements(from)?;
+                into.extend(slice(*start, *end, *step, elements.len()).filter_map(|at| elements.get(at)));
+            }
+            (Selector::Filter(filter), b'{' | b'[') => {
+                for (current, _) in self.held.children(from) {
+                    if self.holds(filter, Scope { current, root })? {
+                        into.push(current);
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn elements(&self, from: u32) -> Worked<Vec<u32>> {
+        self.held.children(from).map(|(at, _)| self.step().map(|()| at)).collect()
+    }
+
+    /// Whether a segment selects the held value itself, as a child standing at `place` of a
+    /// container that is not held. Only for segments that do not count from the end.
+    pub(super) fn selects_held(&self, segment: &Segment, place: Place<'_>) -> Worked<bool> {
+        for selector in &segment.selectors {
+            let selected = match (selector, place) {
+                (Selector::Wildcard, _) => true,
+                (Selector::Name(own), Place::Name(name)) => own.as_bytes() == name,
+                (Selector::Index(own), Place::Index(index)) => u64::try_from(*own) == Ok(index),
+                (Selector::Slice { start, end, step }, Place::Index(index)) => {
+                    in_slice(*start, *end, *step, index)
+                }
+                (Selector::Filter(filter), _) => self.holds(filter, Scope { current: 0, root: 0 })?,
+                (Selector::Name(_), Place::Index(_)) => false,
+                (Selector::Index(_) | Selector::Slice { .. }, Place::Name(_)) => false,
+            };
+            if selected {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn holds(&self, filter: &Filter, scope: Scope) -> Worked<bool> {
+        self.step()?;
+        match filter {
+            Filter::Any(list) => {
+                for one in list {
+                    if self.holds(one, scope)? {
+                        return Ok(true);
+                    }
+                }
+                Ok(false)
+            }
+            Filter::All(list) => {
+                for one in list {
+                    if !self.holds(one, scope)? {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            }
+            Filter::Not(inner) => Ok(!self.holds(inner, scope)?),
+            Filter::Exists(path) => Ok(!self.path(path, scope, true)?.is_empty()),
+            Filter::Compare(relation, left, right) => {
+                let (left, right) = (self.values(left, scope)?, self.values(right, scope)?);
+                self.compare(*relation, &left, &right)
+            }
+            Filter::Matches { whole, text, pattern } => self.matches(*whole, text, pattern, scope),
+        }
+    }
+
+    fn path(&self, path: &Path, scope: Scope, distinct: bool) -> Worked<Vec<u32>> {
+        let from = if path.absolute { scope.root } else { scope.current };
+        self.walk(&path.segments, from, scope.root, distinct)
+    }
+
+    /// The values of an operand: none is the RFC's Nothing, several come from repeated names.
+    fn values<'v>(&'v self, operand: &'v Operand, scope: Scope) -> Worked<Vec<Value<'v>>> {
+        Ok(match operand {
+            Operand::String(text) => vec![Value::String(Cow::Borrowed(text.as_bytes()))],
+            Operand::Number(number) => vec![Value::Number(Cow::Borrowed(number))],
+            Operand::Bool(bool) => vec![Value::Bool(*bool)],
+            Operand::Null => vec![Value::Null],
+            Operand::Node(path) => {
+                let nodes = self.path(path, scope, true)?;
+                nodes.into_iter().map(|at| self.value(at)).collect::<Worked<_>>()?
+            }
+            Operand::Length(inner) => {
+                let values = self.values(inner, scope)?;
+                let lengths = values.iter().map(|value| self.length(value)).collect::<Worked<Vec<_>>>()?;
+                lengths.into_iter().flatten().map(count).collect()
+            }
+            Operand::Count(path) => vec![count(self.path(path, scope, false)?.len())],
+            Operand::Value(path) => match self.path(path, scope, false)?.as_slice() {
+                [one] => vec![self.value(*one)?],
+                _ => Vec::new(),
+            },
+        })
+    }
+
+    fn value(&self, at: u32) -> Worked<Value<'a>> {
+        let node = self.node(at)?;
+        let text = self.held.text(node);
+        Ok(match self.first_byte(node) {
+            b'"' => Value::String(unquoted(text)),
+            b't' => Value::Bool(true),
+            b'f' => Value::Bool(false),
+            b'n' => Value::Null,
+            b'{' => Value::Object(at),
+            b'[' => Value::Array(at),
+            _ => Value::Number(Cow::Owned(Decimal::read(text).ok_or(TooCostly)?)),
+        })
+    }
+
+    /// The name of a member as it denotes.
+    pub(super) fn name(&self, node: &Node) -> Option<Cow<'a, [u8]>> {
+        self.held.name(node).map(denoted)
+    }
+
+    fn length(&self, value: &Value<'_>) -> Worked<Option<usize>> {
+        Ok(match value {
+            // Characters, which are the bytes that do not continue one.
+            Value::String(text) => Some(text.iter().filter(|&&byte| byte & 0xc0 != 0x80).count()),
+            Value::Array(at) | Value::Object(at) => Some(self.elements(*at)?.len()),
+            Value::Number(_) | Value::Bool(_) | Value::Null => None,
+        })
+    }
+
+    fn matches(&self, whole: bool, text: &Operand, pattern: &Pattern, scope: Scope) -> Worked<bool> {
+        let texts = self.values(text, scope)?;
+        let texts = texts.iter().filter_map(Value::string);
+        match pattern {
+            Pattern::Fixed(None) => Ok(false),
+            Pattern::Fixed(Some(pattern)) => Ok(texts.into_iter().any(|text| pattern.is_match(text))),
+            Pattern::Computed(operand) => {
+                let patterns = self.values(operand, scope)?;
+                let patterns: Vec<_> =
+                    patterns.iter().filter_map(Value::string).filter_map(|text| regexp::compile(text, whole)).collect();
+                Ok(texts.into_iter().any(|text| patterns.iter().any(|pattern| pattern.is_match(text))))
+            }
+        }
+    }
+
+    fn compare(&self, relation: Relation, left: &[Value<'_>], right: &[Value<'_>]) -> Worked<bool> {
+        if left.is_empty() || right.is_empty() {
+            let both = left.is_empty() && right.is_empty();
+            return Ok(match relation {
+                Relation::Equal | Relation::LessOrEqual | Relation::GreaterOrEqual => both,
+                Relation::NotEqual => !both,
+                Relation::Less | Relation::Greater => false,
+            });
+        }
+        for one in left {
+            for other in right {
+                let holds = match relation {
+                    Relation::Equal => self.equal(one, other)?,
+                    Relation::NotEqual => !self.equal(one, other)?,
+                    Relation::Less => one.order(other) == Some(Ordering::Less),
+                    Relation::Greater => one.order(other) == Some(Ordering::Greater),
+                    Relation::LessOrEqual => {
+                        one.order(other) == Some(Ordering::Less) || self.equal(one, other)?
+                    }
+                    Relation::GreaterOrEqual => {
+                        one.order(other) == Some(Ordering::Greater) || self.equal(one, other)?
+                    }
+                };
+                if holds {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn equal(&self, one: &Value<'_>, other: &Value<'_>) -> Worked<bool> {
+        self.step()?;
+        Ok(match (one, other) {
+            (Value::String(one), Value::String(other)) => one == other,
+            (Value::Number(one), Value::Number(other)) => one == other,
+            (Value::Bool(one), Value::Bool(other)) => one == other,
+            (Value::Null, Value::Null) => true,
+            (Value::Array(one), Value::Array(other)) => {
+                let (ones, others) = (self.elements(*one)?, self.elements(*other)?);
+                ones.len() == others.len() && self.pairwise(&ones, &others)?
+            }
+            (Value::Object(one), Value::Object(other)) => {
+                let (ones, others) = (self.members(*one)?, self.members(*other)?);
+                let same_names = ones.iter().map(|(name, _)| name).eq(others.iter().map(|(name, _)| name));
+                let at = |members: &[(Cow<'_, [u8]>, u32)]| members.iter().map(|(_, at)| *at).collect::<Vec<_>>();
+                same_names && self.pairwise(&at(&ones), &at(&others))?
+            }
+            _ => false,
+        })
+    }
+
+    fn pairwise(&self, ones: &[u32], others: &[u32]) -> Worked<bool> {
+        for (one, other) in ones.iter().zip(others) {
+            if !self.equal(&self.value(*one)?, &self.value(*other)?)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The members of an object by name; those of one name in document order.
+    fn members(&self, from: u32) -> Worked<Vec<(Cow<'a, [u8]>, u32)>> {
+        let mut members = Vec::new();
+        for (at, child) in self.held.children(from) {
+            self.step()?;
+            members.extend(self.name(child).map(|name| (name, at)));
+        }
+        members.sort();
+        Ok(members)
+    }
+}
+
+fn count(count: usize) -> Value<'static> {
+    Value::Number(Cow::Owned(Decimal::of(count as u64)))
+}
+
+/// What a comparison sees, of the document or of the query.
+enum Value<'v> {
+    String(Cow<'v, [u8]>),
+    Number(Cow<'v, Decimal>),
+    Bool(bool),
+    Null,
+    Array(u32),
+    Object(u32),
+}
+
+impl Value<'_> {
+    fn string(&self) -> Option<&str> {
+        match self {
+            // Half a surrogate pair is no character, and no pattern matches it.
+            Value::String(text) => std::str::from_utf8(text).ok(),
+            Value::Number(_) | Value::Bool(_) | Value::Null | Value::Array(..) | Value::Object(..) => None,
+        }
+    }
+
+    /// RFC 9535, 2.3.5.2.2: numbers and strings have an order, strings by code point.
+    fn order(&self, other: &Value<'_>) -> Option<Ordering> {
+        match (self, other) {
+            (Value::String(one), Value::String(other)) => Some(one.cmp(other)),
+            (Value::Number(one), Value::Number(other)) => Some(one.cmp(other)),
+            _ => None,
+        }
+    }
+}
+
+/// What a string's text denotes.
+pub(super) fn unquoted(text: &[u8]) -> Cow<'_, [u8]> {
+    denoted(text.get(1..text.len().saturating_sub(1)).unwrap_or_default())
+}
+
+/// What the text between a string's quotes denotes.
+pub(super) fn denoted(inner: &[u8]) -> Cow<'_, [u8]> {
+    if !inner.contains(&b'\\') {
+        return Cow::Borrowed(inner);
+    }
+    let mut bytes = Vec::with_capacity(inner.len());
+    lex::unescape(inner, &mut bytes);
+    Cow::Owned(bytes)
+}
+
+fn position(index: i64, length: usize) -> Option<usize> {
+    match usize::try_from(index) {
+        Ok(index) => Some(index),
+        Err(_) => length.checked_sub(usize::try_from(index.unsigned_abs()).ok()?),
+    }
+}
+
+/// The positions of a slice, as RFC 9535 section 2.3.4.2.2 computes them.
+fn slice(start: Option<i64>, end: Option<i64>, step: i64, length: usize) -> impl Iterator<Item = usize> {
+    let length = i64::try_from(length).unwrap_or(i64::MAX);
+    let normal = |bound: i64| if bound >= 0 { bound } else { length.saturating_add(bound) };
+    let (first, stop) = if step >= 0 {
+        let start = normal(start.unwrap_or(0)).clamp(0, length);
+        (start, normal(end.unwrap_or(length)).clamp(0, length))
+    } else {
+        let start = start.map_or(length - 1, normal).clamp(-1, length - 1);
+        (start, end.map_or(-1, normal).clamp(-1, length - 1))
+    };
+    let within = move |at: &i64| if step > 0 { *at < stop } else { step < 0 && *at > stop };
+    std::iter::successors(Some(first).filter(within), move |at| at.checked_add(step).filter(within))
+        .filter_map(|at| usize::try_from(at).ok())
+}
+
+/// Whether a slice that does not count from the end selects a position.
+fn in_slice(start: Option<i64>, end: Option<i64>, step: i64, index: u64) -> bool {
+    let Ok(index) = i64::try_from(index) else { return false };
+    let start = start.unwrap_or(0);
+    step > 0 && index >= start && end.is_none_or(|end| index < end) && (index - start) % step == 0
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_are_the_rfcs() {
+        let of = |start, end, step| slice(start, end, step, 5).collect::<Vec<_>>();
+        assert_eq!(of(Some(1), Some(3), 1), [1, 2]);
+        assert_eq!(of(None, None, 2), [0, 2, 4]);
+        assert_eq!(of(None, None, -1), [4, 3, 2, 1, 0]);
+        assert_eq!(of(Some(-2), None, 1), [3, 4]);
+        assert_eq!(of(Some(5), Some(1), -2), [4, 2]);
+        assert!(of(Some(0), Some(3), 0).is_empty());
+        assert_eq!(of(Some(i64::MIN), Some(i64::MAX), i64::MAX), [0]);
+        assert!(of(None, Some(-1), -1).is_empty());
+        for (start, end, step) in [(Some(1), Some(4), 2), (None, None, 3), (Some(2), None, 1), (Some(3), Some(2), 1)] {
+            let direct: Vec<_> = (0..5).filter(|&at| in_slice(start, end, step, at)).collect();
+            let listed: Vec<_> = slice(start, end, step, 5).map(|at| at as u64).collect();
+            assert_eq!(direct, listed);
+        }
+    }
+}

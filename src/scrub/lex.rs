@@ -1,0 +1,324 @@
+//! The tokens of JSON, scanned in place.
+//!
+//! Refuses to know where a token stands. Every function takes the bytes that are here and says
+//! whether the token is whole, could go on, or is wrong; nothing is copied and nothing allocated
+//! but for names that are spelled with escapes. The bytes are known to be UTF-8.
+
+/// How far a scan came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scan {
+    /// The token ends before this offset.
+    Whole(usize),
+    /// The bytes end first; up to this offset all is well and need not be scanned again.
+    Partial(usize),
+    /// The byte at this offset cannot stand there.
+    Wrong(usize),
+}
+
+pub(super) const fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
+}
+
+/// The first offset from `at` on that holds no white space.
+#[inline(always)]
+pub(super) fn space(bytes: &[u8], mut at: usize) -> usize {
+    while bytes.get(at).is_some_and(|&byte| is_space(byte)) {
+        at += 1;
+    }
+    at
+}
+
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGHS: u64 = 0x8080_8080_8080_8080;
+
+/// A mark in the high bit of the bytes that a string does not hold as they are: quote, backslash,
+/// control. Exact for the lowest one, which is the only one that is used.
+#[inline(always)]
+fn special(word: u64) -> u64 {
+    let zero = |x: u64| x.wrapping_sub(ONES) & !x;
+    let quote = zero(word ^ (ONES * b'"' as u64));
+    let backslash = zero(word ^ (ONES * b'\\' as u64));
+    let control = word.wrapping_sub(ONES * 0x20) & !word;
+    (quote | backslash | control) & HIGHS
+}
+
+/// Scans a string from `at`, a place inside it that is not inside an escape, past its closing
+/// quote. `escaped` is set if an escape was met.
+#[inline(always)]
+pub(super) fn string(bytes: &[u8], mut at: usize, escaped: &mut bool) -> Scan {
+    loop {
+        if let Some(&word) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+            let marks = special(u64::from_le_bytes(word));
+            if marks == 0 {
+                at += 8;
+                continue;
+            }
+            at += (marks.trailing_zeros() >> 3) as usize;
+        }
+        match bytes.get(at) {
+            None => return Scan::Partial(at),
+            Some(b'"') => return Scan::Whole(at + 1),
+            Some(b'\\') => {
+                *escaped = true;
+                match escape(bytes, at) {
+                    Scan::Whole(next) => at = next,
+                    short => return short,
+                }
+            }
+            Some(0..0x20) => return Scan::Wrong(at),
+            Some(_) => at += 1,
+        }
+    }
+}
+
+/// One escape, from its backslash on.
+fn escape(bytes: &[u8], at: usize) -> Scan {
+    match bytes.get(at + 1) {
+        None => Scan::Partial(at),
+        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Scan::Whole(at + 2),
+        Some(b'u') => {
+            for digit in at + 2..at + 6 {
+                match bytes.get(digit) {
+                    None => return Scan::Partial(at),
+                    Some(byte) if byte.is_ascii_hexdigit() => {}
+                    Some(_) => return Scan::Wrong(digit),
+                }
+            }
+            Scan::Whole(at + 6)
+        }
+        Some(_) => Scan::Wrong(at + 1),
+    }
+}
+
+/// A number. Whole only when the byte after it is here, or `last` says that there is none.
+#[inline(always)]
+pub(super) fn number(bytes: &[u8], start: usize, last: bool) -> Scan {
+    let mut at = start;
+    let digits = |mut at: usize| {
+        while bytes.get(at).is_some_and(u8::is_ascii_digit) {
+            at += 1;
+        }
+        at
+    };
+    // `Ok`: at least one digit; `Err`: what the number is then.
+    let some_digits = |from: usize| {
+        let end = digits(from);
+        if end > from {
+            Ok(end)
+        } else if end == bytes.len() && !last {
+            Err(Scan::Partial(start))
+        } else {
+            Err(Scan::Wrong(end))
+        }
+    };
+    if bytes.get(at) == Some(&b'-') {
+        at += 1;
+    }
+    if bytes.get(at) == Some(&b'0') {
+        at += 1;
+    } else {
+        match some_digits(at) {
+            Ok(end) => at = end,
+            Err(scan) => return scan,
+        }
+    }
+    if bytes.get(at) == Some(&b'.') {
+        match some_digits(at + 1) {
+            Ok(end) => at = end,
+            Err(scan) => return scan,
+        }
+    }
+    if let Some(b'e' | b'E') = bytes.get(at) {
+        at += 1;
+        if let Some(b'+' | b'-') = bytes.get(at) {
+            at += 1;
+        }
+        match some_digits(at) {
+            Ok(end) => at = end,
+            Err(scan) => return scan,
+        }
+    }
+    if at == bytes.len() && !last { Scan::Partial(start) } else { Scan::Whole(at) }
+}
+
+/// `true`, `false` or `null`, whichever `word` says.
+#[inline(always)]
+pub(super) fn word(bytes: &[u8], at: usize, word: &[u8]) -> Scan {
+    let here = bytes.get(at..).unwrap_or_default();
+    if here.starts_with(word) {
+        return Scan::Whole(at + word.len());
+    }
+    match here.iter().zip(word).position(|(is, must)| is != must) {
+        Some(wrong) => Scan::Wrong(at + wrong),
+        None => Scan::Partial(at),
+    }
+}
+
+/// The bytes a string denotes, given what stands between its quotes and was scanned before.
+///
+/// Half of a surrogate pair, which JSON can spell and UTF-8 cannot, comes out in three bytes as
+/// WTF-8 has it; `false` is returned then.
+pub(super) fn unescape(spelled: &[u8], into: &mut Vec<u8>) -> bool {
+    let mut paired = true;
+    let mut at = 0;
+    while let Some(&byte) = spelled.get(at) {
+        if byte != b'\\' {
+            into.push(byte);
+            at += 1;
+            continue;
+        }
+        let plain = match spelled.get(at + 1) {
+            Some(b'b') => 0x08,
+            Some(b'f') => 0x0c,
+            Some(b'n') => b'\n',
+            Some(b'r') => b'\r',
+            Some(b't') => b'\t',
+            Some(b'u') => {
+                let (point, length) = code_point(spelled, at);
+                paired &= push_point(point, into);
+                at += length;
+                continue;
+            }
+            Some(&itself) => itself,
+            None => return paired,
+        };
+        into.push(plain);
+        at += 2;
+    }
+    paired
+}
+
+/// The code point that the escape at `at` spells, with a pair joined, and the escape's length.
+fn code_point(spelled: &[u8], at: usize) -> (u32, usize) {
+    let unit = |at: usize| {
+        let digits = spelled.get(at + 2..at + 6)?;
+        if spelled.get(at..at + 2)? != b"\\u" {
+            return None;
+        }
+        digits.iter().try_fold(0, |sum, &digit| Some(sum * 16 + char::from(digit).to_digit(16)?))
+    };
+    let high = unit(at).unwrap_or(0xfffd);
+    match unit(at + 6) {
+        Some(low @ 0xdc00..0xe000) if (0xd800..0xdc00).contains(&high) => {
+            (0x1_0000 + ((high - 0xd800) << 10) + (low - 0xdc00), 12)
+        }
+        _ => (high, 6),
+    }
+}
+
+fn push_point(point: u32, into: &mut Vec<u8>) -> bool {
+    match char::from_u32(point) {
+        Some(char) => {
+            into.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
+            true
+        }
+        None => {
+            into.extend_from_slice(&[
+                0xe0 | (point >> 12) as u8,
+                0x80 | (point >> 6 & 0x3f) as u8,
+                0x80 | (point & 0x3f) as u8,
+            ]);
+            false
+        }
+    }
+}
+
+/// The hash of a name as it denotes, for finding it in the plan and for telling duplicates.
+///
+/// Two words folded by a wide multiplication at a time, as wyhash does. It is not keyed: who could
+/// make names collide is the upstream, and all it reaches is that its own body is refused.
+#[inline(always)]
+pub(super) fn hash(name: &[u8]) -> u64 {
+    const K0: u64 = 0x9e37_79b9_7f4a_7c15;
+    const K1: u64 = 0xd1b5_4a32_d192_ed03;
+    let mix = |a: u64, b: u64| {
+        let wide = u128::from(a) * u128::from(b);
+        wide as u64 ^ (wide >> 64) as u64
+    };
+    let mut sum = K0 ^ name.len() as u64;
+    let mut rest = name;
+    while let Some((word, after)) = rest.split_first_chunk::<8>() {
+        sum = mix(sum ^ u64::from_le_bytes(*word), K1);
+        rest = after;
+    }
+    let mut tail = 0u64;
+    for &byte in rest {
+        tail = tail << 8 | u64::from(byte);
+    }
+    mix(sum ^ tail, K0 ^ K1)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    fn text(bytes: &str) -> Scan {
+        string(bytes.as_bytes(), 0, &mut false)
+    }
+
+    #[test]
+    fn a_string_ends_at_its_quote_wherever_that_is() {
+        for before in 0..40 {
+            let spelled = format!("{}\"rest", "é".repeat(before));
+            assert_eq!(text(&spelled), Scan::Whole(before * 2 + 1));
+            let open = "x".repeat(before);
+            assert_eq!(text(&open), Scan::Partial(before));
+            let control = format!("{open}\u{1f}");
+            assert_eq!(text(&control), Scan::Wrong(before));
+            let half = format!("{open}\\u00");
+            assert_eq!(text(&half), Scan::Partial(before));
+            let bad = format!("{open}\\q");
+            assert_eq!(text(&bad), Scan::Wrong(before + 1));
+        }
+        assert_eq!(text("a\\u00zz\""), Scan::Wrong(5));
+    }
+
+    #[test]
+    fn numbers_follow_the_grammar() {
+        for good in ["0", "-0", "10", "1.5", "1e5", "1E+05", "-12.30e-7"] {
+            let followed = format!("{good},");
+            assert_eq!(number(followed.as_bytes(), 0, false), Scan::Whole(good.len()), "{good}");
+            assert_eq!(number(good.as_bytes(), 0, false), Scan::Partial(0), "{good}");
+            assert_eq!(number(good.as_bytes(), 0, true), Scan::Whole(good.len()), "{good}");
+        }
+        for (bad, at) in [("-,", 1), (".5", 0), ("1.,", 2), ("1e,", 2), ("1e+,", 3), ("-a", 1), ("1.e5", 2)] {
+            assert_eq!(number(bad.as_bytes(), 0, true), Scan::Wrong(at), "{bad}");
+        }
+        assert_eq!(number(b"01,", 0, false), Scan::Whole(1));
+        assert_eq!(number(b"1e", 0, false), Scan::Partial(0));
+    }
+
+    #[test]
+    fn words_are_exact() {
+        assert_eq!(word(b"true,", 0, b"true"), Scan::Whole(4));
+        assert_eq!(word(b"tru", 0, b"true"), Scan::Partial(0));
+        assert_eq!(word(b"trux", 0, b"true"), Scan::Wrong(3));
+    }
+
+    #[test]
+    fn escapes_denote() {
+        let read = |spelled: &str| {
+            let mut bytes = Vec::new();
+            let paired = unescape(spelled.as_bytes(), &mut bytes);
+            (bytes, paired)
+        };
+        assert_eq!(read("e\\u006dail"), (b"email".to_vec(), true));
+        assert_eq!(read("\\u00e9\\/\\n\\\\"), ("é/\n\\".as_bytes().to_vec(), true));
+        assert_eq!(read("\\uD83D\\uDE00"), ("😀".as_bytes().to_vec(), true));
+        assert!(!read("\\ud800").1);
+        assert!(!read("\\udc00\\ud800").1);
+        assert!(!read("\\ud800\\u0041").1);
+        assert_ne!(read("\\ud800").0, read("\\ud801").0);
+    }
+
+    #[test]
+    fn names_that_differ_hash_differently() {
+        let names = ["", "a", "b", "aa", "\0", "\0\0", "abcdefgh", "abcdefg", "abcdefghi", "id", "di"];
+        for (i, one) in names.iter().enumerate() {
+            for other in &names[i + 1..] {
+                assert_ne!(hash(one.as_bytes()), hash(other.as_bytes()), "{one:?} {other:?}");
+            }
+        }
+    }
+}

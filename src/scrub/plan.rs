@@ -1,0 +1,384 @@
+//! A route's mapping, compiled: what to do at every node of a body, known before the first byte.
+//!
+//! Refuses to know subjects, permits and bytes. Everything that can be wrong with a mapping is said
+//! here, all of it at once. Invariant: a class that a node can have is listed in [`Plan::classes`],
+//! so that a permit over those classes says something about every node.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::automaton::{Automaton, Builder};
+use super::mapping::{DuplicateKeys, FactKey, Mapping, Normalise, RemovedAs, SubjectSource, Unclassified};
+use super::query::{self, Anchor, PathFault, Query};
+use crate::decision::ClassId;
+use crate::vocabulary::CategoryId;
+
+/// Most classes of one plan: a permit holds a release for each.
+const MOST_CLASSES: usize = 2048;
+/// Most paths with conditions that may meet at one node: their combinations are all foreseen.
+const MOST_MAYBE: usize = 8;
+
+/// One of a plan's distinct sets of data categories. No category: unclassified.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Class {
+    /// Sorted, without duplicates.
+    pub categories: Vec<CategoryId>,
+}
+
+/// The class of what nothing classifies.
+pub const UNCLASSIFIED: ClassId = ClassId(0);
+
+/// A class that no permit knows, and that is removed therefore.
+pub(super) const UNFORESEEN: ClassId = ClassId(u16::MAX);
+
+/// A path of a mapping that does not load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MappingError {
+    /// The path as it is written.
+    pub path: String,
+    pub fault: PathFault,
+}
+
+impl fmt::Display for MappingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`: {}", self.path, self.fault)
+    }
+}
+
+impl std::error::Error for MappingError {}
+
+/// What a query is for.
+#[derive(Clone, Debug)]
+pub(super) enum Role {
+    /// Each node it selects is a record of this set.
+    Record(usize),
+    /// What it selects holds these categories.
+    Field { categories: Vec<CategoryId> },
+    /// What it selects says something about a record of the set that reads it.
+    Capture,
+}
+
+/// Where an id comes from.
+#[derive(Clone, Debug)]
+pub(super) struct Source {
+    pub(super) from: From,
+    pub(super) namespace: Option<Arc<str>>,
+    pub(super) normalise: Normalise,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum From {
+    Body(Capture),
+    /// A path parameter of the request.
+    Parameter(Box<str>),
+}
+
+/// A query whose nodes are read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Capture {
+    pub(super) query: u16,
+    pub(super) anchor: Anchor,
+    /// Two nodes can only mean that a name occurs twice.
+    pub(super) singular: bool,
+}
+
+/// A record set.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Set {
+    pub(super) subjects: Vec<Source>,
+    pub(super) controller: Option<Source>,
+    pub(super) facts: Vec<(FactKey, Capture)>,
+    /// Relative queries of the role [`Role::Field`].
+    pub(super) fields: Vec<u16>,
+    /// Captures are looked up from each record rather than while reading: because a condition is
+    /// involved, or because a record can lie within another of the same set.
+    pub(super) evaluated: bool,
+}
+
+impl Set {
+    fn captures(&self) -> impl Iterator<Item = Capture> {
+        let of = |source: &Source| match source.from {
+            From::Body(capture) => Some(capture),
+            From::Parameter(_) => None,
+        };
+        let sources = self.subjects.iter().chain(&self.controller).filter_map(of);
+        sources.chain(self.facts.iter().map(|(_, capture)| *capture))
+    }
+
+    /// The relative queries that the automaton walks.
+    pub(super) fn walked(&self) -> impl Iterator<Item = u16> {
+        let relative = |capture: &Capture| capture.anchor == Anchor::Record;
+        let captures = self.captures().filter(relative).filter(|_| !self.evaluated);
+        self.fields.iter().copied().chain(captures.map(|capture| capture.query))
+    }
+}
+
+/// A compiled mapping.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub(super) queries: Vec<Query>,
+    pub(super) roles: Vec<Role>,
+    pub(super) sets: Vec<Set>,
+    pub(super) automaton: Automaton,
+    /// The class that each state's certain fields make, where there are any.
+    pub(super) state_classes: Vec<Option<ClassId>>,
+    /// The whole document is held: some query looks at it from the root.
+    pub(super) whole: bool,
+    /// What is held is recorded node for node, because queries are evaluated over it.
+    pub(super) evaluates: bool,
+    pub(super) unclassified: Unclassified,
+    pub(super) removed_as: RemovedAs,
+    pub(super) duplicate_keys: DuplicateKeys,
+    classes: Vec<Class>,
+    class_ids: HashMap<Vec<CategoryId>, ClassId>,
+}
+
+impl Plan {
+    /// Compiles a mapping.
+    ///
+    /// # Errors
+    /// Every path that does not load, in the order of the mapping.
+    pub fn compile(mapping: &Mapping) -> Result<Plan, Vec<MappingError>> {
+        let mut draft = Draft::default();
+        for record in &mapping.records {
+            draft.record(record);
+        }
+        draft.finish(mapping.unclassified, mapping.removed_as, mapping.duplicate_keys)
+    }
+
+    /// The plan that removes what the queries select and keeps the rest.
+    pub(super) fn removing(queries: &[String]) -> Result<Plan, Vec<MappingError>> {
+        let mut draft = Draft::default();
+        for text in queries {
+            match query::read(text) {
+                // The number of the category does not matter: whatever has one goes.
+                Ok((Anchor::Document, query)) => {
+                    draft.add(query, Role::Field { categories: vec![CategoryId(0)] }, Anchor::Document);
+                }
+                Ok((Anchor::Record, _)) => draft.fail(text, PathFault::NotFromDocument),
+                Err(fault) => draft.fail(text, fault),
+            }
+        }
+        draft.finish(Unclassified::Release, RemovedAs::Omit, DuplicateKeys::TreatAlike)
+    }
+
+    /// The distinct sets of categories that a node can have; the first is the empty one, of what
+    /// nothing classifies. [`ClassId`]s are positions in this list.
+    pub fn classes(&self) -> &[Class] {
+        &self.classes
+    }
+
+    /// The class of a node in this state that evaluated queries select besides.
+    pub(super) fn class_of(&self, certain: &[u16], evaluated: impl Iterator<Item = u16>) -> ClassId {
+        let queries = certain.iter().copied().chain(evaluated);
+        let categories = union(queries.filter_map(|query| self.categories(query)));
+        self.class_ids.get(&categories).copied().unwrap_or(UNFORESEEN)
+    }
+
+    fn categories(&self, query: u16) -> Option<&[CategoryId]> {
+        categories(&self.roles, query)
+    }
+
+    pub(super) fn query(&self, number: u16) -> Option<&Query> {
+        self.queries.get(usize::from(number))
+    }
+
+    pub(super) fn role(&self, number: u16) -> Option<&Role> {
+        self.roles.get(usize::from(number))
+    }
+}
+
+fn categories(roles: &[Role], query: u16) -> Option<&[CategoryId]> {
+    match roles.get(usize::from(query))? {
+        Role::Field { categories } => Some(categories),
+        Role::Record(_) | Role::Capture => None,
+    }
+}
+
+fn union<'a>(sets: impl Iterator<Item = &'a [CategoryId]>) -> Vec<CategoryId> {
+    let mut all: Vec<CategoryId> = sets.flatten().copied().collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// A plan in the making.
+#[derive(Default)]
+struct Draft {
+    queries: Vec<Query>,
+    roles: Vec<Role>,
+    texts: Vec<String>,
+    sets: Vec<Set>,
+    document: Vec<u16>,
+    errors: Vec<MappingError>,
+    whole: bool,
+}
+
+impl Draft {
+    fn fail(&mut self, path: &str, fault: PathFault) {
+        self.errors.push(MappingError { path: path.to_owned(), fault });
+    }
+
+    fn add(&mut self, query: Query, role: Role, anchor: Anchor) -> u16 {
+        let number = u16::try_from(self.queries.len()).unwrap_or(u16::MAX);
+        let from_root = anchor == Anchor::Document;
+        self.whole |= from_root && query.reads_root();
+        // A capture from the document is looked up in it, not walked.
+        if from_root && !matches!(role, Role::Capture) {
+            self.document.push(number);
+        }
+        self.queries.push(query);
+        self.roles.push(role);
+        number
+    }
+
+    fn record(&mut self, mapping: &super::mapping::RecordMapping) {
+        let number = self.sets.len();
+        let mut set = Set::default();
+        match query::read(&mapping.path) {
+            Ok((Anchor::Document, query)) => {
+                set.evaluated = query.reads_root()
+                    || query.segments.iter().any(|segment| segment.descendant || !segment.is_forward());
+                self.add(query, Role::Record(number), Anchor::Document);
+                self.texts.push(mapping.path.clone());
+            }
+            Ok((Anchor::Record, _)) => self.fail(&mapping.path, PathFault::NotFromDocument),
+            Err(fault) => self.fail(&mapping.path, fault),
+        }
+        for (path, categories) in &mapping.fields {
+            if categories.is_empty() {
+                self.fail(path, PathFault::NoCategory);
+            }
+            match query::read(path) {
+                Ok((anchor, query)) => {
+                    let categories = union([categories.as_slice()].into_iter());
+                    let field = self.add(query, Role::Field { categories }, anchor);
+                    if anchor == Anchor::Record {
+                        set.fields.push(field);
+                    }
+                }
+                Err(fault) => self.fail(path, fault),
+            }
+        }
+        for source in &mapping.subjects {
+            set.subjects.extend(self.source(source));
+        }
+        set.controller = mapping.controller.as_ref().and_then(|source| self.source(source));
+        for (key, path) in &mapping.facts {
+            set.facts.extend(self.capture(path).map(|capture| (*key, capture)));
+        }
+        let conditional = |capture: Capture| {
+            let query = self.queries.get(usize::from(capture.query));
+            query.is_some_and(|query| query.reads_root() || !query.segments.iter().all(query::Segment::is_forward))
+        };
+        let conditional = set.captures().any(conditional);
+        set.evaluated |= conditional;
+        self.sets.push(set);
+    }
+
+    fn source(&mut self, source: &SubjectSource) -> Option<Source> {
+        let from = match source.path.strip_prefix('{') {
+            Some(rest) => match rest.strip_suffix('}') {
+                Some(name) if !name.is_empty() => From::Parameter(name.into()),
+                _ => {
+                    self.fail(&source.path, PathFault::Parameter);
+                    return None;
+                }
+            },
+            None => From::Body(self.capture(&source.path)?),
+        };
+        Some(Source { from, namespace: source.namespace.clone(), normalise: source.normalise })
+    }
+
+    fn capture(&mut self, path: &str) -> Option<Capture> {
+        match query::read(path) {
+            Ok((anchor, query)) => {
+                // It may stand anywhere in the document, before the record or after it.
+                self.whole |= anchor == Anchor::Document;
+                let singular = query.is_singular();
+                Some(Capture { query: self.add(query, Role::Capture, anchor), anchor, singular })
+            }
+            Err(fault) => {
+                self.fail(path, fault);
+                None
+            }
+        }
+    }
+
+    fn finish(
+        mut self,
+        unclassified: Unclassified,
+        removed_as: RemovedAs,
+        duplicate_keys: DuplicateKeys,
+    ) -> Result<Plan, Vec<MappingError>> {
+        if !self.errors.is_empty() {
+            return Err(self.errors);
+        }
+        let automaton = Builder {
+            queries: &self.queries,
+            roles: &self.roles,
+            sets: &self.sets,
+            document: &self.document,
+        }
+        .build();
+        let Some(classes) = foresee(&automaton, &self.roles) else {
+            let path = self.texts.pop().unwrap_or_else(|| "$".to_owned());
+            return Err(vec![MappingError { path, fault: PathFault::TooManyCombinations }]);
+        };
+        let class_ids: HashMap<_, _> =
+            (0..).map(ClassId).zip(&classes).map(|(id, class)| (class.categories.clone(), id)).collect();
+        let class = |state: &super::automaton::State| {
+            if state.fields.is_empty() {
+                return None;
+            }
+            let categories = union(state.fields.iter().filter_map(|&query| categories(&self.roles, query)));
+            Some(class_ids.get(&categories).copied().unwrap_or(UNFORESEEN))
+        };
+        let state_classes = automaton.states.iter().map(class).collect();
+        let evaluates = self.whole
+            || self.sets.iter().any(|set| set.evaluated)
+            || automaton.states.iter().any(|state| !state.anchors.is_empty());
+        Ok(Plan {
+            queries: self.queries,
+            roles: self.roles,
+            sets: self.sets,
+            automaton,
+            state_classes,
+            whole: self.whole,
+            evaluates,
+            unclassified,
+            removed_as,
+            duplicate_keys,
+            classes,
+            class_ids,
+        })
+    }
+}
+
+/// Every class a node can have: what is certain in a state, with every combination of what is maybe.
+fn foresee(automaton: &Automaton, roles: &[Role]) -> Option<Vec<Class>> {
+    let mut classes = vec![Class::default()];
+    let mut known: HashMap<Vec<CategoryId>, ()> = HashMap::from([(Vec::new(), ())]);
+    for state in &automaton.states {
+        let certain = union(state.fields.iter().filter_map(|&query| categories(roles, query)));
+        let mut maybe: Vec<&[CategoryId]> =
+            state.maybe_fields.iter().filter_map(|&query| categories(roles, query)).collect();
+        maybe.sort_unstable();
+        maybe.dedup();
+        if maybe.len() > MOST_MAYBE {
+            return None;
+        }
+        for choice in 0..1u32 << maybe.len() {
+            let chosen = maybe.iter().enumerate().filter(|(bit, _)| choice >> bit & 1 == 1).map(|(_, set)| *set);
+            let categories = union(chosen.chain([certain.as_slice()]));
+            if known.insert(categories.clone(), ()).is_none() {
+                classes.push(Class { categories });
+            }
+        }
+        if classes.len() > MOST_CLASSES {
+            return None;
+        }
+    }
+    Some(classes)
+}

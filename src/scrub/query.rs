@@ -1,0 +1,495 @@
+//! RFC 9535 queries: parsed by `jsonpath-rust`, checked here against what the RFC allows, and
+//! turned into the form that is walked.
+//!
+//! Refuses to know documents. Only the crate's parser is used: its evaluator answers `$[?@[?@>1]]`
+//! with nothing, which for a rule about privacy fails open. The parser accepts a few queries that
+//! are not RFC 9535 (`count`, `length` and `value` as tests, `length` of a query that can select
+//! several nodes, functions of its own); they are refused here.
+
+use std::fmt;
+
+use jsonpath_rust::parser::model as parsed;
+use jsonpath_rust::parser::parse_json_path;
+use regex::Regex;
+
+use super::number::Decimal;
+
+/// Longest text of a query, in bytes: parsing time grows with it.
+pub(super) const LONGEST: usize = 1024;
+
+/// A greatest index up to which array positions are told apart without holding the value.
+const COUNTED: i64 = 255;
+
+/// Why a path does not load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PathFault {
+    /// It must begin with `$` or `@` (or be `{name}`, for a subject).
+    NoRoot,
+    /// A record's path must begin with `$`: it is relative to the document.
+    NotFromDocument,
+    /// Longer than 1024 bytes.
+    TooLong,
+    /// Not a query; what the parser says.
+    Syntax(String),
+    /// Parses, and is not RFC 9535.
+    NotInRfc(&'static str),
+    /// `{` without a name and `}`.
+    Parameter,
+    /// A field without a category.
+    NoCategory,
+    /// So many paths with conditions can meet at one node that their combinations cannot be listed.
+    TooManyCombinations,
+}
+
+impl fmt::Display for PathFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PathFault::NoRoot => f.write_str("a path begins with `$` (the document) or `@` (the record)"),
+            PathFault::NotFromDocument => f.write_str("the path of a record set begins with `$`"),
+            PathFault::TooLong => write!(f, "a path has at most {LONGEST} bytes"),
+            PathFault::Syntax(what) => write!(f, "not a JSONPath query: {what}"),
+            PathFault::NotInRfc(what) => write!(f, "not RFC 9535: {what}"),
+            PathFault::Parameter => f.write_str("a path parameter is written `{name}`"),
+            PathFault::NoCategory => f.write_str("a field has at least one data category"),
+            PathFault::TooManyCombinations => {
+                f.write_str("too many paths with conditions can select the same node")
+            }
+        }
+    }
+}
+
+/// One query.
+#[derive(Clone, Debug)]
+pub(super) struct Query {
+    pub(super) segments: Vec<Segment>,
+}
+
+/// One step from a node to nodes below it.
+#[derive(Clone, Debug)]
+pub(super) struct Segment {
+    /// To all descendants that the selectors choose, not only to children.
+    pub(super) descendant: bool,
+    pub(super) selectors: Vec<Selector>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Selector {
+    Name(Box<str>),
+    Wildcard,
+    Index(i64),
+    Slice { start: Option<i64>, end: Option<i64>, step: i64 },
+    Filter(Filter),
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Filter {
+    Any(Vec<Filter>),
+    All(Vec<Filter>),
+    Not(Box<Filter>),
+    Exists(Path),
+    Compare(Relation, Operand, Operand),
+    /// `match` (the whole string) or `search` (a part of it).
+    Matches { whole: bool, text: Operand, pattern: Pattern },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Relation {
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Path {
+    /// From the root of the query's argument (`$`) instead of the current node (`@`).
+    pub(super) absolute: bool,
+    pub(super) segments: Vec<Segment>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Operand {
+    String(Box<str>),
+    Number(Decimal),
+    Bool(bool),
+    Null,
+    /// A query that selects one node at most.
+    Node(Path),
+    Length(Box<Operand>),
+    Count(Path),
+    Value(Path),
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Pattern {
+    /// Known at load; `None` where it is not an I-Regexp and so matches nothing (RFC 9535, 2.4.6).
+    Fixed(Option<Regex>),
+    Computed(Operand),
+}
+
+/// Where a path starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Anchor {
+    Document,
+    Record,
+}
+
+/// Reads a path of a mapping: `$…` or `@…`. A relative path is a query whose argument is the record.
+pub(super) fn read(text: &str) -> Result<(Anchor, Query), PathFault> {
+    if text.len() > LONGEST {
+        return Err(PathFault::TooLong);
+    }
+    match text.strip_prefix('@') {
+        Some(rest) => Ok((Anchor::Record, parse(&format!("${rest}"))?)),
+        None if text.starts_with('$') => Ok((Anchor::Document, parse(text)?)),
+        None => Err(PathFault::NoRoot),
+    }
+}
+
+fn parse(text: &str) -> Result<Query, PathFault> {
+    let query = parse_json_path(text).map_err(|error| PathFault::Syntax(first_lines(&error.to_string())))?;
+    Ok(Query { segments: segments(query.segments)? })
+}
+
+/// The parser draws the query with a caret under it; its last line says what it expected.
+fn first_lines(message: &str) -> String {
+    let told = message.lines().rev().find_map(|line| line.trim().strip_prefix("= "));
+    told.unwrap_or(message).trim().to_owned()
+}
+
+type Checked<T> = Result<T, PathFault>;
+
+fn segments(list: Vec<parsed::Segment>) -> Checked<Vec<Segment>> {
+    list.into_iter().map(segment).collect()
+}
+
+fn segment(segment: parsed::Segment) -> Checked<Segment> {
+    let (descendant, inner) = match segment {
+        parsed::Segment::Descendant(inner) => (true, *inner),
+        child => (false, child),
+    };
+    let selectors = match inner {
+        parsed::Segment::Selector(one) => vec![selector(one)?],
+        parsed::Segment::Selectors(several) => {
+            several.into_iter().map(selector).collect::<Checked<Vec<_>>>()?
+        }
+        parsed::Segment::Descendant(_) => return Err(PathFault::NotInRfc("`..` twice")),
+    };
+    Ok(Segment { descendant, selectors })
+}
+
+fn selector(selector: parsed::Selector) -> Checked<Selector> {
+    Ok(match selector {
+        parsed::Selector::Name(name) => Selector::Name(name.into()),
+        parsed::Selector::Wildcard => Selector::Wildcard,
+        parsed::Selector::Index(index) => Selector::Index(index),
+        parsed::Selector::Slice(start, end, step) => Selector::Slice { start, end, step: step.unwrap_or(1) },
+        parsed::Selector::Filter(inner) => Selector::Filter(filter(inner)?),
+    })
+}
+
+fn filter(inner: parsed::Filter) -> Checked<Filter> {
+    let all = |list: Vec<parsed::Filter>| list.into_iter().map(filter).collect::<Checked<Vec<_>>>();
+    Ok(match inner {
+        parsed::Filter::Or(list) => Filter::Any(all(list)?),
+        parsed::Filter::And(list) => Filter::All(all(list)?),
+        parsed::Filter::Atom(parsed::FilterAtom::Filter { expr, not }) => negated(filter(*expr)?, not),
+        parsed::Filter::Atom(parsed::FilterAtom::Test { expr, not }) => negated(test(*expr)?, not),
+        parsed::Filter::Atom(parsed::FilterAtom::Comparison(comparison)) => compare(*comparison)?,
+    })
+}
+
+fn negated(filter: Filter, not: bool) -> Filter {
+    if not { Filter::Not(Box::new(filter)) } else { filter }
+}
+
+fn test(test: parsed::Test) -> Checked<Filter> {
+    match test {
+        parsed::Test::RelQuery(list) => Ok(Filter::Exists(relative(list)?)),
+        parsed::Test::AbsQuery(query) => Ok(Filter::Exists(absolute(query)?)),
+        parsed::Test::Function(function) => match *function {
+            parsed::TestFunction::Match(text, pattern) => matches(true, text, pattern),
+            parsed::TestFunction::Search(text, pattern) => matches(false, text, pattern),
+            parsed::TestFunction::Length(_)
+            | parsed::TestFunction::Value(_)
+            | parsed::TestFunction::Count(_) => {
+                Err(PathFault::NotInRfc("the result of `length`, `count` or `value` is not compared"))
+            }
+            parsed::TestFunction::Custom(..) => Err(UNKNOWN_FUNCTION),
+        },
+    }
+}
+
+const UNKNOWN_FUNCTION: PathFault =
+    PathFault::NotInRfc("the functions are `length`, `count`, `match`, `search` and `value`");
+
+fn relative(list: Vec<parsed::Segment>) -> Checked<Path> {
+    Ok(Path { absolute: false, segments: segments(list)? })
+}
+
+fn absolute(query: parsed::JpQuery) -> Checked<Path> {
+    Ok(Path { absolute: true, segments: segments(query.segments)? })
+}
+
+fn matches(whole: bool, text: parsed::FnArg, pattern: parsed::FnArg) -> Checked<Filter> {
+    let text = value_argument(text)?;
+    let pattern = match value_argument(pattern)? {
+        Operand::String(fixed) => Pattern::Fixed(super::regexp::compile(&fixed, whole)),
+        computed => Pattern::Computed(computed),
+    };
+    Ok(Filter::Matches { whole, text, pattern })
+}
+
+fn compare(comparison: parsed::Comparison) -> Checked<Filter> {
+    let (relation, left, right) = match comparison {
+        parsed::Comparison::Eq(left, right) => (Relation::Equal, left, right),
+        parsed::Comparison::Ne(left, right) => (Relation::NotEqual, left, right),
+        parsed::Comparison::Gt(left, right) => (Relation::Greater, left, right),
+        parsed::Comparison::Gte(left, right) => (Relation::GreaterOrEqual, left, right),
+        parsed::Comparison::Lt(left, right) => (Relation::Less, left, right),
+        parsed::Comparison::Lte(left, right) => (Relation::LessOrEqual, left, right),
+    };
+    Ok(Filter::Compare(relation, comparable(left)?, comparable(right)?))
+}
+
+fn comparable(comparable: parsed::Comparable) -> Checked<Operand> {
+    match comparable {
+        parsed::Comparable::Literal(inner) => literal(inner),
+        parsed::Comparable::Function(function) => value_function(function),
+        parsed::Comparable::SingularQuery(query) => {
+            let (absolute, steps) = match query {
+                parsed::SingularQuery::Current(steps) => (false, steps),
+                parsed::SingularQuery::Root(steps) => (true, steps),
+            };
+            let segments = steps.into_iter().map(singular).collect();
+            Ok(Operand::Node(Path { absolute, segments }))
+        }
+    }
+}
+
+fn singular(step: parsed::SingularQuerySegment) -> Segment {
+    let selector = match step {
+        parsed::SingularQuerySegment::Index(index) => Selector::Index(index),
+        parsed::SingularQuerySegment::Name(name) => Selector::Name(name.into()),
+    };
+    Segment { descendant: false, selectors: vec![selector] }
+}
+
+fn literal(literal: parsed::Literal) -> Checked<Operand> {
+    Ok(match literal {
+        parsed::Literal::Int(int) => Operand::Number(decimal(&int.to_string())?),
+        // The parser kept the nearest double; its shortest spelling is what the author meant.
+        parsed::Literal::Float(float) => Operand::Number(decimal(&format!("{float:e}"))?),
+        parsed::Literal::String(text) => Operand::String(text.into()),
+        parsed::Literal::Bool(bool) => Operand::Bool(bool),
+        parsed::Literal::Null => Operand::Null,
+    })
+}
+
+fn decimal(text: &str) -> Checked<Decimal> {
+    Decimal::read(text.as_bytes()).ok_or(PathFault::NotInRfc("a number out of range"))
+}
+
+fn value_function(function: parsed::TestFunction) -> Checked<Operand> {
+    match function {
+        parsed::TestFunction::Length(argument) => Ok(Operand::Length(Box::new(value_argument(*argument)?))),
+        parsed::TestFunction::Count(argument) => Ok(Operand::Count(nodes_argument(argument)?)),
+        parsed::TestFunction::Value(argument) => Ok(Operand::Value(nodes_argument(argument)?)),
+        parsed::TestFunction::Search(..) | parsed::TestFunction::Match(..) => {
+            Err(PathFault::NotInRfc("the result of `match` or `search` is not a value"))
+        }
+        parsed::TestFunction::Custom(..) => Err(UNKNOWN_FUNCTION),
+    }
+}
+
+/// An argument of declared type ValueType (RFC 9535, 2.4.3).
+fn value_argument(argument: parsed::FnArg) -> Checked<Operand> {
+    match argument {
+        parsed::FnArg::Literal(inner) => literal(inner),
+        parsed::FnArg::Test(test) => match *test {
+            parsed::Test::RelQuery(list) => single(relative(list)?),
+            parsed::Test::AbsQuery(query) => single(absolute(query)?),
+            parsed::Test::Function(function) => value_function(*function),
+        },
+        parsed::FnArg::Filter(_) => Err(PathFault::NotInRfc("a condition is not a value")),
+    }
+}
+
+fn single(path: Path) -> Checked<Operand> {
+    if path.segments.iter().all(Segment::is_singular) {
+        Ok(Operand::Node(path))
+    } else {
+        Err(PathFault::NotInRfc("a query that can select several nodes is not a value"))
+    }
+}
+
+/// An argument of declared type NodesType.
+fn nodes_argument(argument: parsed::FnArg) -> Checked<Path> {
+    match argument {
+        parsed::FnArg::Test(test) => match *test {
+            parsed::Test::RelQuery(list) => relative(list),
+            parsed::Test::AbsQuery(query) => absolute(query),
+            parsed::Test::Function(_) => Err(NOT_NODES),
+        },
+        parsed::FnArg::Literal(_) | parsed::FnArg::Filter(_) => Err(NOT_NODES),
+    }
+}
+
+const NOT_NODES: PathFault = PathFault::NotInRfc("`count` and `value` take a query");
+
+impl Query {
+    /// Selects one node at most, in a document without duplicate names.
+    pub(super) fn is_singular(&self) -> bool {
+        self.segments.iter().all(Segment::is_singular)
+    }
+
+    /// Whether some filter reads the query's argument from its root.
+    pub(super) fn reads_root(&self) -> bool {
+        self.segments.iter().any(Segment::reads_root)
+    }
+}
+
+impl Segment {
+    pub(super) fn is_singular(&self) -> bool {
+        !self.descendant && matches!(self.selectors.as_slice(), [Selector::Name(_) | Selector::Index(_)])
+    }
+
+    /// Whether a child's name or position alone says if it is selected.
+    pub(super) fn is_forward(&self) -> bool {
+        self.selectors.iter().all(Selector::is_forward)
+    }
+
+    /// Whether the length of an array must be known to select from it.
+    pub(super) fn counts_from_the_end(&self) -> bool {
+        self.selectors.iter().any(Selector::counts_from_the_end)
+    }
+
+    fn reads_root(&self) -> bool {
+        self.selectors.iter().any(|selector| match selector {
+            Selector::Filter(filter) => filter.reads_root(),
+            Selector::Name(_) | Selector::Wildcard | Selector::Index(_) | Selector::Slice { .. } => false,
+        })
+    }
+}
+
+impl Selector {
+    pub(super) fn is_forward(&self) -> bool {
+        match self {
+            Selector::Name(_) | Selector::Wildcard => true,
+            Selector::Index(index) => (0..=COUNTED).contains(index),
+            Selector::Slice { start, end, step } => {
+                let counted = |bound: &Option<i64>| bound.is_none_or(|bound| (0..=COUNTED).contains(&bound));
+                counted(start) && counted(end) && *step == 1
+            }
+            Selector::Filter(_) => false,
+        }
+    }
+
+    fn counts_from_the_end(&self) -> bool {
+        match self {
+            Selector::Name(_) | Selector::Wildcard | Selector::Filter(_) => false,
+            Selector::Index(index) => *index < 0,
+            Selector::Slice { start, end, step } => {
+                *step < 0 || start.is_some_and(|bound| bound < 0) || end.is_some_and(|bound| bound < 0)
+            }
+        }
+    }
+
+    /// Whether it can select an element of an array.
+    pub(super) fn selects_elements(&self) -> bool {
+        !matches!(self, Selector::Name(_))
+    }
+
+    /// Whether it can select a member of an object.
+    pub(super) fn selects_members(&self) -> bool {
+        matches!(self, Selector::Name(_) | Selector::Wildcard | Selector::Filter(_))
+    }
+}
+
+impl Filter {
+    fn reads_root(&self) -> bool {
+        match self {
+            Filter::Any(list) | Filter::All(list) => list.iter().any(Filter::reads_root),
+            Filter::Not(inner) => inner.reads_root(),
+            Filter::Exists(path) => path.reads_root(),
+            Filter::Compare(_, left, right) => left.reads_root() || right.reads_root(),
+            Filter::Matches { text, pattern, .. } => {
+                text.reads_root()
+                    || match pattern {
+                        Pattern::Fixed(_) => false,
+                        Pattern::Computed(operand) => operand.reads_root(),
+                    }
+            }
+        }
+    }
+}
+
+impl Path {
+    fn reads_root(&self) -> bool {
+        self.absolute || self.segments.iter().any(Segment::reads_root)
+    }
+}
+
+impl Operand {
+    fn reads_root(&self) -> bool {
+        match self {
+            Operand::String(_) | Operand::Number(_) | Operand::Bool(_) | Operand::Null => false,
+            Operand::Node(path) | Operand::Count(path) | Operand::Value(path) => path.reads_root(),
+            Operand::Length(inner) => inner.reads_root(),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_parser_accepts_beyond_the_rfc_is_refused() {
+        for text in [
+            "$[?count(@..*)]",
+            "$[?length(@.a)]",
+            "$[?value(@.a)]",
+            "$[?length(@.*) < 3]",
+            "$[?length(@[1, 2]) < 3]",
+            "$[?length(@['a','b']) < 3]",
+            "$[?in(@.a, @.b)]",
+            "$[?none_of(@.a, @.b)]",
+            "$[?count(1) == 1]",
+            "$[?match(@.*, 'a')]",
+        ] {
+            assert!(matches!(read(text), Err(PathFault::NotInRfc(_) | PathFault::Syntax(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_path_has_a_root_and_a_length() {
+        assert_eq!(read("name").unwrap_err(), PathFault::NoRoot);
+        assert_eq!(read(&format!("${}", ".a".repeat(512))).unwrap_err(), PathFault::TooLong);
+        assert!(matches!(read("$.a["), Err(PathFault::Syntax(_))));
+        assert!(matches!(read("@.a.b").unwrap(), (Anchor::Record, _)));
+        assert!(matches!(read("@").unwrap(), (Anchor::Record, query) if query.segments.is_empty()));
+    }
+
+    #[test]
+    fn what_can_be_told_from_names_and_positions() {
+        let forward = |text: &str| read(text).unwrap().1.segments.iter().all(Segment::is_forward);
+        for text in ["$.a", "$[*].b", "$..a[0]", "$['a','b'][1:3]", "$[2:]", "$[:]"] {
+            assert!(forward(text), "{text}");
+        }
+        for text in ["$[-1]", "$[::2]", "$[-2:]", "$[?@.a]", "$[1000]", "$..a[?@.b == 1]"] {
+            assert!(!forward(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn filters_that_read_the_root_are_told() {
+        for text in ["$[?@.a == $.b]", "$[?@[?$.x]]", "$[?count($..*) > 1]", "$[?match(@.a, $.p)]"] {
+            assert!(read(text).unwrap().1.reads_root(), "{text}");
+        }
+        assert!(!read("$.a[?@.b == 'x']").unwrap().1.reads_root());
+    }
+}

@@ -1,0 +1,184 @@
+//! I-Regexp (RFC 9485), the regular expressions of RFC 9535, on top of the `regex` crate.
+//!
+//! Refuses whatever the RFC does not have (look-around and references, which `regex` has not
+//! either, but also its anchors, classes such as `\d`, lazy repetition and flags): RFC 9535 makes
+//! the result of such a pattern false. Matching takes time linear in the text.
+
+use regex::{Regex, RegexBuilder};
+
+/// Bytes a compiled pattern may take; a repetition of repetitions grows without it.
+const LARGEST: usize = 1 << 18;
+
+/// A pattern over a whole string (`match`) or a part of it (`search`); `None` if it is no I-Regexp.
+pub(super) fn compile(pattern: &str, whole: bool) -> Option<Regex> {
+    let inner = translate(pattern)?;
+    let pattern = if whole { format!(r"\A(?:{inner})\z") } else { inner };
+    RegexBuilder::new(&pattern).size_limit(LARGEST).dfa_size_limit(LARGEST).build().ok()
+}
+
+/// The same pattern in the syntax of the `regex` crate.
+fn translate(pattern: &str) -> Option<String> {
+    let mut out = String::with_capacity(pattern.len() + 16);
+    let mut chars = pattern.chars().peekable();
+    let mut repeatable = false;
+    while let Some(char) = chars.next() {
+        match char {
+            // RFC 9485, 5.3: any character but a line's end.
+            '.' => out.push_str(r"[^\n\r]"),
+            '\\' => escape(&mut chars, &mut out)?,
+            '[' => class(&mut chars, &mut out)?,
+            '(' => {
+                if chars.peek() == Some(&'?') {
+                    return None;
+                }
+                out.push_str("(?:");
+                repeatable = false;
+                continue;
+            }
+            '|' => {
+                out.push('|');
+                repeatable = false;
+                continue;
+            }
+            '*' | '+' | '?' | '{' => {
+                if !repeatable {
+                    return None;
+                }
+                out.push(char);
+                if char == '{' {
+                    quantity(&mut chars, &mut out)?;
+                }
+                // A second one would make the first lazy, which the RFC does not have.
+                repeatable = false;
+                continue;
+            }
+            ')' => out.push(')'),
+            ']' | '}' => return None,
+            '^' | '$' | '#' | '&' | '~' | '-' => {
+                out.push('\\');
+                out.push(char);
+            }
+            plain => out.push(plain),
+        }
+        repeatable = true;
+    }
+    Some(out)
+}
+
+type Chars<'a> = std::iter::Peekable<std::str::Chars<'a>>;
+
+fn quantity(chars: &mut Chars<'_>, out: &mut String) -> Option<()> {
+    let mut empty = true;
+    for char in chars.by_ref() {
+        out.push(char);
+        match char {
+            '0'..='9' => empty = false,
+            ',' if !empty => {}
+            '}' if !empty => return Some(()),
+            _ => return None,
+        }
+    }
+    None
+}
+
+/// SingleCharEsc or a category escape, after its backslash.
+fn escape(chars: &mut Chars<'_>, out: &mut String) -> Option<()> {
+    let char = chars.next()?;
+    match char {
+        'n' | 'r' | 't' => {
+            out.push('\\');
+            out.push(char);
+        }
+        '(' | ')' | '*' | '+' | '-' | '.' | '?' | '[' | '\\' | ']' | '^' | '{' | '|' | '}' => {
+            out.push('\\');
+            out.push(char);
+        }
+        'p' | 'P' => {
+            if chars.next() != Some('{') {
+                return None;
+            }
+            out.push('\\');
+            out.push(char);
+            out.push('{');
+            loop {
+                match chars.next()? {
+                    '}' => break,
+                    letter if letter.is_ascii_alphabetic() => out.push(letter),
+                    _ => return None,
+                }
+            }
+            out.push('}');
+        }
+        _ => return None,
+    }
+    Some(())
+}
+
+/// A character class, after its bracket.
+fn class(chars: &mut Chars<'_>, out: &mut String) -> Option<()> {
+    out.push('[');
+    if chars.next_if_eq(&'^').is_some() {
+        out.push('^');
+    }
+    let mut first = true;
+    loop {
+        match chars.next()? {
+            ']' if first => return None,
+            ']' => break,
+            '\\' => escape(chars, out)?,
+            '-' => {
+                // A range's hyphen, or a literal one at either end of the class.
+                let literal = first || chars.peek() == Some(&']');
+                out.push_str(if literal { r"\-" } else { "-" });
+            }
+            '[' => return None,
+            char @ ('^' | '&' | '~' | '#') => {
+                out.push('\\');
+                out.push(char);
+            }
+            char => out.push(char),
+        }
+        first = false;
+    }
+    out.push(']');
+    Some(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    fn found(pattern: &str, whole: bool, text: &str) -> bool {
+        compile(pattern, whole).unwrap().is_match(text)
+    }
+
+    #[test]
+    fn match_is_whole_and_search_is_not() {
+        assert!(found("b.*", true, "bcd"));
+        assert!(!found("b", true, "abc"));
+        assert!(found("b", false, "abc"));
+        assert!(found("a|b", true, "b") && !found("a|b", true, "ab"));
+    }
+
+    #[test]
+    fn a_dot_is_not_the_end_of_a_line() {
+        assert!(!found(".", true, "\n") && !found(".", true, "\r"));
+        assert!(found(".", true, "\u{2028}") && found(".", true, "😀"));
+        assert!(found("[.b]", true, ".") && !found("[.b]", true, "x"));
+        assert!(found(r"\.", true, ".") && !found(r"\.", true, "x"));
+    }
+
+    #[test]
+    fn what_the_rfc_does_not_have_is_refused() {
+        for pattern in
+            [r"\d", r"\w+", r"\b", "(?i)a", "a*?", "a**", "*a", "a{,2}", "a{", "[", "[]", "]", "(", r"\q", "(?:a)"]
+        {
+            assert!(compile(pattern, true).is_none(), "{pattern}");
+        }
+        for pattern in ["", "()", "a{2}", "a{2,}", "[a-c]", "[^a-c]", "[-a]", "[a-]", r"\p{Lu}", "^a$", "#", "a&&b"] {
+            assert!(compile(pattern, true).is_some(), "{pattern}");
+        }
+        assert!(found("^a", true, "^a"), "no anchors: they are ordinary characters");
+    }
+}

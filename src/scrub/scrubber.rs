@@ -1,0 +1,246 @@
+//! One body on its way out: chunks in, bytes that may leave out.
+//!
+//! Keeps the bytes that are not decided yet, checks that they are UTF-8, and hands them to the
+//! [`super::walk`]. Invariants: where the chunks are cut never matters; what is kept is bounded by
+//! [`Limits::record`] and a constant; after a fault nothing more comes out.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::arbiter::{Arbiter, Judged, Removal};
+use super::facts;
+use super::forms::Forms;
+use super::judge::{Judge, SubjectId};
+use super::plan::{From, MappingError, Plan, Source};
+use super::unit::{Common, Outside};
+use super::unreadable::{Fault, Framing, Limits, Unreadable};
+use super::walk::{Surround, Walk};
+
+/// Bytes taken from a chunk at a time, so that a large chunk is not kept twice.
+const PART: usize = 1 << 16;
+
+/// The ids that a route takes from the request's path, per record set.
+#[derive(Clone, Default)]
+pub(super) struct Parameters {
+    subjects: Vec<Vec<Option<SubjectId>>>,
+    controllers: Vec<Option<SubjectId>>,
+}
+
+impl fmt::Debug for Parameters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Parameters")
+    }
+}
+
+impl Parameters {
+    fn resolve(plan: &Plan, values: &[(&str, &str)]) -> Parameters {
+        let id = |source: &Source| match &source.from {
+            From::Body(_) => None,
+            From::Parameter(name) => {
+                let (_, value) = values.iter().find(|(known, _)| *known == &**name)?;
+                let id = facts::normalised(value, source.normalise)?;
+                Some(SubjectId { namespace: source.namespace.clone(), id })
+            }
+        };
+        Parameters {
+            subjects: plan.sets.iter().map(|set| set.subjects.iter().map(id).collect()).collect(),
+            controllers: plan.sets.iter().map(|set| set.controller.as_ref().and_then(id)).collect(),
+        }
+    }
+
+    pub(super) fn subject(&self, set: usize, number: usize) -> Option<&SubjectId> {
+        self.subjects.get(set)?.get(number)?.as_ref()
+    }
+
+    pub(super) fn controller(&self, set: usize) -> Option<&SubjectId> {
+        self.controllers.get(set)?.as_ref()
+    }
+}
+
+/// Scrubs one body. A clone goes on from the same byte, so that a stretch of the body can be
+/// scrubbed again with what is known by then.
+#[derive(Clone)]
+pub struct Scrubber {
+    plan: Arc<Plan>,
+    forms: Arc<Forms>,
+    parameters: Arc<Parameters>,
+    limits: Limits,
+    /// What is not decided yet, and what was not read yet.
+    bytes: Vec<u8>,
+    /// Bytes of the body before those.
+    base: u64,
+    /// Up to here they are known to be UTF-8.
+    checked: usize,
+    walk: Walk,
+    failed: Option<Unreadable>,
+}
+
+impl fmt::Debug for Scrubber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scrubber").field("base", &self.base).field("failed", &self.failed).finish_non_exhaustive()
+    }
+}
+
+impl Scrubber {
+    /// A scrubber for one body of a route. `parameters` are the path parameters of the request,
+    /// decoded; a subject that the mapping takes from one that is not there is unusable.
+    pub fn new(
+        plan: Arc<Plan>,
+        forms: Arc<Forms>,
+        parameters: &[(&str, &str)],
+        limits: Limits,
+        framing: Framing,
+    ) -> Scrubber {
+        let parameters = Arc::new(Parameters::resolve(&plan, parameters));
+        let walk = Walk::new(&plan, framing);
+        Scrubber {
+            plan,
+            forms,
+            parameters,
+            limits,
+            bytes: Vec::new(),
+            base: 0,
+            checked: 0,
+            walk,
+            failed: None,
+        }
+    }
+
+    /// Takes the next bytes of the body, and appends to `out` what is decided by them.
+    ///
+    /// # Errors
+    /// If the body cannot be read. What was appended then, before or now, was decided; nothing more
+    /// ever comes out.
+    pub fn feed(&mut self, chunk: &[u8], judge: &mut impl Judge, out: &mut Vec<u8>) -> Result<(), Unreadable> {
+        let unclassified = self.plan.unclassified;
+        self.take(chunk, false, &mut Judged { judge, unclassified }, out)
+    }
+
+    /// The body ends here.
+    ///
+    /// # Errors
+    /// If it ends too early, or as [`Scrubber::feed`] does.
+    pub fn finish(&mut self, judge: &mut impl Judge, out: &mut Vec<u8>) -> Result<(), Unreadable> {
+        let unclassified = self.plan.unclassified;
+        self.take(&[], true, &mut Judged { judge, unclassified }, out)
+    }
+
+    fn take<A: Arbiter>(
+        &mut self,
+        chunk: &[u8],
+        last: bool,
+        arbiter: &mut A,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Unreadable> {
+        if let Some(failed) = self.failed {
+            return Err(failed);
+        }
+        let mut outside = Outside { verdict: None, fields: vec![0; self.plan.classes().len()] };
+        let mut done = Ok(());
+        let mut parts = chunk.chunks(PART).peekable();
+        loop {
+            self.bytes.extend_from_slice(parts.next().unwrap_or_default());
+            let last = last && parts.peek().is_none();
+            done = done.and_then(|()| self.advance(last, arbiter, &mut outside, out));
+            if done.is_err() || parts.peek().is_none() {
+                break;
+            }
+        }
+        if outside.fields.iter().any(|&count| count > 0) {
+            if let Some(verdict) = &outside.verdict {
+                arbiter.account(verdict, &outside.fields);
+            }
+        }
+        self.failed = done.err();
+        done
+    }
+
+    fn advance<A: Arbiter>(
+        &mut self,
+        last: bool,
+        arbiter: &mut A,
+        outside: &mut Outside<A::Verdict>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Unreadable> {
+        let wrong = self.check();
+        // What stands before the wrong byte is read first: its faults come first.
+        let readable = self.bytes.get(..self.checked).unwrap_or_default();
+        let common = Common { plan: &self.plan, forms: &self.forms, parameters: &self.parameters };
+        let last = last && wrong.is_ok();
+        let mut surround = Surround { common, limits: self.limits, arbiter, outside, out };
+        self.walk.run(readable, self.base, last && self.checked == self.bytes.len(), &mut surround)?;
+        wrong?;
+        if last {
+            let end = self.base + self.bytes.len() as u64;
+            return if self.checked == self.bytes.len() && self.walk.is_complete() {
+                Ok(())
+            } else {
+                Err(Unreadable { fault: Fault::Truncated, at: end })
+            };
+        }
+        self.drop_decided();
+        Ok(())
+    }
+
+    /// Extends what is known to be UTF-8 over the bytes that came, up to a character that is not
+    /// whole yet.
+    fn check(&mut self) -> Result<(), Unreadable> {
+        let fresh = self.bytes.get(self.checked..).unwrap_or_default();
+        match simdutf8::compat::from_utf8(fresh) {
+            Ok(_) => {
+                self.checked = self.bytes.len();
+                Ok(())
+            }
+            Err(error) => {
+                self.checked += error.valid_up_to();
+                match error.error_len() {
+                    None => Ok(()),
+                    Some(_) => {
+                        Err(Unreadable { fault: Fault::NotUtf8, at: self.base + self.checked as u64 })
+                    }
+                }
+            }
+        }
+    }
+
+    fn drop_decided(&mut self) {
+        let decided = self.walk.decided();
+        if decided > 0 {
+            self.bytes.drain(..decided);
+            self.base += decided as u64;
+            self.checked -= decided;
+            self.walk.shift(decided);
+        }
+    }
+}
+
+/// Removes what queries select, from any amount of JSON texts: the walk without a judge.
+#[derive(Debug)]
+pub struct Remover(Scrubber);
+
+impl Remover {
+    /// A remover of everything that one of these queries selects.
+    ///
+    /// # Errors
+    /// Every query that does not load.
+    pub fn new(queries: &[String], limits: Limits, framing: Framing) -> Result<Remover, Vec<MappingError>> {
+        let plan = Arc::new(Plan::removing(queries)?);
+        Ok(Remover(Scrubber::new(plan, Arc::new(Forms::clear_only()), &[], limits, framing)))
+    }
+
+    /// As [`Scrubber::feed`].
+    ///
+    /// # Errors
+    /// As [`Scrubber::feed`].
+    pub fn feed(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), Unreadable> {
+        self.0.take(chunk, false, &mut Removal, out)
+    }
+
+    /// As [`Scrubber::finish`].
+    ///
+    /// # Errors
+    /// As [`Scrubber::finish`].
+    pub fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Unreadable> {
+        self.0.take(&[], true, &mut Removal, out)
+    }
+}

@@ -1,0 +1,92 @@
+//! A value that is held, as a table of its nodes: places in the bytes, no copies.
+//!
+//! Refuses to know what the nodes mean. Nodes stand in document order, a container before what is
+//! in it; `next` leads past a node's subtree.
+
+use super::automaton::StateId;
+
+/// One node. Offsets are relative to the first byte of the value held.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Node {
+    /// Where the member's name begins (its quote); the value's own start for an element.
+    pub(super) name: u32,
+    pub(super) start: u32,
+    pub(super) end: u32,
+    /// The first node that is not in this one's subtree.
+    pub(super) next: u32,
+    pub(super) state: StateId,
+}
+
+/// The nodes of one held value; the first is the value itself.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Table {
+    pub(super) nodes: Vec<Node>,
+    /// Nodes that a walked capture selects, as (query, node), in document order.
+    pub(super) captures: Vec<(u16, u32)>,
+    /// Members whose name had occurred before in their object, each with that object.
+    pub(super) repeated: Vec<(u32, u32)>,
+}
+
+impl Table {
+    pub(super) fn clear(&mut self) {
+        self.nodes.clear();
+        self.captures.clear();
+        self.repeated.clear();
+    }
+
+    pub(super) fn len(&self) -> u32 {
+        // A node takes a byte at least and a value that is held less than 4 GiB.
+        self.nodes.len() as u32
+    }
+
+    pub(super) fn node(&self, at: u32) -> Option<&Node> {
+        self.nodes.get(at as usize)
+    }
+
+    /// Closes a container: it ends before `end`, and what follows is no more in it.
+    pub(super) fn close(&mut self, at: u32, end: u32) {
+        let next = self.len();
+        if let Some(node) = self.nodes.get_mut(at as usize) {
+            node.end = end;
+            node.next = next;
+        }
+    }
+}
+
+/// A held value: its table and its bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Held<'a> {
+    pub(super) table: &'a Table,
+    pub(super) bytes: &'a [u8],
+}
+
+impl<'a> Held<'a> {
+    /// The value's text.
+    pub(super) fn text(&self, node: &Node) -> &'a [u8] {
+        self.bytes.get(node.start as usize..node.end as usize).unwrap_or_default()
+    }
+
+    /// The name's text between its quotes, for a member.
+    pub(super) fn name(&self, node: &Node) -> Option<&'a [u8]> {
+        if node.name == node.start {
+            return None;
+        }
+        let rest = self.bytes.get(node.name as usize + 1..node.start as usize)?;
+        // Between the name and the value stand a quote, a colon and white space.
+        let close = rest.iter().rposition(|&byte| byte == b'"')?;
+        rest.get(..close)
+    }
+
+    /// The children of a node.
+    pub(super) fn children(&self, at: u32) -> impl Iterator<Item = (u32, &'a Node)> + use<'a> {
+        let table = self.table;
+        let end = table.node(at).map_or(0, |node| node.next);
+        let mut child = at + 1;
+        std::iter::from_fn(move || {
+            let node = table.node(child).filter(|_| child < end)?;
+            let here = child;
+            child = node.next.max(child + 1);
+            Some((here, node))
+        })
+    }
+}

@@ -1,0 +1,149 @@
+//! What the scrubber does, feature by feature; `walks` holds the laws.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod records;
+mod removal;
+mod strict;
+mod walks;
+
+use std::sync::Arc;
+
+use super::*;
+use crate::decision::Permit;
+use crate::vocabulary::{CategoryId, Form};
+
+/// Categories by name, in the order of these tests' vocabulary.
+pub(super) const CATEGORIES: &[&str] =
+    &["non-personal", "name", "email", "phone", "billing", "postal-address", "service-data", "location"];
+
+pub(super) fn category(name: &str) -> CategoryId {
+    CategoryId(CATEGORIES.iter().position(|known| *known == name).unwrap() as u16)
+}
+
+/// `@.path = category+category`
+fn field((path, categories): &(&str, &str)) -> (String, Vec<CategoryId>) {
+    ((*path).to_owned(), categories.split('+').map(category).collect())
+}
+
+pub(super) fn record(path: &str, subjects: &[&str], fields: &[(&str, &str)]) -> RecordMapping {
+    let source = |path: &&str| SubjectSource {
+        path: (*path).to_owned(),
+        namespace: None,
+        normalise: Normalise::Exact,
+    };
+    RecordMapping {
+        path: path.to_owned(),
+        subjects: subjects.iter().map(source).collect(),
+        fields: fields.iter().map(field).collect(),
+        ..RecordMapping::default()
+    }
+}
+
+pub(super) fn mapping(records: Vec<RecordMapping>) -> Mapping {
+    Mapping { records, ..Mapping::default() }
+}
+
+/// A record as a judge saw it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Seen {
+    pub(super) set: usize,
+    pub(super) subjects: Option<Vec<String>>,
+    pub(super) controller: Option<String>,
+}
+
+/// What a category may leave in, by the record's first subject; `None` is what stands outside.
+type Rule = Box<dyn Fn(Option<&Seen>, CategoryId) -> Form>;
+
+/// A judge with a rule, that remembers what it was asked and told.
+pub(super) struct Rules {
+    classes: Vec<Class>,
+    rule: Rule,
+    pub(super) seen: Vec<Seen>,
+    pub(super) facts: Vec<crate::decision::RecordFacts>,
+    pub(super) fields: Vec<Vec<u32>>,
+}
+
+impl Rules {
+    pub(super) fn new(plan: &Plan, rule: impl Fn(Option<&Seen>, CategoryId) -> Form + 'static) -> Rules {
+        Rules {
+            classes: plan.classes().to_vec(),
+            rule: Box::new(rule),
+            seen: Vec::new(),
+            facts: Vec::new(),
+            fields: Vec::new(),
+        }
+    }
+
+    fn permit(&self, seen: Option<&Seen>) -> Permit {
+        let form = |class: &Class| {
+            let forms = class.categories.iter().map(|&category| {
+                if category == super::tests::category("non-personal") {
+                    Form::Clear
+                } else {
+                    (self.rule)(seen, category)
+                }
+            });
+            forms.max().unwrap_or(Form::Removed)
+        };
+        Permit::of(&self.classes.iter().map(form).collect::<Vec<_>>())
+    }
+}
+
+impl Judge for Rules {
+    fn judge(&mut self, record: &Record<'_>) -> Permit {
+        let ids = |ids: &[SubjectId]| ids.iter().map(|id| id.id.clone()).collect();
+        let seen = Seen {
+            set: record.set,
+            subjects: record.subjects.map(ids),
+            controller: record.controller.map(|id| id.id.clone()),
+        };
+        let permit = self.permit(Some(&seen));
+        self.seen.push(seen);
+        self.facts.push(record.facts.clone());
+        permit
+    }
+
+    fn judge_document(&mut self) -> Permit {
+        self.permit(None)
+    }
+
+    fn account(&mut self, _: &Permit, fields: &[u32]) {
+        self.fields.push(fields.to_vec());
+    }
+}
+
+pub(super) fn forms(plan: &Plan) -> Arc<Forms> {
+    let _ = plan;
+    Arc::new(Forms::clear_only())
+}
+
+/// Scrubs a body in chunks of this size.
+pub(super) fn scrub_in(
+    plan: &Arc<Plan>,
+    rules: &mut Rules,
+    body: &[u8],
+    chunk: usize,
+    limits: Limits,
+) -> Result<Vec<u8>, (Unreadable, Vec<u8>)> {
+    let mut out = Vec::new();
+    let mut scrubber = Scrubber::new(plan.clone(), forms(plan), &[], limits, Framing::Document);
+    for chunk in body.chunks(chunk) {
+        scrubber.feed(chunk, rules, &mut out).map_err(|error| (error, out.clone()))?;
+    }
+    scrubber.finish(rules, &mut out).map_err(|error| (error, out.clone()))?;
+    Ok(out)
+}
+
+/// Scrubs a body whole, byte by byte and in between; all must agree.
+pub(super) fn scrub(mapping: &Mapping, body: &str, rule: impl Fn(Option<&Seen>, CategoryId) -> Form + Copy + 'static) -> (String, Rules) {
+    let plan = Arc::new(Plan::compile(mapping).unwrap());
+    let mut rules = Rules::new(&plan, rule);
+    let whole = scrub_in(&plan, &mut rules, body.as_bytes(), usize::MAX, Limits::default()).unwrap();
+    for chunk in [1, 2, 3, 7, 64] {
+        let mut again = Rules::new(&plan, rule);
+        let out = scrub_in(&plan, &mut again, body.as_bytes(), chunk, Limits::default()).unwrap();
+        assert_eq!(String::from_utf8_lossy(&out), String::from_utf8_lossy(&whole), "chunks of {chunk}");
+        assert_eq!(again.seen, rules.seen, "chunks of {chunk}");
+    }
+    (String::from_utf8(whole).unwrap(), rules)
+}

@@ -1,0 +1,321 @@
+//! Records: who is asked about what, and what of a record leaves.
+
+use super::*;
+use crate::decision::{RecordFacts, Unsure};
+
+fn clear(_: Option<&Seen>, _: CategoryId) -> Form {
+    Form::Clear
+}
+
+fn nothing(_: Option<&Seen>, _: CategoryId) -> Form {
+    Form::Removed
+}
+
+/// Everything about subject 1 is clear, nothing about anybody else.
+fn of_one(seen: Option<&Seen>, _: CategoryId) -> Form {
+    match seen.and_then(|seen| seen.subjects.as_deref()) {
+        Some(subjects) if subjects.iter().all(|id| id == "1") => Form::Clear,
+        _ => Form::Removed,
+    }
+}
+
+fn ids(rules: &Rules) -> Vec<Option<Vec<String>>> {
+    rules.seen.iter().map(|seen| seen.subjects.clone()).collect()
+}
+
+fn one(id: &str) -> Option<Vec<String>> {
+    Some(vec![id.to_owned()])
+}
+
+#[test]
+fn a_list_is_judged_element_by_element() {
+    let mapping = mapping(vec![record(
+        "$.items[*]",
+        &["@.id"],
+        &[("@.id", "non-personal"), ("@.name", "name"), ("@.contact.email", "email")],
+    )]);
+    let body = r#"{"total": 3, "items": [
+  {"name": "A", "id": 1, "contact": {"email": "a@x", "fax": "1"}},
+  {"contact": {"email": "b@x"}, "name": "B", "id": 2},
+  {"id": "1", "name": "C", "note": "n"}
+]}"#;
+    let (out, rules) = scrub(&mapping, body, of_one);
+    assert_eq!(
+        out,
+        r#"{ "items": [
+  {"name": "A", "id": 1, "contact": {"email": "a@x"}},
+  { "id": 2},
+  {"id": "1", "name": "C"}
+]}"#
+    );
+    assert_eq!(ids(&rules), [one("1"), one("2"), one("1")]);
+    let (out, _) = scrub(&mapping, body, nothing);
+    assert_eq!(out, "{ \"items\": [\n  { \"id\": 1},\n  { \"id\": 2},\n  {\"id\": \"1\"}\n]}");
+}
+
+#[test]
+fn a_stripped_record_stays_as_an_object_and_an_empty_list_as_a_list() {
+    let mapping = mapping(vec![record("$.items[*]", &["@.id"], &[("@.name", "name")])]);
+    for (body, rest) in [
+        (r#"{"items":[{"name":"A"},{"name":"B","id":1}]}"#, r#"{"items":[{},{}]}"#),
+        (r#"{"items":[]}"#, r#"{"items":[]}"#),
+        (r#"{"items":"secret"}"#, "{}"),
+        (r#"{"items":{"a":1}}"#, r#"{"items":{}}"#),
+        (r#"{"items":["A",1,null]}"#, r#"{"items":[]}"#),
+        (r#"{"other":[1,2]}"#, "{}"),
+        (r#"[1,{"items":[]}]"#, "[]"),
+        ("12", "null"),
+    ] {
+        assert_eq!(scrub(&mapping, body, nothing).0, rest, "{body}");
+    }
+}
+
+#[test]
+fn the_innermost_record_governs_its_fields() {
+    let mapping = mapping(vec![
+        record("$.customers[*]", &["@.id"], &[("@.name", "name"), ("@.orders[*].total", "billing")]),
+        record("$.customers[*].orders[*].buyer", &["@.id"], &[("@.name", "name")]),
+    ]);
+    let body = r#"{"customers":[{"id":1,"name":"A","orders":[{"total":5,"buyer":{"id":2,"name":"B"}}]},{"id":3,"name":"C","orders":[{"total":6,"buyer":{"id":1,"name":"A"}}]}]}"#;
+    let (out, rules) = scrub(&mapping, body, of_one);
+    assert_eq!(
+        out,
+        r#"{"customers":[{"name":"A","orders":[{"total":5,"buyer":{}}]},{"orders":[{"buyer":{"name":"A"}}]}]}"#
+    );
+    assert_eq!(ids(&rules), [one("1"), one("2"), one("3"), one("1")]);
+}
+
+#[test]
+fn a_record_without_a_usable_subject_has_none() {
+    let mapping = mapping(vec![record("$[*]", &["@.id"], &[("@.n", "name"), ("@.s", "non-personal")])]);
+    let body = r#"[{"n":1},{"id":null,"n":1},{"id":1.0,"n":1},{"id":true,"n":1},{"id":{"x":1},"n":1},{"id":[1],"n":1},{"id":"","n":1},{"id":1e0,"n":1,"s":2},7]"#;
+    let (out, rules) = scrub(&mapping, body, of_one);
+    assert_eq!(out, r#"[{},{},{},{},{},{},{},{"s":2}]"#);
+    assert!(ids(&rules).iter().all(Option::is_none));
+}
+
+#[test]
+fn a_duplicated_subject_is_none() {
+    let mut mapping = mapping(vec![record("$[*]", &["@.who.id"], &[("@.n", "name")])]);
+    mapping.duplicate_keys = DuplicateKeys::TreatAlike;
+    let body = r#"[{"who":{"id":1,"id":1},"n":1},{"who":{"id":1},"who":{"id":1},"n":1},{"who":{"id":1},"who":{},"n":1},{"who":{"\u0069d":1,"x":1,"x":2},"n":1,"n":2}]"#;
+    let (out, rules) = scrub(&mapping, body, of_one);
+    assert_eq!(ids(&rules), [None, None, None, one("1")]);
+    assert_eq!(out, r#"[{},{},{},{"n":1,"n":2}]"#);
+}
+
+#[test]
+fn a_record_about_several_people_names_them_all() {
+    let mapping = mapping(vec![record("$[*]", &["@.a", "@.others[*].id"], &[("@.n", "name")])]);
+    let body = r#"[{"a":1,"others":[{"id":1},{"id":1}],"n":1},{"a":1,"others":[{"id":2},{"id":1}],"n":1},{"a":1,"others":[],"n":1},{"others":[{"id":1}],"n":1},{"a":1,"others":[{"id":1},{"id":{}}],"n":1}]"#;
+    let (out, rules) = scrub(&mapping, body, of_one);
+    assert_eq!(out, r#"[{"n":1},{},{},{},{}]"#);
+    assert_eq!(rules.seen[1].subjects.as_ref().unwrap().len(), 3);
+    assert_eq!(rules.seen.iter().filter(|seen| seen.subjects.is_none()).count(), 3);
+}
+
+#[test]
+fn a_subject_from_the_requests_path() {
+    let mut set = record("$", &["{id}"], &[("@.n", "name")]);
+    set.subjects[0].normalise = Normalise::Lowercase;
+    set.subjects[0].namespace = Some("crm".into());
+    let plan = Arc::new(Plan::compile(&mapping(vec![set])).unwrap());
+    for (parameters, id) in [(&[("id", "ABC")][..], one("abc")), (&[("other", "1")][..], None), (&[("id", "")], None)] {
+        let mut rules = Rules::new(&plan, clear);
+        let mut scrubber =
+            Scrubber::new(plan.clone(), forms(&plan), parameters, Limits::default(), Framing::Document);
+        scrubber.feed(b"{\"n\":1}", &mut rules, &mut Vec::new()).unwrap();
+        scrubber.finish(&mut rules, &mut Vec::new()).unwrap();
+        assert_eq!(ids(&rules), [id]);
+    }
+}
+
+#[test]
+fn a_subject_from_the_document_is_found_before_and_after() {
+    let mapping = mapping(vec![record("$.orders[*]", &["$.customer.id"], &[("@.n", "name")])]);
+    let (out, rules) = scrub(&mapping, r#"{"orders":[{"n":1},{"n":2}],"customer":{"id":1}}"#, of_one);
+    assert_eq!(out, r#"{"orders":[{"n":1},{"n":2}]}"#);
+    assert_eq!(ids(&rules), [one("1"), one("1")]);
+}
+
+#[test]
+fn classes_come_from_the_nearest_classified_ancestor_and_add_up() {
+    let mapping = mapping(vec![record(
+        "$",
+        &[],
+        &[
+            ("@.a", "name"),
+            ("@.a.b", "email"),
+            ("@.c", "billing"),
+            ("@.c", "service-data"),
+            ("$.d", "phone"),
+            ("@..deep", "location"),
+        ],
+    )]);
+    let plan = Plan::compile(&mapping).unwrap();
+    let has = |names: &[&str]| {
+        let mut categories: Vec<_> = names.iter().map(|name| category(name)).collect();
+        categories.sort();
+        plan.classes().contains(&Class { categories })
+    };
+    assert!(has(&[]) && has(&["name"]) && has(&["email"]) && has(&["billing", "service-data"]) && has(&["phone"]));
+    assert!(!has(&["billing"]));
+    let body = r#"{"a":{"x":1,"b":{"y":2}},"c":3,"d":{"deep":4,"z":5},"e":{"deep":[6]}}"#;
+    let only = |name: &'static str| {
+        move |_: Option<&Seen>, id: CategoryId| if id == category(name) { Form::Clear } else { Form::Removed }
+    };
+    assert_eq!(scrub(&mapping, body, only("name")).0, r#"{"a":{"x":1}}"#);
+    assert_eq!(scrub(&mapping, body, only("email")).0, r#"{"a":{"b":{"y":2}}}"#);
+    assert_eq!(scrub(&mapping, body, only("billing")).0, "{}");
+    assert_eq!(scrub(&mapping, body, only("phone")).0, r#"{"d":{"z":5}}"#);
+    assert_eq!(scrub(&mapping, body, only("location")).0, r#"{"d":{"deep":4},"e":{"deep":[6]}}"#);
+    assert_eq!(scrub(&mapping, body, clear).0, body);
+}
+
+#[test]
+fn filtered_fields_have_their_own_class() {
+    let mapping = mapping(vec![record(
+        "$[*]",
+        &["@.id"],
+        &[
+            ("@.telecom[?@.system=='phone'].value", "phone"),
+            ("@.telecom[?@.system=='email'].value", "email"),
+            ("@.telecom[*].value", "service-data"),
+            ("@.list[-1]", "name"),
+        ],
+    )]);
+    let body = r#"[{"id":1,"telecom":[{"system":"phone","value":"p"},{"value":"e","system":"email"},{"value":"x"}],"list":[1,2,3]}]"#;
+    let without_email =
+        |_: Option<&Seen>, id: CategoryId| if id == category("email") { Form::Removed } else { Form::Clear };
+    let (out, rules) = scrub(&mapping, body, without_email);
+    assert_eq!(out, r#"[{"telecom":[{"value":"p"},{"value":"x"}],"list":[3]}]"#);
+    let plan = Plan::compile(&mapping).unwrap();
+    let class = |names: &[&str]| {
+        let mut categories: Vec<_> = names.iter().map(|name| category(name)).collect();
+        categories.sort();
+        plan.classes().iter().position(|class| class.categories == categories).unwrap()
+    };
+    let fields = &rules.fields[0];
+    assert_eq!(fields[class(&["phone", "service-data"])], 1);
+    assert_eq!(fields[class(&["email", "service-data"])], 1);
+    assert_eq!(fields[class(&["service-data"])], 1);
+    assert_eq!(fields[class(&["name"])], 1);
+}
+
+#[test]
+fn filtered_records_and_their_neighbours() {
+    let mapping = mapping(vec![record(
+        "$.list[?@.type=='person']",
+        &["@.id"],
+        &[("@.n", "name"), ("$.list[*].type", "non-personal")],
+    )]);
+    let body = r#"{"list":[{"type":"person","id":1,"n":"A"},{"type":"cat","id":9,"n":"B"},{"n":"C","id":2,"type":"person"},{"type":"dog"}]}"#;
+    let (out, rules) = scrub(&mapping, body, of_one);
+    assert_eq!(out, r#"{"list":[{"type":"person","n":"A"},{"type":"cat"},{"type":"person"},{"type":"dog"}]}"#);
+    assert_eq!(ids(&rules), [one("1"), one("2")]);
+}
+
+#[test]
+fn records_at_any_depth() {
+    let mapping = mapping(vec![record("$..person", &["@.id"], &[("@.n", "name")])]);
+    let body = r#"{"a":{"b":[{"person":{"id":1,"n":"A","person":{"id":2,"n":"B"}}},{"c":{"d":1}}]},"x":{"y":[1]},"person":{"n":"C","id":1}}"#;
+    let (out, rules) = scrub(&mapping, body, of_one);
+    assert_eq!(out, r#"{"a":{"b":[{"person":{"n":"A","person":{}}}]},"person":{"n":"C"}}"#);
+    assert_eq!(ids(&rules), [one("1"), one("2"), one("1")]);
+}
+
+#[test]
+fn a_node_that_two_sets_claim_is_nobodys() {
+    let mapping = mapping(vec![
+        record("$.a", &["@.id"], &[("@.n", "name")]),
+        record("$[*]", &["@.other"], &[("@.m", "email")]),
+    ]);
+    let (out, rules) = scrub(&mapping, r#"{"a":{"id":1,"other":1,"n":1,"m":1},"b":{"other":1,"m":1}}"#, of_one);
+    assert_eq!(out, r#"{"a":{},"b":{"m":1}}"#);
+    assert_eq!(ids(&rules), [None, one("1")]);
+}
+
+#[test]
+fn outside_of_records_nothing_is_anybodys() {
+    let mapping = mapping(vec![record(
+        "$.items[*]",
+        &["@.id"],
+        &[("$.total", "non-personal"), ("$.owner", "name"), ("$.meta.page", "non-personal")],
+    )]);
+    let body = r#"{"total":2,"owner":"O","meta":{"page":{"n":1},"x":1},"more":{"a":1},"items":[],"last":3}"#;
+    let (out, rules) = scrub(&mapping, body, of_one);
+    assert_eq!(out, r#"{"total":2,"meta":{"page":{"n":1}},"items":[]}"#);
+    assert!(rules.seen.is_empty());
+    let (out, _) = scrub(&mapping, r#"{"meta":{"x":1,"y":{}}}"#, of_one);
+    assert_eq!(out, "{}");
+}
+
+#[test]
+fn removed_as_null_and_empty() {
+    let mut mapping = mapping(vec![record("$.items[*]", &["@.id"], &[("@.n", "name"), ("$.m.t", "name")])]);
+    let body = r#"{"x":1,"m":{"t":"v","u":[]},"items":[{"id":2,"n":"B","o":{"p":1}},{"n":[],"id":1,"s":"z"}]}"#;
+    mapping.removed_as = RemovedAs::Null;
+    let (out, _) = scrub(&mapping, body, of_one);
+    assert_eq!(out, r#"{"x":null,"m":null,"items":[{"id":null,"n":null,"o":null},{"n":[],"id":null,"s":null}]}"#);
+    mapping.removed_as = RemovedAs::Empty;
+    let (out, _) = scrub(&mapping, body, of_one);
+    assert_eq!(out, r#"{"x":null,"m":{},"items":[{"id":null,"n":"","o":{}},{"n":[],"id":null,"s":""}]}"#);
+}
+
+#[test]
+fn unclassified_released() {
+    let mut mapping = mapping(vec![record("$[*]", &["@.id"], &[("@.n", "name")])]);
+    mapping.unclassified = Unclassified::Release;
+    let (out, rules) = scrub(&mapping, r#"[{"id":2,"n":"B","o":{"p":1}}]"#, of_one);
+    assert_eq!(out, r#"[{"id":2,"o":{"p":1}}]"#);
+    assert_eq!(rules.fields[0][0], 2, "unclassified fields are counted");
+}
+
+#[test]
+fn facts_and_controller_are_read() {
+    let mut set = record("$[*]", &["@.id"], &[]);
+    set.controller =
+        Some(SubjectSource { path: "@.account".into(), namespace: None, normalise: Normalise::Exact });
+    set.facts = vec![(FactKey::Country, "@.address.country".into()), (FactKey::BirthDate, "@.dob".into())];
+    let body = r#"[{"id":1,"account":7,"address":{"country":"de"},"dob":"2001-02-03"},{"id":1,"dob":null},{"id":1,"address":{"country":1},"dob":""}]"#;
+    let (_, rules) = scrub(&mapping(vec![set]), body, clear);
+    assert_eq!(rules.seen[0].controller.as_deref(), Some("7"));
+    assert_eq!(rules.seen[1].controller, None);
+    assert_eq!(rules.facts[0].country, Unsure::Known("DE".into()));
+    assert_eq!(rules.facts[0].birth_date, Unsure::Known(jiff::civil::date(2001, 2, 3)));
+    assert!(rules.facts[1] == RecordFacts::default());
+    assert_eq!(rules.facts[2].country, Unsure::Unreadable);
+    assert_eq!(rules.facts[2].birth_date, Unsure::Unreadable);
+}
+
+#[test]
+fn a_clone_goes_on_from_the_same_byte() {
+    let mapping = mapping(vec![record("$[*]", &["@.id"], &[("@.n", "name")])]);
+    let plan = Arc::new(Plan::compile(&mapping).unwrap());
+    let body = br#"[{"id":1,"n":"A"},{"id":1,"n":"B"},{"id":1,"n":"C"}]"#;
+    for cut in 0..body.len() {
+        let (first, second) = body.split_at(cut);
+        let mut rules = Rules::new(&plan, clear);
+        let mut scrubber = Scrubber::new(plan.clone(), forms(&plan), &[], Limits::default(), Framing::Document);
+        let mut before = Vec::new();
+        scrubber.feed(first, &mut rules, &mut before).unwrap();
+        for rule in [clear as fn(Option<&Seen>, CategoryId) -> Form, nothing] {
+            let mut scrubber = scrubber.clone();
+            let mut rules = Rules::new(&plan, rule);
+            let mut after = before.clone();
+            scrubber.feed(second, &mut rules, &mut after).unwrap();
+            scrubber.finish(&mut rules, &mut after).unwrap();
+            let parsed: serde_json::Value = serde_json::from_slice(&after).unwrap();
+            assert_eq!(parsed.as_array().unwrap().len(), 3, "{cut}");
+        }
+    }
+}
+
+#[test]
+fn every_wrong_path_is_named() {
+    let mut set = record("@.x", &["{", "id", "@.a["], &[("@.x[?", "name"), ("$.ok", "name")]);
+    set.fields.push(("@.none".to_owned(), Vec::new()));
+    let errors = Plan::compile(&mapping(vec![set])).unwrap_err();
+    let paths: Vec<_> = errors.iter().map(|error| error.path.as_str()).collect();
+    assert_eq!(paths, ["@.x", "@.x[?", "@.none", "{", "id", "@.a["]);
+}

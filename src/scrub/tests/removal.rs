@@ -1,0 +1,118 @@
+//! `scrub --remove`: what goes, what stays byte for byte, and the commas between.
+
+use super::*;
+
+pub(super) fn remove_in(queries: &[&str], body: &[u8], chunk: usize) -> Result<Vec<u8>, Unreadable> {
+    let queries: Vec<String> = queries.iter().map(|query| (*query).to_owned()).collect();
+    let mut remover = Remover::new(&queries, Limits::default(), Framing::Document).unwrap();
+    let mut out = Vec::new();
+    for chunk in body.chunks(chunk) {
+        remover.feed(chunk, &mut out)?;
+    }
+    remover.finish(&mut out)?;
+    Ok(out)
+}
+
+fn remove(queries: &[&str], body: &str) -> String {
+    let whole = remove_in(queries, body.as_bytes(), usize::MAX).unwrap();
+    for chunk in [1, 2, 3, 5, 17] {
+        assert_eq!(remove_in(queries, body.as_bytes(), chunk).unwrap(), whole, "{queries:?} {body} {chunk}");
+    }
+    String::from_utf8(whole).unwrap()
+}
+
+#[test]
+fn commas_are_right_in_every_combination() {
+    for (query, body, rest) in [
+        ("$.a", r#"{ "a":1, "b":2 }"#, r#"{ "b":2 }"#),
+        ("$.b", r#"{ "a":1, "b":2 }"#, r#"{ "a":1 }"#),
+        ("$[*]", r#"{ "a":1, "b":2 }"#, "{ }"),
+        ("$.b", r#"{"a":1,"b":2,"c":3}"#, r#"{"a":1,"c":3}"#),
+        ("$['a','b']", r#"{"a":1,"b":2,"c":3}"#, r#"{"c":3}"#),
+        ("$['a','c']", r#"{"a":1,"b":2,"c":3}"#, r#"{"b":2}"#),
+        ("$['b','c']", r#"{"a":1,"b":2,"c":3}"#, r#"{"a":1}"#),
+        ("$['a','c']", r#"{"a":1,"b":2,"c":3,"d":4}"#, r#"{"b":2,"d":4}"#),
+        ("$[0]", "[1, 2, 3]", "[ 2, 3]"),
+        ("$[1]", "[1, 2, 3]", "[1, 3]"),
+        ("$[2]", "[1, 2, 3]", "[1, 2]"),
+        ("$[0:2]", "[1 , 2 , 3 ]", "[ 3 ]"),
+        ("$[*]", "[1,2,3]", "[]"),
+        ("$..a", r#"{"a":{"a":1},"b":[{"a":1,"b":2},{"b":{"a":[]}}]}"#, r#"{"b":[{"b":2},{"b":{}}]}"#),
+        ("$.a", "{\n  \"a\": 1,\n  \"b\": 2\n}\n", "{\n  \"b\": 2\n}\n"),
+        ("$.b", "{\n  \"a\": 1,\n  \"b\": 2\n}\n", "{\n  \"a\": 1\n}\n"),
+        ("$[*]", "{\n  \"a\": 1,\n  \"b\": 2\n}", "{\n}"),
+        ("$", " 12 ", " null "),
+        ("$.x", "-0.10e5", "-0.10e5"),
+    ] {
+        assert_eq!(remove(&[query], body), rest, "{query} {body}");
+    }
+}
+
+#[test]
+fn what_stays_is_as_it_came() {
+    let body = "\t{ \"n\" : 1.50e+3 ,\r\n \"s\":\"\\u0041\\/\" , \"d\":1, \"d\" :2, \"big\":123456789012345678901234567890 } ";
+    assert_eq!(remove(&["$.nothing"], body), body);
+    assert_eq!(remove(&["$..[?@.x == 1]"], body), body);
+}
+
+#[test]
+fn names_compare_after_unescaping_and_every_occurrence_goes() {
+    let body = r#"{"e\u006dail":1,"email":2,"EMAIL":3,"email\u0000":4,"email":5}"#;
+    assert_eq!(remove(&["$.email"], body), r#"{"EMAIL":3,"email\u0000":4}"#);
+}
+
+#[test]
+fn conditions_are_evaluated_on_what_they_need() {
+    let list = r#"[{"t":"a","v":1},{"t":"b","v":2},{"v":3,"t":"a"},4]"#;
+    for (query, rest) in [
+        ("$[?@.t == 'a']", r#"[{"t":"b","v":2},4]"#),
+        ("$[?@.t == 'a'].v", r#"[{"t":"a"},{"t":"b","v":2},{"t":"a"},4]"#),
+        ("$[-1]", r#"[{"t":"a","v":1},{"t":"b","v":2},{"v":3,"t":"a"}]"#),
+        ("$[::2]", r#"[{"t":"b","v":2},4]"#),
+        ("$[::-2]", r#"[{"t":"a","v":1},{"v":3,"t":"a"}]"#),
+        ("$[-2:]", r#"[{"t":"a","v":1},{"t":"b","v":2}]"#),
+        ("$..[?@.v > 1]", r#"[{"t":"a","v":1},4]"#),
+        ("$..[?@ == 'a']", r#"[{"v":1},{"t":"b","v":2},{"v":3},4]"#),
+        ("$[?@.v == $[1].v]", r#"[{"t":"a","v":1},{"v":3,"t":"a"},4]"#),
+        ("$[?match(@.t, '[ab]')]", "[4]"),
+        ("$[?length(@) == 2]['v']", r#"[{"t":"a"},{"t":"b"},{"t":"a"},4]"#),
+        ("$[?@[?@ > 1]]", r#"[{"t":"a","v":1},4]"#),
+        ("$[?count(@.*) == 0]", r#"[{"t":"a","v":1},{"t":"b","v":2},{"v":3,"t":"a"}]"#),
+    ] {
+        assert_eq!(remove(&[query], list), rest, "{query}");
+    }
+    let deep = r#"{"a":{"items":[{"k":1,"x":{"y":1}},{"k":2,"x":{"y":2}}],"k":0}}"#;
+    assert_eq!(
+        remove(&["$.a.items[?@.k==1].x.y", "$..x[?@ == 2]"], deep),
+        r#"{"a":{"items":[{"k":1,"x":{}},{"k":2,"x":{}}],"k":0}}"#
+    );
+}
+
+#[test]
+fn a_large_value_passes_without_being_held() {
+    let long = "x".repeat(3 << 20);
+    let body = format!(r#"{{"keep":"{long}","go":"{long}","list":["{long}"],"b":1}}"#);
+    let queries = ["$.go".to_owned(), "$.list".to_owned()];
+    let mut remover = Remover::new(&queries, Limits::default(), Framing::Document).unwrap();
+    let mut out = Vec::new();
+    for chunk in body.as_bytes().chunks(10_000) {
+        remover.feed(chunk, &mut out).unwrap();
+    }
+    remover.finish(&mut out).unwrap();
+    assert_eq!(out, format!(r#"{{"keep":"{long}","b":1}}"#).as_bytes());
+}
+
+#[test]
+fn lines_are_documents() {
+    let mut remover =
+        Remover::new(&["$.a".to_owned()], Limits::default(), Framing::Lines).unwrap();
+    let mut out = Vec::new();
+    for chunk in b"{\"a\":1,\"b\":2}\n\n{\"a\":3}\r\n17\n".chunks(3) {
+        remover.feed(chunk, &mut out).unwrap();
+    }
+    remover.finish(&mut out).unwrap();
+    assert_eq!(String::from_utf8(out).unwrap(), "{\"b\":2}\n\n{}\r\n17\n");
+    let mut remover = Remover::new(&[], Limits::default(), Framing::Lines).unwrap();
+    let error = remover.feed(b"{} {}", &mut Vec::new()).unwrap_err();
+    assert_eq!(error, Unreadable { fault: Fault::TrailingBytes, at: 3 });
+}

@@ -1,0 +1,138 @@
+//! What is not read, and that nothing of it leaves.
+
+use super::removal::remove_in;
+use super::*;
+
+fn fault(body: &[u8]) -> Option<Unreadable> {
+    let whole = remove_in(&["$.gone"], body, usize::MAX).err();
+    for chunk in [1, 2, 3] {
+        assert_eq!(remove_in(&["$.gone"], body, chunk).err(), whole, "{} in {chunk}", String::from_utf8_lossy(body));
+    }
+    whole
+}
+
+#[test]
+fn only_rfc_8259_is_read() {
+    for body in [
+        "{", "[", "[1", "[1,", "{\"a\"", "{\"a\":", "{\"a\":1", "{\"a\":1,", "\"abc", "\"\\u00", "tru", "-", "1e", "",
+        " ", "[\"", "{\"a\":\"x",
+    ] {
+        assert_eq!(fault(body.as_bytes()).map(|it| it.fault), Some(Fault::Truncated), "{body}");
+    }
+    for body in [
+        "]", "[1,]", "[,1]", "{,}", "{\"a\":1,}", "{\"a\" 1}", "{a:1}", "{'a':1}", "[1 2]", "{\"a\":1 \"b\":2}", "01",
+        "[01]", "+1", ".5", "[1.]", "[1e]", "NaN", "Infinity", "-Infinity", "nul ", "True", "[1}", "{\"a\":1]", "// c\n1",
+        "/* c */ 1", "\"\t\"", "\"\\x41\"", "\"\\u00g0\"", "{1:2}", "{\"a\":}", "[\"\n\"]", ")]}',\n{}", "cb({})",
+        "{\"gone\":[1,]}", "{\"gone\":\"\\x\"}", "{\"gone\":01}", "[-]", "[1-]", "[1e]",
+    ] {
+        let fault = fault(body.as_bytes()).map(|it| it.fault);
+        assert!(matches!(fault, Some(Fault::Malformed | Fault::TrailingBytes)), "{body} {fault:?}");
+    }
+    for body in ["{} {}", "1 2", "{}x", "[]]", "null,"] {
+        assert_eq!(fault(body.as_bytes()).map(|it| it.fault), Some(Fault::TrailingBytes), "{body}");
+    }
+    for body in ["{}", " [ ] ", "\"\"", "0", "-0", "1.5e-7", "[[[[]]]]", "{\"\":{\"\":0}}", "\"\\ud800\"", "1e999", "\"\u{7f}\""] {
+        assert_eq!(fault(body.as_bytes()), None, "{body}");
+    }
+}
+
+#[test]
+fn only_utf_8_is_read() {
+    for bad in [
+        &b"\xff"[..], b"\xc0\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\x80", b"\xe2\x28\xa1", b"\xf0\x9f\x98\"",
+    ] {
+        for around in [(&b"{\"gone\":\""[..], &b"\"}"[..]), (b"[\"", b"\"]"), (b"{\"", b"\":1}")] {
+            let body = [around.0, bad, around.1].concat();
+            assert_eq!(fault(&body).map(|it| it.fault), Some(Fault::NotUtf8), "{bad:x?}");
+        }
+    }
+    assert_eq!(fault(b"[\"\xe2\x82").map(|it| it.fault), Some(Fault::Truncated));
+    assert_eq!(fault(b"\xef\xbb\xbf{}").map(|it| it.fault), Some(Fault::ByteOrderMark));
+    assert_eq!(fault(b"\xfe\xff\x00{").map(|it| it.fault), Some(Fault::NotUtf8));
+    assert_eq!(fault(b"{\x00}\x00").map(|it| it.fault), Some(Fault::Malformed));
+}
+
+#[test]
+fn faults_come_at_their_place_in_reading_order() {
+    assert_eq!(fault(b"[1,x,\xff]"), Some(Unreadable { fault: Fault::Malformed, at: 3 }));
+    assert_eq!(fault(b"[1,\"\xff\",x]"), Some(Unreadable { fault: Fault::NotUtf8, at: 4 }));
+}
+
+#[test]
+fn half_a_surrogate_pair_is_no_name() {
+    for body in [r#"{"\ud800":1}"#, r#"{"\udc00x":1}"#, r#"[{"a":{"\ud800\u0041":1}}]"#] {
+        let plan = Arc::new(Plan::compile(&mapping(vec![])).unwrap());
+        let mut rules = Rules::new(&plan, |_, _| Form::Clear);
+        let (error, _) = scrub_in(&plan, &mut rules, body.as_bytes(), 4, Limits::default()).unwrap_err();
+        assert_eq!(error.fault, Fault::LoneSurrogate, "{body}");
+    }
+    assert_eq!(fault(r#"{"\ud83d\ude00":1}"#.as_bytes()), None);
+}
+
+#[test]
+fn bounds_hold() {
+    let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    assert_eq!(fault(nested(128).as_bytes()), None);
+    assert_eq!(fault(nested(129).as_bytes()), Some(Unreadable { fault: Fault::TooDeep, at: 128 }));
+    assert_eq!(fault("[".repeat(5_000).as_bytes()).map(|it| it.fault), Some(Fault::TooDeep));
+    let digits = "1".repeat(1024);
+    assert_eq!(fault(digits.as_bytes()), None);
+    assert_eq!(fault(format!("{digits}1").as_bytes()).map(|it| it.fault), Some(Fault::NumberTooLong));
+    assert_eq!(fault(format!("[{digits}1]").as_bytes()).map(|it| it.fault), Some(Fault::NumberTooLong));
+    let name = "n".repeat((1 << 16) - 2);
+    assert_eq!(fault(format!("{{\"{name}\":1}}").as_bytes()), None);
+    assert_eq!(fault(format!("{{\"{name}n\":1}}").as_bytes()).map(|it| it.fault), Some(Fault::NameTooLong));
+}
+
+#[test]
+fn white_space_is_bounded_where_it_waits() {
+    let body = format!("[1,{}2]", " ".repeat(1 << 20));
+    let mut remover = Remover::new(&[], Limits::default(), Framing::Document).unwrap();
+    let error = body.as_bytes().chunks(4096).try_for_each(|chunk| remover.feed(chunk, &mut Vec::new()));
+    assert_eq!(error.unwrap_err(), Unreadable { fault: Fault::TooLong, at: 2 });
+}
+
+#[test]
+fn duplicate_names_are_refused_unless_treated_alike() {
+    let body = r#"{"items":[{"id":1,"x":{"a":1,"b":2,"\u0061":3}}]}"#;
+    let mut mapping = mapping(vec![record("$.items[*]", &["@.id"], &[("@.x", "name")])]);
+    let plan = Arc::new(Plan::compile(&mapping).unwrap());
+    let mut rules = Rules::new(&plan, |_, _| Form::Clear);
+    let (error, out) = scrub_in(&plan, &mut rules, body.as_bytes(), 5, Limits::default()).unwrap_err();
+    assert_eq!(error, Unreadable { fault: Fault::DuplicateName, at: 35 });
+    assert!(!String::from_utf8_lossy(&out).contains("id"));
+    mapping.duplicate_keys = DuplicateKeys::TreatAlike;
+    let (out, _) = scrub(&mapping, body, |_, _| Form::Clear);
+    assert_eq!(out, r#"{"items":[{"x":{"a":1,"b":2,"\u0061":3}}]}"#);
+}
+
+#[test]
+fn a_record_over_the_bound_stops_the_body() {
+    let limits = Limits { record: 64, ..Limits::default() };
+    let plan =
+        Arc::new(Plan::compile(&mapping(vec![record("$[*]", &["@.id"], &[("@.v", "name")])])).unwrap());
+    let small = format!(r#"{{"id":1,"v":"{}"}}"#, "a".repeat(64 - 15));
+    let large = format!(r#"{{"id":1,"v":"{}"}}"#, "a".repeat(65 - 15));
+    assert_eq!((small.len(), large.len()), (64, 65));
+    let body = format!("[{small},{large},{small}]");
+    for chunk in [1, 7, 50, 1000] {
+        let mut rules = Rules::new(&plan, |_, _| Form::Clear);
+        let (error, out) = scrub_in(&plan, &mut rules, body.as_bytes(), chunk, limits).unwrap_err();
+        assert_eq!(error, Unreadable { fault: Fault::TooLong, at: 66 }, "chunks of {chunk}");
+        assert_eq!(rules.seen.len(), 1);
+        assert!(String::from_utf8(out).unwrap().matches("\"v\"").count() == 1);
+    }
+}
+
+#[test]
+fn after_a_fault_nothing_comes() {
+    let plan = Arc::new(Plan::compile(&mapping(vec![record("$[*]", &[], &[("@", "name")])])).unwrap());
+    let mut rules = Rules::new(&plan, |_, _| Form::Clear);
+    let mut scrubber = Scrubber::new(plan.clone(), forms(&plan), &[], Limits::default(), Framing::Document);
+    let mut out = Vec::new();
+    let first = scrubber.feed(b"[1,2,x", &mut rules, &mut out).unwrap_err();
+    let before = out.clone();
+    assert_eq!(scrubber.feed(b",3,4]", &mut rules, &mut out).unwrap_err(), first);
+    assert_eq!(scrubber.finish(&mut rules, &mut out).unwrap_err(), first);
+    assert_eq!(out, before);
+}

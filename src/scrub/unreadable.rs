@@ -1,0 +1,105 @@
+//! Why a body cannot be read, and the bounds beyond which it is not.
+//!
+//! Refuses to know what the body says: a fault carries its kind and its place and never a byte of
+//! the content, so that it can be logged.
+
+use std::fmt;
+
+/// What is wrong with a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// Not JSON as RFC 8259 has it.
+    Malformed,
+    /// Not UTF-8 (RFC 8259 section 8.1 allows nothing else between systems).
+    NotUtf8,
+    /// Begins with a byte order mark, which RFC 8259 forbids a sender to add.
+    ByteOrderMark,
+    /// A member's name holds half of a surrogate pair: readers replace it differently.
+    LoneSurrogate,
+    /// One object has the same name twice: readers disagree on which of the two counts.
+    DuplicateName,
+    /// Nested deeper than the bound.
+    TooDeep,
+    /// A value that has to be held whole is longer than the bound.
+    TooLong,
+    /// A number has more characters than the bound.
+    NumberTooLong,
+    /// A member's name is longer than the bound.
+    NameTooLong,
+    /// An object has more members than can be checked for duplicates.
+    TooManyMembers,
+    /// Working out the route's queries over one record took more steps than the bound.
+    TooCostly,
+    /// The body ended inside a value, or without one.
+    Truncated,
+    /// Something follows the document.
+    TrailingBytes,
+}
+
+impl Fault {
+    /// The word used in logs and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Fault::Malformed => "malformed",
+            Fault::NotUtf8 => "not-utf-8",
+            Fault::ByteOrderMark => "byte-order-mark",
+            Fault::LoneSurrogate => "lone-surrogate",
+            Fault::DuplicateName => "duplicate-name",
+            Fault::TooDeep => "too-deep",
+            Fault::TooLong => "too-long",
+            Fault::NumberTooLong => "number-too-long",
+            Fault::NameTooLong => "name-too-long",
+            Fault::TooManyMembers => "too-many-members",
+            Fault::TooCostly => "too-costly",
+            Fault::Truncated => "truncated",
+            Fault::TrailingBytes => "trailing-bytes",
+        }
+    }
+}
+
+/// A body that cannot be read: nothing more of it leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    pub fault: Fault,
+    /// Bytes of the body before the fault; for a value that is too long, before that value.
+    pub at: u64,
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at byte {}", self.fault.name(), self.at)
+    }
+}
+
+impl std::error::Error for Unreadable {}
+
+/// The bounds of what is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a value that is held whole until it is decided: a record above all.
+    pub record: usize,
+    /// Containers open at once.
+    pub depth: usize,
+    /// Characters of one number.
+    pub number: usize,
+    /// Bytes of one member's name as it is spelled.
+    pub name: usize,
+    /// Members of one object, where duplicates are refused.
+    pub members: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { record: 1 << 20, depth: 128, number: 1024, name: 1 << 16, members: 1 << 17 }
+    }
+}
+
+/// How documents follow each other in a body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Framing {
+    /// One JSON text.
+    #[default]
+    Document,
+    /// One JSON text a line (NDJSON); a line may be empty.
+    Lines,
+}

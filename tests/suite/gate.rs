@@ -1,0 +1,130 @@
+//! A gateway in this process, in a folder of its own, on ports of its own.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use purposegate::config;
+use purposegate::gateway::{Gateway, Stop};
+use purposegate::layer::identity;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use crate::http;
+
+/// The key of each recipient in [`RECIPIENTS`], by name.
+pub(crate) fn key(recipient: &str) -> String {
+    format!("pgk_test_{recipient}")
+}
+
+/// The header line that presents it.
+pub(crate) fn bearer(recipient: &str) -> String {
+    format!("authorization: Bearer {}", key(recipient))
+}
+
+/// The line that registers it.
+pub(crate) fn credential(recipient: &str) -> String {
+    let digits: String = identity::hash(key(recipient).as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{{ api-key = \"sha256:{digits}\" }}")
+}
+
+/// The folder of a policy pack.
+pub(crate) fn pack(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("policies").join(name)
+}
+
+/// The configuration that tests begin with: one listener, one upstream, a few recipients.
+pub(crate) fn base(upstream: SocketAddr) -> String {
+    let policy = pack("one-partner-360");
+    let mut text = format!(
+        r#"policy = "{}"
+[listener]
+address = "127.0.0.1:0"
+request-timeout = "300ms"
+[admin]
+address = "127.0.0.1:0"
+[[upstream]]
+name = "crm"
+url = "http://{upstream}"
+timeout = "500ms"
+[[upstream]]
+name = "nowhere"
+url = "http://127.0.0.1:9"
+"#,
+        policy.display()
+    );
+    let recipients = [
+        ("support", "employee", "DE", r#"["customer-support", "direct-marketing", "data-sale", "account-management"]"#, ""),
+        ("reseller", "reselling-partner", "DE", r#"["reseller-follow-up"]"#, "agreement = {}"),
+        ("lapsed", "reselling-partner", "DE", r#"["reseller-follow-up"]"#, "agreement = { until = 2020-01-01 }"),
+        ("police", "public-authority", "DE", r#"["law-enforcement"]"#, ""),
+        ("registrar", "domain-registrar", "DE", r#"["domain-registration"]"#, "agreement = {}"),
+    ];
+    for (name, kind, country, purposes, more) in recipients {
+        text.push_str(&format!(
+            "[[recipient]]\nname = \"{name}\"\nkind = \"{kind}\"\ncountry = \"{country}\"\npurposes = {purposes}\ncredentials = [{}]\n{more}\n",
+            credential(name)
+        ));
+    }
+    text
+}
+
+/// A running gateway.
+pub(crate) struct Gate {
+    pub(crate) address: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) folder: TempDir,
+    stop: Stop,
+    runtime: Option<Runtime>,
+}
+
+impl Gate {
+    /// Starts a gateway with this configuration.
+    pub(crate) fn start(config: &str) -> Gate {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("purposegate.toml");
+        std::fs::write(&file, config).unwrap();
+        let (loaded, findings) = config::load(&file);
+        let loaded = loaded.unwrap_or_else(|| panic!("{findings:#?}"));
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let gateway = runtime.block_on(Gateway::bind(loaded)).unwrap();
+        let address = gateway.addresses()[0];
+        let admin = gateway.admin_address().unwrap();
+        let stop = gateway.stop();
+        let (_, reloads) = tokio::sync::mpsc::channel(1);
+        runtime.spawn(gateway.run(reloads));
+        Gate { address, admin, folder, stop, runtime: Some(runtime) }
+    }
+
+    /// `GET` as a recipient for a purpose.
+    pub(crate) fn get(&self, path: &str, recipient: &str, purpose: &str) -> http::Answer {
+        http::get(self.address, path, &[&bearer(recipient), &format!("data-purpose: {purpose}")])
+    }
+
+    /// Records an event about a subject; it is in force when this returns.
+    pub(crate) fn tell(&self, subject: &str, event: &str) -> Value {
+        let answer = http::send(self.admin, "POST", &format!("/v1/subjects/{subject}/events"), &[], event.as_bytes());
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
+    }
+
+    pub(crate) fn metrics(&self) -> String {
+        http::get(self.admin, "/metrics", &[]).text()
+    }
+
+    /// Every byte of the disclosure log.
+    pub(crate) fn log(&self) -> String {
+        let folder = self.folder.path().join("data/audit");
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        files.filter(|path| path.is_file()).map(|path| String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned()).collect()
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.stop.stop();
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! A recipient that sends exactly the bytes a test gives it and reads the answer to its end.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// An answer as it came.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// The status line and the header fields, as text.
+    pub(crate) head: String,
+    /// The body with its transfer coding undone.
+    pub(crate) body: Vec<u8>,
+    /// Whether the body ended as its framing promised.
+    pub(crate) complete: bool,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().skip(1).find_map(|line| {
+            let (known, value) = line.split_once(':')?;
+            known.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+}
+
+/// `GET path` with these header lines.
+pub(crate) fn get(address: SocketAddr, path: &str, headers: &[&str]) -> Answer {
+    send(address, "GET", path, headers, b"")
+}
+
+/// A request with a body of known length.
+pub(crate) fn send(address: SocketAddr, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Answer {
+    let mut request = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
+    for header in headers {
+        request.push_str(&format!("{header}\r\n"));
+    }
+    if !body.is_empty() {
+        request.push_str(&format!("content-length: {}\r\n", body.len()));
+    }
+    request.push_str("\r\n");
+    let mut bytes = request.into_bytes();
+    bytes.extend_from_slice(body);
+    raw(address, &bytes)
+}
+
+/// These bytes, and whatever comes back until the other side closes.
+pub(crate) fn raw(address: SocketAddr, bytes: &[u8]) -> Answer {
+    let mut stream = connect(address);
+    let _ = stream.write_all(bytes);
+    let mut answer = Vec::new();
+    // A reset after the answer is an answer too.
+    let _ = stream.read_to_end(&mut answer);
+    parse(&answer)
+}
+
+pub(crate) fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream
+}
+
+/// Splits an answer into head and body.
+pub(crate) fn parse(bytes: &[u8]) -> Answer {
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n");
+    let Some(end) = end else { return Answer { status: 0, head: String::new(), body: bytes.to_vec(), complete: false } };
+    let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+    let mut answer = Answer { status, head, body: Vec::new(), complete: false };
+    let rest = &bytes[end + 4..];
+    if answer.header("transfer-encoding").is_some_and(|coding| coding == "chunked") {
+        (answer.body, answer.complete) = unchunk(rest);
+    } else {
+        let length = answer.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+        answer.complete = rest.len() >= length;
+        answer.body = rest.to_vec();
+    }
+    answer
+}
+
+fn unchunk(mut rest: &[u8]) -> (Vec<u8>, bool) {
+    let mut body = Vec::new();
+    loop {
+        let Some(line) = rest.windows(2).position(|window| window == b"\r\n") else { return (body, false) };
+        let size = usize::from_str_radix(std::str::from_utf8(&rest[..line]).unwrap_or(""), 16).unwrap_or(0);
+        rest = &rest[line + 2..];
+        if size == 0 {
+            return (body, rest.starts_with(b"\r\n"));
+        }
+        if rest.len() < size + 2 {
+            body.extend_from_slice(rest);
+            return (body, false);
+        }
+        body.extend_from_slice(&rest[..size]);
+        rest = &rest[size + 2..];
+    }
+}

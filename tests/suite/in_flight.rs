@@ -1,0 +1,72 @@
+//! The race that matters: an answer is on its way while somebody in it withdraws. Named after the
+//! "new enemy" problem of Zanzibar and SpiceDB: what was decided on the old consent must not leave
+//! after the withdrawal was acknowledged.
+
+use std::io::{Read, Write};
+
+use crate::gate::{Gate, bearer};
+use crate::http;
+use crate::releases::{house, person};
+use crate::upstream::Upstream;
+
+/// Far more than sockets and windows hold between gateway and recipient.
+const PEOPLE: usize = 60_000;
+
+fn serve_list(upstream: &Upstream) {
+    upstream.script("/customers", |_, stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n{\"items\": [");
+        let mut chunk = String::new();
+        for n in 0..PEOPLE {
+            if n > 0 {
+                chunk.push(',');
+            }
+            chunk.push_str(&person(&format!("p-{n}")));
+            if chunk.len() > 32 * 1024 || n + 1 == PEOPLE {
+                if stream.write_all(chunk.as_bytes()).is_err() {
+                    return;
+                }
+                chunk.clear();
+            }
+        }
+        let _ = stream.write_all(b"]}");
+    });
+}
+
+fn consents(gate: &Gate) {
+    let lines: String = (0..PEOPLE)
+        .map(|n| format!("{{\"subject\": \"p-{n}\", \"kind\": \"consent-given\", \"purpose\": \"direct-marketing\", \"notice\": \"v1\"}}\n"))
+        .collect();
+    let answer = http::send(gate.admin, "POST", "/v1/events:batch", &[], lines.as_bytes());
+    assert_eq!(answer.status, 200);
+    assert!(!answer.text().contains("error"), "{}", &answer.text()[..500]);
+}
+
+#[test]
+fn nothing_of_a_person_leaves_after_the_withdrawal_was_acknowledged() {
+    let (upstream, gate) = house();
+    serve_list(&upstream);
+    consents(&gate);
+    let mut stream = http::connect(gate.address);
+    let request = format!(
+        "GET /customers HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{}\r\ndata-purpose: direct-marketing\r\n\r\n",
+        bearer("support")
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut bytes = vec![0u8; 64 * 1024];
+    stream.read_exact(&mut bytes).unwrap();
+    assert!(String::from_utf8_lossy(&bytes).contains("Name-p-1\""), "those who consent are in it");
+
+    let leaving = format!("p-{}", PEOPLE - 10);
+    gate.tell(&leaving, r#"{"kind": "consent-withdrawn", "purpose": "marketing"}"#);
+    stream.read_to_end(&mut bytes).unwrap();
+
+    let answer = http::parse(&bytes);
+    assert!(answer.complete);
+    let text = answer.text();
+    assert!(!text.contains(&format!("Name-{leaving}\"")) && !text.contains(&format!("{leaving}@example.org")));
+    let items = answer.json();
+    let items = items["items"].as_array().unwrap();
+    assert_eq!(items.len(), PEOPLE);
+    assert_eq!(items[PEOPLE - 10], serde_json::json!({"id": leaving, "status": "active"}));
+    assert_eq!(items[PEOPLE - 9]["name"], format!("Name-p-{}", PEOPLE - 9));
+}

@@ -1,0 +1,311 @@
+//! Every refusal of the public table, through a real socket.
+
+use std::io::{Read, Write};
+use std::time::Duration;
+
+use crate::gate::{Gate, base, bearer, key};
+use crate::http::{self, Answer};
+use crate::upstream::{Upstream, answer};
+
+const CUSTOMER: &str = r#"{"id": "c-1", "name": "Ada Example", "email": "ada@example.org", "status": "active"}"#;
+
+const ROUTES: &str = r#"
+[[schema]]
+name = "customer"
+subject = "@.id"
+[schema.fields]
+"@.id" = "subject-identifier"
+"@.name" = "name"
+"@.email" = "email"
+"@.status" = "non-personal"
+
+[[route]]
+name = "customer"
+upstream = "crm"
+methods = ["GET", "POST", "PUT"]
+path = "/customers/{id}"
+schema = "customer"
+max-request-body = 64
+[route.query]
+page = "non-personal"
+email = "email"
+phone = "phone"
+
+[[route]]
+name = "strict"
+upstream = "crm"
+path = "/strict/{id}"
+schema = "customer"
+withheld = "deny"
+max-deny-body = 4096
+
+[[route]]
+name = "hidden"
+upstream = "crm"
+path = "/hidden/{id}"
+schema = "customer"
+withheld = "deny"
+hide-existence = true
+
+[[route]]
+name = "support-only"
+upstream = "crm"
+path = "/support-only"
+purposes = ["customer-support"]
+schema = "customer"
+
+[[route]]
+name = "dark"
+upstream = "nowhere"
+path = "/dark"
+schema = "customer"
+"#;
+
+fn house() -> (Upstream, Gate) {
+    let upstream = Upstream::start();
+    upstream.json("/customers/c-1", CUSTOMER);
+    let gate = Gate::start(&format!("{}{ROUTES}", base(upstream.address)));
+    gate.tell("c-1", r#"{"kind": "fact", "facts": {"region": "EEA"}}"#);
+    (upstream, gate)
+}
+
+/// Asserts the shape of a problem document and that nothing of the record is in it.
+#[track_caller]
+fn refused(answer: &Answer, status: u16, code: &str) {
+    assert_eq!(answer.status, status, "{}\n{}", answer.head, answer.text());
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    let problem = answer.json();
+    assert_eq!(problem["code"], code);
+    assert_eq!(problem["type"], format!("urn:purposegate:problem:{code}"));
+    assert_eq!(problem["status"], status);
+    assert!(problem["title"].is_string() && problem["detail"].is_string() && problem["decision"].is_string(), "{problem}");
+    assert!(problem["contact"].is_string(), "{problem}");
+    for value in ["Ada", "ada@example.org"] {
+        assert!(!answer.text().contains(value) && !answer.head.contains(value), "{problem}");
+    }
+}
+
+#[test]
+fn the_purpose_must_be_declared_readable_and_known() {
+    let (upstream, gate) = house();
+    let ask = |purpose: &[&str]| {
+        let authorization = bearer("support");
+        let mut headers = vec![authorization.as_str()];
+        headers.extend(purpose);
+        http::get(gate.address, "/customers/c-1", &headers)
+    };
+    refused(&ask(&[]), 400, "purpose-missing");
+    refused(&ask(&["purpose: customer-support", "sec-purpose: customer-support"]), 400, "purpose-missing");
+    refused(&ask(&["data-purpose: customer-support, billing"]), 400, "purpose-malformed");
+    refused(&ask(&["data-purpose: customer-support", "data-purpose: customer-support"]), 400, "purpose-malformed");
+    refused(&ask(&["data-purpose: world-domination"]), 400, "purpose-unknown");
+    for basis in ["consent", "contract", "legitimate-interest", "public-task", "\"dpv:Consent\""] {
+        refused(&ask(&[&format!("data-purpose: {basis}")]), 400, "legal-basis-as-purpose");
+    }
+    assert_eq!(upstream.requests(), 0, "a refused request reaches no upstream");
+    assert_eq!(ask(&["data-purpose: customer-support;case=\"C-1\""]).status, 200);
+}
+
+#[test]
+fn malformed_requests_are_refused_and_the_connection_closed() {
+    let (upstream, gate) = house();
+    for target in ["/customers/../customers/c-1", "/customers//c-1", "/customers/%63-1", "/customers/c-1;x=1", "/customers/c%2f1"] {
+        let answer = gate.get(target, "support", "customer-support");
+        refused(&answer, 400, "request-malformed");
+        assert_eq!(answer.header("connection"), Some("close"));
+    }
+    let two_hosts = format!("GET /customers/c-1 HTTP/1.1\r\nhost: a\r\nhost: b\r\n{}\r\n\r\n", bearer("support"));
+    refused(&http::raw(gate.address, two_hosts.as_bytes()), 400, "request-malformed");
+    assert_eq!(upstream.requests(), 0);
+}
+
+#[test]
+fn the_credential_must_be_there_valid_and_one() {
+    let (_upstream, gate) = house();
+    let ask = |headers: &[&str]| http::get(gate.address, "/customers/c-1", &[headers, &["data-purpose: customer-support"]].concat());
+    refused(&ask(&[]), 401, "credential-missing");
+    refused(&ask(&["authorization: Bearer pgk_nobody_0"]), 401, "credential-invalid");
+    refused(&ask(&[&bearer("support"), &format!("x-api-key: {}", key("reseller"))]), 401, "credential-invalid");
+    assert_eq!(ask(&[&format!("x-api-key: {}", key("support"))]).status, 200);
+    assert!(ask(&[]).header("www-authenticate").is_some());
+}
+
+#[test]
+fn what_can_be_said_before_the_upstream_is_said_before_it() {
+    let (upstream, gate) = house();
+    let wrong = gate.get("/customers/c-1", "reseller", "customer-support");
+    refused(&wrong, 403, "purpose-not-permitted");
+    assert_eq!(wrong.json()["permitted_purposes"], serde_json::json!(["reseller-follow-up"]));
+    refused(&gate.get("/support-only", "support", "direct-marketing"), 403, "purpose-not-permitted");
+    refused(&gate.get("/customers/c-1", "lapsed", "reseller-follow-up"), 403, "agreement-not-in-force");
+    refused(&gate.get("/customers/c-1", "police", "law-enforcement"), 403, "legal-reference-missing");
+    refused(&gate.get("/customers/c-1", "support", "data-sale"), 403, "no-rule-permits");
+    let alter = http::send(
+        gate.address,
+        "PUT",
+        "/customers/c-1",
+        &[&bearer("registrar"), "data-purpose: domain-registration"],
+        b"{}",
+    );
+    refused(&alter, 403, "no-rule-permits");
+    let suspended = http::send(gate.admin, "POST", "/v1/recipients/reseller/events", &[], br#"{"kind": "suspended"}"#);
+    assert_eq!(suspended.status, 200, "{}", suspended.text());
+    refused(&gate.get("/customers/c-1", "reseller", "reseller-follow-up"), 403, "recipient-suspended");
+    assert_eq!(upstream.requests(), 0);
+}
+
+#[test]
+fn all_or_nothing_routes_release_nothing_when_a_subject_is_withheld() {
+    let (upstream, gate) = house();
+    for path in ["/strict/c-1", "/hidden/c-1"] {
+        upstream.json(path, CUSTOMER);
+    }
+    assert_eq!(gate.get("/strict/c-1", "support", "customer-support").json()["name"], "Ada Example");
+    gate.tell("c-1", r#"{"kind": "restriction"}"#);
+    refused(&gate.get("/strict/c-1", "support", "customer-support"), 403, "subject-withheld");
+    refused(&gate.get("/hidden/c-1", "support", "customer-support"), 404, "not-found");
+    refused(&gate.get("/hidden/c-2", "support", "customer-support"), 404, "not-found");
+    upstream.json("/strict/long", &format!("{{\"id\": \"c-1\", \"pad\": \"{}\"}}", "x".repeat(5000)));
+    refused(&gate.get("/strict/long", "support", "customer-support"), 502, "upstream-unreadable");
+}
+
+#[test]
+fn what_is_not_routed_is_not_found_and_not_allowed() {
+    let (_upstream, gate) = house();
+    refused(&gate.get("/elsewhere", "support", "customer-support"), 404, "not-found");
+    let ask = |method| {
+        http::send(gate.address, method, "/customers/c-1", &[&bearer("support"), "data-purpose: customer-support"], b"")
+    };
+    refused(&ask("DELETE"), 405, "method-not-allowed");
+    refused(&ask("OPTIONS"), 405, "method-not-allowed");
+    refused(&ask("TRACE"), 405, "method-not-allowed");
+    refused(&ask("BREW"), 501, "method-not-implemented");
+    refused(&ask("get"), 501, "method-not-implemented");
+}
+
+#[test]
+fn sizes_and_times_have_bounds() {
+    let (_upstream, gate) = house();
+    let headers = [bearer("support"), "data-purpose: customer-support".to_owned()];
+    let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
+    let long = format!("/customers/{}", "a".repeat(9000));
+    refused(&http::get(gate.address, &long, &headers), 414, "uri-too-long");
+    let big = format!("x-big: {}", "b".repeat(17_000));
+    refused(&http::get(gate.address, "/customers/c-1", &[&headers[..], &[&big]].concat()), 431, "headers-too-large");
+    let many: Vec<String> = (0..70).map(|n| format!("x-{n}: 1")).collect();
+    let many: Vec<&str> = headers.iter().copied().chain(many.iter().map(String::as_str)).collect();
+    refused(&http::get(gate.address, "/customers/c-1", &many), 431, "headers-too-large");
+    refused(&http::send(gate.address, "POST", "/customers/c-1", &headers, &[b'x'; 65]), 413, "body-too-large");
+    refused(&http::get(gate.address, "/customers/c-1", &[&headers[..], &["expect: tea"]].concat()), 417, "expectation-failed");
+    // Ten bytes are promised and never come.
+    let stalled = format!(
+        "POST /customers/c-1 HTTP/1.1\r\nhost: x\r\n{}\r\n{}\r\ncontent-length: 10\r\n\r\nab",
+        headers[0], headers[1]
+    );
+    refused(&http::raw(gate.address, stalled.as_bytes()), 408, "request-timeout");
+}
+
+#[test]
+fn a_listener_serves_its_own_authorities_only() {
+    let upstream = Upstream::start();
+    let config = base(upstream.address).replace("request-timeout", "authorities = [\"api.example.org\"]\nrequest-timeout");
+    let gate = Gate::start(&format!("{config}{ROUTES}"));
+    let ask = |host: &str| {
+        let request = format!(
+            "GET /customers/c-1 HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{}\r\ndata-purpose: customer-support\r\n\r\n",
+            bearer("support")
+        );
+        http::raw(gate.address, request.as_bytes())
+    };
+    refused(&ask("evil.example"), 421, "authority-not-served");
+    assert_eq!(ask("api.example.org").status, 404, "the upstream has nothing there, and was asked");
+}
+
+#[test]
+fn only_listed_query_parameters_that_the_caller_may_see_pass() {
+    let (upstream, gate) = house();
+    let ask = |query: &str, recipient: &str, purpose: &str| gate.get(&format!("/customers/c-1{query}"), recipient, purpose);
+    refused(&ask("?sort=name", "support", "customer-support"), 422, "query-on-withheld-field");
+    refused(&ask("?page=2&fields=email", "support", "customer-support"), 422, "query-on-withheld-field");
+    assert_eq!(upstream.requests(), 0);
+    assert_eq!(ask("?page=2", "support", "customer-support").status, 200);
+    assert_eq!(ask("?email=ada%40example.org", "support", "customer-support").status, 200);
+}
+
+#[test]
+fn a_recipient_has_its_rate() {
+    let upstream = Upstream::start();
+    upstream.json("/customers/c-1", CUSTOMER);
+    let config = base(upstream.address).replace("name = \"support\"", "name = \"support\"\nrate = { requests = 2, per = \"1h\" }");
+    let gate = Gate::start(&format!("{config}{ROUTES}"));
+    let ask = || gate.get("/customers/c-1", "support", "customer-support");
+    assert_eq!((ask().status, ask().status), (200, 200));
+    let third = ask();
+    refused(&third, 429, "too-many-requests");
+    assert!(third.header("retry-after").is_some());
+}
+
+#[test]
+fn a_listener_has_its_exchanges() {
+    let upstream = Upstream::start();
+    upstream.script("/customers/c-1", |_, stream| {
+        std::thread::sleep(Duration::from_millis(400));
+        let _ = stream.write_all(&answer("200 OK", "content-type: application/json\r\n", CUSTOMER.as_bytes()));
+    });
+    let config = base(upstream.address).replace("request-timeout", "max-exchanges = 1\nrequest-timeout");
+    let gate = Gate::start(&format!("{config}{ROUTES}"));
+    let mut first = http::connect(gate.address);
+    let request = format!("GET /customers/c-1 HTTP/1.1\r\nhost: x\r\n{}\r\ndata-purpose: customer-support\r\n\r\n", bearer("support"));
+    first.write_all(request.as_bytes()).unwrap();
+    while upstream.requests() == 0 {
+        std::thread::yield_now();
+    }
+    let second = gate.get("/customers/c-1", "support", "customer-support");
+    refused(&second, 503, "overloaded");
+    assert!(second.header("retry-after").is_some());
+    let mut line = [0u8; 12];
+    first.read_exact(&mut line).unwrap();
+    assert_eq!(&line, b"HTTP/1.1 200");
+}
+
+#[test]
+fn what_the_upstream_does_wrong_stays_behind() {
+    let (upstream, gate) = house();
+    let ask = |path: &str| gate.get(path, "support", "customer-support");
+    let json = "content-type: application/json\r\n";
+    let leaking = answer("404 ada@example.org not found", json, CUSTOMER.as_bytes());
+    upstream.raw("/customers/c-2", leaking);
+    let refusal = ask("/customers/c-2");
+    refused(&refusal, 404, "upstream-refused");
+    upstream.raw("/customers/c-3", answer("500 Oops", json, CUSTOMER.as_bytes()));
+    refused(&ask("/customers/c-3"), 500, "upstream-refused");
+    let unreadable: Vec<(&str, Vec<u8>)> = vec![
+        ("csv", answer("200 OK", "content-type: text/csv\r\n", b"ada@example.org")),
+        ("untyped", answer("200 OK", "", CUSTOMER.as_bytes())),
+        ("cut", answer("200 OK", json, &CUSTOMER.as_bytes()[..40])),
+        ("two", answer("200 OK", json, format!("{CUSTOMER}{CUSTOMER}").as_bytes())),
+        ("bom", answer("200 OK", json, format!("\u{feff}{CUSTOMER}").as_bytes())),
+        ("double", answer("200 OK", json, br#"{"id": "c-1", "name": "Ada", "name": "Ada"}"#)),
+        ("coding", answer("200 OK", &format!("{json}content-encoding: compress\r\n"), CUSTOMER.as_bytes())),
+        ("not-gzip", answer("200 OK", &format!("{json}content-encoding: gzip\r\n"), CUSTOMER.as_bytes())),
+        ("no-transform", answer("200 OK", &format!("{json}cache-control: no-transform\r\n"), CUSTOMER.as_bytes())),
+        ("moved", answer("302 Found", "location: /people/ada@example.org\r\n", b"")),
+        ("partial", answer("206 Partial Content", json, CUSTOMER.as_bytes())),
+        ("unmodified", answer("304 Not Modified", "", b"")),
+        ("precondition", answer("412 Precondition Failed", json, b"{}")),
+        ("range", answer("416 Range Not Satisfiable", json, b"{}")),
+        ("garbage", b"ada@example.org\r\n\r\n".to_vec()),
+        ("short", format!("HTTP/1.1 200 OK\r\n{json}content-length: 400\r\n\r\n{CUSTOMER}").into_bytes()),
+        ("big-record", answer("200 OK", json, format!("{{\"id\": \"c-1\", \"name\": \"{}\"}}", "x".repeat(2 << 20)).as_bytes())),
+    ];
+    for (name, bytes) in unreadable {
+        let path = format!("/customers/{name}");
+        upstream.raw(&path, bytes);
+        refused(&ask(&path), 502, "upstream-unreadable");
+    }
+    refused(&ask("/dark"), 502, "upstream-unreachable");
+    upstream.script("/customers/slow", |_, _| std::thread::sleep(Duration::from_secs(2)));
+    refused(&ask("/customers/slow"), 504, "upstream-timeout");
+    assert!(!gate.log().contains("ada@example.org") && !gate.log().contains("Ada Example"));
+}

@@ -1,0 +1,226 @@
+//! What leaves: record by record, by what each person has said, whatever the upstream's chunks and codings.
+
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde_json::json;
+
+use crate::gate::{Gate, base, bearer};
+use crate::http;
+use crate::upstream::{Upstream, answer};
+
+pub(crate) const ROUTES: &str = r#"
+[[schema]]
+name = "customer"
+subject = "@.id"
+[schema.fields]
+"@.id" = "non-personal"
+"@.name" = "name"
+"@.email" = "email"
+"@.password" = "password"
+"@.status" = "non-personal"
+
+[[route]]
+name = "customer"
+upstream = "crm"
+methods = ["GET", "POST"]
+path = "/customers/{id}"
+schema = "customer"
+
+[[route]]
+name = "customers"
+upstream = "crm"
+path = "/customers"
+record = "$.items[*]"
+schema = "customer"
+[route.fields]
+"$.total" = "aggregate"
+
+[[route]]
+name = "open"
+upstream = "crm"
+path = "/open"
+personal = false
+"#;
+
+pub(crate) fn house() -> (Upstream, Gate) {
+    let upstream = Upstream::start();
+    let gate = Gate::start(&format!("{}{ROUTES}", base(upstream.address)));
+    (upstream, gate)
+}
+
+/// One made-up person; the name is unlike any other.
+pub(crate) fn person(id: &str) -> String {
+    format!(r#"{{"id": "{id}", "name": "Name-{id}", "email": "{id}@example.org", "password": "pw-{id}", "status": "active", "extra": "x-{id}"}}"#)
+}
+
+fn given(purpose: &str) -> String {
+    format!(r#"{{"kind": "consent-given", "purpose": "{purpose}", "notice": "v1"}}"#)
+}
+
+#[test]
+fn each_record_of_a_list_is_judged_by_its_own_subject() {
+    let (upstream, gate) = house();
+    let items: Vec<String> = ["p-1", "p-2", "p-3", "p-4"].iter().map(|id| person(id)).collect();
+    upstream.json("/customers", &format!("{{ \"items\" : [ {} ], \"total\": 4.0, \"next\": \"/customers?after=p-4\" }}", items.join(" , ")));
+    gate.tell("p-1", &given("direct-marketing"));
+    gate.tell("p-2", &given("marketing"));
+    gate.tell("p-2", r#"{"kind": "consent-withdrawn", "purpose": "direct-marketing"}"#);
+    gate.tell("p-3", r#"{"kind": "notice", "notice": "v1"}"#);
+    let answer = gate.get("/customers", "support", "direct-marketing");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(
+        answer.text(),
+        r#"{ "items" : [ {"id": "p-1", "name": "Name-p-1", "email": "p-1@example.org", "status": "active"} , {"id": "p-2", "status": "active"} , {"id": "p-3", "status": "active"} , {"id": "p-4", "status": "active"} ], "total": 4.0 }"#
+    );
+}
+
+#[test]
+fn a_withdrawal_counts_from_its_acknowledgement_on() {
+    let (upstream, gate) = house();
+    upstream.json("/customers/p-1", &person("p-1"));
+    let ask = || gate.get("/customers/p-1", "support", "direct-marketing").text();
+    for _ in 0..20 {
+        let recorded = gate.tell("p-1", &given("marketing"));
+        assert_eq!(recorded["durable"], true);
+        assert!(ask().contains("Name-p-1"));
+        gate.tell("p-1", r#"{"kind": "consent-withdrawn", "purpose": "marketing"}"#);
+        assert!(!ask().contains("Name-p-1"));
+    }
+}
+
+#[test]
+fn the_answer_has_a_head_of_its_own() {
+    let (upstream, gate) = house();
+    let headers = "content-type: application/json\r\nset-cookie: u=ada\r\netag: \"ada\"\r\nx-user: ada\r\nlink: </ada>\r\n";
+    upstream.raw("/customers/p-1", answer("200 ada is here", headers, person("p-1").as_bytes()));
+    gate.tell("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
+    let answer = gate.get("/customers/p-1", "support", "customer-support;case=\"C-1\"");
+    assert_eq!(answer.json(), json!({"id": "p-1", "name": "Name-p-1", "email": "p-1@example.org", "status": "active"}));
+    assert!(!answer.head.contains("ada"), "{}", answer.head);
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    let applied = answer.header("data-purpose-applied").unwrap();
+    assert!(applied.starts_with("customer-support;decision=\""), "{applied}");
+    let head = http::send(gate.address, "HEAD", "/customers/p-1", &[&bearer("support"), "data-purpose: customer-support"], b"");
+    assert_eq!((head.status, head.body.len()), (200, 0));
+    assert_eq!(head.header("content-length"), None);
+}
+
+#[test]
+fn the_upstream_never_learns_who_asked_with_what() {
+    let (upstream, gate) = house();
+    upstream.json("/customers/p-1", &person("p-1"));
+    gate.get("/customers/p-1", "support", "customer-support");
+    let seen = upstream.seen.lock().unwrap().concat().to_ascii_lowercase();
+    for secret in ["authorization", "pgk_", "data-purpose"] {
+        assert!(!seen.contains(secret), "{seen}");
+    }
+    assert!(seen.contains(&format!("host: {}", upstream.address)));
+}
+
+#[test]
+fn content_codings_are_undone() {
+    let (upstream, gate) = house();
+    gate.tell("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+    gzip.write_all(person("p-1").as_bytes()).unwrap();
+    let gzip = gzip.finish().unwrap();
+    let zstd = zstd::encode_all(person("p-1").as_bytes(), 3).unwrap();
+    for (coding, body) in [("gzip", &gzip), ("zstd", &zstd)] {
+        let headers = format!("content-type: application/json\r\ncontent-encoding: {coding}\r\n");
+        upstream.raw("/customers/p-1", answer("200 OK", &headers, body));
+        let answer = gate.get("/customers/p-1", "support", "customer-support");
+        assert_eq!(answer.json()["name"], "Name-p-1", "{coding}");
+        assert_eq!(answer.header("content-encoding"), None);
+        let cut = &body[..body.len() - 9];
+        upstream.raw("/customers/p-1", self::answer("200 OK", &headers, cut));
+        assert_eq!(gate.get("/customers/p-1", "support", "customer-support").status, 502, "{coding}, truncated");
+    }
+}
+
+#[test]
+fn a_body_that_breaks_late_is_cut_and_never_ended() {
+    let (upstream, gate) = house();
+    upstream.script("/customers", |_, stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n{\"items\": [");
+        for n in 0..20_000 {
+            let separator = if n == 0 { "" } else { "," };
+            if stream.write_all(format!("{separator}{}", person(&format!("p-{n}"))).as_bytes()).is_err() {
+                return;
+            }
+        }
+        let _ = stream.write_all(b", {\"id\": \"p-late\", \"status\": \"SECRET-IN-A-BROKEN-RECORD\", } ]}");
+    });
+    let answer = gate.get("/customers", "support", "customer-support");
+    assert_eq!(answer.status, 200);
+    assert!(!answer.complete, "the last chunk is missing");
+    assert!(answer.text().contains("\"p-1\""));
+    assert!(!answer.text().contains("SECRET-IN-A-BROKEN-RECORD"));
+    let log = gate.log();
+    assert!(log.contains("aborted"), "{}", &log[log.len().saturating_sub(2000)..]);
+}
+
+#[test]
+fn everything_that_leaves_is_on_record_and_no_value_is() {
+    let (upstream, gate) = house();
+    upstream.json("/customers/p-1", &person("p-1"));
+    gate.tell("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
+    let answer = gate.get("/customers/p-1", "support", "customer-support;case=\"C-77\"");
+    let applied = answer.header("data-purpose-applied").unwrap();
+    let decision = applied.split('"').nth(1).unwrap();
+    let record = http::get(gate.admin, &format!("/v1/decisions/{decision}"), &[]).json();
+    assert_eq!(record["decision"], decision);
+    assert_eq!(record["recipient"], "support");
+    assert_eq!(record["purpose"], "customer-support");
+    assert_eq!(record["case"], "C-77");
+    assert_eq!(record["route"], "customer");
+    assert_eq!(record["outcome"], "released");
+    assert_eq!(record["records"], 1);
+    assert_eq!(record["subjects"].as_array().map(Vec::len), Some(1));
+    let name = record["categories"]["name"].clone();
+    let name = if name.is_array() { name[0].clone() } else { name };
+    assert_eq!((name["form"].as_str(), name["basis"].as_str()), (Some("clear"), Some("contract")));
+    assert!(name["clauses"].as_array().is_some_and(|clauses| !clauses.is_empty()), "{record}");
+    let password = record["categories"]["password"].clone();
+    let password = if password.is_array() { password[0].clone() } else { password };
+    assert_eq!(password["form"], "removed");
+    let everything = format!("{}{}{record}", gate.log(), gate.metrics());
+    for value in ["Name-p-1", "p-1@example.org", "pw-p-1", "x-p-1", "\"p-1\"", "pgk_"] {
+        assert!(!everything.contains(value), "{value}");
+    }
+}
+
+#[test]
+fn metrics_count_what_left() {
+    let (upstream, gate) = house();
+    upstream.json("/customers/p-1", &person("p-1"));
+    gate.tell("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
+    gate.get("/customers/p-1", "support", "customer-support");
+    gate.get("/customers/p-1", "support", "nonsense");
+    let metrics = gate.metrics();
+    for line in [
+        r#"purposegate_requests_total{outcome="released",purpose="customer-support",recipient="support",route="customer"} 1"#,
+        r#"purposegate_fields_total{category="email",form="clear",purpose="customer-support",route="customer"} 1"#,
+        r#"purposegate_fields_total{category="password",form="removed",purpose="customer-support",route="customer"} 1"#,
+        r#"purposegate_unclassified_fields_total{route="customer"} 1"#,
+        r#"purposegate_refusals_total{code="purpose-unknown",recipient="support"} 1"#,
+        r#"purposegate_ledger_events_total{kind="notice"} 1"#,
+        r#"purposegate_upstream_requests_total{status_class="2xx",upstream="crm"} 1"#,
+        r#"purposegate_ledger_subjects 1"#,
+    ] {
+        assert!(metrics.contains(line), "{line}\n{metrics}");
+    }
+    assert_eq!(http::get(gate.admin, "/healthz", &[]).status, 200);
+    assert_eq!(http::get(gate.admin, "/readyz", &[]).json()["ready"], true);
+}
+
+#[test]
+fn a_route_that_is_not_personal_passes_unread() {
+    let (upstream, gate) = house();
+    upstream.raw("/open", answer("200 OK", "content-type: text/csv\r\nx-kept: 1\r\n", b"a,b\n1,2\n"));
+    let answer = gate.get("/open", "support", "customer-support");
+    assert_eq!((answer.status, answer.text().as_str()), (200, "a,b\n1,2\n"));
+    assert_eq!(answer.header("x-kept"), Some("1"));
+    assert_eq!(http::get(gate.address, "/open", &["data-purpose: customer-support"]).status, 401);
+}
