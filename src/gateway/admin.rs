@@ -222,9 +222,8 @@ impl Admin {
     async fn batch(&self, asked: &Asked, request: Request<Incoming>) -> Result<Answer, Fault> {
         asked.must_be_post()?;
         let body = read(request, MAX_BATCH).await?;
-        let lines = body.split(|byte| *byte == b'\n').enumerate().map(|(at, line)| (at as u64 + 1, line));
         let mut results = String::new();
-        self.gatehouse.ledger.import(lines, Timestamp::now(), |result| results.push_str(&result_line(&result))).await;
+        self.gatehouse.ledger.import(&body, 1, Timestamp::now(), |result| results.push_str(&result_line(&result))).await;
         Ok(with_type(StatusCode::OK, "application/x-ndjson", results))
     }
 

@@ -86,7 +86,7 @@ impl Gateway {
     /// # Errors
     /// [`StartError`]: the first thing that cannot be opened.
     pub async fn bind(config: Config) -> Result<Gateway, StartError> {
-        let keys = Keys::open_or_create(&config.keys)?;
+        let keys = Keys::open_or_create(&config.keys, &[&config.ledger.path, &config.audit.directory])?;
         let vocabulary = Arc::clone(&config.vocabulary);
         let ledger = Ledger::open(&config.ledger.path, &keys, vocabulary)?;
         let log = Arc::new(Log::open(&config.audit.directory, &keys, config.audit.durability, config.audit.retention)?);

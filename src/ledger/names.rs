@@ -1,6 +1,6 @@
 //! The words that events use, by name and back: what the ledger needs of a vocabulary.
 
-use crate::vocabulary::{CategoryId, KindId, PurposeId, RelationId};
+use crate::vocabulary::{CategoryId, KindId, PurposeId, RelationId, TermId, Tree, Vocabulary};
 
 /// Looks up the words of a vocabulary. Ids must stay the same as long as a ledger is open.
 pub trait Names: Send + Sync {
@@ -17,12 +17,104 @@ pub trait Names: Send + Sync {
     /// Whether `inner` is `outer` or stands below it.
     fn purpose_within(&self, inner: PurposeId, outer: PurposeId) -> bool;
     /// Whether `inner` is `outer` or stands below it.
-    fn category_within(&self, inner: CategoryId, outer: CategoryId) -> bool;
-    /// Whether `inner` is `outer` or stands below it.
     fn kind_within(&self, inner: KindId, outer: KindId) -> bool;
+
+    /// Whether a person can refuse this category by itself (G-6.6b).
+    fn refusable(&self, category: CategoryId) -> bool;
+
+    /// Whether an objection to this purpose needs no balancing, so that nothing overrides it: direct
+    /// marketing and what counts with it (G-6.8f; GDPR Art. 21(2), (3)).
+    fn objection_is_absolute(&self, purpose: PurposeId) -> bool;
 
     /// Equal where every id means the same word, in the same place of its tree.
     fn digest(&self) -> [u8; 32];
+}
+
+impl Names for Vocabulary {
+    fn purpose(&self, name: &str) -> Option<PurposeId> {
+        // In events as on requests: the names of other vocabularies count too.
+        self.declared_purpose(name).ok()
+    }
+
+    fn category(&self, name: &str) -> Option<CategoryId> {
+        self.categories().find(name)
+    }
+
+    fn kind(&self, name: &str) -> Option<KindId> {
+        self.kinds().find(name)
+    }
+
+    fn relation(&self, name: &str) -> Option<RelationId> {
+        self.relations().find(name)
+    }
+
+    fn purpose_name(&self, purpose: PurposeId) -> &str {
+        self.purposes().name(purpose)
+    }
+
+    fn category_name(&self, category: CategoryId) -> &str {
+        self.categories().name(category)
+    }
+
+    fn kind_name(&self, kind: KindId) -> &str {
+        self.kinds().name(kind)
+    }
+
+    fn relation_name(&self, relation: RelationId) -> &str {
+        self.relations().name(relation)
+    }
+
+    fn purpose_within(&self, inner: PurposeId, outer: PurposeId) -> bool {
+        self.purposes().within(inner, outer)
+    }
+
+    fn kind_within(&self, inner: KindId, outer: KindId) -> bool {
+        self.kinds().within(inner, outer)
+    }
+
+    fn refusable(&self, category: CategoryId) -> bool {
+        self.optional(category)
+    }
+
+    fn objection_is_absolute(&self, purpose: PurposeId) -> bool {
+        self.purposes().find("marketing").is_some_and(|marketing| self.objection_covers(marketing, purpose))
+    }
+
+    fn digest(&self) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_derive_key("purposegate 2026 v1 vocabulary");
+        add_tree(&mut hasher, self.purposes());
+        add_tree(&mut hasher, self.categories());
+        add_tree(&mut hasher, self.kinds());
+        add_tree(&mut hasher, self.relations());
+        *hasher.finalize().as_bytes()
+    }
+}
+
+fn add_tree<I: TermId>(hasher: &mut blake3::Hasher, tree: &Tree<I>) {
+    hasher.update(&(tree.len() as u64).to_le_bytes());
+    for (id, term) in tree.terms() {
+        let parent = tree.parent(id).map_or(u32::MAX, |parent| u32::from(parent.position()));
+        hasher.update(&parent.to_le_bytes()).update(term.id.as_bytes()).update(&[0]);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_standard_vocabulary_answers() {
+        let words = Vocabulary::standard();
+        let purpose = |name: &str| Names::purpose(&words, name).unwrap();
+        assert!(words.objection_is_absolute(purpose("prospecting")));
+        assert!(words.objection_is_absolute(purpose("product-news")));
+        assert!(!words.objection_is_absolute(purpose("analytics")));
+        let category = |name: &str| Names::category(&words, name).unwrap();
+        assert!(["photo", "profile", "company", "phone"].iter().all(|name| words.refusable(category(name))));
+        assert!(["email", "name", "identity"].iter().all(|name| !words.refusable(category(name))));
+        assert_eq!(words.digest(), Vocabulary::standard().digest());
+    }
 }
 
 #[cfg(test)]
@@ -99,8 +191,14 @@ pub(super) mod fixture {
         fn purpose_within(&self, inner: PurposeId, outer: PurposeId) -> bool {
             within(PURPOSES, inner.0, outer.0)
         }
-        fn category_within(&self, inner: CategoryId, outer: CategoryId) -> bool {
-            within(CATEGORIES, inner.0, outer.0)
+        fn refusable(&self, category: CategoryId) -> bool {
+            ["photo", "profile", "phone"]
+                .iter()
+                .any(|name| within(CATEGORIES, category.0, find(CATEGORIES, name).unwrap()))
+        }
+        fn objection_is_absolute(&self, purpose: PurposeId) -> bool {
+            let named = ["prospecting", "reseller-follow-up"].contains(&self.purpose_name(purpose));
+            named || within(PURPOSES, purpose.0, 0)
         }
         fn kind_within(&self, inner: KindId, outer: KindId) -> bool {
             within(KINDS, inner.0, outer.0)
