@@ -6,6 +6,7 @@ pub mod certs;
 pub mod policy;
 pub mod recipient;
 mod run;
+pub mod scrub;
 mod serve;
 
 use std::path::PathBuf;
@@ -39,6 +40,15 @@ enum Verb {
     Policy {
         #[command(subcommand)]
         verb: policy::PolicyVerb,
+    },
+    /// Remove what queries select from JSON on stdin
+    Scrub {
+        /// A JSONPath (RFC 9535); what it selects goes. Repeatable
+        #[arg(long, value_name = "JSONPATH", required = true)]
+        remove: Vec<String>,
+        /// The input is one JSON text a line
+        #[arg(long)]
+        lines: bool,
     },
     /// Make API keys for recipients
     Recipient {

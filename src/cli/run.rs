@@ -9,10 +9,12 @@ use miette::{GraphicalReportHandler, GraphicalTheme};
 use super::certs::{self, ClientName};
 use super::policy::{self, PolicyVerb};
 use super::recipient::{self, NewKey};
+use super::scrub::{self, RemoveError};
 use super::{Arguments, CertsVerb, ConfigFile, Format, RecipientVerb, Verb, serve};
 use crate::config::{self, Config};
 use crate::demo;
 use crate::finding::Finding;
+use crate::scrub::Framing;
 
 /// A finding or a refusal.
 const FOUND: u8 = 1;
@@ -26,6 +28,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Verb::Serve(file) => run_serve(&file),
         Verb::Check(file) => check(&file),
         Verb::Policy { verb } => run_policy(&verb),
+        Verb::Scrub { remove, lines } => run_removal(&remove, lines),
         Verb::Recipient { verb: RecipientVerb::Key { name, format } } => make_key(&name, format),
         Verb::Certs { verb: CertsVerb::Dev { out, client } } => make_certificates(&out, &client),
     }
@@ -85,6 +88,16 @@ fn check(file: &ConfigFile) -> ExitCode {
 fn run_policy(verb: &PolicyVerb) -> ExitCode {
     match policy::run(verb, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()) {
         Ok(outcome) => ExitCode::from(outcome as u8),
+        Err(error) => fail(&error.to_string()),
+    }
+}
+
+fn run_removal(queries: &[String], lines: bool) -> ExitCode {
+    let framing = if lines { Framing::Lines } else { Framing::Document };
+    match scrub::remove(queries, framing, std::io::stdin().lock(), std::io::stdout().lock()) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads has had enough.
+        Err(RemoveError::Write(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => fail(&error.to_string()),
     }
 }

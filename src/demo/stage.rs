@@ -5,7 +5,6 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
 use tokio::net::TcpListener;
 
 use super::play::Player;
@@ -79,12 +78,7 @@ impl Stage {
         let gateway = Gateway::bind(loaded.ok_or_else(words)?).await.map_err(|error| error.to_string())?;
         let ledger = &gateway.gatehouse().ledger;
         let lines: String = subjects::events().map(|event| format!("{event}\n")).collect();
-        let mut bad = Vec::new();
-        let numbered = lines.lines().enumerate().map(|(at, line)| (at as u64 + 1, line.as_bytes()));
-        ledger.import(numbered, Timestamp::now(), |result| bad.extend(result.outcome.err())).await;
-        if let Some(error) = bad.first() {
-            return Err(format!("{} sample events are not recorded, the first: {error}", bad.len()));
-        }
+        ledger.import_lines(&lines).await.map_err(|error| error.to_string())?;
 
         let public = gateway.addresses().first().copied().ok_or("no listener")?;
         let admin = gateway.admin_address().ok_or("no admin listener")?;

@@ -187,7 +187,12 @@ mod tests {
     fn names_are_numbers_and_back() {
         assert_eq!(number(&name(42)), Some(42));
         assert_eq!(number(&name(u64::MAX)), Some(u64::MAX));
-        for other in ["42.jsonl", "00000000000000000042.json", "x0000000000000000042.jsonl", "99999999999999999999.jsonl"] {
+        for other in [
+            "42.jsonl",
+            "00000000000000000042.json",
+            "x0000000000000000042.jsonl",
+            "99999999999999999999.jsonl",
+        ] {
             assert_eq!(number(other), None, "{other}");
         }
     }

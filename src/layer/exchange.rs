@@ -199,7 +199,7 @@ impl Exchange {
             case: self.declared.as_ref().and_then(|declaration| declaration.case.clone()),
             route: Arc::clone(&route.name),
             operation: route.operation(method),
-            policy: pack.revision().to_string(),
+            policy: Arc::clone(pack.revision()),
             position: self.gatehouse.ledger.position(),
         };
         self.gatehouse.log.intent(intent).await.map_err(|_| Refusal::AuditUnavailable)
@@ -357,7 +357,7 @@ impl Exchange {
                         case: self.declared.as_ref().and_then(|declaration| declaration.case.clone()),
                         route: Arc::clone(&route.name),
                         operation: route.operation(&Method::GET),
-                        policy: decisions.pack().revision().to_string(),
+                        policy: Arc::clone(decisions.pack().revision()),
                         position: self.gatehouse.ledger.position(),
                     },
                     refusal.code(),

@@ -34,19 +34,23 @@ pub enum LineError {
     Append(#[from] AppendError),
 }
 
+/// A line that was not recorded, where all were to be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {error}")]
+pub struct BadLine {
+    pub line: u64,
+    pub error: LineError,
+}
+
 type Receipt = oneshot::Receiver<Result<Recorded, AppendError>>;
 
 impl Ledger {
-    /// Records lines and tells the outcome of each, in order, once it is durable. Empty lines are
-    /// left out. A ledger that fails on the way fails every later line.
-    pub async fn import<'a>(
-        &self,
-        lines: impl IntoIterator<Item = (u64, &'a [u8])>,
-        now: Timestamp,
-        mut tell: impl FnMut(LineResult),
-    ) {
+    /// Records the lines of a text and tells the outcome of each, in order, once it is durable; the
+    /// first has the number `from`. Empty lines are left out. A ledger that fails on the way fails
+    /// every later line.
+    pub async fn import(&self, text: &[u8], from: u64, now: Timestamp, mut tell: impl FnMut(LineResult)) {
         let mut waiting: VecDeque<(u64, Receipt)> = VecDeque::new();
-        for (line, text) in lines {
+        for (line, text) in (from..).zip(text.split(|byte| *byte == b'\n')) {
             if text.trim_ascii().is_empty() {
                 continue;
             }
@@ -69,6 +73,20 @@ impl Ledger {
         for waiting in waiting {
             tell(outcome(waiting).await);
         }
+    }
+
+    /// Records every line of a text, now; how many there were.
+    ///
+    /// # Errors
+    /// The first line that was not recorded. Those after it may be.
+    pub async fn import_lines(&self, text: &str) -> Result<u64, BadLine> {
+        let (mut recorded, mut bad) = (0, None);
+        self.import(text.as_bytes(), 1, Timestamp::now(), |LineResult { line, outcome }| match outcome {
+            Ok(_) => recorded += 1,
+            Err(error) => drop(bad.get_or_insert(BadLine { line, error })),
+        })
+        .await;
+        bad.map_or(Ok(recorded), Err)
     }
 
     async fn submit_line(&self, line: u64, text: &[u8], now: Timestamp) -> Result<Receipt, LineError> {

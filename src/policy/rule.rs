@@ -97,6 +97,26 @@ impl Rule {
         &self.conditions
     }
 
+    /// Whether it is about recipients of this kind.
+    pub fn kinds(&self) -> impl Fn(KindId) -> bool {
+        |kind| self.reach.kinds.get(kind.index()).copied().unwrap_or(false)
+    }
+
+    /// Whether it is about this purpose.
+    pub fn purposes(&self) -> impl Fn(PurposeId) -> bool {
+        |purpose| self.reach.purposes.get(purpose.index()).copied().unwrap_or(false)
+    }
+
+    /// Whether it is about this category.
+    pub fn categories(&self) -> impl Fn(CategoryId) -> bool {
+        |category| self.reach.categories.get(category.index()).copied().unwrap_or(false)
+    }
+
+    /// What keeps it from a question before any fact is looked at.
+    pub fn misses(&self, point: (KindId, PurposeId, CategoryId)) -> Misses {
+        self.reach.misses(point)
+    }
+
     pub fn place(&self) -> &Place {
         &self.place
     }
@@ -152,6 +172,16 @@ impl Reach {
             purpose: out(&self.purposes, purpose.index()),
             category: out(&self.categories, category.index()),
             operation: out(&self.operations, Operation::Disclose as usize),
+            joint: !FORMS.iter().any(|&form| {
+                let at = [
+                    kind.index(),
+                    purpose.index(),
+                    category.index(),
+                    Operation::Disclose as usize,
+                    form as usize,
+                ];
+                self.joint.iter().all(|joint| joint.holds(at))
+            }),
         }
     }
 
@@ -170,6 +200,16 @@ pub struct Misses {
     pub purpose: bool,
     pub category: bool,
     pub operation: bool,
+    /// Several of these together.
+    pub joint: bool,
+}
+
+impl Misses {
+    /// Whether nothing does.
+    pub fn is_none(self) -> bool {
+        let Misses { kind, purpose, category, operation, joint } = self;
+        !(kind || purpose || category || operation || joint)
+    }
 }
 
 impl Joint {

@@ -237,7 +237,7 @@ impl Rulebook {
         let lacking = lacking.filter(|(_, condition)| {
             condition.holds(&self.world, (kind, purpose, category), asked) != Some(true)
         });
-        (rule.reach.misses((kind, purpose, category)), lacking.map(|(at, _)| at).collect())
+        (rule.misses((kind, purpose, category)), lacking.map(|(at, _)| at).collect())
     }
 }
 
