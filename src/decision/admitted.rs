@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 
 use super::admission::{self, Asking, Denial};
 use super::gather::{About, Exchange, Overrides, PER_CATEGORY, Relationship};
-use super::permit::{Permit, Release};
+use super::permit::{ClassId, Permit, Release};
 use super::subject::{Controller, RecordFacts, Subject};
 use crate::policy::{Fact, Facts, Mask, Pack, RuleAt, Verdict};
 use crate::vocabulary::{Basis, CategoryId, Form, KindId, PurposeId};
@@ -259,6 +259,18 @@ impl Admitted {
             })
         };
         self.slice.nobody.get_or_init(decide).clone()
+    }
+
+    /// The most revealing form that some rule could release a category in to this recipient,
+    /// whatever there is to know about the person.
+    pub fn best(&self, category: CategoryId) -> Form {
+        self.pack.rulebook().best(self.slice.kind, self.slice.purpose, category)
+    }
+
+    /// [`Admitted::best`] of a class: the least revealing of its categories'.
+    pub fn best_of_class(&self, class: ClassId) -> Form {
+        let set = self.slice.classes.sets.get(usize::from(class.0));
+        set.into_iter().flatten().map(|&category| self.best(category)).max().unwrap_or(Form::Removed)
     }
 
     pub fn pack(&self) -> &Arc<Pack> {

@@ -6,7 +6,7 @@ use std::fmt::{self, Write as _};
 
 use http::Method;
 
-use super::expectation::Expectation;
+use super::expectation::{Answer, Expectation};
 use super::scenes::{Ask, Credential, Scene, Step, Tell};
 
 /// An API key that nobody has.
@@ -122,11 +122,7 @@ pub struct Row {
 
 impl Row {
     /// The verdict on what came back, or on why nothing did.
-    pub fn new(
-        title: &'static str,
-        expected: &Expectation,
-        answer: Result<&super::expectation::Answer, &str>,
-    ) -> Row {
+    pub fn new(title: &'static str, expected: &Expectation, answer: Result<&Answer, &str>) -> Row {
         let (got, wrong) = match answer {
             Ok(answer) => (answer.summary(), expected.check(answer).err()),
             Err(failure) => ("no answer".to_owned(), Some(failure.to_owned())),

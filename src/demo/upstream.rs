@@ -19,6 +19,7 @@ use hyper::ext::ReasonPhrase;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
@@ -43,15 +44,16 @@ const SLOWEST_PACE: Duration = Duration::from_secs(1);
 pub async fn serve(listener: TcpListener) -> io::Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
-        tokio::spawn(async move {
-            let service = service_fn(async |request| Ok::<_, Infallible>(answer(&request).await));
-            let served = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .serve_connection(TokioIo::new(stream), service);
-            // A caller that goes away in the middle is its own affair.
-            let _ = served.await;
-        });
+        tokio::spawn(serve_connection(stream));
     }
+}
+
+/// Answers on one connection until it ends.
+pub(super) async fn serve_connection(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+    let service = service_fn(async |request| Ok::<_, Infallible>(answer(&request).await));
+    // A caller that goes away in the middle is its own affair.
+    let _ =
+        http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
 }
 
 type Answer = Response<BoxBody<Bytes, Infallible>>;

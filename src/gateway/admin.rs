@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use crate::disclosure;
 use crate::layer::{Gatehouse, path};
 use crate::ledger::{self, AppendError, Entity, LineResult};
 
@@ -106,7 +107,7 @@ impl Admin {
             };
             let admin = self.clone();
             tokio::spawn(async move {
-                let service = service_fn(move |request| {
+                let service = service_fn(move |request: Request<Incoming>| {
                     let admin = admin.clone();
                     async move { Ok::<_, Infallible>(admin.answer(request).await) }
                 });
@@ -221,14 +222,16 @@ impl Admin {
 
     async fn batch(&self, asked: &Asked, request: Request<Incoming>) -> Result<Answer, Fault> {
         asked.must_be_post()?;
+        let batch = text_header(request.headers(), "idempotency-key")?;
         let body = read(request, MAX_BATCH).await?;
         let mut results = String::new();
-        self.gatehouse.ledger.import(&body, 1, Timestamp::now(), |result| results.push_str(&result_line(&result))).await;
+        let tell = |result: LineResult| results.push_str(&result_line(&result));
+        self.gatehouse.ledger.import(&body, asked.from, batch.as_deref(), Timestamp::now(), tell).await;
         Ok(with_type(StatusCode::OK, "application/x-ndjson", results))
     }
 
     fn decision(&self, id: &str) -> Result<Answer, Fault> {
-        match self.gatehouse.log.find(id) {
+        match disclosure::decision(self.gatehouse.log.folder(), id, true) {
             Ok(Some(record)) => Ok(ok(&record)),
             Ok(None) => Err(Fault::not_found()),
             Err(_) => Err(Fault::new(StatusCode::SERVICE_UNAVAILABLE, "audit-unavailable", "the disclosure log cannot be read")),
@@ -283,7 +286,12 @@ impl Admin {
 
 fn result_line(result: &LineResult) -> String {
     let value = match &result.outcome {
-        Ok(recorded) => json!({ "line": result.line, "event": recorded.event.to_string(), "position": recorded.position.0 }),
+        Ok(recorded) => json!({
+            "line": result.line,
+            "event": recorded.event.to_string(),
+            "position": recorded.position.0,
+            "again": recorded.again,
+        }),
         Err(error) => json!({ "line": result.line, "error": error.to_string() }),
     };
     format!("{value}\n")
@@ -295,6 +303,8 @@ struct Asked {
     segments: Vec<String>,
     namespace: Option<String>,
     wait_everywhere: bool,
+    /// The number of a batch's first line.
+    from: u64,
 }
 
 impl Asked {
@@ -302,11 +312,12 @@ impl Asked {
         let malformed = || Fault::new(StatusCode::BAD_REQUEST, "request-malformed", "the path or the query cannot be read");
         let decoded = |text: &str| path::meaning(text).ok_or_else(malformed);
         let segments = request.uri().path().split('/').skip(1).map(decoded).collect::<Result<_, _>>()?;
-        let mut asked = Asked { method: request.method().clone(), segments, namespace: None, wait_everywhere: false };
+        let mut asked = Asked { method: request.method().clone(), segments, namespace: None, wait_everywhere: false, from: 1 };
         for parameter in request.uri().query().unwrap_or_default().split('&').filter(|parameter| !parameter.is_empty()) {
             match parameter.split_once('=') {
                 Some(("namespace", name)) => asked.namespace = Some(decoded(name)?),
                 Some(("wait", "everywhere")) => asked.wait_everywhere = true,
+                Some(("from", number)) => asked.from = number.parse().map_err(|_| malformed())?,
                 _ => return Err(malformed()),
             }
         }

@@ -29,7 +29,6 @@ use crate::keys::Keys;
 use crate::layer::{GateLayer, Gatehouse, Listening, Snapshot};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
-use crate::scrub::Pseudonyms;
 
 /// What keeps a gateway from starting.
 #[derive(Debug, thiserror::Error)]
@@ -92,7 +91,6 @@ impl Gateway {
         let log = Arc::new(Log::open(&config.audit.directory, &keys, config.audit.durability, config.audit.retention)?);
         let metrics = Metrics::new()?;
         metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        let pseudonyms = Pseudonyms::new(keys.pseudonym());
         let upstreams = Upstreams::new(&config.upstreams);
         let stop = watch::Sender::new(false);
 
@@ -118,7 +116,7 @@ impl Gateway {
         let file = config.file.clone();
         let drain = config.drain;
         publish_policies(&metrics, &config);
-        let gatehouse = Arc::new(Gatehouse::new(snapshot(config), ledger, log, metrics, pseudonyms));
+        let gatehouse = Arc::new(Gatehouse::new(snapshot(config), ledger, log, metrics, keys.pseudonym()));
         let admin = Admin::new(Arc::clone(&gatehouse));
         Ok(Gateway { file, gatehouse, upstreams, listeners, certificates, admin, admin_socket, drain, stop })
     }
@@ -197,7 +195,7 @@ fn reload_from(file: &Path, gatehouse: &Gatehouse, upstreams: &Upstreams, certif
 fn try_reload(file: &Path, gatehouse: &Gatehouse, upstreams: &Upstreams, certificates: &[Certificate]) -> Result<(), String> {
     let (config, findings) = config::load(file);
     let config = config.ok_or_else(|| findings.iter().filter(|finding| finding.is_error()).map(Finding::to_string).collect::<Vec<_>>().join("; "))?;
-    if !gatehouse.ledger.speaks(&config.vocabulary()) {
+    if !gatehouse.ledger.speaks(&*config.vocabulary) {
         return Err("the vocabulary changed: restart the gateway to load the ledger with it".to_owned());
     }
     let renewed: Vec<Arc<ServerConfig>> = certificates

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::Refusal;
 use super::encoding::{Decoder, Undecodable};
-use super::exchange::Release;
+use super::release::Release;
 use super::judgement::Judgement;
 use super::tally::Tally;
 use crate::ledger::Epoch;

@@ -55,7 +55,7 @@ impl Exchange {
         Exchange {
             gatehouse,
             snapshot,
-            decision: Ulid::new().to_string(),
+            decision: Ulid::generate().to_string(),
             began: Instant::now(),
             now: Timestamp::now(),
             recipient: None,
@@ -190,6 +190,7 @@ impl Exchange {
         let decisions = self.decisions(route)?;
         let pack = decisions.pack();
         let intent = Intent {
+            factors: Vec::new(),
             decision: self.decision.clone(),
             time: self.now,
             recipient: Arc::clone(&recipient.name),
@@ -198,7 +199,7 @@ impl Exchange {
             case: self.declared.as_ref().and_then(|declaration| declaration.case.clone()),
             route: Arc::clone(&route.name),
             operation: route.operation(method),
-            policy: Arc::clone(pack.revision()),
+            policy: pack.revision().to_string(),
             position: self.gatehouse.ledger.position(),
         };
         self.gatehouse.log.intent(intent).await.map_err(|_| Refusal::AuditUnavailable)
@@ -234,15 +235,15 @@ impl Exchange {
 
     fn release(&mut self, admitted: Arc<Admitted>) -> Result<Arc<Release>, Refusal> {
         let (Some(recipient), Some(route), Some(purpose), Some(entry), Some(permit)) =
-            (&self.recipient, &self.route, self.purpose, self.entry.take(), self.permit.take())
+            (&self.recipient, self.route.clone(), self.purpose, self.entry.take(), self.permit.take())
         else {
             return Err(Refusal::AuditUnavailable);
         };
-        let decisions = self.decisions(route)?;
+        let decisions = self.decisions(&route)?;
         let purpose = Arc::from(decisions.pack().vocabulary().purposes().name(purpose));
         Ok(Arc::new(Release::new(
             Arc::clone(&self.gatehouse),
-            Arc::clone(route),
+            route,
             Arc::clone(&recipient.name),
             purpose,
             decisions,
@@ -347,6 +348,7 @@ impl Exchange {
                 let vocabulary = decisions.pack().vocabulary();
                 self.gatehouse.log.refused(
                     Intent {
+                        factors: Vec::new(),
                         decision: self.decision.clone(),
                         time: self.now,
                         recipient: Arc::clone(&recipient.name),
@@ -355,7 +357,7 @@ impl Exchange {
                         case: self.declared.as_ref().and_then(|declaration| declaration.case.clone()),
                         route: Arc::clone(&route.name),
                         operation: route.operation(&Method::GET),
-                        policy: Arc::clone(decisions.pack().revision()),
+                        policy: decisions.pack().revision().to_string(),
                         position: self.gatehouse.ledger.position(),
                     },
                     refusal.code(),

@@ -21,20 +21,20 @@ pub struct Judgement<'e> {
 
 impl Judgement<'_> {
     fn judge_subject(&mut self, id: &SubjectId, record: &Record<'_>, controller: &Controller) -> Permit {
-        let fingerprint = self.ledger.fingerprints().subject(id);
+        let (fingerprint, known) = self.ledger.subject(id);
         self.tally.subjects.push(fingerprint);
         let relationship = Relationship::default();
-        match self.ledger.subject_of(fingerprint) {
+        match known {
             Some(subject) => {
                 self.tally.minors += u64::from(subject.minor);
-                self.admitted.judge(&subject, controller, record.facts, &relationship, self.now)
+                self.admitted.judge(&subject, controller, record.facts, relationship, self.now)
             }
             None => {
                 self.tally.unknown_subjects += 1;
                 match self.scrubbing.unknown_subject {
                     UnknownSubject::Withhold => self.admitted.nobody(),
                     UnknownSubject::NoFacts => {
-                        self.admitted.judge(&Subject::default(), controller, record.facts, &relationship, self.now)
+                        self.admitted.judge(&Subject::default(), controller, record.facts, relationship, self.now)
                     }
                 }
             }

@@ -42,7 +42,6 @@ use self::upstream::UpstreamFailure;
 use crate::disclosure::Log;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
-use crate::scrub::Pseudonyms;
 
 /// How a request came in: an extension of the request, set by the listener.
 #[derive(Debug)]
@@ -72,13 +71,14 @@ pub struct Gatehouse {
     pub ledger: Arc<Ledger>,
     pub log: Arc<Log>,
     pub metrics: Metrics,
-    pub pseudonyms: Pseudonyms,
+    /// The key of the pseudonyms that fields leave as.
+    pub pseudonym_key: [u8; 32],
 }
 
 impl Gatehouse {
-    pub fn new(snapshot: Snapshot, ledger: Arc<Ledger>, log: Arc<Log>, metrics: Metrics, pseudonyms: Pseudonyms) -> Gatehouse {
+    pub fn new(snapshot: Snapshot, ledger: Arc<Ledger>, log: Arc<Log>, metrics: Metrics, pseudonym_key: [u8; 32]) -> Gatehouse {
         let snapshot = ArcSwap::from_pointee(snapshot);
-        Gatehouse { snapshot, ledger, log, metrics, pseudonyms }
+        Gatehouse { snapshot, ledger, log, metrics, pseudonym_key }
     }
 
     /// What requests are judged by from now on. Exchanges under way keep what they began with.

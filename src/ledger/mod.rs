@@ -37,7 +37,7 @@ use ulid::Ulid;
 pub use changes::Epoch;
 pub use event::{Attached, Draft, Effect, Entity, Event, Facts, Said, Sort, What};
 pub use history::{controller as fold_controller, subject as fold_subject};
-pub use import::{BadLine, LineError, LineResult};
+pub use import::{LineError, LineResult};
 pub use names::Names;
 pub use sqlite::{FileError, SqliteStore};
 pub use state::{controller_json, subject_json};
@@ -208,14 +208,11 @@ impl Ledger {
         Ok(receipt)
     }
 
-    /// What is in force about a person; `None`: the ledger has never heard of them.
-    pub fn subject(&self, subject: &SubjectId) -> Option<Arc<Subject>> {
-        self.subject_of(self.shared.fingerprints.subject(subject))
-    }
-
-    /// [`Ledger::subject`] where the fingerprint is known already.
-    pub fn subject_of(&self, fingerprint: Fingerprint) -> Option<Arc<Subject>> {
-        self.shared.index.subject(fingerprint)
+    /// What is in force about a person, and the fingerprint that [`Ledger::hand_out`] asks for.
+    /// `None`: the ledger has never heard of them.
+    pub fn subject(&self, subject: &SubjectId) -> (Fingerprint, Option<Arc<Subject>>) {
+        let fingerprint = self.shared.fingerprints.subject(subject);
+        (fingerprint, self.shared.index.subject(fingerprint))
     }
 
     /// What is in force about a controller; `None`: the ledger has never heard of it.

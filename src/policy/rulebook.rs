@@ -136,6 +136,12 @@ impl Rulebook {
         self.table.get(at).filter(|_| known).map(|&cell| usize::from(cell))
     }
 
+    /// The most revealing form that some rule could release this category in, whatever the facts.
+    pub fn best(&self, kind: KindId, purpose: PurposeId, category: CategoryId) -> Form {
+        let forms = self.cell(kind, purpose, category).filter(|cell| !cell.is_closed()).map(|cell| &cell.forms);
+        forms.and_then(|forms| forms.iter().min().copied()).unwrap_or(Form::Removed)
+    }
+
     /// Whether some rule could permit anything to this kind for this purpose and operation.
     pub fn is_possible(&self, kind: KindId, purpose: PurposeId, operation: Operation) -> bool {
         let (kinds, purposes, _) = self.sizes;

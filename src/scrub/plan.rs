@@ -163,6 +163,11 @@ impl Plan {
         draft.finish(Unclassified::Release, RemovedAs::Omit, DuplicateKeys::TreatAlike)
     }
 
+    /// Whether what nothing classifies leaves.
+    pub fn releases_unclassified(&self) -> bool {
+        self.unclassified == Unclassified::Release
+    }
+
     /// The distinct sets of categories that a node can have; the first is the empty one, of what
     /// nothing classifies. [`ClassId`]s are positions in this list.
     pub fn classes(&self) -> &[Class] {
