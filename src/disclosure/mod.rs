@@ -238,15 +238,6 @@ impl Log {
         !self.standing.failed.load(Ordering::SeqCst)
     }
 
-    /// One exchange by its decision's id; `None`: the log does not have it. Reads the disk, and so
-    /// what is at most 50 ms old.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub fn find(&self, decision: &str) -> Result<Option<serde_json::Value>, ReadError> {
-        fold::decision(&self.folder, decision, true)
-    }
-
     /// Where the log is.
     pub fn folder(&self) -> &Path {
         &self.folder

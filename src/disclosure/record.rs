@@ -31,7 +31,7 @@ pub struct Intent {
     pub route: Arc<str>,
     pub operation: Operation,
     /// The revision of the policy that decided.
-    pub policy: Arc<str>,
+    pub policy: String,
     pub position: Position,
     /// Each thing that had to agree, and what it said.
     pub factors: Vec<(&'static str, Arc<str>)>,
@@ -260,7 +260,7 @@ pub(super) mod tests {
             case: None,
             route: "customers".into(),
             operation: Operation::Disclose,
-            policy: "one-partner-360@1".into(),
+            policy: "one-partner-360@1".to_owned(),
             position: Position(7),
             factors: vec![("registration", "permits".into()), ("route", "permits".into())],
         }

@@ -222,9 +222,11 @@ impl Admin {
 
     async fn batch(&self, asked: &Asked, request: Request<Incoming>) -> Result<Answer, Fault> {
         asked.must_be_post()?;
+        let batch = text_header(request.headers(), "idempotency-key")?;
         let body = read(request, MAX_BATCH).await?;
         let mut results = String::new();
-        self.gatehouse.ledger.import(&body, 1, Timestamp::now(), |result| results.push_str(&result_line(&result))).await;
+        let tell = |result: LineResult| results.push_str(&result_line(&result));
+        self.gatehouse.ledger.import(&body, asked.from, batch.as_deref(), Timestamp::now(), tell).await;
         Ok(with_type(StatusCode::OK, "application/x-ndjson", results))
     }
 
@@ -286,7 +288,12 @@ impl Admin {
 
 fn result_line(result: &LineResult) -> String {
     let value = match &result.outcome {
-        Ok(recorded) => json!({ "line": result.line, "event": recorded.event.to_string(), "position": recorded.position.0 }),
+        Ok(recorded) => json!({
+            "line": result.line,
+            "event": recorded.event.to_string(),
+            "position": recorded.position.0,
+            "again": recorded.again,
+        }),
         Err(error) => json!({ "line": result.line, "error": error.to_string() }),
     };
     format!("{value}\n")
@@ -298,6 +305,8 @@ struct Asked {
     segments: Vec<String>,
     namespace: Option<String>,
     wait_everywhere: bool,
+    /// The number of a batch's first line.
+    from: u64,
 }
 
 impl Asked {
@@ -305,11 +314,12 @@ impl Asked {
         let malformed = || Fault::new(StatusCode::BAD_REQUEST, "request-malformed", "the path or the query cannot be read");
         let decoded = |text: &str| path::meaning(text).ok_or_else(malformed);
         let segments = request.uri().path().split('/').skip(1).map(decoded).collect::<Result<_, _>>()?;
-        let mut asked = Asked { method: request.method().clone(), segments, namespace: None, wait_everywhere: false };
+        let mut asked = Asked { method: request.method().clone(), segments, namespace: None, wait_everywhere: false, from: 1 };
         for parameter in request.uri().query().unwrap_or_default().split('&').filter(|parameter| !parameter.is_empty()) {
             match parameter.split_once('=') {
                 Some(("namespace", name)) => asked.namespace = Some(decoded(name)?),
                 Some(("wait", "everywhere")) => asked.wait_everywhere = true,
+                Some(("from", number)) => asked.from = number.parse().map_err(|_| malformed())?,
                 _ => return Err(malformed()),
             }
         }

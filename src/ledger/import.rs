@@ -1,14 +1,16 @@
 //! Many events at once, one JSON object a line, each with its own outcome.
 //!
-//! A line is recorded once however often its file is imported: an import that was interrupted is
-//! simply started again.
+//! An import that was interrupted is simply started again. A line with a time of its own says all
+//! about itself and is recorded once, whoever sends it. Of those without one, what grants is
+//! recorded once for a batch that has a name, so that starting again does not grant anew what was
+//! taken back meanwhile; what withholds is recorded each time.
 
 use std::collections::VecDeque;
 
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
-use super::event::{Draft, Entity, Event};
+use super::event::{Draft, Effect, Entity, Event};
 use super::names::Names;
 use super::store::{Asked, OnceKey};
 use super::written::{self, EventError};
@@ -34,21 +36,20 @@ pub enum LineError {
     Append(#[from] AppendError),
 }
 
-/// A line that was not recorded, where all were to be.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: {error}")]
-pub struct BadLine {
-    pub line: u64,
-    pub error: LineError,
-}
-
 type Receipt = oneshot::Receiver<Result<Recorded, AppendError>>;
 
 impl Ledger {
     /// Records the lines of a text and tells the outcome of each, in order, once it is durable; the
-    /// first has the number `from`. Empty lines are left out. A ledger that fails on the way fails
-    /// every later line.
-    pub async fn import(&self, text: &[u8], from: u64, now: Timestamp, mut tell: impl FnMut(LineResult)) {
+    /// first has the number `from`. `batch` names what the text is a part of (an idempotency key, a
+    /// file's digest). Empty lines are left out. A ledger that fails on the way fails every later line.
+    pub async fn import(
+        &self,
+        text: &[u8],
+        from: u64,
+        batch: Option<&str>,
+        now: Timestamp,
+        mut tell: impl FnMut(LineResult),
+    ) {
         let mut waiting: VecDeque<(u64, Receipt)> = VecDeque::new();
         for (line, text) in (from..).zip(text.split(|byte| *byte == b'\n')) {
             if text.trim_ascii().is_empty() {
@@ -59,7 +60,7 @@ impl Ledger {
                     tell(outcome(first).await);
                 }
             }
-            match self.submit_line(line, text, now).await {
+            match self.submit_line(line, text, batch, now).await {
                 Ok(receipt) => waiting.push_back((line, receipt)),
                 Err(error) => {
                     // In order: what came before is told first.
@@ -75,24 +76,16 @@ impl Ledger {
         }
     }
 
-    /// Records every line of a text, now; how many there were.
-    ///
-    /// # Errors
-    /// The first line that was not recorded. Those after it may be.
-    pub async fn import_lines(&self, text: &str) -> Result<u64, BadLine> {
-        let (mut recorded, mut bad) = (0, None);
-        self.import(text.as_bytes(), 1, Timestamp::now(), |LineResult { line, outcome }| match outcome {
-            Ok(_) => recorded += 1,
-            Err(error) => drop(bad.get_or_insert(BadLine { line, error })),
-        })
-        .await;
-        bad.map_or(Ok(recorded), Err)
-    }
-
-    async fn submit_line(&self, line: u64, text: &[u8], now: Timestamp) -> Result<Receipt, LineError> {
+    async fn submit_line(
+        &self,
+        line: u64,
+        text: &[u8],
+        batch: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Receipt, LineError> {
         let (entity, draft) = written::parse_line(text, self.names())?;
-        let key = line_key(line, text, &draft);
-        Ok(self.submit(&entity, draft, Some(&key), now).await?)
+        let key = line_key(line, text, &draft, batch);
+        Ok(self.submit(&entity, draft, key.as_deref(), now).await?)
     }
 }
 
@@ -101,15 +94,18 @@ async fn outcome((line, receipt): (u64, Receipt)) -> LineResult {
     LineResult { line, outcome: outcome.map_err(LineError::from) }
 }
 
-/// What makes a line the same line. With a time of its own an event says all about itself; without
-/// one, a later line with the same words is another event.
-fn line_key(line: u64, text: &[u8], draft: &Draft) -> String {
+/// What makes a line the same line (see the module's text); `None`: it is another one each time.
+fn line_key(line: u64, text: &[u8], draft: &Draft, batch: Option<&str>) -> Option<String> {
     let mut hasher = blake3::Hasher::new_derive_key("purposegate 2026 v1 import line");
     if draft.at.is_none() {
-        hasher.update(&line.to_le_bytes());
+        match draft.what.effect() {
+            Effect::Restrictive | Effect::Either => return None,
+            Effect::Permissive | Effect::Nothing => {}
+        }
+        hasher.update(&line.to_le_bytes()).update(batch?.as_bytes()).update(b"\n");
     }
     hasher.update(text.trim_ascii());
-    format!("import:{}", hasher.finalize().to_hex())
+    Some(format!("import:{}", hasher.finalize().to_hex()))
 }
 
 /// Digests of an idempotency key, which counts for one entity, and of what is asked under it.

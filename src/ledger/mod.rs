@@ -37,7 +37,7 @@ use ulid::Ulid;
 pub use changes::Epoch;
 pub use event::{Attached, Draft, Effect, Entity, Event, Facts, Said, Sort, What};
 pub use history::{controller as fold_controller, subject as fold_subject};
-pub use import::{BadLine, LineError, LineResult};
+pub use import::{LineError, LineResult};
 pub use names::Names;
 pub use sqlite::{FileError, SqliteStore};
 pub use state::{controller_json, subject_json};

@@ -38,7 +38,7 @@ const GIVE: &str = r#"{"kind":"consent-given","purpose":"marketing"}"#;
 const WITHDRAW: &str = r#"{"kind":"consent-withdrawn","purpose":"marketing"}"#;
 
 fn status(ledger: &Ledger, name: &str) -> Option<ConsentStatus> {
-    ledger.subject(&id(name)).and_then(|subject| subject.consents.first().map(|consent| consent.status))
+    ledger.subject(&id(name)).1.and_then(|subject| subject.consents.first().map(|consent| consent.status))
 }
 
 /// A store in memory whose disk can be held, counted and broken.
@@ -148,7 +148,7 @@ async fn an_acknowledged_event_is_in_force_and_survives_a_reopen() {
     let (path, keys) = (folder.path().join("ledger.db"), keys());
     let first = {
         let ledger = open(&path, &keys);
-        assert!(ledger.subject(&id("alice")).is_none());
+        assert!(ledger.subject(&id("alice")).1.is_none());
         let first = ledger.append(&person("alice"), draft(GIVE), None, now()).await.unwrap();
         assert_eq!(status(&ledger, "alice"), Some(ConsentStatus::Given));
         let second = ledger.append(&person("alice"), draft(WITHDRAW), None, now()).await.unwrap();
@@ -162,7 +162,7 @@ async fn an_acknowledged_event_is_in_force_and_survives_a_reopen() {
     assert_eq!((ledger.position(), ledger.subjects()), (Position(2), 1));
     let history = ledger.history(&person("alice")).unwrap();
     assert_eq!((history.len(), history[0].id), (2, first.event));
-    assert!(ledger.subject(&id("bob")).is_none());
+    assert!(ledger.subject(&id("bob")).1.is_none());
 }
 
 #[tokio::test]
@@ -203,7 +203,7 @@ async fn a_withdrawal_is_in_force_before_it_is_durable_and_a_consent_only_after(
         !withdrawal.is_finished() && !consent.is_finished(),
         "nothing is acknowledged before it is durable"
     );
-    assert!(ledger.subject(&id("bob")).is_none(), "a consent is not in force before it is durable");
+    assert!(ledger.subject(&id("bob")).1.is_none(), "a consent is not in force before it is durable");
     assert_eq!(ledger.position(), Position(1));
 
     disk.release();
@@ -223,11 +223,11 @@ async fn facts_on_their_way_count_as_the_lesser_of_old_and_new() {
         .unwrap();
     disk.hold();
     let change = append(&ledger, "alice", r#"{"kind":"fact","facts":{"region":"US","minor":false}}"#);
-    until(|| ledger.subject(&id("alice")).unwrap().region.is_none()).await;
-    assert!(ledger.subject(&id("alice")).unwrap().minor);
+    until(|| ledger.subject(&id("alice")).1.unwrap().region.is_none()).await;
+    assert!(ledger.subject(&id("alice")).1.unwrap().minor);
     disk.release();
     change.await.unwrap().unwrap();
-    let alice = ledger.subject(&id("alice")).unwrap();
+    let alice = ledger.subject(&id("alice")).1.unwrap();
     assert_eq!((alice.region.as_deref(), alice.minor), (Some("US"), false));
 }
 
@@ -259,7 +259,7 @@ async fn a_full_disk_stops_the_ledger_for_good_and_what_withholds_stays_in_force
     assert_eq!(status(&ledger, "alice"), Some(ConsentStatus::Withdrawn));
     disk.state.lock().unwrap().full = false;
     assert_eq!(append(&ledger, "bob", GIVE).await.unwrap(), Err(AppendError::Unavailable), "room or not");
-    assert!(ledger.subject(&id("bob")).is_none());
+    assert!(ledger.subject(&id("bob")).1.is_none());
     assert_eq!(ledger.position(), Position(1));
 }
 
@@ -322,7 +322,13 @@ async fn a_controller_has_its_own_facts() {
         parse(br#"{"kind":"instruction","purpose":"invoicing"}"#, Sort::Controller, &Fixture).unwrap();
     ledger.append(&Entity::Controller(id("acct-1")), instruct, None, now()).await.unwrap();
     assert_eq!(ledger.controller(&id("acct-1")).unwrap().instructions.len(), 1);
-    assert!(ledger.subject(&id("acct-1")).is_none() && ledger.controller(&id("acct-2")).is_none());
+    assert!(ledger.subject(&id("acct-1")).1.is_none() && ledger.controller(&id("acct-2")).is_none());
+}
+
+async fn import(ledger: &Ledger, text: &str, batch: Option<&str>, now: Timestamp) -> Vec<LineResult> {
+    let mut results = Vec::new();
+    ledger.import(text.as_bytes(), 1, batch, now, |result| results.push(result)).await;
+    results
 }
 
 #[tokio::test]
@@ -335,37 +341,48 @@ async fn an_import_tells_the_outcome_of_each_line_and_can_be_started_again() {
         r#"{"subject":"bob","kind":"consent-given","purpose":"world-domination"}"#,
         "not json",
         r#"{"controller":"acct","namespace":"crm","kind":"account-closed","at":"2026-02-01T00:00:00Z"}"#,
-        r#"{"recipient":"acme","kind":"suspended"}"#,
-        r#"{"subject":"alice","kind":"consent-withdrawn","purpose":"marketing"}"#,
-    ];
+        r#"{"recipient":"acme","kind":"suspended","at":"2026-02-01T00:00:00Z"}"#,
+        r#"{"subject":"alice","kind":"consent-withdrawn","purpose":"marketing","at":"2026-02-01T00:00:00Z"}"#,
+    ]
+    .join("\n");
     let ledger = open(&path, &keys);
-    let run = async |now| {
-        let mut results = Vec::new();
-        ledger.import(file.join("\n").as_bytes(), 1, now, |result| results.push(result)).await;
-        results
-    };
-    let first = run(now()).await;
+    let first = import(&ledger, &file, None, now()).await;
     let lines: Vec<_> = first.iter().map(|result| (result.line, result.outcome.is_ok())).collect();
     assert_eq!(lines, [(1, true), (3, false), (4, false), (5, true), (6, true), (7, true)]);
     assert_eq!(status(&ledger, "alice"), Some(ConsentStatus::Withdrawn));
     assert!(ledger.suspended("acme"));
     let later = now() + SignedDuration::from_hours(1);
-    let again = run(later).await;
+    let again = import(&ledger, &file, None, later).await;
     assert!(again.iter().filter_map(|result| result.outcome.as_ref().ok()).all(|recorded| recorded.again));
     assert_eq!(ledger.position(), Position(4));
 
     let mut exported = Vec::new();
-    ledger
-        .export(|line| {
-            exported.push(line.to_owned());
-            Ok(())
-        })
-        .unwrap()
-        .unwrap();
+    let write = |line: &str| {
+        exported.push(line.to_owned());
+        Ok(())
+    };
+    ledger.export(write).unwrap().unwrap();
     assert_eq!(exported.len(), 4);
     let copy = open(&folder.path().join("copy.db"), &keys);
-    assert_eq!(copy.import_lines(&exported.join("\n")).await, Ok(4));
-    assert!(copy.subject(&id("alice")) == ledger.subject(&id("alice")));
+    assert!(
+        import(&copy, &exported.join("\n"), None, later).await.iter().all(|result| result.outcome.is_ok())
+    );
+    assert!(copy.subject(&id("alice")).1 == ledger.subject(&id("alice")).1);
+}
+
+#[tokio::test]
+async fn an_import_started_again_grants_nothing_anew_and_forgets_no_withdrawal() {
+    let ledger = over(&Arc::default());
+    let give = r#"{"subject":"alice","kind":"consent-given","purpose":"marketing"}"#;
+    let withdraw = r#"{"subject":"alice","kind":"consent-withdrawn","purpose":"marketing"}"#;
+    let again = |results: Vec<LineResult>| results[0].outcome.as_ref().unwrap().again;
+    assert!(!again(import(&ledger, give, Some("file"), now()).await));
+    assert!(!again(import(&ledger, withdraw, Some("other"), now()).await));
+    assert!(again(import(&ledger, give, Some("file"), now()).await), "the same batch");
+    assert_eq!(status(&ledger, "alice"), Some(ConsentStatus::Withdrawn));
+    assert!(!again(import(&ledger, give, Some("next month"), now()).await), "another batch");
+    assert!(!again(import(&ledger, withdraw, Some("other"), now()).await), "each time");
+    assert_eq!(status(&ledger, "alice"), Some(ConsentStatus::Withdrawn));
 }
 
 #[tokio::test]
@@ -405,7 +422,7 @@ async fn a_ledger_whose_words_are_gone_opens_only_if_nothing_is_forgotten() {
     .unwrap();
     let ledger = over(&disk);
     assert!(
-        ledger.subject(&id("alice")).unwrap().consents.is_empty(),
+        ledger.subject(&id("alice")).1.unwrap().consents.is_empty(),
         "a grant for an unknown purpose grants nothing"
     );
     drop(ledger);
