@@ -80,6 +80,8 @@ pub struct Condition {
     pub text: String,
     /// The facts that it compares.
     pub mask: Mask,
+    /// It looks at the category, too.
+    pub(super) by_category: bool,
     probe: PolicySet,
 }
 
@@ -121,6 +123,11 @@ impl Rule {
         &self.place
     }
 
+    /// Whether it can apply to this kind and purpose, for some category.
+    pub(super) fn concerns(&self, kind: KindId, purpose: PurposeId) -> bool {
+        self.kinds()(kind) && self.purposes()(purpose)
+    }
+
     /// Whether the rule applies there, for some facts.
     pub(super) fn reaches(&self, point: Point) -> bool {
         self.reach.holds(point)
@@ -159,8 +166,13 @@ impl Condition {
 impl Reach {
     fn holds(&self, (kind, purpose, category, operation, form): Point) -> bool {
         let at = [kind.index(), purpose.index(), category.index(), operation as usize, form as usize];
-        let sets = [&self.kinds, &self.purposes, &self.categories, &self.operations, &self.forms];
-        sets.iter().zip(at).all(|(set, at)| set.get(at).copied().unwrap_or(false))
+        let [kind, purpose, category, operation, form] = at;
+        let holds = |set: &[bool], at: usize| set.get(at).copied().unwrap_or(false);
+        holds(&self.categories, category)
+            && holds(&self.kinds, kind)
+            && holds(&self.purposes, purpose)
+            && holds(&self.operations, operation)
+            && holds(&self.forms, form)
             && self.joint.iter().all(|joint| joint.holds(at))
     }
 
@@ -573,7 +585,12 @@ impl Draft {
                 rule.reach.narrow(&probe, mentions, world, words);
             } else {
                 let text = text_of(&probe);
-                rule.conditions.push(Condition { text, mask: mentions.facts, probe });
+                rule.conditions.push(Condition {
+                    text,
+                    mask: mentions.facts,
+                    by_category: mentions.category,
+                    probe,
+                });
             }
         }
         rule

@@ -38,6 +38,9 @@ pub struct Cell {
     mask: Mask,
     /// The forms that some permit of the cell releases.
     forms: SmallVec<[Form; 4]>,
+    /// No condition on the facts looks at the category besides: what holds of one category of the
+    /// cell holds of every.
+    alike: bool,
 }
 
 /// What the rules say of one category.
@@ -81,6 +84,11 @@ impl Cell {
         self.mask
     }
 
+    /// Whether the facts alone decide, the same for every category of the cell.
+    pub fn is_alike(&self) -> bool {
+        self.alike
+    }
+
     /// Whether nothing here is ever released.
     pub fn is_closed(&self) -> bool {
         self.forms.is_empty()
@@ -95,14 +103,16 @@ impl Rulebook {
         let mut possible = Vec::with_capacity(sizes.0 * sizes.1 * Operation::ALL.len());
         for kind in vocabulary.kinds().ids() {
             for purpose in vocabulary.purposes().ids() {
+                let here = (0..).zip(&rules).filter(|(_, rule)| rule.concerns(kind, purpose));
+                let here: Vec<(RuleAt, &Rule)> = here.collect();
                 let point = |category, operation| (kind, purpose, category, operation);
                 for category in vocabulary.categories().ids() {
-                    table.push(cells.of(&rules, point(category, Operation::Disclose)));
+                    table.push(cells.of(&here, point(category, Operation::Disclose)));
                 }
                 for &operation in Operation::ALL {
                     let mut categories = vocabulary.categories().ids();
                     possible.push(
-                        categories.any(|category| !permitted(&rules, point(category, operation)).is_empty()),
+                        categories.any(|category| !permitted(&here, point(category, operation)).is_empty()),
                     );
                 }
             }
@@ -138,7 +148,8 @@ impl Rulebook {
 
     /// The most revealing form that some rule could release this category in, whatever the facts.
     pub fn best(&self, kind: KindId, purpose: PurposeId, category: CategoryId) -> Form {
-        let forms = self.cell(kind, purpose, category).filter(|cell| !cell.is_closed()).map(|cell| &cell.forms);
+        let forms =
+            self.cell(kind, purpose, category).filter(|cell| !cell.is_closed()).map(|cell| &cell.forms);
         forms.and_then(|forms| forms.iter().min().copied()).unwrap_or(Form::Removed)
     }
 
@@ -249,24 +260,25 @@ struct Cells {
 }
 
 impl Cells {
-    fn of(&mut self, rules: &[Rule], point: (KindId, PurposeId, CategoryId, Operation)) -> u16 {
+    fn of(&mut self, rules: &[(RuleAt, &Rule)], point: (KindId, PurposeId, CategoryId, Operation)) -> u16 {
         let forms = permitted(rules, point);
         let here = |rule: &Rule| !forms.is_empty() && rule.reaches_any_form(point);
-        let members: Vec<RuleAt> =
-            (0..).zip(rules).filter(|(_, rule)| here(rule)).map(|(at, _)| at).collect();
+        let chosen = || rules.iter().filter(|(_, rule)| here(rule));
+        let members: Vec<RuleAt> = chosen().map(|(at, _)| *at).collect();
         if let Some(&known) = self.known.get(&members) {
             return known;
         }
-        let chosen = || members.iter().filter_map(|&at| rules.get(usize::from(at)));
         let mut policies = PolicySet::new();
-        for rule in chosen() {
+        for (_, rule) in chosen() {
             // Ids are positions, hence distinct: adding cannot fail.
             let _ = policies.add(rule.policy.clone());
         }
-        let mask = chosen().fold(Mask::NONE, |mask, rule| mask.and(rule.mask()));
+        let mask = chosen().fold(Mask::NONE, |mask, (_, rule)| mask.and(rule.mask()));
         let mask = mask.without(Mask::of(Fact::Form));
+        let alike =
+            !chosen().any(|(_, rule)| rule.conditions().iter().any(|condition| condition.by_category));
         let number = u16::try_from(self.list.len()).unwrap_or(u16::MAX);
-        self.list.push(Cell { rules: members.clone(), policies, mask, forms });
+        self.list.push(Cell { rules: members.clone(), policies, mask, forms, alike });
         self.known.insert(members, number);
         number
     }
@@ -274,18 +286,14 @@ impl Cells {
 
 /// The forms that some permit releases there and that no forbid withholds whatever the facts.
 fn permitted(
-    rules: &[Rule],
+    rules: &[(RuleAt, &Rule)],
     (kind, purpose, category, operation): (KindId, PurposeId, CategoryId, Operation),
 ) -> SmallVec<[Form; 4]> {
-    let applies = |rule: &&Rule, form| rule.reaches((kind, purpose, category, operation, form));
     let open = |&form: &Form| {
-        let mut here = rules.iter().filter(|rule| applies(rule, form));
-        let mut permitted = false;
-        let forbidden = here.any(|rule| {
-            permitted |= rule.is_permit();
-            !rule.is_permit() && rule.conditions().is_empty()
-        });
-        permitted && !forbidden
+        let reaches = |rule: &Rule| rule.reaches((kind, purpose, category, operation, form));
+        let final_forbid = |rule: &Rule| !rule.is_permit() && rule.conditions().is_empty();
+        rules.iter().any(|(_, rule)| rule.is_permit() && reaches(rule))
+            && !rules.iter().any(|(_, rule)| final_forbid(rule) && reaches(rule))
     };
     FORMS.iter().copied().filter(open).collect()
 }
