@@ -5,6 +5,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use tokio::net::TcpListener;
 
 use super::play::Player;
@@ -78,7 +79,11 @@ impl Stage {
         let gateway = Gateway::bind(loaded.ok_or_else(words)?).await.map_err(|error| error.to_string())?;
         let ledger = &gateway.gatehouse().ledger;
         let lines: String = subjects::events().map(|event| format!("{event}\n")).collect();
-        ledger.import_lines(&lines).await.map_err(|error| error.to_string())?;
+        let mut bad = Vec::new();
+        ledger.import(lines.as_bytes(), 1, None, Timestamp::now(), |result| bad.extend(result.outcome.err())).await;
+        if let Some(error) = bad.first() {
+            return Err(format!("{} sample events are not recorded, the first: {error}", bad.len()));
+        }
 
         let public = gateway.addresses().first().copied().ok_or("no listener")?;
         let admin = gateway.admin_address().ok_or("no admin listener")?;

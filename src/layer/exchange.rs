@@ -199,7 +199,7 @@ impl Exchange {
             case: self.declared.as_ref().and_then(|declaration| declaration.case.clone()),
             route: Arc::clone(&route.name),
             operation: route.operation(method),
-            policy: Arc::clone(pack.revision()),
+            policy: pack.revision().to_string(),
             position: self.gatehouse.ledger.position(),
         };
         self.gatehouse.log.intent(intent).await.map_err(|_| Refusal::AuditUnavailable)
@@ -357,7 +357,7 @@ impl Exchange {
                         case: self.declared.as_ref().and_then(|declaration| declaration.case.clone()),
                         route: Arc::clone(&route.name),
                         operation: route.operation(&Method::GET),
-                        policy: Arc::clone(decisions.pack().revision()),
+                        policy: decisions.pack().revision().to_string(),
                         position: self.gatehouse.ledger.position(),
                     },
                     refusal.code(),

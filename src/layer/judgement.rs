@@ -21,10 +21,10 @@ pub struct Judgement<'e> {
 
 impl Judgement<'_> {
     fn judge_subject(&mut self, id: &SubjectId, record: &Record<'_>, controller: &Controller) -> Permit {
-        let fingerprint = self.ledger.fingerprints().subject(id);
+        let (fingerprint, known) = self.ledger.subject(id);
         self.tally.subjects.push(fingerprint);
         let relationship = Relationship::default();
-        match self.ledger.subject_of(fingerprint) {
+        match known {
             Some(subject) => {
                 self.tally.minors += u64::from(subject.minor);
                 self.admitted.judge(&subject, controller, record.facts, relationship, self.now)

@@ -208,14 +208,11 @@ impl Ledger {
         Ok(receipt)
     }
 
-    /// What is in force about a person; `None`: the ledger has never heard of them.
-    pub fn subject(&self, subject: &SubjectId) -> Option<Arc<Subject>> {
-        self.subject_of(self.shared.fingerprints.subject(subject))
-    }
-
-    /// [`Ledger::subject`] where the fingerprint is known already.
-    pub fn subject_of(&self, fingerprint: Fingerprint) -> Option<Arc<Subject>> {
-        self.shared.index.subject(fingerprint)
+    /// What is in force about a person, and the fingerprint that [`Ledger::hand_out`] asks for.
+    /// `None`: the ledger has never heard of them.
+    pub fn subject(&self, subject: &SubjectId) -> (Fingerprint, Option<Arc<Subject>>) {
+        let fingerprint = self.shared.fingerprints.subject(subject);
+        (fingerprint, self.shared.index.subject(fingerprint))
     }
 
     /// What is in force about a controller; `None`: the ledger has never heard of it.
