@@ -81,7 +81,12 @@ impl Archive {
     pub fn history(&self, entity: &Entity) -> Result<Vec<Past>, StoreError> {
         let past = self.store.history(entity)?.into_iter().filter_map(|kept| {
             let event = self.read(&kept, entity.sort()).transpose()?;
-            Some(event.map(|event| Past { id: kept.id, position: kept.position, recorded: kept.recorded, event }))
+            Some(event.map(|event| Past {
+                id: kept.id,
+                position: kept.position,
+                recorded: kept.recorded,
+                event,
+            }))
         });
         past.collect::<Result<_, _>>().map_err(|error| StoreError::new("reading a history", error))
     }
@@ -112,7 +117,10 @@ impl Archive {
     ///
     /// # Errors
     /// Where the store cannot be read; what `write` said is in the inner result.
-    pub fn export(&self, mut write: impl FnMut(&str) -> io::Result<()>) -> Result<io::Result<()>, StoreError> {
+    pub fn export(
+        &self,
+        mut write: impl FnMut(&str) -> io::Result<()>,
+    ) -> Result<io::Result<()>, StoreError> {
         let mut outcome = Ok(());
         let scanned = self.scan(|entity, event| {
             let Some(event) = event else { return true };

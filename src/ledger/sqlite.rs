@@ -97,7 +97,12 @@ impl SqliteStore {
             Found::Nothing => create(&mut writer, key_check).map_err(sqlite("making its tables"))?,
         }
         let reader = open_reader(path).map_err(sqlite("opening it to read"))?;
-        Ok(SqliteStore { path: path.to_owned(), writer: writer.into(), reader: reader.into(), _lock: Some(lock) })
+        Ok(SqliteStore {
+            path: path.to_owned(),
+            writer: writer.into(),
+            reader: reader.into(),
+            _lock: Some(lock),
+        })
     }
 
     /// Opens a ledger file that exists, also beside a process that writes it. Every append fails.
@@ -117,7 +122,12 @@ impl SqliteStore {
             Found::Ledger => {}
             Found::Nothing => return Err(FileError::Foreign(path.to_owned())),
         }
-        Ok(SqliteStore { path: path.to_owned(), writer: no_writer.into(), reader: reader.into(), _lock: None })
+        Ok(SqliteStore {
+            path: path.to_owned(),
+            writer: no_writer.into(),
+            reader: reader.into(),
+            _lock: None,
+        })
     }
 }
 
