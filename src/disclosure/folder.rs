@@ -90,8 +90,11 @@ pub(super) fn take(folder: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Whether a process is writing this log now.
-pub(super) fn in_use(folder: &Path) -> io::Result<bool> {
+/// Whether a process is writing the log in this folder now.
+///
+/// # Errors
+/// Where the folder cannot be opened.
+pub fn in_use(folder: &Path) -> io::Result<bool> {
     match File::open(folder)?.try_lock_shared() {
         Ok(()) => Ok(false),
         Err(TryLockError::WouldBlock) => Ok(true),

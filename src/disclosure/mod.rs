@@ -30,6 +30,7 @@ use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 pub use fold::{Filter, ReadError, decision, export, fold};
+pub use folder::in_use;
 pub use record::{Intent, Left, Outcome, Window};
 pub use verify::{Checkpoint, Report, verify};
 

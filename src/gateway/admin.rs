@@ -178,13 +178,14 @@ impl Admin {
     }
 
     fn show(&self, subject: &crate::scrub::SubjectId) -> Result<Answer, Fault> {
-        let shown = self.gatehouse.ledger.show(subject, None, Timestamp::now())?;
+        let shown = self.gatehouse.ledger.archive().show(subject, None, Timestamp::now())?;
         shown.map(|state| ok(&Value::Object(state))).ok_or_else(Fault::not_found)
     }
 
     fn history(&self, entity: &Entity) -> Result<Answer, Fault> {
         let ledger = &self.gatehouse.ledger;
         let events: Vec<Value> = ledger
+            .archive()
             .history(entity)?
             .iter()
             .map(|past| {

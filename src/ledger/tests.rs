@@ -160,7 +160,7 @@ async fn an_acknowledged_event_is_in_force_and_survives_a_reopen() {
     let ledger = open(&path, &keys);
     assert_eq!(status(&ledger, "alice"), Some(ConsentStatus::Withdrawn));
     assert_eq!((ledger.position(), ledger.subjects()), (Position(2), 1));
-    let history = ledger.history(&person("alice")).unwrap();
+    let history = ledger.archive().history(&person("alice")).unwrap();
     assert_eq!((history.len(), history[0].id), (2, first.event));
     assert!(ledger.subject(&id("bob")).1.is_none());
 }
@@ -361,7 +361,7 @@ async fn an_import_tells_the_outcome_of_each_line_and_can_be_started_again() {
         exported.push(line.to_owned());
         Ok(())
     };
-    ledger.export(write).unwrap().unwrap();
+    ledger.archive().export(write).unwrap().unwrap();
     assert_eq!(exported.len(), 4);
     let copy = open(&folder.path().join("copy.db"), &keys);
     assert!(
@@ -394,7 +394,7 @@ async fn a_state_is_shown_as_it_was() {
     let withdrawn = Draft { at: at("2026-03-01T00:00:00Z"), ..draft(WITHDRAW) };
     ledger.append(&person("alice"), given, None, now()).await.unwrap();
     ledger.append(&person("alice"), withdrawn, None, now()).await.unwrap();
-    let show = |time| ledger.show(&id("alice"), time, now()).unwrap();
+    let show = |time| ledger.archive().show(&id("alice"), time, now()).unwrap();
     assert!(show(at("2025-12-31T00:00:00Z")).is_none());
     let before = show(at("2026-02-01T00:00:00Z")).unwrap();
     assert_eq!((&before["consents"]["marketing"], &before["position"]), (&"given".into(), &1.into()));
