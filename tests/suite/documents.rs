@@ -96,7 +96,8 @@ fn the_reference_names_every_key_of_the_configuration() {
                 }
                 let said = [
                     format!("`{key}`"),
-                    format!("`{key} "), format!("`{key}."),
+                    format!("`{key} "),
+                    format!("`{key}."),
                     format!(".{key}`"),
                     format!("{key} ="),
                     format!("[{key}]"),
