@@ -44,16 +44,26 @@ impl Player {
         let roots = Arc::new(roots(Path::new(&access.authority)).map_err(io::Error::other)?);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = || {
-            let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
-            builder.map(|builder| builder.with_root_certificates(Arc::clone(&roots))).map_err(io::Error::other)
+            let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+                .with_safe_default_protocol_versions();
+            builder
+                .map(|builder| builder.with_root_certificates(Arc::clone(&roots)))
+                .map_err(io::Error::other)
         };
         let (certificate, key) = &access.certificate;
-        let chain: Vec<CertificateDer<'static>> =
-            CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect).map_err(io::Error::other)?;
+        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(certificate)
+            .and_then(Iterator::collect)
+            .map_err(io::Error::other)?;
         let key = PrivateKeyDer::from_pem_file(key).map_err(io::Error::other)?;
         let with_certificate = builder()?.with_client_auth_cert(chain, key).map_err(io::Error::other)?;
         let plain = builder()?.with_no_client_auth();
-        Ok(Player { access, gateway, admin, plain: Arc::new(plain), with_certificate: Arc::new(with_certificate) })
+        Ok(Player {
+            access,
+            gateway,
+            admin,
+            plain: Arc::new(plain),
+            with_certificate: Arc::new(with_certificate),
+        })
     }
 
     /// Plays one scene; a row for each of its requests.
@@ -87,7 +97,8 @@ impl Player {
 
     async fn ask(&self, ask: &Ask, meanwhile: Option<(usize, &Tell)>) -> Result<Answer, String> {
         let asked = async {
-            let mut request = Request::builder().method(ask.method.clone()).uri(&ask.target).header(HOST, "localhost");
+            let mut request =
+                Request::builder().method(ask.method.clone()).uri(&ask.target).header(HOST, "localhost");
             let mut tls = &self.plain;
             for &credential in &ask.credentials {
                 match self.access.key(credential) {
@@ -111,10 +122,15 @@ impl Player {
         }
     }
 
-    async fn read(&self, response: Response<Incoming>, mut meanwhile: Option<(usize, &Tell)>) -> io::Result<Answer> {
+    async fn read(
+        &self,
+        response: Response<Incoming>,
+        mut meanwhile: Option<(usize, &Tell)>,
+    ) -> io::Result<Answer> {
         let status = response.status().as_u16();
         let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-        let headers = response.headers().iter().map(|(name, value)| (name.to_string(), text(value))).collect();
+        let headers =
+            response.headers().iter().map(|(name, value)| (name.to_string(), text(value))).collect();
         let mut incoming = response.into_body();
         let mut answer = Answer { status, headers, body: Vec::new(), complete: true, mark: None };
         loop {
@@ -179,12 +195,13 @@ mod tests {
         certs::make(folder, &[ClientName { file: "registrar", uri: REGISTRAR_ID }]).unwrap();
         let path = |name: &str| folder.join(name);
         let chain = CertificateDer::pem_file_iter(path("server.pem")).unwrap().map(Result::unwrap).collect();
-        let server = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(chain, PrivateKeyDer::from_pem_file(path("server.key")).unwrap())
-            .unwrap();
+        let server =
+            rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_no_client_auth()
+                .with_single_cert(chain, PrivateKeyDer::from_pem_file(path("server.key")).unwrap())
+                .unwrap();
         let acceptor = TlsAcceptor::from(Arc::new(server));
         let tls = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let admin = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
@@ -192,7 +209,9 @@ mod tests {
         tokio::spawn(async move {
             while let Ok((stream, _)) = tls.accept().await {
                 let acceptor = acceptor.clone();
-                tokio::spawn(async move { upstream::serve_connection(acceptor.accept(stream).await.unwrap()).await });
+                tokio::spawn(async move {
+                    upstream::serve_connection(acceptor.accept(stream).await.unwrap()).await
+                });
             }
         });
         tokio::spawn(upstream::serve(admin));

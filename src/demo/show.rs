@@ -82,8 +82,12 @@ impl Access {
         let mut text = format!("# {} ({})\n#   expect: {}\n", scene.title, scene.clause, scene.outcome);
         for step in &scene.steps {
             let _ = match step {
-                Step::Ask(ask, expected) if expected.is_cut() => writeln!(text, "{} -o /dev/null", self.ask(ask)),
-                Step::Ask(ask, _) if ask.long => writeln!(text, "{} 2>/dev/null | head -n {HEAD}", self.ask(ask)),
+                Step::Ask(ask, expected) if expected.is_cut() => {
+                    writeln!(text, "{} -o /dev/null", self.ask(ask))
+                }
+                Step::Ask(ask, _) if ask.long => {
+                    writeln!(text, "{} 2>/dev/null | head -n {HEAD}", self.ask(ask))
+                }
                 Step::Ask(ask, _) => writeln!(text, "{}", self.ask(ask)),
                 Step::Tell(tell) => writeln!(text, "{}", self.tell(tell)),
                 Step::AskMeanwhile { ask, tell, expected, .. } => {
@@ -179,7 +183,10 @@ mod tests {
         assert!(all[2].contains("--cert certs/registrar.pem --key certs/registrar.key"));
         assert!(all.iter().any(|lines| lines.contains("-X DELETE")));
         let last = all.last().unwrap();
-        assert!(last.contains("| grep -c Ravnsborgtveit &   # how often: 0\nsleep 1; curl -sS --json '{"), "{last}");
+        assert!(
+            last.contains("| grep -c Ravnsborgtveit &   # how often: 0\nsleep 1; curl -sS --json '{"),
+            "{last}"
+        );
         assert!(last.ends_with("/v1/subjects/c-09990/events; wait\n"), "{last}");
     }
 

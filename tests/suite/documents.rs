@@ -6,7 +6,8 @@ use clap::Parser;
 use purposegate::cli::Arguments;
 use purposegate::layer::Refusal;
 
-const DOCUMENTS: [&str; 4] = ["README.md", "CHANGELOG.md", "docs/configuration.md", "docs/operations.md"];
+const DOCUMENTS: [&str; 5] =
+    ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/configuration.md", "docs/operations.md"];
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -44,27 +45,72 @@ fn the_table_of_refusals_is_whole() {
     assert!(readme.contains("| as the API's | `upstream-refused` |"));
 }
 
+/// The commands of a document: lines of its shell blocks, and what stands in the text as code.
+fn commands(document: &str) -> Vec<String> {
+    let lines = blocks(document, "sh").join("\n");
+    let in_text = document.split('`').skip(1).step_by(2).filter(|code| code.split(' ').count() > 1);
+    let all = lines
+        .lines()
+        .chain(in_text)
+        .map(|line| line.trim().replace("cargo run --release -- ", "purposegate "));
+    all.filter(|line| line.starts_with("purposegate ")).collect()
+}
+
 #[test]
 fn every_command_of_the_documents_parses() {
-    let mut commands = 0;
+    let mut parsed = 0;
     for name in DOCUMENTS {
-        for line in blocks(&read(name), "sh")
-            .iter()
-            .flat_map(|block| block.lines().map(str::to_owned).collect::<Vec<_>>())
-        {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            let words = match words.as_slice() {
-                ["purposegate", ..] => words,
-                ["cargo", "run", "--release", "--", rest @ ..] => [&["purposegate"], rest].concat(),
-                _ => continue,
-            };
-            if let Err(error) = Arguments::try_parse_from(&words) {
-                panic!("{name}: `{line}`: {error}");
+        for command in commands(&read(name)) {
+            if let Err(error) = Arguments::try_parse_from(command.split_whitespace()) {
+                panic!("{name}: `{command}`: {error}");
             }
-            commands += 1;
+            parsed += 1;
         }
     }
-    assert!(commands >= 4, "{commands}");
+    assert!(parsed >= 10, "{parsed}");
+}
+
+#[test]
+fn the_reference_names_every_key_of_the_configuration() {
+    let reference = read("docs/configuration.md");
+    let mut keys = 0;
+    for entry in std::fs::read_dir(repository().join("src/config")).unwrap() {
+        let code = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        // A key is read by a call whose last argument, or second, is its name.
+        let calls = [
+            "text(",
+            "texts(",
+            "flag(",
+            "value(",
+            "table(",
+            "tables(",
+            "integer(",
+            "(table, ",
+            "(&table, ",
+            "(&inner, ",
+        ];
+        for call in calls {
+            for key in code.split(call).skip(1).filter_map(|rest| rest.strip_prefix('"')?.split('"').next()) {
+                if key.contains(' ') {
+                    continue; // A word for people in a finding.
+                }
+                let said = [
+                    format!("`{key}`"),
+                    format!("`{key} "),
+                    format!("`{key}."),
+                    format!(".{key}`"),
+                    format!("{key} ="),
+                    format!("[{key}]"),
+                ];
+                assert!(
+                    said.iter().any(|said| reference.contains(said)),
+                    "docs/configuration.md does not name `{key}`"
+                );
+                keys += 1;
+            }
+        }
+    }
+    assert!(keys >= 50, "{keys}");
 }
 
 #[test]

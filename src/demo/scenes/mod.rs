@@ -76,7 +76,13 @@ pub struct Scene {
 
 impl Ask {
     fn get(target: impl Into<String>) -> Ask {
-        Ask { method: Method::GET, target: target.into(), credentials: Vec::new(), purpose: None, long: false }
+        Ask {
+            method: Method::GET,
+            target: target.into(),
+            credentials: Vec::new(),
+            purpose: None,
+            long: false,
+        }
     }
 
     fn by(mut self, credential: Credential) -> Ask {
