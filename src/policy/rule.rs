@@ -80,9 +80,16 @@ pub struct Condition {
     pub text: String,
     /// The facts that it compares.
     pub mask: Mask,
-    /// It looks at the category, too.
-    pub(super) by_category: bool,
+    looks: Looks,
     probe: PolicySet,
+}
+
+/// What a condition looks at besides the facts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Looks {
+    pub kind: bool,
+    pub purpose: bool,
+    pub category: bool,
 }
 
 /// The fixed part of a question: who, why, what, and how.
@@ -150,6 +157,11 @@ impl Rule {
 pub const FORMS: [Form; 4] = [Form::Clear, Form::Masked, Form::Generalised, Form::Pseudonymised];
 
 impl Condition {
+    /// What it looks at besides the facts.
+    pub fn looks_at(&self) -> Looks {
+        self.looks
+    }
+
     /// Whether it holds; `None` where Cedar could not say.
     pub(super) fn holds(
         &self,
@@ -585,12 +597,9 @@ impl Draft {
                 rule.reach.narrow(&probe, mentions, world, words);
             } else {
                 let text = text_of(&probe);
-                rule.conditions.push(Condition {
-                    text,
-                    mask: mentions.facts,
-                    by_category: mentions.category,
-                    probe,
-                });
+                let Mentions { kind, purpose, category, facts: _ } = mentions;
+                let looks = Looks { kind, purpose, category };
+                rule.conditions.push(Condition { text, mask: mentions.facts, looks, probe });
             }
         }
         rule

@@ -9,7 +9,7 @@ use cedar_policy::PolicySet;
 use smallvec::SmallVec;
 
 use super::facts::{Fact, Facts, Mask};
-use super::rule::{FORMS, Misses, Rule};
+use super::rule::{Condition, FORMS, Misses, Rule};
 use super::world::{World, position};
 use crate::vocabulary::{Basis, CategoryId, Form, KindId, Operation, PurposeId, Vocabulary};
 
@@ -51,20 +51,6 @@ pub struct Verdict {
     /// The permits that released it, or the forbids that withheld it.
     pub rules: SmallVec<[RuleAt; 2]>,
 }
-
-/// Whether a rule ever decides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Witness {
-    /// Under these facts it does.
-    Facts(Facts),
-    /// Under none.
-    None,
-    /// Too many combinations to try: it counts as if it did.
-    Unknown,
-}
-
-/// How many combinations of facts are tried for one rule.
-const MOST_TRIED: u64 = 100_000;
 
 impl Verdict {
     /// Withheld because no rule releases it.
@@ -198,27 +184,14 @@ impl Rulebook {
         withheld
     }
 
-    /// Facts under which a rule is among those that decide a category, if there are any.
-    ///
-    /// Tries every combination of what the rule compares, and of what those forbids compare that
-    /// apply to somebody nothing is known about; the other forbids do not stand in the way.
-    pub fn witness(&self, at: RuleAt, point: (KindId, PurposeId, CategoryId)) -> Witness {
-        let (kind, purpose, category) = point;
-        let Some((rule, cell)) = self.rule(at).zip(self.cell(kind, purpose, category)) else {
-            return Witness::None;
-        };
-        let form = Mask::of(Fact::Form);
-        let mut mask = rule.mask().without(form);
-        for forbid in cell.rules.iter().filter_map(|&at| self.rule(at)).filter(|rule| !rule.is_permit()) {
-            if self.lacks(forbid, point, Facts::default()).1.is_empty() {
-                mask = mask.and(forbid.mask().without(form));
-            }
-        }
-        if mask.combinations() > MOST_TRIED {
-            return Witness::Unknown;
-        }
-        let decides = |facts: &Facts| self.judge(kind, purpose, category, *facts).rules.contains(&at);
-        mask.every().find(decides).map_or(Witness::None, Witness::Facts)
+    /// Whether one condition holds; what Cedar cannot say does not.
+    pub(super) fn holds(
+        &self,
+        condition: &Condition,
+        point: (KindId, PurposeId, CategoryId),
+        facts: Facts,
+    ) -> bool {
+        condition.holds(&self.world, point, facts) == Some(true)
     }
 
     /// The rules that Cedar names, in the order of the pack.
@@ -275,8 +248,8 @@ impl Cells {
         }
         let mask = chosen().fold(Mask::NONE, |mask, (_, rule)| mask.and(rule.mask()));
         let mask = mask.without(Mask::of(Fact::Form));
-        let alike =
-            !chosen().any(|(_, rule)| rule.conditions().iter().any(|condition| condition.by_category));
+        let alike = !chosen()
+            .any(|(_, rule)| rule.conditions().iter().any(|condition| condition.looks_at().category));
         let number = u16::try_from(self.list.len()).unwrap_or(u16::MAX);
         self.list.push(Cell { rules: members.clone(), policies, mask, forms, alike });
         self.known.insert(members, number);
