@@ -30,9 +30,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where the demonstration listens, and how to talk to it.
 pub(super) struct Player {
-    pub access: Access,
-    pub gateway: SocketAddr,
-    pub admin: SocketAddr,
+    pub(super) access: Access,
+    pub(super) gateway: SocketAddr,
+    pub(super) admin: SocketAddr,
     plain: Arc<ClientConfig>,
     with_certificate: Arc<ClientConfig>,
 }
@@ -40,7 +40,7 @@ pub(super) struct Player {
 impl Player {
     /// # Errors
     /// Where the certificates do not read.
-    pub fn new(access: Access, gateway: SocketAddr, admin: SocketAddr) -> io::Result<Player> {
+    pub(super) fn new(access: Access, gateway: SocketAddr, admin: SocketAddr) -> io::Result<Player> {
         let roots = Arc::new(roots(Path::new(&access.authority)).map_err(io::Error::other)?);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = || {
@@ -67,7 +67,7 @@ impl Player {
     }
 
     /// Plays one scene; a row for each of its requests.
-    pub async fn play(&self, scene: &Scene) -> Vec<Row> {
+    pub(super) async fn play(&self, scene: &Scene) -> Vec<Row> {
         let mut rows: Vec<Row> = Vec::new();
         for step in &scene.steps {
             let title = if rows.is_empty() { scene.title } else { "  … and then" };
