@@ -57,8 +57,8 @@ pub(super) fn string(bytes: &[u8], mut at: usize, escaped: &mut bool) -> Scan {
             at += (marks.trailing_zeros() >> 3) as usize;
         }
         match bytes.get(at) {
-            None => return Scan::Partial(at),
             Some(b'"') => return Scan::Whole(at + 1),
+            None => return Scan::Partial(at),
             Some(b'\\') => {
                 *escaped = true;
                 match escape(bytes, at) {
@@ -226,7 +226,7 @@ fn push_point(point: u32, into: &mut Vec<u8>) -> bool {
 
 /// The hash of a name as it denotes, for finding it in the plan and for telling duplicates.
 ///
-/// Two words folded by a wide multiplication at a time, as wyhash does. It is not keyed: who could
+/// Words folded by a wide multiplication, as wyhash does. It is not keyed: who could
 /// make names collide is the upstream, and all it reaches is that its own body is refused.
 #[inline(always)]
 pub(super) fn hash(name: &[u8]) -> u64 {
@@ -236,17 +236,26 @@ pub(super) fn hash(name: &[u8]) -> u64 {
         let wide = u128::from(a) * u128::from(b);
         wide as u64 ^ (wide >> 64) as u64
     };
-    let mut sum = K0 ^ name.len() as u64;
-    let mut rest = name;
-    while let Some((word, after)) = rest.split_first_chunk::<8>() {
-        sum = mix(sum ^ u64::from_le_bytes(*word), K1);
-        rest = after;
-    }
-    let mut tail = 0u64;
-    for &byte in rest {
-        tail = tail << 8 | u64::from(byte);
-    }
-    mix(sum ^ tail, K0 ^ K1)
+    // What is shorter than a word is read as two halves that overlap, or byte by byte: with the
+    // length, no two short names look the same.
+    let half = |at: usize| name.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |word| u32::from_le_bytes(*word));
+    let byte = |at: usize| name.get(at).map_or(0, |&byte| u64::from(byte));
+    let length = name.len();
+    let mut sum = K0 ^ length as u64;
+    let last = match length {
+        0 => 0,
+        1..4 => byte(0) << 16 | byte(length >> 1) << 8 | byte(length - 1),
+        4..=8 => u64::from(half(0)) << 32 | u64::from(half(length - 4)),
+        _ => {
+            let mut rest = name;
+            while let Some((word, after)) = rest.split_first_chunk::<8>() {
+                sum = mix(sum ^ u64::from_le_bytes(*word), K1);
+                rest = after;
+            }
+            name.last_chunk().map_or(0, |word| u64::from_le_bytes(*word))
+        }
+    };
+    mix(sum ^ last, K0 ^ K1)
 }
 
 #[cfg(test)]
