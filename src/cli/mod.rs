@@ -2,12 +2,15 @@
 //!
 //! Exit status: 0 it is as it should be, 1 a finding or a refusal, 2 unusable input.
 
+pub mod audit;
 pub mod certs;
+pub mod consent;
 pub mod policy;
 pub mod recipient;
 mod run;
 pub mod scrub;
 mod serve;
+pub mod way;
 
 use std::path::PathBuf;
 
@@ -41,14 +44,20 @@ enum Verb {
         #[command(subcommand)]
         verb: policy::PolicyVerb,
     },
-    /// Remove what queries select from JSON on stdin
-    Scrub {
-        /// A JSONPath (RFC 9535); what it selects goes. Repeatable
-        #[arg(long, value_name = "JSONPATH", required = true)]
-        remove: Vec<String>,
-        /// The input is one JSON text a line
-        #[arg(long)]
-        lines: bool,
+    /// Scrub JSON from stdin to stdout with the gateway's own scrubber
+    Scrub(scrub::ScrubArgs),
+    /// Change and read what people have consented to
+    Consent {
+        /// The configuration file
+        #[arg(long, value_name = "FILE", default_value = "purposegate.toml", global = true)]
+        config: PathBuf,
+        #[command(subcommand)]
+        verb: consent::ConsentVerb,
+    },
+    /// Verify, show and export the disclosure log
+    Audit {
+        #[command(subcommand)]
+        verb: audit::AuditVerb,
     },
     /// Make API keys for recipients
     Recipient {
@@ -94,7 +103,7 @@ enum CertsVerb {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub enum Format {
     Text,
     Json,
 }

@@ -6,15 +6,17 @@ use std::process::ExitCode;
 
 use miette::{GraphicalReportHandler, GraphicalTheme};
 
+use super::audit::{self, AuditVerb, LogPlace};
 use super::certs::{self, ClientName};
+use super::consent::{self, ConsentVerb};
 use super::policy::{self, PolicyVerb};
 use super::recipient::{self, NewKey};
-use super::scrub::{self, RemoveError};
+use super::scrub::{self, ScrubArgs, ScrubError};
 use super::{Arguments, CertsVerb, ConfigFile, Format, RecipientVerb, Verb, serve};
 use crate::config::{self, Config};
 use crate::demo;
 use crate::finding::Finding;
-use crate::scrub::Framing;
+use crate::keys::Keys;
 
 /// A finding or a refusal.
 const FOUND: u8 = 1;
@@ -28,7 +30,9 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Verb::Serve(file) => run_serve(&file),
         Verb::Check(file) => check(&file),
         Verb::Policy { verb } => run_policy(&verb),
-        Verb::Scrub { remove, lines } => run_removal(&remove, lines),
+        Verb::Scrub(arguments) => run_scrub(&arguments),
+        Verb::Consent { config, verb } => run_consent(&config, verb),
+        Verb::Audit { verb } => run_audit(&verb),
         Verb::Recipient { verb: RecipientVerb::Key { name, format } } => make_key(&name, format),
         Verb::Certs { verb: CertsVerb::Dev { out, client } } => make_certificates(&out, &client),
     }
@@ -92,12 +96,62 @@ fn run_policy(verb: &PolicyVerb) -> ExitCode {
     }
 }
 
-fn run_removal(queries: &[String], lines: bool) -> ExitCode {
-    let framing = if lines { Framing::Lines } else { Framing::Document };
-    match scrub::remove(queries, framing, std::io::stdin().lock(), std::io::stdout().lock()) {
+fn run_consent(config: &Path, verb: ConsentVerb) -> ExitCode {
+    let Some(config) = load(config) else { return ExitCode::from(UNUSABLE) };
+    let place = consent::Place {
+        ledger: &config.ledger.path,
+        keys: &config.keys,
+        names: config.vocabulary,
+        admin: config.admin.address,
+    };
+    finish(consent::run(verb, &place, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()))
+}
+
+/// A folder alone is enough: a copy of a log is verified where no configuration is.
+fn run_audit(verb: &AuditVerb) -> ExitCode {
+    let LogPlace { folder, config } = verb.place();
+    let file = match (folder, config) {
+        (_, Some(file)) => Some(file.as_path()),
+        (None, None) => Some(Path::new("purposegate.toml")),
+        (Some(_), None) => None,
+    };
+    let mut configured = None;
+    let mut keys = None;
+    if let Some(file) = file {
+        let Some(config) = load(file) else { return ExitCode::from(UNUSABLE) };
+        match Keys::open(&config.keys) {
+            Ok(found) => keys = Some(found),
+            Err(error) => return fail(&error.to_string()),
+        }
+        configured = Some(config.audit.directory);
+    }
+    let Some(folder) = folder.as_ref().or(configured.as_ref()) else { return ExitCode::from(UNUSABLE) };
+    let (mut out, mut words) = (std::io::stdout().lock(), std::io::stderr().lock());
+    finish(audit::run(verb, folder, keys.as_ref(), &mut out, &mut words))
+}
+
+fn finish(outcome: std::io::Result<u8>) -> ExitCode {
+    match outcome {
+        Ok(status) => ExitCode::from(status),
+        // Whoever reads has seen enough (`audit show | head`).
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => fail(&error.to_string()),
+    }
+}
+
+fn run_scrub(arguments: &ScrubArgs) -> ExitCode {
+    match scrub::run(arguments, std::io::stdin().lock(), std::io::stdout().lock()) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(ScrubError::Findings(findings)) => {
+            report(&findings);
+            ExitCode::from(UNUSABLE)
+        }
+        Err(ScrubError::Denied(denial)) => {
+            say(&format!("purposegate: refused: {}", denial.code()));
+            ExitCode::from(FOUND)
+        }
         // Whoever reads has had enough.
-        Err(RemoveError::Write(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(ScrubError::Write(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => fail(&error.to_string()),
     }
 }

@@ -72,14 +72,13 @@ pub struct Gatehouse {
     pub ledger: Arc<Ledger>,
     pub log: Arc<Log>,
     pub metrics: Metrics,
-    /// Pseudonyms that fields leave as.
+    /// What pseudonymised fields leave as; each recipient has its own.
     pub pseudonyms: Pseudonyms,
 }
 
 impl Gatehouse {
-    pub fn new(snapshot: Snapshot, ledger: Arc<Ledger>, log: Arc<Log>, metrics: Metrics, pseudonym_key: [u8; 32]) -> Gatehouse {
+    pub fn new(snapshot: Snapshot, ledger: Arc<Ledger>, log: Arc<Log>, metrics: Metrics, pseudonyms: Pseudonyms) -> Gatehouse {
         let snapshot = ArcSwap::from_pointee(snapshot);
-        let pseudonyms = Pseudonyms::new(pseudonym_key);
         Gatehouse { snapshot, ledger, log, metrics, pseudonyms }
     }
 

@@ -3,71 +3,41 @@
 //! Streams: nothing is held but what a filter or a position counted from the end needs, and of
 //! that no more than [`HELD`] bytes.
 
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 
-use crate::scrub::{Framing, Limits, MappingError, Remover, Unreadable};
+use super::{ScrubError, pump};
+use crate::scrub::{Framing, Limits, Remover};
 
 /// Longest value that is held for a filter. Nobody else's memory is at stake here, so it is more
 /// generous than a gateway's record bound.
 const HELD: usize = 64 << 20;
-/// Bytes read at a time, and written at a time.
-const PIECE: usize = 1 << 17;
-
-/// Why nothing, or not everything, came out.
-#[derive(Debug, thiserror::Error)]
-pub enum RemoveError {
-    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
-    Queries(Vec<MappingError>),
-    #[error("the input cannot be read: {0}")]
-    Unreadable(#[from] Unreadable),
-    #[error("reading: {0}")]
-    Read(#[source] io::Error),
-    #[error("writing: {0}")]
-    Write(#[source] io::Error),
-}
-
 /// Copies JSON from `input` to `output` without what the queries select. Every occurrence of a
 /// repeated name is treated alike. What was decided before an error is written.
 ///
 /// # Errors
-/// [`RemoveError`]; queries are read, all of them, before the input is.
-pub fn remove(
+/// [`ScrubError`]; queries are read, all of them, before the input is.
+pub(super) fn remove(
     queries: &[String],
     framing: Framing,
-    mut input: impl Read,
-    mut output: impl Write,
-) -> Result<(), RemoveError> {
+    input: impl Read,
+    output: impl Write,
+) -> Result<(), ScrubError> {
     let limits = Limits { record: HELD, ..Limits::default() };
-    let mut remover = Remover::new(queries, limits, framing).map_err(RemoveError::Queries)?;
-    let mut piece = vec![0; PIECE];
-    let mut out = Vec::with_capacity(2 * PIECE);
-    loop {
-        let length = match input.read(&mut piece) {
-            Ok(length) => length,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(RemoveError::Read(error)),
-        };
-        let decided = match length {
-            0 => remover.finish(&mut out),
-            _ => remover.feed(piece.get(..length).unwrap_or_default(), &mut out),
-        };
-        if length == 0 || decided.is_err() || out.len() >= PIECE {
-            output.write_all(&out).map_err(RemoveError::Write)?;
-            out.clear();
-        }
-        decided?;
-        if length == 0 {
-            return output.flush().map_err(RemoveError::Write);
-        }
-    }
+    let mut remover = Remover::new(queries, limits, framing).map_err(ScrubError::Queries)?;
+    pump(input, output, |step, out| match step {
+        Some(piece) => remover.feed(piece, out),
+        None => remover.finish(out),
+    })
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::io;
+
     use super::*;
 
-    fn removed(queries: &[&str], input: &str) -> (Result<(), RemoveError>, String) {
+    fn removed(queries: &[&str], input: &str) -> (Result<(), ScrubError>, String) {
         let queries: Vec<String> = queries.iter().map(|query| (*query).to_owned()).collect();
         let mut out = Vec::new();
         let result = remove(&queries, Framing::Document, input.as_bytes(), &mut out);
