@@ -241,7 +241,7 @@ pub(super) fn hash(name: &[u8]) -> u64 {
     let half = |at: usize| name.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |word| u32::from_le_bytes(*word));
     let byte = |at: usize| name.get(at).map_or(0, |&byte| u64::from(byte));
     let length = name.len();
-    let mut sum = K0 ^ length as u64;
+    let mut sum = K0;
     let last = match length {
         0 => 0,
         1..4 => byte(0) << 16 | byte(length >> 1) << 8 | byte(length - 1),
@@ -255,12 +255,14 @@ pub(super) fn hash(name: &[u8]) -> u64 {
             name.last_chunk().map_or(0, |word| u64::from_le_bytes(*word))
         }
     };
-    mix(sum ^ last, K0 ^ K1)
+    mix(sum ^ last, K0 ^ K1 ^ (length as u64) << 48)
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     fn text(bytes: &str) -> Scan {
@@ -324,11 +326,17 @@ mod tests {
 
     #[test]
     fn names_that_differ_hash_differently() {
-        let names = ["", "a", "b", "aa", "\0", "\0\0", "abcdefgh", "abcdefg", "abcdefghi", "id", "di"];
-        for (i, one) in names.iter().enumerate() {
-            for other in &names[i + 1..] {
-                assert_ne!(hash(one.as_bytes()), hash(other.as_bytes()), "{one:?} {other:?}");
-            }
-        }
+        let listed = ["", "\0", "\0\0", "aa", "abcdefgh", "abcdefg", "abcdefghi", "id", "di", "abcdefghabcdefgh"];
+        let counted = (0..20_000).flat_map(|n| [format!("n{n}"), format!("{n}"), format!("{n:09}"), format!("a_{n}_b")]);
+        let letters = (b'a'..=b'z').flat_map(|a| (b'a'..=b'z').map(move |b| [a, b]));
+        let letters = letters.flat_map(|[a, b]| [vec![a], vec![b, a], vec![a, a, b], vec![a, b, a, b]]);
+        let names: HashSet<Vec<u8>> = listed
+            .iter()
+            .map(|name| name.as_bytes().to_vec())
+            .chain(counted.map(String::into_bytes))
+            .chain(letters)
+            .collect();
+        let hashes: HashSet<u64> = names.iter().map(|name| hash(name)).collect();
+        assert_eq!(hashes.len(), names.len());
     }
 }
