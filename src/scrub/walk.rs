@@ -9,6 +9,7 @@
 use super::arbiter::Arbiter;
 use super::automaton::StateId;
 use super::evaluate::{Place, denoted};
+use super::habits::{Habits, Path};
 use super::lex::{self, Scan};
 use super::mapping::{DuplicateKeys, RemovedAs};
 use super::names::{Names, Seen};
@@ -66,6 +67,8 @@ struct Frame {
     state: StateId,
     /// Position of the next element.
     index: u64,
+    /// The names it has had: along the tree of what is known, or one by one.
+    path: Path,
     seen: Seen,
     /// The node to close at the end; none where there is no table.
     node: Option<u32>,
@@ -119,6 +122,7 @@ pub(super) struct Walk {
     scanned: usize,
     escaped: bool,
     frames: Vec<Frame>,
+    habits: Habits,
     names: Names,
     /// The name that was read last: its place, and the state it leads to.
     name: usize,
@@ -149,6 +153,7 @@ impl Walk {
             scanned: 0,
             escaped: false,
             frames: Vec::new(),
+            habits: Habits::default(),
             names: Names::default(),
             name: 0,
             member: super::automaton::DEAD,
@@ -382,6 +387,24 @@ impl Walk {
         start: usize,
         surround: &mut Surround<'_, A>,
     ) -> Read<Option<usize>> {
+        if let Some(frame) = self.frames.last_mut().filter(|frame| frame.path.known)
+            && let Some((end, state)) = self.habits.recognise(&mut frame.path, frame.state, bytes, start)
+        {
+            self.name = start;
+            self.member = state;
+            self.scanned = 0;
+            return Ok(Some(end));
+        }
+        self.read_new_name(bytes, start, surround)
+    }
+
+    /// Reads a name letter by letter.
+    fn read_new_name<A: Arbiter>(
+        &mut self,
+        bytes: &[u8],
+        start: usize,
+        surround: &mut Surround<'_, A>,
+    ) -> Read<Option<usize>> {
         let from = self.scanned.max(start + 1);
         let end = match lex::string(bytes, from, &mut self.escaped) {
             Scan::Whole(end) => end,
@@ -396,32 +419,41 @@ impl Walk {
             return self.fail(start, Fault::NameTooLong);
         }
         let mut name = bytes.get(start + 1..end - 1).unwrap_or_default();
-        if self.escaped {
+        if std::mem::take(&mut self.escaped) {
             self.unescaped.clear();
             if !lex::unescape(name, &mut self.unescaped) {
                 return self.fail(start, Fault::LoneSurrogate);
             }
             name = &self.unescaped;
         }
-        let Some(frame) = self.frames.last_mut() else { return self.fail(start, Fault::Malformed) };
-        let compares = self.refuses_duplicates || frame.mode == Mode::Noted;
-        if compares || frame.mode == Mode::Outside {
-            let hash = lex::hash(name);
-            if compares {
-                self.repeated = self.names.note(&mut frame.seen, hash);
-                let many = self.names.count(&frame.seen) > surround.limits.members;
-                if (self.repeated && self.refuses_duplicates) || many {
-                    let fault = if many { Fault::TooManyMembers } else { Fault::DuplicateName };
-                    return self.fail(start, fault);
-                }
-            }
-            if frame.mode != Mode::Still {
-                self.member = surround.common.plan.automaton.member(frame.state, name, hash);
-            }
-        }
         self.name = start;
         self.scanned = 0;
-        self.escaped = false;
+        let Some(frame) = self.frames.last_mut() else { return self.fail(start, Fault::Malformed) };
+        let compares = self.refuses_duplicates || frame.mode == Mode::Noted;
+        if !compares && frame.mode == Mode::Still {
+            return Ok(Some(end));
+        }
+        let hash = lex::hash(name);
+        self.member = surround.common.plan.automaton.member(frame.state, name, hash);
+        if !compares {
+            return Ok(Some(end));
+        }
+        if frame.path.known {
+            let spelled = bytes.get(start..end).unwrap_or_default();
+            if self.habits.learn(&mut frame.path, frame.state, spelled, hash, self.member) {
+                return Ok(Some(end));
+            }
+            for earlier in self.habits.names(&frame.path) {
+                self.names.note(&mut frame.seen, earlier);
+            }
+        }
+        self.repeated = self.names.note(&mut frame.seen, hash);
+        if self.repeated && self.refuses_duplicates {
+            return self.fail(start, Fault::DuplicateName);
+        }
+        if self.names.count(&frame.seen) > surround.limits.members {
+            return self.fail(start, Fault::TooManyMembers);
+        }
         Ok(Some(end))
     }
 
@@ -524,8 +556,13 @@ impl Walk {
             Mode::Outside | Mode::Noted => self.state(surround.common.plan),
             Mode::Still => super::automaton::DEAD,
         };
+        let path = match self.frames.last() {
+            Some(frame) => self.habits.within(&frame.path, frame.array),
+            None => self.habits.root(),
+        };
         self.frames.push(Frame {
             array,
+            path,
             mode,
             state,
             index: 0,
