@@ -8,6 +8,7 @@ pub mod consent;
 pub mod policy;
 pub mod recipient;
 mod run;
+pub mod scrub;
 mod serve;
 pub mod way;
 
@@ -43,6 +44,8 @@ enum Verb {
         #[command(subcommand)]
         verb: policy::PolicyVerb,
     },
+    /// Scrub JSON from stdin to stdout with the gateway's own scrubber
+    Scrub(scrub::ScrubArgs),
     /// Change and read what people have consented to
     Consent {
         /// The configuration file

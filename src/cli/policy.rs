@@ -7,9 +7,12 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::config::pack::{read_all, read_pack, scenarios};
-use crate::decision::Decisions;
-use crate::decision::scenario::Scenario;
+use crate::decision::scenario::{self, Scenario};
+use crate::decision::{Asking, Decisions, RecordFacts, explain};
+use crate::document::Document;
 use crate::finding::{Finding, Source};
 use crate::policy::Pack;
 
@@ -24,6 +27,37 @@ pub enum PolicyVerb {
         /// Scenario files; without any, the pack's own
         files: Vec<PathBuf>,
     },
+    /// Say why each data category leaves, or what it would have needed
+    Explain(ExplainArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ExplainArgs {
+    /// The pack's folder
+    #[arg(long)]
+    policy: PathBuf,
+    #[arg(long, value_name = "KIND")]
+    recipient_kind: String,
+    /// A purpose, by any of its names
+    #[arg(long)]
+    purpose: String,
+    /// Facts about the recipient, with the keys of a scenario's `recipient`
+    #[arg(long, value_name = "JSON", default_value = "{}")]
+    recipient_json: String,
+    /// Facts about the person, with the keys of a scenario's `subject`
+    #[arg(long, value_name = "JSON", default_value = "{}")]
+    subject_json: String,
+    /// Facts about the request, with the keys of a scenario's `request`
+    #[arg(long, value_name = "JSON", default_value = "{}")]
+    request_json: String,
+    #[arg(long, value_enum, default_value_t = TextOrJson::Text)]
+    format: TextOrJson,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum TextOrJson {
+    Text,
+    Json,
 }
 
 /// How a verb ended: the exit code of the process.
@@ -43,6 +77,7 @@ pub enum Outcome {
 pub fn run(verb: &PolicyVerb, out: &mut dyn Write, words: &mut dyn Write) -> io::Result<Outcome> {
     match verb {
         PolicyVerb::Test { policy, files } => test(policy, files, out, words),
+        PolicyVerb::Explain(args) => explained(args, out, words),
     }
 }
 
@@ -84,6 +119,59 @@ fn read_scenarios(pack: &Pack, sources: &[Source]) -> Result<Vec<Scenario>, Vec<
         }
     }
     if findings.is_empty() { Ok(scenarios) } else { Err(findings) }
+}
+
+fn explained(args: &ExplainArgs, out: &mut dyn Write, words: &mut dyn Write) -> io::Result<Outcome> {
+    let explanation = read_pack(&args.policy).and_then(|pack| {
+        let (asking, about) = situation(args, &pack)?;
+        Ok(explain(&pack, &asking, &about, &RecordFacts::default(), Timestamp::now()))
+    });
+    let explanation = match explanation {
+        Ok(explanation) => explanation,
+        Err(findings) => return unusable(&findings, words),
+    };
+    match args.format {
+        TextOrJson::Text => write!(out, "{}", explanation.to_text())?,
+        TextOrJson::Json => writeln!(out, "{}", serde_json::to_string_pretty(&explanation)?)?,
+    }
+    Ok(if explanation.refused.is_none() { Outcome::Fine } else { Outcome::Found })
+}
+
+/// The situation that the arguments describe.
+fn situation(args: &ExplainArgs, pack: &Pack) -> Result<(Asking, scenario::Facts), Vec<Finding>> {
+    let text = |name: &str, value: &str| Source::new(name, value);
+    let names = format!("kind = {:?}\npurpose = {:?}\n", args.recipient_kind, args.purpose);
+    let names = text("--recipient-kind and --purpose", &names);
+    let recipient = from_json("--recipient-json", &args.recipient_json)?;
+    let subject = from_json("--subject-json", &args.subject_json)?;
+    let request = from_json("--request-json", &args.request_json)?;
+    let documents = [&names, &recipient, &subject, &request].map(Document::parse);
+    let [of_names, of_recipient, of_subject, of_request] = &documents;
+    let mut fields = of_names.root("the arguments");
+    let reader = |document| scenario::Reader::new(pack, document);
+    let kind = fields.needed_text("kind").and_then(|kind| reader(of_names).kind(&kind));
+    let purpose = fields.needed_text("purpose").and_then(|purpose| reader(of_names).purpose(&purpose));
+    let recipient = kind.and_then(|kind| {
+        reader(of_recipient).recipient(of_recipient.root("the recipient"), purpose, Some(kind))
+    });
+    let mut about = reader(of_subject).subject(of_subject.root("the person"));
+    let asking = recipient.zip(purpose).map(|(recipient, purpose)| {
+        reader(of_request).asking(recipient, purpose, Some(of_request.root("the request")), &mut about)
+    });
+    let findings: Vec<Finding> = documents.into_iter().flat_map(Document::into_findings).collect();
+    match asking {
+        Some(asking) if findings.is_empty() => Ok((asking, about)),
+        _ => Err(findings),
+    }
+}
+
+/// JSON given as an argument, in the notation that everything else is read in.
+pub(super) fn from_json(name: &str, json: &str) -> Result<Source, Vec<Finding>> {
+    let wrong =
+        |error: String| vec![Finding::error(format!("{name} is not a JSON object of facts: {error}"))];
+    let table: toml::Table = serde_json::from_str(json).map_err(|error| wrong(error.to_string()))?;
+    let text = toml::to_string(&table).map_err(|error| wrong(error.to_string()))?;
+    Ok(Source::new(name, text))
 }
 
 fn unusable(findings: &[Finding], words: &mut dyn Write) -> io::Result<Outcome> {

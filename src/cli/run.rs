@@ -12,6 +12,7 @@ use super::certs::{self, ClientName};
 use super::consent::{self, ConsentVerb};
 use super::policy::{self, PolicyVerb};
 use super::recipient::{self, NewKey};
+use super::scrub::{self, ScrubArgs, ScrubError};
 use super::{Arguments, CertsVerb, ConfigFile, Format, RecipientVerb, Verb, serve};
 use crate::config::{self, Config};
 use crate::demo;
@@ -30,6 +31,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Verb::Serve(file) => run_serve(&file),
         Verb::Check(file) => check(&file),
         Verb::Policy { verb } => run_policy(&verb),
+        Verb::Scrub(arguments) => run_scrub(&arguments),
         Verb::Consent { config, admin, verb } => run_consent(&config, admin, verb),
         Verb::Audit { verb } => run_audit(&verb),
         Verb::Recipient { verb: RecipientVerb::Key { name, format } } => make_key(&name, format),
@@ -134,6 +136,23 @@ fn finish(outcome: std::io::Result<u8>) -> ExitCode {
         Ok(status) => ExitCode::from(status),
         // Whoever reads has seen enough (`audit show | head`).
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => fail(&error.to_string()),
+    }
+}
+
+fn run_scrub(arguments: &ScrubArgs) -> ExitCode {
+    match scrub::run(arguments, std::io::stdin().lock(), std::io::stdout().lock()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(ScrubError::Findings(findings)) => {
+            report(&findings);
+            ExitCode::from(UNUSABLE)
+        }
+        Err(ScrubError::Denied(denial)) => {
+            say(&format!("purposegate: refused: {}", denial.code()));
+            ExitCode::from(FOUND)
+        }
+        // Whoever reads has had enough.
+        Err(ScrubError::Write(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => fail(&error.to_string()),
     }
 }

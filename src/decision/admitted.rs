@@ -148,19 +148,29 @@ impl Slice {
         }
     }
 
-    /// Asks the policies about every class.
+    /// Asks the policies about every class; where the facts alone decide, once for all that share a cell.
     fn decide(&self, pack: &Pack, key: &Key) -> Permit {
         let per_category: Mask = PER_CATEGORY.into_iter().collect();
-        let verdict = |category: CategoryId, with_service_data: bool| {
+        let rulebook = pack.rulebook();
+        let mut asked: SmallVec<[(usize, Facts, Verdict); 8]> = SmallVec::new();
+        self.permit(pack, |category, with_service_data| {
             let own = key.overrides.iter().find(|(of, _)| *of == category).map(|(_, own)| *own);
             let facts = own.map_or(key.facts, |own| key.facts.overlaid(own, per_category));
             let facts = facts.with_flag(Fact::WithServiceData, with_service_data);
-            pack.rulebook().judge(self.kind, self.purpose, category, facts)
-        };
-        self.permit(pack, verdict)
+            let cell = rulebook.cell_at(self.kind, self.purpose, category);
+            let alike =
+                cell.filter(|&cell| rulebook.cells().get(cell).is_some_and(crate::policy::Cell::is_alike));
+            let Some(cell) = alike else { return rulebook.judge(self.kind, self.purpose, category, facts) };
+            if let Some((_, _, known)) = asked.iter().find(|(of, with, _)| *of == cell && *with == facts) {
+                return known.clone();
+            }
+            let verdict = rulebook.judge(self.kind, self.purpose, category, facts);
+            asked.push((cell, facts, verdict.clone()));
+            verdict
+        })
     }
 
-    fn permit(&self, pack: &Pack, verdict: impl Fn(CategoryId, bool) -> Verdict) -> Permit {
+    fn permit(&self, pack: &Pack, mut verdict: impl FnMut(CategoryId, bool) -> Verdict) -> Permit {
         let service_data = pack.vocabulary().categories().find("service-data");
         let releases = self.classes.sets.iter().map(|class| {
             if class.is_empty() {

@@ -297,3 +297,156 @@ fn is_past_retention(pack: &Pack, record: &RecordFacts, category: CategoryId, no
         Unsure::Known(created) => now.duration_since(created) > period,
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::decision::testing::one_partner;
+    use crate::vocabulary::Safeguard;
+
+    fn day(text: &str) -> Timestamp {
+        format!("{text}T00:00:00Z").parse().unwrap()
+    }
+
+    fn record(change: impl FnOnce(&mut RecordFacts)) -> RecordFacts {
+        let mut record = RecordFacts::default();
+        change(&mut record);
+        record
+    }
+
+    /// The facts of one record for a recipient in a region.
+    fn facts(
+        recipient_region: Option<&str>,
+        exporter: &str,
+        subject: &Subject,
+        record: &RecordFacts,
+    ) -> Facts {
+        let pack = one_partner();
+        let words = pack.vocabulary();
+        let purpose = words.purposes().find("reseller-follow-up").unwrap();
+        let recipient = RecipientFacts {
+            name: "acme".into(),
+            kind: words.kinds().find("reselling-partner").unwrap(),
+            country: None,
+            region: recipient_region.map(Arc::from),
+            purposes: vec![purpose],
+            agreement: true,
+            safeguard: Safeguard::None,
+            suspended: false,
+        };
+        let asking = Asking {
+            recipient: Arc::new(recipient),
+            purpose,
+            operation: Operation::Disclose,
+            exporter_region: exporter.into(),
+            upstream_backup: false,
+            legal_reference: false,
+        };
+        let controller = Controller::default();
+        let about = About {
+            subject,
+            controller: &controller,
+            record,
+            relationship: Relationship::default(),
+            now: day("2026-06-15"),
+        };
+        let every: Mask = Fact::all(words.relations().len()).collect();
+        Exchange::new(&pack, &asking).about(&pack, every, &about)
+    }
+
+    fn somebody_in(region: Option<&str>) -> Subject {
+        Subject { region: region.map(Arc::from), ..Subject::default() }
+    }
+
+    #[test]
+    fn an_unknown_region_counts_as_the_eea_and_equals_no_other() {
+        let nothing = RecordFacts::default();
+        let both = |facts: Facts| (facts.get(Fact::LeavesEea) == 1, facts.get(Fact::SameRegion) == 1);
+        assert_eq!(both(facts(Some("US"), "US", &somebody_in(Some("US")), &nothing)), (false, true));
+        assert_eq!(
+            both(facts(Some("US"), "EEA", &somebody_in(Some("US")), &nothing)),
+            (true, true),
+            "the exporter"
+        );
+        assert_eq!(both(facts(Some("US"), "US", &somebody_in(None), &nothing)), (true, false));
+        assert_eq!(both(facts(Some("EEA"), "EEA", &somebody_in(None), &nothing)), (false, false));
+        assert_eq!(both(facts(None, "EEA", &somebody_in(None), &nothing)), (true, false), "the recipient's");
+        let unreadable = record(|record| record.country = Unsure::Unreadable);
+        assert_eq!(both(facts(Some("US"), "US", &somebody_in(Some("US")), &unreadable)), (true, false));
+    }
+
+    #[test]
+    fn of_ledger_and_record_the_one_that_discloses_less_counts() {
+        let both = |facts: Facts| (facts.get(Fact::LeavesEea) == 1, facts.get(Fact::SameRegion) == 1);
+        let in_germany = record(|record| record.country = Unsure::Known("DE".into()));
+        assert_eq!(both(facts(Some("US"), "US", &somebody_in(Some("US")), &in_germany)), (true, false));
+        assert_eq!(both(facts(Some("EEA"), "EEA", &somebody_in(Some("US")), &in_germany)), (false, false));
+        assert_eq!(both(facts(Some("EEA"), "EEA", &somebody_in(Some("EEA")), &in_germany)), (false, true));
+        let born = |date: &str| record(|record| record.birth_date = Unsure::Known(date.parse().unwrap()));
+        let minor = |subject: &Subject, record: &RecordFacts| {
+            facts(None, "EEA", subject, record).get(Fact::Minor) == 1
+        };
+        let child = Subject { minor: true, ..Subject::default() };
+        assert!(minor(&child, &born("1950-01-01")));
+        assert!(minor(&Subject::default(), &born("2020-01-01")));
+        assert!(minor(&Subject::default(), &record(|record| record.birth_date = Unsure::Unreadable)));
+    }
+
+    #[test]
+    fn a_person_is_of_age_once_it_is_their_birthday_everywhere() {
+        for (born, now, under_age) in [
+            ("2008-06-15", "2026-06-15T00:00:00Z", true),
+            ("2008-06-15", "2026-06-15T11:59:59Z", true),
+            ("2008-06-15", "2026-06-15T12:00:00Z", false),
+            ("2008-02-29", "2026-02-28T23:00:00Z", true),
+            ("2008-02-29", "2026-03-01T12:00:00Z", false),
+            ("2030-01-01", "2026-06-15T12:00:00Z", true),
+        ] {
+            assert_eq!(
+                is_under_age(born.parse().unwrap(), now.parse().unwrap()),
+                under_age,
+                "{born} at {now}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_account_is_closed_for_over_90_days_on_the_91st() {
+        let closed = |since: Option<&str>, record: &RecordFacts| {
+            let controller = Controller { closed_since: since.map(day), ..Controller::default() };
+            account(&controller, record, day("2026-06-15"))
+        };
+        let nothing = RecordFacts::default();
+        assert_eq!(closed(None, &nothing), AccountFact::Open);
+        assert_eq!(closed(Some("2026-06-16"), &nothing), AccountFact::Open, "in the future");
+        assert_eq!(closed(Some("2026-03-17"), &nothing), AccountFact::Closed, "90 days");
+        assert_eq!(closed(Some("2026-03-16"), &nothing), AccountFact::ClosedOver90Days);
+        assert_eq!(closed(Some("2026-02-14"), &nothing), AccountFact::ClosedOver120Days, "121 days");
+        let earlier = record(|record| record.account_closed = Unsure::Known(day("2026-01-01")));
+        assert_eq!(closed(Some("2026-06-01"), &earlier), AccountFact::ClosedOver120Days);
+        let unreadable = record(|record| record.account_closed = Unsure::Unreadable);
+        assert_eq!(closed(None, &unreadable), AccountFact::ClosedOver90Days);
+    }
+
+    #[test]
+    fn of_several_origins_the_narrowest_counts() {
+        let pack = one_partner();
+        let category = |name: &str| pack.vocabulary().categories().find(name).unwrap();
+        let of = |named: &[(&str, Origin)], by_record: Unsure<Origin>, asked: &str| {
+            let of = named.iter().map(|(name, origin)| (category(name), *origin)).collect();
+            let subject = Subject { origins: Origins { all: Origin::Event, of }, ..Subject::default() };
+            let record = record(|record| record.origin = by_record);
+            origin(&pack, &subject, &record, category(asked))
+        };
+        use super::super::subject::Origins;
+        let absent = Unsure::Absent;
+        assert_eq!(of(&[], absent, "email"), Origin::Event);
+        assert_eq!(of(&[("email", Origin::Referral)], absent, "email"), Origin::Referral);
+        assert_eq!(of(&[("email", Origin::Referral)], absent, "phone"), Origin::Event);
+        assert_eq!(of(&[("contact", Origin::Referral)], absent, "phone"), Origin::Referral, "above it");
+        assert_eq!(of(&[("email", Origin::Referral)], absent, "contact"), Origin::Referral, "below it");
+        assert_eq!(of(&[], Unsure::Known(Origin::FederatedSignIn), "email"), Origin::FederatedSignIn);
+        assert_eq!(of(&[], Unsure::Unreadable, "email"), Origin::Referral);
+    }
+}

@@ -5,6 +5,7 @@
 
 mod admission;
 mod admitted;
+mod explain;
 mod gather;
 mod permit;
 pub mod scenario;
@@ -13,8 +14,58 @@ mod subject;
 
 pub use admission::{Asking, Denial, RecipientFacts};
 pub use admitted::{Admitted, Classes, Decisions};
+pub use explain::{Explained, Explanation, Nearest, explain};
 pub use gather::Relationship;
 pub use permit::{ClassId, Permit, Release};
 pub use subject::{
     Addressee, Consent, ConsentStatus, Controller, Objection, Origins, RecordFacts, Relation, Subject, Unsure,
 };
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(crate) mod testing {
+    //! The packs, for tests of this stratum and those above it.
+
+    use std::sync::{Arc, OnceLock};
+
+    use super::Decisions;
+    use crate::finding::Source;
+    use crate::policy::Pack;
+
+    macro_rules! pack {
+        ($name:literal) => {{
+            static PACK: OnceLock<Arc<Pack>> = OnceLock::new();
+            let load = || {
+                let texts = [
+                    ("pack.toml", include_str!(concat!("../../policies/", $name, "/pack.toml"))),
+                    ("1.cedar", include_str!(concat!("../../policies/", $name, "/1-prohibitions.cedar"))),
+                    ("2.cedar", include_str!(concat!("../../policies/", $name, "/2-own-organisation.cedar"))),
+                    ("3.cedar", include_str!(concat!("../../policies/", $name, "/3-others.cedar"))),
+                ];
+                Arc::new(Pack::load(&texts.map(|(name, text)| Source::new(name, text))).unwrap())
+            };
+            Arc::clone(PACK.get_or_init(load))
+        }};
+    }
+
+    pub(crate) fn one_partner() -> Arc<Pack> {
+        pack!("one-partner-360")
+    }
+
+    pub(crate) fn perspectium() -> Arc<Pack> {
+        pack!("perspectium")
+    }
+
+    /// Plays scenarios written in a test; the differences, each with the scenario's name.
+    pub(crate) fn play(pack: Arc<Pack>, scenarios: &str) -> Vec<String> {
+        let source = Source::new("scenarios.toml", scenarios);
+        let scenarios = super::scenario::Scenario::read(&source, &pack).unwrap();
+        assert!(!scenarios.is_empty());
+        let decisions = Decisions::new(pack);
+        let differences = |scenario: &super::scenario::Scenario| {
+            let found = scenario.run(&decisions);
+            found.into_iter().map(|difference| format!("{}: {difference}", scenario.name)).collect::<Vec<_>>()
+        };
+        scenarios.iter().flat_map(differences).collect()
+    }
+}

@@ -38,8 +38,7 @@ impl Permit {
     /// A permit of the scrubber's tests, which have forms and no policy.
     #[cfg(test)]
     pub(crate) fn of(forms: &[Form]) -> Permit {
-        let release =
-            |&form| Release { form, basis: None, rules: Arc::new([]), clauses: Arc::new([]) };
+        let release = |&form| Release { form, basis: None, rules: Arc::new([]), clauses: Arc::new([]) };
         Permit::new(forms.iter().map(release).collect())
     }
 

@@ -177,7 +177,7 @@ impl<'a> Reader<'a> {
         let name = fields.needed_text("name");
         let clause = fields.needed_text("clause");
         let purpose = fields.needed_text("purpose");
-        let purpose = purpose.and_then(|purpose| self.one(&purpose, "purpose", self.words.purposes()));
+        let purpose = purpose.and_then(|purpose| self.purpose(&purpose));
         let recipient = fields.fields("recipient", "`recipient`");
         if recipient.is_none() {
             fields.missing("recipient");
@@ -441,6 +441,18 @@ impl<'a> Reader<'a> {
         let words = if item.is_text() { item.text().into_iter().collect() } else { item.texts() };
         let form = |word: &At<&str>| self.word(word, Form::parse, Form::ALL.iter().map(|form| form.name()));
         Some((categories, words.iter().filter_map(form).collect()))
+    }
+
+    pub fn kind(&self, name: &At<&str>) -> Option<KindId> {
+        self.one(name, "recipient kind", self.words.kinds())
+    }
+
+    /// A purpose as a request declares it, by any of its names.
+    pub fn purpose(&self, name: &At<&str>) -> Option<PurposeId> {
+        self.words
+            .declared_purpose(name.value)
+            .ok()
+            .or_else(|| self.one(name, "purpose", self.words.purposes()))
     }
 
     fn several<I: TermId>(&self, names: Vec<At<&str>>, what: &str, tree: &Tree<I>) -> Vec<I> {

@@ -145,3 +145,172 @@ impl<'a> Standing<'a> {
 fn is_later(a: Option<u32>, b: Option<u32>) -> bool {
     matches!((a, b), (Some(a), Some(b)) if a > b)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn words() -> &'static Vocabulary {
+        static WORDS: std::sync::OnceLock<Vocabulary> = std::sync::OnceLock::new();
+        WORDS.get_or_init(Vocabulary::standard)
+    }
+
+    fn purpose(name: &str) -> PurposeId {
+        words().purposes().find(name).unwrap()
+    }
+
+    fn said(purpose_name: &str, status: ConsentStatus, order: Option<u32>) -> Consent {
+        Consent { purpose: purpose(purpose_name), to: Addressee::Anyone, status, until: None, order }
+    }
+
+    fn objected(purpose_name: &str, order: Option<u32>) -> Objection {
+        Objection { purpose: purpose(purpose_name), upheld: false, order }
+    }
+
+    fn standing(subject: &Subject) -> Standing<'_> {
+        let kind = words().kinds().find("marketing-partner").unwrap();
+        Standing { words: words(), subject, recipient: "acme", kind, now: Timestamp::UNIX_EPOCH }
+    }
+
+    fn consent(consents: Vec<Consent>, asked: &str) -> ConsentFact {
+        let subject = Subject { consents, ..Subject::default() };
+        standing(&subject).consent(purpose(asked))
+    }
+
+    use ConsentStatus::{Expired, Given, Refused, Withdrawn};
+
+    #[test]
+    fn a_grant_counts_for_its_descendants_and_not_for_its_parent() {
+        assert_eq!(consent(vec![said("marketing", Given, None)], "product-news"), ConsentFact::Given);
+        assert_eq!(consent(vec![said("product-news", Given, None)], "marketing"), ConsentFact::None);
+        assert_eq!(consent(vec![said("product-news", Given, None)], "direct-marketing"), ConsentFact::None);
+    }
+
+    #[test]
+    fn a_more_specific_refusal_stands_even_against_a_later_grant_above() {
+        let said = |order| vec![said("direct-marketing", Refused, Some(1)), said("marketing", Given, order)];
+        assert_eq!(consent(said(Some(2)), "direct-marketing"), ConsentFact::Refused);
+        assert_eq!(consent(said(None), "direct-marketing"), ConsentFact::Refused);
+        assert_eq!(consent(said(Some(2)), "product-news"), ConsentFact::Given);
+        // For a declared parent a refusal at any descendant counts as one at the parent.
+        assert_eq!(consent(said(Some(2)), "marketing"), ConsentFact::Refused);
+    }
+
+    #[test]
+    fn a_refusal_ends_earlier_grants_at_its_purpose_and_below() {
+        let both = |given, withdrawn| {
+            vec![said("direct-marketing", Given, given), said("marketing", Withdrawn, withdrawn)]
+        };
+        assert_eq!(consent(both(Some(1), Some(2)), "direct-marketing"), ConsentFact::Withdrawn);
+        assert_eq!(consent(both(Some(2), Some(1)), "direct-marketing"), ConsentFact::Given);
+        assert_eq!(
+            consent(both(Some(1), Some(1)), "direct-marketing"),
+            ConsentFact::Withdrawn,
+            "at equal times"
+        );
+        assert_eq!(consent(both(None, None), "direct-marketing"), ConsentFact::Withdrawn, "without times");
+    }
+
+    #[test]
+    fn a_refusal_is_taken_back_where_it_was_made() {
+        let again = vec![
+            said("marketing", Given, Some(1)),
+            said("direct-marketing", Refused, Some(2)),
+            said("direct-marketing", Given, Some(3)),
+        ];
+        assert_eq!(consent(again.clone(), "direct-marketing"), ConsentFact::Given);
+        assert_eq!(consent(again, "marketing"), ConsentFact::Given);
+    }
+
+    #[test]
+    fn consent_expires_and_is_bound_to_a_recipient_or_a_kind() {
+        let given = |to, until| Consent { to, until, ..said("direct-marketing", Given, None) };
+        let at = |seconds| Some(Timestamp::from_second(seconds).unwrap());
+        assert_eq!(consent(vec![given(Addressee::Anyone, at(1))], "direct-marketing"), ConsentFact::Given);
+        assert_eq!(consent(vec![given(Addressee::Anyone, at(0))], "direct-marketing"), ConsentFact::Expired);
+        assert_eq!(consent(vec![said("marketing", Expired, None)], "direct-marketing"), ConsentFact::Expired);
+        let kind = |name| Addressee::Kind(words().kinds().find(name).unwrap());
+        for (to, expected) in [
+            (Addressee::Recipient("acme".into()), ConsentFact::Given),
+            (Addressee::Recipient("other".into()), ConsentFact::None),
+            (kind("marketing-partner"), ConsentFact::Given),
+            (kind("service-provider"), ConsentFact::Given),
+            (kind("email-provider"), ConsentFact::None),
+        ] {
+            assert_eq!(consent(vec![given(to.clone(), None)], "direct-marketing"), expected, "{to:?}");
+        }
+    }
+
+    #[test]
+    fn objections_cover_descendants_and_yield_to_a_later_consent_as_specific() {
+        let objection = |order, consents: Vec<Consent>, at: &str, asked: &str| {
+            let subject = Subject { objections: vec![objected(at, order)], consents, ..Subject::default() };
+            standing(&subject).objection(purpose(asked))
+        };
+        let raised = ObjectionFact::Raised;
+        assert_eq!(objection(None, vec![], "marketing", "direct-marketing"), raised);
+        assert_eq!(objection(None, vec![], "marketing", "reseller-follow-up"), raised);
+        assert_eq!(objection(None, vec![], "direct-marketing", "marketing"), raised, "a declared parent");
+        assert_eq!(objection(None, vec![], "direct-marketing", "product-news"), ObjectionFact::None);
+        let later = |at| vec![said(at, Given, Some(2))];
+        assert_eq!(
+            objection(Some(1), later("direct-marketing"), "marketing", "direct-marketing"),
+            ObjectionFact::None
+        );
+        assert_eq!(objection(Some(1), later("marketing"), "direct-marketing", "direct-marketing"), raised);
+        assert_eq!(objection(Some(3), later("marketing"), "marketing", "direct-marketing"), raised);
+        assert_eq!(
+            objection(None, later("marketing"), "marketing", "direct-marketing"),
+            raised,
+            "no times are known"
+        );
+        assert_eq!(objection(Some(1), later("marketing"), "marketing", "prospecting"), ObjectionFact::None);
+        let taken_back = vec![said("marketing", Given, Some(2)), said("marketing", Withdrawn, Some(3))];
+        assert_eq!(objection(Some(1), taken_back, "marketing", "prospecting"), raised);
+    }
+
+    #[test]
+    fn a_consent_after_the_restriction_counts_until_it_is_taken_back() {
+        let since = |consents| {
+            let consents_since_restriction = vec![purpose("marketing")];
+            let subject = Subject { consents, consents_since_restriction, ..Subject::default() };
+            standing(&subject).consented_since_restriction(purpose("direct-marketing"))
+        };
+        assert!(since(vec![]));
+        assert!(since(vec![said("marketing", Given, None)]));
+        assert!(!since(vec![said("marketing", Withdrawn, None)]));
+        assert!(!since(vec![said("direct-marketing", Refused, None)]));
+    }
+
+    fn any_said() -> impl Strategy<Value = Consent> {
+        let purposes = prop::sample::select(vec!["marketing", "direct-marketing", "product-news", "survey"]);
+        let status = prop::sample::select(vec![Given, Refused, Withdrawn, Expired]);
+        (purposes, status, prop::option::of(0u32..5))
+            .prop_map(|(purpose, status, order)| said(purpose, status, order))
+    }
+
+    proptest! {
+        /// Adding a refusal, or taking a grant away, never makes a consent.
+        #[test]
+        fn less_consent_never_gives_more(
+            consents in prop::collection::vec(any_said(), 0..6),
+            refused in any_said(),
+            gone in 0usize..6,
+            asked in prop::sample::select(vec!["marketing", "direct-marketing", "product-news"]),
+        ) {
+            let before = consent(consents.clone(), asked);
+            if before != ConsentFact::Given {
+                let mut more = consents.clone();
+                more.push(Consent { status: Refused, ..refused });
+                prop_assert_ne!(consent(more, asked), ConsentFact::Given);
+                let mut fewer = consents.clone();
+                if fewer.get(gone).is_some_and(|said| said.status == Given) {
+                    fewer.remove(gone);
+                }
+                prop_assert_ne!(consent(fewer, asked), ConsentFact::Given);
+            }
+        }
+    }
+}

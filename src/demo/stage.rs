@@ -31,7 +31,7 @@ const POLICY: &[(&str, &str)] = &[
 
 /// A demonstration that runs.
 pub(super) struct Stage {
-    pub player: Player,
+    pub(super) player: Player,
     stop: Stop,
     gateway: tokio::task::JoinHandle<()>,
     upstream: tokio::task::JoinHandle<io::Result<()>>,
@@ -43,7 +43,7 @@ impl Stage {
     ///
     /// # Errors
     /// In words, for the person who runs it.
-    pub async fn set(fixed_ports: bool) -> Result<Stage, String> {
+    pub(super) async fn set(fixed_ports: bool) -> Result<Stage, String> {
         let folder = std::env::temp_dir().join(format!("purposegate-demo-{}", std::process::id()));
         let certs = folder.join("certs");
         let clients = [ClientName { file: "registrar", uri: certificates::REGISTRAR_ID }];
@@ -105,7 +105,7 @@ impl Stage {
     }
 
     /// Ends what was started and removes the folder.
-    pub async fn clear(self) {
+    pub(super) async fn clear(self) {
         self.stop.stop();
         let _ = self.gateway.await;
         self.upstream.abort();

@@ -44,14 +44,14 @@ const UNSENT: u32 = 128 * 1024;
 
 /// One bound listener.
 #[derive(Debug)]
-pub struct Listener {
+pub(super) struct Listener {
     socket: TcpListener,
     listening: Arc<Listening>,
     tls: Option<watch::Receiver<Arc<ServerConfig>>>,
 }
 
 impl Listener {
-    pub fn new(socket: TcpListener, listening: Listening, tls: Option<watch::Receiver<Arc<ServerConfig>>>) -> Listener {
+    pub(super) fn new(socket: TcpListener, listening: Listening, tls: Option<watch::Receiver<Arc<ServerConfig>>>) -> Listener {
         Listener { socket, listening: Arc::new(listening), tls }
     }
 
@@ -59,12 +59,12 @@ impl Listener {
     ///
     /// # Errors
     /// Where the socket has none any more.
-    pub fn address(&self) -> std::io::Result<SocketAddr> {
+    pub(super) fn address(&self) -> std::io::Result<SocketAddr> {
         self.socket.local_addr()
     }
 
     /// Accepts until told to stop; then lets exchanges under way end.
-    pub async fn run(self, gate: Gate<Upstreams>, mut stop: watch::Receiver<bool>) {
+    pub(super) async fn run(self, gate: Gate<Upstreams>, mut stop: watch::Receiver<bool>) {
         let graceful = GracefulShutdown::new();
         let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {

@@ -7,7 +7,8 @@
 use std::collections::HashMap;
 
 use super::pack::Pack;
-use super::rulebook::{RuleAt, Witness};
+use super::rulebook::RuleAt;
+use super::search::Search;
 use crate::finding::Finding;
 use crate::vocabulary::{Basis, CategoryId, KindId, PurposeId};
 
@@ -24,9 +25,12 @@ pub(super) fn clashes(pack: &Pack) -> Vec<Finding> {
             }
         }
     }
-    let releases = |at, point| pack.rulebook().witness(at, point) != Witness::None;
-    let both = |&((consent, other), point): &(_, _)| releases(consent, point) && releases(other, point);
-    let mut found: Vec<_> = found.into_iter().filter(both).collect();
+    let mut search = Search::new(pack.rulebook());
+    let mut releases = |at: RuleAt, (kind, purpose, category): (KindId, PurposeId, CategoryId)| {
+        search.slice(kind, purpose, category).with_permits(|permit| permit == at).releases().is_some()
+    };
+    let mut both = |&((consent, other), point): &(_, _)| releases(consent, point) && releases(other, point);
+    let mut found: Vec<_> = found.into_iter().filter(|pair| both(pair)).collect();
     found.sort_unstable_by_key(|&(pair, _)| pair);
     found.into_iter().filter_map(|((consent, other), point)| finding(pack, consent, other, point)).collect()
 }

@@ -369,6 +369,12 @@ impl Mask {
         Mask(self.0 & !other.0)
     }
 
+    /// The facts that are in both sets.
+    #[must_use]
+    pub const fn both(self, other: Mask) -> Mask {
+        Mask(self.0 & other.0)
+    }
+
     pub const fn holds(self, fact: Fact) -> bool {
         self.0 & Mask::of(fact).0 != 0
     }

@@ -12,6 +12,7 @@ mod pack;
 mod region;
 mod rule;
 mod rulebook;
+pub mod search;
 mod statement;
 mod world;
 
@@ -19,5 +20,5 @@ pub use facts::{AccountFact, ConsentFact, Fact, Facts, MOST_RELATIONS, Mask, Obj
 pub use manifest::{Activity, Clause, Kept, Manifest, StatedBasis, Switches};
 pub use pack::Pack;
 pub use region::{EEA, Regions};
-pub use rule::{Condition, Effect, FORMS, Misses, Place, Rule};
-pub use rulebook::{Cell, RuleAt, Rulebook, Verdict, Witness};
+pub use rule::{Condition, Effect, FORMS, Looks, Misses, Place, Rule};
+pub use rulebook::{Cell, RuleAt, Rulebook, Verdict};

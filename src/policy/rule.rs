@@ -80,7 +80,16 @@ pub struct Condition {
     pub text: String,
     /// The facts that it compares.
     pub mask: Mask,
+    looks: Looks,
     probe: PolicySet,
+}
+
+/// What a condition looks at besides the facts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Looks {
+    pub kind: bool,
+    pub purpose: bool,
+    pub category: bool,
 }
 
 /// The fixed part of a question: who, why, what, and how.
@@ -97,8 +106,33 @@ impl Rule {
         &self.conditions
     }
 
+    /// Whether it is about recipients of this kind.
+    pub fn kinds(&self) -> impl Fn(KindId) -> bool {
+        |kind| self.reach.kinds.get(kind.index()).copied().unwrap_or(false)
+    }
+
+    /// Whether it is about this purpose.
+    pub fn purposes(&self) -> impl Fn(PurposeId) -> bool {
+        |purpose| self.reach.purposes.get(purpose.index()).copied().unwrap_or(false)
+    }
+
+    /// Whether it is about this category.
+    pub fn categories(&self) -> impl Fn(CategoryId) -> bool {
+        |category| self.reach.categories.get(category.index()).copied().unwrap_or(false)
+    }
+
+    /// What keeps it from a question before any fact is looked at.
+    pub fn misses(&self, point: (KindId, PurposeId, CategoryId)) -> Misses {
+        self.reach.misses(point)
+    }
+
     pub fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// Whether it can apply to this kind and purpose, for some category.
+    pub(super) fn concerns(&self, kind: KindId, purpose: PurposeId) -> bool {
+        self.kinds()(kind) && self.purposes()(purpose)
     }
 
     /// Whether the rule applies there, for some facts.
@@ -123,6 +157,11 @@ impl Rule {
 pub const FORMS: [Form; 4] = [Form::Clear, Form::Masked, Form::Generalised, Form::Pseudonymised];
 
 impl Condition {
+    /// What it looks at besides the facts.
+    pub fn looks_at(&self) -> Looks {
+        self.looks
+    }
+
     /// Whether it holds; `None` where Cedar could not say.
     pub(super) fn holds(
         &self,
@@ -139,8 +178,13 @@ impl Condition {
 impl Reach {
     fn holds(&self, (kind, purpose, category, operation, form): Point) -> bool {
         let at = [kind.index(), purpose.index(), category.index(), operation as usize, form as usize];
-        let sets = [&self.kinds, &self.purposes, &self.categories, &self.operations, &self.forms];
-        sets.iter().zip(at).all(|(set, at)| set.get(at).copied().unwrap_or(false))
+        let [kind, purpose, category, operation, form] = at;
+        let holds = |set: &[bool], at: usize| set.get(at).copied().unwrap_or(false);
+        holds(&self.categories, category)
+            && holds(&self.kinds, kind)
+            && holds(&self.purposes, purpose)
+            && holds(&self.operations, operation)
+            && holds(&self.forms, form)
             && self.joint.iter().all(|joint| joint.holds(at))
     }
 
@@ -152,6 +196,16 @@ impl Reach {
             purpose: out(&self.purposes, purpose.index()),
             category: out(&self.categories, category.index()),
             operation: out(&self.operations, Operation::Disclose as usize),
+            joint: !FORMS.iter().any(|&form| {
+                let at = [
+                    kind.index(),
+                    purpose.index(),
+                    category.index(),
+                    Operation::Disclose as usize,
+                    form as usize,
+                ];
+                self.joint.iter().all(|joint| joint.holds(at))
+            }),
         }
     }
 
@@ -170,6 +224,16 @@ pub struct Misses {
     pub purpose: bool,
     pub category: bool,
     pub operation: bool,
+    /// Several of these together.
+    pub joint: bool,
+}
+
+impl Misses {
+    /// Whether nothing does.
+    pub fn is_none(self) -> bool {
+        let Misses { kind, purpose, category, operation, joint } = self;
+        !(kind || purpose || category || operation || joint)
+    }
 }
 
 impl Joint {
@@ -533,7 +597,9 @@ impl Draft {
                 rule.reach.narrow(&probe, mentions, world, words);
             } else {
                 let text = text_of(&probe);
-                rule.conditions.push(Condition { text, mask: mentions.facts, probe });
+                let Mentions { kind, purpose, category, facts: _ } = mentions;
+                let looks = Looks { kind, purpose, category };
+                rule.conditions.push(Condition { text, mask: mentions.facts, looks, probe });
             }
         }
         rule

@@ -9,7 +9,7 @@ use cedar_policy::PolicySet;
 use smallvec::SmallVec;
 
 use super::facts::{Fact, Facts, Mask};
-use super::rule::{FORMS, Misses, Rule};
+use super::rule::{Condition, FORMS, Misses, Rule};
 use super::world::{World, position};
 use crate::vocabulary::{Basis, CategoryId, Form, KindId, Operation, PurposeId, Vocabulary};
 
@@ -38,6 +38,9 @@ pub struct Cell {
     mask: Mask,
     /// The forms that some permit of the cell releases.
     forms: SmallVec<[Form; 4]>,
+    /// No condition on the facts looks at the category besides: what holds of one category of the
+    /// cell holds of every.
+    alike: bool,
 }
 
 /// What the rules say of one category.
@@ -48,20 +51,6 @@ pub struct Verdict {
     /// The permits that released it, or the forbids that withheld it.
     pub rules: SmallVec<[RuleAt; 2]>,
 }
-
-/// Whether a rule ever decides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Witness {
-    /// Under these facts it does.
-    Facts(Facts),
-    /// Under none.
-    None,
-    /// Too many combinations to try: it counts as if it did.
-    Unknown,
-}
-
-/// How many combinations of facts are tried for one rule.
-const MOST_TRIED: u64 = 100_000;
 
 impl Verdict {
     /// Withheld because no rule releases it.
@@ -81,6 +70,11 @@ impl Cell {
         self.mask
     }
 
+    /// Whether the facts alone decide, the same for every category of the cell.
+    pub fn is_alike(&self) -> bool {
+        self.alike
+    }
+
     /// Whether nothing here is ever released.
     pub fn is_closed(&self) -> bool {
         self.forms.is_empty()
@@ -95,14 +89,16 @@ impl Rulebook {
         let mut possible = Vec::with_capacity(sizes.0 * sizes.1 * Operation::ALL.len());
         for kind in vocabulary.kinds().ids() {
             for purpose in vocabulary.purposes().ids() {
+                let here = (0..).zip(&rules).filter(|(_, rule)| rule.concerns(kind, purpose));
+                let here: Vec<(RuleAt, &Rule)> = here.collect();
                 let point = |category, operation| (kind, purpose, category, operation);
                 for category in vocabulary.categories().ids() {
-                    table.push(cells.of(&rules, point(category, Operation::Disclose)));
+                    table.push(cells.of(&here, point(category, Operation::Disclose)));
                 }
                 for &operation in Operation::ALL {
                     let mut categories = vocabulary.categories().ids();
                     possible.push(
-                        categories.any(|category| !permitted(&rules, point(category, operation)).is_empty()),
+                        categories.any(|category| !permitted(&here, point(category, operation)).is_empty()),
                     );
                 }
             }
@@ -138,7 +134,8 @@ impl Rulebook {
 
     /// The most revealing form that some rule could release this category in, whatever the facts.
     pub fn best(&self, kind: KindId, purpose: PurposeId, category: CategoryId) -> Form {
-        let forms = self.cell(kind, purpose, category).filter(|cell| !cell.is_closed()).map(|cell| &cell.forms);
+        let forms =
+            self.cell(kind, purpose, category).filter(|cell| !cell.is_closed()).map(|cell| &cell.forms);
         forms.and_then(|forms| forms.iter().min().copied()).unwrap_or(Form::Removed)
     }
 
@@ -187,27 +184,14 @@ impl Rulebook {
         withheld
     }
 
-    /// Facts under which a rule is among those that decide a category, if there are any.
-    ///
-    /// Tries every combination of what the rule compares, and of what those forbids compare that
-    /// apply to somebody nothing is known about; the other forbids do not stand in the way.
-    pub fn witness(&self, at: RuleAt, point: (KindId, PurposeId, CategoryId)) -> Witness {
-        let (kind, purpose, category) = point;
-        let Some((rule, cell)) = self.rule(at).zip(self.cell(kind, purpose, category)) else {
-            return Witness::None;
-        };
-        let form = Mask::of(Fact::Form);
-        let mut mask = rule.mask().without(form);
-        for forbid in cell.rules.iter().filter_map(|&at| self.rule(at)).filter(|rule| !rule.is_permit()) {
-            if self.lacks(forbid, point, Facts::default()).1.is_empty() {
-                mask = mask.and(forbid.mask().without(form));
-            }
-        }
-        if mask.combinations() > MOST_TRIED {
-            return Witness::Unknown;
-        }
-        let decides = |facts: &Facts| self.judge(kind, purpose, category, *facts).rules.contains(&at);
-        mask.every().find(decides).map_or(Witness::None, Witness::Facts)
+    /// Whether one condition holds; what Cedar cannot say does not.
+    pub(super) fn holds(
+        &self,
+        condition: &Condition,
+        point: (KindId, PurposeId, CategoryId),
+        facts: Facts,
+    ) -> bool {
+        condition.holds(&self.world, point, facts) == Some(true)
     }
 
     /// The rules that Cedar names, in the order of the pack.
@@ -237,7 +221,7 @@ impl Rulebook {
         let lacking = lacking.filter(|(_, condition)| {
             condition.holds(&self.world, (kind, purpose, category), asked) != Some(true)
         });
-        (rule.reach.misses((kind, purpose, category)), lacking.map(|(at, _)| at).collect())
+        (rule.misses((kind, purpose, category)), lacking.map(|(at, _)| at).collect())
     }
 }
 
@@ -249,24 +233,25 @@ struct Cells {
 }
 
 impl Cells {
-    fn of(&mut self, rules: &[Rule], point: (KindId, PurposeId, CategoryId, Operation)) -> u16 {
+    fn of(&mut self, rules: &[(RuleAt, &Rule)], point: (KindId, PurposeId, CategoryId, Operation)) -> u16 {
         let forms = permitted(rules, point);
         let here = |rule: &Rule| !forms.is_empty() && rule.reaches_any_form(point);
-        let members: Vec<RuleAt> =
-            (0..).zip(rules).filter(|(_, rule)| here(rule)).map(|(at, _)| at).collect();
+        let chosen = || rules.iter().filter(|(_, rule)| here(rule));
+        let members: Vec<RuleAt> = chosen().map(|(at, _)| *at).collect();
         if let Some(&known) = self.known.get(&members) {
             return known;
         }
-        let chosen = || members.iter().filter_map(|&at| rules.get(usize::from(at)));
         let mut policies = PolicySet::new();
-        for rule in chosen() {
+        for (_, rule) in chosen() {
             // Ids are positions, hence distinct: adding cannot fail.
             let _ = policies.add(rule.policy.clone());
         }
-        let mask = chosen().fold(Mask::NONE, |mask, rule| mask.and(rule.mask()));
+        let mask = chosen().fold(Mask::NONE, |mask, (_, rule)| mask.and(rule.mask()));
         let mask = mask.without(Mask::of(Fact::Form));
+        let alike = !chosen()
+            .any(|(_, rule)| rule.conditions().iter().any(|condition| condition.looks_at().category));
         let number = u16::try_from(self.list.len()).unwrap_or(u16::MAX);
-        self.list.push(Cell { rules: members.clone(), policies, mask, forms });
+        self.list.push(Cell { rules: members.clone(), policies, mask, forms, alike });
         self.known.insert(members, number);
         number
     }
@@ -274,18 +259,14 @@ impl Cells {
 
 /// The forms that some permit releases there and that no forbid withholds whatever the facts.
 fn permitted(
-    rules: &[Rule],
+    rules: &[(RuleAt, &Rule)],
     (kind, purpose, category, operation): (KindId, PurposeId, CategoryId, Operation),
 ) -> SmallVec<[Form; 4]> {
-    let applies = |rule: &&Rule, form| rule.reaches((kind, purpose, category, operation, form));
     let open = |&form: &Form| {
-        let mut here = rules.iter().filter(|rule| applies(rule, form));
-        let mut permitted = false;
-        let forbidden = here.any(|rule| {
-            permitted |= rule.is_permit();
-            !rule.is_permit() && rule.conditions().is_empty()
-        });
-        permitted && !forbidden
+        let reaches = |rule: &Rule| rule.reaches((kind, purpose, category, operation, form));
+        let final_forbid = |rule: &Rule| !rule.is_permit() && rule.conditions().is_empty();
+        rules.iter().any(|(_, rule)| rule.is_permit() && reaches(rule))
+            && !rules.iter().any(|(_, rule)| final_forbid(rule) && reaches(rule))
     };
     FORMS.iter().copied().filter(open).collect()
 }

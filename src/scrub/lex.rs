@@ -22,7 +22,8 @@ pub(super) const fn is_space(byte: u8) -> bool {
 /// The first offset from `at` on that holds no white space.
 #[inline(always)]
 pub(super) fn space(bytes: &[u8], mut at: usize) -> usize {
-    while bytes.get(at).is_some_and(|&byte| is_space(byte)) {
+    // Nearly always there is none.
+    while bytes.get(at).is_some_and(|&byte| byte <= b' ' && is_space(byte)) {
         at += 1;
     }
     at

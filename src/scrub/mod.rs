@@ -31,7 +31,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-pub use forms::Forms;
+pub use forms::{Forms, Pseudonyms};
 pub use judge::{Judge, Record, SubjectId};
 pub use mapping::{
     DuplicateKeys, FactKey, Mapping, Normalise, RecordMapping, RemovedAs, SubjectSource, Unclassified,

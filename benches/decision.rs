@@ -1,0 +1,126 @@
+//! What a decision costs: one already known, a new combination of facts, and loading a pack.
+
+#![allow(clippy::unwrap_used)]
+
+use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
+
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use jiff::Timestamp;
+use purposegate::config::pack::{read_pack, sources};
+use purposegate::decision::{
+    Addressee, Admitted, Asking, Classes, Consent, ConsentStatus, Controller, Decisions, Objection,
+    RecipientFacts, RecordFacts, Relationship, Subject,
+};
+use purposegate::policy::Pack;
+use purposegate::vocabulary::{CategoryId, Operation, Safeguard};
+
+/// A customer record's twenty categories.
+const CATEGORIES: [&str; 20] = [
+    "name",
+    "email",
+    "phone",
+    "postal-address",
+    "date-of-birth",
+    "company",
+    "job-title",
+    "country",
+    "language",
+    "billing",
+    "payment-card-summary",
+    "product-usage",
+    "website-activity",
+    "ip-address",
+    "support-content",
+    "subject-identifier",
+    "photo",
+    "service-data",
+    "aggregate",
+    "non-personal",
+];
+
+fn pack() -> Pack {
+    read_pack(&Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/one-partner-360")).unwrap()
+}
+
+fn asking(pack: &Pack, kind: &str, purpose: &str) -> Asking {
+    let words = pack.vocabulary();
+    let purpose = words.purposes().find(purpose).unwrap();
+    let recipient = RecipientFacts {
+        name: "acme".into(),
+        kind: words.kinds().find(kind).unwrap(),
+        country: None,
+        region: Some("EEA".into()),
+        purposes: vec![purpose],
+        agreement: true,
+        safeguard: Safeguard::None,
+        suspended: false,
+    };
+    Asking {
+        recipient: Arc::new(recipient),
+        purpose,
+        operation: Operation::Disclose,
+        exporter_region: "EEA".into(),
+        upstream_backup: false,
+        legal_reference: false,
+    }
+}
+
+fn classes(pack: &Pack) -> Classes {
+    let category = |name: &str| pack.vocabulary().categories().find(name).unwrap();
+    let sets: Vec<Vec<CategoryId>> = CATEGORIES.iter().map(|name| vec![category(name)]).collect();
+    Classes::new(sets, false)
+}
+
+fn subject(pack: &Pack) -> Subject {
+    let purpose = |name: &str| pack.vocabulary().purposes().find(name).unwrap();
+    let consent = |name: &str, order| Consent {
+        purpose: purpose(name),
+        to: Addressee::Anyone,
+        status: ConsentStatus::Given,
+        until: None,
+        order: Some(order),
+    };
+    Subject {
+        consents: vec![consent("marketing", 1), consent("website-statistics", 2)],
+        objections: vec![Objection { purpose: purpose("survey"), upheld: false, order: Some(3) }],
+        region: Some("EEA".into()),
+        ..Subject::default()
+    }
+}
+
+fn judge(admitted: &Admitted, subject: &Subject) {
+    let (controller, record) = (Controller::default(), RecordFacts::default());
+    black_box(admitted.judge(subject, &controller, &record, Relationship::default(), Timestamp::UNIX_EPOCH));
+}
+
+fn decisions(c: &mut Criterion) {
+    let pack = Arc::new(pack());
+    let (classes, subject) = (classes(&pack), subject(&pack));
+    let remembered = Decisions::new(Arc::clone(&pack));
+    for (kind, purpose) in [("marketing-partner", "direct-marketing"), ("employee", "customer-support")] {
+        let asking = asking(&pack, kind, purpose);
+        let admitted = remembered.admit(&asking, &classes).unwrap();
+        c.bench_function(&format!("known/{kind}"), |b| b.iter(|| judge(&admitted, black_box(&subject))));
+        c.bench_function(&format!("new combination of 20 categories/{kind}"), |b| {
+            // A fresh memory each time: the same facts are new to it.
+            let fresh = || Decisions::new(Arc::clone(&pack)).admit(&asking, &classes).unwrap();
+            b.iter_batched(fresh, |admitted| judge(&admitted, black_box(&subject)), BatchSize::SmallInput);
+        });
+        c.bench_function(&format!("admit/{kind}"), |b| {
+            b.iter(|| black_box(remembered.admit(&asking, &classes)))
+        });
+    }
+}
+
+fn loading(c: &mut Criterion) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/one-partner-360");
+    let sources = sources(&folder).unwrap();
+    let mut group = c.benchmark_group("loading");
+    group.sample_size(10);
+    group.bench_function("one-partner-360", |b| b.iter(|| black_box(Pack::load(&sources).unwrap())));
+}
+
+criterion_group!(benches, decisions, loading);
+criterion_main!(benches);
