@@ -1,6 +1,7 @@
 //! From parsed arguments to the work, and from its outcome to the exit status.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -31,7 +32,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Verb::Check(file) => check(&file),
         Verb::Policy { verb } => run_policy(&verb),
         Verb::Scrub(arguments) => run_scrub(&arguments),
-        Verb::Consent { config, verb } => run_consent(&config, verb),
+        Verb::Consent { config, admin, verb } => run_consent(&config, admin, verb),
         Verb::Audit { verb } => run_audit(&verb),
         Verb::Recipient { verb: RecipientVerb::Key { name, format } } => make_key(&name, format),
         Verb::Certs { verb: CertsVerb::Dev { out, client } } => make_certificates(&out, &client),
@@ -96,13 +97,13 @@ fn run_policy(verb: &PolicyVerb) -> ExitCode {
     }
 }
 
-fn run_consent(config: &Path, verb: ConsentVerb) -> ExitCode {
+fn run_consent(config: &Path, admin: Option<SocketAddr>, verb: ConsentVerb) -> ExitCode {
     let Some(config) = load(config) else { return ExitCode::from(UNUSABLE) };
     let place = consent::Place {
         ledger: &config.ledger.path,
         keys: &config.keys,
         names: config.vocabulary,
-        admin: config.admin.address,
+        admin: admin.unwrap_or(config.admin.address),
     };
     finish(consent::run(verb, &place, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()))
 }
