@@ -53,7 +53,7 @@ fn run_demo(check: bool) -> ExitCode {
     start_logging("error");
     let mut out = std::io::stdout();
     let played = block_on(async {
-        if check { demo::check(&mut out).await } else { demo::show(&mut out).await.map(|()| true) }
+        if check { demo::check(&mut out).await } else { demo::show(&mut out, serve::wait_for_end()).await.map(|()| true) }
     });
     match played {
         Ok(Ok(true)) => ExitCode::SUCCESS,
