@@ -59,13 +59,16 @@ pub(super) struct Habits {
     entries: Vec<Entry>,
 }
 
-impl Habits {
-    /// The path of the document's own container.
-    pub(super) fn root(&self) -> Path {
-        self.enter(0)
+impl Path {
+    /// Around the document's own container.
+    pub(super) fn document() -> Path {
+        Path { owner: 0, last: 0, next: 0, known: true }
     }
+}
 
+impl Habits {
     /// The path of an object that stands where `path` is, in its last member or (of an array) in it.
+    #[inline(always)]
     pub(super) fn within(&self, path: &Path, array: bool) -> Path {
         match (path.known, array) {
             (true, true) => self.enter(path.owner),
@@ -74,6 +77,7 @@ impl Habits {
         }
     }
 
+    #[inline(always)]
     fn enter(&self, owner: u32) -> Path {
         let next = self.entries.get(owner as usize).map_or(0, |owner| owner.inside);
         Path { owner, last: 0, next, known: true }
@@ -201,7 +205,7 @@ mod tests {
 
     /// Reads an object's names: recognised ones in capitals, `!` where the path ends.
     fn read(habits: &mut Habits, names: &[&str]) -> String {
-        let mut path = habits.root();
+        let mut path = habits.within(&Path::document(), true);
         let mut out = String::new();
         for name in names {
             let mut bytes = format!("\"{name}\"").into_bytes();
@@ -257,7 +261,7 @@ mod tests {
     fn another_state_is_another_place() {
         let mut habits = Habits::default();
         read(&mut habits, &["id"]);
-        let mut path = habits.root();
+        let mut path = habits.within(&Path::document(), true);
         let bytes = [b"\"id\"".as_slice(), &[b' '; LONGEST]].concat();
         assert!(habits.recognise(&mut path, StateId(4), &bytes, 0).is_none());
         assert!(habits.recognise(&mut path, STATE, &bytes[..8], 0).is_none(), "too near to the end");

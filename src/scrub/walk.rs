@@ -6,6 +6,8 @@
 //! all) is held and handed to [`super::unit`]. Invariant: no byte is written before the verdict it
 //! stands under is known.
 
+use smallvec::SmallVec;
+
 use super::arbiter::Arbiter;
 use super::automaton::StateId;
 use super::evaluate::{Place, denoted};
@@ -15,7 +17,7 @@ use super::mapping::{DuplicateKeys, RemovedAs};
 use super::names::{Names, Seen};
 use super::plan::{Plan, UNCLASSIFIED};
 use super::table::{Held, Node, Table};
-use super::unit::{Common, Outside, Scratch, Surroundings, Unit, after_comma, replacement};
+use super::unit::{Common, Decision, Outside, Surroundings, Unit, after_comma, replacement};
 use super::unreadable::{Fault, Framing, Limits, Unreadable};
 use crate::decision::ClassId;
 use crate::vocabulary::Form;
@@ -60,21 +62,42 @@ enum Mode {
     Still,
 }
 
+/// A container that is open.
 #[derive(Clone, Copy, Debug)]
 struct Frame {
     array: bool,
     mode: Mode,
     state: StateId,
+    /// The node to close at the end; none where there is no table.
+    node: Option<u32>,
     /// Position of the next element.
     index: u64,
     /// The names it has had: along the tree of what is known, or one by one.
     path: Path,
     seen: Seen,
-    /// The node to close at the end; none where there is no table.
-    node: Option<u32>,
+}
+
+impl Frame {
+    /// What stands around the document: it has one element.
+    fn document() -> Frame {
+        Frame {
+            array: true,
+            mode: Mode::Outside,
+            state: super::automaton::DEAD,
+            node: None,
+            index: 0,
+            path: Path::document(),
+            seen: Seen::default(),
+        }
+    }
+}
+
+/// What there is to know besides about a container that is decided member by member.
+#[derive(Clone, Copy, Debug)]
+struct Outer {
     /// Of what stands in it and is classified by nothing nearer.
     class: ClassId,
-    /// Whether a child has come, and whether one was written.
+    /// Whether no child has come, and whether one was written.
     first: bool,
     written: bool,
     /// Set while nothing in it has stayed: its opening waits.
@@ -121,7 +144,12 @@ pub(super) struct Walk {
     /// How far the string at `at` was scanned, if it was.
     scanned: usize,
     escaped: bool,
+    /// The innermost container that is open; the document itself where there is none.
+    top: Frame,
+    /// Those around it, the document first.
     frames: Vec<Frame>,
+    /// For each of the outermost frames, those in [`Mode::Outside`].
+    outer: Vec<Outer>,
     habits: Habits,
     names: Names,
     /// The name that was read last: its place, and the state it leads to.
@@ -137,7 +165,7 @@ pub(super) struct Walk {
     /// A line's end has come since the last text.
     line_ended: bool,
     table: Table,
-    scratch: Scratch,
+    decision: Decision,
     unescaped: Vec<u8>,
 }
 
@@ -152,7 +180,9 @@ impl Walk {
             at: 0,
             scanned: 0,
             escaped: false,
+            top: Frame::document(),
             frames: Vec::new(),
+            outer: Vec::new(),
             habits: Habits::default(),
             names: Names::default(),
             name: 0,
@@ -164,7 +194,7 @@ impl Walk {
             passing: None,
             line_ended: false,
             table: Table::default(),
-            scratch: Scratch::default(),
+            decision: Decision::default(),
             unescaped: Vec::new(),
         }
     }
@@ -273,7 +303,7 @@ impl Walk {
                 at = lex::space(bytes, at);
                 let Some(&byte) = bytes.get(at) else { return self.wait(at, expect) };
                 at += 1;
-                let array = self.frames.last().is_some_and(|frame| frame.array);
+                let array = self.top.array;
                 expect = match byte {
                     b',' if array => self.next_element(),
                     b',' => Expect::Name,
@@ -336,9 +366,7 @@ impl Walk {
     }
 
     fn next_element(&mut self) -> Expect {
-        if let Some(frame) = self.frames.last_mut() {
-            frame.index += 1;
-        }
+        self.top.index += 1;
         Expect::Value
     }
 
@@ -387,8 +415,8 @@ impl Walk {
         start: usize,
         surround: &mut Surround<'_, A>,
     ) -> Read<Option<usize>> {
-        if let Some(frame) = self.frames.last_mut().filter(|frame| frame.path.known)
-            && let Some((end, state)) = self.habits.recognise(&mut frame.path, frame.state, bytes, start)
+        if self.top.path.known
+            && let Some((end, state)) = self.habits.recognise(&mut self.top.path, self.top.state, bytes, start)
         {
             self.name = start;
             self.member = state;
@@ -428,7 +456,7 @@ impl Walk {
         }
         self.name = start;
         self.scanned = 0;
-        let Some(frame) = self.frames.last_mut() else { return self.fail(start, Fault::Malformed) };
+        let frame = &mut self.top;
         let compares = self.refuses_duplicates || frame.mode == Mode::Noted;
         if !compares && frame.mode == Mode::Still {
             return Ok(Some(end));
@@ -501,7 +529,7 @@ impl Walk {
         last: bool,
         surround: &mut Surround<'_, A>,
     ) -> Read<Option<(usize, Expect)>> {
-        let mode = self.frames.last().map_or(Mode::Outside, |frame| frame.mode);
+        let mode = self.top.mode;
         let container = matches!(byte, b'{' | b'[');
         let end = if container { None } else { self.scalar(bytes, at, byte, last, &surround.limits)? };
         if mode == Mode::Outside {
@@ -529,12 +557,12 @@ impl Walk {
 
     /// The state of the value that comes.
     fn state(&self, plan: &Plan) -> StateId {
-        match self.frames.last() {
-            None => plan.automaton.root,
-            Some(frame) if frame.array => {
-                plan.automaton.element(frame.state, u32::try_from(frame.index).unwrap_or(u32::MAX))
-            }
-            Some(_) => self.member,
+        if !self.top.array {
+            self.member
+        } else if self.frames.is_empty() {
+            plan.automaton.root
+        } else {
+            plan.automaton.element(self.top.state, u32::try_from(self.top.index).unwrap_or(u32::MAX))
         }
     }
 
@@ -556,30 +584,17 @@ impl Walk {
             Mode::Outside | Mode::Noted => self.state(surround.common.plan),
             Mode::Still => super::automaton::DEAD,
         };
-        let path = match self.frames.last() {
-            Some(frame) => self.habits.within(&frame.path, frame.array),
-            None => self.habits.root(),
-        };
-        self.frames.push(Frame {
-            array,
-            path,
-            mode,
-            state,
-            index: 0,
-            seen: self.names.open(),
-            node,
-            class: UNCLASSIFIED,
-            first: true,
-            written: false,
-            waits: None,
-        });
+        let path = self.habits.within(&self.top.path, self.top.array);
+        let inside = Frame { array, mode, state, node, index: 0, path, seen: self.names.open() };
+        self.frames.push(std::mem::replace(&mut self.top, inside));
         Ok((at + 1, if array { Expect::FirstElement } else { Expect::FirstName }))
     }
 
     /// Closes the innermost container, whose bracket stands before `end`.
     #[inline]
     fn close<A: Arbiter>(&mut self, bytes: &[u8], end: usize, surround: &mut Surround<'_, A>) -> Read<Expect> {
-        let Some(frame) = self.frames.pop() else { return self.fail(end - 1, Fault::Malformed) };
+        let Some(around) = self.frames.pop() else { return self.fail(end - 1, Fault::Malformed) };
+        let frame = std::mem::replace(&mut self.top, around);
         self.names.close(&frame.seen);
         if let (Some(node), Some(holding)) = (frame.node, self.holding) {
             self.table.close(node, (end - holding.base) as u32);
@@ -607,8 +622,7 @@ impl Walk {
         let known = plan.automaton.state(state);
         let node = self.table.len();
         let base = self.holding.map_or(0, |holding| holding.base);
-        let parent = self.frames.last();
-        let member = parent.is_some_and(|frame| !frame.array);
+        let member = !self.top.array;
         let offset = |place: usize| place.wrapping_sub(base) as u32;
         self.table.nodes.push(Node {
             name: offset(if member { self.name } else { at }),
@@ -621,7 +635,7 @@ impl Walk {
             self.table.captures.extend(known.captures.iter().map(|&query| (query, node)));
         }
         if self.repeated {
-            if let (true, Some(parent)) = (member, parent.and_then(|frame| frame.node)) {
+            if let (true, Some(parent)) = (member, self.top.node) {
                 self.table.repeated.push((node, parent));
             }
             self.repeated = false;
@@ -637,8 +651,7 @@ impl Walk {
         end: Option<usize>,
         surround: &mut Surround<'_, A>,
     ) -> Read<(usize, Expect)> {
-        let member = self.frames.last().is_some_and(|frame| !frame.array);
-        let base = if member { self.name } else { at };
+        let base = if self.top.array { at } else { self.name };
         self.holding = Some(Holding { base, start: at, depth: self.frames.len() });
         self.table.clear();
         self.repeated = false;
@@ -663,38 +676,34 @@ impl Walk {
             Held { table: &self.table, bytes: bytes.get(holding.base..end).unwrap_or_default() };
         let root = held.table.node(0);
         let name = root.and_then(|root| held.name(root)).map(denoted);
-        let frame = self.frames.last();
         let around = Surroundings {
-            class: frame.map_or(UNCLASSIFIED, |frame| frame.class),
-            conditions: frame.map_or(&[], |frame| &plan.automaton.state(frame.state).anchors),
+            class: self.outer.last().map_or(UNCLASSIFIED, |outer| outer.class),
+            conditions: &plan.automaton.state(self.top.state).anchors,
             place: match &name {
                 Some(name) => Place::Name(name),
-                None => Place::Index(frame.map_or(0, |frame| frame.index)),
+                None => Place::Index(self.top.index),
             },
-            root: frame.is_none(),
+            root: self.frames.is_empty(),
         };
-        let decided = Unit::decide(
-            surround.common,
-            held,
-            around,
-            &mut self.scratch,
-            surround.arbiter,
-            surround.outside,
-        );
-        let Ok((unit, stays)) = decided else { return self.fail(holding.start, Fault::TooCostly) };
+        let unit = Unit { common: surround.common, held, around };
+        let mut verdicts = SmallVec::new();
+        let decided = unit.decide(&mut self.decision, surround.arbiter, surround.outside, &mut verdicts);
+        let Ok(stays) = decided else {
+            return self.fail(holding.start, Fault::TooCostly);
+        };
         let mut opening = Opening {
-            frames: &mut self.frames,
+            outer: &mut self.outer,
             waiting: &mut self.waiting,
             after: self.after,
             removed_as: plan.removed_as,
         };
         if stays {
             opening.stay(bytes, holding.start, surround.out);
-            unit.write(&mut self.scratch, surround.out);
+            unit.write(&mut self.decision, surround.out);
         } else {
             opening.go(bytes, holding.start, surround.out);
         }
-        unit.account(&self.scratch, surround.arbiter);
+        unit.account(&self.decision, &verdicts, surround.arbiter);
         self.after = end;
         Ok(())
     }
@@ -724,8 +733,8 @@ impl Walk {
             }
             return self.hold(bytes, at, byte, end, surround).map(Some);
         }
-        let own = plan.state_classes.get(state.0 as usize).copied().flatten();
-        let class = own.or(self.frames.last().map(|frame| frame.class)).unwrap_or(UNCLASSIFIED);
+        let own = plan.state_class(state);
+        let class = own.or(self.outer.last().map(|outer| outer.class)).unwrap_or(UNCLASSIFIED);
         let form = {
             let verdict = surround.outside.verdict(surround.arbiter);
             surround.common.forms.feasible(surround.arbiter.form(verdict, class))
@@ -745,12 +754,12 @@ impl Walk {
             surround.outside.count(class);
         }
         let mut opening = Opening {
-            frames: &mut self.frames,
+            outer: &mut self.outer,
             waiting: &mut self.waiting,
             after: self.after,
             removed_as: plan.removed_as,
         };
-        let depth = opening.frames.len();
+        let depth = self.frames.len();
         if container && (bone || known.live) {
             let mut waits = None;
             if form == Form::Clear || bone {
@@ -761,10 +770,7 @@ impl Walk {
             }
             let opened = self.open(at, byte, Mode::Outside, None, surround)?;
             self.after = opened.0;
-            if let Some(frame) = self.frames.last_mut() {
-                frame.class = class;
-                frame.waits = waits;
-            }
+            self.outer.push(Outer { class, first: true, written: false, waits });
             return Ok(Some(opened));
         }
         let stays = form == Form::Clear;
@@ -829,13 +835,14 @@ impl Walk {
         end: usize,
         surround: &mut Surround<'_, A>,
     ) {
-        match frame.waits {
+        let waits = self.outer.pop().and_then(|outer| outer.waits);
+        match waits {
             None => {
                 surround.out.extend_from_slice(bytes.get(self.after..end).unwrap_or_default());
             }
             Some(wait) => {
                 let removed_as = surround.common.plan.removed_as;
-                let root = self.frames.is_empty();
+                let root = self.outer.is_empty();
                 if removed_as == RemovedAs::Omit && !root {
                     self.waiting.truncate(wait.lead);
                 } else {
@@ -843,7 +850,7 @@ impl Walk {
                     let bracket = if frame.array { b"[" } else { b"{" };
                     self.waiting.extend_from_slice(replacement(removed_as, bracket));
                 }
-                let parent = self.frames.last_mut();
+                let parent = self.outer.last_mut();
                 let waits = parent.as_ref().is_some_and(|parent| parent.waits.is_some());
                 if let Some(parent) = parent {
                     parent.written = wait.written || removed_as != RemovedAs::Omit;
@@ -859,7 +866,7 @@ impl Walk {
 
 /// Writes what stands between a container's last child and the next: the comma and the name.
 struct Opening<'a> {
-    frames: &'a mut Vec<Frame>,
+    outer: &'a mut Vec<Outer>,
     waiting: &'a mut Vec<u8>,
     after: usize,
     removed_as: RemovedAs,
@@ -870,8 +877,8 @@ impl Opening<'_> {
     fn stay(&mut self, bytes: &[u8], at: usize, out: &mut Vec<u8>) {
         if !self.waiting.is_empty() {
             out.append(self.waiting);
-            for frame in self.frames.iter_mut().rev().take_while(|frame| frame.waits.is_some()) {
-                frame.waits = None;
+            for outer in self.outer.iter_mut().rev().take_while(|outer| outer.waits.is_some()) {
+                outer.waits = None;
             }
         }
         out.extend_from_slice(self.lead(bytes, at));
@@ -880,12 +887,12 @@ impl Opening<'_> {
     /// The value at `at` goes.
     fn go(&mut self, bytes: &[u8], at: usize, out: &mut Vec<u8>) {
         if self.removed_as == RemovedAs::Omit {
-            if let Some(frame) = self.frames.last_mut() {
-                frame.first = false;
+            if let Some(outer) = self.outer.last_mut() {
+                outer.first = false;
             }
             return;
         }
-        let waits = self.frames.last().is_some_and(|frame| frame.waits.is_some());
+        let waits = self.outer.last().is_some_and(|outer| outer.waits.is_some());
         let replacement = replacement(self.removed_as, bytes.get(at..).unwrap_or_default());
         let lead = self.lead(bytes, at);
         let into = if waits { &mut *self.waiting } else { out };
@@ -895,7 +902,7 @@ impl Opening<'_> {
 
     /// The container at `at` stays if something in it does.
     fn wait(&mut self, bytes: &[u8], at: usize, bracket: u8) -> Wait {
-        let written = self.frames.last().is_some_and(|frame| frame.written);
+        let written = self.outer.last().is_some_and(|outer| outer.written);
         let start = self.waiting.len();
         let lead = self.lead(bytes, at);
         self.waiting.extend_from_slice(lead);
@@ -906,14 +913,14 @@ impl Opening<'_> {
 
     /// What comes before the value at `at`, now that it or something in its place is written.
     fn lead<'b>(&mut self, bytes: &'b [u8], at: usize) -> &'b [u8] {
-        let from = match self.frames.last_mut() {
+        let from = match self.outer.last_mut() {
             // The first that is written: the comma before it has nothing to separate.
-            Some(frame) if !frame.written && !frame.first => after_comma(bytes, self.after),
+            Some(outer) if !outer.written && !outer.first => after_comma(bytes, self.after),
             Some(_) | None => self.after,
         };
-        if let Some(frame) = self.frames.last_mut() {
-            frame.first = false;
-            frame.written = true;
+        if let Some(outer) = self.outer.last_mut() {
+            outer.first = false;
+            outer.written = true;
         }
         bytes.get(from..at).unwrap_or_default()
     }
