@@ -2,11 +2,15 @@
 //!
 //! Exit status: 0 it is as it should be, 1 a finding or a refusal, 2 unusable input.
 
+pub mod audit;
 pub mod certs;
+pub mod consent;
 pub mod policy;
 pub mod recipient;
 mod run;
+pub mod scrub;
 mod serve;
+pub mod way;
 
 use std::path::PathBuf;
 
@@ -39,6 +43,24 @@ enum Verb {
     Policy {
         #[command(subcommand)]
         verb: policy::PolicyVerb,
+    },
+    /// Scrub JSON from stdin to stdout with the gateway's own scrubber
+    Scrub(scrub::ScrubArgs),
+    /// Change and read what people have consented to
+    Consent {
+        /// The configuration file
+        #[arg(long, value_name = "FILE", default_value = "purposegate.toml", global = true)]
+        config: PathBuf,
+        /// The admin address of the gateway that has the ledger, where it is not the configured one
+        #[arg(long, value_name = "ADDRESS", global = true)]
+        admin: Option<std::net::SocketAddr>,
+        #[command(subcommand)]
+        verb: consent::ConsentVerb,
+    },
+    /// Verify, show and export the disclosure log
+    Audit {
+        #[command(subcommand)]
+        verb: audit::AuditVerb,
     },
     /// Make API keys for recipients
     Recipient {
@@ -84,7 +106,7 @@ enum CertsVerb {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub enum Format {
     Text,
     Json,
 }

@@ -215,7 +215,7 @@ fn situation(args: &ExplainArgs, pack: &Pack) -> Result<(Asking, scenario::Facts
 }
 
 /// JSON given as an argument, in the notation that everything else is read in.
-fn from_json(name: &str, json: &str) -> Result<Source, Vec<Finding>> {
+pub(super) fn from_json(name: &str, json: &str) -> Result<Source, Vec<Finding>> {
     let wrong =
         |error: String| vec![Finding::error(format!("{name} is not a JSON object of facts: {error}"))];
     let table: toml::Table = serde_json::from_str(json).map_err(|error| wrong(error.to_string()))?;

@@ -1,18 +1,23 @@
 //! From parsed arguments to the work, and from its outcome to the exit status.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 
 use miette::{GraphicalReportHandler, GraphicalTheme};
 
+use super::audit::{self, AuditVerb, LogPlace};
 use super::certs::{self, ClientName};
+use super::consent::{self, ConsentVerb};
 use super::policy::{self, PolicyVerb};
 use super::recipient::{self, NewKey};
+use super::scrub::{self, ScrubArgs, ScrubError};
 use super::{Arguments, CertsVerb, ConfigFile, Format, RecipientVerb, Verb, serve};
 use crate::config::{self, Config};
 use crate::demo;
 use crate::finding::Finding;
+use crate::keys::Keys;
 
 /// A finding or a refusal.
 const FOUND: u8 = 1;
@@ -26,6 +31,9 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Verb::Serve(file) => run_serve(&file),
         Verb::Check(file) => check(&file),
         Verb::Policy { verb } => run_policy(&verb),
+        Verb::Scrub(arguments) => run_scrub(&arguments),
+        Verb::Consent { config, admin, verb } => run_consent(&config, admin, verb),
+        Verb::Audit { verb } => run_audit(&verb),
         Verb::Recipient { verb: RecipientVerb::Key { name, format } } => make_key(&name, format),
         Verb::Certs { verb: CertsVerb::Dev { out, client } } => make_certificates(&out, &client),
     }
@@ -45,7 +53,7 @@ fn run_demo(check: bool) -> ExitCode {
     start_logging("error");
     let mut out = std::io::stdout();
     let played = block_on(async {
-        if check { demo::check(&mut out).await } else { demo::show(&mut out).await.map(|()| true) }
+        if check { demo::check(&mut out).await } else { demo::show(&mut out, serve::wait_for_end()).await.map(|()| true) }
     });
     match played {
         Ok(Ok(true)) => ExitCode::SUCCESS,
@@ -85,6 +93,66 @@ fn check(file: &ConfigFile) -> ExitCode {
 fn run_policy(verb: &PolicyVerb) -> ExitCode {
     match policy::run(verb, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()) {
         Ok(outcome) => ExitCode::from(outcome as u8),
+        Err(error) => fail(&error.to_string()),
+    }
+}
+
+fn run_consent(config: &Path, admin: Option<SocketAddr>, verb: ConsentVerb) -> ExitCode {
+    let Some(config) = load(config) else { return ExitCode::from(UNUSABLE) };
+    let place = consent::Place {
+        ledger: &config.ledger.path,
+        keys: &config.keys,
+        names: config.vocabulary,
+        admin: admin.unwrap_or(config.admin.address),
+    };
+    finish(consent::run(verb, &place, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()))
+}
+
+/// A folder alone is enough: a copy of a log is verified where no configuration is.
+fn run_audit(verb: &AuditVerb) -> ExitCode {
+    let LogPlace { folder, config } = verb.place();
+    let file = match (folder, config) {
+        (_, Some(file)) => Some(file.as_path()),
+        (None, None) => Some(Path::new("purposegate.toml")),
+        (Some(_), None) => None,
+    };
+    let mut configured = None;
+    let mut keys = None;
+    if let Some(file) = file {
+        let Some(config) = load(file) else { return ExitCode::from(UNUSABLE) };
+        match Keys::open(&config.keys) {
+            Ok(found) => keys = Some(found),
+            Err(error) => return fail(&error.to_string()),
+        }
+        configured = Some(config.audit.directory);
+    }
+    let Some(folder) = folder.as_ref().or(configured.as_ref()) else { return ExitCode::from(UNUSABLE) };
+    let (mut out, mut words) = (std::io::stdout().lock(), std::io::stderr().lock());
+    finish(audit::run(verb, folder, keys.as_ref(), &mut out, &mut words))
+}
+
+fn finish(outcome: std::io::Result<u8>) -> ExitCode {
+    match outcome {
+        Ok(status) => ExitCode::from(status),
+        // Whoever reads has seen enough (`audit show | head`).
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => fail(&error.to_string()),
+    }
+}
+
+fn run_scrub(arguments: &ScrubArgs) -> ExitCode {
+    match scrub::run(arguments, std::io::stdin().lock(), std::io::stdout().lock()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(ScrubError::Findings(findings)) => {
+            report(&findings);
+            ExitCode::from(UNUSABLE)
+        }
+        Err(ScrubError::Denied(denial)) => {
+            say(&format!("purposegate: refused: {}", denial.code()));
+            ExitCode::from(FOUND)
+        }
+        // Whoever reads has had enough.
+        Err(ScrubError::Write(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => fail(&error.to_string()),
     }
 }

@@ -14,7 +14,7 @@ use crate::finding::{At, Finding, Table, nearest};
 use crate::layer::route::{Route, Scrubbing, UnknownSubject, Unroutable, Withheld};
 use crate::policy::Pack;
 use crate::scrub::{DuplicateKeys, Limits, Mapping, Plan, RemovedAs, Unclassified};
-use crate::vocabulary::Operation;
+use crate::vocabulary::{Operation, Vocabulary};
 
 /// Bytes of a body that is held whole (`withheld = "deny"`).
 const MAX_DENY_BODY: usize = 8 << 20;
@@ -231,12 +231,17 @@ impl Reading<'_, '_> {
         let withheld = [("strip", Withheld::Strip), ("deny", Withheld::Deny { max_body })];
         let withheld = choice(table, "withheld", &withheld, Withheld::Strip);
         let limits = Limits { record: unit::size(table, "max-record", Limits::default().record), ..Limits::default() };
-        let plan = self.compile(&mapping, &places)?;
+        let plan = self.compile(&mapping, vocabulary, &places)?;
         Some(Scrubbing::new(plan, vocabulary, unknown_subject, withheld, limits))
     }
 
-    fn compile(&self, mapping: &Mapping, places: &[(String, Range<usize>)]) -> Option<Arc<Plan>> {
-        match Plan::compile(mapping) {
+    fn compile(
+        &self,
+        mapping: &Mapping,
+        vocabulary: &Vocabulary,
+        places: &[(String, Range<usize>)],
+    ) -> Option<Arc<Plan>> {
+        match Plan::compile(mapping, vocabulary) {
             Ok(plan) => Some(Arc::new(plan)),
             Err(errors) => {
                 for error in errors {

@@ -138,12 +138,25 @@ impl Expectation {
         self.and(Claim::Header(name, begins.to_owned()))
     }
 
-    /// `200` or `403 purpose-not-permitted`: the head of the line for people.
+    /// `403 purpose-not-permitted`, `200 and 14 more`: the status, and how many things must hold beside it.
     pub fn summary(&self) -> String {
         match self.problem {
             Some(code) => format!("{} {code}", self.status),
-            None => self.status.to_string(),
+            None => format!("{} and {} more", self.status, self.claims.len()),
         }
+    }
+
+    /// Whether the answer must break off.
+    pub fn is_cut(&self) -> bool {
+        self.claims.iter().any(|claim| matches!(claim, Claim::Cut))
+    }
+
+    /// The first text that must not occur after the mark.
+    pub fn gone_after_mark(&self) -> Option<&str> {
+        self.claims.iter().find_map(|claim| match claim {
+            Claim::NotAfterMark(text) => Some(text.as_str()),
+            _ => None,
+        })
     }
 
     /// Whether the answer is as expected.
@@ -161,7 +174,7 @@ impl Expectation {
                 None => "a problem document".to_owned(),
             });
         }
-        let cut = self.claims.iter().any(|claim| matches!(claim, Claim::Cut));
+        let cut = self.is_cut();
         if !cut && !answer.complete {
             wrong.push("the answer was cut off".to_owned());
         }

@@ -9,6 +9,9 @@ use http::Method;
 use super::expectation::{Answer, Expectation};
 use super::scenes::{Ask, Credential, Scene, Step, Tell};
 
+/// Lines of a long answer that are worth a look.
+const HEAD: usize = 16;
+
 /// An API key that nobody has.
 const UNREGISTERED: &str = "pgk_nobody_0000000000000000000000000000000000000000";
 
@@ -79,16 +82,18 @@ impl Access {
         let mut text = format!("# {} ({})\n#   expect: {}\n", scene.title, scene.clause, scene.outcome);
         for step in &scene.steps {
             let _ = match step {
-                Step::Ask(ask, expected) => writeln!(text, "{}   # {}", self.ask(ask), expected.summary()),
+                Step::Ask(ask, expected) if expected.is_cut() => {
+                    writeln!(text, "{} -o /dev/null", self.ask(ask))
+                }
+                Step::Ask(ask, _) if ask.long => {
+                    writeln!(text, "{} 2>/dev/null | head -n {HEAD}", self.ask(ask))
+                }
+                Step::Ask(ask, _) => writeln!(text, "{}", self.ask(ask)),
                 Step::Tell(tell) => writeln!(text, "{}", self.tell(tell)),
                 Step::AskMeanwhile { ask, tell, expected, .. } => {
-                    writeln!(
-                        text,
-                        "{} &   # {}\n{}; wait",
-                        self.ask(ask),
-                        expected.summary(),
-                        self.tell(tell)
-                    )
+                    let gone = quoted(expected.gone_after_mark().unwrap_or_default());
+                    writeln!(text, "{} | grep -c {gone} &   # how often: 0", self.ask(ask))
+                        .and_then(|()| writeln!(text, "sleep 1; {}; wait", self.tell(tell)))
                 }
             };
         }
@@ -173,11 +178,16 @@ mod tests {
         let all: Vec<String> = scenes().iter().map(|scene| access().scene(scene)).collect();
         assert!(all[0].contains(
             "curl -sS --cacert '/tmp/a demo/certs/ca.pem' -H 'Authorization: Bearer pgk_desk_s' \
-             -H 'Data-Purpose: customer-support' https://localhost:8443/customers/c-00001   # 200"
+             -H 'Data-Purpose: customer-support' https://localhost:8443/customers/c-00001\n"
         ));
         assert!(all[2].contains("--cert certs/registrar.pem --key certs/registrar.key"));
         assert!(all.iter().any(|lines| lines.contains("-X DELETE")));
-        assert!(all.last().unwrap().contains("&   # 200\ncurl -sS --json '{"));
+        let last = all.last().unwrap();
+        assert!(
+            last.contains("| grep -c Ravnsborgtveit &   # how often: 0\nsleep 1; curl -sS --json '{"),
+            "{last}"
+        );
+        assert!(last.ends_with("/v1/subjects/c-09990/events; wait\n"), "{last}");
     }
 
     #[test]

@@ -31,7 +31,7 @@ const POLICY: &[(&str, &str)] = &[
 
 /// A demonstration that runs.
 pub(super) struct Stage {
-    pub player: Player,
+    pub(super) player: Player,
     stop: Stop,
     gateway: tokio::task::JoinHandle<()>,
     upstream: tokio::task::JoinHandle<io::Result<()>>,
@@ -43,7 +43,7 @@ impl Stage {
     ///
     /// # Errors
     /// In words, for the person who runs it.
-    pub async fn set(fixed_ports: bool) -> Result<Stage, String> {
+    pub(super) async fn set(fixed_ports: bool) -> Result<Stage, String> {
         let folder = std::env::temp_dir().join(format!("purposegate-demo-{}", std::process::id()));
         let certs = folder.join("certs");
         let clients = [ClientName { file: "registrar", uri: certificates::REGISTRAR_ID }];
@@ -80,8 +80,7 @@ impl Stage {
         let ledger = &gateway.gatehouse().ledger;
         let lines: String = subjects::events().map(|event| format!("{event}\n")).collect();
         let mut bad = Vec::new();
-        let numbered = lines.lines().enumerate().map(|(at, line)| (at as u64 + 1, line.as_bytes()));
-        ledger.import(numbered, Timestamp::now(), |result| bad.extend(result.outcome.err())).await;
+        ledger.import(lines.as_bytes(), 1, None, Timestamp::now(), |result| bad.extend(result.outcome.err())).await;
         if let Some(error) = bad.first() {
             return Err(format!("{} sample events are not recorded, the first: {error}", bad.len()));
         }
@@ -106,7 +105,7 @@ impl Stage {
     }
 
     /// Ends what was started and removes the folder.
-    pub async fn clear(self) {
+    pub(super) async fn clear(self) {
         self.stop.stop();
         let _ = self.gateway.await;
         self.upstream.abort();

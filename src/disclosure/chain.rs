@@ -48,7 +48,9 @@ pub(super) fn seal(into: &mut Vec<u8>, before: Chain, number: u64, body: &Body, 
     into.extend_from_slice(format!("{{\"n\":{number},").as_bytes());
     into.extend_from_slice(body);
     let chain = before.then(into.get(begin..).unwrap_or_default());
-    into.extend_from_slice(format!(",\"chain\":\"{}\",\"tag\":\"{}\"}}\n", chain.to_hex(), chain.tag(key)).as_bytes());
+    into.extend_from_slice(
+        format!(",\"chain\":\"{}\",\"tag\":\"{}\"}}\n", chain.to_hex(), chain.tag(key)).as_bytes(),
+    );
     chain
 }
 

@@ -78,11 +78,7 @@ pub fn fold(
         }
         Ok(())
     })?;
-    if running {
-        open.into_values().try_for_each(tell)
-    } else {
-        abort_all(&mut open, &mut tell)
-    }
+    if running { open.into_values().try_for_each(tell) } else { abort_all(&mut open, &mut tell) }
 }
 
 fn abort_all(
@@ -108,7 +104,9 @@ pub fn decision(folder: &Path, id: &str, running: bool) -> Result<Option<Value>,
     let mut found: Option<Exchange> = None;
     for_each_line(&from(folder, Some(made))?, |line| {
         match line {
-            Line::Intent(begun) | Line::Refusal(begun) if begun.decision == id => found = Some(Exchange::begin(begun)),
+            Line::Intent(begun) | Line::Refusal(begun) if begun.decision == id => {
+                found = Some(Exchange::begin(begun))
+            }
             Line::Window(window) if window.decision == id => {
                 if let Some(exchange) = &mut found {
                     exchange.add(window);
@@ -161,7 +159,8 @@ fn from(folder: &Path, since: Option<Timestamp>) -> Result<Vec<Segment>, ReadErr
     let mut segments = folder::segments(folder).map_err(io)?;
     let Some(since) = since else { return Ok(segments) };
     // From the last one that began before; one that cannot be asked is read.
-    let began_before = |segment: &Segment| folder::opening(segment).is_ok_and(|opening| opening.time <= since);
+    let began_before =
+        |segment: &Segment| folder::opening(segment).is_ok_and(|opening| opening.time <= since);
     let first = segments.iter().rposition(began_before).unwrap_or(0);
     segments.drain(..first);
     Ok(segments)
@@ -172,7 +171,10 @@ enum Line {
     Intent(Begun),
     Refusal(Begun),
     Window(Gone),
-    Close { decision: String, outcome: String },
+    Close {
+        decision: String,
+        outcome: String,
+    },
     /// A process has begun to write.
     Start,
     /// Another of the log's own records.
@@ -293,7 +295,10 @@ impl Exchange {
         }
         for category in categories {
             let entries = self.categories.entry(category.category.clone()).or_default();
-            match entries.iter_mut().find(|known| known.form == category.form && known.basis == category.basis) {
+            match entries
+                .iter_mut()
+                .find(|known| known.form == category.form && known.basis == category.basis)
+            {
                 Some(known) => known.merge(category),
                 None => entries.push(category),
             }
@@ -301,8 +306,21 @@ impl Exchange {
     }
 
     fn into_json(self) -> Value {
-        let Exchange { begun, outcome, position, records, withheld_records, subjects, known: _, categories } = self;
-        let Begun { decision, time, recipient, purpose, declared, case, route, operation, policy, factors, .. } = begun;
+        let Exchange { begun, outcome, position, records, withheld_records, subjects, known: _, categories } =
+            self;
+        let Begun {
+            decision,
+            time,
+            recipient,
+            purpose,
+            declared,
+            case,
+            route,
+            operation,
+            policy,
+            factors,
+            ..
+        } = begun;
         let categories = categories.into_iter().map(|(name, entries)| {
             let entries = entries.into_iter().map(|GoneCategory { category: _, form, basis, rules, clauses, fields }| {
                 json!({ "form": form, "basis": basis, "rules": rules, "clauses": clauses, "fields": fields })
@@ -357,10 +375,8 @@ impl Wanted<'_> {
             && since.is_none_or(|since| begun.time >= since);
         let about = |(fingerprint, pseudonyms): &(Fingerprint, SubjectPseudonyms)| {
             let epoch = record::epoch(begun.time);
-            let name = self
-                .names
-                .entry(epoch)
-                .or_insert_with_key(|epoch| pseudonyms.epoch(epoch).of(*fingerprint));
+            let name =
+                self.names.entry(epoch).or_insert_with_key(|epoch| pseudonyms.epoch(epoch).of(*fingerprint));
             exchange.known.contains(name.as_str())
         };
         narrow && subject.as_ref().is_none_or(about)

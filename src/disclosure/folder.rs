@@ -90,8 +90,11 @@ pub(super) fn take(folder: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Whether a process is writing this log now.
-pub(super) fn in_use(folder: &Path) -> io::Result<bool> {
+/// Whether a process is writing the log in this folder now.
+///
+/// # Errors
+/// Where the folder cannot be opened.
+pub fn in_use(folder: &Path) -> io::Result<bool> {
     match File::open(folder)?.try_lock_shared() {
         Ok(()) => Ok(false),
         Err(TryLockError::WouldBlock) => Ok(true),
@@ -187,7 +190,12 @@ mod tests {
     fn names_are_numbers_and_back() {
         assert_eq!(number(&name(42)), Some(42));
         assert_eq!(number(&name(u64::MAX)), Some(u64::MAX));
-        for other in ["42.jsonl", "00000000000000000042.json", "x0000000000000000042.jsonl", "99999999999999999999.jsonl"] {
+        for other in [
+            "42.jsonl",
+            "00000000000000000042.json",
+            "x0000000000000000042.jsonl",
+            "99999999999999999999.jsonl",
+        ] {
             assert_eq!(number(other), None, "{other}");
         }
     }

@@ -20,9 +20,9 @@ mod writer;
 mod tests;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Sender};
-use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -30,6 +30,7 @@ use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 pub use fold::{Filter, ReadError, decision, export, fold};
+pub use folder::in_use;
 pub use record::{Intent, Left, Outcome, Window};
 pub use verify::{Checkpoint, Report, verify};
 
@@ -129,7 +130,12 @@ impl Log {
     ///
     /// # Errors
     /// [`OpenError`]. A log that does not hold together is not continued.
-    pub fn open(folder: &Path, keys: &Keys, durability: Durability, retention: Duration) -> Result<Log, OpenError> {
+    pub fn open(
+        folder: &Path,
+        keys: &Keys,
+        durability: Durability,
+        retention: Duration,
+    ) -> Result<Log, OpenError> {
         Log::open_with(folder, keys, durability, retention, folder::create, Timestamp::now)
     }
 
@@ -182,7 +188,11 @@ impl Log {
     ///
     /// # Errors
     /// [`LogError`]: then the window may not leave.
-    pub fn window(&self, entry: &Entry, window: Window) -> impl Future<Output = Result<(), LogError>> + Send + use<> {
+    pub fn window(
+        &self,
+        entry: &Entry,
+        window: Window,
+    ) -> impl Future<Output = Result<(), LogError>> + Send + use<> {
         self.append(record::window(&entry.decision, Timestamp::now(), &window, &entry.pseudonyms))
     }
 
@@ -190,7 +200,11 @@ impl Log {
     ///
     /// # Errors
     /// [`LogError`]: the exchange stays open in the log.
-    pub fn close(&self, entry: Entry, outcome: Outcome) -> impl Future<Output = Result<(), LogError>> + Send + use<> {
+    pub fn close(
+        &self,
+        entry: Entry,
+        outcome: Outcome,
+    ) -> impl Future<Output = Result<(), LogError>> + Send + use<> {
         self.append(record::close(&entry.decision, Timestamp::now(), outcome))
     }
 
@@ -205,7 +219,9 @@ impl Log {
         let body = record::intent(&intent, Some(Outcome::Refused(code)));
         match Arc::clone(&self.standing.refusals).try_acquire_many_owned(share(&body)) {
             Ok(place) => self.send_detached(body, Some(place)),
-            Err(_) => tracing::warn!("refusals come faster than the disclosure log is written: one is not on record"),
+            Err(_) => tracing::warn!(
+                "refusals come faster than the disclosure log is written: one is not on record"
+            ),
         }
     }
 
@@ -231,7 +247,8 @@ impl Log {
     fn append(&self, body: Body) -> impl Future<Output = Result<(), LogError>> + Send + use<> {
         let (standing, queue, durability) = (Arc::clone(&self.standing), self.queue.clone(), self.durability);
         async move {
-            let place = Arc::clone(&standing.room).acquire_many_owned(share(&body)).await.map_err(|_| LogError)?;
+            let place =
+                Arc::clone(&standing.room).acquire_many_owned(share(&body)).await.map_err(|_| LogError)?;
             let queue = queue.ok_or(LogError)?;
             let (acknowledge, durable) = oneshot::channel();
             let acknowledge = match durability {

@@ -78,7 +78,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// The epoch of a person's pseudonym: the UTC date on which the exchange began.
+/// The epoch of a person's pseudonym: the UTC date on which the exchange began. Sorts as it passes.
 pub(super) fn epoch(time: Timestamp) -> String {
     time.to_zoned(TimeZone::UTC).date().to_string()
 }
@@ -116,8 +116,19 @@ pub(super) fn intent(intent: &Intent, outcome: Option<Outcome>) -> Body {
         #[serde(skip_serializing_if = "Option::is_none")]
         outcome: Option<String>,
     }
-    let Intent { decision, time, recipient, purpose, declared, case, route, operation, policy, position, factors } =
-        intent;
+    let Intent {
+        decision,
+        time,
+        recipient,
+        purpose,
+        declared,
+        case,
+        route,
+        operation,
+        policy,
+        position,
+        factors,
+    } = intent;
     let kind = if outcome.is_some() { "refusal" } else { "intent" };
     inside(&Written {
         head: Head { kind, decision, time: *time, salt: salt() },
@@ -163,7 +174,10 @@ pub(super) fn close(decision: &str, time: Timestamp, outcome: Outcome) -> Body {
         head: Head<'a>,
         outcome: String,
     }
-    inside(&Written { head: Head { kind: "close", decision, time, salt: salt() }, outcome: outcome.to_string() })
+    inside(&Written {
+        head: Head { kind: "close", decision, time, salt: salt() },
+        outcome: outcome.to_string(),
+    })
 }
 
 #[derive(Serialize)]
@@ -272,7 +286,10 @@ pub(super) mod tests {
         assert_eq!(written["operation"], "disclose");
         assert!(written.get("case").is_none() && written.get("outcome").is_none());
         let refused = read(&intent(&sample("D1"), Some(Outcome::Refused("no-rule-permits"))));
-        assert_eq!((&refused["kind"], &refused["outcome"]), (&"refusal".into(), &"refused:no-rule-permits".into()));
+        assert_eq!(
+            (&refused["kind"], &refused["outcome"]),
+            (&"refusal".into(), &"refused:no-rule-permits".into())
+        );
     }
 
     #[test]
@@ -280,9 +297,14 @@ pub(super) mod tests {
         let keys = Keys::random().unwrap();
         let person = keys.fingerprints().recipient("x");
         let pseudonyms = keys.subject_pseudonyms().epoch("2026-11-21");
-        let given = Window { subjects: vec![person], categories: vec![left("email", Form::Masked, 3)], ..Window::default() };
+        let given = Window {
+            subjects: vec![person],
+            categories: vec![left("email", Form::Masked, 3)],
+            ..Window::default()
+        };
         let time = Timestamp::UNIX_EPOCH;
-        let (one, two) = (read(&window("D1", time, &given, &pseudonyms)), read(&window("D1", time, &given, &pseudonyms)));
+        let (one, two) =
+            (read(&window("D1", time, &given, &pseudonyms)), read(&window("D1", time, &given, &pseudonyms)));
         assert_eq!(one["subjects"][0], pseudonyms.of(person).as_str());
         assert_eq!(one["categories"][0]["form"], "masked");
         assert_eq!(one["categories"][0]["basis"], "consent");

@@ -1,3 +1,491 @@
 //! The log as a whole: what it promises, what happens when a disk fails or a process dies, and
 //! what somebody who changes it leaves behind.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::cell::Cell;
+use std::io;
+use std::sync::{Condvar, Mutex};
+
+use jiff::ToSpan;
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::record::tests::{left, sample};
+use super::*;
+use crate::keys::Fingerprint;
+use crate::vocabulary::Form;
+
+const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+fn open(folder: &Path, keys: &Keys) -> Log {
+    Log::open(folder, keys, Durability::BeforeRelease, YEAR).unwrap()
+}
+
+fn id(n: u64) -> String {
+    ulid::Ulid::from_parts(1_763_769_599_500, u128::from(n)).to_string()
+}
+
+fn person(keys: &Keys, name: &str) -> Fingerprint {
+    keys.fingerprints().recipient(name)
+}
+
+fn window(keys: &Keys, people: &[&str], fields: u64) -> Window {
+    Window {
+        position: crate::ledger::Position(9),
+        records: people.len() as u64,
+        withheld_records: 1,
+        subjects: people.iter().map(|name| person(keys, name)).collect(),
+        categories: vec![left("email", Form::Clear, fields), left("phone", Form::Removed, 1)],
+    }
+}
+
+async fn exchange(log: &Log, keys: &Keys, n: u64) {
+    let entry = log.intent(sample(&id(n))).await.unwrap();
+    log.window(&entry, window(keys, &["alice", "bob"], 2)).await.unwrap();
+    log.close(entry, Outcome::Released).await.unwrap();
+}
+
+/// A log of five exchanges, closed.
+async fn written(folder: &Path, keys: &Keys) {
+    let log = open(folder, keys);
+    for n in 0..5 {
+        exchange(&log, keys, n).await;
+    }
+}
+
+fn shown(folder: &Path, filter: &Filter, running: bool) -> Vec<Value> {
+    let mut shown = Vec::new();
+    fold(folder, filter, running, |value| {
+        shown.push(value);
+        Ok(())
+    })
+    .unwrap();
+    shown
+}
+
+fn check(folder: &Path, keys: &Keys, since: Option<&Checkpoint>) -> Report {
+    verify(folder, Some(&keys.log_tags()), since).unwrap()
+}
+
+fn only_file(folder: &Path) -> PathBuf {
+    let segments = folder::segments(folder).unwrap();
+    assert_eq!(segments.len(), 1);
+    segments[0].path.clone()
+}
+
+#[tokio::test]
+async fn an_exchange_is_shown_as_one_record() {
+    let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
+    let log = open(folder.path(), &keys);
+    let entry = log.intent(sample(&id(1))).await.unwrap();
+    log.window(&entry, window(&keys, &["alice", "bob"], 2)).await.unwrap();
+    log.window(&entry, window(&keys, &["bob", "carol"], 3)).await.unwrap();
+    let in_flight = decision(folder.path(), &id(1), true).unwrap().unwrap();
+    assert_eq!(in_flight["outcome"], Value::Null);
+    log.close_detached(entry, Outcome::Released);
+    log.refused(sample(&id(2)), "no-rule-permits");
+    log.flush().await;
+
+    let shown = shown(folder.path(), &Filter::default(), true);
+    assert_eq!(shown.len(), 2);
+    let whole = &shown[0];
+    assert_eq!(*whole, decision(folder.path(), &id(1), true).unwrap().unwrap());
+    assert_eq!(whole["decision"], id(1));
+    assert_eq!(whole["outcome"], "released");
+    assert_eq!(
+        (&whole["records"], &whole["withheld_records"], &whole["position"]),
+        (&4.into(), &2.into(), &9.into())
+    );
+    assert_eq!(whole["subjects"].as_array().unwrap().len(), 3);
+    let email = &whole["categories"]["email"];
+    assert_eq!(
+        (email.as_array().unwrap().len(), &email[0]["fields"], &email[0]["basis"]),
+        (1, &5.into(), &"consent".into())
+    );
+    assert_eq!(whole["categories"]["phone"][0]["form"], "removed");
+    assert_eq!((&shown[1]["outcome"], &shown[1]["records"]), (&"refused:no-rule-permits".into(), &0.into()));
+    assert_eq!(decision(folder.path(), &id(3), true).unwrap(), None);
+    assert_eq!(decision(folder.path(), "../../etc/passwd", true).unwrap(), None);
+}
+
+#[tokio::test]
+async fn exchanges_are_found_by_recipient_purpose_person_and_time() {
+    let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
+    let log = open(folder.path(), &keys);
+    exchange(&log, &keys, 1).await;
+    let other = Intent {
+        recipient: "globex".into(),
+        time: "2026-11-22T00:00:01Z".parse().unwrap(),
+        ..sample(&id(2))
+    };
+    let entry = log.intent(other).await.unwrap();
+    log.window(&entry, window(&keys, &["alice"], 1)).await.unwrap();
+    log.close(entry, Outcome::Released).await.unwrap();
+
+    let count = |filter| shown(folder.path(), &filter, true).len();
+    assert_eq!(count(Filter::default()), 2);
+    assert_eq!(count(Filter { recipient: Some("globex".to_owned()), ..Filter::default() }), 1);
+    assert_eq!(count(Filter { purpose: Some("hosting".to_owned()), ..Filter::default() }), 0);
+    assert_eq!(
+        count(Filter { since: Some("2026-11-22T00:00:00Z".parse().unwrap()), ..Filter::default() }),
+        1
+    );
+    let about = |name| Filter {
+        subject: Some((person(&keys, name), keys.subject_pseudonyms())),
+        ..Filter::default()
+    };
+    assert_eq!(count(about("alice")), 2, "under another pseudonym each day");
+    assert_eq!(count(about("bob")), 1);
+    assert_eq!(count(about("carol")), 0);
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_on_disk_when_the_process_dies() {
+    let (folder, left, keys) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), Keys::random().unwrap());
+    let log = open(folder.path(), &keys);
+    let entry = log.intent(sample(&id(1))).await.unwrap();
+    log.window(&entry, window(&keys, &["alice"], 1)).await.unwrap();
+    // The file as it is at this moment, with a record torn in the middle behind it.
+    let file = only_file(folder.path());
+    let copy = left.path().join(file.file_name().unwrap());
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes.extend_from_slice(br#"{"n":3,"kind":"clo"#);
+    std::fs::write(&copy, bytes).unwrap();
+    assert_eq!(check(left.path(), &keys, None).findings.len(), 1);
+
+    let revived = open(left.path(), &keys);
+    assert_eq!(shown(left.path(), &Filter::default(), true)[0]["outcome"], "aborted", "its process is gone");
+    exchange(&revived, &keys, 2).await;
+    drop(revived);
+    let report = check(left.path(), &keys, None);
+    assert_eq!((report.findings.as_slice(), report.segments), (&[] as &[String], 2));
+    let opening = folder::opening(&folder::segments(left.path()).unwrap()[1]).unwrap();
+    assert_eq!((opening.unclean, opening.torn_bytes), (true, Some(18)));
+}
+
+#[tokio::test]
+async fn a_start_that_tore_its_own_segment_is_mended() {
+    let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
+    written(folder.path(), &keys).await;
+    let next = check(folder.path(), &keys, None).checkpoint.unwrap().records;
+    std::fs::write(folder.path().join(folder::name(next)), b"{\"n\":").unwrap();
+    drop(open(folder.path(), &keys));
+    assert_eq!(check(folder.path(), &keys, None).findings, [] as [String; 0]);
+    assert_eq!(shown(folder.path(), &Filter::default(), false).len(), 5);
+}
+
+#[tokio::test]
+async fn a_log_has_one_writer_and_one_set_of_keys() {
+    let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
+    let log = open(folder.path(), &keys);
+    let again = |keys: &Keys| Log::open(folder.path(), keys, Durability::Batched, YEAR).map(|_| ());
+    assert!(matches!(again(&keys), Err(OpenError::InUse(_))));
+    drop(log);
+    assert!(matches!(again(&Keys::random().unwrap()), Err(OpenError::OtherKeys(_))));
+    again(&keys).unwrap();
+}
+
+#[tokio::test]
+async fn a_broken_log_is_not_continued() {
+    let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
+    written(folder.path(), &keys).await;
+    let file = only_file(folder.path());
+    let text = std::fs::read_to_string(&file).unwrap().replacen("acme", "acmE", 1);
+    std::fs::write(&file, text).unwrap();
+    let error = Log::open(folder.path(), &keys, Durability::Batched, YEAR).unwrap_err();
+    assert!(matches!(error, OpenError::Broken { record: 1, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_folder_where_nothing_can_be_written_is_an_error() {
+    let keys = Keys::random().unwrap();
+    let error = Log::open(Path::new("/proc/audit"), &keys, Durability::Batched, YEAR).unwrap_err();
+    assert!(matches!(error, OpenError::Io { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn batched_records_are_taken_at_once_and_written_soon() {
+    let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
+    let log = Log::open(folder.path(), &keys, Durability::Batched, YEAR).unwrap();
+    for n in 0..50 {
+        exchange(&log, &keys, n).await;
+    }
+    drop(log);
+    assert_eq!(shown(folder.path(), &Filter::default(), false).len(), 50);
+    assert_eq!(check(folder.path(), &keys, None).findings, [] as [String; 0]);
+}
+
+/// A disk that can be held and filled; one for each test thread's log.
+#[derive(Default)]
+struct Disk {
+    state: Mutex<DiskState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct DiskState {
+    held: bool,
+    full: bool,
+    syncs: usize,
+}
+
+struct DiskFile(Arc<Disk>, std::fs::File);
+
+impl folder::Medium for DiskFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.0.state.lock().unwrap().full {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        folder::Medium::write(&mut self.1, bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let state = self.0.state.lock().unwrap();
+        let mut state = self.0.changed.wait_while(state, |state| state.held).unwrap();
+        state.syncs += 1;
+        Ok(())
+    }
+}
+
+thread_local! {
+    static DISK: Cell<Option<Arc<Disk>>> = const { Cell::new(None) };
+}
+
+fn over(disk: &Arc<Disk>, folder: &Path, keys: &Keys, durability: Durability) -> Log {
+    DISK.set(Some(Arc::clone(disk)));
+    fn create(path: &Path) -> io::Result<Box<dyn folder::Medium>> {
+        let disk = DISK.take().unwrap();
+        let file = std::fs::File::options().append(true).create_new(true).open(path)?;
+        Ok(Box::new(DiskFile(disk, file)))
+    }
+    Log::open_with(folder, keys, durability, YEAR, create, Timestamp::now).unwrap()
+}
+
+#[tokio::test]
+async fn nothing_is_acknowledged_before_it_is_durable_and_what_waits_shares_a_sync() {
+    let (folder, keys, disk) =
+        (tempfile::tempdir().unwrap(), Keys::random().unwrap(), Arc::new(Disk::default()));
+    let log = Arc::new(over(&disk, folder.path(), &keys, Durability::BeforeRelease));
+    let before = disk.state.lock().unwrap().syncs;
+    disk.state.lock().unwrap().held = true;
+    let intents: Vec<_> = (0..100).map(|n| tokio::spawn(log.intent(sample(&id(n))))).collect();
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    assert!(intents.iter().all(|intent| !intent.is_finished()));
+    disk.state.lock().unwrap().held = false;
+    disk.changed.notify_all();
+    for intent in intents {
+        intent.await.unwrap().unwrap();
+    }
+    assert!(disk.state.lock().unwrap().syncs - before <= 10, "a hundred records, a few syncs");
+}
+
+#[tokio::test]
+async fn after_a_failed_write_every_record_fails() {
+    for durability in [Durability::BeforeRelease, Durability::Batched] {
+        let (folder, keys, disk) =
+            (tempfile::tempdir().unwrap(), Keys::random().unwrap(), Arc::new(Disk::default()));
+        let log = over(&disk, folder.path(), &keys, durability);
+        let entry = log.intent(sample(&id(1))).await.unwrap();
+        log.flush().await;
+        disk.state.lock().unwrap().full = true;
+        let first = log.window(&entry, window(&keys, &["alice"], 1)).await;
+        if durability == Durability::BeforeRelease {
+            assert_eq!(first, Err(LogError));
+        }
+        log.flush().await;
+        assert!(!log.healthy());
+        disk.state.lock().unwrap().full = false;
+        assert_eq!(log.window(&entry, window(&keys, &["alice"], 1)).await, Err(LogError), "room or not");
+        assert!(log.intent(sample(&id(2))).await.is_err());
+        log.close_detached(entry, Outcome::Aborted);
+        drop(log);
+        assert_eq!(
+            check(folder.path(), &keys, None).findings,
+            [] as [String; 0],
+            "what is there holds together"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_is_dropped_does_not_wait_for_a_future_that_nobody_polls() {
+    let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
+    let log = open(folder.path(), &keys);
+    let unpolled = log.intent(sample(&id(1)));
+    drop(log);
+    assert_eq!(unpolled.await.map(|_| ()), Err(LogError));
+}
+
+#[tokio::test]
+async fn what_is_past_its_retention_is_removed_and_the_rest_still_verifies() {
+    static NOW: Mutex<Option<Timestamp>> = Mutex::new(None);
+    fn clock() -> Timestamp {
+        NOW.lock().unwrap().unwrap()
+    }
+    let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
+    let day = |n: i64| {
+        let time: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
+        *NOW.lock().unwrap() = Some(time + (24 * n).hours());
+    };
+    let ten_days = Duration::from_secs(10 * 24 * 60 * 60);
+    day(0);
+    let log =
+        Log::open_with(folder.path(), &keys, Durability::BeforeRelease, ten_days, folder::create, clock)
+            .unwrap();
+    exchange(&log, &keys, 0).await;
+    let old = check(folder.path(), &keys, None).checkpoint.unwrap();
+    for n in 1..=14 {
+        day(n);
+        exchange(&log, &keys, n as u64).await;
+    }
+    let report = check(folder.path(), &keys, Some(&old));
+    assert_eq!(report.findings, [] as [String; 0]);
+    assert_eq!(report.segments, 11, "today's and those of the ten days before");
+    assert_eq!(shown(folder.path(), &Filter::default(), true).len(), 11);
+    let kept = report.checkpoint.unwrap();
+    drop(log);
+    day(30);
+    let log =
+        Log::open_with(folder.path(), &keys, Durability::BeforeRelease, ten_days, folder::create, clock)
+            .unwrap();
+    exchange(&log, &keys, 31).await;
+    assert_eq!(folder::segments(folder.path()).unwrap().len(), 1);
+    drop(log);
+    assert_eq!(check(folder.path(), &keys, Some(&kept)).findings, [] as [String; 0]);
+    // Gone without the log's own word for it.
+    let first = folder::segments(folder.path()).unwrap()[0].clone();
+    let lines = std::fs::read_to_string(&first.path).unwrap();
+    let without: Vec<_> = lines.lines().filter(|line| !line.contains("\"kind\":\"cut\"")).collect();
+    std::fs::write(&first.path, without.join("\n") + "\n").unwrap();
+    assert!(!check(folder.path(), &keys, None).findings.is_empty());
+}
+
+#[tokio::test]
+async fn every_file_in_the_folder_is_accounted_for() {
+    let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
+    written(folder.path(), &keys).await;
+    for allowed in ["index", "my-key", "cache.db", "cache.db-wal"] {
+        std::fs::write(folder.path().join(allowed), "x").unwrap();
+    }
+    assert_eq!(check(folder.path(), &keys, None).findings, [] as [String; 0]);
+    for (strange, finding) in
+        [("notes.txt", "notes.txt: no part of the log"), ("0.jsonl", "0.jsonl: no part of the log")]
+    {
+        let path = folder.path().join(strange);
+        std::fs::write(&path, "x").unwrap();
+        assert_eq!(check(folder.path(), &keys, None).findings, [finding]);
+        std::fs::remove_file(path).unwrap();
+    }
+    std::fs::create_dir(folder.path().join("old")).unwrap();
+    assert_eq!(check(folder.path(), &keys, None).findings, ["old: no part of the log"]);
+}
+
+#[tokio::test]
+async fn tampering_is_found_and_the_first_bad_record_named() {
+    let keys = Keys::random().unwrap();
+    let original = tempfile::tempdir().unwrap();
+    written(original.path(), &keys).await;
+    let name = only_file(original.path()).file_name().unwrap().to_owned();
+    let text = std::fs::read_to_string(original.path().join(&name)).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let checkpoint = check(original.path(), &keys, None).checkpoint.unwrap();
+    assert_eq!(checkpoint.records, lines.len() as u64);
+
+    let with = |lines: &[&str]| -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(&name), lines.join("\n") + "\n").unwrap();
+        check(folder.path(), &keys, Some(&checkpoint)).findings
+    };
+    assert_eq!(with(&lines), [] as [String; 0]);
+    let first = |lines: &[&str]| with(lines).first().cloned().unwrap_or_default();
+
+    let mut deleted = lines.clone();
+    deleted.remove(4);
+    assert!(first(&deleted).contains("records 4 to 4 are missing"), "{}", first(&deleted));
+    let mut swapped = lines.clone();
+    swapped.swap(4, 5);
+    assert!(first(&swapped).contains("records 4 to 4 are missing"), "{}", first(&swapped));
+    let mut replayed = lines.clone();
+    replayed.insert(7, lines[4]);
+    assert!(first(&replayed).contains("record 4: stands where record 7 belongs"), "{}", first(&replayed));
+    let forged = lines[5].replace("\"records\":2", "\"records\":1");
+    assert_ne!(forged, lines[5]);
+    let mut changed = lines.clone();
+    changed[5] = &forged;
+    assert!(first(&changed).contains("record 5: was changed"), "{}", first(&changed));
+    let truncated = &lines[..lines.len() - 3];
+    assert!(first(truncated).contains("the log ends after"), "{}", first(truncated));
+    assert!(first(&lines[1..]).contains("does not begin with its own record"), "{}", first(&lines[1..]));
+    assert!(first(&[]).contains("record 0: is no record"), "{}", first(&[]));
+}
+
+#[tokio::test]
+async fn a_log_written_anew_is_found_by_its_key_and_by_a_checkpoint() {
+    let (keys, forger) = (Keys::random().unwrap(), Keys::random().unwrap());
+    let (original, anew) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    written(original.path(), &keys).await;
+    written(anew.path(), &forger).await;
+    let checkpoint = check(original.path(), &keys, None).checkpoint.unwrap();
+    assert!(check(anew.path(), &keys, None).findings[0].contains("was not written under this key"));
+    let keyless = verify(anew.path(), None, Some(&checkpoint)).unwrap();
+    assert_eq!(keyless.findings, ["the checkpoint is of another log"]);
+    assert!(verify(anew.path(), None, None).unwrap().findings.is_empty(), "as the remark says");
+}
+
+#[tokio::test]
+async fn a_missing_segment_is_found() {
+    let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
+    for _ in 0..3 {
+        written(folder.path(), &keys).await;
+    }
+    let segments = folder::segments(folder.path()).unwrap();
+    let checkpoint = check(folder.path(), &keys, None).checkpoint.unwrap();
+    for (at, segment) in segments.iter().enumerate() {
+        let hidden = segment.path.with_extension("db");
+        std::fs::rename(&segment.path, &hidden).unwrap();
+        let findings = check(folder.path(), &keys, Some(&checkpoint)).findings;
+        assert!(
+            findings.iter().any(|finding| finding.contains("missing") || finding.contains("ends after")),
+            "{at}: {findings:?}"
+        );
+        std::fs::rename(hidden, &segment.path).unwrap();
+    }
+}
+
+/// One log for all cases of the property below.
+fn sample_log() -> &'static (Keys, String, Vec<u8>, Checkpoint) {
+    static LOG: std::sync::OnceLock<(Keys, String, Vec<u8>, Checkpoint)> = std::sync::OnceLock::new();
+    LOG.get_or_init(|| {
+        let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(written(folder.path(), &keys));
+        let file = only_file(folder.path());
+        let name = file.file_name().unwrap().to_str().unwrap().to_owned();
+        let checkpoint = check(folder.path(), &keys, None).checkpoint.unwrap();
+        (keys, name, std::fs::read(file).unwrap(), checkpoint)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn every_edit_after_a_checkpoint_is_found(
+        edit in 0..4_u8, at in any::<prop::sample::Index>(), other in any::<prop::sample::Index>(), byte in any::<u8>(),
+    ) {
+        let (keys, name, bytes, checkpoint) = sample_log();
+        let (at, other) = (at.index(bytes.len()), other.index(bytes.len()));
+        let mut edited = bytes.clone();
+        match edit {
+            0 => edited[at] = byte,
+            1 => { edited.remove(at); }
+            2 => edited.insert(at, byte),
+            _ => edited.truncate(at.max(other)),
+        }
+        prop_assume!(edited != *bytes);
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(name), &edited).unwrap();
+        prop_assert!(!check(folder.path(), keys, Some(checkpoint)).findings.is_empty());
+    }
+}

@@ -120,7 +120,9 @@ impl Check<'_> {
                 Piece::Torn(bytes) if last && self.running => {
                     self.report.remarks.push(format!("{name}: {bytes} bytes are being written"));
                 }
-                Piece::Torn(bytes) => self.find(format!("{name}: ends within a record ({bytes} bytes of it)")),
+                Piece::Torn(bytes) => {
+                    self.find(format!("{name}: ends within a record ({bytes} bytes of it)"))
+                }
             }
             first = false;
         }
@@ -140,7 +142,10 @@ impl Check<'_> {
         let opening = match (&own, first) {
             (Own::Opening(opening), true) => Some(opening.clone()),
             (_, true) => {
-                self.find(format!("{name}: record {}: a segment does not begin with its own record", sealed.number));
+                self.find(format!(
+                    "{name}: record {}: a segment does not begin with its own record",
+                    sealed.number
+                ));
                 None
             }
             (Own::Opening(_), false) => {
@@ -154,7 +159,10 @@ impl Check<'_> {
             None => self.within(name, &sealed),
         };
         if before.is_some_and(|before| !sealed.follows(before)) {
-            self.find(format!("{name}: record {}: was changed, or does not follow the one before it", sealed.number));
+            self.find(format!(
+                "{name}: record {}: was changed, or does not follow the one before it",
+                sealed.number
+            ));
         }
         if self.tags.is_some_and(|key| !sealed.is_tagged(key)) {
             self.find(format!("{name}: record {}: was not written under this key", sealed.number));
@@ -170,7 +178,13 @@ impl Check<'_> {
     }
 
     /// A segment's first record: the same log, the right name, the chain where it was left.
-    fn opening(&mut self, name: &str, segment: &Segment, sealed: &Sealed<'_>, opening: &Opening) -> Option<Chain> {
+    fn opening(
+        &mut self,
+        name: &str,
+        segment: &Segment,
+        sealed: &Sealed<'_>,
+        opening: &Opening,
+    ) -> Option<Chain> {
         let number = sealed.number;
         if number != segment.first {
             self.find(format!("{name}: record {number}: the file's name says {}", segment.first));
@@ -179,7 +193,9 @@ impl Check<'_> {
             self.find(format!("{name}: record {number}: has format {}", opening.format));
         }
         match &self.log {
-            Some(log) if *log != opening.log => self.find(format!("{name}: record {number}: belongs to another log")),
+            Some(log) if *log != opening.log => {
+                self.find(format!("{name}: record {number}: belongs to another log"))
+            }
             Some(_) => {}
             None => self.log = Some(opening.log.clone()),
         }
@@ -212,12 +228,14 @@ impl Check<'_> {
     }
 
     fn compare(&mut self, name: &str, sealed: &Sealed<'_>) {
-        let Some(since) = self.since else { return };
+        let Some(since) = self.since.filter(|since| self.log.as_ref() == Some(&since.log)) else { return };
         if sealed.number.saturating_add(1) == since.records {
             self.reached = true;
             if sealed.chain.to_hex() != since.chain {
                 let last = sealed.number;
-                self.find(format!("{name}: record {last}: the log up to here is not the one of the checkpoint"));
+                self.find(format!(
+                    "{name}: record {last}: the log up to here is not the one of the checkpoint"
+                ));
             }
         }
     }
@@ -226,7 +244,9 @@ impl Check<'_> {
         for (begin, (end, previous)) in std::mem::take(&mut self.missing) {
             // Only from the beginning are records ever removed, and the log says so.
             if begin == 0 && self.cuts.get(&end) == Some(&previous) {
-                self.report.remarks.push(format!("records 0 to {} are past their retention and removed", end - 1));
+                self.report
+                    .remarks
+                    .push(format!("records 0 to {} are past their retention and removed", end - 1));
             } else {
                 self.find(format!("records {begin} to {} are missing", end - 1));
             }
@@ -236,7 +256,9 @@ impl Check<'_> {
         }
         self.compare_end();
         if self.tags.is_none() {
-            self.report.remarks.push("without the key file a log that somebody wrote anew does not show".to_owned());
+            self.report
+                .remarks
+                .push("without the key file a log that somebody wrote anew does not show".to_owned());
         }
         if self.running {
             self.report.remarks.push("a gateway is writing this log".to_owned());
@@ -261,7 +283,8 @@ impl Check<'_> {
         let held = self.expected.map_or(0, |(records, _)| records);
         if held < since.records {
             self.find(format!("the log ends after {held} records; the checkpoint says {}", since.records));
-        } else if !self.reached && since.records > 0 && !self.cuts.keys().any(|below| *below >= since.records) {
+        } else if !self.reached && since.records > 0 && !self.cuts.keys().any(|below| *below >= since.records)
+        {
             self.find(format!("the record that the checkpoint ends with ({}) is missing", since.records - 1));
         }
     }

@@ -102,9 +102,8 @@ impl Writer {
         clock: Clock,
     ) -> Result<Writer, OpenError> {
         let io = |doing| move |source| OpenError::Io { folder: folder.to_owned(), doing, source };
-        let lock = folder::take(folder)
-            .map_err(io("opened"))?
-            .ok_or_else(|| OpenError::InUse(folder.to_owned()))?;
+        let lock =
+            folder::take(folder).map_err(io("opened"))?.ok_or_else(|| OpenError::InUse(folder.to_owned()))?;
         let end = find_end(folder, &tags)?;
         let now = clock();
         let opening = Opening {
@@ -143,7 +142,10 @@ impl Writer {
         let outcome = self.serve(&queue);
         if let Err((error, waiting)) = outcome {
             standing.fail();
-            tracing::error!(error = &error as &dyn std::error::Error, "the disclosure log stops: nothing personal leaves");
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the disclosure log stops: nothing personal leaves"
+            );
             answer(waiting, Err(LogError));
             // Whoever handed in a record before they saw the failure.
             while let Some(job) = queue.recv().ok().filter(|job| !job.stop) {
@@ -162,7 +164,9 @@ impl Writer {
             let jobs = match received {
                 Ok(first) => gather(first, queue),
                 Err(RecvTimeoutError::Timeout) => Vec::new(),
-                Err(RecvTimeoutError::Disconnected) => return self.stop().map_err(|error| (error, Vec::new())),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return self.stop().map_err(|error| (error, Vec::new()));
+                }
             };
             if let Err(error) = self.write(&jobs) {
                 return Err((error, jobs));
@@ -247,9 +251,9 @@ impl Writer {
     /// on record, and durable, before they are.
     fn retire(&mut self, now: Timestamp) -> io::Result<()> {
         let Ok(oldest) = now.checked_sub(self.retention) else { return Ok(()) };
-        // A segment ended when the next one began.
-        let ended = self.closed.iter().skip(1).chain([&self.open]).map(|(_, began)| *began);
-        let expired = ended.take_while(|ended| *ended < oldest).count();
+        // A segment holds the records of one UTC day.
+        let oldest = record::epoch(oldest);
+        let expired = self.closed.iter().take_while(|(_, began)| record::epoch(*began) < oldest).count();
         if expired == 0 {
             return Ok(());
         }
@@ -282,8 +286,9 @@ fn gather(first: Job, queue: &Receiver<Job>) -> Vec<Job> {
 }
 
 fn answer(jobs: Vec<Job>, outcome: Result<(), LogError>) {
-    for mut job in jobs {
-        if let Some(acknowledge) = job.acknowledge.take() {
+    for Job { body: _, stop: _, acknowledge, place } in jobs {
+        drop(place);
+        if let Some(acknowledge) = acknowledge {
             // Whoever asked may be gone; the record stays.
             let _ = acknowledge.send(outcome);
         }

@@ -150,7 +150,7 @@ impl Admin {
                 self.append(&asked, request, entity).await
             }
             ["v1", "events:batch"] => self.batch(&asked, request).await,
-            ["v1", "decisions", id] if get => self.decision(id),
+            ["v1", "decisions", id] if get => self.decision(id).await,
             ["v1", "policies"] if get => Ok(ok(&self.policies())),
             ["v1", "recipients"] if get => Ok(ok(&self.recipients())),
             ["v1", "routes"] if get => Ok(ok(&self.routes())),
@@ -178,13 +178,14 @@ impl Admin {
     }
 
     fn show(&self, subject: &crate::scrub::SubjectId) -> Result<Answer, Fault> {
-        let shown = self.gatehouse.ledger.show(subject, None, Timestamp::now())?;
+        let shown = self.gatehouse.ledger.archive().show(subject, None, Timestamp::now())?;
         shown.map(|state| ok(&Value::Object(state))).ok_or_else(Fault::not_found)
     }
 
     fn history(&self, entity: &Entity) -> Result<Answer, Fault> {
         let ledger = &self.gatehouse.ledger;
         let events: Vec<Value> = ledger
+            .archive()
             .history(entity)?
             .iter()
             .map(|past| {
@@ -222,14 +223,17 @@ impl Admin {
 
     async fn batch(&self, asked: &Asked, request: Request<Incoming>) -> Result<Answer, Fault> {
         asked.must_be_post()?;
+        let batch = text_header(request.headers(), "idempotency-key")?;
         let body = read(request, MAX_BATCH).await?;
-        let lines: Vec<(u64, &[u8])> = (1..).zip(body.split(|byte| *byte == b'\n')).collect();
         let mut results = String::new();
-        self.gatehouse.ledger.import(lines, Timestamp::now(), |result| results.push_str(&result_line(&result))).await;
+        let tell = |result: LineResult| results.push_str(&result_line(&result));
+        self.gatehouse.ledger.import(&body, asked.from, batch.as_deref(), Timestamp::now(), tell).await;
         Ok(with_type(StatusCode::OK, "application/x-ndjson", results))
     }
 
-    fn decision(&self, id: &str) -> Result<Answer, Fault> {
+    async fn decision(&self, id: &str) -> Result<Answer, Fault> {
+        // An answer's closing record is not waited for by the answer; whoever asks for it has seen its end.
+        self.gatehouse.log.flush().await;
         match disclosure::decision(self.gatehouse.log.folder(), id, true) {
             Ok(Some(record)) => Ok(ok(&record)),
             Ok(None) => Err(Fault::not_found()),
@@ -285,7 +289,12 @@ impl Admin {
 
 fn result_line(result: &LineResult) -> String {
     let value = match &result.outcome {
-        Ok(recorded) => json!({ "line": result.line, "event": recorded.event.to_string(), "position": recorded.position.0 }),
+        Ok(recorded) => json!({
+            "line": result.line,
+            "event": recorded.event.to_string(),
+            "position": recorded.position.0,
+            "again": recorded.again,
+        }),
         Err(error) => json!({ "line": result.line, "error": error.to_string() }),
     };
     format!("{value}\n")
@@ -297,6 +306,8 @@ struct Asked {
     segments: Vec<String>,
     namespace: Option<String>,
     wait_everywhere: bool,
+    /// The number of a batch's first line.
+    from: u64,
 }
 
 impl Asked {
@@ -304,11 +315,12 @@ impl Asked {
         let malformed = || Fault::new(StatusCode::BAD_REQUEST, "request-malformed", "the path or the query cannot be read");
         let decoded = |text: &str| path::meaning(text).ok_or_else(malformed);
         let segments = request.uri().path().split('/').skip(1).map(decoded).collect::<Result<_, _>>()?;
-        let mut asked = Asked { method: request.method().clone(), segments, namespace: None, wait_everywhere: false };
+        let mut asked = Asked { method: request.method().clone(), segments, namespace: None, wait_everywhere: false, from: 1 };
         for parameter in request.uri().query().unwrap_or_default().split('&').filter(|parameter| !parameter.is_empty()) {
             match parameter.split_once('=') {
                 Some(("namespace", name)) => asked.namespace = Some(decoded(name)?),
                 Some(("wait", "everywhere")) => asked.wait_everywhere = true,
+                Some(("from", number)) => asked.from = number.parse().map_err(|_| malformed())?,
                 _ => return Err(malformed()),
             }
         }

@@ -16,6 +16,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tower::Service;
 
@@ -26,6 +27,8 @@ use crate::layer::{Gate, Listening};
 
 /// From the connection to the end of a request's head, and between two requests.
 const HEAD_TIME: Duration = Duration::from_secs(10);
+/// For a recipient to take what is written, be it a byte: who takes nothing is gone.
+const STALL_TIME: Duration = Duration::from_secs(120);
 /// For the TLS handshake.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 /// Connections of one listener at a time.
@@ -44,14 +47,14 @@ const UNSENT: u32 = 128 * 1024;
 
 /// One bound listener.
 #[derive(Debug)]
-pub struct Listener {
+pub(super) struct Listener {
     socket: TcpListener,
     listening: Arc<Listening>,
     tls: Option<watch::Receiver<Arc<ServerConfig>>>,
 }
 
 impl Listener {
-    pub fn new(socket: TcpListener, listening: Listening, tls: Option<watch::Receiver<Arc<ServerConfig>>>) -> Listener {
+    pub(super) fn new(socket: TcpListener, listening: Listening, tls: Option<watch::Receiver<Arc<ServerConfig>>>) -> Listener {
         Listener { socket, listening: Arc::new(listening), tls }
     }
 
@@ -59,12 +62,12 @@ impl Listener {
     ///
     /// # Errors
     /// Where the socket has none any more.
-    pub fn address(&self) -> std::io::Result<SocketAddr> {
+    pub(super) fn address(&self) -> std::io::Result<SocketAddr> {
         self.socket.local_addr()
     }
 
     /// Accepts until told to stop; then lets exchanges under way end.
-    pub async fn run(self, gate: Gate<Upstreams>, mut stop: watch::Receiver<bool>) {
+    pub(super) async fn run(self, gate: Gate<Upstreams>, mut stop: watch::Receiver<bool>) {
         let graceful = GracefulShutdown::new();
         let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {
@@ -132,7 +135,9 @@ impl Connection {
             }
             gate.clone().call(request)
         });
-        let stream = TokioIo::new(stream);
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(STALL_TIME));
+        let stream = TokioIo::new(Box::pin(stream));
         let ended = if is_http2 {
             let connection = http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())

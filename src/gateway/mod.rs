@@ -29,6 +29,7 @@ use crate::keys::Keys;
 use crate::layer::{GateLayer, Gatehouse, Listening, Snapshot};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
+use crate::scrub::Pseudonyms;
 
 /// What keeps a gateway from starting.
 #[derive(Debug, thiserror::Error)]
@@ -116,7 +117,7 @@ impl Gateway {
         let file = config.file.clone();
         let drain = config.drain;
         publish_policies(&metrics, &config);
-        let gatehouse = Arc::new(Gatehouse::new(snapshot(config), ledger, log, metrics, keys.pseudonym()));
+        let gatehouse = Arc::new(Gatehouse::new(snapshot(config), ledger, log, metrics, Pseudonyms::new(keys.pseudonym())));
         let admin = Admin::new(Arc::clone(&gatehouse));
         Ok(Gateway { file, gatehouse, upstreams, listeners, certificates, admin, admin_socket, drain, stop })
     }

@@ -32,7 +32,7 @@ impl TlsError {
 ///
 /// # Errors
 /// [`TlsError`] for a file that does not read, parse or match.
-pub fn server_config(tls: &ListenerTls) -> Result<Arc<ServerConfig>, TlsError> {
+pub(super) fn server_config(tls: &ListenerTls) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&tls.certificate)
         .and_then(Iterator::collect)
@@ -75,7 +75,7 @@ pub fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
 }
 
 /// The names of a verified client certificate: its subject alternative names, never its common name.
-pub fn peer_names(certificate: &CertificateDer<'_>) -> PeerNames {
+pub(super) fn peer_names(certificate: &CertificateDer<'_>) -> PeerNames {
     let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return PeerNames::default() };
     let Ok(Some(names)) = certificate.subject_alternative_name() else { return PeerNames::default() };
     let names = names.value.general_names.iter().filter_map(|name| match name {

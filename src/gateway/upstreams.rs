@@ -43,15 +43,15 @@ type ByName = HashMap<Arc<str>, Arc<Upstream>>;
 
 /// All upstreams; a request says in an extension which one it is for.
 #[derive(Clone, Debug)]
-pub struct Upstreams(Arc<ArcSwap<ByName>>);
+pub(super) struct Upstreams(Arc<ArcSwap<ByName>>);
 
 impl Upstreams {
-    pub fn new(upstreams: &[config::Upstream]) -> Upstreams {
+    pub(super) fn new(upstreams: &[config::Upstream]) -> Upstreams {
         Upstreams(Arc::new(ArcSwap::from_pointee(by_name(upstreams))))
     }
 
     /// Replaces all upstreams. Exchanges under way keep their connections.
-    pub fn replace(&self, upstreams: &[config::Upstream]) {
+    pub(super) fn replace(&self, upstreams: &[config::Upstream]) {
         self.0.store(Arc::new(by_name(upstreams)));
     }
 }

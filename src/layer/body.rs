@@ -189,7 +189,8 @@ where
         frame
     }
 
-    /// Scrubs a chunk, or the end of the document; how many bytes came out.
+    /// Scrubs a chunk, or the end of the document; how many bytes went in or came out, whichever is more:
+    /// both are held until they leave.
     fn scrub(&mut self, chunk: Option<Bytes>) -> Result<usize, Cut> {
         let Some(chunk) = chunk else {
             let mut rest = Vec::new();
@@ -209,16 +210,16 @@ where
             decoded.extend_from_slice(piece);
             Ok(())
         })?;
-        let mut written = 0;
+        let mut held = 0;
         for piece in decoded.chunks(FRAME) {
-            written += self.feed(piece, false)?;
+            held += self.feed(piece, false)?;
         }
-        Ok(written)
+        Ok(held)
     }
 
     fn feed(&mut self, input: &[u8], last: bool) -> Result<usize, Cut> {
         let judged_at = self.release.epoch();
-        let open = self.pieces.back().is_some_and(|piece| piece.output.len() < FRAME);
+        let open = self.pieces.back().is_some_and(|piece| piece.output.len().max(piece.input.len()) < FRAME);
         if !open {
             let before = self.scrubber.clone();
             let piece = Piece { before, input: BytesMut::new(), last: false, output: Vec::new(), tally: Tally::default(), judged_at };
@@ -231,7 +232,7 @@ where
         let mut judgement = self.release.judgement(Timestamp::now()).ok_or(Cut(Refusal::UpstreamUnreadable))?;
         scrub_into(&mut self.scrubber, input, last, &mut judgement, &mut piece.output)?;
         piece.tally.merge(judgement.tally);
-        Ok(piece.output.len() - before)
+        Ok(input.len().max(piece.output.len() - before))
     }
 
     /// Puts the window on the disclosure log.

@@ -1,7 +1,7 @@
 //! One exchange, read downwards: who asks, for what, where to, may it at all, what came back, what
 //! of it leaves. Every branch that is not the last one ends in a refusal.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -43,7 +43,8 @@ pub(super) struct Exchange {
     route: Option<Arc<Route>>,
     purpose: Option<PurposeId>,
     declared: Option<Declaration>,
-    entry: Option<Entry>,
+    /// Set as soon as the intent is on record, also while the upstream is still asked.
+    entry: Mutex<Option<Entry>>,
     permit: Option<OwnedSemaphorePermit>,
     /// Whether the log has an intent of this exchange.
     on_record: bool,
@@ -62,7 +63,7 @@ impl Exchange {
             route: None,
             purpose: None,
             declared: None,
-            entry: None,
+            entry: Mutex::new(None),
             permit: None,
             on_record: false,
         }
@@ -102,8 +103,9 @@ impl Exchange {
 
         let inbound = Inbound::new(body, found.route.max_request_body, listening.request_timeout);
         let forwarded = self.forwarded(&parts, &found.route, inbound);
-        let (entry, answered) = tokio::join!(self.intend(&parts.method), self.call(upstream, forwarded, &found.route));
-        self.entry = Some(entry?);
+        // The log's write hides behind the upstream's answer.
+        let (intended, answered) = tokio::join!(self.intend(&parts.method), self.call(upstream, forwarded, &found.route));
+        intended?;
         self.on_record = true;
         let (upstream_parts, upstream_body) = answered?.into_parts();
 
@@ -183,7 +185,7 @@ impl Exchange {
     }
 
     /// Records that this is about to happen, so that a crash in between is visible.
-    async fn intend(&self, method: &Method) -> Result<Entry, Refusal> {
+    async fn intend(&self, method: &Method) -> Result<(), Refusal> {
         let (Some(recipient), Some(route), Some(purpose)) = (&self.recipient, &self.route, self.purpose) else {
             return Err(Refusal::AuditUnavailable);
         };
@@ -202,7 +204,13 @@ impl Exchange {
             policy: pack.revision().to_string(),
             position: self.gatehouse.ledger.position(),
         };
-        self.gatehouse.log.intent(intent).await.map_err(|_| Refusal::AuditUnavailable)
+        let entry = self.gatehouse.log.intent(intent).await.map_err(|_| Refusal::AuditUnavailable)?;
+        *self.entry.lock().unwrap_or_else(PoisonError::into_inner) = Some(entry);
+        Ok(())
+    }
+
+    fn take_entry(&self) -> Option<Entry> {
+        self.entry.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn forwarded<B>(&self, parts: &Parts, route: &Route, body: Inbound<B>) -> Request<Inbound<B>> {
@@ -235,7 +243,7 @@ impl Exchange {
 
     fn release(&mut self, admitted: Arc<Admitted>) -> Result<Arc<Release>, Refusal> {
         let (Some(recipient), Some(route), Some(purpose), Some(entry), Some(permit)) =
-            (&self.recipient, self.route.clone(), self.purpose, self.entry.take(), self.permit.take())
+            (&self.recipient, self.route.clone(), self.purpose, self.take_entry(), self.permit.take())
         else {
             return Err(Refusal::AuditUnavailable);
         };
@@ -339,7 +347,7 @@ impl Exchange {
 
     /// A refusal of a known recipient is on record like a release.
     fn log_refusal(&mut self, refusal: Refusal) {
-        match self.entry.take() {
+        match self.take_entry() {
             Some(entry) => self.gatehouse.log.close_detached(entry, Outcome::Refused(refusal.code())),
             None if self.on_record => {}
             None => {
@@ -363,6 +371,15 @@ impl Exchange {
                     refusal.code(),
                 );
             }
+        }
+    }
+}
+
+/// The recipient went away before there was an answer.
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if let Some(entry) = self.take_entry() {
+            self.gatehouse.log.close_detached(entry, Outcome::Aborted);
         }
     }
 }

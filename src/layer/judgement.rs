@@ -11,12 +11,12 @@ use crate::scrub::{Judge, Record, SubjectId};
 
 /// Judges the records of one exchange while a chunk is scrubbed.
 #[derive(Debug)]
-pub struct Judgement<'e> {
-    pub ledger: &'e Ledger,
-    pub admitted: &'e Admitted,
-    pub scrubbing: &'e Scrubbing,
-    pub now: Timestamp,
-    pub tally: Tally,
+pub(super) struct Judgement<'e> {
+    pub(super) ledger: &'e Ledger,
+    pub(super) admitted: &'e Admitted,
+    pub(super) scrubbing: &'e Scrubbing,
+    pub(super) now: Timestamp,
+    pub(super) tally: Tally,
 }
 
 impl Judgement<'_> {

@@ -42,6 +42,7 @@ use self::upstream::UpstreamFailure;
 use crate::disclosure::Log;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
+use crate::scrub::Pseudonyms;
 
 /// How a request came in: an extension of the request, set by the listener.
 #[derive(Debug)]
@@ -71,14 +72,14 @@ pub struct Gatehouse {
     pub ledger: Arc<Ledger>,
     pub log: Arc<Log>,
     pub metrics: Metrics,
-    /// The key of the pseudonyms that fields leave as.
-    pub pseudonym_key: [u8; 32],
+    /// What pseudonymised fields leave as; each recipient has its own.
+    pub pseudonyms: Pseudonyms,
 }
 
 impl Gatehouse {
-    pub fn new(snapshot: Snapshot, ledger: Arc<Ledger>, log: Arc<Log>, metrics: Metrics, pseudonym_key: [u8; 32]) -> Gatehouse {
+    pub fn new(snapshot: Snapshot, ledger: Arc<Ledger>, log: Arc<Log>, metrics: Metrics, pseudonyms: Pseudonyms) -> Gatehouse {
         let snapshot = ArcSwap::from_pointee(snapshot);
-        Gatehouse { snapshot, ledger, log, metrics, pseudonym_key }
+        Gatehouse { snapshot, ledger, log, metrics, pseudonyms }
     }
 
     /// What requests are judged by from now on. Exchanges under way keep what they began with.

@@ -75,8 +75,8 @@ impl Release {
     }
 
     /// What forms are made with: pseudonyms are the recipient's own.
-    pub(super) fn forms(&self) -> Arc<Forms> {
-        Arc::new(Forms::default())
+    pub(super) fn forms(&self) -> Forms {
+        self.gatehouse.pseudonyms.for_recipient(&self.recipient)
     }
 
     /// Longest wait for the next chunk of the upstream's body.

@@ -6,22 +6,22 @@ use crate::vocabulary::Form;
 
 /// Counts over some records, per class of fields.
 #[derive(Clone, Debug, Default)]
-pub struct Tally {
-    pub records: u64,
+pub(super) struct Tally {
+    pub(super) records: u64,
     /// Records of which nothing personal left though there was something.
-    pub withheld_records: u64,
+    pub(super) withheld_records: u64,
     /// Records without a usable subject, or with one that the ledger has never heard of.
-    pub unknown_subjects: u64,
-    pub minors: u64,
+    pub(super) unknown_subjects: u64,
+    pub(super) minors: u64,
     /// Indexed by class: each release that occurred, with the number of fields.
-    pub classes: Vec<Vec<(Release, u64)>>,
+    pub(super) classes: Vec<Vec<(Release, u64)>>,
     /// Everybody whose state was looked up.
-    pub subjects: Vec<Fingerprint>,
+    pub(super) subjects: Vec<Fingerprint>,
 }
 
 impl Tally {
     /// Counts one record's fields under its permit. `personal` says of a class whether it counts as personal.
-    pub fn add(&mut self, permit: &Permit, fields: &[u32], personal: &[bool]) {
+    pub(super) fn add(&mut self, permit: &Permit, fields: &[u32], personal: &[bool]) {
         self.records += 1;
         if self.classes.len() < fields.len() {
             self.classes.resize(fields.len(), Vec::new());
@@ -41,7 +41,7 @@ impl Tally {
     }
 
     /// Adds another account to this one.
-    pub fn merge(&mut self, other: Tally) {
+    pub(super) fn merge(&mut self, other: Tally) {
         self.records += other.records;
         self.withheld_records += other.withheld_records;
         self.unknown_subjects += other.unknown_subjects;

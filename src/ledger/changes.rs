@@ -44,7 +44,11 @@ impl Changes {
     }
 
     /// Whether one of these has changed since, or might have.
-    pub(super) fn since<'f>(&self, since: Epoch, concerned: impl IntoIterator<Item = &'f Fingerprint>) -> bool {
+    pub(super) fn since<'f>(
+        &self,
+        since: Epoch,
+        concerned: impl IntoIterator<Item = &'f Fingerprint>,
+    ) -> bool {
         if self.epoch() == since {
             return false;
         }

@@ -45,7 +45,7 @@ fn commit(shared: &Shared, mut jobs: Vec<Job>) {
     let outcome = match (shared.failed.load(Ordering::SeqCst), batch.is_empty()) {
         (true, _) => Err(()),
         (false, true) => Ok(()),
-        (false, false) => shared.store.append(&batch).map_err(|error| {
+        (false, false) => shared.archive.store().append(&batch).map_err(|error| {
             shared.failed.store(true, Ordering::SeqCst);
             tracing::error!(error = &error as &dyn std::error::Error, "the ledger stops: its store failed");
         }),

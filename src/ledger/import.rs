@@ -1,14 +1,16 @@
 //! Many events at once, one JSON object a line, each with its own outcome.
 //!
-//! A line is recorded once however often its file is imported: an import that was interrupted is
-//! simply started again.
+//! An import that was interrupted is simply started again. A line with a time of its own says all
+//! about itself and is recorded once, whoever sends it. Of those without one, what grants is
+//! recorded once for a batch that has a name, so that starting again does not grant anew what was
+//! taken back meanwhile; what withholds is recorded each time.
 
 use std::collections::VecDeque;
 
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
-use super::event::{Draft, Entity, Event};
+use super::event::{Draft, Effect, Entity, Event};
 use super::names::Names;
 use super::store::{Asked, OnceKey};
 use super::written::{self, EventError};
@@ -37,16 +39,19 @@ pub enum LineError {
 type Receipt = oneshot::Receiver<Result<Recorded, AppendError>>;
 
 impl Ledger {
-    /// Records lines and tells the outcome of each, in order, once it is durable. Empty lines are
-    /// left out. A ledger that fails on the way fails every later line.
-    pub async fn import<'a>(
+    /// Records the lines of a text and tells the outcome of each, in order, once it is durable; the
+    /// first has the number `from`. `batch` names what the text is a part of (an idempotency key, a
+    /// file's digest). Empty lines are left out. A ledger that fails on the way fails every later line.
+    pub async fn import(
         &self,
-        lines: impl IntoIterator<Item = (u64, &'a [u8])>,
+        text: &[u8],
+        from: u64,
+        batch: Option<&str>,
         now: Timestamp,
         mut tell: impl FnMut(LineResult),
     ) {
         let mut waiting: VecDeque<(u64, Receipt)> = VecDeque::new();
-        for (line, text) in lines {
+        for (line, text) in (from..).zip(text.split(|byte| *byte == b'\n')) {
             if text.trim_ascii().is_empty() {
                 continue;
             }
@@ -55,7 +60,7 @@ impl Ledger {
                     tell(outcome(first).await);
                 }
             }
-            match self.submit_line(line, text, now).await {
+            match self.submit_line(line, text, batch, now).await {
                 Ok(receipt) => waiting.push_back((line, receipt)),
                 Err(error) => {
                     // In order: what came before is told first.
@@ -71,10 +76,16 @@ impl Ledger {
         }
     }
 
-    async fn submit_line(&self, line: u64, text: &[u8], now: Timestamp) -> Result<Receipt, LineError> {
+    async fn submit_line(
+        &self,
+        line: u64,
+        text: &[u8],
+        batch: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Receipt, LineError> {
         let (entity, draft) = written::parse_line(text, self.names())?;
-        let key = line_key(line, text, &draft);
-        Ok(self.submit(&entity, draft, Some(&key), now).await?)
+        let key = line_key(line, text, &draft, batch);
+        Ok(self.submit(&entity, draft, key.as_deref(), now).await?)
     }
 }
 
@@ -83,15 +94,18 @@ async fn outcome((line, receipt): (u64, Receipt)) -> LineResult {
     LineResult { line, outcome: outcome.map_err(LineError::from) }
 }
 
-/// What makes a line the same line. With a time of its own an event says all about itself; without
-/// one, a later line with the same words is another event.
-fn line_key(line: u64, text: &[u8], draft: &Draft) -> String {
+/// What makes a line the same line (see the module's text); `None`: it is another one each time.
+fn line_key(line: u64, text: &[u8], draft: &Draft, batch: Option<&str>) -> Option<String> {
     let mut hasher = blake3::Hasher::new_derive_key("purposegate 2026 v1 import line");
     if draft.at.is_none() {
-        hasher.update(&line.to_le_bytes());
+        match draft.what.effect() {
+            Effect::Restrictive | Effect::Either => return None,
+            Effect::Permissive | Effect::Nothing => {}
+        }
+        hasher.update(&line.to_le_bytes()).update(batch?.as_bytes()).update(b"\n");
     }
     hasher.update(text.trim_ascii());
-    format!("import:{}", hasher.finalize().to_hex())
+    Some(format!("import:{}", hasher.finalize().to_hex()))
 }
 
 /// Digests of an idempotency key, which counts for one entity, and of what is asked under it.

@@ -8,6 +8,7 @@
 //! before it is durable, one that grants only after; when the store has failed nothing is
 //! acknowledged any more and [`Ledger::healthy`] says so.
 
+mod archive;
 mod changes;
 mod commit;
 mod desk;
@@ -30,10 +31,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot};
 use ulid::Ulid;
 
+pub use archive::{Archive, Past, Unreadable};
 pub use changes::Epoch;
 pub use event::{Attached, Draft, Effect, Entity, Event, Facts, Said, Sort, What};
 pub use history::{controller as fold_controller, subject as fold_subject};
@@ -62,16 +63,6 @@ pub struct Recorded {
     pub again: bool,
 }
 
-/// An event of a history.
-#[derive(Clone, Debug)]
-pub struct Past {
-    pub id: Ulid,
-    pub position: Position,
-    /// When the ledger took it.
-    pub recorded: Timestamp,
-    pub event: Event,
-}
-
 /// Why a ledger does not open.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -84,16 +75,6 @@ pub enum OpenError {
     Unreadable(#[from] Unreadable),
     #[error("the ledger's thread cannot be started")]
     Thread(#[source] std::io::Error),
-}
-
-/// An event of the store that does not read. Its words come from a vocabulary, not from a person.
-#[derive(Debug, thiserror::Error)]
-#[error("the ledger's event at position {position}{word}: {error}; bring the word back to the vocabulary", word = .word.as_ref().map(|word| format!(" (`{word}`)")).unwrap_or_default())]
-pub struct Unreadable {
-    pub position: Position,
-    pub word: Option<String>,
-    #[source]
-    pub error: EventError,
 }
 
 /// Why an event was not recorded.
@@ -117,8 +98,7 @@ pub struct Ledger {
 }
 
 struct Shared {
-    store: Arc<dyn Store>,
-    names: Arc<dyn Names>,
+    archive: Archive,
     fingerprints: Fingerprints,
     index: index::Index,
     changes: changes::Changes,
@@ -144,8 +124,7 @@ impl Ledger {
     pub fn over(store: Arc<dyn Store>, keys: &Keys, names: Arc<dyn Names>) -> Result<Arc<Ledger>, OpenError> {
         let last = store.last()?;
         let shared = Arc::new(Shared {
-            store,
-            names,
+            archive: Archive::new(store, names),
             fingerprints: keys.fingerprints(),
             index: index::Index::new(),
             changes: changes::Changes::new(),
@@ -236,7 +215,11 @@ impl Ledger {
     }
 
     /// Whether something that can withhold has changed about one of these since, or might have.
-    pub fn changed_since<'f>(&self, since: Epoch, concerned: impl IntoIterator<Item = &'f Fingerprint>) -> bool {
+    pub fn changed_since<'f>(
+        &self,
+        since: Epoch,
+        concerned: impl IntoIterator<Item = &'f Fingerprint>,
+    ) -> bool {
         self.shared.changes.since(since, concerned)
     }
 
@@ -254,7 +237,7 @@ impl Ledger {
 
     /// Whether `names` means the same by every word, so that what is in force can be read with it.
     pub fn speaks(&self, names: &dyn Names) -> bool {
-        self.shared.names.digest() == names.digest()
+        self.names().digest() == names.digest()
     }
 
     /// The last position that is durable and in force.
@@ -274,66 +257,12 @@ impl Ledger {
 
     /// The words it was opened with.
     pub fn names(&self) -> &dyn Names {
-        &*self.shared.names
+        self.shared.archive.names()
     }
 
-    /// The durable events about somebody, oldest position first. Reads the disk.
-    pub fn history(&self, entity: &Entity) -> Result<Vec<Past>, StoreError> {
-        let kept = self.shared.store.history(entity)?;
-        let past = kept.into_iter().filter_map(|kept| {
-            let event = self.shared.read(&kept, entity.sort()).transpose()?;
-            Some(event.map(|event| Past {
-                id: kept.id,
-                position: kept.position,
-                recorded: kept.recorded,
-                event,
-            }))
-        });
-        past.collect::<Result<_, _>>().map_err(|error| StoreError::new("reading a history", error))
-    }
-
-    /// The state of a data subject as JSON, now or as it was at `at`: the keys of a scenario's
-    /// `subject`, and `position`. `None`: the ledger has never heard of them (by then). Reads the disk.
-    pub fn show(
-        &self,
-        subject: &SubjectId,
-        at: Option<Timestamp>,
-        now: Timestamp,
-    ) -> Result<Option<Map<String, Value>>, StoreError> {
-        let moment = at.unwrap_or(now);
-        let mut past = self.history(&Entity::Subject(subject.clone()))?;
-        if let Some(at) = at {
-            past.retain(|past| past.event.at <= at);
-        }
-        let Some(position) = past.iter().map(|past| past.position).max() else { return Ok(None) };
-        let names = self.names();
-        let state = fold_subject(past.iter().map(|past| &past.event), names);
-        let mut shown = subject_json(&state, moment, names);
-        shown.insert("position".to_owned(), position.0.into());
-        Ok(Some(shown))
-    }
-
-    /// Every event as a line of JSON that [`Ledger::import`] reads. Reads the disk; `write` may stop it.
-    pub fn export(
-        &self,
-        mut write: impl FnMut(&str) -> std::io::Result<()>,
-    ) -> Result<std::io::Result<()>, StoreError> {
-        let mut outcome = Ok(());
-        let mut broken = None;
-        self.shared.store.scan(&mut |entity, kept| {
-            let event = match self.shared.read(&kept, entity.sort()) {
-                Ok(Some(event)) => event,
-                Ok(None) => return true,
-                Err(error) => {
-                    broken = Some(StoreError::new("reading all events", error));
-                    return false;
-                }
-            };
-            let line = Value::Object(written::write_line(entity, &event, self.names())).to_string();
-            outcome = write(&line);
-            outcome.is_ok()
-        })?;
-        broken.map_or(Ok(outcome), Err)
+    /// Histories, states as they were, exports. Reads the disk.
+    pub fn archive(&self) -> &Archive {
+        &self.shared.archive
     }
 }
 
@@ -352,7 +281,7 @@ impl Shared {
         desk::Force {
             index: &self.index,
             changes: &self.changes,
-            names: &*self.names,
+            names: self.archive.names(),
             fingerprints: &self.fingerprints,
         }
     }
@@ -361,53 +290,20 @@ impl Shared {
     fn load(&self) -> Result<(), OpenError> {
         let force = self.force();
         let mut open: Option<(Entity, Vec<Event>)> = None;
-        let mut unreadable = None;
         let close = |open: Option<(Entity, Vec<Event>)>| {
             if let Some((entity, events)) = open {
                 desk::put_in_force(&force, &entity, events.iter(), false);
             }
         };
-        self.store.scan(&mut |entity, kept| {
-            let event = match self.read(&kept, entity.sort()) {
-                Ok(event) => event,
-                Err(error) => {
-                    unreadable = Some(error);
-                    return false;
-                }
-            };
+        let unreadable = self.archive.scan(|entity, event| {
             match &mut open {
                 Some((known, events)) if known == entity => events.extend(event),
                 _ => close(open.replace((entity.clone(), event.into_iter().collect()))),
             }
             true
         })?;
-        if let Some(error) = unreadable {
-            return Err(error.into());
-        }
         close(open);
-        Ok(())
-    }
-
-    /// Reads a kept event. One that only grants, in words that the vocabulary no longer has, grants
-    /// nothing: `None`. One that can withhold must be understood.
-    fn read(&self, kept: &Kept, sort: Sort) -> Result<Option<Event>, Unreadable> {
-        let error = match parse(kept.event.as_bytes(), sort, &*self.names) {
-            // `at` is always written.
-            Ok(Draft { what, at, attached }) => {
-                return Ok(Some(Event { what, at: at.unwrap_or(kept.recorded), attached }));
-            }
-            Err(error) => error,
-        };
-        let written: Value = serde_json::from_str(&kept.event).unwrap_or(Value::Null);
-        let member = |name: &str| written.get(name).and_then(Value::as_str);
-        if member("kind").is_some_and(written::only_grants) {
-            return Ok(None);
-        }
-        let word = match &error {
-            EventError::Member { member: name, .. } => member(name).map(str::to_owned),
-            _ => None,
-        };
-        Err(Unreadable { position: kept.position, word, error })
+        unreadable.map_or(Ok(()), |error| Err(error.into()))
     }
 
     /// The desk's work for one event; `send` passes it on to the committer in the same order.
@@ -419,12 +315,12 @@ impl Shared {
         now: Timestamp,
         send: impl FnOnce(Option<Entry>, Recorded),
     ) -> Result<(), AppendError> {
-        let once = idempotency_key.map(|key| import::once(entity, key, &draft, &*self.names));
+        let once = idempotency_key.map(|key| import::once(entity, key, &draft, self.archive.names()));
         let mut desk = self.desk.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((key, asked)) = &once {
             let known = match desk.once(key) {
                 Some((kept, asked)) => Some((kept.clone(), *asked)),
-                None => self.store.once(key).map_err(|error| self.unreadable(&error))?,
+                None => self.archive.store().once(key).map_err(|error| self.unreadable(&error))?,
             };
             if let Some((kept, before)) = known {
                 if before != *asked {
@@ -434,10 +330,10 @@ impl Shared {
                 return Ok(());
             }
         }
-        let history = || {
-            let kept = self.store.history(entity)?;
-            let events = kept.iter().filter_map(|kept| self.read(kept, entity.sort()).transpose());
-            events.collect::<Result<_, _>>().map_err(|error| StoreError::new("reading a history", error))
+        // Whoever has durable events is in the index.
+        let history = || match self.has_heard_of(entity) {
+            true => Ok(self.archive.history(entity)?.into_iter().map(|past| past.event).collect()),
+            false => Ok(Vec::new()),
         };
         let entry = desk
             .take(&self.force(), entity, draft, once, now, history)
@@ -445,6 +341,15 @@ impl Shared {
         let recorded = Recorded { event: entry.kept.id, position: entry.kept.position, again: false };
         send(Some(entry), recorded);
         Ok(())
+    }
+
+    fn has_heard_of(&self, entity: &Entity) -> bool {
+        let fingerprint = desk::fingerprint(&self.fingerprints, entity);
+        match entity {
+            Entity::Subject(_) => self.index.subject(fingerprint).is_some(),
+            Entity::Controller(_) => self.index.controller(fingerprint).is_some(),
+            Entity::Recipient(_) => true,
+        }
     }
 
     /// A store that cannot be read has failed as much as one that cannot be written.

@@ -17,9 +17,14 @@ pub trait Names: Send + Sync {
     /// Whether `inner` is `outer` or stands below it.
     fn purpose_within(&self, inner: PurposeId, outer: PurposeId) -> bool;
     /// Whether `inner` is `outer` or stands below it.
-    fn category_within(&self, inner: CategoryId, outer: CategoryId) -> bool;
-    /// Whether `inner` is `outer` or stands below it.
     fn kind_within(&self, inner: KindId, outer: KindId) -> bool;
+
+    /// Whether a person can refuse this category by itself (G-6.6b).
+    fn refusable(&self, category: CategoryId) -> bool;
+
+    /// Whether an objection to this purpose needs no balancing, so that nothing overrides it: direct
+    /// marketing and what counts with it (G-6.8f; GDPR Art. 21(2), (3)).
+    fn objection_is_absolute(&self, purpose: PurposeId) -> bool;
 
     /// Equal where every id means the same word, in the same place of its tree.
     fn digest(&self) -> [u8; 32];
@@ -27,7 +32,8 @@ pub trait Names: Send + Sync {
 
 impl Names for Vocabulary {
     fn purpose(&self, name: &str) -> Option<PurposeId> {
-        self.purposes().find(name)
+        // In events as on requests: the names of other vocabularies count too.
+        self.declared_purpose(name).ok()
     }
 
     fn category(&self, name: &str) -> Option<CategoryId> {
@@ -62,31 +68,53 @@ impl Names for Vocabulary {
         self.purposes().within(inner, outer)
     }
 
-    fn category_within(&self, inner: CategoryId, outer: CategoryId) -> bool {
-        self.categories().within(inner, outer)
-    }
-
     fn kind_within(&self, inner: KindId, outer: KindId) -> bool {
         self.kinds().within(inner, outer)
     }
 
+    fn refusable(&self, category: CategoryId) -> bool {
+        self.optional(category)
+    }
+
+    fn objection_is_absolute(&self, purpose: PurposeId) -> bool {
+        self.purposes().find("marketing").is_some_and(|marketing| self.objection_covers(marketing, purpose))
+    }
+
     fn digest(&self) -> [u8; 32] {
-        let mut digest = blake3::Hasher::new();
-        add(&mut digest, self.purposes());
-        add(&mut digest, self.categories());
-        add(&mut digest, self.kinds());
-        add(&mut digest, self.relations());
-        digest.finalize().into()
+        let mut hasher = blake3::Hasher::new_derive_key("purposegate 2026 v1 vocabulary");
+        add_tree(&mut hasher, self.purposes());
+        add_tree(&mut hasher, self.categories());
+        add_tree(&mut hasher, self.kinds());
+        add_tree(&mut hasher, self.relations());
+        *hasher.finalize().as_bytes()
     }
 }
 
-/// A tree's words in the order of their ids, each under its parent.
-fn add<I: TermId>(digest: &mut blake3::Hasher, tree: &Tree<I>) {
-    for id in tree.ids() {
-        digest.update(tree.name(id).as_bytes()).update(b"<");
-        digest.update(tree.parent(id).map_or("", |parent| tree.name(parent)).as_bytes()).update(b"\n");
+fn add_tree<I: TermId>(hasher: &mut blake3::Hasher, tree: &Tree<I>) {
+    hasher.update(&(tree.len() as u64).to_le_bytes());
+    for (id, term) in tree.terms() {
+        let parent = tree.parent(id).map_or(u32::MAX, |parent| u32::from(parent.position()));
+        hasher.update(&parent.to_le_bytes()).update(term.id.as_bytes()).update(&[0]);
     }
-    digest.update(b"\n");
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_standard_vocabulary_answers() {
+        let words = Vocabulary::standard();
+        let purpose = |name: &str| Names::purpose(&words, name).unwrap();
+        assert!(words.objection_is_absolute(purpose("prospecting")));
+        assert!(words.objection_is_absolute(purpose("product-news")));
+        assert!(!words.objection_is_absolute(purpose("analytics")));
+        let category = |name: &str| Names::category(&words, name).unwrap();
+        assert!(["photo", "profile", "company", "phone"].iter().all(|name| words.refusable(category(name))));
+        assert!(["email", "name", "identity"].iter().all(|name| !words.refusable(category(name))));
+        assert_eq!(words.digest(), Vocabulary::standard().digest());
+    }
 }
 
 #[cfg(test)]
@@ -163,8 +191,14 @@ pub(super) mod fixture {
         fn purpose_within(&self, inner: PurposeId, outer: PurposeId) -> bool {
             within(PURPOSES, inner.0, outer.0)
         }
-        fn category_within(&self, inner: CategoryId, outer: CategoryId) -> bool {
-            within(CATEGORIES, inner.0, outer.0)
+        fn refusable(&self, category: CategoryId) -> bool {
+            ["photo", "profile", "phone"]
+                .iter()
+                .any(|name| within(CATEGORIES, category.0, find(CATEGORIES, name).unwrap()))
+        }
+        fn objection_is_absolute(&self, purpose: PurposeId) -> bool {
+            let named = ["prospecting", "reseller-follow-up"].contains(&self.purpose_name(purpose));
+            named || within(PURPOSES, purpose.0, 0)
         }
         fn kind_within(&self, inner: KindId, outer: KindId) -> bool {
             within(KINDS, inner.0, outer.0)

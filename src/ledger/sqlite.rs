@@ -51,6 +51,8 @@ const SCHEMA: &str = "
 pub enum FileError {
     #[error("the ledger {path} is open in another process; a running gateway changes it through its admin API", path = .0.display())]
     InUse(PathBuf),
+    #[error("there is no ledger at {path}", path = .0.display())]
+    Missing(PathBuf),
     #[error("{path} is not a ledger of purposegate", path = .0.display())]
     Foreign(PathBuf),
     #[error("the ledger {path} has version {found}; this program knows version {VERSION}", path = .path.display())]
@@ -70,8 +72,8 @@ pub struct SqliteStore {
     path: PathBuf,
     writer: Mutex<Connection>,
     reader: Mutex<Connection>,
-    /// Held as long as the store is.
-    _lock: File,
+    /// Held as long as the store is; absent where it only reads.
+    _lock: Option<File>,
 }
 
 impl std::fmt::Debug for SqliteStore {
@@ -88,9 +90,44 @@ impl SqliteStore {
         let sqlite = |doing| move |source| FileError::Sqlite { path: path.to_owned(), doing, source };
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut writer = Connection::open_with_flags(path, flags).map_err(sqlite("opening it"))?;
-        examine(path, &mut writer, key_check)?;
+        let found = examine(path, &writer, key_check)?;
+        make_durable(path, &writer)?;
+        match found {
+            Found::Ledger => {}
+            Found::Nothing => create(&mut writer, key_check).map_err(sqlite("making its tables"))?,
+        }
         let reader = open_reader(path).map_err(sqlite("opening it to read"))?;
-        Ok(SqliteStore { path: path.to_owned(), writer: writer.into(), reader: reader.into(), _lock: lock })
+        Ok(SqliteStore {
+            path: path.to_owned(),
+            writer: writer.into(),
+            reader: reader.into(),
+            _lock: Some(lock),
+        })
+    }
+
+    /// Opens a ledger file that exists, also beside a process that writes it. Every append fails.
+    pub fn open_to_read(path: &Path, key_check: &[u8; 16]) -> Result<SqliteStore, FileError> {
+        if !path.exists() {
+            return Err(FileError::Missing(path.to_owned()));
+        }
+        let open = || {
+            open_reader(path).map_err(|source| FileError::Sqlite {
+                path: path.to_owned(),
+                doing: "opening it to read",
+                source,
+            })
+        };
+        let (reader, no_writer) = (open()?, open()?);
+        match examine(path, &reader, key_check)? {
+            Found::Ledger => {}
+            Found::Nothing => return Err(FileError::Foreign(path.to_owned())),
+        }
+        Ok(SqliteStore {
+            path: path.to_owned(),
+            writer: no_writer.into(),
+            reader: reader.into(),
+            _lock: None,
+        })
     }
 }
 
@@ -123,37 +160,34 @@ fn make(path: &Path) -> std::io::Result<()> {
     }
 }
 
-fn examine(path: &Path, connection: &mut Connection, key_check: &[u8; 16]) -> Result<(), FileError> {
-    let sqlite = |doing| move |source| FileError::Sqlite { path: path.to_owned(), doing, source };
-    let read =
-        |connection: &Connection, pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get(0));
-    // Before anything is set: a foreign file stays as it is.
-    let application: i32 = match read(connection, "application_id") {
+enum Found {
+    Ledger,
+    /// An empty file.
+    Nothing,
+}
+
+/// Looks without touching: a foreign file stays as it is.
+fn examine(path: &Path, connection: &Connection, key_check: &[u8; 16]) -> Result<Found, FileError> {
+    let sqlite = |source| FileError::Sqlite { path: path.to_owned(), doing: "reading it", source };
+    let read = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
+    let application = match read("application_id") {
         Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) => {
             return Err(FileError::Foreign(path.to_owned()));
         }
-        read => read.map_err(sqlite("reading it"))?,
+        read => read.map_err(sqlite)?,
     };
-    let version = read(connection, "user_version").map_err(sqlite("reading it"))?;
-    let tables: i64 = connection
-        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-        .map_err(sqlite("reading it"))?;
-    let fresh = application == 0 && version == 0 && tables == 0;
+    let version = read("user_version").map_err(sqlite)?;
+    let count = "SELECT count(*) FROM sqlite_schema";
+    let tables: i64 = connection.query_row(count, [], |row| row.get(0)).map_err(sqlite)?;
     match (application, version) {
-        _ if fresh => {}
+        (0, 0) if tables == 0 => return Ok(Found::Nothing),
         (APPLICATION_ID, VERSION) => {}
         (APPLICATION_ID, found) => return Err(FileError::Version { path: path.to_owned(), found }),
         _ => return Err(FileError::Foreign(path.to_owned())),
     }
-    make_durable(path, connection)?;
-    if fresh {
-        create(connection, key_check).map_err(sqlite("making its tables"))?;
-        return Ok(());
-    }
-    let known: Vec<u8> = connection
-        .query_row("SELECT key_check FROM ledger", [], |row| row.get(0))
-        .map_err(sqlite("reading it"))?;
-    if known != key_check { Err(FileError::OtherKeys(path.to_owned())) } else { Ok(()) }
+    let known: Vec<u8> =
+        connection.query_row("SELECT key_check FROM ledger", [], |row| row.get(0)).map_err(sqlite)?;
+    if known == key_check { Ok(Found::Ledger) } else { Err(FileError::OtherKeys(path.to_owned())) }
 }
 
 /// Sets what durability rests on and reads back what SQLite made of it.
@@ -401,6 +435,20 @@ mod tests {
         assert!(matches!(SqliteStore::open(&path, &CHECK), Err(FileError::InUse(_))));
         drop(first);
         SqliteStore::open(&path, &CHECK).unwrap();
+    }
+
+    #[test]
+    fn a_ledger_in_use_can_be_read_beside_and_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("l.db");
+        assert!(matches!(SqliteStore::open_to_read(&path, &CHECK), Err(FileError::Missing(_))));
+        let (store, alice) = (SqliteStore::open(&path, &CHECK).unwrap(), subject(None, "alice"));
+        store.append(&[entry(alice.clone(), 1, None)]).unwrap();
+        let beside = SqliteStore::open_to_read(&path, &CHECK).unwrap();
+        store.append(&[entry(alice.clone(), 2, None)]).unwrap();
+        assert_eq!(beside.history(&alice).unwrap().len(), 2);
+        assert!(beside.append(&[entry(alice, 3, None)]).is_err());
+        assert!(matches!(SqliteStore::open_to_read(&path, &[2; 16]), Err(FileError::OtherKeys(_))));
     }
 
     #[test]

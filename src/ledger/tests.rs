@@ -160,7 +160,7 @@ async fn an_acknowledged_event_is_in_force_and_survives_a_reopen() {
     let ledger = open(&path, &keys);
     assert_eq!(status(&ledger, "alice"), Some(ConsentStatus::Withdrawn));
     assert_eq!((ledger.position(), ledger.subjects()), (Position(2), 1));
-    let history = ledger.history(&person("alice")).unwrap();
+    let history = ledger.archive().history(&person("alice")).unwrap();
     assert_eq!((history.len(), history[0].id), (2, first.event));
     assert!(ledger.subject(&id("bob")).1.is_none());
 }
@@ -325,6 +325,12 @@ async fn a_controller_has_its_own_facts() {
     assert!(ledger.subject(&id("acct-1")).1.is_none() && ledger.controller(&id("acct-2")).is_none());
 }
 
+async fn import(ledger: &Ledger, text: &str, batch: Option<&str>, now: Timestamp) -> Vec<LineResult> {
+    let mut results = Vec::new();
+    ledger.import(text.as_bytes(), 1, batch, now, |result| results.push(result)).await;
+    results
+}
+
 #[tokio::test]
 async fn an_import_tells_the_outcome_of_each_line_and_can_be_started_again() {
     let folder = tempfile::tempdir().unwrap();
@@ -335,42 +341,48 @@ async fn an_import_tells_the_outcome_of_each_line_and_can_be_started_again() {
         r#"{"subject":"bob","kind":"consent-given","purpose":"world-domination"}"#,
         "not json",
         r#"{"controller":"acct","namespace":"crm","kind":"account-closed","at":"2026-02-01T00:00:00Z"}"#,
-        r#"{"recipient":"acme","kind":"suspended"}"#,
-        r#"{"subject":"alice","kind":"consent-withdrawn","purpose":"marketing"}"#,
-    ];
+        r#"{"recipient":"acme","kind":"suspended","at":"2026-02-01T00:00:00Z"}"#,
+        r#"{"subject":"alice","kind":"consent-withdrawn","purpose":"marketing","at":"2026-02-01T00:00:00Z"}"#,
+    ]
+    .join("\n");
     let ledger = open(&path, &keys);
-    let run = async |now| {
-        let mut results = Vec::new();
-        ledger
-            .import((1..).zip(file.iter().map(|line| line.as_bytes())), now, |result| results.push(result))
-            .await;
-        results
-    };
-    let first = run(now()).await;
+    let first = import(&ledger, &file, None, now()).await;
     let lines: Vec<_> = first.iter().map(|result| (result.line, result.outcome.is_ok())).collect();
     assert_eq!(lines, [(1, true), (3, false), (4, false), (5, true), (6, true), (7, true)]);
     assert_eq!(status(&ledger, "alice"), Some(ConsentStatus::Withdrawn));
     assert!(ledger.suspended("acme"));
     let later = now() + SignedDuration::from_hours(1);
-    let again = run(later).await;
+    let again = import(&ledger, &file, None, later).await;
     assert!(again.iter().filter_map(|result| result.outcome.as_ref().ok()).all(|recorded| recorded.again));
     assert_eq!(ledger.position(), Position(4));
 
     let mut exported = Vec::new();
-    ledger
-        .export(|line| {
-            exported.push(line.to_owned());
-            Ok(())
-        })
-        .unwrap()
-        .unwrap();
+    let write = |line: &str| {
+        exported.push(line.to_owned());
+        Ok(())
+    };
+    ledger.archive().export(write).unwrap().unwrap();
     assert_eq!(exported.len(), 4);
     let copy = open(&folder.path().join("copy.db"), &keys);
-    copy.import((1..).zip(exported.iter().map(|line| line.as_bytes())), later, |result| {
-        result.outcome.unwrap();
-    })
-    .await;
+    assert!(
+        import(&copy, &exported.join("\n"), None, later).await.iter().all(|result| result.outcome.is_ok())
+    );
     assert!(copy.subject(&id("alice")).1 == ledger.subject(&id("alice")).1);
+}
+
+#[tokio::test]
+async fn an_import_started_again_grants_nothing_anew_and_forgets_no_withdrawal() {
+    let ledger = over(&Arc::default());
+    let give = r#"{"subject":"alice","kind":"consent-given","purpose":"marketing"}"#;
+    let withdraw = r#"{"subject":"alice","kind":"consent-withdrawn","purpose":"marketing"}"#;
+    let again = |results: Vec<LineResult>| results[0].outcome.as_ref().unwrap().again;
+    assert!(!again(import(&ledger, give, Some("file"), now()).await));
+    assert!(!again(import(&ledger, withdraw, Some("other"), now()).await));
+    assert!(again(import(&ledger, give, Some("file"), now()).await), "the same batch");
+    assert_eq!(status(&ledger, "alice"), Some(ConsentStatus::Withdrawn));
+    assert!(!again(import(&ledger, give, Some("next month"), now()).await), "another batch");
+    assert!(!again(import(&ledger, withdraw, Some("other"), now()).await), "each time");
+    assert_eq!(status(&ledger, "alice"), Some(ConsentStatus::Withdrawn));
 }
 
 #[tokio::test]
@@ -382,7 +394,7 @@ async fn a_state_is_shown_as_it_was() {
     let withdrawn = Draft { at: at("2026-03-01T00:00:00Z"), ..draft(WITHDRAW) };
     ledger.append(&person("alice"), given, None, now()).await.unwrap();
     ledger.append(&person("alice"), withdrawn, None, now()).await.unwrap();
-    let show = |time| ledger.show(&id("alice"), time, now()).unwrap();
+    let show = |time| ledger.archive().show(&id("alice"), time, now()).unwrap();
     assert!(show(at("2025-12-31T00:00:00Z")).is_none());
     let before = show(at("2026-02-01T00:00:00Z")).unwrap();
     assert_eq!((&before["consents"]["marketing"], &before["position"]), (&"given".into(), &1.into()));

@@ -192,7 +192,7 @@ fn what(
         "objection-upheld" => What::ObjectionUpheld { purpose: members.purpose(names)? },
         "objection-overridden" => {
             let purpose = members.purpose(names)?;
-            if is_absolute(purpose, names) {
+            if names.objection_is_absolute(purpose) {
                 return Err(wrong(
                     "purpose",
                     "is one where an objection needs no balancing: it cannot be overridden",
@@ -226,14 +226,6 @@ fn what(
         "resumed" => What::Resumed,
         _ => return Err(EventError::UnknownKind),
     })
-}
-
-/// Direct marketing and what counts with it (G-6.8f, GDPR Art. 21(2), (3)).
-pub(super) fn is_absolute(purpose: PurposeId, names: &dyn Names) -> bool {
-    ["marketing", "prospecting", "reseller-follow-up"]
-        .iter()
-        .filter_map(|name| names.purpose(name))
-        .any(|absolute| names.purpose_within(purpose, absolute))
 }
 
 /// The members of an event that have not been read yet.
@@ -328,11 +320,7 @@ impl Members {
         let name = self.needed("category")?;
         let category =
             names.category(&name).ok_or(wrong("category", "is not a data category of the vocabulary"))?;
-        let refusable = ["photo", "profile", "phone"]
-            .iter()
-            .filter_map(|name| names.category(name))
-            .any(|refusable| names.category_within(category, refusable));
-        if !refusable {
+        if !names.refusable(category) {
             return Err(wrong(
                 "category",
                 "cannot be refused by itself: only photo, phone, profile and what is below it",

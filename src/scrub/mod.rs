@@ -14,6 +14,7 @@ mod automaton;
 mod evaluate;
 mod facts;
 mod forms;
+mod habits;
 mod judge;
 mod lex;
 mod mapping;
@@ -31,7 +32,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-pub use forms::Forms;
+pub use forms::{Forms, Pseudonyms};
 pub use judge::{Judge, Record, SubjectId};
 pub use mapping::{
     DuplicateKeys, FactKey, Mapping, Normalise, RecordMapping, RemovedAs, SubjectSource, Unclassified,

@@ -11,8 +11,9 @@ use std::sync::Arc;
 use super::automaton::{Automaton, Builder};
 use super::mapping::{DuplicateKeys, FactKey, Mapping, Normalise, RemovedAs, SubjectSource, Unclassified};
 use super::query::{self, Anchor, PathFault, Query};
+use super::forms::{Kind, Shape};
 use crate::decision::ClassId;
-use crate::vocabulary::CategoryId;
+use crate::vocabulary::{CategoryId, Vocabulary};
 
 /// Most classes of one plan: a permit holds a release for each.
 const MOST_CLASSES: usize = 2048;
@@ -131,20 +132,24 @@ pub struct Plan {
     pub(super) removed_as: RemovedAs,
     pub(super) duplicate_keys: DuplicateKeys,
     classes: Vec<Class>,
+    /// For each class the category that its values' forms go by, and the shape of that.
+    kinds: Vec<(Shape, Arc<str>)>,
     class_ids: HashMap<Vec<CategoryId>, ClassId>,
 }
 
 impl Plan {
-    /// Compiles a mapping.
+    /// Compiles a mapping whose categories are of this vocabulary.
     ///
     /// # Errors
     /// Every path that does not load, in the order of the mapping.
-    pub fn compile(mapping: &Mapping) -> Result<Plan, Vec<MappingError>> {
+    pub fn compile(mapping: &Mapping, vocabulary: &Vocabulary) -> Result<Plan, Vec<MappingError>> {
         let mut draft = Draft::default();
         for record in &mapping.records {
             draft.record(record);
         }
-        draft.finish(mapping.unclassified, mapping.removed_as, mapping.duplicate_keys)
+        let mut plan = draft.finish(mapping.unclassified, mapping.removed_as, mapping.duplicate_keys)?;
+        plan.kinds = plan.classes.iter().map(|class| kind(class, vocabulary)).collect();
+        Ok(plan)
     }
 
     /// The plan that removes what the queries select and keeps the rest.
@@ -181,6 +186,14 @@ impl Plan {
         self.class_ids.get(&categories).copied().unwrap_or(UNFORESEEN)
     }
 
+    /// What the forms of a class's values go by.
+    pub(super) fn kind<'a>(&'a self, class: ClassId, name: Option<&'a [u8]>) -> Kind<'a> {
+        match self.kinds.get(usize::from(class.0)) {
+            Some((shape, category)) => Kind { shape: *shape, category, name },
+            None => Kind { shape: Shape::Other, category: "", name },
+        }
+    }
+
     fn categories(&self, query: u16) -> Option<&[CategoryId]> {
         categories(&self.roles, query)
     }
@@ -192,6 +205,20 @@ impl Plan {
     pub(super) fn role(&self, number: u16) -> Option<&Role> {
         self.roles.get(usize::from(number))
     }
+}
+
+/// The first of a class's categories that has a shape of its own (or descends from one that has);
+/// the first of all if none has. So `email` beside `service-data` is an e-mail address, and has the
+/// pseudonym that it has elsewhere.
+fn kind(class: &Class, vocabulary: &Vocabulary) -> (Shape, Arc<str>) {
+    let tree = vocabulary.categories();
+    let shape = |category: CategoryId| {
+        let shapes = tree.lineage(category).map(|id| Shape::of(tree.name(id)));
+        shapes.into_iter().find(|shape| *shape != Shape::Other)
+    };
+    let mut shaped = class.categories.iter().filter_map(|&category| Some((shape(category)?, tree.shared_name(category))));
+    let first = || class.categories.first().map_or_else(|| Arc::from(""), |&category| tree.shared_name(category));
+    shaped.next().unwrap_or_else(|| (Shape::Other, first()))
 }
 
 fn categories(roles: &[Role], query: u16) -> Option<&[CategoryId]> {
@@ -356,6 +383,7 @@ impl Draft {
             removed_as,
             duplicate_keys,
             classes,
+            kinds: Vec::new(),
             class_ids,
         })
     }

@@ -62,7 +62,7 @@ impl Parameters {
 #[derive(Clone)]
 pub struct Scrubber {
     plan: Arc<Plan>,
-    forms: Arc<Forms>,
+    forms: Forms,
     parameters: Arc<Parameters>,
     limits: Limits,
     /// What is not decided yet, and what was not read yet.
@@ -86,7 +86,7 @@ impl Scrubber {
     /// decoded; a subject that the mapping takes from one that is not there is unusable.
     pub fn new(
         plan: Arc<Plan>,
-        forms: Arc<Forms>,
+        forms: Forms,
         parameters: &[(&str, &str)],
         limits: Limits,
         framing: Framing,
@@ -225,7 +225,7 @@ impl Remover {
     /// Every query that does not load.
     pub fn new(queries: &[String], limits: Limits, framing: Framing) -> Result<Remover, Vec<MappingError>> {
         let plan = Arc::new(Plan::removing(queries)?);
-        Ok(Remover(Scrubber::new(plan, Arc::new(Forms::clear_only()), &[], limits, framing)))
+        Ok(Remover(Scrubber::new(plan, Forms::without_pseudonyms(), &[], limits, framing)))
     }
 
     /// As [`Scrubber::feed`].

@@ -10,7 +10,7 @@ use super::arbiter::Arbiter;
 use super::automaton::{Position, Start};
 use super::evaluate::{Evaluation, Place, TooCostly};
 use super::facts;
-use super::forms::Forms;
+use super::forms::{Forms, Shape, is_coarse_address_part};
 use super::judge::{Record, SubjectId};
 use super::mapping::RemovedAs;
 use super::plan::{Capture, From, Plan, Role, Set, Source};
@@ -249,7 +249,7 @@ impl<'a, A: Arbiter> Unit<'a, A> {
             }
         };
         let mut form = self.common.forms.feasible(form);
-        if form == Form::Generalised && own.is_none() && self.common.forms.is_address(class) {
+        if form == Form::Generalised && own.is_none() && plan.kind(class, None).shape == Shape::Address {
             form = self.address_part(node, form);
         }
         let open = container && node.next > at + 1;
@@ -292,7 +292,7 @@ impl<'a, A: Arbiter> Unit<'a, A> {
     /// A member of an address that is generalised: the country and the region remain.
     fn address_part(&self, node: &Node, form: Form) -> Form {
         match self.evaluation.name(node) {
-            Some(name) if super::forms::is_coarse_address_part(&name) => Form::Clear,
+            Some(name) if is_coarse_address_part(&name) => Form::Clear,
             Some(_) => Form::Removed,
             None => form,
         }
@@ -453,7 +453,8 @@ impl<'a, A: Arbiter> Unit<'a, A> {
                 Fate::Changes(form, class) => {
                     copy(done, start, out);
                     let name = self.evaluation.name(node);
-                    self.common.forms.write(form, class, name.as_deref(), held.text(node), out);
+                    let kind = self.common.plan.kind(class, name.as_deref());
+                    self.common.forms.write(form, kind, held.text(node), out);
                     done = end;
                     at = node.next;
                 }

@@ -9,6 +9,7 @@
 use super::arbiter::Arbiter;
 use super::automaton::StateId;
 use super::evaluate::{Place, denoted};
+use super::habits::{Habits, Path};
 use super::lex::{self, Scan};
 use super::mapping::{DuplicateKeys, RemovedAs};
 use super::names::{Names, Seen};
@@ -66,6 +67,8 @@ struct Frame {
     state: StateId,
     /// Position of the next element.
     index: u64,
+    /// The names it has had: along the tree of what is known, or one by one.
+    path: Path,
     seen: Seen,
     /// The node to close at the end; none where there is no table.
     node: Option<u32>,
@@ -119,6 +122,7 @@ pub(super) struct Walk {
     scanned: usize,
     escaped: bool,
     frames: Vec<Frame>,
+    habits: Habits,
     names: Names,
     /// The name that was read last: its place, and the state it leads to.
     name: usize,
@@ -139,13 +143,6 @@ pub(super) struct Walk {
 
 type Read<T> = Result<T, Fault>;
 
-/// Whether to go on, or to wait for more bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Flow {
-    On,
-    Wait,
-}
-
 impl Walk {
     pub(super) fn new(plan: &Plan, framing: Framing) -> Walk {
         Walk {
@@ -156,6 +153,7 @@ impl Walk {
             scanned: 0,
             escaped: false,
             frames: Vec::new(),
+            habits: Habits::default(),
             names: Names::default(),
             name: 0,
             member: super::automaton::DEAD,
@@ -222,6 +220,9 @@ impl Walk {
         result.map_err(|fault| Unreadable { fault, at: base + self.at as u64 })
     }
 
+    /// The loop. A member runs straight through it, name, colon, value and comma; wherever the bytes
+    /// end, what is expected there is kept for the next call. Place and expectation are in locals
+    /// meanwhile: through memory, each token would wait for the one before.
     fn read<A: Arbiter>(
         &mut self,
         bytes: &[u8],
@@ -229,44 +230,121 @@ impl Walk {
         beginning: bool,
         surround: &mut Surround<'_, A>,
     ) -> Read<()> {
+        let mut at = self.at;
+        let mut expect = self.expect;
         loop {
-            if self.expect == Expect::Within {
-                if self.within(bytes, surround)? == Flow::Wait {
-                    return Ok(());
+            if matches!(expect, Expect::Name | Expect::FirstName) {
+                at = lex::space(bytes, at);
+                let Some(&byte) = bytes.get(at) else { return self.wait(at, expect) };
+                if byte == b'"' {
+                    let Some(end) = self.read_name(bytes, at, surround)? else { return self.wait(at, expect) };
+                    at = end;
+                    expect = Expect::Colon;
+                } else if byte == b'}' && expect == Expect::FirstName {
+                    at += 1;
+                    expect = self.close(bytes, at, surround)?;
+                } else {
+                    return self.fail(at, Fault::Malformed);
                 }
-                continue;
             }
-            self.at = lex::space(bytes, self.at);
-            let Some(&byte) = bytes.get(self.at) else { return Ok(()) };
-            let flow = match self.expect {
-                Expect::Value => self.value(bytes, byte, last, surround)?,
-                Expect::Name => self.read_name(bytes, byte, surround)?,
-                Expect::Colon => {
-                    if byte != b':' {
-                        return Err(Fault::Malformed);
-                    }
-                    self.at += 1;
-                    self.expect = Expect::Value;
-                    Flow::On
+            if expect == Expect::Colon {
+                at = lex::space(bytes, at);
+                match bytes.get(at) {
+                    Some(b':') => at += 1,
+                    Some(_) => return self.fail(at, Fault::Malformed),
+                    None => return self.wait(at, expect),
                 }
-                Expect::Next => self.next(bytes, byte, surround)?,
-                Expect::FirstName if byte == b'}' => self.close(bytes, surround)?,
-                Expect::FirstName => self.read_name(bytes, byte, surround)?,
-                Expect::FirstElement if byte == b']' => self.close(bytes, surround)?,
-                Expect::FirstElement => self.value(bytes, byte, last, surround)?,
-                Expect::Document => {
-                    if self.at == 0 && beginning && bytes.starts_with("\u{feff}".as_bytes()) {
-                        return Err(Fault::ByteOrderMark);
+                expect = Expect::Value;
+            }
+            if matches!(expect, Expect::Value | Expect::FirstElement) {
+                at = lex::space(bytes, at);
+                let Some(&byte) = bytes.get(at) else { return self.wait(at, expect) };
+                if byte == b']' && expect == Expect::FirstElement {
+                    at += 1;
+                    expect = self.close(bytes, at, surround)?;
+                } else {
+                    match self.value(bytes, at, byte, last, surround)? {
+                        Some((end, next)) => (at, expect) = (end, next),
+                        None => return self.wait(at, expect),
                     }
-                    self.value(bytes, byte, last, surround)?
                 }
-                Expect::End => self.another_text(bytes)?,
-                Expect::Within => Flow::On,
-            };
-            if flow == Flow::Wait {
-                return Ok(());
+            }
+            if expect == Expect::Next {
+                at = lex::space(bytes, at);
+                let Some(&byte) = bytes.get(at) else { return self.wait(at, expect) };
+                at += 1;
+                let array = self.frames.last().is_some_and(|frame| frame.array);
+                expect = match byte {
+                    b',' if array => self.next_element(),
+                    b',' => Expect::Name,
+                    b']' if array => self.close(bytes, at, surround)?,
+                    b'}' if !array => self.close(bytes, at, surround)?,
+                    _ => return self.fail(at - 1, Fault::Malformed),
+                };
+            }
+            if matches!(expect, Expect::Within | Expect::End | Expect::Document) {
+                match self.seldom(bytes, at, expect, beginning, surround)? {
+                    Some(next) => (at, expect) = next,
+                    None => return Ok(()),
+                }
             }
         }
+    }
+
+    /// What happens between texts and within long strings.
+    #[cold]
+    fn seldom<A: Arbiter>(
+        &mut self,
+        bytes: &[u8],
+        at: usize,
+        expect: Expect,
+        beginning: bool,
+        surround: &mut Surround<'_, A>,
+    ) -> Read<Option<(usize, Expect)>> {
+        if expect == Expect::Within {
+            return self.within(bytes, at, surround);
+        }
+        let at = lex::space(bytes, at);
+        if at == bytes.len() {
+            self.wait(at, expect)?;
+            return Ok(None);
+        }
+        if expect == Expect::Document {
+            if at == 0 && beginning && bytes.starts_with("\u{feff}".as_bytes()) {
+                return self.fail(at, Fault::ByteOrderMark);
+            }
+            return Ok(Some((at, Expect::Value)));
+        }
+        let between = bytes.get(self.after..at).unwrap_or_default();
+        if self.framing == Framing::Document || !(self.line_ended || between.contains(&b'\n')) {
+            return self.fail(at, Fault::TrailingBytes);
+        }
+        self.line_ended = false;
+        Ok(Some((at, Expect::Document)))
+    }
+
+    /// The bytes end here.
+    fn wait(&mut self, at: usize, expect: Expect) -> Read<()> {
+        (self.at, self.expect) = (at, expect);
+        Ok(())
+    }
+
+    #[cold]
+    fn fail<T>(&mut self, at: usize, fault: Fault) -> Read<T> {
+        self.at = at;
+        Err(fault)
+    }
+
+    fn next_element(&mut self) -> Expect {
+        if let Some(frame) = self.frames.last_mut() {
+            frame.index += 1;
+        }
+        Expect::Value
+    }
+
+    /// What is expected after a value.
+    fn after_value(&self) -> Expect {
+        if self.frames.is_empty() { Expect::End } else { Expect::Next }
     }
 
     /// Writes what is decided of the bytes that are here, and checks what is kept of them.
@@ -301,108 +379,101 @@ impl Walk {
         if self.waiting.len() > limits.record { Err(Fault::TooLong) } else { Ok(()) }
     }
 
-    fn another_text(&mut self, bytes: &[u8]) -> Read<Flow> {
-        let between = bytes.get(self.after..self.at).unwrap_or_default();
-        if self.framing == Framing::Document {
-            return Err(Fault::TrailingBytes);
+    /// Reads the name at `start`. `None`: it is not whole.
+    #[inline(always)]
+    fn read_name<A: Arbiter>(
+        &mut self,
+        bytes: &[u8],
+        start: usize,
+        surround: &mut Surround<'_, A>,
+    ) -> Read<Option<usize>> {
+        if let Some(frame) = self.frames.last_mut().filter(|frame| frame.path.known)
+            && let Some((end, state)) = self.habits.recognise(&mut frame.path, frame.state, bytes, start)
+        {
+            self.name = start;
+            self.member = state;
+            self.scanned = 0;
+            return Ok(Some(end));
         }
-        if !self.line_ended && !between.contains(&b'\n') {
-            return Err(Fault::TrailingBytes);
-        }
-        self.line_ended = false;
-        self.expect = Expect::Document;
-        Ok(Flow::On)
+        self.read_new_name(bytes, start, surround)
     }
 
-    #[inline(always)]
-    fn next<A: Arbiter>(&mut self, bytes: &[u8], byte: u8, surround: &mut Surround<'_, A>) -> Read<Flow> {
-        let Some(frame) = self.frames.last_mut() else { return Err(Fault::Malformed) };
-        match (byte, frame.array) {
-            (b',', true) => {
-                frame.index += 1;
-                self.expect = Expect::Value;
-            }
-            (b',', false) => self.expect = Expect::Name,
-            (b']', true) | (b'}', false) => return self.close(bytes, surround),
-            _ => return Err(Fault::Malformed),
-        }
-        self.at += 1;
-        Ok(Flow::On)
-    }
-
-    #[inline(always)]
-    fn read_name<A: Arbiter>(&mut self, bytes: &[u8], byte: u8, surround: &mut Surround<'_, A>) -> Read<Flow> {
-        if byte != b'"' {
-            return Err(Fault::Malformed);
-        }
-        let start = self.at;
+    /// Reads a name letter by letter.
+    fn read_new_name<A: Arbiter>(
+        &mut self,
+        bytes: &[u8],
+        start: usize,
+        surround: &mut Surround<'_, A>,
+    ) -> Read<Option<usize>> {
         let from = self.scanned.max(start + 1);
         let end = match lex::string(bytes, from, &mut self.escaped) {
             Scan::Whole(end) => end,
             Scan::Partial(scanned) => {
                 self.scanned = scanned;
-                if bytes.len() - start > surround.limits.name {
-                    return Err(Fault::NameTooLong);
-                }
-                return Ok(Flow::Wait);
+                let long = bytes.len() - start > surround.limits.name;
+                return if long { self.fail(start, Fault::NameTooLong) } else { Ok(None) };
             }
-            Scan::Wrong(at) => {
-                self.at = at;
-                return Err(Fault::Malformed);
-            }
+            Scan::Wrong(at) => return self.fail(at, Fault::Malformed),
         };
         if end - start > surround.limits.name {
-            return Err(Fault::NameTooLong);
+            return self.fail(start, Fault::NameTooLong);
         }
-        let spelled = bytes.get(start + 1..end - 1).unwrap_or_default();
-        if self.escaped {
+        let mut name = bytes.get(start + 1..end - 1).unwrap_or_default();
+        if std::mem::take(&mut self.escaped) {
             self.unescaped.clear();
-            if !lex::unescape(spelled, &mut self.unescaped) {
-                return Err(Fault::LoneSurrogate);
+            if !lex::unescape(name, &mut self.unescaped) {
+                return self.fail(start, Fault::LoneSurrogate);
             }
-        }
-        let name = if self.escaped { self.unescaped.as_slice() } else { spelled };
-        let Some(frame) = self.frames.last_mut() else { return Err(Fault::Malformed) };
-        let noted = frame.mode == Mode::Noted;
-        if self.refuses_duplicates || noted || frame.mode == Mode::Outside {
-            let hash = lex::hash(name);
-            if self.refuses_duplicates || noted {
-                self.repeated = self.names.note(&mut frame.seen, hash);
-                if self.repeated && self.refuses_duplicates {
-                    return Err(Fault::DuplicateName);
-                }
-                if self.names.count(&frame.seen) > surround.limits.members {
-                    return Err(Fault::TooManyMembers);
-                }
-            }
-            if frame.mode != Mode::Still {
-                self.member = surround.common.plan.automaton.member(frame.state, name, hash);
-            }
+            name = &self.unescaped;
         }
         self.name = start;
         self.scanned = 0;
-        self.escaped = false;
-        self.at = end;
-        self.expect = Expect::Colon;
-        Ok(Flow::On)
+        let Some(frame) = self.frames.last_mut() else { return self.fail(start, Fault::Malformed) };
+        let compares = self.refuses_duplicates || frame.mode == Mode::Noted;
+        if !compares && frame.mode == Mode::Still {
+            return Ok(Some(end));
+        }
+        let hash = lex::hash(name);
+        self.member = surround.common.plan.automaton.member(frame.state, name, hash);
+        if !compares {
+            return Ok(Some(end));
+        }
+        if frame.path.known {
+            let spelled = bytes.get(start..end).unwrap_or_default();
+            if self.habits.learn(&mut frame.path, frame.state, spelled, hash, self.member) {
+                return Ok(Some(end));
+            }
+            for earlier in self.habits.names(&frame.path) {
+                self.names.note(&mut frame.seen, earlier);
+            }
+        }
+        self.repeated = self.names.note(&mut frame.seen, hash);
+        if self.repeated && self.refuses_duplicates {
+            return self.fail(start, Fault::DuplicateName);
+        }
+        if self.names.count(&frame.seen) > surround.limits.members {
+            return self.fail(start, Fault::TooManyMembers);
+        }
+        Ok(Some(end))
     }
 
-    /// Scans the scalar at `self.at`; `Wait` sets how far.
+    /// Scans the scalar at `start`. `None`: it is not whole.
     #[inline(always)]
-    fn scalar(&mut self, bytes: &[u8], byte: u8, last: bool, limits: &Limits) -> Read<Option<usize>> {
-        let start = self.at;
+    fn scalar(&mut self, bytes: &[u8], start: usize, byte: u8, last: bool, limits: &Limits) -> Read<Option<usize>> {
         let scan = match byte {
             b'"' => lex::string(bytes, self.scanned.max(start + 1), &mut self.escaped),
             // Only a document's own number may end with the body.
             b'-' | b'0'..=b'9' => match lex::number(bytes, start, last && self.frames.is_empty()) {
-                Scan::Partial(_) if bytes.len() - start > limits.number => return Err(Fault::NumberTooLong),
-                Scan::Whole(end) if end - start > limits.number => return Err(Fault::NumberTooLong),
+                Scan::Partial(_) if bytes.len() - start > limits.number => {
+                    return self.fail(start, Fault::NumberTooLong);
+                }
+                Scan::Whole(end) if end - start > limits.number => return self.fail(start, Fault::NumberTooLong),
                 scan => scan,
             },
             b't' => lex::word(bytes, start, b"true"),
             b'f' => lex::word(bytes, start, b"false"),
             b'n' => lex::word(bytes, start, b"null"),
-            _ => return Err(Fault::Malformed),
+            _ => return self.fail(start, Fault::Malformed),
         };
         match scan {
             Scan::Whole(end) => {
@@ -415,45 +486,48 @@ impl Walk {
                 Ok(None)
             }
             Scan::Wrong(at) => {
-                self.at = at;
-                Err(if at == bytes.len() { Fault::Truncated } else { Fault::Malformed })
+                self.fail(at, if at == bytes.len() { Fault::Truncated } else { Fault::Malformed })
             }
         }
     }
 
+    /// Reads the value at `at`: where to go on, and what is expected there. `None`: more bytes must come.
     #[inline(always)]
     fn value<A: Arbiter>(
         &mut self,
         bytes: &[u8],
+        at: usize,
         byte: u8,
         last: bool,
         surround: &mut Surround<'_, A>,
-    ) -> Read<Flow> {
+    ) -> Read<Option<(usize, Expect)>> {
         let mode = self.frames.last().map_or(Mode::Outside, |frame| frame.mode);
         let container = matches!(byte, b'{' | b'[');
-        let end = if container { None } else { self.scalar(bytes, byte, last, &surround.limits)? };
-        let whole = container || end.is_some();
-        match mode {
-            Mode::Still if !whole => {
-                if self.holding.is_none() && byte == b'"' {
-                    self.pass_string();
+        let end = if container { None } else { self.scalar(bytes, at, byte, last, &surround.limits)? };
+        if mode == Mode::Outside {
+            return self.outside(bytes, at, byte, end, surround);
+        }
+        match end {
+            Some(end) => {
+                if mode == Mode::Noted {
+                    self.note(at, Some(end), surround);
                 }
-                return Ok(Flow::Wait);
+                Ok(Some((end, Expect::Next)))
             }
-            Mode::Still if container => self.open(byte, Mode::Still, None, surround)?,
-            Mode::Still => {}
-            Mode::Noted if !whole => return Ok(Flow::Wait),
-            Mode::Noted => self.note(byte, end, surround)?,
-            Mode::Outside => return self.outside(bytes, byte, end, surround),
+            None if container => {
+                let node = if mode == Mode::Noted { Some(self.note(at, None, surround)) } else { None };
+                let inside = match node {
+                    Some((_, true)) => Mode::Noted,
+                    Some((_, false)) | None => Mode::Still,
+                };
+                self.open(at, byte, inside, node.map(|(node, _)| node), surround).map(Some)
+            }
+            None if byte == b'"' && self.holding.is_none() => Ok(Some(self.pass_string())),
+            None => Ok(None),
         }
-        if let Some(end) = end {
-            self.at = end;
-            self.expect = Expect::Next;
-        }
-        Ok(Flow::On)
     }
 
-    /// The state of the value at `self.at`.
+    /// The state of the value that comes.
     fn state(&self, plan: &Plan) -> StateId {
         match self.frames.last() {
             None => plan.automaton.root,
@@ -464,25 +538,31 @@ impl Walk {
         }
     }
 
-    /// Opens the container at `self.at`.
+    /// Opens the container at `at`.
     #[inline(always)]
     fn open<A: Arbiter>(
         &mut self,
+        at: usize,
         byte: u8,
         mode: Mode,
         node: Option<u32>,
         surround: &Surround<'_, A>,
-    ) -> Read<()> {
+    ) -> Read<(usize, Expect)> {
         if self.frames.len() >= surround.limits.depth {
-            return Err(Fault::TooDeep);
+            return self.fail(at, Fault::TooDeep);
         }
         let array = byte == b'[';
         let state = match mode {
             Mode::Outside | Mode::Noted => self.state(surround.common.plan),
             Mode::Still => super::automaton::DEAD,
         };
+        let path = match self.frames.last() {
+            Some(frame) => self.habits.within(&frame.path, frame.array),
+            None => self.habits.root(),
+        };
         self.frames.push(Frame {
             array,
+            path,
             mode,
             state,
             index: 0,
@@ -493,17 +573,14 @@ impl Walk {
             written: false,
             waits: None,
         });
-        self.at += 1;
-        self.expect = if array { Expect::FirstElement } else { Expect::FirstName };
-        Ok(())
+        Ok((at + 1, if array { Expect::FirstElement } else { Expect::FirstName }))
     }
 
-    /// Closes the innermost container, whose bracket stands at `self.at`.
-    fn close<A: Arbiter>(&mut self, bytes: &[u8], surround: &mut Surround<'_, A>) -> Read<Flow> {
-        let Some(frame) = self.frames.pop() else { return Err(Fault::Malformed) };
+    /// Closes the innermost container, whose bracket stands before `end`.
+    #[inline]
+    fn close<A: Arbiter>(&mut self, bytes: &[u8], end: usize, surround: &mut Surround<'_, A>) -> Read<Expect> {
+        let Some(frame) = self.frames.pop() else { return self.fail(end - 1, Fault::Malformed) };
         self.names.close(&frame.seen);
-        let end = self.at + 1;
-        self.expect = if self.frames.is_empty() { Expect::End } else { Expect::Next };
         if let (Some(node), Some(holding)) = (frame.node, self.holding) {
             self.table.close(node, (end - holding.base) as u32);
         }
@@ -517,67 +594,61 @@ impl Walk {
                 }
             }
         }
-        self.at = end;
-        Ok(Flow::On)
+        Ok(self.after_value())
     }
 
     // What is held.
 
-    /// Notes the value at `self.at` in the table.
+    /// Notes the value at `at` in the table: its node, and whether what is in it is noted too.
     #[inline(always)]
-    fn note<A: Arbiter>(&mut self, byte: u8, end: Option<usize>, surround: &Surround<'_, A>) -> Read<()> {
-        let Some(holding) = self.holding else { return Ok(()) };
+    fn note<A: Arbiter>(&mut self, at: usize, end: Option<usize>, surround: &Surround<'_, A>) -> (u32, bool) {
         let plan = surround.common.plan;
         let state = self.state(plan);
         let known = plan.automaton.state(state);
-        let at = self.table.len();
-        let member = self.frames.last().is_some_and(|frame| !frame.array);
-        let offset = |place: usize| place.wrapping_sub(holding.base) as u32;
-        let name = if member { self.name } else { self.at };
+        let node = self.table.len();
+        let base = self.holding.map_or(0, |holding| holding.base);
+        let parent = self.frames.last();
+        let member = parent.is_some_and(|frame| !frame.array);
+        let offset = |place: usize| place.wrapping_sub(base) as u32;
         self.table.nodes.push(Node {
-            name: offset(name),
-            start: offset(self.at),
-            end: offset(end.unwrap_or(self.at)),
-            next: at + 1,
+            name: offset(if member { self.name } else { at }),
+            start: offset(at),
+            end: offset(end.unwrap_or(at)),
+            next: node + 1,
             state,
         });
         if !known.captures.is_empty() {
-            self.table.captures.extend(known.captures.iter().map(|&query| (query, at)));
+            self.table.captures.extend(known.captures.iter().map(|&query| (query, node)));
         }
         if self.repeated {
-            self.repeated = false;
-            if let (true, Some(parent)) = (member, self.frames.last().and_then(|frame| frame.node)) {
-                self.table.repeated.push((at, parent));
+            if let (true, Some(parent)) = (member, parent.and_then(|frame| frame.node)) {
+                self.table.repeated.push((node, parent));
             }
+            self.repeated = false;
         }
-        if end.is_none() {
-            let mode = if known.live || plan.evaluates { Mode::Noted } else { Mode::Still };
-            self.open(byte, mode, Some(at), surround)?;
-        }
-        Ok(())
+        (node, known.live || plan.evaluates)
     }
 
     fn hold<A: Arbiter>(
         &mut self,
         bytes: &[u8],
+        at: usize,
         byte: u8,
         end: Option<usize>,
         surround: &mut Surround<'_, A>,
-    ) -> Read<()> {
+    ) -> Read<(usize, Expect)> {
         let member = self.frames.last().is_some_and(|frame| !frame.array);
-        let base = if member { self.name } else { self.at };
-        self.holding = Some(Holding { base, start: self.at, depth: self.frames.len() });
+        let base = if member { self.name } else { at };
+        self.holding = Some(Holding { base, start: at, depth: self.frames.len() });
         self.table.clear();
         self.repeated = false;
-        self.note(byte, end, surround)?;
+        let (node, noted) = self.note(at, end, surround);
         match end {
             Some(end) => {
                 self.decide(bytes, end, surround)?;
-                self.at = end;
-                self.expect = if self.frames.is_empty() { Expect::End } else { Expect::Next };
-                Ok(())
+                Ok((end, self.after_value()))
             }
-            None => Ok(()),
+            None => self.open(at, byte, if noted { Mode::Noted } else { Mode::Still }, Some(node), surround),
         }
     }
 
@@ -585,8 +656,7 @@ impl Walk {
     fn decide<A: Arbiter>(&mut self, bytes: &[u8], end: usize, surround: &mut Surround<'_, A>) -> Read<()> {
         let Some(holding) = self.holding.take() else { return Ok(()) };
         if end - holding.start > surround.limits.record {
-            self.at = holding.start;
-            return Err(Fault::TooLong);
+            return self.fail(holding.start, Fault::TooLong);
         }
         let plan = surround.common.plan;
         let held =
@@ -611,10 +681,7 @@ impl Walk {
             surround.arbiter,
             surround.outside,
         );
-        let Ok((unit, stays)) = decided else {
-            self.at = holding.start;
-            return Err(Fault::TooCostly);
-        };
+        let Ok((unit, stays)) = decided else { return self.fail(holding.start, Fault::TooCostly) };
         let mut opening = Opening {
             frames: &mut self.frames,
             waiting: &mut self.waiting,
@@ -638,13 +705,13 @@ impl Walk {
     fn outside<A: Arbiter>(
         &mut self,
         bytes: &[u8],
+        at: usize,
         byte: u8,
         end: Option<usize>,
         surround: &mut Surround<'_, A>,
-    ) -> Read<Flow> {
-        if self.at - self.after > surround.limits.record {
-            self.at = self.after;
-            return Err(Fault::TooLong);
+    ) -> Read<Option<(usize, Expect)>> {
+        if at - self.after > surround.limits.record {
+            return self.fail(self.after, Fault::TooLong);
         }
         let plan = surround.common.plan;
         let state = self.state(plan);
@@ -653,9 +720,9 @@ impl Walk {
         let root = self.frames.is_empty();
         if known.held || (root && plan.whole) {
             if !container && end.is_none() {
-                return Ok(Flow::Wait);
+                return Ok(None);
             }
-            return self.hold(bytes, byte, end, surround).map(|()| Flow::On);
+            return self.hold(bytes, at, byte, end, surround).map(Some);
         }
         let own = plan.state_classes.get(state.0 as usize).copied().flatten();
         let class = own.or(self.frames.last().map(|frame| frame.class)).unwrap_or(UNCLASSIFIED);
@@ -668,10 +735,10 @@ impl Walk {
             Form::Clear | Form::Removed => false,
         };
         if changes && (container || end.is_some()) {
-            return self.hold(bytes, byte, end, surround).map(|()| Flow::On);
+            return self.hold(bytes, at, byte, end, surround).map(Some);
         }
         if !container && end.is_none() && (changes || byte != b'"') {
-            return Ok(Flow::Wait);
+            return Ok(None);
         }
         let bone = container && (known.structure || (root && own.is_none()));
         if own.is_some() || (class == UNCLASSIFIED && !bone && !(container && known.live)) {
@@ -687,41 +754,36 @@ impl Walk {
         if container && (bone || known.live) {
             let mut waits = None;
             if form == Form::Clear || bone {
-                opening.stay(bytes, self.at, surround.out);
+                opening.stay(bytes, at, surround.out);
                 surround.out.push(byte);
             } else {
-                waits = Some(opening.wait(bytes, self.at, byte, surround.limits.record)?);
+                waits = Some(opening.wait(bytes, at, byte));
             }
-            self.open(byte, Mode::Outside, None, surround)?;
-            self.after = self.at;
+            let opened = self.open(at, byte, Mode::Outside, None, surround)?;
+            self.after = opened.0;
             if let Some(frame) = self.frames.last_mut() {
                 frame.class = class;
                 frame.waits = waits;
             }
-            return Ok(Flow::On);
+            return Ok(Some(opened));
         }
         let stays = form == Form::Clear;
         if stays {
-            opening.stay(bytes, self.at, surround.out);
+            opening.stay(bytes, at, surround.out);
         } else if root {
-            surround.out.extend_from_slice(bytes.get(self.after..self.at).unwrap_or_default());
+            surround.out.extend_from_slice(bytes.get(self.after..at).unwrap_or_default());
             surround.out.extend_from_slice(b"null");
         } else {
-            opening.go(bytes, self.at, surround.out);
+            opening.go(bytes, at, surround.out);
         }
-        self.passing = Some(Passing { from: stays.then_some(self.at), depth });
+        self.passing = Some(Passing { from: stays.then_some(at), depth });
         match end {
             Some(end) => {
                 self.passed(bytes, end, surround);
-                self.at = end;
-                self.expect = if root { Expect::End } else { Expect::Next };
-                Ok(Flow::On)
+                Ok(Some((end, self.after_value())))
             }
-            None if container => self.open(byte, Mode::Still, None, surround).map(|()| Flow::On),
-            None => {
-                self.pass_string();
-                Ok(Flow::Wait)
-            }
+            None if container => self.open(at, byte, Mode::Still, None, surround).map(Some),
+            None => Ok(Some(self.pass_string())),
         }
     }
 
@@ -733,32 +795,30 @@ impl Walk {
         self.after = end;
     }
 
-    /// The string at `self.at` is not whole, and need not be.
-    fn pass_string(&mut self) {
-        self.at = self.scanned;
-        self.scanned = 0;
-        self.expect = Expect::Within;
+    /// The string that was scanned just now is not whole, and need not be.
+    fn pass_string(&mut self) -> (usize, Expect) {
+        (std::mem::take(&mut self.scanned), Expect::Within)
     }
 
-    fn within<A: Arbiter>(&mut self, bytes: &[u8], surround: &mut Surround<'_, A>) -> Read<Flow> {
-        match lex::string(bytes, self.at, &mut self.escaped) {
+    fn within<A: Arbiter>(
+        &mut self,
+        bytes: &[u8],
+        at: usize,
+        surround: &mut Surround<'_, A>,
+    ) -> Read<Option<(usize, Expect)>> {
+        match lex::string(bytes, at, &mut self.escaped) {
             Scan::Whole(end) => {
                 self.escaped = false;
                 if self.passing.is_some_and(|passing| passing.depth == self.frames.len()) {
                     self.passed(bytes, end, surround);
                 }
-                self.at = end;
-                self.expect = if self.frames.is_empty() { Expect::End } else { Expect::Next };
-                Ok(Flow::On)
+                Ok(Some((end, self.after_value())))
             }
             Scan::Partial(scanned) => {
-                self.at = scanned;
-                Ok(Flow::Wait)
+                self.wait(scanned, Expect::Within)?;
+                Ok(None)
             }
-            Scan::Wrong(at) => {
-                self.at = at;
-                Err(Fault::Malformed)
-            }
+            Scan::Wrong(at) => self.fail(at, Fault::Malformed),
         }
     }
 
@@ -834,14 +894,14 @@ impl Opening<'_> {
     }
 
     /// The container at `at` stays if something in it does.
-    fn wait(&mut self, bytes: &[u8], at: usize, bracket: u8, most: usize) -> Read<Wait> {
+    fn wait(&mut self, bytes: &[u8], at: usize, bracket: u8) -> Wait {
         let written = self.frames.last().is_some_and(|frame| frame.written);
         let start = self.waiting.len();
         let lead = self.lead(bytes, at);
         self.waiting.extend_from_slice(lead);
         let wait = Wait { lead: start, bracket: self.waiting.len(), written };
         self.waiting.push(bracket);
-        if self.waiting.len() > most { Err(Fault::TooLong) } else { Ok(wait) }
+        wait
     }
 
     /// What comes before the value at `at`, now that it or something in its place is written.

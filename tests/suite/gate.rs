@@ -112,6 +112,15 @@ impl Gate {
         http::get(self.admin, "/metrics", &[]).text()
     }
 
+    /// Returns when the disclosure log contains a text: closing records are not waited for by answers.
+    pub(crate) fn wait_for_log(&self, text: &str) {
+        let began = std::time::Instant::now();
+        while !self.log().contains(text) {
+            assert!(began.elapsed() < std::time::Duration::from_secs(10), "the log never says {text}");
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+
     /// Every byte of the disclosure log.
     pub(crate) fn log(&self) -> String {
         let folder = self.folder.path().join("data/audit");

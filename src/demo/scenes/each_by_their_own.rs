@@ -54,7 +54,7 @@ pub(super) fn scenes() -> Vec<Scene> {
             "A mailing to 10,000 people: each by their own consent",
             "P-2b, G-6.4b",
             "name and contact of those who consented; an empty record for everybody else",
-            [Step::Ask(Ask::get("/customers").by(ServiceDesk).for_("direct-marketing"), list)],
+            [Step::Ask(Ask::get("/customers").by(ServiceDesk).for_("direct-marketing").long(), list)],
         ),
         scene(
             "The shop's own flag says yes, the person has withdrawn",

@@ -38,6 +38,8 @@ pub struct Ask {
     pub credentials: Vec<Credential>,
     /// The value of `Data-Purpose`, as sent.
     pub purpose: Option<&'static str>,
+    /// The answer is too long for a terminal.
+    pub long: bool,
 }
 
 /// One event for the ledger, through the admin API.
@@ -74,11 +76,22 @@ pub struct Scene {
 
 impl Ask {
     fn get(target: impl Into<String>) -> Ask {
-        Ask { method: Method::GET, target: target.into(), credentials: Vec::new(), purpose: None }
+        Ask {
+            method: Method::GET,
+            target: target.into(),
+            credentials: Vec::new(),
+            purpose: None,
+            long: false,
+        }
     }
 
     fn by(mut self, credential: Credential) -> Ask {
         self.credentials.push(credential);
+        self
+    }
+
+    fn long(mut self) -> Ask {
+        self.long = true;
         self
     }
 

@@ -24,9 +24,8 @@ pub(super) fn scenes() -> Vec<Scene> {
         .replaced("/email", &marta.email())
         .replaced("/id", &marta.id())
         .present("/usage/sessions_30d")
-        .present("/date_of_birth")
-        .nowhere(&marta.birth_date())
-        .present("/address")
+        .is("/date_of_birth", marta.birth_date().split('-').next().unwrap_or_default())
+        .is("/address", serde_json::json!({"country": marta.country()}))
         .nowhere(&marta.street())
         .absent("/company");
     let registrant = person(cast::REGISTRANT);

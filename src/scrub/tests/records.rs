@@ -119,11 +119,11 @@ fn a_subject_from_the_requests_path() {
     let mut set = record("$", &["{id}"], &[("@.n", "name")]);
     set.subjects[0].normalise = Normalise::Lowercase;
     set.subjects[0].namespace = Some("crm".into());
-    let plan = Arc::new(Plan::compile(&mapping(vec![set])).unwrap());
+    let plan = Arc::new(compile(&mapping(vec![set])).unwrap());
     for (parameters, id) in [(&[("id", "ABC")][..], one("abc")), (&[("other", "1")][..], None), (&[("id", "")], None)] {
         let mut rules = Rules::new(&plan, clear);
         let mut scrubber =
-            Scrubber::new(plan.clone(), forms(&plan), parameters, Limits::default(), Framing::Document);
+            Scrubber::new(plan.clone(), forms(), parameters, Limits::default(), Framing::Document);
         scrubber.feed(b"{\"n\":1}", &mut rules, &mut Vec::new()).unwrap();
         scrubber.finish(&mut rules, &mut Vec::new()).unwrap();
         assert_eq!(ids(&rules), [id]);
@@ -152,7 +152,7 @@ fn classes_come_from_the_nearest_classified_ancestor_and_add_up() {
             ("@..deep", "location"),
         ],
     )]);
-    let plan = Plan::compile(&mapping).unwrap();
+    let plan = compile(&mapping).unwrap();
     let has = |names: &[&str]| {
         let mut categories: Vec<_> = names.iter().map(|name| category(name)).collect();
         categories.sort();
@@ -189,7 +189,7 @@ fn filtered_fields_have_their_own_class() {
         |_: Option<&Seen>, id: CategoryId| if id == category("email") { Form::Removed } else { Form::Clear };
     let (out, rules) = scrub(&mapping, body, without_email);
     assert_eq!(out, r#"[{"telecom":[{"value":"p"},{"value":"x"}],"list":[3]}]"#);
-    let plan = Plan::compile(&mapping).unwrap();
+    let plan = compile(&mapping).unwrap();
     let class = |names: &[&str]| {
         let mut categories: Vec<_> = names.iter().map(|name| category(name)).collect();
         categories.sort();
@@ -291,12 +291,12 @@ fn facts_and_controller_are_read() {
 #[test]
 fn a_clone_goes_on_from_the_same_byte() {
     let mapping = mapping(vec![record("$[*]", &["@.id"], &[("@.n", "name")])]);
-    let plan = Arc::new(Plan::compile(&mapping).unwrap());
+    let plan = Arc::new(compile(&mapping).unwrap());
     let body = br#"[{"id":1,"n":"A"},{"id":1,"n":"B"},{"id":1,"n":"C"}]"#;
     for cut in 0..body.len() {
         let (first, second) = body.split_at(cut);
         let mut rules = Rules::new(&plan, clear);
-        let mut scrubber = Scrubber::new(plan.clone(), forms(&plan), &[], Limits::default(), Framing::Document);
+        let mut scrubber = Scrubber::new(plan.clone(), forms(), &[], Limits::default(), Framing::Document);
         let mut before = Vec::new();
         scrubber.feed(first, &mut rules, &mut before).unwrap();
         for rule in [clear as fn(Option<&Seen>, CategoryId) -> Form, nothing] {
@@ -315,7 +315,7 @@ fn a_clone_goes_on_from_the_same_byte() {
 fn every_wrong_path_is_named() {
     let mut set = record("@.x", &["{", "id", "@.a["], &[("@.x[?", "name"), ("$.ok", "name")]);
     set.fields.push(("@.none".to_owned(), Vec::new()));
-    let errors = Plan::compile(&mapping(vec![set])).unwrap_err();
+    let errors = compile(&mapping(vec![set])).unwrap_err();
     let paths: Vec<_> = errors.iter().map(|error| error.path.as_str()).collect();
     assert_eq!(paths, ["@.x", "@.x[?", "@.none", "{", "id", "@.a["]);
 }

@@ -81,6 +81,7 @@ fn conditions_are_evaluated_on_what_they_need() {
     ] {
         assert_eq!(remove(&[query], list), rest, "{query}");
     }
+    assert_eq!(remove(&["$[?@[-1] == 2]"], "[[2],[1,2],[2,1],[]]"), "[[2,1],[]]");
     let deep = r#"{"a":{"items":[{"k":1,"x":{"y":1}},{"k":2,"x":{"y":2}}],"k":0}}"#;
     assert_eq!(
         remove(&["$.a.items[?@.k==1].x.y", "$..x[?@ == 2]"], deep),

@@ -61,7 +61,7 @@ fn faults_come_at_their_place_in_reading_order() {
 #[test]
 fn half_a_surrogate_pair_is_no_name() {
     for body in [r#"{"\ud800":1}"#, r#"{"\udc00x":1}"#, r#"[{"a":{"\ud800\u0041":1}}]"#] {
-        let plan = Arc::new(Plan::compile(&mapping(vec![])).unwrap());
+        let plan = Arc::new(compile(&mapping(vec![])).unwrap());
         let mut rules = Rules::new(&plan, |_, _| Form::Clear);
         let (error, _) = scrub_in(&plan, &mut rules, body.as_bytes(), 4, Limits::default()).unwrap_err();
         assert_eq!(error.fault, Fault::LoneSurrogate, "{body}");
@@ -96,7 +96,7 @@ fn white_space_is_bounded_where_it_waits() {
 fn duplicate_names_are_refused_unless_treated_alike() {
     let body = r#"{"items":[{"id":1,"x":{"a":1,"b":2,"\u0061":3}}]}"#;
     let mut mapping = mapping(vec![record("$.items[*]", &["@.id"], &[("@.x", "name")])]);
-    let plan = Arc::new(Plan::compile(&mapping).unwrap());
+    let plan = Arc::new(compile(&mapping).unwrap());
     let mut rules = Rules::new(&plan, |_, _| Form::Clear);
     let (error, out) = scrub_in(&plan, &mut rules, body.as_bytes(), 5, Limits::default()).unwrap_err();
     assert_eq!(error, Unreadable { fault: Fault::DuplicateName, at: 35 });
@@ -110,7 +110,7 @@ fn duplicate_names_are_refused_unless_treated_alike() {
 fn a_record_over_the_bound_stops_the_body() {
     let limits = Limits { record: 64, ..Limits::default() };
     let plan =
-        Arc::new(Plan::compile(&mapping(vec![record("$[*]", &["@.id"], &[("@.v", "name")])])).unwrap());
+        Arc::new(compile(&mapping(vec![record("$[*]", &["@.id"], &[("@.v", "name")])])).unwrap());
     let small = format!(r#"{{"id":1,"v":"{}"}}"#, "a".repeat(64 - 15));
     let large = format!(r#"{{"id":1,"v":"{}"}}"#, "a".repeat(65 - 15));
     assert_eq!((small.len(), large.len()), (64, 65));
@@ -126,9 +126,9 @@ fn a_record_over_the_bound_stops_the_body() {
 
 #[test]
 fn after_a_fault_nothing_comes() {
-    let plan = Arc::new(Plan::compile(&mapping(vec![record("$[*]", &[], &[("@", "name")])])).unwrap());
+    let plan = Arc::new(compile(&mapping(vec![record("$[*]", &[], &[("@", "name")])])).unwrap());
     let mut rules = Rules::new(&plan, |_, _| Form::Clear);
-    let mut scrubber = Scrubber::new(plan.clone(), forms(&plan), &[], Limits::default(), Framing::Document);
+    let mut scrubber = Scrubber::new(plan.clone(), forms(), &[], Limits::default(), Framing::Document);
     let mut out = Vec::new();
     let first = scrubber.feed(b"[1,2,x", &mut rules, &mut out).unwrap_err();
     let before = out.clone();

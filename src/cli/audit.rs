@@ -1,0 +1,378 @@
+//! `audit`: the disclosure log verified, shown and exported, offline or beside a running gateway.
+
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::consent::time;
+use super::way::with_cause;
+use crate::disclosure::{self, Checkpoint, Filter, ReadError, Report};
+use crate::keys::Keys;
+use crate::ledger;
+
+/// What can be done with the disclosure log.
+#[derive(Debug, clap::Subcommand)]
+pub enum AuditVerb {
+    /// Check that every record is as it was written; prints a checkpoint
+    Verify {
+        #[command(flatten)]
+        at: LogPlace,
+        /// Compare with a checkpoint that was printed before
+        #[arg(long, value_name = "FILE")]
+        since: Option<PathBuf>,
+    },
+    /// Show exchanges: who received what, for which purpose, on which basis
+    Show {
+        #[command(flatten)]
+        at: LogPlace,
+        /// Of this recipient
+        #[arg(long)]
+        recipient: Option<String>,
+        /// For this purpose
+        #[arg(long)]
+        purpose: Option<String>,
+        /// About this person
+        #[arg(long)]
+        subject: Option<String>,
+        /// The namespace of the person's id, where it is not the default one
+        #[arg(long, requires = "subject")]
+        namespace: Option<String>,
+        /// Begun at this time or later
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        since: Option<Timestamp>,
+        /// The exchange with this decision's id
+        #[arg(long, value_name = "ID")]
+        decision: Option<String>,
+        #[arg(long, value_enum, default_value = "text")]
+        format: super::Format,
+    },
+    /// Write every record as it is in the log, one a line
+    Export {
+        #[command(flatten)]
+        at: LogPlace,
+        /// From the day of this time on
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        since: Option<Timestamp>,
+    },
+}
+
+/// Where a log is: in a folder, or where a configuration says.
+#[derive(Debug, clap::Args)]
+pub struct LogPlace {
+    /// The log's folder; without it the configuration's
+    #[arg(value_name = "DIR")]
+    pub folder: Option<PathBuf>,
+    /// The configuration, for the folder and the keys
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+impl AuditVerb {
+    /// The place that the arguments name.
+    pub fn place(&self) -> &LogPlace {
+        match self {
+            AuditVerb::Verify { at, .. } | AuditVerb::Show { at, .. } | AuditVerb::Export { at, .. } => at,
+        }
+    }
+}
+
+/// Runs a verb on the log in a folder; the answer goes to `out`, words to `words`. Without keys a
+/// log is checked for what can be checked without, and nobody is found by their id. Returns the
+/// exit status.
+///
+/// # Errors
+/// When writing fails.
+pub fn run(
+    verb: &AuditVerb,
+    folder: &Path,
+    keys: Option<&Keys>,
+    out: &mut dyn Write,
+    words: &mut dyn Write,
+) -> io::Result<u8> {
+    match verb {
+        AuditVerb::Verify { at: _, since } => verify(folder, keys, since.as_deref(), out, words),
+        AuditVerb::Show { at: _, recipient, purpose, subject, namespace, since, decision, format } => {
+            let subject = match named(subject.as_ref(), namespace.as_ref(), keys) {
+                Ok(subject) => subject,
+                Err(why) => return unusable(&why, words),
+            };
+            let filter =
+                Filter { recipient: recipient.clone(), purpose: purpose.clone(), subject, since: *since };
+            show(folder, &filter, decision.as_deref(), *format, out, words)
+        }
+        AuditVerb::Export { at: _, since } => export(folder, *since, out, words),
+    }
+}
+
+fn verify(
+    folder: &Path,
+    keys: Option<&Keys>,
+    since: Option<&Path>,
+    out: &mut dyn Write,
+    words: &mut dyn Write,
+) -> io::Result<u8> {
+    let since = match since.map(checkpoint).transpose() {
+        Ok(since) => since,
+        Err(why) => return unusable(&why, words),
+    };
+    let tags = keys.map(Keys::log_tags);
+    let report = match disclosure::verify(folder, tags.as_ref(), since.as_ref()) {
+        Ok(report) => report,
+        Err(error) => return unusable(&format!("{}: {error}", folder.display()), words),
+    };
+    let Report { findings, remarks, segments, records, checkpoint } = report;
+    for finding in &findings {
+        writeln!(words, "finding: {finding}")?;
+    }
+    for remark in &remarks {
+        writeln!(words, "note: {remark}")?;
+    }
+    writeln!(words, "{records} records in {segments} files, {} findings", findings.len())?;
+    if !findings.is_empty() {
+        // No checkpoint of a log that is not as it was written: it would take the place of a good one.
+        return Ok(1);
+    }
+    if let Some(checkpoint) = checkpoint {
+        writeln!(out, "{}", serde_json::to_string(&checkpoint)?)?;
+    }
+    Ok(0)
+}
+
+fn checkpoint(file: &Path) -> Result<Checkpoint, String> {
+    let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let unreadable = |_| format!("{} is no checkpoint as `audit verify` prints it", file.display());
+    serde_json::from_str(text.trim()).map_err(unreadable)
+}
+
+type Named = Option<(crate::keys::Fingerprint, crate::keys::SubjectPseudonyms)>;
+
+fn named(subject: Option<&String>, namespace: Option<&String>, keys: Option<&Keys>) -> Result<Named, String> {
+    let Some(subject) = subject else { return Ok(None) };
+    let keys = keys.ok_or("a person is found in the log only with its keys: give --config")?;
+    let person = ledger::person(subject.clone(), namespace.cloned()).map_err(|error| error.to_string())?;
+    Ok(Some((keys.fingerprints().subject(&person), keys.subject_pseudonyms())))
+}
+
+fn show(
+    folder: &Path,
+    filter: &Filter,
+    decision: Option<&str>,
+    format: super::Format,
+    out: &mut dyn Write,
+    words: &mut dyn Write,
+) -> io::Result<u8> {
+    let running = match disclosure::in_use(folder) {
+        Ok(running) => running,
+        Err(error) => return unusable(&format!("{}: {error}", folder.display()), words),
+    };
+    let mut out = BufWriter::new(out);
+    let mut tell = |exchange: Value| match format {
+        super::Format::Json => writeln!(out, "{exchange}"),
+        super::Format::Text => writeln!(out, "{}", in_words(&exchange)),
+    };
+    let shown = match decision {
+        None => disclosure::fold(folder, filter, running, tell),
+        Some(id) => match disclosure::decision(folder, id, running) {
+            Ok(Some(exchange)) => tell(exchange).map_err(ReadError::Output),
+            Ok(None) => {
+                writeln!(words, "purposegate: the log has no decision of this id")?;
+                return Ok(1);
+            }
+            Err(error) => Err(error),
+        },
+    };
+    finish(shown, out, words)
+}
+
+fn export(
+    folder: &Path,
+    since: Option<Timestamp>,
+    out: &mut dyn Write,
+    words: &mut dyn Write,
+) -> io::Result<u8> {
+    let mut out = BufWriter::new(out);
+    let exported = disclosure::export(folder, since, |line| {
+        out.write_all(line)?;
+        out.write_all(b"\n")
+    });
+    finish(exported, out, words)
+}
+
+fn finish(
+    outcome: Result<(), ReadError>,
+    mut out: BufWriter<&mut dyn Write>,
+    words: &mut dyn Write,
+) -> io::Result<u8> {
+    out.flush()?;
+    match outcome {
+        Ok(()) => Ok(0),
+        Err(ReadError::Output(error)) => Err(error),
+        Err(error @ (ReadError::Io { .. } | ReadError::Unreadable(_))) => {
+            unusable(&with_cause(&error), words)
+        }
+    }
+}
+
+/// An exchange in one line: when, who, what for, how it ended, what left in which form.
+fn in_words(exchange: &Value) -> String {
+    let text = |member: &str| exchange.get(member).and_then(Value::as_str).unwrap_or("-");
+    let number = |member: &str| exchange.get(member).and_then(Value::as_u64).unwrap_or(0);
+    let people = exchange.get("subjects").and_then(Value::as_array).map_or(0, Vec::len);
+    let mut line = format!(
+        "{}  {}  {}  {}  {}  {}  {} records, {} withheld, {people} people",
+        text("time"),
+        text("decision"),
+        text("recipient"),
+        text("purpose"),
+        text("route"),
+        exchange.get("outcome").and_then(Value::as_str).unwrap_or("under way"),
+        number("records"),
+        number("withheld_records"),
+    );
+    let categories = exchange.get("categories").and_then(Value::as_object).into_iter().flatten();
+    for (category, entries) in categories {
+        for entry in entries.as_array().into_iter().flatten() {
+            let of = |member: &str| entry.get(member).and_then(Value::as_str);
+            line.push_str(&format!("\n    {category}: {}", of("form").unwrap_or("-")));
+            if let Some(basis) = of("basis") {
+                line.push_str(&format!(", {basis}"));
+            }
+            let clauses = entry.get("clauses").and_then(Value::as_array).into_iter().flatten();
+            let clauses: Vec<_> = clauses.filter_map(Value::as_str).collect();
+            let fields = entry.get("fields").and_then(Value::as_u64).unwrap_or(0);
+            line.push_str(&format!(", {fields} fields"));
+            if !clauses.is_empty() {
+                line.push_str(&format!(" ({})", clauses.join(", ")));
+            }
+        }
+    }
+    line
+}
+
+fn unusable(why: &str, words: &mut dyn Write) -> io::Result<u8> {
+    writeln!(words, "purposegate: {why}")?;
+    Ok(2)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::disclosure::{Durability, Intent, Left, Log, Outcome, Window};
+    use crate::ledger::Position;
+    use crate::vocabulary::{Basis, Form, Operation};
+
+    #[derive(Parser)]
+    struct Audit {
+        #[command(subcommand)]
+        verb: AuditVerb,
+    }
+
+    const DECISION: &str = "01KAM4X5QG0000000000000001";
+
+    async fn log(folder: &Path, keys: &Keys) {
+        let log = Log::open(folder, keys, Durability::BeforeRelease, Duration::from_secs(1 << 30)).unwrap();
+        let intent = Intent {
+            decision: DECISION.to_owned(),
+            time: "2026-11-21T12:00:00Z".parse().unwrap(),
+            recipient: "acme".into(),
+            purpose: "direct-marketing".to_owned(),
+            declared: None,
+            case: None,
+            route: "customers".into(),
+            operation: Operation::Disclose,
+            policy: "1".to_owned(),
+            position: Position(3),
+            factors: Vec::new(),
+        };
+        let entry = log.intent(intent).await.unwrap();
+        let alice = ledger::person("alice".to_owned(), None).unwrap();
+        let window = Window {
+            position: Position(3),
+            records: 1,
+            withheld_records: 0,
+            subjects: vec![keys.fingerprints().subject(&alice)],
+            categories: vec![Left {
+                category: "email".into(),
+                form: Form::Clear,
+                basis: Some(Basis::Consent),
+                rules: Arc::new(["marketing".into()]),
+                clauses: Arc::new(["G-6.4b".into()]),
+                fields: 1,
+            }],
+        };
+        log.window(&entry, window).await.unwrap();
+        log.close(entry, Outcome::Released).await.unwrap();
+    }
+
+    fn audit(arguments: &str, folder: &Path, keys: Option<&Keys>) -> (u8, String, String) {
+        let arguments = ["audit"].into_iter().chain(arguments.split_whitespace());
+        let verb = Audit::try_parse_from(arguments).unwrap_or_else(|error| panic!("{error}")).verb;
+        let (mut out, mut words) = (Vec::new(), Vec::new());
+        let status = run(&verb, folder, keys, &mut out, &mut words).unwrap();
+        (status, String::from_utf8(out).unwrap(), String::from_utf8(words).unwrap())
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        <Audit as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[tokio::test]
+    async fn a_whole_log_verifies_and_its_checkpoint_holds_it_to_that() {
+        let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
+        let logs = folder.path().join("audit");
+        log(&logs, &keys).await;
+        let (status, checkpoint, words) = audit("verify", &logs, Some(&keys));
+        assert_eq!(status, 0, "{words}");
+        assert_eq!(words, "5 records in 1 files, 0 findings\n");
+        let file = folder.path().join("checkpoint");
+        std::fs::write(&file, &checkpoint).unwrap();
+        let since = format!("verify --since {}", file.display());
+        assert_eq!(audit(&since, &logs, None).0, 0);
+
+        let segment = std::fs::read_dir(&logs).unwrap().next().unwrap().unwrap().path();
+        let text = std::fs::read_to_string(&segment).unwrap();
+        let shorter: Vec<_> = text.lines().take(3).collect();
+        std::fs::write(&segment, shorter.join("\n") + "\n").unwrap();
+        let (status, out, words) = audit(&since, &logs, Some(&keys));
+        assert_eq!((status, out.as_str()), (1, ""));
+        assert!(words.contains("finding: the log ends after 3 records; the checkpoint says 5"), "{words}");
+
+        let (status, _, words) = audit("verify --since /no/such", &logs, Some(&keys));
+        assert_eq!(status, 2, "{words}");
+        assert_eq!(audit("verify", &folder.path().join("none"), Some(&keys)).0, 2);
+    }
+
+    #[tokio::test]
+    async fn exchanges_are_shown_as_lines_or_as_json() {
+        let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
+        log(folder.path(), &keys).await;
+        let shown = |arguments: &str| audit(arguments, folder.path(), Some(&keys));
+        let (status, text, _) = shown("show");
+        assert_eq!(status, 0);
+        assert_eq!(
+            text,
+            format!(
+                "2026-11-21T12:00:00Z  {DECISION}  acme  direct-marketing  customers  released  1 records, 0 withheld, 1 people\n    \
+                 email: clear, consent, 1 fields (G-6.4b)\n"
+            )
+        );
+        let (_, json, _) = shown("show --format json --subject alice");
+        let json: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(json["categories"]["email"][0]["rules"][0], "marketing");
+        assert!(!json.to_string().contains("alice"));
+        assert_eq!(shown("show --subject bob").1, "");
+        assert_eq!(shown(&format!("show --decision {DECISION} --format json")).1.lines().count(), 1);
+        assert_eq!(shown("show --decision 01ARZ3NDEKTSV4RRFFQ69G5FAV").0, 1);
+        assert_eq!(audit("show --subject alice", folder.path(), None).0, 2, "without keys");
+        assert_eq!(shown("export").1.lines().count(), 5);
+    }
+}

@@ -1,0 +1,670 @@
+//! `consent`: the ledger from the shell.
+//!
+//! What changes the ledger goes the way that is open ([`super::way`]); what only reads it, reads
+//! the file, also while a gateway runs.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use super::way::{self, Trouble, with_cause};
+use crate::keys::Keys;
+use crate::ledger::{self, Archive, Names};
+use crate::scrub::SubjectId;
+
+/// Bytes of a file that are sent at a time, about.
+const PART: usize = 1 << 20;
+/// Between two words on how far an import is.
+const PROGRESS: Duration = Duration::from_secs(1);
+
+/// What can be done with the ledger.
+#[derive(Debug, clap::Subcommand)]
+pub enum ConsentVerb {
+    /// Record that a person consents to a purpose
+    Give {
+        #[command(flatten)]
+        said: Said,
+        /// The consent ends at this time
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        valid_until: Option<Timestamp>,
+    },
+    /// Record that a person was asked and refused
+    Refuse(Said),
+    /// Record that a person withdraws a consent
+    Withdraw(Said),
+    /// Record an objection to a purpose
+    Object {
+        #[command(flatten)]
+        person: Person,
+        #[command(flatten)]
+        purpose: Purpose,
+        #[command(flatten)]
+        particulars: Particulars,
+    },
+    /// Record that a person wants one recipient to receive nothing
+    OptOut {
+        #[command(flatten)]
+        person: Person,
+        /// The recipient's configured name
+        recipient: String,
+        #[command(flatten)]
+        particulars: Particulars,
+    },
+    /// Record that processing is restricted
+    Restrict {
+        #[command(flatten)]
+        person: Person,
+        #[command(flatten)]
+        particulars: Particulars,
+    },
+    /// Lift the restriction, or what an option names
+    Lift {
+        #[command(flatten)]
+        person: Person,
+        /// Lift the objection to this purpose
+        #[arg(long, value_name = "PURPOSE", conflicts_with = "opt_out")]
+        objection: Option<String>,
+        /// Lift the opt-out of this recipient
+        #[arg(long, value_name = "RECIPIENT")]
+        opt_out: Option<String>,
+        #[command(flatten)]
+        particulars: Particulars,
+    },
+    /// Record an erasure; nothing lifts it
+    Erase {
+        #[command(flatten)]
+        person: Person,
+        #[command(flatten)]
+        particulars: Particulars,
+    },
+    /// Record facts about a person
+    Fact {
+        #[command(flatten)]
+        person: Person,
+        /// region=EEA, country=FR, minor=true, transfer-consent=true, origin=referral
+        #[arg(required = true, value_name = "NAME=VALUE", value_parser = fact)]
+        facts: Vec<(String, Value)>,
+        #[command(flatten)]
+        particulars: Particulars,
+    },
+    /// Show what is in force about a person
+    Show {
+        #[command(flatten)]
+        person: Person,
+        /// As it was at this time
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        at: Option<Timestamp>,
+    },
+    /// Record the events of a file, one JSON object a line; - for standard input
+    Import {
+        /// The file; started again, it goes on where it was interrupted
+        file: PathBuf,
+    },
+    /// Write every event, one JSON object a line, as an import reads them
+    Export,
+}
+
+/// A person.
+#[derive(Debug, clap::Args)]
+pub struct Person {
+    /// The person's id
+    subject: String,
+    /// The namespace of the id, where it is not the default one
+    #[arg(long)]
+    namespace: Option<String>,
+}
+
+/// A purpose, as an argument or as an option.
+#[derive(Debug, clap::Args)]
+pub struct Purpose {
+    /// The purpose
+    #[arg(required_unless_present = "by_name")]
+    purpose: Option<String>,
+    /// The purpose
+    #[arg(long = "purpose", id = "by_name", value_name = "PURPOSE", conflicts_with = "purpose")]
+    by_name: Option<String>,
+}
+
+/// What somebody said about a purpose.
+#[derive(Debug, clap::Args)]
+pub struct Said {
+    #[command(flatten)]
+    person: Person,
+    #[command(flatten)]
+    purpose: Purpose,
+    /// Towards this recipient only
+    #[arg(long, conflicts_with = "recipient_kind")]
+    recipient: Option<String>,
+    /// Towards recipients of this kind only
+    #[arg(long, value_name = "KIND")]
+    recipient_kind: Option<String>,
+    #[command(flatten)]
+    particulars: Particulars,
+}
+
+/// What any event can carry.
+#[derive(Debug, clap::Args)]
+pub struct Particulars {
+    /// When it happened; default now
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    at: Option<Timestamp>,
+    /// The version of the notice that was shown
+    #[arg(long)]
+    notice: Option<String>,
+    /// Where it was said (web, phone, paper)
+    #[arg(long)]
+    channel: Option<String>,
+    /// What proves it
+    #[arg(long)]
+    evidence: Option<String>,
+}
+
+/// Where the ledger is, and the gateway that may have it.
+#[derive(Clone)]
+pub struct Place<'p> {
+    pub ledger: &'p Path,
+    pub keys: &'p Path,
+    pub names: Arc<dyn Names>,
+    pub admin: SocketAddr,
+}
+
+impl std::fmt::Debug for Place<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Place").field("ledger", &self.ledger).finish_non_exhaustive()
+    }
+}
+
+/// Runs a verb; the answer goes to `out`, words to `words`. Returns the exit status.
+///
+/// # Errors
+/// When writing fails.
+pub fn run(
+    verb: ConsentVerb,
+    place: &Place<'_>,
+    out: &mut dyn Write,
+    words: &mut dyn Write,
+) -> io::Result<u8> {
+    let outcome = match verb {
+        ConsentVerb::Show { person, at } => show(&person, at, place, out),
+        ConsentVerb::Export => export(place, out),
+        ConsentVerb::Import { file } => import(&file, place, words),
+        event => record(event, place, out),
+    };
+    match outcome {
+        Ok(status) => Ok(status),
+        Err(Failure::Output(error)) => Err(error),
+        Err(Failure::Trouble(trouble)) => {
+            writeln!(words, "purposegate: {trouble}")?;
+            Ok(match trouble {
+                Trouble::Refused(_) => 1,
+                Trouble::Unusable(_) => 2,
+            })
+        }
+    }
+}
+
+enum Failure {
+    Trouble(Trouble),
+    Output(io::Error),
+}
+
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Self {
+        Failure::Trouble(trouble)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Failure::Output(error)
+    }
+}
+
+fn unusable(error: &dyn std::error::Error) -> Trouble {
+    Trouble::Unusable(with_cause(error))
+}
+
+fn record(verb: ConsentVerb, place: &Place<'_>, out: &mut dyn Write) -> Result<u8, Failure> {
+    let (person, event) = event(verb)?;
+    let subject = subject(&person)?;
+    let answer = way(place)?.record(&subject, &Value::Object(event))?;
+    writeln!(out, "{answer}")?;
+    Ok(0)
+}
+
+fn subject(person: &Person) -> Result<SubjectId, Trouble> {
+    ledger::person(person.subject.clone(), person.namespace.clone())
+        .map_err(|error| Trouble::Refused(error.to_string()))
+}
+
+/// Opens the ledger to change it. One that is not there yet is made, and its keys too.
+fn way(place: &Place<'_>) -> Result<Box<dyn way::Way>, Trouble> {
+    let keys = Keys::open_or_create(place.keys, &[place.ledger]).map_err(|error| unusable(&error))?;
+    way::open(place.ledger, &keys, Arc::clone(&place.names), place.admin)
+}
+
+fn archive(place: &Place<'_>) -> Result<Archive, Trouble> {
+    let keys = Keys::open(place.keys).map_err(|error| unusable(&error))?;
+    Archive::open(place.ledger, &keys, Arc::clone(&place.names)).map_err(|error| unusable(&error))
+}
+
+/// The event that a verb records.
+fn event(verb: ConsentVerb) -> Result<(Person, Map<String, Value>), Trouble> {
+    let mut event = Map::new();
+    let mut put = |member: &str, value: Option<String>| {
+        if let Some(value) = value {
+            event.insert(member.to_owned(), value.into());
+        }
+    };
+    let kind = |kind: &str| Some(kind.to_owned());
+    let (person, particulars) = match verb {
+        ConsentVerb::Give { said, valid_until } => {
+            put("kind", kind("consent-given"));
+            put("valid-until", valid_until.map(|time| time.to_string()));
+            said.put(&mut put)
+        }
+        ConsentVerb::Refuse(said) => {
+            put("kind", kind("consent-refused"));
+            said.put(&mut put)
+        }
+        ConsentVerb::Withdraw(said) => {
+            put("kind", kind("consent-withdrawn"));
+            said.put(&mut put)
+        }
+        ConsentVerb::Object { person, purpose, particulars } => {
+            put("kind", kind("objection"));
+            put("purpose", purpose.name());
+            (person, particulars)
+        }
+        ConsentVerb::OptOut { person, recipient, particulars } => {
+            put("kind", kind("opt-out"));
+            put("recipient", Some(recipient));
+            (person, particulars)
+        }
+        ConsentVerb::Restrict { person, particulars } => {
+            put("kind", kind("restriction"));
+            (person, particulars)
+        }
+        ConsentVerb::Lift { person, objection, opt_out, particulars } => {
+            put(
+                "kind",
+                kind(match (&objection, &opt_out) {
+                    (Some(_), _) => "objection-lifted",
+                    (None, Some(_)) => "opt-out-lifted",
+                    (None, None) => "restriction-lifted",
+                }),
+            );
+            put("purpose", objection);
+            put("recipient", opt_out);
+            (person, particulars)
+        }
+        ConsentVerb::Erase { person, particulars } => {
+            put("kind", kind("erasure"));
+            (person, particulars)
+        }
+        ConsentVerb::Fact { person, facts, particulars } => {
+            put("kind", kind("fact"));
+            event.insert("facts".to_owned(), Value::Object(facts.into_iter().collect()));
+            return Ok((person, particulars.put_into(event)));
+        }
+        ConsentVerb::Show { .. } | ConsentVerb::Import { .. } | ConsentVerb::Export => {
+            return Err(Trouble::Unusable("this verb records no event".to_owned()));
+        }
+    };
+    Ok((person, particulars.put_into(event)))
+}
+
+impl Said {
+    fn put(self, put: &mut impl FnMut(&str, Option<String>)) -> (Person, Particulars) {
+        let Said { person, purpose, recipient, recipient_kind, particulars } = self;
+        put("purpose", purpose.name());
+        put("recipient", recipient);
+        put("recipient-kind", recipient_kind);
+        (person, particulars)
+    }
+}
+
+impl Purpose {
+    fn name(self) -> Option<String> {
+        self.purpose.or(self.by_name)
+    }
+}
+
+impl Particulars {
+    fn put_into(self, mut event: Map<String, Value>) -> Map<String, Value> {
+        let Particulars { at, notice, channel, evidence } = self;
+        let at = at.map(|at| at.to_string());
+        for (member, value) in [("at", at), ("notice", notice), ("channel", channel), ("evidence", evidence)]
+        {
+            if let Some(value) = value {
+                event.insert(member.to_owned(), value.into());
+            }
+        }
+        event
+    }
+}
+
+fn show(
+    person: &Person,
+    at: Option<Timestamp>,
+    place: &Place<'_>,
+    out: &mut dyn Write,
+) -> Result<u8, Failure> {
+    let subject = subject(person)?;
+    let shown = archive(place)?.show(&subject, at, Timestamp::now()).map_err(|error| unusable(&error))?;
+    let Some(state) = shown else {
+        return Err(Trouble::Refused("the ledger has never heard of this subject".to_owned()).into());
+    };
+    serde_json::to_writer_pretty(&mut *out, &state).map_err(io::Error::from)?;
+    writeln!(out)?;
+    Ok(0)
+}
+
+fn export(place: &Place<'_>, out: &mut dyn Write) -> Result<u8, Failure> {
+    let mut out = io::BufWriter::new(out);
+    archive(place)?.export(|line| writeln!(out, "{line}")).map_err(|error| unusable(&error))??;
+    out.flush()?;
+    Ok(0)
+}
+
+fn import(file: &Path, place: &Place<'_>, words: &mut dyn Write) -> Result<u8, Failure> {
+    let unreadable = |error: io::Error| Trouble::Unusable(format!("{}: {error}", file.display()));
+    let (batch, mut lines): (_, Box<dyn BufRead>) = if file == Path::new("-") {
+        (None, Box::new(BufReader::new(io::stdin())))
+    } else {
+        let digest = digest(file).map_err(unreadable)?;
+        (Some(digest), Box::new(BufReader::new(File::open(file).map_err(unreadable)?)))
+    };
+    let mut way = way(place)?;
+    let mut count = Count::new();
+    let mut said = Ok(());
+    loop {
+        let from = count.read + 1;
+        let (part, read) = part(&mut *lines).map_err(unreadable)?;
+        if part.is_empty() {
+            break;
+        }
+        count.read += read;
+        let mut tell = |line: u64, outcome: way::LineOutcome| {
+            if let Err(error) = count.add(outcome) {
+                said = std::mem::replace(&mut said, Ok(()))
+                    .and_then(|()| writeln!(words, "line {line}: {error}"));
+            }
+        };
+        way.import(&part, from, batch.as_deref(), &mut tell)?;
+        count.progress(words)?;
+    }
+    said?;
+    writeln!(words, "{count}")?;
+    Ok(u8::from(count.bad > 0))
+}
+
+/// Names a file by what is in it.
+fn digest(file: &Path) -> io::Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    let mut reader = BufReader::with_capacity(1 << 18, File::open(file)?);
+    loop {
+        let read = reader.fill_buf()?;
+        if read.is_empty() {
+            return Ok(hasher.finalize().to_hex().to_string());
+        }
+        hasher.update(read);
+        let read = read.len();
+        reader.consume(read);
+    }
+}
+
+/// Some whole lines, and how many. A line that is longer than any event is cut, and so refused.
+fn part(lines: &mut dyn BufRead) -> io::Result<(Vec<u8>, u64)> {
+    let (mut part, mut read) = (Vec::new(), 0);
+    let bound = ledger::MAX_EVENT_BYTES + 2 * ledger::MAX_ID_BYTES;
+    while part.len() < PART {
+        let begin = part.len();
+        let got = (&mut *lines).take(bound as u64).read_until(b'\n', &mut part)?;
+        if got == 0 {
+            break;
+        }
+        read += 1;
+        if part.last() != Some(&b'\n') {
+            if part.len() - begin == bound {
+                skip_line(lines)?;
+            }
+            part.push(b'\n');
+        }
+    }
+    Ok((part, read))
+}
+
+fn skip_line(lines: &mut dyn BufRead) -> io::Result<()> {
+    loop {
+        let read = lines.fill_buf()?;
+        let end = read.iter().position(|byte| *byte == b'\n');
+        let skip = end.map_or(read.len(), |at| at + 1);
+        lines.consume(skip);
+        if end.is_some() || skip == 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// How far an import is.
+struct Count {
+    read: u64,
+    new: u64,
+    known: u64,
+    bad: u64,
+    told: Instant,
+}
+
+impl Count {
+    fn new() -> Count {
+        Count { read: 0, new: 0, known: 0, bad: 0, told: Instant::now() }
+    }
+
+    fn add(&mut self, outcome: way::LineOutcome) -> way::LineOutcome {
+        match &outcome {
+            Ok(false) => self.new += 1,
+            Ok(true) => self.known += 1,
+            Err(_) => self.bad += 1,
+        }
+        outcome
+    }
+
+    fn progress(&mut self, words: &mut dyn Write) -> io::Result<()> {
+        if self.told.elapsed() < PROGRESS {
+            return Ok(());
+        }
+        self.told = Instant::now();
+        writeln!(words, "… {} lines", self.read)
+    }
+}
+
+impl std::fmt::Display for Count {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Count { read: _, new, known, bad, told: _ } = self;
+        write!(f, "{new} recorded, {known} recorded before, {bad} bad lines")
+    }
+}
+
+/// A time as in RFC 3339, or a date: its beginning in UTC.
+pub(super) fn time(text: &str) -> Result<Timestamp, String> {
+    let date = || text.parse::<jiff::civil::Date>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok();
+    let time = text.parse().ok().or_else(|| date().map(|zoned| zoned.timestamp()));
+    time.ok_or_else(|| "write a time like 2026-11-21T09:30:00Z, or a date".to_owned())
+}
+
+/// `minor=true` as a name and a value; the ledger knows which names there are.
+fn fact(text: &str) -> Result<(String, Value), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    let value = match value {
+        "true" => Value::Bool(true),
+        "false" => Value::Bool(false),
+        "" | "unknown" => Value::Null,
+        value => value.into(),
+    };
+    Ok((name.to_owned(), value))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use clap::Parser;
+    use serde_json::json;
+
+    use super::*;
+    use crate::vocabulary::Vocabulary;
+
+    #[derive(Parser)]
+    struct Consent {
+        #[command(subcommand)]
+        verb: ConsentVerb,
+    }
+
+    struct Desk {
+        folder: tempfile::TempDir,
+    }
+
+    impl Desk {
+        fn new() -> Desk {
+            Desk { folder: tempfile::tempdir().unwrap() }
+        }
+
+        /// The exit status, the answer and the words.
+        fn run(&self, arguments: &str) -> (u8, String, String) {
+            let arguments = ["consent"].into_iter().chain(arguments.split_whitespace());
+            let verb = Consent::try_parse_from(arguments).unwrap_or_else(|error| panic!("{error}")).verb;
+            let (ledger, keys) = (self.folder.path().join("ledger.db"), self.folder.path().join("keys"));
+            let place = Place {
+                ledger: &ledger,
+                keys: &keys,
+                names: Arc::new(Vocabulary::standard()),
+                admin: "127.0.0.1:9".parse().unwrap(),
+            };
+            let (mut out, mut words) = (Vec::new(), Vec::new());
+            let status = run(verb, &place, &mut out, &mut words).unwrap();
+            (status, String::from_utf8(out).unwrap(), String::from_utf8(words).unwrap())
+        }
+
+        fn state(&self, subject: &str) -> Value {
+            serde_json::from_str(&self.run(&format!("show {subject}")).1).unwrap()
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        <Consent as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn each_verb_records_its_event() {
+        let desk = Desk::new();
+        let (status, answer, _) = desk.run("give alice marketing --channel web");
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!((status, &answer["position"], &answer["durable"]), (0, &json!(1), &json!(true)));
+        assert_eq!(desk.state("alice")["consents"], json!({"marketing": "given"}));
+        for (arguments, pointer, expected) in [
+            ("withdraw alice --purpose marketing", "/consents", json!({"marketing": "withdrawn"})),
+            ("refuse alice survey --recipient acme", "/consents/survey:acme", json!("refused")),
+            ("object alice analytics", "/objections", json!(["analytics"])),
+            ("lift alice --objection analytics", "/objections", json!([])),
+            ("opt-out alice acme", "/opt-outs", json!(["acme"])),
+            ("lift alice --opt-out acme", "/opt-outs", json!([])),
+            ("restrict alice", "/restricted", json!(true)),
+            ("lift alice", "/restricted", json!(false)),
+            ("fact alice region=EEA country=fr minor=true", "/minor", json!(true)),
+            ("fact alice region=unknown", "/region", Value::Null),
+            ("erase alice", "/erased", json!(true)),
+        ] {
+            let (status, _, words) = desk.run(arguments);
+            assert_eq!(status, 0, "{arguments}: {words}");
+            let state = desk.state("alice");
+            assert_eq!(state.pointer(pointer).unwrap_or(&Value::Null), &expected, "{arguments}");
+        }
+        assert_eq!(desk.state("alice")["country"], "FR");
+    }
+
+    #[test]
+    fn a_past_state_and_a_namespace() {
+        let desk = Desk::new();
+        desk.run("give alice marketing --at 2026-01-01 --namespace crm");
+        desk.run("withdraw alice marketing --at 2026-03-01T00:00:00Z --namespace crm");
+        let at = |time: &str| desk.run(&format!("show alice --namespace crm --at {time}"));
+        assert!(at("2026-02-01").1.contains(r#""marketing": "given""#));
+        let (status, answer, words) = at("2025-12-31");
+        assert_eq!((status, answer.as_str()), (1, ""));
+        assert!(words.contains("never heard"), "{words}");
+        assert_eq!(desk.run("show alice").0, 1);
+    }
+
+    #[test]
+    fn what_is_refused_and_what_cannot_be_used() {
+        let desk = Desk::new();
+        let (status, _, words) = desk.run("show alice");
+        assert_eq!(status, 2, "no ledger yet: {words}");
+        let (status, answer, words) = desk.run("give alice world-domination");
+        assert_eq!((status, answer.as_str()), (1, ""));
+        assert!(words.contains("`purpose` is not a purpose of the vocabulary"), "{words}");
+        let (status, _, words) = desk.run("import /no/such/file");
+        assert_eq!(status, 2);
+        assert!(words.contains("/no/such/file"), "{words}");
+        std::fs::remove_file(desk.folder.path().join("keys")).unwrap();
+        let (status, _, words) = desk.run("give alice marketing");
+        assert_eq!(status, 2, "{words}");
+        assert!(words.contains("was written under one"), "{words}");
+    }
+
+    #[test]
+    fn beside_a_process_without_an_admin_api_the_words_say_what_to_do() {
+        let desk = Desk::new();
+        desk.run("give alice marketing");
+        let keys = Keys::open(&desk.folder.path().join("keys")).unwrap();
+        let names = Arc::new(Vocabulary::standard());
+        let held = ledger::Ledger::open(&desk.folder.path().join("ledger.db"), &keys, names).unwrap();
+        let (status, _, words) = desk.run("withdraw alice marketing");
+        assert_eq!(status, 2);
+        assert!(words.contains("127.0.0.1:9") && words.contains("--admin"), "{words}");
+        assert_eq!(desk.state("alice")["consents"], json!({"marketing": "given"}), "reading goes on");
+        drop(held);
+    }
+
+    #[test]
+    fn an_import_reports_bad_lines_by_number_and_can_be_started_again() {
+        let desk = Desk::new();
+        let file = desk.folder.path().join("events.ndjson");
+        let good = |n: u64| format!(r#"{{"subject":"p{n}","kind":"consent-given","purpose":"marketing"}}"#);
+        let long = format!(r#"{{"subject":"x","kind":"erasure","channel":"{}"}}"#, "y".repeat(40_000));
+        let text = [good(1), String::new(), "nonsense".to_owned(), good(2), long, good(3)].join("\n");
+        std::fs::write(&file, text).unwrap();
+        let arguments = format!("import {}", file.display());
+        let (status, answer, words) = desk.run(&arguments);
+        assert_eq!((status, answer.as_str()), (1, ""));
+        assert!(words.contains("line 3: not a JSON object") && words.contains("line 5: "), "{words}");
+        assert!(words.ends_with("3 recorded, 0 recorded before, 2 bad lines\n"), "{words}");
+        assert!(desk.run(&arguments).2.ends_with("0 recorded, 3 recorded before, 2 bad lines\n"));
+        let (status, exported, _) = desk.run("export");
+        assert_eq!((status, exported.lines().count()), (0, 3));
+    }
+
+    #[test]
+    fn parts_end_with_lines() {
+        let line = format!("{}\n", "x".repeat(9_999));
+        let text = line.repeat(250);
+        let mut reader = BufReader::new(text.as_bytes());
+        let (mut lines, mut parts) = (0, 0);
+        loop {
+            let (part, read) = part(&mut reader).unwrap();
+            if part.is_empty() {
+                break;
+            }
+            assert_eq!(part.len() as u64, read * 10_000);
+            (lines, parts) = (lines + read, parts + 1);
+        }
+        assert_eq!((lines, parts), (250, 3));
+    }
+}

@@ -1,0 +1,126 @@
+//! A mapping tried offline: a body on stdin as one recipient would receive it for one purpose.
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use http::Method;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::{ScrubError, pump};
+use crate::cli::policy::from_json;
+use crate::config::{self, Config};
+use crate::decision::{Admitted, Asking, Decisions, Permit, scenario};
+use crate::document::Document;
+use crate::finding::Finding;
+use crate::layer::route::{Route, Scrubbing, UnknownSubject};
+use crate::policy::Pack;
+use crate::scrub::{Framing, Judge, Pseudonyms, Record, Scrubber};
+use crate::vocabulary::PurposeId;
+
+/// Who would receive what for which purpose, about whom.
+pub(super) struct Trial<'a> {
+    pub route: &'a str,
+    pub recipient: &'a str,
+    pub purpose: &'a str,
+    /// `None`: the ledger has never heard of anybody.
+    pub subject: Option<&'a str>,
+}
+
+pub(super) fn scrub(
+    file: &Path,
+    trial: &Trial<'_>,
+    framing: Framing,
+    input: impl Read,
+    output: impl Write,
+) -> Result<(), ScrubError> {
+    let (config, findings) = config::load(file);
+    let config = config.ok_or(ScrubError::Findings(findings))?;
+    let route = find(config.routes.iter(), |route| &route.name, trial.route, "route")?;
+    let scrubbing = route.scrubbing.as_ref();
+    let scrubbing = scrubbing.ok_or_else(|| unknown("a personal route", trial.route))?;
+    let pack = config.packs.get(route.pack).ok_or_else(|| unknown("policy", trial.route))?;
+    let purpose = pack.vocabulary().declared_purpose(trial.purpose).map_err(|_| unknown("purpose", trial.purpose))?;
+    let known = trial.subject.map(|json| facts(pack, json)).transpose().map_err(ScrubError::Findings)?;
+    let now = Timestamp::now();
+    let admitted = admit(&config, route, scrubbing, purpose, trial, now)?;
+
+    let mut judge = Offline { admitted, known, unknown_subject: scrubbing.unknown_subject, now };
+    // Pseudonyms of a trial are nobody's: they do not match what the gateway would send.
+    let forms = Pseudonyms::new([0; 32]).for_recipient(trial.recipient);
+    let mut scrubber = Scrubber::new(Arc::clone(&scrubbing.plan), forms, &[], scrubbing.limits, framing);
+    pump(input, output, |step, out| match step {
+        Some(piece) => scrubber.feed(piece, &mut judge, out),
+        None => scrubber.finish(&mut judge, out),
+    })
+}
+
+fn admit(
+    config: &Config,
+    route: &Route,
+    scrubbing: &Scrubbing,
+    purpose: PurposeId,
+    trial: &Trial<'_>,
+    now: Timestamp,
+) -> Result<Admitted, ScrubError> {
+    let recipient = find(config.recipients.iter(), |recipient| &recipient.name, trial.recipient, "recipient")?;
+    let pack = config.packs.get(route.pack).ok_or_else(|| unknown("policy", trial.route))?;
+    let asking = Asking {
+        recipient: Arc::clone(recipient.facts(now.to_zoned(TimeZone::UTC).date())),
+        purpose,
+        operation: route.operation(&Method::GET),
+        exporter_region: Arc::clone(&config.exporter_region),
+        upstream_backup: route.upstream_is_backup,
+        legal_reference: false,
+    };
+    Decisions::new(Arc::clone(pack)).admit(&asking, &scrubbing.classes).map_err(ScrubError::Denied)
+}
+
+fn facts(pack: &Pack, json: &str) -> Result<scenario::Facts, Vec<Finding>> {
+    let source = from_json("--subject-json", json)?;
+    let document = Document::parse(&source);
+    let facts = scenario::Reader::new(pack, &document).subject(document.root("the person"));
+    let findings = document.into_findings();
+    if findings.is_empty() { Ok(facts) } else { Err(findings) }
+}
+
+fn find<'a, T>(
+    mut all: impl Iterator<Item = &'a Arc<T>>,
+    name: impl Fn(&T) -> &Arc<str>,
+    wanted: &str,
+    what: &str,
+) -> Result<&'a Arc<T>, ScrubError> {
+    all.find(|one| **name(one) == *wanted).ok_or_else(|| unknown(what, wanted))
+}
+
+fn unknown(what: &str, name: &str) -> ScrubError {
+    ScrubError::Unknown(format!("there is no {what} `{name}` in the configuration"))
+}
+
+/// Everybody in the input is the same somebody.
+struct Offline {
+    admitted: Admitted,
+    known: Option<scenario::Facts>,
+    unknown_subject: UnknownSubject,
+    now: Timestamp,
+}
+
+impl Judge for Offline {
+    fn judge(&mut self, record: &Record<'_>) -> Permit {
+        let nobody_special = scenario::Facts::default();
+        let facts = match (&self.known, self.unknown_subject) {
+            _ if record.subjects.is_none_or(<[_]>::is_empty) => return self.admitted.nobody(),
+            (Some(known), _) => known,
+            (None, UnknownSubject::NoFacts) => &nobody_special,
+            (None, UnknownSubject::Withhold) => return self.admitted.nobody(),
+        };
+        self.admitted.judge(&facts.subject, &facts.controller, record.facts, facts.relationship, self.now)
+    }
+
+    fn judge_document(&mut self) -> Permit {
+        self.admitted.nobody()
+    }
+
+    fn account(&mut self, _: &Permit, _: &[u32]) {}
+}

@@ -1,0 +1,275 @@
+//! The two ways to change a ledger from the shell: directly where no gateway has it, else through
+//! the running gateway's admin API, so that what is changed is in force in its memory too.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HOST};
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
+
+use crate::keys::Keys;
+use crate::ledger::{self, AppendError, Entity, FileError, Ledger, LineResult, Names, OpenError, Sort};
+use crate::scrub::SubjectId;
+
+/// How long the admin API may take for one answer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Why something did not come about; the text is for the person at the terminal.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Trouble {
+    /// What was asked is refused.
+    #[error("{0}")]
+    Refused(String),
+    /// It cannot be asked: no ledger, no gateway, no keys.
+    #[error("{0}")]
+    Unusable(String),
+}
+
+/// What became of a line of an import: whether it was recorded before, or what is wrong with it.
+pub type LineOutcome = Result<bool, String>;
+
+/// A way to change the ledger.
+pub trait Way {
+    /// Records one event about a data subject; what the admin API answers.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    fn record(&mut self, subject: &SubjectId, event: &Value) -> Result<Value, Trouble>;
+
+    /// Records the lines of a part of a batch and tells the outcome of each by its number.
+    ///
+    /// # Errors
+    /// [`Trouble`], where not even the outcome of the lines is known.
+    fn import(
+        &mut self,
+        lines: &[u8],
+        from: u64,
+        batch: Option<&str>,
+        tell: &mut dyn FnMut(u64, LineOutcome),
+    ) -> Result<(), Trouble>;
+}
+
+/// Opens the way: the ledger itself, or the admin API of the gateway that has it.
+///
+/// # Errors
+/// [`Trouble::Unusable`].
+pub fn open(
+    path: &Path,
+    keys: &Keys,
+    names: Arc<dyn Names>,
+    admin: SocketAddr,
+) -> Result<Box<dyn Way>, Trouble> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Trouble::Unusable(format!("the runtime cannot be started: {error}")))?;
+    match Ledger::open(path, keys, names) {
+        Ok(ledger) => Ok(Box::new(Directly { ledger, runtime })),
+        Err(OpenError::File(FileError::InUse(_))) => Ok(Box::new(ThroughGateway { admin, runtime })),
+        Err(error) => Err(Trouble::Unusable(with_cause(&error))),
+    }
+}
+
+/// An error with what it rests on, in one line.
+pub(super) fn with_cause(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.ends_with(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// This process has the ledger.
+#[derive(Debug)]
+struct Directly {
+    ledger: Arc<Ledger>,
+    runtime: Runtime,
+}
+
+impl Way for Directly {
+    fn record(&mut self, subject: &SubjectId, event: &Value) -> Result<Value, Trouble> {
+        let refused = |error: &dyn std::error::Error| Trouble::Refused(error.to_string());
+        let draft = ledger::parse(event.to_string().as_bytes(), Sort::Subject, self.ledger.names())
+            .map_err(|error| refused(&error))?;
+        let entity = Entity::Subject(subject.clone());
+        let recorded = self.runtime.block_on(self.ledger.append(&entity, draft, None, Timestamp::now()));
+        let recorded = recorded.map_err(|error| match error {
+            AppendError::Unavailable => Trouble::Unusable(error.to_string()),
+            AppendError::Event(_) | AppendError::Future | AppendError::KeyReused => refused(&error),
+        })?;
+        Ok(json!({
+            "event": recorded.event.to_string(),
+            "position": recorded.position.0,
+            "durable": true,
+            "in_force": "here",
+        }))
+    }
+
+    fn import(
+        &mut self,
+        lines: &[u8],
+        from: u64,
+        batch: Option<&str>,
+        tell: &mut dyn FnMut(u64, LineOutcome),
+    ) -> Result<(), Trouble> {
+        let tell = |LineResult { line, outcome }| {
+            tell(line, outcome.map(|recorded| recorded.again).map_err(|error| error.to_string()));
+        };
+        self.runtime.block_on(self.ledger.import(lines, from, batch, Timestamp::now(), tell));
+        if self.ledger.healthy() {
+            Ok(())
+        } else {
+            Err(Trouble::Unusable(AppendError::Unavailable.to_string()))
+        }
+    }
+}
+
+/// A running gateway has the ledger.
+#[derive(Debug)]
+struct ThroughGateway {
+    admin: SocketAddr,
+    runtime: Runtime,
+}
+
+impl Way for ThroughGateway {
+    fn record(&mut self, subject: &SubjectId, event: &Value) -> Result<Value, Trouble> {
+        let mut path = format!("/v1/subjects/{}/events", percent_encoded(&subject.id));
+        if let Some(namespace) = &subject.namespace {
+            path = format!("{path}?namespace={}", percent_encoded(namespace));
+        }
+        let (status, body) = self.post(&path, None, event.to_string().into_bytes())?;
+        let answer: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        if status.is_success() { Ok(answer) } else { Err(self.refusal(status, &answer)) }
+    }
+
+    fn import(
+        &mut self,
+        lines: &[u8],
+        from: u64,
+        batch: Option<&str>,
+        tell: &mut dyn FnMut(u64, LineOutcome),
+    ) -> Result<(), Trouble> {
+        #[derive(Deserialize)]
+        struct Told {
+            line: u64,
+            again: Option<bool>,
+            error: Option<String>,
+        }
+        let (status, body) = self.post(&format!("/v1/events:batch?from={from}"), batch, lines.to_vec())?;
+        if !status.is_success() {
+            return Err(self.refusal(status, &serde_json::from_slice(&body).unwrap_or(Value::Null)));
+        }
+        for line in body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let Told { line, again, error } = serde_json::from_slice(line)
+                .map_err(|_| Trouble::Unusable("the gateway's answer cannot be read".to_owned()))?;
+            tell(line, error.map_or(Ok(again.unwrap_or(false)), Err));
+        }
+        Ok(())
+    }
+}
+
+impl ThroughGateway {
+    fn post(&self, path: &str, key: Option<&str>, body: Vec<u8>) -> Result<(StatusCode, Bytes), Trouble> {
+        let mut request = Request::builder()
+            .method(Method::POST)
+            .uri(path)
+            .header(HOST, self.admin.to_string())
+            .header(CONTENT_TYPE, "application/json");
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        let request = request.body(Full::new(Bytes::from(body))).map_err(|error| self.unreachable(&error))?;
+        self.runtime.block_on(async {
+            tokio::time::timeout(PATIENCE, send(self.admin, request))
+                .await
+                .map_err(|error| self.unreachable(&error))?
+                .map_err(|error| self.unreachable(&*error))
+        })
+    }
+
+    fn unreachable(&self, error: &dyn std::error::Error) -> Trouble {
+        let admin = self.admin;
+        Trouble::Unusable(format!(
+            "another process has the ledger, and no gateway answers at the admin address {admin} ({error}): \
+             stop that process, or name its admin address with --admin"
+        ))
+    }
+
+    fn refusal(&self, status: StatusCode, problem: &Value) -> Trouble {
+        let said = problem.get("detail").and_then(Value::as_str);
+        let text =
+            said.map_or_else(|| format!("the gateway at {} answers {status}", self.admin), str::to_owned);
+        if status.is_client_error() { Trouble::Refused(text) } else { Trouble::Unusable(text) }
+    }
+}
+
+async fn send(
+    admin: SocketAddr,
+    request: Request<Full<Bytes>>,
+) -> Result<(StatusCode, Bytes), Box<dyn std::error::Error + Send + Sync>> {
+    let stream = TcpStream::connect(admin).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let answered = async {
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        let body = response.into_body().collect().await?.to_bytes();
+        Ok((status, body))
+    };
+    // The connection ends with the answer.
+    tokio::select! {
+        biased;
+        answer = answered => answer,
+        ended = connection => Err(ended.err().map_or_else(|| "the connection was closed".into(), Into::into)),
+    }
+}
+
+/// A path segment or query value with everything escaped that could be something else (RFC 3986).
+fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(char::from(byte))
+            }
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_become_one_path_segment() {
+        assert_eq!(percent_encoded("c-1.x_~"), "c-1.x_~");
+        assert_eq!(percent_encoded("a/b?c=ü;&%"), "a%2Fb%3Fc%3D%C3%BC%3B%26%25");
+    }
+
+    #[test]
+    fn an_error_is_told_with_its_cause_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("outer")]
+        struct Outer(#[source] std::fmt::Error);
+        let text = with_cause(&Outer(std::fmt::Error));
+        assert_eq!(text, format!("outer: {}", std::fmt::Error));
+    }
+}

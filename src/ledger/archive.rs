@@ -1,0 +1,174 @@
+//! The events as they are kept: histories, states as they were, everything for another ledger.
+//!
+//! It reads the disk and holds nothing in memory, so it can look at a ledger that a gateway is
+//! writing. It refuses to change anything.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+use ulid::Ulid;
+
+use super::event::{Draft, Entity, Event, Sort};
+use super::names::Names;
+use super::sqlite::{FileError, SqliteStore};
+use super::store::{Kept, Position, Store, StoreError};
+use super::written::{self, EventError};
+use super::{history, state};
+use crate::keys::Keys;
+use crate::scrub::SubjectId;
+
+/// An event of a history.
+#[derive(Clone, Debug)]
+pub struct Past {
+    pub id: Ulid,
+    pub position: Position,
+    /// When the ledger took it.
+    pub recorded: Timestamp,
+    pub event: Event,
+}
+
+/// An event of the store that does not read. Its words come from a vocabulary, not from a person.
+#[derive(Debug, thiserror::Error)]
+#[error("the ledger's event at position {position}{word}: {error}; bring the word back to the vocabulary", word = .word.as_ref().map(|word| format!(" (`{word}`)")).unwrap_or_default())]
+pub struct Unreadable {
+    pub position: Position,
+    pub word: Option<String>,
+    #[source]
+    pub error: EventError,
+}
+
+/// See the module's text.
+pub struct Archive {
+    store: Arc<dyn Store>,
+    names: Arc<dyn Names>,
+}
+
+impl std::fmt::Debug for Archive {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Archive")
+    }
+}
+
+impl Archive {
+    /// Opens a ledger file that exists, also beside a process that writes it.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn open(path: &Path, keys: &Keys, names: Arc<dyn Names>) -> Result<Archive, FileError> {
+        let store = SqliteStore::open_to_read(path, &keys.ledger_check())?;
+        Ok(Archive { store: Arc::new(store), names })
+    }
+
+    pub(super) fn new(store: Arc<dyn Store>, names: Arc<dyn Names>) -> Archive {
+        Archive { store, names }
+    }
+
+    pub(super) fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    pub(super) fn names(&self) -> &dyn Names {
+        &*self.names
+    }
+
+    /// The durable events about somebody, in the order in which they were recorded.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub fn history(&self, entity: &Entity) -> Result<Vec<Past>, StoreError> {
+        let past = self.store.history(entity)?.into_iter().filter_map(|kept| {
+            let event = self.read(&kept, entity.sort()).transpose()?;
+            Some(event.map(|event| Past {
+                id: kept.id,
+                position: kept.position,
+                recorded: kept.recorded,
+                event,
+            }))
+        });
+        past.collect::<Result<_, _>>().map_err(|error| StoreError::new("reading a history", error))
+    }
+
+    /// The state of a data subject as JSON, now or as it was at `at`: the keys of a scenario's
+    /// `subject`, and `position`. `None`: the ledger has never heard of them (by then).
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub fn show(
+        &self,
+        subject: &SubjectId,
+        at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Option<Map<String, Value>>, StoreError> {
+        let mut past = self.history(&Entity::Subject(subject.clone()))?;
+        if let Some(at) = at {
+            past.retain(|past| past.event.at <= at);
+        }
+        let Some(position) = past.iter().map(|past| past.position).max() else { return Ok(None) };
+        let state = history::subject(past.iter().map(|past| &past.event), self.names());
+        let mut shown = state::subject_json(&state, at.unwrap_or(now), self.names());
+        shown.insert("position".to_owned(), position.0.into());
+        Ok(Some(shown))
+    }
+
+    /// Every event as a line of JSON that an import reads; `write` may stop it.
+    ///
+    /// # Errors
+    /// Where the store cannot be read; what `write` said is in the inner result.
+    pub fn export(
+        &self,
+        mut write: impl FnMut(&str) -> io::Result<()>,
+    ) -> Result<io::Result<()>, StoreError> {
+        let mut outcome = Ok(());
+        let scanned = self.scan(|entity, event| {
+            let Some(event) = event else { return true };
+            let line = Value::Object(written::write_line(entity, &event, self.names()));
+            outcome = write(&line.to_string());
+            outcome.is_ok()
+        });
+        match scanned? {
+            Some(error) => Err(StoreError::new("reading all events", error)),
+            None => Ok(outcome),
+        }
+    }
+
+    /// Every event, those of one entity together, until `each` says `false` or one does not read.
+    pub(super) fn scan(
+        &self,
+        mut each: impl FnMut(&Entity, Option<Event>) -> bool,
+    ) -> Result<Option<Unreadable>, StoreError> {
+        let mut unreadable = None;
+        self.store.scan(&mut |entity, kept| match self.read(&kept, entity.sort()) {
+            Ok(event) => each(entity, event),
+            Err(error) => {
+                unreadable = Some(error);
+                false
+            }
+        })?;
+        Ok(unreadable)
+    }
+
+    /// Reads a kept event. One that only grants, in words that the vocabulary no longer has, grants
+    /// nothing: `None`. One that can withhold must be understood.
+    fn read(&self, kept: &Kept, sort: Sort) -> Result<Option<Event>, Unreadable> {
+        let error = match written::parse(kept.event.as_bytes(), sort, self.names()) {
+            // `at` is always written.
+            Ok(Draft { what, at, attached }) => {
+                return Ok(Some(Event { what, at: at.unwrap_or(kept.recorded), attached }));
+            }
+            Err(error) => error,
+        };
+        let written: Value = serde_json::from_str(&kept.event).unwrap_or(Value::Null);
+        let member = |name: &str| written.get(name).and_then(Value::as_str);
+        if member("kind").is_some_and(written::only_grants) {
+            return Ok(None);
+        }
+        let word = match &error {
+            EventError::Member { member: name, .. } => member(name).map(str::to_owned),
+            _ => None,
+        };
+        Err(Unreadable { position: kept.position, word, error })
+    }
+}

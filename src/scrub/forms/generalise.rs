@@ -1,0 +1,150 @@
+//! `generalised`: coarser, so that many share the value.
+
+use std::net::IpAddr;
+
+use super::Shape;
+
+/// Decimal places of a coordinate: a tenth of a degree is about eleven kilometres.
+const PLACES: usize = 1;
+
+/// The coarser text; `None` where all of it is hidden.
+pub(super) fn text(shape: Shape, text: &str) -> Option<String> {
+    match shape {
+        Shape::Date => year(text).map(str::to_owned),
+        Shape::Ip => network(text),
+        Shape::Location => coordinates(text),
+        Shape::Email | Shape::Phone | Shape::Card | Shape::Name | Shape::Address | Shape::Other => None,
+    }
+}
+
+/// The coarser number; `None` where all of it is hidden.
+pub(super) fn number(shape: Shape, text: &str) -> Option<String> {
+    match shape {
+        Shape::Date => year_of_instant(text),
+        Shape::Location => coordinate(text),
+        Shape::Other => bucket(text),
+        Shape::Email | Shape::Phone | Shape::Card | Shape::Name | Shape::Ip | Shape::Address => None,
+    }
+}
+
+/// The year that a text in ISO 8601's order begins with.
+fn year(text: &str) -> Option<&str> {
+    let (year, rest) = text.split_at_checked(4)?;
+    let dated = year.bytes().all(|byte| byte.is_ascii_digit()) && (rest.is_empty() || rest.starts_with('-'));
+    dated.then_some(year)
+}
+
+/// Unix time, in seconds or (from the year 5138 on) milliseconds; a year by itself stays.
+fn year_of_instant(text: &str) -> Option<String> {
+    let number: i64 = text.parse().ok()?;
+    let instant = match number.unsigned_abs() {
+        0..10_000 => return (1000..=9999).contains(&number).then(|| number.to_string()),
+        10_000..100_000_000_000 => jiff::Timestamp::from_second(number).ok()?,
+        _ => jiff::Timestamp::from_millisecond(number).ok()?,
+    };
+    Some(instant.to_zoned(jiff::tz::TimeZone::UTC).year().to_string())
+}
+
+/// The network of an address: /24 or /48.
+fn network(text: &str) -> Option<String> {
+    let address = text.trim().parse::<IpAddr>().ok()?.to_canonical();
+    Some(match address {
+        IpAddr::V4(address) => {
+            let [a, b, c, _] = address.octets();
+            format!("{a}.{b}.{c}.0/24")
+        }
+        IpAddr::V6(address) => {
+            let [a, b, c, ..] = address.segments();
+            format!("{}/48", std::net::Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0))
+        }
+    })
+}
+
+/// `52.52,13.405`, or the same as a `geo:` URI (RFC 5870), without altitude and uncertainty.
+fn coordinates(text: &str) -> Option<String> {
+    let (scheme, rest) = match text.strip_prefix("geo:") {
+        Some(rest) => ("geo:", rest.split(';').next()?),
+        None => ("", text),
+    };
+    let mut parts = rest.split(',').map(|part| coordinate(part.trim()));
+    let (latitude, longitude) = (parts.next()??, parts.next()??);
+    Some(format!("{scheme}{latitude},{longitude}"))
+}
+
+fn coordinate(text: &str) -> Option<String> {
+    let degrees: f64 = text.parse().ok()?;
+    (degrees.abs() <= 360.0).then(|| {
+        let coarse = format!("{degrees:.PLACES$}");
+        if coarse == "-0.0" { "0.0".to_owned() } else { coarse }
+    })
+}
+
+/// The lower end of the bucket a number falls in: its first digit, then zeros. Worked out on the
+/// text: no number is too large or too long.
+fn bucket(text: &str) -> Option<String> {
+    let (sign, unsigned) = text.strip_prefix('-').map_or(("", text), |rest| ("-", rest));
+    let e = unsigned.find(['e', 'E']).unwrap_or(unsigned.len());
+    let (mantissa, exponent) = unsigned.split_at(e);
+    let exponent: i64 = match exponent.get(1..) {
+        Some(digits) => digits.parse().ok()?,
+        None => 0,
+    };
+    let dot = mantissa.find('.').unwrap_or(mantissa.len());
+    let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
+    let Some(first) = digits.find(|digit| digit != '0') else { return Some("0".to_owned()) };
+    let digit = digits.get(first..=first)?;
+    // The power of ten of that digit.
+    let power = i64::try_from(dot).ok()?.checked_sub(i64::try_from(first).ok()? + 1)?.checked_add(exponent)?;
+    Some(match power {
+        0..=20 => format!("{sign}{digit}{}", "0".repeat(usize::try_from(power).ok()?)),
+        -6..0 => format!("{sign}0.{}{digit}", "0".repeat(usize::try_from(-power - 1).ok()?)),
+        _ => format!("{sign}{digit}e{power}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::scrub::forms::Shape;
+    use crate::scrub::forms::tests::written;
+    use crate::vocabulary::Form;
+
+    #[test]
+    fn what_remains() {
+        for (shape, value, left) in [
+            (Shape::Date, "\"1984-05-06\"", "\"1984\""),
+            (Shape::Date, "\"1984-05-06T07:08:09Z\"", "\"1984\""),
+            (Shape::Date, "\"1984\"", "\"1984\""),
+            (Shape::Date, "\"06.05.1984\"", "\"***\""),
+            (Shape::Date, "\"19840506\"", "\"***\""),
+            (Shape::Date, "\"é84-05\"", "\"***\""),
+            (Shape::Date, "452674800", "1984"),
+            (Shape::Date, "452674800000", "1984"),
+            (Shape::Date, "1984", "1984"),
+            (Shape::Date, "1.5", "null"),
+            (Shape::Ip, "\"192.0.2.77\"", "\"192.0.2.0/24\""),
+            (Shape::Ip, "\"2001:db8:1:2::3\"", "\"2001:db8:1::/48\""),
+            (Shape::Ip, "\"::ffff:192.0.2.77\"", "\"192.0.2.0/24\""),
+            (Shape::Ip, "\"192.0.2.77:80\"", "\"***\""),
+            (Shape::Location, "\"52.520008, 13.404954\"", "\"52.5,13.4\""),
+            (Shape::Location, "\"geo:52.52,13.40,34;u=10\"", "\"geo:52.5,13.4\""),
+            (Shape::Location, "52.520008", "52.5"),
+            (Shape::Location, "-0.01", "0.0"),
+            (Shape::Location, "1e99", "null"),
+            (Shape::Location, "\"Berlin\"", "\"***\""),
+            (Shape::Other, "1234.5", "1000"),
+            (Shape::Other, "-37", "-30"),
+            (Shape::Other, "0.0372", "0.03"),
+            (Shape::Other, "-0.00", "0"),
+            (Shape::Other, "7", "7"),
+            (Shape::Other, "15e-1", "1"),
+            (Shape::Other, "1.5e300", "1e300"),
+            (Shape::Other, "1e99999999999999999999", "null"),
+            (Shape::Other, "true", "null"),
+            (Shape::Other, "\"free text\"", "\"***\""),
+            (Shape::Email, "\"a@b.org\"", "\"***\""),
+            (Shape::Phone, "123", "null"),
+        ] {
+            assert_eq!(written(Form::Generalised, shape, value), left, "{shape:?} {value}");
+        }
+    }
+}

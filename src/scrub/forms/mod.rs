@@ -1,0 +1,269 @@
+//! The forms in which a value leaves when it does not leave as it is.
+//!
+//! Refuses to know who receives and why: it is told the form, and what kind of value the category
+//! says it is. Any JSON value has a result in every form; `null` stays `null`, and in an array or
+//! object every scalar changes while names and structure stay (of a generalised address only the
+//! country and the region remain). What a form cannot make less revealing it hides whole: a string
+//! becomes `"***"`, a number or a boolean `null`.
+
+mod generalise;
+mod mask;
+mod pseudonym;
+mod shape;
+
+pub use pseudonym::Pseudonyms;
+pub(super) use shape::{Shape, is_coarse_address_part};
+
+use super::evaluate::unquoted;
+use super::lex::{self, Scan};
+use crate::vocabulary::Form;
+use pseudonym::RecipientKey;
+
+/// What stands for a string that is hidden whole.
+const HIDDEN: &str = "***";
+
+/// What is known about a value besides its text.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kind<'a> {
+    pub(super) shape: Shape,
+    /// The category, for telling pseudonyms apart.
+    pub(super) category: &'a str,
+    /// The name of the member, if it is one.
+    pub(super) name: Option<&'a [u8]>,
+}
+
+/// Makes forms for one recipient.
+#[derive(Clone, Debug, Default)]
+pub struct Forms {
+    key: Option<RecipientKey>,
+}
+
+impl Forms {
+    /// Without a key: what should leave as a pseudonym does not leave.
+    pub fn without_pseudonyms() -> Forms {
+        Forms::default()
+    }
+
+    /// The form that can be made instead of this one.
+    pub(super) fn feasible(&self, form: Form) -> Form {
+        match form {
+            Form::Pseudonymised if self.key.is_none() => Form::Removed,
+            Form::Clear | Form::Masked | Form::Generalised | Form::Pseudonymised | Form::Removed => form,
+        }
+    }
+
+    /// Writes a JSON value in a form.
+    pub(super) fn write(&self, form: Form, kind: Kind<'_>, value: &[u8], out: &mut Vec<u8>) {
+        match value.first() {
+            Some(b'{' | b'[') => self.write_within(form, kind, value, out),
+            Some(_) | None => self.write_scalar(form, kind, value, out),
+        }
+    }
+
+    fn write_scalar(&self, form: Form, kind: Kind<'_>, value: &[u8], out: &mut Vec<u8>) {
+        match form {
+            Form::Clear => out.extend_from_slice(value),
+            _ if value == b"null" => out.extend_from_slice(value),
+            Form::Masked => change(value, out, |text| mask::text(kind.shape, text), |text| mask::number(kind.shape, text)),
+            Form::Generalised if kind.shape == Shape::Address && kind.name.is_some_and(is_coarse_address_part) => {
+                out.extend_from_slice(value);
+            }
+            Form::Generalised => {
+                let (text, number) = (generalise::text, generalise::number);
+                change(value, out, |denoted| text(kind.shape, denoted), |spelled| number(kind.shape, spelled));
+            }
+            Form::Pseudonymised => {
+                let pseudonym =
+                    |denoted: &[u8]| self.key.as_ref().map(|key| quoted(&key.pseudonym(kind.category, denoted)));
+                let written = match value.first() {
+                    Some(b'"') => pseudonym(&unquoted(value)),
+                    Some(b'-' | b'0'..=b'9') => pseudonym(value),
+                    // There are only two of them: a pseudonym would tell which is which.
+                    Some(_) | None => None,
+                };
+                out.extend_from_slice(written.as_deref().unwrap_or("null").as_bytes());
+            }
+            Form::Removed => out.extend_from_slice(b"null"),
+        }
+    }
+
+    /// Every scalar of a container changes. The text was checked before; of anything that is not as
+    /// it must be nothing more is written.
+    fn write_within(&self, form: Form, kind: Kind<'_>, value: &[u8], out: &mut Vec<u8>) {
+        let part_of_address = form == Form::Generalised && kind.shape == Shape::Address;
+        // For each open container: whether it is an object, and whether a child was written.
+        let mut open: Vec<(bool, bool)> = Vec::new();
+        let mut name: Option<(usize, usize)> = None;
+        // Where the current child's lead (comma, space, name) begins.
+        let mut lead = 0;
+        let mut at = 0;
+        while let Some(&byte) = value.get(at) {
+            match byte {
+                b' ' | b'\n' | b'\r' | b'\t' | b',' | b':' => {
+                    at += 1;
+                    continue;
+                }
+                b'}' | b']' => {
+                    out.extend_from_slice(value.get(lead..at + 1).unwrap_or_default());
+                    open.pop();
+                    at += 1;
+                    lead = at;
+                    name = None;
+                    continue;
+                }
+                _ => {}
+            }
+            let Some(end) = token_end(value, at) else { return };
+            let in_object = open.last().is_some_and(|(object, _)| *object);
+            if in_object && name.is_none() {
+                name = Some((at, end));
+                at = end;
+                continue;
+            }
+            let spelled = name.take().and_then(|(from, to)| value.get(from..to));
+            let denoted = spelled.map(unquoted);
+            let kind = Kind { name: denoted.as_deref(), ..kind };
+            let container = matches!(byte, b'{' | b'[');
+            let drops = part_of_address && in_object && !container && !kind.name.is_some_and(is_coarse_address_part);
+            if drops {
+                lead = end;
+                at = end;
+                continue;
+            }
+            let written = open.last().is_none_or(|(_, written)| *written);
+            let from = if written { lead } else { super::unit::after_comma(value, lead) };
+            out.extend_from_slice(value.get(from..at).unwrap_or_default());
+            if let Some((_, written)) = open.last_mut() {
+                *written = true;
+            }
+            if container {
+                out.push(byte);
+                open.push((byte == b'{', false));
+            } else {
+                self.write_scalar(form, kind, value.get(at..end).unwrap_or_default(), out);
+            }
+            lead = end;
+            at = end;
+        }
+    }
+}
+
+/// Writes a scalar as `text` or `number` change it, and hides what they cannot.
+fn change(
+    value: &[u8],
+    out: &mut Vec<u8>,
+    text: impl Fn(&str) -> Option<String>,
+    number: impl Fn(&str) -> Option<String>,
+) {
+    let written = match value.first() {
+        Some(b'"') => {
+            let denoted = unquoted(value);
+            let changed = std::str::from_utf8(&denoted).ok().and_then(text);
+            quoted(changed.as_deref().unwrap_or(HIDDEN))
+        }
+        Some(b'-' | b'0'..=b'9') => {
+            std::str::from_utf8(value).ok().and_then(number).unwrap_or_else(|| "null".to_owned())
+        }
+        Some(_) | None => "null".to_owned(),
+    };
+    out.extend_from_slice(written.as_bytes());
+}
+
+/// Past the scalar at `at`, or past the bracket that opens a container.
+fn token_end(value: &[u8], at: usize) -> Option<usize> {
+    let scan = match value.get(at)? {
+        b'{' | b'[' => Scan::Whole(at + 1),
+        b'"' => lex::string(value, at + 1, &mut false),
+        b't' | b'n' => Scan::Whole(at + 4),
+        b'f' => Scan::Whole(at + 5),
+        _ => lex::number(value, at, true),
+    };
+    match scan {
+        Scan::Whole(end) => Some(end),
+        Scan::Partial(_) | Scan::Wrong(_) => None,
+    }
+}
+
+/// A string as JSON spells it.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    pub(super) fn written(form: Form, shape: Shape, value: &str) -> String {
+        let forms = Pseudonyms::new([7; 32]).for_recipient("r");
+        let mut out = Vec::new();
+        forms.write(form, Kind { shape, category: "c", name: None }, value.as_bytes(), &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn every_scalar_of_a_container_changes() {
+        let value = r#" {"a": ["x@y.org", 1, null, true], "b" : {"\"": "jo@y.org" }, "c":[ ] }"#.trim();
+        assert_eq!(
+            written(Form::Masked, Shape::Email, value),
+            r#"{"a": ["***@y.org", null, null, null], "b" : {"\"": "j***@y.org" }, "c":[ ] }"#
+        );
+    }
+
+    #[test]
+    fn a_generalised_address_is_its_country_and_region() {
+        for (value, left) in [
+            (r#"{"street":"S 1","city":"C","state":"CA","country":"US","zip":9}"#, r#"{"state":"CA","country":"US"}"#),
+            (r#"{"city":"C","geo":{"lat":1.5}}"#, r#"{"geo":{}}"#),
+            (r#"[{"country":"US"},{ "x":1 }]"#, r#"[{"country":"US"},{ }]"#),
+            (r#"{"country":["US"],"line":["a"]}"#, r#"{"country":["***"],"line":["***"]}"#),
+            ("\"Street 1, Town\"", "\"***\""),
+            ("12", "null"),
+        ] {
+            assert_eq!(written(Form::Generalised, Shape::Address, value), left, "{value}");
+        }
+    }
+
+    #[test]
+    fn without_a_key_there_are_no_pseudonyms() {
+        assert_eq!(Forms::without_pseudonyms().feasible(Form::Pseudonymised), Form::Removed);
+        assert_eq!(Forms::without_pseudonyms().feasible(Form::Masked), Form::Masked);
+    }
+
+    fn json() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<i64>().prop_map(Into::into),
+            any::<f64>().prop_map(Into::into),
+            ".{0,12}".prop_map(Into::into),
+            "[0-9a-f:.@/ -]{0,20}".prop_map(Into::into),
+        ];
+        leaf.prop_recursive(4, 24, 4, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(Into::into),
+                proptest::collection::btree_map(".{0,6}", inner, 0..4)
+                    .prop_map(|members| members.into_iter().collect::<serde_json::Map<_, _>>().into()),
+            ]
+        })
+    }
+
+    proptest! {
+        /// Whatever comes in, JSON comes out, and the values that stand in it are not the ones that came.
+        #[test]
+        fn any_value_has_a_result(value in json(), shape in proptest::sample::select(Shape::ALL.to_vec())) {
+            for form in [Form::Masked, Form::Generalised, Form::Pseudonymised] {
+                let text = written(form, shape, &value.to_string());
+                let out: serde_json::Value = serde_json::from_str(&text).unwrap();
+                prop_assert_eq!(out.is_object(), value.is_object());
+                prop_assert_eq!(out.is_array(), value.is_array());
+                prop_assert_eq!(&text, &written(form, shape, &value.to_string()));
+                if let (Some(before), Form::Masked | Form::Pseudonymised) = (value.as_str(), form) {
+                    prop_assert!(before == HIDDEN || out.as_str() != Some(before));
+                }
+            }
+        }
+    }
+}

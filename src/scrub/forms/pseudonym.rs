@@ -1,0 +1,120 @@
+//! `pseudonymised`: the same for the same value and recipient, and to nobody else of any use.
+//!
+//! Keyed BLAKE3 (a PRF under a secret key) over the category and the value as it denotes, under a
+//! key that is derived for each recipient: two recipients that put their data together find no two
+//! pseudonyms alike. A new key begins a new epoch.
+
+use std::fmt;
+
+/// Bytes of the hash that are shown: 130 bits, in 26 characters.
+const CHARACTERS: usize = 26;
+const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+
+/// The secret behind the pseudonyms of one deployment and epoch.
+#[derive(Clone)]
+pub struct Pseudonyms {
+    key: [u8; 32],
+}
+
+impl fmt::Debug for Pseudonyms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pseudonyms")
+    }
+}
+
+impl Pseudonyms {
+    /// From the key file's key for this use.
+    pub fn new(key: [u8; 32]) -> Pseudonyms {
+        Pseudonyms { key }
+    }
+
+    /// The forms that one recipient receives.
+    pub fn for_recipient(&self, name: &str) -> super::Forms {
+        let key = *blake3::keyed_hash(&self.key, name.as_bytes()).as_bytes();
+        super::Forms { key: Some(RecipientKey { key }) }
+    }
+}
+
+/// One recipient's key.
+#[derive(Clone)]
+pub(super) struct RecipientKey {
+    key: [u8; 32],
+}
+
+impl fmt::Debug for RecipientKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RecipientKey")
+    }
+}
+
+impl RecipientKey {
+    /// `pn_` and 26 characters.
+    pub(super) fn pseudonym(&self, category: &str, value: &[u8]) -> String {
+        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+        // The length keeps a category's name and the value apart.
+        hasher.update(&(category.len() as u64).to_le_bytes()).update(category.as_bytes()).update(value);
+        let mut out = String::with_capacity(3 + CHARACTERS);
+        out.push_str("pn_");
+        let (mut bits, mut held) = (0u32, 0u32);
+        for &byte in hasher.finalize().as_bytes() {
+            bits = bits << 8 | u32::from(byte);
+            held += 8;
+            while held >= 5 && out.len() < 3 + CHARACTERS {
+                held -= 5;
+                let letter = ALPHABET.get((bits >> held & 31) as usize).copied().unwrap_or(b'a');
+                out.push(char::from(letter));
+            }
+            bits &= (1 << held) - 1;
+            if out.len() == 3 + CHARACTERS {
+                break;
+            }
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::scrub::forms::tests::written;
+    use crate::scrub::forms::{Kind, Shape};
+    use crate::vocabulary::Form;
+
+    fn pseudonym(key: u8, recipient: &str, category: &str, value: &str) -> String {
+        let mut out = Vec::new();
+        let kind = Kind { shape: Shape::Other, category, name: None };
+        Pseudonyms::new([key; 32]).for_recipient(recipient).write(Form::Pseudonymised, kind, value.as_bytes(), &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn one_value_has_one_pseudonym_and_another_for_every_recipient() {
+        let one = pseudonym(1, "a", "email", "\"x\"");
+        assert!(one.starts_with("\"pn_") && one.len() == 31, "{one}");
+        assert_eq!(one, pseudonym(1, "a", "email", "\"\\u0078\""));
+        let others = [
+            pseudonym(2, "a", "email", "\"x\""),
+            pseudonym(1, "b", "email", "\"x\""),
+            pseudonym(1, "a", "phone", "\"x\""),
+            pseudonym(1, "a", "email", "\"y\""),
+            pseudonym(1, "a", "emailx", "\"\""),
+        ];
+        for (at, other) in others.iter().enumerate() {
+            assert!(*other != one && !others[..at].contains(other));
+        }
+        assert_eq!(pseudonym(1, "a", "id", "7"), pseudonym(1, "a", "id", "\"7\""), "one id, however spelled");
+    }
+
+    #[test]
+    fn what_has_too_few_values_has_no_pseudonym() {
+        assert_eq!(written(Form::Pseudonymised, Shape::Other, "true"), "null");
+        assert_eq!(written(Form::Pseudonymised, Shape::Other, "null"), "null");
+    }
+
+    #[test]
+    fn secrets_have_no_debug() {
+        let debug = format!("{:?} {:?}", Pseudonyms::new([7; 32]), Pseudonyms::new([7; 32]).for_recipient("r"));
+        assert!(!debug.contains('7'), "{debug}");
+    }
+}

@@ -1,0 +1,156 @@
+//! What the documents say holds: examples load, commands parse, tables are whole, links lead somewhere.
+
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use purposegate::cli::Arguments;
+use purposegate::layer::Refusal;
+
+const DOCUMENTS: [&str; 5] =
+    ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/configuration.md", "docs/operations.md"];
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(name: &str) -> String {
+    std::fs::read_to_string(repository().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// The fenced blocks of a document in one language, indentation of lists taken away.
+fn blocks(document: &str, language: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut lines = document.lines();
+    while let Some(line) = lines.next() {
+        let indent = line.len() - line.trim_start().len();
+        if line.trim_start() == format!("```{language}") {
+            let block = lines.by_ref().take_while(|line| line.trim() != "```");
+            found.push(
+                block.map(|line| line.get(indent..).unwrap_or_default()).collect::<Vec<_>>().join("\n"),
+            );
+        }
+    }
+    found
+}
+
+#[test]
+fn the_table_of_refusals_is_whole() {
+    let readme = read("README.md");
+    for refusal in Refusal::ALL {
+        let code = format!("`{}`", refusal.code());
+        let row = readme.lines().find(|line| line.starts_with('|') && line.contains(&code));
+        let row = row.unwrap_or_else(|| panic!("README.md has no row for {code}"));
+        assert!(row.starts_with(&format!("| {} |", refusal.status().as_u16())), "{row}");
+    }
+    assert!(readme.contains("| as the API's | `upstream-refused` |"));
+}
+
+/// The commands of a document: lines of its shell blocks, and what stands in the text as code.
+fn commands(document: &str) -> Vec<String> {
+    let lines = blocks(document, "sh").join("\n");
+    let in_text = document.split('`').skip(1).step_by(2).filter(|code| code.split(' ').count() > 1);
+    let all = lines
+        .lines()
+        .chain(in_text)
+        .map(|line| line.trim().replace("cargo run --release -- ", "purposegate "));
+    all.filter(|line| line.starts_with("purposegate ")).collect()
+}
+
+#[test]
+fn every_command_of_the_documents_parses() {
+    let mut parsed = 0;
+    for name in DOCUMENTS {
+        for command in commands(&read(name)) {
+            if let Err(error) = Arguments::try_parse_from(command.split_whitespace()) {
+                panic!("{name}: `{command}`: {error}");
+            }
+            parsed += 1;
+        }
+    }
+    assert!(parsed >= 10, "{parsed}");
+}
+
+#[test]
+fn the_reference_names_every_key_of_the_configuration() {
+    let reference = read("docs/configuration.md");
+    let mut keys = 0;
+    for entry in std::fs::read_dir(repository().join("src/config")).unwrap() {
+        let code = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        // A key is read by a call whose last argument, or second, is its name.
+        let calls = [
+            "text(",
+            "texts(",
+            "flag(",
+            "value(",
+            "table(",
+            "tables(",
+            "integer(",
+            "(table, ",
+            "(&table, ",
+            "(&inner, ",
+        ];
+        for call in calls {
+            for key in code.split(call).skip(1).filter_map(|rest| rest.strip_prefix('"')?.split('"').next()) {
+                if key.contains(' ') {
+                    continue; // A word for people in a finding.
+                }
+                let said = [
+                    format!("`{key}`"),
+                    format!("`{key} "),
+                    format!("`{key}."),
+                    format!(".{key}`"),
+                    format!("{key} ="),
+                    format!("[{key}]"),
+                ];
+                assert!(
+                    said.iter().any(|said| reference.contains(said)),
+                    "docs/configuration.md does not name `{key}`"
+                );
+                keys += 1;
+            }
+        }
+    }
+    assert!(keys >= 50, "{keys}");
+}
+
+#[test]
+fn the_configuration_of_the_five_minutes_loads() {
+    let example = blocks(&read("README.md"), "toml").remove(0);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("purposegate.toml");
+    let policies = repository().join("policies").display().to_string();
+    let text = example
+        .replace("\"policies/", &format!("\"{policies}/"))
+        .replace("sha256:…", &format!("sha256:{}", "0".repeat(64)));
+    std::fs::write(&file, text).unwrap();
+    let (config, findings) = purposegate::config::load(&file);
+    let words: Vec<String> = findings.iter().map(ToString::to_string).collect();
+    assert!(config.is_some() && words.is_empty(), "{words:#?}");
+}
+
+#[test]
+fn links_lead_somewhere() {
+    for name in DOCUMENTS {
+        let text = read(name);
+        let folder: PathBuf = repository().join(name).parent().unwrap().to_owned();
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for target in targets.filter(|target| !target.contains("://")) {
+            assert!(folder.join(target).exists(), "{name} links to {target}");
+        }
+    }
+}
+
+#[test]
+fn alerts_name_metrics_that_exist() {
+    let (rules, declared) = (read("deploy/prometheus-rules.yml"), read("src/metrics.rs"));
+    let names = rules.split("purposegate_").skip(1).map(|rest| {
+        let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '_').unwrap_or(rest.len());
+        rest[..end].trim_end_matches("_bucket")
+    });
+    let mut found = 0;
+    for name in names {
+        assert!(declared.contains(&format!("= \"{name}\"")), "there is no metric purposegate_{name}");
+        found += 1;
+    }
+    assert!(found >= 6, "{found}");
+}

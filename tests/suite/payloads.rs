@@ -1,0 +1,284 @@
+//! Answers in the shapes of well-known APIs, through a whole gateway: what arrives is exactly what
+//! the mapping and the policy leave, worked out by [`super::oracle`], and every value that stays is
+//! spelt as it came.
+//!
+//! The payloads are kept beside the repository and not in it. Where they are absent the tests say so
+//! and pass.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use toml::Table;
+
+use crate::gate::{self, Gate};
+use crate::http;
+use crate::oracle::Written;
+use crate::upstream::Upstream;
+
+/// What P-0b lets pass for everybody.
+const NOT_PERSONAL: [&str; 4] = ["non-personal", "aggregate", "de-identified", "published"];
+
+/// What staff do not see for support (the sharing table's "all").
+#[rustfmt::skip]
+const NEVER_FOR_SUPPORT: [&str; 19] = [
+    "password", "security-question", "secret", "payment-card-number", "health", "biometric", "genetic", "ethnic-origin",
+    "beliefs", "union-membership", "sexual-life", "criminal-offence", "location", "ip-address", "domain-name",
+    "cookie-identifier", "device", "referrer", "device-content",
+];
+
+fn for_nobody(category: &str) -> bool {
+    NOT_PERSONAL.contains(&category)
+}
+
+/// What P-0b lets pass even so of the erased, and of what is about nobody that can be found.
+fn for_the_erased(category: &str) -> bool {
+    for_nobody(category) && category != "published"
+}
+
+fn for_support(category: &str) -> bool {
+    !NEVER_FOR_SUPPORT.contains(&category)
+}
+
+fn for_payment(category: &str) -> bool {
+    for_nobody(category) || category == "billing" || category == "payment-card-summary"
+}
+
+fn for_registration(category: &str) -> bool {
+    for_nobody(category) || ["name", "email", "phone", "postal-address"].contains(&category)
+}
+
+/// A folder of payloads beside the repository, by file stem. `None`, with a word, where there is none.
+fn beside(folder: &str) -> Option<Vec<(String, Vec<u8>)>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(folder);
+    let Ok(entries) = std::fs::read_dir(&folder) else {
+        eprintln!("skipped: there is no folder {}", folder.display());
+        return None;
+    };
+    let json = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "json");
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).filter(json).collect();
+    files.sort();
+    let read = |path: PathBuf| {
+        (path.file_stem().unwrap().to_str().unwrap().to_owned(), std::fs::read(path).unwrap())
+    };
+    Some(files.into_iter().map(read).collect())
+}
+
+/// The configuration in a folder under `tests/`, all its files in one.
+fn written(folder: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder);
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+    let main = read("purposegate.toml");
+    let includes = main.parse::<Table>().unwrap().get("include").and_then(toml::Value::as_array).cloned();
+    let included = includes.into_iter().flatten().map(|name| read(name.as_str().unwrap()));
+    included.fold(main, |whole, part| whole + "\n" + &part)
+}
+
+/// The same, for this machine: paths, ports, and keys that the test knows.
+fn running(written: &str, upstream: &Upstream) -> String {
+    let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+    let mut name = "";
+    let mut text = String::new();
+    for line in written.lines().filter(|line| !line.starts_with("include")) {
+        name = line.strip_prefix("name = ").map_or(name, |name| name.trim_matches('"'));
+        match line.split_once(" = ") {
+            Some(("credentials", _)) => text.push_str(&format!("credentials = [{}]", gate::credential(name))),
+            _ => text.push_str(line),
+        }
+        text.push('\n');
+    }
+    text = text.replace("../../policies", &policies.display().to_string());
+    text = text.replace("http://127.0.0.1:9000", &format!("http://{}", upstream.address));
+    text + "[admin]\naddress = \"127.0.0.1:0\"\n"
+}
+
+/// The raw text of every scalar, in order: strings with their quotation marks, numbers as they are spelt.
+fn scalars(json: &[u8]) -> Vec<&[u8]> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(&byte) = json.get(at) {
+        let length = match byte {
+            b'"' => {
+                let mut end = at + 1;
+                while json[end] != b'"' {
+                    end += if json[end] == b'\\' { 2 } else { 1 };
+                }
+                end + 1 - at
+            }
+            b' ' | b'\n' | b'\r' | b'\t' | b',' | b':' | b'[' | b']' | b'{' | b'}' => {
+                at += 1;
+                continue;
+            }
+            _ => json[at..]
+                .iter()
+                .take_while(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte))
+                .count(),
+        };
+        found.push(&json[at..at + length]);
+        at += length;
+    }
+    found
+}
+
+/// Whether one text is left of the other after something was taken out.
+fn is_left_of(left: &[u8], whole: &[u8]) -> bool {
+    let mut whole = scalars(whole).into_iter();
+    scalars(left).into_iter().all(|scalar| whole.any(|candidate| candidate == scalar))
+}
+
+/// One way of asking, and what may come of it.
+struct View {
+    recipient: &'static str,
+    purpose: &'static str,
+    leaves: fn(&str) -> bool,
+}
+
+/// One payload behind a gateway.
+struct Served<'a> {
+    route: &'a str,
+    method: &'a str,
+    target: String,
+    payload: &'a [u8],
+}
+
+/// Asks for a payload and compares with what the oracle leaves of it.
+fn compare(gate: &Gate, mapping: &Table, served: &Served<'_>, view: &View) {
+    let Served { route, method, target, payload } = served;
+    let headers = [gate::bearer(view.recipient), format!("data-purpose: {}", view.purpose)];
+    let answer = http::send(gate.address, method, target, &headers.each_ref().map(String::as_str), b"");
+    let what = format!("{target} for {} by {}", view.purpose, view.recipient);
+    assert_eq!(answer.status, 200, "{what}: {}", answer.text());
+    let document: Value = serde_json::from_slice(payload).unwrap();
+    let expected = Written::of(mapping, route).kept(&document, &view.leaves, &for_the_erased);
+    assert_eq!(answer.json(), expected, "{what}");
+    assert!(is_left_of(&answer.body, payload), "{what}: something was spelt anew: {}", answer.text());
+}
+
+/// Everybody whom these payloads are about, as members of a ledger event.
+fn subjects(mapping: &Table, served: &[Served<'_>]) -> Vec<Value> {
+    let of = |served: &Served<'_>| {
+        Written::of(mapping, served.route).subjects(&serde_json::from_slice(served.payload).unwrap(), "p-1")
+    };
+    served.iter().flat_map(of).collect()
+}
+
+/// Records the same event about all of them.
+fn tell(gate: &Gate, subjects: &[Value], event: &Value) {
+    let line = |subject: &Value| {
+        let mut line = subject.clone();
+        line.as_object_mut().unwrap().extend(event.as_object().unwrap().clone());
+        format!("{line}\n")
+    };
+    let lines: String = subjects.iter().map(line).collect();
+    let answer = http::send(gate.admin, "POST", "/v1/events:batch", &[], lines.as_bytes());
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(!answer.text().contains("\"error\""), "{}", answer.text());
+}
+
+#[test]
+fn payloads_of_well_known_apis() {
+    let Some(payloads) = beside("payloads") else { return };
+    let upstream = Upstream::start();
+    let written = written("payloads");
+    let mapping: Table = written
+        .lines()
+        .filter(|line| !line.starts_with("include"))
+        .collect::<Vec<_>>()
+        .join("\n")
+        .parse()
+        .unwrap();
+    assert_eq!(
+        payloads.len(),
+        mapping["route"].as_array().unwrap().len(),
+        "each payload has a mapping and the other way round"
+    );
+    let served: Vec<Served<'_>> = payloads
+        .iter()
+        .map(|(route, payload)| {
+            let method = if route.contains("post_response") { "POST" } else { "GET" };
+            let target = target(&mapping, route);
+            upstream.json(&target, std::str::from_utf8(payload).unwrap());
+            Served { route, method, target, payload }
+        })
+        .collect();
+    let gate = Gate::start(&running(&written, &upstream));
+    let subjects = subjects(&mapping, &served);
+
+    tell(&gate, &subjects, &json!({"kind": "notice", "notice": "n1"}));
+    for served in &served {
+        compare(
+            &gate,
+            &mapping,
+            served,
+            &View { recipient: "service-desk", purpose: "customer-support", leaves: for_support },
+        );
+        if served.method == "GET" {
+            compare(
+                &gate,
+                &mapping,
+                served,
+                &View { recipient: "service-desk", purpose: "direct-marketing", leaves: for_nobody },
+            );
+            compare(
+                &gate,
+                &mapping,
+                served,
+                &View { recipient: "processor", purpose: "payment-processing", leaves: for_payment },
+            );
+        }
+    }
+    tell(&gate, &subjects, &json!({"kind": "erasure"}));
+    for served in &served {
+        compare(
+            &gate,
+            &mapping,
+            served,
+            &View { recipient: "service-desk", purpose: "customer-support", leaves: for_the_erased },
+        );
+    }
+}
+
+#[test]
+fn registration_data_in_rdap() {
+    let Some(payloads) = beside("rdap") else { return };
+    let upstream = Upstream::start();
+    let written = written("rdap");
+    let mapping: Table = written.parse().unwrap();
+    let served: Vec<Served<'_>> = payloads
+        .iter()
+        .map(|(name, payload)| {
+            let document: Value = serde_json::from_slice(payload).unwrap();
+            let kind = if document["objectClassName"] == "entity" { "entity" } else { "object" };
+            let target = format!("/rdap/{kind}/{name}");
+            upstream.json(&target, std::str::from_utf8(payload).unwrap());
+            let route = if kind == "entity" { "rdap-entity" } else { "rdap-object" };
+            Served { route, method: "GET", target, payload }
+        })
+        .collect();
+    let gate = Gate::start(&running(&written, &upstream));
+    let subjects = subjects(&mapping, &served);
+    let view = |leaves| View { recipient: "registrar", purpose: "domain-registration", leaves };
+
+    tell(&gate, &subjects, &json!({"kind": "notice", "notice": "n1"}));
+    for served in &served {
+        compare(&gate, &mapping, served, &view(for_nobody));
+    }
+    tell(&gate, &subjects, &json!({"kind": "relation", "relation": "domain-registrant"}));
+    for served in &served {
+        compare(&gate, &mapping, served, &view(for_registration));
+    }
+}
+
+/// A route's path with a person in the place of its parameter.
+fn target(mapping: &Table, route: &str) -> String {
+    let routes = mapping["route"].as_array().unwrap();
+    let route = routes.iter().find(|table| table["name"].as_str() == Some(route)).unwrap();
+    route["path"].as_str().unwrap().replace("{customer}", "p-1")
+}
+
+#[test]
+fn what_is_spelt_anew_is_noticed() {
+    let whole = br#"{"a": 1.50, "b": [true, "x\"y"], "c": null}"#;
+    assert!(is_left_of(br#"{"a":1.50,"b":["x\"y"]}"#, whole));
+    assert!(!is_left_of(br#"{"a": 1.5}"#, whole));
+    assert!(!is_left_of(br#"{"b": ["x\u0022y"]}"#, whole));
+}
