@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
+use criterion::{
+    BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime,
+};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::client::conn::http1::SendRequest;
@@ -22,7 +24,8 @@ const KEY: &str = "pgk_bench_0123456789abcdef0123456789abcdef";
 
 /// One customer in about a kibibyte.
 fn person(n: usize) -> String {
-    let notes = "called about an invoice; prefers to be written to; asked for a copy of the contract. ".repeat(6);
+    let notes =
+        "called about an invoice; prefers to be written to; asked for a copy of the contract. ".repeat(6);
     format!(
         r#"{{"id":"c-{n:07}","type":"customer","status":"active","segment":"gold","created_at":"2021-03-04T05:06:07Z","locale":"de-DE","name":"Person Number {n}","email":"person{n}@example.org","phone":"+49 151 {n:07}","address":{{"street":"Long Street {n}","zip":"10115","city":"Berlin","country":"DE"}},"card":{{"brand":"visa","last4":"4242"}},"tags":["new","b2c","app"],"notes":"{notes}"}}"#
     )
@@ -72,7 +75,8 @@ struct House {
 }
 
 fn house(durability: &str) -> House {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("runtime");
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("binds");
     let origin = listener.local_addr().expect("address");
     runtime.spawn(serve(listener));
@@ -85,14 +89,21 @@ fn house(durability: &str) -> House {
     let file = folder.path().join("purposegate.toml");
     std::fs::write(&file, config).expect("writes");
     let (config, findings) = config::load(&file);
-    let gateway = runtime.block_on(Gateway::bind(config.unwrap_or_else(|| panic!("{findings:?}")))).expect("binds");
+    let gateway =
+        runtime.block_on(Gateway::bind(config.unwrap_or_else(|| panic!("{findings:?}")))).expect("binds");
     let consents: String = (0..10_000)
         .map(|n| format!("{{\"subject\":\"c-{n:07}\",\"kind\":\"consent-given\",\"purpose\":\"direct-marketing\",\"notice\":\"v1\"}}\n"))
         .collect();
     let mut bad = 0;
-    runtime.block_on(gateway.gatehouse().ledger.import(consents.as_bytes(), 1, None, jiff::Timestamp::now(), |line| {
-        bad += usize::from(line.outcome.is_err());
-    }));
+    runtime.block_on(gateway.gatehouse().ledger.import(
+        consents.as_bytes(),
+        1,
+        None,
+        jiff::Timestamp::now(),
+        |line| {
+            bad += usize::from(line.outcome.is_err());
+        },
+    ));
     assert_eq!(bad, 0);
     let address = gateway.addresses()[0];
     let (reload, reloads) = tokio::sync::mpsc::channel(1);
@@ -108,11 +119,11 @@ async fn serve(listener: TcpListener) {
         tokio::spawn(async move {
             let service = service_fn(move |request: Request<hyper::body::Incoming>| {
                 let body = if request.uri().path() == "/one" { one.clone() } else { hundred.clone() };
-                async move {
-                    Response::builder().header("content-type", "application/json").body(Full::new(body))
-                }
+                async move { Response::builder().header("content-type", "application/json").body(Full::new(body)) }
             });
-            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            let _ = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
         });
     }
 }
@@ -122,7 +133,8 @@ impl House {
         self.runtime.block_on(async {
             let stream = TcpStream::connect(address).await.expect("connects");
             stream.set_nodelay(true).expect("is a socket");
-            let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("speaks");
+            let (sender, connection) =
+                hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("speaks");
             tokio::spawn(connection);
             sender
         })

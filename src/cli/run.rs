@@ -53,7 +53,11 @@ fn run_demo(check: bool) -> ExitCode {
     start_logging("error");
     let mut out = std::io::stdout();
     let played = block_on(async {
-        if check { demo::check(&mut out).await } else { demo::show(&mut out, serve::wait_for_end()).await.map(|()| true) }
+        if check {
+            demo::check(&mut out).await
+        } else {
+            demo::show(&mut out, serve::wait_for_end()).await.map(|()| true)
+        }
     });
     match played {
         Ok(Ok(true)) => ExitCode::SUCCESS,
@@ -191,7 +195,8 @@ fn load(file: &Path) -> Option<Config> {
 
 /// Prints findings as people read them.
 pub(super) fn report(findings: &[Finding]) {
-    let colours = std::env::var_os("NO_COLOR").is_none() && std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let colours =
+        std::env::var_os("NO_COLOR").is_none() && std::io::IsTerminal::is_terminal(&std::io::stderr());
     let theme = if colours { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
     let handler = GraphicalReportHandler::new_themed(theme).with_width(100);
     for finding in findings {
@@ -217,7 +222,8 @@ fn fail(words: &str) -> ExitCode {
 fn start_logging(default: &str) {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_env("PURPOSEGATE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     let started = if std::env::var("PURPOSEGATE_LOG_FORMAT").is_ok_and(|format| format == "json") {
         builder.json().try_init()
     } else {

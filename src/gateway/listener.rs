@@ -54,7 +54,11 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    pub(super) fn new(socket: TcpListener, listening: Listening, tls: Option<watch::Receiver<Arc<ServerConfig>>>) -> Listener {
+    pub(super) fn new(
+        socket: TcpListener,
+        listening: Listening,
+        tls: Option<watch::Receiver<Arc<ServerConfig>>>,
+    ) -> Listener {
         Listener { socket, listening: Arc::new(listening), tls }
     }
 
@@ -110,7 +114,9 @@ impl Connection {
     async fn serve(self, stream: TcpStream, tls: Option<TlsAcceptor>) {
         tune(&stream);
         let Some(tls) = tls else {
-            let Ok(Some(is_http2)) = tokio::time::timeout(HEAD_TIME, begins_http2(&stream)).await else { return };
+            let Ok(Some(is_http2)) = tokio::time::timeout(HEAD_TIME, begins_http2(&stream)).await else {
+                return;
+            };
             return self.speak(stream, is_http2, None).await;
         };
         let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_TIME, tls.accept(stream)).await else {

@@ -82,7 +82,11 @@ impl Exchange {
         }
     }
 
-    async fn attempt<S, B, U>(&mut self, upstream: S, incoming: Request<B>) -> Result<Response<AnswerBody>, Refusal>
+    async fn attempt<S, B, U>(
+        &mut self,
+        upstream: S,
+        incoming: Request<B>,
+    ) -> Result<Response<AnswerBody>, Refusal>
     where
         S: Service<Request<Inbound<B>>, Response = Response<U>, Error = UpstreamFailure>,
         B: Body<Data = Bytes> + Send + Unpin + 'static,
@@ -91,7 +95,8 @@ impl Exchange {
         let (parts, body) = incoming.into_parts();
         let listening = parts.extensions.get::<Arc<Listening>>().cloned().unwrap_or_default();
         request::screen(&parts, &listening.authorities)?;
-        self.permit = Some(Arc::clone(&listening.exchanges).try_acquire_owned().map_err(|_| Refusal::Overloaded)?);
+        self.permit =
+            Some(Arc::clone(&listening.exchanges).try_acquire_owned().map_err(|_| Refusal::Overloaded)?);
         let caller = self.identify(&parts)?;
         let found = self.snapshot.routes.find(parts.uri.path(), &parts.method)?;
         self.route = Some(Arc::clone(&found.route));
@@ -104,7 +109,8 @@ impl Exchange {
         let inbound = Inbound::new(body, found.route.max_request_body, listening.request_timeout);
         let forwarded = self.forwarded(&parts, &found.route, inbound);
         // The log's write hides behind the upstream's answer.
-        let (intended, answered) = tokio::join!(self.intend(&parts.method), self.call(upstream, forwarded, &found.route));
+        let (intended, answered) =
+            tokio::join!(self.intend(&parts.method), self.call(upstream, forwarded, &found.route));
         intended?;
         self.on_record = true;
         let (upstream_parts, upstream_body) = answered?.into_parts();
@@ -130,7 +136,8 @@ impl Exchange {
     }
 
     fn identify(&mut self, parts: &Parts) -> Result<Caller, Refusal> {
-        let caller = self.snapshot.credentials.identify(&parts.headers, parts.extensions.get::<PeerNames>())?;
+        let caller =
+            self.snapshot.credentials.identify(&parts.headers, parts.extensions.get::<PeerNames>())?;
         let recipient = self.snapshot.recipients.get(caller.recipient).ok_or(Refusal::CredentialInvalid)?;
         self.recipient = Some(Arc::clone(recipient));
         let bounded = recipient.rate.as_ref().is_some_and(|rate| rate.check().is_err());
@@ -142,15 +149,22 @@ impl Exchange {
     }
 
     /// The purpose that counts: the declared one, which a locked credential must agree with or replaces.
-    fn declared_purpose(&mut self, headers: &HeaderMap, caller: &Caller, decisions: &Decisions) -> Result<PurposeId, Refusal> {
+    fn declared_purpose(
+        &mut self,
+        headers: &HeaderMap,
+        caller: &Caller,
+        decisions: &Decisions,
+    ) -> Result<PurposeId, Refusal> {
         self.declared = purpose::declared(headers, &self.snapshot.purpose_header)?;
         let vocabulary = decisions.pack().vocabulary();
         let declared = match &self.declared {
             None => caller.locked.ok_or(Refusal::PurposeMissing)?,
-            Some(declaration) => vocabulary.declared_purpose(&declaration.purpose).map_err(|not| match not {
-                NotAPurpose::LegalBasis(_) => Refusal::LegalBasisAsPurpose,
-                NotAPurpose::Unknown => Refusal::PurposeUnknown,
-            })?,
+            Some(declaration) => {
+                vocabulary.declared_purpose(&declaration.purpose).map_err(|not| match not {
+                    NotAPurpose::LegalBasis(_) => Refusal::LegalBasisAsPurpose,
+                    NotAPurpose::Unknown => Refusal::PurposeUnknown,
+                })?
+            }
         };
         self.purpose = Some(declared);
         if caller.locked.is_some_and(|locked| locked != declared) {
@@ -160,10 +174,18 @@ impl Exchange {
     }
 
     /// Everything that can be said before the upstream is called and does not depend on a subject.
-    fn admit(&self, route: &Route, method: &Method, purpose: PurposeId, decisions: &Decisions) -> Result<Admitted, Refusal> {
+    fn admit(
+        &self,
+        route: &Route,
+        method: &Method,
+        purpose: PurposeId,
+        decisions: &Decisions,
+    ) -> Result<Admitted, Refusal> {
         let recipient = self.recipient.as_ref().ok_or(Refusal::CredentialMissing)?;
         let vocabulary = decisions.pack().vocabulary();
-        let serves = |served: &Vec<PurposeId>| served.iter().any(|served| vocabulary.purposes().within(purpose, *served));
+        let serves = |served: &Vec<PurposeId>| {
+            served.iter().any(|served| vocabulary.purposes().within(purpose, *served))
+        };
         if !route.purposes.as_ref().is_none_or(serves) {
             return Err(Refusal::PurposeNotPermitted);
         }
@@ -186,7 +208,8 @@ impl Exchange {
 
     /// Records that this is about to happen, so that a crash in between is visible.
     async fn intend(&self, method: &Method) -> Result<(), Refusal> {
-        let (Some(recipient), Some(route), Some(purpose)) = (&self.recipient, &self.route, self.purpose) else {
+        let (Some(recipient), Some(route), Some(purpose)) = (&self.recipient, &self.route, self.purpose)
+        else {
             return Err(Refusal::AuditUnavailable);
         };
         let decisions = self.decisions(route)?;
@@ -225,7 +248,12 @@ impl Exchange {
         request
     }
 
-    async fn call<S, B, U>(&self, mut upstream: S, request: Request<Inbound<B>>, route: &Route) -> Result<Response<U>, Refusal>
+    async fn call<S, B, U>(
+        &self,
+        mut upstream: S,
+        request: Request<Inbound<B>>,
+        route: &Route,
+    ) -> Result<Response<U>, Refusal>
     where
         S: Service<Request<Inbound<B>>, Response = Response<U>, Error = UpstreamFailure>,
         B: Body<Data = Bytes> + Unpin,
@@ -284,15 +312,24 @@ impl Exchange {
     }
 
     /// A route that is not personal: the body passes as it is, under a new head.
-    fn pass_through<U>(&self, upstream: &http::response::Parts, body: U, release: Arc<Release>) -> Response<AnswerBody>
+    fn pass_through<U>(
+        &self,
+        upstream: &http::response::Parts,
+        body: U,
+        release: Arc<Release>,
+    ) -> Response<AnswerBody>
     where
         U: Body<Data = Bytes> + Send + 'static,
     {
         let mut response = Response::new(AnswerBody::passing(body, release));
         *response.status_mut() = upstream.status;
         let hop_by_hop = request::is_hop_by_hop;
-        *response.headers_mut() =
-            upstream.headers.iter().filter(|(name, _)| !hop_by_hop(name)).map(|(name, value)| (name.clone(), value.clone())).collect();
+        *response.headers_mut() = upstream
+            .headers
+            .iter()
+            .filter(|(name, _)| !hop_by_hop(name))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
         if let Some(applied) = self.purpose_value(Some(&self.decision)) {
             response.headers_mut().insert(PURPOSE_APPLIED, applied);
         }
@@ -305,9 +342,15 @@ impl Exchange {
         let refusal = if hides { refusal.hiding_existence() } else { refusal };
         self.count(refusal);
         self.log_refusal(refusal);
-        let decisions = self.route.as_ref().and_then(|route| self.decisions(route).ok()).or_else(|| self.snapshot.decisions.first().cloned());
+        let decisions = self
+            .route
+            .as_ref()
+            .and_then(|route| self.decisions(route).ok())
+            .or_else(|| self.snapshot.decisions.first().cloned());
         let contact = decisions.as_ref().map(|decisions| &*decisions.pack().manifest().contact);
-        let permitted = (refusal == Refusal::PurposeNotPermitted).then(|| self.permitted_purposes(decisions.as_deref())).flatten();
+        let permitted = (refusal == Refusal::PurposeNotPermitted)
+            .then(|| self.permitted_purposes(decisions.as_deref()))
+            .flatten();
         let problem = refusal.problem(Some(&self.decision), contact, permitted);
         let body = serde_json::to_vec(&problem).unwrap_or_default();
         let mut response = Response::new(AnswerBody::whole(Bytes::from(body)));
@@ -339,7 +382,10 @@ impl Exchange {
         metrics.refusals.with_label_values(&[refusal.code(), recipient]).inc();
         let route = self.route.as_ref().map_or("", |route| &*route.name);
         let decisions = self.route.as_ref().and_then(|route| self.decisions(route).ok());
-        let purpose = decisions.as_ref().zip(self.purpose).map_or("", |(decisions, purpose)| decisions.pack().vocabulary().purposes().name(purpose));
+        let purpose = decisions
+            .as_ref()
+            .zip(self.purpose)
+            .map_or("", |(decisions, purpose)| decisions.pack().vocabulary().purposes().name(purpose));
         metrics.requests.with_label_values(&[route, recipient, purpose, "refused"]).inc();
         metrics.request_duration.with_label_values(&[route]).observe(self.began.elapsed().as_secs_f64());
         tracing::info!(decision = %self.decision, route, recipient, purpose, code = refusal.code(), "refused");
@@ -360,7 +406,10 @@ impl Exchange {
                         decision: self.decision.clone(),
                         time: self.now,
                         recipient: Arc::clone(&recipient.name),
-                        purpose: self.purpose.map_or("", |purpose| vocabulary.purposes().name(purpose)).to_owned(),
+                        purpose: self
+                            .purpose
+                            .map_or("", |purpose| vocabulary.purposes().name(purpose))
+                            .to_owned(),
                         declared: self.declared.as_ref().map(|declaration| declaration.purpose.clone()),
                         case: self.declared.as_ref().and_then(|declaration| declaration.case.clone()),
                         route: Arc::clone(&route.name),
@@ -411,7 +460,8 @@ where
 {
     let started = async {
         let decoder = Decoder::new(coding).map_err(|_| Refusal::UpstreamUnreadable)?;
-        let parameters: Vec<(&str, &str)> = found.parameters.iter().map(|(name, value)| (&**name, &**value)).collect();
+        let parameters: Vec<(&str, &str)> =
+            found.parameters.iter().map(|(name, value)| (&**name, &**value)).collect();
         let plan = Arc::clone(&scrubbing.plan);
         let scrubber = Scrubber::new(plan, release.forms(), &parameters, scrubbing.limits, Framing::Document);
         let mut pump = Pump::new(upstream, decoder, scrubber, Arc::clone(&release));

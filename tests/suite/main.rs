@@ -1,13 +1,19 @@
 //! Tests through the public surface.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stderr)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr
+)]
 
 mod documents;
 mod gate;
 mod http;
 mod in_flight;
 mod oracle;
-mod process;
 mod payloads;
+mod process;
 mod refusals;
 mod releases;
 mod strata;

@@ -120,7 +120,11 @@ fn a_reload_replaces_everything_or_nothing() {
     serving.rewrite(&config.replace("upstream = \"crm\"", "upstraem = \"crm\""));
     serving.signal("-HUP");
     wait(|| (serving.metric("purposegate_policy_reload_total{outcome=\"failed\"}") > reloads).then_some(()));
-    assert_eq!(serving.get("/customers/p-1", "customer-support").status, 200, "what was loaded stays in force");
+    assert_eq!(
+        serving.get("/customers/p-1", "customer-support").status,
+        200,
+        "what was loaded stays in force"
+    );
 
     reloads = serving.metric("purposegate_policy_reload_total{outcome=\"loaded\"}");
     serving.rewrite(&config.replace("[\"customer-support\", ", "["));
@@ -135,12 +139,17 @@ fn sigterm_lets_exchanges_end_and_exits_cleanly() {
     let upstream = Upstream::start();
     upstream.script("/customers/p-1", |_, stream| {
         std::thread::sleep(Duration::from_millis(300));
-        let _ = stream.write_all(&answer("200 OK", "content-type: application/json\r\n", person("p-1").as_bytes()));
+        let _ = stream.write_all(&answer(
+            "200 OK",
+            "content-type: application/json\r\n",
+            person("p-1").as_bytes(),
+        ));
     });
     let mut serving = Serving::start(&format!("{}{ROUTES}", base(upstream.address)), "");
     let (address, authorization) = (serving.address, bearer("support"));
-    let asked =
-        std::thread::spawn(move || http::get(address, "/customers/p-1", &[&authorization, "data-purpose: customer-support"]));
+    let asked = std::thread::spawn(move || {
+        http::get(address, "/customers/p-1", &[&authorization, "data-purpose: customer-support"])
+    });
     wait(|| (upstream.requests() > 0).then_some(()));
     serving.signal("-TERM");
     assert_eq!(asked.join().unwrap().status, 200);
@@ -153,7 +162,8 @@ fn when_the_disk_is_full_nothing_leaves() {
     let upstream = Upstream::start();
     upstream.json("/customers/p-1", &person("p-1"));
     // Files end at 256 KiB: a write beyond fails as on a full disk.
-    let serving = Serving::start(&format!("{}{ROUTES}", base(upstream.address)), "trap '' XFSZ; ulimit -f 512;");
+    let serving =
+        Serving::start(&format!("{}{ROUTES}", base(upstream.address)), "trap '' XFSZ; ulimit -f 512;");
     let mut last = serving.get("/customers/p-1", "customer-support");
     assert_eq!(last.status, 200);
     for _ in 0..2000 {
@@ -171,7 +181,9 @@ fn when_the_disk_is_full_nothing_leaves() {
     let mut told = 200;
     for n in 0..5000 {
         let event = format!("{{\"kind\": \"notice\", \"notice\": \"{}\"}}", "n".repeat(200));
-        told = http::send(serving.admin, "POST", &format!("/v1/subjects/s-{n}/events"), &[], event.as_bytes()).status;
+        told =
+            http::send(serving.admin, "POST", &format!("/v1/subjects/s-{n}/events"), &[], event.as_bytes())
+                .status;
         if told != 200 {
             break;
         }
@@ -185,10 +197,21 @@ fn when_the_disk_is_full_nothing_leaves() {
 fn no_personal_value_reaches_the_logs_of_the_process() {
     let upstream = Upstream::start();
     upstream.json("/customers/p-1", &person("p-1"));
-    upstream.raw("/customers/p-2", answer("500 Name-p-2", "content-type: application/json\r\n", person("p-2").as_bytes()));
-    upstream.raw("/customers/p-3", answer("200 OK", "content-type: application/json\r\n", &person("p-3").as_bytes()[..30]));
-    let serving = Serving::start(&format!("{}{ROUTES}", base(upstream.address)), "PURPOSEGATE_LOG=trace; export PURPOSEGATE_LOG;");
-    for path in ["/customers/p-1", "/customers/p-2", "/customers/p-3", "/customers/p-4?email=canary@example.org"] {
+    upstream.raw(
+        "/customers/p-2",
+        answer("500 Name-p-2", "content-type: application/json\r\n", person("p-2").as_bytes()),
+    );
+    upstream.raw(
+        "/customers/p-3",
+        answer("200 OK", "content-type: application/json\r\n", &person("p-3").as_bytes()[..30]),
+    );
+    let serving = Serving::start(
+        &format!("{}{ROUTES}", base(upstream.address)),
+        "PURPOSEGATE_LOG=trace; export PURPOSEGATE_LOG;",
+    );
+    for path in
+        ["/customers/p-1", "/customers/p-2", "/customers/p-3", "/customers/p-4?email=canary@example.org"]
+    {
         serving.get(path, "customer-support");
     }
     let event = br#"{"kind": "consent-given", "purpose": "canary-purpose"}"#;
@@ -216,7 +239,9 @@ fn a_list_of_a_gibibyte_passes_through_64_mebibytes() {
             block.push_str(&person(&format!("p-{n}")));
             block.push(',');
         }
-        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n{\"items\": [");
+        let _ = stream.write_all(
+            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n{\"items\": [",
+        );
         for _ in 0..GIBIBYTE / block.len() {
             if stream.write_all(block.as_bytes()).is_err() {
                 return;

@@ -31,7 +31,10 @@ fn house() -> House {
     let upstream = Upstream::start();
     upstream.json("/customers/p-1", &person("p-1"));
     let certificates = tempfile::tempdir().unwrap();
-    let clients = [ClientName { file: "partner", uri: PARTNER }, ClientName { file: "stranger", uri: "spiffe://example.org/stranger" }];
+    let clients = [
+        ClientName { file: "partner", uri: PARTNER },
+        ClientName { file: "stranger", uri: "spiffe://example.org/stranger" },
+    ];
     certs::make(certificates.path(), &clients).unwrap();
     let folder = certificates.path().display();
     let tls = format!(
@@ -64,7 +67,11 @@ impl House {
         config
     }
 
-    fn ask(&self, client: ClientConfig, headers: &[(&str, &str)]) -> (StatusCode, Version, HeaderMap, String) {
+    fn ask(
+        &self,
+        client: ClientConfig,
+        headers: &[(&str, &str)],
+    ) -> (StatusCode, Version, HeaderMap, String) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let is_http2 = client.alpn_protocols == [b"h2".to_vec()];
@@ -124,7 +131,8 @@ fn an_unregistered_certificate_names_nobody_and_a_key_still_does() {
     let (_, key) = support.split_once(": ").unwrap();
     let (status, ..) = house.ask(house.client(None, b"h2"), &[("authorization", key)]);
     assert_eq!(status, StatusCode::OK);
-    let (status, _, _, body) = house.ask(house.client(Some("partner"), b"http/1.1"), &[("authorization", key)]);
+    let (status, _, _, body) =
+        house.ask(house.client(Some("partner"), b"http/1.1"), &[("authorization", key)]);
     assert_eq!(status, StatusCode::UNAUTHORIZED);
     assert!(body.contains("credential-invalid"), "{body}");
 }
