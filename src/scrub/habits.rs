@@ -1,11 +1,12 @@
-//! The names that came before, to recognise the same ones without reading them letter by letter.
+//! What came before, to recognise the same again without reading it letter by letter.
 //!
-//! Objects of a list nearly always have the same members in the same order. What followed what is
-//! kept as a tree: an object is a path from its container's entry, member by member. A name that
-//! stands where the tree has it needs neither be scanned nor hashed nor looked up, and it cannot be
-//! a duplicate: all names of a path differ. Whoever leaves the tree (it is full, the object is very
-//! large) is read the long way from there on. It only ever saves work: what is recognised is equal
-//! byte for byte to what was read before.
+//! Objects of a list nearly always have the same members in the same order, spaced alike. What led
+//! to each member's value (comma, name, colon, white space) is kept as a tree: an object is a path
+//! from its container's entry, member by member. A lead that stands where the tree has it needs
+//! neither be scanned nor hashed nor looked up, and its name cannot be a duplicate: all names of a
+//! path differ. Whoever leaves the tree (it is full, the object is very large, the bytes were cut
+//! there) is read the long way from there on. It only ever saves work: what is recognised is equal
+//! byte for byte to what was read, and found well-formed, in the same place.
 
 use super::automaton::StateId;
 
@@ -13,19 +14,22 @@ use super::automaton::StateId;
 const MOST_ENTRIES: usize = 512;
 /// Members of one object that are kept; each new one is compared with all before it.
 const MOST_MEMBERS: u8 = 64;
-/// Names tried at one place.
+/// Leads tried at one place.
 const MOST_TRIED: usize = 4;
-/// Longest name kept, with its quotes.
+/// Longest lead kept.
 const LONGEST: usize = 32;
 
 /// One member of an object that came.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    /// The name as it is spelled, quotes included.
-    spelled: [u8; LONGEST],
+    /// What stood between the value before (or the bracket) and this value.
+    lead: [u8; LONGEST],
     length: u8,
+    /// Where in it the name begins.
+    name: u8,
     /// Members before it, itself included.
     members: u8,
+    /// The name's hash.
     hash: u64,
     /// The container's state, and the member's.
     container: StateId,
@@ -52,18 +56,37 @@ pub(super) struct Path {
     pub(super) known: bool,
 }
 
-/// What came before, over one body.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Habits {
-    /// The first stands for the document. Zero is no entry anywhere else.
-    entries: Vec<Entry>,
-}
-
 impl Path {
     /// Around the document's own container.
     pub(super) fn document() -> Path {
         Path { owner: 0, last: 0, next: 0, known: true }
     }
+}
+
+/// A lead that was recognised: where its name and its value begin, and its member's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lead {
+    pub(super) name: usize,
+    pub(super) value: usize,
+    pub(super) state: StateId,
+}
+
+/// A lead that was read the long way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NewLead<'a> {
+    pub(super) text: &'a [u8],
+    /// Where in it the name begins.
+    pub(super) name: usize,
+    pub(super) hash: u64,
+    pub(super) container: StateId,
+    pub(super) state: StateId,
+}
+
+/// What came before, over one body.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Habits {
+    /// The first stands for the document. Zero is no entry anywhere else.
+    entries: Vec<Entry>,
 }
 
 impl Habits {
@@ -83,15 +106,9 @@ impl Habits {
         Path { owner, last: 0, next, known: true }
     }
 
-    /// The name at `at` if it is one that came in this place: where it ends, and its member's state.
+    /// The lead at `at` (straight after a value or an opening bracket) if it came in this place.
     #[inline(always)]
-    pub(super) fn recognise(
-        &self,
-        path: &mut Path,
-        container: StateId,
-        bytes: &[u8],
-        at: usize,
-    ) -> Option<(usize, StateId)> {
+    pub(super) fn recognise(&self, path: &mut Path, container: StateId, bytes: &[u8], at: usize) -> Option<Lead> {
         let mut number = path.next;
         let here = bytes.get(at..)?.first_chunk::<LONGEST>()?;
         for _ in 0..MOST_TRIED {
@@ -99,38 +116,40 @@ impl Habits {
                 return None;
             }
             let entry = self.entries.get(number as usize)?;
-            if entry.container == container && entry.is_spelled(here) {
+            if entry.is(here) && entry.container == container {
                 path.last = number;
                 path.next = entry.after;
-                return Some((at + usize::from(entry.length), entry.state));
+                let (name, value) = (at + usize::from(entry.name), at + usize::from(entry.length));
+                return Some(Lead { name, value, state: entry.state });
             }
             number = entry.instead;
         }
         None
     }
 
-    /// Keeps a name that was read the long way. `false`: it cannot be kept, or it came in this object
-    /// before; the path ends here.
-    pub(super) fn learn(
-        &mut self,
-        path: &mut Path,
-        container: StateId,
-        spelled: &[u8],
-        hash: u64,
-        state: StateId,
-    ) -> bool {
+    /// Whether a name has come in this object.
+    pub(super) fn has(&self, path: &Path, hash: u64) -> bool {
+        self.names(path).any(|name| name == hash)
+    }
+
+    /// Keeps a lead whose name has not come in this object. `false`: it cannot be kept.
+    pub(super) fn learn(&mut self, path: &mut Path, new: NewLead<'_>) -> bool {
         if self.entries.is_empty() {
-            self.entries.push(Entry::new(&[], 0, DOCUMENT, DOCUMENT));
+            self.entries.push(Entry::document());
         }
-        let repeated = self.names(path).any(|name| name == hash);
         let members = self.entries.get(path.last as usize).map_or(0, |last| last.members);
-        let full = self.entries.len() >= MOST_ENTRIES || members >= MOST_MEMBERS || spelled.len() > LONGEST;
-        if repeated || full {
-            path.known = false;
+        let Some(mut entry) = Entry::new(new).filter(|_| members < MOST_MEMBERS) else { return false };
+        let known = self.alternatives(path.next).find(|(_, known)| {
+            (known.lead, known.length, known.container) == (entry.lead, entry.length, entry.container)
+        });
+        if let Some((number, known)) = known {
+            (path.last, path.next) = (number, known.after);
+            return true;
+        }
+        if self.entries.len() >= MOST_ENTRIES {
             return false;
         }
         let number = self.entries.len() as u32;
-        let mut entry = Entry::new(spelled, hash, container, state);
         entry.before = path.last;
         entry.members = members + 1;
         let place = match path.last {
@@ -141,8 +160,7 @@ impl Habits {
             entry.instead = std::mem::replace(place, number);
         }
         self.entries.push(entry);
-        path.last = number;
-        path.next = 0;
+        (path.last, path.next) = (number, 0);
         true
     }
 
@@ -155,21 +173,46 @@ impl Habits {
             Some(entry.hash)
         })
     }
+
+    fn alternatives(&self, mut number: u32) -> impl Iterator<Item = (u32, &Entry)> {
+        std::iter::from_fn(move || {
+            let here = number;
+            let entry = self.entries.get(here as usize).filter(|_| here != 0)?;
+            number = entry.instead;
+            Some((here, entry))
+        })
+    }
 }
 
-const DOCUMENT: StateId = super::automaton::DEAD;
-
 impl Entry {
-    fn new(spelled: &[u8], hash: u64, container: StateId, state: StateId) -> Entry {
-        let mut kept = [0; LONGEST];
-        kept.iter_mut().zip(spelled).for_each(|(to, from)| *to = *from);
-        Entry {
-            spelled: kept,
-            length: spelled.len() as u8,
+    fn new(new: NewLead<'_>) -> Option<Entry> {
+        let mut lead = [0; LONGEST];
+        lead.get_mut(..new.text.len())?.copy_from_slice(new.text);
+        Some(Entry {
+            lead,
+            length: u8::try_from(new.text.len()).ok()?,
+            name: u8::try_from(new.name).ok()?,
             members: 0,
-            hash,
-            container,
-            state,
+            hash: new.hash,
+            container: new.container,
+            state: new.state,
+            before: 0,
+            instead: 0,
+            after: 0,
+            inside: 0,
+        })
+    }
+
+    fn document() -> Entry {
+        let dead = super::automaton::DEAD;
+        Entry {
+            lead: [0; LONGEST],
+            length: 0,
+            name: 0,
+            members: 0,
+            hash: 0,
+            container: dead,
+            state: dead,
             before: 0,
             instead: 0,
             after: 0,
@@ -177,22 +220,21 @@ impl Entry {
         }
     }
 
-    /// Whether `here` begins with the name. Eight bytes at a time: names are short.
+    /// Whether `here` begins with the lead, compared in words of eight bytes.
     #[inline(always)]
-    fn is_spelled(&self, here: &[u8; LONGEST]) -> bool {
-        let mut left = usize::from(self.length);
-        let words = here.as_chunks::<8>().0.iter().zip(self.spelled.as_chunks::<8>().0);
-        for (here, own) in words {
+    fn is(&self, here: &[u8; LONGEST]) -> bool {
+        let mut left = u32::from(self.length);
+        for (here, own) in here.as_chunks::<8>().0.iter().zip(self.lead.as_chunks::<8>().0) {
             let differ = u64::from_le_bytes(*here) ^ u64::from_le_bytes(*own);
             if left <= 8 {
-                return left == 0 || differ << (64 - 8 * left) == 0;
+                return differ.trailing_zeros() >= left * 8;
             }
             if differ != 0 {
                 return false;
             }
             left -= 8;
         }
-        left == 0
+        true
     }
 }
 
@@ -208,19 +250,22 @@ mod tests {
         let mut path = habits.within(&Path::document(), true);
         let mut out = String::new();
         for name in names {
-            let mut bytes = format!("\"{name}\"").into_bytes();
-            let spelled = bytes.len();
+            let comma = if out.is_empty() { "" } else { ", " };
+            let mut bytes = format!("{comma}\"{name}\": ").into_bytes();
+            let length = bytes.len();
             bytes.extend([b' '; LONGEST]);
-            match habits.recognise(&mut path, STATE, &bytes, 0) {
-                Some((end, state)) => {
-                    assert_eq!((end, state), (spelled, StateId(7)));
-                    out += &name.to_uppercase();
-                }
-                None if habits.learn(&mut path, STATE, &bytes[..spelled], crate::scrub::lex::hash(name.as_bytes()), StateId(7)) => {
-                    out += name;
-                }
-                None => return out + "!",
+            if let Some(lead) = habits.recognise(&mut path, STATE, &bytes, 0) {
+                assert_eq!(lead, Lead { name: comma.len(), value: length, state: StateId(7) });
+                out += &name.to_uppercase();
+                continue;
             }
+            let hash = crate::scrub::lex::hash(name.as_bytes());
+            let new =
+                NewLead { text: &bytes[..length], name: comma.len(), hash, container: STATE, state: StateId(7) };
+            if habits.has(&path, hash) || !habits.learn(&mut path, new) {
+                return out + "!";
+            }
+            out += name;
         }
         out
     }
@@ -228,7 +273,7 @@ mod tests {
     #[test]
     fn what_came_in_the_same_place_is_recognised() {
         let mut habits = Habits::default();
-        let long = "a-name-of-eight-and-twenty-b";
+        let long = "a-name-of-six-and-twenty-b";
         for (names, out) in [
             (&["id", "name", long][..], format!("idname{long}")),
             (&["id", "name", long], format!("IDNAME{}", long.to_uppercase())),
@@ -258,12 +303,19 @@ mod tests {
     }
 
     #[test]
-    fn another_state_is_another_place() {
+    fn what_could_not_be_compared_is_not_kept_twice() {
         let mut habits = Habits::default();
-        read(&mut habits, &["id"]);
+        let new = |hash| NewLead { text: b"\"id\":", name: 0, hash, container: STATE, state: STATE };
+        for _ in 0..3 {
+            let mut path = Path::document();
+            path = habits.within(&path, true);
+            assert!(habits.learn(&mut path, new(1)));
+            assert_eq!(path.last, 1);
+        }
         let mut path = habits.within(&Path::document(), true);
-        let bytes = [b"\"id\"".as_slice(), &[b' '; LONGEST]].concat();
-        assert!(habits.recognise(&mut path, StateId(4), &bytes, 0).is_none());
-        assert!(habits.recognise(&mut path, STATE, &bytes[..8], 0).is_none(), "too near to the end");
+        assert!(habits.recognise(&mut path, STATE, b"\"id\":1", 0).is_none(), "too near to the end");
+        let text = [b"\"id\":".as_slice(), &[b'1'; LONGEST]].concat();
+        assert!(habits.recognise(&mut path, StateId(4), &text, 0).is_none(), "another state is another place");
+        assert!(habits.recognise(&mut path, STATE, &text, 0).is_some());
     }
 }

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use super::arbiter::Arbiter;
 use super::automaton::StateId;
 use super::evaluate::{Place, denoted};
-use super::habits::{Habits, Path};
+use super::habits::{Habits, NewLead, Path};
 use super::lex::{self, Scan};
 use super::mapping::{DuplicateKeys, RemovedAs};
 use super::names::{Names, Seen};
@@ -156,6 +156,8 @@ pub(super) struct Walk {
     name: usize,
     member: StateId,
     repeated: bool,
+    /// Its hash, until its value comes.
+    new_name: Option<u64>,
     /// From here on nothing of the current container is written yet.
     after: usize,
     /// Openings that wait for something in them to stay.
@@ -188,6 +190,7 @@ impl Walk {
             name: 0,
             member: super::automaton::DEAD,
             repeated: false,
+            new_name: None,
             after: 0,
             waiting: Vec::new(),
             holding: None,
@@ -250,8 +253,8 @@ impl Walk {
         result.map_err(|fault| Unreadable { fault, at: base + self.at as u64 })
     }
 
-    /// The loop. A member runs straight through it, name, colon, value and comma; wherever the bytes
-    /// end, what is expected there is kept for the next call. Place and expectation are in locals
+    /// The loop. A member runs straight through it: name, colon, value, comma; wherever the bytes end,
+    /// what is expected there is kept for the next call. Place and expectation are in locals
     /// meanwhile: through memory, each token would wait for the one before.
     fn read<A: Arbiter>(
         &mut self,
@@ -262,41 +265,15 @@ impl Walk {
     ) -> Read<()> {
         let mut at = self.at;
         let mut expect = self.expect;
+        // Where the value before a member ended, if that was in these bytes.
+        let mut lead = None;
         loop {
-            if matches!(expect, Expect::Name | Expect::FirstName) {
-                at = lex::space(bytes, at);
-                let Some(&byte) = bytes.get(at) else { return self.wait(at, expect) };
-                if byte == b'"' {
-                    let Some(end) = self.read_name(bytes, at, surround)? else { return self.wait(at, expect) };
-                    at = end;
-                    expect = Expect::Colon;
-                } else if byte == b'}' && expect == Expect::FirstName {
-                    at += 1;
-                    expect = self.close(bytes, at, surround)?;
-                } else {
-                    return self.fail(at, Fault::Malformed);
-                }
-            }
-            if expect == Expect::Colon {
-                at = lex::space(bytes, at);
-                match bytes.get(at) {
-                    Some(b':') => at += 1,
-                    Some(_) => return self.fail(at, Fault::Malformed),
-                    None => return self.wait(at, expect),
-                }
-                expect = Expect::Value;
-            }
-            if matches!(expect, Expect::Value | Expect::FirstElement) {
-                at = lex::space(bytes, at);
-                let Some(&byte) = bytes.get(at) else { return self.wait(at, expect) };
-                if byte == b']' && expect == Expect::FirstElement {
-                    at += 1;
-                    expect = self.close(bytes, at, surround)?;
-                } else {
-                    match self.value(bytes, at, byte, last, surround)? {
-                        Some((end, next)) => (at, expect) = (end, next),
-                        None => return self.wait(at, expect),
-                    }
+            if lead == Some(at) && matches!(expect, Expect::Next | Expect::FirstName) && self.top.path.known {
+                // Of an array's path no member comes next.
+                let top = &mut self.top;
+                if let Some(known) = self.habits.recognise(&mut top.path, top.state, bytes, at) {
+                    (self.name, self.member) = (known.name, known.state);
+                    (at, expect) = (known.value, Expect::Value);
                 }
             }
             if expect == Expect::Next {
@@ -311,12 +288,57 @@ impl Walk {
                     b'}' if !array => self.close(bytes, at, surround)?,
                     _ => return self.fail(at - 1, Fault::Malformed),
                 };
+                if expect == Expect::Next {
+                    lead = Some(at);
+                    continue;
+                }
+            }
+            if matches!(expect, Expect::Name | Expect::FirstName) {
+                at = lex::space(bytes, at);
+                let Some(&byte) = bytes.get(at) else { return self.wait(at, expect) };
+                if byte == b'"' {
+                    let Some(end) = self.read_name(bytes, at, surround)? else { return self.wait(at, expect) };
+                    at = end;
+                    expect = Expect::Colon;
+                } else if byte == b'}' && expect == Expect::FirstName {
+                    at += 1;
+                    expect = self.close(bytes, at, surround)?;
+                    lead = Some(at);
+                    continue;
+                } else {
+                    return self.fail(at, Fault::Malformed);
+                }
+            }
+            if expect == Expect::Colon {
+                at = lex::space(bytes, at);
+                match bytes.get(at) {
+                    Some(b':') => at = lex::space(bytes, at + 1),
+                    Some(_) => return self.fail(at, Fault::Malformed),
+                    None => return self.wait(at, expect),
+                }
+                self.keep_name(bytes, lead, at);
+                expect = Expect::Value;
+            }
+            if matches!(expect, Expect::Value | Expect::FirstElement) {
+                at = lex::space(bytes, at);
+                let Some(&byte) = bytes.get(at) else { return self.wait(at, expect) };
+                if byte == b']' && expect == Expect::FirstElement {
+                    at += 1;
+                    expect = self.close(bytes, at, surround)?;
+                } else {
+                    match self.value(bytes, at, byte, last, surround)? {
+                        Some((end, next)) => (at, expect) = (end, next),
+                        None => return self.wait(at, expect),
+                    }
+                }
+                lead = Some(at);
             }
             if matches!(expect, Expect::Within | Expect::End | Expect::Document) {
                 match self.seldom(bytes, at, expect, beginning, surround)? {
                     Some(next) => (at, expect) = next,
                     None => return Ok(()),
                 }
+                lead = Some(at);
             }
         }
     }
@@ -408,88 +430,96 @@ impl Walk {
     }
 
     /// Reads the name at `start`. `None`: it is not whole.
-    #[inline(always)]
     fn read_name<A: Arbiter>(
         &mut self,
         bytes: &[u8],
         start: usize,
         surround: &mut Surround<'_, A>,
     ) -> Read<Option<usize>> {
-        if self.top.path.known
-            && let Some((end, state)) = self.habits.recognise(&mut self.top.path, self.top.state, bytes, start)
-        {
-            self.name = start;
-            self.member = state;
-            self.scanned = 0;
-            return Ok(Some(end));
-        }
-        self.read_new_name(bytes, start, surround)
-    }
-
-    /// Reads a name letter by letter.
-    fn read_new_name<A: Arbiter>(
-        &mut self,
-        bytes: &[u8],
-        start: usize,
-        surround: &mut Surround<'_, A>,
-    ) -> Read<Option<usize>> {
-        let from = self.scanned.max(start + 1);
-        let end = match lex::string(bytes, from, &mut self.escaped) {
+        let mut escaped = self.escaped;
+        let end = match lex::string(bytes, self.scanned.max(start + 1), &mut escaped) {
             Scan::Whole(end) => end,
             Scan::Partial(scanned) => {
-                self.scanned = scanned;
+                (self.scanned, self.escaped) = (scanned, escaped);
                 let long = bytes.len() - start > surround.limits.name;
                 return if long { self.fail(start, Fault::NameTooLong) } else { Ok(None) };
             }
             Scan::Wrong(at) => return self.fail(at, Fault::Malformed),
         };
+        (self.scanned, self.escaped) = (0, false);
         if end - start > surround.limits.name {
             return self.fail(start, Fault::NameTooLong);
         }
         let mut name = bytes.get(start + 1..end - 1).unwrap_or_default();
-        if std::mem::take(&mut self.escaped) {
+        if escaped {
             self.unescaped.clear();
             if !lex::unescape(name, &mut self.unescaped) {
                 return self.fail(start, Fault::LoneSurrogate);
             }
             name = &self.unescaped;
         }
-        self.name = start;
-        self.scanned = 0;
-        let frame = &mut self.top;
-        let compares = self.refuses_duplicates || frame.mode == Mode::Noted;
-        if !compares && frame.mode == Mode::Still {
-            return Ok(Some(end));
-        }
         let hash = lex::hash(name);
-        self.member = surround.common.plan.automaton.member(frame.state, name, hash);
-        if !compares {
+        self.name = start;
+        self.member = match self.top.mode {
+            Mode::Still => super::automaton::DEAD,
+            Mode::Outside | Mode::Noted => surround.common.plan.automaton.member(self.top.state, name, hash),
+        };
+        if self.top.path.known && !self.habits.has(&self.top.path, hash) {
+            self.new_name = Some(hash);
             return Ok(Some(end));
         }
-        if frame.path.known {
-            let spelled = bytes.get(start..end).unwrap_or_default();
-            if self.habits.learn(&mut frame.path, frame.state, spelled, hash, self.member) {
-                return Ok(Some(end));
+        self.leave_path();
+        if self.compares() {
+            self.repeated = self.names.note(&mut self.top.seen, hash);
+            if self.repeated && self.refuses_duplicates {
+                return self.fail(start, Fault::DuplicateName);
             }
-            for earlier in self.habits.names(&frame.path) {
-                self.names.note(&mut frame.seen, earlier);
+            if self.names.count(&self.top.seen) > surround.limits.members {
+                return self.fail(start, Fault::TooManyMembers);
             }
-        }
-        self.repeated = self.names.note(&mut frame.seen, hash);
-        if self.repeated && self.refuses_duplicates {
-            return self.fail(start, Fault::DuplicateName);
-        }
-        if self.names.count(&frame.seen) > surround.limits.members {
-            return self.fail(start, Fault::TooManyMembers);
         }
         Ok(Some(end))
+    }
+
+    /// Whether the names of the innermost container are compared.
+    fn compares(&self) -> bool {
+        self.refuses_duplicates || self.top.mode == Mode::Noted
+    }
+
+    /// The value of the member whose name was read comes at `at`: its lead is kept to be recognised,
+    /// if it came in one piece.
+    #[inline]
+    fn keep_name(&mut self, bytes: &[u8], lead: Option<usize>, at: usize) {
+        let Some(hash) = self.new_name.take() else { return };
+        let whole = lead.filter(|_| at < bytes.len()).and_then(|from| Some((from, bytes.get(from..at)?)));
+        let kept = whole.is_some_and(|(from, text)| {
+            let (container, state) = (self.top.state, self.member);
+            let new = NewLead { text, name: self.name - from, hash, container, state };
+            self.habits.learn(&mut self.top.path, new)
+        });
+        if !kept {
+            self.leave_path();
+            if self.compares() {
+                self.names.note(&mut self.top.seen, hash);
+            }
+        }
+    }
+
+    /// From here on the innermost container's names are compared one by one.
+    fn leave_path(&mut self) {
+        if !std::mem::replace(&mut self.top.path.known, false) || !self.compares() {
+            return;
+        }
+        for earlier in self.habits.names(&self.top.path) {
+            self.names.note(&mut self.top.seen, earlier);
+        }
     }
 
     /// Scans the scalar at `start`. `None`: it is not whole.
     #[inline(always)]
     fn scalar(&mut self, bytes: &[u8], start: usize, byte: u8, last: bool, limits: &Limits) -> Read<Option<usize>> {
         let scan = match byte {
-            b'"' => lex::string(bytes, self.scanned.max(start + 1), &mut self.escaped),
+            b'"' => lex::string(bytes, self.scanned.max(start + 1), &mut false),
             // Only a document's own number may end with the body.
             b'-' | b'0'..=b'9' => match lex::number(bytes, start, last && self.frames.is_empty()) {
                 Scan::Partial(_) if bytes.len() - start > limits.number => {
@@ -506,7 +536,6 @@ impl Walk {
         match scan {
             Scan::Whole(end) => {
                 self.scanned = 0;
-                self.escaped = false;
                 Ok(Some(end))
             }
             Scan::Partial(scanned) => {
@@ -812,9 +841,8 @@ impl Walk {
         at: usize,
         surround: &mut Surround<'_, A>,
     ) -> Read<Option<(usize, Expect)>> {
-        match lex::string(bytes, at, &mut self.escaped) {
+        match lex::string(bytes, at, &mut false) {
             Scan::Whole(end) => {
-                self.escaped = false;
                 if self.passing.is_some_and(|passing| passing.depth == self.frames.len()) {
                     self.passed(bytes, end, surround);
                 }
