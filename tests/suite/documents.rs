@@ -79,8 +79,18 @@ fn the_reference_names_every_key_of_the_configuration() {
         let code = code.split("#[cfg(test)]").next().unwrap();
         // A key is read by a call whose first argument is its name.
         let calls = [
-            "text(", "texts(", "flag(", "number(", "size(", "duration(", "date(", "choice(", "item(", "entries(",
-            "fields(", "tables(",
+            "text(",
+            "texts(",
+            "flag(",
+            "number(",
+            "size(",
+            "duration(",
+            "date(",
+            "choice(",
+            "item(",
+            "entries(",
+            "fields(",
+            "tables(",
         ];
         for call in calls {
             for key in code.split(call).skip(1).filter_map(|rest| rest.strip_prefix('"')?.split('"').next()) {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stderr)]
 
 mod documents;
+mod findings;
 mod gate;
 mod http;
 mod in_flight;
@@ -9,5 +10,6 @@ mod oracle;
 mod payloads;
 mod refusals;
 mod releases;
+mod snapshots;
 mod strata;
 mod upstream;
