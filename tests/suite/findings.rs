@@ -98,10 +98,16 @@ subject = "@.id"
 "@.phone" = "phone"
 
 [[route]]
+name = "invoices"
+upstream = "crm"
+path = "/invoices"
+record = "$.items[*]"
+schema = "invoice"
+
+[[route]]
 name = "one-invoice"
 upstream = "crm"
 path = "/invoices/{id}"
-schema = "invoice"
 
 [[route]]
 name = "any-invoice"
@@ -172,8 +178,8 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ("[ledger]\nurl = \"postgres://db/ledger\"", "not a ledger that this version can open", "sqlite:"),
     ("[ledger]\nmax-staleness = 2", "`max-staleness` wants a duration", "500ms"),
     (
-        "[audit]\ndurability = \"batch\"",
-        "`durability` cannot be `batch`",
+        "[audit]\ndurability = \"never\"",
+        "`durability` cannot be `never`",
         "one of `before-release`, `batched`",
     ),
     ("[audit]\ndurability = \"bached\"", "`durability` cannot be `bached`", "did you mean `batched`?"),

@@ -37,7 +37,8 @@ fn problem_document() {
         Some(purposes),
     );
     let later = Refusal::LedgerStale.problem(Some("01JD0000000000000000000000"), None, None);
-    insta::assert_snapshot!(format!("{:#}\n{:#}", serde_json::json!(problem), serde_json::json!(later)));
+    let text = |problem| serde_json::to_string_pretty(problem).unwrap();
+    insta::assert_snapshot!(format!("{}\n{}", text(&problem), text(&later)));
 }
 
 #[test]
