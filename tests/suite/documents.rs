@@ -94,6 +94,9 @@ fn the_reference_names_every_key_of_the_configuration() {
         ];
         for call in calls {
             for key in code.split(call).skip(1).filter_map(|rest| rest.strip_prefix('"')?.split('"').next()) {
+                if key.contains(' ') {
+                    continue; // A word for people in a finding.
+                }
                 let said = [
                     format!("`{key}`"),
                     format!("`{key} "),

@@ -8,6 +8,7 @@
 )]
 
 mod documents;
+mod findings;
 mod gate;
 mod http;
 mod in_flight;
@@ -16,6 +17,7 @@ mod payloads;
 mod process;
 mod refusals;
 mod releases;
+mod snapshots;
 mod strata;
 mod tls;
 mod upstream;
