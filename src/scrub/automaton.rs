@@ -74,6 +74,17 @@ pub(super) struct State {
     pub(super) live: bool,
 }
 
+/// What is asked of every state, at hand.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Mark {
+    /// No field selects the node, no record begins there, and it is not certainly on the way to one.
+    pub(super) plain: bool,
+    /// Some capture selects it.
+    pub(super) captures: bool,
+    /// As [`State::live`].
+    pub(super) live: bool,
+}
+
 /// The automaton of a plan.
 #[derive(Clone, Debug)]
 pub(super) struct Automaton {
@@ -83,10 +94,28 @@ pub(super) struct Automaton {
     width: usize,
     next: Vec<StateId>,
     pub(super) states: Vec<State>,
+    marks: Vec<Mark>,
     pub(super) root: StateId,
 }
 
 impl Automaton {
+    fn new(
+        names: Names,
+        last_index: u32,
+        width: usize,
+        next: Vec<StateId>,
+        states: Vec<State>,
+        root: StateId,
+    ) -> Automaton {
+        let mark = |state: &State| Mark {
+            plain: state.fields.is_empty() && state.start == Start::None && !state.structure,
+            captures: !state.captures.is_empty(),
+            live: state.live,
+        };
+        let marks = states.iter().map(mark).collect();
+        Automaton { names, last_index, width, next, states, marks, root }
+    }
+
     /// The state of a member, given its container's.
     #[inline(always)]
     pub(super) fn member(&self, from: StateId, name: &[u8], hash: u64) -> StateId {
@@ -102,6 +131,11 @@ impl Automaton {
     #[inline(always)]
     fn step(&self, from: StateId, column: usize) -> StateId {
         self.next.get(from.0 as usize * self.width + column).copied().unwrap_or(DEAD)
+    }
+
+    #[inline(always)]
+    pub(super) fn mark(&self, id: StateId) -> Mark {
+        self.marks.get(id.0 as usize).copied().unwrap_or_default()
     }
 
     #[inline(always)]
@@ -210,14 +244,8 @@ impl Builder<'_> {
             (0..).zip(self.roles).filter(|(_, role)| fields(role)).map(|(query, _)| query).collect();
         let below = State { live: true, maybe_fields: all_fields, ..State::default() };
         let root = State { anchors, held: true, ..below.clone() };
-        Automaton {
-            names: Names::new(Vec::new()),
-            last_index: 0,
-            width: 2,
-            next: vec![DEAD, DEAD, StateId(2), StateId(2), StateId(2), StateId(2)],
-            states: vec![State::default(), root, below],
-            root: StateId(1),
-        }
+        let next = vec![DEAD, DEAD, StateId(2), StateId(2), StateId(2), StateId(2)];
+        Automaton::new(Names::new(Vec::new()), 0, 2, next, vec![State::default(), root, below], StateId(1))
     }
 
     /// The names and the greatest position that queries mention.
@@ -274,7 +302,7 @@ impl Builder<'_> {
         let states = sets.iter().map(|threads| self.describe(threads)).collect();
         // A plan without queries has an empty start, which is the dead state.
         let root = known.get(sets.get(1)?).copied()?;
-        Some(Automaton { names: Names::new(texts), last_index, width, next, states, root })
+        Some(Automaton::new(Names::new(texts), last_index, width, next, states, root))
     }
 
     fn query(&self, at: Position) -> Option<&Query> {

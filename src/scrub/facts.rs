@@ -19,12 +19,12 @@ const LONGEST_ID: usize = 1024;
 
 /// The id that a JSON value spells: a string that is not empty, or an integer. `1` and `"1"` are one id.
 pub(super) fn id(value: &[u8], normalise: Normalise) -> Option<String> {
-    let spelled = match value.first()? {
-        b'"' => String::from_utf8(unquoted(value).into_owned()).ok()?,
-        b'-' | b'0'..=b'9' => integer_text(value)?,
+    let denoted = match value.first()? {
+        b'"' => unquoted(value),
+        b'-' | b'0'..=b'9' if is_plain_integer(value) => value.into(),
         _ => return None,
     };
-    normalised(&spelled, normalise)
+    normalised(std::str::from_utf8(&denoted).ok()?, normalise)
 }
 
 /// An id that comes as text.
@@ -38,13 +38,10 @@ pub(super) fn normalised(id: &str, normalise: Normalise) -> Option<String> {
     })
 }
 
-/// An integer as spelled; `1.0`, `1e3` and `-0` are numbers with an integer's value and no ids.
-fn integer_text(value: &[u8]) -> Option<String> {
+/// An integer spelled as one; `1.0`, `1e3` and `-0` are numbers with an integer's value and no ids.
+fn is_plain_integer(value: &[u8]) -> bool {
     let digits = value.strip_prefix(b"-").unwrap_or(value);
-    if value == b"-0" || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    String::from_utf8(value.to_vec()).ok()
+    value != b"-0" && digits.iter().all(u8::is_ascii_digit)
 }
 
 /// Puts one fact where it belongs; `None` is a fact that several values claim.

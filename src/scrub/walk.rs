@@ -6,8 +6,6 @@
 //! all) is held and handed to [`super::unit`]. Invariant: no byte is written before the verdict it
 //! stands under is known.
 
-use smallvec::SmallVec;
-
 use super::arbiter::Arbiter;
 use super::automaton::StateId;
 use super::evaluate::{Place, denoted};
@@ -648,7 +646,7 @@ impl Walk {
     fn note<A: Arbiter>(&mut self, at: usize, end: Option<usize>, surround: &Surround<'_, A>) -> (u32, bool) {
         let plan = surround.common.plan;
         let state = self.state(plan);
-        let known = plan.automaton.state(state);
+        let mark = plan.automaton.mark(state);
         let node = self.table.len();
         let base = self.holding.map_or(0, |holding| holding.base);
         let member = !self.top.array;
@@ -660,8 +658,9 @@ impl Walk {
             next: node + 1,
             state,
         });
-        if !known.captures.is_empty() {
-            self.table.captures.extend(known.captures.iter().map(|&query| (query, node)));
+        if mark.captures {
+            let captures = &plan.automaton.state(state).captures;
+            self.table.captures.extend(captures.iter().map(|&query| (query, node)));
         }
         if self.repeated {
             if let (true, Some(parent)) = (member, self.top.node) {
@@ -669,7 +668,7 @@ impl Walk {
             }
             self.repeated = false;
         }
-        (node, known.live || plan.evaluates)
+        (node, mark.live || plan.evaluates)
     }
 
     fn hold<A: Arbiter>(
@@ -715,9 +714,7 @@ impl Walk {
             root: self.frames.is_empty(),
         };
         let unit = Unit { common: surround.common, held, around };
-        let mut verdicts = SmallVec::new();
-        let decided = unit.decide(&mut self.decision, surround.arbiter, surround.outside, &mut verdicts);
-        let Ok(stays) = decided else {
+        let Ok(stays) = unit.decide(&mut self.decision, surround.arbiter, surround.outside) else {
             return self.fail(holding.start, Fault::TooCostly);
         };
         let mut opening = Opening {
@@ -732,7 +729,6 @@ impl Walk {
         } else {
             opening.go(bytes, holding.start, surround.out);
         }
-        unit.account(&self.decision, &verdicts, surround.arbiter);
         self.after = end;
         Ok(())
     }

@@ -186,7 +186,14 @@ fn token_end(value: &[u8], at: usize) -> Option<usize> {
 
 /// A string as JSON spells it.
 fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    if text.bytes().any(|byte| matches!(byte, 0..0x20 | b'"' | b'\\')) {
+        return serde_json::Value::from(text).to_string();
+    }
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    out.push_str(text);
+    out.push('"');
+    out
 }
 
 #[cfg(test)]

@@ -17,9 +17,10 @@ use crate::scrub::query::Anchor;
 use crate::scrub::table::Node;
 
 type Ids = SmallVec<[SubjectId; 1]>;
+type Nodes = SmallVec<[u32; 4]>;
 
 impl Unit<'_> {
-        /// Asks for the verdict over the record at `at`.
+    /// Asks for the verdict over the record at `at`.
     pub(super) fn judge<A: Arbiter>(
         &self,
         evaluation: &Evaluation<'_>,
@@ -28,112 +29,115 @@ impl Unit<'_> {
         start: Start,
         arbiter: &mut A,
     ) -> Result<A::Verdict, TooCostly> {
-        let set = match start {
-            Start::Of(set) => set,
-            Start::None | Start::Disputed => {
-                let record = Record { set: 0, subjects: None, controller: None, facts: &RecordFacts::default() };
-                return Ok(arbiter.record(&record));
-            }
-        };
-        let nothing = Set::default();
-        let mapping = self.common.plan.sets.get(set).unwrap_or(&nothing);
-        let mut subjects: Option<Ids> = Some(SmallVec::new());
-        for (number, source) in mapping.subjects.iter().enumerate() {
-            let found = self.ids(evaluation, source, self.common.parameters.subject(set, number), at, node, mapping)?;
-            match (&mut subjects, found) {
-                (Some(all), Some(found)) => all.extend(found),
-                _ => subjects = None,
-            }
-        }
-        let controller = match &mapping.controller {
-            Some(source) => self.ids(evaluation, source, self.common.parameters.controller(set), at, node, mapping)?,
-            None => None,
-        };
-        let controller = controller.filter(|ids| ids.len() == 1).and_then(|ids| ids.into_iter().next());
         let mut facts = RecordFacts::default();
-        for (key, capture) in &mapping.facts {
-            match self.captured(evaluation, *capture, at, node, mapping)?.as_deref() {
-                Some([]) => {}
-                Some(&[one]) => facts::set(&mut facts, *key, self.text(one)),
-                Some(_) | None => facts::set(&mut facts, *key, None),
+        let (number, set) = match start {
+            Start::Of(number) => (number, self.common.plan.sets.get(number)),
+            Start::None | Start::Disputed => (0, None),
+        };
+        let Some(set) = set else {
+            return Ok(arbiter.record(&Record { set: 0, subjects: None, controller: None, facts: &facts }));
+        };
+        let about = About { unit: self, evaluation, at, node, set };
+        let parameters = self.common.parameters;
+
+        let mut subjects = Ids::new();
+        let mut usable = true;
+        for (at, source) in set.subjects.iter().enumerate() {
+            usable &= about.ids(source, parameters.subject(number, at), &mut subjects)?;
+        }
+        let mut controllers = Ids::new();
+        if let Some(source) = &set.controller {
+            let usable = about.ids(source, parameters.controller(number), &mut controllers)?;
+            controllers.truncate(if usable && controllers.len() == 1 { 1 } else { 0 });
+        }
+        let mut nodes = Nodes::new();
+        for (key, capture) in &set.facts {
+            let clear = about.captured(*capture, &mut nodes)?;
+            match nodes.as_slice() {
+                [] if clear => {}
+                &[one] if clear => facts::set(&mut facts, *key, about.text(one)),
+                _ => facts::set(&mut facts, *key, None),
             }
         }
-        let record =
-            Record { set, subjects: subjects.as_deref(), controller: controller.as_ref(), facts: &facts };
-        Ok(arbiter.record(&record))
+        Ok(arbiter.record(&Record {
+            set: number,
+            subjects: usable.then_some(&subjects),
+            controller: controllers.first(),
+            facts: &facts,
+        }))
     }
+}
 
-    /// Everybody that a source names; `None` if that is nobody, or not to be told.
-    fn ids(
-        &self,
-        evaluation: &Evaluation<'_>,
-        source: &Source,
-        parameter: Option<&SubjectId>,
-        at: u32,
-        node: &Node,
-        set: &Set,
-    ) -> Result<Option<Ids>, TooCostly> {
+/// One record, where its ids and facts are looked up.
+struct About<'a> {
+    unit: &'a Unit<'a>,
+    evaluation: &'a Evaluation<'a>,
+    at: u32,
+    node: &'a Node,
+    set: &'a Set,
+}
+
+impl About<'_> {
+    /// Adds everybody that a source names; `false` if that is nobody, or not to be told.
+    fn ids(&self, source: &Source, parameter: Option<&SubjectId>, into: &mut Ids) -> Result<bool, TooCostly> {
         let capture = match &source.from {
-            From::Parameter(_) => return Ok(parameter.cloned().map(|id| SmallVec::from_iter([id]))),
             From::Body(capture) => *capture,
+            From::Parameter(_) => {
+                into.extend(parameter.cloned());
+                return Ok(parameter.is_some());
+            }
         };
-        let Some(nodes) = self.captured(evaluation, capture, at, node, set)? else { return Ok(None) };
-        let read = |&node: &u32| {
-            let id = facts::id(self.text(node)?, source.normalise)?;
-            Some(SubjectId { namespace: source.namespace.clone(), id })
-        };
-        let ids: Option<Ids> = nodes.iter().map(read).collect();
-        Ok(ids.filter(|ids| !ids.is_empty()))
+        let mut nodes = Nodes::new();
+        if !self.captured(capture, &mut nodes)? || nodes.is_empty() {
+            return Ok(false);
+        }
+        for node in nodes {
+            match self.text(node).and_then(|value| facts::id(value, source.normalise)) {
+                Some(id) => into.push(SubjectId { namespace: source.namespace.clone(), id }),
+                None => return Ok(false),
+            }
+        }
+        Ok(true)
     }
 
     fn text(&self, at: u32) -> Option<&[u8]> {
-        self.held.table.node(at).map(|node| self.held.text(node))
+        self.unit.held.table.node(at).map(|node| self.unit.held.text(node))
     }
 
-    /// The nodes that a capture of the record at `at` selects; `None` if a repeated name makes it
-    /// unclear which of them count.
-    fn captured(
-        &self,
-        evaluation: &Evaluation<'_>,
-        capture: Capture,
-        at: u32,
-        node: &Node,
-        set: &Set,
-    ) -> Result<Option<SmallVec<[u32; 2]>>, TooCostly> {
+    /// The nodes that a capture selects; `false` if a repeated name makes it unclear which of them count.
+    fn captured(&self, capture: Capture, nodes: &mut Nodes) -> Result<bool, TooCostly> {
+        nodes.clear();
+        let table = self.unit.held.table;
         let from = match capture.anchor {
-            Anchor::Record => at,
+            Anchor::Record => self.at,
             Anchor::Document => 0,
         };
-        let nodes: SmallVec<[u32; 2]> = if set.evaluated || capture.anchor == Anchor::Document {
-            let Some(query) = self.common.plan.query(capture.query) else { return Ok(None) };
-            evaluation.select(&query.segments, from, from)?.into()
+        if self.set.evaluated || capture.anchor == Anchor::Document {
+            let Some(query) = self.unit.common.plan.query(capture.query) else { return Ok(false) };
+            nodes.extend(self.evaluation.select(&query.segments, from, from)?);
         } else {
-            let found = &self.held.table.captures;
-            let first = found.partition_point(|(_, node)| *node < at);
-            let here = found.iter().skip(first).take_while(|(_, found)| *found < node.next);
-            here.filter(|(query, _)| *query == capture.query).map(|(_, node)| *node).collect()
-        };
+            let first = table.captures.partition_point(|(_, node)| *node < self.at);
+            let here = table.captures.iter().skip(first).take_while(|(_, found)| *found < self.node.next);
+            here.filter(|(query, _)| *query == capture.query).for_each(|(_, node)| nodes.push(*node));
+        }
         let several = capture.singular && nodes.len() > 1;
-        let unclear = several || nodes.iter().any(|&found| self.is_repeated(evaluation, from, found, set.evaluated));
-        Ok((!unclear).then_some(nodes))
+        let repeated = !table.repeated.is_empty() && nodes.iter().any(|&found| self.is_repeated(from, found));
+        Ok(!several && !repeated)
     }
 
     /// Whether some name between `from` and `found` occurs twice in its object.
-    fn is_repeated(&self, evaluation: &Evaluation<'_>, from: u32, found: u32, evaluated: bool) -> bool {
-        let within = |container: u32| {
-            let next = self.held.table.node(container).map_or(0, |node| node.next);
-            (container..next).contains(&found)
-        };
-        self.held.table.repeated.iter().filter(|(_, parent)| *parent >= from).any(|&(repeated, parent)| {
-            // A condition may have read the other occurrence.
-            if evaluated {
-                return true;
-            }
-            let name = |at: u32| self.held.table.node(at).and_then(|node| evaluation.name(node));
-            within(parent)
-                && self.held.children(parent).any(|(child, node)| {
+    fn is_repeated(&self, from: u32, found: u32) -> bool {
+        let held = self.unit.held;
+        let next = |at: u32| held.table.node(at).map_or(0, |node| node.next);
+        let name = |at: u32| held.table.node(at).and_then(|node| self.evaluation.name(node));
+        held.table.repeated.iter().filter(|(_, parent)| (from..next(from)).contains(parent)).any(
+            |&(repeated, parent)| {
+                let same_name = |(child, node): (u32, &Node)| {
                     (child..node.next).contains(&found) && name(child) == name(repeated)
-                })
-        })
+                };
+                // A condition may have read the other occurrence, wherever it stands.
+                self.set.evaluated || held.children(parent).any(same_name)
+            },
+        )
     }
 }

@@ -77,17 +77,9 @@ struct Level {
     node: u32,
     next: u32,
     class: ClassId,
-    ruling: Ruling,
+    /// Records that it is in, itself included; the last one's verdict holds.
+    records: usize,
     stays: bool,
-}
-
-/// Whose verdict holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ruling {
-    /// That over what no record holds.
-    Outside,
-    /// A record's: where its forms begin, and its counts.
-    Record { forms: usize, counts: usize },
 }
 
 /// What was decided about a value, and buffers that are used again for the next.
@@ -95,11 +87,12 @@ enum Ruling {
 pub(super) struct Decision {
     fates: Vec<Fate>,
     levels: Vec<Level>,
-    /// The forms of each verdict, class by class.
+    /// Of the records that are open, outermost first, class by class: the forms of their verdicts.
     forms: Vec<Form>,
-    /// The fields of each record, class by class.
+    /// And how many fields they hold.
     counts: Vec<u32>,
-    outside_at: Option<usize>,
+    /// The forms of what no record holds, once they were needed.
+    outside: Vec<Form>,
     open: Vec<write::Open>,
 }
 
@@ -109,7 +102,7 @@ impl Decision {
         self.levels.clear();
         self.forms.clear();
         self.counts.clear();
-        self.outside_at = None;
+        self.outside.clear();
     }
 
     /// What something stays in stays.
@@ -132,8 +125,8 @@ pub(super) struct Unit<'a> {
 }
 
 impl Unit<'_> {
-    /// Judges what the value holds and settles the fate of every node. Tells whether it stays, and
-    /// the verdicts over its records.
+    /// Judges what the value holds, settles the fate of every node, and accounts for each record.
+    /// Tells whether the value stays.
     ///
     /// # Errors
     /// If evaluating the plan's conditions takes too long.
@@ -142,37 +135,49 @@ impl Unit<'_> {
         decision: &mut Decision,
         arbiter: &mut A,
         outside: &mut Outside<A::Verdict>,
-        verdicts: &mut SmallVec<[A::Verdict; 1]>,
     ) -> Result<bool, TooCostly> {
         decision.clear();
-        verdicts.clear();
+        let plan = self.common.plan;
         let evaluation = Evaluation::new(self.held);
-        let selected = if self.common.plan.evaluates { self.selected(&evaluation)? } else { Vec::new() };
+        let selected = if plan.evaluates { self.selected(&evaluation)? } else { Vec::new() };
         let mut selected = selected.as_slice();
-        let around = Level {
-            node: 0,
-            next: u32::MAX,
-            class: self.around.class,
-            ruling: Ruling::Outside,
-            // Whatever is around is not decided here.
-            stays: true,
-        };
+        // The verdicts over the records that are open.
+        let mut verdicts: SmallVec<[A::Verdict; 1]> = SmallVec::new();
+        // Whether what is around stays is not decided here.
+        let around = Level { node: 0, next: u32::MAX, class: self.around.class, records: 0, stays: true };
         let mut inmost = around;
+        decision.fates.reserve(self.held.table.nodes.len());
         for (at, node) in (0..).zip(&self.held.table.nodes) {
             while inmost.next <= at {
                 decision.levels.pop();
+                let left = inmost.records;
                 inmost = decision.levels.last().copied().unwrap_or(around);
+                self.end_records(left - inmost.records, decision, &mut verdicts, arbiter);
             }
-            let (own, start) = self.selection(at, node, &mut selected);
-            let ruling = match start {
-                Start::None => inmost.ruling,
-                Start::Of(_) | Start::Disputed => {
-                    verdicts.push(self.judge(&evaluation, at, node, start, arbiter)?);
-                    self.rule(decision, verdicts.last(), arbiter)
-                }
+            let (own, start) = match selected.first() {
+                Some(&(selected_at, _)) if selected_at == at => self.selection(at, node, &mut selected),
+                _ if plan.automaton.mark(node.state).plain => (None, Start::None),
+                _ => (plan.state_class(node.state), plan.automaton.state(node.state).start),
             };
+            let mut records = inmost.records;
+            if start != Start::None {
+                let verdict = self.judge(&evaluation, at, node, start, arbiter)?;
+                decision.forms.extend(self.forms(&verdict, arbiter));
+                decision.counts.resize(decision.forms.len(), 0);
+                verdicts.push(verdict);
+                records += 1;
+            }
             let class = own.unwrap_or(inmost.class);
-            let form = match self.form(decision, ruling, class, arbiter, outside) {
+            if records == 0 && decision.outside.is_empty() {
+                let forms = self.forms(outside.verdict(arbiter), arbiter);
+                decision.outside.extend(forms);
+            }
+            let forms = if records == 0 { &decision.outside } else { &decision.forms };
+            let last = records.saturating_sub(1) * plan.classes().len();
+            // A class that no verdict knows is removed.
+            let known = usize::from(class.0) < plan.classes().len();
+            let known = forms.get(last + usize::from(class.0)).filter(|_| known);
+            let form = match known.copied().unwrap_or(Form::Removed) {
                 Form::Generalised if own.is_none() => self.address_part(&evaluation, node, class),
                 form => form,
             };
@@ -187,33 +192,54 @@ impl Unit<'_> {
                 Form::Removed => Fate::Goes,
             };
             if own.is_some() || (class == UNCLASSIFIED && !open && !is_bone()) {
-                match ruling {
-                    Ruling::Record { counts, .. } => count(&mut decision.counts, counts, class),
-                    Ruling::Outside => outside.count(class),
+                match decision.counts.get_mut(last + usize::from(class.0)).filter(|_| records > 0) {
+                    Some(count) => *count += 1,
+                    None => outside.count(class),
                 }
             }
             decision.fates.push(fate);
-            if fate != Fate::Goes && !decision.levels.last().is_none_or(|level| level.stays) {
+            if fate != Fate::Goes && !inmost.stays {
                 decision.keep_around();
+                inmost.stays = true;
             }
             if open {
-                inmost = Level { node: at, next: node.next, class, ruling, stays: fate != Fate::Goes };
+                inmost = Level { node: at, next: node.next, class, records, stays: fate != Fate::Goes };
                 decision.levels.push(inmost);
+            } else {
+                self.end_records(records - inmost.records, decision, &mut verdicts, arbiter);
             }
         }
+        self.end_records(verdicts.len(), decision, &mut verdicts, arbiter);
         Ok(self.around.root || decision.fates.first().is_some_and(|fate| *fate != Fate::Goes))
     }
 
-    /// What selects a node: the class that its own fields make, and the record that begins there.
+    /// Accounts for the innermost records that are open: they end here.
+    #[inline]
+    fn end_records<A: Arbiter>(
+        &self,
+        records: usize,
+        decision: &mut Decision,
+        verdicts: &mut SmallVec<[A::Verdict; 1]>,
+        arbiter: &mut A,
+    ) {
+        for _ in 0..records {
+            let rest = decision.counts.len().saturating_sub(self.common.plan.classes().len());
+            if let Some(verdict) = verdicts.pop() {
+                arbiter.account(&verdict, decision.counts.get(rest..).unwrap_or_default());
+            }
+            decision.counts.truncate(rest);
+            decision.forms.truncate(rest);
+        }
+    }
+
+    /// What selects a node that queries were evaluated to select: the class that its own fields make,
+    /// and the record that begins there.
     fn selection(&self, at: u32, node: &Node, selected: &mut &[(u32, u16)]) -> (Option<ClassId>, Start) {
         let plan = self.common.plan;
         let state = plan.automaton.state(node.state);
         let here = selected.iter().take_while(|(node, _)| *node == at).count();
         let (on_node, later) = selected.split_at(here);
         *selected = later;
-        if on_node.is_empty() {
-            return (plan.state_class(node.state), state.start);
-        }
         let fields = |query: &u16| matches!(plan.role(*query), Some(Role::Field { .. }));
         let class = plan.class_of(&state.fields, on_node.iter().map(|(_, query)| *query).filter(fields));
         let start = on_node.iter().fold(state.start, |start, (_, query)| match plan.role(*query) {
@@ -223,45 +249,10 @@ impl Unit<'_> {
         ((class != UNCLASSIFIED).then_some(class), start)
     }
 
-    /// Works a record's verdict out for every class.
-    fn rule<A: Arbiter>(&self, decision: &mut Decision, verdict: Option<&A::Verdict>, arbiter: &A) -> Ruling {
-        let (forms, counts) = (decision.forms.len(), decision.counts.len());
-        decision.forms.extend(self.forms(verdict, arbiter));
-        decision.counts.resize(counts + self.common.plan.classes().len(), 0);
-        Ruling::Record { forms, counts }
-    }
-
-    fn forms<A: Arbiter>(&self, verdict: Option<&A::Verdict>, arbiter: &A) -> impl Iterator<Item = Form> {
+    /// What a verdict comes to for every class.
+    fn forms<A: Arbiter>(&self, verdict: &A::Verdict, arbiter: &A) -> impl Iterator<Item = Form> {
         let classes = (0..).map(ClassId).take(self.common.plan.classes().len());
-        classes.map(move |class| {
-            let form = verdict.map_or(Form::Removed, |verdict| arbiter.form(verdict, class));
-            self.common.forms.feasible(form)
-        })
-    }
-
-    fn form<A: Arbiter>(
-        &self,
-        decision: &mut Decision,
-        ruling: Ruling,
-        class: ClassId,
-        arbiter: &mut A,
-        outside: &mut Outside<A::Verdict>,
-    ) -> Form {
-        let forms = match ruling {
-            Ruling::Record { forms, .. } => forms,
-            Ruling::Outside => match decision.outside_at {
-                Some(forms) => forms,
-                None => {
-                    let forms = decision.forms.len();
-                    outside.verdict(arbiter);
-                    decision.forms.extend(self.forms(outside.verdict.as_ref(), arbiter));
-                    decision.outside_at = Some(forms);
-                    forms
-                }
-            },
-        };
-        // A class that no verdict knows is removed.
-        decision.forms.get(forms + usize::from(class.0)).copied().unwrap_or(Form::Removed)
+        classes.map(move |class| self.common.forms.feasible(arbiter.form(verdict, class)))
     }
 
     /// Whether a node is a container that stays whatever it holds: a record, or on the way to one.
@@ -281,19 +272,5 @@ impl Unit<'_> {
             Some(_) => Form::Removed,
             None => Form::Generalised,
         }
-    }
-
-    /// Tells the arbiter what was written.
-    pub(super) fn account<A: Arbiter>(&self, decision: &Decision, verdicts: &[A::Verdict], arbiter: &mut A) {
-        let counts = decision.counts.chunks(self.common.plan.classes().len().max(1));
-        for (verdict, fields) in verdicts.iter().zip(counts) {
-            arbiter.account(verdict, fields);
-        }
-    }
-}
-
-fn count(counts: &mut [u32], of: usize, class: ClassId) {
-    if let Some(count) = counts.get_mut(of + usize::from(class.0)) {
-        *count += 1;
     }
 }
