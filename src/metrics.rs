@@ -1,11 +1,13 @@
 //! Every metric, declared in one place. Labels come from configured names only, never from a request.
 
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 /// Seconds; from a tenth of a millisecond to half a minute.
-const DURATIONS: [f64; 14] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
+const DURATIONS: [f64; 14] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
 
 macro_rules! metrics {
     ($($field:ident: $kind:ident = $name:literal [$($label:literal),*] $help:literal;)+) => {
@@ -83,7 +85,6 @@ metrics! {
     build_info: IntGaugeVec = "build_info" ["version"]
         "1, with the version as label.";
 }
-
 
 impl Metrics {
     /// The exposition in Prometheus' text format.

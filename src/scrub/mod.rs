@@ -14,6 +14,7 @@ mod automaton;
 mod evaluate;
 mod facts;
 mod forms;
+mod habits;
 mod judge;
 mod lex;
 mod mapping;

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::automaton::{Automaton, Builder};
+use super::automaton::{Automaton, Builder, StateId};
 use super::mapping::{DuplicateKeys, FactKey, Mapping, Normalise, RemovedAs, SubjectSource, Unclassified};
 use super::query::{self, Anchor, PathFault, Query};
 use super::forms::{Kind, Shape};
@@ -123,7 +123,7 @@ pub struct Plan {
     pub(super) sets: Vec<Set>,
     pub(super) automaton: Automaton,
     /// The class that each state's certain fields make, where there are any.
-    pub(super) state_classes: Vec<Option<ClassId>>,
+    state_classes: Vec<Option<ClassId>>,
     /// The whole document is held: some query looks at it from the root.
     pub(super) whole: bool,
     /// What is held is recorded node for node, because queries are evaluated over it.
@@ -177,6 +177,12 @@ impl Plan {
     /// nothing classifies. [`ClassId`]s are positions in this list.
     pub fn classes(&self) -> &[Class] {
         &self.classes
+    }
+
+    /// The class that the certain fields of a state make.
+    #[inline(always)]
+    pub(super) fn state_class(&self, state: StateId) -> Option<ClassId> {
+        self.state_classes.get(state.0 as usize).copied().flatten()
     }
 
     /// The class of a node in this state that evaluated queries select besides.

@@ -6,15 +6,18 @@
 //! all) is held and handed to [`super::unit`]. Invariant: no byte is written before the verdict it
 //! stands under is known.
 
+use smallvec::SmallVec;
+
 use super::arbiter::Arbiter;
 use super::automaton::StateId;
 use super::evaluate::{Place, denoted};
+use super::habits::{Habits, NewLead, Path};
 use super::lex::{self, Scan};
 use super::mapping::{DuplicateKeys, RemovedAs};
 use super::names::{Names, Seen};
 use super::plan::{Plan, UNCLASSIFIED};
 use super::table::{Held, Node, Table};
-use super::unit::{Common, Outside, Scratch, Surroundings, Unit, after_comma, replacement};
+use super::unit::{Common, Decision, Outside, Surroundings, Unit, after_comma, replacement};
 use super::unreadable::{Fault, Framing, Limits, Unreadable};
 use crate::decision::ClassId;
 use crate::vocabulary::Form;
@@ -59,19 +62,42 @@ enum Mode {
     Still,
 }
 
+/// A container that is open.
 #[derive(Clone, Copy, Debug)]
 struct Frame {
     array: bool,
     mode: Mode,
     state: StateId,
-    /// Position of the next element.
-    index: u64,
-    seen: Seen,
     /// The node to close at the end; none where there is no table.
     node: Option<u32>,
+    /// Position of the next element.
+    index: u64,
+    /// The names it has had: along the tree of what is known, or one by one.
+    path: Path,
+    seen: Seen,
+}
+
+impl Frame {
+    /// What stands around the document: it has one element.
+    fn document() -> Frame {
+        Frame {
+            array: true,
+            mode: Mode::Outside,
+            state: super::automaton::DEAD,
+            node: None,
+            index: 0,
+            path: Path::document(),
+            seen: Seen::default(),
+        }
+    }
+}
+
+/// What there is to know besides about a container that is decided member by member.
+#[derive(Clone, Copy, Debug)]
+struct Outer {
     /// Of what stands in it and is classified by nothing nearer.
     class: ClassId,
-    /// Whether a child has come, and whether one was written.
+    /// Whether no child has come, and whether one was written.
     first: bool,
     written: bool,
     /// Set while nothing in it has stayed: its opening waits.
@@ -118,12 +144,20 @@ pub(super) struct Walk {
     /// How far the string at `at` was scanned, if it was.
     scanned: usize,
     escaped: bool,
+    /// The innermost container that is open; the document itself where there is none.
+    top: Frame,
+    /// Those around it, the document first.
     frames: Vec<Frame>,
+    /// For each of the outermost frames, those in [`Mode::Outside`].
+    outer: Vec<Outer>,
+    habits: Habits,
     names: Names,
     /// The name that was read last: its place, and the state it leads to.
     name: usize,
     member: StateId,
     repeated: bool,
+    /// Its hash, until its value comes.
+    new_name: Option<u64>,
     /// From here on nothing of the current container is written yet.
     after: usize,
     /// Openings that wait for something in them to stay.
@@ -133,7 +167,7 @@ pub(super) struct Walk {
     /// A line's end has come since the last text.
     line_ended: bool,
     table: Table,
-    scratch: Scratch,
+    decision: Decision,
     unescaped: Vec<u8>,
 }
 
@@ -148,18 +182,22 @@ impl Walk {
             at: 0,
             scanned: 0,
             escaped: false,
+            top: Frame::document(),
             frames: Vec::new(),
+            outer: Vec::new(),
+            habits: Habits::default(),
             names: Names::default(),
             name: 0,
             member: super::automaton::DEAD,
             repeated: false,
+            new_name: None,
             after: 0,
             waiting: Vec::new(),
             holding: None,
             passing: None,
             line_ended: false,
             table: Table::default(),
-            scratch: Scratch::default(),
+            decision: Decision::default(),
             unescaped: Vec::new(),
         }
     }
@@ -215,8 +253,8 @@ impl Walk {
         result.map_err(|fault| Unreadable { fault, at: base + self.at as u64 })
     }
 
-    /// The loop. A member runs straight through it, name, colon, value and comma; wherever the bytes
-    /// end, what is expected there is kept for the next call. Place and expectation are in locals
+    /// The loop. A member runs straight through it: name, colon, value, comma; wherever the bytes end,
+    /// what is expected there is kept for the next call. Place and expectation are in locals
     /// meanwhile: through memory, each token would wait for the one before.
     fn read<A: Arbiter>(
         &mut self,
@@ -227,7 +265,34 @@ impl Walk {
     ) -> Read<()> {
         let mut at = self.at;
         let mut expect = self.expect;
+        // Where the value before a member ended, if that was in these bytes.
+        let mut lead = None;
         loop {
+            if lead == Some(at) && matches!(expect, Expect::Next | Expect::FirstName) && self.top.path.known {
+                // Of an array's path no member comes next.
+                let top = &mut self.top;
+                if let Some(known) = self.habits.recognise(&mut top.path, top.state, bytes, at) {
+                    (self.name, self.member) = (known.name, known.state);
+                    (at, expect) = (known.value, Expect::Value);
+                }
+            }
+            if expect == Expect::Next {
+                at = lex::space(bytes, at);
+                let Some(&byte) = bytes.get(at) else { return self.wait(at, expect) };
+                at += 1;
+                let array = self.top.array;
+                expect = match byte {
+                    b',' if array => self.next_element(),
+                    b',' => Expect::Name,
+                    b']' if array => self.close(bytes, at, surround)?,
+                    b'}' if !array => self.close(bytes, at, surround)?,
+                    _ => return self.fail(at - 1, Fault::Malformed),
+                };
+                if expect == Expect::Next {
+                    lead = Some(at);
+                    continue;
+                }
+            }
             if matches!(expect, Expect::Name | Expect::FirstName) {
                 at = lex::space(bytes, at);
                 let Some(&byte) = bytes.get(at) else { return self.wait(at, expect) };
@@ -238,6 +303,8 @@ impl Walk {
                 } else if byte == b'}' && expect == Expect::FirstName {
                     at += 1;
                     expect = self.close(bytes, at, surround)?;
+                    lead = Some(at);
+                    continue;
                 } else {
                     return self.fail(at, Fault::Malformed);
                 }
@@ -245,10 +312,11 @@ impl Walk {
             if expect == Expect::Colon {
                 at = lex::space(bytes, at);
                 match bytes.get(at) {
-                    Some(b':') => at += 1,
+                    Some(b':') => at = lex::space(bytes, at + 1),
                     Some(_) => return self.fail(at, Fault::Malformed),
                     None => return self.wait(at, expect),
                 }
+                self.keep_name(bytes, lead, at);
                 expect = Expect::Value;
             }
             if matches!(expect, Expect::Value | Expect::FirstElement) {
@@ -263,25 +331,14 @@ impl Walk {
                         None => return self.wait(at, expect),
                     }
                 }
-            }
-            if expect == Expect::Next {
-                at = lex::space(bytes, at);
-                let Some(&byte) = bytes.get(at) else { return self.wait(at, expect) };
-                at += 1;
-                let array = self.frames.last().is_some_and(|frame| frame.array);
-                expect = match byte {
-                    b',' if array => self.next_element(),
-                    b',' => Expect::Name,
-                    b']' if array => self.close(bytes, at, surround)?,
-                    b'}' if !array => self.close(bytes, at, surround)?,
-                    _ => return self.fail(at - 1, Fault::Malformed),
-                };
+                lead = Some(at);
             }
             if matches!(expect, Expect::Within | Expect::End | Expect::Document) {
                 match self.seldom(bytes, at, expect, beginning, surround)? {
                     Some(next) => (at, expect) = next,
                     None => return Ok(()),
                 }
+                lead = Some(at);
             }
         }
     }
@@ -331,9 +388,7 @@ impl Walk {
     }
 
     fn next_element(&mut self) -> Expect {
-        if let Some(frame) = self.frames.last_mut() {
-            frame.index += 1;
-        }
+        self.top.index += 1;
         Expect::Value
     }
 
@@ -375,61 +430,96 @@ impl Walk {
     }
 
     /// Reads the name at `start`. `None`: it is not whole.
-    #[inline(always)]
     fn read_name<A: Arbiter>(
         &mut self,
         bytes: &[u8],
         start: usize,
         surround: &mut Surround<'_, A>,
     ) -> Read<Option<usize>> {
-        let from = self.scanned.max(start + 1);
-        let end = match lex::string(bytes, from, &mut self.escaped) {
+        let mut escaped = self.escaped;
+        let end = match lex::string(bytes, self.scanned.max(start + 1), &mut escaped) {
             Scan::Whole(end) => end,
             Scan::Partial(scanned) => {
-                self.scanned = scanned;
+                (self.scanned, self.escaped) = (scanned, escaped);
                 let long = bytes.len() - start > surround.limits.name;
                 return if long { self.fail(start, Fault::NameTooLong) } else { Ok(None) };
             }
             Scan::Wrong(at) => return self.fail(at, Fault::Malformed),
         };
+        (self.scanned, self.escaped) = (0, false);
         if end - start > surround.limits.name {
             return self.fail(start, Fault::NameTooLong);
         }
         let mut name = bytes.get(start + 1..end - 1).unwrap_or_default();
-        if self.escaped {
+        if escaped {
             self.unescaped.clear();
             if !lex::unescape(name, &mut self.unescaped) {
                 return self.fail(start, Fault::LoneSurrogate);
             }
             name = &self.unescaped;
         }
-        let Some(frame) = self.frames.last_mut() else { return self.fail(start, Fault::Malformed) };
-        let compares = self.refuses_duplicates || frame.mode == Mode::Noted;
-        if compares || frame.mode == Mode::Outside {
-            let hash = lex::hash(name);
-            if compares {
-                self.repeated = self.names.note(&mut frame.seen, hash);
-                let many = self.names.count(&frame.seen) > surround.limits.members;
-                if (self.repeated && self.refuses_duplicates) || many {
-                    let fault = if many { Fault::TooManyMembers } else { Fault::DuplicateName };
-                    return self.fail(start, fault);
-                }
+        let hash = lex::hash(name);
+        self.name = start;
+        self.member = match self.top.mode {
+            Mode::Still => super::automaton::DEAD,
+            Mode::Outside | Mode::Noted => surround.common.plan.automaton.member(self.top.state, name, hash),
+        };
+        if self.top.path.known && !self.habits.has(&self.top.path, hash) {
+            self.new_name = Some(hash);
+            return Ok(Some(end));
+        }
+        self.leave_path();
+        if self.compares() {
+            self.repeated = self.names.note(&mut self.top.seen, hash);
+            if self.repeated && self.refuses_duplicates {
+                return self.fail(start, Fault::DuplicateName);
             }
-            if frame.mode != Mode::Still {
-                self.member = surround.common.plan.automaton.member(frame.state, name, hash);
+            if self.names.count(&self.top.seen) > surround.limits.members {
+                return self.fail(start, Fault::TooManyMembers);
             }
         }
-        self.name = start;
-        self.scanned = 0;
-        self.escaped = false;
         Ok(Some(end))
+    }
+
+    /// Whether the names of the innermost container are compared.
+    fn compares(&self) -> bool {
+        self.refuses_duplicates || self.top.mode == Mode::Noted
+    }
+
+    /// The value of the member whose name was read comes at `at`: its lead is kept to be recognised,
+    /// if it came in one piece.
+    #[inline]
+    fn keep_name(&mut self, bytes: &[u8], lead: Option<usize>, at: usize) {
+        let Some(hash) = self.new_name.take() else { return };
+        let whole = lead.filter(|_| at < bytes.len()).and_then(|from| Some((from, bytes.get(from..at)?)));
+        let kept = whole.is_some_and(|(from, text)| {
+            let (container, state) = (self.top.state, self.member);
+            let new = NewLead { text, name: self.name - from, hash, container, state };
+            self.habits.learn(&mut self.top.path, new)
+        });
+        if !kept {
+            self.leave_path();
+            if self.compares() {
+                self.names.note(&mut self.top.seen, hash);
+            }
+        }
+    }
+
+    /// From here on the innermost container's names are compared one by one.
+    fn leave_path(&mut self) {
+        if !std::mem::replace(&mut self.top.path.known, false) || !self.compares() {
+            return;
+        }
+        for earlier in self.habits.names(&self.top.path) {
+            self.names.note(&mut self.top.seen, earlier);
+        }
     }
 
     /// Scans the scalar at `start`. `None`: it is not whole.
     #[inline(always)]
     fn scalar(&mut self, bytes: &[u8], start: usize, byte: u8, last: bool, limits: &Limits) -> Read<Option<usize>> {
         let scan = match byte {
-            b'"' => lex::string(bytes, self.scanned.max(start + 1), &mut self.escaped),
+            b'"' => lex::string(bytes, self.scanned.max(start + 1), &mut false),
             // Only a document's own number may end with the body.
             b'-' | b'0'..=b'9' => match lex::number(bytes, start, last && self.frames.is_empty()) {
                 Scan::Partial(_) if bytes.len() - start > limits.number => {
@@ -446,7 +536,6 @@ impl Walk {
         match scan {
             Scan::Whole(end) => {
                 self.scanned = 0;
-                self.escaped = false;
                 Ok(Some(end))
             }
             Scan::Partial(scanned) => {
@@ -469,7 +558,7 @@ impl Walk {
         last: bool,
         surround: &mut Surround<'_, A>,
     ) -> Read<Option<(usize, Expect)>> {
-        let mode = self.frames.last().map_or(Mode::Outside, |frame| frame.mode);
+        let mode = self.top.mode;
         let container = matches!(byte, b'{' | b'[');
         let end = if container { None } else { self.scalar(bytes, at, byte, last, &surround.limits)? };
         if mode == Mode::Outside {
@@ -497,12 +586,12 @@ impl Walk {
 
     /// The state of the value that comes.
     fn state(&self, plan: &Plan) -> StateId {
-        match self.frames.last() {
-            None => plan.automaton.root,
-            Some(frame) if frame.array => {
-                plan.automaton.element(frame.state, u32::try_from(frame.index).unwrap_or(u32::MAX))
-            }
-            Some(_) => self.member,
+        if !self.top.array {
+            self.member
+        } else if self.frames.is_empty() {
+            plan.automaton.root
+        } else {
+            plan.automaton.element(self.top.state, u32::try_from(self.top.index).unwrap_or(u32::MAX))
         }
     }
 
@@ -524,25 +613,17 @@ impl Walk {
             Mode::Outside | Mode::Noted => self.state(surround.common.plan),
             Mode::Still => super::automaton::DEAD,
         };
-        self.frames.push(Frame {
-            array,
-            mode,
-            state,
-            index: 0,
-            seen: self.names.open(),
-            node,
-            class: UNCLASSIFIED,
-            first: true,
-            written: false,
-            waits: None,
-        });
+        let path = self.habits.within(&self.top.path, self.top.array);
+        let inside = Frame { array, mode, state, node, index: 0, path, seen: self.names.open() };
+        self.frames.push(std::mem::replace(&mut self.top, inside));
         Ok((at + 1, if array { Expect::FirstElement } else { Expect::FirstName }))
     }
 
     /// Closes the innermost container, whose bracket stands before `end`.
     #[inline]
     fn close<A: Arbiter>(&mut self, bytes: &[u8], end: usize, surround: &mut Surround<'_, A>) -> Read<Expect> {
-        let Some(frame) = self.frames.pop() else { return self.fail(end - 1, Fault::Malformed) };
+        let Some(around) = self.frames.pop() else { return self.fail(end - 1, Fault::Malformed) };
+        let frame = std::mem::replace(&mut self.top, around);
         self.names.close(&frame.seen);
         if let (Some(node), Some(holding)) = (frame.node, self.holding) {
             self.table.close(node, (end - holding.base) as u32);
@@ -570,8 +651,7 @@ impl Walk {
         let known = plan.automaton.state(state);
         let node = self.table.len();
         let base = self.holding.map_or(0, |holding| holding.base);
-        let parent = self.frames.last();
-        let member = parent.is_some_and(|frame| !frame.array);
+        let member = !self.top.array;
         let offset = |place: usize| place.wrapping_sub(base) as u32;
         self.table.nodes.push(Node {
             name: offset(if member { self.name } else { at }),
@@ -584,7 +664,7 @@ impl Walk {
             self.table.captures.extend(known.captures.iter().map(|&query| (query, node)));
         }
         if self.repeated {
-            if let (true, Some(parent)) = (member, parent.and_then(|frame| frame.node)) {
+            if let (true, Some(parent)) = (member, self.top.node) {
                 self.table.repeated.push((node, parent));
             }
             self.repeated = false;
@@ -600,8 +680,7 @@ impl Walk {
         end: Option<usize>,
         surround: &mut Surround<'_, A>,
     ) -> Read<(usize, Expect)> {
-        let member = self.frames.last().is_some_and(|frame| !frame.array);
-        let base = if member { self.name } else { at };
+        let base = if self.top.array { at } else { self.name };
         self.holding = Some(Holding { base, start: at, depth: self.frames.len() });
         self.table.clear();
         self.repeated = false;
@@ -626,38 +705,34 @@ impl Walk {
             Held { table: &self.table, bytes: bytes.get(holding.base..end).unwrap_or_default() };
         let root = held.table.node(0);
         let name = root.and_then(|root| held.name(root)).map(denoted);
-        let frame = self.frames.last();
         let around = Surroundings {
-            class: frame.map_or(UNCLASSIFIED, |frame| frame.class),
-            conditions: frame.map_or(&[], |frame| &plan.automaton.state(frame.state).anchors),
+            class: self.outer.last().map_or(UNCLASSIFIED, |outer| outer.class),
+            conditions: &plan.automaton.state(self.top.state).anchors,
             place: match &name {
                 Some(name) => Place::Name(name),
-                None => Place::Index(frame.map_or(0, |frame| frame.index)),
+                None => Place::Index(self.top.index),
             },
-            root: frame.is_none(),
+            root: self.frames.is_empty(),
         };
-        let decided = Unit::decide(
-            surround.common,
-            held,
-            around,
-            &mut self.scratch,
-            surround.arbiter,
-            surround.outside,
-        );
-        let Ok((unit, stays)) = decided else { return self.fail(holding.start, Fault::TooCostly) };
+        let unit = Unit { common: surround.common, held, around };
+        let mut verdicts = SmallVec::new();
+        let decided = unit.decide(&mut self.decision, surround.arbiter, surround.outside, &mut verdicts);
+        let Ok(stays) = decided else {
+            return self.fail(holding.start, Fault::TooCostly);
+        };
         let mut opening = Opening {
-            frames: &mut self.frames,
+            outer: &mut self.outer,
             waiting: &mut self.waiting,
             after: self.after,
             removed_as: plan.removed_as,
         };
         if stays {
             opening.stay(bytes, holding.start, surround.out);
-            unit.write(&mut self.scratch, surround.out);
+            unit.write(&mut self.decision, surround.out);
         } else {
             opening.go(bytes, holding.start, surround.out);
         }
-        unit.account(&self.scratch, surround.arbiter);
+        unit.account(&self.decision, &verdicts, surround.arbiter);
         self.after = end;
         Ok(())
     }
@@ -687,8 +762,8 @@ impl Walk {
             }
             return self.hold(bytes, at, byte, end, surround).map(Some);
         }
-        let own = plan.state_classes.get(state.0 as usize).copied().flatten();
-        let class = own.or(self.frames.last().map(|frame| frame.class)).unwrap_or(UNCLASSIFIED);
+        let own = plan.state_class(state);
+        let class = own.or(self.outer.last().map(|outer| outer.class)).unwrap_or(UNCLASSIFIED);
         let form = {
             let verdict = surround.outside.verdict(surround.arbiter);
             surround.common.forms.feasible(surround.arbiter.form(verdict, class))
@@ -708,12 +783,12 @@ impl Walk {
             surround.outside.count(class);
         }
         let mut opening = Opening {
-            frames: &mut self.frames,
+            outer: &mut self.outer,
             waiting: &mut self.waiting,
             after: self.after,
             removed_as: plan.removed_as,
         };
-        let depth = opening.frames.len();
+        let depth = self.frames.len();
         if container && (bone || known.live) {
             let mut waits = None;
             if form == Form::Clear || bone {
@@ -724,10 +799,7 @@ impl Walk {
             }
             let opened = self.open(at, byte, Mode::Outside, None, surround)?;
             self.after = opened.0;
-            if let Some(frame) = self.frames.last_mut() {
-                frame.class = class;
-                frame.waits = waits;
-            }
+            self.outer.push(Outer { class, first: true, written: false, waits });
             return Ok(Some(opened));
         }
         let stays = form == Form::Clear;
@@ -769,9 +841,8 @@ impl Walk {
         at: usize,
         surround: &mut Surround<'_, A>,
     ) -> Read<Option<(usize, Expect)>> {
-        match lex::string(bytes, at, &mut self.escaped) {
+        match lex::string(bytes, at, &mut false) {
             Scan::Whole(end) => {
-                self.escaped = false;
                 if self.passing.is_some_and(|passing| passing.depth == self.frames.len()) {
                     self.passed(bytes, end, surround);
                 }
@@ -792,13 +863,14 @@ impl Walk {
         end: usize,
         surround: &mut Surround<'_, A>,
     ) {
-        match frame.waits {
+        let waits = self.outer.pop().and_then(|outer| outer.waits);
+        match waits {
             None => {
                 surround.out.extend_from_slice(bytes.get(self.after..end).unwrap_or_default());
             }
             Some(wait) => {
                 let removed_as = surround.common.plan.removed_as;
-                let root = self.frames.is_empty();
+                let root = self.outer.is_empty();
                 if removed_as == RemovedAs::Omit && !root {
                     self.waiting.truncate(wait.lead);
                 } else {
@@ -806,7 +878,7 @@ impl Walk {
                     let bracket = if frame.array { b"[" } else { b"{" };
                     self.waiting.extend_from_slice(replacement(removed_as, bracket));
                 }
-                let parent = self.frames.last_mut();
+                let parent = self.outer.last_mut();
                 let waits = parent.as_ref().is_some_and(|parent| parent.waits.is_some());
                 if let Some(parent) = parent {
                     parent.written = wait.written || removed_as != RemovedAs::Omit;
@@ -822,7 +894,7 @@ impl Walk {
 
 /// Writes what stands between a container's last child and the next: the comma and the name.
 struct Opening<'a> {
-    frames: &'a mut Vec<Frame>,
+    outer: &'a mut Vec<Outer>,
     waiting: &'a mut Vec<u8>,
     after: usize,
     removed_as: RemovedAs,
@@ -833,8 +905,8 @@ impl Opening<'_> {
     fn stay(&mut self, bytes: &[u8], at: usize, out: &mut Vec<u8>) {
         if !self.waiting.is_empty() {
             out.append(self.waiting);
-            for frame in self.frames.iter_mut().rev().take_while(|frame| frame.waits.is_some()) {
-                frame.waits = None;
+            for outer in self.outer.iter_mut().rev().take_while(|outer| outer.waits.is_some()) {
+                outer.waits = None;
             }
         }
         out.extend_from_slice(self.lead(bytes, at));
@@ -843,12 +915,12 @@ impl Opening<'_> {
     /// The value at `at` goes.
     fn go(&mut self, bytes: &[u8], at: usize, out: &mut Vec<u8>) {
         if self.removed_as == RemovedAs::Omit {
-            if let Some(frame) = self.frames.last_mut() {
-                frame.first = false;
+            if let Some(outer) = self.outer.last_mut() {
+                outer.first = false;
             }
             return;
         }
-        let waits = self.frames.last().is_some_and(|frame| frame.waits.is_some());
+        let waits = self.outer.last().is_some_and(|outer| outer.waits.is_some());
         let replacement = replacement(self.removed_as, bytes.get(at..).unwrap_or_default());
         let lead = self.lead(bytes, at);
         let into = if waits { &mut *self.waiting } else { out };
@@ -858,7 +930,7 @@ impl Opening<'_> {
 
     /// The container at `at` stays if something in it does.
     fn wait(&mut self, bytes: &[u8], at: usize, bracket: u8) -> Wait {
-        let written = self.frames.last().is_some_and(|frame| frame.written);
+        let written = self.outer.last().is_some_and(|outer| outer.written);
         let start = self.waiting.len();
         let lead = self.lead(bytes, at);
         self.waiting.extend_from_slice(lead);
@@ -869,14 +941,14 @@ impl Opening<'_> {
 
     /// What comes before the value at `at`, now that it or something in its place is written.
     fn lead<'b>(&mut self, bytes: &'b [u8], at: usize) -> &'b [u8] {
-        let from = match self.frames.last_mut() {
+        let from = match self.outer.last_mut() {
             // The first that is written: the comma before it has nothing to separate.
-            Some(frame) if !frame.written && !frame.first => after_comma(bytes, self.after),
+            Some(outer) if !outer.written && !outer.first => after_comma(bytes, self.after),
             Some(_) | None => self.after,
         };
-        if let Some(frame) = self.frames.last_mut() {
-            frame.first = false;
-            frame.written = true;
+        if let Some(outer) = self.outer.last_mut() {
+            outer.first = false;
+            outer.written = true;
         }
         bytes.get(from..at).unwrap_or_default()
     }

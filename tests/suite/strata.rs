@@ -14,11 +14,25 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("ledger", &["vocabulary", "policy", "decision", "scrub", "keys"]),
     ("disclosure", &["vocabulary", "policy", "decision", "scrub", "keys", "ledger"]),
     ("metrics", &[]),
-    ("layer", &["finding", "vocabulary", "policy", "decision", "scrub", "keys", "ledger", "disclosure", "metrics"]),
+    (
+        "layer",
+        &["finding", "vocabulary", "policy", "decision", "scrub", "keys", "ledger", "disclosure", "metrics"],
+    ),
 ];
 
 /// What the pure half never touches.
-const IMPURE: &[&str] = &["std::fs", "std::net::Tcp", "std::net::Udp", "ToSocketAddrs", "tokio::", "hyper::", "http::", "Timestamp::now", "SystemTime", "Instant::now"];
+const IMPURE: &[&str] = &[
+    "std::fs",
+    "std::net::Tcp",
+    "std::net::Udp",
+    "ToSocketAddrs",
+    "tokio::",
+    "hyper::",
+    "http::",
+    "Timestamp::now",
+    "SystemTime",
+    "Instant::now",
+];
 
 fn sources(module: &str) -> Vec<PathBuf> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
@@ -57,8 +71,13 @@ fn dependencies_point_one_way() {
         for file in files {
             let code = code(&file);
             for other in modules.iter().chain(&["config", "gateway", "demo", "cli"]) {
-                let uses = code.contains(&format!("crate::{other}::")) || code.contains(&format!("crate::{other};"));
-                assert!(other == module || allowed.contains(other) || !uses, "{} uses {other}", file.display());
+                let uses =
+                    code.contains(&format!("crate::{other}::")) || code.contains(&format!("crate::{other};"));
+                assert!(
+                    other == module || allowed.contains(other) || !uses,
+                    "{} uses {other}",
+                    file.display()
+                );
             }
         }
     }

@@ -52,11 +52,21 @@ fn last_digits(text: &str) -> Option<String> {
 
 /// `J. D.`
 fn initials(text: &str) -> Option<String> {
-    let words: Vec<&str> = text.split([' ', '\u{a0}', '-']).filter(|word| !word.is_empty()).collect();
-    let initials: Vec<char> = words.iter().filter_map(|word| word.chars().find(|char| char.is_alphabetic())).collect();
-    let letters = text.chars().filter(|char| char.is_alphabetic()).count();
-    let few_enough = !initials.is_empty() && initials.len() <= allowed(letters);
-    few_enough.then(|| initials.iter().map(|initial| format!("{initial}.")).collect::<Vec<_>>().join(" "))
+    let (mut out, mut shown, mut letters) = (String::new(), 0, 0);
+    let mut begins = true;
+    for char in text.chars() {
+        if matches!(char, ' ' | '\u{a0}' | '-') {
+            begins = true;
+        } else if char.is_alphabetic() {
+            letters += 1;
+            if std::mem::take(&mut begins) {
+                shown += 1;
+                out.extend((!out.is_empty()).then_some(' '));
+                out.extend([char, '.']);
+            }
+        }
+    }
+    (shown > 0 && shown <= allowed(letters)).then_some(out)
 }
 
 /// How many of so many characters may be shown.

@@ -1,0 +1,100 @@
+//! The spans of a decided value that stay, copied; what changes, in its form; commas as they must be.
+//!
+//! Refuses to decide anything. A member that stays owns the comma before it, unless it is the first
+//! that stays; white space before a member goes with it.
+
+use super::{Decision, Fate, Unit};
+use crate::scrub::evaluate::denoted;
+use crate::scrub::lex;
+use crate::scrub::mapping::RemovedAs;
+
+/// A container that is being written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Open {
+    next: u32,
+    /// The end of the last child, or of the opening bracket.
+    after: usize,
+    first: bool,
+    written: bool,
+}
+
+impl Unit<'_> {
+    /// Writes what stays of the value, from its first byte to its last.
+    pub(in crate::scrub) fn write(&self, decision: &mut Decision, out: &mut Vec<u8>) {
+        let held = self.held;
+        let Some(root) = held.table.node(0) else { return };
+        let fate = |at: u32| decision.fates.get(at as usize).copied().unwrap_or(Fate::Goes);
+        let copy = |from: usize, to: usize, out: &mut Vec<u8>| {
+            out.extend_from_slice(held.bytes.get(from..to).unwrap_or_default());
+        };
+        // Everything before is written or gone.
+        let mut done = root.start as usize;
+        decision.open.clear();
+        let mut at = 0;
+        while let Some(node) = held.table.node(at) {
+            while decision.open.last().is_some_and(|open| open.next <= at) {
+                decision.open.pop();
+            }
+            let (start, end) = (node.start as usize, node.end as usize);
+            let fate = fate(at);
+            if let Some(parent) = decision.open.last_mut() {
+                let goes = fate == Fate::Goes && self.common.plan.removed_as == RemovedAs::Omit;
+                if goes {
+                    copy(done, parent.after, out);
+                    done = end;
+                } else if !parent.written && !parent.first {
+                    // The first that stays: the comma before it has nothing to separate.
+                    copy(done, parent.after, out);
+                    done = after_comma(held.bytes, parent.after);
+                }
+                parent.after = end;
+                parent.first = false;
+                parent.written |= !goes;
+                if goes {
+                    at = node.next;
+                    continue;
+                }
+            }
+            let open = node.next > at + 1;
+            match fate {
+                Fate::Stays if open => {
+                    let after = start + 1;
+                    decision.open.push(Open { next: node.next, after, first: true, written: false });
+                    at += 1;
+                }
+                Fate::Stays => at += 1,
+                Fate::Changes(form, class) => {
+                    copy(done, start, out);
+                    let name = held.name(node).map(denoted);
+                    let kind = self.common.plan.kind(class, name.as_deref());
+                    self.common.forms.write(form, kind, held.text(node), out);
+                    done = end;
+                    at = node.next;
+                }
+                Fate::Goes => {
+                    copy(done, start, out);
+                    out.extend_from_slice(replacement(self.common.plan.removed_as, held.text(node)));
+                    done = end;
+                    at = node.next;
+                }
+            }
+        }
+        copy(done, root.end as usize, out);
+    }
+}
+
+/// Past the comma that is the first thing but white space from `at` on.
+pub(in crate::scrub) fn after_comma(bytes: &[u8], at: usize) -> usize {
+    let comma = lex::space(bytes, at);
+    if bytes.get(comma) == Some(&b',') { comma + 1 } else { at }
+}
+
+/// What stands for a value that went.
+pub(in crate::scrub) fn replacement(removed_as: RemovedAs, value: &[u8]) -> &'static [u8] {
+    match (removed_as, value.first()) {
+        (RemovedAs::Empty, Some(b'"')) => b"\"\"",
+        (RemovedAs::Empty, Some(b'[')) => b"[]",
+        (RemovedAs::Empty, Some(b'{')) => b"{}",
+        (RemovedAs::Omit | RemovedAs::Null | RemovedAs::Empty, _) => b"null",
+    }
+}
