@@ -2,6 +2,8 @@
 //!
 //! The upstream answers from memory. The same request straight to the upstream is the floor.
 
+#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 use std::net::SocketAddr;
 use std::time::Duration;
 

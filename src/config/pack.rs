@@ -32,7 +32,7 @@ struct Known {
 enum Content {
     Loaded(Arc<Pack>),
     /// Its rules or its manifest are wrong; its words read.
-    OnlyWords(Vocabulary),
+    OnlyWords(Box<Vocabulary>),
     Nothing,
 }
 
@@ -72,7 +72,7 @@ impl Packs {
             Ok(pack) => Content::Loaded(Arc::new(pack)),
             Err(findings) => {
                 self.findings.extend(findings);
-                words(folder).map_or(Content::Nothing, Content::OnlyWords)
+                words(folder).map_or(Content::Nothing, |words| Content::OnlyWords(Box::new(words)))
             }
         }
     }

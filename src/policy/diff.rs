@@ -31,6 +31,9 @@ impl Change {
     }
 }
 
+/// What differs (kind in vocabulary order, purpose, more or less, forms, circumstances), and for which categories.
+type Found = BTreeMap<(usize, String, bool, Form, Form, String), Vec<String>>;
+
 /// Every change from one version to another.
 ///
 /// # Errors
@@ -38,7 +41,7 @@ impl Change {
 pub fn changes(old: &Pack, new: &Pack) -> Result<Vec<Change>, Finding> {
     comparable(old.vocabulary(), new.vocabulary())?;
     let (mut of_old, mut of_new) = (Search::new(old.rulebook()), Search::new(new.rulebook()));
-    let mut found: BTreeMap<(usize, String, bool, Form, Form, String), Vec<String>> = BTreeMap::new();
+    let mut found = Found::new();
     for (kind, purpose, category) in names(old, new) {
         let before = slice(&mut of_old, old.vocabulary(), (&kind, &purpose, &category));
         let after = slice(&mut of_new, new.vocabulary(), (&kind, &purpose, &category));

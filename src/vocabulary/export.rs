@@ -57,9 +57,9 @@ fn terms<I: TermId>(tree: &Tree<I>) -> Vec<Value> {
 fn write_tree<I: TermId>(text: &mut String, scheme: &str, tree: &Tree<I>) {
     let _ = writeln!(text, "\npg:{scheme} a skos:ConceptScheme .");
     for (id, term) in tree.terms() {
-        let _ = write!(
+        let _ = writeln!(
             text,
-            "\n<urn:purposegate:vocabulary:{scheme}/{}> a skos:Concept ;\n  skos:inScheme pg:{scheme} ;\n",
+            "\n<urn:purposegate:vocabulary:{scheme}/{}> a skos:Concept ;\n  skos:inScheme pg:{scheme} ;",
             term.id
         );
         let _ = write!(text, "  skos:notation {} ;\n", quoted(&term.id));
