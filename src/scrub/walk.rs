@@ -264,9 +264,9 @@ impl Walk {
         let mut at = self.at;
         let mut expect = self.expect;
         // Where the value before a member ended, if that was in these bytes.
-        let mut lead = None;
+        let mut lead = usize::MAX;
         loop {
-            if lead == Some(at) && matches!(expect, Expect::Next | Expect::FirstName) && self.top.path.known {
+            if lead == at && self.top.path.known && matches!(expect, Expect::Next | Expect::FirstName) {
                 // Of an array's path no member comes next.
                 let top = &mut self.top;
                 if let Some(known) = self.habits.recognise(&mut top.path, top.state, bytes, at) {
@@ -287,7 +287,7 @@ impl Walk {
                     _ => return self.fail(at - 1, Fault::Malformed),
                 };
                 if expect == Expect::Next {
-                    lead = Some(at);
+                    lead = at;
                     continue;
                 }
             }
@@ -301,7 +301,7 @@ impl Walk {
                 } else if byte == b'}' && expect == Expect::FirstName {
                     at += 1;
                     expect = self.close(bytes, at, surround)?;
-                    lead = Some(at);
+                    lead = at;
                     continue;
                 } else {
                     return self.fail(at, Fault::Malformed);
@@ -329,14 +329,14 @@ impl Walk {
                         None => return self.wait(at, expect),
                     }
                 }
-                lead = Some(at);
+                lead = at;
             }
             if matches!(expect, Expect::Within | Expect::End | Expect::Document) {
                 match self.seldom(bytes, at, expect, beginning, surround)? {
                     Some(next) => (at, expect) = next,
                     None => return Ok(()),
                 }
-                lead = Some(at);
+                lead = at;
             }
         }
     }
@@ -428,6 +428,7 @@ impl Walk {
     }
 
     /// Reads the name at `start`. `None`: it is not whole.
+    #[inline(never)]
     fn read_name<A: Arbiter>(
         &mut self,
         bytes: &[u8],
@@ -486,13 +487,13 @@ impl Walk {
 
     /// The value of the member whose name was read comes at `at`: its lead is kept to be recognised,
     /// if it came in one piece.
-    #[inline]
-    fn keep_name(&mut self, bytes: &[u8], lead: Option<usize>, at: usize) {
+    #[inline(never)]
+    fn keep_name(&mut self, bytes: &[u8], lead: usize, at: usize) {
         let Some(hash) = self.new_name.take() else { return };
-        let whole = lead.filter(|_| at < bytes.len()).and_then(|from| Some((from, bytes.get(from..at)?)));
-        let kept = whole.is_some_and(|(from, text)| {
+        let whole = bytes.get(lead..at).filter(|_| at < bytes.len());
+        let kept = whole.is_some_and(|text| {
             let (container, state) = (self.top.state, self.member);
-            let new = NewLead { text, name: self.name - from, hash, container, state };
+            let new = NewLead { text, name: self.name - lead, hash, container, state };
             self.habits.learn(&mut self.top.path, new)
         });
         if !kept {
@@ -594,7 +595,7 @@ impl Walk {
     }
 
     /// Opens the container at `at`.
-    #[inline(always)]
+    #[inline(never)]
     fn open<A: Arbiter>(
         &mut self,
         at: usize,
@@ -618,7 +619,7 @@ impl Walk {
     }
 
     /// Closes the innermost container, whose bracket stands before `end`.
-    #[inline]
+    #[inline(never)]
     fn close<A: Arbiter>(&mut self, bytes: &[u8], end: usize, surround: &mut Surround<'_, A>) -> Read<Expect> {
         let Some(around) = self.frames.pop() else { return self.fail(end - 1, Fault::Malformed) };
         let frame = std::mem::replace(&mut self.top, around);
@@ -736,6 +737,7 @@ impl Walk {
     // What streams.
 
     /// Decides a value that stands outside of everything held.
+    #[inline(never)]
     fn outside<A: Arbiter>(
         &mut self,
         bytes: &[u8],
