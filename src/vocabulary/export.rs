@@ -62,7 +62,7 @@ fn write_tree<I: TermId>(text: &mut String, scheme: &str, tree: &Tree<I>) {
             "\n<urn:purposegate:vocabulary:{scheme}/{}> a skos:Concept ;\n  skos:inScheme pg:{scheme} ;",
             term.id
         );
-        let _ = write!(text, "  skos:notation {} ;\n", quoted(&term.id));
+        let _ = writeln!(text, "  skos:notation {} ;", quoted(&term.id));
         if let Some(parent) = tree.parent(id) {
             let _ = writeln!(
                 text,
