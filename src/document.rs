@@ -6,8 +6,10 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::time::Duration;
 
 use jiff::civil::Date;
+use jiff::{Span, SpanRelativeTo};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -25,24 +27,20 @@ pub struct At<T> {
 pub struct Document<'a> {
     source: &'a Source,
     tree: Spanned<DeTable<'a>>,
-    findings: RefCell<Vec<Finding>>,
+    /// Each with the byte it begins at.
+    findings: RefCell<Vec<(usize, Finding)>>,
 }
 
 impl<'a> Document<'a> {
     /// Parses as much as can be parsed; what cannot is a finding.
     pub fn parse(source: &'a Source) -> Document<'a> {
         let (tree, errors) = DeTable::parse_recoverable(source.text());
-        let findings = errors
-            .iter()
-            .map(|error| {
-                let finding = Finding::error(format!("not TOML: {}", error.message()));
-                match error.span() {
-                    Some(span) => finding.at(source, span),
-                    None => finding,
-                }
-            })
-            .collect();
-        Document { source, tree, findings: RefCell::new(findings) }
+        let document = Document { source, tree, findings: RefCell::default() };
+        for error in errors {
+            let finding = Finding::error(format!("not TOML: {}", error.message().trim()));
+            document.find(finding, error.span().unwrap_or(0..0));
+        }
+        document
     }
 
     /// The top of the file; `what` names it in findings ("a pack").
@@ -56,14 +54,35 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// Adds a finding at a place of this file.
+    /// Adds a finding at a place of this file; the same one at the same place only once.
     pub fn find(&self, finding: Finding, at: Range<usize>) {
-        self.findings.borrow_mut().push(finding.at(self.source, at));
+        let mut findings = self.findings.borrow_mut();
+        let words = finding.to_string();
+        if !findings.iter().any(|(start, earlier)| *start == at.start && earlier.to_string() == words) {
+            findings.push((at.start, finding.at(self.source, at)));
+        }
     }
 
-    /// Everything found so far.
+    /// Adds the finding that a name is none of those there are, with the nearest of them, or else
+    /// with what there is to do.
+    pub fn find_unknown<'n>(
+        &self,
+        what: &str,
+        name: &At<&str>,
+        known: impl IntoIterator<Item = &'n str>,
+        otherwise: &str,
+    ) {
+        let hint = nearest(name.value, known)
+            .map_or_else(|| otherwise.to_owned(), |near| format!("did you mean `{near}`?"));
+        let finding = Finding::error(format!("there is no {what} `{}`", name.value));
+        self.find(finding.label("unknown").hint(hint), name.at.clone());
+    }
+
+    /// Everything found so far, in the order of the file.
     pub fn into_findings(self) -> Vec<Finding> {
-        self.findings.into_inner()
+        let mut findings = self.findings.into_inner();
+        findings.sort_by_key(|(start, _)| *start);
+        findings.into_iter().map(|(_, finding)| finding).collect()
     }
 }
 
@@ -122,6 +141,21 @@ impl<'d> Fields<'d> {
         self.value(key)?.date()
     }
 
+    /// Bytes, with or without a binary unit (`"8MiB"`).
+    pub fn size(&mut self, key: &'static str) -> Option<usize> {
+        self.value(key)?.size()
+    }
+
+    /// A number and a unit (`"500ms"`, `"400d"`).
+    pub fn duration(&mut self, key: &'static str) -> Option<Duration> {
+        self.value(key)?.duration()
+    }
+
+    /// One of a closed list of words.
+    pub fn choice<T: Clone>(&mut self, key: &'static str, words: &[(&str, T)]) -> Option<T> {
+        self.value(key)?.choice(words)
+    }
+
     /// A list of texts; empty where the key is absent.
     pub fn texts(&mut self, key: &'static str) -> Vec<At<&'d str>> {
         self.value(key).map(|item| item.texts()).unwrap_or_default()
@@ -142,10 +176,10 @@ impl<'d> Fields<'d> {
         self.value(key).map(|item| item.entries()).unwrap_or_default()
     }
 
-    /// An array of tables (`[[key]]`).
+    /// An array of tables (`[[key]]`); a single table (`[key]`) is an array of one.
     pub fn tables(&mut self, key: &'static str, what: &str) -> Vec<Fields<'d>> {
-        let Some(item) = self.value(key) else { return Vec::new() };
-        item.list("an array of tables").into_iter().filter_map(|item| item.fields(what)).collect()
+        let items = self.value(key).map(|item| item.items()).unwrap_or_default();
+        items.iter().filter_map(|item| item.fields(what)).collect()
     }
 
     /// Reports every key that nobody asked for. The last thing done with a table.
@@ -178,16 +212,16 @@ impl<'d> Item<'d> {
         self.value.span()
     }
 
-    fn wrong(&self, wanted: &str) {
+    fn wrong(&self, wanted: &str, hint: &str) {
         let found = self.value.get_ref().type_str();
-        let finding = Finding::error(format!("`{}` wants {wanted}, not a value of type {found}", self.name));
-        self.document.find(finding.label(format!("wants {wanted}")), self.at());
+        let finding = Finding::error(format!("`{}` wants {wanted}", self.name));
+        self.document.find(finding.label(format!("this {found} is none")).hint(hint), self.at());
     }
 
     pub fn text(&self) -> Option<At<&'d str>> {
         let text = self.value.get_ref().as_str();
         if text.is_none() {
-            self.wrong("a text");
+            self.wrong("a text", "text stands in quotation marks");
         }
         Some(At { value: text?, at: self.at() })
     }
@@ -195,7 +229,7 @@ impl<'d> Item<'d> {
     pub fn flag(&self) -> Option<bool> {
         let flag = self.value.get_ref().as_bool();
         if flag.is_none() {
-            self.wrong("true or false");
+            self.wrong("a flag", "`true` or `false`, without quotation marks");
         }
         flag
     }
@@ -208,7 +242,7 @@ impl<'d> Item<'d> {
             .as_integer()
             .and_then(|number| u32::from_str_radix(number.as_str(), number.radix()).ok());
         if number.is_none() {
-            self.wrong("a whole number, not negative");
+            self.wrong("a whole number", "digits without quotation marks, not negative");
         }
         Some(At { value: number?, at: self.at() })
     }
@@ -221,9 +255,54 @@ impl<'d> Item<'d> {
             _ => None,
         };
         if date.is_none() {
-            self.wrong("a date such as 2027-06-30");
+            self.wrong("a date", "year, month, day: `2027-06-30`");
         }
         Some(At { value: date?, at: self.at() })
+    }
+
+    /// Bytes: a whole number, or a text such as `"64KiB"`.
+    pub fn size(&self) -> Option<usize> {
+        let size = match self.value.get_ref() {
+            DeValue::Integer(number) => usize::from_str_radix(number.as_str(), number.radix()).ok(),
+            DeValue::String(text) => bytes(text),
+            _ => None,
+        };
+        if size.is_none() {
+            self.wrong(
+                "a size",
+                "bytes, or a number with a unit: `65536`, `\"64KiB\"`, `\"8MiB\"`, `\"1GiB\"`",
+            );
+        }
+        size
+    }
+
+    /// A duration such as `"2s"`; a day is 24 hours.
+    pub fn duration(&self) -> Option<Duration> {
+        let duration = self.value.get_ref().as_str().and_then(|text| {
+            let span = text.parse::<Span>().ok()?;
+            let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
+            Duration::try_from(duration).ok()
+        });
+        if duration.is_none() {
+            self.wrong("a duration", "a number and a unit: `\"500ms\"`, `\"2s\"`, `\"400d\"`");
+        }
+        duration
+    }
+
+    /// One of a closed list of words.
+    pub fn choice<T: Clone>(&self, words: &[(&str, T)]) -> Option<T> {
+        let text = self.text()?;
+        let found = words.iter().find(|(word, _)| *word == text.value).map(|(_, value)| value.clone());
+        if found.is_none() {
+            let known = words.iter().map(|(word, _)| *word);
+            let hint = match nearest(text.value, known.clone()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("one of {}", join(known)),
+            };
+            let finding = Finding::error(format!("`{}` cannot be `{}`", self.name, text.value));
+            self.document.find(finding.hint(hint), text.at);
+        }
+        found
     }
 
     pub fn is_table(&self) -> bool {
@@ -236,7 +315,7 @@ impl<'d> Item<'d> {
 
     pub fn fields(&self, what: &str) -> Option<Fields<'d>> {
         let Some(table) = self.value.get_ref().as_table() else {
-            self.wrong("a table");
+            self.wrong("a table", "keys and values: `{ key = value }`, or a section of its own");
             return None;
         };
         let at = self.value.span();
@@ -245,7 +324,7 @@ impl<'d> Item<'d> {
 
     pub fn entries(&self) -> Vec<(At<&'d str>, Item<'d>)> {
         let Some(table) = self.value.get_ref().as_table() else {
-            self.wrong("a table");
+            self.wrong("a table", "keys and values: `{ key = value }`, or a section of its own");
             return Vec::new();
         };
         let entry = |(key, value): (&'d Spanned<toml::de::DeString<'d>>, &'d Spanned<DeValue<'d>>)| {
@@ -258,17 +337,32 @@ impl<'d> Item<'d> {
         table.iter().map(entry).collect()
     }
 
-    fn list(&self, wanted: &str) -> Vec<Item<'d>> {
-        let Some(array) = self.value.get_ref().as_array() else {
-            self.wrong(wanted);
-            return Vec::new();
-        };
-        array.iter().map(|value| Item { document: self.document, name: self.name.clone(), value }).collect()
+    /// The elements of a list; anything else is a list of one.
+    pub fn items(&self) -> Vec<Item<'d>> {
+        let item = |value| Item { document: self.document, name: self.name.clone(), value };
+        match self.value.get_ref().as_array() {
+            Some(array) => array.iter().map(item).collect(),
+            None => vec![item(self.value)],
+        }
     }
 
+    /// A list of texts; a single text is a list of one.
     pub fn texts(&self) -> Vec<At<&'d str>> {
-        self.list("a list of texts").iter().filter_map(Item::text).collect()
+        self.items().iter().filter_map(Item::text).collect()
     }
+}
+
+/// `"65536"`, `"64 KiB"`, `"8MiB"`, `"1GiB"`.
+fn bytes(text: &str) -> Option<usize> {
+    let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len()));
+    let factor = match unit {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    number.trim().replace('_', "").parse::<usize>().ok()?.checked_mul(factor)
 }
 
 /// Names for a hint: `a`, `b`, `c`.
@@ -279,6 +373,10 @@ pub fn join<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn messages(document: Document<'_>) -> Vec<String> {
+        document.into_findings().iter().map(ToString::to_string).collect()
+    }
 
     #[test]
     fn every_mistake_of_a_file_is_reported_at_once() {
@@ -292,8 +390,54 @@ mod tests {
         }
         assert_eq!(root.needed_text("name"), None);
         root.end();
-        let messages: Vec<String> = document.into_findings().iter().map(ToString::to_string).collect();
-        assert_eq!(messages.len(), 4, "{messages:?}");
-        assert!(messages.iter().any(|message| message.contains("unknown key `titel`")), "{messages:?}");
+        assert_eq!(
+            messages(document),
+            [
+                "a test has no `name`",
+                "`title` wants a text",
+                "unknown key `titel` in a test",
+                "`day` wants a date",
+            ]
+        );
+    }
+
+    #[test]
+    fn quantities_have_units() {
+        let text =
+            "a = 65536\nb = \"64KiB\"\nc = \"8 MiB\"\nd = \"1_000\"\ne = \"500ms\"\nf = \"400d\"\ng = 7\n";
+        let source = Source::new("x.toml", text);
+        let document = Document::parse(&source);
+        let mut root = document.root("a test");
+        let sizes = ["a", "b", "c", "d"].map(|key| root.size(key));
+        assert_eq!(sizes, [Some(65536), Some(65536), Some(8 << 20), Some(1000)]);
+        assert_eq!(root.duration("e"), Some(Duration::from_millis(500)));
+        assert_eq!(root.duration("f"), Some(Duration::from_secs(400 * 86400)));
+        assert_eq!(root.number("g").map(|at| at.value), Some(7));
+        root.end();
+        assert_eq!(messages(document), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_no_quantity_is_a_finding() {
+        let text = "a = -1\nb = \"8MB\"\nc = \"99999999999GiB\"\nd = 2\ne = \"soon\"\nf = \"-2s\"\ng = -7\n";
+        let source = Source::new("x.toml", text);
+        let document = Document::parse(&source);
+        let mut root = document.root("a test");
+        assert_eq!(["a", "b", "c"].map(|key| root.size(key)), [None; 3]);
+        assert_eq!(["d", "e", "f"].map(|key| root.duration(key)), [None; 3]);
+        assert_eq!(root.number("g"), None);
+        root.end();
+        assert_eq!(messages(document).len(), 7);
+    }
+
+    #[test]
+    fn one_is_a_list_of_one() {
+        let source = Source::new("x.toml", "a = \"x\"\nb = [\"x\", 1]\n[c]\nd = 1\n[[e]]\n[[e]]\n");
+        let document = Document::parse(&source);
+        let mut root = document.root("a test");
+        assert_eq!((root.texts("a").len(), root.texts("b").len()), (1, 1));
+        assert_eq!((root.tables("c", "c").len(), root.tables("e", "e").len()), (1, 2));
+        root.end();
+        assert_eq!(messages(document), ["`b` wants a text"]);
     }
 }

@@ -1,11 +1,13 @@
 //! Every metric, declared in one place. Labels come from configured names only, never from a request.
 
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 /// Seconds; from a tenth of a millisecond to half a minute.
-const DURATIONS: [f64; 14] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
+const DURATIONS: [f64; 14] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
 
 macro_rules! metrics {
     ($($field:ident: $kind:ident = $name:literal [$($label:literal),*] $help:literal;)+) => {
@@ -17,6 +19,10 @@ macro_rules! metrics {
         }
 
         impl Metrics {
+            /// Name, Prometheus type and labels of every metric.
+            pub const DECLARED: &'static [(&'static str, &'static str, &'static [&'static str])] =
+                &[$((concat!("purposegate_", $name), <$kind as Declared>::TYPE, &[$($label),*]),)+];
+
             /// # Errors
             /// Only where two metrics would carry the same name, which a test rules out.
             pub fn new() -> Result<Metrics, prometheus::Error> {
@@ -80,7 +86,6 @@ metrics! {
         "1, with the version as label.";
 }
 
-
 impl Metrics {
     /// The exposition in Prometheus' text format.
     ///
@@ -93,46 +98,63 @@ impl Metrics {
 
 /// How a kind of metric is made from its name, help and labels.
 trait Declared: Sized {
+    /// The type that the exposition gives.
+    const TYPE: &'static str;
+
     fn declare(name: &str, help: &str, labels: &[&str]) -> Result<Self, prometheus::Error>;
 }
 
 impl Declared for IntCounterVec {
+    const TYPE: &'static str = "counter";
+
     fn declare(name: &str, help: &str, labels: &[&str]) -> Result<Self, prometheus::Error> {
         IntCounterVec::new(Opts::new(name, help), labels)
     }
 }
 
 impl Declared for IntGaugeVec {
+    const TYPE: &'static str = "gauge";
+
     fn declare(name: &str, help: &str, labels: &[&str]) -> Result<Self, prometheus::Error> {
         IntGaugeVec::new(Opts::new(name, help), labels)
     }
 }
 
 impl Declared for IntGauge {
+    const TYPE: &'static str = "gauge";
+
     fn declare(name: &str, help: &str, _: &[&str]) -> Result<Self, prometheus::Error> {
         IntGauge::new(name, help)
     }
 }
 
 impl Declared for IntCounter {
+    const TYPE: &'static str = "counter";
+
     fn declare(name: &str, help: &str, _: &[&str]) -> Result<Self, prometheus::Error> {
         IntCounter::new(name, help)
     }
 }
 
 impl Declared for Gauge {
+    const TYPE: &'static str = "gauge";
+
     fn declare(name: &str, help: &str, _: &[&str]) -> Result<Self, prometheus::Error> {
         Gauge::new(name, help)
     }
 }
 
 impl Declared for HistogramVec {
+    const TYPE: &'static str = "histogram";
+
     fn declare(name: &str, help: &str, labels: &[&str]) -> Result<Self, prometheus::Error> {
         HistogramVec::new(HistogramOpts::new(name, help).buckets(DURATIONS.to_vec()), labels)
     }
 }
 
 impl Declared for Histogram {
+    const TYPE: &'static str = "histogram";
+
     fn declare(name: &str, help: &str, _: &[&str]) -> Result<Self, prometheus::Error> {
         Histogram::with_opts(HistogramOpts::new(name, help).buckets(DURATIONS.to_vec()))
     }

@@ -4,7 +4,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType,
 };
 
 /// What keeps certificates from being made.
@@ -38,7 +39,8 @@ pub fn make(folder: &Path, clients: &[ClientName<'_>]) -> Result<Vec<PathBuf>, C
     let issuer = Issuer::new(ca, ca_key);
 
     let mut files = vec![write(folder, "ca.pem", &ca_certificate.pem(), false)?];
-    let mut server = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()])?;
+    let mut server =
+        CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()])?;
     server.distinguished_name.push(DnType::CommonName, "purposegate development server");
     server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     sign(folder, "server", server, &issuer, &mut files)?;

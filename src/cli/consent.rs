@@ -628,7 +628,7 @@ mod tests {
         let held = ledger::Ledger::open(&desk.folder.path().join("ledger.db"), &keys, names).unwrap();
         let (status, _, words) = desk.run("withdraw alice marketing");
         assert_eq!(status, 2);
-        assert!(words.contains("127.0.0.1:9") && words.contains("--config"), "{words}");
+        assert!(words.contains("127.0.0.1:9") && words.contains("--admin"), "{words}");
         assert_eq!(desk.state("alice")["consents"], json!({"marketing": "given"}), "reading goes on");
         drop(held);
     }

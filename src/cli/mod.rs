@@ -51,6 +51,9 @@ enum Verb {
         /// The configuration file
         #[arg(long, value_name = "FILE", default_value = "purposegate.toml", global = true)]
         config: PathBuf,
+        /// The admin address of the gateway that has the ledger, where it is not the configured one
+        #[arg(long, value_name = "ADDRESS", global = true)]
+        admin: Option<std::net::SocketAddr>,
         #[command(subcommand)]
         verb: consent::ConsentVerb,
     },

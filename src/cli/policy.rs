@@ -14,7 +14,8 @@ use crate::decision::scenario::{self, Scenario};
 use crate::decision::{Asking, Decisions, RecordFacts, explain};
 use crate::document::Document;
 use crate::finding::{Finding, Source};
-use crate::policy::Pack;
+use crate::policy::{Pack, coverage, diff, matrix};
+use crate::vocabulary::Vocabulary;
 
 /// What can be asked of a policy pack.
 #[derive(Debug, clap::Subcommand)]
@@ -29,6 +30,50 @@ pub enum PolicyVerb {
     },
     /// Say why each data category leaves, or what it would have needed
     Explain(ExplainArgs),
+    /// Show recipient kinds, purposes and categories at a glance
+    Matrix {
+        /// The pack's folder
+        #[arg(long)]
+        policy: PathBuf,
+        #[arg(long, value_enum, default_value_t = MatrixFormat::Table)]
+        format: MatrixFormat,
+    },
+    /// Find every release that one version makes and the other does not
+    Diff {
+        /// The folder of the one version
+        old: PathBuf,
+        /// The folder of the other
+        new: PathBuf,
+        #[arg(long, value_enum, default_value_t = TextOrJson::Text)]
+        format: TextOrJson,
+    },
+    /// Find clauses without rules or scenarios, rules that never apply, categories that never leave
+    Coverage {
+        /// The pack's folder
+        #[arg(long)]
+        policy: PathBuf,
+    },
+    /// List purposes, categories and recipient kinds, with their DPV and Fides names
+    Vocabulary {
+        /// The pack's folder; without it the standard vocabulary
+        #[arg(long)]
+        policy: Option<PathBuf>,
+        #[arg(long, value_enum, default_value_t = VocabularyFormat::Json)]
+        format: VocabularyFormat,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum MatrixFormat {
+    Table,
+    Json,
+    Html,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum VocabularyFormat {
+    Json,
+    Ttl,
 }
 
 #[derive(Debug, clap::Args)]
@@ -78,6 +123,10 @@ pub fn run(verb: &PolicyVerb, out: &mut dyn Write, words: &mut dyn Write) -> io:
     match verb {
         PolicyVerb::Test { policy, files } => test(policy, files, out, words),
         PolicyVerb::Explain(args) => explained(args, out, words),
+        PolicyVerb::Matrix { policy, format } => show_matrix(policy, *format, out, words),
+        PolicyVerb::Diff { old, new, format } => compare(old, new, *format, out, words),
+        PolicyVerb::Coverage { policy } => cover(policy, out, words),
+        PolicyVerb::Vocabulary { policy, format } => list(policy.as_deref(), *format, out, words),
     }
 }
 
@@ -172,6 +221,104 @@ pub(super) fn from_json(name: &str, json: &str) -> Result<Source, Vec<Finding>> 
     let table: toml::Table = serde_json::from_str(json).map_err(|error| wrong(error.to_string()))?;
     let text = toml::to_string(&table).map_err(|error| wrong(error.to_string()))?;
     Ok(Source::new(name, text))
+}
+
+fn show_matrix(
+    policy: &Path,
+    format: MatrixFormat,
+    out: &mut dyn Write,
+    words: &mut dyn Write,
+) -> io::Result<Outcome> {
+    let pack = match read_pack(policy) {
+        Ok(pack) => pack,
+        Err(findings) => return unusable(&findings, words),
+    };
+    let matrix = matrix::matrix(&pack);
+    match format {
+        MatrixFormat::Table => write!(out, "{}", matrix::table(&matrix, pack.vocabulary()))?,
+        MatrixFormat::Json => writeln!(out, "{}", serde_json::to_string_pretty(&matrix)?)?,
+        MatrixFormat::Html => write!(out, "{}", matrix::html(&matrix))?,
+    }
+    Ok(Outcome::Fine)
+}
+
+/// What leaves more first, then what leaves less.
+fn compare(
+    old: &Path,
+    new: &Path,
+    format: TextOrJson,
+    out: &mut dyn Write,
+    words: &mut dyn Write,
+) -> io::Result<Outcome> {
+    let changes = read_pack(old).and_then(|old| {
+        let new = read_pack(new)?;
+        diff::changes(&old, &new).map_err(|finding| vec![finding])
+    });
+    let mut changes = match changes {
+        Ok(changes) => changes,
+        Err(findings) => return unusable(&findings, words),
+    };
+    changes.sort_by_key(|change| !change.is_more());
+    match format {
+        TextOrJson::Json => writeln!(out, "{}", serde_json::to_string_pretty(&changes)?)?,
+        TextOrJson::Text => {
+            for change in &changes {
+                let sign = if change.is_more() { '+' } else { '-' };
+                let when =
+                    if change.when.is_empty() { String::new() } else { format!("  when {}", change.when) };
+                let (old, new) = (change.old.name(), change.new.name());
+                let who = format!("{} for {}", change.kind, change.purpose);
+                writeln!(out, "{sign} {who}: {}  {old} -> {new}{when}", change.categories.join(", "))?;
+            }
+            let more = changes.iter().filter(|change| change.is_more()).count();
+            writeln!(out, "{more} more, {} less", changes.len() - more)?;
+        }
+    }
+    Ok(if changes.is_empty() { Outcome::Fine } else { Outcome::Found })
+}
+
+fn cover(policy: &Path, out: &mut dyn Write, words: &mut dyn Write) -> io::Result<Outcome> {
+    let read = read_pack(policy).and_then(|pack| {
+        let scenarios = read_scenarios(&pack, &scenarios(policy)?)?;
+        Ok((pack, scenarios))
+    });
+    let (pack, scenarios) = match read {
+        Ok(read) => read,
+        Err(findings) => return unusable(&findings, words),
+    };
+    let shown = scenarios.iter().map(|scenario| coverage::Shown {
+        clause: &scenario.clause,
+        releases: scenario.releases(),
+        withholds: scenario.withholds(),
+    });
+    let findings = coverage::uncovered(&pack, &shown.collect::<Vec<_>>());
+    report(&findings, words)?;
+    let (clauses, rules) = (pack.manifest().clauses.len(), pack.rulebook().rules().len());
+    writeln!(
+        out,
+        "{clauses} clauses, {rules} rules, {} scenarios: {} findings",
+        scenarios.len(),
+        findings.len()
+    )?;
+    Ok(if findings.is_empty() { Outcome::Fine } else { Outcome::Found })
+}
+
+fn list(
+    policy: Option<&Path>,
+    format: VocabularyFormat,
+    out: &mut dyn Write,
+    words: &mut dyn Write,
+) -> io::Result<Outcome> {
+    let vocabulary = match policy.map(read_pack).transpose() {
+        Ok(Some(pack)) => Arc::clone(pack.vocabulary()),
+        Ok(None) => Arc::new(Vocabulary::standard()),
+        Err(findings) => return unusable(&findings, words),
+    };
+    match format {
+        VocabularyFormat::Json => writeln!(out, "{}", serde_json::to_string_pretty(&vocabulary.to_json())?)?,
+        VocabularyFormat::Ttl => write!(out, "{}", vocabulary.to_turtle())?,
+    }
+    Ok(Outcome::Fine)
 }
 
 fn unusable(findings: &[Finding], words: &mut dyn Write) -> io::Result<Outcome> {

@@ -31,7 +31,11 @@ impl NewKey {
 fn random(length: usize) -> Result<String, getrandom::Error> {
     let mut bytes = vec![0u8; length];
     getrandom::fill(&mut bytes)?;
-    Ok(bytes.iter().filter_map(|byte| ALPHABET.get(usize::from(byte & 31))).map(|byte| char::from(*byte)).collect())
+    Ok(bytes
+        .iter()
+        .filter_map(|byte| ALPHABET.get(usize::from(byte & 31)))
+        .map(|byte| char::from(*byte))
+        .collect())
 }
 
 /// Prints a key and how to register it.
@@ -44,7 +48,11 @@ pub fn print(key: &NewKey, name: &str, json: bool, out: &mut dyn Write) -> std::
         return writeln!(out, "{line}");
     }
     writeln!(out, "API key of {name}, shown once:\n\n    {}\n", key.key)?;
-    writeln!(out, "Register its hash in the recipient's `credentials`:\n\n    {{ api-key = \"{}\" }}", key.credential)
+    writeln!(
+        out,
+        "Register its hash in the recipient's `credentials`:\n\n    {{ api-key = \"{}\" }}",
+        key.credential
+    )
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! From parsed arguments to the work, and from its outcome to the exit status.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -31,7 +32,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Verb::Check(file) => check(&file),
         Verb::Policy { verb } => run_policy(&verb),
         Verb::Scrub(arguments) => run_scrub(&arguments),
-        Verb::Consent { config, verb } => run_consent(&config, verb),
+        Verb::Consent { config, admin, verb } => run_consent(&config, admin, verb),
         Verb::Audit { verb } => run_audit(&verb),
         Verb::Recipient { verb: RecipientVerb::Key { name, format } } => make_key(&name, format),
         Verb::Certs { verb: CertsVerb::Dev { out, client } } => make_certificates(&out, &client),
@@ -52,7 +53,11 @@ fn run_demo(check: bool) -> ExitCode {
     start_logging("error");
     let mut out = std::io::stdout();
     let played = block_on(async {
-        if check { demo::check(&mut out).await } else { demo::show(&mut out).await.map(|()| true) }
+        if check {
+            demo::check(&mut out).await
+        } else {
+            demo::show(&mut out, serve::wait_for_end()).await.map(|()| true)
+        }
     });
     match played {
         Ok(Ok(true)) => ExitCode::SUCCESS,
@@ -96,13 +101,13 @@ fn run_policy(verb: &PolicyVerb) -> ExitCode {
     }
 }
 
-fn run_consent(config: &Path, verb: ConsentVerb) -> ExitCode {
+fn run_consent(config: &Path, admin: Option<SocketAddr>, verb: ConsentVerb) -> ExitCode {
     let Some(config) = load(config) else { return ExitCode::from(UNUSABLE) };
     let place = consent::Place {
         ledger: &config.ledger.path,
         keys: &config.keys,
         names: config.vocabulary,
-        admin: config.admin.address,
+        admin: admin.unwrap_or(config.admin.address),
     };
     finish(consent::run(verb, &place, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()))
 }
@@ -190,7 +195,8 @@ fn load(file: &Path) -> Option<Config> {
 
 /// Prints findings as people read them.
 pub(super) fn report(findings: &[Finding]) {
-    let colours = std::env::var_os("NO_COLOR").is_none() && std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let colours =
+        std::env::var_os("NO_COLOR").is_none() && std::io::IsTerminal::is_terminal(&std::io::stderr());
     let theme = if colours { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
     let handler = GraphicalReportHandler::new_themed(theme).with_width(100);
     for finding in findings {
@@ -216,7 +222,8 @@ fn fail(words: &str) -> ExitCode {
 fn start_logging(default: &str) {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_env("PURPOSEGATE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     let started = if std::env::var("PURPOSEGATE_LOG_FORMAT").is_ok_and(|format| format == "json") {
         builder.json().try_init()
     } else {

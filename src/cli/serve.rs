@@ -39,8 +39,11 @@ pub(super) async fn serve(config: Config) -> Result<(), StartError> {
     Ok(())
 }
 
-async fn wait_for_end() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+/// Returns when the process is asked to end: SIGTERM or SIGINT.
+pub(super) async fn wait_for_end() {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         return std::future::pending().await;
     };
     tokio::select! {

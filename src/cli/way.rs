@@ -207,7 +207,7 @@ impl ThroughGateway {
         let admin = self.admin;
         Trouble::Unusable(format!(
             "another process has the ledger, and no gateway answers at the admin address {admin} ({error}): \
-             stop that process, or give the configuration of the running gateway with --config"
+             stop that process, or name its admin address with --admin"
         ))
     }
 

@@ -1,16 +1,14 @@
 //! The mapping of a route or a schema: record sets, subjects, fields, facts.
+//!
+//! It knows paths as text; whether they can be used is for the compiler of plans.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use toml::Spanned;
-use toml::de::DeValue;
-
-use super::recipient::report_unknown_name;
-use super::section::choice;
-use crate::finding::{At, Table};
+use super::words::Words;
+use crate::document::{At, Document, Fields, Item};
+use crate::finding::Finding;
 use crate::scrub::{FactKey, Normalise, RecordMapping, SubjectSource};
-use crate::vocabulary::{CategoryId, Vocabulary};
 
 const FACTS: [(&str, FactKey); 6] = [
     ("country", FactKey::Country),
@@ -21,100 +19,81 @@ const FACTS: [(&str, FactKey); 6] = [
     ("created", FactKey::Created),
 ];
 
+/// A path and where it is written.
+#[derive(Clone, Debug)]
+pub(super) struct PathPlace<'d> {
+    pub path: String,
+    pub document: &'d Document<'d>,
+    pub at: Range<usize>,
+}
+
 /// A record set with the places of its paths, for findings of the compiler.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Written {
+pub(super) struct Written<'d> {
     pub mapping: RecordMapping,
-    /// Each path of the mapping and where it is written.
-    pub places: Vec<(String, Range<usize>)>,
+    pub places: Vec<PathPlace<'d>>,
 }
 
-/// Reads `subject`, `controller`, `fields`, `facts` of a table; what it does not say comes from `base`.
-pub(super) fn read(table: &Table<'_>, vocabulary: &Vocabulary, base: Option<&Written>) -> Written {
-    let mut written = base.cloned().unwrap_or_default();
-    if let Some(value) = table.value("subject") {
-        written.mapping.subjects = sources(table, value, &mut written.places);
+impl<'d> Written<'d> {
+    /// Takes down a path that the mapping uses.
+    pub(super) fn path(&mut self, document: &'d Document<'d>, path: At<&str>) -> String {
+        let At { value, at } = path;
+        self.places.push(PathPlace { path: value.to_owned(), document, at });
+        value.to_owned()
     }
-    if let Some(value) = table.value("controller") {
-        written.mapping.controller = sources(table, value, &mut written.places).into_iter().next();
-    }
-    if let Some(fields) = table.table("fields") {
-        for (path, value) in fields.entries() {
-            let categories = categories(&fields, value, vocabulary);
-            written.places.push((path.value.to_owned(), path.span));
-            written.mapping.fields.push((path.value.to_owned(), categories));
+
+    /// Reads `subject`, `controller`, `fields`, `facts` of a table over what `self` holds already:
+    /// subjects are replaced, fields and facts are added.
+    pub(super) fn read(mut self, table: &mut Fields<'d>, words: &Words<'_>) -> Written<'d> {
+        let document = table.document();
+        if let Some(item) = table.item("subject") {
+            self.mapping.subjects = self.sources(document, &item);
         }
-    }
-    if let Some(facts) = table.table("facts") {
-        for (word, fact) in FACTS {
-            if let Some(path) = facts.text(word) {
-                written.places.push((path.value.clone(), path.span));
-                written.mapping.facts.push((fact, path.value));
+        if let Some(item) = table.item("controller") {
+            self.mapping.controller = self.sources(document, &item).into_iter().next();
+        }
+        for (path, item) in table.entries("fields") {
+            let categories = words.categories(document, &item);
+            let path = self.path(document, path);
+            self.mapping.fields.push((path, categories));
+        }
+        if let Some(mut facts) = table.fields("facts", "`facts`") {
+            for (key, fact) in FACTS {
+                if let Some(path) = facts.text(key) {
+                    let path = self.path(document, path);
+                    self.mapping.facts.push((fact, path));
+                }
             }
+            facts.end();
         }
-        facts.report_unknown();
+        self
     }
-    written
-}
 
-/// One category or a list of them, by name.
-pub(super) fn categories(table: &Table<'_>, value: &Spanned<DeValue<'_>>, vocabulary: &Vocabulary) -> Vec<CategoryId> {
-    let names = texts(table, value);
-    if names.is_empty() {
-        table.findings().push(table.error(value.span(), "a field needs at least one category"));
+    /// A path, a table with `path`, or a list of either.
+    fn sources(&mut self, document: &'d Document<'d>, item: &Item<'d>) -> Vec<SubjectSource> {
+        item.items().iter().filter_map(|item| self.source(document, item)).collect()
     }
-    let known = names.into_iter().filter_map(|name| {
-        let found = vocabulary.categories().find(&name.value);
-        if found.is_none() {
-            report_unknown_name(table, "data category", &name.value, name.span, vocabulary.categories());
-        }
-        found
-    });
-    known.collect()
-}
 
-fn texts(table: &Table<'_>, value: &Spanned<DeValue<'_>>) -> Vec<At<String>> {
-    let text = |value: &Spanned<DeValue<'_>>| match value.get_ref() {
-        DeValue::String(text) => Some(At { value: text.to_string(), span: value.span() }),
-        _ => {
-            table.findings().push(table.error(value.span(), "expected the name of a data category"));
-            None
+    fn source(&mut self, document: &'d Document<'d>, item: &Item<'d>) -> Option<SubjectSource> {
+        if item.is_text() {
+            let path = self.path(document, item.text()?);
+            return Some(SubjectSource { path, namespace: None, normalise: Normalise::Exact });
         }
-    };
-    match value.get_ref() {
-        DeValue::Array(items) => items.iter().filter_map(text).collect(),
-        _ => text(value).into_iter().collect(),
-    }
-}
-
-/// A path, a table with `path`, or a list of either.
-fn sources(table: &Table<'_>, value: &Spanned<DeValue<'_>>, places: &mut Vec<(String, Range<usize>)>) -> Vec<SubjectSource> {
-    match value.get_ref() {
-        DeValue::Array(items) => items.iter().filter_map(|item| source(table, item, places)).collect(),
-        _ => source(table, value, places).into_iter().collect(),
-    }
-}
-
-fn source(table: &Table<'_>, value: &Spanned<DeValue<'_>>, places: &mut Vec<(String, Range<usize>)>) -> Option<SubjectSource> {
-    match value.get_ref() {
-        DeValue::String(path) => {
-            places.push((path.to_string(), value.span()));
-            Some(SubjectSource { path: path.to_string(), namespace: None, normalise: Normalise::Exact })
+        if !item.is_table() {
+            let finding = Finding::error("this is not where a subject's id is found");
+            document.find(
+                finding.hint("a path such as `@.id`, a table with `path`, or a list of these"),
+                item.at(),
+            );
+            return None;
         }
-        DeValue::Table(_) => {
-            let inner = table.as_table(value, "a path or a table with `path`")?;
-            let path = inner.required_text("path");
-            let namespace = inner.text("namespace").map(|namespace| Arc::from(namespace.value));
-            let words = [("exact", Normalise::Exact), ("lowercase", Normalise::Lowercase)];
-            let normalise = choice(&inner, "normalise", &words, Normalise::Exact);
-            inner.report_unknown();
-            let path = path?;
-            places.push((path.value.clone(), path.span));
-            Some(SubjectSource { path: path.value, namespace, normalise })
-        }
-        _ => {
-            table.findings().push(table.error(value.span(), "expected a path or a table with `path`"));
-            None
-        }
+        let mut table = item.fields("where an id is found")?;
+        let path = table.needed_text("path");
+        let namespace = table.text("namespace").map(|namespace| Arc::from(namespace.value));
+        let words = [("exact", Normalise::Exact), ("lowercase", Normalise::Lowercase)];
+        let normalise = table.choice("normalise", &words).unwrap_or_default();
+        table.end();
+        let path = self.path(document, path?);
+        Some(SubjectSource { path, namespace, normalise })
     }
 }

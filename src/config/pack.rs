@@ -5,57 +5,118 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Part, unit};
-use crate::finding::{At, Finding, Source};
+use super::Part;
+use super::words::Words;
+use crate::document::{At, Document};
+use crate::finding::{Finding, Source};
 use crate::policy::Pack;
 use crate::vocabulary::Vocabulary;
 
-/// The packs of a configuration, each loaded once; the first is the default.
-#[derive(Debug, Default)]
-pub(super) struct Packs(Vec<(PathBuf, Arc<Pack>)>);
+/// The packs of a configuration, each read once; the first is the default.
+#[derive(Debug)]
+pub(super) struct Packs {
+    all: Vec<Known>,
+    /// What stands in for the words of a pack that is not there.
+    standard: Vocabulary,
+    findings: Vec<Finding>,
+}
+
+/// A folder that the configuration names.
+#[derive(Debug)]
+struct Known {
+    folder: PathBuf,
+    content: Content,
+}
+
+#[derive(Debug)]
+enum Content {
+    Loaded(Arc<Pack>),
+    /// Its rules or its manifest are wrong; its words read.
+    OnlyWords(Box<Vocabulary>),
+    Nothing,
+}
 
 impl Packs {
+    /// Loads the default pack, which the first file names.
+    pub(super) fn read(main: &mut Part<'_>) -> Packs {
+        let mut packs = Packs { all: Vec::new(), standard: Vocabulary::standard(), findings: Vec::new() };
+        match main.fields.needed_text("policy") {
+            Some(folder) => {
+                packs.load(main, &folder);
+            }
+            // Its place is the first all the same.
+            None => packs.all.push(Known { folder: PathBuf::new(), content: Content::Nothing }),
+        }
+        packs
+    }
+
     /// Loads the pack in a folder that the configuration names, and says where it stands in the list.
-    pub(super) fn load(&mut self, part: &Part<'_>, named: At<String>) -> Option<usize> {
-        let folder = resolve(part.folder, &named.value);
-        if let Some(position) = self.0.iter().position(|(known, _)| *known == folder) {
-            return Some(position);
+    pub(super) fn load(&mut self, part: &Part<'_>, named: &At<&str>) -> usize {
+        let folder = resolve(part.folder, named.value);
+        let there = folder.join("pack.toml").is_file();
+        if !there {
+            let finding = Finding::error(format!("there is no policy pack in {}", folder.display()));
+            let hint = "name a folder with a `pack.toml`, for example `policies/one-partner-360`";
+            part.fields.document().find(finding.label("no pack").hint(hint), named.at.clone());
         }
-        if !folder.join("pack.toml").is_file() {
-            let finding = part.table.error(named.span, format!("there is no policy pack in {}", folder.display()));
-            part.table.findings().push(finding.hint("name a folder with a `pack.toml`, for example `policies/one-partner-360`"));
-            return None;
+        if let Some(position) = self.all.iter().position(|known| known.folder == folder) {
+            return position;
         }
-        match read_pack(&folder) {
-            Ok(pack) => {
-                self.0.push((folder, Arc::new(pack)));
-                Some(self.0.len() - 1)
-            }
+        let content = if there { self.read_content(&folder) } else { Content::Nothing };
+        self.all.push(Known { folder, content });
+        self.all.len() - 1
+    }
+
+    fn read_content(&mut self, folder: &Path) -> Content {
+        match read_pack(folder) {
+            Ok(pack) => Content::Loaded(Arc::new(pack)),
             Err(findings) => {
-                part.table.findings().extend(findings);
-                None
+                self.findings.extend(findings);
+                words(folder).map_or(Content::Nothing, |words| Content::OnlyWords(Box::new(words)))
             }
         }
     }
 
-    pub(super) fn get(&self, position: usize) -> Option<Arc<Pack>> {
-        self.0.get(position).map(|(_, pack)| Arc::clone(pack))
+    /// The words of the pack at this place of the list.
+    pub(super) fn words(&self, position: usize) -> Words<'_> {
+        match self.all.get(position).map(|known| &known.content) {
+            Some(Content::Loaded(pack)) => Words { vocabulary: pack.vocabulary(), complete: true },
+            Some(Content::OnlyWords(vocabulary)) => Words { vocabulary, complete: true },
+            Some(Content::Nothing) | None => Words { vocabulary: &self.standard, complete: false },
+        }
     }
 
-    /// The default pack's words: events of the ledger are read with them.
-    pub(super) fn vocabulary(&self) -> Option<Arc<Vocabulary>> {
-        self.0.first().map(|(_, pack)| Arc::clone(pack.vocabulary()))
+    /// The folders, the packs in the order of loading, and what is wrong with them. Where nothing is,
+    /// the places that [`Packs::load`] returned are places in the list of packs.
+    pub(super) fn into_parts(self) -> (Vec<PathBuf>, Vec<Arc<Pack>>, Vec<Finding>) {
+        let mut folders = Vec::new();
+        let mut packs = Vec::new();
+        for Known { folder, content } in self.all {
+            folders.push(folder);
+            if let Content::Loaded(pack) = content {
+                packs.push(pack);
+            }
+        }
+        (folders, packs, self.findings)
     }
+}
 
-    /// The folders and the packs, in the order of loading.
-    pub(super) fn into_parts(self) -> (Vec<PathBuf>, Vec<Arc<Pack>>) {
-        self.0.into_iter().unzip()
-    }
+/// The key of a pack's own words.
+const VOCABULARY: &str = "vocabulary";
+
+/// The words of a pack that does not load, if at least these read. What is wrong with them has been
+/// said when the pack was read.
+fn words(folder: &Path) -> Option<Vocabulary> {
+    let file = folder.join("pack.toml");
+    let source = Source::new(file.display().to_string(), std::fs::read_to_string(&file).ok()?);
+    let document = Document::parse(&source);
+    let vocabulary = Vocabulary::extended(document.root("the pack").fields(VOCABULARY, "`vocabulary`"));
+    document.into_findings().is_empty().then_some(vocabulary)
 }
 
 /// A pack's folder: beside the file that names it, else in the working directory.
 fn resolve(folder: &Path, named: &str) -> PathBuf {
-    let beside = unit::resolve(folder, named);
+    let beside = folder.join(named);
     let here = PathBuf::from(named);
     if !beside.exists() && here.exists() { here } else { beside }
 }

@@ -1,59 +1,53 @@
 //! `[[recipient]]`: who may ask, as what, and how it proves who it is.
 
 use std::num::NonZeroU32;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use jiff::civil::Date;
-use toml::Spanned;
-use toml::de::DeValue;
 
-use super::{Config, Part, credential, section, unit};
+use super::Part;
+use super::credential;
+use super::section::Names;
+use super::words::Words;
 use crate::decision::RecipientFacts;
-use crate::finding::{Table, nearest};
+use crate::document::Fields;
+use crate::finding::Finding;
+use crate::layer::identity::Credentials;
 use crate::layer::route::{Agreement, Recipient, Report};
-use crate::policy::Pack;
-use crate::vocabulary::{PurposeId, Safeguard, TermId, Tree, Vocabulary};
+use crate::vocabulary::Safeguard;
 
-/// Reads every recipient of every file into the configuration.
-pub(super) fn read_all(parts: &[Part<'_>], pack: &Arc<Pack>, config: &mut Config) {
-    for part in parts {
-        for table in part.table.tables("recipient") {
-            let position = config.recipients.len();
-            let recipient = read(&table, pack.vocabulary());
-            credential::read_all(&table, pack.vocabulary(), position, config);
-            table.report_unknown();
-            // Without one there is an error, and credentials that name its place come to nothing.
-            config.recipients.extend(recipient.map(Arc::new));
-        }
+/// Every recipient of every file, and what each presents.
+pub(super) fn read_all(parts: &mut [Part<'_>], words: &Words<'_>) -> (Vec<Arc<Recipient>>, Credentials) {
+    let mut recipients = Vec::new();
+    let mut credentials = Credentials::default();
+    let mut names = Names::of("recipient");
+    let tables = parts.iter_mut().flat_map(|part| part.fields.tables("recipient", "a recipient"));
+    for (position, mut fields) in tables.enumerate() {
+        let recipient = read(&mut fields, words, &mut names);
+        credential::read_all(&mut fields, words, position, &mut credentials);
+        fields.end();
+        // One that does not read is a finding, and then the positions of the others come to nothing.
+        recipients.extend(recipient.map(Arc::new));
     }
-    let findings = parts.first().map(|part| part.table.findings());
-    if let Some(findings) = findings {
-        section::report_twins(findings, config.recipients.iter().map(|recipient| &recipient.name), "recipient");
-    }
+    (recipients, credentials)
 }
 
-fn read(table: &Table<'_>, vocabulary: &Vocabulary) -> Option<Recipient> {
-    let name = table.required_text("name");
-    let kind = table.required_text("kind").and_then(|kind| {
-        let found = vocabulary.kinds().find(&kind.value);
-        if found.is_none() {
-            report_unknown_name(table, "recipient kind", &kind.value, kind.span, vocabulary.kinds());
-        }
-        found
-    });
-    let country = table.text("country").map(|country| Arc::<str>::from(country.value));
-    let region = table.text("region").map(|region| Arc::<str>::from(region.value));
-    let purposes = purposes(table, "purposes", vocabulary).unwrap_or_default();
-    let safeguards: Vec<(&str, Safeguard)> = Safeguard::ALL.iter().map(|safeguard| (safeguard.name(), *safeguard)).collect();
-    let safeguard = section::choice(table, "safeguard", &safeguards, Safeguard::None);
-    let suspended = table.flag("suspended").is_some_and(|at| at.value);
-    let words = [("none", Report::None), ("counts", Report::Counts), ("paths", Report::Paths)];
-    let report = section::choice(table, "report", &words, Report::None);
-    let agreement = table.table("agreement").map(|agreement| read_agreement(&agreement));
-    let name: Arc<str> = Arc::from(name?.value);
+fn read(fields: &mut Fields<'_>, words: &Words<'_>, names: &mut Names) -> Option<Recipient> {
+    let document = fields.document();
+    let name = fields.needed_text("name");
+    let kind = fields.needed_text("kind").and_then(|kind| words.kind(document, &kind));
+    let country = fields.text("country").map(|country| Arc::<str>::from(country.value));
+    let region = fields.text("region").map(|region| Arc::<str>::from(region.value));
+    let purposes = words.purposes(document, &fields.texts("purposes"));
+    let safeguards: Vec<_> = Safeguard::ALL.iter().map(|safeguard| (safeguard.name(), *safeguard)).collect();
+    let safeguard = fields.choice("safeguard", &safeguards).unwrap_or(Safeguard::None);
+    let suspended = fields.flag("suspended") == Some(true);
+    let reports = [("none", Report::None), ("counts", Report::Counts), ("paths", Report::Paths)];
+    let report = fields.choice("report", &reports).unwrap_or_default();
+    let agreement = fields.fields("agreement", "`agreement`").map(read_agreement);
+    let rate = fields.fields("rate", "`rate`").and_then(read_rate);
+    let name = names.add(document, &name?);
     let kind = kind?;
     let facts = |in_force: bool| {
         Arc::new(RecipientFacts {
@@ -67,69 +61,32 @@ fn read(table: &Table<'_>, vocabulary: &Vocabulary) -> Option<Recipient> {
             suspended,
         })
     };
-    let rate = table.table("rate").and_then(|rate| read_rate(&rate));
-    Some(Recipient { in_agreement: facts(true), without_agreement: facts(false), name: Arc::clone(&name), agreement, report, rate })
+    let (in_agreement, without_agreement) = (facts(true), facts(false));
+    Some(Recipient { name, in_agreement, without_agreement, agreement, report, rate })
 }
 
 /// `rate = { requests = 100, per = "1s" }`: that many at once, refilled over that time.
-fn read_rate(table: &Table<'_>) -> Option<DefaultDirectRateLimiter> {
-    let requests = table.integer("requests").and_then(|at| u32::try_from(at.value).ok()).and_then(NonZeroU32::new);
-    let per = unit::duration(table, "per", Duration::from_secs(1));
-    table.report_unknown();
-    let quota = requests.and_then(|requests| Quota::with_period(per / requests.get()).map(|quota| quota.allow_burst(requests)));
+fn read_rate(mut fields: Fields<'_>) -> Option<DefaultDirectRateLimiter> {
+    let (document, at) = (fields.document(), fields.at());
+    let requests = fields.number("requests");
+    let per = fields.duration("per").unwrap_or(Duration::from_secs(1));
+    fields.end();
+    let quota = requests.and_then(|requests| {
+        let requests = NonZeroU32::new(requests.value)?;
+        Some(Quota::with_period(per / requests.get())?.allow_burst(requests))
+    });
     if quota.is_none() {
-        let finding = table.error(table.span(), "this is not a rate");
-        table.findings().push(finding.hint("write `rate = { requests = 100, per = \"1s\" }`"));
+        let finding = Finding::error("this is not a rate").label("lets nothing through");
+        document.find(finding.hint("write `rate = { requests = 100, per = \"1s\" }`"), at);
     }
     quota.map(RateLimiter::direct)
 }
 
-fn read_agreement(table: &Table<'_>) -> Agreement {
-    table.text("type");
-    table.text("reference");
-    let until = table.value("until").and_then(|value| date(table, value));
-    table.report_unknown();
+/// What it is called and where it is filed is for whoever reads the file.
+fn read_agreement(mut fields: Fields<'_>) -> Agreement {
+    fields.text("type");
+    fields.text("reference");
+    let until = fields.date("until").map(|until| until.value);
+    fields.end();
     Agreement { until }
-}
-
-fn date(table: &Table<'_>, value: &Spanned<DeValue<'_>>) -> Option<Date> {
-    let text = match value.get_ref() {
-        DeValue::Datetime(date) => date.to_string(),
-        DeValue::String(text) => text.to_string(),
-        _ => String::new(),
-    };
-    let parsed = text.parse::<Date>().ok();
-    if parsed.is_none() {
-        let finding = table.error(value.span(), "this is not a date");
-        table.findings().push(finding.hint("write a date such as 2027-06-30, the last day on which the agreement is in force"));
-    }
-    parsed
-}
-
-/// A list of purposes by name or alias.
-pub(super) fn purposes(table: &Table<'_>, key: &'static str, vocabulary: &Vocabulary) -> Option<Vec<PurposeId>> {
-    let names = table.texts(key)?;
-    let known = names.into_iter().filter_map(|name| {
-        let found = vocabulary.declared_purpose(&name.value).ok();
-        if found.is_none() {
-            report_unknown_name(table, "purpose", &name.value, name.span, vocabulary.purposes());
-        }
-        found
-    });
-    Some(known.collect())
-}
-
-/// A name that the vocabulary does not have, with the nearest that it has.
-pub(super) fn report_unknown_name<I: TermId>(
-    table: &Table<'_>,
-    what: &str,
-    name: &str,
-    span: Range<usize>,
-    known: &Tree<I>,
-) {
-    let finding = table.error(span, format!("there is no {what} `{name}`")).label("not in the vocabulary");
-    table.findings().push(match nearest(name, known.ids().map(|id| known.name(id))) {
-        Some(near) => finding.hint(format!("did you mean `{near}`?")),
-        None => finding.hint("`purposegate policy vocabulary` lists what there is"),
-    });
 }

@@ -1,20 +1,20 @@
 //! `[[schema]]` and `[[route]]`: which requests go where, and what their answers hold.
 
 use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::Arc;
 
 use http::{HeaderName, Method};
 
-use super::mapping::{self, Written};
-use super::recipient::purposes;
-use super::section::{choice, report_twins};
-use super::{Config, Part, pack, unit};
-use crate::finding::{At, Finding, Table, nearest};
-use crate::layer::route::{Route, Scrubbing, UnknownSubject, Unroutable, Withheld};
-use crate::policy::Pack;
-use crate::scrub::{DuplicateKeys, Limits, Mapping, Plan, RemovedAs, Unclassified};
-use crate::vocabulary::{Operation, Vocabulary};
+use super::Part;
+use super::mapping::{PathPlace, Written};
+use super::pack::Packs;
+use super::section::{Names, Upstream};
+use super::words::Words;
+use crate::document::{At, Document, Fields};
+use crate::finding::Finding;
+use crate::layer::route::{Route, Routes, Scrubbing, UnknownSubject, Unroutable, Withheld};
+use crate::scrub::{DuplicateKeys, Limits, Mapping, PathFault, Plan, RemovedAs, Unclassified};
+use crate::vocabulary::{CategoryId, Operation};
 
 /// Bytes of a body that is held whole (`withheld = "deny"`).
 const MAX_DENY_BODY: usize = 8 << 20;
@@ -31,98 +31,100 @@ const METHODS: [(&str, Method); 6] = [
     ("DELETE", Method::DELETE),
 ];
 
-/// Reads every schema and route of every file into the configuration.
-pub(super) fn read_all(parts: &[Part<'_>], packs: &mut pack::Packs, config: &mut Config) {
-    let Some(default) = packs.get(0) else { return };
-    let mut schemas = HashMap::new();
-    for part in parts {
-        for table in part.table.tables("schema") {
-            let name = table.required_text("name");
-            let written = mapping::read(&table, default.vocabulary(), None);
-            table.report_unknown();
-            if let Some(name) = name {
-                schemas.insert(name.value, written);
+/// The schemas by name.
+type Schemas<'d> = HashMap<&'d str, Written<'d>>;
+
+/// Every route of every file, with what the schemas say.
+pub(super) fn read_all(parts: &mut [Part<'_>], packs: &mut Packs, upstreams: &[Upstream]) -> Routes {
+    let schemas = schemas(parts, &packs.words(0));
+    let mut routes = Routes::default();
+    let mut names = Names::of("route");
+    let mut written = 0;
+    for part in parts.iter_mut() {
+        for mut fields in part.fields.tables("route", "a route") {
+            written += 1;
+            let path = fields.item("path").map_or(fields.at(), |item| item.at());
+            let document = fields.document();
+            let pack = fields.text("policy").map_or(0, |folder| packs.load(part, &folder));
+            let words = packs.words(pack);
+            let reading = Reading { document, fields, schemas: &schemas, words, upstreams };
+            let Some(route) = reading.read(pack, &mut names) else { continue };
+            if let Err(unroutable) = routes.add(Arc::new(route)) {
+                document.find(unroutable_finding(unroutable), path);
             }
         }
     }
-    for part in parts {
-        for table in part.table.tables("route") {
-            let route = Reading { part, table: &table, schemas: &schemas, config }.read(packs);
-            table.report_unknown();
-            let Some(route) = route else { continue };
-            if let Err(unroutable) = config.routes.add(Arc::new(route)) {
-                report_unroutable(&table, unroutable);
-            }
-        }
+    if let Some(part) = parts.first().filter(|_| written == 0) {
+        let finding = Finding::warning("there is no `[[route]]`: every request is answered with 404");
+        let finding = finding.label("in this file").hint("add a route for each path of your API");
+        part.fields.document().find(finding, part.fields.at());
     }
-    if let Some(part) = parts.first() {
-        report_twins(part.table.findings(), config.routes.iter().map(|route| &route.name), "route");
-        if config.routes.iter().next().is_none() && !part.table.findings().any_error() {
-            let finding = Finding::warning("there is no `[[route]]`: every request is answered with 404");
-            part.table.findings().push(finding.hint("add a route for each path of your API"));
-        }
-    }
+    routes
 }
 
-fn report_unroutable(table: &Table<'_>, unroutable: Unroutable) {
-    let span = table.value("path").map_or(table.span(), toml::Spanned::span);
-    let finding = match unroutable {
-        Unroutable::Collides(other) => table
-            .error(span, format!("this route collides with `{other}`"))
+fn schemas<'d>(parts: &mut [Part<'d>], words: &Words<'_>) -> Schemas<'d> {
+    let mut names = Names::of("schema");
+    let mut schemas = Schemas::new();
+    for mut fields in parts.iter_mut().flat_map(|part| part.fields.tables("schema", "a schema")) {
+        let name = fields.needed_text("name");
+        let written = Written::default().read(&mut fields, words);
+        if let Some(name) = name {
+            names.add(fields.document(), &name);
+            schemas.insert(name.value, written);
+        }
+        fields.end();
+    }
+    schemas
+}
+
+fn unroutable_finding(unroutable: Unroutable) -> Finding {
+    match unroutable {
+        Unroutable::Collides(other) => Finding::error(format!("this route collides with `{other}`"))
             .label("serves the same requests")
             .hint("give one of them another path or other methods: a request must have one route"),
-        Unroutable::Pattern(why) => table
-            .error(span, format!("this is not a path pattern: {why}"))
+        Unroutable::Pattern(why) => Finding::error(format!("this is not a path pattern: {why}"))
             .hint("write segments, `{parameter}` for one segment, `{*rest}` at the end for all that follow"),
-    };
-    table.findings().push(finding);
+    }
 }
 
 /// One route table being read.
 struct Reading<'r, 'd> {
-    part: &'r Part<'d>,
-    table: &'r Table<'d>,
-    schemas: &'r HashMap<String, Written>,
-    config: &'r Config,
+    document: &'d Document<'d>,
+    fields: Fields<'d>,
+    schemas: &'r Schemas<'d>,
+    words: Words<'r>,
+    upstreams: &'r [Upstream],
 }
 
-impl Reading<'_, '_> {
-    fn read(&self, packs: &mut pack::Packs) -> Option<Route> {
-        let table = self.table;
-        let name = table.required_text("name");
-        let pattern = table.required_text("path");
-        let upstream = table.required_text("upstream").and_then(|upstream| self.upstream(&upstream));
+impl<'r, 'd> Reading<'r, 'd> {
+    fn read(mut self, pack: usize, names: &mut Names) -> Option<Route> {
+        let name = self.fields.needed_text("name");
+        let pattern = self.fields.needed_text("path");
+        let upstream = self.upstream();
         let methods = self.methods();
-        let pack_position = match table.text("policy") {
-            Some(folder) => packs.load(self.part, folder)?,
-            None => 0,
-        };
-        let pack = packs.get(pack_position)?;
-        let purposes = purposes(table, "purposes", pack.vocabulary());
-        let operations: Vec<(&str, Option<Operation>)> =
-            Operation::ALL.iter().map(|operation| (operation.name(), Some(*operation))).collect();
-        let operation = choice(table, "operation", &operations, None);
-        let personal = table.flag("personal").is_none_or(|at| at.value);
-        let scrubbing = self.scrubbing(&pack);
-        let query = self.query(&pack);
-        let hide_existence = table.flag("hide-existence").is_some_and(|at| at.value);
-        let forward_purpose = table.flag("forward-purpose").is_some_and(|at| at.value);
+        let purposes = self.fields.item("purposes");
+        let purposes = purposes.map(|item| self.words.purposes(self.document, &item.texts()));
+        let operations: Vec<_> =
+            Operation::ALL.iter().map(|operation| (operation.name(), *operation)).collect();
+        let operation = self.fields.choice("operation", &operations);
+        let personal = self.personal(name.as_ref());
+        let scrubbing = self.scrubbing();
+        let query = self.query();
+        let hide_existence = self.fields.flag("hide-existence") == Some(true);
+        let forward_purpose = self.fields.flag("forward-purpose") == Some(true);
         let answer_headers = self.answer_headers();
-        let max_request_body = unit::size(table, "max-request-body", MAX_REQUEST_BODY);
-        let name: Arc<str> = Arc::from(name?.value);
-        if !personal {
-            let finding = Finding::warning(format!("route `{name}` is not personal: its answers pass through unread"));
-            table.findings().push(finding.at(table.source(), table.span()).label("passes through unread"));
-        }
+        let max_request_body = self.fields.size("max-request-body").unwrap_or(MAX_REQUEST_BODY);
+        self.fields.end();
+        let name = names.add(self.document, &name?);
         let upstream = upstream?;
         Some(Route {
             name,
             upstream: Arc::clone(&upstream.name),
             upstream_is_backup: upstream.backup,
             upstream_idle: upstream.idle_timeout,
-            pack: pack_position,
+            pack,
             methods,
-            pattern: pattern?.value,
+            pattern: pattern?.value.to_owned(),
             purposes,
             operation,
             scrubbing: if personal { Some(scrubbing?) } else { None },
@@ -134,124 +136,124 @@ impl Reading<'_, '_> {
         })
     }
 
-    fn upstream(&self, name: &At<String>) -> Option<&super::Upstream> {
-        let upstreams = &self.config.upstreams;
-        let found = upstreams.iter().find(|upstream| *upstream.name == *name.value);
+    fn upstream(&mut self) -> Option<&'r Upstream> {
+        let name = self.fields.needed_text("upstream")?;
+        let found = self.upstreams.iter().find(|upstream| *upstream.name == *name.value);
         if found.is_none() {
-            let finding = self.table.error(name.span.clone(), format!("there is no upstream `{}`", name.value));
-            let near = nearest(&name.value, upstreams.iter().map(|upstream| &*upstream.name));
-            self.table.findings().push(match near {
-                Some(near) => finding.hint(format!("did you mean `{near}`?")),
-                None => finding.hint("add an `[[upstream]]` with this name"),
-            });
+            let known = self.upstreams.iter().map(|upstream| &*upstream.name);
+            self.document.find_unknown("upstream", &name, known, "add an `[[upstream]]` with this name");
         }
         found
     }
 
-    fn methods(&self) -> Vec<Method> {
-        let Some(names) = self.table.texts("methods") else { return vec![Method::GET] };
-        let known = names.iter().filter_map(|name| {
-            let found = METHODS.iter().find(|(word, _)| *word == name.value).map(|(_, method)| method.clone());
-            if found.is_none() {
-                let finding = self.table.error(name.span.clone(), format!("`{}` is not a method of a route", name.value));
-                self.table.findings().push(finding.hint("GET, HEAD, POST, PUT, PATCH, DELETE"));
-            }
-            found
-        });
-        known.collect()
+    fn methods(&mut self) -> Vec<Method> {
+        let Some(item) = self.fields.item("methods") else { return vec![Method::GET] };
+        item.items().iter().filter_map(|item| item.choice(&METHODS)).collect()
     }
 
-    fn answer_headers(&self) -> Vec<HeaderName> {
-        let names = self.table.texts("answer-headers").unwrap_or_default();
-        let known = names.iter().filter_map(|name| {
-            let header = name.value.parse::<HeaderName>().ok();
-            if header.is_none() {
-                self.table.findings().push(self.table.error(name.span.clone(), "this is not a header name"));
-            }
-            header
-        });
-        known.collect()
+    /// Whether its answers are scrubbed: yes, unless the route says no. Then `check` names it.
+    fn personal(&mut self, name: Option<&At<&str>>) -> bool {
+        let Some(item) = self.fields.item("personal") else { return true };
+        let personal = item.flag() != Some(false);
+        if !personal {
+            let name = name.map_or("?", |name| name.value);
+            let finding =
+                Finding::warning(format!("route `{name}` is not personal: its answers pass through unread"));
+            let hint = "take this out as soon as an answer of it can hold anything about a person";
+            self.document.find(finding.label("passes through unread").hint(hint), item.at());
+        }
+        personal
     }
 
-    fn query(&self, pack: &Pack) -> HashMap<String, Vec<crate::vocabulary::CategoryId>> {
-        let Some(query) = self.table.table("query") else { return HashMap::new() };
-        query
-            .entries()
-            .map(|(name, value)| (name.value.to_owned(), mapping::categories(&query, value, pack.vocabulary())))
-            .collect()
-    }
-
-    fn scrubbing(&self, pack: &Pack) -> Option<Scrubbing> {
-        let table = self.table;
-        let schema = table.text("schema").and_then(|schema| {
-            let found = self.schemas.get(&schema.value);
-            if found.is_none() {
-                let finding = table.error(schema.span.clone(), format!("there is no schema `{}`", schema.value));
-                let near = nearest(&schema.value, self.schemas.keys().map(String::as_str));
-                table.findings().push(match near {
-                    Some(near) => finding.hint(format!("did you mean `{near}`?")),
-                    None => finding.hint("add a `[[schema]]` with this name"),
-                });
-            }
-            found
-        });
-        let vocabulary = pack.vocabulary();
-        let mut flat = mapping::read(table, vocabulary, schema);
-        let record = table.text("record");
-        flat.mapping.path = record.as_ref().map_or_else(|| "$".to_owned(), |record| record.value.clone());
-        flat.places.extend(record.map(|record| (record.value, record.span)));
-        let mut sets = vec![flat];
-        for record in table.tables("records") {
-            let path = record.required_text("path");
-            let mut written = mapping::read(&record, vocabulary, None);
-            record.report_unknown();
-            if let Some(path) = path {
-                written.mapping.path.clone_from(&path.value);
-                written.places.push((path.value, path.span));
-                sets.push(written);
+    fn answer_headers(&mut self) -> Vec<HeaderName> {
+        let mut headers = Vec::new();
+        for name in self.fields.texts("answer-headers") {
+            match name.value.parse() {
+                Ok(header) => headers.push(header),
+                Err(_) => self.document.find(Finding::error("this is not a header name"), name.at),
             }
         }
-        if sets.len() > 1 && sets.first().is_some_and(|flat| flat.mapping.fields.is_empty() && flat.mapping.subjects.is_empty()) {
-            // Only `[[route.records]]` are written: there is no flat record set.
-            sets.remove(0);
-        }
+        headers
+    }
+
+    fn query(&mut self) -> HashMap<String, Vec<CategoryId>> {
+        let entries = self.fields.entries("query");
+        let categories = |item| self.words.categories(self.document, item);
+        entries.iter().map(|(name, item)| (name.value.to_owned(), categories(item))).collect()
+    }
+
+    fn scrubbing(&mut self) -> Option<Scrubbing> {
         let unclassified = [("remove", Unclassified::Remove), ("release", Unclassified::Release)];
         let removed_as = [("omit", RemovedAs::Omit), ("null", RemovedAs::Null), ("empty", RemovedAs::Empty)];
         let duplicates = [("refuse", DuplicateKeys::Refuse), ("treat-alike", DuplicateKeys::TreatAlike)];
-        let places: Vec<(String, Range<usize>)> = sets.iter().flat_map(|set| set.places.clone()).collect();
+        let (records, places): (Vec<_>, Vec<_>) =
+            self.record_sets().into_iter().map(|set| (set.mapping, set.places)).unzip();
         let mapping = Mapping {
-            records: sets.into_iter().map(|set| set.mapping).collect(),
-            unclassified: choice(table, "unclassified", &unclassified, Unclassified::Remove),
-            removed_as: choice(table, "removed-as", &removed_as, RemovedAs::Omit),
-            duplicate_keys: choice(table, "duplicate-keys", &duplicates, DuplicateKeys::Refuse),
+            records,
+            unclassified: self.fields.choice("unclassified", &unclassified).unwrap_or_default(),
+            removed_as: self.fields.choice("removed-as", &removed_as).unwrap_or_default(),
+            duplicate_keys: self.fields.choice("duplicate-keys", &duplicates).unwrap_or_default(),
         };
         let unknown = [("withhold", UnknownSubject::Withhold), ("no-facts", UnknownSubject::NoFacts)];
-        let unknown_subject = choice(table, "unknown-subject", &unknown, UnknownSubject::Withhold);
-        let max_body = unit::size(table, "max-deny-body", MAX_DENY_BODY);
+        let unknown_subject = self.fields.choice("unknown-subject", &unknown).unwrap_or_default();
+        let max_body = self.fields.size("max-deny-body").unwrap_or(MAX_DENY_BODY);
         let withheld = [("strip", Withheld::Strip), ("deny", Withheld::Deny { max_body })];
-        let withheld = choice(table, "withheld", &withheld, Withheld::Strip);
-        let limits = Limits { record: unit::size(table, "max-record", Limits::default().record), ..Limits::default() };
-        let plan = self.compile(&mapping, vocabulary, &places)?;
-        Some(Scrubbing::new(plan, vocabulary, unknown_subject, withheld, limits))
+        let withheld = self.fields.choice("withheld", &withheld).unwrap_or(Withheld::Strip);
+        let mut limits = Limits::default();
+        limits.record = self.fields.size("max-record").unwrap_or(limits.record);
+        let plan = self.compile(&mapping, &places.concat())?;
+        Some(Scrubbing::new(plan, self.words.vocabulary, unknown_subject, withheld, limits))
     }
 
-    fn compile(
-        &self,
-        mapping: &Mapping,
-        vocabulary: &Vocabulary,
-        places: &[(String, Range<usize>)],
-    ) -> Option<Arc<Plan>> {
-        match Plan::compile(mapping, vocabulary) {
-            Ok(plan) => Some(Arc::new(plan)),
-            Err(errors) => {
-                for error in errors {
-                    let place = places.iter().find(|(path, _)| *path == error.path);
-                    let span = place.map_or_else(|| self.table.span(), |(_, span)| span.clone());
-                    let finding = self.table.error(span, format!("`{}` cannot be used: {}", error.path, error.fault));
-                    self.table.findings().push(finding.hint("paths are RFC 9535: `@.name` within the record, `$.name` from the document"));
-                }
-                None
+    /// The record set that the route itself describes, and those of its `[[route.records]]`.
+    fn record_sets(&mut self) -> Vec<Written<'d>> {
+        let base = schema(&mut self.fields, self.schemas);
+        let mut flat = base.read(&mut self.fields, &self.words);
+        let record = self.fields.text("record");
+        flat.mapping.path = record.map_or_else(|| "$".to_owned(), |path| flat.path(self.document, path));
+        let mut sets = vec![flat];
+        for mut fields in self.fields.tables("records", "a record set") {
+            let path = fields.needed_text("path");
+            let base = schema(&mut fields, self.schemas);
+            let mut set = base.read(&mut fields, &self.words);
+            fields.end();
+            let Some(path) = path else { continue };
+            set.mapping.path = set.path(self.document, path);
+            sets.push(set);
+        }
+        let flat_is_empty =
+            |flat: &Written<'_>| flat.mapping.fields.is_empty() && flat.mapping.subjects.is_empty();
+        if sets.len() > 1 && sets.first().is_some_and(flat_is_empty) {
+            // Only `[[route.records]]` are written: there is no flat record set.
+            sets.remove(0);
+        }
+        sets
+    }
+
+    fn compile(&self, mapping: &Mapping, places: &[PathPlace<'d>]) -> Option<Arc<Plan>> {
+        let errors = match Plan::compile(mapping, self.words.vocabulary) {
+            Ok(plan) => return Some(Arc::new(plan)),
+            Err(errors) => errors,
+        };
+        // A field without a category was found where its categories were read.
+        for error in errors.iter().filter(|error| error.fault != PathFault::NoCategory) {
+            for place in places.iter().filter(|place| place.path == error.path) {
+                let finding = Finding::error(format!("`{}` cannot be used: {}", error.path, error.fault));
+                let hint = "paths are RFC 9535: `@.name` within the record, `$.name` from the document";
+                place.document.find(finding.hint(hint), place.at.clone());
             }
         }
+        None
     }
+}
+
+/// What the schema that a table names says; nothing where it names none.
+fn schema<'d>(fields: &mut Fields<'d>, schemas: &Schemas<'d>) -> Written<'d> {
+    let Some(name) = fields.text("schema") else { return Written::default() };
+    let found = schemas.get(name.value);
+    if found.is_none() {
+        let known = schemas.keys().copied();
+        fields.document().find_unknown("schema", &name, known, "add a `[[schema]]` with this name");
+    }
+    found.cloned().unwrap_or_default()
 }

@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use http::{HeaderName, Uri};
 
-use super::{PURPOSE_HEADER, Part, unit};
+use super::files::existing;
+use super::{PURPOSE_HEADER, Part};
 use crate::disclosure::Durability;
-use crate::finding::{Finding, Findings, Table};
+use crate::document::{At, Document, Fields};
+use crate::finding::Finding;
 
 /// A public listener.
 #[derive(Clone, Debug)]
@@ -72,205 +74,205 @@ pub struct Upstream {
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-pub(super) fn exporter_region(part: &Part<'_>) -> Arc<str> {
-    let region = part.table.table("deployment").and_then(|table| {
-        let region = table.text("exporter-region");
-        table.report_unknown();
-        region
-    });
-    region.map_or_else(|| Arc::from("EEA"), |region| Arc::from(region.value))
+/// The names of things of one kind: two of them alike are a finding.
+#[derive(Debug)]
+pub(super) struct Names {
+    what: &'static str,
+    seen: HashSet<Arc<str>>,
 }
 
-pub(super) fn purpose_header(part: &Part<'_>) -> HeaderName {
-    let Some(name) = part.table.text("purpose-header") else { return PURPOSE_HEADER };
+impl Names {
+    pub(super) fn of(what: &'static str) -> Names {
+        Names { what, seen: HashSet::new() }
+    }
+
+    pub(super) fn add(&mut self, document: &Document<'_>, name: &At<&str>) -> Arc<str> {
+        let owned: Arc<str> = Arc::from(name.value);
+        if !self.seen.insert(Arc::clone(&owned)) {
+            let finding = Finding::error(format!("there are two {}s with the name `{owned}`", self.what));
+            let hint = "names are how routes, metrics and the log refer to them";
+            document.find(finding.label("the second one").hint(hint), name.at.clone());
+        }
+        owned
+    }
+}
+
+pub(super) fn exporter_region(part: &mut Part<'_>) -> Arc<str> {
+    let region = part.fields.fields("deployment", "`[deployment]`").and_then(|mut fields| {
+        let region = fields.text("exporter-region");
+        fields.end();
+        region
+    });
+    Arc::from(region.map_or("EEA", |region| region.value))
+}
+
+pub(super) fn purpose_header(part: &mut Part<'_>) -> HeaderName {
+    let Some(name) = part.fields.text("purpose-header") else { return PURPOSE_HEADER };
     let never = ["purpose", "x-purpose", "sec-purpose"];
     match name.value.parse::<HeaderName>() {
         Ok(header) if !never.contains(&header.as_str()) => header,
         _ => {
-            let finding = part.table.error(name.span, "this cannot be the purpose header");
-            part.table.findings().push(finding.hint("`Purpose`, `X-Purpose` and `Sec-Purpose` are sent by browsers for prefetch"));
+            let finding = Finding::error(format!("`{}` cannot be the purpose header", name.value));
+            let hint = "`Purpose`, `X-Purpose` and `Sec-Purpose` are sent by browsers for prefetch";
+            part.fields.document().find(finding.hint(hint), name.at);
             PURPOSE_HEADER
         }
     }
 }
 
-pub(super) fn drain(part: &Part<'_>) -> Duration {
-    unit::duration(&part.table, "drain", Duration::from_secs(30))
+pub(super) fn drain(part: &mut Part<'_>) -> Duration {
+    part.fields.duration("drain").unwrap_or(Duration::from_secs(30))
 }
 
-pub(super) fn listeners(part: &Part<'_>) -> Vec<Listener> {
-    let tables = part.table.tables("listener");
+pub(super) fn listeners(part: &mut Part<'_>) -> Vec<Listener> {
+    let tables = part.fields.tables("listener", "a listener");
     if tables.is_empty() {
-        let finding = part.table.error(part.table.span(), "there is no `[listener]`").label("in this file");
-        part.table.findings().push(finding.hint("add `[listener]` with `address = \"127.0.0.1:8080\"`"));
+        let finding = Finding::error("there is no `[listener]`").label("in this file");
+        let finding = finding.hint("add `[listener]` with `address = \"127.0.0.1:8080\"`");
+        part.fields.document().find(finding, part.fields.at());
     }
-    tables.iter().filter_map(|table| listener(part, table)).collect()
+    tables.into_iter().filter_map(|fields| listener(part, fields)).collect()
 }
 
-fn listener(part: &Part<'_>, table: &Table<'_>) -> Option<Listener> {
-    let address = address(table, "address");
-    let authorities = table.texts("authorities").unwrap_or_default().into_iter().map(|at| at.value).collect();
-    let request_timeout = unit::duration(table, "request-timeout", Duration::from_secs(30));
-    let max_exchanges = table.integer("max-exchanges").and_then(|at| usize::try_from(at.value).ok()).unwrap_or(1024);
-    let tls = table.table("tls").map(|tls| {
-        let certificate = file(part, &tls, "certificate");
-        let key = file(part, &tls, "key");
-        let client_ca = tls.text("client-ca").and_then(|at| existing(part, &tls, &at.value, at.span));
-        tls.report_unknown();
-        Some(ListenerTls { certificate: certificate?, key: key?, client_ca })
-    });
-    table.report_unknown();
+fn listener(part: &Part<'_>, mut fields: Fields<'_>) -> Option<Listener> {
+    let document = fields.document();
+    let address = fields.needed_text("address").and_then(|text| address(document, text));
+    let authorities = fields.texts("authorities").iter().map(|name| name.value.to_owned()).collect();
+    let request_timeout = fields.duration("request-timeout").unwrap_or(Duration::from_secs(30));
+    let max_exchanges = fields.number("max-exchanges");
+    let tls = fields.fields("tls", "`[listener.tls]`");
+    let plaintext = tls.is_none();
+    let tls = tls.and_then(|fields| listener_tls(part, fields));
+    fields.end();
     let address = address?;
-    if tls.is_none() && !address.ip().is_loopback() {
-        let span = table.span();
-        let finding = Finding::warning("this listener speaks plaintext beyond the loopback").at(table.source(), span);
-        table.findings().push(finding.hint("add `[listener.tls]`: credentials and personal data travel in clear here"));
+    if plaintext && !address.value.ip().is_loopback() {
+        let finding = Finding::warning("this listener speaks plaintext beyond the loopback");
+        let hint = "add `[listener.tls]`: credentials and personal data travel in clear here";
+        document.find(finding.label("reached from elsewhere").hint(hint), address.at);
     }
-    Some(Listener { address, authorities, request_timeout, max_exchanges, tls: tls.flatten() })
-}
-
-pub(super) fn admin(part: &Part<'_>) -> Admin {
-    let default = SocketAddr::from(([127, 0, 0, 1], 9901));
-    let Some(table) = part.table.table("admin") else { return Admin { address: default } };
-    let configured = table.text("address").and_then(|at| parse_address(&table, &at.value, at.span));
-    table.report_unknown();
-    if let Some(address) = configured.filter(|address| !address.ip().is_loopback()) {
-        // The admin API has no authentication of its own yet, so it does not leave the machine.
-        let finding = table.error(table.span(), format!("the admin listener must be on the loopback, not on {}", address.ip()));
-        table.findings().push(finding.hint("use 127.0.0.1 and reach it through an authenticated tunnel"));
-    }
-    Admin { address: configured.unwrap_or(default) }
-}
-
-pub(super) fn ledger(part: &Part<'_>) -> LedgerFile {
-    let table = part.table.table("ledger");
-    let mut path = unit::resolve(part.folder, "data/ledger.db");
-    let mut max_staleness = Duration::from_secs(2);
-    if let Some(table) = table {
-        if let Some(url) = table.text("url") {
-            match url.value.strip_prefix("sqlite:") {
-                Some(file) if !file.is_empty() => path = unit::resolve(part.folder, file),
-                _ => {
-                    let finding = table.error(url.span, "this is not a ledger that this version can open");
-                    table.findings().push(finding.hint("write `sqlite:` and a path, for example `sqlite:data/ledger.db`"));
-                }
-            }
-        }
-        max_staleness = unit::duration(&table, "max-staleness", max_staleness);
-        table.report_unknown();
-    }
-    LedgerFile { path, max_staleness }
-}
-
-pub(super) fn audit(part: &Part<'_>) -> Audit {
-    let mut audit = Audit {
-        directory: unit::resolve(part.folder, "data/audit"),
-        durability: Durability::BeforeRelease,
-        retention: 400 * DAY,
-    };
-    let Some(table) = part.table.table("audit") else { return audit };
-    if let Some(directory) = table.text("directory") {
-        audit.directory = unit::resolve(part.folder, &directory.value);
-    }
-    audit.durability = choice(
-        &table,
-        "durability",
-        &[("before-release", Durability::BeforeRelease), ("batched", Durability::Batched)],
-        audit.durability,
-    );
-    audit.retention = unit::duration(&table, "retention", audit.retention);
-    table.report_unknown();
-    audit
-}
-
-pub(super) fn keys(part: &Part<'_>) -> PathBuf {
-    let file = part.table.table("keys").and_then(|table| {
-        let file = table.text("file");
-        table.report_unknown();
-        file
-    });
-    unit::resolve(part.folder, file.as_ref().map_or("data/keys", |file| &file.value))
-}
-
-pub(super) fn upstreams(part: &Part<'_>) -> Vec<Upstream> {
-    part.table.tables("upstream").iter().filter_map(upstream).collect()
-}
-
-fn upstream(table: &Table<'_>) -> Option<Upstream> {
-    let name = table.required_text("name");
-    let url = table.required_text("url");
-    let backup = table.flag("backup").is_some_and(|at| at.value);
-    let connect_timeout = unit::duration(table, "connect-timeout", Duration::from_secs(2));
-    let timeout = unit::duration(table, "timeout", Duration::from_secs(30));
-    let idle_timeout = unit::duration(table, "idle-timeout", Duration::from_secs(30));
-    table.report_unknown();
-    let url = url?;
-    let parsed = url.value.parse::<Uri>().ok().filter(|uri| {
-        uri.scheme_str() == Some("http") && uri.query().is_none() && uri.authority().is_some_and(|a| !a.as_str().contains('@'))
-    });
-    let Some(parsed) = parsed else {
-        let finding = table.error(url.span, "this is not the URL of an upstream");
-        table.findings().push(finding.hint("write `http://host:port`, without user and query; TLS to upstreams is not there yet"));
-        return None;
-    };
-    Some(Upstream {
-        name: Arc::from(name?.value),
-        authority: parsed.authority()?.to_string(),
-        prefix: parsed.path().trim_end_matches('/').to_owned(),
-        backup,
-        connect_timeout,
-        timeout,
-        idle_timeout,
+    Some(Listener {
+        address: address.value,
+        authorities,
+        request_timeout,
+        max_exchanges: max_exchanges.and_then(|at| usize::try_from(at.value).ok()).unwrap_or(1024),
+        tls,
     })
 }
 
-/// Two things of one kind with the same name.
-pub(super) fn report_twins<'n>(findings: &Findings, names: impl Iterator<Item = &'n Arc<str>>, what: &str) {
-    let mut seen = HashSet::new();
-    for name in names {
-        if !seen.insert(Arc::clone(name)) {
-            findings.push(Finding::error(format!("there are two {what}s with the name `{name}`")).hint("names are how metrics, logs and routes refer to them"));
+fn listener_tls(part: &Part<'_>, mut fields: Fields<'_>) -> Option<ListenerTls> {
+    let certificate = fields.needed_text("certificate").and_then(|file| existing(part, &file));
+    let key = fields.needed_text("key").and_then(|file| existing(part, &file));
+    let client_ca = fields.text("client-ca").and_then(|file| existing(part, &file));
+    fields.end();
+    Some(ListenerTls { certificate: certificate?, key: key?, client_ca })
+}
+
+pub(super) fn admin(part: &mut Part<'_>) -> Admin {
+    let default = SocketAddr::from(([127, 0, 0, 1], 9901));
+    let Some(mut fields) = part.fields.fields("admin", "`[admin]`") else {
+        return Admin { address: default };
+    };
+    let document = fields.document();
+    let configured = fields.text("address").and_then(|text| address(document, text));
+    fields.end();
+    let Some(At { value: address, at }) = configured else { return Admin { address: default } };
+    if !address.ip().is_loopback() {
+        // The admin API has no authentication of its own yet, so it does not leave the machine.
+        let finding =
+            Finding::error(format!("the admin listener must be on the loopback, not on {}", address.ip()));
+        let hint = "use 127.0.0.1 and reach it through an authenticated tunnel";
+        document.find(finding.label("reached from elsewhere").hint(hint), at);
+    }
+    Admin { address }
+}
+
+pub(super) fn ledger(part: &mut Part<'_>) -> LedgerFile {
+    let mut ledger =
+        LedgerFile { path: part.folder.join("data/ledger.db"), max_staleness: Duration::from_secs(2) };
+    let Some(mut fields) = part.fields.fields("ledger", "`[ledger]`") else { return ledger };
+    if let Some(url) = fields.text("url") {
+        match url.value.strip_prefix("sqlite:").filter(|file| !file.is_empty()) {
+            Some(file) => ledger.path = part.folder.join(file),
+            None => {
+                let finding = Finding::error("this is not a ledger that this version can open");
+                let hint = "write `sqlite:` and a path, for example `sqlite:data/ledger.db`";
+                fields.document().find(finding.hint(hint), url.at);
+            }
         }
     }
+    ledger.max_staleness = fields.duration("max-staleness").unwrap_or(ledger.max_staleness);
+    fields.end();
+    ledger
 }
 
-/// One of a closed list of words.
-pub(super) fn choice<T: Copy>(table: &Table<'_>, key: &'static str, words: &[(&str, T)], default: T) -> T {
-    let Some(text) = table.text(key) else { return default };
-    if let Some((_, value)) = words.iter().find(|(word, _)| *word == text.value) {
-        return *value;
+pub(super) fn audit(part: &mut Part<'_>) -> Audit {
+    let mut audit = Audit {
+        directory: part.folder.join("data/audit"),
+        durability: Durability::BeforeRelease,
+        retention: 400 * DAY,
+    };
+    let Some(mut fields) = part.fields.fields("audit", "`[audit]`") else { return audit };
+    if let Some(directory) = fields.text("directory") {
+        audit.directory = part.folder.join(directory.value);
     }
-    let known: Vec<String> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
-    let finding = table.error(text.span, format!("`{}` is not a value of `{key}`", text.value));
-    table.findings().push(finding.hint(format!("it is one of {}", known.join(", "))));
-    default
+    let words = [("before-release", Durability::BeforeRelease), ("batched", Durability::Batched)];
+    audit.durability = fields.choice("durability", &words).unwrap_or(audit.durability);
+    audit.retention = fields.duration("retention").unwrap_or(audit.retention);
+    fields.end();
+    audit
 }
 
-fn address(table: &Table<'_>, key: &'static str) -> Option<SocketAddr> {
-    let at = table.required_text(key)?;
-    parse_address(table, &at.value, at.span)
+pub(super) fn keys(part: &mut Part<'_>) -> PathBuf {
+    let file = part.fields.fields("keys", "`[keys]`").and_then(|mut fields| {
+        let file = fields.text("file");
+        fields.end();
+        file
+    });
+    part.folder.join(file.map_or("data/keys", |file| file.value))
 }
 
-fn parse_address(table: &Table<'_>, text: &str, span: std::ops::Range<usize>) -> Option<SocketAddr> {
-    let parsed = text.parse();
-    if parsed.is_err() {
-        let finding = table.error(span, "this is not an address");
-        table.findings().push(finding.hint("write an IP address and a port, for example `0.0.0.0:8443` or `[::1]:8080`"));
+/// Every upstream of every file.
+pub(super) fn upstreams(parts: &mut [Part<'_>]) -> Vec<Upstream> {
+    let mut names = Names::of("upstream");
+    let tables = parts.iter_mut().flat_map(|part| part.fields.tables("upstream", "an upstream"));
+    tables.filter_map(|fields| upstream(fields, &mut names)).collect()
+}
+
+fn upstream(mut fields: Fields<'_>, names: &mut Names) -> Option<Upstream> {
+    let document = fields.document();
+    let name = fields.needed_text("name").map(|name| names.add(document, &name));
+    let url = fields.needed_text("url").and_then(|url| origin(document, &url));
+    let backup = fields.flag("backup") == Some(true);
+    let connect_timeout = fields.duration("connect-timeout").unwrap_or(Duration::from_secs(2));
+    let timeout = fields.duration("timeout").unwrap_or(Duration::from_secs(30));
+    let idle_timeout = fields.duration("idle-timeout").unwrap_or(Duration::from_secs(30));
+    fields.end();
+    let (authority, prefix) = url?;
+    Some(Upstream { name: name?, authority, prefix, backup, connect_timeout, timeout, idle_timeout })
+}
+
+/// The authority and the path prefix of an upstream's URL.
+fn origin(document: &Document<'_>, url: &At<&str>) -> Option<(String, String)> {
+    let uri = url.value.parse::<Uri>().ok();
+    let usable = uri.filter(|uri| uri.scheme_str() == Some("http") && uri.query().is_none());
+    let origin = usable.and_then(|uri| {
+        let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'))?;
+        Some((authority.to_string(), uri.path().trim_end_matches('/').to_owned()))
+    });
+    if origin.is_none() {
+        let finding = Finding::error("this is not the URL of an upstream");
+        let hint = "write `http://host:port`, without user and query; TLS to upstreams is not there yet";
+        document.find(finding.hint(hint), url.at.clone());
     }
-    parsed.ok()
+    origin
 }
 
-fn file(part: &Part<'_>, table: &Table<'_>, key: &'static str) -> Option<PathBuf> {
-    let at = table.required_text(key)?;
-    existing(part, table, &at.value, at.span)
-}
-
-fn existing(part: &Part<'_>, table: &Table<'_>, path: &str, span: std::ops::Range<usize>) -> Option<PathBuf> {
-    let path = unit::resolve(part.folder, path);
-    if path.is_file() {
-        return Some(path);
+fn address(document: &Document<'_>, text: At<&str>) -> Option<At<SocketAddr>> {
+    let parsed = text.value.parse().ok();
+    if parsed.is_none() {
+        let finding = Finding::error("this is not an address");
+        let hint = "write an IP address and a port, for example `0.0.0.0:8443` or `[::1]:8080`";
+        document.find(finding.hint(hint), text.at.clone());
     }
-    let finding = table.error(span, format!("there is no file {}", path.display()));
-    table.findings().push(finding.hint("`purposegate certs dev --out certs/` makes development certificates"));
-    None
+    Some(At { value: parsed?, at: text.at })
 }

@@ -28,7 +28,6 @@ pub(crate) mod testing {
 
     use std::sync::{Arc, OnceLock};
 
-    use super::Decisions;
     use crate::finding::Source;
     use crate::policy::Pack;
 
@@ -50,22 +49,5 @@ pub(crate) mod testing {
 
     pub(crate) fn one_partner() -> Arc<Pack> {
         pack!("one-partner-360")
-    }
-
-    pub(crate) fn perspectium() -> Arc<Pack> {
-        pack!("perspectium")
-    }
-
-    /// Plays scenarios written in a test; the differences, each with the scenario's name.
-    pub(crate) fn play(pack: Arc<Pack>, scenarios: &str) -> Vec<String> {
-        let source = Source::new("scenarios.toml", scenarios);
-        let scenarios = super::scenario::Scenario::read(&source, &pack).unwrap();
-        assert!(!scenarios.is_empty());
-        let decisions = Decisions::new(pack);
-        let differences = |scenario: &super::scenario::Scenario| {
-            let found = scenario.run(&decisions);
-            found.into_iter().map(|difference| format!("{}: {difference}", scenario.name)).collect::<Vec<_>>()
-        };
-        scenarios.iter().flat_map(differences).collect()
     }
 }

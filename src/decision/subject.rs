@@ -111,19 +111,14 @@ pub struct Controller {
 }
 
 /// A fact that was mapped: read, or present and unreadable (then it takes the value that discloses less).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Unsure<T> {
     /// The route maps no such fact, or the record does not carry it.
+    #[default]
     Absent,
     Known(T),
     /// Present, but of the wrong type, out of range or duplicated.
     Unreadable,
-}
-
-impl<T> Default for Unsure<T> {
-    fn default() -> Self {
-        Unsure::Absent
-    }
 }
 
 /// Facts read from the record itself (`[route.facts]`).

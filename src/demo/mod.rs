@@ -17,19 +17,18 @@ use std::io::Write;
 use self::scenes::scenes;
 use self::stage::Stage;
 
-/// Shows the main job until Ctrl-C, printing lines to paste.
+/// Shows the main job until `ended`, printing lines to paste.
 ///
 /// # Errors
 /// In words, for the person who runs it.
-pub async fn show(out: &mut (dyn Write + Send)) -> Result<(), String> {
+pub async fn show(out: &mut (dyn Write + Send), ended: impl Future<Output = ()>) -> Result<(), String> {
     let stage = Stage::set(true).await?;
     let printed = print_scenes(&stage, out);
-    let ended = match printed {
-        Ok(()) => tokio::signal::ctrl_c().await,
-        Err(error) => Err(error),
-    };
+    if printed.is_ok() {
+        ended.await;
+    }
     stage.clear().await;
-    ended.map_err(|error| error.to_string())
+    printed.map_err(|error| error.to_string())
 }
 
 fn print_scenes(stage: &Stage, out: &mut (dyn Write + Send)) -> std::io::Result<()> {

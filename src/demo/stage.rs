@@ -80,7 +80,9 @@ impl Stage {
         let ledger = &gateway.gatehouse().ledger;
         let lines: String = subjects::events().map(|event| format!("{event}\n")).collect();
         let mut bad = Vec::new();
-        ledger.import(lines.as_bytes(), 1, None, Timestamp::now(), |result| bad.extend(result.outcome.err())).await;
+        ledger
+            .import(lines.as_bytes(), 1, None, Timestamp::now(), |result| bad.extend(result.outcome.err()))
+            .await;
         if let Some(error) = bad.first() {
             return Err(format!("{} sample events are not recorded, the first: {error}", bad.len()));
         }
@@ -121,6 +123,7 @@ async fn address(port: u16, fixed: bool) -> SocketAddr {
 }
 
 fn write(path: &Path, text: &str) -> Result<(), String> {
-    let written = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(path, text));
+    let written =
+        path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(path, text));
     written.map_err(|error| format!("{}: {error}", path.display()))
 }

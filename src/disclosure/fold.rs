@@ -102,36 +102,58 @@ pub fn decision(folder: &Path, id: &str, running: bool) -> Result<Option<Value>,
     let Ok(made) = Timestamp::from_millisecond(millisecond) else { return Ok(None) };
     let id = ulid.to_string();
     let mut found: Option<Exchange> = None;
-    for_each_line(&from(folder, Some(made))?, |line| {
-        match line {
-            Line::Intent(begun) | Line::Refusal(begun) if begun.decision == id => {
-                found = Some(Exchange::begin(begun))
-            }
-            Line::Window(window) if window.decision == id => {
-                if let Some(exchange) = &mut found {
-                    exchange.add(window);
-                }
-            }
-            Line::Close { decision, outcome } if decision == id => {
-                if let Some(exchange) = &mut found {
-                    exchange.outcome = Some(outcome);
-                }
-            }
-            Line::Start => {
-                if let Some(exchange) = &mut found {
-                    exchange.outcome.get_or_insert_with(|| "aborted".to_owned());
-                }
-            }
-            Line::Intent(_) | Line::Refusal(_) | Line::Window(_) | Line::Close { .. } | Line::Own => {}
+    for (read, segment) in from(folder, Some(made))?.into_iter().enumerate() {
+        let ended = found.as_ref().is_some_and(|exchange| exchange.outcome.is_some());
+        // The id says when it was made; its first record is in that day's segment or the one after.
+        if ended || (found.is_none() && read > 1) {
+            break;
         }
-        Ok(())
-    })?;
-    if let Some(exchange) = &mut found {
-        if !running {
-            exchange.outcome.get_or_insert_with(|| "aborted".to_owned());
-        }
+        search(&segment, &id, &mut found)?;
+    }
+    if !running && let Some(exchange) = &mut found {
+        exchange.outcome.get_or_insert_with(|| "aborted".to_owned());
     }
     Ok(found.map(Exchange::into_json))
+}
+
+/// Adds what a segment holds of one exchange, until it ends.
+fn search(segment: &Segment, id: &str, found: &mut Option<Exchange>) -> Result<(), ReadError> {
+    let io = |source| ReadError::Io { path: segment.path.clone(), source };
+    let names_it = memchr::memmem::Finder::new(id);
+    let mut lines = folder::lines(&segment.path).map_err(io)?;
+    let mut first = true;
+    while let Some(Piece::Line(text)) = lines.next().map_err(io)? {
+        // Only a segment's first record can say that a process began.
+        if !std::mem::replace(&mut first, false) && names_it.find(text).is_none() {
+            continue;
+        }
+        let line = Line::parse(text).map_err(|_| ReadError::Unreadable(segment.path.clone()))?;
+        match (line, &mut *found) {
+            (Line::Intent(begun) | Line::Refusal(begun), None) if begun.decision == id => {
+                *found = Some(Exchange::begin(begun));
+            }
+            (Line::Window(window), Some(exchange)) if window.decision == id => exchange.add(window),
+            (Line::Close { decision, outcome }, Some(exchange)) if decision == id => {
+                exchange.outcome = Some(outcome);
+                return Ok(());
+            }
+            // The process that would have closed it is gone.
+            (Line::Start, Some(exchange)) => {
+                exchange.outcome = Some("aborted".to_owned());
+                return Ok(());
+            }
+            (
+                Line::Intent(_)
+                | Line::Refusal(_)
+                | Line::Window(_)
+                | Line::Close { .. }
+                | Line::Start
+                | Line::Own,
+                _,
+            ) => {}
+        }
+    }
+    Ok(())
 }
 
 /// Every record of the log as it was written, one a line, oldest first.

@@ -156,6 +156,7 @@ async fn what_was_acknowledged_is_on_disk_when_the_process_dies() {
 
     let revived = open(left.path(), &keys);
     assert_eq!(shown(left.path(), &Filter::default(), true)[0]["outcome"], "aborted", "its process is gone");
+    assert_eq!(decision(left.path(), &id(1), true).unwrap().unwrap()["outcome"], "aborted");
     exchange(&revived, &keys, 2).await;
     drop(revived);
     let report = check(left.path(), &keys, None);

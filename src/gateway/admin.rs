@@ -70,9 +70,13 @@ impl From<AppendError> for Fault {
     fn from(error: AppendError) -> Self {
         let detail = error.to_string();
         match error {
-            AppendError::Event(_) | AppendError::Future => Fault::new(StatusCode::BAD_REQUEST, "event-malformed", detail),
+            AppendError::Event(_) | AppendError::Future => {
+                Fault::new(StatusCode::BAD_REQUEST, "event-malformed", detail)
+            }
             AppendError::KeyReused => Fault::new(StatusCode::CONFLICT, "idempotency-key-reused", detail),
-            AppendError::Unavailable => Fault::new(StatusCode::SERVICE_UNAVAILABLE, "ledger-unavailable", detail),
+            AppendError::Unavailable => {
+                Fault::new(StatusCode::SERVICE_UNAVAILABLE, "ledger-unavailable", detail)
+            }
         }
     }
 }
@@ -111,8 +115,9 @@ impl Admin {
                     let admin = admin.clone();
                     async move { Ok::<_, Infallible>(admin.answer(request).await) }
                 });
-                let connection =
-                    http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
+                let connection = http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .serve_connection(TokioIo::new(stream), service);
                 if let Err(error) = connection.await {
                     tracing::debug!(%error, "admin connection ended");
                 }
@@ -164,16 +169,21 @@ impl Admin {
         let draining = self.draining.load(Ordering::Relaxed);
         let ready = ledger && log && !draining;
         let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        let body = json!({ "ready": ready, "ledger": ledger, "audit": log, "policy": true, "draining": draining });
+        let body =
+            json!({ "ready": ready, "ledger": ledger, "audit": log, "policy": true, "draining": draining });
         with_type(status, "application/json", body.to_string())
     }
 
     fn metrics(&self) -> Result<Answer, Fault> {
         let metrics = &self.gatehouse.metrics;
         metrics.ledger_subjects.set(i64::try_from(self.gatehouse.ledger.subjects()).unwrap_or(i64::MAX));
-        let text = metrics
-            .expose()
-            .map_err(|_| Fault::new(StatusCode::INTERNAL_SERVER_ERROR, "metrics-unavailable", "the metrics cannot be encoded"))?;
+        let text = metrics.expose().map_err(|_| {
+            Fault::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "metrics-unavailable",
+                "the metrics cannot be encoded",
+            )
+        })?;
         Ok(with_type(StatusCode::OK, "text/plain; version=0.0.4", text))
     }
 
@@ -198,7 +208,12 @@ impl Admin {
         if events.is_empty() { Err(Fault::not_found()) } else { Ok(ok(&Value::Array(events))) }
     }
 
-    async fn append(&self, asked: &Asked, request: Request<Incoming>, entity: Entity) -> Result<Answer, Fault> {
+    async fn append(
+        &self,
+        asked: &Asked,
+        request: Request<Incoming>,
+        entity: Entity,
+    ) -> Result<Answer, Fault> {
         asked.must_be_post()?;
         let received = Instant::now();
         let key = text_header(request.headers(), "idempotency-key")?;
@@ -237,7 +252,11 @@ impl Admin {
         match disclosure::decision(self.gatehouse.log.folder(), id, true) {
             Ok(Some(record)) => Ok(ok(&record)),
             Ok(None) => Err(Fault::not_found()),
-            Err(_) => Err(Fault::new(StatusCode::SERVICE_UNAVAILABLE, "audit-unavailable", "the disclosure log cannot be read")),
+            Err(_) => Err(Fault::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "audit-unavailable",
+                "the disclosure log cannot be read",
+            )),
         }
     }
 
@@ -312,11 +331,21 @@ struct Asked {
 
 impl Asked {
     fn read(request: &Request<Incoming>) -> Result<Asked, Fault> {
-        let malformed = || Fault::new(StatusCode::BAD_REQUEST, "request-malformed", "the path or the query cannot be read");
+        let malformed = || {
+            Fault::new(StatusCode::BAD_REQUEST, "request-malformed", "the path or the query cannot be read")
+        };
         let decoded = |text: &str| path::meaning(text).ok_or_else(malformed);
         let segments = request.uri().path().split('/').skip(1).map(decoded).collect::<Result<_, _>>()?;
-        let mut asked = Asked { method: request.method().clone(), segments, namespace: None, wait_everywhere: false, from: 1 };
-        for parameter in request.uri().query().unwrap_or_default().split('&').filter(|parameter| !parameter.is_empty()) {
+        let mut asked = Asked {
+            method: request.method().clone(),
+            segments,
+            namespace: None,
+            wait_everywhere: false,
+            from: 1,
+        };
+        for parameter in
+            request.uri().query().unwrap_or_default().split('&').filter(|parameter| !parameter.is_empty())
+        {
             match parameter.split_once('=') {
                 Some(("namespace", name)) => asked.namespace = Some(decoded(name)?),
                 Some(("wait", "everywhere")) => asked.wait_everywhere = true,
@@ -343,17 +372,23 @@ async fn read(request: Request<Incoming>, max: usize) -> Result<Bytes, Fault> {
     let body = Limited::new(request.into_body(), max).collect();
     match tokio::time::timeout(REQUEST_TIME, body).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            Err(Fault::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", format!("at most {max} bytes are accepted")))
-        }
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(Fault::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body-too-large",
+            format!("at most {max} bytes are accepted"),
+        )),
         Ok(Err(_)) => Err(Fault::new(StatusCode::BAD_REQUEST, "request-malformed", "the body ended early")),
-        Err(_) => Err(Fault::new(StatusCode::REQUEST_TIMEOUT, "request-timeout", "the body did not arrive in time")),
+        Err(_) => {
+            Err(Fault::new(StatusCode::REQUEST_TIMEOUT, "request-timeout", "the body did not arrive in time"))
+        }
     }
 }
 
 fn text_header(headers: &HeaderMap, name: &str) -> Result<Option<String>, Fault> {
     let text = headers.get(name).map(|value| value.to_str().map(str::to_owned)).transpose();
-    text.map_err(|_| Fault::new(StatusCode::BAD_REQUEST, "request-malformed", format!("`{name}` is not ASCII")))
+    text.map_err(|_| {
+        Fault::new(StatusCode::BAD_REQUEST, "request-malformed", format!("`{name}` is not ASCII"))
+    })
 }
 
 fn ok(value: &Value) -> Answer {

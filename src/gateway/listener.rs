@@ -16,6 +16,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tower::Service;
 
@@ -26,6 +27,8 @@ use crate::layer::{Gate, Listening};
 
 /// From the connection to the end of a request's head, and between two requests.
 const HEAD_TIME: Duration = Duration::from_secs(10);
+/// For a recipient to take what is written, be it a byte: who takes nothing is gone.
+const STALL_TIME: Duration = Duration::from_secs(120);
 /// For the TLS handshake.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 /// Connections of one listener at a time.
@@ -51,7 +54,11 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    pub(super) fn new(socket: TcpListener, listening: Listening, tls: Option<watch::Receiver<Arc<ServerConfig>>>) -> Listener {
+    pub(super) fn new(
+        socket: TcpListener,
+        listening: Listening,
+        tls: Option<watch::Receiver<Arc<ServerConfig>>>,
+    ) -> Listener {
         Listener { socket, listening: Arc::new(listening), tls }
     }
 
@@ -107,7 +114,9 @@ impl Connection {
     async fn serve(self, stream: TcpStream, tls: Option<TlsAcceptor>) {
         tune(&stream);
         let Some(tls) = tls else {
-            let Ok(Some(is_http2)) = tokio::time::timeout(HEAD_TIME, begins_http2(&stream)).await else { return };
+            let Ok(Some(is_http2)) = tokio::time::timeout(HEAD_TIME, begins_http2(&stream)).await else {
+                return;
+            };
             return self.speak(stream, is_http2, None).await;
         };
         let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_TIME, tls.accept(stream)).await else {
@@ -132,7 +141,9 @@ impl Connection {
             }
             gate.clone().call(request)
         });
-        let stream = TokioIo::new(stream);
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(STALL_TIME));
+        let stream = TokioIo::new(Box::pin(stream));
         let ended = if is_http2 {
             let connection = http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())

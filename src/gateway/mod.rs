@@ -89,7 +89,12 @@ impl Gateway {
         let keys = Keys::open_or_create(&config.keys, &[&config.ledger.path, &config.audit.directory])?;
         let vocabulary = Arc::clone(&config.vocabulary);
         let ledger = Ledger::open(&config.ledger.path, &keys, vocabulary)?;
-        let log = Arc::new(Log::open(&config.audit.directory, &keys, config.audit.durability, config.audit.retention)?);
+        let log = Arc::new(Log::open(
+            &config.audit.directory,
+            &keys,
+            config.audit.durability,
+            config.audit.retention,
+        )?);
         let metrics = Metrics::new()?;
         metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let upstreams = Upstreams::new(&config.upstreams);
@@ -117,7 +122,13 @@ impl Gateway {
         let file = config.file.clone();
         let drain = config.drain;
         publish_policies(&metrics, &config);
-        let gatehouse = Arc::new(Gatehouse::new(snapshot(config), ledger, log, metrics, Pseudonyms::new(keys.pseudonym())));
+        let gatehouse = Arc::new(Gatehouse::new(
+            snapshot(config),
+            ledger,
+            log,
+            metrics,
+            Pseudonyms::new(keys.pseudonym()),
+        ));
         let admin = Admin::new(Arc::clone(&gatehouse));
         Ok(Gateway { file, gatehouse, upstreams, listeners, certificates, admin, admin_socket, drain, stop })
     }
@@ -143,7 +154,8 @@ impl Gateway {
 
     /// Serves until told to stop, then drains. `reload` yields whenever the configuration is to be read again.
     pub async fn run(self, mut reload: tokio::sync::mpsc::Receiver<()>) {
-        let Gateway { file, gatehouse, upstreams, listeners, certificates, admin, admin_socket, drain, stop } = self;
+        let Gateway { file, gatehouse, upstreams, listeners, certificates, admin, admin_socket, drain, stop } =
+            self;
         let mut stopped = stop.subscribe();
         let mut serving = JoinSet::new();
         for listener in listeners {
@@ -165,7 +177,8 @@ impl Gateway {
         }
         admin.drain();
         tracing::info!("draining");
-        let drained = tokio::time::timeout(drain, async { while serving.join_next().await.is_some() {} }).await;
+        let drained =
+            tokio::time::timeout(drain, async { while serving.join_next().await.is_some() {} }).await;
         if drained.is_err() {
             tracing::warn!("exchanges were cut: the drain time is over");
         }
@@ -193,9 +206,21 @@ fn reload_from(file: &Path, gatehouse: &Gatehouse, upstreams: &Upstreams, certif
     tracing::info!(outcome, "reload");
 }
 
-fn try_reload(file: &Path, gatehouse: &Gatehouse, upstreams: &Upstreams, certificates: &[Certificate]) -> Result<(), String> {
+fn try_reload(
+    file: &Path,
+    gatehouse: &Gatehouse,
+    upstreams: &Upstreams,
+    certificates: &[Certificate],
+) -> Result<(), String> {
     let (config, findings) = config::load(file);
-    let config = config.ok_or_else(|| findings.iter().filter(|finding| finding.is_error()).map(Finding::to_string).collect::<Vec<_>>().join("; "))?;
+    let config = config.ok_or_else(|| {
+        findings
+            .iter()
+            .filter(|finding| finding.is_error())
+            .map(Finding::to_string)
+            .collect::<Vec<_>>()
+            .join("; ")
+    })?;
     if !gatehouse.ledger.speaks(&*config.vocabulary) {
         return Err("the vocabulary changed: restart the gateway to load the ledger with it".to_owned());
     }

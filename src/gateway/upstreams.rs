@@ -122,5 +122,8 @@ impl Service<Request<Body>> for Upstreams {
 
 /// Whether the upstream answered, and with something that is not HTTP.
 fn speaks_no_http(error: &hyper_util::client::legacy::Error) -> bool {
-    error.source().and_then(|source| source.downcast_ref::<hyper::Error>()).is_some_and(hyper::Error::is_parse)
+    error
+        .source()
+        .and_then(|source| source.downcast_ref::<hyper::Error>())
+        .is_some_and(hyper::Error::is_parse)
 }

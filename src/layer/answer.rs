@@ -101,11 +101,7 @@ fn coding(headers: &HeaderMap) -> Result<Coding, Refusal> {
     let mut values = headers.get_all(CONTENT_ENCODING).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(Coding::Identity),
-        (Some(value), None) => value
-            .to_str()
-            .ok()
-            .and_then(Coding::parse)
-            .ok_or(Refusal::UpstreamUnreadable),
+        (Some(value), None) => value.to_str().ok().and_then(Coding::parse).ok_or(Refusal::UpstreamUnreadable),
         (Some(_), Some(_)) => Err(Refusal::UpstreamUnreadable),
     }
 }
@@ -128,7 +124,10 @@ mod tests {
     fn only_what_can_be_scrubbed_is_read() {
         let json = ("content-type", "application/json");
         assert_eq!(verdict(200, &[json]), Ok(Answer::Json(Coding::Identity)));
-        assert_eq!(verdict(201, &[("content-type", "application/scim+json; charset=UTF-8")]), Ok(Answer::Json(Coding::Identity)));
+        assert_eq!(
+            verdict(201, &[("content-type", "application/scim+json; charset=UTF-8")]),
+            Ok(Answer::Json(Coding::Identity))
+        );
         assert_eq!(verdict(200, &[json, ("content-encoding", "gzip")]), Ok(Answer::Json(Coding::Gzip)));
         assert_eq!(verdict(204, &[]), Ok(Answer::Empty));
         assert_eq!(verdict(404, &[json]), Err(Refusal::UpstreamRefused(StatusCode::NOT_FOUND)));

@@ -19,8 +19,8 @@ use tokio::time::Instant;
 
 use super::Refusal;
 use super::encoding::{Decoder, Undecodable};
-use super::release::Release;
 use super::judgement::Judgement;
+use super::release::Release;
 use super::tally::Tally;
 use crate::ledger::Epoch;
 use crate::scrub::{Scrubber, Unreadable};
@@ -82,7 +82,14 @@ where
     U: Body<Data = Bytes>,
 {
     pub fn new(upstream: U, decoder: Decoder, scrubber: Scrubber, release: Arc<Release>) -> Pump<U> {
-        Pump { upstream: Box::pin(upstream), decoder, scrubber, release, pieces: VecDeque::new(), finished: false }
+        Pump {
+            upstream: Box::pin(upstream),
+            decoder,
+            scrubber,
+            release,
+            pieces: VecDeque::new(),
+            finished: false,
+        }
     }
 
     /// Reads and scrubs until a window is full, its time is over or the body ends; then puts it on
@@ -222,14 +229,22 @@ where
         let open = self.pieces.back().is_some_and(|piece| piece.output.len().max(piece.input.len()) < FRAME);
         if !open {
             let before = self.scrubber.clone();
-            let piece = Piece { before, input: BytesMut::new(), last: false, output: Vec::new(), tally: Tally::default(), judged_at };
+            let piece = Piece {
+                before,
+                input: BytesMut::new(),
+                last: false,
+                output: Vec::new(),
+                tally: Tally::default(),
+                judged_at,
+            };
             self.pieces.push_back(piece);
         }
         let Some(piece) = self.pieces.back_mut() else { return Ok(0) };
         piece.input.extend_from_slice(input);
         piece.last = last;
         let before = piece.output.len();
-        let mut judgement = self.release.judgement(Timestamp::now()).ok_or(Cut(Refusal::UpstreamUnreadable))?;
+        let mut judgement =
+            self.release.judgement(Timestamp::now()).ok_or(Cut(Refusal::UpstreamUnreadable))?;
         scrub_into(&mut self.scrubber, input, last, &mut judgement, &mut piece.output)?;
         piece.tally.merge(judgement.tally);
         Ok(input.len().max(piece.output.len() - before))
@@ -253,14 +268,16 @@ where
         let mut output = piece.output;
         let mut judged_at = piece.judged_at;
         loop {
-            let leaves = self.release.hand_out(judged_at, &piece.tally, || Bytes::from(std::mem::take(&mut output)));
+            let leaves =
+                self.release.hand_out(judged_at, &piece.tally, || Bytes::from(std::mem::take(&mut output)));
             if let Some(bytes) = leaves {
                 self.release.sent(bytes.len());
                 return Ok(bytes);
             }
             judged_at = self.release.epoch();
             let mut scrubber = piece.before.clone();
-            let mut judgement = self.release.judgement(Timestamp::now()).ok_or(Cut(Refusal::UpstreamUnreadable))?;
+            let mut judgement =
+                self.release.judgement(Timestamp::now()).ok_or(Cut(Refusal::UpstreamUnreadable))?;
             output.clear();
             scrub_into(&mut scrubber, &piece.input, piece.last, &mut judgement, &mut output)?;
         }
@@ -309,21 +326,24 @@ impl Answer {
     where
         U: Body<Data = Bytes> + Send + 'static,
     {
-        let frames = futures_util::stream::unfold((Box::pin(body), release), |(mut body, release)| async move {
-            loop {
-                match body.frame().await {
-                    Some(Ok(frame)) => match frame.into_data() {
-                        Ok(chunk) => return Some((Ok(Frame::data(chunk)), (body, release))),
-                        Err(_trailers) => {}
-                    },
-                    Some(Err(_)) => return Some((Err(Cut(Refusal::UpstreamUnreadable)), (body, release))),
-                    None => {
-                        release.close();
-                        return None;
+        let frames =
+            futures_util::stream::unfold((Box::pin(body), release), |(mut body, release)| async move {
+                loop {
+                    match body.frame().await {
+                        Some(Ok(frame)) => match frame.into_data() {
+                            Ok(chunk) => return Some((Ok(Frame::data(chunk)), (body, release))),
+                            Err(_trailers) => {}
+                        },
+                        Some(Err(_)) => {
+                            return Some((Err(Cut(Refusal::UpstreamUnreadable)), (body, release)));
+                        }
+                        None => {
+                            release.close();
+                            return None;
+                        }
                     }
                 }
-            }
-        });
+            });
         Answer::Streamed(Box::pin(http_body_util::StreamBody::new(frames)))
     }
 
@@ -355,7 +375,10 @@ impl Body for Answer {
     type Data = Bytes;
     type Error = Cut;
 
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         match self.get_mut() {
             Answer::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Answer::Streamed(body) => body.as_mut().poll_frame(context),
@@ -371,7 +394,9 @@ impl Body for Answer {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Answer::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Answer::Whole(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
             Answer::Streamed(body) => body.size_hint(),
         }
     }

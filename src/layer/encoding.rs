@@ -62,7 +62,10 @@ enum Inner {
 
 impl std::fmt::Debug for Decoder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Decoder").field("read", &self.read).field("written", &self.written).finish_non_exhaustive()
+        f.debug_struct("Decoder")
+            .field("read", &self.read)
+            .field("written", &self.written)
+            .finish_non_exhaustive()
     }
 }
 
@@ -110,7 +113,10 @@ impl Decoder {
     ///
     /// # Errors
     /// [`Undecodable`] for a truncated body, or what `out` returns.
-    pub fn finish<E: From<Undecodable>>(&mut self, mut out: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+    pub fn finish<E: From<Undecodable>>(
+        &mut self,
+        mut out: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
         let finished = match &mut self.inner {
             Inner::Identity => Ok(()),
             Inner::Undetermined => return Err(Undecodable.into()),

@@ -1,7 +1,7 @@
 //! One exchange, read downwards: who asks, for what, where to, may it at all, what came back, what
 //! of it leaves. Every branch that is not the last one ends in a refusal.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -43,7 +43,8 @@ pub(super) struct Exchange {
     route: Option<Arc<Route>>,
     purpose: Option<PurposeId>,
     declared: Option<Declaration>,
-    entry: Option<Entry>,
+    /// Set as soon as the intent is on record, also while the upstream is still asked.
+    entry: Mutex<Option<Entry>>,
     permit: Option<OwnedSemaphorePermit>,
     /// Whether the log has an intent of this exchange.
     on_record: bool,
@@ -62,7 +63,7 @@ impl Exchange {
             route: None,
             purpose: None,
             declared: None,
-            entry: None,
+            entry: Mutex::new(None),
             permit: None,
             on_record: false,
         }
@@ -81,7 +82,11 @@ impl Exchange {
         }
     }
 
-    async fn attempt<S, B, U>(&mut self, upstream: S, incoming: Request<B>) -> Result<Response<AnswerBody>, Refusal>
+    async fn attempt<S, B, U>(
+        &mut self,
+        upstream: S,
+        incoming: Request<B>,
+    ) -> Result<Response<AnswerBody>, Refusal>
     where
         S: Service<Request<Inbound<B>>, Response = Response<U>, Error = UpstreamFailure>,
         B: Body<Data = Bytes> + Send + Unpin + 'static,
@@ -90,7 +95,8 @@ impl Exchange {
         let (parts, body) = incoming.into_parts();
         let listening = parts.extensions.get::<Arc<Listening>>().cloned().unwrap_or_default();
         request::screen(&parts, &listening.authorities)?;
-        self.permit = Some(Arc::clone(&listening.exchanges).try_acquire_owned().map_err(|_| Refusal::Overloaded)?);
+        self.permit =
+            Some(Arc::clone(&listening.exchanges).try_acquire_owned().map_err(|_| Refusal::Overloaded)?);
         let caller = self.identify(&parts)?;
         let found = self.snapshot.routes.find(parts.uri.path(), &parts.method)?;
         self.route = Some(Arc::clone(&found.route));
@@ -102,8 +108,10 @@ impl Exchange {
 
         let inbound = Inbound::new(body, found.route.max_request_body, listening.request_timeout);
         let forwarded = self.forwarded(&parts, &found.route, inbound);
-        let (entry, answered) = tokio::join!(self.intend(&parts.method), self.call(upstream, forwarded, &found.route));
-        self.entry = Some(entry?);
+        // The log's write hides behind the upstream's answer.
+        let (intended, answered) =
+            tokio::join!(self.intend(&parts.method), self.call(upstream, forwarded, &found.route));
+        intended?;
         self.on_record = true;
         let (upstream_parts, upstream_body) = answered?.into_parts();
 
@@ -128,7 +136,8 @@ impl Exchange {
     }
 
     fn identify(&mut self, parts: &Parts) -> Result<Caller, Refusal> {
-        let caller = self.snapshot.credentials.identify(&parts.headers, parts.extensions.get::<PeerNames>())?;
+        let caller =
+            self.snapshot.credentials.identify(&parts.headers, parts.extensions.get::<PeerNames>())?;
         let recipient = self.snapshot.recipients.get(caller.recipient).ok_or(Refusal::CredentialInvalid)?;
         self.recipient = Some(Arc::clone(recipient));
         let bounded = recipient.rate.as_ref().is_some_and(|rate| rate.check().is_err());
@@ -140,15 +149,22 @@ impl Exchange {
     }
 
     /// The purpose that counts: the declared one, which a locked credential must agree with or replaces.
-    fn declared_purpose(&mut self, headers: &HeaderMap, caller: &Caller, decisions: &Decisions) -> Result<PurposeId, Refusal> {
+    fn declared_purpose(
+        &mut self,
+        headers: &HeaderMap,
+        caller: &Caller,
+        decisions: &Decisions,
+    ) -> Result<PurposeId, Refusal> {
         self.declared = purpose::declared(headers, &self.snapshot.purpose_header)?;
         let vocabulary = decisions.pack().vocabulary();
         let declared = match &self.declared {
             None => caller.locked.ok_or(Refusal::PurposeMissing)?,
-            Some(declaration) => vocabulary.declared_purpose(&declaration.purpose).map_err(|not| match not {
-                NotAPurpose::LegalBasis(_) => Refusal::LegalBasisAsPurpose,
-                NotAPurpose::Unknown => Refusal::PurposeUnknown,
-            })?,
+            Some(declaration) => {
+                vocabulary.declared_purpose(&declaration.purpose).map_err(|not| match not {
+                    NotAPurpose::LegalBasis(_) => Refusal::LegalBasisAsPurpose,
+                    NotAPurpose::Unknown => Refusal::PurposeUnknown,
+                })?
+            }
         };
         self.purpose = Some(declared);
         if caller.locked.is_some_and(|locked| locked != declared) {
@@ -158,10 +174,18 @@ impl Exchange {
     }
 
     /// Everything that can be said before the upstream is called and does not depend on a subject.
-    fn admit(&self, route: &Route, method: &Method, purpose: PurposeId, decisions: &Decisions) -> Result<Admitted, Refusal> {
+    fn admit(
+        &self,
+        route: &Route,
+        method: &Method,
+        purpose: PurposeId,
+        decisions: &Decisions,
+    ) -> Result<Admitted, Refusal> {
         let recipient = self.recipient.as_ref().ok_or(Refusal::CredentialMissing)?;
         let vocabulary = decisions.pack().vocabulary();
-        let serves = |served: &Vec<PurposeId>| served.iter().any(|served| vocabulary.purposes().within(purpose, *served));
+        let serves = |served: &Vec<PurposeId>| {
+            served.iter().any(|served| vocabulary.purposes().within(purpose, *served))
+        };
         if !route.purposes.as_ref().is_none_or(serves) {
             return Err(Refusal::PurposeNotPermitted);
         }
@@ -183,8 +207,9 @@ impl Exchange {
     }
 
     /// Records that this is about to happen, so that a crash in between is visible.
-    async fn intend(&self, method: &Method) -> Result<Entry, Refusal> {
-        let (Some(recipient), Some(route), Some(purpose)) = (&self.recipient, &self.route, self.purpose) else {
+    async fn intend(&self, method: &Method) -> Result<(), Refusal> {
+        let (Some(recipient), Some(route), Some(purpose)) = (&self.recipient, &self.route, self.purpose)
+        else {
             return Err(Refusal::AuditUnavailable);
         };
         let decisions = self.decisions(route)?;
@@ -202,7 +227,13 @@ impl Exchange {
             policy: pack.revision().to_string(),
             position: self.gatehouse.ledger.position(),
         };
-        self.gatehouse.log.intent(intent).await.map_err(|_| Refusal::AuditUnavailable)
+        let entry = self.gatehouse.log.intent(intent).await.map_err(|_| Refusal::AuditUnavailable)?;
+        *self.entry.lock().unwrap_or_else(PoisonError::into_inner) = Some(entry);
+        Ok(())
+    }
+
+    fn take_entry(&self) -> Option<Entry> {
+        self.entry.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn forwarded<B>(&self, parts: &Parts, route: &Route, body: Inbound<B>) -> Request<Inbound<B>> {
@@ -217,7 +248,12 @@ impl Exchange {
         request
     }
 
-    async fn call<S, B, U>(&self, mut upstream: S, request: Request<Inbound<B>>, route: &Route) -> Result<Response<U>, Refusal>
+    async fn call<S, B, U>(
+        &self,
+        mut upstream: S,
+        request: Request<Inbound<B>>,
+        route: &Route,
+    ) -> Result<Response<U>, Refusal>
     where
         S: Service<Request<Inbound<B>>, Response = Response<U>, Error = UpstreamFailure>,
         B: Body<Data = Bytes> + Unpin,
@@ -235,7 +271,7 @@ impl Exchange {
 
     fn release(&mut self, admitted: Arc<Admitted>) -> Result<Arc<Release>, Refusal> {
         let (Some(recipient), Some(route), Some(purpose), Some(entry), Some(permit)) =
-            (&self.recipient, self.route.clone(), self.purpose, self.entry.take(), self.permit.take())
+            (&self.recipient, self.route.clone(), self.purpose, self.take_entry(), self.permit.take())
         else {
             return Err(Refusal::AuditUnavailable);
         };
@@ -276,15 +312,24 @@ impl Exchange {
     }
 
     /// A route that is not personal: the body passes as it is, under a new head.
-    fn pass_through<U>(&self, upstream: &http::response::Parts, body: U, release: Arc<Release>) -> Response<AnswerBody>
+    fn pass_through<U>(
+        &self,
+        upstream: &http::response::Parts,
+        body: U,
+        release: Arc<Release>,
+    ) -> Response<AnswerBody>
     where
         U: Body<Data = Bytes> + Send + 'static,
     {
         let mut response = Response::new(AnswerBody::passing(body, release));
         *response.status_mut() = upstream.status;
         let hop_by_hop = request::is_hop_by_hop;
-        *response.headers_mut() =
-            upstream.headers.iter().filter(|(name, _)| !hop_by_hop(name)).map(|(name, value)| (name.clone(), value.clone())).collect();
+        *response.headers_mut() = upstream
+            .headers
+            .iter()
+            .filter(|(name, _)| !hop_by_hop(name))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
         if let Some(applied) = self.purpose_value(Some(&self.decision)) {
             response.headers_mut().insert(PURPOSE_APPLIED, applied);
         }
@@ -297,9 +342,15 @@ impl Exchange {
         let refusal = if hides { refusal.hiding_existence() } else { refusal };
         self.count(refusal);
         self.log_refusal(refusal);
-        let decisions = self.route.as_ref().and_then(|route| self.decisions(route).ok()).or_else(|| self.snapshot.decisions.first().cloned());
+        let decisions = self
+            .route
+            .as_ref()
+            .and_then(|route| self.decisions(route).ok())
+            .or_else(|| self.snapshot.decisions.first().cloned());
         let contact = decisions.as_ref().map(|decisions| &*decisions.pack().manifest().contact);
-        let permitted = (refusal == Refusal::PurposeNotPermitted).then(|| self.permitted_purposes(decisions.as_deref())).flatten();
+        let permitted = (refusal == Refusal::PurposeNotPermitted)
+            .then(|| self.permitted_purposes(decisions.as_deref()))
+            .flatten();
         let problem = refusal.problem(Some(&self.decision), contact, permitted);
         let body = serde_json::to_vec(&problem).unwrap_or_default();
         let mut response = Response::new(AnswerBody::whole(Bytes::from(body)));
@@ -331,7 +382,10 @@ impl Exchange {
         metrics.refusals.with_label_values(&[refusal.code(), recipient]).inc();
         let route = self.route.as_ref().map_or("", |route| &*route.name);
         let decisions = self.route.as_ref().and_then(|route| self.decisions(route).ok());
-        let purpose = decisions.as_ref().zip(self.purpose).map_or("", |(decisions, purpose)| decisions.pack().vocabulary().purposes().name(purpose));
+        let purpose = decisions
+            .as_ref()
+            .zip(self.purpose)
+            .map_or("", |(decisions, purpose)| decisions.pack().vocabulary().purposes().name(purpose));
         metrics.requests.with_label_values(&[route, recipient, purpose, "refused"]).inc();
         metrics.request_duration.with_label_values(&[route]).observe(self.began.elapsed().as_secs_f64());
         tracing::info!(decision = %self.decision, route, recipient, purpose, code = refusal.code(), "refused");
@@ -339,7 +393,7 @@ impl Exchange {
 
     /// A refusal of a known recipient is on record like a release.
     fn log_refusal(&mut self, refusal: Refusal) {
-        match self.entry.take() {
+        match self.take_entry() {
             Some(entry) => self.gatehouse.log.close_detached(entry, Outcome::Refused(refusal.code())),
             None if self.on_record => {}
             None => {
@@ -352,7 +406,10 @@ impl Exchange {
                         decision: self.decision.clone(),
                         time: self.now,
                         recipient: Arc::clone(&recipient.name),
-                        purpose: self.purpose.map_or("", |purpose| vocabulary.purposes().name(purpose)).to_owned(),
+                        purpose: self
+                            .purpose
+                            .map_or("", |purpose| vocabulary.purposes().name(purpose))
+                            .to_owned(),
                         declared: self.declared.as_ref().map(|declaration| declaration.purpose.clone()),
                         case: self.declared.as_ref().and_then(|declaration| declaration.case.clone()),
                         route: Arc::clone(&route.name),
@@ -363,6 +420,15 @@ impl Exchange {
                     refusal.code(),
                 );
             }
+        }
+    }
+}
+
+/// The recipient went away before there was an answer.
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if let Some(entry) = self.take_entry() {
+            self.gatehouse.log.close_detached(entry, Outcome::Aborted);
         }
     }
 }
@@ -394,7 +460,8 @@ where
 {
     let started = async {
         let decoder = Decoder::new(coding).map_err(|_| Refusal::UpstreamUnreadable)?;
-        let parameters: Vec<(&str, &str)> = found.parameters.iter().map(|(name, value)| (&**name, &**value)).collect();
+        let parameters: Vec<(&str, &str)> =
+            found.parameters.iter().map(|(name, value)| (&**name, &**value)).collect();
         let plan = Arc::clone(&scrubbing.plan);
         let scrubber = Scrubber::new(plan, release.forms(), &parameters, scrubbing.limits, Framing::Document);
         let mut pump = Pump::new(upstream, decoder, scrubber, Arc::clone(&release));

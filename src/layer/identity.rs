@@ -89,7 +89,11 @@ fn presented_keys(headers: &HeaderMap) -> impl Iterator<Item = Result<&[u8], Ref
     let bearer = headers.get_all(header::AUTHORIZATION).iter().map(|value| {
         let bytes = value.as_bytes();
         let (scheme, token) = bytes.split_at_checked(7).ok_or(Refusal::CredentialInvalid)?;
-        if scheme.eq_ignore_ascii_case(b"bearer ") { Ok(token.trim_ascii()) } else { Err(Refusal::CredentialInvalid) }
+        if scheme.eq_ignore_ascii_case(b"bearer ") {
+            Ok(token.trim_ascii())
+        } else {
+            Err(Refusal::CredentialInvalid)
+        }
     });
     let keys = headers.get_all("x-api-key").iter().map(|value| Ok(value.as_bytes()));
     bearer.chain(keys)

@@ -54,7 +54,10 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Inbound<B> {
     type Data = Bytes;
     type Error = Ended;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Ended>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Ended>>> {
         if let Some(refusal) = self.failure.get() {
             return self.fail(*refusal);
         }

@@ -33,9 +33,13 @@ impl Judgement<'_> {
                 self.tally.unknown_subjects += 1;
                 match self.scrubbing.unknown_subject {
                     UnknownSubject::Withhold => self.admitted.nobody(),
-                    UnknownSubject::NoFacts => {
-                        self.admitted.judge(&Subject::default(), controller, record.facts, relationship, self.now)
-                    }
+                    UnknownSubject::NoFacts => self.admitted.judge(
+                        &Subject::default(),
+                        controller,
+                        record.facts,
+                        relationship,
+                        self.now,
+                    ),
                 }
             }
         }

@@ -77,7 +77,13 @@ pub struct Gatehouse {
 }
 
 impl Gatehouse {
-    pub fn new(snapshot: Snapshot, ledger: Arc<Ledger>, log: Arc<Log>, metrics: Metrics, pseudonyms: Pseudonyms) -> Gatehouse {
+    pub fn new(
+        snapshot: Snapshot,
+        ledger: Arc<Ledger>,
+        log: Arc<Log>,
+        metrics: Metrics,
+        pseudonyms: Pseudonyms,
+    ) -> Gatehouse {
         let snapshot = ArcSwap::from_pointee(snapshot);
         Gatehouse { snapshot, ledger, log, metrics, pseudonyms }
     }

@@ -69,7 +69,9 @@ mod tests {
 
     #[test]
     fn one_spelling_is_accepted() {
-        for path in ["/", "/customers", "/customers/", "/customers/c-1", "/a/b%20c", "/a/%C3%A9", "/u/a@b:c,d"] {
+        for path in
+            ["/", "/customers", "/customers/", "/customers/c-1", "/a/b%20c", "/a/%C3%A9", "/u/a@b:c,d"]
+        {
             assert_eq!(screen(path), Ok(()), "{path}");
         }
     }
@@ -77,8 +79,31 @@ mod tests {
     #[test]
     fn every_other_spelling_is_refused() {
         let paths = [
-            "", "*", "customers", "//customers", "/customers//1", "/./a", "/a/..", "/a/../b", "/%2e/a", "/a%2fb", "/a%5cb", "/a\\b",
-            "/a%00", "/a;x=1/b", "/..;/a", "/a%zz", "/a%2", "/a%", "/caf\u{e9}", "/%41", "/a%3Bb", "/a%25b", "/a b", "/a\"b", "/a%0d%0a",
+            "",
+            "*",
+            "customers",
+            "//customers",
+            "/customers//1",
+            "/./a",
+            "/a/..",
+            "/a/../b",
+            "/%2e/a",
+            "/a%2fb",
+            "/a%5cb",
+            "/a\\b",
+            "/a%00",
+            "/a;x=1/b",
+            "/..;/a",
+            "/a%zz",
+            "/a%2",
+            "/a%",
+            "/caf\u{e9}",
+            "/%41",
+            "/a%3Bb",
+            "/a%25b",
+            "/a b",
+            "/a\"b",
+            "/a%0d%0a",
         ];
         for path in paths {
             assert_eq!(screen(path), Err(Refusal::RequestMalformed), "{path}");

@@ -9,8 +9,11 @@ use super::Refusal;
 const MAX_VALUE: usize = 256;
 
 /// Names that browsers use for prefetch and that are never read as a purpose.
-pub const LOOK_ALIKES: [HeaderName; 3] =
-    [HeaderName::from_static("purpose"), HeaderName::from_static("x-purpose"), HeaderName::from_static("sec-purpose")];
+pub const LOOK_ALIKES: [HeaderName; 3] = [
+    HeaderName::from_static("purpose"),
+    HeaderName::from_static("x-purpose"),
+    HeaderName::from_static("sec-purpose"),
+];
 
 /// What the recipient declared.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +69,10 @@ mod tests {
 
     #[test]
     fn a_token_or_a_string_with_parameters_is_a_purpose() {
-        let support = |case: Option<&str>| Declaration { purpose: "customer-support".into(), case: case.map(Into::into) };
+        let support = |case: Option<&str>| Declaration {
+            purpose: "customer-support".into(),
+            case: case.map(Into::into),
+        };
         assert_eq!(read(&[b"customer-support"]), Ok(Some(support(None))));
         assert_eq!(read(&[b"\"customer-support\""]), Ok(Some(support(None))));
         assert_eq!(read(&[b"customer-support;case=\"C-1042\""]), Ok(Some(support(Some("C-1042")))));

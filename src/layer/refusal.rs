@@ -154,7 +154,8 @@ impl Refusal {
     #[must_use]
     pub fn hiding_existence(self) -> Refusal {
         match self {
-            Refusal::SubjectWithheld | Refusal::UpstreamRefused(StatusCode::FORBIDDEN | StatusCode::NOT_FOUND) => Refusal::NotFound,
+            Refusal::SubjectWithheld
+            | Refusal::UpstreamRefused(StatusCode::FORBIDDEN | StatusCode::NOT_FOUND) => Refusal::NotFound,
             other => other,
         }
     }
@@ -192,7 +193,11 @@ mod tests {
     #[test]
     fn every_reason_has_a_client_or_server_error_status_and_a_code_of_its_own() {
         let mut codes: Vec<&str> = Refusal::ALL.iter().map(|refusal| refusal.code()).collect();
-        assert!(Refusal::ALL.iter().all(|refusal| refusal.status().is_client_error() || refusal.status().is_server_error()));
+        assert!(
+            Refusal::ALL
+                .iter()
+                .all(|refusal| refusal.status().is_client_error() || refusal.status().is_server_error())
+        );
         codes.sort_unstable();
         codes.dedup();
         assert_eq!(codes.len(), Refusal::ALL.len());

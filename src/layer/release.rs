@@ -71,7 +71,13 @@ impl Release {
     /// Who judges the next chunk. `None` on a route that is not personal.
     pub(super) fn judgement(&self, now: Timestamp) -> Option<Judgement<'_>> {
         let scrubbing = self.route.scrubbing.as_ref()?;
-        Some(Judgement { ledger: &self.gatehouse.ledger, admitted: &self.admitted, scrubbing, now, tally: Tally::default() })
+        Some(Judgement {
+            ledger: &self.gatehouse.ledger,
+            admitted: &self.admitted,
+            scrubbing,
+            now,
+            tally: Tally::default(),
+        })
     }
 
     /// What forms are made with: pseudonyms are the recipient's own.
@@ -108,7 +114,9 @@ impl Release {
 
     /// Whether something of a subject was withheld that a rule could have released.
     pub(super) fn withholds(&self, tally: &Tally) -> bool {
-        let removed = |class: &Vec<(crate::decision::Release, u64)>| class.iter().any(|(release, _)| release.form == Form::Removed);
+        let removed = |class: &Vec<(crate::decision::Release, u64)>| {
+            class.iter().any(|(release, _)| release.form == Form::Removed)
+        };
         tally.classes.iter().enumerate().any(|(position, class)| {
             let id = u16::try_from(position).map(ClassId).ok();
             removed(class) && id.is_some_and(|id| self.admitted.best_of_class(id) != Form::Removed)
@@ -173,11 +181,17 @@ impl Release {
         let Some(entry) = self.take_entry() else { return };
         self.gatehouse.log.close_detached(entry, closing);
         let metrics = &self.gatehouse.metrics;
-        metrics.requests.with_label_values(&[&*self.route.name, &self.recipient, &self.purpose, outcome]).inc();
+        metrics
+            .requests
+            .with_label_values(&[&*self.route.name, &self.recipient, &self.purpose, outcome])
+            .inc();
         let total = self.began.elapsed();
         let waited = Duration::from_nanos(self.waited.load(Ordering::Relaxed));
         metrics.request_duration.with_label_values(&[&*self.route.name]).observe(total.as_secs_f64());
-        metrics.overhead.with_label_values(&[&*self.route.name]).observe(total.saturating_sub(waited).as_secs_f64());
+        metrics
+            .overhead
+            .with_label_values(&[&*self.route.name])
+            .observe(total.saturating_sub(waited).as_secs_f64());
         tracing::debug!(route = %self.route.name, recipient = %self.recipient, purpose = %self.purpose, outcome, "exchange");
     }
 
@@ -206,7 +220,9 @@ impl Release {
         let mut left: Vec<Left> = Vec::new();
         self.for_each_release(tally, |category, release, fields| {
             let Some(category) = category else { return };
-            let same = |known: &&mut Left| &*known.category == category && known.form == release.form && known.rules == release.rules;
+            let same = |known: &&mut Left| {
+                &*known.category == category && known.form == release.form && known.rules == release.rules
+            };
             match left.iter_mut().find(same) {
                 Some(known) => known.fields += fields,
                 None => left.push(Left {
@@ -223,7 +239,11 @@ impl Release {
     }
 
     /// Each category of each class with each release it met; `None` for what nothing classifies.
-    fn for_each_release(&self, tally: &Tally, mut visit: impl FnMut(Option<&str>, &crate::decision::Release, u64)) {
+    fn for_each_release(
+        &self,
+        tally: &Tally,
+        mut visit: impl FnMut(Option<&str>, &crate::decision::Release, u64),
+    ) {
         let Some(scrubbing) = &self.route.scrubbing else { return };
         let vocabulary = self.decisions.pack().vocabulary();
         for (categories, releases) in scrubbing.classes.sets().iter().zip(&tally.classes) {

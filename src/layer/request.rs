@@ -4,8 +4,8 @@
 //! framing. What goes on is end-to-end, without credentials, purpose, conditions and ranges.
 
 use http::header::{
-    ACCEPT_ENCODING, ACCEPT_RANGES, CONNECTION, EXPECT, HOST, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
-    IF_UNMODIFIED_SINCE, PROXY_AUTHENTICATE, RANGE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    ACCEPT_ENCODING, ACCEPT_RANGES, CONNECTION, EXPECT, HOST, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    IF_RANGE, IF_UNMODIFIED_SINCE, PROXY_AUTHENTICATE, RANGE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
 use http::uri::Authority;
@@ -85,7 +85,8 @@ fn screen_method(method: &Method) -> Result<(), Refusal> {
 }
 
 fn screen_expectation(headers: &HeaderMap) -> Result<(), Refusal> {
-    let met = headers.get_all(EXPECT).iter().all(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    let met =
+        headers.get_all(EXPECT).iter().all(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     if met { Ok(()) } else { Err(Refusal::ExpectationFailed) }
 }
 
@@ -106,7 +107,9 @@ fn screen_authority(parts: &Parts, authorities: &[String]) -> Result<(), Refusal
     }
     let target = parts.uri.authority().map(Authority::as_str);
     let authority = match (target, host) {
-        (Some(target), Some(host)) if !target.eq_ignore_ascii_case(host) => return Err(Refusal::RequestMalformed),
+        (Some(target), Some(host)) if !target.eq_ignore_ascii_case(host) => {
+            return Err(Refusal::RequestMalformed);
+        }
         (Some(_), None) if parts.version < Version::HTTP_2 => return Err(Refusal::RequestMalformed),
         (Some(authority), _) | (None, Some(authority)) => authority,
         (None, None) => return Err(Refusal::RequestMalformed),
@@ -116,7 +119,9 @@ fn screen_authority(parts: &Parts, authorities: &[String]) -> Result<(), Refusal
         return Err(Refusal::RequestMalformed);
     }
     let ours = authorities.is_empty()
-        || authorities.iter().any(|ours| ours.eq_ignore_ascii_case(authority) || ours.eq_ignore_ascii_case(parsed.host()));
+        || authorities
+            .iter()
+            .any(|ours| ours.eq_ignore_ascii_case(authority) || ours.eq_ignore_ascii_case(parsed.host()));
     if ours { Ok(()) } else { Err(Refusal::AuthorityNotServed) }
 }
 
@@ -180,7 +185,14 @@ mod tests {
             (parts("GET", "/a", &[("host", "evil.example")]), Err(Refusal::AuthorityNotServed)),
             (parts("GET", "/a/../b", &[host]), malformed),
             (parts("POST", "/a", &[host, ("transfer-encoding", "gzip, chunked")]), malformed),
-            (parts("POST", "/a", &[host, ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")]), malformed),
+            (
+                parts(
+                    "POST",
+                    "/a",
+                    &[host, ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
+                ),
+                malformed,
+            ),
             (parts("GET", "/a", &[host, ("x_api_key", "k")]), malformed),
             (parts("GET", "/a", &[host, ("expect", "tea")]), Err(Refusal::ExpectationFailed)),
             (parts("TRACE", "/a", &[host]), Err(Refusal::MethodNotAllowed)),

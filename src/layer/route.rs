@@ -55,8 +55,10 @@ impl Scrubbing {
     ) -> Scrubbing {
         let categories = vocabulary.categories();
         let roots: Vec<CategoryId> = PERSONAL.iter().filter_map(|name| categories.find(name)).collect();
-        let is_personal = |category: &CategoryId| roots.iter().any(|root| categories.within(*category, *root));
-        let sets: Vec<Vec<CategoryId>> = plan.classes().iter().map(|class| class.categories.clone()).collect();
+        let is_personal =
+            |category: &CategoryId| roots.iter().any(|root| categories.within(*category, *root));
+        let sets: Vec<Vec<CategoryId>> =
+            plan.classes().iter().map(|class| class.categories.clone()).collect();
         let personal = sets.iter().map(|set| set.iter().any(is_personal)).collect();
         let classes = Classes::new(sets, plan.releases_unclassified());
         Scrubbing { plan, classes, personal, unknown_subject, withheld, limits }
@@ -144,7 +146,10 @@ pub struct Agreement {
 impl Recipient {
     /// The recipient's facts on this day.
     pub fn facts(&self, today: Date) -> &Arc<RecipientFacts> {
-        let in_force = self.agreement.as_ref().is_some_and(|agreement| agreement.until.is_none_or(|until| today <= until));
+        let in_force = self
+            .agreement
+            .as_ref()
+            .is_some_and(|agreement| agreement.until.is_none_or(|until| today <= until));
         if in_force { &self.in_agreement } else { &self.without_agreement }
     }
 }
@@ -186,7 +191,8 @@ impl Routes {
             None => self.add_slot(&route.pattern)?,
         };
         if let Some(served) = self.slots.get_mut(slot) {
-            let shadows = |other: &&Arc<Route>| other.methods.iter().any(|method| route.methods.contains(method));
+            let shadows =
+                |other: &&Arc<Route>| other.methods.iter().any(|method| route.methods.contains(method));
             if let Some(other) = served.iter().find(shadows) {
                 return Err(Unroutable::Collides(other.name.to_string()));
             }

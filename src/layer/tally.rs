@@ -29,7 +29,9 @@ impl Tally {
         let mut held = false;
         let mut left = false;
         let releases = permit.releases().iter();
-        for (((count, release), class), personal) in fields.iter().zip(releases).zip(&mut self.classes).zip(personal) {
+        for (((count, release), class), personal) in
+            fields.iter().zip(releases).zip(&mut self.classes).zip(personal)
+        {
             if *count == 0 {
                 continue;
             }

@@ -77,10 +77,12 @@ impl Desk {
         let position = Position(self.last.0 + 1);
         let text = serde_json::Value::Object(written::write(&event, force.names)).to_string();
         let kept = Kept { position, id: Ulid::generate(), recorded: now, event: text };
-        let withholds = withholds(&event);
+        let withholds = event.before_durable().is_some();
         folder.waiting.push((position, event));
         self.last = position;
-        folder.put_in_force(force, entity, withholds);
+        if withholds {
+            folder.put_in_force(force, entity, true);
+        }
         if let Some((key, asked)) = once {
             self.once.insert(key, (kept.clone(), asked));
         }

@@ -181,11 +181,12 @@ impl<'n> Fold<'n> {
 
     fn give(&mut self, purpose: PurposeId, to: &Addressee, until: Option<Timestamp>, at: Timestamp) {
         let mut until = until;
-        if let Some(known) = self.known_consent(purpose, to) {
-            if known.at == at && known.status == ConsentStatus::Given {
-                // Given twice at one time: the shorter one counts.
-                until = known.until.into_iter().chain(until).min();
-            }
+        if let Some(known) = self.known_consent(purpose, to)
+            && known.at == at
+            && known.status == ConsentStatus::Given
+        {
+            // Given twice at one time: the shorter one counts.
+            until = known.until.into_iter().chain(until).min();
         }
         self.put_consent(Spoken { purpose, to: to.clone(), status: ConsentStatus::Given, until, at });
     }
@@ -199,10 +200,11 @@ impl<'n> Fold<'n> {
             !ended
         });
         let mut status = status;
-        if let Some(known) = self.known_consent(purpose, to) {
-            if known.at == at && known.status == ConsentStatus::Withdrawn {
-                status = ConsentStatus::Withdrawn;
-            }
+        if let Some(known) = self.known_consent(purpose, to)
+            && known.at == at
+            && known.status == ConsentStatus::Withdrawn
+        {
+            status = ConsentStatus::Withdrawn;
         }
         self.put_consent(Spoken { purpose, to: to.clone(), status, until: None, at });
     }

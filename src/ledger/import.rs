@@ -55,10 +55,10 @@ impl Ledger {
             if text.trim_ascii().is_empty() {
                 continue;
             }
-            if waiting.len() == IN_FLIGHT {
-                if let Some(first) = waiting.pop_front() {
-                    tell(outcome(first).await);
-                }
+            if waiting.len() == IN_FLIGHT
+                && let Some(first) = waiting.pop_front()
+            {
+                tell(outcome(first).await);
             }
             match self.submit_line(line, text, batch, now).await {
                 Ok(receipt) => waiting.push_back((line, receipt)),

@@ -114,7 +114,7 @@ impl Index {
 
     #[cfg(test)]
     pub(super) fn states(&self) -> usize {
-        self.states.read().unwrap().numbers.len()
+        self.states.read().unwrap_or_else(PoisonError::into_inner).numbers.len()
     }
 
     fn states_mut<T>(&self, change: impl FnOnce(&mut States) -> T) -> T {

@@ -330,13 +330,26 @@ impl Shared {
                 return Ok(());
             }
         }
-        let history = || Ok(self.archive.history(entity)?.into_iter().map(|past| past.event).collect());
+        // Whoever has durable events is in the index.
+        let history = || match self.has_heard_of(entity) {
+            true => Ok(self.archive.history(entity)?.into_iter().map(|past| past.event).collect()),
+            false => Ok(Vec::new()),
+        };
         let entry = desk
             .take(&self.force(), entity, draft, once, now, history)
             .map_err(|error| self.unreadable(&error))?;
         let recorded = Recorded { event: entry.kept.id, position: entry.kept.position, again: false };
         send(Some(entry), recorded);
         Ok(())
+    }
+
+    fn has_heard_of(&self, entity: &Entity) -> bool {
+        let fingerprint = desk::fingerprint(&self.fingerprints, entity);
+        match entity {
+            Entity::Subject(_) => self.index.subject(fingerprint).is_some(),
+            Entity::Controller(_) => self.index.controller(fingerprint).is_some(),
+            Entity::Recipient(_) => true,
+        }
     }
 
     /// A store that cannot be read has failed as much as one that cannot be written.

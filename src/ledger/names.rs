@@ -118,6 +118,7 @@ mod tests {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 pub(super) mod fixture {
     //! A small vocabulary for the tests of this module.
 
@@ -162,7 +163,6 @@ pub(super) mod fixture {
                 .is_some_and(|parent| within(list, find(list, parent).unwrap(), outer))
     }
 
-    #[allow(clippy::unwrap_used)]
     impl Names for Fixture {
         fn purpose(&self, name: &str) -> Option<PurposeId> {
             find(PURPOSES, name).map(PurposeId)

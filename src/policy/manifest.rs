@@ -73,6 +73,7 @@ pub struct Clause {
     pub kept: Kept,
     /// Which mechanism, or why nothing.
     pub note: Option<String>,
+    pub(super) source: Source,
     pub(super) at: Range<usize>,
 }
 
@@ -104,7 +105,7 @@ impl Manifest {
     /// Reads the manifest and the vocabulary it extends.
     pub(super) fn read(source: &Source, findings: &mut Vec<Finding>) -> Option<(Manifest, Vocabulary)> {
         let document = Document::parse(source);
-        let read = read(&document);
+        let read = read(&document, source);
         let found = document.into_findings();
         let broken = found.iter().any(Finding::is_error);
         findings.extend(found);
@@ -113,7 +114,7 @@ impl Manifest {
     }
 }
 
-fn read(document: &Document<'_>) -> (Option<Manifest>, Vocabulary) {
+fn read(document: &Document<'_>, source: &Source) -> (Option<Manifest>, Vocabulary) {
     let mut root = document.root("the pack");
     let vocabulary = Vocabulary::extended(root.fields("vocabulary", "`vocabulary`"));
     let title = root.needed_text("title");
@@ -123,7 +124,7 @@ fn read(document: &Document<'_>) -> (Option<Manifest>, Vocabulary) {
     let contact = root.needed_text("contact");
     let switches = switches(&mut root);
     let bases = bases(&mut root);
-    let clauses = clauses(&mut root);
+    let clauses = clauses(&mut root, source);
     let regions = regions(&mut root);
     let retention = retention(&mut root, &vocabulary);
     let never_released = named(root.texts("never-released"), "category", vocabulary.categories(), document);
@@ -191,7 +192,7 @@ fn bases(root: &mut Fields<'_>) -> Vec<StatedBasis> {
     stated
 }
 
-fn clauses(root: &mut Fields<'_>) -> Vec<Clause> {
+fn clauses(root: &mut Fields<'_>, source: &Source) -> Vec<Clause> {
     let document = root.document();
     let mut clauses: Vec<Clause> = Vec::new();
     for mut fields in root.tables("clauses", "a clause") {
@@ -220,7 +221,14 @@ fn clauses(root: &mut Fields<'_>) -> Vec<Clause> {
         if clauses.iter().any(|clause| *clause.id == *id.value) {
             document.find(Finding::error(format!("clause `{}` is listed twice", id.value)), id.at.clone());
         }
-        clauses.push(Clause { id: Arc::from(id.value), title: title.value.to_owned(), kept, note, at });
+        clauses.push(Clause {
+            id: Arc::from(id.value),
+            title: title.value.to_owned(),
+            kept,
+            note,
+            source: source.clone(),
+            at,
+        });
     }
     clauses
 }

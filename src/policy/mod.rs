@@ -5,15 +5,19 @@
 //! strictly validated as it runs, and every release in it has a legal basis and cites a clause.
 
 mod conflict;
+pub mod coverage;
+pub mod diff;
 mod expression;
 mod facts;
 mod manifest;
+pub mod matrix;
 mod pack;
 mod region;
 mod rule;
 mod rulebook;
 pub mod search;
 mod statement;
+pub mod succession;
 mod world;
 
 pub use facts::{AccountFact, ConsentFact, Fact, Facts, MOST_RELATIONS, Mask, ObjectionFact};

@@ -208,13 +208,6 @@ impl Reach {
             }),
         }
     }
-
-    /// Whether the rule applies to nothing at all.
-    pub(super) fn is_empty(&self) -> bool {
-        [&self.kinds, &self.purposes, &self.categories, &self.operations, &self.forms]
-            .iter()
-            .any(|set| !set.contains(&true))
-    }
 }
 
 /// What keeps a rule from a question before any fact is looked at.

@@ -35,8 +35,8 @@ struct Table {
     rows: Vec<(Facts, bool)>,
 }
 
-/// A slice of the rules, worked out.
-#[derive(Clone, Debug)]
+/// A slice of the rules, worked out. The default one releases nothing.
+#[derive(Clone, Debug, Default)]
 pub struct Worked {
     /// Forbids first: they settle most.
     rules: Vec<WorkedRule>,
@@ -87,6 +87,18 @@ impl Circumstances {
         Circumstances { facts: self.facts.with(fact, value), fixed: self.fixed.and(Mask::of(fact)) }
     }
 
+    /// Only what is not as of a person nothing is known about.
+    #[must_use]
+    pub fn unusual(self) -> Circumstances {
+        let unusual = self.fixed.facts().filter(|&fact| self.facts.get(fact) != 0);
+        Circumstances { facts: self.facts, fixed: unusual.collect() }
+    }
+
+    /// How many facts are fixed.
+    pub fn count(&self) -> usize {
+        self.fixed.facts().count()
+    }
+
     /// In words: `minor = true, consent = given`.
     pub fn words(&self, vocabulary: &Vocabulary) -> String {
         let words = self.fixed.facts().map(|fact| {
@@ -134,6 +146,21 @@ impl<'a> Search<'a> {
             conditions: conditions.collect(),
             forms: FORMS.into_iter().filter(reached).collect(),
         }
+    }
+
+    /// Whether a rule, permit or forbid, applies to a question under some circumstances.
+    pub fn can_apply(&mut self, at: RuleAt, point: (KindId, PurposeId, CategoryId)) -> bool {
+        let (kind, purpose, category) = point;
+        let Some(rule) = self.rulebook.rule(at) else { return false };
+        let reached = |&operation: &Operation| rule.reaches_any_form((kind, purpose, category, operation));
+        if !Operation::ALL.iter().any(reached) {
+            return false;
+        }
+        let conditions = (0..rule.conditions().len()).map(|number| self.table(at, rule, number, point));
+        // As a permit that stands alone: it applies where it releases.
+        let forms: SmallVec<[Form; 4]> = FORMS.into_iter().collect();
+        let alone = WorkedRule { at, permits: true, forms: forms.clone(), conditions: conditions.collect() };
+        Worked { rules: vec![alone], forms }.releases().is_some()
     }
 
     fn table(
@@ -246,6 +273,17 @@ impl Worked {
             (rule.at, rule.forms.clone(), conditions.collect())
         };
         self.rules.iter().map(of).collect()
+    }
+
+    /// Whether two slices, also of different packs, say the same in the same way.
+    pub fn is_same_as(&self, other: &Worked) -> bool {
+        let of = |slice: &Worked| {
+            let rule = |rule: &WorkedRule| (rule.permits, rule.forms.clone(), rule.conditions.clone());
+            let mut rules: Vec<_> = slice.rules.iter().map(rule).collect();
+            rules.sort_by_cached_key(|rule| format!("{rule:?}"));
+            rules
+        };
+        self.rules.len() == other.rules.len() && of(self) == of(other)
     }
 
     /// The slice with only some of its permits.

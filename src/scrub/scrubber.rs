@@ -146,10 +146,9 @@ impl Scrubber {
                 break;
             }
         }
-        if outside.fields.iter().any(|&count| count > 0) {
-            if let Some(verdict) = &outside.verdict {
-                arbiter.account(verdict, &outside.fields);
-            }
+        let counted = outside.fields.iter().any(|&count| count > 0);
+        if let Some(verdict) = outside.verdict.as_ref().filter(|_| counted) {
+            arbiter.account(verdict, &outside.fields);
         }
         self.failed = done.err();
         done

@@ -4,6 +4,7 @@
 //! the standard vocabulary have the same ids in every pack; those a pack adds come after them.
 
 mod alias;
+mod export;
 mod reading;
 mod terms;
 mod tree;

@@ -63,7 +63,9 @@ terms!(
 
 terms!(
     /// Where the data came from; what nobody says otherwise of came from the person.
+    #[derive(Default)]
     Origin {
+        #[default]
         #[serde(rename = "self")]
         OwnStatement = "self",
         Automatic = "automatic",
@@ -86,9 +88,3 @@ terms!(
         BindingCorporateRules = "binding-corporate-rules",
     }
 );
-
-impl Default for Origin {
-    fn default() -> Origin {
-        Origin::OwnStatement
-    }
-}

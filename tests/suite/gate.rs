@@ -24,7 +24,8 @@ pub(crate) fn bearer(recipient: &str) -> String {
 
 /// The line that registers it.
 pub(crate) fn credential(recipient: &str) -> String {
-    let digits: String = identity::hash(key(recipient).as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digits: String =
+        identity::hash(key(recipient).as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
     format!("{{ api-key = \"sha256:{digits}\" }}")
 }
 
@@ -54,9 +55,21 @@ url = "http://127.0.0.1:9"
         policy.display()
     );
     let recipients = [
-        ("support", "employee", "DE", r#"["customer-support", "direct-marketing", "data-sale", "account-management"]"#, ""),
+        (
+            "support",
+            "employee",
+            "DE",
+            r#"["customer-support", "direct-marketing", "data-sale", "account-management"]"#,
+            "",
+        ),
         ("reseller", "reselling-partner", "DE", r#"["reseller-follow-up"]"#, "agreement = {}"),
-        ("lapsed", "reselling-partner", "DE", r#"["reseller-follow-up"]"#, "agreement = { until = 2020-01-01 }"),
+        (
+            "lapsed",
+            "reselling-partner",
+            "DE",
+            r#"["reseller-follow-up"]"#,
+            "agreement = { until = 2020-01-01 }",
+        ),
         ("police", "public-authority", "DE", r#"["law-enforcement"]"#, ""),
         ("registrar", "domain-registrar", "DE", r#"["domain-registration"]"#, "agreement = {}"),
     ];
@@ -86,7 +99,8 @@ impl Gate {
         std::fs::write(&file, config).unwrap();
         let (loaded, findings) = config::load(&file);
         let loaded = loaded.unwrap_or_else(|| panic!("{findings:#?}"));
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let gateway = runtime.block_on(Gateway::bind(loaded)).unwrap();
         let address = gateway.addresses()[0];
         let admin = gateway.admin_address().unwrap();
@@ -103,7 +117,8 @@ impl Gate {
 
     /// Records an event about a subject; it is in force when this returns.
     pub(crate) fn tell(&self, subject: &str, event: &str) -> Value {
-        let answer = http::send(self.admin, "POST", &format!("/v1/subjects/{subject}/events"), &[], event.as_bytes());
+        let answer =
+            http::send(self.admin, "POST", &format!("/v1/subjects/{subject}/events"), &[], event.as_bytes());
         assert_eq!(answer.status, 200, "{}", answer.text());
         answer.json()
     }
@@ -125,7 +140,10 @@ impl Gate {
     pub(crate) fn log(&self) -> String {
         let folder = self.folder.path().join("data/audit");
         let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        files.filter(|path| path.is_file()).map(|path| String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned()).collect()
+        files
+            .filter(|path| path.is_file())
+            .map(|path| String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned())
+            .collect()
     }
 }
 

@@ -74,7 +74,9 @@ pub(crate) fn connect(address: SocketAddr) -> TcpStream {
 /// Splits an answer into head and body.
 pub(crate) fn parse(bytes: &[u8]) -> Answer {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n");
-    let Some(end) = end else { return Answer { status: 0, head: String::new(), body: bytes.to_vec(), complete: false } };
+    let Some(end) = end else {
+        return Answer { status: 0, head: String::new(), body: bytes.to_vec(), complete: false };
+    };
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
     let mut answer = Answer { status, head, body: Vec::new(), complete: false };

@@ -14,7 +14,9 @@ const PEOPLE: usize = 60_000;
 
 fn serve_list(upstream: &Upstream) {
     upstream.script("/customers", |_, stream| {
-        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n{\"items\": [");
+        let _ = stream.write_all(
+            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n{\"items\": [",
+        );
         let mut chunk = String::new();
         for n in 0..PEOPLE {
             if n > 0 {
@@ -63,7 +65,9 @@ fn nothing_of_a_person_leaves_after_the_withdrawal_was_acknowledged() {
     let answer = http::parse(&bytes);
     assert!(answer.complete);
     let text = answer.text();
-    assert!(!text.contains(&format!("Name-{leaving}\"")) && !text.contains(&format!("{leaving}@example.org")));
+    assert!(
+        !text.contains(&format!("Name-{leaving}\"")) && !text.contains(&format!("{leaving}@example.org"))
+    );
     let items = answer.json();
     let items = items["items"].as_array().unwrap();
     assert_eq!(items.len(), PEOPLE);

@@ -1,13 +1,23 @@
 //! Tests through the public surface.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stderr)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr
+)]
 
 mod documents;
+mod findings;
 mod gate;
 mod http;
 mod in_flight;
 mod oracle;
 mod payloads;
+mod process;
 mod refusals;
 mod releases;
+mod snapshots;
 mod strata;
+mod tls;
 mod upstream;

@@ -7,7 +7,8 @@ use crate::gate::{Gate, base, bearer, key};
 use crate::http::{self, Answer};
 use crate::upstream::{Upstream, answer};
 
-const CUSTOMER: &str = r#"{"id": "c-1", "name": "Ada Example", "email": "ada@example.org", "status": "active"}"#;
+const CUSTOMER: &str =
+    r#"{"id": "c-1", "name": "Ada Example", "email": "ada@example.org", "status": "active"}"#;
 
 const ROUTES: &str = r#"
 [[schema]]
@@ -79,7 +80,10 @@ fn refused(answer: &Answer, status: u16, code: &str) {
     assert_eq!(problem["code"], code);
     assert_eq!(problem["type"], format!("urn:purposegate:problem:{code}"));
     assert_eq!(problem["status"], status);
-    assert!(problem["title"].is_string() && problem["detail"].is_string() && problem["decision"].is_string(), "{problem}");
+    assert!(
+        problem["title"].is_string() && problem["detail"].is_string() && problem["decision"].is_string(),
+        "{problem}"
+    );
     assert!(problem["contact"].is_string(), "{problem}");
     for value in ["Ada", "ada@example.org"] {
         assert!(!answer.text().contains(value) && !answer.head.contains(value), "{problem}");
@@ -98,7 +102,11 @@ fn the_purpose_must_be_declared_readable_and_known() {
     refused(&ask(&[]), 400, "purpose-missing");
     refused(&ask(&["purpose: customer-support", "sec-purpose: customer-support"]), 400, "purpose-missing");
     refused(&ask(&["data-purpose: customer-support, billing"]), 400, "purpose-malformed");
-    refused(&ask(&["data-purpose: customer-support", "data-purpose: customer-support"]), 400, "purpose-malformed");
+    refused(
+        &ask(&["data-purpose: customer-support", "data-purpose: customer-support"]),
+        400,
+        "purpose-malformed",
+    );
     refused(&ask(&["data-purpose: world-domination"]), 400, "purpose-unknown");
     for basis in ["consent", "contract", "legitimate-interest", "public-task", "\"dpv:Consent\""] {
         refused(&ask(&[&format!("data-purpose: {basis}")]), 400, "legal-basis-as-purpose");
@@ -110,12 +118,19 @@ fn the_purpose_must_be_declared_readable_and_known() {
 #[test]
 fn malformed_requests_are_refused_and_the_connection_closed() {
     let (upstream, gate) = house();
-    for target in ["/customers/../customers/c-1", "/customers//c-1", "/customers/%63-1", "/customers/c-1;x=1", "/customers/c%2f1"] {
+    for target in [
+        "/customers/../customers/c-1",
+        "/customers//c-1",
+        "/customers/%63-1",
+        "/customers/c-1;x=1",
+        "/customers/c%2f1",
+    ] {
         let answer = gate.get(target, "support", "customer-support");
         refused(&answer, 400, "request-malformed");
         assert_eq!(answer.header("connection"), Some("close"));
     }
-    let two_hosts = format!("GET /customers/c-1 HTTP/1.1\r\nhost: a\r\nhost: b\r\n{}\r\n\r\n", bearer("support"));
+    let two_hosts =
+        format!("GET /customers/c-1 HTTP/1.1\r\nhost: a\r\nhost: b\r\n{}\r\n\r\n", bearer("support"));
     refused(&http::raw(gate.address, two_hosts.as_bytes()), 400, "request-malformed");
     assert_eq!(upstream.requests(), 0);
 }
@@ -123,10 +138,16 @@ fn malformed_requests_are_refused_and_the_connection_closed() {
 #[test]
 fn the_credential_must_be_there_valid_and_one() {
     let (_upstream, gate) = house();
-    let ask = |headers: &[&str]| http::get(gate.address, "/customers/c-1", &[headers, &["data-purpose: customer-support"]].concat());
+    let ask = |headers: &[&str]| {
+        http::get(gate.address, "/customers/c-1", &[headers, &["data-purpose: customer-support"]].concat())
+    };
     refused(&ask(&[]), 401, "credential-missing");
     refused(&ask(&["authorization: Bearer pgk_nobody_0"]), 401, "credential-invalid");
-    refused(&ask(&[&bearer("support"), &format!("x-api-key: {}", key("reseller"))]), 401, "credential-invalid");
+    refused(
+        &ask(&[&bearer("support"), &format!("x-api-key: {}", key("reseller"))]),
+        401,
+        "credential-invalid",
+    );
     assert_eq!(ask(&[&format!("x-api-key: {}", key("support"))]).status, 200);
     assert!(ask(&[]).header("www-authenticate").is_some());
 }
@@ -149,7 +170,8 @@ fn what_can_be_said_before_the_upstream_is_said_before_it() {
         b"{}",
     );
     refused(&alter, 403, "no-rule-permits");
-    let suspended = http::send(gate.admin, "POST", "/v1/recipients/reseller/events", &[], br#"{"kind": "suspended"}"#);
+    let suspended =
+        http::send(gate.admin, "POST", "/v1/recipients/reseller/events", &[], br#"{"kind": "suspended"}"#);
     assert_eq!(suspended.status, 200, "{}", suspended.text());
     refused(&gate.get("/customers/c-1", "reseller", "reseller-follow-up"), 403, "recipient-suspended");
     assert_eq!(upstream.requests(), 0);
@@ -176,7 +198,13 @@ fn what_is_not_routed_is_not_found_and_not_allowed() {
     let (_upstream, gate) = house();
     refused(&gate.get("/elsewhere", "support", "customer-support"), 404, "not-found");
     let ask = |method| {
-        http::send(gate.address, method, "/customers/c-1", &[&bearer("support"), "data-purpose: customer-support"], b"")
+        http::send(
+            gate.address,
+            method,
+            "/customers/c-1",
+            &[&bearer("support"), "data-purpose: customer-support"],
+            b"",
+        )
     };
     refused(&ask("DELETE"), 405, "method-not-allowed");
     refused(&ask("OPTIONS"), 405, "method-not-allowed");
@@ -193,12 +221,24 @@ fn sizes_and_times_have_bounds() {
     let long = format!("/customers/{}", "a".repeat(9000));
     refused(&http::get(gate.address, &long, &headers), 414, "uri-too-long");
     let big = format!("x-big: {}", "b".repeat(17_000));
-    refused(&http::get(gate.address, "/customers/c-1", &[&headers[..], &[&big]].concat()), 431, "headers-too-large");
+    refused(
+        &http::get(gate.address, "/customers/c-1", &[&headers[..], &[&big]].concat()),
+        431,
+        "headers-too-large",
+    );
     let many: Vec<String> = (0..70).map(|n| format!("x-{n}: 1")).collect();
     let many: Vec<&str> = headers.iter().copied().chain(many.iter().map(String::as_str)).collect();
     refused(&http::get(gate.address, "/customers/c-1", &many), 431, "headers-too-large");
-    refused(&http::send(gate.address, "POST", "/customers/c-1", &headers, &[b'x'; 65]), 413, "body-too-large");
-    refused(&http::get(gate.address, "/customers/c-1", &[&headers[..], &["expect: tea"]].concat()), 417, "expectation-failed");
+    refused(
+        &http::send(gate.address, "POST", "/customers/c-1", &headers, &[b'x'; 65]),
+        413,
+        "body-too-large",
+    );
+    refused(
+        &http::get(gate.address, "/customers/c-1", &[&headers[..], &["expect: tea"]].concat()),
+        417,
+        "expectation-failed",
+    );
     // Ten bytes are promised and never come.
     let stalled = format!(
         "POST /customers/c-1 HTTP/1.1\r\nhost: x\r\n{}\r\n{}\r\ncontent-length: 10\r\n\r\nab",
@@ -210,7 +250,8 @@ fn sizes_and_times_have_bounds() {
 #[test]
 fn a_listener_serves_its_own_authorities_only() {
     let upstream = Upstream::start();
-    let config = base(upstream.address).replace("request-timeout", "authorities = [\"api.example.org\"]\nrequest-timeout");
+    let config = base(upstream.address)
+        .replace("request-timeout", "authorities = [\"api.example.org\"]\nrequest-timeout");
     let gate = Gate::start(&format!("{config}{ROUTES}"));
     let ask = |host: &str| {
         let request = format!(
@@ -226,7 +267,9 @@ fn a_listener_serves_its_own_authorities_only() {
 #[test]
 fn only_listed_query_parameters_that_the_caller_may_see_pass() {
     let (upstream, gate) = house();
-    let ask = |query: &str, recipient: &str, purpose: &str| gate.get(&format!("/customers/c-1{query}"), recipient, purpose);
+    let ask = |query: &str, recipient: &str, purpose: &str| {
+        gate.get(&format!("/customers/c-1{query}"), recipient, purpose)
+    };
     refused(&ask("?sort=name", "support", "customer-support"), 422, "query-on-withheld-field");
     refused(&ask("?page=2&fields=email", "support", "customer-support"), 422, "query-on-withheld-field");
     assert_eq!(upstream.requests(), 0);
@@ -238,7 +281,8 @@ fn only_listed_query_parameters_that_the_caller_may_see_pass() {
 fn a_recipient_has_its_rate() {
     let upstream = Upstream::start();
     upstream.json("/customers/c-1", CUSTOMER);
-    let config = base(upstream.address).replace("name = \"support\"", "name = \"support\"\nrate = { requests = 2, per = \"1h\" }");
+    let config = base(upstream.address)
+        .replace("name = \"support\"", "name = \"support\"\nrate = { requests = 2, per = \"1h\" }");
     let gate = Gate::start(&format!("{config}{ROUTES}"));
     let ask = || gate.get("/customers/c-1", "support", "customer-support");
     assert_eq!((ask().status, ask().status), (200, 200));
@@ -252,12 +296,16 @@ fn a_listener_has_its_exchanges() {
     let upstream = Upstream::start();
     upstream.script("/customers/c-1", |_, stream| {
         std::thread::sleep(Duration::from_millis(400));
-        let _ = stream.write_all(&answer("200 OK", "content-type: application/json\r\n", CUSTOMER.as_bytes()));
+        let _ =
+            stream.write_all(&answer("200 OK", "content-type: application/json\r\n", CUSTOMER.as_bytes()));
     });
     let config = base(upstream.address).replace("request-timeout", "max-exchanges = 1\nrequest-timeout");
     let gate = Gate::start(&format!("{config}{ROUTES}"));
     let mut first = http::connect(gate.address);
-    let request = format!("GET /customers/c-1 HTTP/1.1\r\nhost: x\r\n{}\r\ndata-purpose: customer-support\r\n\r\n", bearer("support"));
+    let request = format!(
+        "GET /customers/c-1 HTTP/1.1\r\nhost: x\r\n{}\r\ndata-purpose: customer-support\r\n\r\n",
+        bearer("support")
+    );
     first.write_all(request.as_bytes()).unwrap();
     while upstream.requests() == 0 {
         std::thread::yield_now();
@@ -290,7 +338,10 @@ fn what_the_upstream_does_wrong_stays_behind() {
         ("double", answer("200 OK", json, br#"{"id": "c-1", "name": "Ada", "name": "Ada"}"#)),
         ("coding", answer("200 OK", &format!("{json}content-encoding: compress\r\n"), CUSTOMER.as_bytes())),
         ("not-gzip", answer("200 OK", &format!("{json}content-encoding: gzip\r\n"), CUSTOMER.as_bytes())),
-        ("no-transform", answer("200 OK", &format!("{json}cache-control: no-transform\r\n"), CUSTOMER.as_bytes())),
+        (
+            "no-transform",
+            answer("200 OK", &format!("{json}cache-control: no-transform\r\n"), CUSTOMER.as_bytes()),
+        ),
         ("moved", answer("302 Found", "location: /people/ada@example.org\r\n", b"")),
         ("partial", answer("206 Partial Content", json, CUSTOMER.as_bytes())),
         ("unmodified", answer("304 Not Modified", "", b"")),
@@ -298,7 +349,14 @@ fn what_the_upstream_does_wrong_stays_behind() {
         ("range", answer("416 Range Not Satisfiable", json, b"{}")),
         ("garbage", b"ada@example.org\r\n\r\n".to_vec()),
         ("short", format!("HTTP/1.1 200 OK\r\n{json}content-length: 400\r\n\r\n{CUSTOMER}").into_bytes()),
-        ("big-record", answer("200 OK", json, format!("{{\"id\": \"c-1\", \"name\": \"{}\"}}", "x".repeat(2 << 20)).as_bytes())),
+        (
+            "big-record",
+            answer(
+                "200 OK",
+                json,
+                format!("{{\"id\": \"c-1\", \"name\": \"{}\"}}", "x".repeat(2 << 20)).as_bytes(),
+            ),
+        ),
     ];
     for (name, bytes) in unreadable {
         let path = format!("/customers/{name}");

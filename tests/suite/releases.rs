@@ -52,7 +52,9 @@ pub(crate) fn house() -> (Upstream, Gate) {
 
 /// One made-up person; the name is unlike any other.
 pub(crate) fn person(id: &str) -> String {
-    format!(r#"{{"id": "{id}", "name": "Name-{id}", "email": "{id}@example.org", "password": "pw-{id}", "status": "active", "extra": "x-{id}"}}"#)
+    format!(
+        r#"{{"id": "{id}", "name": "Name-{id}", "email": "{id}@example.org", "password": "pw-{id}", "status": "active", "extra": "x-{id}"}}"#
+    )
 }
 
 fn given(purpose: &str) -> String {
@@ -63,7 +65,13 @@ fn given(purpose: &str) -> String {
 fn each_record_of_a_list_is_judged_by_its_own_subject() {
     let (upstream, gate) = house();
     let items: Vec<String> = ["p-1", "p-2", "p-3", "p-4"].iter().map(|id| person(id)).collect();
-    upstream.json("/customers", &format!("{{ \"items\" : [ {} ], \"total\": 4.0, \"next\": \"/customers?after=p-4\" }}", items.join(" , ")));
+    upstream.json(
+        "/customers",
+        &format!(
+            "{{ \"items\" : [ {} ], \"total\": 4.0, \"next\": \"/customers?after=p-4\" }}",
+            items.join(" , ")
+        ),
+    );
     gate.tell("p-1", &given("direct-marketing"));
     gate.tell("p-2", &given("marketing"));
     gate.tell("p-2", r#"{"kind": "consent-withdrawn", "purpose": "direct-marketing"}"#);
@@ -97,12 +105,21 @@ fn the_answer_has_a_head_of_its_own() {
     upstream.raw("/customers/p-1", answer("200 ada is here", headers, person("p-1").as_bytes()));
     gate.tell("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
     let answer = gate.get("/customers/p-1", "support", "customer-support;case=\"C-1\"");
-    assert_eq!(answer.json(), json!({"id": "p-1", "name": "Name-p-1", "email": "p-1@example.org", "status": "active"}));
+    assert_eq!(
+        answer.json(),
+        json!({"id": "p-1", "name": "Name-p-1", "email": "p-1@example.org", "status": "active"})
+    );
     assert!(!answer.head.contains("ada"), "{}", answer.head);
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     let applied = answer.header("data-purpose-applied").unwrap();
     assert!(applied.starts_with("customer-support;decision=\""), "{applied}");
-    let head = http::send(gate.address, "HEAD", "/customers/p-1", &[&bearer("support"), "data-purpose: customer-support"], b"");
+    let head = http::send(
+        gate.address,
+        "HEAD",
+        "/customers/p-1",
+        &[&bearer("support"), "data-purpose: customer-support"],
+        b"",
+    );
     assert_eq!((head.status, head.body.len()), (200, 0));
     assert_eq!(head.header("content-length"), None);
 }
@@ -135,7 +152,11 @@ fn content_codings_are_undone() {
         assert_eq!(answer.header("content-encoding"), None);
         let cut = &body[..body.len() - 9];
         upstream.raw("/customers/p-1", self::answer("200 OK", &headers, cut));
-        assert_eq!(gate.get("/customers/p-1", "support", "customer-support").status, 502, "{coding}, truncated");
+        assert_eq!(
+            gate.get("/customers/p-1", "support", "customer-support").status,
+            502,
+            "{coding}, truncated"
+        );
     }
 }
 
@@ -143,7 +164,9 @@ fn content_codings_are_undone() {
 fn a_body_that_breaks_late_is_cut_and_never_ended() {
     let (upstream, gate) = house();
     upstream.script("/customers", |_, stream| {
-        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n{\"items\": [");
+        let _ = stream.write_all(
+            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n{\"items\": [",
+        );
         for n in 0..20_000 {
             let separator = if n == 0 { "" } else { "," };
             if stream.write_all(format!("{separator}{}", person(&format!("p-{n}"))).as_bytes()).is_err() {

@@ -70,7 +70,8 @@ pub fn run(arguments: &ScrubArgs, input: impl Read, output: impl Write) -> Resul
     let framing = if arguments.lines { Framing::Lines } else { Framing::Document };
     match (&arguments.route, &arguments.recipient, &arguments.purpose) {
         (Some(route), Some(recipient), Some(purpose)) => {
-            let trial = offline::Trial { route, recipient, purpose, subject: arguments.subject_json.as_deref() };
+            let trial =
+                offline::Trial { route, recipient, purpose, subject: arguments.subject_json.as_deref() };
             offline::scrub(&arguments.config, &trial, framing, input, output)
         }
         _ => remove::remove(&arguments.remove, framing, input, output),

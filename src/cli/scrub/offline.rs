@@ -41,7 +41,8 @@ pub(super) fn scrub(
     let scrubbing = route.scrubbing.as_ref();
     let scrubbing = scrubbing.ok_or_else(|| unknown("a personal route", trial.route))?;
     let pack = config.packs.get(route.pack).ok_or_else(|| unknown("policy", trial.route))?;
-    let purpose = pack.vocabulary().declared_purpose(trial.purpose).map_err(|_| unknown("purpose", trial.purpose))?;
+    let purpose =
+        pack.vocabulary().declared_purpose(trial.purpose).map_err(|_| unknown("purpose", trial.purpose))?;
     let known = trial.subject.map(|json| facts(pack, json)).transpose().map_err(ScrubError::Findings)?;
     let now = Timestamp::now();
     let admitted = admit(&config, route, scrubbing, purpose, trial, now)?;
@@ -64,7 +65,8 @@ fn admit(
     trial: &Trial<'_>,
     now: Timestamp,
 ) -> Result<Admitted, ScrubError> {
-    let recipient = find(config.recipients.iter(), |recipient| &recipient.name, trial.recipient, "recipient")?;
+    let recipient =
+        find(config.recipients.iter(), |recipient| &recipient.name, trial.recipient, "recipient")?;
     let pack = config.packs.get(route.pack).ok_or_else(|| unknown("policy", trial.route))?;
     let asking = Asking {
         recipient: Arc::clone(recipient.facts(now.to_zoned(TimeZone::UTC).date())),

@@ -46,7 +46,8 @@ mod tests {
 
     #[test]
     fn what_is_selected_goes() {
-        let (result, out) = removed(&["$..email", "$[?@.secret]"], r#"[{"email":1,"id":2},{"secret":1},{"a":{"email":3}}]"#);
+        let (result, out) =
+            removed(&["$..email", "$[?@.secret]"], r#"[{"email":1,"id":2},{"secret":1},{"a":{"email":3}}]"#);
         assert!(result.is_ok());
         assert_eq!(out, r#"[{"id":2},{"a":{}}]"#);
     }

@@ -436,7 +436,7 @@ proptest! {
         };
         let rule = move |seen: Option<&Seen>, id: CategoryId| {
             let who = format!("{:?} {:?}", seen.map(|seen| (&seen.subjects, seen.set)), id);
-            if (lex::hash(who.as_bytes()) ^ secret) % 3 == 0 { Form::Removed } else { Form::Clear }
+            if (lex::hash(who.as_bytes()) ^ secret).is_multiple_of(3) { Form::Removed } else { Form::Clear }
         };
         let oracle = Oracle::new(doc, &value, &mapping, &rule);
         let expected = oracle.text();
@@ -589,8 +589,7 @@ fn way_points(doc: &Doc, value: &Value, path: &str) -> BTreeSet<Way> {
 fn split(path: &str) -> Vec<String> {
     let mut parts = vec![String::new()];
     let (mut depth, mut quoted) = (0, false);
-    let mut chars = path.chars().peekable();
-    while let Some(char) = chars.next() {
+    for char in path.chars() {
         let begins = depth == 0 && !quoted && ((char == '[' && !parts.last().unwrap().ends_with('.')) || char == '.');
         if begins && !(char == '.' && parts.last().unwrap().ends_with('.')) {
             parts.push(String::new());

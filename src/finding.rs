@@ -2,10 +2,6 @@
 //!
 //! It belongs to no stratum: it knows text and spans, and nothing of what they mean.
 
-mod table;
-
-pub use table::{At, Findings, Table};
-
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -112,32 +108,36 @@ impl Diagnostic for Finding {
     }
 }
 
-/// The nearest of `known` to a misspelt word, for a hint.
+/// The nearest of `known` to a misspelt word, for a hint: at most one slip in three letters.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()
         .map(|candidate| (distance(word, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= candidate.len().max(3) / 3)
+        .filter(|(distance, candidate)| *distance <= (candidate.chars().count() / 3).max(1))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
 
-/// Levenshtein's distance in characters, one row at a time.
+/// How many slips of the keyboard lie between two words: a letter too many, too few, another one, or
+/// two neighbours swapped (the optimal string alignment distance).
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
+    let mut before = row.clone();
+    let mut last = None;
     for (i, from) in a.chars().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (cell, to) in row.iter_mut().skip(1).zip(&b) {
-            let substituted = diagonal + usize::from(from != *to);
-            diagonal = *cell;
-            left = substituted.min(left + 1).min(*cell + 1);
-            *cell = left;
+        let mut next = Vec::with_capacity(row.len());
+        next.push(i + 1);
+        for (j, to) in b.iter().enumerate() {
+            let cell = |row: &[usize], at: usize| row.get(at).copied().unwrap_or(usize::MAX - 1);
+            let edited =
+                (cell(&row, j) + usize::from(from != *to)).min(cell(&row, j + 1) + 1).min(cell(&next, j) + 1);
+            // The last two letters of both, the other way round.
+            let swapped = j > 0 && last == Some(*to) && b.get(j - 1) == Some(&from);
+            next.push(if swapped { edited.min(cell(&before, j - 1) + 1) } else { edited });
         }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
+        before = std::mem::replace(&mut row, next);
+        last = Some(from);
     }
     row.last().copied().unwrap_or(0)
 }
@@ -152,6 +152,39 @@ mod tests {
         assert_eq!(nearest("direct-marketting", known), Some("direct-marketing"));
         assert_eq!(nearest("billling", known), Some("billing"));
         assert_eq!(nearest("weather", known), None);
+    }
+
+    #[test]
+    fn nearest_forgives_one_slip_in_a_short_word_and_no_more() {
+        let known = ["name", "email", "phone", "ip-address"];
+        for (slip, meant) in [
+            ("emial", "email"),
+            ("emal", "email"),
+            ("e-mail", "email"),
+            ("nmae", "name"),
+            ("phonne", "phone"),
+        ] {
+            assert_eq!(nearest(slip, known), Some(meant), "{slip}");
+        }
+        assert_eq!(nearest("ip-adrress", known), Some("ip-address"));
+        assert_eq!(nearest("elami", known), None);
+        assert_eq!(nearest("nick", known), None);
+    }
+
+    #[test]
+    fn distance_counts_slips() {
+        for (a, b, slips) in [
+            ("", "", 0),
+            ("", "ab", 2),
+            ("ab", "", 2),
+            ("ab", "ba", 1),
+            ("abc", "acb", 1),
+            ("abcd", "badc", 2),
+            ("kitten", "sitting", 3),
+        ] {
+            assert_eq!(distance(a, b), slips, "{a} {b}");
+            assert_eq!(distance(b, a), slips, "{b} {a}");
+        }
     }
 
     #[test]

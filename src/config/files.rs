@@ -1,0 +1,88 @@
+//! The files that a configuration names: read, and found beside the file that names them.
+
+use std::path::{Path, PathBuf};
+
+use super::Part;
+use crate::document::{At, Fields};
+use crate::finding::{Finding, Source};
+
+/// One file of the configuration.
+#[derive(Debug)]
+pub(super) struct FileText {
+    pub path: PathBuf,
+    pub source: Source,
+}
+
+impl FileText {
+    pub(super) fn read(path: &Path) -> Result<FileText, Finding> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => {
+                Ok(FileText { path: path.to_owned(), source: Source::new(path.display().to_string(), text) })
+            }
+            Err(error) => Err(Finding::error(format!("{} cannot be read: {error}", path.display()))
+                .hint("check the path and that the file is UTF-8 and readable by this user")),
+        }
+    }
+
+    /// The folder that paths in it are relative to.
+    pub(super) fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
+    }
+
+    /// The same, or the working directory where the path names no folder.
+    pub(super) fn folder_to_watch(&self) -> PathBuf {
+        let folder = self.folder();
+        if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder.to_owned() }
+    }
+}
+
+/// The files that `include` names. One that does not read is a finding where it is named.
+pub(super) fn included(fields: &mut Fields<'_>, folder: &Path) -> Vec<FileText> {
+    let document = fields.document();
+    let mut files = Vec::new();
+    for pattern in fields.texts("include") {
+        let read = expand(folder, pattern.value)
+            .map_err(|why| Finding::error(why).label("includes nothing that can be read"))
+            .and_then(|paths| paths.iter().map(|path| FileText::read(path)).collect::<Result<Vec<_>, _>>());
+        match read {
+            Ok(read) => files.extend(read),
+            Err(finding) => document.find(finding, pattern.at),
+        }
+    }
+    files
+}
+
+/// The file at a path that the configuration names; none is a finding.
+pub(super) fn existing(part: &Part<'_>, named: &At<&str>) -> Option<PathBuf> {
+    let path = part.folder.join(named.value);
+    if path.is_file() {
+        return Some(path);
+    }
+    let finding = Finding::error(format!("there is no file {}", path.display())).label("not there");
+    let hint = "`purposegate certs dev --out certs/` makes development certificates";
+    part.fields.document().find(finding.hint(hint), named.at.clone());
+    None
+}
+
+/// The files that a pattern names: a path, or one with `*` in its last part; sorted by name.
+fn expand(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
+    let path = folder.join(pattern);
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+        return Err(format!("`{pattern}` names no file"));
+    };
+    let Some((before, after)) = name.split_once('*') else { return Ok(vec![path]) };
+    let parent = path.parent().unwrap_or(folder);
+    let entries = std::fs::read_dir(parent)
+        .map_err(|error| format!("the folder {} cannot be read: {error}", parent.display()))?;
+    let fits = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        path.is_file()
+            && name.len() >= before.len() + after.len()
+            && name.starts_with(before)
+            && name.ends_with(after)
+    };
+    let mut found: Vec<PathBuf> =
+        entries.filter_map(Result::ok).map(|entry| entry.path()).filter(fits).collect();
+    found.sort();
+    Ok(found)
+}

@@ -1,0 +1,111 @@
+//! The vocabulary for others: JSON, and Turtle (SKOS) that says which terms of DPV mean the same.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::{Basis, Form, Operation, Origin, Safeguard, Term, TermId, Tree, Vocabulary, iri};
+
+impl Vocabulary {
+    /// The four trees and the closed lists.
+    pub fn to_json(&self) -> Value {
+        let names = |names: Vec<&'static str>| json!(names);
+        json!({
+            "purposes": terms(&self.purposes),
+            "categories": terms(&self.categories),
+            "recipient_kinds": terms(&self.kinds),
+            "relations": terms(&self.relations),
+            "groups": self.groups.iter().map(|group| {
+                let kinds: Vec<&str> = group.kinds.iter().map(|&kind| self.kinds.name(kind)).collect();
+                json!({ "id": group.name, "kinds": kinds })
+            }).collect::<Vec<_>>(),
+            "forms": names(Form::ALL.iter().map(|form| form.name()).collect()),
+            "bases": names(Basis::ALL.iter().map(|basis| basis.name()).collect()),
+            "operations": names(Operation::ALL.iter().map(|operation| operation.name()).collect()),
+            "origins": names(Origin::ALL.iter().map(|origin| origin.name()).collect()),
+            "safeguards": names(Safeguard::ALL.iter().map(|safeguard| safeguard.name()).collect()),
+        })
+    }
+
+    /// A SKOS concept scheme for each tree.
+    pub fn to_turtle(&self) -> String {
+        let mut text = String::from(
+            "@prefix skos: <http://www.w3.org/2004/02/skos/core#> .\n@prefix pg: <urn:purposegate:vocabulary:> .\n",
+        );
+        write_tree(&mut text, "purpose", &self.purposes);
+        write_tree(&mut text, "category", &self.categories);
+        write_tree(&mut text, "recipient-kind", &self.kinds);
+        write_tree(&mut text, "relation", &self.relations);
+        text
+    }
+}
+
+fn terms<I: TermId>(tree: &Tree<I>) -> Vec<Value> {
+    let term = |(id, term): (I, &Term)| {
+        json!({
+            "id": *term.id,
+            "parent": tree.parent(id).map(|parent| tree.name(parent)),
+            "title": term.title,
+            "description": term.description,
+            "dpv": term.dpv.as_deref().and_then(iri),
+            "fideslang": term.fideslang,
+        })
+    };
+    tree.terms().map(term).collect()
+}
+
+fn write_tree<I: TermId>(text: &mut String, scheme: &str, tree: &Tree<I>) {
+    let _ = writeln!(text, "\npg:{scheme} a skos:ConceptScheme .");
+    for (id, term) in tree.terms() {
+        let _ = writeln!(
+            text,
+            "\n<urn:purposegate:vocabulary:{scheme}/{}> a skos:Concept ;\n  skos:inScheme pg:{scheme} ;",
+            term.id
+        );
+        let _ = write!(text, "  skos:notation {} ;\n", quoted(&term.id));
+        if let Some(parent) = tree.parent(id) {
+            let _ = writeln!(
+                text,
+                "  skos:broader <urn:purposegate:vocabulary:{scheme}/{}> ;",
+                tree.name(parent)
+            );
+        }
+        if let Some(same) = term.dpv.as_deref().and_then(iri) {
+            let _ = writeln!(text, "  skos:exactMatch <{same}> ;");
+        }
+        if let Some(same) = &term.fideslang {
+            let _ = writeln!(text, "  skos:exactMatch <urn:fideslang:{same}> ;");
+        }
+        let _ = writeln!(
+            text,
+            "  skos:prefLabel {}@en ;\n  skos:definition {}@en .",
+            quoted(&term.title),
+            quoted(&term.description)
+        );
+    }
+}
+
+/// A Turtle string.
+fn quoted(text: &str) -> String {
+    let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    format!("\"{escaped}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_notations_hold_every_term() {
+        let words = Vocabulary::standard();
+        let json = words.to_json();
+        let listed = |key: &str| json.get(key).and_then(Value::as_array).map_or(0, Vec::len);
+        assert_eq!(
+            (listed("purposes"), listed("categories"), listed("recipient_kinds"), listed("relations")),
+            (63, 59, 24, 7)
+        );
+        let turtle = words.to_turtle();
+        assert_eq!(turtle.matches("a skos:Concept ;").count(), 63 + 59 + 24 + 7);
+        assert!(turtle.contains("skos:exactMatch <https://w3id.org/dpv/pd#EmailAddress>"));
+    }
+}

@@ -1,0 +1,145 @@
+//! The two packs, whole: their own scenarios pass, and nothing in them is left uncovered.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::path::{Path, PathBuf};
+
+use purposegate::cli::policy::{Outcome, PolicyVerb, run};
+
+fn pack(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("policies").join(name)
+}
+
+/// Runs a verb as the command line would; its outcome, what it answered and what it said.
+fn policy(arguments: &[&str]) -> (Outcome, String, String) {
+    #[derive(clap::Parser)]
+    struct Arguments {
+        #[command(subcommand)]
+        verb: PolicyVerb,
+    }
+    let arguments = <Arguments as clap::Parser>::parse_from(["policy"].iter().chain(arguments));
+    let (mut out, mut words) = (Vec::new(), Vec::new());
+    let outcome = run(&arguments.verb, &mut out, &mut words).unwrap();
+    (outcome, String::from_utf8(out).unwrap(), String::from_utf8(words).unwrap())
+}
+
+const PACKS: [&str; 2] = ["one-partner-360", "perspectium"];
+
+#[test]
+fn every_scenario_of_both_packs_passes() {
+    for name in PACKS {
+        let (outcome, out, words) = policy(&["test", "--policy", pack(name).to_str().unwrap()]);
+        let failed: Vec<&str> = out.lines().filter(|line| !line.starts_with("pass")).collect();
+        assert_eq!(outcome, Outcome::Fine, "{name}: {failed:#?}\n{words}");
+        assert!(out.lines().count() > 100, "{name}");
+    }
+}
+
+#[test]
+fn every_clause_has_its_rule_and_scenarios_and_no_rule_is_dead() {
+    for name in PACKS {
+        let (outcome, out, words) = policy(&["coverage", "--policy", pack(name).to_str().unwrap()]);
+        assert_eq!(outcome, Outcome::Fine, "{name}: {out}{words}");
+    }
+}
+
+#[test]
+fn a_failing_scenario_shows_what_was_expected_and_what_came() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("wrong.toml");
+    let scenario = "[[scenario]]\nname = \"wrong\"\nclause = \"G-1\"\npurpose = \"data-sale\"\n\
+        recipient = { kind = \"employee\" }\nexpect = { name = \"clear\", email = [\"removed\", \"masked\"] }\n";
+    std::fs::write(&file, scenario).unwrap();
+    let (outcome, out, _) =
+        policy(&["test", "--policy", pack(PACKS[0]).to_str().unwrap(), file.to_str().unwrap()]);
+    assert_eq!(outcome, Outcome::Found);
+    assert!(out.contains("name: expected clear, got removed (refused: no-rule-permits)"), "{out}");
+    assert!(!out.contains("email:"), "{out}");
+    assert!(out.ends_with("0 passed, 1 failed\n"), "{out}");
+}
+
+#[test]
+fn a_scenario_that_is_not_understood_is_unusable() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("wrong.toml");
+    let scenario = "[[scenario]]\nname = \"wrong\"\nclause = \"G-1\"\npurpose = \"data-sail\"\n\
+        recipient = { kind = \"employe\", color = \"red\" }\n\
+        subject = { refused-categories = [\"email\"], consents = { marketing = \"yes\" }, objections = [\"survey:maybe\"] }\n\
+        request = { operation = \"read\" }\nrefused = \"because\"\nexpect = { nmae = \"clear\" }\n";
+    std::fs::write(&file, scenario).unwrap();
+    let (outcome, out, words) =
+        policy(&["test", "--policy", pack(PACKS[0]).to_str().unwrap(), file.to_str().unwrap()]);
+    assert_eq!((outcome, out.as_str()), (Outcome::Unusable, ""));
+    for mistake in [
+        "unknown purpose `data-sail`",
+        "unknown recipient kind `employe`",
+        "unknown key `color`",
+        "`email` is not optional",
+        "`yes` is not understood",
+        "an objection is not `maybe`",
+        "either `expect` or `refused`",
+    ] {
+        assert!(words.contains(mistake), "{mistake}\n{words}");
+    }
+}
+
+#[test]
+fn explain_names_the_nearest_rule_and_what_it_lacked() {
+    let (outcome, out, _) = policy(&[
+        "explain",
+        "--policy",
+        pack(PACKS[0]).to_str().unwrap(),
+        "--recipient-kind",
+        "marketing-partner",
+        "--purpose",
+        "dpv:DirectMarketing",
+        "--format",
+        "json",
+    ]);
+    assert_eq!(outcome, Outcome::Fine);
+    let explanation: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let of = |name: &str| {
+        let categories = explanation["categories"].as_array().unwrap();
+        categories.iter().find(|line| line["category"] == name).unwrap().clone()
+    };
+    assert_eq!(of("email")["form"], "removed");
+    assert_eq!(of("email")["nearest"][0]["rule"], "marketing-partner");
+    assert_eq!(
+        of("email")["nearest"][0]["lacks"][0],
+        "needs consent for `direct-marketing`; the ledger has none"
+    );
+    assert_eq!(of("aggregate")["basis"], "not-personal");
+    let lacks = of("phone")["nearest"][0]["lacks"].to_string();
+    assert!(lacks.contains("is for `staff`"), "{lacks}");
+}
+
+#[test]
+fn a_pack_does_not_differ_from_itself_and_does_from_the_other() {
+    let [one, other] = PACKS.map(pack);
+    let (one, other) = (one.to_str().unwrap(), other.to_str().unwrap());
+    let (outcome, out, _) = policy(&["diff", one, one]);
+    assert_eq!((outcome, out.as_str()), (Outcome::Fine, "0 more, 0 less\n"));
+    let (outcome, out, _) = policy(&["diff", one, other]);
+    assert_eq!(outcome, Outcome::Found);
+    let acquirer = "+ acquirer for corporate-transaction:";
+    assert!(out.lines().any(|line| line.starts_with(acquirer) && line.contains("removed -> clear")), "{out}");
+}
+
+#[test]
+fn the_matrix_is_one_page_and_the_vocabulary_has_two_notations() {
+    let folder = pack(PACKS[0]);
+    let folder = folder.to_str().unwrap();
+    let (_, html, _) = policy(&["matrix", "--policy", folder, "--format", "html"]);
+    assert!(
+        html.starts_with("<!doctype html>")
+            && html.contains("href=\"#G-6.7d\"")
+            && html.contains("id=\"G-6.7d\"")
+    );
+    assert!(!html.contains("http://") && !html.contains("https://"), "it needs nothing else");
+    let (_, table, _) = policy(&["matrix", "--policy", folder]);
+    assert!(table.contains("domain-registration      name:C*  contact:C*"), "{table}");
+    let (_, json, _) = policy(&["vocabulary"]);
+    assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok());
+    let (_, turtle, _) = policy(&["vocabulary", "--policy", folder, "--format", "ttl"]);
+    assert!(turtle.contains("skos:exactMatch <https://w3id.org/dpv#DirectMarketing>"));
+}

@@ -1,0 +1,381 @@
+//! What `check` says about a configuration: every mistake, each once, with its place and a hint.
+
+use std::path::Path;
+
+use miette::{GraphicalReportHandler, GraphicalTheme};
+use purposegate::config;
+use purposegate::finding::Finding;
+use tempfile::TempDir;
+
+use crate::gate::pack;
+
+/// A configuration without a mistake; tests add theirs.
+const SOUND: &str = r#"
+[listener]
+address = "127.0.0.1:0"
+[[upstream]]
+name = "crm"
+url = "http://127.0.0.1:9000"
+[[recipient]]
+name = "support"
+kind = "employee"
+purposes = ["customer-support"]
+"#;
+
+const ROUTE: &str = r#"
+[[route]]
+name = "customers"
+upstream = "crm"
+path = "/customers"
+record = "$.items[*]"
+subject = "@.id"
+"#;
+
+/// A folder with these files.
+fn folder(files: &[(&str, &str)]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let file = folder.path().join(name);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, text).unwrap();
+    }
+    folder
+}
+
+/// What `check` would print of these findings, the machine's paths taken out.
+fn rendered(findings: &[Finding], folder: &Path) -> String {
+    // Wide enough that nothing wraps at a place that depends on the folder's name.
+    let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor()).with_width(1000);
+    let mut text = String::new();
+    for finding in findings {
+        handler.render_report(&mut text, finding).unwrap();
+        text.push('\n');
+    }
+    let text = text.replace(&folder.display().to_string(), "[folder]");
+    text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}
+
+/// The findings about a sound configuration with something added to it.
+fn about(added: &str) -> (bool, Vec<Finding>, TempDir) {
+    let top = format!("policy = {:?}\n", pack("one-partner-360").display().to_string());
+    let folder = folder(&[("purposegate.toml", &format!("{top}{SOUND}{added}"))]);
+    let (config, findings) = config::load(&folder.path().join("purposegate.toml"));
+    (config.is_some(), findings, folder)
+}
+
+const EVERYTHING: &str = r#"policy = "pack"
+drain = "soon"
+include = ["routes/*.toml"]
+
+[listner]
+address = "127.0.0.1:0"
+
+[[listener]]
+address = "0.0.0.0:8443"
+[listener.tls]
+certificate = "certs/server.pem"
+key = "certs/server.key"
+
+[[upstream]]
+name = "crm"
+url = "http://127.0.0.1:9000"
+
+[[recipient]]
+name = "support"
+kind = "employee"
+purposes = ["custmer-support"]
+credentials = [{ api-key = "sha256:beef" }, { jwt = "https://idp.example" }]
+
+[[route]]
+name = "customers"
+upstream = "cmr"
+path = "/customers"
+record = "$.items[*"
+subject = "@.id"
+[route.fields]
+"@.email" = "emial"
+"@.notes" = []
+"@.phone" = "phone"
+
+[[route]]
+name = "invoices"
+upstream = "crm"
+path = "/invoices"
+record = "$.items[*]"
+schema = "invoice"
+
+[[route]]
+name = "one-invoice"
+upstream = "crm"
+path = "/invoices/{id}"
+
+[[route]]
+name = "any-invoice"
+upstream = "crm"
+path = "/invoices/{number}"
+schema = "invoce"
+"#;
+
+/// An included file.
+const INVOICES: &str = r#"[[schema]]
+name = "invoice"
+subject = "@.customer"
+[schema.fields]
+"@.lines" = "billing"
+"@.address.[street" = "postal-address"
+"#;
+
+const PACK: &str = r#"title = "A pack"
+version = "1"
+announced = 2026-01-05
+effective = 2026-01-05
+contact = "Data Protection Officer"
+
+[bases]
+contract = "Needed for what the person asked for"
+
+[[clauses]]
+id = "A-1"
+title = "Support helps"
+kept = "by-rules"
+"#;
+
+const RULES: &str = r#"@id("support-helps")
+@clause("A-1")
+@basis("contract")
+permit (principal, action in Action::"costumer-support", resource)
+when { resource in Category::"personal" };
+
+@id("baseless")
+@clause("A-1")
+permit (principal, action in Action::"customer-support", resource)
+when { resource in Category::"published" };
+"#;
+
+#[test]
+fn every_mistake_in_one_run() {
+    let folder = folder(&[
+        ("purposegate.toml", EVERYTHING),
+        ("routes/invoices.toml", INVOICES),
+        ("pack/pack.toml", PACK),
+        ("pack/rules.cedar", RULES),
+    ]);
+    let (config, findings) = config::load(&folder.path().join("purposegate.toml"));
+    assert!(config.is_none());
+    insta::assert_snapshot!(rendered(&findings, folder.path()));
+}
+
+/// One mistake, one finding, and what it says; `error` or `warning`.
+const MISTAKES: &[(&str, &str, &str)] = &[
+    (
+        "[deployment]\nexporter-regoin = \"EEA\"",
+        "unknown key `exporter-regoin`",
+        "did you mean `exporter-region`?",
+    ),
+    ("[deployment]\nexporter-region = 1", "`exporter-region` wants a text", "quotation marks"),
+    ("[admin]\naddress = \"0.0.0.0:9901\"", "the admin listener must be on the loopback", "127.0.0.1"),
+    ("[admin]\naddress = \"localhost\"", "this is not an address", "IP address and a port"),
+    ("[ledger]\nurl = \"postgres://db/ledger\"", "not a ledger that this version can open", "sqlite:"),
+    ("[ledger]\nmax-staleness = 2", "`max-staleness` wants a duration", "500ms"),
+    (
+        "[audit]\ndurability = \"never\"",
+        "`durability` cannot be `never`",
+        "one of `before-release`, `batched`",
+    ),
+    ("[audit]\ndurability = \"bached\"", "`durability` cannot be `bached`", "did you mean `batched`?"),
+    (
+        "[[upstream]]\nname = \"crm\"\nurl = \"http://127.0.0.1:1\"",
+        "two upstreams with the name `crm`",
+        "names are how",
+    ),
+    (
+        "[[upstream]]\nname = \"tls\"\nurl = \"https://127.0.0.1:1\"",
+        "not the URL of an upstream",
+        "http://host:port",
+    ),
+    ("[[upstream]]\nurl = \"http://127.0.0.1:1\"", "an upstream has no `name`", ""),
+    ("[[recipient]]\nname = \"support\"\nkind = \"employee\"", "two recipients with the name `support`", ""),
+    (
+        "[[recipient]]\nname = \"x\"\nkind = \"employe\"",
+        "there is no recipient kind `employe`",
+        "did you mean `employee`?",
+    ),
+    (
+        "[[recipient]]\nname = \"x\"\nkind = \"employee\"\ncredentials = [{ jwt = \"issuer\" }]",
+        "signed tokens (`jwt`) are not there yet",
+        "`api-key` or a `certificate`",
+    ),
+    (
+        "[[recipient]]\nname = \"x\"\nkind = \"employee\"\ncredentials = [{}]",
+        "a credential is either `api-key` or `certificate`",
+        "one table for each",
+    ),
+    (
+        "[[recipient]]\nname = \"x\"\nkind = \"employee\"\ncredentials = [{ api-key = \"pgk_secret\" }]",
+        "this is not the hash of an API key",
+        "recipient key NAME",
+    ),
+    (
+        "[[recipient]]\nname = \"x\"\nkind = \"employee\"\ncredentials = [{ certificate = \"a\" }]\n\
+         [[recipient]]\nname = \"y\"\nkind = \"employee\"\ncredentials = [{ certificate = \"a\" }]",
+        "this credential is registered twice",
+        "names one recipient",
+    ),
+    (
+        "[[recipient]]\nname = \"x\"\nkind = \"employee\"\nagreement = { until = \"Easter\" }",
+        "`until` wants a date",
+        "2027-06-30",
+    ),
+    (
+        "[[recipient]]\nname = \"x\"\nkind = \"employee\"\nrate = { requests = 0 }",
+        "this is not a rate",
+        "requests = 100",
+    ),
+];
+
+#[test]
+fn one_mistake_is_one_finding() {
+    for (mistake, message, hint) in MISTAKES {
+        let (loads, findings, folder) = about(&format!("{ROUTE}{mistake}\n"));
+        let text = rendered(&findings, folder.path());
+        assert!(!loads, "{mistake}");
+        assert_eq!(findings.len(), 1, "{mistake}\n{text}");
+        assert!(
+            text.contains(message) && text.contains(hint) && text.contains("purposegate.toml:"),
+            "{text}"
+        );
+    }
+}
+
+/// What a route can say that is not understood.
+const OF_A_ROUTE: &[(&str, &str, &str)] = &[
+    ("fields = { \"@.email\" = \"emial\" }", "there is no data category `emial`", "did you mean `email`?"),
+    (
+        "fields = { \"@.email\" = [\"email\", \"nothing-like-it\"] }",
+        "no data category `nothing-like-it`",
+        "no word like it",
+    ),
+    ("fields = { \"@.email\" = [] }", "this field has no category", "at least one"),
+    ("fields = { \"@.[email\" = \"email\" }", "`@.[email` cannot be used", "RFC 9535"),
+    ("query = { email = \"emial\" }", "there is no data category `emial`", "did you mean `email`?"),
+    ("facts = { contry = \"@.country\" }", "unknown key `contry`", "did you mean `country`?"),
+    ("controller = 7", "this is not where a subject's id is found", "`@.id`"),
+    ("schema = \"custmer\"", "there is no schema `custmer`", "add a `[[schema]]`"),
+    ("policy = \"nowhere\"", "there is no policy pack in", "`pack.toml`"),
+    ("methods = [\"GTE\"]", "`methods` cannot be `GTE`", "did you mean `GET`?"),
+    ("answer-headers = [\"not a header\"]", "this is not a header name", ""),
+    ("max-record = \"1MB\"", "`max-record` wants a size", "8MiB"),
+    ("records = [{ path = \"$.a\", schema = \"x\" }]", "there is no schema `x`", "add a `[[schema]]`"),
+    ("records = [{ subject = \"@.id\" }]", "a record set has no `path`", ""),
+];
+
+#[test]
+fn one_mistake_in_a_route_is_one_finding() {
+    for (mistake, message, hint) in OF_A_ROUTE {
+        let (loads, findings, folder) = about(&format!("{ROUTE}{mistake}\n"));
+        let text = rendered(&findings, folder.path());
+        assert!(!loads, "{mistake}");
+        assert_eq!(findings.len(), 1, "{mistake}\n{text}");
+        assert!(
+            text.contains(message) && text.contains(hint) && text.contains("purposegate.toml:"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn what_is_sound_has_no_finding() {
+    let (loads, findings, folder) = about(ROUTE);
+    assert!(loads && findings.is_empty(), "{}", rendered(&findings, folder.path()));
+}
+
+#[test]
+fn a_record_set_begins_with_a_schema() {
+    let schema =
+        "[[schema]]\nname = \"person\"\nsubject = \"@.id\"\n[schema.fields]\n\"@.name\" = \"name\"\n";
+    let records = "[[route.records]]\npath = \"$.people[*]\"\nschema = \"person\"\nfields = { \"@.mail\" = \"email\" }\n";
+    let route = format!("[[route]]\nname = \"two\"\nupstream = \"crm\"\npath = \"/two\"\n{records}{schema}");
+    let (loads, findings, folder) = about(&route);
+    assert!(loads && findings.is_empty(), "{}", rendered(&findings, folder.path()));
+    let (config, _) = config::load(&folder.path().join("purposegate.toml"));
+    let config = config.unwrap();
+    let route = config.routes.iter().next().unwrap();
+    let words = config.vocabulary.categories();
+    let classes = route.scrubbing.as_ref().unwrap().plan.classes();
+    let mut names: Vec<&str> =
+        classes.iter().flat_map(|class| &class.categories).map(|category| words.name(*category)).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["email", "name"]);
+}
+
+#[test]
+fn a_mistake_in_a_schema_is_found_once_for_all_its_routes() {
+    let schema = "[[schema]]\nname = \"person\"\nsubject = \"@.id\"\n[schema.fields]\n\"@.[\" = \"name\"\n";
+    let route = |name: &str| {
+        format!("[[route]]\nname = \"{name}\"\nupstream = \"crm\"\npath = \"/{name}\"\nschema = \"person\"\n")
+    };
+    let (loads, findings, folder) = about(&format!("{}{}{schema}", route("a"), route("b")));
+    assert!(!loads);
+    assert_eq!(findings.len(), 1, "{}", rendered(&findings, folder.path()));
+}
+
+/// What loads all the same and is worth a look.
+#[test]
+fn warnings() {
+    let added = format!(
+        "{ROUTE}[[listener]]\naddress = \"0.0.0.0:0\"\n[[route]]\nname = \"open\"\nupstream = \"crm\"\npath = \"/open\"\npersonal = false\n"
+    );
+    let listeners = SOUND.replace("[listener]", "[[listener]]");
+    let policy = pack("one-partner-360").display().to_string();
+    let folder = folder(&[("purposegate.toml", &format!("policy = {policy:?}\n{listeners}{added}"))]);
+    let (config, findings) = config::load(&folder.path().join("purposegate.toml"));
+    assert!(config.is_some());
+    let words: Vec<String> = findings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        words,
+        [
+            "this listener speaks plaintext beyond the loopback",
+            "route `open` is not personal: its answers pass through unread",
+        ]
+    );
+    assert!(findings.iter().all(|finding| !finding.is_error()));
+    let text = rendered(&findings, folder.path());
+    assert!(text.contains("0.0.0.0:0") && text.contains("personal = false"), "{text}");
+}
+
+#[test]
+fn without_a_route_there_is_a_warning() {
+    let (loads, findings, folder) = about("");
+    assert!(loads && findings.len() == 1, "{}", rendered(&findings, folder.path()));
+    assert!(findings[0].to_string().contains("there is no `[[route]]`"));
+}
+
+#[test]
+fn words_of_a_pack_that_is_not_there_are_not_unknown() {
+    let text =
+        format!("policy = \"nowhere\"\n{SOUND}{ROUTE}fields = {{ \"@.x\" = \"a-word-of-that-pack\" }}\n");
+    let folder = folder(&[("purposegate.toml", &text)]);
+    let (config, findings) = config::load(&folder.path().join("purposegate.toml"));
+    assert!(config.is_none());
+    assert_eq!(findings.len(), 1, "{}", rendered(&findings, folder.path()));
+    assert!(findings[0].to_string().contains("there is no policy pack"));
+}
+
+#[test]
+fn an_included_file_is_reported_by_name() {
+    let text = format!(
+        "policy = {:?}\ninclude = [\"more/*.toml\", \"gone.toml\"]\n{SOUND}{ROUTE}",
+        pack("one-partner-360").display().to_string()
+    );
+    let more = "include = [\"deeper.toml\"]\n[[upstream]]\nname = \"crm\"\nurl = \"http://127.0.0.1:1\"\n";
+    let folder = folder(&[("purposegate.toml", &text), ("more/a.toml", more), ("more/not-this.txt", "?")]);
+    let (config, findings) = config::load(&folder.path().join("purposegate.toml"));
+    assert!(config.is_none());
+    let text = rendered(&findings, folder.path());
+    assert_eq!(findings.len(), 3, "{text}");
+    assert!(
+        text.contains("[folder]/gone.toml cannot be read") && text.contains("unknown key `include`"),
+        "{text}"
+    );
+    assert!(text.contains("[folder]/more/a.toml:3:8"), "{text}");
+}

@@ -1,0 +1,274 @@
+//! The program as an operator runs it: signals, reloads, a full disk, a very long list.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::gate::{base, bearer};
+use crate::http::{self, Answer};
+use crate::releases::{ROUTES, person};
+use crate::upstream::{Upstream, answer};
+
+/// A gateway in a process of its own.
+struct Serving {
+    child: Child,
+    address: SocketAddr,
+    admin: SocketAddr,
+    folder: TempDir,
+    log: Arc<Mutex<String>>,
+}
+
+impl Serving {
+    /// Starts `purposegate serve`, under a shell with this preamble.
+    fn start(config: &str, preamble: &str) -> Serving {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("purposegate.toml");
+        std::fs::write(&file, config).unwrap();
+        let command = format!("{preamble} exec \"$0\" serve --config \"$1\"");
+        let mut child = Command::new("sh")
+            .args(["-c", &command, env!("CARGO_BIN_EXE_purposegate")])
+            .arg(&file)
+            .env("PURPOSEGATE_LOG_FORMAT", "json")
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log: Arc<Mutex<String>> = Arc::default();
+        let stderr = child.stderr.take().unwrap();
+        let kept = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                kept.lock().unwrap().push_str(&(line + "\n"));
+            }
+        });
+        let address = announced(&log, "listening");
+        let admin = announced(&log, "admin listening");
+        Serving { child, address, admin, folder, log }
+    }
+
+    fn get(&self, path: &str, purpose: &str) -> Answer {
+        http::get(self.address, path, &[&bearer("support"), &format!("data-purpose: {purpose}")])
+    }
+
+    fn rewrite(&self, config: &str) {
+        std::fs::write(self.folder.path().join("purposegate.toml"), config).unwrap();
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    fn metric(&self, name: &str) -> f64 {
+        let metrics = http::get(self.admin, "/metrics", &[]).text();
+        let line = metrics.lines().find(|line| line.starts_with(name));
+        line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0.0)
+    }
+
+    /// The most memory the process ever held, in KiB.
+    fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The address in the log line with this message.
+fn announced(log: &Mutex<String>, message: &str) -> SocketAddr {
+    let field = format!("\"message\":\"{message}\"");
+    wait(|| {
+        let log = log.lock().unwrap();
+        let line = log.lines().find(|line| line.contains(&field))?;
+        let value: serde_json::Value = serde_json::from_str(line).unwrap();
+        value["fields"]["address"].as_str()?.parse().ok()
+    })
+}
+
+/// What `look` finds, within ten seconds.
+#[track_caller]
+fn wait<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "it never came");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_reload_replaces_everything_or_nothing() {
+    let upstream = Upstream::start();
+    upstream.json("/customers/p-1", &person("p-1"));
+    let config = format!("{}{ROUTES}", base(upstream.address));
+    let serving = Serving::start(&config, "");
+    assert_eq!(serving.get("/customers/p-1", "customer-support").status, 200);
+
+    let mut reloads = serving.metric("purposegate_policy_reload_total{outcome=\"failed\"}");
+    serving.rewrite(&config.replace("upstream = \"crm\"", "upstraem = \"crm\""));
+    serving.signal("-HUP");
+    wait(|| (serving.metric("purposegate_policy_reload_total{outcome=\"failed\"}") > reloads).then_some(()));
+    assert_eq!(
+        serving.get("/customers/p-1", "customer-support").status,
+        200,
+        "what was loaded stays in force"
+    );
+
+    reloads = serving.metric("purposegate_policy_reload_total{outcome=\"loaded\"}");
+    serving.rewrite(&config.replace("[\"customer-support\", ", "["));
+    serving.signal("-HUP");
+    wait(|| (serving.metric("purposegate_policy_reload_total{outcome=\"loaded\"}") > reloads).then_some(()));
+    let refused = serving.get("/customers/p-1", "customer-support");
+    assert_eq!((refused.status, refused.json()["code"].as_str()), (403, Some("purpose-not-permitted")));
+}
+
+#[test]
+fn sigterm_lets_exchanges_end_and_exits_cleanly() {
+    let upstream = Upstream::start();
+    upstream.script("/customers/p-1", |_, stream| {
+        std::thread::sleep(Duration::from_millis(300));
+        let _ = stream.write_all(&answer(
+            "200 OK",
+            "content-type: application/json\r\n",
+            person("p-1").as_bytes(),
+        ));
+    });
+    let mut serving = Serving::start(&format!("{}{ROUTES}", base(upstream.address)), "");
+    let (address, authorization) = (serving.address, bearer("support"));
+    let asked = std::thread::spawn(move || {
+        http::get(address, "/customers/p-1", &[&authorization, "data-purpose: customer-support"])
+    });
+    wait(|| (upstream.requests() > 0).then_some(()));
+    serving.signal("-TERM");
+    assert_eq!(asked.join().unwrap().status, 200);
+    assert!(serving.child.wait().unwrap().success());
+    assert!(std::net::TcpStream::connect(address).is_err());
+}
+
+#[test]
+fn when_the_disk_is_full_nothing_leaves() {
+    let upstream = Upstream::start();
+    upstream.json("/customers/p-1", &person("p-1"));
+    // Files end at 256 KiB: a write beyond fails as on a full disk.
+    let serving =
+        Serving::start(&format!("{}{ROUTES}", base(upstream.address)), "trap '' XFSZ; ulimit -f 512;");
+    let mut last = serving.get("/customers/p-1", "customer-support");
+    assert_eq!(last.status, 200);
+    for _ in 0..2000 {
+        last = serving.get("/customers/p-1", "customer-support");
+        if last.status != 200 {
+            break;
+        }
+    }
+    assert_eq!((last.status, last.json()["code"].as_str()), (503, Some("audit-unavailable")));
+    assert!(last.header("retry-after").is_some());
+    assert!(!last.text().contains("Name-p-1"));
+    assert_eq!(serving.get("/customers/p-1", "customer-support").status, 503, "and it stays so");
+    assert_eq!(http::get(serving.admin, "/readyz", &[]).status, 503);
+    // The ledger's file meets the same end; then nothing is decided any more.
+    let mut told = 200;
+    for n in 0..5000 {
+        let event = format!("{{\"kind\": \"notice\", \"notice\": \"{}\"}}", "n".repeat(200));
+        told =
+            http::send(serving.admin, "POST", &format!("/v1/subjects/s-{n}/events"), &[], event.as_bytes())
+                .status;
+        if told != 200 {
+            break;
+        }
+    }
+    assert_eq!(told, 503);
+    let refused = serving.get("/customers/p-1", "customer-support");
+    assert_eq!((refused.status, refused.json()["code"].as_str()), (503, Some("ledger-unavailable")));
+}
+
+#[test]
+fn no_personal_value_reaches_the_logs_of_the_process() {
+    let upstream = Upstream::start();
+    upstream.json("/customers/p-1", &person("p-1"));
+    upstream.raw(
+        "/customers/p-2",
+        answer("500 Name-p-2", "content-type: application/json\r\n", person("p-2").as_bytes()),
+    );
+    upstream.raw(
+        "/customers/p-3",
+        answer("200 OK", "content-type: application/json\r\n", &person("p-3").as_bytes()[..30]),
+    );
+    let serving = Serving::start(
+        &format!("{}{ROUTES}", base(upstream.address)),
+        "PURPOSEGATE_LOG=trace; export PURPOSEGATE_LOG;",
+    );
+    for path in
+        ["/customers/p-1", "/customers/p-2", "/customers/p-3", "/customers/p-4?email=canary@example.org"]
+    {
+        serving.get(path, "customer-support");
+    }
+    let event = br#"{"kind": "consent-given", "purpose": "canary-purpose"}"#;
+    http::send(serving.admin, "POST", "/v1/subjects/p-1/events", &[], event);
+    let log = serving.log.lock().unwrap().clone();
+    let ours: String = log.lines().filter(|line| !line.contains("\"target\":\"hyper")).collect();
+    assert!(ours.contains("refused"), "{ours}");
+    for value in ["Name-p", "@example.org", "pw-p", "pgk_"] {
+        assert!(!ours.contains(value), "{value}: {ours}");
+    }
+}
+
+/// The memory is bounded by a record and a window, whatever the body.
+#[test]
+fn a_list_of_a_gibibyte_passes_through_64_mebibytes() {
+    if !Path::new("/proc/self/status").exists() {
+        eprintln!("skipped: there is no /proc here to read the peak of memory from");
+        return;
+    }
+    const GIBIBYTE: usize = 1 << 30;
+    let upstream = Upstream::start();
+    upstream.script("/customers", |_, stream| {
+        let mut block = String::new();
+        for n in 0..200 {
+            block.push_str(&person(&format!("p-{n}")));
+            block.push(',');
+        }
+        let _ = stream.write_all(
+            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n{\"items\": [",
+        );
+        for _ in 0..GIBIBYTE / block.len() {
+            if stream.write_all(block.as_bytes()).is_err() {
+                return;
+            }
+        }
+        let _ = stream.write_all(format!("{}]}}", person("p-last")).as_bytes());
+    });
+    let serving = Serving::start(&format!("{}{ROUTES}", base(upstream.address)), "");
+    let mut stream = http::connect(serving.address);
+    let request = format!(
+        "GET /customers HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{}\r\ndata-purpose: customer-support\r\n\r\n",
+        bearer("support")
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let (mut received, mut tail, mut buffer) = (0usize, Vec::new(), vec![0u8; 1 << 20]);
+    loop {
+        let read = stream.read(&mut buffer).unwrap();
+        if read == 0 {
+            break;
+        }
+        received += read;
+        tail.extend_from_slice(&buffer[..read]);
+        tail.drain(..tail.len().saturating_sub(200));
+    }
+    let end = String::from_utf8_lossy(&tail).into_owned();
+    assert!(end.contains("\"p-last\"") && end.ends_with("]}\r\n0\r\n\r\n"), "{end}");
+    assert!(received > GIBIBYTE / 4, "{received}");
+    let peak = serving.peak_memory();
+    assert!(peak < 64 * 1024, "{peak} KiB");
+}
