@@ -252,14 +252,17 @@ impl Builder<'_> {
     fn alphabet(&self) -> (Vec<Box<str>>, u32) {
         let mut names = BTreeSet::new();
         let mut last = 0;
-        let selectors = self.queries.iter().flat_map(|query| &query.segments).flat_map(|step| &step.selectors);
+        let selectors =
+            self.queries.iter().flat_map(|query| &query.segments).flat_map(|step| &step.selectors);
         for selector in selectors.filter(|selector| selector.is_forward()) {
             match selector {
                 Selector::Name(name) => {
                     names.insert(name.clone());
                 }
                 Selector::Index(index) => last = last.max(*index),
-                Selector::Slice { start, end, .. } => last = last.max(start.unwrap_or(0)).max(end.unwrap_or(0)),
+                Selector::Slice { start, end, .. } => {
+                    last = last.max(start.unwrap_or(0)).max(end.unwrap_or(0))
+                }
                 Selector::Wildcard | Selector::Filter(_) => {}
             }
         }
@@ -280,7 +283,8 @@ impl Builder<'_> {
             maybe: false,
             stayed: false,
         }));
-        let mut known: HashMap<Vec<Thread>, StateId> = HashMap::from([(Vec::new(), DEAD), (start.clone(), StateId(1))]);
+        let mut known: HashMap<Vec<Thread>, StateId> =
+            HashMap::from([(Vec::new(), DEAD), (start.clone(), StateId(1))]);
         let mut sets = vec![Vec::new(), start];
         let mut next = vec![DEAD; width];
         let mut at = 1;
@@ -367,7 +371,8 @@ impl Builder<'_> {
                     state.live = true;
                     if !thread.maybe && !forward {
                         state.anchors.push(thread.at);
-                        state.held |= segment.counts_from_the_end() || self.query(thread.at).is_some_and(Query::reads_root);
+                        state.held |= segment.counts_from_the_end()
+                            || self.query(thread.at).is_some_and(Query::reads_root);
                     }
                     let to_record = matches!(role, Some(Role::Record(_)));
                     state.structure |= to_record && !thread.maybe && !thread.stayed;

@@ -255,8 +255,11 @@ impl<'a> Evaluation<'a> {
             Pattern::Fixed(Some(pattern)) => Ok(texts.into_iter().any(|text| pattern.is_match(text))),
             Pattern::Computed(operand) => {
                 let patterns = self.values(operand, scope)?;
-                let patterns: Vec<_> =
-                    patterns.iter().filter_map(Value::string).filter_map(|text| regexp::compile(text, whole)).collect();
+                let patterns: Vec<_> = patterns
+                    .iter()
+                    .filter_map(Value::string)
+                    .filter_map(|text| regexp::compile(text, whole))
+                    .collect();
                 Ok(texts.into_iter().any(|text| patterns.iter().any(|pattern| pattern.is_match(text))))
             }
         }
@@ -307,7 +310,8 @@ impl<'a> Evaluation<'a> {
             (Value::Object(one), Value::Object(other)) => {
                 let (ones, others) = (self.members(*one)?, self.members(*other)?);
                 let same_names = ones.iter().map(|(name, _)| name).eq(others.iter().map(|(name, _)| name));
-                let at = |members: &[(Cow<'_, [u8]>, u32)]| members.iter().map(|(_, at)| *at).collect::<Vec<_>>();
+                let at =
+                    |members: &[(Cow<'_, [u8]>, u32)]| members.iter().map(|(_, at)| *at).collect::<Vec<_>>();
                 same_names && self.pairwise(&at(&ones), &at(&others))?
             }
             _ => false,
@@ -429,7 +433,9 @@ mod tests {
         assert!(of(Some(0), Some(3), 0).is_empty());
         assert_eq!(of(Some(i64::MIN), Some(i64::MAX), i64::MAX), [0]);
         assert!(of(None, Some(-1), -1).is_empty());
-        for (start, end, step) in [(Some(1), Some(4), 2), (None, None, 3), (Some(2), None, 1), (Some(3), Some(2), 1)] {
+        for (start, end, step) in
+            [(Some(1), Some(4), 2), (None, None, 3), (Some(2), None, 1), (Some(3), Some(2), 1)]
+        {
             let direct: Vec<_> = (0..5).filter(|&at| in_slice(start, end, step, at)).collect();
             let listed: Vec<_> = slice(start, end, step, 5).map(|at| at as u64).collect();
             assert_eq!(direct, listed);

@@ -142,7 +142,10 @@ mod tests {
         let exact = |text: &str| id(text.as_bytes(), Normalise::Exact);
         assert_eq!(exact("1"), exact("\"1\""));
         assert_eq!(exact("\"\\u0061\""), Some("a".to_owned()));
-        assert_eq!(exact("123456789012345678901234567890").as_deref(), Some("123456789012345678901234567890"));
+        assert_eq!(
+            exact("123456789012345678901234567890").as_deref(),
+            Some("123456789012345678901234567890")
+        );
         for unusable in ["1.0", "1e0", "-0", "null", "true", "{}", "[]", "[1]", "\"\"", "\"\\ud800\""] {
             assert_eq!(exact(unusable), None, "{unusable}");
         }
@@ -155,11 +158,9 @@ mod tests {
         let mut facts = RecordFacts::default();
         set(&mut facts, FactKey::Country, Some(b"\"de\""));
         assert_eq!(facts.country, Unsure::Known("DE".into()));
-        for (unreadable, key) in [
-            ("\"Germany\"", FactKey::Country),
-            ("49", FactKey::Country),
-            ("\"\"", FactKey::Country),
-        ] {
+        for (unreadable, key) in
+            [("\"Germany\"", FactKey::Country), ("49", FactKey::Country), ("\"\"", FactKey::Country)]
+        {
             set(&mut facts, key, Some(unreadable.as_bytes()));
             assert_eq!(facts.country, Unsure::Unreadable, "{unreadable}");
         }
@@ -181,7 +182,9 @@ mod tests {
             set(&mut facts, FactKey::BirthDate, Some(text.as_bytes()));
             assert_eq!(facts.birth_date, Unsure::Known(born), "{text}");
         }
-        for text in ["\"2010-02-30\"", "\"28.02.2010\"", "\"2010\"", "20100228", "\"\"", "\"2010-02-28T\"", "{}"] {
+        for text in
+            ["\"2010-02-30\"", "\"28.02.2010\"", "\"2010\"", "20100228", "\"\"", "\"2010-02-28T\"", "{}"]
+        {
             set(&mut facts, FactKey::BirthDate, Some(text.as_bytes()));
             assert_eq!(facts.birth_date, Unsure::Unreadable, "{text}");
         }

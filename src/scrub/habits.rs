@@ -108,7 +108,13 @@ impl Habits {
 
     /// The lead at `at` (straight after a value or an opening bracket) if it came in this place.
     #[inline(always)]
-    pub(super) fn recognise(&self, path: &mut Path, container: StateId, bytes: &[u8], at: usize) -> Option<Lead> {
+    pub(super) fn recognise(
+        &self,
+        path: &mut Path,
+        container: StateId,
+        bytes: &[u8],
+        at: usize,
+    ) -> Option<Lead> {
         let mut number = path.next;
         let here = bytes.get(at..)?.first_chunk::<LONGEST>()?;
         for _ in 0..MOST_TRIED {
@@ -260,8 +266,13 @@ mod tests {
                 continue;
             }
             let hash = crate::scrub::lex::hash(name.as_bytes());
-            let new =
-                NewLead { text: &bytes[..length], name: comma.len(), hash, container: STATE, state: StateId(7) };
+            let new = NewLead {
+                text: &bytes[..length],
+                name: comma.len(),
+                hash,
+                container: STATE,
+                state: StateId(7),
+            };
             if habits.has(&path, hash) || !habits.learn(&mut path, new) {
                 return out + "!";
             }
@@ -315,7 +326,10 @@ mod tests {
         let mut path = habits.within(&Path::document(), true);
         assert!(habits.recognise(&mut path, STATE, b"\"id\":1", 0).is_none(), "too near to the end");
         let text = [b"\"id\":".as_slice(), &[b'1'; LONGEST]].concat();
-        assert!(habits.recognise(&mut path, StateId(4), &text, 0).is_none(), "another state is another place");
+        assert!(
+            habits.recognise(&mut path, StateId(4), &text, 0).is_none(),
+            "another state is another place"
+        );
         assert!(habits.recognise(&mut path, STATE, &text, 0).is_some());
     }
 }

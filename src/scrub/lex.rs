@@ -238,7 +238,9 @@ pub(super) fn hash(name: &[u8]) -> u64 {
     };
     // What is shorter than a word is read as two halves that overlap, or byte by byte: with the
     // length, no two short names look the same.
-    let half = |at: usize| name.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |word| u32::from_le_bytes(*word));
+    let half = |at: usize| {
+        name.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |word| u32::from_le_bytes(*word))
+    };
     let byte = |at: usize| name.get(at).map_or(0, |&byte| u64::from(byte));
     let length = name.len();
     let mut sum = K0;
@@ -326,8 +328,10 @@ mod tests {
 
     #[test]
     fn names_that_differ_hash_differently() {
-        let listed = ["", "\0", "\0\0", "aa", "abcdefgh", "abcdefg", "abcdefghi", "id", "di", "abcdefghabcdefgh"];
-        let counted = (0..20_000).flat_map(|n| [format!("n{n}"), format!("{n}"), format!("{n:09}"), format!("a_{n}_b")]);
+        let listed =
+            ["", "\0", "\0\0", "aa", "abcdefgh", "abcdefg", "abcdefghi", "id", "di", "abcdefghabcdefgh"];
+        let counted = (0..20_000)
+            .flat_map(|n| [format!("n{n}"), format!("{n}"), format!("{n:09}"), format!("a_{n}_b")]);
         let letters = (b'a'..=b'z').flat_map(|a| (b'a'..=b'z').map(move |b| [a, b]));
         let letters = letters.flat_map(|[a, b]| [vec![a], vec![b, a], vec![a, a, b], vec![a, b, a, b]]);
         let names: HashSet<Vec<u8>> = listed

@@ -42,7 +42,8 @@ impl Decimal {
         if digits.is_empty() {
             return Some(Decimal { negative: false, digits, point: 0 });
         }
-        let point = exponent.saturating_add(i64::try_from(dot).ok()?).saturating_sub(i64::try_from(zeros).ok()?);
+        let point =
+            exponent.saturating_add(i64::try_from(dot).ok()?).saturating_sub(i64::try_from(zeros).ok()?);
         Some(Decimal { negative, digits, point })
     }
 

@@ -9,9 +9,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::automaton::{Automaton, Builder, StateId};
+use super::forms::{Kind, Shape};
 use super::mapping::{DuplicateKeys, FactKey, Mapping, Normalise, RemovedAs, SubjectSource, Unclassified};
 use super::query::{self, Anchor, PathFault, Query};
-use super::forms::{Kind, Shape};
 use crate::decision::ClassId;
 use crate::vocabulary::{CategoryId, Vocabulary};
 
@@ -222,8 +222,10 @@ fn kind(class: &Class, vocabulary: &Vocabulary) -> (Shape, Arc<str>) {
         let shapes = tree.lineage(category).map(|id| Shape::of(tree.name(id)));
         shapes.into_iter().find(|shape| *shape != Shape::Other)
     };
-    let mut shaped = class.categories.iter().filter_map(|&category| Some((shape(category)?, tree.shared_name(category))));
-    let first = || class.categories.first().map_or_else(|| Arc::from(""), |&category| tree.shared_name(category));
+    let mut shaped =
+        class.categories.iter().filter_map(|&category| Some((shape(category)?, tree.shared_name(category))));
+    let first =
+        || class.categories.first().map_or_else(|| Arc::from(""), |&category| tree.shared_name(category));
     shaped.next().unwrap_or_else(|| (Shape::Other, first()))
 }
 
@@ -308,7 +310,9 @@ impl Draft {
         }
         let conditional = |capture: Capture| {
             let query = self.queries.get(usize::from(capture.query));
-            query.is_some_and(|query| query.reads_root() || !query.segments.iter().all(query::Segment::is_forward))
+            query.is_some_and(|query| {
+                query.reads_root() || !query.segments.iter().all(query::Segment::is_forward)
+            })
         };
         let conditional = set.captures().any(conditional);
         set.evaluated |= conditional;
@@ -409,7 +413,8 @@ fn foresee(automaton: &Automaton, roles: &[Role]) -> Option<Vec<Class>> {
             return None;
         }
         for choice in 0..1u32 << maybe.len() {
-            let chosen = maybe.iter().enumerate().filter(|(bit, _)| choice >> bit & 1 == 1).map(|(_, set)| *set);
+            let chosen =
+                maybe.iter().enumerate().filter(|(bit, _)| choice >> bit & 1 == 1).map(|(_, set)| *set);
             let categories = union(chosen.chain([certain.as_slice()]));
             if known.insert(categories.clone(), ()).is_none() {
                 classes.push(Class { categories });

@@ -89,7 +89,11 @@ pub(super) enum Filter {
     Exists(Path),
     Compare(Relation, Operand, Operand),
     /// `match` (the whole string) or `search` (a part of it).
-    Matches { whole: bool, text: Operand, pattern: Pattern },
+    Matches {
+        whole: bool,
+        text: Operand,
+        pattern: Pattern,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

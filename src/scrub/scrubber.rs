@@ -77,7 +77,10 @@ pub struct Scrubber {
 
 impl fmt::Debug for Scrubber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scrubber").field("base", &self.base).field("failed", &self.failed).finish_non_exhaustive()
+        f.debug_struct("Scrubber")
+            .field("base", &self.base)
+            .field("failed", &self.failed)
+            .finish_non_exhaustive()
     }
 }
 
@@ -111,7 +114,12 @@ impl Scrubber {
     /// # Errors
     /// If the body cannot be read. What was appended then, before or now, was decided; nothing more
     /// ever comes out.
-    pub fn feed(&mut self, chunk: &[u8], judge: &mut impl Judge, out: &mut Vec<u8>) -> Result<(), Unreadable> {
+    pub fn feed(
+        &mut self,
+        chunk: &[u8],
+        judge: &mut impl Judge,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Unreadable> {
         let unclassified = self.plan.unclassified;
         self.take(chunk, false, &mut Judged { judge, unclassified }, out)
     }
@@ -194,9 +202,7 @@ impl Scrubber {
                 self.checked += error.valid_up_to();
                 match error.error_len() {
                     None => Ok(()),
-                    Some(_) => {
-                        Err(Unreadable { fault: Fault::NotUtf8, at: self.base + self.checked as u64 })
-                    }
+                    Some(_) => Err(Unreadable { fault: Fault::NotUtf8, at: self.base + self.checked as u64 }),
                 }
             }
         }

@@ -295,7 +295,9 @@ impl Walk {
                 at = lex::space(bytes, at);
                 let Some(&byte) = bytes.get(at) else { return self.wait(at, expect) };
                 if byte == b'"' {
-                    let Some(end) = self.read_name(bytes, at, surround)? else { return self.wait(at, expect) };
+                    let Some(end) = self.read_name(bytes, at, surround)? else {
+                        return self.wait(at, expect);
+                    };
                     at = end;
                     expect = Expect::Colon;
                 } else if byte == b'}' && expect == Expect::FirstName {
@@ -516,7 +518,14 @@ impl Walk {
 
     /// Scans the scalar at `start`. `None`: it is not whole.
     #[inline(always)]
-    fn scalar(&mut self, bytes: &[u8], start: usize, byte: u8, last: bool, limits: &Limits) -> Read<Option<usize>> {
+    fn scalar(
+        &mut self,
+        bytes: &[u8],
+        start: usize,
+        byte: u8,
+        last: bool,
+        limits: &Limits,
+    ) -> Read<Option<usize>> {
         let scan = match byte {
             b'"' => lex::string(bytes, self.scanned.max(start + 1), &mut false),
             // Only a document's own number may end with the body.
@@ -524,7 +533,9 @@ impl Walk {
                 Scan::Partial(_) if bytes.len() - start > limits.number => {
                     return self.fail(start, Fault::NumberTooLong);
                 }
-                Scan::Whole(end) if end - start > limits.number => return self.fail(start, Fault::NumberTooLong),
+                Scan::Whole(end) if end - start > limits.number => {
+                    return self.fail(start, Fault::NumberTooLong);
+                }
                 scan => scan,
             },
             b't' => lex::word(bytes, start, b"true"),
@@ -620,7 +631,12 @@ impl Walk {
 
     /// Closes the innermost container, whose bracket stands before `end`.
     #[inline(never)]
-    fn close<A: Arbiter>(&mut self, bytes: &[u8], end: usize, surround: &mut Surround<'_, A>) -> Read<Expect> {
+    fn close<A: Arbiter>(
+        &mut self,
+        bytes: &[u8],
+        end: usize,
+        surround: &mut Surround<'_, A>,
+    ) -> Read<Expect> {
         let Some(around) = self.frames.pop() else { return self.fail(end - 1, Fault::Malformed) };
         let frame = std::mem::replace(&mut self.top, around);
         self.names.close(&frame.seen);
@@ -701,8 +717,7 @@ impl Walk {
             return self.fail(holding.start, Fault::TooLong);
         }
         let plan = surround.common.plan;
-        let held =
-            Held { table: &self.table, bytes: bytes.get(holding.base..end).unwrap_or_default() };
+        let held = Held { table: &self.table, bytes: bytes.get(holding.base..end).unwrap_or_default() };
         let root = held.table.node(0);
         let name = root.and_then(|root| held.name(root)).map(denoted);
         let around = Surroundings {

@@ -94,7 +94,8 @@ fn bucket(text: &str) -> Option<String> {
     let Some(first) = digits.find(|digit| digit != '0') else { return Some("0".to_owned()) };
     let digit = digits.get(first..=first)?;
     // The power of ten of that digit.
-    let power = i64::try_from(dot).ok()?.checked_sub(i64::try_from(first).ok()? + 1)?.checked_add(exponent)?;
+    let power =
+        i64::try_from(dot).ok()?.checked_sub(i64::try_from(first).ok()? + 1)?.checked_add(exponent)?;
     Some(match power {
         0..=20 => format!("{sign}{digit}{}", "0".repeat(usize::try_from(power).ok()?)),
         -6..0 => format!("{sign}0.{}{digit}", "0".repeat(usize::try_from(-power - 1).ok()?)),

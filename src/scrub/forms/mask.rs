@@ -34,11 +34,15 @@ fn email(text: &str) -> Option<String> {
     let (local, domain) = text.rsplit_once('@')?;
     let mut letters = local.chars();
     let first = letters.next()?;
-    if domain.is_empty() || !domain.contains('.') || domain.contains(|char: char| char.is_whitespace() || char == ',') {
+    if domain.is_empty()
+        || !domain.contains('.')
+        || domain.contains(|char: char| char.is_whitespace() || char == ',')
+    {
         return None;
     }
     // One address, not several and not a name before it.
-    let plain = first.is_alphanumeric() && !local.contains(|char: char| char.is_whitespace() || matches!(char, '@' | ','));
+    let plain = first.is_alphanumeric()
+        && !local.contains(|char: char| char.is_whitespace() || matches!(char, '@' | ','));
     let shown = letters.next().map(|_| first).filter(|_| plain);
     Some(format!("{}{HIDDEN}@{domain}", shown.map(String::from).unwrap_or_default()))
 }

@@ -64,17 +64,27 @@ impl Forms {
         match form {
             Form::Clear => out.extend_from_slice(value),
             _ if value == b"null" => out.extend_from_slice(value),
-            Form::Masked => change(value, out, |text| mask::text(kind.shape, text), |text| mask::number(kind.shape, text)),
-            Form::Generalised if kind.shape == Shape::Address && kind.name.is_some_and(is_coarse_address_part) => {
+            Form::Masked => {
+                change(value, out, |text| mask::text(kind.shape, text), |text| mask::number(kind.shape, text))
+            }
+            Form::Generalised
+                if kind.shape == Shape::Address && kind.name.is_some_and(is_coarse_address_part) =>
+            {
                 out.extend_from_slice(value);
             }
             Form::Generalised => {
                 let (text, number) = (generalise::text, generalise::number);
-                change(value, out, |denoted| text(kind.shape, denoted), |spelled| number(kind.shape, spelled));
+                change(
+                    value,
+                    out,
+                    |denoted| text(kind.shape, denoted),
+                    |spelled| number(kind.shape, spelled),
+                );
             }
             Form::Pseudonymised => {
-                let pseudonym =
-                    |denoted: &[u8]| self.key.as_ref().map(|key| quoted(&key.pseudonym(kind.category, denoted)));
+                let pseudonym = |denoted: &[u8]| {
+                    self.key.as_ref().map(|key| quoted(&key.pseudonym(kind.category, denoted)))
+                };
                 let written = match value.first() {
                     Some(b'"') => pseudonym(&unquoted(value)),
                     Some(b'-' | b'0'..=b'9') => pseudonym(value),
@@ -124,7 +134,8 @@ impl Forms {
             let denoted = spelled.map(unquoted);
             let kind = Kind { name: denoted.as_deref(), ..kind };
             let container = matches!(byte, b'{' | b'[');
-            let drops = part_of_address && in_object && !container && !kind.name.is_some_and(is_coarse_address_part);
+            let drops =
+                part_of_address && in_object && !container && !kind.name.is_some_and(is_coarse_address_part);
             if drops {
                 lead = end;
                 at = end;
@@ -222,7 +233,10 @@ mod tests {
     #[test]
     fn a_generalised_address_is_its_country_and_region() {
         for (value, left) in [
-            (r#"{"street":"S 1","city":"C","state":"CA","country":"US","zip":9}"#, r#"{"state":"CA","country":"US"}"#),
+            (
+                r#"{"street":"S 1","city":"C","state":"CA","country":"US","zip":9}"#,
+                r#"{"state":"CA","country":"US"}"#,
+            ),
             (r#"{"city":"C","geo":{"lat":1.5}}"#, r#"{"geo":{}}"#),
             (r#"[{"country":"US"},{ "x":1 }]"#, r#"[{"country":"US"},{ }]"#),
             (r#"{"country":["US"],"line":["a"]}"#, r#"{"country":["***"],"line":["***"]}"#),

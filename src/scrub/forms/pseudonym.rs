@@ -84,7 +84,12 @@ mod tests {
     fn pseudonym(key: u8, recipient: &str, category: &str, value: &str) -> String {
         let mut out = Vec::new();
         let kind = Kind { shape: Shape::Other, category, name: None };
-        Pseudonyms::new([key; 32]).for_recipient(recipient).write(Form::Pseudonymised, kind, value.as_bytes(), &mut out);
+        Pseudonyms::new([key; 32]).for_recipient(recipient).write(
+            Form::Pseudonymised,
+            kind,
+            value.as_bytes(),
+            &mut out,
+        );
         String::from_utf8(out).unwrap()
     }
 
@@ -114,7 +119,8 @@ mod tests {
 
     #[test]
     fn secrets_have_no_debug() {
-        let debug = format!("{:?} {:?}", Pseudonyms::new([7; 32]), Pseudonyms::new([7; 32]).for_recipient("r"));
+        let debug =
+            format!("{:?} {:?}", Pseudonyms::new([7; 32]), Pseudonyms::new([7; 32]).for_recipient("r"));
         assert!(!debug.contains('7'), "{debug}");
     }
 }

@@ -46,7 +46,8 @@ impl Shape {
 
 /// Whether a member of an address is coarse enough for its generalised form: country or region.
 pub(crate) fn is_coarse_address_part(name: &[u8]) -> bool {
-    let plain: Vec<u8> = name.iter().filter(|byte| byte.is_ascii_alphanumeric()).map(u8::to_ascii_lowercase).collect();
+    let plain: Vec<u8> =
+        name.iter().filter(|byte| byte.is_ascii_alphanumeric()).map(u8::to_ascii_lowercase).collect();
     matches!(
         plain.as_slice(),
         b"country"

@@ -139,7 +139,11 @@ pub(super) fn scrub_in(
 }
 
 /// Scrubs a body whole, byte by byte and in between; all must agree.
-pub(super) fn scrub(mapping: &Mapping, body: &str, rule: impl Fn(Option<&Seen>, CategoryId) -> Form + Copy + 'static) -> (String, Rules) {
+pub(super) fn scrub(
+    mapping: &Mapping,
+    body: &str,
+    rule: impl Fn(Option<&Seen>, CategoryId) -> Form + Copy + 'static,
+) -> (String, Rules) {
     let plan = Arc::new(compile(mapping).unwrap());
     let mut rules = Rules::new(&plan, rule);
     let whole = scrub_in(&plan, &mut rules, body.as_bytes(), usize::MAX, Limits::default()).unwrap();

@@ -120,7 +120,9 @@ fn a_subject_from_the_requests_path() {
     set.subjects[0].normalise = Normalise::Lowercase;
     set.subjects[0].namespace = Some("crm".into());
     let plan = Arc::new(compile(&mapping(vec![set])).unwrap());
-    for (parameters, id) in [(&[("id", "ABC")][..], one("abc")), (&[("other", "1")][..], None), (&[("id", "")], None)] {
+    for (parameters, id) in
+        [(&[("id", "ABC")][..], one("abc")), (&[("other", "1")][..], None), (&[("id", "")], None)]
+    {
         let mut rules = Rules::new(&plan, clear);
         let mut scrubber =
             Scrubber::new(plan.clone(), forms(), parameters, Limits::default(), Framing::Document);
@@ -158,7 +160,9 @@ fn classes_come_from_the_nearest_classified_ancestor_and_add_up() {
         categories.sort();
         plan.classes().contains(&Class { categories })
     };
-    assert!(has(&[]) && has(&["name"]) && has(&["email"]) && has(&["billing", "service-data"]) && has(&["phone"]));
+    assert!(
+        has(&[]) && has(&["name"]) && has(&["email"]) && has(&["billing", "service-data"]) && has(&["phone"])
+    );
     assert!(!has(&["billing"]));
     let body = r#"{"a":{"x":1,"b":{"y":2}},"c":3,"d":{"deep":4,"z":5},"e":{"deep":[6]}}"#;
     let only = |name: &'static str| {
@@ -211,7 +215,10 @@ fn filtered_records_and_their_neighbours() {
     )]);
     let body = r#"{"list":[{"type":"person","id":1,"n":"A"},{"type":"cat","id":9,"n":"B"},{"n":"C","id":2,"type":"person"},{"type":"dog"}]}"#;
     let (out, rules) = scrub(&mapping, body, of_one);
-    assert_eq!(out, r#"{"list":[{"type":"person","n":"A"},{"type":"cat"},{"type":"person"},{"type":"dog"}]}"#);
+    assert_eq!(
+        out,
+        r#"{"list":[{"type":"person","n":"A"},{"type":"cat"},{"type":"person"},{"type":"dog"}]}"#
+    );
     assert_eq!(ids(&rules), [one("1"), one("2")]);
 }
 
@@ -230,7 +237,8 @@ fn a_node_that_two_sets_claim_is_nobodys() {
         record("$.a", &["@.id"], &[("@.n", "name")]),
         record("$[*]", &["@.other"], &[("@.m", "email")]),
     ]);
-    let (out, rules) = scrub(&mapping, r#"{"a":{"id":1,"other":1,"n":1,"m":1},"b":{"other":1,"m":1}}"#, of_one);
+    let (out, rules) =
+        scrub(&mapping, r#"{"a":{"id":1,"other":1,"n":1,"m":1},"b":{"other":1,"m":1}}"#, of_one);
     assert_eq!(out, r#"{"a":{},"b":{"m":1}}"#);
     assert_eq!(ids(&rules), [None, one("1")]);
 }
@@ -253,10 +261,14 @@ fn outside_of_records_nothing_is_anybodys() {
 #[test]
 fn removed_as_null_and_empty() {
     let mut mapping = mapping(vec![record("$.items[*]", &["@.id"], &[("@.n", "name"), ("$.m.t", "name")])]);
-    let body = r#"{"x":1,"m":{"t":"v","u":[]},"items":[{"id":2,"n":"B","o":{"p":1}},{"n":[],"id":1,"s":"z"}]}"#;
+    let body =
+        r#"{"x":1,"m":{"t":"v","u":[]},"items":[{"id":2,"n":"B","o":{"p":1}},{"n":[],"id":1,"s":"z"}]}"#;
     mapping.removed_as = RemovedAs::Null;
     let (out, _) = scrub(&mapping, body, of_one);
-    assert_eq!(out, r#"{"x":null,"m":null,"items":[{"id":null,"n":null,"o":null},{"n":[],"id":null,"s":null}]}"#);
+    assert_eq!(
+        out,
+        r#"{"x":null,"m":null,"items":[{"id":null,"n":null,"o":null},{"n":[],"id":null,"s":null}]}"#
+    );
     mapping.removed_as = RemovedAs::Empty;
     let (out, _) = scrub(&mapping, body, of_one);
     assert_eq!(out, r#"{"x":null,"m":{},"items":[{"id":null,"n":"","o":{}},{"n":[],"id":null,"s":""}]}"#);

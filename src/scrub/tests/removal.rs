@@ -105,8 +105,7 @@ fn a_large_value_passes_without_being_held() {
 
 #[test]
 fn lines_are_documents() {
-    let mut remover =
-        Remover::new(&["$.a".to_owned()], Limits::default(), Framing::Lines).unwrap();
+    let mut remover = Remover::new(&["$.a".to_owned()], Limits::default(), Framing::Lines).unwrap();
     let mut out = Vec::new();
     for chunk in b"{\"a\":1,\"b\":2}\n\n{\"a\":3}\r\n17\n".chunks(3) {
         remover.feed(chunk, &mut out).unwrap();

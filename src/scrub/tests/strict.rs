@@ -6,7 +6,12 @@ use super::*;
 fn fault(body: &[u8]) -> Option<Unreadable> {
     let whole = remove_in(&["$.gone"], body, usize::MAX).err();
     for chunk in [1, 2, 3] {
-        assert_eq!(remove_in(&["$.gone"], body, chunk).err(), whole, "{} in {chunk}", String::from_utf8_lossy(body));
+        assert_eq!(
+            remove_in(&["$.gone"], body, chunk).err(),
+            whole,
+            "{} in {chunk}",
+            String::from_utf8_lossy(body)
+        );
     }
     whole
 }
@@ -14,16 +19,66 @@ fn fault(body: &[u8]) -> Option<Unreadable> {
 #[test]
 fn only_rfc_8259_is_read() {
     for body in [
-        "{", "[", "[1", "[1,", "{\"a\"", "{\"a\":", "{\"a\":1", "{\"a\":1,", "\"abc", "\"\\u00", "tru", "-", "1e", "",
-        " ", "[\"", "{\"a\":\"x",
+        "{",
+        "[",
+        "[1",
+        "[1,",
+        "{\"a\"",
+        "{\"a\":",
+        "{\"a\":1",
+        "{\"a\":1,",
+        "\"abc",
+        "\"\\u00",
+        "tru",
+        "-",
+        "1e",
+        "",
+        " ",
+        "[\"",
+        "{\"a\":\"x",
     ] {
         assert_eq!(fault(body.as_bytes()).map(|it| it.fault), Some(Fault::Truncated), "{body}");
     }
     for body in [
-        "]", "[1,]", "[,1]", "{,}", "{\"a\":1,}", "{\"a\" 1}", "{a:1}", "{'a':1}", "[1 2]", "{\"a\":1 \"b\":2}", "01",
-        "[01]", "+1", ".5", "[1.]", "[1e]", "NaN", "Infinity", "-Infinity", "nul ", "True", "[1}", "{\"a\":1]", "// c\n1",
-        "/* c */ 1", "\"\t\"", "\"\\x41\"", "\"\\u00g0\"", "{1:2}", "{\"a\":}", "[\"\n\"]", ")]}',\n{}", "cb({})",
-        "{\"gone\":[1,]}", "{\"gone\":\"\\x\"}", "{\"gone\":01}", "[-]", "[1-]", "[1e]",
+        "]",
+        "[1,]",
+        "[,1]",
+        "{,}",
+        "{\"a\":1,}",
+        "{\"a\" 1}",
+        "{a:1}",
+        "{'a':1}",
+        "[1 2]",
+        "{\"a\":1 \"b\":2}",
+        "01",
+        "[01]",
+        "+1",
+        ".5",
+        "[1.]",
+        "[1e]",
+        "NaN",
+        "Infinity",
+        "-Infinity",
+        "nul ",
+        "True",
+        "[1}",
+        "{\"a\":1]",
+        "// c\n1",
+        "/* c */ 1",
+        "\"\t\"",
+        "\"\\x41\"",
+        "\"\\u00g0\"",
+        "{1:2}",
+        "{\"a\":}",
+        "[\"\n\"]",
+        ")]}',\n{}",
+        "cb({})",
+        "{\"gone\":[1,]}",
+        "{\"gone\":\"\\x\"}",
+        "{\"gone\":01}",
+        "[-]",
+        "[1-]",
+        "[1e]",
     ] {
         let fault = fault(body.as_bytes()).map(|it| it.fault);
         assert!(matches!(fault, Some(Fault::Malformed | Fault::TrailingBytes)), "{body} {fault:?}");
@@ -31,7 +86,19 @@ fn only_rfc_8259_is_read() {
     for body in ["{} {}", "1 2", "{}x", "[]]", "null,"] {
         assert_eq!(fault(body.as_bytes()).map(|it| it.fault), Some(Fault::TrailingBytes), "{body}");
     }
-    for body in ["{}", " [ ] ", "\"\"", "0", "-0", "1.5e-7", "[[[[]]]]", "{\"\":{\"\":0}}", "\"\\ud800\"", "1e999", "\"\u{7f}\""] {
+    for body in [
+        "{}",
+        " [ ] ",
+        "\"\"",
+        "0",
+        "-0",
+        "1.5e-7",
+        "[[[[]]]]",
+        "{\"\":{\"\":0}}",
+        "\"\\ud800\"",
+        "1e999",
+        "\"\u{7f}\"",
+    ] {
         assert_eq!(fault(body.as_bytes()), None, "{body}");
     }
 }
@@ -39,7 +106,13 @@ fn only_rfc_8259_is_read() {
 #[test]
 fn only_utf_8_is_read() {
     for bad in [
-        &b"\xff"[..], b"\xc0\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\x80", b"\xe2\x28\xa1", b"\xf0\x9f\x98\"",
+        &b"\xff"[..],
+        b"\xc0\xaf",
+        b"\xed\xa0\x80",
+        b"\xf4\x90\x80\x80",
+        b"\x80",
+        b"\xe2\x28\xa1",
+        b"\xf0\x9f\x98\"",
     ] {
         for around in [(&b"{\"gone\":\""[..], &b"\"}"[..]), (b"[\"", b"\"]"), (b"{\"", b"\":1}")] {
             let body = [around.0, bad, around.1].concat();
@@ -109,8 +182,7 @@ fn duplicate_names_are_refused_unless_treated_alike() {
 #[test]
 fn a_record_over_the_bound_stops_the_body() {
     let limits = Limits { record: 64, ..Limits::default() };
-    let plan =
-        Arc::new(compile(&mapping(vec![record("$[*]", &["@.id"], &[("@.v", "name")])])).unwrap());
+    let plan = Arc::new(compile(&mapping(vec![record("$[*]", &["@.id"], &[("@.v", "name")])])).unwrap());
     let small = format!(r#"{{"id":1,"v":"{}"}}"#, "a".repeat(64 - 15));
     let large = format!(r#"{{"id":1,"v":"{}"}}"#, "a".repeat(65 - 15));
     assert_eq!((small.len(), large.len()), (64, 65));

@@ -122,7 +122,8 @@ fn pruned(doc: &Doc, way: &mut Way, keep: &dyn Fn(&[usize]) -> bool) -> Option<S
 const NAMES: &[&str] = &["a", "b", "c", "d e", "", "é"];
 
 fn doc(distinct: bool) -> impl Strategy<Value = Doc> {
-    let scalar = select(vec!["0", "1", "2", "-1.5", "1e1", "true", "false", "null", "\"x\"", "\"yy\"", "\"\""]);
+    let scalar =
+        select(vec!["0", "1", "2", "-1.5", "1e1", "true", "false", "null", "\"x\"", "\"yy\"", "\"\""]);
     let leaf = scalar.prop_map(|text| Doc::Scalar(text.to_owned()));
     leaf.prop_recursive(5, 40, 5, move |inner| {
         let members = vec((select(NAMES.to_vec()), inner.clone()), 0..6).prop_map(move |members| {
@@ -197,7 +198,8 @@ fn step(filters: &'static [&'static str]) -> impl Strategy<Value = Step> {
         2 => (bound(), bound(), bound()).prop_map(|(start, end, step)| Choice::Slice(start, end, step)),
         if filters.is_empty() { 0 } else { 4 } => select(if filters.is_empty() { &["@"] } else { filters }.to_vec()).prop_map(Choice::Filter),
     ];
-    (prop::bool::weighted(0.25), vec(choice, 1..3)).prop_map(|(descendant, choices)| Step { descendant, choices })
+    (prop::bool::weighted(0.25), vec(choice, 1..3))
+        .prop_map(|(descendant, choices)| Step { descendant, choices })
 }
 
 fn steps(filters: &'static [&'static str]) -> impl Strategy<Value = Vec<Step>> {
@@ -237,7 +239,10 @@ fn selected(doc: &Doc, steps: &[Step]) -> BTreeSet<Way> {
                             let (first, stop) = if step >= 0 {
                                 (start.map_or(0, normal).max(0), end.map_or(length, normal).min(length))
                             } else {
-                                (start.map_or(length - 1, normal).min(length - 1), end.map_or(-1, normal).max(-1))
+                                (
+                                    start.map_or(length - 1, normal).min(length - 1),
+                                    end.map_or(-1, normal).max(-1),
+                                )
                             };
                             let mut at = first;
                             let mut chosen = Vec::new();
@@ -494,12 +499,11 @@ impl<'a> Oracle<'a> {
         rule: &'a dyn Fn(Option<&Seen>, CategoryId) -> Form,
     ) -> Oracle<'a> {
         let mut classes: Vec<(Way, BTreeSet<CategoryId>)> = Vec::new();
-        let mut classify = |way: Way, categories: &[CategoryId]| {
-            match classes.iter_mut().find(|(own, _)| *own == way) {
+        let mut classify =
+            |way: Way, categories: &[CategoryId]| match classes.iter_mut().find(|(own, _)| *own == way) {
                 Some((_, set)) => set.extend(categories),
                 None => classes.push((way, categories.iter().copied().collect())),
-            }
-        };
+            };
         let mut claims: Vec<(Way, usize, Option<Vec<String>>)> = Vec::new();
         let mut structure = BTreeSet::new();
         for (number, set) in mapping.records.iter().enumerate() {
@@ -546,9 +550,9 @@ impl<'a> Oracle<'a> {
     fn stays_itself(&self, way: &[usize]) -> bool {
         let nearest = |length: &usize| self.records.iter().find(|(own, _)| *own == way[..*length]);
         let record = (0..=way.len()).rev().find_map(|length| nearest(&length)).map(|(_, seen)| seen);
-        let class = (0..=way.len())
-            .rev()
-            .find_map(|length| self.classes.iter().find(|(own, _)| *own == way[..length]).map(|(_, set)| set));
+        let class = (0..=way.len()).rev().find_map(|length| {
+            self.classes.iter().find(|(own, _)| *own == way[..length]).map(|(_, set)| set)
+        });
         match class {
             Some(set) => set.iter().all(|&id| (self.rule)(record, id) == Form::Clear),
             None => self.unclassified == Unclassified::Release,
@@ -590,7 +594,8 @@ fn split(path: &str) -> Vec<String> {
     let mut parts = vec![String::new()];
     let (mut depth, mut quoted) = (0, false);
     for char in path.chars() {
-        let begins = depth == 0 && !quoted && ((char == '[' && !parts.last().unwrap().ends_with('.')) || char == '.');
+        let begins =
+            depth == 0 && !quoted && ((char == '[' && !parts.last().unwrap().ends_with('.')) || char == '.');
         if begins && !(char == '.' && parts.last().unwrap().ends_with('.')) {
             parts.push(String::new());
         }
