@@ -1,8 +1,8 @@
 //! I-Regexp (RFC 9485), the regular expressions of RFC 9535, on top of the `regex` crate.
 //!
 //! Refuses whatever the RFC does not have (look-around and references, which `regex` has not
-//! either, but also its anchors, classes such as `\d`, lazy repetition and flags): RFC 9535 makes
-//! the result of such a pattern false. Matching takes time linear in the text.
+//! either, but also word boundaries, classes such as `\d`, lazy repetition and flags): RFC 9535
+//! makes the result of such a pattern false. Matching takes time linear in the text.
 
 use regex::{Regex, RegexBuilder};
 
@@ -54,7 +54,14 @@ fn translate(pattern: &str) -> Option<String> {
             }
             ')' => out.push(')'),
             ']' | '}' => return None,
-            '^' | '$' | '#' | '&' | '~' | '-' => {
+            // RFC 9485 has them as ordinary characters; the compliance suite of RFC 9535, and whoever
+            // writes a pattern, has them as the text's ends.
+            '^' | '$' => {
+                out.push(char);
+                repeatable = false;
+                continue;
+            }
+            '#' | '&' | '~' | '-' => {
                 out.push('\\');
                 out.push(char);
             }
@@ -182,6 +189,6 @@ mod tests {
         {
             assert!(compile(pattern, true).is_some(), "{pattern}");
         }
-        assert!(found("^a", true, "^a"), "no anchors: they are ordinary characters");
+        assert!(found("^a$", true, "a") && found("^a", false, "ab") && !found("^b", false, "ab"));
     }
 }

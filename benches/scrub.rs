@@ -1,0 +1,235 @@
+//! What scrubbing costs: a list of people under real decisions, the bare engine, and what people do
+//! today (a DOM, with and without JSONPath; `serde_json` reading and throwing away as the floor).
+//!
+//! One thread, chunks of 32 KiB, full validation. Compare within one run only.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fmt::Write as _;
+use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
+use jiff::Timestamp;
+use jsonpath_rust::query::queryable::Queryable;
+use purposegate::config::pack::read_pack;
+use purposegate::decision::{
+    Admitted, Asking, Classes, Controller, Decisions, Permit, RecipientFacts, Relationship, Subject,
+};
+use purposegate::policy::Pack;
+use purposegate::scrub::{
+    Framing, Judge, Limits, Mapping, Normalise, Plan, Pseudonyms, Record, RecordMapping, Remover, Scrubber,
+    SubjectSource,
+};
+use purposegate::vocabulary::{Operation, Safeguard};
+
+const CHUNK: usize = 32 << 10;
+
+/// People as a shop's API lists them, about 600 bytes each, two bytes in seven of them structure.
+fn list(people: usize) -> Vec<u8> {
+    let mut text = String::from("{\"items\":[");
+    for id in 0..people {
+        let comma = if id == 0 { "" } else { "," };
+        write!(
+            text,
+            "{comma}{{\"id\":{id},\"name\":\"Jane Doe {id}\",\"email\":\"jane.doe{id}@example.org\",\
+             \"phone\":\"+49 151 {id:07}\",\"active\":true,\"score\":{}.5,\"address\":{{\"street\":\"Main Street {id}\",\
+             \"city\":\"Springfield\",\"zip\":\"{id:05}\",\"country\":\"US\"}},\"dob\":\"1984-05-06\",\
+             \"tags\":[\"a\",\"b\",\"vip\"],\"prefs\":{{\"lang\":\"en\",\"tz\":\"Europe/Berlin\",\"news\":false,\"n\":[1,2,3,4]}},\
+             \"orders\":[{{\"id\":1,\"total\":12.50,\"sku\":\"A-1\"}},{{\"id\":2,\"total\":7.25,\"sku\":\"B-2\"}}],\
+             \"card\":{{\"number\":\"4242424242424242\",\"exp\":\"12/29\"}},\"note\":\"a short note about nothing much\",\
+             \"created\":\"2024-01-02T03:04:05Z\",\"ip\":\"192.0.2.{}\",\"status\":\"ok\"}}",
+            id % 100,
+            id % 255,
+        )
+        .unwrap();
+    }
+    text.push_str("]}");
+    text.into_bytes()
+}
+
+fn mapping(pack: &Pack) -> Mapping {
+    let category = |name: &str| vec![pack.vocabulary().categories().find(name).unwrap()];
+    let fields = [
+        ("@.id", "subject-identifier"),
+        ("@.name", "name"),
+        ("@.email", "email"),
+        ("@.phone", "phone"),
+        ("@.address", "postal-address"),
+        ("@.dob", "date-of-birth"),
+        ("@.card", "payment-card-number"),
+        ("@.ip", "ip-address"),
+        ("@.orders", "product-usage"),
+        ("@.status", "non-personal"),
+        ("@.active", "non-personal"),
+        ("@.tags", "non-personal"),
+        ("@.prefs", "non-personal"),
+        ("@.created", "non-personal"),
+    ];
+    let subject = SubjectSource { path: "@.id".into(), namespace: None, normalise: Normalise::Exact };
+    let people = RecordMapping {
+        path: "$.items[*]".into(),
+        subjects: vec![subject],
+        fields: fields.map(|(path, name)| (path.to_owned(), category(name))).into(),
+        ..RecordMapping::default()
+    };
+    Mapping { records: vec![people], ..Mapping::default() }
+}
+
+/// Judges everybody as the same person, whose decision is known: what is measured is the scrubbing.
+struct Everybody {
+    admitted: Admitted,
+    person: Subject,
+}
+
+impl Judge for Everybody {
+    fn judge(&mut self, record: &Record<'_>) -> Permit {
+        let (controller, relationship) = (Controller::default(), Relationship::default());
+        self.admitted.judge(&self.person, &controller, record.facts, relationship, Timestamp::UNIX_EPOCH)
+    }
+
+    fn judge_document(&mut self) -> Permit {
+        self.admitted.nobody()
+    }
+
+    fn account(&mut self, permit: &Permit, fields: &[u32]) {
+        black_box((permit, fields));
+    }
+}
+
+fn admitted(pack: &Arc<Pack>, plan: &Plan, kind: &str, purpose: &str) -> Admitted {
+    let words = pack.vocabulary();
+    let purpose = words.purposes().find(purpose).unwrap();
+    let recipient = RecipientFacts {
+        name: "acme".into(),
+        kind: words.kinds().find(kind).unwrap(),
+        country: None,
+        region: Some("EEA".into()),
+        purposes: vec![purpose],
+        agreement: true,
+        safeguard: Safeguard::None,
+        suspended: false,
+    };
+    let asking = Asking {
+        recipient: Arc::new(recipient),
+        purpose,
+        operation: Operation::Disclose,
+        exporter_region: "EEA".into(),
+        upstream_backup: false,
+        legal_reference: false,
+    };
+    let sets: Vec<_> = plan.classes().iter().map(|class| class.categories.clone()).collect();
+    let classes = Classes::new(sets, plan.releases_unclassified());
+    Decisions::new(Arc::clone(pack)).admit(&asking, &classes).unwrap()
+}
+
+fn scrubbing(c: &mut Criterion) {
+    let body = list(16_000);
+    let pack =
+        Arc::new(read_pack(&Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/one-partner-360")).unwrap());
+    let plan = Arc::new(Plan::compile(&mapping(&pack), pack.vocabulary()).unwrap());
+    let forms = Pseudonyms::new([7; 32]).for_recipient("acme");
+    let mut group = group(c, "scrub a list of people", &body);
+    for (kind, purpose) in [
+        ("employee", "customer-support"),
+        ("email-provider", "campaign-delivery"),
+        ("employee", "trend-analysis"),
+    ] {
+        let person = Subject { region: Some("EEA".into()), ..Subject::default() };
+        let mut judge = Everybody { admitted: admitted(&pack, &plan, kind, purpose), person };
+        let mut out = Vec::with_capacity(1 << 20);
+        group.bench_function(format!("{kind}, {purpose}"), |b| {
+            b.iter(|| {
+                let (plan, forms) = (Arc::clone(&plan), forms.clone());
+                let mut scrubber = Scrubber::new(plan, forms, &[], Limits::default(), Framing::Document);
+                for chunk in body.chunks(CHUNK) {
+                    scrubber.feed(chunk, &mut judge, &mut out).unwrap();
+                    black_box(&out);
+                    out.clear();
+                }
+                scrubber.finish(&mut judge, &mut out).unwrap();
+            });
+        });
+    }
+    group.finish();
+}
+
+/// What the peers do too: five members of each element go.
+const MEMBERS: [&str; 5] = ["email", "phone", "address", "card", "ip"];
+
+fn removing(c: &mut Criterion) {
+    let body = list(16_000);
+    let mut group = group(c, "remove five members of each", &body);
+    let children: Vec<String> = MEMBERS.iter().map(|name| format!("$.items[*].{name}")).collect();
+    let descendants: Vec<String> = MEMBERS.iter().map(|name| format!("$..{name}")).collect();
+    let filtered: Vec<String> =
+        MEMBERS.iter().map(|name| format!("$.items[?@.status=='ok'].{name}")).collect();
+    for (name, queries) in
+        [("children", &children), ("descendants", &descendants), ("under a filter", &filtered)]
+    {
+        let mut out = Vec::with_capacity(1 << 20);
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                let mut remover = Remover::new(queries, Limits::default(), Framing::Document).unwrap();
+                for chunk in body.chunks(CHUNK) {
+                    remover.feed(chunk, &mut out).unwrap();
+                    black_box(&out);
+                    out.clear();
+                }
+                remover.finish(&mut out).unwrap();
+            });
+        });
+    }
+    group.bench_function("serde_json DOM by hand", |b| {
+        b.iter(|| {
+            let mut value: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            for element in value["items"].as_array_mut().unwrap() {
+                let members = element.as_object_mut().unwrap();
+                MEMBERS.iter().for_each(|name| drop(members.remove(*name)));
+            }
+            serde_json::to_vec(&value).unwrap()
+        });
+    });
+    group.bench_function("serde_json, read and thrown away", |b| {
+        b.iter(|| serde_json::from_slice::<serde::de::IgnoredAny>(black_box(&body)).unwrap());
+    });
+    group.finish();
+
+    // Too slow for the long list: it builds a path as text for every node it visits.
+    let body = list(500);
+    let mut group = self::group(c, "remove five members of each, short list", &body);
+    group.bench_function("children", |b| {
+        b.iter(|| {
+            let mut out = Vec::with_capacity(body.len());
+            let mut remover = Remover::new(&children, Limits::default(), Framing::Document).unwrap();
+            remover.feed(&body, &mut out).and_then(|()| remover.finish(&mut out)).unwrap();
+            out
+        });
+    });
+    group.bench_function("serde_json DOM with jsonpath-rust", |b| {
+        b.iter(|| {
+            let mut value: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            for query in &children {
+                value.delete_by_path(query).unwrap();
+            }
+            serde_json::to_vec(&value).unwrap()
+        });
+    });
+    group.finish();
+}
+
+fn group<'c>(
+    c: &'c mut Criterion,
+    name: &str,
+    body: &[u8],
+) -> BenchmarkGroup<'c, criterion::measurement::WallTime> {
+    let mut group = c.benchmark_group(name);
+    group.throughput(Throughput::Bytes(body.len() as u64));
+    group.sample_size(20).measurement_time(Duration::from_secs(5));
+    group
+}
+
+criterion_group!(benches, scrubbing, removing);
+criterion_main!(benches);
