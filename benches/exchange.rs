@@ -154,6 +154,7 @@ impl House {
                         .header("data-purpose", "direct-marketing")
                         .body(Empty::new())
                         .expect("is a request");
+                    sender.ready().await.expect("is open");
                     let response = sender.send_request(request).await.expect("answers");
                     assert_eq!(response.status(), 200);
                     response.into_body().collect().await.expect("ends").to_bytes().len()
