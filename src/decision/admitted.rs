@@ -309,3 +309,183 @@ fn is_due() -> bool {
         next == CHECKED
     })
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::decision::testing::one_partner;
+    use crate::decision::{Addressee, Consent, ConsentStatus, RecipientFacts};
+    use crate::policy::EEA;
+    use crate::vocabulary::{Operation, Safeguard};
+
+    /// Somebody asks about one person, on a route with these classes.
+    fn admitted(
+        decisions: &Decisions,
+        kind: &str,
+        purpose: &str,
+        classes: &[&[&str]],
+        unclassified: bool,
+    ) -> Admitted {
+        let words = decisions.pack().vocabulary();
+        let purpose = words.purposes().find(purpose).unwrap();
+        let recipient = RecipientFacts {
+            name: "acme".into(),
+            kind: words.kinds().find(kind).unwrap(),
+            country: None,
+            region: Some(EEA.into()),
+            purposes: vec![purpose],
+            agreement: true,
+            safeguard: Safeguard::None,
+            suspended: false,
+        };
+        let asking = Asking {
+            recipient: Arc::new(recipient),
+            purpose,
+            operation: Operation::Disclose,
+            exporter_region: EEA.into(),
+            upstream_backup: false,
+            legal_reference: false,
+        };
+        let category = |name: &&str| words.categories().find(name).unwrap();
+        let sets: Vec<Vec<CategoryId>> =
+            classes.iter().map(|set| set.iter().map(category).collect()).collect();
+        decisions.admit(&asking, &Classes::new(sets, unclassified)).unwrap()
+    }
+
+    fn consented(decisions: &Decisions, purpose: &str, until: Option<Timestamp>) -> Subject {
+        let purpose = decisions.pack().vocabulary().purposes().find(purpose).unwrap();
+        let to = Addressee::Anyone;
+        let consent = Consent { purpose, to, status: ConsentStatus::Given, until, order: Some(1) };
+        Subject { consents: vec![consent], region: Some(EEA.into()), ..Subject::default() }
+    }
+
+    fn forms(permit: &Permit) -> Vec<Form> {
+        permit.releases().iter().map(|release| release.form).collect()
+    }
+
+    fn judge(admitted: &Admitted, subject: &Subject, now: Timestamp) -> Permit {
+        let (controller, record) = (Controller::default(), RecordFacts::default());
+        admitted.judge(subject, &controller, &record, Relationship::default(), now)
+    }
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    #[test]
+    fn several_categories_at_one_node_must_all_be_permitted() {
+        let decisions = Decisions::new(one_partner());
+        let classes: &[&[&str]] =
+            &[&["email"], &["billing"], &["email", "billing"], &["email", "aggregate"], &["aggregate"]];
+        let admitted = admitted(&decisions, "marketing-partner", "direct-marketing", classes, false);
+        let permit = judge(&admitted, &consented(&decisions, "marketing", None), NOW);
+        use Form::{Clear, Removed};
+        assert_eq!(forms(&permit), [Clear, Removed, Removed, Clear, Clear]);
+        let [email, billing, _, mixed, aggregate] = permit.releases() else { unreachable!() };
+        assert_eq!(email.rules.iter().map(|rule| &**rule).collect::<Vec<_>>(), ["marketing-partner"]);
+        assert_eq!(
+            email.clauses.iter().map(|clause| &**clause).collect::<Vec<_>>(),
+            ["G-6.7b", "G-6.4b", "G-3b"]
+        );
+        assert_eq!(email.basis, Some(Basis::Consent));
+        assert_eq!(mixed.basis, Some(Basis::Consent), "what makes a field personal says on what it rests");
+        assert_eq!(aggregate.basis, Some(Basis::NotPersonal));
+        assert_eq!((billing.basis, billing.rules.len()), (None, 0));
+    }
+
+    #[test]
+    fn what_nothing_classifies_leaves_only_where_the_route_says_so() {
+        let decisions = Decisions::new(one_partner());
+        for (says, form) in [(false, Form::Removed), (true, Form::Clear)] {
+            let admitted = admitted(&decisions, "employee", "customer-support", &[&[]], says);
+            assert_eq!(forms(&judge(&admitted, &Subject::default(), NOW)), [form]);
+            assert_eq!(forms(&admitted.nobody()), [form]);
+        }
+    }
+
+    #[test]
+    fn what_belongs_to_nobody_is_not_personal() {
+        let decisions = Decisions::new(one_partner());
+        let classes: &[&[&str]] = &[
+            &["email"],
+            &["service-data"],
+            &["published"],
+            &["aggregate"],
+            &["non-personal"],
+            &["aggregate", "email"],
+        ];
+        let admitted = admitted(&decisions, "employee", "customer-support", classes, false);
+        use Form::{Clear, Removed};
+        assert_eq!(forms(&admitted.nobody()), [Removed, Removed, Removed, Clear, Clear, Removed]);
+        assert_eq!(
+            forms(&judge(&admitted, &Subject::default(), NOW)),
+            [Clear, Clear, Clear, Clear, Clear, Clear]
+        );
+    }
+
+    #[test]
+    fn a_remembered_decision_follows_the_facts_and_the_clock() {
+        let decisions = Decisions::new(one_partner());
+        let admitted = admitted(&decisions, "marketing-partner", "direct-marketing", &[&["email"]], false);
+        let until = Timestamp::from_second(10).unwrap();
+        let subject = consented(&decisions, "direct-marketing", Some(until));
+        for _ in 0..3 {
+            assert_eq!(forms(&judge(&admitted, &subject, NOW)), [Form::Clear]);
+            assert_eq!(forms(&judge(&admitted, &subject, until)), [Form::Removed], "expired");
+            let objected = Subject { restricted: true, ..subject.clone() };
+            assert_eq!(forms(&judge(&admitted, &objected, NOW)), [Form::Removed]);
+        }
+        assert_eq!(admitted.slice.known.len(), 3);
+        // A fact that no rule of the slice compares makes no combination of its own.
+        let irrelevant = Subject { transfer_consent: true, ..subject };
+        judge(&admitted, &irrelevant, NOW);
+        assert_eq!(admitted.slice.known.len(), 3);
+    }
+
+    #[test]
+    fn remembered_decisions_are_checked_and_a_difference_discloses_less() {
+        let decisions = Decisions::new(one_partner());
+        let admitted = admitted(&decisions, "marketing-partner", "direct-marketing", &[&["email"]], false);
+        let (with, without) = (consented(&decisions, "marketing", None), Subject::default());
+        let clear = judge(&admitted, &with, NOW);
+        judge(&admitted, &without, NOW);
+        // Somebody tampers with the memory: what was withheld is remembered as released.
+        for mut known in admitted.slice.known.iter_mut() {
+            *known.value_mut() = clear.clone();
+        }
+        for _ in 0..=CHECKED {
+            judge(&admitted, &without, NOW);
+        }
+        assert_eq!(decisions.divergences(), 1);
+        assert_eq!(forms(&judge(&admitted, &without, NOW)), [Form::Removed]);
+    }
+
+    #[test]
+    fn least_takes_the_least_revealing_of_each_class() {
+        let permit = |forms: &[Form]| Permit::of(forms);
+        let least = |permits: &[Permit]| forms(&Permit::least(permits));
+        use Form::{Clear, Masked, Removed};
+        assert_eq!(least(&[permit(&[Clear, Removed]), permit(&[Masked, Clear])]), [Masked, Removed]);
+        assert_eq!(least(&[permit(&[Clear, Clear])]), [Clear, Clear]);
+        assert_eq!(least(&[permit(&[Clear, Clear]), permit(&[Clear])]), [Clear], "a class one does not know");
+        assert_eq!(least(&[]), []);
+    }
+
+    #[test]
+    fn the_memory_is_bounded() {
+        let decisions = Decisions::new(one_partner());
+        let admitted = admitted(&decisions, "employee", "customer-support", &[&["email"]], false);
+        let permit = judge(&admitted, &Subject::default(), NOW);
+        let categories: Vec<CategoryId> = decisions.pack().vocabulary().categories().ids().collect();
+        for number in 0..MOST_REMEMBERED {
+            let facts = Facts::default().with(Fact::Consent, u8::try_from(number % 5).unwrap());
+            let overrides = categories.iter().enumerate().filter(|(at, _)| number >> (at % 13) & 1 == 1);
+            let overrides = overrides.map(|(_, &category)| (category, facts)).collect();
+            admitted.slice.known.insert(Key { facts, overrides }, permit.clone());
+        }
+        let erased = Subject { erased: true, ..Subject::default() };
+        judge(&admitted, &erased, NOW);
+        assert!(admitted.slice.known.len() <= MOST_REMEMBERED);
+    }
+}

@@ -25,6 +25,8 @@ pub(super) enum Flaw {
     Word { fact: Fact, word: String },
     /// A fact of words used otherwise than compared with one.
     NotCompared(Fact),
+    /// A fact that there is none of.
+    Fact(String),
     /// A name that the vocabulary does not have.
     Name { kind_of: &'static str, id: String },
 }
@@ -102,13 +104,28 @@ fn walk(expression: &Value, words: &Vocabulary, mentions: &mut Mentions, flaws: 
         }
         return;
     }
+    if let Some(flaw) = unknown_access(expression) {
+        flaws.push(flaw);
+        return;
+    }
     match expression {
         Value::Array(parts) => parts.iter().for_each(|part| walk(part, words, mentions, flaws)),
-        // An attribute that is no fact: strict validation says so, and names the place.
-        Value::Object(parts) if parts.contains_key(".") => {}
         Value::Object(parts) => parts.values().for_each(|part| walk(part, words, mentions, flaws)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
+}
+
+/// An attribute of the context, or a relation, that is none.
+fn unknown_access(expression: &Value) -> Option<Flaw> {
+    let dot = expression.get(".")?;
+    let attribute = dot.get("attr")?.as_str()?.to_owned();
+    let left = dot.get("left")?;
+    if is_context(left) {
+        return Some(Flaw::Fact(attribute));
+    }
+    let outer = left.get(".")?;
+    let in_relations = is_context(outer.get("left")?) && outer.get("attr")?.as_str()? == RELATION;
+    in_relations.then_some(Flaw::Name { kind_of: "relation", id: attribute })
 }
 
 /// `context.fact` or `context.relation["name"]`.
@@ -196,7 +213,8 @@ mod tests {
     fn words_and_names_that_do_not_exist_are_flaws() {
         let (_, _, flaws) = of(r#"when { context.origin == "refferal" && resource in [Category::"emial"] }
             when { ["open", "shut"].contains(context.account) && context.consent like "g*" }
-            when { context == context && context.relation["domain-registrant"] }"#);
+            when { context == context && context.relation["domain-registrant"] }
+            when { context.minr && context.relation["domain-registrar"] }"#);
         assert_eq!(
             flaws,
             [
@@ -206,6 +224,8 @@ mod tests {
                 Flaw::NotCompared(Fact::Consent),
                 Flaw::WholeContext,
                 Flaw::WholeContext,
+                Flaw::Fact("minr".into()),
+                Flaw::Name { kind_of: "relation", id: "domain-registrar".into() },
             ]
         );
     }

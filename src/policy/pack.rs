@@ -1,8 +1,10 @@
 //! A policy pack, loaded: everything that can be wrong with it has been said.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use cedar_policy::{PolicySet, ValidationMode, Validator};
+use miette::Diagnostic;
 
 use super::manifest::Manifest;
 use super::rule::{Draft, Reader, Rule};
@@ -115,8 +117,8 @@ fn rulebook(
 
 fn distinct(drafts: &[Draft], findings: &mut Vec<Finding>) {
     for (at, draft) in drafts.iter().enumerate() {
-        let earlier = drafts.iter().take(at).find(|earlier| earlier.rule.id == draft.rule.id);
-        if earlier.is_some() {
+        let same = |earlier: &&Draft| !earlier.rule.id.is_empty() && earlier.rule.id == draft.rule.id;
+        if drafts.iter().take(at).any(|earlier| same(&earlier)) {
             let place = &draft.rule.place;
             let finding = Finding::error(format!("two rules have the id `{}`", draft.rule.id));
             findings.push(
@@ -140,14 +142,153 @@ fn validate(drafts: &[Draft], world: &World, reader: &mut Reader<'_>) {
         let at = position(id)?;
         drafts.iter().find(|draft| position(draft.rule.policy.id()) == Some(at))
     };
-    for error in result.validation_errors() {
-        if let Some(draft) = rule(error.policy_id()) {
+    // The same mistake is an error for every purpose; one is enough.
+    let mut said = HashSet::new();
+    let mut find = |id: &cedar_policy::PolicyId, error: &(dyn Diagnostic + 'static)| {
+        let label = error.labels().and_then(|mut labels| labels.next());
+        let place = label.map(|label| (label.offset(), label.len()));
+        if let Some(draft) = rule(id).filter(|_| said.insert((id.clone(), place))) {
             reader.find_cedar(error, &draft.rule.place);
         }
+    };
+    result.validation_errors().for_each(|error| find(error.policy_id(), error));
+    result.validation_warnings().for_each(|warning| find(warning.policy_id(), warning));
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const MANIFEST: &str = r#"
+title = "Test"
+version = "1"
+announced = 2026-01-01
+effective = 2026-02-16
+contact = "contact@example.org"
+[bases]
+consent = "said yes"
+contract = "needed"
+[[clauses]]
+id = "C-1"
+title = "a promise"
+kept = "by-rules"
+"#;
+    const RULE: &str = r#"@id("support") @clause("C-1") @basis("contract")
+permit (principal in Kind::"staff", action in Action::"customer-support", resource in Category::"contact");
+"#;
+
+    fn load(manifest: &str, rules: &str) -> Result<Pack, Vec<Finding>> {
+        Pack::load(&[Source::new("pack.toml", manifest), Source::new("rules.cedar", rules)])
     }
-    for warning in result.validation_warnings() {
-        if let Some(draft) = rule(warning.policy_id()) {
-            reader.find_cedar(warning, &draft.rule.place);
+
+    /// The findings as the operator sees them.
+    fn report(found: Result<Pack, Vec<Finding>>) -> String {
+        let handler =
+            miette::GraphicalReportHandler::new_themed(miette::GraphicalTheme::none()).with_width(100);
+        let mut text = String::new();
+        for finding in found.err().unwrap_or_default() {
+            handler.render_report(&mut text, &finding).unwrap();
         }
+        text
+    }
+
+    #[test]
+    fn every_mistake_in_the_rules_is_shown_at_its_place_in_one_go() {
+        let rules = r#"
+permit (principal in Kind::"employe", action, resource);
+
+@id("a") @clause("C-2") @basis("contrct")
+permit (principal, action == Action::"suport", resource in Category::"emial");
+
+@id("a") @clause("C-1")
+permit (principal, action, resource) when { context.origin == "refferal" };
+
+@id("b") @clause("C-1") @basis("consent")
+forbid (principal, action, resource) when { context.minr };
+
+@id("c") @clause("C-1") @basis("contract") @note("x")
+permit (principal, action, resource) when { context.relation["domain-registrar"] };
+
+@id("d") @clause("C-1")
+forbid (principal, action, resource) when { context.minor && "yes" };
+
+@id("e") permit (principal action, resource);
+"#;
+        insta::assert_snapshot!(report(load(MANIFEST, rules)));
+    }
+
+    #[test]
+    fn every_mistake_in_the_manifest_is_shown_at_its_place_in_one_go() {
+        let manifest = r#"
+title = "Test"
+verson = "1"
+announced = 2026-03-01
+effective = 2026-02-01
+contact = 1
+never-released = ["credentials"]
+access-log-limit = "15 days"
+[switches]
+do-not-track = "no"
+[bases]
+consnt = "said yes"
+[retention]
+usge = "400d"
+network = "1y"
+[regions]
+DE = "APAC"
+[[clauses]]
+id = "C-1"
+title = "a promise"
+kept = "somehow"
+[[processing]]
+purpose = "suport"
+basis = "whim"
+categories = ["nmae"]
+recipients = ["staff", "hoster"]
+origin = "o"
+retention = "r"
+transfers = "t"
+"#;
+        insta::assert_snapshot!(report(load(manifest, RULE)));
+    }
+
+    #[test]
+    fn a_pack_without_rules_or_manifest_says_so() {
+        assert!(report(load(MANIFEST, "// nothing\n")).contains("the pack has no rules"));
+        assert!(report(Pack::load(&[Source::new("rules.cedar", RULE)])).contains("no `pack.toml`"));
+        assert!(load(MANIFEST, RULE).is_ok());
+    }
+
+    #[test]
+    fn nothing_rests_on_consent_and_on_another_basis() {
+        let consent = r#"@id("asked") @clause("C-1") @basis("consent")
+permit (principal in Kind::"employee", action == Action::"technical-support", resource == Category::"email");
+"#;
+        let clash = report(load(MANIFEST, &format!("{RULE}{consent}")));
+        assert!(
+            clash.contains("`email` to `employee` for `technical-support` could rest on consent"),
+            "{clash}"
+        );
+        assert!(clash.contains("rules.cedar"), "{clash}");
+        // A rule that can never apply clashes with none: by evaluation, not by text.
+        let never = consent.replace(");\n", ") when { context.minor } unless { context.minor };\n");
+        assert!(load(MANIFEST, &format!("{RULE}{never}")).is_ok());
+        let elsewhere = consent.replace("technical-support", "direct-marketing");
+        assert!(load(MANIFEST, &format!("{RULE}{elsewhere}")).is_ok());
+    }
+
+    #[test]
+    fn the_revision_follows_the_texts_and_not_their_places() {
+        let revision = |place: &str, rules: &str| {
+            let files = [
+                Source::new(format!("{place}/pack.toml"), MANIFEST),
+                Source::new(format!("{place}/rules.cedar"), rules),
+            ];
+            Arc::clone(Pack::load(&files).unwrap().revision())
+        };
+        assert_eq!(revision("a", RULE), revision("b", RULE));
+        assert_ne!(revision("a", RULE), revision("a", &RULE.replace("@id(\"support\")", "@id(\"help\")")));
+        assert_eq!(revision("a", RULE).len(), 16);
     }
 }

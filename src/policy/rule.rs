@@ -258,7 +258,8 @@ pub(super) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Reads one statement; the position in the pack is Cedar's id for it.
+    /// Reads one statement; the position in the pack is Cedar's id for it. What has a name that does
+    /// not exist is no draft; other mistakes do not keep it from being validated too.
     pub(super) fn read(&mut self, source: &Source, span: Range<usize>, position: usize) -> Option<Draft> {
         let place = Place { source: source.clone(), span: span.clone() };
         let text = source.text().get(span)?;
@@ -269,7 +270,6 @@ impl Reader<'_> {
                 return None;
             }
         };
-        let before = self.findings.len();
         let effect = match written.effect() {
             cedar_policy::Effect::Permit => Effect::Permit,
             cedar_policy::Effect::Forbid => Effect::Forbid,
@@ -289,17 +289,16 @@ impl Reader<'_> {
         });
         let conditions = conditions.collect();
         let reach = scope(&json, self.vocabulary);
-        let rule =
-            Rule { id: id?, clauses, basis, effect, text, reach, conditions: Vec::new(), policy, place };
-        (self.findings.len() == before).then_some(Draft { rule, conditions })
+        let rule = Rule { id, clauses, basis, effect, text, reach, conditions: Vec::new(), policy, place };
+        Some(Draft { rule, conditions })
     }
 
-    fn id(&mut self, policy: &Policy, place: &Place) -> Option<Arc<str>> {
-        let id = policy.annotation("id").filter(|id| !id.is_empty());
-        if id.is_none() {
+    fn id(&mut self, policy: &Policy, place: &Place) -> Arc<str> {
+        let id = policy.annotation("id").unwrap_or_default();
+        if id.is_empty() {
             self.find("a rule without `@id`", place, None, "every rule has a name: `@id(\"support-staff\")`");
         }
-        id.map(Arc::from)
+        Arc::from(id)
     }
 
     fn clauses(&mut self, policy: &Policy, place: &Place) -> Vec<Arc<str>> {
@@ -420,6 +419,13 @@ impl Reader<'_> {
                 );
                 self.find(&message, place, Some(&format!("context.{}", fact.name())), &hint);
             }
+            Flaw::Fact(name) => {
+                let hint = match nearest(name, Fact::names()) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("the facts are {}", join(Fact::names())),
+                };
+                self.find(&format!("unknown fact `{name}`"), place, Some(name), &hint);
+            }
             Flaw::Name { kind_of: "recipient", id } => {
                 let hint = "a rule is about kinds: `principal in Kind::\"…\"`";
                 self.find("a rule about one recipient", place, Some(id), hint);
@@ -429,6 +435,7 @@ impl Reader<'_> {
                 let near = match *kind_of {
                     "purpose" => nearest_term(id, words.purposes()),
                     "category" => nearest_term(id, words.categories()),
+                    "relation" => nearest_term(id, words.relations()),
                     _ => nearest_term(id, words.kinds()),
                 };
                 let hint = match near {
@@ -457,7 +464,11 @@ impl Reader<'_> {
         let span = span.filter(|span| span.end <= place.span.len());
         let span =
             span.map_or(place.head(), |span| place.span.start + span.start..place.span.start + span.end);
-        let mut finding = Finding::error(error.to_string()).at(&place.source, span);
+        let message = error.to_string();
+        // Cedar names the rule by its number; the place says which it is.
+        let message = message.split_once("`, ").filter(|(rule, _)| rule.starts_with("for policy `"));
+        let message = message.map_or_else(|| error.to_string(), |(_, message)| message.to_owned());
+        let mut finding = Finding::error(message).at(&place.source, span);
         if let Some(text) = label.as_ref().and_then(|label| label.label()) {
             finding = finding.label(text);
         }
