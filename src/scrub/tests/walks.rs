@@ -50,6 +50,14 @@ impl Doc {
         all
     }
 
+    fn repeats_a_name(&self) -> bool {
+        let distinct = match self {
+            Doc::Object(members) => members.iter().map(|(name, _)| name).collect::<BTreeSet<_>>().len(),
+            Doc::Scalar(_) | Doc::Array(_) => self.children().len(),
+        };
+        distinct < self.children().len() || self.children().into_iter().any(Doc::repeats_a_name)
+    }
+
     /// As text; `noise` gives white space and spellings of names.
     fn text(&self, noise: &mut impl Iterator<Item = u8>) -> String {
         if let Doc::Scalar(text) = self {
@@ -125,14 +133,26 @@ fn doc(distinct: bool) -> impl Strategy<Value = Doc> {
     let scalar =
         select(vec!["0", "1", "2", "-1.5", "1e1", "true", "false", "null", "\"x\"", "\"yy\"", "\"\""]);
     let leaf = scalar.prop_map(|text| Doc::Scalar(text.to_owned()));
-    leaf.prop_recursive(5, 40, 5, move |inner| {
+    leaf.prop_recursive(4, 24, 5, move |inner| {
         let members = vec((select(NAMES.to_vec()), inner.clone()), 0..6).prop_map(move |members| {
             let mut seen = BTreeSet::new();
             let fresh = members.into_iter().filter(|(name, _)| seen.insert(*name) || !distinct);
             Doc::Object(fresh.map(|(name, member)| (name.to_owned(), member)).collect())
         });
-        prop_oneof![vec(inner, 0..5).prop_map(Doc::Array), members]
+        // The same again and again, as lists are: what came before is recognised.
+        let alike = (inner.clone(), inner.clone(), 2usize..4)
+            .prop_map(|(one, other, times)| Doc::Array([vec![one; times], vec![other]].concat()));
+        prop_oneof![vec(inner, 0..5).prop_map(Doc::Array), members.clone(), members, alike]
     })
+}
+
+/// What gives white space and spellings: mostly none, as programs write JSON.
+fn noise() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![Just(vec![3]), Just(vec![1]), vec(any::<u8>(), 64)]
+}
+
+fn chunk() -> impl Strategy<Value = usize> {
+    prop_oneof![1usize..40, 40usize..400, Just(usize::MAX)]
 }
 
 #[derive(Clone, Debug)]
@@ -328,8 +348,8 @@ proptest! {
     fn removal_without_conditions(
         doc in doc(false),
         queries in vec(steps(&[]), 1..4),
-        noise in vec(any::<u8>(), 64),
-        chunk in 1usize..40,
+        noise in noise(),
+        chunk in chunk(),
     ) {
         let text_of = doc.text(&mut noise.iter().copied().cycle());
         let texts: Vec<String> = queries.iter().map(|steps| format!("${}", text(steps))).collect();
@@ -347,8 +367,8 @@ proptest! {
     fn removal_with_conditions(
         doc in doc(true),
         queries in vec(prop_oneof![3 => steps(FILTERS), 1 => steps(ROOT_FILTERS)], 1..3),
-        noise in vec(any::<u8>(), 64),
-        chunk in 1usize..40,
+        noise in noise(),
+        chunk in chunk(),
     ) {
         let text_of = doc.text(&mut noise.iter().copied().cycle());
         let value: Value = serde_json::from_str(&text_of).unwrap();
@@ -375,7 +395,7 @@ proptest! {
     fn cuts_never_matter(
         doc in doc(false),
         query in steps(FILTERS),
-        noise in vec(any::<u8>(), 64),
+        noise in noise(),
         damage in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
         cuts in vec(any::<prop::sample::Index>(), 0..8),
     ) {
@@ -407,6 +427,17 @@ proptest! {
         }
     }
 
+    /// A name that comes twice is found, wherever and after whatever else, and only then.
+    #[test]
+    fn repeated_names_are_refused(doc in doc(false), noise in noise(), chunk in chunk()) {
+        let body = doc.text(&mut noise.iter().copied().cycle());
+        let plan = Arc::new(compile(&mapping(vec![record("$..a", &[], &[])])).unwrap());
+        let mut rules = Rules::new(&plan, |_, _| Form::Clear);
+        let result = scrub_in(&plan, &mut rules, body.as_bytes(), chunk, Limits::default());
+        let fault = result.err().map(|(unreadable, _)| unreadable.fault);
+        prop_assert_eq!(fault, doc.repeats_a_name().then_some(Fault::DuplicateName), "{}", body);
+    }
+
     /// Random mappings: every scalar leaves exactly if the innermost record's verdict over the class
     /// of its nearest classified ancestor says so; cut short anywhere, nothing more than that leaves.
     #[test]
@@ -416,8 +447,8 @@ proptest! {
         document in vec((steps(FILTERS), select(CATEGORIES.to_vec())), 0..2),
         secret in any::<u64>(),
         unclassified in select(vec![Unclassified::Remove, Unclassified::Release]),
-        noise in vec(any::<u8>(), 64),
-        chunk in 1usize..40,
+        noise in noise(),
+        chunk in chunk(),
         short in any::<prop::sample::Index>(),
     ) {
         let doc = &numbered(&doc, &mut 10);
