@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 
+use super::identity::Identity;
 use super::route::{Scrubbing, UnknownSubject};
 use super::tally::Tally;
 use crate::decision::{Admitted, Controller, Permit, Relationship, Subject};
@@ -14,6 +15,7 @@ use crate::scrub::{Judge, Record, SubjectId};
 pub(super) struct Judgement<'e> {
     pub(super) ledger: &'e Ledger,
     pub(super) admitted: &'e Admitted,
+    pub(super) identity: &'e Identity,
     pub(super) scrubbing: &'e Scrubbing,
     pub(super) now: Timestamp,
     pub(super) tally: Tally,
@@ -23,7 +25,13 @@ impl Judgement<'_> {
     fn judge_subject(&mut self, id: &SubjectId, record: &Record<'_>, controller: &Controller) -> Permit {
         let (fingerprint, known) = self.ledger.subject(id);
         self.tally.subjects.push(fingerprint);
-        let relationship = Relationship::default();
+        let is_recipient = |known: &Option<SubjectId>, here: Option<&SubjectId>| {
+            known.as_ref().is_some_and(|known| here == Some(known))
+        };
+        let relationship = Relationship {
+            subject_is_recipient: is_recipient(&self.identity.subject, Some(id)),
+            controller_is_recipient: is_recipient(&self.identity.controller, record.controller),
+        };
         match known {
             Some(subject) => {
                 self.tally.minors += u64::from(subject.minor);

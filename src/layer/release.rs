@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::identity::Identity;
 use super::judgement::Judgement;
 use super::route::Route;
 use super::tally::Tally;
@@ -31,6 +32,8 @@ pub struct Release {
     /// One of the exchanges that may be under way.
     _permit: OwnedSemaphorePermit,
     began: Instant,
+    /// Who the recipient is, where its credential says so.
+    identity: Identity,
     /// Nanoseconds spent waiting for the upstream.
     waited: AtomicU64,
 }
@@ -53,6 +56,7 @@ impl Release {
         entry: Entry,
         permit: OwnedSemaphorePermit,
         began: Instant,
+        identity: Identity,
     ) -> Release {
         Release {
             gatehouse,
@@ -64,6 +68,7 @@ impl Release {
             entry: Mutex::new(Some(entry)),
             _permit: permit,
             began,
+            identity,
             waited: AtomicU64::new(0),
         }
     }
@@ -74,6 +79,7 @@ impl Release {
         Some(Judgement {
             ledger: &self.gatehouse.ledger,
             admitted: &self.admitted,
+            identity: &self.identity,
             scrubbing,
             now,
             tally: Tally::default(),
