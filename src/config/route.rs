@@ -45,7 +45,7 @@ pub(super) fn read_all(parts: &mut [Part<'_>], packs: &mut Packs, upstreams: &[U
             written += 1;
             let path = fields.item("path").map_or(fields.at(), |item| item.at());
             let document = fields.document();
-            let pack = fields.text("policy").map_or(0, |folder| packs.load(part, &folder));
+            let pack = packs.named_in(part.folder, &mut fields).unwrap_or(0);
             let words = packs.words(pack);
             let reading = Reading { document, fields, schemas: &schemas, words, upstreams };
             let Some(route) = reading.read(pack, &mut names) else { continue };

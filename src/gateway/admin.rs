@@ -176,6 +176,13 @@ impl Admin {
 
     fn metrics(&self) -> Result<Answer, Fault> {
         let metrics = &self.gatehouse.metrics;
+        metrics.policy_info.reset();
+        for version in
+            self.gatehouse.snapshot().packs.iter().filter_map(|pack| pack.in_force(Timestamp::now()))
+        {
+            let (manifest, revision) = (version.pack().manifest(), version.pack().revision());
+            metrics.policy_info.with_label_values(&[&*manifest.title, &manifest.version, revision]).set(1);
+        }
         metrics.ledger_subjects.set(i64::try_from(self.gatehouse.ledger.subjects()).unwrap_or(i64::MAX));
         let text = metrics.expose().map_err(|_| {
             Fault::new(
@@ -268,12 +275,25 @@ impl Admin {
 
     fn policies(&self) -> Value {
         let snapshot = self.gatehouse.snapshot();
-        let packs = snapshot.decisions.iter().map(|decisions| {
-            let pack = decisions.pack();
-            let manifest = pack.manifest();
-            json!({ "pack": manifest.title, "version": manifest.version, "revision": &**pack.revision(), "contact": manifest.contact })
-        });
-        packs.collect()
+        let now = Timestamp::now();
+        let mut versions = Vec::new();
+        for pack in &snapshot.packs {
+            let in_force = pack.in_force(now).map(|version| Arc::clone(version.pack()));
+            versions.extend(pack.iter().map(|version| {
+                let pack = version.pack();
+                let manifest = pack.manifest();
+                json!({
+                    "pack": manifest.title,
+                    "version": manifest.version,
+                    "revision": &**pack.revision(),
+                    "announced": manifest.announced.to_string(),
+                    "effective": manifest.effective.to_string(),
+                    "in_force": in_force.as_ref().is_some_and(|in_force| Arc::ptr_eq(in_force, pack)),
+                    "contact": manifest.contact,
+                })
+            }));
+        }
+        Value::Array(versions)
     }
 
     fn recipients(&self) -> Value {

@@ -10,6 +10,8 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use http_body::Body;
 use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use tokio::sync::OwnedSemaphorePermit;
 use tower::{Service, ServiceExt};
 use ulid::Ulid;
@@ -163,7 +165,8 @@ impl Exchange {
     }
 
     fn decisions(&self, route: &Route) -> Result<Arc<Decisions>, Refusal> {
-        self.snapshot.decisions.get(route.pack).cloned().ok_or(Refusal::NotFound)
+        let versions = self.snapshot.packs.get(route.pack);
+        versions.and_then(|versions| versions.in_force(self.now)).cloned().ok_or(Refusal::NoRulePermits)
     }
 
     /// The purpose that counts: the declared one, which a locked credential must agree with or replaces.
@@ -207,7 +210,7 @@ impl Exchange {
             return self.weigh("registration", Err(Refusal::RecipientSuspended));
         }
         let asking = Asking {
-            recipient: Arc::clone(recipient.facts(self.now.to_zoned(jiff::tz::TimeZone::UTC).date())),
+            recipient: Arc::clone(recipient.facts(self.today())),
             purpose,
             operation: route.operation(&self.method),
             exporter_region: Arc::clone(&self.snapshot.exporter_region),
@@ -226,6 +229,11 @@ impl Exchange {
             self.weigh(factor, Ok(()))?;
         }
         admitted.map_err(denied)
+    }
+
+    /// The day of the exchange, UTC.
+    fn today(&self) -> Date {
+        self.now.to_zoned(TimeZone::UTC).date()
     }
 
     /// Takes down what one factor says.
@@ -309,6 +317,12 @@ impl Exchange {
         };
         let decisions = self.decisions(&route)?;
         let purpose = Arc::from(decisions.pack().vocabulary().purposes().name(purpose));
+        let agreement = recipient.agreement_ends(self.today()).map(|end| (end, Refusal::AgreementNotInForce));
+        let versions = self.snapshot.packs.get(route.pack);
+        // Whoever comes back is decided by the next version.
+        let version = versions.and_then(|versions| versions.changes_after(self.now));
+        let version = version.map(|end| (end, Refusal::Overloaded));
+        let ends = agreement.into_iter().chain(version).min_by_key(|(end, _)| *end);
         Ok(Arc::new(Release::new(
             Arc::clone(&self.gatehouse),
             route,
@@ -320,6 +334,7 @@ impl Exchange {
             permit,
             self.began,
             std::mem::take(&mut self.identity),
+            ends,
         )))
     }
 
@@ -379,7 +394,7 @@ impl Exchange {
             .route
             .as_ref()
             .and_then(|route| self.decisions(route).ok())
-            .or_else(|| self.snapshot.decisions.first().cloned());
+            .or_else(|| self.snapshot.packs.first()?.iter().next().cloned());
         let contact = decisions.as_ref().map(|decisions| &*decisions.pack().manifest().contact);
         let permitted = (refusal == Refusal::PurposeNotPermitted)
             .then(|| self.permitted_purposes(decisions.as_deref()))

@@ -34,6 +34,8 @@ pub struct Release {
     began: Instant,
     /// Who the recipient is, where its credential says so.
     identity: Identity,
+    /// When what it was admitted under ends, and what it would be told then.
+    ends: Option<(Timestamp, Refusal)>,
     /// Nanoseconds spent waiting for the upstream.
     waited: AtomicU64,
 }
@@ -57,6 +59,7 @@ impl Release {
         permit: OwnedSemaphorePermit,
         began: Instant,
         identity: Identity,
+        ends: Option<(Timestamp, Refusal)>,
     ) -> Release {
         Release {
             gatehouse,
@@ -69,6 +72,7 @@ impl Release {
             _permit: permit,
             began,
             identity,
+            ends,
             waited: AtomicU64::new(0),
         }
     }
@@ -101,13 +105,17 @@ impl Release {
         self.gatehouse.ledger.epoch()
     }
 
-    /// Runs `leave` unless somebody in this account has withdrawn, objected or the like since; no such
-    /// change is acknowledged while it runs.
+    /// Runs `leave` unless somebody in this account has withdrawn, objected or the like since, or a
+    /// consent has ended by itself; no such change is acknowledged while it runs.
     pub(super) fn hand_out<T>(&self, since: Epoch, tally: &Tally, leave: impl FnOnce() -> T) -> Option<T> {
+        if tally.ask_again.is_some_and(|end| end <= Timestamp::now()) {
+            return None;
+        }
         self.gatehouse.ledger.hand_out(since, &tally.subjects, leave)
     }
 
-    /// Whether anything may leave at this moment: the ledger and the log work, the recipient is not suspended.
+    /// Whether anything may leave at this moment: the ledger and the log work, the recipient is not
+    /// suspended, its agreement and the policy are still those it was admitted under.
     pub(super) fn may_leave(&self) -> Result<(), Refusal> {
         if !self.gatehouse.ledger.healthy() {
             return Err(Refusal::LedgerUnavailable);
@@ -115,7 +123,10 @@ impl Release {
         if self.gatehouse.ledger.suspended(&self.recipient) {
             return Err(Refusal::RecipientSuspended);
         }
-        Ok(())
+        match self.ends {
+            Some((end, refusal)) if end <= Timestamp::now() => Err(refusal),
+            _ => Ok(()),
+        }
     }
 
     /// Whether something of a subject was withheld that a rule could have released.

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use governor::DefaultDirectRateLimiter;
 use http::{HeaderName, Method};
+use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::tz::TimeZone;
 
 use super::{Refusal, path};
 use crate::decision::{Classes, RecipientFacts};
@@ -144,6 +146,13 @@ pub struct Agreement {
 }
 
 impl Recipient {
+    /// When the agreement that is in force on this day ends.
+    pub fn agreement_ends(&self, today: Date) -> Option<Timestamp> {
+        let until = self.agreement.as_ref()?.until.filter(|until| today <= *until)?;
+        let after = until.tomorrow().ok()?;
+        TimeZone::UTC.to_timestamp(after.at(0, 0, 0, 0)).ok()
+    }
+
     /// The recipient's facts on this day.
     pub fn facts(&self, today: Date) -> &Arc<RecipientFacts> {
         let in_force = self

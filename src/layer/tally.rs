@@ -1,5 +1,7 @@
 //! The account of one window of an answer: what left, in which form, on which basis, about whom.
 
+use jiff::Timestamp;
+
 use crate::decision::{Permit, Release};
 use crate::keys::Fingerprint;
 use crate::vocabulary::Form;
@@ -15,6 +17,8 @@ pub(super) struct Tally {
     pub(super) minors: u64,
     /// Indexed by class: each release that occurred, with the number of fields.
     pub(super) classes: Vec<Vec<(Release, u64)>>,
+    /// When the first of them has to be decided again though nothing happens.
+    pub(super) ask_again: Option<Timestamp>,
     /// Everybody whose state was looked up.
     pub(super) subjects: Vec<Fingerprint>,
 }
@@ -42,12 +46,18 @@ impl Tally {
         self.withheld_records += u64::from(held && !left);
     }
 
+    /// What was decided counts until then at most.
+    pub(super) fn ask_again_at(&mut self, instant: Option<Timestamp>) {
+        self.ask_again = self.ask_again.into_iter().chain(instant).min();
+    }
+
     /// Adds another account to this one.
     pub(super) fn merge(&mut self, other: Tally) {
         self.records += other.records;
         self.withheld_records += other.withheld_records;
         self.unknown_subjects += other.unknown_subjects;
         self.minors += other.minors;
+        self.ask_again_at(other.ask_again);
         if self.classes.len() < other.classes.len() {
             self.classes.resize(other.classes.len(), Vec::new());
         }

@@ -23,3 +23,4 @@ mod snapshots;
 mod strata;
 mod tls;
 mod upstream;
+mod versions;
