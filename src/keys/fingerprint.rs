@@ -14,9 +14,10 @@ enum Domain {
     Subject = 0,
     Controller = 1,
     Recipient = 2,
+    Case = 3,
 }
 
-/// A keyed 96-bit stand-in for the id of a data subject, a controller or a recipient.
+/// A keyed 96-bit stand-in for the id of a data subject, a controller, a recipient or a case.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint([u32; 3]);
 
@@ -70,6 +71,10 @@ impl Fingerprints {
 
     pub fn recipient(&self, name: &str) -> Fingerprint {
         self.of(Domain::Recipient, None, name)
+    }
+
+    pub fn case(&self, id: &str) -> Fingerprint {
+        self.of(Domain::Case, None, id)
     }
 
     fn of(&self, domain: Domain, namespace: Option<&str>, id: &str) -> Fingerprint {

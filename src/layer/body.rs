@@ -267,9 +267,10 @@ where
         self.release.may_leave().map_err(Cut)?;
         let mut output = piece.output;
         let mut judged_at = piece.judged_at;
+        let mut tally = piece.tally;
         loop {
             let leaves =
-                self.release.hand_out(judged_at, &piece.tally, || Bytes::from(std::mem::take(&mut output)));
+                self.release.hand_out(judged_at, &tally, || Bytes::from(std::mem::take(&mut output)));
             if let Some(bytes) = leaves {
                 self.release.sent(bytes.len());
                 return Ok(bytes);
@@ -280,6 +281,7 @@ where
                 self.release.judgement(Timestamp::now()).ok_or(Cut(Refusal::UpstreamUnreadable))?;
             output.clear();
             scrub_into(&mut scrubber, &piece.input, piece.last, &mut judgement, &mut output)?;
+            tally = judgement.tally;
         }
     }
 }

@@ -1,12 +1,14 @@
 //! The layer's answer to the scrubber's one question: the ledger is asked, the policy decides, the
 //! tally keeps the account.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::route::{Scrubbing, UnknownSubject};
 use super::tally::Tally;
 use crate::decision::{Admitted, Controller, Permit, Relationship, Subject};
-use crate::ledger::Ledger;
+use crate::ledger::{Case, Ledger};
 use crate::scrub::{Judge, Record, SubjectId};
 
 /// Judges the records of one exchange while a chunk is scrubbed.
@@ -16,6 +18,8 @@ pub(super) struct Judgement<'e> {
     pub(super) admitted: &'e Admitted,
     pub(super) scrubbing: &'e Scrubbing,
     pub(super) now: Timestamp,
+    /// The cited case, where it is in force at this moment.
+    pub(super) case: Option<Arc<Case>>,
     pub(super) tally: Tally,
 }
 
@@ -23,7 +27,8 @@ impl Judgement<'_> {
     fn judge_subject(&mut self, id: &SubjectId, record: &Record<'_>, controller: &Controller) -> Permit {
         let (fingerprint, known) = self.ledger.subject(id);
         self.tally.subjects.push(fingerprint);
-        let relationship = Relationship::default();
+        let named_in_case = self.case.as_ref().is_some_and(|case| case.names(&fingerprint));
+        let relationship = Relationship { named_in_case, ..Relationship::default() };
         match known {
             Some(subject) => {
                 self.tally.minors += u64::from(subject.minor);

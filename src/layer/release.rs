@@ -14,9 +14,18 @@ use super::tally::Tally;
 use super::{Gatehouse, Refusal};
 use crate::decision::{Admitted, ClassId, Decisions};
 use crate::disclosure::{Entry, Left, Outcome, Window};
+use crate::keys::Fingerprint;
 use crate::ledger::Epoch;
 use crate::scrub::Forms;
 use crate::vocabulary::Form;
+
+/// The case that an exchange rests on.
+#[derive(Debug)]
+pub(super) struct Citation {
+    pub(super) id: Arc<str>,
+    /// Changes of the case concern the answer like those of somebody in it.
+    pub(super) fingerprint: Fingerprint,
+}
 
 /// One admitted exchange whose answer is on its way.
 pub struct Release {
@@ -26,6 +35,7 @@ pub struct Release {
     purpose: Arc<str>,
     decisions: Arc<Decisions>,
     admitted: Arc<Admitted>,
+    case: Option<Citation>,
     /// Taken by whoever closes the exchange.
     entry: Mutex<Option<Entry>>,
     /// One of the exchanges that may be under way.
@@ -50,6 +60,7 @@ impl Release {
         purpose: Arc<str>,
         decisions: Arc<Decisions>,
         admitted: Arc<Admitted>,
+        case: Option<Citation>,
         entry: Entry,
         permit: OwnedSemaphorePermit,
         began: Instant,
@@ -61,6 +72,7 @@ impl Release {
             purpose,
             decisions,
             admitted,
+            case,
             entry: Mutex::new(Some(entry)),
             _permit: permit,
             began,
@@ -71,12 +83,18 @@ impl Release {
     /// Who judges the next chunk. `None` on a route that is not personal.
     pub(super) fn judgement(&self, now: Timestamp) -> Option<Judgement<'_>> {
         let scrubbing = self.route.scrubbing.as_ref()?;
+        let ledger = &self.gatehouse.ledger;
+        // Asked for each chunk: a case can end while its answer is on its way.
+        let case = self.case.as_ref().and_then(|cited| ledger.case(&cited.id));
+        let case = case.filter(|case| case.is_in_force(now));
+        let until = case.as_ref().map(|case| case.end);
         Some(Judgement {
-            ledger: &self.gatehouse.ledger,
+            ledger,
             admitted: &self.admitted,
             scrubbing,
             now,
-            tally: Tally::default(),
+            case,
+            tally: Tally { until, ..Tally::default() },
         })
     }
 
@@ -95,10 +113,14 @@ impl Release {
         self.gatehouse.ledger.epoch()
     }
 
-    /// Runs `leave` unless somebody in this account has withdrawn, objected or the like since; no such
-    /// change is acknowledged while it runs.
+    /// Runs `leave` unless somebody in this account has withdrawn, objected or the like since, or the
+    /// cited case has ended; no such change is acknowledged while it runs.
     pub(super) fn hand_out<T>(&self, since: Epoch, tally: &Tally, leave: impl FnOnce() -> T) -> Option<T> {
-        self.gatehouse.ledger.hand_out(since, &tally.subjects, leave)
+        if tally.until.is_some_and(|until| until <= Timestamp::now()) {
+            return None;
+        }
+        let case = self.case.iter().map(|case| &case.fingerprint);
+        self.gatehouse.ledger.hand_out(since, tally.subjects.iter().chain(case), leave)
     }
 
     /// Whether anything may leave at this moment: the ledger and the log work, the recipient is not suspended.

@@ -1,5 +1,7 @@
 //! The account of one window of an answer: what left, in which form, on which basis, about whom.
 
+use jiff::Timestamp;
+
 use crate::decision::{Permit, Release};
 use crate::keys::Fingerprint;
 use crate::vocabulary::Form;
@@ -17,6 +19,8 @@ pub(super) struct Tally {
     pub(super) classes: Vec<Vec<(Release, u64)>>,
     /// Everybody whose state was looked up.
     pub(super) subjects: Vec<Fingerprint>,
+    /// What was decided holds until then: the end of the cited case.
+    pub(super) until: Option<Timestamp>,
 }
 
 impl Tally {
@@ -57,6 +61,7 @@ impl Tally {
             }
         }
         self.subjects.extend(other.subjects);
+        self.until = self.until.into_iter().chain(other.until).min();
     }
 }
 
