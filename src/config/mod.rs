@@ -3,6 +3,7 @@
 
 mod credential;
 mod files;
+mod issuer;
 mod mapping;
 pub mod pack;
 mod recipient;
@@ -24,6 +25,7 @@ use crate::document::{Document, Fields};
 use crate::finding::Finding;
 use crate::layer::identity::Credentials;
 use crate::layer::route::{Recipient, Routes};
+use crate::ledger::Names;
 use crate::policy::Pack;
 use crate::vocabulary::Vocabulary;
 
@@ -78,12 +80,24 @@ pub fn load(file: &Path) -> (Option<Config>, Vec<Finding>) {
     (config, findings)
 }
 
+/// The ledger and the recipients speak the words of the default pack, so every other pack has to know
+/// the same ones: a purpose that is another one there would be judged by another's consent.
+fn other_words(packs: &[Arc<Pack>]) -> Option<Finding> {
+    let (default, others) = packs.split_first()?;
+    let differs = |pack: &&Arc<Pack>| pack.vocabulary().digest() != default.vocabulary().digest();
+    let other = others.iter().find(differs)?;
+    let (title, default) = (&other.manifest().title, &default.manifest().title);
+    let finding =
+        Finding::error(format!("the pack \"{title}\" has other words than the default pack \"{default}\""));
+    Some(finding.hint("extend `[vocabulary]` alike in all packs of one configuration"))
+}
+
 /// Whether an event in a watched folder can change the configuration.
 pub fn is_change(event: &notify::Event) -> bool {
     let written = event.kind.is_modify() || event.kind.is_create() || event.kind.is_remove();
     let ours = |path: &PathBuf| {
         let extension = path.extension().and_then(|extension| extension.to_str());
-        matches!(extension, Some("toml" | "cedar" | "pem"))
+        matches!(extension, Some("toml" | "cedar" | "pem" | "json"))
     };
     written && event.paths.iter().any(ours)
 }
@@ -117,7 +131,8 @@ fn assemble<'d>(
     let (recipients, credentials) = recipient::read_all(&mut parts, &packs.words(0));
     let routes = route::read_all(&mut parts, &mut packs, &upstreams);
     parts.into_iter().for_each(|part| part.fields.end());
-    let (of_packs, packs, findings) = packs.into_parts();
+    let (of_packs, packs, mut findings) = packs.into_parts();
+    findings.extend(other_words(&packs));
     folders.extend(of_packs);
     folders.sort();
     folders.dedup();

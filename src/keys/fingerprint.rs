@@ -14,10 +14,12 @@ enum Domain {
     Subject = 0,
     Controller = 1,
     Recipient = 2,
-    Case = 3,
+    Actor = 3,
+    Case = 4,
 }
 
-/// A keyed 96-bit stand-in for the id of a data subject, a controller, a recipient or a case.
+/// A keyed 96-bit stand-in for the id of a data subject, a controller, a recipient or one of its
+/// people, or a case.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint([u32; 3]);
 
@@ -67,6 +69,11 @@ impl Fingerprints {
 
     pub fn controller(&self, controller: &SubjectId) -> Fingerprint {
         self.of(Domain::Controller, controller.namespace.as_deref(), &controller.id)
+    }
+
+    /// One of a recipient's own people; the namespace is whoever vouches for them.
+    pub fn actor(&self, actor: &SubjectId) -> Fingerprint {
+        self.of(Domain::Actor, actor.namespace.as_deref(), &actor.id)
     }
 
     pub fn recipient(&self, name: &str) -> Fingerprint {

@@ -16,19 +16,27 @@ use ulid::Ulid;
 
 use super::body::{Answer as AnswerBody, Pump};
 use super::encoding::{Coding, Decoder};
-use super::identity::{Caller, PeerNames};
+use super::identity::{Caller, Identity, PeerNames};
 use super::inbound::Inbound;
 use super::purpose::{self, Declaration};
 use super::release::{Citation, Release};
 use super::route::{Found, Recipient, Route, Scrubbing, Withheld};
 use super::snapshot::Snapshot;
 use super::upstream::{Destination, UpstreamFailure};
-use super::{Gatehouse, Listening, Refusal, answer, request};
+use super::{Gatehouse, Listening, Refusal, answer, privacy_control, request};
 use crate::decision::{Admitted, Asking, Classes, Decisions, Denial, LegalReference};
-use crate::disclosure::{Entry, Intent, Outcome};
+use crate::disclosure::{Entry, Intent, Outcome, Verdict};
 use crate::ledger::Case;
 use crate::scrub::{Framing, Scrubber};
 use crate::vocabulary::{CategoryId, Form, NotAPurpose, PurposeId};
+
+/// What admission asks, in its order, and how each says no.
+const FACTORS_OF_ADMISSION: [(&str, &[Denial]); 4] = [
+    ("registration", &[Denial::PurposeNotPermitted, Denial::RecipientSuspended]),
+    ("agreement", &[Denial::AgreementNotInForce]),
+    ("case", &[Denial::LegalReferenceMissing]),
+    ("policy", &[Denial::NoRulePermits]),
+];
 
 /// The answer's header that names the purpose it was released for.
 const PURPOSE_APPLIED: HeaderName = HeaderName::from_static("data-purpose-applied");
@@ -40,12 +48,16 @@ pub(super) struct Exchange {
     decision: String,
     began: Instant,
     now: Timestamp,
+    method: Method,
     recipient: Option<Arc<Recipient>>,
+    identity: Identity,
     route: Option<Arc<Route>>,
     purpose: Option<PurposeId>,
     declared: Option<Declaration>,
     /// The case that the request cites, where it is in force for this recipient and purpose.
     case: Option<Citation>,
+    /// What each thing that has to agree has said so far.
+    factors: Vec<(&'static str, Verdict)>,
     /// Set as soon as the intent is on record, also while the upstream is still asked.
     entry: Mutex<Option<Entry>>,
     permit: Option<OwnedSemaphorePermit>,
@@ -62,11 +74,14 @@ impl Exchange {
             decision: Ulid::generate().to_string(),
             began: Instant::now(),
             now: Timestamp::now(),
+            method: Method::GET,
             recipient: None,
+            identity: Identity::default(),
             route: None,
             purpose: None,
             declared: None,
             case: None,
+            factors: Vec::new(),
             entry: Mutex::new(None),
             permit: None,
             on_record: false,
@@ -97,6 +112,7 @@ impl Exchange {
         U: Body<Data = Bytes> + Send + 'static,
     {
         let (parts, body) = incoming.into_parts();
+        self.method = parts.method.clone();
         let listening = parts.extensions.get::<Arc<Listening>>().cloned().unwrap_or_default();
         request::screen(&parts, &listening.authorities)?;
         self.permit =
@@ -107,16 +123,16 @@ impl Exchange {
         let decisions = self.decisions(&found.route)?;
         let purpose = self.declared_purpose(&parts.headers, &caller, &decisions)?;
         let case = self.cited_case(purpose, &decisions);
-        let admitted =
-            Arc::new(self.admit(&found.route, &parts.method, purpose, case.as_deref(), &decisions)?);
+        let admitted = Arc::new(self.admit(&found.route, purpose, case.as_deref(), &decisions)?);
         screen_query(&found.route, parts.uri.query(), &admitted)?;
         self.gatehouse.ledger.healthy().then_some(()).ok_or(Refusal::LedgerUnavailable)?;
+        privacy_control::heed(&parts.headers, &self.identity, &decisions, &self.gatehouse.ledger, self.now)
+            .await?;
 
         let inbound = Inbound::new(body, found.route.max_request_body, listening.request_timeout);
         let forwarded = self.forwarded(&parts, &found.route, inbound);
         // The log's write hides behind the upstream's answer.
-        let (intended, answered) =
-            tokio::join!(self.intend(&parts.method), self.call(upstream, forwarded, &found.route));
+        let (intended, answered) = tokio::join!(self.intend(), self.call(upstream, forwarded, &found.route));
         intended?;
         self.on_record = true;
         let (upstream_parts, upstream_body) = answered?.into_parts();
@@ -142,10 +158,11 @@ impl Exchange {
     }
 
     fn identify(&mut self, parts: &Parts) -> Result<Caller, Refusal> {
-        let caller =
-            self.snapshot.credentials.identify(&parts.headers, parts.extensions.get::<PeerNames>())?;
+        let peer = parts.extensions.get::<PeerNames>();
+        let caller = self.snapshot.credentials.identify(&parts.headers, peer, self.now)?;
         let recipient = self.snapshot.recipients.get(caller.recipient).ok_or(Refusal::CredentialInvalid)?;
         self.recipient = Some(Arc::clone(recipient));
+        self.identity = caller.identity.clone();
         let bounded = recipient.rate.as_ref().is_some_and(|rate| rate.check().is_err());
         if bounded { Err(Refusal::TooManyRequests) } else { Ok(caller) }
     }
@@ -173,10 +190,8 @@ impl Exchange {
             }
         };
         self.purpose = Some(declared);
-        if caller.locked.is_some_and(|locked| locked != declared) {
-            return Err(Refusal::PurposeNotPermitted);
-        }
-        Ok(declared)
+        let agrees = caller.locked.is_none_or(|locked| locked == declared);
+        self.weigh("credential", agrees.then_some(declared).ok_or(Refusal::PurposeNotPermitted))
     }
 
     /// The case that the request cites, where it is in force for who asks and for what. Any other
@@ -196,28 +211,26 @@ impl Exchange {
 
     /// Everything that can be said before the upstream is called and does not depend on a subject.
     fn admit(
-        &self,
+        &mut self,
         route: &Route,
-        method: &Method,
         purpose: PurposeId,
         case: Option<&Case>,
         decisions: &Decisions,
     ) -> Result<Admitted, Refusal> {
-        let recipient = self.recipient.as_ref().ok_or(Refusal::CredentialMissing)?;
+        let recipient = self.recipient.clone().ok_or(Refusal::CredentialMissing)?;
         let vocabulary = decisions.pack().vocabulary();
         let serves = |served: &Vec<PurposeId>| {
             served.iter().any(|served| vocabulary.purposes().within(purpose, *served))
         };
-        if !route.purposes.as_ref().is_none_or(serves) {
-            return Err(Refusal::PurposeNotPermitted);
-        }
+        let served = route.purposes.as_ref().is_none_or(serves);
+        self.weigh("route", served.then_some(()).ok_or(Refusal::PurposeNotPermitted))?;
         if self.gatehouse.ledger.suspended(&recipient.name) {
-            return Err(Refusal::RecipientSuspended);
+            return self.weigh("registration", Err(Refusal::RecipientSuspended));
         }
         let asking = Asking {
             recipient: Arc::clone(recipient.facts(self.now.to_zoned(jiff::tz::TimeZone::UTC).date())),
             purpose,
-            operation: route.operation(method),
+            operation: route.operation(&self.method),
             exporter_region: Arc::clone(&self.snapshot.exporter_region),
             upstream_backup: route.upstream_is_backup,
             legal_reference: case.map_or(LegalReference::None, |case| {
@@ -226,30 +239,48 @@ impl Exchange {
         };
         let unread = Classes::new(Vec::new(), false);
         let classes = route.scrubbing.as_ref().map_or(&unread, |scrubbing| &scrubbing.classes);
-        decisions.admit(&asking, classes).map_err(denied)
+        let admitted = decisions.admit(&asking, classes);
+        // The pack checks one after the other; those before the one that refuses have agreed.
+        for (factor, denials) in FACTORS_OF_ADMISSION {
+            if let Some(denial) = admitted.as_ref().err().filter(|denial| denials.contains(denial)) {
+                return self.weigh(factor, Err(denied(*denial)));
+            }
+            self.weigh(factor, Ok(()))?;
+        }
+        admitted.map_err(denied)
     }
 
-    /// Records that this is about to happen, so that a crash in between is visible.
-    async fn intend(&self, method: &Method) -> Result<(), Refusal> {
-        let (Some(recipient), Some(route), Some(purpose)) = (&self.recipient, &self.route, self.purpose)
-        else {
-            return Err(Refusal::AuditUnavailable);
-        };
-        let decisions = self.decisions(route)?;
-        let pack = decisions.pack();
-        let intent = Intent {
-            factors: Vec::new(),
+    /// Takes down what one factor says.
+    fn weigh<T>(&mut self, factor: &'static str, said: Result<T, Refusal>) -> Result<T, Refusal> {
+        self.factors.push((factor, if said.is_ok() { Verdict::Permits } else { Verdict::Refuses }));
+        said
+    }
+
+    /// The exchange as the log knows it; `None` before there is a recipient and a route.
+    fn intent(&self) -> Option<Intent> {
+        let (recipient, route) = (self.recipient.as_ref()?, self.route.as_ref()?);
+        let decisions = self.decisions(route).ok()?;
+        let purposes = decisions.pack().vocabulary().purposes();
+        let ledger = &self.gatehouse.ledger;
+        Some(Intent {
             decision: self.decision.clone(),
             time: self.now,
             recipient: Arc::clone(&recipient.name),
-            purpose: pack.vocabulary().purposes().name(purpose).to_owned(),
+            actor: self.identity.actor.as_ref().map(|actor| ledger.fingerprints().actor(actor)),
+            purpose: self.purpose.map_or("", |purpose| purposes.name(purpose)).to_owned(),
             declared: self.declared.as_ref().map(|declaration| declaration.purpose.clone()),
             case: self.declared.as_ref().and_then(|declaration| declaration.case.clone()),
             route: Arc::clone(&route.name),
-            operation: route.operation(method),
-            policy: pack.revision().to_string(),
-            position: self.gatehouse.ledger.position(),
-        };
+            operation: route.operation(&self.method),
+            policy: decisions.pack().revision().to_string(),
+            position: ledger.position(),
+            factors: self.factors.clone(),
+        })
+    }
+
+    /// Records that this is about to happen, so that a crash in between is visible.
+    async fn intend(&self) -> Result<(), Refusal> {
+        let intent = self.intent().ok_or(Refusal::AuditUnavailable)?;
         let entry = self.gatehouse.log.intent(intent).await.map_err(|_| Refusal::AuditUnavailable)?;
         *self.entry.lock().unwrap_or_else(PoisonError::into_inner) = Some(entry);
         Ok(())
@@ -311,6 +342,7 @@ impl Exchange {
             entry,
             permit,
             self.began,
+            std::mem::take(&mut self.identity),
         )))
     }
 
@@ -421,28 +453,9 @@ impl Exchange {
             Some(entry) => self.gatehouse.log.close_detached(entry, Outcome::Refused(refusal.code())),
             None if self.on_record => {}
             None => {
-                let (Some(recipient), Some(route)) = (&self.recipient, &self.route) else { return };
-                let Ok(decisions) = self.decisions(route) else { return };
-                let vocabulary = decisions.pack().vocabulary();
-                self.gatehouse.log.refused(
-                    Intent {
-                        factors: Vec::new(),
-                        decision: self.decision.clone(),
-                        time: self.now,
-                        recipient: Arc::clone(&recipient.name),
-                        purpose: self
-                            .purpose
-                            .map_or("", |purpose| vocabulary.purposes().name(purpose))
-                            .to_owned(),
-                        declared: self.declared.as_ref().map(|declaration| declaration.purpose.clone()),
-                        case: self.declared.as_ref().and_then(|declaration| declaration.case.clone()),
-                        route: Arc::clone(&route.name),
-                        operation: route.operation(&Method::GET),
-                        policy: decisions.pack().revision().to_string(),
-                        position: self.gatehouse.ledger.position(),
-                    },
-                    refusal.code(),
-                );
+                if let Some(intent) = self.intent() {
+                    self.gatehouse.log.refused(intent, refusal.code());
+                }
             }
         }
     }

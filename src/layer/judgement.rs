@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::identity::Identity;
 use super::route::{Scrubbing, UnknownSubject};
 use super::tally::Tally;
 use crate::decision::{Admitted, Controller, Permit, Relationship, Subject};
@@ -16,6 +17,7 @@ use crate::scrub::{Judge, Record, SubjectId};
 pub(super) struct Judgement<'e> {
     pub(super) ledger: &'e Ledger,
     pub(super) admitted: &'e Admitted,
+    pub(super) identity: &'e Identity,
     pub(super) scrubbing: &'e Scrubbing,
     pub(super) now: Timestamp,
     /// The cited case, where it is in force at this moment.
@@ -27,8 +29,14 @@ impl Judgement<'_> {
     fn judge_subject(&mut self, id: &SubjectId, record: &Record<'_>, controller: &Controller) -> Permit {
         let (fingerprint, known) = self.ledger.subject(id);
         self.tally.subjects.push(fingerprint);
-        let named_in_case = self.case.as_ref().is_some_and(|case| case.names(&fingerprint));
-        let relationship = Relationship { named_in_case, ..Relationship::default() };
+        let is_recipient = |known: &Option<SubjectId>, here: Option<&SubjectId>| {
+            known.as_ref().is_some_and(|known| here == Some(known))
+        };
+        let relationship = Relationship {
+            subject_is_recipient: is_recipient(&self.identity.subject, Some(id)),
+            controller_is_recipient: is_recipient(&self.identity.controller, record.controller),
+            named_in_case: self.case.as_ref().is_some_and(|case| case.names(&fingerprint)),
+        };
         match known {
             Some(subject) => {
                 self.tally.minors += u64::from(subject.minor);

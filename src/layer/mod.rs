@@ -11,13 +11,16 @@ pub mod identity;
 pub mod inbound;
 mod judgement;
 pub mod path;
+mod privacy_control;
 pub mod purpose;
 mod refusal;
 mod release;
 pub mod request;
 pub mod route;
+mod signature;
 mod snapshot;
 mod tally;
+pub mod token;
 pub mod upstream;
 
 use std::convert::Infallible;

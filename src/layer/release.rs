@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::identity::Identity;
 use super::judgement::Judgement;
 use super::route::Route;
 use super::tally::Tally;
@@ -41,6 +42,8 @@ pub struct Release {
     /// One of the exchanges that may be under way.
     _permit: OwnedSemaphorePermit,
     began: Instant,
+    /// Who the recipient is, where its credential says so.
+    identity: Identity,
     /// Nanoseconds spent waiting for the upstream.
     waited: AtomicU64,
 }
@@ -64,6 +67,7 @@ impl Release {
         entry: Entry,
         permit: OwnedSemaphorePermit,
         began: Instant,
+        identity: Identity,
     ) -> Release {
         Release {
             gatehouse,
@@ -76,6 +80,7 @@ impl Release {
             entry: Mutex::new(Some(entry)),
             _permit: permit,
             began,
+            identity,
             waited: AtomicU64::new(0),
         }
     }
@@ -91,6 +96,7 @@ impl Release {
         Some(Judgement {
             ledger,
             admitted: &self.admitted,
+            identity: &self.identity,
             scrubbing,
             now,
             case,
