@@ -16,7 +16,8 @@ use jiff::Timestamp;
 use jsonpath_rust::query::queryable::Queryable;
 use purposegate::config::pack::read_pack;
 use purposegate::decision::{
-    Admitted, Asking, Classes, Controller, Decisions, Permit, RecipientFacts, Relationship, Subject,
+    Admitted, Asking, Classes, Controller, Decisions, LegalReference, Permit, RecipientFacts, Relationship,
+    Subject,
 };
 use purposegate::policy::Pack;
 use purposegate::scrub::{
@@ -118,7 +119,7 @@ fn admitted(pack: &Arc<Pack>, plan: &Plan, kind: &str, purpose: &str) -> Admitte
         operation: Operation::Disclose,
         exporter_region: "EEA".into(),
         upstream_backup: false,
-        legal_reference: false,
+        legal_reference: LegalReference::None,
     };
     let sets: Vec<_> = plan.classes().iter().map(|class| class.categories.clone()).collect();
     let classes = Classes::new(sets, plan.releases_unclassified());

@@ -4,12 +4,16 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use jiff::Timestamp;
 use miette::{GraphicalReportHandler, GraphicalTheme};
 
 use super::audit::{self, AuditVerb, LogPlace};
+use super::case::{self, CaseVerb};
 use super::certs::{self, ClientName};
 use super::consent::{self, ConsentVerb};
+use super::place::Place;
 use super::policy::{self, PolicyVerb};
 use super::recipient::{self, NewKey};
 use super::scrub::{self, ScrubArgs, ScrubError};
@@ -33,6 +37,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Verb::Policy { verb } => run_policy(&verb),
         Verb::Scrub(arguments) => run_scrub(&arguments),
         Verb::Consent { config, admin, verb } => run_consent(&config, admin, verb),
+        Verb::Case { config, admin, verb } => run_case(&config, admin, verb),
         Verb::Audit { verb } => run_audit(&verb),
         Verb::Recipient { verb: RecipientVerb::Key { name, format } } => make_key(&name, format),
         Verb::Certs { verb: CertsVerb::Dev { out, client } } => make_certificates(&out, &client),
@@ -103,13 +108,25 @@ fn run_policy(verb: &PolicyVerb) -> ExitCode {
 
 fn run_consent(config: &Path, admin: Option<SocketAddr>, verb: ConsentVerb) -> ExitCode {
     let Some(config) = load(config) else { return ExitCode::from(UNUSABLE) };
-    let place = consent::Place {
+    let place = place(&config, admin);
+    finish(consent::run(verb, &place, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()))
+}
+
+fn run_case(config: &Path, admin: Option<SocketAddr>, verb: CaseVerb) -> ExitCode {
+    let Some(config) = load(config) else { return ExitCode::from(UNUSABLE) };
+    let place = place(&config, admin);
+    let recipients: Vec<&str> = config.recipients.iter().map(|recipient| &*recipient.name).collect();
+    let (mut out, mut words) = (std::io::stdout().lock(), std::io::stderr().lock());
+    finish(case::run(verb, &place, &recipients, Timestamp::now(), &mut out, &mut words))
+}
+
+fn place(config: &Config, admin: Option<SocketAddr>) -> Place<'_> {
+    Place {
         ledger: &config.ledger.path,
         keys: &config.keys,
-        names: config.vocabulary,
+        names: Arc::clone(&config.vocabulary) as _,
         admin: admin.unwrap_or(config.admin.address),
-    };
-    finish(consent::run(verb, &place, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()))
+    }
 }
 
 /// A folder alone is enough: a copy of a log is verified where no configuration is.

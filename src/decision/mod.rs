@@ -12,7 +12,7 @@ pub mod scenario;
 mod standing;
 mod subject;
 
-pub use admission::{Asking, Denial, RecipientFacts};
+pub use admission::{Asking, Denial, LegalReference, RecipientFacts};
 pub use admitted::{Admitted, Classes, Decisions};
 pub use explain::{Explained, Explanation, Nearest, explain};
 pub use gather::Relationship;

@@ -73,6 +73,10 @@ impl From<AppendError> for Fault {
             AppendError::Event(_) | AppendError::Future => {
                 Fault::new(StatusCode::BAD_REQUEST, "event-malformed", detail)
             }
+            AppendError::Conflict(ledger::Conflict::CaseUnknown) => {
+                Fault::new(StatusCode::NOT_FOUND, "not-found", detail)
+            }
+            AppendError::Conflict(_) => Fault::new(StatusCode::CONFLICT, "event-conflict", detail),
             AppendError::KeyReused => Fault::new(StatusCode::CONFLICT, "idempotency-key-reused", detail),
             AppendError::Unavailable => {
                 Fault::new(StatusCode::SERVICE_UNAVAILABLE, "ledger-unavailable", detail)
@@ -154,6 +158,15 @@ impl Admin {
                 let entity = Entity::Recipient(self.registered(name)?);
                 self.append(&asked, request, entity).await
             }
+            ["v1", "cases"] if get => self.cases(),
+            ["v1", "cases"] => self.register_case(&asked, request).await,
+            ["v1", "cases", id] if get => self.case(&ledger::case_id(id)?),
+            ["v1", "cases", id, "approve"] => {
+                self.append_said(&asked, request, Entity::Case(ledger::case_id(id)?), "case-approved").await
+            }
+            ["v1", "cases", id, "end"] => {
+                self.append_said(&asked, request, Entity::Case(ledger::case_id(id)?), "case-ended").await
+            }
             ["v1", "events:batch"] => self.batch(&asked, request).await,
             ["v1", "decisions", id] if get => self.decision(id).await,
             ["v1", "policies"] if get => Ok(ok(&self.policies())),
@@ -215,24 +228,72 @@ impl Admin {
         if events.is_empty() { Err(Fault::not_found()) } else { Ok(ok(&Value::Array(events))) }
     }
 
+    fn cases(&self) -> Result<Answer, Fault> {
+        let cases = self.gatehouse.ledger.archive().cases(Timestamp::now())?;
+        Ok(ok(&cases.into_iter().map(Value::Object).collect()))
+    }
+
+    fn case(&self, id: &Arc<str>) -> Result<Answer, Fault> {
+        let case = self.gatehouse.ledger.archive().case(id, Timestamp::now())?;
+        case.map(|case| ok(&Value::Object(case))).ok_or_else(Fault::not_found)
+    }
+
+    /// A case is registered for a recipient that the configuration knows: another could never cite it.
+    async fn register_case(&self, asked: &Asked, request: Request<Incoming>) -> Result<Answer, Fault> {
+        let (key, body) = asked.event(request).await?;
+        let names = self.gatehouse.ledger.names();
+        let (entity, draft) = ledger::parse_line_said(&body, "case-registered", names)?;
+        if let ledger::What::CaseRegistered(registration) = &draft.what {
+            self.registered(&registration.recipient).map_err(|_| {
+                Fault::new(
+                    StatusCode::BAD_REQUEST,
+                    "event-malformed",
+                    "`recipient` is none of the configuration",
+                )
+            })?;
+        }
+        self.record(asked, key, &entity, draft).await
+    }
+
+    /// An event whose kind the path says.
+    async fn append_said(
+        &self,
+        asked: &Asked,
+        request: Request<Incoming>,
+        entity: Entity,
+        kind: &str,
+    ) -> Result<Answer, Fault> {
+        let (key, body) = asked.event(request).await?;
+        let body = if body.is_empty() { Bytes::from_static(b"{}") } else { body };
+        let draft = ledger::parse_said(&body, kind, entity.sort(), self.gatehouse.ledger.names())?;
+        self.record(asked, key, &entity, draft).await
+    }
+
     async fn append(
         &self,
         asked: &Asked,
         request: Request<Incoming>,
         entity: Entity,
     ) -> Result<Answer, Fault> {
-        asked.must_be_post()?;
-        let received = Instant::now();
-        let key = text_header(request.headers(), "idempotency-key")?;
-        let body = read(request, MAX_EVENT).await?;
-        let ledger = &self.gatehouse.ledger;
-        let draft = ledger::parse(&body, entity.sort(), ledger.names())?;
+        let (key, body) = asked.event(request).await?;
+        let draft = ledger::parse(&body, entity.sort(), self.gatehouse.ledger.names())?;
+        self.record(asked, key, &entity, draft).await
+    }
+
+    /// Records an event; the answer says that it is durable and in force.
+    async fn record(
+        &self,
+        asked: &Asked,
+        key: Option<String>,
+        entity: &Entity,
+        draft: ledger::Draft,
+    ) -> Result<Answer, Fault> {
         let kind = draft.what.kind();
         let withholds = !matches!(draft.what.effect(), ledger::Effect::Permissive | ledger::Effect::Nothing);
-        let recorded = ledger.append(&entity, draft, key.as_deref(), Timestamp::now()).await?;
+        let recorded = self.gatehouse.ledger.append(entity, draft, key.as_deref(), Timestamp::now()).await?;
         self.gatehouse.metrics.ledger_events.with_label_values(&[kind]).inc();
         if withholds {
-            self.gatehouse.metrics.withdrawal_effect.observe(received.elapsed().as_secs_f64());
+            self.gatehouse.metrics.withdrawal_effect.observe(asked.received.elapsed().as_secs_f64());
         }
         Ok(ok(&json!({
             "event": recorded.event.to_string(),
@@ -341,6 +402,7 @@ fn result_line(result: &LineResult) -> String {
 
 /// The head of an admin request.
 struct Asked {
+    received: Instant,
     method: Method,
     segments: Vec<String>,
     namespace: Option<String>,
@@ -357,6 +419,7 @@ impl Asked {
         let decoded = |text: &str| path::meaning(text).ok_or_else(malformed);
         let segments = request.uri().path().split('/').skip(1).map(decoded).collect::<Result<_, _>>()?;
         let mut asked = Asked {
+            received: Instant::now(),
             method: request.method().clone(),
             segments,
             namespace: None,
@@ -378,6 +441,13 @@ impl Asked {
 
     fn person(&self, id: &str) -> Result<crate::scrub::SubjectId, Fault> {
         Ok(ledger::person(id.to_owned(), self.namespace.clone())?)
+    }
+
+    /// The idempotency key and the body of a request that records an event.
+    async fn event(&self, request: Request<Incoming>) -> Result<(Option<String>, Bytes), Fault> {
+        self.must_be_post()?;
+        let key = text_header(request.headers(), "idempotency-key")?;
+        Ok((key, read(request, MAX_EVENT).await?))
     }
 
     fn must_be_post(&self) -> Result<(), Fault> {

@@ -15,9 +15,11 @@ enum Domain {
     Controller = 1,
     Recipient = 2,
     Actor = 3,
+    Case = 4,
 }
 
-/// A keyed 96-bit stand-in for the id of a data subject, a controller, a recipient or one of its people.
+/// A keyed 96-bit stand-in for the id of a data subject, a controller, a recipient or one of its
+/// people, or a case.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint([u32; 3]);
 
@@ -76,6 +78,10 @@ impl Fingerprints {
 
     pub fn recipient(&self, name: &str) -> Fingerprint {
         self.of(Domain::Recipient, None, name)
+    }
+
+    pub fn case(&self, id: &str) -> Fingerprint {
+        self.of(Domain::Case, None, id)
     }
 
     fn of(&self, domain: Domain, namespace: Option<&str>, id: &str) -> Fingerprint {

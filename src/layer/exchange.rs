@@ -21,13 +21,14 @@ use super::encoding::{Coding, Decoder};
 use super::identity::{Caller, Identity, PeerNames};
 use super::inbound::Inbound;
 use super::purpose::{self, Declaration};
-use super::release::Release;
+use super::release::{Citation, Release};
 use super::route::{Found, Recipient, Route, Scrubbing, Withheld};
 use super::snapshot::Snapshot;
 use super::upstream::{Destination, UpstreamFailure};
 use super::{Gatehouse, Listening, Refusal, answer, privacy_control, request};
-use crate::decision::{Admitted, Asking, Classes, Decisions, Denial};
+use crate::decision::{Admitted, Asking, Classes, Decisions, Denial, LegalReference};
 use crate::disclosure::{Entry, Intent, Outcome, Verdict};
+use crate::ledger::Case;
 use crate::scrub::{Framing, Scrubber};
 use crate::vocabulary::{CategoryId, Form, NotAPurpose, PurposeId};
 
@@ -55,6 +56,8 @@ pub(super) struct Exchange {
     route: Option<Arc<Route>>,
     purpose: Option<PurposeId>,
     declared: Option<Declaration>,
+    /// The case that the request cites, where it is in force for this recipient and purpose.
+    case: Option<Citation>,
     /// What each thing that has to agree has said so far.
     factors: Vec<(&'static str, Verdict)>,
     /// Set as soon as the intent is on record, also while the upstream is still asked.
@@ -79,6 +82,7 @@ impl Exchange {
             route: None,
             purpose: None,
             declared: None,
+            case: None,
             factors: Vec::new(),
             entry: Mutex::new(None),
             permit: None,
@@ -120,7 +124,8 @@ impl Exchange {
         self.route = Some(Arc::clone(&found.route));
         let decisions = self.decisions(&found.route)?;
         let purpose = self.declared_purpose(&parts.headers, &caller, &decisions)?;
-        let admitted = Arc::new(self.admit(&found.route, purpose, &decisions)?);
+        let case = self.cited_case(purpose, &decisions);
+        let admitted = Arc::new(self.admit(&found.route, purpose, case.as_deref(), &decisions)?);
         screen_query(&found.route, parts.uri.query(), &admitted)?;
         self.gatehouse.ledger.healthy().then_some(()).ok_or(Refusal::LedgerUnavailable)?;
         privacy_control::heed(&parts.headers, &self.identity, &decisions, &self.gatehouse.ledger, self.now)
@@ -192,11 +197,27 @@ impl Exchange {
         self.weigh("credential", agrees.then_some(declared).ok_or(Refusal::PurposeNotPermitted))
     }
 
+    /// The case that the request cites, where it is in force for who asks and for what. Any other
+    /// `case` is only recorded.
+    fn cited_case(&mut self, purpose: PurposeId, decisions: &Decisions) -> Option<Arc<Case>> {
+        let id = self.declared.as_ref()?.case.as_deref()?;
+        let ledger = &self.gatehouse.ledger;
+        let case = ledger.case(id).filter(|case| case.is_in_force(self.now))?;
+        let purposes = decisions.pack().vocabulary().purposes();
+        let is_theirs = self.recipient.as_ref().is_some_and(|recipient| recipient.name == case.recipient);
+        if !is_theirs || !purposes.within(purpose, case.purpose) {
+            return None;
+        }
+        self.case = Some(Citation { id: Arc::from(id), fingerprint: ledger.fingerprints().case(id) });
+        Some(case)
+    }
+
     /// Everything that can be said before the upstream is called and does not depend on a subject.
     fn admit(
         &mut self,
         route: &Route,
         purpose: PurposeId,
+        case: Option<&Case>,
         decisions: &Decisions,
     ) -> Result<Admitted, Refusal> {
         let recipient = self.recipient.clone().ok_or(Refusal::CredentialMissing)?;
@@ -215,8 +236,9 @@ impl Exchange {
             operation: route.operation(&self.method),
             exporter_region: Arc::clone(&self.snapshot.exporter_region),
             upstream_backup: route.upstream_is_backup,
-            // Disclosure cases are not there yet, so none can be cited.
-            legal_reference: false,
+            legal_reference: case.map_or(LegalReference::None, |case| {
+                LegalReference::Categories(Arc::clone(&case.categories))
+            }),
         };
         let unread = Classes::new(Vec::new(), false);
         let classes = route.scrubbing.as_ref().map_or(&unread, |scrubbing| &scrubbing.classes);
@@ -330,6 +352,7 @@ impl Exchange {
             purpose,
             decisions,
             admitted,
+            self.case.take(),
             entry,
             permit,
             self.began,

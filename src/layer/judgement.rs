@@ -1,13 +1,15 @@
 //! The layer's answer to the scrubber's one question: the ledger is asked, the policy decides, the
 //! tally keeps the account.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::identity::Identity;
 use super::route::{Scrubbing, UnknownSubject};
 use super::tally::Tally;
 use crate::decision::{Admitted, Controller, Permit, Relationship, Subject};
-use crate::ledger::Ledger;
+use crate::ledger::{Case, Ledger};
 use crate::scrub::{Judge, Record, SubjectId};
 
 /// Judges the records of one exchange while a chunk is scrubbed.
@@ -18,6 +20,8 @@ pub(super) struct Judgement<'e> {
     pub(super) identity: &'e Identity,
     pub(super) scrubbing: &'e Scrubbing,
     pub(super) now: Timestamp,
+    /// The cited case, where it is in force at this moment.
+    pub(super) case: Option<Arc<Case>>,
     pub(super) tally: Tally,
 }
 
@@ -31,6 +35,7 @@ impl Judgement<'_> {
         let relationship = Relationship {
             subject_is_recipient: is_recipient(&self.identity.subject, Some(id)),
             controller_is_recipient: is_recipient(&self.identity.controller, record.controller),
+            named_in_case: self.case.as_ref().is_some_and(|case| case.names(&fingerprint)),
         };
         match known {
             Some(subject) => {

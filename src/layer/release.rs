@@ -15,9 +15,18 @@ use super::tally::Tally;
 use super::{Gatehouse, Refusal};
 use crate::decision::{Admitted, ClassId, Decisions};
 use crate::disclosure::{Entry, Left, Outcome, Window};
+use crate::keys::Fingerprint;
 use crate::ledger::Epoch;
 use crate::scrub::Forms;
 use crate::vocabulary::Form;
+
+/// The case that an exchange rests on.
+#[derive(Debug)]
+pub(super) struct Citation {
+    pub(super) id: Arc<str>,
+    /// Changes of the case concern the answer like those of somebody in it.
+    pub(super) fingerprint: Fingerprint,
+}
 
 /// One admitted exchange whose answer is on its way.
 pub struct Release {
@@ -27,6 +36,7 @@ pub struct Release {
     purpose: Arc<str>,
     decisions: Arc<Decisions>,
     admitted: Arc<Admitted>,
+    case: Option<Citation>,
     /// Taken by whoever closes the exchange.
     entry: Mutex<Option<Entry>>,
     /// One of the exchanges that may be under way.
@@ -55,6 +65,7 @@ impl Release {
         purpose: Arc<str>,
         decisions: Arc<Decisions>,
         admitted: Arc<Admitted>,
+        case: Option<Citation>,
         entry: Entry,
         permit: OwnedSemaphorePermit,
         began: Instant,
@@ -68,6 +79,7 @@ impl Release {
             purpose,
             decisions,
             admitted,
+            case,
             entry: Mutex::new(Some(entry)),
             _permit: permit,
             began,
@@ -80,13 +92,19 @@ impl Release {
     /// Who judges the next chunk. `None` on a route that is not personal.
     pub(super) fn judgement(&self, now: Timestamp) -> Option<Judgement<'_>> {
         let scrubbing = self.route.scrubbing.as_ref()?;
+        let ledger = &self.gatehouse.ledger;
+        // Asked for each chunk: a case can end while its answer is on its way.
+        let case = self.case.as_ref().and_then(|cited| ledger.case(&cited.id));
+        let case = case.filter(|case| case.is_in_force(now));
+        let ask_again = case.as_ref().map(|case| case.end);
         Some(Judgement {
-            ledger: &self.gatehouse.ledger,
+            ledger,
             admitted: &self.admitted,
             identity: &self.identity,
             scrubbing,
             now,
-            tally: Tally::default(),
+            case,
+            tally: Tally { ask_again, ..Tally::default() },
         })
     }
 
@@ -106,12 +124,13 @@ impl Release {
     }
 
     /// Runs `leave` unless somebody in this account has withdrawn, objected or the like since, or a
-    /// consent has ended by itself; no such change is acknowledged while it runs.
+    /// consent or the cited case has ended by itself; no such change is acknowledged while it runs.
     pub(super) fn hand_out<T>(&self, since: Epoch, tally: &Tally, leave: impl FnOnce() -> T) -> Option<T> {
         if tally.ask_again.is_some_and(|end| end <= Timestamp::now()) {
             return None;
         }
-        self.gatehouse.ledger.hand_out(since, &tally.subjects, leave)
+        let case = self.case.iter().map(|case| &case.fingerprint);
+        self.gatehouse.ledger.hand_out(since, tally.subjects.iter().chain(case), leave)
     }
 
     /// Whether anything may leave at this moment: the ledger and the log work, the recipient is not

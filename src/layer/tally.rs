@@ -17,7 +17,8 @@ pub(super) struct Tally {
     pub(super) minors: u64,
     /// Indexed by class: each release that occurred, with the number of fields.
     pub(super) classes: Vec<Vec<(Release, u64)>>,
-    /// When the first of them has to be decided again though nothing happens.
+    /// When the first of them has to be decided again though nothing happens: a consent or the cited
+    /// case ends.
     pub(super) ask_again: Option<Timestamp>,
     /// Everybody whose state was looked up.
     pub(super) subjects: Vec<Fingerprint>,

@@ -16,7 +16,7 @@ use super::names::Names;
 use super::sqlite::{FileError, SqliteStore};
 use super::store::{Kept, Position, Store, StoreError};
 use super::written::{self, EventError};
-use super::{history, state};
+use super::{case, history, state};
 use crate::keys::Keys;
 use crate::scrub::SubjectId;
 
@@ -111,6 +111,27 @@ impl Archive {
         let mut shown = state::subject_json(&state, at.unwrap_or(now), self.names());
         shown.insert("position".to_owned(), position.0.into());
         Ok(Some(shown))
+    }
+
+    /// Every registered case as JSON, by its id.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub fn cases(&self, now: Timestamp) -> Result<Vec<Map<String, Value>>, StoreError> {
+        let mut shown = Vec::new();
+        for id in self.store.cases()? {
+            shown.extend(self.case(&id, now)?);
+        }
+        Ok(shown)
+    }
+
+    /// One case as JSON; `None`: it is not registered.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub fn case(&self, id: &Arc<str>, now: Timestamp) -> Result<Option<Map<String, Value>>, StoreError> {
+        let past = self.history(&Entity::Case(Arc::clone(id)))?;
+        Ok(case::json(id, past.iter().map(|past| &past.event), now, self.names()))
     }
 
     /// Every event as a line of JSON that an import reads; `write` may stop it.

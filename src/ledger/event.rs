@@ -1,4 +1,4 @@
-//! What can happen to a data subject, a controller or a recipient, as the ledger records it.
+//! What can happen to a data subject, a controller, a recipient or a case, as the ledger records it.
 //!
 //! It knows what each kind of event means in words of the vocabulary and whether it can disclose
 //! more or less. It refuses to know how events are written (see [`super::written`]) or kept.
@@ -19,6 +19,8 @@ pub enum Entity {
     Controller(SubjectId),
     /// A recipient by its configured name.
     Recipient(Arc<str>),
+    /// A disclosure case by its id.
+    Case(Arc<str>),
 }
 
 impl Entity {
@@ -27,6 +29,7 @@ impl Entity {
             Entity::Subject(_) => Sort::Subject,
             Entity::Controller(_) => Sort::Controller,
             Entity::Recipient(_) => Sort::Recipient,
+            Entity::Case(_) => Sort::Case,
         }
     }
 }
@@ -37,12 +40,13 @@ impl fmt::Debug for Entity {
     }
 }
 
-/// The three sorts of [`Entity`].
+/// The sorts of [`Entity`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Sort {
     Subject,
     Controller,
     Recipient,
+    Case,
 }
 
 impl Sort {
@@ -51,6 +55,7 @@ impl Sort {
             Sort::Subject => "data subject",
             Sort::Controller => "controller",
             Sort::Recipient => "recipient",
+            Sort::Case => "case",
         }
     }
 }
@@ -74,6 +79,28 @@ pub struct Facts {
     /// The origin of everything that `origin_of` does not name later or more exactly.
     pub origin: Option<Origin>,
     pub origin_of: Vec<(CategoryId, Origin)>,
+}
+
+/// A disclosure case as it is registered.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Registration {
+    /// The authority's configured name.
+    pub recipient: Arc<str>,
+    pub purpose: PurposeId,
+    pub subjects: Vec<SubjectId>,
+    pub categories: Vec<CategoryId>,
+    /// From this instant on it is not in force.
+    pub end: Timestamp,
+    /// What the authority calls it.
+    pub reference: Arc<str>,
+    /// Until then disclosures under the case are left out of what the person is told.
+    pub confidential_until: Option<Timestamp>,
+}
+
+impl fmt::Debug for Registration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Registration")
+    }
 }
 
 /// What happened.
@@ -143,6 +170,13 @@ pub enum What {
     AccountClosed,
     Suspended,
     Resumed,
+    CaseRegistered(Box<Registration>),
+    /// Counts once for each approver.
+    CaseApproved {
+        approver: Arc<str>,
+    },
+    /// For good, before its time.
+    CaseEnded,
 }
 
 /// What an event can do to what may be disclosed.
@@ -185,6 +219,9 @@ impl What {
             What::AccountClosed => "account-closed",
             What::Suspended => "suspended",
             What::Resumed => "resumed",
+            What::CaseRegistered(_) => "case-registered",
+            What::CaseApproved { .. } => "case-approved",
+            What::CaseEnded => "case-ended",
         }
     }
 
@@ -214,6 +251,7 @@ impl What {
                 Sort::Controller
             }
             What::Suspended | What::Resumed => Sort::Recipient,
+            What::CaseRegistered(_) | What::CaseApproved { .. } | What::CaseEnded => Sort::Case,
         }
     }
 
@@ -230,7 +268,9 @@ impl What {
             | What::CategoryAllowed { .. }
             | What::Relation { .. }
             | What::Instruction { .. }
-            | What::Resumed => Effect::Permissive,
+            | What::Resumed
+            | What::CaseRegistered(_)
+            | What::CaseApproved { .. } => Effect::Permissive,
             What::ConsentRefused { .. }
             | What::ConsentWithdrawn { .. }
             | What::Objection { .. }
@@ -242,7 +282,8 @@ impl What {
             | What::RelationEnded { .. }
             | What::InstructionEnded { .. }
             | What::AccountClosed
-            | What::Suspended => Effect::Restrictive,
+            | What::Suspended
+            | What::CaseEnded => Effect::Restrictive,
             What::Fact(_) | What::Correction(_) => Effect::Either,
         }
     }

@@ -175,7 +175,10 @@ impl<'n> Fold<'n> {
             | What::InstructionEnded { .. }
             | What::AccountClosed
             | What::Suspended
-            | What::Resumed => {}
+            | What::Resumed
+            | What::CaseRegistered(_)
+            | What::CaseApproved { .. }
+            | What::CaseEnded => {}
         }
     }
 

@@ -10,6 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
+use super::case::Case;
 use crate::decision::{Controller, Subject};
 use crate::keys::Fingerprint;
 
@@ -51,6 +52,7 @@ pub(super) struct Index {
     subjects: DashMap<Key, u32, Spreading>,
     controllers: DashMap<Key, Arc<Controller>, Spreading>,
     suspended: RwLock<HashSet<Arc<str>>>,
+    cases: RwLock<HashMap<Arc<str>, Arc<Case>>>,
     states: RwLock<States>,
 }
 
@@ -60,6 +62,7 @@ impl Index {
             subjects: DashMap::default(),
             controllers: DashMap::default(),
             suspended: RwLock::default(),
+            cases: RwLock::default(),
             states: RwLock::default(),
         }
     }
@@ -105,6 +108,19 @@ impl Index {
     pub(super) fn put_suspended(&self, recipient: &Arc<str>, suspended: bool) -> bool {
         let mut list = self.suspended.write().unwrap_or_else(PoisonError::into_inner);
         if suspended { list.insert(Arc::clone(recipient)) } else { list.remove(recipient) }
+    }
+
+    pub(super) fn case(&self, id: &str) -> Option<Arc<Case>> {
+        self.cases.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    pub(super) fn put_case(&self, id: &Arc<str>, case: Option<Case>) -> bool {
+        let mut cases = self.cases.write().unwrap_or_else(PoisonError::into_inner);
+        let case = case.map(Arc::new);
+        match &case {
+            Some(case) => cases.insert(Arc::clone(id), Arc::clone(case)) != Some(Arc::clone(case)),
+            None => cases.remove(id).is_some(),
+        }
     }
 
     /// How many people the ledger has heard of.

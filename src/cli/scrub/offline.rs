@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 use super::{ScrubError, pump};
 use crate::cli::policy::from_json;
 use crate::config::{self, Config};
-use crate::decision::{Admitted, Asking, Decisions, Permit, scenario};
+use crate::decision::{Admitted, Asking, Decisions, LegalReference, Permit, scenario};
 use crate::document::Document;
 use crate::finding::Finding;
 use crate::layer::route::{Route, Scrubbing, UnknownSubject};
@@ -74,7 +74,7 @@ fn admit(
         operation: route.operation(&Method::GET),
         exporter_region: Arc::clone(&config.exporter_region),
         upstream_backup: route.upstream_is_backup,
-        legal_reference: false,
+        legal_reference: LegalReference::None,
     };
     Decisions::new(Arc::clone(pack)).admit(&asking, &scrubbing.classes).map_err(ScrubError::Denied)
 }
