@@ -76,4 +76,6 @@ pub struct Mapping {
     pub unclassified: Unclassified,
     pub removed_as: RemovedAs,
     pub duplicate_keys: DuplicateKeys,
+    /// Types of server-sent events that leave, beside those without one.
+    pub events: Vec<String>,
 }

@@ -7,11 +7,13 @@
 //!
 //! Read downwards: a [`Mapping`] is compiled into a [`Plan`] ([`query`], [`automaton`]); a
 //! [`Scrubber`] takes chunks and walks them ([`walk`], [`lex`]); a value that has to be whole is
-//! held ([`table`]), its conditions evaluated ([`evaluate`]), and decided ([`unit`]).
+//! held ([`table`]), its conditions evaluated ([`evaluate`]), and decided ([`unit`]). Of an event
+//! stream each event's data is a body of its own ([`events`]).
 
 mod arbiter;
 mod automaton;
 mod evaluate;
+mod events;
 mod facts;
 mod forms;
 mod habits;

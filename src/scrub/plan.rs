@@ -131,6 +131,8 @@ pub struct Plan {
     pub(super) unclassified: Unclassified,
     pub(super) removed_as: RemovedAs,
     pub(super) duplicate_keys: DuplicateKeys,
+    /// Types of server-sent events that leave, beside those without one.
+    pub(super) events: Vec<String>,
     classes: Vec<Class>,
     /// For each class the category that its values' forms go by, and the shape of that.
     kinds: Vec<(Shape, Arc<str>)>,
@@ -149,6 +151,7 @@ impl Plan {
         }
         let mut plan = draft.finish(mapping.unclassified, mapping.removed_as, mapping.duplicate_keys)?;
         plan.kinds = plan.classes.iter().map(|class| kind(class, vocabulary)).collect();
+        plan.events.clone_from(&mapping.events);
         Ok(plan)
     }
 
@@ -392,6 +395,7 @@ impl Draft {
             unclassified,
             removed_as,
             duplicate_keys,
+            events: Vec::new(),
             classes,
             kinds: Vec::new(),
             class_ids,

@@ -49,6 +49,20 @@ enum Expect {
     End,
 }
 
+/// What has come since the last text, or since the beginning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Gap {
+    #[default]
+    Nothing,
+    /// A line's end.
+    Ended,
+    /// In a sequence: the record separator that the next text needs.
+    Separated,
+}
+
+/// Stands before each text of a sequence (RFC 7464, 2.2).
+const RECORD_SEPARATOR: u8 = 0x1e;
+
 /// How the inside of an open container is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
@@ -162,8 +176,8 @@ pub(super) struct Walk {
     waiting: Vec<u8>,
     holding: Option<Holding>,
     passing: Option<Passing>,
-    /// A line's end has come since the last text.
-    line_ended: bool,
+    /// What has come since the last text.
+    gap: Gap,
     table: Table,
     decision: Decision,
     unescaped: Vec<u8>,
@@ -193,7 +207,7 @@ impl Walk {
             waiting: Vec::new(),
             holding: None,
             passing: None,
-            line_ended: false,
+            gap: Gap::default(),
             table: Table::default(),
             decision: Decision::default(),
             unescaped: Vec::new(),
@@ -203,8 +217,12 @@ impl Walk {
     /// Whether the body may end here.
     pub(super) fn is_complete(&self) -> bool {
         match self.expect {
-            Expect::End => true,
-            Expect::Document => self.framing == Framing::Lines,
+            Expect::End => self.framing != Framing::Sequence || self.gap == Gap::Ended,
+            Expect::Document => match self.framing {
+                Framing::Document | Framing::Events => false,
+                Framing::Lines => true,
+                Framing::Sequence => self.gap != Gap::Separated,
+            },
             Expect::FirstElement
             | Expect::FirstName
             | Expect::Name
@@ -356,23 +374,44 @@ impl Walk {
         if expect == Expect::Within {
             return self.within(bytes, at, surround);
         }
-        let at = lex::space(bytes, at);
+        let at = self.space_between(bytes, at, expect == Expect::Document);
         if at == bytes.len() {
             self.wait(at, expect)?;
             return Ok(None);
         }
-        if expect == Expect::Document {
-            if at == 0 && beginning && bytes.starts_with("\u{feff}".as_bytes()) {
-                return self.fail(at, Fault::ByteOrderMark);
-            }
+        let first = expect == Expect::Document && at == 0 && beginning;
+        if first && bytes.starts_with("\u{feff}".as_bytes()) {
+            return self.fail(at, Fault::ByteOrderMark);
+        }
+        let may_begin = match self.framing {
+            Framing::Document | Framing::Events => expect == Expect::Document,
+            Framing::Lines => expect == Expect::Document || self.gap == Gap::Ended,
+            Framing::Sequence => self.gap == Gap::Separated,
+        };
+        if may_begin {
+            self.gap = Gap::Nothing;
             return Ok(Some((at, Expect::Value)));
         }
-        let between = bytes.get(self.after..at).unwrap_or_default();
-        if self.framing == Framing::Document || !(self.line_ended || between.contains(&b'\n')) {
-            return self.fail(at, Fault::TrailingBytes);
+        self.fail(at, if expect == Expect::End { Fault::TrailingBytes } else { Fault::Malformed })
+    }
+
+    /// Past the white space between two texts, and past what separates them; notes what came.
+    fn space_between(&mut self, bytes: &[u8], mut at: usize, first: bool) -> usize {
+        while let Some(&byte) = bytes.get(at) {
+            match byte {
+                b'\n' if self.gap == Gap::Nothing => self.gap = Gap::Ended,
+                // A text that no line feed ended may have been cut short (RFC 7464, 2.4).
+                RECORD_SEPARATOR
+                    if self.framing == Framing::Sequence && (first || self.gap != Gap::Nothing) =>
+                {
+                    self.gap = Gap::Separated;
+                }
+                byte if lex::is_space(byte) => {}
+                _ => break,
+            }
+            at += 1;
         }
-        self.line_ended = false;
-        Ok(Some((at, Expect::Document)))
+        at
     }
 
     /// The bytes end here.
@@ -406,10 +445,9 @@ impl Walk {
             }
             return Ok(());
         }
-        if self.expect == Expect::End || (self.expect == Expect::Document && self.framing == Framing::Lines) {
-            let space = bytes.get(self.after..self.at).unwrap_or_default();
-            self.line_ended |= space.contains(&b'\n');
-            surround.out.extend_from_slice(space);
+        let several = matches!(self.framing, Framing::Lines | Framing::Sequence);
+        if self.expect == Expect::End || (self.expect == Expect::Document && several) {
+            surround.out.extend_from_slice(bytes.get(self.after..self.at).unwrap_or_default());
             self.after = self.at;
         }
         self.check_kept(bytes.len(), &surround.limits)

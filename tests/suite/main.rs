@@ -19,5 +19,6 @@ mod refusals;
 mod releases;
 mod snapshots;
 mod strata;
+mod streams;
 mod tls;
 mod upstream;

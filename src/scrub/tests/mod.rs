@@ -1,6 +1,7 @@
 //! What the scrubber does, feature by feature; `walks` holds the laws.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod framings;
 mod records;
 mod removal;
 mod strict;
@@ -129,8 +130,20 @@ pub(super) fn scrub_in(
     chunk: usize,
     limits: Limits,
 ) -> Result<Vec<u8>, (Unreadable, Vec<u8>)> {
+    scrub_framed(plan, rules, Framing::Document, body, chunk, limits)
+}
+
+/// Scrubs a body of several texts in chunks of this size.
+pub(super) fn scrub_framed(
+    plan: &Arc<Plan>,
+    rules: &mut Rules,
+    framing: Framing,
+    body: &[u8],
+    chunk: usize,
+    limits: Limits,
+) -> Result<Vec<u8>, (Unreadable, Vec<u8>)> {
     let mut out = Vec::new();
-    let mut scrubber = Scrubber::new(plan.clone(), forms(), &[], limits, Framing::Document);
+    let mut scrubber = Scrubber::new(plan.clone(), forms(), &[], limits, framing);
     for chunk in body.chunks(chunk) {
         scrubber.feed(chunk, rules, &mut out).map_err(|error| (error, out.clone()))?;
     }

@@ -16,7 +16,7 @@ use super::*;
 
 /// A document with order and repeated names. Scalars are JSON text.
 #[derive(Clone, Debug)]
-enum Doc {
+pub(super) enum Doc {
     Scalar(String),
     Array(Vec<Doc>),
     Object(Vec<(String, Doc)>),
@@ -59,7 +59,7 @@ impl Doc {
     }
 
     /// As text; `noise` gives white space and spellings of names.
-    fn text(&self, noise: &mut impl Iterator<Item = u8>) -> String {
+    pub(super) fn text(&self, noise: &mut impl Iterator<Item = u8>) -> String {
         if let Doc::Scalar(text) = self {
             return text.clone();
         }
@@ -129,7 +129,7 @@ fn pruned(doc: &Doc, way: &mut Way, keep: &dyn Fn(&[usize]) -> bool) -> Option<S
 
 const NAMES: &[&str] = &["a", "b", "c", "d e", "", "é"];
 
-fn doc(distinct: bool) -> impl Strategy<Value = Doc> {
+pub(super) fn doc(distinct: bool) -> impl Strategy<Value = Doc> {
     let scalar =
         select(vec!["0", "1", "2", "-1.5", "1e1", "true", "false", "null", "\"x\"", "\"yy\"", "\"\""]);
     let leaf = scalar.prop_map(|text| Doc::Scalar(text.to_owned()));
@@ -147,11 +147,11 @@ fn doc(distinct: bool) -> impl Strategy<Value = Doc> {
 }
 
 /// What gives white space and spellings: mostly none, as programs write JSON.
-fn noise() -> impl Strategy<Value = Vec<u8>> {
+pub(super) fn noise() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![Just(vec![3]), Just(vec![1]), vec(any::<u8>(), 64)]
 }
 
-fn chunk() -> impl Strategy<Value = usize> {
+pub(super) fn chunk() -> impl Strategy<Value = usize> {
     prop_oneof![1usize..40, 40usize..400, Just(usize::MAX)]
 }
 
