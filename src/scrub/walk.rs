@@ -6,8 +6,9 @@
 //! all) is held and handed to [`super::unit`]. Invariant: no byte is written before the verdict it
 //! stands under is known.
 
-use super::arbiter::Arbiter;
+use super::arbiter::{Arbiter, Removal};
 use super::automaton::StateId;
+use super::embedded::Expanded;
 use super::evaluate::{Place, denoted};
 use super::habits::{Habits, NewLead, Path};
 use super::lex::{self, Scan};
@@ -149,6 +150,10 @@ struct Passing {
 #[derive(Clone, Debug)]
 pub(super) struct Walk {
     framing: Framing,
+    /// Of the document.
+    root: StateId,
+    /// The document is only noted, and never decided.
+    notes: bool,
     /// Names are compared everywhere, or only where a record is read from them.
     refuses_duplicates: bool,
     expect: Expect,
@@ -189,6 +194,8 @@ impl Walk {
     pub(super) fn new(plan: &Plan, framing: Framing) -> Walk {
         Walk {
             framing,
+            root: plan.automaton.root,
+            notes: false,
             refuses_duplicates: plan.duplicate_keys == DuplicateKeys::Refuse,
             expect: Expect::Document,
             at: 0,
@@ -211,6 +218,26 @@ impl Walk {
             table: Table::default(),
             decision: Decision::default(),
             unescaped: Vec::new(),
+        }
+    }
+
+    /// The table of a JSON text whose root is in this state. The text begins and ends with its value.
+    pub(super) fn note_text(
+        common: Common<'_>,
+        root: StateId,
+        text: &[u8],
+        limits: Limits,
+    ) -> Result<Table, Unreadable> {
+        let mut walk = Walk { root, notes: true, ..Walk::new(common.plan, Framing::Document) };
+        let mut outside = Outside { verdict: None, fields: Vec::new() };
+        // Nobody is asked for a verdict, and nothing is written.
+        let mut surround =
+            Surround { common, limits, arbiter: &mut Removal, outside: &mut outside, out: &mut Vec::new() };
+        walk.run(text, 0, true, &mut surround)?;
+        if walk.is_complete() {
+            Ok(walk.table)
+        } else {
+            Err(Unreadable { fault: Fault::Truncated, at: text.len() as u64 })
         }
     }
 
@@ -637,7 +664,7 @@ impl Walk {
         if !self.top.array {
             self.member
         } else if self.frames.is_empty() {
-            plan.automaton.root
+            self.root
         } else {
             plan.automaton.element(self.top.state, u32::try_from(self.top.index).unwrap_or(u32::MAX))
         }
@@ -713,6 +740,9 @@ impl Walk {
             next: node + 1,
             state,
         });
+        if mark.embedded && end.is_some() {
+            self.table.texts.push(node);
+        }
         if mark.captures {
             let captures = &plan.automaton.state(state).captures;
             self.table.captures.extend(captures.iter().map(|&query| (query, node)));
@@ -754,8 +784,13 @@ impl Walk {
         if end - holding.start > surround.limits.record {
             return self.fail(holding.start, Fault::TooLong);
         }
+        if self.notes {
+            return Ok(());
+        }
         let plan = surround.common.plan;
         let held = Held { table: &self.table, bytes: bytes.get(holding.base..end).unwrap_or_default() };
+        let expanded = Expanded::of(held, surround.common, surround.limits);
+        let held = expanded.as_ref().map_or(held, Expanded::held);
         let root = held.table.node(0);
         let name = root.and_then(|root| held.name(root)).map(denoted);
         let around = Surroundings {
@@ -807,7 +842,7 @@ impl Walk {
         let known = plan.automaton.state(state);
         let container = matches!(byte, b'{' | b'[');
         let root = self.frames.is_empty();
-        if known.held || (root && plan.whole) {
+        if known.held || (root && (plan.whole || self.notes)) {
             if !container && end.is_none() {
                 return Ok(None);
             }

@@ -1,6 +1,7 @@
 //! What the scrubber does, feature by feature; `walks` holds the laws.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod embedded;
 mod framings;
 mod records;
 mod removal;
@@ -26,9 +27,11 @@ pub(super) fn compile(mapping: &Mapping) -> Result<Plan, Vec<MappingError>> {
     Plan::compile(mapping, &Vocabulary::standard())
 }
 
-/// `@.path = category+category`
-fn field((path, categories): &(&str, &str)) -> (String, Vec<CategoryId>) {
-    ((*path).to_owned(), categories.split('+').map(category).collect())
+/// `@.path = category+category`, with `json:` before them for JSON in a string.
+fn field((path, categories): &(&str, &str)) -> FieldMapping {
+    let embedded = categories.starts_with("json:");
+    let categories = categories.trim_start_matches("json:").split('+').map(category).collect();
+    FieldMapping { path: (*path).to_owned(), categories, embedded }
 }
 
 pub(super) fn record(path: &str, subjects: &[&str], fields: &[(&str, &str)]) -> RecordMapping {
