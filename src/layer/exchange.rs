@@ -147,12 +147,12 @@ impl Exchange {
         let head = answer::head(&upstream_parts.headers, &found.route.answer_headers, verdict);
         let response = self.respond(upstream_parts.status, head)?;
         match verdict {
-            answer::Answer::Json(coding) if parts.method != Method::HEAD => {
+            answer::Answer::Json(framing, coding) if parts.method != Method::HEAD => {
                 let release = self.release(admitted)?;
-                let body = scrubbed(upstream_body, coding, release, &found, scrubbing).await?;
+                let body = scrubbed(upstream_body, framing, coding, release, &found, scrubbing).await?;
                 Ok(response.map(|()| body))
             }
-            answer::Answer::Json(_) | answer::Answer::Empty => {
+            answer::Answer::Json(..) | answer::Answer::Empty => {
                 self.release(admitted)?.close();
                 Ok(response.map(|()| AnswerBody::empty()))
             }
@@ -502,6 +502,7 @@ fn screen_query(route: &Route, query: Option<&str>, admitted: &Admitted) -> Resu
 /// Scrubs until something can leave; a body that is whole by then leaves with its length.
 async fn scrubbed<U>(
     upstream: U,
+    framing: Framing,
     coding: Coding,
     release: Arc<Release>,
     found: &Found,
@@ -515,7 +516,7 @@ where
         let parameters: Vec<(&str, &str)> =
             found.parameters.iter().map(|(name, value)| (&**name, &**value)).collect();
         let plan = Arc::clone(&scrubbing.plan);
-        let scrubber = Scrubber::new(plan, release.forms(), &parameters, scrubbing.limits, Framing::Document);
+        let scrubber = Scrubber::new(plan, release.forms(), &parameters, scrubbing.limits, framing);
         let mut pump = Pump::new(upstream, decoder, scrubber, Arc::clone(&release));
         let filled = match scrubbing.withheld {
             Withheld::Strip => pump.fill().await,

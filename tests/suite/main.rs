@@ -22,6 +22,7 @@ mod releases;
 mod signed;
 mod snapshots;
 mod strata;
+mod streams;
 mod tls;
 mod upstream;
 mod versions;
