@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, HOST};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use super::access;
 use crate::disclosure;
 use crate::layer::{Gatehouse, path};
 use crate::ledger::{self, AppendError, Entity, LineResult};
@@ -25,6 +26,8 @@ use crate::ledger::{self, AppendError, Entity, LineResult};
 const MAX_EVENT: usize = ledger::MAX_EVENT_BYTES;
 /// Bytes of one batch of events.
 const MAX_BATCH: usize = 64 << 20;
+/// Bytes of a request for access evaluations.
+const MAX_EVALUATIONS: usize = 1 << 20;
 /// For a request to arrive.
 const REQUEST_TIME: Duration = Duration::from_secs(30);
 
@@ -167,6 +170,13 @@ impl Admin {
             ["v1", "cases", id, "end"] => {
                 self.append_said(&asked, request, Entity::Case(ledger::case_id(id)?), "case-ended").await
             }
+            ["access", "v1", "evaluation"] => self.access(&asked, request, access::evaluation).await,
+            ["access", "v1", "evaluations"] => self.access(&asked, request, access::evaluations).await,
+            [".well-known", "authzen-configuration"] if get => {
+                let authority = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+                let authority = authority.ok_or_else(Fault::not_found)?;
+                Ok(ok(&access::configuration(&format!("http://{authority}"))))
+            }
             ["v1", "events:batch"] => self.batch(&asked, request).await,
             ["v1", "decisions", id] if get => self.decision(id).await,
             ["v1", "policies"] if get => Ok(ok(&self.policies())),
@@ -302,6 +312,25 @@ impl Admin {
             // One gateway owns an embedded ledger: here is everywhere.
             "in_force": if asked.wait_everywhere { "everywhere" } else { "here" },
         })))
+    }
+
+    /// An access evaluation (OpenID AuthZEN 1.0); the request's id goes back with the answer.
+    async fn access(
+        &self,
+        asked: &Asked,
+        request: Request<Incoming>,
+        evaluate: fn(&Gatehouse, &[u8], Timestamp) -> Result<Value, access::Malformed>,
+    ) -> Result<Answer, Fault> {
+        asked.must_be_post()?;
+        let id = request.headers().get("x-request-id").cloned();
+        let body = read(request, MAX_EVALUATIONS).await?;
+        let answer = evaluate(&self.gatehouse, &body, Timestamp::now())
+            .map_err(|why| Fault::new(StatusCode::BAD_REQUEST, "request-malformed", why.to_string()))?;
+        let mut answer = ok(&answer);
+        if let Some(id) = id {
+            answer.headers_mut().insert("x-request-id", id);
+        }
+        Ok(answer)
     }
 
     async fn batch(&self, asked: &Asked, request: Request<Incoming>) -> Result<Answer, Fault> {

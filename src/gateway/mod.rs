@@ -1,5 +1,6 @@
 //! The process that serves: opens what is on disk, binds the sockets, reloads, drains.
 
+mod access;
 mod admin;
 mod listener;
 mod tls;

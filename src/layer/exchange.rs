@@ -201,13 +201,9 @@ impl Exchange {
     /// `case` is only recorded.
     fn cited_case(&mut self, purpose: PurposeId, decisions: &Decisions) -> Option<Arc<Case>> {
         let id = self.declared.as_ref()?.case.as_deref()?;
-        let ledger = &self.gatehouse.ledger;
-        let case = ledger.case(id).filter(|case| case.is_in_force(self.now))?;
-        let purposes = decisions.pack().vocabulary().purposes();
-        let is_theirs = self.recipient.as_ref().is_some_and(|recipient| recipient.name == case.recipient);
-        if !is_theirs || !purposes.within(purpose, case.purpose) {
-            return None;
-        }
+        let (recipient, ledger) = (self.recipient.as_ref()?, &self.gatehouse.ledger);
+        let names = &**decisions.pack().vocabulary();
+        let case = ledger.case(id).filter(|case| case.serves(&recipient.name, purpose, names, self.now))?;
         self.case = Some(Citation { id: Arc::from(id), fingerprint: ledger.fingerprints().case(id) });
         Some(case)
     }
@@ -221,11 +217,7 @@ impl Exchange {
         decisions: &Decisions,
     ) -> Result<Admitted, Refusal> {
         let recipient = self.recipient.clone().ok_or(Refusal::CredentialMissing)?;
-        let vocabulary = decisions.pack().vocabulary();
-        let serves = |served: &Vec<PurposeId>| {
-            served.iter().any(|served| vocabulary.purposes().within(purpose, *served))
-        };
-        let served = route.purposes.as_ref().is_none_or(serves);
+        let served = route.serves_purpose(decisions.pack().vocabulary(), purpose);
         self.weigh("route", served.then_some(()).ok_or(Refusal::PurposeNotPermitted))?;
         if self.gatehouse.ledger.suspended(&recipient.name) {
             return self.weigh("registration", Err(Refusal::RecipientSuspended));

@@ -109,6 +109,12 @@ impl Route {
         })
     }
 
+    /// Whether the route is for a purpose: one that it names or one below.
+    pub fn serves_purpose(&self, words: &Vocabulary, purpose: PurposeId) -> bool {
+        let within = |served: &PurposeId| words.purposes().within(purpose, *served);
+        self.purposes.as_ref().is_none_or(|purposes| purposes.iter().any(within))
+    }
+
     fn serves(&self, method: &Method) -> bool {
         // HEAD is answered from our own view of what GET would give.
         self.methods.contains(method) || (*method == Method::HEAD && self.methods.contains(&Method::GET))
