@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, TE, TRAILER, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use http_body::Body;
@@ -21,10 +21,11 @@ use super::encoding::{Coding, Decoder};
 use super::identity::{Caller, Identity, PeerNames};
 use super::inbound::Inbound;
 use super::purpose::{self, Declaration};
-use super::release::{Citation, Release};
-use super::route::{Found, Recipient, Route, Scrubbing, Withheld};
+use super::release::{Citation, Release, WITHHELD};
+use super::route::{Found, Recipient, Report, Route, Scrubbing, Withheld};
 use super::snapshot::Snapshot;
 use super::upstream::{Destination, UpstreamFailure};
+use super::well_known::{self, Page};
 use super::{Gatehouse, Listening, Refusal, answer, privacy_control, request};
 use crate::decision::{Admitted, Asking, Classes, Decisions, Denial, LegalReference};
 use crate::disclosure::{Entry, Intent, Outcome, Verdict};
@@ -58,6 +59,8 @@ pub(super) struct Exchange {
     declared: Option<Declaration>,
     /// The case that the request cites, where it is in force for this recipient and purpose.
     case: Option<Citation>,
+    /// What the recipient is told in a trailer of what was withheld.
+    report: Report,
     /// What each thing that has to agree has said so far.
     factors: Vec<(&'static str, Verdict)>,
     /// Set as soon as the intent is on record, also while the upstream is still asked.
@@ -83,6 +86,7 @@ impl Exchange {
             purpose: None,
             declared: None,
             case: None,
+            report: Report::None,
             factors: Vec::new(),
             entry: Mutex::new(None),
             permit: None,
@@ -120,6 +124,9 @@ impl Exchange {
         self.permit =
             Some(Arc::clone(&listening.exchanges).try_acquire_owned().map_err(|_| Refusal::Overloaded)?);
         let caller = self.identify(&parts)?;
+        if let Some(page) = Page::at(parts.uri.path()) {
+            return self.page(page, &parts.method).await;
+        }
         let found = self.snapshot.routes.find(parts.uri.path(), &parts.method)?;
         self.route = Some(Arc::clone(&found.route));
         let decisions = self.decisions(&found.route)?;
@@ -144,7 +151,11 @@ impl Exchange {
             return Ok(self.pass_through(&upstream_parts, upstream_body, release));
         };
         let verdict = answer::judge(&upstream_parts)?;
-        let head = answer::head(&upstream_parts.headers, &found.route.answer_headers, verdict);
+        let mut head = answer::head(&upstream_parts.headers, &found.route.answer_headers, verdict);
+        self.report = self.wanted_report(&parts.headers);
+        if self.report != Report::None {
+            head.insert(TRAILER, HeaderValue::from(WITHHELD));
+        }
         let response = self.respond(upstream_parts.status, head)?;
         match verdict {
             answer::Answer::Json(framing, coding) if parts.method != Method::HEAD => {
@@ -167,6 +178,37 @@ impl Exchange {
         self.identity = caller.identity.clone();
         let bounded = recipient.rate.as_ref().is_some_and(|rate| rate.check().is_err());
         if bounded { Err(Refusal::TooManyRequests) } else { Ok(caller) }
+    }
+
+    /// What the recipient asks about itself; nothing of it is anybody's data.
+    async fn page(&self, page: Page, method: &Method) -> Result<Response<AnswerBody>, Refusal> {
+        if *method != Method::GET {
+            return Err(Refusal::MethodNotAllowed);
+        }
+        let recipient = self.recipient.as_ref().ok_or(Refusal::CredentialMissing)?;
+        let told = match page {
+            Page::Purposes => {
+                let facts = recipient.facts(self.today());
+                well_known::purposes(&self.snapshot, recipient, facts, |route| self.decisions(route).ok())
+            }
+            Page::Decision(id) => {
+                well_known::decision(&self.gatehouse, &self.snapshot, recipient, id).await?
+            }
+        };
+        let mut response = Response::new(AnswerBody::whole(Bytes::from(told.to_string())));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Ok(response)
+    }
+
+    /// What the registration asks for, where the recipient can read a trailer (RFC 9110, 6.5.1).
+    fn wanted_report(&self, headers: &HeaderMap) -> Report {
+        let fields = headers.get_all(TE).iter().filter_map(|value| value.to_str().ok());
+        let mut codings = fields.flat_map(|value| value.split(','));
+        let reads_trailers = codings.any(|coding| coding.trim().eq_ignore_ascii_case("trailers"));
+        let report = self.recipient.as_ref().map_or(Report::None, |recipient| recipient.report);
+        if reads_trailers { report } else { Report::None }
     }
 
     fn decisions(&self, route: &Route) -> Result<Arc<Decisions>, Refusal> {
@@ -350,6 +392,7 @@ impl Exchange {
             self.began,
             std::mem::take(&mut self.identity),
             ends,
+            self.report,
         )))
     }
 

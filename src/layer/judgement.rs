@@ -83,6 +83,10 @@ impl Judge for Judgement<'_> {
     }
 
     fn account(&mut self, permit: &Permit, fields: &[u32]) {
-        self.tally.add(permit, fields, &self.scrubbing.personal);
+        self.tally.add_record(permit, fields, &self.scrubbing.personal);
+    }
+
+    fn account_outside(&mut self, permit: &Permit, fields: &[u32]) {
+        self.tally.add_fields(permit, fields);
     }
 }

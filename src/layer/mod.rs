@@ -22,6 +22,7 @@ mod snapshot;
 mod tally;
 pub mod token;
 pub mod upstream;
+mod well_known;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -46,6 +47,9 @@ use crate::disclosure::Log;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::scrub::Pseudonyms;
+
+/// How many decisions recipients look up at a time.
+const MOST_LOOKUPS: usize = 2;
 
 /// How a request came in: an extension of the request, set by the listener.
 #[derive(Debug)]
@@ -75,6 +79,8 @@ pub struct Gatehouse {
     pub ledger: Arc<Ledger>,
     pub log: Arc<Log>,
     pub metrics: Metrics,
+    /// How many decisions recipients look up at a time: each reads the log.
+    lookups: Semaphore,
     /// What pseudonymised fields leave as; each recipient has its own.
     pub pseudonyms: Pseudonyms,
 }
@@ -88,7 +94,8 @@ impl Gatehouse {
         pseudonyms: Pseudonyms,
     ) -> Gatehouse {
         let snapshot = ArcSwap::from_pointee(snapshot);
-        Gatehouse { snapshot, ledger, log, metrics, pseudonyms }
+        let lookups = Semaphore::new(MOST_LOOKUPS);
+        Gatehouse { snapshot, ledger, log, metrics, lookups, pseudonyms }
     }
 
     /// What requests are judged by from now on. Exchanges under way keep what they began with.

@@ -5,13 +5,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::identity::Identity;
 use super::judgement::Judgement;
-use super::route::Route;
+use super::route::{Report, Route};
 use super::tally::Tally;
+use super::well_known::Withheld;
 use super::{Gatehouse, Refusal};
 use crate::decision::{Admitted, ClassId, Decisions};
 use crate::disclosure::{Entry, Left, Outcome, Window};
@@ -19,6 +21,9 @@ use crate::keys::Fingerprint;
 use crate::ledger::Epoch;
 use crate::scrub::Forms;
 use crate::vocabulary::Form;
+
+/// The trailer that says how much was withheld.
+pub(super) const WITHHELD: HeaderName = HeaderName::from_static("data-purpose-withheld");
 
 /// The case that an exchange rests on.
 #[derive(Debug)]
@@ -46,6 +51,9 @@ pub struct Release {
     identity: Identity,
     /// When what it was admitted under ends, and what it would be told then.
     ends: Option<(Timestamp, Refusal)>,
+    /// What the recipient is told in the trailer, and the account that it is told from.
+    report: Report,
+    withheld: Mutex<Withheld>,
     /// Nanoseconds spent waiting for the upstream.
     waited: AtomicU64,
 }
@@ -71,6 +79,7 @@ impl Release {
         began: Instant,
         identity: Identity,
         ends: Option<(Timestamp, Refusal)>,
+        report: Report,
     ) -> Release {
         Release {
             gatehouse,
@@ -85,6 +94,8 @@ impl Release {
             began,
             identity,
             ends,
+            report,
+            withheld: Mutex::new(Withheld::default()),
             waited: AtomicU64::new(0),
         }
     }
@@ -159,6 +170,18 @@ impl Release {
         })
     }
 
+    /// Whether the answer ends in a trailer.
+    pub(super) fn reports(&self) -> bool {
+        self.report != Report::None
+    }
+
+    /// The trailer that says how much was withheld.
+    pub(super) fn trailer(&self) -> Option<HeaderMap> {
+        let withheld = self.withheld.lock().unwrap_or_else(PoisonError::into_inner);
+        let value = withheld.value(self.report, self.route.scrubbing.as_ref())?;
+        Some(HeaderMap::from_iter([(WITHHELD, HeaderValue::try_from(value).ok()?)]))
+    }
+
     pub(super) fn waited(&self, time: Duration) {
         self.waited.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
@@ -174,6 +197,7 @@ impl Release {
     /// Puts a window on the disclosure log; returns when it is as durable as configured.
     pub(super) async fn record(&self, tally: Tally) -> Result<(), Refusal> {
         self.count(&tally);
+        self.report(&tally);
         let window = Window {
             position: self.gatehouse.ledger.position(),
             records: tally.records,
@@ -250,6 +274,19 @@ impl Release {
             }
             None => metrics.unclassified_fields.with_label_values(&[route]).inc_by(fields),
         });
+    }
+
+    /// Takes down what the trailer will say.
+    fn report(&self, tally: &Tally) {
+        if !self.reports() {
+            return;
+        }
+        let mut withheld = self.withheld.lock().unwrap_or_else(PoisonError::into_inner);
+        withheld.add_records(tally.withheld_records);
+        for (class, releases) in tally.classes.iter().enumerate() {
+            let removed = releases.iter().filter(|(release, _)| release.form == Form::Removed);
+            withheld.add_fields(class, removed.map(|(_, fields)| fields).sum());
+        }
     }
 
     fn categories(&self, tally: &Tally) -> Vec<Left> {

@@ -27,3 +27,4 @@ mod streams;
 mod tls;
 mod upstream;
 mod versions;
+mod well_known;
