@@ -18,7 +18,7 @@ use std::time::Duration;
 use http::HeaderName;
 use jiff::Timestamp;
 
-pub use section::{Admin, Audit, LedgerFile, Listener, ListenerTls, Upstream};
+pub use section::{Admin, Audit, KeyFile, LedgerFile, Listener, ListenerTls, Upstream};
 
 use self::files::FileText;
 use self::pack::Packs;
@@ -51,7 +51,7 @@ pub struct Config {
     pub admin: Admin,
     pub ledger: LedgerFile,
     pub audit: Audit,
-    pub keys: PathBuf,
+    pub keys: KeyFile,
     pub upstreams: Vec<Upstream>,
     pub recipients: Vec<Arc<Recipient>>,
     pub credentials: Credentials,

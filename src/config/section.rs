@@ -56,6 +56,14 @@ pub struct Audit {
     pub retention: Duration,
 }
 
+/// The key file.
+#[derive(Clone, Debug)]
+pub struct KeyFile {
+    pub path: PathBuf,
+    /// Pseudonymised values of one epoch cannot be joined with those of another.
+    pub pseudonym_epoch: Option<Arc<str>>,
+}
+
 /// An API behind the gateway.
 #[derive(Clone, Debug)]
 pub struct Upstream {
@@ -222,13 +230,15 @@ pub(super) fn audit(part: &mut Part<'_>) -> Audit {
     audit
 }
 
-pub(super) fn keys(part: &mut Part<'_>) -> PathBuf {
-    let file = part.fields.fields("keys", "`[keys]`").and_then(|mut fields| {
-        let file = fields.text("file");
-        fields.end();
-        file
-    });
-    part.folder.join(file.map_or("data/keys", |file| file.value))
+pub(super) fn keys(part: &mut Part<'_>) -> KeyFile {
+    let mut keys = KeyFile { path: part.folder.join("data/keys"), pseudonym_epoch: None };
+    let Some(mut fields) = part.fields.fields("keys", "`[keys]`") else { return keys };
+    if let Some(file) = fields.text("file") {
+        keys.path = part.folder.join(file.value);
+    }
+    keys.pseudonym_epoch = fields.text("pseudonym-epoch").map(|epoch| Arc::from(epoch.value));
+    fields.end();
+    keys
 }
 
 /// Every upstream of every file.

@@ -88,7 +88,7 @@ impl Gateway {
     /// # Errors
     /// [`StartError`]: the first thing that cannot be opened.
     pub async fn bind(config: Config) -> Result<Gateway, StartError> {
-        let keys = Keys::open_or_create(&config.keys, &[&config.ledger.path, &config.audit.directory])?;
+        let keys = Keys::open_or_create(&config.keys.path, &[&config.ledger.path, &config.audit.directory])?;
         let vocabulary = Arc::clone(&config.vocabulary);
         let ledger = Ledger::open(&config.ledger.path, &keys, vocabulary)?;
         let log = Arc::new(Log::open(
@@ -265,5 +265,6 @@ fn snapshot(config: Config) -> Snapshot {
         packs: config.packs.into_iter().map(Versions::new).collect(),
         purpose_header: config.purpose_header,
         exporter_region: config.exporter_region,
+        pseudonym_epoch: config.keys.pseudonym_epoch,
     }
 }

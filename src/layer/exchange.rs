@@ -30,7 +30,7 @@ use super::{Gatehouse, Listening, Refusal, answer, privacy_control, request};
 use crate::decision::{Admitted, Asking, Classes, Decisions, Denial, LegalReference};
 use crate::disclosure::{Entry, Intent, Outcome, Verdict};
 use crate::ledger::Case;
-use crate::scrub::{Framing, Scrubber};
+use crate::scrub::{Forms, Framing, Scrubber};
 use crate::vocabulary::{CategoryId, Form, NotAPurpose, PurposeId};
 
 /// What admission asks, in its order, and how each says no.
@@ -160,7 +160,8 @@ impl Exchange {
         match verdict {
             answer::Answer::Json(framing, coding) if parts.method != Method::HEAD => {
                 let release = self.release(admitted)?;
-                let body = scrubbed(upstream_body, framing, coding, release, &found, scrubbing).await?;
+                let body = scrubbed(upstream_body, framing, coding, release, self.forms(), &found, scrubbing)
+                    .await?;
                 Ok(response.map(|()| body))
             }
             answer::Answer::Json(..) | answer::Answer::Empty => {
@@ -285,6 +286,12 @@ impl Exchange {
             self.weigh(factor, Ok(()))?;
         }
         admitted.map_err(denied)
+    }
+
+    /// What forms are made with: pseudonyms are the recipient's own, and the epoch's.
+    fn forms(&self) -> Forms {
+        let epoch = self.gatehouse.pseudonyms.epoch(self.snapshot.pseudonym_epoch.as_deref());
+        epoch.for_recipient(self.recipient.as_ref().map_or("", |recipient| &recipient.name))
     }
 
     /// The day of the exchange, UTC.
@@ -453,7 +460,7 @@ impl Exchange {
             .as_ref()
             .and_then(|route| self.decisions(route).ok())
             .or_else(|| self.snapshot.packs.first()?.iter().next().cloned());
-        let contact = decisions.as_ref().map(|decisions| &*decisions.pack().manifest().contact);
+        let contact = decisions.as_ref().map(|decisions| self.contact(decisions));
         let permitted = (refusal == Refusal::PurposeNotPermitted)
             .then(|| self.permitted_purposes(decisions.as_deref()))
             .flatten();
@@ -474,6 +481,24 @@ impl Exchange {
             headers.insert(http::header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
+    }
+
+    /// Whom a refused recipient can turn to: about data that a customer entrusted, that customer (P-3b).
+    fn contact<'d>(&self, decisions: &'d Decisions) -> &'d str {
+        let (manifest, words) = (decisions.pack().manifest(), decisions.pack().vocabulary());
+        let request = words.purposes().find("data-subject-request");
+        let about_oneself =
+            self.purpose.zip(request).is_some_and(|(asked, request)| words.purposes().within(asked, request));
+        let entrusted = words.categories().find("service-data");
+        let holds_entrusted = |scrubbing: &Scrubbing| {
+            let mut categories = scrubbing.classes.sets().iter().flatten();
+            categories.any(|category| Some(*category) == entrusted)
+        };
+        let scrubbing = self.route.as_ref().and_then(|route| route.scrubbing.as_ref());
+        match &manifest.controller_contact {
+            Some(controller) if about_oneself && scrubbing.is_some_and(holds_entrusted) => controller,
+            _ => &manifest.contact,
+        }
     }
 
     fn permitted_purposes<'d>(&self, decisions: Option<&'d Decisions>) -> Option<Vec<&'d str>> {
@@ -540,6 +565,7 @@ async fn scrubbed<U>(
     framing: Framing,
     coding: Coding,
     release: Arc<Release>,
+    forms: Forms,
     found: &Found,
     scrubbing: &Scrubbing,
 ) -> Result<AnswerBody, Refusal>
@@ -551,7 +577,7 @@ where
         let parameters: Vec<(&str, &str)> =
             found.parameters.iter().map(|(name, value)| (&**name, &**value)).collect();
         let plan = Arc::clone(&scrubbing.plan);
-        let scrubber = Scrubber::new(plan, release.forms(), &parameters, scrubbing.limits, framing);
+        let scrubber = Scrubber::new(plan, forms, &parameters, scrubbing.limits, framing);
         let mut pump = Pump::new(upstream, decoder, scrubber, Arc::clone(&release));
         let filled = match scrubbing.withheld {
             Withheld::Strip => pump.fill().await,

@@ -15,11 +15,10 @@ use super::route::{Report, Route};
 use super::tally::Tally;
 use super::well_known::Withheld;
 use super::{Gatehouse, Refusal};
-use crate::decision::{Admitted, ClassId, Decisions};
+use crate::decision::{Admitted, ClassId, Decisions, Overdue};
 use crate::disclosure::{Entry, Left, Outcome, Window};
 use crate::keys::Fingerprint;
 use crate::ledger::Epoch;
-use crate::scrub::Forms;
 use crate::vocabulary::Form;
 
 /// The trailer that says how much was withheld.
@@ -115,13 +114,9 @@ impl Release {
             scrubbing,
             now,
             case,
+            found: Overdue::default(),
             tally: Tally { ask_again, ..Tally::default() },
         })
-    }
-
-    /// What forms are made with: pseudonyms are the recipient's own.
-    pub(super) fn forms(&self) -> Forms {
-        self.gatehouse.pseudonyms.for_recipient(&self.recipient)
     }
 
     /// Longest wait for the next chunk of the upstream's body.
@@ -267,6 +262,8 @@ impl Release {
         records("withheld").inc_by(tally.withheld_records);
         metrics.unknown_subjects.with_label_values(&[route]).inc_by(tally.unknown_subjects);
         metrics.minor_records.with_label_values(&[route]).inc_by(tally.minors);
+        metrics.closed_account_records.with_label_values(&[route]).inc_by(tally.closed_accounts);
+        metrics.retention_withheld.with_label_values(&[route]).inc_by(tally.past_retention);
         self.for_each_release(tally, |category, release, fields| match category {
             Some(category) => {
                 let labels = [route, purpose, category, release.form.name()];

@@ -21,6 +21,8 @@ pub struct Snapshot {
     pub packs: Vec<Versions>,
     pub purpose_header: HeaderName,
     pub exporter_region: Arc<str>,
+    /// The name of the epoch that pseudonymised values are of.
+    pub pseudonym_epoch: Option<Arc<str>>,
 }
 
 impl Snapshot {

@@ -15,6 +15,8 @@ pub(super) struct Tally {
     /// Records without a usable subject, or with one that the ledger has never heard of.
     pub(super) unknown_subjects: u64,
     pub(super) minors: u64,
+    pub(super) closed_accounts: u64,
+    pub(super) past_retention: u64,
     /// Indexed by class: each release that occurred, with the number of fields.
     pub(super) classes: Vec<Vec<(Release, u64)>>,
     /// When the first of them has to be decided again though nothing happens: a consent or the cited
@@ -61,6 +63,8 @@ impl Tally {
         self.withheld_records += other.withheld_records;
         self.unknown_subjects += other.unknown_subjects;
         self.minors += other.minors;
+        self.closed_accounts += other.closed_accounts;
+        self.past_retention += other.past_retention;
         self.ask_again_at(other.ask_again);
         if self.classes.len() < other.classes.len() {
             self.classes.resize(other.classes.len(), Vec::new());

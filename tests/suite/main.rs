@@ -15,6 +15,7 @@ mod gate;
 mod http;
 mod in_flight;
 mod oracle;
+mod overdue;
 mod own_data;
 mod payloads;
 mod process;
