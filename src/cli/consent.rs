@@ -190,7 +190,7 @@ fn record(verb: ConsentVerb, place: &Place<'_>, out: &mut dyn Write) -> Result<u
     Ok(0)
 }
 
-fn subject(person: &Person) -> Result<SubjectId, Trouble> {
+pub(super) fn subject(person: &Person) -> Result<SubjectId, Trouble> {
     ledger::person(person.subject.clone(), person.namespace.clone())
         .map_err(|error| Trouble::Refused(error.to_string()))
 }

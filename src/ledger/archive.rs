@@ -3,6 +3,7 @@
 //! It reads the disk and holds nothing in memory, so it can look at a ledger that a gateway is
 //! writing. It refuses to change anything.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -70,7 +71,8 @@ impl Archive {
         &*self.store
     }
 
-    pub(super) fn names(&self) -> &dyn Names {
+    /// The words it was opened with.
+    pub fn names(&self) -> &dyn Names {
         &*self.names
     }
 
@@ -132,6 +134,21 @@ impl Archive {
     pub fn case(&self, id: &Arc<str>, now: Timestamp) -> Result<Option<Map<String, Value>>, StoreError> {
         let past = self.history(&Entity::Case(Arc::clone(id)))?;
         Ok(case::json(id, past.iter().map(|past| &past.event), now, self.names()))
+    }
+
+    /// The ids of the cases that nobody whom they name is told of yet.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub fn confidential_cases(&self, now: Timestamp) -> Result<HashSet<Arc<str>>, StoreError> {
+        let mut confidential = HashSet::new();
+        for id in self.store.cases()? {
+            let past = self.history(&Entity::Case(Arc::clone(&id)))?;
+            if case::is_confidential(past.iter().map(|past| &past.event), now) {
+                confidential.insert(id);
+            }
+        }
+        Ok(confidential)
     }
 
     /// Every event as a line of JSON that an import reads; `write` may stop it.

@@ -22,5 +22,6 @@ mod releases;
 mod signed;
 mod snapshots;
 mod strata;
+mod subjects;
 mod tls;
 mod upstream;
