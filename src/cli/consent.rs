@@ -278,7 +278,7 @@ impl Purpose {
 }
 
 impl Particulars {
-    fn put_into(self, mut event: Map<String, Value>) -> Map<String, Value> {
+    pub(super) fn put_into(self, mut event: Map<String, Value>) -> Map<String, Value> {
         let Particulars { at, notice, channel, evidence } = self;
         let at = at.map(|at| at.to_string());
         for (member, value) in [("at", at), ("notice", notice), ("channel", channel), ("evidence", evidence)]

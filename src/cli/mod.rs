@@ -60,7 +60,7 @@ enum Verb {
         #[command(subcommand)]
         verb: consent::ConsentVerb,
     },
-    /// Tell people what is known about them
+    /// Tell people what is known about them, and keep track of what they ask for
     Subject {
         /// The configuration file
         #[arg(long, value_name = "FILE", default_value = "purposegate.toml", global = true)]

@@ -38,7 +38,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Verb::Policy { verb } => run_policy(&verb),
         Verb::Scrub(arguments) => run_scrub(&arguments),
         Verb::Consent { config, admin, verb } => run_consent(&config, admin, verb),
-        Verb::Subject { config, admin, verb } => run_subject(&config, admin, &verb),
+        Verb::Subject { config, admin, verb } => run_subject(&config, admin, verb),
         Verb::Case { config, admin, verb } => run_case(&config, admin, verb),
         Verb::Audit { verb } => run_audit(&verb),
         Verb::Recipient { verb: RecipientVerb::Key { name, format } } => make_key(&name, format),
@@ -122,7 +122,7 @@ fn run_case(config: &Path, admin: Option<SocketAddr>, verb: CaseVerb) -> ExitCod
     finish(case::run(verb, &place, &recipients, Timestamp::now(), &mut out, &mut words))
 }
 
-fn run_subject(config: &Path, admin: Option<SocketAddr>, verb: &SubjectVerb) -> ExitCode {
+fn run_subject(config: &Path, admin: Option<SocketAddr>, verb: SubjectVerb) -> ExitCode {
     let Some(config) = load(config) else { return ExitCode::from(UNUSABLE) };
     let recipients: Vec<_> =
         config.recipients.iter().map(|recipient| Arc::clone(&recipient.in_agreement)).collect();

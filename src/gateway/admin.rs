@@ -150,6 +150,15 @@ impl Admin {
             ["v1", "subjects", id] if get => self.show(&asked.person(id)?),
             ["v1", "subjects", id, "disclosures"] if get => self.disclosures(asked.person(id)?).await,
             ["v1", "subjects", id, "report"] if get => self.report(asked.person(id)?, asked.html).await,
+            ["v1", "requests"] if get => Ok(self.requests()),
+            ["v1", "subjects", id, "requests"] => {
+                let entity = Entity::Subject(asked.person(id)?);
+                self.append_said(&asked, request, entity, "request-received").await
+            }
+            ["v1", "subjects", id, "answers"] => {
+                let entity = Entity::Subject(asked.person(id)?);
+                self.append_said(&asked, request, entity, "request-answered").await
+            }
             ["v1", "subjects", id, "events"] if get => self.history(&Entity::Subject(asked.person(id)?)),
             ["v1", "subjects", id, "events"] => {
                 let entity = Entity::Subject(asked.person(id)?);
@@ -194,6 +203,10 @@ impl Admin {
 
     fn metrics(&self) -> Result<Answer, Fault> {
         let metrics = &self.gatehouse.metrics;
+        let (requests, now) = (self.gatehouse.ledger.requests(), Timestamp::now());
+        let overdue = requests.iter().filter(|request| request.is_overdue(now)).count();
+        metrics.subject_requests_open.set(i64::try_from(requests.len()).unwrap_or(i64::MAX));
+        metrics.subject_requests_overdue.set(i64::try_from(overdue).unwrap_or(i64::MAX));
         metrics.ledger_subjects.set(i64::try_from(self.gatehouse.ledger.subjects()).unwrap_or(i64::MAX));
         let text = metrics.expose().map_err(|_| {
             Fault::new(
@@ -224,6 +237,20 @@ impl Admin {
             })
             .collect();
         if events.is_empty() { Err(Fault::not_found()) } else { Ok(ok(&Value::Array(events))) }
+    }
+
+    /// An event whose kind the path says.
+    async fn append_said(
+        &self,
+        asked: &Asked,
+        request: Request<Incoming>,
+        entity: Entity,
+        kind: &str,
+    ) -> Result<Answer, Fault> {
+        let (key, body) = asked.event(request).await?;
+        let body = if body.is_empty() { Bytes::from_static(b"{}") } else { body };
+        let draft = ledger::parse_said(&body, kind, entity.sort(), self.gatehouse.ledger.names())?;
+        self.record(asked, key, &entity, draft).await
     }
 
     async fn append(

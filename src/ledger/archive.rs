@@ -14,6 +14,7 @@ use ulid::Ulid;
 
 use super::event::{Draft, Entity, Event, Sort};
 use super::names::Names;
+use super::request::{self, OpenRequest};
 use super::sqlite::{FileError, SqliteStore};
 use super::store::{Kept, Position, Store, StoreError};
 use super::written::{self, EventError};
@@ -113,6 +114,34 @@ impl Archive {
         let mut shown = state::subject_json(&state, at.unwrap_or(now), self.names());
         shown.insert("position".to_owned(), position.0.into());
         Ok(Some(shown))
+    }
+
+    /// The requests of data subjects that wait for an answer, the first due first. Reads every event.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub fn requests(&self) -> Result<Vec<OpenRequest>, StoreError> {
+        let mut all = Vec::new();
+        let mut of_one: Option<(SubjectId, Vec<Event>)> = None;
+        let mut close = |of_one: Option<(SubjectId, Vec<Event>)>| {
+            if let Some((person, events)) = of_one {
+                all.extend(request::open(&person, &events));
+            }
+        };
+        let unreadable = self.scan(|entity, event| {
+            let Entity::Subject(person) = entity else { return true };
+            let Some(event) = event.filter(request::is_about_a_request) else { return true };
+            match &mut of_one {
+                Some((known, events)) if known == person => events.push(event),
+                _ => close(of_one.replace((person.clone(), vec![event]))),
+            }
+            true
+        })?;
+        close(of_one);
+        match unreadable {
+            Some(error) => Err(StoreError::new("reading all events", error)),
+            None => Ok(request::by_due(all)),
+        }
     }
 
     /// Every registered case as JSON, by its id.

@@ -2,11 +2,13 @@
 //!
 //! It speaks to the person, in the words of the vocabulary's titles.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
 use super::{Disclosure, Kept, Named, Processing, Report, Source};
+use crate::disclosure::DisclosedCategory;
 
 const STYLE: &str = "
 :root { font: 15px/1.5 system-ui, sans-serif; color: #1b1b1b; background: #fff; }
@@ -163,14 +165,7 @@ fn write_disclosures(page: &mut String, disclosures: &[Disclosure]) {
         if !more.is_empty() {
             let _ = write!(who, "<br><span class=\"small\">{more}</span>");
         }
-        let mut what: Vec<String> = Vec::new();
-        for left in &disclosed.categories {
-            let form = if left.form == "clear" { String::new() } else { format!(", {}", left.form) };
-            let basis =
-                left.basis.as_deref().map_or_else(String::new, |basis| format!(" ({})", in_words(basis)));
-            what.push(escaped(&format!("{}{form}{basis}", in_words(&left.category))));
-        }
-        let mut which = what.join("<br>");
+        let mut which = left(&disclosed.categories);
         if disclosed.people > 1 {
             shared = true;
             let _ =
@@ -193,6 +188,21 @@ fn write_disclosures(page: &mut String, disclosures: &[Disclosure]) {
              of you it held this or less.</p>\n",
         );
     }
+}
+
+/// The categories that left, those of one form and basis together.
+fn left(categories: &BTreeSet<DisclosedCategory>) -> String {
+    let mut together: BTreeMap<(&str, Option<&str>), Vec<String>> = BTreeMap::new();
+    for DisclosedCategory { category, form, basis } in categories {
+        together.entry((form, basis.as_deref())).or_default().push(in_words(category));
+    }
+    let each = together.into_iter().map(|((form, basis), names)| {
+        let form = (form != "clear").then(|| in_words(form));
+        let basis = basis.map(|basis| format!("legal basis: {}", in_words(basis)));
+        let how = form.into_iter().chain(basis).collect::<Vec<_>>().join("; ");
+        format!("{}<br><span class=\"small\">{}</span>", escaped(&names.join(", ")), escaped(&how))
+    });
+    each.collect::<Vec<_>>().join("<br>")
 }
 
 fn write_processing(page: &mut String, processing: &[Processing], retention: &[Kept]) {

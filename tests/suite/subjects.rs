@@ -112,3 +112,37 @@ fn of_somebody_nobody_knows_there_is_nothing_to_tell() {
     assert_eq!(http::get(gate.admin, "/v1/subjects/nobody/disclosures", &[]).json(), json!([]));
     assert_eq!(http::get(gate.admin, "/v1/subjects/p-1/report?format=pdf", &[]).status, 400);
 }
+
+#[test]
+fn requests_of_people_are_counted_until_they_are_answered() {
+    let (_upstream, gate) = house();
+    let post = |path: &str, body: &str| http::send(gate.admin, "POST", path, &[], body.as_bytes());
+    let gauges = |open: u32, overdue: u32| {
+        let metrics = gate.metrics();
+        for line in [
+            format!("purposegate_subject_requests_open {open}"),
+            format!("purposegate_subject_requests_overdue {overdue}"),
+        ] {
+            assert!(metrics.lines().any(|known| known == line), "{line}\n{metrics}");
+        }
+    };
+    gauges(0, 0);
+    assert_eq!(post("/v1/subjects/p-1/requests", r#"{"right": "access"}"#).status, 200);
+    let late = r#"{"right": "erasure", "at": "2020-01-01T00:00:00Z", "channel": "letter"}"#;
+    assert_eq!(post("/v1/subjects/p-2/requests", late).status, 200);
+    gauges(2, 1);
+    let open = http::get(gate.admin, "/v1/requests", &[]).json();
+    assert_eq!(open.as_array().map(Vec::len), Some(2));
+    assert_eq!(
+        open[0],
+        json!({"subject": "p-2", "right": "erasure", "received": "2020-01-01T00:00:00Z", "due": "2020-01-31T00:00:00Z", "overdue": true})
+    );
+    assert_eq!(post("/v1/subjects/p-2/answers", r#"{"right": "erasure"}"#).status, 200);
+    gauges(1, 0);
+    let again = post("/v1/subjects/p-2/answers", r#"{"right": "erasure"}"#);
+    assert_eq!((again.status, again.json()["code"].as_str()), (409, Some("event-conflict")));
+    for wrong in [r#"{}"#, r#"{"right": "everything"}"#, r#"{"right": "access", "kind": "erasure"}"#] {
+        assert_eq!(post("/v1/subjects/p-1/requests", wrong).status, 400, "{wrong}");
+    }
+    assert_eq!(report(&gate, "p-1")["events"][0]["right"], "access");
+}

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{Admin, Answer, Asked, Fault, ok};
-use crate::ledger::{self, Entity};
+use crate::ledger;
 
 impl Admin {
     pub(super) fn cases(&self) -> Result<Answer, Fault> {
@@ -40,20 +39,6 @@ impl Admin {
                 )
             })?;
         }
-        self.record(asked, key, &entity, draft).await
-    }
-
-    /// An event whose kind the path says.
-    pub(super) async fn append_said(
-        &self,
-        asked: &Asked,
-        request: Request<Incoming>,
-        entity: Entity,
-        kind: &str,
-    ) -> Result<Answer, Fault> {
-        let (key, body) = asked.event(request).await?;
-        let body = if body.is_empty() { Bytes::from_static(b"{}") } else { body };
-        let draft = ledger::parse_said(&body, kind, entity.sort(), self.gatehouse.ledger.names())?;
         self.record(asked, key, &entity, draft).await
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::{Admin, Answer, Fault, ok, with_type};
 use crate::decision::RecipientFacts;
@@ -29,6 +30,13 @@ impl Admin {
             return Ok(with_type(StatusCode::OK, "text/html; charset=utf-8", report::html(&report)));
         }
         Ok(ok(&serde_json::to_value(report).map_err(|_| unwritable())?))
+    }
+
+    /// What people have asked for and nobody has answered yet.
+    pub(super) fn requests(&self) -> Answer {
+        let now = Timestamp::now();
+        let open = self.gatehouse.ledger.requests();
+        ok(&open.iter().map(|request| Value::Object(request.json(now))).collect())
     }
 
     /// The log may be long: it is read beside the exchanges and not between them.
