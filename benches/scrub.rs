@@ -21,8 +21,8 @@ use purposegate::decision::{
 };
 use purposegate::policy::Pack;
 use purposegate::scrub::{
-    Framing, Judge, Limits, Mapping, Normalise, Plan, Pseudonyms, Record, RecordMapping, Remover, Scrubber,
-    SubjectSource,
+    FieldMapping, Framing, Judge, Limits, Mapping, Normalise, Plan, Pseudonyms, Record, RecordMapping,
+    Remover, Scrubber, SubjectSource,
 };
 use purposegate::vocabulary::{Operation, Safeguard};
 
@@ -69,11 +69,16 @@ fn mapping(pack: &Pack) -> Mapping {
         ("@.prefs", "non-personal"),
         ("@.created", "non-personal"),
     ];
+    let field = |(path, name): (&str, &str)| FieldMapping {
+        path: path.to_owned(),
+        categories: category(name),
+        embedded: false,
+    };
     let subject = SubjectSource { path: "@.id".into(), namespace: None, normalise: Normalise::Exact };
     let people = RecordMapping {
         path: "$.items[*]".into(),
         subjects: vec![subject],
-        fields: fields.map(|(path, name)| (path.to_owned(), category(name))).into(),
+        fields: fields.map(field).into(),
         ..RecordMapping::default()
     };
     Mapping { records: vec![people], ..Mapping::default() }

@@ -23,6 +23,7 @@ use crate::config::{self, Config};
 use crate::demo;
 use crate::finding::Finding;
 use crate::keys::Keys;
+use crate::policy::succession;
 
 /// A finding or a refusal.
 const FOUND: u8 = 1;
@@ -126,9 +127,13 @@ fn run_subject(config: &Path, admin: Option<SocketAddr>, verb: SubjectVerb) -> E
     let Some(config) = load(config) else { return ExitCode::from(UNUSABLE) };
     let recipients: Vec<_> =
         config.recipients.iter().map(|recipient| Arc::clone(&recipient.in_agreement)).collect();
-    let log = subject::Log { folder: &config.audit.directory, packs: &config.packs, recipients: &recipients };
+    let now = Timestamp::now();
+    let in_force =
+        config.packs.iter().filter_map(|versions| succession::in_force(versions, |pack| pack, now));
+    let packs: Vec<_> = in_force.map(Arc::clone).collect();
+    let log = subject::Log { folder: &config.audit.directory, packs: &packs, recipients: &recipients };
     let (mut out, mut words) = (std::io::stdout().lock(), std::io::stderr().lock());
-    finish(subject::run(verb, &place(&config, admin), log, Timestamp::now(), &mut out, &mut words))
+    finish(subject::run(verb, &place(&config, admin), log, now, &mut out, &mut words))
 }
 
 fn place(config: &Config, admin: Option<SocketAddr>) -> Place<'_> {

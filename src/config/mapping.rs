@@ -8,7 +8,8 @@ use std::sync::Arc;
 use super::words::Words;
 use crate::document::{At, Document, Fields, Item};
 use crate::finding::Finding;
-use crate::scrub::{FactKey, Normalise, RecordMapping, SubjectSource};
+use crate::scrub::{FactKey, FieldMapping, Normalise, RecordMapping, SubjectSource};
+use crate::vocabulary::CategoryId;
 
 const FACTS: [(&str, FactKey); 6] = [
     ("country", FactKey::Country),
@@ -53,9 +54,9 @@ impl<'d> Written<'d> {
             self.mapping.controller = self.sources(document, &item).into_iter().next();
         }
         for (path, item) in table.entries("fields") {
-            let categories = words.categories(document, &item);
+            let (categories, embedded) = field(document, &item, words);
             let path = self.path(document, path);
-            self.mapping.fields.push((path, categories));
+            self.mapping.fields.push(FieldMapping { path, categories, embedded });
         }
         if let Some(mut facts) = table.fields("facts", "`facts`") {
             for (key, fact) in FACTS {
@@ -96,4 +97,20 @@ impl<'d> Written<'d> {
         let path = self.path(document, path?);
         Some(SubjectSource { path, namespace, normalise })
     }
+}
+
+/// The categories of a field, and whether it is JSON in a string: a category, a list of them, or a
+/// table with `category` and `embedded`.
+fn field(document: &Document<'_>, item: &Item<'_>, words: &Words<'_>) -> (Vec<CategoryId>, bool) {
+    if !item.is_table() {
+        return (words.categories(document, item), false);
+    }
+    let Some(mut table) = item.fields("a field") else { return (Vec::new(), false) };
+    let categories = table.item("category");
+    if categories.is_none() {
+        table.missing("category");
+    }
+    let embedded = table.choice("embedded", &[("json", true)]).unwrap_or(false);
+    table.end();
+    (categories.map_or_else(Vec::new, |item| words.categories(document, &item)), embedded)
 }

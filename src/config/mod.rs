@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
+use jiff::Timestamp;
 
 pub use section::{Admin, Audit, LedgerFile, Listener, ListenerTls, Upstream};
 
@@ -41,8 +42,8 @@ pub struct Config {
     pub folders: Vec<PathBuf>,
     /// The words of the ledger's events.
     pub vocabulary: Arc<Vocabulary>,
-    /// The first is the default.
-    pub packs: Vec<Arc<Pack>>,
+    /// The first is the default. Each with its versions, in the order of their effective dates.
+    pub packs: Vec<Vec<Arc<Pack>>>,
     /// Where the gateway exports from.
     pub exporter_region: Arc<str>,
     pub purpose_header: HeaderName,
@@ -80,12 +81,13 @@ pub fn load(file: &Path) -> (Option<Config>, Vec<Finding>) {
     (config, findings)
 }
 
-/// The ledger and the recipients speak the words of the default pack, so every other pack has to know
+/// The ledger and the recipients speak the words of the default pack, so every other version has to know
 /// the same ones: a purpose that is another one there would be judged by another's consent.
-fn other_words(packs: &[Arc<Pack>]) -> Option<Finding> {
-    let (default, others) = packs.split_first()?;
+fn other_words(packs: &[Vec<Arc<Pack>>]) -> Option<Finding> {
+    let mut all = packs.iter().flatten();
+    let default = all.next()?;
     let differs = |pack: &&Arc<Pack>| pack.vocabulary().digest() != default.vocabulary().digest();
-    let other = others.iter().find(differs)?;
+    let other = all.find(differs)?;
     let (title, default) = (&other.manifest().title, &default.manifest().title);
     let finding =
         Finding::error(format!("the pack \"{title}\" has other words than the default pack \"{default}\""));
@@ -117,7 +119,7 @@ fn assemble<'d>(
     mut main: Part<'d>,
     included: impl Iterator<Item = Part<'d>>,
 ) -> (Config, Vec<Finding>) {
-    let mut packs = Packs::read(&mut main);
+    let mut packs = Packs::read(&mut main, Timestamp::now());
     let exporter_region = section::exporter_region(&mut main);
     let purpose_header = section::purpose_header(&mut main);
     let listeners = section::listeners(&mut main);
@@ -136,7 +138,7 @@ fn assemble<'d>(
     folders.extend(of_packs);
     folders.sort();
     folders.dedup();
-    let vocabulary = match packs.first() {
+    let vocabulary = match packs.iter().flatten().next() {
         Some(default) => Arc::clone(default.vocabulary()),
         None => Arc::new(Vocabulary::standard()),
     };

@@ -45,7 +45,7 @@ pub(super) fn read_all(parts: &mut [Part<'_>], packs: &mut Packs, upstreams: &[U
             written += 1;
             let path = fields.item("path").map_or(fields.at(), |item| item.at());
             let document = fields.document();
-            let pack = fields.text("policy").map_or(0, |folder| packs.load(part, &folder));
+            let pack = packs.named_in(part.folder, &mut fields).unwrap_or(0);
             let words = packs.words(pack);
             let reading = Reading { document, fields, schemas: &schemas, words, upstreams };
             let Some(route) = reading.read(pack, &mut names) else { continue };
@@ -193,6 +193,7 @@ impl<'r, 'd> Reading<'r, 'd> {
             unclassified: self.fields.choice("unclassified", &unclassified).unwrap_or_default(),
             removed_as: self.fields.choice("removed-as", &removed_as).unwrap_or_default(),
             duplicate_keys: self.fields.choice("duplicate-keys", &duplicates).unwrap_or_default(),
+            events: self.events(),
         };
         let unknown = [("withhold", UnknownSubject::Withhold), ("no-facts", UnknownSubject::NoFacts)];
         let unknown_subject = self.fields.choice("unknown-subject", &unknown).unwrap_or_default();
@@ -203,6 +204,20 @@ impl<'r, 'd> Reading<'r, 'd> {
         limits.record = self.fields.size("max-record").unwrap_or(limits.record);
         let plan = self.compile(&mapping, &places.concat())?;
         Some(Scrubbing::new(plan, self.words.vocabulary, unknown_subject, withheld, limits))
+    }
+
+    /// The types of server-sent events that leave; one is a line of its own in the stream.
+    fn events(&mut self) -> Vec<String> {
+        let (names, wrong): (Vec<_>, Vec<_>) = self
+            .fields
+            .texts("events")
+            .into_iter()
+            .partition(|name| !name.value.is_empty() && !name.value.contains(['\r', '\n']));
+        for name in wrong {
+            let finding = Finding::error("this is not the type of an event").label("empty, or several lines");
+            self.document.find(finding.hint("write what stands after `event:` in the stream"), name.at);
+        }
+        names.into_iter().map(|name| name.value.to_owned()).collect()
     }
 
     /// The record set that the route itself describes, and those of its `[[route.records]]`.

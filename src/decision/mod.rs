@@ -14,7 +14,7 @@ mod subject;
 
 pub use admission::{Asking, Denial, LegalReference, RecipientFacts};
 pub use admitted::{Admitted, Classes, Decisions};
-pub use explain::{Explained, Explanation, Nearest, explain};
+pub use explain::{Explained, Explanation, Nearest, explain, explain_only};
 pub use gather::Relationship;
 pub use permit::{ClassId, Permit, Release};
 pub use subject::{

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, HOST};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -20,6 +20,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use super::access;
 use crate::disclosure;
 use crate::layer::{Gatehouse, path};
 use crate::ledger::{self, AppendError, Entity, LineResult};
@@ -28,6 +29,8 @@ use crate::ledger::{self, AppendError, Entity, LineResult};
 const MAX_EVENT: usize = ledger::MAX_EVENT_BYTES;
 /// Bytes of one batch of events.
 const MAX_BATCH: usize = 64 << 20;
+/// Bytes of a request for access evaluations.
+const MAX_EVALUATIONS: usize = 1 << 20;
 /// For a request to arrive.
 const REQUEST_TIME: Duration = Duration::from_secs(30);
 
@@ -181,6 +184,13 @@ impl Admin {
             ["v1", "cases", id, "end"] => {
                 self.append_said(&asked, request, Entity::Case(ledger::case_id(id)?), "case-ended").await
             }
+            ["access", "v1", "evaluation"] => self.access(&asked, request, access::evaluation).await,
+            ["access", "v1", "evaluations"] => self.access(&asked, request, access::evaluations).await,
+            [".well-known", "authzen-configuration"] if get => {
+                let authority = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+                let authority = authority.ok_or_else(Fault::not_found)?;
+                Ok(ok(&access::configuration(&format!("http://{authority}"))))
+            }
             ["v1", "events:batch"] => self.batch(&asked, request).await,
             ["v1", "decisions", id] if get => self.decision(id).await,
             ["v1", "policies"] if get => Ok(ok(&self.policies())),
@@ -207,6 +217,13 @@ impl Admin {
         let overdue = requests.iter().filter(|request| request.is_overdue(now)).count();
         metrics.subject_requests_open.set(i64::try_from(requests.len()).unwrap_or(i64::MAX));
         metrics.subject_requests_overdue.set(i64::try_from(overdue).unwrap_or(i64::MAX));
+        metrics.policy_info.reset();
+        for version in
+            self.gatehouse.snapshot().packs.iter().filter_map(|pack| pack.in_force(Timestamp::now()))
+        {
+            let (manifest, revision) = (version.pack().manifest(), version.pack().revision());
+            metrics.policy_info.with_label_values(&[&*manifest.title, &manifest.version, revision]).set(1);
+        }
         metrics.ledger_subjects.set(i64::try_from(self.gatehouse.ledger.subjects()).unwrap_or(i64::MAX));
         let text = metrics.expose().map_err(|_| {
             Fault::new(
@@ -288,6 +305,25 @@ impl Admin {
         })))
     }
 
+    /// An access evaluation (OpenID AuthZEN 1.0); the request's id goes back with the answer.
+    async fn access(
+        &self,
+        asked: &Asked,
+        request: Request<Incoming>,
+        evaluate: fn(&Gatehouse, &[u8], Timestamp) -> Result<Value, access::Malformed>,
+    ) -> Result<Answer, Fault> {
+        asked.must_be_post()?;
+        let id = request.headers().get("x-request-id").cloned();
+        let body = read(request, MAX_EVALUATIONS).await?;
+        let answer = evaluate(&self.gatehouse, &body, Timestamp::now())
+            .map_err(|why| Fault::new(StatusCode::BAD_REQUEST, "request-malformed", why.to_string()))?;
+        let mut answer = ok(&answer);
+        if let Some(id) = id {
+            answer.headers_mut().insert("x-request-id", id);
+        }
+        Ok(answer)
+    }
+
     async fn batch(&self, asked: &Asked, request: Request<Incoming>) -> Result<Answer, Fault> {
         asked.must_be_post()?;
         let batch = text_header(request.headers(), "idempotency-key")?;
@@ -320,12 +356,25 @@ impl Admin {
 
     fn policies(&self) -> Value {
         let snapshot = self.gatehouse.snapshot();
-        let packs = snapshot.decisions.iter().map(|decisions| {
-            let pack = decisions.pack();
-            let manifest = pack.manifest();
-            json!({ "pack": manifest.title, "version": manifest.version, "revision": &**pack.revision(), "contact": manifest.contact })
-        });
-        packs.collect()
+        let now = Timestamp::now();
+        let mut versions = Vec::new();
+        for pack in &snapshot.packs {
+            let in_force = pack.in_force(now).map(|version| Arc::clone(version.pack()));
+            versions.extend(pack.iter().map(|version| {
+                let pack = version.pack();
+                let manifest = pack.manifest();
+                json!({
+                    "pack": manifest.title,
+                    "version": manifest.version,
+                    "revision": &**pack.revision(),
+                    "announced": manifest.announced.to_string(),
+                    "effective": manifest.effective.to_string(),
+                    "in_force": in_force.as_ref().is_some_and(|in_force| Arc::ptr_eq(in_force, pack)),
+                    "contact": manifest.contact,
+                })
+            }));
+        }
+        Value::Array(versions)
     }
 
     fn recipients(&self) -> Value {

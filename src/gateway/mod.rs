@@ -1,5 +1,6 @@
 //! The process that serves: opens what is on disk, binds the sockets, reloads, drains.
 
+mod access;
 mod admin;
 mod listener;
 mod tls;
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -22,13 +24,13 @@ use self::admin::Admin;
 use self::listener::Listener;
 use self::upstreams::Upstreams;
 use crate::config::{self, Config};
-use crate::decision::Decisions;
 use crate::disclosure::Log;
 use crate::finding::Finding;
 use crate::keys::Keys;
-use crate::layer::{GateLayer, Gatehouse, Listening, Snapshot};
+use crate::layer::{GateLayer, Gatehouse, Listening, Snapshot, Versions};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
+use crate::policy::succession;
 use crate::scrub::Pseudonyms;
 
 /// What keeps a gateway from starting.
@@ -121,7 +123,6 @@ impl Gateway {
 
         let file = config.file.clone();
         let drain = config.drain;
-        publish_policies(&metrics, &config);
         let gatehouse = Arc::new(Gatehouse::new(
             snapshot(config),
             ledger,
@@ -224,6 +225,9 @@ fn try_reload(
     if !gatehouse.ledger.speaks(&*config.vocabulary) {
         return Err("the vocabulary changed: restart the gateway to load the ledger with it".to_owned());
     }
+    if let Some(finding) = unannounced(&gatehouse.snapshot(), &config) {
+        return Err(finding.to_string());
+    }
     let renewed: Vec<Arc<ServerConfig>> = certificates
         .iter()
         .map(|certificate| tls::server_config(&certificate.files))
@@ -233,17 +237,24 @@ fn try_reload(
         certificate.current.send_replace(renewed);
     }
     upstreams.replace(&config.upstreams);
-    publish_policies(&gatehouse.metrics, &config);
     gatehouse.replace(snapshot(config));
     Ok(())
 }
 
-fn publish_policies(metrics: &Metrics, config: &Config) {
-    metrics.policy_info.reset();
-    for pack in &config.packs {
-        let manifest = pack.manifest();
-        metrics.policy_info.with_label_values(&[&*manifest.title, &manifest.version, pack.revision()]).set(1);
-    }
+/// Why what would be in force now may not take the place of what is: a pack that was changed where it
+/// lies has to be announced like one in another folder (P-14).
+fn unannounced(running: &Snapshot, config: &Config) -> Option<Finding> {
+    let now = Timestamp::now();
+    let next = config.packs.iter().filter_map(|versions| succession::in_force(versions, |pack| pack, now));
+    next.into_iter().find_map(|next| {
+        let same_title = |pack: &&Versions| {
+            pack.iter().any(|version| version.pack().manifest().title == next.manifest().title)
+        };
+        let pack = running.packs.iter().find(same_title)?;
+        let known = pack.iter().any(|version| version.pack().revision() == next.revision());
+        let in_force = pack.in_force(now).filter(|_| !known)?;
+        succession::objection(in_force.pack(), next)
+    })
 }
 
 fn snapshot(config: Config) -> Snapshot {
@@ -251,7 +262,7 @@ fn snapshot(config: Config) -> Snapshot {
         routes: config.routes,
         recipients: config.recipients,
         credentials: config.credentials,
-        decisions: config.packs.into_iter().map(|pack| Arc::new(Decisions::new(pack))).collect(),
+        packs: config.packs.into_iter().map(Versions::new).collect(),
         purpose_header: config.purpose_header,
         exporter_region: config.exporter_region,
     }

@@ -12,12 +12,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::Refusal;
 use super::encoding::Coding;
+use crate::scrub::Framing;
 
 /// What an upstream's head says about its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// JSON in this content coding.
-    Json(Coding),
+    /// JSON, framed like this, in this content coding.
+    Json(Framing, Coding),
     /// No body at all, and none is needed.
     Empty,
 }
@@ -48,10 +49,8 @@ pub fn judge(parts: &Parts) -> Result<Answer, Refusal> {
     if empty || status == StatusCode::NO_CONTENT || status == StatusCode::RESET_CONTENT {
         return Ok(Answer::Empty);
     }
-    if !is_json(&parts.headers) {
-        return Err(Refusal::UpstreamUnreadable);
-    }
-    Ok(Answer::Json(coding(&parts.headers)?))
+    let framing = framing(&parts.headers).ok_or(Refusal::UpstreamUnreadable)?;
+    Ok(Answer::Json(framing, coding(&parts.headers)?))
 }
 
 /// The head that leaves: a new one, with the few fields that say nothing about a person.
@@ -61,7 +60,7 @@ pub fn head(upstream: &HeaderMap, allowed: &[HeaderName], answer: Answer) -> Hea
         .filter(|(name, _)| FORWARDED.contains(name) || allowed.contains(name))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
-    if let (Answer::Json(_), Some(content_type)) = (answer, upstream.get(CONTENT_TYPE)) {
+    if let (Answer::Json(..), Some(content_type)) = (answer, upstream.get(CONTENT_TYPE)) {
         head.insert(CONTENT_TYPE, content_type.clone());
     }
     head.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -77,24 +76,29 @@ fn forbids_transformation(headers: &HeaderMap) -> bool {
         .any(|directive| directive.trim_ascii().eq_ignore_ascii_case(b"no-transform"))
 }
 
-/// One `Content-Type` of `application/json`, `text/json` or `application/…+json`, in UTF-8.
-fn is_json(headers: &HeaderMap) -> bool {
+/// How JSON is framed by the one `Content-Type` that there is, in UTF-8; `None` if it is no JSON.
+fn framing(headers: &HeaderMap) -> Option<Framing> {
     let mut values = headers.get_all(CONTENT_TYPE).iter();
-    let (Some(value), None) = (values.next(), values.next()) else { return false };
-    let Ok(text) = value.to_str() else { return false };
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    let text = value.to_str().ok()?;
     let mut parts = text.split(';').map(str::trim);
     let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
-    let json = essence == "application/json"
-        || essence == "text/json"
-        || essence.strip_prefix("application/").is_some_and(|subtype| subtype.ends_with("+json"));
+    let framing = match essence.strip_prefix("application/") {
+        Some("x-ndjson" | "jsonl" | "json-lines") => Framing::Lines,
+        Some(subtype) if subtype == "json-seq" || subtype.ends_with("+json-seq") => Framing::Sequence,
+        Some(subtype) if subtype == "json" || subtype.ends_with("+json") => Framing::Document,
+        None if essence == "text/json" => Framing::Document,
+        None if essence == "text/event-stream" => Framing::Events,
+        Some(_) | None => return None,
+    };
+    let in_utf8 = |parameter: &str| match parameter.split_once('=') {
+        Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
+            value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+        }
+        _ => true,
+    };
     // A comma is two values in one field; a line of its own for each would have been refused too.
-    json && !text.contains(',')
-        && parts.all(|parameter| match parameter.split_once('=') {
-            Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
-                value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
-            }
-            _ => true,
-        })
+    (!text.contains(',') && parts.all(in_utf8)).then_some(framing)
 }
 
 fn coding(headers: &HeaderMap) -> Result<Coding, Refusal> {
@@ -123,17 +127,37 @@ mod tests {
     #[test]
     fn only_what_can_be_scrubbed_is_read() {
         let json = ("content-type", "application/json");
-        assert_eq!(verdict(200, &[json]), Ok(Answer::Json(Coding::Identity)));
+        assert_eq!(verdict(200, &[json]), Ok(Answer::Json(Framing::Document, Coding::Identity)));
         assert_eq!(
             verdict(201, &[("content-type", "application/scim+json; charset=UTF-8")]),
-            Ok(Answer::Json(Coding::Identity))
+            Ok(Answer::Json(Framing::Document, Coding::Identity))
         );
-        assert_eq!(verdict(200, &[json, ("content-encoding", "gzip")]), Ok(Answer::Json(Coding::Gzip)));
+        assert_eq!(
+            verdict(200, &[json, ("content-encoding", "gzip")]),
+            Ok(Answer::Json(Framing::Document, Coding::Gzip))
+        );
+        for (media_type, framing) in [
+            ("application/x-ndjson", Framing::Lines),
+            ("application/jsonl", Framing::Lines),
+            ("application/json-lines; charset=utf-8", Framing::Lines),
+            ("application/json-seq", Framing::Sequence),
+            ("application/geo+json-seq", Framing::Sequence),
+            ("text/event-stream;charset=UTF-8", Framing::Events),
+            ("text/json", Framing::Document),
+        ] {
+            assert_eq!(
+                verdict(200, &[("content-type", media_type)]),
+                Ok(Answer::Json(framing, Coding::Identity))
+            );
+        }
         assert_eq!(verdict(204, &[]), Ok(Answer::Empty));
         assert_eq!(verdict(404, &[json]), Err(Refusal::UpstreamRefused(StatusCode::NOT_FOUND)));
         let unreadable: &[(u16, &[(&str, &str)])] = &[
             (200, &[]),
             (200, &[("content-type", "text/csv")]),
+            (200, &[("content-type", "text/x-ndjson")]),
+            (200, &[("content-type", "text/event-stream; charset=latin1")]),
+            (200, &[("content-type", "application/json-sequence")]),
             (200, &[("content-type", "application/json; charset=utf-16")]),
             (200, &[("content-type", "application/json, text/html")]),
             (200, &[json, json]),
@@ -167,7 +191,7 @@ mod tests {
         ] {
             upstream.insert(HeaderName::from_static(name), value.parse().unwrap());
         }
-        let head = head(&upstream, &[], Answer::Json(Coding::Identity));
+        let head = head(&upstream, &[], Answer::Json(Framing::Document, Coding::Identity));
         let mut names: Vec<&str> = head.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(names, ["cache-control", "content-type", "date", "x-content-type-options"]);

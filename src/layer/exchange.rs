@@ -10,6 +10,8 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use http_body::Body;
 use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use tokio::sync::OwnedSemaphorePermit;
 use tower::{Service, ServiceExt};
 use ulid::Ulid;
@@ -145,12 +147,12 @@ impl Exchange {
         let head = answer::head(&upstream_parts.headers, &found.route.answer_headers, verdict);
         let response = self.respond(upstream_parts.status, head)?;
         match verdict {
-            answer::Answer::Json(coding) if parts.method != Method::HEAD => {
+            answer::Answer::Json(framing, coding) if parts.method != Method::HEAD => {
                 let release = self.release(admitted)?;
-                let body = scrubbed(upstream_body, coding, release, &found, scrubbing).await?;
+                let body = scrubbed(upstream_body, framing, coding, release, &found, scrubbing).await?;
                 Ok(response.map(|()| body))
             }
-            answer::Answer::Json(_) | answer::Answer::Empty => {
+            answer::Answer::Json(..) | answer::Answer::Empty => {
                 self.release(admitted)?.close();
                 Ok(response.map(|()| AnswerBody::empty()))
             }
@@ -168,7 +170,8 @@ impl Exchange {
     }
 
     fn decisions(&self, route: &Route) -> Result<Arc<Decisions>, Refusal> {
-        self.snapshot.decisions.get(route.pack).cloned().ok_or(Refusal::NotFound)
+        let versions = self.snapshot.packs.get(route.pack);
+        versions.and_then(|versions| versions.in_force(self.now)).cloned().ok_or(Refusal::NoRulePermits)
     }
 
     /// The purpose that counts: the declared one, which a locked credential must agree with or replaces.
@@ -198,13 +201,9 @@ impl Exchange {
     /// `case` is only recorded.
     fn cited_case(&mut self, purpose: PurposeId, decisions: &Decisions) -> Option<Arc<Case>> {
         let id = self.declared.as_ref()?.case.as_deref()?;
-        let ledger = &self.gatehouse.ledger;
-        let case = ledger.case(id).filter(|case| case.is_in_force(self.now))?;
-        let purposes = decisions.pack().vocabulary().purposes();
-        let is_theirs = self.recipient.as_ref().is_some_and(|recipient| recipient.name == case.recipient);
-        if !is_theirs || !purposes.within(purpose, case.purpose) {
-            return None;
-        }
+        let (recipient, ledger) = (self.recipient.as_ref()?, &self.gatehouse.ledger);
+        let names = &**decisions.pack().vocabulary();
+        let case = ledger.case(id).filter(|case| case.serves(&recipient.name, purpose, names, self.now))?;
         self.case = Some(Citation { id: Arc::from(id), fingerprint: ledger.fingerprints().case(id) });
         Some(case)
     }
@@ -218,17 +217,13 @@ impl Exchange {
         decisions: &Decisions,
     ) -> Result<Admitted, Refusal> {
         let recipient = self.recipient.clone().ok_or(Refusal::CredentialMissing)?;
-        let vocabulary = decisions.pack().vocabulary();
-        let serves = |served: &Vec<PurposeId>| {
-            served.iter().any(|served| vocabulary.purposes().within(purpose, *served))
-        };
-        let served = route.purposes.as_ref().is_none_or(serves);
+        let served = route.serves_purpose(decisions.pack().vocabulary(), purpose);
         self.weigh("route", served.then_some(()).ok_or(Refusal::PurposeNotPermitted))?;
         if self.gatehouse.ledger.suspended(&recipient.name) {
             return self.weigh("registration", Err(Refusal::RecipientSuspended));
         }
         let asking = Asking {
-            recipient: Arc::clone(recipient.facts(self.now.to_zoned(jiff::tz::TimeZone::UTC).date())),
+            recipient: Arc::clone(recipient.facts(self.today())),
             purpose,
             operation: route.operation(&self.method),
             exporter_region: Arc::clone(&self.snapshot.exporter_region),
@@ -248,6 +243,11 @@ impl Exchange {
             self.weigh(factor, Ok(()))?;
         }
         admitted.map_err(denied)
+    }
+
+    /// The day of the exchange, UTC.
+    fn today(&self) -> Date {
+        self.now.to_zoned(TimeZone::UTC).date()
     }
 
     /// Takes down what one factor says.
@@ -331,6 +331,12 @@ impl Exchange {
         };
         let decisions = self.decisions(&route)?;
         let purpose = Arc::from(decisions.pack().vocabulary().purposes().name(purpose));
+        let agreement = recipient.agreement_ends(self.today()).map(|end| (end, Refusal::AgreementNotInForce));
+        let versions = self.snapshot.packs.get(route.pack);
+        // Whoever comes back is decided by the next version.
+        let version = versions.and_then(|versions| versions.changes_after(self.now));
+        let version = version.map(|end| (end, Refusal::Overloaded));
+        let ends = agreement.into_iter().chain(version).min_by_key(|(end, _)| *end);
         Ok(Arc::new(Release::new(
             Arc::clone(&self.gatehouse),
             route,
@@ -343,6 +349,7 @@ impl Exchange {
             permit,
             self.began,
             std::mem::take(&mut self.identity),
+            ends,
         )))
     }
 
@@ -402,7 +409,7 @@ impl Exchange {
             .route
             .as_ref()
             .and_then(|route| self.decisions(route).ok())
-            .or_else(|| self.snapshot.decisions.first().cloned());
+            .or_else(|| self.snapshot.packs.first()?.iter().next().cloned());
         let contact = decisions.as_ref().map(|decisions| &*decisions.pack().manifest().contact);
         let permitted = (refusal == Refusal::PurposeNotPermitted)
             .then(|| self.permitted_purposes(decisions.as_deref()))
@@ -487,6 +494,7 @@ fn screen_query(route: &Route, query: Option<&str>, admitted: &Admitted) -> Resu
 /// Scrubs until something can leave; a body that is whole by then leaves with its length.
 async fn scrubbed<U>(
     upstream: U,
+    framing: Framing,
     coding: Coding,
     release: Arc<Release>,
     found: &Found,
@@ -500,7 +508,7 @@ where
         let parameters: Vec<(&str, &str)> =
             found.parameters.iter().map(|(name, value)| (&**name, &**value)).collect();
         let plan = Arc::clone(&scrubbing.plan);
-        let scrubber = Scrubber::new(plan, release.forms(), &parameters, scrubbing.limits, Framing::Document);
+        let scrubber = Scrubber::new(plan, release.forms(), &parameters, scrubbing.limits, framing);
         let mut pump = Pump::new(upstream, decoder, scrubber, Arc::clone(&release));
         let filled = match scrubbing.withheld {
             Withheld::Strip => pump.fill().await,

@@ -40,6 +40,7 @@ impl Judgement<'_> {
         match known {
             Some(subject) => {
                 self.tally.minors += u64::from(subject.minor);
+                self.tally.ask_again_at(subject.ask_again_at(self.now));
                 self.admitted.judge(&subject, controller, record.facts, relationship, self.now)
             }
             None => {

@@ -38,7 +38,7 @@ use tokio::sync::Semaphore;
 use tower::{Layer, Service};
 
 pub use refusal::{Problem, Refusal};
-pub use snapshot::Snapshot;
+pub use snapshot::{Snapshot, Versions};
 
 use self::inbound::Inbound;
 use self::upstream::UpstreamFailure;

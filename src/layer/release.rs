@@ -44,6 +44,8 @@ pub struct Release {
     began: Instant,
     /// Who the recipient is, where its credential says so.
     identity: Identity,
+    /// When what it was admitted under ends, and what it would be told then.
+    ends: Option<(Timestamp, Refusal)>,
     /// Nanoseconds spent waiting for the upstream.
     waited: AtomicU64,
 }
@@ -68,6 +70,7 @@ impl Release {
         permit: OwnedSemaphorePermit,
         began: Instant,
         identity: Identity,
+        ends: Option<(Timestamp, Refusal)>,
     ) -> Release {
         Release {
             gatehouse,
@@ -81,6 +84,7 @@ impl Release {
             _permit: permit,
             began,
             identity,
+            ends,
             waited: AtomicU64::new(0),
         }
     }
@@ -92,7 +96,7 @@ impl Release {
         // Asked for each chunk: a case can end while its answer is on its way.
         let case = self.case.as_ref().and_then(|cited| ledger.case(&cited.id));
         let case = case.filter(|case| case.is_in_force(now));
-        let until = case.as_ref().map(|case| case.end);
+        let ask_again = case.as_ref().map(|case| case.end);
         Some(Judgement {
             ledger,
             admitted: &self.admitted,
@@ -100,7 +104,7 @@ impl Release {
             scrubbing,
             now,
             case,
-            tally: Tally { until, ..Tally::default() },
+            tally: Tally { ask_again, ..Tally::default() },
         })
     }
 
@@ -119,17 +123,18 @@ impl Release {
         self.gatehouse.ledger.epoch()
     }
 
-    /// Runs `leave` unless somebody in this account has withdrawn, objected or the like since, or the
-    /// cited case has ended; no such change is acknowledged while it runs.
+    /// Runs `leave` unless somebody in this account has withdrawn, objected or the like since, or a
+    /// consent or the cited case has ended by itself; no such change is acknowledged while it runs.
     pub(super) fn hand_out<T>(&self, since: Epoch, tally: &Tally, leave: impl FnOnce() -> T) -> Option<T> {
-        if tally.until.is_some_and(|until| until <= Timestamp::now()) {
+        if tally.ask_again.is_some_and(|end| end <= Timestamp::now()) {
             return None;
         }
         let case = self.case.iter().map(|case| &case.fingerprint);
         self.gatehouse.ledger.hand_out(since, tally.subjects.iter().chain(case), leave)
     }
 
-    /// Whether anything may leave at this moment: the ledger and the log work, the recipient is not suspended.
+    /// Whether anything may leave at this moment: the ledger and the log work, the recipient is not
+    /// suspended, its agreement and the policy are still those it was admitted under.
     pub(super) fn may_leave(&self) -> Result<(), Refusal> {
         if !self.gatehouse.ledger.healthy() {
             return Err(Refusal::LedgerUnavailable);
@@ -137,7 +142,10 @@ impl Release {
         if self.gatehouse.ledger.suspended(&self.recipient) {
             return Err(Refusal::RecipientSuspended);
         }
-        Ok(())
+        match self.ends {
+            Some((end, refusal)) if end <= Timestamp::now() => Err(refusal),
+            _ => Ok(()),
+        }
     }
 
     /// Whether something of a subject was withheld that a rule could have released.

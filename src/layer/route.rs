@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use governor::DefaultDirectRateLimiter;
 use http::{HeaderName, Method};
+use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::tz::TimeZone;
 
 use super::{Refusal, path};
 use crate::decision::{Classes, RecipientFacts};
@@ -107,6 +109,12 @@ impl Route {
         })
     }
 
+    /// Whether the route is for a purpose: one that it names or one below.
+    pub fn serves_purpose(&self, words: &Vocabulary, purpose: PurposeId) -> bool {
+        let within = |served: &PurposeId| words.purposes().within(purpose, *served);
+        self.purposes.as_ref().is_none_or(|purposes| purposes.iter().any(within))
+    }
+
     fn serves(&self, method: &Method) -> bool {
         // HEAD is answered from our own view of what GET would give.
         self.methods.contains(method) || (*method == Method::HEAD && self.methods.contains(&Method::GET))
@@ -144,6 +152,13 @@ pub struct Agreement {
 }
 
 impl Recipient {
+    /// When the agreement that is in force on this day ends.
+    pub fn agreement_ends(&self, today: Date) -> Option<Timestamp> {
+        let until = self.agreement.as_ref()?.until.filter(|until| today <= *until)?;
+        let after = until.tomorrow().ok()?;
+        TimeZone::UTC.to_timestamp(after.at(0, 0, 0, 0)).ok()
+    }
+
     /// The recipient's facts on this day.
     pub fn facts(&self, today: Date) -> &Arc<RecipientFacts> {
         let in_force = self

@@ -17,10 +17,11 @@ pub(super) struct Tally {
     pub(super) minors: u64,
     /// Indexed by class: each release that occurred, with the number of fields.
     pub(super) classes: Vec<Vec<(Release, u64)>>,
+    /// When the first of them has to be decided again though nothing happens: a consent or the cited
+    /// case ends.
+    pub(super) ask_again: Option<Timestamp>,
     /// Everybody whose state was looked up.
     pub(super) subjects: Vec<Fingerprint>,
-    /// What was decided holds until then: the end of the cited case.
-    pub(super) until: Option<Timestamp>,
 }
 
 impl Tally {
@@ -46,12 +47,18 @@ impl Tally {
         self.withheld_records += u64::from(held && !left);
     }
 
+    /// What was decided counts until then at most.
+    pub(super) fn ask_again_at(&mut self, instant: Option<Timestamp>) {
+        self.ask_again = self.ask_again.into_iter().chain(instant).min();
+    }
+
     /// Adds another account to this one.
     pub(super) fn merge(&mut self, other: Tally) {
         self.records += other.records;
         self.withheld_records += other.withheld_records;
         self.unknown_subjects += other.unknown_subjects;
         self.minors += other.minors;
+        self.ask_again_at(other.ask_again);
         if self.classes.len() < other.classes.len() {
             self.classes.resize(other.classes.len(), Vec::new());
         }
@@ -61,7 +68,6 @@ impl Tally {
             }
         }
         self.subjects.extend(other.subjects);
-        self.until = self.until.into_iter().chain(other.until).min();
     }
 }
 

@@ -65,6 +65,11 @@ impl Case {
         self.standing(now) == Standing::InForce
     }
 
+    /// Whether a recipient can rest on the case for a purpose now: one that it is for, or one below.
+    pub fn serves(&self, recipient: &str, purpose: PurposeId, names: &dyn Names, now: Timestamp) -> bool {
+        self.is_in_force(now) && *self.recipient == *recipient && names.purpose_within(purpose, self.purpose)
+    }
+
     /// Whether the case names this person.
     pub fn names(&self, person: &Fingerprint) -> bool {
         self.subjects.contains(person)

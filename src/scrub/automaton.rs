@@ -68,6 +68,8 @@ pub(super) struct State {
     pub(super) anchors: Vec<Position>,
     /// The node has to be held whole.
     pub(super) held: bool,
+    /// A string here is JSON, or might be.
+    pub(super) embedded: bool,
     /// A container here is on the way to a record, whether or not one is there.
     pub(super) structure: bool,
     /// Something below may matter.
@@ -81,6 +83,8 @@ pub(super) struct Mark {
     pub(super) plain: bool,
     /// Some capture selects it.
     pub(super) captures: bool,
+    /// As [`State::embedded`].
+    pub(super) embedded: bool,
     /// As [`State::live`].
     pub(super) live: bool,
 }
@@ -110,6 +114,7 @@ impl Automaton {
         let mark = |state: &State| Mark {
             plain: state.fields.is_empty() && state.start == Start::None && !state.structure,
             captures: !state.captures.is_empty(),
+            embedded: state.embedded,
             live: state.live,
         };
         let marks = states.iter().map(mark).collect();
@@ -147,6 +152,7 @@ impl Automaton {
             captures: Vec::new(),
             anchors: Vec::new(),
             held: false,
+            embedded: false,
             structure: false,
             live: false,
         };
@@ -242,7 +248,8 @@ impl Builder<'_> {
         let fields = |role: &Role| matches!(role, Role::Field { .. });
         let all_fields: Vec<u16> =
             (0..).zip(self.roles).filter(|(_, role)| fields(role)).map(|(query, _)| query).collect();
-        let below = State { live: true, maybe_fields: all_fields, ..State::default() };
+        let embedded = self.roles.iter().any(|role| matches!(role, Role::Field { embedded: true, .. }));
+        let below = State { live: true, embedded, maybe_fields: all_fields, ..State::default() };
         let root = State { anchors, held: true, ..below.clone() };
         let next = vec![DEAD, DEAD, StateId(2), StateId(2), StateId(2), StateId(2)];
         Automaton::new(Names::new(Vec::new()), 0, 2, next, vec![State::default(), root, below], StateId(1))
@@ -378,9 +385,17 @@ impl Builder<'_> {
                     state.structure |= to_record && !thread.maybe && !thread.stayed;
                 }
                 None => match role {
+                    Some(Role::Field { embedded: true, .. }) if !thread.maybe => {
+                        state.fields.push(thread.at.query);
+                        state.embedded = true;
+                        state.held = true;
+                    }
                     Some(Role::Record(set)) if !thread.maybe => state.start = state.start.and(*set),
                     Some(Role::Field { .. }) if !thread.maybe => state.fields.push(thread.at.query),
-                    Some(Role::Field { .. }) => state.maybe_fields.push(thread.at.query),
+                    Some(Role::Field { embedded, .. }) => {
+                        state.maybe_fields.push(thread.at.query);
+                        state.embedded |= embedded;
+                    }
                     Some(Role::Capture) if !thread.maybe => state.captures.push(thread.at.query),
                     Some(Role::Record(_) | Role::Capture) | None => {}
                 },

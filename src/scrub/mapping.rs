@@ -56,6 +56,17 @@ pub enum FactKey {
     Created,
 }
 
+/// What the nodes that a path selects hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FieldMapping {
+    /// `@…` within the record, or `$…` from the document.
+    pub path: String,
+    /// All of them must be permitted; none at all is a mistake caught at load.
+    pub categories: Vec<CategoryId>,
+    /// A string there is a JSON text, and is treated as if that stood in the string's place.
+    pub embedded: bool,
+}
+
 /// One record set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecordMapping {
@@ -64,8 +75,7 @@ pub struct RecordMapping {
     /// Everybody the record is about; empty where it is about nobody.
     pub subjects: Vec<SubjectSource>,
     pub controller: Option<SubjectSource>,
-    /// Path (`@…` or `$…`) and categories; an empty list of categories is a mistake caught at load.
-    pub fields: Vec<(String, Vec<CategoryId>)>,
+    pub fields: Vec<FieldMapping>,
     pub facts: Vec<(FactKey, String)>,
 }
 
@@ -76,4 +86,6 @@ pub struct Mapping {
     pub unclassified: Unclassified,
     pub removed_as: RemovedAs,
     pub duplicate_keys: DuplicateKeys,
+    /// Types of server-sent events that leave, beside those without one.
+    pub events: Vec<String>,
 }

@@ -7,11 +7,15 @@
 //!
 //! Read downwards: a [`Mapping`] is compiled into a [`Plan`] ([`query`], [`automaton`]); a
 //! [`Scrubber`] takes chunks and walks them ([`walk`], [`lex`]); a value that has to be whole is
-//! held ([`table`]), its conditions evaluated ([`evaluate`]), and decided ([`unit`]).
+//! held ([`table`]), its conditions evaluated ([`evaluate`]), and decided ([`unit`]). Of an event
+//! stream each event's data is a body of its own ([`events`]); JSON in a string is put in the string's
+//! place before that is decided ([`embedded`]).
 
 mod arbiter;
 mod automaton;
+mod embedded;
 mod evaluate;
+mod events;
 mod facts;
 mod forms;
 mod habits;
@@ -35,7 +39,8 @@ mod tests;
 pub use forms::{Forms, Pseudonyms};
 pub use judge::{Judge, Record, SubjectId};
 pub use mapping::{
-    DuplicateKeys, FactKey, Mapping, Normalise, RecordMapping, RemovedAs, SubjectSource, Unclassified,
+    DuplicateKeys, FactKey, FieldMapping, Mapping, Normalise, RecordMapping, RemovedAs, SubjectSource,
+    Unclassified,
 };
 pub use plan::{Class, MappingError, Plan, UNCLASSIFIED};
 pub use query::PathFault;

@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use super::automaton::{Automaton, Builder, StateId};
 use super::forms::{Kind, Shape};
-use super::mapping::{DuplicateKeys, FactKey, Mapping, Normalise, RemovedAs, SubjectSource, Unclassified};
+use super::mapping::{
+    DuplicateKeys, FactKey, FieldMapping, Mapping, Normalise, RemovedAs, SubjectSource, Unclassified,
+};
 use super::query::{self, Anchor, PathFault, Query};
 use crate::decision::ClassId;
 use crate::vocabulary::{CategoryId, Vocabulary};
@@ -54,8 +56,8 @@ impl std::error::Error for MappingError {}
 pub(super) enum Role {
     /// Each node it selects is a record of this set.
     Record(usize),
-    /// What it selects holds these categories.
-    Field { categories: Vec<CategoryId> },
+    /// What it selects holds these categories, and may be JSON in a string.
+    Field { categories: Vec<CategoryId>, embedded: bool },
     /// What it selects says something about a record of the set that reads it.
     Capture,
 }
@@ -131,6 +133,8 @@ pub struct Plan {
     pub(super) unclassified: Unclassified,
     pub(super) removed_as: RemovedAs,
     pub(super) duplicate_keys: DuplicateKeys,
+    /// Types of server-sent events that leave, beside those without one.
+    pub(super) events: Vec<String>,
     classes: Vec<Class>,
     /// For each class the category that its values' forms go by, and the shape of that.
     kinds: Vec<(Shape, Arc<str>)>,
@@ -149,6 +153,7 @@ impl Plan {
         }
         let mut plan = draft.finish(mapping.unclassified, mapping.removed_as, mapping.duplicate_keys)?;
         plan.kinds = plan.classes.iter().map(|class| kind(class, vocabulary)).collect();
+        plan.events.clone_from(&mapping.events);
         Ok(plan)
     }
 
@@ -159,7 +164,11 @@ impl Plan {
             match query::read(text) {
                 // The number of the category does not matter: whatever has one goes.
                 Ok((Anchor::Document, query)) => {
-                    draft.add(query, Role::Field { categories: vec![CategoryId(0)] }, Anchor::Document);
+                    draft.add(
+                        query,
+                        Role::Field { categories: vec![CategoryId(0)], embedded: false },
+                        Anchor::Document,
+                    );
                 }
                 Ok((Anchor::Record, _)) => draft.fail(text, PathFault::NotFromDocument),
                 Err(fault) => draft.fail(text, fault),
@@ -204,6 +213,11 @@ impl Plan {
         categories(&self.roles, query)
     }
 
+    /// Whether what a query selects is JSON in a string.
+    pub(super) fn is_embedded(&self, query: u16) -> bool {
+        matches!(self.role(query), Some(Role::Field { embedded: true, .. }))
+    }
+
     pub(super) fn query(&self, number: u16) -> Option<&Query> {
         self.queries.get(usize::from(number))
     }
@@ -231,7 +245,7 @@ fn kind(class: &Class, vocabulary: &Vocabulary) -> (Shape, Arc<str>) {
 
 fn categories(roles: &[Role], query: u16) -> Option<&[CategoryId]> {
     match roles.get(usize::from(query))? {
-        Role::Field { categories } => Some(categories),
+        Role::Field { categories, .. } => Some(categories),
         Role::Record(_) | Role::Capture => None,
     }
 }
@@ -286,14 +300,14 @@ impl Draft {
             Ok((Anchor::Record, _)) => self.fail(&mapping.path, PathFault::NotFromDocument),
             Err(fault) => self.fail(&mapping.path, fault),
         }
-        for (path, categories) in &mapping.fields {
+        for FieldMapping { path, categories, embedded } in &mapping.fields {
             if categories.is_empty() {
                 self.fail(path, PathFault::NoCategory);
             }
             match query::read(path) {
                 Ok((anchor, query)) => {
                     let categories = union([categories.as_slice()].into_iter());
-                    let field = self.add(query, Role::Field { categories }, anchor);
+                    let field = self.add(query, Role::Field { categories, embedded: *embedded }, anchor);
                     if anchor == Anchor::Record {
                         set.fields.push(field);
                     }
@@ -392,6 +406,7 @@ impl Draft {
             unclassified,
             removed_as,
             duplicate_keys,
+            events: Vec::new(),
             classes,
             kinds: Vec::new(),
             class_ids,

@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::arbiter::{Arbiter, Judged, Removal};
+use super::events::Events;
 use super::facts;
 use super::forms::Forms;
 use super::judge::{Judge, SubjectId};
@@ -72,6 +73,8 @@ pub struct Scrubber {
     /// Up to here they are known to be UTF-8.
     checked: usize,
     walk: Walk,
+    /// What takes an event stream apart, if the body is one.
+    events: Option<Events>,
     failed: Option<Unreadable>,
 }
 
@@ -95,6 +98,7 @@ impl Scrubber {
         framing: Framing,
     ) -> Scrubber {
         let parameters = Arc::new(Parameters::resolve(&plan, parameters));
+        let events = (framing == Framing::Events).then(Events::default);
         let walk = Walk::new(&plan, framing);
         Scrubber {
             plan,
@@ -105,6 +109,23 @@ impl Scrubber {
             base: 0,
             checked: 0,
             walk,
+            events,
+            failed: None,
+        }
+    }
+
+    /// A scrubber for one text of this body.
+    fn of_text(&self) -> Scrubber {
+        Scrubber {
+            plan: Arc::clone(&self.plan),
+            forms: self.forms.clone(),
+            parameters: Arc::clone(&self.parameters),
+            limits: self.limits,
+            bytes: Vec::new(),
+            base: 0,
+            checked: 0,
+            walk: Walk::new(&self.plan, Framing::Document),
+            events: None,
             failed: None,
         }
     }
@@ -142,6 +163,15 @@ impl Scrubber {
     ) -> Result<(), Unreadable> {
         if let Some(failed) = self.failed {
             return Err(failed);
+        }
+        if let Some(mut events) = self.events.take() {
+            // An event that the body ends in is never dispatched.
+            let done = events.feed(chunk, &self.plan.events, &self.limits, out, |text, out| {
+                self.of_text().take(text, true, arbiter, out)
+            });
+            self.events = Some(events);
+            self.failed = done.err();
+            return done;
         }
         let mut outside = Outside { verdict: None, fields: vec![0; self.plan.classes().len()] };
         let mut done = Ok(());

@@ -25,6 +25,20 @@ pub(super) struct Table {
     pub(super) captures: Vec<(u16, u32)>,
     /// Members whose name had occurred before in their object, each with that object.
     pub(super) repeated: Vec<(u32, u32)>,
+    /// Scalars that might be JSON in a string and were not looked at yet.
+    pub(super) texts: Vec<u32>,
+    /// Values that stood in a string.
+    pub(super) embedded: Vec<Embedded>,
+    /// Strings that should be JSON and are not.
+    pub(super) opaque: Vec<u32>,
+}
+
+/// A value that stood in a string.
+#[derive(Clone, Debug)]
+pub(super) struct Embedded {
+    pub(super) node: u32,
+    /// The string, as it was spelled.
+    pub(super) string: Box<[u8]>,
 }
 
 impl Table {
@@ -32,6 +46,9 @@ impl Table {
         self.nodes.clear();
         self.captures.clear();
         self.repeated.clear();
+        self.texts.clear();
+        self.embedded.clear();
+        self.opaque.clear();
     }
 
     pub(super) fn len(&self) -> u32 {
@@ -64,6 +81,16 @@ impl<'a> Held<'a> {
     /// The value's text.
     pub(super) fn text(&self, node: &Node) -> &'a [u8] {
         self.bytes.get(node.start as usize..node.end as usize).unwrap_or_default()
+    }
+
+    /// The string that a value stood in, if it did.
+    pub(super) fn string_around(&self, at: u32) -> Option<&'a [u8]> {
+        let embedded = &self.table.embedded;
+        if embedded.is_empty() {
+            return None;
+        }
+        let found = embedded.binary_search_by_key(&at, |embedded| embedded.node).ok()?;
+        embedded.get(found).map(|embedded| &*embedded.string)
     }
 
     /// The name's text between its quotes, for a member.

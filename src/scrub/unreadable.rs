@@ -61,7 +61,8 @@ impl Fault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unreadable {
     pub fault: Fault,
-    /// Bytes of the body before the fault; for a value that is too long, before that value.
+    /// Bytes of the body before the fault; for a value that is too long, before that value; in an
+    /// event stream, before the event.
     pub at: u64,
 }
 
@@ -102,4 +103,8 @@ pub enum Framing {
     Document,
     /// One JSON text a line (NDJSON); a line may be empty.
     Lines,
+    /// Each JSON text between a record separator and a line feed (`application/json-seq`, RFC 7464).
+    Sequence,
+    /// Server-sent events whose data is JSON (`text/event-stream`, HTML standard, 9.2).
+    Events,
 }

@@ -6,8 +6,9 @@
 //! all) is held and handed to [`super::unit`]. Invariant: no byte is written before the verdict it
 //! stands under is known.
 
-use super::arbiter::Arbiter;
+use super::arbiter::{Arbiter, Removal};
 use super::automaton::StateId;
+use super::embedded::Expanded;
 use super::evaluate::{Place, denoted};
 use super::habits::{Habits, NewLead, Path};
 use super::lex::{self, Scan};
@@ -48,6 +49,20 @@ enum Expect {
     /// The end of the body (or a line's end, and another text).
     End,
 }
+
+/// What has come since the last text, or since the beginning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Gap {
+    #[default]
+    Nothing,
+    /// A line's end.
+    Ended,
+    /// In a sequence: the record separator that the next text needs.
+    Separated,
+}
+
+/// Stands before each text of a sequence (RFC 7464, 2.2).
+const RECORD_SEPARATOR: u8 = 0x1e;
 
 /// How the inside of an open container is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,6 +150,10 @@ struct Passing {
 #[derive(Clone, Debug)]
 pub(super) struct Walk {
     framing: Framing,
+    /// Of the document.
+    root: StateId,
+    /// The document is only noted, and never decided.
+    notes: bool,
     /// Names are compared everywhere, or only where a record is read from them.
     refuses_duplicates: bool,
     expect: Expect,
@@ -162,8 +181,8 @@ pub(super) struct Walk {
     waiting: Vec<u8>,
     holding: Option<Holding>,
     passing: Option<Passing>,
-    /// A line's end has come since the last text.
-    line_ended: bool,
+    /// What has come since the last text.
+    gap: Gap,
     table: Table,
     decision: Decision,
     unescaped: Vec<u8>,
@@ -175,6 +194,8 @@ impl Walk {
     pub(super) fn new(plan: &Plan, framing: Framing) -> Walk {
         Walk {
             framing,
+            root: plan.automaton.root,
+            notes: false,
             refuses_duplicates: plan.duplicate_keys == DuplicateKeys::Refuse,
             expect: Expect::Document,
             at: 0,
@@ -193,18 +214,42 @@ impl Walk {
             waiting: Vec::new(),
             holding: None,
             passing: None,
-            line_ended: false,
+            gap: Gap::default(),
             table: Table::default(),
             decision: Decision::default(),
             unescaped: Vec::new(),
         }
     }
 
+    /// The table of a JSON text whose root is in this state. The text begins and ends with its value.
+    pub(super) fn note_text(
+        common: Common<'_>,
+        root: StateId,
+        text: &[u8],
+        limits: Limits,
+    ) -> Result<Table, Unreadable> {
+        let mut walk = Walk { root, notes: true, ..Walk::new(common.plan, Framing::Document) };
+        let mut outside = Outside { verdict: None, fields: Vec::new() };
+        // Nobody is asked for a verdict, and nothing is written.
+        let mut surround =
+            Surround { common, limits, arbiter: &mut Removal, outside: &mut outside, out: &mut Vec::new() };
+        walk.run(text, 0, true, &mut surround)?;
+        if walk.is_complete() {
+            Ok(walk.table)
+        } else {
+            Err(Unreadable { fault: Fault::Truncated, at: text.len() as u64 })
+        }
+    }
+
     /// Whether the body may end here.
     pub(super) fn is_complete(&self) -> bool {
         match self.expect {
-            Expect::End => true,
-            Expect::Document => self.framing == Framing::Lines,
+            Expect::End => self.framing != Framing::Sequence || self.gap == Gap::Ended,
+            Expect::Document => match self.framing {
+                Framing::Document | Framing::Events => false,
+                Framing::Lines => true,
+                Framing::Sequence => self.gap != Gap::Separated,
+            },
             Expect::FirstElement
             | Expect::FirstName
             | Expect::Name
@@ -356,23 +401,44 @@ impl Walk {
         if expect == Expect::Within {
             return self.within(bytes, at, surround);
         }
-        let at = lex::space(bytes, at);
+        let at = self.space_between(bytes, at, expect == Expect::Document);
         if at == bytes.len() {
             self.wait(at, expect)?;
             return Ok(None);
         }
-        if expect == Expect::Document {
-            if at == 0 && beginning && bytes.starts_with("\u{feff}".as_bytes()) {
-                return self.fail(at, Fault::ByteOrderMark);
-            }
+        let first = expect == Expect::Document && at == 0 && beginning;
+        if first && bytes.starts_with("\u{feff}".as_bytes()) {
+            return self.fail(at, Fault::ByteOrderMark);
+        }
+        let may_begin = match self.framing {
+            Framing::Document | Framing::Events => expect == Expect::Document,
+            Framing::Lines => expect == Expect::Document || self.gap == Gap::Ended,
+            Framing::Sequence => self.gap == Gap::Separated,
+        };
+        if may_begin {
+            self.gap = Gap::Nothing;
             return Ok(Some((at, Expect::Value)));
         }
-        let between = bytes.get(self.after..at).unwrap_or_default();
-        if self.framing == Framing::Document || !(self.line_ended || between.contains(&b'\n')) {
-            return self.fail(at, Fault::TrailingBytes);
+        self.fail(at, if expect == Expect::End { Fault::TrailingBytes } else { Fault::Malformed })
+    }
+
+    /// Past the white space between two texts, and past what separates them; notes what came.
+    fn space_between(&mut self, bytes: &[u8], mut at: usize, first: bool) -> usize {
+        while let Some(&byte) = bytes.get(at) {
+            match byte {
+                b'\n' if self.gap == Gap::Nothing => self.gap = Gap::Ended,
+                // A text that no line feed ended may have been cut short (RFC 7464, 2.4).
+                RECORD_SEPARATOR
+                    if self.framing == Framing::Sequence && (first || self.gap != Gap::Nothing) =>
+                {
+                    self.gap = Gap::Separated;
+                }
+                byte if lex::is_space(byte) => {}
+                _ => break,
+            }
+            at += 1;
         }
-        self.line_ended = false;
-        Ok(Some((at, Expect::Document)))
+        at
     }
 
     /// The bytes end here.
@@ -406,10 +472,9 @@ impl Walk {
             }
             return Ok(());
         }
-        if self.expect == Expect::End || (self.expect == Expect::Document && self.framing == Framing::Lines) {
-            let space = bytes.get(self.after..self.at).unwrap_or_default();
-            self.line_ended |= space.contains(&b'\n');
-            surround.out.extend_from_slice(space);
+        let several = matches!(self.framing, Framing::Lines | Framing::Sequence);
+        if self.expect == Expect::End || (self.expect == Expect::Document && several) {
+            surround.out.extend_from_slice(bytes.get(self.after..self.at).unwrap_or_default());
             self.after = self.at;
         }
         self.check_kept(bytes.len(), &surround.limits)
@@ -599,7 +664,7 @@ impl Walk {
         if !self.top.array {
             self.member
         } else if self.frames.is_empty() {
-            plan.automaton.root
+            self.root
         } else {
             plan.automaton.element(self.top.state, u32::try_from(self.top.index).unwrap_or(u32::MAX))
         }
@@ -675,6 +740,9 @@ impl Walk {
             next: node + 1,
             state,
         });
+        if mark.embedded && end.is_some() {
+            self.table.texts.push(node);
+        }
         if mark.captures {
             let captures = &plan.automaton.state(state).captures;
             self.table.captures.extend(captures.iter().map(|&query| (query, node)));
@@ -716,8 +784,13 @@ impl Walk {
         if end - holding.start > surround.limits.record {
             return self.fail(holding.start, Fault::TooLong);
         }
+        if self.notes {
+            return Ok(());
+        }
         let plan = surround.common.plan;
         let held = Held { table: &self.table, bytes: bytes.get(holding.base..end).unwrap_or_default() };
+        let expanded = Expanded::of(held, surround.common, surround.limits);
+        let held = expanded.as_ref().map_or(held, Expanded::held);
         let root = held.table.node(0);
         let name = root.and_then(|root| held.name(root)).map(denoted);
         let around = Surroundings {
@@ -769,7 +842,7 @@ impl Walk {
         let known = plan.automaton.state(state);
         let container = matches!(byte, b'{' | b'[');
         let root = self.frames.is_empty();
-        if known.held || (root && plan.whole) {
+        if known.held || (root && (plan.whole || self.notes)) {
             if !container && end.is_none() {
                 return Ok(None);
             }

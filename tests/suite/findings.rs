@@ -280,6 +280,18 @@ const OF_A_ROUTE: &[(&str, &str, &str)] = &[
     ),
     ("fields = { \"@.email\" = [] }", "this field has no category", "at least one"),
     ("fields = { \"@.[email\" = \"email\" }", "`@.[email` cannot be used", "RFC 9535"),
+    ("fields = { \"@.a\" = { embedded = \"json\" } }", "a field has no `category`", "missing here"),
+    (
+        "fields = { \"@.a\" = { category = \"email\", embedded = \"xml\" } }",
+        "`embedded` cannot be `xml`",
+        "one of `json`",
+    ),
+    (
+        "fields = { \"@.a\" = { category = \"email\", embeded = \"json\" } }",
+        "unknown key `embeded`",
+        "`embedded`",
+    ),
+    ("events = [\"a\\nb\"]", "this is not the type of an event", "`event:`"),
     ("query = { email = \"emial\" }", "there is no data category `emial`", "did you mean `email`?"),
     ("facts = { contry = \"@.country\" }", "unknown key `contry`", "did you mean `country`?"),
     ("controller = 7", "this is not where a subject's id is found", "`@.id`"),

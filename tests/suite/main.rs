@@ -7,6 +7,7 @@
     clippy::print_stderr
 )]
 
+mod access;
 mod cases;
 mod documents;
 mod findings;
@@ -22,6 +23,8 @@ mod releases;
 mod signed;
 mod snapshots;
 mod strata;
+mod streams;
 mod subjects;
 mod tls;
 mod upstream;
+mod versions;

@@ -21,8 +21,14 @@ pub struct ScrubArgs {
     #[arg(long, value_name = "JSONPATH", conflicts_with_all = ["config", "route", "recipient", "purpose", "subject_json"])]
     remove: Vec<String>,
     /// The input is one JSON text a line
-    #[arg(long)]
+    #[arg(long, group = "framing")]
     lines: bool,
+    /// The input is a sequence of JSON texts (RFC 7464)
+    #[arg(long, group = "framing")]
+    sequence: bool,
+    /// The input is a stream of server-sent events whose data is JSON
+    #[arg(long, group = "framing", conflicts_with = "remove")]
+    events: bool,
     /// The configuration file with the route and the recipient
     #[arg(long, value_name = "FILE", default_value = "purposegate.toml")]
     config: PathBuf,
@@ -67,7 +73,12 @@ pub enum ScrubError {
 /// # Errors
 /// [`ScrubError`].
 pub fn run(arguments: &ScrubArgs, input: impl Read, output: impl Write) -> Result<(), ScrubError> {
-    let framing = if arguments.lines { Framing::Lines } else { Framing::Document };
+    let framing = match (arguments.lines, arguments.sequence, arguments.events) {
+        (true, _, _) => Framing::Lines,
+        (_, true, _) => Framing::Sequence,
+        (_, _, true) => Framing::Events,
+        (false, false, false) => Framing::Document,
+    };
     match (&arguments.route, &arguments.recipient, &arguments.purpose) {
         (Some(route), Some(recipient), Some(purpose)) => {
             let trial =

@@ -51,8 +51,9 @@ impl Admin {
         let work = move || {
             let Gatehouse { ledger, log, .. } = &*gatehouse;
             let snapshot = gatehouse.snapshot();
-            let packs: Vec<Arc<Pack>> =
-                snapshot.decisions.iter().map(|decisions| Arc::clone(decisions.pack())).collect();
+            let now = Timestamp::now();
+            let in_force = snapshot.packs.iter().filter_map(|versions| versions.in_force(now));
+            let packs: Vec<Arc<Pack>> = in_force.map(|version| Arc::clone(version.pack())).collect();
             let recipients: Vec<Arc<RecipientFacts>> =
                 snapshot.recipients.iter().map(|recipient| Arc::clone(&recipient.in_agreement)).collect();
             let sources = Sources {
@@ -63,7 +64,7 @@ impl Admin {
                 packs: &packs,
                 recipients: &recipients,
             };
-            read(&sources, &person, Timestamp::now())
+            read(&sources, &person, now)
         };
         let read = tokio::task::spawn_blocking(work).await.map_err(|_| unwritable())?;
         read.map_err(|error| match error {

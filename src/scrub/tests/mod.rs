@@ -1,6 +1,8 @@
 //! What the scrubber does, feature by feature; `walks` holds the laws.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod embedded;
+mod framings;
 mod records;
 mod removal;
 mod strict;
@@ -25,9 +27,11 @@ pub(super) fn compile(mapping: &Mapping) -> Result<Plan, Vec<MappingError>> {
     Plan::compile(mapping, &Vocabulary::standard())
 }
 
-/// `@.path = category+category`
-fn field((path, categories): &(&str, &str)) -> (String, Vec<CategoryId>) {
-    ((*path).to_owned(), categories.split('+').map(category).collect())
+/// `@.path = category+category`, with `json:` before them for JSON in a string.
+fn field((path, categories): &(&str, &str)) -> FieldMapping {
+    let embedded = categories.starts_with("json:");
+    let categories = categories.trim_start_matches("json:").split('+').map(category).collect();
+    FieldMapping { path: (*path).to_owned(), categories, embedded }
 }
 
 pub(super) fn record(path: &str, subjects: &[&str], fields: &[(&str, &str)]) -> RecordMapping {
@@ -129,8 +133,20 @@ pub(super) fn scrub_in(
     chunk: usize,
     limits: Limits,
 ) -> Result<Vec<u8>, (Unreadable, Vec<u8>)> {
+    scrub_framed(plan, rules, Framing::Document, body, chunk, limits)
+}
+
+/// Scrubs a body of several texts in chunks of this size.
+pub(super) fn scrub_framed(
+    plan: &Arc<Plan>,
+    rules: &mut Rules,
+    framing: Framing,
+    body: &[u8],
+    chunk: usize,
+    limits: Limits,
+) -> Result<Vec<u8>, (Unreadable, Vec<u8>)> {
     let mut out = Vec::new();
-    let mut scrubber = Scrubber::new(plan.clone(), forms(), &[], limits, Framing::Document);
+    let mut scrubber = Scrubber::new(plan.clone(), forms(), &[], limits, framing);
     for chunk in body.chunks(chunk) {
         scrubber.feed(chunk, rules, &mut out).map_err(|error| (error, out.clone()))?;
     }

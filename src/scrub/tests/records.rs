@@ -326,7 +326,7 @@ fn a_clone_goes_on_from_the_same_byte() {
 #[test]
 fn every_wrong_path_is_named() {
     let mut set = record("@.x", &["{", "id", "@.a["], &[("@.x[?", "name"), ("$.ok", "name")]);
-    set.fields.push(("@.none".to_owned(), Vec::new()));
+    set.fields.push(FieldMapping { path: "@.none".to_owned(), ..FieldMapping::default() });
     let errors = compile(&mapping(vec![set])).unwrap_err();
     let paths: Vec<_> = errors.iter().map(|error| error.path.as_str()).collect();
     assert_eq!(paths, ["@.x", "@.x[?", "@.none", "{", "id", "@.a["]);

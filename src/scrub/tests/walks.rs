@@ -16,14 +16,14 @@ use super::*;
 
 /// A document with order and repeated names. Scalars are JSON text.
 #[derive(Clone, Debug)]
-enum Doc {
+pub(super) enum Doc {
     Scalar(String),
     Array(Vec<Doc>),
     Object(Vec<(String, Doc)>),
 }
 
 /// The way to a node: positions among the children.
-type Way = Vec<usize>;
+pub(super) type Way = Vec<usize>;
 
 impl Doc {
     fn children(&self) -> Vec<&Doc> {
@@ -59,7 +59,7 @@ impl Doc {
     }
 
     /// As text; `noise` gives white space and spellings of names.
-    fn text(&self, noise: &mut impl Iterator<Item = u8>) -> String {
+    pub(super) fn text(&self, noise: &mut impl Iterator<Item = u8>) -> String {
         if let Doc::Scalar(text) = self {
             return text.clone();
         }
@@ -129,7 +129,7 @@ fn pruned(doc: &Doc, way: &mut Way, keep: &dyn Fn(&[usize]) -> bool) -> Option<S
 
 const NAMES: &[&str] = &["a", "b", "c", "d e", "", "é"];
 
-fn doc(distinct: bool) -> impl Strategy<Value = Doc> {
+pub(super) fn doc(distinct: bool) -> impl Strategy<Value = Doc> {
     let scalar =
         select(vec!["0", "1", "2", "-1.5", "1e1", "true", "false", "null", "\"x\"", "\"yy\"", "\"\""]);
     let leaf = scalar.prop_map(|text| Doc::Scalar(text.to_owned()));
@@ -147,11 +147,11 @@ fn doc(distinct: bool) -> impl Strategy<Value = Doc> {
 }
 
 /// What gives white space and spellings: mostly none, as programs write JSON.
-fn noise() -> impl Strategy<Value = Vec<u8>> {
+pub(super) fn noise() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![Just(vec![3]), Just(vec![1]), vec(any::<u8>(), 64)]
 }
 
-fn chunk() -> impl Strategy<Value = usize> {
+pub(super) fn chunk() -> impl Strategy<Value = usize> {
     prop_oneof![1usize..40, 40usize..400, Just(usize::MAX)]
 }
 
@@ -165,7 +165,7 @@ enum Choice {
 }
 
 #[derive(Clone, Debug)]
-struct Step {
+pub(super) struct Step {
     descendant: bool,
     choices: Vec<Choice>,
 }
@@ -185,7 +185,7 @@ impl Step {
     }
 }
 
-const FILTERS: &[&str] = &[
+pub(super) const FILTERS: &[&str] = &[
     "@.a",
     "!@.b",
     "@.b > 0",
@@ -222,11 +222,11 @@ fn step(filters: &'static [&'static str]) -> impl Strategy<Value = Step> {
         .prop_map(|(descendant, choices)| Step { descendant, choices })
 }
 
-fn steps(filters: &'static [&'static str]) -> impl Strategy<Value = Vec<Step>> {
+pub(super) fn steps(filters: &'static [&'static str]) -> impl Strategy<Value = Vec<Step>> {
     vec(step(filters), 0..4)
 }
 
-fn text(steps: &[Step]) -> String {
+pub(super) fn text(steps: &[Step]) -> String {
     steps.iter().map(Step::text).collect()
 }
 
@@ -285,7 +285,7 @@ fn selected(doc: &Doc, steps: &[Step]) -> BTreeSet<Way> {
 }
 
 /// What `serde_json_path` selects, in a document without repeated names.
-fn selected_by_peer(doc: &Doc, value: &Value, query: &str) -> BTreeSet<Way> {
+pub(super) fn selected_by_peer(doc: &Doc, value: &Value, query: &str) -> BTreeSet<Way> {
     let path = JsonPath::parse(query).unwrap();
     let located = path.query_located(value);
     let way = |elements: Vec<&PathElement<'_>>| {
@@ -316,7 +316,7 @@ fn without(doc: &Doc, gone: &BTreeSet<Way>) -> String {
     pruned(doc, &mut Vec::new(), &|way| !is_within(way, gone)).unwrap_or_else(|| "null".to_owned())
 }
 
-fn plain(doc: &Doc) -> String {
+pub(super) fn plain(doc: &Doc) -> String {
     without(doc, &BTreeSet::new())
 }
 
@@ -456,11 +456,11 @@ proptest! {
         let mut records = Vec::new();
         for (path, fields, subject) in &sets {
             let mut set = record(&format!("${}", text(path)), &[&format!("@{subject}")], &[]);
-            set.fields = fields.iter().map(|(steps, id)| (format!("@{}", text(steps)), vec![category(id)])).collect();
+            set.fields = fields.iter().map(|(steps, id)| field(&(&format!("@{}", text(steps)), id))).collect();
             records.push(set);
         }
         for (steps, id) in &document {
-            records[0].fields.push((format!("${}", text(steps)), vec![category(id)]));
+            records[0].fields.push(field(&(&format!("${}", text(steps)), id)));
         }
         let mapping = Mapping { unclassified, ..mapping(records) };
         let plan = match compile(&mapping) {
@@ -538,9 +538,10 @@ impl<'a> Oracle<'a> {
         let mut claims: Vec<(Way, usize, Option<Vec<String>>)> = Vec::new();
         let mut structure = BTreeSet::new();
         for (number, set) in mapping.records.iter().enumerate() {
-            let absolute = set.fields.iter().filter(|(path, _)| path.starts_with('$'));
-            for (path, categories) in absolute {
-                selected_by_peer(doc, value, path).into_iter().for_each(|way| classify(way, categories));
+            let absolute = set.fields.iter().filter(|field| field.path.starts_with('$'));
+            for field in absolute {
+                let ways = selected_by_peer(doc, value, &field.path);
+                ways.into_iter().for_each(|way| classify(way, &field.categories));
             }
             structure.extend(way_points(doc, value, &set.path));
             for way in selected_by_peer(doc, value, &set.path) {
@@ -550,8 +551,8 @@ impl<'a> Oracle<'a> {
                     let found = selected_by_peer(node, &node_value, &path.replacen('@', "$", 1));
                     found.into_iter().map(|below| [&way[..], &below].concat()).collect::<Vec<Way>>()
                 };
-                for (path, categories) in set.fields.iter().filter(|(path, _)| path.starts_with('@')) {
-                    below(path).into_iter().for_each(|way| classify(way, categories));
+                for field in set.fields.iter().filter(|field| field.path.starts_with('@')) {
+                    below(&field.path).into_iter().for_each(|way| classify(way, &field.categories));
                 }
                 let subjects = below(&set.subjects[0].path);
                 let id = |way: &Way| match doc.at(way) {

@@ -141,6 +141,7 @@ impl Unit<'_> {
         let evaluation = Evaluation::new(self.held);
         let selected = if plan.evaluates { self.selected(&evaluation)? } else { Vec::new() };
         let mut selected = selected.as_slice();
+        let mut opaque = self.held.table.opaque.as_slice();
         // The verdicts over the records that are open.
         let mut verdicts: SmallVec<[A::Verdict; 1]> = SmallVec::new();
         // Whether what is around stays is not decided here.
@@ -154,6 +155,13 @@ impl Unit<'_> {
                 inmost = decision.levels.last().copied().unwrap_or(around);
                 self.end_records(left - inmost.records, decision, &mut verdicts, arbiter);
             }
+            let unreadable = match opaque.split_first() {
+                Some((&first, rest)) if first == at => {
+                    opaque = rest;
+                    self.should_be_json(at, node, selected)
+                }
+                Some(_) | None => false,
+            };
             let (own, start) = match selected.first() {
                 Some(&(selected_at, _)) if selected_at == at => self.selection(at, node, &mut selected),
                 _ if plan.automaton.mark(node.state).plain => (None, Start::None),
@@ -178,6 +186,7 @@ impl Unit<'_> {
             let known = usize::from(class.0) < plan.classes().len();
             let known = forms.get(last + usize::from(class.0)).filter(|_| known);
             let form = match known.copied().unwrap_or(Form::Removed) {
+                _ if unreadable => Form::Removed,
                 Form::Generalised if own.is_none() => self.address_part(&evaluation, node, class),
                 form => form,
             };
@@ -247,6 +256,14 @@ impl Unit<'_> {
             Some(Role::Field { .. } | Role::Capture) | None => start,
         });
         ((class != UNCLASSIFIED).then_some(class), start)
+    }
+
+    /// Whether a string that is not JSON had to be: one of the fields that select it says so.
+    fn should_be_json(&self, at: u32, node: &Node, selected: &[(u32, u16)]) -> bool {
+        let plan = self.common.plan;
+        let evaluated = selected.iter().take_while(|(node, _)| *node == at).map(|(_, query)| *query);
+        let certain = plan.automaton.state(node.state).fields.iter().copied();
+        certain.chain(evaluated).any(|query| plan.is_embedded(query))
     }
 
     /// What a verdict comes to for every class.

@@ -4,6 +4,7 @@
 //! that stays; white space before a member goes with it.
 
 use super::{Decision, Fate, Unit};
+use crate::scrub::embedded;
 use crate::scrub::evaluate::denoted;
 use crate::scrub::lex;
 use crate::scrub::mapping::RemovedAs;
@@ -11,11 +12,14 @@ use crate::scrub::mapping::RemovedAs;
 /// A container that is being written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Open {
+    node: u32,
     next: u32,
     /// The end of the last child, or of the opening bracket.
     after: usize,
     first: bool,
     written: bool,
+    /// Where its text begins in what is written, if it stood in a string.
+    text: Option<usize>,
 }
 
 impl Unit<'_> {
@@ -32,8 +36,8 @@ impl Unit<'_> {
         decision.open.clear();
         let mut at = 0;
         while let Some(node) = held.table.node(at) {
-            while decision.open.last().is_some_and(|open| open.next <= at) {
-                decision.open.pop();
+            while let Some(open) = decision.open.pop_if(|open| open.next <= at) {
+                done = self.close(open, done, out);
             }
             let (start, end) = (node.start as usize, node.end as usize);
             let fate = fate(at);
@@ -56,31 +60,83 @@ impl Unit<'_> {
                 }
             }
             let open = node.next > at + 1;
+            let string = held.string_around(at);
             match fate {
                 Fate::Stays if open => {
-                    let after = start + 1;
-                    decision.open.push(Open { next: node.next, after, first: true, written: false });
+                    let text = string.map(|_| {
+                        copy(done, start, out);
+                        done = start;
+                        out.push(b'"');
+                        out.len()
+                    });
+                    let (next, after) = (node.next, start + 1);
+                    decision.open.push(Open { node: at, next, after, first: true, written: false, text });
                     at += 1;
                 }
-                Fate::Stays => at += 1,
+                Fate::Stays => {
+                    if let Some(string) = string {
+                        copy(done, start, out);
+                        out.extend_from_slice(string);
+                        done = end;
+                    }
+                    at += 1;
+                }
                 Fate::Changes(form, class) => {
                     copy(done, start, out);
                     let name = held.name(node).map(denoted);
                     let kind = self.common.plan.kind(class, name.as_deref());
-                    self.common.forms.write(form, kind, held.text(node), out);
+                    in_string(string.is_some(), out, |out| {
+                        self.common.forms.write(form, kind, held.text(node), out);
+                    });
                     done = end;
                     at = node.next;
                 }
                 Fate::Goes => {
                     copy(done, start, out);
-                    out.extend_from_slice(replacement(self.common.plan.removed_as, held.text(node)));
+                    let value = string.unwrap_or_else(|| held.text(node));
+                    out.extend_from_slice(replacement(self.common.plan.removed_as, value));
                     done = end;
                     at = node.next;
                 }
             }
         }
+        while let Some(open) = decision.open.pop() {
+            done = self.close(open, done, out);
+        }
         copy(done, root.end as usize, out);
     }
+
+    /// A container ends. Returns up to where everything is written or gone.
+    fn close(&self, open: Open, done: usize, out: &mut Vec<u8>) -> usize {
+        let held = self.held;
+        let (Some(from), Some(node)) = (open.text, held.table.node(open.node)) else { return done };
+        let end = node.end as usize;
+        out.extend_from_slice(held.bytes.get(done..end).unwrap_or_default());
+        match held.string_around(open.node) {
+            // All of it stays: as it was spelled.
+            Some(string) if out.get(from..) == Some(held.text(node)) => {
+                out.truncate(from - 1);
+                out.extend_from_slice(string);
+            }
+            Some(_) | None => {
+                embedded::escape(out, from);
+                out.push(b'"');
+            }
+        }
+        end
+    }
+}
+
+/// Writes a JSON text, spelled as a string if it stands in one.
+fn in_string(is: bool, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    if !is {
+        return write(out);
+    }
+    out.push(b'"');
+    let from = out.len();
+    write(out);
+    embedded::escape(out, from);
+    out.push(b'"');
 }
 
 /// Past the comma that is the first thing but white space from `at` on.

@@ -1,0 +1,176 @@
+//! JSON in strings: the value that a string spells is put in the string's place, before anything is
+//! decided about either.
+//!
+//! Refuses to know what the values mean: paths go on below the string as if its value stood there,
+//! conditions see the value, and the string's class is the value's. A string that should be JSON and
+//! is not, or is nested too deep, is marked, and goes. Bytes only become fewer: no text is longer
+//! than the string that spells it.
+
+use super::lex;
+use super::table::{Embedded, Held, Node, Table};
+use super::unit::Common;
+use super::unreadable::Limits;
+use super::walk::Walk;
+
+/// JSON in a string in JSON in a string, so many times.
+const MOST_LEVELS: u8 = 4;
+
+/// A held value with the values of its strings in their places.
+#[derive(Debug, Default)]
+pub(super) struct Expanded {
+    table: Table,
+    bytes: Vec<u8>,
+}
+
+/// A string of the value that is expanded, and what takes its place.
+struct Piece {
+    node: u32,
+    start: u32,
+    end: u32,
+    value: Expanded,
+    /// How many bytes, and nodes, there are more (or fewer) up to and with this piece.
+    bytes: i64,
+    nodes: i64,
+}
+
+impl Expanded {
+    /// The value expanded; `None` if no string of it may be JSON.
+    pub(super) fn of(held: Held<'_>, common: Common<'_>, limits: Limits) -> Option<Expanded> {
+        if held.table.texts.is_empty() {
+            return None;
+        }
+        Some(expand(held, common, limits, MOST_LEVELS))
+    }
+
+    pub(super) fn held(&self) -> Held<'_> {
+        Held { table: &self.table, bytes: &self.bytes }
+    }
+}
+
+fn expand(held: Held<'_>, common: Common<'_>, limits: Limits, levels: u8) -> Expanded {
+    let mut pieces: Vec<Piece> = Vec::new();
+    let mut opaque = Vec::new();
+    let (mut bytes, mut nodes) = (0, 0);
+    for &at in &held.table.texts {
+        let Some(node) = held.table.node(at) else { continue };
+        let string = held.text(node);
+        if string.first() != Some(&b'"') {
+            continue;
+        }
+        match read(string, node, common, limits, levels) {
+            Some(value) => {
+                bytes += value.bytes.len() as i64 - string.len() as i64;
+                nodes += i64::from(value.table.len()) - 1;
+                pieces.push(Piece { node: at, start: node.start, end: node.end, value, bytes, nodes });
+            }
+            None => opaque.push(at),
+        }
+    }
+    splice(held, pieces, &opaque)
+}
+
+/// The value that a string spells; `None` if it spells none that can be read.
+fn read(string: &[u8], node: &Node, common: Common<'_>, limits: Limits, levels: u8) -> Option<Expanded> {
+    let levels = levels.checked_sub(1)?;
+    let mut text = Vec::with_capacity(string.len());
+    let paired = lex::unescape(string.get(1..string.len() - 1)?, &mut text);
+    // Half of a surrogate pair is no character.
+    std::str::from_utf8(&text).ok().filter(|_| paired)?;
+    let from = lex::space(&text, 0);
+    let to = text.iter().rposition(|&byte| !lex::is_space(byte))? + 1;
+    let text = text.get(from..to)?;
+    let mut table = Walk::note_text(common, node.state, text, limits).ok()?;
+    // A string that is the whole text is a string.
+    table.texts.retain(|&inside| inside != 0);
+    let held = Held { table: &table, bytes: text };
+    if table.texts.is_empty() {
+        return Some(Expanded { bytes: text.to_vec(), table });
+    }
+    Some(expand(held, common, limits, levels))
+}
+
+/// Puts the pieces in their places.
+fn splice(held: Held<'_>, pieces: Vec<Piece>, opaque: &[u32]) -> Expanded {
+    let shift = |count: usize, of: fn(&Piece) -> i64| {
+        count.checked_sub(1).and_then(|last| pieces.get(last)).map_or(0, of)
+    };
+    // No place is inside of a string that is replaced.
+    let place = |offset: u32| {
+        let before = pieces.partition_point(|piece| piece.end <= offset);
+        (i64::from(offset) + shift(before, |piece| piece.bytes)) as u32
+    };
+    let number = |node: u32| {
+        let before = pieces.partition_point(|piece| piece.node < node);
+        (i64::from(node) + shift(before, |piece| piece.nodes)) as u32
+    };
+    let is_replaced = |node: u32| pieces.binary_search_by_key(&node, |piece| piece.node).is_ok();
+
+    let mut table = Table::default();
+    let mut bytes = Vec::with_capacity(held.bytes.len());
+    let mut copied = 0;
+    let mut coming = pieces.iter().peekable();
+    for (at, node) in (0..).zip(&held.table.nodes) {
+        let Some(piece) = coming.next_if(|piece| piece.node == at) else {
+            let moved = Node {
+                name: place(node.name),
+                start: place(node.start),
+                end: place(node.end),
+                next: number(node.next),
+                state: node.state,
+            };
+            table.nodes.push(moved);
+            continue;
+        };
+        bytes.extend_from_slice(held.bytes.get(copied..piece.start as usize).unwrap_or_default());
+        let (start, first) = (bytes.len() as u32, table.len());
+        bytes.extend_from_slice(&piece.value.bytes);
+        copied = piece.end as usize;
+        let inner = &piece.value.table;
+        for inside in &inner.nodes {
+            table.nodes.push(Node {
+                name: start + inside.name,
+                start: start + inside.start,
+                end: start + inside.end,
+                next: first + inside.next,
+                state: inside.state,
+            });
+        }
+        if let Some(root) = table.nodes.get_mut(first as usize).filter(|_| node.name != node.start) {
+            root.name = place(node.name);
+        }
+        table.captures.extend(inner.captures.iter().map(|&(query, inside)| (query, first + inside)));
+        let repeated = inner.repeated.iter().map(|&(name, object)| (first + name, first + object));
+        table.repeated.extend(repeated);
+        table.embedded.push(Embedded { node: first, string: held.text(node).into() });
+        let deeper = inner.embedded.iter();
+        table.embedded.extend(
+            deeper.map(|inside| Embedded { node: first + inside.node, string: inside.string.clone() }),
+        );
+        table.opaque.extend(inner.opaque.iter().map(|&inside| first + inside));
+    }
+    bytes.extend_from_slice(held.bytes.get(copied..).unwrap_or_default());
+    // What captures a string captures its value, which has it noted.
+    let captures = held.table.captures.iter().filter(|(_, node)| !is_replaced(*node));
+    table.captures.extend(captures.map(|&(query, node)| (query, number(node))));
+    table.captures.sort_by_key(|(_, node)| *node);
+    let repeated = held.table.repeated.iter();
+    table.repeated.extend(repeated.map(|&(name, object)| (number(name), number(object))));
+    table.opaque.extend(opaque.iter().map(|&node| number(node)));
+    table.opaque.sort_unstable();
+    Expanded { table, bytes }
+}
+
+/// Spells `out` from `from` on, which is JSON, as it stands between the quotes of a string.
+pub(super) fn escape(out: &mut Vec<u8>, from: usize) {
+    let text = out.split_off(from);
+    for byte in text {
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            // JSON has no other controls, in strings or between tokens.
+            _ => out.push(byte),
+        }
+    }
+}

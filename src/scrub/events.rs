@@ -1,0 +1,175 @@
+//! Server-sent events (HTML standard, 9.2) whose data is JSON: taken apart, and written anew.
+//!
+//! Refuses to know JSON: it is handed a function that scrubs one text. An event is held until the
+//! empty line that dispatches it, then leaves at once. Invariant: of the upstream's stream nothing
+//! leaves but scrubbed data, a type that the route lists, and a time to reconnect. Ids and comments
+//! are free text: an id goes, a comment leaves empty, since it keeps connections open.
+
+use memchr::memchr2;
+
+use super::unreadable::{Fault, Limits, Unreadable};
+
+/// Longest time to reconnect that passes, in milliseconds: an hour. What is longer says something else.
+const LONGEST_RETRY: u32 = 3_600_000;
+
+/// The event in the making.
+#[derive(Clone, Debug, Default)]
+struct Event {
+    /// Bytes of the body before it.
+    at: u64,
+    /// Its data lines, joined; none if there was no such line.
+    data: Option<Vec<u8>>,
+    /// The type it says it has.
+    name: Vec<u8>,
+    retry: Option<u32>,
+}
+
+/// An event stream, cut anywhere.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Events {
+    /// Bytes of the body that were taken.
+    taken: u64,
+    /// The line in the making.
+    line: Vec<u8>,
+    /// Whether a line ended with a carriage return just now: a line feed belongs to it.
+    returned: bool,
+    /// Whether a line has come.
+    begun: bool,
+    event: Event,
+}
+
+impl Events {
+    /// Takes the next bytes of the stream, and writes the events that end in them; `scrub` appends
+    /// what may leave of one event's data.
+    ///
+    /// # Errors
+    /// If an event is longer than the bound, or as `scrub` does.
+    pub(super) fn feed(
+        &mut self,
+        chunk: &[u8],
+        names: &[String],
+        limits: &Limits,
+        out: &mut Vec<u8>,
+        mut scrub: impl FnMut(&[u8], &mut Vec<u8>) -> Result<(), Unreadable>,
+    ) -> Result<(), Unreadable> {
+        let mut rest = chunk;
+        while let Some(&first) = rest.first() {
+            if std::mem::take(&mut self.returned) && first == b'\n' {
+                self.skip(&mut rest, 1);
+                continue;
+            }
+            let end = memchr2(b'\r', b'\n', rest);
+            self.line.extend_from_slice(rest.get(..end.unwrap_or(rest.len())).unwrap_or_default());
+            let held = self.line.len() + self.event.name.len() + self.event.data.as_ref().map_or(0, Vec::len);
+            if held > limits.record {
+                return Err(self.unreadable(Fault::TooLong));
+            }
+            let Some(end) = end else {
+                self.taken += rest.len() as u64;
+                break;
+            };
+            self.returned = rest.get(end) == Some(&b'\r');
+            self.skip(&mut rest, end + 1);
+            let line = std::mem::take(&mut self.line);
+            self.end_line(&line, names, out, &mut scrub)?;
+            // The buffer is used again.
+            self.line = line;
+            self.line.clear();
+        }
+        Ok(())
+    }
+
+    fn skip(&mut self, rest: &mut &[u8], by: usize) {
+        *rest = rest.get(by..).unwrap_or_default();
+        self.taken += by as u64;
+    }
+
+    fn unreadable(&self, fault: Fault) -> Unreadable {
+        Unreadable { fault, at: self.event.at }
+    }
+
+    fn end_line(
+        &mut self,
+        line: &[u8],
+        names: &[String],
+        out: &mut Vec<u8>,
+        scrub: &mut impl FnMut(&[u8], &mut Vec<u8>) -> Result<(), Unreadable>,
+    ) -> Result<(), Unreadable> {
+        // The standard lets one byte order mark begin the stream.
+        let mark = "\u{feff}".as_bytes();
+        let begun = std::mem::replace(&mut self.begun, true);
+        let line = if begun { line } else { line.strip_prefix(mark).unwrap_or(line) };
+        if line.is_empty() {
+            let event = Event { at: self.taken, ..Event::default() };
+            return std::mem::replace(&mut self.event, event).dispatch(names, out, scrub);
+        }
+        let (field, value) = match line.iter().position(|&byte| byte == b':') {
+            Some(0) => {
+                out.extend_from_slice(b":\n\n");
+                return Ok(());
+            }
+            Some(colon) => {
+                let value = line.get(colon + 1..).unwrap_or_default();
+                (line.get(..colon).unwrap_or_default(), value.strip_prefix(b" ").unwrap_or(value))
+            }
+            None => (line, &[][..]),
+        };
+        match field {
+            b"data" => match &mut self.event.data {
+                Some(data) => {
+                    data.push(b'\n');
+                    data.extend_from_slice(value);
+                }
+                None => self.event.data = Some(value.to_vec()),
+            },
+            b"event" => {
+                self.event.name.clear();
+                self.event.name.extend_from_slice(value);
+            }
+            b"retry" if value.iter().all(u8::is_ascii_digit) => {
+                let time = std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok());
+                self.event.retry = time.filter(|time| *time <= LONGEST_RETRY).or(self.event.retry);
+            }
+            // An id, or a field that the standard does not know.
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Event {
+    /// Writes the event, if there is one to write and the route knows its type.
+    fn dispatch(
+        self,
+        names: &[String],
+        out: &mut Vec<u8>,
+        scrub: &mut impl FnMut(&[u8], &mut Vec<u8>) -> Result<(), Unreadable>,
+    ) -> Result<(), Unreadable> {
+        let named = !self.name.is_empty() && self.name != b"message";
+        let known = !named || names.iter().any(|name| name.as_bytes() == self.name);
+        let mut scrubbed = Vec::new();
+        if let Some(data) = self.data.as_ref().filter(|_| known) {
+            scrub(data, &mut scrubbed).map_err(|unreadable| Unreadable { at: self.at, ..unreadable })?;
+        }
+        if let Some(retry) = self.retry {
+            out.extend_from_slice(format!("retry: {retry}\n").as_bytes());
+        }
+        let has_data = self.data.is_some() && known;
+        if has_data {
+            if named {
+                out.extend_from_slice(b"event: ");
+                out.extend_from_slice(&self.name);
+                out.push(b'\n');
+            }
+            for line in scrubbed.split(|&byte| byte == b'\n') {
+                out.extend_from_slice(b"data: ");
+                out.extend_from_slice(line);
+                out.push(b'\n');
+            }
+        }
+        if has_data || self.retry.is_some() {
+            out.push(b'\n');
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,270 @@
+//! JSON in strings: as if the value stood in the string's place.
+
+use std::collections::BTreeSet;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+use serde_json::Value;
+
+use super::walks::{Doc, FILTERS, Way, chunk, doc, noise, plain, selected_by_peer, steps, text};
+use super::*;
+
+fn all_but(withheld: &'static str) -> impl Fn(Option<&Seen>, CategoryId) -> Form + Copy {
+    move |_, id| if id == category(withheld) { Form::Removed } else { Form::Clear }
+}
+
+fn payload(more: &[(&str, &str)]) -> Mapping {
+    let fields = [&[("@.payload", "json:service-data")], more].concat();
+    mapping(vec![record("$", &[], &fields)])
+}
+
+/// A body whose payload is this text in a string.
+fn body(text: &str) -> String {
+    format!(r#"{{"payload": {}}}"#, Value::from(text))
+}
+
+#[test]
+fn paths_go_on_below_the_string() {
+    let mapping = payload(&[("@.payload.email", "email"), ("@.payload.to[*].name", "name")]);
+    let inside = r#"{"email":"a@x", "to": [{"name":"A\n","n":1}], "rest": "\"q\""}"#;
+    assert_eq!(
+        scrub(&mapping, &body(inside), all_but("email")).0,
+        body(r#"{ "to": [{"name":"A\n","n":1}], "rest": "\"q\""}"#)
+    );
+    assert_eq!(
+        scrub(&mapping, &body(inside), all_but("service-data")).0,
+        body(r#"{"email":"a@x", "to": [{"name":"A\n"}]}"#)
+    );
+    let nothing = |_: Option<&Seen>, _: CategoryId| Form::Removed;
+    assert_eq!(scrub(&mapping, &body(inside), nothing).0, "{}");
+    // Whatever is there that is no string is JSON already.
+    let plain = r#"{"payload": {"email": 1, "x": "y"}}"#;
+    assert_eq!(scrub(&mapping, plain, all_but("email")).0, r#"{"payload": { "x": "y"}}"#);
+    assert_eq!(scrub(&mapping, r#"{"payload":null}"#, all_but("email")).0, r#"{"payload":null}"#);
+}
+
+#[test]
+fn what_stays_whole_is_spelled_as_it_came() {
+    let mapping = payload(&[("@.payload.email", "email")]);
+    for string in [
+        r#""{\u0022a\u0022 : 1}""#,
+        r#"" {\"a\": \"\\u0041\"} ""#,
+        r#""[]""#,
+        r#""12""#,
+        r#""\"text\"""#,
+        r#""null""#,
+    ] {
+        let body = format!(r#"{{"payload":{string}}}"#);
+        assert_eq!(scrub(&mapping, &body, all_but("email")).0, body);
+    }
+    let body = r#"{"payload":" {\u0022a\u0022: \"\\u0041\",\t\"e\\u006dail\":1, \"b\":\n2} "}"#;
+    let rest = r#"{"payload":"{\"a\": \"\\u0041\", \"b\":\n2}"}"#;
+    assert_eq!(scrub(&mapping, body, all_but("email")).0, rest);
+}
+
+#[test]
+fn a_string_that_is_not_json_goes() {
+    let mapping = payload(&[("@.payload.email", "email")]);
+    let clear = |_: Option<&Seen>, _: CategoryId| Form::Clear;
+    for text in [
+        "",
+        " ",
+        "jane@x.org",
+        "{",
+        "{} {}",
+        "{\"a\":1,}",
+        "01",
+        "\u{feff}{}",
+        "{\"a\":1,\"a\":2}",
+        "\u{7f}",
+        "nul",
+        "{\"a\":\"\t\"}",
+    ] {
+        assert_eq!(scrub(&mapping, &body(text), clear).0, "{}", "{text:?}");
+    }
+    for string in [r#""\ud800""#, r#""{\"a\":\"\ud800\"}""#, r#""{\"\\ud800\":1}""#] {
+        assert_eq!(scrub(&mapping, &format!(r#"{{"payload":{string}}}"#), clear).0, "{}", "{string}");
+    }
+    let deep = "[".repeat(200) + &"]".repeat(200);
+    assert_eq!(scrub(&mapping, &body(&deep), clear).0, "{}");
+    let empty = Mapping { removed_as: RemovedAs::Empty, ..mapping };
+    assert_eq!(scrub(&empty, &body("{"), clear).0, r#"{"payload": ""}"#);
+    let none = |_: Option<&Seen>, _: CategoryId| Form::Removed;
+    assert_eq!(scrub(&empty, &body("[1]"), none).0, r#"{"payload": ""}"#);
+}
+
+#[test]
+fn json_in_json_in_strings() {
+    let fields = [("@..payload", "json:service-data"), ("@..email", "email")];
+    let mapping = mapping(vec![record("$", &[], &fields)]);
+    let nested = |text: &str, levels: usize| {
+        (0..levels).fold(text.to_owned(), |text, _| format!(r#"{{"payload":{}}}"#, Value::from(text)))
+    };
+    for levels in 1..=4 {
+        let body = nested(r#"{"email":"a@x","n":1}"#, levels);
+        assert_eq!(scrub(&mapping, &body, all_but("email")).0, nested(r#"{"n":1}"#, levels), "{levels}");
+        assert_eq!(scrub(&mapping, &body, all_but("phone")).0, body, "{levels}");
+    }
+    // What is nested deeper is not looked at, and goes.
+    let deepest = nested(r#"{"n":1}"#, 5);
+    assert_eq!(scrub(&mapping, &deepest, all_but("email")).0, nested("{}", 4));
+}
+
+#[test]
+fn subjects_and_records_are_found_inside() {
+    let mut outer = record("$.events[*]", &["@.payload.user.id"], &[("@.payload", "json:service-data")]);
+    outer.facts = vec![(FactKey::Country, "@.payload.user.country".to_owned())];
+    let inner = record("$.events[*].payload.friends[*]", &["@.id"], &[("@.name", "name")]);
+    let mapping = mapping(vec![outer, inner]);
+    let inside = r#"{"user":{"id":1,"country":"DE"},"friends":[{"id":1,"name":"A"},{"id":2,"name":"B"}]}"#;
+    let body = format!(r#"{{"events":[{{"payload":{}}},{{"payload":"x"}}]}}"#, Value::from(inside));
+    let of_one = |seen: Option<&Seen>, _: CategoryId| {
+        let one = seen.and_then(|seen| seen.subjects.as_deref()).is_some_and(|ids| ids == ["1"]);
+        if one { Form::Clear } else { Form::Removed }
+    };
+    let (out, rules) = scrub(&mapping, &body, of_one);
+    let rest = r#"{"user":{"id":1,"country":"DE"},"friends":[{"id":1,"name":"A"},{}]}"#;
+    assert_eq!(out, format!(r#"{{"events":[{{"payload":{}}},{{}}]}}"#, Value::from(rest)));
+    let subjects: Vec<_> = rules.seen.iter().map(|seen| seen.subjects.clone()).collect();
+    let id = |id: &str| Some(vec![id.to_owned()]);
+    assert_eq!(subjects, [id("1"), id("1"), id("2"), None]);
+    assert_eq!(rules.facts[0].country, crate::decision::Unsure::Known("DE".into()));
+}
+
+#[test]
+fn forms_apply_inside() {
+    let mapping = payload(&[("@.payload.email", "email")]);
+    let masked = |_: Option<&Seen>, id: CategoryId| {
+        if id == category("email") { Form::Masked } else { Form::Clear }
+    };
+    assert_eq!(
+        scrub(&mapping, &body(r#"{"email":"jane@x.org","n":"\""}"#), masked).0,
+        body(r#"{"email":"j***@x.org","n":"\""}"#)
+    );
+    let all = |_: Option<&Seen>, _: CategoryId| Form::Masked;
+    assert_eq!(scrub(&mapping, &body("\"jane\""), all).0, body("\"***\""));
+    assert_eq!(scrub(&mapping, &body("[17]"), all).0, body("[null]"));
+}
+
+#[test]
+fn outside_of_records_and_under_conditions() {
+    let set = record(
+        "$.list[?@.kind == 'person']",
+        &["@.id"],
+        &[
+            ("$.meta", "json:non-personal"),
+            ("$.meta.owner", "name"),
+            ("@.data", "json:service-data"),
+            ("@.data.email", "email"),
+        ],
+    );
+    let mapping = mapping(vec![set]);
+    let meta = Value::from(r#"{"owner":"O","n":1}"#);
+    let data = Value::from(r#"{"email":"a@x","n":1}"#);
+    let body = format!(
+        r#"{{"meta":{meta},"list":[{{"id":1,"data":{data},"kind":"person"}},{{"data":{data},"kind":"cat"}},{{"kind":"person","data":"x","id":1}}]}}"#
+    );
+    let rule = |seen: Option<&Seen>, id: CategoryId| {
+        if seen.is_none() || id == category("email") { Form::Removed } else { Form::Clear }
+    };
+    let (meta, data) = (Value::from(r#"{"n":1}"#), Value::from(r#"{"n":1}"#));
+    assert_eq!(
+        scrub(&mapping, &body, rule).0,
+        format!(r#"{{"meta":{meta},"list":[{{"data":{data}}},{{}}]}}"#)
+    );
+}
+
+#[test]
+fn a_repeated_name_inside_makes_no_subject() {
+    let mut mapping = mapping(vec![record("$", &["@.p.id"], &[("@.p", "json:name")])]);
+    let body = r#"{"p":"{\"id\":1,\"id\":1}"}"#;
+    let clear = |_: Option<&Seen>, _: CategoryId| Form::Clear;
+    assert_eq!(scrub(&mapping, body, clear).0, "{}");
+    mapping.duplicate_keys = DuplicateKeys::TreatAlike;
+    let (out, rules) = scrub(&mapping, body, clear);
+    assert_eq!(out, body);
+    assert_eq!(rules.seen[0].subjects, None);
+}
+
+/// The document with what is at these ways spelled in strings, the innermost first.
+fn spelled(doc: &Doc, way: &mut Way, strings: &BTreeSet<Way>) -> Doc {
+    let mut below = |at: usize, child: &Doc| {
+        way.push(at);
+        let child = spelled(child, way, strings);
+        way.pop();
+        child
+    };
+    let doc = match doc {
+        Doc::Scalar(text) => Doc::Scalar(text.clone()),
+        Doc::Array(elements) => {
+            Doc::Array(elements.iter().enumerate().map(|(at, element)| below(at, element)).collect())
+        }
+        Doc::Object(members) => Doc::Object(
+            members
+                .iter()
+                .enumerate()
+                .map(|(at, (name, member))| (name.clone(), below(at, member)))
+                .collect(),
+        ),
+    };
+    // The space tells these strings from others.
+    if strings.contains(way) {
+        Doc::Scalar(Value::from(format!(" {}", plain(&doc))).to_string())
+    } else {
+        doc
+    }
+}
+
+/// The other way round.
+fn unspelled(value: &mut Value) {
+    if let Some(text) = value.as_str().filter(|text| text.starts_with([' ', '{', '['])) {
+        *value = serde_json::from_str(text).unwrap();
+    }
+    match value {
+        Value::Array(elements) => elements.iter_mut().for_each(unspelled),
+        Value::Object(members) => members.values_mut().for_each(unspelled),
+        _ => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 800, ..ProptestConfig::default() })]
+
+    /// Random mappings over random documents: what is in strings is scrubbed as if it were not.
+    #[test]
+    fn strings_make_no_difference(
+        doc in doc(true),
+        fields in vec((steps(FILTERS), select(CATEGORIES.to_vec())), 1..4),
+        place in select(vec!["['a']", "[*]['b']", "['a'][*]", "..['c']", "[?@['a']]"]),
+        path in select(vec!["$", "$[*]"]),
+        kept in select(CATEGORIES.to_vec()),
+        noise in noise(),
+        chunk in chunk(),
+    ) {
+        let value: Value = serde_json::from_str(&plain(&doc)).unwrap();
+        let strings: BTreeSet<Way> = selected_by_peer(&doc, &value, &format!("{path}{place}"));
+        let place = format!("@{place}");
+        let own: Vec<(String, &str)> = fields.iter().map(|(steps, id)| (format!("@{}", text(steps)), *id)).collect();
+        let own: Vec<(&str, &str)> = own.iter().map(|(path, id)| (path.as_str(), *id)).collect();
+        let with = |how: &str| {
+            let fields = [&own[..], &[(&*place, how)]].concat();
+            Arc::new(compile(&mapping(vec![record(path, &["@['b']"], &fields)])).unwrap())
+        };
+        let rule = move |seen: Option<&Seen>, id: CategoryId| {
+            let nobody = seen.is_none_or(|seen| seen.subjects.is_none());
+            if nobody && id != category(kept) { Form::Removed } else { Form::Clear }
+        };
+        let run = |plan: &Arc<Plan>, body: &str, chunk: usize| -> Value {
+            let out = scrub_in(plan, &mut Rules::new(plan, rule), body.as_bytes(), chunk, Limits::default()).unwrap();
+            serde_json::from_slice(&out).unwrap()
+        };
+        let expected = run(&with("billing"), &plain(&doc), usize::MAX);
+        let spelled = spelled(&doc, &mut Vec::new(), &strings);
+        let body = spelled.text(&mut noise.iter().copied().cycle());
+        let plan = with("json:billing");
+        let mut out = run(&plan, &body, chunk);
+        unspelled(&mut out);
+        prop_assert_eq!(out, expected, "{} {:?}", body, own);
+    }
+}

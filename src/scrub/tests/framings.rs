@@ -1,0 +1,213 @@
+//! Bodies of several texts: each is scrubbed as if it were alone, whatever stands between them.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::walks::{chunk, doc, noise};
+use super::*;
+
+/// Each text is one record; whoever has an `a` of 1 is released.
+fn plan(events: &[&str]) -> Arc<Plan> {
+    let events = events.iter().map(|name| (*name).to_owned()).collect();
+    let set = record("$", &["@.a"], &[("@.a", "non-personal"), ("@.b", "name"), ("@..c", "email")]);
+    Arc::new(compile(&Mapping { events, ..mapping(vec![set]) }).unwrap())
+}
+
+fn of_one(seen: Option<&Seen>, _: CategoryId) -> Form {
+    let one = seen.and_then(|seen| seen.subjects.as_deref()).is_some_and(|ids| ids == ["1"]);
+    if one { Form::Clear } else { Form::Removed }
+}
+
+/// Scrubs in several chunkings, which must agree.
+fn framed(framing: Framing, events: &[&str], body: &str) -> (String, Option<Unreadable>) {
+    let plan = plan(events);
+    let run = |chunk: usize| {
+        let result = scrub_framed(
+            &plan,
+            &mut Rules::new(&plan, of_one),
+            framing,
+            body.as_bytes(),
+            chunk,
+            Limits::default(),
+        );
+        match result {
+            Ok(out) => (String::from_utf8(out).unwrap(), None),
+            // What stands between texts leaves as it comes.
+            Err((unreadable, out)) => (
+                String::from_utf8(out).unwrap().trim_end_matches(['\n', '\x1e']).to_owned(),
+                Some(unreadable),
+            ),
+        }
+    };
+    let whole = run(usize::MAX);
+    for chunk in [1, 2, 3, 7] {
+        assert_eq!(run(chunk), whole, "chunks of {chunk}");
+    }
+    whole
+}
+
+fn read(framing: Framing, body: &str) -> String {
+    let (out, unreadable) = framed(framing, &[], body);
+    assert_eq!(unreadable, None, "{body:?}");
+    out
+}
+
+fn fault(framing: Framing, body: &str) -> (String, Fault) {
+    let (out, unreadable) = framed(framing, &[], body);
+    (out, unreadable.unwrap().fault)
+}
+
+#[test]
+fn a_sequence_is_texts_between_separators() {
+    let seq = Framing::Sequence;
+    assert_eq!(
+        read(seq, "\x1e{\"a\":1,\"b\":2}\n\x1e{\"b\":2,\"a\":2} \r\n\x1e\x1e\n{}\n"),
+        "\x1e{\"a\":1,\"b\":2}\n\x1e{\"a\":2} \r\n\x1e\x1e\n{}\n"
+    );
+    assert_eq!(read(seq, ""), "");
+    assert_eq!(read(seq, "\n"), "\n");
+}
+
+#[test]
+fn a_sequence_that_may_be_cut_short_is_refused() {
+    let seq = Framing::Sequence;
+    for (body, expected) in [
+        ("{\"a\":1}\n", Fault::Malformed),
+        ("\x1e{\"a\":1}", Fault::Truncated),
+        ("\x1e12", Fault::Truncated),
+        ("\x1e{\"a\":1}\x1e{\"a\":1}\n", Fault::TrailingBytes),
+        ("\x1e{\"a\":1}\n{\"a\":1}\n", Fault::TrailingBytes),
+        ("\x1e{\"a\":\x1e1}\n", Fault::Malformed),
+        ("\x1e{}\n\x1e", Fault::Truncated),
+        ("\x1e\u{feff}{}\n", Fault::Malformed),
+        ("\u{feff}\x1e{}\n", Fault::ByteOrderMark),
+    ] {
+        assert_eq!(fault(seq, body).1, expected, "{body:?}");
+    }
+    // In the other framings a separator is none.
+    assert_eq!(fault(Framing::Lines, "\x1e{}\n").1, Fault::Malformed);
+    assert_eq!(fault(Framing::Lines, "{}\n\x1e{}\n").1, Fault::Malformed);
+}
+
+#[test]
+fn an_event_leaves_with_its_data_scrubbed() {
+    let events = Framing::Events;
+    assert_eq!(
+        read(events, "data: {\"a\":1,\"b\":2}\n\ndata:{\"b\":2,\"a\":2}\r\n\r\ndata: {}\r\r"),
+        "data: {\"a\":1,\"b\":2}\n\ndata: {\"a\":2}\n\ndata: {}\n\n"
+    );
+    let several = "data: {\ndata:  \"a\": 2,\ndata: \"b\": 2\ndata: }\n\n";
+    assert_eq!(read(events, several), "data: {\ndata:  \"a\": 2\ndata: }\n\n");
+    // One byte order mark begins the stream; the last event is never dispatched.
+    assert_eq!(read(events, "\u{feff}data: {\"a\":1}\n\ndata: {\"a\":1}\n"), "data: {\"a\":1}\n\n");
+    assert_eq!(read(events, ""), "");
+    assert_eq!(read(events, "\n\n\r\n"), "");
+}
+
+#[test]
+fn of_an_event_nothing_else_leaves() {
+    let events = Framing::Events;
+    assert_eq!(read(events, "id: jane@x.org\ndata: {\"a\":1}\nid\n\n"), "data: {\"a\":1}\n\n");
+    assert_eq!(read(events, ": jane@x.org\n\n:\n"), ":\n\n:\n\n");
+    assert_eq!(read(events, "name: Jane\nDATA: 1\n data: 1\n\n"), "");
+    assert_eq!(read(events, "retry: 3000\n\n"), "retry: 3000\n\n");
+    for retry in
+        ["retry: 491511234567\n\n", "retry: 3600001\n\n", "retry: -1\n\n", "retry:\n\n", "retry: 1 \n\n"]
+    {
+        assert_eq!(read(events, retry), "", "{retry:?}");
+    }
+}
+
+#[test]
+fn only_listed_types_leave() {
+    let body = "event: update\ndata: {\"a\":1}\n\nevent: message\ndata: {\"a\":1}\n\nevent: jane@x.org\ndata: not even JSON\n\nevent: x\nevent:update\ndata: {}\n\n";
+    let (out, unreadable) = framed(Framing::Events, &["update", "message"], body);
+    assert_eq!(unreadable, None);
+    assert_eq!(out, "event: update\ndata: {\"a\":1}\n\ndata: {\"a\":1}\n\nevent: update\ndata: {}\n\n");
+    assert_eq!(framed(Framing::Events, &[], body).0, "data: {\"a\":1}\n\n");
+    // The type of one event is not that of the next.
+    assert_eq!(read(Framing::Events, "event: x\n\ndata: {}\n\n"), "data: {}\n\n");
+}
+
+#[test]
+fn data_that_is_not_json_ends_the_stream() {
+    let before = "data: {\"a\":1}\n\n";
+    for data in ["[DONE]", "", " ", "{\"a\":1", "{} {}", "\u{feff}{}", "{\"b\":1,\"b\":1}", "{\"a\":\u{1}}"] {
+        let (out, _) = fault(Framing::Events, &format!("{before}data: {data}\n\n{before}"));
+        assert_eq!(out, before.trim_end(), "{data:?}");
+    }
+    // A line's end within a string is one in JSON too.
+    assert_eq!(fault(Framing::Events, "data: {\"b\":\"x\ndata: y\"}\n\n").1, Fault::Malformed);
+    let plan = plan(&[]);
+    let not_utf8 = scrub_framed(
+        &plan,
+        &mut Rules::new(&plan, of_one),
+        Framing::Events,
+        b"data: {}\n\ndata: {\"a\":\"\xff\"}\n\n",
+        3,
+        Limits::default(),
+    );
+    assert_eq!(not_utf8.unwrap_err().0, Unreadable { fault: Fault::NotUtf8, at: 10 });
+}
+
+#[test]
+fn an_event_is_as_long_as_a_record_may_be() {
+    let plan = plan(&[]);
+    let limits = Limits { record: 100, ..Limits::default() };
+    for long in [
+        format!("data: \"{}\"\n\n", "x".repeat(100)),
+        format!(":{}", "x".repeat(101)),
+        "data: 1\n".repeat(60),
+        format!("event: {}\n:{}", "x".repeat(60), "y".repeat(60)),
+    ] {
+        let body = format!("data: {{}}\n\n{long}");
+        for chunk in [1, 7, 1000] {
+            let mut rules = Rules::new(&plan, of_one);
+            let (unreadable, out) =
+                scrub_framed(&plan, &mut rules, Framing::Events, body.as_bytes(), chunk, limits).unwrap_err();
+            assert_eq!(unreadable, Unreadable { fault: Fault::TooLong, at: 10 }, "{long}");
+            assert_eq!(out, b"data: {}\n\n");
+        }
+    }
+    let many = "data: {\"a\":1}\n\n".repeat(100);
+    let mut rules = Rules::new(&plan, of_one);
+    let out = scrub_framed(&plan, &mut rules, Framing::Events, many.as_bytes(), 9, limits).unwrap();
+    assert_eq!(out, many.as_bytes());
+    assert_eq!(rules.seen.len(), 100);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    /// Every text of a body is scrubbed as if it were alone, however the body is framed and cut.
+    #[test]
+    fn each_text_is_scrubbed_by_itself(docs in vec(doc(true), 0..5), noise in noise(), chunk in chunk()) {
+        let plan = plan(&[]);
+        let texts: Vec<String> =
+            docs.iter().map(|doc| doc.text(&mut noise.iter().copied().cycle())).collect();
+        let alone: Vec<String> = texts
+            .iter()
+            .map(|text| {
+                let out = scrub_in(&plan, &mut Rules::new(&plan, of_one), text.as_bytes(), usize::MAX, Limits::default());
+                String::from_utf8(out.unwrap()).unwrap()
+            })
+            .collect();
+        let event = |text: &str| {
+            let lines: Vec<String> = text.split('\n').map(|line| format!("data: {line}\n")).collect();
+            lines.concat() + "\n"
+        };
+        let wrapped = |framing: Framing, texts: &[String]| -> String {
+            let wrap = |text: &String| match framing {
+                Framing::Document | Framing::Lines => format!("{text}\n"),
+                Framing::Sequence => format!("\x1e{text}\n"),
+                Framing::Events => event(text),
+            };
+            texts.iter().map(wrap).collect()
+        };
+        for framing in [Framing::Lines, Framing::Sequence, Framing::Events] {
+            let body = wrapped(framing, &texts);
+            let out = scrub_framed(&plan, &mut Rules::new(&plan, of_one), framing, body.as_bytes(), chunk, Limits::default());
+            prop_assert_eq!(String::from_utf8(out.unwrap()).unwrap(), wrapped(framing, &alone), "{:?}", body);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Answers of many texts: each is scrubbed as it comes, and leaves before the next one is there.
+
+use std::io::{Read, Write};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use crate::gate::{Gate, base, bearer};
+use crate::http;
+use crate::releases::person;
+use crate::upstream::{Upstream, answer};
+
+const ROUTES: &str = r#"
+[[route]]
+name = "changes"
+upstream = "crm"
+path = "/changes"
+subject = "@.id"
+events = ["changed"]
+[route.fields]
+"@.id" = "non-personal"
+"@.name" = "name"
+"#;
+
+fn house() -> (Upstream, Gate) {
+    let upstream = Upstream::start();
+    let gate = Gate::start(&format!("{}{ROUTES}", base(upstream.address)));
+    gate.tell("p-1", r#"{"kind": "consent-given", "purpose": "direct-marketing", "notice": "v1"}"#);
+    gate.tell("p-2", r#"{"kind": "notice", "notice": "v1"}"#);
+    (upstream, gate)
+}
+
+fn typed(media_type: &str, body: &str) -> Vec<u8> {
+    answer("200 OK", &format!("content-type: {media_type}\r\n"), body.as_bytes())
+}
+
+#[test]
+fn the_media_type_tells_how_texts_are_framed() {
+    let (upstream, gate) = house();
+    let (first, second) = (person("p-1"), person("p-2"));
+    let released = r#"{"id": "p-1", "name": "Name-p-1"}"#;
+    for (media_type, body, expected) in [
+        (
+            "application/x-ndjson",
+            format!("{first}\n{second}\n"),
+            format!("{released}\n{{\"id\": \"p-2\"}}\n"),
+        ),
+        ("application/jsonl", format!("{first}\n{second}"), format!("{released}\n{{\"id\": \"p-2\"}}")),
+        (
+            "application/json-seq",
+            format!("\x1e{first}\n\x1e{second}\n"),
+            format!("\x1e{released}\n\x1e{{\"id\": \"p-2\"}}\n"),
+        ),
+        (
+            "text/event-stream",
+            format!(
+                ": p-1\nid: p-1\nevent: changed\ndata: {first}\n\ndata: {second}\n\nevent: p-1\ndata: {first}\n\n"
+            ),
+            format!(":\n\nevent: changed\ndata: {released}\n\ndata: {{\"id\": \"p-2\"}}\n\n"),
+        ),
+    ] {
+        upstream.raw("/changes", typed(media_type, &body));
+        let answer = gate.get("/changes", "support", "direct-marketing");
+        assert_eq!(answer.status, 200, "{media_type} {}", answer.text());
+        assert_eq!(answer.text(), expected, "{media_type}");
+        assert_eq!(answer.header("content-type"), Some(media_type));
+    }
+    assert!(
+        gate.metrics().contains(
+            "purposegate_records_total{outcome=\"withheld\",purpose=\"direct-marketing\",route=\"changes\"} 4"
+        ),
+        "{}",
+        gate.metrics()
+    );
+}
+
+#[test]
+fn a_stream_that_cannot_be_read_gives_nothing() {
+    let (upstream, gate) = house();
+    let first = person("p-1");
+    for (media_type, body) in [
+        ("application/json", format!("{first}\n{first}")),
+        ("application/x-ndjson", format!("{first} {first}")),
+        ("application/json-seq", format!("{first}\n")),
+        ("text/event-stream", "data: [DONE]\n\n".to_owned()),
+        ("text/plain", first.clone()),
+    ] {
+        upstream.raw("/changes", typed(media_type, &body));
+        let answer = gate.get("/changes", "support", "direct-marketing");
+        assert_eq!(answer.status, 502, "{media_type} {}", answer.text());
+        assert!(!answer.text().contains("p-1"), "{media_type}");
+    }
+}
+
+#[test]
+fn an_event_leaves_before_the_next_one_comes() {
+    let (upstream, gate) = house();
+    let (received, waits) = mpsc::channel::<()>();
+    let waits = std::sync::Mutex::new(waits);
+    upstream.script("/changes", move |_, stream| {
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+        let _ = stream.write_all(format!("{head}data: {}\n\ndata: {{\"id\":", person("p-1")).as_bytes());
+        // The rest comes only after the recipient has the first event.
+        let seen = waits.lock().unwrap().recv_timeout(Duration::from_secs(20)).is_ok();
+        let rest: &[u8] = if seen { b" \"p-2\"}\n\n" } else { b"too late" };
+        let _ = stream.write_all(rest);
+    });
+    let mut stream = http::connect(gate.address);
+    let request = format!(
+        "GET /changes HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{}\r\ndata-purpose: direct-marketing\r\n\r\n",
+        bearer("support")
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut bytes = Vec::new();
+    while !String::from_utf8_lossy(&bytes).contains("Name-p-1") {
+        let mut some = [0; 1024];
+        let length = stream.read(&mut some).unwrap();
+        assert!(length > 0, "{}", String::from_utf8_lossy(&bytes));
+        bytes.extend_from_slice(&some[..length]);
+    }
+    received.send(()).unwrap();
+    stream.read_to_end(&mut bytes).unwrap();
+    let answer = http::parse(&bytes);
+    assert!(answer.complete);
+    assert_eq!(
+        answer.text(),
+        "data: {\"id\": \"p-1\", \"name\": \"Name-p-1\"}\n\ndata: {\"id\": \"p-2\"}\n\n"
+    );
+}
