@@ -30,7 +30,7 @@
 //! ```text
 //! process   main, cli, demo        gateway, config
 //! HTTP      layer
-//! state     ledger   disclosure   metrics
+//! state     ledger   disclosure   report   metrics
 //! pure      scrub -> decision -> policy -> vocabulary
 //! ```
 
@@ -46,6 +46,7 @@ pub mod disclosure;
 pub mod keys;
 pub mod ledger;
 pub mod metrics;
+pub mod report;
 
 pub mod layer;
 

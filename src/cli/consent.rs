@@ -190,7 +190,7 @@ fn record(verb: ConsentVerb, place: &Place<'_>, out: &mut dyn Write) -> Result<u
     Ok(0)
 }
 
-fn subject(person: &Person) -> Result<SubjectId, Trouble> {
+pub(super) fn subject(person: &Person) -> Result<SubjectId, Trouble> {
     ledger::person(person.subject.clone(), person.namespace.clone())
         .map_err(|error| Trouble::Refused(error.to_string()))
 }
@@ -278,7 +278,7 @@ impl Purpose {
 }
 
 impl Particulars {
-    fn put_into(self, mut event: Map<String, Value>) -> Map<String, Value> {
+    pub(super) fn put_into(self, mut event: Map<String, Value>) -> Map<String, Value> {
         let Particulars { at, notice, channel, evidence } = self;
         let at = at.map(|at| at.to_string());
         for (member, value) in [("at", at), ("notice", notice), ("channel", channel), ("evidence", evidence)]

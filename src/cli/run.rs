@@ -17,11 +17,13 @@ use super::place::Place;
 use super::policy::{self, PolicyVerb};
 use super::recipient::{self, NewKey};
 use super::scrub::{self, ScrubArgs, ScrubError};
+use super::subject::{self, SubjectVerb};
 use super::{Arguments, CertsVerb, ConfigFile, Format, RecipientVerb, Verb, serve};
 use crate::config::{self, Config};
 use crate::demo;
 use crate::finding::Finding;
 use crate::keys::Keys;
+use crate::policy::succession;
 
 /// A finding or a refusal.
 const FOUND: u8 = 1;
@@ -37,6 +39,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Verb::Policy { verb } => run_policy(&verb),
         Verb::Scrub(arguments) => run_scrub(&arguments),
         Verb::Consent { config, admin, verb } => run_consent(&config, admin, verb),
+        Verb::Subject { config, admin, verb } => run_subject(&config, admin, verb),
         Verb::Case { config, admin, verb } => run_case(&config, admin, verb),
         Verb::Audit { verb } => run_audit(&verb),
         Verb::Recipient { verb: RecipientVerb::Key { name, format } } => make_key(&name, format),
@@ -118,6 +121,19 @@ fn run_case(config: &Path, admin: Option<SocketAddr>, verb: CaseVerb) -> ExitCod
     let recipients: Vec<&str> = config.recipients.iter().map(|recipient| &*recipient.name).collect();
     let (mut out, mut words) = (std::io::stdout().lock(), std::io::stderr().lock());
     finish(case::run(verb, &place, &recipients, Timestamp::now(), &mut out, &mut words))
+}
+
+fn run_subject(config: &Path, admin: Option<SocketAddr>, verb: SubjectVerb) -> ExitCode {
+    let Some(config) = load(config) else { return ExitCode::from(UNUSABLE) };
+    let recipients: Vec<_> =
+        config.recipients.iter().map(|recipient| Arc::clone(&recipient.in_agreement)).collect();
+    let now = Timestamp::now();
+    let in_force =
+        config.packs.iter().filter_map(|versions| succession::in_force(versions, |pack| pack, now));
+    let packs: Vec<_> = in_force.map(Arc::clone).collect();
+    let log = subject::Log { folder: &config.audit.directory, packs: &packs, recipients: &recipients };
+    let (mut out, mut words) = (std::io::stdout().lock(), std::io::stderr().lock());
+    finish(subject::run(verb, &place(&config, admin), log, now, &mut out, &mut words))
 }
 
 fn place(config: &Config, admin: Option<SocketAddr>) -> Place<'_> {

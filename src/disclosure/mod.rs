@@ -9,6 +9,7 @@
 //! A first form: hash-chained lines in segment files, behind an interface that a Merkle log can
 //! take over.
 
+mod accounting;
 mod chain;
 mod fold;
 mod folder;
@@ -29,6 +30,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+pub use accounting::{Disclosed, DisclosedCategory, accounting};
 pub use fold::{Filter, ReadError, decision, export, fold};
 pub use folder::in_use;
 pub use record::{Intent, Left, Outcome, Verdict, Window};
@@ -233,6 +235,11 @@ impl Log {
         if self.queue.as_ref().is_some_and(|queue| queue.send(job).is_ok()) {
             let _ = done.await;
         }
+    }
+
+    /// What the log names people with.
+    pub fn pseudonyms(&self) -> &SubjectPseudonyms {
+        &self.pseudonyms
     }
 
     /// `false` after a failure: no record is taken any more.

@@ -1,5 +1,8 @@
 //! The admin listener: health, metrics, the ledger's events, what is loaded. On the loopback only.
 
+mod case;
+mod subject;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -148,6 +151,17 @@ impl Admin {
             ["readyz"] if get => Ok(self.readiness()),
             ["metrics"] if get => self.metrics(),
             ["v1", "subjects", id] if get => self.show(&asked.person(id)?),
+            ["v1", "subjects", id, "disclosures"] if get => self.disclosures(asked.person(id)?).await,
+            ["v1", "subjects", id, "report"] if get => self.report(asked.person(id)?, asked.html).await,
+            ["v1", "requests"] if get => Ok(self.requests()),
+            ["v1", "subjects", id, "requests"] => {
+                let entity = Entity::Subject(asked.person(id)?);
+                self.append_said(&asked, request, entity, "request-received").await
+            }
+            ["v1", "subjects", id, "answers"] => {
+                let entity = Entity::Subject(asked.person(id)?);
+                self.append_said(&asked, request, entity, "request-answered").await
+            }
             ["v1", "subjects", id, "events"] if get => self.history(&Entity::Subject(asked.person(id)?)),
             ["v1", "subjects", id, "events"] => {
                 let entity = Entity::Subject(asked.person(id)?);
@@ -199,6 +213,10 @@ impl Admin {
 
     fn metrics(&self) -> Result<Answer, Fault> {
         let metrics = &self.gatehouse.metrics;
+        let (requests, now) = (self.gatehouse.ledger.requests(), Timestamp::now());
+        let overdue = requests.iter().filter(|request| request.is_overdue(now)).count();
+        metrics.subject_requests_open.set(i64::try_from(requests.len()).unwrap_or(i64::MAX));
+        metrics.subject_requests_overdue.set(i64::try_from(overdue).unwrap_or(i64::MAX));
         metrics.policy_info.reset();
         for version in
             self.gatehouse.snapshot().packs.iter().filter_map(|pack| pack.in_force(Timestamp::now()))
@@ -239,33 +257,6 @@ impl Admin {
             })
             .collect();
         if events.is_empty() { Err(Fault::not_found()) } else { Ok(ok(&Value::Array(events))) }
-    }
-
-    fn cases(&self) -> Result<Answer, Fault> {
-        let cases = self.gatehouse.ledger.archive().cases(Timestamp::now())?;
-        Ok(ok(&cases.into_iter().map(Value::Object).collect()))
-    }
-
-    fn case(&self, id: &Arc<str>) -> Result<Answer, Fault> {
-        let case = self.gatehouse.ledger.archive().case(id, Timestamp::now())?;
-        case.map(|case| ok(&Value::Object(case))).ok_or_else(Fault::not_found)
-    }
-
-    /// A case is registered for a recipient that the configuration knows: another could never cite it.
-    async fn register_case(&self, asked: &Asked, request: Request<Incoming>) -> Result<Answer, Fault> {
-        let (key, body) = asked.event(request).await?;
-        let names = self.gatehouse.ledger.names();
-        let (entity, draft) = ledger::parse_line_said(&body, "case-registered", names)?;
-        if let ledger::What::CaseRegistered(registration) = &draft.what {
-            self.registered(&registration.recipient).map_err(|_| {
-                Fault::new(
-                    StatusCode::BAD_REQUEST,
-                    "event-malformed",
-                    "`recipient` is none of the configuration",
-                )
-            })?;
-        }
-        self.record(asked, key, &entity, draft).await
     }
 
     /// An event whose kind the path says.
@@ -439,6 +430,8 @@ struct Asked {
     segments: Vec<String>,
     namespace: Option<String>,
     wait_everywhere: bool,
+    /// A page for people in the place of JSON.
+    html: bool,
     /// The number of a batch's first line.
     from: u64,
 }
@@ -456,6 +449,7 @@ impl Asked {
             segments,
             namespace: None,
             wait_everywhere: false,
+            html: false,
             from: 1,
         };
         for parameter in
@@ -464,6 +458,8 @@ impl Asked {
             match parameter.split_once('=') {
                 Some(("namespace", name)) => asked.namespace = Some(decoded(name)?),
                 Some(("wait", "everywhere")) => asked.wait_everywhere = true,
+                Some(("format", "html")) => asked.html = true,
+                Some(("format", "json")) => asked.html = false,
                 Some(("from", number)) => asked.from = number.parse().map_err(|_| malformed())?,
                 _ => return Err(malformed()),
             }

@@ -26,7 +26,6 @@ pub struct Case {
     pub purpose: PurposeId,
     pub categories: Arc<[CategoryId]>,
     pub end: Timestamp,
-    pub confidential_until: Option<Timestamp>,
     subjects: BTreeSet<Fingerprint>,
     approvals: usize,
     ended: bool,
@@ -121,18 +120,23 @@ pub(super) fn fold<'e>(
     fingerprints: &Fingerprints,
 ) -> Option<Case> {
     let Told { registration, approvers, ended } = Told::by(events)?;
-    let Registration { recipient, purpose, subjects, categories, end, reference: _, confidential_until } =
+    let Registration { recipient, purpose, subjects, categories, end, reference: _, confidential_until: _ } =
         registration;
     Some(Case {
         recipient: Arc::clone(recipient),
         purpose: *purpose,
         categories: categories.as_slice().into(),
         end: *end,
-        confidential_until: *confidential_until,
         subjects: subjects.iter().map(|subject| fingerprints.subject(subject)).collect(),
         approvals: approvers.len(),
         ended,
     })
+}
+
+/// Whether the people whom a case names are not told of it yet.
+pub(super) fn is_confidential<'e>(events: impl IntoIterator<Item = &'e Event>, now: Timestamp) -> bool {
+    // A registration that does not read says nothing against it.
+    Told::by(events).is_none_or(|told| told.registration.confidential_until.is_some_and(|until| now < until))
 }
 
 /// A case as JSON: the members it was registered with, who approved it and where it stands.

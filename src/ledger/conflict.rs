@@ -18,6 +18,8 @@ pub enum Conflict {
     CaseUnknown,
     #[error("this approver has approved the case before: the second approval is somebody else's")]
     ApprovedBefore,
+    #[error("no request of this kind is open")]
+    NoOpenRequest,
 }
 
 /// Checks one event against those that are known about its entity.
@@ -39,6 +41,17 @@ pub(super) fn check<'e>(
                 matches!(&event.what, What::CaseApproved { approver: before } if case::person(before) == case::person(approver))
             });
             if again { Err(Conflict::ApprovedBefore) } else { Ok(()) }
+        }
+        What::RequestAnswered { right } => {
+            let mut open = false;
+            for event in known {
+                match &event.what {
+                    What::RequestReceived { right: asked } if asked == right => open = true,
+                    What::RequestAnswered { right: answered } if answered == right => open = false,
+                    _ => {}
+                }
+            }
+            if open { Ok(()) } else { Err(Conflict::NoOpenRequest) }
         }
         _ => Ok(()),
     }

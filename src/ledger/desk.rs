@@ -17,6 +17,7 @@ use super::event::{Draft, Effect, Entity, Event, What};
 use super::history;
 use super::index::Index;
 use super::names::Names;
+use super::request;
 use super::store::{Asked, Entry, Kept, OnceKey, Position, StoreError};
 use super::written;
 use crate::keys::{Fingerprint, Fingerprints};
@@ -187,12 +188,19 @@ fn withholds(event: &Event) -> bool {
 pub(super) fn put_in_force<'e>(
     force: &Force<'_>,
     entity: &Entity,
-    events: impl Iterator<Item = &'e Event>,
+    events: impl Iterator<Item = &'e Event> + Clone,
     withholds: bool,
 ) {
     let fingerprint = fingerprint(force.fingerprints, entity);
     let changed = match entity {
-        Entity::Subject(_) => force.index.put_subject(fingerprint, history::subject(events, force.names)),
+        Entity::Subject(person) => {
+            force.index.put_requests(person, request::open(person, events.clone()));
+            // Who has only asked for something has not been told anything, nor consented.
+            if request::are_all(events.clone()) {
+                return;
+            }
+            force.index.put_subject(fingerprint, history::subject(events, force.names))
+        }
         Entity::Controller(_) => {
             force.index.put_controller(fingerprint, history::controller(events, force.names))
         }

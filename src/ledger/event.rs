@@ -81,6 +81,44 @@ pub struct Facts {
     pub origin_of: Vec<(CategoryId, Origin)>,
 }
 
+/// What a data subject can ask for (GDPR Art. 15 to 18, 20, 21).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Right {
+    Access,
+    Rectification,
+    Erasure,
+    Restriction,
+    Portability,
+    Objection,
+}
+
+impl Right {
+    pub const ALL: [Right; 6] = [
+        Right::Access,
+        Right::Rectification,
+        Right::Erasure,
+        Right::Restriction,
+        Right::Portability,
+        Right::Objection,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Right::Access => "access",
+            Right::Rectification => "rectification",
+            Right::Erasure => "erasure",
+            Right::Restriction => "restriction",
+            Right::Portability => "portability",
+            Right::Objection => "objection",
+        }
+    }
+
+    /// The right of this name.
+    pub fn parse(name: &str) -> Option<Right> {
+        Right::ALL.into_iter().find(|right| right.name() == name)
+    }
+}
+
 /// A disclosure case as it is registered.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Registration {
@@ -161,6 +199,13 @@ pub enum What {
     Fact(Facts),
     /// A fact that was recorded wrongly; from its `at` on it counts like a fact.
     Correction(Facts),
+    /// The person asks for something (P-5); asked again while it is open, it is one request.
+    RequestReceived {
+        right: Right,
+    },
+    RequestAnswered {
+        right: Right,
+    },
     Instruction {
         purpose: PurposeId,
     },
@@ -214,6 +259,8 @@ impl What {
             What::RelationEnded { .. } => "relation-ended",
             What::Fact(_) => "fact",
             What::Correction(_) => "correction",
+            What::RequestReceived { .. } => "request-received",
+            What::RequestAnswered { .. } => "request-answered",
             What::Instruction { .. } => "instruction",
             What::InstructionEnded { .. } => "instruction-ended",
             What::AccountClosed => "account-closed",
@@ -246,7 +293,9 @@ impl What {
             | What::Relation { .. }
             | What::RelationEnded { .. }
             | What::Fact(_)
-            | What::Correction(_) => Sort::Subject,
+            | What::Correction(_)
+            | What::RequestReceived { .. }
+            | What::RequestAnswered { .. } => Sort::Subject,
             What::Instruction { .. } | What::InstructionEnded { .. } | What::AccountClosed => {
                 Sort::Controller
             }
@@ -257,7 +306,7 @@ impl What {
 
     pub fn effect(&self) -> Effect {
         match self {
-            What::Notice => Effect::Nothing,
+            What::Notice | What::RequestReceived { .. } | What::RequestAnswered { .. } => Effect::Nothing,
             // A consent that ends can take the place of one that does not.
             What::ConsentGiven { until: Some(_), .. } => Effect::Either,
             What::ConsentGiven { until: None, .. }

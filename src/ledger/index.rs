@@ -11,8 +11,10 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
 use super::case::Case;
+use super::request::OpenRequest;
 use crate::decision::{Controller, Subject};
 use crate::keys::Fingerprint;
+use crate::scrub::SubjectId;
 
 /// Takes 64 bits of the fingerprint as they are: it is a keyed hash already.
 #[derive(Default)]
@@ -53,6 +55,8 @@ pub(super) struct Index {
     controllers: DashMap<Key, Arc<Controller>, Spreading>,
     suspended: RwLock<HashSet<Arc<str>>>,
     cases: RwLock<HashMap<Arc<str>, Arc<Case>>>,
+    /// The open ones of each person who has any.
+    requests: RwLock<HashMap<SubjectId, Vec<OpenRequest>>>,
     states: RwLock<States>,
 }
 
@@ -63,6 +67,7 @@ impl Index {
             controllers: DashMap::default(),
             suspended: RwLock::default(),
             cases: RwLock::default(),
+            requests: RwLock::default(),
             states: RwLock::default(),
         }
     }
@@ -121,6 +126,27 @@ impl Index {
             Some(case) => cases.insert(Arc::clone(id), Arc::clone(case)) != Some(Arc::clone(case)),
             None => cases.remove(id).is_some(),
         }
+    }
+
+    pub(super) fn requests(&self) -> Vec<OpenRequest> {
+        let requests = self.requests.read().unwrap_or_else(PoisonError::into_inner);
+        requests.values().flatten().cloned().collect()
+    }
+
+    pub(super) fn has_requests(&self, person: &SubjectId) -> bool {
+        self.requests.read().unwrap_or_else(PoisonError::into_inner).contains_key(person)
+    }
+
+    pub(super) fn put_requests(&self, person: &SubjectId, open: Vec<OpenRequest>) {
+        if open.is_empty() && !self.has_requests(person) {
+            return;
+        }
+        let mut requests = self.requests.write().unwrap_or_else(PoisonError::into_inner);
+        if open.is_empty() {
+            requests.remove(person)
+        } else {
+            requests.insert(person.clone(), open)
+        };
     }
 
     /// How many people the ledger has heard of.

@@ -19,6 +19,7 @@ mod history;
 mod import;
 mod index;
 mod names;
+mod request;
 mod sqlite;
 mod state;
 mod store;
@@ -40,10 +41,11 @@ pub use archive::{Archive, Past, Unreadable};
 pub use case::{APPROVALS, Case, Standing};
 pub use changes::Epoch;
 pub use conflict::Conflict;
-pub use event::{Attached, Draft, Effect, Entity, Event, Facts, Registration, Said, Sort, What};
+pub use event::{Attached, Draft, Effect, Entity, Event, Facts, Registration, Right, Said, Sort, What};
 pub use history::{controller as fold_controller, subject as fold_subject};
 pub use import::{LineError, LineResult};
 pub use names::Names;
+pub use request::{OpenRequest, TIME_TO_ANSWER};
 pub use sqlite::{FileError, SqliteStore};
 pub use state::{controller_json, subject_json};
 pub use store::{Asked, Entry, Kept, OnceKey, Position, Store, StoreError};
@@ -216,6 +218,11 @@ impl Ledger {
         self.shared.index.case(id)
     }
 
+    /// The requests of data subjects that wait for an answer, the first due first.
+    pub fn requests(&self) -> Vec<OpenRequest> {
+        request::by_due(self.shared.index.requests())
+    }
+
     /// Makes the fingerprints that [`Ledger::hand_out`] asks for.
     pub fn fingerprints(&self) -> &Fingerprints {
         &self.shared.fingerprints
@@ -362,7 +369,10 @@ impl Shared {
     fn has_heard_of(&self, entity: &Entity) -> bool {
         let fingerprint = desk::fingerprint(&self.fingerprints, entity);
         match entity {
-            Entity::Subject(_) => self.index.subject(fingerprint).is_some(),
+            // Of whom only answered requests are known there is nothing that a fold would need.
+            Entity::Subject(person) => {
+                self.index.subject(fingerprint).is_some() || self.index.has_requests(person)
+            }
             Entity::Controller(_) => self.index.controller(fingerprint).is_some(),
             // What the index has of a case may be less than its events.
             Entity::Recipient(_) | Entity::Case(_) => true,

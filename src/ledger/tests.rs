@@ -553,3 +553,27 @@ async fn the_end_of_a_case_is_a_change_and_its_approval_none() {
     assert_eq!(ledger.hand_out(before, &case, || ()), None);
     assert_eq!(ledger.case("C-7").unwrap().standing(now()), Standing::Ended);
 }
+
+#[tokio::test]
+async fn requests_are_open_until_answered_and_make_nobody_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, keys) = (folder.path().join("ledger.db"), keys());
+    let ledger = open(&path, &keys);
+    let request = |what: &str| format!(r#"{{"subject":"alice","kind":"request-{what}","right":"access"}}"#);
+    let none = tell(&ledger, &request("answered")).await;
+    assert_eq!(none, Err(AppendError::Conflict(Conflict::NoOpenRequest)));
+    tell(&ledger, &request("received")).await.unwrap();
+    tell(&ledger, &request("received")).await.unwrap();
+    assert_eq!((ledger.requests().len(), ledger.subjects()), (1, 0));
+    assert!(ledger.subject(&id("alice")).1.is_none());
+    drop(ledger);
+    let ledger = open(&path, &keys);
+    assert_eq!((ledger.requests().len(), ledger.subjects()), (1, 0));
+    assert_eq!(ledger.archive().requests().unwrap(), ledger.requests());
+    append(&ledger, "alice", GIVE).await.unwrap().unwrap();
+    assert_eq!((ledger.requests().len(), ledger.subjects()), (1, 1), "both are known now");
+    tell(&ledger, &request("answered")).await.unwrap();
+    assert_eq!((ledger.requests().len(), ledger.subjects()), (0, 1));
+    assert_eq!(status(&ledger, "alice"), Some(ConsentStatus::Given));
+    assert!(ledger.archive().requests().unwrap().is_empty());
+}

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::event::{Attached, Draft, Entity, Event, Facts, Registration, Said, Sort, What};
+use super::event::{Attached, Draft, Entity, Event, Facts, Registration, Right, Said, Sort, What};
 use super::names::Names;
 use crate::decision::Addressee;
 use crate::scrub::SubjectId;
@@ -53,6 +53,8 @@ pub const KINDS: &[&str] = &[
     "relation-ended",
     "fact",
     "correction",
+    "request-received",
+    "request-answered",
     "instruction",
     "instruction-ended",
     "account-closed",
@@ -192,6 +194,8 @@ pub(super) fn only_grants(kind: &str) -> bool {
             | "case-registered"
             | "case-approved"
             | "notice"
+            | "request-received"
+            | "request-answered"
     )
 }
 
@@ -260,6 +264,8 @@ fn what(
         }
         "fact" => What::Fact(members.facts(attached, names)?),
         "correction" => What::Correction(members.facts(attached, names)?),
+        "request-received" => What::RequestReceived { right: members.right()? },
+        "request-answered" => What::RequestAnswered { right: members.right()? },
         "instruction" => What::Instruction { purpose: members.purpose(names)? },
         "instruction-ended" => What::InstructionEnded { purpose: members.purpose(names)? },
         "account-closed" => What::AccountClosed,
@@ -304,6 +310,7 @@ const KNOWN: &[&str] = &[
     "reference",
     "confidential-until",
     "approver",
+    "right",
 ];
 
 impl Members {
@@ -370,6 +377,14 @@ impl Members {
     fn purpose(&mut self, names: &dyn Names) -> Result<PurposeId, EventError> {
         let name = self.needed("purpose")?;
         names.purpose(&name).ok_or(wrong("purpose", "is not a purpose of the vocabulary"))
+    }
+
+    fn right(&mut self) -> Result<Right, EventError> {
+        let name = self.needed("right")?;
+        Right::parse(&name).ok_or(wrong(
+            "right",
+            "is none of access, rectification, erasure, restriction, portability, objection",
+        ))
     }
 
     fn relation(&mut self, names: &dyn Names) -> Result<crate::vocabulary::RelationId, EventError> {
@@ -667,6 +682,9 @@ pub fn write(event: &Event, names: &dyn Names) -> Map<String, Value> {
                 put("recipient", (&**recipient).into());
             }
         }
+        What::RequestReceived { right } | What::RequestAnswered { right } => {
+            put("right", right.name().into())
+        }
         What::Fact(facts) | What::Correction(facts) => put("facts", write_facts(facts, names)),
         What::CaseRegistered(registration) => put_registration(registration, names, &mut put),
         What::CaseApproved { approver } => put("approver", (&**approver).into()),
@@ -816,6 +834,8 @@ mod tests {
                 r#"{"kind":"fact","facts":{"region":"EEA","country":null,"minor":true,"transfer-consent":true,"origin":"referral"},"evidence":"e"}"#,
             ),
             (Sort::Subject, r#"{"kind":"correction","facts":{"origin":{"email":"social","photo":"self"}}}"#),
+            (Sort::Subject, r#"{"kind":"request-received","right":"access","channel":"letter"}"#),
+            (Sort::Subject, r#"{"kind":"request-answered","right":"portability"}"#),
             (Sort::Controller, r#"{"kind":"instruction","purpose":"invoicing"}"#),
             (Sort::Controller, r#"{"kind":"instruction-ended","purpose":"invoicing"}"#),
             (Sort::Controller, r#"{"kind":"account-closed"}"#),
@@ -896,6 +916,14 @@ mod tests {
             (r#"{"kind":"fact","facts":{}}"#, wrong("facts", "is not an object with a fact in it")),
             (r#"{"kind":"fact","facts":{"age":12}}"#, EventError::UnknownMember("age".into())),
             (r#"{"kind":"notice"}"#, EventError::Missing("notice")),
+            (r#"{"kind":"request-received"}"#, EventError::Missing("right")),
+            (
+                r#"{"kind":"request-answered","right":"everything"}"#,
+                wrong(
+                    "right",
+                    "is none of access, rectification, erasure, restriction, portability, objection",
+                ),
+            ),
             (
                 r#"{"kind":"suspended"}"#,
                 EventError::WrongSort { kind: "suspended", wanted: Sort::Recipient, got: Sort::Subject },

@@ -25,6 +25,7 @@ mod signed;
 mod snapshots;
 mod strata;
 mod streams;
+mod subjects;
 mod tls;
 mod upstream;
 mod versions;

@@ -13,6 +13,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("keys", &["vocabulary", "decision", "scrub"]),
     ("ledger", &["vocabulary", "policy", "decision", "scrub", "keys"]),
     ("disclosure", &["vocabulary", "policy", "decision", "scrub", "keys", "ledger"]),
+    ("report", &["vocabulary", "policy", "decision", "scrub", "keys", "ledger", "disclosure"]),
     ("metrics", &[]),
     (
         "layer",
