@@ -23,7 +23,8 @@ pub use tls::{TlsError, roots};
 use self::admin::Admin;
 use self::listener::Listener;
 use self::upstreams::Upstreams;
-use crate::config::{self, Config};
+use crate::access_log::AccessLog;
+use crate::config::{self, AccessLogFiles, Config};
 use crate::disclosure::Log;
 use crate::finding::Finding;
 use crate::keys::Keys;
@@ -32,6 +33,9 @@ use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::policy::succession;
 use crate::scrub::Pseudonyms;
+
+/// How often old files of the access log are looked for.
+const PRUNE: Duration = Duration::from_secs(60 * 60);
 
 /// What keeps a gateway from starting.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +46,8 @@ pub enum StartError {
     Ledger(#[from] crate::ledger::OpenError),
     #[error("the disclosure log cannot be opened: {0}")]
     Log(#[from] crate::disclosure::OpenError),
+    #[error("the access log cannot be written: {0}")]
+    AccessLog(std::io::Error),
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] TlsError),
     #[error("cannot listen on {address}: {source}")]
@@ -97,6 +103,12 @@ impl Gateway {
             config.audit.durability,
             config.audit.retention,
         )?);
+        let access_log = match &config.access_log {
+            None => AccessLog::default(),
+            Some(AccessLogFiles { directory, days }) => {
+                AccessLog::open(directory, *days, Timestamp::now()).map_err(StartError::AccessLog)?
+            }
+        };
         let metrics = Metrics::new()?;
         metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let upstreams = Upstreams::new(&config.upstreams);
@@ -129,6 +141,7 @@ impl Gateway {
             log,
             metrics,
             Pseudonyms::new(keys.pseudonym()),
+            access_log,
         ));
         let admin = Admin::new(Arc::clone(&gatehouse));
         Ok(Gateway { file, gatehouse, upstreams, listeners, certificates, admin, admin_socket, drain, stop })
@@ -170,8 +183,10 @@ impl Gateway {
             tracing::info!(%address, "admin listening");
         }
         let admin_serving = tokio::spawn(admin.clone().run(admin_socket));
+        let mut prune = tokio::time::interval(PRUNE);
         loop {
             tokio::select! {
+                _ = prune.tick() => gatehouse.access_log.prune(Timestamp::now()),
                 _ = stopped.wait_for(|stopped| *stopped) => break,
                 Some(()) = reload.recv() => reload_from(&file, &gatehouse, &upstreams, &certificates),
             }

@@ -27,6 +27,7 @@ use super::snapshot::Snapshot;
 use super::upstream::{Destination, UpstreamFailure};
 use super::well_known::{self, Page};
 use super::{Gatehouse, Listening, Refusal, answer, privacy_control, request};
+use crate::access_log::Line;
 use crate::decision::{Admitted, Asking, Classes, Decisions, Denial, LegalReference};
 use crate::disclosure::{Entry, Intent, Outcome, Verdict};
 use crate::ledger::Case;
@@ -519,6 +520,16 @@ impl Exchange {
             .map_or("", |(decisions, purpose)| decisions.pack().vocabulary().purposes().name(purpose));
         metrics.requests.with_label_values(&[route, recipient, purpose, "refused"]).inc();
         metrics.request_duration.with_label_values(&[route]).observe(self.began.elapsed().as_secs_f64());
+        self.gatehouse.access_log.write(&Line {
+            time: Timestamp::now(),
+            decision: &self.decision,
+            recipient,
+            purpose,
+            route,
+            outcome: refusal.code(),
+            milliseconds: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            bytes: 0,
+        });
         tracing::info!(decision = %self.decision, route, recipient, purpose, code = refusal.code(), "refused");
     }
 

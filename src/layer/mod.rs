@@ -43,6 +43,7 @@ pub use snapshot::{Snapshot, Versions};
 
 use self::inbound::Inbound;
 use self::upstream::UpstreamFailure;
+use crate::access_log::AccessLog;
 use crate::disclosure::Log;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
@@ -81,6 +82,7 @@ pub struct Gatehouse {
     pub metrics: Metrics,
     /// How many decisions recipients look up at a time: each reads the log.
     lookups: Semaphore,
+    pub access_log: AccessLog,
     /// What pseudonymised fields leave as; each recipient has its own.
     pub pseudonyms: Pseudonyms,
 }
@@ -92,10 +94,11 @@ impl Gatehouse {
         log: Arc<Log>,
         metrics: Metrics,
         pseudonyms: Pseudonyms,
+        access_log: AccessLog,
     ) -> Gatehouse {
         let snapshot = ArcSwap::from_pointee(snapshot);
         let lookups = Semaphore::new(MOST_LOOKUPS);
-        Gatehouse { snapshot, ledger, log, metrics, lookups, pseudonyms }
+        Gatehouse { snapshot, ledger, log, metrics, lookups, pseudonyms, access_log }
     }
 
     /// What requests are judged by from now on. Exchanges under way keep what they began with.

@@ -15,6 +15,7 @@ use super::route::{Report, Route};
 use super::tally::Tally;
 use super::well_known::Withheld;
 use super::{Gatehouse, Refusal};
+use crate::access_log::Line;
 use crate::decision::{Admitted, ClassId, Decisions, Overdue};
 use crate::disclosure::{Entry, Left, Outcome, Window};
 use crate::keys::Fingerprint;
@@ -55,6 +56,8 @@ pub struct Release {
     withheld: Mutex<Withheld>,
     /// Nanoseconds spent waiting for the upstream.
     waited: AtomicU64,
+    /// Bytes that have left.
+    sent: AtomicU64,
 }
 
 impl std::fmt::Debug for Release {
@@ -96,6 +99,7 @@ impl Release {
             report,
             withheld: Mutex::new(Withheld::default()),
             waited: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
         }
     }
 
@@ -186,6 +190,7 @@ impl Release {
     }
 
     pub(super) fn sent(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
         self.gatehouse.metrics.body_bytes.with_label_values(&[&*self.route.name, "out"]).inc_by(bytes as u64);
     }
 
@@ -234,6 +239,16 @@ impl Release {
 
     fn finish(&self, outcome: &'static str, closing: Outcome) {
         let Some(entry) = self.take_entry() else { return };
+        self.gatehouse.access_log.write(&Line {
+            time: Timestamp::now(),
+            decision: entry.decision(),
+            recipient: &self.recipient,
+            purpose: &self.purpose,
+            route: &self.route.name,
+            outcome,
+            milliseconds: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            bytes: self.sent.load(Ordering::Relaxed),
+        });
         self.gatehouse.log.close_detached(entry, closing);
         let metrics = &self.gatehouse.metrics;
         metrics
