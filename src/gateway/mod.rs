@@ -27,6 +27,7 @@ use crate::config::{self, Config};
 use crate::disclosure::Log;
 use crate::finding::Finding;
 use crate::keys::Keys;
+use crate::layer::opt_out::OptOut;
 use crate::layer::{GateLayer, Gatehouse, Listening, Snapshot, Versions};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
@@ -129,6 +130,7 @@ impl Gateway {
             log,
             metrics,
             Pseudonyms::new(keys.pseudonym()),
+            OptOut::new(keys.opt_out_links()),
         ));
         let admin = Admin::new(Arc::clone(&gatehouse));
         Ok(Gateway { file, gatehouse, upstreams, listeners, certificates, admin, admin_socket, drain, stop })

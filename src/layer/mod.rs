@@ -10,6 +10,7 @@ mod exchange;
 pub mod identity;
 pub mod inbound;
 mod judgement;
+pub mod opt_out;
 pub mod path;
 mod privacy_control;
 pub mod purpose;
@@ -41,6 +42,7 @@ pub use refusal::{Problem, Refusal};
 pub use snapshot::{Snapshot, Versions};
 
 use self::inbound::Inbound;
+use self::opt_out::OptOut;
 use self::upstream::UpstreamFailure;
 use crate::disclosure::Log;
 use crate::ledger::Ledger;
@@ -77,6 +79,8 @@ pub struct Gatehouse {
     pub metrics: Metrics,
     /// What pseudonymised fields leave as; each recipient has its own.
     pub pseudonyms: Pseudonyms,
+    /// The way out that stands in marketing e-mails.
+    pub opt_out: OptOut,
 }
 
 impl Gatehouse {
@@ -86,9 +90,10 @@ impl Gatehouse {
         log: Arc<Log>,
         metrics: Metrics,
         pseudonyms: Pseudonyms,
+        opt_out: OptOut,
     ) -> Gatehouse {
         let snapshot = ArcSwap::from_pointee(snapshot);
-        Gatehouse { snapshot, ledger, log, metrics, pseudonyms }
+        Gatehouse { snapshot, ledger, log, metrics, pseudonyms, opt_out }
     }
 
     /// What requests are judged by from now on. Exchanges under way keep what they began with.
@@ -146,6 +151,10 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
+        if opt_out::is_asked(request.uri().path()) {
+            let gatehouse = Arc::clone(&self.gatehouse);
+            return Box::pin(async move { Ok(opt_out::answer(gatehouse, request).await) });
+        }
         let exchange = exchange::Exchange::new(Arc::clone(&self.gatehouse));
         let inner = self.inner.clone();
         Box::pin(async move { Ok(exchange.run(inner, request).await) })
