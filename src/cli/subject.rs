@@ -17,6 +17,7 @@ use super::place::{self, Failure, Place, unusable};
 use super::way::Trouble;
 use crate::decision::RecipientFacts;
 use crate::keys::Keys;
+use crate::layer::opt_out;
 use crate::ledger::{Entity, Right};
 use crate::policy::Pack;
 use crate::report::{self, Sources};
@@ -36,6 +37,14 @@ pub enum SubjectVerb {
     Request(Asked),
     /// Record that a request was answered
     Answer(Asked),
+    /// Write the head lines with which a marketing e-mail carries its one-click way out (RFC 8058)
+    OptOutLink {
+        #[command(flatten)]
+        person: Person,
+        /// Where people reach the gateway: https://api.example.org
+        #[arg(long, value_name = "URL", value_parser = base)]
+        base: String,
+    },
     /// List the requests that wait for an answer, the first due first
     Requests {
         /// Only those that are past their due date
@@ -56,6 +65,16 @@ pub struct Asked {
     right: Right,
     #[command(flatten)]
     particulars: Particulars,
+}
+
+/// RFC 8058 wants HTTPS; a token is too good for anything else.
+fn base(url: &str) -> Result<String, String> {
+    let parsed: http::Uri = url.parse().map_err(|_| "is no URL".to_owned())?;
+    let plain = parsed.path() == "/" && parsed.query().is_none() && parsed.authority().is_some();
+    if parsed.scheme_str() != Some("https") || !plain {
+        return Err("write https:// and a host, and no path".to_owned());
+    }
+    Ok(url.trim_end_matches('/').to_owned())
 }
 
 fn right(name: &str) -> Result<Right, String> {
@@ -94,6 +113,7 @@ pub fn run(
         SubjectVerb::Report { person, format } => write_report(&person, format, place, log, now, out),
         SubjectVerb::Request(asked) => record("request-received", asked, place, out),
         SubjectVerb::Answer(asked) => record("request-answered", asked, place, out),
+        SubjectVerb::OptOutLink { person, base } => opt_out_link(&person, &base, place, out),
         SubjectVerb::Requests { overdue, format } => list(overdue, format, place, now, out),
     };
     place::tell(outcome, words)
@@ -107,6 +127,16 @@ fn record(kind: &str, asked: Asked, place: &Place<'_>, out: &mut dyn Write) -> R
     let event = Value::Object(particulars.put_into(event));
     let answer = place.way()?.record(&Entity::Subject(subject(&person)?), &event)?;
     writeln!(out, "{answer}")?;
+    Ok(0)
+}
+
+fn opt_out_link(person: &Person, base: &str, place: &Place<'_>, out: &mut dyn Write) -> Result<u8, Failure> {
+    let person = subject(person)?;
+    let keys = Keys::open(place.keys).map_err(|error| unusable(&error))?;
+    let token = keys.opt_out_links().token(&person);
+    let token = token.ok_or_else(|| Trouble::Refused("the id is too long".to_owned()))?;
+    writeln!(out, "List-Unsubscribe: <{base}{}{token}>", opt_out::PATH)?;
+    writeln!(out, "List-Unsubscribe-Post: {}", opt_out::ONE_CLICK)?;
     Ok(0)
 }
 
@@ -226,6 +256,24 @@ mod tests {
         assert!(words.contains("no request of this kind is open"), "{words}");
         let arguments = ["subject", "request", "ada", "everything"];
         assert!(Subjects::try_parse_from(arguments).is_err());
+    }
+
+    #[test]
+    fn a_link_is_written_as_the_head_of_an_e_mail() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(run_in(&folder, "opt-out-link ada --base https://api.example.org").0, 2, "no keys yet");
+        run_in(&folder, "request ada access");
+        let (status, head, _) = run_in(&folder, "opt-out-link ada --base https://api.example.org/");
+        assert_eq!(status, 0);
+        let [link, post] = head.lines().collect::<Vec<_>>()[..] else { panic!("{head}") };
+        assert!(link.starts_with("List-Unsubscribe: <https://api.example.org/.well-known/"), "{link}");
+        assert!(link.ends_with('>') && !link.contains("ada"));
+        assert_eq!(post, "List-Unsubscribe-Post: List-Unsubscribe=One-Click");
+        for wrong in ["http://api.example.org", "api.example.org", "https://api.example.org/path", "https://"]
+        {
+            let arguments = ["subject", "opt-out-link", "ada", "--base", wrong];
+            assert!(Subjects::try_parse_from(arguments).is_err(), "{wrong}");
+        }
     }
 
     #[test]

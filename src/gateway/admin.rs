@@ -154,6 +154,7 @@ impl Admin {
             ["v1", "subjects", id, "disclosures"] if get => self.disclosures(asked.person(id)?).await,
             ["v1", "subjects", id, "report"] if get => self.report(asked.person(id)?, asked.html).await,
             ["v1", "requests"] if get => Ok(self.requests()),
+            ["v1", "subjects", id, "opt-out-link"] if get => self.opt_out_link(&asked.person(id)?),
             ["v1", "subjects", id, "requests"] => {
                 let entity = Entity::Subject(asked.person(id)?);
                 self.append_said(&asked, request, entity, "request-received").await

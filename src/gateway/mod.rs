@@ -28,6 +28,7 @@ use crate::config::{self, AccessLogFiles, Config};
 use crate::disclosure::Log;
 use crate::finding::Finding;
 use crate::keys::Keys;
+use crate::layer::opt_out::OptOut;
 use crate::layer::{GateLayer, Gatehouse, Listening, Snapshot, Versions};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
@@ -142,6 +143,7 @@ impl Gateway {
             metrics,
             Pseudonyms::new(keys.pseudonym()),
             access_log,
+            OptOut::new(keys.opt_out_links()),
         ));
         let admin = Admin::new(Arc::clone(&gatehouse));
         Ok(Gateway { file, gatehouse, upstreams, listeners, certificates, admin, admin_socket, drain, stop })

@@ -10,6 +10,7 @@ mod exchange;
 pub mod identity;
 pub mod inbound;
 mod judgement;
+pub mod opt_out;
 pub mod path;
 mod privacy_control;
 pub mod purpose;
@@ -42,6 +43,7 @@ pub use refusal::{Problem, Refusal};
 pub use snapshot::{Snapshot, Versions};
 
 use self::inbound::Inbound;
+use self::opt_out::OptOut;
 use self::upstream::UpstreamFailure;
 use crate::access_log::AccessLog;
 use crate::disclosure::Log;
@@ -85,6 +87,8 @@ pub struct Gatehouse {
     pub access_log: AccessLog,
     /// What pseudonymised fields leave as; each recipient has its own.
     pub pseudonyms: Pseudonyms,
+    /// The way out that stands in marketing e-mails.
+    pub opt_out: OptOut,
 }
 
 impl Gatehouse {
@@ -95,10 +99,11 @@ impl Gatehouse {
         metrics: Metrics,
         pseudonyms: Pseudonyms,
         access_log: AccessLog,
+        opt_out: OptOut,
     ) -> Gatehouse {
         let snapshot = ArcSwap::from_pointee(snapshot);
         let lookups = Semaphore::new(MOST_LOOKUPS);
-        Gatehouse { snapshot, ledger, log, metrics, lookups, pseudonyms, access_log }
+        Gatehouse { snapshot, ledger, log, metrics, lookups, pseudonyms, access_log, opt_out }
     }
 
     /// What requests are judged by from now on. Exchanges under way keep what they began with.
@@ -156,6 +161,10 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
+        if opt_out::is_asked(request.uri().path()) {
+            let gatehouse = Arc::clone(&self.gatehouse);
+            return Box::pin(async move { Ok(opt_out::answer(gatehouse, request).await) });
+        }
         let exchange = exchange::Exchange::new(Arc::clone(&self.gatehouse));
         let inner = self.inner.clone();
         Box::pin(async move { Ok(exchange.run(inner, request).await) })

@@ -14,6 +14,7 @@ mod findings;
 mod gate;
 mod http;
 mod in_flight;
+mod opt_out;
 mod oracle;
 mod overdue;
 mod own_data;

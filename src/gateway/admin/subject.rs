@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Admin, Answer, Fault, ok, with_type};
 use crate::decision::RecipientFacts;
-use crate::layer::Gatehouse;
+use crate::layer::{Gatehouse, opt_out};
 use crate::policy::Pack;
 use crate::report::{self, Disclosure, Report, ReportError, Sources};
 use crate::scrub::SubjectId;
@@ -37,6 +37,15 @@ impl Admin {
         let now = Timestamp::now();
         let open = self.gatehouse.ledger.requests();
         ok(&open.iter().map(|request| Value::Object(request.json(now))).collect())
+    }
+
+    /// What goes into the head of a person's marketing e-mail, but for the address of this gateway.
+    pub(super) fn opt_out_link(&self, person: &SubjectId) -> Result<Answer, Fault> {
+        let token = self.gatehouse.opt_out.links.token(person).ok_or_else(Fault::not_found)?;
+        Ok(ok(&json!({
+            "path": format!("{}{token}", opt_out::PATH),
+            "list-unsubscribe-post": opt_out::ONE_CLICK,
+        })))
     }
 
     /// The log may be long: it is read beside the exchanges and not between them.
