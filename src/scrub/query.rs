@@ -37,8 +37,6 @@ pub enum PathFault {
     Parameter,
     /// A field without a category.
     NoCategory,
-    /// So many paths with conditions can meet at one node that their combinations cannot be listed.
-    TooManyCombinations,
 }
 
 impl fmt::Display for PathFault {
@@ -51,9 +49,6 @@ impl fmt::Display for PathFault {
             PathFault::NotInRfc(what) => write!(f, "not RFC 9535: {what}"),
             PathFault::Parameter => f.write_str("a path parameter is written `{name}`"),
             PathFault::NoCategory => f.write_str("a field has at least one data category"),
-            PathFault::TooManyCombinations => {
-                f.write_str("too many paths with conditions can select the same node")
-            }
         }
     }
 }

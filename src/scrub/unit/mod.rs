@@ -250,7 +250,7 @@ impl Unit<'_> {
         let (on_node, later) = selected.split_at(here);
         *selected = later;
         let fields = |query: &u16| matches!(plan.role(*query), Some(Role::Field { .. }));
-        let class = plan.class_of(&state.fields, on_node.iter().map(|(_, query)| *query).filter(fields));
+        let class = plan.class_of(state, on_node.iter().map(|(_, query)| *query).filter(fields));
         let start = on_node.iter().fold(state.start, |start, (_, query)| match plan.role(*query) {
             Some(Role::Record(set)) => start.and(*set),
             Some(Role::Field { .. } | Role::Capture) | None => start,
