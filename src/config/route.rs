@@ -194,6 +194,11 @@ impl<'r, 'd> Reading<'r, 'd> {
             removed_as: self.fields.choice("removed-as", &removed_as).unwrap_or_default(),
             duplicate_keys: self.fields.choice("duplicate-keys", &duplicates).unwrap_or_default(),
             events: self.events(),
+            redact: self
+                .fields
+                .item("redact")
+                .map_or_else(Vec::new, |item| self.words.categories(self.document, &item)),
+            withhold_echoes: self.fields.flag("withhold-echoes") == Some(true),
         };
         let unknown = [("withhold", UnknownSubject::Withhold), ("no-facts", UnknownSubject::NoFacts)];
         let unknown_subject = self.fields.choice("unknown-subject", &unknown).unwrap_or_default();

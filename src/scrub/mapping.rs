@@ -88,4 +88,9 @@ pub struct Mapping {
     pub duplicate_keys: DuplicateKeys,
     /// Types of server-sent events that leave, beside those without one.
     pub events: Vec<String>,
+    /// In what holds one of these categories, or one below it, whatever reaches a person (an
+    /// address, a number) is replaced by a marker.
+    pub redact: Vec<CategoryId>,
+    /// What a record withholds is withheld wherever it turns up again in the record.
+    pub withhold_echoes: bool,
 }

@@ -9,10 +9,11 @@
 //! [`Scrubber`] takes chunks and walks them ([`walk`], [`lex`]); a value that has to be whole is
 //! held ([`table`]), its conditions evaluated ([`evaluate`]), and decided ([`unit`]). Of an event
 //! stream each event's data is a body of its own ([`events`]); JSON in a string is put in the string's
-//! place before that is decided ([`embedded`]).
+//! place before that is decided ([`embedded`]); what stays can be looked through again ([`conceal`]).
 
 mod arbiter;
 mod automaton;
+mod conceal;
 mod embedded;
 mod evaluate;
 mod events;

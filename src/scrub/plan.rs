@@ -136,6 +136,14 @@ pub struct Plan {
     pub(super) duplicate_keys: DuplicateKeys,
     /// Types of server-sent events that leave, beside those without one.
     pub(super) events: Vec<String>,
+    /// What stays is looked through: for what reaches a person, or for what the record withholds.
+    pub(super) conceals: bool,
+    /// The latter.
+    pub(super) withholds_echoes: bool,
+    /// What is held is noted node for node, whether or not a query goes on there.
+    pub(super) notes_all: bool,
+    /// For each class whether what it holds is looked through for what reaches a person.
+    redacts: Vec<bool>,
     classes: Vec<Class>,
     /// For each class the category that its values' forms go by, and the shape of that.
     kinds: Vec<(Shape, Arc<str>)>,
@@ -157,6 +165,14 @@ impl Plan {
         let mut plan = draft.finish(mapping.unclassified, mapping.removed_as, mapping.duplicate_keys)?;
         plan.kinds = plan.classes.iter().map(|class| kind(class, vocabulary)).collect();
         plan.events.clone_from(&mapping.events);
+        plan.withholds_echoes = mapping.withhold_echoes;
+        let tree = vocabulary.categories();
+        let redacts = |class: &Class| {
+            class.categories.iter().any(|&id| mapping.redact.iter().any(|&above| tree.within(id, above)))
+        };
+        plan.redacts = plan.classes.iter().map(redacts).collect();
+        plan.conceals = plan.withholds_echoes || plan.redacts.contains(&true);
+        plan.notes_all |= plan.conceals;
         Ok(plan)
     }
 
@@ -178,6 +194,12 @@ impl Plan {
             }
         }
         draft.finish(Unclassified::Release, RemovedAs::Omit, DuplicateKeys::TreatAlike)
+    }
+
+    /// Whether what reaches a person is taken out of what a class holds.
+    #[inline(always)]
+    pub(super) fn redacts(&self, class: ClassId) -> bool {
+        self.redacts.get(usize::from(class.0)).copied().unwrap_or(false)
     }
 
     /// Whether what nothing classifies leaves.
@@ -412,6 +434,10 @@ impl Draft {
             removed_as,
             duplicate_keys,
             events: Vec::new(),
+            conceals: false,
+            withholds_echoes: false,
+            notes_all: evaluates,
+            redacts: Vec::new(),
             classes,
             kinds: Vec::new(),
             class_ids,

@@ -753,7 +753,7 @@ impl Walk {
             }
             self.repeated = false;
         }
-        (node, mark.live || plan.evaluates)
+        (node, mark.live || plan.notes_all)
     }
 
     fn hold<A: Arbiter>(
@@ -856,7 +856,8 @@ impl Walk {
         };
         let changes = match form {
             Form::Masked | Form::Generalised | Form::Pseudonymised => true,
-            Form::Clear | Form::Removed => false,
+            Form::Clear => plan.redacts(class),
+            Form::Removed => false,
         };
         if changes && (container || end.is_some()) {
             return self.hold(bytes, at, byte, end, surround).map(Some);

@@ -5,10 +5,13 @@
 //! stay. Invariant: a node leaves only under the verdict of the innermost record it stands in.
 
 mod about;
+mod concealing;
 mod selection;
 mod write;
 
 pub(super) use write::{after_comma, replacement};
+
+use std::collections::BTreeMap;
 
 use smallvec::SmallVec;
 
@@ -68,6 +71,8 @@ enum Fate {
     Stays,
     /// Written in a form of its class.
     Changes(Form, ClassId),
+    /// Written as [`Decision::rewritten`] has it.
+    Rewritten,
     Goes,
 }
 
@@ -93,6 +98,12 @@ pub(super) struct Decision {
     counts: Vec<u32>,
     /// The forms of what no record holds, once they were needed.
     outside: Vec<Form>,
+    /// Where what is looked through for echoes stands: records that are in no other.
+    records: Vec<u32>,
+    /// Nodes that stay and are looked through for what reaches a person.
+    redacted: Vec<u32>,
+    /// Scalars that leave as something else, by their nodes.
+    rewritten: BTreeMap<u32, String>,
     open: Vec<write::Open>,
 }
 
@@ -103,6 +114,30 @@ impl Decision {
         self.forms.clear();
         self.counts.clear();
         self.outside.clear();
+        self.records.clear();
+        self.redacted.clear();
+        self.rewritten.clear();
+    }
+
+    fn stays(&self, at: u32) -> bool {
+        self.fates.get(at as usize) == Some(&Fate::Stays)
+    }
+
+    fn set(&mut self, at: u32, fate: Fate) {
+        if let Some(known) = self.fates.get_mut(at as usize) {
+            *known = fate;
+        }
+    }
+
+    /// Lets a node leave as this text.
+    fn rewrite(&mut self, at: u32, text: String) {
+        self.set(at, Fate::Rewritten);
+        self.rewritten.insert(at, text);
+    }
+
+    /// As which text a rewritten node leaves.
+    fn text_of(&self, at: u32) -> &str {
+        self.rewritten.get(&at).map_or("null", String::as_str)
     }
 
     /// What something stays in stays.
@@ -173,6 +208,9 @@ impl Unit<'_> {
                 decision.forms.extend(self.forms(&verdict, arbiter));
                 decision.counts.resize(decision.forms.len(), 0);
                 verdicts.push(verdict);
+                if plan.withholds_echoes && records == 0 {
+                    decision.records.push(at);
+                }
                 records += 1;
             }
             let class = own.unwrap_or(inmost.class);
@@ -207,6 +245,9 @@ impl Unit<'_> {
                 }
             }
             decision.fates.push(fate);
+            if fate == Fate::Stays && plan.redacts(class) {
+                decision.redacted.push(at);
+            }
             if fate != Fate::Goes && !inmost.stays {
                 decision.keep_around();
                 inmost.stays = true;
@@ -219,6 +260,9 @@ impl Unit<'_> {
             }
         }
         self.end_records(verdicts.len(), decision, &mut verdicts, arbiter);
+        if plan.conceals {
+            self.conceal(decision)?;
+        }
         Ok(self.around.root || decision.fates.first().is_some_and(|fate| *fate != Fate::Goes))
     }
 

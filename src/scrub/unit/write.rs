@@ -91,6 +91,13 @@ impl Unit<'_> {
                     done = end;
                     at = node.next;
                 }
+                Fate::Rewritten => {
+                    copy(done, start, out);
+                    let text = decision.text_of(at);
+                    in_string(string.is_some(), out, |out| out.extend_from_slice(text.as_bytes()));
+                    done = end;
+                    at = node.next;
+                }
                 Fate::Goes => {
                     copy(done, start, out);
                     let value = string.unwrap_or_else(|| held.text(node));
