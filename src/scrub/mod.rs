@@ -27,6 +27,7 @@ mod names;
 mod number;
 mod plan;
 mod query;
+mod rdap;
 mod regexp;
 mod scrubber;
 mod table;
@@ -40,8 +41,8 @@ mod tests;
 pub use forms::{Forms, Pseudonyms};
 pub use judge::{Judge, Record, SubjectId};
 pub use mapping::{
-    DuplicateKeys, FactKey, FieldMapping, Mapping, Normalise, RecordMapping, RemovedAs, SubjectSource,
-    Unclassified,
+    DuplicateKeys, FactKey, FieldMapping, Mapping, Normalise, RecordMapping, Redaction, RemovedAs,
+    SubjectSource, Unclassified,
 };
 pub use plan::{Class, MappingError, Plan, UNCLASSIFIED};
 pub use query::PathFault;

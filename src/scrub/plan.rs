@@ -12,7 +12,8 @@ use std::sync::Arc;
 use super::automaton::{Automaton, Builder, State, StateId};
 use super::forms::{Kind, Shape};
 use super::mapping::{
-    DuplicateKeys, FactKey, FieldMapping, Mapping, Normalise, RemovedAs, SubjectSource, Unclassified,
+    DuplicateKeys, FactKey, FieldMapping, Mapping, Normalise, Redaction, RemovedAs, SubjectSource,
+    Unclassified,
 };
 use super::query::{self, Anchor, PathFault, Query};
 use crate::decision::ClassId;
@@ -136,6 +137,8 @@ pub struct Plan {
     pub(super) duplicate_keys: DuplicateKeys,
     /// Types of server-sent events that leave, beside those without one.
     pub(super) events: Vec<String>,
+    /// The document says what of it was redacted.
+    pub(super) explains: bool,
     /// What stays is looked through: for what reaches a person, or for what the record withholds.
     pub(super) conceals: bool,
     /// The latter.
@@ -173,6 +176,9 @@ impl Plan {
         plan.redacts = plan.classes.iter().map(redacts).collect();
         plan.conceals = plan.withholds_echoes || plan.redacts.contains(&true);
         plan.notes_all |= plan.conceals;
+        plan.explains = mapping.redaction == Redaction::Rfc9537;
+        plan.whole |= plan.explains;
+        plan.notes_all |= plan.explains;
         Ok(plan)
     }
 
@@ -434,6 +440,7 @@ impl Draft {
             removed_as,
             duplicate_keys,
             events: Vec::new(),
+            explains: false,
             conceals: false,
             withholds_echoes: false,
             notes_all: evaluates,

@@ -4,6 +4,7 @@
 mod concealed;
 mod embedded;
 mod framings;
+mod rdap;
 mod records;
 mod removal;
 mod strict;

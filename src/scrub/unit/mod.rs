@@ -6,6 +6,7 @@
 
 mod about;
 mod concealing;
+mod rdap;
 mod selection;
 mod write;
 
@@ -104,6 +105,10 @@ pub(super) struct Decision {
     redacted: Vec<u32>,
     /// Scalars that leave as something else, by their nodes.
     rewritten: BTreeMap<u32, String>,
+    /// What stands at the end of containers that stay, besides what stays in them.
+    additions: Vec<(u32, String)>,
+    /// The class of each node, where the answer says what was redacted.
+    classes: Vec<ClassId>,
     open: Vec<write::Open>,
 }
 
@@ -117,6 +122,8 @@ impl Decision {
         self.records.clear();
         self.redacted.clear();
         self.rewritten.clear();
+        self.additions.clear();
+        self.classes.clear();
     }
 
     fn stays(&self, at: u32) -> bool {
@@ -245,6 +252,9 @@ impl Unit<'_> {
                 }
             }
             decision.fates.push(fate);
+            if plan.explains {
+                decision.classes.push(class);
+            }
             if fate == Fate::Stays && plan.redacts(class) {
                 decision.redacted.push(at);
             }
@@ -262,6 +272,9 @@ impl Unit<'_> {
         self.end_records(verdicts.len(), decision, &mut verdicts, arbiter);
         if plan.conceals {
             self.conceal(decision)?;
+        }
+        if plan.explains && self.around.root {
+            self.explain(decision);
         }
         Ok(self.around.root || decision.fates.first().is_some_and(|fate| *fate != Fate::Goes))
     }
