@@ -48,6 +48,17 @@ pub enum AuditVerb {
         #[arg(long, value_enum, default_value = "text")]
         format: super::Format,
     },
+    /// Print the record of processing activities: purposes, bases, categories, recipients, retention
+    Processing {
+        /// The configuration, for its packs
+        #[arg(long, value_name = "FILE", default_value = "purposegate.toml", conflicts_with = "policy")]
+        config: PathBuf,
+        /// The folder of one pack
+        #[arg(long, value_name = "DIR")]
+        policy: Option<PathBuf>,
+        #[arg(long, value_enum, default_value = "text")]
+        format: super::Format,
+    },
     /// Write every record as it is in the log, one a line
     Export {
         #[command(flatten)]
@@ -70,10 +81,13 @@ pub struct LogPlace {
 }
 
 impl AuditVerb {
-    /// The place that the arguments name.
-    pub fn place(&self) -> &LogPlace {
+    /// The place of the log that the arguments name; `None` for a verb that reads no log.
+    pub fn place(&self) -> Option<&LogPlace> {
         match self {
-            AuditVerb::Verify { at, .. } | AuditVerb::Show { at, .. } | AuditVerb::Export { at, .. } => at,
+            AuditVerb::Verify { at, .. } | AuditVerb::Show { at, .. } | AuditVerb::Export { at, .. } => {
+                Some(at)
+            }
+            AuditVerb::Processing { .. } => None,
         }
     }
 }
@@ -102,6 +116,8 @@ pub fn run(
                 Filter { recipient: recipient.clone(), purpose: purpose.clone(), subject, since: *since };
             show(folder, &filter, decision.as_deref(), *format, out, words)
         }
+        // Reads packs and no log: see [`super::processing`].
+        AuditVerb::Processing { .. } => Ok(0),
         AuditVerb::Export { at: _, since } => export(folder, *since, out, words),
     }
 }

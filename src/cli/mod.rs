@@ -8,6 +8,7 @@ pub mod certs;
 pub mod consent;
 pub mod place;
 pub mod policy;
+mod processing;
 pub mod recipient;
 mod run;
 pub mod scrub;

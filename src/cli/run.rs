@@ -15,6 +15,7 @@ use super::certs::{self, ClientName};
 use super::consent::{self, ConsentVerb};
 use super::place::Place;
 use super::policy::{self, PolicyVerb};
+use super::processing;
 use super::recipient::{self, NewKey};
 use super::scrub::{self, ScrubArgs, ScrubError};
 use super::subject::{self, SubjectVerb};
@@ -23,7 +24,7 @@ use crate::config::{self, Config};
 use crate::demo;
 use crate::finding::Finding;
 use crate::keys::Keys;
-use crate::policy::succession;
+use crate::policy::{Pack, succession};
 
 /// A finding or a refusal.
 const FOUND: u8 = 1;
@@ -147,7 +148,10 @@ fn place(config: &Config, admin: Option<SocketAddr>) -> Place<'_> {
 
 /// A folder alone is enough: a copy of a log is verified where no configuration is.
 fn run_audit(verb: &AuditVerb) -> ExitCode {
-    let LogPlace { folder, config } = verb.place();
+    if let AuditVerb::Processing { config, policy, format } = verb {
+        return run_processing(config, policy.as_deref(), *format);
+    }
+    let Some(LogPlace { folder, config }) = verb.place() else { return ExitCode::from(UNUSABLE) };
     let file = match (folder, config) {
         (_, Some(file)) => Some(file.as_path()),
         (None, None) => Some(Path::new("purposegate.toml")),
@@ -166,6 +170,27 @@ fn run_audit(verb: &AuditVerb) -> ExitCode {
     let Some(folder) = folder.as_ref().or(configured.as_ref()) else { return ExitCode::from(UNUSABLE) };
     let (mut out, mut words) = (std::io::stdout().lock(), std::io::stderr().lock());
     finish(audit::run(verb, folder, keys.as_ref(), &mut out, &mut words))
+}
+
+fn run_processing(config: &Path, policy: Option<&Path>, format: Format) -> ExitCode {
+    let packs = match policy {
+        Some(folder) => match config::pack::read_pack(folder) {
+            Ok(pack) => vec![Arc::new(pack)],
+            Err(findings) => {
+                let _ = policy::report(&findings, &mut std::io::stderr().lock());
+                return ExitCode::from(UNUSABLE);
+            }
+        },
+        None => {
+            let Some(config) = load(config) else { return ExitCode::from(UNUSABLE) };
+            let now = Timestamp::now();
+            let in_force =
+                |versions: &Vec<_>| succession::in_force(versions, |pack: &Arc<_>| pack, now).cloned();
+            config.packs.iter().filter_map(in_force).collect()
+        }
+    };
+    let packs: Vec<&Pack> = packs.iter().map(|pack| &**pack).collect();
+    finish(processing::print(&packs, format, &mut std::io::stdout().lock()))
 }
 
 fn finish(outcome: std::io::Result<u8>) -> ExitCode {

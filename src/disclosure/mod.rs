@@ -149,7 +149,14 @@ impl Log {
         create: writer::Create,
         clock: writer::Clock,
     ) -> Result<Log, OpenError> {
-        let writer = Writer::open(folder, keys.log_tags(), retention, create, clock)?;
+        let writer = Writer::open(
+            folder,
+            keys.log_tags(),
+            retention,
+            create,
+            clock,
+            durability == Durability::BeforeRelease,
+        )?;
         let standing = Arc::new(Standing {
             failed: AtomicBool::new(false),
             room: Arc::new(Semaphore::new(ROOM)),

@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
-use crate::keys::{EpochPseudonyms, Fingerprint, Pseudonym};
+use crate::keys::{EpochPseudonyms, Fingerprint, Pseudonym, random};
 use crate::ledger::Position;
 use crate::vocabulary::{Basis, Form, Operation};
 
@@ -250,11 +250,11 @@ pub(super) fn inside(record: &impl Serialize) -> Body {
 
 /// 128 random bits. Without randomness a record is still right, only easier to guess once deleted.
 fn salt() -> String {
-    let mut bits = [0; 16];
-    if getrandom::fill(&mut bits).is_err() {
+    let bits = random::bits().unwrap_or_else(|_| {
         tracing::warn!("the system gives no random bytes for a record's salt");
-    }
-    bits.iter().map(|byte| format!("{byte:02x}")).collect()
+        0
+    });
+    format!("{bits:032x}")
 }
 
 #[cfg(test)]

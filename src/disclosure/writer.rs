@@ -27,6 +27,10 @@ const SEGMENT_BYTES: u64 = 64 << 20;
 /// How long written records wait to be made durable where nobody waits for them.
 pub(super) const INTERVAL: Duration = Duration::from_millis(50);
 
+/// How long the thread gathers records for which nobody waits: waking it for each costs more than
+/// writing it.
+const LINGER: Duration = Duration::from_millis(5);
+
 /// How many bytes are gathered for one write at most.
 const BATCH_BYTES: usize = 8 << 20;
 
@@ -64,6 +68,8 @@ pub(super) struct Writer {
     closed: VecDeque<(Segment, Timestamp)>,
     open: (Segment, Timestamp),
     bytes: u64,
+    /// Whether somebody waits for most records, so that each is written at once.
+    prompt: bool,
 }
 
 /// Where a log that exists goes on.
@@ -100,6 +106,7 @@ impl Writer {
         retention: Duration,
         create: Create,
         clock: Clock,
+        prompt: bool,
     ) -> Result<Writer, OpenError> {
         let io = |doing| move |source| OpenError::Io { folder: folder.to_owned(), doing, source };
         let lock =
@@ -132,6 +139,7 @@ impl Writer {
             closed: end.closed,
             open: (segment, now),
             bytes: 0,
+            prompt,
         };
         writer.begin(&opening).and_then(|()| writer.retire(now)).map_err(io("written to"))?;
         Ok(writer)
@@ -183,6 +191,9 @@ impl Writer {
             answer(jobs, Ok(()));
             if stop {
                 return self.stop().map_err(|error| (error, Vec::new()));
+            }
+            if !self.prompt {
+                std::thread::sleep(LINGER);
             }
         }
     }

@@ -92,12 +92,10 @@ impl Fingerprints {
             hasher.update(namespace.as_bytes());
         }
         hasher.update(id.as_bytes());
+        let hash = hasher.finalize();
         let mut words = [0; 3];
-        let mut read = hasher.finalize_xof();
-        for word in &mut words {
-            let mut bytes = [0; 4];
-            read.fill(&mut bytes);
-            *word = u32::from_le_bytes(bytes);
+        for (word, bytes) in words.iter_mut().zip(hash.as_bytes().as_chunks::<4>().0) {
+            *word = u32::from_le_bytes(*bytes);
         }
         Fingerprint(words)
     }

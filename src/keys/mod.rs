@@ -14,6 +14,7 @@
 mod file;
 mod fingerprint;
 mod link;
+pub mod random;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
@@ -19,7 +19,6 @@ use tokio::time::Instant;
 
 use super::Refusal;
 use super::encoding::{Decoder, Undecodable};
-use super::judgement::Judgement;
 use super::release::Release;
 use super::tally::Tally;
 use crate::ledger::Epoch;
@@ -41,7 +40,10 @@ pub struct Cut(pub Refusal);
 struct Piece {
     /// The scrubber before this input, to scrub it again.
     before: Scrubber,
-    input: BytesMut,
+    /// The upstream's own chunks, not copied.
+    input: Vec<Bytes>,
+    /// Bytes of them together.
+    read: usize,
     /// Whether the document ends with this input.
     last: bool,
     output: Vec<u8>,
@@ -154,7 +156,7 @@ where
     }
 
     async fn gather(&mut self, bytes: usize, time: Option<Duration>) -> Result<(), Cut> {
-        let mut gathered = 0;
+        let (mut gathered, mut unyielded) = (0, 0);
         let mut deadline: Option<Instant> = None;
         while !self.finished && gathered < bytes {
             let chunk = match deadline {
@@ -164,12 +166,17 @@ where
                     Err(_) => break,
                 },
             };
+            let before = gathered;
             gathered += self.scrub(chunk)?;
             if gathered > 0 && deadline.is_none() {
                 deadline = time.map(|time| Instant::now() + time);
             }
             // The work on a large body yields to other exchanges.
-            tokio::task::yield_now().await;
+            unyielded += gathered - before;
+            if unyielded >= FRAME {
+                unyielded = 0;
+                tokio::task::yield_now().await;
+            }
         }
         Ok(())
     }
@@ -206,48 +213,54 @@ where
                 Ok(())
             })?;
             self.finished = true;
-            return self.feed(&rest, true);
+            return self.feed(Bytes::from(rest), true);
         };
         self.release.received(chunk.len());
         if self.decoder.is_identity() {
-            return self.feed(&chunk, false);
+            return self.feed(chunk, false);
         }
         let mut decoded = Vec::new();
         self.decoder.feed(&chunk, |piece| -> Result<(), Cut> {
             decoded.extend_from_slice(piece);
             Ok(())
         })?;
-        let mut held = 0;
-        for piece in decoded.chunks(FRAME) {
-            held += self.feed(piece, false)?;
+        let (mut decoded, mut held) = (Bytes::from(decoded), 0);
+        while !decoded.is_empty() {
+            held += self.feed(decoded.split_to(decoded.len().min(FRAME)), false)?;
         }
         Ok(held)
     }
 
-    fn feed(&mut self, input: &[u8], last: bool) -> Result<usize, Cut> {
+    fn feed(&mut self, input: Bytes, last: bool) -> Result<usize, Cut> {
         let judged_at = self.release.epoch();
-        let open = self.pieces.back().is_some_and(|piece| piece.output.len().max(piece.input.len()) < FRAME);
+        let open = self.pieces.back().is_some_and(|piece| piece.output.len().max(piece.read) < FRAME);
         if !open {
             let before = self.scrubber.clone();
             let piece = Piece {
                 before,
-                input: BytesMut::new(),
+                input: Vec::new(),
+                read: 0,
                 last: false,
-                output: Vec::new(),
+                output: Vec::with_capacity(input.len()),
                 tally: Tally::default(),
                 judged_at,
             };
             self.pieces.push_back(piece);
         }
         let Some(piece) = self.pieces.back_mut() else { return Ok(0) };
-        piece.input.extend_from_slice(input);
+        piece.read += input.len();
         piece.last = last;
         let before = piece.output.len();
         let mut judgement =
             self.release.judgement(Timestamp::now()).ok_or(Cut(Refusal::UpstreamUnreadable))?;
-        scrub_into(&mut self.scrubber, input, last, &mut judgement, &mut piece.output)?;
+        self.scrubber.feed(&input, &mut judgement, &mut piece.output)?;
+        if last {
+            self.scrubber.finish(&mut judgement, &mut piece.output)?;
+        }
         piece.tally.merge(judgement.tally);
-        Ok(input.len().max(piece.output.len() - before))
+        let held = input.len().max(piece.output.len() - before);
+        piece.input.push(input);
+        Ok(held)
     }
 
     /// Puts the window on the disclosure log.
@@ -280,24 +293,15 @@ where
             let mut judgement =
                 self.release.judgement(Timestamp::now()).ok_or(Cut(Refusal::UpstreamUnreadable))?;
             output.clear();
-            scrub_into(&mut scrubber, &piece.input, piece.last, &mut judgement, &mut output)?;
+            for chunk in &piece.input {
+                scrubber.feed(chunk, &mut judgement, &mut output)?;
+            }
+            if piece.last {
+                scrubber.finish(&mut judgement, &mut output)?;
+            }
             tally = judgement.tally;
         }
     }
-}
-
-fn scrub_into(
-    scrubber: &mut Scrubber,
-    input: &[u8],
-    last: bool,
-    judgement: &mut Judgement<'_>,
-    output: &mut Vec<u8>,
-) -> Result<(), Cut> {
-    scrubber.feed(input, judgement, output)?;
-    if last {
-        scrubber.finish(judgement, output)?;
-    }
-    Ok(())
 }
 
 /// A body that the gate lets leave.

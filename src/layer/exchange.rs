@@ -30,6 +30,7 @@ use super::{Gatehouse, Listening, Refusal, answer, privacy_control, request};
 use crate::access_log::Line;
 use crate::decision::{Admitted, Asking, Classes, Decisions, Denial, LegalReference};
 use crate::disclosure::{Entry, Intent, Outcome, Verdict};
+use crate::keys::random;
 use crate::ledger::Case;
 use crate::scrub::{Forms, Framing, Scrubber};
 use crate::vocabulary::{CategoryId, Form, NotAPurpose, PurposeId};
@@ -74,12 +75,13 @@ pub(super) struct Exchange {
 impl Exchange {
     pub(super) fn new(gatehouse: Arc<Gatehouse>) -> Exchange {
         let snapshot = gatehouse.snapshot();
+        let now = Timestamp::now();
         Exchange {
             gatehouse,
             snapshot,
-            decision: Ulid::generate().to_string(),
+            decision: decision_id(now),
             began: Instant::now(),
-            now: Timestamp::now(),
+            now,
             method: Method::GET,
             recipient: None,
             identity: Identity::default(),
@@ -602,6 +604,12 @@ where
         release.refused(refusal);
     }
     answer
+}
+
+/// A ULID: it says when the exchange began. Without randomness only its time tells it from others.
+fn decision_id(now: Timestamp) -> String {
+    let millisecond = u64::try_from(now.as_millisecond()).unwrap_or(0);
+    Ulid::from_parts(millisecond, random::bits().unwrap_or(0)).to_string()
 }
 
 fn denied(denial: Denial) -> Refusal {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
+use prometheus::IntCounter;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::identity::Identity;
@@ -58,6 +59,9 @@ pub struct Release {
     waited: AtomicU64,
     /// Bytes that have left.
     sent: AtomicU64,
+    /// Counted chunk by chunk, so looked up once.
+    bytes_in: IntCounter,
+    bytes_out: IntCounter,
 }
 
 impl std::fmt::Debug for Release {
@@ -83,6 +87,8 @@ impl Release {
         ends: Option<(Timestamp, Refusal)>,
         report: Report,
     ) -> Release {
+        let bytes = |direction| gatehouse.metrics.body_bytes.with_label_values(&[&*route.name, direction]);
+        let (bytes_in, bytes_out) = (bytes("in"), bytes("out"));
         Release {
             gatehouse,
             route,
@@ -100,6 +106,8 @@ impl Release {
             withheld: Mutex::new(Withheld::default()),
             waited: AtomicU64::new(0),
             sent: AtomicU64::new(0),
+            bytes_in,
+            bytes_out,
         }
     }
 
@@ -186,12 +194,12 @@ impl Release {
     }
 
     pub(super) fn received(&self, bytes: usize) {
-        self.gatehouse.metrics.body_bytes.with_label_values(&[&*self.route.name, "in"]).inc_by(bytes as u64);
+        self.bytes_in.inc_by(bytes as u64);
     }
 
     pub(super) fn sent(&self, bytes: usize) {
         self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
-        self.gatehouse.metrics.body_bytes.with_label_values(&[&*self.route.name, "out"]).inc_by(bytes as u64);
+        self.bytes_out.inc_by(bytes as u64);
     }
 
     /// Puts a window on the disclosure log; returns when it is as durable as configured.
@@ -273,12 +281,24 @@ impl Release {
         let metrics = &self.gatehouse.metrics;
         let (route, purpose) = (&*self.route.name, &*self.purpose);
         let records = |outcome| metrics.records.with_label_values(&[route, purpose, outcome]);
-        records("released").inc_by(tally.records.saturating_sub(tally.withheld_records));
-        records("withheld").inc_by(tally.withheld_records);
-        metrics.unknown_subjects.with_label_values(&[route]).inc_by(tally.unknown_subjects);
-        metrics.minor_records.with_label_values(&[route]).inc_by(tally.minors);
-        metrics.closed_account_records.with_label_values(&[route]).inc_by(tally.closed_accounts);
-        metrics.retention_withheld.with_label_values(&[route]).inc_by(tally.past_retention);
+        let released = tally.records.saturating_sub(tally.withheld_records);
+        if released > 0 {
+            records("released").inc_by(released);
+        }
+        if tally.withheld_records > 0 {
+            records("withheld").inc_by(tally.withheld_records);
+        }
+        // Rare, and a label's lookup is not free.
+        for (metric, counted) in [
+            (&metrics.unknown_subjects, tally.unknown_subjects),
+            (&metrics.minor_records, tally.minors),
+            (&metrics.closed_account_records, tally.closed_accounts),
+            (&metrics.retention_withheld, tally.past_retention),
+        ] {
+            if counted > 0 {
+                metric.with_label_values(&[route]).inc_by(counted);
+            }
+        }
         self.for_each_release(tally, |category, release, fields| match category {
             Some(category) => {
                 let labels = [route, purpose, category, release.form.name()];
