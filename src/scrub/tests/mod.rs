@@ -8,6 +8,7 @@ mod rdap;
 mod records;
 mod removal;
 mod strict;
+mod upstream;
 mod walks;
 
 use std::sync::{Arc, LazyLock};
