@@ -598,7 +598,8 @@ impl Walk {
                 Scan::Partial(_) if bytes.len() - start > limits.number => {
                     return self.fail(start, Fault::NumberTooLong);
                 }
-                Scan::Whole(end) if end - start > limits.number => {
+                // Whatever is wrong after the bound, the bound was passed before.
+                Scan::Whole(end) | Scan::Wrong(end) if end - start > limits.number => {
                     return self.fail(start, Fault::NumberTooLong);
                 }
                 scan => scan,

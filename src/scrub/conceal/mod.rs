@@ -89,6 +89,10 @@ impl Search {
         }
         if redacts {
             let legible = Legible::of(denoted);
+            if legible.bytes() != denoted {
+                // What reads like something else may be one as it is spelled.
+                identifiers::find(denoted, &mut self.found);
+            }
             let from = self.found.len();
             identifiers::find(legible.bytes(), &mut self.found);
             for span in self.found.iter_mut().skip(from) {
