@@ -19,6 +19,8 @@ mod evaluate;
 mod events;
 mod facts;
 mod forms;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod habits;
 mod judge;
 mod lex;

@@ -4,6 +4,7 @@
 mod concealed;
 mod embedded;
 mod framings;
+mod fuzzed;
 mod rdap;
 mod records;
 mod removal;
