@@ -10,8 +10,8 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use jiff::Timestamp;
 use purposegate::config::pack::{read_pack, sources};
 use purposegate::decision::{
-    Addressee, Admitted, Asking, Classes, Consent, ConsentStatus, Controller, Decisions, Objection,
-    RecipientFacts, RecordFacts, Relationship, Subject,
+    Addressee, Admitted, Asking, Classes, Consent, ConsentStatus, Controller, Decisions, LegalReference,
+    Objection, RecipientFacts, RecordFacts, Relationship, Subject,
 };
 use purposegate::policy::Pack;
 use purposegate::vocabulary::{CategoryId, Operation, Safeguard};
@@ -63,7 +63,7 @@ fn asking(pack: &Pack, kind: &str, purpose: &str) -> Asking {
         operation: Operation::Disclose,
         exporter_region: "EEA".into(),
         upstream_backup: false,
-        legal_reference: false,
+        legal_reference: LegalReference::None,
     }
 }
 

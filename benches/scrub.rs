@@ -16,7 +16,8 @@ use jiff::Timestamp;
 use jsonpath_rust::query::queryable::Queryable;
 use purposegate::config::pack::read_pack;
 use purposegate::decision::{
-    Admitted, Asking, Classes, Controller, Decisions, Permit, RecipientFacts, Relationship, Subject,
+    Admitted, Asking, Classes, Controller, Decisions, LegalReference, Permit, RecipientFacts, Relationship,
+    Subject,
 };
 use purposegate::policy::Pack;
 use purposegate::scrub::{
@@ -102,6 +103,10 @@ impl Judge for Everybody {
     fn account(&mut self, permit: &Permit, fields: &[u32]) {
         black_box((permit, fields));
     }
+
+    fn account_outside(&mut self, permit: &Permit, fields: &[u32]) {
+        black_box((permit, fields));
+    }
 }
 
 fn admitted(pack: &Arc<Pack>, plan: &Plan, kind: &str, purpose: &str) -> Admitted {
@@ -123,7 +128,7 @@ fn admitted(pack: &Arc<Pack>, plan: &Plan, kind: &str, purpose: &str) -> Admitte
         operation: Operation::Disclose,
         exporter_region: "EEA".into(),
         upstream_backup: false,
-        legal_reference: false,
+        legal_reference: LegalReference::None,
     };
     let sets: Vec<_> = plan.classes().iter().map(|class| class.categories.clone()).collect();
     let classes = Classes::new(sets, plan.releases_unclassified());

@@ -247,6 +247,22 @@ impl<'d> Item<'d> {
         Some(At { value: number?, at: self.at() })
     }
 
+    /// A text, a whole number or a truth value, as JSON has them.
+    pub fn scalar(&self) -> Option<serde_json::Value> {
+        let value = match self.value.get_ref() {
+            DeValue::String(text) => Some(text.as_ref().into()),
+            DeValue::Boolean(flag) => Some((*flag).into()),
+            DeValue::Integer(number) => {
+                i64::from_str_radix(number.as_str(), number.radix()).ok().map(Into::into)
+            }
+            _ => None,
+        };
+        if value.is_none() {
+            self.wrong("one value", "a text, a whole number, `true` or `false`");
+        }
+        value
+    }
+
     /// A date without time (`2027-06-30`), written as such or as a text.
     pub fn date(&self) -> Option<At<Date>> {
         let date = match self.value.get_ref() {

@@ -30,7 +30,7 @@
 //! ```text
 //! process   main, cli, demo        gateway, config
 //! HTTP      layer
-//! state     ledger   disclosure   metrics
+//! state     ledger   disclosure   report   metrics   access_log
 //! pure      scrub -> decision -> policy -> vocabulary
 //! ```
 
@@ -42,10 +42,12 @@ pub mod policy;
 pub mod scrub;
 pub mod vocabulary;
 
+pub mod access_log;
 pub mod disclosure;
 pub mod keys;
 pub mod ledger;
 pub mod metrics;
+pub mod report;
 
 pub mod layer;
 

@@ -283,6 +283,7 @@ mod tests {
             decision: DECISION.to_owned(),
             time: "2026-11-21T12:00:00Z".parse().unwrap(),
             recipient: "acme".into(),
+            actor: None,
             purpose: "direct-marketing".to_owned(),
             declared: None,
             case: None,

@@ -5,17 +5,15 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::way::{self, Trouble, with_cause};
-use crate::keys::Keys;
-use crate::ledger::{self, Archive, Names};
+use super::place::{self, Failure, Place, unusable};
+use super::way::{self, Trouble};
+use crate::ledger::{self, Entity};
 use crate::scrub::SubjectId;
 
 /// Bytes of a file that are sent at a time, about.
@@ -165,21 +163,6 @@ pub struct Particulars {
     evidence: Option<String>,
 }
 
-/// Where the ledger is, and the gateway that may have it.
-#[derive(Clone)]
-pub struct Place<'p> {
-    pub ledger: &'p Path,
-    pub keys: &'p Path,
-    pub names: Arc<dyn Names>,
-    pub admin: SocketAddr,
-}
-
-impl std::fmt::Debug for Place<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Place").field("ledger", &self.ledger).finish_non_exhaustive()
-    }
-}
-
 /// Runs a verb; the answer goes to `out`, words to `words`. Returns the exit status.
 ///
 /// # Errors
@@ -196,62 +179,20 @@ pub fn run(
         ConsentVerb::Import { file } => import(&file, place, words),
         event => record(event, place, out),
     };
-    match outcome {
-        Ok(status) => Ok(status),
-        Err(Failure::Output(error)) => Err(error),
-        Err(Failure::Trouble(trouble)) => {
-            writeln!(words, "purposegate: {trouble}")?;
-            Ok(match trouble {
-                Trouble::Refused(_) => 1,
-                Trouble::Unusable(_) => 2,
-            })
-        }
-    }
-}
-
-enum Failure {
-    Trouble(Trouble),
-    Output(io::Error),
-}
-
-impl From<Trouble> for Failure {
-    fn from(trouble: Trouble) -> Self {
-        Failure::Trouble(trouble)
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Failure::Output(error)
-    }
-}
-
-fn unusable(error: &dyn std::error::Error) -> Trouble {
-    Trouble::Unusable(with_cause(error))
+    place::tell(outcome, words)
 }
 
 fn record(verb: ConsentVerb, place: &Place<'_>, out: &mut dyn Write) -> Result<u8, Failure> {
     let (person, event) = event(verb)?;
     let subject = subject(&person)?;
-    let answer = way(place)?.record(&subject, &Value::Object(event))?;
+    let answer = place.way()?.record(&Entity::Subject(subject), &Value::Object(event))?;
     writeln!(out, "{answer}")?;
     Ok(0)
 }
 
-fn subject(person: &Person) -> Result<SubjectId, Trouble> {
+pub(super) fn subject(person: &Person) -> Result<SubjectId, Trouble> {
     ledger::person(person.subject.clone(), person.namespace.clone())
         .map_err(|error| Trouble::Refused(error.to_string()))
-}
-
-/// Opens the ledger to change it. One that is not there yet is made, and its keys too.
-fn way(place: &Place<'_>) -> Result<Box<dyn way::Way>, Trouble> {
-    let keys = Keys::open_or_create(place.keys, &[place.ledger]).map_err(|error| unusable(&error))?;
-    way::open(place.ledger, &keys, Arc::clone(&place.names), place.admin)
-}
-
-fn archive(place: &Place<'_>) -> Result<Archive, Trouble> {
-    let keys = Keys::open(place.keys).map_err(|error| unusable(&error))?;
-    Archive::open(place.ledger, &keys, Arc::clone(&place.names)).map_err(|error| unusable(&error))
 }
 
 /// The event that a verb records.
@@ -337,7 +278,7 @@ impl Purpose {
 }
 
 impl Particulars {
-    fn put_into(self, mut event: Map<String, Value>) -> Map<String, Value> {
+    pub(super) fn put_into(self, mut event: Map<String, Value>) -> Map<String, Value> {
         let Particulars { at, notice, channel, evidence } = self;
         let at = at.map(|at| at.to_string());
         for (member, value) in [("at", at), ("notice", notice), ("channel", channel), ("evidence", evidence)]
@@ -357,7 +298,7 @@ fn show(
     out: &mut dyn Write,
 ) -> Result<u8, Failure> {
     let subject = subject(person)?;
-    let shown = archive(place)?.show(&subject, at, Timestamp::now()).map_err(|error| unusable(&error))?;
+    let shown = place.archive()?.show(&subject, at, Timestamp::now()).map_err(|error| unusable(&error))?;
     let Some(state) = shown else {
         return Err(Trouble::Refused("the ledger has never heard of this subject".to_owned()).into());
     };
@@ -368,7 +309,7 @@ fn show(
 
 fn export(place: &Place<'_>, out: &mut dyn Write) -> Result<u8, Failure> {
     let mut out = io::BufWriter::new(out);
-    archive(place)?.export(|line| writeln!(out, "{line}")).map_err(|error| unusable(&error))??;
+    place.archive()?.export(|line| writeln!(out, "{line}")).map_err(|error| unusable(&error))??;
     out.flush()?;
     Ok(0)
 }
@@ -381,7 +322,7 @@ fn import(file: &Path, place: &Place<'_>, words: &mut dyn Write) -> Result<u8, F
         let digest = digest(file).map_err(unreadable)?;
         (Some(digest), Box::new(BufReader::new(File::open(file).map_err(unreadable)?)))
     };
-    let mut way = way(place)?;
+    let mut way = place.way()?;
     let mut count = Count::new();
     let mut said = Ok(());
     loop {
@@ -514,10 +455,13 @@ fn fact(text: &str) -> Result<(String, Value), String> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
+    use std::sync::Arc;
+
     use clap::Parser;
     use serde_json::json;
 
     use super::*;
+    use crate::keys::Keys;
     use crate::vocabulary::Vocabulary;
 
     #[derive(Parser)]

@@ -3,13 +3,16 @@
 //! Exit status: 0 it is as it should be, 1 a finding or a refusal, 2 unusable input.
 
 pub mod audit;
+pub mod case;
 pub mod certs;
 pub mod consent;
+pub mod place;
 pub mod policy;
 pub mod recipient;
 mod run;
 pub mod scrub;
 mod serve;
+pub mod subject;
 pub mod way;
 
 use std::path::PathBuf;
@@ -56,6 +59,28 @@ enum Verb {
         admin: Option<std::net::SocketAddr>,
         #[command(subcommand)]
         verb: consent::ConsentVerb,
+    },
+    /// Tell people what is known about them, and keep track of what they ask for
+    Subject {
+        /// The configuration file
+        #[arg(long, value_name = "FILE", default_value = "purposegate.toml", global = true)]
+        config: PathBuf,
+        /// The admin address of the gateway that has the ledger, where it is not the configured one
+        #[arg(long, value_name = "ADDRESS", global = true)]
+        admin: Option<std::net::SocketAddr>,
+        #[command(subcommand)]
+        verb: subject::SubjectVerb,
+    },
+    /// Register, approve and list the disclosure cases that authorities cite
+    Case {
+        /// The configuration file
+        #[arg(long, value_name = "FILE", default_value = "purposegate.toml", global = true)]
+        config: PathBuf,
+        /// The admin address of the gateway that has the ledger, where it is not the configured one
+        #[arg(long, value_name = "ADDRESS", global = true)]
+        admin: Option<std::net::SocketAddr>,
+        #[command(subcommand)]
+        verb: case::CaseVerb,
     },
     /// Verify, show and export the disclosure log
     Audit {

@@ -4,20 +4,26 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use jiff::Timestamp;
 use miette::{GraphicalReportHandler, GraphicalTheme};
 
 use super::audit::{self, AuditVerb, LogPlace};
+use super::case::{self, CaseVerb};
 use super::certs::{self, ClientName};
 use super::consent::{self, ConsentVerb};
+use super::place::Place;
 use super::policy::{self, PolicyVerb};
 use super::recipient::{self, NewKey};
 use super::scrub::{self, ScrubArgs, ScrubError};
+use super::subject::{self, SubjectVerb};
 use super::{Arguments, CertsVerb, ConfigFile, Format, RecipientVerb, Verb, serve};
 use crate::config::{self, Config};
 use crate::demo;
 use crate::finding::Finding;
 use crate::keys::Keys;
+use crate::policy::succession;
 
 /// A finding or a refusal.
 const FOUND: u8 = 1;
@@ -33,6 +39,8 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Verb::Policy { verb } => run_policy(&verb),
         Verb::Scrub(arguments) => run_scrub(&arguments),
         Verb::Consent { config, admin, verb } => run_consent(&config, admin, verb),
+        Verb::Subject { config, admin, verb } => run_subject(&config, admin, verb),
+        Verb::Case { config, admin, verb } => run_case(&config, admin, verb),
         Verb::Audit { verb } => run_audit(&verb),
         Verb::Recipient { verb: RecipientVerb::Key { name, format } } => make_key(&name, format),
         Verb::Certs { verb: CertsVerb::Dev { out, client } } => make_certificates(&out, &client),
@@ -103,13 +111,38 @@ fn run_policy(verb: &PolicyVerb) -> ExitCode {
 
 fn run_consent(config: &Path, admin: Option<SocketAddr>, verb: ConsentVerb) -> ExitCode {
     let Some(config) = load(config) else { return ExitCode::from(UNUSABLE) };
-    let place = consent::Place {
-        ledger: &config.ledger.path,
-        keys: &config.keys,
-        names: config.vocabulary,
-        admin: admin.unwrap_or(config.admin.address),
-    };
+    let place = place(&config, admin);
     finish(consent::run(verb, &place, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()))
+}
+
+fn run_case(config: &Path, admin: Option<SocketAddr>, verb: CaseVerb) -> ExitCode {
+    let Some(config) = load(config) else { return ExitCode::from(UNUSABLE) };
+    let place = place(&config, admin);
+    let recipients: Vec<&str> = config.recipients.iter().map(|recipient| &*recipient.name).collect();
+    let (mut out, mut words) = (std::io::stdout().lock(), std::io::stderr().lock());
+    finish(case::run(verb, &place, &recipients, Timestamp::now(), &mut out, &mut words))
+}
+
+fn run_subject(config: &Path, admin: Option<SocketAddr>, verb: SubjectVerb) -> ExitCode {
+    let Some(config) = load(config) else { return ExitCode::from(UNUSABLE) };
+    let recipients: Vec<_> =
+        config.recipients.iter().map(|recipient| Arc::clone(&recipient.in_agreement)).collect();
+    let now = Timestamp::now();
+    let in_force =
+        config.packs.iter().filter_map(|versions| succession::in_force(versions, |pack| pack, now));
+    let packs: Vec<_> = in_force.map(Arc::clone).collect();
+    let log = subject::Log { folder: &config.audit.directory, packs: &packs, recipients: &recipients };
+    let (mut out, mut words) = (std::io::stdout().lock(), std::io::stderr().lock());
+    finish(subject::run(verb, &place(&config, admin), log, now, &mut out, &mut words))
+}
+
+fn place(config: &Config, admin: Option<SocketAddr>) -> Place<'_> {
+    Place {
+        ledger: &config.ledger.path,
+        keys: &config.keys.path,
+        names: Arc::clone(&config.vocabulary) as _,
+        admin: admin.unwrap_or(config.admin.address),
+    }
 }
 
 /// A folder alone is enough: a copy of a log is verified where no configuration is.
@@ -124,7 +157,7 @@ fn run_audit(verb: &AuditVerb) -> ExitCode {
     let mut keys = None;
     if let Some(file) = file {
         let Some(config) = load(file) else { return ExitCode::from(UNUSABLE) };
-        match Keys::open(&config.keys) {
+        match Keys::open(&config.keys.path) {
             Ok(found) => keys = Some(found),
             Err(error) => return fail(&error.to_string()),
         }

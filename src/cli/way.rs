@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 
 use crate::keys::Keys;
-use crate::ledger::{self, AppendError, Entity, FileError, Ledger, LineResult, Names, OpenError, Sort};
+use crate::ledger::{self, AppendError, Entity, FileError, Ledger, LineResult, Names, OpenError};
 use crate::scrub::SubjectId;
 
 /// How long the admin API may take for one answer.
@@ -41,11 +41,11 @@ pub type LineOutcome = Result<bool, String>;
 
 /// A way to change the ledger.
 pub trait Way {
-    /// Records one event about a data subject; what the admin API answers.
+    /// Records one event; what the admin API answers.
     ///
     /// # Errors
     /// [`Trouble`].
-    fn record(&mut self, subject: &SubjectId, event: &Value) -> Result<Value, Trouble>;
+    fn record(&mut self, entity: &Entity, event: &Value) -> Result<Value, Trouble>;
 
     /// Records the lines of a part of a batch and tells the outcome of each by its number.
     ///
@@ -103,15 +103,17 @@ struct Directly {
 }
 
 impl Way for Directly {
-    fn record(&mut self, subject: &SubjectId, event: &Value) -> Result<Value, Trouble> {
+    fn record(&mut self, entity: &Entity, event: &Value) -> Result<Value, Trouble> {
         let refused = |error: &dyn std::error::Error| Trouble::Refused(error.to_string());
-        let draft = ledger::parse(event.to_string().as_bytes(), Sort::Subject, self.ledger.names())
+        let draft = ledger::parse(event.to_string().as_bytes(), entity.sort(), self.ledger.names())
             .map_err(|error| refused(&error))?;
-        let entity = Entity::Subject(subject.clone());
-        let recorded = self.runtime.block_on(self.ledger.append(&entity, draft, None, Timestamp::now()));
+        let recorded = self.runtime.block_on(self.ledger.append(entity, draft, None, Timestamp::now()));
         let recorded = recorded.map_err(|error| match error {
             AppendError::Unavailable => Trouble::Unusable(error.to_string()),
-            AppendError::Event(_) | AppendError::Future | AppendError::KeyReused => refused(&error),
+            AppendError::Event(_)
+            | AppendError::Conflict(_)
+            | AppendError::Future
+            | AppendError::KeyReused => refused(&error),
         })?;
         Ok(json!({
             "event": recorded.event.to_string(),
@@ -148,11 +150,8 @@ struct ThroughGateway {
 }
 
 impl Way for ThroughGateway {
-    fn record(&mut self, subject: &SubjectId, event: &Value) -> Result<Value, Trouble> {
-        let mut path = format!("/v1/subjects/{}/events", percent_encoded(&subject.id));
-        if let Some(namespace) = &subject.namespace {
-            path = format!("{path}?namespace={}", percent_encoded(namespace));
-        }
+    fn record(&mut self, entity: &Entity, event: &Value) -> Result<Value, Trouble> {
+        let (path, event) = request(entity, event);
         let (status, body) = self.post(&path, None, event.to_string().into_bytes())?;
         let answer: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
         if status.is_success() { Ok(answer) } else { Err(self.refusal(status, &answer)) }
@@ -182,6 +181,34 @@ impl Way for ThroughGateway {
         }
         Ok(())
     }
+}
+
+/// The path and the body with which the admin API takes an event.
+fn request(entity: &Entity, event: &Value) -> (String, Value) {
+    let of_person = |sort: &str, person: &SubjectId| {
+        let path = format!("/v1/{sort}/{}/events", percent_encoded(&person.id));
+        match &person.namespace {
+            Some(namespace) => format!("{path}?namespace={}", percent_encoded(namespace)),
+            None => path,
+        }
+    };
+    let mut event = event.clone();
+    let path = match entity {
+        Entity::Subject(person) => of_person("subjects", person),
+        Entity::Controller(person) => of_person("controllers", person),
+        Entity::Recipient(name) => format!("/v1/recipients/{}/events", percent_encoded(name)),
+        Entity::Case(id) => match event.get("kind").and_then(Value::as_str) {
+            Some("case-registered") => {
+                if let Some(event) = event.as_object_mut() {
+                    event.insert("case".to_owned(), (&**id).into());
+                }
+                "/v1/cases".to_owned()
+            }
+            Some("case-approved") => format!("/v1/cases/{}/approve", percent_encoded(id)),
+            _ => format!("/v1/cases/{}/end", percent_encoded(id)),
+        },
+    };
+    (path, event)
 }
 
 impl ThroughGateway {

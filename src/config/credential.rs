@@ -1,30 +1,42 @@
-//! `credentials = […]` of a recipient: hashes of API keys and names of client certificates.
+//! `credentials = […]` of a recipient: hashes of API keys, names of client certificates, claims of tokens.
 //!
 //! It knows no key. Invariant: a credential names one recipient and at most one locked purpose.
 
+use std::ops::Range;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::issuer::Issuers;
 use super::words::Words;
-use crate::document::{At, Fields};
+use crate::document::{At, Document, Fields};
 use crate::finding::Finding;
 use crate::layer::identity::{Caller, Credentials, KeyHash};
+use crate::layer::token::{IdentityClaim, Pattern};
 
 /// Registers the credentials of the recipient at `position`.
 pub(super) fn read_all(
     recipient: &mut Fields<'_>,
     words: &Words<'_>,
     position: usize,
+    kind: Option<Kind>,
+    issuers: &Issuers,
     credentials: &mut Credentials,
 ) {
     for mut fields in recipient.tables("credentials", "a credential") {
         let (document, at) = (fields.document(), fields.at());
         let locked = fields.text("purpose").and_then(|name| words.purpose(document, &name));
-        let caller = Caller { recipient: position, locked };
+        let caller = Caller { recipient: position, locked, ..Caller::default() };
         let key = fields.text("api-key");
         let certificate = fields.text("certificate");
-        let token = fields.item("jwt");
+        let token = fields.fields("jwt", "`jwt`");
         fields.end();
+        if token.is_none() {
+            find_faceless(document, at.clone(), kind);
+        }
         let registered = match (key, certificate, token) {
             (Some(key), None, None) => match hash(key.value) {
-                Some(hash) => Some((credentials.register_key(hash, caller), key.at)),
+                Some(hash) => Some((credentials.register_key(hash, caller.clone()), key.at)),
                 None => {
                     let finding = Finding::error("this is not the hash of an API key").label("not a SHA-256");
                     let hint = "`purposegate recipient key NAME` makes a key and prints its hash: `sha256:` and 64 hexadecimal digits";
@@ -33,16 +45,15 @@ pub(super) fn read_all(
                 }
             },
             (None, Some(At { value, at }), None) => {
-                Some((credentials.register_certificate(value.to_owned(), caller), at))
+                Some((credentials.register_certificate(value.to_owned(), caller.clone()), at))
             }
             (None, None, Some(token)) => {
-                let finding =
-                    Finding::error("signed tokens (`jwt`) are not there yet").label("cannot be checked");
-                document.find(finding.hint("register an `api-key` or a `certificate`"), token.at());
-                None
+                let at = token.at();
+                read_token(token, kind, issuers, caller.clone())
+                    .map(|pattern| (credentials.register_token(pattern), at))
             }
             _ => {
-                let finding = Finding::error("a credential is either `api-key` or `certificate`");
+                let finding = Finding::error("a credential is one of `api-key`, `certificate` and `jwt`");
                 document.find(finding.hint("write one table for each credential"), at);
                 None
             }
@@ -55,6 +66,81 @@ pub(super) fn read_all(
             document.find(finding.hint(hint), at);
         }
     }
+}
+
+/// A kind whose recipients are somebody: a credential of theirs has to say who.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The person itself.
+    DataSubject,
+    /// The administrator of a controller's account.
+    CustomerAdministrator,
+    Other,
+}
+
+/// A key and a certificate do not say which person, or which account.
+fn find_faceless(document: &Document<'_>, at: Range<usize>, kind: Option<Kind>) {
+    match kind {
+        Some(Kind::DataSubject) => {
+            let finding = Finding::error("a data subject is named by a signed token alone");
+            let hint = "write `jwt = { issuer = …, claims = { … }, subject-claim = \"sub\" }`: a key or a certificate does not say who the person is";
+            document.find(finding.label("says nothing about who it is").hint(hint), at);
+        }
+        Some(Kind::CustomerAdministrator) => {
+            let finding =
+                Finding::warning("this credential does not say whose account its holder administers");
+            let hint = "write `jwt = { issuer = …, claims = { … }, controller-claim = \"account\" }`; without it no service data leaves";
+            document.find(finding.label("releases nothing of an account").hint(hint), at);
+        }
+        Some(Kind::Other) | None => {}
+    }
+}
+
+/// `jwt = { issuer = "…", claims = { azp = "acme" }, actor-claim = "sub" }`.
+fn read_token(
+    mut fields: Fields<'_>,
+    kind: Option<Kind>,
+    issuers: &Issuers,
+    caller: Caller,
+) -> Option<Pattern> {
+    let (document, at) = (fields.document(), fields.at());
+    let issuer = fields.needed_text("issuer").and_then(|url| issuers.position(document, &url));
+    let claims = fields.entries("claims");
+    let claims: Vec<(String, Value)> =
+        claims.into_iter().filter_map(|(name, item)| Some((name.value.to_owned(), item.scalar()?))).collect();
+    let actor = fields.text("actor-claim").map(|claim| claim.value.to_owned());
+    let subject = identity_claim(&mut fields, "subject-claim");
+    let controller = identity_claim(&mut fields, "controller-claim");
+    fields.end();
+    if claims.is_empty() {
+        let finding = Finding::error("every token of this issuer would name this recipient");
+        let hint = "add `claims = { azp = \"…\" }`: what its tokens, and no other's, say";
+        document.find(finding.label("without `claims`").hint(hint), at.clone());
+    }
+    let needed = match kind {
+        Some(Kind::DataSubject) if subject.is_none() => Some("subject-claim"),
+        Some(Kind::CustomerAdministrator) if controller.is_none() => Some("controller-claim"),
+        Some(Kind::DataSubject | Kind::CustomerAdministrator | Kind::Other) | None => None,
+    };
+    if let Some(claim) = needed {
+        let finding = Finding::error(format!("tokens of this kind of recipient need a `{claim}`"));
+        let hint = format!("add `{claim} = \"sub\"`: the claim that says who it is");
+        document.find(finding.label("says nothing about who it is").hint(hint), at);
+    }
+    Some(Pattern { issuer: issuer?, claims, subject, controller, actor, caller })
+}
+
+/// `subject-claim = "sub"` or `{ claim = "sub", namespace = "crm" }`.
+fn identity_claim(fields: &mut Fields<'_>, key: &'static str) -> Option<IdentityClaim> {
+    let item = fields.item(key)?;
+    if !item.is_table() {
+        return item.text().map(|claim| IdentityClaim { claim: claim.value.to_owned(), namespace: None });
+    }
+    let mut table = item.fields("an identity claim")?;
+    let claim = table.needed_text("claim");
+    let namespace = table.text("namespace").map(|namespace| Arc::from(namespace.value));
+    table.end();
+    Some(IdentityClaim { claim: claim?.value.to_owned(), namespace })
 }
 
 fn hash(text: &str) -> Option<KeyHash> {

@@ -3,6 +3,7 @@
 
 mod credential;
 mod files;
+mod issuer;
 mod mapping;
 pub mod pack;
 mod recipient;
@@ -15,8 +16,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
+use jiff::Timestamp;
 
-pub use section::{Admin, Audit, LedgerFile, Listener, ListenerTls, Upstream};
+pub use section::{AccessLogFiles, Admin, Audit, KeyFile, LedgerFile, Listener, ListenerTls, Upstream};
 
 use self::files::FileText;
 use self::pack::Packs;
@@ -24,6 +26,7 @@ use crate::document::{Document, Fields};
 use crate::finding::Finding;
 use crate::layer::identity::Credentials;
 use crate::layer::route::{Recipient, Routes};
+use crate::ledger::Names;
 use crate::policy::Pack;
 use crate::vocabulary::Vocabulary;
 
@@ -39,8 +42,8 @@ pub struct Config {
     pub folders: Vec<PathBuf>,
     /// The words of the ledger's events.
     pub vocabulary: Arc<Vocabulary>,
-    /// The first is the default.
-    pub packs: Vec<Arc<Pack>>,
+    /// The first is the default. Each with its versions, in the order of their effective dates.
+    pub packs: Vec<Vec<Arc<Pack>>>,
     /// Where the gateway exports from.
     pub exporter_region: Arc<str>,
     pub purpose_header: HeaderName,
@@ -48,7 +51,8 @@ pub struct Config {
     pub admin: Admin,
     pub ledger: LedgerFile,
     pub audit: Audit,
-    pub keys: PathBuf,
+    pub access_log: Option<AccessLogFiles>,
+    pub keys: KeyFile,
     pub upstreams: Vec<Upstream>,
     pub recipients: Vec<Arc<Recipient>>,
     pub credentials: Credentials,
@@ -78,12 +82,25 @@ pub fn load(file: &Path) -> (Option<Config>, Vec<Finding>) {
     (config, findings)
 }
 
+/// The ledger and the recipients speak the words of the default pack, so every other version has to know
+/// the same ones: a purpose that is another one there would be judged by another's consent.
+fn other_words(packs: &[Vec<Arc<Pack>>]) -> Option<Finding> {
+    let mut all = packs.iter().flatten();
+    let default = all.next()?;
+    let differs = |pack: &&Arc<Pack>| pack.vocabulary().digest() != default.vocabulary().digest();
+    let other = all.find(differs)?;
+    let (title, default) = (&other.manifest().title, &default.manifest().title);
+    let finding =
+        Finding::error(format!("the pack \"{title}\" has other words than the default pack \"{default}\""));
+    Some(finding.hint("extend `[vocabulary]` alike in all packs of one configuration"))
+}
+
 /// Whether an event in a watched folder can change the configuration.
 pub fn is_change(event: &notify::Event) -> bool {
     let written = event.kind.is_modify() || event.kind.is_create() || event.kind.is_remove();
     let ours = |path: &PathBuf| {
         let extension = path.extension().and_then(|extension| extension.to_str());
-        matches!(extension, Some("toml" | "cedar" | "pem"))
+        matches!(extension, Some("toml" | "cedar" | "pem" | "json"))
     };
     written && event.paths.iter().any(ours)
 }
@@ -103,7 +120,7 @@ fn assemble<'d>(
     mut main: Part<'d>,
     included: impl Iterator<Item = Part<'d>>,
 ) -> (Config, Vec<Finding>) {
-    let mut packs = Packs::read(&mut main);
+    let mut packs = Packs::read(&mut main, Timestamp::now());
     let exporter_region = section::exporter_region(&mut main);
     let purpose_header = section::purpose_header(&mut main);
     let listeners = section::listeners(&mut main);
@@ -116,12 +133,15 @@ fn assemble<'d>(
     let upstreams = section::upstreams(&mut parts);
     let (recipients, credentials) = recipient::read_all(&mut parts, &packs.words(0));
     let routes = route::read_all(&mut parts, &mut packs, &upstreams);
+    // Of the first file, when all packs are known.
+    let access_log = parts.first_mut().and_then(|main| section::access_log(main, &packs));
     parts.into_iter().for_each(|part| part.fields.end());
-    let (of_packs, packs, findings) = packs.into_parts();
+    let (of_packs, packs, mut findings) = packs.into_parts();
+    findings.extend(other_words(&packs));
     folders.extend(of_packs);
     folders.sort();
     folders.dedup();
-    let vocabulary = match packs.first() {
+    let vocabulary = match packs.iter().flatten().next() {
         Some(default) => Arc::clone(default.vocabulary()),
         None => Arc::new(Vocabulary::standard()),
     };
@@ -136,6 +156,7 @@ fn assemble<'d>(
         admin,
         ledger,
         audit,
+        access_log,
         keys,
         upstreams,
         recipients,

@@ -5,11 +5,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::Part;
 use super::words::Words;
-use crate::document::{At, Document};
+use crate::document::{At, Document, Fields};
 use crate::finding::{Finding, Source};
-use crate::policy::Pack;
+use crate::policy::{Pack, succession};
 use crate::vocabulary::Vocabulary;
 
 /// The packs of a configuration, each read once; the first is the default.
@@ -18,83 +20,129 @@ pub(super) struct Packs {
     all: Vec<Known>,
     /// What stands in for the words of a pack that is not there.
     standard: Vocabulary,
+    /// The instant that decides which versions are in force.
+    now: Timestamp,
     findings: Vec<Finding>,
 }
 
-/// A folder that the configuration names.
+/// A pack that the configuration names: the folders of its versions.
 #[derive(Debug)]
 struct Known {
-    folder: PathBuf,
+    folders: Vec<PathBuf>,
     content: Content,
 }
 
 #[derive(Debug)]
 enum Content {
-    Loaded(Arc<Pack>),
-    /// Its rules or its manifest are wrong; its words read.
+    /// Every version, in the order of their effective dates.
+    Loaded(Vec<Arc<Pack>>),
+    /// Rules or manifest of some version are wrong; the words of one read.
     OnlyWords(Box<Vocabulary>),
     Nothing,
 }
 
 impl Packs {
     /// Loads the default pack, which the first file names.
-    pub(super) fn read(main: &mut Part<'_>) -> Packs {
-        let mut packs = Packs { all: Vec::new(), standard: Vocabulary::standard(), findings: Vec::new() };
-        match main.fields.needed_text("policy") {
-            Some(folder) => {
-                packs.load(main, &folder);
-            }
+    pub(super) fn read(main: &mut Part<'_>, now: Timestamp) -> Packs {
+        let mut packs =
+            Packs { all: Vec::new(), standard: Vocabulary::standard(), now, findings: Vec::new() };
+        if packs.named(main).is_none() {
+            main.fields.missing("policy");
             // Its place is the first all the same.
-            None => packs.all.push(Known { folder: PathBuf::new(), content: Content::Nothing }),
+            packs.all.push(Known { folders: Vec::new(), content: Content::Nothing });
         }
         packs
     }
 
-    /// Loads the pack in a folder that the configuration names, and says where it stands in the list.
-    pub(super) fn load(&mut self, part: &Part<'_>, named: &At<&str>) -> usize {
-        let folder = resolve(part.folder, named.value);
-        let there = folder.join("pack.toml").is_file();
-        if !there {
-            let finding = Finding::error(format!("there is no policy pack in {}", folder.display()));
-            let hint = "name a folder with a `pack.toml`, for example `policies/one-partner-360`";
-            part.fields.document().find(finding.label("no pack").hint(hint), named.at.clone());
-        }
-        if let Some(position) = self.all.iter().position(|known| known.folder == folder) {
-            return position;
-        }
-        let content = if there { self.read_content(&folder) } else { Content::Nothing };
-        self.all.push(Known { folder, content });
-        self.all.len() - 1
+    /// Loads the pack that the key `policy` names, and says where it stands in the list; `None` where
+    /// the key is not there.
+    pub(super) fn named(&mut self, part: &mut Part<'_>) -> Option<usize> {
+        let (folder, fields) = (part.folder, &mut part.fields);
+        self.named_in(folder, fields)
     }
 
-    fn read_content(&mut self, folder: &Path) -> Content {
-        match read_pack(folder) {
-            Ok(pack) => Content::Loaded(Arc::new(pack)),
-            Err(findings) => {
-                self.findings.extend(findings);
-                words(folder).map_or(Content::Nothing, |words| Content::OnlyWords(Box::new(words)))
+    /// [`Packs::named`] of a table: one folder, or a list with a folder for each version.
+    pub(super) fn named_in(&mut self, base: &Path, fields: &mut Fields<'_>) -> Option<usize> {
+        let named = fields.texts("policy");
+        if named.is_empty() {
+            return None;
+        }
+        let folders: Vec<PathBuf> = named.iter().map(|named| resolve(base, named.value)).collect();
+        let there: Vec<bool> = folders.iter().map(|folder| folder.join("pack.toml").is_file()).collect();
+        for ((named, folder), there) in named.iter().zip(&folders).zip(&there) {
+            if !there {
+                let finding = Finding::error(format!("there is no policy pack in {}", folder.display()));
+                let hint = "name a folder with a `pack.toml`, for example `policies/one-partner-360`";
+                fields.document().find(finding.label("no pack").hint(hint), named.at.clone());
             }
         }
+        if let Some(position) = self.all.iter().position(|known| known.folders == folders) {
+            return Some(position);
+        }
+        let content = match there.contains(&false) {
+            true => Content::Nothing,
+            false => self.read_content(&folders, fields.document(), &named),
+        };
+        self.all.push(Known { folders, content });
+        Some(self.all.len() - 1)
+    }
+
+    fn read_content(&mut self, folders: &[PathBuf], document: &Document<'_>, named: &[At<&str>]) -> Content {
+        let mut versions = Vec::new();
+        let mut failed = None;
+        for (folder, named) in folders.iter().zip(named) {
+            match read_pack(folder) {
+                Ok(pack) => versions.push((Arc::new(pack), named.at.clone())),
+                Err(findings) => {
+                    self.findings.extend(findings);
+                    failed = failed.or(Some(folder));
+                }
+            }
+        }
+        if let Some(folder) = failed {
+            return words(folder).map_or(Content::Nothing, |words| Content::OnlyWords(Box::new(words)));
+        }
+        versions.sort_by_key(|(pack, _)| pack.manifest().effective);
+        for (finding, at) in succession::objections(&versions, self.now) {
+            document.find(finding, at);
+        }
+        Content::Loaded(versions.into_iter().map(|(pack, _)| pack).collect())
+    }
+
+    /// The shortest period, in days, for which a pack lets the access log be kept, and that pack's title.
+    pub(super) fn access_log_limit(&self) -> Option<(u32, String)> {
+        let limits = self.all.iter().filter_map(|known| match &known.content {
+            Content::Loaded(versions) => Some(versions),
+            Content::OnlyWords(_) | Content::Nothing => None,
+        });
+        let limits = limits.flatten().filter_map(|pack| {
+            let days = pack.manifest().access_log_limit?.as_hours() / 24;
+            Some((u32::try_from(days).unwrap_or(0), pack.manifest().title.clone()))
+        });
+        limits.min_by_key(|(days, _)| *days)
     }
 
     /// The words of the pack at this place of the list.
     pub(super) fn words(&self, position: usize) -> Words<'_> {
         match self.all.get(position).map(|known| &known.content) {
-            Some(Content::Loaded(pack)) => Words { vocabulary: pack.vocabulary(), complete: true },
+            Some(Content::Loaded(versions)) => match versions.first() {
+                Some(pack) => Words { vocabulary: pack.vocabulary(), complete: true },
+                None => Words { vocabulary: &self.standard, complete: false },
+            },
             Some(Content::OnlyWords(vocabulary)) => Words { vocabulary, complete: true },
             Some(Content::Nothing) | None => Words { vocabulary: &self.standard, complete: false },
         }
     }
 
-    /// The folders, the packs in the order of loading, and what is wrong with them. Where nothing is,
-    /// the places that [`Packs::load`] returned are places in the list of packs.
-    pub(super) fn into_parts(self) -> (Vec<PathBuf>, Vec<Arc<Pack>>, Vec<Finding>) {
+    /// The folders, the packs in the order of loading with their versions, and what is wrong with them.
+    /// Where nothing is, the places that [`Packs::named`] returned are places in the list of packs.
+    pub(super) fn into_parts(self) -> (Vec<PathBuf>, Vec<Vec<Arc<Pack>>>, Vec<Finding>) {
         let mut folders = Vec::new();
         let mut packs = Vec::new();
-        for Known { folder, content } in self.all {
-            folders.push(folder);
-            if let Content::Loaded(pack) = content {
-                packs.push(pack);
+        for known in self.all {
+            folders.extend(known.folders);
+            if let Content::Loaded(versions) = known.content {
+                packs.push(versions);
             }
         }
         (folders, packs, self.findings)

@@ -8,6 +8,7 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
 use super::Part;
 use super::credential;
+use super::issuer::Issuers;
 use super::section::Names;
 use super::words::Words;
 use crate::decision::RecipientFacts;
@@ -15,22 +16,35 @@ use crate::document::Fields;
 use crate::finding::Finding;
 use crate::layer::identity::Credentials;
 use crate::layer::route::{Agreement, Recipient, Report};
+use crate::layer::token::Tokens;
 use crate::vocabulary::Safeguard;
 
 /// Every recipient of every file, and what each presents.
 pub(super) fn read_all(parts: &mut [Part<'_>], words: &Words<'_>) -> (Vec<Arc<Recipient>>, Credentials) {
+    let mut issuers = Issuers::read_all(parts);
     let mut recipients = Vec::new();
-    let mut credentials = Credentials::default();
+    let mut credentials = Credentials::new(Tokens::new(issuers.take()));
     let mut names = Names::of("recipient");
     let tables = parts.iter_mut().flat_map(|part| part.fields.tables("recipient", "a recipient"));
     for (position, mut fields) in tables.enumerate() {
         let recipient = read(&mut fields, words, &mut names);
-        credential::read_all(&mut fields, words, position, &mut credentials);
+        let kind = recipient.as_ref().map(|recipient| credential_kind(words, recipient));
+        credential::read_all(&mut fields, words, position, kind, &issuers, &mut credentials);
         fields.end();
         // One that does not read is a finding, and then the positions of the others come to nothing.
         recipients.extend(recipient.map(Arc::new));
     }
     (recipients, credentials)
+}
+
+fn credential_kind(words: &Words<'_>, recipient: &Recipient) -> credential::Kind {
+    let kinds = words.vocabulary.kinds();
+    let is = |name| kinds.find(name).is_some_and(|kind| kinds.within(recipient.in_agreement.kind, kind));
+    match () {
+        () if is("data-subject") => credential::Kind::DataSubject,
+        () if is("customer-administrator") => credential::Kind::CustomerAdministrator,
+        () => credential::Kind::Other,
+    }
 }
 
 fn read(fields: &mut Fields<'_>, words: &Words<'_>, names: &mut Names) -> Option<Recipient> {

@@ -12,8 +12,10 @@ use super::section::{Names, Upstream};
 use super::words::Words;
 use crate::document::{At, Document, Fields};
 use crate::finding::Finding;
-use crate::layer::route::{Route, Routes, Scrubbing, UnknownSubject, Unroutable, Withheld};
-use crate::scrub::{DuplicateKeys, Limits, Mapping, PathFault, Plan, Redaction, RemovedAs, Unclassified};
+use crate::layer::route::{Field, Route, Routes, Scrubbing, UnknownSubject, Unroutable, Withheld};
+use crate::scrub::{
+    DuplicateKeys, Limits, Mapping, PathFault, Plan, RecordMapping, Redaction, RemovedAs, Unclassified,
+};
 use crate::vocabulary::{CategoryId, Operation};
 
 /// Bytes of a body that is held whole (`withheld = "deny"`).
@@ -45,7 +47,7 @@ pub(super) fn read_all(parts: &mut [Part<'_>], packs: &mut Packs, upstreams: &[U
             written += 1;
             let path = fields.item("path").map_or(fields.at(), |item| item.at());
             let document = fields.document();
-            let pack = fields.text("policy").map_or(0, |folder| packs.load(part, &folder));
+            let pack = packs.named_in(part.folder, &mut fields).unwrap_or(0);
             let words = packs.words(pack);
             let reading = Reading { document, fields, schemas: &schemas, words, upstreams };
             let Some(route) = reading.read(pack, &mut names) else { continue };
@@ -210,7 +212,8 @@ impl<'r, 'd> Reading<'r, 'd> {
         let mut limits = Limits::default();
         limits.record = self.fields.size("max-record").unwrap_or(limits.record);
         let plan = self.compile(&mapping, &places.concat())?;
-        Some(Scrubbing::new(plan, self.words.vocabulary, unknown_subject, withheld, limits))
+        let fields = mapping.records.iter().flat_map(mapped).collect();
+        Some(Scrubbing::new(plan, self.words.vocabulary, unknown_subject, withheld, limits, fields))
     }
 
     /// The types of server-sent events that leave; one is a line of its own in the stream.
@@ -267,6 +270,17 @@ impl<'r, 'd> Reading<'r, 'd> {
         }
         None
     }
+}
+
+/// The fields of a record set with their paths from the document on.
+fn mapped(set: &RecordMapping) -> impl Iterator<Item = Field> {
+    set.fields.iter().map(|field| {
+        let path = match field.path.strip_prefix('@') {
+            Some(within) => format!("{}{within}", set.path),
+            None => field.path.clone(),
+        };
+        Field { path, categories: field.categories.clone() }
+    })
 }
 
 /// What the schema that a table names says; nothing where it names none.

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::policy::{Pack, Regions};
-use crate::vocabulary::{KindId, Operation, PurposeId, Safeguard, Vocabulary};
+use crate::vocabulary::{CategoryId, KindId, Operation, PurposeId, Safeguard, Vocabulary};
 
 /// What is known about a recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,8 +47,32 @@ pub struct Asking {
     pub exporter_region: Arc<str>,
     /// The upstream is a backup.
     pub upstream_backup: bool,
-    /// A registered case covers recipient and purpose, and is in force.
-    pub legal_reference: bool,
+    /// What a registered case covers that is in force for this recipient and purpose.
+    pub legal_reference: LegalReference,
+}
+
+/// What the case that a request cites covers; whom it names is said record by record
+/// ([`super::Relationship`]).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum LegalReference {
+    /// No case is cited, or it is not in force for this recipient and purpose.
+    #[default]
+    None,
+    Everything,
+    /// These categories, each with those below it.
+    Categories(Arc<[CategoryId]>),
+}
+
+impl LegalReference {
+    pub(super) fn covers(&self, words: &Vocabulary, category: CategoryId) -> bool {
+        match self {
+            LegalReference::None => false,
+            LegalReference::Everything => true,
+            LegalReference::Categories(named) => {
+                named.iter().any(|&named| words.categories().within(category, named))
+            }
+        }
+    }
 }
 
 /// Why a request is refused before the upstream is called, in the order in which it is checked.
@@ -101,9 +125,7 @@ pub(super) fn check(pack: &Pack, asking: &Asking) -> Result<(), Denial> {
     if !recipient.agreement && words.needs_agreement(recipient.kind) {
         return Err(Denial::AgreementNotInForce);
     }
-    let case_for = words.legal_reference_for(recipient.kind);
-    let needs_case = case_for.is_some_and(|purpose| words.purposes().within(asking.purpose, purpose));
-    if needs_case && !asking.legal_reference {
+    if needs_case(words, asking) && asking.legal_reference == LegalReference::None {
         return Err(Denial::LegalReferenceMissing);
     }
     // What comes back is judged as a disclosure, so a rule for the operation alone is not enough.
@@ -112,4 +134,10 @@ pub(super) fn check(pack: &Pack, asking: &Asking) -> Result<(), Denial> {
         return Err(Denial::NoRulePermits);
     }
     Ok(())
+}
+
+/// Whether this kind asks for this purpose only under a registered case.
+pub(super) fn needs_case(words: &Vocabulary, asking: &Asking) -> bool {
+    let case_for = words.legal_reference_for(asking.recipient.kind);
+    case_for.is_some_and(|purpose| words.purposes().within(asking.purpose, purpose))
 }

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use smallvec::SmallVec;
 
 use super::admission::{self, Asking, Denial};
-use super::gather::{About, Exchange, Overrides, PER_CATEGORY, Relationship};
+use super::gather::{About, Exchange, Overdue, Overrides, PER_CATEGORY, Relationship};
 use super::permit::{ClassId, Permit, Release};
 use super::subject::{Controller, RecordFacts, Subject};
 use crate::policy::{Fact, Facts, Mask, Pack, RuleAt, Verdict};
@@ -249,6 +249,17 @@ impl Admitted {
         }
     }
 
+    /// What of a record should not be there at all.
+    pub fn overdue(
+        &self,
+        subject: Option<&Subject>,
+        controller: &Controller,
+        record: &RecordFacts,
+        now: Timestamp,
+    ) -> Overdue {
+        Overdue::of(&self.pack, subject, controller, record, &self.slice.categories, now)
+    }
+
     /// What may leave that belongs to nobody, or to somebody unknown: nothing personal, no service
     /// data, nothing published; what is about no person passes as the rules say.
     pub fn nobody(&self) -> Permit {
@@ -274,6 +285,9 @@ impl Admitted {
     /// The most revealing form that some rule could release a category in to this recipient,
     /// whatever there is to know about the person.
     pub fn best(&self, category: CategoryId) -> Form {
+        if self.exchange.is_outside_case(self.pack.vocabulary(), category) {
+            return Form::Removed;
+        }
         self.pack.rulebook().best(self.slice.kind, self.slice.purpose, category)
     }
 
@@ -317,7 +331,7 @@ mod tests {
 
     use super::*;
     use crate::decision::testing::one_partner;
-    use crate::decision::{Addressee, Consent, ConsentStatus, RecipientFacts};
+    use crate::decision::{Addressee, Consent, ConsentStatus, LegalReference, RecipientFacts};
     use crate::policy::EEA;
     use crate::vocabulary::{Operation, Safeguard};
 
@@ -329,6 +343,15 @@ mod tests {
         classes: &[&[&str]],
         unclassified: bool,
     ) -> Admitted {
+        let asking = asking(decisions, kind, purpose);
+        let words = decisions.pack().vocabulary();
+        let category = |name: &&str| words.categories().find(name).unwrap();
+        let sets: Vec<Vec<CategoryId>> =
+            classes.iter().map(|set| set.iter().map(category).collect()).collect();
+        decisions.admit(&asking, &Classes::new(sets, unclassified)).unwrap()
+    }
+
+    fn asking(decisions: &Decisions, kind: &str, purpose: &str) -> Asking {
         let words = decisions.pack().vocabulary();
         let purpose = words.purposes().find(purpose).unwrap();
         let recipient = RecipientFacts {
@@ -341,18 +364,14 @@ mod tests {
             safeguard: Safeguard::None,
             suspended: false,
         };
-        let asking = Asking {
+        Asking {
             recipient: Arc::new(recipient),
             purpose,
             operation: Operation::Disclose,
             exporter_region: EEA.into(),
             upstream_backup: false,
-            legal_reference: false,
-        };
-        let category = |name: &&str| words.categories().find(name).unwrap();
-        let sets: Vec<Vec<CategoryId>> =
-            classes.iter().map(|set| set.iter().map(category).collect()).collect();
-        decisions.admit(&asking, &Classes::new(sets, unclassified)).unwrap()
+            legal_reference: LegalReference::None,
+        }
     }
 
     fn consented(decisions: &Decisions, purpose: &str, until: Option<Timestamp>) -> Subject {
@@ -421,6 +440,49 @@ mod tests {
         assert_eq!(
             forms(&judge(&admitted, &Subject::default(), NOW)),
             [Clear, Clear, Clear, Clear, Clear, Clear]
+        );
+    }
+
+    #[test]
+    fn a_case_opens_what_it_covers_about_whom_it_names() {
+        let decisions = Decisions::new(one_partner());
+        let words = decisions.pack().vocabulary();
+        let category = |name: &str| words.categories().find(name).unwrap();
+        let mut asking = asking(&decisions, "public-authority", "court-order");
+        let names = [&["email"][..], &["contact"], &["phone"], &["name"], &["health"], &["email", "name"]];
+        let sets: Vec<Vec<CategoryId>> =
+            names.iter().map(|set| set.iter().map(|name| category(name)).collect()).collect();
+        let classes = Classes::new(sets, false);
+        let judged = |asking: &Asking, named_in_case: bool| {
+            let admitted = decisions.admit(asking, &classes).unwrap();
+            let relationship = Relationship { named_in_case, ..Relationship::default() };
+            let (subject, controller, record) =
+                (Subject::default(), Controller::default(), RecordFacts::default());
+            forms(&admitted.judge(&subject, &controller, &record, relationship, NOW))
+        };
+        assert_eq!(decisions.admit(&asking, &classes).unwrap_err(), Denial::LegalReferenceMissing);
+        use Form::{Clear, Removed};
+        asking.legal_reference = LegalReference::Everything;
+        assert_eq!(judged(&asking, true), [Clear; 6]);
+        assert_eq!(judged(&asking, false), [Removed; 6]);
+        let of =
+            |named: &[&str]| LegalReference::Categories(named.iter().map(|name| category(name)).collect());
+        asking.legal_reference = of(&["contact"]);
+        assert_eq!(
+            judged(&asking, true),
+            [Clear, Clear, Clear, Removed, Removed, Removed],
+            "and its children"
+        );
+        assert_eq!(judged(&asking, false), [Removed; 6]);
+        let admitted = decisions.admit(&asking, &classes).unwrap();
+        assert_eq!(forms(&admitted.nobody()), [Removed; 6]);
+        let best = ["phone", "name", "non-personal"].map(|name| admitted.best(category(name)));
+        assert_eq!(best, [Clear, Removed, Clear], "nobody may be looked for by what the case does not cover");
+        asking.legal_reference = of(&["email", "special"]);
+        assert_eq!(
+            judged(&asking, true),
+            [Clear, Removed, Removed, Removed, Clear, Removed],
+            "not its parent"
         );
     }
 

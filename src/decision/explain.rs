@@ -61,6 +61,18 @@ pub fn explain(
     record: &RecordFacts,
     now: Timestamp,
 ) -> Explanation {
+    explain_only(pack, asking, about, record, now, &pack.vocabulary().categories().in_order())
+}
+
+/// Explains these categories for one request about one person.
+pub fn explain_only(
+    pack: &Pack,
+    asking: &Asking,
+    about: &scenario::Facts,
+    record: &RecordFacts,
+    now: Timestamp,
+    categories: &[CategoryId],
+) -> Explanation {
     let words = pack.vocabulary();
     let refused = check(pack, asking).err().map(|denial| denial.code());
     let exchange = Exchange::new(pack, asking);
@@ -73,8 +85,7 @@ pub fn explain(
     };
     let every: Mask = Fact::all(words.relations().len()).collect();
     let shared = exchange.about(pack, every, &about);
-    let categories: Vec<CategoryId> = words.categories().in_order();
-    let overrides = exchange.overrides(pack, every, &about, &categories);
+    let overrides = exchange.overrides(pack, every, &about, categories);
     let per_category: Mask = super::gather::PER_CATEGORY.into_iter().collect();
     let explained = categories.iter().map(|&category| {
         let own = overrides.iter().find(|(of, _)| *of == category);
@@ -134,17 +145,19 @@ impl Case<'_> {
         }
     }
 
-    /// The permits that lack least, those that are about this category first.
+    /// The permits that lack least; of those, what is for another kind or purpose comes last.
     fn nearest(&self) -> Vec<Nearest> {
         let permits = self.pack.rulebook().rules().iter().filter(|rule| rule.is_permit());
-        let mut ranked: Vec<(usize, &Rule, Vec<String>)> = permits
-            .filter(|rule| !rule.misses(self.point()).category && !rule.misses(self.point()).operation)
-            .map(|rule| (rule, self.lacks(rule)))
-            .map(|(rule, lacks)| (lacks.len(), rule, lacks))
+        let mut ranked: Vec<((usize, bool), &Rule, Vec<String>)> = permits
+            .map(|rule| (rule.misses(self.point()), rule, self.lacks(rule)))
+            .filter(|(misses, _, _)| !misses.category && !misses.operation)
+            .map(|(misses, rule, lacks)| {
+                ((lacks.len(), misses.kind || misses.purpose || misses.joint), rule, lacks)
+            })
             .collect();
-        ranked.sort_by_key(|(count, _, _)| *count);
-        let least = ranked.first().map_or(0, |(count, _, _)| *count);
-        let near = ranked.into_iter().take_while(|(count, _, _)| *count == least).take(NEAREST);
+        ranked.sort_by_key(|(rank, _, _)| *rank);
+        let least = ranked.first().map_or(0, |((count, _), _, _)| *count);
+        let near = ranked.into_iter().take_while(|((count, _), _, _)| *count == least).take(NEAREST);
         near.map(|(_, rule, lacks)| Nearest {
             rule: rule.id.to_string(),
             clauses: rule.clauses.iter().map(ToString::to_string).collect(),

@@ -10,22 +10,25 @@ use jiff::tz::{Offset, TimeZone};
 use jiff::{SignedDuration, Timestamp};
 use smallvec::SmallVec;
 
-use super::admission::{Asking, RecipientFacts};
+use super::admission::{Asking, LegalReference, RecipientFacts, needs_case};
 use super::standing::Standing;
 use super::subject::{Controller, RecordFacts, Subject, Unsure};
 use crate::policy::{AccountFact, EEA, Fact, Facts, Mask, Pack, Regions};
-use crate::vocabulary::{CategoryId, Operation, Origin, PurposeId, RelationId};
+use crate::vocabulary::{CategoryId, Operation, Origin, PurposeId, RelationId, Vocabulary};
 
-/// Whether the recipient is the person, or the controller, that the record is about: by authenticated
-/// identity, never by a parameter of the request.
+/// Whether the recipient is the person, or the controller, that the record is about (by authenticated
+/// identity, never by a parameter of the request), and whether the cited case names the person.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Relationship {
     pub subject_is_recipient: bool,
     pub controller_is_recipient: bool,
+    /// The case of [`Asking::legal_reference`] names this person, and is in force.
+    pub named_in_case: bool,
 }
 
 /// The facts that differ from one category to the next.
-pub(super) const PER_CATEGORY: [Fact; 3] = [Fact::Origin, Fact::Refused, Fact::PastRetention];
+pub(super) const PER_CATEGORY: [Fact; 4] =
+    [Fact::Origin, Fact::Refused, Fact::PastRetention, Fact::LegalReference];
 
 /// The categories whose own facts differ from those of the record as a whole.
 pub(super) type Overrides = SmallVec<[(CategoryId, Facts); 4]>;
@@ -37,6 +40,9 @@ pub(super) struct Exchange {
     pub(super) purpose: PurposeId,
     region: Option<Arc<str>>,
     exporter_in_eea: bool,
+    legal_reference: LegalReference,
+    /// Nothing personal may leave but what the case covers.
+    needs_case: bool,
     facts: Facts,
 }
 
@@ -56,16 +62,38 @@ impl Exchange {
         let facts = Facts::default()
             .with_operation(Operation::Disclose)
             .with_safeguard(recipient.safeguard)
-            .with_flag(Fact::LegalReference, asking.legal_reference)
             .with_flag(Fact::Backup, asking.upstream_backup);
         let region = recipient.region(&pack.manifest().regions);
         let exporter_in_eea = *asking.exporter_region == *EEA;
-        Exchange { recipient, purpose: asking.purpose, region, exporter_in_eea, facts }
+        Exchange {
+            recipient,
+            purpose: asking.purpose,
+            region,
+            exporter_in_eea,
+            legal_reference: asking.legal_reference.clone(),
+            needs_case: needs_case(pack.vocabulary(), asking),
+            facts,
+        }
     }
 
-    /// The facts of the exchange alone, for what belongs to nobody.
+    /// The facts of the exchange alone, for what belongs to nobody. No case names nobody.
     pub(super) fn facts(&self) -> Facts {
         self.facts
+    }
+
+    /// Whether a category is outside the case without which this recipient receives nothing personal.
+    pub(super) fn is_outside_case(&self, words: &Vocabulary, category: CategoryId) -> bool {
+        let tree = words.categories();
+        let needs_it = || {
+            ["personal", "service-data"]
+                .iter()
+                .any(|name| tree.find(name).is_none_or(|root| tree.within(category, root)))
+        };
+        self.needs_case && !self.legal_reference.covers(words, category) && needs_it()
+    }
+
+    fn has_case(&self, relationship: Relationship) -> bool {
+        relationship.named_in_case && self.legal_reference != LegalReference::None
     }
 
     /// The facts of the mask about one record.
@@ -84,6 +112,7 @@ impl Exchange {
             .with_flag(Fact::Minor, is_minor(subject, record, now))
             .with_flag(Fact::OwnData, relationship.subject_is_recipient)
             .with_flag(Fact::OwnAccount, relationship.controller_is_recipient)
+            .with_flag(Fact::LegalReference, self.has_case(relationship))
             .with_origin(subject.origins.all);
         if mask.holds(Fact::Consent) {
             facts = facts.with_consent(standing.consent(purpose));
@@ -130,7 +159,7 @@ impl Exchange {
         about: &About<'_>,
         categories: &[CategoryId],
     ) -> Overrides {
-        let About { subject, record, now, .. } = *about;
+        let About { subject, record, relationship, now, .. } = *about;
         let mut overrides = Overrides::new();
         let origins =
             mask.holds(Fact::Origin) && (!subject.origins.of.is_empty() || record.origin != Unsure::Absent);
@@ -138,11 +167,14 @@ impl Exchange {
         let ages = mask.holds(Fact::PastRetention)
             && record.created != Unsure::Absent
             && !pack.manifest().retention.is_empty();
-        if !(origins || refusals || ages) {
+        let case = mask.holds(Fact::LegalReference) && self.has_case(relationship);
+        let narrow_case = case && self.legal_reference != LegalReference::Everything;
+        if !(origins || refusals || ages || narrow_case) {
             return overrides;
         }
-        let tree = pack.vocabulary().categories();
-        let usual = Facts::default().with_origin(subject.origins.all);
+        let words = pack.vocabulary();
+        let tree = words.categories();
+        let usual = Facts::default().with_origin(subject.origins.all).with_flag(Fact::LegalReference, case);
         for &category in categories {
             let mut own = usual;
             if origins {
@@ -155,6 +187,10 @@ impl Exchange {
             }
             if ages {
                 own = own.with_flag(Fact::PastRetention, is_past_retention(pack, record, category, now));
+            }
+            if narrow_case {
+                let covered = self.legal_reference.covers(words, category);
+                own = own.with_flag(Fact::LegalReference, covered);
             }
             if own != usual {
                 overrides.push((category, own));
@@ -230,6 +266,45 @@ fn is_under_age(born: Date, now: Timestamp) -> bool {
     // The last place on Earth to reach a date is twelve hours behind UTC.
     let today = now.to_zoned(TimeZone::fixed(Offset::constant(-12))).date();
     (today.year() - OF_AGE, today.month(), today.day()) < (born.year(), born.month(), born.day())
+}
+
+/// What should not be there at all, whatever may leave of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Overdue {
+    /// The person is under 18 (G-ch).
+    pub minor: bool,
+    /// The account has been closed for over 120 days (G-4b).
+    pub closed_account: bool,
+    /// Some category is older than it may be kept (P-8, G-3f).
+    pub retention: bool,
+}
+
+impl Overdue {
+    /// What is found about one of several people.
+    pub fn add(&mut self, other: Overdue) {
+        let Overdue { minor, closed_account, retention } = other;
+        self.minor |= minor;
+        self.closed_account |= closed_account;
+        self.retention |= retention;
+    }
+
+    pub(super) fn of(
+        pack: &Pack,
+        subject: Option<&Subject>,
+        controller: &Controller,
+        record: &RecordFacts,
+        categories: &[CategoryId],
+        now: Timestamp,
+    ) -> Overdue {
+        let somebody = Subject::default();
+        let dated = record.created != Unsure::Absent && !pack.manifest().retention.is_empty();
+        Overdue {
+            minor: is_minor(subject.unwrap_or(&somebody), record, now),
+            closed_account: account(controller, record, now) == AccountFact::ClosedOver120Days,
+            retention: dated
+                && categories.iter().any(|&category| is_past_retention(pack, record, category, now)),
+        }
+    }
 }
 
 /// The controller's account; of ledger and record the longer closed one.
@@ -341,7 +416,7 @@ mod tests {
             operation: Operation::Disclose,
             exporter_region: exporter.into(),
             upstream_backup: false,
-            legal_reference: false,
+            legal_reference: LegalReference::None,
         };
         let controller = Controller::default();
         let about = About {

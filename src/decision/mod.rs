@@ -12,10 +12,10 @@ pub mod scenario;
 mod standing;
 mod subject;
 
-pub use admission::{Asking, Denial, RecipientFacts};
+pub use admission::{Asking, Denial, LegalReference, RecipientFacts};
 pub use admitted::{Admitted, Classes, Decisions};
-pub use explain::{Explained, Explanation, Nearest, explain};
-pub use gather::Relationship;
+pub use explain::{Explained, Explanation, Nearest, explain, explain_only};
+pub use gather::{Overdue, Relationship};
 pub use permit::{ClassId, Permit, Release};
 pub use subject::{
     Addressee, Consent, ConsentStatus, Controller, Objection, Origins, RecordFacts, Relation, Subject, Unsure,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::admission::{Asking, Denial, RecipientFacts};
+use super::admission::{Asking, Denial, LegalReference, RecipientFacts};
 use super::admitted::{Classes, Decisions};
 use super::gather::Relationship;
 use super::subject::{
@@ -255,14 +255,17 @@ impl<'a> Reader<'a> {
             operation: Operation::Disclose,
             exporter_region: Arc::from(EEA),
             upstream_backup: false,
-            legal_reference: false,
+            legal_reference: LegalReference::None,
         };
         let Some(mut fields) = fields else { return asking };
         let operation = fields.text("operation");
         let operation = operation
             .and_then(|word| self.word(&word, Operation::parse, Operation::ALL.iter().map(|o| o.name())));
         asking.operation = operation.unwrap_or(Operation::Disclose);
-        asking.legal_reference = fields.flag("legal-reference") == Some(true);
+        if fields.flag("legal-reference") == Some(true) {
+            asking.legal_reference = LegalReference::Everything;
+            about.relationship.named_in_case = true;
+        }
         asking.upstream_backup = fields.flag("upstream-backup") == Some(true);
         if let Some(region) = fields.text("exporter-region") {
             asking.exporter_region = Arc::from(region.value);

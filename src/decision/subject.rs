@@ -96,6 +96,14 @@ pub struct Subject {
     pub refused_categories: Vec<CategoryId>,
 }
 
+impl Subject {
+    /// When the next consent ends by itself: from then on what was decided has to be asked again.
+    pub fn ask_again_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let ends = self.consents.iter().filter(|consent| consent.status == ConsentStatus::Given);
+        ends.filter_map(|consent| consent.until).filter(|until| *until > now).min()
+    }
+}
+
 impl fmt::Debug for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Subject")

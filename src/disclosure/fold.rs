@@ -176,7 +176,7 @@ pub fn export(
 }
 
 /// The segments that can hold records since a time.
-fn from(folder: &Path, since: Option<Timestamp>) -> Result<Vec<Segment>, ReadError> {
+pub(super) fn from(folder: &Path, since: Option<Timestamp>) -> Result<Vec<Segment>, ReadError> {
     let io = |source| ReadError::Io { path: folder.to_owned(), source };
     let mut segments = folder::segments(folder).map_err(io)?;
     let Some(since) = since else { return Ok(segments) };
@@ -189,7 +189,7 @@ fn from(folder: &Path, since: Option<Timestamp>) -> Result<Vec<Segment>, ReadErr
 }
 
 /// A line of the log, as far as it is read here.
-enum Line {
+pub(super) enum Line {
     Intent(Begun),
     Refusal(Begun),
     Window(Gone),
@@ -204,39 +204,40 @@ enum Line {
 }
 
 #[derive(Deserialize)]
-struct Begun {
-    decision: String,
-    time: Timestamp,
-    recipient: String,
-    purpose: String,
-    declared: Option<String>,
-    case: Option<String>,
-    route: String,
-    operation: String,
-    policy: String,
-    position: u64,
-    factors: Map<String, Value>,
-    outcome: Option<String>,
+pub(super) struct Begun {
+    pub(super) decision: String,
+    pub(super) time: Timestamp,
+    pub(super) recipient: String,
+    pub(super) actor: Option<String>,
+    pub(super) purpose: String,
+    pub(super) declared: Option<String>,
+    pub(super) case: Option<String>,
+    pub(super) route: String,
+    pub(super) operation: String,
+    pub(super) policy: String,
+    pub(super) position: u64,
+    pub(super) factors: Map<String, Value>,
+    pub(super) outcome: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Gone {
-    decision: String,
-    position: u64,
-    records: u64,
-    withheld_records: u64,
-    categories: Vec<GoneCategory>,
-    subjects: Vec<String>,
+pub(super) struct Gone {
+    pub(super) decision: String,
+    pub(super) position: u64,
+    pub(super) records: u64,
+    pub(super) withheld_records: u64,
+    pub(super) categories: Vec<GoneCategory>,
+    pub(super) subjects: Vec<String>,
 }
 
 #[derive(Deserialize)]
-struct GoneCategory {
-    category: String,
-    form: String,
-    basis: Option<String>,
-    rules: Vec<String>,
-    clauses: Vec<String>,
-    fields: u64,
+pub(super) struct GoneCategory {
+    pub(super) category: String,
+    pub(super) form: String,
+    pub(super) basis: Option<String>,
+    pub(super) rules: Vec<String>,
+    pub(super) clauses: Vec<String>,
+    pub(super) fields: u64,
 }
 
 impl Line {
@@ -264,7 +265,7 @@ impl Line {
     }
 }
 
-fn for_each_line(
+pub(super) fn for_each_line(
     segments: &[Segment],
     mut each: impl FnMut(Line) -> Result<(), ReadError>,
 ) -> Result<(), ReadError> {
@@ -334,6 +335,7 @@ impl Exchange {
             decision,
             time,
             recipient,
+            actor,
             purpose,
             declared,
             case,
@@ -353,6 +355,7 @@ impl Exchange {
             "decision": decision,
             "time": time,
             "recipient": recipient,
+            "actor": actor,
             "purpose": purpose,
             "declared": declared,
             "case": case,

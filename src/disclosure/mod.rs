@@ -9,6 +9,7 @@
 //! A first form: hash-chained lines in segment files, behind an interface that a Merkle log can
 //! take over.
 
+mod accounting;
 mod chain;
 mod fold;
 mod folder;
@@ -29,9 +30,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+pub use accounting::{Disclosed, DisclosedCategory, accounting};
 pub use fold::{Filter, ReadError, decision, export, fold};
 pub use folder::in_use;
-pub use record::{Intent, Left, Outcome, Window};
+pub use record::{Intent, Left, Outcome, Verdict, Window};
 pub use verify::{Checkpoint, Report, verify};
 
 use crate::keys::{EpochPseudonyms, Keys, SubjectPseudonyms};
@@ -176,8 +178,8 @@ impl Log {
     /// # Errors
     /// [`LogError`]: then nothing may leave.
     pub fn intent(&self, intent: Intent) -> impl Future<Output = Result<Entry, LogError>> + Send + use<> {
-        let appended = self.append(record::intent(&intent, None));
         let pseudonyms = self.pseudonyms.epoch(&record::epoch(intent.time));
+        let appended = self.append(record::intent(&intent, None, &pseudonyms));
         async move {
             appended.await?;
             Ok(Entry { decision: intent.decision, pseudonyms })
@@ -216,7 +218,8 @@ impl Log {
     /// Records an exchange that was refused before there was an intent, without waiting. Where
     /// refusals come faster than they can be written the surplus is dropped, and a warning says so.
     pub fn refused(&self, intent: Intent, code: &'static str) {
-        let body = record::intent(&intent, Some(Outcome::Refused(code)));
+        let pseudonyms = self.pseudonyms.epoch(&record::epoch(intent.time));
+        let body = record::intent(&intent, Some(Outcome::Refused(code)), &pseudonyms);
         match Arc::clone(&self.standing.refusals).try_acquire_many_owned(share(&body)) {
             Ok(place) => self.send_detached(body, Some(place)),
             Err(_) => tracing::warn!(
@@ -232,6 +235,11 @@ impl Log {
         if self.queue.as_ref().is_some_and(|queue| queue.send(job).is_ok()) {
             let _ = done.await;
         }
+    }
+
+    /// What the log names people with.
+    pub fn pseudonyms(&self) -> &SubjectPseudonyms {
+        &self.pseudonyms
     }
 
     /// `false` after a failure: no record is taken any more.

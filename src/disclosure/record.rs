@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
-use crate::keys::{EpochPseudonyms, Fingerprint};
+use crate::keys::{EpochPseudonyms, Fingerprint, Pseudonym};
 use crate::ledger::Position;
 use crate::vocabulary::{Basis, Form, Operation};
 
@@ -23,6 +23,8 @@ pub struct Intent {
     pub time: Timestamp,
     /// The recipient's configured name.
     pub recipient: Arc<str>,
+    /// Who of the recipient's people asks, where its credential says so.
+    pub actor: Option<Fingerprint>,
     /// The accepted purpose; empty where none was.
     pub purpose: String,
     /// The purpose as the request declared it.
@@ -34,7 +36,15 @@ pub struct Intent {
     pub policy: String,
     pub position: Position,
     /// Each thing that had to agree, and what it said.
-    pub factors: Vec<(&'static str, Arc<str>)>,
+    pub factors: Vec<(&'static str, Verdict)>,
+}
+
+/// What a factor says to an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    Permits,
+    Refuses,
 }
 
 /// What one window of the answer discloses.
@@ -96,12 +106,14 @@ struct Head<'a> {
     salt: String,
 }
 
-pub(super) fn intent(intent: &Intent, outcome: Option<Outcome>) -> Body {
+pub(super) fn intent(intent: &Intent, outcome: Option<Outcome>, pseudonyms: &EpochPseudonyms) -> Body {
     #[derive(Serialize)]
     struct Written<'a> {
         #[serde(flatten)]
         head: Head<'a>,
         recipient: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        actor: Option<&'a str>,
         purpose: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
         declared: Option<&'a str>,
@@ -112,7 +124,7 @@ pub(super) fn intent(intent: &Intent, outcome: Option<Outcome>) -> Body {
         policy: &'a str,
         position: u64,
         #[serde(serialize_with = "as_map")]
-        factors: &'a [(&'static str, Arc<str>)],
+        factors: &'a [(&'static str, Verdict)],
         #[serde(skip_serializing_if = "Option::is_none")]
         outcome: Option<String>,
     }
@@ -120,6 +132,7 @@ pub(super) fn intent(intent: &Intent, outcome: Option<Outcome>) -> Body {
         decision,
         time,
         recipient,
+        actor,
         purpose,
         declared,
         case,
@@ -129,10 +142,12 @@ pub(super) fn intent(intent: &Intent, outcome: Option<Outcome>) -> Body {
         position,
         factors,
     } = intent;
+    let actor = actor.map(|actor| pseudonyms.of(actor));
     let kind = if outcome.is_some() { "refusal" } else { "intent" };
     inside(&Written {
         head: Head { kind, decision, time: *time, salt: salt() },
         recipient,
+        actor: actor.as_ref().map(Pseudonym::as_str),
         purpose,
         declared: declared.as_deref(),
         case: case.as_deref(),
@@ -214,7 +229,7 @@ impl Serialize for People<'_> {
     }
 }
 
-fn as_map<S: Serializer>(pairs: &[(&'static str, Arc<str>)], serializer: S) -> Result<S::Ok, S::Error> {
+fn as_map<S: Serializer>(pairs: &[(&'static str, Verdict)], serializer: S) -> Result<S::Ok, S::Error> {
     let mut map = serializer.serialize_map(Some(pairs.len()))?;
     for (name, verdict) in pairs {
         map.serialize_entry(name, verdict)?;
@@ -255,6 +270,7 @@ pub(super) mod tests {
             decision: decision.to_owned(),
             time: "2026-11-21T23:59:59.5Z".parse().unwrap(),
             recipient: "acme".into(),
+            actor: None,
             purpose: "direct-marketing".to_owned(),
             declared: Some("dpv:DirectMarketing".to_owned()),
             case: None,
@@ -262,7 +278,7 @@ pub(super) mod tests {
             operation: Operation::Disclose,
             policy: "one-partner-360@1".to_owned(),
             position: Position(7),
-            factors: vec![("registration", "permits".into()), ("route", "permits".into())],
+            factors: vec![("registration", Verdict::Permits), ("route", Verdict::Permits)],
         }
     }
 
@@ -279,13 +295,19 @@ pub(super) mod tests {
 
     #[test]
     fn an_intent_holds_what_was_asked() {
-        let written = read(&intent(&sample("D1"), None));
+        let keys = Keys::random().unwrap();
+        let pseudonyms = keys.subject_pseudonyms().epoch("2026-11-21");
+        let id = crate::scrub::SubjectId { namespace: Some("https://id.example".into()), id: "kim".into() };
+        let actor = keys.fingerprints().actor(&id);
+        let written = read(&intent(&Intent { actor: Some(actor), ..sample("D1") }, None, &pseudonyms));
+        assert_eq!(written["actor"], pseudonyms.of(actor).as_str());
         assert_eq!(written["kind"], "intent");
         assert_eq!(written["purpose"], "direct-marketing");
         assert_eq!(written["factors"]["route"], "permits");
         assert_eq!(written["operation"], "disclose");
         assert!(written.get("case").is_none() && written.get("outcome").is_none());
-        let refused = read(&intent(&sample("D1"), Some(Outcome::Refused("no-rule-permits"))));
+        let outcome = Some(Outcome::Refused("no-rule-permits"));
+        let refused = read(&intent(&sample("D1"), outcome, &pseudonyms));
         assert_eq!(
             (&refused["kind"], &refused["outcome"]),
             (&"refusal".into(), &"refused:no-rule-permits".into())

@@ -74,6 +74,44 @@ fn only_file(folder: &Path) -> PathBuf {
 }
 
 #[tokio::test]
+async fn the_accounting_of_a_person_holds_what_left_in_their_parts_of_answers_and_nobody_else() {
+    let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
+    let log = open(folder.path(), &keys);
+    let entry = log.intent(sample(&id(1))).await.unwrap();
+    log.window(&entry, window(&keys, &["alice", "bob", "alice"], 2)).await.unwrap();
+    let carols = Window { categories: vec![left("name", Form::Masked, 1)], ..window(&keys, &["carol"], 1) };
+    log.window(&entry, carols).await.unwrap();
+    log.close(entry, Outcome::Released).await.unwrap();
+    let withheld = log.intent(sample(&id(2))).await.unwrap();
+    let nothing = Window { categories: vec![left("email", Form::Removed, 1)], ..window(&keys, &["bob"], 1) };
+    log.window(&withheld, nothing).await.unwrap();
+    log.close(withheld, Outcome::Released).await.unwrap();
+    let refused = log.intent(sample(&id(3))).await.unwrap();
+    log.window(&refused, window(&keys, &["bob"], 1)).await.unwrap();
+    log.close(refused, Outcome::Refused("recipient-suspended")).await.unwrap();
+    let cut = log.intent(Intent { case: Some("C-7".to_owned()), ..sample(&id(4)) }).await.unwrap();
+    log.window(&cut, window(&keys, &["bob"], 1)).await.unwrap();
+    log.close(cut, Outcome::Aborted).await.unwrap();
+    let open = log.intent(sample(&id(5))).await.unwrap();
+    log.window(&open, window(&keys, &["alice"], 1)).await.unwrap();
+    log.flush().await;
+
+    let of = |name: &str| accounting(folder.path(), person(&keys, name), log.pseudonyms()).unwrap();
+    let (alice, bob, carol) = (of("alice"), of("bob"), of("carol"));
+    let decisions = |list: &[Disclosed]| list.iter().map(|one| one.decision.clone()).collect::<Vec<_>>();
+    assert_eq!(decisions(&alice), [id(1), id(5)]);
+    assert_eq!(decisions(&bob), [id(1), id(4)], "aborted, it may have left; refused, it did not");
+    assert_eq!((alice[0].people, carol[0].people), (2, 1));
+    let categories = |one: &Disclosed| {
+        one.categories.iter().map(|left| (left.category.clone(), left.form.clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(categories(&alice[0]), [("email".to_owned(), "clear".to_owned())]);
+    assert_eq!(categories(&carol[0]), [("name".to_owned(), "masked".to_owned())]);
+    assert_eq!(bob[1].case.as_deref(), Some("C-7"));
+    assert_eq!(of("dora"), []);
+}
+
+#[tokio::test]
 async fn an_exchange_is_shown_as_one_record() {
     let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
     let log = open(folder.path(), &keys);

@@ -1,12 +1,15 @@
 //! The admin listener: health, metrics, the ledger's events, what is loaded. On the loopback only.
 
+mod case;
+mod subject;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, HOST};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -17,14 +20,17 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use super::access;
 use crate::disclosure;
-use crate::layer::{Gatehouse, path};
+use crate::layer::{Gatehouse, Versions, path};
 use crate::ledger::{self, AppendError, Entity, LineResult};
 
 /// Bytes of one event.
 const MAX_EVENT: usize = ledger::MAX_EVENT_BYTES;
 /// Bytes of one batch of events.
 const MAX_BATCH: usize = 64 << 20;
+/// Bytes of a request for access evaluations.
+const MAX_EVALUATIONS: usize = 1 << 20;
 /// For a request to arrive.
 const REQUEST_TIME: Duration = Duration::from_secs(30);
 
@@ -73,6 +79,10 @@ impl From<AppendError> for Fault {
             AppendError::Event(_) | AppendError::Future => {
                 Fault::new(StatusCode::BAD_REQUEST, "event-malformed", detail)
             }
+            AppendError::Conflict(ledger::Conflict::CaseUnknown) => {
+                Fault::new(StatusCode::NOT_FOUND, "not-found", detail)
+            }
+            AppendError::Conflict(_) => Fault::new(StatusCode::CONFLICT, "event-conflict", detail),
             AppendError::KeyReused => Fault::new(StatusCode::CONFLICT, "idempotency-key-reused", detail),
             AppendError::Unavailable => {
                 Fault::new(StatusCode::SERVICE_UNAVAILABLE, "ledger-unavailable", detail)
@@ -141,6 +151,18 @@ impl Admin {
             ["readyz"] if get => Ok(self.readiness()),
             ["metrics"] if get => self.metrics(),
             ["v1", "subjects", id] if get => self.show(&asked.person(id)?),
+            ["v1", "subjects", id, "disclosures"] if get => self.disclosures(asked.person(id)?).await,
+            ["v1", "subjects", id, "report"] if get => self.report(asked.person(id)?, asked.html).await,
+            ["v1", "requests"] if get => Ok(self.requests()),
+            ["v1", "subjects", id, "opt-out-link"] if get => self.opt_out_link(&asked.person(id)?),
+            ["v1", "subjects", id, "requests"] => {
+                let entity = Entity::Subject(asked.person(id)?);
+                self.append_said(&asked, request, entity, "request-received").await
+            }
+            ["v1", "subjects", id, "answers"] => {
+                let entity = Entity::Subject(asked.person(id)?);
+                self.append_said(&asked, request, entity, "request-answered").await
+            }
             ["v1", "subjects", id, "events"] if get => self.history(&Entity::Subject(asked.person(id)?)),
             ["v1", "subjects", id, "events"] => {
                 let entity = Entity::Subject(asked.person(id)?);
@@ -153,6 +175,22 @@ impl Admin {
             ["v1", "recipients", name, "events"] => {
                 let entity = Entity::Recipient(self.registered(name)?);
                 self.append(&asked, request, entity).await
+            }
+            ["v1", "cases"] if get => self.cases(),
+            ["v1", "cases"] => self.register_case(&asked, request).await,
+            ["v1", "cases", id] if get => self.case(&ledger::case_id(id)?),
+            ["v1", "cases", id, "approve"] => {
+                self.append_said(&asked, request, Entity::Case(ledger::case_id(id)?), "case-approved").await
+            }
+            ["v1", "cases", id, "end"] => {
+                self.append_said(&asked, request, Entity::Case(ledger::case_id(id)?), "case-ended").await
+            }
+            ["access", "v1", "evaluation"] => self.access(&asked, request, access::evaluation).await,
+            ["access", "v1", "evaluations"] => self.access(&asked, request, access::evaluations).await,
+            [".well-known", "authzen-configuration"] if get => {
+                let authority = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+                let authority = authority.ok_or_else(Fault::not_found)?;
+                Ok(ok(&access::configuration(&format!("http://{authority}"))))
             }
             ["v1", "events:batch"] => self.batch(&asked, request).await,
             ["v1", "decisions", id] if get => self.decision(id).await,
@@ -176,6 +214,20 @@ impl Admin {
 
     fn metrics(&self) -> Result<Answer, Fault> {
         let metrics = &self.gatehouse.metrics;
+        let (requests, now) = (self.gatehouse.ledger.requests(), Timestamp::now());
+        let overdue = requests.iter().filter(|request| request.is_overdue(now)).count();
+        metrics.subject_requests_open.set(i64::try_from(requests.len()).unwrap_or(i64::MAX));
+        metrics.subject_requests_overdue.set(i64::try_from(overdue).unwrap_or(i64::MAX));
+        metrics.policy_info.reset();
+        for version in
+            self.gatehouse.snapshot().packs.iter().filter_map(|pack| pack.in_force(Timestamp::now()))
+        {
+            let (manifest, revision) = (version.pack().manifest(), version.pack().revision());
+            metrics.policy_info.with_label_values(&[&*manifest.title, &manifest.version, revision]).set(1);
+        }
+        let versions = self.gatehouse.snapshot();
+        let divergences = versions.packs.iter().flat_map(Versions::iter).map(|version| version.divergences());
+        metrics.policy_divergences.set(i64::try_from(divergences.sum::<u64>()).unwrap_or(i64::MAX));
         metrics.ledger_subjects.set(i64::try_from(self.gatehouse.ledger.subjects()).unwrap_or(i64::MAX));
         let text = metrics.expose().map_err(|_| {
             Fault::new(
@@ -208,24 +260,45 @@ impl Admin {
         if events.is_empty() { Err(Fault::not_found()) } else { Ok(ok(&Value::Array(events))) }
     }
 
+    /// An event whose kind the path says.
+    async fn append_said(
+        &self,
+        asked: &Asked,
+        request: Request<Incoming>,
+        entity: Entity,
+        kind: &str,
+    ) -> Result<Answer, Fault> {
+        let (key, body) = asked.event(request).await?;
+        let body = if body.is_empty() { Bytes::from_static(b"{}") } else { body };
+        let draft = ledger::parse_said(&body, kind, entity.sort(), self.gatehouse.ledger.names())?;
+        self.record(asked, key, &entity, draft).await
+    }
+
     async fn append(
         &self,
         asked: &Asked,
         request: Request<Incoming>,
         entity: Entity,
     ) -> Result<Answer, Fault> {
-        asked.must_be_post()?;
-        let received = Instant::now();
-        let key = text_header(request.headers(), "idempotency-key")?;
-        let body = read(request, MAX_EVENT).await?;
-        let ledger = &self.gatehouse.ledger;
-        let draft = ledger::parse(&body, entity.sort(), ledger.names())?;
+        let (key, body) = asked.event(request).await?;
+        let draft = ledger::parse(&body, entity.sort(), self.gatehouse.ledger.names())?;
+        self.record(asked, key, &entity, draft).await
+    }
+
+    /// Records an event; the answer says that it is durable and in force.
+    async fn record(
+        &self,
+        asked: &Asked,
+        key: Option<String>,
+        entity: &Entity,
+        draft: ledger::Draft,
+    ) -> Result<Answer, Fault> {
         let kind = draft.what.kind();
         let withholds = !matches!(draft.what.effect(), ledger::Effect::Permissive | ledger::Effect::Nothing);
-        let recorded = ledger.append(&entity, draft, key.as_deref(), Timestamp::now()).await?;
+        let recorded = self.gatehouse.ledger.append(entity, draft, key.as_deref(), Timestamp::now()).await?;
         self.gatehouse.metrics.ledger_events.with_label_values(&[kind]).inc();
         if withholds {
-            self.gatehouse.metrics.withdrawal_effect.observe(received.elapsed().as_secs_f64());
+            self.gatehouse.metrics.withdrawal_effect.observe(asked.received.elapsed().as_secs_f64());
         }
         Ok(ok(&json!({
             "event": recorded.event.to_string(),
@@ -234,6 +307,25 @@ impl Admin {
             // One gateway owns an embedded ledger: here is everywhere.
             "in_force": if asked.wait_everywhere { "everywhere" } else { "here" },
         })))
+    }
+
+    /// An access evaluation (OpenID AuthZEN 1.0); the request's id goes back with the answer.
+    async fn access(
+        &self,
+        asked: &Asked,
+        request: Request<Incoming>,
+        evaluate: fn(&Gatehouse, &[u8], Timestamp) -> Result<Value, access::Malformed>,
+    ) -> Result<Answer, Fault> {
+        asked.must_be_post()?;
+        let id = request.headers().get("x-request-id").cloned();
+        let body = read(request, MAX_EVALUATIONS).await?;
+        let answer = evaluate(&self.gatehouse, &body, Timestamp::now())
+            .map_err(|why| Fault::new(StatusCode::BAD_REQUEST, "request-malformed", why.to_string()))?;
+        let mut answer = ok(&answer);
+        if let Some(id) = id {
+            answer.headers_mut().insert("x-request-id", id);
+        }
+        Ok(answer)
     }
 
     async fn batch(&self, asked: &Asked, request: Request<Incoming>) -> Result<Answer, Fault> {
@@ -268,12 +360,25 @@ impl Admin {
 
     fn policies(&self) -> Value {
         let snapshot = self.gatehouse.snapshot();
-        let packs = snapshot.decisions.iter().map(|decisions| {
-            let pack = decisions.pack();
-            let manifest = pack.manifest();
-            json!({ "pack": manifest.title, "version": manifest.version, "revision": &**pack.revision(), "contact": manifest.contact })
-        });
-        packs.collect()
+        let now = Timestamp::now();
+        let mut versions = Vec::new();
+        for pack in &snapshot.packs {
+            let in_force = pack.in_force(now).map(|version| Arc::clone(version.pack()));
+            versions.extend(pack.iter().map(|version| {
+                let pack = version.pack();
+                let manifest = pack.manifest();
+                json!({
+                    "pack": manifest.title,
+                    "version": manifest.version,
+                    "revision": &**pack.revision(),
+                    "announced": manifest.announced.to_string(),
+                    "effective": manifest.effective.to_string(),
+                    "in_force": in_force.as_ref().is_some_and(|in_force| Arc::ptr_eq(in_force, pack)),
+                    "contact": manifest.contact,
+                })
+            }));
+        }
+        Value::Array(versions)
     }
 
     fn recipients(&self) -> Value {
@@ -321,10 +426,13 @@ fn result_line(result: &LineResult) -> String {
 
 /// The head of an admin request.
 struct Asked {
+    received: Instant,
     method: Method,
     segments: Vec<String>,
     namespace: Option<String>,
     wait_everywhere: bool,
+    /// A page for people in the place of JSON.
+    html: bool,
     /// The number of a batch's first line.
     from: u64,
 }
@@ -337,10 +445,12 @@ impl Asked {
         let decoded = |text: &str| path::meaning(text).ok_or_else(malformed);
         let segments = request.uri().path().split('/').skip(1).map(decoded).collect::<Result<_, _>>()?;
         let mut asked = Asked {
+            received: Instant::now(),
             method: request.method().clone(),
             segments,
             namespace: None,
             wait_everywhere: false,
+            html: false,
             from: 1,
         };
         for parameter in
@@ -349,6 +459,8 @@ impl Asked {
             match parameter.split_once('=') {
                 Some(("namespace", name)) => asked.namespace = Some(decoded(name)?),
                 Some(("wait", "everywhere")) => asked.wait_everywhere = true,
+                Some(("format", "html")) => asked.html = true,
+                Some(("format", "json")) => asked.html = false,
                 Some(("from", number)) => asked.from = number.parse().map_err(|_| malformed())?,
                 _ => return Err(malformed()),
             }
@@ -358,6 +470,13 @@ impl Asked {
 
     fn person(&self, id: &str) -> Result<crate::scrub::SubjectId, Fault> {
         Ok(ledger::person(id.to_owned(), self.namespace.clone())?)
+    }
+
+    /// The idempotency key and the body of a request that records an event.
+    async fn event(&self, request: Request<Incoming>) -> Result<(Option<String>, Bytes), Fault> {
+        self.must_be_post()?;
+        let key = text_header(request.headers(), "idempotency-key")?;
+        Ok((key, read(request, MAX_EVENT).await?))
     }
 
     fn must_be_post(&self) -> Result<(), Fault> {

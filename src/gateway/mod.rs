@@ -1,5 +1,6 @@
 //! The process that serves: opens what is on disk, binds the sockets, reloads, drains.
 
+mod access;
 mod admin;
 mod listener;
 mod tls;
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -21,15 +23,20 @@ pub use tls::{TlsError, roots};
 use self::admin::Admin;
 use self::listener::Listener;
 use self::upstreams::Upstreams;
-use crate::config::{self, Config};
-use crate::decision::Decisions;
+use crate::access_log::AccessLog;
+use crate::config::{self, AccessLogFiles, Config};
 use crate::disclosure::Log;
 use crate::finding::Finding;
 use crate::keys::Keys;
-use crate::layer::{GateLayer, Gatehouse, Listening, Snapshot};
+use crate::layer::opt_out::OptOut;
+use crate::layer::{GateLayer, Gatehouse, Listening, Snapshot, Versions};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
+use crate::policy::succession;
 use crate::scrub::Pseudonyms;
+
+/// How often old files of the access log are looked for.
+const PRUNE: Duration = Duration::from_secs(60 * 60);
 
 /// What keeps a gateway from starting.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +47,8 @@ pub enum StartError {
     Ledger(#[from] crate::ledger::OpenError),
     #[error("the disclosure log cannot be opened: {0}")]
     Log(#[from] crate::disclosure::OpenError),
+    #[error("the access log cannot be written: {0}")]
+    AccessLog(std::io::Error),
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] TlsError),
     #[error("cannot listen on {address}: {source}")]
@@ -86,7 +95,7 @@ impl Gateway {
     /// # Errors
     /// [`StartError`]: the first thing that cannot be opened.
     pub async fn bind(config: Config) -> Result<Gateway, StartError> {
-        let keys = Keys::open_or_create(&config.keys, &[&config.ledger.path, &config.audit.directory])?;
+        let keys = Keys::open_or_create(&config.keys.path, &[&config.ledger.path, &config.audit.directory])?;
         let vocabulary = Arc::clone(&config.vocabulary);
         let ledger = Ledger::open(&config.ledger.path, &keys, vocabulary)?;
         let log = Arc::new(Log::open(
@@ -95,6 +104,12 @@ impl Gateway {
             config.audit.durability,
             config.audit.retention,
         )?);
+        let access_log = match &config.access_log {
+            None => AccessLog::default(),
+            Some(AccessLogFiles { directory, days }) => {
+                AccessLog::open(directory, *days, Timestamp::now()).map_err(StartError::AccessLog)?
+            }
+        };
         let metrics = Metrics::new()?;
         metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let upstreams = Upstreams::new(&config.upstreams);
@@ -121,13 +136,14 @@ impl Gateway {
 
         let file = config.file.clone();
         let drain = config.drain;
-        publish_policies(&metrics, &config);
         let gatehouse = Arc::new(Gatehouse::new(
             snapshot(config),
             ledger,
             log,
             metrics,
             Pseudonyms::new(keys.pseudonym()),
+            access_log,
+            OptOut::new(keys.opt_out_links()),
         ));
         let admin = Admin::new(Arc::clone(&gatehouse));
         Ok(Gateway { file, gatehouse, upstreams, listeners, certificates, admin, admin_socket, drain, stop })
@@ -169,8 +185,10 @@ impl Gateway {
             tracing::info!(%address, "admin listening");
         }
         let admin_serving = tokio::spawn(admin.clone().run(admin_socket));
+        let mut prune = tokio::time::interval(PRUNE);
         loop {
             tokio::select! {
+                _ = prune.tick() => gatehouse.access_log.prune(Timestamp::now()),
                 _ = stopped.wait_for(|stopped| *stopped) => break,
                 Some(()) = reload.recv() => reload_from(&file, &gatehouse, &upstreams, &certificates),
             }
@@ -224,6 +242,9 @@ fn try_reload(
     if !gatehouse.ledger.speaks(&*config.vocabulary) {
         return Err("the vocabulary changed: restart the gateway to load the ledger with it".to_owned());
     }
+    if let Some(finding) = unannounced(&gatehouse.snapshot(), &config) {
+        return Err(finding.to_string());
+    }
     let renewed: Vec<Arc<ServerConfig>> = certificates
         .iter()
         .map(|certificate| tls::server_config(&certificate.files))
@@ -233,17 +254,24 @@ fn try_reload(
         certificate.current.send_replace(renewed);
     }
     upstreams.replace(&config.upstreams);
-    publish_policies(&gatehouse.metrics, &config);
     gatehouse.replace(snapshot(config));
     Ok(())
 }
 
-fn publish_policies(metrics: &Metrics, config: &Config) {
-    metrics.policy_info.reset();
-    for pack in &config.packs {
-        let manifest = pack.manifest();
-        metrics.policy_info.with_label_values(&[&*manifest.title, &manifest.version, pack.revision()]).set(1);
-    }
+/// Why what would be in force now may not take the place of what is: a pack that was changed where it
+/// lies has to be announced like one in another folder (P-14).
+fn unannounced(running: &Snapshot, config: &Config) -> Option<Finding> {
+    let now = Timestamp::now();
+    let next = config.packs.iter().filter_map(|versions| succession::in_force(versions, |pack| pack, now));
+    next.into_iter().find_map(|next| {
+        let same_title = |pack: &&Versions| {
+            pack.iter().any(|version| version.pack().manifest().title == next.manifest().title)
+        };
+        let pack = running.packs.iter().find(same_title)?;
+        let known = pack.iter().any(|version| version.pack().revision() == next.revision());
+        let in_force = pack.in_force(now).filter(|_| !known)?;
+        succession::objection(in_force.pack(), next)
+    })
 }
 
 fn snapshot(config: Config) -> Snapshot {
@@ -251,8 +279,9 @@ fn snapshot(config: Config) -> Snapshot {
         routes: config.routes,
         recipients: config.recipients,
         credentials: config.credentials,
-        decisions: config.packs.into_iter().map(|pack| Arc::new(Decisions::new(pack))).collect(),
+        packs: config.packs.into_iter().map(Versions::new).collect(),
         purpose_header: config.purpose_header,
         exporter_region: config.exporter_region,
+        pseudonym_epoch: config.keys.pseudonym_epoch,
     }
 }

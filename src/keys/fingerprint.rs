@@ -14,9 +14,12 @@ enum Domain {
     Subject = 0,
     Controller = 1,
     Recipient = 2,
+    Actor = 3,
+    Case = 4,
 }
 
-/// A keyed 96-bit stand-in for the id of a data subject, a controller or a recipient.
+/// A keyed 96-bit stand-in for the id of a data subject, a controller, a recipient or one of its
+/// people, or a case.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint([u32; 3]);
 
@@ -68,8 +71,17 @@ impl Fingerprints {
         self.of(Domain::Controller, controller.namespace.as_deref(), &controller.id)
     }
 
+    /// One of a recipient's own people; the namespace is whoever vouches for them.
+    pub fn actor(&self, actor: &SubjectId) -> Fingerprint {
+        self.of(Domain::Actor, actor.namespace.as_deref(), &actor.id)
+    }
+
     pub fn recipient(&self, name: &str) -> Fingerprint {
         self.of(Domain::Recipient, None, name)
+    }
+
+    pub fn case(&self, id: &str) -> Fingerprint {
+        self.of(Domain::Case, None, id)
     }
 
     fn of(&self, domain: Domain, namespace: Option<&str>, id: &str) -> Fingerprint {

@@ -13,11 +13,13 @@
 
 mod file;
 mod fingerprint;
+mod link;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use fingerprint::{EpochPseudonyms, Fingerprint, Fingerprints, Pseudonym, SubjectPseudonyms};
+pub use link::OptOutLinks;
 
 /// Domain separation (BLAKE3 `derive_key`): application, version, use. Changing one orphans what was
 /// stored under it.
@@ -25,6 +27,8 @@ mod context {
     pub(super) const PSEUDONYM: &str = "purposegate 2026 v1 field pseudonyms";
     pub(super) const FINGERPRINT: &str = "purposegate 2026 v1 ledger fingerprints";
     pub(super) const LEDGER_CHECK: &str = "purposegate 2026 v1 ledger key check";
+    pub(super) const OPT_OUT_LINK: &str = "purposegate 2026 v1 opt-out links";
+    pub(super) const OPT_OUT_NONCE: &str = "purposegate 2026 v1 opt-out nonces";
     pub(super) const LOG_TAG: &str = "purposegate 2026 v1 log tags";
     pub(super) const LOG_SUBJECT: &str = "purposegate 2026 v1 log subject pseudonyms";
 }
@@ -109,6 +113,13 @@ impl Keys {
     /// Stored in the ledger, so that it opens under the keys it was made with and no others.
     pub fn ledger_check(&self) -> [u8; 16] {
         check(blake3::derive_key(context::LEDGER_CHECK, &self.ledger))
+    }
+
+    /// Makes and opens the tokens of opt-out links. They last as long as the ledger's key, which is
+    /// never replaced.
+    pub fn opt_out_links(&self) -> OptOutLinks {
+        let key = |context| blake3::derive_key(context, &self.ledger);
+        OptOutLinks::new(key(context::OPT_OUT_LINK), key(context::OPT_OUT_NONCE))
     }
 
     /// Authenticates the chain of the disclosure log.

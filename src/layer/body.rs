@@ -126,7 +126,7 @@ where
     where
         U: Send + 'static,
     {
-        if !self.finished || self.pieces.len() > 1 {
+        if !self.finished || self.pieces.len() > 1 || self.release.reports() {
             return Ok(Answer::streamed(self));
         }
         let bytes = self.next().await?.unwrap_or_default();
@@ -267,9 +267,10 @@ where
         self.release.may_leave().map_err(Cut)?;
         let mut output = piece.output;
         let mut judged_at = piece.judged_at;
+        let mut tally = piece.tally;
         loop {
             let leaves =
-                self.release.hand_out(judged_at, &piece.tally, || Bytes::from(std::mem::take(&mut output)));
+                self.release.hand_out(judged_at, &tally, || Bytes::from(std::mem::take(&mut output)));
             if let Some(bytes) = leaves {
                 self.release.sent(bytes.len());
                 return Ok(bytes);
@@ -280,6 +281,7 @@ where
                 self.release.judgement(Timestamp::now()).ok_or(Cut(Refusal::UpstreamUnreadable))?;
             output.clear();
             scrub_into(&mut scrubber, &piece.input, piece.last, &mut judgement, &mut output)?;
+            tally = judgement.tally;
         }
     }
 }
@@ -359,7 +361,7 @@ impl Answer {
                 Ok(Some(bytes)) => Some((Ok(Frame::data(bytes)), Some(pump))),
                 Ok(None) => {
                     pump.release.close();
-                    None
+                    pump.release.trailer().map(|trailer| (Ok(Frame::trailers(trailer)), None))
                 }
                 Err(cut) => {
                     pump.release.abort(cut.0);

@@ -5,29 +5,42 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, TE, TRAILER, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use http_body::Body;
 use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use tokio::sync::OwnedSemaphorePermit;
 use tower::{Service, ServiceExt};
 use ulid::Ulid;
 
 use super::body::{Answer as AnswerBody, Pump};
 use super::encoding::{Coding, Decoder};
-use super::identity::{Caller, PeerNames};
+use super::identity::{Caller, Identity, PeerNames};
 use super::inbound::Inbound;
 use super::purpose::{self, Declaration};
-use super::release::Release;
-use super::route::{Found, Recipient, Route, Scrubbing, Withheld};
+use super::release::{Citation, Release, WITHHELD};
+use super::route::{Found, Recipient, Report, Route, Scrubbing, Withheld};
 use super::snapshot::Snapshot;
 use super::upstream::{Destination, UpstreamFailure};
-use super::{Gatehouse, Listening, Refusal, answer, request};
-use crate::decision::{Admitted, Asking, Classes, Decisions, Denial};
-use crate::disclosure::{Entry, Intent, Outcome};
-use crate::scrub::{Framing, Scrubber};
+use super::well_known::{self, Page};
+use super::{Gatehouse, Listening, Refusal, answer, privacy_control, request};
+use crate::access_log::Line;
+use crate::decision::{Admitted, Asking, Classes, Decisions, Denial, LegalReference};
+use crate::disclosure::{Entry, Intent, Outcome, Verdict};
+use crate::ledger::Case;
+use crate::scrub::{Forms, Framing, Scrubber};
 use crate::vocabulary::{CategoryId, Form, NotAPurpose, PurposeId};
+
+/// What admission asks, in its order, and how each says no.
+const FACTORS_OF_ADMISSION: [(&str, &[Denial]); 4] = [
+    ("registration", &[Denial::PurposeNotPermitted, Denial::RecipientSuspended]),
+    ("agreement", &[Denial::AgreementNotInForce]),
+    ("case", &[Denial::LegalReferenceMissing]),
+    ("policy", &[Denial::NoRulePermits]),
+];
 
 /// The answer's header that names the purpose it was released for.
 const PURPOSE_APPLIED: HeaderName = HeaderName::from_static("data-purpose-applied");
@@ -39,10 +52,18 @@ pub(super) struct Exchange {
     decision: String,
     began: Instant,
     now: Timestamp,
+    method: Method,
     recipient: Option<Arc<Recipient>>,
+    identity: Identity,
     route: Option<Arc<Route>>,
     purpose: Option<PurposeId>,
     declared: Option<Declaration>,
+    /// The case that the request cites, where it is in force for this recipient and purpose.
+    case: Option<Citation>,
+    /// What the recipient is told in a trailer of what was withheld.
+    report: Report,
+    /// What each thing that has to agree has said so far.
+    factors: Vec<(&'static str, Verdict)>,
     /// Set as soon as the intent is on record, also while the upstream is still asked.
     entry: Mutex<Option<Entry>>,
     permit: Option<OwnedSemaphorePermit>,
@@ -59,10 +80,15 @@ impl Exchange {
             decision: Ulid::generate().to_string(),
             began: Instant::now(),
             now: Timestamp::now(),
+            method: Method::GET,
             recipient: None,
+            identity: Identity::default(),
             route: None,
             purpose: None,
             declared: None,
+            case: None,
+            report: Report::None,
+            factors: Vec::new(),
             entry: Mutex::new(None),
             permit: None,
             on_record: false,
@@ -93,24 +119,30 @@ impl Exchange {
         U: Body<Data = Bytes> + Send + 'static,
     {
         let (parts, body) = incoming.into_parts();
+        self.method = parts.method.clone();
         let listening = parts.extensions.get::<Arc<Listening>>().cloned().unwrap_or_default();
         request::screen(&parts, &listening.authorities)?;
         self.permit =
             Some(Arc::clone(&listening.exchanges).try_acquire_owned().map_err(|_| Refusal::Overloaded)?);
         let caller = self.identify(&parts)?;
+        if let Some(page) = Page::at(parts.uri.path()) {
+            return self.page(page, &parts.method).await;
+        }
         let found = self.snapshot.routes.find(parts.uri.path(), &parts.method)?;
         self.route = Some(Arc::clone(&found.route));
         let decisions = self.decisions(&found.route)?;
         let purpose = self.declared_purpose(&parts.headers, &caller, &decisions)?;
-        let admitted = Arc::new(self.admit(&found.route, &parts.method, purpose, &decisions)?);
+        let case = self.cited_case(purpose, &decisions);
+        let admitted = Arc::new(self.admit(&found.route, purpose, case.as_deref(), &decisions)?);
         screen_query(&found.route, parts.uri.query(), &admitted)?;
         self.gatehouse.ledger.healthy().then_some(()).ok_or(Refusal::LedgerUnavailable)?;
+        privacy_control::heed(&parts.headers, &self.identity, &decisions, &self.gatehouse.ledger, self.now)
+            .await?;
 
         let inbound = Inbound::new(body, found.route.max_request_body, listening.request_timeout);
         let forwarded = self.forwarded(&parts, &found.route, inbound);
         // The log's write hides behind the upstream's answer.
-        let (intended, answered) =
-            tokio::join!(self.intend(&parts.method), self.call(upstream, forwarded, &found.route));
+        let (intended, answered) = tokio::join!(self.intend(), self.call(upstream, forwarded, &found.route));
         intended?;
         self.on_record = true;
         let (upstream_parts, upstream_body) = answered?.into_parts();
@@ -120,12 +152,17 @@ impl Exchange {
             return Ok(self.pass_through(&upstream_parts, upstream_body, release));
         };
         let verdict = answer::judge(&upstream_parts)?;
-        let head = answer::head(&upstream_parts.headers, &found.route.answer_headers, verdict);
+        let mut head = answer::head(&upstream_parts.headers, &found.route.answer_headers, verdict);
+        self.report = self.wanted_report(&parts.headers);
+        if self.report != Report::None {
+            head.insert(TRAILER, HeaderValue::from(WITHHELD));
+        }
         let response = self.respond(upstream_parts.status, head)?;
         match verdict {
             answer::Answer::Json(framing, coding) if parts.method != Method::HEAD => {
                 let release = self.release(admitted)?;
-                let body = scrubbed(upstream_body, framing, coding, release, &found, scrubbing).await?;
+                let body = scrubbed(upstream_body, framing, coding, release, self.forms(), &found, scrubbing)
+                    .await?;
                 Ok(response.map(|()| body))
             }
             answer::Answer::Json(..) | answer::Answer::Empty => {
@@ -136,16 +173,49 @@ impl Exchange {
     }
 
     fn identify(&mut self, parts: &Parts) -> Result<Caller, Refusal> {
-        let caller =
-            self.snapshot.credentials.identify(&parts.headers, parts.extensions.get::<PeerNames>())?;
+        let peer = parts.extensions.get::<PeerNames>();
+        let caller = self.snapshot.credentials.identify(&parts.headers, peer, self.now)?;
         let recipient = self.snapshot.recipients.get(caller.recipient).ok_or(Refusal::CredentialInvalid)?;
         self.recipient = Some(Arc::clone(recipient));
+        self.identity = caller.identity.clone();
         let bounded = recipient.rate.as_ref().is_some_and(|rate| rate.check().is_err());
         if bounded { Err(Refusal::TooManyRequests) } else { Ok(caller) }
     }
 
+    /// What the recipient asks about itself; nothing of it is anybody's data.
+    async fn page(&self, page: Page, method: &Method) -> Result<Response<AnswerBody>, Refusal> {
+        if *method != Method::GET {
+            return Err(Refusal::MethodNotAllowed);
+        }
+        let recipient = self.recipient.as_ref().ok_or(Refusal::CredentialMissing)?;
+        let told = match page {
+            Page::Purposes => {
+                let facts = recipient.facts(self.today());
+                well_known::purposes(&self.snapshot, recipient, facts, |route| self.decisions(route).ok())
+            }
+            Page::Decision(id) => {
+                well_known::decision(&self.gatehouse, &self.snapshot, recipient, id).await?
+            }
+        };
+        let mut response = Response::new(AnswerBody::whole(Bytes::from(told.to_string())));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Ok(response)
+    }
+
+    /// What the registration asks for, where the recipient can read a trailer (RFC 9110, 6.5.1).
+    fn wanted_report(&self, headers: &HeaderMap) -> Report {
+        let fields = headers.get_all(TE).iter().filter_map(|value| value.to_str().ok());
+        let mut codings = fields.flat_map(|value| value.split(','));
+        let reads_trailers = codings.any(|coding| coding.trim().eq_ignore_ascii_case("trailers"));
+        let report = self.recipient.as_ref().map_or(Report::None, |recipient| recipient.report);
+        if reads_trailers { report } else { Report::None }
+    }
+
     fn decisions(&self, route: &Route) -> Result<Arc<Decisions>, Refusal> {
-        self.snapshot.decisions.get(route.pack).cloned().ok_or(Refusal::NotFound)
+        let versions = self.snapshot.packs.get(route.pack);
+        versions.and_then(|versions| versions.in_force(self.now)).cloned().ok_or(Refusal::NoRulePermits)
     }
 
     /// The purpose that counts: the declared one, which a locked credential must agree with or replaces.
@@ -167,66 +237,100 @@ impl Exchange {
             }
         };
         self.purpose = Some(declared);
-        if caller.locked.is_some_and(|locked| locked != declared) {
-            return Err(Refusal::PurposeNotPermitted);
-        }
-        Ok(declared)
+        let agrees = caller.locked.is_none_or(|locked| locked == declared);
+        self.weigh("credential", agrees.then_some(declared).ok_or(Refusal::PurposeNotPermitted))
+    }
+
+    /// The case that the request cites, where it is in force for who asks and for what. Any other
+    /// `case` is only recorded.
+    fn cited_case(&mut self, purpose: PurposeId, decisions: &Decisions) -> Option<Arc<Case>> {
+        let id = self.declared.as_ref()?.case.as_deref()?;
+        let (recipient, ledger) = (self.recipient.as_ref()?, &self.gatehouse.ledger);
+        let names = &**decisions.pack().vocabulary();
+        let case = ledger.case(id).filter(|case| case.serves(&recipient.name, purpose, names, self.now))?;
+        self.case = Some(Citation { id: Arc::from(id), fingerprint: ledger.fingerprints().case(id) });
+        Some(case)
     }
 
     /// Everything that can be said before the upstream is called and does not depend on a subject.
     fn admit(
-        &self,
+        &mut self,
         route: &Route,
-        method: &Method,
         purpose: PurposeId,
+        case: Option<&Case>,
         decisions: &Decisions,
     ) -> Result<Admitted, Refusal> {
-        let recipient = self.recipient.as_ref().ok_or(Refusal::CredentialMissing)?;
-        let vocabulary = decisions.pack().vocabulary();
-        let serves = |served: &Vec<PurposeId>| {
-            served.iter().any(|served| vocabulary.purposes().within(purpose, *served))
-        };
-        if !route.purposes.as_ref().is_none_or(serves) {
-            return Err(Refusal::PurposeNotPermitted);
-        }
+        let recipient = self.recipient.clone().ok_or(Refusal::CredentialMissing)?;
+        let served = route.serves_purpose(decisions.pack().vocabulary(), purpose);
+        self.weigh("route", served.then_some(()).ok_or(Refusal::PurposeNotPermitted))?;
         if self.gatehouse.ledger.suspended(&recipient.name) {
-            return Err(Refusal::RecipientSuspended);
+            return self.weigh("registration", Err(Refusal::RecipientSuspended));
         }
         let asking = Asking {
-            recipient: Arc::clone(recipient.facts(self.now.to_zoned(jiff::tz::TimeZone::UTC).date())),
+            recipient: Arc::clone(recipient.facts(self.today())),
             purpose,
-            operation: route.operation(method),
+            operation: route.operation(&self.method),
             exporter_region: Arc::clone(&self.snapshot.exporter_region),
             upstream_backup: route.upstream_is_backup,
-            // Disclosure cases are not there yet, so none can be cited.
-            legal_reference: false,
+            legal_reference: case.map_or(LegalReference::None, |case| {
+                LegalReference::Categories(Arc::clone(&case.categories))
+            }),
         };
         let unread = Classes::new(Vec::new(), false);
         let classes = route.scrubbing.as_ref().map_or(&unread, |scrubbing| &scrubbing.classes);
-        decisions.admit(&asking, classes).map_err(denied)
+        let admitted = decisions.admit(&asking, classes);
+        // The pack checks one after the other; those before the one that refuses have agreed.
+        for (factor, denials) in FACTORS_OF_ADMISSION {
+            if let Some(denial) = admitted.as_ref().err().filter(|denial| denials.contains(denial)) {
+                return self.weigh(factor, Err(denied(*denial)));
+            }
+            self.weigh(factor, Ok(()))?;
+        }
+        admitted.map_err(denied)
     }
 
-    /// Records that this is about to happen, so that a crash in between is visible.
-    async fn intend(&self, method: &Method) -> Result<(), Refusal> {
-        let (Some(recipient), Some(route), Some(purpose)) = (&self.recipient, &self.route, self.purpose)
-        else {
-            return Err(Refusal::AuditUnavailable);
-        };
-        let decisions = self.decisions(route)?;
-        let pack = decisions.pack();
-        let intent = Intent {
-            factors: Vec::new(),
+    /// What forms are made with: pseudonyms are the recipient's own, and the epoch's.
+    fn forms(&self) -> Forms {
+        let epoch = self.gatehouse.pseudonyms.epoch(self.snapshot.pseudonym_epoch.as_deref());
+        epoch.for_recipient(self.recipient.as_ref().map_or("", |recipient| &recipient.name))
+    }
+
+    /// The day of the exchange, UTC.
+    fn today(&self) -> Date {
+        self.now.to_zoned(TimeZone::UTC).date()
+    }
+
+    /// Takes down what one factor says.
+    fn weigh<T>(&mut self, factor: &'static str, said: Result<T, Refusal>) -> Result<T, Refusal> {
+        self.factors.push((factor, if said.is_ok() { Verdict::Permits } else { Verdict::Refuses }));
+        said
+    }
+
+    /// The exchange as the log knows it; `None` before there is a recipient and a route.
+    fn intent(&self) -> Option<Intent> {
+        let (recipient, route) = (self.recipient.as_ref()?, self.route.as_ref()?);
+        let decisions = self.decisions(route).ok()?;
+        let purposes = decisions.pack().vocabulary().purposes();
+        let ledger = &self.gatehouse.ledger;
+        Some(Intent {
             decision: self.decision.clone(),
             time: self.now,
             recipient: Arc::clone(&recipient.name),
-            purpose: pack.vocabulary().purposes().name(purpose).to_owned(),
+            actor: self.identity.actor.as_ref().map(|actor| ledger.fingerprints().actor(actor)),
+            purpose: self.purpose.map_or("", |purpose| purposes.name(purpose)).to_owned(),
             declared: self.declared.as_ref().map(|declaration| declaration.purpose.clone()),
             case: self.declared.as_ref().and_then(|declaration| declaration.case.clone()),
             route: Arc::clone(&route.name),
-            operation: route.operation(method),
-            policy: pack.revision().to_string(),
-            position: self.gatehouse.ledger.position(),
-        };
+            operation: route.operation(&self.method),
+            policy: decisions.pack().revision().to_string(),
+            position: ledger.position(),
+            factors: self.factors.clone(),
+        })
+    }
+
+    /// Records that this is about to happen, so that a crash in between is visible.
+    async fn intend(&self) -> Result<(), Refusal> {
+        let intent = self.intent().ok_or(Refusal::AuditUnavailable)?;
         let entry = self.gatehouse.log.intent(intent).await.map_err(|_| Refusal::AuditUnavailable)?;
         *self.entry.lock().unwrap_or_else(PoisonError::into_inner) = Some(entry);
         Ok(())
@@ -277,6 +381,12 @@ impl Exchange {
         };
         let decisions = self.decisions(&route)?;
         let purpose = Arc::from(decisions.pack().vocabulary().purposes().name(purpose));
+        let agreement = recipient.agreement_ends(self.today()).map(|end| (end, Refusal::AgreementNotInForce));
+        let versions = self.snapshot.packs.get(route.pack);
+        // Whoever comes back is decided by the next version.
+        let version = versions.and_then(|versions| versions.changes_after(self.now));
+        let version = version.map(|end| (end, Refusal::Overloaded));
+        let ends = agreement.into_iter().chain(version).min_by_key(|(end, _)| *end);
         Ok(Arc::new(Release::new(
             Arc::clone(&self.gatehouse),
             route,
@@ -284,9 +394,13 @@ impl Exchange {
             purpose,
             decisions,
             admitted,
+            self.case.take(),
             entry,
             permit,
             self.began,
+            std::mem::take(&mut self.identity),
+            ends,
+            self.report,
         )))
     }
 
@@ -346,8 +460,8 @@ impl Exchange {
             .route
             .as_ref()
             .and_then(|route| self.decisions(route).ok())
-            .or_else(|| self.snapshot.decisions.first().cloned());
-        let contact = decisions.as_ref().map(|decisions| &*decisions.pack().manifest().contact);
+            .or_else(|| self.snapshot.packs.first()?.iter().next().cloned());
+        let contact = decisions.as_ref().map(|decisions| self.contact(decisions));
         let permitted = (refusal == Refusal::PurposeNotPermitted)
             .then(|| self.permitted_purposes(decisions.as_deref()))
             .flatten();
@@ -370,6 +484,24 @@ impl Exchange {
         response
     }
 
+    /// Whom a refused recipient can turn to: about data that a customer entrusted, that customer (P-3b).
+    fn contact<'d>(&self, decisions: &'d Decisions) -> &'d str {
+        let (manifest, words) = (decisions.pack().manifest(), decisions.pack().vocabulary());
+        let request = words.purposes().find("data-subject-request");
+        let about_oneself =
+            self.purpose.zip(request).is_some_and(|(asked, request)| words.purposes().within(asked, request));
+        let entrusted = words.categories().find("service-data");
+        let holds_entrusted = |scrubbing: &Scrubbing| {
+            let mut categories = scrubbing.classes.sets().iter().flatten();
+            categories.any(|category| Some(*category) == entrusted)
+        };
+        let scrubbing = self.route.as_ref().and_then(|route| route.scrubbing.as_ref());
+        match &manifest.controller_contact {
+            Some(controller) if about_oneself && scrubbing.is_some_and(holds_entrusted) => controller,
+            _ => &manifest.contact,
+        }
+    }
+
     fn permitted_purposes<'d>(&self, decisions: Option<&'d Decisions>) -> Option<Vec<&'d str>> {
         let vocabulary = decisions?.pack().vocabulary();
         let registered = &self.recipient.as_ref()?.in_agreement.purposes;
@@ -388,6 +520,16 @@ impl Exchange {
             .map_or("", |(decisions, purpose)| decisions.pack().vocabulary().purposes().name(purpose));
         metrics.requests.with_label_values(&[route, recipient, purpose, "refused"]).inc();
         metrics.request_duration.with_label_values(&[route]).observe(self.began.elapsed().as_secs_f64());
+        self.gatehouse.access_log.write(&Line {
+            time: Timestamp::now(),
+            decision: &self.decision,
+            recipient,
+            purpose,
+            route,
+            outcome: refusal.code(),
+            milliseconds: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            bytes: 0,
+        });
         tracing::info!(decision = %self.decision, route, recipient, purpose, code = refusal.code(), "refused");
     }
 
@@ -397,28 +539,9 @@ impl Exchange {
             Some(entry) => self.gatehouse.log.close_detached(entry, Outcome::Refused(refusal.code())),
             None if self.on_record => {}
             None => {
-                let (Some(recipient), Some(route)) = (&self.recipient, &self.route) else { return };
-                let Ok(decisions) = self.decisions(route) else { return };
-                let vocabulary = decisions.pack().vocabulary();
-                self.gatehouse.log.refused(
-                    Intent {
-                        factors: Vec::new(),
-                        decision: self.decision.clone(),
-                        time: self.now,
-                        recipient: Arc::clone(&recipient.name),
-                        purpose: self
-                            .purpose
-                            .map_or("", |purpose| vocabulary.purposes().name(purpose))
-                            .to_owned(),
-                        declared: self.declared.as_ref().map(|declaration| declaration.purpose.clone()),
-                        case: self.declared.as_ref().and_then(|declaration| declaration.case.clone()),
-                        route: Arc::clone(&route.name),
-                        operation: route.operation(&Method::GET),
-                        policy: decisions.pack().revision().to_string(),
-                        position: self.gatehouse.ledger.position(),
-                    },
-                    refusal.code(),
-                );
+                if let Some(intent) = self.intent() {
+                    self.gatehouse.log.refused(intent, refusal.code());
+                }
             }
         }
     }
@@ -453,6 +576,7 @@ async fn scrubbed<U>(
     framing: Framing,
     coding: Coding,
     release: Arc<Release>,
+    forms: Forms,
     found: &Found,
     scrubbing: &Scrubbing,
 ) -> Result<AnswerBody, Refusal>
@@ -464,7 +588,7 @@ where
         let parameters: Vec<(&str, &str)> =
             found.parameters.iter().map(|(name, value)| (&**name, &**value)).collect();
         let plan = Arc::clone(&scrubbing.plan);
-        let scrubber = Scrubber::new(plan, release.forms(), &parameters, scrubbing.limits, framing);
+        let scrubber = Scrubber::new(plan, forms, &parameters, scrubbing.limits, framing);
         let mut pump = Pump::new(upstream, decoder, scrubber, Arc::clone(&release));
         let filled = match scrubbing.withheld {
             Withheld::Strip => pump.fill().await,

@@ -1,15 +1,18 @@
-//! Who asks: a recipient, by API key or by client certificate.
+//! Who asks: a recipient, by API key, signed token or client certificate.
 //!
-//! It knows hashes of keys and names of certificates, never a key. Two credentials of one request
-//! must name the same recipient.
+//! It knows hashes of keys, public keys of issuers and names of certificates, never a key that could
+//! be presented. Two credentials of one request must name the same recipient and the same person.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, header};
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::Refusal;
+use super::token::{self, Pattern, Tokens};
+use crate::scrub::SubjectId;
 use crate::vocabulary::PurposeId;
 
 /// Header names that carry a credential; removed before the upstream.
@@ -25,12 +28,39 @@ pub fn hash(key: &[u8]) -> KeyHash {
 }
 
 /// What a credential stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Caller {
     /// Position in the snapshot's list of recipients.
     pub recipient: usize,
     /// The one purpose the credential is locked to.
     pub locked: Option<PurposeId>,
+    pub identity: Identity,
+}
+
+/// Who a recipient is beyond its name, as the claims of a token say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// The person that the recipient is.
+    pub subject: Option<SubjectId>,
+    /// The controller that the recipient acts for.
+    pub controller: Option<SubjectId>,
+    /// Who of the recipient's people it is; the namespace is the issuer.
+    pub actor: Option<SubjectId>,
+}
+
+impl Identity {
+    /// What two credentials say together; `None` where they contradict each other.
+    fn with(self, other: Identity) -> Option<Identity> {
+        fn either(one: Option<SubjectId>, other: Option<SubjectId>) -> Option<Option<SubjectId>> {
+            let agree = one.is_none() || other.is_none() || one == other;
+            agree.then(|| one.or(other))
+        }
+        Some(Identity {
+            subject: either(self.subject, other.subject)?,
+            controller: either(self.controller, other.controller)?,
+            actor: either(self.actor, other.actor)?,
+        })
+    }
 }
 
 /// The names (URI, DNS, e-mail) in a verified client certificate's subject alternative name.
@@ -42,9 +72,20 @@ pub struct PeerNames(pub Arc<[String]>);
 pub struct Credentials {
     keys: HashMap<KeyHash, Caller>,
     certificates: HashMap<String, Caller>,
+    tokens: Tokens,
 }
 
 impl Credentials {
+    /// No credential yet; tokens count where one of these issuers signed them.
+    pub fn new(tokens: Tokens) -> Credentials {
+        Credentials { tokens, ..Credentials::default() }
+    }
+
+    /// Registers what a recipient's tokens look like; the earlier caller where that was registered before.
+    pub fn register_token(&mut self, pattern: Pattern) -> Option<Caller> {
+        self.tokens.register(pattern)
+    }
+
     /// Registers a key's hash; the earlier caller where it was registered before.
     pub fn register_key(&mut self, hash: KeyHash, caller: Caller) -> Option<Caller> {
         self.keys.insert(hash, caller)
@@ -55,37 +96,54 @@ impl Credentials {
         self.certificates.insert(name, caller)
     }
 
-    /// Who presents these credentials.
+    /// Who presents these credentials, at this moment.
     ///
     /// # Errors
     /// [`Refusal::CredentialMissing`] where there is none, [`Refusal::CredentialInvalid`] where one is
     /// unknown or two disagree. A verified certificate that nobody registered names nobody.
-    pub fn identify(&self, headers: &HeaderMap, peer: Option<&PeerNames>) -> Result<Caller, Refusal> {
+    pub fn identify(
+        &self,
+        headers: &HeaderMap,
+        peer: Option<&PeerNames>,
+        now: Timestamp,
+    ) -> Result<Caller, Refusal> {
         let mut caller: Option<Caller> = None;
-        for key in presented_keys(headers) {
-            let named = self.keys.get(&hash(key?)).ok_or(Refusal::CredentialInvalid)?;
-            caller = Some(agree(caller, *named)?);
+        for presented in presented(headers) {
+            caller = Some(agree(caller, self.named_by(presented?, now)?)?);
         }
         for name in peer.into_iter().flat_map(|names| names.0.iter()) {
             if let Some(named) = self.certificates.get(name) {
-                caller = Some(agree(caller, *named)?);
+                caller = Some(agree(caller, named.clone())?);
             }
         }
         caller.ok_or(Refusal::CredentialMissing)
     }
+
+    /// Whom a presented text names: a registered key, whatever it looks like, or else a token.
+    fn named_by(&self, presented: &[u8], now: Timestamp) -> Result<Caller, Refusal> {
+        if let Some(known) = self.keys.get(&hash(presented)) {
+            return Ok(known.clone());
+        }
+        let text = std::str::from_utf8(presented).map_err(|_| Refusal::CredentialInvalid)?;
+        if token::is_token(text) { self.tokens.identify(text, now) } else { Err(Refusal::CredentialInvalid) }
+    }
 }
 
 /// Two credentials name the same recipient; a purpose that one is locked to locks both.
-fn agree(earlier: Option<Caller>, named: Caller) -> Result<Caller, Refusal> {
+pub(super) fn agree(earlier: Option<Caller>, named: Caller) -> Result<Caller, Refusal> {
     let Some(earlier) = earlier else { return Ok(named) };
     let locks_agree = earlier.locked.is_none() || named.locked.is_none() || earlier.locked == named.locked;
     if earlier.recipient != named.recipient || !locks_agree {
         return Err(Refusal::CredentialInvalid);
     }
-    Ok(Caller { recipient: named.recipient, locked: earlier.locked.or(named.locked) })
+    Ok(Caller {
+        recipient: named.recipient,
+        locked: earlier.locked.or(named.locked),
+        identity: earlier.identity.with(named.identity).ok_or(Refusal::CredentialInvalid)?,
+    })
 }
 
-fn presented_keys(headers: &HeaderMap) -> impl Iterator<Item = Result<&[u8], Refusal>> {
+fn presented(headers: &HeaderMap) -> impl Iterator<Item = Result<&[u8], Refusal>> {
     let bearer = headers.get_all(header::AUTHORIZATION).iter().map(|value| {
         let bytes = value.as_bytes();
         let (scheme, token) = bytes.split_at_checked(7).ok_or(Refusal::CredentialInvalid)?;
@@ -106,9 +164,10 @@ mod tests {
 
     fn registered() -> Credentials {
         let mut credentials = Credentials::default();
-        credentials.register_key(hash(b"pgk_a_1"), Caller { recipient: 0, locked: None });
-        credentials.register_key(hash(b"pgk_b_1"), Caller { recipient: 1, locked: Some(PurposeId(3)) });
-        credentials.register_certificate("spiffe://x/a".into(), Caller { recipient: 0, locked: None });
+        let locked = Caller { recipient: 1, locked: Some(PurposeId(3)), ..Caller::default() };
+        credentials.register_key(hash(b"pgk_a_1"), Caller::default());
+        credentials.register_key(hash(b"pgk_b_1"), locked);
+        credentials.register_certificate("spiffe://x/a".into(), Caller::default());
         credentials
     }
 
@@ -118,12 +177,12 @@ mod tests {
             map.append(*name, value.parse().unwrap());
         }
         let names = PeerNames(peer.iter().map(ToString::to_string).collect());
-        registered().identify(&map, Some(&names))
+        registered().identify(&map, Some(&names), Timestamp::UNIX_EPOCH)
     }
 
     #[test]
     fn a_key_or_a_certificate_names_the_recipient() {
-        let staff = Ok(Caller { recipient: 0, locked: None });
+        let staff = Ok(Caller::default());
         assert_eq!(ask(&[("authorization", "Bearer pgk_a_1")], &[]), staff);
         assert_eq!(ask(&[("x-api-key", "pgk_a_1")], &[]), staff);
         assert_eq!(ask(&[], &["spiffe://x/a"]), staff);

@@ -10,15 +10,20 @@ mod exchange;
 pub mod identity;
 pub mod inbound;
 mod judgement;
+pub mod opt_out;
 pub mod path;
+mod privacy_control;
 pub mod purpose;
 mod refusal;
 mod release;
 pub mod request;
 pub mod route;
+mod signature;
 mod snapshot;
 mod tally;
+pub mod token;
 pub mod upstream;
+mod well_known;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -35,14 +40,19 @@ use tokio::sync::Semaphore;
 use tower::{Layer, Service};
 
 pub use refusal::{Problem, Refusal};
-pub use snapshot::Snapshot;
+pub use snapshot::{Snapshot, Versions};
 
 use self::inbound::Inbound;
+use self::opt_out::OptOut;
 use self::upstream::UpstreamFailure;
+use crate::access_log::AccessLog;
 use crate::disclosure::Log;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::scrub::Pseudonyms;
+
+/// How many decisions recipients look up at a time.
+const MOST_LOOKUPS: usize = 2;
 
 /// How a request came in: an extension of the request, set by the listener.
 #[derive(Debug)]
@@ -72,8 +82,13 @@ pub struct Gatehouse {
     pub ledger: Arc<Ledger>,
     pub log: Arc<Log>,
     pub metrics: Metrics,
+    /// How many decisions recipients look up at a time: each reads the log.
+    lookups: Semaphore,
+    pub access_log: AccessLog,
     /// What pseudonymised fields leave as; each recipient has its own.
     pub pseudonyms: Pseudonyms,
+    /// The way out that stands in marketing e-mails.
+    pub opt_out: OptOut,
 }
 
 impl Gatehouse {
@@ -83,9 +98,12 @@ impl Gatehouse {
         log: Arc<Log>,
         metrics: Metrics,
         pseudonyms: Pseudonyms,
+        access_log: AccessLog,
+        opt_out: OptOut,
     ) -> Gatehouse {
         let snapshot = ArcSwap::from_pointee(snapshot);
-        Gatehouse { snapshot, ledger, log, metrics, pseudonyms }
+        let lookups = Semaphore::new(MOST_LOOKUPS);
+        Gatehouse { snapshot, ledger, log, metrics, lookups, pseudonyms, access_log, opt_out }
     }
 
     /// What requests are judged by from now on. Exchanges under way keep what they began with.
@@ -143,6 +161,10 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
+        if opt_out::is_asked(request.uri().path()) {
+            let gatehouse = Arc::clone(&self.gatehouse);
+            return Box::pin(async move { Ok(opt_out::answer(gatehouse, request).await) });
+        }
         let exchange = exchange::Exchange::new(Arc::clone(&self.gatehouse));
         let inner = self.inner.clone();
         Box::pin(async move { Ok(exchange.run(inner, request).await) })

@@ -5,18 +5,33 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::identity::Identity;
 use super::judgement::Judgement;
-use super::route::Route;
+use super::route::{Report, Route};
 use super::tally::Tally;
+use super::well_known::Withheld;
 use super::{Gatehouse, Refusal};
-use crate::decision::{Admitted, ClassId, Decisions};
+use crate::access_log::Line;
+use crate::decision::{Admitted, ClassId, Decisions, Overdue};
 use crate::disclosure::{Entry, Left, Outcome, Window};
+use crate::keys::Fingerprint;
 use crate::ledger::Epoch;
-use crate::scrub::Forms;
 use crate::vocabulary::Form;
+
+/// The trailer that says how much was withheld.
+pub(super) const WITHHELD: HeaderName = HeaderName::from_static("data-purpose-withheld");
+
+/// The case that an exchange rests on.
+#[derive(Debug)]
+pub(super) struct Citation {
+    pub(super) id: Arc<str>,
+    /// Changes of the case concern the answer like those of somebody in it.
+    pub(super) fingerprint: Fingerprint,
+}
 
 /// One admitted exchange whose answer is on its way.
 pub struct Release {
@@ -26,13 +41,23 @@ pub struct Release {
     purpose: Arc<str>,
     decisions: Arc<Decisions>,
     admitted: Arc<Admitted>,
+    case: Option<Citation>,
     /// Taken by whoever closes the exchange.
     entry: Mutex<Option<Entry>>,
     /// One of the exchanges that may be under way.
     _permit: OwnedSemaphorePermit,
     began: Instant,
+    /// Who the recipient is, where its credential says so.
+    identity: Identity,
+    /// When what it was admitted under ends, and what it would be told then.
+    ends: Option<(Timestamp, Refusal)>,
+    /// What the recipient is told in the trailer, and the account that it is told from.
+    report: Report,
+    withheld: Mutex<Withheld>,
     /// Nanoseconds spent waiting for the upstream.
     waited: AtomicU64,
+    /// Bytes that have left.
+    sent: AtomicU64,
 }
 
 impl std::fmt::Debug for Release {
@@ -50,9 +75,13 @@ impl Release {
         purpose: Arc<str>,
         decisions: Arc<Decisions>,
         admitted: Arc<Admitted>,
+        case: Option<Citation>,
         entry: Entry,
         permit: OwnedSemaphorePermit,
         began: Instant,
+        identity: Identity,
+        ends: Option<(Timestamp, Refusal)>,
+        report: Report,
     ) -> Release {
         Release {
             gatehouse,
@@ -61,28 +90,37 @@ impl Release {
             purpose,
             decisions,
             admitted,
+            case,
             entry: Mutex::new(Some(entry)),
             _permit: permit,
             began,
+            identity,
+            ends,
+            report,
+            withheld: Mutex::new(Withheld::default()),
             waited: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
         }
     }
 
     /// Who judges the next chunk. `None` on a route that is not personal.
     pub(super) fn judgement(&self, now: Timestamp) -> Option<Judgement<'_>> {
         let scrubbing = self.route.scrubbing.as_ref()?;
+        let ledger = &self.gatehouse.ledger;
+        // Asked for each chunk: a case can end while its answer is on its way.
+        let case = self.case.as_ref().and_then(|cited| ledger.case(&cited.id));
+        let case = case.filter(|case| case.is_in_force(now));
+        let ask_again = case.as_ref().map(|case| case.end);
         Some(Judgement {
-            ledger: &self.gatehouse.ledger,
+            ledger,
             admitted: &self.admitted,
+            identity: &self.identity,
             scrubbing,
             now,
-            tally: Tally::default(),
+            case,
+            found: Overdue::default(),
+            tally: Tally { ask_again, ..Tally::default() },
         })
-    }
-
-    /// What forms are made with: pseudonyms are the recipient's own.
-    pub(super) fn forms(&self) -> Forms {
-        self.gatehouse.pseudonyms.for_recipient(&self.recipient)
     }
 
     /// Longest wait for the next chunk of the upstream's body.
@@ -95,13 +133,18 @@ impl Release {
         self.gatehouse.ledger.epoch()
     }
 
-    /// Runs `leave` unless somebody in this account has withdrawn, objected or the like since; no such
-    /// change is acknowledged while it runs.
+    /// Runs `leave` unless somebody in this account has withdrawn, objected or the like since, or a
+    /// consent or the cited case has ended by itself; no such change is acknowledged while it runs.
     pub(super) fn hand_out<T>(&self, since: Epoch, tally: &Tally, leave: impl FnOnce() -> T) -> Option<T> {
-        self.gatehouse.ledger.hand_out(since, &tally.subjects, leave)
+        if tally.ask_again.is_some_and(|end| end <= Timestamp::now()) {
+            return None;
+        }
+        let case = self.case.iter().map(|case| &case.fingerprint);
+        self.gatehouse.ledger.hand_out(since, tally.subjects.iter().chain(case), leave)
     }
 
-    /// Whether anything may leave at this moment: the ledger and the log work, the recipient is not suspended.
+    /// Whether anything may leave at this moment: the ledger and the log work, the recipient is not
+    /// suspended, its agreement and the policy are still those it was admitted under.
     pub(super) fn may_leave(&self) -> Result<(), Refusal> {
         if !self.gatehouse.ledger.healthy() {
             return Err(Refusal::LedgerUnavailable);
@@ -109,7 +152,10 @@ impl Release {
         if self.gatehouse.ledger.suspended(&self.recipient) {
             return Err(Refusal::RecipientSuspended);
         }
-        Ok(())
+        match self.ends {
+            Some((end, refusal)) if end <= Timestamp::now() => Err(refusal),
+            _ => Ok(()),
+        }
     }
 
     /// Whether something of a subject was withheld that a rule could have released.
@@ -123,6 +169,18 @@ impl Release {
         })
     }
 
+    /// Whether the answer ends in a trailer.
+    pub(super) fn reports(&self) -> bool {
+        self.report != Report::None
+    }
+
+    /// The trailer that says how much was withheld.
+    pub(super) fn trailer(&self) -> Option<HeaderMap> {
+        let withheld = self.withheld.lock().unwrap_or_else(PoisonError::into_inner);
+        let value = withheld.value(self.report, self.route.scrubbing.as_ref())?;
+        Some(HeaderMap::from_iter([(WITHHELD, HeaderValue::try_from(value).ok()?)]))
+    }
+
     pub(super) fn waited(&self, time: Duration) {
         self.waited.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
@@ -132,12 +190,14 @@ impl Release {
     }
 
     pub(super) fn sent(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
         self.gatehouse.metrics.body_bytes.with_label_values(&[&*self.route.name, "out"]).inc_by(bytes as u64);
     }
 
     /// Puts a window on the disclosure log; returns when it is as durable as configured.
     pub(super) async fn record(&self, tally: Tally) -> Result<(), Refusal> {
         self.count(&tally);
+        self.report(&tally);
         let window = Window {
             position: self.gatehouse.ledger.position(),
             records: tally.records,
@@ -179,6 +239,16 @@ impl Release {
 
     fn finish(&self, outcome: &'static str, closing: Outcome) {
         let Some(entry) = self.take_entry() else { return };
+        self.gatehouse.access_log.write(&Line {
+            time: Timestamp::now(),
+            decision: entry.decision(),
+            recipient: &self.recipient,
+            purpose: &self.purpose,
+            route: &self.route.name,
+            outcome,
+            milliseconds: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            bytes: self.sent.load(Ordering::Relaxed),
+        });
         self.gatehouse.log.close_detached(entry, closing);
         let metrics = &self.gatehouse.metrics;
         metrics
@@ -207,6 +277,8 @@ impl Release {
         records("withheld").inc_by(tally.withheld_records);
         metrics.unknown_subjects.with_label_values(&[route]).inc_by(tally.unknown_subjects);
         metrics.minor_records.with_label_values(&[route]).inc_by(tally.minors);
+        metrics.closed_account_records.with_label_values(&[route]).inc_by(tally.closed_accounts);
+        metrics.retention_withheld.with_label_values(&[route]).inc_by(tally.past_retention);
         self.for_each_release(tally, |category, release, fields| match category {
             Some(category) => {
                 let labels = [route, purpose, category, release.form.name()];
@@ -214,6 +286,19 @@ impl Release {
             }
             None => metrics.unclassified_fields.with_label_values(&[route]).inc_by(fields),
         });
+    }
+
+    /// Takes down what the trailer will say.
+    fn report(&self, tally: &Tally) {
+        if !self.reports() {
+            return;
+        }
+        let mut withheld = self.withheld.lock().unwrap_or_else(PoisonError::into_inner);
+        withheld.add_records(tally.withheld_records);
+        for (class, releases) in tally.classes.iter().enumerate() {
+            let removed = releases.iter().filter(|(release, _)| release.form == Form::Removed);
+            withheld.add_fields(class, removed.map(|(_, fields)| fields).sum());
+        }
     }
 
     fn categories(&self, tally: &Tally) -> Vec<Left> {

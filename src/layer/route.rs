@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use governor::DefaultDirectRateLimiter;
 use http::{HeaderName, Method};
+use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::tz::TimeZone;
 
 use super::{Refusal, path};
 use crate::decision::{Classes, RecipientFacts};
@@ -43,6 +45,15 @@ pub struct Scrubbing {
     pub unknown_subject: UnknownSubject,
     pub withheld: Withheld,
     pub limits: Limits,
+    /// What is mapped, as it is told to recipients.
+    pub fields: Vec<Field>,
+}
+
+/// One mapped path, from the document on, and what it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field {
+    pub path: String,
+    pub categories: Vec<CategoryId>,
 }
 
 impl Scrubbing {
@@ -52,6 +63,7 @@ impl Scrubbing {
         unknown_subject: UnknownSubject,
         withheld: Withheld,
         limits: Limits,
+        fields: Vec<Field>,
     ) -> Scrubbing {
         let categories = vocabulary.categories();
         let roots: Vec<CategoryId> = PERSONAL.iter().filter_map(|name| categories.find(name)).collect();
@@ -61,7 +73,7 @@ impl Scrubbing {
             plan.classes().iter().map(|class| class.categories.clone()).collect();
         let personal = sets.iter().map(|set| set.iter().any(is_personal)).collect();
         let classes = Classes::new(sets, plan.releases_unclassified());
-        Scrubbing { plan, classes, personal, unknown_subject, withheld, limits }
+        Scrubbing { plan, classes, personal, unknown_subject, withheld, limits, fields }
     }
 }
 
@@ -107,6 +119,12 @@ impl Route {
         })
     }
 
+    /// Whether the route is for a purpose: one that it names or one below.
+    pub fn serves_purpose(&self, words: &Vocabulary, purpose: PurposeId) -> bool {
+        let within = |served: &PurposeId| words.purposes().within(purpose, *served);
+        self.purposes.as_ref().is_none_or(|purposes| purposes.iter().any(within))
+    }
+
     fn serves(&self, method: &Method) -> bool {
         // HEAD is answered from our own view of what GET would give.
         self.methods.contains(method) || (*method == Method::HEAD && self.methods.contains(&Method::GET))
@@ -144,6 +162,13 @@ pub struct Agreement {
 }
 
 impl Recipient {
+    /// When the agreement that is in force on this day ends.
+    pub fn agreement_ends(&self, today: Date) -> Option<Timestamp> {
+        let until = self.agreement.as_ref()?.until.filter(|until| today <= *until)?;
+        let after = until.tomorrow().ok()?;
+        TimeZone::UTC.to_timestamp(after.at(0, 0, 0, 0)).ok()
+    }
+
     /// The recipient's facts on this day.
     pub fn facts(&self, today: Date) -> &Arc<RecipientFacts> {
         let in_force = self

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use http::HeaderName;
+use jiff::Timestamp;
 
 use super::identity::Credentials;
 use super::route::{Recipient, Routes};
 use crate::decision::Decisions;
+use crate::policy::{Pack, succession};
+use crate::vocabulary::Vocabulary;
 
 /// One loaded configuration, as requests walk it.
 #[derive(Debug)]
@@ -15,7 +18,81 @@ pub struct Snapshot {
     pub recipients: Vec<Arc<Recipient>>,
     pub credentials: Credentials,
     /// One for each pack, in the order that routes refer to.
-    pub decisions: Vec<Arc<Decisions>>,
+    pub packs: Vec<Versions>,
     pub purpose_header: HeaderName,
     pub exporter_region: Arc<str>,
+    /// The name of the epoch that pseudonymised values are of.
+    pub pseudonym_epoch: Option<Arc<str>>,
+}
+
+impl Snapshot {
+    /// The words that all packs share.
+    pub fn words(&self) -> Arc<Vocabulary> {
+        let first = self.packs.iter().flat_map(Versions::iter).next();
+        first.map_or_else(|| Arc::new(Vocabulary::standard()), |first| Arc::clone(first.pack().vocabulary()))
+    }
+}
+
+/// The versions of one pack, all loaded: each is in force from its effective date until the next one's.
+#[derive(Debug)]
+pub struct Versions {
+    /// By effective date.
+    all: Vec<Arc<Decisions>>,
+}
+
+impl Versions {
+    /// From versions in the order of their effective dates.
+    pub fn new(packs: impl IntoIterator<Item = Arc<Pack>>) -> Versions {
+        Versions { all: packs.into_iter().map(|pack| Arc::new(Decisions::new(pack))).collect() }
+    }
+
+    /// The version in force at an instant; `None` before the first.
+    pub fn in_force(&self, now: Timestamp) -> Option<&Arc<Decisions>> {
+        succession::in_force(&self.all, |version| version.pack(), now)
+    }
+
+    /// When another version takes over, if one is waiting.
+    pub fn changes_after(&self, now: Timestamp) -> Option<Timestamp> {
+        self.all.iter().map(|version| version.pack().manifest().effective_from()).find(|from| *from > now)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Decisions>> {
+        self.all.iter()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::finding::Source;
+
+    /// A pack with one rule, in force from this day.
+    fn pack_from(effective: &str) -> Arc<Pack> {
+        let manifest = format!(
+            "title = \"A pack\"\nversion = \"{effective}\"\nannounced = 2026-01-01\neffective = {effective}\n\
+             contact = \"dpo\"\n[bases]\ncontract = \"a contract\"\n[[clauses]]\nid = \"C-1\"\ntitle = \"One\"\nkept = \"by-rules\"\n"
+        );
+        let rule = r#"@id("r") @clause("C-1") @basis("contract")
+            permit (principal in Kind::"employee", action == Action::"mapping", resource == Category::"name");"#;
+        let sources = [Source::new("pack.toml", manifest), Source::new("rules.cedar", rule)];
+        Arc::new(Pack::load(&sources).unwrap())
+    }
+
+    #[test]
+    fn a_version_takes_over_at_the_start_of_its_day() {
+        let versions = Versions::new(["2026-01-05", "2026-12-01"].map(pack_from));
+        let at = |instant: &str| instant.parse::<Timestamp>().unwrap();
+        let in_force = |instant| {
+            let version = versions.in_force(at(instant))?;
+            Some(version.pack().manifest().effective.to_string())
+        };
+        assert_eq!(in_force("2026-01-04T23:59:59.999Z"), None);
+        assert_eq!(in_force("2026-01-05T00:00:00Z").unwrap(), "2026-01-05");
+        assert_eq!(in_force("2026-11-30T23:59:59.999Z").unwrap(), "2026-01-05");
+        assert_eq!(in_force("2026-12-01T00:00:00Z").unwrap(), "2026-12-01");
+        let next = versions.changes_after(at("2026-01-05T00:00:00Z"));
+        assert_eq!(next, Some(at("2026-12-01T00:00:00Z")));
+        assert_eq!(versions.changes_after(at("2026-12-01T00:00:00Z")), None);
+    }
 }

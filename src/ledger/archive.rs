@@ -3,6 +3,7 @@
 //! It reads the disk and holds nothing in memory, so it can look at a ledger that a gateway is
 //! writing. It refuses to change anything.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,10 +14,11 @@ use ulid::Ulid;
 
 use super::event::{Draft, Entity, Event, Sort};
 use super::names::Names;
+use super::request::{self, OpenRequest};
 use super::sqlite::{FileError, SqliteStore};
 use super::store::{Kept, Position, Store, StoreError};
 use super::written::{self, EventError};
-use super::{history, state};
+use super::{case, history, state};
 use crate::keys::Keys;
 use crate::scrub::SubjectId;
 
@@ -70,7 +72,8 @@ impl Archive {
         &*self.store
     }
 
-    pub(super) fn names(&self) -> &dyn Names {
+    /// The words it was opened with.
+    pub fn names(&self) -> &dyn Names {
         &*self.names
     }
 
@@ -111,6 +114,70 @@ impl Archive {
         let mut shown = state::subject_json(&state, at.unwrap_or(now), self.names());
         shown.insert("position".to_owned(), position.0.into());
         Ok(Some(shown))
+    }
+
+    /// The requests of data subjects that wait for an answer, the first due first. Reads every event.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub fn requests(&self) -> Result<Vec<OpenRequest>, StoreError> {
+        let mut all = Vec::new();
+        let mut of_one: Option<(SubjectId, Vec<Event>)> = None;
+        let mut close = |of_one: Option<(SubjectId, Vec<Event>)>| {
+            if let Some((person, events)) = of_one {
+                all.extend(request::open(&person, &events));
+            }
+        };
+        let unreadable = self.scan(|entity, event| {
+            let Entity::Subject(person) = entity else { return true };
+            let Some(event) = event.filter(request::is_about_a_request) else { return true };
+            match &mut of_one {
+                Some((known, events)) if known == person => events.push(event),
+                _ => close(of_one.replace((person.clone(), vec![event]))),
+            }
+            true
+        })?;
+        close(of_one);
+        match unreadable {
+            Some(error) => Err(StoreError::new("reading all events", error)),
+            None => Ok(request::by_due(all)),
+        }
+    }
+
+    /// Every registered case as JSON, by its id.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub fn cases(&self, now: Timestamp) -> Result<Vec<Map<String, Value>>, StoreError> {
+        let mut shown = Vec::new();
+        for id in self.store.cases()? {
+            shown.extend(self.case(&id, now)?);
+        }
+        Ok(shown)
+    }
+
+    /// One case as JSON; `None`: it is not registered.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub fn case(&self, id: &Arc<str>, now: Timestamp) -> Result<Option<Map<String, Value>>, StoreError> {
+        let past = self.history(&Entity::Case(Arc::clone(id)))?;
+        Ok(case::json(id, past.iter().map(|past| &past.event), now, self.names()))
+    }
+
+    /// The ids of the cases that nobody whom they name is told of yet.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub fn confidential_cases(&self, now: Timestamp) -> Result<HashSet<Arc<str>>, StoreError> {
+        let mut confidential = HashSet::new();
+        for id in self.store.cases()? {
+            let past = self.history(&Entity::Case(Arc::clone(&id)))?;
+            if case::is_confidential(past.iter().map(|past| &past.event), now) {
+                confidential.insert(id);
+            }
+        }
+        Ok(confidential)
     }
 
     /// Every event as a line of JSON that an import reads; `write` may stop it.

@@ -10,11 +10,14 @@ use std::collections::hash_map::Entry as Slot;
 use jiff::{Timestamp, ToSpan};
 use ulid::Ulid;
 
+use super::case;
 use super::changes::Changes;
-use super::event::{Draft, Effect, Entity, Event};
+use super::conflict::{self, Conflict};
+use super::event::{Draft, Effect, Entity, Event, What};
 use super::history;
 use super::index::Index;
 use super::names::Names;
+use super::request;
 use super::store::{Asked, Entry, Kept, OnceKey, Position, StoreError};
 use super::written;
 use crate::keys::{Fingerprint, Fingerprints};
@@ -33,6 +36,25 @@ pub(super) struct Desk {
     last: Position,
     open: HashMap<Entity, Folder>,
     once: HashMap<OnceKey, (Kept, Asked)>,
+}
+
+/// Why an event is not taken in.
+#[derive(Debug)]
+pub(super) enum NotTaken {
+    Store(StoreError),
+    Conflict(Conflict),
+}
+
+impl From<StoreError> for NotTaken {
+    fn from(error: StoreError) -> Self {
+        NotTaken::Store(error)
+    }
+}
+
+impl From<Conflict> for NotTaken {
+    fn from(conflict: Conflict) -> Self {
+        NotTaken::Conflict(conflict)
+    }
 }
 
 /// One of them: what is durable, and what waits.
@@ -61,10 +83,17 @@ impl Desk {
         once: Option<(OnceKey, Asked)>,
         now: Timestamp,
         history: impl FnOnce() -> Result<Vec<Event>, StoreError>,
-    ) -> Result<Entry, StoreError> {
+    ) -> Result<Entry, NotTaken> {
         let folder = match self.open.entry(entity.clone()) {
-            Slot::Occupied(folder) => folder.into_mut(),
-            Slot::Vacant(slot) => slot.insert(Folder { durable: history()?, waiting: Vec::new() }),
+            Slot::Occupied(folder) => {
+                folder.get().agrees(&draft.what)?;
+                folder.into_mut()
+            }
+            Slot::Vacant(slot) => {
+                let folder = Folder { durable: history()?, waiting: Vec::new() };
+                folder.agrees(&draft.what)?;
+                slot.insert(folder)
+            }
         };
         let Draft { what, at, attached } = draft;
         let at = match (at, what.effect()) {
@@ -106,6 +135,12 @@ impl Desk {
 }
 
 impl Folder {
+    /// Whether an event can follow those that are known.
+    fn agrees(&self, what: &What) -> Result<(), Conflict> {
+        let known = self.durable.iter().chain(self.waiting.iter().map(|(_, event)| event));
+        conflict::check(what, known)
+    }
+
     /// Now, but after everything else that is known: events without a time of their own happen in
     /// the order in which they come, even where an earlier one was written by a clock that is ahead.
     fn after_all(&self, now: Timestamp) -> Timestamp {
@@ -153,16 +188,24 @@ fn withholds(event: &Event) -> bool {
 pub(super) fn put_in_force<'e>(
     force: &Force<'_>,
     entity: &Entity,
-    events: impl Iterator<Item = &'e Event>,
+    events: impl Iterator<Item = &'e Event> + Clone,
     withholds: bool,
 ) {
     let fingerprint = fingerprint(force.fingerprints, entity);
     let changed = match entity {
-        Entity::Subject(_) => force.index.put_subject(fingerprint, history::subject(events, force.names)),
+        Entity::Subject(person) => {
+            force.index.put_requests(person, request::open(person, events.clone()));
+            // Who has only asked for something has not been told anything, nor consented.
+            if request::are_all(events.clone()) {
+                return;
+            }
+            force.index.put_subject(fingerprint, history::subject(events, force.names))
+        }
         Entity::Controller(_) => {
             force.index.put_controller(fingerprint, history::controller(events, force.names))
         }
         Entity::Recipient(name) => force.index.put_suspended(name, history::suspended(events)),
+        Entity::Case(id) => force.index.put_case(id, case::fold(events, force.fingerprints)),
     };
     if changed && withholds {
         force.changes.push(fingerprint);
@@ -174,5 +217,6 @@ pub(super) fn fingerprint(fingerprints: &Fingerprints, entity: &Entity) -> Finge
         Entity::Subject(person) => fingerprints.subject(person),
         Entity::Controller(person) => fingerprints.controller(person),
         Entity::Recipient(name) => fingerprints.recipient(name),
+        Entity::Case(id) => fingerprints.case(id),
     }
 }

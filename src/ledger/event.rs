@@ -1,4 +1,4 @@
-//! What can happen to a data subject, a controller or a recipient, as the ledger records it.
+//! What can happen to a data subject, a controller, a recipient or a case, as the ledger records it.
 //!
 //! It knows what each kind of event means in words of the vocabulary and whether it can disclose
 //! more or less. It refuses to know how events are written (see [`super::written`]) or kept.
@@ -19,6 +19,8 @@ pub enum Entity {
     Controller(SubjectId),
     /// A recipient by its configured name.
     Recipient(Arc<str>),
+    /// A disclosure case by its id.
+    Case(Arc<str>),
 }
 
 impl Entity {
@@ -27,6 +29,7 @@ impl Entity {
             Entity::Subject(_) => Sort::Subject,
             Entity::Controller(_) => Sort::Controller,
             Entity::Recipient(_) => Sort::Recipient,
+            Entity::Case(_) => Sort::Case,
         }
     }
 }
@@ -37,12 +40,13 @@ impl fmt::Debug for Entity {
     }
 }
 
-/// The three sorts of [`Entity`].
+/// The sorts of [`Entity`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Sort {
     Subject,
     Controller,
     Recipient,
+    Case,
 }
 
 impl Sort {
@@ -51,6 +55,7 @@ impl Sort {
             Sort::Subject => "data subject",
             Sort::Controller => "controller",
             Sort::Recipient => "recipient",
+            Sort::Case => "case",
         }
     }
 }
@@ -74,6 +79,66 @@ pub struct Facts {
     /// The origin of everything that `origin_of` does not name later or more exactly.
     pub origin: Option<Origin>,
     pub origin_of: Vec<(CategoryId, Origin)>,
+}
+
+/// What a data subject can ask for (GDPR Art. 15 to 18, 20, 21).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Right {
+    Access,
+    Rectification,
+    Erasure,
+    Restriction,
+    Portability,
+    Objection,
+}
+
+impl Right {
+    pub const ALL: [Right; 6] = [
+        Right::Access,
+        Right::Rectification,
+        Right::Erasure,
+        Right::Restriction,
+        Right::Portability,
+        Right::Objection,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Right::Access => "access",
+            Right::Rectification => "rectification",
+            Right::Erasure => "erasure",
+            Right::Restriction => "restriction",
+            Right::Portability => "portability",
+            Right::Objection => "objection",
+        }
+    }
+
+    /// The right of this name.
+    pub fn parse(name: &str) -> Option<Right> {
+        Right::ALL.into_iter().find(|right| right.name() == name)
+    }
+}
+
+/// A disclosure case as it is registered.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Registration {
+    /// The authority's configured name.
+    pub recipient: Arc<str>,
+    pub purpose: PurposeId,
+    pub subjects: Vec<SubjectId>,
+    pub categories: Vec<CategoryId>,
+    /// From this instant on it is not in force.
+    pub end: Timestamp,
+    /// What the authority calls it.
+    pub reference: Arc<str>,
+    /// Until then disclosures under the case are left out of what the person is told.
+    pub confidential_until: Option<Timestamp>,
+}
+
+impl fmt::Debug for Registration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Registration")
+    }
 }
 
 /// What happened.
@@ -134,6 +199,13 @@ pub enum What {
     Fact(Facts),
     /// A fact that was recorded wrongly; from its `at` on it counts like a fact.
     Correction(Facts),
+    /// The person asks for something (P-5); asked again while it is open, it is one request.
+    RequestReceived {
+        right: Right,
+    },
+    RequestAnswered {
+        right: Right,
+    },
     Instruction {
         purpose: PurposeId,
     },
@@ -143,6 +215,13 @@ pub enum What {
     AccountClosed,
     Suspended,
     Resumed,
+    CaseRegistered(Box<Registration>),
+    /// Counts once for each approver.
+    CaseApproved {
+        approver: Arc<str>,
+    },
+    /// For good, before its time.
+    CaseEnded,
 }
 
 /// What an event can do to what may be disclosed.
@@ -180,11 +259,16 @@ impl What {
             What::RelationEnded { .. } => "relation-ended",
             What::Fact(_) => "fact",
             What::Correction(_) => "correction",
+            What::RequestReceived { .. } => "request-received",
+            What::RequestAnswered { .. } => "request-answered",
             What::Instruction { .. } => "instruction",
             What::InstructionEnded { .. } => "instruction-ended",
             What::AccountClosed => "account-closed",
             What::Suspended => "suspended",
             What::Resumed => "resumed",
+            What::CaseRegistered(_) => "case-registered",
+            What::CaseApproved { .. } => "case-approved",
+            What::CaseEnded => "case-ended",
         }
     }
 
@@ -209,17 +293,20 @@ impl What {
             | What::Relation { .. }
             | What::RelationEnded { .. }
             | What::Fact(_)
-            | What::Correction(_) => Sort::Subject,
+            | What::Correction(_)
+            | What::RequestReceived { .. }
+            | What::RequestAnswered { .. } => Sort::Subject,
             What::Instruction { .. } | What::InstructionEnded { .. } | What::AccountClosed => {
                 Sort::Controller
             }
             What::Suspended | What::Resumed => Sort::Recipient,
+            What::CaseRegistered(_) | What::CaseApproved { .. } | What::CaseEnded => Sort::Case,
         }
     }
 
     pub fn effect(&self) -> Effect {
         match self {
-            What::Notice => Effect::Nothing,
+            What::Notice | What::RequestReceived { .. } | What::RequestAnswered { .. } => Effect::Nothing,
             // A consent that ends can take the place of one that does not.
             What::ConsentGiven { until: Some(_), .. } => Effect::Either,
             What::ConsentGiven { until: None, .. }
@@ -230,7 +317,9 @@ impl What {
             | What::CategoryAllowed { .. }
             | What::Relation { .. }
             | What::Instruction { .. }
-            | What::Resumed => Effect::Permissive,
+            | What::Resumed
+            | What::CaseRegistered(_)
+            | What::CaseApproved { .. } => Effect::Permissive,
             What::ConsentRefused { .. }
             | What::ConsentWithdrawn { .. }
             | What::Objection { .. }
@@ -242,7 +331,8 @@ impl What {
             | What::RelationEnded { .. }
             | What::InstructionEnded { .. }
             | What::AccountClosed
-            | What::Suspended => Effect::Restrictive,
+            | What::Suspended
+            | What::CaseEnded => Effect::Restrictive,
             What::Fact(_) | What::Correction(_) => Effect::Either,
         }
     }

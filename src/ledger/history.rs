@@ -57,7 +57,7 @@ pub(super) fn suspended<'a>(events: impl IntoIterator<Item = &'a Event>) -> bool
 }
 
 /// By time; at equal times what grants comes first, so that what withholds has the last word.
-fn in_order<'a>(events: impl IntoIterator<Item = &'a Event>) -> Vec<&'a Event> {
+pub(super) fn in_order<'a>(events: impl IntoIterator<Item = &'a Event>) -> Vec<&'a Event> {
     let mut events: Vec<_> = events.into_iter().collect();
     events.sort_by_key(|event| (event.at, event.what.effect() == Effect::Restrictive));
     events
@@ -171,11 +171,16 @@ impl<'n> Fold<'n> {
             }),
             What::Fact(facts) | What::Correction(facts) => self.learn(facts, at),
             What::Notice
+            | What::RequestReceived { .. }
+            | What::RequestAnswered { .. }
             | What::Instruction { .. }
             | What::InstructionEnded { .. }
             | What::AccountClosed
             | What::Suspended
-            | What::Resumed => {}
+            | What::Resumed
+            | What::CaseRegistered(_)
+            | What::CaseApproved { .. }
+            | What::CaseEnded => {}
         }
     }
 

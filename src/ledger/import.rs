@@ -114,6 +114,7 @@ pub(super) fn once(entity: &Entity, key: &str, draft: &Draft, names: &dyn Names)
         Entity::Subject(person) => (0, person.namespace.as_deref(), person.id.as_str()),
         Entity::Controller(person) => (1, person.namespace.as_deref(), person.id.as_str()),
         Entity::Recipient(name) => (2, None, &**name),
+        Entity::Case(id) => (3, None, &**id),
     };
     let mut hasher = blake3::Hasher::new_derive_key("purposegate 2026 v1 idempotency key");
     hasher.update(&[sort, u8::from(namespace.is_some())]);

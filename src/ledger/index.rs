@@ -10,8 +10,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
+use super::case::Case;
+use super::request::OpenRequest;
 use crate::decision::{Controller, Subject};
 use crate::keys::Fingerprint;
+use crate::scrub::SubjectId;
 
 /// Takes 64 bits of the fingerprint as they are: it is a keyed hash already.
 #[derive(Default)]
@@ -51,6 +54,9 @@ pub(super) struct Index {
     subjects: DashMap<Key, u32, Spreading>,
     controllers: DashMap<Key, Arc<Controller>, Spreading>,
     suspended: RwLock<HashSet<Arc<str>>>,
+    cases: RwLock<HashMap<Arc<str>, Arc<Case>>>,
+    /// The open ones of each person who has any.
+    requests: RwLock<HashMap<SubjectId, Vec<OpenRequest>>>,
     states: RwLock<States>,
 }
 
@@ -60,6 +66,8 @@ impl Index {
             subjects: DashMap::default(),
             controllers: DashMap::default(),
             suspended: RwLock::default(),
+            cases: RwLock::default(),
+            requests: RwLock::default(),
             states: RwLock::default(),
         }
     }
@@ -105,6 +113,40 @@ impl Index {
     pub(super) fn put_suspended(&self, recipient: &Arc<str>, suspended: bool) -> bool {
         let mut list = self.suspended.write().unwrap_or_else(PoisonError::into_inner);
         if suspended { list.insert(Arc::clone(recipient)) } else { list.remove(recipient) }
+    }
+
+    pub(super) fn case(&self, id: &str) -> Option<Arc<Case>> {
+        self.cases.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    pub(super) fn put_case(&self, id: &Arc<str>, case: Option<Case>) -> bool {
+        let mut cases = self.cases.write().unwrap_or_else(PoisonError::into_inner);
+        let case = case.map(Arc::new);
+        match &case {
+            Some(case) => cases.insert(Arc::clone(id), Arc::clone(case)) != Some(Arc::clone(case)),
+            None => cases.remove(id).is_some(),
+        }
+    }
+
+    pub(super) fn requests(&self) -> Vec<OpenRequest> {
+        let requests = self.requests.read().unwrap_or_else(PoisonError::into_inner);
+        requests.values().flatten().cloned().collect()
+    }
+
+    pub(super) fn has_requests(&self, person: &SubjectId) -> bool {
+        self.requests.read().unwrap_or_else(PoisonError::into_inner).contains_key(person)
+    }
+
+    pub(super) fn put_requests(&self, person: &SubjectId, open: Vec<OpenRequest>) {
+        if open.is_empty() && !self.has_requests(person) {
+            return;
+        }
+        let mut requests = self.requests.write().unwrap_or_else(PoisonError::into_inner);
+        if open.is_empty() {
+            requests.remove(person)
+        } else {
+            requests.insert(person.clone(), open)
+        };
     }
 
     /// How many people the ledger has heard of.

@@ -1,5 +1,5 @@
 //! What each data subject has consented to, objected to, restricted; what controllers have
-//! instructed; which recipients are suspended.
+//! instructed; which recipients are suspended; which disclosure cases are registered.
 //!
 //! Events are the truth and are kept for good; what is in force is folded from them and held in
 //! memory. The ledger refuses to know requests, policies and what is disclosed.
@@ -9,14 +9,17 @@
 //! acknowledged any more and [`Ledger::healthy`] says so.
 
 mod archive;
+mod case;
 mod changes;
 mod commit;
+mod conflict;
 mod desk;
 mod event;
 mod history;
 mod import;
 mod index;
 mod names;
+mod request;
 mod sqlite;
 mod state;
 mod store;
@@ -35,16 +38,20 @@ use tokio::sync::{mpsc, oneshot};
 use ulid::Ulid;
 
 pub use archive::{Archive, Past, Unreadable};
+pub use case::{APPROVALS, Case, Standing};
 pub use changes::Epoch;
-pub use event::{Attached, Draft, Effect, Entity, Event, Facts, Said, Sort, What};
+pub use conflict::Conflict;
+pub use event::{Attached, Draft, Effect, Entity, Event, Facts, Registration, Right, Said, Sort, What};
 pub use history::{controller as fold_controller, subject as fold_subject};
 pub use import::{LineError, LineResult};
 pub use names::Names;
+pub use request::{OpenRequest, TIME_TO_ANSWER};
 pub use sqlite::{FileError, SqliteStore};
 pub use state::{controller_json, subject_json};
 pub use store::{Asked, Entry, Kept, OnceKey, Position, Store, StoreError};
 pub use written::{
-    EventError, KINDS, MAX_EVENT_BYTES, MAX_ID_BYTES, parse, parse_line, person, recipient_name, write,
+    EventError, KINDS, MAX_EVENT_BYTES, MAX_ID_BYTES, case_id, parse, parse_line, parse_line_said,
+    parse_said, person, recipient_name, write,
 };
 
 use crate::decision::{Controller, Subject};
@@ -82,6 +89,8 @@ pub enum OpenError {
 pub enum AppendError {
     #[error(transparent)]
     Event(#[from] EventError),
+    #[error(transparent)]
+    Conflict(#[from] Conflict),
     #[error("`at` lies in the future")]
     Future,
     #[error("the idempotency key was used before for another event")]
@@ -202,6 +211,16 @@ impl Ledger {
     /// Whether the recipient of this name is suspended.
     pub fn suspended(&self, recipient: &str) -> bool {
         self.shared.index.suspended(recipient)
+    }
+
+    /// What is in force of a case; `None`: it is not registered.
+    pub fn case(&self, id: &str) -> Option<Arc<Case>> {
+        self.shared.index.case(id)
+    }
+
+    /// The requests of data subjects that wait for an answer, the first due first.
+    pub fn requests(&self) -> Vec<OpenRequest> {
+        request::by_due(self.shared.index.requests())
     }
 
     /// Makes the fingerprints that [`Ledger::hand_out`] asks for.
@@ -335,9 +354,13 @@ impl Shared {
             true => Ok(self.archive.history(entity)?.into_iter().map(|past| past.event).collect()),
             false => Ok(Vec::new()),
         };
-        let entry = desk
-            .take(&self.force(), entity, draft, once, now, history)
-            .map_err(|error| self.unreadable(&error))?;
+        let entry =
+            desk.take(&self.force(), entity, draft, once, now, history).map_err(
+                |not_taken| match not_taken {
+                    desk::NotTaken::Store(error) => self.unreadable(&error),
+                    desk::NotTaken::Conflict(conflict) => conflict.into(),
+                },
+            )?;
         let recorded = Recorded { event: entry.kept.id, position: entry.kept.position, again: false };
         send(Some(entry), recorded);
         Ok(())
@@ -346,9 +369,13 @@ impl Shared {
     fn has_heard_of(&self, entity: &Entity) -> bool {
         let fingerprint = desk::fingerprint(&self.fingerprints, entity);
         match entity {
-            Entity::Subject(_) => self.index.subject(fingerprint).is_some(),
+            // Of whom only answered requests are known there is nothing that a fold would need.
+            Entity::Subject(person) => {
+                self.index.subject(fingerprint).is_some() || self.index.has_requests(person)
+            }
             Entity::Controller(_) => self.index.controller(fingerprint).is_some(),
-            Entity::Recipient(_) => true,
+            // What the index has of a case may be less than its events.
+            Entity::Recipient(_) | Entity::Case(_) => true,
         }
     }
 

@@ -23,15 +23,21 @@ use crate::scrub::SubjectId;
 
 /// "pgle", in SQLite's header: `file` and auditors can tell what it is.
 const APPLICATION_ID: i32 = 0x7067_6c65;
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 
-const SCHEMA: &str = "
+/// A ledger of this version knows no cases; everything else is the same.
+const WITHOUT_CASES: i32 = 1;
+
+const LEDGER: &str = "
     CREATE TABLE ledger (
         one INTEGER PRIMARY KEY CHECK (one = 1),
         key_check BLOB NOT NULL
     ) STRICT;
+";
+
+const EVENTS: &str = "
     CREATE TABLE events (
-        sort INTEGER NOT NULL CHECK (sort IN (0, 1, 2)), -- data subject, controller, recipient
+        sort INTEGER NOT NULL CHECK (sort BETWEEN 0 AND 3), -- data subject, controller, recipient, case
         namespace TEXT NOT NULL,                         -- '' is the default one
         id TEXT NOT NULL,
         position INTEGER NOT NULL,
@@ -94,6 +100,7 @@ impl SqliteStore {
         make_durable(path, &writer)?;
         match found {
             Found::Ledger => {}
+            Found::LedgerWithoutCases => upgrade(&mut writer).map_err(sqlite("making room for cases"))?,
             Found::Nothing => create(&mut writer, key_check).map_err(sqlite("making its tables"))?,
         }
         let reader = open_reader(path).map_err(sqlite("opening it to read"))?;
@@ -119,7 +126,7 @@ impl SqliteStore {
         };
         let (reader, no_writer) = (open()?, open()?);
         match examine(path, &reader, key_check)? {
-            Found::Ledger => {}
+            Found::Ledger | Found::LedgerWithoutCases => {}
             Found::Nothing => return Err(FileError::Foreign(path.to_owned())),
         }
         Ok(SqliteStore {
@@ -162,6 +169,7 @@ fn make(path: &Path) -> std::io::Result<()> {
 
 enum Found {
     Ledger,
+    LedgerWithoutCases,
     /// An empty file.
     Nothing,
 }
@@ -179,15 +187,16 @@ fn examine(path: &Path, connection: &Connection, key_check: &[u8; 16]) -> Result
     let version = read("user_version").map_err(sqlite)?;
     let count = "SELECT count(*) FROM sqlite_schema";
     let tables: i64 = connection.query_row(count, [], |row| row.get(0)).map_err(sqlite)?;
-    match (application, version) {
+    let found = match (application, version) {
         (0, 0) if tables == 0 => return Ok(Found::Nothing),
-        (APPLICATION_ID, VERSION) => {}
+        (APPLICATION_ID, VERSION) => Found::Ledger,
+        (APPLICATION_ID, WITHOUT_CASES) => Found::LedgerWithoutCases,
         (APPLICATION_ID, found) => return Err(FileError::Version { path: path.to_owned(), found }),
         _ => return Err(FileError::Foreign(path.to_owned())),
-    }
+    };
     let known: Vec<u8> =
         connection.query_row("SELECT key_check FROM ledger", [], |row| row.get(0)).map_err(sqlite)?;
-    if known == key_check { Ok(Found::Ledger) } else { Err(FileError::OtherKeys(path.to_owned())) }
+    if known == key_check { Ok(found) } else { Err(FileError::OtherKeys(path.to_owned())) }
 }
 
 /// Sets what durability rests on and reads back what SQLite made of it.
@@ -218,9 +227,22 @@ fn make_durable(path: &Path, connection: &Connection) -> Result<(), FileError> {
 
 fn create(connection: &mut Connection, key_check: &[u8; 16]) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
-    transaction.execute_batch(SCHEMA)?;
+    transaction.execute_batch(LEDGER)?;
+    transaction.execute_batch(EVENTS)?;
     transaction.execute("INSERT INTO ledger (one, key_check) VALUES (1, ?1)", [key_check.as_slice()])?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.commit()
+}
+
+/// Every event moves into a table that has room for cases too.
+fn upgrade(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(
+        "DROP INDEX events_position; DROP INDEX events_once; ALTER TABLE events RENAME TO old_events;",
+    )?;
+    transaction.execute_batch(EVENTS)?;
+    transaction.execute_batch("INSERT INTO events SELECT * FROM old_events; DROP TABLE old_events;")?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()
 }
@@ -250,6 +272,16 @@ impl Store for SqliteStore {
             query.query_map(params![sort, namespace, id], |row| kept(row, 0))?.collect()
         };
         read().map_err(|source| StoreError::new("reading a history", source))
+    }
+
+    fn cases(&self) -> Result<Vec<Arc<str>>, StoreError> {
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = || -> rusqlite::Result<Vec<Arc<str>>> {
+            let mut query =
+                reader.prepare_cached("SELECT DISTINCT id FROM events WHERE sort = 3 ORDER BY id")?;
+            query.query_map([], |row| row.get(0))?.collect()
+        };
+        read().map_err(|source| StoreError::new("reading the cases", source))
     }
 
     fn scan(&self, each: &mut dyn FnMut(&Entity, Kept) -> bool) -> Result<(), StoreError> {
@@ -318,12 +350,13 @@ fn key(entity: &Entity) -> (i64, &str, &str) {
         Sort::Subject => 0,
         Sort::Controller => 1,
         Sort::Recipient => 2,
+        Sort::Case => 3,
     };
     match entity {
         Entity::Subject(person) | Entity::Controller(person) => {
             (sort, person.namespace.as_deref().unwrap_or(""), &person.id)
         }
-        Entity::Recipient(name) => (sort, "", name),
+        Entity::Recipient(name) | Entity::Case(name) => (sort, "", name),
     }
 }
 
@@ -342,6 +375,7 @@ fn same_or_next(before: Option<Entity>, row: &Row<'_>) -> rusqlite::Result<Entit
         0 => Ok(Entity::Subject(person())),
         1 => Ok(Entity::Controller(person())),
         2 => Ok(Entity::Recipient(Arc::from(id))),
+        3 => Ok(Entity::Case(Arc::from(id))),
         found => Err(rusqlite::Error::IntegralValueOutOfRange(0, found)),
     }
 }
@@ -417,6 +451,34 @@ mod tests {
     }
 
     #[test]
+    fn a_ledger_from_before_there_were_cases_gets_room_for_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("l.db");
+        let (alice, case) = (subject(Some("crm"), "alice"), Entity::Case(Arc::from("C-7")));
+        let before = [entry(alice.clone(), 1, Some([3; 16])), entry(subject(None, "bob"), 2, None)];
+        SqliteStore::open(&path, &CHECK).unwrap().append(&before).unwrap();
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(
+            "DROP INDEX events_position; DROP INDEX events_once; ALTER TABLE events RENAME TO new_events",
+        )
+        .unwrap();
+        old.execute_batch(&EVENTS.replace("BETWEEN 0 AND 3", "IN (0, 1, 2)")).unwrap();
+        old.execute_batch("INSERT INTO events SELECT * FROM new_events; DROP TABLE new_events").unwrap();
+        old.pragma_update(None, "user_version", WITHOUT_CASES).unwrap();
+        drop(old);
+
+        assert_eq!(SqliteStore::open_to_read(&path, &CHECK).unwrap().history(&alice).unwrap().len(), 1);
+        let store = SqliteStore::open(&path, &CHECK).unwrap();
+        store.append(&[entry(case.clone(), 3, None)]).unwrap();
+        assert!(store.append(&[entry(case.clone(), 3, None)]).is_err(), "positions are unique as before");
+        drop(store);
+        let store = SqliteStore::open(&path, &CHECK).unwrap();
+        assert_eq!((store.last().unwrap(), store.history(&alice).unwrap().len()), (Position(3), 1));
+        assert_eq!(store.once(&[3; 16]).unwrap().unwrap().0.position, Position(1));
+        assert_eq!(store.cases().unwrap(), [Arc::from("C-7")]);
+    }
+
+    #[test]
     fn a_batch_is_kept_whole_or_not_at_all() {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(&folder.path().join("l.db"), &CHECK).unwrap();
@@ -466,8 +528,9 @@ mod tests {
 
         let newer = folder.path().join("newer.db");
         drop(SqliteStore::open(&newer, &CHECK).unwrap());
-        Connection::open(&newer).unwrap().pragma_update(None, "user_version", 2).unwrap();
-        assert!(matches!(SqliteStore::open(&newer, &CHECK), Err(FileError::Version { found: 2, .. })));
+        Connection::open(&newer).unwrap().pragma_update(None, "user_version", VERSION + 1).unwrap();
+        let opened = SqliteStore::open(&newer, &CHECK);
+        assert!(matches!(opened, Err(FileError::Version { found, .. }) if found == VERSION + 1));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Where events are kept: the one seam between the ledger and a database.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use ulid::Ulid;
 
@@ -71,6 +73,9 @@ pub trait Store: Send + Sync {
 
     /// The events of one entity.
     fn history(&self, entity: &Entity) -> Result<Vec<Kept>, StoreError>;
+
+    /// The ids of all cases.
+    fn cases(&self) -> Result<Vec<Arc<str>>, StoreError>;
 
     /// Every event, those of one entity together; ends early where `each` says `false`.
     fn scan(&self, each: &mut dyn FnMut(&Entity, Kept) -> bool) -> Result<(), StoreError>;

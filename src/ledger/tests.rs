@@ -99,6 +99,20 @@ impl Store for Disk {
         Ok(kept.iter().filter(|entry| entry.entity == *entity).map(|entry| entry.kept.clone()).collect())
     }
 
+    fn cases(&self) -> Result<Vec<Arc<str>>, StoreError> {
+        let kept = self.kept.lock().unwrap();
+        let mut ids: Vec<_> = kept
+            .iter()
+            .filter_map(|entry| match &entry.entity {
+                Entity::Case(id) => Some(Arc::clone(id)),
+                Entity::Subject(_) | Entity::Controller(_) | Entity::Recipient(_) => None,
+            })
+            .collect();
+        ids.sort_unstable();
+        ids.dedup();
+        Ok(ids)
+    }
+
     fn scan(&self, each: &mut dyn FnMut(&Entity, Kept) -> bool) -> Result<(), StoreError> {
         let mut kept = self.kept.lock().unwrap().clone();
         kept.sort_by_key(|entry| format!("{:?}", desk::fingerprint(&keys().fingerprints(), &entry.entity)));
@@ -463,4 +477,103 @@ async fn no_record_is_handed_out_on_a_consent_whose_withdrawal_was_acknowledged(
         }
         withdrawal.await.unwrap();
     }
+}
+
+const CASE: &str = r#"{"case":"C-7","kind":"case-registered","recipient":"court","purpose":"security","subjects":["alice"],"categories":["email"],"end":"2027-01-01T00:00:00Z","reference":"12 O 4/26"}"#;
+
+async fn tell(ledger: &Ledger, line: &str) -> Result<Recorded, AppendError> {
+    let (entity, draft) = parse_line(line.as_bytes(), &Fixture).unwrap();
+    ledger.append(&entity, draft, None, now()).await
+}
+
+fn approval(by: &str) -> String {
+    format!(r#"{{"case":"C-7","kind":"case-approved","approver":"{by}"}}"#)
+}
+
+#[tokio::test]
+async fn a_case_is_in_force_when_its_second_approval_is_acknowledged_and_survives() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, keys) = (folder.path().join("ledger.db"), keys());
+    let in_force = |ledger: &Ledger| ledger.case("C-7").is_some_and(|case| case.is_in_force(now()));
+    let ledger = open(&path, &keys);
+    tell(&ledger, CASE).await.unwrap();
+    tell(&ledger, &approval("ada")).await.unwrap();
+    assert!(!in_force(&ledger));
+    tell(&ledger, &approval("ben")).await.unwrap();
+    assert!(in_force(&ledger) && !in_force(&open(&folder.path().join("other.db"), &keys)));
+    drop(ledger);
+    let ledger = open(&path, &keys);
+    assert!(in_force(&ledger));
+    let shown = ledger.archive().cases(now()).unwrap();
+    assert_eq!(shown.len(), 1);
+    assert_eq!(shown[0]["approvers"], serde_json::json!(["ada", "ben"]));
+    assert_eq!(shown[0]["state"], "in-force");
+
+    let mut lines = String::new();
+    let write = |line: &str| {
+        lines.push_str(&format!("{line}\n"));
+        Ok(())
+    };
+    ledger.archive().export(write).unwrap().unwrap();
+    let other = open(&folder.path().join("other.db"), &keys);
+    let results = import(&other, &lines, None, now()).await;
+    assert!(results.iter().all(|result| result.outcome.is_ok()), "{results:?}");
+    assert!(in_force(&other));
+    let again = import(&other, &lines, None, now()).await;
+    assert!(again.iter().all(|result| result.outcome.as_ref().is_ok_and(|recorded| recorded.again)));
+}
+
+#[tokio::test]
+async fn what_cannot_follow_is_refused_and_leaves_no_trace() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = open(&folder.path().join("ledger.db"), &keys());
+    assert_eq!(tell(&ledger, &approval("ada")).await, Err(AppendError::Conflict(Conflict::CaseUnknown)));
+    let end = r#"{"case":"C-7","kind":"case-ended"}"#;
+    assert_eq!(tell(&ledger, end).await, Err(AppendError::Conflict(Conflict::CaseUnknown)));
+    tell(&ledger, CASE).await.unwrap();
+    assert_eq!(tell(&ledger, CASE).await, Err(AppendError::Conflict(Conflict::CaseKnown)));
+    tell(&ledger, &approval("Ada")).await.unwrap();
+    let again = tell(&ledger, &approval("ada ")).await;
+    assert_eq!(again, Err(AppendError::Conflict(Conflict::ApprovedBefore)));
+    assert_eq!(ledger.position(), Position(2));
+}
+
+#[tokio::test]
+async fn the_end_of_a_case_is_a_change_and_its_approval_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = open(&folder.path().join("ledger.db"), &keys());
+    tell(&ledger, CASE).await.unwrap();
+    let case = [ledger.fingerprints().case("C-7")];
+    let before = ledger.epoch();
+    tell(&ledger, &approval("ada")).await.unwrap();
+    tell(&ledger, &approval("ben")).await.unwrap();
+    assert!(!ledger.changed_since(before, &case));
+    tell(&ledger, r#"{"case":"C-7","kind":"case-ended"}"#).await.unwrap();
+    assert!(ledger.changed_since(before, &case));
+    assert_eq!(ledger.hand_out(before, &case, || ()), None);
+    assert_eq!(ledger.case("C-7").unwrap().standing(now()), Standing::Ended);
+}
+
+#[tokio::test]
+async fn requests_are_open_until_answered_and_make_nobody_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, keys) = (folder.path().join("ledger.db"), keys());
+    let ledger = open(&path, &keys);
+    let request = |what: &str| format!(r#"{{"subject":"alice","kind":"request-{what}","right":"access"}}"#);
+    let none = tell(&ledger, &request("answered")).await;
+    assert_eq!(none, Err(AppendError::Conflict(Conflict::NoOpenRequest)));
+    tell(&ledger, &request("received")).await.unwrap();
+    tell(&ledger, &request("received")).await.unwrap();
+    assert_eq!((ledger.requests().len(), ledger.subjects()), (1, 0));
+    assert!(ledger.subject(&id("alice")).1.is_none());
+    drop(ledger);
+    let ledger = open(&path, &keys);
+    assert_eq!((ledger.requests().len(), ledger.subjects()), (1, 0));
+    assert_eq!(ledger.archive().requests().unwrap(), ledger.requests());
+    append(&ledger, "alice", GIVE).await.unwrap().unwrap();
+    assert_eq!((ledger.requests().len(), ledger.subjects()), (1, 1), "both are known now");
+    tell(&ledger, &request("answered")).await.unwrap();
+    assert_eq!((ledger.requests().len(), ledger.subjects()), (0, 1));
+    assert_eq!(status(&ledger, "alice"), Some(ConsentStatus::Given));
+    assert!(ledger.archive().requests().unwrap().is_empty());
 }

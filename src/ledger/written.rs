@@ -8,10 +8,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::event::{Attached, Draft, Entity, Event, Facts, Said, Sort, What};
+use super::event::{Attached, Draft, Entity, Event, Facts, Registration, Right, Said, Sort, What};
 use super::names::Names;
 use crate::decision::Addressee;
 use crate::scrub::SubjectId;
@@ -22,6 +22,12 @@ pub const MAX_EVENT_BYTES: usize = 16 * 1024;
 
 /// The longest id of a subject or controller, and the longest name of a recipient, in bytes.
 pub const MAX_ID_BYTES: usize = 512;
+
+/// The longest id of a disclosure case, in bytes: it is cited in a header.
+const MAX_CASE_BYTES: usize = 128;
+
+/// The longest reference of a case and the longest name of an approver, in bytes.
+const MAX_WORDS_BYTES: usize = 512;
 
 /// The longest `notice`, `channel` or `evidence`, in bytes.
 const MAX_ATTACHED_BYTES: usize = 4096;
@@ -47,11 +53,16 @@ pub const KINDS: &[&str] = &[
     "relation-ended",
     "fact",
     "correction",
+    "request-received",
+    "request-answered",
     "instruction",
     "instruction-ended",
     "account-closed",
     "suspended",
     "resumed",
+    "case-registered",
+    "case-approved",
+    "case-ended",
 ];
 
 /// What is wrong with an event. Names members, never values.
@@ -83,7 +94,27 @@ fn wrong(member: &'static str, what: &'static str) -> EventError {
 
 /// Parses one event about a given sort of entity.
 pub fn parse(text: &[u8], sort: Sort, names: &dyn Names) -> Result<Draft, EventError> {
-    let draft = draft(&mut Members::read(text)?, names)?;
+    about(sort, &mut Members::read(text)?, names)
+}
+
+/// As [`parse`], where it is known already which kind of event it is.
+pub fn parse_said(text: &[u8], kind: &str, sort: Sort, names: &dyn Names) -> Result<Draft, EventError> {
+    about(sort, &mut Members::read(text)?.said(kind)?, names)
+}
+
+/// Parses one line of an import: an event that says whom it is about (`subject` or `controller`,
+/// with `namespace`; `case`; a recipient's event names the `recipient`).
+pub fn parse_line(text: &[u8], names: &dyn Names) -> Result<(Entity, Draft), EventError> {
+    line(&mut Members::read(text)?, names)
+}
+
+/// As [`parse_line`], where it is known already which kind of event it is.
+pub fn parse_line_said(text: &[u8], kind: &str, names: &dyn Names) -> Result<(Entity, Draft), EventError> {
+    line(&mut Members::read(text)?.said(kind)?, names)
+}
+
+fn about(sort: Sort, members: &mut Members, names: &dyn Names) -> Result<Draft, EventError> {
+    let draft = draft(members, names)?;
     let wanted = draft.what.concerns();
     if wanted != sort {
         return Err(EventError::WrongSort { kind: draft.what.kind(), wanted, got: sort });
@@ -91,29 +122,30 @@ pub fn parse(text: &[u8], sort: Sort, names: &dyn Names) -> Result<Draft, EventE
     Ok(draft)
 }
 
-/// Parses one line of an import: an event that says whom it is about (`subject` or `controller`,
-/// with `namespace`; a recipient's event names the `recipient`).
-pub fn parse_line(text: &[u8], names: &dyn Names) -> Result<(Entity, Draft), EventError> {
-    let mut members = Members::read(text)?;
+fn line(members: &mut Members, names: &dyn Names) -> Result<(Entity, Draft), EventError> {
     let subject = members.text("subject")?;
     let controller = members.text("controller")?;
+    let case = members.text("case")?;
     let namespace = members.text("namespace")?;
-    let entity = match (subject, controller) {
-        (Some(id), None) => Entity::Subject(person(id, namespace)?),
-        (None, Some(id)) => Entity::Controller(person(id, namespace)?),
-        (Some(_), Some(_)) => {
+    let entity = match (subject, controller, case) {
+        (Some(id), None, None) => Entity::Subject(person(id, namespace)?),
+        (None, Some(id), None) => Entity::Controller(person(id, namespace)?),
+        (None, None, Some(_)) if namespace.is_some() => {
+            return Err(wrong("namespace", "stands beside `case`, which has none"));
+        }
+        (None, None, Some(id)) => Entity::Case(case_id(&id)?),
+        (Some(_), Some(_), _) => {
             return Err(wrong("controller", "stands beside `subject`: an event is about one of them"));
         }
-        (None, None) => match members.text("recipient")? {
+        (Some(_), None, Some(_)) | (None, Some(_), Some(_)) => {
+            return Err(wrong("case", "stands beside a person: an event is about one of them"));
+        }
+        (None, None, None) => match members.text("recipient")? {
             Some(name) => Entity::Recipient(recipient_name(&name)?),
             None => return Err(EventError::Missing("subject")),
         },
     };
-    let draft = draft(&mut members, names)?;
-    let wanted = draft.what.concerns();
-    if wanted != entity.sort() {
-        return Err(EventError::WrongSort { kind: draft.what.kind(), wanted, got: entity.sort() });
-    }
+    let draft = about(entity.sort(), members, names)?;
     Ok((entity, draft))
 }
 
@@ -136,6 +168,15 @@ pub fn recipient_name(name: &str) -> Result<Arc<str>, EventError> {
     Ok(Arc::from(name))
 }
 
+/// The id of a case: letters, digits and `-._:/`, so that a header can cite it as it is.
+pub fn case_id(id: &str) -> Result<Arc<str>, EventError> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:/".contains(&byte);
+    if id.is_empty() || id.len() > MAX_CASE_BYTES || !id.bytes().all(fits) {
+        return Err(wrong("case", "is not 1 to 128 letters, digits and `-._:/`"));
+    }
+    Ok(Arc::from(id))
+}
+
 /// Whether events of this kind can only grant (see [`super::event::Effect`]), by the kind's name:
 /// for events whose words are not in the vocabulary any more.
 pub(super) fn only_grants(kind: &str) -> bool {
@@ -150,7 +191,11 @@ pub(super) fn only_grants(kind: &str) -> bool {
             | "instruction"
             | "resumed"
             | "consent-given"
+            | "case-registered"
+            | "case-approved"
             | "notice"
+            | "request-received"
+            | "request-answered"
     )
 }
 
@@ -219,11 +264,16 @@ fn what(
         }
         "fact" => What::Fact(members.facts(attached, names)?),
         "correction" => What::Correction(members.facts(attached, names)?),
+        "request-received" => What::RequestReceived { right: members.right()? },
+        "request-answered" => What::RequestAnswered { right: members.right()? },
         "instruction" => What::Instruction { purpose: members.purpose(names)? },
         "instruction-ended" => What::InstructionEnded { purpose: members.purpose(names)? },
         "account-closed" => What::AccountClosed,
         "suspended" => What::Suspended,
         "resumed" => What::Resumed,
+        "case-registered" => What::CaseRegistered(Box::new(members.registration(names)?)),
+        "case-approved" => What::CaseApproved { approver: members.words("approver")? },
+        "case-ended" => What::CaseEnded,
         _ => return Err(EventError::UnknownKind),
     })
 }
@@ -237,6 +287,7 @@ enum Written {
     Flag(bool),
     Null,
     Object(Vec<(String, Written)>),
+    List(Vec<Written>),
     Other,
 }
 
@@ -253,6 +304,13 @@ const KNOWN: &[&str] = &[
     "notice",
     "channel",
     "evidence",
+    "subjects",
+    "categories",
+    "end",
+    "reference",
+    "confidential-until",
+    "approver",
+    "right",
 ];
 
 impl Members {
@@ -269,6 +327,17 @@ impl Members {
         }
     }
 
+    /// With a kind that is known from elsewhere; one that is written too must agree.
+    fn said(mut self, kind: &str) -> Result<Members, EventError> {
+        match self.text("kind")? {
+            Some(written) if written != kind => Err(wrong("kind", "is another than the path says")),
+            _ => {
+                self.0.push(("kind".to_owned(), Written::Text(kind.to_owned())));
+                Ok(self)
+            }
+        }
+    }
+
     fn take(&mut self, name: &str) -> Option<Written> {
         let at = self.0.iter().position(|(member, _)| member == name)?;
         Some(self.0.swap_remove(at).1)
@@ -278,9 +347,9 @@ impl Members {
         match self.take(name) {
             None => Ok(None),
             Some(Written::Text(text)) => Ok(Some(text)),
-            Some(Written::Flag(_) | Written::Null | Written::Object(_) | Written::Other) => {
-                Err(wrong(name, "is not a string"))
-            }
+            Some(
+                Written::Flag(_) | Written::Null | Written::Object(_) | Written::List(_) | Written::Other,
+            ) => Err(wrong(name, "is not a string")),
         }
     }
 
@@ -308,6 +377,14 @@ impl Members {
     fn purpose(&mut self, names: &dyn Names) -> Result<PurposeId, EventError> {
         let name = self.needed("purpose")?;
         names.purpose(&name).ok_or(wrong("purpose", "is not a purpose of the vocabulary"))
+    }
+
+    fn right(&mut self) -> Result<Right, EventError> {
+        let name = self.needed("right")?;
+        Right::parse(&name).ok_or(wrong(
+            "right",
+            "is none of access, rectification, erasure, restriction, portability, objection",
+        ))
     }
 
     fn relation(&mut self, names: &dyn Names) -> Result<crate::vocabulary::RelationId, EventError> {
@@ -389,6 +466,43 @@ impl Members {
         Ok(facts)
     }
 
+    /// A short text that says something.
+    fn words(&mut self, name: &'static str) -> Result<Arc<str>, EventError> {
+        let text = self.needed(name)?;
+        if text.trim().is_empty() || text.len() > MAX_WORDS_BYTES {
+            return Err(wrong(name, "is empty or longer than 512 bytes"));
+        }
+        Ok(Arc::from(text))
+    }
+
+    fn list(&mut self, name: &'static str) -> Result<Vec<Written>, EventError> {
+        match self.take(name) {
+            None => Err(EventError::Missing(name)),
+            Some(Written::List(elements)) if !elements.is_empty() => Ok(elements),
+            Some(_) => Err(wrong(name, "is not a list with something in it")),
+        }
+    }
+
+    fn registration(&mut self, names: &dyn Names) -> Result<Registration, EventError> {
+        let subjects = self.list("subjects")?.into_iter().map(named_subject);
+        let category = |written| match written {
+            Written::Text(name) => names.category(&name),
+            Written::Flag(_) | Written::Null | Written::Object(_) | Written::List(_) | Written::Other => None,
+        };
+        let categories = self.list("categories")?.into_iter().map(|written| {
+            category(written).ok_or(wrong("categories", "has one that is not in the vocabulary"))
+        });
+        Ok(Registration {
+            recipient: self.needed_recipient()?,
+            purpose: self.purpose(names)?,
+            subjects: subjects.collect::<Result<_, _>>()?,
+            categories: categories.collect::<Result<_, _>>()?,
+            end: self.time("end")?.ok_or(EventError::Missing("end"))?,
+            reference: self.words("reference")?,
+            confidential_until: self.time("confidential-until")?,
+        })
+    }
+
     fn nothing_left(&self, kind: &'static str) -> Result<(), EventError> {
         match self.0.first() {
             None => Ok(()),
@@ -397,6 +511,22 @@ impl Members {
                 None => EventError::UnknownMember(presentable(name)),
             }),
         }
+    }
+}
+
+/// A person in a list: an id, or an object of `id` and `namespace`.
+fn named_subject(written: Written) -> Result<SubjectId, EventError> {
+    let mut members = match written {
+        Written::Text(id) => return person(id, None),
+        Written::Object(members) if repeated(&members).is_none() => Members(members),
+        Written::Flag(_) | Written::Null | Written::Object(_) | Written::List(_) | Written::Other => {
+            return Err(wrong("subjects", "has one that is neither an id nor `id` and `namespace`"));
+        }
+    };
+    let person = person(members.needed("id")?, members.text("namespace")?)?;
+    match members.0.first() {
+        None => Ok(person),
+        Some((name, _)) => Err(EventError::UnknownMember(presentable(name))),
     }
 }
 
@@ -412,7 +542,9 @@ fn read_origin(value: Written, facts: &mut Facts, names: &dyn Names) -> Result<(
             }
             facts.origin_of.sort_unstable();
         }
-        Written::Object(_) | Written::Flag(_) | Written::Null | Written::Other => return Err(unknown()),
+        Written::Object(_) | Written::List(_) | Written::Flag(_) | Written::Null | Written::Other => {
+            return Err(unknown());
+        }
     }
     Ok(())
 }
@@ -421,7 +553,7 @@ fn place(value: Written, read: fn(&str) -> Option<Arc<str>>) -> Option<Said<Arc<
     match value {
         Written::Null => Some(Said::Unknown),
         Written::Text(text) => read(&text).map(Said::Known),
-        Written::Flag(_) | Written::Object(_) | Written::Other => None,
+        Written::Flag(_) | Written::Object(_) | Written::List(_) | Written::Other => None,
     }
 }
 
@@ -440,7 +572,7 @@ fn country(text: &str) -> Option<Arc<str>> {
 fn flag(value: &Written) -> Option<bool> {
     match value {
         Written::Flag(flag) => Some(*flag),
-        Written::Text(_) | Written::Null | Written::Object(_) | Written::Other => None,
+        Written::Text(_) | Written::Null | Written::Object(_) | Written::List(_) | Written::Other => None,
     }
 }
 
@@ -492,8 +624,11 @@ impl<'de> Deserialize<'de> for Written {
                 Ok(Written::Other)
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Written, A::Error> {
-                while elements.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Written::Other)
+                let mut list = Vec::new();
+                while let Some(element) = elements.next_element()? {
+                    list.push(element);
+                }
+                Ok(Written::List(list))
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Written, A::Error> {
                 let mut members = Vec::new();
@@ -547,14 +682,20 @@ pub fn write(event: &Event, names: &dyn Names) -> Map<String, Value> {
                 put("recipient", (&**recipient).into());
             }
         }
+        What::RequestReceived { right } | What::RequestAnswered { right } => {
+            put("right", right.name().into())
+        }
         What::Fact(facts) | What::Correction(facts) => put("facts", write_facts(facts, names)),
+        What::CaseRegistered(registration) => put_registration(registration, names, &mut put),
+        What::CaseApproved { approver } => put("approver", (&**approver).into()),
         What::Notice
         | What::Restriction
         | What::RestrictionLifted
         | What::Erasure
         | What::AccountClosed
         | What::Suspended
-        | What::Resumed => {}
+        | What::Resumed
+        | What::CaseEnded => {}
     }
     for (name, value) in [("notice", notice), ("channel", channel), ("evidence", evidence)] {
         if let Some(value) = value {
@@ -573,6 +714,9 @@ pub(super) fn write_line(entity: &Entity, event: &Event, names: &dyn Names) -> M
         Entity::Recipient(name) => {
             line.insert("recipient".to_owned(), (&**name).into());
         }
+        Entity::Case(id) => {
+            line.insert("case".to_owned(), (&**id).into());
+        }
     }
     line.extend(write(event, names));
     line
@@ -590,6 +734,32 @@ fn put_addressee(to: &Addressee, names: &dyn Names, put: &mut impl FnMut(&str, V
         Addressee::Anyone => {}
         Addressee::Kind(kind) => put("recipient-kind", names.kind_name(*kind).into()),
         Addressee::Recipient(name) => put("recipient", (&**name).into()),
+    }
+}
+
+/// Writes a registration's members.
+pub(super) fn put_registration(
+    registration: &Registration,
+    names: &dyn Names,
+    put: &mut impl FnMut(&str, Value),
+) {
+    let Registration { recipient, purpose, subjects, categories, end, reference, confidential_until } =
+        registration;
+    put("recipient", (&**recipient).into());
+    put("purpose", names.purpose_name(*purpose).into());
+    put("subjects", subjects.iter().map(write_person).collect());
+    put("categories", categories.iter().map(|category| names.category_name(*category)).collect());
+    put("end", end.to_string().into());
+    put("reference", (&**reference).into());
+    if let Some(until) = confidential_until {
+        put("confidential-until", until.to_string().into());
+    }
+}
+
+fn write_person(person: &SubjectId) -> Value {
+    match &person.namespace {
+        None => person.id.as_str().into(),
+        Some(namespace) => serde_json::json!({ "id": person.id, "namespace": &**namespace }),
     }
 }
 
@@ -664,11 +834,19 @@ mod tests {
                 r#"{"kind":"fact","facts":{"region":"EEA","country":null,"minor":true,"transfer-consent":true,"origin":"referral"},"evidence":"e"}"#,
             ),
             (Sort::Subject, r#"{"kind":"correction","facts":{"origin":{"email":"social","photo":"self"}}}"#),
+            (Sort::Subject, r#"{"kind":"request-received","right":"access","channel":"letter"}"#),
+            (Sort::Subject, r#"{"kind":"request-answered","right":"portability"}"#),
             (Sort::Controller, r#"{"kind":"instruction","purpose":"invoicing"}"#),
             (Sort::Controller, r#"{"kind":"instruction-ended","purpose":"invoicing"}"#),
             (Sort::Controller, r#"{"kind":"account-closed"}"#),
             (Sort::Recipient, r#"{"kind":"suspended"}"#),
             (Sort::Recipient, r#"{"kind":"resumed"}"#),
+            (
+                Sort::Case,
+                r#"{"kind":"case-registered","recipient":"court","purpose":"security","subjects":["a",{"id":"b","namespace":"crm"}],"categories":["email","phone"],"end":"2027-01-01T00:00:00Z","reference":"12 O 4/26","confidential-until":"2027-06-01T00:00:00Z","evidence":"scan 7"}"#,
+            ),
+            (Sort::Case, r#"{"kind":"case-approved","approver":"Ada"}"#),
+            (Sort::Case, r#"{"kind":"case-ended"}"#),
         ];
         let mut kinds = std::collections::BTreeSet::new();
         for (sort, text) in events {
@@ -691,6 +869,7 @@ mod tests {
             r#"{"controller":"c-1","namespace":"crm","kind":"account-closed","at":"2026-01-01T00:00:00Z"}"#,
             r#"{"recipient":"acme","kind":"suspended","at":"2026-01-01T00:00:00Z"}"#,
             r#"{"subject":"c-1","kind":"opt-out","recipient":"acme","at":"2026-01-01T00:00:00Z"}"#,
+            r#"{"case":"C-7","kind":"case-approved","approver":"Ada","at":"2026-01-01T00:00:00Z"}"#,
         ] {
             let (entity, draft) = parse_line(text.as_bytes(), &Fixture).unwrap();
             let event = Event { what: draft.what, at: draft.at.unwrap(), attached: draft.attached };
@@ -737,6 +916,14 @@ mod tests {
             (r#"{"kind":"fact","facts":{}}"#, wrong("facts", "is not an object with a fact in it")),
             (r#"{"kind":"fact","facts":{"age":12}}"#, EventError::UnknownMember("age".into())),
             (r#"{"kind":"notice"}"#, EventError::Missing("notice")),
+            (r#"{"kind":"request-received"}"#, EventError::Missing("right")),
+            (
+                r#"{"kind":"request-answered","right":"everything"}"#,
+                wrong(
+                    "right",
+                    "is none of access, rectification, erasure, restriction, portability, objection",
+                ),
+            ),
             (
                 r#"{"kind":"suspended"}"#,
                 EventError::WrongSort { kind: "suspended", wanted: Sort::Recipient, got: Sort::Subject },
@@ -760,6 +947,45 @@ mod tests {
         let both =
             r#"{"kind":"consent-given","purpose":"marketing","recipient":"a","recipient-kind":"employee"}"#;
         assert!(matches!(subject(both), Err(EventError::Member { member: "recipient-kind", .. })));
+    }
+
+    #[test]
+    fn a_case_says_everything_that_it_is_judged_by() {
+        let whole = serde_json::json!({
+            "kind": "case-registered", "recipient": "court", "purpose": "security", "subjects": ["a"],
+            "categories": ["email"], "end": "2027-01-01T00:00:00Z", "reference": "12 O 4/26",
+        });
+        let read = |event: &Value| parse(event.to_string().as_bytes(), Sort::Case, &Fixture);
+        assert!(read(&whole).is_ok());
+        for member in ["recipient", "purpose", "subjects", "categories", "end", "reference"] {
+            let mut event = whole.clone();
+            event.as_object_mut().unwrap().remove(member);
+            assert_eq!(read(&event), Err(EventError::Missing(member)));
+        }
+        for (member, value) in [
+            ("subjects", serde_json::json!([])),
+            ("subjects", serde_json::json!("a")),
+            ("subjects", serde_json::json!([7])),
+            ("subjects", serde_json::json!([""])),
+            ("subjects", serde_json::json!([{"namespace": "crm"}])),
+            ("subjects", serde_json::json!([{"id": "a", "name": "Ada"}])),
+            ("categories", serde_json::json!([])),
+            ("categories", serde_json::json!(["e-mail"])),
+            ("categories", serde_json::json!([["email"]])),
+            ("purpose", serde_json::json!("curiosity")),
+            ("end", serde_json::json!("some day")),
+            ("reference", serde_json::json!(" ")),
+        ] {
+            let mut event = whole.clone();
+            event[member] = value.clone();
+            assert!(read(&event).is_err(), "{member}: {value}");
+        }
+        assert!(case_id("C-1/2026:x_.").is_ok());
+        for id in ["", "a b", "\"", "ü", &"x".repeat(MAX_CASE_BYTES + 1)] {
+            assert!(case_id(id).is_err(), "{id}");
+        }
+        let beside = r#"{"case":"C-7","subject":"a","kind":"case-ended"}"#;
+        assert!(parse_line(beside.as_bytes(), &Fixture).is_err());
     }
 
     #[test]

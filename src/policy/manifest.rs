@@ -5,8 +5,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use jiff::SignedDuration;
 use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 
 use super::region::Regions;
 use crate::document::{At, Document, Fields};
@@ -21,8 +22,13 @@ pub struct Manifest {
     /// When this version was made known, and from when it is in force (from the start of the day, UTC).
     pub announced: Date,
     pub effective: Date,
+    /// How many business days ahead a version that discloses more is announced (P-14); 0 where the
+    /// document promises nothing.
+    pub notice: u32,
     /// Whom a refused recipient or a person can turn to.
     pub contact: String,
+    /// Whom a person can turn to about data that a customer entrusted: the customer itself.
+    pub controller_contact: Option<String>,
     pub switches: Switches,
     /// The legal bases that rules may name.
     pub bases: Vec<StatedBasis>,
@@ -90,6 +96,12 @@ pub struct Activity {
 }
 
 impl Manifest {
+    /// The instant at which this version comes into force: the start of the day, UTC.
+    pub fn effective_from(&self) -> Timestamp {
+        // Dates of the calendar are within the range of instants, but for the first and the last day.
+        TimeZone::UTC.to_timestamp(self.effective.at(0, 0, 0, 0)).unwrap_or(Timestamp::MAX)
+    }
+
     pub fn clause(&self, id: &str) -> Option<&Clause> {
         self.clauses.iter().find(|clause| *clause.id == *id)
     }
@@ -121,7 +133,9 @@ fn read(document: &Document<'_>, source: &Source) -> (Option<Manifest>, Vocabula
     let version = root.needed_text("version");
     let announced = needed_date(&mut root, "announced");
     let effective = needed_date(&mut root, "effective");
+    let notice = root.number("notice-business-days").map_or(0, |days| days.value);
     let contact = root.needed_text("contact");
+    let controller_contact = root.text("controller-contact").map(|contact| contact.value.to_owned());
     let switches = switches(&mut root);
     let bases = bases(&mut root);
     let clauses = clauses(&mut root, source);
@@ -144,7 +158,9 @@ fn read(document: &Document<'_>, source: &Source) -> (Option<Manifest>, Vocabula
             version: version?.value.to_owned(),
             announced: announced?.value,
             effective: effective?.value,
+            notice,
             contact: contact?.value.to_owned(),
+            controller_contact,
             switches,
             bases,
             clauses,

@@ -1,21 +1,51 @@
 //! May this version follow that one? Changes are announced 30 business days ahead (P-14).
 
+use std::sync::Arc;
+
+use jiff::Timestamp;
 use jiff::civil::{Date, Weekday};
 
 use super::diff::{Change, changes};
 use super::pack::Pack;
 use crate::finding::Finding;
 
-/// How far ahead a version that discloses more is announced.
-const BUSINESS_DAYS: u32 = 30;
+/// The version in force at an instant, of versions in the order of their effective dates; `None`
+/// before the first.
+pub fn in_force<V>(versions: &[V], pack: impl Fn(&V) -> &Pack, now: Timestamp) -> Option<&V> {
+    versions.iter().rev().find(|version| pack(version).manifest().effective_from() <= now)
+}
 
-/// Why a version may not take the place of the one in force. A first version follows none.
+/// What keeps versions of one pack, in the order of their effective dates, from being loaded together,
+/// each with the place of the version that is at fault.
+pub fn objections<P: Clone>(versions: &[(Arc<Pack>, P)], now: Timestamp) -> Vec<(Finding, P)> {
+    let mut found = Vec::new();
+    if let Some((first, at)) = versions.first()
+        && in_force(versions, |(pack, _)| pack, now).is_none()
+    {
+        let from = first.manifest().effective;
+        let finding = Finding::error(format!("no version of this pack is in force before {from}"));
+        let hint = "name the version that is in force too: `policy = [\"…\", \"…\"]`";
+        found.push((finding.label("not in force yet").hint(hint), at.clone()));
+    }
+    for pair in versions.windows(2) {
+        let [(earlier, _), (next, at)] = pair else { continue };
+        if earlier.manifest().effective == next.manifest().effective {
+            let finding = Finding::error("two versions of this pack come into force on the same day");
+            found.push((finding.label("the second one").hint("change `effective` of one"), at.clone()));
+        }
+        found.extend(objection(earlier, next).map(|finding| (finding, at.clone())));
+    }
+    found
+}
+
+/// Why a version may not take the place of the one in force, which is the one that promised notice.
+/// A first version follows none.
 ///
 /// One that only discloses less may take effect at once.
 pub fn objection(in_force: &Pack, next: &Pack) -> Option<Finding> {
-    let manifest = next.manifest();
+    let (due, manifest) = (in_force.manifest().notice, next.manifest());
     let ahead = business_days(manifest.announced, manifest.effective);
-    if ahead >= BUSINESS_DAYS {
+    if ahead >= due {
         return None;
     }
     let changes = match changes(in_force, next) {
@@ -30,7 +60,7 @@ pub fn objection(in_force: &Pack, next: &Pack) -> Option<Finding> {
         in_force.manifest().version
     );
     let example = format!("for example {} {} to `{kind}` for `{purpose}`", categories.join(", "), new.name());
-    Some(Finding::error(message).hint(format!("{example}; {BUSINESS_DAYS} business days are due")))
+    Some(Finding::error(message).hint(format!("{example}; {due} business days are due")))
 }
 
 /// Mondays to Fridays from one day to the other, the second not counted.

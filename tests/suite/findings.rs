@@ -84,7 +84,7 @@ url = "http://127.0.0.1:9000"
 name = "support"
 kind = "employee"
 purposes = ["custmer-support"]
-credentials = [{ api-key = "sha256:beef" }, { jwt = "https://idp.example" }]
+credentials = [{ api-key = "sha256:beef" }, { jwt = { issuer = "https://idp.example" } }]
 
 [[route]]
 name = "customers"
@@ -201,13 +201,34 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "did you mean `employee`?",
     ),
     (
-        "[[recipient]]\nname = \"x\"\nkind = \"employee\"\ncredentials = [{ jwt = \"issuer\" }]",
-        "signed tokens (`jwt`) are not there yet",
-        "`api-key` or a `certificate`",
+        "[[recipient]]\nname = \"x\"\nkind = \"employee\"\ncredentials = [{ jwt = { issuer = \"https://id.example\", claims = { azp = \"x\" } } }]",
+        "there is no issuer `https://id.example`",
+        "add `[[issuer]]`",
+    ),
+    (
+        "[[recipient]]\nname = \"x\"\nkind = \"employee\"\ncredentials = [{ jwt = { issuer = \"https://id.test\", claims = {} } }]",
+        "every token of this issuer would name this recipient",
+        "add `claims",
+    ),
+    (
+        "[[recipient]]\nname = \"x\"\nkind = \"data-subject\"\ncredentials = [{ certificate = \"x\" }]",
+        "a data subject is named by a signed token alone",
+        "subject-claim",
+    ),
+    (
+        "[[recipient]]\nname = \"x\"\nkind = \"customer-administrator\"\ncredentials = [{ jwt = { issuer = \"https://id.test\", claims = { azp = \"x\" } } }]",
+        "tokens of this kind of recipient need a `controller-claim`",
+        "says who it is",
+    ),
+    ("[[issuer]]\nurl = \"https://id.example\"\nkeys = \"nowhere.json\"", "an issuer has no `audience`", ""),
+    (
+        "[[issuer]]\nurl = \"https://id.example\"\naudience = \"us\"\nkeys = \"purposegate.toml\"",
+        "not a JSON Web Key Set",
+        "jwks_uri",
     ),
     (
         "[[recipient]]\nname = \"x\"\nkind = \"employee\"\ncredentials = [{}]",
-        "a credential is either `api-key` or `certificate`",
+        "a credential is one of `api-key`, `certificate` and `jwt`",
         "one table for each",
     ),
     (
@@ -227,6 +248,12 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "2027-06-30",
     ),
     (
+        "[[route]]\nname = \"p\"\nupstream = \"crm\"\npath = \"/p\"\npolicy = \"PERSPECTIUM\"\n\
+         [access-log]\ndirectory = \"logs\"\nretention = \"16d\"",
+        "the access log is kept for 16 days",
+        "write `retention = \"15d\"`",
+    ),
+    (
         "[[recipient]]\nname = \"x\"\nkind = \"employee\"\nrate = { requests = 0 }",
         "this is not a rate",
         "requests = 100",
@@ -235,8 +262,11 @@ const MISTAKES: &[(&str, &str, &str)] = &[
 
 #[test]
 fn one_mistake_is_one_finding() {
+    let signer = crate::signed::Issuer::new();
+    let issuer = signer.section();
     for (mistake, message, hint) in MISTAKES {
-        let (loads, findings, folder) = about(&format!("{ROUTE}{mistake}\n"));
+        let mistake = mistake.replace("PERSPECTIUM", &pack("perspectium").display().to_string());
+        let (loads, findings, folder) = about(&format!("{ROUTE}{issuer}{mistake}\n"));
         let text = rendered(&findings, folder.path());
         assert!(!loads, "{mistake}");
         assert_eq!(findings.len(), 1, "{mistake}\n{text}");

@@ -7,18 +7,27 @@
     clippy::print_stderr
 )]
 
+mod access;
+mod cases;
 mod documents;
 mod findings;
 mod gate;
 mod http;
 mod in_flight;
+mod opt_out;
 mod oracle;
+mod overdue;
+mod own_data;
 mod payloads;
 mod process;
 mod refusals;
 mod releases;
+mod signed;
 mod snapshots;
 mod strata;
 mod streams;
+mod subjects;
 mod tls;
 mod upstream;
+mod versions;
+mod well_known;

@@ -13,6 +13,7 @@ use crate::gate::{base, bearer};
 use crate::http::{self, Answer};
 use crate::releases::{ROUTES, person};
 use crate::upstream::{Upstream, answer};
+use crate::versions;
 
 /// A gateway in a process of its own.
 struct Serving {
@@ -132,6 +133,29 @@ fn a_reload_replaces_everything_or_nothing() {
     wait(|| (serving.metric("purposegate_policy_reload_total{outcome=\"loaded\"}") > reloads).then_some(()));
     let refused = serving.get("/customers/p-1", "customer-support");
     assert_eq!((refused.status, refused.json()["code"].as_str()), (403, Some("purpose-not-permitted")));
+}
+
+#[test]
+fn a_pack_that_is_changed_where_it_lies_is_announced_too() {
+    let upstream = Upstream::start();
+    let packs = tempfile::tempdir().unwrap();
+    let pack = versions::version(packs.path(), "1", ("2026-01-05", "2026-01-05"), "");
+    let serving = Serving::start(&versions::under(&[&pack], upstream.address), "");
+    let revision = || http::get(serving.admin, "/v1/policies", &[]).json()[0]["revision"].clone();
+    let before = revision();
+    let reload = |outcome: &str| {
+        let name = format!("purposegate_policy_reload_total{{outcome=\"{outcome}\"}}");
+        let counted = serving.metric(&name);
+        serving.signal("-HUP");
+        wait(|| (serving.metric(&name) > counted).then_some(()));
+    };
+    let rules = pack.join("4-more.cedar");
+    std::fs::write(&rules, versions::MORE).unwrap();
+    reload("failed");
+    assert_eq!(revision(), before, "what was loaded stays in force");
+    std::fs::write(&rules, "// Nothing more.\n").unwrap();
+    reload("loaded");
+    assert_ne!(revision(), before);
 }
 
 #[test]

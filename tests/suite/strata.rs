@@ -13,10 +13,23 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("keys", &["vocabulary", "decision", "scrub"]),
     ("ledger", &["vocabulary", "policy", "decision", "scrub", "keys"]),
     ("disclosure", &["vocabulary", "policy", "decision", "scrub", "keys", "ledger"]),
+    ("report", &["vocabulary", "policy", "decision", "scrub", "keys", "ledger", "disclosure"]),
     ("metrics", &[]),
+    ("access_log", &[]),
     (
         "layer",
-        &["finding", "vocabulary", "policy", "decision", "scrub", "keys", "ledger", "disclosure", "metrics"],
+        &[
+            "finding",
+            "vocabulary",
+            "policy",
+            "decision",
+            "scrub",
+            "keys",
+            "ledger",
+            "disclosure",
+            "metrics",
+            "access_log",
+        ],
     ),
 ];
 

@@ -11,11 +11,11 @@ use jiff::tz::TimeZone;
 use super::{ScrubError, pump};
 use crate::cli::policy::from_json;
 use crate::config::{self, Config};
-use crate::decision::{Admitted, Asking, Decisions, Permit, scenario};
+use crate::decision::{Admitted, Asking, Decisions, LegalReference, Permit, scenario};
 use crate::document::Document;
 use crate::finding::Finding;
 use crate::layer::route::{Route, Scrubbing, UnknownSubject};
-use crate::policy::Pack;
+use crate::policy::{Pack, succession};
 use crate::scrub::{Framing, Judge, Pseudonyms, Record, Scrubber};
 use crate::vocabulary::PurposeId;
 
@@ -40,11 +40,11 @@ pub(super) fn scrub(
     let route = find(config.routes.iter(), |route| &route.name, trial.route, "route")?;
     let scrubbing = route.scrubbing.as_ref();
     let scrubbing = scrubbing.ok_or_else(|| unknown("a personal route", trial.route))?;
-    let pack = config.packs.get(route.pack).ok_or_else(|| unknown("policy", trial.route))?;
+    let now = Timestamp::now();
+    let pack = pack_in_force(&config, route, now).ok_or_else(|| unknown("policy", trial.route))?;
     let purpose =
         pack.vocabulary().declared_purpose(trial.purpose).map_err(|_| unknown("purpose", trial.purpose))?;
     let known = trial.subject.map(|json| facts(pack, json)).transpose().map_err(ScrubError::Findings)?;
-    let now = Timestamp::now();
     let admitted = admit(&config, route, scrubbing, purpose, trial, now)?;
 
     let mut judge = Offline { admitted, known, unknown_subject: scrubbing.unknown_subject, now };
@@ -67,16 +67,20 @@ fn admit(
 ) -> Result<Admitted, ScrubError> {
     let recipient =
         find(config.recipients.iter(), |recipient| &recipient.name, trial.recipient, "recipient")?;
-    let pack = config.packs.get(route.pack).ok_or_else(|| unknown("policy", trial.route))?;
+    let pack = pack_in_force(config, route, now).ok_or_else(|| unknown("policy", trial.route))?;
     let asking = Asking {
         recipient: Arc::clone(recipient.facts(now.to_zoned(TimeZone::UTC).date())),
         purpose,
         operation: route.operation(&Method::GET),
         exporter_region: Arc::clone(&config.exporter_region),
         upstream_backup: route.upstream_is_backup,
-        legal_reference: false,
+        legal_reference: LegalReference::None,
     };
     Decisions::new(Arc::clone(pack)).admit(&asking, &scrubbing.classes).map_err(ScrubError::Denied)
+}
+
+fn pack_in_force<'c>(config: &'c Config, route: &Route, now: Timestamp) -> Option<&'c Arc<Pack>> {
+    succession::in_force(config.packs.get(route.pack)?, |pack| pack, now)
 }
 
 fn facts(pack: &Pack, json: &str) -> Result<scenario::Facts, Vec<Finding>> {
@@ -125,4 +129,6 @@ impl Judge for Offline {
     }
 
     fn account(&mut self, _: &Permit, _: &[u32]) {}
+
+    fn account_outside(&mut self, _: &Permit, _: &[u32]) {}
 }

@@ -1,0 +1,277 @@
+//! `case`: the disclosure cases that authorities cite, from the shell.
+//!
+//! What changes a case goes the way that is open ([`super::way`]); the list reads the file, also
+//! while a gateway runs.
+
+use std::io::{self, Write};
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::Format;
+use super::consent::time;
+use super::place::{self, Failure, Place, unusable};
+use super::way::Trouble;
+use crate::ledger::{self, Entity};
+
+/// What can be done with cases.
+#[derive(Debug, clap::Subcommand)]
+pub enum CaseVerb {
+    /// Register a case; it is in force after two different people have approved it
+    Add(Registration),
+    /// Approve a case
+    Approve {
+        /// The case's id
+        case: String,
+        /// Who approves it
+        #[arg(long, value_name = "NAME")]
+        approver: String,
+        /// What proves it
+        #[arg(long)]
+        evidence: Option<String>,
+    },
+    /// End a case before its time, for good
+    End {
+        /// The case's id
+        case: String,
+        /// What proves it
+        #[arg(long)]
+        evidence: Option<String>,
+    },
+    /// List the cases and where each stands
+    List {
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
+}
+
+/// A case as it is registered.
+#[derive(Debug, clap::Args)]
+pub struct Registration {
+    /// The id that requests cite
+    case: String,
+    /// The authority, by its configured name
+    #[arg(long)]
+    recipient: String,
+    /// The purpose, with those below it
+    #[arg(long)]
+    purpose: String,
+    /// A person that the case names (repeatable)
+    #[arg(long = "subject", value_name = "SUBJECT", required = true)]
+    subjects: Vec<String>,
+    /// The namespace of these people's ids, where it is not the default one
+    #[arg(long)]
+    namespace: Option<String>,
+    /// A data category that the case names, with those below it (repeatable)
+    #[arg(long = "category", value_name = "CATEGORY", required = true)]
+    categories: Vec<String>,
+    /// When it ends
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    end: Timestamp,
+    /// What the authority calls it
+    #[arg(long)]
+    reference: String,
+    /// Until then the people named are not told of disclosures under it
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    confidential_until: Option<Timestamp>,
+    /// What proves it
+    #[arg(long)]
+    evidence: Option<String>,
+}
+
+/// Runs a verb; the answer goes to `out`, words to `words`. Returns the exit status.
+///
+/// # Errors
+/// When writing fails.
+pub fn run(
+    verb: CaseVerb,
+    place: &Place<'_>,
+    recipients: &[&str],
+    now: Timestamp,
+    out: &mut dyn Write,
+    words: &mut dyn Write,
+) -> io::Result<u8> {
+    let outcome = match verb {
+        CaseVerb::Add(registration) => add(registration, place, recipients, out),
+        CaseVerb::Approve { case, approver, evidence } => {
+            let event = json!({ "kind": "case-approved", "approver": approver });
+            record(&case, event, evidence, place, out)
+        }
+        CaseVerb::End { case, evidence } => {
+            record(&case, json!({ "kind": "case-ended" }), evidence, place, out)
+        }
+        CaseVerb::List { format } => list(place, format, now, out),
+    };
+    place::tell(outcome, words)
+}
+
+fn add(
+    registration: Registration,
+    place: &Place<'_>,
+    recipients: &[&str],
+    out: &mut dyn Write,
+) -> Result<u8, Failure> {
+    let Registration {
+        case,
+        recipient,
+        purpose,
+        subjects,
+        namespace,
+        categories,
+        end,
+        reference,
+        confidential_until,
+        evidence,
+    } = registration;
+    if !recipients.contains(&recipient.as_str()) {
+        let text = format!("there is no recipient `{recipient}` in the configuration");
+        return Err(Trouble::Refused(text).into());
+    }
+    let named = |id: String| match &namespace {
+        None => Value::from(id),
+        Some(namespace) => json!({ "id": id, "namespace": namespace }),
+    };
+    let mut event = json!({
+        "kind": "case-registered",
+        "recipient": recipient,
+        "purpose": purpose,
+        "subjects": subjects.into_iter().map(named).collect::<Vec<_>>(),
+        "categories": categories,
+        "end": end.to_string(),
+        "reference": reference,
+    });
+    if let (Some(until), Some(members)) = (confidential_until, event.as_object_mut()) {
+        members.insert("confidential-until".to_owned(), until.to_string().into());
+    }
+    record(&case, event, evidence, place, out)
+}
+
+fn record(
+    case: &str,
+    mut event: Value,
+    evidence: Option<String>,
+    place: &Place<'_>,
+    out: &mut dyn Write,
+) -> Result<u8, Failure> {
+    let id = ledger::case_id(case).map_err(|error| Trouble::Refused(error.to_string()))?;
+    if let (Some(evidence), Some(members)) = (evidence, event.as_object_mut()) {
+        members.insert("evidence".to_owned(), evidence.into());
+    }
+    let answer = place.way()?.record(&Entity::Case(id), &event)?;
+    writeln!(out, "{answer}")?;
+    Ok(0)
+}
+
+fn list(place: &Place<'_>, format: Format, now: Timestamp, out: &mut dyn Write) -> Result<u8, Failure> {
+    let cases = place.archive()?.cases(now).map_err(|error| unusable(&error))?;
+    for case in cases {
+        match format {
+            Format::Json => writeln!(out, "{}", Value::Object(case))?,
+            Format::Text => writeln!(out, "{}", line(&case))?,
+        }
+    }
+    Ok(0)
+}
+
+/// A case in one line; the people are counted and not named.
+fn line(case: &Map<String, Value>) -> String {
+    let text = |member: &str| case.get(member).and_then(Value::as_str).unwrap_or_default();
+    let several = |member: &str| {
+        let list = case.get(member).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
+    };
+    let people = case.get("subjects").and_then(Value::as_array).map_or(0, Vec::len);
+    let approvers = several("approvers");
+    let approved =
+        if approvers.is_empty() { "not approved".to_owned() } else { format!("approved by {approvers}") };
+    format!(
+        "{}  {}  until {}  {} for {}  {people} {}: {}  {}  ({approved})",
+        text("case"),
+        text("state"),
+        text("end"),
+        text("recipient"),
+        text("purpose"),
+        if people == 1 { "person" } else { "people" },
+        several("categories"),
+        text("reference"),
+    )
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use std::sync::Arc;
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::vocabulary::Vocabulary;
+
+    #[derive(Parser)]
+    struct Cases {
+        #[command(subcommand)]
+        verb: CaseVerb,
+    }
+
+    const ADD: &str = "add C-7 --recipient court --purpose court-order --subject ada --subject ben \
+        --category contact --end 2027-01-01 --reference 12-O-4";
+
+    fn run_in(folder: &tempfile::TempDir, arguments: &str) -> (u8, String, String) {
+        let arguments = ["case"].into_iter().chain(arguments.split_whitespace());
+        let verb = Cases::try_parse_from(arguments).unwrap_or_else(|error| panic!("{error}")).verb;
+        let (ledger, keys) = (folder.path().join("ledger.db"), folder.path().join("keys"));
+        let place = Place {
+            ledger: &ledger,
+            keys: &keys,
+            names: Arc::new(Vocabulary::standard()),
+            admin: "127.0.0.1:9".parse().unwrap(),
+        };
+        let now = "2026-11-22T00:00:00Z".parse().unwrap();
+        let (mut out, mut words) = (Vec::new(), Vec::new());
+        let status = run(verb, &place, &["court"], now, &mut out, &mut words).unwrap();
+        (status, String::from_utf8(out).unwrap(), String::from_utf8(words).unwrap())
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        <Cases as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn a_case_from_its_registration_to_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let list = || run_in(&folder, "list").1;
+        assert_eq!(run_in(&folder, ADD).0, 0);
+        assert_eq!(
+            list(),
+            "C-7  registered  until 2027-01-01T00:00:00Z  court for court-order  2 people: contact  12-O-4  (not approved)\n"
+        );
+        assert_eq!(run_in(&folder, "approve C-7 --approver Ada").0, 0);
+        assert_eq!(run_in(&folder, "approve C-7 --approver Ben --evidence memo-3").0, 0);
+        assert!(list().contains("in-force") && list().contains("(approved by Ada, Ben)"), "{}", list());
+        let shown: Value = serde_json::from_str(&run_in(&folder, "list --format json").1).unwrap();
+        assert_eq!(shown["subjects"], json!(["ada", "ben"]));
+        assert_eq!(run_in(&folder, "end C-7").0, 0);
+        assert!(list().contains("C-7  ended"), "{}", list());
+    }
+
+    #[test]
+    fn what_is_refused_says_why() {
+        let folder = tempfile::tempdir().unwrap();
+        run_in(&folder, ADD);
+        run_in(&folder, "approve C-7 --approver Ada");
+        for (arguments, word) in [
+            (ADD.to_owned(), "registered already"),
+            ("approve C-7 --approver ada".to_owned(), "somebody else's"),
+            ("approve C-8 --approver Ben".to_owned(), "no case"),
+            ("end C-8".to_owned(), "no case"),
+            (ADD.replace("C-7", "C/ü"), "letters"),
+            (ADD.replace("--recipient court", "--recipient nobody"), "no recipient `nobody`"),
+            (ADD.replace("contact", "curiosities").replace("C-7", "C-9"), "`categories`"),
+        ] {
+            let (status, answer, words) = run_in(&folder, &arguments);
+            assert_eq!((status, answer.as_str()), (1, ""), "{arguments}");
+            assert!(words.contains(word), "{words}");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! `[[issuer]]`: who signs tokens that count here, and where its public keys are.
+//!
+//! It reads files and makes no requests: a key set comes to this machine the way certificates do.
+
+use super::Part;
+use super::files::existing;
+use super::section::Names;
+use crate::document::{At, Document, Fields};
+use crate::finding::Finding;
+use crate::layer::token::Issuer;
+
+/// Every issuer of every file, in the order that patterns refer to.
+pub(super) struct Issuers {
+    /// The name of each; one that does not read has its place all the same.
+    urls: Vec<String>,
+    issuers: Vec<Issuer>,
+}
+
+impl Issuers {
+    pub(super) fn read_all(parts: &mut [Part<'_>]) -> Issuers {
+        let mut all = Issuers { urls: Vec::new(), issuers: Vec::new() };
+        let mut names = Names::of("issuer");
+        for part in parts.iter_mut() {
+            for fields in part.fields.tables("issuer", "an issuer") {
+                all.read(part, fields, &mut names);
+            }
+        }
+        all
+    }
+
+    fn read(&mut self, part: &Part<'_>, mut fields: Fields<'_>, names: &mut Names) {
+        let document = fields.document();
+        let url = fields.needed_text("url");
+        let audience = fields.needed_text("audience");
+        let keys = fields.needed_text("keys");
+        fields.end();
+        let Some(url) = url else { return };
+        names.add(document, &url);
+        self.urls.push(url.value.to_owned());
+        let (Some(audience), Some(keys)) = (audience, keys) else { return };
+        self.issuers.extend(read_keys(part, &keys).and_then(|key_set| {
+            let read = Issuer::new(url.value, audience.value, &key_set);
+            read.map_err(|error| document.find(not_a_key_set(&error.to_string()), keys.at.clone())).ok()
+        }));
+    }
+
+    /// The issuers themselves, in the order that [`Issuers::position`] counts in. Where one did not read
+    /// a finding says so, and the positions of the others come to nothing.
+    pub(super) fn take(&mut self) -> Vec<Issuer> {
+        std::mem::take(&mut self.issuers)
+    }
+
+    /// The position of an issuer; one that no file names is a finding.
+    pub(super) fn position(&self, document: &Document<'_>, url: &At<&str>) -> Option<usize> {
+        let position = self.urls.iter().position(|known| known == url.value);
+        if position.is_none() {
+            let add = format!("add `[[issuer]]` with `url = \"{}\"`, `audience` and `keys`", url.value);
+            document.find_unknown("issuer", url, self.urls.iter().map(String::as_str), &add);
+        }
+        position
+    }
+}
+
+fn read_keys(part: &Part<'_>, keys: &At<&str>) -> Option<String> {
+    let file = existing(part, keys)?;
+    match std::fs::read_to_string(&file) {
+        Ok(text) => Some(text),
+        Err(error) => {
+            part.fields.document().find(not_a_key_set(&error.to_string()), keys.at.clone());
+            None
+        }
+    }
+}
+
+fn not_a_key_set(why: &str) -> Finding {
+    let hint = "save what the issuer publishes at its `jwks_uri`; the file is read again when it changes";
+    Finding::error(format!("the keys cannot be used: {why}")).label("no keys").hint(hint)
+}

@@ -1,0 +1,319 @@
+//! OpenID AuthZEN 1.0: whether a recipient may have a data category for a purpose, asked of the same
+//! evaluation that the gateway runs.
+//!
+//! Subject is a recipient by its configured name, action a purpose, resource a data category, about
+//! the person in `resource.properties`. It trusts its caller as far as the admin listener does, reads
+//! no data and discloses none, so nothing is logged. What is not known is denied.
+
+use std::sync::Arc;
+
+use http::Method;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::decision::{
+    Asking, Controller, Decisions, Explanation, LegalReference, RecipientFacts, RecordFacts, Relationship,
+    Subject, explain_only, scenario,
+};
+use crate::layer::Gatehouse;
+use crate::layer::route::Recipient;
+use crate::ledger::{self, Case};
+use crate::scrub::SubjectId;
+use crate::vocabulary::{CategoryId, Form, Operation, Vocabulary};
+
+/// Most evaluations of one request.
+const MOST_EVALUATIONS: usize = 1000;
+
+/// One access evaluation request; in a batch, what an evaluation does not say is said for all.
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Question {
+    subject: Option<Named>,
+    action: Option<Action>,
+    resource: Option<Named>,
+    context: Option<Map<String, Value>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Named {
+    #[serde(rename = "type")]
+    kind: String,
+    id: String,
+    #[serde(default)]
+    properties: Map<String, Value>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Action {
+    name: String,
+    #[serde(default)]
+    properties: Map<String, Value>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Batch {
+    #[serde(flatten)]
+    common: Question,
+    #[serde(default)]
+    evaluations: Vec<Question>,
+    #[serde(default)]
+    options: Options,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Options {
+    #[serde(default)]
+    evaluations_semantic: Semantic,
+}
+
+/// When a batch is over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Semantic {
+    #[default]
+    ExecuteAll,
+    DenyOnFirstDeny,
+    PermitOnFirstPermit,
+}
+
+/// Why a request is no access evaluation request.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Malformed(String);
+
+/// Answers an access evaluation request.
+///
+/// # Errors
+/// [`Malformed`]: it is not one.
+pub(super) fn evaluation(gatehouse: &Gatehouse, body: &[u8], now: Timestamp) -> Result<Value, Malformed> {
+    let question: Question = serde_json::from_slice(body).map_err(|error| Malformed(error.to_string()))?;
+    evaluate(gatehouse, &question, now)
+}
+
+/// Answers an access evaluations request.
+///
+/// # Errors
+/// [`Malformed`]: it is not one. An evaluation that is none is denied by itself.
+pub(super) fn evaluations(gatehouse: &Gatehouse, body: &[u8], now: Timestamp) -> Result<Value, Malformed> {
+    let batch: Batch = serde_json::from_slice(body).map_err(|error| Malformed(error.to_string()))?;
+    if batch.evaluations.is_empty() {
+        return evaluate(gatehouse, &batch.common, now);
+    }
+    if batch.evaluations.len() > MOST_EVALUATIONS {
+        return Err(Malformed(format!("more than {MOST_EVALUATIONS} evaluations")));
+    }
+    let mut answers = Vec::new();
+    for question in batch.evaluations {
+        let question = question.or(&batch.common);
+        let answer = evaluate(gatehouse, &question, now).unwrap_or_else(
+            |Malformed(message)| json!({ "decision": false, "context": { "error": { "status": 400, "message": message } } }),
+        );
+        let permits = answer.get("decision") == Some(&Value::Bool(true));
+        answers.push(answer);
+        match batch.options.evaluations_semantic {
+            Semantic::DenyOnFirstDeny if !permits => break,
+            Semantic::PermitOnFirstPermit if permits => break,
+            Semantic::ExecuteAll | Semantic::DenyOnFirstDeny | Semantic::PermitOnFirstPermit => {}
+        }
+    }
+    Ok(json!({ "evaluations": answers }))
+}
+
+/// What `/.well-known/authzen-configuration` says, for the base URL of this listener.
+pub(super) fn configuration(base: &str) -> Value {
+    json!({
+        "policy_decision_point": base,
+        "access_evaluation_endpoint": format!("{base}/access/v1/evaluation"),
+        "access_evaluations_endpoint": format!("{base}/access/v1/evaluations"),
+    })
+}
+
+impl Question {
+    fn or(self, common: &Question) -> Question {
+        let Question { subject, action, resource, context } = self;
+        Question {
+            subject: subject.or_else(|| common.subject.clone()),
+            action: action.or_else(|| common.action.clone()),
+            resource: resource.or_else(|| common.resource.clone()),
+            context: context.or_else(|| common.context.clone()),
+        }
+    }
+}
+
+fn evaluate(gatehouse: &Gatehouse, question: &Question, now: Timestamp) -> Result<Value, Malformed> {
+    let missing = |what: &str| Malformed(format!("`{what}` is missing"));
+    let subject = question.subject.as_ref().ok_or_else(|| missing("subject"))?;
+    let action = question.action.as_ref().ok_or_else(|| missing("action"))?;
+    let resource = question.resource.as_ref().ok_or_else(|| missing("resource"))?;
+    let context = question.context.clone().unwrap_or_default();
+    let snapshot = gatehouse.snapshot();
+
+    let recipient = snapshot.recipients.iter().find(|known| *known.name == *subject.id);
+    let Some(recipient) = recipient.filter(|_| subject.kind == "recipient") else {
+        return Ok(unknown("there is no such recipient: `type` is `recipient`, `id` its configured name"));
+    };
+    let route = match text(&context, "route")? {
+        None => None,
+        Some(name) => match snapshot.routes.iter().find(|route| *route.name == *name) {
+            Some(route) => Some(route),
+            None => return Ok(unknown("there is no such route")),
+        },
+    };
+    let versions = snapshot.packs.get(route.map_or(0, |route| route.pack));
+    let Some(decisions) = versions.and_then(|versions| versions.in_force(now)) else {
+        return Ok(unknown("no policy is in force"));
+    };
+    let words = decisions.pack().vocabulary();
+    let Ok(purpose) = words.declared_purpose(&action.name) else {
+        return Ok(unknown("there is no such purpose"));
+    };
+    if !route.is_none_or(|route| route.serves_purpose(words, purpose)) {
+        return Ok(unknown("the route does not serve this purpose"));
+    }
+    let category = words.categories().find(&resource.id).filter(|_| resource.kind == "data-category");
+    let Some(category) = category else {
+        return Ok(unknown("there is no such category: `type` is `data-category`, `id` its name"));
+    };
+    let operation = match text(&action.properties, "operation")? {
+        None => route.map_or(Operation::Disclose, |route| route.operation(&Method::GET)),
+        Some(name) => match Operation::ALL.iter().find(|operation| operation.name() == name) {
+            Some(operation) => *operation,
+            None => return Ok(unknown("there is no such operation")),
+        },
+    };
+
+    let case = text(&context, "case")?.and_then(|id| gatehouse.ledger.case(id));
+    let case = case.filter(|case| case.serves(&recipient.name, purpose, &**words, now));
+    let asking = Asking {
+        recipient: facts(gatehouse, recipient, now),
+        purpose,
+        operation,
+        exporter_region: Arc::clone(&snapshot.exporter_region),
+        upstream_backup: route.is_some_and(|route| route.upstream_is_backup),
+        legal_reference: case
+            .as_ref()
+            .map_or(LegalReference::None, |case| LegalReference::Categories(Arc::clone(&case.categories))),
+    };
+    let person = identity(&resource.properties, "subject")?;
+    let account = identity(&resource.properties, "controller")?;
+    let of_recipient = |key, here: &Option<SubjectId>| -> Result<bool, Malformed> {
+        Ok(here.is_some() && identity(&subject.properties, key)? == *here)
+    };
+    let relationship = Relationship {
+        subject_is_recipient: of_recipient("subject", &person)?,
+        controller_is_recipient: of_recipient("controller", &account)?,
+        named_in_case: case
+            .as_ref()
+            .zip(person.as_ref())
+            .is_some_and(|(case, person)| case.names(&gatehouse.ledger.fingerprints().subject(person))),
+    };
+    let known = person.as_ref().and_then(|person| gatehouse.ledger.subject(person).1);
+    let controller = account.and_then(|account| gatehouse.ledger.controller(&account));
+    let ends = [
+        known.as_ref().and_then(|person| person.ask_again_at(now)),
+        recipient.agreement_ends(now.to_zoned(TimeZone::UTC).date()),
+        versions.and_then(|versions| versions.changes_after(now)),
+        case.as_ref().map(|case: &Arc<Case>| case.end),
+    ];
+    let somebodys = known.is_none() && is_somebodys(words, category);
+    let about = scenario::Facts {
+        subject: known.map_or_else(Subject::default, |known| Subject::clone(&known)),
+        controller: controller.map_or_else(Controller::default, |known| Controller::clone(&known)),
+        relationship,
+    };
+    let pack = decisions.pack();
+    let explained = explain_only(pack, &asking, &about, &RecordFacts::default(), now, &[category]);
+    Ok(answer(gatehouse, decisions, explained, somebodys, ends.into_iter().flatten().min()))
+}
+
+/// The recipient as the policy sees it today.
+fn facts(gatehouse: &Gatehouse, recipient: &Recipient, now: Timestamp) -> Arc<RecipientFacts> {
+    let facts = recipient.facts(now.to_zoned(TimeZone::UTC).date());
+    if gatehouse.ledger.suspended(&recipient.name) {
+        return Arc::new(RecipientFacts { suspended: true, ..RecipientFacts::clone(facts) });
+    }
+    Arc::clone(facts)
+}
+
+/// Data of this category belong to somebody, so without a person whom the ledger knows none leave.
+fn is_somebodys(words: &Vocabulary, category: CategoryId) -> bool {
+    let tree = words.categories();
+    let mut roots = ["personal", "service-data", "published"].iter().map(|name| tree.find(name));
+    roots.any(|root| root.is_none_or(|root| tree.within(category, root)))
+}
+
+fn answer(
+    gatehouse: &Gatehouse,
+    decisions: &Decisions,
+    explained: Explanation,
+    nobodys: bool,
+    ask_again_at: Option<Timestamp>,
+) -> Value {
+    let refused = explained.refused;
+    let Some(line) = explained.categories.into_iter().next() else { return unknown("nothing was asked") };
+    let mut context = json!({
+        "form": line.form,
+        "policy": &**decisions.pack().revision(),
+        "position": gatehouse.ledger.position().0,
+    });
+    let mut say = |key: &str, value: Value| {
+        if let Value::Object(context) = &mut context {
+            context.insert(key.to_owned(), value);
+        }
+    };
+    if let Some(instant) = ask_again_at {
+        say("ask_again_at", json!(instant));
+    }
+    if nobodys {
+        say("form", json!(Form::Removed));
+        say("reason_admin", json!({ "en": "the ledger knows no such person" }));
+        return json!({ "decision": false, "context": context });
+    }
+    say("clauses", json!(line.clauses));
+    say("rules", json!(line.rules));
+    if line.form == Form::Removed {
+        let reason = match (refused, line.nearest.first()) {
+            (Some(code), _) => code.to_owned(),
+            (None, Some(near)) if !near.lacks.is_empty() => near.lacks.join("; "),
+            (None, _) if !line.rules.is_empty() => format!("forbidden by {}", line.rules.join(", ")),
+            (None, _) => "no rule permits this".to_owned(),
+        };
+        say("reason_admin", json!({ "en": reason }));
+        say("nearest", json!(line.nearest));
+        return json!({ "decision": false, "context": context });
+    }
+    say("basis", json!(line.basis));
+    if line.form != Form::Clear {
+        say("obligations", json!([{ "id": "redact", "form": line.form }]));
+    }
+    json!({ "decision": true, "context": context })
+}
+
+fn unknown(why: &str) -> Value {
+    json!({ "decision": false, "context": { "form": Form::Removed, "reason_admin": { "en": why } } })
+}
+
+fn text<'m>(members: &'m Map<String, Value>, key: &str) -> Result<Option<&'m str>, Malformed> {
+    match members.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(Malformed(format!("`{key}` is not a text"))),
+    }
+}
+
+/// An id: a text, a whole number, or `{ "id": …, "namespace": … }`.
+fn identity(members: &Map<String, Value>, key: &str) -> Result<Option<SubjectId>, Malformed> {
+    let wrong = |_| Malformed(format!("`{key}` is not an id"));
+    let (id, namespace) = match members.get(key) {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Object(id)) => (id.get("id"), text(id, "namespace")?),
+        Some(id) => (Some(id), None),
+    };
+    let id = match id {
+        Some(Value::String(id)) => id.clone(),
+        Some(Value::Number(id)) if id.is_i64() || id.is_u64() => id.to_string(),
+        _ => return Err(wrong(())),
+    };
+    ledger::person(id, namespace.map(str::to_owned)).map(Some).map_err(|_| wrong(()))
+}

@@ -1,0 +1,44 @@
+//! Disclosure cases: registered, approved, ended, listed.
+
+use std::sync::Arc;
+
+use http::{Request, StatusCode};
+use hyper::body::Incoming;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{Admin, Answer, Asked, Fault, ok};
+use crate::ledger;
+
+impl Admin {
+    pub(super) fn cases(&self) -> Result<Answer, Fault> {
+        let cases = self.gatehouse.ledger.archive().cases(Timestamp::now())?;
+        Ok(ok(&cases.into_iter().map(Value::Object).collect()))
+    }
+
+    pub(super) fn case(&self, id: &Arc<str>) -> Result<Answer, Fault> {
+        let case = self.gatehouse.ledger.archive().case(id, Timestamp::now())?;
+        case.map(|case| ok(&Value::Object(case))).ok_or_else(Fault::not_found)
+    }
+
+    /// A case is registered for a recipient that the configuration knows: another could never cite it.
+    pub(super) async fn register_case(
+        &self,
+        asked: &Asked,
+        request: Request<Incoming>,
+    ) -> Result<Answer, Fault> {
+        let (key, body) = asked.event(request).await?;
+        let names = self.gatehouse.ledger.names();
+        let (entity, draft) = ledger::parse_line_said(&body, "case-registered", names)?;
+        if let ledger::What::CaseRegistered(registration) = &draft.what {
+            self.registered(&registration.recipient).map_err(|_| {
+                Fault::new(
+                    StatusCode::BAD_REQUEST,
+                    "event-malformed",
+                    "`recipient` is none of the configuration",
+                )
+            })?;
+        }
+        self.record(asked, key, &entity, draft).await
+    }
+}

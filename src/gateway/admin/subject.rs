@@ -1,0 +1,92 @@
+//! What is asked about one person and for them: what left about them, and what they are told.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{Admin, Answer, Fault, ok, with_type};
+use crate::decision::RecipientFacts;
+use crate::layer::{Gatehouse, opt_out};
+use crate::policy::Pack;
+use crate::report::{self, Disclosure, Report, ReportError, Sources};
+use crate::scrub::SubjectId;
+
+impl Admin {
+    /// Who received what about a person, but for what is confidential still.
+    pub(super) async fn disclosures(&self, person: SubjectId) -> Result<Answer, Fault> {
+        let disclosures: Vec<Disclosure> =
+            self.read_log(person, |sources, _, now| report::disclosures(sources, now)).await?;
+        Ok(ok(&serde_json::to_value(disclosures).map_err(|_| unwritable())?))
+    }
+
+    /// What a person is told about themselves.
+    pub(super) async fn report(&self, person: SubjectId, html: bool) -> Result<Answer, Fault> {
+        let report: Option<Report> =
+            self.read_log(person, |sources, person, now| report::report(person, sources, now)).await?;
+        let report = report.ok_or_else(Fault::not_found)?;
+        if html {
+            return Ok(with_type(StatusCode::OK, "text/html; charset=utf-8", report::html(&report)));
+        }
+        Ok(ok(&serde_json::to_value(report).map_err(|_| unwritable())?))
+    }
+
+    /// What people have asked for and nobody has answered yet.
+    pub(super) fn requests(&self) -> Answer {
+        let now = Timestamp::now();
+        let open = self.gatehouse.ledger.requests();
+        ok(&open.iter().map(|request| Value::Object(request.json(now))).collect())
+    }
+
+    /// What goes into the head of a person's marketing e-mail, but for the address of this gateway.
+    pub(super) fn opt_out_link(&self, person: &SubjectId) -> Result<Answer, Fault> {
+        let token = self.gatehouse.opt_out.links.token(person).ok_or_else(Fault::not_found)?;
+        Ok(ok(&json!({
+            "path": format!("{}{token}", opt_out::PATH),
+            "list-unsubscribe-post": opt_out::ONE_CLICK,
+        })))
+    }
+
+    /// The log may be long: it is read beside the exchanges and not between them.
+    async fn read_log<T: Send + 'static>(
+        &self,
+        person: SubjectId,
+        read: impl FnOnce(&Sources<'_>, &SubjectId, Timestamp) -> Result<T, ReportError> + Send + 'static,
+    ) -> Result<T, Fault> {
+        // What an answer has left is on record, though perhaps not yet in the file.
+        self.gatehouse.log.flush().await;
+        let gatehouse = Arc::clone(&self.gatehouse);
+        let work = move || {
+            let Gatehouse { ledger, log, .. } = &*gatehouse;
+            let snapshot = gatehouse.snapshot();
+            let now = Timestamp::now();
+            let in_force = snapshot.packs.iter().filter_map(|versions| versions.in_force(now));
+            let packs: Vec<Arc<Pack>> = in_force.map(|version| Arc::clone(version.pack())).collect();
+            let recipients: Vec<Arc<RecipientFacts>> =
+                snapshot.recipients.iter().map(|recipient| Arc::clone(&recipient.in_agreement)).collect();
+            let sources = Sources {
+                archive: ledger.archive(),
+                log: log.folder(),
+                fingerprint: ledger.fingerprints().subject(&person),
+                pseudonyms: log.pseudonyms(),
+                packs: &packs,
+                recipients: &recipients,
+            };
+            read(&sources, &person, now)
+        };
+        let read = tokio::task::spawn_blocking(work).await.map_err(|_| unwritable())?;
+        read.map_err(|error| match error {
+            ReportError::Ledger(error) => error.into(),
+            ReportError::Log(_) => Fault::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "audit-unavailable",
+                "the disclosure log cannot be read",
+            ),
+        })
+    }
+}
+
+fn unwritable() -> Fault {
+    Fault::new(StatusCode::INTERNAL_SERVER_ERROR, "report-unavailable", "the report cannot be written")
+}

@@ -1,0 +1,170 @@
+//! What an e-mail's opt-out link carries: whose link it is, sealed.
+//!
+//! ChaCha20-Poly1305 (RFC 8439) over the padded id. The nonce is a keyed hash of what is sealed, so
+//! one person's link is always the same and no nonce ever meets two messages. Invariants: nobody
+//! without the key can make a link or read whose it is; a link does not end, it holds as long as
+//! the key file does.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+
+use crate::scrub::SubjectId;
+
+/// The form of the token; authenticated with it.
+const VERSION: u8 = 1;
+
+/// Ids are padded to a multiple of this many bytes, so that a link's length tells little.
+const PADDING: usize = 32;
+
+/// The longest token that is read, in characters: two ids of 512 bytes.
+const MAX_TOKEN: usize = 1500;
+
+/// Makes and opens the tokens of opt-out links.
+pub struct OptOutLinks {
+    sealing: [u8; 32],
+    nonces: [u8; 32],
+}
+
+impl fmt::Debug for OptOutLinks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OptOutLinks")
+    }
+}
+
+impl OptOutLinks {
+    pub(super) fn new(sealing: [u8; 32], nonces: [u8; 32]) -> OptOutLinks {
+        OptOutLinks { sealing, nonces }
+    }
+
+    /// `None` cannot happen: the key has the length that the cipher wants.
+    fn sealing(&self) -> Option<LessSafeKey> {
+        Some(LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, &self.sealing).ok()?))
+    }
+
+    /// The token of a person's link; `None` for an id that is longer than any that the ledger takes.
+    pub fn token(&self, person: &SubjectId) -> Option<String> {
+        let mut sealed = written(person)?;
+        let nonce = self.nonce(&sealed);
+        let aad = Aad::from([VERSION]);
+        let unique = Nonce::assume_unique_for_key(nonce);
+        self.sealing()?.seal_in_place_append_tag(unique, aad, &mut sealed).ok()?;
+        let mut token = vec![VERSION];
+        token.extend_from_slice(&nonce);
+        token.append(&mut sealed);
+        let token = URL_SAFE_NO_PAD.encode(token);
+        (token.len() <= MAX_TOKEN).then_some(token)
+    }
+
+    /// Whose link a token is of; `None` where it was not made under this key, or was changed.
+    pub fn person(&self, token: &str) -> Option<SubjectId> {
+        if token.len() > MAX_TOKEN {
+            return None;
+        }
+        let token = URL_SAFE_NO_PAD.decode(token).ok()?;
+        let (version, rest) = token.split_first()?;
+        let (nonce, sealed) = rest.split_at_checked(NONCE_LEN)?;
+        if *version != VERSION {
+            return None;
+        }
+        let mut sealed = sealed.to_vec();
+        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+        let opened = self.sealing()?.open_in_place(nonce, Aad::from([VERSION]), &mut sealed).ok()?;
+        read(opened)
+    }
+
+    fn nonce(&self, text: &[u8]) -> [u8; NONCE_LEN] {
+        let mut nonce = [0; NONCE_LEN];
+        blake3::Hasher::new_keyed(&self.nonces).update(text).finalize_xof().fill(&mut nonce);
+        nonce
+    }
+}
+
+/// Lengths of namespace (one more than it is; 0: none) and id, both, and zeros.
+fn written(person: &SubjectId) -> Option<Vec<u8>> {
+    let namespace = person.namespace.as_deref();
+    let namespace_length =
+        namespace.map_or(Some(0), |name| u16::try_from(name.len()).ok()?.checked_add(1))?;
+    let mut text = Vec::new();
+    text.extend_from_slice(&namespace_length.to_le_bytes());
+    text.extend_from_slice(&u16::try_from(person.id.len()).ok()?.to_le_bytes());
+    text.extend_from_slice(namespace.unwrap_or_default().as_bytes());
+    text.extend_from_slice(person.id.as_bytes());
+    text.resize(text.len().next_multiple_of(PADDING), 0);
+    Some(text)
+}
+
+fn read(text: &[u8]) -> Option<SubjectId> {
+    let (namespace_length, rest) = text.split_first_chunk::<2>()?;
+    let (id_length, rest) = rest.split_first_chunk::<2>()?;
+    let namespace_length = usize::from(u16::from_le_bytes(*namespace_length));
+    let (namespace, rest) = rest.split_at_checked(namespace_length.saturating_sub(1))?;
+    let (id, _padding) = rest.split_at_checked(usize::from(u16::from_le_bytes(*id_length)))?;
+    let namespace = std::str::from_utf8(namespace).ok()?;
+    Some(SubjectId {
+        namespace: (namespace_length > 0).then(|| namespace.into()),
+        id: std::str::from_utf8(id).ok()?.to_owned(),
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::keys::Keys;
+
+    fn person(namespace: Option<&str>, id: &str) -> SubjectId {
+        SubjectId { namespace: namespace.map(Into::into), id: id.to_owned() }
+    }
+
+    #[test]
+    fn a_token_leads_back_to_its_person_and_says_nothing_of_them() {
+        let links = Keys::random().unwrap().opt_out_links();
+        let mut seen = std::collections::HashSet::new();
+        for person in [
+            person(None, "ada@example.org"),
+            person(Some("crm"), "ada@example.org"),
+            person(Some(""), "ada@example.org"),
+            person(Some("crmada"), "@example.org"),
+            person(None, "Zoë"),
+            person(Some(&"n".repeat(512)), &"i".repeat(512)),
+        ] {
+            let token = links.token(&person).unwrap();
+            assert_eq!(links.token(&person).unwrap(), token, "always the same");
+            assert!(links.person(&token).unwrap() == person);
+            assert!(seen.insert(token.clone()));
+            let bytes = URL_SAFE_NO_PAD.decode(&token).unwrap();
+            assert!(!bytes.windows(3).any(|window| window == b"ada"));
+        }
+        let length = |id: &str| links.token(&person(None, id)).unwrap().len();
+        assert_eq!(length("a"), length("abcdefghijklmnop"), "the length tells little");
+        assert!(links.token(&person(None, &"i".repeat(2000))).is_none());
+    }
+
+    #[test]
+    fn a_token_lasts_as_long_as_the_key_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let links = || Keys::open_or_create(&folder.path().join("keys"), &[]).unwrap().opt_out_links();
+        let token = links().token(&person(None, "ada")).unwrap();
+        assert!(links().person(&token).unwrap() == person(None, "ada"));
+    }
+
+    #[test]
+    fn a_token_that_was_changed_or_made_elsewhere_opens_nothing() {
+        let links = Keys::random().unwrap().opt_out_links();
+        let token = links.token(&person(None, "ada")).unwrap();
+        let bytes = URL_SAFE_NO_PAD.decode(&token).unwrap();
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            assert!(links.person(&URL_SAFE_NO_PAD.encode(&changed)).is_none(), "byte {at}");
+            assert!(links.person(&URL_SAFE_NO_PAD.encode(&bytes[..at])).is_none(), "cut at {at}");
+        }
+        for other in ["", "AQ", "not base64 at all!", &format!("{token}="), &"A".repeat(MAX_TOKEN + 1)] {
+            assert!(links.person(other).is_none(), "{other}");
+        }
+        assert!(Keys::random().unwrap().opt_out_links().person(&token).is_none());
+    }
+}

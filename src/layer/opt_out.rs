@@ -1,0 +1,269 @@
+//! The way out that stands in every marketing e-mail (P-6b): one click, no credential (RFC 8058).
+//!
+//! A `POST` of `List-Unsubscribe=One-Click` to a person's link records an objection to marketing,
+//! which is in force when the answer leaves. Invariants: nothing but that `POST` changes anything
+//! (scanners of mail follow links); a link that cannot be read is told so, and whom to turn to; no
+//! answer says whether the person is known.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use governor::{DefaultDirectRateLimiter, Quota};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER,
+};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http_body::Body;
+use http_body_util::BodyExt;
+use jiff::Timestamp;
+
+use super::body::Answer;
+use super::inbound::Inbound;
+use super::{Gatehouse, Listening, Refusal, request};
+use crate::decision::{ConsentStatus, Subject};
+use crate::keys::OptOutLinks;
+use crate::ledger::{self, Entity, Sort};
+use crate::scrub::SubjectId;
+
+/// Where the links lead; the token follows.
+pub const PATH: &str = "/.well-known/data-purposes/opt-out/";
+
+/// The body of the one request that changes something.
+pub const ONE_CLICK: &str = "List-Unsubscribe=One-Click";
+
+/// Bytes of a request's body.
+const MAX_BODY: usize = 4096;
+
+/// Objections that are recorded in a second, and at once. Only readable links of people who have
+/// not objected yet count, so a flood of others keeps nobody from objecting.
+const PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(99);
+
+const PURPOSE: &str = "marketing";
+const OBJECTION: &[u8] = br#"{"kind": "objection", "purpose": "marketing", "channel": "one-click"}"#;
+
+const ROBOTS: HeaderName = HeaderName::from_static("x-robots-tag");
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// What the way out needs beside the ledger.
+#[derive(Debug)]
+pub struct OptOut {
+    pub links: OptOutLinks,
+    rate: DefaultDirectRateLimiter,
+}
+
+impl OptOut {
+    pub fn new(links: OptOutLinks) -> OptOut {
+        OptOut { links, rate: DefaultDirectRateLimiter::direct(Quota::per_second(PER_SECOND)) }
+    }
+
+    /// Whether one more objection may be recorded at this moment.
+    fn has_room(&self) -> Result<(), Refusal> {
+        self.rate.check().map_err(|_| Refusal::TooManyRequests)
+    }
+}
+
+/// Whether a request is for the way out.
+pub(super) fn is_asked(path: &str) -> bool {
+    path.starts_with(PATH)
+}
+
+/// Answers a request for the way out.
+pub(super) async fn answer<B>(gatehouse: Arc<Gatehouse>, incoming: Request<B>) -> Response<Answer>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+{
+    match attempt(&gatehouse, incoming).await {
+        Ok(response) => response,
+        Err(refusal) => refused(&gatehouse, refusal),
+    }
+}
+
+async fn attempt<B>(gatehouse: &Gatehouse, incoming: Request<B>) -> Result<Response<Answer>, Refusal>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+{
+    let (parts, body) = incoming.into_parts();
+    let listening = parts.extensions.get::<Arc<Listening>>().cloned().unwrap_or_default();
+    request::screen(&parts, &listening.authorities)?;
+    let _permit = Arc::clone(&listening.exchanges).try_acquire_owned().map_err(|_| Refusal::Overloaded)?;
+    let token = parts.uri.path().strip_prefix(PATH).unwrap_or_default();
+    let Some(person) = gatehouse.opt_out.links.person(token) else {
+        return Ok(page(StatusCode::NOT_FOUND, &unreadable(gatehouse), parts.method == Method::HEAD));
+    };
+    match parts.method {
+        Method::GET | Method::HEAD => Ok(page(StatusCode::OK, QUESTION, parts.method == Method::HEAD)),
+        Method::POST => {
+            let body = Inbound::new(body, MAX_BODY, listening.request_timeout);
+            let failure = body.failure();
+            let body = body.collect().await;
+            let body =
+                body.map_err(|_| failure.get().copied().unwrap_or(Refusal::RequestMalformed))?.to_bytes();
+            let content_type = parts.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+            if !is_one_click(content_type, &body) {
+                return Err(Refusal::RequestMalformed);
+            }
+            object(gatehouse, person).await?;
+            Ok(page(StatusCode::OK, DONE, false))
+        }
+        _ => Err(Refusal::MethodNotAllowed),
+    }
+}
+
+/// Records the objection, unless it stands already; it is in force when this returns.
+async fn object(gatehouse: &Gatehouse, person: SubjectId) -> Result<(), Refusal> {
+    let received = Instant::now();
+    let ledger = &gatehouse.ledger;
+    if !ledger.healthy() {
+        return Err(Refusal::LedgerUnavailable);
+    }
+    let marketing = ledger.names().purpose(PURPOSE).ok_or(Refusal::LedgerUnavailable)?;
+    let stands = |known: Arc<Subject>| {
+        let objection = known.objections.iter().find(|objection| objection.purpose == marketing);
+        // A consent that came later may have taken its place for something.
+        objection.is_some_and(|objection| {
+            known
+                .consents
+                .iter()
+                .all(|consent| consent.status != ConsentStatus::Given || consent.order < objection.order)
+        })
+    };
+    if ledger.subject(&person).1.is_some_and(stands) {
+        return Ok(());
+    }
+    gatehouse.opt_out.has_room()?;
+    let draft = ledger::parse(OBJECTION, Sort::Subject, ledger.names());
+    let draft = draft.map_err(|_| Refusal::LedgerUnavailable)?;
+    let kind = draft.what.kind();
+    let recorded = ledger.append(&Entity::Subject(person), draft, None, Timestamp::now()).await;
+    recorded.map_err(|_| Refusal::LedgerUnavailable)?;
+    gatehouse.metrics.ledger_events.with_label_values(&[kind]).inc();
+    gatehouse.metrics.withdrawal_effect.observe(received.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Whether a body says `List-Unsubscribe=One-Click`, in either coding of a form (RFC 8058, 3.2).
+fn is_one_click(content_type: &[u8], body: &[u8]) -> bool {
+    let content_type = String::from_utf8_lossy(content_type).to_ascii_lowercase();
+    let Ok(body) = std::str::from_utf8(body) else { return false };
+    if content_type.starts_with("multipart/form-data") {
+        return body.split("\r\n--").any(|part| {
+            let Some((head, value)) = part.split_once("\r\n\r\n") else { return false };
+            let head = head.to_ascii_lowercase();
+            head.contains("name=\"list-unsubscribe\"") && value.trim_end_matches("\r\n") == "One-Click"
+        });
+    }
+    body.trim_end().split('&').any(|pair| pair == ONE_CLICK)
+}
+
+fn refused(gatehouse: &Gatehouse, refusal: Refusal) -> Response<Answer> {
+    gatehouse.metrics.refusals.with_label_values(&[refusal.code(), ""]).inc();
+    let contact = contact(gatehouse);
+    let problem = refusal.problem(None, contact.as_deref(), None);
+    let body = serde_json::to_vec(&problem).unwrap_or_default();
+    let mut response = Response::new(Answer::whole(Bytes::from(body)));
+    *response.status_mut() = refusal.status();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if refusal == Refusal::MethodNotAllowed {
+        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST"));
+    }
+    if let Some(seconds) = refusal.retry_after() {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if refusal.closes_connection() {
+        headers.insert(http::header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+const STYLE: &str = "body { font: 17px/1.5 system-ui, sans-serif; color: #1b1b1b; margin: 12vh auto; max-width: 30rem; padding: 0 1.2rem }
+h1 { font-size: 1.4rem } button { font: inherit; padding: .6rem 1.1rem; border: 0; border-radius: .4rem; background: #1b4f8a; color: #fff }
+button:hover, button:focus { background: #12365f }";
+
+const QUESTION: &str = "<h1>No more marketing?</h1>
+<p>We will stop using your data for marketing, at once. Messages that your contract needs go on.</p>
+<form method=\"post\"><input type=\"hidden\" name=\"List-Unsubscribe\" value=\"One-Click\"><button>Stop marketing</button></form>";
+
+const DONE: &str = "<h1>Done</h1>
+<p>Your data are no longer used for marketing. What is on its way already may still arrive.</p>";
+
+fn unreadable(gatehouse: &Gatehouse) -> String {
+    let whom = contact(gatehouse).unwrap_or_default();
+    let whom = whom.replace('&', "&amp;").replace('<', "&lt;");
+    format!(
+        "<h1>This link cannot be read</h1>\n<p>Nothing was changed. It may have been cut off: open it from the e-mail \
+         again. If that does not help, tell us that you object to marketing: {whom}</p>"
+    )
+}
+
+fn contact(gatehouse: &Gatehouse) -> Option<String> {
+    let snapshot = gatehouse.snapshot();
+    let version = snapshot.packs.first()?.in_force(Timestamp::now())?;
+    Some(version.pack().manifest().contact.clone())
+}
+
+fn page(status: StatusCode, content: &str, head_only: bool) -> Response<Answer> {
+    let text = format!(
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width\">\n<title>Marketing</title>\n\
+         <style>{STYLE}</style>\n{content}\n</html>\n"
+    );
+    let body = if head_only { Answer::empty() } else { Answer::whole(Bytes::from(text)) };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (CONTENT_TYPE, "text/html; charset=utf-8"),
+        (CACHE_CONTROL, "no-store"),
+        (REFERRER_POLICY, "no-referrer"),
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (ROBOTS, "noindex"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::keys::Keys;
+
+    #[test]
+    fn objections_are_recorded_no_faster_than_the_bound() {
+        let opt_out = OptOut::new(Keys::random().unwrap().opt_out_links());
+        let mut outcomes = (0..100_000).map(|_| opt_out.has_room());
+        assert!(outcomes.by_ref().take(100).all(|outcome| outcome.is_ok()), "a hundred at once");
+        assert!(outcomes.any(|outcome| outcome == Err(Refusal::TooManyRequests)));
+    }
+
+    #[test]
+    fn one_click_is_said_in_either_coding_of_a_form_and_in_no_other_words() {
+        let form = b"application/x-www-form-urlencoded";
+        let parts = b"multipart/form-data; boundary=x";
+        let multipart = |name: &str, value: &str| {
+            format!("--x\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n--x--\r\n")
+        };
+        assert!(is_one_click(form, b"List-Unsubscribe=One-Click"));
+        assert!(is_one_click(form, b"a=b&List-Unsubscribe=One-Click\r\n"));
+        assert!(is_one_click(b"", b"List-Unsubscribe=One-Click"));
+        assert!(is_one_click(parts, multipart("List-Unsubscribe", "One-Click").as_bytes()));
+        for body in [
+            "",
+            "List-Unsubscribe",
+            "List-Unsubscribe=",
+            "list-unsubscribe=no",
+            "xList-Unsubscribe=One-Click",
+        ] {
+            assert!(!is_one_click(form, body.as_bytes()), "{body}");
+        }
+        assert!(!is_one_click(parts, multipart("List-Unsubscribe", "Two-Clicks").as_bytes()));
+        assert!(!is_one_click(parts, multipart("Something", "One-Click").as_bytes()));
+        assert!(!is_one_click(parts, b"List-Unsubscribe=One-Click"));
+        assert!(!is_one_click(form, b"\xff\xfe"));
+    }
+}

@@ -1,0 +1,472 @@
+//! Signed tokens (JWT, RFC 7519): whose signature holds, and which recipient their claims name.
+//!
+//! It knows public keys and patterns of claims. A token counts only for the audience it was made for
+//! and until it expires (RFC 8725, 3.8 to 3.10); a token without an end is none. Two recipients
+//! whose patterns both fit make the token name nobody.
+
+use jiff::Timestamp;
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::Refusal;
+use super::identity::{Caller, Identity, agree};
+use crate::scrub::SubjectId;
+
+/// Most keys of one issuer: each may be tried for a token that names none.
+pub const MOST_KEYS: usize = 16;
+
+/// Seconds by which the issuer's clock may differ from ours.
+const LEEWAY: i64 = 60;
+
+/// Who signs tokens, and for whom they must be made to count here.
+pub struct Issuer {
+    /// The token's `iss`.
+    url: String,
+    keys: Vec<Key>,
+    validation: Validation,
+}
+
+impl std::fmt::Debug for Issuer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Issuer").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+struct Key {
+    id: Option<String>,
+    algorithms: &'static [Algorithm],
+    /// The one that the set names for this key.
+    algorithm: Option<String>,
+    key: DecodingKey,
+}
+
+/// Why a key set cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeySetError {
+    #[error("this is not a JSON Web Key Set (RFC 7517)")]
+    Unreadable,
+    #[error("the key set holds a shared secret: whoever can check a token could make one")]
+    SharedSecret,
+    #[error("the key set holds no key that can check a signature (RSA, P-256, P-384 or Ed25519)")]
+    NoKey,
+    #[error("the key set holds more than {MOST_KEYS} keys")]
+    TooMany,
+}
+
+impl Issuer {
+    /// An issuer with its published keys, whose tokens are made for this audience.
+    ///
+    /// # Errors
+    /// [`KeySetError`]
+    pub fn new(url: &str, audience: &str, key_set: &str) -> Result<Issuer, KeySetError> {
+        super::signature::install();
+        let set: JwkSet = serde_json::from_str(key_set).map_err(|_| KeySetError::Unreadable)?;
+        let mut keys = Vec::new();
+        for key in &set.keys {
+            keys.extend(Key::read(key)?);
+        }
+        match keys.len() {
+            0 => return Err(KeySetError::NoKey),
+            1..=MOST_KEYS => {}
+            _ => return Err(KeySetError::TooMany),
+        }
+        let mut validation = Validation::default();
+        validation.set_issuer(&[url]);
+        validation.set_audience(&[audience]);
+        validation.set_required_spec_claims(&["iss", "aud"]);
+        // The time is ours to compare: it is handed in.
+        validation.validate_exp = false;
+        Ok(Issuer { url: url.to_owned(), keys, validation })
+    }
+
+    /// The claims of a token that this issuer signed, for us, and that counts now.
+    fn claims(&self, token: &str, now: Timestamp) -> Option<Map<String, Value>> {
+        let header = jsonwebtoken::decode_header(token).ok()?;
+        // What must be understood and is not (RFC 7515, 4.1.11).
+        if header.crit.is_some() {
+            return None;
+        }
+        let named = |key: &&Key| header.kid.is_none() || key.id == header.kid;
+        let fits = |key: &&Key| {
+            key.algorithms.contains(&header.alg)
+                && key.algorithm.as_ref().is_none_or(|only| *only == format!("{:?}", header.alg))
+        };
+        let mut validation = self.validation.clone();
+        validation.algorithms = vec![header.alg];
+        let claims =
+            self.keys.iter().filter(named).filter(fits).find_map(|key| {
+                jsonwebtoken::decode::<Map<String, Value>>(token, &key.key, &validation).ok()
+            })?;
+        counts_at(&claims.claims, now).then_some(claims.claims)
+    }
+}
+
+/// From `nbf`, where there is one, until `exp`, which there must be.
+fn counts_at(claims: &Map<String, Value>, now: Timestamp) -> bool {
+    let now = now.as_second();
+    let instant = |name: &str| claims.get(name).map(seconds);
+    let ends = matches!(instant("exp"), Some(Some(end)) if now < end.saturating_add(LEEWAY));
+    let begins = match instant("nbf") {
+        None => true,
+        Some(begin) => begin.is_some_and(|begin| begin.saturating_sub(LEEWAY) <= now),
+    };
+    ends && begins
+}
+
+/// A `NumericDate`, whole or not.
+fn seconds(value: &Value) -> Option<i64> {
+    #[allow(clippy::cast_possible_truncation)] // Saturates, and a fraction of a second does not count.
+    value.as_i64().or_else(|| value.as_f64().map(|seconds| seconds as i64))
+}
+
+const RSA: &[Algorithm] = &[
+    Algorithm::RS256,
+    Algorithm::RS384,
+    Algorithm::RS512,
+    Algorithm::PS256,
+    Algorithm::PS384,
+    Algorithm::PS512,
+];
+
+impl Key {
+    /// A key for signatures; `None` for one that is for something else or of an unknown kind.
+    fn read(key: &Jwk) -> Result<Option<Key>, KeySetError> {
+        if matches!(&key.common.public_key_use, Some(purpose) if *purpose != PublicKeyUse::Signature) {
+            return Ok(None);
+        }
+        let algorithms = match &key.algorithm {
+            AlgorithmParameters::RSA(_) => RSA,
+            AlgorithmParameters::EllipticCurve(parameters) => match parameters.curve {
+                EllipticCurve::P256 => &[Algorithm::ES256],
+                EllipticCurve::P384 => &[Algorithm::ES384],
+                _ => return Ok(None),
+            },
+            AlgorithmParameters::OctetKeyPair(parameters) if parameters.curve == EllipticCurve::Ed25519 => {
+                &[Algorithm::EdDSA]
+            }
+            AlgorithmParameters::OctetKey(_) => return Err(KeySetError::SharedSecret),
+            _ => return Ok(None),
+        };
+        let decoding = DecodingKey::from_jwk(key).map_err(|_| KeySetError::Unreadable)?;
+        let algorithm = key.common.key_algorithm.as_ref().map(ToString::to_string);
+        Ok(Some(Key { id: key.common.key_id.clone(), algorithms, algorithm, key: decoding }))
+    }
+}
+
+/// What the claims of a recipient's tokens look like.
+#[derive(Clone, Debug)]
+pub struct Pattern {
+    /// Position in the list of issuers.
+    pub issuer: usize,
+    /// Each has to be there with this value, or be a list that holds it.
+    pub claims: Vec<(String, Value)>,
+    /// The claim that is the person's own subject id.
+    pub subject: Option<IdentityClaim>,
+    /// The claim that is the controller's own id.
+    pub controller: Option<IdentityClaim>,
+    /// The claim that tells the recipient's people apart.
+    pub actor: Option<String>,
+    /// Whom such a token names.
+    pub caller: Caller,
+}
+
+/// A claim that holds the id of a person or of a controller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityClaim {
+    pub claim: String,
+    /// The namespace of the ledger that the id is in.
+    pub namespace: Option<std::sync::Arc<str>>,
+}
+
+impl IdentityClaim {
+    fn read(&self, claims: &Map<String, Value>) -> Option<SubjectId> {
+        let id = text(claims.get(&self.claim)?)?;
+        Some(SubjectId { namespace: self.namespace.clone(), id })
+    }
+}
+
+/// An id is a text or a whole number, and `1` is `"1"`; an empty one names nobody.
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
+        Value::Number(number) if number.is_i64() || number.is_u64() => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+impl Pattern {
+    fn fits(&self, claims: &Map<String, Value>) -> bool {
+        self.claims.iter().all(|(name, wanted)| match claims.get(name) {
+            Some(Value::Array(several)) => several.contains(wanted),
+            Some(value) => value == wanted,
+            None => false,
+        })
+    }
+
+    /// The caller, with whom the token says it is. A claim that is needed and not there names nobody.
+    fn caller(&self, issuer: &str, claims: &Map<String, Value>) -> Option<Caller> {
+        let read = |claim: &Option<IdentityClaim>| match claim {
+            None => Some(None),
+            Some(claim) => claim.read(claims).map(Some),
+        };
+        let actor = match &self.actor {
+            None => None,
+            Some(name) => Some(SubjectId { namespace: Some(issuer.into()), id: text(claims.get(name)?)? }),
+        };
+        let identity = Identity { subject: read(&self.subject)?, controller: read(&self.controller)?, actor };
+        Some(Caller { identity, ..self.caller.clone() })
+    }
+}
+
+/// All issuers, and whom their tokens name.
+#[derive(Debug, Default)]
+pub struct Tokens {
+    issuers: Vec<Issuer>,
+    patterns: Vec<Pattern>,
+}
+
+impl Tokens {
+    pub fn new(issuers: Vec<Issuer>) -> Tokens {
+        Tokens { issuers, patterns: Vec::new() }
+    }
+
+    /// Registers what a recipient's tokens look like; the earlier caller where that was registered before.
+    pub fn register(&mut self, pattern: Pattern) -> Option<Caller> {
+        let alike = |known: &&Pattern| known.issuer == pattern.issuer && known.claims == pattern.claims;
+        let earlier = self.patterns.iter().find(alike).map(|known| known.caller.clone());
+        self.patterns.push(pattern);
+        earlier
+    }
+
+    /// Whom a token names.
+    ///
+    /// # Errors
+    /// [`Refusal::CredentialInvalid`] where it does not count here and now, or names nobody or several.
+    pub fn identify(&self, token: &str, now: Timestamp) -> Result<Caller, Refusal> {
+        #[derive(Deserialize)]
+        struct Issued {
+            iss: String,
+        }
+        // Only to find the key: what is believed is read from the token once its signature holds.
+        let claimed: Issued =
+            jsonwebtoken::dangerous::insecure_decode_claims(token).map_err(|_| Refusal::CredentialInvalid)?;
+        let issuer = self.issuers.iter().position(|issuer| issuer.url == claimed.iss);
+        let (position, issuer) = issuer
+            .and_then(|position| Some((position, self.issuers.get(position)?)))
+            .ok_or(Refusal::CredentialInvalid)?;
+        let claims = issuer.claims(token, now).ok_or(Refusal::CredentialInvalid)?;
+        let fitting =
+            self.patterns.iter().filter(|pattern| pattern.issuer == position && pattern.fits(&claims));
+        let mut caller = None;
+        for pattern in fitting {
+            let named = pattern.caller(&issuer.url, &claims).ok_or(Refusal::CredentialInvalid)?;
+            caller = Some(agree(caller, named)?);
+        }
+        caller.ok_or(Refusal::CredentialInvalid)
+    }
+}
+
+/// Whether a bearer credential has the shape of a token: three parts, the first a JSON object in base64url.
+pub(super) fn is_token(credential: &str) -> bool {
+    credential.starts_with("eyJ") && credential.bytes().filter(|byte| *byte == b'.').count() == 2
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(crate) mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use ring::signature::{Ed25519KeyPair, KeyPair};
+    use serde_json::json;
+
+    use super::*;
+    use crate::vocabulary::PurposeId;
+
+    const URL: &str = "https://id.example.org";
+    const NOW: i64 = 1_800_000_000;
+
+    struct Signer(Ed25519KeyPair);
+
+    impl Signer {
+        fn new(seed: u8) -> Signer {
+            Signer(Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap())
+        }
+
+        fn key_set(&self) -> String {
+            let x = URL_SAFE_NO_PAD.encode(self.0.public_key().as_ref());
+            json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "kid": "k1", "x": x }] }).to_string()
+        }
+
+        fn sign(&self, header: &Value, claims: &Value) -> String {
+            let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+            let message = format!("{}.{}", part(header), part(claims));
+            let signature = URL_SAFE_NO_PAD.encode(self.0.sign(message.as_bytes()));
+            format!("{message}.{signature}")
+        }
+    }
+
+    fn issuer(signer: &Signer) -> Issuer {
+        Issuer::new(URL, "purposegate", &signer.key_set()).unwrap()
+    }
+
+    fn pattern(recipient: usize, claims: &[(&str, Value)]) -> Pattern {
+        Pattern {
+            issuer: 0,
+            claims: claims.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+            subject: None,
+            controller: None,
+            actor: None,
+            caller: Caller { recipient, ..Caller::default() },
+        }
+    }
+
+    fn claims(more: Value) -> Value {
+        let mut claims = json!({ "iss": URL, "aud": "purposegate", "exp": NOW + 60, "role": "support" });
+        let (Value::Object(all), Value::Object(more)) = (&mut claims, more) else { return claims };
+        all.extend(more);
+        claims
+    }
+
+    fn header() -> Value {
+        json!({ "alg": "EdDSA", "kid": "k1", "typ": "at+jwt" })
+    }
+
+    fn support() -> Tokens {
+        let mut tokens = Tokens::new(vec![issuer(&Signer::new(1))]);
+        tokens.register(pattern(3, &[("role", json!("support"))]));
+        tokens
+    }
+
+    fn identify(tokens: &Tokens, token: &str) -> Result<Caller, Refusal> {
+        tokens.identify(token, Timestamp::from_second(NOW).unwrap())
+    }
+
+    #[test]
+    fn a_token_names_the_recipient_whose_claims_it_has() {
+        let ours = Ok(Caller { recipient: 3, ..Caller::default() });
+        let fitting = [
+            json!({}),
+            json!({ "role": ["sales", "support"] }),
+            json!({ "aud": ["other", "purposegate"] }),
+            json!({ "exp": NOW - 59, "nbf": NOW + 60 }),
+            json!({ "exp": NOW as f64 + 0.5 }),
+        ];
+        for more in fitting {
+            assert_eq!(
+                identify(&support(), &Signer::new(1).sign(&header(), &claims(more.clone()))),
+                ours,
+                "{more}"
+            );
+        }
+        let no_key_named = Signer::new(1).sign(&json!({ "alg": "EdDSA" }), &claims(json!({})));
+        assert_eq!(identify(&support(), &no_key_named), ours);
+    }
+
+    #[test]
+    fn a_token_that_does_not_count_here_and_now_names_nobody() {
+        let not_counting = [
+            json!({ "role": "sales" }),
+            json!({ "role": null }),
+            json!({ "iss": "https://elsewhere.example" }),
+            json!({ "aud": "another-api" }),
+            json!({ "aud": null }),
+            json!({ "exp": NOW - 60 }),
+            json!({ "exp": (NOW + 60).to_string() }),
+            json!({ "exp": null }),
+            json!({ "nbf": NOW + 61 }),
+            json!({ "nbf": "0" }),
+        ];
+        for more in not_counting {
+            let token = Signer::new(1).sign(&header(), &claims(more.clone()));
+            assert_eq!(identify(&support(), &token), Err(Refusal::CredentialInvalid), "{more}");
+        }
+        let mut without_end = claims(json!({}));
+        without_end.as_object_mut().unwrap().remove("exp");
+        let broken = [
+            Signer::new(1).sign(&header(), &without_end),
+            Signer::new(2).sign(&header(), &claims(json!({}))),
+            Signer::new(1).sign(&json!({ "alg": "EdDSA", "kid": "k2" }), &claims(json!({}))),
+            Signer::new(1).sign(&json!({ "alg": "EdDSA", "crit": ["b64"] }), &claims(json!({}))),
+            Signer::new(1).sign(&json!({ "alg": "none" }), &claims(json!({}))),
+            Signer::new(1).sign(&json!({ "alg": "HS256" }), &claims(json!({}))),
+            Signer::new(1).sign(&json!({ "alg": "ES256" }), &claims(json!({}))),
+            "eyJ.eyJ.".to_owned(),
+            "..".to_owned(),
+        ];
+        for token in broken {
+            assert_eq!(identify(&support(), &token), Err(Refusal::CredentialInvalid), "{token}");
+        }
+        let whole = Signer::new(1).sign(&header(), &claims(json!({})));
+        let (message, _) = whole.rsplit_once('.').unwrap();
+        assert_eq!(identify(&support(), &format!("{message}.")), Err(Refusal::CredentialInvalid));
+    }
+
+    #[test]
+    fn two_recipients_that_fit_are_nobody_and_two_locks_must_agree() {
+        let mut tokens = support();
+        tokens.register(pattern(4, &[("team", json!(7))]));
+        let both = Signer::new(1).sign(&header(), &claims(json!({ "team": 7 })));
+        assert_eq!(identify(&tokens, &both), Err(Refusal::CredentialInvalid));
+
+        let mut tokens = support();
+        let mut locked = pattern(3, &[("team", json!(7))]);
+        locked.caller.locked = Some(PurposeId(2));
+        tokens.register(locked);
+        assert_eq!(identify(&tokens, &both).unwrap().locked, Some(PurposeId(2)));
+    }
+
+    #[test]
+    fn claims_say_who_it_is_or_the_token_names_nobody() {
+        let mut tokens = Tokens::new(vec![issuer(&Signer::new(1))]);
+        let mut person = pattern(5, &[("azp", json!("portal"))]);
+        person.subject = Some(IdentityClaim { claim: "sub".into(), namespace: Some("crm".into()) });
+        person.actor = Some("sid".into());
+        tokens.register(person);
+        let ask = |more| identify(&tokens, &Signer::new(1).sign(&header(), &claims(more)));
+        let caller = ask(json!({ "azp": "portal", "sub": 42, "sid": "s" })).unwrap();
+        let expected = SubjectId { namespace: Some("crm".into()), id: "42".into() };
+        assert_eq!(caller.identity.subject, Some(expected));
+        assert!(caller.identity.actor.is_some());
+        for nobody in [
+            json!({ "azp": "portal", "sid": "s" }),
+            json!({ "azp": "portal", "sid": "s", "sub": "" }),
+            json!({ "azp": "portal", "sid": "s", "sub": ["42"] }),
+            json!({ "azp": "portal", "sid": "s", "sub": 4.2 }),
+            json!({ "azp": "portal", "sub": "42" }),
+        ] {
+            assert_eq!(ask(nobody.clone()), Err(Refusal::CredentialInvalid), "{nobody}");
+        }
+    }
+
+    #[test]
+    fn only_published_keys_for_signatures_make_an_issuer() {
+        let read =
+            |key_set: &Value| Issuer::new(URL, "purposegate", &key_set.to_string()).map(|_| ()).unwrap_err();
+        assert_eq!(read(&json!({})), KeySetError::Unreadable);
+        assert_eq!(read(&json!({ "keys": [] })), KeySetError::NoKey);
+        assert_eq!(read(&json!({ "keys": [{ "kty": "oct", "k": "c2VjcmV0" }] })), KeySetError::SharedSecret);
+        let encryption = json!({ "kty": "OKP", "crv": "Ed25519", "use": "enc", "x": "AAAA" });
+        assert_eq!(read(&json!({ "keys": [encryption] })), KeySetError::NoKey);
+        let many = vec![json!({ "kty": "OKP", "crv": "Ed25519", "x": "AAAA" }); MOST_KEYS + 1];
+        assert_eq!(read(&json!({ "keys": many })), KeySetError::TooMany);
+    }
+
+    /// Made once by another implementation, with keys that were thrown away.
+    #[test]
+    fn tokens_of_every_kind_of_key_are_read() {
+        let file = include_str!("../../tests/tokens/signed.json");
+        let file: Value = serde_json::from_str(file).unwrap();
+        let issuer = Issuer::new(URL, "purposegate", &file["key_set"].to_string()).unwrap();
+        let mut tokens = Tokens::new(vec![issuer]);
+        tokens.register(pattern(3, &[("role", json!("support"))]));
+        for (algorithm, token) in file["tokens"].as_object().unwrap() {
+            let token = token.as_str().unwrap();
+            assert_eq!(identify(&tokens, token).unwrap().recipient, 3, "{algorithm}");
+            let (message, signature) = token.rsplit_once('.').unwrap();
+            let forged = format!("{message}.{}", signature.chars().rev().collect::<String>());
+            assert_eq!(identify(&tokens, &forged), Err(Refusal::CredentialInvalid), "{algorithm}");
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Disclosure cases: what an authority may have, about whom, until when (P-4, G-4c).
+//!
+//! A case is registered once and never changed; it is in force after two different people have
+//! approved it and until it ends. Invariant: what is not certain (a case registered twice in
+//! different words, an approval without a case) puts nothing in force.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use super::event::{Event, Registration, What};
+use super::names::Names;
+use super::written;
+use crate::keys::{Fingerprint, Fingerprints};
+use crate::vocabulary::{CategoryId, PurposeId};
+
+/// How many different people must have approved a case.
+pub const APPROVALS: usize = 2;
+
+/// A registered case, as every record of an answer under it asks. People are fingerprints here.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Case {
+    pub recipient: Arc<str>,
+    pub purpose: PurposeId,
+    pub categories: Arc<[CategoryId]>,
+    pub end: Timestamp,
+    subjects: BTreeSet<Fingerprint>,
+    approvals: usize,
+    ended: bool,
+}
+
+impl std::fmt::Debug for Case {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Case")
+    }
+}
+
+/// Where a case stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It waits for approvals.
+    Registered,
+    InForce,
+    Ended,
+}
+
+impl Standing {
+    pub fn name(self) -> &'static str {
+        match self {
+            Standing::Registered => "registered",
+            Standing::InForce => "in-force",
+            Standing::Ended => "ended",
+        }
+    }
+}
+
+impl Case {
+    pub fn standing(&self, now: Timestamp) -> Standing {
+        standing(self.ended || self.end <= now, self.approvals)
+    }
+
+    pub fn is_in_force(&self, now: Timestamp) -> bool {
+        self.standing(now) == Standing::InForce
+    }
+
+    /// Whether a recipient can rest on the case for a purpose now: one that it is for, or one below.
+    pub fn serves(&self, recipient: &str, purpose: PurposeId, names: &dyn Names, now: Timestamp) -> bool {
+        self.is_in_force(now) && *self.recipient == *recipient && names.purpose_within(purpose, self.purpose)
+    }
+
+    /// Whether the case names this person.
+    pub fn names(&self, person: &Fingerprint) -> bool {
+        self.subjects.contains(person)
+    }
+}
+
+fn standing(ended: bool, approvals: usize) -> Standing {
+    match (ended, approvals >= APPROVALS) {
+        (true, _) => Standing::Ended,
+        (false, true) => Standing::InForce,
+        (false, false) => Standing::Registered,
+    }
+}
+
+/// What the events of one case say together.
+struct Told<'e> {
+    registration: &'e Registration,
+    /// Who approved it: each person once, as they were first written.
+    approvers: BTreeMap<String, &'e str>,
+    ended: bool,
+}
+
+impl<'e> Told<'e> {
+    /// `None`: the case is not registered.
+    fn by(events: impl IntoIterator<Item = &'e Event>) -> Option<Told<'e>> {
+        let mut registration: Option<&Registration> = None;
+        let (mut approvers, mut ended) = (BTreeMap::new(), false);
+        for event in events {
+            match &event.what {
+                What::CaseRegistered(said) => match registration {
+                    None => registration = Some(said),
+                    Some(known) => ended |= known != &**said,
+                },
+                What::CaseApproved { approver } => {
+                    approvers.entry(person(approver)).or_insert(&**approver);
+                }
+                What::CaseEnded => ended = true,
+                _ => {}
+            }
+        }
+        Some(Told { registration: registration?, approvers, ended })
+    }
+}
+
+/// Folds the events of one case; `None`: it is not registered.
+pub(super) fn fold<'e>(
+    events: impl IntoIterator<Item = &'e Event>,
+    fingerprints: &Fingerprints,
+) -> Option<Case> {
+    let Told { registration, approvers, ended } = Told::by(events)?;
+    let Registration { recipient, purpose, subjects, categories, end, reference: _, confidential_until: _ } =
+        registration;
+    Some(Case {
+        recipient: Arc::clone(recipient),
+        purpose: *purpose,
+        categories: categories.as_slice().into(),
+        end: *end,
+        subjects: subjects.iter().map(|subject| fingerprints.subject(subject)).collect(),
+        approvals: approvers.len(),
+        ended,
+    })
+}
+
+/// Whether the people whom a case names are not told of it yet.
+pub(super) fn is_confidential<'e>(events: impl IntoIterator<Item = &'e Event>, now: Timestamp) -> bool {
+    // A registration that does not read says nothing against it.
+    Told::by(events).is_none_or(|told| told.registration.confidential_until.is_some_and(|until| now < until))
+}
+
+/// A case as JSON: the members it was registered with, who approved it and where it stands.
+pub(super) fn json<'e>(
+    id: &str,
+    events: impl IntoIterator<Item = &'e Event>,
+    now: Timestamp,
+    names: &dyn Names,
+) -> Option<Map<String, Value>> {
+    let Told { registration, approvers, ended } = Told::by(events)?;
+    let mut shown = Map::new();
+    shown.insert("case".to_owned(), id.into());
+    written::put_registration(registration, names, &mut |name, value| {
+        shown.insert(name.to_owned(), value);
+    });
+    let state = standing(ended || registration.end <= now, approvers.len());
+    shown.insert("approvers".to_owned(), approvers.into_values().collect());
+    shown.insert("state".to_owned(), state.name().into());
+    Some(shown)
+}
+
+/// An approver's name as two are compared: `Ada` and ` ada` are one person.
+pub(super) fn person(approver: &str) -> String {
+    approver.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::keys::Keys;
+    use crate::ledger::event::Sort;
+    use crate::ledger::names::fixture::Fixture;
+    use crate::scrub::SubjectId;
+
+    const REGISTERED: &str = r#"{"kind":"case-registered","recipient":"court","purpose":"security",
+        "subjects":["ada",{"id":"ada","namespace":"crm"}],"categories":["email"],"end":"2027-01-01T00:00:00Z","reference":"12 O 4/26"}"#;
+    const NOW: &str = "2026-11-22T00:00:00Z";
+
+    fn approved(by: &str) -> String {
+        format!(r#"{{"kind":"case-approved","approver":"{by}"}}"#)
+    }
+
+    fn folded(texts: &[&str]) -> Option<Case> {
+        let event = |text: &&str| {
+            let draft = written::parse(text.as_bytes(), Sort::Case, &Fixture).unwrap();
+            Event { what: draft.what, at: NOW.parse().unwrap(), attached: draft.attached }
+        };
+        let events: Vec<_> = texts.iter().map(event).collect();
+        fold(&events, &Keys::random().unwrap().fingerprints())
+    }
+
+    fn standing(texts: &[&str]) -> Standing {
+        folded(texts).unwrap().standing(NOW.parse().unwrap())
+    }
+
+    #[test]
+    fn two_different_people_put_a_case_in_force() {
+        let (ada, ben) = (approved("Ada Lovelace"), approved("Ben"));
+        assert_eq!(standing(&[REGISTERED]), Standing::Registered);
+        assert_eq!(standing(&[REGISTERED, &ada]), Standing::Registered);
+        assert_eq!(standing(&[REGISTERED, &ada, &ada]), Standing::Registered);
+        assert_eq!(standing(&[REGISTERED, &ada, &approved(" ada  LOVELACE ")]), Standing::Registered);
+        assert_eq!(standing(&[REGISTERED, &ada, &ben]), Standing::InForce);
+        assert!(folded(&[&ada, &ben]).is_none());
+    }
+
+    #[test]
+    fn a_case_ends_at_its_end_or_before() {
+        let (ada, ben) = (approved("ada"), approved("ben"));
+        let case = folded(&[REGISTERED, &ada, &ben]).unwrap();
+        let at = |time: &str| case.is_in_force(time.parse().unwrap());
+        assert!(at("2026-12-31T23:59:59Z") && !at("2027-01-01T00:00:00Z"));
+        assert_eq!(standing(&[REGISTERED, &ada, &ben, r#"{"kind":"case-ended"}"#]), Standing::Ended);
+        assert_eq!(standing(&[REGISTERED, r#"{"kind":"case-ended"}"#, &ada, &ben]), Standing::Ended);
+        let other = REGISTERED.replace("email", "personal");
+        assert_eq!(standing(&[REGISTERED, &ada, &ben, &other]), Standing::Ended, "in other words");
+        assert_eq!(standing(&[REGISTERED, &ada, &ben, REGISTERED]), Standing::InForce, "in the same words");
+    }
+
+    #[test]
+    fn a_case_names_people_with_their_namespace() {
+        let fingerprints = Keys::random().unwrap().fingerprints();
+        let draft = written::parse(REGISTERED.as_bytes(), Sort::Case, &Fixture).unwrap();
+        let event = Event { what: draft.what, at: NOW.parse().unwrap(), attached: draft.attached };
+        let case = fold([&event], &fingerprints).unwrap();
+        let names = |namespace: Option<&str>, id: &str| {
+            let person = SubjectId { namespace: namespace.map(Arc::from), id: id.to_owned() };
+            case.names(&fingerprints.subject(&person))
+        };
+        assert!(names(None, "ada") && names(Some("crm"), "ada"));
+        assert!(!names(Some("shop"), "ada") && !names(None, "ben"));
+    }
+}

@@ -1,0 +1,141 @@
+//! What data subjects have asked for and are owed an answer to (P-5; GDPR Art. 12(3)).
+//!
+//! Pure. Invariant: a request decides nothing about what may be disclosed, so somebody of whom the
+//! ledger knows requests alone stays as unknown as before.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Map, Value};
+
+use super::event::{Event, Right, What};
+use super::history::in_order;
+use crate::scrub::SubjectId;
+
+/// The time in which a request is answered.
+pub const TIME_TO_ANSWER: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+/// A request that waits for its answer.
+#[derive(Clone, PartialEq, Eq)]
+pub struct OpenRequest {
+    pub person: SubjectId,
+    pub right: Right,
+    pub received: Timestamp,
+}
+
+impl std::fmt::Debug for OpenRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OpenRequest")
+    }
+}
+
+impl OpenRequest {
+    /// When the answer is due.
+    pub fn due(&self) -> Timestamp {
+        self.received.checked_add(TIME_TO_ANSWER).unwrap_or(Timestamp::MAX)
+    }
+
+    pub fn is_overdue(&self, now: Timestamp) -> bool {
+        self.due() < now
+    }
+
+    /// As JSON: whose, for what, since when, until when.
+    pub fn json(&self, now: Timestamp) -> Map<String, Value> {
+        let mut shown = Map::new();
+        shown.insert("subject".to_owned(), self.person.id.as_str().into());
+        if let Some(namespace) = &self.person.namespace {
+            shown.insert("namespace".to_owned(), (&**namespace).into());
+        }
+        shown.insert("right".to_owned(), self.right.name().into());
+        shown.insert("received".to_owned(), self.received.to_string().into());
+        shown.insert("due".to_owned(), self.due().to_string().into());
+        shown.insert("overdue".to_owned(), self.is_overdue(now).into());
+        shown
+    }
+}
+
+/// The requests that the events of one person leave open. One that is repeated is due when the
+/// first was.
+pub(super) fn open<'e>(person: &SubjectId, events: impl IntoIterator<Item = &'e Event>) -> Vec<OpenRequest> {
+    let mut open: Vec<OpenRequest> = Vec::new();
+    for event in in_order(events.into_iter().filter(|event| is_about_a_request(event))) {
+        match event.what {
+            What::RequestReceived { right } if open.iter().all(|request| request.right != right) => {
+                open.push(OpenRequest { person: person.clone(), right, received: event.at });
+            }
+            What::RequestAnswered { right } => open.retain(|request| request.right != right),
+            _ => {}
+        }
+    }
+    open
+}
+
+/// Whether an event is about a request and nothing else.
+pub(super) fn is_about_a_request(event: &Event) -> bool {
+    matches!(event.what, What::RequestReceived { .. } | What::RequestAnswered { .. })
+}
+
+/// Whether all of some events are. Of none they are not: there may be some that do not read.
+pub(super) fn are_all<'e>(events: impl Iterator<Item = &'e Event>) -> bool {
+    let mut events = events.peekable();
+    events.peek().is_some() && events.all(is_about_a_request)
+}
+
+/// In the order in which they are due.
+pub(super) fn by_due(mut requests: Vec<OpenRequest>) -> Vec<OpenRequest> {
+    requests.sort_by(|a, b| {
+        (a.due(), &a.person.namespace, &a.person.id, a.right).cmp(&(
+            b.due(),
+            &b.person.namespace,
+            &b.person.id,
+            b.right,
+        ))
+    });
+    requests
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::ledger::event::Sort;
+    use crate::ledger::names::fixture::Fixture;
+    use crate::ledger::written;
+
+    fn left_open(texts: &[&str]) -> Vec<(Right, String)> {
+        let event = |text: &&str| {
+            let draft = written::parse(text.as_bytes(), Sort::Subject, &Fixture).unwrap();
+            Event { what: draft.what, at: draft.at.unwrap(), attached: draft.attached }
+        };
+        let events: Vec<_> = texts.iter().map(event).collect();
+        let person = SubjectId { namespace: None, id: "ada".to_owned() };
+        open(&person, &events).iter().map(|open| (open.right, open.due().to_string())).collect()
+    }
+
+    const ACCESS: &str = r#"{"kind":"request-received","right":"access","at":"2026-01-01T00:00:00Z"}"#;
+    const ERASURE: &str = r#"{"kind":"request-received","right":"erasure","at":"2026-01-05T00:00:00Z"}"#;
+    const AGAIN: &str = r#"{"kind":"request-received","right":"access","at":"2026-01-20T00:00:00Z"}"#;
+    const ANSWERED: &str = r#"{"kind":"request-answered","right":"access","at":"2026-01-25T00:00:00Z"}"#;
+
+    #[test]
+    fn a_request_is_due_thirty_days_after_it_came_in_and_open_until_answered() {
+        let access = (Right::Access, "2026-01-31T00:00:00Z".to_owned());
+        let erasure = (Right::Erasure, "2026-02-04T00:00:00Z".to_owned());
+        assert_eq!(left_open(&[ACCESS]), [access.clone()]);
+        assert_eq!(left_open(&[ERASURE, ACCESS]), [access.clone(), erasure.clone()]);
+        assert_eq!(left_open(&[ACCESS, AGAIN]), [access], "asked again, it is no later");
+        assert_eq!(left_open(&[ACCESS, ERASURE, AGAIN, ANSWERED]), [erasure]);
+        let anew = r#"{"kind":"request-received","right":"access","at":"2026-03-01T00:00:00Z"}"#;
+        let due_anew = (Right::Access, "2026-03-31T00:00:00Z".to_owned());
+        assert_eq!(left_open(&[ACCESS, ANSWERED, anew]), [due_anew]);
+        assert_eq!(left_open(&[ANSWERED]), []);
+    }
+
+    #[test]
+    fn it_is_overdue_after_the_thirtieth_day_and_not_on_it() {
+        let person = SubjectId { namespace: None, id: "ada".to_owned() };
+        let received = "2026-01-01T00:00:00Z".parse().unwrap();
+        let request = OpenRequest { person, right: Right::Access, received };
+        assert!(!request.is_overdue("2026-01-31T00:00:00Z".parse().unwrap()));
+        assert!(request.is_overdue("2026-01-31T00:00:01Z".parse().unwrap()));
+        assert!(!format!("{request:?}").contains("ada"));
+    }
+}

@@ -1,0 +1,266 @@
+//! Disclosure cases through the sockets: an authority receives what a case names, about whom it
+//! names, while it is in force, and otherwise nothing.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use serde_json::{Value, json};
+
+use crate::gate::{Gate, base, bearer, credential};
+use crate::http;
+use crate::releases::{ROUTES, person};
+use crate::upstream::Upstream;
+
+fn house() -> (Upstream, Gate) {
+    let upstream = Upstream::start();
+    let other = format!(
+        "[[recipient]]\nname = \"court\"\nkind = \"public-authority\"\ncountry = \"DE\"\npurposes = [\"legal\"]\ncredentials = [{}]\n",
+        credential("court")
+    );
+    let gate = Gate::start(&format!("{}{other}{ROUTES}", base(upstream.address)));
+    for id in ["p-1", "p-2"] {
+        gate.tell(id, r#"{"kind": "notice", "notice": "v1"}"#);
+        upstream.json(&format!("/customers/{id}"), &person(id));
+    }
+    (upstream, gate)
+}
+
+fn post(gate: &Gate, path: &str, body: &Value) -> http::Answer {
+    http::send(gate.admin, "POST", path, &[], body.to_string().as_bytes())
+}
+
+/// A case for the police about `p-1`.
+fn case(id: &str) -> Value {
+    json!({
+        "case": id,
+        "recipient": "police",
+        "purpose": "law-enforcement",
+        "subjects": ["p-1"],
+        "categories": ["contact", "password"],
+        "end": "2099-01-01T00:00:00Z",
+        "reference": "12 Js 4/26",
+    })
+}
+
+fn register(gate: &Gate, case: &Value) {
+    let answer = post(gate, "/v1/cases", case);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+fn approve(gate: &Gate, id: &str, approver: &str) -> http::Answer {
+    post(gate, &format!("/v1/cases/{id}/approve"), &json!({ "approver": approver }))
+}
+
+fn in_force(gate: &Gate, case: &Value) {
+    register(gate, case);
+    let id = case["case"].as_str().unwrap();
+    assert_eq!(approve(gate, id, "ada").status, 200);
+    assert_eq!(approve(gate, id, "ben").status, 200);
+}
+
+fn ask(gate: &Gate, who: &str, purpose: &str, case: &str) -> http::Answer {
+    gate.get("/customers/p-1", who, &format!("{purpose};case=\"{case}\""))
+}
+
+fn is_refused(answer: &http::Answer) -> bool {
+    answer.status == 403 && answer.json()["code"] == "legal-reference-missing"
+}
+
+#[test]
+fn a_case_opens_what_it_names_about_whom_it_names() {
+    let (upstream, gate) = house();
+    in_force(&gate, &case("C-7"));
+    let answer = ask(&gate, "police", "law-enforcement", "C-7");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    // The name is not in the case; a password leaves for nobody.
+    assert_eq!(answer.json(), json!({"id": "p-1", "email": "p-1@example.org", "status": "active"}));
+
+    upstream.json("/customers", &format!("{{\"items\": [{}, {}]}}", person("p-2"), person("p-1")));
+    let list = gate.get("/customers", "police", "law-enforcement;case=\"C-7\"");
+    let expected = json!({"items": [
+        {"id": "p-2", "status": "active"},
+        {"id": "p-1", "email": "p-1@example.org", "status": "active"},
+    ]});
+    assert_eq!(list.json(), expected);
+
+    let decision = answer.header("data-purpose-applied").unwrap().split('"').nth(1).unwrap().to_owned();
+    let record = http::get(gate.admin, &format!("/v1/decisions/{decision}"), &[]).json();
+    assert_eq!(record["case"], "C-7");
+    assert_eq!(record["categories"]["email"][0]["basis"], "legal-obligation");
+    assert_eq!(record["subjects"].as_array().map(Vec::len), Some(1), "the case is nobody");
+}
+
+#[test]
+fn without_a_case_in_force_for_them_an_authority_is_refused_unheard() {
+    let (upstream, gate) = house();
+    let before = upstream.requests();
+    assert!(is_refused(&gate.get("/customers/p-1", "police", "law-enforcement")), "none cited");
+    assert!(is_refused(&ask(&gate, "police", "law-enforcement", "C-7")), "none registered");
+    register(&gate, &case("C-7"));
+    assert!(is_refused(&ask(&gate, "police", "law-enforcement", "C-7")), "not approved");
+    assert_eq!(approve(&gate, "C-7", "ada").status, 200);
+    assert!(is_refused(&ask(&gate, "police", "law-enforcement", "C-7")), "approved once");
+    for again in ["ada", "Ada", " ada "] {
+        let answer = approve(&gate, "C-7", again);
+        assert_eq!((answer.status, answer.json()["code"].as_str()), (409, Some("event-conflict")));
+    }
+    assert!(is_refused(&ask(&gate, "police", "law-enforcement", "C-7")), "approved twice by one");
+    assert_eq!(approve(&gate, "C-7", "ben").status, 200);
+    assert_eq!(upstream.requests(), before, "the upstream is not called");
+    assert_eq!(ask(&gate, "police", "law-enforcement", "C-7").status, 200);
+
+    assert!(is_refused(&ask(&gate, "court", "law-enforcement", "C-7")), "another recipient's");
+    let for_another = json!({"case": "C-8", "recipient": "court", "purpose": "court-order"});
+    let mut other = case("C-8");
+    other.as_object_mut().unwrap().extend(for_another.as_object().unwrap().clone());
+    in_force(&gate, &other);
+    assert_eq!(ask(&gate, "court", "court-order", "C-8").status, 200);
+    assert!(is_refused(&ask(&gate, "court", "law-enforcement", "C-8")), "another purpose");
+    assert!(is_refused(&ask(&gate, "court", "legal", "C-8")), "the purpose above it");
+
+    let mut past = case("C-9");
+    past["end"] = json!("2020-01-01T00:00:00Z");
+    in_force(&gate, &past);
+    assert!(is_refused(&ask(&gate, "police", "law-enforcement", "C-9")), "past its end");
+    assert_eq!(post(&gate, "/v1/cases/C-7/end", &json!({})).status, 200);
+    assert!(is_refused(&ask(&gate, "police", "law-enforcement", "C-7")), "ended before its time");
+    assert_eq!(approve(&gate, "C-7", "cleo").status, 200);
+    assert!(is_refused(&ask(&gate, "police", "law-enforcement", "C-7")), "for good");
+    gate.wait_for_log("refused:legal-reference-missing");
+}
+
+#[test]
+fn where_no_case_is_needed_it_is_only_recorded() {
+    let (_upstream, gate) = house();
+    let with = ask(&gate, "support", "customer-support", "no-such-case");
+    let without = gate.get("/customers/p-1", "support", "customer-support");
+    assert_eq!((with.status, with.text()), (200, without.text()));
+    gate.wait_for_log("no-such-case");
+}
+
+#[test]
+fn nobody_is_looked_for_by_what_the_case_does_not_name() {
+    let upstream = Upstream::start();
+    let gate = Gate::start(&format!(
+        "{}{ROUTES}\n[[route]]\nname = \"search\"\nupstream = \"crm\"\npath = \"/search\"\nrecord = \"$.items[*]\"\nschema = \"customer\"\nquery = {{ email = \"email\", name = \"name\", page = \"non-personal\" }}\n",
+        base(upstream.address)
+    ));
+    upstream.json("/search", r#"{"items": []}"#);
+    in_force(&gate, &case("C-7"));
+    let search =
+        |query: &str| gate.get(&format!("/search?{query}"), "police", "law-enforcement;case=\"C-7\"").status;
+    assert_eq!((search("email=x"), search("page=2"), search("name=x")), (200, 200, 422));
+}
+
+#[test]
+fn cases_are_listed_with_where_they_stand() {
+    let (_upstream, gate) = house();
+    in_force(&gate, &case("C-7"));
+    register(&gate, &case("C-8"));
+    let list = http::get(gate.admin, "/v1/cases", &[]).json();
+    let standings: Vec<_> =
+        list.as_array().unwrap().iter().map(|case| (&case["case"], &case["state"])).collect();
+    assert_eq!(standings, [(&json!("C-7"), &json!("in-force")), (&json!("C-8"), &json!("registered"))]);
+    assert_eq!(list[0]["approvers"], json!(["ada", "ben"]));
+    assert_eq!(http::get(gate.admin, "/v1/cases/C-8", &[]).json(), list[1]);
+    assert_eq!(http::get(gate.admin, "/v1/cases/C-9", &[]).status, 404);
+}
+
+#[test]
+fn what_is_no_case_is_not_registered() {
+    let (_upstream, gate) = house();
+    register(&gate, &case("C-7"));
+    let registered = |case: &Value| {
+        let answer = post(&gate, "/v1/cases", case);
+        (answer.status, answer.json()["code"].as_str().unwrap_or_default().to_owned())
+    };
+    assert_eq!(registered(&case("C-7")), (409, "event-conflict".to_owned()), "a second time");
+    for (member, value) in [
+        ("case", json!("no spaces")),
+        ("recipient", json!("somebody")),
+        ("purpose", json!("curiosity")),
+        ("subjects", json!([])),
+        ("categories", json!(["e-mail"])),
+        ("end", json!("soon")),
+        ("kind", json!("case-approved")),
+        ("approver", json!("ada")),
+    ] {
+        let mut wrong = case("C-8");
+        wrong[member] = value;
+        assert_eq!(registered(&wrong), (400, "event-malformed".to_owned()), "{member}");
+    }
+    assert_eq!(approve(&gate, "C-8", "ada").status, 404);
+    assert_eq!(post(&gate, "/v1/cases/C-7/approve", &json!({})).status, 400, "by nobody");
+    assert_eq!(http::send(gate.admin, "PUT", "/v1/cases/C-7/approve", &[], b"").status, 405);
+}
+
+#[test]
+fn a_case_that_reaches_its_end_is_over_for_answers_on_their_way() {
+    let (upstream, gate) = house();
+    endless_list(&upstream);
+    let mut short = case("C-7");
+    let end = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(5);
+    short["end"] = json!(end.to_string());
+    in_force(&gate, &short);
+    let (mut stream, mut bytes) = begin(&gate);
+    let is_over = || http::get(gate.admin, "/v1/cases/C-7", &[]).json()["state"] == "ended";
+    while !is_over() {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    stream.read_to_end(&mut bytes).unwrap();
+    expect_an_end(&bytes);
+}
+
+/// Far more than sockets and windows hold between gateway and recipient.
+const RECORDS: usize = 60_000;
+
+#[test]
+fn nothing_leaves_under_a_case_after_its_end_was_acknowledged() {
+    let (upstream, gate) = house();
+    endless_list(&upstream);
+    in_force(&gate, &case("C-7"));
+    let (mut stream, mut bytes) = begin(&gate);
+    assert_eq!(post(&gate, "/v1/cases/C-7/end", &json!({})).status, 200);
+    stream.read_to_end(&mut bytes).unwrap();
+    expect_an_end(&bytes);
+}
+
+fn endless_list(upstream: &Upstream) {
+    upstream.script("/customers", |_, stream| {
+        let head =
+            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n{\"items\": [";
+        let _ = stream.write_all(head);
+        for n in 0..RECORDS {
+            let separator = if n == 0 { "" } else { "," };
+            if stream.write_all(format!("{separator}{}", person("p-1")).as_bytes()).is_err() {
+                return;
+            }
+        }
+        let _ = stream.write_all(b"]}");
+    });
+}
+
+/// Asks for the list and reads its beginning, in which the case counts.
+fn begin(gate: &Gate) -> (TcpStream, Vec<u8>) {
+    let mut stream = http::connect(gate.address);
+    let request = format!(
+        "GET /customers HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{}\r\ndata-purpose: law-enforcement;case=\"C-7\"\r\n\r\n",
+        bearer("police")
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut bytes = vec![0u8; 64 * 1024];
+    stream.read_exact(&mut bytes).unwrap();
+    assert!(String::from_utf8_lossy(&bytes).contains("p-1@example.org"));
+    (stream, bytes)
+}
+
+/// The list is whole, and in its rest the case does not count any more.
+fn expect_an_end(bytes: &[u8]) {
+    let answer = http::parse(bytes);
+    assert!(answer.complete);
+    let items = answer.json();
+    let items = items["items"].as_array().unwrap();
+    assert_eq!(items.len(), RECORDS);
+    assert_eq!(items[0]["email"], "p-1@example.org");
+    assert_eq!(items[RECORDS - 1], json!({"id": "p-1", "status": "active"}));
+}

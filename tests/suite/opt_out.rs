@@ -1,0 +1,132 @@
+//! The one-click way out of marketing: a link for each person, no credential, in force at once.
+
+use serde_json::json;
+
+use crate::gate::{Gate, bearer};
+use crate::http;
+use crate::releases::{house, person};
+
+const ONE_CLICK: &str = "List-Unsubscribe=One-Click";
+const FORM: &str = "content-type: application/x-www-form-urlencoded";
+const GIVEN: &str = r#"{"kind": "consent-given", "purpose": "direct-marketing", "notice": "v1"}"#;
+
+/// A house with somebody in it who consents to marketing, and their link.
+fn customer() -> (crate::upstream::Upstream, Gate, String) {
+    let (upstream, gate) = house();
+    upstream.json("/customers/p-1", &person("p-1"));
+    gate.tell("p-1", GIVEN);
+    let link = link(&gate, "p-1");
+    (upstream, gate, link)
+}
+
+fn link(gate: &Gate, subject: &str) -> String {
+    let answer = http::get(gate.admin, &format!("/v1/subjects/{subject}/opt-out-link"), &[]).json();
+    assert_eq!(answer["list-unsubscribe-post"], ONE_CLICK);
+    answer["path"].as_str().unwrap().to_owned()
+}
+
+fn click(gate: &Gate, link: &str) -> http::Answer {
+    http::send(gate.address, "POST", link, &[FORM], ONE_CLICK.as_bytes())
+}
+
+fn is_advertised_to(gate: &Gate) -> bool {
+    gate.get("/customers/p-1", "support", "direct-marketing").text().contains("Name-p-1")
+}
+
+fn events(gate: &Gate) -> usize {
+    http::get(gate.admin, "/v1/subjects/p-1/events", &[]).json().as_array().map_or(0, Vec::len)
+}
+
+#[test]
+fn one_click_is_an_objection_that_is_in_force_with_its_answer() {
+    let (_upstream, gate, link) = customer();
+    for _ in 0..10 {
+        assert!(is_advertised_to(&gate));
+        let answer = click(&gate, &link);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert!(!is_advertised_to(&gate));
+        gate.tell("p-1", GIVEN);
+    }
+    click(&gate, &link);
+    let last = http::get(gate.admin, "/v1/subjects/p-1/events", &[]).json();
+    let last = last.as_array().unwrap().last().unwrap();
+    assert_eq!(
+        (&last["kind"], &last["purpose"], &last["channel"]),
+        (&json!("objection"), &json!("marketing"), &json!("one-click"))
+    );
+    let support = gate.get("/customers/p-1", "support", "customer-support");
+    assert!(support.text().contains("Name-p-1"), "what a contract needs goes on");
+}
+
+#[test]
+fn a_second_click_changes_nothing_and_says_the_same() {
+    let (_upstream, gate, link) = customer();
+    let first = click(&gate, &link);
+    let known = events(&gate);
+    for _ in 0..5 {
+        let again = click(&gate, &link);
+        assert_eq!((again.status, again.text()), (first.status, first.text()));
+    }
+    assert_eq!(events(&gate), known);
+    let stranger = click(&gate, &self::link(&gate, "somebody-nobody-knows"));
+    assert_eq!((stranger.status, stranger.text()), (first.status, first.text()), "nor whether one is known");
+}
+
+#[test]
+fn what_is_not_that_click_changes_nothing() {
+    let (_upstream, gate, link) = customer();
+    let known = events(&gate);
+    let page = http::get(gate.address, &link, &[]);
+    assert_eq!((page.status, page.header("cache-control")), (200, Some("no-store")));
+    assert!(page.text().contains("<form method=\"post\">") && page.text().contains("One-Click"));
+    assert!(!page.text().contains("p-1"), "a page in a browser's history names nobody");
+    let head = http::send(gate.address, "HEAD", &link, &[], b"");
+    assert_eq!((head.status, head.body.len()), (200, 0));
+    let send = |method: &str, headers: &[&str], body: &str| {
+        http::send(gate.address, method, &link, headers, body.as_bytes()).status
+    };
+    assert_eq!(send("POST", &[FORM], ""), 400);
+    assert_eq!(send("POST", &[FORM], "List-Unsubscribe=Maybe"), 400);
+    assert_eq!(send("POST", &[FORM], &"x".repeat(5000)), 413);
+    assert_eq!(send("PUT", &[FORM], ONE_CLICK), 405);
+    assert_eq!(send("DELETE", &[], ""), 405);
+    assert_eq!(send("POST", &["data-purpose: direct-marketing", &bearer("support")], ""), 400);
+    assert_eq!(send("GET", &[FORM], ONE_CLICK), 200);
+    assert_eq!(events(&gate), known);
+    assert!(is_advertised_to(&gate));
+}
+
+#[test]
+fn the_click_of_a_mail_provider_comes_in_parts_too() {
+    let (_upstream, gate, link) = customer();
+    let body =
+        "--b\r\nContent-Disposition: form-data; name=\"List-Unsubscribe\"\r\n\r\nOne-Click\r\n--b--\r\n";
+    let headers = ["content-type: multipart/form-data; boundary=b"];
+    assert_eq!(http::send(gate.address, "POST", &link, &headers, body.as_bytes()).status, 200);
+    assert!(!is_advertised_to(&gate));
+}
+
+#[test]
+fn a_link_that_was_changed_or_made_elsewhere_says_so_and_does_nothing() {
+    let (_upstream, gate, link) = customer();
+    let (_other_upstream, other, others) = customer();
+    let known = events(&gate);
+    let token = link.rsplit('/').next().unwrap();
+    assert!(!token.contains("p-1"));
+    let swapped = if link.ends_with('A') { 'B' } else { 'A' };
+    let changed = format!("{}{swapped}", &link[..link.len() - 1]);
+    let middle = link.len() - 30;
+    let replaced = if link.as_bytes()[middle] == b'x' { "y" } else { "x" };
+    let tampered = format!("{}{replaced}{}", &link[..middle], &link[middle + 1..]);
+    let cut = &link[..link.len() - 8];
+    let empty = link.replace(token, "");
+    for wrong in [changed.as_str(), &tampered, cut, &empty, &others, &format!("{link}/x")] {
+        for answer in [click(&gate, wrong), http::get(gate.address, wrong, &[])] {
+            assert_eq!(answer.status, 404, "{wrong}");
+            let text = answer.text();
+            assert!(text.contains("cannot be read") && text.contains("Data Protection Officer"), "{text}");
+        }
+    }
+    assert_eq!(events(&gate), known);
+    assert_eq!(click(&other, &others).status, 200);
+}

@@ -1,0 +1,188 @@
+//! Who a token says the recipient is: the person itself, the administrator of an account, one of the staff.
+
+use serde_json::{Value, json};
+
+use crate::gate::{Gate, base, bearer, credential};
+use crate::http::{self, Answer};
+use crate::signed::Issuer;
+use crate::upstream::Upstream;
+
+const LIST: &str = r#"{"items": [
+    {"id": "c-1", "account": 7, "name": "Ada Example", "email": "ada@example.org", "invoice": "I-1"},
+    {"id": "c-2", "account": 8, "name": "Bob Example", "email": "bob@example.org", "invoice": "I-2"},
+    {"id": ["c-1", "c-2"], "account": "7", "name": "Both Example", "email": "both@example.org", "invoice": "I-3"}
+]}"#;
+
+fn house() -> (Upstream, Gate, Issuer) {
+    let upstream = Upstream::start();
+    upstream.json("/customers", LIST);
+    let issuer = Issuer::new();
+    let config = format!(
+        r#"{}
+{}
+[[recipient]]
+name = "portal"
+kind = "data-subject"
+purposes = ["data-subject-request"]
+credentials = [{{ jwt = {{ issuer = "https://id.test", claims = {{ azp = "portal" }}, subject-claim = "sub" }} }}]
+
+[[recipient]]
+name = "administrators"
+kind = "customer-administrator"
+country = "DE"
+purposes = ["service-provision"]
+credentials = [{{ jwt = {{ issuer = "https://id.test", claims = {{ role = "administrator" }}, controller-claim = "account" }} }}]
+
+[[recipient]]
+name = "desk"
+kind = "employee"
+purposes = ["account-management", "direct-marketing"]
+credentials = [
+  {{ jwt = {{ issuer = "https://id.test", claims = {{ role = "desk" }}, actor-claim = "sub" }}, purpose = "account-management" }},
+  {},
+]
+
+[[route]]
+name = "customers"
+upstream = "crm"
+path = "/customers"
+record = "$.items[*]"
+subject = "@.id"
+controller = "@.account"
+methods = ["GET", "POST"]
+[route.fields]
+"@.name" = "name"
+"@.email" = "email"
+"@.invoice" = "service-data"
+"@['id', 'account']" = "non-personal"
+
+[[route]]
+name = "invoices"
+upstream = "crm"
+path = "/invoices"
+purposes = ["hosting"]
+controller = "@.account"
+fields = {{ "@.invoice" = "service-data" }}
+"#,
+        base(upstream.address),
+        issuer.section(),
+        credential("desk"),
+    );
+    let gate = Gate::start(&config);
+    for person in ["c-1", "c-2"] {
+        gate.tell(person, r#"{"kind": "fact", "facts": {"region": "EEA"}}"#);
+    }
+    (upstream, gate, issuer)
+}
+
+#[test]
+fn a_refusal_about_entrusted_data_names_the_customer_as_contact() {
+    let (_upstream, gate, issuer) = house();
+    let contact = |claims: Value, purpose: &str| {
+        let answer = http::get(
+            gate.address,
+            "/invoices",
+            &[&issuer.bearer(claims), &format!("data-purpose: {purpose}")],
+        );
+        assert_eq!(answer.status, 403, "{}", answer.text());
+        answer.json()["contact"].as_str().unwrap().to_owned()
+    };
+    let person = contact(json!({ "azp": "portal", "sub": "c-1" }), "access");
+    assert!(person.contains("administrator of the customer's account"), "{person}");
+    let staff = contact(json!({ "role": "desk", "sub": "kim" }), "direct-marketing");
+    assert!(!staff.contains("administrator"), "{staff}");
+}
+
+fn ask(gate: &Gate, token: &str, purpose: &str, more: &[&str]) -> Answer {
+    let purpose = format!("data-purpose: {purpose}");
+    http::get(gate.address, "/customers", &[&[token, &purpose], more].concat())
+}
+
+#[test]
+fn a_person_sees_its_own_data_and_nobody_elses() {
+    let (_upstream, gate, issuer) = house();
+    let token = issuer.bearer(json!({ "azp": "portal", "sub": "c-1" }));
+    let items = ask(&gate, &token, "access", &[]).json()["items"].clone();
+    assert_eq!(items[0]["name"], "Ada Example");
+    assert_eq!(items[0]["email"], "ada@example.org");
+    for other in [1, 2] {
+        assert_eq!(items[other].get("name"), None, "{items}");
+        assert_eq!(items[other].get("email"), None, "{items}");
+    }
+    // The claim says who it is, not a parameter or a header.
+    let claimed = ask(&gate, &token, "access", &["x-subject: c-2", "sub: c-2"]).json();
+    assert_eq!(claimed["items"][1].get("name"), None);
+    let nobody = ask(&gate, &issuer.bearer(json!({ "azp": "portal" })), "access", &[]);
+    assert_eq!((nobody.status, &nobody.json()["code"]), (401, &json!("credential-invalid")));
+}
+
+#[test]
+fn an_administrator_sees_the_service_data_of_its_own_account() {
+    let (_upstream, gate, issuer) = house();
+    let token = issuer.bearer(json!({ "role": ["user", "administrator"], "account": 7 }));
+    let items = ask(&gate, &token, "service-provision", &[]).json()["items"].clone();
+    assert_eq!(items[0]["invoice"], "I-1");
+    assert_eq!(items[1].get("invoice"), None);
+    // A list is no id: the record is nobody's.
+    assert_eq!(items[2].get("invoice"), None);
+    assert!(items.as_array().unwrap().iter().all(|item| item.get("email").is_none()), "{items}");
+}
+
+#[test]
+fn each_of_the_staff_is_on_record_under_a_pseudonym() {
+    let (_upstream, gate, issuer) = house();
+    let actor = |sub: &str| -> Value {
+        let token = issuer.bearer(json!({ "role": "desk", "sub": sub }));
+        // The credential is locked to its purpose, so none is declared.
+        let answer = http::get(gate.address, "/customers", &[&token]);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let applied = answer.header("data-purpose-applied").unwrap();
+        let decision = applied.split('"').nth(1).unwrap();
+        let record = http::get(gate.admin, &format!("/v1/decisions/{decision}"), &[]).json();
+        assert_eq!(record["factors"]["credential"], "permits");
+        assert_eq!(record["factors"]["policy"], "permits");
+        record["actor"].clone()
+    };
+    let (kim, lee) = (actor("kim@example.org"), actor("lee@example.org"));
+    assert!(kim.is_string() && kim != lee);
+    assert_eq!(kim, actor("kim@example.org"));
+    assert!(!gate.log().contains("kim@example.org"));
+    let other_purpose =
+        ask(&gate, &issuer.bearer(json!({ "role": "desk", "sub": "kim" })), "direct-marketing", &[]);
+    assert_eq!(other_purpose.status, 403);
+    gate.wait_for_log(r#""credential":"refuses""#);
+}
+
+#[test]
+fn a_key_and_a_token_must_name_the_same_recipient() {
+    let (_upstream, gate, issuer) = house();
+    let token = issuer.bearer(json!({ "role": "desk", "sub": "kim" }));
+    let key = |recipient: &str| bearer(recipient).replace("authorization: Bearer", "x-api-key:");
+    assert_eq!(ask(&gate, &token, "account-management", &[&key("desk")]).status, 200);
+    assert_eq!(ask(&gate, &token, "account-management", &[&key("support")]).status, 401);
+}
+
+#[test]
+fn the_privacy_signal_of_the_person_itself_is_an_objection_to_marketing() {
+    let (_upstream, gate, issuer) = house();
+    let objections = || {
+        let state = http::get(gate.admin, "/v1/subjects/c-1", &[]).json();
+        state["objections"].as_array().cloned().unwrap_or_default()
+    };
+    let person = issuer.bearer(json!({ "azp": "portal", "sub": "c-1" }));
+    let desk = issuer.bearer(json!({ "role": "desk", "sub": "c-1" }));
+    ask(&gate, &desk, "account-management", &["sec-gpc: 1"]);
+    for no_signal in
+        [vec!["dnt: 1"], vec!["sec-gpc: 0"], vec!["sec-gpc: true"], vec!["sec-gpc: 1", "sec-gpc: 1"]]
+    {
+        ask(&gate, &person, "access", &no_signal);
+    }
+    assert_eq!(objections(), Vec::<Value>::new());
+    for _ in 0..2 {
+        assert_eq!(ask(&gate, &person, "access", &["sec-gpc: 1"]).status, 200);
+    }
+    assert_eq!(objections(), ["marketing"]);
+    let history = http::get(gate.admin, "/v1/subjects/c-1/events", &[]).json();
+    let recorded = history.as_array().unwrap().iter().filter(|event| event["kind"] == "objection");
+    assert_eq!(recorded.count(), 1);
+}

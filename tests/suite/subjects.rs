@@ -1,0 +1,148 @@
+//! What people can ask for: what is known about them, and who received it.
+
+use serde_json::{Value, json};
+
+use crate::gate::Gate;
+use crate::http;
+use crate::releases::{house, person};
+
+fn report(gate: &Gate, subject: &str) -> Value {
+    let answer = http::get(gate.admin, &format!("/v1/subjects/{subject}/report"), &[]);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.json()
+}
+
+fn registered_and_approved(gate: &Gate, id: &str, confidential_until: &str) {
+    let case = json!({
+        "case": id, "recipient": "police", "purpose": "law-enforcement", "subjects": ["p-1"],
+        "categories": ["contact"], "end": "2099-01-01T00:00:00Z", "reference": "12 Js 4/26",
+        "confidential-until": confidential_until,
+    });
+    let post = |path: &str, body: Value| {
+        let answer = http::send(gate.admin, "POST", path, &[], body.to_string().as_bytes());
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    };
+    post("/v1/cases", case);
+    post(&format!("/v1/cases/{id}/approve"), json!({"approver": "ada"}));
+    post(&format!("/v1/cases/{id}/approve"), json!({"approver": "ben"}));
+}
+
+#[test]
+fn a_person_is_told_who_received_what_for_which_purpose_on_which_basis() {
+    let (upstream, gate) = house();
+    upstream.json("/customers/p-1", &person("p-1"));
+    upstream.json("/customers", &format!("{{\"items\": [{}, {}]}}", person("p-1"), person("p-2")));
+    gate.tell("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
+    gate.tell("p-2", r#"{"kind": "notice", "notice": "v1"}"#);
+    gate.tell("p-1", r#"{"kind": "consent-withdrawn", "purpose": "marketing", "channel": "phone"}"#);
+    gate.get("/customers/p-1", "support", "customer-support;case=\"T-7\"");
+    gate.get("/customers/p-1", "support", "direct-marketing");
+    gate.get("/customers", "support", "customer-support");
+
+    let told = report(&gate, "p-1");
+    assert_eq!(told["state"]["consents"], json!({"marketing": "withdrawn"}));
+    assert_eq!(told["events"][1]["channel"], "phone");
+    let disclosures = told["disclosures"].as_array().unwrap();
+    assert_eq!(disclosures.len(), 2, "nothing left for marketing: {disclosures:?}");
+    let first = &disclosures[0];
+    assert_eq!(
+        (&first["recipient"], &first["purpose"], &first["case"], &first["people"]),
+        (&json!("support"), &json!("customer-support"), &json!("T-7"), &json!(1))
+    );
+    assert_eq!(first["recipient_kind"]["id"], "employee");
+    assert_eq!(
+        first["categories"],
+        json!([
+            {"category": "email", "form": "clear", "basis": "contract"},
+            {"category": "name", "form": "clear", "basis": "contract"},
+        ])
+    );
+    assert_eq!(disclosures[1]["people"], 2);
+    let marketing = told["processing"].as_array().unwrap().iter().find(|line| line["purpose"] == "marketing");
+    let marketing = marketing.unwrap_or_else(|| panic!("{told}"));
+    for member in ["basis", "categories", "recipients", "origin", "retention", "transfers"] {
+        assert!(!marketing[member].is_null(), "{member}");
+    }
+    assert!(told["sources"].as_array().is_some_and(|sources| sources.len() > 5));
+    assert!(!told.to_string().contains("p-2"), "nothing about anybody else");
+    let list = http::get(gate.admin, "/v1/subjects/p-1/disclosures", &[]).json();
+    assert_eq!(list, told["disclosures"]);
+}
+
+#[test]
+fn what_a_case_keeps_confidential_is_told_afterwards() {
+    let (upstream, gate) = house();
+    upstream.json("/customers/p-1", &person("p-1"));
+    gate.tell("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
+    registered_and_approved(&gate, "C-secret", "2098-01-01T00:00:00Z");
+    registered_and_approved(&gate, "C-told", "2020-01-01T00:00:00Z");
+    for case in ["C-secret", "C-told"] {
+        let answer = gate.get("/customers/p-1", "police", &format!("law-enforcement;case=\"{case}\""));
+        assert!(answer.text().contains("p-1@example.org"), "{}", answer.text());
+    }
+    let told = report(&gate, "p-1");
+    let cases: Vec<_> = told["disclosures"].as_array().unwrap().iter().map(|one| &one["case"]).collect();
+    assert_eq!(cases, [&json!("C-told")]);
+    let page = http::get(gate.admin, "/v1/subjects/p-1/report?format=html", &[]);
+    for text in
+        [told.to_string(), page.text(), http::get(gate.admin, "/v1/subjects/p-1/disclosures", &[]).text()]
+    {
+        assert!(text.contains("C-told") && !text.contains("C-secret"), "{text}");
+    }
+}
+
+#[test]
+fn the_page_needs_nothing_else_and_believes_nobody() {
+    let (_upstream, gate) = house();
+    gate.tell("p-1", r#"{"kind": "notice", "notice": "<script>alert(1)</script>", "channel": "\"&"}"#);
+    let page = http::get(gate.admin, "/v1/subjects/p-1/report?format=html", &[]);
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+    let text = page.text();
+    assert!(text.contains("&lt;script&gt;") && !text.contains("<script"), "{text}");
+    for outside in ["src=", "href=", "url(", "@import"] {
+        assert!(!text.contains(outside), "{outside}");
+    }
+    assert!(text.contains("Nobody, as far as our records go back."));
+}
+
+#[test]
+fn of_somebody_nobody_knows_there_is_nothing_to_tell() {
+    let (_upstream, gate) = house();
+    assert_eq!(http::get(gate.admin, "/v1/subjects/nobody/report", &[]).status, 404);
+    assert_eq!(http::get(gate.admin, "/v1/subjects/nobody/disclosures", &[]).json(), json!([]));
+    assert_eq!(http::get(gate.admin, "/v1/subjects/p-1/report?format=pdf", &[]).status, 400);
+}
+
+#[test]
+fn requests_of_people_are_counted_until_they_are_answered() {
+    let (_upstream, gate) = house();
+    let post = |path: &str, body: &str| http::send(gate.admin, "POST", path, &[], body.as_bytes());
+    let gauges = |open: u32, overdue: u32| {
+        let metrics = gate.metrics();
+        for line in [
+            format!("purposegate_subject_requests_open {open}"),
+            format!("purposegate_subject_requests_overdue {overdue}"),
+        ] {
+            assert!(metrics.lines().any(|known| known == line), "{line}\n{metrics}");
+        }
+    };
+    gauges(0, 0);
+    assert_eq!(post("/v1/subjects/p-1/requests", r#"{"right": "access"}"#).status, 200);
+    let late = r#"{"right": "erasure", "at": "2020-01-01T00:00:00Z", "channel": "letter"}"#;
+    assert_eq!(post("/v1/subjects/p-2/requests", late).status, 200);
+    gauges(2, 1);
+    let open = http::get(gate.admin, "/v1/requests", &[]).json();
+    assert_eq!(open.as_array().map(Vec::len), Some(2));
+    assert_eq!(
+        open[0],
+        json!({"subject": "p-2", "right": "erasure", "received": "2020-01-01T00:00:00Z", "due": "2020-01-31T00:00:00Z", "overdue": true})
+    );
+    assert_eq!(post("/v1/subjects/p-2/answers", r#"{"right": "erasure"}"#).status, 200);
+    gauges(1, 0);
+    let again = post("/v1/subjects/p-2/answers", r#"{"right": "erasure"}"#);
+    assert_eq!((again.status, again.json()["code"].as_str()), (409, Some("event-conflict")));
+    for wrong in [r#"{}"#, r#"{"right": "everything"}"#, r#"{"right": "access", "kind": "erasure"}"#] {
+        assert_eq!(post("/v1/subjects/p-1/requests", wrong).status, 400, "{wrong}");
+    }
+    assert_eq!(report(&gate, "p-1")["events"][0]["right"], "access");
+}

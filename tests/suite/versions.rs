@@ -1,0 +1,102 @@
+//! Versions of a policy pack: announced, waiting, in force (P-14).
+
+use std::path::{Path, PathBuf};
+
+use purposegate::config;
+use tempfile::TempDir;
+
+use crate::gate::{Gate, base, pack};
+use crate::http;
+use crate::upstream::Upstream;
+
+/// Discloses what version 1 does not.
+pub(crate) const MORE: &str = r#"
+@id("maps-for-the-host") @clause("P-11") @basis("contract")
+permit (principal in Kind::"hosting-provider", action == Action::"mapping", resource == Category::"name");
+"#;
+const LESS: &str = r#"
+@id("no-hosting") @clause("P-11")
+forbid (principal in Kind::"hosting-provider", action, resource);
+"#;
+
+/// A copy of the pack with another version, other dates and more rules.
+pub(crate) fn version(folder: &Path, name: &str, dates: (&str, &str), rules: &str) -> PathBuf {
+    let copy = folder.join(name);
+    std::fs::create_dir(&copy).unwrap();
+    for entry in std::fs::read_dir(pack("perspectium")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            std::fs::copy(&path, copy.join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    let manifest = std::fs::read_to_string(copy.join("pack.toml")).unwrap();
+    let manifest = manifest
+        .replace("version = \"1\"", &format!("version = \"{name}\""))
+        .replace("announced = 2026-01-05", &format!("announced = {}", dates.0))
+        .replace("effective = 2026-01-05", &format!("effective = {}", dates.1));
+    std::fs::write(copy.join("pack.toml"), manifest).unwrap();
+    std::fs::write(copy.join("4-more.cedar"), rules).unwrap();
+    copy
+}
+
+/// A configuration under these versions.
+pub(crate) fn under(versions: &[&Path], upstream: std::net::SocketAddr) -> String {
+    let base = base(upstream);
+    let (_, rest) = base.split_once('\n').unwrap();
+    let list: Vec<String> = versions.iter().map(|version| format!("\"{}\"", version.display())).collect();
+    format!(
+        "policy = [{}]\n{rest}[[route]]\nname = \"r\"\nupstream = \"crm\"\npath = \"/r\"\n",
+        list.join(", ")
+    )
+}
+
+fn findings(versions: &[&Path], folder: &TempDir) -> String {
+    let file = folder.path().join("purposegate.toml");
+    std::fs::write(&file, under(versions, "127.0.0.1:1".parse().unwrap())).unwrap();
+    let (loaded, findings) = config::load(&file);
+    let findings: Vec<String> =
+        findings.iter().filter(|found| found.is_error()).map(ToString::to_string).collect();
+    assert_eq!(loaded.is_none(), !findings.is_empty());
+    findings.join("\n")
+}
+
+#[test]
+fn a_version_that_waits_is_loaded_and_not_in_force() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = pack("perspectium");
+    let next = version(folder.path(), "2", ("2026-11-02", "2099-01-01"), MORE);
+    let upstream = Upstream::start();
+    // In the order of their dates, however they are written down.
+    let gate = Gate::start(&under(&[&next, &first], upstream.address));
+    let policies = http::get(gate.admin, "/v1/policies", &[]).json();
+    assert_eq!((&policies[0]["version"], &policies[0]["in_force"]), (&"1".into(), &true.into()));
+    assert_eq!((&policies[1]["version"], &policies[1]["in_force"]), (&"2".into(), &false.into()));
+    assert!(gate.metrics().contains("version=\"1\"") && !gate.metrics().contains("version=\"2\""));
+}
+
+#[test]
+fn a_version_that_discloses_more_is_announced_thirty_business_days_ahead() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = pack("perspectium");
+    // 2026-01-06 is a Tuesday; thirty business days later is 2026-02-17.
+    let late = version(folder.path(), "2", ("2026-01-06", "2026-02-16"), MORE);
+    let found = findings(&[&first, &late], &folder);
+    assert!(
+        found.contains("version 2 releases what version 1 does not, and was announced 29 business days"),
+        "{found}"
+    );
+    let in_time = version(folder.path(), "3", ("2026-01-06", "2026-02-17"), MORE);
+    assert_eq!(findings(&[&first, &in_time], &folder), "");
+    let less = version(folder.path(), "4", ("2026-01-06", "2026-01-06"), LESS);
+    assert_eq!(findings(&[&first, &less], &folder), "");
+}
+
+#[test]
+fn some_version_is_in_force_and_only_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let waiting = version(folder.path(), "2", ("2026-01-06", "2099-01-01"), "");
+    assert!(findings(&[&waiting], &folder).contains("no version of this pack is in force before 2099-01-01"));
+    let same_day = version(folder.path(), "3", ("2026-01-05", "2026-01-05"), "");
+    let found = findings(&[&pack("perspectium"), &same_day], &folder);
+    assert!(found.contains("come into force on the same day"), "{found}");
+}
