@@ -8,6 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
+use serde_json_path::JsonPath;
 use toml::Table;
 
 use crate::gate::{self, Gate};
@@ -266,6 +267,44 @@ fn registration_data_in_rdap() {
     for served in &served {
         compare(&gate, &mapping, served, &view(for_registration));
     }
+}
+
+#[test]
+fn registration_data_that_says_what_was_redacted() {
+    let Some(payloads) = beside("rdap") else { return };
+    let upstream = Upstream::start();
+    let told = "redaction = \"rfc9537\"\nunknown-subject = \"withhold\"\npath = \"/rdap/";
+    let gate = Gate::start(&running(&written("rdap").replace("path = \"/rdap/", told), &upstream));
+    let mut explained = 0;
+    for (name, payload) in &payloads {
+        let before: Value = serde_json::from_slice(payload).unwrap();
+        let kind = if before["objectClassName"] == "entity" { "entity" } else { "object" };
+        let target = format!("/rdap/{kind}/{name}");
+        upstream.json(&target, std::str::from_utf8(payload).unwrap());
+        let answer = gate.get(&target, "registrar", "domain-registration");
+        assert_eq!(answer.status, 200, "{name} {}", answer.text());
+        let after = answer.json();
+        let theirs = before["redacted"].as_array().cloned().unwrap_or_default();
+        let listed = after["redacted"].as_array().cloned().unwrap_or_default();
+        assert_eq!(listed[..theirs.len()], theirs, "{name}");
+        let says = after["rdapConformance"].to_string().contains("\"redacted\"");
+        assert_eq!(says, !listed.is_empty(), "{name}");
+        explained += usize::from(listed.len() > theirs.len());
+        for entry in &listed[theirs.len()..] {
+            let (document, path) = match entry.get("prePath") {
+                Some(path) => (&before, path),
+                None => (&after, &entry["postPath"]),
+            };
+            let found = JsonPath::parse(path.as_str().unwrap()).unwrap().query(document).all();
+            assert!(!found.is_empty(), "{name} {entry}");
+            // What reaches a person is nowhere else.
+            for property in found.iter().filter(|found| found[0] == "email" || found[0] == "tel") {
+                let value = property[3].as_str().unwrap_or("@");
+                assert!(!answer.text().contains(value), "{name} {property}");
+            }
+        }
+    }
+    assert!(explained > payloads.len() / 2, "{explained}");
 }
 
 /// A route's path with a person in the place of its parameter.

@@ -255,7 +255,7 @@ impl Unit<'_> {
             if plan.explains {
                 decision.classes.push(class);
             }
-            if fate == Fate::Stays && plan.redacts(class) {
+            if plan.conceals && fate == Fate::Stays && plan.redacts(class) {
                 decision.redacted.push(at);
             }
             if fate != Fate::Goes && !inmost.stays {
