@@ -64,7 +64,8 @@ impl Judge for Judgement<'_> {
     fn judge(&mut self, record: &Record<'_>) -> Permit {
         let subjects = record.subjects.unwrap_or_default();
         let controller = record.controller.and_then(|id| self.ledger.controller(id)).unwrap_or_default();
-        match subjects {
+        let first = self.tally.subjects.len();
+        let permit = match subjects {
             [] => {
                 self.tally.unknown_subjects += 1;
                 self.admitted.nobody()
@@ -75,7 +76,12 @@ impl Judge for Judgement<'_> {
                     several.iter().map(|subject| self.judge_subject(subject, record, &controller)).collect();
                 Permit::least(&permits)
             }
+        };
+        if self.scrubbing.releases_personal(&permit) {
+            let touched = self.tally.subjects.get(first..).unwrap_or_default().to_vec();
+            self.tally.touched.extend(touched);
         }
+        permit
     }
 
     fn judge_document(&mut self) -> Permit {
