@@ -103,6 +103,10 @@ impl Judge for Everybody {
     fn account(&mut self, permit: &Permit, fields: &[u32]) {
         black_box((permit, fields));
     }
+
+    fn account_outside(&mut self, permit: &Permit, fields: &[u32]) {
+        black_box((permit, fields));
+    }
 }
 
 fn admitted(pack: &Arc<Pack>, plan: &Plan, kind: &str, purpose: &str) -> Admitted {

@@ -30,7 +30,7 @@
 //! ```text
 //! process   main, cli, demo        gateway, config
 //! HTTP      layer
-//! state     ledger   disclosure   report   metrics
+//! state     ledger   disclosure   report   metrics   access_log
 //! pure      scrub -> decision -> policy -> vocabulary
 //! ```
 
@@ -42,6 +42,7 @@ pub mod policy;
 pub mod scrub;
 pub mod vocabulary;
 
+pub mod access_log;
 pub mod disclosure;
 pub mod keys;
 pub mod ledger;

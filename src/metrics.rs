@@ -80,8 +80,12 @@ metrics! {
         "Data subject requests past their due date.";
     minor_records: IntCounterVec = "minor_records_total" ["route"]
         "Records about a minor.";
+    closed_account_records: IntCounterVec = "closed_account_records_total" ["route"]
+        "Records of accounts closed for over 120 days, which the upstream should no longer hold.";
+    policy_divergences: IntGauge = "policy_divergences" []
+        "Remembered decisions that were not the one made afresh; anything but 0 is an alarm.";
     retention_withheld: IntCounterVec = "retention_withheld_total" ["route"]
-        "Records withheld because they are older than their retention period.";
+        "Records of which something is withheld because it is older than its retention period.";
     build_info: IntGaugeVec = "build_info" ["version"]
         "1, with the version as label.";
 }

@@ -139,7 +139,7 @@ fn run_subject(config: &Path, admin: Option<SocketAddr>, verb: SubjectVerb) -> E
 fn place(config: &Config, admin: Option<SocketAddr>) -> Place<'_> {
     Place {
         ledger: &config.ledger.path,
-        keys: &config.keys,
+        keys: &config.keys.path,
         names: Arc::clone(&config.vocabulary) as _,
         admin: admin.unwrap_or(config.admin.address),
     }
@@ -157,7 +157,7 @@ fn run_audit(verb: &AuditVerb) -> ExitCode {
     let mut keys = None;
     if let Some(file) = file {
         let Some(config) = load(file) else { return ExitCode::from(UNUSABLE) };
-        match Keys::open(&config.keys) {
+        match Keys::open(&config.keys.path) {
             Ok(found) => keys = Some(found),
             Err(error) => return fail(&error.to_string()),
         }

@@ -18,7 +18,7 @@ use std::time::Duration;
 use http::HeaderName;
 use jiff::Timestamp;
 
-pub use section::{Admin, Audit, LedgerFile, Listener, ListenerTls, Upstream};
+pub use section::{AccessLogFiles, Admin, Audit, KeyFile, LedgerFile, Listener, ListenerTls, Upstream};
 
 use self::files::FileText;
 use self::pack::Packs;
@@ -51,7 +51,8 @@ pub struct Config {
     pub admin: Admin,
     pub ledger: LedgerFile,
     pub audit: Audit,
-    pub keys: PathBuf,
+    pub access_log: Option<AccessLogFiles>,
+    pub keys: KeyFile,
     pub upstreams: Vec<Upstream>,
     pub recipients: Vec<Arc<Recipient>>,
     pub credentials: Credentials,
@@ -132,6 +133,8 @@ fn assemble<'d>(
     let upstreams = section::upstreams(&mut parts);
     let (recipients, credentials) = recipient::read_all(&mut parts, &packs.words(0));
     let routes = route::read_all(&mut parts, &mut packs, &upstreams);
+    // Of the first file, when all packs are known.
+    let access_log = parts.first_mut().and_then(|main| section::access_log(main, &packs));
     parts.into_iter().for_each(|part| part.fields.end());
     let (of_packs, packs, mut findings) = packs.into_parts();
     findings.extend(other_words(&packs));
@@ -153,6 +156,7 @@ fn assemble<'d>(
         admin,
         ledger,
         audit,
+        access_log,
         keys,
         upstreams,
         recipients,

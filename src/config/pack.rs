@@ -109,6 +109,19 @@ impl Packs {
         Content::Loaded(versions.into_iter().map(|(pack, _)| pack).collect())
     }
 
+    /// The shortest period, in days, for which a pack lets the access log be kept, and that pack's title.
+    pub(super) fn access_log_limit(&self) -> Option<(u32, String)> {
+        let limits = self.all.iter().filter_map(|known| match &known.content {
+            Content::Loaded(versions) => Some(versions),
+            Content::OnlyWords(_) | Content::Nothing => None,
+        });
+        let limits = limits.flatten().filter_map(|pack| {
+            let days = pack.manifest().access_log_limit?.as_hours() / 24;
+            Some((u32::try_from(days).unwrap_or(0), pack.manifest().title.clone()))
+        });
+        limits.min_by_key(|(days, _)| *days)
+    }
+
     /// The words of the pack at this place of the list.
     pub(super) fn words(&self, position: usize) -> Words<'_> {
         match self.all.get(position).map(|known| &known.content) {

@@ -12,8 +12,8 @@ use super::section::{Names, Upstream};
 use super::words::Words;
 use crate::document::{At, Document, Fields};
 use crate::finding::Finding;
-use crate::layer::route::{Route, Routes, Scrubbing, UnknownSubject, Unroutable, Withheld};
-use crate::scrub::{DuplicateKeys, Limits, Mapping, PathFault, Plan, RemovedAs, Unclassified};
+use crate::layer::route::{Field, Route, Routes, Scrubbing, UnknownSubject, Unroutable, Withheld};
+use crate::scrub::{DuplicateKeys, Limits, Mapping, PathFault, Plan, RecordMapping, RemovedAs, Unclassified};
 use crate::vocabulary::{CategoryId, Operation};
 
 /// Bytes of a body that is held whole (`withheld = "deny"`).
@@ -203,7 +203,8 @@ impl<'r, 'd> Reading<'r, 'd> {
         let mut limits = Limits::default();
         limits.record = self.fields.size("max-record").unwrap_or(limits.record);
         let plan = self.compile(&mapping, &places.concat())?;
-        Some(Scrubbing::new(plan, self.words.vocabulary, unknown_subject, withheld, limits))
+        let fields = mapping.records.iter().flat_map(mapped).collect();
+        Some(Scrubbing::new(plan, self.words.vocabulary, unknown_subject, withheld, limits, fields))
     }
 
     /// The types of server-sent events that leave; one is a line of its own in the stream.
@@ -260,6 +261,17 @@ impl<'r, 'd> Reading<'r, 'd> {
         }
         None
     }
+}
+
+/// The fields of a record set with their paths from the document on.
+fn mapped(set: &RecordMapping) -> impl Iterator<Item = Field> {
+    set.fields.iter().map(|field| {
+        let path = match field.path.strip_prefix('@') {
+            Some(within) => format!("{}{within}", set.path),
+            None => field.path.clone(),
+        };
+        Field { path, categories: field.categories.clone() }
+    })
 }
 
 /// What the schema that a table names says; nothing where it names none.

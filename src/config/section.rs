@@ -9,6 +9,7 @@ use std::time::Duration;
 use http::{HeaderName, Uri};
 
 use super::files::existing;
+use super::pack::Packs;
 use super::{PURPOSE_HEADER, Part};
 use crate::disclosure::Durability;
 use crate::document::{At, Document, Fields};
@@ -33,6 +34,8 @@ pub struct ListenerTls {
     pub certificate: PathBuf,
     pub key: PathBuf,
     pub client_ca: Option<PathBuf>,
+    /// Whether a connection without a client certificate is refused.
+    pub client_required: bool,
 }
 
 /// The admin listener.
@@ -54,6 +57,21 @@ pub struct Audit {
     pub directory: PathBuf,
     pub durability: Durability,
     pub retention: Duration,
+}
+
+/// The key file.
+#[derive(Clone, Debug)]
+pub struct KeyFile {
+    pub path: PathBuf,
+    /// Pseudonymised values of one epoch cannot be joined with those of another.
+    pub pseudonym_epoch: Option<Arc<str>>,
+}
+
+/// Where the access log goes, and for how long.
+#[derive(Clone, Debug)]
+pub struct AccessLogFiles {
+    pub directory: PathBuf,
+    pub days: u32,
 }
 
 /// An API behind the gateway.
@@ -163,8 +181,14 @@ fn listener_tls(part: &Part<'_>, mut fields: Fields<'_>) -> Option<ListenerTls> 
     let certificate = fields.needed_text("certificate").and_then(|file| existing(part, &file));
     let key = fields.needed_text("key").and_then(|file| existing(part, &file));
     let client_ca = fields.text("client-ca").and_then(|file| existing(part, &file));
+    let words = [("optional", false), ("required", true)];
+    let demanded = fields.choice("client-certificate", &words);
+    if demanded == Some(true) && client_ca.is_none() {
+        fields.missing("client-ca");
+    }
     fields.end();
-    Some(ListenerTls { certificate: certificate?, key: key?, client_ca })
+    let client_required = demanded.unwrap_or(false);
+    Some(ListenerTls { certificate: certificate?, key: key?, client_ca, client_required })
 }
 
 pub(super) fn admin(part: &mut Part<'_>) -> Admin {
@@ -222,13 +246,37 @@ pub(super) fn audit(part: &mut Part<'_>) -> Audit {
     audit
 }
 
-pub(super) fn keys(part: &mut Part<'_>) -> PathBuf {
-    let file = part.fields.fields("keys", "`[keys]`").and_then(|mut fields| {
-        let file = fields.text("file");
-        fields.end();
-        file
-    });
-    part.folder.join(file.map_or("data/keys", |file| file.value))
+pub(super) fn keys(part: &mut Part<'_>) -> KeyFile {
+    let mut keys = KeyFile { path: part.folder.join("data/keys"), pseudonym_epoch: None };
+    let Some(mut fields) = part.fields.fields("keys", "`[keys]`") else { return keys };
+    if let Some(file) = fields.text("file") {
+        keys.path = part.folder.join(file.value);
+    }
+    keys.pseudonym_epoch = fields.text("pseudonym-epoch").map(|epoch| Arc::from(epoch.value));
+    fields.end();
+    keys
+}
+
+/// `[access-log]`: within the shortest period that a pack allows it (P-7c).
+pub(super) fn access_log(part: &mut Part<'_>, packs: &Packs) -> Option<AccessLogFiles> {
+    let mut fields = part.fields.fields("access-log", "`[access-log]`")?;
+    let document = fields.document();
+    let directory = fields.needed_text("directory");
+    let retention = fields.item("retention");
+    fields.end();
+    let days = match &retention {
+        None => 15,
+        Some(item) => {
+            let days = u32::try_from(item.duration()?.as_secs() / DAY.as_secs()).unwrap_or(u32::MAX);
+            if let Some((limit, title)) = packs.access_log_limit().filter(|(limit, _)| days > *limit) {
+                let finding = Finding::error(format!("the access log is kept for {days} days"));
+                let hint = format!("\"{title}\" allows {limit}: write `retention = \"{limit}d\"`");
+                document.find(finding.label("too long").hint(hint), item.at());
+            }
+            days
+        }
+    };
+    Some(AccessLogFiles { directory: part.folder.join(directory?.value), days })
 }
 
 /// Every upstream of every file.

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use smallvec::SmallVec;
 
 use super::admission::{self, Asking, Denial};
-use super::gather::{About, Exchange, Overrides, PER_CATEGORY, Relationship};
+use super::gather::{About, Exchange, Overdue, Overrides, PER_CATEGORY, Relationship};
 use super::permit::{ClassId, Permit, Release};
 use super::subject::{Controller, RecordFacts, Subject};
 use crate::policy::{Fact, Facts, Mask, Pack, RuleAt, Verdict};
@@ -247,6 +247,17 @@ impl Admitted {
                 permit
             }
         }
+    }
+
+    /// What of a record should not be there at all.
+    pub fn overdue(
+        &self,
+        subject: Option<&Subject>,
+        controller: &Controller,
+        record: &RecordFacts,
+        now: Timestamp,
+    ) -> Overdue {
+        Overdue::of(&self.pack, subject, controller, record, &self.slice.categories, now)
     }
 
     /// What may leave that belongs to nobody, or to somebody unknown: nothing personal, no service

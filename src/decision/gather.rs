@@ -268,6 +268,45 @@ fn is_under_age(born: Date, now: Timestamp) -> bool {
     (today.year() - OF_AGE, today.month(), today.day()) < (born.year(), born.month(), born.day())
 }
 
+/// What should not be there at all, whatever may leave of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Overdue {
+    /// The person is under 18 (G-ch).
+    pub minor: bool,
+    /// The account has been closed for over 120 days (G-4b).
+    pub closed_account: bool,
+    /// Some category is older than it may be kept (P-8, G-3f).
+    pub retention: bool,
+}
+
+impl Overdue {
+    /// What is found about one of several people.
+    pub fn add(&mut self, other: Overdue) {
+        let Overdue { minor, closed_account, retention } = other;
+        self.minor |= minor;
+        self.closed_account |= closed_account;
+        self.retention |= retention;
+    }
+
+    pub(super) fn of(
+        pack: &Pack,
+        subject: Option<&Subject>,
+        controller: &Controller,
+        record: &RecordFacts,
+        categories: &[CategoryId],
+        now: Timestamp,
+    ) -> Overdue {
+        let somebody = Subject::default();
+        let dated = record.created != Unsure::Absent && !pack.manifest().retention.is_empty();
+        Overdue {
+            minor: is_minor(subject.unwrap_or(&somebody), record, now),
+            closed_account: account(controller, record, now) == AccountFact::ClosedOver120Days,
+            retention: dated
+                && categories.iter().any(|&category| is_past_retention(pack, record, category, now)),
+        }
+    }
+}
+
 /// The controller's account; of ledger and record the longer closed one.
 fn account(controller: &Controller, record: &RecordFacts, now: Timestamp) -> AccountFact {
     let by_ledger =

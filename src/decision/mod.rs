@@ -15,7 +15,7 @@ mod subject;
 pub use admission::{Asking, Denial, LegalReference, RecipientFacts};
 pub use admitted::{Admitted, Classes, Decisions};
 pub use explain::{Explained, Explanation, Nearest, explain, explain_only};
-pub use gather::Relationship;
+pub use gather::{Overdue, Relationship};
 pub use permit::{ClassId, Permit, Release};
 pub use subject::{
     Addressee, Consent, ConsentStatus, Controller, Objection, Origins, RecordFacts, Relation, Subject, Unsure,

@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 
 use super::access;
 use crate::disclosure;
-use crate::layer::{Gatehouse, path};
+use crate::layer::{Gatehouse, Versions, path};
 use crate::ledger::{self, AppendError, Entity, LineResult};
 
 /// Bytes of one event.
@@ -225,6 +225,9 @@ impl Admin {
             let (manifest, revision) = (version.pack().manifest(), version.pack().revision());
             metrics.policy_info.with_label_values(&[&*manifest.title, &manifest.version, revision]).set(1);
         }
+        let versions = self.gatehouse.snapshot();
+        let divergences = versions.packs.iter().flat_map(Versions::iter).map(|version| version.divergences());
+        metrics.policy_divergences.set(i64::try_from(divergences.sum::<u64>()).unwrap_or(i64::MAX));
         metrics.ledger_subjects.set(i64::try_from(self.gatehouse.ledger.subjects()).unwrap_or(i64::MAX));
         let text = metrics.expose().map_err(|_| {
             Fault::new(

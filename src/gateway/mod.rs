@@ -23,7 +23,8 @@ pub use tls::{TlsError, roots};
 use self::admin::Admin;
 use self::listener::Listener;
 use self::upstreams::Upstreams;
-use crate::config::{self, Config};
+use crate::access_log::AccessLog;
+use crate::config::{self, AccessLogFiles, Config};
 use crate::disclosure::Log;
 use crate::finding::Finding;
 use crate::keys::Keys;
@@ -34,6 +35,9 @@ use crate::metrics::Metrics;
 use crate::policy::succession;
 use crate::scrub::Pseudonyms;
 
+/// How often old files of the access log are looked for.
+const PRUNE: Duration = Duration::from_secs(60 * 60);
+
 /// What keeps a gateway from starting.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -43,6 +47,8 @@ pub enum StartError {
     Ledger(#[from] crate::ledger::OpenError),
     #[error("the disclosure log cannot be opened: {0}")]
     Log(#[from] crate::disclosure::OpenError),
+    #[error("the access log cannot be written: {0}")]
+    AccessLog(std::io::Error),
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] TlsError),
     #[error("cannot listen on {address}: {source}")]
@@ -89,7 +95,7 @@ impl Gateway {
     /// # Errors
     /// [`StartError`]: the first thing that cannot be opened.
     pub async fn bind(config: Config) -> Result<Gateway, StartError> {
-        let keys = Keys::open_or_create(&config.keys, &[&config.ledger.path, &config.audit.directory])?;
+        let keys = Keys::open_or_create(&config.keys.path, &[&config.ledger.path, &config.audit.directory])?;
         let vocabulary = Arc::clone(&config.vocabulary);
         let ledger = Ledger::open(&config.ledger.path, &keys, vocabulary)?;
         let log = Arc::new(Log::open(
@@ -98,6 +104,12 @@ impl Gateway {
             config.audit.durability,
             config.audit.retention,
         )?);
+        let access_log = match &config.access_log {
+            None => AccessLog::default(),
+            Some(AccessLogFiles { directory, days }) => {
+                AccessLog::open(directory, *days, Timestamp::now()).map_err(StartError::AccessLog)?
+            }
+        };
         let metrics = Metrics::new()?;
         metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let upstreams = Upstreams::new(&config.upstreams);
@@ -130,6 +142,7 @@ impl Gateway {
             log,
             metrics,
             Pseudonyms::new(keys.pseudonym()),
+            access_log,
             OptOut::new(keys.opt_out_links()),
         ));
         let admin = Admin::new(Arc::clone(&gatehouse));
@@ -172,8 +185,10 @@ impl Gateway {
             tracing::info!(%address, "admin listening");
         }
         let admin_serving = tokio::spawn(admin.clone().run(admin_socket));
+        let mut prune = tokio::time::interval(PRUNE);
         loop {
             tokio::select! {
+                _ = prune.tick() => gatehouse.access_log.prune(Timestamp::now()),
                 _ = stopped.wait_for(|stopped| *stopped) => break,
                 Some(()) = reload.recv() => reload_from(&file, &gatehouse, &upstreams, &certificates),
             }
@@ -267,5 +282,6 @@ fn snapshot(config: Config) -> Snapshot {
         packs: config.packs.into_iter().map(Versions::new).collect(),
         purpose_header: config.purpose_header,
         exporter_region: config.exporter_region,
+        pseudonym_epoch: config.keys.pseudonym_epoch,
     }
 }

@@ -28,7 +28,8 @@ impl TlsError {
 }
 
 /// The TLS configuration of a listener: TLS 1.2 and 1.3, `h2` and `http/1.1` by ALPN, client
-/// certificates asked for (not demanded: an API key will do) where there is a client CA.
+/// certificates asked for where there is a client CA, and demanded where the configuration says so:
+/// otherwise an API key will do.
 ///
 /// # Errors
 /// [`TlsError`] for a file that does not read, parse or match.
@@ -44,10 +45,9 @@ pub(super) fn server_config(tls: &ListenerTls) -> Result<Arc<ServerConfig>, TlsE
     let builder = match &tls.client_ca {
         None => builder.with_no_client_auth(),
         Some(path) => {
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(path)?), provider)
-                .allow_unauthenticated()
-                .build()
-                .map_err(|error| TlsError::new(path, error))?;
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(path)?), provider);
+            let verifier = if tls.client_required { verifier } else { verifier.allow_unauthenticated() };
+            let verifier = verifier.build().map_err(|error| TlsError::new(path, error))?;
             builder.with_client_cert_verifier(verifier)
         }
     };

@@ -126,7 +126,7 @@ where
     where
         U: Send + 'static,
     {
-        if !self.finished || self.pieces.len() > 1 {
+        if !self.finished || self.pieces.len() > 1 || self.release.reports() {
             return Ok(Answer::streamed(self));
         }
         let bytes = self.next().await?.unwrap_or_default();
@@ -361,7 +361,7 @@ impl Answer {
                 Ok(Some(bytes)) => Some((Ok(Frame::data(bytes)), Some(pump))),
                 Ok(None) => {
                     pump.release.close();
-                    None
+                    pump.release.trailer().map(|trailer| (Ok(Frame::trailers(trailer)), None))
                 }
                 Err(cut) => {
                     pump.release.abort(cut.0);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, TE, TRAILER, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use http_body::Body;
@@ -21,15 +21,17 @@ use super::encoding::{Coding, Decoder};
 use super::identity::{Caller, Identity, PeerNames};
 use super::inbound::Inbound;
 use super::purpose::{self, Declaration};
-use super::release::{Citation, Release};
-use super::route::{Found, Recipient, Route, Scrubbing, Withheld};
+use super::release::{Citation, Release, WITHHELD};
+use super::route::{Found, Recipient, Report, Route, Scrubbing, Withheld};
 use super::snapshot::Snapshot;
 use super::upstream::{Destination, UpstreamFailure};
+use super::well_known::{self, Page};
 use super::{Gatehouse, Listening, Refusal, answer, privacy_control, request};
+use crate::access_log::Line;
 use crate::decision::{Admitted, Asking, Classes, Decisions, Denial, LegalReference};
 use crate::disclosure::{Entry, Intent, Outcome, Verdict};
 use crate::ledger::Case;
-use crate::scrub::{Framing, Scrubber};
+use crate::scrub::{Forms, Framing, Scrubber};
 use crate::vocabulary::{CategoryId, Form, NotAPurpose, PurposeId};
 
 /// What admission asks, in its order, and how each says no.
@@ -58,6 +60,8 @@ pub(super) struct Exchange {
     declared: Option<Declaration>,
     /// The case that the request cites, where it is in force for this recipient and purpose.
     case: Option<Citation>,
+    /// What the recipient is told in a trailer of what was withheld.
+    report: Report,
     /// What each thing that has to agree has said so far.
     factors: Vec<(&'static str, Verdict)>,
     /// Set as soon as the intent is on record, also while the upstream is still asked.
@@ -83,6 +87,7 @@ impl Exchange {
             purpose: None,
             declared: None,
             case: None,
+            report: Report::None,
             factors: Vec::new(),
             entry: Mutex::new(None),
             permit: None,
@@ -120,6 +125,9 @@ impl Exchange {
         self.permit =
             Some(Arc::clone(&listening.exchanges).try_acquire_owned().map_err(|_| Refusal::Overloaded)?);
         let caller = self.identify(&parts)?;
+        if let Some(page) = Page::at(parts.uri.path()) {
+            return self.page(page, &parts.method).await;
+        }
         let found = self.snapshot.routes.find(parts.uri.path(), &parts.method)?;
         self.route = Some(Arc::clone(&found.route));
         let decisions = self.decisions(&found.route)?;
@@ -144,12 +152,17 @@ impl Exchange {
             return Ok(self.pass_through(&upstream_parts, upstream_body, release));
         };
         let verdict = answer::judge(&upstream_parts)?;
-        let head = answer::head(&upstream_parts.headers, &found.route.answer_headers, verdict);
+        let mut head = answer::head(&upstream_parts.headers, &found.route.answer_headers, verdict);
+        self.report = self.wanted_report(&parts.headers);
+        if self.report != Report::None {
+            head.insert(TRAILER, HeaderValue::from(WITHHELD));
+        }
         let response = self.respond(upstream_parts.status, head)?;
         match verdict {
             answer::Answer::Json(framing, coding) if parts.method != Method::HEAD => {
                 let release = self.release(admitted)?;
-                let body = scrubbed(upstream_body, framing, coding, release, &found, scrubbing).await?;
+                let body = scrubbed(upstream_body, framing, coding, release, self.forms(), &found, scrubbing)
+                    .await?;
                 Ok(response.map(|()| body))
             }
             answer::Answer::Json(..) | answer::Answer::Empty => {
@@ -167,6 +180,37 @@ impl Exchange {
         self.identity = caller.identity.clone();
         let bounded = recipient.rate.as_ref().is_some_and(|rate| rate.check().is_err());
         if bounded { Err(Refusal::TooManyRequests) } else { Ok(caller) }
+    }
+
+    /// What the recipient asks about itself; nothing of it is anybody's data.
+    async fn page(&self, page: Page, method: &Method) -> Result<Response<AnswerBody>, Refusal> {
+        if *method != Method::GET {
+            return Err(Refusal::MethodNotAllowed);
+        }
+        let recipient = self.recipient.as_ref().ok_or(Refusal::CredentialMissing)?;
+        let told = match page {
+            Page::Purposes => {
+                let facts = recipient.facts(self.today());
+                well_known::purposes(&self.snapshot, recipient, facts, |route| self.decisions(route).ok())
+            }
+            Page::Decision(id) => {
+                well_known::decision(&self.gatehouse, &self.snapshot, recipient, id).await?
+            }
+        };
+        let mut response = Response::new(AnswerBody::whole(Bytes::from(told.to_string())));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Ok(response)
+    }
+
+    /// What the registration asks for, where the recipient can read a trailer (RFC 9110, 6.5.1).
+    fn wanted_report(&self, headers: &HeaderMap) -> Report {
+        let fields = headers.get_all(TE).iter().filter_map(|value| value.to_str().ok());
+        let mut codings = fields.flat_map(|value| value.split(','));
+        let reads_trailers = codings.any(|coding| coding.trim().eq_ignore_ascii_case("trailers"));
+        let report = self.recipient.as_ref().map_or(Report::None, |recipient| recipient.report);
+        if reads_trailers { report } else { Report::None }
     }
 
     fn decisions(&self, route: &Route) -> Result<Arc<Decisions>, Refusal> {
@@ -243,6 +287,12 @@ impl Exchange {
             self.weigh(factor, Ok(()))?;
         }
         admitted.map_err(denied)
+    }
+
+    /// What forms are made with: pseudonyms are the recipient's own, and the epoch's.
+    fn forms(&self) -> Forms {
+        let epoch = self.gatehouse.pseudonyms.epoch(self.snapshot.pseudonym_epoch.as_deref());
+        epoch.for_recipient(self.recipient.as_ref().map_or("", |recipient| &recipient.name))
     }
 
     /// The day of the exchange, UTC.
@@ -350,6 +400,7 @@ impl Exchange {
             self.began,
             std::mem::take(&mut self.identity),
             ends,
+            self.report,
         )))
     }
 
@@ -410,7 +461,7 @@ impl Exchange {
             .as_ref()
             .and_then(|route| self.decisions(route).ok())
             .or_else(|| self.snapshot.packs.first()?.iter().next().cloned());
-        let contact = decisions.as_ref().map(|decisions| &*decisions.pack().manifest().contact);
+        let contact = decisions.as_ref().map(|decisions| self.contact(decisions));
         let permitted = (refusal == Refusal::PurposeNotPermitted)
             .then(|| self.permitted_purposes(decisions.as_deref()))
             .flatten();
@@ -433,6 +484,24 @@ impl Exchange {
         response
     }
 
+    /// Whom a refused recipient can turn to: about data that a customer entrusted, that customer (P-3b).
+    fn contact<'d>(&self, decisions: &'d Decisions) -> &'d str {
+        let (manifest, words) = (decisions.pack().manifest(), decisions.pack().vocabulary());
+        let request = words.purposes().find("data-subject-request");
+        let about_oneself =
+            self.purpose.zip(request).is_some_and(|(asked, request)| words.purposes().within(asked, request));
+        let entrusted = words.categories().find("service-data");
+        let holds_entrusted = |scrubbing: &Scrubbing| {
+            let mut categories = scrubbing.classes.sets().iter().flatten();
+            categories.any(|category| Some(*category) == entrusted)
+        };
+        let scrubbing = self.route.as_ref().and_then(|route| route.scrubbing.as_ref());
+        match &manifest.controller_contact {
+            Some(controller) if about_oneself && scrubbing.is_some_and(holds_entrusted) => controller,
+            _ => &manifest.contact,
+        }
+    }
+
     fn permitted_purposes<'d>(&self, decisions: Option<&'d Decisions>) -> Option<Vec<&'d str>> {
         let vocabulary = decisions?.pack().vocabulary();
         let registered = &self.recipient.as_ref()?.in_agreement.purposes;
@@ -451,6 +520,16 @@ impl Exchange {
             .map_or("", |(decisions, purpose)| decisions.pack().vocabulary().purposes().name(purpose));
         metrics.requests.with_label_values(&[route, recipient, purpose, "refused"]).inc();
         metrics.request_duration.with_label_values(&[route]).observe(self.began.elapsed().as_secs_f64());
+        self.gatehouse.access_log.write(&Line {
+            time: Timestamp::now(),
+            decision: &self.decision,
+            recipient,
+            purpose,
+            route,
+            outcome: refusal.code(),
+            milliseconds: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            bytes: 0,
+        });
         tracing::info!(decision = %self.decision, route, recipient, purpose, code = refusal.code(), "refused");
     }
 
@@ -497,6 +576,7 @@ async fn scrubbed<U>(
     framing: Framing,
     coding: Coding,
     release: Arc<Release>,
+    forms: Forms,
     found: &Found,
     scrubbing: &Scrubbing,
 ) -> Result<AnswerBody, Refusal>
@@ -508,7 +588,7 @@ where
         let parameters: Vec<(&str, &str)> =
             found.parameters.iter().map(|(name, value)| (&**name, &**value)).collect();
         let plan = Arc::clone(&scrubbing.plan);
-        let scrubber = Scrubber::new(plan, release.forms(), &parameters, scrubbing.limits, framing);
+        let scrubber = Scrubber::new(plan, forms, &parameters, scrubbing.limits, framing);
         let mut pump = Pump::new(upstream, decoder, scrubber, Arc::clone(&release));
         let filled = match scrubbing.withheld {
             Withheld::Strip => pump.fill().await,

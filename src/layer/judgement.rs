@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::identity::Identity;
 use super::route::{Scrubbing, UnknownSubject};
 use super::tally::Tally;
-use crate::decision::{Admitted, Controller, Permit, Relationship, Subject};
+use crate::decision::{Admitted, Controller, Overdue, Permit, Relationship, Subject};
 use crate::ledger::{Case, Ledger};
 use crate::scrub::{Judge, Record, SubjectId};
 
@@ -23,6 +23,8 @@ pub(super) struct Judgement<'e> {
     /// The cited case, where it is in force at this moment.
     pub(super) case: Option<Arc<Case>>,
     pub(super) tally: Tally,
+    /// What of the record that is decided should not be there.
+    pub(super) found: Overdue,
 }
 
 impl Judgement<'_> {
@@ -37,9 +39,9 @@ impl Judgement<'_> {
             controller_is_recipient: is_recipient(&self.identity.controller, record.controller),
             named_in_case: self.case.as_ref().is_some_and(|case| case.names(&fingerprint)),
         };
+        self.found.add(self.admitted.overdue(known.as_deref(), controller, record.facts, self.now));
         match known {
             Some(subject) => {
-                self.tally.minors += u64::from(subject.minor);
                 self.tally.ask_again_at(subject.ask_again_at(self.now));
                 self.admitted.judge(&subject, controller, record.facts, relationship, self.now)
             }
@@ -65,9 +67,11 @@ impl Judge for Judgement<'_> {
         let subjects = record.subjects.unwrap_or_default();
         let controller = record.controller.and_then(|id| self.ledger.controller(id)).unwrap_or_default();
         let first = self.tally.subjects.len();
+        self.found = Overdue::default();
         let permit = match subjects {
             [] => {
                 self.tally.unknown_subjects += 1;
+                self.found = self.admitted.overdue(None, &controller, record.facts, self.now);
                 self.admitted.nobody()
             }
             [only] => self.judge_subject(only, record, &controller),
@@ -81,6 +85,11 @@ impl Judge for Judgement<'_> {
             let touched = self.tally.subjects.get(first..).unwrap_or_default().to_vec();
             self.tally.touched.extend(touched);
         }
+        // Once a record, whoever of its people it concerns.
+        let Overdue { minor, closed_account, retention } = self.found;
+        self.tally.minors += u64::from(minor);
+        self.tally.closed_accounts += u64::from(closed_account);
+        self.tally.past_retention += u64::from(retention);
         permit
     }
 
@@ -89,6 +98,10 @@ impl Judge for Judgement<'_> {
     }
 
     fn account(&mut self, permit: &Permit, fields: &[u32]) {
-        self.tally.add(permit, fields, &self.scrubbing.personal);
+        self.tally.add_record(permit, fields, &self.scrubbing.personal);
+    }
+
+    fn account_outside(&mut self, permit: &Permit, fields: &[u32]) {
+        self.tally.add_fields(permit, fields);
     }
 }

@@ -23,6 +23,7 @@ mod snapshot;
 mod tally;
 pub mod token;
 pub mod upstream;
+mod well_known;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -44,10 +45,14 @@ pub use snapshot::{Snapshot, Versions};
 use self::inbound::Inbound;
 use self::opt_out::OptOut;
 use self::upstream::UpstreamFailure;
+use crate::access_log::AccessLog;
 use crate::disclosure::Log;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::scrub::Pseudonyms;
+
+/// How many decisions recipients look up at a time.
+const MOST_LOOKUPS: usize = 2;
 
 /// How a request came in: an extension of the request, set by the listener.
 #[derive(Debug)]
@@ -77,6 +82,9 @@ pub struct Gatehouse {
     pub ledger: Arc<Ledger>,
     pub log: Arc<Log>,
     pub metrics: Metrics,
+    /// How many decisions recipients look up at a time: each reads the log.
+    lookups: Semaphore,
+    pub access_log: AccessLog,
     /// What pseudonymised fields leave as; each recipient has its own.
     pub pseudonyms: Pseudonyms,
     /// The way out that stands in marketing e-mails.
@@ -90,10 +98,12 @@ impl Gatehouse {
         log: Arc<Log>,
         metrics: Metrics,
         pseudonyms: Pseudonyms,
+        access_log: AccessLog,
         opt_out: OptOut,
     ) -> Gatehouse {
         let snapshot = ArcSwap::from_pointee(snapshot);
-        Gatehouse { snapshot, ledger, log, metrics, pseudonyms, opt_out }
+        let lookups = Semaphore::new(MOST_LOOKUPS);
+        Gatehouse { snapshot, ledger, log, metrics, lookups, pseudonyms, access_log, opt_out }
     }
 
     /// What requests are judged by from now on. Exchanges under way keep what they began with.

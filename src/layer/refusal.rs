@@ -54,7 +54,7 @@ macro_rules! refusals {
 
 refusals! {
     PurposeMissing = 400 "purpose-missing", "No purpose was declared",
-        "Say in the purpose header what you want the data for, for example `Data-Purpose: customer-support`.";
+        "Say in the purpose header what you want the data for: `Data-Purpose: customer-support`.";
     PurposeMalformed = 400 "purpose-malformed", "The purpose cannot be read",
         "The purpose header holds exactly one RFC 9651 item: a token or a string, parameters allowed, 256 bytes at most.";
     PurposeUnknown = 400 "purpose-unknown", "There is no such purpose",

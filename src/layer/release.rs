@@ -5,20 +5,25 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::identity::Identity;
 use super::judgement::Judgement;
-use super::route::Route;
+use super::route::{Report, Route};
 use super::tally::Tally;
+use super::well_known::Withheld;
 use super::{Gatehouse, Refusal};
-use crate::decision::{Admitted, ClassId, Decisions};
+use crate::access_log::Line;
+use crate::decision::{Admitted, ClassId, Decisions, Overdue};
 use crate::disclosure::{Entry, Left, Outcome, Window};
 use crate::keys::Fingerprint;
 use crate::ledger::Epoch;
-use crate::scrub::Forms;
 use crate::vocabulary::Form;
+
+/// The trailer that says how much was withheld.
+pub(super) const WITHHELD: HeaderName = HeaderName::from_static("data-purpose-withheld");
 
 /// The case that an exchange rests on.
 #[derive(Debug)]
@@ -46,8 +51,13 @@ pub struct Release {
     identity: Identity,
     /// When what it was admitted under ends, and what it would be told then.
     ends: Option<(Timestamp, Refusal)>,
+    /// What the recipient is told in the trailer, and the account that it is told from.
+    report: Report,
+    withheld: Mutex<Withheld>,
     /// Nanoseconds spent waiting for the upstream.
     waited: AtomicU64,
+    /// Bytes that have left.
+    sent: AtomicU64,
 }
 
 impl std::fmt::Debug for Release {
@@ -71,6 +81,7 @@ impl Release {
         began: Instant,
         identity: Identity,
         ends: Option<(Timestamp, Refusal)>,
+        report: Report,
     ) -> Release {
         Release {
             gatehouse,
@@ -85,7 +96,10 @@ impl Release {
             began,
             identity,
             ends,
+            report,
+            withheld: Mutex::new(Withheld::default()),
             waited: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
         }
     }
 
@@ -104,13 +118,9 @@ impl Release {
             scrubbing,
             now,
             case,
+            found: Overdue::default(),
             tally: Tally { ask_again, ..Tally::default() },
         })
-    }
-
-    /// What forms are made with: pseudonyms are the recipient's own.
-    pub(super) fn forms(&self) -> Forms {
-        self.gatehouse.pseudonyms.for_recipient(&self.recipient)
     }
 
     /// Longest wait for the next chunk of the upstream's body.
@@ -159,6 +169,18 @@ impl Release {
         })
     }
 
+    /// Whether the answer ends in a trailer.
+    pub(super) fn reports(&self) -> bool {
+        self.report != Report::None
+    }
+
+    /// The trailer that says how much was withheld.
+    pub(super) fn trailer(&self) -> Option<HeaderMap> {
+        let withheld = self.withheld.lock().unwrap_or_else(PoisonError::into_inner);
+        let value = withheld.value(self.report, self.route.scrubbing.as_ref())?;
+        Some(HeaderMap::from_iter([(WITHHELD, HeaderValue::try_from(value).ok()?)]))
+    }
+
     pub(super) fn waited(&self, time: Duration) {
         self.waited.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
@@ -168,12 +190,14 @@ impl Release {
     }
 
     pub(super) fn sent(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
         self.gatehouse.metrics.body_bytes.with_label_values(&[&*self.route.name, "out"]).inc_by(bytes as u64);
     }
 
     /// Puts a window on the disclosure log; returns when it is as durable as configured.
     pub(super) async fn record(&self, tally: Tally) -> Result<(), Refusal> {
         self.count(&tally);
+        self.report(&tally);
         let window = Window {
             position: self.gatehouse.ledger.position(),
             records: tally.records,
@@ -216,6 +240,16 @@ impl Release {
 
     fn finish(&self, outcome: &'static str, closing: Outcome) {
         let Some(entry) = self.take_entry() else { return };
+        self.gatehouse.access_log.write(&Line {
+            time: Timestamp::now(),
+            decision: entry.decision(),
+            recipient: &self.recipient,
+            purpose: &self.purpose,
+            route: &self.route.name,
+            outcome,
+            milliseconds: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            bytes: self.sent.load(Ordering::Relaxed),
+        });
         self.gatehouse.log.close_detached(entry, closing);
         let metrics = &self.gatehouse.metrics;
         metrics
@@ -244,6 +278,8 @@ impl Release {
         records("withheld").inc_by(tally.withheld_records);
         metrics.unknown_subjects.with_label_values(&[route]).inc_by(tally.unknown_subjects);
         metrics.minor_records.with_label_values(&[route]).inc_by(tally.minors);
+        metrics.closed_account_records.with_label_values(&[route]).inc_by(tally.closed_accounts);
+        metrics.retention_withheld.with_label_values(&[route]).inc_by(tally.past_retention);
         self.for_each_release(tally, |category, release, fields| match category {
             Some(category) => {
                 let labels = [route, purpose, category, release.form.name()];
@@ -251,6 +287,19 @@ impl Release {
             }
             None => metrics.unclassified_fields.with_label_values(&[route]).inc_by(fields),
         });
+    }
+
+    /// Takes down what the trailer will say.
+    fn report(&self, tally: &Tally) {
+        if !self.reports() {
+            return;
+        }
+        let mut withheld = self.withheld.lock().unwrap_or_else(PoisonError::into_inner);
+        withheld.add_records(tally.withheld_records);
+        for (class, releases) in tally.classes.iter().enumerate() {
+            let removed = releases.iter().filter(|(release, _)| release.form == Form::Removed);
+            withheld.add_fields(class, removed.map(|(_, fields)| fields).sum());
+        }
     }
 
     fn categories(&self, tally: &Tally) -> Vec<Left> {

@@ -45,6 +45,15 @@ pub struct Scrubbing {
     pub unknown_subject: UnknownSubject,
     pub withheld: Withheld,
     pub limits: Limits,
+    /// What is mapped, as it is told to recipients.
+    pub fields: Vec<Field>,
+}
+
+/// One mapped path, from the document on, and what it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field {
+    pub path: String,
+    pub categories: Vec<CategoryId>,
 }
 
 impl Scrubbing {
@@ -54,6 +63,7 @@ impl Scrubbing {
         unknown_subject: UnknownSubject,
         withheld: Withheld,
         limits: Limits,
+        fields: Vec<Field>,
     ) -> Scrubbing {
         let categories = vocabulary.categories();
         let roots: Vec<CategoryId> = PERSONAL.iter().filter_map(|name| categories.find(name)).collect();
@@ -63,7 +73,7 @@ impl Scrubbing {
             plan.classes().iter().map(|class| class.categories.clone()).collect();
         let personal = sets.iter().map(|set| set.iter().any(is_personal)).collect();
         let classes = Classes::new(sets, plan.releases_unclassified());
-        Scrubbing { plan, classes, personal, unknown_subject, withheld, limits }
+        Scrubbing { plan, classes, personal, unknown_subject, withheld, limits, fields }
     }
 
     /// Whether a permit lets anything leave that can tell about a person. What nothing classifies can.

@@ -9,6 +9,7 @@ use super::identity::Credentials;
 use super::route::{Recipient, Routes};
 use crate::decision::Decisions;
 use crate::policy::{Pack, succession};
+use crate::vocabulary::Vocabulary;
 
 /// One loaded configuration, as requests walk it.
 #[derive(Debug)]
@@ -20,6 +21,16 @@ pub struct Snapshot {
     pub packs: Vec<Versions>,
     pub purpose_header: HeaderName,
     pub exporter_region: Arc<str>,
+    /// The name of the epoch that pseudonymised values are of.
+    pub pseudonym_epoch: Option<Arc<str>>,
+}
+
+impl Snapshot {
+    /// The words that all packs share.
+    pub fn words(&self) -> Arc<Vocabulary> {
+        let first = self.packs.iter().flat_map(Versions::iter).next();
+        first.map_or_else(|| Arc::new(Vocabulary::standard()), |first| Arc::clone(first.pack().vocabulary()))
+    }
 }
 
 /// The versions of one pack, all loaded: each is in force from its effective date until the next one's.

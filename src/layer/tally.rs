@@ -17,6 +17,8 @@ pub(super) struct Tally {
     /// Records without a usable subject, or with one that the ledger has never heard of.
     pub(super) unknown_subjects: u64,
     pub(super) minors: u64,
+    pub(super) closed_accounts: u64,
+    pub(super) past_retention: u64,
     /// Indexed by class: each release that occurred, with the number of fields.
     pub(super) classes: Vec<Vec<(Release, u64)>>,
     /// When the first of them has to be decided again though nothing happens: a consent or the cited
@@ -30,25 +32,28 @@ pub(super) struct Tally {
 
 impl Tally {
     /// Counts one record's fields under its permit. `personal` says of a class whether it counts as personal.
-    pub(super) fn add(&mut self, permit: &Permit, fields: &[u32], personal: &[bool]) {
+    pub(super) fn add_record(&mut self, permit: &Permit, fields: &[u32], personal: &[bool]) {
         self.records += 1;
+        let mut held = false;
+        let mut left = false;
+        for ((count, release), personal) in fields.iter().zip(permit.releases()).zip(personal) {
+            held |= personal & (*count > 0);
+            left |= personal & (*count > 0) & (release.form != Form::Removed);
+        }
+        self.withheld_records += u64::from(held && !left);
+        self.add_fields(permit, fields);
+    }
+
+    /// Counts fields under their permit.
+    pub(super) fn add_fields(&mut self, permit: &Permit, fields: &[u32]) {
         if self.classes.len() < fields.len() {
             self.classes.resize(fields.len(), Vec::new());
         }
-        let mut held = false;
-        let mut left = false;
-        let releases = permit.releases().iter();
-        for (((count, release), class), personal) in
-            fields.iter().zip(releases).zip(&mut self.classes).zip(personal)
-        {
-            if *count == 0 {
-                continue;
+        for ((count, release), class) in fields.iter().zip(permit.releases()).zip(&mut self.classes) {
+            if *count > 0 {
+                add_release(class, release, u64::from(*count));
             }
-            held |= personal;
-            left |= personal & (release.form != Form::Removed);
-            add_release(class, release, u64::from(*count));
         }
-        self.withheld_records += u64::from(held && !left);
     }
 
     /// What was decided counts until then at most.
@@ -68,6 +73,8 @@ impl Tally {
         self.withheld_records += other.withheld_records;
         self.unknown_subjects += other.unknown_subjects;
         self.minors += other.minors;
+        self.closed_accounts += other.closed_accounts;
+        self.past_retention += other.past_retention;
         self.ask_again_at(other.ask_again);
         if self.classes.len() < other.classes.len() {
             self.classes.resize(other.classes.len(), Vec::new());

@@ -27,6 +27,8 @@ pub struct Manifest {
     pub notice: u32,
     /// Whom a refused recipient or a person can turn to.
     pub contact: String,
+    /// Whom a person can turn to about data that a customer entrusted: the customer itself.
+    pub controller_contact: Option<String>,
     pub switches: Switches,
     /// The legal bases that rules may name.
     pub bases: Vec<StatedBasis>,
@@ -133,6 +135,7 @@ fn read(document: &Document<'_>, source: &Source) -> (Option<Manifest>, Vocabula
     let effective = needed_date(&mut root, "effective");
     let notice = root.number("notice-business-days").map_or(0, |days| days.value);
     let contact = root.needed_text("contact");
+    let controller_contact = root.text("controller-contact").map(|contact| contact.value.to_owned());
     let switches = switches(&mut root);
     let bases = bases(&mut root);
     let clauses = clauses(&mut root, source);
@@ -157,6 +160,7 @@ fn read(document: &Document<'_>, source: &Source) -> (Option<Manifest>, Vocabula
             effective: effective?.value,
             notice,
             contact: contact?.value.to_owned(),
+            controller_contact,
             switches,
             bases,
             clauses,

@@ -17,6 +17,7 @@ pub(super) trait Arbiter {
     fn document(&mut self) -> Self::Verdict;
     fn form(&self, verdict: &Self::Verdict, class: ClassId) -> Form;
     fn account(&mut self, verdict: &Self::Verdict, fields: &[u32]);
+    fn account_outside(&mut self, verdict: &Self::Verdict, fields: &[u32]);
 }
 
 /// A judge; what nothing classifies follows the mapping.
@@ -50,6 +51,10 @@ impl<J: Judge> Arbiter for Judged<'_, J> {
     fn account(&mut self, permit: &Permit, fields: &[u32]) {
         self.judge.account(permit, fields);
     }
+
+    fn account_outside(&mut self, permit: &Permit, fields: &[u32]) {
+        self.judge.account_outside(permit, fields);
+    }
 }
 
 /// What a query selected goes, the rest stays.
@@ -68,4 +73,6 @@ impl Arbiter for Removal {
     }
 
     fn account(&mut self, (): &(), _: &[u32]) {}
+
+    fn account_outside(&mut self, (): &(), _: &[u32]) {}
 }

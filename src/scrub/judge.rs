@@ -41,8 +41,10 @@ pub trait Judge {
     /// The permit for what stands outside every record and so belongs to nobody.
     fn judge_document(&mut self) -> Permit;
 
-    /// Told when a record is decided, inner ones before the one they stand in, and at the end of each
-    /// chunk about what stood outside of records: how many fields of each class it held, indexed by
-    /// class. The form they leave in is the permit's.
+    /// Told when a record is decided, inner ones before the one they stand in: how many fields of each
+    /// class it held, indexed by class. The form they leave in is the permit's.
     fn account(&mut self, permit: &Permit, fields: &[u32]);
+
+    /// Told at the end of each chunk about what stood outside of records, in the same way.
+    fn account_outside(&mut self, permit: &Permit, fields: &[u32]);
 }

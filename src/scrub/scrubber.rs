@@ -186,7 +186,7 @@ impl Scrubber {
         }
         let counted = outside.fields.iter().any(|&count| count > 0);
         if let Some(verdict) = outside.verdict.as_ref().filter(|_| counted) {
-            arbiter.account(verdict, &outside.fields);
+            arbiter.account_outside(verdict, &outside.fields);
         }
         self.failed = done.err();
         done

@@ -248,6 +248,12 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "2027-06-30",
     ),
     (
+        "[[route]]\nname = \"p\"\nupstream = \"crm\"\npath = \"/p\"\npolicy = \"PERSPECTIUM\"\n\
+         [access-log]\ndirectory = \"logs\"\nretention = \"16d\"",
+        "the access log is kept for 16 days",
+        "write `retention = \"15d\"`",
+    ),
+    (
         "[[recipient]]\nname = \"x\"\nkind = \"employee\"\nrate = { requests = 0 }",
         "this is not a rate",
         "requests = 100",
@@ -259,6 +265,7 @@ fn one_mistake_is_one_finding() {
     let signer = crate::signed::Issuer::new();
     let issuer = signer.section();
     for (mistake, message, hint) in MISTAKES {
+        let mistake = mistake.replace("PERSPECTIUM", &pack("perspectium").display().to_string());
         let (loads, findings, folder) = about(&format!("{ROUTE}{issuer}{mistake}\n"));
         let text = rendered(&findings, folder.path());
         assert!(!loads, "{mistake}");

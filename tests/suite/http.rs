@@ -14,6 +14,8 @@ pub(crate) struct Answer {
     pub(crate) head: String,
     /// The body with its transfer coding undone.
     pub(crate) body: Vec<u8>,
+    /// The fields after a chunked body.
+    pub(crate) trailers: String,
     /// Whether the body ended as its framing promised.
     pub(crate) complete: bool,
 }
@@ -75,14 +77,20 @@ pub(crate) fn connect(address: SocketAddr) -> TcpStream {
 pub(crate) fn parse(bytes: &[u8]) -> Answer {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n");
     let Some(end) = end else {
-        return Answer { status: 0, head: String::new(), body: bytes.to_vec(), complete: false };
+        return Answer {
+            status: 0,
+            head: String::new(),
+            body: bytes.to_vec(),
+            trailers: String::new(),
+            complete: false,
+        };
     };
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-    let mut answer = Answer { status, head, body: Vec::new(), complete: false };
+    let mut answer = Answer { status, head, body: Vec::new(), trailers: String::new(), complete: false };
     let rest = &bytes[end + 4..];
     if answer.header("transfer-encoding").is_some_and(|coding| coding == "chunked") {
-        (answer.body, answer.complete) = unchunk(rest);
+        (answer.body, answer.trailers, answer.complete) = unchunk(rest);
     } else {
         let length = answer.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
         answer.complete = rest.len() >= length;
@@ -91,18 +99,21 @@ pub(crate) fn parse(bytes: &[u8]) -> Answer {
     answer
 }
 
-fn unchunk(mut rest: &[u8]) -> (Vec<u8>, bool) {
+fn unchunk(mut rest: &[u8]) -> (Vec<u8>, String, bool) {
     let mut body = Vec::new();
     loop {
-        let Some(line) = rest.windows(2).position(|window| window == b"\r\n") else { return (body, false) };
+        let Some(line) = rest.windows(2).position(|window| window == b"\r\n") else {
+            return (body, String::new(), false);
+        };
         let size = usize::from_str_radix(std::str::from_utf8(&rest[..line]).unwrap_or(""), 16).unwrap_or(0);
         rest = &rest[line + 2..];
         if size == 0 {
-            return (body, rest.starts_with(b"\r\n"));
+            let trailers = String::from_utf8_lossy(rest).into_owned();
+            return (body, trailers, rest.ends_with(b"\r\n"));
         }
         if rest.len() < size + 2 {
             body.extend_from_slice(rest);
-            return (body, false);
+            return (body, String::new(), false);
         }
         body.extend_from_slice(&rest[..size]);
         rest = &rest[size + 2..];

@@ -55,6 +55,14 @@ methods = ["GET", "POST"]
 "@.email" = "email"
 "@.invoice" = "service-data"
 "@['id', 'account']" = "non-personal"
+
+[[route]]
+name = "invoices"
+upstream = "crm"
+path = "/invoices"
+purposes = ["hosting"]
+controller = "@.account"
+fields = {{ "@.invoice" = "service-data" }}
 "#,
         base(upstream.address),
         issuer.section(),
@@ -65,6 +73,24 @@ methods = ["GET", "POST"]
         gate.tell(person, r#"{"kind": "fact", "facts": {"region": "EEA"}}"#);
     }
     (upstream, gate, issuer)
+}
+
+#[test]
+fn a_refusal_about_entrusted_data_names_the_customer_as_contact() {
+    let (_upstream, gate, issuer) = house();
+    let contact = |claims: Value, purpose: &str| {
+        let answer = http::get(
+            gate.address,
+            "/invoices",
+            &[&issuer.bearer(claims), &format!("data-purpose: {purpose}")],
+        );
+        assert_eq!(answer.status, 403, "{}", answer.text());
+        answer.json()["contact"].as_str().unwrap().to_owned()
+    };
+    let person = contact(json!({ "azp": "portal", "sub": "c-1" }), "access");
+    assert!(person.contains("administrator of the customer's account"), "{person}");
+    let staff = contact(json!({ "role": "desk", "sub": "kim" }), "direct-marketing");
+    assert!(!staff.contains("administrator"), "{staff}");
 }
 
 fn ask(gate: &Gate, token: &str, purpose: &str, more: &[&str]) -> Answer {

@@ -246,3 +246,29 @@ fn a_route_that_is_not_personal_passes_unread() {
     assert_eq!(answer.header("x-kept"), Some("1"));
     assert_eq!(http::get(gate.address, "/open", &["data-purpose: customer-support"]).status, 401);
 }
+
+#[test]
+fn the_access_log_names_nobody() {
+    let (upstream, other) = house();
+    drop(other);
+    let logs = tempfile::tempdir().unwrap();
+    let section = format!("[access-log]\ndirectory = \"{}\"\n", logs.path().display());
+    let gate = Gate::start(&format!("{}{ROUTES}{section}", base(upstream.address)));
+    upstream.json("/customers/p-1", &person("p-1"));
+    gate.tell("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
+    let released = gate.get("/customers/p-1", "support", "customer-support");
+    gate.get("/customers/p-1", "support", "nonsense");
+    let file = std::fs::read_dir(logs.path()).unwrap().next().unwrap().unwrap().path();
+    let text = std::fs::read_to_string(file).unwrap();
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    assert_eq!((&lines[0]["outcome"], &lines[0]["bytes"]), (&json!("released"), &json!(released.body.len())));
+    assert_eq!(
+        (&lines[1]["outcome"], &lines[1]["recipient"]),
+        (&json!("purpose-unknown"), &json!("support"))
+    );
+    for value in ["p-1", "Name", "customers/", "127.0.0.1", "pgk_"] {
+        assert!(!text.contains(value), "{value}: {text}");
+    }
+}

@@ -15,9 +15,21 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("disclosure", &["vocabulary", "policy", "decision", "scrub", "keys", "ledger"]),
     ("report", &["vocabulary", "policy", "decision", "scrub", "keys", "ledger", "disclosure"]),
     ("metrics", &[]),
+    ("access_log", &[]),
     (
         "layer",
-        &["finding", "vocabulary", "policy", "decision", "scrub", "keys", "ledger", "disclosure", "metrics"],
+        &[
+            "finding",
+            "vocabulary",
+            "policy",
+            "decision",
+            "scrub",
+            "keys",
+            "ledger",
+            "disclosure",
+            "metrics",
+            "access_log",
+        ],
     ),
 ];
 

@@ -28,6 +28,11 @@ struct House {
 }
 
 fn house() -> House {
+    house_with("")
+}
+
+/// One whose listener says more.
+fn house_with(listener: &str) -> House {
     let upstream = Upstream::start();
     upstream.json("/customers/p-1", &person("p-1"));
     let certificates = tempfile::tempdir().unwrap();
@@ -38,7 +43,7 @@ fn house() -> House {
     certs::make(certificates.path(), &clients).unwrap();
     let folder = certificates.path().display();
     let tls = format!(
-        "[listener.tls]\ncertificate = \"{folder}/server.pem\"\nkey = \"{folder}/server.key\"\nclient-ca = \"{folder}/ca.pem\"\n[admin]"
+        "[listener.tls]\ncertificate = \"{folder}/server.pem\"\nkey = \"{folder}/server.key\"\nclient-ca = \"{folder}/ca.pem\"\n{listener}[admin]"
     );
     let partner = format!(
         "[[recipient]]\nname = \"partner\"\nkind = \"employee\"\ncountry = \"DE\"\npurposes = [\"customer-support\"]\ncredentials = [{{ certificate = \"{PARTNER}\" }}]\n"
@@ -72,6 +77,15 @@ impl House {
         client: ClientConfig,
         headers: &[(&str, &str)],
     ) -> (StatusCode, Version, HeaderMap, String) {
+        self.try_ask(client, headers).unwrap()
+    }
+
+    /// The error is of the connection.
+    fn try_ask(
+        &self,
+        client: ClientConfig,
+        headers: &[(&str, &str)],
+    ) -> Result<(StatusCode, Version, HeaderMap, String), hyper::Error> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let is_http2 = client.alpn_protocols == [b"h2".to_vec()];
@@ -90,17 +104,17 @@ impl House {
             let request = request.body(Empty::<Bytes>::new()).unwrap();
             let response = if is_http2 {
                 let (mut sender, connection) =
-                    hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+                    hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await?;
                 tokio::spawn(connection);
-                sender.send_request(request).await.unwrap()
+                sender.send_request(request).await?
             } else {
-                let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.unwrap();
+                let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await?;
                 tokio::spawn(connection);
-                sender.send_request(request).await.unwrap()
+                sender.send_request(request).await?
             };
             let (parts, body) = response.into_parts();
             let body = body.collect().await.unwrap().to_bytes();
-            (parts.status, parts.version, parts.headers, String::from_utf8(body.to_vec()).unwrap())
+            Ok((parts.status, parts.version, parts.headers, String::from_utf8(body.to_vec()).unwrap()))
         })
     }
 }
@@ -135,4 +149,16 @@ fn an_unregistered_certificate_names_nobody_and_a_key_still_does() {
         house.ask(house.client(Some("partner"), b"http/1.1"), &[("authorization", key)]);
     assert_eq!(status, StatusCode::UNAUTHORIZED);
     assert!(body.contains("credential-invalid"), "{body}");
+}
+
+#[test]
+fn a_listener_can_demand_a_certificate() {
+    let house = house_with("client-certificate = \"required\"\n");
+    let (status, ..) = house.ask(house.client(Some("partner"), b"http/1.1"), &[]);
+    assert_eq!(status, StatusCode::OK);
+    let support = bearer("support");
+    let (_, key) = support.split_once(": ").unwrap();
+    for protocol in [&b"http/1.1"[..], b"h2"] {
+        house.try_ask(house.client(None, protocol), &[("authorization", key)]).unwrap_err();
+    }
 }

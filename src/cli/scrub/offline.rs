@@ -129,4 +129,6 @@ impl Judge for Offline {
     }
 
     fn account(&mut self, _: &Permit, _: &[u32]) {}
+
+    fn account_outside(&mut self, _: &Permit, _: &[u32]) {}
 }

@@ -2,7 +2,7 @@
 //!
 //! Keyed BLAKE3 (a PRF under a secret key) over the category and the value as it denotes, under a
 //! key that is derived for each recipient: two recipients that put their data together find no two
-//! pseudonyms alike. A new key begins a new epoch.
+//! pseudonyms alike. A new key, or an epoch of another name, begins anew.
 
 use std::fmt;
 
@@ -26,6 +26,19 @@ impl Pseudonyms {
     /// From the key file's key for this use.
     pub fn new(key: [u8; 32]) -> Pseudonyms {
         Pseudonyms { key }
+    }
+
+    /// The pseudonyms of an epoch: none of them is one of another epoch. The unnamed one is the first.
+    #[must_use]
+    pub fn epoch(&self, name: Option<&str>) -> Pseudonyms {
+        match name {
+            None => self.clone(),
+            Some(name) => {
+                let mut hasher = blake3::Hasher::new_keyed(&self.key);
+                // No recipient's name begins with a zero byte, so no recipient's key is an epoch's.
+                Pseudonyms { key: *hasher.update(b"\0epoch ").update(name.as_bytes()).finalize().as_bytes() }
+            }
+        }
     }
 
     /// The forms that one recipient receives.
@@ -91,6 +104,17 @@ mod tests {
             &mut out,
         );
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn epochs_share_no_pseudonym() {
+        let all = Pseudonyms::new([7; 32]);
+        let of =
+            |epoch: Option<&str>| all.epoch(epoch).for_recipient("a").key.unwrap().pseudonym("email", b"x");
+        assert_eq!(of(Some("2027")), of(Some("2027")));
+        let epochs = [of(None), of(Some("2026")), of(Some("2027")), of(Some(""))];
+        let distinct: std::collections::HashSet<&String> = epochs.iter().collect();
+        assert_eq!(distinct.len(), epochs.len());
     }
 
     #[test]

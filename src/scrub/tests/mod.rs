@@ -119,6 +119,10 @@ impl Judge for Rules {
     fn account(&mut self, _: &Permit, fields: &[u32]) {
         self.fields.push(fields.to_vec());
     }
+
+    fn account_outside(&mut self, _: &Permit, fields: &[u32]) {
+        self.fields.push(fields.to_vec());
+    }
 }
 
 pub(super) fn forms() -> Forms {

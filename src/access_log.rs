@@ -1,0 +1,178 @@
+//! The access log: a line for each exchange, for whoever operates the gateway. Off unless configured.
+//!
+//! A line holds configured names, an outcome and figures: no path, query, address, subject or value
+//! of anybody (P-7c). Each day has its file; those older than the retention are removed.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp};
+use serde::Serialize;
+
+/// One exchange that is over.
+#[derive(Debug, Serialize)]
+pub struct Line<'a> {
+    pub time: Timestamp,
+    pub decision: &'a str,
+    pub recipient: &'a str,
+    pub purpose: &'a str,
+    pub route: &'a str,
+    /// `released`, `aborted`, or the code of a refusal.
+    pub outcome: &'a str,
+    pub milliseconds: u64,
+    /// Of the body that was released.
+    pub bytes: u64,
+}
+
+/// Writes lines, or nothing where there is no folder for them.
+#[derive(Debug, Default)]
+pub struct AccessLog {
+    to: Option<Daily>,
+}
+
+#[derive(Debug)]
+struct Daily {
+    folder: PathBuf,
+    days: u32,
+    today: Mutex<Option<(Date, File)>>,
+}
+
+impl AccessLog {
+    /// Lines go into this folder and stay there for so many days beside today.
+    ///
+    /// # Errors
+    /// The folder cannot be made, or nothing can be written there.
+    pub fn open(folder: &Path, days: u32, now: Timestamp) -> io::Result<AccessLog> {
+        std::fs::create_dir_all(folder)?;
+        let daily = Daily { folder: folder.to_owned(), days, today: Mutex::default() };
+        daily.file(day(now))?;
+        Ok(AccessLog { to: Some(daily) })
+    }
+
+    /// Appends a line. One that cannot be written is dropped with a warning: what left is on the
+    /// disclosure log, which nothing leaves without.
+    pub fn write(&self, line: &Line<'_>) {
+        let Some(daily) = &self.to else { return };
+        let mut text = serde_json::to_vec(line).unwrap_or_default();
+        text.push(b'\n');
+        if let Err(error) = daily.write(&text, line.time) {
+            tracing::warn!(%error, "a line of the access log was dropped");
+        }
+    }
+
+    /// Removes what is too old; to be called now and then, as nothing may be written for days.
+    pub fn prune(&self, now: Timestamp) {
+        if let Some(daily) = &self.to
+            && let Err(error) = daily.prune(day(now))
+        {
+            tracing::warn!(%error, "old files of the access log cannot be removed");
+        }
+    }
+}
+
+impl Daily {
+    fn write(&self, text: &[u8], now: Timestamp) -> io::Result<()> {
+        let mut today = self.today.lock().unwrap_or_else(PoisonError::into_inner);
+        let date = day(now);
+        if today.as_ref().is_none_or(|(of, _)| *of != date) {
+            *today = Some((date, self.file(date)?));
+            self.prune(date)?;
+        }
+        match today.as_mut() {
+            Some((_, file)) => file.write_all(text),
+            None => Ok(()),
+        }
+    }
+
+    fn file(&self, date: Date) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.create(true).append(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        options.open(self.folder.join(format!("access-{date}.ndjson")))
+    }
+
+    fn prune(&self, today: Date) -> io::Result<()> {
+        let oldest = today.saturating_sub(Span::new().days(self.days));
+        for entry in std::fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            if date_of(&path).is_some_and(|date| date < oldest) {
+                std::fs::remove_file(&path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The day of one of our files; others are nobody's to remove.
+fn date_of(path: &Path) -> Option<Date> {
+    let name = path.file_name()?.to_str()?;
+    name.strip_prefix("access-")?.strip_suffix(".ndjson")?.parse().ok()
+}
+
+fn day(now: Timestamp) -> Date {
+    now.to_zoned(TimeZone::UTC).date()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn line(time: &str) -> Line<'_> {
+        let names = Line {
+            time: time.parse().unwrap(),
+            decision: "01J",
+            recipient: "acme",
+            purpose: "billing",
+            route: "customers",
+            outcome: "released",
+            milliseconds: 3,
+            bytes: 42,
+        };
+        names
+    }
+
+    fn files(folder: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(folder).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn each_day_has_its_file_and_old_days_go() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("access-notes.txt"), "mine").unwrap();
+        let log = AccessLog::open(folder.path(), 15, "2026-11-01T12:00:00Z".parse().unwrap()).unwrap();
+        log.write(&line("2026-11-01T23:59:59Z"));
+        log.write(&line("2026-11-02T00:00:00Z"));
+        log.write(&line("2026-11-02T00:00:01Z"));
+        assert_eq!(
+            files(folder.path()),
+            ["access-2026-11-01.ndjson", "access-2026-11-02.ndjson", "access-notes.txt"]
+        );
+        let second = std::fs::read_to_string(folder.path().join("access-2026-11-02.ndjson")).unwrap();
+        assert_eq!(second.lines().count(), 2);
+        assert!(
+            second.starts_with(r#"{"time":"2026-11-02T00:00:00Z","decision":"01J","recipient":"acme""#),
+            "{second}"
+        );
+
+        log.prune("2026-11-16T00:00:00Z".parse().unwrap());
+        assert_eq!(files(folder.path()).len(), 3, "fifteen days ago may stay");
+        log.prune("2026-11-17T00:00:00Z".parse().unwrap());
+        assert_eq!(files(folder.path()), ["access-2026-11-02.ndjson", "access-notes.txt"]);
+    }
+
+    #[test]
+    fn without_a_folder_nothing_is_written() {
+        AccessLog::default().write(&line("2026-11-01T00:00:00Z"));
+        AccessLog::default().prune(Timestamp::UNIX_EPOCH);
+    }
+}

@@ -1,0 +1,211 @@
+//! What a recipient can learn about itself: its purposes, the fields it would receive, and its own decisions.
+//!
+//! Nothing here reads anybody's data, and nobody learns about another recipient. How much was
+//! withheld is told only as far as the registration asks for it.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::route::{Field, Recipient, Report, Route, Scrubbing};
+use super::{Gatehouse, Refusal, Snapshot};
+use crate::decision::{Asking, Classes, Decisions, LegalReference, RecipientFacts};
+use crate::disclosure;
+use crate::vocabulary::{CategoryId, Form, Operation, PurposeId, Vocabulary};
+
+const PURPOSES: &str = "/.well-known/data-purposes";
+const DECISIONS: &str = "/.well-known/data-purposes/decisions/";
+
+/// One of the pages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Page {
+    Purposes,
+    Decision(String),
+}
+
+impl Page {
+    /// The page at a path.
+    pub(super) fn at(path: &str) -> Option<Page> {
+        if path == PURPOSES {
+            return Some(Page::Purposes);
+        }
+        let id = path.strip_prefix(DECISIONS).filter(|id| !id.is_empty() && !id.contains('/'))?;
+        Some(Page::Decision(id.to_owned()))
+    }
+}
+
+/// The recipient's purposes, and per route and purpose the fields it would receive, each in the most
+/// revealing form: what a person has said can only make it less.
+pub(super) fn purposes(
+    snapshot: &Snapshot,
+    recipient: &Recipient,
+    facts: &Arc<RecipientFacts>,
+    decisions: impl Fn(&Route) -> Option<Arc<Decisions>>,
+) -> Value {
+    let mut routes = Vec::new();
+    let mut registered: Vec<String> = Vec::new();
+    for route in snapshot.routes.iter() {
+        let Some(decisions) = decisions(route) else { continue };
+        let tree = decisions.pack().vocabulary().purposes();
+        if registered.is_empty() {
+            registered.extend(facts.purposes.iter().map(|purpose| tree.name(*purpose).to_owned()));
+        }
+        let purposes: Vec<Value> = tree
+            .in_order()
+            .into_iter()
+            .filter(|purpose| route.serves_purpose(decisions.pack().vocabulary(), *purpose))
+            .filter_map(|purpose| of_purpose(snapshot, route, &decisions, facts, purpose))
+            .collect();
+        if !purposes.is_empty() {
+            let methods: Vec<&str> = route.methods.iter().map(http::Method::as_str).collect();
+            routes.push(json!({
+                "route": &*route.name, "path": route.pattern, "methods": methods, "purposes": purposes,
+            }));
+        }
+    }
+    json!({ "recipient": &*recipient.name, "purposes": registered, "routes": routes })
+}
+
+/// `None` where the request would be refused.
+fn of_purpose(
+    snapshot: &Snapshot,
+    route: &Route,
+    decisions: &Decisions,
+    facts: &Arc<RecipientFacts>,
+    purpose: PurposeId,
+) -> Option<Value> {
+    let asking = Asking {
+        recipient: Arc::clone(facts),
+        purpose,
+        operation: Operation::Disclose,
+        exporter_region: Arc::clone(&snapshot.exporter_region),
+        upstream_backup: route.upstream_is_backup,
+        // A case opens what it names; this page knows none.
+        legal_reference: LegalReference::None,
+    };
+    let name = decisions.pack().vocabulary().purposes().name(purpose);
+    let Some(scrubbing) = &route.scrubbing else {
+        let unread = Classes::new(Vec::new(), false);
+        decisions.admit(&asking, &unread).ok()?;
+        return Some(json!({ "purpose": name, "personal": false }));
+    };
+    let admitted = decisions.admit(&asking, &scrubbing.classes).ok()?;
+    let fields = scrubbing.fields.iter().filter_map(|field| {
+        let forms = field.categories.iter().map(|category| admitted.best(*category));
+        let form = forms.max().filter(|form| *form != Form::Removed)?;
+        Some(json!({ "path": field.path, "form": form }))
+    });
+    Some(json!({ "purpose": name, "fields": fields.collect::<Vec<_>>() }))
+}
+
+/// One of the recipient's own decisions, as far as it is told.
+///
+/// # Errors
+/// [`Refusal::NotFound`] for one that there is not, or that is another's; [`Refusal::Overloaded`]
+/// where too many are looked up at once; [`Refusal::AuditUnavailable`] where the log cannot be read.
+pub(super) async fn decision(
+    gatehouse: &Gatehouse,
+    snapshot: &Snapshot,
+    recipient: &Recipient,
+    id: String,
+) -> Result<Value, Refusal> {
+    let _turn = gatehouse.lookups.try_acquire().map_err(|_| Refusal::Overloaded)?;
+    let folder = gatehouse.log.folder().to_owned();
+    let found = tokio::task::spawn_blocking(move || disclosure::decision(&folder, &id, true)).await;
+    let found = found.ok().and_then(Result::ok).ok_or(Refusal::AuditUnavailable)?;
+    let record = found.filter(|record| record.get("recipient") == Some(&json!(&*recipient.name)));
+    let record = record.ok_or(Refusal::NotFound)?;
+    let route = record.get("route").and_then(Value::as_str);
+    let route = route.and_then(|name| snapshot.routes.iter().find(|route| *route.name == *name));
+    Ok(told(&record, recipient.report, route, &snapshot.words()))
+}
+
+fn told(record: &Value, report: Report, route: Option<&Arc<Route>>, words: &Vocabulary) -> Value {
+    let members: &[&str] = match report {
+        Report::None => &["decision", "time", "purpose", "case", "route", "operation", "outcome"],
+        Report::Counts | Report::Paths => &[
+            "decision",
+            "time",
+            "purpose",
+            "case",
+            "route",
+            "operation",
+            "outcome",
+            "records",
+            "withheld_records",
+        ],
+    };
+    let member = |name: &&str| Some(((*name).to_owned(), record.get(*name)?.clone()));
+    let mut told: Map<String, Value> = members.iter().filter_map(member).collect();
+    if report == Report::None {
+        return Value::Object(told);
+    }
+    let mut forms = Map::new();
+    let none = Map::new();
+    let categories = record.get("categories").and_then(Value::as_object).unwrap_or(&none);
+    let is_removed = |entry: &Value| entry.get("form") == Some(&json!(Form::Removed));
+    for (category, entries) in categories {
+        let counted = entries.as_array().into_iter().flatten();
+        let counted =
+            counted.map(|entry| json!({ "form": entry.get("form"), "fields": entry.get("fields") }));
+        forms.insert(category.clone(), counted.collect());
+    }
+    told.insert("categories".to_owned(), Value::Object(forms));
+    if report == Report::Paths {
+        let removed =
+            categories.iter().filter(|(_, entries)| entries.as_array().into_iter().flatten().any(is_removed));
+        let removed: Vec<CategoryId> =
+            removed.filter_map(|(name, _)| words.categories().find(name)).collect();
+        let withheld = route.and_then(|route| route.scrubbing.as_ref()).into_iter().flat_map(|of| &of.fields);
+        let withheld =
+            withheld.filter(|field| field.categories.iter().any(|category| removed.contains(category)));
+        told.insert("withheld_paths".to_owned(), withheld.map(|field| json!(field.path)).collect());
+    }
+    Value::Object(told)
+}
+
+/// Counts what was withheld of one answer, for [`Report`].
+#[derive(Debug, Default)]
+pub(super) struct Withheld {
+    records: u64,
+    fields: u64,
+    classes: std::collections::BTreeSet<usize>,
+}
+
+impl Withheld {
+    pub(super) fn add_records(&mut self, records: u64) {
+        self.records += records;
+    }
+
+    pub(super) fn add_fields(&mut self, class: usize, fields: u64) {
+        if fields > 0 {
+            self.fields += fields;
+            self.classes.insert(class);
+        }
+    }
+
+    /// The trailer's value, an RFC 9651 dictionary: `records=2, fields=17, paths=("$.items[*].name")`.
+    pub(super) fn value(&self, report: Report, scrubbing: Option<&Scrubbing>) -> Option<String> {
+        let counts = format!("records={}, fields={}", self.records, self.fields);
+        match report {
+            Report::None => None,
+            Report::Counts => Some(counts),
+            Report::Paths => {
+                let fields = scrubbing.into_iter().flat_map(|scrubbing| &scrubbing.fields);
+                let of_field = |field: &&Field| {
+                    let sets = self.classes.iter().filter_map(|class| scrubbing?.classes.sets().get(*class));
+                    sets.into_iter().any(|set| field.categories.iter().all(|category| set.contains(category)))
+                };
+                let withheld = fields.filter(of_field);
+                let paths: Vec<String> = withheld.filter_map(|field| quoted(&field.path)).collect();
+                Some(format!("{counts}, paths=({})", paths.join(" ")))
+            }
+        }
+    }
+}
+
+/// A string of RFC 9651; `None` for what none can hold.
+fn quoted(text: &str) -> Option<String> {
+    let printable = text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+    printable.then(|| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")))
+}

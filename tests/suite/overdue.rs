@@ -1,0 +1,78 @@
+//! What an API should no longer hold: withheld, counted, for somebody to act on.
+
+use crate::gate::{Gate, base, pack};
+use crate::upstream::Upstream;
+
+const LIST: &str = r#"[
+    {"id": "adult", "account": 1, "name": "A", "email": "a@example.org", "born": "1980-01-01", "made": "2999-01-01"},
+    {"id": "child", "account": 1, "name": "C", "email": "c@example.org", "born": "2020-01-01", "made": "2999-01-01"},
+    {"id": "former", "account": 2, "name": "F", "email": "f@example.org", "invoice": "I", "made": "2999-01-01"},
+    {"id": "old", "account": 1, "name": "O", "email": "o@example.org", "made": "2001-01-01"},
+    {"id": "stranger", "account": 1, "name": "S", "email": "s@example.org", "born": "2020-01-01", "made": "2001-01-01"}
+]"#;
+
+/// The policy of all tests, with a period for e-mail addresses.
+fn with_retention(folder: &std::path::Path) {
+    for entry in std::fs::read_dir(pack("one-partner-360")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let text = text.replace("\n[retention]\n", "\n[retention]\nemail = \"365d\"\n");
+            std::fs::write(folder.join(path.file_name().unwrap()), text).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_should_not_be_there_is_withheld_and_counted() {
+    let policy = tempfile::tempdir().unwrap();
+    with_retention(policy.path());
+    let upstream = Upstream::start();
+    upstream.json("/people", LIST);
+    let (_, rest) =
+        base(upstream.address).split_once('\n').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    let config = format!(
+        r#"policy = "{}"
+{rest}
+[[route]]
+name = "people"
+upstream = "crm"
+path = "/people"
+record = "$[*]"
+subject = "@.id"
+controller = "@.account"
+fields = {{ "@.name" = "name", "@.email" = "email", "@.invoice" = "service-data", "@.id" = "non-personal" }}
+facts = {{ birth-date = "@.born", created = "@.made" }}
+"#,
+        policy.path().display()
+    );
+    let gate = Gate::start(&config);
+    for person in ["adult", "child", "former", "old"] {
+        gate.tell(person, r#"{"kind": "fact", "facts": {"region": "EEA"}}"#);
+    }
+    let closed = crate::http::send(
+        gate.admin,
+        "POST",
+        "/v1/controllers/2/events",
+        &[],
+        br#"{"kind": "account-closed", "at": "2020-01-01T00:00:00Z"}"#,
+    );
+    assert_eq!(closed.status, 200, "{}", closed.text());
+
+    let people = gate.get("/people", "support", "customer-support").json();
+    let has = |person: usize, field: &str| people[person].get(field).is_some();
+    assert!(has(0, "name") && has(0, "email"), "{people}");
+    assert!(!has(1, "name") && !has(1, "email"), "a minor: {people}");
+    assert!(has(2, "name") && !has(2, "invoice"), "the account is closed: {people}");
+    assert!(has(3, "name") && !has(3, "email"), "past its retention: {people}");
+    assert!(!has(4, "name"), "nobody knows them: {people}");
+    let metrics = gate.metrics();
+    for line in [
+        r#"purposegate_minor_records_total{route="people"} 2"#,
+        r#"purposegate_closed_account_records_total{route="people"} 1"#,
+        r#"purposegate_retention_withheld_total{route="people"} 2"#,
+        "purposegate_policy_divergences 0",
+    ] {
+        assert!(metrics.contains(line), "{line}\n{metrics}");
+    }
+}

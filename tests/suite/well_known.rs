@@ -1,0 +1,118 @@
+//! What a recipient can learn about itself, and how much of what was withheld it is told.
+
+use serde_json::{Value, json};
+
+use crate::gate::{Gate, base, bearer, credential};
+use crate::http::{self, Answer};
+use crate::releases::{ROUTES, person};
+use crate::upstream::Upstream;
+
+/// Three recipients that ask for reports, beside those of every test.
+fn house() -> (Upstream, Gate) {
+    let upstream = Upstream::start();
+    let list = format!(r#"{{"items": [{}, {}], "total": 2}}"#, person("p-1"), person("p-2"));
+    upstream.json("/customers", &list);
+    let mut config = format!("{}{ROUTES}", base(upstream.address));
+    for report in ["none", "counts", "paths"] {
+        config.push_str(&format!(
+            "[[recipient]]\nname = \"{report}\"\nkind = \"employee\"\ncountry = \"DE\"\npurposes = [\"direct-marketing\"]\n\
+             report = \"{report}\"\ncredentials = [{}]\n",
+            credential(report)
+        ));
+    }
+    let gate = Gate::start(&config);
+    for subject in ["p-1", "p-2"] {
+        gate.tell(subject, r#"{"kind": "fact", "facts": {"region": "EEA"}}"#);
+    }
+    gate.tell("p-1", r#"{"kind": "consent-given", "purpose": "direct-marketing"}"#);
+    (upstream, gate)
+}
+
+fn about_itself(gate: &Gate, recipient: &str, page: &str) -> Answer {
+    http::get(gate.address, &format!("/.well-known/data-purposes{page}"), &[&bearer(recipient)])
+}
+
+#[test]
+fn a_recipient_sees_which_fields_it_would_receive_in_which_form() {
+    let (_upstream, gate) = house();
+    let page = about_itself(&gate, "support", "").json();
+    assert_eq!(page["recipient"], "support");
+    assert!(page["purposes"].as_array().unwrap().contains(&json!("direct-marketing")));
+    let routes = page["routes"].as_array().unwrap();
+    let list = routes.iter().find(|route| route["route"] == "customers").unwrap();
+    let purpose = |name: &str| -> Option<&Value> {
+        list["purposes"].as_array().unwrap().iter().find(|purpose| purpose["purpose"] == name)
+    };
+    let fields = &purpose("direct-marketing").unwrap()["fields"];
+    let form = |path: &str| {
+        fields
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|field| field["path"] == path)
+            .map(|field| field["form"].clone())
+    };
+    assert_eq!(form("$.items[*].email"), Some(json!("clear")));
+    assert_eq!(form("$.total"), Some(json!("clear")));
+    assert_eq!(form("$.items[*].password"), None);
+    assert_eq!(purpose("data-sale"), None, "registered, and permitted by no rule");
+    assert_eq!(purpose("billing"), None, "not registered");
+
+    assert_eq!(about_itself(&gate, "lapsed", "").json()["routes"], json!([]));
+    assert_eq!(http::get(gate.address, "/.well-known/data-purposes", &[]).status, 401);
+    let posted = http::send(gate.address, "POST", "/.well-known/data-purposes", &[&bearer("support")], b"x");
+    assert_eq!(posted.status, 405);
+}
+
+fn list(gate: &Gate, recipient: &str, more: &[&str]) -> Answer {
+    let (bearer, purpose) = (bearer(recipient), "data-purpose: direct-marketing".to_owned());
+    http::get(gate.address, "/customers", &[&[bearer.as_str(), &purpose], more].concat())
+}
+
+#[test]
+fn a_trailer_tells_as_much_as_the_registration_asks_for() {
+    let (_upstream, gate) = house();
+    let trailer = |recipient: &str, more: &[&str]| -> Option<String> {
+        let answer = list(&gate, recipient, more);
+        assert!(answer.complete && answer.json()["items"][0]["name"] == "Name-p-1", "{}", answer.text());
+        let line = answer.trailers.lines().find(|line| line.starts_with("data-purpose-withheld: "))?;
+        Some(line.split_once(": ").unwrap().1.to_owned())
+    };
+    let reads = &["te: trailers"][..];
+    assert_eq!(trailer("none", reads), None);
+    // Of one person everything; of both the password. What nothing classifies counts too.
+    assert_eq!(trailer("counts", reads).unwrap(), "records=1, fields=6");
+    let told = trailer("paths", reads).unwrap();
+    assert!(told.starts_with("records=1, fields=6, paths=("), "{told}");
+    assert!(told.contains("\"$.items[*].password\"") && !told.contains("status"), "{told}");
+    assert_eq!(trailer("counts", &[]), None, "who cannot read a trailer is sent none");
+}
+
+#[test]
+fn a_recipient_reads_its_own_decisions_only() {
+    let (_upstream, gate) = house();
+    let decision = |recipient: &str| {
+        let answer = list(&gate, recipient, &[]);
+        let applied = answer.header("data-purpose-applied").unwrap().to_owned();
+        applied.split('"').nth(1).unwrap().to_owned()
+    };
+    let told = |recipient: &str, id: &str| about_itself(&gate, recipient, &format!("/decisions/{id}"));
+    let id = decision("none");
+    let bare = told("none", &id).json();
+    assert_eq!((&bare["decision"], &bare["purpose"]), (&json!(id), &json!("direct-marketing")));
+    assert!(bare.get("records").is_none() && bare.get("categories").is_none(), "{bare}");
+    assert!(bare.get("subjects").is_none() && bare.get("factors").is_none(), "{bare}");
+    assert_eq!(told("counts", &id).status, 404, "another's");
+    assert_eq!(told("none", "01ARZ3NDEKTSV4RRFFQ69G5FAV").status, 404);
+    assert_eq!(told("none", "../../x").status, 400);
+
+    let counts = told("counts", &decision("counts")).json();
+    assert_eq!((&counts["records"], &counts["withheld_records"]), (&json!(2), &json!(1)));
+    let email: Vec<&Value> = counts["categories"]["email"].as_array().unwrap().iter().collect();
+    assert!(email.contains(&&json!({ "form": "removed", "fields": 1 })), "{counts}");
+    let paths = told("paths", &decision("paths")).json();
+    let withheld = paths["withheld_paths"].as_array().unwrap();
+    assert!(
+        withheld.contains(&json!("$.items[*].email")) && withheld.contains(&json!("$.items[*].password"))
+    );
+}
