@@ -13,7 +13,9 @@ use super::words::Words;
 use crate::document::{At, Document, Fields};
 use crate::finding::Finding;
 use crate::layer::route::{Field, Route, Routes, Scrubbing, UnknownSubject, Unroutable, Withheld};
-use crate::scrub::{DuplicateKeys, Limits, Mapping, PathFault, Plan, RecordMapping, RemovedAs, Unclassified};
+use crate::scrub::{
+    DuplicateKeys, Limits, Mapping, PathFault, Plan, RecordMapping, Redaction, RemovedAs, Unclassified,
+};
 use crate::vocabulary::{CategoryId, Operation};
 
 /// Bytes of a body that is held whole (`withheld = "deny"`).
@@ -186,6 +188,7 @@ impl<'r, 'd> Reading<'r, 'd> {
         let unclassified = [("remove", Unclassified::Remove), ("release", Unclassified::Release)];
         let removed_as = [("omit", RemovedAs::Omit), ("null", RemovedAs::Null), ("empty", RemovedAs::Empty)];
         let duplicates = [("refuse", DuplicateKeys::Refuse), ("treat-alike", DuplicateKeys::TreatAlike)];
+        let redaction = [("silent", Redaction::Silent), ("rfc9537", Redaction::Rfc9537)];
         let (records, places): (Vec<_>, Vec<_>) =
             self.record_sets().into_iter().map(|set| (set.mapping, set.places)).unzip();
         let mapping = Mapping {
@@ -194,6 +197,12 @@ impl<'r, 'd> Reading<'r, 'd> {
             removed_as: self.fields.choice("removed-as", &removed_as).unwrap_or_default(),
             duplicate_keys: self.fields.choice("duplicate-keys", &duplicates).unwrap_or_default(),
             events: self.events(),
+            redact: self
+                .fields
+                .item("redact")
+                .map_or_else(Vec::new, |item| self.words.categories(self.document, &item)),
+            redaction: self.fields.choice("redaction", &redaction).unwrap_or_default(),
+            withhold_echoes: self.fields.flag("withhold-echoes") == Some(true),
         };
         let unknown = [("withhold", UnknownSubject::Withhold), ("no-facts", UnknownSubject::NoFacts)];
         let unknown_subject = self.fields.choice("unknown-subject", &unknown).unwrap_or_default();

@@ -133,6 +133,11 @@ impl Automaton {
         self.step(from, self.names.count + 1 + index.min(self.last_index) as usize)
     }
 
+    /// Whether some query mentions the name.
+    pub(super) fn knows(&self, name: &[u8], hash: u64) -> bool {
+        self.names.column(name, hash) < self.names.count
+    }
+
     #[inline(always)]
     fn step(&self, from: StateId, column: usize) -> StateId {
         self.next.get(from.0 as usize * self.width + column).copied().unwrap_or(DEAD)

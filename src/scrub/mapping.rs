@@ -28,6 +28,15 @@ pub enum DuplicateKeys {
     TreatAlike,
 }
 
+/// Whether an answer says what of it was redacted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Redaction {
+    #[default]
+    Silent,
+    /// As RFC 9537 has it for RDAP; the document is held whole.
+    Rfc9537,
+}
+
 /// How an id is normalised before it is compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Normalise {
@@ -88,4 +97,10 @@ pub struct Mapping {
     pub duplicate_keys: DuplicateKeys,
     /// Types of server-sent events that leave, beside those without one.
     pub events: Vec<String>,
+    /// In what holds one of these categories, or one below it, whatever reaches a person (an
+    /// address, a number) is replaced by a marker.
+    pub redact: Vec<CategoryId>,
+    /// What a record withholds is withheld wherever it turns up again in the record.
+    pub withhold_echoes: bool,
+    pub redaction: Redaction,
 }

@@ -9,15 +9,18 @@
 //! [`Scrubber`] takes chunks and walks them ([`walk`], [`lex`]); a value that has to be whole is
 //! held ([`table`]), its conditions evaluated ([`evaluate`]), and decided ([`unit`]). Of an event
 //! stream each event's data is a body of its own ([`events`]); JSON in a string is put in the string's
-//! place before that is decided ([`embedded`]).
+//! place before that is decided ([`embedded`]); what stays can be looked through again ([`conceal`]).
 
 mod arbiter;
 mod automaton;
+mod conceal;
 mod embedded;
 mod evaluate;
 mod events;
 mod facts;
 mod forms;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod habits;
 mod judge;
 mod lex;
@@ -26,6 +29,7 @@ mod names;
 mod number;
 mod plan;
 mod query;
+mod rdap;
 mod regexp;
 mod scrubber;
 mod table;
@@ -39,8 +43,8 @@ mod tests;
 pub use forms::{Forms, Pseudonyms};
 pub use judge::{Judge, Record, SubjectId};
 pub use mapping::{
-    DuplicateKeys, FactKey, FieldMapping, Mapping, Normalise, RecordMapping, RemovedAs, SubjectSource,
-    Unclassified,
+    DuplicateKeys, FactKey, FieldMapping, Mapping, Normalise, RecordMapping, Redaction, RemovedAs,
+    SubjectSource, Unclassified,
 };
 pub use plan::{Class, MappingError, Plan, UNCLASSIFIED};
 pub use query::PathFault;

@@ -2,16 +2,18 @@
 //!
 //! Refuses to know subjects, permits and bytes. Everything that can be wrong with a mapping is said
 //! here, all of it at once. Invariant: a class that a node can have is listed in [`Plan::classes`],
-//! so that a permit over those classes says something about every node.
+//! or one with more categories is, of which as many must be permitted; so a permit over those
+//! classes says something about every node.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use super::automaton::{Automaton, Builder, StateId};
+use super::automaton::{Automaton, Builder, State, StateId};
 use super::forms::{Kind, Shape};
 use super::mapping::{
-    DuplicateKeys, FactKey, FieldMapping, Mapping, Normalise, RemovedAs, SubjectSource, Unclassified,
+    DuplicateKeys, FactKey, FieldMapping, Mapping, Normalise, Redaction, RemovedAs, SubjectSource,
+    Unclassified,
 };
 use super::query::{self, Anchor, PathFault, Query};
 use crate::decision::ClassId;
@@ -19,7 +21,7 @@ use crate::vocabulary::{CategoryId, Vocabulary};
 
 /// Most classes of one plan: a permit holds a release for each.
 const MOST_CLASSES: usize = 2048;
-/// Most paths with conditions that may meet at one node: their combinations are all foreseen.
+/// Most paths with conditions that may meet at one node and have all their combinations foreseen.
 const MOST_MAYBE: usize = 8;
 
 /// One of a plan's distinct sets of data categories. No category: unclassified.
@@ -135,10 +137,22 @@ pub struct Plan {
     pub(super) duplicate_keys: DuplicateKeys,
     /// Types of server-sent events that leave, beside those without one.
     pub(super) events: Vec<String>,
+    /// The document says what of it was redacted.
+    pub(super) explains: bool,
+    /// What stays is looked through: for what reaches a person, or for what the record withholds.
+    pub(super) conceals: bool,
+    /// The latter.
+    pub(super) withholds_echoes: bool,
+    /// What is held is noted node for node, whether or not a query goes on there.
+    pub(super) notes_all: bool,
+    /// For each class whether what it holds is looked through for what reaches a person.
+    redacts: Vec<bool>,
     classes: Vec<Class>,
     /// For each class the category that its values' forms go by, and the shape of that.
     kinds: Vec<(Shape, Arc<str>)>,
     class_ids: HashMap<Vec<CategoryId>, ClassId>,
+    /// The class of what has none of its own: all categories there are.
+    widest: ClassId,
 }
 
 impl Plan {
@@ -154,6 +168,17 @@ impl Plan {
         let mut plan = draft.finish(mapping.unclassified, mapping.removed_as, mapping.duplicate_keys)?;
         plan.kinds = plan.classes.iter().map(|class| kind(class, vocabulary)).collect();
         plan.events.clone_from(&mapping.events);
+        plan.withholds_echoes = mapping.withhold_echoes;
+        let tree = vocabulary.categories();
+        let redacts = |class: &Class| {
+            class.categories.iter().any(|&id| mapping.redact.iter().any(|&above| tree.within(id, above)))
+        };
+        plan.redacts = plan.classes.iter().map(redacts).collect();
+        plan.conceals = plan.withholds_echoes || plan.redacts.contains(&true);
+        plan.notes_all |= plan.conceals;
+        plan.explains = mapping.redaction == Redaction::Rfc9537;
+        plan.whole |= plan.explains;
+        plan.notes_all |= plan.explains;
         Ok(plan)
     }
 
@@ -177,6 +202,12 @@ impl Plan {
         draft.finish(Unclassified::Release, RemovedAs::Omit, DuplicateKeys::TreatAlike)
     }
 
+    /// Whether what reaches a person is taken out of what a class holds.
+    #[inline(always)]
+    pub(super) fn redacts(&self, class: ClassId) -> bool {
+        self.redacts.get(usize::from(class.0)).copied().unwrap_or(false)
+    }
+
     /// Whether what nothing classifies leaves.
     pub fn releases_unclassified(&self) -> bool {
         self.unclassified == Unclassified::Release
@@ -195,10 +226,15 @@ impl Plan {
     }
 
     /// The class of a node in this state that evaluated queries select besides.
-    pub(super) fn class_of(&self, certain: &[u16], evaluated: impl Iterator<Item = u16>) -> ClassId {
-        let queries = certain.iter().copied().chain(evaluated);
-        let categories = union(queries.filter_map(|query| self.categories(query)));
-        self.class_ids.get(&categories).copied().unwrap_or(UNFORESEEN)
+    pub(super) fn class_of(&self, state: &State, evaluated: impl Iterator<Item = u16>) -> ClassId {
+        let certain = state.fields.iter().copied();
+        let categories = union(certain.clone().chain(evaluated).filter_map(|query| self.categories(query)));
+        if let Some(class) = self.class_ids.get(&categories) {
+            return *class;
+        }
+        let maybe = state.maybe_fields.iter().copied();
+        let widest = union(certain.chain(maybe).filter_map(|query| self.categories(query)));
+        self.class_ids.get(&widest).copied().unwrap_or(self.widest)
     }
 
     /// What the forms of a class's values go by.
@@ -262,7 +298,6 @@ fn union<'a>(sets: impl Iterator<Item = &'a [CategoryId]>) -> Vec<CategoryId> {
 struct Draft {
     queries: Vec<Query>,
     roles: Vec<Role>,
-    texts: Vec<String>,
     sets: Vec<Set>,
     document: Vec<u16>,
     errors: Vec<MappingError>,
@@ -295,7 +330,6 @@ impl Draft {
                 set.evaluated = query.reads_root()
                     || query.segments.iter().any(|segment| segment.descendant || !segment.is_forward());
                 self.add(query, Role::Record(number), Anchor::Document);
-                self.texts.push(mapping.path.clone());
             }
             Ok((Anchor::Record, _)) => self.fail(&mapping.path, PathFault::NotFromDocument),
             Err(fault) => self.fail(&mapping.path, fault),
@@ -363,7 +397,7 @@ impl Draft {
     }
 
     fn finish(
-        mut self,
+        self,
         unclassified: Unclassified,
         removed_as: RemovedAs,
         duplicate_keys: DuplicateKeys,
@@ -378,18 +412,17 @@ impl Draft {
             document: &self.document,
         }
         .build();
-        let Some(classes) = foresee(&automaton, &self.roles) else {
-            let path = self.texts.pop().unwrap_or_else(|| "$".to_owned());
-            return Err(vec![MappingError { path, fault: PathFault::TooManyCombinations }]);
-        };
+        let classes = foresee(&automaton, &self.roles);
         let class_ids: HashMap<_, _> =
             (0..).map(ClassId).zip(&classes).map(|(id, class)| (class.categories.clone(), id)).collect();
-        let class = |state: &super::automaton::State| {
+        let all = union((0..).zip(&self.roles).filter_map(|(query, _)| categories(&self.roles, query)));
+        let widest = class_ids.get(&all).copied().unwrap_or(UNFORESEEN);
+        let class = |state: &State| {
             if state.fields.is_empty() {
                 return None;
             }
             let categories = union(state.fields.iter().filter_map(|&query| categories(&self.roles, query)));
-            Some(class_ids.get(&categories).copied().unwrap_or(UNFORESEEN))
+            Some(class_ids.get(&categories).copied().unwrap_or(widest))
         };
         let state_classes = automaton.states.iter().map(class).collect();
         let evaluates = self.whole
@@ -407,37 +440,87 @@ impl Draft {
             removed_as,
             duplicate_keys,
             events: Vec::new(),
+            explains: false,
+            conceals: false,
+            withholds_echoes: false,
+            notes_all: evaluates,
+            redacts: Vec::new(),
             classes,
             kinds: Vec::new(),
             class_ids,
+            widest,
         })
     }
 }
 
-/// Every class a node can have: what is certain in a state, with every combination of what is maybe.
-fn foresee(automaton: &Automaton, roles: &[Role]) -> Option<Vec<Class>> {
-    let mut classes = vec![Class::default()];
-    let mut known: HashMap<Vec<CategoryId>, ()> = HashMap::from([(Vec::new(), ())]);
+/// The classes a node can have: what is certain in a state, with what is maybe. Of a few paths that
+/// may meet every combination; of many each by itself and in pairs, and all together, which is what
+/// the rest of the combinations count as.
+fn foresee(automaton: &Automaton, roles: &[Role]) -> Vec<Class> {
+    let mut foreseen = Foreseen::default();
+    let mut seen = HashSet::new();
+    let all = roles.iter().filter_map(|role| match role {
+        Role::Field { categories, .. } => Some(categories.as_slice()),
+        Role::Record(_) | Role::Capture => None,
+    });
     for state in &automaton.states {
         let certain = union(state.fields.iter().filter_map(|&query| categories(roles, query)));
         let mut maybe: Vec<&[CategoryId]> =
             state.maybe_fields.iter().filter_map(|&query| categories(roles, query)).collect();
         maybe.sort_unstable();
         maybe.dedup();
-        if maybe.len() > MOST_MAYBE {
-            return None;
+        if !seen.insert((certain.clone(), maybe.clone())) {
+            continue;
         }
-        for choice in 0..1u32 << maybe.len() {
-            let chosen =
-                maybe.iter().enumerate().filter(|(bit, _)| choice >> bit & 1 == 1).map(|(_, set)| *set);
-            let categories = union(chosen.chain([certain.as_slice()]));
-            if known.insert(categories.clone(), ()).is_none() {
-                classes.push(Class { categories });
+        let with = |chosen: &[&[CategoryId]]| union(chosen.iter().copied().chain([certain.as_slice()]));
+        foreseen.add(with(&[]));
+        foreseen.add(with(&maybe));
+        if maybe.len() <= MOST_MAYBE {
+            for choice in 1..1u32 << maybe.len() {
+                let bits = maybe.iter().enumerate().filter(|(bit, _)| choice >> bit & 1 == 1);
+                foreseen.add(with(&bits.map(|(_, set)| *set).collect::<Vec<_>>()));
             }
+            continue;
         }
-        if classes.len() > MOST_CLASSES {
-            return None;
+        maybe.iter().for_each(|one| foreseen.add(with(&[one])));
+        for (at, one) in maybe.iter().enumerate() {
+            if foreseen.full {
+                break;
+            }
+            maybe.iter().skip(at + 1).for_each(|other| foreseen.add(with(&[one, other])));
         }
     }
-    Some(classes)
+    foreseen.finish(union(all))
+}
+
+/// Classes in the making.
+struct Foreseen {
+    classes: Vec<Class>,
+    known: HashSet<Vec<CategoryId>>,
+    /// Some did not fit in.
+    full: bool,
+}
+
+impl Default for Foreseen {
+    fn default() -> Self {
+        Foreseen { classes: vec![Class::default()], known: HashSet::from([Vec::new()]), full: false }
+    }
+}
+
+impl Foreseen {
+    fn add(&mut self, categories: Vec<CategoryId>) {
+        // One is kept free for what stands for the rest.
+        if self.classes.len() + 1 >= MOST_CLASSES {
+            self.full |= !self.known.contains(&categories);
+        } else if self.known.insert(categories.clone()) {
+            self.classes.push(Class { categories });
+        }
+    }
+
+    fn finish(mut self, all: Vec<CategoryId>) -> Vec<Class> {
+        if self.full && !self.known.contains(&all) {
+            self.classes.push(Class { categories: all });
+        }
+        self.classes
+    }
 }

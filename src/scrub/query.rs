@@ -17,6 +17,10 @@ use super::number::Decimal;
 /// Longest text of a query, in bytes: parsing time grows with it.
 pub(super) const LONGEST: usize = 1024;
 
+/// Brackets and parentheses of a query that are open at once: parsing time doubles and more with each
+/// function in a filter in a function.
+const MOST_OPEN: usize = 12;
+
 /// A greatest index up to which array positions are told apart without holding the value.
 const COUNTED: i64 = 255;
 
@@ -29,6 +33,8 @@ pub enum PathFault {
     NotFromDocument,
     /// Longer than 1024 bytes.
     TooLong,
+    /// More than twelve brackets and parentheses are open at once.
+    TooDeep,
     /// Not a query; what the parser says.
     Syntax(String),
     /// Parses, and is not RFC 9535.
@@ -37,8 +43,6 @@ pub enum PathFault {
     Parameter,
     /// A field without a category.
     NoCategory,
-    /// So many paths with conditions can meet at one node that their combinations cannot be listed.
-    TooManyCombinations,
 }
 
 impl fmt::Display for PathFault {
@@ -47,13 +51,11 @@ impl fmt::Display for PathFault {
             PathFault::NoRoot => f.write_str("a path begins with `$` (the document) or `@` (the record)"),
             PathFault::NotFromDocument => f.write_str("the path of a record set begins with `$`"),
             PathFault::TooLong => write!(f, "a path has at most {LONGEST} bytes"),
+            PathFault::TooDeep => write!(f, "a path has at most {MOST_OPEN} brackets in each other"),
             PathFault::Syntax(what) => write!(f, "not a JSONPath query: {what}"),
             PathFault::NotInRfc(what) => write!(f, "not RFC 9535: {what}"),
             PathFault::Parameter => f.write_str("a path parameter is written `{name}`"),
             PathFault::NoCategory => f.write_str("a field has at least one data category"),
-            PathFault::TooManyCombinations => {
-                f.write_str("too many paths with conditions can select the same node")
-            }
         }
     }
 }
@@ -145,11 +147,35 @@ pub(super) fn read(text: &str) -> Result<(Anchor, Query), PathFault> {
     if text.len() > LONGEST {
         return Err(PathFault::TooLong);
     }
+    if most_open(text) > MOST_OPEN {
+        return Err(PathFault::TooDeep);
+    }
     match text.strip_prefix('@') {
         Some(rest) => Ok((Anchor::Record, parse(&format!("${rest}"))?)),
         None if text.starts_with('$') => Ok((Anchor::Document, parse(text)?)),
         None => Err(PathFault::NoRoot),
     }
+}
+
+/// How many brackets and parentheses are open at once, outside of strings.
+fn most_open(text: &str) -> usize {
+    let (mut open, mut most) = (0usize, 0);
+    let mut quote = None;
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        match (byte, quote) {
+            // What is escaped ends no string.
+            (b'\\', Some(_)) => drop(bytes.next()),
+            (_, Some(own)) if byte == own => quote = None,
+            (_, Some(_)) => {}
+            (b'\'' | b'"', None) => quote = Some(byte),
+            (b'[' | b'(', None) => open += 1,
+            (b']' | b')', None) => open = open.saturating_sub(1),
+            (_, None) => {}
+        }
+        most = most.max(open);
+    }
+    most
 }
 
 fn parse(text: &str) -> Result<Query, PathFault> {
@@ -474,6 +500,10 @@ mod tests {
         assert_eq!(read("name").unwrap_err(), PathFault::NoRoot);
         assert_eq!(read(&format!("${}", ".a".repeat(512))).unwrap_err(), PathFault::TooLong);
         assert!(matches!(read("$.a["), Err(PathFault::Syntax(_))));
+        let nested = |levels: usize| format!("${}a{}", "[?search(@".repeat(levels), ",'')]".repeat(levels));
+        assert_eq!(read(&nested(7)).unwrap_err(), PathFault::TooDeep);
+        assert_eq!(read(&nested(60)).unwrap_err(), PathFault::TooDeep);
+        assert!(read("$['[[[[[[[[[[[[[[', \"((((((((((((\\\"[\"]").is_ok());
         assert!(matches!(read("@.a.b").unwrap(), (Anchor::Record, _)));
         assert!(matches!(read("@").unwrap(), (Anchor::Record, query) if query.segments.is_empty()));
     }

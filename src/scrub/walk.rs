@@ -598,7 +598,8 @@ impl Walk {
                 Scan::Partial(_) if bytes.len() - start > limits.number => {
                     return self.fail(start, Fault::NumberTooLong);
                 }
-                Scan::Whole(end) if end - start > limits.number => {
+                // Whatever is wrong after the bound, the bound was passed before.
+                Scan::Whole(end) | Scan::Wrong(end) if end - start > limits.number => {
                     return self.fail(start, Fault::NumberTooLong);
                 }
                 scan => scan,
@@ -753,7 +754,7 @@ impl Walk {
             }
             self.repeated = false;
         }
-        (node, mark.live || plan.evaluates)
+        (node, mark.live || plan.notes_all)
     }
 
     fn hold<A: Arbiter>(
@@ -856,7 +857,8 @@ impl Walk {
         };
         let changes = match form {
             Form::Masked | Form::Generalised | Form::Pseudonymised => true,
-            Form::Clear | Form::Removed => false,
+            Form::Clear => plan.redacts(class),
+            Form::Removed => false,
         };
         if changes && (container || end.is_some()) {
             return self.hold(bytes, at, byte, end, surround).map(Some);

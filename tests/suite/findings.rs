@@ -299,6 +299,12 @@ const OF_A_ROUTE: &[(&str, &str, &str)] = &[
         "`embedded`",
     ),
     ("events = [\"a\\nb\"]", "this is not the type of an event", "`event:`"),
+    (
+        "redact = [\"suport-content\"]",
+        "there is no data category `suport-content`",
+        "did you mean `support-content`?",
+    ),
+    ("redaction = \"rfc9573\"", "`redaction` cannot be `rfc9573`", "did you mean `rfc9537`?"),
     ("query = { email = \"emial\" }", "there is no data category `emial`", "did you mean `email`?"),
     ("facts = { contry = \"@.country\" }", "unknown key `contry`", "did you mean `country`?"),
     ("controller = 7", "this is not where a subject's id is found", "`@.id`"),

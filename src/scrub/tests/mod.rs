@@ -1,11 +1,15 @@
 //! What the scrubber does, feature by feature; `walks` holds the laws.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod concealed;
 mod embedded;
 mod framings;
+mod fuzzed;
+mod rdap;
 mod records;
 mod removal;
 mod strict;
+mod upstream;
 mod walks;
 
 use std::sync::{Arc, LazyLock};

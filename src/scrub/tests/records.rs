@@ -207,6 +207,34 @@ fn filtered_fields_have_their_own_class() {
 }
 
 #[test]
+fn any_number_of_conditions_may_meet() {
+    // A jCard's properties, each found by its name; two of them by another condition too.
+    let listed: Vec<String> = (0..40).map(|n| format!("@.card[?@[0] == 'p{n}']")).collect();
+    let mut fields: Vec<(&str, &str)> =
+        listed.iter().zip(CATEGORIES.iter().cycle()).map(|(path, id)| (&**path, *id)).collect();
+    let more = ["ip-address", "company", "job-title", "language", "date-of-birth", "username"];
+    let more: Vec<(String, &str)> =
+        (1..).zip(more).map(|(n, id)| (format!("@.card[?@[1] == {n}]"), id)).collect();
+    fields.extend(more.iter().map(|(path, id)| (&**path, *id)));
+    fields.push(("@.card[?@[2]]", "email"));
+    let mapping = mapping(vec![record("$", &[], &fields)]);
+    let only = |withheld: &'static str| {
+        move |_: Option<&Seen>, id: CategoryId| {
+            if id == category(withheld) { Form::Removed } else { Form::Clear }
+        }
+    };
+    // `p0` is a name, `p1` an e-mail address, 2 a company.
+    let body = r#"{"card":[["p0",0],["p1",9],["p0",2],["p2",9,1],["x",9]]}"#;
+    assert_eq!(scrub(&mapping, body, only("name")).0, r#"{"card":[["p1",9],["p2",9,1]]}"#);
+    assert_eq!(scrub(&mapping, body, only("email")).0, r#"{"card":[["p0",0],["p0",2]]}"#);
+    assert_eq!(scrub(&mapping, body, only("company")).0, r#"{"card":[["p0",0],["p1",9],["p2",9,1]]}"#);
+    // Three at once were not foreseen: they count as all of them.
+    let three = r#"{"card":[["p0",2,1]]}"#;
+    assert_eq!(scrub(&mapping, three, only("language")).0, "{}");
+    assert_eq!(scrub(&mapping, three, clear).0, three);
+}
+
+#[test]
 fn filtered_records_and_their_neighbours() {
     let mapping = mapping(vec![record(
         "$.list[?@.type=='person']",

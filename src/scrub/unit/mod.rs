@@ -5,10 +5,14 @@
 //! stay. Invariant: a node leaves only under the verdict of the innermost record it stands in.
 
 mod about;
+mod concealing;
+mod rdap;
 mod selection;
 mod write;
 
 pub(super) use write::{after_comma, replacement};
+
+use std::collections::BTreeMap;
 
 use smallvec::SmallVec;
 
@@ -68,6 +72,8 @@ enum Fate {
     Stays,
     /// Written in a form of its class.
     Changes(Form, ClassId),
+    /// Written as [`Decision::rewritten`] has it.
+    Rewritten,
     Goes,
 }
 
@@ -93,6 +99,16 @@ pub(super) struct Decision {
     counts: Vec<u32>,
     /// The forms of what no record holds, once they were needed.
     outside: Vec<Form>,
+    /// Where what is looked through for echoes stands: records that are in no other.
+    records: Vec<u32>,
+    /// Nodes that stay and are looked through for what reaches a person.
+    redacted: Vec<u32>,
+    /// Scalars that leave as something else, by their nodes.
+    rewritten: BTreeMap<u32, String>,
+    /// What stands at the end of containers that stay, besides what stays in them.
+    additions: Vec<(u32, String)>,
+    /// The class of each node, where the answer says what was redacted.
+    classes: Vec<ClassId>,
     open: Vec<write::Open>,
 }
 
@@ -103,6 +119,32 @@ impl Decision {
         self.forms.clear();
         self.counts.clear();
         self.outside.clear();
+        self.records.clear();
+        self.redacted.clear();
+        self.rewritten.clear();
+        self.additions.clear();
+        self.classes.clear();
+    }
+
+    fn stays(&self, at: u32) -> bool {
+        self.fates.get(at as usize) == Some(&Fate::Stays)
+    }
+
+    fn set(&mut self, at: u32, fate: Fate) {
+        if let Some(known) = self.fates.get_mut(at as usize) {
+            *known = fate;
+        }
+    }
+
+    /// Lets a node leave as this text.
+    fn rewrite(&mut self, at: u32, text: String) {
+        self.set(at, Fate::Rewritten);
+        self.rewritten.insert(at, text);
+    }
+
+    /// As which text a rewritten node leaves.
+    fn text_of(&self, at: u32) -> &str {
+        self.rewritten.get(&at).map_or("null", String::as_str)
     }
 
     /// What something stays in stays.
@@ -173,6 +215,9 @@ impl Unit<'_> {
                 decision.forms.extend(self.forms(&verdict, arbiter));
                 decision.counts.resize(decision.forms.len(), 0);
                 verdicts.push(verdict);
+                if plan.withholds_echoes && records == 0 {
+                    decision.records.push(at);
+                }
                 records += 1;
             }
             let class = own.unwrap_or(inmost.class);
@@ -207,6 +252,12 @@ impl Unit<'_> {
                 }
             }
             decision.fates.push(fate);
+            if plan.explains {
+                decision.classes.push(class);
+            }
+            if fate == Fate::Stays && plan.redacts(class) {
+                decision.redacted.push(at);
+            }
             if fate != Fate::Goes && !inmost.stays {
                 decision.keep_around();
                 inmost.stays = true;
@@ -219,6 +270,12 @@ impl Unit<'_> {
             }
         }
         self.end_records(verdicts.len(), decision, &mut verdicts, arbiter);
+        if plan.conceals {
+            self.conceal(decision)?;
+        }
+        if plan.explains && self.around.root {
+            self.explain(decision);
+        }
         Ok(self.around.root || decision.fates.first().is_some_and(|fate| *fate != Fate::Goes))
     }
 
@@ -250,7 +307,7 @@ impl Unit<'_> {
         let (on_node, later) = selected.split_at(here);
         *selected = later;
         let fields = |query: &u16| matches!(plan.role(*query), Some(Role::Field { .. }));
-        let class = plan.class_of(&state.fields, on_node.iter().map(|(_, query)| *query).filter(fields));
+        let class = plan.class_of(state, on_node.iter().map(|(_, query)| *query).filter(fields));
         let start = on_node.iter().fold(state.start, |start, (_, query)| match plan.role(*query) {
             Some(Role::Record(set)) => start.and(*set),
             Some(Role::Field { .. } | Role::Capture) | None => start,

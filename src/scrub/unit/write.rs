@@ -37,7 +37,7 @@ impl Unit<'_> {
         let mut at = 0;
         while let Some(node) = held.table.node(at) {
             while let Some(open) = decision.open.pop_if(|open| open.next <= at) {
-                done = self.close(open, done, out);
+                done = self.close(open, decision, done, out);
             }
             let (start, end) = (node.start as usize, node.end as usize);
             let fate = fate(at);
@@ -91,6 +91,13 @@ impl Unit<'_> {
                     done = end;
                     at = node.next;
                 }
+                Fate::Rewritten => {
+                    copy(done, start, out);
+                    let text = decision.text_of(at);
+                    in_string(string.is_some(), out, |out| out.extend_from_slice(text.as_bytes()));
+                    done = end;
+                    at = node.next;
+                }
                 Fate::Goes => {
                     copy(done, start, out);
                     let value = string.unwrap_or_else(|| held.text(node));
@@ -101,13 +108,19 @@ impl Unit<'_> {
             }
         }
         while let Some(open) = decision.open.pop() {
-            done = self.close(open, done, out);
+            done = self.close(open, decision, done, out);
         }
         copy(done, root.end as usize, out);
     }
 
     /// A container ends. Returns up to where everything is written or gone.
-    fn close(&self, open: Open, done: usize, out: &mut Vec<u8>) -> usize {
+    fn close(&self, open: Open, decision: &Decision, mut done: usize, out: &mut Vec<u8>) -> usize {
+        for (_, addition) in decision.additions.iter().filter(|(node, _)| *node == open.node) {
+            out.extend_from_slice(self.held.bytes.get(done..open.after).unwrap_or_default());
+            done = open.after;
+            out.extend_from_slice(if open.written { b"," } else { b"" });
+            out.extend_from_slice(addition.as_bytes());
+        }
         let held = self.held;
         let (Some(from), Some(node)) = (open.text, held.table.node(open.node)) else { return done };
         let end = node.end as usize;

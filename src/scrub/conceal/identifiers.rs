@@ -1,0 +1,344 @@
+//! What reaches or names a person by itself, found in free text: e-mail addresses, phone numbers, IP
+//! addresses, card numbers, bank accounts.
+//!
+//! Refuses to know where the text stands. Finds rather too much: what is taken for a phone number
+//! and is an order number is lost, what is not found leaves. Works in time linear in the text.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::ops::Range;
+
+/// Digits of a phone number: the shortest that are dialled, and E.164's most.
+const PHONE: std::ops::RangeInclusive<usize> = 7..=15;
+/// Digits of a card number (ISO/IEC 7812).
+const CARD: std::ops::RangeInclusive<usize> = 13..=19;
+/// Characters of an IBAN (ISO 13616).
+const IBAN: std::ops::RangeInclusive<usize> = 15..=34;
+/// Bytes of a quoted local part of an e-mail address (RFC 5321, 4.5.3.1.1).
+const LOCAL_PART: usize = 64;
+/// Characters between two groups of digits of one number.
+const MOST_BETWEEN: usize = 3;
+
+/// Adds every stretch that is one of them; they may overlap.
+pub(super) fn find(text: &[u8], into: &mut Vec<Range<usize>>) {
+    emails(text, into);
+    if text.iter().any(|byte| byte.is_ascii_digit() || *byte == b':') {
+        ips(text, into);
+        ibans(text, into);
+        numbers(text, into);
+    }
+}
+
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte >= 0x80
+}
+
+/// How far bytes of a kind go from `at` on.
+fn run(text: &[u8], at: usize, is: impl Fn(u8) -> bool) -> usize {
+    at + text.iter().skip(at).take_while(|byte| is(**byte)).count()
+}
+
+/// How far they go back from `at`.
+fn run_back(text: &[u8], at: usize, is: impl Fn(u8) -> bool) -> usize {
+    let before = text.get(..at).unwrap_or_default();
+    at - before.iter().rev().take_while(|byte| is(**byte)).count()
+}
+
+fn slice(text: &[u8], range: Range<usize>) -> &[u8] {
+    text.get(range).unwrap_or_default()
+}
+
+/// RFC 5322's addresses without comments, with and without a dot in the domain.
+fn emails(text: &[u8], into: &mut Vec<Range<usize>>) {
+    let mut from = 0;
+    while let Some(at) = memchr::memchr(b'@', slice(text, from..text.len())).map(|at| from + at) {
+        let local = |byte: u8| is_word(byte) || b".!#$%&'*+-/=?^_`{|}~".contains(&byte);
+        let mut start = run_back(text, at, local).max(from);
+        if start == at && text.get(at.wrapping_sub(1)) == Some(&b'"') {
+            let first = at.saturating_sub(LOCAL_PART + 2);
+            let quoted = slice(text, first..at - 1);
+            start = quoted.iter().rposition(|&byte| byte == b'"').map_or(at, |quote| first + quote);
+        }
+        let domain = |byte: u8| is_word(byte) || matches!(byte, b'.' | b'-' | b'_');
+        let mut end = run(text, at + 1, domain);
+        if text.get(at + 1) == Some(&b'[') {
+            let literal = run(text, at + 2, |byte| byte.is_ascii_alphanumeric() || b":.".contains(&byte));
+            end = if text.get(literal) == Some(&b']') { literal + 1 } else { end };
+        }
+        while end > at + 1 && matches!(text.get(end - 1), Some(b'.' | b'-' | b'_')) {
+            end -= 1;
+        }
+        if start < at && end > at + 1 {
+            into.push(start..end);
+        }
+        from = at + 1;
+    }
+}
+
+fn ips(text: &[u8], into: &mut Vec<Range<usize>>) {
+    let mut at = 0;
+    while at < text.len() {
+        let start = run(text, at, |byte| !(byte.is_ascii_hexdigit() || byte == b':'));
+        let end = run(text, start, |byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.'));
+        at = end.max(at + 1);
+        let beside = |at: usize| text.get(at).is_some_and(|byte| is_word(*byte));
+        let within_word = beside(start.wrapping_sub(1)) || beside(end);
+        match v6(slice(text, start..end)).filter(|_| !within_word) {
+            Some(address) => {
+                // With its zone.
+                let zone = text.get(end) == Some(&b'%');
+                let end = if zone { run(text, end + 1, is_word) } else { start + address.end };
+                into.push(start + address.start..end);
+            }
+            None => v4s(text, start..end, into),
+        }
+    }
+}
+
+/// Where in a run of hexadecimal digits, colons and dots an address stands, or what looks too much like one.
+fn v6(run: &[u8]) -> Option<Range<usize>> {
+    let mut place = 0..run.len();
+    // A sentence's colon or full stop; two colons are the address's own.
+    while place.len() > 1 && matches!(slice(run, place.clone()), [.., b'.'] | [.., 0..b':' | b'A'.., b':']) {
+        place.end -= 1;
+    }
+    if let [b':', second, ..] = slice(run, place.clone())
+        && *second != b':'
+    {
+        place.start += 1;
+    }
+    let address = slice(run, place.clone());
+    let digits = address.iter().any(u8::is_ascii_hexdigit);
+    let colons = address.iter().filter(|byte| **byte == b':').count();
+    let doubled = address.windows(2).any(|pair| pair == b"::");
+    let parses = std::str::from_utf8(address).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok());
+    (digits && (parses || colons >= 7 || (doubled && colons >= 3))).then_some(place)
+}
+
+/// Four groups of digits with dots between, wherever in the run.
+fn v4s(text: &[u8], run: Range<usize>, into: &mut Vec<Range<usize>>) {
+    let mut groups: Vec<Range<usize>> = Vec::new();
+    let mut start = run.start;
+    for group in slice(text, run).split(|byte| !byte.is_ascii_digit()) {
+        groups.push(start..start + group.len());
+        start += group.len() + 1;
+    }
+    for four in groups.windows(4) {
+        let (Some(first), Some(last)) = (four.first(), four.last()) else { continue };
+        let spelled = std::str::from_utf8(slice(text, first.start..last.end)).unwrap_or_default();
+        // Zeros in front, which the parser does not take, are taken here.
+        let groups = spelled.split('.').map(|group| group.parse::<u8>());
+        let address = spelled.parse::<IpAddr>().is_ok() || groups.clone().all(|group| group.is_ok());
+        if address && groups.count() == 4 {
+            into.push(first.start..last.end);
+        }
+    }
+}
+
+/// Country, check digits, account; spaces or dashes between; the number is 1 modulo 97.
+fn ibans(text: &[u8], into: &mut Vec<Range<usize>>) {
+    for start in 0..text.len().saturating_sub(*IBAN.start() - 1) {
+        let &[a, b, c, d] = slice(text, start..start + 4) else { return };
+        let begins =
+            a.is_ascii_alphabetic() && b.is_ascii_alphabetic() && c.is_ascii_digit() && d.is_ascii_digit();
+        let after_word = start > 0 && slice(text, start - 1..start).iter().any(|byte| is_word(*byte));
+        if begins && !after_word {
+            into.extend(iban_end(text, start).map(|end| start..end));
+        }
+    }
+}
+
+/// The end of the longest IBAN that begins here.
+fn iban_end(text: &[u8], start: usize) -> Option<usize> {
+    let mut account = Vec::with_capacity(*IBAN.end());
+    let mut found = None;
+    let mut at = start;
+    while let Some(&byte) = text.get(at) {
+        match byte {
+            _ if byte.is_ascii_alphanumeric() => account.push(byte.to_ascii_uppercase()),
+            b' ' | b'-' if text.get(at + 1).is_some_and(u8::is_ascii_alphanumeric) => {}
+            _ => break,
+        }
+        at += 1;
+        if account.len() > *IBAN.end() {
+            break;
+        }
+        let whole = !text.get(at).is_some_and(|next| is_word(*next));
+        if whole && IBAN.contains(&account.len()) && is_one_modulo_97(&account) {
+            found = Some(at);
+        }
+    }
+    found
+}
+
+fn is_one_modulo_97(account: &[u8]) -> bool {
+    let (head, tail) = account.split_at(account.len().min(4));
+    let mut digits = tail.iter().chain(head).map(|byte| char::from(*byte).to_digit(36));
+    let rest = digits.try_fold(0u32, |rest, value| {
+        let value = value?;
+        Some((rest * if value > 9 { 100 } else { 10 } + value) % 97)
+    });
+    rest == Some(1)
+}
+
+/// Card and phone numbers: groups of digits that stand together.
+fn numbers(text: &[u8], into: &mut Vec<Range<usize>>) {
+    let mut chain: Vec<Range<usize>> = Vec::new();
+    let mut at = 0;
+    while at < text.len() {
+        let start = run(text, at, |byte| !byte.is_ascii_digit());
+        let end = run(text, start, |byte| byte.is_ascii_digit());
+        at = end.max(at + 1);
+        if let Some(last) = chain.last() {
+            let between = slice(text, last.end..start);
+            let together =
+                between.len() <= MOST_BETWEEN && between.iter().all(|byte| b" -./()".contains(byte));
+            if !together || start == end {
+                in_chain(text, &chain, into);
+                chain.clear();
+            }
+        }
+        if start < end {
+            chain.push(start..end);
+        }
+    }
+    in_chain(text, &chain, into);
+}
+
+fn in_chain(text: &[u8], chain: &[Range<usize>], into: &mut Vec<Range<usize>>) {
+    let mut first = 0;
+    while let Some(group) = chain.get(first) {
+        if let Some(length) = date_length(text, slice_of(chain, first)) {
+            first += length;
+            continue;
+        }
+        let mut digits = 0;
+        for (more, last) in slice_of(chain, first).iter().enumerate() {
+            if more > 0 && date_length(text, slice_of(chain, first + more)).is_some() {
+                break;
+            }
+            digits += last.len();
+            let number = group.start..last.end;
+            let card = CARD.contains(&digits) && is_luhn(slice(text, number.clone()));
+            if card || PHONE.contains(&digits) {
+                let from = run_back(text, number.start, |byte| matches!(byte, b'+' | b'('));
+                into.push(from..number.end);
+            }
+            if digits > *CARD.end() {
+                break;
+            }
+        }
+        first += 1;
+    }
+}
+
+fn slice_of(chain: &[Range<usize>], from: usize) -> &[Range<usize>] {
+    chain.get(from..).unwrap_or_default()
+}
+
+/// Three groups that are a date: `2026-11-22`, `22.11.2026`, `11/22/2026`. Two of its groups are no phone number.
+fn date_length(text: &[u8], chain: &[Range<usize>]) -> Option<usize> {
+    let [a, b, c, ..] = chain else { return None };
+    let separator = |one: &Range<usize>, other: &Range<usize>| match slice(text, one.end..other.start) {
+        [one @ (b'-' | b'.' | b'/')] => Some(*one),
+        _ => None,
+    };
+    let same = separator(a, b)? == separator(b, c)?;
+    let value =
+        |group: &Range<usize>| std::str::from_utf8(slice(text, group.clone())).ok()?.parse::<u16>().ok();
+    let (year, one, other) = match (a.len(), b.len(), c.len()) {
+        (4, 2, 2) => (value(a)?, value(b)?, value(c)?),
+        (1 | 2, 1 | 2, 4) => (value(c)?, value(a)?, value(b)?),
+        _ => return None,
+    };
+    let day_and_month = (1..=31).contains(&one) && (1..=31).contains(&other) && one.min(other) <= 12;
+    // No date is called: somebody's number may look like one of the years before.
+    (same && day_and_month && (1900..=2100).contains(&year)).then_some(3)
+}
+
+/// ISO/IEC 7812, annex B, over the digits.
+fn is_luhn(number: &[u8]) -> bool {
+    let digits = number.iter().rev().filter(|byte| byte.is_ascii_digit()).map(|byte| u32::from(byte - b'0'));
+    let sum: u32 = digits
+        .enumerate()
+        .map(|(at, digit)| if at % 2 == 1 { digit * 2 / 10 + digit * 2 % 10 } else { digit })
+        .sum();
+    sum.is_multiple_of(10)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// The text with `#` for what is found.
+    fn found(text: &str) -> String {
+        let mut spans = Vec::new();
+        find(text.as_bytes(), &mut spans);
+        let mut bytes = text.as_bytes().to_vec();
+        for span in spans {
+            bytes[span].fill(b'#');
+        }
+        let mut text = String::from_utf8(bytes).unwrap();
+        while text.contains("##") {
+            text = text.replace("##", "#");
+        }
+        text
+    }
+
+    #[test]
+    fn what_is_found() {
+        for (text, left) in [
+            ("Write to jane.doe+x@example.org.", "Write to #."),
+            ("<j@localhost>, \"jane doe\"@x.org", "<#>, #"),
+            ("jörg@müller.example and a@[192.0.2.1]", "# and #"),
+            ("mailto:jane@x.org?subject=1", "mailto:#?subject=1"),
+            ("from 192.0.2.77, 010.0.0.1:80 or ::ffff:192.0.2.1", "from #, #:80 or #"),
+            ("at 2001:db8::1. [fe80::1%eth0]:443 and 2001:DB8:0:0:1:2:3:4", "at #. [#]:443 and #"),
+            ("call +49 (151) 1234-5678 or 030/1234567", "call # or #"),
+            ("(555) 123-4567", "#"),
+            ("00491511234567", "#"),
+            ("555.123.4567 x", "# x"),
+            ("030 1234567 0171 1234567", "#"),
+            ("card 4111 1111 1111 1111, 12/29", "card #, 12/29"),
+            ("5500-0000-0000-0004", "#"),
+            ("378282246310005", "#"),
+            ("DE89 3704 0044 0532 0130 00 and more", "# and more"),
+            ("IBAN:GB82WEST12345698765432.", "IBAN:#."),
+            ("nl91abna0417164300", "#"),
+        ] {
+            assert_eq!(found(text), left, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_alone() {
+        for text in [
+            "",
+            "nothing here",
+            "a @ b, @home, x@",
+            "12:30:15 and 10:45",
+            "on 2026-11-22 10:30, or 22.11.2026 12.5",
+            "std::fmt, a ::= b, :: and x::",
+            "version 1.2.3 and 1.2.3.999",
+            "123456, 12 345",
+            "12345678901234567890123",
+        ] {
+            assert_eq!(found(text), text);
+        }
+    }
+
+    #[test]
+    fn time_is_linear() {
+        for text in [
+            "@".repeat(1 << 17),
+            "1.".repeat(1 << 16),
+            "a@".repeat(1 << 16),
+            ":1".repeat(1 << 16),
+            "DE11 ".repeat(1 << 14),
+            "\"@".repeat(1 << 16),
+            "1 ".repeat(1 << 16),
+        ] {
+            find(text.as_bytes(), &mut Vec::new());
+        }
+    }
+}

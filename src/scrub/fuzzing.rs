@@ -1,0 +1,158 @@
+//! What has to hold for any input at all: the targets of `fuzz/`, and of the short run in the tests.
+//!
+//! Each takes bytes and panics where the scrubber is wrong. The first bytes choose what is done, the
+//! rest is what it is done to.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use super::conceal::Sought;
+use super::forms::{Kind, Shape};
+use super::{Fault, Forms, Framing, Limits, Pseudonyms, Remover, Unreadable, query as queries};
+use crate::vocabulary::Form;
+
+/// Small, so that they are met.
+const LIMITS: Limits = Limits { record: 4096, depth: 24, number: 64, name: 256, members: 512 };
+
+const QUERIES: &[&[&str]] = &[
+    &[],
+    &["$.a"],
+    &["$..a", "$[*].b"],
+    &["$[0]", "$[-1]"],
+    &["$[?@.a == 1]"],
+    &["$..[?@.a || @.b > 'x']", "$.c[1:3]"],
+    &["$[?count(@.*) > 1].a", "$..b[::2]"],
+];
+
+fn run(queries: &[&str], framing: Framing, body: &[u8], chunk: usize) -> (Vec<u8>, Result<(), Unreadable>) {
+    let queries: Vec<String> = queries.iter().map(|query| (*query).to_owned()).collect();
+    let mut remover = Remover::new(&queries, LIMITS, framing).expect("the queries are right");
+    let mut out = Vec::new();
+    let mut done = body.chunks(chunk.max(1)).try_for_each(|chunk| remover.feed(chunk, &mut out));
+    if done.is_ok() {
+        done = remover.finish(&mut out);
+    }
+    (out, done)
+}
+
+/// A JSONPath query, and what it removes from a document.
+pub fn query(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let read = queries::read(text);
+    assert_eq!(read.is_ok(), queries::read(text).is_ok());
+    let removing = Remover::new(&[text.to_owned()], LIMITS, Framing::Document);
+    assert_eq!(removing.is_ok(), read.is_ok() && text.starts_with('$'), "{text}");
+    let document = br#"{"a":[{"a":1,"b":"x"},{"b":[null,true]},[]],"b":{"c":-1.5,"d e":"a"}}"#;
+    if let Ok(mut remover) = removing {
+        let mut out = Vec::new();
+        let done = remover.feed(document, &mut out).and_then(|()| remover.finish(&mut out));
+        match done {
+            Ok(()) => drop(serde_json::from_slice::<serde_json::Value>(&out).expect("JSON comes out")),
+            Err(unreadable) => assert_eq!(unreadable.fault, Fault::TooCostly),
+        }
+    }
+}
+
+/// A body in chunks, with and without something removed.
+pub fn walk(input: &[u8]) {
+    let Some((&[choice, chunk], body)) = input.split_first_chunk::<2>() else { return };
+    let text = std::str::from_utf8(body).ok();
+    let peer = text.is_some_and(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok());
+    let (out, done) = run(&[], Framing::Document, body, body.len());
+    match done.map_err(|unreadable| unreadable.fault) {
+        Ok(()) => assert!(peer && out == body, "only JSON is read, and all of it stays"),
+        // What goes beyond a bound need not be JSON further on.
+        Err(
+            Fault::TooDeep
+            | Fault::NumberTooLong
+            | Fault::NameTooLong
+            | Fault::TooLong
+            | Fault::TooManyMembers,
+        ) => {}
+        Err(Fault::LoneSurrogate) => {}
+        Err(
+            fault @ (Fault::Malformed
+            | Fault::NotUtf8
+            | Fault::ByteOrderMark
+            | Fault::DuplicateName
+            | Fault::TooCostly
+            | Fault::Truncated
+            | Fault::TrailingBytes),
+        ) => assert!(!peer, "{fault:?}"),
+    }
+    let queries = QUERIES[usize::from(choice) % QUERIES.len()];
+    let (whole, done) = run(queries, Framing::Document, body, body.len());
+    let (cut, again) = run(queries, Framing::Document, body, usize::from(chunk));
+    assert_eq!(done.map_err(|unreadable| unreadable.fault), again.map_err(|unreadable| unreadable.fault));
+    if done.is_ok() {
+        assert_eq!(whole, cut, "chunks never matter");
+        let _: serde::de::IgnoredAny = serde_json::from_slice(&whole).expect("JSON comes out");
+    }
+}
+
+/// A body of many texts in chunks.
+pub fn texts(input: &[u8]) {
+    let Some((&[choice, chunk], body)) = input.split_first_chunk::<2>() else { return };
+    let framing = [Framing::Lines, Framing::Sequence, Framing::Events][usize::from(choice) % 3];
+    let (whole, done) = run(&["$..secret"], framing, body, body.len());
+    let (cut, again) = run(&["$..secret"], framing, body, usize::from(chunk));
+    assert_eq!(done.map_err(|unreadable| unreadable.fault), again.map_err(|unreadable| unreadable.fault));
+    if done.is_ok() {
+        assert_eq!(whole, cut, "chunks never matter");
+        let (twice, done) = run(&["$..secret"], framing, &whole, usize::from(chunk));
+        assert!(done.is_ok() && twice == whole, "what leaves is framed alike, and nothing is left to remove");
+    }
+}
+
+/// A JSON value in a form.
+pub fn forms(input: &[u8]) {
+    const SHAPES: [Shape; 9] = [
+        Shape::Email,
+        Shape::Phone,
+        Shape::Card,
+        Shape::Name,
+        Shape::Date,
+        Shape::Ip,
+        Shape::Location,
+        Shape::Address,
+        Shape::Other,
+    ];
+    const FORMS: [Form; 4] = [Form::Clear, Form::Masked, Form::Generalised, Form::Pseudonymised];
+    let Some((&[form, shape], body)) = input.split_first_chunk::<2>() else { return };
+    let value = body.trim_ascii();
+    let (form, shape) = (FORMS[usize::from(form) % 4], SHAPES[usize::from(shape) % 9]);
+    if run(&[], Framing::Document, value, value.len()).1.is_err() {
+        return;
+    }
+    let made: Forms = Pseudonyms::new([7; 32]).for_recipient("somebody");
+    let write = || {
+        let mut out = Vec::new();
+        made.write(form, Kind { shape, category: "c", name: None }, value, &mut out);
+        out
+    };
+    let out = write();
+    assert_eq!(out, write());
+    assert!(
+        run(&[], Framing::Document, &out, 7).1.is_ok(),
+        "JSON comes out: {}",
+        String::from_utf8_lossy(&out)
+    );
+    if form == Form::Clear {
+        assert_eq!(out, value);
+    }
+}
+
+/// A value that is withheld, and a text that it and addresses are taken out of.
+pub fn conceal(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let (withheld, text) = text.split_once('\n').unwrap_or(("", text));
+    let value = serde_json::Value::from(text).to_string();
+    let mut sought = Sought::default();
+    sought.add(serde_json::Value::from(withheld).to_string().as_bytes());
+    let Ok(mut search) = sought.search() else { return };
+    let Ok(concealed) = search.concealed(value.as_bytes(), true) else { return };
+    let left: String = concealed
+        .map_or(text.to_owned(), |concealed| serde_json::from_str(&concealed).expect("a string comes out"));
+    let beside = |byte: &u8| byte.is_ascii_alphanumeric();
+    let address =
+        left.as_bytes().windows(3).any(|three| matches!(three, [a, b'@', z] if beside(a) && beside(z)));
+    assert!(!address, "{left}");
+}

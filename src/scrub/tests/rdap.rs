@@ -1,0 +1,308 @@
+//! RDAP answers that say what was redacted (RFC 9537), with contacts that stay jCards (RFC 7095).
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+use serde_json::{Value, json};
+use serde_json_path::JsonPath;
+
+use super::*;
+
+const FIELDS: &[(&str, &str)] = &[
+    ("@['objectClassName','roles']", "non-personal"),
+    ("@.handle", "service-data"),
+    ("@.vcardArray[0]", "non-personal"),
+    ("@.vcardArray[1][?@[0] == 'version']", "non-personal"),
+    ("@.vcardArray[1][?@[0] == 'fn' || @[0] == 'n']", "name"),
+    ("@.vcardArray[1][?@[0] == 'org']", "billing"),
+    ("@.vcardArray[1][?@[0] == 'adr']", "postal-address"),
+    ("@.vcardArray[1][?@[0] == 'tel']", "phone"),
+    ("@.vcardArray[1][?@[0] == 'email']", "email"),
+];
+
+fn plan(removed_as: RemovedAs) -> Arc<Plan> {
+    let entities = record("$..entities[*]", &["@.handle"], FIELDS);
+    let own = [
+        ("@['objectClassName','ldhName','rdapConformance','redacted']", "non-personal"),
+        ("@.handle", "service-data"),
+    ];
+    let mapping = Mapping {
+        redaction: Redaction::Rfc9537,
+        removed_as,
+        ..mapping(vec![entities, record("$", &[], &own)])
+    };
+    Arc::new(compile(&mapping).unwrap())
+}
+
+/// One entity with these roles and properties beside `version`.
+fn entity(roles: &Value, properties: &[Value]) -> Value {
+    let card = [&[json!(["version", {}, "text", "4.0"])], properties].concat();
+    json!({"objectClassName": "entity", "handle": "E-1", "roles": roles, "vcardArray": ["vcard", card]})
+}
+
+fn domain(entities: &[Value]) -> Value {
+    json!({"rdapConformance": ["rdap_level_0"], "objectClassName": "domain", "handle": "D-1", "ldhName": "a.example", "entities": entities})
+}
+
+fn scrubbed(
+    plan: &Arc<Plan>,
+    body: &str,
+    rule: impl Fn(Option<&Seen>, CategoryId) -> Form + Copy + 'static,
+) -> Value {
+    let run = |chunk: usize| {
+        scrub_in(plan, &mut Rules::new(plan, rule), body.as_bytes(), chunk, Limits::default()).unwrap()
+    };
+    let whole = run(usize::MAX);
+    for chunk in [1, 7, 100] {
+        assert_eq!(run(chunk), whole);
+    }
+    serde_json::from_slice(&whole)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&whole)))
+}
+
+/// Each of these categories in its form, all else in clear.
+fn but(forms: &'static [(&'static str, Form)]) -> impl Fn(Option<&Seen>, CategoryId) -> Form + Copy {
+    move |_, id| forms.iter().find(|(name, _)| category(name) == id).map_or(Form::Clear, |(_, form)| *form)
+}
+
+/// Each entry as `name: method path`.
+fn entries(answer: &Value) -> Vec<String> {
+    let empty = Vec::new();
+    let entries = answer["redacted"].as_array().unwrap_or(&empty).iter().map(|entry| {
+        let name = entry["name"]["type"]
+            .as_str()
+            .map_or_else(|| format!("({})", entry["name"]["description"].as_str().unwrap()), str::to_owned);
+        let path = entry["prePath"].as_str().or(entry["postPath"].as_str()).unwrap();
+        assert_eq!(entry["pathLang"], "jsonpath");
+        assert_eq!(entry["reason"]["description"], "Server policy");
+        assert_eq!(entry.get("prePath").is_some(), entry["method"] == "removal");
+        format!("{name}: {} {path}", entry["method"].as_str().unwrap())
+    });
+    entries.collect()
+}
+
+fn people() -> Vec<Value> {
+    vec![
+        json!(["fn", {"language": "en"}, "text", "Jane Doe"]),
+        json!(["n", {}, "text", ["Doe", "Jane", "", ["Dr."], ""]]),
+        json!(["org", {}, "text", "Jane Ltd"]),
+        json!(["adr", {"cc": "CA", "label": "1 Way\nQuebec"}, "text", ["", "Suite 1", ["1 Way", "Rear"], "Quebec", "QC", "G1V", "Canada"]]),
+        json!(["tel", {"type": "voice"}, "uri", "tel:+1.5555551234;ext=102"]),
+        json!(["tel", {"type": ["work", "fax"]}, "uri", "tel:+1.5555551235"]),
+        json!(["email", {}, "text", "jane@x.example"]),
+        json!(["x-secret", {}, "text", "jane"]),
+    ]
+}
+
+#[test]
+fn what_goes_is_listed_and_contacts_stay_jcards() {
+    let body = domain(&[entity(&json!(["registrant"]), &people())]).to_string();
+    let withheld = but(&[
+        ("name", Form::Removed),
+        ("billing", Form::Removed),
+        ("postal-address", Form::Removed),
+        ("phone", Form::Removed),
+        ("email", Form::Removed),
+        ("service-data", Form::Removed),
+    ]);
+    let answer = scrubbed(&plan(RemovedAs::Omit), &body, withheld);
+    assert_eq!(answer["rdapConformance"], json!(["rdap_level_0", "redacted"]));
+    assert_eq!(
+        answer["entities"],
+        json!([{"objectClassName": "entity", "roles": ["registrant"], "vcardArray": ["vcard", [
+            ["version", {}, "text", "4.0"],
+            ["fn", {}, "text", ""],
+            ["n", {}, "text", ["", "", "", "", ""]],
+            ["adr", {}, "text", ["", "", "", "", "", "", ""]],
+        ]]}])
+    );
+    assert_eq!(
+        entries(&answer),
+        [
+            "Registry Domain ID: removal $.handle",
+            "Registry Registrant ID: removal $.entities[0].handle",
+            "Registrant Name: emptyValue $.entities[0].vcardArray[1][1][3]",
+            "Registrant Name: emptyValue $.entities[0].vcardArray[1][2][3]",
+            "Registrant Organization: removal $.entities[0].vcardArray[1][3]",
+            "Registrant Street: emptyValue $.entities[0].vcardArray[1][3][3][:3]",
+            "Registrant City: emptyValue $.entities[0].vcardArray[1][3][3][3]",
+            "(Registrant State/Province): emptyValue $.entities[0].vcardArray[1][3][3][4]",
+            "Registrant Postal Code: emptyValue $.entities[0].vcardArray[1][3][3][5]",
+            "(Registrant Country): emptyValue $.entities[0].vcardArray[1][3][3][6]",
+            "Registrant Phone: removal $.entities[0].vcardArray[1][5]",
+            "Registrant Phone Ext: removal $.entities[0].vcardArray[1][5]",
+            "Registrant Fax: removal $.entities[0].vcardArray[1][6]",
+            "Registrant Email: removal $.entities[0].vcardArray[1][7]",
+        ]
+    );
+    assert!(!answer.to_string().contains("ane"), "{answer}");
+}
+
+#[test]
+fn each_form_has_its_method() {
+    let body = domain(&[entity(&json!(["technical", "registrant"]), &people())]).to_string();
+    let forms = but(&[
+        ("name", Form::Masked),
+        ("postal-address", Form::Generalised),
+        ("phone", Form::Masked),
+        ("email", Form::Pseudonymised),
+    ]);
+    let answer = scrubbed(&plan(RemovedAs::Omit), &body, forms);
+    let card = &answer["entities"][0]["vcardArray"][1];
+    assert_eq!(card[1], json!(["fn", {}, "text", "J. D."]));
+    assert_eq!(card[3], json!(["org", {}, "text", "Jane Ltd"]));
+    assert_eq!(card[4], json!(["adr", {"cc": "CA"}, "text", ["", "", "", "", "QC", "", "Canada"]]));
+    assert_eq!(card[5], json!(["tel", {"type": "voice"}, "text", "***4102"]));
+    assert_eq!(card[6], json!(["tel", {"type": ["work", "fax"]}, "text", "***1235"]));
+    let pseudonym = card[7][3].as_str().unwrap();
+    assert!(card[7][2] == "text" && pseudonym != "jane@x.example", "{card}");
+    assert_eq!(
+        entries(&answer),
+        [
+            "Tech Name: partialValue $.entities[0].vcardArray[1][1][3]",
+            "Tech Name: partialValue $.entities[0].vcardArray[1][2][3]",
+            "(Tech Street): emptyValue $.entities[0].vcardArray[1][4][3][:3]",
+            "(Tech City): emptyValue $.entities[0].vcardArray[1][4][3][3]",
+            "(Tech Postal Code): emptyValue $.entities[0].vcardArray[1][4][3][5]",
+            "Tech Phone: partialValue $.entities[0].vcardArray[1][5][3]",
+            "Tech Phone Ext: partialValue $.entities[0].vcardArray[1][5][3]",
+            "(Tech Fax): partialValue $.entities[0].vcardArray[1][6][3]",
+            "Tech Email: replacementValue $.entities[0].vcardArray[1][7][3]",
+        ]
+    );
+}
+
+#[test]
+fn what_the_upstream_redacted_stays_listed() {
+    let name = but(&[("name", Form::Removed)]);
+    let properties = [json!(["fn", {}, "text", "Jane"])];
+    let listed = json!({"name": {"description": "Registrant Email"}, "method": "removal"});
+    for (conformance, redacted, entries) in [
+        (json!(["rdap_level_0", "redacted"]), json!([listed]), 2),
+        (json!(["rdap_level_0"]), json!([]), 1),
+        (json!([]), json!("none"), 1),
+        (Value::Null, Value::Null, 1),
+    ] {
+        let mut body = domain(&[entity(&json!(["registrant"]), &properties)]);
+        for (member, value) in [("rdapConformance", conformance), ("redacted", redacted)] {
+            if value.is_null() {
+                body.as_object_mut().unwrap().remove(member);
+            } else {
+                body[member] = value;
+            }
+        }
+        let answer = scrubbed(&plan(RemovedAs::Omit), &body.to_string(), name);
+        assert_eq!(answer["rdapConformance"], json!(["rdap_level_0", "redacted"]), "{answer}");
+        let all = answer["redacted"].as_array().unwrap();
+        assert_eq!(all.len(), entries, "{answer}");
+        assert_eq!(all[entries - 1]["name"]["type"], "Registrant Name");
+    }
+}
+
+#[test]
+fn where_nothing_is_redacted_nothing_is_said() {
+    let clear = |_: Option<&Seen>, _: CategoryId| Form::Clear;
+    let named = |text: &str| domain(&[entity(&json!(["registrant"]), &[json!(["fn", {}, "text", text])])]);
+    let body = named("Jane");
+    assert_eq!(scrubbed(&plan(RemovedAs::Omit), &body.to_string(), clear), body);
+    // What was empty is not redacted; what nothing classifies is not mentioned.
+    let mut empty = named("");
+    empty["entities"][0]["vcardArray"][1].as_array_mut().unwrap().push(json!(["x-jane", {}, "text", "Jane"]));
+    empty["jane@x.org"] = json!(1);
+    let answer = scrubbed(&plan(RemovedAs::Omit), &empty.to_string(), but(&[("name", Form::Removed)]));
+    assert_eq!(answer, named(""));
+}
+
+#[test]
+fn what_is_no_jcard_goes_whole() {
+    let name = but(&[("name", Form::Removed)]);
+    for property in [json!(["fn", {}, "Jane Doe", "Jane Doe"]), json!(["fn", {}, "text"]), json!(["fn"])] {
+        let body = domain(&[entity(&json!(["jane@x.org"]), &[property])]);
+        let answer = scrubbed(&plan(RemovedAs::Omit), &body.to_string(), name);
+        assert_eq!(entries(&answer), ["(Contact Name): removal $.entities[0].vcardArray[1][1]"]);
+        assert_eq!(answer["entities"][0]["vcardArray"], json!(["vcard", [["version", {}, "text", "4.0"]]]));
+    }
+    // Masked, of a type that could be a value: nothing of it stays.
+    let masked = but(&[("name", Form::Masked)]);
+    let body = domain(&[entity(&json!([]), &[json!(["fn", {"x": "Jane"}, "Jane Doe", "Jane Doe"])])]);
+    let answer = scrubbed(&plan(RemovedAs::Omit), &body.to_string(), masked);
+    assert!(!answer.to_string().contains("Jane"), "{answer}");
+    for vcard in
+        [json!("Jane"), json!(["vcard"]), json!(["vcard", "Jane"]), json!({"fn": "Jane"}), json!([["fn"]])]
+    {
+        let mut body = domain(&[entity(&json!([]), &[])]);
+        body["entities"][0]["vcardArray"] = vcard;
+        let answer = scrubbed(&plan(RemovedAs::Omit), &body.to_string(), name);
+        assert!(!answer.to_string().contains("Jane"), "{answer}");
+    }
+    for body in ["[]", "12", "null", "{}"] {
+        let plan = plan(RemovedAs::Omit);
+        let out = scrub_in(&plan, &mut Rules::new(&plan, name), body.as_bytes(), 1, Limits::default());
+        assert_eq!(
+            String::from_utf8(out.unwrap()).unwrap(),
+            if body == "{}" || body == "[]" { body } else { "null" }
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    /// Whatever leaves in which form: nothing withheld leaves, contacts are jCards, and every path
+    /// leads to what it says, in the answer before or after.
+    #[test]
+    fn every_path_leads_to_what_was_redacted(
+        roles in vec(select(vec!["registrant", "technical", "abuse", "jane"]), 3),
+        picked in vec(vec(0usize..8, 0..8), 3),
+        nested in any::<bool>(),
+        forms in vec(select(vec![Form::Clear, Form::Masked, Form::Generalised, Form::Pseudonymised, Form::Removed]), 7),
+        removed_as in select(vec![RemovedAs::Omit, RemovedAs::Null, RemovedAs::Empty]),
+    ) {
+        let mut entities: Vec<Value> = roles
+            .iter()
+            .zip(&picked)
+            .map(|(role, picked)| {
+                let properties: Vec<Value> = picked.iter().map(|at| people()[*at].clone()).collect();
+                entity(&json!([role]), &properties)
+            })
+            .collect();
+        if nested {
+            let inner = entities.pop().unwrap();
+            entities[0]["entities"] = json!([inner]);
+        }
+        let body = domain(&entities);
+        let plan = plan(removed_as);
+        let by_category = forms.clone();
+        let rule = move |_: Option<&Seen>, id: CategoryId| {
+            let at = CATEGORIES.iter().position(|name| category(name) == id);
+            at.map_or(Form::Clear, |at| by_category[at])
+        };
+        let out = scrub_in(&plan, &mut Rules::new(&plan, rule), body.to_string().as_bytes(), 33, Limits::default()).unwrap();
+        let answer: Value = serde_json::from_slice(&out).unwrap();
+        let form = |name: &str| forms[CATEGORIES.iter().position(|known| *known == name).unwrap()];
+        let text = answer.to_string();
+        for (name, secret) in [("name", "Jane Doe"), ("email", "jane@x.example"), ("phone", "555555"), ("postal-address", "Quebec"), ("billing", "Jane Ltd")] {
+            prop_assert!(form(name) == Form::Clear || !text.contains(secret), "{} {}", name, text);
+        }
+        if removed_as == RemovedAs::Omit {
+            for card in JsonPath::parse("$..vcardArray[1][*]").unwrap().query(&answer).all() {
+                prop_assert!(card[0].is_string() && card[1].is_object() && card[2].is_string(), "{}", card);
+                prop_assert!(card[0] != "adr" || card[3].as_array().unwrap().len() == 7, "{}", card);
+            }
+        }
+        let empty = Vec::new();
+        let listed = answer["redacted"].as_array().unwrap_or(&empty);
+        prop_assert_eq!(listed.is_empty(), !answer["rdapConformance"].to_string().contains("redacted"));
+        for entry in listed {
+            let (document, path) = match entry.get("prePath") {
+                Some(path) => (&body, path),
+                None => (&answer, &entry["postPath"]),
+            };
+            let path = JsonPath::parse(path.as_str().unwrap()).unwrap();
+            let found = path.query(document).all();
+            prop_assert!(!found.is_empty(), "{} {}", entry, document);
+            let emptied = |value: &&Value| *value == "" || value.as_array().is_some_and(|all| all.iter().any(|one| one == ""));
+            prop_assert!(entry["method"] != "emptyValue" || found.iter().any(emptied), "{} {:?}", entry, found);
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What was found to stay, looked through once more where the route asks for it.
+//!
+//! Refuses to release anything: a fate only ever becomes one that discloses less.
+
+use std::ops::Range;
+
+use super::{Decision, Fate, Unit};
+use crate::scrub::conceal::{Search, Sought};
+use crate::scrub::evaluate::TooCostly;
+use crate::scrub::lex;
+use crate::scrub::table::Node;
+
+impl Unit<'_> {
+    /// Looks through what stays: of a route that withholds echoes each record by itself, with the
+    /// records in it.
+    pub(super) fn conceal(&self, decision: &mut Decision) -> Result<(), TooCostly> {
+        let mut from = 0;
+        for record in std::mem::take(&mut decision.records) {
+            self.look_through(from..record, false, decision)?;
+            from = self.held.table.node(record).map_or(record, |node| node.next);
+            self.look_through(record..from, true, decision)?;
+        }
+        self.look_through(from..self.held.table.len(), false, decision)
+    }
+
+    fn look_through(
+        &self,
+        range: Range<u32>,
+        is_record: bool,
+        decision: &mut Decision,
+    ) -> Result<(), TooCostly> {
+        let nodes = range.clone().zip(self.nodes(&range));
+        let mut sought = Sought::default();
+        if is_record {
+            let leaves = nodes.clone().filter(|(at, node)| node.next == at + 1);
+            leaves
+                .filter(|(at, _)| !decision.stays(*at))
+                .for_each(|(_, node)| sought.add(self.held.text(node)));
+        }
+        let mut search = sought.search()?;
+        for (at, node) in nodes {
+            let redacts = decision.redacted.binary_search(&at).is_ok();
+            if !decision.stays(at) || !(redacts || search.seeks_values()) {
+                continue;
+            }
+            if self.is_named_after(node, &mut search, redacts)? {
+                decision.set(at, Fate::Goes);
+            } else if node.next == at + 1
+                && let Some(concealed) = search.concealed(self.held.text(node), redacts)?
+            {
+                decision.rewrite(at, concealed);
+            }
+        }
+        Ok(())
+    }
+
+    fn nodes(&self, range: &Range<u32>) -> std::slice::Iter<'_, Node> {
+        let nodes = self.held.table.nodes.get(range.start as usize..range.end as usize);
+        nodes.unwrap_or_default().iter()
+    }
+
+    /// Whether a member's name says what must not be said. A name that the mapping knows is no value.
+    fn is_named_after(&self, node: &Node, search: &mut Search, redacts: bool) -> Result<bool, TooCostly> {
+        let Some(name) = self.held.name(node) else { return Ok(false) };
+        let name = crate::scrub::evaluate::denoted(name);
+        if self.common.plan.automaton.knows(&name, lex::hash(&name)) {
+            return Ok(false);
+        }
+        search.is_in(&name, redacts)
+    }
+}

@@ -1,0 +1,415 @@
+//! RFC 9537: an RDAP answer says which of its fields were redacted, and how; contacts stay jCards.
+//!
+//! Refuses to release anything that was withheld: of a jCard's property that goes at most its name
+//! and its type stay, which are words of a list, with an empty value. Places in its arrays mean
+//! something, so nothing in them closes up. What nothing classifies goes without being mentioned,
+//! and no path holds a name that the route does not mention.
+
+use super::{Decision, Fate, Unit};
+use crate::scrub::evaluate::{denoted, unquoted};
+use crate::scrub::lex;
+use crate::scrub::mapping::RemovedAs;
+use crate::scrub::plan::UNCLASSIFIED;
+use crate::scrub::rdap::{self, Contact, Entry, Method, Name, Property};
+use crate::scrub::table::Node;
+use crate::vocabulary::Form;
+
+/// Most fields that are mentioned.
+const MOST_ENTRIES: usize = 4096;
+
+const EMPTY: &str = "\"\"";
+
+/// A property of somebody's jCard.
+#[derive(Clone, Copy)]
+struct OfContact {
+    node: u32,
+    property: Option<Property>,
+    contact: Contact,
+}
+
+impl Unit<'_> {
+    /// Mends the contacts, and adds what was redacted to the answer.
+    pub(super) fn explain(&self, decision: &mut Decision) {
+        if !decision.stays(0) || self.held.bytes.first() != Some(&b'{') {
+            return;
+        }
+        let mut properties = Vec::new();
+        let mut parents = vec![0; self.held.table.nodes.len()];
+        for (at, node) in (0..).zip(&self.held.table.nodes) {
+            for (child, _) in self.held.children(at) {
+                if let Some(parent) = parents.get_mut(child as usize) {
+                    *parent = at;
+                }
+            }
+            if self.is_named(node, b"vcardArray") {
+                let entity = parents.get(at as usize).copied().unwrap_or(0);
+                self.contact(at, entity, decision, &mut properties);
+            }
+        }
+        let entries = Explanation { unit: self, decision, parents: &parents }.entries(&properties);
+        if !entries.is_empty() {
+            self.announce(&entries, decision);
+        }
+    }
+
+    fn is_named(&self, node: &Node, name: &[u8]) -> bool {
+        self.held.name(node).is_some_and(|own| &*denoted(own) == name)
+    }
+
+    fn member(&self, of: u32, name: &[u8]) -> Option<(u32, &Node)> {
+        self.held.children(of).find(|(_, node)| self.is_named(node, name))
+    }
+
+    fn string(&self, at: u32) -> Vec<u8> {
+        let text = self.held.table.node(at).map_or(&[][..], |node| self.held.text(node));
+        if text.first() == Some(&b'"') { unquoted(text).into_owned() } else { Vec::new() }
+    }
+
+    fn children(&self, at: u32) -> Vec<u32> {
+        self.held.children(at).map(|(child, _)| child).collect()
+    }
+
+    /// A jCard: `["vcard", [property, …]]`.
+    fn contact(&self, card: u32, entity: u32, decision: &mut Decision, properties: &mut Vec<OfContact>) {
+        let roles = self.member(entity, b"roles").map(|(roles, _)| self.children(roles)).unwrap_or_default();
+        let contacts = roles.into_iter().map(|role| Contact::of_role(&self.string(role)));
+        let contact = contacts.into_iter().find(|contact| *contact != Contact::Other).unwrap_or_default();
+        let &[_, list] = self.children(card).as_slice() else { return };
+        for node in self.children(list) {
+            let parts = self.children(node);
+            let property = parts.first().and_then(|name| Property::of(&self.string(*name)));
+            if decision.stays(list) {
+                self.mend(node, &parts, property, decision);
+            }
+            properties.push(OfContact { node, property, contact });
+        }
+    }
+
+    /// A property: `[name, parameters, type, value, …]`.
+    fn mend(&self, node: u32, parts: &[u32], property: Option<Property>, decision: &mut Decision) {
+        let (&[name, parameters, kind, ref values @ ..], Some(property)) = (parts, property) else {
+            // Not a property, or none that has a name here: it goes if some of it does.
+            if decision.stays(node) && !parts.iter().all(|part| decision.stays(*part)) {
+                decision.set(node, Fate::Goes);
+            }
+            return;
+        };
+        let kind_text = self.string(kind);
+        if !decision.stays(node) {
+            if property.stays_empty() && kind_text == b"text" && !values.is_empty() {
+                [node, name, kind].into_iter().for_each(|part| decision.set(part, Fate::Stays));
+                decision.rewrite(parameters, "{}".to_owned());
+                values.iter().for_each(|value| self.empty(*value, decision));
+            }
+            return;
+        }
+        if [name, parameters, kind].into_iter().all(|part| decision.stays(part)) {
+            values.iter().for_each(|value| self.keep_places(*value, decision));
+            return;
+        }
+        if !rdap::is_value_type(&kind_text) {
+            return decision.set(node, Fate::Goes);
+        }
+        decision.set(name, Fate::Stays);
+        decision.set(kind, Fate::Stays);
+        if kind_text == b"uri" && !values.iter().all(|value| decision.stays(*value)) {
+            decision.rewrite(kind, "\"text\"".to_owned());
+        }
+        self.mend_parameters(parameters, decision);
+        for &value in values {
+            let generalised = |part: u32| {
+                matches!(decision.fates.get(part as usize), Some(Fate::Changes(Form::Generalised, _)))
+            };
+            let components = self.children(value);
+            if property == Property::Address && components.iter().any(|part| generalised(*part)) {
+                for (place, &component) in components.iter().enumerate() {
+                    match place {
+                        rdap::STATE | rdap::COUNTRY => self.keep(component, decision),
+                        _ => decision.rewrite(component, EMPTY.to_owned()),
+                    }
+                }
+            } else {
+                self.keep_places(value, decision);
+            }
+        }
+    }
+
+    /// Of the parameters of a property that changes those stay that only say what kind it is.
+    fn mend_parameters(&self, parameters: u32, decision: &mut Decision) {
+        decision.set(parameters, Fate::Stays);
+        for (at, node) in self.held.children(parameters) {
+            let kinds = if node.next > at + 1 { self.children(at) } else { vec![at] };
+            if self.is_named(node, b"type") && kinds.iter().all(|kind| rdap::is_kind(&self.string(*kind))) {
+                self.keep(at, decision);
+            } else if !decision.stays(at) {
+                decision.set(at, Fate::Goes);
+            }
+        }
+    }
+
+    fn keep(&self, at: u32, decision: &mut Decision) {
+        let next = self.held.table.node(at).map_or(at, |node| node.next);
+        (at..next).for_each(|within| decision.set(within, Fate::Stays));
+    }
+
+    /// An empty value in the place of this one; of a structured one in the place of each component.
+    fn empty(&self, at: u32, decision: &mut Decision) {
+        let components = self.children(at);
+        let is_array = self.held.table.node(at).is_some_and(|node| self.held.text(node).starts_with(b"["));
+        if is_array && !components.is_empty() {
+            decision.set(at, Fate::Stays);
+            components.into_iter().for_each(|component| decision.rewrite(component, EMPTY.to_owned()));
+        } else {
+            decision.rewrite(at, EMPTY.to_owned());
+        }
+    }
+
+    /// What goes of a value leaves its place empty.
+    fn keep_places(&self, value: u32, decision: &mut Decision) {
+        if decision.fates.get(value as usize) == Some(&Fate::Goes) {
+            return self.empty(value, decision);
+        }
+        for component in self.children(value) {
+            if decision.fates.get(component as usize) == Some(&Fate::Goes) {
+                decision.rewrite(component, EMPTY.to_owned());
+            }
+        }
+    }
+
+    /// Puts the entries, and that there are any, where the RFC has them.
+    fn announce(&self, entries: &[Entry], decision: &mut Decision) {
+        let entries = entries.iter().map(Entry::json).collect::<Vec<_>>().join(",");
+        let own = format!("\"{}\"", rdap::CONFORMANCE);
+        let both = format!("\"{}\",{own}", rdap::BASE_CONFORMANCE);
+        let mut members = Vec::new();
+        match self.member(0, b"rdapConformance") {
+            Some((at, _)) if self.children(at).iter().any(|&said| self.says_redacted(said, decision)) => {}
+            Some((at, node)) => self.extend(at, node, &own, &both, decision),
+            None => members.push(format!("\"rdapConformance\":[{both}]")),
+        }
+        match self.member(0, b"redacted") {
+            Some((at, node)) => self.extend(at, node, &entries, &entries, decision),
+            None => members.push(format!("\"redacted\":[{entries}]")),
+        }
+        if !members.is_empty() {
+            decision.additions.push((0, members.join(",")));
+        }
+    }
+
+    fn says_redacted(&self, at: u32, decision: &Decision) -> bool {
+        decision.stays(at) && self.string(at) == rdap::CONFORMANCE.as_bytes()
+    }
+
+    /// Adds elements to an array if it stays; else puts an array in its place.
+    fn extend(&self, at: u32, node: &Node, more: &str, all: &str, decision: &mut Decision) {
+        if decision.stays(at) && node.next > at + 1 && self.held.text(node).starts_with(b"[") {
+            decision.additions.push((at, more.to_owned()));
+        } else {
+            decision.rewrite(at, format!("[{all}]"));
+        }
+    }
+}
+
+/// What there is to say about a decision.
+struct Explanation<'a> {
+    unit: &'a Unit<'a>,
+    decision: &'a Decision,
+    parents: &'a [u32],
+}
+
+impl Explanation<'_> {
+    fn entries(&self, properties: &[OfContact]) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        let mut coming = properties.iter().peekable();
+        let mut at = 0;
+        while let Some(node) = self.unit.held.table.node(at) {
+            if entries.len() >= MOST_ENTRIES {
+                break;
+            }
+            while coming.next_if(|property| property.node < at).is_some() {}
+            if let Some(property) = coming.next_if(|property| property.node == at) {
+                self.property(*property, &mut entries);
+                at = node.next;
+                continue;
+            }
+            let classified = self.is_classified(at);
+            let method = self.method(at);
+            at = match method {
+                // What is in it may have a class of its own.
+                Some(Method::Removal) if !classified => at + 1,
+                Some(method) => {
+                    if classified {
+                        self.add(self.name(at, node), method, self.path(at), &mut entries);
+                    }
+                    node.next
+                }
+                None => at + 1,
+            };
+        }
+        entries
+    }
+
+    fn is_classified(&self, at: u32) -> bool {
+        self.decision.classes.get(at as usize).is_some_and(|class| *class != UNCLASSIFIED)
+    }
+
+    /// What was done to a node; none if it stays.
+    fn method(&self, at: u32) -> Option<Method> {
+        match self.decision.fates.get(at as usize).copied().unwrap_or(Fate::Goes) {
+            Fate::Stays => None,
+            Fate::Goes => Some(Method::Removal),
+            Fate::Changes(Form::Pseudonymised, _) => Some(Method::ReplacementValue),
+            Fate::Changes(Form::Clear | Form::Masked | Form::Generalised | Form::Removed, _) => {
+                Some(Method::PartialValue)
+            }
+            Fate::Rewritten if self.decision.text_of(at) == EMPTY => Some(Method::EmptyValue),
+            Fate::Rewritten => Some(Method::PartialValue),
+        }
+    }
+
+    fn add(&self, name: Name, method: Method, path: Option<String>, entries: &mut Vec<Entry>) {
+        entries.extend(path.map(|path| Entry::new(name, method, path)));
+    }
+
+    /// What a field outside of jCards is called.
+    fn name(&self, at: u32, node: &Node) -> Name {
+        let parent = self.parents.get(at as usize).copied().unwrap_or(0);
+        let kind = self.unit.member(parent, b"objectClassName").map(|(kind, _)| self.unit.string(kind));
+        match kind.as_deref() {
+            Some(b"domain") if self.unit.is_named(node, b"handle") => rdap::domain_handle(),
+            Some(b"entity") if self.unit.is_named(node, b"handle") => {
+                let roles = self.unit.member(parent, b"roles").map(|(roles, _)| self.unit.children(roles));
+                let contacts = roles.unwrap_or_default().into_iter();
+                let mut contacts = contacts.map(|role| Contact::of_role(&self.unit.string(role)));
+                contacts.find(|contact| *contact != Contact::Other).unwrap_or_default().handle()
+            }
+            Some(_) | None => {
+                let class = self.decision.classes.get(at as usize).copied().unwrap_or(UNCLASSIFIED);
+                Name::Description(self.unit.common.plan.kind(class, None).category.to_owned())
+            }
+        }
+    }
+
+    /// A jCard's property.
+    fn property(&self, of: OfContact, entries: &mut Vec<Entry>) {
+        let parts = self.unit.children(of.node);
+        let values = parts.get(3..).unwrap_or_default();
+        if self.method(of.node) == Some(Method::Removal) {
+            if self.is_classified(of.node) {
+                for field in self.fields(of.property, &parts) {
+                    self.add(of.contact.field(field), Method::Removal, self.path(of.node), entries);
+                }
+            }
+            return;
+        }
+        for &value in values {
+            let components = self.unit.children(value);
+            if of.property == Some(Property::Address) && !components.is_empty() {
+                self.address(of.contact, value, &components, entries);
+                continue;
+            }
+            let changed = |at: &u32| self.method(*at).filter(|_| !self.was_empty(*at));
+            let method = changed(&value).or_else(|| components.iter().find_map(changed));
+            if let Some(method) = method {
+                for field in self.fields(of.property, &parts) {
+                    self.add(of.contact.field(field), method, self.path(value), entries);
+                }
+            }
+        }
+    }
+
+    /// Street, city and the like, each by itself.
+    fn address(&self, contact: Contact, value: u32, components: &[u32], entries: &mut Vec<Entry>) {
+        let mut last = None;
+        for (place, &component) in components.iter().enumerate() {
+            let method = self.method(component).filter(|_| !self.was_empty(component));
+            let (Some(method), Some(field)) = (method, rdap::address_component(place)) else { continue };
+            if last == Some(field) {
+                continue;
+            }
+            last = Some(field);
+            // The three components of a street are one field.
+            let selector = if place < 3 { "[:3]".to_owned() } else { format!("[{place}]") };
+            let path = self.path(value).map(|path| path + &selector);
+            self.add(contact.field(field), method, path, entries);
+        }
+    }
+
+    fn was_empty(&self, at: u32) -> bool {
+        let text = self.unit.held.table.node(at).map(|node| self.unit.held.text(node));
+        text.is_some_and(|text| text == EMPTY.as_bytes())
+    }
+
+    /// What a property's fields are called: a telephone number may have an extension.
+    fn fields(&self, property: Option<Property>, parts: &[u32]) -> Vec<&'static str> {
+        match property {
+            None => vec!["Property"],
+            Some(Property::Name) => vec!["Name"],
+            Some(Property::Address) => vec!["Address"],
+            Some(Property::Plain(field)) => vec![field],
+            Some(Property::Phone) => {
+                let of_fax = |at: &u32| {
+                    let node = self.unit.held.table.node(*at);
+                    node.is_some_and(|node| {
+                        self.unit.held.text(node).windows(5).any(|word| word == b"\"fax\"")
+                    })
+                };
+                let fax = parts.get(1).is_some_and(of_fax);
+                let extended = parts
+                    .get(3)
+                    .is_some_and(|at| self.unit.string(*at).windows(5).any(|part| part == b";ext="));
+                match (fax, extended) {
+                    (false, false) => vec!["Phone"],
+                    (false, true) => vec!["Phone", "Phone Ext"],
+                    (true, false) => vec!["Fax"],
+                    (true, true) => vec!["Fax", "Fax Ext"],
+                }
+            }
+        }
+    }
+
+    /// The path of a node, before redaction if it goes and after it if not. None where that would
+    /// tell a name that the route does not know.
+    fn path(&self, at: u32) -> Option<String> {
+        let before = self.method(at) == Some(Method::Removal);
+        let mut steps = Vec::new();
+        let mut at = at;
+        while at > 0 {
+            let node = self.unit.held.table.node(at)?;
+            let parent = *self.parents.get(at as usize)?;
+            steps.push(match self.unit.held.name(node).map(denoted) {
+                Some(name) if self.unit.common.plan.automaton.knows(&name, lex::hash(&name)) => {
+                    member_step(std::str::from_utf8(&name).ok()?)
+                }
+                Some(_) => return None,
+                None => {
+                    let omits = self.unit.common.plan.removed_as == RemovedAs::Omit;
+                    let elder = self.unit.held.children(parent).take_while(|(child, _)| *child < at);
+                    let counts =
+                        |child: &u32| before || !omits || self.method(*child) != Some(Method::Removal);
+                    format!("[{}]", elder.filter(|(child, _)| counts(child)).count())
+                }
+            });
+            at = parent;
+        }
+        Some(steps.into_iter().rev().fold("$".to_owned(), |path, step| path + &step))
+    }
+}
+
+/// `.name`, or `['na me']` (RFC 9535, 2.5.1 and 2.7).
+fn member_step(name: &str) -> String {
+    let plain = name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        && name.chars().all(|char| char.is_ascii_alphanumeric() || char == '_');
+    if plain {
+        return format!(".{name}");
+    }
+    let escaped: String = name
+        .chars()
+        .map(|char| match char {
+            '\'' | '\\' => format!("\\{char}"),
+            _ if char.is_control() => format!("\\u{:04x}", u32::from(char)),
+            _ => char.to_string(),
+        })
+        .collect();
+    format!("['{escaped}']")
+}
