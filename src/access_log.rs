@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     fn line(time: &str) -> Line<'_> {
-        let names = Line {
+        Line {
             time: time.parse().unwrap(),
             decision: "01J",
             recipient: "acme",
@@ -133,8 +133,7 @@ mod tests {
             outcome: "released",
             milliseconds: 3,
             bytes: 42,
-        };
-        names
+        }
     }
 
     fn files(folder: &Path) -> Vec<String> {

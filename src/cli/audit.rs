@@ -315,6 +315,7 @@ mod tests {
             position: Position(3),
             records: 1,
             withheld_records: 0,
+            untouched: Vec::new(),
             subjects: vec![keys.fingerprints().subject(&alice)],
             categories: vec![Left {
                 category: "email".into(),

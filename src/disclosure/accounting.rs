@@ -2,7 +2,7 @@
 //!
 //! It refuses to tell of anybody else: the others of an answer are a number. Invariant: it never
 //! says less than left. The log counts by windows, so what is told of a long list is what left
-//! about the people of that part of it.
+//! about those people of that part of it of whom anything did.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -25,7 +25,7 @@ pub struct Disclosed {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub case: Option<String>,
     pub categories: BTreeSet<DisclosedCategory>,
-    /// How many people the part of the answer was about; the categories are those of all of them.
+    /// Of how many people something left in that part of the answer; the categories are those of all of them.
     pub people: usize,
 }
 
@@ -90,12 +90,13 @@ pub fn accounting(
 }
 
 impl Open {
-    /// Adds a window, if the person is in it.
+    /// Adds a window, if something of the person left in it.
     fn add(&mut self, window: Gone, name: &str) {
-        if !window.subjects.iter().any(|subject| subject == name) {
+        let touched = window.subjects.iter().filter(|subject| !window.withheld_subjects.contains(*subject));
+        let people: BTreeSet<&String> = touched.collect();
+        if !people.iter().any(|subject| *subject == name) {
             return;
         }
-        let people: BTreeSet<&String> = window.subjects.iter().collect();
         self.people = self.people.max(people.len());
         let about_nobody = Some(Basis::NotPersonal.name());
         let left = window

@@ -228,6 +228,8 @@ pub(super) struct Gone {
     pub(super) withheld_records: u64,
     pub(super) categories: Vec<GoneCategory>,
     pub(super) subjects: Vec<String>,
+    #[serde(default)]
+    pub(super) withheld_subjects: HashSet<String>,
 }
 
 #[derive(Deserialize)]
@@ -289,6 +291,8 @@ struct Exchange {
     withheld_records: u64,
     subjects: Vec<String>,
     known: HashSet<String>,
+    /// Those of whom something personal left.
+    touched: HashSet<String>,
     categories: BTreeMap<String, Vec<GoneCategory>>,
 }
 
@@ -302,16 +306,28 @@ impl Exchange {
             withheld_records: 0,
             subjects: Vec::new(),
             known: HashSet::new(),
+            touched: HashSet::new(),
             categories: BTreeMap::new(),
         }
     }
 
     fn add(&mut self, window: Gone) {
-        let Gone { decision: _, position, records, withheld_records, categories, subjects } = window;
+        let Gone {
+            decision: _,
+            position,
+            records,
+            withheld_records,
+            categories,
+            subjects,
+            withheld_subjects,
+        } = window;
         self.position = self.position.max(position);
         self.records += records;
         self.withheld_records += withheld_records;
         for subject in subjects {
+            if !withheld_subjects.contains(&subject) {
+                self.touched.insert(subject.clone());
+            }
             if self.known.insert(subject.clone()) {
                 self.subjects.push(subject);
             }
@@ -329,8 +345,19 @@ impl Exchange {
     }
 
     fn into_json(self) -> Value {
-        let Exchange { begun, outcome, position, records, withheld_records, subjects, known: _, categories } =
-            self;
+        let Exchange {
+            begun,
+            outcome,
+            position,
+            records,
+            withheld_records,
+            subjects,
+            known: _,
+            touched,
+            categories,
+        } = self;
+        let withheld_subjects: Vec<&String> =
+            subjects.iter().filter(|subject| !touched.contains(*subject)).collect();
         let Begun {
             decision,
             time,
@@ -367,6 +394,7 @@ impl Exchange {
             "records": records,
             "withheld_records": withheld_records,
             "subjects": subjects,
+            "withheld_subjects": withheld_subjects,
             "categories": categories.collect::<Map<_, _>>(),
             "factors": factors,
         })

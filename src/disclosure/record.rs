@@ -54,6 +54,8 @@ pub struct Window {
     pub records: u64,
     pub withheld_records: u64,
     pub subjects: Vec<Fingerprint>,
+    /// Those of them of whom nothing personal left.
+    pub untouched: Vec<Fingerprint>,
     pub categories: Vec<Left>,
 }
 
@@ -170,8 +172,10 @@ pub(super) fn window(decision: &str, time: Timestamp, window: &Window, pseudonym
         withheld_records: u64,
         categories: Vec<WrittenLeft<'a>>,
         subjects: People<'a>,
+        #[serde(skip_serializing_if = "People::is_empty")]
+        withheld_subjects: People<'a>,
     }
-    let Window { position, records, withheld_records, subjects, categories } = window;
+    let Window { position, records, withheld_records, subjects, untouched, categories } = window;
     inside(&Written {
         head: Head { kind: "window", decision, time, salt: salt() },
         position: position.0,
@@ -179,6 +183,7 @@ pub(super) fn window(decision: &str, time: Timestamp, window: &Window, pseudonym
         withheld_records: *withheld_records,
         categories: categories.iter().map(WrittenLeft::from).collect(),
         subjects: People { subjects, pseudonyms },
+        withheld_subjects: People { subjects: untouched, pseudonyms },
     })
 }
 
@@ -217,6 +222,12 @@ impl<'a> From<&'a Left> for WrittenLeft<'a> {
 struct People<'a> {
     subjects: &'a [Fingerprint],
     pseudonyms: &'a EpochPseudonyms,
+}
+
+impl People<'_> {
+    fn is_empty(&self) -> bool {
+        self.subjects.is_empty()
+    }
 }
 
 impl Serialize for People<'_> {

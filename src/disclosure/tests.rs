@@ -34,6 +34,7 @@ fn window(keys: &Keys, people: &[&str], fields: u64) -> Window {
         position: crate::ledger::Position(9),
         records: people.len() as u64,
         withheld_records: 1,
+        untouched: Vec::new(),
         subjects: people.iter().map(|name| person(keys, name)).collect(),
         categories: vec![left("email", Form::Clear, fields), left("phone", Form::Removed, 1)],
     }
@@ -93,7 +94,8 @@ async fn the_accounting_of_a_person_holds_what_left_in_their_parts_of_answers_an
     log.window(&cut, window(&keys, &["bob"], 1)).await.unwrap();
     log.close(cut, Outcome::Aborted).await.unwrap();
     let open = log.intent(sample(&id(5))).await.unwrap();
-    log.window(&open, window(&keys, &["alice"], 1)).await.unwrap();
+    let of_alice = Window { untouched: vec![person(&keys, "bob")], ..window(&keys, &["alice", "bob"], 1) };
+    log.window(&open, of_alice).await.unwrap();
     log.flush().await;
 
     let of = |name: &str| accounting(folder.path(), person(&keys, name), log.pseudonyms()).unwrap();
@@ -101,7 +103,11 @@ async fn the_accounting_of_a_person_holds_what_left_in_their_parts_of_answers_an
     let decisions = |list: &[Disclosed]| list.iter().map(|one| one.decision.clone()).collect::<Vec<_>>();
     assert_eq!(decisions(&alice), [id(1), id(5)]);
     assert_eq!(decisions(&bob), [id(1), id(4)], "aborted, it may have left; refused, it did not");
-    assert_eq!((alice[0].people, carol[0].people), (2, 1));
+    assert_eq!((alice[0].people, alice[1].people, carol[0].people), (2, 1, 1));
+    let folded = decision(folder.path(), &id(5), true).unwrap().unwrap();
+    assert_eq!(folded["subjects"].as_array().unwrap().len(), 2);
+    let bobs = log.pseudonyms().epoch("2026-11-21").of(person(&keys, "bob"));
+    assert_eq!(folded["withheld_subjects"], serde_json::json!([bobs.as_str()]));
     let categories = |one: &Disclosed| {
         one.categories.iter().map(|left| (left.category.clone(), left.form.clone())).collect::<Vec<_>>()
     };

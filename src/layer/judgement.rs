@@ -66,6 +66,7 @@ impl Judge for Judgement<'_> {
     fn judge(&mut self, record: &Record<'_>) -> Permit {
         let subjects = record.subjects.unwrap_or_default();
         let controller = record.controller.and_then(|id| self.ledger.controller(id)).unwrap_or_default();
+        let first = self.tally.subjects.len();
         self.found = Overdue::default();
         let permit = match subjects {
             [] => {
@@ -80,6 +81,10 @@ impl Judge for Judgement<'_> {
                 Permit::least(&permits)
             }
         };
+        if self.scrubbing.releases_personal(&permit) {
+            let touched = self.tally.subjects.get(first..).unwrap_or_default().to_vec();
+            self.tally.touched.extend(touched);
+        }
         // Once a record, whoever of its people it concerns.
         let Overdue { minor, closed_account, retention } = self.found;
         self.tally.minors += u64::from(minor);

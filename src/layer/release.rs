@@ -211,7 +211,8 @@ impl Release {
             records: tally.records,
             withheld_records: tally.withheld_records,
             categories: self.categories(&tally),
-            subjects: tally.subjects.into_iter().collect(),
+            untouched: tally.untouched(),
+            subjects: tally.subjects,
         };
         let appended = {
             let entry = self.entry.lock().unwrap_or_else(PoisonError::into_inner);

@@ -11,9 +11,9 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::{Refusal, path};
-use crate::decision::{Classes, RecipientFacts};
+use crate::decision::{Classes, Permit, RecipientFacts};
 use crate::scrub::{Limits, Plan};
-use crate::vocabulary::{CategoryId, Operation, PurposeId, Vocabulary};
+use crate::vocabulary::{CategoryId, Form, Operation, PurposeId, Vocabulary};
 
 /// What becomes of records whose subject the ledger has never heard of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,6 +74,14 @@ impl Scrubbing {
         let personal = sets.iter().map(|set| set.iter().any(is_personal)).collect();
         let classes = Classes::new(sets, plan.releases_unclassified());
         Scrubbing { plan, classes, personal, unknown_subject, withheld, limits, fields }
+    }
+
+    /// Whether a permit lets anything leave that can tell about a person. What nothing classifies can.
+    pub(super) fn releases_personal(&self, permit: &Permit) -> bool {
+        let classes = permit.releases().iter().zip(self.classes.sets()).zip(&self.personal);
+        classes
+            .into_iter()
+            .any(|((release, set), personal)| release.form != Form::Removed && (*personal || set.is_empty()))
     }
 }
 

@@ -1,5 +1,7 @@
 //! The account of one window of an answer: what left, in which form, on which basis, about whom.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 
 use crate::decision::{Permit, Release};
@@ -24,6 +26,8 @@ pub(super) struct Tally {
     pub(super) ask_again: Option<Timestamp>,
     /// Everybody whose state was looked up.
     pub(super) subjects: Vec<Fingerprint>,
+    /// Those of them of whom something personal may leave.
+    pub(super) touched: Vec<Fingerprint>,
 }
 
 impl Tally {
@@ -57,6 +61,12 @@ impl Tally {
         self.ask_again = self.ask_again.into_iter().chain(instant).min();
     }
 
+    /// Everybody of whom nothing personal leaves.
+    pub(super) fn untouched(&self) -> Vec<Fingerprint> {
+        let touched: HashSet<_> = self.touched.iter().collect();
+        self.subjects.iter().filter(|subject| !touched.contains(subject)).copied().collect()
+    }
+
     /// Adds another account to this one.
     pub(super) fn merge(&mut self, other: Tally) {
         self.records += other.records;
@@ -75,6 +85,7 @@ impl Tally {
             }
         }
         self.subjects.extend(other.subjects);
+        self.touched.extend(other.touched);
     }
 }
 

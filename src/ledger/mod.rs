@@ -18,6 +18,7 @@ mod event;
 mod history;
 mod import;
 mod index;
+mod members;
 mod names;
 mod request;
 mod sqlite;

@@ -119,7 +119,7 @@ mod tests {
     fn a_request_is_due_thirty_days_after_it_came_in_and_open_until_answered() {
         let access = (Right::Access, "2026-01-31T00:00:00Z".to_owned());
         let erasure = (Right::Erasure, "2026-02-04T00:00:00Z".to_owned());
-        assert_eq!(left_open(&[ACCESS]), [access.clone()]);
+        assert_eq!(left_open(&[ACCESS]), std::slice::from_ref(&access));
         assert_eq!(left_open(&[ERASURE, ACCESS]), [access.clone(), erasure.clone()]);
         assert_eq!(left_open(&[ACCESS, AGAIN]), [access], "asked again, it is no later");
         assert_eq!(left_open(&[ACCESS, ERASURE, AGAIN, ANSWERED]), [erasure]);

@@ -168,8 +168,11 @@ fn write_disclosures(page: &mut String, disclosures: &[Disclosure]) {
         let mut which = left(&disclosed.categories);
         if disclosed.people > 1 {
             shared = true;
-            let _ =
-                write!(which, "<br><span class=\"small\">in a list of {} people*</span>", disclosed.people);
+            let _ = write!(
+                which,
+                "<br><span class=\"small\">in a list about {} people*</span>",
+                disclosed.people
+            );
         }
         let mut purpose = escaped(purpose_title);
         if let Some(case) = &disclosed.case {

@@ -196,19 +196,23 @@ fn what_is_no_case_is_not_registered() {
 
 #[test]
 fn a_case_that_reaches_its_end_is_over_for_answers_on_their_way() {
-    let (upstream, gate) = house();
-    endless_list(&upstream);
-    let mut short = case("C-7");
-    let end = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(5);
-    short["end"] = json!(end.to_string());
-    in_force(&gate, &short);
-    let (mut stream, mut bytes) = begin(&gate);
-    let is_over = || http::get(gate.admin, "/v1/cases/C-7", &[]).json()["state"] == "ended";
-    while !is_over() {
-        std::thread::sleep(std::time::Duration::from_millis(50));
+    // A machine that is busy gets a case that lasts longer.
+    for seconds in [5, 20, 80] {
+        let (upstream, gate) = house();
+        endless_list(&upstream);
+        let mut short = case("C-7");
+        let end = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds);
+        short["end"] = json!(end.to_string());
+        in_force(&gate, &short);
+        let Some((mut stream, mut bytes)) = begin(&gate) else { continue };
+        let is_over = || http::get(gate.admin, "/v1/cases/C-7", &[]).json()["state"] == "ended";
+        while !is_over() {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        stream.read_to_end(&mut bytes).unwrap();
+        return expect_an_end(&bytes);
     }
-    stream.read_to_end(&mut bytes).unwrap();
-    expect_an_end(&bytes);
+    panic!("no answer began within 80 seconds");
 }
 
 /// Far more than sockets and windows hold between gateway and recipient.
@@ -219,7 +223,7 @@ fn nothing_leaves_under_a_case_after_its_end_was_acknowledged() {
     let (upstream, gate) = house();
     endless_list(&upstream);
     in_force(&gate, &case("C-7"));
-    let (mut stream, mut bytes) = begin(&gate);
+    let (mut stream, mut bytes) = begin(&gate).unwrap();
     assert_eq!(post(&gate, "/v1/cases/C-7/end", &json!({})).status, 200);
     stream.read_to_end(&mut bytes).unwrap();
     expect_an_end(&bytes);
@@ -240,8 +244,8 @@ fn endless_list(upstream: &Upstream) {
     });
 }
 
-/// Asks for the list and reads its beginning, in which the case counts.
-fn begin(gate: &Gate) -> (TcpStream, Vec<u8>) {
+/// Asks for the list and reads its beginning, in which the case counts; `None` where it is over already.
+fn begin(gate: &Gate) -> Option<(TcpStream, Vec<u8>)> {
     let mut stream = http::connect(gate.address);
     let request = format!(
         "GET /customers HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{}\r\ndata-purpose: law-enforcement;case=\"C-7\"\r\n\r\n",
@@ -249,9 +253,8 @@ fn begin(gate: &Gate) -> (TcpStream, Vec<u8>) {
     );
     stream.write_all(request.as_bytes()).unwrap();
     let mut bytes = vec![0u8; 64 * 1024];
-    stream.read_exact(&mut bytes).unwrap();
-    assert!(String::from_utf8_lossy(&bytes).contains("p-1@example.org"));
-    (stream, bytes)
+    stream.read_exact(&mut bytes).ok()?;
+    String::from_utf8_lossy(&bytes).contains("p-1@example.org").then_some((stream, bytes))
 }
 
 /// The list is whole, and in its rest the case does not count any more.

@@ -38,6 +38,8 @@ fn a_person_is_told_who_received_what_for_which_purpose_on_which_basis() {
     gate.get("/customers/p-1", "support", "customer-support;case=\"T-7\"");
     gate.get("/customers/p-1", "support", "direct-marketing");
     gate.get("/customers", "support", "customer-support");
+    gate.tell("p-2", r#"{"kind": "consent-given", "purpose": "marketing", "notice": "v1"}"#);
+    assert!(gate.get("/customers", "support", "direct-marketing").text().contains("Name-p-2"));
 
     let told = report(&gate, "p-1");
     assert_eq!(told["state"]["consents"], json!({"marketing": "withdrawn"}));

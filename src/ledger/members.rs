@@ -1,0 +1,391 @@
+//! The members of an event as JSON: each is taken once, as what it should be, or is an error.
+//!
+//! It refuses to know which kind of event has which members (see [`super::written`]). Invariant: an
+//! error names a member and never its value, which may be about a person.
+
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use super::event::{Attached, Facts, Registration, Right, Said};
+use super::names::Names;
+use super::written::{EventError, MAX_EVENT_BYTES, person, recipient_name, wrong};
+use crate::decision::Addressee;
+use crate::scrub::SubjectId;
+use crate::vocabulary::{CategoryId, Origin, PurposeId};
+
+/// The longest `notice`, `channel` or `evidence`, in bytes.
+const MAX_ATTACHED_BYTES: usize = 4096;
+
+/// The longest reference of a case and the longest name of an approver, in bytes.
+const MAX_WORDS_BYTES: usize = 512;
+
+/// The members of an event that have not been read yet.
+pub(super) struct Members(Vec<(String, Written)>);
+
+/// JSON as far as events use it. serde_json's own map would hide a member that is there twice.
+enum Written {
+    Text(String),
+    Flag(bool),
+    Null,
+    Object(Vec<(String, Written)>),
+    List(Vec<Written>),
+    Other,
+}
+
+const KNOWN: &[&str] = &[
+    "kind",
+    "purpose",
+    "recipient",
+    "recipient-kind",
+    "category",
+    "relation",
+    "facts",
+    "at",
+    "valid-until",
+    "notice",
+    "channel",
+    "evidence",
+    "subjects",
+    "categories",
+    "end",
+    "reference",
+    "confidential-until",
+    "approver",
+    "right",
+];
+
+impl Members {
+    pub(super) fn read(text: &[u8]) -> Result<Members, EventError> {
+        if text.len() > MAX_EVENT_BYTES {
+            return Err(EventError::TooLong);
+        }
+        let Ok(Written::Object(members)) = serde_json::from_slice(text) else {
+            return Err(EventError::NotAnObject);
+        };
+        match repeated(&members) {
+            Some(name) => Err(EventError::Twice(presentable(name))),
+            None => Ok(Members(members)),
+        }
+    }
+
+    /// With a kind that is known from elsewhere; one that is written too must agree.
+    pub(super) fn said(mut self, kind: &str) -> Result<Members, EventError> {
+        match self.text("kind")? {
+            Some(written) if written != kind => Err(wrong("kind", "is another than the path says")),
+            _ => {
+                self.0.push(("kind".to_owned(), Written::Text(kind.to_owned())));
+                Ok(self)
+            }
+        }
+    }
+
+    fn take(&mut self, name: &str) -> Option<Written> {
+        let at = self.0.iter().position(|(member, _)| member == name)?;
+        Some(self.0.swap_remove(at).1)
+    }
+
+    pub(super) fn text(&mut self, name: &'static str) -> Result<Option<String>, EventError> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Written::Text(text)) => Ok(Some(text)),
+            Some(
+                Written::Flag(_) | Written::Null | Written::Object(_) | Written::List(_) | Written::Other,
+            ) => Err(wrong(name, "is not a string")),
+        }
+    }
+
+    fn needed(&mut self, name: &'static str) -> Result<String, EventError> {
+        self.text(name)?.ok_or(EventError::Missing(name))
+    }
+
+    pub(super) fn time(&mut self, name: &'static str) -> Result<Option<Timestamp>, EventError> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        match text.parse() {
+            Ok(time) => Ok(Some(time)),
+            Err(_) => Err(wrong(name, "is not a time as in RFC 3339 (2026-11-21T09:30:00Z)")),
+        }
+    }
+
+    pub(super) fn attached(&mut self, name: &'static str) -> Result<Option<Arc<str>>, EventError> {
+        match self.text(name)? {
+            Some(text) if text.is_empty() || text.len() > MAX_ATTACHED_BYTES => {
+                Err(wrong(name, "is empty or longer than 4096 bytes"))
+            }
+            text => Ok(text.map(Arc::from)),
+        }
+    }
+
+    pub(super) fn purpose(&mut self, names: &dyn Names) -> Result<PurposeId, EventError> {
+        let name = self.needed("purpose")?;
+        names.purpose(&name).ok_or(wrong("purpose", "is not a purpose of the vocabulary"))
+    }
+
+    pub(super) fn right(&mut self) -> Result<Right, EventError> {
+        let name = self.needed("right")?;
+        Right::parse(&name).ok_or(wrong(
+            "right",
+            "is none of access, rectification, erasure, restriction, portability, objection",
+        ))
+    }
+
+    pub(super) fn relation(
+        &mut self,
+        names: &dyn Names,
+    ) -> Result<crate::vocabulary::RelationId, EventError> {
+        let name = self.needed("relation")?;
+        names.relation(&name).ok_or(wrong("relation", "is not a relation of the vocabulary"))
+    }
+
+    /// The categories that a subject can refuse one by one (G-6.6b).
+    pub(super) fn refusable(&mut self, names: &dyn Names) -> Result<CategoryId, EventError> {
+        let name = self.needed("category")?;
+        let category =
+            names.category(&name).ok_or(wrong("category", "is not a data category of the vocabulary"))?;
+        if !names.refusable(category) {
+            return Err(wrong(
+                "category",
+                "cannot be refused by itself: only photo, phone, profile and what is below it",
+            ));
+        }
+        Ok(category)
+    }
+
+    pub(super) fn recipient(&mut self) -> Result<Option<Arc<str>>, EventError> {
+        self.text("recipient")?.map(|name| recipient_name(&name)).transpose()
+    }
+
+    pub(super) fn needed_recipient(&mut self) -> Result<Arc<str>, EventError> {
+        self.recipient()?.ok_or(EventError::Missing("recipient"))
+    }
+
+    pub(super) fn addressee(&mut self, names: &dyn Names) -> Result<Addressee, EventError> {
+        match (self.recipient()?, self.text("recipient-kind")?) {
+            (None, None) => Ok(Addressee::Anyone),
+            (Some(name), None) => Ok(Addressee::Recipient(name)),
+            (None, Some(kind)) => names
+                .kind(&kind)
+                .map(Addressee::Kind)
+                .ok_or(wrong("recipient-kind", "is not a recipient kind of the vocabulary")),
+            (Some(_), Some(_)) => {
+                Err(wrong("recipient-kind", "stands beside `recipient`: a consent is bound to one of them"))
+            }
+        }
+    }
+
+    pub(super) fn facts(&mut self, attached: &Attached, names: &dyn Names) -> Result<Facts, EventError> {
+        let written = match self.take("facts") {
+            Some(Written::Object(members)) if !members.is_empty() => members,
+            None => return Err(EventError::Missing("facts")),
+            Some(_) => return Err(wrong("facts", "is not an object with a fact in it")),
+        };
+        if let Some(name) = repeated(&written) {
+            return Err(EventError::Twice(presentable(name)));
+        }
+        let mut facts = Facts::default();
+        for (name, value) in written {
+            match name.as_str() {
+                "region" => {
+                    facts.region = place(value, region).ok_or(wrong("region", "is not a region's label"))?
+                }
+                "country" => {
+                    facts.country = place(value, country)
+                        .ok_or(wrong("country", "is not a country code of two letters"))?;
+                }
+                "minor" => {
+                    facts.minor = Some(flag(&value).ok_or(wrong("minor", "is neither true nor false"))?)
+                }
+                "transfer-consent" => {
+                    let consent =
+                        flag(&value).ok_or(wrong("transfer-consent", "is neither true nor false"))?;
+                    // P-9: explicit, with evidence.
+                    if consent && attached.evidence.is_none() {
+                        return Err(wrong("evidence", "is missing: a consent to a transfer needs it"));
+                    }
+                    facts.transfer_consent = Some(consent);
+                }
+                "origin" => read_origin(value, &mut facts, names)?,
+                _ => return Err(EventError::UnknownMember(presentable(&name))),
+            }
+        }
+        Ok(facts)
+    }
+
+    /// A short text that says something.
+    pub(super) fn words(&mut self, name: &'static str) -> Result<Arc<str>, EventError> {
+        let text = self.needed(name)?;
+        if text.trim().is_empty() || text.len() > MAX_WORDS_BYTES {
+            return Err(wrong(name, "is empty or longer than 512 bytes"));
+        }
+        Ok(Arc::from(text))
+    }
+
+    fn list(&mut self, name: &'static str) -> Result<Vec<Written>, EventError> {
+        match self.take(name) {
+            None => Err(EventError::Missing(name)),
+            Some(Written::List(elements)) if !elements.is_empty() => Ok(elements),
+            Some(_) => Err(wrong(name, "is not a list with something in it")),
+        }
+    }
+
+    pub(super) fn registration(&mut self, names: &dyn Names) -> Result<Registration, EventError> {
+        let subjects = self.list("subjects")?.into_iter().map(named_subject);
+        let category = |written| match written {
+            Written::Text(name) => names.category(&name),
+            Written::Flag(_) | Written::Null | Written::Object(_) | Written::List(_) | Written::Other => None,
+        };
+        let categories = self.list("categories")?.into_iter().map(|written| {
+            category(written).ok_or(wrong("categories", "has one that is not in the vocabulary"))
+        });
+        Ok(Registration {
+            recipient: self.needed_recipient()?,
+            purpose: self.purpose(names)?,
+            subjects: subjects.collect::<Result<_, _>>()?,
+            categories: categories.collect::<Result<_, _>>()?,
+            end: self.time("end")?.ok_or(EventError::Missing("end"))?,
+            reference: self.words("reference")?,
+            confidential_until: self.time("confidential-until")?,
+        })
+    }
+
+    pub(super) fn nothing_left(&self, kind: &'static str) -> Result<(), EventError> {
+        match self.0.first() {
+            None => Ok(()),
+            Some((name, _)) => Err(match KNOWN.iter().find(|known| *known == name) {
+                Some(member) => EventError::Misplaced { member, kind },
+                None => EventError::UnknownMember(presentable(name)),
+            }),
+        }
+    }
+}
+
+/// A person in a list: an id, or an object of `id` and `namespace`.
+fn named_subject(written: Written) -> Result<SubjectId, EventError> {
+    let mut members = match written {
+        Written::Text(id) => return person(id, None),
+        Written::Object(members) if repeated(&members).is_none() => Members(members),
+        Written::Flag(_) | Written::Null | Written::Object(_) | Written::List(_) | Written::Other => {
+            return Err(wrong("subjects", "has one that is neither an id nor `id` and `namespace`"));
+        }
+    };
+    let person = person(members.needed("id")?, members.text("namespace")?)?;
+    match members.0.first() {
+        None => Ok(person),
+        Some((name, _)) => Err(EventError::UnknownMember(presentable(name))),
+    }
+}
+
+fn read_origin(value: Written, facts: &mut Facts, names: &dyn Names) -> Result<(), EventError> {
+    let unknown = || wrong("origin", "is not an origin, nor an object of data categories and their origins");
+    match value {
+        Written::Text(name) => facts.origin = Some(Origin::parse(&name).ok_or_else(unknown)?),
+        Written::Object(members) if repeated(&members).is_none() && !members.is_empty() => {
+            for (category, origin) in members {
+                let category = names.category(&category).ok_or_else(unknown)?;
+                let Written::Text(origin) = origin else { return Err(unknown()) };
+                facts.origin_of.push((category, Origin::parse(&origin).ok_or_else(unknown)?));
+            }
+            facts.origin_of.sort_unstable();
+        }
+        Written::Object(_) | Written::List(_) | Written::Flag(_) | Written::Null | Written::Other => {
+            return Err(unknown());
+        }
+    }
+    Ok(())
+}
+
+fn place(value: Written, read: fn(&str) -> Option<Arc<str>>) -> Option<Said<Arc<str>>> {
+    match value {
+        Written::Null => Some(Said::Unknown),
+        Written::Text(text) => read(&text).map(Said::Known),
+        Written::Flag(_) | Written::Object(_) | Written::List(_) | Written::Other => None,
+    }
+}
+
+fn region(text: &str) -> Option<Arc<str>> {
+    let label = !text.is_empty()
+        && text.len() <= 32
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+    label.then(|| Arc::from(text))
+}
+
+fn country(text: &str) -> Option<Arc<str>> {
+    let code = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_alphabetic());
+    code.then(|| Arc::from(text.to_ascii_uppercase()))
+}
+
+fn flag(value: &Written) -> Option<bool> {
+    match value {
+        Written::Flag(flag) => Some(*flag),
+        Written::Text(_) | Written::Null | Written::Object(_) | Written::List(_) | Written::Other => None,
+    }
+}
+
+fn repeated(members: &[(String, Written)]) -> Option<&str> {
+    let mut earlier = members.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>();
+    earlier.sort_unstable();
+    earlier.windows(2).find_map(|pair| match pair {
+        [a, b] if a == b => Some(*a),
+        _ => None,
+    })
+}
+
+/// A member's name for an error; one that could be a value in the wrong place is not repeated.
+fn presentable(name: &str) -> String {
+    let word = name.len() <= 32
+        && name.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'-' || byte == b'_');
+    if word { name.to_owned() } else { "…".to_owned() }
+}
+
+impl<'de> Deserialize<'de> for Written {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Written, D::Error> {
+        struct Reader;
+
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Written;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("JSON")
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Written, E> {
+                Ok(Written::Text(text.to_owned()))
+            }
+            fn visit_string<E>(self, text: String) -> Result<Written, E> {
+                Ok(Written::Text(text))
+            }
+            fn visit_bool<E>(self, flag: bool) -> Result<Written, E> {
+                Ok(Written::Flag(flag))
+            }
+            fn visit_unit<E>(self) -> Result<Written, E> {
+                Ok(Written::Null)
+            }
+            fn visit_i64<E>(self, _: i64) -> Result<Written, E> {
+                Ok(Written::Other)
+            }
+            fn visit_u64<E>(self, _: u64) -> Result<Written, E> {
+                Ok(Written::Other)
+            }
+            fn visit_f64<E>(self, _: f64) -> Result<Written, E> {
+                Ok(Written::Other)
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Written, A::Error> {
+                let mut list = Vec::new();
+                while let Some(element) = elements.next_element()? {
+                    list.push(element);
+                }
+                Ok(Written::List(list))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Written, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Written::Object(members))
+            }
+        }
+
+        deserializer.deserialize_any(Reader)
+    }
+}
