@@ -245,6 +245,42 @@ fn what_is_no_jcard_goes_whole() {
     }
 }
 
+#[test]
+fn what_is_withheld_in_a_generalised_address_goes() {
+    let state = ("@.vcardArray[1][?@[0] == 'adr'][3][4]", "name");
+    let entities = record("$..entities[*]", &["@.handle"], &[FIELDS, &[state]].concat());
+    let own = [("@['objectClassName','rdapConformance']", "non-personal")];
+    let mut mapping = Mapping {
+        redaction: Redaction::Rfc9537,
+        ..mapping(vec![entities, record("$", &[], &own)])
+    };
+    let plan = |mapping: &Mapping| Arc::new(compile(mapping).unwrap());
+    let forms = but(&[("postal-address", Form::Generalised), ("name", Form::Removed)]);
+    let address = |state: Value, country: Value| {
+        let value = json!(["", "", "1 Way", "Quebec", state, "G1V", country]);
+        domain(&[entity(&json!([]), &[json!(["adr", {}, "text", value])])]).to_string()
+    };
+    let left = |answer: &Value| answer["entities"][0]["vcardArray"][1][1][3].clone();
+    for (country, kept) in [
+        (json!("Canada"), "Canada"),
+        (json!({"Jane Doe": "Jane"}), ""),
+        (json!([["Jane"]]), ""),
+        (json!({}), ""),
+    ] {
+        let answer = scrubbed(&plan(&mapping), &address(json!("Jane"), country), forms);
+        assert_eq!(left(&answer), json!(["", "", "", "", "", "", kept]));
+        assert!(!answer.to_string().contains("Jane"), "{answer}");
+    }
+    // What an address keeps is looked through as well.
+    mapping.redact = vec![category("postal-address")];
+    let answer = scrubbed(&plan(&mapping), &address(json!("QC"), json!("c@x.org")), forms);
+    assert_eq!(left(&answer)[6], "[redacted]");
+    mapping.redact.clear();
+    mapping.withhold_echoes = true;
+    let answer = scrubbed(&plan(&mapping), &address(json!("Annabella"), json!("of Annabella")), forms);
+    assert_eq!(left(&answer)[6], "of [redacted]");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
