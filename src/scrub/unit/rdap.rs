@@ -66,8 +66,8 @@ impl Unit<'_> {
         for property in &contacts.properties {
             self.retype(property.node, decision);
         }
-        let entries = Explanation { unit: self, decision, parents: &contacts.parents };
-        let entries = entries.entries(&contacts.properties);
+        let places = self.places(contacts, decision);
+        let entries = Explanation { unit: self, decision, places: &places }.entries(&contacts.properties);
         if !entries.is_empty() {
             self.announce(&entries, decision);
         }
@@ -238,6 +238,32 @@ impl Unit<'_> {
         }
     }
 
+    /// Where every node stands, once it is settled what goes.
+    fn places(&self, contacts: &Contacts, decision: &Decision) -> Vec<Stands> {
+        let plan = self.common.plan;
+        let omits = plan.removed_as == RemovedAs::Omit;
+        let mut places = vec![Stands { sayable: true, ..Stands::default() }];
+        places.resize(self.held.table.nodes.len(), Stands::default());
+        // How many children a container had so far, and how many that are there afterwards.
+        let mut counts = vec![(0, 0); places.len()];
+        for (at, node) in (0..).zip(&self.held.table.nodes).skip(1) {
+            let parent = contacts.parents.get(at as usize).copied().unwrap_or(0);
+            let around = places.get(parent as usize).is_some_and(|place| place.sayable);
+            let said = |name| {
+                let name = denoted(name);
+                plan.automaton.knows(&name, lex::hash(&name))
+            };
+            let sayable = around && self.held.name(node).is_none_or(said);
+            let Some((before, after)) = counts.get_mut(parent as usize) else { continue };
+            if let Some(place) = places.get_mut(at as usize) {
+                *place = Stands { parent, before: *before, after: *after, sayable };
+            }
+            *before += 1;
+            *after += u32::from(!omits || decision.fates.get(at as usize) != Some(&Fate::Goes));
+        }
+        places
+    }
+
     /// Puts the entries, and that there are any, where the RFC has them.
     fn announce(&self, entries: &[Entry], decision: &mut Decision) {
         let entries = entries.iter().map(Entry::json).collect::<Vec<_>>().join(",");
@@ -272,11 +298,22 @@ impl Unit<'_> {
     }
 }
 
+/// Where a node stands.
+#[derive(Clone, Copy, Default)]
+struct Stands {
+    parent: u32,
+    /// Its elder siblings in the answer that was, and in the one that is.
+    before: u32,
+    after: u32,
+    /// The route knows the names on the way to it.
+    sayable: bool,
+}
+
 /// What there is to say about a decision.
 struct Explanation<'a> {
     unit: &'a Unit<'a>,
     decision: &'a Decision,
-    parents: &'a [u32],
+    places: &'a [Stands],
 }
 
 impl Explanation<'_> {
@@ -300,7 +337,7 @@ impl Explanation<'_> {
                 // What is in it may have a class of its own.
                 Some(Method::Removal) if !classified => at + 1,
                 Some(method) => {
-                    if classified {
+                    if classified && self.is_sayable(at) {
                         self.add(self.name(at, node), method, self.path(at), &mut entries);
                     }
                     node.next
@@ -309,6 +346,10 @@ impl Explanation<'_> {
             };
         }
         entries
+    }
+
+    fn is_sayable(&self, at: u32) -> bool {
+        self.places.get(at as usize).is_some_and(|place| place.sayable)
     }
 
     fn is_classified(&self, at: u32) -> bool {
@@ -335,11 +376,16 @@ impl Explanation<'_> {
 
     /// What a field outside of jCards is called.
     fn name(&self, at: u32, node: &Node) -> Name {
-        let parent = self.parents.get(at as usize).copied().unwrap_or(0);
-        let kind = self.unit.member(parent, b"objectClassName").map(|(kind, _)| self.unit.string(kind));
+        let parent = self.places.get(at as usize).map_or(0, |place| place.parent);
+        // One member of an object is a handle: its siblings are gone through once.
+        let kind = if self.unit.is_named(node, b"handle") {
+            self.unit.member(parent, b"objectClassName").map(|(kind, _)| self.unit.string(kind))
+        } else {
+            None
+        };
         match kind.as_deref() {
-            Some(b"domain") if self.unit.is_named(node, b"handle") => rdap::domain_handle(),
-            Some(b"entity") if self.unit.is_named(node, b"handle") => {
+            Some(b"domain") => rdap::domain_handle(),
+            Some(b"entity") => {
                 let roles = self.unit.member(parent, b"roles").map(|(roles, _)| self.unit.children(roles));
                 let contacts = roles.unwrap_or_default().into_iter();
                 let mut contacts = contacts.map(|role| Contact::of_role(&self.unit.string(role)));
@@ -354,6 +400,9 @@ impl Explanation<'_> {
 
     /// A jCard's property.
     fn property(&self, of: OfContact, entries: &mut Vec<Entry>) {
+        if !self.is_sayable(of.node) {
+            return;
+        }
         let parts = self.unit.children(of.node);
         let values = parts.get(3..).unwrap_or_default();
         if self.method(of.node) == Some(Method::Removal) {
@@ -364,7 +413,11 @@ impl Explanation<'_> {
             }
             return;
         }
+        let mut fields = None;
         for &value in values {
+            if entries.len() >= MOST_ENTRIES {
+                return;
+            }
             let components = self.unit.children(value);
             if of.property == Some(Property::Address) && !components.is_empty() {
                 self.address(of.contact, value, &components, entries);
@@ -373,7 +426,7 @@ impl Explanation<'_> {
             let changed = |at: &u32| self.method(*at).filter(|_| !self.was_empty(*at));
             let method = changed(&value).or_else(|| components.iter().find_map(changed));
             if let Some(method) = method {
-                for field in self.fields(of.property, &parts) {
+                for field in fields.get_or_insert_with(|| self.fields(of.property, &parts)) {
                     self.add(of.contact.field(field), method, self.path(value), entries);
                 }
             }
@@ -438,21 +491,12 @@ impl Explanation<'_> {
         let mut at = at;
         while at > 0 {
             let node = self.unit.held.table.node(at)?;
-            let parent = *self.parents.get(at as usize)?;
+            let place = self.places.get(at as usize).filter(|place| place.sayable)?;
             steps.push(match self.unit.held.name(node).map(denoted) {
-                Some(name) if self.unit.common.plan.automaton.knows(&name, lex::hash(&name)) => {
-                    member_step(std::str::from_utf8(&name).ok()?)
-                }
-                Some(_) => return None,
-                None => {
-                    let omits = self.unit.common.plan.removed_as == RemovedAs::Omit;
-                    let elder = self.unit.held.children(parent).take_while(|(child, _)| *child < at);
-                    let counts =
-                        |child: &u32| before || !omits || self.method(*child) != Some(Method::Removal);
-                    format!("[{}]", elder.filter(|(child, _)| counts(child)).count())
-                }
+                Some(name) => member_step(std::str::from_utf8(&name).ok()?),
+                None => format!("[{}]", if before { place.before } else { place.after }),
             });
-            at = parent;
+            at = place.parent;
         }
         Some(steps.into_iter().rev().fold("$".to_owned(), |path, step| path + &step))
     }
