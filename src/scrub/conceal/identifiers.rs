@@ -28,6 +28,8 @@ pub(super) fn find(text: &[u8], into: &mut Vec<Range<usize>>) {
     }
 }
 
+/// A letter of an address, in whatever script. Beside a number only ASCII's count: around it stand
+/// quotes that are not ASCII, and scripts without spaces.
 fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte >= 0x80
 }
@@ -80,9 +82,8 @@ fn ips(text: &[u8], into: &mut Vec<Range<usize>>) {
         let start = run(text, at, |byte| !(byte.is_ascii_hexdigit() || byte == b':'));
         let end = run(text, start, |byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.'));
         at = end.max(at + 1);
-        let beside = |at: usize| text.get(at).is_some_and(|byte| is_word(*byte));
-        let within_word = beside(start.wrapping_sub(1)) || beside(end);
-        match v6(slice(text, start..end)).filter(|_| !within_word) {
+        let beside = |at: usize| text.get(at).is_some_and(u8::is_ascii_alphanumeric);
+        match v6(slice(text, start..end), beside(start.wrapping_sub(1)), beside(end)) {
             Some(address) => {
                 // With its zone.
                 let zone = text.get(end) == Some(&b'%');
@@ -94,8 +95,9 @@ fn ips(text: &[u8], into: &mut Vec<Range<usize>>) {
     }
 }
 
-/// Where in a run of hexadecimal digits, colons and dots an address stands, or what looks too much like one.
-fn v6(run: &[u8]) -> Option<Range<usize>> {
+/// Where in a run of hexadecimal digits, colons and dots an address stands, or what looks too much
+/// like one. Of a word before or after it the run holds the letters that are hexadecimal digits.
+fn v6(run: &[u8], word_before: bool, word_after: bool) -> Option<Range<usize>> {
     let mut place = 0..run.len();
     // A sentence's colon or full stop; two colons are the address's own.
     while place.len() > 1 && matches!(slice(run, place.clone()), [.., b'.'] | [.., 0..b':' | b'A'.., b':']) {
@@ -107,11 +109,25 @@ fn v6(run: &[u8]) -> Option<Range<usize>> {
         place.start += 1;
     }
     let address = slice(run, place.clone());
+    let first = address.iter().position(|byte| *byte == b':')?;
+    let last = address.iter().rposition(|byte| *byte == b':')?;
+    // `std::fmt` is no address.
+    let colons = address.iter().filter(|byte| **byte == b':').count();
+    let is_name = (word_before || word_after) && colons < 3 && !address.iter().any(u8::is_ascii_digit);
+    let found = is_v6(address)
+        || (word_before
+            && (is_v6(slice(address, first..address.len()))
+                || is_v6(slice(address, first + 1..address.len()))))
+        || (word_after && is_v6(slice(address, 0..last + 1)));
+    (found && !is_name).then_some(place)
+}
+
+fn is_v6(address: &[u8]) -> bool {
     let digits = address.iter().any(u8::is_ascii_hexdigit);
     let colons = address.iter().filter(|byte| **byte == b':').count();
     let doubled = address.windows(2).any(|pair| pair == b"::");
     let parses = std::str::from_utf8(address).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok());
-    (digits && (parses || colons >= 7 || (doubled && colons >= 3))).then_some(place)
+    digits && (parses || colons >= 7 || (doubled && colons >= 3))
 }
 
 /// Four groups of digits with dots between, wherever in the run.
@@ -140,7 +156,7 @@ fn ibans(text: &[u8], into: &mut Vec<Range<usize>>) {
         let &[a, b, c, d] = slice(text, start..start + 4) else { return };
         let begins =
             a.is_ascii_alphabetic() && b.is_ascii_alphabetic() && c.is_ascii_digit() && d.is_ascii_digit();
-        let after_word = start > 0 && slice(text, start - 1..start).iter().any(|byte| is_word(*byte));
+        let after_word = start > 0 && slice(text, start - 1..start).iter().any(u8::is_ascii_alphanumeric);
         if begins && !after_word {
             into.extend(iban_end(text, start).map(|end| start..end));
         }
@@ -162,7 +178,7 @@ fn iban_end(text: &[u8], start: usize) -> Option<usize> {
         if account.len() > *IBAN.end() {
             break;
         }
-        let whole = !text.get(at).is_some_and(|next| is_word(*next));
+        let whole = !text.get(at).is_some_and(u8::is_ascii_alphanumeric);
         if whole && IBAN.contains(&account.len()) && is_one_modulo_97(&account) {
             found = Some(at);
         }
@@ -305,6 +321,13 @@ mod tests {
             ("DE89 3704 0044 0532 0130 00 and more", "# and more"),
             ("IBAN:GB82WEST12345698765432.", "IBAN:#."),
             ("nl91abna0417164300", "#"),
+            ("\u{201e}DE89370400440532013000\u{201c}", "\u{201e}#\u{201c}"),
+            ("\u{8d26}\u{53f7}DE89370400440532013000\u{3002}", "\u{8d26}\u{53f7}#\u{3002}"),
+            ("\u{201e}2001:db8::1\u{201c} \u{5728}fe80::1\u{5728}", "\u{201e}#\u{201c} \u{5728}#\u{5728}"),
+            ("[IPv6:2001:db8::1]", "[IPv#]"),
+            ("Adresse:2001:db8::1, node:fe80::1", "Adress#, no#"),
+            ("node:1:2:3:4:5:6:7:8 decade:::1", "no# #"),
+            ("x2001:db8::1 and fe80::1z fe80::abcdefg", "x# and #z #g"),
         ] {
             assert_eq!(found(text), left, "{text}");
         }
@@ -319,6 +342,7 @@ mod tests {
             "12:30:15 and 10:45",
             "on 2026-11-22 10:30, or 22.11.2026 12.5",
             "std::fmt, a ::= b, :: and x::",
+            "xyz::def, face::new and add::x",
             "version 1.2.3 and 1.2.3.999",
             "123456, 12 345",
             "12345678901234567890123",
