@@ -18,6 +18,10 @@ const LOCAL_PART: usize = 64;
 /// Characters between two groups of digits of one number.
 const MOST_BETWEEN: usize = 3;
 
+/// What may stand there, and what only between those of a card number.
+const BETWEEN: &[u8] = b" -./()";
+const BETWEEN_OF_CARDS: &[u8] = b"_:,";
+
 /// Adds every stretch that is one of them; they may overlap.
 pub(super) fn find(text: &[u8], into: &mut Vec<Range<usize>>) {
     emails(text, into);
@@ -171,7 +175,7 @@ fn iban_end(text: &[u8], start: usize) -> Option<usize> {
     while let Some(&byte) = text.get(at) {
         match byte {
             _ if byte.is_ascii_alphanumeric() => account.push(byte.to_ascii_uppercase()),
-            b' ' | b'-' if text.get(at + 1).is_some_and(u8::is_ascii_alphanumeric) => {}
+            b' ' | b'-' | b'.' | b'_' if text.get(at + 1).is_some_and(u8::is_ascii_alphanumeric) => {}
             _ => break,
         }
         at += 1;
@@ -206,8 +210,8 @@ fn numbers(text: &[u8], into: &mut Vec<Range<usize>>) {
         at = end.max(at + 1);
         if let Some(last) = chain.last() {
             let between = slice(text, last.end..start);
-            let together =
-                between.len() <= MOST_BETWEEN && between.iter().all(|byte| b" -./()".contains(byte));
+            let together = between.len() <= MOST_BETWEEN
+                && between.iter().all(|byte| BETWEEN.contains(byte) || BETWEEN_OF_CARDS.contains(byte));
             if !together || start == end {
                 in_chain(text, &chain, into);
                 chain.clear();
@@ -221,6 +225,8 @@ fn numbers(text: &[u8], into: &mut Vec<Range<usize>>) {
 }
 
 fn in_chain(text: &[u8], chain: &[Range<usize>], into: &mut Vec<Range<usize>>) {
+    // Numbers that overlap are one stretch.
+    let known = into.len();
     let mut first = 0;
     while let Some(group) = chain.get(first) {
         if let Some(length) = date_length(text, slice_of(chain, first)) {
@@ -228,16 +234,23 @@ fn in_chain(text: &[u8], chain: &[Range<usize>], into: &mut Vec<Range<usize>>) {
             continue;
         }
         let mut digits = 0;
+        let mut dialled = true;
+        let mut end = group.start;
         for (more, last) in slice_of(chain, first).iter().enumerate() {
             if more > 0 && date_length(text, slice_of(chain, first + more)).is_some() {
                 break;
             }
             digits += last.len();
+            dialled &= more == 0 || slice(text, end..last.start).iter().all(|byte| BETWEEN.contains(byte));
+            end = last.end;
             let number = group.start..last.end;
             let card = CARD.contains(&digits) && is_luhn(slice(text, number.clone()));
-            if card || PHONE.contains(&digits) {
+            if card || (dialled && PHONE.contains(&digits)) {
                 let from = run_back(text, number.start, |byte| matches!(byte, b'+' | b'('));
-                into.push(from..number.end);
+                match into.get_mut(known..).and_then(<[_]>::last_mut) {
+                    Some(before) if before.end >= from => before.end = before.end.max(number.end),
+                    Some(_) | None => into.push(from..number.end),
+                }
             }
             if digits > *CARD.end() {
                 break;
@@ -321,6 +334,8 @@ mod tests {
             ("DE89 3704 0044 0532 0130 00 and more", "# and more"),
             ("IBAN:GB82WEST12345698765432.", "IBAN:#."),
             ("nl91abna0417164300", "#"),
+            ("DE89_3704.0044 0532.0130_00", "#"),
+            ("4111_1111_1111_1111 4111:1111:1111:1111 4111,1111, 1111,1111", "#"),
             ("\u{201e}DE89370400440532013000\u{201c}", "\u{201e}#\u{201c}"),
             ("\u{8d26}\u{53f7}DE89370400440532013000\u{3002}", "\u{8d26}\u{53f7}#\u{3002}"),
             ("\u{201e}2001:db8::1\u{201c} \u{5728}fe80::1\u{5728}", "\u{201e}#\u{201c} \u{5728}#\u{5728}"),
@@ -349,6 +364,13 @@ mod tests {
         ] {
             assert_eq!(found(text), text);
         }
+    }
+
+    #[test]
+    fn stretches_are_few() {
+        let mut found = Vec::new();
+        find("123 ".repeat(1 << 12).as_bytes(), &mut found);
+        assert_eq!(found, [0..(4 << 12) - 1]);
     }
 
     #[test]
