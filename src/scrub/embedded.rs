@@ -80,13 +80,24 @@ fn read(string: &[u8], node: &Node, common: Common<'_>, limits: Limits, levels: 
     let to = text.iter().rposition(|&byte| !lex::is_space(byte))? + 1;
     let text = text.get(from..to)?;
     let mut table = Walk::note_text(common, node.state, text, limits).ok()?;
-    // A string that is the whole text is a string.
-    table.texts.retain(|&inside| inside != 0);
+    // A string that is the whole text is a string, unless it was spelled twice.
+    if !may_be_json(text) {
+        table.texts.retain(|&inside| inside != 0);
+    }
     let held = Held { table: &table, bytes: text };
     if table.texts.is_empty() {
         return Some(Expanded { bytes: text.to_vec(), table });
     }
-    Some(expand(held, common, limits, levels))
+    let value = expand(held, common, limits, levels);
+    (value.table.opaque.first() != Some(&0)).then_some(value)
+}
+
+/// Whether a text is a string that seems to spell more than a scalar.
+fn may_be_json(text: &[u8]) -> bool {
+    let [b'"', inside @ .., b'"'] = text else { return false };
+    let mut denoted = Vec::with_capacity(inside.len());
+    lex::unescape(inside, &mut denoted);
+    matches!(denoted.get(lex::space(&denoted, 0)), Some(b'{' | b'[' | b'"'))
 }
 
 /// Puts the pieces in their places.
@@ -141,11 +152,15 @@ fn splice(held: Held<'_>, pieces: Vec<Piece>, opaque: &[u32]) -> Expanded {
         table.captures.extend(inner.captures.iter().map(|&(query, inside)| (query, first + inside)));
         let repeated = inner.repeated.iter().map(|&(name, object)| (first + name, first + object));
         table.repeated.extend(repeated);
-        table.embedded.push(Embedded { node: first, string: held.text(node).into() });
-        let deeper = inner.embedded.iter();
-        table.embedded.extend(
-            deeper.map(|inside| Embedded { node: first + inside.node, string: inside.string.clone() }),
-        );
+        let (again, deeper) = match inner.embedded.split_first() {
+            Some((again, deeper)) if again.node == 0 => (again.times, deeper),
+            Some(_) | None => (0, inner.embedded.as_slice()),
+        };
+        let string = held.text(node).into();
+        table.embedded.push(Embedded { node: first, string, times: again + 1 });
+        table
+            .embedded
+            .extend(deeper.iter().map(|inside| Embedded { node: first + inside.node, ..inside.clone() }));
         table.opaque.extend(inner.opaque.iter().map(|&inside| first + inside));
     }
     bytes.extend_from_slice(held.bytes.get(copied..).unwrap_or_default());
@@ -160,17 +175,21 @@ fn splice(held: Held<'_>, pieces: Vec<Piece>, opaque: &[u32]) -> Expanded {
     Expanded { table, bytes }
 }
 
-/// Spells `out` from `from` on, which is JSON, as it stands between the quotes of a string.
-pub(super) fn escape(out: &mut Vec<u8>, from: usize) {
-    let text = out.split_off(from);
-    for byte in text {
-        match byte {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            // JSON has no other controls, in strings or between tokens.
-            _ => out.push(byte),
+/// Spells `out` from `from` on, which is JSON, as a string, so many times.
+pub(super) fn spell(out: &mut Vec<u8>, from: usize, times: u8) {
+    for _ in 0..times {
+        let text = out.split_off(from);
+        out.push(b'"');
+        for byte in text {
+            match byte {
+                b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+                b'\n' => out.extend_from_slice(b"\\n"),
+                b'\r' => out.extend_from_slice(b"\\r"),
+                b'\t' => out.extend_from_slice(b"\\t"),
+                // JSON has no other controls, in strings or between tokens.
+                _ => out.push(byte),
+            }
         }
+        out.push(b'"');
     }
 }

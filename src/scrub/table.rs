@@ -39,6 +39,8 @@ pub(super) struct Embedded {
     pub(super) node: u32,
     /// The string, as it was spelled.
     pub(super) string: Box<[u8]>,
+    /// How many strings there were, each the whole text of the one around it.
+    pub(super) times: u8,
 }
 
 impl Table {
@@ -83,14 +85,14 @@ impl<'a> Held<'a> {
         self.bytes.get(node.start as usize..node.end as usize).unwrap_or_default()
     }
 
-    /// The string that a value stood in, if it did.
-    pub(super) fn string_around(&self, at: u32) -> Option<&'a [u8]> {
+    /// What a value stood in, if it was a string.
+    pub(super) fn string_around(&self, at: u32) -> Option<&'a Embedded> {
         let embedded = &self.table.embedded;
         if embedded.is_empty() {
             return None;
         }
         let found = embedded.binary_search_by_key(&at, |embedded| embedded.node).ok()?;
-        embedded.get(found).map(|embedded| &*embedded.string)
+        embedded.get(found)
     }
 
     /// The name's text between its quotes, for a member.

@@ -18,6 +18,10 @@ const LOCAL_PART: usize = 64;
 /// Characters between two groups of digits of one number.
 const MOST_BETWEEN: usize = 3;
 
+/// What may stand there, and what only between those of a card number.
+const BETWEEN: &[u8] = b" -./()";
+const BETWEEN_OF_CARDS: &[u8] = b"_:,";
+
 /// Adds every stretch that is one of them; they may overlap.
 pub(super) fn find(text: &[u8], into: &mut Vec<Range<usize>>) {
     emails(text, into);
@@ -28,6 +32,8 @@ pub(super) fn find(text: &[u8], into: &mut Vec<Range<usize>>) {
     }
 }
 
+/// A letter of an address, in whatever script. Beside a number only ASCII's count: around it stand
+/// quotes that are not ASCII, and scripts without spaces.
 fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte >= 0x80
 }
@@ -80,9 +86,8 @@ fn ips(text: &[u8], into: &mut Vec<Range<usize>>) {
         let start = run(text, at, |byte| !(byte.is_ascii_hexdigit() || byte == b':'));
         let end = run(text, start, |byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.'));
         at = end.max(at + 1);
-        let beside = |at: usize| text.get(at).is_some_and(|byte| is_word(*byte));
-        let within_word = beside(start.wrapping_sub(1)) || beside(end);
-        match v6(slice(text, start..end)).filter(|_| !within_word) {
+        let beside = |at: usize| text.get(at).is_some_and(u8::is_ascii_alphanumeric);
+        match v6(slice(text, start..end), beside(start.wrapping_sub(1)), beside(end)) {
             Some(address) => {
                 // With its zone.
                 let zone = text.get(end) == Some(&b'%');
@@ -94,8 +99,9 @@ fn ips(text: &[u8], into: &mut Vec<Range<usize>>) {
     }
 }
 
-/// Where in a run of hexadecimal digits, colons and dots an address stands, or what looks too much like one.
-fn v6(run: &[u8]) -> Option<Range<usize>> {
+/// Where in a run of hexadecimal digits, colons and dots an address stands, or what looks too much
+/// like one. Of a word before or after it the run holds the letters that are hexadecimal digits.
+fn v6(run: &[u8], word_before: bool, word_after: bool) -> Option<Range<usize>> {
     let mut place = 0..run.len();
     // A sentence's colon or full stop; two colons are the address's own.
     while place.len() > 1 && matches!(slice(run, place.clone()), [.., b'.'] | [.., 0..b':' | b'A'.., b':']) {
@@ -107,11 +113,25 @@ fn v6(run: &[u8]) -> Option<Range<usize>> {
         place.start += 1;
     }
     let address = slice(run, place.clone());
+    let first = address.iter().position(|byte| *byte == b':')?;
+    let last = address.iter().rposition(|byte| *byte == b':')?;
+    // `std::fmt` is no address.
+    let colons = address.iter().filter(|byte| **byte == b':').count();
+    let is_name = (word_before || word_after) && colons < 3 && !address.iter().any(u8::is_ascii_digit);
+    let found = is_v6(address)
+        || (word_before
+            && (is_v6(slice(address, first..address.len()))
+                || is_v6(slice(address, first + 1..address.len()))))
+        || (word_after && is_v6(slice(address, 0..last + 1)));
+    (found && !is_name).then_some(place)
+}
+
+fn is_v6(address: &[u8]) -> bool {
     let digits = address.iter().any(u8::is_ascii_hexdigit);
     let colons = address.iter().filter(|byte| **byte == b':').count();
     let doubled = address.windows(2).any(|pair| pair == b"::");
     let parses = std::str::from_utf8(address).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok());
-    (digits && (parses || colons >= 7 || (doubled && colons >= 3))).then_some(place)
+    digits && (parses || colons >= 7 || (doubled && colons >= 3))
 }
 
 /// Four groups of digits with dots between, wherever in the run.
@@ -140,7 +160,7 @@ fn ibans(text: &[u8], into: &mut Vec<Range<usize>>) {
         let &[a, b, c, d] = slice(text, start..start + 4) else { return };
         let begins =
             a.is_ascii_alphabetic() && b.is_ascii_alphabetic() && c.is_ascii_digit() && d.is_ascii_digit();
-        let after_word = start > 0 && slice(text, start - 1..start).iter().any(|byte| is_word(*byte));
+        let after_word = start > 0 && slice(text, start - 1..start).iter().any(u8::is_ascii_alphanumeric);
         if begins && !after_word {
             into.extend(iban_end(text, start).map(|end| start..end));
         }
@@ -155,14 +175,14 @@ fn iban_end(text: &[u8], start: usize) -> Option<usize> {
     while let Some(&byte) = text.get(at) {
         match byte {
             _ if byte.is_ascii_alphanumeric() => account.push(byte.to_ascii_uppercase()),
-            b' ' | b'-' if text.get(at + 1).is_some_and(u8::is_ascii_alphanumeric) => {}
+            b' ' | b'-' | b'.' | b'_' if text.get(at + 1).is_some_and(u8::is_ascii_alphanumeric) => {}
             _ => break,
         }
         at += 1;
         if account.len() > *IBAN.end() {
             break;
         }
-        let whole = !text.get(at).is_some_and(|next| is_word(*next));
+        let whole = !text.get(at).is_some_and(u8::is_ascii_alphanumeric);
         if whole && IBAN.contains(&account.len()) && is_one_modulo_97(&account) {
             found = Some(at);
         }
@@ -190,8 +210,8 @@ fn numbers(text: &[u8], into: &mut Vec<Range<usize>>) {
         at = end.max(at + 1);
         if let Some(last) = chain.last() {
             let between = slice(text, last.end..start);
-            let together =
-                between.len() <= MOST_BETWEEN && between.iter().all(|byte| b" -./()".contains(byte));
+            let together = between.len() <= MOST_BETWEEN
+                && between.iter().all(|byte| BETWEEN.contains(byte) || BETWEEN_OF_CARDS.contains(byte));
             if !together || start == end {
                 in_chain(text, &chain, into);
                 chain.clear();
@@ -205,6 +225,8 @@ fn numbers(text: &[u8], into: &mut Vec<Range<usize>>) {
 }
 
 fn in_chain(text: &[u8], chain: &[Range<usize>], into: &mut Vec<Range<usize>>) {
+    // Numbers that overlap are one stretch.
+    let known = into.len();
     let mut first = 0;
     while let Some(group) = chain.get(first) {
         if let Some(length) = date_length(text, slice_of(chain, first)) {
@@ -212,16 +234,23 @@ fn in_chain(text: &[u8], chain: &[Range<usize>], into: &mut Vec<Range<usize>>) {
             continue;
         }
         let mut digits = 0;
+        let mut dialled = true;
+        let mut end = group.start;
         for (more, last) in slice_of(chain, first).iter().enumerate() {
             if more > 0 && date_length(text, slice_of(chain, first + more)).is_some() {
                 break;
             }
             digits += last.len();
+            dialled &= more == 0 || slice(text, end..last.start).iter().all(|byte| BETWEEN.contains(byte));
+            end = last.end;
             let number = group.start..last.end;
             let card = CARD.contains(&digits) && is_luhn(slice(text, number.clone()));
-            if card || PHONE.contains(&digits) {
+            if card || (dialled && PHONE.contains(&digits)) {
                 let from = run_back(text, number.start, |byte| matches!(byte, b'+' | b'('));
-                into.push(from..number.end);
+                match into.get_mut(known..).and_then(<[_]>::last_mut) {
+                    Some(before) if before.end >= from => before.end = before.end.max(number.end),
+                    Some(_) | None => into.push(from..number.end),
+                }
             }
             if digits > *CARD.end() {
                 break;
@@ -305,6 +334,15 @@ mod tests {
             ("DE89 3704 0044 0532 0130 00 and more", "# and more"),
             ("IBAN:GB82WEST12345698765432.", "IBAN:#."),
             ("nl91abna0417164300", "#"),
+            ("DE89_3704.0044 0532.0130_00", "#"),
+            ("4111_1111_1111_1111 4111:1111:1111:1111 4111,1111, 1111,1111", "#"),
+            ("\u{201e}DE89370400440532013000\u{201c}", "\u{201e}#\u{201c}"),
+            ("\u{8d26}\u{53f7}DE89370400440532013000\u{3002}", "\u{8d26}\u{53f7}#\u{3002}"),
+            ("\u{201e}2001:db8::1\u{201c} \u{5728}fe80::1\u{5728}", "\u{201e}#\u{201c} \u{5728}#\u{5728}"),
+            ("[IPv6:2001:db8::1]", "[IPv#]"),
+            ("Adresse:2001:db8::1, node:fe80::1", "Adress#, no#"),
+            ("node:1:2:3:4:5:6:7:8 decade:::1", "no# #"),
+            ("x2001:db8::1 and fe80::1z fe80::abcdefg", "x# and #z #g"),
         ] {
             assert_eq!(found(text), left, "{text}");
         }
@@ -319,12 +357,20 @@ mod tests {
             "12:30:15 and 10:45",
             "on 2026-11-22 10:30, or 22.11.2026 12.5",
             "std::fmt, a ::= b, :: and x::",
+            "xyz::def, face::new and add::x",
             "version 1.2.3 and 1.2.3.999",
             "123456, 12 345",
             "12345678901234567890123",
         ] {
             assert_eq!(found(text), text);
         }
+    }
+
+    #[test]
+    fn stretches_are_few() {
+        let mut found = Vec::new();
+        find("123 ".repeat(1 << 12).as_bytes(), &mut found);
+        assert_eq!(found, [0..(4 << 12) - 1]);
     }
 
     #[test]

@@ -27,7 +27,7 @@ impl<'a> Legible<'a> {
                 break;
             }
         }
-        if !legible.bytes.is_ascii() {
+        if legible.bytes.iter().any(|byte| !byte.is_ascii() || matches!(byte, b'\t'..=b'\r')) {
             legible.rewrite(|char, into| match plain(char) {
                 Plain::Char(plain) => into(plain),
                 Plain::Nothing => {}
@@ -136,15 +136,31 @@ fn plain(char: char) -> Plain {
             return Plain::Nothing;
         }
         '\u{ff01}'..='\u{ff5e}' => offset(0xff01, '!'),
-        '\u{660}'..='\u{669}' => offset(0x660, '0'),
-        '\u{6f0}'..='\u{6f9}' => offset(0x6f0, '0'),
-        '\u{966}'..='\u{96f}' => offset(0x966, '0'),
         '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{fe63}' => '-',
         '\u{fe6b}' => '@',
         '\u{2024}' | '\u{3002}' | '\u{ff61}' => '.',
-        _ if char.is_whitespace() && !char.is_ascii() => ' ',
-        _ => char,
+        _ if char.is_whitespace() => ' ',
+        _ if char.is_ascii() => char,
+        _ => digit(char).unwrap_or(char),
     })
+}
+
+/// The digit that a decimal digit of another script is.
+fn digit(char: char) -> Option<char> {
+    // The zeros of Unicode 16's decimal digits (Nd); the nine others follow each.
+    const ZEROS: &[u32] = &[
+        0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xde6, 0xe50,
+        0xed0, 0xf20, 0x1040, 0x1090, 0x17e0, 0x1810, 0x1946, 0x19d0, 0x1a80, 0x1a90, 0x1b50, 0x1bb0, 0x1c40,
+        0x1c50, 0xa620, 0xa8d0, 0xa900, 0xa9d0, 0xa9f0, 0xaa50, 0xabf0, 0xff10, 0x104a0, 0x10d30, 0x10d40,
+        0x11066, 0x110f0, 0x11136, 0x111d0, 0x112f0, 0x11450, 0x114d0, 0x11650, 0x116c0, 0x116d0, 0x116da,
+        0x11730, 0x118e0, 0x11950, 0x11bf0, 0x11c50, 0x11d50, 0x11da0, 0x11f50, 0x16130, 0x16a60, 0x16ac0,
+        0x16b50, 0x16d70, 0x1ccf0, 0x1d7ce, 0x1d7d8, 0x1d7e2, 0x1d7ec, 0x1d7f6, 0x1e140, 0x1e2f0, 0x1e4f0,
+        0x1e5f1, 0x1e950, 0x1fbf0,
+    ];
+    let code = u32::from(char);
+    let above = ZEROS.partition_point(|zero| *zero <= code);
+    let value = code - ZEROS.get(above.checked_sub(1)?)?;
+    char::from_digit(value, 10)
 }
 
 #[cfg(test)]
@@ -161,6 +177,8 @@ mod tests {
             ("ja\u{200b}ne\u{ad}@x", "jane@x"),
             ("\u{661}\u{6f2}\u{969}\u{a0}\u{2011}", "123 -"),
             ("%EF%BC%A0", "@"),
+            ("1\t2\n3\u{2028}4", "1 2 3 4"),
+            ("\u{1d7d9}\u{9e8}\u{1fbf3}\u{e59}\u{a6a}", "12394"),
         ] {
             assert_eq!(String::from_utf8_lossy(Legible::of(text.as_bytes()).bytes()), reads, "{text}");
         }

@@ -112,6 +112,36 @@ fn json_in_json_in_strings() {
 }
 
 #[test]
+fn json_that_was_spelled_twice_is_read_twice() {
+    let mapping = payload(&[("@.payload.email", "email"), ("@.payload.id", "name")]);
+    let spelled =
+        |text: &str, times: usize| (1..times).fold(text.to_owned(), |text, _| Value::from(text).to_string());
+    for times in 1..=4 {
+        let whole = body(&spelled("{\"email\":\"a\\n@x\",\t\"n\":1}", times));
+        assert_eq!(
+            scrub(&mapping, &whole, all_but("email")).0,
+            body(&spelled("{\t\"n\":1}", times)),
+            "{times}"
+        );
+        assert_eq!(scrub(&mapping, &whole, all_but("phone")).0, whole, "{times}");
+        let masked = |_: Option<&Seen>, id: CategoryId| {
+            if id == category("email") { Form::Masked } else { Form::Clear }
+        };
+        let left = scrub(&mapping, &body(&spelled(r#"{"email":"jane@x.org"}"#, times)), masked).0;
+        assert_eq!(left, body(&spelled(r#"{"email":"j***@x.org"}"#, times)), "{times}");
+    }
+    // What looks like JSON once more and is none, or was spelled more often, goes.
+    for text in [spelled(r#"{"email":"a@x"}"#, 5), spelled(r#"{"email":"a@x""#, 2), spelled("[1] x", 3)] {
+        assert_eq!(scrub(&mapping, &body(&text), all_but("email")).0, "{}", "{text}");
+    }
+    for text in [spelled("12", 2), spelled("jane", 3), spelled("\"", 1)] {
+        let kept = body(&text);
+        let left = if text == "\"" { "{}".to_owned() } else { kept.clone() };
+        assert_eq!(scrub(&mapping, &kept, all_but("email")).0, left, "{text}");
+    }
+}
+
+#[test]
 fn subjects_and_records_are_found_inside() {
     let mut outer = record("$.events[*]", &["@.payload.user.id"], &[("@.payload", "json:service-data")]);
     outer.facts = vec![(FactKey::Country, "@.payload.user.country".to_owned())];

@@ -245,6 +245,87 @@ fn what_is_no_jcard_goes_whole() {
     }
 }
 
+#[test]
+fn what_is_withheld_in_a_generalised_address_goes() {
+    let state = ("@.vcardArray[1][?@[0] == 'adr'][3][4]", "name");
+    let entities = record("$..entities[*]", &["@.handle"], &[FIELDS, &[state]].concat());
+    let own = [("@['objectClassName','rdapConformance']", "non-personal")];
+    let mut mapping =
+        Mapping { redaction: Redaction::Rfc9537, ..mapping(vec![entities, record("$", &[], &own)]) };
+    let plan = |mapping: &Mapping| Arc::new(compile(mapping).unwrap());
+    let forms = but(&[("postal-address", Form::Generalised), ("name", Form::Removed)]);
+    let address = |state: Value, country: Value| {
+        let value = json!(["", "", "1 Way", "Quebec", state, "G1V", country]);
+        domain(&[entity(&json!([]), &[json!(["adr", {}, "text", value])])]).to_string()
+    };
+    let left = |answer: &Value| answer["entities"][0]["vcardArray"][1][1][3].clone();
+    for (country, kept) in [
+        (json!("Canada"), "Canada"),
+        (json!({"Jane Doe": "Jane"}), ""),
+        (json!([["Jane"]]), ""),
+        (json!({}), ""),
+    ] {
+        let answer = scrubbed(&plan(&mapping), &address(json!("Jane"), country), forms);
+        assert_eq!(left(&answer), json!(["", "", "", "", "", "", kept]));
+        assert!(!answer.to_string().contains("Jane"), "{answer}");
+    }
+    // What an address keeps is looked through as well.
+    mapping.redact = vec![category("postal-address")];
+    let answer = scrubbed(&plan(&mapping), &address(json!("QC"), json!("c@x.org")), forms);
+    assert_eq!(left(&answer)[6], "[redacted]");
+    mapping.redact.clear();
+    mapping.withhold_echoes = true;
+    let answer = scrubbed(&plan(&mapping), &address(json!("Annabella"), json!("of Annabella")), forms);
+    assert_eq!(left(&answer)[6], "of [redacted]");
+}
+
+#[test]
+fn of_parameters_only_listed_words_stay() {
+    for form in [Form::Masked, Form::Pseudonymised] {
+        let forms = but(&[("phone", Form::Masked), ("email", Form::Pseudonymised)]);
+        let property = if form == Form::Masked { "tel" } else { "email" };
+        for (parameters, left) in [
+            (json!("Jane"), json!({})),
+            (json!(["Jane", {"Jane": 1}]), json!({})),
+            (json!([]), json!({})),
+            (json!({"type": {"Jane": "work"}}), json!({})),
+            (json!({"type": ["work", ["Jane"]]}), json!({})),
+            (json!({"type": ["work", {"Jane": "home"}]}), json!({})),
+            (json!({"type": ["work", "Jane"]}), json!({})),
+            (json!({"x": {"Jane": {"Jane": []}}, "Jane": "x", "y": ["Jane"]}), json!({})),
+            (json!({"type": ["work", "voice"]}), json!({"type": ["work", "voice"]})),
+            (json!({"type": "home"}), json!({"type": "home"})),
+        ] {
+            let properties = [json!([property, parameters, "text", "+49151234567"])];
+            let body = domain(&[entity(&json!([]), &properties)]).to_string();
+            let answer = scrubbed(&plan(RemovedAs::Omit), &body, forms);
+            assert_eq!(answer["entities"][0]["vcardArray"][1][1][1], left, "{answer}");
+            assert!(!answer.to_string().contains("Jane"), "{answer}");
+        }
+    }
+}
+
+#[test]
+fn many_fields_take_time_in_proportion() {
+    let own = [("@.handle", "service-data"), ("$.x.*", "name"), ("$.list[*].y", "name")];
+    let mapping = Mapping { redaction: Redaction::Rfc9537, ..mapping(vec![record("$", &[], &own)]) };
+    let plan = Arc::new(compile(&mapping).unwrap());
+    let withheld = but(&[("name", Form::Removed)]);
+    let run = |body: &Value| -> Value {
+        let body = body.to_string();
+        let mut rules = Rules::new(&plan, withheld);
+        let out = scrub_in(&plan, &mut rules, body.as_bytes(), usize::MAX, Limits::default()).unwrap();
+        serde_json::from_slice(&out).unwrap()
+    };
+    // Names that nobody may say.
+    let many: serde_json::Map<String, Value> = (0..40_000).map(|n| (format!("n{n}"), json!(1))).collect();
+    assert_eq!(entries(&run(&json!({"handle": "H", "x": many}))), [""; 0]);
+    let many = vec![json!({"y": 1}); 40_000];
+    let listed = entries(&run(&json!({"handle": "H", "list": many})));
+    assert_eq!(listed.len(), 4096);
+    assert_eq!(listed[4095], "(name): removal $.list[4095].y");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 

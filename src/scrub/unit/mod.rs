@@ -270,11 +270,13 @@ impl Unit<'_> {
             }
         }
         self.end_records(verdicts.len(), decision, &mut verdicts, arbiter);
+        let explains = plan.explains && self.around.root;
+        let contacts = explains.then(|| self.mend_contacts(decision));
         if plan.conceals {
             self.conceal(decision)?;
         }
-        if plan.explains && self.around.root {
-            self.explain(decision);
+        if let Some(contacts) = contacts {
+            self.explain(&contacts, decision);
         }
         Ok(self.around.root || decision.fates.first().is_some_and(|fate| *fate != Fate::Goes))
     }

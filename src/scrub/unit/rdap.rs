@@ -27,11 +27,19 @@ struct OfContact {
     contact: Contact,
 }
 
+/// The contacts of an answer, and what every node is in.
+#[derive(Default)]
+pub(super) struct Contacts {
+    properties: Vec<OfContact>,
+    parents: Vec<u32>,
+}
+
 impl Unit<'_> {
-    /// Mends the contacts, and adds what was redacted to the answer.
-    pub(super) fn explain(&self, decision: &mut Decision) {
+    /// Lets the contacts stay jCards. Comes before anything looks through what stays: what it keeps
+    /// is looked through too.
+    pub(super) fn mend_contacts(&self, decision: &mut Decision) -> Contacts {
         if !decision.stays(0) || self.held.bytes.first() != Some(&b'{') {
-            return;
+            return Contacts::default();
         }
         let mut properties = Vec::new();
         let mut parents = vec![0; self.held.table.nodes.len()];
@@ -46,7 +54,20 @@ impl Unit<'_> {
                 self.contact(at, entity, decision, &mut properties);
             }
         }
-        let entries = Explanation { unit: self, decision, parents: &parents }.entries(&properties);
+        decision.redacted.sort_unstable();
+        Contacts { properties, parents }
+    }
+
+    /// Adds what was redacted to the answer.
+    pub(super) fn explain(&self, contacts: &Contacts, decision: &mut Decision) {
+        if !decision.stays(0) || self.held.bytes.first() != Some(&b'{') {
+            return;
+        }
+        for property in &contacts.properties {
+            self.retype(property.node, decision);
+        }
+        let places = self.places(contacts, decision);
+        let entries = Explanation { unit: self, decision, places: &places }.entries(&contacts.properties);
         if !entries.is_empty() {
             self.announce(&entries, decision);
         }
@@ -90,7 +111,7 @@ impl Unit<'_> {
         let (&[name, parameters, kind, ref values @ ..], Some(property)) = (parts, property) else {
             // Not a property, or none that has a name here: it goes if some of it does.
             if decision.stays(node) && !parts.iter().all(|part| decision.stays(*part)) {
-                decision.set(node, Fate::Goes);
+                self.drop(node, decision);
             }
             return;
         };
@@ -98,7 +119,7 @@ impl Unit<'_> {
         if !decision.stays(node) {
             if property.stays_empty() && kind_text == b"text" && !values.is_empty() {
                 [node, name, kind].into_iter().for_each(|part| decision.set(part, Fate::Stays));
-                decision.rewrite(parameters, "{}".to_owned());
+                self.put(parameters, "{}", decision);
                 values.iter().for_each(|value| self.empty(*value, decision));
             }
             return;
@@ -108,13 +129,10 @@ impl Unit<'_> {
             return;
         }
         if !rdap::is_value_type(&kind_text) {
-            return decision.set(node, Fate::Goes);
+            return self.drop(node, decision);
         }
         decision.set(name, Fate::Stays);
         decision.set(kind, Fate::Stays);
-        if kind_text == b"uri" && !values.iter().all(|value| decision.stays(*value)) {
-            decision.rewrite(kind, "\"text\"".to_owned());
-        }
         self.mend_parameters(parameters, decision);
         for &value in values {
             let generalised = |part: u32| {
@@ -125,7 +143,7 @@ impl Unit<'_> {
                 for (place, &component) in components.iter().enumerate() {
                     match place {
                         rdap::STATE | rdap::COUNTRY => self.keep(component, decision),
-                        _ => decision.rewrite(component, EMPTY.to_owned()),
+                        _ => self.put(component, EMPTY, decision),
                     }
                 }
             } else {
@@ -134,33 +152,77 @@ impl Unit<'_> {
         }
     }
 
+    /// A URI that changed is none.
+    fn retype(&self, node: u32, decision: &mut Decision) {
+        let parts = self.children(node);
+        let &[_, _, kind, ref values @ ..] = parts.as_slice() else { return };
+        let whole = |value: &u32| decision.stays(*value);
+        if decision.stays(node) && whole(&kind) && self.string(kind) == b"uri" && !values.iter().all(whole) {
+            decision.rewrite(kind, "\"text\"".to_owned());
+        }
+    }
+
     /// Of the parameters of a property that changes those stay that only say what kind it is.
     fn mend_parameters(&self, parameters: u32, decision: &mut Decision) {
+        if self.begins(parameters) != Some(b'{') {
+            return self.put(parameters, "{}", decision);
+        }
         decision.set(parameters, Fate::Stays);
         for (at, node) in self.held.children(parameters) {
-            let kinds = if node.next > at + 1 { self.children(at) } else { vec![at] };
+            let kinds = match self.begins(at) {
+                Some(b'[') => self.children(at),
+                Some(_) | None => vec![at],
+            };
             if self.is_named(node, b"type") && kinds.iter().all(|kind| rdap::is_kind(&self.string(*kind))) {
-                self.keep(at, decision);
-            } else if !decision.stays(at) {
-                decision.set(at, Fate::Goes);
+                (at..node.next).for_each(|within| decision.set(within, Fate::Stays));
+            } else if !decision.stays(at) || !self.is_scalar(at) {
+                self.drop(at, decision);
             }
         }
     }
 
+    fn begins(&self, at: u32) -> Option<u8> {
+        self.held.table.node(at).and_then(|node| self.held.text(node).first().copied())
+    }
+
+    fn is_scalar(&self, at: u32) -> bool {
+        !matches!(self.begins(at), Some(b'{' | b'[') | None)
+    }
+
+    /// A component that an address keeps which is generalised, if nothing else withholds it.
     fn keep(&self, at: u32, decision: &mut Decision) {
+        let generalised =
+            matches!(decision.fates.get(at as usize), Some(Fate::Changes(Form::Generalised, _)));
+        if !self.is_scalar(at) || !(generalised || decision.stays(at)) {
+            return self.put(at, EMPTY, decision);
+        }
+        decision.set(at, Fate::Stays);
+        let class = decision.classes.get(at as usize).copied();
+        if generalised && class.is_some_and(|class| self.common.plan.redacts(class)) {
+            decision.redacted.push(at);
+        }
+    }
+
+    /// A node goes, and all that is in it.
+    fn drop(&self, at: u32, decision: &mut Decision) {
         let next = self.held.table.node(at).map_or(at, |node| node.next);
-        (at..next).for_each(|within| decision.set(within, Fate::Stays));
+        (at..next).for_each(|within| decision.set(within, Fate::Goes));
+    }
+
+    /// A text stands in a node's place.
+    fn put(&self, at: u32, text: &str, decision: &mut Decision) {
+        self.drop(at, decision);
+        decision.rewrite(at, text.to_owned());
     }
 
     /// An empty value in the place of this one; of a structured one in the place of each component.
     fn empty(&self, at: u32, decision: &mut Decision) {
         let components = self.children(at);
-        let is_array = self.held.table.node(at).is_some_and(|node| self.held.text(node).starts_with(b"["));
-        if is_array && !components.is_empty() {
+        if self.begins(at) == Some(b'[') && !components.is_empty() {
             decision.set(at, Fate::Stays);
-            components.into_iter().for_each(|component| decision.rewrite(component, EMPTY.to_owned()));
+            components.into_iter().for_each(|component| self.put(component, EMPTY, decision));
         } else {
-            decision.rewrite(at, EMPTY.to_owned());
+            self.put(at, EMPTY, decision);
         }
     }
 
@@ -171,9 +233,35 @@ impl Unit<'_> {
         }
         for component in self.children(value) {
             if decision.fates.get(component as usize) == Some(&Fate::Goes) {
-                decision.rewrite(component, EMPTY.to_owned());
+                self.put(component, EMPTY, decision);
             }
         }
+    }
+
+    /// Where every node stands, once it is settled what goes.
+    fn places(&self, contacts: &Contacts, decision: &Decision) -> Vec<Stands> {
+        let plan = self.common.plan;
+        let omits = plan.removed_as == RemovedAs::Omit;
+        let mut places = vec![Stands { sayable: true, ..Stands::default() }];
+        places.resize(self.held.table.nodes.len(), Stands::default());
+        // How many children a container had so far, and how many that are there afterwards.
+        let mut counts = vec![(0, 0); places.len()];
+        for (at, node) in (0..).zip(&self.held.table.nodes).skip(1) {
+            let parent = contacts.parents.get(at as usize).copied().unwrap_or(0);
+            let around = places.get(parent as usize).is_some_and(|place| place.sayable);
+            let said = |name| {
+                let name = denoted(name);
+                plan.automaton.knows(&name, lex::hash(&name))
+            };
+            let sayable = around && self.held.name(node).is_none_or(said);
+            let Some((before, after)) = counts.get_mut(parent as usize) else { continue };
+            if let Some(place) = places.get_mut(at as usize) {
+                *place = Stands { parent, before: *before, after: *after, sayable };
+            }
+            *before += 1;
+            *after += u32::from(!omits || decision.fates.get(at as usize) != Some(&Fate::Goes));
+        }
+        places
     }
 
     /// Puts the entries, and that there are any, where the RFC has them.
@@ -210,11 +298,22 @@ impl Unit<'_> {
     }
 }
 
+/// Where a node stands.
+#[derive(Clone, Copy, Default)]
+struct Stands {
+    parent: u32,
+    /// Its elder siblings in the answer that was, and in the one that is.
+    before: u32,
+    after: u32,
+    /// The route knows the names on the way to it.
+    sayable: bool,
+}
+
 /// What there is to say about a decision.
 struct Explanation<'a> {
     unit: &'a Unit<'a>,
     decision: &'a Decision,
-    parents: &'a [u32],
+    places: &'a [Stands],
 }
 
 impl Explanation<'_> {
@@ -238,7 +337,7 @@ impl Explanation<'_> {
                 // What is in it may have a class of its own.
                 Some(Method::Removal) if !classified => at + 1,
                 Some(method) => {
-                    if classified {
+                    if classified && self.is_sayable(at) {
                         self.add(self.name(at, node), method, self.path(at), &mut entries);
                     }
                     node.next
@@ -247,6 +346,10 @@ impl Explanation<'_> {
             };
         }
         entries
+    }
+
+    fn is_sayable(&self, at: u32) -> bool {
+        self.places.get(at as usize).is_some_and(|place| place.sayable)
     }
 
     fn is_classified(&self, at: u32) -> bool {
@@ -273,11 +376,16 @@ impl Explanation<'_> {
 
     /// What a field outside of jCards is called.
     fn name(&self, at: u32, node: &Node) -> Name {
-        let parent = self.parents.get(at as usize).copied().unwrap_or(0);
-        let kind = self.unit.member(parent, b"objectClassName").map(|(kind, _)| self.unit.string(kind));
+        let parent = self.places.get(at as usize).map_or(0, |place| place.parent);
+        // One member of an object is a handle: its siblings are gone through once.
+        let kind = if self.unit.is_named(node, b"handle") {
+            self.unit.member(parent, b"objectClassName").map(|(kind, _)| self.unit.string(kind))
+        } else {
+            None
+        };
         match kind.as_deref() {
-            Some(b"domain") if self.unit.is_named(node, b"handle") => rdap::domain_handle(),
-            Some(b"entity") if self.unit.is_named(node, b"handle") => {
+            Some(b"domain") => rdap::domain_handle(),
+            Some(b"entity") => {
                 let roles = self.unit.member(parent, b"roles").map(|(roles, _)| self.unit.children(roles));
                 let contacts = roles.unwrap_or_default().into_iter();
                 let mut contacts = contacts.map(|role| Contact::of_role(&self.unit.string(role)));
@@ -292,6 +400,9 @@ impl Explanation<'_> {
 
     /// A jCard's property.
     fn property(&self, of: OfContact, entries: &mut Vec<Entry>) {
+        if !self.is_sayable(of.node) {
+            return;
+        }
         let parts = self.unit.children(of.node);
         let values = parts.get(3..).unwrap_or_default();
         if self.method(of.node) == Some(Method::Removal) {
@@ -302,7 +413,11 @@ impl Explanation<'_> {
             }
             return;
         }
+        let mut fields = None;
         for &value in values {
+            if entries.len() >= MOST_ENTRIES {
+                return;
+            }
             let components = self.unit.children(value);
             if of.property == Some(Property::Address) && !components.is_empty() {
                 self.address(of.contact, value, &components, entries);
@@ -311,7 +426,7 @@ impl Explanation<'_> {
             let changed = |at: &u32| self.method(*at).filter(|_| !self.was_empty(*at));
             let method = changed(&value).or_else(|| components.iter().find_map(changed));
             if let Some(method) = method {
-                for field in self.fields(of.property, &parts) {
+                for field in fields.get_or_insert_with(|| self.fields(of.property, &parts)) {
                     self.add(of.contact.field(field), method, self.path(value), entries);
                 }
             }
@@ -376,21 +491,12 @@ impl Explanation<'_> {
         let mut at = at;
         while at > 0 {
             let node = self.unit.held.table.node(at)?;
-            let parent = *self.parents.get(at as usize)?;
+            let place = self.places.get(at as usize).filter(|place| place.sayable)?;
             steps.push(match self.unit.held.name(node).map(denoted) {
-                Some(name) if self.unit.common.plan.automaton.knows(&name, lex::hash(&name)) => {
-                    member_step(std::str::from_utf8(&name).ok()?)
-                }
-                Some(_) => return None,
-                None => {
-                    let omits = self.unit.common.plan.removed_as == RemovedAs::Omit;
-                    let elder = self.unit.held.children(parent).take_while(|(child, _)| *child < at);
-                    let counts =
-                        |child: &u32| before || !omits || self.method(*child) != Some(Method::Removal);
-                    format!("[{}]", elder.filter(|(child, _)| counts(child)).count())
-                }
+                Some(name) => member_step(std::str::from_utf8(&name).ok()?),
+                None => format!("[{}]", if before { place.before } else { place.after }),
             });
-            at = parent;
+            at = place.parent;
         }
         Some(steps.into_iter().rev().fold("$".to_owned(), |path, step| path + &step))
     }

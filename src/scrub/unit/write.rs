@@ -8,6 +8,7 @@ use crate::scrub::embedded;
 use crate::scrub::evaluate::denoted;
 use crate::scrub::lex;
 use crate::scrub::mapping::RemovedAs;
+use crate::scrub::table::Embedded;
 
 /// A container that is being written.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +67,6 @@ impl Unit<'_> {
                     let text = string.map(|_| {
                         copy(done, start, out);
                         done = start;
-                        out.push(b'"');
                         out.len()
                     });
                     let (next, after) = (node.next, start + 1);
@@ -76,7 +76,7 @@ impl Unit<'_> {
                 Fate::Stays => {
                     if let Some(string) = string {
                         copy(done, start, out);
-                        out.extend_from_slice(string);
+                        out.extend_from_slice(&string.string);
                         done = end;
                     }
                     at += 1;
@@ -85,7 +85,7 @@ impl Unit<'_> {
                     copy(done, start, out);
                     let name = held.name(node).map(denoted);
                     let kind = self.common.plan.kind(class, name.as_deref());
-                    in_string(string.is_some(), out, |out| {
+                    in_string(string, out, |out| {
                         self.common.forms.write(form, kind, held.text(node), out);
                     });
                     done = end;
@@ -94,13 +94,13 @@ impl Unit<'_> {
                 Fate::Rewritten => {
                     copy(done, start, out);
                     let text = decision.text_of(at);
-                    in_string(string.is_some(), out, |out| out.extend_from_slice(text.as_bytes()));
+                    in_string(string, out, |out| out.extend_from_slice(text.as_bytes()));
                     done = end;
                     at = node.next;
                 }
                 Fate::Goes => {
                     copy(done, start, out);
-                    let value = string.unwrap_or_else(|| held.text(node));
+                    let value = string.map_or_else(|| held.text(node), |string| &*string.string);
                     out.extend_from_slice(replacement(self.common.plan.removed_as, value));
                     done = end;
                     at = node.next;
@@ -125,15 +125,13 @@ impl Unit<'_> {
         let (Some(from), Some(node)) = (open.text, held.table.node(open.node)) else { return done };
         let end = node.end as usize;
         out.extend_from_slice(held.bytes.get(done..end).unwrap_or_default());
-        match held.string_around(open.node) {
-            // All of it stays: as it was spelled.
-            Some(string) if out.get(from..) == Some(held.text(node)) => {
-                out.truncate(from - 1);
-                out.extend_from_slice(string);
-            }
-            Some(_) | None => {
-                embedded::escape(out, from);
-                out.push(b'"');
+        if let Some(string) = held.string_around(open.node) {
+            if out.get(from..) == Some(held.text(node)) {
+                // All of it stays: as it was spelled.
+                out.truncate(from);
+                out.extend_from_slice(&string.string);
+            } else {
+                embedded::spell(out, from, string.times);
             }
         }
         end
@@ -141,15 +139,10 @@ impl Unit<'_> {
 }
 
 /// Writes a JSON text, spelled as a string if it stands in one.
-fn in_string(is: bool, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
-    if !is {
-        return write(out);
-    }
-    out.push(b'"');
+fn in_string(string: Option<&Embedded>, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let from = out.len();
     write(out);
-    embedded::escape(out, from);
-    out.push(b'"');
+    embedded::spell(out, from, string.map_or(0, |string| string.times));
 }
 
 /// Past the comma that is the first thing but white space from `at` on.
