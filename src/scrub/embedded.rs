@@ -15,6 +15,9 @@ use super::walk::Walk;
 /// JSON in a string in JSON in a string, so many times.
 const MOST_LEVELS: u8 = 4;
 
+/// Strings of one held value that are read; the rest goes.
+const MOST_STRINGS: usize = 1 << 14;
+
 /// A held value with the values of its strings in their places.
 #[derive(Debug, Default)]
 pub(super) struct Expanded {
@@ -39,7 +42,8 @@ impl Expanded {
         if held.table.texts.is_empty() {
             return None;
         }
-        Some(expand(held, common, limits, MOST_LEVELS))
+        let mut left = MOST_STRINGS;
+        Some(expand(held, common, limits, MOST_LEVELS, &mut left))
     }
 
     pub(super) fn held(&self) -> Held<'_> {
@@ -47,7 +51,7 @@ impl Expanded {
     }
 }
 
-fn expand(held: Held<'_>, common: Common<'_>, limits: Limits, levels: u8) -> Expanded {
+fn expand(held: Held<'_>, common: Common<'_>, limits: Limits, levels: u8, strings: &mut usize) -> Expanded {
     let mut pieces: Vec<Piece> = Vec::new();
     let mut opaque = Vec::new();
     let (mut bytes, mut nodes) = (0, 0);
@@ -57,7 +61,11 @@ fn expand(held: Held<'_>, common: Common<'_>, limits: Limits, levels: u8) -> Exp
         if string.first() != Some(&b'"') {
             continue;
         }
-        match read(string, node, common, limits, levels) {
+        let value = strings.checked_sub(1).and_then(|left| {
+            *strings = left;
+            read(string, node, common, limits, levels, strings)
+        });
+        match value {
             Some(value) => {
                 bytes += value.bytes.len() as i64 - string.len() as i64;
                 nodes += i64::from(value.table.len()) - 1;
@@ -70,7 +78,14 @@ fn expand(held: Held<'_>, common: Common<'_>, limits: Limits, levels: u8) -> Exp
 }
 
 /// The value that a string spells; `None` if it spells none that can be read.
-fn read(string: &[u8], node: &Node, common: Common<'_>, limits: Limits, levels: u8) -> Option<Expanded> {
+fn read(
+    string: &[u8],
+    node: &Node,
+    common: Common<'_>,
+    limits: Limits,
+    levels: u8,
+    strings: &mut usize,
+) -> Option<Expanded> {
     let levels = levels.checked_sub(1)?;
     let mut text = Vec::with_capacity(string.len());
     let paired = lex::unescape(string.get(1..string.len() - 1)?, &mut text);
@@ -88,7 +103,7 @@ fn read(string: &[u8], node: &Node, common: Common<'_>, limits: Limits, levels: 
     if table.texts.is_empty() {
         return Some(Expanded { bytes: text.to_vec(), table });
     }
-    let value = expand(held, common, limits, levels);
+    let value = expand(held, common, limits, levels, strings);
     (value.table.opaque.first() != Some(&0)).then_some(value)
 }
 

@@ -228,6 +228,14 @@ pub(super) fn is_value_type(text: &[u8]) -> bool {
     TYPES.contains(&text)
 }
 
+/// Whether a string is one that jCards are made of: no value, wherever it stands.
+pub(super) fn is_word(text: &[u8]) -> bool {
+    matches!(text, b"vcard" | b"version")
+        || is_value_type(text)
+        || is_kind(text)
+        || Property::of(text).is_some()
+}
+
 /// What kind of number or address a property says it holds.
 pub(super) fn is_kind(text: &[u8]) -> bool {
     const KINDS: &[&[u8]] =

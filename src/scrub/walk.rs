@@ -295,12 +295,47 @@ impl Walk {
         last: bool,
         surround: &mut Surround<'_, A>,
     ) -> Result<(), Unreadable> {
-        let result = match self.read(bytes, last, base == 0, surround) {
-            Ok(()) => self.pause(bytes, surround),
-            // Whatever is wrong after the bound, the bound was passed before.
-            Err(fault) => self.check_kept(self.at, &surround.limits).and(Err(fault)),
-        };
+        let result = self.run_lines(bytes, base, surround).and_then(|()| {
+            self.read(bytes, last, base == 0, surround)?;
+            self.pause(bytes, surround)
+        });
+        // Whatever is wrong after the bound, the bound was passed before.
+        let result = result.map_err(|fault| match self.check_kept(self.at, &surround.limits) {
+            Ok(()) => fault,
+            Err(passed) => passed,
+        });
         result.map_err(|fault| Unreadable { fault, at: base + self.at as u64 })
+    }
+
+    /// Reads on up to the last line's end, where each is a text: who reads line by line finds no
+    /// other texts than these.
+    fn run_lines<A: Arbiter>(&mut self, bytes: &[u8], base: u64, surround: &mut Surround<'_, A>) -> Read<()> {
+        if self.framing != Framing::Lines {
+            return Ok(());
+        }
+        let from = self.at;
+        for end in memchr::memchr_iter(b'\n', bytes.get(from..).unwrap_or_default()) {
+            let end = from + end;
+            let line = bytes.get(..=end).unwrap_or_default();
+            self.read(line, false, base == 0, surround)?;
+            self.pause(line, surround)?;
+            if !self.is_complete() {
+                return self.fail(end, Fault::Malformed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a scalar that is a whole text may be read: in a sequence once the line feed is here
+    /// without which it may have been cut short (RFC 7464, 2.4).
+    fn is_ended(&mut self, bytes: &[u8], at: usize, last: bool) -> Read<bool> {
+        let rest = bytes.get(at..).unwrap_or_default();
+        match memchr::memchr2(b'\n', RECORD_SEPARATOR, rest) {
+            Some(end) if rest.get(end) == Some(&b'\n') => Ok(true),
+            Some(end) => self.fail(at + end, Fault::TrailingBytes),
+            None if last => self.fail(bytes.len(), Fault::Truncated),
+            None => Ok(false),
+        }
     }
 
     /// The loop. A member runs straight through it: name, colon, value, comma; wherever the bytes end,
@@ -378,6 +413,10 @@ impl Walk {
                     at += 1;
                     expect = self.close(bytes, at, surround)?;
                 } else {
+                    let scalar = self.frames.is_empty() && !matches!(byte, b'{' | b'[');
+                    if scalar && self.framing == Framing::Sequence && !self.is_ended(bytes, at, last)? {
+                        return self.wait(at, expect);
+                    }
                     match self.value(bytes, at, byte, last, surround)? {
                         Some((end, next)) => (at, expect) = (end, next),
                         None => return self.wait(at, expect),

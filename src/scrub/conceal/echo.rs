@@ -89,6 +89,18 @@ impl Echo {
     /// If there are too many.
     pub(super) fn find(&mut self, denoted: &[u8], into: &mut Vec<Range<usize>>) -> Result<(), TooCostly> {
         let legible = Legible::folded(denoted);
+        if legible.is_opaque() {
+            into.push(0..denoted.len());
+            return Ok(());
+        }
+        if legible.is_decoded() {
+            // What looks like an encoding may be none.
+            self.find_in(&Legible::folded_as_spelled(denoted), into)?;
+        }
+        self.find_in(&legible, into)
+    }
+
+    fn find_in(&mut self, legible: &Legible<'_>, into: &mut Vec<Range<usize>>) -> Result<(), TooCostly> {
         let text = legible.bytes();
         let in_word =
             |at: Option<usize>| at.and_then(|at| text.get(at)).is_some_and(u8::is_ascii_alphanumeric);
@@ -131,6 +143,8 @@ mod tests {
         assert_eq!(found(&["\u{674e}\u{660e}"], "to \u{674e}\u{660e}!"), ["\u{674e}\u{660e}"]);
         assert_eq!(found(&["+49 151 234"], "49 151 234"), ["49 151 234"]);
         assert_eq!(found(&[" padded "], "padded"), ["padded"]);
+        assert_eq!(found(&["nathan"], r"C:\nathan \u006eathan"), ["nathan", r"\u006eathan"]);
+        assert_eq!(found(&["Anna"], "%2525252525252541nna"), ["%2525252525252541nna"]);
     }
 
     #[test]

@@ -370,7 +370,8 @@ mod tests {
     fn stretches_are_few() {
         let mut found = Vec::new();
         find("123 ".repeat(1 << 12).as_bytes(), &mut found);
-        assert_eq!(found, [0..(4 << 12) - 1]);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found.pop(), Some(0..(4 << 12) - 1));
     }
 
     #[test]

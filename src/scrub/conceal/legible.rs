@@ -1,14 +1,17 @@
 //! A text as somebody reads it: what differs only in how it is encoded is the same.
 //!
-//! Refuses to know what is looked for. Percent-encoding is undone, wide and other digits, spaces and
+//! Refuses to know what is looked for. Percent-encoding, JSON's escapes and HTML's references
+//! ([`escapes`]) are undone, wide and other digits, spaces and
 //! dashes are the plain ones, what cannot be seen is left out. Every byte knows where it came from,
 //! so that a place in what is read is a place in the text.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// Percent-encoding of percent-encoding, so many times.
-const MOST_ENCODINGS: usize = 3;
+use super::escapes;
+
+/// Encodings of encodings, so many times.
+const MOST_ENCODINGS: usize = 6;
 
 /// A text as it reads.
 #[derive(Debug)]
@@ -16,40 +19,79 @@ pub(super) struct Legible<'a> {
     bytes: Cow<'a, [u8]>,
     /// For each byte the place in the text that it came from; none if they are the same.
     places: Option<Vec<Range<u32>>>,
+    decoded: bool,
+    /// There is more to decode: nobody knows how it reads.
+    opaque: bool,
 }
 
 impl<'a> Legible<'a> {
     /// As it reads to somebody who knows what an address looks like.
     pub(super) fn of(text: &'a [u8]) -> Legible<'a> {
-        let mut legible = Legible { bytes: Cow::Borrowed(text), places: None };
+        let mut legible = Legible::plain(text);
         for _ in 0..MOST_ENCODINGS {
-            if !legible.bytes.contains(&b'%') || !legible.decode_percent() {
-                break;
+            if !legible.decode() {
+                return legible;
             }
+            legible.make_plain();
         }
-        if legible.bytes.iter().any(|byte| !byte.is_ascii() || matches!(byte, b'\t'..=b'\r')) {
-            legible.rewrite(|char, into| match plain(char) {
-                Plain::Char(plain) => into(plain),
-                Plain::Nothing => {}
-            });
-        }
+        legible.opaque = legible.decode();
+        legible
+    }
+
+    fn plain(text: &'a [u8]) -> Legible<'a> {
+        let mut legible = Legible { bytes: Cow::Borrowed(text), places: None, decoded: false, opaque: false };
+        legible.make_plain();
         legible
     }
 
     /// The same, whatever the case and however it is spaced; a plus is a space, as in a query.
     pub(super) fn folded(text: &'a [u8]) -> Legible<'a> {
         let mut legible = Legible::of(text);
+        legible.fold();
+        legible
+    }
+
+    /// As [`Legible::folded`], with what looks like an encoding taken for what it is.
+    pub(super) fn folded_as_spelled(text: &'a [u8]) -> Legible<'a> {
+        let mut legible = Legible::plain(text);
+        legible.fold();
+        legible
+    }
+
+    /// Whether something was decoded.
+    pub(super) fn is_decoded(&self) -> bool {
+        self.decoded
+    }
+
+    pub(super) fn is_opaque(&self) -> bool {
+        self.opaque
+    }
+
+    fn make_plain(&mut self) {
+        if self.bytes.iter().any(|byte| !byte.is_ascii() || matches!(byte, b'\t'..=b'\r')) {
+            self.rewrite(|char, into| match plain(char) {
+                Plain::Char(plain) => into(plain),
+                Plain::Nothing => {}
+            });
+        }
+    }
+
+    fn fold(&mut self) {
         let mut spaced = false;
-        legible.rewrite(|char, into| {
+        self.rewrite(|char, into| {
             let space = char.is_whitespace() || char == '+';
             if !space {
-                char.to_lowercase().for_each(into);
+                char.to_uppercase().flat_map(char::to_lowercase).for_each(|lower| match lower {
+                    // What a capital I leaves that has a dot.
+                    '\u{307}' => {}
+                    'ς' => into('σ'),
+                    lower => into(lower),
+                });
             } else if !spaced {
                 into(' ');
             }
             spaced = space;
         });
-        legible
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
@@ -72,23 +114,34 @@ impl<'a> Legible<'a> {
     }
 
     /// Tells whether there was something to decode.
-    fn decode_percent(&mut self) -> bool {
-        let digit = |at: usize| char::from(*self.bytes.get(at)?).to_digit(16);
+    fn decode(&mut self) -> bool {
+        if memchr::memchr3(b'%', b'\\', b'&', &self.bytes).is_none() {
+            return false;
+        }
         let mut bytes = Vec::with_capacity(self.bytes.len());
         let mut places = Vec::with_capacity(self.bytes.len());
         let mut at = 0;
         let mut decoded = false;
         while let Some(&byte) = self.bytes.get(at) {
-            let encoded = if byte == b'%' { digit(at + 1).zip(digit(at + 2)) } else { None };
-            let length = if encoded.is_some() { 3 } else { 1 };
-            decoded |= encoded.is_some();
-            bytes.push(encoded.map_or(byte, |(high, low)| (high * 16 + low) as u8));
-            places.push(self.place_of_byte(at).start..self.place_of_byte(at + length - 1).end);
+            let length = match escapes::read(self.bytes.get(at..).unwrap_or_default()) {
+                Some((denoted, length)) => {
+                    decoded = true;
+                    denoted.append(&mut bytes);
+                    length
+                }
+                None => {
+                    bytes.push(byte);
+                    1
+                }
+            };
+            let place = self.place_of_byte(at).start..self.place_of_byte(at + length - 1).end;
+            places.resize(bytes.len(), place);
             at += length;
         }
         if decoded {
             (self.bytes, self.places) = (Cow::Owned(bytes), Some(places));
         }
+        self.decoded |= decoded;
         decoded
     }
 
@@ -131,7 +184,12 @@ fn plain(char: char) -> Plain {
         '\u{ad}'
         | '\u{200b}'..='\u{200f}'
         | '\u{202a}'..='\u{202e}'
-        | '\u{2060}'..='\u{2064}'
+        | '\u{2060}'..='\u{206f}'
+        | '\u{61c}'
+        | '\u{34f}'
+        | '\u{180b}'..='\u{180e}'
+        | '\u{fe00}'..='\u{fe0f}'
+        | '\u{e0000}'..='\u{e0fff}'
         | '\u{feff}' => {
             return Plain::Nothing;
         }
@@ -177,6 +235,13 @@ mod tests {
             ("ja\u{200b}ne\u{ad}@x", "jane@x"),
             ("\u{661}\u{6f2}\u{969}\u{a0}\u{2011}", "123 -"),
             ("%EF%BC%A0", "@"),
+            ("j\u{ff05}40x", "j@x"),
+            ("j%2525252540x", "j@x"),
+            (r#"j\u0040x\n\"y\/"#, "j@x \"y/"),
+            (r"j\\u0040x \ud83d\ude00", "j@x \u{1f600}"),
+            ("j&#64;x&#x2E;y&commat;z&amp;#64;", "j@x.y@z@"),
+            ("&nope; & &#; &#x110000; \\q \\u00g0 \\ud800", "&nope; & &#; &#x110000; \\q \\u00g0 \\ud800"),
+            ("a\u{2066}b\u{fe0f}c\u{34f}", "abc"),
             ("1\t2\n3\u{2028}4", "1 2 3 4"),
             ("\u{1d7d9}\u{9e8}\u{1fbf3}\u{e59}\u{a6a}", "12394"),
         ] {
@@ -186,6 +251,23 @@ mod tests {
             |text: &str| String::from_utf8_lossy(Legible::folded(text.as_bytes()).bytes()).into_owned();
         assert_eq!(folded("Jane \n\t DOE"), "jane doe");
         assert_eq!(folded("Jane+Doe%20%C3%84"), "jane doe ä");
+        for (one, other) in [
+            ("ΣΟΦΟΣ", "σοφος"),
+            ("Weiß", "WEISS"),
+            ("İnci", "INCI"),
+            ("Meſſer", "messer"),
+            ("J&Uuml;rgen", "jürgen"),
+        ] {
+            assert_eq!(folded(one), folded(other));
+        }
+    }
+
+    #[test]
+    fn what_is_encoded_too_often_is_not_read() {
+        let encoded = |times: usize| format!("%{}40", "25".repeat(times));
+        assert!(!Legible::of(encoded(5).as_bytes()).is_opaque());
+        assert!(Legible::of(encoded(6).as_bytes()).is_opaque());
+        assert!(!Legible::of(b"100%, 50%zz").is_decoded());
     }
 
     #[test]

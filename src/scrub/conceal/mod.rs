@@ -5,6 +5,7 @@
 //! percent-encoding and look-alikes hide nothing ([`legible`]).
 
 mod echo;
+mod escapes;
 mod identifiers;
 mod legible;
 
@@ -32,6 +33,11 @@ impl Sought {
             // Of the others there are too few to tell anything.
             Some(_) | None => {}
         }
+    }
+
+    /// Adds a member's name.
+    pub(super) fn add_name(&mut self, denoted: &[u8]) {
+        self.withheld.add(denoted);
     }
 
     /// Begins to look.
@@ -89,6 +95,9 @@ impl Search {
         }
         if redacts {
             let legible = Legible::of(denoted);
+            if legible.is_opaque() {
+                self.found.push(0..denoted.len());
+            }
             if legible.bytes() != denoted {
                 // What reads like something else may be one as it is spelled.
                 identifiers::find(denoted, &mut self.found);

@@ -123,6 +123,16 @@ fn a_name_that_says_it_goes_with_what_it_names() {
 }
 
 #[test]
+fn names_in_what_is_withheld_are_withheld() {
+    let mapping = echoing("$", &[("@.by", "name"), ("@.note", "non-personal"), ("@.other", "name")]);
+    let body = r#"{"by":{"Jane Doe":{"note":1,"Annabella":[]}},"note":"a note by jane doe, annabella"}"#;
+    assert_eq!(scrub(&mapping, body, without("name")).0, r#"{"note":"a note by [redacted], [redacted]"}"#);
+    // The name of what goes by itself says what kind of thing it is.
+    let body = r#"{"unlisted":1,"note":"unlisted"}"#;
+    assert_eq!(scrub(&mapping, body, without("name")).0, r#"{"note":"unlisted"}"#);
+}
+
+#[test]
 fn of_records_in_records_the_outer_one_counts() {
     let order = record("$.orders[*]", &["@.id"], &[("@.note", "service-data")]);
     let to = record("$.orders[*].to", &["@.id"], &[("@.name", "name")]);

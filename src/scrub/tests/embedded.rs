@@ -142,6 +142,17 @@ fn json_that_was_spelled_twice_is_read_twice() {
 }
 
 #[test]
+fn of_too_many_strings_the_rest_goes() {
+    let fields = [("@.list[*]", "json:service-data"), ("@.list[*].email", "email")];
+    let plan = Arc::new(compile(&mapping(vec![record("$", &[], &fields)])).unwrap());
+    let body = Value::from_iter([("list", vec![r#"{"email":"x"}"#; (1 << 14) + 5])]).to_string();
+    let mut rules = Rules::new(&plan, all_but("email"));
+    let out = scrub_in(&plan, &mut rules, body.as_bytes(), usize::MAX, Limits::default()).unwrap();
+    let out: Value = serde_json::from_slice(&out).unwrap();
+    assert_eq!(out, Value::from_iter([("list", vec!["{}"; 1 << 14])]));
+}
+
+#[test]
 fn subjects_and_records_are_found_inside() {
     let mut outer = record("$.events[*]", &["@.payload.user.id"], &[("@.payload", "json:service-data")]);
     outer.facts = vec![(FactKey::Country, "@.payload.user.country".to_owned())];

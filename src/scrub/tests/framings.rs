@@ -69,6 +69,46 @@ fn a_sequence_is_texts_between_separators() {
 }
 
 #[test]
+fn a_line_is_a_text() {
+    let lines = Framing::Lines;
+    assert_eq!(read(lines, "{\"a\":1}\r\n\n [\t] \n12\n\"x\""), "{\"a\":1}\r\n\n [\t] \nnull\nnull");
+    for body in ["{\n}", "{\"a\":\n1}\n", "{\"a\"\n:1}", "[1,\n2]", "[1\n]\n", "{}\n{\"a\":1,\n\"b\":2}"] {
+        assert_eq!(fault(lines, body).1, Fault::Malformed, "{body:?}");
+    }
+}
+
+#[test]
+fn a_scalar_of_a_sequence_waits_for_its_line_feed() {
+    let seq = Framing::Sequence;
+    let plan = Arc::new(compile(&mapping(vec![record("$.x", &[], &[("$", "name")])])).unwrap());
+    let run = |body: &str, chunk: usize| {
+        let clear = |_: Option<&Seen>, _: CategoryId| Form::Clear;
+        let mut rules = Rules::new(&plan, clear);
+        let result = scrub_framed(&plan, &mut rules, seq, body.as_bytes(), chunk, Limits::default());
+        let (error, out) = match result {
+            Ok(out) => (None, out),
+            Err((unreadable, out)) => (Some(unreadable.fault), out),
+        };
+        (String::from_utf8(out).unwrap(), error)
+    };
+    for chunk in [1, 3, 100] {
+        for body in ["\x1e12\n", "\x1e12 \r\n\x1e\"x\"\n\x1enull\n"] {
+            assert_eq!(run(body, chunk), (body.to_owned(), None), "{body:?}");
+        }
+        for (body, expected) in [
+            ("\x1e12", Fault::Truncated),
+            ("\x1e\"jane\"", Fault::Truncated),
+            ("\x1e12 ", Fault::Truncated),
+            ("\x1e12\x1e3\n", Fault::TrailingBytes),
+            ("\x1etru\n", Fault::Malformed),
+        ] {
+            let (out, fault) = run(body, chunk);
+            assert_eq!((out.trim_matches('\x1e'), fault), ("", Some(expected)), "{body:?}");
+        }
+    }
+}
+
+#[test]
 fn a_sequence_that_may_be_cut_short_is_refused() {
     let seq = Framing::Sequence;
     for (body, expected) in [
@@ -198,7 +238,8 @@ proptest! {
         };
         let wrapped = |framing: Framing, texts: &[String]| -> String {
             let wrap = |text: &String| match framing {
-                Framing::Document | Framing::Lines => format!("{text}\n"),
+                // White space in a line's text ends no line.
+                Framing::Document | Framing::Lines => text.replace('\n', " ") + "\n",
                 Framing::Sequence => format!("\x1e{text}\n"),
                 Framing::Events => event(text),
             };

@@ -306,6 +306,35 @@ fn of_parameters_only_listed_words_stay() {
 }
 
 #[test]
+fn a_jcards_own_words_are_no_echoes() {
+    let entities = record("$..entities[*]", &["@.handle"], FIELDS);
+    let mapping = Mapping {
+        redaction: Redaction::Rfc9537,
+        withhold_echoes: true,
+        ..mapping(vec![
+            entities,
+            record("$", &[], &[("@['objectClassName','rdapConformance']", "non-personal")]),
+        ])
+    };
+    let plan = Arc::new(compile(&mapping).unwrap());
+    let properties = [
+        json!(["tel", {"type": "voice"}, "text", "+49151234567"]),
+        json!(["org", {}, "text", "Voice of +49 151234567"]),
+        json!(["fn", {}, "text", "tel +49151234567"]),
+    ];
+    let body = domain(&[entity(&json!(["registrant"]), &properties)]).to_string();
+    let answer = scrubbed(&plan, &body, but(&[("phone", Form::Removed)]));
+    assert_eq!(
+        answer["entities"][0]["vcardArray"][1],
+        json!([
+            ["version", {}, "text", "4.0"],
+            ["org", {}, "text", "Voice of +49 151234567"],
+            ["fn", {}, "text", "tel +[redacted]"],
+        ])
+    );
+}
+
+#[test]
 fn many_fields_take_time_in_proportion() {
     let own = [("@.handle", "service-data"), ("$.x.*", "name"), ("$.list[*].y", "name")];
     let mapping = Mapping { redaction: Redaction::Rfc9537, ..mapping(vec![record("$", &[], &own)]) };

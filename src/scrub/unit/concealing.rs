@@ -6,8 +6,9 @@ use std::ops::Range;
 
 use super::{Decision, Fate, Unit};
 use crate::scrub::conceal::{Search, Sought};
-use crate::scrub::evaluate::TooCostly;
+use crate::scrub::evaluate::{TooCostly, denoted, unquoted};
 use crate::scrub::lex;
+use crate::scrub::rdap;
 use crate::scrub::table::Node;
 
 impl Unit<'_> {
@@ -32,10 +33,18 @@ impl Unit<'_> {
         let nodes = range.clone().zip(self.nodes(&range));
         let mut sought = Sought::default();
         if is_record {
-            let leaves = nodes.clone().filter(|(at, node)| node.next == at + 1);
-            leaves
-                .filter(|(at, _)| !decision.stays(*at))
-                .for_each(|(_, node)| sought.add(self.held.text(node)));
+            // Of what goes whole, names may be values too.
+            let mut gone = range.start..range.start;
+            for (at, node) in nodes.clone().filter(|(at, _)| !decision.stays(*at)) {
+                if gone.contains(&at) {
+                    self.seek_name(node, &mut sought);
+                } else {
+                    gone = at..node.next;
+                }
+                if node.next == at + 1 && !self.is_word(node) {
+                    sought.add(self.held.text(node));
+                }
+            }
         }
         let mut search = sought.search()?;
         for (at, node) in nodes {
@@ -54,6 +63,20 @@ impl Unit<'_> {
         Ok(())
     }
 
+    /// A jCard's own words are not what it withholds.
+    fn is_word(&self, node: &Node) -> bool {
+        let text = self.held.text(node);
+        self.common.plan.explains && text.first() == Some(&b'"') && rdap::is_word(&unquoted(text))
+    }
+
+    fn seek_name(&self, node: &Node, sought: &mut Sought) {
+        let Some(name) = self.held.name(node).map(denoted) else { return };
+        let structural = self.common.plan.explains && rdap::is_word(&name);
+        if !structural && !self.common.plan.automaton.knows(&name, lex::hash(&name)) {
+            sought.add_name(&name);
+        }
+    }
+
     fn nodes(&self, range: &Range<u32>) -> std::slice::Iter<'_, Node> {
         let nodes = self.held.table.nodes.get(range.start as usize..range.end as usize);
         nodes.unwrap_or_default().iter()
@@ -62,7 +85,7 @@ impl Unit<'_> {
     /// Whether a member's name says what must not be said. A name that the mapping knows is no value.
     fn is_named_after(&self, node: &Node, search: &mut Search, redacts: bool) -> Result<bool, TooCostly> {
         let Some(name) = self.held.name(node) else { return Ok(false) };
-        let name = crate::scrub::evaluate::denoted(name);
+        let name = denoted(name);
         if self.common.plan.automaton.knows(&name, lex::hash(&name)) {
             return Ok(false);
         }

@@ -1,0 +1,156 @@
+//! One escape at the beginning of a text: percent-encoding (RFC 3986, 2.1), an escape of JSON's
+//! (RFC 8259, 7), a character reference of HTML's.
+//!
+//! Refuses to know what the text is: whatever can be read as an escape is one. Of HTML's names only
+//! those of signs that addresses have, of spaces and of Latin-1's letters are known.
+
+/// The longest name of a reference that is known.
+const LONGEST_NAME: usize = 8;
+
+/// What an escape denotes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Denoted {
+    Byte(u8),
+    Char(char),
+}
+
+impl Denoted {
+    pub(super) fn append(self, to: &mut Vec<u8>) {
+        match self {
+            Denoted::Byte(byte) => to.push(byte),
+            Denoted::Char(char) => to.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+}
+
+/// What the escape that the text begins with denotes, and how long it is.
+pub(super) fn read(text: &[u8]) -> Option<(Denoted, usize)> {
+    match text.first()? {
+        b'%' => Some((Denoted::Byte(number(text.get(1..3)?, 16)? as u8), 3)),
+        b'\\' => json(text).map(|(char, length)| (Denoted::Char(char), length)),
+        b'&' => reference(text).map(|(char, length)| (Denoted::Char(char), length)),
+        _ => None,
+    }
+}
+
+fn number(digits: &[u8], radix: u32) -> Option<u32> {
+    let value = |sum: u32, digit: &u8| {
+        let digit = char::from(*digit).to_digit(radix)?;
+        sum.checked_mul(radix)?.checked_add(digit)
+    };
+    digits.iter().try_fold(0, value)
+}
+
+fn json(text: &[u8]) -> Option<(char, usize)> {
+    let unit = |at: usize| {
+        let escape = text.get(at..at + 6)?;
+        if escape.starts_with(b"\\u") { number(escape.get(2..)?, 16) } else { None }
+    };
+    Some(match text.get(1)? {
+        b'n' | b'r' | b't' | b'b' | b'f' => (' ', 2),
+        &sign @ (b'"' | b'/' | b'\\') => (char::from(sign), 2),
+        b'u' => match (unit(0)?, unit(6)) {
+            (high @ 0xd800..0xdc00, Some(low @ 0xdc00..0xe000)) => {
+                (char::from_u32(0x1_0000 + ((high - 0xd800) << 10) + (low - 0xdc00))?, 12)
+            }
+            (point, _) => (char::from_u32(point)?, 6),
+        },
+        _ => return None,
+    })
+}
+
+fn reference(text: &[u8]) -> Option<(char, usize)> {
+    let rest = text.get(1..)?;
+    if let Some(digits) = rest.strip_prefix(b"#") {
+        let (radix, mark) = if let [b'x' | b'X', ..] = digits { (16, 1) } else { (10, 0) };
+        let digits = digits.get(mark..)?;
+        let of_radix = |byte: &&u8| char::from(**byte).is_digit(radix);
+        // With zeros in front there may be many.
+        let count = digits.iter().take(16).take_while(of_radix).count();
+        let char = char::from_u32(number(digits.get(..count).filter(|some| !some.is_empty())?, radix)?)?;
+        let semicolon = usize::from(digits.get(count) == Some(&b';'));
+        return Some((char, 2 + mark + count + semicolon));
+    }
+    let length = rest.iter().take(LONGEST_NAME + 1).position(|byte| *byte == b';')?;
+    let name = std::str::from_utf8(rest.get(..length)?).ok()?;
+    let sign = SIGNS.iter().find(|(known, _)| *known == name).map(|(_, char)| *char);
+    let letter = || {
+        let at = LETTERS.iter().position(|known| *known == name)?;
+        char::from_u32(0xc0 + at as u32)
+    };
+    Some((sign.or_else(letter)?, length + 2))
+}
+
+const SIGNS: &[(&str, char)] = &[
+    ("commat", '@'),
+    ("period", '.'),
+    ("lowbar", '_'),
+    ("hyphen", '-'),
+    ("dash", '-'),
+    ("colon", ':'),
+    ("num", '#'),
+    ("plus", '+'),
+    ("nbsp", ' '),
+    ("amp", '&'),
+    ("quot", '"'),
+    ("apos", '\''),
+    ("lt", '<'),
+    ("gt", '>'),
+    ("sol", '/'),
+    ("bsol", '\\'),
+    ("percnt", '%'),
+    ("comma", ','),
+    ("Tab", ' '),
+    ("NewLine", ' '),
+    ("lpar", '('),
+    ("rpar", ')'),
+    ("lsqb", '['),
+    ("rsqb", ']'),
+    ("ensp", ' '),
+    ("emsp", ' '),
+    ("thinsp", ' '),
+    ("ndash", '-'),
+    ("mdash", '-'),
+    ("excl", '!'),
+    ("quest", '?'),
+    ("equals", '='),
+    ("semi", ';'),
+    ("shy", '\u{ad}'),
+    ("zwj", '\u{200d}'),
+    ("zwnj", '\u{200c}'),
+];
+
+/// From U+00C0 on.
+const LETTERS: &[&str] = &[
+    "Agrave", "Aacute", "Acirc", "Atilde", "Auml", "Aring", "AElig", "Ccedil", "Egrave", "Eacute", "Ecirc",
+    "Euml", "Igrave", "Iacute", "Icirc", "Iuml", "ETH", "Ntilde", "Ograve", "Oacute", "Ocirc", "Otilde",
+    "Ouml", "times", "Oslash", "Ugrave", "Uacute", "Ucirc", "Uuml", "Yacute", "THORN", "szlig", "agrave",
+    "aacute", "acirc", "atilde", "auml", "aring", "aelig", "ccedil", "egrave", "eacute", "ecirc", "euml",
+    "igrave", "iacute", "icirc", "iuml", "eth", "ntilde", "ograve", "oacute", "ocirc", "otilde", "ouml",
+    "divide", "oslash", "ugrave", "uacute", "ucirc", "uuml", "yacute", "thorn", "yuml",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_escape_ends_where_it_ends() {
+        for (text, char, length) in [
+            ("&#64", '@', 4),
+            ("&#0000064;x", '@', 10),
+            ("&#X40;;", '@', 6),
+            ("&yuml;", '\u{ff}', 6),
+            ("&Agrave;", '\u{c0}', 8),
+            ("\\ud83d\\ude00", '\u{1f600}', 12),
+        ] {
+            assert_eq!(read(text.as_bytes()), Some((Denoted::Char(char), length)), "{text}");
+        }
+        assert_eq!(read(b"%E9"), Some((Denoted::Byte(0xe9), 3)));
+        for text in
+            ["", "%", "%4", "%4g", "\\", "\\u004", "\\ud83d", "&", "&#", "&#x;", "&commat", "&com", "a"]
+        {
+            assert_eq!(read(text.as_bytes()), None, "{text}");
+        }
+    }
+}
