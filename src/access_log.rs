@@ -42,7 +42,7 @@ struct Daily {
 }
 
 impl AccessLog {
-    /// Lines go into this folder and stay there for so many days beside today.
+    /// Lines go into this folder and stay there for so many days, today included.
     ///
     /// # Errors
     /// The folder cannot be made, or nothing can be written there.
@@ -100,7 +100,7 @@ impl Daily {
         let oldest = today.saturating_sub(Span::new().days(self.days));
         for entry in std::fs::read_dir(&self.folder)? {
             let path = entry?.path();
-            if date_of(&path).is_some_and(|date| date < oldest) {
+            if date_of(&path).is_some_and(|date| date <= oldest) {
                 std::fs::remove_file(&path)?;
             }
         }
@@ -163,9 +163,9 @@ mod tests {
             "{second}"
         );
 
+        log.prune("2026-11-15T23:59:59Z".parse().unwrap());
+        assert_eq!(files(folder.path()).len(), 3, "not fifteen days old yet");
         log.prune("2026-11-16T00:00:00Z".parse().unwrap());
-        assert_eq!(files(folder.path()).len(), 3, "fifteen days ago may stay");
-        log.prune("2026-11-17T00:00:00Z".parse().unwrap());
         assert_eq!(files(folder.path()), ["access-2026-11-02.ndjson", "access-notes.txt"]);
     }
 

@@ -55,6 +55,12 @@ impl<'d> Written<'d> {
         }
         for (path, item) in table.entries("fields") {
             let (categories, embedded) = field(document, &item, words);
+            let root = words.vocabulary.categories().find("personal");
+            if categories.len() == 1 && categories.first().copied() == root {
+                let finding = Finding::warning("`personal` does not say what the field holds");
+                let hint = "name a category below it: rules that release `personal` mean everything but what they except";
+                document.find(finding.label("too wide").hint(hint), item.at());
+            }
             let path = self.path(document, path);
             self.mapping.fields.push(FieldMapping { path, categories, embedded });
         }

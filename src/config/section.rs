@@ -90,6 +90,9 @@ pub struct Upstream {
     pub idle_timeout: Duration,
 }
 
+/// How long the access log is kept where nothing is said.
+const ACCESS_LOG_DAYS: u32 = 15;
+
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The names of things of one kind: two of them alike are a finding.
@@ -260,22 +263,21 @@ pub(super) fn keys(part: &mut Part<'_>) -> KeyFile {
 /// `[access-log]`: within the shortest period that a pack allows it (P-7c).
 pub(super) fn access_log(part: &mut Part<'_>, packs: &Packs) -> Option<AccessLogFiles> {
     let mut fields = part.fields.fields("access-log", "`[access-log]`")?;
-    let document = fields.document();
+    let (document, fields_at) = (fields.document(), fields.at());
     let directory = fields.needed_text("directory");
     let retention = fields.item("retention");
     fields.end();
-    let days = match &retention {
-        None => 15,
+    let (days, at) = match &retention {
+        None => (ACCESS_LOG_DAYS, fields_at),
         Some(item) => {
-            let days = u32::try_from(item.duration()?.as_secs() / DAY.as_secs()).unwrap_or(u32::MAX);
-            if let Some((limit, title)) = packs.access_log_limit().filter(|(limit, _)| days > *limit) {
-                let finding = Finding::error(format!("the access log is kept for {days} days"));
-                let hint = format!("\"{title}\" allows {limit}: write `retention = \"{limit}d\"`");
-                document.find(finding.label("too long").hint(hint), item.at());
-            }
-            days
+            (u32::try_from(item.duration()?.as_secs() / DAY.as_secs()).unwrap_or(u32::MAX), item.at())
         }
     };
+    if let Some((limit, title)) = packs.access_log_limit().filter(|(limit, _)| days > *limit) {
+        let finding = Finding::error(format!("the access log is kept for {days} days"));
+        let hint = format!("\"{title}\" allows {limit}: write `retention = \"{limit}d\"`");
+        document.find(finding.label("too long").hint(hint), at);
+    }
     Some(AccessLogFiles { directory: part.folder.join(directory?.value), days })
 }
 

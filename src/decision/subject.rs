@@ -94,6 +94,8 @@ pub struct Subject {
     /// Explicit consent to a transfer, with evidence.
     pub transfer_consent: bool,
     pub refused_categories: Vec<CategoryId>,
+    /// Nothing is known of them but what they refused: saying no makes nobody better known.
+    pub only_refusals: bool,
 }
 
 impl Subject {

@@ -317,6 +317,9 @@ impl Admin {
         evaluate: fn(&Gatehouse, &[u8], Timestamp) -> Result<Value, access::Malformed>,
     ) -> Result<Answer, Fault> {
         asked.must_be_post()?;
+        if !self.gatehouse.ledger.healthy() {
+            return Err(AppendError::Unavailable.into());
+        }
         let id = request.headers().get("x-request-id").cloned();
         let body = read(request, MAX_EVALUATIONS).await?;
         let answer = evaluate(&self.gatehouse, &body, Timestamp::now())

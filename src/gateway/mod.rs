@@ -29,6 +29,7 @@ use crate::disclosure::Log;
 use crate::finding::Finding;
 use crate::keys::Keys;
 use crate::layer::opt_out::OptOut;
+use crate::layer::route::Route;
 use crate::layer::{GateLayer, Gatehouse, Listening, Snapshot, Versions};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
@@ -258,19 +259,23 @@ fn try_reload(
     Ok(())
 }
 
-/// Why what would be in force now may not take the place of what is: a pack that was changed where it
-/// lies has to be announced like one in another folder (P-14).
+/// Why what would be in force now, by default or on a route, may not take the place of what is: a
+/// pack that was changed where it lies has to be announced like one in another folder (P-14).
 fn unannounced(running: &Snapshot, config: &Config) -> Option<Finding> {
     let now = Timestamp::now();
-    let next = config.packs.iter().filter_map(|versions| succession::in_force(versions, |pack| pack, now));
-    next.into_iter().find_map(|next| {
-        let same_title = |pack: &&Versions| {
-            pack.iter().any(|version| version.pack().manifest().title == next.manifest().title)
-        };
-        let pack = running.packs.iter().find(same_title)?;
-        let known = pack.iter().any(|version| version.pack().revision() == next.revision());
-        let in_force = pack.in_force(now).filter(|_| !known)?;
-        succession::objection(in_force.pack(), next)
+    let same_route = |route: &Arc<Route>| {
+        let before = running.routes.iter().find(|known| known.name == route.name)?;
+        Some((before.pack, route.pack))
+    };
+    let mut pairs: Vec<(usize, usize)> = config.routes.iter().filter_map(same_route).collect();
+    pairs.push((0, 0));
+    pairs.sort_unstable();
+    pairs.dedup();
+    pairs.into_iter().find_map(|(before, after)| {
+        let in_force = running.packs.get(before)?.in_force(now)?.pack();
+        let next = succession::in_force(config.packs.get(after)?, |pack| pack, now)?;
+        let changed = in_force.revision() != next.revision();
+        changed.then(|| succession::objection(in_force, next)).flatten()
     })
 }
 

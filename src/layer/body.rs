@@ -143,7 +143,8 @@ where
     pub async fn next(&mut self) -> Result<Option<Bytes>, Cut> {
         loop {
             if let Some(piece) = self.pieces.pop_front() {
-                let output = self.hand_out(piece)?;
+                let release = Arc::clone(&self.release);
+                let output = hand_out(&release, piece).await?;
                 if !output.is_empty() {
                     return Ok(Some(output));
                 }
@@ -274,34 +275,47 @@ where
         }
         self.release.record(window).await.map_err(Cut)
     }
+}
 
-    /// A piece as it may leave now: scrubbed again where somebody in it has changed since.
-    fn hand_out(&self, piece: Piece) -> Result<Bytes, Cut> {
-        self.release.may_leave().map_err(Cut)?;
-        let mut output = piece.output;
-        let mut judged_at = piece.judged_at;
-        let mut tally = piece.tally;
-        loop {
-            let leaves =
-                self.release.hand_out(judged_at, &tally, || Bytes::from(std::mem::take(&mut output)));
-            if let Some(bytes) = leaves {
-                self.release.sent(bytes.len());
-                return Ok(bytes);
-            }
-            judged_at = self.release.epoch();
-            let mut scrubber = piece.before.clone();
-            let mut judgement =
-                self.release.judgement(Timestamp::now()).ok_or(Cut(Refusal::UpstreamUnreadable))?;
-            output.clear();
-            for chunk in &piece.input {
-                scrubber.feed(chunk, &mut judgement, &mut output)?;
-            }
-            if piece.last {
-                scrubber.finish(&mut judgement, &mut output)?;
-            }
-            tally = judgement.tally;
+/// A piece as it may leave now: scrubbed again where somebody in it has changed since, and on record
+/// again where more would leave than was.
+async fn hand_out(release: &Release, piece: Piece) -> Result<Bytes, Cut> {
+    let Piece { before, input, read: _, last, mut output, tally: mut recorded, mut judged_at } = piece;
+    let mut ask_again = recorded.ask_again;
+    loop {
+        release.may_leave().map_err(Cut)?;
+        recorded.ask_again = ask_again;
+        let leaves = release.hand_out(judged_at, &recorded, || Bytes::from(std::mem::take(&mut output)));
+        if let Some(bytes) = leaves {
+            release.sent(bytes.len());
+            return Ok(bytes);
+        }
+        judged_at = release.epoch();
+        output.clear();
+        let judged = scrub_again(release, before.clone(), &input, last, &mut output)?;
+        ask_again = judged.ask_again;
+        if judged.exceeds(&recorded) {
+            release.record(judged.clone()).await.map_err(Cut)?;
+            recorded.merge(judged);
         }
     }
+}
+
+fn scrub_again(
+    release: &Release,
+    mut scrubber: Scrubber,
+    input: &[Bytes],
+    last: bool,
+    output: &mut Vec<u8>,
+) -> Result<Tally, Cut> {
+    let mut judgement = release.judgement(Timestamp::now()).ok_or(Cut(Refusal::UpstreamUnreadable))?;
+    for chunk in input {
+        scrubber.feed(chunk, &mut judgement, output)?;
+    }
+    if last {
+        scrubber.finish(&mut judgement, output)?;
+    }
+    Ok(judgement.tally)
 }
 
 /// A body that the gate lets leave.

@@ -61,6 +61,10 @@ pub(super) struct Exchange {
     declared: Option<Declaration>,
     /// The case that the request cites, where it is in force for this recipient and purpose.
     case: Option<Citation>,
+    /// When the credential stops to count.
+    credential_ends: Option<Timestamp>,
+    /// The answer is many texts one after the other, and may have no end.
+    endless: bool,
     /// What the recipient is told in a trailer of what was withheld.
     report: Report,
     /// What each thing that has to agree has said so far.
@@ -89,6 +93,8 @@ impl Exchange {
             purpose: None,
             declared: None,
             case: None,
+            credential_ends: None,
+            endless: false,
             report: Report::None,
             factors: Vec::new(),
             entry: Mutex::new(None),
@@ -138,8 +144,7 @@ impl Exchange {
         let admitted = Arc::new(self.admit(&found.route, purpose, case.as_deref(), &decisions)?);
         screen_query(&found.route, parts.uri.query(), &admitted)?;
         self.gatehouse.ledger.healthy().then_some(()).ok_or(Refusal::LedgerUnavailable)?;
-        privacy_control::heed(&parts.headers, &self.identity, &decisions, &self.gatehouse.ledger, self.now)
-            .await?;
+        privacy_control::heed(&parts.headers, &self.identity, &decisions, &self.gatehouse).await?;
 
         let inbound = Inbound::new(body, found.route.max_request_body, listening.request_timeout);
         let forwarded = self.forwarded(&parts, &found.route, inbound);
@@ -162,6 +167,7 @@ impl Exchange {
         let response = self.respond(upstream_parts.status, head)?;
         match verdict {
             answer::Answer::Json(framing, coding) if parts.method != Method::HEAD => {
+                self.endless = framing != Framing::Document;
                 let release = self.release(admitted)?;
                 let body = scrubbed(upstream_body, framing, coding, release, self.forms(), &found, scrubbing)
                     .await?;
@@ -180,6 +186,7 @@ impl Exchange {
         let recipient = self.snapshot.recipients.get(caller.recipient).ok_or(Refusal::CredentialInvalid)?;
         self.recipient = Some(Arc::clone(recipient));
         self.identity = caller.identity.clone();
+        self.credential_ends = caller.until;
         let bounded = recipient.rate.as_ref().is_some_and(|rate| rate.check().is_err());
         if bounded { Err(Refusal::TooManyRequests) } else { Ok(caller) }
     }
@@ -192,6 +199,9 @@ impl Exchange {
         let recipient = self.recipient.as_ref().ok_or(Refusal::CredentialMissing)?;
         let told = match page {
             Page::Purposes => {
+                if self.gatehouse.ledger.suspended(&recipient.name) {
+                    return Err(Refusal::RecipientSuspended);
+                }
                 let facts = recipient.facts(self.today());
                 well_known::purposes(&self.snapshot, recipient, facts, |route| self.decisions(route).ok())
             }
@@ -388,7 +398,8 @@ impl Exchange {
         // Whoever comes back is decided by the next version.
         let version = versions.and_then(|versions| versions.changes_after(self.now));
         let version = version.map(|end| (end, Refusal::Overloaded));
-        let ends = agreement.into_iter().chain(version).min_by_key(|(end, _)| *end);
+        let credential = self.credential_ends.map(|end| (end, Refusal::CredentialInvalid));
+        let ends = agreement.into_iter().chain(version).chain(credential).min_by_key(|(end, _)| *end);
         Ok(Arc::new(Release::new(
             Arc::clone(&self.gatehouse),
             route,
@@ -403,6 +414,7 @@ impl Exchange {
             std::mem::take(&mut self.identity),
             ends,
             self.report,
+            self.endless.then(|| Arc::clone(&self.snapshot)),
         )))
     }
 
@@ -462,7 +474,7 @@ impl Exchange {
             .route
             .as_ref()
             .and_then(|route| self.decisions(route).ok())
-            .or_else(|| self.snapshot.packs.first()?.iter().next().cloned());
+            .or_else(|| self.snapshot.packs.first()?.in_force(self.now).cloned());
         let contact = decisions.as_ref().map(|decisions| self.contact(decisions));
         let permitted = (refusal == Refusal::PurposeNotPermitted)
             .then(|| self.permitted_purposes(decisions.as_deref()))
@@ -601,7 +613,8 @@ where
     };
     let answer = started.await;
     if let Err(refusal) = answer {
-        release.refused(refusal);
+        // As it is told: the recipient can read its own decisions.
+        release.refused(if found.route.hide_existence { refusal.hiding_existence() } else { refusal });
     }
     answer
 }

@@ -35,6 +35,8 @@ pub struct Caller {
     /// The one purpose the credential is locked to.
     pub locked: Option<PurposeId>,
     pub identity: Identity,
+    /// When it stops to count, if it does by itself.
+    pub until: Option<Timestamp>,
 }
 
 /// Who a recipient is beyond its name, as the claims of a token say.
@@ -140,6 +142,7 @@ pub(super) fn agree(earlier: Option<Caller>, named: Caller) -> Result<Caller, Re
         recipient: named.recipient,
         locked: earlier.locked.or(named.locked),
         identity: earlier.identity.with(named.identity).ok_or(Refusal::CredentialInvalid)?,
+        until: earlier.until.into_iter().chain(named.until).min(),
     })
 }
 

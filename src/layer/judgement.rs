@@ -43,7 +43,11 @@ impl Judgement<'_> {
         match known {
             Some(subject) => {
                 self.tally.ask_again_at(subject.ask_again_at(self.now));
-                self.admitted.judge(&subject, controller, record.facts, relationship, self.now)
+                let permit = self.admitted.judge(&subject, controller, record.facts, relationship, self.now);
+                if subject.only_refusals && self.scrubbing.unknown_subject == UnknownSubject::Withhold {
+                    return Permit::least(&[permit, self.admitted.nobody()]);
+                }
+                permit
             }
             None => {
                 self.tally.unknown_subjects += 1;
@@ -66,6 +70,9 @@ impl Judge for Judgement<'_> {
     fn judge(&mut self, record: &Record<'_>) -> Permit {
         let subjects = record.subjects.unwrap_or_default();
         let controller = record.controller.and_then(|id| self.ledger.controller(id)).unwrap_or_default();
+        if let Some(controller) = record.controller {
+            self.tally.concerns(self.ledger.fingerprints().controller(controller));
+        }
         let first = self.tally.subjects.len();
         self.found = Overdue::default();
         let permit = match subjects {

@@ -104,7 +104,7 @@ where
             if !is_one_click(content_type, &body) {
                 return Err(Refusal::RequestMalformed);
             }
-            object(gatehouse, person).await?;
+            object(gatehouse, person, OBJECTION, || gatehouse.opt_out.has_room()).await?;
             Ok(page(StatusCode::OK, DONE, false))
         }
         _ => Err(Refusal::MethodNotAllowed),
@@ -112,7 +112,12 @@ where
 }
 
 /// Records the objection, unless it stands already; it is in force when this returns.
-async fn object(gatehouse: &Gatehouse, person: SubjectId) -> Result<(), Refusal> {
+pub(super) async fn object(
+    gatehouse: &Gatehouse,
+    person: SubjectId,
+    objection: &[u8],
+    has_room: impl FnOnce() -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
     let received = Instant::now();
     let ledger = &gatehouse.ledger;
     if !ledger.healthy() {
@@ -132,8 +137,8 @@ async fn object(gatehouse: &Gatehouse, person: SubjectId) -> Result<(), Refusal>
     if ledger.subject(&person).1.is_some_and(stands) {
         return Ok(());
     }
-    gatehouse.opt_out.has_room()?;
-    let draft = ledger::parse(OBJECTION, Sort::Subject, ledger.names());
+    has_room()?;
+    let draft = ledger::parse(objection, Sort::Subject, ledger.names());
     let draft = draft.map_err(|_| Refusal::LedgerUnavailable)?;
     let kind = draft.what.kind();
     let recorded = ledger.append(&Entity::Subject(person), draft, None, Timestamp::now()).await;

@@ -2,19 +2,16 @@
 //! where the pack turns it on (G-4d). From anybody else it says nothing about whose data is asked for.
 
 use http::{HeaderMap, HeaderName};
-use jiff::Timestamp;
 
-use super::Refusal;
 use super::identity::Identity;
+use super::{Gatehouse, Refusal, opt_out};
 use crate::decision::Decisions;
-use crate::ledger::{self, Entity, Ledger, Sort};
 
 const SEC_GPC: HeaderName = HeaderName::from_static("sec-gpc");
-const PURPOSE: &str = "marketing";
 /// The event, as the ledger reads them from everybody.
 const OBJECTION: &[u8] = br#"{"kind": "objection", "purpose": "marketing", "channel": "Sec-GPC"}"#;
 
-/// Records the objection, once; it is in force before the exchange goes on.
+/// Records the objection unless it stands already; it is in force before the exchange goes on.
 ///
 /// # Errors
 /// [`Refusal::LedgerUnavailable`]: what the person said cannot be kept.
@@ -22,24 +19,14 @@ pub(super) async fn heed(
     headers: &HeaderMap,
     identity: &Identity,
     decisions: &Decisions,
-    ledger: &Ledger,
-    now: Timestamp,
+    gatehouse: &Gatehouse,
 ) -> Result<(), Refusal> {
     let Some(subject) = identity.subject.as_ref().filter(|_| is_set(headers)) else { return Ok(()) };
     if !decisions.pack().manifest().switches.global_privacy_control {
         return Ok(());
     }
-    let marketing = decisions.pack().vocabulary().purposes().find(PURPOSE);
-    let (_, known) = ledger.subject(subject);
-    let objects = |objection: &crate::decision::Objection| Some(objection.purpose) == marketing;
-    if known.is_some_and(|known| known.objections.iter().any(objects)) {
-        return Ok(());
-    }
-    let recorded = async {
-        let draft = ledger::parse(OBJECTION, Sort::Subject, ledger.names()).ok()?;
-        ledger.append(&Entity::Subject(subject.clone()), draft, None, now).await.ok()
-    };
-    recorded.await.map(drop).ok_or(Refusal::LedgerUnavailable)
+    // The person is known by a token, whose recipient has a rate of its own.
+    opt_out::object(gatehouse, subject.clone(), OBJECTION, || Ok(())).await
 }
 
 /// The field is there once and holds `1`; anything else is no signal.

@@ -15,7 +15,7 @@ use super::judgement::Judgement;
 use super::route::{Report, Route};
 use super::tally::Tally;
 use super::well_known::Withheld;
-use super::{Gatehouse, Refusal};
+use super::{Gatehouse, Refusal, Snapshot};
 use crate::access_log::Line;
 use crate::decision::{Admitted, ClassId, Decisions, Overdue};
 use crate::disclosure::{Entry, Left, Outcome, Window};
@@ -52,6 +52,10 @@ pub struct Release {
     identity: Identity,
     /// When what it was admitted under ends, and what it would be told then.
     ends: Option<(Timestamp, Refusal)>,
+    /// The recipient in the ledger: its suspension concerns the answer like the change of a person.
+    named: Fingerprint,
+    /// Of an answer that may have no end: what it began under, as a reload ends it.
+    follows: Option<Arc<Snapshot>>,
     /// What the recipient is told in the trailer, and the account that it is told from.
     report: Report,
     withheld: Mutex<Withheld>,
@@ -86,7 +90,9 @@ impl Release {
         identity: Identity,
         ends: Option<(Timestamp, Refusal)>,
         report: Report,
+        follows: Option<Arc<Snapshot>>,
     ) -> Release {
+        let named = gatehouse.ledger.fingerprints().recipient(&recipient);
         let bytes = |direction| gatehouse.metrics.body_bytes.with_label_values(&[&*route.name, direction]);
         let (bytes_in, bytes_out) = (bytes("in"), bytes("out"));
         Release {
@@ -103,6 +109,8 @@ impl Release {
             identity,
             ends,
             report,
+            named,
+            follows,
             withheld: Mutex::new(Withheld::default()),
             waited: AtomicU64::new(0),
             sent: AtomicU64::new(0),
@@ -148,7 +156,8 @@ impl Release {
             return None;
         }
         let case = self.case.iter().map(|case| &case.fingerprint);
-        self.gatehouse.ledger.hand_out(since, tally.subjects.iter().chain(case), leave)
+        let concerned = tally.subjects.iter().chain(&tally.controllers).chain(case).chain([&self.named]);
+        self.gatehouse.ledger.hand_out(since, concerned, leave)
     }
 
     /// Whether anything may leave at this moment: the ledger and the log work, the recipient is not
@@ -159,6 +168,9 @@ impl Release {
         }
         if self.gatehouse.ledger.suspended(&self.recipient) {
             return Err(Refusal::RecipientSuspended);
+        }
+        if self.follows.as_ref().is_some_and(|begun| !Arc::ptr_eq(begun, &self.gatehouse.snapshot())) {
+            return Err(Refusal::Overloaded);
         }
         match self.ends {
             Some((end, refusal)) if end <= Timestamp::now() => Err(refusal),

@@ -26,7 +26,9 @@ pub(super) struct Tally {
     pub(super) ask_again: Option<Timestamp>,
     /// Everybody whose state was looked up.
     pub(super) subjects: Vec<Fingerprint>,
-    /// Those of them of whom something personal may leave.
+    /// Controllers whose instructions were looked up: a change of theirs concerns the account too.
+    pub(super) controllers: Vec<Fingerprint>,
+    /// Those of the subjects of whom something personal may leave.
     pub(super) touched: Vec<Fingerprint>,
 }
 
@@ -61,6 +63,27 @@ impl Tally {
         self.ask_again = self.ask_again.into_iter().chain(instant).min();
     }
 
+    /// A controller was asked about; records of one account often follow each other.
+    pub(super) fn concerns(&mut self, controller: Fingerprint) {
+        if self.controllers.last() != Some(&controller) {
+            self.controllers.push(controller);
+        }
+    }
+
+    /// Whether this account says of anything or anybody more than that one does.
+    pub(super) fn exceeds(&self, other: &Tally) -> bool {
+        let known: HashSet<_> = other.touched.iter().collect();
+        let counted = |class: usize, release: &Release| {
+            let class = other.classes.get(class).map_or(&[][..], Vec::as_slice);
+            class.iter().find(|(known, _)| known == release).map_or(0, |(_, count)| *count)
+        };
+        self.touched.iter().any(|person| !known.contains(person))
+            || self.classes.iter().enumerate().any(|(class, releases)| {
+                let mut left = releases.iter().filter(|(release, _)| release.form != Form::Removed);
+                left.any(|(release, count)| *count > counted(class, release))
+            })
+    }
+
     /// Everybody of whom nothing personal leaves.
     pub(super) fn untouched(&self) -> Vec<Fingerprint> {
         let touched: HashSet<_> = self.touched.iter().collect();
@@ -86,6 +109,7 @@ impl Tally {
         }
         self.subjects.extend(other.subjects);
         self.touched.extend(other.touched);
+        self.controllers.extend(other.controllers);
     }
 }
 

@@ -216,7 +216,10 @@ impl Pattern {
             Some(name) => Some(SubjectId { namespace: Some(issuer.into()), id: text(claims.get(name)?)? }),
         };
         let identity = Identity { subject: read(&self.subject)?, controller: read(&self.controller)?, actor };
-        Some(Caller { identity, ..self.caller.clone() })
+        let end = claims.get("exp").and_then(seconds)?.saturating_add(LEEWAY);
+        // An end beyond the calendar is none that comes.
+        let until = Timestamp::from_second(end).ok();
+        Some(Caller { identity, until, ..self.caller.clone() })
     }
 }
 
@@ -345,7 +348,6 @@ pub(crate) mod tests {
 
     #[test]
     fn a_token_names_the_recipient_whose_claims_it_has() {
-        let ours = Ok(Caller { recipient: 3, ..Caller::default() });
         let fitting = [
             json!({}),
             json!({ "role": ["sales", "support"] }),
@@ -354,14 +356,13 @@ pub(crate) mod tests {
             json!({ "exp": NOW as f64 + 0.5 }),
         ];
         for more in fitting {
-            assert_eq!(
-                identify(&support(), &Signer::new(1).sign(&header(), &claims(more.clone()))),
-                ours,
-                "{more}"
-            );
+            let caller =
+                identify(&support(), &Signer::new(1).sign(&header(), &claims(more.clone()))).unwrap();
+            assert_eq!(caller.recipient, 3, "{more}");
+            assert!(caller.until.unwrap().as_second() > NOW, "{more}");
         }
         let no_key_named = Signer::new(1).sign(&json!({ "alg": "EdDSA" }), &claims(json!({})));
-        assert_eq!(identify(&support(), &no_key_named), ours);
+        assert_eq!(identify(&support(), &no_key_named).unwrap().recipient, 3);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! It reads the disk and holds nothing in memory, so it can look at a ledger that a gateway is
 //! writing. It refuses to change anything.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use ulid::Ulid;
 
+use super::case::Confidential;
 use super::event::{Draft, Entity, Event, Sort};
 use super::names::Names;
 use super::request::{self, OpenRequest};
@@ -165,16 +166,16 @@ impl Archive {
         Ok(case::json(id, past.iter().map(|past| &past.event), now, self.names()))
     }
 
-    /// The ids of the cases that nobody whom they name is told of yet.
+    /// The cases that nobody whom they name is told of yet.
     ///
     /// # Errors
     /// Where the store cannot be read.
-    pub fn confidential_cases(&self, now: Timestamp) -> Result<HashSet<Arc<str>>, StoreError> {
-        let mut confidential = HashSet::new();
+    pub fn confidential_cases(&self, now: Timestamp) -> Result<HashMap<Arc<str>, Confidential>, StoreError> {
+        let mut confidential = HashMap::new();
         for id in self.store.cases()? {
             let past = self.history(&Entity::Case(Arc::clone(&id)))?;
-            if case::is_confidential(past.iter().map(|past| &past.event), now) {
-                confidential.insert(id);
+            if let Some(case) = Confidential::by(past.iter().map(|past| &past.event), now) {
+                confidential.insert(id, case);
             }
         }
         Ok(confidential)

@@ -133,10 +133,34 @@ pub(super) fn fold<'e>(
     })
 }
 
-/// Whether the people whom a case names are not told of it yet.
-pub(super) fn is_confidential<'e>(events: impl IntoIterator<Item = &'e Event>, now: Timestamp) -> bool {
-    // A registration that does not read says nothing against it.
-    Told::by(events).is_none_or(|told| told.registration.confidential_until.is_some_and(|until| now < until))
+/// A case that the people whom it names are not told of yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confidential {
+    /// For whom and what it is; `None` where its registration does not read, which says nothing
+    /// against it.
+    of: Option<(Arc<str>, PurposeId)>,
+}
+
+impl Confidential {
+    pub(super) fn by<'e>(
+        events: impl IntoIterator<Item = &'e Event>,
+        now: Timestamp,
+    ) -> Option<Confidential> {
+        let Some(Told { registration, .. }) = Told::by(events) else {
+            return Some(Confidential { of: None });
+        };
+        let confidential = registration.confidential_until.is_some_and(|until| now < until);
+        confidential
+            .then(|| Confidential { of: Some((Arc::clone(&registration.recipient), registration.purpose)) })
+    }
+
+    /// Whether a disclosure that cites the case rested on it: anybody can send its id.
+    pub fn covers(&self, recipient: &str, purpose: &str, names: &dyn Names) -> bool {
+        self.of.as_ref().is_none_or(|(named, wide)| {
+            let purpose = names.purpose(purpose);
+            **named == *recipient && purpose.is_some_and(|purpose| names.purpose_within(purpose, *wide))
+        })
+    }
 }
 
 /// A case as JSON: the members it was registered with, who approved it and where it stands.

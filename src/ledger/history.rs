@@ -14,16 +14,20 @@ use jiff::Timestamp;
 
 use super::event::{Effect, Event, Facts, Said, What};
 use super::names::Names;
+use super::request;
 use crate::decision::{Addressee, Consent, ConsentStatus, Controller, Objection, Origins, Relation, Subject};
 use crate::vocabulary::{CategoryId, Origin, PurposeId};
 
 /// Folds the events of one data subject.
 pub fn subject<'a>(events: impl IntoIterator<Item = &'a Event>, names: &dyn Names) -> Subject {
     let mut fold = Fold::new(names);
-    for event in in_order(events) {
+    let events = in_order(events);
+    let mut only_refusals = true;
+    for event in events {
+        only_refusals &= event.what.effect() == Effect::Restrictive || request::is_about_a_request(event);
         fold.apply(event);
     }
-    fold.finish()
+    Subject { only_refusals, ..fold.finish() }
 }
 
 /// Folds the events of one controller.
@@ -290,6 +294,7 @@ impl<'n> Fold<'n> {
             origins: origins(self.origin, self.origin_of),
             transfer_consent: self.transfer_consent.value().unwrap_or(false),
             refused_categories: sorted(self.refused_categories),
+            only_refusals: false,
         }
     }
 

@@ -39,7 +39,7 @@ use tokio::sync::{mpsc, oneshot};
 use ulid::Ulid;
 
 pub use archive::{Archive, Past, Unreadable};
-pub use case::{APPROVALS, Case, Standing};
+pub use case::{APPROVALS, Case, Confidential, Standing};
 pub use changes::Epoch;
 pub use conflict::Conflict;
 pub use event::{Attached, Draft, Effect, Entity, Event, Facts, Registration, Right, Said, Sort, What};

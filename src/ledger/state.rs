@@ -22,6 +22,8 @@ pub fn subject_json(subject: &Subject, now: Timestamp, names: &dyn Names) -> Map
         origins,
         transfer_consent,
         refused_categories,
+        // Follows from the history, which is shown beside it.
+        only_refusals: _,
     } = subject;
     let bound = |name: &str, to: Option<&str>| match to {
         Some(to) => format!("{name}:{to}"),

@@ -44,7 +44,9 @@ pub fn objections<P: Clone>(versions: &[(Arc<Pack>, P)], now: Timestamp) -> Vec<
 /// One that only discloses less may take effect at once.
 pub fn objection(in_force: &Pack, next: &Pack) -> Option<Finding> {
     let (due, manifest) = (in_force.manifest().notice, next.manifest());
-    let ahead = business_days(manifest.announced, manifest.effective);
+    // A change of what is in force already was announced by nobody, whatever its dates say.
+    let is_later = manifest.effective > in_force.manifest().effective;
+    let ahead = if is_later { business_days(manifest.announced, manifest.effective) } else { 0 };
     if ahead >= due {
         return None;
     }

@@ -167,7 +167,10 @@ pub fn report(
 pub fn disclosures(sources: &Sources<'_>, now: Timestamp) -> Result<Vec<Disclosure>, ReportError> {
     let confidential = sources.archive.confidential_cases(now)?;
     let mut all = disclosure::accounting(sources.log, sources.fingerprint, sources.pseudonyms)?;
-    all.retain(|one| one.case.as_ref().is_none_or(|case| !confidential.contains(case.as_str())));
+    all.retain(|one| {
+        let cited = one.case.as_ref().and_then(|case| confidential.get(case.as_str()));
+        cited.is_none_or(|case| !case.covers(&one.recipient, &one.purpose, sources.archive.names()))
+    });
     let told = |disclosed: Disclosed| {
         let facts = sources.recipients.iter().find(|facts| *facts.name == *disclosed.recipient);
         Disclosure {

@@ -8,10 +8,16 @@
 //! there) is read the long way from there on. It only ever saves work: what is recognised is equal
 //! byte for byte to what was read, and found well-formed, in the same place.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
 use super::automaton::StateId;
 
 /// Entries of the tree; a body with more kinds of objects is read the long way.
 const MOST_ENTRIES: usize = 512;
+/// Entries that are kept from one body to the next: what an answer of the route nearly always has.
+const MOST_SHARED: usize = 128;
 /// Members of one object that are kept; each new one is compared with all before it.
 const MOST_MEMBERS: u8 = 64;
 /// Leads tried at one place.
@@ -87,6 +93,25 @@ pub(super) struct NewLead<'a> {
 pub(super) struct Habits {
     /// The first stands for the document. Zero is no entry anywhere else.
     entries: Vec<Entry>,
+}
+
+/// What came in earlier bodies of one plan, for the next to begin with. States are the plan's, so
+/// nothing of it means anything elsewhere.
+#[derive(Debug, Default)]
+pub(super) struct Usual(ArcSwap<Habits>);
+
+impl Usual {
+    pub(super) fn begin(&self) -> Arc<Habits> {
+        self.0.load_full()
+    }
+
+    /// Keeps what a body has added, unless its objects were of many kinds.
+    pub(super) fn keep(&self, habits: &Arc<Habits>) {
+        let known = self.0.load().entries.len();
+        if (known + 1..=MOST_SHARED).contains(&habits.entries.len()) {
+            self.0.store(Arc::clone(habits));
+        }
+    }
 }
 
 impl Habits {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::automaton::{Automaton, Builder, State, StateId};
 use super::forms::{Kind, Shape};
+use super::habits::Usual;
 use super::mapping::{
     DuplicateKeys, FactKey, FieldMapping, Mapping, Normalise, Redaction, RemovedAs, SubjectSource,
     Unclassified,
@@ -120,7 +121,7 @@ impl Set {
 }
 
 /// A compiled mapping.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Plan {
     pub(super) queries: Vec<Query>,
     pub(super) roles: Vec<Role>,
@@ -147,6 +148,8 @@ pub struct Plan {
     pub(super) notes_all: bool,
     /// For each class whether what it holds is looked through for what reaches a person.
     redacts: Vec<bool>,
+    /// What its bodies are like.
+    pub(super) usual: Usual,
     classes: Vec<Class>,
     /// For each class the category that its values' forms go by, and the shape of that.
     kinds: Vec<(Shape, Arc<str>)>,
@@ -443,6 +446,7 @@ impl Draft {
             explains: false,
             conceals: false,
             withholds_echoes: false,
+            usual: Usual::default(),
             notes_all: evaluates,
             redacts: Vec::new(),
             classes,

@@ -188,6 +188,9 @@ impl Scrubber {
         if let Some(verdict) = outside.verdict.as_ref().filter(|_| counted) {
             arbiter.account_outside(verdict, &outside.fields);
         }
+        if last && done.is_ok() {
+            self.plan.usual.keep(self.walk.habits());
+        }
         self.failed = done.err();
         done
     }

@@ -6,6 +6,8 @@
 //! all) is held and handed to [`super::unit`]. Invariant: no byte is written before the verdict it
 //! stands under is known.
 
+use std::sync::Arc;
+
 use super::arbiter::{Arbiter, Removal};
 use super::automaton::StateId;
 use super::embedded::Expanded;
@@ -167,7 +169,7 @@ pub(super) struct Walk {
     frames: Vec<Frame>,
     /// For each of the outermost frames, those in [`Mode::Outside`].
     outer: Vec<Outer>,
-    habits: Habits,
+    habits: Arc<Habits>,
     names: Names,
     /// The name that was read last: its place, and the state it leads to.
     name: usize,
@@ -191,6 +193,11 @@ pub(super) struct Walk {
 type Read<T> = Result<T, Fault>;
 
 impl Walk {
+    /// What came in this body, for the next one of the plan.
+    pub(super) fn habits(&self) -> &Arc<Habits> {
+        &self.habits
+    }
+
     pub(super) fn new(plan: &Plan, framing: Framing) -> Walk {
         Walk {
             framing,
@@ -204,7 +211,7 @@ impl Walk {
             top: Frame::document(),
             frames: Vec::new(),
             outer: Vec::new(),
-            habits: Habits::default(),
+            habits: plan.usual.begin(),
             names: Names::default(),
             name: 0,
             member: super::automaton::DEAD,
@@ -600,7 +607,7 @@ impl Walk {
         let kept = whole.is_some_and(|text| {
             let (container, state) = (self.top.state, self.member);
             let new = NewLead { text, name: self.name - lead, hash, container, state };
-            self.habits.learn(&mut self.top.path, new)
+            Arc::make_mut(&mut self.habits).learn(&mut self.top.path, new)
         });
         if !kept {
             self.leave_path();

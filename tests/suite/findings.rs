@@ -427,3 +427,11 @@ fn an_included_file_is_reported_by_name() {
     );
     assert!(text.contains("[folder]/more/a.toml:3:8"), "{text}");
 }
+
+#[test]
+fn a_field_that_is_only_personal_is_a_warning() {
+    let (loads, findings, folder) = about(&format!("{ROUTE}fields = {{ \"@.x\" = \"personal\" }}\n"));
+    let text = rendered(&findings, folder.path());
+    assert!(loads && findings.len() == 1, "{text}");
+    assert!(text.contains("`personal` does not say what the field holds"), "{text}");
+}

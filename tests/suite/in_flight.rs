@@ -35,8 +35,12 @@ fn serve_list(upstream: &Upstream) {
 }
 
 fn consents(gate: &Gate) {
-    let lines: String = (0..PEOPLE)
-        .map(|n| format!("{{\"subject\": \"p-{n}\", \"kind\": \"consent-given\", \"purpose\": \"direct-marketing\", \"notice\": \"v1\"}}\n"))
+    tell_all(gate, 0..PEOPLE, "consent-given");
+}
+
+fn tell_all(gate: &Gate, people: impl Iterator<Item = usize>, kind: &str) {
+    let lines: String = people
+        .map(|n| format!("{{\"subject\": \"p-{n}\", \"kind\": \"{kind}\", \"purpose\": \"direct-marketing\", \"notice\": \"v1\"}}\n"))
         .collect();
     let answer = http::send(gate.admin, "POST", "/v1/events:batch", &[], lines.as_bytes());
     assert_eq!(answer.status, 200);
@@ -48,14 +52,7 @@ fn nothing_of_a_person_leaves_after_the_withdrawal_was_acknowledged() {
     let (upstream, gate) = house();
     serve_list(&upstream);
     consents(&gate);
-    let mut stream = http::connect(gate.address);
-    let request = format!(
-        "GET /customers HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{}\r\ndata-purpose: direct-marketing\r\n\r\n",
-        bearer("support")
-    );
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut bytes = vec![0u8; 64 * 1024];
-    stream.read_exact(&mut bytes).unwrap();
+    let (mut stream, mut bytes) = begin(&gate);
     assert!(String::from_utf8_lossy(&bytes).contains("Name-p-1\""), "those who consent are in it");
 
     let leaving = format!("p-{}", PEOPLE - 10);
@@ -73,4 +70,40 @@ fn nothing_of_a_person_leaves_after_the_withdrawal_was_acknowledged() {
     assert_eq!(items.len(), PEOPLE);
     assert_eq!(items[PEOPLE - 10], serde_json::json!({"id": leaving, "status": "active"}));
     assert_eq!(items[PEOPLE - 9]["name"], format!("Name-p-{}", PEOPLE - 9));
+}
+
+/// Asks for the list, reads its beginning, and then no further.
+fn begin(gate: &Gate) -> (std::net::TcpStream, Vec<u8>) {
+    let mut stream = http::connect(gate.address);
+    let request = format!(
+        "GET /customers HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{}\r\ndata-purpose: direct-marketing\r\n\r\n",
+        bearer("support")
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut bytes = vec![0u8; 64 * 1024];
+    stream.read_exact(&mut bytes).unwrap();
+    (stream, bytes)
+}
+
+#[test]
+fn what_is_scrubbed_again_is_on_record_before_more_of_it_leaves() {
+    let (upstream, gate) = house();
+    serve_list(&upstream);
+    tell_all(&gate, (0..PEOPLE).step_by(2), "consent-given");
+    let (mut stream, mut bytes) = begin(&gate);
+    // In what is on record and waits for the reader the others consent, and some of the first withdraw.
+    tell_all(&gate, (1..PEOPLE).step_by(2), "consent-given");
+    tell_all(&gate, (0..PEOPLE).step_by(100), "consent-withdrawn");
+    stream.read_to_end(&mut bytes).unwrap();
+
+    let answer = http::parse(&bytes);
+    assert!(answer.complete);
+    let left = answer.text().matches("\"Name-p-").count() as u64;
+    let applied = answer.header("data-purpose-applied").unwrap();
+    let decision = applied.split('"').nth(1).unwrap();
+    let record = http::get(gate.admin, &format!("/v1/decisions/{decision}"), &[]).json();
+    let names =
+        record["categories"]["name"].as_array().unwrap().iter().filter(|left| left["form"] == "clear");
+    let logged: u64 = names.map(|left| left["fields"].as_u64().unwrap()).sum();
+    assert!(logged >= left, "{left} names left, {logged} are on record");
 }

@@ -182,7 +182,24 @@ fn the_privacy_signal_of_the_person_itself_is_an_objection_to_marketing() {
         assert_eq!(ask(&gate, &person, "access", &["sec-gpc: 1"]).status, 200);
     }
     assert_eq!(objections(), ["marketing"]);
+    // A consent that came later may have taken its place: the signal is heeded again.
+    gate.tell("c-1", r#"{"kind": "consent-given", "purpose": "direct-marketing"}"#);
+    ask(&gate, &person, "access", &["sec-gpc: 1"]);
     let history = http::get(gate.admin, "/v1/subjects/c-1/events", &[]).json();
     let recorded = history.as_array().unwrap().iter().filter(|event| event["kind"] == "objection");
-    assert_eq!(recorded.count(), 1);
+    assert_eq!(recorded.count(), 2);
+}
+
+#[test]
+fn saying_no_makes_nobody_better_known() {
+    let (upstream, gate, issuer) = house();
+    upstream.json("/customers", r#"{"items": [{"id": "c-9", "account": 7, "name": "Nova Example"}]}"#);
+    let desk = issuer.bearer(json!({ "role": "desk", "sub": "kim" }));
+    let has_name = || ask(&gate, &desk, "account-management", &[]).json()["items"][0].get("name").is_some();
+    assert!(!has_name(), "the ledger has never heard of them");
+    ask(&gate, &issuer.bearer(json!({ "azp": "portal", "sub": "c-9" })), "access", &["sec-gpc: 1"]);
+    gate.tell("c-9", r#"{"kind": "opt-out", "recipient": "reseller"}"#);
+    assert!(!has_name(), "they have only said no");
+    gate.tell("c-9", r#"{"kind": "fact", "facts": {"region": "EEA"}}"#);
+    assert!(has_name());
 }

@@ -139,7 +139,8 @@ fn a_reload_replaces_everything_or_nothing() {
 fn a_pack_that_is_changed_where_it_lies_is_announced_too() {
     let upstream = Upstream::start();
     let packs = tempfile::tempdir().unwrap();
-    let pack = versions::version(packs.path(), "1", ("2026-01-05", "2026-01-05"), "");
+    // What is added later was not announced then.
+    let pack = versions::version(packs.path(), "1", ("2025-01-06", "2026-01-05"), "");
     let serving = Serving::start(&versions::under(&[&pack], upstream.address), "");
     let revision = || http::get(serving.admin, "/v1/policies", &[]).json()[0]["revision"].clone();
     let before = revision();

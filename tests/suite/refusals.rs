@@ -187,8 +187,18 @@ fn all_or_nothing_routes_release_nothing_when_a_subject_is_withheld() {
     assert_eq!(released.json()["name"], "Ada Example");
     gate.tell("c-1", r#"{"kind": "restriction"}"#);
     refused(&gate.get("/strict/c-1", "support", "customer-support"), 403, "subject-withheld");
-    refused(&gate.get("/hidden/c-1", "support", "customer-support"), 404, "not-found");
-    refused(&gate.get("/hidden/c-2", "support", "customer-support"), 404, "not-found");
+    let withheld = gate.get("/hidden/c-1", "support", "customer-support");
+    refused(&withheld, 404, "not-found");
+    let absent = gate.get("/hidden/c-2", "support", "customer-support");
+    refused(&absent, 404, "not-found");
+    // Nor does the recipient's own decision tell the two apart.
+    let outcome = |answer: &Answer| {
+        let id = answer.json()["decision"].as_str().unwrap().to_owned();
+        gate.wait_for_log(&id);
+        let page = format!("/.well-known/data-purposes/decisions/{id}");
+        http::get(gate.address, &page, &[&bearer("support")]).json()["outcome"].clone()
+    };
+    assert_eq!(outcome(&withheld), outcome(&absent));
     upstream.json("/strict/long", &format!("{{\"id\": \"c-1\", \"pad\": \"{}\"}}", "x".repeat(5000)));
     refused(&gate.get("/strict/long", "support", "customer-support"), 502, "upstream-unreadable");
 }
