@@ -556,6 +556,10 @@ impl Walk {
                 let long = bytes.len() - start > surround.limits.name;
                 return if long { self.fail(start, Fault::NameTooLong) } else { Ok(None) };
             }
+            // In smaller chunks the bound would have been met first.
+            Scan::Wrong(at) if at - start > surround.limits.name => {
+                return self.fail(start, Fault::NameTooLong);
+            }
             Scan::Wrong(at) => return self.fail(at, Fault::Malformed),
         };
         (self.scanned, self.escaped) = (0, false);
