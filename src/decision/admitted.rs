@@ -6,7 +6,7 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use dashmap::DashMap;
 use jiff::Timestamp;
@@ -38,6 +38,13 @@ impl Classes {
     /// The classes in the order of their ids; what nothing classifies leaves only where the route says so.
     pub fn new(sets: impl Into<Arc<[Vec<CategoryId>]>>, release_unclassified: bool) -> Classes {
         Classes { sets: sets.into(), release_unclassified }
+    }
+
+    /// Those of an answer that passes unread: none. The same each time, as decisions are remembered
+    /// for the classes that they are about.
+    pub fn unread() -> &'static Classes {
+        static UNREAD: LazyLock<Classes> = LazyLock::new(|| Classes::new(Vec::new(), false));
+        &UNREAD
     }
 
     pub fn sets(&self) -> &[Vec<CategoryId>] {
@@ -109,6 +116,18 @@ impl Decisions {
             exchange: Exchange::new(&self.pack, asking),
             divergences: Arc::clone(&self.divergences),
         })
+    }
+
+    /// The most revealing form in which each category could leave, whoever it is about: what
+    /// [`Admitted::best`] says, without an exchange and without remembering anything for one.
+    ///
+    /// # Errors
+    /// Why the request would be refused.
+    pub fn foresee(&self, asking: &Asking) -> Result<impl Fn(CategoryId) -> Form, Denial> {
+        admission::check(&self.pack, asking)?;
+        let (exchange, kind, purpose) =
+            (Exchange::new(&self.pack, asking), asking.recipient.kind, asking.purpose);
+        Ok(move |category| best(&self.pack, &exchange, kind, purpose, category))
     }
 
     fn slice(&self, kind: KindId, purpose: PurposeId, classes: &Classes) -> Arc<Slice> {
@@ -264,11 +283,8 @@ impl Admitted {
     /// data, nothing published; what is about no person passes as the rules say.
     pub fn nobody(&self) -> Permit {
         let decide = || {
-            let tree = self.pack.vocabulary().categories();
-            let somebodys = ["personal", "service-data", "published"].map(|name| tree.find(name));
             self.slice.permit(&self.pack, |category, _| {
-                // A name that the vocabulary lacks would leave everything open.
-                if somebodys.iter().any(|root| root.is_none_or(|root| tree.within(category, root))) {
+                if self.pack.vocabulary().is_somebodys(category) {
                     return Verdict::nothing();
                 }
                 self.pack.rulebook().judge(
@@ -285,10 +301,7 @@ impl Admitted {
     /// The most revealing form that some rule could release a category in to this recipient,
     /// whatever there is to know about the person.
     pub fn best(&self, category: CategoryId) -> Form {
-        if self.exchange.is_outside_case(self.pack.vocabulary(), category) {
-            return Form::Removed;
-        }
-        self.pack.rulebook().best(self.slice.kind, self.slice.purpose, category)
+        best(&self.pack, &self.exchange, self.slice.kind, self.slice.purpose, category)
     }
 
     /// [`Admitted::best`] of a class: the least revealing of its categories'.
@@ -312,6 +325,13 @@ impl Admitted {
         self.slice.known.insert(key.clone(), least.clone());
         least
     }
+}
+
+fn best(pack: &Pack, exchange: &Exchange, kind: KindId, purpose: PurposeId, category: CategoryId) -> Form {
+    if exchange.is_outside_case(pack.vocabulary(), category) {
+        return Form::Removed;
+    }
+    pack.rulebook().best(kind, purpose, category)
 }
 
 /// Every so many decisions of a thread one is due to be checked.
@@ -441,6 +461,22 @@ mod tests {
             forms(&judge(&admitted, &Subject::default(), NOW)),
             [Clear, Clear, Clear, Clear, Clear, Clear]
         );
+    }
+
+    #[test]
+    fn what_passes_unread_is_remembered_once_and_looking_ahead_not_at_all() {
+        let decisions = Decisions::new(one_partner());
+        let asking = asking(&decisions, "employee", "customer-support");
+        for _ in 0..3 {
+            decisions.admit(&asking, Classes::unread()).unwrap();
+        }
+        assert_eq!(decisions.slices.len(), 1);
+        let foreseen = decisions.foresee(&asking).unwrap();
+        assert_eq!(decisions.slices.len(), 1);
+        let admitted = decisions.admit(&asking, Classes::unread()).unwrap();
+        for category in decisions.pack().vocabulary().categories().in_order() {
+            assert_eq!(foreseen(category), admitted.best(category));
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::layer::Gatehouse;
 use crate::layer::route::Recipient;
 use crate::ledger::{self, Case};
 use crate::scrub::SubjectId;
-use crate::vocabulary::{CategoryId, Form, Operation, Vocabulary};
+use crate::vocabulary::{Form, Operation};
 
 /// Most evaluations of one request.
 const MOST_EVALUATIONS: usize = 1000;
@@ -216,7 +216,8 @@ fn evaluate(gatehouse: &Gatehouse, question: &Question, now: Timestamp) -> Resul
         versions.and_then(|versions| versions.changes_after(now)),
         case.as_ref().map(|case: &Arc<Case>| case.end),
     ];
-    let somebodys = known.is_none() && is_somebodys(words, category);
+    // Without a person whom the ledger knows nothing of anybody's leaves.
+    let nobodys = known.is_none() && words.is_somebodys(category);
     let about = scenario::Facts {
         subject: known.map_or_else(Subject::default, |known| Subject::clone(&known)),
         controller: controller.map_or_else(Controller::default, |known| Controller::clone(&known)),
@@ -224,7 +225,7 @@ fn evaluate(gatehouse: &Gatehouse, question: &Question, now: Timestamp) -> Resul
     };
     let pack = decisions.pack();
     let explained = explain_only(pack, &asking, &about, &RecordFacts::default(), now, &[category]);
-    Ok(answer(gatehouse, decisions, explained, somebodys, ends.into_iter().flatten().min()))
+    Ok(answer(gatehouse, decisions, explained, nobodys, ends.into_iter().flatten().min()))
 }
 
 /// The recipient as the policy sees it today.
@@ -234,13 +235,6 @@ fn facts(gatehouse: &Gatehouse, recipient: &Recipient, now: Timestamp) -> Arc<Re
         return Arc::new(RecipientFacts { suspended: true, ..RecipientFacts::clone(facts) });
     }
     Arc::clone(facts)
-}
-
-/// Data of this category belong to somebody, so without a person whom the ledger knows none leave.
-fn is_somebodys(words: &Vocabulary, category: CategoryId) -> bool {
-    let tree = words.categories();
-    let mut roots = ["personal", "service-data", "published"].iter().map(|name| tree.find(name));
-    roots.any(|root| root.is_none_or(|root| tree.within(category, root)))
 }
 
 fn answer(

@@ -288,8 +288,7 @@ impl Exchange {
                 LegalReference::Categories(Arc::clone(&case.categories))
             }),
         };
-        let unread = Classes::new(Vec::new(), false);
-        let classes = route.scrubbing.as_ref().map_or(&unread, |scrubbing| &scrubbing.classes);
+        let classes = route.scrubbing.as_ref().map_or(Classes::unread(), |scrubbing| &scrubbing.classes);
         let admitted = decisions.admit(&asking, classes);
         // The pack checks one after the other; those before the one that refuses have agreed.
         for (factor, denials) in FACTORS_OF_ADMISSION {

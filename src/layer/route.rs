@@ -65,10 +65,7 @@ impl Scrubbing {
         limits: Limits,
         fields: Vec<Field>,
     ) -> Scrubbing {
-        let categories = vocabulary.categories();
-        let roots: Vec<CategoryId> = PERSONAL.iter().filter_map(|name| categories.find(name)).collect();
-        let is_personal =
-            |category: &CategoryId| roots.iter().any(|root| categories.within(*category, *root));
+        let is_personal = |category: &CategoryId| vocabulary.is_somebodys(*category);
         let sets: Vec<Vec<CategoryId>> =
             plan.classes().iter().map(|class| class.categories.clone()).collect();
         let personal = sets.iter().map(|set| set.iter().any(is_personal)).collect();
@@ -84,9 +81,6 @@ impl Scrubbing {
             .any(|((release, set), personal)| release.form != Form::Removed && (*personal || set.is_empty()))
     }
 }
-
-/// The categories, each with those below it, of which a record can be withheld.
-const PERSONAL: [&str; 3] = ["personal", "service-data", "published"];
 
 /// One route.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::route::{Field, Recipient, Report, Route, Scrubbing};
 use super::{Gatehouse, Refusal, Snapshot};
-use crate::decision::{Asking, Classes, Decisions, LegalReference, RecipientFacts};
+use crate::decision::{Asking, Decisions, LegalReference, RecipientFacts};
 use crate::disclosure;
 use crate::vocabulary::{CategoryId, Form, Operation, PurposeId, Vocabulary};
 
@@ -84,14 +84,12 @@ fn of_purpose(
         legal_reference: LegalReference::None,
     };
     let name = decisions.pack().vocabulary().purposes().name(purpose);
+    let best = decisions.foresee(&asking).ok()?;
     let Some(scrubbing) = &route.scrubbing else {
-        let unread = Classes::new(Vec::new(), false);
-        decisions.admit(&asking, &unread).ok()?;
         return Some(json!({ "purpose": name, "personal": false }));
     };
-    let admitted = decisions.admit(&asking, &scrubbing.classes).ok()?;
     let fields = scrubbing.fields.iter().filter_map(|field| {
-        let forms = field.categories.iter().map(|category| admitted.best(*category));
+        let forms = field.categories.iter().map(|category| best(*category));
         let form = forms.max().filter(|form| *form != Form::Removed)?;
         Some(json!({ "path": field.path, "form": form }))
     });

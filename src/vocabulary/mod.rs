@@ -134,6 +134,15 @@ impl Vocabulary {
         self.traits.optional.iter().any(|&at| self.categories.within(category, at))
     }
 
+    /// Whether data of a category belong to somebody: to a person, or to the customer who entrusted
+    /// them. Where the vocabulary lacks one of the roots, everything does.
+    pub fn is_somebodys(&self, category: CategoryId) -> bool {
+        let tree = &self.categories;
+        ["personal", "service-data", "published"]
+            .iter()
+            .any(|root| tree.find(root).is_none_or(|root| tree.within(category, root)))
+    }
+
     /// Whether a recipient of this kind receives nothing without an agreement in force.
     pub fn needs_agreement(&self, kind: KindId) -> bool {
         let said = self.kinds.lineage(kind).find_map(|kind| self.traits.agreement.get(&kind).copied());
