@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::HOST;
-use http::uri::PathAndQuery;
+use http::uri::{Authority, PathAndQuery};
 use http::{HeaderValue, Request, Response, Uri, Version};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -37,7 +37,8 @@ type Body = Inbound<Incoming>;
 /// One upstream's address, bounds and idle connections.
 #[derive(Debug)]
 struct Upstream {
-    authority: String,
+    /// Host and port.
+    address: String,
     prefix: String,
     host: HeaderValue,
     connect_timeout: Duration,
@@ -67,10 +68,16 @@ fn by_name(upstreams: &[config::Upstream]) -> ByName {
     upstreams.iter().map(|upstream| (Arc::clone(&upstream.name), Arc::new(Upstream::new(upstream)))).collect()
 }
 
+/// The authority of an `http` URL as an address: without a port it is 80.
+fn with_port(authority: &str) -> String {
+    let has_port = authority.parse::<Authority>().is_ok_and(|authority| authority.port().is_some());
+    if has_port { authority.to_owned() } else { format!("{authority}:80") }
+}
+
 impl Upstream {
     fn new(config: &config::Upstream) -> Upstream {
         Upstream {
-            authority: config.authority.clone(),
+            address: with_port(&config.authority),
             prefix: config.prefix.clone(),
             host: HeaderValue::from_str(&config.authority).unwrap_or_else(|_| HeaderValue::from_static("")),
             connect_timeout: config.connect_timeout,
@@ -131,8 +138,7 @@ impl Upstream {
     }
 
     async fn connect(&self) -> Result<SendRequest<Body>, UpstreamFailure> {
-        let connected =
-            tokio::time::timeout(self.connect_timeout, TcpStream::connect(self.authority.as_str()));
+        let connected = tokio::time::timeout(self.connect_timeout, TcpStream::connect(self.address.as_str()));
         let stream = connected.await.ok().and_then(Result::ok).ok_or(UpstreamFailure::Unreachable)?;
         // A refinement: a connection without it still works.
         let _ = stream.set_nodelay(true);
@@ -236,5 +242,23 @@ impl Service<Request<Body>> for Upstreams {
             let answered = tokio::time::timeout(upstream.timeout, Arc::clone(&upstream).ask(request)).await;
             answered.unwrap_or(Err(UpstreamFailure::Timeout))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upstream_without_a_port_listens_on_80() {
+        for (authority, address) in [
+            ("crm", "crm:80"),
+            ("crm:9000", "crm:9000"),
+            ("127.0.0.1", "127.0.0.1:80"),
+            ("[::1]", "[::1]:80"),
+            ("[::1]:9000", "[::1]:9000"),
+        ] {
+            assert_eq!(with_port(authority), address);
+        }
     }
 }
