@@ -13,6 +13,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::automaton::StateId;
+use super::unit::Precedents;
 
 /// Entries of the tree; a body with more kinds of objects is read the long way.
 const MOST_ENTRIES: usize = 512;
@@ -93,6 +94,8 @@ pub(super) struct NewLead<'a> {
 pub(super) struct Habits {
     /// The first stands for the document. Zero is no entry anywhere else.
     entries: Vec<Entry>,
+    /// Records that were decided.
+    pub(super) precedents: Precedents,
 }
 
 /// What came in earlier bodies of one plan, for the next to begin with. States are the plan's, so
@@ -107,8 +110,9 @@ impl Usual {
 
     /// Keeps what a body has added, unless its objects were of many kinds.
     pub(super) fn keep(&self, habits: &Arc<Habits>) {
-        let known = self.0.load().entries.len();
-        if (known + 1..=MOST_SHARED).contains(&habits.entries.len()) {
+        let known = self.0.load();
+        let more = habits.entries.len() > known.entries.len() || habits.precedents.len() > known.precedents.len();
+        if more && habits.entries.len() <= MOST_SHARED {
             self.0.store(Arc::clone(habits));
         }
     }

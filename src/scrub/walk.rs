@@ -854,20 +854,19 @@ impl Walk {
             root: self.frames.is_empty(),
         };
         let unit = Unit { common: surround.common, held, around };
-        let Ok(stays) = unit.decide(&mut self.decision, surround.arbiter, surround.outside) else {
-            return self.fail(holding.start, Fault::TooCostly);
-        };
         let mut opening = Opening {
             outer: &mut self.outer,
             waiting: &mut self.waiting,
             after: self.after,
             removed_as: plan.removed_as,
         };
-        if stays {
-            opening.stay(bytes, holding.start, surround.out);
-            unit.write(&mut self.decision, surround.out);
-        } else {
-            opening.go(bytes, holding.start, surround.out);
+        let lead = |stays: bool, out: &mut Vec<u8>| {
+            if stays { opening.stay(bytes, holding.start, out) } else { opening.go(bytes, holding.start, out) }
+        };
+        let (decision, habits) = (&mut self.decision, &mut self.habits);
+        let settled = unit.settle(decision, habits, surround.arbiter, surround.outside, surround.out, lead);
+        if settled.is_err() {
+            return self.fail(holding.start, Fault::TooCostly);
         }
         self.after = end;
         Ok(())

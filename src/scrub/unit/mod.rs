@@ -1,25 +1,32 @@
 //! A value that was held until it is whole: its records are judged, and what may leave is written.
 //!
-//! Refuses to know chunks and what surrounds the value. Two passes over the table: the first gives
-//! every node its class, its record's verdict and so its fate; the second copies the spans that
-//! stay. Invariant: a node leaves only under the verdict of the innermost record it stands in.
+//! Refuses to know chunks and what surrounds the value. The first pass over the table gives every
+//! node its class, its record's verdict and so its fate; the second lists what that changes in the
+//! bytes; then they are written. Invariant: a node leaves only under the verdict of the innermost
+//! record it stands in.
 
 mod about;
 mod concealing;
+mod edits;
+mod precedents;
 mod rdap;
 mod selection;
-mod write;
 
-pub(super) use write::{after_comma, replacement};
+pub(super) use edits::{after_comma, replacement};
+pub(super) use precedents::Precedents;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use self::edits::{Edit, Open};
+use self::precedents::{Circumstances, Precedent};
 use super::arbiter::Arbiter;
 use super::automaton::{Position, Start};
 use super::evaluate::{Evaluation, Place, TooCostly};
 use super::forms::{Forms, Shape, is_coarse_address_part};
+use super::habits::Habits;
 use super::plan::{Plan, Role, UNCLASSIFIED};
 use super::scrubber::Parameters;
 use super::table::{Held, Node};
@@ -93,6 +100,8 @@ struct Level {
 pub(super) struct Decision {
     fates: Vec<Fate>,
     levels: Vec<Level>,
+    /// The forms of the root's verdict, if that was asked for first.
+    root: Vec<Form>,
     /// Of the records that are open, outermost first, class by class: the forms of their verdicts.
     forms: Vec<Form>,
     /// And how many fields they hold.
@@ -109,13 +118,20 @@ pub(super) struct Decision {
     additions: Vec<(u32, String)>,
     /// The class of each node, where the answer says what was redacted.
     classes: Vec<ClassId>,
-    open: Vec<write::Open>,
+    /// What all that changes in the bytes.
+    edits: Vec<Edit>,
+    open: Vec<Open>,
+    /// Something that is not part of the value's shape had a say.
+    read: bool,
+    /// The fields of the record that ended last.
+    fields: Vec<u32>,
 }
 
 impl Decision {
     fn clear(&mut self) {
         self.fates.clear();
         self.levels.clear();
+        self.root.clear();
         self.forms.clear();
         self.counts.clear();
         self.outside.clear();
@@ -124,6 +140,7 @@ impl Decision {
         self.rewritten.clear();
         self.additions.clear();
         self.classes.clear();
+        self.read = false;
     }
 
     fn stays(&self, at: u32) -> bool {
@@ -167,21 +184,80 @@ pub(super) struct Unit<'a> {
 }
 
 impl Unit<'_> {
-    /// Judges what the value holds, settles the fate of every node, and accounts for each record.
-    /// Tells whether the value stays.
+    /// Judges what the value holds, accounts for each record and writes what stays after `lead` has
+    /// written what stands before it. Tells whether the value stays.
     ///
     /// # Errors
     /// If evaluating the plan's conditions takes too long.
-    pub(super) fn decide<A: Arbiter>(
+    pub(super) fn settle<A: Arbiter>(
         &self,
+        decision: &mut Decision,
+        habits: &mut Arc<Habits>,
+        arbiter: &mut A,
+        outside: &mut Outside<A::Verdict>,
+        out: &mut Vec<u8>,
+        lead: impl FnOnce(bool, &mut Vec<u8>),
+    ) -> Result<(), TooCostly> {
+        decision.clear();
+        let nodes = self.held.table.nodes.as_slice();
+        let evaluation = Evaluation::new(self.held);
+        let mut first = None;
+        if let Some((root, start)) = self.alone() {
+            let verdict = self.judge(&evaluation, 0, root, start, arbiter)?;
+            decision.root.extend(self.forms(&verdict, arbiter));
+            let circumstances = self.circumstances(&decision.root);
+            if let Some(precedent) = habits.precedents.find(circumstances, nodes) {
+                arbiter.account(&verdict, &precedent.fields);
+                lead(precedent.stays, out);
+                if precedent.stays {
+                    self.write(&precedent.edits, decision, out);
+                }
+                return Ok(());
+            }
+            first = Some(verdict);
+        }
+        let may_add = first.is_some() && habits.precedents.may_add(nodes.len());
+        let stays = self.decide(first, &evaluation, decision, arbiter, outside)?;
+        self.list_edits(decision);
+        lead(stays, out);
+        if stays {
+            self.write(&decision.edits, decision, out);
+        }
+        if may_add && !decision.read {
+            let circumstances = self.circumstances(&decision.root);
+            let precedent = Precedent::new(circumstances, nodes, &decision.fields, &decision.edits, stays);
+            Arc::make_mut(habits).precedents.add(precedent);
+        }
+        Ok(())
+    }
+
+    /// The value's root and its start, if it is a record of which nothing but its shape and its verdict's
+    /// forms may decide.
+    fn alone(&self) -> Option<(&Node, Start)> {
+        let (plan, table) = (self.common.plan, self.held.table);
+        let simple = !(plan.evaluates || plan.conceals || plan.explains);
+        let whole = table.opaque.is_empty() && table.embedded.is_empty();
+        let root = table.node(0).filter(|_| simple && whole)?;
+        let start = plan.automaton.state(root.state).start;
+        (start != Start::None).then_some((root, start))
+    }
+
+    fn circumstances<'f>(&self, forms: &'f [Form]) -> Circumstances<'f> {
+        Circumstances { class: self.around.class, root: self.around.root, forms }
+    }
+
+    /// Judges what the value holds, settles the fate of every node, and accounts for each record.
+    /// `first` is the verdict over the root, if it was asked for. Tells whether the value stays.
+    fn decide<A: Arbiter>(
+        &self,
+        mut first: Option<A::Verdict>,
+        evaluation: &Evaluation<'_>,
         decision: &mut Decision,
         arbiter: &mut A,
         outside: &mut Outside<A::Verdict>,
     ) -> Result<bool, TooCostly> {
-        decision.clear();
         let plan = self.common.plan;
-        let evaluation = Evaluation::new(self.held);
-        let selected = if plan.evaluates { self.selected(&evaluation)? } else { Vec::new() };
+        let selected = if plan.evaluates { self.selected(evaluation)? } else { Vec::new() };
         let mut selected = selected.as_slice();
         let mut opaque = self.held.table.opaque.as_slice();
         // The verdicts over the records that are open.
@@ -211,7 +287,11 @@ impl Unit<'_> {
             };
             let mut records = inmost.records;
             if start != Start::None {
-                let verdict = self.judge(&evaluation, at, node, start, arbiter)?;
+                decision.read |= at > 0;
+                let verdict = match first.take() {
+                    Some(verdict) => verdict,
+                    None => self.judge(evaluation, at, node, start, arbiter)?,
+                };
                 decision.forms.extend(self.forms(&verdict, arbiter));
                 decision.counts.resize(decision.forms.len(), 0);
                 verdicts.push(verdict);
@@ -232,11 +312,17 @@ impl Unit<'_> {
             let known = forms.get(last + usize::from(class.0)).filter(|_| known);
             let form = match known.copied().unwrap_or(Form::Removed) {
                 _ if unreadable => Form::Removed,
-                Form::Generalised if own.is_none() => self.address_part(&evaluation, node, class),
+                Form::Generalised if own.is_none() => {
+                    decision.read = true;
+                    self.address_part(evaluation, node, class)
+                }
                 form => form,
             };
             let open = node.next > at + 1;
-            let is_bone = || self.is_bone(at, node, own, start);
+            let may_be_bone = self.may_be_bone(at, node, own, start);
+            // Whether a value without children is a container is not said by its shape.
+            decision.read |= may_be_bone && !open;
+            let is_bone = || may_be_bone && self.is_container(node);
             let fate = match form {
                 Form::Clear => Fate::Stays,
                 // What is in it changes, node by node.
@@ -293,7 +379,10 @@ impl Unit<'_> {
         for _ in 0..records {
             let rest = decision.counts.len().saturating_sub(self.common.plan.classes().len());
             if let Some(verdict) = verdicts.pop() {
-                arbiter.account(&verdict, decision.counts.get(rest..).unwrap_or_default());
+                let fields = decision.counts.get(rest..).unwrap_or_default();
+                arbiter.account(&verdict, fields);
+                decision.fields.clear();
+                decision.fields.extend_from_slice(fields);
             }
             decision.counts.truncate(rest);
             decision.forms.truncate(rest);
@@ -331,11 +420,14 @@ impl Unit<'_> {
         classes.map(move |class| self.common.forms.feasible(arbiter.form(verdict, class)))
     }
 
-    /// Whether a node is a container that stays whatever it holds: a record, or on the way to one.
-    fn is_bone(&self, at: u32, node: &Node, own: Option<ClassId>, start: Start) -> bool {
+    /// Whether a node, if it is a container, stays whatever it holds: a record, or on the way to one.
+    fn may_be_bone(&self, at: u32, node: &Node, own: Option<ClassId>, start: Start) -> bool {
         let document = self.around.root && at == 0 && own.is_none();
-        let bone = start != Start::None || document || self.common.plan.automaton.state(node.state).structure;
-        bone && matches!(self.held.bytes.get(node.start as usize), Some(b'{' | b'['))
+        start != Start::None || document || self.common.plan.automaton.state(node.state).structure
+    }
+
+    fn is_container(&self, node: &Node) -> bool {
+        matches!(self.held.bytes.get(node.start as usize), Some(b'{' | b'['))
     }
 
     /// A member of an address that is generalised: the country and the region remain.
