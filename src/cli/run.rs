@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -203,7 +204,12 @@ fn finish(outcome: std::io::Result<u8>) -> ExitCode {
 }
 
 fn run_scrub(arguments: &ScrubArgs) -> ExitCode {
-    match scrub::run(arguments, std::io::stdin().lock(), std::io::stdout().lock()) {
+    // The descriptor itself: the standard library's would look through everything for line ends.
+    let out = match std::io::stdout().as_fd().try_clone_to_owned() {
+        Ok(out) => std::fs::File::from(out),
+        Err(error) => return fail(&error.to_string()),
+    };
+    match scrub::run(arguments, std::io::stdin().lock(), out) {
         Ok(()) => ExitCode::SUCCESS,
         Err(ScrubError::Findings(findings)) => {
             report(&findings);

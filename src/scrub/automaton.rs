@@ -87,6 +87,8 @@ pub(super) struct Mark {
     pub(super) embedded: bool,
     /// As [`State::live`].
     pub(super) live: bool,
+    /// Nothing at all is said about the node, and nothing below it matters.
+    pub(super) idle: bool,
 }
 
 /// The automaton of a plan.
@@ -111,11 +113,18 @@ impl Automaton {
         states: Vec<State>,
         root: StateId,
     ) -> Automaton {
-        let mark = |state: &State| Mark {
-            plain: state.fields.is_empty() && state.start == Start::None && !state.structure,
-            captures: !state.captures.is_empty(),
-            embedded: state.embedded,
-            live: state.live,
+        let mark = |state: &State| {
+            let plain = state.fields.is_empty() && state.start == Start::None && !state.structure;
+            let captures = !state.captures.is_empty();
+            let below = state.live || state.held || !state.anchors.is_empty();
+            let maybe = state.embedded || !state.maybe_fields.is_empty();
+            Mark {
+                plain,
+                captures,
+                embedded: state.embedded,
+                live: state.live,
+                idle: plain && !captures && !below && !maybe,
+            }
         };
         let marks = states.iter().map(mark).collect();
         Automaton { names, last_index, width, next, states, marks, root }

@@ -111,7 +111,8 @@ impl Usual {
     /// Keeps what a body has added, unless its objects were of many kinds.
     pub(super) fn keep(&self, habits: &Arc<Habits>) {
         let known = self.0.load();
-        let more = habits.entries.len() > known.entries.len() || habits.precedents.len() > known.precedents.len();
+        let more =
+            habits.entries.len() > known.entries.len() || habits.precedents.len() > known.precedents.len();
         if more && habits.entries.len() <= MOST_SHARED {
             self.0.store(Arc::clone(habits));
         }

@@ -173,7 +173,7 @@ impl Scrubber {
             self.failed = done.err();
             return done;
         }
-        let mut outside = Outside { verdict: None, fields: vec![0; self.plan.classes().len()] };
+        let mut outside = Outside::new(self.plan.classes().len());
         let mut done = Ok(());
         let mut parts = chunk.chunks(PART).peekable();
         loop {

@@ -143,8 +143,7 @@ struct Holding {
 /// A value that is passed on, or over, as it comes.
 #[derive(Clone, Copy, Debug)]
 struct Passing {
-    /// From here on it is not written yet; none if it goes.
-    from: Option<usize>,
+    stays: bool,
     depth: usize,
 }
 
@@ -177,8 +176,10 @@ pub(super) struct Walk {
     repeated: bool,
     /// Its hash, until its value comes.
     new_name: Option<u64>,
-    /// From here on nothing of the current container is written yet.
+    /// Where the last child of the current container ended, or its bracket.
     after: usize,
+    /// What stays from here up to there is not written yet: it is copied in one go.
+    unwritten: usize,
     /// Openings that wait for something in them to stay.
     waiting: Vec<u8>,
     holding: Option<Holding>,
@@ -218,6 +219,7 @@ impl Walk {
             repeated: false,
             new_name: None,
             after: 0,
+            unwritten: 0,
             waiting: Vec::new(),
             holding: None,
             passing: None,
@@ -236,7 +238,7 @@ impl Walk {
         limits: Limits,
     ) -> Result<Table, Unreadable> {
         let mut walk = Walk { root, notes: true, ..Walk::new(common.plan, Framing::Document) };
-        let mut outside = Outside { verdict: None, fields: Vec::new() };
+        let mut outside = Outside::new(0);
         // Nobody is asked for a verdict, and nothing is written.
         let mut surround =
             Surround { common, limits, arbiter: &mut Removal, outside: &mut outside, out: &mut Vec::new() };
@@ -278,12 +280,10 @@ impl Walk {
         self.scanned = self.scanned.saturating_sub(by);
         self.name = self.name.saturating_sub(by);
         self.after = self.after.saturating_sub(by);
+        self.unwritten = self.unwritten.saturating_sub(by);
         if let Some(holding) = &mut self.holding {
             holding.base -= by;
             holding.start -= by;
-        }
-        if let Some(from) = self.passing.as_mut().and_then(|passing| passing.from.as_mut()) {
-            *from -= by;
         }
     }
 
@@ -304,6 +304,9 @@ impl Walk {
             Ok(()) => fault,
             Err(passed) => passed,
         });
+        if result.is_err() {
+            self.write(bytes, self.after, surround.out);
+        }
         result.map_err(|fault| Unreadable { fault, at: base + self.at as u64 })
     }
 
@@ -425,7 +428,7 @@ impl Walk {
                 lead = at;
             }
             if matches!(expect, Expect::Within | Expect::End | Expect::Document) {
-                match self.seldom(bytes, at, expect, beginning, surround)? {
+                match self.seldom(bytes, at, expect, beginning)? {
                     Some(next) => (at, expect) = next,
                     None => return Ok(()),
                 }
@@ -436,16 +439,15 @@ impl Walk {
 
     /// What happens between texts and within long strings.
     #[cold]
-    fn seldom<A: Arbiter>(
+    fn seldom(
         &mut self,
         bytes: &[u8],
         at: usize,
         expect: Expect,
         beginning: bool,
-        surround: &mut Surround<'_, A>,
     ) -> Read<Option<(usize, Expect)>> {
         if expect == Expect::Within {
-            return self.within(bytes, at, surround);
+            return self.within(bytes, at);
         }
         let at = self.space_between(bytes, at, expect == Expect::Document);
         if at == bytes.len() {
@@ -511,19 +513,24 @@ impl Walk {
 
     /// Writes what is decided of the bytes that are here, and checks what is kept of them.
     fn pause<A: Arbiter>(&mut self, bytes: &[u8], surround: &mut Surround<'_, A>) -> Read<()> {
-        if let Some(passing) = &mut self.passing {
-            if let Some(from) = &mut passing.from {
-                surround.out.extend_from_slice(bytes.get(*from..self.at).unwrap_or_default());
-                *from = self.at;
+        if let Some(passing) = self.passing {
+            if passing.stays {
+                self.write(bytes, self.at, surround.out);
             }
             return Ok(());
         }
         let several = matches!(self.framing, Framing::Lines | Framing::Sequence);
         if self.expect == Expect::End || (self.expect == Expect::Document && several) {
-            surround.out.extend_from_slice(bytes.get(self.after..self.at).unwrap_or_default());
             self.after = self.at;
         }
+        self.write(bytes, self.after, surround.out);
         self.check_kept(bytes.len(), &surround.limits)
+    }
+
+    /// Writes what is not written yet, up to there.
+    fn write(&mut self, bytes: &[u8], to: usize, out: &mut Vec<u8>) {
+        out.extend_from_slice(bytes.get(self.unwritten..to).unwrap_or_default());
+        self.unwritten = to;
     }
 
     /// Whether what is kept of the bytes before `end` is within the bound.
@@ -688,7 +695,10 @@ impl Walk {
         let container = matches!(byte, b'{' | b'[');
         let end = if container { None } else { self.scalar(bytes, at, byte, last, &surround.limits)? };
         if mode == Mode::Outside {
-            return self.outside(bytes, at, byte, end, surround);
+            return match self.idle(bytes, at, byte, end, surround)? {
+                Some(next) => Ok(Some(next)),
+                None => self.outside(bytes, at, byte, end, surround),
+            };
         }
         match end {
             Some(end) => {
@@ -760,12 +770,12 @@ impl Walk {
             self.table.close(node, (end - holding.base) as u32);
         }
         match frame.mode {
-            Mode::Outside => self.close_outside(bytes, frame, end, surround),
+            Mode::Outside => self.close_outside(frame, end, surround),
             Mode::Noted | Mode::Still => {
                 if self.holding.is_some_and(|holding| holding.depth == self.frames.len()) {
                     self.decide(bytes, end, surround)?;
-                } else if self.passing.is_some_and(|passing| passing.depth == self.frames.len()) {
-                    self.passed(bytes, end, surround);
+                } else {
+                    self.end_passing(end);
                 }
             }
         }
@@ -858,21 +868,110 @@ impl Walk {
             outer: &mut self.outer,
             waiting: &mut self.waiting,
             after: self.after,
+            unwritten: &mut self.unwritten,
             removed_as: plan.removed_as,
         };
         let lead = |stays: bool, out: &mut Vec<u8>| {
-            if stays { opening.stay(bytes, holding.start, out) } else { opening.go(bytes, holding.start, out) }
+            if stays {
+                opening.stay(bytes, out);
+                opening.write(bytes, holding.start, out);
+            } else {
+                opening.go(bytes, holding.start, out);
+            }
         };
         let (decision, habits) = (&mut self.decision, &mut self.habits);
         let settled = unit.settle(decision, habits, surround.arbiter, surround.outside, surround.out, lead);
         if settled.is_err() {
             return self.fail(holding.start, Fault::TooCostly);
         }
-        self.after = end;
+        self.gone(end);
         Ok(())
     }
 
     // What streams.
+
+    /// Decides a value of which nothing is selected and nothing captured: it leaves as what it stands in
+    /// does. `None`: it is not such a value, or not here yet.
+    #[inline]
+    fn idle<A: Arbiter>(
+        &mut self,
+        bytes: &[u8],
+        at: usize,
+        byte: u8,
+        end: Option<usize>,
+        surround: &mut Surround<'_, A>,
+    ) -> Read<Option<(usize, Expect)>> {
+        let plan = surround.common.plan;
+        let container = matches!(byte, b'{' | b'[');
+        let known = plan.automaton.mark(self.state(plan)).idle && at - self.after <= surround.limits.record;
+        let waits = end.is_none() && !container && byte != b'"';
+        let Some(class) = self.outer.last().map(|outer| outer.class).filter(|_| known && !waits) else {
+            return Ok(None);
+        };
+        let stays = match surround.outside.form(class, surround.common, surround.arbiter) {
+            Form::Clear if !plan.redacts(class) => true,
+            Form::Removed => false,
+            Form::Clear | Form::Masked | Form::Generalised | Form::Pseudonymised => return Ok(None),
+        };
+        if class == UNCLASSIFIED {
+            surround.outside.count(class);
+        }
+        if stays {
+            self.opening(plan.removed_as).stay(bytes, surround.out);
+        } else {
+            self.opening(plan.removed_as).go(bytes, at, surround.out);
+        }
+        let Some(end) = end else { return self.pass(at, byte, stays, surround).map(Some) };
+        self.passed(end, stays);
+        Ok(Some((end, Expect::Next)))
+    }
+
+    /// The value at `at` is passed on, or over, as it comes.
+    fn pass<A: Arbiter>(
+        &mut self,
+        at: usize,
+        byte: u8,
+        stays: bool,
+        surround: &Surround<'_, A>,
+    ) -> Read<(usize, Expect)> {
+        self.passing = Some(Passing { stays, depth: self.frames.len() });
+        match byte {
+            b'{' | b'[' => self.open(at, byte, Mode::Still, None, surround),
+            _ => Ok(self.pass_string()),
+        }
+    }
+
+    /// What was passed on or over ends, if it is that which ends here.
+    fn end_passing(&mut self, end: usize) {
+        let depth = self.frames.len();
+        if let Some(passing) = self.passing.take_if(|passing| passing.depth == depth) {
+            self.passed(end, passing.stays);
+        }
+    }
+
+    /// A value outside of everything held ends.
+    fn passed(&mut self, end: usize, stays: bool) {
+        if stays {
+            self.after = end;
+        } else {
+            self.gone(end);
+        }
+    }
+
+    /// Everything before `end` is written or gone.
+    fn gone(&mut self, end: usize) {
+        (self.after, self.unwritten) = (end, end);
+    }
+
+    fn opening(&mut self, removed_as: RemovedAs) -> Opening<'_> {
+        Opening {
+            outer: &mut self.outer,
+            waiting: &mut self.waiting,
+            after: self.after,
+            unwritten: &mut self.unwritten,
+            removed_as,
+        }
+    }
 
     /// Decides a value that stands outside of everything held.
     #[inline(never)]
@@ -900,10 +999,7 @@ impl Walk {
         }
         let own = plan.state_class(state);
         let class = own.or(self.outer.last().map(|outer| outer.class)).unwrap_or(UNCLASSIFIED);
-        let form = {
-            let verdict = surround.outside.verdict(surround.arbiter);
-            surround.common.forms.feasible(surround.arbiter.form(verdict, class))
-        };
+        let form = surround.outside.form(class, surround.common, surround.arbiter);
         let changes = match form {
             Form::Masked | Form::Generalised | Form::Pseudonymised => true,
             Form::Clear => plan.redacts(class),
@@ -919,52 +1015,34 @@ impl Walk {
         if own.is_some() || (class == UNCLASSIFIED && !bone && !(container && known.live)) {
             surround.outside.count(class);
         }
-        let mut opening = Opening {
-            outer: &mut self.outer,
-            waiting: &mut self.waiting,
-            after: self.after,
-            removed_as: plan.removed_as,
-        };
-        let depth = self.frames.len();
+        let mut opening = self.opening(plan.removed_as);
         if container && (bone || known.live) {
             let mut waits = None;
             if form == Form::Clear || bone {
-                opening.stay(bytes, at, surround.out);
-                surround.out.push(byte);
+                opening.stay(bytes, surround.out);
             } else {
-                waits = Some(opening.wait(bytes, at, byte));
+                waits = Some(opening.wait(bytes, at, byte, surround.out));
             }
             let opened = self.open(at, byte, Mode::Outside, None, surround)?;
             self.after = opened.0;
+            if waits.is_some() {
+                self.unwritten = opened.0;
+            }
             self.outer.push(Outer { class, first: true, written: false, waits });
             return Ok(Some(opened));
         }
         let stays = form == Form::Clear;
         if stays {
-            opening.stay(bytes, at, surround.out);
+            opening.stay(bytes, surround.out);
         } else if root {
-            surround.out.extend_from_slice(bytes.get(self.after..at).unwrap_or_default());
+            opening.write(bytes, at, surround.out);
             surround.out.extend_from_slice(b"null");
         } else {
             opening.go(bytes, at, surround.out);
         }
-        self.passing = Some(Passing { from: stays.then_some(at), depth });
-        match end {
-            Some(end) => {
-                self.passed(bytes, end, surround);
-                Ok(Some((end, self.after_value())))
-            }
-            None if container => self.open(at, byte, Mode::Still, None, surround).map(Some),
-            None => Ok(Some(self.pass_string())),
-        }
-    }
-
-    /// What was passed on or over ends.
-    fn passed<A: Arbiter>(&mut self, bytes: &[u8], end: usize, surround: &mut Surround<'_, A>) {
-        if let Some(from) = self.passing.take().and_then(|passing| passing.from) {
-            surround.out.extend_from_slice(bytes.get(from..end).unwrap_or_default());
-        }
-        self.after = end;
+        let Some(end) = end else { return self.pass(at, byte, stays, surround).map(Some) };
+        self.passed(end, stays);
+        Ok(Some((end, self.after_value())))
     }
 
     /// The string that was scanned just now is not whole, and need not be.
@@ -972,17 +1050,10 @@ impl Walk {
         (std::mem::take(&mut self.scanned), Expect::Within)
     }
 
-    fn within<A: Arbiter>(
-        &mut self,
-        bytes: &[u8],
-        at: usize,
-        surround: &mut Surround<'_, A>,
-    ) -> Read<Option<(usize, Expect)>> {
+    fn within(&mut self, bytes: &[u8], at: usize) -> Read<Option<(usize, Expect)>> {
         match lex::string(bytes, at, &mut false) {
             Scan::Whole(end) => {
-                if self.passing.is_some_and(|passing| passing.depth == self.frames.len()) {
-                    self.passed(bytes, end, surround);
-                }
+                self.end_passing(end);
                 Ok(Some((end, self.after_value())))
             }
             Scan::Partial(scanned) => {
@@ -993,18 +1064,10 @@ impl Walk {
         }
     }
 
-    fn close_outside<A: Arbiter>(
-        &mut self,
-        bytes: &[u8],
-        frame: Frame,
-        end: usize,
-        surround: &mut Surround<'_, A>,
-    ) {
+    fn close_outside<A: Arbiter>(&mut self, frame: Frame, end: usize, surround: &mut Surround<'_, A>) {
         let waits = self.outer.pop().and_then(|outer| outer.waits);
         match waits {
-            None => {
-                surround.out.extend_from_slice(bytes.get(self.after..end).unwrap_or_default());
-            }
+            None => self.after = end,
             Some(wait) => {
                 let removed_as = surround.common.plan.removed_as;
                 let root = self.outer.is_empty();
@@ -1023,34 +1086,37 @@ impl Walk {
                 if !waits {
                     surround.out.append(&mut self.waiting);
                 }
+                self.gone(end);
             }
         }
-        self.after = end;
     }
 }
 
-/// Writes what stands between a container's last child and the next: the comma and the name.
+/// What stands between a container's last child and the next: the comma and the name.
 struct Opening<'a> {
     outer: &'a mut Vec<Outer>,
     waiting: &'a mut Vec<u8>,
     after: usize,
+    unwritten: &'a mut usize,
     removed_as: RemovedAs,
 }
 
 impl Opening<'_> {
-    /// The value at `at` stays: so does everything it stands in.
-    fn stay(&mut self, bytes: &[u8], at: usize, out: &mut Vec<u8>) {
+    /// The value that comes stays: so does everything it stands in.
+    #[inline(always)]
+    fn stay(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
         if !self.waiting.is_empty() {
             out.append(self.waiting);
             for outer in self.outer.iter_mut().rev().take_while(|outer| outer.waits.is_some()) {
                 outer.waits = None;
             }
         }
-        out.extend_from_slice(self.lead(bytes, at));
+        self.lead(bytes);
     }
 
     /// The value at `at` goes.
     fn go(&mut self, bytes: &[u8], at: usize, out: &mut Vec<u8>) {
+        self.write(bytes, self.after, out);
         if self.removed_as == RemovedAs::Omit {
             if let Some(outer) = self.outer.last_mut() {
                 outer.first = false;
@@ -1059,34 +1125,40 @@ impl Opening<'_> {
         }
         let waits = self.outer.last().is_some_and(|outer| outer.waits.is_some());
         let replacement = replacement(self.removed_as, bytes.get(at..).unwrap_or_default());
-        let lead = self.lead(bytes, at);
+        self.lead(bytes);
+        let lead = bytes.get(*self.unwritten..at).unwrap_or_default();
         let into = if waits { &mut *self.waiting } else { out };
         into.extend_from_slice(lead);
         into.extend_from_slice(replacement);
     }
 
     /// The container at `at` stays if something in it does.
-    fn wait(&mut self, bytes: &[u8], at: usize, bracket: u8) -> Wait {
+    fn wait(&mut self, bytes: &[u8], at: usize, bracket: u8, out: &mut Vec<u8>) -> Wait {
+        self.write(bytes, self.after, out);
         let written = self.outer.last().is_some_and(|outer| outer.written);
         let start = self.waiting.len();
-        let lead = self.lead(bytes, at);
-        self.waiting.extend_from_slice(lead);
+        self.lead(bytes);
+        self.waiting.extend_from_slice(bytes.get(*self.unwritten..at).unwrap_or_default());
         let wait = Wait { lead: start, bracket: self.waiting.len(), written };
         self.waiting.push(bracket);
         wait
     }
 
-    /// What comes before the value at `at`, now that it or something in its place is written.
-    fn lead<'b>(&mut self, bytes: &'b [u8], at: usize) -> &'b [u8] {
-        let from = match self.outer.last_mut() {
+    /// What comes, or something in its place, is written.
+    #[inline(always)]
+    fn lead(&mut self, bytes: &[u8]) {
+        let Some(outer) = self.outer.last_mut() else { return };
+        if !outer.written && !outer.first {
             // The first that is written: the comma before it has nothing to separate.
-            Some(outer) if !outer.written && !outer.first => after_comma(bytes, self.after),
-            Some(_) | None => self.after,
-        };
-        if let Some(outer) = self.outer.last_mut() {
-            outer.first = false;
-            outer.written = true;
+            *self.unwritten = after_comma(bytes, self.after);
         }
-        bytes.get(from..at).unwrap_or_default()
+        outer.first = false;
+        outer.written = true;
+    }
+
+    /// Writes what is not written yet, up to there.
+    fn write(&mut self, bytes: &[u8], to: usize, out: &mut Vec<u8>) {
+        out.extend_from_slice(bytes.get(*self.unwritten..to).unwrap_or_default());
+        *self.unwritten = to;
     }
 }

@@ -359,3 +359,54 @@ fn every_wrong_path_is_named() {
     let paths: Vec<_> = errors.iter().map(|error| error.path.as_str()).collect();
     assert_eq!(paths, ["@.x", "@.x[?", "@.none", "{", "id", "@.a["]);
 }
+
+#[test]
+fn records_of_one_shape_are_decided_by_what_they_say_where_that_counts() {
+    let customer = mapping(vec![record(
+        "$[*]",
+        &["@.id"],
+        &[("@.home", "postal-address"), ("@.name", "name"), ("@.tags", "email")],
+    )]);
+    let people = [
+        // The same members under other names: only some parts of an address are coarse.
+        (
+            r#"{"id":"a","home":{"street":"s","country":"NL"},"name":"n"}"#,
+            r#"{"id":"a","home":{"country":"NL"},"name":"n"}"#,
+        ),
+        (
+            r#"{"id":"a","home":{"country":"NL","street":"s"},"name":"n"}"#,
+            r#"{"id":"a","home":{"country":"NL"},"name":"n"}"#,
+        ),
+        // Somebody else, who withholds the name.
+        (
+            r#"{"id":"b","home":{"street":"s","country":"NL"},"name":"n"}"#,
+            r#"{"id":"b","home":{"country":"NL"}}"#,
+        ),
+        (r#"{"id":"a","tags":[],"name":"n"}"#, r#"{"id":"a","name":"n"}"#),
+        (r#"{"id":"a","tags":0,"name":"n"}"#, r#"{"id":"a","name":"n"}"#),
+        (r#"{"id":"b","tags":[],"name":"n"}"#, r#"{"id":"b"}"#),
+        (r#"{"tags":[],"name":"n","id":"b"}"#, r#"{"id":"b"}"#),
+        (r#"{"tags":[],"name":{},"id":"a"}"#, r#"{"name":{},"id":"a"}"#),
+        ("{}", "{}"),
+        ("0", "0"),
+    ];
+    let rule = |seen: Option<&Seen>, id: CategoryId| {
+        let somebody =
+            |name: &str| seen.is_some_and(|seen| seen.subjects.as_deref() == Some(&[name.to_owned()]));
+        match id {
+            id if id == category("postal-address") => Form::Generalised,
+            id if id == category("name") && somebody("a") => Form::Clear,
+            _ => Form::Removed,
+        }
+    };
+    let customer = Mapping { unclassified: Unclassified::Release, ..customer };
+    for turn in 0..people.len() {
+        let mut turned = people;
+        turned.rotate_left(turn);
+        let list = |of: fn(&(&'static str, &'static str)) -> &'static str| {
+            let present: Vec<&str> = turned.iter().chain(&turned).map(of).collect();
+            format!("[{}]", present.join(","))
+        };
+        assert_eq!(scrub(&customer, &list(|person| person.0), rule).0, list(|person| person.1));
+    }
+}

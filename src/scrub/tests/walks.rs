@@ -476,6 +476,17 @@ proptest! {
         let out = scrub_in(&plan, &mut rules, &body, chunk, Limits::default()).unwrap();
         prop_assert_eq!(normal(&out), expected.clone(), "{:#?} {}", mapping, String::from_utf8_lossy(&body));
 
+        // What was decided of the first body is a precedent for the second.
+        let mut again = Rules::new(&plan, rule);
+        let repeated = scrub_in(&plan, &mut again, &body, usize::MAX, Limits::default()).unwrap();
+        prop_assert_eq!(String::from_utf8_lossy(&repeated), String::from_utf8_lossy(&out));
+        let counted = |rules: &Rules| {
+            let classes = 0..plan.classes().len();
+            classes.map(|class| rules.fields.iter().map(|fields| fields[class]).sum()).collect::<Vec<u32>>()
+        };
+        prop_assert_eq!(counted(&again), counted(&rules));
+        prop_assert_eq!(&again.seen, &rules.seen);
+
         let cut = short.index(body.len());
         let mut rules = Rules::new(&plan, rule);
         let out = match scrub_in(&plan, &mut rules, &body[..cut], chunk, Limits::default()) {

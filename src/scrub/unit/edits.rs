@@ -20,22 +20,45 @@ use crate::vocabulary::Form;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Edit {
     /// A child goes, with what stands before it: the bytes from the edge to its end.
-    Omit { from: Edge, node: u32 },
+    Omit {
+        from: Edge,
+        node: u32,
+    },
     /// The comma after the edge has nothing to separate: everything before it goes.
-    Uncomma { from: Edge },
+    Uncomma {
+        from: Edge,
+    },
     /// The value is written in a form of its class.
-    Change { node: u32, form: Form, class: ClassId },
+    Change {
+        node: u32,
+        form: Form,
+        class: ClassId,
+    },
     /// The value is written as [`Decision::rewritten`] has it.
-    Rewrite { node: u32 },
+    Rewrite {
+        node: u32,
+    },
     /// What stands for a removed value is written.
-    Replace { node: u32 },
+    Replace {
+        node: u32,
+    },
     /// The value stood in a string, and all of it stays as it was spelled.
-    Spell { node: u32 },
+    Spell {
+        node: u32,
+    },
     /// A container that stood in a string begins, or ends: what is written of it is spelled as one.
-    Begin { node: u32 },
-    End { node: u32 },
+    Begin {
+        node: u32,
+    },
+    End {
+        node: u32,
+    },
     /// The addition of this number stands behind the container's last child.
-    Add { from: Edge, number: u32, comma: bool },
+    Add {
+        from: Edge,
+        number: u32,
+        comma: bool,
+    },
 }
 
 /// A place between two tokens.
@@ -103,7 +126,13 @@ impl Unit<'_> {
                         edits.push(Edit::Begin { node: at });
                     }
                     let after = Edge::Bracket(at);
-                    decision.open.push(Open { node: at, next: node.next, after, first: true, written: false });
+                    decision.open.push(Open {
+                        node: at,
+                        next: node.next,
+                        after,
+                        first: true,
+                        written: false,
+                    });
                     at += 1;
                     continue;
                 }
@@ -124,7 +153,11 @@ impl Unit<'_> {
     /// A container ends.
     fn end(&self, open: Open, decision: &Decision, edits: &mut Vec<Edit>) {
         let additions = (0..).zip(&decision.additions).filter(|(_, (node, _))| *node == open.node);
-        edits.extend(additions.map(|(number, _)| Edit::Add { from: open.after, number, comma: open.written }));
+        edits.extend(additions.map(|(number, _)| Edit::Add {
+            from: open.after,
+            number,
+            comma: open.written,
+        }));
         if self.held.string_around(open.node).is_some() {
             edits.push(Edit::End { node: open.node });
         }
@@ -137,7 +170,8 @@ impl Unit<'_> {
         let copy = |from: usize, to: usize, out: &mut Vec<u8>| {
             out.extend_from_slice(held.bytes.get(from..to).unwrap_or_default());
         };
-        let place = |at: u32| held.table.node(at).map_or((0, 0), |node| (node.start as usize, node.end as usize));
+        let place =
+            |at: u32| held.table.node(at).map_or((0, 0), |node| (node.start as usize, node.end as usize));
         // Everything before is written or gone.
         let mut done = root.start as usize;
         // Where what is written of strings begins.
@@ -195,7 +229,9 @@ impl Unit<'_> {
                     let (start, end) = place(node);
                     copy(done, end, out);
                     done = end;
-                    let (Some(from), Some(string)) = (texts.pop(), held.string_around(node)) else { continue };
+                    let (Some(from), Some(string)) = (texts.pop(), held.string_around(node)) else {
+                        continue;
+                    };
                     if out.get(from..) == held.bytes.get(start..end) {
                         // All of it stays: as it was spelled.
                         out.truncate(from);

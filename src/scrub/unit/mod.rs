@@ -41,6 +41,14 @@ pub(super) struct Common<'a> {
     pub(super) parameters: &'a Parameters,
 }
 
+impl Common<'_> {
+    /// What a verdict comes to for every class.
+    fn forms<A: Arbiter>(&self, verdict: &A::Verdict, arbiter: &A) -> impl Iterator<Item = Form> {
+        let classes = (0..).map(ClassId).take(self.plan.classes().len());
+        classes.map(move |class| self.forms.feasible(arbiter.form(verdict, class)))
+    }
+}
+
 /// What stands around a held value.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Surroundings<'a> {
@@ -57,12 +65,35 @@ pub(super) struct Surroundings<'a> {
 #[derive(Debug)]
 pub(super) struct Outside<V> {
     pub(super) verdict: Option<V>,
+    /// Its forms, class by class, once it was asked for.
+    forms: Vec<Form>,
     pub(super) fields: Vec<u32>,
 }
 
 impl<V> Outside<V> {
-    pub(super) fn verdict<A: Arbiter<Verdict = V>>(&mut self, arbiter: &mut A) -> &V {
-        self.verdict.get_or_insert_with(|| arbiter.document())
+    pub(super) fn new(classes: usize) -> Outside<V> {
+        Outside { verdict: None, forms: Vec::new(), fields: vec![0; classes] }
+    }
+
+    /// In which form a class leaves. One that no verdict knows is removed.
+    #[inline(always)]
+    pub(super) fn form<A: Arbiter<Verdict = V>>(
+        &mut self,
+        class: ClassId,
+        common: Common<'_>,
+        arbiter: &mut A,
+    ) -> Form {
+        if self.verdict.is_none() {
+            self.ask(common, arbiter);
+        }
+        self.forms.get(usize::from(class.0)).copied().unwrap_or(Form::Removed)
+    }
+
+    #[cold]
+    fn ask<A: Arbiter<Verdict = V>>(&mut self, common: Common<'_>, arbiter: &mut A) {
+        let verdict = arbiter.document();
+        self.forms.extend(common.forms(&verdict, arbiter));
+        self.verdict = Some(verdict);
     }
 
     pub(super) fn count(&mut self, class: ClassId) {
@@ -106,8 +137,6 @@ pub(super) struct Decision {
     forms: Vec<Form>,
     /// And how many fields they hold.
     counts: Vec<u32>,
-    /// The forms of what no record holds, once they were needed.
-    outside: Vec<Form>,
     /// Where what is looked through for echoes stands: records that are in no other.
     records: Vec<u32>,
     /// Nodes that stay and are looked through for what reaches a person.
@@ -134,7 +163,6 @@ impl Decision {
         self.root.clear();
         self.forms.clear();
         self.counts.clear();
-        self.outside.clear();
         self.records.clear();
         self.redacted.clear();
         self.rewritten.clear();
@@ -204,7 +232,7 @@ impl Unit<'_> {
         let mut first = None;
         if let Some((root, start)) = self.alone() {
             let verdict = self.judge(&evaluation, 0, root, start, arbiter)?;
-            decision.root.extend(self.forms(&verdict, arbiter));
+            decision.root.extend(self.common.forms(&verdict, arbiter));
             let circumstances = self.circumstances(&decision.root);
             if let Some(precedent) = habits.precedents.find(circumstances, nodes) {
                 arbiter.account(&verdict, &precedent.fields);
@@ -292,7 +320,7 @@ impl Unit<'_> {
                     Some(verdict) => verdict,
                     None => self.judge(evaluation, at, node, start, arbiter)?,
                 };
-                decision.forms.extend(self.forms(&verdict, arbiter));
+                decision.forms.extend(self.common.forms(&verdict, arbiter));
                 decision.counts.resize(decision.forms.len(), 0);
                 verdicts.push(verdict);
                 if plan.withholds_echoes && records == 0 {
@@ -301,16 +329,14 @@ impl Unit<'_> {
                 records += 1;
             }
             let class = own.unwrap_or(inmost.class);
-            if records == 0 && decision.outside.is_empty() {
-                let forms = self.forms(outside.verdict(arbiter), arbiter);
-                decision.outside.extend(forms);
-            }
-            let forms = if records == 0 { &decision.outside } else { &decision.forms };
             let last = records.saturating_sub(1) * plan.classes().len();
-            // A class that no verdict knows is removed.
-            let known = usize::from(class.0) < plan.classes().len();
-            let known = forms.get(last + usize::from(class.0)).filter(|_| known);
-            let form = match known.copied().unwrap_or(Form::Removed) {
+            let known = match records {
+                0 => outside.form(class, self.common, arbiter),
+                // A class that no verdict knows is removed.
+                _ if usize::from(class.0) >= plan.classes().len() => Form::Removed,
+                _ => decision.forms.get(last + usize::from(class.0)).copied().unwrap_or(Form::Removed),
+            };
+            let form = match known {
                 _ if unreadable => Form::Removed,
                 Form::Generalised if own.is_none() => {
                     decision.read = true;
@@ -412,12 +438,6 @@ impl Unit<'_> {
         let evaluated = selected.iter().take_while(|(node, _)| *node == at).map(|(_, query)| *query);
         let certain = plan.automaton.state(node.state).fields.iter().copied();
         certain.chain(evaluated).any(|query| plan.is_embedded(query))
-    }
-
-    /// What a verdict comes to for every class.
-    fn forms<A: Arbiter>(&self, verdict: &A::Verdict, arbiter: &A) -> impl Iterator<Item = Form> {
-        let classes = (0..).map(ClassId).take(self.common.plan.classes().len());
-        classes.map(move |class| self.common.forms.feasible(arbiter.form(verdict, class)))
     }
 
     /// Whether a node, if it is a container, stays whatever it holds: a record, or on the way to one.
