@@ -265,16 +265,14 @@ impl Log {
             let place =
                 Arc::clone(&standing.room).acquire_many_owned(share(&body)).await.map_err(|_| LogError)?;
             let queue = queue.ok_or(LogError)?;
-            let (acknowledge, durable) = oneshot::channel();
-            let acknowledge = match durability {
-                Durability::BeforeRelease => Some(acknowledge),
-                Durability::Batched => None,
+            let (acknowledge, durable) = match durability {
+                Durability::BeforeRelease => Some(oneshot::channel()).unzip(),
+                Durability::Batched => (None, None),
             };
-            let waits = acknowledge.is_some();
             queue
                 .send(Job { body: Some(body), acknowledge, place: Some(place), ..Job::default() })
                 .map_err(|_| LogError)?;
-            if waits {
+            if let Some(durable) = durable {
                 return durable.await.unwrap_or(Err(LogError));
             }
             // Handed over; but to a writer that still writes.

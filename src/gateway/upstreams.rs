@@ -29,6 +29,8 @@ use crate::layer::upstream::{Destination, UpstreamFailure};
 
 /// Idle connections are closed before common origins close them.
 const POOL_IDLE: Duration = Duration::from_secs(30);
+/// Bytes read at a time: what is scrubbed next still lies in the processor's cache.
+const READ_BUFFER: usize = 64 * 1024;
 /// Idle connections kept for each upstream.
 const POOL_SIZE: usize = 64;
 
@@ -142,7 +144,7 @@ impl Upstream {
         let stream = connected.await.ok().and_then(Result::ok).ok_or(UpstreamFailure::Unreachable)?;
         // A refinement: a connection without it still works.
         let _ = stream.set_nodelay(true);
-        let made = http1::handshake(TokioIo::new(stream)).await;
+        let made = http1::Builder::new().max_buf_size(READ_BUFFER).handshake(TokioIo::new(stream)).await;
         let (connection, driving) = made.map_err(|_| UpstreamFailure::Unreachable)?;
         tokio::spawn(async move {
             if let Err(error) = driving.await {

@@ -83,15 +83,10 @@ impl<U> Pump<U>
 where
     U: Body<Data = Bytes>,
 {
-    pub fn new(upstream: U, decoder: Decoder, scrubber: Scrubber, release: Arc<Release>) -> Pump<U> {
-        Pump {
-            upstream: Box::pin(upstream),
-            decoder,
-            scrubber,
-            release,
-            pieces: VecDeque::new(),
-            finished: false,
-        }
+    /// Boxed, as it outlives the future that makes it: else each future around would hold it once more.
+    pub fn new(upstream: U, decoder: Decoder, scrubber: Scrubber, release: Arc<Release>) -> Box<Pump<U>> {
+        let (pieces, finished) = (VecDeque::new(), false);
+        Box::new(Pump { upstream: Box::pin(upstream), decoder, scrubber, release, pieces, finished })
     }
 
     /// Reads and scrubs until a window is full, its time is over or the body ends; then puts it on
@@ -124,7 +119,7 @@ where
     ///
     /// # Errors
     /// [`Cut`], as [`Pump::next`]: nothing has left yet.
-    pub async fn into_answer(mut self) -> Result<Answer, Cut>
+    pub async fn into_answer(mut self: Box<Self>) -> Result<Answer, Cut>
     where
         U: Send + 'static,
     {
@@ -369,7 +364,7 @@ impl Answer {
 
     /// What a pump hands out, frame by frame. The closing record is written when the last frame was
     /// taken; a pump that is dropped before closes as aborted.
-    fn streamed<U>(pump: Pump<U>) -> Answer
+    fn streamed<U>(pump: Box<Pump<U>>) -> Answer
     where
         U: Body<Data = Bytes> + Send + 'static,
     {

@@ -104,7 +104,7 @@ impl Exchange {
     }
 
     /// Runs the exchange. Whatever stops it becomes a problem document.
-    pub(super) async fn run<S, B, U>(mut self, upstream: S, incoming: Request<B>) -> Response<AnswerBody>
+    pub(super) async fn run<S, B, U>(&mut self, upstream: S, incoming: Request<B>) -> Response<AnswerBody>
     where
         S: Service<Request<Inbound<B>>, Response = Response<U>, Error = UpstreamFailure>,
         B: Body<Data = Bytes> + Send + Unpin + 'static,
@@ -134,7 +134,7 @@ impl Exchange {
             Some(Arc::clone(&listening.exchanges).try_acquire_owned().map_err(|_| Refusal::Overloaded)?);
         let caller = self.identify(&parts)?;
         if let Some(page) = Page::at(parts.uri.path()) {
-            return self.page(page, &parts.method).await;
+            return Box::pin(self.page(page, &parts.method)).await;
         }
         let found = self.snapshot.routes.find(parts.uri.path(), &parts.method)?;
         self.route = Some(Arc::clone(&found.route));
@@ -144,7 +144,9 @@ impl Exchange {
         let admitted = Arc::new(self.admit(&found.route, purpose, case.as_deref(), &decisions)?);
         screen_query(&found.route, parts.uri.query(), &admitted)?;
         self.gatehouse.ledger.healthy().then_some(()).ok_or(Refusal::LedgerUnavailable)?;
-        privacy_control::heed(&parts.headers, &self.identity, &decisions, &self.gatehouse).await?;
+        if privacy_control::is_set(&parts.headers) {
+            Box::pin(privacy_control::heed(&self.identity, &decisions, &self.gatehouse)).await?;
+        }
 
         let inbound = Inbound::new(body, found.route.max_request_body, listening.request_timeout);
         let forwarded = self.forwarded(&parts, &found.route, inbound);
@@ -596,26 +598,23 @@ async fn scrubbed<U>(
 where
     U: Body<Data = Bytes> + Send + 'static,
 {
-    let started = async {
-        let decoder = Decoder::new(coding).map_err(|_| Refusal::UpstreamUnreadable)?;
-        let parameters: Vec<(&str, &str)> =
-            found.parameters.iter().map(|(name, value)| (&**name, &**value)).collect();
-        let plan = Arc::clone(&scrubbing.plan);
-        let scrubber = Scrubber::new(plan, forms, &parameters, scrubbing.limits, framing);
-        let mut pump = Pump::new(upstream, decoder, scrubber, Arc::clone(&release));
-        let filled = match scrubbing.withheld {
-            Withheld::Strip => pump.fill().await,
-            Withheld::Deny { max_body } => pump.fill_whole(max_body).await,
-        };
-        filled.map_err(|cut| cut.0)?;
-        pump.into_answer().await.map_err(|cut| cut.0)
-    };
-    let answer = started.await;
-    if let Err(refusal) = answer {
+    let refused = |refusal: Refusal| {
         // As it is told: the recipient can read its own decisions.
         release.refused(if found.route.hide_existence { refusal.hiding_existence() } else { refusal });
-    }
-    answer
+        refusal
+    };
+    let decoder = Decoder::new(coding).map_err(|_| refused(Refusal::UpstreamUnreadable))?;
+    let parameters: Vec<(&str, &str)> =
+        found.parameters.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let plan = Arc::clone(&scrubbing.plan);
+    let scrubber = Scrubber::new(plan, forms, &parameters, scrubbing.limits, framing);
+    let mut pump = Pump::new(upstream, decoder, scrubber, Arc::clone(&release));
+    let filled = match scrubbing.withheld {
+        Withheld::Strip => pump.fill().await,
+        Withheld::Deny { max_body } => pump.fill_whole(max_body).await,
+    };
+    filled.map_err(|cut| refused(cut.0))?;
+    pump.into_answer().await.map_err(|cut| refused(cut.0))
 }
 
 /// A ULID: it says when the exchange began. Without randomness only its time tells it from others.

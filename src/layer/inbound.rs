@@ -25,7 +25,8 @@ pub struct Inbound<B> {
     inner: B,
     /// Bytes that may still come.
     left: usize,
-    deadline: Pin<Box<Sleep>>,
+    /// None for what is whole already.
+    deadline: Option<Pin<Box<Sleep>>>,
     failure: InboundFailure,
 }
 
@@ -36,7 +37,8 @@ impl<B: Body> Inbound<B> {
         if inner.size_hint().lower() > max as u64 {
             let _ = failure.set(Refusal::BodyTooLarge);
         }
-        Inbound { inner, left: max, deadline: Box::pin(tokio::time::sleep(time)), failure }
+        let deadline = (!inner.is_end_stream()).then(|| Box::pin(tokio::time::sleep(time)));
+        Inbound { inner, left: max, deadline, failure }
     }
 
     /// Where the reason will stand if this body ends the exchange.
@@ -78,9 +80,9 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Inbound<B> {
                 Poll::Pending => break,
             }
         }
-        match self.deadline.as_mut().poll(context) {
-            Poll::Ready(()) => self.fail(Refusal::RequestTimeout),
-            Poll::Pending => Poll::Pending,
+        match self.deadline.as_mut().map(|deadline| deadline.as_mut().poll(context)) {
+            Some(Poll::Ready(())) => self.fail(Refusal::RequestTimeout),
+            Some(Poll::Pending) | None => Poll::Pending,
         }
     }
 

@@ -69,7 +69,9 @@ impl Judgement<'_> {
 impl Judge for Judgement<'_> {
     fn judge(&mut self, record: &Record<'_>) -> Permit {
         let subjects = record.subjects.unwrap_or_default();
-        let controller = record.controller.and_then(|id| self.ledger.controller(id)).unwrap_or_default();
+        let known = record.controller.and_then(|id| self.ledger.controller(id));
+        let unheard_of = Controller::default();
+        let controller = known.as_deref().unwrap_or(&unheard_of);
         if let Some(controller) = record.controller {
             self.tally.concerns(self.ledger.fingerprints().controller(controller));
         }
@@ -78,19 +80,19 @@ impl Judge for Judgement<'_> {
         let permit = match subjects {
             [] => {
                 self.tally.unknown_subjects += 1;
-                self.found = self.admitted.overdue(None, &controller, record.facts, self.now);
+                self.found = self.admitted.overdue(None, controller, record.facts, self.now);
                 self.admitted.nobody()
             }
-            [only] => self.judge_subject(only, record, &controller),
+            [only] => self.judge_subject(only, record, controller),
             several => {
                 let permits: Vec<Permit> =
-                    several.iter().map(|subject| self.judge_subject(subject, record, &controller)).collect();
+                    several.iter().map(|subject| self.judge_subject(subject, record, controller)).collect();
                 Permit::least(&permits)
             }
         };
         if self.scrubbing.releases_personal(&permit) {
-            let touched = self.tally.subjects.get(first..).unwrap_or_default().to_vec();
-            self.tally.touched.extend(touched);
+            let Tally { subjects, touched, .. } = &mut self.tally;
+            touched.extend_from_slice(subjects.get(first..).unwrap_or_default());
         }
         // Once a record, whoever of its people it concerns.
         let Overdue { minor, closed_account, retention } = self.found;

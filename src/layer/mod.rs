@@ -165,7 +165,7 @@ where
             let gatehouse = Arc::clone(&self.gatehouse);
             return Box::pin(async move { Ok(opt_out::answer(gatehouse, request).await) });
         }
-        let exchange = exchange::Exchange::new(Arc::clone(&self.gatehouse));
+        let mut exchange = exchange::Exchange::new(Arc::clone(&self.gatehouse));
         let inner = self.inner.clone();
         Box::pin(async move { Ok(exchange.run(inner, request).await) })
     }

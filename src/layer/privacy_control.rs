@@ -11,17 +11,17 @@ const SEC_GPC: HeaderName = HeaderName::from_static("sec-gpc");
 /// The event, as the ledger reads them from everybody.
 const OBJECTION: &[u8] = br#"{"kind": "objection", "purpose": "marketing", "channel": "Sec-GPC"}"#;
 
-/// Records the objection unless it stands already; it is in force before the exchange goes on.
+/// Records the objection that the request says unless it stands already; it is in force before the
+/// exchange goes on.
 ///
 /// # Errors
 /// [`Refusal::LedgerUnavailable`]: what the person said cannot be kept.
 pub(super) async fn heed(
-    headers: &HeaderMap,
     identity: &Identity,
     decisions: &Decisions,
     gatehouse: &Gatehouse,
 ) -> Result<(), Refusal> {
-    let Some(subject) = identity.subject.as_ref().filter(|_| is_set(headers)) else { return Ok(()) };
+    let Some(subject) = identity.subject.as_ref() else { return Ok(()) };
     if !decisions.pack().manifest().switches.global_privacy_control {
         return Ok(());
     }
@@ -30,7 +30,7 @@ pub(super) async fn heed(
 }
 
 /// The field is there once and holds `1`; anything else is no signal.
-fn is_set(headers: &HeaderMap) -> bool {
+pub(super) fn is_set(headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(SEC_GPC).iter();
     values.next().is_some_and(|value| value.as_bytes() == b"1") && values.next().is_none()
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 
 use crate::decision::{Permit, Release};
-use crate::keys::Fingerprint;
+use crate::keys::{Fingerprint, Spread};
 use crate::vocabulary::Form;
 
 /// Counts over some records, per class of fields.
@@ -72,7 +72,7 @@ impl Tally {
 
     /// Whether this account says of anything or anybody more than that one does.
     pub(super) fn exceeds(&self, other: &Tally) -> bool {
-        let known: HashSet<_> = other.touched.iter().collect();
+        let known: HashSet<_, Spread> = other.touched.iter().collect();
         let counted = |class: usize, release: &Release| {
             let class = other.classes.get(class).map_or(&[][..], Vec::as_slice);
             class.iter().find(|(known, _)| known == release).map_or(0, |(_, count)| *count)
@@ -86,7 +86,7 @@ impl Tally {
 
     /// Everybody of whom nothing personal leaves.
     pub(super) fn untouched(&self) -> Vec<Fingerprint> {
-        let touched: HashSet<_> = self.touched.iter().collect();
+        let touched: HashSet<_, Spread> = self.touched.iter().collect();
         self.subjects.iter().filter(|subject| !touched.contains(subject)).copied().collect()
     }
 

@@ -4,7 +4,6 @@
 //! states are shared, since most people are in one of a few. It refuses to know ids and events.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use dashmap::DashMap;
@@ -13,46 +12,13 @@ use dashmap::mapref::entry::Entry;
 use super::case::Case;
 use super::request::OpenRequest;
 use crate::decision::{Controller, Subject};
-use crate::keys::Fingerprint;
+use crate::keys::{Fingerprint, Spread};
 use crate::scrub::SubjectId;
-
-/// Takes 64 bits of the fingerprint as they are: it is a keyed hash already.
-#[derive(Default)]
-pub(super) struct Spread(u64);
-
-impl Hasher for Spread {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    /// Not on any path: a key writes one word. Right for whatever else comes.
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, word: u64) {
-        self.0 = word;
-    }
-}
-
-/// A fingerprint as a map's key.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Key(Fingerprint);
-
-impl std::hash::Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.0.spread());
-    }
-}
-
-type Spreading = BuildHasherDefault<Spread>;
 
 /// See the module's text.
 pub(super) struct Index {
-    subjects: DashMap<Key, u32, Spreading>,
-    controllers: DashMap<Key, Arc<Controller>, Spreading>,
+    subjects: DashMap<Fingerprint, u32, Spread>,
+    controllers: DashMap<Fingerprint, Arc<Controller>, Spread>,
     suspended: RwLock<HashSet<Arc<str>>>,
     cases: RwLock<HashMap<Arc<str>, Arc<Case>>>,
     /// The open ones of each person who has any.
@@ -76,12 +42,12 @@ impl Index {
     pub(super) fn subject(&self, fingerprint: Fingerprint) -> Option<Arc<Subject>> {
         // The entry's guard is held while the state is fetched: `put` changes the entry before it
         // gives the old state's number away, so a number read here still means what it meant.
-        let number = self.subjects.get(&Key(fingerprint))?;
+        let number = self.subjects.get(&fingerprint)?;
         self.states.read().unwrap_or_else(PoisonError::into_inner).get(*number)
     }
 
     pub(super) fn controller(&self, fingerprint: Fingerprint) -> Option<Arc<Controller>> {
-        self.controllers.get(&Key(fingerprint)).map(|controller| Arc::clone(&controller))
+        self.controllers.get(&fingerprint).map(|controller| Arc::clone(&controller))
     }
 
     pub(super) fn suspended(&self, recipient: &str) -> bool {
@@ -91,7 +57,7 @@ impl Index {
     /// Puts a state in force; says whether that changed anything. One caller at a time.
     pub(super) fn put_subject(&self, fingerprint: Fingerprint, subject: Subject) -> bool {
         let number = self.states_mut(|states| states.share(subject));
-        let before = match self.subjects.entry(Key(fingerprint)) {
+        let before = match self.subjects.entry(fingerprint) {
             Entry::Occupied(mut entry) => Some(entry.insert(number)),
             Entry::Vacant(entry) => {
                 entry.insert(number);
@@ -106,7 +72,7 @@ impl Index {
 
     pub(super) fn put_controller(&self, fingerprint: Fingerprint, controller: Controller) -> bool {
         let controller = Arc::new(controller);
-        let before = self.controllers.insert(Key(fingerprint), Arc::clone(&controller));
+        let before = self.controllers.insert(fingerprint, Arc::clone(&controller));
         before != Some(controller)
     }
 
