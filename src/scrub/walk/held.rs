@@ -1,0 +1,137 @@
+//! What is held until it is whole: noted node for node, then handed to [`super::super::unit`].
+
+use super::outside::Opening;
+use super::{Expect, Mode, Read, Surround, Walk};
+use crate::scrub::arbiter::Arbiter;
+use crate::scrub::embedded::Expanded;
+use crate::scrub::evaluate::{Place, denoted};
+use crate::scrub::plan::UNCLASSIFIED;
+use crate::scrub::table::{Held, Node};
+use crate::scrub::unit::{Surroundings, Unit};
+use crate::scrub::unreadable::Fault;
+
+/// The value that is held.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Holding {
+    /// Where its name begins, or itself.
+    pub(super) base: usize,
+    pub(super) start: usize,
+    /// Frames around it.
+    pub(super) depth: usize,
+}
+
+impl Walk {
+    /// Notes the value at `at` in the table: its node, and whether what is in it is noted too.
+    #[inline(always)]
+    pub(super) fn note<A: Arbiter>(
+        &mut self,
+        at: usize,
+        end: Option<usize>,
+        surround: &Surround<'_, A>,
+    ) -> (u32, bool) {
+        let plan = surround.common.plan;
+        let state = self.state(plan);
+        let mark = plan.automaton.mark(state);
+        let node = self.table.len();
+        let base = self.holding.map_or(0, |holding| holding.base);
+        let member = !self.top.array;
+        let offset = |place: usize| place.wrapping_sub(base) as u32;
+        self.table.nodes.push(Node {
+            name: offset(if member { self.name } else { at }),
+            start: offset(at),
+            end: offset(end.unwrap_or(at)),
+            next: node + 1,
+            state,
+        });
+        if mark.embedded && end.is_some() {
+            self.table.texts.push(node);
+        }
+        if mark.captures {
+            let captures = &plan.automaton.state(state).captures;
+            self.table.captures.extend(captures.iter().map(|&query| (query, node)));
+        }
+        if self.repeated {
+            if let (true, Some(parent)) = (member, self.top.node) {
+                self.table.repeated.push((node, parent));
+            }
+            self.repeated = false;
+        }
+        (node, mark.live || plan.notes_all)
+    }
+
+    pub(super) fn hold<A: Arbiter>(
+        &mut self,
+        bytes: &[u8],
+        at: usize,
+        byte: u8,
+        end: Option<usize>,
+        surround: &mut Surround<'_, A>,
+    ) -> Read<(usize, Expect)> {
+        let base = if self.top.array { at } else { self.name };
+        self.holding = Some(Holding { base, start: at, depth: self.frames.len() });
+        self.table.clear();
+        self.repeated = false;
+        let (node, noted) = self.note(at, end, surround);
+        match end {
+            Some(end) => {
+                self.decide(bytes, end, surround)?;
+                Ok((end, self.after_value()))
+            }
+            None => self.open(at, byte, if noted { Mode::Noted } else { Mode::Still }, Some(node), surround),
+        }
+    }
+
+    /// The held value is whole.
+    pub(super) fn decide<A: Arbiter>(
+        &mut self,
+        bytes: &[u8],
+        end: usize,
+        surround: &mut Surround<'_, A>,
+    ) -> Read<()> {
+        let Some(holding) = self.holding.take() else { return Ok(()) };
+        if end - holding.start > surround.limits.record {
+            return self.fail(holding.start, Fault::TooLong);
+        }
+        if self.notes {
+            return Ok(());
+        }
+        let plan = surround.common.plan;
+        let held = Held { table: &self.table, bytes: bytes.get(holding.base..end).unwrap_or_default() };
+        let expanded = Expanded::of(held, surround.common, surround.limits);
+        let held = expanded.as_ref().map_or(held, Expanded::held);
+        let root = held.table.node(0);
+        let name = root.and_then(|root| held.name(root)).map(denoted);
+        let around = Surroundings {
+            class: self.outer.last().map_or(UNCLASSIFIED, |outer| outer.class),
+            conditions: &plan.automaton.state(self.top.state).anchors,
+            place: match &name {
+                Some(name) => Place::Name(name),
+                None => Place::Index(self.top.index),
+            },
+            root: self.frames.is_empty(),
+        };
+        let unit = Unit { common: surround.common, held, around };
+        let mut opening = Opening {
+            outer: &mut self.outer,
+            waiting: &mut self.waiting,
+            after: self.after,
+            unwritten: &mut self.unwritten,
+            removed_as: plan.removed_as,
+        };
+        let lead = |stays: bool, out: &mut Vec<u8>| {
+            if stays {
+                opening.stay(bytes, out);
+                opening.write(bytes, holding.start, out);
+            } else {
+                opening.go(bytes, holding.start, out);
+            }
+        };
+        let (decision, habits) = (&mut self.decision, &mut self.habits);
+        let settled = unit.settle(decision, habits, surround.arbiter, surround.outside, surround.out, lead);
+        if settled.is_err() {
+            return self.fail(holding.start, Fault::TooCostly);
+        }
+        self.gone(end);
+        Ok(())
+    }
+}

@@ -1,0 +1,103 @@
+//! The names of members: read or recognised, compared where that is asked for, and kept to be recognised.
+
+use std::sync::Arc;
+
+use super::{Mode, Read, Surround, Walk};
+use crate::scrub::arbiter::Arbiter;
+use crate::scrub::automaton;
+use crate::scrub::habits::NewLead;
+use crate::scrub::lex::{self, Scan};
+use crate::scrub::unreadable::Fault;
+
+impl Walk {
+    /// Reads the name at `start`. `None`: it is not whole.
+    #[inline(never)]
+    pub(super) fn read_name<A: Arbiter>(
+        &mut self,
+        bytes: &[u8],
+        start: usize,
+        surround: &mut Surround<'_, A>,
+    ) -> Read<Option<usize>> {
+        let mut escaped = self.escaped;
+        let end = match lex::string(bytes, self.scanned.max(start + 1), &mut escaped) {
+            Scan::Whole(end) => end,
+            Scan::Partial(scanned) => {
+                (self.scanned, self.escaped) = (scanned, escaped);
+                let long = bytes.len() - start > surround.limits.name;
+                return if long { self.fail(start, Fault::NameTooLong) } else { Ok(None) };
+            }
+            // In smaller chunks the bound would have been met first.
+            Scan::Wrong(at) if at - start > surround.limits.name => {
+                return self.fail(start, Fault::NameTooLong);
+            }
+            Scan::Wrong(at) => return self.fail(at, Fault::Malformed),
+        };
+        (self.scanned, self.escaped) = (0, false);
+        if end - start > surround.limits.name {
+            return self.fail(start, Fault::NameTooLong);
+        }
+        let mut name = bytes.get(start + 1..end - 1).unwrap_or_default();
+        if escaped {
+            self.unescaped.clear();
+            if !lex::unescape(name, &mut self.unescaped) {
+                return self.fail(start, Fault::LoneSurrogate);
+            }
+            name = &self.unescaped;
+        }
+        let hash = lex::hash(name);
+        self.name = start;
+        self.member = match self.top.mode {
+            Mode::Still => automaton::DEAD,
+            Mode::Outside | Mode::Noted => surround.common.plan.automaton.member(self.top.state, name, hash),
+        };
+        if self.top.path.known && !self.habits.has(&self.top.path, hash) {
+            self.new_name = Some(hash);
+            return Ok(Some(end));
+        }
+        self.leave_path();
+        if self.compares() {
+            self.repeated = self.names.note(&mut self.top.seen, hash);
+            if self.repeated && self.refuses_duplicates {
+                return self.fail(start, Fault::DuplicateName);
+            }
+            if self.names.count(&self.top.seen) > surround.limits.members {
+                return self.fail(start, Fault::TooManyMembers);
+            }
+        }
+        Ok(Some(end))
+    }
+
+    /// Whether the names of the innermost container are compared.
+    fn compares(&self) -> bool {
+        self.refuses_duplicates || self.top.mode == Mode::Noted
+    }
+
+    /// The value of the member whose name was read comes at `at`: its lead is kept to be recognised,
+    /// if it came in one piece.
+    #[inline(never)]
+    pub(super) fn keep_name(&mut self, bytes: &[u8], lead: usize, at: usize) {
+        let Some(hash) = self.new_name.take() else { return };
+        let whole = bytes.get(lead..at).filter(|_| at < bytes.len());
+        let kept = whole.is_some_and(|text| {
+            let (container, state) = (self.top.state, self.member);
+            let new = NewLead { text, name: self.name - lead, hash, container, state };
+            Arc::make_mut(&mut self.habits).learn(&mut self.top.path, new)
+        });
+        if !kept {
+            self.leave_path();
+            if self.compares() {
+                self.names.note(&mut self.top.seen, hash);
+            }
+        }
+    }
+
+    /// From here on the innermost container's names are compared one by one.
+    fn leave_path(&mut self) {
+        if !std::mem::replace(&mut self.top.path.known, false) || !self.compares() {
+            return;
+        }
+        for earlier in self.habits.names(&self.top.path) {
+            self.names.note(&mut self.top.seen, earlier);
+        }
+    }
+}
