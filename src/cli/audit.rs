@@ -300,14 +300,14 @@ mod tests {
             time: "2026-11-21T12:00:00Z".parse().unwrap(),
             recipient: "acme".into(),
             actor: None,
-            purpose: "direct-marketing".to_owned(),
+            purpose: "direct-marketing".into(),
             declared: None,
             case: None,
             route: "customers".into(),
             operation: Operation::Disclose,
-            policy: "1".to_owned(),
+            policy: "1".into(),
             position: Position(3),
-            factors: Vec::new(),
+            factors: Vec::new().into(),
         };
         let entry = log.intent(intent).await.unwrap();
         let alice = ledger::person("alice".to_owned(), None).unwrap();
@@ -316,7 +316,7 @@ mod tests {
             records: 1,
             withheld_records: 0,
             untouched: Vec::new(),
-            subjects: vec![keys.fingerprints().subject(&alice)],
+            subjects: vec![keys.fingerprints().subject(&alice)].into(),
             categories: vec![Left {
                 category: "email".into(),
                 form: Form::Clear,
@@ -326,7 +326,7 @@ mod tests {
                 fields: 1,
             }],
         };
-        log.window(&entry, window).await.unwrap();
+        log.window(&entry, &window).await.unwrap();
         log.close(entry, Outcome::Released).await.unwrap();
     }
 

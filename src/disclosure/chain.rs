@@ -5,6 +5,8 @@
 //! shows only under the key, and a tail that was cut off only against a checkpoint kept elsewhere.
 //! A line is `{"n":NUMBER,BODY,"chain":"64 hex","tag":"32 hex"}`.
 
+use std::io::Write;
+
 use super::record::Body;
 
 /// `,"chain":"…","tag":"…"}` without the line's end.
@@ -35,23 +37,29 @@ impl Chain {
         Chain(hasher.finalize())
     }
 
-    /// The tag that shows who sealed the record.
-    pub(super) fn tag(self, key: &[u8; 32]) -> String {
-        let tag = blake3::keyed_hash(key, self.0.as_bytes()).to_hex();
-        tag.as_str().get(..32).unwrap_or_default().to_owned()
+    /// The tag that shows who sealed the record: 128 bits of it count.
+    fn tag(self, key: &[u8; 32]) -> blake3::Hash {
+        blake3::keyed_hash(key, self.0.as_bytes())
     }
 }
 
 /// Appends a record as a sealed line; returns the chain after it.
 pub(super) fn seal(into: &mut Vec<u8>, before: Chain, number: u64, body: &Body, key: &[u8; 32]) -> Chain {
     let begin = into.len();
-    into.extend_from_slice(format!("{{\"n\":{number},").as_bytes());
+    // Writing to memory does not fail.
+    let _ = write!(into, "{{\"n\":{number},");
     into.extend_from_slice(body);
     let chain = before.then(into.get(begin..).unwrap_or_default());
-    into.extend_from_slice(
-        format!(",\"chain\":\"{}\",\"tag\":\"{}\"}}\n", chain.to_hex(), chain.tag(key)).as_bytes(),
-    );
+    let (hex, tag) = (chain.0.to_hex(), chain.tag(key).to_hex());
+    for part in [",\"chain\":\"", hex.as_str(), "\",\"tag\":\"", shortened(&tag), "\"}\n"] {
+        into.extend_from_slice(part.as_bytes());
+    }
     chain
+}
+
+/// The part of a tag's digits that stands in a line.
+fn shortened(digits: &str) -> &str {
+    digits.get(..32).unwrap_or_default()
 }
 
 /// A line taken apart. What it says is not yet believed.
@@ -84,7 +92,7 @@ impl<'l> Sealed<'l> {
 
     /// Whether the log's owner sealed it.
     pub(super) fn is_tagged(&self, key: &[u8; 32]) -> bool {
-        self.chain.tag(key) == self.tag
+        shortened(&self.chain.tag(key).to_hex()) == self.tag
     }
 }
 

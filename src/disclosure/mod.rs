@@ -184,12 +184,13 @@ impl Log {
     ///
     /// # Errors
     /// [`LogError`]: then nothing may leave.
-    pub fn intent(&self, intent: Intent) -> impl Future<Output = Result<Entry, LogError>> + Send + use<> {
+    pub fn intent(&self, intent: Intent<'_>) -> impl Future<Output = Result<Entry, LogError>> + Send + use<> {
         let pseudonyms = self.pseudonyms.epoch(&record::epoch(intent.time));
         let appended = self.append(record::intent(&intent, None, &pseudonyms));
+        let decision = intent.decision;
         async move {
             appended.await?;
-            Ok(Entry { decision: intent.decision, pseudonyms })
+            Ok(Entry { decision, pseudonyms })
         }
     }
 
@@ -200,9 +201,9 @@ impl Log {
     pub fn window(
         &self,
         entry: &Entry,
-        window: Window,
+        window: &Window<'_>,
     ) -> impl Future<Output = Result<(), LogError>> + Send + use<> {
-        self.append(record::window(&entry.decision, Timestamp::now(), &window, &entry.pseudonyms))
+        self.append(record::window(&entry.decision, Timestamp::now(), window, &entry.pseudonyms))
     }
 
     /// Records how an exchange ended, and returns when the record is as durable as configured.
@@ -224,9 +225,9 @@ impl Log {
 
     /// Records an exchange that was refused before there was an intent, without waiting. Where
     /// refusals come faster than they can be written the surplus is dropped, and a warning says so.
-    pub fn refused(&self, intent: Intent, code: &'static str) {
+    pub fn refused(&self, intent: &Intent<'_>, code: &'static str) {
         let pseudonyms = self.pseudonyms.epoch(&record::epoch(intent.time));
-        let body = record::intent(&intent, Some(Outcome::Refused(code)), &pseudonyms);
+        let body = record::intent(intent, Some(Outcome::Refused(code)), &pseudonyms);
         match Arc::clone(&self.standing.refusals).try_acquire_many_owned(share(&body)) {
             Ok(place) => self.send_detached(body, Some(place)),
             Err(_) => tracing::warn!(

@@ -3,6 +3,7 @@
 //! Invariant: no value of a field, no path, query, address or id of a person is in a record:
 //! people are keyed pseudonyms, everything else is a word from the configuration or the policy.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use crate::vocabulary::{Basis, Form, Operation};
 
 /// What is about to happen: recorded while the upstream is called.
 #[derive(Clone, Debug)]
-pub struct Intent {
+pub struct Intent<'a> {
     /// The decision's id, a ULID.
     pub decision: String,
     pub time: Timestamp,
@@ -26,17 +27,17 @@ pub struct Intent {
     /// Who of the recipient's people asks, where its credential says so.
     pub actor: Option<Fingerprint>,
     /// The accepted purpose; empty where none was.
-    pub purpose: String,
+    pub purpose: Cow<'a, str>,
     /// The purpose as the request declared it.
-    pub declared: Option<String>,
-    pub case: Option<String>,
+    pub declared: Option<Cow<'a, str>>,
+    pub case: Option<Cow<'a, str>>,
     pub route: Arc<str>,
     pub operation: Operation,
     /// The revision of the policy that decided.
-    pub policy: String,
+    pub policy: Arc<str>,
     pub position: Position,
     /// Each thing that had to agree, and what it said.
-    pub factors: Vec<(&'static str, Verdict)>,
+    pub factors: Cow<'a, [(&'static str, Verdict)]>,
 }
 
 /// What a factor says to an exchange.
@@ -49,20 +50,20 @@ pub enum Verdict {
 
 /// What one window of the answer discloses.
 #[derive(Clone, Debug, Default)]
-pub struct Window {
+pub struct Window<'a> {
     pub position: Position,
     pub records: u64,
     pub withheld_records: u64,
-    pub subjects: Vec<Fingerprint>,
+    pub subjects: Cow<'a, [Fingerprint]>,
     /// Those of them of whom nothing personal left.
     pub untouched: Vec<Fingerprint>,
-    pub categories: Vec<Left>,
+    pub categories: Vec<Left<'a>>,
 }
 
 /// How fields of one category left.
 #[derive(Clone, Debug)]
-pub struct Left {
-    pub category: Arc<str>,
+pub struct Left<'a> {
+    pub category: Cow<'a, str>,
     pub form: Form,
     pub basis: Option<Basis>,
     pub rules: Arc<[Arc<str>]>,
@@ -105,10 +106,10 @@ struct Head<'a> {
     decision: &'a str,
     time: Timestamp,
     /// So that a record, once deleted, cannot be guessed from its hash.
-    salt: String,
+    salt: Salt,
 }
 
-pub(super) fn intent(intent: &Intent, outcome: Option<Outcome>, pseudonyms: &EpochPseudonyms) -> Body {
+pub(super) fn intent(intent: &Intent<'_>, outcome: Option<Outcome>, pseudonyms: &EpochPseudonyms) -> Body {
     #[derive(Serialize)]
     struct Written<'a> {
         #[serde(flatten)]
@@ -147,7 +148,7 @@ pub(super) fn intent(intent: &Intent, outcome: Option<Outcome>, pseudonyms: &Epo
     let actor = actor.map(|actor| pseudonyms.of(actor));
     let kind = if outcome.is_some() { "refusal" } else { "intent" };
     inside(&Written {
-        head: Head { kind, decision, time: *time, salt: salt() },
+        head: Head { kind, decision, time: *time, salt: Salt::new() },
         recipient,
         actor: actor.as_ref().map(Pseudonym::as_str),
         purpose,
@@ -162,7 +163,12 @@ pub(super) fn intent(intent: &Intent, outcome: Option<Outcome>, pseudonyms: &Epo
     })
 }
 
-pub(super) fn window(decision: &str, time: Timestamp, window: &Window, pseudonyms: &EpochPseudonyms) -> Body {
+pub(super) fn window(
+    decision: &str,
+    time: Timestamp,
+    window: &Window<'_>,
+    pseudonyms: &EpochPseudonyms,
+) -> Body {
     #[derive(Serialize)]
     struct Written<'a> {
         #[serde(flatten)]
@@ -177,7 +183,7 @@ pub(super) fn window(decision: &str, time: Timestamp, window: &Window, pseudonym
     }
     let Window { position, records, withheld_records, subjects, untouched, categories } = window;
     inside(&Written {
-        head: Head { kind: "window", decision, time, salt: salt() },
+        head: Head { kind: "window", decision, time, salt: Salt::new() },
         position: position.0,
         records: *records,
         withheld_records: *withheld_records,
@@ -195,7 +201,7 @@ pub(super) fn close(decision: &str, time: Timestamp, outcome: Outcome) -> Body {
         outcome: String,
     }
     inside(&Written {
-        head: Head { kind: "close", decision, time, salt: salt() },
+        head: Head { kind: "close", decision, time, salt: Salt::new() },
         outcome: outcome.to_string(),
     })
 }
@@ -211,8 +217,8 @@ struct WrittenLeft<'a> {
     fields: u64,
 }
 
-impl<'a> From<&'a Left> for WrittenLeft<'a> {
-    fn from(left: &'a Left) -> Self {
+impl<'a> From<&'a Left<'_>> for WrittenLeft<'a> {
+    fn from(left: &'a Left<'_>) -> Self {
         let Left { category, form, basis, rules, clauses, fields } = left;
         WrittenLeft { category, form: *form, basis: *basis, rules, clauses, fields: *fields }
     }
@@ -251,21 +257,44 @@ fn as_map<S: Serializer>(pairs: &[(&'static str, Verdict)], serializer: S) -> Re
 /// The inside of an object. Words and numbers always serialise; nothing would be an empty record,
 /// which reading refuses.
 pub(super) fn inside(record: &impl Serialize) -> Body {
-    let mut text = serde_json::to_vec(record).unwrap_or_default();
-    text.pop();
-    if !text.is_empty() {
-        text.remove(0);
+    // Most records fit.
+    let mut text = Vec::with_capacity(1024);
+    match serde_json::to_writer(&mut text, record) {
+        Ok(()) => text.pop(),
+        Err(_) => None,
+    };
+    if text.is_empty() {
+        return text;
     }
+    text.remove(0);
     text
 }
 
-/// 128 random bits. Without randomness a record is still right, only easier to guess once deleted.
-fn salt() -> String {
-    let bits = random::bits().unwrap_or_else(|_| {
-        tracing::warn!("the system gives no random bytes for a record's salt");
-        0
-    });
-    format!("{bits:032x}")
+/// 128 random bits, as 32 digits.
+struct Salt([u8; 32]);
+
+impl Salt {
+    /// Without randomness a record is still right, only easier to guess once deleted.
+    fn new() -> Salt {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let bits = random::bits().unwrap_or_else(|_| {
+            tracing::warn!("the system gives no random bytes for a record's salt");
+            0
+        });
+        let mut digits = [b'0'; 32];
+        for (place, digit) in digits.iter_mut().enumerate() {
+            let nibble = (bits >> (place * 4)) as usize & 15;
+            *digit = DIGITS.get(nibble).copied().unwrap_or(b'0');
+        }
+        Salt(digits)
+    }
+}
+
+impl Serialize for Salt {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // Always ASCII.
+        serializer.serialize_str(std::str::from_utf8(&self.0).unwrap_or_default())
+    }
 }
 
 #[cfg(test)]
@@ -276,24 +305,24 @@ pub(super) mod tests {
     use super::*;
     use crate::keys::Keys;
 
-    pub(in crate::disclosure) fn sample(decision: &str) -> Intent {
+    pub(in crate::disclosure) fn sample(decision: &str) -> Intent<'static> {
         Intent {
             decision: decision.to_owned(),
             time: "2026-11-21T23:59:59.5Z".parse().unwrap(),
             recipient: "acme".into(),
             actor: None,
-            purpose: "direct-marketing".to_owned(),
-            declared: Some("dpv:DirectMarketing".to_owned()),
+            purpose: "direct-marketing".into(),
+            declared: Some("dpv:DirectMarketing".into()),
             case: None,
             route: "customers".into(),
             operation: Operation::Disclose,
-            policy: "one-partner-360@1".to_owned(),
+            policy: "one-partner-360@1".into(),
             position: Position(7),
-            factors: vec![("registration", Verdict::Permits), ("route", Verdict::Permits)],
+            factors: vec![("registration", Verdict::Permits), ("route", Verdict::Permits)].into(),
         }
     }
 
-    pub(in crate::disclosure) fn left(category: &str, form: Form, fields: u64) -> Left {
+    pub(in crate::disclosure) fn left(category: &'static str, form: Form, fields: u64) -> Left<'static> {
         let basis = (form != Form::Removed).then_some(Basis::Consent);
         let (rules, clauses) = ([Arc::from("r-1")].into(), [Arc::from("G-6.4b")].into());
         Left { category: category.into(), form, basis, rules, clauses, fields }
@@ -331,7 +360,7 @@ pub(super) mod tests {
         let person = keys.fingerprints().recipient("x");
         let pseudonyms = keys.subject_pseudonyms().epoch("2026-11-21");
         let given = Window {
-            subjects: vec![person],
+            subjects: vec![person].into(),
             categories: vec![left("email", Form::Masked, 3)],
             ..Window::default()
         };

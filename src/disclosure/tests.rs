@@ -29,7 +29,7 @@ fn person(keys: &Keys, name: &str) -> Fingerprint {
     keys.fingerprints().recipient(name)
 }
 
-fn window(keys: &Keys, people: &[&str], fields: u64) -> Window {
+fn window(keys: &Keys, people: &[&str], fields: u64) -> Window<'static> {
     Window {
         position: crate::ledger::Position(9),
         records: people.len() as u64,
@@ -42,7 +42,7 @@ fn window(keys: &Keys, people: &[&str], fields: u64) -> Window {
 
 async fn exchange(log: &Log, keys: &Keys, n: u64) {
     let entry = log.intent(sample(&id(n))).await.unwrap();
-    log.window(&entry, window(keys, &["alice", "bob"], 2)).await.unwrap();
+    log.window(&entry, &window(keys, &["alice", "bob"], 2)).await.unwrap();
     log.close(entry, Outcome::Released).await.unwrap();
 }
 
@@ -79,23 +79,23 @@ async fn the_accounting_of_a_person_holds_what_left_in_their_parts_of_answers_an
     let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
     let log = open(folder.path(), &keys);
     let entry = log.intent(sample(&id(1))).await.unwrap();
-    log.window(&entry, window(&keys, &["alice", "bob", "alice"], 2)).await.unwrap();
+    log.window(&entry, &window(&keys, &["alice", "bob", "alice"], 2)).await.unwrap();
     let carols = Window { categories: vec![left("name", Form::Masked, 1)], ..window(&keys, &["carol"], 1) };
-    log.window(&entry, carols).await.unwrap();
+    log.window(&entry, &carols).await.unwrap();
     log.close(entry, Outcome::Released).await.unwrap();
     let withheld = log.intent(sample(&id(2))).await.unwrap();
     let nothing = Window { categories: vec![left("email", Form::Removed, 1)], ..window(&keys, &["bob"], 1) };
-    log.window(&withheld, nothing).await.unwrap();
+    log.window(&withheld, &nothing).await.unwrap();
     log.close(withheld, Outcome::Released).await.unwrap();
     let refused = log.intent(sample(&id(3))).await.unwrap();
-    log.window(&refused, window(&keys, &["bob"], 1)).await.unwrap();
+    log.window(&refused, &window(&keys, &["bob"], 1)).await.unwrap();
     log.close(refused, Outcome::Refused("recipient-suspended")).await.unwrap();
-    let cut = log.intent(Intent { case: Some("C-7".to_owned()), ..sample(&id(4)) }).await.unwrap();
-    log.window(&cut, window(&keys, &["bob"], 1)).await.unwrap();
+    let cut = log.intent(Intent { case: Some("C-7".into()), ..sample(&id(4)) }).await.unwrap();
+    log.window(&cut, &window(&keys, &["bob"], 1)).await.unwrap();
     log.close(cut, Outcome::Aborted).await.unwrap();
     let open = log.intent(sample(&id(5))).await.unwrap();
     let of_alice = Window { untouched: vec![person(&keys, "bob")], ..window(&keys, &["alice", "bob"], 1) };
-    log.window(&open, of_alice).await.unwrap();
+    log.window(&open, &of_alice).await.unwrap();
     log.flush().await;
 
     let of = |name: &str| accounting(folder.path(), person(&keys, name), log.pseudonyms()).unwrap();
@@ -122,12 +122,12 @@ async fn an_exchange_is_shown_as_one_record() {
     let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
     let log = open(folder.path(), &keys);
     let entry = log.intent(sample(&id(1))).await.unwrap();
-    log.window(&entry, window(&keys, &["alice", "bob"], 2)).await.unwrap();
-    log.window(&entry, window(&keys, &["bob", "carol"], 3)).await.unwrap();
+    log.window(&entry, &window(&keys, &["alice", "bob"], 2)).await.unwrap();
+    log.window(&entry, &window(&keys, &["bob", "carol"], 3)).await.unwrap();
     let in_flight = decision(folder.path(), &id(1), true).unwrap().unwrap();
     assert_eq!(in_flight["outcome"], Value::Null);
     log.close_detached(entry, Outcome::Released);
-    log.refused(sample(&id(2)), "no-rule-permits");
+    log.refused(&sample(&id(2)), "no-rule-permits");
     log.flush().await;
 
     let shown = shown(folder.path(), &Filter::default(), true);
@@ -163,7 +163,7 @@ async fn exchanges_are_found_by_recipient_purpose_person_and_time() {
         ..sample(&id(2))
     };
     let entry = log.intent(other).await.unwrap();
-    log.window(&entry, window(&keys, &["alice"], 1)).await.unwrap();
+    log.window(&entry, &window(&keys, &["alice"], 1)).await.unwrap();
     log.close(entry, Outcome::Released).await.unwrap();
 
     let count = |filter| shown(folder.path(), &filter, true).len();
@@ -189,7 +189,7 @@ async fn what_was_acknowledged_is_on_disk_when_the_process_dies() {
         (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), Keys::random().unwrap());
     let log = open(folder.path(), &keys);
     let entry = log.intent(sample(&id(1))).await.unwrap();
-    log.window(&entry, window(&keys, &["alice"], 1)).await.unwrap();
+    log.window(&entry, &window(&keys, &["alice"], 1)).await.unwrap();
     // The file as it is at this moment, with a record torn in the middle behind it.
     let file = only_file(folder.path());
     let copy = left.path().join(file.file_name().unwrap());
@@ -334,14 +334,14 @@ async fn after_a_failed_write_every_record_fails() {
         let entry = log.intent(sample(&id(1))).await.unwrap();
         log.flush().await;
         disk.state.lock().unwrap().full = true;
-        let first = log.window(&entry, window(&keys, &["alice"], 1)).await;
+        let first = log.window(&entry, &window(&keys, &["alice"], 1)).await;
         if durability == Durability::BeforeRelease {
             assert_eq!(first, Err(LogError));
         }
         log.flush().await;
         assert!(!log.healthy());
         disk.state.lock().unwrap().full = false;
-        assert_eq!(log.window(&entry, window(&keys, &["alice"], 1)).await, Err(LogError), "room or not");
+        assert_eq!(log.window(&entry, &window(&keys, &["alice"], 1)).await, Err(LogError), "room or not");
         assert!(log.intent(sample(&id(2))).await.is_err());
         log.close_detached(entry, Outcome::Aborted);
         drop(log);

@@ -261,10 +261,14 @@ where
 
     /// Puts the window on the disclosure log.
     async fn record(&mut self) -> Result<(), Cut> {
-        let mut window = Tally::default();
-        for piece in &self.pieces {
-            window.merge(piece.tally.clone());
-        }
+        let mut together = Tally::default();
+        let window = match self.pieces.front() {
+            Some(only) if self.pieces.len() == 1 => &only.tally,
+            _ => {
+                self.pieces.iter().for_each(|piece| together.merge(piece.tally.clone()));
+                &together
+            }
+        };
         if self.pieces.iter().all(|piece| piece.output.is_empty()) && window.records == 0 {
             return Ok(());
         }
@@ -290,7 +294,7 @@ async fn hand_out(release: &Release, piece: Piece) -> Result<Bytes, Cut> {
         let judged = scrub_again(release, before.clone(), &input, last, &mut output)?;
         ask_again = judged.ask_again;
         if judged.exceeds(&recorded) {
-            release.record(judged.clone()).await.map_err(Cut)?;
+            release.record(&judged).await.map_err(Cut)?;
             recorded.merge(judged);
         }
     }

@@ -96,7 +96,7 @@ impl Exchange {
             credential_ends: None,
             endless: false,
             report: Report::None,
-            factors: Vec::new(),
+            factors: Vec::with_capacity(8),
             entry: Mutex::new(None),
             permit: None,
             on_record: false,
@@ -320,24 +320,26 @@ impl Exchange {
     }
 
     /// The exchange as the log knows it; `None` before there is a recipient and a route.
-    fn intent(&self) -> Option<Intent> {
+    fn intent(&self) -> Option<Intent<'_>> {
         let (recipient, route) = (self.recipient.as_ref()?, self.route.as_ref()?);
         let decisions = self.decisions(route).ok()?;
         let purposes = decisions.pack().vocabulary().purposes();
         let ledger = &self.gatehouse.ledger;
+        let purpose = self.purpose.map(|purpose| purposes.name(purpose).to_owned());
+        let declared = self.declared.as_ref();
         Some(Intent {
             decision: self.decision.clone(),
             time: self.now,
             recipient: Arc::clone(&recipient.name),
             actor: self.identity.actor.as_ref().map(|actor| ledger.fingerprints().actor(actor)),
-            purpose: self.purpose.map_or("", |purpose| purposes.name(purpose)).to_owned(),
-            declared: self.declared.as_ref().map(|declaration| declaration.purpose.clone()),
-            case: self.declared.as_ref().and_then(|declaration| declaration.case.clone()),
+            purpose: purpose.unwrap_or_default().into(),
+            declared: declared.map(|declaration| declaration.purpose.as_str().into()),
+            case: declared.and_then(|declaration| declaration.case.as_deref()).map(Into::into),
             route: Arc::clone(&route.name),
             operation: route.operation(&self.method),
-            policy: decisions.pack().revision().to_string(),
+            policy: Arc::clone(decisions.pack().revision()),
             position: ledger.position(),
-            factors: self.factors.clone(),
+            factors: self.factors.as_slice().into(),
         })
     }
 
@@ -433,11 +435,8 @@ impl Exchange {
     fn purpose_value(&self, decision: Option<&str>) -> Option<HeaderValue> {
         let decisions = self.decisions(self.route.as_ref()?).ok()?;
         let name = decisions.pack().vocabulary().purposes().name(self.purpose?);
-        let value = match decision {
-            Some(decision) => format!("{name};decision=\"{decision}\""),
-            None => name.to_owned(),
-        };
-        HeaderValue::from_str(&value).ok()
+        let Some(decision) = decision else { return HeaderValue::from_str(name).ok() };
+        HeaderValue::try_from([name, ";decision=\"", decision, "\""].concat()).ok()
     }
 
     /// A route that is not personal: the body passes as it is, under a new head.
@@ -555,7 +554,7 @@ impl Exchange {
             None if self.on_record => {}
             None => {
                 if let Some(intent) = self.intent() {
-                    self.gatehouse.log.refused(intent, refusal.code());
+                    self.gatehouse.log.refused(&intent, refusal.code());
                 }
             }
         }

@@ -13,12 +13,12 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::identity::Identity;
 use super::judgement::Judgement;
 use super::route::{Report, Route};
-use super::tally::Tally;
+use super::tally::{Released, Tally};
 use super::well_known::Withheld;
 use super::{Gatehouse, Refusal, Snapshot};
 use crate::access_log::Line;
 use crate::decision::{Admitted, ClassId, Decisions, Overdue};
-use crate::disclosure::{Entry, Left, Outcome, Window};
+use crate::disclosure::{Entry, Left, LogError, Outcome, Window};
 use crate::keys::Fingerprint;
 use crate::ledger::Epoch;
 use crate::vocabulary::Form;
@@ -180,12 +180,10 @@ impl Release {
 
     /// Whether something of a subject was withheld that a rule could have released.
     pub(super) fn withholds(&self, tally: &Tally) -> bool {
-        let removed = |class: &Vec<(crate::decision::Release, u64)>| {
-            class.iter().any(|(release, _)| release.form == Form::Removed)
-        };
-        tally.classes.iter().enumerate().any(|(position, class)| {
-            let id = u16::try_from(position).map(ClassId).ok();
-            removed(class) && id.is_some_and(|id| self.admitted.best_of_class(id) != Form::Removed)
+        let mut removed = tally.released.iter().filter(|released| released.release.form == Form::Removed);
+        removed.any(|released| {
+            let id = u16::try_from(released.class).map(ClassId).ok();
+            id.is_some_and(|id| self.admitted.best_of_class(id) != Form::Removed)
         })
     }
 
@@ -215,22 +213,9 @@ impl Release {
     }
 
     /// Puts a window on the disclosure log; returns when it is as durable as configured.
-    pub(super) async fn record(&self, tally: Tally) -> Result<(), Refusal> {
-        self.count(&tally);
-        self.report(&tally);
-        let window = Window {
-            position: self.gatehouse.ledger.position(),
-            records: tally.records,
-            withheld_records: tally.withheld_records,
-            categories: self.categories(&tally),
-            untouched: tally.untouched(),
-            subjects: tally.subjects,
-        };
-        let appended = {
-            let entry = self.entry.lock().unwrap_or_else(PoisonError::into_inner);
-            entry.as_ref().map(|entry| self.gatehouse.log.window(entry, window))
-        };
+    pub(super) async fn record(&self, tally: &Tally) -> Result<(), Refusal> {
         let began = Instant::now();
+        let appended = self.append(tally);
         let recorded = match appended {
             Some(appended) => appended.await.map_err(|_| Refusal::AuditUnavailable),
             None => Err(Refusal::AuditUnavailable),
@@ -238,6 +223,22 @@ impl Release {
         self.gatehouse.metrics.audit_append.observe(began.elapsed().as_secs_f64());
         self.gatehouse.metrics.audit_records.inc();
         recorded
+    }
+
+    /// Hands a window's record to the log.
+    fn append(&self, tally: &Tally) -> Option<impl Future<Output = Result<(), LogError>> + Send + use<>> {
+        self.count(tally);
+        self.report(tally);
+        let window = Window {
+            position: self.gatehouse.ledger.position(),
+            records: tally.records,
+            withheld_records: tally.withheld_records,
+            categories: self.categories(tally),
+            untouched: tally.untouched(),
+            subjects: tally.subjects.as_slice().into(),
+        };
+        let entry = self.entry.lock().unwrap_or_else(PoisonError::into_inner);
+        entry.as_ref().map(|entry| self.gatehouse.log.window(entry, &window))
     }
 
     /// Everything left: the closing record.
@@ -328,14 +329,13 @@ impl Release {
         }
         let mut withheld = self.withheld.lock().unwrap_or_else(PoisonError::into_inner);
         withheld.add_records(tally.withheld_records);
-        for (class, releases) in tally.classes.iter().enumerate() {
-            let removed = releases.iter().filter(|(release, _)| release.form == Form::Removed);
-            withheld.add_fields(class, removed.map(|(_, fields)| fields).sum());
+        for released in tally.released.iter().filter(|released| released.release.form == Form::Removed) {
+            withheld.add_fields(released.class, released.fields);
         }
     }
 
-    fn categories(&self, tally: &Tally) -> Vec<Left> {
-        let mut left: Vec<Left> = Vec::new();
+    fn categories(&self, tally: &Tally) -> Vec<Left<'_>> {
+        let mut left: Vec<Left<'_>> = Vec::with_capacity(tally.released.len());
         self.for_each_release(tally, |category, release, fields| {
             let Some(category) = category else { return };
             let same = |known: &&mut Left| {
@@ -357,21 +357,20 @@ impl Release {
     }
 
     /// Each category of each class with each release it met; `None` for what nothing classifies.
-    fn for_each_release(
-        &self,
+    fn for_each_release<'s>(
+        &'s self,
         tally: &Tally,
-        mut visit: impl FnMut(Option<&str>, &crate::decision::Release, u64),
+        mut visit: impl FnMut(Option<&'s str>, &crate::decision::Release, u64),
     ) {
         let Some(scrubbing) = &self.route.scrubbing else { return };
         let vocabulary = self.decisions.pack().vocabulary();
-        for (categories, releases) in scrubbing.classes.sets().iter().zip(&tally.classes) {
-            for (release, fields) in releases {
-                if categories.is_empty() {
-                    visit(None, release, *fields);
-                }
-                for category in categories {
-                    visit(Some(vocabulary.categories().name(*category)), release, *fields);
-                }
+        for Released { class, release, fields } in &tally.released {
+            let Some(categories) = scrubbing.classes.sets().get(*class) else { continue };
+            if categories.is_empty() {
+                visit(None, release, *fields);
+            }
+            for category in categories {
+                visit(Some(vocabulary.categories().name(*category)), release, *fields);
             }
         }
     }

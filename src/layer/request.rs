@@ -148,11 +148,10 @@ pub fn forwarded(headers: &HeaderMap, purpose_header: &HeaderName) -> HeaderMap 
             || *name == HOST
             || nominated.iter().any(|nominated| nominated.eq_ignore_ascii_case(name.as_str())))
     };
-    let mut forwarded: HeaderMap = headers
-        .iter()
-        .filter(|(name, _)| stays(name))
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect();
+    let mut forwarded = HeaderMap::with_capacity(headers.len() + 2);
+    for (name, value) in headers.iter().filter(|(name, _)| stays(name)) {
+        forwarded.append(name, value.clone());
+    }
     forwarded.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     forwarded
 }

@@ -8,6 +8,14 @@ use crate::decision::{Permit, Release};
 use crate::keys::{Fingerprint, Spread};
 use crate::vocabulary::Form;
 
+/// Fields of one class that had one release.
+#[derive(Clone, Debug)]
+pub(super) struct Released {
+    pub(super) class: usize,
+    pub(super) release: Release,
+    pub(super) fields: u64,
+}
+
 /// Counts over some records, per class of fields.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tally {
@@ -19,8 +27,8 @@ pub(super) struct Tally {
     pub(super) minors: u64,
     pub(super) closed_accounts: u64,
     pub(super) past_retention: u64,
-    /// Indexed by class: each release that occurred, with the number of fields.
-    pub(super) classes: Vec<Vec<(Release, u64)>>,
+    /// Each class with each release that occurred, and the number of fields.
+    pub(super) released: Vec<Released>,
     /// When the first of them has to be decided again though nothing happens: a consent or the cited
     /// case ends.
     pub(super) ask_again: Option<Timestamp>,
@@ -48,12 +56,9 @@ impl Tally {
 
     /// Counts fields under their permit.
     pub(super) fn add_fields(&mut self, permit: &Permit, fields: &[u32]) {
-        if self.classes.len() < fields.len() {
-            self.classes.resize(fields.len(), Vec::new());
-        }
-        for ((count, release), class) in fields.iter().zip(permit.releases()).zip(&mut self.classes) {
+        for (class, (count, release)) in fields.iter().zip(permit.releases()).enumerate() {
             if *count > 0 {
-                add_release(class, release, u64::from(*count));
+                self.add(class, release, u64::from(*count));
             }
         }
     }
@@ -74,14 +79,12 @@ impl Tally {
     pub(super) fn exceeds(&self, other: &Tally) -> bool {
         let known: HashSet<_, Spread> = other.touched.iter().collect();
         let counted = |class: usize, release: &Release| {
-            let class = other.classes.get(class).map_or(&[][..], Vec::as_slice);
-            class.iter().find(|(known, _)| known == release).map_or(0, |(_, count)| *count)
+            let known = other.released.iter().find(|known| known.class == class && known.release == *release);
+            known.map_or(0, |known| known.fields)
         };
+        let mut left = self.released.iter().filter(|one| one.release.form != Form::Removed);
         self.touched.iter().any(|person| !known.contains(person))
-            || self.classes.iter().enumerate().any(|(class, releases)| {
-                let mut left = releases.iter().filter(|(release, _)| release.form != Form::Removed);
-                left.any(|(release, count)| *count > counted(class, release))
-            })
+            || left.any(|one| one.fields > counted(one.class, &one.release))
     }
 
     /// Everybody of whom nothing personal leaves.
@@ -92,6 +95,12 @@ impl Tally {
 
     /// Adds another account to this one.
     pub(super) fn merge(&mut self, other: Tally) {
+        if self.is_empty() {
+            let ask_again = self.ask_again;
+            *self = other;
+            self.ask_again_at(ask_again);
+            return;
+        }
         self.records += other.records;
         self.withheld_records += other.withheld_records;
         self.unknown_subjects += other.unknown_subjects;
@@ -99,23 +108,27 @@ impl Tally {
         self.closed_accounts += other.closed_accounts;
         self.past_retention += other.past_retention;
         self.ask_again_at(other.ask_again);
-        if self.classes.len() < other.classes.len() {
-            self.classes.resize(other.classes.len(), Vec::new());
-        }
-        for (mine, theirs) in self.classes.iter_mut().zip(other.classes) {
-            for (release, count) in theirs {
-                add_release(mine, &release, count);
-            }
+        for Released { class, release, fields } in other.released {
+            self.add(class, &release, fields);
         }
         self.subjects.extend(other.subjects);
         self.touched.extend(other.touched);
         self.controllers.extend(other.controllers);
     }
-}
 
-fn add_release(class: &mut Vec<(Release, u64)>, release: &Release, count: u64) {
-    match class.iter_mut().find(|(known, _)| known == release) {
-        Some((_, total)) => *total += count,
-        None => class.push((release.clone(), count)),
+    /// Nothing was counted and nobody looked up.
+    fn is_empty(&self) -> bool {
+        self.records == 0
+            && self.released.is_empty()
+            && self.subjects.is_empty()
+            && self.controllers.is_empty()
+    }
+
+    fn add(&mut self, class: usize, release: &Release, fields: u64) {
+        let same = |known: &&mut Released| known.class == class && known.release == *release;
+        match self.released.iter_mut().find(same) {
+            Some(known) => known.fields += fields,
+            None => self.released.push(Released { class, release: release.clone(), fields }),
+        }
     }
 }

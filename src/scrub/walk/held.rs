@@ -10,6 +10,9 @@ use crate::scrub::table::{Held, Node};
 use crate::scrub::unit::{Surroundings, Unit};
 use crate::scrub::unreadable::Fault;
 
+/// Nodes of a record that has not many.
+const USUAL_NODES: usize = 64;
+
 /// The value that is held.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Holding {
@@ -70,6 +73,7 @@ impl Walk {
         let base = if self.top.array { at } else { self.name };
         self.holding = Some(Holding { base, start: at, depth: self.frames.len() });
         self.table.clear();
+        self.table.nodes.reserve(USUAL_NODES);
         self.repeated = false;
         let (node, noted) = self.note(at, end, surround);
         match end {
