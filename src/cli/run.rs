@@ -78,7 +78,13 @@ fn run_demo(check: bool) -> ExitCode {
 }
 
 fn block_on<F: Future>(work: F) -> std::io::Result<F::Output> {
-    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work))
+    // Where there is one processor, several threads only wait for each other.
+    let several = std::thread::available_parallelism().is_ok_and(|processors| processors.get() > 1);
+    let mut runtime = match several {
+        true => tokio::runtime::Builder::new_multi_thread(),
+        false => tokio::runtime::Builder::new_current_thread(),
+    };
+    Ok(runtime.enable_all().build()?.block_on(work))
 }
 
 fn check(file: &ConfigFile) -> ExitCode {

@@ -7,7 +7,7 @@ mod tls;
 mod upstreams;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -186,12 +186,22 @@ impl Gateway {
             tracing::info!(%address, "admin listening");
         }
         let admin_serving = tokio::spawn(admin.clone().run(admin_socket));
+        let renewal = Renewal { file, gatehouse: Arc::clone(&gatehouse), upstreams, certificates };
+        let renewal = Arc::new(renewal);
         let mut prune = tokio::time::interval(PRUNE);
         loop {
             tokio::select! {
-                _ = prune.tick() => gatehouse.access_log.prune(Timestamp::now()),
+                _ = prune.tick() => {
+                    gatehouse.access_log.prune(Timestamp::now());
+                    continue;
+                }
                 _ = stopped.wait_for(|stopped| *stopped) => break,
-                Some(()) = reload.recv() => reload_from(&file, &gatehouse, &upstreams, &certificates),
+                Some(()) = reload.recv() => {}
+            }
+            // Policies are compiled beside the exchanges, not between them.
+            let renewal = Arc::clone(&renewal);
+            if tokio::task::spawn_blocking(move || renewal.reload()).await.is_err() {
+                tracing::error!("the reload broke off; what was loaded stays in force");
             }
         }
         admin.drain();
@@ -212,51 +222,57 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|source| StartError::Bind { address, source })
 }
 
-/// A reload that fails changes nothing.
-fn reload_from(file: &Path, gatehouse: &Gatehouse, upstreams: &Upstreams, certificates: &[Certificate]) {
-    let outcome = match try_reload(file, gatehouse, upstreams, certificates) {
-        Ok(()) => "loaded",
-        Err(why) => {
-            tracing::error!(%why, "reload failed; what was loaded stays in force");
-            "failed"
-        }
-    };
-    gatehouse.metrics.policy_reload.with_label_values(&[outcome]).inc();
-    tracing::info!(outcome, "reload");
+/// What a reload reads and what it replaces.
+struct Renewal {
+    file: PathBuf,
+    gatehouse: Arc<Gatehouse>,
+    upstreams: Upstreams,
+    certificates: Vec<Certificate>,
 }
 
-fn try_reload(
-    file: &Path,
-    gatehouse: &Gatehouse,
-    upstreams: &Upstreams,
-    certificates: &[Certificate],
-) -> Result<(), String> {
-    let (config, findings) = config::load(file);
-    let config = config.ok_or_else(|| {
-        findings
+impl Renewal {
+    /// A reload that fails changes nothing.
+    fn reload(&self) {
+        let outcome = match self.try_reload() {
+            Ok(()) => "loaded",
+            Err(why) => {
+                tracing::error!(%why, "reload failed; what was loaded stays in force");
+                "failed"
+            }
+        };
+        self.gatehouse.metrics.policy_reload.with_label_values(&[outcome]).inc();
+        tracing::info!(outcome, "reload");
+    }
+
+    fn try_reload(&self) -> Result<(), String> {
+        let Renewal { file, gatehouse, upstreams, certificates } = self;
+        let (config, findings) = config::load(file);
+        let config = config.ok_or_else(|| {
+            findings
+                .iter()
+                .filter(|finding| finding.is_error())
+                .map(Finding::to_string)
+                .collect::<Vec<_>>()
+                .join("; ")
+        })?;
+        if !gatehouse.ledger.speaks(&*config.vocabulary) {
+            return Err("the vocabulary changed: restart the gateway to load the ledger with it".to_owned());
+        }
+        if let Some(finding) = unannounced(&gatehouse.snapshot(), &config) {
+            return Err(finding.to_string());
+        }
+        let renewed: Vec<Arc<ServerConfig>> = certificates
             .iter()
-            .filter(|finding| finding.is_error())
-            .map(Finding::to_string)
-            .collect::<Vec<_>>()
-            .join("; ")
-    })?;
-    if !gatehouse.ledger.speaks(&*config.vocabulary) {
-        return Err("the vocabulary changed: restart the gateway to load the ledger with it".to_owned());
+            .map(|certificate| tls::server_config(&certificate.files))
+            .collect::<Result<_, _>>()
+            .map_err(|error| error.to_string())?;
+        for (certificate, renewed) in certificates.iter().zip(renewed) {
+            certificate.current.send_replace(renewed);
+        }
+        upstreams.replace(&config.upstreams);
+        gatehouse.replace(snapshot(config));
+        Ok(())
     }
-    if let Some(finding) = unannounced(&gatehouse.snapshot(), &config) {
-        return Err(finding.to_string());
-    }
-    let renewed: Vec<Arc<ServerConfig>> = certificates
-        .iter()
-        .map(|certificate| tls::server_config(&certificate.files))
-        .collect::<Result<_, _>>()
-        .map_err(|error| error.to_string())?;
-    for (certificate, renewed) in certificates.iter().zip(renewed) {
-        certificate.current.send_replace(renewed);
-    }
-    upstreams.replace(&config.upstreams);
-    gatehouse.replace(snapshot(config));
-    Ok(())
 }
 
 /// Why what would be in force now, by default or on a route, may not take the place of what is: a

@@ -154,7 +154,9 @@ where
     async fn gather(&mut self, bytes: usize, time: Option<Duration>) -> Result<(), Cut> {
         let (mut gathered, mut unyielded) = (0, 0);
         let mut deadline: Option<Instant> = None;
-        while !self.finished && gathered < bytes {
+        // As long as nothing can leave, what is wrong with the body can still be said instead of it.
+        let held = if time.is_some() { bytes.saturating_add(self.release.most_held()) } else { bytes };
+        while !self.finished && gathered < if self.is_waiting() { held } else { bytes } {
             let chunk = match deadline {
                 None => self.read().await?,
                 Some(deadline) => match tokio::time::timeout_at(deadline, self.read()).await {
@@ -164,7 +166,7 @@ where
             };
             let before = gathered;
             gathered += self.scrub(chunk)?;
-            if gathered > 0 && deadline.is_none() {
+            if gathered > 0 && deadline.is_none() && !self.is_waiting() {
                 deadline = time.map(|time| Instant::now() + time);
             }
             // The work on a large body yields to other exchanges.
@@ -175,6 +177,12 @@ where
             }
         }
         Ok(())
+    }
+
+    /// Whether all that was read is held, so far: part of one record, most likely. The head of an answer
+    /// that may have no end leaves nonetheless: its recipient waits for that.
+    fn is_waiting(&self) -> bool {
+        !self.release.is_endless() && self.pieces.iter().all(|piece| piece.output.is_empty())
     }
 
     /// The next chunk of the upstream; `None` at its end. Trailers are dropped.

@@ -144,6 +144,16 @@ impl Release {
         self.route.upstream_idle
     }
 
+    /// Bytes of one record that are held until it is whole, at most.
+    pub(super) fn most_held(&self) -> usize {
+        self.route.scrubbing.as_ref().map_or(0, |scrubbing| scrubbing.limits.record)
+    }
+
+    /// Whether the answer may have no end.
+    pub(super) fn is_endless(&self) -> bool {
+        self.follows.is_some()
+    }
+
     /// Noted before records are judged.
     pub(super) fn epoch(&self) -> Epoch {
         self.gatehouse.ledger.epoch()

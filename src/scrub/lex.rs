@@ -4,6 +4,8 @@
 //! whether the token is whole, could go on, or is wrong; nothing is copied and nothing allocated
 //! but for names that are spelled with escapes. The bytes are known to be UTF-8.
 
+use wide::u8x16;
+
 /// How far a scan came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scan {
@@ -29,18 +31,14 @@ pub(super) fn space(bytes: &[u8], mut at: usize) -> usize {
     at
 }
 
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGHS: u64 = 0x8080_8080_8080_8080;
-
-/// A mark in the high bit of the bytes that a string does not hold as they are: quote, backslash,
-/// control. Exact for the lowest one, which is the only one that is used.
+/// One bit for each of the bytes that a string does not hold as they are: quote, backslash, control.
 #[inline(always)]
-fn special(word: u64) -> u64 {
-    let zero = |x: u64| x.wrapping_sub(ONES) & !x;
-    let quote = zero(word ^ (ONES * b'"' as u64));
-    let backslash = zero(word ^ (ONES * b'\\' as u64));
-    let control = word.wrapping_sub(ONES * 0x20) & !word;
-    (quote | backslash | control) & HIGHS
+fn special(bytes: [u8; 16]) -> u32 {
+    let bytes = u8x16::from(bytes);
+    let quote = bytes.simd_eq(u8x16::splat(b'"'));
+    let backslash = bytes.simd_eq(u8x16::splat(b'\\'));
+    let control = bytes.simd_le(u8x16::splat(0x1f));
+    (quote | backslash | control).to_bitmask()
 }
 
 /// Scans a string from `at`, a place inside it that is not inside an escape, past its closing
@@ -48,13 +46,13 @@ fn special(word: u64) -> u64 {
 #[inline(always)]
 pub(super) fn string(bytes: &[u8], mut at: usize, escaped: &mut bool) -> Scan {
     loop {
-        if let Some(&word) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-            let marks = special(u64::from_le_bytes(word));
+        if let Some(&next) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
+            let marks = special(next);
             if marks == 0 {
-                at += 8;
+                at += 16;
                 continue;
             }
-            at += (marks.trailing_zeros() >> 3) as usize;
+            at += marks.trailing_zeros() as usize;
         }
         match bytes.get(at) {
             Some(b'"') => return Scan::Whole(at + 1),

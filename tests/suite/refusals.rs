@@ -371,7 +371,9 @@ fn what_the_upstream_does_wrong_stays_behind() {
     for (name, bytes) in unreadable {
         let path = format!("/customers/{name}");
         upstream.raw(&path, bytes);
-        refused(&ask(&path), 502, "upstream-unreadable");
+        let refusal = ask(&path);
+        assert_eq!(refusal.status, 502, "{name}");
+        refused(&refusal, 502, "upstream-unreadable");
     }
     refused(&ask("/dark"), 502, "upstream-unreachable");
     upstream.script("/customers/slow", |_, _| std::thread::sleep(Duration::from_secs(2)));
