@@ -59,6 +59,8 @@ pub struct Pump<U> {
     release: Arc<Release>,
     pieces: VecDeque<Piece>,
     finished: bool,
+    /// Something was handed out just now.
+    busy: bool,
 }
 
 impl<U> std::fmt::Debug for Pump<U> {
@@ -85,8 +87,8 @@ where
 {
     /// Boxed, as it outlives the future that makes it: else each future around would hold it once more.
     pub fn new(upstream: U, decoder: Decoder, scrubber: Scrubber, release: Arc<Release>) -> Box<Pump<U>> {
-        let (pieces, finished) = (VecDeque::new(), false);
-        Box::new(Pump { upstream: Box::pin(upstream), decoder, scrubber, release, pieces, finished })
+        let (upstream, pieces) = (Box::pin(upstream), VecDeque::new());
+        Box::new(Pump { upstream, decoder, scrubber, release, pieces, finished: false, busy: false })
     }
 
     /// Reads and scrubs until a window is full, its time is over or the body ends; then puts it on
@@ -136,11 +138,16 @@ where
     /// # Errors
     /// [`Cut`], as [`Pump::fill`].
     pub async fn next(&mut self) -> Result<Option<Bytes>, Cut> {
+        if std::mem::take(&mut self.busy) {
+            // A window is much to write at once: what is small gets in between.
+            tokio::task::yield_now().await;
+        }
         loop {
             if let Some(piece) = self.pieces.pop_front() {
                 let release = Arc::clone(&self.release);
                 let output = hand_out(&release, piece).await?;
                 if !output.is_empty() {
+                    self.busy = true;
                     return Ok(Some(output));
                 }
             } else if self.finished {
