@@ -39,7 +39,7 @@ pub struct Cut(pub Refusal);
 /// Some of a window: what went in, what comes out, and what it was judged on.
 struct Piece {
     /// The scrubber before this input, to scrub it again.
-    before: Scrubber,
+    before: Box<Scrubber>,
     /// The upstream's own chunks, not copied.
     input: Vec<Bytes>,
     /// Bytes of them together.
@@ -246,7 +246,7 @@ where
         let judged_at = self.release.epoch();
         let open = self.pieces.back().is_some_and(|piece| piece.output.len().max(piece.read) < FRAME);
         if !open {
-            let before = self.scrubber.clone();
+            let before = Box::new(self.scrubber.clone());
             let piece = Piece {
                 before,
                 input: Vec::new(),
@@ -306,7 +306,7 @@ async fn hand_out(release: &Release, piece: Piece) -> Result<Bytes, Cut> {
         }
         judged_at = release.epoch();
         output.clear();
-        let judged = scrub_again(release, before.clone(), &input, last, &mut output)?;
+        let judged = scrub_again(release, (*before).clone(), &input, last, &mut output)?;
         ask_again = judged.ask_again;
         if judged.exceeds(&recorded) {
             release.record(&judged).await.map_err(Cut)?;
