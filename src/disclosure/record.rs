@@ -259,13 +259,10 @@ fn as_map<S: Serializer>(pairs: &[(&'static str, Verdict)], serializer: S) -> Re
 pub(super) fn inside(record: &impl Serialize) -> Body {
     // Most records fit.
     let mut text = Vec::with_capacity(1024);
-    match serde_json::to_writer(&mut text, record) {
-        Ok(()) => text.pop(),
-        Err(_) => None,
-    };
-    if text.is_empty() {
-        return text;
+    if serde_json::to_writer(&mut text, record).is_err() || text.len() < 2 {
+        return Vec::new();
     }
+    text.pop();
     text.remove(0);
     text
 }

@@ -199,9 +199,10 @@ impl Gateway {
                 Some(()) = reload.recv() => {}
             }
             // Policies are compiled beside the exchanges, not between them.
-            let renewal = Arc::clone(&renewal);
-            if tokio::task::spawn_blocking(move || renewal.reload()).await.is_err() {
-                tracing::error!("the reload broke off; what was loaded stays in force");
+            let renewing = Arc::clone(&renewal);
+            if tokio::task::spawn_blocking(move || renewing.reload()).await.is_err() {
+                gatehouse.metrics.policy_reload.with_label_values(&["failed"]).inc();
+                tracing::error!("the reload broke off: restart the gateway");
             }
         }
         admin.drain();

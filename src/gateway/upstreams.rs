@@ -29,7 +29,8 @@ use crate::layer::upstream::{Destination, UpstreamFailure};
 
 /// Idle connections are closed before common origins close them.
 const POOL_IDLE: Duration = Duration::from_secs(30);
-/// Bytes read at a time: what is scrubbed next still lies in the processor's cache.
+/// Bytes read at a time, and of an answer's head at most: what is scrubbed next still lies in the
+/// processor's cache.
 const READ_BUFFER: usize = 64 * 1024;
 /// Idle connections kept for each upstream.
 const POOL_SIZE: usize = 64;

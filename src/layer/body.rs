@@ -28,6 +28,8 @@ use crate::scrub::{Scrubber, Unreadable};
 const WINDOW: usize = 1 << 20;
 /// Longest time that scrubbed bytes wait for their window to fill.
 const WINDOW_TIME: Duration = Duration::from_millis(20);
+/// Longest time that the head of an answer waits for something of its document to be decided.
+const HEAD_TIME: Duration = Duration::from_secs(1);
 /// Bytes after which a frame is closed: what is handed out between two looks at the ledger.
 const FRAME: usize = 64 * 1024;
 
@@ -61,6 +63,8 @@ pub struct Pump<U> {
     finished: bool,
     /// Something was handed out just now.
     busy: bool,
+    /// Nothing of the answer has left, not even its head.
+    fresh: bool,
 }
 
 impl<U> std::fmt::Debug for Pump<U> {
@@ -88,7 +92,16 @@ where
     /// Boxed, as it outlives the future that makes it: else each future around would hold it once more.
     pub fn new(upstream: U, decoder: Decoder, scrubber: Scrubber, release: Arc<Release>) -> Box<Pump<U>> {
         let (upstream, pieces) = (Box::pin(upstream), VecDeque::new());
-        Box::new(Pump { upstream, decoder, scrubber, release, pieces, finished: false, busy: false })
+        Box::new(Pump {
+            upstream,
+            decoder,
+            scrubber,
+            release,
+            pieces,
+            finished: false,
+            busy: false,
+            fresh: true,
+        })
     }
 
     /// Reads and scrubs until a window is full, its time is over or the body ends; then puts it on
@@ -163,7 +176,8 @@ where
         let mut deadline: Option<Instant> = None;
         // As long as nothing can leave, what is wrong with the body can still be said instead of it.
         let held = if time.is_some() { bytes.saturating_add(self.release.most_held()) } else { bytes };
-        while !self.finished && gathered < if self.is_waiting() { held } else { bytes } {
+        let mut waiting = self.is_waiting();
+        while !self.finished && gathered < if waiting { held } else { bytes } {
             let chunk = match deadline {
                 None => self.read().await?,
                 Some(deadline) => match tokio::time::timeout_at(deadline, self.read()).await {
@@ -173,8 +187,9 @@ where
             };
             let before = gathered;
             gathered += self.scrub(chunk)?;
-            if gathered > 0 && deadline.is_none() && !self.is_waiting() {
-                deadline = time.map(|time| Instant::now() + time);
+            let waited = std::mem::replace(&mut waiting, self.is_waiting());
+            if gathered > 0 && (deadline.is_none() || waited != waiting) {
+                deadline = time.map(|time| Instant::now() + if waiting { HEAD_TIME } else { time });
             }
             // The work on a large body yields to other exchanges.
             unyielded += gathered - before;
@@ -183,13 +198,15 @@ where
                 tokio::task::yield_now().await;
             }
         }
+        self.fresh = false;
         Ok(())
     }
 
-    /// Whether all that was read is held, so far: part of one record, most likely. The head of an answer
-    /// that may have no end leaves nonetheless: its recipient waits for that.
+    /// Whether all of the answer that was read is held, so far: part of one record, most likely. The head
+    /// of one that may have no end leaves nonetheless: its recipient waits for that.
     fn is_waiting(&self) -> bool {
-        !self.release.is_endless() && self.pieces.iter().all(|piece| piece.output.is_empty())
+        let nothing_decided = || self.pieces.iter().all(|piece| piece.output.is_empty());
+        self.fresh && !self.release.is_endless() && nothing_decided()
     }
 
     /// The next chunk of the upstream; `None` at its end. Trailers are dropped.
@@ -244,7 +261,9 @@ where
 
     fn feed(&mut self, input: Bytes, last: bool) -> Result<usize, Cut> {
         let judged_at = self.release.epoch();
-        let open = self.pieces.back().is_some_and(|piece| piece.output.len().max(piece.read) < FRAME);
+        // What is held is one piece, however much it is: each keeps the scrubber before it.
+        let has_room = |piece: &Piece| piece.output.is_empty() || piece.output.len().max(piece.read) < FRAME;
+        let open = self.pieces.back().is_some_and(has_room);
         if !open {
             let before = Box::new(self.scrubber.clone());
             let piece = Piece {
