@@ -32,6 +32,7 @@ pub(super) fn space(bytes: &[u8], mut at: usize) -> usize {
 }
 
 /// One bit for each of the bytes that a string does not hold as they are: quote, backslash, control.
+/// Vectors are `wide`'s: the standard library has none without `unsafe`.
 #[inline(always)]
 fn special(bytes: [u8; 16]) -> u32 {
     let bytes = u8x16::from(bytes);
