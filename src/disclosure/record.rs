@@ -27,7 +27,7 @@ pub struct Intent<'a> {
     /// Who of the recipient's people asks, where its credential says so.
     pub actor: Option<Fingerprint>,
     /// The accepted purpose; empty where none was.
-    pub purpose: Cow<'a, str>,
+    pub purpose: String,
     /// The purpose as the request declared it.
     pub declared: Option<Cow<'a, str>>,
     pub case: Option<Cow<'a, str>>,

@@ -332,7 +332,7 @@ impl Exchange {
             time: self.now,
             recipient: Arc::clone(&recipient.name),
             actor: self.identity.actor.as_ref().map(|actor| ledger.fingerprints().actor(actor)),
-            purpose: purpose.unwrap_or_default().into(),
+            purpose: purpose.unwrap_or_default(),
             declared: declared.map(|declaration| declaration.purpose.as_str().into()),
             case: declared.and_then(|declaration| declaration.case.as_deref()).map(Into::into),
             route: Arc::clone(&route.name),

@@ -212,8 +212,8 @@ pub(super) struct Unit<'a> {
 }
 
 impl Unit<'_> {
-    /// Judges what the value holds, accounts for each record and writes what stays after `lead` has
-    /// written what stands before it. Tells whether the value stays.
+    /// Judges what the value holds, accounts for each record and writes what stays, after `lead` was told
+    /// whether anything does and has written what stands before it.
     ///
     /// # Errors
     /// If evaluating the plan's conditions takes too long.

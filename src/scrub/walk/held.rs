@@ -1,6 +1,5 @@
 //! What is held until it is whole: noted node for node, then handed to [`super::super::unit`].
 
-use super::outside::Opening;
 use super::{Expect, Mode, Read, Surround, Walk};
 use crate::scrub::arbiter::Arbiter;
 use crate::scrub::embedded::Expanded;
@@ -106,7 +105,7 @@ impl Walk {
         let root = held.table.node(0);
         let name = root.and_then(|root| held.name(root)).map(denoted);
         let around = Surroundings {
-            class: self.outer.last().map_or(UNCLASSIFIED, |outer| outer.class),
+            class: self.stream.class().unwrap_or(UNCLASSIFIED),
             conditions: &plan.automaton.state(self.top.state).anchors,
             place: match &name {
                 Some(name) => Place::Name(name),
@@ -115,19 +114,13 @@ impl Walk {
             root: self.frames.is_empty(),
         };
         let unit = Unit { common: surround.common, held, around };
-        let mut opening = Opening {
-            outer: &mut self.outer,
-            waiting: &mut self.waiting,
-            after: self.after,
-            unwritten: &mut self.unwritten,
-            removed_as: plan.removed_as,
-        };
+        let stream = &mut self.stream;
         let lead = |stays: bool, out: &mut Vec<u8>| {
             if stays {
-                opening.stay(bytes, out);
-                opening.write(bytes, holding.start, out);
+                stream.stay(bytes, out);
+                stream.write(bytes, holding.start, out);
             } else {
-                opening.go(bytes, holding.start, out);
+                stream.go(bytes, holding.start, out);
             }
         };
         let (decision, habits) = (&mut self.decision, &mut self.habits);
@@ -135,7 +128,7 @@ impl Walk {
         if settled.is_err() {
             return self.fail(holding.start, Fault::TooCostly);
         }
-        self.gone(end);
+        self.stream.gone(end);
         Ok(())
     }
 }

@@ -13,7 +13,7 @@ mod outside;
 use std::sync::Arc;
 
 use self::held::Holding;
-use self::outside::{Outer, Passing};
+use self::outside::{Passing, Stream};
 use super::arbiter::{Arbiter, Removal};
 use super::automaton::StateId;
 use super::habits::{Habits, Path};
@@ -128,8 +128,7 @@ pub(super) struct Walk {
     top: Frame,
     /// Those around it, the document first.
     frames: Vec<Frame>,
-    /// For each of the outermost frames, those in [`Mode::Outside`].
-    outer: Vec<Outer>,
+    stream: Stream,
     habits: Arc<Habits>,
     names: Names,
     /// The name that was read last: its place, and the state it leads to.
@@ -138,12 +137,6 @@ pub(super) struct Walk {
     repeated: bool,
     /// Its hash, until its value comes.
     new_name: Option<u64>,
-    /// Where the last child of the current container ended, or its bracket.
-    after: usize,
-    /// What stays from here up to there is not written yet: it is copied in one go.
-    unwritten: usize,
-    /// Openings that wait for something in them to stay.
-    waiting: Vec<u8>,
     holding: Option<Holding>,
     passing: Option<Passing>,
     /// What has come since the last text.
@@ -173,16 +166,13 @@ impl Walk {
             escaped: false,
             top: Frame::document(),
             frames: Vec::new(),
-            outer: Vec::new(),
+            stream: Stream::new(plan.removed_as),
             habits: plan.usual.begin(),
             names: Names::default(),
             name: 0,
             member: super::automaton::DEAD,
             repeated: false,
             new_name: None,
-            after: 0,
-            unwritten: 0,
-            waiting: Vec::new(),
             holding: None,
             passing: None,
             gap: Gap::default(),
@@ -233,7 +223,7 @@ impl Walk {
 
     /// How many of the bytes are no longer needed.
     pub(super) fn decided(&self) -> usize {
-        if self.passing.is_some() { self.at } else { self.after.min(self.at) }
+        if self.passing.is_some() { self.at } else { self.stream.after.min(self.at) }
     }
 
     /// The first `by` bytes were dropped.
@@ -241,8 +231,7 @@ impl Walk {
         self.at -= by;
         self.scanned = self.scanned.saturating_sub(by);
         self.name = self.name.saturating_sub(by);
-        self.after = self.after.saturating_sub(by);
-        self.unwritten = self.unwritten.saturating_sub(by);
+        self.stream.shift(by);
         if let Some(holding) = &mut self.holding {
             holding.base -= by;
             holding.start -= by;
@@ -267,7 +256,7 @@ impl Walk {
             Err(passed) => passed,
         });
         if result.is_err() {
-            self.write(bytes, self.after, surround.out);
+            self.stream.write_decided(bytes, surround.out);
         }
         result.map_err(|fault| Unreadable { fault, at: base + self.at as u64 })
     }
@@ -605,7 +594,7 @@ impl Walk {
             self.table.close(node, (end - holding.base) as u32);
         }
         match frame.mode {
-            Mode::Outside => self.close_outside(frame, end, surround),
+            Mode::Outside => self.stream.close(frame.array, end, surround.out),
             Mode::Noted | Mode::Still => {
                 if self.holding.is_some_and(|holding| holding.depth == self.frames.len()) {
                     self.decide(bytes, end, surround)?;

@@ -1,9 +1,9 @@
 //! What streams: decided member by member, copied in one go, or passed on or over as it comes.
 //!
-//! What stays is not written at once: [`Walk::write`] copies it together when something goes, when a
+//! What stays is not written at once: [`Stream::write`] copies it together when something goes, when a
 //! value was held or when the bytes end.
 
-use super::{Expect, Frame, Mode, Read, Surround, Walk};
+use super::{Expect, Mode, Read, Surround, Walk};
 use crate::decision::ClassId;
 use crate::scrub::arbiter::Arbiter;
 use crate::scrub::lex::{self, Scan};
@@ -57,9 +57,10 @@ impl Walk {
     ) -> Read<Option<(usize, Expect)>> {
         let plan = surround.common.plan;
         let container = matches!(byte, b'{' | b'[');
-        let known = plan.automaton.mark(self.state(plan)).idle && at - self.after <= surround.limits.record;
+        let known =
+            plan.automaton.mark(self.state(plan)).idle && at - self.stream.after <= surround.limits.record;
         let waits = end.is_none() && !container && byte != b'"';
-        let Some(class) = self.outer.last().map(|outer| outer.class).filter(|_| known && !waits) else {
+        let Some(class) = self.stream.class().filter(|_| known && !waits) else {
             return Ok(None);
         };
         let stays = match surround.outside.form(class, surround.common, surround.arbiter) {
@@ -70,14 +71,7 @@ impl Walk {
         if class == UNCLASSIFIED {
             surround.outside.count(class);
         }
-        if stays {
-            self.opening(plan.removed_as).stay(bytes, surround.out);
-        } else {
-            self.opening(plan.removed_as).go(bytes, at, surround.out);
-        }
-        let Some(end) = end else { return self.pass(at, byte, stays, surround).map(Some) };
-        self.passed(end, stays);
-        Ok(Some((end, Expect::Next)))
+        self.settle(bytes, at, byte, end, stays, surround).map(Some)
     }
 
     /// Decides a value that stands outside of everything held.
@@ -90,8 +84,8 @@ impl Walk {
         end: Option<usize>,
         surround: &mut Surround<'_, A>,
     ) -> Read<Option<(usize, Expect)>> {
-        if at - self.after > surround.limits.record {
-            return self.fail(self.after, Fault::TooLong);
+        if at - self.stream.after > surround.limits.record {
+            return self.fail(self.stream.after, Fault::TooLong);
         }
         let plan = surround.common.plan;
         let state = self.state(plan);
@@ -105,7 +99,7 @@ impl Walk {
             return self.hold(bytes, at, byte, end, surround).map(Some);
         }
         let own = plan.state_class(state);
-        let class = own.or(self.outer.last().map(|outer| outer.class)).unwrap_or(UNCLASSIFIED);
+        let class = own.or(self.stream.class()).unwrap_or(UNCLASSIFIED);
         let form = surround.outside.form(class, surround.common, surround.arbiter);
         let changes = match form {
             Form::Masked | Form::Generalised | Form::Pseudonymised => true,
@@ -122,44 +116,44 @@ impl Walk {
         if own.is_some() || (class == UNCLASSIFIED && !bone && !(container && known.live)) {
             surround.outside.count(class);
         }
-        let mut opening = self.opening(plan.removed_as);
-        if container && (bone || known.live) {
-            let mut waits = None;
-            if form == Form::Clear || bone {
-                opening.stay(bytes, surround.out);
-            } else {
-                waits = Some(opening.wait(bytes, at, byte, surround.out));
-            }
-            let opened = self.open(at, byte, Mode::Outside, None, surround)?;
-            self.after = opened.0;
-            if waits.is_some() {
-                self.unwritten = opened.0;
-            }
-            self.outer.push(Outer { class, first: true, written: false, waits });
-            return Ok(Some(opened));
+        if !(container && (bone || known.live)) {
+            return self.settle(bytes, at, byte, end, form == Form::Clear, surround).map(Some);
         }
-        let stays = form == Form::Clear;
-        if stays {
-            opening.stay(bytes, surround.out);
-        } else if root {
-            opening.write(bytes, at, surround.out);
-            surround.out.extend_from_slice(b"null");
+        let mut waits = None;
+        if form == Form::Clear || bone {
+            self.stream.stay(bytes, surround.out);
         } else {
-            opening.go(bytes, at, surround.out);
+            waits = Some(self.stream.wait(bytes, at, byte, surround.out));
         }
-        let Some(end) = end else { return self.pass(at, byte, stays, surround).map(Some) };
-        self.passed(end, stays);
-        Ok(Some((end, self.after_value())))
+        let opened = self.open(at, byte, Mode::Outside, None, surround)?;
+        self.stream.opened(opened.0, Outer { class, first: true, written: false, waits });
+        Ok(Some(opened))
     }
 
-    /// The value at `at` is passed on, or over, as it comes.
-    fn pass<A: Arbiter>(
+    /// Lets a value stay or go whose content shares its fate. One that is not whole is passed on, or over,
+    /// as it comes.
+    #[inline(always)]
+    fn settle<A: Arbiter>(
         &mut self,
+        bytes: &[u8],
         at: usize,
         byte: u8,
+        end: Option<usize>,
         stays: bool,
-        surround: &Surround<'_, A>,
+        surround: &mut Surround<'_, A>,
     ) -> Read<(usize, Expect)> {
+        if stays {
+            self.stream.stay(bytes, surround.out);
+        } else if self.frames.is_empty() {
+            self.stream.write(bytes, at, surround.out);
+            surround.out.extend_from_slice(b"null");
+        } else {
+            self.stream.go(bytes, at, surround.out);
+        }
+        if let Some(end) = end {
+            self.stream.passed(end, stays);
+            return Ok((end, self.after_value()));
+        }
         self.passing = Some(Passing { stays, depth: self.frames.len() });
         match byte {
             b'{' | b'[' => self.open(at, byte, Mode::Still, None, surround),
@@ -190,63 +184,7 @@ impl Walk {
     pub(super) fn end_passing(&mut self, end: usize) {
         let depth = self.frames.len();
         if let Some(passing) = self.passing.take_if(|passing| passing.depth == depth) {
-            self.passed(end, passing.stays);
-        }
-    }
-
-    /// A value outside of everything held ends.
-    fn passed(&mut self, end: usize, stays: bool) {
-        if stays {
-            self.after = end;
-        } else {
-            self.gone(end);
-        }
-    }
-
-    /// Everything before `end` is written or gone.
-    pub(super) fn gone(&mut self, end: usize) {
-        (self.after, self.unwritten) = (end, end);
-    }
-
-    pub(super) fn close_outside<A: Arbiter>(
-        &mut self,
-        frame: Frame,
-        end: usize,
-        surround: &mut Surround<'_, A>,
-    ) {
-        let waits = self.outer.pop().and_then(|outer| outer.waits);
-        match waits {
-            None => self.after = end,
-            Some(wait) => {
-                let removed_as = surround.common.plan.removed_as;
-                let root = self.outer.is_empty();
-                if removed_as == RemovedAs::Omit && !root {
-                    self.waiting.truncate(wait.lead);
-                } else {
-                    self.waiting.truncate(wait.bracket);
-                    let bracket = if frame.array { b"[" } else { b"{" };
-                    self.waiting.extend_from_slice(replacement(removed_as, bracket));
-                }
-                let parent = self.outer.last_mut();
-                let waits = parent.as_ref().is_some_and(|parent| parent.waits.is_some());
-                if let Some(parent) = parent {
-                    parent.written = wait.written || removed_as != RemovedAs::Omit;
-                }
-                if !waits {
-                    surround.out.append(&mut self.waiting);
-                }
-                self.gone(end);
-            }
-        }
-    }
-
-    fn opening(&mut self, removed_as: RemovedAs) -> Opening<'_> {
-        Opening {
-            outer: &mut self.outer,
-            waiting: &mut self.waiting,
-            after: self.after,
-            unwritten: &mut self.unwritten,
-            removed_as,
+            self.stream.passed(end, passing.stays);
         }
     }
 
@@ -254,22 +192,16 @@ impl Walk {
     pub(super) fn pause<A: Arbiter>(&mut self, bytes: &[u8], surround: &mut Surround<'_, A>) -> Read<()> {
         if let Some(passing) = self.passing {
             if passing.stays {
-                self.write(bytes, self.at, surround.out);
+                self.stream.write(bytes, self.at, surround.out);
             }
             return Ok(());
         }
         let several = matches!(self.framing, Framing::Lines | Framing::Sequence);
         if self.expect == Expect::End || (self.expect == Expect::Document && several) {
-            self.after = self.at;
+            self.stream.after = self.at;
         }
-        self.write(bytes, self.after, surround.out);
+        self.stream.write_decided(bytes, surround.out);
         self.check_kept(bytes.len(), &surround.limits)
-    }
-
-    /// Writes what is not written yet, up to there.
-    pub(super) fn write(&mut self, bytes: &[u8], to: usize, out: &mut Vec<u8>) {
-        out.extend_from_slice(bytes.get(self.unwritten..to).unwrap_or_default());
-        self.unwritten = to;
     }
 
     /// Whether what is kept of the bytes before `end` is within the bound.
@@ -277,31 +209,52 @@ impl Walk {
         let kept_from = match (self.holding, self.passing) {
             (Some(holding), _) => holding.start,
             (None, Some(_)) => self.at,
-            (None, None) => self.after,
+            (None, None) => self.stream.after,
         };
         if end.saturating_sub(kept_from) > limits.record {
             self.at = kept_from;
             return Err(Fault::TooLong);
         }
-        if self.waiting.len() > limits.record { Err(Fault::TooLong) } else { Ok(()) }
+        if self.stream.waiting.len() > limits.record { Err(Fault::TooLong) } else { Ok(()) }
     }
 }
 
-/// What stands between a container's last child and the next: the comma and the name.
-pub(super) struct Opening<'a> {
-    pub(super) outer: &'a mut Vec<Outer>,
-    pub(super) waiting: &'a mut Vec<u8>,
+/// Where what streams goes: what is written of it, what is not yet, and what waits.
+#[derive(Clone, Debug)]
+pub(super) struct Stream {
+    /// For each of the outermost frames, those in [`Mode::Outside`].
+    outer: Vec<Outer>,
+    /// Openings that wait for something in them to stay.
+    waiting: Vec<u8>,
+    /// Where the last child of the current container ended, or its bracket.
     pub(super) after: usize,
-    pub(super) unwritten: &'a mut usize,
-    pub(super) removed_as: RemovedAs,
+    /// What stays from here up to there is not written yet: it is copied in one go.
+    unwritten: usize,
+    removed_as: RemovedAs,
 }
 
-impl Opening<'_> {
+impl Stream {
+    pub(super) fn new(removed_as: RemovedAs) -> Stream {
+        Stream { outer: Vec::new(), waiting: Vec::new(), after: 0, unwritten: 0, removed_as }
+    }
+
+    /// The class of what stands in the innermost container and has none of its own; `None` around the
+    /// document.
+    pub(super) fn class(&self) -> Option<ClassId> {
+        self.outer.last().map(|outer| outer.class)
+    }
+
+    /// The first `by` bytes were dropped.
+    pub(super) fn shift(&mut self, by: usize) {
+        self.after = self.after.saturating_sub(by);
+        self.unwritten = self.unwritten.saturating_sub(by);
+    }
+
     /// The value that comes stays: so does everything it stands in.
     #[inline(always)]
     pub(super) fn stay(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
         if !self.waiting.is_empty() {
-            out.append(self.waiting);
+            out.append(&mut self.waiting);
             for outer in self.outer.iter_mut().rev().take_while(|outer| outer.waits.is_some()) {
                 outer.waits = None;
             }
@@ -321,8 +274,8 @@ impl Opening<'_> {
         let waits = self.outer.last().is_some_and(|outer| outer.waits.is_some());
         let replacement = replacement(self.removed_as, bytes.get(at..).unwrap_or_default());
         self.lead(bytes);
-        let lead = bytes.get(*self.unwritten..at).unwrap_or_default();
-        let into = if waits { &mut *self.waiting } else { out };
+        let lead = bytes.get(self.unwritten..at).unwrap_or_default();
+        let into = if waits { &mut self.waiting } else { out };
         into.extend_from_slice(lead);
         into.extend_from_slice(replacement);
     }
@@ -333,10 +286,63 @@ impl Opening<'_> {
         let written = self.outer.last().is_some_and(|outer| outer.written);
         let start = self.waiting.len();
         self.lead(bytes);
-        self.waiting.extend_from_slice(bytes.get(*self.unwritten..at).unwrap_or_default());
+        self.waiting.extend_from_slice(bytes.get(self.unwritten..at).unwrap_or_default());
         let wait = Wait { lead: start, bracket: self.waiting.len(), written };
         self.waiting.push(bracket);
         wait
+    }
+
+    /// A container was opened whose bracket stands before `at`.
+    fn opened(&mut self, at: usize, outer: Outer) {
+        if outer.waits.is_some() {
+            self.gone(at);
+        } else {
+            self.after = at;
+        }
+        self.outer.push(outer);
+    }
+
+    /// The innermost container, an array or an object, ends before `end`.
+    pub(super) fn close(&mut self, array: bool, end: usize, out: &mut Vec<u8>) {
+        let Some(wait) = self.outer.pop().and_then(|outer| outer.waits) else {
+            self.after = end;
+            return;
+        };
+        if self.removed_as == RemovedAs::Omit && !self.outer.is_empty() {
+            self.waiting.truncate(wait.lead);
+        } else {
+            self.waiting.truncate(wait.bracket);
+            let bracket = if array { b"[" } else { b"{" };
+            self.waiting.extend_from_slice(replacement(self.removed_as, bracket));
+        }
+        let parent = self.outer.last_mut();
+        let waits = parent.as_ref().is_some_and(|parent| parent.waits.is_some());
+        if let Some(parent) = parent {
+            parent.written = wait.written || self.removed_as != RemovedAs::Omit;
+        }
+        if !waits {
+            out.append(&mut self.waiting);
+        }
+        self.gone(end);
+    }
+
+    /// A value ends that stayed or went.
+    fn passed(&mut self, end: usize, stays: bool) {
+        if stays {
+            self.after = end;
+        } else {
+            self.gone(end);
+        }
+    }
+
+    /// Everything before `end` is written or gone.
+    pub(super) fn gone(&mut self, end: usize) {
+        (self.after, self.unwritten) = (end, end);
+    }
+
+    /// Writes all that is decided.
+    pub(super) fn write_decided(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        self.write(bytes, self.after, out);
     }
 
     /// What comes, or something in its place, is written.
@@ -345,7 +351,7 @@ impl Opening<'_> {
         let Some(outer) = self.outer.last_mut() else { return };
         if !outer.written && !outer.first {
             // The first that is written: the comma before it has nothing to separate.
-            *self.unwritten = after_comma(bytes, self.after);
+            self.unwritten = after_comma(bytes, self.after);
         }
         outer.first = false;
         outer.written = true;
@@ -353,7 +359,7 @@ impl Opening<'_> {
 
     /// Writes what is not written yet, up to there.
     pub(super) fn write(&mut self, bytes: &[u8], to: usize, out: &mut Vec<u8>) {
-        out.extend_from_slice(bytes.get(*self.unwritten..to).unwrap_or_default());
-        *self.unwritten = to;
+        out.extend_from_slice(bytes.get(self.unwritten..to).unwrap_or_default());
+        self.unwritten = to;
     }
 }
