@@ -6,8 +6,9 @@ use std::sync::Arc;
 use cedar_policy::{PolicySet, ValidationMode, Validator};
 use miette::Diagnostic;
 
+use super::draft::{Draft, Reader};
 use super::manifest::Manifest;
-use super::rule::{Draft, Reader, Rule};
+use super::rule::Rule;
 use super::rulebook::Rulebook;
 use super::statement::statements;
 use super::world::{World, position};

@@ -9,7 +9,8 @@ use cedar_policy::PolicySet;
 use smallvec::SmallVec;
 
 use super::facts::{Fact, Facts, Mask};
-use super::rule::{Condition, FORMS, Misses, Rule};
+use super::reach::{FORMS, Misses};
+use super::rule::{Condition, Rule};
 use super::world::{World, position};
 use crate::vocabulary::{Basis, CategoryId, Form, KindId, Operation, PurposeId, Vocabulary};
 

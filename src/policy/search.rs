@@ -12,7 +12,8 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::facts::{Fact, Facts, Mask};
-use super::rule::{FORMS, Rule};
+use super::reach::FORMS;
+use super::rule::Rule;
 use super::rulebook::{RuleAt, Rulebook};
 use crate::vocabulary::{CategoryId, Form, KindId, Operation, PurposeId, Vocabulary};
 

@@ -1,0 +1,349 @@
+//! From a rule's text to the rule: read, desugared, and taken apart into what it needs.
+//!
+//! Nothing about a rule stays outside Cedar. What its annotations mean (`@basis` above all) is
+//! written into its conditions before it is validated, so that what explains, covers and proves a
+//! pack looks at what runs.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use cedar_policy::{Policy, PolicySet};
+use miette::Diagnostic;
+use serde_json::Value;
+
+use super::expression::{self, Flaw, Mentions};
+use super::facts::{Fact, Mask};
+use super::manifest::Manifest;
+use super::reach::Reach;
+use super::rule::{Condition, Effect, Looks, Place, Rule};
+use super::world::{World, policy_id};
+use crate::document::join;
+use crate::finding::{Finding, Source, nearest};
+use crate::vocabulary::{Basis, TermId, Tree, Vocabulary};
+
+/// A rule that was read and is not yet known to be valid.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub(super) rule: Rule,
+    conditions: Vec<(Value, Mentions)>,
+}
+
+/// Reads rules of one pack and says what is wrong with them.
+#[derive(Debug)]
+pub(super) struct Reader<'a> {
+    pub(super) vocabulary: &'a Vocabulary,
+    pub(super) manifest: &'a Manifest,
+    pub(super) findings: &'a mut Vec<Finding>,
+}
+
+impl Reader<'_> {
+    /// Reads one statement; the position in the pack is Cedar's id for it. What has a name that does
+    /// not exist is no draft; other mistakes do not keep it from being validated too.
+    pub(super) fn read(&mut self, source: &Source, span: Range<usize>, position: usize) -> Option<Draft> {
+        let place = Place { source: source.clone(), span: span.clone() };
+        let text = source.text().get(span)?;
+        let written = match Policy::parse(Some(policy_id(position)), text) {
+            Ok(policy) => policy,
+            Err(errors) => {
+                errors.iter().for_each(|error| self.find_cedar(error, &place));
+                return None;
+            }
+        };
+        let effect = match written.effect() {
+            cedar_policy::Effect::Permit => Effect::Permit,
+            cedar_policy::Effect::Forbid => Effect::Forbid,
+        };
+        let id = self.id(&written, &place);
+        let clauses = self.clauses(&written, &place);
+        let basis = self.basis(&written, effect, &place);
+        self.known_annotations(&written, &place);
+        let said = self.inspect(&written, &place)?;
+        let text = desugar(text, effect, basis, &said, self.vocabulary);
+        let policy = Policy::parse(Some(policy_id(position)), &text).ok()?;
+        let json = policy.to_json().ok()?;
+        let conditions = expression::conditions(&json);
+        let conditions = conditions.into_iter().map(|condition| {
+            let mentions = expression::inspect(&condition, self.vocabulary, &mut Vec::new());
+            (condition, mentions)
+        });
+        let conditions = conditions.collect();
+        let reach = Reach::of_scope(&json, self.vocabulary);
+        let rule = Rule { id, clauses, basis, effect, text, reach, conditions: Vec::new(), policy, place };
+        Some(Draft { rule, conditions })
+    }
+
+    fn id(&mut self, policy: &Policy, place: &Place) -> Arc<str> {
+        let id = policy.annotation("id").unwrap_or_default();
+        if id.is_empty() {
+            self.find("a rule without `@id`", place, None, "every rule has a name: `@id(\"support-staff\")`");
+        }
+        Arc::from(id)
+    }
+
+    fn clauses(&mut self, policy: &Policy, place: &Place) -> Vec<Arc<str>> {
+        let text = policy.annotation("clause").unwrap_or_default();
+        let clauses: Vec<Arc<str>> =
+            text.split(',').map(str::trim).filter(|id| !id.is_empty()).map(Arc::from).collect();
+        if clauses.is_empty() {
+            self.find(
+                "a rule without `@clause`",
+                place,
+                None,
+                "every rule cites what it keeps: `@clause(\"G-6.4f\")`",
+            );
+        }
+        for clause in clauses.iter().filter(|clause| self.manifest.clause(clause).is_none()) {
+            let known = self.manifest.clauses.iter().map(|clause| &*clause.id);
+            let hint = match nearest(clause, known) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "list it under `[[clauses]]` in pack.toml".to_owned(),
+            };
+            self.find(&format!("unknown clause `{clause}`"), place, Some(clause), &hint);
+        }
+        clauses
+    }
+
+    fn basis(&mut self, policy: &Policy, effect: Effect, place: &Place) -> Option<Basis> {
+        let word = policy.annotation("basis");
+        match (effect, word) {
+            (Effect::Forbid, None) => None,
+            (Effect::Forbid, Some(word)) => {
+                self.find(
+                    "a forbid with `@basis`",
+                    place,
+                    Some(word),
+                    "a forbid needs no legal basis: take it out",
+                );
+                None
+            }
+            (Effect::Permit, None) => {
+                let bases = join(self.manifest.bases.iter().map(|basis| basis.basis.name()));
+                self.find(
+                    "a permit without `@basis`",
+                    place,
+                    None,
+                    &format!("every release has a legal basis: {bases}"),
+                );
+                None
+            }
+            (Effect::Permit, Some(word)) => {
+                let basis =
+                    self.manifest.bases.iter().map(|basis| basis.basis).find(|basis| basis.name() == word);
+                if basis.is_none() {
+                    let bases = join(self.manifest.bases.iter().map(|basis| basis.basis.name()));
+                    self.find(
+                        &format!("unknown basis `{word}`"),
+                        place,
+                        Some(word),
+                        &format!("the pack's bases: {bases}"),
+                    );
+                }
+                basis
+            }
+        }
+    }
+
+    fn known_annotations(&mut self, policy: &Policy, place: &Place) {
+        for (key, _) in policy.annotations() {
+            if !["id", "clause", "basis"].contains(&key) {
+                self.find(
+                    &format!("unknown annotation `@{key}`"),
+                    place,
+                    Some(key),
+                    "known: `@id`, `@clause`, `@basis`",
+                );
+            }
+        }
+    }
+
+    /// What the rule mentions, as written. `None` where a name in it does not exist.
+    fn inspect(&mut self, policy: &Policy, place: &Place) -> Option<Mentions> {
+        let json = policy.to_json().ok()?;
+        let mut flaws = Vec::new();
+        for variable in ["principal", "action", "resource"] {
+            let constraint = json.get(variable);
+            let one = constraint.and_then(|constraint| constraint.get("entity"));
+            let inner = constraint.and_then(|constraint| constraint.get("in")?.get("entity"));
+            let several = constraint.and_then(|constraint| constraint.get("entities")?.as_array());
+            let named = one.into_iter().chain(inner).chain(several.into_iter().flatten());
+            flaws.extend(named.filter_map(|entity| expression::unknown_name(Some(entity), self.vocabulary)));
+        }
+        let all = Value::Array(expression::conditions(&json));
+        let mentions = expression::inspect(&all, self.vocabulary, &mut flaws);
+        for flaw in &flaws {
+            self.find_flaw(flaw, place);
+        }
+        flaws.is_empty().then_some(mentions)
+    }
+
+    fn find_flaw(&mut self, flaw: &Flaw, place: &Place) {
+        match flaw {
+            Flaw::WholeContext => {
+                let hint = "a rule names the facts it compares: `context.minor`";
+                self.find("`context` as a whole", place, Some("context"), hint);
+            }
+            Flaw::Word { fact, word } => {
+                let hint = match nearest(word, fact.values().iter().copied()) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("it takes {}", join(fact.values().iter().copied())),
+                };
+                let message = format!("`context.{}` is never `{word}`", fact.name());
+                self.find(&message, place, Some(&format!("\"{word}\"")), &hint);
+            }
+            Flaw::NotCompared(fact) => {
+                let message = format!("`context.{}` is not compared with its words", fact.name());
+                let hint = format!(
+                    "use `==`, `!=` or `[…].contains(…)` with {}",
+                    join(fact.values().iter().copied())
+                );
+                self.find(&message, place, Some(&format!("context.{}", fact.name())), &hint);
+            }
+            Flaw::Fact(name) => {
+                let hint = match nearest(name, Fact::names()) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("the facts are {}", join(Fact::names())),
+                };
+                self.find(&format!("unknown fact `{name}`"), place, Some(name), &hint);
+            }
+            Flaw::Name { kind_of: "recipient", id } => {
+                let hint = "a rule is about kinds: `principal in Kind::\"…\"`";
+                self.find("a rule about one recipient", place, Some(id), hint);
+            }
+            Flaw::Name { kind_of, id } => {
+                let words = self.vocabulary;
+                let near = match *kind_of {
+                    "purpose" => nearest_term(id, words.purposes()),
+                    "category" => nearest_term(id, words.categories()),
+                    "relation" => nearest_term(id, words.relations()),
+                    _ => nearest_term(id, words.kinds()),
+                };
+                let hint = match near {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => "`purposegate policy vocabulary` lists what there is".to_owned(),
+                };
+                self.find(&format!("unknown {kind_of} `{id}`"), place, Some(&format!("\"{id}\"")), &hint);
+            }
+        }
+    }
+
+    fn find(&mut self, message: &str, place: &Place, near: Option<&str>, hint: &str) {
+        let text = place.source.text().get(place.span.clone()).unwrap_or_default();
+        let within = near.and_then(|near| text.find(near).map(|at| at..at + near.len()));
+        let span = match within {
+            Some(within) => place.span.start + within.start..place.span.start + within.end,
+            None => place.head(),
+        };
+        self.findings.push(Finding::error(message).at(&place.source, span).hint(hint));
+    }
+
+    /// An error of Cedar's, with its own labels and help.
+    pub(super) fn find_cedar(&mut self, error: &(dyn Diagnostic + 'static), place: &Place) {
+        let label = error.labels().and_then(|mut labels| labels.next());
+        let span = label.as_ref().map(|label| label.offset()..label.offset() + label.len());
+        let span = span.filter(|span| span.end <= place.span.len());
+        let span =
+            span.map_or(place.head(), |span| place.span.start + span.start..place.span.start + span.end);
+        let message = error.to_string();
+        // Cedar names the rule by its number; the place says which it is.
+        let message = message.split_once("`, ").filter(|(rule, _)| rule.starts_with("for policy `"));
+        let message = message.map_or_else(|| error.to_string(), |(_, message)| message.to_owned());
+        let mut finding = Finding::error(message).at(&place.source, span);
+        if let Some(text) = label.as_ref().and_then(|label| label.label()) {
+            finding = finding.label(text);
+        }
+        if let Some(help) = error.help() {
+            finding = finding.hint(help.to_string());
+        }
+        self.findings.push(finding);
+    }
+}
+
+impl Draft {
+    /// Works out where the rule applies whatever the facts, and keeps the rest as conditions on them.
+    pub(super) fn settle(self, world: &World, words: &Vocabulary) -> Rule {
+        let Draft { mut rule, conditions } = self;
+        for (condition, mentions) in conditions {
+            let Some(probe) = probe(&condition) else {
+                // A condition that cannot be asked by itself never holds.
+                rule.reach.clear();
+                continue;
+            };
+            let fixed: Mask = [Fact::Operation, Fact::Form].into_iter().collect();
+            if mentions.facts.within(fixed) {
+                rule.reach.narrow(&probe, mentions, world, words);
+            } else {
+                let text = text_of(&probe);
+                let Mentions { kind, purpose, category, facts: _ } = mentions;
+                let looks = Looks { kind, purpose, category };
+                rule.conditions.push(Condition { text, mask: mentions.facts, looks, probe });
+            }
+        }
+        rule
+    }
+}
+
+fn nearest_term<'t, I: TermId>(id: &str, tree: &'t Tree<I>) -> Option<&'t str> {
+    nearest(id, tree.terms().map(|(_, term)| &*term.id))
+}
+
+/// Writes into a rule what its annotations, and its silence, mean.
+///
+/// - a permit that does not mention the operation is about `disclose`;
+/// - one that does not mention the form is about `clear`;
+/// - `consent` needs the person's consent and no objection (GDPR Art. 6(1)(a), 7(3));
+/// - `legitimate-interest` and `public-task` yield to an objection (Art. 21(1)), where the
+///   vocabulary says so only to one that was upheld;
+/// - `not-personal` is about nothing personal.
+fn desugar(text: &str, effect: Effect, basis: Option<Basis>, said: &Mentions, words: &Vocabulary) -> String {
+    if effect == Effect::Forbid {
+        return text.to_owned();
+    }
+    let mut added = Vec::new();
+    if !said.facts.holds(Fact::Operation) {
+        added.push("context.operation == \"disclose\"".to_owned());
+    }
+    if !said.facts.holds(Fact::Form) {
+        added.push("context.form == \"clear\"".to_owned());
+    }
+    match basis {
+        Some(Basis::Consent) => {
+            added.push("context.consent == \"given\"".to_owned());
+            added.push("context.objection == \"none\"".to_owned());
+        }
+        Some(Basis::LegitimateInterest | Basis::PublicTask) => added.push(yields_to_objection(words)),
+        Some(Basis::NotPersonal) => {
+            added.push("!(resource in Category::\"personal\")".to_owned());
+            added.push("!(resource in Category::\"service-data\")".to_owned());
+        }
+        Some(Basis::Contract | Basis::LegalObligation | Basis::VitalInterest) | None => {}
+    }
+    let mut text = text.strip_suffix(';').unwrap_or(text).to_owned();
+    for condition in added {
+        text.push_str(&format!("\nwhen {{ {condition} }}"));
+    }
+    text.push(';');
+    text
+}
+
+fn yields_to_objection(words: &Vocabulary) -> String {
+    let names =
+        words.upheld_only().iter().map(|&purpose| format!("Action::\"{}\"", words.purposes().name(purpose)));
+    let names: Vec<String> = names.collect();
+    format!(
+        "context.objection == \"none\" || (context.objection == \"raised\" && action in [{}])",
+        names.join(", ")
+    )
+}
+
+fn probe(condition: &Value) -> Option<PolicySet> {
+    let policy = Policy::from_json(Some(policy_id(0)), expression::probe(condition)).ok()?;
+    PolicySet::from_policies([policy]).ok()
+}
+
+/// The condition as Cedar writes it, on one line.
+fn text_of(probe: &PolicySet) -> String {
+    let text = probe.to_cedar().unwrap_or_default();
+    let inner =
+        text.split_once("when {").and_then(|(_, rest)| rest.rsplit_once("};")).map_or("", |(inner, _)| inner);
+    inner.split_whitespace().collect::<Vec<_>>().join(" ")
+}

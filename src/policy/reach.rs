@@ -1,0 +1,214 @@
+//! Where a rule applies whatever the facts: kinds, purposes, categories, operations and forms.
+
+use cedar_policy::PolicySet;
+use serde_json::Value;
+
+use super::expression::Mentions;
+use super::facts::{Fact, Facts};
+use super::world::World;
+use crate::vocabulary::{CategoryId, Form, KindId, Operation, PurposeId, TermId, Tree, Vocabulary};
+
+/// The forms that are asked for, most revealing first.
+pub const FORMS: [Form; 4] = [Form::Clear, Form::Masked, Form::Generalised, Form::Pseudonymised];
+
+/// The fixed part of a question: who, why, what, and how.
+pub(super) type Point = (KindId, PurposeId, CategoryId, Operation, Form);
+
+/// To which kinds, purposes, categories, operations and forms a rule applies, whatever the facts.
+#[derive(Clone, Debug)]
+pub(super) struct Reach {
+    pub(super) kinds: Vec<bool>,
+    pub(super) purposes: Vec<bool>,
+    pub(super) categories: Vec<bool>,
+    operations: Vec<bool>,
+    forms: Vec<bool>,
+    /// Conditions on two or more of these together.
+    joint: Vec<Joint>,
+}
+
+/// A condition on several of kind, purpose, category, operation and form at once.
+#[derive(Clone, Debug)]
+struct Joint {
+    table: Vec<bool>,
+    sizes: [usize; 5],
+}
+
+impl Reach {
+    /// What the scope of a rule, as Cedar writes it in JSON, gives alone.
+    pub(super) fn of_scope(policy: &Value, words: &Vocabulary) -> Reach {
+        let kinds = words.kinds();
+        let in_kind = |id: &str, kind: KindId| match kinds.find(id) {
+            Some(outer) => kinds.within(kind, outer),
+            None => words.groups().iter().any(|group| group.name == id && group.kinds.contains(&kind)),
+        };
+        Reach {
+            kinds: members(policy.get("principal"), kinds, in_kind),
+            purposes: members(policy.get("action"), words.purposes(), |id, purpose| {
+                words.purposes().find(id).is_some_and(|outer| words.purposes().within(purpose, outer))
+            }),
+            categories: members(policy.get("resource"), words.categories(), |id, category| {
+                words.categories().find(id).is_some_and(|outer| words.categories().within(category, outer))
+            }),
+            operations: vec![true; Operation::ALL.len()],
+            forms: vec![true; FORMS.len()],
+            joint: Vec::new(),
+        }
+    }
+
+    /// Leaves only where a condition holds that looks at nothing but these.
+    pub(super) fn narrow(
+        &mut self,
+        probe: &PolicySet,
+        mentions: Mentions,
+        world: &World,
+        words: &Vocabulary,
+    ) {
+        let size = |mentioned: bool, all: usize| if mentioned { all } else { 1 };
+        let sizes = [
+            size(mentions.kind, words.kinds().len()),
+            size(mentions.purpose, words.purposes().len()),
+            size(mentions.category, words.categories().len()),
+            size(mentions.facts.holds(Fact::Operation), Operation::ALL.len()),
+            size(mentions.facts.holds(Fact::Form), FORMS.len()),
+        ];
+        let table: Vec<bool> = points(sizes).map(|point| applies(probe, world, point)).collect();
+        let mentioned = sizes.iter().filter(|&&size| size > 1).count();
+        let sets = [
+            &mut self.kinds,
+            &mut self.purposes,
+            &mut self.categories,
+            &mut self.operations,
+            &mut self.forms,
+        ];
+        if mentioned > 1 {
+            self.joint.push(Joint { table, sizes });
+            return;
+        }
+        for (set, size) in sets.into_iter().zip(sizes) {
+            if size > 1 {
+                set.iter_mut().zip(&table).for_each(|(in_set, holds)| *in_set &= holds);
+            } else if mentioned == 0 {
+                // A constant condition.
+                set.iter_mut().for_each(|in_set| *in_set &= table.first().copied().unwrap_or(false));
+            }
+        }
+    }
+
+    /// Nowhere.
+    pub(super) fn clear(&mut self) {
+        self.kinds.fill(false);
+    }
+
+    pub(super) fn holds(&self, (kind, purpose, category, operation, form): Point) -> bool {
+        let at = [kind.index(), purpose.index(), category.index(), operation as usize, form as usize];
+        let [kind, purpose, category, operation, form] = at;
+        let holds = |set: &[bool], at: usize| set.get(at).copied().unwrap_or(false);
+        holds(&self.categories, category)
+            && holds(&self.kinds, kind)
+            && holds(&self.purposes, purpose)
+            && holds(&self.operations, operation)
+            && holds(&self.forms, form)
+            && self.joint.iter().all(|joint| joint.holds(at))
+    }
+
+    /// Which of kind, purpose, category, operation and form stands in the way, each by itself.
+    pub(super) fn misses(&self, (kind, purpose, category): (KindId, PurposeId, CategoryId)) -> Misses {
+        let out = |set: &[bool], at: usize| !set.get(at).copied().unwrap_or(false);
+        Misses {
+            kind: out(&self.kinds, kind.index()),
+            purpose: out(&self.purposes, purpose.index()),
+            category: out(&self.categories, category.index()),
+            operation: out(&self.operations, Operation::Disclose as usize),
+            joint: !FORMS.iter().any(|&form| {
+                let at = [
+                    kind.index(),
+                    purpose.index(),
+                    category.index(),
+                    Operation::Disclose as usize,
+                    form as usize,
+                ];
+                self.joint.iter().all(|joint| joint.holds(at))
+            }),
+        }
+    }
+}
+
+/// What keeps a rule from a question before any fact is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Misses {
+    pub kind: bool,
+    pub purpose: bool,
+    pub category: bool,
+    pub operation: bool,
+    /// Several of these together.
+    pub joint: bool,
+}
+
+impl Misses {
+    /// Whether nothing does.
+    pub fn is_none(self) -> bool {
+        let Misses { kind, purpose, category, operation, joint } = self;
+        !(kind || purpose || category || operation || joint)
+    }
+}
+
+impl Joint {
+    fn holds(&self, at: [usize; 5]) -> bool {
+        self.position(at).and_then(|position| self.table.get(position).copied()).unwrap_or(false)
+    }
+
+    fn position(&self, at: [usize; 5]) -> Option<usize> {
+        at.iter().zip(self.sizes).try_fold(0, |position, (&at, size)| {
+            let at = if size == 1 { 0 } else { at };
+            (at < size).then_some(position * size + at)
+        })
+    }
+}
+
+/// Every point of a table with these sizes, in the order of [`Joint::position`].
+fn points(sizes: [usize; 5]) -> impl Iterator<Item = [usize; 5]> {
+    (0..sizes.iter().product()).map(move |mut number: usize| {
+        let mut point = [0; 5];
+        for (at, size) in point.iter_mut().zip(sizes).rev() {
+            *at = number % size;
+            number /= size;
+        }
+        point
+    })
+}
+
+fn applies(probe: &PolicySet, world: &World, [kind, purpose, category, operation, form]: [usize; 5]) -> bool {
+    fn id<I: TermId>(position: usize) -> I {
+        I::from_position(u16::try_from(position).unwrap_or(u16::MAX))
+    }
+    let facts = Operation::ALL.get(operation).map(|&operation| Facts::default().with_operation(operation));
+    let facts = facts.zip(FORMS.get(form)).map(|(facts, &form)| facts.with_form(form));
+    let Some(facts) = facts else { return false };
+    world
+        .ask(probe, (id(kind), id(purpose), id(category)), facts)
+        .is_some_and(|response| response.decision() == cedar_policy::Decision::Allow)
+}
+
+/// Which terms of a tree a scope constraint admits.
+fn members<I: TermId>(
+    constraint: Option<&Value>,
+    tree: &Tree<I>,
+    within: impl Fn(&str, I) -> bool,
+) -> Vec<bool> {
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+    let id = |entity: &Value| text(entity.get("id")).unwrap_or_default();
+    let operator = text(constraint.and_then(|constraint| constraint.get("op"))).unwrap_or_default();
+    let entity = constraint.and_then(|constraint| constraint.get("entity"));
+    let inner = constraint.and_then(|constraint| constraint.get("in")?.get("entity"));
+    let several = constraint.and_then(|constraint| constraint.get("entities")?.as_array());
+    let named: Vec<String> =
+        entity.into_iter().chain(inner).chain(several.into_iter().flatten()).map(id).collect();
+    tree.ids()
+        .map(|term| match operator.as_str() {
+            "==" => named.iter().any(|name| tree.name(term) == name),
+            "in" => named.iter().any(|name| within(name, term)),
+            "is" => named.is_empty() || named.iter().any(|name| within(name, term)),
+            _ => true,
+        })
+        .collect()
+}
