@@ -1,18 +1,19 @@
 //! `generalised`: coarser, so that many share the value.
 
-use std::net::IpAddr;
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv6Addr};
 
-use super::Shape;
+use super::{Shape, Spelled};
 
 /// Decimal places of a coordinate: a tenth of a degree is about eleven kilometres.
 const PLACES: usize = 1;
 
-/// The coarser text; `None` where all of it is hidden.
-pub(super) fn text(shape: Shape, text: &str) -> Option<String> {
+/// Writes the coarser text; `None` where all of it is hidden.
+pub(super) fn text(shape: Shape, text: &str, into: &mut Spelled<'_>) -> Option<()> {
     match shape {
-        Shape::Date => year(text).map(str::to_owned),
-        Shape::Ip => network(text),
-        Shape::Location => coordinates(text),
+        Shape::Date => into.write_str(year(text)?).ok(),
+        Shape::Ip => network(text, into),
+        Shape::Location => coordinates(text, into),
         Shape::Email | Shape::Phone | Shape::Card | Shape::Name | Shape::Address | Shape::Other => None,
     }
 }
@@ -46,29 +47,30 @@ fn year_of_instant(text: &str) -> Option<String> {
 }
 
 /// The network of an address: /24 or /48.
-fn network(text: &str) -> Option<String> {
+fn network(text: &str, into: &mut Spelled<'_>) -> Option<()> {
     let address = text.trim().parse::<IpAddr>().ok()?.to_canonical();
-    Some(match address {
+    let written = match address {
         IpAddr::V4(address) => {
             let [a, b, c, _] = address.octets();
-            format!("{a}.{b}.{c}.0/24")
+            write!(into, "{a}.{b}.{c}.0/24")
         }
         IpAddr::V6(address) => {
             let [a, b, c, ..] = address.segments();
-            format!("{}/48", std::net::Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0))
+            write!(into, "{}/48", Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0))
         }
-    })
+    };
+    written.ok()
 }
 
 /// `52.52,13.405`, or the same as a `geo:` URI (RFC 5870), without altitude and uncertainty.
-fn coordinates(text: &str) -> Option<String> {
+fn coordinates(text: &str, into: &mut Spelled<'_>) -> Option<()> {
     let (scheme, rest) = match text.strip_prefix("geo:") {
         Some(rest) => ("geo:", rest.split(';').next()?),
         None => ("", text),
     };
     let mut parts = rest.split(',').map(|part| coordinate(part.trim()));
     let (latitude, longitude) = (parts.next()??, parts.next()??);
-    Some(format!("{scheme}{latitude},{longitude}"))
+    write!(into, "{scheme}{latitude},{longitude}").ok()
 }
 
 fn coordinate(text: &str) -> Option<String> {

@@ -3,34 +3,31 @@
 //! At least half of the characters are hidden and never fewer than four; a value too short for
 //! that is hidden whole. What is hidden is always `***`, so that its length is hidden too.
 
-use super::{HIDDEN, Shape, quoted};
+use std::fmt::Write as _;
+
+use super::{HIDDEN, Shape, Spelled};
 
 const FEWEST_HIDDEN: usize = 4;
 const MOST_DIGITS: usize = 4;
 
-/// The masked text; `None` where all of it is hidden.
-pub(super) fn text(shape: Shape, text: &str) -> Option<String> {
+/// Writes the masked text; `None` where all of it is hidden.
+pub(super) fn text(shape: Shape, text: &str, into: &mut Spelled<'_>) -> Option<()> {
     match shape {
-        Shape::Email => email(text),
-        Shape::Phone | Shape::Card => last_digits(text),
-        Shape::Name => initials(text),
+        Shape::Email => email(text, into),
+        Shape::Phone | Shape::Card => last_digits(text, into),
+        Shape::Name => initials(text, into),
         Shape::Date | Shape::Ip | Shape::Location | Shape::Address | Shape::Other => None,
     }
 }
 
-/// A number that is a phone or a card keeps its last digits, as a string; others are hidden whole.
-pub(super) fn number(shape: Shape, number: &str) -> Option<String> {
-    match shape {
-        Shape::Phone | Shape::Card if number.bytes().all(|byte| byte.is_ascii_digit()) => {
-            Some(quoted(last_digits(number).as_deref().unwrap_or(HIDDEN)))
-        }
-        _ => None,
-    }
+/// Whether a number is masked as a text is: a phone or a card. Others are hidden whole.
+pub(super) fn is_text(shape: Shape, number: &[u8]) -> bool {
+    matches!(shape, Shape::Phone | Shape::Card) && number.iter().all(u8::is_ascii_digit)
 }
 
 /// `j***@example.org`; a local part of one letter is hidden whole. The domain is not hidden: the
 /// form is as the issue that asked for it spells it.
-fn email(text: &str) -> Option<String> {
+fn email(text: &str, into: &mut Spelled<'_>) -> Option<()> {
     let (local, domain) = text.rsplit_once('@')?;
     let mut letters = local.chars();
     let first = letters.next()?;
@@ -43,20 +40,28 @@ fn email(text: &str) -> Option<String> {
     // One address, not several and not a name before it.
     let plain = first.is_alphanumeric()
         && !local.contains(|char: char| char.is_whitespace() || matches!(char, '@' | ','));
-    let shown = letters.next().map(|_| first).filter(|_| plain);
-    Some(format!("{}{HIDDEN}@{domain}", shown.map(String::from).unwrap_or_default()))
+    if plain && letters.next().is_some() {
+        into.write_char(first).ok()?;
+    }
+    into.write_str(HIDDEN).ok()?;
+    into.write_char('@').ok()?;
+    into.write_str(domain).ok()
 }
 
-fn last_digits(text: &str) -> Option<String> {
-    let digits: Vec<char> = text.chars().filter(char::is_ascii_digit).collect();
-    let shown = allowed(digits.len()).min(MOST_DIGITS);
-    let last = digits.get(digits.len() - shown..)?;
-    (shown > 0).then(|| format!("{HIDDEN}{}", last.iter().collect::<String>()))
+fn last_digits(text: &str, into: &mut Spelled<'_>) -> Option<()> {
+    let digits = || text.chars().filter(char::is_ascii_digit);
+    let all = digits().count();
+    let shown = allowed(all).min(MOST_DIGITS);
+    if shown == 0 {
+        return None;
+    }
+    into.write_str(HIDDEN).ok()?;
+    digits().skip(all - shown).try_for_each(|digit| into.write_char(digit)).ok()
 }
 
 /// `J. D.`
-fn initials(text: &str) -> Option<String> {
-    let (mut out, mut shown, mut letters) = (String::new(), 0, 0);
+fn initials(text: &str, into: &mut Spelled<'_>) -> Option<()> {
+    let (mut shown, mut letters) = (0, 0);
     let mut begins = true;
     for char in text.chars() {
         if matches!(char, ' ' | '\u{a0}' | '-') {
@@ -64,13 +69,16 @@ fn initials(text: &str) -> Option<String> {
         } else if char.is_alphabetic() {
             letters += 1;
             if std::mem::take(&mut begins) {
+                if shown > 0 {
+                    into.write_char(' ').ok()?;
+                }
                 shown += 1;
-                out.extend((!out.is_empty()).then_some(' '));
-                out.extend([char, '.']);
+                into.write_char(char).ok()?;
+                into.write_char('.').ok()?;
             }
         }
     }
-    (shown > 0 && shown <= allowed(letters)).then_some(out)
+    (shown > 0 && shown <= allowed(letters)).then_some(())
 }
 
 /// How many of so many characters may be shown.

@@ -14,6 +14,8 @@ mod shape;
 pub use pseudonym::Pseudonyms;
 pub(super) use shape::{Shape, is_coarse_address_part};
 
+use std::fmt;
+
 use super::evaluate::unquoted;
 use super::lex::{self, Scan};
 use crate::vocabulary::Form;
@@ -65,7 +67,12 @@ impl Forms {
             Form::Clear => out.extend_from_slice(value),
             _ if value == b"null" => out.extend_from_slice(value),
             Form::Masked => {
-                change(value, out, |text| mask::text(kind.shape, text), |text| mask::number(kind.shape, text))
+                let text = |text: &str, into: &mut Spelled<'_>| mask::text(kind.shape, text, into);
+                if mask::is_text(kind.shape, value) {
+                    write_text(value, text, out);
+                } else {
+                    change(value, text, |_| None, out);
+                }
             }
             Form::Generalised
                 if kind.shape == Shape::Address && kind.name.is_some_and(is_coarse_address_part) =>
@@ -73,25 +80,25 @@ impl Forms {
                 out.extend_from_slice(value);
             }
             Form::Generalised => {
-                let (text, number) = (generalise::text, generalise::number);
-                change(
-                    value,
-                    out,
-                    |denoted| text(kind.shape, denoted),
-                    |spelled| number(kind.shape, spelled),
-                );
+                let text = |text: &str, into: &mut Spelled<'_>| generalise::text(kind.shape, text, into);
+                change(value, text, |number| generalise::number(kind.shape, number), out);
             }
             Form::Pseudonymised => {
-                let pseudonym = |denoted: &[u8]| {
-                    self.key.as_ref().map(|key| quoted(&key.pseudonym(kind.category, denoted)))
-                };
+                let pseudonym = |denoted: &[u8]| Some(self.key.as_ref()?.pseudonym(kind.category, denoted));
                 let written = match value.first() {
                     Some(b'"') => pseudonym(&unquoted(value)),
                     Some(b'-' | b'0'..=b'9') => pseudonym(value),
                     // There are only two of them: a pseudonym would tell which is which.
                     Some(_) | None => None,
                 };
-                out.extend_from_slice(written.as_deref().unwrap_or("null").as_bytes());
+                match written {
+                    Some(pseudonym) => {
+                        out.push(b'"');
+                        out.extend_from_slice(&pseudonym);
+                        out.push(b'"');
+                    }
+                    None => out.extend_from_slice(b"null"),
+                }
             }
             Form::Removed => out.extend_from_slice(b"null"),
         }
@@ -162,22 +169,47 @@ impl Forms {
 /// Writes a scalar as `text` or `number` change it, and hides what they cannot.
 fn change(
     value: &[u8],
-    out: &mut Vec<u8>,
-    text: impl Fn(&str) -> Option<String>,
+    text: impl Fn(&str, &mut Spelled<'_>) -> Option<()>,
     number: impl Fn(&str) -> Option<String>,
+    out: &mut Vec<u8>,
 ) {
-    let written = match value.first() {
-        Some(b'"') => {
-            let denoted = unquoted(value);
-            let changed = std::str::from_utf8(&denoted).ok().and_then(text);
-            quoted(changed.as_deref().unwrap_or(HIDDEN))
-        }
+    match value.first() {
+        Some(b'"') => write_text(&unquoted(value), text, out),
         Some(b'-' | b'0'..=b'9') => {
-            std::str::from_utf8(value).ok().and_then(number).unwrap_or_else(|| "null".to_owned())
+            let number = std::str::from_utf8(value).ok().and_then(number);
+            out.extend_from_slice(number.as_deref().unwrap_or("null").as_bytes());
         }
-        Some(_) | None => "null".to_owned(),
-    };
-    out.extend_from_slice(written.as_bytes());
+        Some(_) | None => out.extend_from_slice(b"null"),
+    }
+}
+
+/// Writes a string of what `write` makes of a text, or hides it whole: always so where half of a
+/// surrogate pair stands in it.
+fn write_text(text: &[u8], write: impl Fn(&str, &mut Spelled<'_>) -> Option<()>, out: &mut Vec<u8>) {
+    out.push(b'"');
+    let start = out.len();
+    let text = std::str::from_utf8(text).ok();
+    if text.and_then(|text| write(text, &mut Spelled(out))).is_none() {
+        out.truncate(start);
+        out.extend_from_slice(HIDDEN.as_bytes());
+    }
+    out.push(b'"');
+}
+
+/// Writes text as it is spelled within a JSON string.
+struct Spelled<'o>(&'o mut Vec<u8>);
+
+impl fmt::Write for Spelled<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if text.bytes().any(|byte| matches!(byte, 0..0x20 | b'"' | b'\\')) {
+            let spelled = serde_json::Value::from(text).to_string();
+            let inner = spelled.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+            self.0.extend_from_slice(inner.unwrap_or_default().as_bytes());
+        } else {
+            self.0.extend_from_slice(text.as_bytes());
+        }
+        Ok(())
+    }
 }
 
 /// Past the scalar at `at`, or past the bracket that opens a container.
@@ -193,18 +225,6 @@ fn token_end(value: &[u8], at: usize) -> Option<usize> {
         Scan::Whole(end) => Some(end),
         Scan::Partial(_) | Scan::Wrong(_) => None,
     }
-}
-
-/// A string as JSON spells it.
-fn quoted(text: &str) -> String {
-    if text.bytes().any(|byte| matches!(byte, 0..0x20 | b'"' | b'\\')) {
-        return serde_json::Value::from(text).to_string();
-    }
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    out.push_str(text);
-    out.push('"');
-    out
 }
 
 #[cfg(test)]

@@ -6,8 +6,10 @@
 
 use std::fmt;
 
-/// Bytes of the hash that are shown: 130 bits, in 26 characters.
+const PREFIX: &[u8; 3] = b"pn_";
+/// Characters that show the hash: 130 bits of it.
 const CHARACTERS: usize = 26;
+const LENGTH: usize = PREFIX.len() + CHARACTERS;
 const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
 /// The secret behind the pseudonyms of one deployment and epoch.
@@ -62,25 +64,26 @@ impl fmt::Debug for RecipientKey {
 
 impl RecipientKey {
     /// `pn_` and 26 characters.
-    pub(super) fn pseudonym(&self, category: &str, value: &[u8]) -> String {
+    pub(super) fn pseudonym(&self, category: &str, value: &[u8]) -> [u8; LENGTH] {
         let mut hasher = blake3::Hasher::new_keyed(&self.key);
         // The length keeps a category's name and the value apart.
         hasher.update(&(category.len() as u64).to_le_bytes()).update(category.as_bytes()).update(value);
-        let mut out = String::with_capacity(3 + CHARACTERS);
-        out.push_str("pn_");
+        let hash = hasher.finalize();
+        let mut bytes = hash.as_bytes().iter();
         let (mut bits, mut held) = (0u32, 0u32);
-        for &byte in hasher.finalize().as_bytes() {
-            bits = bits << 8 | u32::from(byte);
-            held += 8;
-            while held >= 5 && out.len() < 3 + CHARACTERS {
-                held -= 5;
-                let letter = ALPHABET.get((bits >> held & 31) as usize).copied().unwrap_or(b'a');
-                out.push(char::from(letter));
+        let letters = std::iter::from_fn(|| {
+            while held < 5 {
+                bits = bits << 8 | u32::from(*bytes.next()?);
+                held += 8;
             }
+            held -= 5;
+            let letter = ALPHABET.get((bits >> held & 31) as usize).copied();
             bits &= (1 << held) - 1;
-            if out.len() == 3 + CHARACTERS {
-                break;
-            }
+            letter
+        });
+        let mut out = [b'a'; LENGTH];
+        for (place, letter) in out.iter_mut().zip(PREFIX.iter().copied().chain(letters)) {
+            *place = letter;
         }
         out
     }
@@ -113,7 +116,7 @@ mod tests {
             |epoch: Option<&str>| all.epoch(epoch).for_recipient("a").key.unwrap().pseudonym("email", b"x");
         assert_eq!(of(Some("2027")), of(Some("2027")));
         let epochs = [of(None), of(Some("2026")), of(Some("2027")), of(Some(""))];
-        let distinct: std::collections::HashSet<&String> = epochs.iter().collect();
+        let distinct: std::collections::HashSet<_> = epochs.iter().collect();
         assert_eq!(distinct.len(), epochs.len());
     }
 
