@@ -69,8 +69,13 @@ impl Permit {
         &self.releases
     }
 
+    /// Whether this is that very permit, or a copy of it.
+    pub fn is(&self, other: &Permit) -> bool {
+        Arc::ptr_eq(&self.releases, &other.releases)
+    }
+
     /// Whether two permits are the same decision (so that a record judged again need not be scrubbed again).
     pub fn same_as(&self, other: &Permit) -> bool {
-        Arc::ptr_eq(&self.releases, &other.releases) || self.releases == other.releases
+        self.is(other) || self.releases == other.releases
     }
 }

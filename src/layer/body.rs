@@ -287,7 +287,7 @@ where
         if last {
             self.scrubber.finish(&mut judgement, &mut piece.output)?;
         }
-        piece.tally.merge(judgement.tally);
+        piece.tally.merge(judgement.into_tally());
         let held = input.len().max(piece.output.len() - before);
         piece.input.push(input);
         Ok(held)
@@ -348,7 +348,7 @@ fn scrub_again(
     if last {
         scrubber.finish(&mut judgement, output)?;
     }
-    Ok(judgement.tally)
+    Ok(judgement.into_tally())
 }
 
 /// A body that the gate lets leave.

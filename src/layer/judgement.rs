@@ -4,31 +4,86 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use smallvec::SmallVec;
 
 use super::identity::Identity;
 use super::route::{Scrubbing, UnknownSubject};
-use super::tally::Tally;
-use crate::decision::{Admitted, Controller, Overdue, Permit, Relationship, Subject};
+use super::tally::{Counted, Tally};
+use crate::decision::{Admitted, Controller, Overdue, Permit, RecordFacts, Relationship, Subject};
 use crate::ledger::{Case, Ledger};
 use crate::scrub::{Judge, Record, SubjectId};
+
+/// What is kept of people judged before in the same chunk; the oldest makes way.
+const MOST_JUDGED: usize = 8;
 
 /// Judges the records of one exchange while a chunk is scrubbed.
 #[derive(Debug)]
 pub(super) struct Judgement<'e> {
-    pub(super) ledger: &'e Ledger,
-    pub(super) admitted: &'e Admitted,
-    pub(super) identity: &'e Identity,
-    pub(super) scrubbing: &'e Scrubbing,
-    pub(super) now: Timestamp,
+    ledger: &'e Ledger,
+    admitted: &'e Admitted,
+    identity: &'e Identity,
+    scrubbing: &'e Scrubbing,
+    now: Timestamp,
     /// The cited case, where it is in force at this moment.
-    pub(super) case: Option<Arc<Case>>,
-    pub(super) tally: Tally,
+    case: Option<Arc<Case>>,
+    tally: Tally,
+    /// What goes into the tally at the end.
+    counted: Counted,
     /// What of the record that is decided should not be there.
-    pub(super) found: Overdue,
+    found: Overdue,
+    judged: SmallVec<[Judged; 2]>,
 }
 
-impl Judgement<'_> {
-    fn judge_subject(&mut self, id: &SubjectId, record: &Record<'_>, controller: &Controller) -> Permit {
+/// Somebody whom the ledger knows, as judged at the judgement's instant. Most people are in one of a few
+/// states, which the ledger shares: the same state under the same facts is the same again.
+#[derive(Debug)]
+struct Judged {
+    subject: Arc<Subject>,
+    controller: Option<Arc<Controller>>,
+    facts: RecordFacts,
+    relationship: Relationship,
+    permit: Permit,
+    overdue: Overdue,
+    ask_again: Option<Timestamp>,
+}
+
+impl<'e> Judgement<'e> {
+    pub(super) fn new(
+        ledger: &'e Ledger,
+        admitted: &'e Admitted,
+        identity: &'e Identity,
+        scrubbing: &'e Scrubbing,
+        case: Option<Arc<Case>>,
+        now: Timestamp,
+    ) -> Judgement<'e> {
+        // A case that ends is asked about again.
+        let ask_again = case.as_ref().map(|case| case.end);
+        Judgement {
+            ledger,
+            admitted,
+            identity,
+            scrubbing,
+            now,
+            case,
+            tally: Tally { ask_again, ..Tally::default() },
+            counted: Counted::default(),
+            found: Overdue::default(),
+            judged: SmallVec::new(),
+        }
+    }
+
+    /// The account of what was judged.
+    pub(super) fn into_tally(mut self) -> Tally {
+        self.tally.count(self.counted);
+        self.tally
+    }
+
+    fn judge_subject(
+        &mut self,
+        id: &SubjectId,
+        record: &Record<'_>,
+        controller: Option<&Arc<Controller>>,
+    ) -> Permit {
         let (fingerprint, known) = self.ledger.subject(id);
         self.tally.subjects.push(fingerprint);
         let is_recipient = |known: &Option<SubjectId>, here: Option<&SubjectId>| {
@@ -39,29 +94,59 @@ impl Judgement<'_> {
             controller_is_recipient: is_recipient(&self.identity.controller, record.controller),
             named_in_case: self.case.as_ref().is_some_and(|case| case.names(&fingerprint)),
         };
-        self.found.add(self.admitted.overdue(known.as_deref(), controller, record.facts, self.now));
-        match known {
-            Some(subject) => {
-                self.tally.ask_again_at(subject.ask_again_at(self.now));
-                let permit = self.admitted.judge(&subject, controller, record.facts, relationship, self.now);
-                if subject.only_refusals && self.scrubbing.unknown_subject == UnknownSubject::Withhold {
-                    return Permit::least(&[permit, self.admitted.nobody()]);
+        let Some(subject) = known else {
+            self.tally.unknown_subjects += 1;
+            let (nobody, unheard_of) = (Subject::default(), Controller::default());
+            let controller = controller.map_or(&unheard_of, |known| known);
+            self.found.add(self.admitted.overdue(None, controller, record.facts, self.now));
+            return match self.scrubbing.unknown_subject {
+                UnknownSubject::Withhold => self.admitted.nobody(),
+                UnknownSubject::NoFacts => {
+                    self.admitted.judge(&nobody, controller, record.facts, relationship, self.now)
                 }
-                permit
+            };
+        };
+        let is_same = |judged: &Judged| {
+            Arc::ptr_eq(&judged.subject, &subject)
+                && judged.controller.as_ref().map(Arc::as_ptr) == controller.map(Arc::as_ptr)
+                && judged.relationship == relationship
+                && judged.facts == *record.facts
+        };
+        let at = self.judged.iter().position(is_same).unwrap_or_else(|| {
+            let judged = self.judge_known(subject, controller.cloned(), record.facts, relationship);
+            if self.judged.len() >= MOST_JUDGED {
+                self.judged.remove(0);
             }
-            None => {
-                self.tally.unknown_subjects += 1;
-                match self.scrubbing.unknown_subject {
-                    UnknownSubject::Withhold => self.admitted.nobody(),
-                    UnknownSubject::NoFacts => self.admitted.judge(
-                        &Subject::default(),
-                        controller,
-                        record.facts,
-                        relationship,
-                        self.now,
-                    ),
-                }
-            }
+            self.judged.push(judged);
+            self.judged.len() - 1
+        });
+        let Some(judged) = self.judged.get(at) else { return self.admitted.nobody() };
+        self.found.add(judged.overdue);
+        self.tally.ask_again_at(judged.ask_again);
+        judged.permit.clone()
+    }
+
+    fn judge_known(
+        &self,
+        subject: Arc<Subject>,
+        controller: Option<Arc<Controller>>,
+        facts: &RecordFacts,
+        relationship: Relationship,
+    ) -> Judged {
+        let unheard_of = Controller::default();
+        let account = controller.as_deref().unwrap_or(&unheard_of);
+        let mut permit = self.admitted.judge(&subject, account, facts, relationship, self.now);
+        if subject.only_refusals && self.scrubbing.unknown_subject == UnknownSubject::Withhold {
+            permit = Permit::least(&[permit, self.admitted.nobody()]);
+        }
+        Judged {
+            permit,
+            overdue: self.admitted.overdue(Some(&subject), account, facts, self.now),
+            ask_again: subject.ask_again_at(self.now),
+            subject,
+            controller,
+            facts: facts.clone(),
+            relationship,
         }
     }
 }
@@ -70,8 +155,6 @@ impl Judge for Judgement<'_> {
     fn judge(&mut self, record: &Record<'_>) -> Permit {
         let subjects = record.subjects.unwrap_or_default();
         let known = record.controller.and_then(|id| self.ledger.controller(id));
-        let unheard_of = Controller::default();
-        let controller = known.as_deref().unwrap_or(&unheard_of);
         if let Some(controller) = record.controller {
             self.tally.concerns(self.ledger.fingerprints().controller(controller));
         }
@@ -80,13 +163,15 @@ impl Judge for Judgement<'_> {
         let permit = match subjects {
             [] => {
                 self.tally.unknown_subjects += 1;
+                let unheard_of = Controller::default();
+                let controller = known.as_deref().unwrap_or(&unheard_of);
                 self.found = self.admitted.overdue(None, controller, record.facts, self.now);
                 self.admitted.nobody()
             }
-            [only] => self.judge_subject(only, record, controller),
+            [only] => self.judge_subject(only, record, known.as_ref()),
             several => {
-                let permits: Vec<Permit> =
-                    several.iter().map(|subject| self.judge_subject(subject, record, controller)).collect();
+                let judge = |subject| self.judge_subject(subject, record, known.as_ref());
+                let permits: Vec<Permit> = several.iter().map(judge).collect();
                 Permit::least(&permits)
             }
         };
@@ -108,9 +193,10 @@ impl Judge for Judgement<'_> {
 
     fn account(&mut self, permit: &Permit, fields: &[u32]) {
         self.tally.add_record(permit, fields, &self.scrubbing.personal);
+        self.counted.add(permit, fields, &mut self.tally);
     }
 
     fn account_outside(&mut self, permit: &Permit, fields: &[u32]) {
-        self.tally.add_fields(permit, fields);
+        self.counted.add(permit, fields, &mut self.tally);
     }
 }

@@ -17,7 +17,7 @@ use super::tally::{Released, Tally};
 use super::well_known::Withheld;
 use super::{Gatehouse, Refusal, Snapshot};
 use crate::access_log::Line;
-use crate::decision::{Admitted, ClassId, Decisions, Overdue};
+use crate::decision::{Admitted, ClassId, Decisions};
 use crate::disclosure::{Entry, Left, LogError, Outcome, Window};
 use crate::keys::Fingerprint;
 use crate::ledger::Epoch;
@@ -126,17 +126,7 @@ impl Release {
         // Asked for each chunk: a case can end while its answer is on its way.
         let case = self.case.as_ref().and_then(|cited| ledger.case(&cited.id));
         let case = case.filter(|case| case.is_in_force(now));
-        let ask_again = case.as_ref().map(|case| case.end);
-        Some(Judgement {
-            ledger,
-            admitted: &self.admitted,
-            identity: &self.identity,
-            scrubbing,
-            now,
-            case,
-            found: Overdue::default(),
-            tally: Tally { ask_again, ..Tally::default() },
-        })
+        Some(Judgement::new(ledger, &self.admitted, &self.identity, scrubbing, case, now))
     }
 
     /// Longest wait for the next chunk of the upstream's body.

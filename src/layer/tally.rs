@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use jiff::Timestamp;
+use smallvec::SmallVec;
 
 use crate::decision::{Permit, Release};
 use crate::keys::{Fingerprint, Spread};
@@ -14,6 +15,33 @@ pub(super) struct Released {
     pub(super) class: usize,
     pub(super) release: Release,
     pub(super) fields: u64,
+}
+
+/// Permits under which fields are counted before they are added to the tally.
+const MOST_PERMITS: usize = 4;
+
+/// Fields counted by permit, class by class: records that follow each other share few.
+#[derive(Debug, Default)]
+pub(super) struct Counted(SmallVec<[(Permit, SmallVec<[u64; 16]>); MOST_PERMITS]>);
+
+impl Counted {
+    /// Counts fields under their permit. What is counted under the oldest goes into the tally where that is one
+    /// permit too many.
+    pub(super) fn add(&mut self, permit: &Permit, fields: &[u32], tally: &mut Tally) {
+        let known = self.0.iter_mut().find(|(known, _)| known.is(permit));
+        if let Some((_, counts)) = known {
+            if counts.len() < fields.len() {
+                counts.resize(fields.len(), 0);
+            }
+            counts.iter_mut().zip(fields).for_each(|(count, more)| *count += u64::from(*more));
+            return;
+        }
+        if self.0.len() == MOST_PERMITS {
+            let (permit, counts) = self.0.remove(0);
+            tally.add_fields(&permit, &counts);
+        }
+        self.0.push((permit.clone(), fields.iter().copied().map(u64::from).collect()));
+    }
 }
 
 /// Counts over some records, per class of fields.
@@ -41,7 +69,8 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Counts one record's fields under its permit. `personal` says of a class whether it counts as personal.
+    /// Counts one record under its permit, its fields apart. `personal` says of a class whether it counts as
+    /// personal.
     pub(super) fn add_record(&mut self, permit: &Permit, fields: &[u32], personal: &[bool]) {
         self.records += 1;
         let mut held = false;
@@ -51,14 +80,19 @@ impl Tally {
             left |= personal & (*count > 0) & (release.form != Form::Removed);
         }
         self.withheld_records += u64::from(held && !left);
-        self.add_fields(permit, fields);
     }
 
-    /// Counts fields under their permit.
-    pub(super) fn add_fields(&mut self, permit: &Permit, fields: &[u32]) {
+    /// Adds fields that were counted.
+    pub(super) fn count(&mut self, counted: Counted) {
+        for (permit, fields) in counted.0 {
+            self.add_fields(&permit, &fields);
+        }
+    }
+
+    fn add_fields(&mut self, permit: &Permit, fields: &[u64]) {
         for (class, (count, release)) in fields.iter().zip(permit.releases()).enumerate() {
             if *count > 0 {
-                self.add(class, release, u64::from(*count));
+                self.add(class, release, *count);
             }
         }
     }
