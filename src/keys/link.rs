@@ -105,7 +105,7 @@ fn read(text: &[u8]) -> Option<SubjectId> {
     let namespace = std::str::from_utf8(namespace).ok()?;
     Some(SubjectId {
         namespace: (namespace_length > 0).then(|| namespace.into()),
-        id: std::str::from_utf8(id).ok()?.to_owned(),
+        id: std::str::from_utf8(id).ok()?.into(),
     })
 }
 
@@ -116,7 +116,7 @@ mod tests {
     use crate::keys::Keys;
 
     fn person(namespace: Option<&str>, id: &str) -> SubjectId {
-        SubjectId { namespace: namespace.map(Into::into), id: id.to_owned() }
+        SubjectId { namespace: namespace.map(Into::into), id: id.into() }
     }
 
     #[test]

@@ -183,7 +183,7 @@ pub struct IdentityClaim {
 impl IdentityClaim {
     fn read(&self, claims: &Map<String, Value>) -> Option<SubjectId> {
         let id = text(claims.get(&self.claim)?)?;
-        Some(SubjectId { namespace: self.namespace.clone(), id })
+        Some(SubjectId { namespace: self.namespace.clone(), id: id.into() })
     }
 }
 
@@ -213,7 +213,9 @@ impl Pattern {
         };
         let actor = match &self.actor {
             None => None,
-            Some(name) => Some(SubjectId { namespace: Some(issuer.into()), id: text(claims.get(name)?)? }),
+            Some(name) => {
+                Some(SubjectId { namespace: Some(issuer.into()), id: text(claims.get(name)?)?.into() })
+            }
         };
         let identity = Identity { subject: read(&self.subject)?, controller: read(&self.controller)?, actor };
         let end = claims.get("exp").and_then(seconds)?.saturating_add(LEEWAY);

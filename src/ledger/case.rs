@@ -248,7 +248,7 @@ mod tests {
         let event = Event { what: draft.what, at: NOW.parse().unwrap(), attached: draft.attached };
         let case = fold([&event], &fingerprints).unwrap();
         let names = |namespace: Option<&str>, id: &str| {
-            let person = SubjectId { namespace: namespace.map(Arc::from), id: id.to_owned() };
+            let person = SubjectId { namespace: namespace.map(Arc::from), id: id.into() };
             case.names(&fingerprints.subject(&person))
         };
         assert!(names(None, "ada") && names(Some("crm"), "ada"));

@@ -106,7 +106,7 @@ mod tests {
             Event { what: draft.what, at: draft.at.unwrap(), attached: draft.attached }
         };
         let events: Vec<_> = texts.iter().map(event).collect();
-        let person = SubjectId { namespace: None, id: "ada".to_owned() };
+        let person = SubjectId { namespace: None, id: "ada".into() };
         open(&person, &events).iter().map(|open| (open.right, open.due().to_string())).collect()
     }
 
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn it_is_overdue_after_the_thirtieth_day_and_not_on_it() {
-        let person = SubjectId { namespace: None, id: "ada".to_owned() };
+        let person = SubjectId { namespace: None, id: "ada".into() };
         let received = "2026-01-01T00:00:00Z".parse().unwrap();
         let request = OpenRequest { person, right: Right::Access, received };
         assert!(!request.is_overdue("2026-01-31T00:00:00Z".parse().unwrap()));

@@ -369,7 +369,7 @@ fn same_or_next(before: Option<Entity>, row: &Row<'_>) -> rusqlite::Result<Entit
     }
     let person = || SubjectId {
         namespace: Some(namespace).filter(|namespace| !namespace.is_empty()).map(Arc::from),
-        id: id.to_owned(),
+        id: id.into(),
     };
     match sort {
         0 => Ok(Entity::Subject(person())),
@@ -405,7 +405,7 @@ mod tests {
     use super::*;
 
     fn subject(namespace: Option<&str>, id: &str) -> Entity {
-        Entity::Subject(SubjectId { namespace: namespace.map(Arc::from), id: id.to_owned() })
+        Entity::Subject(SubjectId { namespace: namespace.map(Arc::from), id: id.into() })
     }
 
     fn entry(entity: Entity, position: u64, once: Option<OnceKey>) -> Entry {

@@ -19,7 +19,7 @@ fn open(path: &Path, keys: &Keys) -> Arc<Ledger> {
 }
 
 fn id(name: &str) -> SubjectId {
-    SubjectId { namespace: None, id: name.to_owned() }
+    SubjectId { namespace: None, id: name.into() }
 }
 
 fn person(name: &str) -> Entity {

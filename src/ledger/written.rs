@@ -148,7 +148,7 @@ pub fn person(id: String, namespace: Option<String>) -> Result<SubjectId, EventE
     if namespace.as_ref().is_some_and(|name| name.is_empty() || name.len() > MAX_ID_BYTES) {
         return Err(wrong("namespace", "is empty or longer than 512 bytes"));
     }
-    Ok(SubjectId { namespace: namespace.map(Arc::from), id })
+    Ok(SubjectId { namespace: namespace.map(Arc::from), id: id.into() })
 }
 
 /// A recipient's name: not empty, not too long.

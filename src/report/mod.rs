@@ -147,7 +147,7 @@ pub fn report(
     let history = archive.history(&Entity::Subject(person.clone()))?;
     let processing = processing(packs);
     Ok(Some(Report {
-        subject: person.id.clone(),
+        subject: person.id.to_string(),
         namespace: person.namespace.as_deref().map(str::to_owned),
         made: now,
         contacts: packs.iter().map(|pack| pack.manifest().contact.clone()).collect(),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
+use smol_str::SmolStr;
 
 use super::evaluate::unquoted;
 use super::mapping::{FactKey, Normalise};
@@ -18,7 +19,7 @@ use crate::vocabulary::Origin;
 const LONGEST_ID: usize = 1024;
 
 /// The id that a JSON value spells: a string that is not empty, or an integer. `1` and `"1"` are one id.
-pub(super) fn id(value: &[u8], normalise: Normalise) -> Option<String> {
+pub(super) fn id(value: &[u8], normalise: Normalise) -> Option<SmolStr> {
     let denoted = match value.first()? {
         b'"' => unquoted(value),
         b'-' | b'0'..=b'9' if is_plain_integer(value) => value.into(),
@@ -28,13 +29,13 @@ pub(super) fn id(value: &[u8], normalise: Normalise) -> Option<String> {
 }
 
 /// An id that comes as text.
-pub(super) fn normalised(id: &str, normalise: Normalise) -> Option<String> {
+pub(super) fn normalised(id: &str, normalise: Normalise) -> Option<SmolStr> {
     if id.is_empty() || id.len() > LONGEST_ID {
         return None;
     }
     Some(match normalise {
-        Normalise::Exact => id.to_owned(),
-        Normalise::Lowercase => id.to_lowercase(),
+        Normalise::Exact => id.into(),
+        Normalise::Lowercase => id.to_lowercase().into(),
     })
 }
 
@@ -141,7 +142,7 @@ mod tests {
     fn ids_are_strings_and_integers() {
         let exact = |text: &str| id(text.as_bytes(), Normalise::Exact);
         assert_eq!(exact("1"), exact("\"1\""));
-        assert_eq!(exact("\"\\u0061\""), Some("a".to_owned()));
+        assert_eq!(exact("\"\\u0061\""), Some("a".into()));
         assert_eq!(
             exact("123456789012345678901234567890").as_deref(),
             Some("123456789012345678901234567890")

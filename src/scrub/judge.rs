@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use smol_str::SmolStr;
+
 use crate::decision::{Permit, RecordFacts};
 
 /// The identity of a person or controller as a record spells it, normalised as the mapping says.
@@ -11,7 +13,8 @@ use crate::decision::{Permit, RecordFacts};
 pub struct SubjectId {
     /// `None` is the default namespace.
     pub namespace: Option<std::sync::Arc<str>>,
-    pub id: String,
+    /// Short ones, as most are, are kept in place.
+    pub id: SmolStr,
 }
 
 impl fmt::Debug for SubjectId {

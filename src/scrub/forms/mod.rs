@@ -201,7 +201,9 @@ struct Spelled<'o>(&'o mut Vec<u8>);
 
 impl fmt::Write for Spelled<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        if text.bytes().any(|byte| matches!(byte, 0..0x20 | b'"' | b'\\')) {
+        let escapes = |byte| matches!(byte, 0..0x20 | b'"' | b'\\');
+        // All of it is looked at, many bytes at a time.
+        if text.bytes().fold(false, |found, byte| found | escapes(byte)) {
             let spelled = serde_json::Value::from(text).to_string();
             let inner = spelled.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
             self.0.extend_from_slice(inner.unwrap_or_default().as_bytes());

@@ -104,11 +104,11 @@ impl Rules {
 
 impl Judge for Rules {
     fn judge(&mut self, record: &Record<'_>) -> Permit {
-        let ids = |ids: &[SubjectId]| ids.iter().map(|id| id.id.clone()).collect();
+        let ids = |ids: &[SubjectId]| ids.iter().map(|id| id.id.to_string()).collect();
         let seen = Seen {
             set: record.set,
             subjects: record.subjects.map(ids),
-            controller: record.controller.map(|id| id.id.clone()),
+            controller: record.controller.map(|id| id.id.to_string()),
         };
         let permit = self.permit(Some(&seen));
         self.seen.push(seen);
