@@ -31,7 +31,7 @@ pub(super) struct Judgement<'e> {
     counted: Counted,
     /// What of the record that is decided should not be there.
     found: Overdue,
-    judged: SmallVec<[Judged; 2]>,
+    judged: SmallVec<[Judged; 1]>,
 }
 
 /// Somebody whom the ledger knows, as judged at the judgement's instant. Most people are in one of a few

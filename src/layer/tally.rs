@@ -22,7 +22,7 @@ const MOST_PERMITS: usize = 4;
 
 /// Fields counted by permit, class by class: records that follow each other share few.
 #[derive(Debug, Default)]
-pub(super) struct Counted(SmallVec<[(Permit, SmallVec<[u64; 16]>); MOST_PERMITS]>);
+pub(super) struct Counted(SmallVec<[(Permit, SmallVec<[u64; 16]>); 1]>);
 
 impl Counted {
     /// Counts fields under their permit. What is counted under the oldest goes into the tally where that is one
