@@ -6,7 +6,7 @@ use crate::upstream::Upstream;
 const LIST: &str = r#"[
     {"id": "adult", "account": 1, "name": "A", "email": "a@example.org", "born": "1980-01-01", "made": "2999-01-01"},
     {"id": "child", "account": 1, "name": "C", "email": "c@example.org", "born": "2020-01-01", "made": "2999-01-01"},
-    {"id": "former", "account": 2, "name": "F", "email": "f@example.org", "invoice": "I", "made": "2999-01-01"},
+    {"id": "former", "account": 2, "name": "F", "email": "f@example.org", "invoice": "I", "born": "1980-01-01", "made": "2999-01-01"},
     {"id": "old", "account": 1, "name": "O", "email": "o@example.org", "made": "2001-01-01"},
     {"id": "stranger", "account": 1, "name": "S", "email": "s@example.org", "born": "2020-01-01", "made": "2001-01-01"}
 ]"#;
