@@ -104,7 +104,7 @@ impl<'a> Evaluation<'a> {
             (Selector::Name(name), b'{') => {
                 for (at, child) in self.held.children(from) {
                     self.step()?;
-                    if self.name(child).as_deref() == Some(name.as_bytes()) {
+                    if self.is_named(child, name.as_bytes()) {
                         into.push(at);
                     }
                 }
@@ -236,6 +236,16 @@ impl<'a> Evaluation<'a> {
     /// The name of a member as it denotes.
     pub(super) fn name(&self, node: &Node) -> Option<Cow<'a, [u8]>> {
         self.held.name(node).map(denoted)
+    }
+
+    /// Whether a member has this name. An escape is longer than what it denotes.
+    fn is_named(&self, node: &Node, name: &[u8]) -> bool {
+        let Some(spelled) = self.held.name(node) else { return false };
+        match spelled.len().cmp(&name.len()) {
+            Ordering::Less => false,
+            Ordering::Equal => spelled == name && !spelled.contains(&b'\\'),
+            Ordering::Greater => spelled.contains(&b'\\') && *denoted(spelled) == *name,
+        }
     }
 
     fn length(&self, value: &Value<'_>) -> Worked<Option<usize>> {

@@ -59,6 +59,14 @@ fn what_stays_is_as_it_came() {
 fn names_compare_after_unescaping_and_every_occurrence_goes() {
     let body = r#"{"e\u006dail":1,"email":2,"EMAIL":3,"email\u0000":4,"email":5}"#;
     assert_eq!(remove(&["$.email"], body), r#"{"EMAIL":3,"email\u0000":4}"#);
+    // The same under a condition, where the text of a name is one thing and what it denotes another.
+    let list = r#"[{"a\n":1},{"a\\n":2},{"a\\\n":3},{"a\u005cn":4},{"an":5}]"#;
+    assert_eq!(remove(&[r"$[?@['a\\n']]"], list), r#"[{"a\n":1},{"a\\\n":3},{"an":5}]"#);
+    assert_eq!(remove(&[r"$[?@['a\n']]"], list), r#"[{"a\\n":2},{"a\\\n":3},{"a\u005cn":4},{"an":5}]"#);
+    assert_eq!(
+        remove(&[r"$..[?@['\u0061n']]"], list),
+        r#"[{"a\n":1},{"a\\n":2},{"a\\\n":3},{"a\u005cn":4}]"#
+    );
 }
 
 #[test]
