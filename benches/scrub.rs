@@ -1,15 +1,17 @@
 //! What scrubbing costs: a list of people under real decisions, the bare engine, and what people do
 //! today (a DOM, with and without JSONPath; `serde_json` reading and throwing away as the floor).
 //!
-//! One thread, chunks of 32 KiB, full validation. Compare within one run only.
+//! One thread, chunks of 32 KiB, full validation. Compare within one run only: at the end everybody runs in
+//! turn, and the ratios are printed.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use jiff::Timestamp;
@@ -25,6 +27,7 @@ use purposegate::scrub::{
     Remover, Scrubber, SubjectSource,
 };
 use purposegate::vocabulary::{Operation, Safeguard};
+use sonic_rs::JsonValueMutTrait as _;
 
 const CHUNK: usize = 32 << 10;
 
@@ -230,6 +233,82 @@ fn removing(c: &mut Criterion) {
     group.finish();
 }
 
+/// Rounds of the comparison.
+const ROUNDS: usize = 7;
+
+/// Everybody in turn: the machine changes from minute to minute, what happens in one round happens to all.
+/// `jq` runs where it is installed, as a process and with its start counted.
+fn ratios(_: &mut Criterion) {
+    let body = list(16_000);
+    let queries: Vec<String> = MEMBERS.iter().map(|name| format!("$.items[*].{name}")).collect();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), &body).unwrap();
+    let members = MEMBERS.map(|name| format!(".{name}")).join(", ");
+    let jq = || {
+        let stdin = std::fs::File::open(file.path()).unwrap();
+        let mut jq = Command::new("jq");
+        jq.arg("-c").arg(format!("del(.items[] | {members})")).stdin(stdin).stdout(Stdio::null());
+        jq.status().is_ok_and(|status| status.success())
+    };
+    let ours = || {
+        let mut out = Vec::with_capacity(1 << 20);
+        let mut remover = Remover::new(&queries, Limits::default(), Framing::Document).unwrap();
+        for chunk in body.chunks(CHUNK) {
+            remover.feed(chunk, &mut out).unwrap();
+            black_box(&out);
+            out.clear();
+        }
+        remover.finish(&mut out).unwrap();
+        true
+    };
+    let serde_json = || {
+        let mut value: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        for element in value["items"].as_array_mut().unwrap() {
+            let members = element.as_object_mut().unwrap();
+            MEMBERS.iter().for_each(|name| drop(members.remove(*name)));
+        }
+        black_box(serde_json::to_vec(&value).unwrap());
+        true
+    };
+    let sonic = || {
+        let mut value: sonic_rs::Value = sonic_rs::from_slice(&body).unwrap();
+        for element in value["items"].as_array_mut().unwrap().iter_mut() {
+            let members = element.as_object_mut().unwrap();
+            MEMBERS.iter().for_each(|name| drop(members.remove(name)));
+        }
+        black_box(sonic_rs::to_vec(&value).unwrap());
+        true
+    };
+    let ignored = || {
+        black_box(serde_json::from_slice::<serde::de::IgnoredAny>(&body).unwrap());
+        true
+    };
+    let others: [(&str, &dyn Fn() -> bool); 4] = [
+        ("serde_json, read and thrown away", &ignored),
+        ("sonic-rs DOM by hand", &sonic),
+        ("serde_json DOM by hand", &serde_json),
+        ("jq", &jq),
+    ];
+    let timed = |run: &dyn Fn() -> bool| {
+        let began = Instant::now();
+        run().then(|| began.elapsed().as_secs_f64())
+    };
+    let mut found = vec![Vec::new(); others.len()];
+    for _ in 0..ROUNDS {
+        let Some(ours) = timed(&ours) else { return };
+        for ((_, run), found) in others.iter().zip(&mut found) {
+            found.extend(timed(run).map(|time| time / ours));
+        }
+    }
+    for ((name, _), mut found) in others.into_iter().zip(found) {
+        found.sort_by(f64::total_cmp);
+        match found.get(found.len() / 2) {
+            Some(ratio) => println!("{ratio:6.2} times as long as the bare engine: {name}"),
+            None => println!("not on this machine: {name}"),
+        }
+    }
+}
+
 fn group<'c>(
     c: &'c mut Criterion,
     name: &str,
@@ -241,5 +320,5 @@ fn group<'c>(
     group
 }
 
-criterion_group!(benches, scrubbing, removing);
+criterion_group!(benches, scrubbing, removing, ratios);
 criterion_main!(benches);
