@@ -289,7 +289,9 @@ fn ratios(_: &mut Criterion) {
         ("serde_json DOM by hand", &serde_json),
         ("jq", &jq),
     ];
+    // The second of two runs counts: the first finds the caches as whoever ran before left them.
     let timed = |run: &dyn Fn() -> bool| {
+        run();
         let began = Instant::now();
         run().then(|| began.elapsed().as_secs_f64())
     };
