@@ -209,7 +209,7 @@ fn evaluate(gatehouse: &Gatehouse, question: &Question, now: Timestamp) -> Resul
             .is_some_and(|(case, person)| case.names(&gatehouse.ledger.fingerprints().subject(person))),
     };
     let known = person.as_ref().and_then(|person| gatehouse.ledger.subject(person).1);
-    let controller = account.and_then(|account| gatehouse.ledger.controller(&account));
+    let controller = account.and_then(|account| gatehouse.ledger.controller(&account).1);
     let ends = [
         known.as_ref().and_then(|person| person.ask_again_at(now)),
         recipient.agreement_ends(now.to_zoned(TimeZone::UTC).date()),

@@ -29,9 +29,10 @@ use crate::layer::upstream::{Destination, UpstreamFailure};
 
 /// Idle connections are closed before common origins close them.
 const POOL_IDLE: Duration = Duration::from_secs(30);
-/// Bytes read at a time, and of an answer's head at most: what is scrubbed next still lies in the
-/// processor's cache.
+/// Bytes read at a time: what is scrubbed next still lies in the processor's cache.
 const READ_BUFFER: usize = 64 * 1024;
+/// Bytes of an answer's head at most.
+const MAX_HEAD: usize = 64 * 1024;
 /// Idle connections kept for each upstream.
 const POOL_SIZE: usize = 64;
 
@@ -145,7 +146,9 @@ impl Upstream {
         let stream = connected.await.ok().and_then(Result::ok).ok_or(UpstreamFailure::Unreachable)?;
         // A refinement: a connection without it still works.
         let _ = stream.set_nodelay(true);
-        let made = http1::Builder::new().max_buf_size(READ_BUFFER).handshake(TokioIo::new(stream)).await;
+        let mut http1 = http1::Builder::new();
+        http1.max_buf_size(READ_BUFFER).max_header_size(MAX_HEAD);
+        let made = http1.handshake(TokioIo::new(stream)).await;
         let (connection, driving) = made.map_err(|_| UpstreamFailure::Unreachable)?;
         tokio::spawn(async move {
             if let Err(error) = driving.await {

@@ -1,7 +1,7 @@
 //! The layer's answer to the scrubber's one question: the ledger is asked, the policy decides, the
 //! tally keeps the account.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
 use smallvec::SmallVec;
@@ -15,6 +15,9 @@ use crate::scrub::{Judge, Record, SubjectId};
 
 /// What is kept of people judged before in the same chunk; the oldest makes way.
 const MOST_JUDGED: usize = 8;
+
+/// Stands for a controller that a record does not name, or of whom the ledger knows nothing.
+static UNHEARD_OF: LazyLock<Arc<Controller>> = LazyLock::new(Arc::default);
 
 /// Judges the records of one exchange while a chunk is scrubbed.
 #[derive(Debug)]
@@ -39,7 +42,7 @@ pub(super) struct Judgement<'e> {
 #[derive(Debug)]
 struct Judged {
     subject: Arc<Subject>,
-    controller: Option<Arc<Controller>>,
+    controller: Arc<Controller>,
     facts: RecordFacts,
     relationship: Relationship,
     permit: Permit,
@@ -78,12 +81,7 @@ impl<'e> Judgement<'e> {
         self.tally
     }
 
-    fn judge_subject(
-        &mut self,
-        id: &SubjectId,
-        record: &Record<'_>,
-        controller: Option<&Arc<Controller>>,
-    ) -> Permit {
+    fn judge_subject(&mut self, id: &SubjectId, record: &Record<'_>, controller: &Arc<Controller>) -> Permit {
         let (fingerprint, known) = self.ledger.subject(id);
         self.tally.subjects.push(fingerprint);
         let is_recipient = |known: &Option<SubjectId>, here: Option<&SubjectId>| {
@@ -96,24 +94,23 @@ impl<'e> Judgement<'e> {
         };
         let Some(subject) = known else {
             self.tally.unknown_subjects += 1;
-            let (nobody, unheard_of) = (Subject::default(), Controller::default());
-            let controller = controller.map_or(&unheard_of, |known| known);
             self.found.add(self.admitted.overdue(None, controller, record.facts, self.now));
             return match self.scrubbing.unknown_subject {
                 UnknownSubject::Withhold => self.admitted.nobody(),
                 UnknownSubject::NoFacts => {
+                    let nobody = Subject::default();
                     self.admitted.judge(&nobody, controller, record.facts, relationship, self.now)
                 }
             };
         };
         let is_same = |judged: &Judged| {
             Arc::ptr_eq(&judged.subject, &subject)
-                && judged.controller.as_ref().map(Arc::as_ptr) == controller.map(Arc::as_ptr)
+                && Arc::ptr_eq(&judged.controller, controller)
                 && judged.relationship == relationship
                 && judged.facts == *record.facts
         };
         let at = self.judged.iter().position(is_same).unwrap_or_else(|| {
-            let judged = self.judge_known(subject, controller.cloned(), record.facts, relationship);
+            let judged = self.judge_known(subject, Arc::clone(controller), record.facts, relationship);
             if self.judged.len() >= MOST_JUDGED {
                 self.judged.remove(0);
             }
@@ -129,19 +126,17 @@ impl<'e> Judgement<'e> {
     fn judge_known(
         &self,
         subject: Arc<Subject>,
-        controller: Option<Arc<Controller>>,
+        controller: Arc<Controller>,
         facts: &RecordFacts,
         relationship: Relationship,
     ) -> Judged {
-        let unheard_of = Controller::default();
-        let account = controller.as_deref().unwrap_or(&unheard_of);
-        let mut permit = self.admitted.judge(&subject, account, facts, relationship, self.now);
+        let mut permit = self.admitted.judge(&subject, &controller, facts, relationship, self.now);
         if subject.only_refusals && self.scrubbing.unknown_subject == UnknownSubject::Withhold {
             permit = Permit::least(&[permit, self.admitted.nobody()]);
         }
         Judged {
             permit,
-            overdue: self.admitted.overdue(Some(&subject), account, facts, self.now),
+            overdue: self.admitted.overdue(Some(&subject), &controller, facts, self.now),
             ask_again: subject.ask_again_at(self.now),
             subject,
             controller,
@@ -154,23 +149,23 @@ impl<'e> Judgement<'e> {
 impl Judge for Judgement<'_> {
     fn judge(&mut self, record: &Record<'_>) -> Permit {
         let subjects = record.subjects.unwrap_or_default();
-        let known = record.controller.and_then(|id| self.ledger.controller(id));
-        if let Some(controller) = record.controller {
-            self.tally.concerns(self.ledger.fingerprints().controller(controller));
-        }
+        let known = record.controller.and_then(|id| {
+            let (fingerprint, known) = self.ledger.controller(id);
+            self.tally.concerns(fingerprint);
+            known
+        });
+        let controller = known.unwrap_or_else(|| Arc::clone(&UNHEARD_OF));
         let first = self.tally.subjects.len();
         self.found = Overdue::default();
         let permit = match subjects {
             [] => {
                 self.tally.unknown_subjects += 1;
-                let unheard_of = Controller::default();
-                let controller = known.as_deref().unwrap_or(&unheard_of);
-                self.found = self.admitted.overdue(None, controller, record.facts, self.now);
+                self.found = self.admitted.overdue(None, &controller, record.facts, self.now);
                 self.admitted.nobody()
             }
-            [only] => self.judge_subject(only, record, known.as_ref()),
+            [only] => self.judge_subject(only, record, &controller),
             several => {
-                let judge = |subject| self.judge_subject(subject, record, known.as_ref());
+                let judge = |subject| self.judge_subject(subject, record, &controller);
                 let permits: Vec<Permit> = several.iter().map(judge).collect();
                 Permit::least(&permits)
             }

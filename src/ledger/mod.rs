@@ -204,9 +204,10 @@ impl Ledger {
         (fingerprint, self.shared.index.subject(fingerprint))
     }
 
-    /// What is in force about a controller; `None`: the ledger has never heard of it.
-    pub fn controller(&self, controller: &SubjectId) -> Option<Arc<Controller>> {
-        self.shared.index.controller(self.shared.fingerprints.controller(controller))
+    /// What is in force about a controller, and its fingerprint. `None`: the ledger has never heard of it.
+    pub fn controller(&self, controller: &SubjectId) -> (Fingerprint, Option<Arc<Controller>>) {
+        let fingerprint = self.shared.fingerprints.controller(controller);
+        (fingerprint, self.shared.index.controller(fingerprint))
     }
 
     /// Whether the recipient of this name is suspended.

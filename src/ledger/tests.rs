@@ -335,8 +335,8 @@ async fn a_controller_has_its_own_facts() {
     let instruct =
         parse(br#"{"kind":"instruction","purpose":"invoicing"}"#, Sort::Controller, &Fixture).unwrap();
     ledger.append(&Entity::Controller(id("acct-1")), instruct, None, now()).await.unwrap();
-    assert_eq!(ledger.controller(&id("acct-1")).unwrap().instructions.len(), 1);
-    assert!(ledger.subject(&id("acct-1")).1.is_none() && ledger.controller(&id("acct-2")).is_none());
+    assert_eq!(ledger.controller(&id("acct-1")).1.unwrap().instructions.len(), 1);
+    assert!(ledger.subject(&id("acct-1")).1.is_none() && ledger.controller(&id("acct-2")).1.is_none());
 }
 
 async fn import(ledger: &Ledger, text: &str, batch: Option<&str>, now: Timestamp) -> Vec<LineResult> {

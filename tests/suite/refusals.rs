@@ -339,7 +339,12 @@ fn what_the_upstream_does_wrong_stays_behind() {
     refused(&refusal, 404, "upstream-refused");
     upstream.raw("/customers/c-3", answer("500 Oops", json, CUSTOMER.as_bytes()));
     refused(&ask("/customers/c-3"), 500, "upstream-refused");
+    let padded =
+        |size| answer("200 OK", &format!("{json}x-pad: {}\r\n", "x".repeat(size)), CUSTOMER.as_bytes());
+    upstream.raw("/customers/c-1", padded(60_000));
+    assert_eq!(ask("/customers/c-1").status, 200);
     let unreadable: Vec<(&str, Vec<u8>)> = vec![
+        ("big-head", padded(66_000)),
         ("csv", answer("200 OK", "content-type: text/csv\r\n", b"ada@example.org")),
         ("untyped", answer("200 OK", "", CUSTOMER.as_bytes())),
         ("cut", answer("200 OK", json, &CUSTOMER.as_bytes()[..40])),

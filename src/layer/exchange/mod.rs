@@ -1,11 +1,13 @@
 //! One exchange, read downwards: who asks, for what, where to, may it at all, what came back, what
 //! of it leaves. Every branch that is not the last one ends in a refusal.
 
+mod refuse;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, RETRY_AFTER, TE, TRAILER, WWW_AUTHENTICATE};
+use http::header::{CONTENT_TYPE, TE, TRAILER};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use http_body::Body;
@@ -16,21 +18,20 @@ use tokio::sync::OwnedSemaphorePermit;
 use tower::{Service, ServiceExt};
 use ulid::Ulid;
 
-use super::body::{Answer as AnswerBody, Pump};
-use super::encoding::{Coding, Decoder};
-use super::identity::{Caller, Identity, PeerNames};
-use super::inbound::Inbound;
-use super::purpose::{self, Declaration};
-use super::release::{Citation, Release, WITHHELD};
-use super::route::{Found, Recipient, Report, Route, Scrubbing, Withheld};
-use super::snapshot::Snapshot;
-use super::upstream::{Destination, UpstreamFailure};
-use super::well_known::{self, Page};
-use super::{Gatehouse, Listening, Refusal, answer, privacy_control, request};
-use crate::access_log::Line;
 use crate::decision::{Admitted, Asking, Classes, Decisions, Denial, LegalReference};
 use crate::disclosure::{Entry, Intent, Outcome, Verdict};
 use crate::keys::random;
+use crate::layer::body::{Answer as AnswerBody, Pump};
+use crate::layer::encoding::{Coding, Decoder};
+use crate::layer::identity::{Caller, Identity, PeerNames};
+use crate::layer::inbound::Inbound;
+use crate::layer::purpose::{self, Declaration};
+use crate::layer::release::{Citation, Release, WITHHELD};
+use crate::layer::route::{Found, Recipient, Report, Route, Scrubbing, Withheld};
+use crate::layer::snapshot::Snapshot;
+use crate::layer::upstream::{Destination, UpstreamFailure};
+use crate::layer::well_known::{self, Page};
+use crate::layer::{Gatehouse, Listening, Refusal, answer, privacy_control, request};
 use crate::ledger::Case;
 use crate::scrub::{Forms, Framing, Scrubber};
 use crate::vocabulary::{CategoryId, Form, NotAPurpose, PurposeId};
@@ -47,7 +48,7 @@ const FACTORS_OF_ADMISSION: [(&str, &[Denial]); 4] = [
 const PURPOSE_APPLIED: HeaderName = HeaderName::from_static("data-purpose-applied");
 
 /// What is known of an exchange so far: for the problem document, the metrics and the log.
-pub(super) struct Exchange {
+pub(in crate::layer) struct Exchange {
     gatehouse: Arc<Gatehouse>,
     snapshot: Arc<Snapshot>,
     decision: String,
@@ -77,7 +78,7 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    pub(super) fn new(gatehouse: Arc<Gatehouse>) -> Exchange {
+    pub(in crate::layer) fn new(gatehouse: Arc<Gatehouse>) -> Exchange {
         let snapshot = gatehouse.snapshot();
         let now = Timestamp::now();
         Exchange {
@@ -104,7 +105,11 @@ impl Exchange {
     }
 
     /// Runs the exchange. Whatever stops it becomes a problem document.
-    pub(super) async fn run<S, B, U>(&mut self, upstream: S, incoming: Request<B>) -> Response<AnswerBody>
+    pub(in crate::layer) async fn run<S, B, U>(
+        &mut self,
+        upstream: S,
+        incoming: Request<B>,
+    ) -> Response<AnswerBody>
     where
         S: Service<Request<Inbound<B>>, Response = Response<U>, Error = UpstreamFailure>,
         B: Body<Data = Bytes> + Send + Unpin + 'static,
@@ -463,102 +468,6 @@ impl Exchange {
         }
         response
     }
-
-    /// The one way out that is not the release.
-    fn refuse(&mut self, refusal: Refusal) -> Response<AnswerBody> {
-        let hides = self.route.as_ref().is_some_and(|route| route.hide_existence);
-        let refusal = if hides { refusal.hiding_existence() } else { refusal };
-        self.count(refusal);
-        self.log_refusal(refusal);
-        let decisions = self
-            .route
-            .as_ref()
-            .and_then(|route| self.decisions(route).ok())
-            .or_else(|| self.snapshot.packs.first()?.in_force(self.now).cloned());
-        let contact = decisions.as_ref().map(|decisions| self.contact(decisions));
-        let permitted = (refusal == Refusal::PurposeNotPermitted)
-            .then(|| self.permitted_purposes(decisions.as_deref()))
-            .flatten();
-        let problem = refusal.problem(Some(&self.decision), contact, permitted);
-        let body = serde_json::to_vec(&problem).unwrap_or_default();
-        let mut response = Response::new(AnswerBody::whole(Bytes::from(body)));
-        *response.status_mut() = refusal.status();
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(seconds) = refusal.retry_after() {
-            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        if refusal.status() == http::StatusCode::UNAUTHORIZED {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
-        if refusal.closes_connection() {
-            headers.insert(http::header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        response
-    }
-
-    /// Whom a refused recipient can turn to: about data that a customer entrusted, that customer (P-3b).
-    fn contact<'d>(&self, decisions: &'d Decisions) -> &'d str {
-        let (manifest, words) = (decisions.pack().manifest(), decisions.pack().vocabulary());
-        let request = words.purposes().find("data-subject-request");
-        let about_oneself =
-            self.purpose.zip(request).is_some_and(|(asked, request)| words.purposes().within(asked, request));
-        let entrusted = words.categories().find("service-data");
-        let holds_entrusted = |scrubbing: &Scrubbing| {
-            let mut categories = scrubbing.classes.sets().iter().flatten();
-            categories.any(|category| Some(*category) == entrusted)
-        };
-        let scrubbing = self.route.as_ref().and_then(|route| route.scrubbing.as_ref());
-        match &manifest.controller_contact {
-            Some(controller) if about_oneself && scrubbing.is_some_and(holds_entrusted) => controller,
-            _ => &manifest.contact,
-        }
-    }
-
-    fn permitted_purposes<'d>(&self, decisions: Option<&'d Decisions>) -> Option<Vec<&'d str>> {
-        let vocabulary = decisions?.pack().vocabulary();
-        let registered = &self.recipient.as_ref()?.in_agreement.purposes;
-        Some(registered.iter().map(|purpose| vocabulary.purposes().name(*purpose)).collect())
-    }
-
-    fn count(&self, refusal: Refusal) {
-        let metrics = &self.gatehouse.metrics;
-        let recipient = self.recipient.as_ref().map_or("", |recipient| &*recipient.name);
-        metrics.refusals.with_label_values(&[refusal.code(), recipient]).inc();
-        let route = self.route.as_ref().map_or("", |route| &*route.name);
-        let decisions = self.route.as_ref().and_then(|route| self.decisions(route).ok());
-        let purpose = decisions
-            .as_ref()
-            .zip(self.purpose)
-            .map_or("", |(decisions, purpose)| decisions.pack().vocabulary().purposes().name(purpose));
-        metrics.requests.with_label_values(&[route, recipient, purpose, "refused"]).inc();
-        metrics.request_duration.with_label_values(&[route]).observe(self.began.elapsed().as_secs_f64());
-        self.gatehouse.access_log.write(&Line {
-            time: Timestamp::now(),
-            decision: &self.decision,
-            recipient,
-            purpose,
-            route,
-            outcome: refusal.code(),
-            milliseconds: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
-            bytes: 0,
-        });
-        tracing::info!(decision = %self.decision, route, recipient, purpose, code = refusal.code(), "refused");
-    }
-
-    /// A refusal of a known recipient is on record like a release.
-    fn log_refusal(&mut self, refusal: Refusal) {
-        match self.take_entry() {
-            Some(entry) => self.gatehouse.log.close_detached(entry, Outcome::Refused(refusal.code())),
-            None if self.on_record => {}
-            None => {
-                if let Some(intent) = self.intent() {
-                    self.gatehouse.log.refused(&intent, refusal.code());
-                }
-            }
-        }
-    }
 }
 
 /// The recipient went away before there was an answer.
@@ -575,7 +484,7 @@ fn screen_query(route: &Route, query: Option<&str>, admitted: &Admitted) -> Resu
     let Some(query) = query.filter(|query| !query.is_empty()) else { return Ok(()) };
     for parameter in query.split('&') {
         let name = parameter.split('=').next().unwrap_or_default();
-        let name = super::path::meaning(&name.replace('+', " ")).ok_or(Refusal::RequestMalformed)?;
+        let name = crate::layer::path::meaning(&name.replace('+', " ")).ok_or(Refusal::RequestMalformed)?;
         let categories: &[CategoryId] = route.query.get(&name).ok_or(Refusal::QueryOnWithheldField)?;
         if categories.iter().any(|category| admitted.best(*category) != Form::Clear) {
             return Err(Refusal::QueryOnWithheldField);

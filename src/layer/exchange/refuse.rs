@@ -1,0 +1,112 @@
+//! How an exchange says no: counted, on record, and told as a problem document.
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, Response};
+use jiff::Timestamp;
+
+use super::Exchange;
+use crate::access_log::Line;
+use crate::decision::Decisions;
+use crate::disclosure::Outcome;
+use crate::layer::Refusal;
+use crate::layer::body::Answer;
+use crate::layer::route::Scrubbing;
+
+impl Exchange {
+    /// The one way out that is not the release.
+    pub(super) fn refuse(&mut self, refusal: Refusal) -> Response<Answer> {
+        let hides = self.route.as_ref().is_some_and(|route| route.hide_existence);
+        let refusal = if hides { refusal.hiding_existence() } else { refusal };
+        self.count(refusal);
+        self.log_refusal(refusal);
+        let decisions = self
+            .route
+            .as_ref()
+            .and_then(|route| self.decisions(route).ok())
+            .or_else(|| self.snapshot.packs.first()?.in_force(self.now).cloned());
+        let contact = decisions.as_ref().map(|decisions| self.contact(decisions));
+        let permitted = (refusal == Refusal::PurposeNotPermitted)
+            .then(|| self.permitted_purposes(decisions.as_deref()))
+            .flatten();
+        let problem = refusal.problem(Some(&self.decision), contact, permitted);
+        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        let mut response = Response::new(Answer::whole(Bytes::from(body)));
+        *response.status_mut() = refusal.status();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(seconds) = refusal.retry_after() {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if refusal.status() == http::StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if refusal.closes_connection() {
+            headers.insert(http::header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    /// Whom a refused recipient can turn to: about data that a customer entrusted, that customer (P-3b).
+    fn contact<'d>(&self, decisions: &'d Decisions) -> &'d str {
+        let (manifest, words) = (decisions.pack().manifest(), decisions.pack().vocabulary());
+        let request = words.purposes().find("data-subject-request");
+        let about_oneself =
+            self.purpose.zip(request).is_some_and(|(asked, request)| words.purposes().within(asked, request));
+        let entrusted = words.categories().find("service-data");
+        let holds_entrusted = |scrubbing: &Scrubbing| {
+            let mut categories = scrubbing.classes.sets().iter().flatten();
+            categories.any(|category| Some(*category) == entrusted)
+        };
+        let scrubbing = self.route.as_ref().and_then(|route| route.scrubbing.as_ref());
+        match &manifest.controller_contact {
+            Some(controller) if about_oneself && scrubbing.is_some_and(holds_entrusted) => controller,
+            _ => &manifest.contact,
+        }
+    }
+
+    fn permitted_purposes<'d>(&self, decisions: Option<&'d Decisions>) -> Option<Vec<&'d str>> {
+        let vocabulary = decisions?.pack().vocabulary();
+        let registered = &self.recipient.as_ref()?.in_agreement.purposes;
+        Some(registered.iter().map(|purpose| vocabulary.purposes().name(*purpose)).collect())
+    }
+
+    fn count(&self, refusal: Refusal) {
+        let metrics = &self.gatehouse.metrics;
+        let recipient = self.recipient.as_ref().map_or("", |recipient| &*recipient.name);
+        metrics.refusals.with_label_values(&[refusal.code(), recipient]).inc();
+        let route = self.route.as_ref().map_or("", |route| &*route.name);
+        let decisions = self.route.as_ref().and_then(|route| self.decisions(route).ok());
+        let purpose = decisions
+            .as_ref()
+            .zip(self.purpose)
+            .map_or("", |(decisions, purpose)| decisions.pack().vocabulary().purposes().name(purpose));
+        metrics.requests.with_label_values(&[route, recipient, purpose, "refused"]).inc();
+        metrics.request_duration.with_label_values(&[route]).observe(self.began.elapsed().as_secs_f64());
+        self.gatehouse.access_log.write(&Line {
+            time: Timestamp::now(),
+            decision: &self.decision,
+            recipient,
+            purpose,
+            route,
+            outcome: refusal.code(),
+            milliseconds: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            bytes: 0,
+        });
+        tracing::info!(decision = %self.decision, route, recipient, purpose, code = refusal.code(), "refused");
+    }
+
+    /// A refusal of a known recipient is on record like a release.
+    fn log_refusal(&mut self, refusal: Refusal) {
+        match self.take_entry() {
+            Some(entry) => self.gatehouse.log.close_detached(entry, Outcome::Refused(refusal.code())),
+            None if self.on_record => {}
+            None => {
+                if let Some(intent) = self.intent() {
+                    self.gatehouse.log.refused(&intent, refusal.code());
+                }
+            }
+        }
+    }
+}

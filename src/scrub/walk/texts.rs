@@ -1,0 +1,129 @@
+//! The texts of a body: where one may begin, what stands between two, where the body may end.
+
+use super::{Expect, Read, Surround, Walk};
+use crate::scrub::arbiter::Arbiter;
+use crate::scrub::lex;
+use crate::scrub::unreadable::{Fault, Framing};
+
+/// Stands before each text of a sequence (RFC 7464, 2.2).
+const RECORD_SEPARATOR: u8 = 0x1e;
+
+/// What has come since the last text, or since the beginning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Gap {
+    #[default]
+    Nothing,
+    /// A line's end.
+    Ended,
+    /// In a sequence: the record separator that the next text needs.
+    Separated,
+}
+
+impl Walk {
+    /// Whether the body may end here.
+    pub(in crate::scrub) fn is_complete(&self) -> bool {
+        match self.expect {
+            Expect::End => self.framing != Framing::Sequence || self.gap == Gap::Ended,
+            Expect::Document => match self.framing {
+                Framing::Document | Framing::Events => false,
+                Framing::Lines => true,
+                Framing::Sequence => self.gap != Gap::Separated,
+            },
+            Expect::FirstElement
+            | Expect::FirstName
+            | Expect::Name
+            | Expect::Colon
+            | Expect::Value
+            | Expect::Next
+            | Expect::Within => false,
+        }
+    }
+
+    /// Reads on up to the last line's end, where each is a text: who reads line by line finds no
+    /// other texts than these.
+    pub(super) fn run_lines<A: Arbiter>(
+        &mut self,
+        bytes: &[u8],
+        base: u64,
+        surround: &mut Surround<'_, A>,
+    ) -> Read<()> {
+        if self.framing != Framing::Lines {
+            return Ok(());
+        }
+        let from = self.at;
+        for end in memchr::memchr_iter(b'\n', bytes.get(from..).unwrap_or_default()) {
+            let end = from + end;
+            let line = bytes.get(..=end).unwrap_or_default();
+            self.read(line, false, base == 0, surround)?;
+            self.pause(line, surround)?;
+            if !self.is_complete() {
+                return self.fail(end, Fault::Malformed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a scalar that is a whole text may be read: in a sequence once the line feed is here
+    /// without which it may have been cut short (RFC 7464, 2.4).
+    pub(super) fn is_ended(&mut self, bytes: &[u8], at: usize, last: bool) -> Read<bool> {
+        let rest = bytes.get(at..).unwrap_or_default();
+        match memchr::memchr2(b'\n', RECORD_SEPARATOR, rest) {
+            Some(end) if rest.get(end) == Some(&b'\n') => Ok(true),
+            Some(end) => self.fail(at + end, Fault::TrailingBytes),
+            None if last => self.fail(bytes.len(), Fault::Truncated),
+            None => Ok(false),
+        }
+    }
+
+    /// What happens between texts and within long strings.
+    #[cold]
+    pub(super) fn seldom(
+        &mut self,
+        bytes: &[u8],
+        at: usize,
+        expect: Expect,
+        beginning: bool,
+    ) -> Read<Option<(usize, Expect)>> {
+        if expect == Expect::Within {
+            return self.within(bytes, at);
+        }
+        let at = self.space_between(bytes, at, expect == Expect::Document);
+        if at == bytes.len() {
+            self.wait(at, expect)?;
+            return Ok(None);
+        }
+        let first = expect == Expect::Document && at == 0 && beginning;
+        if first && bytes.starts_with("\u{feff}".as_bytes()) {
+            return self.fail(at, Fault::ByteOrderMark);
+        }
+        let may_begin = match self.framing {
+            Framing::Document | Framing::Events => expect == Expect::Document,
+            Framing::Lines => expect == Expect::Document || self.gap == Gap::Ended,
+            Framing::Sequence => self.gap == Gap::Separated,
+        };
+        if may_begin {
+            self.gap = Gap::Nothing;
+            return Ok(Some((at, Expect::Value)));
+        }
+        self.fail(at, if expect == Expect::End { Fault::TrailingBytes } else { Fault::Malformed })
+    }
+
+    /// Past the white space between two texts, and past what separates them; notes what came.
+    fn space_between(&mut self, bytes: &[u8], mut at: usize, first: bool) -> usize {
+        while let Some(&byte) = bytes.get(at) {
+            match byte {
+                b'\n' if self.gap == Gap::Nothing => self.gap = Gap::Ended,
+                // A text that no line feed ended may have been cut short (RFC 7464, 2.4).
+                RECORD_SEPARATOR
+                    if self.framing == Framing::Sequence && (first || self.gap != Gap::Nothing) =>
+                {
+                    self.gap = Gap::Separated;
+                }
+                byte if lex::is_space(byte) => {}
+                _ => break,
+            }
+            at += 1;
+        }
+        at
+    }
+}
