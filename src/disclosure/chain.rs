@@ -12,6 +12,9 @@ use super::record::Body;
 /// `,"chain":"…","tag":"…"}` without the line's end.
 const SEAL: usize = r#","chain":""#.len() + 64 + r#"","tag":""#.len() + 32 + r#""}"#.len();
 
+/// Bytes that a line has around its body at most: the number, the seal and the line's end.
+pub(super) const AROUND: usize = r#"{"n":18446744073709551615,"#.len() + SEAL + 1;
+
 /// The hash over a record and all before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Chain(blake3::Hash);

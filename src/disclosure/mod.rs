@@ -13,6 +13,7 @@ mod accounting;
 mod chain;
 mod fold;
 mod folder;
+mod members;
 mod record;
 mod verify;
 mod writer;

@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use serde::ser::{SerializeMap, SerializeSeq};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-use crate::keys::{EpochPseudonyms, Fingerprint, Pseudonym, random};
+use super::members::Members;
+use crate::keys::{EpochPseudonyms, Fingerprint};
 use crate::ledger::Position;
 use crate::vocabulary::{Basis, Form, Operation};
 
@@ -41,11 +41,19 @@ pub struct Intent<'a> {
 }
 
 /// What a factor says to an exchange.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Permits,
     Refuses,
+}
+
+impl Verdict {
+    fn name(self) -> &'static str {
+        match self {
+            Verdict::Permits => "permits",
+            Verdict::Refuses => "refuses",
+        }
+    }
 }
 
 /// What one window of the answer discloses.
@@ -99,38 +107,7 @@ pub(super) fn epoch(time: Timestamp) -> String {
 /// The inside of a record's JSON object, without its number and its chain: `"kind":…,…`.
 pub(super) type Body = Vec<u8>;
 
-/// What every record of an exchange begins with.
-#[derive(Serialize)]
-struct Head<'a> {
-    kind: &'static str,
-    decision: &'a str,
-    time: Timestamp,
-    /// So that a record, once deleted, cannot be guessed from its hash.
-    salt: Salt,
-}
-
 pub(super) fn intent(intent: &Intent<'_>, outcome: Option<Outcome>, pseudonyms: &EpochPseudonyms) -> Body {
-    #[derive(Serialize)]
-    struct Written<'a> {
-        #[serde(flatten)]
-        head: Head<'a>,
-        recipient: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        actor: Option<&'a str>,
-        purpose: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        declared: Option<&'a str>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        case: Option<&'a str>,
-        route: &'a str,
-        operation: Operation,
-        policy: &'a str,
-        position: u64,
-        #[serde(serialize_with = "as_map")]
-        factors: &'a [(&'static str, Verdict)],
-        #[serde(skip_serializing_if = "Option::is_none")]
-        outcome: Option<String>,
-    }
     let Intent {
         decision,
         time,
@@ -145,22 +122,32 @@ pub(super) fn intent(intent: &Intent<'_>, outcome: Option<Outcome>, pseudonyms: 
         position,
         factors,
     } = intent;
-    let actor = actor.map(|actor| pseudonyms.of(actor));
     let kind = if outcome.is_some() { "refusal" } else { "intent" };
-    inside(&Written {
-        head: Head { kind, decision, time: *time, salt: Salt::new() },
-        recipient,
-        actor: actor.as_ref().map(Pseudonym::as_str),
-        purpose,
-        declared: declared.as_deref(),
-        case: case.as_deref(),
-        route,
-        operation: *operation,
-        policy,
-        position: position.0,
-        factors,
-        outcome: outcome.map(|outcome| outcome.to_string()),
-    })
+    let mut members = Members::head(kind, decision, *time);
+    members.text("recipient", recipient);
+    if let Some(actor) = actor {
+        members.text("actor", pseudonyms.of(*actor).as_str());
+    }
+    members.text("purpose", purpose);
+    if let Some(declared) = declared {
+        members.text("declared", declared);
+    }
+    if let Some(case) = case {
+        members.text("case", case);
+    }
+    members.text("route", route);
+    members.text("operation", operation.name());
+    members.text("policy", policy);
+    members.number("position", position.0);
+    members.object("factors", |members| {
+        for (name, verdict) in factors.iter() {
+            members.text(name, verdict.name());
+        }
+    });
+    if let Some(outcome) = outcome {
+        members.text("outcome", &outcome.to_string());
+    }
+    members.into_body()
 }
 
 pub(super) fn window(
@@ -169,129 +156,47 @@ pub(super) fn window(
     window: &Window<'_>,
     pseudonyms: &EpochPseudonyms,
 ) -> Body {
-    #[derive(Serialize)]
-    struct Written<'a> {
-        #[serde(flatten)]
-        head: Head<'a>,
-        position: u64,
-        records: u64,
-        withheld_records: u64,
-        categories: Vec<WrittenLeft<'a>>,
-        subjects: People<'a>,
-        #[serde(skip_serializing_if = "People::is_empty")]
-        withheld_subjects: People<'a>,
-    }
     let Window { position, records, withheld_records, subjects, untouched, categories } = window;
-    inside(&Written {
-        head: Head { kind: "window", decision, time, salt: Salt::new() },
-        position: position.0,
-        records: *records,
-        withheld_records: *withheld_records,
-        categories: categories.iter().map(WrittenLeft::from).collect(),
-        subjects: People { subjects, pseudonyms },
-        withheld_subjects: People { subjects: untouched, pseudonyms },
-    })
+    let mut members = Members::head("window", decision, time);
+    members.number("position", position.0);
+    members.number("records", *records);
+    members.number("withheld_records", *withheld_records);
+    members.list("categories", categories, |members, left| {
+        let Left { category, form, basis, rules, clauses, fields } = left;
+        members.braced(|members| {
+            members.text("category", category);
+            members.text("form", form.name());
+            if let Some(basis) = basis {
+                members.text("basis", basis.name());
+            }
+            members.list("rules", rules.iter(), |members, rule| members.string(rule));
+            members.list("clauses", clauses.iter(), |members, clause| members.string(clause));
+            members.number("fields", *fields);
+        });
+    });
+    members.people("subjects", subjects, pseudonyms);
+    if !untouched.is_empty() {
+        members.people("withheld_subjects", untouched, pseudonyms);
+    }
+    members.into_body()
 }
 
 pub(super) fn close(decision: &str, time: Timestamp, outcome: Outcome) -> Body {
-    #[derive(Serialize)]
-    struct Written<'a> {
-        #[serde(flatten)]
-        head: Head<'a>,
-        outcome: String,
-    }
-    inside(&Written {
-        head: Head { kind: "close", decision, time, salt: Salt::new() },
-        outcome: outcome.to_string(),
-    })
-}
-
-#[derive(Serialize)]
-struct WrittenLeft<'a> {
-    category: &'a str,
-    form: Form,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    basis: Option<Basis>,
-    rules: &'a [Arc<str>],
-    clauses: &'a [Arc<str>],
-    fields: u64,
-}
-
-impl<'a> From<&'a Left<'_>> for WrittenLeft<'a> {
-    fn from(left: &'a Left<'_>) -> Self {
-        let Left { category, form, basis, rules, clauses, fields } = left;
-        WrittenLeft { category, form: *form, basis: *basis, rules, clauses, fields: *fields }
-    }
-}
-
-/// The bulk of a window's record: written straight from the fingerprints, nothing kept in between.
-struct People<'a> {
-    subjects: &'a [Fingerprint],
-    pseudonyms: &'a EpochPseudonyms,
-}
-
-impl People<'_> {
-    fn is_empty(&self) -> bool {
-        self.subjects.is_empty()
-    }
-}
-
-impl Serialize for People<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut list = serializer.serialize_seq(Some(self.subjects.len()))?;
-        for subject in self.subjects {
-            list.serialize_element(self.pseudonyms.of(*subject).as_str())?;
-        }
-        list.end()
-    }
-}
-
-fn as_map<S: Serializer>(pairs: &[(&'static str, Verdict)], serializer: S) -> Result<S::Ok, S::Error> {
-    let mut map = serializer.serialize_map(Some(pairs.len()))?;
-    for (name, verdict) in pairs {
-        map.serialize_entry(name, verdict)?;
-    }
-    map.end()
+    let mut members = Members::head("close", decision, time);
+    members.text("outcome", &outcome.to_string());
+    members.into_body()
 }
 
 /// The inside of an object. Words and numbers always serialise; nothing would be an empty record,
 /// which reading refuses.
 pub(super) fn inside(record: &impl Serialize) -> Body {
-    // Most records fit.
-    let mut text = Vec::with_capacity(1024);
-    if serde_json::to_writer(&mut text, record).is_err() || text.len() < 2 {
+    let mut text = serde_json::to_vec(record).unwrap_or_default();
+    if text.len() < 2 {
         return Vec::new();
     }
     text.pop();
     text.remove(0);
     text
-}
-
-/// 128 random bits, as 32 digits.
-struct Salt([u8; 32]);
-
-impl Salt {
-    /// Without randomness a record is still right, only easier to guess once deleted.
-    fn new() -> Salt {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let bits = random::bits().unwrap_or_else(|_| {
-            tracing::warn!("the system gives no random bytes for a record's salt");
-            0
-        });
-        let mut digits = [b'0'; 32];
-        for (place, digit) in digits.iter_mut().enumerate() {
-            let nibble = (bits >> (place * 4)) as usize & 15;
-            *digit = DIGITS.get(nibble).copied().unwrap_or(b'0');
-        }
-        Salt(digits)
-    }
-}
-
-impl Serialize for Salt {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // Always ASCII.
-        serializer.serialize_str(std::str::from_utf8(&self.0).unwrap_or_default())
-    }
 }
 
 #[cfg(test)]
@@ -349,6 +254,19 @@ pub(super) mod tests {
             (&refused["kind"], &refused["outcome"]),
             (&"refusal".into(), &"refused:no-rule-permits".into())
         );
+    }
+
+    #[test]
+    fn whatever_a_request_declares_stays_one_member_of_one_line() {
+        let pseudonyms = Keys::random().unwrap().subject_pseudonyms().epoch("2026-11-21");
+        for odd in ["", "\"", "\\", "a\"},\"kind\":\"close", "\n", "\0", "\u{7f}", "\u{2028}", "ä", "\u{1f}x"]
+        {
+            let asked = Intent { declared: Some(odd.into()), case: Some(odd.into()), ..sample("D1") };
+            let body = intent(&asked, None, &pseudonyms);
+            let (members, value) = (read(&body).as_object().unwrap().len(), read(&body));
+            assert_eq!((&value["declared"], &value["case"]), (&odd.into(), &odd.into()));
+            assert_eq!((members, body.contains(&b'\n')), (13, false));
+        }
     }
 
     #[test]

@@ -203,10 +203,9 @@ impl Writer {
             return Ok(());
         }
         self.rotate_if_due()?;
-        let mut lines = Vec::new();
-        for body in jobs.iter().filter_map(|job| job.body.as_ref()) {
-            self.seal(&mut lines, body);
-        }
+        let bodies = || jobs.iter().filter_map(|job| job.body.as_ref());
+        let mut lines = Vec::with_capacity(bodies().map(|body| body.len() + chain::AROUND).sum());
+        bodies().for_each(|body| self.seal(&mut lines, body));
         self.put(&lines)
     }
 

@@ -1,0 +1,117 @@
+//! A record as it is written, member by member: all but its number and its chain.
+//!
+//! Each exchange writes three records, of which most is names of members and words that need no escape; serde_json
+//! would look at every byte of both.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use jiff::fmt::temporal::DateTimePrinter;
+use serde_json::Value;
+
+use super::record::Body;
+use crate::keys::{EpochPseudonyms, Fingerprint, random};
+
+/// The inside of an object that is open; within [`Members::braced`] and [`Members::list`], of the innermost one.
+pub(super) struct Members(String);
+
+impl Members {
+    /// What every record of an exchange begins with.
+    pub(super) fn head(kind: &'static str, decision: &str, time: Timestamp) -> Members {
+        // Most records fit.
+        let mut members = Members(String::with_capacity(1024));
+        members.text("kind", kind);
+        members.text("decision", decision);
+        members.name("time");
+        members.0.push('"');
+        // Writing to memory does not fail.
+        let _ = DateTimePrinter::new().print_timestamp(&time, &mut members.0);
+        members.0.push('"');
+        // So that a record, once deleted, cannot be guessed from its hash.
+        members.name("salt");
+        let _ = write!(members.0, "\"{:032x}\"", salt());
+        members
+    }
+
+    pub(super) fn into_body(self) -> Body {
+        self.0.into_bytes()
+    }
+
+    /// A comma, but before the first.
+    fn separate(&mut self) {
+        if !matches!(self.0.as_bytes().last(), None | Some(b'{' | b'[')) {
+            self.0.push(',');
+        }
+    }
+
+    fn name(&mut self, name: &'static str) {
+        self.separate();
+        self.0.push('"');
+        self.0.push_str(name);
+        self.0.push_str("\":");
+    }
+
+    pub(super) fn text(&mut self, name: &'static str, text: &str) {
+        self.name(name);
+        self.string(text);
+    }
+
+    pub(super) fn number(&mut self, name: &'static str, number: u64) {
+        self.name(name);
+        let _ = write!(self.0, "{number}");
+    }
+
+    pub(super) fn object(&mut self, name: &'static str, inside: impl FnOnce(&mut Members)) {
+        self.name(name);
+        self.braced(inside);
+    }
+
+    pub(super) fn braced(&mut self, inside: impl FnOnce(&mut Members)) {
+        self.0.push('{');
+        inside(self);
+        self.0.push('}');
+    }
+
+    pub(super) fn list<T>(
+        &mut self,
+        name: &'static str,
+        elements: impl IntoIterator<Item = T>,
+        mut write: impl FnMut(&mut Members, T),
+    ) {
+        self.name(name);
+        self.0.push('[');
+        for element in elements {
+            self.separate();
+            write(self, element);
+        }
+        self.0.push(']');
+    }
+
+    /// The bulk of a window's record: straight from the fingerprints, nothing kept in between.
+    pub(super) fn people(
+        &mut self,
+        name: &'static str,
+        people: &[Fingerprint],
+        pseudonyms: &EpochPseudonyms,
+    ) {
+        self.list(name, people, |members, person| members.string(pseudonyms.of(*person).as_str()));
+    }
+
+    pub(super) fn string(&mut self, text: &str) {
+        if text.bytes().any(|byte| byte < b' ' || matches!(byte, b'"' | b'\\')) {
+            let _ = write!(self.0, "{}", Value::from(text));
+        } else {
+            self.0.push('"');
+            self.0.push_str(text);
+            self.0.push('"');
+        }
+    }
+}
+
+/// 128 random bits. Without randomness a record is still right, only easier to guess once deleted.
+fn salt() -> u128 {
+    random::bits().unwrap_or_else(|_| {
+        tracing::warn!("the system gives no random bytes for a record's salt");
+        0
+    })
+}
