@@ -20,16 +20,15 @@ impl Members {
     pub(super) fn head(kind: &'static str, decision: &str, time: Timestamp) -> Members {
         // Most records fit.
         let mut members = Members(String::with_capacity(1024));
-        members.text("kind", kind);
-        members.text("decision", decision);
+        members.word("kind", kind);
+        members.word("decision", decision);
         members.name("time");
         members.0.push('"');
         // Writing to memory does not fail.
         let _ = DateTimePrinter::new().print_timestamp(&time, &mut members.0);
         members.0.push('"');
         // So that a record, once deleted, cannot be guessed from its hash.
-        members.name("salt");
-        let _ = write!(members.0, "\"{:032x}\"", salt());
+        members.word("salt", std::str::from_utf8(&salt()).unwrap_or_default());
         members
     }
 
@@ -49,6 +48,12 @@ impl Members {
         self.0.push('"');
         self.0.push_str(name);
         self.0.push_str("\":");
+    }
+
+    /// A text of letters, digits and dashes.
+    pub(super) fn word(&mut self, name: &'static str, word: &str) {
+        self.name(name);
+        self.quoted(word);
     }
 
     pub(super) fn text(&mut self, name: &'static str, text: &str) {
@@ -94,24 +99,37 @@ impl Members {
         people: &[Fingerprint],
         pseudonyms: &EpochPseudonyms,
     ) {
-        self.list(name, people, |members, person| members.string(pseudonyms.of(*person).as_str()));
+        self.list(name, people, |members, person| members.quoted(pseudonyms.of(*person).as_str()));
     }
 
     pub(super) fn string(&mut self, text: &str) {
-        if text.bytes().any(|byte| byte < b' ' || matches!(byte, b'"' | b'\\')) {
-            let _ = write!(self.0, "{}", Value::from(text));
+        // To its end in any case: that is several bytes at a time.
+        let is_plain =
+            text.bytes().fold(true, |plain, byte| plain & (byte >= b' ') & (byte != b'"') & (byte != b'\\'));
+        if is_plain {
+            self.quoted(text);
         } else {
-            self.0.push('"');
-            self.0.push_str(text);
-            self.0.push('"');
+            let _ = write!(self.0, "{}", Value::from(text));
         }
+    }
+
+    fn quoted(&mut self, plain: &str) {
+        self.0.push('"');
+        self.0.push_str(plain);
+        self.0.push('"');
     }
 }
 
-/// 128 random bits. Without randomness a record is still right, only easier to guess once deleted.
-fn salt() -> u128 {
-    random::bits().unwrap_or_else(|_| {
+/// 128 random bits, as 32 digits. Without randomness a record is still right, only easier to guess once
+/// deleted.
+fn salt() -> [u8; 32] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let bits = random::bits().unwrap_or_else(|_| {
         tracing::warn!("the system gives no random bytes for a record's salt");
         0
+    });
+    std::array::from_fn(|place| {
+        let nibble = (bits >> (place * 4)) as usize & 15;
+        DIGITS.get(nibble).copied().unwrap_or(b'0')
     })
 }

@@ -126,7 +126,7 @@ pub(super) fn intent(intent: &Intent<'_>, outcome: Option<Outcome>, pseudonyms: 
     let mut members = Members::head(kind, decision, *time);
     members.text("recipient", recipient);
     if let Some(actor) = actor {
-        members.text("actor", pseudonyms.of(*actor).as_str());
+        members.word("actor", pseudonyms.of(*actor).as_str());
     }
     members.text("purpose", purpose);
     if let Some(declared) = declared {
@@ -136,12 +136,12 @@ pub(super) fn intent(intent: &Intent<'_>, outcome: Option<Outcome>, pseudonyms: 
         members.text("case", case);
     }
     members.text("route", route);
-    members.text("operation", operation.name());
+    members.word("operation", operation.name());
     members.text("policy", policy);
     members.number("position", position.0);
     members.object("factors", |members| {
         for (name, verdict) in factors.iter() {
-            members.text(name, verdict.name());
+            members.word(name, verdict.name());
         }
     });
     if let Some(outcome) = outcome {
@@ -165,9 +165,9 @@ pub(super) fn window(
         let Left { category, form, basis, rules, clauses, fields } = left;
         members.braced(|members| {
             members.text("category", category);
-            members.text("form", form.name());
+            members.word("form", form.name());
             if let Some(basis) = basis {
-                members.text("basis", basis.name());
+                members.word("basis", basis.name());
             }
             members.list("rules", rules.iter(), |members, rule| members.string(rule));
             members.list("clauses", clauses.iter(), |members, clause| members.string(clause));
