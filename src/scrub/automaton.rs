@@ -250,20 +250,13 @@ pub(super) struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// The automaton, or the one that holds the document whole if this one would be too large.
-    pub(super) fn build(&self) -> Automaton {
-        let (names, last_index) = self.alphabet();
-        self.determinise(names, last_index).unwrap_or_else(|| self.hold_everything())
-    }
-
     /// Two states: the root, with every query anchored there, and whatever is below.
-    fn hold_everything(&self) -> Automaton {
+    pub(super) fn hold_everything(&self) -> Automaton {
         let anchors = self.document.iter().map(|&query| Position { query, segment: 0 }).collect();
         let fields = |role: &Role| matches!(role, Role::Field { .. });
         let all_fields: Vec<u16> =
             (0..).zip(self.roles).filter(|(_, role)| fields(role)).map(|(query, _)| query).collect();
-        let embedded = self.roles.iter().any(|role| matches!(role, Role::Field { embedded: true, .. }));
-        let below = State { live: true, embedded, maybe_fields: all_fields, ..State::default() };
+        let below = State { live: true, maybe_fields: all_fields, ..State::default() };
         let root = State { anchors, held: true, ..below.clone() };
         let next = vec![DEAD, DEAD, StateId(2), StateId(2), StateId(2), StateId(2)];
         Automaton::new(Names::new(Vec::new()), 0, 2, next, vec![State::default(), root, below], StateId(1))
@@ -290,7 +283,9 @@ impl Builder<'_> {
         (names.into_iter().collect(), u32::try_from(last).unwrap_or(0) + 1)
     }
 
-    fn determinise(&self, texts: Vec<Box<str>>, last_index: u32) -> Option<Automaton> {
+    /// The automaton; `None` where it would be too large.
+    pub(super) fn determinise(&self) -> Option<Automaton> {
+        let (texts, last_index) = self.alphabet();
         let steps: Vec<Step<'_>> = texts
             .iter()
             .map(|name| Step::Name(name))
@@ -406,10 +401,7 @@ impl Builder<'_> {
                     }
                     Some(Role::Record(set)) if !thread.maybe => state.start = state.start.and(*set),
                     Some(Role::Field { .. }) if !thread.maybe => state.fields.push(thread.at.query),
-                    Some(Role::Field { embedded, .. }) => {
-                        state.maybe_fields.push(thread.at.query);
-                        state.embedded |= embedded;
-                    }
+                    Some(Role::Field { .. }) => state.maybe_fields.push(thread.at.query),
                     Some(Role::Capture) if !thread.maybe => state.captures.push(thread.at.query),
                     Some(Role::Record(_) | Role::Capture) | None => {}
                 },

@@ -6,14 +6,18 @@
 //! is not, or is nested too deep, is marked, and goes. Bytes only become fewer: no text is longer
 //! than the string that spells it.
 
+use super::evaluate::TooCostly;
 use super::lex;
 use super::table::{Embedded, Held, Node, Table};
-use super::unit::Common;
+use super::unit::{Common, Unit};
 use super::unreadable::Limits;
 use super::walk::Walk;
 
 /// JSON in a string in JSON in a string, so many times.
 const MOST_LEVELS: u8 = 4;
+
+/// How often conditions are asked again after strings turned out not to be JSON.
+const MOST_ROUNDS: u32 = 4;
 
 /// Strings of one held value that are read; the rest goes.
 const MOST_STRINGS: usize = 1 << 14;
@@ -23,6 +27,15 @@ const MOST_STRINGS: usize = 1 << 14;
 pub(super) struct Expanded {
     table: Table,
     bytes: Vec<u8>,
+    /// By how much what comes after these nodes was moved.
+    moved: Vec<(u32, i64)>,
+}
+
+/// The new number of a node.
+fn moved(by: &[(u32, i64)], at: u32) -> u32 {
+    let before = by.partition_point(|(node, _)| *node < at);
+    let shift = before.checked_sub(1).and_then(|last| by.get(last)).map_or(0, |(_, shift)| *shift);
+    (i64::from(at) + shift) as u32
 }
 
 /// A string of the value that is expanded, and what takes its place.
@@ -37,13 +50,58 @@ struct Piece {
 }
 
 impl Expanded {
-    /// The value expanded; `None` if no string of it may be JSON.
-    pub(super) fn of(held: Held<'_>, common: Common<'_>, limits: Limits) -> Option<Expanded> {
-        if held.table.texts.is_empty() {
-            return None;
+    /// The value of a unit expanded; `None` if no string of it may be JSON. Conditions see the values, also of what
+    /// they select themselves: what may be JSON is taken for it until no condition selects it. Deeper
+    /// strings are read where a condition selects them.
+    ///
+    /// # Errors
+    /// If evaluating the plan's conditions takes too long.
+    pub(super) fn of(unit: Unit<'_>, limits: Limits) -> Result<Option<Expanded>, TooCostly> {
+        let (common, held) = (unit.common, unit.held);
+        let expand = |held: Held<'_>, texts: &[u32]| {
+            let mut left = MOST_STRINGS;
+            expand(held, texts, common, limits, MOST_LEVELS, &mut left)
+        };
+        let certain = held.table.texts.as_slice();
+        if !common.plan.may_embed {
+            return Ok((!certain.is_empty()).then(|| expand(held, certain)));
         }
-        let mut left = MOST_STRINGS;
-        Some(expand(held, common, limits, MOST_LEVELS, &mut left))
+        let mut texts = unit.may_be_embedded();
+        let mut expanded = expand(held, &texts);
+        for round in 0.. {
+            let selected = Unit { held: expanded.held(), ..unit }.embedded_by_condition()?;
+            let counted = texts.len();
+            texts.retain(|at| {
+                let stays = || round < MOST_ROUNDS && selected.binary_search(&expanded.number(*at)).is_ok();
+                certain.binary_search(at).is_ok() || stays()
+            });
+            if texts.len() == counted {
+                break;
+            }
+            expanded = expand(held, &texts);
+        }
+        for level in (0..=MOST_LEVELS).rev() {
+            let now = expanded.held();
+            let selected = Unit { held: now, ..unit }.embedded_by_condition()?;
+            let new = selected.into_iter().filter(|&at| now.is_unread_string(at));
+            // Conditions that select it only as long as it is not read, or too deep: it goes.
+            let (chosen, opaque): (Vec<u32>, Vec<u32>) =
+                new.partition(|&at| level > 0 && now.is_embedded(at));
+            if chosen.is_empty() && opaque.is_empty() {
+                break;
+            }
+            let mut more = expand(now, &chosen);
+            let opaque = opaque.into_iter().map(|at| more.number(at)).collect::<Vec<_>>();
+            more.table.opaque.extend(opaque);
+            more.table.opaque.sort_unstable();
+            expanded = more;
+        }
+        Ok(Some(expanded))
+    }
+
+    /// Where a node of the value as it came has gone.
+    fn number(&self, at: u32) -> u32 {
+        moved(&self.moved, at)
     }
 
     pub(super) fn held(&self) -> Held<'_> {
@@ -51,11 +109,18 @@ impl Expanded {
     }
 }
 
-fn expand(held: Held<'_>, common: Common<'_>, limits: Limits, levels: u8, strings: &mut usize) -> Expanded {
+fn expand(
+    held: Held<'_>,
+    texts: &[u32],
+    common: Common<'_>,
+    limits: Limits,
+    levels: u8,
+    strings: &mut usize,
+) -> Expanded {
     let mut pieces: Vec<Piece> = Vec::new();
     let mut opaque = Vec::new();
     let (mut bytes, mut nodes) = (0, 0);
-    for &at in &held.table.texts {
+    for &at in texts {
         let Some(node) = held.table.node(at) else { continue };
         let string = held.text(node);
         if string.first() != Some(&b'"') {
@@ -101,9 +166,9 @@ fn read(
     }
     let held = Held { table: &table, bytes: text };
     if table.texts.is_empty() {
-        return Some(Expanded { bytes: text.to_vec(), table });
+        return Some(Expanded { bytes: text.to_vec(), table, moved: Vec::new() });
     }
-    let value = expand(held, common, limits, levels, strings);
+    let value = expand(held, &table.texts, common, limits, levels, strings);
     (value.table.opaque.first() != Some(&0)).then_some(value)
 }
 
@@ -125,10 +190,8 @@ fn splice(held: Held<'_>, pieces: Vec<Piece>, opaque: &[u32]) -> Expanded {
         let before = pieces.partition_point(|piece| piece.end <= offset);
         (i64::from(offset) + shift(before, |piece| piece.bytes)) as u32
     };
-    let number = |node: u32| {
-        let before = pieces.partition_point(|piece| piece.node < node);
-        (i64::from(node) + shift(before, |piece| piece.nodes)) as u32
-    };
+    let shifts: Vec<(u32, i64)> = pieces.iter().map(|piece| (piece.node, piece.nodes)).collect();
+    let number = |node: u32| moved(&shifts, node);
     let is_replaced = |node: u32| pieces.binary_search_by_key(&node, |piece| piece.node).is_ok();
 
     let mut table = Table::default();
@@ -185,9 +248,12 @@ fn splice(held: Held<'_>, pieces: Vec<Piece>, opaque: &[u32]) -> Expanded {
     table.captures.sort_by_key(|(_, node)| *node);
     let repeated = held.table.repeated.iter();
     table.repeated.extend(repeated.map(|&(name, object)| (number(name), number(object))));
-    table.opaque.extend(opaque.iter().map(|&node| number(node)));
+    let embedded = held.table.embedded.iter();
+    table.embedded.extend(embedded.map(|known| Embedded { node: number(known.node), ..known.clone() }));
+    table.embedded.sort_by_key(|embedded| embedded.node);
+    table.opaque.extend(held.table.opaque.iter().chain(opaque).map(|&node| number(node)));
     table.opaque.sort_unstable();
-    Expanded { table, bytes }
+    Expanded { table, bytes, moved: shifts }
 }
 
 /// Spells `out` from `from` on, which is JSON, as a string, so many times.

@@ -18,6 +18,9 @@ use super::table::{Held, Node};
 /// Nodes looked at for one held value; a value of a mebibyte has at most half as many nodes.
 const MOST_STEPS: u64 = 1 << 25;
 
+/// What compiling a pattern counts as, in nodes: it takes a millisecond or two where a pattern is made to.
+const COMPILING: u64 = 1 << 14;
+
 /// The bound on work was reached.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TooCostly;
@@ -52,7 +55,16 @@ impl<'a> Evaluation<'a> {
     }
 
     fn step(&self) -> Worked<()> {
-        self.steps.set(self.steps.get() + 1);
+        self.steps(1)
+    }
+
+    /// Counts the reading of a text, 16 bytes of it like a node.
+    fn read(&self, text: &[u8]) -> Worked<()> {
+        self.steps(text.len() as u64 / 16)
+    }
+
+    fn steps(&self, more: u64) -> Worked<()> {
+        self.steps.set(self.steps.get().saturating_add(more));
         if self.steps.get() > MOST_STEPS { Err(TooCostly) } else { Ok(()) }
     }
 
@@ -222,6 +234,7 @@ impl<'a> Evaluation<'a> {
     fn value(&self, at: u32) -> Worked<Value<'a>> {
         let node = self.node(at)?;
         let text = self.held.text(node);
+        self.read(text)?;
         Ok(match self.first_byte(node) {
             b'"' => Value::String(unquoted(text)),
             b't' => Value::Bool(true),
@@ -265,6 +278,7 @@ impl<'a> Evaluation<'a> {
             Pattern::Fixed(Some(pattern)) => Ok(texts.into_iter().any(|text| pattern.is_match(text))),
             Pattern::Computed(operand) => {
                 let patterns = self.values(operand, scope)?;
+                self.steps(COMPILING * patterns.len() as u64)?;
                 let patterns: Vec<_> = patterns
                     .iter()
                     .filter_map(Value::string)

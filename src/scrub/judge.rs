@@ -31,7 +31,8 @@ pub struct Record<'a> {
     /// Everybody the record is about. `None` where it has no usable subject (absent, of the wrong
     /// type, duplicated): then nothing personal leaves.
     pub subjects: Option<&'a [SubjectId]>,
-    /// The controller the record names; `None` where the mapping has no path or nothing usable is there.
+    /// The controller the record names; `None` where the mapping has no path or nothing is there, and where it is
+    /// not one id: then the facts say that its account cannot be told.
     pub controller: Option<&'a SubjectId>,
     pub facts: &'a RecordFacts,
 }

@@ -133,6 +133,8 @@ pub struct Plan {
     pub(super) whole: bool,
     /// What is held is recorded node for node, because queries are evaluated over it.
     pub(super) evaluates: bool,
+    /// Whether a string is JSON may hang on a condition.
+    pub(super) may_embed: bool,
     pub(super) unclassified: Unclassified,
     pub(super) removed_as: RemovedAs,
     pub(super) duplicate_keys: DuplicateKeys,
@@ -268,7 +270,7 @@ impl Plan {
 
 /// The first of a class's categories that has a shape of its own (or descends from one that has);
 /// the first of all if none has. So `email` beside `service-data` is an e-mail address, and has the
-/// pseudonym that it has elsewhere.
+/// pseudonym that it has elsewhere. What has two shapes is changed as what has none: hidden whole.
 fn kind(class: &Class, vocabulary: &Vocabulary) -> (Shape, Arc<str>) {
     let tree = vocabulary.categories();
     let shape = |category: CategoryId| {
@@ -279,7 +281,9 @@ fn kind(class: &Class, vocabulary: &Vocabulary) -> (Shape, Arc<str>) {
         class.categories.iter().filter_map(|&category| Some((shape(category)?, tree.shared_name(category))));
     let first =
         || class.categories.first().map_or_else(|| Arc::from(""), |&category| tree.shared_name(category));
-    shaped.next().unwrap_or_else(|| (Shape::Other, first()))
+    let Some((shape, category)) = shaped.next() else { return (Shape::Other, first()) };
+    let is_one = shaped.all(|(other, _)| other == shape);
+    (if is_one { shape } else { Shape::Other }, category)
 }
 
 fn categories(roles: &[Role], query: u16) -> Option<&[CategoryId]> {
@@ -360,10 +364,7 @@ impl Draft {
             set.facts.extend(self.capture(path).map(|capture| (*key, capture)));
         }
         let conditional = |capture: Capture| {
-            let query = self.queries.get(usize::from(capture.query));
-            query.is_some_and(|query| {
-                query.reads_root() || !query.segments.iter().all(query::Segment::is_forward)
-            })
+            self.queries.get(usize::from(capture.query)).is_some_and(Query::is_conditional)
         };
         let conditional = set.captures().any(conditional);
         set.evaluated |= conditional;
@@ -408,13 +409,18 @@ impl Draft {
         if !self.errors.is_empty() {
             return Err(self.errors);
         }
-        let automaton = Builder {
-            queries: &self.queries,
-            roles: &self.roles,
-            sets: &self.sets,
-            document: &self.document,
-        }
-        .build();
+        let mut sets = self.sets;
+        let builder =
+            Builder { queries: &self.queries, roles: &self.roles, sets: &sets, document: &self.document };
+        let automaton = match builder.determinise() {
+            Some(automaton) => automaton,
+            None => {
+                let automaton = builder.hold_everything();
+                // It says of nothing what it is.
+                sets.iter_mut().for_each(|set| set.evaluated = true);
+                automaton
+            }
+        };
         let classes = foresee(&automaton, &self.roles);
         let class_ids: HashMap<_, _> =
             (0..).map(ClassId).zip(&classes).map(|(id, class)| (class.categories.clone(), id)).collect();
@@ -428,17 +434,21 @@ impl Draft {
             Some(class_ids.get(&categories).copied().unwrap_or(widest))
         };
         let state_classes = automaton.states.iter().map(class).collect();
+        let may_embed = automaton.states.iter().flat_map(|state| &state.maybe_fields).any(|&query| {
+            matches!(self.roles.get(usize::from(query)), Some(Role::Field { embedded: true, .. }))
+        });
         let evaluates = self.whole
-            || self.sets.iter().any(|set| set.evaluated)
+            || sets.iter().any(|set| set.evaluated)
             || automaton.states.iter().any(|state| !state.anchors.is_empty());
         Ok(Plan {
             queries: self.queries,
             roles: self.roles,
-            sets: self.sets,
+            sets,
             automaton,
             state_classes,
             whole: self.whole,
             evaluates,
+            may_embed,
             unclassified,
             removed_as,
             duplicate_keys,

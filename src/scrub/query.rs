@@ -379,6 +379,11 @@ impl Query {
     pub(super) fn reads_root(&self) -> bool {
         self.segments.iter().any(Segment::reads_root)
     }
+
+    /// Whether names and positions from the front do not say what it selects.
+    pub(super) fn is_conditional(&self) -> bool {
+        self.reads_root() || !self.segments.iter().all(Segment::is_forward)
+    }
 }
 
 impl Segment {

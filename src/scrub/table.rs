@@ -95,6 +95,20 @@ impl<'a> Held<'a> {
         embedded.get(found)
     }
 
+    /// Whether a node is in a value that stood in a string, or is one.
+    pub(super) fn is_embedded(&self, at: u32) -> bool {
+        let next = |at: u32| self.table.node(at).map_or(0, |node| node.next);
+        self.table.embedded.iter().any(|embedded| (embedded.node..next(embedded.node)).contains(&at))
+    }
+
+    /// Whether a node is a string that was not looked at: neither read as JSON nor found not to be.
+    pub(super) fn is_unread_string(&self, at: u32) -> bool {
+        let text = self.table.node(at).map(|node| self.text(node)).unwrap_or_default();
+        text.first() == Some(&b'"')
+            && self.string_around(at).is_none()
+            && self.table.opaque.binary_search(&at).is_err()
+    }
+
     /// The name's text between its quotes, for a member.
     pub(super) fn name(&self, node: &Node) -> Option<&'a [u8]> {
         if node.name == node.start {

@@ -56,6 +56,10 @@ fn network(text: &str, into: &mut Spelled<'_>) -> Option<()> {
         }
         IpAddr::V6(address) => {
             let [a, b, c, ..] = address.segments();
+            // 6to4 (RFC 3056) has all of an IPv4 address there.
+            if a == 0x2002 {
+                return None;
+            }
             write!(into, "{}/48", Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0))
         }
     };
@@ -127,6 +131,7 @@ mod tests {
             (Shape::Ip, "\"192.0.2.77\"", "\"192.0.2.0/24\""),
             (Shape::Ip, "\"2001:db8:1:2::3\"", "\"2001:db8:1::/48\""),
             (Shape::Ip, "\"::ffff:192.0.2.77\"", "\"192.0.2.0/24\""),
+            (Shape::Ip, "\"2002:c000:024d::1\"", "\"***\""),
             (Shape::Ip, "\"192.0.2.77:80\"", "\"***\""),
             (Shape::Location, "\"52.520008, 13.404954\"", "\"52.5,13.4\""),
             (Shape::Location, "\"geo:52.52,13.40,34;u=10\"", "\"geo:52.5,13.4\""),

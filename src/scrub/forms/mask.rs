@@ -31,10 +31,8 @@ fn email(text: &str, into: &mut Spelled<'_>) -> Option<()> {
     let (local, domain) = text.rsplit_once('@')?;
     let mut letters = local.chars();
     let first = letters.next()?;
-    if domain.is_empty()
-        || !domain.contains('.')
-        || domain.contains(|char: char| char.is_whitespace() || char == ',')
-    {
+    let is_domain = |char: char| char.is_alphanumeric() || matches!(char, '-' | '.' | '_');
+    if !domain.contains('.') || !domain.chars().all(is_domain) {
         return None;
     }
     // One address, not several and not a name before it.
@@ -102,6 +100,11 @@ mod tests {
             (Shape::Email, "\"jane\"", "\"***\""),
             (Shape::Email, "\"@example.org\"", "\"***\""),
             (Shape::Email, "\"jane@\"", "\"***\""),
+            (Shape::Email, "\"jane@x.org;JaneDoe\"", "\"***\""),
+            (Shape::Email, "\"jane@x.org/+491511234567\"", "\"***\""),
+            (Shape::Email, "\"jane@x.org(Jane.Doe)\"", "\"***\""),
+            (Shape::Email, "\"mailto:jane@x.org?cc=bob\"", "\"***\""),
+            (Shape::Email, "\"jane@müller.example\"", "\"j***@müller.example\""),
             (Shape::Email, "\"a@b.org, c@d.org\"", "\"***@d.org\""),
             (Shape::Email, "\"Jane <jane@example.org>, x@y z\"", "\"***\""),
             (Shape::Phone, "\"+49 (151) 1234-5678\"", "\"***5678\""),

@@ -217,6 +217,49 @@ fn outside_of_records_and_under_conditions() {
 }
 
 #[test]
+fn a_string_is_json_where_the_condition_holds_and_nowhere_else() {
+    let fields = [
+        ("@.items[?@.kind=='json'].body", "json:billing"),
+        ("@.items[?@.body=='true'].name", "name"),
+        ("@.items[?@.body.b==1].phone", "phone"),
+        ("@.items[?@.kind=='json'].body.deep[?@.kind=='json'].body", "json:billing"),
+        ("@.items[?@.kind=='json'].body.deep[*].body.email", "email"),
+    ];
+    let mut mapping = mapping(vec![record("$", &["@.id"], &fields)]);
+    mapping.unclassified = Unclassified::Release;
+    let rule = |_: Option<&Seen>, id: CategoryId| {
+        if id == category("billing") { Form::Clear } else { Form::Removed }
+    };
+    let inside = Value::from(r#"{"email":"a@x"}"#);
+    let deep = format!(r#"{{"deep":[{{"kind":"json","body":{inside}}},{{"kind":"text","body":{inside}}}]}}"#);
+    for (item, rest) in [
+        (
+            r#"{"kind":"text","body":"true","name":"Jane"}"#.to_owned(),
+            r#"{"kind":"text","body":"true"}"#.to_owned(),
+        ),
+        (
+            r#"{"kind":"json","body":"{\"b\":1}","phone":"1"}"#.to_owned(),
+            r#"{"kind":"json","body":"{\"b\":1}"}"#.to_owned(),
+        ),
+        (
+            r#"{"kind":"text","body":"{\"b\":1}","phone":"1"}"#.to_owned(),
+            r#"{"kind":"text","body":"{\"b\":1}","phone":"1"}"#.to_owned(),
+        ),
+        (
+            format!(r#"{{"kind":"json","body":{}}}"#, Value::from(&*deep)),
+            format!(
+                r#"{{"kind":"json","body":{}}}"#,
+                Value::from(&*deep.replacen(&inside.to_string(), r#""{}""#, 1))
+            ),
+        ),
+        (r#"{"kind":"json","body":"x"}"#.to_owned(), r#"{"kind":"json"}"#.to_owned()),
+    ] {
+        let (out, _) = scrub(&mapping, &format!(r#"{{"items":[{item}]}}"#), rule);
+        assert_eq!(out, format!(r#"{{"items":[{rest}]}}"#));
+    }
+}
+
+#[test]
 fn a_repeated_name_inside_makes_no_subject() {
     let mut mapping = mapping(vec![record("$", &["@.p.id"], &[("@.p", "json:name")])]);
     let body = r#"{"p":"{\"id\":1,\"id\":1}"}"#;

@@ -312,6 +312,63 @@ fn unclassified_released() {
 }
 
 #[test]
+fn only_scalars_of_a_generalised_address_are_its_country_and_region() {
+    let address = r#"{"street":"Hauptstr. 1","country":"DE","region":{"code":"BE","zip":"10115","country":"DE"},"state":["Hauptstr. 1"],"x":{"country":"DE","y":"z"},"phone":"1"}"#;
+    let rest = r#"{"country":"DE","region":{"country":"DE"},"state":["***"],"x":{"country":"DE"}}"#;
+    let rule = |_: Option<&Seen>, id: CategoryId| {
+        if id == category("postal-address") { Form::Generalised } else { Form::Removed }
+    };
+    // With something else inside of it, and without.
+    for (field, with) in [("@.address.phone", ""), ("@.phone", r#""phone":"1","#)] {
+        let set = record("$[*]", &["@.id"], &[("@.address", "postal-address"), (field, "phone")]);
+        let address =
+            address.replace(r#","phone":"1""#, if with.is_empty() { r#","phone":"1""# } else { "" });
+        let (out, _) =
+            scrub(&mapping(vec![set]), &format!(r#"[{{"id":1,{with}"address":{address}}}]"#), rule);
+        assert_eq!(out, format!(r#"[{{"address":{rest}}}]"#), "{field}");
+    }
+}
+
+#[test]
+fn facts_are_read_where_paths_are_too_many_to_be_told_apart() {
+    let wild = format!("@..x{}", ".*".repeat(14));
+    let mut set = record("$", &["@.id"], &[(&*wild, "name"), ("@.email", "email")]);
+    set.facts = vec![(FactKey::BirthDate, "@.born".into())];
+    set.controller =
+        Some(SubjectSource { path: "@.of".into(), namespace: None, normalise: Normalise::Exact });
+    let body = r#"{"id":1,"born":"2024-01-01","of":7,"email":"a@x"}"#;
+    let (out, rules) = scrub(&mapping(vec![set]), body, clear);
+    assert_eq!(rules.facts[0].birth_date, Unsure::Known(jiff::civil::date(2024, 1, 1)));
+    assert_eq!(rules.seen[0].controller.as_deref(), Some("7"));
+    assert_eq!(out, r#"{"email":"a@x"}"#);
+}
+
+#[test]
+fn an_account_that_is_not_one_id_cannot_be_told() {
+    let mut set = record("$[*]", &["@.id"], &[]);
+    set.controller =
+        Some(SubjectSource { path: "@.of[*]".into(), namespace: None, normalise: Normalise::Exact });
+    for (of, controller, told) in [
+        ("[7]", Some("7"), true),
+        (r#"[7,"7"]"#, Some("7"), true),
+        ("[]", None, true),
+        ("[null]", None, true),
+        ("[7,8]", None, false),
+        ("[7,null]", None, false),
+        ("[[7]]", None, false),
+        ("[1.5]", None, false),
+        (r#"[{"id":7}]"#, None, false),
+        (r#"[7],"of":[8]"#, None, false),
+    ] {
+        let mut mapping = mapping(vec![set.clone()]);
+        mapping.duplicate_keys = DuplicateKeys::TreatAlike;
+        let (_, rules) = scrub(&mapping, &format!(r#"[{{"id":1,"of":{of}}}]"#), clear);
+        assert_eq!(rules.seen[0].controller.as_deref(), controller, "{of}");
+        assert_eq!(rules.facts[0].account_closed == Unsure::Absent, told, "{of}");
+    }
+}
+
+#[test]
 fn facts_and_controller_are_read() {
     let mut set = record("$[*]", &["@.id"], &[]);
     set.controller =

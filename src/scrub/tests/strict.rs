@@ -17,6 +17,30 @@ fn fault(body: &[u8]) -> Option<Unreadable> {
 }
 
 #[test]
+fn what_is_usual_in_an_array_is_no_member_of_it() {
+    let pad = " ".repeat(64);
+    let elements = r#"[{"id":1,"gone":"a"}]"#;
+    for strange in [r#"[1"id":2,"gone":"hunter2"]"#, r#"["1""id":2]"#, r#"["id":1]"#, r#"[{}"id":1]"#] {
+        for queries in [&["$.gone"][..], &["$..gone"], &["$[*][*].gone"], &["$[?@.x].gone"]] {
+            let body = format!("[{elements},{strange}{pad}]");
+            for chunk in [usize::MAX, 5, 29, 34] {
+                let fault = remove_in(queries, body.as_bytes(), chunk).err().map(|it| it.fault);
+                assert_eq!(fault, Some(Fault::Malformed), "{body} {queries:?}");
+            }
+        }
+    }
+    // Nor in the next body of the plan.
+    let plan =
+        Arc::new(compile(&mapping(vec![record("$[*][*]", &["@.id"], &[("@.gone", "name")])])).unwrap());
+    let clear = |_: Option<&Seen>, _: CategoryId| Form::Clear;
+    let run = |body: &str| {
+        scrub_in(&plan, &mut Rules::new(&plan, clear), body.as_bytes(), usize::MAX, Limits::default())
+    };
+    run(&format!("[{elements}{pad}]")).unwrap();
+    assert!(run(&format!(r#"[[1"id":2,"gone":"x"]{pad}]"#)).is_err());
+}
+
+#[test]
 fn only_rfc_8259_is_read() {
     for body in [
         "{",

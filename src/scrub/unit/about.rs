@@ -12,6 +12,7 @@ use crate::scrub::automaton::Start;
 use crate::scrub::evaluate::{Evaluation, TooCostly};
 use crate::scrub::facts;
 use crate::scrub::judge::{Record, SubjectId};
+use crate::scrub::mapping::FactKey;
 use crate::scrub::plan::{Capture, From, Set, Source};
 use crate::scrub::query::Anchor;
 use crate::scrub::table::Node;
@@ -43,12 +44,14 @@ impl Unit<'_> {
         let mut subjects = Ids::new();
         let mut usable = true;
         for (at, source) in set.subjects.iter().enumerate() {
-            usable &= about.ids(source, parameters.subject(number, at), &mut subjects)?;
+            let named = about.ids(source, parameters.subject(number, at), &mut subjects)?;
+            usable &= named == Named::Somebody;
         }
         let mut controllers = Ids::new();
+        let mut accounts = Named::Nobody;
         if let Some(source) = &set.controller {
-            let usable = about.ids(source, parameters.controller(number), &mut controllers)?;
-            controllers.truncate(if usable && controllers.len() == 1 { 1 } else { 0 });
+            accounts = about.ids(source, parameters.controller(number), &mut controllers)?;
+            controllers.dedup();
         }
         let mut nodes = Nodes::new();
         for (key, capture) in &set.facts {
@@ -59,13 +62,32 @@ impl Unit<'_> {
                 _ => facts::set(&mut facts, *key, None),
             }
         }
+        let controller = match (accounts, controllers.as_slice()) {
+            (Named::Somebody, [only]) => Some(only),
+            (Named::Nobody, _) => None,
+            // An account that cannot be told may be a closed one.
+            (Named::Somebody | Named::Unclear, _) => {
+                facts::set(&mut facts, FactKey::AccountClosed, None);
+                None
+            }
+        };
         Ok(arbiter.record(&Record {
             set: number,
             subjects: usable.then_some(&subjects),
-            controller: controllers.first(),
+            controller,
             facts: &facts,
         }))
     }
+}
+
+/// What a source says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Named {
+    Somebody,
+    /// Nothing is there, or null.
+    Nobody,
+    /// Something is there, and not to be told.
+    Unclear,
 }
 
 /// One record, where its ids and facts are looked up.
@@ -78,26 +100,34 @@ struct About<'a> {
 }
 
 impl About<'_> {
-    /// Adds everybody that a source names; `false` if that is nobody, or not to be told.
-    fn ids(&self, source: &Source, parameter: Option<&SubjectId>, into: &mut Ids) -> Result<bool, TooCostly> {
+    /// Adds everybody that a source names.
+    fn ids(
+        &self,
+        source: &Source,
+        parameter: Option<&SubjectId>,
+        into: &mut Ids,
+    ) -> Result<Named, TooCostly> {
         let capture = match &source.from {
             From::Body(capture) => *capture,
             From::Parameter(_) => {
                 into.extend(parameter.cloned());
-                return Ok(parameter.is_some());
+                return Ok(if parameter.is_some() { Named::Somebody } else { Named::Unclear });
             }
         };
         let mut nodes = Nodes::new();
-        if !self.captured(capture, &mut nodes)? || nodes.is_empty() {
-            return Ok(false);
+        if !self.captured(capture, &mut nodes)? {
+            return Ok(Named::Unclear);
+        }
+        if nodes.iter().all(|&node| self.text(node) == Some(b"null")) {
+            return Ok(Named::Nobody);
         }
         for node in nodes {
             match self.text(node).and_then(|value| facts::id(value, source.normalise)) {
                 Some(id) => into.push(SubjectId { namespace: source.namespace.clone(), id }),
-                None => return Ok(false),
+                None => return Ok(Named::Unclear),
             }
         }
-        Ok(true)
+        Ok(Named::Somebody)
     }
 
     fn text(&self, at: u32) -> Option<&[u8]> {
@@ -121,23 +151,37 @@ impl About<'_> {
             here.filter(|(query, _)| *query == capture.query).for_each(|(_, node)| nodes.push(*node));
         }
         let several = capture.singular && nodes.len() > 1;
-        let repeated = !table.repeated.is_empty() && nodes.iter().any(|&found| self.is_repeated(from, found));
+        let mut repeated = false;
+        if !table.repeated.is_empty() {
+            for &found in nodes.iter() {
+                repeated = repeated || self.is_repeated(from, found)?;
+            }
+        }
         Ok(!several && !repeated)
     }
 
     /// Whether some name between `from` and `found` occurs twice in its object.
-    fn is_repeated(&self, from: u32, found: u32) -> bool {
+    fn is_repeated(&self, from: u32, found: u32) -> Result<bool, TooCostly> {
         let held = self.unit.held;
-        let next = |at: u32| held.table.node(at).map_or(0, |node| node.next);
-        let name = |at: u32| held.table.node(at).and_then(|node| self.evaluation.name(node));
-        held.table.repeated.iter().filter(|(_, parent)| (from..next(from)).contains(parent)).any(
-            |&(repeated, parent)| {
-                let same_name = |(child, node): (u32, &Node)| {
-                    (child..node.next).contains(&found) && name(child) == name(repeated)
-                };
-                // A condition may have read the other occurrence, wherever it stands.
-                self.set.evaluated || held.children(parent).any(same_name)
-            },
-        )
+        let node = |at: u32| held.table.node(at).ok_or(TooCostly);
+        let repeated = &held.table.repeated;
+        if self.set.evaluated {
+            // A condition may have read the other occurrence, wherever it stands.
+            let inside = from..node(from)?.next;
+            return Ok(repeated.iter().any(|(_, parent)| inside.contains(parent)));
+        }
+        let mut parent = from;
+        while parent != found {
+            let on_the_way = |(child, node): &(u32, &Node)| (*child..node.next).contains(&found);
+            let Some((child, way)) = held.children(parent).find(on_the_way) else { break };
+            let name = self.evaluation.name(way);
+            for (repeated, _) in repeated.iter().filter(|(_, of)| *of == parent) {
+                if self.evaluation.name(node(*repeated)?) == name {
+                    return Ok(true);
+                }
+            }
+            parent = child;
+        }
+        Ok(false)
     }
 }

@@ -336,15 +336,17 @@ impl Unit<'_> {
                 _ if usize::from(class.0) >= plan.classes().len() => Form::Removed,
                 _ => decision.forms.get(last + usize::from(class.0)).copied().unwrap_or(Form::Removed),
             };
+            let open = node.next > at + 1;
             let form = match known {
                 _ if unreadable => Form::Removed,
                 Form::Generalised if own.is_none() => {
                     decision.read = true;
-                    self.address_part(evaluation, node, class)
+                    // What was not noted inside of a container is told apart when it is written.
+                    let is_closed = !open && self.is_container(node);
+                    if is_closed { Form::Generalised } else { self.address_part(evaluation, node, class) }
                 }
                 form => form,
             };
-            let open = node.next > at + 1;
             let may_be_bone = self.may_be_bone(at, node, own, start);
             // Whether a value without children is a container is not said by its shape.
             decision.read |= may_be_bone && !open;
@@ -430,6 +432,26 @@ impl Unit<'_> {
             Some(Role::Field { .. } | Role::Capture) | None => start,
         });
         ((class != UNCLASSIFIED).then_some(class), start)
+    }
+
+    /// The nodes that conditions select as JSON in a string, in document order.
+    pub(in crate::scrub) fn embedded_by_condition(&self) -> Result<Vec<u32>, TooCostly> {
+        let selected = self.selected(&Evaluation::new(self.held))?;
+        let embedded = selected.into_iter().filter(|(_, query)| self.common.plan.is_embedded(*query));
+        let mut nodes: Vec<u32> = embedded.map(|(at, _)| at).collect();
+        nodes.dedup();
+        Ok(nodes)
+    }
+
+    /// The strings that are JSON, or are if conditions select them.
+    pub(in crate::scrub) fn may_be_embedded(&self) -> Vec<u32> {
+        let (plan, table) = (self.common.plan, self.held.table);
+        let may_be = |at: &u32| {
+            let Some(node) = table.node(*at) else { return false };
+            let maybe = &plan.automaton.state(node.state).maybe_fields;
+            table.texts.binary_search(at).is_ok() || maybe.iter().any(|&query| plan.is_embedded(query))
+        };
+        (0..table.len()).filter(may_be).collect()
     }
 
     /// Whether a string that is not JSON had to be: one of the fields that select it says so.

@@ -100,8 +100,6 @@ impl Walk {
         }
         let plan = surround.common.plan;
         let held = Held { table: &self.table, bytes: bytes.get(holding.base..end).unwrap_or_default() };
-        let expanded = Expanded::of(held, surround.common, surround.limits);
-        let held = expanded.as_ref().map_or(held, Expanded::held);
         let root = held.table.node(0);
         let name = root.and_then(|root| held.name(root)).map(denoted);
         let around = Surroundings {
@@ -114,6 +112,10 @@ impl Walk {
             root: self.frames.is_empty(),
         };
         let unit = Unit { common: surround.common, held, around };
+        let Ok(expanded) = Expanded::of(unit, surround.limits) else {
+            return self.fail(holding.start, Fault::TooCostly);
+        };
+        let unit = Unit { held: expanded.as_ref().map_or(held, Expanded::held), ..unit };
         let stream = &mut self.stream;
         let lead = |stays: bool, out: &mut Vec<u8>| {
             if stays {

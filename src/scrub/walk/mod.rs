@@ -245,8 +245,9 @@ impl Walk {
         // Where the value before a member ended, if that was in these bytes.
         let mut lead = usize::MAX;
         loop {
-            if lead == at && self.top.path.known && matches!(expect, Expect::Next | Expect::FirstName) {
-                // Of an array's path no member comes next.
+            // An array's path is that of the objects in it: what comes next there is no member.
+            let is_member = !self.top.array && matches!(expect, Expect::Next | Expect::FirstName);
+            if lead == at && is_member && self.top.path.known {
                 let top = &mut self.top;
                 if let Some(known) = self.habits.recognise(&mut top.path, top.state, bytes, at) {
                     (self.name, self.member) = (known.name, known.state);
