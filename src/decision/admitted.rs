@@ -6,7 +6,7 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::sync::{Arc, LazyLock};
 
 use dashmap::DashMap;
 use jiff::Timestamp;
@@ -81,7 +81,8 @@ struct Slice {
     shared: Mask,
     by_category: Mask,
     known: DashMap<Key, Permit>,
-    nobody: OnceLock<Permit>,
+    /// By the facts of the exchange: two recipients of one kind differ in theirs.
+    nobody: DashMap<Facts, Permit>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -163,7 +164,7 @@ impl Slice {
             by_category: mask.without(mask.without(per_category)),
             classes,
             known: DashMap::new(),
-            nobody: OnceLock::new(),
+            nobody: DashMap::new(),
         }
     }
 
@@ -282,20 +283,18 @@ impl Admitted {
     /// What may leave that belongs to nobody, or to somebody unknown: nothing personal, no service
     /// data, nothing published; what is about no person passes as the rules say.
     pub fn nobody(&self) -> Permit {
-        let decide = || {
-            self.slice.permit(&self.pack, |category, _| {
-                if self.pack.vocabulary().is_somebodys(category) {
-                    return Verdict::nothing();
-                }
-                self.pack.rulebook().judge(
-                    self.slice.kind,
-                    self.slice.purpose,
-                    category,
-                    self.exchange.facts(),
-                )
-            })
-        };
-        self.slice.nobody.get_or_init(decide).clone()
+        let facts = self.exchange.facts();
+        if let Some(known) = self.slice.nobody.get(&facts) {
+            return known.clone();
+        }
+        let permit = self.slice.permit(&self.pack, |category, _| {
+            if self.pack.vocabulary().is_somebodys(category) {
+                return Verdict::nothing();
+            }
+            self.pack.rulebook().judge(self.slice.kind, self.slice.purpose, category, facts)
+        });
+        self.slice.nobody.insert(facts, permit.clone());
+        permit
     }
 
     /// The most revealing form that some rule could release a category in to this recipient,
@@ -350,7 +349,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::decision::testing::one_partner;
+    use crate::decision::testing::{one_partner, one_partner_and};
     use crate::decision::{Addressee, Consent, ConsentStatus, LegalReference, RecipientFacts};
     use crate::policy::EEA;
     use crate::vocabulary::{Operation, Safeguard};
@@ -461,6 +460,35 @@ mod tests {
             forms(&judge(&admitted, &Subject::default(), NOW)),
             [Clear, Clear, Clear, Clear, Clear, Clear]
         );
+    }
+
+    #[test]
+    fn what_belongs_to_nobody_leaves_by_the_recipients_own_facts() {
+        let pack = one_partner_and(
+            r#"@id("numbers-stay") @clause("G-tr")
+            forbid (principal, action, resource in Category::"aggregate")
+            when { context.leaves_eea && context.safeguard == "none" };"#,
+        );
+        let decisions = Decisions::new(pack);
+        let words = decisions.pack().vocabulary();
+        let classes = Classes::new(vec![vec![words.categories().find("aggregate").unwrap()]], false);
+        let form = |region: Option<&str>, safeguard: Safeguard| {
+            let asking = asking(&decisions, "employee", "customer-support");
+            let recipient = RecipientFacts {
+                region: region.map(Arc::from),
+                safeguard,
+                ..RecipientFacts::clone(&asking.recipient)
+            };
+            let asking = Asking { recipient: Arc::new(recipient), ..asking };
+            forms(&decisions.admit(&asking, &classes).unwrap().nobody())
+        };
+        use Form::{Clear, Removed};
+        for _ in 0..2 {
+            assert_eq!(form(Some("US"), Safeguard::StandardContractualClauses), [Clear]);
+            assert_eq!(form(Some("US"), Safeguard::None), [Removed]);
+            assert_eq!(form(None, Safeguard::None), [Removed]);
+            assert_eq!(form(Some(EEA), Safeguard::None), [Clear]);
+        }
     }
 
     #[test]

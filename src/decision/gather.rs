@@ -59,11 +59,13 @@ pub(super) struct About<'a> {
 impl Exchange {
     pub(super) fn new(pack: &Pack, asking: &Asking) -> Exchange {
         let recipient = Arc::clone(&asking.recipient);
+        let region = recipient.region(&pack.manifest().regions);
         let facts = Facts::default()
             .with_operation(Operation::Disclose)
             .with_safeguard(recipient.safeguard)
+            // Until somebody's whereabouts are known, they may be in the EEA.
+            .with_flag(Fact::LeavesEea, region.as_deref() != Some(EEA))
             .with_flag(Fact::Backup, asking.upstream_backup);
-        let region = recipient.region(&pack.manifest().regions);
         let exporter_in_eea = *asking.exporter_region == *EEA;
         Exchange {
             recipient,

@@ -31,23 +31,22 @@ pub(crate) mod testing {
     use crate::finding::Source;
     use crate::policy::Pack;
 
-    macro_rules! pack {
-        ($name:literal) => {{
-            static PACK: OnceLock<Arc<Pack>> = OnceLock::new();
-            let load = || {
-                let texts = [
-                    ("pack.toml", include_str!(concat!("../../policies/", $name, "/pack.toml"))),
-                    ("1.cedar", include_str!(concat!("../../policies/", $name, "/1-prohibitions.cedar"))),
-                    ("2.cedar", include_str!(concat!("../../policies/", $name, "/2-own-organisation.cedar"))),
-                    ("3.cedar", include_str!(concat!("../../policies/", $name, "/3-others.cedar"))),
-                ];
-                Arc::new(Pack::load(&texts.map(|(name, text)| Source::new(name, text))).unwrap())
-            };
-            Arc::clone(PACK.get_or_init(load))
-        }};
-    }
+    const ONE_PARTNER: [(&str, &str); 4] = [
+        ("pack.toml", include_str!("../../policies/one-partner-360/pack.toml")),
+        ("1.cedar", include_str!("../../policies/one-partner-360/1-prohibitions.cedar")),
+        ("2.cedar", include_str!("../../policies/one-partner-360/2-own-organisation.cedar")),
+        ("3.cedar", include_str!("../../policies/one-partner-360/3-others.cedar")),
+    ];
 
     pub(crate) fn one_partner() -> Arc<Pack> {
-        pack!("one-partner-360")
+        static PACK: OnceLock<Arc<Pack>> = OnceLock::new();
+        Arc::clone(PACK.get_or_init(|| one_partner_and("")))
+    }
+
+    /// The pack with one more rule.
+    pub(crate) fn one_partner_and(rule: &str) -> Arc<Pack> {
+        let files = ONE_PARTNER.map(|(name, text)| Source::new(name, text));
+        let more = Source::new("4.cedar", rule);
+        Arc::new(Pack::load(&files.into_iter().chain([more]).collect::<Vec<_>>()).unwrap())
     }
 }
