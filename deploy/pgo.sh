@@ -28,7 +28,8 @@ ask() { # ask PURPOSE PATH, as the demonstration's service desk
 }
 
 train() {
-    "$program" demo >"$work/demo" &
+    : >"$work/demo"
+    "$program" demo >>"$work/demo" &
     demo=$!
     until key=$(grep -om 1 'pgk_[a-z0-9_]*' "$work/demo"); do kill -0 "$demo"; sleep 0.1; done
     gateway=$(grep -om 1 'https://localhost:[0-9]*' "$work/demo")

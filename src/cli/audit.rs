@@ -309,7 +309,7 @@ mod tests {
             position: Position(3),
             factors: Vec::new().into(),
         };
-        let entry = log.intent(intent).await.unwrap();
+        let entry = log.intent(intent).await.unwrap().0;
         let alice = ledger::person("alice".to_owned(), None).unwrap();
         let window = Window {
             position: Position(3),

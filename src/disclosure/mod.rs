@@ -76,6 +76,7 @@ pub enum OpenError {
 }
 
 /// What all that write share with the thread that does.
+#[derive(Debug)]
 struct Standing {
     failed: AtomicBool,
     /// Room in the queue, in units of 1 KiB; closed by a failure.
@@ -125,6 +126,29 @@ impl Entry {
     /// The decision's id.
     pub fn decision(&self) -> &str {
         &self.decision
+    }
+}
+
+/// A record that will be written unless the log fails.
+#[derive(Debug)]
+pub struct Queued {
+    standing: Arc<Standing>,
+    /// Told where somebody waits for the disk.
+    durable: Option<oneshot::Receiver<Result<(), LogError>>>,
+}
+
+impl Queued {
+    /// Returns when the record is as durable as configured.
+    ///
+    /// # Errors
+    /// [`LogError`]: it may not be.
+    pub async fn durable(self) -> Result<(), LogError> {
+        match self.durable {
+            Some(durable) => durable.await.unwrap_or(Err(LogError)),
+            // Handed over; but to a writer that still writes.
+            None if self.standing.failed.load(Ordering::SeqCst) => Err(LogError),
+            None => Ok(()),
+        }
     }
 }
 
@@ -181,17 +205,21 @@ impl Log {
         })
     }
 
-    /// Records that an exchange is about to happen. Await it beside the upstream's answer.
+    /// Records that an exchange is about to happen. Await it, and then that it is durable, beside the upstream's
+    /// answer. Whoever is dropped in between has the entry to close.
     ///
     /// # Errors
     /// [`LogError`]: then nothing may leave.
-    pub fn intent(&self, intent: Intent<'_>) -> impl Future<Output = Result<Entry, LogError>> + Send + use<> {
+    pub fn intent(
+        &self,
+        intent: Intent<'_>,
+    ) -> impl Future<Output = Result<(Entry, Queued), LogError>> + Send + use<> {
         let pseudonyms = self.pseudonyms.epoch(&record::epoch(intent.time));
-        let appended = self.append(record::intent(&intent, None, &pseudonyms));
+        let queued = self.queue(record::intent(&intent, None, &pseudonyms));
         let decision = intent.decision;
         async move {
-            appended.await?;
-            Ok(Entry { decision, pseudonyms })
+            let queued = queued.await?;
+            Ok((Entry { decision, pseudonyms }, queued))
         }
     }
 
@@ -262,6 +290,11 @@ impl Log {
     }
 
     fn append(&self, body: Body) -> impl Future<Output = Result<(), LogError>> + Send + use<> {
+        let queued = self.queue(body);
+        async move { queued.await?.durable().await }
+    }
+
+    fn queue(&self, body: Body) -> impl Future<Output = Result<Queued, LogError>> + Send + use<> {
         let (standing, queue, durability) = (Arc::clone(&self.standing), self.queue.clone(), self.durability);
         async move {
             let place =
@@ -274,11 +307,7 @@ impl Log {
             queue
                 .send(Job { body: Some(body), acknowledge, place: Some(place), ..Job::default() })
                 .map_err(|_| LogError)?;
-            if let Some(durable) = durable {
-                return durable.await.unwrap_or(Err(LogError));
-            }
-            // Handed over; but to a writer that still writes.
-            if standing.failed.load(Ordering::SeqCst) { Err(LogError) } else { Ok(()) }
+            Ok(Queued { standing, durable })
         }
     }
 

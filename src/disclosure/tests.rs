@@ -29,6 +29,16 @@ fn person(keys: &Keys, name: &str) -> Fingerprint {
     keys.fingerprints().recipient(name)
 }
 
+/// An entry that is as durable as configured.
+fn intend(log: &Log, intent: Intent<'_>) -> impl Future<Output = Result<Entry, LogError>> + Send + use<> {
+    let queued = log.intent(intent);
+    async move {
+        let (entry, queued) = queued.await?;
+        queued.durable().await?;
+        Ok(entry)
+    }
+}
+
 fn window(keys: &Keys, people: &[&str], fields: u64) -> Window<'static> {
     Window {
         position: crate::ledger::Position(9),
@@ -41,7 +51,7 @@ fn window(keys: &Keys, people: &[&str], fields: u64) -> Window<'static> {
 }
 
 async fn exchange(log: &Log, keys: &Keys, n: u64) {
-    let entry = log.intent(sample(&id(n))).await.unwrap();
+    let entry = intend(log, sample(&id(n))).await.unwrap();
     log.window(&entry, &window(keys, &["alice", "bob"], 2)).await.unwrap();
     log.close(entry, Outcome::Released).await.unwrap();
 }
@@ -78,22 +88,22 @@ fn only_file(folder: &Path) -> PathBuf {
 async fn the_accounting_of_a_person_holds_what_left_in_their_parts_of_answers_and_nobody_else() {
     let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
     let log = open(folder.path(), &keys);
-    let entry = log.intent(sample(&id(1))).await.unwrap();
+    let entry = intend(&log, sample(&id(1))).await.unwrap();
     log.window(&entry, &window(&keys, &["alice", "bob", "alice"], 2)).await.unwrap();
     let carols = Window { categories: vec![left("name", Form::Masked, 1)], ..window(&keys, &["carol"], 1) };
     log.window(&entry, &carols).await.unwrap();
     log.close(entry, Outcome::Released).await.unwrap();
-    let withheld = log.intent(sample(&id(2))).await.unwrap();
+    let withheld = intend(&log, sample(&id(2))).await.unwrap();
     let nothing = Window { categories: vec![left("email", Form::Removed, 1)], ..window(&keys, &["bob"], 1) };
     log.window(&withheld, &nothing).await.unwrap();
     log.close(withheld, Outcome::Released).await.unwrap();
-    let refused = log.intent(sample(&id(3))).await.unwrap();
+    let refused = intend(&log, sample(&id(3))).await.unwrap();
     log.window(&refused, &window(&keys, &["bob"], 1)).await.unwrap();
     log.close(refused, Outcome::Refused("recipient-suspended")).await.unwrap();
-    let cut = log.intent(Intent { case: Some("C-7".into()), ..sample(&id(4)) }).await.unwrap();
+    let cut = intend(&log, Intent { case: Some("C-7".into()), ..sample(&id(4)) }).await.unwrap();
     log.window(&cut, &window(&keys, &["bob"], 1)).await.unwrap();
     log.close(cut, Outcome::Aborted).await.unwrap();
-    let open = log.intent(sample(&id(5))).await.unwrap();
+    let open = intend(&log, sample(&id(5))).await.unwrap();
     let of_alice = Window { untouched: vec![person(&keys, "bob")], ..window(&keys, &["alice", "bob"], 1) };
     log.window(&open, &of_alice).await.unwrap();
     log.flush().await;
@@ -121,7 +131,7 @@ async fn the_accounting_of_a_person_holds_what_left_in_their_parts_of_answers_an
 async fn an_exchange_is_shown_as_one_record() {
     let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
     let log = open(folder.path(), &keys);
-    let entry = log.intent(sample(&id(1))).await.unwrap();
+    let entry = intend(&log, sample(&id(1))).await.unwrap();
     log.window(&entry, &window(&keys, &["alice", "bob"], 2)).await.unwrap();
     log.window(&entry, &window(&keys, &["bob", "carol"], 3)).await.unwrap();
     let in_flight = decision(folder.path(), &id(1), true).unwrap().unwrap();
@@ -162,7 +172,7 @@ async fn exchanges_are_found_by_recipient_purpose_person_and_time() {
         time: "2026-11-22T00:00:01Z".parse().unwrap(),
         ..sample(&id(2))
     };
-    let entry = log.intent(other).await.unwrap();
+    let entry = intend(&log, other).await.unwrap();
     log.window(&entry, &window(&keys, &["alice"], 1)).await.unwrap();
     log.close(entry, Outcome::Released).await.unwrap();
 
@@ -188,7 +198,7 @@ async fn what_was_acknowledged_is_on_disk_when_the_process_dies() {
     let (folder, left, keys) =
         (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), Keys::random().unwrap());
     let log = open(folder.path(), &keys);
-    let entry = log.intent(sample(&id(1))).await.unwrap();
+    let entry = intend(&log, sample(&id(1))).await.unwrap();
     log.window(&entry, &window(&keys, &["alice"], 1)).await.unwrap();
     // The file as it is at this moment, with a record torn in the middle behind it.
     let file = only_file(folder.path());
@@ -314,7 +324,7 @@ async fn nothing_is_acknowledged_before_it_is_durable_and_what_waits_shares_a_sy
     let log = Arc::new(over(&disk, folder.path(), &keys, Durability::BeforeRelease));
     let before = disk.state.lock().unwrap().syncs;
     disk.state.lock().unwrap().held = true;
-    let intents: Vec<_> = (0..100).map(|n| tokio::spawn(log.intent(sample(&id(n))))).collect();
+    let intents: Vec<_> = (0..100).map(|n| tokio::spawn(intend(&log, sample(&id(n))))).collect();
     tokio::time::sleep(Duration::from_millis(30)).await;
     assert!(intents.iter().all(|intent| !intent.is_finished()));
     disk.state.lock().unwrap().held = false;
@@ -331,7 +341,7 @@ async fn after_a_failed_write_every_record_fails() {
         let (folder, keys, disk) =
             (tempfile::tempdir().unwrap(), Keys::random().unwrap(), Arc::new(Disk::default()));
         let log = over(&disk, folder.path(), &keys, durability);
-        let entry = log.intent(sample(&id(1))).await.unwrap();
+        let entry = intend(&log, sample(&id(1))).await.unwrap();
         log.flush().await;
         disk.state.lock().unwrap().full = true;
         let first = log.window(&entry, &window(&keys, &["alice"], 1)).await;
@@ -342,7 +352,7 @@ async fn after_a_failed_write_every_record_fails() {
         assert!(!log.healthy());
         disk.state.lock().unwrap().full = false;
         assert_eq!(log.window(&entry, &window(&keys, &["alice"], 1)).await, Err(LogError), "room or not");
-        assert!(log.intent(sample(&id(2))).await.is_err());
+        assert!(intend(&log, sample(&id(2))).await.is_err());
         log.close_detached(entry, Outcome::Aborted);
         drop(log);
         assert_eq!(
@@ -357,7 +367,7 @@ async fn after_a_failed_write_every_record_fails() {
 async fn a_log_that_is_dropped_does_not_wait_for_a_future_that_nobody_polls() {
     let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
     let log = open(folder.path(), &keys);
-    let unpolled = log.intent(sample(&id(1)));
+    let unpolled = intend(&log, sample(&id(1)));
     drop(log);
     assert_eq!(unpolled.await.map(|_| ()), Err(LogError));
 }

@@ -4,7 +4,7 @@
 //! upstream's reason phrase, which can name a person.
 
 use http::header::{
-    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_TYPE, DATE, RETRY_AFTER,
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING,
     X_CONTENT_TYPE_OPTIONS,
 };
 use http::response::Parts;
@@ -22,8 +22,6 @@ pub enum Answer {
     /// No body at all, and none is needed.
     Empty,
 }
-
-const FORWARDED: [HeaderName; 3] = [CONTENT_LANGUAGE, DATE, RETRY_AFTER];
 
 /// Judges the head of an answer on a personal route.
 ///
@@ -45,7 +43,8 @@ pub fn judge(parts: &Parts) -> Result<Answer, Refusal> {
     if forbids_transformation(&parts.headers) {
         return Err(Refusal::UpstreamUnreadable);
     }
-    let empty = parts.headers.get(CONTENT_LENGTH).is_some_and(|length| length == "0");
+    let empty = parts.headers.get(CONTENT_LENGTH).is_some_and(|length| length == "0")
+        && !parts.headers.contains_key(TRANSFER_ENCODING);
     if empty || status == StatusCode::NO_CONTENT || status == StatusCode::RESET_CONTENT {
         return Ok(Answer::Empty);
     }
@@ -53,17 +52,23 @@ pub fn judge(parts: &Parts) -> Result<Answer, Refusal> {
     Ok(Answer::Json(framing, coding(&parts.headers)?))
 }
 
-/// The head that leaves: a new one, with the few fields that say nothing about a person.
+/// The head that leaves: a new one, with the few fields that say nothing about a person. Of the media type the
+/// parameters stay behind: JSON has none, and UTF-8 is all that it comes in.
 pub fn head(upstream: &HeaderMap, allowed: &[HeaderName], answer: Answer) -> HeaderMap {
     // With room for what the gateway adds.
     let mut head = HeaderMap::with_capacity(upstream.len() + 5);
-    for (name, value) in
-        upstream.iter().filter(|(name, _)| FORWARDED.contains(name) || allowed.contains(name))
-    {
+    for (name, value) in upstream.iter().filter(|(name, _)| allowed.contains(name)) {
         head.append(name, value.clone());
     }
+    // In seconds: a date would have to be read to know that it is one.
+    let is_delay = |value: &&HeaderValue| value.as_bytes().iter().all(u8::is_ascii_digit);
+    if let Some(delay) = upstream.get(RETRY_AFTER).filter(is_delay) {
+        head.insert(RETRY_AFTER, delay.clone());
+    }
     if let (Answer::Json(..), Some(content_type)) = (answer, upstream.get(CONTENT_TYPE)) {
-        head.insert(CONTENT_TYPE, content_type.clone());
+        let mut parts = content_type.as_bytes().split(|byte| *byte == b';');
+        let essence = HeaderValue::from_bytes(parts.next().unwrap_or_default().trim_ascii());
+        head.extend(essence.ok().map(|essence| (CONTENT_TYPE, essence)));
     }
     head.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     head.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -196,6 +201,6 @@ mod tests {
         let head = head(&upstream, &[], Answer::Json(Framing::Document, Coding::Identity));
         let mut names: Vec<&str> = head.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
-        assert_eq!(names, ["cache-control", "content-type", "date", "x-content-type-options"]);
+        assert_eq!(names, ["cache-control", "content-type", "x-content-type-options"]);
     }
 }

@@ -32,6 +32,9 @@ const WINDOW_TIME: Duration = Duration::from_millis(20);
 const HEAD_TIME: Duration = Duration::from_secs(1);
 /// Bytes after which a frame is closed: what is handed out between two looks at the ledger.
 const FRAME: usize = 64 * 1024;
+/// Most bytes that are handed out at once, of a piece that one large record makes larger than that: a recipient
+/// that takes them byte by byte leaves no more beyond recall.
+const AT_ONCE: usize = 2 * FRAME;
 
 /// Why a body ends before its end. The recipient sees a connection that is cut.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +52,12 @@ struct Piece {
     /// Whether the document ends with this input.
     last: bool,
     output: Vec<u8>,
+    /// What is left of the output once some of it has left.
+    rest: Bytes,
+    /// What is on record, and so whose changes concern it.
     tally: Tally,
+    /// The last judgement's account, where that was not the first.
+    again: Option<Tally>,
     judged_at: Epoch,
 }
 
@@ -130,7 +138,7 @@ where
         self.record().await
     }
 
-    /// The body as it leaves. One that is whole already leaves with its length.
+    /// The body as it leaves. One that is whole already, and not large, leaves with its length.
     ///
     /// # Errors
     /// [`Cut`], as [`Pump::next`]: nothing has left yet.
@@ -138,7 +146,8 @@ where
     where
         U: Send + 'static,
     {
-        if !self.finished || self.pieces.len() > 1 || self.release.reports() {
+        let is_large = self.pieces.front().is_some_and(|piece| piece.output.len() > AT_ONCE);
+        if !self.finished || self.pieces.len() > 1 || is_large || self.release.reports() {
             return Ok(Answer::streamed(self));
         }
         let bytes = self.next().await?.unwrap_or_default();
@@ -156,9 +165,17 @@ where
             tokio::task::yield_now().await;
         }
         loop {
-            if let Some(piece) = self.pieces.pop_front() {
+            if let Some(mut piece) = self.pieces.pop_front() {
                 let release = Arc::clone(&self.release);
-                let output = hand_out(&release, piece).await?;
+                let output = loop {
+                    match piece.leave(&release)? {
+                        Some(output) => break output,
+                        None => piece.scrub_again(&release).await?,
+                    }
+                };
+                if !piece.rest.is_empty() {
+                    self.pieces.push_front(piece);
+                }
                 if !output.is_empty() {
                     self.busy = true;
                     return Ok(Some(output));
@@ -272,7 +289,9 @@ where
                 read: 0,
                 last: false,
                 output: Vec::with_capacity(input.len()),
+                rest: Bytes::new(),
                 tally: Tally::default(),
+                again: None,
                 judged_at,
             };
             self.pieces.push_back(piece);
@@ -310,45 +329,57 @@ where
     }
 }
 
-/// A piece as it may leave now: scrubbed again where somebody in it has changed since, and on record
-/// again where more would leave than was.
-async fn hand_out(release: &Release, piece: Piece) -> Result<Bytes, Cut> {
-    let Piece { before, input, read: _, last, mut output, tally: mut recorded, mut judged_at } = piece;
-    let mut ask_again = recorded.ask_again;
-    loop {
+impl Piece {
+    /// Its next bytes; `None` where somebody in it has changed since it was judged.
+    fn leave(&mut self, release: &Release) -> Result<Option<Bytes>, Cut> {
         release.may_leave().map_err(Cut)?;
-        recorded.ask_again = ask_again;
-        let leaves = release.hand_out(judged_at, &recorded, || Bytes::from(std::mem::take(&mut output)));
-        if let Some(bytes) = leaves {
+        let (output, rest) = (&mut self.output, &mut self.rest);
+        let begins = rest.is_empty();
+        let bytes = release.hand_out(self.judged_at, &self.tally, || {
+            if begins {
+                *rest = Bytes::from(std::mem::take(output));
+            }
+            rest.split_to(rest.len().min(AT_ONCE))
+        });
+        if let Some(bytes) = &bytes {
+            if begins {
+                release.report(self.again.as_ref().unwrap_or(&self.tally));
+            }
             release.sent(bytes.len());
-            return Ok(bytes);
         }
-        judged_at = release.epoch();
-        output.clear();
-        let judged = scrub_again(release, (*before).clone(), &input, last, &mut output)?;
-        ask_again = judged.ask_again;
-        if judged.exceeds(&recorded) {
-            release.record(&judged).await.map_err(Cut)?;
-            recorded.merge(judged);
-        }
+        Ok(bytes)
     }
-}
 
-fn scrub_again(
-    release: &Release,
-    mut scrubber: Scrubber,
-    input: &[Bytes],
-    last: bool,
-    output: &mut Vec<u8>,
-) -> Result<Tally, Cut> {
-    let mut judgement = release.judgement(Timestamp::now()).ok_or(Cut(Refusal::UpstreamUnreadable))?;
-    for chunk in input {
-        scrubber.feed(chunk, &mut judgement, output)?;
+    /// Scrubs it again from what is known now; on record again where more would leave than was.
+    async fn scrub_again(&mut self, release: &Release) -> Result<(), Cut> {
+        if !self.rest.is_empty() {
+            // The beginning of it has left.
+            return Err(Cut(Refusal::SubjectWithheld));
+        }
+        self.judged_at = release.epoch();
+        self.output.clear();
+        let mut scrubber = (*self.before).clone();
+        let unreadable = Cut(Refusal::UpstreamUnreadable);
+        let mut judgement = release.judgement(Timestamp::now()).ok_or(unreadable)?;
+        for chunk in &self.input {
+            scrubber.feed(chunk, &mut judgement, &mut self.output)?;
+        }
+        if self.last {
+            scrubber.finish(&mut judgement, &mut self.output)?;
+        }
+        let judged = judgement.into_tally();
+        if release.is_all_or_nothing() && release.withholds(&judged) {
+            return Err(Cut(Refusal::SubjectWithheld));
+        }
+        let ask_again = judged.ask_again;
+        if judged.exceeds(&self.tally) {
+            release.record(&judged).await.map_err(Cut)?;
+            self.tally.merge(judged.clone());
+        }
+        self.tally.ask_again = ask_again;
+        self.again = Some(judged);
+        Ok(())
     }
-    if last {
-        scrubber.finish(&mut judgement, output)?;
-    }
-    Ok(judgement.into_tally())
 }
 
 /// A body that the gate lets leave.
@@ -382,19 +413,20 @@ impl Answer {
         let frames =
             futures_util::stream::unfold((Box::pin(body), release), |(mut body, release)| async move {
                 loop {
-                    match body.frame().await {
-                        Some(Ok(frame)) => match frame.into_data() {
+                    let cut = match tokio::time::timeout(release.upstream_idle(), body.frame()).await {
+                        Ok(Some(Ok(frame))) => match frame.into_data() {
                             Ok(chunk) => return Some((Ok(Frame::data(chunk)), (body, release))),
-                            Err(_trailers) => {}
+                            Err(_trailers) => continue,
                         },
-                        Some(Err(_)) => {
-                            return Some((Err(Cut(Refusal::UpstreamUnreadable)), (body, release)));
-                        }
-                        None => {
+                        Ok(None) => {
                             release.close();
                             return None;
                         }
-                    }
+                        Ok(Some(Err(_))) => Refusal::UpstreamUnreadable,
+                        Err(_) => Refusal::UpstreamTimeout,
+                    };
+                    release.abort(cut);
+                    return Some((Err(Cut(cut)), (body, release)));
                 }
             });
         Answer::Streamed(Box::pin(http_body_util::StreamBody::new(frames)))

@@ -154,8 +154,16 @@ impl Refusal {
     #[must_use]
     pub fn hiding_existence(self) -> Refusal {
         match self {
-            Refusal::SubjectWithheld
-            | Refusal::UpstreamRefused(StatusCode::FORBIDDEN | StatusCode::NOT_FOUND) => Refusal::NotFound,
+            // What cannot be read is there.
+            Refusal::SubjectWithheld | Refusal::UpstreamUnreadable => Refusal::NotFound,
+            Refusal::UpstreamRefused(
+                StatusCode::FORBIDDEN
+                | StatusCode::NOT_FOUND
+                | StatusCode::CONFLICT
+                | StatusCode::GONE
+                | StatusCode::LOCKED
+                | StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS,
+            ) => Refusal::NotFound,
             other => other,
         }
     }

@@ -12,7 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::identity::Identity;
 use super::judgement::Judgement;
-use super::route::{Report, Route};
+use super::route::{Report, Route, Scrubbing};
 use super::tally::{Released, Tally};
 use super::well_known::Withheld;
 use super::{Gatehouse, Refusal, Snapshot};
@@ -187,6 +187,11 @@ impl Release {
         })
     }
 
+    /// Whether an answer of which something is withheld is withheld as a whole.
+    pub(super) fn is_all_or_nothing(&self) -> bool {
+        self.route.scrubbing.as_ref().is_some_and(Scrubbing::is_all_or_nothing)
+    }
+
     /// Whether the answer ends in a trailer.
     pub(super) fn reports(&self) -> bool {
         self.report != Report::None
@@ -228,7 +233,6 @@ impl Release {
     /// Hands a window's record to the log.
     fn append(&self, tally: &Tally) -> Option<impl Future<Output = Result<(), LogError>> + Send + use<>> {
         self.count(tally);
-        self.report(tally);
         let window = Window {
             position: self.gatehouse.ledger.position(),
             records: tally.records,
@@ -322,8 +326,8 @@ impl Release {
         });
     }
 
-    /// Takes down what the trailer will say.
-    fn report(&self, tally: &Tally) {
+    /// Takes down what the trailer will say of what has left.
+    pub(super) fn report(&self, tally: &Tally) {
         if !self.reports() {
             return;
         }

@@ -4,8 +4,9 @@
 //! framing. What goes on is end-to-end, without credentials, purpose, conditions and ranges.
 
 use http::header::{
-    ACCEPT_ENCODING, ACCEPT_RANGES, CONNECTION, EXPECT, HOST, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-    IF_RANGE, IF_UNMODIFIED_SINCE, PROXY_AUTHENTICATE, RANGE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    ACCEPT_ENCODING, ACCEPT_RANGES, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, IF_MATCH, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, PROXY_AUTHENTICATE, RANGE, TE, TRAILER, TRANSFER_ENCODING,
+    UPGRADE,
 };
 use http::request::Parts;
 use http::uri::Authority;
@@ -44,6 +45,18 @@ const CONDITIONS: [HeaderName; 8] = [
     IF_UNMODIFIED_SINCE,
     ACCEPT_ENCODING,
     ACCEPT_RANGES,
+];
+
+/// What it says was not asked about where the purpose has another header.
+const DATA_PURPOSE: HeaderName = HeaderName::from_static("data-purpose");
+
+/// An origin that heeds one of them does something else than what was decided about.
+const OVERRIDES: [HeaderName; 5] = [
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-http-method"),
+    HeaderName::from_static("x-method-override"),
+    HeaderName::from_static("x-original-url"),
+    HeaderName::from_static("x-rewrite-url"),
 ];
 
 /// Checks everything about a request head that does not depend on who asks.
@@ -92,6 +105,9 @@ fn screen_expectation(headers: &HeaderMap) -> Result<(), Refusal> {
 
 /// hyper accepts `gzip, chunked`, two `Transfer-Encoding` fields and more; origins differ on them.
 fn screen_framing(headers: &HeaderMap) -> Result<(), Refusal> {
+    if headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some() {
+        return Err(Refusal::RequestMalformed);
+    }
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let coding = codings.next();
     let plain = coding.is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
@@ -144,6 +160,8 @@ pub fn forwarded(headers: &HeaderMap, purpose_header: &HeaderName) -> HeaderMap 
             || CONDITIONS.contains(name)
             || CREDENTIAL_HEADERS.contains(name)
             || LOOK_ALIKES.contains(name)
+            || OVERRIDES.contains(name)
+            || *name == DATA_PURPOSE
             || name == purpose_header
             || *name == HOST
             || nominated.iter().any(|nominated| nominated.eq_ignore_ascii_case(name.as_str())))
@@ -192,6 +210,7 @@ mod tests {
                 ),
                 malformed,
             ),
+            (parts("POST", "/a", &[host, ("content-length", "5"), ("content-length", "5")]), malformed),
             (parts("GET", "/a", &[host, ("x_api_key", "k")]), malformed),
             (parts("GET", "/a", &[host, ("expect", "tea")]), Err(Refusal::ExpectationFailed)),
             (parts("TRACE", "/a", &[host]), Err(Refusal::MethodNotAllowed)),
@@ -222,6 +241,8 @@ mod tests {
                 ("range", "bytes=0-1"),
                 ("accept-encoding", "gzip"),
                 ("te", "trailers"),
+                ("x-http-method-override", "DELETE"),
+                ("x-original-url", "/b"),
                 ("accept", "application/json"),
                 ("traceparent", "00-1-2-3"),
             ],

@@ -57,6 +57,11 @@ pub struct Field {
 }
 
 impl Scrubbing {
+    /// Whether an answer of which something is withheld is withheld as a whole.
+    pub fn is_all_or_nothing(&self) -> bool {
+        matches!(self.withheld, Withheld::Deny { .. })
+    }
+
     pub fn new(
         plan: Arc<Plan>,
         vocabulary: &Vocabulary,

@@ -49,6 +49,17 @@ withheld = "deny"
 hide-existence = true
 
 [[route]]
+name = "all"
+upstream = "crm"
+path = "/all"
+record = "$[*]"
+subject = "@.id"
+withheld = "deny"
+[route.fields]
+"@.id" = "subject-identifier"
+"@.name" = "name"
+
+[[route]]
 name = "support-only"
 upstream = "crm"
 path = "/support-only"
@@ -204,6 +215,69 @@ fn all_or_nothing_routes_release_nothing_when_a_subject_is_withheld() {
 }
 
 #[test]
+fn all_or_nothing_holds_for_who_changes_on_the_way() {
+    let (upstream, gate) = house();
+    gate.tell("c-2", r#"{"kind": "fact", "facts": {"region": "EEA"}}"#);
+    let (tell, told) = std::sync::mpsc::channel::<()>();
+    let told = std::sync::Mutex::new(told);
+    upstream.script("/all", move |_, stream| {
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n";
+        let _ = stream.write_all(format!("{head}[{{\"id\":\"c-1\",\"name\":\"Ada\"}},").as_bytes());
+        told.lock().unwrap().recv().unwrap();
+        let _ = stream.write_all(br#"{"id":"c-2","name":"Bob"}]"#);
+    });
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(|| gate.get("/all", "support", "customer-support"));
+        // Time to read and judge the first of them.
+        std::thread::sleep(Duration::from_millis(200));
+        gate.tell("c-1", r#"{"kind": "restriction"}"#);
+        tell.send(()).unwrap();
+        refused(&asked.join().unwrap(), 403, "subject-withheld");
+    });
+}
+
+#[test]
+fn a_head_tells_no_more_than_the_answer_would() {
+    let (upstream, gate) = house();
+    let headers = [bearer("support"), "data-purpose: customer-support".to_owned()];
+    let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
+    let head = |path: &str| http::send(gate.address, "HEAD", path, &headers, b"").status;
+    for path in ["/strict/c-1", "/hidden/c-1"] {
+        upstream.json(path, CUSTOMER);
+        assert_eq!(head(path), 200);
+    }
+    gate.tell("c-1", r#"{"kind": "restriction"}"#);
+    assert_eq!((head("/strict/c-1"), head("/hidden/c-1"), head("/hidden/c-2")), (403, 404, 404));
+    for gone in ["409 Conflict", "410 Gone", "423 Locked", "451 Unavailable"] {
+        upstream.raw("/hidden/c-3", answer(gone, "", b""));
+        refused(&gate.get("/hidden/c-3", "support", "customer-support"), 404, "not-found");
+    }
+    upstream.raw("/hidden/c-4", answer("200 OK", "content-type: application/json\r\n", b"{"));
+    refused(&gate.get("/hidden/c-4", "support", "customer-support"), 404, "not-found");
+}
+
+#[test]
+fn who_goes_away_early_leaves_a_closed_record() {
+    let (upstream, gate) = house();
+    upstream.script("/customers/c-1", |_, _| std::thread::sleep(Duration::from_millis(300)));
+    for wait in [0, 1, 2, 5, 20] {
+        let request = format!(
+            "GET /customers/c-1 HTTP/1.1\r\nhost: x\r\n{}\r\ndata-purpose: customer-support;case=\"W-{wait}\"\r\n\r\n",
+            bearer("support")
+        );
+        let mut stream = http::connect(gate.address);
+        stream.write_all(request.as_bytes()).unwrap();
+        std::thread::sleep(Duration::from_millis(wait));
+    }
+    // Whoever came last is on record by then, and so are all before.
+    gate.wait_for_log("W-20");
+    std::thread::sleep(Duration::from_millis(300));
+    let log = gate.log();
+    let count = |kind: &str| log.matches(&format!("\"kind\":\"{kind}\"")).count();
+    assert_eq!(count("intent"), count("close"), "{log}");
+}
+
+#[test]
 fn what_is_not_routed_is_not_found_and_not_allowed() {
     let (_upstream, gate) = house();
     refused(&gate.get("/elsewhere", "support", "customer-support"), 404, "not-found");
@@ -282,6 +356,7 @@ fn only_listed_query_parameters_that_the_caller_may_see_pass() {
     };
     refused(&ask("?sort=name", "support", "customer-support"), 422, "query-on-withheld-field");
     refused(&ask("?page=2&fields=email", "support", "customer-support"), 422, "query-on-withheld-field");
+    refused(&ask("?page=2;email=ada", "support", "customer-support"), 400, "request-malformed");
     assert_eq!(upstream.requests(), 0);
     assert_eq!(ask("?page=2", "support", "customer-support").status, 200);
     assert_eq!(ask("?email=ada%40example.org", "support", "customer-support").status, 200);

@@ -154,7 +154,12 @@ impl Exchange {
         }
 
         let inbound = Inbound::new(body, found.route.max_request_body, listening.request_timeout);
-        let forwarded = self.forwarded(&parts, &found.route, inbound);
+        let mut forwarded = self.forwarded(&parts, &found.route, inbound);
+        let all_or_nothing = found.route.scrubbing.as_ref().is_some_and(Scrubbing::is_all_or_nothing);
+        if all_or_nothing && parts.method == Method::HEAD {
+            // Whether GET would be refused is to be seen from its answer only.
+            *forwarded.method_mut() = Method::GET;
+        }
         // The log's write hides behind the upstream's answer.
         let (intended, answered) = tokio::join!(self.intend(), self.call(upstream, forwarded, &found.route));
         intended?;
@@ -173,11 +178,16 @@ impl Exchange {
         }
         let response = self.respond(upstream_parts.status, head)?;
         match verdict {
-            answer::Answer::Json(framing, coding) if parts.method != Method::HEAD => {
+            answer::Answer::Json(framing, coding) if all_or_nothing || parts.method != Method::HEAD => {
                 self.endless = framing != Framing::Document;
                 let release = self.release(admitted)?;
+                let closing = (parts.method == Method::HEAD).then(|| Arc::clone(&release));
                 let body = scrubbed(upstream_body, framing, coding, release, self.forms(), &found, scrubbing)
                     .await?;
+                if let Some(release) = closing {
+                    release.close();
+                    return Ok(response.map(|()| AnswerBody::empty()));
+                }
                 Ok(response.map(|()| body))
             }
             answer::Answer::Json(..) | answer::Answer::Empty => {
@@ -351,9 +361,10 @@ impl Exchange {
     /// Records that this is about to happen, so that a crash in between is visible.
     async fn intend(&self) -> Result<(), Refusal> {
         let intent = self.intent().ok_or(Refusal::AuditUnavailable)?;
-        let entry = self.gatehouse.log.intent(intent).await.map_err(|_| Refusal::AuditUnavailable)?;
+        let queued = self.gatehouse.log.intent(intent).await;
+        let (entry, queued) = queued.map_err(|_| Refusal::AuditUnavailable)?;
         *self.entry.lock().unwrap_or_else(PoisonError::into_inner) = Some(entry);
-        Ok(())
+        queued.durable().await.map_err(|_| Refusal::AuditUnavailable)
     }
 
     fn take_entry(&self) -> Option<Entry> {
@@ -482,6 +493,10 @@ impl Drop for Exchange {
 /// Every parameter is listed by the route, and may tell the caller only what it may see in clear.
 fn screen_query(route: &Route, query: Option<&str>, admitted: &Admitted) -> Result<(), Refusal> {
     let Some(query) = query.filter(|query| !query.is_empty()) else { return Ok(()) };
+    // Some origins end a parameter at a `;`.
+    if query.bytes().any(|byte| byte == b';' || !byte.is_ascii()) {
+        return Err(Refusal::RequestMalformed);
+    }
     for parameter in query.split('&') {
         let name = parameter.split('=').next().unwrap_or_default();
         let name = crate::layer::path::meaning(&name.replace('+', " ")).ok_or(Refusal::RequestMalformed)?;
