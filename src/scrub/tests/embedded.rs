@@ -64,6 +64,19 @@ fn what_stays_whole_is_spelled_as_it_came() {
 }
 
 #[test]
+fn what_stays_whole_in_a_string_in_a_string_is_spelled_as_it_came() {
+    let mapping = payload(&[("@.payload.q", "json:billing"), ("@.payload.email", "email")]);
+    let inner = r#"{\u0022q\u0022:\u0022{\\u0022b\\u0022: \\u0022x\\\/y\\u0022}\u0022, \u0022z\u0022:\u0022a\/b\u0022}"#;
+    let whole = format!(r#"{{"payload":"{inner}"}}"#);
+    assert_eq!(scrub(&mapping, &whole, all_but("email")).0, whole);
+    // Where something goes, the inner string still is spelled as it came.
+    let more = inner.replacen('{', r#"{\u0022email\u0022:1,"#, 1);
+    let (out, _) = scrub(&mapping, &format!(r#"{{"payload":"{more}"}}"#), all_but("email"));
+    let rest = r#"{\"q\":\"{\\u0022b\\u0022: \\u0022x\\/y\\u0022}\", \"z\":\"a/b\"}"#;
+    assert_eq!(out, format!(r#"{{"payload":"{rest}"}}"#));
+}
+
+#[test]
 fn a_string_that_is_not_json_goes() {
     let mapping = payload(&[("@.payload.email", "email")]);
     let clear = |_: Option<&Seen>, _: CategoryId| Form::Clear;

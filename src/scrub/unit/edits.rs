@@ -174,9 +174,12 @@ impl Unit<'_> {
             |at: u32| held.table.node(at).map_or((0, 0), |node| (node.start as usize, node.end as usize));
         // Everything before is written or gone.
         let mut done = root.start as usize;
-        // Where what is written of strings begins.
-        let mut texts: SmallVec<[usize; 4]> = SmallVec::new();
+        // Where what is written of strings begins, and whether anything in them changes.
+        let mut texts: SmallVec<[(usize, bool); 4]> = SmallVec::new();
         for edit in edits {
+            if !matches!(edit, Edit::Spell { .. } | Edit::Begin { .. } | Edit::End { .. }) {
+                texts.last_mut().into_iter().for_each(|(_, changes)| *changes = true);
+            }
             match *edit {
                 Edit::Omit { from, node } => {
                     copy(done, from.offset(&held), out);
@@ -223,21 +226,22 @@ impl Unit<'_> {
                     let (start, _) = place(node);
                     copy(done, start, out);
                     done = start;
-                    texts.push(out.len());
+                    texts.push((out.len(), false));
                 }
                 Edit::End { node } => {
                     let (start, end) = place(node);
                     copy(done, end, out);
                     done = end;
-                    let (Some(from), Some(string)) = (texts.pop(), held.string_around(node)) else {
+                    let Some(((from, changes), string)) = texts.pop().zip(held.string_around(node)) else {
                         continue;
                     };
-                    if out.get(from..) == held.bytes.get(start..end) {
+                    if !changes || out.get(from..) == held.bytes.get(start..end) {
                         // All of it stays: as it was spelled.
                         out.truncate(from);
                         out.extend_from_slice(&string.string);
                     } else {
                         embedded::spell(out, from, string.times);
+                        texts.last_mut().into_iter().for_each(|(_, changes)| *changes = true);
                     }
                 }
                 Edit::Add { from, number, comma } => {
