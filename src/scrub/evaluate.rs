@@ -279,11 +279,10 @@ impl<'a> Evaluation<'a> {
             Pattern::Computed(operand) => {
                 let patterns = self.values(operand, scope)?;
                 self.steps(COMPILING * patterns.len() as u64)?;
-                let patterns: Vec<_> = patterns
-                    .iter()
-                    .filter_map(Value::string)
-                    .filter_map(|text| regexp::compile(text, whole))
-                    .collect();
+                let compile = |text| regexp::compile_computed(text, whole).map_err(|_| TooCostly);
+                let patterns = patterns.iter().filter_map(Value::string).map(compile);
+                let patterns = patterns.collect::<Worked<Vec<_>>>()?;
+                let patterns: Vec<_> = patterns.into_iter().flatten().collect();
                 Ok(texts.into_iter().any(|text| patterns.iter().any(|pattern| pattern.is_match(text))))
             }
         }

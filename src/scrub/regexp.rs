@@ -9,11 +9,30 @@ use regex::{Regex, RegexBuilder};
 /// Bytes a compiled pattern may take; a repetition of repetitions grows without it.
 const LARGEST: usize = 1 << 18;
 
+/// Likewise of a pattern that a document brings, for each of its records maybe.
+const LARGEST_COMPUTED: usize = 1 << 15;
+
+/// A pattern of a document is larger than it may be.
+pub(super) struct TooLarge;
+
 /// A pattern over a whole string (`match`) or a part of it (`search`); `None` if it is no I-Regexp.
 pub(super) fn compile(pattern: &str, whole: bool) -> Option<Regex> {
+    build(pattern, whole, LARGEST)?.ok()
+}
+
+/// As [`compile`], for a pattern that stands in the document.
+pub(super) fn compile_computed(pattern: &str, whole: bool) -> Result<Option<Regex>, TooLarge> {
+    match build(pattern, whole, LARGEST_COMPUTED) {
+        Some(Ok(regex)) => Ok(Some(regex)),
+        Some(Err(regex::Error::CompiledTooBig(_))) => Err(TooLarge),
+        Some(Err(_)) | None => Ok(None),
+    }
+}
+
+fn build(pattern: &str, whole: bool, bound: usize) -> Option<Result<Regex, regex::Error>> {
     let inner = translate(pattern)?;
     let pattern = if whole { format!(r"\A(?:{inner})\z") } else { inner };
-    RegexBuilder::new(&pattern).size_limit(LARGEST).dfa_size_limit(LARGEST).build().ok()
+    Some(RegexBuilder::new(&pattern).size_limit(bound).dfa_size_limit(bound).build())
 }
 
 /// The same pattern in the syntax of the `regex` crate.

@@ -22,6 +22,15 @@ fn remove(queries: &[&str], body: &str) -> String {
 }
 
 #[test]
+fn a_large_pattern_of_the_document_is_not_compiled() {
+    let queries = ["$[?match(@.a, @.p)].a"];
+    let body = |pattern: &str| format!(r#"[{{"a":"xx","p":"{pattern}"}}]"#);
+    assert_eq!(remove_in(&queries, body("x{2}").as_bytes(), 7).unwrap(), br#"[{"p":"x{2}"}]"#);
+    let fault = remove_in(&queries, body("(a{60}){60}").as_bytes(), 7).unwrap_err().fault;
+    assert_eq!(fault, Fault::TooCostly);
+}
+
+#[test]
 fn commas_are_right_in_every_combination() {
     for (query, body, rest) in [
         ("$.a", r#"{ "a":1, "b":2 }"#, r#"{ "b":2 }"#),
