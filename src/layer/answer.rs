@@ -4,8 +4,8 @@
 //! upstream's reason phrase, which can name a person.
 
 use http::header::{
-    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING,
-    X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_TYPE, DATE, RETRY_AFTER,
+    TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
 };
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -53,26 +53,43 @@ pub fn judge(parts: &Parts) -> Result<Answer, Refusal> {
 }
 
 /// The head that leaves: a new one, with the few fields that say nothing about a person. Of the media type the
-/// parameters stay behind: JSON has none, and UTF-8 is all that it comes in.
+/// parameters stay behind, but for `charset=utf-8`: JSON has none.
 pub fn head(upstream: &HeaderMap, allowed: &[HeaderName], answer: Answer) -> HeaderMap {
     // With room for what the gateway adds.
     let mut head = HeaderMap::with_capacity(upstream.len() + 5);
-    for (name, value) in upstream.iter().filter(|(name, _)| allowed.contains(name)) {
+    for (name, value) in
+        upstream.iter().filter(|(name, value)| allowed.contains(name) || is_plain(name, value))
+    {
         head.append(name, value.clone());
     }
-    // In seconds: a date would have to be read to know that it is one.
-    let is_delay = |value: &&HeaderValue| value.as_bytes().iter().all(u8::is_ascii_digit);
-    if let Some(delay) = upstream.get(RETRY_AFTER).filter(is_delay) {
-        head.insert(RETRY_AFTER, delay.clone());
-    }
     if let (Answer::Json(..), Some(content_type)) = (answer, upstream.get(CONTENT_TYPE)) {
-        let mut parts = content_type.as_bytes().split(|byte| *byte == b';');
-        let essence = HeaderValue::from_bytes(parts.next().unwrap_or_default().trim_ascii());
-        head.extend(essence.ok().map(|essence| (CONTENT_TYPE, essence)));
+        let mut parts = content_type.as_bytes().split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+        let essence = HeaderValue::from_bytes(parts.next().unwrap_or_default());
+        let is_plain = parts.all(|parameter| parameter.eq_ignore_ascii_case(b"charset=utf-8"));
+        let media_type = if is_plain { Ok(content_type.clone()) } else { essence };
+        head.extend(media_type.ok().map(|media_type| (CONTENT_TYPE, media_type)));
     }
     head.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     head.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     head
+}
+
+/// Whether a field is a date, a delay or a language, and reads as one.
+fn is_plain(name: &HeaderName, value: &HeaderValue) -> bool {
+    let Ok(text) = value.to_str() else { return false };
+    let is_date = || text.ends_with("GMT") && jiff::fmt::rfc2822::parse(text).is_ok();
+    match *name {
+        DATE => is_date(),
+        RETRY_AFTER => text.bytes().all(|byte| byte.is_ascii_digit()) || is_date(),
+        CONTENT_LANGUAGE => text.split(',').all(|tag| {
+            let mut parts = tag.trim().split('-');
+            let is_language = |part: &str| matches!(part.len(), 2 | 3);
+            let is_part =
+                |part: &str| part.len() <= 4 && part.bytes().all(|byte| byte.is_ascii_alphanumeric());
+            parts.clone().next().is_some_and(is_language) && parts.all(is_part)
+        }),
+        _ => false,
+    }
 }
 
 fn forbids_transformation(headers: &HeaderMap) -> bool {
@@ -185,6 +202,30 @@ mod tests {
     }
 
     #[test]
+    fn dates_delays_and_languages_pass_and_nothing_in_their_place() {
+        let passes = |name: &'static str, value: &str| {
+            let upstream = HeaderMap::from_iter([(HeaderName::from_static(name), value.parse().unwrap())]);
+            head(&upstream, &[], Answer::Empty).contains_key(name)
+        };
+        assert!(passes("date", "Sat, 21 Nov 2026 00:00:00 GMT") && !passes("date", "Jane Doe GMT"));
+        assert!(passes("retry-after", "120") && passes("retry-after", "Sat, 21 Nov 2026 00:00:00 GMT"));
+        assert!(!passes("retry-after", "jane@example.org"));
+        for (value, pass) in [
+            ("de", true),
+            ("de-CH, zh-Hant-TW", true),
+            ("de-Janine", false),
+            ("jane doe", false),
+            ("", false),
+        ] {
+            assert_eq!(passes("content-language", value), pass, "{value}");
+        }
+        let typed =
+            HeaderMap::from_iter([(CONTENT_TYPE, "application/json; owner=\"jane\"".parse().unwrap())]);
+        let head = head(&typed, &[], Answer::Json(Framing::Document, Coding::Identity));
+        assert_eq!(head.get(CONTENT_TYPE).unwrap(), "application/json");
+    }
+
+    #[test]
     fn the_head_is_a_new_one() {
         let mut upstream = HeaderMap::new();
         for (name, value) in [
@@ -201,6 +242,6 @@ mod tests {
         let head = head(&upstream, &[], Answer::Json(Framing::Document, Coding::Identity));
         let mut names: Vec<&str> = head.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
-        assert_eq!(names, ["cache-control", "content-type", "x-content-type-options"]);
+        assert_eq!(names, ["cache-control", "content-type", "date", "x-content-type-options"]);
     }
 }
