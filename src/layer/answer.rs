@@ -9,6 +9,7 @@ use http::header::{
 };
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use jiff::fmt::rfc2822;
 
 use super::Refusal;
 use super::encoding::Coding;
@@ -77,7 +78,9 @@ pub fn head(upstream: &HeaderMap, allowed: &[HeaderName], answer: Answer) -> Hea
 /// Whether a field is a date, a delay or a language, and reads as one.
 fn is_plain(name: &HeaderName, value: &HeaderValue) -> bool {
     let Ok(text) = value.to_str() else { return false };
-    let is_date = || text.ends_with("GMT") && jiff::fmt::rfc2822::parse(text).is_ok();
+    // RFC 2822 has comments, HTTP's dates have not.
+    let is_date =
+        || text.len() == 29 && text.ends_with(" GMT") && !text.contains('(') && rfc2822::parse(text).is_ok();
     match *name {
         DATE => is_date(),
         RETRY_AFTER => text.bytes().all(|byte| byte.is_ascii_digit()) || is_date(),
@@ -209,7 +212,9 @@ mod tests {
         };
         assert!(passes("date", "Sat, 21 Nov 2026 00:00:00 GMT") && !passes("date", "Jane Doe GMT"));
         assert!(passes("retry-after", "120") && passes("retry-after", "Sat, 21 Nov 2026 00:00:00 GMT"));
-        assert!(!passes("retry-after", "jane@example.org"));
+        assert!(
+            !passes("retry-after", "jane@example.org") && !passes("date", "1 Nov 26 00:00:00 (jane d) GMT")
+        );
         for (value, pass) in [
             ("de", true),
             ("de-CH, zh-Hant-TW", true),

@@ -63,7 +63,8 @@ impl<'a> Evaluation<'a> {
         self.steps(text.len() as u64 / 16)
     }
 
-    fn steps(&self, more: u64) -> Worked<()> {
+    /// Counts work of this many nodes.
+    pub(super) fn steps(&self, more: u64) -> Worked<()> {
         self.steps.set(self.steps.get().saturating_add(more));
         if self.steps.get() > MOST_STEPS { Err(TooCostly) } else { Ok(()) }
     }

@@ -17,6 +17,10 @@ impl Exchange {
     /// The one way out that is not the release.
     pub(super) fn refuse(&mut self, refusal: Refusal) -> Response<Answer> {
         let hides = self.route.as_ref().is_some_and(|route| route.hide_existence);
+        if hides && refusal == Refusal::UpstreamUnreadable {
+            // All else that is told of it is that nothing was found.
+            tracing::warn!(decision = %self.decision, "an answer of the upstream cannot be read");
+        }
         let refusal = if hides { refusal.hiding_existence() } else { refusal };
         self.count(refusal);
         self.log_refusal(refusal);

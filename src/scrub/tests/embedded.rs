@@ -273,6 +273,17 @@ fn a_string_is_json_where_the_condition_holds_and_nowhere_else() {
 }
 
 #[test]
+fn a_condition_sees_the_value_of_the_string_that_it_selects() {
+    let fields = [("@.x[?@.a==1]", "json:billing"), ("@.x[?@.a==1].email", "email")];
+    let mut mapping = mapping(vec![record("$", &[], &fields)]);
+    mapping.unclassified = Unclassified::Release;
+    let string = |text: &str| Value::from(text).to_string();
+    let (one, two) = (string(r#"{"a":1,"email":"e"}"#), string(r#"{"a":2,"email":"e"}"#));
+    let (out, _) = scrub(&mapping, &format!(r#"{{"x":[{one},{two}]}}"#), all_but("email"));
+    assert_eq!(out, format!(r#"{{"x":[{},{two}]}}"#, string(r#"{"a":1}"#)));
+}
+
+#[test]
 fn a_repeated_name_inside_makes_no_subject() {
     let mut mapping = mapping(vec![record("$", &["@.p.id"], &[("@.p", "json:name")])]);
     let body = r#"{"p":"{\"id\":1,\"id\":1}"}"#;

@@ -344,6 +344,21 @@ fn facts_are_read_where_paths_are_too_many_to_be_told_apart() {
 }
 
 #[test]
+fn the_search_for_repeated_names_is_bounded() {
+    let mut mapping = mapping(vec![record("$", &["@.ids[*]"], &[])]);
+    mapping.duplicate_keys = DuplicateKeys::TreatAlike;
+    let plan = Arc::new(compile(&mapping).unwrap());
+    let run = |ids: usize| {
+        let body = format!(r#"{{"ids":[{}],"a":1,"a":1}}"#, vec!["1"; ids].join(","));
+        let limits = Limits::default();
+        scrub_in(&plan, &mut Rules::new(&plan, clear), body.as_bytes(), usize::MAX, limits)
+            .err()
+            .map(|(error, _)| error.fault)
+    };
+    assert_eq!((run(1000), run(50_000)), (None, Some(Fault::TooCostly)));
+}
+
+#[test]
 fn an_account_that_is_not_one_id_cannot_be_told() {
     let mut set = record("$[*]", &["@.id"], &[]);
     set.controller =

@@ -151,34 +151,49 @@ impl About<'_> {
             here.filter(|(query, _)| *query == capture.query).for_each(|(_, node)| nodes.push(*node));
         }
         let several = capture.singular && nodes.len() > 1;
-        let mut repeated = false;
-        if !table.repeated.is_empty() {
-            for &found in nodes.iter() {
-                repeated = repeated || self.is_repeated(from, found)?;
+        Ok(!several && !self.are_repeated(from, nodes)?)
+    }
+
+    /// Whether a repeated name makes it unclear which of the nodes found from `from` count.
+    fn are_repeated(&self, from: u32, nodes: &[u32]) -> Result<bool, TooCostly> {
+        let table = self.unit.held.table;
+        if table.repeated.is_empty() || nodes.is_empty() {
+            return Ok(false);
+        }
+        if self.set.evaluated {
+            // A condition may have read the other occurrence, wherever it stands.
+            let inside = from..table.node(from).map_or(0, |node| node.next);
+            return Ok(table.repeated.iter().any(|(_, parent)| inside.contains(parent)));
+        }
+        for &found in nodes {
+            if self.is_repeated(from, found)? {
+                return Ok(true);
             }
         }
-        Ok(!several && !repeated)
+        Ok(false)
     }
 
     /// Whether some name between `from` and `found` occurs twice in its object.
     fn is_repeated(&self, from: u32, found: u32) -> Result<bool, TooCostly> {
         let held = self.unit.held;
-        let node = |at: u32| held.table.node(at).ok_or(TooCostly);
         let repeated = &held.table.repeated;
-        if self.set.evaluated {
-            // A condition may have read the other occurrence, wherever it stands.
-            let inside = from..node(from)?.next;
-            return Ok(repeated.iter().any(|(_, parent)| inside.contains(parent)));
-        }
         let mut parent = from;
         while parent != found {
-            let on_the_way = |(child, node): &(u32, &Node)| (*child..node.next).contains(&found);
-            let Some((child, way)) = held.children(parent).find(on_the_way) else { break };
-            let name = self.evaluation.name(way);
-            for (repeated, _) in repeated.iter().filter(|(_, of)| *of == parent) {
-                if self.evaluation.name(node(*repeated)?) == name {
-                    return Ok(true);
+            let mut children = held.children(parent);
+            let (child, way) = loop {
+                self.evaluation.steps(1)?;
+                let Some((child, way)) = children.next() else { return Ok(false) };
+                if (child..way.next).contains(&found) {
+                    break (child, way);
                 }
+            };
+            self.evaluation.steps(repeated.len() as u64)?;
+            let name = self.evaluation.name(way);
+            let same_name = |&(at, of): &(u32, u32)| {
+                of == parent && held.table.node(at).is_some_and(|node| self.evaluation.name(node) == name)
+            };
+            if repeated.iter().any(same_name) {
+                return Ok(true);
             }
             parent = child;
         }

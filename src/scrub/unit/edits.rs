@@ -178,7 +178,7 @@ impl Unit<'_> {
         let mut texts: SmallVec<[(usize, bool); 4]> = SmallVec::new();
         for edit in edits {
             if !matches!(edit, Edit::Spell { .. } | Edit::Begin { .. } | Edit::End { .. }) {
-                texts.last_mut().into_iter().for_each(|(_, changes)| *changes = true);
+                mark_changed(&mut texts);
             }
             match *edit {
                 Edit::Omit { from, node } => {
@@ -241,7 +241,7 @@ impl Unit<'_> {
                         out.extend_from_slice(&string.string);
                     } else {
                         embedded::spell(out, from, string.times);
-                        texts.last_mut().into_iter().for_each(|(_, changes)| *changes = true);
+                        mark_changed(&mut texts);
                     }
                 }
                 Edit::Add { from, number, comma } => {
@@ -255,6 +255,13 @@ impl Unit<'_> {
             }
         }
         copy(done, root.end as usize, out);
+    }
+}
+
+/// Something changes in the innermost of the strings that are being written.
+fn mark_changed(texts: &mut [(usize, bool)]) {
+    if let Some((_, changes)) = texts.last_mut() {
+        *changes = true;
     }
 }
 
