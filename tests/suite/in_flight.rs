@@ -4,7 +4,7 @@
 
 use std::io::{Read, Write};
 
-use crate::gate::{Gate, bearer};
+use crate::gate::{Gate, base, bearer};
 use crate::http;
 use crate::releases::{house, person};
 use crate::upstream::Upstream;
@@ -52,7 +52,7 @@ fn nothing_of_a_person_leaves_after_the_withdrawal_was_acknowledged() {
     let (upstream, gate) = house();
     serve_list(&upstream);
     consents(&gate);
-    let (mut stream, mut bytes) = begin(&gate);
+    let (mut stream, mut bytes) = begin(&gate, "/customers");
     assert!(String::from_utf8_lossy(&bytes).contains("Name-p-1\""), "those who consent are in it");
 
     let leaving = format!("p-{}", PEOPLE - 10);
@@ -72,11 +72,11 @@ fn nothing_of_a_person_leaves_after_the_withdrawal_was_acknowledged() {
     assert_eq!(items[PEOPLE - 9]["name"], format!("Name-p-{}", PEOPLE - 9));
 }
 
-/// Asks for the list, reads its beginning, and then no further.
-fn begin(gate: &Gate) -> (std::net::TcpStream, Vec<u8>) {
+/// Asks, reads the beginning of the answer, and then no further.
+fn begin(gate: &Gate, path: &str) -> (std::net::TcpStream, Vec<u8>) {
     let mut stream = http::connect(gate.address);
     let request = format!(
-        "GET /customers HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{}\r\ndata-purpose: direct-marketing\r\n\r\n",
+        "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{}\r\ndata-purpose: direct-marketing\r\n\r\n",
         bearer("support")
     );
     stream.write_all(request.as_bytes()).unwrap();
@@ -90,7 +90,7 @@ fn what_is_scrubbed_again_is_on_record_before_more_of_it_leaves() {
     let (upstream, gate) = house();
     serve_list(&upstream);
     tell_all(&gate, (0..PEOPLE).step_by(2), "consent-given");
-    let (mut stream, mut bytes) = begin(&gate);
+    let (mut stream, mut bytes) = begin(&gate, "/customers");
     // In what is on record and waits for the reader the others consent, and some of the first withdraw.
     tell_all(&gate, (1..PEOPLE).step_by(2), "consent-given");
     tell_all(&gate, (0..PEOPLE).step_by(100), "consent-withdrawn");
@@ -106,4 +106,34 @@ fn what_is_scrubbed_again_is_on_record_before_more_of_it_leaves() {
         record["categories"]["name"].as_array().unwrap().iter().filter(|left| left["form"] == "clear");
     let logged: u64 = names.map(|left| left["fields"].as_u64().unwrap()).sum();
     assert!(logged >= left, "{left} names left, {logged} are on record");
+}
+
+/// The next look at the ledger falls within the record: nothing of it can be taken back, but its rest stays.
+#[test]
+fn a_large_record_is_cut_where_its_person_withdraws() {
+    const ROUTE: &str = r#"
+[[route]]
+name = "portrait"
+upstream = "crm"
+path = "/portraits/{id}"
+subject = "$.id"
+max-record = "32MiB"
+[route.fields]
+"$.id" = "non-personal"
+"$.name" = "name"
+"#;
+    let upstream = Upstream::start();
+    let gate = Gate::start(&format!("{}{ROUTE}", base(upstream.address)));
+    let name = "n".repeat(24 << 20);
+    upstream.json("/portraits/p-1", &format!(r#"{{"id": "p-1", "name": "{name}"}}"#));
+    gate.tell("p-1", r#"{"kind": "consent-given", "purpose": "direct-marketing", "notice": "v1"}"#);
+    let (mut stream, mut bytes) = begin(&gate, "/portraits/p-1");
+    assert!(bytes.ends_with(b"nnnn"), "who consents is in it");
+
+    gate.tell("p-1", r#"{"kind": "consent-withdrawn", "purpose": "marketing"}"#);
+    stream.read_to_end(&mut bytes).unwrap();
+
+    let answer = http::parse(&bytes);
+    assert!(!answer.complete && answer.body.len() < name.len(), "{} bytes left", answer.body.len());
+    gate.wait_for_log("\"aborted\"");
 }

@@ -248,6 +248,22 @@ fn a_route_that_is_not_personal_passes_unread() {
 }
 
 #[test]
+fn what_passes_unread_is_cut_where_the_upstream_falls_silent() {
+    let upstream = Upstream::start();
+    let waits = "timeout = \"500ms\"";
+    let config = base(upstream.address).replacen(waits, &format!("{waits}\nidle-timeout = \"200ms\""), 1);
+    let gate = Gate::start(&format!("{config}{ROUTES}"));
+    upstream.script("/open", |_, stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\na,b\n");
+        // Until the gateway hangs up.
+        let _ = std::io::copy(stream, &mut std::io::sink());
+    });
+    let answer = gate.get("/open", "support", "customer-support");
+    assert_eq!((answer.status, answer.complete, answer.text().as_str()), (200, false, "a,b\n"));
+    gate.wait_for_log("\"aborted\"");
+}
+
+#[test]
 fn the_access_log_names_nobody() {
     let (upstream, other) = house();
     drop(other);
