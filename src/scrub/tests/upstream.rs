@@ -33,3 +33,19 @@ fn what_is_not_well_typed_is_accepted() {
         assert!(query::read(text).is_err(), "{text}");
     }
 }
+
+#[test]
+fn names_are_trimmed() {
+    let document = json!({"a": 1, "a\u{a0}": 2});
+    assert_eq!(document.query("$.a\u{a0}").unwrap(), [&json!(1)]);
+    let text = document.to_string();
+    assert_eq!(remove_in(&["$.a\u{a0}"], text.as_bytes(), 3).unwrap(), br#"{"a":1}"#);
+    assert!(parse_json_path("$.a ").is_ok() && query::read("$.a ").is_err());
+}
+
+#[test]
+fn numbers_are_rounded() {
+    let text = "$[?@ == 0.10000000000000001]";
+    assert_eq!(json!([0.1]).query(text).unwrap(), [&json!(0.1)]);
+    assert!(query::read(text).is_err());
+}
