@@ -18,6 +18,9 @@ use crate::scrub::SubjectId;
 
 /// Bytes of a file that are sent at a time, about.
 const PART: usize = 1 << 20;
+/// What all imports are: a file that is mended, renamed or piped in again is the same one, or else it would grant
+/// anew what was taken back meanwhile.
+const BATCH: &str = "import";
 /// Between two words on how far an import is.
 const PROGRESS: Duration = Duration::from_secs(1);
 
@@ -316,11 +319,10 @@ fn export(place: &Place<'_>, out: &mut dyn Write) -> Result<u8, Failure> {
 
 fn import(file: &Path, place: &Place<'_>, words: &mut dyn Write) -> Result<u8, Failure> {
     let unreadable = |error: io::Error| Trouble::Unusable(format!("{}: {error}", file.display()));
-    let (batch, mut lines): (_, Box<dyn BufRead>) = if file == Path::new("-") {
-        (None, Box::new(BufReader::new(io::stdin())))
+    let mut lines: Box<dyn BufRead> = if file == Path::new("-") {
+        Box::new(BufReader::new(io::stdin()))
     } else {
-        let digest = digest(file).map_err(unreadable)?;
-        (Some(digest), Box::new(BufReader::new(File::open(file).map_err(unreadable)?)))
+        Box::new(BufReader::new(File::open(file).map_err(unreadable)?))
     };
     let mut way = place.way()?;
     let mut count = Count::new();
@@ -338,7 +340,7 @@ fn import(file: &Path, place: &Place<'_>, words: &mut dyn Write) -> Result<u8, F
                     .and_then(|()| writeln!(words, "line {line}: {error}"));
             }
         };
-        way.import(&part, from, batch.as_deref(), &mut tell)?;
+        way.import(&part, from, Some(BATCH), &mut tell)?;
         count.progress(words)?;
     }
     said?;
@@ -347,20 +349,6 @@ fn import(file: &Path, place: &Place<'_>, words: &mut dyn Write) -> Result<u8, F
 }
 
 /// Names a file by what is in it.
-fn digest(file: &Path) -> io::Result<String> {
-    let mut hasher = blake3::Hasher::new();
-    let mut reader = BufReader::with_capacity(1 << 18, File::open(file)?);
-    loop {
-        let read = reader.fill_buf()?;
-        if read.is_empty() {
-            return Ok(hasher.finalize().to_hex().to_string());
-        }
-        hasher.update(read);
-        let read = read.len();
-        reader.consume(read);
-    }
-}
-
 /// Some whole lines, and how many. A line that is longer than any event is cut, and so refused.
 fn part(lines: &mut dyn BufRead) -> io::Result<(Vec<u8>, u64)> {
     let (mut part, mut read) = (Vec::new(), 0);
@@ -593,6 +581,22 @@ mod tests {
         assert!(desk.run(&arguments).2.ends_with("0 recorded, 3 recorded before, 2 bad lines\n"));
         let (status, exported, _) = desk.run("export");
         assert_eq!((status, exported.lines().count()), (0, 3));
+    }
+
+    #[test]
+    fn a_mended_import_grants_nothing_anew() {
+        let desk = Desk::new();
+        let file = desk.folder.path().join("events.ndjson");
+        let arguments = format!("import {}", file.display());
+        let given = r#"{"subject":"alice","kind":"consent-given","purpose":"marketing"}"#;
+        std::fs::write(&file, format!("{given}\nnonsense\n")).unwrap();
+        desk.run(&arguments);
+        desk.run("withdraw alice marketing");
+        std::fs::write(&file, format!("{given}\n{}\n", given.replace("alice", "bob"))).unwrap();
+        let words = desk.run(&arguments).2;
+        assert!(words.ends_with("1 recorded, 1 recorded before, 0 bad lines\n"), "{words}");
+        assert_eq!(desk.state("alice")["consents"], json!({"marketing": "withdrawn"}));
+        assert_eq!(desk.state("bob")["consents"], json!({"marketing": "given"}));
     }
 
     #[test]

@@ -40,8 +40,7 @@ type Receipt = oneshot::Receiver<Result<Recorded, AppendError>>;
 
 impl Ledger {
     /// Records the lines of a text and tells the outcome of each, in order, once it is durable; the
-    /// first has the number `from`. `batch` names what the text is a part of (an idempotency key, a
-    /// file's digest). Empty lines are left out. A ledger that fails on the way fails every later line.
+    /// first has the number `from`. `batch` names what the text is a part of (an idempotency key). Empty lines are left out. A ledger that fails on the way fails every later line.
     pub async fn import(
         &self,
         text: &[u8],
