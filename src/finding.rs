@@ -83,6 +83,14 @@ impl Finding {
         self
     }
 
+    /// On one line, with the file and the line that it is about.
+    pub fn line(&self) -> String {
+        let Some(place) = &self.place else { return self.message.clone() };
+        let before = place.source.inner().get(..place.span.offset()).unwrap_or_default();
+        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+        format!("{}:{line}: {}", place.source.name(), self.message)
+    }
+
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
     }
@@ -192,6 +200,7 @@ mod tests {
         let source = Source::new("gate.toml", "[listner]\n");
         let finding =
             Finding::error("unknown key `listner`").at(&source, 1..8).hint("did you mean `listener`?");
+        assert_eq!(finding.line(), "gate.toml:1: unknown key `listner`");
         let mut text = String::new();
         miette::GraphicalReportHandler::new_themed(miette::GraphicalTheme::none())
             .render_report(&mut text, &finding)

@@ -171,9 +171,10 @@ fn read_scenarios(pack: &Pack, sources: &[Source]) -> Result<Vec<Scenario>, Vec<
 }
 
 fn explained(args: &ExplainArgs, out: &mut dyn Write, words: &mut dyn Write) -> io::Result<Outcome> {
+    let now = Timestamp::now();
     let explanation = read_pack(&args.policy).and_then(|pack| {
-        let (asking, about) = situation(args, &pack)?;
-        Ok(explain(&pack, &asking, &about, &RecordFacts::default(), Timestamp::now()))
+        let (asking, about) = situation(args, &pack, now)?;
+        Ok(explain(&pack, &asking, &about, &RecordFacts::default(), now))
     });
     let explanation = match explanation {
         Ok(explanation) => explanation,
@@ -187,7 +188,11 @@ fn explained(args: &ExplainArgs, out: &mut dyn Write, words: &mut dyn Write) -> 
 }
 
 /// The situation that the arguments describe.
-fn situation(args: &ExplainArgs, pack: &Pack) -> Result<(Asking, scenario::Facts), Vec<Finding>> {
+fn situation(
+    args: &ExplainArgs,
+    pack: &Pack,
+    now: Timestamp,
+) -> Result<(Asking, scenario::Facts), Vec<Finding>> {
     let text = |name: &str, value: &str| Source::new(name, value);
     let names = format!("kind = {:?}\npurpose = {:?}\n", args.recipient_kind, args.purpose);
     let names = text("--recipient-kind and --purpose", &names);
@@ -197,7 +202,7 @@ fn situation(args: &ExplainArgs, pack: &Pack) -> Result<(Asking, scenario::Facts
     let documents = [&names, &recipient, &subject, &request].map(Document::parse);
     let [of_names, of_recipient, of_subject, of_request] = &documents;
     let mut fields = of_names.root("the arguments");
-    let reader = |document| scenario::Reader::new(pack, document);
+    let reader = |document| scenario::Reader::new(pack, document, now);
     let kind = fields.needed_text("kind").and_then(|kind| reader(of_names).kind(&kind));
     let purpose = fields.needed_text("purpose").and_then(|purpose| reader(of_names).purpose(&purpose));
     let recipient = kind.and_then(|kind| {

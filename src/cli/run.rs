@@ -111,10 +111,8 @@ fn check(file: &ConfigFile) -> ExitCode {
 }
 
 fn run_policy(verb: &PolicyVerb) -> ExitCode {
-    match policy::run(verb, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()) {
-        Ok(outcome) => ExitCode::from(outcome as u8),
-        Err(error) => fail(&error.to_string()),
-    }
+    let outcome = policy::run(verb, &mut std::io::stdout().lock(), &mut std::io::stderr().lock());
+    finish(outcome.map(|outcome| outcome as u8))
 }
 
 fn run_consent(config: &Path, admin: Option<SocketAddr>, verb: ConsentVerb) -> ExitCode {
@@ -221,8 +219,8 @@ fn run_scrub(arguments: &ScrubArgs) -> ExitCode {
             report(&findings);
             ExitCode::from(UNUSABLE)
         }
-        Err(ScrubError::Denied(denial)) => {
-            say(&format!("purposegate: refused: {}", denial.code()));
+        Err(error @ (ScrubError::Denied(_) | ScrubError::Withheld)) => {
+            say(&format!("purposegate: {error}"));
             ExitCode::from(FOUND)
         }
         // Whoever reads has had enough.
@@ -235,10 +233,7 @@ fn make_key(name: &str, format: Format) -> ExitCode {
     let printed = NewKey::make()
         .map_err(std::io::Error::other)
         .and_then(|key| recipient::print(&key, name, format == Format::Json, &mut std::io::stdout().lock()));
-    match printed {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error.to_string()),
-    }
+    finish(printed.map(|()| 0))
 }
 
 fn make_certificates(out: &Path, client: &str) -> ExitCode {

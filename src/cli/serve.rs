@@ -1,6 +1,6 @@
 //! `serve`: the gateway under the operator's signals.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
@@ -18,11 +18,11 @@ const SETTLE: Duration = Duration::from_millis(200);
 /// # Errors
 /// [`StartError`].
 pub(super) async fn serve(config: Config) -> Result<(), StartError> {
-    let folders = config.folders.clone();
+    let (folders, files) = (config.folders.clone(), config.files.clone());
     let gateway = Gateway::bind(config).await?;
     let stop = gateway.stop();
     let (reload, reloads) = mpsc::channel(1);
-    let _watching = watch_folders(&folders, reload.clone());
+    let _watching = watch_folders(&folders, files, reload.clone());
     tokio::spawn(async move {
         if let Ok(mut hangup) = signal(SignalKind::hangup()) {
             while hangup.recv().await.is_some() {
@@ -53,10 +53,14 @@ pub(super) async fn wait_for_end() {
 }
 
 /// Watches folders rather than files: editors and Kubernetes replace files by renaming.
-fn watch_folders(folders: &[std::path::PathBuf], reload: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
+fn watch_folders(
+    folders: &[PathBuf],
+    files: Vec<PathBuf>,
+    reload: mpsc::Sender<()>,
+) -> Option<RecommendedWatcher> {
     let (changed, mut changes) = mpsc::channel::<()>(1);
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        if event.is_ok_and(|event| config::is_change(&event)) {
+        if event.is_ok_and(|event| config::is_change(&event, &files)) {
             let _ = changed.try_send(());
         }
     })

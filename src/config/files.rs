@@ -28,11 +28,13 @@ impl FileText {
     pub(super) fn folder(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new("."))
     }
+}
 
-    /// The same, or the working directory where the path names no folder.
-    pub(super) fn folder_to_watch(&self) -> PathBuf {
-        let folder = self.folder();
-        if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder.to_owned() }
+/// The folder that a file is in; the working directory where the path names none.
+pub(super) fn folder_to_watch(file: &Path) -> PathBuf {
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        Some(_) | None => PathBuf::from("."),
     }
 }
 

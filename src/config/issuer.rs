@@ -2,6 +2,8 @@
 //!
 //! It reads files and makes no requests: a key set comes to this machine the way certificates do.
 
+use std::path::{Path, PathBuf};
+
 use super::Part;
 use super::files::existing;
 use super::section::Names;
@@ -14,11 +16,13 @@ pub(super) struct Issuers {
     /// The name of each; one that does not read has its place all the same.
     urls: Vec<String>,
     issuers: Vec<Issuer>,
+    /// Where their keys were read from.
+    pub(super) files: Vec<PathBuf>,
 }
 
 impl Issuers {
     pub(super) fn read_all(parts: &mut [Part<'_>]) -> Issuers {
-        let mut all = Issuers { urls: Vec::new(), issuers: Vec::new() };
+        let mut all = Issuers { urls: Vec::new(), issuers: Vec::new(), files: Vec::new() };
         let mut names = Names::of("issuer");
         for part in parts.iter_mut() {
             for fields in part.fields.tables("issuer", "an issuer") {
@@ -38,7 +42,10 @@ impl Issuers {
         names.add(document, &url);
         self.urls.push(url.value.to_owned());
         let (Some(audience), Some(keys)) = (audience, keys) else { return };
-        self.issuers.extend(read_keys(part, &keys).and_then(|key_set| {
+        let Some(file) = existing(part, &keys) else { return };
+        let key_set = read_keys(part, &file, &keys);
+        self.files.push(file);
+        self.issuers.extend(key_set.and_then(|key_set| {
             let read = Issuer::new(url.value, audience.value, &key_set);
             read.map_err(|error| document.find(not_a_key_set(&error.to_string()), keys.at.clone())).ok()
         }));
@@ -61,9 +68,8 @@ impl Issuers {
     }
 }
 
-fn read_keys(part: &Part<'_>, keys: &At<&str>) -> Option<String> {
-    let file = existing(part, keys)?;
-    match std::fs::read_to_string(&file) {
+fn read_keys(part: &Part<'_>, file: &Path, keys: &At<&str>) -> Option<String> {
+    match std::fs::read_to_string(file) {
         Ok(text) => Some(text),
         Err(error) => {
             part.fields.document().find(not_a_key_set(&error.to_string()), keys.at.clone());

@@ -9,6 +9,7 @@ pub mod pack;
 mod recipient;
 mod route;
 mod section;
+mod tls;
 mod words;
 
 use std::path::{Path, PathBuf};
@@ -18,7 +19,10 @@ use std::time::Duration;
 use http::HeaderName;
 use jiff::Timestamp;
 
-pub use section::{AccessLogFiles, Admin, Audit, KeyFile, LedgerFile, Listener, ListenerTls, Upstream};
+pub use section::{
+    AccessLogFiles, Admin, Audit, KeyFile, LedgerFile, Listener, ListenerTls, TlsFiles, Upstream,
+};
+pub use tls::{TlsError, roots};
 
 use self::files::FileText;
 use self::pack::Packs;
@@ -40,6 +44,10 @@ pub struct Config {
     pub file: PathBuf,
     /// The folders whose files make up the configuration.
     pub folders: Vec<PathBuf>,
+    /// The files in them that it names: its own, and those of TLS and tokens.
+    pub files: Vec<PathBuf>,
+    /// A digest of what its files say, those of packs, TLS and tokens apart.
+    pub revision: Arc<str>,
     /// The words of the ledger's events.
     pub vocabulary: Arc<Vocabulary>,
     /// The first is the default. Each with its versions, in the order of their effective dates.
@@ -70,16 +78,35 @@ pub fn load(file: &Path) -> (Option<Config>, Vec<Finding>) {
     let mut root = main_document.root("the configuration");
     let included = files::included(&mut root, main.folder());
     let documents: Vec<Document<'_>> = included.iter().map(|file| Document::parse(&file.source)).collect();
-    let folders = included.iter().chain([&main]).map(FileText::folder_to_watch).collect();
+    let read = Read::of(included.iter().chain([&main]));
     let parts = included
         .iter()
         .zip(&documents)
         .map(|(file, document)| Part { fields: document.root("an included file"), folder: file.folder() });
-    let (config, of_packs) = assemble(file, folders, Part { fields: root, folder: main.folder() }, parts);
+    let (config, of_packs) = assemble(file, read, Part { fields: root, folder: main.folder() }, parts);
     let of_files = [main_document].into_iter().chain(documents).flat_map(Document::into_findings);
     let findings: Vec<Finding> = of_files.chain(of_packs).collect();
     let config = Some(config).filter(|_| !findings.iter().any(Finding::is_error));
     (config, findings)
+}
+
+/// Which files were read, and what they said.
+struct Read {
+    files: Vec<PathBuf>,
+    revision: Arc<str>,
+}
+
+impl Read {
+    fn of<'f>(texts: impl Iterator<Item = &'f FileText>) -> Read {
+        let mut hasher = blake3::Hasher::new();
+        let files = texts.map(|file| {
+            let text = file.source.text();
+            hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
+            file.path.clone()
+        });
+        let files = files.collect();
+        Read { files, revision: Arc::from(hasher.finalize().to_hex().as_str()) }
+    }
 }
 
 /// The ledger and the recipients speak the words of the default pack, so every other version has to know
@@ -95,12 +122,16 @@ fn other_words(packs: &[Vec<Arc<Pack>>]) -> Option<Finding> {
     Some(finding.hint("extend `[vocabulary]` alike in all packs of one configuration"))
 }
 
-/// Whether an event in a watched folder can change the configuration.
-pub fn is_change(event: &notify::Event) -> bool {
+/// Whether an event in a watched folder can change the configuration: one of its own files, one that a
+/// pattern or a pack may come to include, or Kubernetes's `..data`, behind which all of them are replaced.
+pub fn is_change(event: &notify::Event, own: &[PathBuf]) -> bool {
     let written = event.kind.is_modify() || event.kind.is_create() || event.kind.is_remove();
     let ours = |path: &PathBuf| {
         let extension = path.extension().and_then(|extension| extension.to_str());
-        matches!(extension, Some("toml" | "cedar" | "pem" | "json"))
+        let name = path.file_name();
+        matches!(extension, Some("toml" | "cedar"))
+            || name.is_some_and(|name| name == "..data")
+            || own.iter().any(|own| own.file_name() == name)
     };
     written && event.paths.iter().any(ours)
 }
@@ -116,7 +147,7 @@ struct Part<'d> {
 /// one of the documents, or of those of the packs that come along, says so.
 fn assemble<'d>(
     file: &Path,
-    mut folders: Vec<PathBuf>,
+    read: Read,
     mut main: Part<'d>,
     included: impl Iterator<Item = Part<'d>>,
 ) -> (Config, Vec<Finding>) {
@@ -131,14 +162,22 @@ fn assemble<'d>(
     let drain = section::drain(&mut main);
     let mut parts: Vec<Part<'d>> = [main].into_iter().chain(included).collect();
     let upstreams = section::upstreams(&mut parts);
-    let (recipients, credentials) = recipient::read_all(&mut parts, &packs.words(0));
+    let (recipients, credentials, of_issuers) = recipient::read_all(&mut parts, &packs.words(0));
     let routes = route::read_all(&mut parts, &mut packs, &upstreams);
     // Of the first file, when all packs are known.
     let access_log = parts.first_mut().and_then(|main| section::access_log(main, &packs));
     parts.into_iter().for_each(|part| part.fields.end());
     let (of_packs, packs, mut findings) = packs.into_parts();
     findings.extend(other_words(&packs));
-    folders.extend(of_packs);
+    let Read { mut files, revision } = read;
+    for TlsFiles { certificate, key, client_ca, .. } in
+        listeners.iter().filter_map(|listener| Some(&listener.tls.as_ref()?.files))
+    {
+        files.extend([certificate, key].into_iter().chain(client_ca).cloned());
+    }
+    files.extend(of_issuers);
+    let mut folders: Vec<PathBuf> =
+        files.iter().map(|file| files::folder_to_watch(file)).chain(of_packs).collect();
     folders.sort();
     folders.dedup();
     let vocabulary = match packs.iter().flatten().next() {
@@ -148,6 +187,8 @@ fn assemble<'d>(
     let config = Config {
         file: file.to_owned(),
         folders,
+        files,
+        revision,
         vocabulary,
         packs,
         exporter_region,

@@ -1,6 +1,7 @@
 //! `[[recipient]]`: who may ask, as what, and how it proves who it is.
 
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,8 +20,11 @@ use crate::layer::route::{Agreement, Recipient, Report};
 use crate::layer::token::Tokens;
 use crate::vocabulary::Safeguard;
 
-/// Every recipient of every file, and what each presents.
-pub(super) fn read_all(parts: &mut [Part<'_>], words: &Words<'_>) -> (Vec<Arc<Recipient>>, Credentials) {
+/// Every recipient of every file, what each presents, and the files of those who sign for them.
+pub(super) fn read_all(
+    parts: &mut [Part<'_>],
+    words: &Words<'_>,
+) -> (Vec<Arc<Recipient>>, Credentials, Vec<PathBuf>) {
     let mut issuers = Issuers::read_all(parts);
     let mut recipients = Vec::new();
     let mut credentials = Credentials::new(Tokens::new(issuers.take()));
@@ -34,7 +38,7 @@ pub(super) fn read_all(parts: &mut [Part<'_>], words: &Words<'_>) -> (Vec<Arc<Re
         // One that does not read is a finding, and then the positions of the others come to nothing.
         recipients.extend(recipient.map(Arc::new));
     }
-    (recipients, credentials)
+    (recipients, credentials, issuers.files)
 }
 
 fn credential_kind(words: &Words<'_>, recipient: &Recipient) -> credential::Kind {

@@ -12,6 +12,7 @@ use super::section::{Names, Upstream};
 use super::words::Words;
 use crate::document::{At, Document, Fields};
 use crate::finding::Finding;
+use crate::layer::answer;
 use crate::layer::route::{Field, Route, Routes, Scrubbing, UnknownSubject, Unroutable, Withheld};
 use crate::scrub::{
     DuplicateKeys, Limits, Mapping, PathFault, Plan, RecordMapping, Redaction, RemovedAs, Unclassified,
@@ -85,7 +86,10 @@ fn unroutable_finding(unroutable: Unroutable) -> Finding {
             .label("serves the same requests")
             .hint("give one of them another path or other methods: a request must have one route"),
         Unroutable::Pattern(why) => Finding::error(format!("this is not a path pattern: {why}"))
-            .hint("write segments, `{parameter}` for one segment, `{*rest}` at the end for all that follow"),
+            .hint(
+                "write `/` and segments in ASCII, `{parameter}` for one segment, `{*rest}` at the end for all that \
+                 follow",
+            ),
     }
 }
 
@@ -110,7 +114,7 @@ impl<'r, 'd> Reading<'r, 'd> {
             Operation::ALL.iter().map(|operation| (operation.name(), *operation)).collect();
         let operation = self.fields.choice("operation", &operations);
         let personal = self.personal(name.as_ref());
-        let scrubbing = self.scrubbing();
+        let scrubbing = self.scrubbing(pattern.as_ref().map_or("", |pattern| pattern.value));
         let query = self.query();
         let hide_existence = self.fields.flag("hide-existence") == Some(true);
         let forward_purpose = self.fields.flag("forward-purpose") == Some(true);
@@ -171,7 +175,12 @@ impl<'r, 'd> Reading<'r, 'd> {
         let mut headers = Vec::new();
         for name in self.fields.texts("answer-headers") {
             match name.value.parse() {
-                Ok(header) => headers.push(header),
+                Ok(header) if answer::can_pass(&header) => headers.push(header),
+                Ok(_) => {
+                    let finding = Finding::error(format!("`{}` cannot pass as it is", name.value));
+                    let hint = "it describes the body that the upstream had, or is the gateway's own";
+                    self.document.find(finding.hint(hint), name.at);
+                }
                 Err(_) => self.document.find(Finding::error("this is not a header name"), name.at),
             }
         }
@@ -184,7 +193,7 @@ impl<'r, 'd> Reading<'r, 'd> {
         entries.iter().map(|(name, item)| (name.value.to_owned(), categories(item))).collect()
     }
 
-    fn scrubbing(&mut self) -> Option<Scrubbing> {
+    fn scrubbing(&mut self, pattern: &str) -> Option<Scrubbing> {
         let unclassified = [("remove", Unclassified::Remove), ("release", Unclassified::Release)];
         let removed_as = [("omit", RemovedAs::Omit), ("null", RemovedAs::Null), ("empty", RemovedAs::Empty)];
         let duplicates = [("refuse", DuplicateKeys::Refuse), ("treat-alike", DuplicateKeys::TreatAlike)];
@@ -211,7 +220,15 @@ impl<'r, 'd> Reading<'r, 'd> {
         let withheld = self.fields.choice("withheld", &withheld).unwrap_or(Withheld::Strip);
         let mut limits = Limits::default();
         limits.record = self.fields.size("max-record").unwrap_or(limits.record);
-        let plan = self.compile(&mapping, &places.concat())?;
+        let places = places.concat();
+        for place in
+            places.iter().filter(|place| place.path.starts_with('{') && !pattern.contains(&place.path))
+        {
+            let finding = Finding::warning(format!("the route's path has no parameter `{}`", place.path));
+            let hint = "without it nobody knows whose record it is, and nothing personal leaves";
+            place.document.find(finding.label("is never there").hint(hint), place.at.clone());
+        }
+        let plan = self.compile(&mapping, &places)?;
         let fields = mapping.records.iter().flat_map(mapped).collect();
         Some(Scrubbing::new(plan, self.words.vocabulary, unknown_subject, withheld, limits, fields))
     }

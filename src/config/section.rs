@@ -7,13 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, Uri};
+use rustls::ServerConfig;
 
 use super::files::existing;
 use super::pack::Packs;
-use super::{PURPOSE_HEADER, Part};
+use super::{PURPOSE_HEADER, Part, tls};
 use crate::disclosure::Durability;
 use crate::document::{At, Document, Fields};
 use crate::finding::Finding;
+use crate::layer::answer;
 
 /// A public listener.
 #[derive(Clone, Debug)]
@@ -28,9 +30,16 @@ pub struct Listener {
     pub tls: Option<ListenerTls>,
 }
 
-/// The certificate of a listener, and whose client certificates it accepts.
+/// TLS of a listener: the files, and what they held when they were read.
 #[derive(Clone, Debug)]
 pub struct ListenerTls {
+    pub files: TlsFiles,
+    pub server: Arc<ServerConfig>,
+}
+
+/// The certificate of a listener, and whose client certificates it accepts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
     pub certificate: PathBuf,
     pub key: PathBuf,
     pub client_ca: Option<PathBuf>,
@@ -129,12 +138,21 @@ pub(super) fn exporter_region(part: &mut Part<'_>) -> Arc<str> {
 
 pub(super) fn purpose_header(part: &mut Part<'_>) -> HeaderName {
     let Some(name) = part.fields.text("purpose-header") else { return PURPOSE_HEADER };
-    let never = ["purpose", "x-purpose", "sec-purpose"];
+    let prefetch = ["purpose", "x-purpose", "sec-purpose"];
+    let taken = ["authorization", "x-api-key", "x-case", "idempotency-key", "content-type", "accept"];
     match name.value.parse::<HeaderName>() {
-        Ok(header) if !never.contains(&header.as_str()) => header,
+        Ok(header)
+            if !prefetch.contains(&header.as_str())
+                && !taken.contains(&header.as_str())
+                && header != http::header::HOST
+                && answer::can_pass(&header) =>
+        {
+            header
+        }
         _ => {
             let finding = Finding::error(format!("`{}` cannot be the purpose header", name.value));
-            let hint = "`Purpose`, `X-Purpose` and `Sec-Purpose` are sent by browsers for prefetch";
+            let hint = "`Purpose`, `X-Purpose` and `Sec-Purpose` are sent by browsers for prefetch; what frames a \
+                        message or carries a credential has its meaning";
             part.fields.document().find(finding.hint(hint), name.at);
             PURPOSE_HEADER
         }
@@ -189,9 +207,19 @@ fn listener_tls(part: &Part<'_>, mut fields: Fields<'_>) -> Option<ListenerTls> 
     if demanded == Some(true) && client_ca.is_none() {
         fields.missing("client-ca");
     }
+    let (document, at) = (fields.document(), fields.at());
     fields.end();
     let client_required = demanded.unwrap_or(false);
-    Some(ListenerTls { certificate: certificate?, key: key?, client_ca, client_required })
+    let files = TlsFiles { certificate: certificate?, key: key?, client_ca, client_required };
+    match tls::server_config(&files) {
+        Ok(server) => Some(ListenerTls { files, server }),
+        Err(error) => {
+            let finding = Finding::error(format!("TLS cannot be set up: {error}"));
+            let hint = "`certificate`, `key` and `client-ca` are PEM files; the key is that of the first certificate";
+            document.find(finding.label("of this listener").hint(hint), at);
+            None
+        }
+    }
 }
 
 pub(super) fn admin(part: &mut Part<'_>) -> Admin {

@@ -93,7 +93,7 @@ pub fn explain_only(
         let is_service_data = words.categories().name(category) == "service-data";
         let case =
             Case { pack, asking, category, facts: facts.with_flag(Fact::WithServiceData, is_service_data) };
-        if refused.is_some() { case.withheld(Vec::new()) } else { case.explained() }
+        if refused.is_some() { case.withheld(case.nearest()) } else { case.explained() }
     });
     Explanation {
         kind: words.kinds().name(asking.recipient.kind).to_owned(),
@@ -145,19 +145,19 @@ impl Case<'_> {
         }
     }
 
-    /// The permits that lack least; of those, what is for another kind or purpose comes last.
+    /// The permits for this kind and purpose that lack least; where there are none, those for others.
     fn nearest(&self) -> Vec<Nearest> {
         let permits = self.pack.rulebook().rules().iter().filter(|rule| rule.is_permit());
-        let mut ranked: Vec<((usize, bool), &Rule, Vec<String>)> = permits
+        let mut ranked: Vec<((bool, usize), &Rule, Vec<String>)> = permits
             .map(|rule| (rule.misses(self.point()), rule, self.lacks(rule)))
             .filter(|(misses, _, _)| !misses.category && !misses.operation)
             .map(|(misses, rule, lacks)| {
-                ((lacks.len(), misses.kind || misses.purpose || misses.joint), rule, lacks)
+                ((misses.kind || misses.purpose || misses.joint, lacks.len()), rule, lacks)
             })
             .collect();
         ranked.sort_by_key(|(rank, _, _)| *rank);
-        let least = ranked.first().map_or(0, |((count, _), _, _)| *count);
-        let near = ranked.into_iter().take_while(|((count, _), _, _)| *count == least).take(NEAREST);
+        let least = ranked.first().map(|(rank, _, _)| *rank);
+        let near = ranked.into_iter().take_while(|(rank, _, _)| Some(*rank) == least).take(NEAREST);
         near.map(|(_, rule, lacks)| Nearest {
             rule: rule.id.to_string(),
             clauses: rule.clauses.iter().map(ToString::to_string).collect(),

@@ -85,7 +85,7 @@ impl Scenario {
         let mut root = document.root("a file of scenarios");
         let tables = root.tables("scenario", "a scenario");
         root.end();
-        let reader = Reader { pack, words: pack.vocabulary(), document: &document };
+        let reader = Reader { pack, words: pack.vocabulary(), document: &document, now: NOW };
         let scenarios: Vec<Option<Scenario>> =
             tables.into_iter().map(|fields| reader.scenario(fields, source)).collect();
         let findings = document.into_findings();
@@ -165,11 +165,13 @@ pub struct Reader<'a> {
     pack: &'a Pack,
     words: &'a Vocabulary,
     document: &'a Document<'a>,
+    /// What days ago count from.
+    now: Timestamp,
 }
 
 impl<'a> Reader<'a> {
-    pub fn new(pack: &'a Pack, document: &'a Document<'a>) -> Reader<'a> {
-        Reader { pack, words: pack.vocabulary(), document }
+    pub fn new(pack: &'a Pack, document: &'a Document<'a>, now: Timestamp) -> Reader<'a> {
+        Reader { pack, words: pack.vocabulary(), document, now }
     }
 
     fn scenario(&self, mut fields: Fields<'_>, source: &Source) -> Option<Scenario> {
@@ -312,7 +314,7 @@ impl<'a> Reader<'a> {
         fields.end();
         let since = |days: At<u32>| {
             let ago = SignedDuration::from_hours(24 * i64::from(days.value));
-            NOW.checked_sub(ago).unwrap_or(Timestamp::MIN)
+            self.now.checked_sub(ago).unwrap_or(Timestamp::MIN)
         };
         let controller = Controller { instructions, closed_since: closed.map(since) };
         Facts { subject, controller, relationship: Relationship::default() }
@@ -442,6 +444,10 @@ impl<'a> Reader<'a> {
             })
             .collect();
         let words = if item.is_text() { item.text().into_iter().collect() } else { item.texts() };
+        if words.is_empty() {
+            let finding = Finding::error("no form is expected").label("at least one is");
+            self.document.find(finding, names.at.clone());
+        }
         let form = |word: &At<&str>| self.word(word, Form::parse, Form::ALL.iter().map(|form| form.name()));
         Some((categories, words.iter().filter_map(form).collect()))
     }

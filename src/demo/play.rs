@@ -23,7 +23,7 @@ use tokio_rustls::TlsConnector;
 use super::expectation::Answer;
 use super::scenes::{Ask, Scene, Step, Tell};
 use super::show::{Access, Row};
-use crate::gateway::roots;
+use crate::config::roots;
 
 /// For one answer, from the connection to its last byte.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -23,7 +23,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -79,6 +79,8 @@ pub enum OpenError {
 #[derive(Debug)]
 struct Standing {
     failed: AtomicBool,
+    /// Records written so far.
+    written: AtomicU64,
     /// Room in the queue, in units of 1 KiB; closed by a failure.
     room: Arc<Semaphore>,
     /// Room for refusals, which nobody waits for, likewise.
@@ -93,6 +95,10 @@ const ROOM: usize = 32 << 10;
 const REFUSALS: usize = 8 << 10;
 
 impl Standing {
+    fn written(&self, records: usize) {
+        self.written.fetch_add(records as u64, Ordering::Relaxed);
+    }
+
     fn fail(&self) {
         self.failed.store(true, Ordering::SeqCst);
         self.room.close();
@@ -184,6 +190,7 @@ impl Log {
         )?;
         let standing = Arc::new(Standing {
             failed: AtomicBool::new(false),
+            written: AtomicU64::new(0),
             room: Arc::new(Semaphore::new(ROOM)),
             refusals: Arc::new(Semaphore::new(REFUSALS)),
         });
@@ -282,6 +289,11 @@ impl Log {
     /// `false` after a failure: no record is taken any more.
     pub fn healthy(&self) -> bool {
         !self.standing.failed.load(Ordering::SeqCst)
+    }
+
+    /// Records written since it was opened: intents, windows, closings and refusals.
+    pub fn written(&self) -> u64 {
+        self.standing.written.load(Ordering::Relaxed)
     }
 
     /// Where the log is.

@@ -147,7 +147,7 @@ impl Writer {
 
     /// Writes until the log is dropped; returns early, with everything refused, after a failure.
     pub(super) fn run(mut self, queue: Receiver<Job>, standing: &Arc<Standing>) {
-        let outcome = self.serve(&queue);
+        let outcome = self.serve(&queue, standing);
         if let Err((error, waiting)) = outcome {
             standing.fail();
             tracing::error!(
@@ -162,7 +162,7 @@ impl Writer {
         }
     }
 
-    fn serve(&mut self, queue: &Receiver<Job>) -> Result<(), (io::Error, Vec<Job>)> {
+    fn serve(&mut self, queue: &Receiver<Job>, standing: &Standing) -> Result<(), (io::Error, Vec<Job>)> {
         let mut unsynced: Option<Instant> = None;
         loop {
             let received = match unsynced {
@@ -179,6 +179,7 @@ impl Writer {
             if let Err(error) = self.write(&jobs) {
                 return Err((error, jobs));
             }
+            standing.written(jobs.iter().filter(|job| job.body.is_some()).count());
             let since = *unsynced.get_or_insert_with(Instant::now);
             let stop = jobs.iter().any(|job| job.stop);
             let waited_for = jobs.iter().any(|job| job.acknowledge.is_some());

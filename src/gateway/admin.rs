@@ -4,20 +4,22 @@ mod case;
 mod subject;
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::header::{CONTENT_TYPE, HOST, ORIGIN};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 
 use super::access;
@@ -145,7 +147,8 @@ impl Admin {
 
     async fn route(&self, asked: Asked, request: Request<Incoming>) -> Result<Answer, Fault> {
         let segments: Vec<&str> = asked.segments.iter().map(String::as_str).collect();
-        let get = asked.method == Method::GET;
+        // hyper sends the head alone of what answers HEAD.
+        let get = matches!(asked.method, Method::GET | Method::HEAD);
         match segments.as_slice() {
             ["healthz"] if get => Ok(with_type(StatusCode::OK, "text/plain", "ok\n".to_owned())),
             ["readyz"] if get => Ok(self.readiness()),
@@ -229,6 +232,8 @@ impl Admin {
         let divergences = versions.packs.iter().flat_map(Versions::iter).map(|version| version.divergences());
         metrics.policy_divergences.set(i64::try_from(divergences.sum::<u64>()).unwrap_or(i64::MAX));
         metrics.ledger_subjects.set(i64::try_from(self.gatehouse.ledger.subjects()).unwrap_or(i64::MAX));
+        metrics.audit_records.reset();
+        metrics.audit_records.inc_by(self.gatehouse.log.written());
         let text = metrics.expose().map_err(|_| {
             Fault::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
@@ -285,7 +290,6 @@ impl Admin {
         self.record(asked, key, &entity, draft).await
     }
 
-    /// Records an event; the answer says that it is durable and in force.
     async fn record(
         &self,
         asked: &Asked,
@@ -293,6 +297,17 @@ impl Admin {
         entity: &Entity,
         draft: ledger::Draft,
     ) -> Result<Answer, Fault> {
+        Ok(ok(&Value::Object(self.recorded(asked, key, entity, draft).await?)))
+    }
+
+    /// Records an event; the answer says that it is durable and in force.
+    async fn recorded(
+        &self,
+        asked: &Asked,
+        key: Option<String>,
+        entity: &Entity,
+        draft: ledger::Draft,
+    ) -> Result<Map<String, Value>, Fault> {
         let kind = draft.what.kind();
         let withholds = !matches!(draft.what.effect(), ledger::Effect::Permissive | ledger::Effect::Nothing);
         let recorded = self.gatehouse.ledger.append(entity, draft, key.as_deref(), Timestamp::now()).await?;
@@ -300,13 +315,14 @@ impl Admin {
         if withholds {
             self.gatehouse.metrics.withdrawal_effect.observe(asked.received.elapsed().as_secs_f64());
         }
-        Ok(ok(&json!({
-            "event": recorded.event.to_string(),
-            "position": recorded.position.0,
-            "durable": true,
-            // One gateway owns an embedded ledger: here is everywhere.
-            "in_force": if asked.wait_everywhere { "everywhere" } else { "here" },
-        })))
+        // One gateway owns an embedded ledger: here is everywhere.
+        let in_force = if asked.wait_everywhere { "everywhere" } else { "here" };
+        Ok(Map::from_iter([
+            ("event".to_owned(), recorded.event.to_string().into()),
+            ("position".to_owned(), recorded.position.0.into()),
+            ("durable".to_owned(), true.into()),
+            ("in_force".to_owned(), in_force.into()),
+        ]))
     }
 
     /// An access evaluation (OpenID AuthZEN 1.0); the request's id goes back with the answer.
@@ -390,7 +406,8 @@ impl Admin {
             let until = recipient.agreement.as_ref().and_then(|agreement| agreement.until);
             json!({
                 "name": &*recipient.name,
-                "suspended": self.gatehouse.ledger.suspended(&recipient.name),
+                "revision": &*snapshot.revision,
+                "suspended": recipient.in_agreement.suspended || self.gatehouse.ledger.suspended(&recipient.name),
                 "agreement": recipient.agreement.is_some(),
                 "agreement_until": until.map(|until| until.to_string()),
             })
@@ -404,6 +421,7 @@ impl Admin {
             let methods: Vec<&str> = route.methods.iter().map(Method::as_str).collect();
             json!({
                 "name": &*route.name,
+                "revision": &*snapshot.revision,
                 "path": route.pattern,
                 "methods": methods,
                 "upstream": &*route.upstream,
@@ -440,8 +458,26 @@ struct Asked {
     from: u64,
 }
 
+/// Whether a page on another site may have sent this: browsers say from where, and a name that somebody
+/// points at this address (DNS rebinding) is none that this listener goes by.
+fn is_foreign(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
+    let host = text(HOST).unwrap_or("localhost");
+    let Ok(authority) = host.parse::<Authority>() else { return true };
+    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
+    let is_own = name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok();
+    !is_own || text(ORIGIN).is_some_and(|origin| origin != format!("http://{host}"))
+}
+
 impl Asked {
     fn read(request: &Request<Incoming>) -> Result<Asked, Fault> {
+        if is_foreign(request.headers()) {
+            return Err(Fault::new(
+                StatusCode::FORBIDDEN,
+                "request-foreign",
+                "this listener is asked by an IP address or as localhost, and not from another site's page",
+            ));
+        }
         let malformed = || {
             Fault::new(StatusCode::BAD_REQUEST, "request-malformed", "the path or the query cannot be read")
         };

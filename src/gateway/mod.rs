@@ -18,8 +18,6 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tower::Layer;
 
-pub use tls::{TlsError, roots};
-
 use self::admin::Admin;
 use self::listener::Listener;
 use self::upstreams::Upstreams;
@@ -50,8 +48,6 @@ pub enum StartError {
     Log(#[from] crate::disclosure::OpenError),
     #[error("the access log cannot be written: {0}")]
     AccessLog(std::io::Error),
-    #[error("TLS cannot be set up: {0}")]
-    Tls(#[from] TlsError),
     #[error("cannot listen on {address}: {source}")]
     Bind { address: SocketAddr, source: std::io::Error },
     #[error("metrics cannot be registered: {0}")]
@@ -62,10 +58,11 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Gateway {
     file: PathBuf,
+    settled: Settled,
     gatehouse: Arc<Gatehouse>,
     upstreams: Upstreams,
     listeners: Vec<Listener>,
-    certificates: Vec<Certificate>,
+    certificates: Vec<Option<Certificate>>,
     admin: Admin,
     admin_socket: TcpListener,
     drain: Duration,
@@ -73,11 +70,7 @@ pub struct Gateway {
 }
 
 /// A listener's certificate, which a reload reads again.
-#[derive(Debug)]
-struct Certificate {
-    files: config::ListenerTls,
-    current: watch::Sender<Arc<ServerConfig>>,
-}
+type Certificate = watch::Sender<Arc<ServerConfig>>;
 
 /// Tells a running gateway to stop; dropping it does not.
 #[derive(Clone, Debug)]
@@ -120,23 +113,21 @@ impl Gateway {
         let mut certificates = Vec::new();
         for listener in &config.listeners {
             let socket = bind(listener.address).await?;
-            let tls = listener.tls.as_ref().map(|files| -> Result<_, TlsError> {
-                let current = watch::Sender::new(tls::server_config(files)?);
-                let receiver = current.subscribe();
-                certificates.push(Certificate { files: files.clone(), current });
-                Ok(receiver)
-            });
+            let certificate = listener.tls.as_ref().map(|tls| Certificate::new(Arc::clone(&tls.server)));
+            let tls = certificate.as_ref().map(Certificate::subscribe);
+            certificates.push(certificate);
             let listening = Listening {
                 authorities: listener.authorities.clone(),
                 request_timeout: listener.request_timeout,
                 exchanges: Arc::new(Semaphore::new(listener.max_exchanges)),
             };
-            listeners.push(Listener::new(socket, listening, tls.transpose()?));
+            listeners.push(Listener::new(socket, listening, tls));
         }
         let admin_socket = bind(config.admin.address).await?;
 
         let file = config.file.clone();
         let drain = config.drain;
+        let settled = Settled::of(&config);
         let gatehouse = Arc::new(Gatehouse::new(
             snapshot(config),
             ledger,
@@ -147,7 +138,18 @@ impl Gateway {
             OptOut::new(keys.opt_out_links()),
         ));
         let admin = Admin::new(Arc::clone(&gatehouse));
-        Ok(Gateway { file, gatehouse, upstreams, listeners, certificates, admin, admin_socket, drain, stop })
+        Ok(Gateway {
+            file,
+            settled,
+            gatehouse,
+            upstreams,
+            listeners,
+            certificates,
+            admin,
+            admin_socket,
+            drain,
+            stop,
+        })
     }
 
     /// The public addresses, in the order of the configuration, with the ports that were chosen for port 0.
@@ -171,8 +173,18 @@ impl Gateway {
 
     /// Serves until told to stop, then drains. `reload` yields whenever the configuration is to be read again.
     pub async fn run(self, mut reload: tokio::sync::mpsc::Receiver<()>) {
-        let Gateway { file, gatehouse, upstreams, listeners, certificates, admin, admin_socket, drain, stop } =
-            self;
+        let Gateway {
+            file,
+            settled,
+            gatehouse,
+            upstreams,
+            listeners,
+            certificates,
+            admin,
+            admin_socket,
+            drain,
+            stop,
+        } = self;
         let mut stopped = stop.subscribe();
         let mut serving = JoinSet::new();
         for listener in listeners {
@@ -186,7 +198,7 @@ impl Gateway {
             tracing::info!(%address, "admin listening");
         }
         let admin_serving = tokio::spawn(admin.clone().run(admin_socket));
-        let renewal = Renewal { file, gatehouse: Arc::clone(&gatehouse), upstreams, certificates };
+        let renewal = Renewal { file, settled, gatehouse: Arc::clone(&gatehouse), upstreams, certificates };
         let renewal = Arc::new(renewal);
         let mut prune = tokio::time::interval(PRUNE);
         loop {
@@ -226,9 +238,39 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
 /// What a reload reads and what it replaces.
 struct Renewal {
     file: PathBuf,
+    settled: Settled,
     gatehouse: Arc<Gatehouse>,
     upstreams: Upstreams,
-    certificates: Vec<Certificate>,
+    /// For each listener, if it speaks TLS.
+    certificates: Vec<Option<Certificate>>,
+}
+
+/// What only a start applies, section by section, to tell when a reload finds it changed.
+#[derive(Debug, PartialEq, Eq)]
+struct Settled([(&'static str, String); 7]);
+
+impl Settled {
+    fn of(config: &Config) -> Settled {
+        let listener = |listener: &config::Listener| {
+            let config::Listener { address, authorities, request_timeout, max_exchanges, tls } = listener;
+            format!("{address} {authorities:?} {request_timeout:?} {max_exchanges} {}", tls.is_some())
+        };
+        Settled([
+            ("listener", config.listeners.iter().map(listener).collect::<Vec<_>>().join("; ")),
+            ("admin", format!("{:?}", config.admin)),
+            ("ledger", format!("{:?}", config.ledger)),
+            ("audit", format!("{:?}", config.audit)),
+            ("access-log", format!("{:?}", config.access_log)),
+            ("keys", format!("{:?}", config.keys.path)),
+            ("drain", format!("{:?}", config.drain)),
+        ])
+    }
+
+    /// The sections that are not the same in another configuration.
+    fn differ<'s>(&'s self, other: &'s Settled) -> impl Iterator<Item = &'static str> + 's {
+        let pairs = self.0.iter().zip(&other.0);
+        pairs.filter(|(own, other)| own != other).map(|((section, _), _)| *section)
+    }
 }
 
 impl Renewal {
@@ -246,13 +288,13 @@ impl Renewal {
     }
 
     fn try_reload(&self) -> Result<(), String> {
-        let Renewal { file, gatehouse, upstreams, certificates } = self;
+        let Renewal { file, settled, gatehouse, upstreams, certificates } = self;
         let (config, findings) = config::load(file);
         let config = config.ok_or_else(|| {
             findings
                 .iter()
                 .filter(|finding| finding.is_error())
-                .map(Finding::to_string)
+                .map(Finding::line)
                 .collect::<Vec<_>>()
                 .join("; ")
         })?;
@@ -262,13 +304,13 @@ impl Renewal {
         if let Some(finding) = unannounced(&gatehouse.snapshot(), &config) {
             return Err(finding.to_string());
         }
-        let renewed: Vec<Arc<ServerConfig>> = certificates
-            .iter()
-            .map(|certificate| tls::server_config(&certificate.files))
-            .collect::<Result<_, _>>()
-            .map_err(|error| error.to_string())?;
-        for (certificate, renewed) in certificates.iter().zip(renewed) {
-            certificate.current.send_replace(renewed);
+        for section in settled.differ(&Settled::of(&config)) {
+            tracing::warn!(section, "changed: a restart applies it");
+        }
+        for (certificate, listener) in certificates.iter().zip(&config.listeners) {
+            if let (Some(certificate), Some(tls)) = (certificate, &listener.tls) {
+                certificate.send_replace(Arc::clone(&tls.server));
+            }
         }
         upstreams.replace(&config.upstreams);
         gatehouse.replace(snapshot(config));
@@ -305,5 +347,6 @@ fn snapshot(config: Config) -> Snapshot {
         purpose_header: config.purpose_header,
         exporter_region: config.exporter_region,
         pseudonym_epoch: config.keys.pseudonym_epoch,
+        revision: config.revision,
     }
 }

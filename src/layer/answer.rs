@@ -4,8 +4,8 @@
 //! upstream's reason phrase, which can name a person.
 
 use http::header::{
-    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_TYPE, DATE, RETRY_AFTER,
-    TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_TYPE, DATE, ETAG, RETRY_AFTER, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
 };
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -13,6 +13,7 @@ use jiff::fmt::rfc2822;
 
 use super::Refusal;
 use super::encoding::Coding;
+use super::request;
 use crate::scrub::Framing;
 
 /// What an upstream's head says about its body.
@@ -75,6 +76,26 @@ pub fn head(upstream: &HeaderMap, allowed: &[HeaderName], answer: Answer) -> Hea
     head
 }
 
+/// Whether an upstream's field can be let through as it is: not what frames or describes the body that it had,
+/// and none that the gateway writes.
+pub fn can_pass(name: &HeaderName) -> bool {
+    const OF_THE_BODY: [HeaderName; 10] = [
+        ACCEPT_RANGES,
+        CONTENT_ENCODING,
+        CONTENT_LENGTH,
+        CONTENT_RANGE,
+        CONTENT_TYPE,
+        ETAG,
+        HeaderName::from_static("content-digest"),
+        HeaderName::from_static("content-md5"),
+        HeaderName::from_static("digest"),
+        HeaderName::from_static("repr-digest"),
+    ];
+    let own =
+        [CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS].contains(name) || name.as_str().starts_with("data-purpose");
+    !own && !OF_THE_BODY.contains(name) && !request::is_hop_by_hop(name)
+}
+
 /// Whether a field is a date, a delay or a language, and reads as one.
 fn is_plain(name: &HeaderName, value: &HeaderValue) -> bool {
     let Ok(text) = value.to_str() else { return false };
@@ -93,6 +114,11 @@ fn is_plain(name: &HeaderName, value: &HeaderValue) -> bool {
         }),
         _ => false,
     }
+}
+
+/// The seconds after which an upstream asks to be asked again, where it says so in seconds.
+pub fn retry_after(headers: &HeaderMap) -> Option<u32> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()
 }
 
 fn forbids_transformation(headers: &HeaderMap) -> bool {

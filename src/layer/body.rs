@@ -410,12 +410,27 @@ impl Answer {
     where
         U: Body<Data = Bytes> + Send + 'static,
     {
+        if body.is_end_stream() {
+            release.close();
+            return Answer::empty();
+        }
         let frames =
             futures_util::stream::unfold((Box::pin(body), release), |(mut body, release)| async move {
                 loop {
-                    let cut = match tokio::time::timeout(release.upstream_idle(), body.frame()).await {
+                    let waiting = Instant::now();
+                    let frame = tokio::time::timeout(release.upstream_idle(), body.frame()).await;
+                    release.waited(waiting.elapsed());
+                    let cut = match frame {
                         Ok(Some(Ok(frame))) => match frame.into_data() {
-                            Ok(chunk) => return Some((Ok(Frame::data(chunk)), (body, release))),
+                            Ok(chunk) => {
+                                release.received(chunk.len());
+                                release.sent(chunk.len());
+                                // Where its length is known nobody asks for what comes after it.
+                                if body.is_end_stream() {
+                                    release.close();
+                                }
+                                return Some((Ok(Frame::data(chunk)), (body, release)));
+                            }
                             Err(_trailers) => continue,
                         },
                         Ok(None) => {

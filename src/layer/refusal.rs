@@ -133,7 +133,8 @@ pub struct Problem<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     permitted_purposes: Option<Vec<&'a str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    retry_after: Option<u32>,
+    /// In seconds.
+    pub(super) retry_after: Option<u32>,
 }
 
 impl Refusal {

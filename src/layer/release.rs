@@ -226,7 +226,6 @@ impl Release {
             None => Err(Refusal::AuditUnavailable),
         };
         self.gatehouse.metrics.audit_append.observe(began.elapsed().as_secs_f64());
-        self.gatehouse.metrics.audit_records.inc();
         recorded
     }
 

@@ -126,6 +126,12 @@ impl Route {
         })
     }
 
+    /// The names of the parameters of its path.
+    pub fn parameters(&self) -> impl Iterator<Item = &str> {
+        let braced = self.pattern.split('{').skip(1).filter_map(|rest| Some(rest.split_once('}')?.0));
+        braced.map(|name| name.trim_start_matches('*'))
+    }
+
     /// Whether the route is for a purpose: one that it names or one below.
     pub fn serves_purpose(&self, words: &Vocabulary, purpose: PurposeId) -> bool {
         let within = |served: &PurposeId| words.purposes().within(purpose, *served);
@@ -235,6 +241,10 @@ impl Routes {
     }
 
     fn add_slot(&mut self, pattern: &str) -> Result<usize, Unroutable> {
+        let unusual = |char: char| !char.is_ascii_graphic() || "?#\\".contains(char);
+        if !pattern.starts_with('/') || pattern.contains("//") || pattern.contains(unusual) {
+            return Err(Unroutable::Pattern("no request has such a path".to_owned()));
+        }
         let slot = self.slots.len();
         self.by_path.insert(pattern, slot).map_err(|error| match error {
             matchit::InsertError::Conflict { with } => {
@@ -250,6 +260,15 @@ impl Routes {
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Route>> {
         self.all.iter()
+    }
+
+    /// The methods that a path knows, as `Allow` has them; empty where it is no route's.
+    pub fn allowed(&self, path: &str) -> String {
+        let Ok(matched) = self.by_path.at(path) else { return String::new() };
+        let served = self.slots.get(*matched.value).map_or(&[][..], Vec::as_slice);
+        let known = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
+        let known = known.iter().filter(|method| served.iter().any(|route| route.serves(method)));
+        known.map(Method::as_str).collect::<Vec<_>>().join(", ")
     }
 
     /// The route for a screened path and a method.

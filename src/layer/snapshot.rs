@@ -23,6 +23,8 @@ pub struct Snapshot {
     pub exporter_region: Arc<str>,
     /// The name of the epoch that pseudonymised values are of.
     pub pseudonym_epoch: Option<Arc<str>>,
+    /// A digest of the files that it was read from.
+    pub revision: Arc<str>,
 }
 
 impl Snapshot {

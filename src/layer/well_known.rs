@@ -35,24 +35,29 @@ impl Page {
 }
 
 /// The recipient's purposes, and per route and purpose the fields it would receive, each in the most
-/// revealing form: what a person has said can only make it less.
+/// revealing form: what a person has said can only make it less. Of a credential that is locked to a purpose
+/// that one alone.
 pub(super) fn purposes(
     snapshot: &Snapshot,
     recipient: &Recipient,
     facts: &Arc<RecipientFacts>,
+    locked: Option<PurposeId>,
     decisions: impl Fn(&Route) -> Option<Arc<Decisions>>,
 ) -> Value {
     let mut routes = Vec::new();
     let mut registered: Vec<String> = Vec::new();
+    let usable = |purpose: PurposeId| locked.is_none_or(|locked| locked == purpose);
     for route in snapshot.routes.iter() {
         let Some(decisions) = decisions(route) else { continue };
         let tree = decisions.pack().vocabulary().purposes();
         if registered.is_empty() {
-            registered.extend(facts.purposes.iter().map(|purpose| tree.name(*purpose).to_owned()));
+            let own = facts.purposes.iter().copied().filter(|purpose| usable(*purpose));
+            registered.extend(own.map(|purpose| tree.name(purpose).to_owned()));
         }
         let purposes: Vec<Value> = tree
             .in_order()
             .into_iter()
+            .filter(|purpose| usable(*purpose))
             .filter(|purpose| route.serves_purpose(decisions.pack().vocabulary(), *purpose))
             .filter_map(|purpose| of_purpose(snapshot, route, &decisions, facts, purpose))
             .collect();

@@ -28,6 +28,8 @@ pub(super) struct Members(Vec<(String, Written)>);
 /// JSON as far as events use it. serde_json's own map would hide a member that is there twice.
 enum Written {
     Text(String),
+    /// Its digits. An id may be one.
+    Integer(String),
     Flag(bool),
     Null,
     Object(Vec<(String, Written)>),
@@ -91,10 +93,25 @@ impl Members {
         match self.take(name) {
             None => Ok(None),
             Some(Written::Text(text)) => Ok(Some(text)),
-            Some(
-                Written::Flag(_) | Written::Null | Written::Object(_) | Written::List(_) | Written::Other,
-            ) => Err(wrong(name, "is not a string")),
+            Some(_) => Err(wrong(name, "is not a string")),
         }
+    }
+
+    /// An id: `1` is the same as `"1"`.
+    pub(super) fn id(&mut self, name: &'static str) -> Result<Option<String>, EventError> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Written::Text(id) | Written::Integer(id)) => Ok(Some(id)),
+            Some(_) => Err(wrong(name, "is neither a string nor an integer")),
+        }
+    }
+
+    /// With this case where none is written.
+    pub(super) fn or_case(mut self, id: String) -> Members {
+        if !self.0.iter().any(|(name, _)| name == "case") {
+            self.0.push(("case".to_owned(), Written::Text(id)));
+        }
+        self
     }
 
     fn needed(&mut self, name: &'static str) -> Result<String, EventError> {
@@ -234,7 +251,7 @@ impl Members {
         let subjects = self.list("subjects")?.into_iter().map(named_subject);
         let category = |written| match written {
             Written::Text(name) => names.category(&name),
-            Written::Flag(_) | Written::Null | Written::Object(_) | Written::List(_) | Written::Other => None,
+            _ => None,
         };
         let categories = self.list("categories")?.into_iter().map(|written| {
             category(written).ok_or(wrong("categories", "has one that is not in the vocabulary"))
@@ -264,13 +281,14 @@ impl Members {
 /// A person in a list: an id, or an object of `id` and `namespace`.
 fn named_subject(written: Written) -> Result<SubjectId, EventError> {
     let mut members = match written {
-        Written::Text(id) => return person(id, None),
+        Written::Text(id) | Written::Integer(id) => return person(id, None),
         Written::Object(members) if repeated(&members).is_none() => Members(members),
-        Written::Flag(_) | Written::Null | Written::Object(_) | Written::List(_) | Written::Other => {
+        _ => {
             return Err(wrong("subjects", "has one that is neither an id nor `id` and `namespace`"));
         }
     };
-    let person = person(members.needed("id")?, members.text("namespace")?)?;
+    let id = members.id("id")?.ok_or(EventError::Missing("id"))?;
+    let person = person(id, members.text("namespace")?)?;
     match members.0.first() {
         None => Ok(person),
         Some((name, _)) => Err(EventError::UnknownMember(presentable(name))),
@@ -289,9 +307,7 @@ fn read_origin(value: Written, facts: &mut Facts, names: &dyn Names) -> Result<(
             }
             facts.origin_of.sort_unstable();
         }
-        Written::Object(_) | Written::List(_) | Written::Flag(_) | Written::Null | Written::Other => {
-            return Err(unknown());
-        }
+        _ => return Err(unknown()),
     }
     Ok(())
 }
@@ -300,7 +316,7 @@ fn place(value: Written, read: fn(&str) -> Option<Arc<str>>) -> Option<Said<Arc<
     match value {
         Written::Null => Some(Said::Unknown),
         Written::Text(text) => read(&text).map(Said::Known),
-        Written::Flag(_) | Written::Object(_) | Written::List(_) | Written::Other => None,
+        _ => None,
     }
 }
 
@@ -319,7 +335,7 @@ fn country(text: &str) -> Option<Arc<str>> {
 fn flag(value: &Written) -> Option<bool> {
     match value {
         Written::Flag(flag) => Some(*flag),
-        Written::Text(_) | Written::Null | Written::Object(_) | Written::List(_) | Written::Other => None,
+        _ => None,
     }
 }
 
@@ -361,11 +377,11 @@ impl<'de> Deserialize<'de> for Written {
             fn visit_unit<E>(self) -> Result<Written, E> {
                 Ok(Written::Null)
             }
-            fn visit_i64<E>(self, _: i64) -> Result<Written, E> {
-                Ok(Written::Other)
+            fn visit_i64<E>(self, integer: i64) -> Result<Written, E> {
+                Ok(Written::Integer(integer.to_string()))
             }
-            fn visit_u64<E>(self, _: u64) -> Result<Written, E> {
-                Ok(Written::Other)
+            fn visit_u64<E>(self, integer: u64) -> Result<Written, E> {
+                Ok(Written::Integer(integer.to_string()))
             }
             fn visit_f64<E>(self, _: f64) -> Result<Written, E> {
                 Ok(Written::Other)

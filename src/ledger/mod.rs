@@ -51,8 +51,8 @@ pub use sqlite::{FileError, SqliteStore};
 pub use state::{controller_json, subject_json};
 pub use store::{Asked, Entry, Kept, OnceKey, Position, Store, StoreError};
 pub use written::{
-    EventError, KINDS, MAX_EVENT_BYTES, MAX_ID_BYTES, case_id, parse, parse_line, parse_line_said,
-    parse_said, person, recipient_name, write,
+    EventError, KINDS, MAX_EVENT_BYTES, MAX_ID_BYTES, case_id, parse, parse_case, parse_line, parse_said,
+    person, recipient_name, write,
 };
 
 use crate::decision::{Controller, Subject};

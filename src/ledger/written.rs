@@ -99,9 +99,9 @@ pub fn parse_line(text: &[u8], names: &dyn Names) -> Result<(Entity, Draft), Eve
     line(&mut Members::read(text)?, names)
 }
 
-/// As [`parse_line`], where it is known already which kind of event it is.
-pub fn parse_line_said(text: &[u8], kind: &str, names: &dyn Names) -> Result<(Entity, Draft), EventError> {
-    line(&mut Members::read(text)?.said(kind)?, names)
+/// The registration of a case; one without a `case` gets this id.
+pub fn parse_case(text: &[u8], fresh: String, names: &dyn Names) -> Result<(Entity, Draft), EventError> {
+    line(&mut Members::read(text)?.said("case-registered")?.or_case(fresh), names)
 }
 
 fn about(sort: Sort, members: &mut Members, names: &dyn Names) -> Result<Draft, EventError> {
@@ -114,8 +114,8 @@ fn about(sort: Sort, members: &mut Members, names: &dyn Names) -> Result<Draft, 
 }
 
 fn line(members: &mut Members, names: &dyn Names) -> Result<(Entity, Draft), EventError> {
-    let subject = members.text("subject")?;
-    let controller = members.text("controller")?;
+    let subject = members.id("subject")?;
+    let controller = members.id("controller")?;
     let case = members.text("case")?;
     let namespace = members.text("namespace")?;
     let entity = match (subject, controller, case) {
@@ -591,7 +591,7 @@ mod tests {
         for (member, value) in [
             ("subjects", serde_json::json!([])),
             ("subjects", serde_json::json!("a")),
-            ("subjects", serde_json::json!([7])),
+            ("subjects", serde_json::json!([7.5])),
             ("subjects", serde_json::json!([""])),
             ("subjects", serde_json::json!([{"namespace": "crm"}])),
             ("subjects", serde_json::json!([{"id": "a", "name": "Ada"}])),
@@ -606,10 +606,20 @@ mod tests {
             event[member] = value.clone();
             assert!(read(&event).is_err(), "{member}: {value}");
         }
+        let mut event = whole.clone();
+        event["subjects"] = serde_json::json!([7, {"id": -7, "namespace": "crm"}]);
+        let What::CaseRegistered(registration) = read(&event).unwrap().what else { panic!() };
+        assert_eq!(registration.subjects[0], person("7".to_owned(), None).unwrap());
+        assert_eq!(registration.subjects[1], person("-7".to_owned(), Some("crm".to_owned())).unwrap());
         assert!(case_id("C-1/2026:x_.").is_ok());
         for id in ["", "a b", "\"", "ü", &"x".repeat(MAX_CASE_BYTES + 1)] {
             assert!(case_id(id).is_err(), "{id}");
         }
+        let parse_case = |event: &Value| parse_case(event.to_string().as_bytes(), "C-8".to_owned(), &Fixture);
+        assert_eq!(parse_case(&whole).unwrap().0, Entity::Case(Arc::from("C-8")));
+        event = whole.clone();
+        event["case"] = "C-7".into();
+        assert_eq!(parse_case(&event).unwrap().0, Entity::Case(Arc::from("C-7")));
         let beside = r#"{"case":"C-7","subject":"a","kind":"case-ended"}"#;
         assert!(parse_line(beside.as_bytes(), &Fixture).is_err());
     }

@@ -66,6 +66,9 @@ pub enum ScrubError {
     /// The exchange would be refused before anything is read.
     #[error("refused: {}", .0.code())]
     Denied(Denial),
+    /// It would be refused because of somebody in it.
+    #[error("refused: subject-withheld")]
+    Withheld,
 }
 
 /// Runs the verb. What was decided before an error is written.

@@ -11,13 +11,13 @@ use jiff::tz::TimeZone;
 use super::{ScrubError, pump};
 use crate::cli::policy::from_json;
 use crate::config::{self, Config};
-use crate::decision::{Admitted, Asking, Decisions, LegalReference, Permit, scenario};
+use crate::decision::{Admitted, Asking, ClassId, Decisions, LegalReference, Permit, scenario};
 use crate::document::Document;
 use crate::finding::Finding;
 use crate::layer::route::{Route, Scrubbing, UnknownSubject};
 use crate::policy::{Pack, succession};
 use crate::scrub::{Framing, Judge, Pseudonyms, Record, Scrubber};
-use crate::vocabulary::PurposeId;
+use crate::vocabulary::{Form, PurposeId};
 
 /// Who would receive what for which purpose, about whom.
 pub(super) struct Trial<'a> {
@@ -33,7 +33,7 @@ pub(super) fn scrub(
     trial: &Trial<'_>,
     framing: Framing,
     input: impl Read,
-    output: impl Write,
+    mut output: impl Write,
 ) -> Result<(), ScrubError> {
     let (config, findings) = config::load(file);
     let config = config.ok_or(ScrubError::Findings(findings))?;
@@ -44,17 +44,33 @@ pub(super) fn scrub(
     let pack = pack_in_force(&config, route, now).ok_or_else(|| unknown("policy", trial.route))?;
     let purpose =
         pack.vocabulary().declared_purpose(trial.purpose).map_err(|_| unknown("purpose", trial.purpose))?;
-    let known = trial.subject.map(|json| facts(pack, json)).transpose().map_err(ScrubError::Findings)?;
+    let known = trial.subject.map(|json| facts(pack, json, now)).transpose().map_err(ScrubError::Findings)?;
     let admitted = admit(&config, route, scrubbing, purpose, trial, now)?;
 
-    let mut judge = Offline { admitted, known, unknown_subject: scrubbing.unknown_subject, now };
+    let mut judge =
+        Offline { admitted, known, unknown_subject: scrubbing.unknown_subject, now, withholds: false };
     // Pseudonyms of a trial are nobody's: they do not match what the gateway would send.
     let forms = Pseudonyms::new([0; 32]).for_recipient(trial.recipient);
-    let mut scrubber = Scrubber::new(Arc::clone(&scrubbing.plan), forms, &[], scrubbing.limits, framing);
-    pump(input, output, |step, out| match step {
-        Some(piece) => scrubber.feed(piece, &mut judge, out),
-        None => scrubber.finish(&mut judge, out),
-    })
+    // Whoever the path of a request would name is everybody in the input, too.
+    let parameters: Vec<(&str, &str)> = route.parameters().map(|name| (name, "somebody")).collect();
+    let mut scrubber =
+        Scrubber::new(Arc::clone(&scrubbing.plan), forms, &parameters, scrubbing.limits, framing);
+    let scrub = |output: &mut dyn Write| {
+        pump(input, output, |step, out| match step {
+            Some(piece) => scrubber.feed(piece, &mut judge, out),
+            None => scrubber.finish(&mut judge, out),
+        })
+    };
+    if !scrubbing.is_all_or_nothing() {
+        return scrub(&mut output);
+    }
+    // All or nothing: what it would be waits for the end.
+    let mut whole = Vec::new();
+    scrub(&mut whole)?;
+    if judge.withholds {
+        return Err(ScrubError::Withheld);
+    }
+    output.write_all(&whole).map_err(ScrubError::Write)
 }
 
 fn admit(
@@ -83,10 +99,10 @@ fn pack_in_force<'c>(config: &'c Config, route: &Route, now: Timestamp) -> Optio
     succession::in_force(config.packs.get(route.pack)?, |pack| pack, now)
 }
 
-fn facts(pack: &Pack, json: &str) -> Result<scenario::Facts, Vec<Finding>> {
+fn facts(pack: &Pack, json: &str, now: Timestamp) -> Result<scenario::Facts, Vec<Finding>> {
     let source = from_json("--subject-json", json)?;
     let document = Document::parse(&source);
-    let facts = scenario::Reader::new(pack, &document).subject(document.root("the person"));
+    let facts = scenario::Reader::new(pack, &document, now).subject(document.root("the person"));
     let findings = document.into_findings();
     if findings.is_empty() { Ok(facts) } else { Err(findings) }
 }
@@ -110,6 +126,8 @@ struct Offline {
     known: Option<scenario::Facts>,
     unknown_subject: UnknownSubject,
     now: Timestamp,
+    /// A field of somebody was withheld that a rule could have released.
+    withholds: bool,
 }
 
 impl Judge for Offline {
@@ -128,7 +146,15 @@ impl Judge for Offline {
         self.admitted.nobody()
     }
 
-    fn account(&mut self, _: &Permit, _: &[u32]) {}
+    fn account(&mut self, permit: &Permit, fields: &[u32]) {
+        self.withholds |= (0..).map(ClassId).zip(fields).any(|(class, fields)| {
+            *fields > 0
+                && permit.form(class) == Form::Removed
+                && self.admitted.best_of_class(class) != Form::Removed
+        });
+    }
 
-    fn account_outside(&mut self, _: &Permit, _: &[u32]) {}
+    fn account_outside(&mut self, permit: &Permit, fields: &[u32]) {
+        self.account(permit, fields);
+    }
 }

@@ -6,9 +6,10 @@ use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use jiff::Timestamp;
 use serde_json::Value;
+use ulid::Ulid;
 
 use super::{Admin, Answer, Asked, Fault, ok};
-use crate::ledger;
+use crate::ledger::{self, Entity};
 
 impl Admin {
     pub(super) fn cases(&self) -> Result<Answer, Fault> {
@@ -21,7 +22,8 @@ impl Admin {
         case.map(|case| ok(&Value::Object(case))).ok_or_else(Fault::not_found)
     }
 
-    /// A case is registered for a recipient that the configuration knows: another could never cite it.
+    /// A case is registered for a recipient that the configuration knows: another could never cite it. One
+    /// without an id of its own gets one.
     pub(super) async fn register_case(
         &self,
         asked: &Asked,
@@ -29,7 +31,7 @@ impl Admin {
     ) -> Result<Answer, Fault> {
         let (key, body) = asked.event(request).await?;
         let names = self.gatehouse.ledger.names();
-        let (entity, draft) = ledger::parse_line_said(&body, "case-registered", names)?;
+        let (entity, draft) = ledger::parse_case(&body, Ulid::generate().to_string(), names)?;
         if let ledger::What::CaseRegistered(registration) = &draft.what {
             self.registered(&registration.recipient).map_err(|_| {
                 Fault::new(
@@ -39,6 +41,12 @@ impl Admin {
                 )
             })?;
         }
-        self.record(asked, key, &entity, draft).await
+        let case = match &entity {
+            Entity::Case(id) => Value::from(&**id),
+            Entity::Subject(_) | Entity::Controller(_) | Entity::Recipient(_) => Value::Null,
+        };
+        let mut answer = self.recorded(asked, key, &entity, draft).await?;
+        answer.insert("case".to_owned(), case);
+        Ok(ok(&Value::Object(answer)))
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
+use governor::clock::Clock;
 use http::header::{CONTENT_TYPE, TE, TRAILER};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
@@ -64,6 +65,12 @@ pub(in crate::layer) struct Exchange {
     case: Option<Citation>,
     /// When the credential stops to count.
     credential_ends: Option<Timestamp>,
+    /// The one purpose that it is locked to.
+    locked: Option<PurposeId>,
+    /// Seconds until a recipient that asked too often, or that the upstream sends away, may ask again.
+    come_back: Option<u32>,
+    /// The methods that the path knows, for who asked with another.
+    allow: String,
     /// The answer is many texts one after the other, and may have no end.
     endless: bool,
     /// What the recipient is told in a trailer of what was withheld.
@@ -95,6 +102,9 @@ impl Exchange {
             declared: None,
             case: None,
             credential_ends: None,
+            locked: None,
+            come_back: None,
+            allow: String::new(),
             endless: false,
             report: Report::None,
             factors: Vec::with_capacity(8),
@@ -141,7 +151,11 @@ impl Exchange {
         if let Some(page) = Page::at(parts.uri.path()) {
             return Box::pin(self.page(page, &parts.method)).await;
         }
-        let found = self.snapshot.routes.find(parts.uri.path(), &parts.method)?;
+        let found = self.snapshot.routes.find(parts.uri.path(), &parts.method).inspect_err(|refusal| {
+            if *refusal == Refusal::MethodNotAllowed {
+                self.allow = self.snapshot.routes.allowed(parts.uri.path());
+            }
+        })?;
         self.route = Some(Arc::clone(&found.route));
         let decisions = self.decisions(&found.route)?;
         let purpose = self.declared_purpose(&parts.headers, &caller, &decisions)?;
@@ -170,7 +184,11 @@ impl Exchange {
             let release = self.release(admitted)?;
             return Ok(self.pass_through(&upstream_parts, upstream_body, release));
         };
-        let verdict = answer::judge(&upstream_parts)?;
+        let verdict = answer::judge(&upstream_parts).inspect_err(|refusal| {
+            if matches!(refusal, Refusal::UpstreamRefused(_)) {
+                self.come_back = answer::retry_after(&upstream_parts.headers);
+            }
+        })?;
         let mut head = answer::head(&upstream_parts.headers, &found.route.answer_headers, verdict);
         self.report = self.wanted_report(&parts.headers);
         if self.report != Report::None {
@@ -203,24 +221,31 @@ impl Exchange {
         let recipient = self.snapshot.recipients.get(caller.recipient).ok_or(Refusal::CredentialInvalid)?;
         self.recipient = Some(Arc::clone(recipient));
         self.identity = caller.identity.clone();
-        self.credential_ends = caller.until;
-        let bounded = recipient.rate.as_ref().is_some_and(|rate| rate.check().is_err());
-        if bounded { Err(Refusal::TooManyRequests) } else { Ok(caller) }
+        (self.credential_ends, self.locked) = (caller.until, caller.locked);
+        if let Some(rate) = &recipient.rate
+            && let Err(early) = rate.check()
+        {
+            let wait = early.wait_time_from(rate.clock().now()).as_secs_f64().ceil();
+            self.come_back = Some(wait.max(1.0) as u32);
+            return Err(Refusal::TooManyRequests);
+        }
+        Ok(caller)
     }
 
     /// What the recipient asks about itself; nothing of it is anybody's data.
     async fn page(&self, page: Page, method: &Method) -> Result<Response<AnswerBody>, Refusal> {
-        if *method != Method::GET {
+        if !matches!(*method, Method::GET | Method::HEAD) {
             return Err(Refusal::MethodNotAllowed);
         }
         let recipient = self.recipient.as_ref().ok_or(Refusal::CredentialMissing)?;
         let told = match page {
             Page::Purposes => {
-                if self.gatehouse.ledger.suspended(&recipient.name) {
+                let facts = recipient.facts(self.today());
+                if facts.suspended || self.gatehouse.ledger.suspended(&recipient.name) {
                     return Err(Refusal::RecipientSuspended);
                 }
-                let facts = recipient.facts(self.today());
-                well_known::purposes(&self.snapshot, recipient, facts, |route| self.decisions(route).ok())
+                let decisions = |route: &Route| self.decisions(route).ok();
+                well_known::purposes(&self.snapshot, recipient, facts, self.locked, decisions)
             }
             Page::Decision(id) => {
                 well_known::decision(&self.gatehouse, &self.snapshot, recipient, id).await?

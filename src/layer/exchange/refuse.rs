@@ -1,7 +1,7 @@
 //! How an exchange says no: counted, on record, and told as a problem document.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response};
 use jiff::Timestamp;
 
@@ -33,15 +33,20 @@ impl Exchange {
         let permitted = (refusal == Refusal::PurposeNotPermitted)
             .then(|| self.permitted_purposes(decisions.as_deref()))
             .flatten();
-        let problem = refusal.problem(Some(&self.decision), contact, permitted);
+        let come_back = self.come_back.or(refusal.retry_after());
+        let mut problem = refusal.problem(Some(&self.decision), contact, permitted);
+        problem.retry_after = come_back;
         let body = serde_json::to_vec(&problem).unwrap_or_default();
         let mut response = Response::new(Answer::whole(Bytes::from(body)));
         *response.status_mut() = refusal.status();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(seconds) = refusal.retry_after() {
+        if let Some(seconds) = come_back {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(allow) = HeaderValue::try_from(&*self.allow).ok().filter(|allow| !allow.is_empty()) {
+            headers.insert(ALLOW, allow);
         }
         if refusal.status() == http::StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -73,7 +78,8 @@ impl Exchange {
     fn permitted_purposes<'d>(&self, decisions: Option<&'d Decisions>) -> Option<Vec<&'d str>> {
         let vocabulary = decisions?.pack().vocabulary();
         let registered = &self.recipient.as_ref()?.in_agreement.purposes;
-        Some(registered.iter().map(|purpose| vocabulary.purposes().name(*purpose)).collect())
+        let usable = registered.iter().filter(|purpose| self.locked.is_none_or(|locked| locked == **purpose));
+        Some(usable.map(|purpose| vocabulary.purposes().name(*purpose)).collect())
     }
 
     fn count(&self, refusal: Refusal) {
