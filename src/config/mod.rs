@@ -207,3 +207,30 @@ fn assemble<'d>(
     };
     (config, findings)
 }
+
+#[cfg(test)]
+mod tests {
+    use notify::event::{AccessKind, CreateKind, EventKind, ModifyKind, RenameMode};
+
+    use super::*;
+
+    #[test]
+    fn changes_are_those_of_its_files() {
+        let own = [PathBuf::from("/etc/gate/gate.conf"), PathBuf::from("/etc/tls/server.crt")];
+        let event =
+            |kind, path: &str| is_change(&notify::Event::new(kind).add_path(PathBuf::from(path)), &own);
+        let written = EventKind::Create(CreateKind::File);
+        for path in [
+            "/etc/gate/gate.conf",
+            "/etc/tls/server.crt",
+            "/etc/gate/new.toml",
+            "/packs/4.cedar",
+            "/etc/gate/..data",
+        ] {
+            assert!(event(written, path), "{path}");
+        }
+        assert!(event(EventKind::Modify(ModifyKind::Name(RenameMode::To)), "/etc/gate/..data"));
+        assert!(!event(written, "/etc/gate/access.log"));
+        assert!(!event(EventKind::Access(AccessKind::Read), "/etc/gate/gate.conf"));
+    }
+}

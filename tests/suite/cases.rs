@@ -267,3 +267,60 @@ fn expect_an_end(bytes: &[u8]) {
     assert_eq!(items[0]["email"], "p-1@example.org");
     assert_eq!(items[RECORDS - 1], json!({"id": "p-1", "status": "active"}));
 }
+
+#[test]
+fn a_case_without_an_id_gets_one() {
+    let (_upstream, gate) = house();
+    let mut nameless = case("");
+    nameless.as_object_mut().unwrap().remove("case");
+    nameless["subjects"] = json!([1, "p-1"]);
+    let answer = post(&gate, "/v1/cases", &nameless);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let id = answer.json()["case"].as_str().unwrap().to_owned();
+    assert_eq!(approve(&gate, &id, "ada").status, 200);
+    let shown = http::get(gate.admin, &format!("/v1/cases/{id}"), &[]).json();
+    assert_eq!(shown["subjects"], json!(["1", "p-1"]), "{shown}");
+}
+
+/// A page that somebody's browser shows can reach the loopback too.
+#[test]
+fn the_admin_listener_is_not_asked_from_other_sites() {
+    let (_upstream, gate) = house();
+    let event = br#"{"kind": "erasure"}"#;
+    let ask = |head: &str| {
+        let head = format!(
+            "POST /v1/subjects/p-1/events HTTP/1.1\r\nconnection: close\r\n{head}content-length: {}\r\n\r\n",
+            event.len()
+        );
+        http::raw(gate.admin, &[head.as_bytes(), event].concat())
+    };
+    let own = gate.admin;
+    for head in [
+        "host: purposegate.example\r\n".to_owned(),
+        format!("host: {own}\r\norigin: https://elsewhere.example\r\n"),
+        format!("host: {own}\r\norigin: null\r\n"),
+    ] {
+        let answer = ask(&head);
+        assert_eq!((answer.status, answer.json()["code"].as_str()), (403, Some("request-foreign")), "{head}");
+    }
+    for head in [
+        format!("host: {own}\r\n"),
+        format!("host: localhost:{}\r\n", own.port()),
+        format!("host: {own}\r\norigin: http://{own}\r\n"),
+    ] {
+        assert_eq!(ask(&head).status, 200, "{head}");
+    }
+}
+
+#[test]
+fn what_is_loaded_has_its_revision() {
+    let upstream = Upstream::start();
+    let suspended =
+        base(upstream.address).replace("name = \"lapsed\"", "name = \"lapsed\"\nsuspended = true");
+    let gate = Gate::start(&suspended);
+    let recipients = http::get(gate.admin, "/v1/recipients", &[]).json();
+    let of =
+        |name: &str| recipients.as_array().unwrap().iter().find(|one| one["name"] == name).unwrap().clone();
+    assert_eq!((&of("lapsed")["suspended"], &of("support")["suspended"]), (&json!(true), &json!(false)));
+    assert_eq!(of("support")["revision"].as_str().unwrap().len(), 64);
+}

@@ -435,3 +435,64 @@ fn a_field_that_is_only_personal_is_a_warning() {
     assert!(loads && findings.len() == 1, "{text}");
     assert!(text.contains("`personal` does not say what the field holds"), "{text}");
 }
+
+#[test]
+fn a_listeners_certificate_is_read() {
+    let folder = folder(&[("purposegate.toml", ""), ("empty.pem", "hello")]);
+    let certificates = folder.path().join("certs");
+    purposegate::cli::certs::make(&certificates, &[]).unwrap();
+    let other = folder.path().join("other");
+    purposegate::cli::certs::make(&other, &[]).unwrap();
+    let policy = pack("one-partner-360").display().to_string();
+    let file = folder.path().join("purposegate.toml");
+    let about = |tls: &str| {
+        let listener = format!("[listener]\naddress = \"127.0.0.1:0\"\ntls = {{ {tls} }}");
+        let sound = SOUND.replace("[listener]\naddress = \"127.0.0.1:0\"", &listener);
+        std::fs::write(&file, format!("policy = {policy:?}\n{sound}{ROUTE}")).unwrap();
+        let (config, findings) = config::load(&file);
+        (config.is_some(), findings.iter().map(Finding::line).collect::<Vec<_>>().join("; "))
+    };
+    let own = "certificate = \"certs/server.pem\", key = \"certs/server.key\"";
+    assert_eq!(about(own), (true, String::new()));
+    for (tls, why) in [
+        (own.replace("certs/server.key", "other/server.key"), "is not the key of"),
+        (own.replace("certs/server.key", "empty.pem"), "holds no private key"),
+        (own.replace("certs/server.pem", "empty.pem"), "holds no certificate"),
+        (format!("{own}, client-ca = \"certs/server.key\""), "holds no certificate"),
+    ] {
+        let (loads, words) = about(&tls);
+        assert!(!loads && words.contains(why) && words.contains("purposegate.toml:5: "), "{tls}: {words}");
+    }
+}
+
+#[test]
+fn what_a_route_can_never_do_is_found() {
+    for (more, loads, why) in [
+        ("answer-headers = [\"Content-Length\"]", false, "cannot pass as it is"),
+        ("answer-headers = [\"Data-Purpose-Withheld\"]", false, "cannot pass as it is"),
+        ("answer-headers = [\"X-Request-Id\"]", true, ""),
+        ("subject = \"{nope}\"", true, "has no parameter `{nope}`"),
+    ] {
+        let route = ROUTE.replace(
+            "subject = \"@.id\"",
+            if more.starts_with("subject") { "" } else { "subject = \"@.id\"" },
+        );
+        let (loaded, findings, folder) = about(&format!("{route}{more}\n"));
+        let text = rendered(&findings, folder.path());
+        assert!(
+            loaded == loads && text.contains(why) && findings.is_empty() == why.is_empty(),
+            "{more}: {text}"
+        );
+    }
+    for path in ["customers", "/a b", "/a//b", "/ä", "/a?b"] {
+        let (loaded, findings, folder) =
+            about(&ROUTE.replace("path = \"/customers\"", &format!("path = \"{path}\"")));
+        assert!(!loaded, "{path}: {}", rendered(&findings, folder.path()));
+    }
+    for header in ["Host", "Authorization", "Content-Length", "X-Purpose"] {
+        let policy = pack("one-partner-360").display().to_string();
+        let text = format!("policy = {policy:?}\npurpose-header = \"{header}\"\n{SOUND}{ROUTE}");
+        let folder = folder(&[("purposegate.toml", &text)]);
+        assert!(config::load(&folder.path().join("purposegate.toml")).0.is_none(), "{header}");
+    }
+}

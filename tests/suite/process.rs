@@ -135,6 +135,25 @@ fn a_reload_replaces_everything_or_nothing() {
     assert_eq!((refused.status, refused.json()["code"].as_str()), (403, Some("purpose-not-permitted")));
 }
 
+/// Renewed as certbot and Kubernetes do it: another file comes in its place.
+#[test]
+fn a_certificate_that_is_renewed_is_read_again() {
+    let upstream = Upstream::start();
+    let folder = tempfile::tempdir().unwrap();
+    let tls = folder.path().join("tls");
+    purposegate::cli::certs::make(&tls, &[]).unwrap();
+    let (certificate, key) = (tls.join("server.pem"), tls.join("server.key"));
+    let listener = format!("[listener]\ntls = {{ certificate = {certificate:?}, key = {key:?} }}");
+    let config = base(upstream.address).replace("[listener]", &listener);
+    let serving = Serving::start(&format!("{config}{ROUTES}"), "");
+    let loaded = "purposegate_policy_reload_total{outcome=\"loaded\"}";
+    let before = serving.metric(loaded);
+    let renewed = tls.join("renewed");
+    std::fs::copy(&certificate, &renewed).unwrap();
+    std::fs::rename(&renewed, &certificate).unwrap();
+    wait(|| (serving.metric(loaded) > before).then_some(()));
+}
+
 #[test]
 fn a_pack_that_is_changed_where_it_lies_is_announced_too() {
     let upstream = Upstream::start();

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use crate::gate::{Gate, base, bearer, key};
+use crate::gate::{Gate, base, bearer, credential, key};
 use crate::http::{self, Answer};
 use crate::upstream::{Upstream, answer};
 
@@ -373,7 +373,47 @@ fn a_recipient_has_its_rate() {
     assert_eq!((ask().status, ask().status), (200, 200));
     let third = ask();
     refused(&third, 429, "too-many-requests");
-    assert!(third.header("retry-after").is_some());
+    // One more each half hour.
+    let seconds: u32 = third.header("retry-after").unwrap().parse().unwrap();
+    assert!((1_700..=1_800).contains(&seconds), "{seconds}");
+    assert_eq!(third.json()["retry_after"], seconds);
+}
+
+#[test]
+fn an_upstream_that_sends_away_says_for_how_long() {
+    let upstream = Upstream::start();
+    let gate = Gate::start(&format!("{}{ROUTES}", base(upstream.address)));
+    for (retry_after, passes) in [("7", Some("7")), ("soon, Jane", None)] {
+        let head = format!("retry-after: {retry_after}\r\n");
+        upstream.raw("/customers/c-1", answer("429 Too Many Requests", &head, b"{}"));
+        let refusal = gate.get("/customers/c-1", "support", "customer-support");
+        refused(&refusal, 429, "upstream-refused");
+        assert_eq!(refusal.header("retry-after"), passes);
+    }
+}
+
+#[test]
+fn a_method_that_is_not_served_is_told_which_are() {
+    let upstream = Upstream::start();
+    let gate = Gate::start(&format!("{}{ROUTES}", base(upstream.address)));
+    let headers = [bearer("support"), "data-purpose: customer-support".to_owned()];
+    let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
+    let refusal = http::send(gate.address, "PATCH", "/customers/c-1", &headers, b"{}");
+    refused(&refusal, 405, "method-not-allowed");
+    assert!(refusal.header("allow").unwrap().starts_with("GET, HEAD"), "{}", refusal.head);
+}
+
+#[test]
+fn a_locked_credential_is_told_of_its_purpose_alone() {
+    let upstream = Upstream::start();
+    let locked = credential("support").replace('}', ", purpose = \"customer-support\" }");
+    let config = base(upstream.address).replace(&credential("support"), &locked);
+    let gate = Gate::start(&format!("{config}{ROUTES}"));
+    let refusal = gate.get("/customers/c-1", "support", "direct-marketing");
+    refused(&refusal, 403, "purpose-not-permitted");
+    assert_eq!(refusal.json()["permitted_purposes"], serde_json::json!(["customer-support"]));
+    let told = http::get(gate.address, "/.well-known/data-purposes", &[&bearer("support")]).json();
+    assert_eq!(told["purposes"], serde_json::json!(["customer-support"]));
 }
 
 #[test]

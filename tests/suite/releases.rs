@@ -245,6 +245,35 @@ fn a_route_that_is_not_personal_passes_unread() {
     assert_eq!((answer.status, answer.text().as_str()), (200, "a,b\n1,2\n"));
     assert_eq!(answer.header("x-kept"), Some("1"));
     assert_eq!(http::get(gate.address, "/open", &["data-purpose: customer-support"]).status, 401);
+    upstream.raw("/open", crate::upstream::answer("200 OK", "content-type: text/csv\r\n", b""));
+    assert_eq!(gate.get("/open", "support", "customer-support").status, 200);
+    let metrics = gate.metrics();
+    for line in [
+        r#"purposegate_requests_total{outcome="released",purpose="customer-support",recipient="support",route="open"} 2"#,
+        r#"purposegate_body_bytes_total{direction="in",route="open"} 8"#,
+        r#"purposegate_body_bytes_total{direction="out",route="open"} 8"#,
+    ] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+    assert!(!metrics.contains(r#"outcome="aborted""#), "{metrics}");
+}
+
+#[test]
+fn every_record_of_the_log_is_counted() {
+    let (upstream, gate) = house();
+    upstream.json("/customers/p-1", &person("p-1"));
+    gate.get("/customers/p-1", "support", "customer-support");
+    gate.get("/customers/p-1", "support", "nonsense");
+    gate.wait_for_log("\"released\"");
+    gate.wait_for_log("refused:");
+    // The log's own records, such as the beginning of a segment, are not counted.
+    let records = gate.log().lines().filter(|line| !line.contains("\"segment\"")).count();
+    assert_eq!(records, 4, "an intent, a window, its end, and a refusal");
+    let counted = format!("purposegate_audit_records_total {records}\n");
+    let began = std::time::Instant::now();
+    while !gate.metrics().contains(&counted) {
+        assert!(began.elapsed() < std::time::Duration::from_secs(10), "{}", gate.metrics());
+    }
 }
 
 #[test]
