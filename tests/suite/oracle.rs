@@ -79,10 +79,6 @@ impl Written {
             .iter()
             .flat_map(|set| located(&set.path, document).into_iter().map(move |at| (at, set)))
             .collect();
-        let governs = |node: &str| {
-            let around = records.iter().filter(|(record, _)| within(node, record));
-            around.max_by_key(|(record, _)| record.len()).map(|(record, _)| record.as_str())
-        };
         let mut classes = Classes::new();
         for (record, set) in &records {
             for (path, categories) in &set.fields {
@@ -90,11 +86,7 @@ impl Written {
                     Some(relative) => {
                         let whole = document.pointer(record).unwrap();
                         let inside = located(&format!("${relative}"), whole);
-                        inside
-                            .into_iter()
-                            .map(|at| format!("{record}{at}"))
-                            .filter(|at| governs(at) == Some(record))
-                            .collect()
+                        inside.into_iter().map(|at| format!("{record}{at}")).collect()
                     }
                     None => located(path, document),
                 };
@@ -123,13 +115,13 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// What stays of a node. `inherited` are the categories of its nearest classified ancestor in the
-    /// same record, `about_somebody` is the record's.
+    /// What stays of a node. `inherited` are the categories of its nearest classified ancestor,
+    /// `about_somebody` is the innermost record's.
     fn kept(&self, node: &Value, at: &str, inherited: &[String], about_somebody: bool) -> Option<Value> {
         let record = self.records.get(at).copied();
         let about_somebody = record.unwrap_or(about_somebody);
         let own: Vec<String> = self.classes.get(at).into_iter().flatten().cloned().collect();
-        let categories = if own.is_empty() && record.is_none() { inherited } else { &own[..] };
+        let categories = if own.is_empty() { inherited } else { &own[..] };
         let may = if about_somebody { self.leaves } else { self.about_nobody };
         let leaves = !categories.is_empty() && categories.iter().all(|category| may(category));
         let on_the_way = self.records.keys().any(|record| within(record, at));

@@ -35,9 +35,13 @@ fn year(text: &str) -> Option<&str> {
     dated.then_some(year)
 }
 
-/// Unix time, in seconds or (from the year 5138 on) milliseconds; a year by itself stays.
+/// Unix time, in seconds or (from the year 5138 on) milliseconds; a year by itself stays. What may be a date
+/// without its hyphens as well says neither.
 fn year_of_instant(text: &str) -> Option<String> {
     let number: i64 = text.parse().ok()?;
+    if text.len() == 8 && jiff::civil::Date::strptime("%Y%m%d", text).is_ok() {
+        return None;
+    }
     let instant = match number.unsigned_abs() {
         0..10_000 => return (1000..=9999).contains(&number).then(|| number.to_string()),
         10_000..100_000_000_000 => jiff::Timestamp::from_second(number).ok()?,
@@ -123,6 +127,8 @@ mod tests {
             (Shape::Date, "\"1984\"", "\"1984\""),
             (Shape::Date, "\"06.05.1984\"", "\"***\""),
             (Shape::Date, "\"19840506\"", "\"***\""),
+            (Shape::Date, "19840506", "null"),
+            (Shape::Date, "19841506", "1970"),
             (Shape::Date, "\"é84-05\"", "\"***\""),
             (Shape::Date, "452674800", "1984"),
             (Shape::Date, "452674800000", "1984"),

@@ -62,7 +62,7 @@ fn initials(text: &str, into: &mut Spelled<'_>) -> Option<()> {
     let (mut shown, mut letters) = (0, 0);
     let mut begins = true;
     for char in text.chars() {
-        if matches!(char, ' ' | '\u{a0}' | '-') {
+        if char.is_whitespace() || char == '-' {
             begins = true;
         } else if char.is_alphabetic() {
             letters += 1;
