@@ -7,9 +7,10 @@
 
 mod about;
 mod concealing;
+mod contacts;
 mod edits;
+mod explanation;
 mod precedents;
-mod rdap;
 mod selection;
 
 pub(super) use edits::{after_comma, replacement};
