@@ -195,22 +195,23 @@ impl<'r, 'd> Reading<'r, 'd> {
 
     fn scrubbing(&mut self, pattern: &str) -> Option<Scrubbing> {
         let unclassified = [("remove", Unclassified::Remove), ("release", Unclassified::Release)];
-        let removed_as = [("omit", RemovedAs::Omit), ("null", RemovedAs::Null), ("empty", RemovedAs::Empty)];
         let duplicates = [("refuse", DuplicateKeys::Refuse), ("treat-alike", DuplicateKeys::TreatAlike)];
         let redaction = [("silent", Redaction::Silent), ("rfc9537", Redaction::Rfc9537)];
+        let redaction = self.fields.choice("redaction", &redaction).unwrap_or_default();
+        let removed_as = self.removed_as(redaction);
         let (records, places): (Vec<_>, Vec<_>) =
             self.record_sets().into_iter().map(|set| (set.mapping, set.places)).unzip();
         let mapping = Mapping {
             records,
             unclassified: self.fields.choice("unclassified", &unclassified).unwrap_or_default(),
-            removed_as: self.fields.choice("removed-as", &removed_as).unwrap_or_default(),
+            removed_as,
             duplicate_keys: self.fields.choice("duplicate-keys", &duplicates).unwrap_or_default(),
             events: self.events(),
             redact: self
                 .fields
                 .item("redact")
                 .map_or_else(Vec::new, |item| self.words.categories(self.document, &item)),
-            redaction: self.fields.choice("redaction", &redaction).unwrap_or_default(),
+            redaction,
             withhold_echoes: self.fields.flag("withhold-echoes") == Some(true),
         };
         let unknown = [("withhold", UnknownSubject::Withhold), ("no-facts", UnknownSubject::NoFacts)];
@@ -231,6 +232,21 @@ impl<'r, 'd> Reading<'r, 'd> {
         let plan = self.compile(&mapping, &places)?;
         let fields = mapping.records.iter().flat_map(mapped).collect();
         Some(Scrubbing::new(plan, self.words.vocabulary, unknown_subject, withheld, limits, fields))
+    }
+
+    fn removed_as(&mut self, redaction: Redaction) -> RemovedAs {
+        let words = [("omit", RemovedAs::Omit), ("null", RemovedAs::Null), ("empty", RemovedAs::Empty)];
+        let Some(item) = self.fields.item("removed-as") else { return RemovedAs::Omit };
+        let Some(removed_as) = item.choice(&words) else { return RemovedAs::Omit };
+        if redaction == Redaction::Rfc9537 && removed_as != RemovedAs::Omit {
+            let finding =
+                Finding::error("`removed-as` must be `omit` on a route with `redaction = \"rfc9537\"`")
+                    .label("leaves something where the answer says that it was removed");
+            let hint =
+                "take this out: `null` and `\"\"` are no handle, and no property of a jCard (RFC 9083)";
+            self.document.find(finding.hint(hint), item.at());
+        }
+        removed_as
     }
 
     /// The types of server-sent events that leave; one is a line of its own in the stream.

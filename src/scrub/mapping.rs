@@ -33,7 +33,8 @@ pub enum DuplicateKeys {
 pub enum Redaction {
     #[default]
     Silent,
-    /// As RFC 9537 has it for RDAP; the document is held whole.
+    /// As RFC 9537 has it for RDAP; the document is held whole, and nothing stands in the place of what
+    /// is removed.
     Rfc9537,
 }
 

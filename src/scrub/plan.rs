@@ -182,6 +182,10 @@ impl Plan {
         plan.conceals = plan.withholds_echoes || plan.redacts.contains(&true);
         plan.notes_all |= plan.conceals;
         plan.explains = mapping.redaction == Redaction::Rfc9537;
+        if plan.explains {
+            // It says of what it removes that it is not there.
+            plan.removed_as = RemovedAs::Omit;
+        }
         plan.whole |= plan.explains;
         plan.notes_all |= plan.explains;
         Ok(plan)

@@ -305,6 +305,16 @@ const OF_A_ROUTE: &[(&str, &str, &str)] = &[
         "did you mean `support-content`?",
     ),
     ("redaction = \"rfc9573\"", "`redaction` cannot be `rfc9573`", "did you mean `rfc9537`?"),
+    (
+        "redaction = \"rfc9537\"\nremoved-as = \"null\"",
+        "`removed-as` must be `omit` on a route with `redaction = \"rfc9537\"`",
+        "take this out",
+    ),
+    (
+        "removed-as = \"empty\"\nredaction = \"rfc9537\"",
+        "leaves something where the answer says that it was removed",
+        "take this out",
+    ),
     ("query = { email = \"emial\" }", "there is no data category `emial`", "did you mean `email`?"),
     ("facts = { contry = \"@.country\" }", "unknown key `contry`", "did you mean `country`?"),
     ("controller = 7", "this is not where a subject's id is found", "`@.id`"),
