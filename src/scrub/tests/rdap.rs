@@ -335,6 +335,21 @@ fn a_jcards_own_words_are_no_echoes() {
 }
 
 #[test]
+fn a_card_stays_one_when_all_of_it_is_withheld() {
+    let withheld = but(&[("name", Form::Removed), ("email", Form::Removed)]);
+    let card = |properties: Value| {
+        let mut body = domain(&[entity(&json!(["registrant"]), &[])]);
+        body["entities"][0]["vcardArray"] = json!(["vcard", properties]);
+        scrubbed(&plan(RemovedAs::Omit), &body.to_string(), withheld)["entities"][0]["vcardArray"].clone()
+    };
+    let email = json!(["email", {}, "text", "jane@x.org"]);
+    assert_eq!(card(json!([["fn", {}, "text", "Jane"], email])), json!(["vcard", [["fn", {}, "text", ""]]]));
+    assert_eq!(card(json!([email])), json!(["vcard", []]));
+    assert_eq!(card(json!([])), json!(["vcard", []]));
+    assert_eq!(card(json!("Jane")), json!(["vcard"]));
+}
+
+#[test]
 fn many_fields_take_time_in_proportion() {
     let own = [("@.handle", "service-data"), ("$.x.*", "name"), ("$.list[*].y", "name")];
     let mapping = Mapping { redaction: Redaction::Rfc9537, ..mapping(vec![record("$", &[], &own)]) };

@@ -4,6 +4,8 @@
 //! and its type stay, which are words of a list, with an empty value. Places in its arrays mean
 //! something, so nothing in them closes up.
 
+use std::collections::HashMap;
+
 use super::{Decision, Fate, Unit};
 use crate::scrub::evaluate::{denoted, unquoted};
 use crate::scrub::rdap::{self, Contact, Property};
@@ -35,6 +37,8 @@ impl Unit<'_> {
             return Contacts::default();
         }
         let mut properties = Vec::new();
+        // An object whose names are not unique may have many cards.
+        let mut contacts = HashMap::new();
         let mut parents = vec![0; self.held.table.nodes.len()];
         for (at, node) in (0..).zip(&self.held.table.nodes) {
             for (child, _) in self.held.children(at) {
@@ -44,19 +48,34 @@ impl Unit<'_> {
             }
             if self.is_named(node, b"vcardArray") {
                 let entity = parents.get(at as usize).copied().unwrap_or(0);
-                self.contact(at, entity, decision, &mut properties);
+                let contact = *contacts.entry(entity).or_insert_with(|| self.contact_of(entity));
+                self.mend_card(at, contact, decision, &mut properties);
             }
         }
         decision.redacted.sort_unstable();
         Contacts { properties, parents }
     }
 
-    /// A jCard: `["vcard", [property, …]]`.
-    fn contact(&self, card: u32, entity: u32, decision: &mut Decision, properties: &mut Vec<OfContact>) {
+    /// Whose contact an entity is.
+    pub(super) fn contact_of(&self, entity: u32) -> Contact {
         let roles = self.member(entity, b"roles").map(|(roles, _)| self.children(roles)).unwrap_or_default();
-        let contacts = roles.into_iter().map(|role| Contact::of_role(&self.string(role)));
-        let contact = contacts.into_iter().find(|contact| *contact != Contact::Other).unwrap_or_default();
-        let &[_, list] = self.children(card).as_slice() else { return };
+        let mut contacts = roles.into_iter().map(|role| Contact::of_role(&self.string(role)));
+        contacts.find(|contact| *contact != Contact::Other).unwrap_or_default()
+    }
+
+    /// A jCard: `["vcard", [property, …]]`.
+    fn mend_card(
+        &self,
+        card: u32,
+        contact: Contact,
+        decision: &mut Decision,
+        properties: &mut Vec<OfContact>,
+    ) {
+        let &[word, list] = self.children(card).as_slice() else { return };
+        if decision.stays(card) && self.string(word) == b"vcard" && self.begins(list) == Some(b'[') {
+            decision.set(word, Fate::Stays);
+            decision.set(list, Fate::Stays);
+        }
         for node in self.children(list) {
             let parts = self.children(node);
             let property = parts.first().and_then(|name| Property::of(&self.string(*name)));
