@@ -3,6 +3,8 @@
 //! Refuses to know values and whether anything may leave. What stands in an answer is put in an entry
 //! only if it is one of the words listed here: whatever else is there could be a value.
 
+use std::ops::Range;
+
 use serde::Serialize;
 
 /// What this extension is called in `rdapConformance`.
@@ -131,6 +133,37 @@ impl Contact {
     }
 }
 
+/// Whether a string is a role that IANA lists (RFC 9083, 10.2.4).
+pub(super) fn is_role(text: &[u8]) -> bool {
+    const ROLES: &[&[u8]] = &[
+        b"registrant",
+        b"technical",
+        b"administrative",
+        b"abuse",
+        b"billing",
+        b"registrar",
+        b"reseller",
+        b"sponsor",
+        b"proxy",
+        b"notifications",
+        b"noc",
+    ];
+    ROLES.contains(&text)
+}
+
+/// Whether a member of the topmost object holds what was searched for (RFC 9083, 8; RFC 9910). Each of
+/// these objects says for itself what of it was redacted.
+pub(super) fn is_list_of_results(name: &[u8]) -> bool {
+    const LISTS: &[&[u8]] = &[
+        b"domainSearchResults",
+        b"nameserverSearchResults",
+        b"entitySearchResults",
+        b"ipSearchResults",
+        b"autnumSearchResults",
+    ];
+    LISTS.contains(&name)
+}
+
 /// The handle of a domain.
 pub(super) fn domain_handle() -> Name {
     Name::Type("Registry Domain ID".to_owned())
@@ -191,18 +224,15 @@ impl Property {
     }
 }
 
-/// What the components of an address are called (RFC 6350, 6.3.1), by their places.
-pub(super) fn address_component(place: usize) -> Option<&'static str> {
-    Some(match place {
-        // Post office box, extended address, street.
-        0..=2 => "Street",
-        3 => "City",
-        STATE => "State/Province",
-        5 => "Postal Code",
-        COUNTRY => "Country",
-        _ => return None,
-    })
-}
+/// What the components of an address are called (RFC 6350, 6.3.1), by their places. Post office box,
+/// extended address and street are one field.
+pub(super) const ADDRESS: [(Range<usize>, &str); 5] = [
+    (0..3, "Street"),
+    (3..4, "City"),
+    (STATE..STATE + 1, "State/Province"),
+    (5..6, "Postal Code"),
+    (COUNTRY..COUNTRY + 1, "Country"),
+];
 
 /// The components that a generalised address keeps.
 pub(super) const STATE: usize = 4;
@@ -266,6 +296,5 @@ mod tests {
         assert_eq!(Property::of(b"FN"), Some(Property::Name));
         assert_eq!(Property::of(b"x-jane"), None);
         assert!(Property::Address.stays_empty() && !Property::Phone.stays_empty());
-        assert_eq!(address_component(7), None);
     }
 }

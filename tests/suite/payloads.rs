@@ -295,8 +295,10 @@ fn registration_data_that_says_what_was_redacted() {
                 Some(path) => (&before, path),
                 None => (&after, &entry["postPath"]),
             };
-            let found = JsonPath::parse(path.as_str().unwrap()).unwrap().query(document).all();
+            let path = JsonPath::parse(path.as_str().unwrap()).unwrap();
+            let found = path.query(document).all();
             assert!(!found.is_empty(), "{name} {entry}");
+            assert!(entry["method"] != "removal" || path.query(&after).is_empty(), "{name} {entry}");
             // What reaches a person is nowhere else.
             for property in found.iter().filter(|found| found[0] == "email" || found[0] == "tel") {
                 let value = property[3].as_str().unwrap_or("@");

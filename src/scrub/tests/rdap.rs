@@ -20,18 +20,18 @@ const FIELDS: &[(&str, &str)] = &[
     ("@.vcardArray[1][?@[0] == 'email']", "email"),
 ];
 
-fn plan(removed_as: RemovedAs) -> Arc<Plan> {
+fn plan() -> Arc<Plan> {
     let entities = record("$..entities[*]", &["@.handle"], FIELDS);
     let own = [
         ("@['objectClassName','ldhName','rdapConformance','redacted']", "non-personal"),
         ("@.handle", "service-data"),
     ];
-    let mapping = Mapping {
-        redaction: Redaction::Rfc9537,
-        removed_as,
-        ..mapping(vec![entities, record("$", &[], &own)])
-    };
-    Arc::new(compile(&mapping).unwrap())
+    told(vec![entities, record("$", &[], &own)])
+}
+
+/// A plan that says what was redacted.
+fn told(records: Vec<RecordMapping>) -> Arc<Plan> {
+    Arc::new(compile(&Mapping { redaction: Redaction::Rfc9537, ..mapping(records) }).unwrap())
 }
 
 /// One entity with these roles and properties beside `version`.
@@ -105,7 +105,7 @@ fn what_goes_is_listed_and_contacts_stay_jcards() {
         ("email", Form::Removed),
         ("service-data", Form::Removed),
     ]);
-    let answer = scrubbed(&plan(RemovedAs::Omit), &body, withheld);
+    let answer = scrubbed(&plan(), &body, withheld);
     assert_eq!(answer["rdapConformance"], json!(["rdap_level_0", "redacted"]));
     assert_eq!(
         answer["entities"],
@@ -123,16 +123,17 @@ fn what_goes_is_listed_and_contacts_stay_jcards() {
             "Registry Registrant ID: removal $.entities[0].handle",
             "Registrant Name: emptyValue $.entities[0].vcardArray[1][1][3]",
             "Registrant Name: emptyValue $.entities[0].vcardArray[1][2][3]",
-            "Registrant Organization: removal $.entities[0].vcardArray[1][3]",
+            "Registrant Organization: removal $.entities[0].vcardArray[1][?@[0]=='org']",
+            "(Registrant Address): removal $.entities[0].vcardArray[1][?@[0]=='adr'][1].label",
             "Registrant Street: emptyValue $.entities[0].vcardArray[1][3][3][:3]",
             "Registrant City: emptyValue $.entities[0].vcardArray[1][3][3][3]",
             "(Registrant State/Province): emptyValue $.entities[0].vcardArray[1][3][3][4]",
             "Registrant Postal Code: emptyValue $.entities[0].vcardArray[1][3][3][5]",
             "(Registrant Country): emptyValue $.entities[0].vcardArray[1][3][3][6]",
-            "Registrant Phone: removal $.entities[0].vcardArray[1][5]",
-            "Registrant Phone Ext: removal $.entities[0].vcardArray[1][5]",
-            "Registrant Fax: removal $.entities[0].vcardArray[1][6]",
-            "Registrant Email: removal $.entities[0].vcardArray[1][7]",
+            "Registrant Phone: removal $.entities[0].vcardArray[1][?@[0]=='tel']",
+            "Registrant Phone Ext: removal $.entities[0].vcardArray[1][?@[0]=='tel']",
+            "Registrant Fax: removal $.entities[0].vcardArray[1][?@[0]=='tel']",
+            "Registrant Email: removal $.entities[0].vcardArray[1][?@[0]=='email']",
         ]
     );
     assert!(!answer.to_string().contains("ane"), "{answer}");
@@ -147,7 +148,7 @@ fn each_form_has_its_method() {
         ("phone", Form::Masked),
         ("email", Form::Pseudonymised),
     ]);
-    let answer = scrubbed(&plan(RemovedAs::Omit), &body, forms);
+    let answer = scrubbed(&plan(), &body, forms);
     let card = &answer["entities"][0]["vcardArray"][1];
     assert_eq!(card[1], json!(["fn", {}, "text", "J. D."]));
     assert_eq!(card[3], json!(["org", {}, "text", "Jane Ltd"]));
@@ -161,6 +162,7 @@ fn each_form_has_its_method() {
         [
             "Tech Name: partialValue $.entities[0].vcardArray[1][1][3]",
             "Tech Name: partialValue $.entities[0].vcardArray[1][2][3]",
+            "(Tech Address): removal $.entities[0].vcardArray[1][4][1].label",
             "(Tech Street): emptyValue $.entities[0].vcardArray[1][4][3][:3]",
             "(Tech City): emptyValue $.entities[0].vcardArray[1][4][3][3]",
             "(Tech Postal Code): emptyValue $.entities[0].vcardArray[1][4][3][5]",
@@ -191,7 +193,7 @@ fn what_the_upstream_redacted_stays_listed() {
                 body[member] = value;
             }
         }
-        let answer = scrubbed(&plan(RemovedAs::Omit), &body.to_string(), name);
+        let answer = scrubbed(&plan(), &body.to_string(), name);
         assert_eq!(answer["rdapConformance"], json!(["rdap_level_0", "redacted"]), "{answer}");
         let all = answer["redacted"].as_array().unwrap();
         assert_eq!(all.len(), entries, "{answer}");
@@ -204,12 +206,12 @@ fn where_nothing_is_redacted_nothing_is_said() {
     let clear = |_: Option<&Seen>, _: CategoryId| Form::Clear;
     let named = |text: &str| domain(&[entity(&json!(["registrant"]), &[json!(["fn", {}, "text", text])])]);
     let body = named("Jane");
-    assert_eq!(scrubbed(&plan(RemovedAs::Omit), &body.to_string(), clear), body);
+    assert_eq!(scrubbed(&plan(), &body.to_string(), clear), body);
     // What was empty is not redacted; what nothing classifies is not mentioned.
     let mut empty = named("");
     empty["entities"][0]["vcardArray"][1].as_array_mut().unwrap().push(json!(["x-jane", {}, "text", "Jane"]));
     empty["jane@x.org"] = json!(1);
-    let answer = scrubbed(&plan(RemovedAs::Omit), &empty.to_string(), but(&[("name", Form::Removed)]));
+    let answer = scrubbed(&plan(), &empty.to_string(), but(&[("name", Form::Removed)]));
     assert_eq!(answer, named(""));
 }
 
@@ -218,25 +220,25 @@ fn what_is_no_jcard_goes_whole() {
     let name = but(&[("name", Form::Removed)]);
     for property in [json!(["fn", {}, "Jane Doe", "Jane Doe"]), json!(["fn", {}, "text"]), json!(["fn"])] {
         let body = domain(&[entity(&json!(["jane@x.org"]), &[property])]);
-        let answer = scrubbed(&plan(RemovedAs::Omit), &body.to_string(), name);
-        assert_eq!(entries(&answer), ["(Contact Name): removal $.entities[0].vcardArray[1][1]"]);
+        let answer = scrubbed(&plan(), &body.to_string(), name);
+        assert_eq!(entries(&answer), ["(Contact Name): removal $.entities[0].vcardArray[1][?@[0]=='fn']"]);
         assert_eq!(answer["entities"][0]["vcardArray"], json!(["vcard", [["version", {}, "text", "4.0"]]]));
     }
     // Masked, of a type that could be a value: nothing of it stays.
     let masked = but(&[("name", Form::Masked)]);
     let body = domain(&[entity(&json!([]), &[json!(["fn", {"x": "Jane"}, "Jane Doe", "Jane Doe"])])]);
-    let answer = scrubbed(&plan(RemovedAs::Omit), &body.to_string(), masked);
+    let answer = scrubbed(&plan(), &body.to_string(), masked);
     assert!(!answer.to_string().contains("Jane"), "{answer}");
     for vcard in
         [json!("Jane"), json!(["vcard"]), json!(["vcard", "Jane"]), json!({"fn": "Jane"}), json!([["fn"]])]
     {
         let mut body = domain(&[entity(&json!([]), &[])]);
         body["entities"][0]["vcardArray"] = vcard;
-        let answer = scrubbed(&plan(RemovedAs::Omit), &body.to_string(), name);
+        let answer = scrubbed(&plan(), &body.to_string(), name);
         assert!(!answer.to_string().contains("Jane"), "{answer}");
     }
     for body in ["[]", "12", "null", "{}"] {
-        let plan = plan(RemovedAs::Omit);
+        let plan = plan();
         let out = scrub_in(&plan, &mut Rules::new(&plan, name), body.as_bytes(), 1, Limits::default());
         assert_eq!(
             String::from_utf8(out.unwrap()).unwrap(),
@@ -298,7 +300,7 @@ fn of_parameters_only_listed_words_stay() {
         ] {
             let properties = [json!([property, parameters, "text", "+49151234567"])];
             let body = domain(&[entity(&json!([]), &properties)]).to_string();
-            let answer = scrubbed(&plan(RemovedAs::Omit), &body, forms);
+            let answer = scrubbed(&plan(), &body, forms);
             assert_eq!(answer["entities"][0]["vcardArray"][1][1][1], left, "{answer}");
             assert!(!answer.to_string().contains("Jane"), "{answer}");
         }
@@ -334,13 +336,184 @@ fn a_jcards_own_words_are_no_echoes() {
     );
 }
 
+/// The entries about one property of a card in which others of the name stay.
+#[test]
+fn what_goes_is_found_by_words_of_lists() {
+    let fields = [
+        FIELDS,
+        &[
+            ("@.vcardArray[1][?@[0] == 'tel' && @[1].type == 'fax']", "location"),
+            ("@.vcardArray[1][?@[0] == 'tel' && @[3] == '2']", "location"),
+            ("@.vcardArray[1][?@[0] == 'x-jane']", "location"),
+        ],
+    ]
+    .concat();
+    let plan = told(vec![
+        record("$..entities[*]", &["@.handle"], &fields),
+        record("$", &[], &[("@.rdapConformance", "non-personal")]),
+    ]);
+    let tel = |kind: Value, number: &str| json!(["tel", {"type": kind}, "text", number]);
+    let said = |properties: &[Value]| {
+        let body = domain(&[entity(&json!(["registrant"]), properties)]);
+        let answer = scrubbed(&plan, &body.to_string(), but(&[("location", Form::Removed)]));
+        entries(&answer)
+    };
+    let (voice, fax, work_fax) = (json!("voice"), json!("fax"), json!(["work", "fax"]));
+    let start = "removal $.entities[0].vcardArray[1]";
+    let by_kind = format!("Registrant Fax: {start}[?@[0]=='tel'&&@[1].type=='fax']");
+    assert_eq!(said(&[tel(voice.clone(), "1"), tel(fax.clone(), "3"), tel(fax.clone(), "4")]), [by_kind]);
+    // All that are of the name go.
+    let by_name = format!("Registrant Fax: {start}[?@[0]=='tel']");
+    assert_eq!(said(&[tel(fax.clone(), "3"), tel(fax.clone(), "4")]), [by_name]);
+    // No word tells them apart from one that stays: the kind is the same, is no word, or is not one alone.
+    for kind in [voice, json!("jane"), work_fax] {
+        let by_number = format!("{start}[2]");
+        let said = said(&[tel(kind.clone(), "1"), tel(kind, "2")]);
+        assert!(said.len() == 1 && said[0].ends_with(&by_number), "{said:?}");
+    }
+    assert_eq!(said(&[json!(["x-jane", {}, "text", "1"])]), [format!("(Registrant Property): {start}[1]")]);
+}
+
+#[test]
+fn what_has_moved_is_found_by_its_role() {
+    let own = [
+        ("@.entities[*]", "service-data"),
+        ("@.entities[?@.handle == 'gone']", "name"),
+        ("@.entities[*].port43", "email"),
+    ];
+    let plan = told(vec![record("$", &[], &own)]);
+    let said = |entities: &[(&str, &str)]| {
+        let one = |(handle, role): &(&str, &str)| json!({"handle": handle, "roles": [role], "port43": "a"});
+        let body = json!({"entities": entities.iter().map(one).collect::<Vec<_>>()}).to_string();
+        let answer = scrubbed(&plan, &body, but(&[("name", Form::Removed), ("email", Form::Removed)]));
+        let of_port = |entry: &String| entry.ends_with("port43");
+        let (ports, rest): (Vec<_>, Vec<_>) = entries(&answer).into_iter().partition(of_port);
+        (rest, ports)
+    };
+    let gone = |step: &str| vec![format!("(name): removal $.entities[{step}]")];
+    let ports = |steps: &[&str]| -> Vec<String> {
+        steps.iter().map(|step| format!("(email): removal $.entities[{step}].port43")).collect()
+    };
+    let (technical, registrant) = ("?@.roles[0]=='technical'", "?@.roles[0]=='registrant'");
+    assert_eq!(
+        said(&[("A", "abuse"), ("gone", "technical"), ("gone", "technical"), ("B", "registrant")]),
+        (gone(technical), ports(&["0", registrant]))
+    );
+    // What the words do not tell apart has its number.
+    assert_eq!(
+        said(&[("gone", "registrant"), ("B", "registrant"), ("gone", "jane")]),
+        ([gone("0"), gone("2")].concat(), ports(&["1"]))
+    );
+}
+
+#[test]
+fn an_address_that_stands_in_a_label_is_mentioned() {
+    let address = |label: &str| {
+        let parameters = json!({"cc": "CA", "label": label});
+        let value = ["", "", "", "", "", "", ""];
+        domain(&[entity(&json!(["registrant"]), &[json!(["adr", parameters, "text", value])])]).to_string()
+    };
+    let label = "$.entities[0].vcardArray[1][1][1].label";
+    for form in [Form::Removed, Form::Masked, Form::Generalised, Form::Pseudonymised] {
+        let rule =
+            move |_: Option<&Seen>, id| if id == category("postal-address") { form } else { Form::Clear };
+        let answer = scrubbed(&plan(), &address("1 Way\nQuebec"), rule);
+        assert_eq!(entries(&answer), [format!("(Registrant Address): removal {label}")]);
+        assert!(!answer.to_string().contains("Quebec"), "{answer}");
+        assert_eq!(entries(&scrubbed(&plan(), &address(""), rule)), [""; 0]);
+    }
+    let entities = record("$..entities[*]", &["@.handle"], FIELDS);
+    let mapping = Mapping {
+        redaction: Redaction::Rfc9537,
+        redact: vec![category("postal-address")],
+        ..mapping(vec![entities, record("$", &[], &[("@.objectClassName", "non-personal")])])
+    };
+    let plan = Arc::new(compile(&mapping).unwrap());
+    let answer = scrubbed(&plan, &address("of c@x.org"), but(&[]));
+    assert_eq!(entries(&answer), [format!("(Registrant Address): partialValue {label}")]);
+    assert_eq!(answer["entities"][0]["vcardArray"][1][1][1]["label"], "of [redacted]");
+}
+
+#[test]
+fn a_component_of_several_values_is_mentioned() {
+    let value = json!(["", "", ["1 Way", "Rear"], "", "", "", ["", ""]]);
+    let body = domain(&[entity(&json!(["registrant"]), &[json!(["adr", {}, "text", value])])]).to_string();
+    for (form, method) in [
+        (Form::Removed, "emptyValue"),
+        (Form::Masked, "partialValue"),
+        (Form::Pseudonymised, "replacementValue"),
+    ] {
+        let rule =
+            move |_: Option<&Seen>, id| if id == category("postal-address") { form } else { Form::Clear };
+        let answer = scrubbed(&plan(), &body, rule);
+        let street = format!("Registrant Street: {method} $.entities[0].vcardArray[1][1][3][:3]");
+        assert_eq!(entries(&answer), [street], "{answer}");
+    }
+    // Some of what is there stays.
+    let rear = ("@.vcardArray[1][?@[0] == 'adr'][3][2][1]", "name");
+    let plan = told(vec![
+        record("$..entities[*]", &["@.handle"], &[FIELDS, &[rear]].concat()),
+        record("$", &[], &[("@.objectClassName", "non-personal")]),
+    ]);
+    let answer = scrubbed(&plan, &body, but(&[("name", Form::Removed)]));
+    assert_eq!(entries(&answer), ["Registrant Street: partialValue $.entities[0].vcardArray[1][1][3][:3]"]);
+}
+
+#[test]
+fn each_search_result_says_what_of_it_was_redacted() {
+    let lists = [
+        "domainSearchResults",
+        "nameserverSearchResults",
+        "entitySearchResults",
+        "ipSearchResults",
+        "autnumSearchResults",
+    ];
+    for list in lists {
+        let fields = [
+            (format!("$.{list}[*].objectClassName"), "non-personal"),
+            (format!("$.{list}[?@.handle == 'C']"), "name"),
+            (format!("$.{list}[*].handle"), "email"),
+            (format!("$.{list}[*].redacted"), "non-personal"),
+            ("$.port43".to_owned(), "email"),
+            ("$.rdapConformance".to_owned(), "non-personal"),
+        ];
+        let fields: Vec<_> = fields.iter().map(|(path, category)| (path.as_str(), *category)).collect();
+        let plan = told(vec![record("$", &[], &fields)]);
+        let theirs = json!({"name": {"description": "x"}, "method": "removal"});
+        let mut body = json!({"rdapConformance": ["rdap_level_0"]});
+        body[list] = json!([
+            {"objectClassName": "domain", "handle": "A"},
+            {"objectClassName": "entity", "handle": "B", "redacted": [theirs]},
+            {"objectClassName": "ip network"},
+            {"handle": "C"},
+        ]);
+        let withheld = but(&[("name", Form::Removed), ("email", Form::Removed)]);
+        let answer = scrubbed(&plan, &body.to_string(), withheld);
+        assert_eq!(answer["rdapConformance"], json!(["rdap_level_0", "redacted"]));
+        assert_eq!(entries(&answer), [format!("(name): removal $.{list}[3]")]);
+        assert_eq!(entries(&answer[list][0]), [format!("Registry Domain ID: removal $.{list}[0].handle")]);
+        assert_eq!(answer[list][1]["redacted"][0], theirs);
+        assert_eq!(answer[list][1]["redacted"][1]["prePath"], format!("$.{list}[1].handle"));
+        assert_eq!(answer[list].as_array().unwrap()[2..], [json!({"objectClassName": "ip network"})]);
+        // Where every result that has something to say stays, the topmost object says nothing.
+        body[list].as_array_mut().unwrap().pop();
+        let answer = scrubbed(&plan, &body.to_string(), withheld);
+        assert_eq!(answer["rdapConformance"], json!(["rdap_level_0", "redacted"]));
+        assert!(answer.get("redacted").is_none(), "{answer}");
+        // Elsewhere a list of that name is none.
+        let body = json!({"port43": "x", "y": {list: [{"objectClassName": "domain", "handle": "A"}]}});
+        let answer = scrubbed(&plan, &body.to_string(), withheld);
+        assert_eq!(entries(&answer), ["(email): removal $.port43"]);
+    }
+}
+
 #[test]
 fn a_card_stays_one_when_all_of_it_is_withheld() {
     let withheld = but(&[("name", Form::Removed), ("email", Form::Removed)]);
     let card = |properties: Value| {
         let mut body = domain(&[entity(&json!(["registrant"]), &[])]);
         body["entities"][0]["vcardArray"] = json!(["vcard", properties]);
-        scrubbed(&plan(RemovedAs::Omit), &body.to_string(), withheld)["entities"][0]["vcardArray"].clone()
+        scrubbed(&plan(), &body.to_string(), withheld)["entities"][0]["vcardArray"].clone()
     };
     let email = json!(["email", {}, "text", "jane@x.org"]);
     assert_eq!(card(json!([["fn", {}, "text", "Jane"], email])), json!(["vcard", [["fn", {}, "text", ""]]]));
@@ -350,24 +523,50 @@ fn a_card_stays_one_when_all_of_it_is_withheld() {
 }
 
 #[test]
+fn nothing_stands_in_the_place_of_what_is_removed() {
+    for removed_as in [RemovedAs::Null, RemovedAs::Empty] {
+        let own = [("@.handle", "name"), ("@.rdapConformance", "non-personal")];
+        let mapping =
+            Mapping { redaction: Redaction::Rfc9537, removed_as, ..mapping(vec![record("$", &[], &own)]) };
+        let body = json!({"rdapConformance": ["rdap_level_0"], "handle": "H", "x": [1]}).to_string();
+        let answer = scrubbed(&Arc::new(compile(&mapping).unwrap()), &body, but(&[("name", Form::Removed)]));
+        assert!(answer.get("handle").is_none() && answer.get("x").is_none(), "{answer}");
+    }
+}
+
+#[test]
 fn many_fields_take_time_in_proportion() {
     let own = [("@.handle", "service-data"), ("$.x.*", "name"), ("$.list[*].y", "name")];
     let mapping = Mapping { redaction: Redaction::Rfc9537, ..mapping(vec![record("$", &[], &own)]) };
     let plan = Arc::new(compile(&mapping).unwrap());
     let withheld = but(&[("name", Form::Removed)]);
-    let run = |body: &Value| -> Value {
+    let run = |plan: &Arc<Plan>, body: &Value| -> Value {
         let body = body.to_string();
-        let mut rules = Rules::new(&plan, withheld);
-        let out = scrub_in(&plan, &mut rules, body.as_bytes(), usize::MAX, Limits::default()).unwrap();
+        let mut rules = Rules::new(plan, withheld);
+        let out = scrub_in(plan, &mut rules, body.as_bytes(), usize::MAX, Limits::default()).unwrap();
         serde_json::from_slice(&out).unwrap()
     };
     // Names that nobody may say.
     let many: serde_json::Map<String, Value> = (0..40_000).map(|n| (format!("n{n}"), json!(1))).collect();
-    assert_eq!(entries(&run(&json!({"handle": "H", "x": many}))), [""; 0]);
+    assert_eq!(entries(&run(&plan, &json!({"handle": "H", "x": many}))), [""; 0]);
     let many = vec![json!({"y": 1}); 40_000];
-    let listed = entries(&run(&json!({"handle": "H", "list": many})));
+    let listed = entries(&run(&plan, &json!({"handle": "H", "list": many})));
     assert_eq!(listed.len(), 4096);
     assert_eq!(listed[4095], "(name): removal $.list[4095].y");
+    // Of one name and kind each, and each in a result of its own.
+    let fields = [
+        ("@.r[*].vcardArray[1][?@[0] == 'tel']", "name"),
+        ("@.domainSearchResults[*].y", "name"),
+        ("@..objectClassName", "non-personal"),
+    ];
+    let plan = told(vec![record("$", &[], &fields)]);
+    let tel: Vec<_> = (0..10_000).map(|n| json!(["tel", {"type": "fax"}, "text", n.to_string()])).collect();
+    let results = vec![json!({"objectClassName": "domain", "y": 1}); 10_000];
+    let answer = run(&plan, &json!({"r": [{"vcardArray": ["vcard", tel]}]}));
+    assert_eq!(entries(&answer), ["(Contact Fax): removal $.r[0].vcardArray[1][?@[0]=='tel']"]);
+    let answer = run(&plan, &json!({"domainSearchResults": results}));
+    assert_eq!(entries(&answer["domainSearchResults"][4095]).len(), 1);
+    assert_eq!(answer["domainSearchResults"][4096], json!({"objectClassName": "domain"}));
 }
 
 proptest! {
@@ -381,7 +580,6 @@ proptest! {
         picked in vec(vec(0usize..8, 0..8), 3),
         nested in any::<bool>(),
         forms in vec(select(vec![Form::Clear, Form::Masked, Form::Generalised, Form::Pseudonymised, Form::Removed]), 7),
-        removed_as in select(vec![RemovedAs::Omit, RemovedAs::Null, RemovedAs::Empty]),
     ) {
         let mut entities: Vec<Value> = roles
             .iter()
@@ -396,7 +594,7 @@ proptest! {
             entities[0]["entities"] = json!([inner]);
         }
         let body = domain(&entities);
-        let plan = plan(removed_as);
+        let plan = plan();
         let by_category = forms.clone();
         let rule = move |_: Option<&Seen>, id: CategoryId| {
             let at = CATEGORIES.iter().position(|name| category(name) == id);
@@ -409,14 +607,17 @@ proptest! {
         for (name, secret) in [("name", "Jane Doe"), ("email", "jane@x.example"), ("phone", "555555"), ("postal-address", "Quebec"), ("billing", "Jane Ltd")] {
             prop_assert!(form(name) == Form::Clear || !text.contains(secret), "{} {}", name, text);
         }
-        if removed_as == RemovedAs::Omit {
-            for card in JsonPath::parse("$..vcardArray[1][*]").unwrap().query(&answer).all() {
-                prop_assert!(card[0].is_string() && card[1].is_object() && card[2].is_string(), "{}", card);
-                prop_assert!(card[0] != "adr" || card[3].as_array().unwrap().len() == 7, "{}", card);
-            }
+        for card in JsonPath::parse("$..vcardArray").unwrap().query(&answer).all() {
+            prop_assert!(card[0] == "vcard" && card[1].is_array(), "{}", card);
+        }
+        for property in JsonPath::parse("$..vcardArray[1][*]").unwrap().query(&answer).all() {
+            prop_assert!(property[0].is_string() && property[1].is_object() && property[2].is_string(), "{}", property);
+            prop_assert!(property[0] != "adr" || property[3].as_array().unwrap().len() == 7, "{}", property);
         }
         let empty = Vec::new();
         let listed = answer["redacted"].as_array().unwrap_or(&empty);
+        let different: std::collections::HashSet<_> = listed.iter().map(Value::to_string).collect();
+        prop_assert_eq!(different.len(), listed.len());
         prop_assert_eq!(listed.is_empty(), !answer["rdapConformance"].to_string().contains("redacted"));
         for entry in listed {
             let (document, path) = match entry.get("prePath") {
@@ -426,8 +627,10 @@ proptest! {
             let path = JsonPath::parse(path.as_str().unwrap()).unwrap();
             let found = path.query(document).all();
             prop_assert!(!found.is_empty(), "{} {}", entry, document);
-            let emptied = |value: &&Value| *value == "" || value.as_array().is_some_and(|all| all.iter().any(|one| one == ""));
-            prop_assert!(entry["method"] != "emptyValue" || found.iter().any(emptied), "{} {:?}", entry, found);
+            // What is removed is found in the answer that was alone.
+            prop_assert!(entry["method"] != "removal" || path.query(&answer).is_empty(), "{} {}", entry, answer);
+            let emptied = |value: &&Value| *value == "" || value.as_array().is_some_and(|all| all.iter().all(|one| one == ""));
+            prop_assert!(entry["method"] != "emptyValue" || found.iter().all(emptied), "{} {:?}", entry, found);
         }
     }
 }

@@ -53,10 +53,10 @@ pub(super) enum Edit {
     End {
         node: u32,
     },
-    /// The addition of this number stands behind the container's last child.
+    /// What is added to the container stands behind its last child.
     Add {
         from: Edge,
-        number: u32,
+        node: u32,
         comma: bool,
     },
 }
@@ -152,12 +152,9 @@ impl Unit<'_> {
 
     /// A container ends.
     fn end(&self, open: Open, decision: &Decision, edits: &mut Vec<Edit>) {
-        let additions = (0..).zip(&decision.additions).filter(|(_, (node, _))| *node == open.node);
-        edits.extend(additions.map(|(number, _)| Edit::Add {
-            from: open.after,
-            number,
-            comma: open.written,
-        }));
+        if decision.additions.contains_key(&open.node) {
+            edits.push(Edit::Add { from: open.after, node: open.node, comma: open.written });
+        }
         if self.held.string_around(open.node).is_some() {
             edits.push(Edit::End { node: open.node });
         }
@@ -244,12 +241,12 @@ impl Unit<'_> {
                         mark_changed(&mut texts);
                     }
                 }
-                Edit::Add { from, number, comma } => {
+                Edit::Add { from, node, comma } => {
                     let from = from.offset(&held);
                     copy(done, from, out);
                     done = from;
                     out.extend_from_slice(if comma { b"," } else { b"" });
-                    let addition = decision.additions.get(number as usize).map_or("", |(_, text)| text);
+                    let addition = decision.additions.get(&node).map_or("", String::as_str);
                     out.extend_from_slice(addition.as_bytes());
                 }
             }

@@ -10,6 +10,7 @@ mod concealing;
 mod contacts;
 mod edits;
 mod explanation;
+mod filters;
 mod precedents;
 mod selection;
 
@@ -145,7 +146,7 @@ pub(super) struct Decision {
     /// Scalars that leave as something else, by their nodes.
     rewritten: BTreeMap<u32, String>,
     /// What stands at the end of containers that stay, besides what stays in them.
-    additions: Vec<(u32, String)>,
+    additions: BTreeMap<u32, String>,
     /// The class of each node, where the answer says what was redacted.
     classes: Vec<ClassId>,
     /// What all that changes in the bytes.
@@ -186,6 +187,13 @@ impl Decision {
     fn rewrite(&mut self, at: u32, text: String) {
         self.set(at, Fate::Rewritten);
         self.rewritten.insert(at, text);
+    }
+
+    /// Lets a member or an element stand at the end of a container that stays, behind others that do.
+    fn add(&mut self, at: u32, text: &str) {
+        let addition = self.additions.entry(at).or_default();
+        addition.push_str(if addition.is_empty() { "" } else { "," });
+        addition.push_str(text);
     }
 
     /// As which text a rewritten node leaves.
