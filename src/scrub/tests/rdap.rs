@@ -123,17 +123,17 @@ fn what_goes_is_listed_and_contacts_stay_jcards() {
             "Registry Registrant ID: removal $.entities[0].handle",
             "Registrant Name: emptyValue $.entities[0].vcardArray[1][1][3]",
             "Registrant Name: emptyValue $.entities[0].vcardArray[1][2][3]",
-            "Registrant Organization: removal $.entities[0].vcardArray[1][?@[0]=='org']",
-            "(Registrant Address): removal $.entities[0].vcardArray[1][?@[0]=='adr'][1].label",
+            "Registrant Organization: removal $.entities[0].vcardArray[1][?(@[0]=='org')]",
+            "(Registrant Address): removal $.entities[0].vcardArray[1][?(@[0]=='adr')][1].label",
             "Registrant Street: emptyValue $.entities[0].vcardArray[1][3][3][:3]",
             "Registrant City: emptyValue $.entities[0].vcardArray[1][3][3][3]",
             "(Registrant State/Province): emptyValue $.entities[0].vcardArray[1][3][3][4]",
             "Registrant Postal Code: emptyValue $.entities[0].vcardArray[1][3][3][5]",
             "(Registrant Country): emptyValue $.entities[0].vcardArray[1][3][3][6]",
-            "Registrant Phone: removal $.entities[0].vcardArray[1][?@[0]=='tel']",
-            "Registrant Phone Ext: removal $.entities[0].vcardArray[1][?@[0]=='tel']",
-            "Registrant Fax: removal $.entities[0].vcardArray[1][?@[0]=='tel']",
-            "Registrant Email: removal $.entities[0].vcardArray[1][?@[0]=='email']",
+            "Registrant Phone: removal $.entities[0].vcardArray[1][?(@[0]=='tel')]",
+            "Registrant Phone Ext: removal $.entities[0].vcardArray[1][?(@[0]=='tel')]",
+            "Registrant Fax: removal $.entities[0].vcardArray[1][?(@[0]=='tel')]",
+            "Registrant Email: removal $.entities[0].vcardArray[1][?(@[0]=='email')]",
         ]
     );
     assert!(!answer.to_string().contains("ane"), "{answer}");
@@ -221,7 +221,7 @@ fn what_is_no_jcard_goes_whole() {
     for property in [json!(["fn", {}, "Jane Doe", "Jane Doe"]), json!(["fn", {}, "text"]), json!(["fn"])] {
         let body = domain(&[entity(&json!(["jane@x.org"]), &[property])]);
         let answer = scrubbed(&plan(), &body.to_string(), name);
-        assert_eq!(entries(&answer), ["(Contact Name): removal $.entities[0].vcardArray[1][?@[0]=='fn']"]);
+        assert_eq!(entries(&answer), ["(Contact Name): removal $.entities[0].vcardArray[1][?(@[0]=='fn')]"]);
         assert_eq!(answer["entities"][0]["vcardArray"], json!(["vcard", [["version", {}, "text", "4.0"]]]));
     }
     // Masked, of a type that could be a value: nothing of it stays.
@@ -360,10 +360,10 @@ fn what_goes_is_found_by_words_of_lists() {
     };
     let (voice, fax, work_fax) = (json!("voice"), json!("fax"), json!(["work", "fax"]));
     let start = "removal $.entities[0].vcardArray[1]";
-    let by_kind = format!("Registrant Fax: {start}[?@[0]=='tel'&&@[1].type=='fax']");
+    let by_kind = format!("Registrant Fax: {start}[?(@[0]=='tel'&&@[1].type=='fax')]");
     assert_eq!(said(&[tel(voice.clone(), "1"), tel(fax.clone(), "3"), tel(fax.clone(), "4")]), [by_kind]);
     // All that are of the name go.
-    let by_name = format!("Registrant Fax: {start}[?@[0]=='tel']");
+    let by_name = format!("Registrant Fax: {start}[?(@[0]=='tel')]");
     assert_eq!(said(&[tel(fax.clone(), "3"), tel(fax.clone(), "4")]), [by_name]);
     // No word tells them apart from one that stays: the kind is the same, is no word, or is not one alone.
     for kind in [voice, json!("jane"), work_fax] {
@@ -394,7 +394,7 @@ fn what_has_moved_is_found_by_its_role() {
     let ports = |steps: &[&str]| -> Vec<String> {
         steps.iter().map(|step| format!("(email): removal $.entities[{step}].port43")).collect()
     };
-    let (technical, registrant) = ("?@.roles[0]=='technical'", "?@.roles[0]=='registrant'");
+    let (technical, registrant) = ("?(@.roles[0]=='technical')", "?(@.roles[0]=='registrant')");
     assert_eq!(
         said(&[("A", "abuse"), ("gone", "technical"), ("gone", "technical"), ("B", "registrant")]),
         (gone(technical), ports(&["0", registrant]))
@@ -563,7 +563,7 @@ fn many_fields_take_time_in_proportion() {
     let tel: Vec<_> = (0..10_000).map(|n| json!(["tel", {"type": "fax"}, "text", n.to_string()])).collect();
     let results = vec![json!({"objectClassName": "domain", "y": 1}); 10_000];
     let answer = run(&plan, &json!({"r": [{"vcardArray": ["vcard", tel]}]}));
-    assert_eq!(entries(&answer), ["(Contact Fax): removal $.r[0].vcardArray[1][?@[0]=='tel']"]);
+    assert_eq!(entries(&answer), ["(Contact Fax): removal $.r[0].vcardArray[1][?(@[0]=='tel')]"]);
     let answer = run(&plan, &json!({"domainSearchResults": results}));
     assert_eq!(entries(&answer["domainSearchResults"][4095]).len(), 1);
     assert_eq!(answer["domainSearchResults"][4096], json!({"objectClassName": "domain"}));

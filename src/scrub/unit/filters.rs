@@ -64,22 +64,22 @@ impl Unit<'_> {
         }
     }
 
-    /// `?@[0]=='tel'`, and one that asks for the kind as well.
+    /// `?(@[0]=='tel')`, and one that asks for the kind as well; in parentheses, which older readers of JSONPath want.
     fn by_name(&self, property: u32) -> Vec<String> {
         let parts = self.elements(property);
         let name = parts.first().and_then(|name| self.word(*name, |name| Property::of(name).is_some()));
-        let Some(by_name) = name.map(|name| format!("?@[0]=='{name}'")) else { return Vec::new() };
+        let Some(name) = name else { return Vec::new() };
         let kind = parts.get(1).and_then(|parameters| self.member(*parameters, b"type"));
         let kind = kind.and_then(|(kind, _)| self.word(kind, is_kind));
-        let by_kind = kind.map(|kind| format!("{by_name}&&@[1].type=='{kind}'"));
-        [Some(by_name), by_kind].into_iter().flatten().collect()
+        let by_kind = kind.map(|kind| format!("?(@[0]=='{name}'&&@[1].type=='{kind}')"));
+        [format!("?(@[0]=='{name}')")].into_iter().chain(by_kind).collect()
     }
 
-    /// `?@.roles[0]=='registrant'`
+    /// `?(@.roles[0]=='registrant')`
     fn by_role(&self, entity: u32) -> Vec<String> {
         let roles = self.member(entity, b"roles").map(|(roles, _)| self.elements(roles)).unwrap_or_default();
         let role = roles.first().and_then(|role| self.word(*role, is_role));
-        role.map(|role| format!("?@.roles[0]=='{role}'")).into_iter().collect()
+        role.map(|role| format!("?(@.roles[0]=='{role}')")).into_iter().collect()
     }
 
     /// The elements of an array; none of what is no array.
