@@ -57,12 +57,8 @@ pub enum StartError {
 /// A gateway that is bound to its addresses and does not accept yet.
 #[derive(Debug)]
 pub struct Gateway {
-    file: PathBuf,
-    settled: Settled,
-    gatehouse: Arc<Gatehouse>,
-    upstreams: Upstreams,
+    renewal: Renewal,
     listeners: Vec<Listener>,
-    certificates: Vec<Option<Certificate>>,
     admin: Admin,
     admin_socket: TcpListener,
     drain: Duration,
@@ -138,18 +134,8 @@ impl Gateway {
             OptOut::new(keys.opt_out_links()),
         ));
         let admin = Admin::new(Arc::clone(&gatehouse));
-        Ok(Gateway {
-            file,
-            settled,
-            gatehouse,
-            upstreams,
-            listeners,
-            certificates,
-            admin,
-            admin_socket,
-            drain,
-            stop,
-        })
+        let renewal = Renewal { file, settled, gatehouse, upstreams, certificates };
+        Ok(Gateway { renewal, listeners, admin, admin_socket, drain, stop })
     }
 
     /// The public addresses, in the order of the configuration, with the ports that were chosen for port 0.
@@ -164,7 +150,7 @@ impl Gateway {
 
     /// What the exchanges share: the ledger, the log, the metrics.
     pub fn gatehouse(&self) -> Arc<Gatehouse> {
-        Arc::clone(&self.gatehouse)
+        Arc::clone(&self.renewal.gatehouse)
     }
 
     pub fn stop(&self) -> Stop {
@@ -173,32 +159,21 @@ impl Gateway {
 
     /// Serves until told to stop, then drains. `reload` yields whenever the configuration is to be read again.
     pub async fn run(self, mut reload: tokio::sync::mpsc::Receiver<()>) {
-        let Gateway {
-            file,
-            settled,
-            gatehouse,
-            upstreams,
-            listeners,
-            certificates,
-            admin,
-            admin_socket,
-            drain,
-            stop,
-        } = self;
+        let Gateway { renewal, listeners, admin, admin_socket, drain, stop } = self;
+        let gatehouse = Arc::clone(&renewal.gatehouse);
         let mut stopped = stop.subscribe();
         let mut serving = JoinSet::new();
         for listener in listeners {
             if let Ok(address) = listener.address() {
                 tracing::info!(%address, "listening");
             }
-            let gate = GateLayer::new(Arc::clone(&gatehouse)).layer(upstreams.clone());
+            let gate = GateLayer::new(Arc::clone(&gatehouse)).layer(renewal.upstreams.clone());
             serving.spawn(listener.run(gate, stop.subscribe()));
         }
         if let Ok(address) = admin_socket.local_addr() {
             tracing::info!(%address, "admin listening");
         }
         let admin_serving = tokio::spawn(admin.clone().run(admin_socket));
-        let renewal = Renewal { file, settled, gatehouse: Arc::clone(&gatehouse), upstreams, certificates };
         let renewal = Arc::new(renewal);
         let mut prune = tokio::time::interval(PRUNE);
         loop {
@@ -236,6 +211,7 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
 }
 
 /// What a reload reads and what it replaces.
+#[derive(Debug)]
 struct Renewal {
     file: PathBuf,
     settled: Settled,
