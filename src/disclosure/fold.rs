@@ -369,9 +369,18 @@ impl Exchange {
             route,
             operation,
             policy,
-            factors,
+            mut factors,
             ..
         } = begun;
+        // What people's facts said: of whose records something personal left. By categories it stands in those.
+        let of_subjects = match outcome.as_deref() {
+            Some("refused:subject-withheld") => Some("refuses"),
+            _ if records == 0 => None,
+            _ if withheld_records == 0 => Some("permits"),
+            _ if withheld_records == records => Some("refuses"),
+            _ => Some("in-part"),
+        };
+        factors.extend(of_subjects.map(|said| ("subjects".to_owned(), said.into())));
         let categories = categories.into_iter().map(|(name, entries)| {
             let entries = entries.into_iter().map(|GoneCategory { category: _, form, basis, rules, clauses, fields }| {
                 json!({ "form": form, "basis": basis, "rules": rules, "clauses": clauses, "fields": fields })

@@ -139,6 +139,7 @@ fn each_of_the_staff_is_on_record_under_a_pseudonym() {
         let applied = answer.header("data-purpose-applied").unwrap();
         let decision = applied.split('"').nth(1).unwrap();
         let record = http::get(gate.admin, &format!("/v1/decisions/{decision}"), &[]).json();
+        assert_eq!(record["factors"]["purpose"], "permits");
         assert_eq!(record["factors"]["credential"], "permits");
         assert_eq!(record["factors"]["policy"], "permits");
         record["actor"].clone()

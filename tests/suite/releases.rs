@@ -207,6 +207,10 @@ fn everything_that_leaves_is_on_record_and_no_value_is() {
     let password = record["categories"]["password"].clone();
     let password = if password.is_array() { password[0].clone() } else { password };
     assert_eq!(password["form"], "removed");
+    assert_eq!(
+        (&record["factors"]["purpose"], &record["factors"]["subjects"]),
+        (&json!("permits"), &json!("permits"))
+    );
     let everything = format!("{}{}{record}", gate.log(), gate.metrics());
     for value in ["Name-p-1", "p-1@example.org", "pw-p-1", "x-p-1", "\"p-1\"", "pgk_"] {
         assert!(!everything.contains(value), "{value}");
@@ -268,6 +272,7 @@ fn every_record_of_the_log_is_counted() {
     gate.wait_for_log("refused:");
     // The log's own records, such as the beginning of a segment, are not counted.
     let records = gate.log().lines().filter(|line| !line.contains("\"segment\"")).count();
+    assert!(gate.log().contains(r#""factors":{"purpose":"refuses"}"#));
     assert_eq!(records, 4, "an intent, a window, its end, and a refusal");
     let counted = format!("purposegate_audit_records_total {records}\n");
     let began = std::time::Instant::now();

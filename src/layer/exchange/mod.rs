@@ -279,20 +279,25 @@ impl Exchange {
         caller: &Caller,
         decisions: &Decisions,
     ) -> Result<PurposeId, Refusal> {
-        self.declared = purpose::declared(headers, &self.snapshot.purpose_header)?;
-        let vocabulary = decisions.pack().vocabulary();
-        let declared = match &self.declared {
-            None => caller.locked.ok_or(Refusal::PurposeMissing)?,
-            Some(declaration) => {
-                vocabulary.declared_purpose(&declaration.purpose).map_err(|not| match not {
-                    NotAPurpose::LegalBasis(_) => Refusal::LegalBasisAsPurpose,
-                    NotAPurpose::Unknown => Refusal::PurposeUnknown,
-                })?
-            }
-        };
+        let declared = self.read_purpose(headers, caller, decisions);
+        let declared = self.weigh("purpose", declared)?;
         self.purpose = Some(declared);
         let agrees = caller.locked.is_none_or(|locked| locked == declared);
         self.weigh("credential", agrees.then_some(declared).ok_or(Refusal::PurposeNotPermitted))
+    }
+
+    fn read_purpose(
+        &mut self,
+        headers: &HeaderMap,
+        caller: &Caller,
+        decisions: &Decisions,
+    ) -> Result<PurposeId, Refusal> {
+        self.declared = purpose::declared(headers, &self.snapshot.purpose_header)?;
+        let Some(declaration) = &self.declared else { return caller.locked.ok_or(Refusal::PurposeMissing) };
+        decisions.pack().vocabulary().declared_purpose(&declaration.purpose).map_err(|not| match not {
+            NotAPurpose::LegalBasis(_) => Refusal::LegalBasisAsPurpose,
+            NotAPurpose::Unknown => Refusal::PurposeUnknown,
+        })
     }
 
     /// The case that the request cites, where it is in force for who asks and for what. Any other
