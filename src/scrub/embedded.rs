@@ -6,10 +6,10 @@
 //! is not, or is nested too deep, is marked, and goes. Bytes only become fewer: no text is longer
 //! than the string that spells it.
 
-use super::evaluate::TooCostly;
 use super::lex;
 use super::table::{Embedded, Held, Node, Table};
 use super::unit::{Common, Unit};
+use super::unreadable::Fault;
 use super::unreadable::Limits;
 use super::walk::Walk;
 
@@ -56,7 +56,7 @@ impl Expanded {
     ///
     /// # Errors
     /// If evaluating the plan's conditions takes too long.
-    pub(super) fn of(unit: Unit<'_>, limits: Limits) -> Result<Option<Expanded>, TooCostly> {
+    pub(super) fn of(unit: Unit<'_>, limits: Limits) -> Result<Option<Expanded>, Fault> {
         let (common, held) = (unit.common, unit.held);
         let expand = |held: Held<'_>, texts: &[u32]| {
             let mut left = MOST_STRINGS;

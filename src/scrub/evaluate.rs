@@ -14,6 +14,7 @@ use super::number::Decimal;
 use super::query::{Filter, Operand, Path, Pattern, Relation, Segment, Selector};
 use super::regexp;
 use super::table::{Held, Node};
+use super::unreadable::Fault;
 
 /// Nodes looked at for one held value; a value of a mebibyte has at most half as many nodes.
 const MOST_STEPS: u64 = 1 << 25;
@@ -21,11 +22,7 @@ const MOST_STEPS: u64 = 1 << 25;
 /// What compiling a pattern counts as, in nodes: it takes a millisecond or two where a pattern is made to.
 const COMPILING: u64 = 1 << 14;
 
-/// The bound on work was reached.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct TooCostly;
-
-type Worked<T> = Result<T, TooCostly>;
+type Worked<T> = Result<T, Fault>;
 
 /// Where a node stands in its container.
 #[derive(Clone, Copy, Debug)]
@@ -66,12 +63,12 @@ impl<'a> Evaluation<'a> {
     /// Counts work of this many nodes.
     pub(super) fn steps(&self, more: u64) -> Worked<()> {
         self.steps.set(self.steps.get().saturating_add(more));
-        if self.steps.get() > MOST_STEPS { Err(TooCostly) } else { Ok(()) }
+        if self.steps.get() > MOST_STEPS { Err(Fault::TooCostly) } else { Ok(()) }
     }
 
     fn node(&self, at: u32) -> Worked<&'a Node> {
         // A position that is not in the table cannot occur; it would be the same as no answer.
-        self.held.table.node(at).ok_or(TooCostly)
+        self.held.table.node(at).ok_or(Fault::TooCostly)
     }
 
     fn first_byte(&self, node: &Node) -> u8 {
@@ -243,7 +240,7 @@ impl<'a> Evaluation<'a> {
             b'n' => Value::Null,
             b'{' => Value::Object(at),
             b'[' => Value::Array(at),
-            _ => Value::Number(Cow::Owned(Decimal::read(text).ok_or(TooCostly)?)),
+            _ => Value::Number(Cow::Owned(Decimal::read(text).ok_or(Fault::TooCostly)?)),
         })
     }
 
@@ -280,7 +277,7 @@ impl<'a> Evaluation<'a> {
             Pattern::Computed(operand) => {
                 let patterns = self.values(operand, scope)?;
                 self.steps(COMPILING * patterns.len() as u64)?;
-                let compile = |text| regexp::compile_computed(text, whole).map_err(|_| TooCostly);
+                let compile = |text| regexp::compile_computed(text, whole).map_err(|_| Fault::TooCostly);
                 let patterns = patterns.iter().filter_map(Value::string).map(compile);
                 let patterns = patterns.collect::<Worked<Vec<_>>>()?;
                 let patterns: Vec<_> = patterns.into_iter().flatten().collect();

@@ -11,7 +11,8 @@ mod legible;
 
 use std::ops::Range;
 
-use super::evaluate::{TooCostly, unquoted};
+use super::evaluate::unquoted;
+use super::unreadable::Fault;
 use echo::{Echo, Withheld};
 use legible::Legible;
 
@@ -44,7 +45,7 @@ impl Sought {
     ///
     /// # Errors
     /// If there are too many values.
-    pub(super) fn search(self) -> Result<Search, TooCostly> {
+    pub(super) fn search(self) -> Result<Search, Fault> {
         Ok(Search { echo: self.withheld.searcher()?, found: Vec::new() })
     }
 }
@@ -61,7 +62,7 @@ impl Search {
     ///
     /// # Errors
     /// If the work takes too long.
-    pub(super) fn concealed(&mut self, value: &[u8], redacts: bool) -> Result<Option<String>, TooCostly> {
+    pub(super) fn concealed(&mut self, value: &[u8], redacts: bool) -> Result<Option<String>, Fault> {
         let string = value.first() == Some(&b'"');
         if !string && !matches!(value.first(), Some(b'-' | b'0'..=b'9')) {
             return Ok(None);
@@ -83,12 +84,12 @@ impl Search {
     ///
     /// # Errors
     /// If the work takes too long.
-    pub(super) fn is_in(&mut self, denoted: &[u8], redacts: bool) -> Result<bool, TooCostly> {
+    pub(super) fn is_in(&mut self, denoted: &[u8], redacts: bool) -> Result<bool, Fault> {
         self.find(denoted, redacts)?;
         Ok(!self.found.is_empty())
     }
 
-    fn find(&mut self, denoted: &[u8], redacts: bool) -> Result<(), TooCostly> {
+    fn find(&mut self, denoted: &[u8], redacts: bool) -> Result<(), Fault> {
         self.found.clear();
         if let Some(echo) = &mut self.echo {
             echo.find(denoted, &mut self.found)?;

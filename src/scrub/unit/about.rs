@@ -9,13 +9,14 @@ use super::Unit;
 use crate::decision::RecordFacts;
 use crate::scrub::arbiter::Arbiter;
 use crate::scrub::automaton::Start;
-use crate::scrub::evaluate::{Evaluation, TooCostly};
+use crate::scrub::evaluate::Evaluation;
 use crate::scrub::facts;
 use crate::scrub::judge::{Record, SubjectId};
 use crate::scrub::mapping::FactKey;
 use crate::scrub::plan::{Capture, From, Set, Source};
 use crate::scrub::query::Anchor;
 use crate::scrub::table::Node;
+use crate::scrub::unreadable::Fault;
 
 type Ids = SmallVec<[SubjectId; 1]>;
 type Nodes = SmallVec<[u32; 4]>;
@@ -29,7 +30,7 @@ impl Unit<'_> {
         node: &Node,
         start: Start,
         arbiter: &mut A,
-    ) -> Result<A::Verdict, TooCostly> {
+    ) -> Result<A::Verdict, Fault> {
         let mut facts = RecordFacts::default();
         let (number, set) = match start {
             Start::Of(number) => (number, self.common.plan.sets.get(number)),
@@ -101,12 +102,7 @@ struct About<'a> {
 
 impl About<'_> {
     /// Adds everybody that a source names.
-    fn ids(
-        &self,
-        source: &Source,
-        parameter: Option<&SubjectId>,
-        into: &mut Ids,
-    ) -> Result<Named, TooCostly> {
+    fn ids(&self, source: &Source, parameter: Option<&SubjectId>, into: &mut Ids) -> Result<Named, Fault> {
         let capture = match &source.from {
             From::Body(capture) => *capture,
             From::Parameter(_) => {
@@ -135,7 +131,7 @@ impl About<'_> {
     }
 
     /// The nodes that a capture selects; `false` if a repeated name makes it unclear which of them count.
-    fn captured(&self, capture: Capture, nodes: &mut Nodes) -> Result<bool, TooCostly> {
+    fn captured(&self, capture: Capture, nodes: &mut Nodes) -> Result<bool, Fault> {
         nodes.clear();
         let table = self.unit.held.table;
         let from = match capture.anchor {
@@ -155,7 +151,7 @@ impl About<'_> {
     }
 
     /// Whether a repeated name makes it unclear which of the nodes found from `from` count.
-    fn are_repeated(&self, from: u32, nodes: &[u32]) -> Result<bool, TooCostly> {
+    fn are_repeated(&self, from: u32, nodes: &[u32]) -> Result<bool, Fault> {
         let table = self.unit.held.table;
         if table.repeated.is_empty() || nodes.is_empty() {
             return Ok(false);
@@ -174,7 +170,7 @@ impl About<'_> {
     }
 
     /// Whether some name between `from` and `found` occurs twice in its object.
-    fn is_repeated(&self, from: u32, found: u32) -> Result<bool, TooCostly> {
+    fn is_repeated(&self, from: u32, found: u32) -> Result<bool, Fault> {
         let held = self.unit.held;
         let repeated = &held.table.repeated;
         let mut parent = from;

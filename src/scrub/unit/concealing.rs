@@ -6,15 +6,16 @@ use std::ops::Range;
 
 use super::{Decision, Fate, Unit};
 use crate::scrub::conceal::{Search, Sought};
-use crate::scrub::evaluate::{TooCostly, denoted, unquoted};
+use crate::scrub::evaluate::{denoted, unquoted};
 use crate::scrub::lex;
 use crate::scrub::rdap;
 use crate::scrub::table::Node;
+use crate::scrub::unreadable::Fault;
 
 impl Unit<'_> {
     /// Looks through what stays: of a route that withholds echoes each record by itself, with the
     /// records in it.
-    pub(super) fn conceal(&self, decision: &mut Decision) -> Result<(), TooCostly> {
+    pub(super) fn conceal(&self, decision: &mut Decision) -> Result<(), Fault> {
         let mut from = 0;
         for record in std::mem::take(&mut decision.records) {
             self.look_through(from..record, false, decision)?;
@@ -24,12 +25,7 @@ impl Unit<'_> {
         self.look_through(from..self.held.table.len(), false, decision)
     }
 
-    fn look_through(
-        &self,
-        range: Range<u32>,
-        is_record: bool,
-        decision: &mut Decision,
-    ) -> Result<(), TooCostly> {
+    fn look_through(&self, range: Range<u32>, is_record: bool, decision: &mut Decision) -> Result<(), Fault> {
         let nodes = range.clone().zip(self.nodes(&range));
         let mut sought = Sought::default();
         if is_record {
@@ -83,7 +79,7 @@ impl Unit<'_> {
     }
 
     /// Whether a member's name says what must not be said. A name that the mapping knows is no value.
-    fn is_named_after(&self, node: &Node, search: &mut Search, redacts: bool) -> Result<bool, TooCostly> {
+    fn is_named_after(&self, node: &Node, search: &mut Search, redacts: bool) -> Result<bool, Fault> {
         let Some(name) = self.held.name(node) else { return Ok(false) };
         let name = denoted(name);
         if self.common.plan.automaton.knows(&name, lex::hash(&name)) {

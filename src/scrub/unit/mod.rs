@@ -26,12 +26,13 @@ use self::edits::{Edit, Open};
 use self::precedents::{Circumstances, Precedent};
 use super::arbiter::Arbiter;
 use super::automaton::{Position, Start};
-use super::evaluate::{Evaluation, Place, TooCostly};
+use super::evaluate::{Evaluation, Place};
 use super::forms::{Forms, Shape, is_coarse_address_part};
 use super::habits::Habits;
 use super::plan::{Plan, Role, UNCLASSIFIED};
 use super::scrubber::Parameters;
 use super::table::{Held, Node};
+use super::unreadable::Fault;
 use crate::decision::ClassId;
 use crate::vocabulary::Form;
 
@@ -234,7 +235,7 @@ impl Unit<'_> {
         outside: &mut Outside<A::Verdict>,
         out: &mut Vec<u8>,
         lead: impl FnOnce(bool, &mut Vec<u8>),
-    ) -> Result<(), TooCostly> {
+    ) -> Result<(), Fault> {
         decision.clear();
         let nodes = self.held.table.nodes.as_slice();
         let evaluation = Evaluation::new(self.held);
@@ -292,7 +293,7 @@ impl Unit<'_> {
         decision: &mut Decision,
         arbiter: &mut A,
         outside: &mut Outside<A::Verdict>,
-    ) -> Result<bool, TooCostly> {
+    ) -> Result<bool, Fault> {
         let plan = self.common.plan;
         let selected = if plan.evaluates { self.selected(evaluation)? } else { Vec::new() };
         let mut selected = selected.as_slice();
@@ -444,7 +445,7 @@ impl Unit<'_> {
     }
 
     /// The nodes that conditions select as JSON in a string, in document order.
-    pub(in crate::scrub) fn embedded_by_condition(&self) -> Result<Vec<u32>, TooCostly> {
+    pub(in crate::scrub) fn embedded_by_condition(&self) -> Result<Vec<u32>, Fault> {
         let selected = self.selected(&Evaluation::new(self.held))?;
         let embedded = selected.into_iter().filter(|(_, query)| self.common.plan.is_embedded(*query));
         let mut nodes: Vec<u32> = embedded.map(|(at, _)| at).collect();

@@ -4,9 +4,10 @@
 
 use super::Unit;
 use crate::scrub::automaton::Position;
-use crate::scrub::evaluate::{Evaluation, TooCostly};
+use crate::scrub::evaluate::Evaluation;
 use crate::scrub::plan::Role;
 use crate::scrub::query::Segment;
+use crate::scrub::unreadable::Fault;
 
 /// Nodes that queries select, as (node, query).
 type Selected = Vec<(u32, u16)>;
@@ -14,7 +15,7 @@ type Selected = Vec<(u32, u16)>;
 impl<'a> Unit<'a> {
     /// Evaluates the conditions on the value itself, and those that are anchored in it. In document
     /// order, without duplicates.
-    pub(super) fn selected(&self, evaluation: &Evaluation<'_>) -> Result<Selected, TooCostly> {
+    pub(super) fn selected(&self, evaluation: &Evaluation<'_>) -> Result<Selected, Fault> {
         let mut selected = Selected::new();
         for position in self.around.conditions {
             let Some((step, rest)) = self.segments(*position).split_first() else { continue };
@@ -47,7 +48,7 @@ impl<'a> Unit<'a> {
         segments: &[Segment],
         from: u32,
         selected: &mut Selected,
-    ) -> Result<(), TooCostly> {
+    ) -> Result<(), Fault> {
         let plan = self.common.plan;
         let nodes = evaluation.select(segments, from, from)?;
         selected.extend(nodes.iter().map(|&node| (node, query)));

@@ -112,8 +112,9 @@ impl Walk {
             root: self.frames.is_empty(),
         };
         let unit = Unit { common: surround.common, held, around };
-        let Ok(expanded) = Expanded::of(unit, surround.limits) else {
-            return self.fail(holding.start, Fault::TooCostly);
+        let expanded = match Expanded::of(unit, surround.limits) {
+            Ok(expanded) => expanded,
+            Err(fault) => return self.fail(holding.start, fault),
         };
         let unit = Unit { held: expanded.as_ref().map_or(held, Expanded::held), ..unit };
         let stream = &mut self.stream;
@@ -127,8 +128,8 @@ impl Walk {
         };
         let (decision, habits) = (&mut self.decision, &mut self.habits);
         let settled = unit.settle(decision, habits, surround.arbiter, surround.outside, surround.out, lead);
-        if settled.is_err() {
-            return self.fail(holding.start, Fault::TooCostly);
+        if let Err(fault) = settled {
+            return self.fail(holding.start, fault);
         }
         self.stream.gone(end);
         Ok(())
