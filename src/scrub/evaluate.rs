@@ -1,13 +1,16 @@
 //! RFC 9535 over a value that is held: what the automaton cannot decide from names and positions.
 //!
 //! Refuses to know what a selected node is for. Follows the RFC, with one addition for objects
-//! that have a name twice (which the RFC does not know): every occurrence is treated alike, and a
-//! comparison holds if it holds for one of them. The work is counted and bounded, since filters
+//! that have a name twice (which the RFC does not know): readers see one occurrence or the other, so
+//! a condition on them may hold and may not. For a removal it holds then; for a mapping, which would
+//! disclose more one time and less the other, nobody knows, and the value is not readable. The work is counted and bounded, since filters
 //! inside filters over descendants can take time in powers of the value's size.
 
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::cmp::Ordering;
+
+use regex::Regex;
 
 use super::lex;
 use super::number::Decimal;
@@ -36,7 +39,15 @@ pub(super) enum Place<'a> {
 #[derive(Debug)]
 pub(super) struct Evaluation<'a> {
     held: Held<'a>,
+    ambiguous: Ambiguous,
     steps: Cell<u64>,
+}
+
+/// What becomes of a condition that holds for one occurrence of a repeated name and not for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ambiguous {
+    Holds,
+    IsUnreadable,
 }
 
 /// The node a filter tests, and the root of the query it is part of.
@@ -47,8 +58,8 @@ struct Scope {
 }
 
 impl<'a> Evaluation<'a> {
-    pub(super) fn new(held: Held<'a>) -> Evaluation<'a> {
-        Evaluation { held, steps: Cell::new(0) }
+    pub(super) fn new(held: Held<'a>, ambiguous: Ambiguous) -> Evaluation<'a> {
+        Evaluation { held, ambiguous, steps: Cell::new(0) }
     }
 
     fn step(&self) -> Worked<()> {
@@ -172,32 +183,37 @@ impl<'a> Evaluation<'a> {
     }
 
     fn holds(&self, filter: &Filter, scope: Scope) -> Worked<bool> {
+        let holds = self.may(filter, scope, true)?;
+        if holds && self.ambiguous == Ambiguous::IsUnreadable && self.may(filter, scope, false)? {
+            return Err(Fault::DuplicateName);
+        }
+        Ok(holds)
+    }
+
+    /// Whether a filter comes out as `wanted` for some occurrence of each repeated name that it reads.
+    fn may(&self, filter: &Filter, scope: Scope, wanted: bool) -> Worked<bool> {
         self.step()?;
         match filter {
-            Filter::Any(list) => {
-                for one in list {
-                    if self.holds(one, scope)? {
-                        return Ok(true);
-                    }
-                }
-                Ok(false)
-            }
-            Filter::All(list) => {
-                for one in list {
-                    if !self.holds(one, scope)? {
-                        return Ok(false);
-                    }
-                }
-                Ok(true)
-            }
-            Filter::Not(inner) => Ok(!self.holds(inner, scope)?),
-            Filter::Exists(path) => Ok(!self.path(path, scope, true)?.is_empty()),
+            Filter::Any(list) => self.among(list, scope, wanted, wanted),
+            Filter::All(list) => self.among(list, scope, wanted, !wanted),
+            Filter::Not(inner) => self.may(inner, scope, !wanted),
+            Filter::Exists(path) => Ok(self.path(path, scope, true)?.is_empty() != wanted),
             Filter::Compare(relation, left, right) => {
                 let (left, right) = (self.values(left, scope)?, self.values(right, scope)?);
-                self.compare(*relation, &left, &right)
+                self.compare(*relation, &left, &right, wanted)
             }
-            Filter::Matches { whole, text, pattern } => self.matches(*whole, text, pattern, scope),
+            Filter::Matches { whole, text, pattern } => self.matches(*whole, text, pattern, scope, wanted),
         }
+    }
+
+    /// Whether one filter of a list may come out as wanted (`one`), or all of them.
+    fn among(&self, list: &[Filter], scope: Scope, wanted: bool, one: bool) -> Worked<bool> {
+        for filter in list {
+            if self.may(filter, scope, wanted)? == one {
+                return Ok(one);
+            }
+        }
+        Ok(!one)
     }
 
     fn path(&self, path: &Path, scope: Scope, distinct: bool) -> Worked<Vec<u32>> {
@@ -268,32 +284,53 @@ impl<'a> Evaluation<'a> {
         })
     }
 
-    fn matches(&self, whole: bool, text: &Operand, pattern: &Pattern, scope: Scope) -> Worked<bool> {
+    fn matches(
+        &self,
+        whole: bool,
+        text: &Operand,
+        pattern: &Pattern,
+        scope: Scope,
+        wanted: bool,
+    ) -> Worked<bool> {
         let texts = self.values(text, scope)?;
-        let texts = texts.iter().filter_map(Value::string);
-        match pattern {
-            Pattern::Fixed(None) => Ok(false),
-            Pattern::Fixed(Some(pattern)) => Ok(texts.into_iter().any(|text| pattern.is_match(text))),
+        let compiled;
+        let patterns: Vec<Option<&Regex>> = match pattern {
+            Pattern::Fixed(fixed) => vec![fixed.as_ref()],
             Pattern::Computed(operand) => {
                 let patterns = self.values(operand, scope)?;
                 self.steps(COMPILING * patterns.len() as u64)?;
-                let compile = |text| regexp::compile_computed(text, whole).map_err(|_| Fault::TooCostly);
-                let patterns = patterns.iter().filter_map(Value::string).map(compile);
-                let patterns = patterns.collect::<Worked<Vec<_>>>()?;
-                let patterns: Vec<_> = patterns.into_iter().flatten().collect();
-                Ok(texts.into_iter().any(|text| patterns.iter().any(|pattern| pattern.is_match(text))))
+                let compile = |value: &Value<'_>| match value.string() {
+                    Some(text) => regexp::compile_computed(text, whole).map_err(|_| Fault::TooCostly),
+                    None => Ok(None),
+                };
+                compiled = patterns.iter().map(compile).collect::<Worked<Vec<Option<Regex>>>>()?;
+                compiled.iter().map(Option::as_ref).collect()
             }
+        };
+        if texts.is_empty() || patterns.is_empty() {
+            return Ok(!wanted);
         }
+        let is_match = |text: &Value<'_>, pattern: &Option<&Regex>| {
+            text.string().zip(*pattern).is_some_and(|(text, pattern)| pattern.is_match(text))
+        };
+        Ok(texts.iter().any(|text| patterns.iter().any(|pattern| is_match(text, pattern) == wanted)))
     }
 
-    fn compare(&self, relation: Relation, left: &[Value<'_>], right: &[Value<'_>]) -> Worked<bool> {
+    fn compare(
+        &self,
+        relation: Relation,
+        left: &[Value<'_>],
+        right: &[Value<'_>],
+        wanted: bool,
+    ) -> Worked<bool> {
         if left.is_empty() || right.is_empty() {
             let both = left.is_empty() && right.is_empty();
-            return Ok(match relation {
+            let holds = match relation {
                 Relation::Equal | Relation::LessOrEqual | Relation::GreaterOrEqual => both,
                 Relation::NotEqual => !both,
                 Relation::Less | Relation::Greater => false,
-            });
+            };
+            return Ok(holds == wanted);
         }
         for one in left {
             for other in right {
@@ -309,7 +346,7 @@ impl<'a> Evaluation<'a> {
                         one.order(other) == Some(Ordering::Greater) || self.equal(one, other)?
                     }
                 };
-                if holds {
+                if holds == wanted {
                     return Ok(true);
                 }
             }

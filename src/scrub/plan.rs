@@ -10,6 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::automaton::{Automaton, Builder, State, StateId};
+use super::evaluate::Ambiguous;
 use super::forms::{Kind, Shape};
 use super::habits::Usual;
 use super::mapping::{
@@ -138,6 +139,8 @@ pub struct Plan {
     pub(super) unclassified: Unclassified,
     pub(super) removed_as: RemovedAs,
     pub(super) duplicate_keys: DuplicateKeys,
+    /// Of conditions on repeated names.
+    pub(super) ambiguous: Ambiguous,
     /// Types of server-sent events that leave, beside those without one.
     pub(super) events: Vec<String>,
     /// The document says what of it was redacted.
@@ -173,6 +176,9 @@ impl Plan {
         let mut plan = draft.finish(mapping.unclassified, mapping.removed_as, mapping.duplicate_keys)?;
         plan.kinds = plan.classes.iter().map(|class| kind(class, vocabulary)).collect();
         plan.events.clone_from(&mapping.events);
+        if mapping.duplicate_keys == DuplicateKeys::TreatAlike {
+            plan.ambiguous = Ambiguous::IsUnreadable;
+        }
         plan.withholds_echoes = mapping.withhold_echoes;
         let tree = vocabulary.categories();
         let redacts = |class: &Class| {
@@ -456,6 +462,7 @@ impl Draft {
             unclassified,
             removed_as,
             duplicate_keys,
+            ambiguous: Ambiguous::Holds,
             events: Vec::new(),
             explains: false,
             conceals: false,

@@ -133,3 +133,25 @@ fn lines_are_documents() {
     let error = remover.feed(b"{} {}", &mut Vec::new()).unwrap_err();
     assert_eq!(error, Unreadable { fault: Fault::TrailingBytes, at: 3 });
 }
+
+/// A reader sees one of two occurrences; what it should not see goes, whichever that is.
+#[test]
+fn what_may_be_meant_goes_where_a_name_is_repeated() {
+    for (body, query, goes) in [
+        (r#"[{"a":1,"a":2}]"#, "$[?@.a==2]", true),
+        (r#"[{"a":1,"a":2}]"#, "$[?@.a!=1]", true),
+        (r#"[{"a":1,"a":2}]"#, "$[?!(@.a==1)]", true),
+        (r#"[{"a":1,"a":2}]"#, "$[?!(@.a>1)]", true),
+        (r#"[{"a":1,"a":2}]"#, "$[?!(@.a==1 || @.a==2)]", true),
+        (r#"[{"a":1,"a":2}]"#, "$[?@.a==3]", false),
+        (r#"[{"a":1,"a":2}]"#, "$[?!(@.a<3)]", false),
+        (r#"[{"a":1,"a":2}]"#, "$[?!@.a]", false),
+        (r#"[{"a":"x","a":"y"}]"#, "$[?!match(@.a,'x')]", true),
+        (r#"[{"a":"x","a":1}]"#, "$[?!match(@.a,'x')]", true),
+        (r#"[{"a":"x","a":"x"}]"#, "$[?!match(@.a,'x')]", false),
+        (r#"[{"b":1}]"#, "$[?!match(@.a,'x')]", true),
+    ] {
+        let left: &[u8] = if goes { b"[]" } else { body.as_bytes() };
+        assert_eq!(remove_in(&[query], body.as_bytes(), 3).unwrap(), left, "{query} of {body}");
+    }
+}

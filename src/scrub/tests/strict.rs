@@ -204,6 +204,26 @@ fn duplicate_names_are_refused_unless_treated_alike() {
 }
 
 #[test]
+fn a_condition_that_hangs_on_which_name_counts_is_not_read() {
+    let fields = [("@.items[?@.kind == 'open'].value", "non-personal"), ("@.items[*].kind", "non-personal")];
+    let mut mapping = mapping(vec![record("$[*]", &["@.id"], &fields)]);
+    mapping.duplicate_keys = DuplicateKeys::TreatAlike;
+    let plan = Arc::new(compile(&mapping).unwrap());
+    let run = |first: &str, second: &str| {
+        let body = format!(r#"[{{"id":1,"items":[{{"kind":"{first}","kind":"{second}","value":5}}]}}]"#);
+        let mut rules = Rules::new(&plan, |_, _| Form::Clear);
+        scrub_in(&plan, &mut rules, body.as_bytes(), 5, Limits::default())
+    };
+    let value = |out: Vec<u8>| String::from_utf8(out).unwrap().contains("value");
+    assert!(value(run("open", "open").unwrap()) && !value(run("secret", "shut").unwrap()));
+    for (first, second) in [("open", "secret"), ("secret", "open")] {
+        let (error, out) = run(first, second).unwrap_err();
+        assert_eq!(error.fault, Fault::DuplicateName);
+        assert!(!value(out));
+    }
+}
+
+#[test]
 fn a_record_over_the_bound_stops_the_body() {
     let limits = Limits { record: 64, ..Limits::default() };
     let plan = Arc::new(compile(&mapping(vec![record("$[*]", &["@.id"], &[("@.v", "name")])])).unwrap());

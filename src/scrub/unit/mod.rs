@@ -238,7 +238,7 @@ impl Unit<'_> {
     ) -> Result<(), Fault> {
         decision.clear();
         let nodes = self.held.table.nodes.as_slice();
-        let evaluation = Evaluation::new(self.held);
+        let evaluation = Evaluation::new(self.held, self.common.plan.ambiguous);
         let mut first = None;
         if let Some((root, start)) = self.alone() {
             let verdict = self.judge(&evaluation, 0, root, start, arbiter)?;
@@ -446,7 +446,7 @@ impl Unit<'_> {
 
     /// The nodes that conditions select as JSON in a string, in document order.
     pub(in crate::scrub) fn embedded_by_condition(&self) -> Result<Vec<u32>, Fault> {
-        let selected = self.selected(&Evaluation::new(self.held))?;
+        let selected = self.selected(&Evaluation::new(self.held, self.common.plan.ambiguous))?;
         let embedded = selected.into_iter().filter(|(_, query)| self.common.plan.is_embedded(*query));
         let mut nodes: Vec<u32> = embedded.map(|(at, _)| at).collect();
         nodes.dedup();
