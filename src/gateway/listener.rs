@@ -1,11 +1,15 @@
 //! The public listeners: sockets in, requests to the gate. HTTP/1.1 and HTTP/2, by ALPN over TLS and
 //! by the first bytes in plaintext. Everything that can wait has a bound.
 
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::Request;
+use http::{Request, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -13,7 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use rustls::ServerConfig;
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_io_timeout::TimeoutStream;
@@ -117,7 +121,9 @@ impl Connection {
             let Ok(Some(is_http2)) = tokio::time::timeout(HEAD_TIME, begins_http2(&stream)).await else {
                 return;
             };
-            return self.speak(stream, is_http2, None).await;
+            let stream = Plain { stream, unframed: Arc::default(), ended: false };
+            let unframed = Arc::clone(&stream.unframed);
+            return self.speak(stream, is_http2, None, unframed).await;
         };
         let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_TIME, tls.accept(stream)).await else {
             tracing::debug!("TLS handshake failed");
@@ -126,16 +132,20 @@ impl Connection {
         let (_, session) = stream.get_ref();
         let is_http2 = session.alpn_protocol() == Some(b"h2");
         let peer = session.peer_certificates().and_then(<[_]>::first).map(tls::peer_names);
-        self.speak(stream, is_http2, peer).await;
+        // TLS tells an end from a break itself.
+        self.speak(stream, is_http2, peer, Arc::default()).await;
     }
 
-    async fn speak<T>(self, stream: T, is_http2: bool, peer: Option<PeerNames>)
+    async fn speak<T>(self, stream: T, is_http2: bool, peer: Option<PeerNames>, unframed: Arc<AtomicBool>)
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let Connection { gate, listening, watcher } = self;
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(Arc::clone(&listening));
+            if request.version() == Version::HTTP_10 {
+                unframed.store(true, Ordering::Relaxed);
+            }
             if let Some(peer) = &peer {
                 request.extensions_mut().insert(peer.clone());
             }
@@ -168,6 +178,62 @@ impl Connection {
         if let Err(error) = ended {
             // hyper's words name kinds of errors, never bytes of the message.
             tracing::debug!(%error, "connection ended");
+        }
+    }
+}
+
+/// A plaintext connection. To HTTP/1.0 an answer without a length ends where the connection does: one that is
+/// cut must not end like that, so the connection is reset.
+struct Plain {
+    stream: TcpStream,
+    /// Whether its recipient speaks HTTP/1.0.
+    unframed: Arc<AtomicBool>,
+    /// What was to be said has been said.
+    ended: bool,
+}
+
+impl AsyncRead for Plain {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Plain {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(context, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let plain = self.get_mut();
+        plain.ended = true;
+        Pin::new(&mut plain.stream).poll_shutdown(context)
+    }
+}
+
+impl Drop for Plain {
+    fn drop(&mut self) {
+        if !self.ended && self.unframed.load(Ordering::Relaxed) {
+            let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What leaves: record by record, by what each person has said, whatever the upstream's chunks and codings.
 
-use std::io::Write;
+use std::io::{Read, Write};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -181,6 +181,21 @@ fn a_body_that_breaks_late_is_cut_and_never_ended() {
     assert!(answer.text().contains("\"p-1\""));
     assert!(!answer.text().contains("SECRET-IN-A-BROKEN-RECORD"));
     gate.wait_for_log("\"aborted\"");
+    // HTTP/1.0 has no last chunk: the connection is reset where another answer ends it.
+    let old = |path: &str| {
+        let mut stream = http::connect(gate.address);
+        let request = format!(
+            "GET {path} HTTP/1.0\r\nhost: x\r\n{}\r\ndata-purpose: customer-support\r\n\r\n",
+            bearer("support")
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        (stream.read_to_end(&mut answer).is_ok(), answer)
+    };
+    upstream.json("/customers/p-1", &person("p-1"));
+    let (ended, answer) = old("/customers/p-1");
+    assert!(ended && answer.ends_with(b"\"}"), "{}", String::from_utf8_lossy(&answer));
+    assert!(!old("/customers").0);
 }
 
 #[test]
