@@ -13,14 +13,11 @@ use serde_json::{Map, Value};
 
 use super::place::{self, Failure, Place, unusable};
 use super::way::{self, Trouble};
-use crate::ledger::{self, Entity};
+use crate::ledger::{self, Entity, FILES};
 use crate::scrub::SubjectId;
 
 /// Bytes of a file that are sent at a time, about.
 const PART: usize = 1 << 20;
-/// What all imports are: a file that is mended, renamed or piped in again is the same one, or else it would grant
-/// anew what was taken back meanwhile.
-const BATCH: &str = "import";
 /// Between two words on how far an import is.
 const PROGRESS: Duration = Duration::from_secs(1);
 
@@ -319,10 +316,11 @@ fn export(place: &Place<'_>, out: &mut dyn Write) -> Result<u8, Failure> {
 
 fn import(file: &Path, place: &Place<'_>, words: &mut dyn Write) -> Result<u8, Failure> {
     let unreadable = |error: io::Error| Trouble::Unusable(format!("{}: {error}", file.display()));
-    let mut lines: Box<dyn BufRead> = if file == Path::new("-") {
-        Box::new(BufReader::new(io::stdin()))
+    let (batch, mut lines): (_, Box<dyn BufRead>) = if file == Path::new("-") {
+        (FILES.to_owned(), Box::new(BufReader::new(io::stdin())))
     } else {
-        Box::new(BufReader::new(File::open(file).map_err(unreadable)?))
+        let digest = digest(file).map_err(unreadable)?;
+        (format!("{FILES}:{digest}"), Box::new(BufReader::new(File::open(file).map_err(unreadable)?)))
     };
     let mut way = place.way()?;
     let mut count = Count::new();
@@ -340,7 +338,7 @@ fn import(file: &Path, place: &Place<'_>, words: &mut dyn Write) -> Result<u8, F
                     .and_then(|()| writeln!(words, "line {line}: {error}"));
             }
         };
-        way.import(&part, from, Some(BATCH), &mut tell)?;
+        way.import(&part, from, Some(&batch), &mut tell)?;
         count.progress(words)?;
     }
     said?;
@@ -349,6 +347,12 @@ fn import(file: &Path, place: &Place<'_>, words: &mut dyn Write) -> Result<u8, F
 }
 
 /// Names a file by what is in it.
+fn digest(file: &Path) -> io::Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(File::open(file)?)?;
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
 /// Some whole lines, and how many. A line that is longer than any event is cut, and so refused.
 fn part(lines: &mut dyn BufRead) -> io::Result<(Vec<u8>, u64)> {
     let (mut part, mut read) = (Vec::new(), 0);
@@ -589,14 +593,23 @@ mod tests {
         let file = desk.folder.path().join("events.ndjson");
         let arguments = format!("import {}", file.display());
         let given = r#"{"subject":"alice","kind":"consent-given","purpose":"marketing"}"#;
-        std::fs::write(&file, format!("{given}\nnonsense\n")).unwrap();
+        let until = r#"{"subject":"alice","kind":"consent-given","purpose":"analytics","valid-until":"2099-01-01T00:00:00Z"}"#;
+        let asked = r#"{"subject":"carl","kind":"request-received","right":"access"}"#;
+        std::fs::write(&file, ["nonsense", given, until, asked, ""].join("\n")).unwrap();
         desk.run(&arguments);
         desk.run("withdraw alice marketing");
-        std::fs::write(&file, format!("{given}\n{}\n", given.replace("alice", "bob"))).unwrap();
-        let words = desk.run(&arguments).2;
-        assert!(words.ends_with("1 recorded, 1 recorded before, 0 bad lines\n"), "{words}");
-        assert_eq!(desk.state("alice")["consents"], json!({"marketing": "withdrawn"}));
+        desk.run("withdraw alice analytics");
+        // Another line instead of the wrong one, and no line.
+        for mended in [&[&given.replace("alice", "bob"), given, until][..], &[given, until]] {
+            std::fs::write(&file, mended.join("\n")).unwrap();
+            desk.run(&arguments);
+            let consents = desk.state("alice")["consents"].clone();
+            assert_eq!(consents, json!({"marketing": "withdrawn", "analytics": "withdrawn"}));
+        }
         assert_eq!(desk.state("bob")["consents"], json!({"marketing": "given"}));
+        // Who asks again asks again.
+        std::fs::write(&file, [asked, given].join("\n")).unwrap();
+        assert!(desk.run(&arguments).2.ends_with("1 recorded, 1 recorded before, 0 bad lines\n"));
     }
 
     #[test]

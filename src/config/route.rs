@@ -13,7 +13,7 @@ use super::words::Words;
 use crate::document::{At, Document, Fields};
 use crate::finding::Finding;
 use crate::layer::answer;
-use crate::layer::route::{Field, Route, Routes, Scrubbing, UnknownSubject, Unroutable, Withheld};
+use crate::layer::route::{self, Field, Route, Routes, Scrubbing, UnknownSubject, Unroutable, Withheld};
 use crate::scrub::{
     DuplicateKeys, Limits, Mapping, PathFault, Plan, RecordMapping, Redaction, RemovedAs, Unclassified,
 };
@@ -222,9 +222,11 @@ impl<'r, 'd> Reading<'r, 'd> {
         let mut limits = Limits::default();
         limits.record = self.fields.size("max-record").unwrap_or(limits.record);
         let places = places.concat();
-        for place in
-            places.iter().filter(|place| place.path.starts_with('{') && !pattern.contains(&place.path))
-        {
+        let is_parameter = |path: &str| {
+            route::parameters(pattern)
+                .any(|name| path.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) == Some(name))
+        };
+        for place in places.iter().filter(|place| place.path.starts_with('{') && !is_parameter(&place.path)) {
             let finding = Finding::warning(format!("the route's path has no parameter `{}`", place.path));
             let hint = "without it nobody knows whose record it is, and nothing personal leaves";
             place.document.find(finding.label("is never there").hint(hint), place.at.clone());

@@ -11,11 +11,12 @@ use rustls::ServerConfig;
 
 use super::files::existing;
 use super::pack::Packs;
-use super::{PURPOSE_HEADER, Part, tls};
+use super::tls::{self, TlsError};
+use super::{PURPOSE_HEADER, Part};
 use crate::disclosure::Durability;
 use crate::document::{At, Document, Fields};
 use crate::finding::Finding;
-use crate::layer::answer;
+use crate::layer::request;
 
 /// A public listener.
 #[derive(Clone, Debug)]
@@ -34,7 +35,8 @@ pub struct Listener {
 #[derive(Clone, Debug)]
 pub struct ListenerTls {
     pub files: TlsFiles,
-    pub server: Arc<ServerConfig>,
+    /// An error is a finding as well.
+    pub server: Result<Arc<ServerConfig>, TlsError>,
 }
 
 /// The certificate of a listener, and whose client certificates it accepts.
@@ -139,13 +141,14 @@ pub(super) fn exporter_region(part: &mut Part<'_>) -> Arc<str> {
 pub(super) fn purpose_header(part: &mut Part<'_>) -> HeaderName {
     let Some(name) = part.fields.text("purpose-header") else { return PURPOSE_HEADER };
     let prefetch = ["purpose", "x-purpose", "sec-purpose"];
-    let taken = ["authorization", "x-api-key", "x-case", "idempotency-key", "content-type", "accept"];
+    let taken = ["authorization", "cookie", "host", "idempotency-key", "origin", "x-api-key"];
     match name.value.parse::<HeaderName>() {
         Ok(header)
             if !prefetch.contains(&header.as_str())
                 && !taken.contains(&header.as_str())
-                && header != http::header::HOST
-                && answer::can_pass(&header) =>
+                && !header.as_str().starts_with("content-")
+                && !header.as_str().starts_with("accept")
+                && !request::is_hop_by_hop(&header) =>
         {
             header
         }
@@ -211,15 +214,16 @@ fn listener_tls(part: &Part<'_>, mut fields: Fields<'_>) -> Option<ListenerTls> 
     fields.end();
     let client_required = demanded.unwrap_or(false);
     let files = TlsFiles { certificate: certificate?, key: key?, client_ca, client_required };
-    match tls::server_config(&files) {
-        Ok(server) => Some(ListenerTls { files, server }),
-        Err(error) => {
-            let finding = Finding::error(format!("TLS cannot be set up: {error}"));
-            let hint = "`certificate`, `key` and `client-ca` are PEM files; the key is that of the first certificate";
-            document.find(finding.label("of this listener").hint(hint), at);
-            None
-        }
+    let server = tls::server_config(&files);
+    if let Err(error) = &server {
+        let words = format!("TLS cannot be set up: {error}");
+        // Whoever works on the ledger or tries a mapping need not read the gateway's key.
+        let finding = if error.denied { Finding::warning(words) } else { Finding::error(words) };
+        let hint =
+            "`certificate`, `key` and `client-ca` are PEM files; the key is that of the first certificate";
+        document.find(finding.label("of this listener").hint(hint), at);
     }
+    Some(ListenerTls { files, server })
 }
 
 pub(super) fn admin(part: &mut Part<'_>) -> Admin {

@@ -11,16 +11,24 @@ use rustls::{RootCertStore, ServerConfig};
 use super::TlsFiles;
 
 /// A certificate or key that cannot be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{path}: {reason}")]
 pub struct TlsError {
     path: String,
     reason: String,
+    /// It is not for this user to read.
+    pub(super) denied: bool,
 }
 
 impl TlsError {
     fn new(path: &Path, reason: impl ToString) -> TlsError {
-        TlsError { path: path.display().to_string(), reason: reason.to_string() }
+        TlsError { path: path.display().to_string(), reason: reason.to_string(), denied: false }
+    }
+
+    fn of_pem(path: &Path, error: &pem::Error) -> TlsError {
+        let denied =
+            matches!(error, pem::Error::Io(error) if error.kind() == std::io::ErrorKind::PermissionDenied);
+        TlsError { denied, ..TlsError::new(path, error) }
     }
 }
 
@@ -34,13 +42,13 @@ pub(super) fn server_config(tls: &TlsFiles) -> Result<Arc<ServerConfig>, TlsErro
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&tls.certificate)
         .and_then(Iterator::collect)
-        .map_err(|error| TlsError::new(&tls.certificate, error))?;
+        .map_err(|error| TlsError::of_pem(&tls.certificate, &error))?;
     if chain.is_empty() {
         return Err(TlsError::new(&tls.certificate, "holds no certificate"));
     }
     let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|error| match error {
         pem::Error::NoItemsFound => TlsError::new(&tls.key, "holds no private key"),
-        error => TlsError::new(&tls.key, error),
+        error => TlsError::of_pem(&tls.key, &error),
     })?;
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -70,9 +78,9 @@ pub(super) fn server_config(tls: &TlsFiles) -> Result<Arc<ServerConfig>, TlsErro
 /// [`TlsError`] where the file does not read or holds no certificate.
 pub fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
-    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| TlsError::new(path, error))?;
+    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| TlsError::of_pem(path, &error))?;
     for certificate in certificates {
-        let certificate = certificate.map_err(|error| TlsError::new(path, error))?;
+        let certificate = certificate.map_err(|error| TlsError::of_pem(path, &error))?;
         roots.add(certificate).map_err(|error| TlsError::new(path, error))?;
     }
     if roots.is_empty() {

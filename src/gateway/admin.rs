@@ -461,12 +461,15 @@ struct Asked {
 /// Whether a page on another site may have sent this: browsers say from where, and a name that somebody
 /// points at this address (DNS rebinding) is none that this listener goes by.
 fn is_foreign(headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
-    let host = text(HOST).unwrap_or("localhost");
-    let Ok(authority) = host.parse::<Authority>() else { return true };
-    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
-    let is_own = name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok();
-    !is_own || text(ORIGIN).is_some_and(|origin| origin != format!("http://{host}"))
+    let is_own = |host: &str| {
+        let Ok(authority) = host.parse::<Authority>() else { return false };
+        let name = authority.host().trim_start_matches('[').trim_end_matches(']');
+        name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
+    };
+    let texts =
+        |name| headers.get_all(name).iter().map(|value: &HeaderValue| value.to_str().unwrap_or_default());
+    let own_origin = texts(HOST).next().map(|host| format!("http://{host}")).unwrap_or_default();
+    !texts(HOST).all(is_own) || !texts(ORIGIN).all(|origin| origin.eq_ignore_ascii_case(&own_origin))
 }
 
 impl Asked {

@@ -22,7 +22,7 @@ use self::admin::Admin;
 use self::listener::Listener;
 use self::upstreams::Upstreams;
 use crate::access_log::AccessLog;
-use crate::config::{self, AccessLogFiles, Config};
+use crate::config::{self, AccessLogFiles, Config, TlsError};
 use crate::disclosure::Log;
 use crate::finding::Finding;
 use crate::keys::Keys;
@@ -48,6 +48,8 @@ pub enum StartError {
     Log(#[from] crate::disclosure::OpenError),
     #[error("the access log cannot be written: {0}")]
     AccessLog(std::io::Error),
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] TlsError),
     #[error("cannot listen on {address}: {source}")]
     Bind { address: SocketAddr, source: std::io::Error },
     #[error("metrics cannot be registered: {0}")]
@@ -109,9 +111,12 @@ impl Gateway {
         let mut certificates = Vec::new();
         for listener in &config.listeners {
             let socket = bind(listener.address).await?;
-            let certificate = listener.tls.as_ref().map(|tls| Certificate::new(Arc::clone(&tls.server)));
+            let certificate = match &listener.tls {
+                Some(tls) => Some(Certificate::new(Arc::clone(tls.server.as_ref().map_err(Clone::clone)?))),
+                None => None,
+            };
             let tls = certificate.as_ref().map(Certificate::subscribe);
-            certificates.push(certificate);
+            certificates.extend(certificate.map(|certificate| (listener.address, certificate)));
             let listening = Listening {
                 authorities: listener.authorities.clone(),
                 request_timeout: listener.request_timeout,
@@ -217,8 +222,8 @@ struct Renewal {
     settled: Settled,
     gatehouse: Arc<Gatehouse>,
     upstreams: Upstreams,
-    /// For each listener, if it speaks TLS.
-    certificates: Vec<Option<Certificate>>,
+    /// Of the listeners that speak TLS, by their addresses in the configuration.
+    certificates: Vec<(SocketAddr, Certificate)>,
 }
 
 /// What only a start applies, section by section, to tell when a reload finds it changed.
@@ -280,18 +285,31 @@ impl Renewal {
         if let Some(finding) = unannounced(&gatehouse.snapshot(), &config) {
             return Err(finding.to_string());
         }
+        let renewed = renewed(certificates, &config.listeners).map_err(|error| error.to_string())?;
         for section in settled.differ(&Settled::of(&config)) {
             tracing::warn!(section, "changed: a restart applies it");
         }
-        for (certificate, listener) in certificates.iter().zip(&config.listeners) {
-            if let (Some(certificate), Some(tls)) = (certificate, &listener.tls) {
-                certificate.send_replace(Arc::clone(&tls.server));
-            }
+        for (certificate, server) in renewed {
+            certificate.send_replace(server);
         }
         upstreams.replace(&config.upstreams);
         gatehouse.replace(snapshot(config));
         Ok(())
     }
+}
+
+/// The certificate of each listener as the configuration has it now. One that is no longer there, or without TLS,
+/// goes on as it is until a restart.
+fn renewed<'c>(
+    certificates: &'c [(SocketAddr, Certificate)],
+    listeners: &[config::Listener],
+) -> Result<Vec<(&'c Certificate, Arc<ServerConfig>)>, TlsError> {
+    let same = certificates.iter().filter_map(|(address, certificate)| {
+        let listener = listeners.iter().find(|listener| listener.address == *address)?;
+        let server = listener.tls.as_ref()?.server.as_ref();
+        Some(server.map(|server| (certificate, Arc::clone(server))).map_err(Clone::clone))
+    });
+    same.collect()
 }
 
 /// Why what would be in force now, by default or on a route, may not take the place of what is: a
@@ -324,5 +342,53 @@ fn snapshot(config: Config) -> Snapshot {
         exporter_region: config.exporter_region,
         pseudonym_epoch: config.keys.pseudonym_epoch,
         revision: config.revision,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use rustls::server::ResolvesServerCertUsingSni;
+
+    use super::*;
+
+    fn server() -> Arc<ServerConfig> {
+        let builder = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+        let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        Arc::new(builder.with_cert_resolver(Arc::new(ResolvesServerCertUsingSni::new())))
+    }
+
+    #[test]
+    fn a_listener_gets_its_own_certificate_wherever_it_stands() {
+        let files = config::TlsFiles {
+            certificate: "c".into(),
+            key: "k".into(),
+            client_ca: None,
+            client_required: false,
+        };
+        let listener = |port: u16, server: Option<&Arc<ServerConfig>>| config::Listener {
+            address: SocketAddr::from(([127, 0, 0, 1], port)),
+            authorities: Vec::new(),
+            request_timeout: Duration::ZERO,
+            max_exchanges: 1,
+            tls: server
+                .map(|server| config::ListenerTls { files: files.clone(), server: Ok(Arc::clone(server)) }),
+        };
+        let bound = |port: u16| (SocketAddr::from(([127, 0, 0, 1], port)), Certificate::new(server()));
+        let certificates = [bound(1), bound(2)];
+        let (one, two) = (server(), server());
+        let get = |listeners: &[config::Listener]| {
+            let renewed = renewed(&certificates, listeners).unwrap();
+            let is = |(_, own): &(SocketAddr, Certificate)| {
+                let found = renewed.iter().find(|(certificate, _)| std::ptr::eq(*certificate, own))?;
+                Some(if Arc::ptr_eq(&found.1, &one) { 1 } else { 2 })
+            };
+            certificates.each_ref().map(is)
+        };
+        let (first, second) = (listener(1, Some(&one)), listener(2, Some(&two)));
+        assert_eq!(get(&[first.clone(), second.clone()]), [Some(1), Some(2)]);
+        assert_eq!(get(&[second.clone(), first.clone()]), [Some(1), Some(2)]);
+        assert_eq!(get(&[listener(3, Some(&one)), second]), [None, Some(2)]);
+        assert_eq!(get(&[listener(2, None), first]), [Some(1), None]);
     }
 }

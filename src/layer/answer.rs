@@ -116,9 +116,11 @@ fn is_plain(name: &HeaderName, value: &HeaderValue) -> bool {
     }
 }
 
-/// The seconds after which an upstream asks to be asked again, where it says so in seconds.
+/// The seconds after which an upstream asks to be asked again, where it says so in seconds of a day at most.
 pub fn retry_after(headers: &HeaderMap) -> Option<u32> {
-    headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
+    let seconds = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())??;
+    (1..=86_400).contains(&seconds).then_some(seconds)
 }
 
 fn forbids_transformation(headers: &HeaderMap) -> bool {

@@ -115,6 +115,12 @@ pub struct Route {
     pub max_request_body: usize,
 }
 
+/// The names of the parameters of a path pattern.
+pub fn parameters(pattern: &str) -> impl Iterator<Item = &str> {
+    let braced = pattern.split('{').skip(1).filter_map(|rest| Some(rest.split_once('}')?.0));
+    braced.map(|name| name.trim_start_matches('*'))
+}
+
 impl Route {
     /// What a method does on this route.
     pub fn operation(&self, method: &Method) -> Operation {
@@ -128,8 +134,7 @@ impl Route {
 
     /// The names of the parameters of its path.
     pub fn parameters(&self) -> impl Iterator<Item = &str> {
-        let braced = self.pattern.split('{').skip(1).filter_map(|rest| Some(rest.split_once('}')?.0));
-        braced.map(|name| name.trim_start_matches('*'))
+        parameters(&self.pattern)
     }
 
     /// Whether the route is for a purpose: one that it names or one below.
@@ -175,6 +180,18 @@ pub struct Agreement {
 }
 
 impl Recipient {
+    /// The purposes that it can declare with a credential: the registered ones, or the one that is locked.
+    pub fn usable(&self, locked: Option<PurposeId>, words: &Vocabulary) -> Vec<PurposeId> {
+        let registered = &self.in_agreement.purposes;
+        match locked {
+            None => registered.to_vec(),
+            Some(locked) => {
+                let covered = registered.iter().any(|purpose| words.purposes().within(locked, *purpose));
+                if covered { vec![locked] } else { Vec::new() }
+            }
+        }
+    }
+
     /// When the agreement that is in force on this day ends.
     pub fn agreement_ends(&self, today: Date) -> Option<Timestamp> {
         let until = self.agreement.as_ref()?.until.filter(|until| today <= *until)?;
@@ -242,7 +259,9 @@ impl Routes {
 
     fn add_slot(&mut self, pattern: &str) -> Result<usize, Unroutable> {
         let unusual = |char: char| !char.is_ascii_graphic() || "?#\\".contains(char);
-        if !pattern.starts_with('/') || pattern.contains("//") || pattern.contains(unusual) {
+        let fixed: String =
+            pattern.split('{').map(|part| part.split_once('}').map_or(part, |part| part.1)).collect();
+        if !pattern.starts_with('/') || pattern.contains("//") || fixed.contains(unusual) {
             return Err(Unroutable::Pattern("no request has such a path".to_owned()));
         }
         let slot = self.slots.len();

@@ -51,8 +51,8 @@ pub(super) fn purposes(
         let Some(decisions) = decisions(route) else { continue };
         let tree = decisions.pack().vocabulary().purposes();
         if registered.is_empty() {
-            let own = facts.purposes.iter().copied().filter(|purpose| usable(*purpose));
-            registered.extend(own.map(|purpose| tree.name(purpose).to_owned()));
+            let own = recipient.usable(locked, decisions.pack().vocabulary());
+            registered.extend(own.into_iter().map(|purpose| tree.name(purpose).to_owned()));
         }
         let purposes: Vec<Value> = tree
             .in_order()

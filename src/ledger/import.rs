@@ -1,20 +1,24 @@
 //! Many events at once, one JSON object a line, each with its own outcome.
 //!
 //! An import that was interrupted is simply started again. A line with a time of its own says all
-//! about itself and is recorded once, whoever sends it. Of those without one, what grants is
+//! about itself and is recorded once, whoever sends it. Of those without one, what can grant is
 //! recorded once for a batch that has a name, so that starting again does not grant anew what was
-//! taken back meanwhile; what withholds is recorded each time.
+//! taken back meanwhile, and so is what changes nothing; what withholds is recorded each time. Files
+//! are one batch in what they grant: one that was mended is the same to whoever mended it.
 
 use std::collections::VecDeque;
 
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
-use super::event::{Draft, Effect, Entity, Event};
+use super::event::{Draft, Effect, Entity, Event, What};
 use super::names::Names;
 use super::store::{Asked, OnceKey};
 use super::written::{self, EventError};
 use super::{AppendError, Ledger, Recorded};
+
+/// What the names of batches begin with that are files; then comes a digest, where the file has one.
+pub const FILES: &str = "purposegate-import";
 
 /// How many lines wait for the disk together.
 const IN_FLIGHT: usize = 1024;
@@ -97,14 +101,31 @@ async fn outcome((line, receipt): (u64, Receipt)) -> LineResult {
 fn line_key(line: u64, text: &[u8], draft: &Draft, batch: Option<&str>) -> Option<String> {
     let mut hasher = blake3::Hasher::new_derive_key("purposegate 2026 v1 import line");
     if draft.at.is_none() {
-        match draft.what.effect() {
-            Effect::Restrictive | Effect::Either => return None,
-            Effect::Permissive | Effect::Nothing => {}
-        }
-        hasher.update(&line.to_le_bytes()).update(batch?.as_bytes()).update(b"\n");
+        let batch = batch?;
+        let of_file = batch.starts_with(FILES);
+        match grants(&draft.what) {
+            Some(true) if of_file => hasher.update(FILES.as_bytes()),
+            // What came through a pipe has no name.
+            None if batch == FILES => return None,
+            Some(true) | None => hasher.update(&line.to_le_bytes()).update(batch.as_bytes()),
+            Some(false) => return None,
+        };
+        hasher.update(b"\n");
     }
     hasher.update(text.trim_ascii());
     Some(format!("import:{}", hasher.finalize().to_hex()))
+}
+
+/// Whether an event can grant; `None`: it changes nothing of what is in force.
+fn grants(what: &What) -> Option<bool> {
+    match (what.effect(), what) {
+        (Effect::Nothing, _) => None,
+        (Effect::Restrictive, _) => Some(false),
+        (Effect::Either, What::Fact(facts) | What::Correction(facts)) => {
+            Some(facts.minor == Some(false) || facts.transfer_consent == Some(true))
+        }
+        (Effect::Either | Effect::Permissive, _) => Some(true),
+    }
 }
 
 /// Digests of an idempotency key, which counts for one entity, and of what is asked under it.

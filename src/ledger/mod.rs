@@ -44,7 +44,7 @@ pub use changes::Epoch;
 pub use conflict::Conflict;
 pub use event::{Attached, Draft, Effect, Entity, Event, Facts, Registration, Right, Said, Sort, What};
 pub use history::{controller as fold_controller, subject as fold_subject};
-pub use import::{LineError, LineResult};
+pub use import::{FILES, LineError, LineResult};
 pub use names::Names;
 pub use request::{OpenRequest, TIME_TO_ANSWER};
 pub use sqlite::{FileError, SqliteStore};

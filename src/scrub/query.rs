@@ -266,6 +266,12 @@ fn respelled(text: &str) -> Checked<String> {
             Token::Dotted(dotted) if dotted.contains(char::is_whitespace) => {
                 let name = dotted.trim_start_matches('.');
                 let dots = if dotted.starts_with("..") { ".." } else { "" };
+                let before = text.get(..at).unwrap_or_default();
+                if name.starts_with(|first: char| first.is_ascii_digit()) || before.ends_with('.') {
+                    return Err(PathFault::NotInRfc(
+                        "a name begins with no digit, and after two dots at most",
+                    ));
+                }
                 respelled += text.get(copied..at).unwrap_or_default();
                 respelled += &format!("{dots}['{name}']");
                 copied = at + dotted.len();
@@ -642,7 +648,17 @@ mod tests {
             assert!(told.contains(&format!("Name({name:?})")), "{told}");
             assert!(told.contains(&format!("Name({:?})", format!(".{name}"))), "{told}");
         }
-        for text in ["$\u{a0}", "$\u{a0}.a", "$.a[\u{a0}0]", "$.a ", "$..a\n", "@ ", "$.a.b\t"] {
+        for text in [
+            "$.1a\u{a0}",
+            "$...a\u{a0}",
+            "$\u{a0}",
+            "$\u{a0}.a",
+            "$.a[\u{a0}0]",
+            "$.a ",
+            "$..a\n",
+            "@ ",
+            "$.a.b\t",
+        ] {
             assert!(matches!(read(text), Err(PathFault::NotInRfc(_))), "{text:?}");
         }
         assert!(read("$ .a [0] ['b']").is_ok());

@@ -280,6 +280,13 @@ fn a_case_without_an_id_gets_one() {
     assert_eq!(approve(&gate, &id, "ada").status, 200);
     let shown = http::get(gate.admin, &format!("/v1/cases/{id}"), &[]).json();
     assert_eq!(shown["subjects"], json!(["1", "p-1"]), "{shown}");
+    let again = || {
+        let body = nameless.to_string();
+        let answer = http::send(gate.admin, "POST", "/v1/cases", &["idempotency-key: k-1"], body.as_bytes());
+        answer.json()["case"].clone()
+    };
+    assert_eq!(again(), again());
+    assert_eq!(http::get(gate.admin, "/v1/cases", &[]).json().as_array().map(Vec::len), Some(2));
 }
 
 /// A page that somebody's browser shows can reach the loopback too.

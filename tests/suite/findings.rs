@@ -499,10 +499,23 @@ fn what_a_route_can_never_do_is_found() {
             about(&ROUTE.replace("path = \"/customers\"", &format!("path = \"{path}\"")));
         assert!(!loaded, "{path}: {}", rendered(&findings, folder.path()));
     }
-    for header in ["Host", "Authorization", "Content-Length", "X-Purpose"] {
+    let rest = ROUTE
+        .replace("path = \"/customers\"", "path = \"/customers/{*rest}\"")
+        .replace("\"@.id\"", "\"{rest}\"");
+    let (_, findings, written) = about(&rest);
+    assert!(findings.is_empty(), "{}", rendered(&findings, written.path()));
+    for (header, loads) in [
+        ("Data-Purpose", true),
+        ("Host", false),
+        ("Authorization", false),
+        ("Cookie", false),
+        ("Content-Length", false),
+        ("X-Purpose", false),
+    ] {
         let policy = pack("one-partner-360").display().to_string();
         let text = format!("policy = {policy:?}\npurpose-header = \"{header}\"\n{SOUND}{ROUTE}");
         let folder = folder(&[("purposegate.toml", &text)]);
-        assert!(config::load(&folder.path().join("purposegate.toml")).0.is_none(), "{header}");
+        let (config, _) = config::load(&folder.path().join("purposegate.toml"));
+        assert_eq!(config.is_some(), loads, "{header}");
     }
 }

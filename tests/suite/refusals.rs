@@ -383,12 +383,24 @@ fn a_recipient_has_its_rate() {
 fn an_upstream_that_sends_away_says_for_how_long() {
     let upstream = Upstream::start();
     let gate = Gate::start(&format!("{}{ROUTES}", base(upstream.address)));
-    for (retry_after, passes) in [("7", Some("7")), ("soon, Jane", None)] {
+    for (retry_after, passes) in [("7", Some("7")), ("soon, Jane", None), ("+5", None), ("4294967295", None)]
+    {
         let head = format!("retry-after: {retry_after}\r\n");
         upstream.raw("/customers/c-1", answer("429 Too Many Requests", &head, b"{}"));
         let refusal = gate.get("/customers/c-1", "support", "customer-support");
         refused(&refusal, 429, "upstream-refused");
         assert_eq!(refusal.header("retry-after"), passes);
+    }
+}
+
+#[test]
+fn what_is_hidden_says_nothing_of_when_to_come_back() {
+    let (upstream, gate) = house();
+    for status in ["403 Forbidden", "423 Locked"] {
+        upstream.raw("/hidden/c-1", answer(status, "retry-after: 77\r\n", b"{}"));
+        let refusal = gate.get("/hidden/c-1", "support", "customer-support");
+        refused(&refusal, 404, "not-found");
+        assert!(refusal.header("retry-after").is_none() && refusal.json().get("retry_after").is_none());
     }
 }
 
@@ -409,11 +421,28 @@ fn a_locked_credential_is_told_of_its_purpose_alone() {
     let locked = credential("support").replace('}', ", purpose = \"customer-support\" }");
     let config = base(upstream.address).replace(&credential("support"), &locked);
     let gate = Gate::start(&format!("{config}{ROUTES}"));
-    let refusal = gate.get("/customers/c-1", "support", "direct-marketing");
+    let refusal = gate.get("/customers/c-1", "support", "account-management");
     refused(&refusal, 403, "purpose-not-permitted");
     assert_eq!(refusal.json()["permitted_purposes"], serde_json::json!(["customer-support"]));
     let told = http::get(gate.address, "/.well-known/data-purposes", &[&bearer("support")]).json();
     assert_eq!(told["purposes"], serde_json::json!(["customer-support"]));
+    let other = http::send(gate.address, "PUT", "/.well-known/data-purposes", &[&bearer("support")], b"{}");
+    refused(&other, 405, "method-not-allowed");
+    assert_eq!(other.header("allow"), Some("GET, HEAD"));
+}
+
+#[test]
+fn a_purpose_below_a_registered_one_is_its_credentials() {
+    let upstream = Upstream::start();
+    let locked = credential("support").replace('}', ", purpose = \"direct-marketing\" }");
+    let config = base(upstream.address).replace(&credential("support"), &locked).replacen(
+        "purposes = [\"customer-support\", \"direct-marketing\"",
+        "purposes = [\"customer-support\", \"marketing\"",
+        1,
+    );
+    let gate = Gate::start(&format!("{config}{ROUTES}"));
+    let told = http::get(gate.address, "/.well-known/data-purposes", &[&bearer("support")]).json();
+    assert_eq!(told["purposes"], serde_json::json!(["direct-marketing"]));
 }
 
 #[test]

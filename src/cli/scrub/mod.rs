@@ -66,6 +66,8 @@ pub enum ScrubError {
     /// The exchange would be refused before anything is read.
     #[error("refused: {}", .0.code())]
     Denied(Denial),
+    #[error("the input has more than {0} bytes, the route's `max-deny-body`")]
+    TooLong(usize),
     /// It would be refused because of somebody in it.
     #[error("refused: subject-withheld")]
     Withheld,

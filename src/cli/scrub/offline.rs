@@ -14,7 +14,7 @@ use crate::config::{self, Config};
 use crate::decision::{Admitted, Asking, ClassId, Decisions, LegalReference, Permit, scenario};
 use crate::document::Document;
 use crate::finding::Finding;
-use crate::layer::route::{Route, Scrubbing, UnknownSubject};
+use crate::layer::route::{Route, Scrubbing, UnknownSubject, Withheld};
 use crate::policy::{Pack, succession};
 use crate::scrub::{Framing, Judge, Pseudonyms, Record, Scrubber};
 use crate::vocabulary::{Form, PurposeId};
@@ -32,7 +32,7 @@ pub(super) fn scrub(
     file: &Path,
     trial: &Trial<'_>,
     framing: Framing,
-    input: impl Read,
+    mut input: impl Read,
     mut output: impl Write,
 ) -> Result<(), ScrubError> {
     let (config, findings) = config::load(file);
@@ -55,18 +55,21 @@ pub(super) fn scrub(
     let parameters: Vec<(&str, &str)> = route.parameters().map(|name| (name, "somebody")).collect();
     let mut scrubber =
         Scrubber::new(Arc::clone(&scrubbing.plan), forms, &parameters, scrubbing.limits, framing);
-    let scrub = |output: &mut dyn Write| {
+    let mut scrub = |input: &mut dyn Read, output: &mut dyn Write| {
         pump(input, output, |step, out| match step {
             Some(piece) => scrubber.feed(piece, &mut judge, out),
             None => scrubber.finish(&mut judge, out),
         })
     };
-    if !scrubbing.is_all_or_nothing() {
-        return scrub(&mut output);
-    }
+    let Withheld::Deny { max_body } = scrubbing.withheld else { return scrub(&mut input, &mut output) };
     // All or nothing: what it would be waits for the end.
     let mut whole = Vec::new();
-    scrub(&mut whole)?;
+    let mut bounded = input.take(max_body as u64 + 1);
+    let scrubbed = scrub(&mut bounded, &mut whole);
+    if bounded.limit() == 0 {
+        return Err(ScrubError::TooLong(max_body));
+    }
+    scrubbed?;
     if judge.withholds {
         return Err(ScrubError::Withheld);
     }

@@ -31,7 +31,7 @@ impl Admin {
     ) -> Result<Answer, Fault> {
         let (key, body) = asked.event(request).await?;
         let names = self.gatehouse.ledger.names();
-        let (entity, draft) = ledger::parse_case(&body, Ulid::generate().to_string(), names)?;
+        let (entity, draft) = ledger::parse_case(&body, fresh_id(key.as_deref()), names)?;
         if let ledger::What::CaseRegistered(registration) = &draft.what {
             self.registered(&registration.recipient).map_err(|_| {
                 Fault::new(
@@ -48,5 +48,16 @@ impl Admin {
         let mut answer = self.recorded(asked, key, &entity, draft).await?;
         answer.insert("case".to_owned(), case);
         Ok(ok(&Value::Object(answer)))
+    }
+}
+
+/// An id for a case without one; a repetition under the same idempotency key means the same case.
+fn fresh_id(key: Option<&str>) -> String {
+    match key {
+        None => Ulid::generate().to_string(),
+        Some(key) => {
+            let mut hasher = blake3::Hasher::new_derive_key("purposegate 2026 v1 case id");
+            hasher.update(key.as_bytes()).finalize().to_hex().to_string()
+        }
     }
 }

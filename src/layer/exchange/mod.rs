@@ -233,8 +233,9 @@ impl Exchange {
     }
 
     /// What the recipient asks about itself; nothing of it is anybody's data.
-    async fn page(&self, page: Page, method: &Method) -> Result<Response<AnswerBody>, Refusal> {
+    async fn page(&mut self, page: Page, method: &Method) -> Result<Response<AnswerBody>, Refusal> {
         if !matches!(*method, Method::GET | Method::HEAD) {
+            self.allow = "GET, HEAD".to_owned();
             return Err(Refusal::MethodNotAllowed);
         }
         let recipient = self.recipient.as_ref().ok_or(Refusal::CredentialMissing)?;

@@ -33,7 +33,8 @@ impl Exchange {
         let permitted = (refusal == Refusal::PurposeNotPermitted)
             .then(|| self.permitted_purposes(decisions.as_deref()))
             .flatten();
-        let come_back = self.come_back.or(refusal.retry_after());
+        // What is hidden is not told by how long to wait for it either.
+        let come_back = self.come_back.filter(|_| refusal != Refusal::NotFound).or(refusal.retry_after());
         let mut problem = refusal.problem(Some(&self.decision), contact, permitted);
         problem.retry_after = come_back;
         let body = serde_json::to_vec(&problem).unwrap_or_default();
@@ -77,9 +78,8 @@ impl Exchange {
 
     fn permitted_purposes<'d>(&self, decisions: Option<&'d Decisions>) -> Option<Vec<&'d str>> {
         let vocabulary = decisions?.pack().vocabulary();
-        let registered = &self.recipient.as_ref()?.in_agreement.purposes;
-        let usable = registered.iter().filter(|purpose| self.locked.is_none_or(|locked| locked == **purpose));
-        Some(usable.map(|purpose| vocabulary.purposes().name(*purpose)).collect())
+        let usable = self.recipient.as_ref()?.usable(self.locked, vocabulary);
+        Some(usable.into_iter().map(|purpose| vocabulary.purposes().name(purpose)).collect())
     }
 
     fn count(&self, refusal: Refusal) {

@@ -407,6 +407,16 @@ fn what_has_moved_is_found_by_its_role() {
 }
 
 #[test]
+fn a_role_that_is_withheld_is_not_told() {
+    let own =
+        [("@.entities[*].roles", "name"), ("@.entities[*].handle", "email"), ("@.entities[*].x", "phone")];
+    let body = r#"{"entities":[{"x":1},{"y":0,"roles":["noc"],"handle":"H"}]}"#;
+    let plan = told(vec![record("$", &[], &own)]);
+    let withheld = but(&[("name", Form::Removed), ("email", Form::Removed), ("phone", Form::Removed)]);
+    assert!(!scrubbed(&plan, body, withheld).to_string().contains("noc"));
+}
+
+#[test]
 fn an_address_that_stands_in_a_label_is_mentioned() {
     let address = |label: &str| {
         let parameters = json!({"cc": "CA", "label": label});

@@ -22,7 +22,7 @@ impl Unit<'_> {
                 continue;
             }
             if self.is_named(node, b"entities") {
-                self.tell_apart(at, |entity| self.by_role(entity), places, decision, &mut filters);
+                self.tell_apart(at, |entity| self.by_role(entity, decision), places, decision, &mut filters);
             } else if self.is_named(node, b"vcardArray")
                 && let &[_, list] = self.children(at).as_slice()
             {
@@ -76,9 +76,14 @@ impl Unit<'_> {
     }
 
     /// `?(@.roles[0]=='registrant')`
-    fn by_role(&self, entity: u32) -> Vec<String> {
+    fn by_role(&self, entity: u32, decision: &Decision) -> Vec<String> {
         let roles = self.member(entity, b"roles").map(|(roles, _)| self.elements(roles)).unwrap_or_default();
-        let role = roles.first().and_then(|role| self.word(*role, is_role));
+        // One that is withheld for itself is not told in a path; one that goes with its entity is what tells that.
+        let class = |at: u32| decision.classes.get(at as usize);
+        let told = |role: &&u32| {
+            decision.stays(**role) || (!decision.stays(entity) && class(**role) == class(entity))
+        };
+        let role = roles.first().filter(told).and_then(|role| self.word(*role, is_role));
         role.map(|role| format!("?(@.roles[0]=='{role}')")).into_iter().collect()
     }
 
