@@ -318,6 +318,9 @@ fn import(file: &Path, place: &Place<'_>, words: &mut dyn Write) -> Result<u8, F
     let unreadable = |error: io::Error| Trouble::Unusable(format!("{}: {error}", file.display()));
     let (batch, mut lines): (_, Box<dyn BufRead>) = if file == Path::new("-") {
         (FILES.to_owned(), Box::new(BufReader::new(io::stdin())))
+    } else if !file.metadata().map_err(unreadable)?.is_file() {
+        // A pipe by its path: it can be read once.
+        (FILES.to_owned(), Box::new(BufReader::new(File::open(file).map_err(unreadable)?)))
     } else {
         let digest = digest(file).map_err(unreadable)?;
         (format!("{FILES}:{digest}"), Box::new(BufReader::new(File::open(file).map_err(unreadable)?)))
@@ -600,13 +603,21 @@ mod tests {
         desk.run("withdraw alice marketing");
         desk.run("withdraw alice analytics");
         // Another line instead of the wrong one, and no line.
-        for mended in [&[&given.replace("alice", "bob"), given, until][..], &[given, until]] {
+        let spaced = given.replace("\":", "\": ");
+        for mended in [&[&given.replace("alice", "bob"), given, until][..], &[given, until], &[&spaced]] {
             std::fs::write(&file, mended.join("\n")).unwrap();
             desk.run(&arguments);
             let consents = desk.state("alice")["consents"].clone();
             assert_eq!(consents, json!({"marketing": "withdrawn", "analytics": "withdrawn"}));
         }
         assert_eq!(desk.state("bob")["consents"], json!({"marketing": "given"}));
+        let region = r#"{"subject":"alice","kind":"fact","facts":{"region":"EEA"}}"#;
+        for said in [Some("fact alice region=US"), None] {
+            std::fs::write(&file, region).unwrap();
+            desk.run(&arguments);
+            said.map(|said| desk.run(said));
+        }
+        assert_eq!(desk.state("alice")["region"], "US");
         // Who asks again asks again.
         std::fs::write(&file, [asked, given].join("\n")).unwrap();
         assert!(desk.run(&arguments).2.ends_with("1 recorded, 1 recorded before, 0 bad lines\n"));

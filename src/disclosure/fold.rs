@@ -375,7 +375,7 @@ impl Exchange {
         // What people's facts said: of whose records something personal left. By categories it stands in those.
         let of_subjects = match outcome.as_deref() {
             Some("refused:subject-withheld") => Some("refuses"),
-            _ if records == 0 => None,
+            _ if subjects.is_empty() => None,
             _ if withheld_records == 0 => Some("permits"),
             _ if withheld_records == records => Some("refuses"),
             _ => Some("in-part"),

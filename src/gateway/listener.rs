@@ -9,7 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::TryFutureExt;
+use http::header::CONTENT_LENGTH;
 use http::{Request, Version};
+use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -143,13 +146,16 @@ impl Connection {
         let Connection { gate, listening, watcher } = self;
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(Arc::clone(&listening));
-            if request.version() == Version::HTTP_10 {
-                unframed.store(true, Ordering::Relaxed);
-            }
+            let (old, unframed) = (request.version() == Version::HTTP_10, Arc::clone(&unframed));
             if let Some(peer) = &peer {
                 request.extensions_mut().insert(peer.clone());
             }
-            gate.clone().call(request)
+            gate.clone().call(request).map_ok(move |answer| {
+                let is_framed = answer.headers().contains_key(CONTENT_LENGTH)
+                    || answer.body().size_hint().exact().is_some();
+                unframed.store(old && !is_framed, Ordering::Relaxed);
+                answer
+            })
         });
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(STALL_TIME));
@@ -186,7 +192,7 @@ impl Connection {
 /// cut must not end like that, so the connection is reset.
 struct Plain {
     stream: TcpStream,
-    /// Whether its recipient speaks HTTP/1.0.
+    /// Whether what is under way is an answer of HTTP/1.0 without a length.
     unframed: Arc<AtomicBool>,
     /// What was to be said has been said.
     ended: bool,

@@ -304,8 +304,12 @@ fn renewed<'c>(
     certificates: &'c [(SocketAddr, Certificate)],
     listeners: &[config::Listener],
 ) -> Result<Vec<(&'c Certificate, Arc<ServerConfig>)>, TlsError> {
-    let same = certificates.iter().filter_map(|(address, certificate)| {
-        let listener = listeners.iter().find(|listener| listener.address == *address)?;
+    let same = certificates.iter().enumerate().filter_map(|(at, (address, certificate))| {
+        // Several may have port 0.
+        let before = certificates.iter().take(at).filter(|(other, _)| other == address).count();
+        let mut there =
+            listeners.iter().filter(|listener| listener.address == *address && listener.tls.is_some());
+        let listener = there.nth(before)?;
         let server = listener.tls.as_ref()?.server.as_ref();
         Some(server.map(|server| (certificate, Arc::clone(server))).map_err(Clone::clone))
     });

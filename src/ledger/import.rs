@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
-use super::event::{Draft, Effect, Entity, Event, What};
+use super::event::{Draft, Effect, Entity, Event, Facts, What};
 use super::names::Names;
 use super::store::{Asked, OnceKey};
 use super::written::{self, EventError};
@@ -87,7 +87,7 @@ impl Ledger {
         now: Timestamp,
     ) -> Result<Receipt, LineError> {
         let (entity, draft) = written::parse_line(text, self.names())?;
-        let key = line_key(line, text, &draft, batch);
+        let key = line_key(line, text, &draft, batch, self.names());
         Ok(self.submit(&entity, draft, key.as_deref(), now).await?)
     }
 }
@@ -98,13 +98,17 @@ async fn outcome((line, receipt): (u64, Receipt)) -> LineResult {
 }
 
 /// What makes a line the same line (see the module's text); `None`: it is another one each time.
-fn line_key(line: u64, text: &[u8], draft: &Draft, batch: Option<&str>) -> Option<String> {
+fn line_key(line: u64, text: &[u8], draft: &Draft, batch: Option<&str>, names: &dyn Names) -> Option<String> {
     let mut hasher = blake3::Hasher::new_derive_key("purposegate 2026 v1 import line");
     if draft.at.is_none() {
         let batch = batch?;
         let of_file = batch.starts_with(FILES);
         match grants(&draft.what) {
-            Some(true) if of_file => hasher.update(FILES.as_bytes()),
+            Some(true) if of_file => {
+                // By what it says, not by how it is spelled.
+                hasher.update(FILES.as_bytes()).update(b"\n").update(asked(draft, names).as_bytes());
+                return Some(format!("import:{}", hasher.finalize().to_hex()));
+            }
             // What came through a pipe has no name.
             None if batch == FILES => return None,
             Some(true) | None => hasher.update(&line.to_le_bytes()).update(batch.as_bytes()),
@@ -122,7 +126,12 @@ fn grants(what: &What) -> Option<bool> {
         (Effect::Nothing, _) => None,
         (Effect::Restrictive, _) => Some(false),
         (Effect::Either, What::Fact(facts) | What::Correction(facts)) => {
-            Some(facts.minor == Some(false) || facts.transfer_consent == Some(true))
+            let restrictive = Facts {
+                minor: facts.minor.filter(|minor| *minor),
+                transfer_consent: facts.transfer_consent.filter(|consent| !*consent),
+                ..Facts::default()
+            };
+            Some(*facts != restrictive)
         }
         (Effect::Either | Effect::Permissive, _) => Some(true),
     }
@@ -141,14 +150,18 @@ pub(super) fn once(entity: &Entity, key: &str, draft: &Draft, names: &dyn Names)
     for part in [namespace.unwrap_or_default(), id, key] {
         hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
     }
+    let asked = blake3::derive_key("purposegate 2026 v1 idempotent event", asked(draft, names).as_bytes());
+    (short(hasher.finalize().as_bytes()), short(&asked))
+}
+
+/// What a draft says, in one spelling.
+fn asked(draft: &Draft, names: &dyn Names) -> String {
     let event = Event {
         what: draft.what.clone(),
         at: draft.at.unwrap_or(Timestamp::MIN),
         attached: draft.attached.clone(),
     };
-    let asked = serde_json::Value::Object(written::write(&event, names)).to_string();
-    let asked = blake3::derive_key("purposegate 2026 v1 idempotent event", asked.as_bytes());
-    (short(hasher.finalize().as_bytes()), short(&asked))
+    serde_json::Value::Object(written::write(&event, names)).to_string()
 }
 
 fn short(hash: &[u8; 32]) -> [u8; 16] {
