@@ -41,11 +41,19 @@ pub(super) struct Evaluation<'a> {
     held: Held<'a>,
     ambiguous: Ambiguous,
     steps: Cell<u64>,
+    /// Filters that are being evaluated, one in the other.
+    nested: Cell<u32>,
+    /// A name that is selected was there twice.
+    repeated: Cell<bool>,
+    /// What the filter reads hangs on repeated names in a way that is not worked out: then both may be.
+    blurred: Cell<bool>,
 }
 
 /// What becomes of a condition that holds for one occurrence of a repeated name and not for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ambiguous {
+    /// No name is there twice.
+    CannotBe,
     Holds,
     IsUnreadable,
 }
@@ -59,7 +67,8 @@ struct Scope {
 
 impl<'a> Evaluation<'a> {
     pub(super) fn new(held: Held<'a>, ambiguous: Ambiguous) -> Evaluation<'a> {
-        Evaluation { held, ambiguous, steps: Cell::new(0) }
+        let (steps, nested) = (Cell::new(0), Cell::new(0));
+        Evaluation { held, ambiguous, steps, nested, repeated: Cell::new(false), blurred: Cell::new(false) }
     }
 
     fn step(&self) -> Worked<()> {
@@ -123,14 +132,19 @@ impl<'a> Evaluation<'a> {
         let kind = self.first_byte(self.node(from)?);
         match (selector, kind) {
             (Selector::Name(name), b'{') => {
+                let before = into.len();
                 for (at, child) in self.held.children(from) {
                     self.step()?;
                     if self.is_named(child, name.as_bytes()) {
                         into.push(at);
                     }
                 }
+                if into.len() > before + 1 {
+                    self.repeated.set(true);
+                }
             }
             (Selector::Wildcard, b'{' | b'[') => {
+                self.watch(from, kind)?;
                 for (at, _) in self.held.children(from) {
                     self.step()?;
                     into.push(at);
@@ -145,6 +159,7 @@ impl<'a> Evaluation<'a> {
                 into.extend(slice(*start, *end, *step, elements.len()).filter_map(|at| elements.get(at)));
             }
             (Selector::Filter(filter), b'{' | b'[') => {
+                self.watch(from, kind)?;
                 for (current, _) in self.held.children(from) {
                     if self.holds(filter, Scope { current, root })? {
                         into.push(current);
@@ -183,11 +198,32 @@ impl<'a> Evaluation<'a> {
     }
 
     fn holds(&self, filter: &Filter, scope: Scope) -> Worked<bool> {
+        if self.ambiguous == Ambiguous::CannotBe {
+            return self.may(filter, scope, true);
+        }
+        let (around, outer) = (self.nested.get(), self.blurred.replace(false));
+        self.nested.set(around + 1);
         let holds = self.may(filter, scope, true)?;
-        if holds && self.ambiguous == Ambiguous::IsUnreadable && self.may(filter, scope, false)? {
+        let unsure =
+            self.blurred.get() || (holds && self.may(filter, scope, false)?) || (holds && self.blurred.get());
+        self.nested.set(around);
+        if unsure && self.ambiguous == Ambiguous::IsUnreadable {
             return Err(Fault::DuplicateName);
         }
-        Ok(holds)
+        // So is a filter that asks what this one selects.
+        self.blurred.set(outer || (unsure && around > 0));
+        Ok(holds || unsure)
+    }
+
+    /// Notes whether all of an object that a filter goes through has a name twice.
+    fn watch(&self, from: u32, kind: u8) -> Worked<()> {
+        if kind != b'{' || self.nested.get() == 0 || self.ambiguous == Ambiguous::CannotBe {
+            return Ok(());
+        }
+        let members = self.members(from)?;
+        let twice = members.windows(2).any(|pair| matches!(pair, [(one, _), (other, _)] if one == other));
+        self.blurred.set(self.blurred.get() || twice);
+        Ok(())
     }
 
     /// Whether a filter comes out as `wanted` for some occurrence of each repeated name that it reads.
@@ -218,7 +254,31 @@ impl<'a> Evaluation<'a> {
 
     fn path(&self, path: &Path, scope: Scope, distinct: bool) -> Worked<Vec<u32>> {
         let from = if path.absolute { scope.root } else { scope.current };
-        self.walk(&path.segments, from, scope.root, distinct)
+        if self.ambiguous == Ambiguous::CannotBe {
+            return self.walk(&path.segments, from, scope.root, distinct);
+        }
+        // Of a path for one node each occurrence of its last name is what one reader sees. Before that, or
+        // where others are beside it, what a reader sees is not told from the nodes.
+        let exact = path.segments.iter().all(Segment::is_singular);
+        let before =
+            path.segments.split_last().filter(|_| exact).map(|(_, before)| before).unwrap_or_default();
+        if self.walk(before, from, scope.root, true)?.len() > 1 {
+            self.blurred.set(true);
+        }
+        let outer = self.repeated.replace(false);
+        let nodes = self.walk(&path.segments, from, scope.root, distinct)?;
+        if self.repeated.get() && !exact {
+            self.blurred.set(true);
+        }
+        self.repeated.set(outer || self.repeated.get());
+        Ok(nodes)
+    }
+
+    /// What is worked out of several nodes together is nothing that one reader sees.
+    fn together(&self, nodes: usize, path: &Path) {
+        if nodes > 1 && path.segments.iter().all(Segment::is_singular) {
+            self.blurred.set(true);
+        }
     }
 
     /// The values of an operand: none is the RFC's Nothing, several come from repeated names.
@@ -234,14 +294,25 @@ impl<'a> Evaluation<'a> {
             }
             Operand::Length(inner) => {
                 let values = self.values(inner, scope)?;
+                if values.len() > 1 {
+                    self.blurred.set(true);
+                }
                 let lengths = values.iter().map(|value| self.length(value)).collect::<Worked<Vec<_>>>()?;
                 lengths.into_iter().flatten().map(count).collect()
             }
-            Operand::Count(path) => vec![count(self.path(path, scope, false)?.len())],
-            Operand::Value(path) => match self.path(path, scope, false)?.as_slice() {
-                [one] => vec![self.value(*one)?],
-                _ => Vec::new(),
-            },
+            Operand::Count(path) => {
+                let nodes = self.path(path, scope, false)?.len();
+                self.together(nodes, path);
+                vec![count(nodes)]
+            }
+            Operand::Value(path) => {
+                let nodes = self.path(path, scope, false)?;
+                self.together(nodes.len(), path);
+                match nodes.as_slice() {
+                    [one] => vec![self.value(*one)?],
+                    _ => Vec::new(),
+                }
+            }
         })
     }
 
@@ -279,7 +350,10 @@ impl<'a> Evaluation<'a> {
         Ok(match value {
             // Characters, which are the bytes that do not continue one.
             Value::String(text) => Some(text.iter().filter(|&&byte| byte & 0xc0 != 0x80).count()),
-            Value::Array(at) | Value::Object(at) => Some(self.elements(*at)?.len()),
+            Value::Array(at) | Value::Object(at) => {
+                self.watch(*at, self.first_byte(self.node(*at)?))?;
+                Some(self.elements(*at)?.len())
+            }
             Value::Number(_) | Value::Bool(_) | Value::Null => None,
         })
     }
@@ -366,6 +440,8 @@ impl<'a> Evaluation<'a> {
                 ones.len() == others.len() && self.pairwise(&ones, &others)?
             }
             (Value::Object(one), Value::Object(other)) => {
+                self.watch(*one, b'{')?;
+                self.watch(*other, b'{')?;
                 let (ones, others) = (self.members(*one)?, self.members(*other)?);
                 let same_names = ones.iter().map(|(name, _)| name).eq(others.iter().map(|(name, _)| name));
                 let at =

@@ -214,7 +214,8 @@ impl Plan {
                 Err(fault) => draft.fail(text, fault),
             }
         }
-        draft.finish(Unclassified::Release, RemovedAs::Omit, DuplicateKeys::TreatAlike)
+        let plan = draft.finish(Unclassified::Release, RemovedAs::Omit, DuplicateKeys::TreatAlike)?;
+        Ok(Plan { ambiguous: Ambiguous::Holds, ..plan })
     }
 
     /// Whether what reaches a person is taken out of what a class holds.
@@ -462,7 +463,7 @@ impl Draft {
             unclassified,
             removed_as,
             duplicate_keys,
-            ambiguous: Ambiguous::Holds,
+            ambiguous: Ambiguous::CannotBe,
             events: Vec::new(),
             explains: false,
             conceals: false,

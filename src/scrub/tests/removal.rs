@@ -150,6 +150,18 @@ fn what_may_be_meant_goes_where_a_name_is_repeated() {
         (r#"[{"a":"x","a":1}]"#, "$[?!match(@.a,'x')]", true),
         (r#"[{"a":"x","a":"x"}]"#, "$[?!match(@.a,'x')]", false),
         (r#"[{"b":1}]"#, "$[?!match(@.a,'x')]", true),
+        (r#"[{"a":{"b":1},"a":{}}]"#, "$[?!@.a.b]", true),
+        (r#"[{"a":{"b":1},"a":3}]"#, "$[?@.a.b!=1]", true),
+        (r#"[{"a":{"b":1},"a":{}}]"#, "$[?@.a.b==@.z]", true),
+        (r#"[{"a":[1],"a":[]}]"#, "$[?!@.a[0]]", true),
+        (r#"[{"a":"x","a":5}]"#, "$[?length(@.a)!=1]", true),
+        (r#"[{"a":1,"a":2}]"#, "$[?count(@.*)==1]", true),
+        (r#"[{"a":1,"a":2}]"#, "$[?length(@)==1]", true),
+        (r#"[{"a":1,"a":2}]"#, "$[?value(@..a)==1]", true),
+        (r#"[{"a":{"k":1,"k":2},"c":{"k":1}}]"#, "$[?@.a==@.c]", true),
+        (r#"[[{"k":1,"k":2}]]"#, "$[?!@[?@.k==1]]", true),
+        (r#"[{"a":{"b":1},"c":{"b":1}}]"#, "$[?@.a.b!=1]", false),
+        (r#"[{"a":1,"c":2}]"#, "$[?count(@.*)==1]", false),
     ] {
         let left: &[u8] = if goes { b"[]" } else { body.as_bytes() };
         assert_eq!(remove_in(&[query], body.as_bytes(), 3).unwrap(), left, "{query} of {body}");

@@ -216,6 +216,14 @@ fn a_condition_that_hangs_on_which_name_counts_is_not_read() {
     };
     let value = |out: Vec<u8>| String::from_utf8(out).unwrap().contains("value");
     assert!(value(run("open", "open").unwrap()) && !value(run("secret", "shut").unwrap()));
+    let deep = [("@.items[?@.kind.open].value", "non-personal")];
+    let mut mapping = self::mapping(vec![record("$[*]", &["@.id"], &deep)]);
+    mapping.duplicate_keys = DuplicateKeys::TreatAlike;
+    let body = br#"[{"id":1,"items":[{"kind":{"open":1},"kind":{"secret":1},"value":5}]}]"#;
+    let deep = Arc::new(compile(&mapping).unwrap());
+    let (error, _) =
+        scrub_in(&deep, &mut Rules::new(&deep, |_, _| Form::Clear), body, 5, Limits::default()).unwrap_err();
+    assert_eq!(error.fault, Fault::DuplicateName);
     for (first, second) in [("open", "secret"), ("secret", "open")] {
         let (error, out) = run(first, second).unwrap_err();
         assert_eq!(error.fault, Fault::DuplicateName);
