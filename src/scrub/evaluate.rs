@@ -262,7 +262,7 @@ impl<'a> Evaluation<'a> {
         let exact = path.segments.iter().all(Segment::is_singular);
         let before =
             path.segments.split_last().filter(|_| exact).map(|(_, before)| before).unwrap_or_default();
-        if self.walk(before, from, scope.root, true)?.len() > 1 {
+        if !before.is_empty() && self.walk(before, from, scope.root, true)?.len() > 1 {
             self.blurred.set(true);
         }
         let outer = self.repeated.replace(false);
