@@ -4,8 +4,10 @@
 //! Refuses to know documents. Only the crate's parser is used: its evaluator answers `$[?@[?@>1]]`
 //! with nothing, which for a rule about privacy fails open. The parser accepts a few queries that
 //! are not RFC 9535 (`count`, `length` and `value` as tests, `length` of a query that can select
-//! several nodes, functions of its own); they are refused here. It trims names of white space that
-//! belongs to them; those are handed to it in brackets.
+//! several nodes, functions of its own); they are refused here. What it would change before it parses
+//! is seen to in [`text`].
+
+mod text;
 
 use std::fmt;
 
@@ -13,6 +15,7 @@ use jsonpath_rust::parser::model as parsed;
 use jsonpath_rust::parser::parse_json_path;
 use regex::Regex;
 
+use self::text::{MOST_DIGITS, most_open, respelled};
 use super::number::Decimal;
 
 /// Longest text of a query, in bytes: parsing time grows with it.
@@ -21,11 +24,6 @@ pub(super) const LONGEST: usize = 1024;
 /// Brackets and parentheses of a query that are open at once: parsing time doubles and more with each
 /// function in a filter in a function.
 const MOST_OPEN: usize = 12;
-
-/// Digits of a number that a double always tells apart: the parser keeps nothing else of it.
-const MOST_DIGITS: usize = 15;
-/// Up to here a double holds every integer (RFC 9535, 2.1; RFC 7493, 2.2).
-const LARGEST_INTEGER: u64 = (1 << 53) - 1;
 
 /// A greatest index up to which array positions are told apart without holding the value.
 const COUNTED: i64 = 255;
@@ -172,127 +170,6 @@ pub(super) fn read(text: &str) -> Result<(Anchor, Query), PathFault> {
         None if text.starts_with('$') => Ok((Anchor::Document, parse(text)?)),
         None => Err(PathFault::NoRoot),
     }
-}
-
-/// What a query's text is made of, outside of its strings.
-enum Token<'a> {
-    String,
-    Number(&'a str),
-    /// `.name` or `..name`.
-    Dotted(&'a str),
-    Word,
-    Other(char),
-}
-
-/// The tokens, each with where it begins. It is for the parser to say whether they make a query.
-fn tokens(text: &str) -> impl Iterator<Item = (usize, Token<'_>)> {
-    let mut at = 0;
-    std::iter::from_fn(move || {
-        let rest = text.get(at..)?;
-        let run = |from: usize, belongs: fn(char) -> bool| {
-            let rest = rest.get(from..).unwrap_or_default();
-            from + rest.find(|char| !belongs(char)).unwrap_or(rest.len())
-        };
-        let first = rest.chars().next()?;
-        let length = match first {
-            '\'' | '"' => quoted(rest),
-            '0'..='9' => {
-                let digits = |from| run(from, |char| char.is_ascii_digit());
-                let mut end = digits(0);
-                if rest.get(end..).is_some_and(|rest| rest.starts_with('.')) {
-                    end = digits(end + 1);
-                }
-                if rest.get(end..).is_some_and(|rest| rest.starts_with(['e', 'E'])) {
-                    let signed = rest.get(end + 1..).is_some_and(|rest| rest.starts_with(['+', '-']));
-                    end = digits(end + 1 + usize::from(signed));
-                }
-                end
-            }
-            '.' => run(if rest.starts_with("..") { 2 } else { 1 }, |char| {
-                char.is_ascii_alphanumeric() || char == '_' || !char.is_ascii()
-            }),
-            'a'..='z' => run(1, |char| char.is_ascii_alphanumeric() || char == '_'),
-            other => other.len_utf8(),
-        };
-        let (begins, own) = (at, rest.get(..length).unwrap_or(rest));
-        at += length;
-        let token = match first {
-            '\'' | '"' => Token::String,
-            '0'..='9' => Token::Number(own),
-            '.' => Token::Dotted(own),
-            'a'..='z' => Token::Word,
-            other => Token::Other(other),
-        };
-        Some((begins, token))
-    })
-}
-
-/// The length of a string, its quotes included.
-fn quoted(rest: &str) -> usize {
-    let quote = rest.as_bytes().first();
-    let mut bytes = rest.bytes().enumerate().skip(1);
-    while let Some((at, byte)) = bytes.next() {
-        match byte {
-            // What is escaped ends no string.
-            b'\\' => drop(bytes.next()),
-            _ if Some(&byte) == quote => return at + 1,
-            _ => {}
-        }
-    }
-    rest.len()
-}
-
-/// How many brackets and parentheses are open at once.
-fn most_open(text: &str) -> usize {
-    let (mut open, mut most) = (0usize, 0);
-    for (_, token) in tokens(text) {
-        match token {
-            Token::Other('[' | '(') => open += 1,
-            Token::Other(']' | ')') => open = open.saturating_sub(1),
-            Token::Other(_) | Token::String | Token::Number(_) | Token::Dotted(_) | Token::Word => {}
-        }
-        most = most.max(open);
-    }
-    most
-}
-
-/// The query with each name in brackets that the parser would trim: to the RFC, white space beyond ASCII is
-/// a letter like any other. Refuses the numbers that the parser would round.
-fn respelled(text: &str) -> Checked<String> {
-    let mut respelled = String::with_capacity(text.len());
-    let mut copied = 0;
-    for (at, token) in tokens(text) {
-        match token {
-            Token::Dotted(dotted) if dotted.contains(char::is_whitespace) => {
-                let name = dotted.trim_start_matches('.');
-                let dots = if dotted.starts_with("..") { ".." } else { "" };
-                let before = text.get(..at).unwrap_or_default();
-                if name.starts_with(|first: char| first.is_ascii_digit()) || before.ends_with('.') {
-                    return Err(PathFault::NotInRfc(
-                        "a name begins with no digit, and after two dots at most",
-                    ));
-                }
-                respelled += text.get(copied..at).unwrap_or_default();
-                respelled += &format!("{dots}['{name}']");
-                copied = at + dotted.len();
-            }
-            Token::Number(number) if !is_exact(number) => {
-                return Err(PathFault::NotExact(number.to_owned()));
-            }
-            Token::Other(other) if !other.is_ascii() => {
-                return Err(PathFault::NotInRfc("a letter beyond ASCII outside of names and strings"));
-            }
-            Token::Other(_) | Token::String | Token::Number(_) | Token::Dotted(_) | Token::Word => {}
-        }
-    }
-    Ok(respelled + text.get(copied..).unwrap_or_default())
-}
-
-/// Whether a double holds what is written here and nothing else that is written as shortly.
-fn is_exact(number: &str) -> bool {
-    let mantissa = number.split(['e', 'E']).next().unwrap_or_default();
-    let digits = mantissa.trim_start_matches(['0', '.']).bytes().filter(u8::is_ascii_digit).count();
-    digits <= MOST_DIGITS || number.parse().is_ok_and(|integer: u64| integer <= LARGEST_INTEGER)
 }
 
 fn parse(text: &str) -> Result<Query, PathFault> {
@@ -629,54 +506,6 @@ mod tests {
         assert!(read("$['[[[[[[[[[[[[[[', \"((((((((((((\\\"[\"]").is_ok());
         assert!(matches!(read("@.a.b").unwrap(), (Anchor::Record, _)));
         assert!(matches!(read("@").unwrap(), (Anchor::Record, query) if query.segments.is_empty()));
-    }
-
-    #[test]
-    fn white_space_beyond_ascii_belongs_to_a_name() {
-        let names = |text: &str| -> Vec<String> {
-            let segments = read(text).unwrap().1.segments;
-            let selectors = segments.iter().flat_map(|segment| &segment.selectors);
-            selectors
-                .filter_map(|one| if let Selector::Name(name) = one { Some(name.to_string()) } else { None })
-                .collect()
-        };
-        for name in ["a\u{a0}", "\u{3000}a", "a\u{2028}b\u{85}", "ä"] {
-            assert_eq!(names(&format!("$.{name}.b")), [name, "b"]);
-            assert_eq!(names(&format!("@..{name}")), [name]);
-            assert_eq!(names(&format!("$['{name}']")), [name]);
-            let told = format!("{:?}", read(&format!("$[?@.{name}==1 && @['.{name}']]")).unwrap());
-            assert!(told.contains(&format!("Name({name:?})")), "{told}");
-            assert!(told.contains(&format!("Name({:?})", format!(".{name}"))), "{told}");
-        }
-        for text in [
-            "$.1a\u{a0}",
-            "$...a\u{a0}",
-            "$\u{a0}",
-            "$\u{a0}.a",
-            "$.a[\u{a0}0]",
-            "$.a ",
-            "$..a\n",
-            "@ ",
-            "$.a.b\t",
-        ] {
-            assert!(matches!(read(text), Err(PathFault::NotInRfc(_))), "{text:?}");
-        }
-        assert!(read("$ .a [0] ['b']").is_ok());
-    }
-
-    #[test]
-    fn a_number_is_what_is_written() {
-        for number in
-            ["0.1", "9007199254740991", "-1", "1e-7", "123456789012345e3", "0.000000123456789012345"]
-        {
-            assert!(read(&format!("$[?@.a == {number}]")).is_ok(), "{number}");
-        }
-        for number in ["0.10000000000000001", "9007199254740993", "-1234567890123456.5", "1234567890123456e1"]
-        {
-            let text = format!("$[?@.a == {number}]");
-            assert!(matches!(read(&text), Err(PathFault::NotExact(_))), "{number}");
-        }
-        assert!(read("$.a12345678901234567890['12345678901234567890']").is_ok());
     }
 
     #[test]
