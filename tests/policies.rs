@@ -84,6 +84,44 @@ fn a_scenario_that_is_not_understood_is_unusable() {
 }
 
 #[test]
+fn a_scenario_expects_some_form() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("empty.toml");
+    let scenario = "[[scenario]]\nname = \"empty\"\nclause = \"G-1\"\npurpose = \"marketing\"\n\
+        recipient = { kind = \"employee\" }\nexpect = { name = [] }\n";
+    std::fs::write(&file, scenario).unwrap();
+    let (outcome, _, words) =
+        policy(&["test", "--policy", pack(PACKS[0]).to_str().unwrap(), file.to_str().unwrap()]);
+    assert!(outcome == Outcome::Unusable && words.contains("no form is expected"), "{words}");
+}
+
+#[test]
+fn days_count_from_today_in_an_explanation() {
+    let form = |days: u32| {
+        let subject = format!("{{\"account-closed-days\":{days}}}");
+        let folder = pack("one-partner-360");
+        let (_, out, words) = policy(&[
+            "explain",
+            "--policy",
+            folder.to_str().unwrap(),
+            "--recipient-kind",
+            "employee",
+            "--purpose",
+            "customer-support",
+            "--subject-json",
+            &subject,
+            "--format",
+            "json",
+        ]);
+        let explained: serde_json::Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{words}"));
+        let categories = explained["categories"].as_array().unwrap().iter();
+        let mut own = categories.filter(|one| one["category"] == "service-data");
+        own.next().unwrap()["form"].as_str().unwrap().to_owned()
+    };
+    assert_eq!([form(0), form(89), form(91)], ["clear", "clear", "removed"]);
+}
+
+#[test]
 fn explain_names_the_nearest_rule_and_what_it_lacked() {
     let (outcome, out, _) = policy(&[
         "explain",

@@ -316,14 +316,16 @@ fn export(place: &Place<'_>, out: &mut dyn Write) -> Result<u8, Failure> {
 
 fn import(file: &Path, place: &Place<'_>, words: &mut dyn Write) -> Result<u8, Failure> {
     let unreadable = |error: io::Error| Trouble::Unusable(format!("{}: {error}", file.display()));
-    let (batch, mut lines): (_, Box<dyn BufRead>) = if file == Path::new("-") {
-        (FILES.to_owned(), Box::new(BufReader::new(io::stdin())))
-    } else if !file.metadata().map_err(unreadable)?.is_file() {
-        // A pipe by its path: it can be read once.
-        (FILES.to_owned(), Box::new(BufReader::new(File::open(file).map_err(unreadable)?)))
+    // A pipe, by its path too, has no name: it can be read once.
+    let mut batch = FILES.to_owned();
+    let mut lines: Box<dyn BufRead> = if file == Path::new("-") {
+        Box::new(BufReader::new(io::stdin()))
     } else {
-        let digest = digest(file).map_err(unreadable)?;
-        (format!("{FILES}:{digest}"), Box::new(BufReader::new(File::open(file).map_err(unreadable)?)))
+        let opened = File::open(file).map_err(unreadable)?;
+        if opened.metadata().map_err(unreadable)?.is_file() {
+            batch = format!("{FILES}:{}", digest(file).map_err(unreadable)?);
+        }
+        Box::new(BufReader::new(opened))
     };
     let mut way = place.way()?;
     let mut count = Count::new();

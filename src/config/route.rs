@@ -222,11 +222,9 @@ impl<'r, 'd> Reading<'r, 'd> {
         let mut limits = Limits::default();
         limits.record = self.fields.size("max-record").unwrap_or(limits.record);
         let places = places.concat();
-        let is_parameter = |path: &str| {
-            route::parameters(pattern)
-                .any(|name| path.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) == Some(name))
-        };
-        for place in places.iter().filter(|place| place.path.starts_with('{') && !is_parameter(&place.path)) {
+        let known: Vec<String> = route::parameters(pattern).map(|name| format!("{{{name}}}")).collect();
+        for place in places.iter().filter(|place| place.path.starts_with('{') && !known.contains(&place.path))
+        {
             let finding = Finding::warning(format!("the route's path has no parameter `{}`", place.path));
             let hint = "without it nobody knows whose record it is, and nothing personal leaves";
             place.document.find(finding.label("is never there").hint(hint), place.at.clone());

@@ -304,9 +304,14 @@ impl Admitted {
     }
 
     /// [`Admitted::best`] of a class: the least revealing of its categories'.
-    pub fn best_of_class(&self, class: ClassId) -> Form {
+    fn best_of_class(&self, class: ClassId) -> Form {
         let set = self.slice.classes.sets.get(usize::from(class.0));
         set.into_iter().flatten().map(|&category| self.best(category)).max().unwrap_or(Form::Removed)
+    }
+
+    /// Whether what a class holds was withheld because of somebody: in another's record a rule could release it.
+    pub fn withholds(&self, class: ClassId, form: Form) -> bool {
+        form == Form::Removed && self.best_of_class(class) != Form::Removed
     }
 
     pub fn pack(&self) -> &Arc<Pack> {

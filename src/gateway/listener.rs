@@ -146,15 +146,19 @@ impl Connection {
         let Connection { gate, listening, watcher } = self;
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(Arc::clone(&listening));
-            let (old, unframed) = (request.version() == Version::HTTP_10, Arc::clone(&unframed));
+            let unframed = (request.version() == Version::HTTP_10).then(|| Arc::clone(&unframed));
             if let Some(peer) = &peer {
                 request.extensions_mut().insert(peer.clone());
             }
-            gate.clone().call(request).map_ok(move |answer| {
-                let is_framed = answer.headers().contains_key(CONTENT_LENGTH)
-                    || answer.body().size_hint().exact().is_some();
-                unframed.store(old && !is_framed, Ordering::Relaxed);
-                answer
+            gate.clone().call(request).inspect_ok(move |answer| {
+                let is_framed = || {
+                    answer.headers().contains_key(CONTENT_LENGTH)
+                        || answer.body().size_hint().exact().is_some()
+                };
+                // The connection ends with it: nothing follows that would have a length.
+                if let Some(unframed) = unframed.filter(|_| !is_framed()) {
+                    unframed.store(true, Ordering::Relaxed);
+                }
             })
         });
         let mut stream = TimeoutStream::new(stream);

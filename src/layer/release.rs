@@ -180,10 +180,9 @@ impl Release {
 
     /// Whether something of a subject was withheld that a rule could have released.
     pub(super) fn withholds(&self, tally: &Tally) -> bool {
-        let mut removed = tally.released.iter().filter(|released| released.release.form == Form::Removed);
-        removed.any(|released| {
-            let id = u16::try_from(released.class).map(ClassId).ok();
-            id.is_some_and(|id| self.admitted.best_of_class(id) != Form::Removed)
+        tally.released.iter().any(|released| {
+            let class = u16::try_from(released.class).map(ClassId).ok();
+            class.is_some_and(|class| self.admitted.withholds(class, released.release.form))
         })
     }
 

@@ -98,25 +98,37 @@ async fn outcome((line, receipt): (u64, Receipt)) -> LineResult {
 }
 
 /// What makes a line the same line (see the module's text); `None`: it is another one each time.
-fn line_key(line: u64, text: &[u8], draft: &Draft, batch: Option<&str>, names: &dyn Names) -> Option<String> {
-    let mut hasher = blake3::Hasher::new_derive_key("purposegate 2026 v1 import line");
-    if draft.at.is_none() {
+fn line_key(
+    number: u64,
+    text: &[u8],
+    draft: &Draft,
+    batch: Option<&str>,
+    names: &dyn Names,
+) -> Option<String> {
+    let (line, said);
+    let parts: &[&[u8]] = if draft.at.is_some() {
+        &[text.trim_ascii()]
+    } else {
         let batch = batch?;
-        let of_file = batch.starts_with(FILES);
         match grants(&draft.what) {
-            Some(true) if of_file => {
-                // By what it says, not by how it is spelled.
-                hasher.update(FILES.as_bytes()).update(b"\n").update(asked(draft, names).as_bytes());
-                return Some(format!("import:{}", hasher.finalize().to_hex()));
-            }
+            Some(false) => return None,
             // What came through a pipe has no name.
             None if batch == FILES => return None,
-            Some(true) | None => hasher.update(&line.to_le_bytes()).update(batch.as_bytes()),
-            Some(false) => return None,
-        };
-        hasher.update(b"\n");
+            Some(true) if batch.starts_with(FILES) => {
+                // By what it says, not by how it is spelled.
+                said = asked(draft, names);
+                &[FILES.as_bytes(), b"\n", said.as_bytes()]
+            }
+            Some(true) | None => {
+                line = number.to_le_bytes();
+                &[&line, batch.as_bytes(), b"\n", text.trim_ascii()]
+            }
+        }
+    };
+    let mut hasher = blake3::Hasher::new_derive_key("purposegate 2026 v1 import line");
+    for part in parts {
+        hasher.update(part);
     }
-    hasher.update(text.trim_ascii());
     Some(format!("import:{}", hasher.finalize().to_hex()))
 }
 

@@ -3,8 +3,9 @@
 //! Refuses to know what a selected node is for. Follows the RFC, with one addition for objects
 //! that have a name twice (which the RFC does not know): readers see one occurrence or the other, so
 //! a condition on them may hold and may not. For a removal it holds then; for a mapping, which would
-//! disclose more one time and less the other, nobody knows, and the value is not readable. The work is counted and bounded, since filters
-//! inside filters over descendants can take time in powers of the value's size.
+//! disclose more one time and less the other, nobody knows, and the value is not readable. The work
+//! is counted and bounded, since filters inside filters over descendants can take time in powers of
+//! the value's size.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -204,8 +205,7 @@ impl<'a> Evaluation<'a> {
         let (around, outer) = (self.nested.get(), self.blurred.replace(false));
         self.nested.set(around + 1);
         let holds = self.may(filter, scope, true)?;
-        let unsure =
-            self.blurred.get() || (holds && self.may(filter, scope, false)?) || (holds && self.blurred.get());
+        let unsure = self.blurred.get() || holds && (self.may(filter, scope, false)? || self.blurred.get());
         self.nested.set(around);
         if unsure && self.ambiguous == Ambiguous::IsUnreadable {
             return Err(Fault::DuplicateName);

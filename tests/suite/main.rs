@@ -9,6 +9,7 @@
 
 mod access;
 mod cases;
+mod commands;
 mod documents;
 mod findings;
 mod gate;

@@ -17,7 +17,7 @@ use crate::finding::Finding;
 use crate::layer::route::{Route, Scrubbing, UnknownSubject, Withheld};
 use crate::policy::{Pack, succession};
 use crate::scrub::{Framing, Judge, Pseudonyms, Record, Scrubber};
-use crate::vocabulary::{Form, PurposeId};
+use crate::vocabulary::PurposeId;
 
 /// Who would receive what for which purpose, about whom.
 pub(super) struct Trial<'a> {
@@ -150,11 +150,9 @@ impl Judge for Offline {
     }
 
     fn account(&mut self, permit: &Permit, fields: &[u32]) {
-        self.withholds |= (0..).map(ClassId).zip(fields).any(|(class, fields)| {
-            *fields > 0
-                && permit.form(class) == Form::Removed
-                && self.admitted.best_of_class(class) != Form::Removed
-        });
+        let held = (0..).map(ClassId).zip(fields).filter(|(_, fields)| **fields > 0);
+        self.withholds |=
+            held.into_iter().any(|(class, _)| self.admitted.withholds(class, permit.form(class)));
     }
 
     fn account_outside(&mut self, permit: &Permit, fields: &[u32]) {
