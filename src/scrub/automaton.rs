@@ -89,6 +89,8 @@ pub(super) struct Mark {
     pub(super) live: bool,
     /// Nothing at all is said about the node, and nothing below it matters.
     pub(super) idle: bool,
+    /// Were it a scalar, its class would settle it.
+    pub(super) settled: bool,
 }
 
 /// The automaton of a plan.
@@ -116,14 +118,15 @@ impl Automaton {
         let mark = |state: &State| {
             let plain = state.fields.is_empty() && state.start == Start::None && !state.structure;
             let captures = !state.captures.is_empty();
-            let below = state.live || state.held || !state.anchors.is_empty();
+            let asked = state.held || !state.anchors.is_empty();
             let maybe = state.embedded || !state.maybe_fields.is_empty();
             Mark {
                 plain,
                 captures,
                 embedded: state.embedded,
                 live: state.live,
-                idle: plain && !captures && !below && !maybe,
+                idle: plain && !captures && !asked && !maybe && !state.live,
+                settled: state.start == Start::None && !captures && !asked && !maybe,
             }
         };
         let marks = states.iter().map(mark).collect();

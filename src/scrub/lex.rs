@@ -45,28 +45,30 @@ fn special(bytes: [u8; 16]) -> u32 {
 /// Scans a string from `at`, a place inside it that is not inside an escape, past its closing
 /// quote. `escaped` is set if an escape was met.
 #[inline(always)]
-pub(super) fn string(bytes: &[u8], mut at: usize, escaped: &mut bool) -> Scan {
+pub(super) fn string(bytes: &[u8], at: usize, escaped: &mut bool) -> Scan {
+    let mut rest = bytes.get(at..).unwrap_or_default();
     loop {
-        if let Some(&next) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
-            let marks = special(next);
+        if let Some((next, after)) = rest.split_first_chunk() {
+            let marks = special(*next);
             if marks == 0 {
-                at += 16;
+                rest = after;
                 continue;
             }
-            at += marks.trailing_zeros() as usize;
+            rest = rest.get(marks.trailing_zeros() as usize..).unwrap_or_default();
         }
-        match bytes.get(at) {
+        let at = bytes.len() - rest.len();
+        match rest.first() {
             Some(b'"') => return Scan::Whole(at + 1),
             None => return Scan::Partial(at),
             Some(b'\\') => {
                 *escaped = true;
                 match escape(bytes, at) {
-                    Scan::Whole(next) => at = next,
+                    Scan::Whole(next) => rest = bytes.get(next..).unwrap_or_default(),
                     short => return short,
                 }
             }
             Some(0..0x20) => return Scan::Wrong(at),
-            Some(_) => at += 1,
+            Some(_) => rest = rest.get(1..).unwrap_or_default(),
         }
     }
 }

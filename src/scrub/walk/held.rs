@@ -36,7 +36,7 @@ impl Walk {
         let mark = plan.automaton.mark(state);
         let node = self.table.len();
         let base = self.holding.map_or(0, |holding| holding.base);
-        let member = !self.top.array;
+        let member = !self.frames.top().array;
         let offset = |place: usize| place.wrapping_sub(base) as u32;
         self.table.nodes.push(Node {
             name: offset(if member { self.name } else { at }),
@@ -53,7 +53,7 @@ impl Walk {
             self.table.captures.extend(captures.iter().map(|&query| (query, node)));
         }
         if self.repeated {
-            if let (true, Some(parent)) = (member, self.top.node) {
+            if let (true, Some(parent)) = (member, self.frames.top().node) {
                 self.table.repeated.push((node, parent));
             }
             self.repeated = false;
@@ -69,8 +69,8 @@ impl Walk {
         end: Option<usize>,
         surround: &mut Surround<'_, A>,
     ) -> Read<(usize, Expect)> {
-        let base = if self.top.array { at } else { self.name };
-        self.holding = Some(Holding { base, start: at, depth: self.frames.len() });
+        let base = if self.frames.top().array { at } else { self.name };
+        self.holding = Some(Holding { base, start: at, depth: self.frames.depth() });
         self.table.clear();
         self.table.nodes.reserve(USUAL_NODES);
         self.repeated = false;
@@ -104,10 +104,10 @@ impl Walk {
         let name = root.and_then(|root| held.name(root)).map(denoted);
         let around = Surroundings {
             class: self.stream.class().unwrap_or(UNCLASSIFIED),
-            conditions: &plan.automaton.state(self.top.state).anchors,
+            conditions: &plan.automaton.state(self.frames.top().state).anchors,
             place: match &name {
                 Some(name) => Place::Name(name),
-                None => Place::Index(self.top.index),
+                None => Place::Index(self.frames.top().index),
             },
             root: self.frames.is_empty(),
         };

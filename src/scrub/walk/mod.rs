@@ -9,6 +9,7 @@
 mod held;
 mod names;
 mod outside;
+mod run;
 mod texts;
 
 use std::sync::Arc;
@@ -26,6 +27,8 @@ use super::plan::Plan;
 use super::table::Table;
 use super::unit::{Common, Decision, Outside};
 use super::unreadable::{Fault, Framing, Limits, Unreadable};
+use crate::decision::ClassId;
+use crate::vocabulary::Form;
 
 /// What the walk needs from around it.
 pub(super) struct Surround<'a, A: Arbiter> {
@@ -34,6 +37,18 @@ pub(super) struct Surround<'a, A: Arbiter> {
     pub(super) arbiter: &'a mut A,
     pub(super) outside: &'a mut Outside<A::Verdict>,
     pub(super) out: &'a mut Vec<u8>,
+}
+
+impl<A: Arbiter> Surround<'_, A> {
+    /// Whether what no record holds stays, if it does neither in part nor in another form.
+    #[inline(always)]
+    fn stays(&mut self, class: ClassId) -> Option<bool> {
+        match self.outside.form(class, self.common, self.arbiter) {
+            Form::Clear if !self.common.plan.redacts(class) => Some(true),
+            Form::Removed => Some(false),
+            Form::Clear | Form::Masked | Form::Generalised | Form::Pseudonymised => None,
+        }
+    }
 }
 
 /// What may come next.
@@ -97,6 +112,40 @@ impl Frame {
     }
 }
 
+/// The containers that are open.
+#[derive(Clone, Debug)]
+struct Frames {
+    /// What stands around them.
+    document: Frame,
+    /// The innermost last.
+    open: Vec<Frame>,
+}
+
+impl Frames {
+    fn new() -> Frames {
+        Frames { document: Frame::document(), open: Vec::new() }
+    }
+
+    fn depth(&self) -> usize {
+        self.open.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// The innermost; the document where there is none.
+    #[inline(always)]
+    fn top(&self) -> &Frame {
+        self.open.last().unwrap_or(&self.document)
+    }
+
+    #[inline(always)]
+    fn top_mut(&mut self) -> &mut Frame {
+        self.open.last_mut().unwrap_or(&mut self.document)
+    }
+}
+
 /// The state of the walk. Places are offsets into the bytes that are here.
 #[derive(Clone, Debug)]
 pub(super) struct Walk {
@@ -112,10 +161,7 @@ pub(super) struct Walk {
     /// How far the string at `at` was scanned, if it was.
     scanned: usize,
     escaped: bool,
-    /// The innermost container that is open; the document itself where there is none.
-    top: Frame,
-    /// Those around it, the document first.
-    frames: Vec<Frame>,
+    frames: Frames,
     stream: Stream,
     habits: Arc<Habits>,
     names: Names,
@@ -152,8 +198,7 @@ impl Walk {
             at: 0,
             scanned: 0,
             escaped: false,
-            top: Frame::document(),
-            frames: Vec::new(),
+            frames: Frames::new(),
             stream: Stream::new(plan.removed_as),
             habits: plan.usual.begin(),
             names: Names::default(),
@@ -245,20 +290,15 @@ impl Walk {
         // Where the value before a member ended, if that was in these bytes.
         let mut lead = usize::MAX;
         loop {
-            // An array's path is that of the objects in it: what comes next there is no member.
-            let is_member = !self.top.array && matches!(expect, Expect::Next | Expect::FirstName);
-            if lead == at && is_member && self.top.path.known {
-                let top = &mut self.top;
-                if let Some(known) = self.habits.recognise(&mut top.path, top.state, bytes, at) {
-                    (self.name, self.member) = (known.name, known.state);
-                    (at, expect) = (known.value, Expect::Value);
-                }
+            if lead == at {
+                (at, expect) = self.run_on(bytes, at, expect, surround)?;
+                lead = at;
             }
             if expect == Expect::Next {
                 at = lex::space(bytes, at);
                 let Some(&byte) = bytes.get(at) else { return self.wait(at, expect) };
                 at += 1;
-                let array = self.top.array;
+                let array = self.frames.top().array;
                 expect = match byte {
                     b',' if array => self.next_element(),
                     b',' => Expect::Name,
@@ -340,7 +380,7 @@ impl Walk {
     }
 
     fn next_element(&mut self) -> Expect {
-        self.top.index += 1;
+        self.frames.top_mut().index += 1;
         Expect::Value
     }
 
@@ -402,7 +442,7 @@ impl Walk {
         last: bool,
         surround: &mut Surround<'_, A>,
     ) -> Read<Option<(usize, Expect)>> {
-        let mode = self.top.mode;
+        let mode = self.frames.top().mode;
         let container = matches!(byte, b'{' | b'[');
         let end = if container { None } else { self.scalar(bytes, at, byte, last, &surround.limits)? };
         if mode == Mode::Outside {
@@ -433,12 +473,13 @@ impl Walk {
 
     /// The state of the value that comes.
     fn state(&self, plan: &Plan) -> StateId {
-        if !self.top.array {
+        let top = self.frames.top();
+        if !top.array {
             self.member
         } else if self.frames.is_empty() {
             self.root
         } else {
-            plan.automaton.element(self.top.state, u32::try_from(self.top.index).unwrap_or(u32::MAX))
+            plan.automaton.element(top.state, u32::try_from(top.index).unwrap_or(u32::MAX))
         }
     }
 
@@ -452,7 +493,7 @@ impl Walk {
         node: Option<u32>,
         surround: &Surround<'_, A>,
     ) -> Read<(usize, Expect)> {
-        if self.frames.len() >= surround.limits.depth {
+        if self.frames.depth() >= surround.limits.depth {
             return self.fail(at, Fault::TooDeep);
         }
         let array = byte == b'[';
@@ -460,9 +501,10 @@ impl Walk {
             Mode::Outside | Mode::Noted => self.state(surround.common.plan),
             Mode::Still => super::automaton::DEAD,
         };
-        let path = self.habits.within(&self.top.path, self.top.array);
+        let around = self.frames.top();
+        let path = self.habits.within(&around.path, around.array);
         let inside = Frame { array, mode, state, node, index: 0, path, seen: self.names.open() };
-        self.frames.push(std::mem::replace(&mut self.top, inside));
+        self.frames.open.push(inside);
         Ok((at + 1, if array { Expect::FirstElement } else { Expect::FirstName }))
     }
 
@@ -474,8 +516,7 @@ impl Walk {
         end: usize,
         surround: &mut Surround<'_, A>,
     ) -> Read<Expect> {
-        let Some(around) = self.frames.pop() else { return self.fail(end - 1, Fault::Malformed) };
-        let frame = std::mem::replace(&mut self.top, around);
+        let Some(frame) = self.frames.open.pop() else { return self.fail(end - 1, Fault::Malformed) };
         self.names.close(&frame.seen);
         if let (Some(node), Some(holding)) = (frame.node, self.holding) {
             self.table.close(node, (end - holding.base) as u32);
@@ -483,7 +524,7 @@ impl Walk {
         match frame.mode {
             Mode::Outside => self.stream.close(frame.array, end, surround.out),
             Mode::Noted | Mode::Still => {
-                if self.holding.is_some_and(|holding| holding.depth == self.frames.len()) {
+                if self.holding.is_some_and(|holding| holding.depth == self.frames.depth()) {
                     self.decide(bytes, end, surround)?;
                 } else {
                     self.end_passing(end);

@@ -46,21 +46,22 @@ impl Walk {
         }
         let hash = lex::hash(name);
         self.name = start;
-        self.member = match self.top.mode {
+        let top = self.frames.top();
+        self.member = match top.mode {
             Mode::Still => automaton::DEAD,
-            Mode::Outside | Mode::Noted => surround.common.plan.automaton.member(self.top.state, name, hash),
+            Mode::Outside | Mode::Noted => surround.common.plan.automaton.member(top.state, name, hash),
         };
-        if self.top.path.known && !self.habits.has(&self.top.path, hash) {
+        if top.path.known && !self.habits.has(&top.path, hash) {
             self.new_name = Some(hash);
             return Ok(Some(end));
         }
         self.leave_path();
         if self.compares() {
-            self.repeated = self.names.note(&mut self.top.seen, hash);
+            self.repeated = self.names.note(&mut self.frames.top_mut().seen, hash);
             if self.repeated && self.refuses_duplicates {
                 return self.fail(start, Fault::DuplicateName);
             }
-            if self.names.count(&self.top.seen) > surround.limits.members {
+            if self.names.count(&self.frames.top().seen) > surround.limits.members {
                 return self.fail(start, Fault::TooManyMembers);
             }
         }
@@ -69,7 +70,7 @@ impl Walk {
 
     /// Whether the names of the innermost container are compared.
     fn compares(&self) -> bool {
-        self.refuses_duplicates || self.top.mode == Mode::Noted
+        self.refuses_duplicates || self.frames.top().mode == Mode::Noted
     }
 
     /// The value of the member whose name was read comes at `at`: its lead is kept to be recognised,
@@ -79,25 +80,26 @@ impl Walk {
         let Some(hash) = self.new_name.take() else { return };
         let whole = bytes.get(lead..at).filter(|_| at < bytes.len());
         let kept = whole.is_some_and(|text| {
-            let (container, state) = (self.top.state, self.member);
+            let (container, state) = (self.frames.top().state, self.member);
             let new = NewLead { text, name: self.name - lead, hash, container, state };
-            Arc::make_mut(&mut self.habits).learn(&mut self.top.path, new)
+            Arc::make_mut(&mut self.habits).learn(&mut self.frames.top_mut().path, new)
         });
         if !kept {
             self.leave_path();
             if self.compares() {
-                self.names.note(&mut self.top.seen, hash);
+                self.names.note(&mut self.frames.top_mut().seen, hash);
             }
         }
     }
 
     /// From here on the innermost container's names are compared one by one.
     fn leave_path(&mut self) {
-        if !std::mem::replace(&mut self.top.path.known, false) || !self.compares() {
+        if !std::mem::replace(&mut self.frames.top_mut().path.known, false) || !self.compares() {
             return;
         }
-        for earlier in self.habits.names(&self.top.path) {
-            self.names.note(&mut self.top.seen, earlier);
+        let top = self.frames.top_mut();
+        for earlier in self.habits.names(&top.path) {
+            self.names.note(&mut top.seen, earlier);
         }
     }
 }

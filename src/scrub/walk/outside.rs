@@ -63,11 +63,7 @@ impl Walk {
         let Some(class) = self.stream.class().filter(|_| known && !waits) else {
             return Ok(None);
         };
-        let stays = match surround.outside.form(class, surround.common, surround.arbiter) {
-            Form::Clear if !plan.redacts(class) => true,
-            Form::Removed => false,
-            Form::Clear | Form::Masked | Form::Generalised | Form::Pseudonymised => return Ok(None),
-        };
+        let Some(stays) = surround.stays(class) else { return Ok(None) };
         if class == UNCLASSIFIED {
             surround.outside.count(class);
         }
@@ -154,7 +150,7 @@ impl Walk {
             self.stream.passed(end, stays);
             return Ok((end, self.after_value()));
         }
-        self.passing = Some(Passing { stays, depth: self.frames.len() });
+        self.passing = Some(Passing { stays, depth: self.frames.depth() });
         match byte {
             b'{' | b'[' => self.open(at, byte, Mode::Still, None, surround),
             _ => Ok(self.pass_string()),
@@ -182,7 +178,7 @@ impl Walk {
 
     /// What was passed on or over ends, if it is that which ends here.
     pub(super) fn end_passing(&mut self, end: usize) {
-        let depth = self.frames.len();
+        let depth = self.frames.depth();
         if let Some(passing) = self.passing.take_if(|passing| passing.depth == depth) {
             self.stream.passed(end, passing.stays);
         }
@@ -327,7 +323,7 @@ impl Stream {
     }
 
     /// A value ends that stayed or went.
-    fn passed(&mut self, end: usize, stays: bool) {
+    pub(super) fn passed(&mut self, end: usize, stays: bool) {
         if stays {
             self.after = end;
         } else {

@@ -1,0 +1,155 @@
+//! Runs: members and elements that need no decision of their own, read straight on.
+//!
+//! Refuses whatever is out of the ordinary. A run ends before the first value that is no scalar, is not whole,
+//! is wrong, stands behind a name that has not come there before, or has to be decided; [`Walk::read`] goes on
+//! from that place as if there had been no run, so nothing is judged here that is not judged there.
+
+use super::{Expect, Mode, Read, Surround, Walk};
+use crate::scrub::arbiter::Arbiter;
+use crate::scrub::lex::{self, Scan};
+use crate::scrub::plan::UNCLASSIFIED;
+
+impl Walk {
+    /// Reads on from `at`, straight after a value or an opening bracket: where the run ends, and what is
+    /// expected there.
+    #[inline(always)]
+    pub(super) fn run_on<A: Arbiter>(
+        &mut self,
+        bytes: &[u8],
+        mut at: usize,
+        mut expect: Expect,
+        surround: &mut Surround<'_, A>,
+    ) -> Read<(usize, Expect)> {
+        loop {
+            (at, expect) = match (self.frames.top().array, expect) {
+                (false, Expect::Next | Expect::FirstName) => self.run_members(bytes, at, expect, surround),
+                (true, Expect::Next | Expect::FirstElement) => self.run_elements(bytes, at, expect, surround),
+                _ => return Ok((at, expect)),
+            };
+            let bracket = if self.frames.top().array { b']' } else { b'}' };
+            let may_end = matches!(expect, Expect::Next | Expect::FirstName | Expect::FirstElement);
+            if !may_end || bytes.get(at) != Some(&bracket) {
+                return Ok((at, expect));
+            }
+            at += 1;
+            expect = self.close(bytes, at, surround)?;
+        }
+    }
+
+    #[inline(always)]
+    fn run_members<A: Arbiter>(
+        &mut self,
+        bytes: &[u8],
+        mut at: usize,
+        mut expect: Expect,
+        surround: &mut Surround<'_, A>,
+    ) -> (usize, Expect) {
+        if !self.frames.top().path.known {
+            return (at, expect);
+        }
+        let mode = self.frames.top().mode;
+        loop {
+            let top = self.frames.top_mut();
+            let Some(known) = self.habits.recognise(&mut top.path, top.state, bytes, at) else {
+                return (at, expect);
+            };
+            let value = known.value;
+            (self.name, self.member) = (known.name, known.state);
+            let Some(end) = scalar(bytes, value, surround.limits.number) else {
+                return (value, Expect::Value);
+            };
+            let settled = match mode {
+                Mode::Still => true,
+                Mode::Noted => {
+                    self.note(value, Some(end), surround);
+                    true
+                }
+                Mode::Outside => self.settle_scalar(bytes, value, end, surround),
+            };
+            if !settled {
+                return (value, Expect::Value);
+            }
+            (at, expect) = (end, Expect::Next);
+        }
+    }
+
+    #[inline(always)]
+    fn run_elements<A: Arbiter>(
+        &mut self,
+        bytes: &[u8],
+        mut at: usize,
+        mut expect: Expect,
+        surround: &Surround<'_, A>,
+    ) -> (usize, Expect) {
+        let mode = self.frames.top().mode;
+        if mode == Mode::Outside {
+            return (at, expect);
+        }
+        loop {
+            let start = match (expect, bytes.get(at)) {
+                (Expect::FirstElement, _) => at,
+                (_, Some(b',')) => lex::space(bytes, at + 1),
+                _ => return (at, expect),
+            };
+            let Some(end) = scalar(bytes, start, surround.limits.number) else { return (at, expect) };
+            if expect == Expect::Next {
+                self.frames.top_mut().index += 1;
+            }
+            if mode == Mode::Noted {
+                self.note(start, Some(end), surround);
+            }
+            (at, expect) = (end, Expect::Next);
+        }
+    }
+
+    /// Lets the scalar member at `at` stay or go if its class says which, and nothing else is asked of it.
+    #[inline(always)]
+    fn settle_scalar<A: Arbiter>(
+        &mut self,
+        bytes: &[u8],
+        at: usize,
+        end: usize,
+        surround: &mut Surround<'_, A>,
+    ) -> bool {
+        let plan = surround.common.plan;
+        if !plan.automaton.mark(self.member).settled || at - self.stream.after > surround.limits.record {
+            return false;
+        }
+        let own = plan.state_class(self.member);
+        let class = own.or(self.stream.class()).unwrap_or(UNCLASSIFIED);
+        let Some(stays) = surround.stays(class) else { return false };
+        if own.is_some() || class == UNCLASSIFIED {
+            surround.outside.count(class);
+        }
+        if stays {
+            self.stream.stay(bytes, surround.out);
+        } else {
+            self.stream.go(bytes, at, surround.out);
+        }
+        self.stream.passed(end, stays);
+        true
+    }
+}
+
+/// The end of the scalar at `start`; `None` if it is none, not whole, too long, or wrong.
+#[inline(always)]
+fn scalar(bytes: &[u8], start: usize, longest_number: usize) -> Option<usize> {
+    let byte = *bytes.get(start)?;
+    if byte == b'"' {
+        return match lex::string(bytes, start + 1, &mut false) {
+            Scan::Whole(end) => Some(end),
+            Scan::Partial(_) | Scan::Wrong(_) => None,
+        };
+    }
+    let scan = match byte {
+        b'-' | b'0'..=b'9' => lex::number(bytes, start, false),
+        b't' => lex::word(bytes, start, b"true"),
+        b'f' => lex::word(bytes, start, b"false"),
+        b'n' => lex::word(bytes, start, b"null"),
+        _ => return None,
+    };
+    match scan {
+        Scan::Whole(end) if end - start <= longest_number => Some(end),
+        Scan::Whole(_) | Scan::Partial(_) | Scan::Wrong(_) => None,
+    }
+}
