@@ -57,8 +57,8 @@ pub fn judge(parts: &Parts) -> Result<Answer, Refusal> {
 /// The head that leaves: a new one, with the few fields that say nothing about a person. Of the media type the
 /// parameters stay behind, but for `charset=utf-8`: JSON has none.
 pub fn head(upstream: &HeaderMap, allowed: &[HeaderName], answer: Answer) -> HeaderMap {
-    // With room for what the gateway adds.
-    let mut head = HeaderMap::with_capacity(upstream.len() + 5);
+    // Most heads fit: date, media type, and what the gateway adds.
+    let mut head = HeaderMap::with_capacity(6);
     for (name, value) in
         upstream.iter().filter(|(name, value)| allowed.contains(name) || is_plain(name, value))
     {

@@ -6,7 +6,7 @@
 //! a record leaves that was judged on what was no longer in force when it left.
 
 use std::collections::VecDeque;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -35,6 +35,15 @@ const FRAME: usize = 64 * 1024;
 /// Most bytes that are handed out at once, of a piece that one large record makes larger than that: a recipient
 /// that takes them byte by byte leaves no more beyond recall.
 const AT_ONCE: usize = 2 * FRAME;
+
+/// What an upstream sent.
+enum Came {
+    Chunk(Bytes),
+    /// The body is over.
+    End,
+    /// Nothing, for as long as that could be waited for.
+    Nothing,
+}
 
 /// Why a body ends before its end. The recipient sees a connection that is cut.
 #[derive(Debug, thiserror::Error)]
@@ -128,8 +137,8 @@ where
     /// # Errors
     /// As [`Pump::fill`]; [`Refusal::SubjectWithheld`]; [`Refusal::UpstreamUnreadable`] over the bound.
     pub async fn fill_whole(&mut self, bound: usize) -> Result<(), Cut> {
-        self.gather(bound.saturating_add(1), None).await?;
-        if !self.finished {
+        let gathered = self.gather(bound.saturating_add(1), None).await?;
+        if !self.finished || gathered > bound {
             return Err(Cut(Refusal::UpstreamUnreadable));
         }
         if self.pieces.iter().any(|piece| self.release.withholds(&piece.tally)) {
@@ -188,22 +197,22 @@ where
         }
     }
 
-    async fn gather(&mut self, bytes: usize, time: Option<Duration>) -> Result<(), Cut> {
+    /// Reads and scrubs that many bytes at least, unless the time is over or the body ends before; how many there
+    /// were.
+    async fn gather(&mut self, bytes: usize, time: Option<Duration>) -> Result<usize, Cut> {
         let (mut gathered, mut unyielded) = (0, 0);
         let mut deadline: Option<Instant> = None;
         // As long as nothing can leave, what is wrong with the body can still be said instead of it.
         let held = if time.is_some() { bytes.saturating_add(self.release.most_held()) } else { bytes };
         let mut waiting = self.is_waiting();
         while !self.finished && gathered < if waiting { held } else { bytes } {
-            let chunk = match deadline {
-                None => self.read().await?,
-                Some(deadline) => match tokio::time::timeout_at(deadline, self.read()).await {
-                    Ok(chunk) => chunk?,
-                    Err(_) => break,
-                },
-            };
+            let came = self.read(deadline).await?;
             let before = gathered;
-            gathered += self.scrub(chunk)?;
+            gathered += match came {
+                Came::Chunk(chunk) => self.scrub(chunk)?,
+                Came::End => self.scrub_end()?,
+                Came::Nothing => break,
+            };
             let waited = std::mem::replace(&mut waiting, self.is_waiting());
             if gathered > 0 && (deadline.is_none() || waited != waiting) {
                 deadline = time.map(|time| Instant::now() + if waiting { HEAD_TIME } else { time });
@@ -216,7 +225,7 @@ where
             }
         }
         self.fresh = false;
-        Ok(())
+        Ok(gathered)
     }
 
     /// Whether all of the answer that was read is held, so far: part of one record, most likely. The head
@@ -226,43 +235,43 @@ where
         self.fresh && !self.release.is_endless() && nothing_decided()
     }
 
-    /// The next chunk of the upstream; `None` at its end. Trailers are dropped.
-    async fn read(&mut self) -> Result<Option<Bytes>, Cut> {
-        let waiting = Instant::now();
-        let frame = tokio::time::timeout(self.release.upstream_idle(), async {
+    /// What the upstream sends next, until the deadline. Trailers are dropped.
+    async fn read(&mut self, deadline: Option<Instant>) -> Result<Came, Cut> {
+        let upstream = &mut self.upstream;
+        let mut next = pin!(async {
             loop {
-                match self.upstream.frame().await {
+                match upstream.frame().await {
                     Some(Ok(frame)) => match frame.into_data() {
                         Ok(chunk) if chunk.is_empty() => {}
-                        Ok(chunk) => return Ok(Some(chunk)),
+                        Ok(chunk) => return Ok(Came::Chunk(chunk)),
                         Err(_trailers) => {}
                     },
                     Some(Err(_)) => return Err(Cut(Refusal::UpstreamUnreadable)),
-                    None => return Ok(None),
+                    None => return Ok(Came::End),
                 }
             }
-        })
-        .await
-        .map_err(|_| Cut(Refusal::UpstreamTimeout))?;
+        });
+        // Often it is here already, and there is nothing to time.
+        if let Poll::Ready(next) = futures_util::poll!(next.as_mut()) {
+            return next;
+        }
+        let waiting = Instant::now();
+        let idle = waiting + self.release.upstream_idle();
+        let came = tokio::time::timeout_at(deadline.map_or(idle, |deadline| deadline.min(idle)), next).await;
         self.release.waited(waiting.elapsed());
-        frame
+        came.unwrap_or(match deadline {
+            Some(deadline) if deadline <= idle => Ok(Came::Nothing),
+            _ => Err(Cut(Refusal::UpstreamTimeout)),
+        })
     }
 
-    /// Scrubs a chunk, or the end of the document; how many bytes went in or came out, whichever is more:
-    /// both are held until they leave.
-    fn scrub(&mut self, chunk: Option<Bytes>) -> Result<usize, Cut> {
-        let Some(chunk) = chunk else {
-            let mut rest = Vec::new();
-            self.decoder.finish(|decoded| -> Result<(), Cut> {
-                rest.extend_from_slice(decoded);
-                Ok(())
-            })?;
-            self.finished = true;
-            return self.feed(Bytes::from(rest), true);
-        };
+    /// Scrubs a chunk; how many bytes went in or came out, whichever is more: both are held until they leave.
+    fn scrub(&mut self, chunk: Bytes) -> Result<usize, Cut> {
         self.release.received(chunk.len());
         if self.decoder.is_identity() {
-            return self.feed(chunk, false);
+            // Whoever said how long the body is has said when it ends: nothing else need be awaited.
+            self.finished = self.upstream.is_end_stream();
+            return self.feed(chunk, self.finished);
         }
         let mut decoded = Vec::new();
         self.decoder.feed(&chunk, |piece| -> Result<(), Cut> {
@@ -274,6 +283,17 @@ where
             held += self.feed(decoded.split_to(decoded.len().min(FRAME)), false)?;
         }
         Ok(held)
+    }
+
+    /// Scrubs what is left when the document ends, as [`Pump::scrub`] does.
+    fn scrub_end(&mut self) -> Result<usize, Cut> {
+        let mut rest = Vec::new();
+        self.decoder.finish(|decoded| -> Result<(), Cut> {
+            rest.extend_from_slice(decoded);
+            Ok(())
+        })?;
+        self.finished = true;
+        self.feed(Bytes::from(rest), true)
     }
 
     fn feed(&mut self, input: Bytes, last: bool) -> Result<usize, Cut> {
