@@ -143,9 +143,19 @@ pub(super) fn number(bytes: &[u8], start: usize, last: bool) -> Scan {
     if at == bytes.len() && !last { Scan::Partial(start) } else { Scan::Whole(at) }
 }
 
-/// `true`, `false` or `null`, whichever `word` says.
+/// `true`, `false` or `null`, whichever `first` begins; `None` if it begins none.
 #[inline(always)]
-pub(super) fn word(bytes: &[u8], at: usize, word: &[u8]) -> Scan {
+pub(super) fn word(bytes: &[u8], at: usize, first: u8) -> Option<Scan> {
+    match first {
+        b't' => Some(literally(bytes, at, b"true")),
+        b'f' => Some(literally(bytes, at, b"false")),
+        b'n' => Some(literally(bytes, at, b"null")),
+        _ => None,
+    }
+}
+
+#[inline(always)]
+fn literally(bytes: &[u8], at: usize, word: &[u8]) -> Scan {
     let here = bytes.get(at..).unwrap_or_default();
     if here.starts_with(word) {
         return Scan::Whole(at + word.len());
@@ -306,9 +316,10 @@ mod tests {
 
     #[test]
     fn words_are_exact() {
-        assert_eq!(word(b"true,", 0, b"true"), Scan::Whole(4));
-        assert_eq!(word(b"tru", 0, b"true"), Scan::Partial(0));
-        assert_eq!(word(b"trux", 0, b"true"), Scan::Wrong(3));
+        assert_eq!(word(b"true,", 0, b't'), Some(Scan::Whole(4)));
+        assert_eq!(word(b"tru", 0, b't'), Some(Scan::Partial(0)));
+        assert_eq!(word(b"trux", 0, b't'), Some(Scan::Wrong(3)));
+        assert_eq!(word(b"None", 0, b'N'), None);
     }
 
     #[test]

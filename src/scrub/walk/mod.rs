@@ -412,10 +412,10 @@ impl Walk {
                 }
                 scan => scan,
             },
-            b't' => lex::word(bytes, start, b"true"),
-            b'f' => lex::word(bytes, start, b"false"),
-            b'n' => lex::word(bytes, start, b"null"),
-            _ => return self.fail(start, Fault::Malformed),
+            _ => match lex::word(bytes, start, byte) {
+                Some(scan) => scan,
+                None => return self.fail(start, Fault::Malformed),
+            },
         };
         match scan {
             Scan::Whole(end) => {

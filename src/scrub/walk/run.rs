@@ -1,8 +1,9 @@
-//! Runs: members and elements that need no decision of their own, read straight on.
+//! Runs: scalars one after the other, as members or as elements, of which each is settled at once.
 //!
-//! Refuses whatever is out of the ordinary. A run ends before the first value that is no scalar, is not whole,
-//! is wrong, stands behind a name that has not come there before, or has to be decided; [`Walk::read`] goes on
-//! from that place as if there had been no run, so nothing is judged here that is not judged there.
+//! Refuses whatever is out of the ordinary. A run ends before the first value that is a container, is not whole,
+//! is wrong, stands behind a name that has not come there before, or of which more is asked than its class;
+//! [`Walk::read`] goes on from that place as if there had been no run. So nothing is read here that would be read
+//! otherwise there.
 
 use super::{Expect, Mode, Read, Surround, Walk};
 use crate::scrub::arbiter::Arbiter;
@@ -134,22 +135,16 @@ impl Walk {
 /// The end of the scalar at `start`; `None` if it is none, not whole, too long, or wrong.
 #[inline(always)]
 fn scalar(bytes: &[u8], start: usize, longest_number: usize) -> Option<usize> {
-    let byte = *bytes.get(start)?;
-    if byte == b'"' {
-        return match lex::string(bytes, start + 1, &mut false) {
-            Scan::Whole(end) => Some(end),
-            Scan::Partial(_) | Scan::Wrong(_) => None,
-        };
-    }
-    let scan = match byte {
-        b'-' | b'0'..=b'9' => lex::number(bytes, start, false),
-        b't' => lex::word(bytes, start, b"true"),
-        b'f' => lex::word(bytes, start, b"false"),
-        b'n' => lex::word(bytes, start, b"null"),
-        _ => return None,
+    let scan = match *bytes.get(start)? {
+        b'"' => lex::string(bytes, start + 1, &mut false),
+        b'-' | b'0'..=b'9' => match lex::number(bytes, start, false) {
+            Scan::Whole(end) if end - start > longest_number => return None,
+            scan => scan,
+        },
+        first => lex::word(bytes, start, first)?,
     };
     match scan {
-        Scan::Whole(end) if end - start <= longest_number => Some(end),
-        Scan::Whole(_) | Scan::Partial(_) | Scan::Wrong(_) => None,
+        Scan::Whole(end) => Some(end),
+        Scan::Partial(_) | Scan::Wrong(_) => None,
     }
 }
