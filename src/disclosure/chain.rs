@@ -5,8 +5,6 @@
 //! shows only under the key, and a tail that was cut off only against a checkpoint kept elsewhere.
 //! A line is `{"n":NUMBER,BODY,"chain":"64 hex","tag":"32 hex"}`.
 
-use std::io::Write;
-
 use super::record::Body;
 
 /// `,"chain":"…","tag":"…"}` without the line's end.
@@ -49,9 +47,9 @@ impl Chain {
 /// Appends a record as a sealed line; returns the chain after it.
 pub(super) fn seal(into: &mut Vec<u8>, before: Chain, number: u64, body: &Body, key: &[u8; 32]) -> Chain {
     let begin = into.len();
-    // Writing to memory does not fail.
-    let _ = write!(into, "{{\"n\":{number},");
-    into.extend_from_slice(body);
+    for part in [br#"{"n":"#, itoa::Buffer::new().format(number).as_bytes(), b",", body] {
+        into.extend_from_slice(part);
+    }
     let chain = before.then(into.get(begin..).unwrap_or_default());
     let (hex, tag) = (chain.0.to_hex(), chain.tag(key).to_hex());
     for part in [",\"chain\":\"", hex.as_str(), "\",\"tag\":\"", shortened(&tag), "\"}\n"] {

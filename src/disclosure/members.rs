@@ -63,7 +63,7 @@ impl Members {
 
     pub(super) fn number(&mut self, name: &'static str, number: u64) {
         self.name(name);
-        let _ = write!(self.0, "{number}");
+        self.0.push_str(itoa::Buffer::new().format(number));
     }
 
     pub(super) fn object(&mut self, name: &'static str, inside: impl FnOnce(&mut Members)) {

@@ -108,7 +108,8 @@ where
 {
     /// Boxed, as it outlives the future that makes it: else each future around would hold it once more.
     pub fn new(upstream: U, decoder: Decoder, scrubber: Scrubber, release: Arc<Release>) -> Box<Pump<U>> {
-        let (upstream, pieces) = (Box::pin(upstream), VecDeque::new());
+        // Most bodies are one piece.
+        let (upstream, pieces) = (Box::pin(upstream), VecDeque::with_capacity(1));
         Box::new(Pump {
             upstream,
             decoder,

@@ -74,7 +74,7 @@ pub struct Scrubber {
     checked: usize,
     walk: Walk,
     /// What takes an event stream apart, if the body is one.
-    events: Option<Events>,
+    events: Option<Box<Events>>,
     failed: Option<Unreadable>,
 }
 
@@ -98,7 +98,7 @@ impl Scrubber {
         framing: Framing,
     ) -> Scrubber {
         let parameters = Arc::new(Parameters::resolve(&plan, parameters));
-        let events = (framing == Framing::Events).then(Events::default);
+        let events = (framing == Framing::Events).then(Box::default);
         let walk = Walk::new(&plan, framing);
         Scrubber {
             plan,

@@ -10,7 +10,7 @@ use crate::scrub::unit::{Surroundings, Unit};
 use crate::scrub::unreadable::Fault;
 
 /// Nodes of a record that has not many.
-const USUAL_NODES: usize = 64;
+const USUAL_NODES: usize = 48;
 
 /// The value that is held.
 #[derive(Clone, Copy, Debug)]
