@@ -6,6 +6,7 @@
 //! a record leaves that was judged on what was no longer in force when it left.
 
 use std::collections::VecDeque;
+use std::ops::AddAssign;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -43,6 +44,20 @@ enum Came {
     End,
     /// Nothing, for as long as that could be waited for.
     Nothing,
+}
+
+/// Bytes that went into the scrubber, decoded, and that came out.
+#[derive(Clone, Copy, Default)]
+struct Taken {
+    read: usize,
+    written: usize,
+}
+
+impl AddAssign for Taken {
+    fn add_assign(&mut self, more: Taken) {
+        self.read += more.read;
+        self.written += more.written;
+    }
 }
 
 /// Why a body ends before its end. The recipient sees a connection that is cut.
@@ -198,22 +213,22 @@ where
         }
     }
 
-    /// Reads and scrubs that many bytes at least, unless the time is over or the body ends before; how many there
-    /// were.
+    /// Reads and scrubs that many bytes at least, unless the time is over or the body ends before. How many went in
+    /// or came out, whichever is more: both are held until they leave.
     async fn gather(&mut self, bytes: usize, time: Option<Duration>) -> Result<usize, Cut> {
-        let (mut gathered, mut unyielded) = (0, 0);
+        let (mut taken, mut gathered, mut unyielded) = (Taken::default(), 0, 0);
         let mut deadline: Option<Instant> = None;
         // As long as nothing can leave, what is wrong with the body can still be said instead of it.
         let held = if time.is_some() { bytes.saturating_add(self.release.most_held()) } else { bytes };
         let mut waiting = self.is_waiting();
         while !self.finished && gathered < if waiting { held } else { bytes } {
             let came = self.read(deadline).await?;
-            let before = gathered;
-            gathered += match came {
+            taken += match came {
                 Came::Chunk(chunk) => self.scrub(chunk)?,
                 Came::End => self.scrub_end()?,
                 Came::Nothing => break,
             };
+            let before = std::mem::replace(&mut gathered, taken.read.max(taken.written));
             let waited = std::mem::replace(&mut waiting, self.is_waiting());
             if gathered > 0 && (deadline.is_none() || waited != waiting) {
                 deadline = time.map(|time| Instant::now() + if waiting { HEAD_TIME } else { time });
@@ -257,20 +272,21 @@ where
             return next;
         }
         let waiting = Instant::now();
-        let idle = waiting + self.release.upstream_idle();
-        let came = tokio::time::timeout_at(deadline.map_or(idle, |deadline| deadline.min(idle)), next).await;
+        let idle = self.release.upstream_idle();
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(waiting));
+        let came = tokio::time::timeout(left.map_or(idle, |left| left.min(idle)), next).await;
         self.release.waited(waiting.elapsed());
-        came.unwrap_or(match deadline {
-            Some(deadline) if deadline <= idle => Ok(Came::Nothing),
+        came.unwrap_or(match left {
+            Some(left) if left <= idle => Ok(Came::Nothing),
             _ => Err(Cut(Refusal::UpstreamTimeout)),
         })
     }
 
-    /// Scrubs a chunk; how many bytes went in or came out, whichever is more: both are held until they leave.
-    fn scrub(&mut self, chunk: Bytes) -> Result<usize, Cut> {
+    fn scrub(&mut self, chunk: Bytes) -> Result<Taken, Cut> {
         self.release.received(chunk.len());
         if self.decoder.is_identity() {
-            // Whoever said how long the body is has said when it ends: nothing else need be awaited.
+            // Whoever said how long the body is has said when it ends: nothing else need be awaited. A decoder has
+            // to be asked for its own end.
             self.finished = self.upstream.is_end_stream();
             return self.feed(chunk, self.finished);
         }
@@ -279,15 +295,15 @@ where
             decoded.extend_from_slice(piece);
             Ok(())
         })?;
-        let (mut decoded, mut held) = (Bytes::from(decoded), 0);
+        let (mut decoded, mut taken) = (Bytes::from(decoded), Taken::default());
         while !decoded.is_empty() {
-            held += self.feed(decoded.split_to(decoded.len().min(FRAME)), false)?;
+            taken += self.feed(decoded.split_to(decoded.len().min(FRAME)), false)?;
         }
-        Ok(held)
+        Ok(taken)
     }
 
-    /// Scrubs what is left when the document ends, as [`Pump::scrub`] does.
-    fn scrub_end(&mut self) -> Result<usize, Cut> {
+    /// Scrubs what is left when the document ends.
+    fn scrub_end(&mut self) -> Result<Taken, Cut> {
         let mut rest = Vec::new();
         self.decoder.finish(|decoded| -> Result<(), Cut> {
             rest.extend_from_slice(decoded);
@@ -297,7 +313,7 @@ where
         self.feed(Bytes::from(rest), true)
     }
 
-    fn feed(&mut self, input: Bytes, last: bool) -> Result<usize, Cut> {
+    fn feed(&mut self, input: Bytes, last: bool) -> Result<Taken, Cut> {
         let judged_at = self.release.epoch();
         // What is held is one piece, however much it is: each keeps the scrubber before it.
         let has_room = |piece: &Piece| piece.output.is_empty() || piece.output.len().max(piece.read) < FRAME;
@@ -317,7 +333,7 @@ where
             };
             self.pieces.push_back(piece);
         }
-        let Some(piece) = self.pieces.back_mut() else { return Ok(0) };
+        let Some(piece) = self.pieces.back_mut() else { return Ok(Taken::default()) };
         piece.read += input.len();
         piece.last = last;
         let before = piece.output.len();
@@ -328,9 +344,9 @@ where
             self.scrubber.finish(&mut judgement, &mut piece.output)?;
         }
         piece.tally.merge(judgement.into_tally());
-        let held = input.len().max(piece.output.len() - before);
+        let taken = Taken { read: input.len(), written: piece.output.len() - before };
         piece.input.push(input);
-        Ok(held)
+        Ok(taken)
     }
 
     /// Puts the window on the disclosure log.

@@ -89,8 +89,8 @@ pub(super) struct Mark {
     pub(super) live: bool,
     /// Nothing at all is said about the node, and nothing below it matters.
     pub(super) idle: bool,
-    /// Were it a scalar, its class would settle it.
-    pub(super) settled: bool,
+    /// As [`State::held`].
+    pub(super) held: bool,
 }
 
 /// The automaton of a plan.
@@ -126,7 +126,7 @@ impl Automaton {
                 embedded: state.embedded,
                 live: state.live,
                 idle: plain && !captures && !asked && !maybe && !state.live,
-                settled: state.start == Start::None && !captures && !asked && !maybe,
+                held: state.held,
             }
         };
         let marks = states.iter().map(mark).collect();

@@ -3,6 +3,9 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
 use crate::gate::{Gate, base, bearer, credential, key};
 use crate::http::{self, Answer};
 use crate::upstream::{Upstream, answer};
@@ -212,6 +215,46 @@ fn all_or_nothing_routes_release_nothing_when_a_subject_is_withheld() {
     assert_eq!(outcome(&withheld), outcome(&absent));
     upstream.json("/strict/long", &format!("{{\"id\": \"c-1\", \"pad\": \"{}\"}}", "x".repeat(5000)));
     refused(&gate.get("/strict/long", "support", "customer-support"), 502, "upstream-unreadable");
+}
+
+#[test]
+fn the_bound_of_an_all_or_nothing_body_is_of_the_body_however_it_comes() {
+    let (upstream, gate) = house();
+    let ask = |path: &str| gate.get(path, "support", "customer-support");
+    let of =
+        |padding: usize| format!("{{\"id\": \"c-1\", \"pad\": \"{}\"}}", "x".repeat(padding)).into_bytes();
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n";
+    for (path, padding, coded) in [
+        ("/strict/whole", 4000, false),
+        ("/strict/too-long", 5000, false),
+        ("/strict/coded", 4000, true),
+        ("/strict/coded-too-long", 5000, true),
+    ] {
+        let mut body = of(padding);
+        let mut head = head.to_owned();
+        if coded {
+            let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+            gzip.write_all(&body).unwrap();
+            (body, head) = (gzip.finish().unwrap(), head + "content-encoding: gzip\r\n");
+        }
+        upstream
+            .raw(path, [format!("{head}content-length: {}\r\n\r\n", body.len()).into_bytes(), body].concat());
+        if padding > 4096 {
+            refused(&ask(path), 502, "upstream-unreadable");
+        } else {
+            assert_eq!(ask(path).status, 200, "{path}");
+        }
+    }
+    // One record that comes in two parts counts once.
+    let body = of(4000);
+    upstream.script("/strict/parts", move |_, stream| {
+        let (one, two) = body.split_at(3000);
+        let _ = stream.write_all(format!("{head}content-length: {}\r\n\r\n", body.len()).as_bytes());
+        let _ = stream.write_all(one);
+        std::thread::sleep(Duration::from_millis(100));
+        let _ = stream.write_all(two);
+    });
+    assert_eq!(ask("/strict/parts").status, 200);
 }
 
 #[test]

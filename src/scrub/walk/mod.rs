@@ -40,7 +40,8 @@ pub(super) struct Surround<'a, A: Arbiter> {
 }
 
 impl<A: Arbiter> Surround<'_, A> {
-    /// Whether what no record holds stays, if it does neither in part nor in another form.
+    /// Whether what no record holds stays or goes; `None` where it leaves in another form, or has to be looked
+    /// through.
     #[inline(always)]
     fn stays(&mut self, class: ClassId) -> Option<bool> {
         match self.outside.form(class, self.common, self.arbiter) {
@@ -287,7 +288,8 @@ impl Walk {
     ) -> Read<()> {
         let mut at = self.at;
         let mut expect = self.expect;
-        // Where the value before a member ended, if that was in these bytes.
+        // Where a value, or a bracket, ended in these bytes: what comes there may be a run, and a name that comes
+        // there has its lead from there.
         let mut lead = usize::MAX;
         loop {
             if lead == at {

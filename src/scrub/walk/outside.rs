@@ -11,7 +11,6 @@ use crate::scrub::mapping::RemovedAs;
 use crate::scrub::plan::UNCLASSIFIED;
 use crate::scrub::unit::{after_comma, replacement};
 use crate::scrub::unreadable::{Fault, Framing, Limits};
-use crate::vocabulary::Form;
 
 /// What there is to know besides about a container that is decided member by member.
 #[derive(Clone, Copy, Debug)]
@@ -96,12 +95,8 @@ impl Walk {
         }
         let own = plan.state_class(state);
         let class = own.or(self.stream.class()).unwrap_or(UNCLASSIFIED);
-        let form = surround.outside.form(class, surround.common, surround.arbiter);
-        let changes = match form {
-            Form::Masked | Form::Generalised | Form::Pseudonymised => true,
-            Form::Clear => plan.redacts(class),
-            Form::Removed => false,
-        };
+        let stays = surround.stays(class);
+        let changes = stays.is_none();
         if changes && (container || end.is_some()) {
             return self.hold(bytes, at, byte, end, surround).map(Some);
         }
@@ -113,10 +108,10 @@ impl Walk {
             surround.outside.count(class);
         }
         if !(container && (bone || known.live)) {
-            return self.settle(bytes, at, byte, end, form == Form::Clear, surround).map(Some);
+            return self.settle(bytes, at, byte, end, stays == Some(true), surround).map(Some);
         }
         let mut waits = None;
-        if form == Form::Clear || bone {
+        if stays == Some(true) || bone {
             self.stream.stay(bytes, surround.out);
         } else {
             waits = Some(self.stream.wait(bytes, at, byte, surround.out));

@@ -1,9 +1,10 @@
 //! Runs: scalars one after the other, as members or as elements, of which each is settled at once.
 //!
 //! Refuses whatever is out of the ordinary. A run ends before the first value that is a container, is not whole,
-//! is wrong, stands behind a name that has not come there before, or of which more is asked than its class;
-//! [`Walk::read`] goes on from that place as if there had been no run. So nothing is read here that would be read
-//! otherwise there.
+//! is wrong, stands behind a name that has not come there before (or is not recognised so near to the end of the
+//! bytes), or of which more is asked than its class; [`Walk::read`] goes on from that place as if there had been no
+//! run. So nothing is read here that would be read otherwise there. Containers that end straight after a run are
+//! closed as they are there.
 
 use super::{Expect, Mode, Read, Surround, Walk};
 use crate::scrub::arbiter::Arbiter;
@@ -83,6 +84,7 @@ impl Walk {
         surround: &Surround<'_, A>,
     ) -> (usize, Expect) {
         let mode = self.frames.top().mode;
+        // Elements that are decided one by one are few: records have members.
         if mode == Mode::Outside {
             return (at, expect);
         }
@@ -103,7 +105,7 @@ impl Walk {
         }
     }
 
-    /// Lets the scalar member at `at` stay or go if its class says which, and nothing else is asked of it.
+    /// Lets the scalar member at `at` stay or go, as [`Walk::outside`] would. `false`: it is held, or leaves otherwise.
     #[inline(always)]
     fn settle_scalar<A: Arbiter>(
         &mut self,
@@ -113,7 +115,7 @@ impl Walk {
         surround: &mut Surround<'_, A>,
     ) -> bool {
         let plan = surround.common.plan;
-        if !plan.automaton.mark(self.member).settled || at - self.stream.after > surround.limits.record {
+        if plan.automaton.mark(self.member).held || at - self.stream.after > surround.limits.record {
             return false;
         }
         let own = plan.state_class(self.member);
