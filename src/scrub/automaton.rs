@@ -87,8 +87,6 @@ pub(super) struct Mark {
     pub(super) embedded: bool,
     /// As [`State::live`].
     pub(super) live: bool,
-    /// Nothing at all is said about the node, and nothing below it matters.
-    pub(super) idle: bool,
     /// As [`State::held`].
     pub(super) held: bool,
 }
@@ -115,19 +113,12 @@ impl Automaton {
         states: Vec<State>,
         root: StateId,
     ) -> Automaton {
-        let mark = |state: &State| {
-            let plain = state.fields.is_empty() && state.start == Start::None && !state.structure;
-            let captures = !state.captures.is_empty();
-            let asked = state.held || !state.anchors.is_empty();
-            let maybe = state.embedded || !state.maybe_fields.is_empty();
-            Mark {
-                plain,
-                captures,
-                embedded: state.embedded,
-                live: state.live,
-                idle: plain && !captures && !asked && !maybe && !state.live,
-                held: state.held,
-            }
+        let mark = |state: &State| Mark {
+            plain: state.fields.is_empty() && state.start == Start::None && !state.structure,
+            captures: !state.captures.is_empty(),
+            embedded: state.embedded,
+            live: state.live,
+            held: state.held,
         };
         let marks = states.iter().map(mark).collect();
         Automaton { names, last_index, width, next, states, marks, root }

@@ -150,9 +150,10 @@ impl Judge for Offline {
     }
 
     fn account(&mut self, permit: &Permit, fields: &[u32]) {
-        let held = (0..).map(ClassId).zip(fields).filter(|(_, fields)| **fields > 0);
-        self.withholds |=
-            held.into_iter().any(|(class, _)| self.admitted.withholds(class, permit.form(class)));
+        self.withholds |= (0..)
+            .map(ClassId)
+            .zip(fields)
+            .any(|(class, fields)| *fields > 0 && self.admitted.withholds(class, permit.form(class)));
     }
 
     fn account_outside(&mut self, permit: &Permit, fields: &[u32]) {

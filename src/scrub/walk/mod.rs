@@ -448,10 +448,7 @@ impl Walk {
         let container = matches!(byte, b'{' | b'[');
         let end = if container { None } else { self.scalar(bytes, at, byte, last, &surround.limits)? };
         if mode == Mode::Outside {
-            return match self.idle(bytes, at, byte, end, surround)? {
-                Some(next) => Ok(Some(next)),
-                None => self.outside(bytes, at, byte, end, surround),
-            };
+            return self.outside(bytes, at, byte, end, surround);
         }
         match end {
             Some(end) => {

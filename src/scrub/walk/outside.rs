@@ -43,32 +43,6 @@ pub(super) struct Passing {
 }
 
 impl Walk {
-    /// Decides a value of which nothing is selected and nothing captured: it leaves as what it stands in
-    /// does. `None`: it is not such a value, or not here yet.
-    #[inline]
-    pub(super) fn idle<A: Arbiter>(
-        &mut self,
-        bytes: &[u8],
-        at: usize,
-        byte: u8,
-        end: Option<usize>,
-        surround: &mut Surround<'_, A>,
-    ) -> Read<Option<(usize, Expect)>> {
-        let plan = surround.common.plan;
-        let container = matches!(byte, b'{' | b'[');
-        let known =
-            plan.automaton.mark(self.state(plan)).idle && at - self.stream.after <= surround.limits.record;
-        let waits = end.is_none() && !container && byte != b'"';
-        let Some(class) = self.stream.class().filter(|_| known && !waits) else {
-            return Ok(None);
-        };
-        let Some(stays) = surround.stays(class) else { return Ok(None) };
-        if class == UNCLASSIFIED {
-            surround.outside.count(class);
-        }
-        self.settle(bytes, at, byte, end, stays, surround).map(Some)
-    }
-
     /// Decides a value that stands outside of everything held.
     #[inline(never)]
     pub(super) fn outside<A: Arbiter>(
