@@ -113,6 +113,8 @@ pub(super) async fn decision(
     id: String,
 ) -> Result<Value, Refusal> {
     let _turn = gatehouse.lookups.try_acquire().map_err(|_| Refusal::Overloaded)?;
+    // An answer's closing record is not waited for by the answer; whoever asks for it has seen its end.
+    gatehouse.log.flush().await;
     let folder = gatehouse.log.folder().to_owned();
     let found = tokio::task::spawn_blocking(move || disclosure::decision(&folder, &id, true)).await;
     let found = found.ok().and_then(Result::ok).ok_or(Refusal::AuditUnavailable)?;

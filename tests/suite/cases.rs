@@ -6,7 +6,7 @@ use std::net::TcpStream;
 
 use serde_json::{Value, json};
 
-use crate::gate::{Gate, base, bearer, credential};
+use crate::gate::{Gate, base, bearer, credential, wait_until};
 use crate::http;
 use crate::releases::{ROUTES, person};
 use crate::upstream::Upstream;
@@ -205,10 +205,7 @@ fn a_case_that_reaches_its_end_is_over_for_answers_on_their_way() {
         short["end"] = json!(end.to_string());
         in_force(&gate, &short);
         let Some((mut stream, mut bytes)) = begin(&gate) else { continue };
-        let is_over = || http::get(gate.admin, "/v1/cases/C-7", &[]).json()["state"] == "ended";
-        while !is_over() {
-            std::thread::sleep(std::time::Duration::from_millis(50));
-        }
+        wait_until(|| http::get(gate.admin, "/v1/cases/C-7", &[]).json()["state"] == "ended");
         stream.read_to_end(&mut bytes).unwrap();
         return expect_an_end(&bytes);
     }

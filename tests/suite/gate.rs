@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use purposegate::config;
 use purposegate::gateway::{Gateway, Stop};
@@ -34,20 +35,21 @@ pub(crate) fn pack(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("policies").join(name)
 }
 
-/// The configuration that tests begin with: one listener, one upstream, a few recipients.
+/// The configuration that tests begin with: one listener, one upstream, a few recipients. Its times are those
+/// of a busy machine.
 pub(crate) fn base(upstream: SocketAddr) -> String {
     let policy = pack("one-partner-360");
     let mut text = format!(
         r#"policy = "{}"
 [listener]
 address = "127.0.0.1:0"
-request-timeout = "300ms"
+request-timeout = "10s"
 [admin]
 address = "127.0.0.1:0"
 [[upstream]]
 name = "crm"
 url = "http://{upstream}"
-timeout = "500ms"
+timeout = "10s"
 [[upstream]]
 name = "nowhere"
 url = "http://127.0.0.1:9"
@@ -80,6 +82,25 @@ url = "http://127.0.0.1:9"
         ));
     }
     text
+}
+
+/// Returns when something is so.
+#[track_caller]
+pub(crate) fn wait_until(mut is_so: impl FnMut() -> bool) {
+    wait(|| is_so().then_some(()));
+}
+
+/// What `look` finds, sooner or later.
+#[track_caller]
+pub(crate) fn wait<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "it never came");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// A running gateway.
@@ -128,12 +149,9 @@ impl Gate {
     }
 
     /// Returns when the disclosure log contains a text: closing records are not waited for by answers.
+    #[track_caller]
     pub(crate) fn wait_for_log(&self, text: &str) {
-        let began = std::time::Instant::now();
-        while !self.log().contains(text) {
-            assert!(began.elapsed() < std::time::Duration::from_secs(10), "the log never says {text}");
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
+        wait_until(|| self.log().contains(text));
     }
 
     /// Every byte of the disclosure log.

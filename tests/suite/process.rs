@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::gate::{base, bearer};
+use crate::gate::{base, bearer, wait, wait_until};
 use crate::http::{self, Answer};
 use crate::releases::{ROUTES, person};
 use crate::upstream::{Upstream, answer};
@@ -96,19 +96,6 @@ fn announced(log: &Mutex<String>, message: &str) -> SocketAddr {
     })
 }
 
-/// What `look` finds, within ten seconds.
-#[track_caller]
-fn wait<T>(mut look: impl FnMut() -> Option<T>) -> T {
-    let began = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(began.elapsed() < Duration::from_secs(20), "it never came");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
 #[test]
 fn a_reload_replaces_everything_or_nothing() {
     let upstream = Upstream::start();
@@ -120,7 +107,7 @@ fn a_reload_replaces_everything_or_nothing() {
     let mut reloads = serving.metric("purposegate_policy_reload_total{outcome=\"failed\"}");
     serving.rewrite(&config.replace("upstream = \"crm\"", "upstraem = \"crm\""));
     serving.signal("-HUP");
-    wait(|| (serving.metric("purposegate_policy_reload_total{outcome=\"failed\"}") > reloads).then_some(()));
+    wait_until(|| serving.metric("purposegate_policy_reload_total{outcome=\"failed\"}") > reloads);
     assert_eq!(
         serving.get("/customers/p-1", "customer-support").status,
         200,
@@ -130,7 +117,7 @@ fn a_reload_replaces_everything_or_nothing() {
     reloads = serving.metric("purposegate_policy_reload_total{outcome=\"loaded\"}");
     serving.rewrite(&config.replace("[\"customer-support\", ", "["));
     serving.signal("-HUP");
-    wait(|| (serving.metric("purposegate_policy_reload_total{outcome=\"loaded\"}") > reloads).then_some(()));
+    wait_until(|| serving.metric("purposegate_policy_reload_total{outcome=\"loaded\"}") > reloads);
     let refused = serving.get("/customers/p-1", "customer-support");
     assert_eq!((refused.status, refused.json()["code"].as_str()), (403, Some("purpose-not-permitted")));
 }
@@ -151,7 +138,7 @@ fn a_certificate_that_is_renewed_is_read_again() {
     let renewed = tls.join("renewed");
     std::fs::copy(&certificate, &renewed).unwrap();
     std::fs::rename(&renewed, &certificate).unwrap();
-    wait(|| (serving.metric(loaded) > before).then_some(()));
+    wait_until(|| serving.metric(loaded) > before);
 }
 
 #[test]
@@ -167,7 +154,7 @@ fn a_pack_that_is_changed_where_it_lies_is_announced_too() {
         let name = format!("purposegate_policy_reload_total{{outcome=\"{outcome}\"}}");
         let counted = serving.metric(&name);
         serving.signal("-HUP");
-        wait(|| (serving.metric(&name) > counted).then_some(()));
+        wait_until(|| serving.metric(&name) > counted);
     };
     let rules = pack.join("4-more.cedar");
     std::fs::write(&rules, versions::MORE).unwrap();
@@ -176,7 +163,7 @@ fn a_pack_that_is_changed_where_it_lies_is_announced_too() {
     std::fs::write(&rules, "// Nothing more.\n").unwrap();
     reload("loaded");
     // What was counted may have been the file while it was still empty.
-    wait(|| (revision() != before).then_some(()));
+    wait_until(|| revision() != before);
 }
 
 #[test]
@@ -195,7 +182,7 @@ fn sigterm_lets_exchanges_end_and_exits_cleanly() {
     let asked = std::thread::spawn(move || {
         http::get(address, "/customers/p-1", &[&authorization, "data-purpose: customer-support"])
     });
-    wait(|| (upstream.requests() > 0).then_some(()));
+    wait_until(|| upstream.requests() > 0);
     serving.signal("-TERM");
     assert_eq!(asked.join().unwrap().status, 200);
     assert!(serving.child.wait().unwrap().success());

@@ -6,7 +6,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::json;
 
-use crate::gate::{Gate, base, bearer};
+use crate::gate::{Gate, base, bearer, wait_until};
 use crate::http;
 use crate::upstream::{Upstream, answer};
 
@@ -290,17 +290,13 @@ fn every_record_of_the_log_is_counted() {
     assert!(gate.log().contains(r#""factors":{"purpose":"refuses"}"#));
     assert_eq!(records, 4, "an intent, a window, its end, and a refusal");
     let counted = format!("purposegate_audit_records_total {records}\n");
-    let began = std::time::Instant::now();
-    while !gate.metrics().contains(&counted) {
-        assert!(began.elapsed() < std::time::Duration::from_secs(10), "{}", gate.metrics());
-    }
+    wait_until(|| gate.metrics().contains(&counted));
 }
 
 #[test]
 fn what_passes_unread_is_cut_where_the_upstream_falls_silent() {
     let upstream = Upstream::start();
-    let waits = "timeout = \"500ms\"";
-    let config = base(upstream.address).replacen(waits, &format!("{waits}\nidle-timeout = \"200ms\""), 1);
+    let config = base(upstream.address).replace("name = \"crm\"", "name = \"crm\"\nidle-timeout = \"200ms\"");
     let gate = Gate::start(&format!("{config}{ROUTES}"));
     upstream.script("/open", |_, stream| {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\na,b\n");
