@@ -1,6 +1,7 @@
 //! What the scrubber does, feature by feature; `walks` holds the laws.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+mod compliance;
 mod concealed;
 mod embedded;
 mod framings;

@@ -1,0 +1,104 @@
+//! The compliance suite of RFC 9535 (`cts.json` of jsonpath-standard/jsonpath-compliance-test-suite), where
+//! `JSONPATH_COMPLIANCE_SUITE` says where it lies: of each query that it has as valid, what stays is its document without
+//! the nodes that it lists; each other is refused.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::removal::remove_in;
+use super::*;
+
+/// A step of a normalized path (RFC 9535, 2.7).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    Name(String),
+    Index(usize),
+}
+
+fn steps(path: &str) -> Vec<Step> {
+    let mut rest = path.strip_prefix('$').unwrap();
+    let mut steps = Vec::new();
+    while let Some(inside) = rest.strip_prefix('[') {
+        let Some(quoted) = inside.strip_prefix('\'') else {
+            let (index, after) = inside.split_once(']').unwrap();
+            steps.push(Step::Index(index.parse().unwrap()));
+            rest = after;
+            continue;
+        };
+        let mut escaped = false;
+        let ends = |(_, char): &(usize, char)| {
+            let ends = *char == '\'' && !escaped;
+            escaped = *char == '\\' && !escaped;
+            ends
+        };
+        let (end, _) = quoted.char_indices().find(ends).unwrap();
+        // As JSON, but for the quotation marks.
+        let json = quoted[..end].replace('"', "\\\"").replace("\\'", "'");
+        steps.push(Step::Name(serde_json::from_str(&format!("\"{json}\"")).unwrap()));
+        rest = quoted[end..].strip_prefix("']").unwrap();
+    }
+    steps
+}
+
+/// What stays; `null` where nothing does.
+fn without(value: &Value, way: &mut Vec<Step>, removed: &BTreeSet<Vec<Step>>) -> Option<Value> {
+    if removed.contains(way) {
+        return None;
+    }
+    let mut stays = |step: Step, child: &Value| {
+        way.push(step);
+        let stays = without(child, way, removed);
+        way.pop();
+        stays
+    };
+    Some(match value {
+        Value::Array(elements) => {
+            let kept = elements.iter().enumerate();
+            kept.filter_map(|(at, element)| stays(Step::Index(at), element)).collect()
+        }
+        Value::Object(members) => {
+            let kept = members.iter();
+            let kept = kept
+                .filter_map(|(name, value)| Some((name.clone(), stays(Step::Name(name.clone()), value)?)));
+            Value::Object(kept.collect())
+        }
+        scalar => scalar.clone(),
+    })
+}
+
+#[test]
+fn the_compliance_suite_agrees() {
+    let Some(file) = std::env::var_os("JSONPATH_COMPLIANCE_SUITE") else {
+        eprintln!("skipped: JSONPATH_COMPLIANCE_SUITE does not say where cts.json is");
+        return;
+    };
+    let suite: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    let cases = suite["tests"].as_array().unwrap();
+    assert!(!cases.is_empty());
+    for case in cases {
+        let query = case["selector"].as_str().unwrap();
+        if case["invalid_selector"] == true {
+            let remover = Remover::new(&[query.to_owned()], Limits::default(), Framing::Document);
+            assert!(remover.is_err(), "{case}");
+            continue;
+        }
+        // Where the order of members decides, the suite has several results.
+        let listed = case.get("results_paths").and_then(Value::as_array);
+        let listed = listed.map_or_else(|| vec![case["result_paths"].clone()], Vec::clone);
+        let expected: Vec<Value> = listed
+            .iter()
+            .map(|paths| {
+                let paths = paths.as_array().unwrap().iter();
+                let removed = paths.map(|path| steps(path.as_str().unwrap())).collect();
+                without(&case["document"], &mut Vec::new(), &removed).unwrap_or_default()
+            })
+            .collect();
+        let document = case["document"].to_string();
+        for chunk in [1, usize::MAX] {
+            let rest = remove_in(&[query], document.as_bytes(), chunk).unwrap();
+            let rest: Value = serde_json::from_slice(&rest).unwrap();
+            assert!(expected.contains(&rest), "{case}\n{rest}");
+        }
+    }
+}
