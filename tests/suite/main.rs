@@ -10,6 +10,7 @@
 mod access;
 mod cases;
 mod commands;
+mod compliance;
 mod documents;
 mod findings;
 mod gate;

@@ -1,7 +1,6 @@
 //! What the scrubber does, feature by feature; `walks` holds the laws.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod compliance;
 mod concealed;
 mod embedded;
 mod framings;
