@@ -121,6 +121,9 @@ impl<'a> Evaluation<'a> {
         // The nodes of a subtree stand one after the other.
         let last = if segment.descendant { self.node(from)?.next } else { from + 1 };
         for at in from..last {
+            if segment.descendant {
+                self.watch(at, self.first_byte(self.node(at)?))?;
+            }
             for selector in &segment.selectors {
                 self.choose(selector, at, root, into)?;
             }

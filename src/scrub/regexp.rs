@@ -7,32 +7,35 @@
 use regex::{Regex, RegexBuilder};
 
 /// Bytes a compiled pattern may take; a repetition of repetitions grows without it.
-const LARGEST: usize = 1 << 18;
+const LARGEST: usize = 10 << 20;
 
 /// Likewise of a pattern that a document brings, for each of its records maybe.
 const LARGEST_COMPUTED: usize = 1 << 15;
 
-/// A pattern of a document is larger than it may be.
+/// Bytes that matching may keep of what it has worked out, for each pattern and thread.
+const KEPT: usize = 1 << 18;
+
+/// A pattern is larger than it may be.
 pub(super) struct TooLarge;
 
 /// A pattern over a whole string (`match`) or a part of it (`search`); `None` if it is no I-Regexp.
-pub(super) fn compile(pattern: &str, whole: bool) -> Option<Regex> {
-    build(pattern, whole, LARGEST)?.ok()
+pub(super) fn compile(pattern: &str, whole: bool) -> Result<Option<Regex>, TooLarge> {
+    build(pattern, whole, LARGEST)
 }
 
 /// As [`compile`], for a pattern that stands in the document.
 pub(super) fn compile_computed(pattern: &str, whole: bool) -> Result<Option<Regex>, TooLarge> {
-    match build(pattern, whole, LARGEST_COMPUTED) {
-        Some(Ok(regex)) => Ok(Some(regex)),
-        Some(Err(regex::Error::CompiledTooBig(_))) => Err(TooLarge),
-        Some(Err(_)) | None => Ok(None),
-    }
+    build(pattern, whole, LARGEST_COMPUTED)
 }
 
-fn build(pattern: &str, whole: bool, bound: usize) -> Option<Result<Regex, regex::Error>> {
-    let inner = translate(pattern)?;
+fn build(pattern: &str, whole: bool, bound: usize) -> Result<Option<Regex>, TooLarge> {
+    let Some(inner) = translate(pattern) else { return Ok(None) };
     let pattern = if whole { format!(r"\A(?:{inner})\z") } else { inner };
-    Some(RegexBuilder::new(&pattern).size_limit(bound).dfa_size_limit(bound).build())
+    match RegexBuilder::new(&pattern).size_limit(bound).dfa_size_limit(bound.min(KEPT)).build() {
+        Ok(regex) => Ok(Some(regex)),
+        Err(regex::Error::CompiledTooBig(_)) => Err(TooLarge),
+        Err(_) => Ok(None),
+    }
 }
 
 /// The same pattern in the syntax of the `regex` crate.
@@ -175,8 +178,20 @@ fn class(chars: &mut Chars<'_>, out: &mut String) -> Option<()> {
 mod tests {
     use super::*;
 
+    fn read(pattern: &str) -> Option<Regex> {
+        compile(pattern, true).ok().unwrap()
+    }
+
     fn found(pattern: &str, whole: bool, text: &str) -> bool {
-        compile(pattern, whole).unwrap().is_match(text)
+        compile(pattern, whole).ok().flatten().unwrap().is_match(text)
+    }
+
+    #[test]
+    fn a_large_pattern_is_read_and_one_that_is_too_large_is_not_taken_for_none() {
+        assert!(found("[^@]{1,64}@[^@]{1,255}", true, "jane.doe@example.org"));
+        assert!(found(r"\p{Lu}\p{Ll}{1,40} \p{Lu}\p{Ll}{1,40}", true, "Ada Example"));
+        assert!(compile(r"(\p{L}{1,1000}){1,1000}", true).is_err());
+        assert!(compile_computed(r"\p{L}{1,100}", true).is_err());
     }
 
     #[test]
@@ -201,12 +216,12 @@ mod tests {
             r"\d", r"\w+", r"\b", "(?i)a", "a*?", "a**", "*a", "a{,2}", "a{", "[", "[]", "]", "(", r"\q",
             "(?:a)",
         ] {
-            assert!(compile(pattern, true).is_none(), "{pattern}");
+            assert!(read(pattern).is_none(), "{pattern}");
         }
         for pattern in
             ["", "()", "a{2}", "a{2,}", "[a-c]", "[^a-c]", "[-a]", "[a-]", r"\p{Lu}", "^a$", "#", "a&&b"]
         {
-            assert!(compile(pattern, true).is_some(), "{pattern}");
+            assert!(read(pattern).is_some(), "{pattern}");
         }
         assert!(found("^a$", true, "a") && found("^a", false, "ab") && !found("^b", false, "ab"));
     }

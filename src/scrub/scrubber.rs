@@ -14,7 +14,7 @@ use super::forms::Forms;
 use super::judge::{Judge, SubjectId};
 use super::plan::{From, MappingError, Plan, Source};
 use super::unit::{Common, Outside};
-use super::unreadable::{Fault, Framing, Limits, Unreadable};
+use super::unreadable::{Fault, Framing, Limits, RECORD_SEPARATOR, Unreadable};
 use super::walk::{Surround, Walk};
 
 /// Bytes taken from a chunk at a time, so that a large chunk is not kept twice.
@@ -252,9 +252,17 @@ impl Scrubber {
     }
 }
 
-/// Removes what queries select, from any amount of JSON texts: the walk without a judge.
+/// Removes what queries select, from any amount of JSON texts: the walk without a judge. Of texts that stand one after
+/// the other each leaves whole or not at all, up to the record bound; a longer one leaves as it is read.
 #[derive(Debug)]
-pub struct Remover(Scrubber);
+pub struct Remover {
+    scrubber: Scrubber,
+    /// What ends a text of many, in what comes out, or begins the next.
+    between: Option<u8>,
+    most_held: usize,
+    /// What is decided of a text that is not over.
+    held: Vec<u8>,
+}
 
 impl Remover {
     /// A remover of everything that one of these queries selects.
@@ -263,7 +271,14 @@ impl Remover {
     /// Every query that does not load.
     pub fn new(queries: &[String], limits: Limits, framing: Framing) -> Result<Remover, Vec<MappingError>> {
         let plan = Arc::new(Plan::removing(queries)?);
-        Ok(Remover(Scrubber::new(plan, Forms::without_pseudonyms(), &[], limits, framing)))
+        let scrubber = Scrubber::new(plan, Forms::without_pseudonyms(), &[], limits, framing);
+        let between = match framing {
+            Framing::Lines => Some(b'\n'),
+            Framing::Sequence => Some(RECORD_SEPARATOR),
+            // The one text is as large as it likes; an event is held as it is.
+            Framing::Document | Framing::Events => None,
+        };
+        Ok(Remover { scrubber, between, most_held: limits.record, held: Vec::new() })
     }
 
     /// As [`Scrubber::feed`].
@@ -271,7 +286,7 @@ impl Remover {
     /// # Errors
     /// As [`Scrubber::feed`].
     pub fn feed(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), Unreadable> {
-        self.0.take(chunk, false, &mut Removal, out)
+        self.take(chunk, false, out)
     }
 
     /// As [`Scrubber::finish`].
@@ -279,6 +294,23 @@ impl Remover {
     /// # Errors
     /// As [`Scrubber::finish`].
     pub fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Unreadable> {
-        self.0.take(&[], true, &mut Removal, out)
+        self.take(&[], true, out)
+    }
+
+    fn take(&mut self, chunk: &[u8], last: bool, out: &mut Vec<u8>) -> Result<(), Unreadable> {
+        let Some(between) = self.between else {
+            return self.scrubber.take(chunk, last, &mut Removal, out);
+        };
+        let taken = self.scrubber.take(chunk, last, &mut Removal, &mut self.held);
+        let is_over = taken.is_ok() && (last || self.held.len() > self.most_held);
+        let whole = if is_over {
+            self.held.len()
+        } else {
+            // A separator at the end of a text goes with it, one at its beginning waits with it.
+            let at = memchr::memrchr(between, &self.held);
+            at.map_or(0, |at| at + usize::from(between == b'\n'))
+        };
+        out.extend(self.held.drain(..whole));
+        taken
     }
 }

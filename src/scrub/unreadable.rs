@@ -95,6 +95,9 @@ impl Default for Limits {
     }
 }
 
+/// Stands before each text of a sequence (RFC 7464, 2.2).
+pub(super) const RECORD_SEPARATOR: u8 = 0x1e;
+
 /// How documents follow each other in a body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Framing {

@@ -38,6 +38,15 @@ fn scrub(route: &str, purpose: &str, subject: Option<&str>, body: &str) -> (i32,
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
+/// As the disk that takes the messages is full.
+#[test]
+fn an_error_that_cannot_be_written_is_told_by_the_exit_code() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_purposegate"));
+    command.args(["scrub", "--remove", "$.a["]).stdin(Stdio::null());
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    assert_eq!(command.stderr(full).status().unwrap().code(), Some(2));
+}
+
 #[test]
 fn whoever_the_path_names_is_somebody_in_a_trial() {
     let body = r#"{"name":"Jane"}"#;

@@ -43,8 +43,10 @@ pub enum PathFault {
     Syntax(String),
     /// Parses, and is not RFC 9535.
     NotInRfc(&'static str),
-    /// A number with more digits than are told apart.
+    /// A number that a double does not tell apart from others: of more digits, or nearer to 0.
     NotExact(String),
+    /// A pattern of `match` or `search` that would take too much memory.
+    PatternTooLarge,
     /// `{` without a name and `}`.
     Parameter,
     /// A field without a category.
@@ -63,8 +65,11 @@ impl fmt::Display for PathFault {
             PathFault::NotExact(number) => {
                 write!(
                     f,
-                    "`{number}` has more digits than are told apart: {MOST_DIGITS}, or an integer up to 2^53"
+                    "`{number}` is not told apart from its neighbours: {MOST_DIGITS} digits are, or an integer below 2^53, and nothing nearer to 0 than 1e-307"
                 )
+            }
+            PathFault::PatternTooLarge => {
+                f.write_str("the pattern is too large: its repetitions multiply to more than 10 MiB")
             }
             PathFault::Parameter => f.write_str("a path parameter is written `{name}`"),
             PathFault::NoCategory => f.write_str("a field has at least one data category"),
@@ -261,7 +266,9 @@ fn absolute(query: parsed::JpQuery) -> Checked<Path> {
 fn matches(whole: bool, text: parsed::FnArg, pattern: parsed::FnArg) -> Checked<Filter> {
     let text = value_argument(text)?;
     let pattern = match value_argument(pattern)? {
-        Operand::String(fixed) => Pattern::Fixed(super::regexp::compile(&fixed, whole)),
+        Operand::String(fixed) => {
+            Pattern::Fixed(super::regexp::compile(&fixed, whole).map_err(|_| PathFault::PatternTooLarge)?)
+        }
         computed => Pattern::Computed(computed),
     };
     Ok(Filter::Matches { whole, text, pattern })
@@ -476,6 +483,13 @@ impl Operand {
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pattern_is_read_or_refused_as_a_whole() {
+        assert!(read(r"$[?match(@.m, '[^@]{1,64}@[^@]{1,255}')]").is_ok());
+        let error = read(r"$[?search(@.m, '(\\p{L}{1,1000}){1,1000}')]").unwrap_err();
+        assert_eq!(error, PathFault::PatternTooLarge);
+    }
 
     #[test]
     fn what_the_parser_accepts_beyond_the_rfc_is_refused() {

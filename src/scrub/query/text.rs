@@ -8,6 +8,8 @@ use super::{Checked, PathFault};
 pub(super) const MOST_DIGITS: usize = 15;
 /// Up to here a double holds every integer (RFC 9535, 2.1; RFC 7493, 2.2).
 const LARGEST_INTEGER: u64 = (1 << 53) - 1;
+/// From here on a double has all its digits: the least is 2.2e-308.
+const SMALLEST: f64 = 1e-307;
 
 /// What a query's text is made of, outside of its strings.
 enum Token<'a> {
@@ -126,8 +128,11 @@ pub(super) fn respelled(text: &str) -> Checked<String> {
 /// Whether a double holds what is written here and nothing else that is written as shortly.
 fn is_exact(number: &str) -> bool {
     let mantissa = number.split(['e', 'E']).next().unwrap_or_default();
-    let digits = mantissa.trim_start_matches(['0', '.']).bytes().filter(u8::is_ascii_digit).count();
-    digits <= MOST_DIGITS || number.parse().is_ok_and(|integer: u64| integer <= LARGEST_INTEGER)
+    let significant = mantissa.trim_start_matches(['0', '.']);
+    let digits = significant.bytes().filter(u8::is_ascii_digit).count();
+    // Nearer to zero doubles have fewer digits, and at last none.
+    let normal = significant.is_empty() || number.parse().is_ok_and(|double: f64| double >= SMALLEST);
+    normal && digits <= MOST_DIGITS || number.parse().is_ok_and(|integer: u64| integer <= LARGEST_INTEGER)
 }
 
 #[cfg(test)]
@@ -171,13 +176,27 @@ mod tests {
 
     #[test]
     fn a_number_is_what_is_written() {
-        for number in
-            ["0.1", "9007199254740991", "-1", "1e-7", "123456789012345e3", "0.000000123456789012345"]
-        {
+        for number in [
+            "0.1",
+            "9007199254740991",
+            "-1",
+            "1e-7",
+            "123456789012345e3",
+            "0.000000123456789012345",
+            "1e-307",
+            "-0.0e-999",
+        ] {
             assert!(read(&format!("$[?@.a == {number}]")).is_ok(), "{number}");
         }
-        for number in ["0.10000000000000001", "9007199254740993", "-1234567890123456.5", "1234567890123456e1"]
-        {
+        for number in [
+            "0.10000000000000001",
+            "9007199254740993",
+            "-1234567890123456.5",
+            "1234567890123456e1",
+            "1e-400",
+            "4e-324",
+            "1.5e-310",
+        ] {
             let text = format!("$[?@.a == {number}]");
             assert!(matches!(read(&text), Err(PathFault::NotExact(_))), "{number}");
         }

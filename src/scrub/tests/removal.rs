@@ -134,6 +134,32 @@ fn lines_are_documents() {
     assert_eq!(error, Unreadable { fault: Fault::TrailingBytes, at: 3 });
 }
 
+#[test]
+fn of_texts_one_after_the_other_each_leaves_whole_or_not_at_all() {
+    let wrong = r#"{"b":"secret",x}"#;
+    let in_lines = [format!("{{\"b\":1}}\n\n{wrong}\n"), "{\"b\":1}\n\n".to_owned()];
+    let in_sequence = [format!("\x1e{{\"b\":1}}\n\x1e{wrong}\n"), "\x1e{\"b\":1}\n".to_owned()];
+    for (framing, [body, left]) in [(Framing::Lines, &in_lines), (Framing::Sequence, &in_sequence)] {
+        for chunk in [1, 3, 10, 100] {
+            let mut remover = Remover::new(&["$.a".to_owned()], Limits::default(), framing).unwrap();
+            let mut out = Vec::new();
+            let fed = body.as_bytes().chunks(chunk).try_for_each(|chunk| remover.feed(chunk, &mut out));
+            assert_eq!(fed.unwrap_err().fault, Fault::Malformed);
+            assert_eq!(String::from_utf8(out).unwrap(), *left, "chunks of {chunk}");
+        }
+    }
+    // Longer than what is held: it leaves as it is read.
+    let limits = Limits { record: 64, ..Limits::default() };
+    let mut remover = Remover::new(&["$.a".to_owned()], limits, Framing::Lines).unwrap();
+    let mut out = Vec::new();
+    let long = format!("{{\"b\":\"{}\",", "x".repeat(200));
+    remover.feed(long.as_bytes(), &mut out).unwrap();
+    assert!(out.len() > 64, "{} bytes left", out.len());
+    remover.feed(b"\"a\":1}\n", &mut out).unwrap();
+    remover.finish(&mut out).unwrap();
+    assert_eq!(out, format!("{}}}\n", long.trim_end_matches(',')).as_bytes());
+}
+
 /// A reader sees one of two occurrences; what it should not see goes, whichever that is.
 #[test]
 fn what_may_be_meant_goes_where_a_name_is_repeated() {
@@ -160,6 +186,12 @@ fn what_may_be_meant_goes_where_a_name_is_repeated() {
         (r#"[{"a":1,"a":2}]"#, "$[?value(@..a)==1]", true),
         (r#"[{"a":{"k":1,"k":2},"c":{"k":1}}]"#, "$[?@.a==@.c]", true),
         (r#"[[{"k":1,"k":2}]]"#, "$[?!@[?@.k==1]]", true),
+        (r#"[{"c":{"b":1},"c":2}]"#, "$[?!@..b]", true),
+        (r#"[{"c":{"b":1},"c":{"b":1}}]"#, "$[?count(@..b)==1]", true),
+        (r#"[{"c":{"b":"y"},"c":{"b":"x"}}]"#, "$[?value(@..b)=='x']", true),
+        (r#"[{"c":[1],"c":[]}]"#, "$[?!@..[0]]", true),
+        (r#"[{"c":[1,2],"c":[]}]"#, "$[?!@..[1:]]", true),
+        (r#"[{"c":{"b":1},"d":{"b":1}}]"#, "$[?count(@..b)==1]", false),
         (r#"[{"a":{"b":1},"c":{"b":1}}]"#, "$[?@.a.b!=1]", false),
         (r#"[{"a":1,"c":2}]"#, "$[?count(@.*)==1]", false),
     ] {

@@ -3,10 +3,7 @@
 use super::{Expect, Read, Surround, Walk};
 use crate::scrub::arbiter::Arbiter;
 use crate::scrub::lex;
-use crate::scrub::unreadable::{Fault, Framing};
-
-/// Stands before each text of a sequence (RFC 7464, 2.2).
-const RECORD_SEPARATOR: u8 = 0x1e;
+use crate::scrub::unreadable::{Fault, Framing, RECORD_SEPARATOR};
 
 /// What has come since the last text, or since the beginning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
