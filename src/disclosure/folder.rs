@@ -5,7 +5,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -123,19 +123,33 @@ pub(super) trait Medium: Send {
     fn sync(&mut self) -> io::Result<()>;
 }
 
-impl Medium for File {
+/// A segment in the folder.
+struct InPlace {
+    file: File,
+    path: PathBuf,
+}
+
+impl Medium for InPlace {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.write_all(bytes)
+        self.file.write_all(bytes)
     }
 
+    /// What is written to a file that was removed or moved away is on no record.
     fn sync(&mut self) -> io::Result<()> {
-        self.sync_data()
+        self.file.sync_data()?;
+        let (here, there) = (self.file.metadata()?, self.path.metadata()?);
+        if (here.dev(), here.ino()) == (there.dev(), there.ino()) {
+            Ok(())
+        } else {
+            Err(io::Error::other("the segment is no longer in its place"))
+        }
     }
 }
 
 /// Makes the file of a new segment; never over an existing one.
 pub(super) fn create(path: &Path) -> io::Result<Box<dyn Medium>> {
-    Ok(Box::new(OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?))
+    let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?;
+    Ok(Box::new(InPlace { file, path: path.to_owned() }))
 }
 
 /// Reads a file line by line: each whole line without its end, then what is left without one.

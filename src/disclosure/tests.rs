@@ -292,7 +292,7 @@ impl folder::Medium for DiskFile {
         if self.0.state.lock().unwrap().full {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        folder::Medium::write(&mut self.1, bytes)
+        io::Write::write_all(&mut self.1, bytes)
     }
 
     fn sync(&mut self) -> io::Result<()> {
@@ -333,6 +333,23 @@ async fn nothing_is_acknowledged_before_it_is_durable_and_what_waits_shares_a_sy
         intent.await.unwrap().unwrap();
     }
     assert!(disk.state.lock().unwrap().syncs - before <= 10, "a hundred records, a few syncs");
+}
+
+#[tokio::test]
+async fn a_segment_that_is_no_longer_in_its_place_takes_no_record() {
+    for (at, rename) in [(1, true), (2, false)] {
+        let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
+        let log = Log::open(folder.path(), &keys, Durability::BeforeRelease, YEAR).unwrap();
+        let entry = intend(&log, sample(&id(at))).await.unwrap();
+        let segment = folder::segments(folder.path()).unwrap().remove(0).path;
+        if rename {
+            std::fs::rename(&segment, segment.with_extension("away")).unwrap();
+        } else {
+            std::fs::remove_file(&segment).unwrap();
+        }
+        assert_eq!(log.window(&entry, &window(&keys, &["alice"], 1)).await, Err(LogError));
+        assert!(!log.healthy());
+    }
 }
 
 #[tokio::test]

@@ -37,6 +37,9 @@ const FRAME: usize = 64 * 1024;
 /// that takes them byte by byte leaves no more beyond recall.
 const AT_ONCE: usize = 2 * FRAME;
 
+/// Coded bytes that are undone at a time.
+const CODED: usize = 16 * 1024;
+
 /// What an upstream sent.
 enum Came {
     Chunk(Bytes),
@@ -89,6 +92,8 @@ struct Piece {
 pub struct Pump<U> {
     upstream: Pin<Box<U>>,
     decoder: Decoder,
+    /// What has come and is not undone: it may become much more.
+    coded: Bytes,
     scrubber: Scrubber,
     release: Arc<Release>,
     pieces: VecDeque<Piece>,
@@ -128,6 +133,7 @@ where
         Box::new(Pump {
             upstream,
             decoder,
+            coded: Bytes::new(),
             scrubber,
             release,
             pieces,
@@ -251,8 +257,19 @@ where
         self.fresh && !self.release.is_endless() && nothing_decided()
     }
 
-    /// What the upstream sends next, until the deadline. Trailers are dropped.
+    /// What the upstream sends next, until the deadline; of what is coded, some of it.
     async fn read(&mut self, deadline: Option<Instant>) -> Result<Came, Cut> {
+        if self.coded.is_empty() {
+            match self.receive(deadline).await? {
+                Came::Chunk(chunk) if !self.decoder.is_identity() => self.coded = chunk,
+                came => return Ok(came),
+            }
+        }
+        Ok(Came::Chunk(self.coded.split_to(self.coded.len().min(CODED))))
+    }
+
+    /// What the upstream sends next. Trailers are dropped.
+    async fn receive(&mut self, deadline: Option<Instant>) -> Result<Came, Cut> {
         let upstream = &mut self.upstream;
         let mut next = pin!(async {
             loop {

@@ -1,6 +1,6 @@
 //! Content codings of the upstream's answer, undone as it streams, with a bound on expansion.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 
@@ -32,8 +32,8 @@ impl Coding {
 const MAX_RATIO: u64 = 100;
 /// Bytes that may come out before the ratio counts: short bodies compress oddly.
 const FREE_EXPANSION: u64 = 1 << 20;
-/// Bytes given to a decompressor at a time, so that one step cannot expand without bound.
-const STEP: usize = 1024;
+/// Bytes that may come out of one piece, whatever came before: they are all held before they are handed on.
+const MOST_AT_ONCE: u64 = 8 << 20;
 /// Largest zstd window, as a power of two (8 MiB: what RFC 8878 asks decoders to support).
 const ZSTD_WINDOW_LOG: u32 = 23;
 
@@ -42,22 +42,42 @@ const ZSTD_WINDOW_LOG: u32 = 23;
 #[error("the content coding cannot be undone")]
 pub struct Undecodable;
 
-/// Undoes one content coding. Invariant: what it holds is bounded by one step's expansion.
+/// Undoes one content coding. Invariant: what it holds is bounded, whatever it is fed.
 pub struct Decoder {
     inner: Inner,
     read: u64,
     written: u64,
 }
 
+/// What came out and was not handed on, and how much more may.
+#[derive(Default)]
+struct Pending {
+    bytes: Vec<u8>,
+    room: u64,
+}
+
+impl Write for Pending {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = self.room.checked_sub(bytes.len() as u64);
+        self.room = room.ok_or_else(|| io::Error::other("more comes out than may"))?;
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 enum Inner {
     Identity,
-    Gzip(MultiGzDecoder<Vec<u8>>),
+    Gzip(MultiGzDecoder<Pending>),
     /// `deflate` is zlib by the RFC and raw by habit: the first byte tells.
     Undetermined,
-    Zlib(ZlibDecoder<Vec<u8>>),
-    Deflate(DeflateDecoder<Vec<u8>>),
-    Brotli(Box<brotli::DecompressorWriter<Vec<u8>>>),
-    Zstd(Box<zstd::stream::write::Decoder<'static, Vec<u8>>>),
+    Zlib(ZlibDecoder<Pending>),
+    Deflate(DeflateDecoder<Pending>),
+    Brotli(Box<brotli::DecompressorWriter<Pending>>),
+    Zstd(Box<zstd::stream::write::Decoder<'static, Pending>>),
 }
 
 impl std::fmt::Debug for Decoder {
@@ -75,11 +95,14 @@ impl Decoder {
     pub fn new(coding: Coding) -> Result<Decoder, Undecodable> {
         let inner = match coding {
             Coding::Identity => Inner::Identity,
-            Coding::Gzip => Inner::Gzip(MultiGzDecoder::new(Vec::new())),
+            Coding::Gzip => Inner::Gzip(MultiGzDecoder::new(Pending::default())),
             Coding::Deflate => Inner::Undetermined,
-            Coding::Brotli => Inner::Brotli(Box::new(brotli::DecompressorWriter::new(Vec::new(), 4096))),
+            Coding::Brotli => {
+                Inner::Brotli(Box::new(brotli::DecompressorWriter::new(Pending::default(), 4096)))
+            }
             Coding::Zstd => {
-                let mut decoder = zstd::stream::write::Decoder::new(Vec::new()).map_err(|_| Undecodable)?;
+                let mut decoder =
+                    zstd::stream::write::Decoder::new(Pending::default()).map_err(|_| Undecodable)?;
                 decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(|_| Undecodable)?;
                 Inner::Zstd(Box::new(decoder))
             }
@@ -92,21 +115,18 @@ impl Decoder {
         matches!(self.inner, Inner::Identity)
     }
 
-    /// Decodes a chunk, handing out what comes out piece by piece.
+    /// Decodes a piece and hands out what comes of it.
     ///
     /// # Errors
     /// [`Undecodable`], or what `out` returns.
     pub fn feed<E: From<Undecodable>>(
         &mut self,
-        chunk: &[u8],
+        piece: &[u8],
         mut out: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        for step in chunk.chunks(STEP) {
-            self.read += u64::try_from(step.len()).unwrap_or(u64::MAX);
-            self.write(step)?;
-            self.drain(&mut out)?;
-        }
-        Ok(())
+        self.read += piece.len() as u64;
+        self.write(piece)?;
+        self.drain(&mut out)
     }
 
     /// Checks that the coded body is complete and hands out the rest.
@@ -117,6 +137,7 @@ impl Decoder {
         &mut self,
         mut out: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
+        self.make_room();
         let finished = match &mut self.inner {
             Inner::Identity => Ok(()),
             Inner::Undetermined => return Err(Undecodable.into()),
@@ -130,45 +151,53 @@ impl Decoder {
         self.drain(&mut out)
     }
 
-    fn write(&mut self, step: &[u8]) -> Result<(), Undecodable> {
-        if let (Inner::Undetermined, Some(first)) = (&self.inner, step.first()) {
+    fn write(&mut self, piece: &[u8]) -> Result<(), Undecodable> {
+        if let (Inner::Undetermined, Some(first)) = (&self.inner, piece.first()) {
             // A zlib header's low nibble is 8 (RFC 1950, 2.2); a raw block never begins so.
             self.inner = if first & 0x0f == 8 {
-                Inner::Zlib(ZlibDecoder::new(Vec::new()))
+                Inner::Zlib(ZlibDecoder::new(Pending::default()))
             } else {
-                Inner::Deflate(DeflateDecoder::new(Vec::new()))
+                Inner::Deflate(DeflateDecoder::new(Pending::default()))
             };
         }
+        self.make_room();
         match &mut self.inner {
             Inner::Identity | Inner::Undetermined => Ok(()),
-            Inner::Gzip(decoder) => decoder.write_all(step),
-            Inner::Zlib(decoder) => decoder.write_all(step),
-            Inner::Deflate(decoder) => decoder.write_all(step),
-            Inner::Brotli(decoder) => decoder.write_all(step),
-            Inner::Zstd(decoder) => decoder.write_all(step),
+            Inner::Gzip(decoder) => decoder.write_all(piece),
+            Inner::Zlib(decoder) => decoder.write_all(piece),
+            Inner::Deflate(decoder) => decoder.write_all(piece),
+            Inner::Brotli(decoder) => decoder.write_all(piece),
+            Inner::Zstd(decoder) => decoder.write_all(piece),
         }
         .map_err(|_| Undecodable)
     }
 
     fn drain<E: From<Undecodable>>(&mut self, out: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
-        let pending = match &mut self.inner {
-            Inner::Identity | Inner::Undetermined => return Ok(()),
-            Inner::Gzip(decoder) => decoder.get_mut(),
-            Inner::Zlib(decoder) => decoder.get_mut(),
-            Inner::Deflate(decoder) => decoder.get_mut(),
-            Inner::Brotli(decoder) => decoder.get_mut(),
-            Inner::Zstd(decoder) => decoder.get_mut(),
-        };
-        if pending.is_empty() {
-            return Ok(());
-        }
-        self.written += u64::try_from(pending.len()).unwrap_or(u64::MAX);
-        if self.written > FREE_EXPANSION.max(self.read.saturating_mul(MAX_RATIO)) {
-            return Err(Undecodable.into());
-        }
-        let taken = out(pending);
-        pending.clear();
+        let Some(pending) = self.pending().filter(|pending| !pending.bytes.is_empty()) else { return Ok(()) };
+        let (taken, length) = (out(&pending.bytes), pending.bytes.len());
+        pending.bytes.clear();
+        self.written += length as u64;
         taken
+    }
+
+    /// Lets come out what may, for what went in.
+    fn make_room(&mut self) {
+        let most = FREE_EXPANSION.max(self.read.saturating_mul(MAX_RATIO));
+        let room = most.saturating_sub(self.written).min(MOST_AT_ONCE);
+        if let Some(pending) = self.pending() {
+            pending.room = room;
+        }
+    }
+
+    fn pending(&mut self) -> Option<&mut Pending> {
+        match &mut self.inner {
+            Inner::Identity | Inner::Undetermined => None,
+            Inner::Gzip(decoder) => Some(decoder.get_mut()),
+            Inner::Zlib(decoder) => Some(decoder.get_mut()),
+            Inner::Deflate(decoder) => Some(decoder.get_mut()),
+            Inner::Brotli(decoder) => Some(decoder.get_mut()),
+            Inner::Zstd(decoder) => Some(decoder.get_mut()),
+        }
     }
 }
 
@@ -241,6 +270,13 @@ mod tests {
         let bomb = vec![b' '; 64 << 20];
         for (coding, bytes) in encoded(&bomb) {
             assert!(decode(coding, &bytes, 4096).is_err(), "{coding:?}");
+            // Nor does what came before make room for it.
+            let mut decoder = Decoder::new(coding).unwrap();
+            decoder.read = 1 << 40;
+            let fed = decoder.feed(&bytes, |_| Ok::<(), Undecodable>(()));
+            assert!(fed.and_then(|()| decoder.finish(|_| Ok(()))).is_err(), "{coding:?}");
+            let held = decoder.pending().map_or(0, |pending| pending.bytes.capacity());
+            assert!(held as u64 <= 2 * MOST_AT_ONCE, "{coding:?} held {held}");
         }
     }
 

@@ -231,13 +231,14 @@ impl Release {
     /// Hands a window's record to the log.
     fn append(&self, tally: &Tally) -> Option<impl Future<Output = Result<(), LogError>> + Send + use<>> {
         self.count(tally);
+        let people = tally.people();
         let window = Window {
             position: self.gatehouse.ledger.position(),
             records: tally.records,
             withheld_records: tally.withheld_records,
             categories: self.categories(tally),
-            untouched: tally.untouched(),
-            subjects: tally.subjects.as_slice().into(),
+            untouched: tally.untouched(&people),
+            subjects: people,
         };
         let entry = self.entry.lock().unwrap_or_else(PoisonError::into_inner);
         entry.as_ref().map(|entry| self.gatehouse.log.window(entry, &window))

@@ -9,7 +9,7 @@ use http::header::{
     UPGRADE,
 };
 use http::request::Parts;
-use http::uri::Authority;
+use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 
 use super::identity::CREDENTIAL_HEADERS;
@@ -131,7 +131,14 @@ fn screen_authority(parts: &Parts, authorities: &[String]) -> Result<(), Refusal
         (None, None) => return Err(Refusal::RequestMalformed),
     };
     let parsed: Authority = authority.parse().map_err(|_| Refusal::RequestMalformed)?;
-    if authority.contains('@') || parsed.host().is_empty() {
+    let port = authority.strip_prefix(parsed.host()).and_then(|rest| rest.strip_prefix(':'));
+    let is_port = |port: &str| port.is_empty() || port.parse::<u16>().is_ok();
+    let is_http = |scheme: &Scheme| *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS;
+    if authority.contains('@')
+        || parsed.host().is_empty()
+        || !port.is_none_or(is_port)
+        || !parts.uri.scheme().is_none_or(is_http)
+    {
         return Err(Refusal::RequestMalformed);
     }
     let ours = authorities.is_empty()
@@ -146,8 +153,8 @@ pub fn is_hop_by_hop(name: &HeaderName) -> bool {
     HOP_BY_HOP.contains(name)
 }
 
-/// The header for the upstream: end-to-end fields only, and none that the gateway answers for itself.
-pub fn forwarded(headers: &HeaderMap, purpose_header: &HeaderName) -> HeaderMap {
+/// Whether a field of these ends at this proxy, also because `Connection` names it (RFC 9110, 7.6.1).
+pub fn ends_here(headers: &HeaderMap) -> impl Fn(&HeaderName) -> bool {
     let nominated: Vec<&str> = headers
         .get_all(CONNECTION)
         .iter()
@@ -155,16 +162,23 @@ pub fn forwarded(headers: &HeaderMap, purpose_header: &HeaderName) -> HeaderMap 
         .flat_map(|value| value.split(','))
         .map(str::trim)
         .collect();
+    move |name| {
+        is_hop_by_hop(name) || nominated.iter().any(|nominated| nominated.eq_ignore_ascii_case(name.as_str()))
+    }
+}
+
+/// The header for the upstream: end-to-end fields only, and none that the gateway answers for itself.
+pub fn forwarded(headers: &HeaderMap, purpose_header: &HeaderName) -> HeaderMap {
+    let ends_here = ends_here(headers);
     let stays = |name: &HeaderName| {
-        !(is_hop_by_hop(name)
+        !(ends_here(name)
             || CONDITIONS.contains(name)
             || CREDENTIAL_HEADERS.contains(name)
             || LOOK_ALIKES.contains(name)
             || OVERRIDES.contains(name)
             || *name == DATA_PURPOSE
             || name == purpose_header
-            || *name == HOST
-            || nominated.iter().any(|nominated| nominated.eq_ignore_ascii_case(name.as_str())))
+            || *name == HOST)
     };
     let mut forwarded = HeaderMap::with_capacity(headers.len() + 2);
     for (name, value) in headers.iter().filter(|(name, _)| stays(name)) {
@@ -199,6 +213,11 @@ mod tests {
             (parts("GET", "/a", &[]), malformed),
             (parts("GET", "/a", &[host, host]), malformed),
             (parts("GET", "/a", &[("host", "u@api.example.org")]), malformed),
+            (parts("GET", "/a", &[("host", "api.example.org:8443")]), Ok(())),
+            (parts("GET", "/a", &[("host", "api.example.org:")]), Ok(())),
+            (parts("GET", "/a", &[("host", "api.example.org:abc")]), malformed),
+            (parts("GET", "/a", &[("host", "api.example.org:99999")]), malformed),
+            (parts("GET", "ftp://api.example.org/a", &[host]), malformed),
             (parts("GET", "/a", &[("host", "evil.example")]), Err(Refusal::AuthorityNotServed)),
             (parts("GET", "/a/../b", &[host]), malformed),
             (parts("POST", "/a", &[host, ("transfer-encoding", "gzip, chunked")]), malformed),

@@ -1,5 +1,6 @@
 //! The account of one window of an answer: what left, in which form, on which basis, about whom.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use jiff::Timestamp;
@@ -60,7 +61,7 @@ pub(super) struct Tally {
     /// When the first of them has to be decided again though nothing happens: a consent or the cited
     /// case ends.
     pub(super) ask_again: Option<Timestamp>,
-    /// Everybody whose state was looked up.
+    /// Everybody whose state was looked up, each time that it was.
     pub(super) subjects: Vec<Fingerprint>,
     /// Controllers whose instructions were looked up: a change of theirs concerns the account too.
     pub(super) controllers: Vec<Fingerprint>,
@@ -121,10 +122,19 @@ impl Tally {
             || left.any(|one| one.fields > counted(one.class, &one.release))
     }
 
-    /// Everybody of whom nothing personal leaves.
-    pub(super) fn untouched(&self) -> Vec<Fingerprint> {
+    /// Everybody whose state was looked up, each once: a list may be of one person.
+    pub(super) fn people(&self) -> Cow<'_, [Fingerprint]> {
+        if self.subjects.len() < 2 {
+            return self.subjects.as_slice().into();
+        }
+        let mut known: HashSet<_, Spread> = HashSet::default();
+        self.subjects.iter().filter(|subject| known.insert(*subject)).copied().collect()
+    }
+
+    /// Those people of whom nothing personal leaves.
+    pub(super) fn untouched(&self, people: &[Fingerprint]) -> Vec<Fingerprint> {
         let touched: HashSet<_, Spread> = self.touched.iter().collect();
-        self.subjects.iter().filter(|subject| !touched.contains(subject)).copied().collect()
+        people.iter().filter(|subject| !touched.contains(subject)).copied().collect()
     }
 
     /// Adds another account to this one.

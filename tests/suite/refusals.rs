@@ -52,6 +52,13 @@ withheld = "deny"
 hide-existence = true
 
 [[route]]
+name = "quiet"
+upstream = "crm"
+path = "/quiet/{id}"
+schema = "customer"
+hide-existence = true
+
+[[route]]
 name = "all"
 upstream = "crm"
 path = "/all"
@@ -294,8 +301,13 @@ fn a_head_tells_no_more_than_the_answer_would() {
         upstream.raw("/hidden/c-3", answer(gone, "", b""));
         refused(&gate.get("/hidden/c-3", "support", "customer-support"), 404, "not-found");
     }
-    upstream.raw("/hidden/c-4", answer("200 OK", "content-type: application/json\r\n", b"{"));
-    refused(&gate.get("/hidden/c-4", "support", "customer-support"), 404, "not-found");
+    for path in ["/hidden/c-4", "/quiet/c-4"] {
+        upstream.raw(path, answer("200 OK", "content-type: application/json\r\n", b"{"));
+        refused(&gate.get(path, "support", "customer-support"), 404, "not-found");
+        assert_eq!(head(path), 404, "{path}");
+    }
+    upstream.json("/quiet/c-1", CUSTOMER);
+    assert_eq!(head("/quiet/c-1"), 200);
 }
 
 #[test]

@@ -264,17 +264,36 @@ fn a_route_that_is_not_personal_passes_unread() {
     assert_eq!((answer.status, answer.text().as_str()), (200, "a,b\n1,2\n"));
     assert_eq!(answer.header("x-kept"), Some("1"));
     assert_eq!(http::get(gate.address, "/open", &["data-purpose: customer-support"]).status, 401);
+    // What the upstream says to this hop alone ends here, and another protocol is never spoken.
+    upstream.raw(
+        "/open",
+        b"HTTP/1.1 101 Switching\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n".to_vec(),
+    );
+    assert_eq!(gate.get("/open", "support", "customer-support").status, 502);
+    upstream.raw("/open", crate::upstream::answer("200 OK", "connection: x-hop\r\nx-hop: 1\r\n", b""));
+    assert_eq!(gate.get("/open", "support", "customer-support").header("x-hop"), None);
     upstream.raw("/open", crate::upstream::answer("200 OK", "content-type: text/csv\r\n", b""));
     assert_eq!(gate.get("/open", "support", "customer-support").status, 200);
     let metrics = gate.metrics();
     for line in [
-        r#"purposegate_requests_total{outcome="released",purpose="customer-support",recipient="support",route="open"} 2"#,
+        r#"purposegate_requests_total{outcome="released",purpose="customer-support",recipient="support",route="open"} 3"#,
         r#"purposegate_body_bytes_total{direction="in",route="open"} 8"#,
         r#"purposegate_body_bytes_total{direction="out",route="open"} 8"#,
     ] {
         assert!(metrics.contains(line), "{line}: {metrics}");
     }
     assert!(!metrics.contains(r#"outcome="aborted""#), "{metrics}");
+}
+
+#[test]
+fn a_person_is_named_once_in_a_window() {
+    let (upstream, gate) = house();
+    upstream.json("/customers", &format!("{{\"items\": [{}]}}", vec![person("p-1"); 500].join(",")));
+    assert_eq!(gate.get("/customers", "support", "customer-support").json()["items"][499]["id"], "p-1");
+    gate.wait_for_log("\"released\"");
+    let log = gate.log();
+    let window = log.lines().find(|line| line.contains(r#""kind":"window""#)).unwrap();
+    assert!(window.contains(r#""records":500"#) && window.len() < 10_000, "{} bytes", window.len());
 }
 
 #[test]

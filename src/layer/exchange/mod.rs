@@ -169,8 +169,10 @@ impl Exchange {
 
         let inbound = Inbound::new(body, found.route.max_request_body, listening.request_timeout);
         let mut forwarded = self.forwarded(&parts, &found.route, inbound);
-        let all_or_nothing = found.route.scrubbing.as_ref().is_some_and(Scrubbing::is_all_or_nothing);
-        if all_or_nothing && parts.method == Method::HEAD {
+        let scrubbing = found.route.scrubbing.as_ref();
+        let hangs_on_body =
+            scrubbing.is_some_and(|scrubbing| scrubbing.is_all_or_nothing() || found.route.hide_existence);
+        if hangs_on_body && parts.method == Method::HEAD {
             // Whether GET would be refused is to be seen from its answer only.
             *forwarded.method_mut() = Method::GET;
         }
@@ -180,6 +182,10 @@ impl Exchange {
         self.on_record = true;
         let (upstream_parts, upstream_body) = answered?.into_parts();
 
+        if upstream_parts.status.is_informational() {
+            // Nothing was asked for that another protocol answers.
+            return Err(Refusal::UpstreamUnreadable);
+        }
         let Some(scrubbing) = &found.route.scrubbing else {
             let release = self.release(admitted)?;
             return Ok(self.pass_through(&upstream_parts, upstream_body, release));
@@ -196,7 +202,7 @@ impl Exchange {
         }
         let response = self.respond(upstream_parts.status, head)?;
         match verdict {
-            answer::Answer::Json(framing, coding) if all_or_nothing || parts.method != Method::HEAD => {
+            answer::Answer::Json(framing, coding) if hangs_on_body || parts.method != Method::HEAD => {
                 self.endless = framing != Framing::Document;
                 let release = self.release(admitted)?;
                 let closing = (parts.method == Method::HEAD).then(|| Arc::clone(&release));
@@ -498,11 +504,11 @@ impl Exchange {
     {
         let mut response = Response::new(AnswerBody::passing(body, release));
         *response.status_mut() = upstream.status;
-        let hop_by_hop = request::is_hop_by_hop;
+        let ends_here = request::ends_here(&upstream.headers);
         *response.headers_mut() = upstream
             .headers
             .iter()
-            .filter(|(name, _)| !hop_by_hop(name))
+            .filter(|(name, _)| !ends_here(name))
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
         if let Some(applied) = self.purpose_value(Some(&self.decision)) {
