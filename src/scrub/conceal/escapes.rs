@@ -5,7 +5,7 @@
 //! those of signs that addresses have, of spaces and of Latin-1's letters are known.
 
 /// The longest name of a reference that is known.
-const LONGEST_NAME: usize = 8;
+const LONGEST_NAME: usize = 21;
 
 /// What an escape denotes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +118,29 @@ const SIGNS: &[(&str, char)] = &[
     ("shy", '\u{ad}'),
     ("zwj", '\u{200d}'),
     ("zwnj", '\u{200c}'),
+    ("lrm", '\u{200e}'),
+    ("rlm", '\u{200f}'),
+    ("NoBreak", '\u{2060}'),
+    ("ZeroWidthSpace", '\u{200b}'),
+    ("NegativeVeryThinSpace", '\u{200b}'),
+    ("NegativeThinSpace", '\u{200b}'),
+    ("NegativeMediumSpace", '\u{200b}'),
+    ("NegativeThickSpace", '\u{200b}'),
+    ("ApplyFunction", '\u{2061}'),
+    ("af", '\u{2061}'),
+    ("InvisibleTimes", '\u{2062}'),
+    ("it", '\u{2062}'),
+    ("InvisibleComma", '\u{2063}'),
+    ("ic", '\u{2063}'),
+    ("NonBreakingSpace", ' '),
+    ("MediumSpace", ' '),
+    ("ThinSpace", ' '),
+    ("VeryThinSpace", ' '),
+    ("hairsp", ' '),
+    ("numsp", ' '),
+    ("puncsp", ' '),
+    ("emsp13", ' '),
+    ("emsp14", ' '),
 ];
 
 /// From U+00C0 on.

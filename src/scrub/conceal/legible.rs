@@ -85,6 +85,8 @@ impl<'a> Legible<'a> {
                     // What a capital I leaves that has a dot.
                     '\u{307}' => {}
                     'ς' => into('σ'),
+                    // What a capital one leaves; a small one has become two letters already.
+                    'ß' => ['s', 's'].into_iter().for_each(&mut *into),
                     lower => into(lower),
                 });
             } else if !spaced {
@@ -240,6 +242,8 @@ mod tests {
             (r#"j\u0040x\n\"y\/"#, "j@x \"y/"),
             (r"j\\u0040x \ud83d\ude00", "j@x \u{1f600}"),
             ("j&#64;x&#x2E;y&commat;z&amp;#64;", "j@x.y@z@"),
+            ("j&NoBreak;ane&ZeroWidthSpace;@x", "jane@x"),
+            ("030&NonBreakingSpace;12&hairsp;3", "030 12 3"),
             ("&nope; & &#; &#x110000; \\q \\u00g0 \\ud800", "&nope; & &#; &#x110000; \\q \\u00g0 \\ud800"),
             ("a\u{2066}b\u{fe0f}c\u{34f}", "abc"),
             ("1\t2\n3\u{2028}4", "1 2 3 4"),
@@ -254,6 +258,7 @@ mod tests {
         for (one, other) in [
             ("ΣΟΦΟΣ", "σοφος"),
             ("Weiß", "WEISS"),
+            ("Weiß", "WEIẞ"),
             ("İnci", "INCI"),
             ("Meſſer", "messer"),
             ("J&Uuml;rgen", "jürgen"),
