@@ -290,6 +290,8 @@ fn start_logging(default: &str) {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // It would say on stderr that stderr cannot be written, and panic.
+        .log_internal_errors(false)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .with_target(false);
     let started = if std::env::var("PURPOSEGATE_LOG_FORMAT").is_ok_and(|format| format == "json") {

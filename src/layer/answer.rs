@@ -59,9 +59,9 @@ pub fn judge(parts: &Parts) -> Result<Answer, Refusal> {
 pub fn head(upstream: &HeaderMap, allowed: &[HeaderName], answer: Answer) -> HeaderMap {
     // Most heads fit: date, media type, and what the gateway adds.
     let mut head = HeaderMap::with_capacity(6);
-    for (name, value) in
-        upstream.iter().filter(|(name, value)| allowed.contains(name) || is_plain(name, value))
-    {
+    let ends_here = request::ends_here(upstream);
+    let passes = |name: &HeaderName| allowed.contains(name) && !ends_here(name);
+    for (name, value) in upstream.iter().filter(|(name, value)| passes(name) || is_plain(name, value)) {
         head.append(name, value.clone());
     }
     if let (Answer::Json(..), Some(content_type)) = (answer, upstream.get(CONTENT_TYPE)) {
@@ -230,6 +230,19 @@ mod tests {
         for (status, headers) in unreadable {
             assert_eq!(verdict(*status, headers), Err(Refusal::UpstreamUnreadable), "{status} {headers:?}");
         }
+    }
+
+    #[test]
+    fn what_is_listed_passes_unless_it_is_for_this_hop() {
+        let listed = HeaderName::from_static("x-listed");
+        let field = |name, value| (name, HeaderValue::from_static(value));
+        let mut upstream = HeaderMap::from_iter([field(listed.clone(), "1")]);
+        let passes = |upstream: &HeaderMap| {
+            head(upstream, std::slice::from_ref(&listed), Answer::Empty).contains_key(&listed)
+        };
+        assert!(passes(&upstream));
+        upstream.extend([field(http::header::CONNECTION, "close, X-Listed")]);
+        assert!(!passes(&upstream));
     }
 
     #[test]

@@ -307,12 +307,7 @@ where
             self.finished = self.upstream.is_end_stream();
             return self.feed(chunk, self.finished);
         }
-        let mut decoded = Vec::new();
-        self.decoder.feed(&chunk, |piece| -> Result<(), Cut> {
-            decoded.extend_from_slice(piece);
-            Ok(())
-        })?;
-        let (mut decoded, mut taken) = (Bytes::from(decoded), Taken::default());
+        let (mut decoded, mut taken) = (Bytes::from(self.decoder.feed(&chunk)?), Taken::default());
         while !decoded.is_empty() {
             taken += self.feed(decoded.split_to(decoded.len().min(FRAME)), false)?;
         }
@@ -321,11 +316,7 @@ where
 
     /// Scrubs what is left when the document ends.
     fn scrub_end(&mut self) -> Result<Taken, Cut> {
-        let mut rest = Vec::new();
-        self.decoder.finish(|decoded| -> Result<(), Cut> {
-            rest.extend_from_slice(decoded);
-            Ok(())
-        })?;
+        let rest = self.decoder.finish()?;
         self.finished = true;
         self.feed(Bytes::from(rest), true)
     }

@@ -115,32 +115,25 @@ impl Decoder {
         matches!(self.inner, Inner::Identity)
     }
 
-    /// Decodes a piece and hands out what comes of it.
+    /// Decodes a piece: what comes of it.
     ///
     /// # Errors
-    /// [`Undecodable`], or what `out` returns.
-    pub fn feed<E: From<Undecodable>>(
-        &mut self,
-        piece: &[u8],
-        mut out: impl FnMut(&[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
+    /// [`Undecodable`].
+    pub fn feed(&mut self, piece: &[u8]) -> Result<Vec<u8>, Undecodable> {
         self.read += piece.len() as u64;
         self.write(piece)?;
-        self.drain(&mut out)
+        Ok(self.take())
     }
 
-    /// Checks that the coded body is complete and hands out the rest.
+    /// Checks that the coded body is complete: the rest of it.
     ///
     /// # Errors
-    /// [`Undecodable`] for a truncated body, or what `out` returns.
-    pub fn finish<E: From<Undecodable>>(
-        &mut self,
-        mut out: impl FnMut(&[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
+    /// [`Undecodable`] for a truncated body.
+    pub fn finish(&mut self) -> Result<Vec<u8>, Undecodable> {
         self.make_room();
         let finished = match &mut self.inner {
             Inner::Identity => Ok(()),
-            Inner::Undetermined => return Err(Undecodable.into()),
+            Inner::Undetermined => return Err(Undecodable),
             Inner::Gzip(decoder) => decoder.try_finish(),
             Inner::Zlib(decoder) => decoder.try_finish(),
             Inner::Deflate(decoder) => decoder.try_finish(),
@@ -148,7 +141,7 @@ impl Decoder {
             Inner::Zstd(decoder) => decoder.flush(),
         };
         finished.map_err(|_| Undecodable)?;
-        self.drain(&mut out)
+        Ok(self.take())
     }
 
     fn write(&mut self, piece: &[u8]) -> Result<(), Undecodable> {
@@ -172,12 +165,10 @@ impl Decoder {
         .map_err(|_| Undecodable)
     }
 
-    fn drain<E: From<Undecodable>>(&mut self, out: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
-        let Some(pending) = self.pending().filter(|pending| !pending.bytes.is_empty()) else { return Ok(()) };
-        let (taken, length) = (out(&pending.bytes), pending.bytes.len());
-        pending.bytes.clear();
-        self.written += length as u64;
-        taken
+    fn take(&mut self) -> Vec<u8> {
+        let bytes = self.pending().map(|pending| std::mem::take(&mut pending.bytes)).unwrap_or_default();
+        self.written += bytes.len() as u64;
+        bytes
     }
 
     /// Lets come out what may, for what went in.
@@ -212,15 +203,9 @@ mod tests {
         let mut decoder = Decoder::new(coding)?;
         let mut plain = Vec::new();
         for piece in bytes.chunks(chunk) {
-            decoder.feed(piece, |out| -> Result<(), Undecodable> {
-                plain.extend_from_slice(out);
-                Ok(())
-            })?;
+            plain.extend(decoder.feed(piece)?);
         }
-        decoder.finish(|out| -> Result<(), Undecodable> {
-            plain.extend_from_slice(out);
-            Ok(())
-        })?;
+        plain.extend(decoder.finish()?);
         Ok(plain)
     }
 
@@ -273,8 +258,7 @@ mod tests {
             // Nor does what came before make room for it.
             let mut decoder = Decoder::new(coding).unwrap();
             decoder.read = 1 << 40;
-            let fed = decoder.feed(&bytes, |_| Ok::<(), Undecodable>(()));
-            assert!(fed.and_then(|()| decoder.finish(|_| Ok(()))).is_err(), "{coding:?}");
+            assert!(decoder.feed(&bytes).and_then(|_| decoder.finish()).is_err(), "{coding:?}");
             let held = decoder.pending().map_or(0, |pending| pending.bytes.capacity());
             assert!(held as u64 <= 2 * MOST_AT_ONCE, "{coding:?} held {held}");
         }

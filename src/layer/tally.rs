@@ -127,7 +127,7 @@ impl Tally {
         if self.subjects.len() < 2 {
             return self.subjects.as_slice().into();
         }
-        let mut known: HashSet<_, Spread> = HashSet::default();
+        let mut known = HashSet::with_capacity_and_hasher(self.subjects.len(), Spread::default());
         self.subjects.iter().filter(|subject| known.insert(*subject)).copied().collect()
     }
 

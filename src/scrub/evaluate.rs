@@ -120,9 +120,11 @@ impl<'a> Evaluation<'a> {
     fn apply(&self, segment: &Segment, from: u32, root: u32, into: &mut Vec<u32>) -> Worked<()> {
         // The nodes of a subtree stand one after the other.
         let last = if segment.descendant { self.node(from)?.next } else { from + 1 };
+        let of_all = |selector: &Selector| matches!(selector, Selector::Wildcard | Selector::Filter(_));
+        let through_all = segment.descendant || segment.selectors.iter().any(of_all);
         for at in from..last {
-            if segment.descendant {
-                self.watch(at, self.first_byte(self.node(at)?))?;
+            if through_all {
+                self.watch(at)?;
             }
             for selector in &segment.selectors {
                 self.choose(selector, at, root, into)?;
@@ -148,7 +150,6 @@ impl<'a> Evaluation<'a> {
                 }
             }
             (Selector::Wildcard, b'{' | b'[') => {
-                self.watch(from, kind)?;
                 for (at, _) in self.held.children(from) {
                     self.step()?;
                     into.push(at);
@@ -163,7 +164,6 @@ impl<'a> Evaluation<'a> {
                 into.extend(slice(*start, *end, *step, elements.len()).filter_map(|at| elements.get(at)));
             }
             (Selector::Filter(filter), b'{' | b'[') => {
-                self.watch(from, kind)?;
                 for (current, _) in self.held.children(from) {
                     if self.holds(filter, Scope { current, root })? {
                         into.push(current);
@@ -219,8 +219,9 @@ impl<'a> Evaluation<'a> {
     }
 
     /// Notes whether all of an object that a filter goes through has a name twice.
-    fn watch(&self, from: u32, kind: u8) -> Worked<()> {
-        if kind != b'{' || self.nested.get() == 0 || self.ambiguous == Ambiguous::CannotBe {
+    fn watch(&self, from: u32) -> Worked<()> {
+        let is_asked = self.nested.get() > 0 && self.ambiguous != Ambiguous::CannotBe;
+        if !is_asked || self.first_byte(self.node(from)?) != b'{' {
             return Ok(());
         }
         let members = self.members(from)?;
@@ -354,7 +355,7 @@ impl<'a> Evaluation<'a> {
             // Characters, which are the bytes that do not continue one.
             Value::String(text) => Some(text.iter().filter(|&&byte| byte & 0xc0 != 0x80).count()),
             Value::Array(at) | Value::Object(at) => {
-                self.watch(*at, self.first_byte(self.node(*at)?))?;
+                self.watch(*at)?;
                 Some(self.elements(*at)?.len())
             }
             Value::Number(_) | Value::Bool(_) | Value::Null => None,
@@ -443,8 +444,8 @@ impl<'a> Evaluation<'a> {
                 ones.len() == others.len() && self.pairwise(&ones, &others)?
             }
             (Value::Object(one), Value::Object(other)) => {
-                self.watch(*one, b'{')?;
-                self.watch(*other, b'{')?;
+                self.watch(*one)?;
+                self.watch(*other)?;
                 let (ones, others) = (self.members(*one)?, self.members(*other)?);
                 let same_names = ones.iter().map(|(name, _)| name).eq(others.iter().map(|(name, _)| name));
                 let at =

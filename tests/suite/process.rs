@@ -4,7 +4,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -22,6 +24,9 @@ struct Serving {
     admin: SocketAddr,
     folder: TempDir,
     log: Arc<Mutex<String>>,
+    /// Whether what it writes to stderr is read no longer, and who reads it.
+    deaf: Arc<AtomicBool>,
+    reader: JoinHandle<()>,
 }
 
 impl Serving {
@@ -40,15 +45,17 @@ impl Serving {
             .unwrap();
         let log: Arc<Mutex<String>> = Arc::default();
         let stderr = child.stderr.take().unwrap();
-        let kept = Arc::clone(&log);
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+        let deaf = Arc::new(AtomicBool::new(false));
+        let (kept, is_deaf) = (Arc::clone(&log), Arc::clone(&deaf));
+        let reader = std::thread::spawn(move || {
+            let lines = BufReader::new(stderr).lines().map_while(Result::ok);
+            for line in lines.take_while(|_| !is_deaf.load(Ordering::SeqCst)) {
                 kept.lock().unwrap().push_str(&(line + "\n"));
             }
         });
         let address = announced(&log, "listening");
         let admin = announced(&log, "admin listening");
-        Serving { child, address, admin, folder, log }
+        Serving { child, address, admin, folder, log, deaf, reader }
     }
 
     fn get(&self, path: &str, purpose: &str) -> Answer {
@@ -164,6 +171,18 @@ fn a_pack_that_is_changed_where_it_lies_is_announced_too() {
     reload("loaded");
     // What was counted may have been the file while it was still empty.
     wait_until(|| revision() != before);
+}
+
+#[test]
+fn nobody_has_to_read_the_log() {
+    let upstream = Upstream::start();
+    let serving = Serving::start(&format!("{}{ROUTES}", base(upstream.address)), "");
+    serving.deaf.store(true, Ordering::SeqCst);
+    for _ in 0..3 {
+        assert_eq!(http::get(serving.address, "/customers/p-1", &[]).status, 401);
+        // The first word that is not read closes the pipe.
+        wait_until(|| serving.reader.is_finished());
+    }
 }
 
 #[test]
