@@ -1,13 +1,13 @@
 //! One exchange, read downwards: who asks, for what, where to, may it at all, what came back, what
 //! of it leaves. Every branch that is not the last one ends in a refusal.
 
+mod admit;
 mod refuse;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
-use governor::clock::Clock;
 use http::header::{CONTENT_TYPE, TE, TRAILER};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
@@ -19,31 +19,22 @@ use tokio::sync::OwnedSemaphorePermit;
 use tower::{Service, ServiceExt};
 use ulid::Ulid;
 
-use crate::decision::{Admitted, Asking, Classes, Decisions, Denial, LegalReference};
+use crate::decision::{Admitted, Decisions};
 use crate::disclosure::{Entry, Intent, Outcome, Verdict};
 use crate::keys::random;
 use crate::layer::body::{Answer as AnswerBody, Pump};
 use crate::layer::encoding::{Coding, Decoder};
-use crate::layer::identity::{Caller, Identity, PeerNames};
+use crate::layer::identity::Identity;
 use crate::layer::inbound::Inbound;
-use crate::layer::purpose::{self, Declaration};
+use crate::layer::purpose::Declaration;
 use crate::layer::release::{Citation, Release, WITHHELD};
 use crate::layer::route::{Found, Recipient, Report, Route, Scrubbing, Withheld};
 use crate::layer::snapshot::Snapshot;
 use crate::layer::upstream::{Destination, UpstreamFailure};
 use crate::layer::well_known::{self, Page};
 use crate::layer::{Gatehouse, Listening, Refusal, answer, privacy_control, request};
-use crate::ledger::Case;
 use crate::scrub::{Forms, Framing, Scrubber};
-use crate::vocabulary::{CategoryId, Form, NotAPurpose, PurposeId};
-
-/// What admission asks, in its order, and how each says no.
-const FACTORS_OF_ADMISSION: [(&str, &[Denial]); 4] = [
-    ("registration", &[Denial::PurposeNotPermitted, Denial::RecipientSuspended]),
-    ("agreement", &[Denial::AgreementNotInForce]),
-    ("case", &[Denial::LegalReferenceMissing]),
-    ("policy", &[Denial::NoRulePermits]),
-];
+use crate::vocabulary::PurposeId;
 
 /// The answer's header that names the purpose it was released for.
 const PURPOSE_APPLIED: HeaderName = HeaderName::from_static("data-purpose-applied");
@@ -161,7 +152,7 @@ impl Exchange {
         let purpose = self.declared_purpose(&parts.headers, &caller, &decisions)?;
         let case = self.cited_case(purpose, &decisions);
         let admitted = Arc::new(self.admit(&found.route, purpose, case.as_deref(), &decisions)?);
-        screen_query(&found.route, parts.uri.query(), &admitted)?;
+        admit::screen_query(&found.route, parts.uri.query(), &admitted)?;
         self.gatehouse.ledger.healthy().then_some(()).ok_or(Refusal::LedgerUnavailable)?;
         if privacy_control::is_set(&parts.headers) {
             Box::pin(privacy_control::heed(&self.identity, &decisions, &self.gatehouse)).await?;
@@ -221,23 +212,6 @@ impl Exchange {
         }
     }
 
-    fn identify(&mut self, parts: &Parts) -> Result<Caller, Refusal> {
-        let peer = parts.extensions.get::<PeerNames>();
-        let caller = self.snapshot.credentials.identify(&parts.headers, peer, self.now)?;
-        let recipient = self.snapshot.recipients.get(caller.recipient).ok_or(Refusal::CredentialInvalid)?;
-        self.recipient = Some(Arc::clone(recipient));
-        self.identity = caller.identity.clone();
-        (self.credential_ends, self.locked) = (caller.until, caller.locked);
-        if let Some(rate) = &recipient.rate
-            && let Err(early) = rate.check()
-        {
-            let wait = early.wait_time_from(rate.clock().now()).as_secs_f64().ceil();
-            self.come_back = Some(wait.max(1.0) as u32);
-            return Err(Refusal::TooManyRequests);
-        }
-        Ok(caller)
-    }
-
     /// What the recipient asks about itself; nothing of it is anybody's data.
     async fn page(&mut self, page: Page, method: &Method) -> Result<Response<AnswerBody>, Refusal> {
         if !matches!(*method, Method::GET | Method::HEAD) {
@@ -279,81 +253,6 @@ impl Exchange {
         versions.and_then(|versions| versions.in_force(self.now)).cloned().ok_or(Refusal::NoRulePermits)
     }
 
-    /// The purpose that counts: the declared one, which a locked credential must agree with or replaces.
-    fn declared_purpose(
-        &mut self,
-        headers: &HeaderMap,
-        caller: &Caller,
-        decisions: &Decisions,
-    ) -> Result<PurposeId, Refusal> {
-        let declared = self.read_purpose(headers, caller, decisions);
-        let declared = self.weigh("purpose", declared)?;
-        self.purpose = Some(declared);
-        let agrees = caller.locked.is_none_or(|locked| locked == declared);
-        self.weigh("credential", agrees.then_some(declared).ok_or(Refusal::PurposeNotPermitted))
-    }
-
-    fn read_purpose(
-        &mut self,
-        headers: &HeaderMap,
-        caller: &Caller,
-        decisions: &Decisions,
-    ) -> Result<PurposeId, Refusal> {
-        self.declared = purpose::declared(headers, &self.snapshot.purpose_header)?;
-        let Some(declaration) = &self.declared else { return caller.locked.ok_or(Refusal::PurposeMissing) };
-        decisions.pack().vocabulary().declared_purpose(&declaration.purpose).map_err(|not| match not {
-            NotAPurpose::LegalBasis(_) => Refusal::LegalBasisAsPurpose,
-            NotAPurpose::Unknown => Refusal::PurposeUnknown,
-        })
-    }
-
-    /// The case that the request cites, where it is in force for who asks and for what. Any other
-    /// `case` is only recorded.
-    fn cited_case(&mut self, purpose: PurposeId, decisions: &Decisions) -> Option<Arc<Case>> {
-        let id = self.declared.as_ref()?.case.as_deref()?;
-        let (recipient, ledger) = (self.recipient.as_ref()?, &self.gatehouse.ledger);
-        let names = &**decisions.pack().vocabulary();
-        let case = ledger.case(id).filter(|case| case.serves(&recipient.name, purpose, names, self.now))?;
-        self.case = Some(Citation { id: Arc::from(id), fingerprint: ledger.fingerprints().case(id) });
-        Some(case)
-    }
-
-    /// Everything that can be said before the upstream is called and does not depend on a subject.
-    fn admit(
-        &mut self,
-        route: &Route,
-        purpose: PurposeId,
-        case: Option<&Case>,
-        decisions: &Decisions,
-    ) -> Result<Admitted, Refusal> {
-        let recipient = self.recipient.clone().ok_or(Refusal::CredentialMissing)?;
-        let served = route.serves_purpose(decisions.pack().vocabulary(), purpose);
-        self.weigh("route", served.then_some(()).ok_or(Refusal::PurposeNotPermitted))?;
-        if self.gatehouse.ledger.suspended(&recipient.name) {
-            return self.weigh("registration", Err(Refusal::RecipientSuspended));
-        }
-        let asking = Asking {
-            recipient: Arc::clone(recipient.facts(self.today())),
-            purpose,
-            operation: route.operation(&self.method),
-            exporter_region: Arc::clone(&self.snapshot.exporter_region),
-            upstream_backup: route.upstream_is_backup,
-            legal_reference: case.map_or(LegalReference::None, |case| {
-                LegalReference::Categories(Arc::clone(&case.categories))
-            }),
-        };
-        let classes = route.scrubbing.as_ref().map_or(Classes::unread(), |scrubbing| &scrubbing.classes);
-        let admitted = decisions.admit(&asking, classes);
-        // The pack checks one after the other; those before the one that refuses have agreed.
-        for (factor, denials) in FACTORS_OF_ADMISSION {
-            if let Some(denial) = admitted.as_ref().err().filter(|denial| denials.contains(denial)) {
-                return self.weigh(factor, Err(denied(*denial)));
-            }
-            self.weigh(factor, Ok(()))?;
-        }
-        admitted.map_err(denied)
-    }
-
     /// What forms are made with: pseudonyms are the recipient's own, and the epoch's.
     fn forms(&self) -> Forms {
         let epoch = self.gatehouse.pseudonyms.epoch(self.snapshot.pseudonym_epoch.as_deref());
@@ -363,12 +262,6 @@ impl Exchange {
     /// The day of the exchange, UTC.
     fn today(&self) -> Date {
         self.now.to_zoned(TimeZone::UTC).date()
-    }
-
-    /// Takes down what one factor says.
-    fn weigh<T>(&mut self, factor: &'static str, said: Result<T, Refusal>) -> Result<T, Refusal> {
-        self.factors.push((factor, if said.is_ok() { Verdict::Permits } else { Verdict::Refuses }));
-        said
     }
 
     /// The exchange as the log knows it; `None` before there is a recipient and a route.
@@ -527,24 +420,6 @@ impl Drop for Exchange {
     }
 }
 
-/// Every parameter is listed by the route, and may tell the caller only what it may see in clear.
-fn screen_query(route: &Route, query: Option<&str>, admitted: &Admitted) -> Result<(), Refusal> {
-    let Some(query) = query.filter(|query| !query.is_empty()) else { return Ok(()) };
-    // Some origins end a parameter at a `;`.
-    if query.bytes().any(|byte| byte == b';' || !byte.is_ascii()) {
-        return Err(Refusal::RequestMalformed);
-    }
-    for parameter in query.split('&') {
-        let name = parameter.split('=').next().unwrap_or_default();
-        let name = crate::layer::path::meaning(&name.replace('+', " ")).ok_or(Refusal::RequestMalformed)?;
-        let categories: &[CategoryId] = route.query.get(&name).ok_or(Refusal::QueryOnWithheldField)?;
-        if categories.iter().any(|category| admitted.best(*category) != Form::Clear) {
-            return Err(Refusal::QueryOnWithheldField);
-        }
-    }
-    Ok(())
-}
-
 /// Scrubs until something can leave; a body that is whole by then leaves with its length.
 async fn scrubbed<U>(
     upstream: U,
@@ -581,16 +456,6 @@ where
 fn decision_id(now: Timestamp) -> String {
     let millisecond = u64::try_from(now.as_millisecond()).unwrap_or(0);
     Ulid::from_parts(millisecond, random::bits().unwrap_or(0)).to_string()
-}
-
-fn denied(denial: Denial) -> Refusal {
-    match denial {
-        Denial::PurposeNotPermitted => Refusal::PurposeNotPermitted,
-        Denial::RecipientSuspended => Refusal::RecipientSuspended,
-        Denial::AgreementNotInForce => Refusal::AgreementNotInForce,
-        Denial::LegalReferenceMissing => Refusal::LegalReferenceMissing,
-        Denial::NoRulePermits => Refusal::NoRulePermits,
-    }
 }
 
 fn status_class(status: http::StatusCode) -> &'static str {

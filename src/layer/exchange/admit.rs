@@ -1,0 +1,155 @@
+//! What an exchange is asked before the upstream is: who it is, for what, and whether anything may leave at all.
+//!
+//! Refuses to know what comes back. Each thing that has to agree is taken down with what it said.
+
+use std::sync::Arc;
+
+use governor::clock::Clock;
+use http::HeaderMap;
+use http::request::Parts;
+
+use super::Exchange;
+use crate::decision::{Admitted, Asking, Classes, Decisions, Denial, LegalReference};
+use crate::disclosure::Verdict;
+use crate::layer::identity::{Caller, PeerNames};
+use crate::layer::release::Citation;
+use crate::layer::route::Route;
+use crate::layer::{Refusal, purpose};
+use crate::ledger::Case;
+use crate::vocabulary::{CategoryId, Form, NotAPurpose, PurposeId};
+
+/// What admission asks, in its order, and how each says no.
+const FACTORS_OF_ADMISSION: [(&str, &[Denial]); 4] = [
+    ("registration", &[Denial::PurposeNotPermitted, Denial::RecipientSuspended]),
+    ("agreement", &[Denial::AgreementNotInForce]),
+    ("case", &[Denial::LegalReferenceMissing]),
+    ("policy", &[Denial::NoRulePermits]),
+];
+
+impl Exchange {
+    pub(super) fn identify(&mut self, parts: &Parts) -> Result<Caller, Refusal> {
+        let peer = parts.extensions.get::<PeerNames>();
+        let caller = self.snapshot.credentials.identify(&parts.headers, peer, self.now)?;
+        let recipient = self.snapshot.recipients.get(caller.recipient).ok_or(Refusal::CredentialInvalid)?;
+        self.recipient = Some(Arc::clone(recipient));
+        self.identity = caller.identity.clone();
+        (self.credential_ends, self.locked) = (caller.until, caller.locked);
+        if let Some(rate) = &recipient.rate
+            && let Err(early) = rate.check()
+        {
+            let wait = early.wait_time_from(rate.clock().now()).as_secs_f64().ceil();
+            self.come_back = Some(wait.max(1.0) as u32);
+            return Err(Refusal::TooManyRequests);
+        }
+        Ok(caller)
+    }
+
+    /// The purpose that counts: the declared one, which a locked credential must agree with or replaces.
+    pub(super) fn declared_purpose(
+        &mut self,
+        headers: &HeaderMap,
+        caller: &Caller,
+        decisions: &Decisions,
+    ) -> Result<PurposeId, Refusal> {
+        let declared = self.read_purpose(headers, caller, decisions);
+        let declared = self.weigh("purpose", declared)?;
+        self.purpose = Some(declared);
+        let agrees = caller.locked.is_none_or(|locked| locked == declared);
+        self.weigh("credential", agrees.then_some(declared).ok_or(Refusal::PurposeNotPermitted))
+    }
+
+    fn read_purpose(
+        &mut self,
+        headers: &HeaderMap,
+        caller: &Caller,
+        decisions: &Decisions,
+    ) -> Result<PurposeId, Refusal> {
+        self.declared = purpose::declared(headers, &self.snapshot.purpose_header)?;
+        let Some(declaration) = &self.declared else { return caller.locked.ok_or(Refusal::PurposeMissing) };
+        decisions.pack().vocabulary().declared_purpose(&declaration.purpose).map_err(|not| match not {
+            NotAPurpose::LegalBasis(_) => Refusal::LegalBasisAsPurpose,
+            NotAPurpose::Unknown => Refusal::PurposeUnknown,
+        })
+    }
+
+    /// The case that the request cites, where it is in force for who asks and for what. Any other
+    /// `case` is only recorded.
+    pub(super) fn cited_case(&mut self, purpose: PurposeId, decisions: &Decisions) -> Option<Arc<Case>> {
+        let id = self.declared.as_ref()?.case.as_deref()?;
+        let (recipient, ledger) = (self.recipient.as_ref()?, &self.gatehouse.ledger);
+        let names = &**decisions.pack().vocabulary();
+        let case = ledger.case(id).filter(|case| case.serves(&recipient.name, purpose, names, self.now))?;
+        self.case = Some(Citation { id: Arc::from(id), fingerprint: ledger.fingerprints().case(id) });
+        Some(case)
+    }
+
+    /// Everything that can be said before the upstream is called and does not depend on a subject.
+    pub(super) fn admit(
+        &mut self,
+        route: &Route,
+        purpose: PurposeId,
+        case: Option<&Case>,
+        decisions: &Decisions,
+    ) -> Result<Admitted, Refusal> {
+        let recipient = self.recipient.clone().ok_or(Refusal::CredentialMissing)?;
+        let served = route.serves_purpose(decisions.pack().vocabulary(), purpose);
+        self.weigh("route", served.then_some(()).ok_or(Refusal::PurposeNotPermitted))?;
+        if self.gatehouse.ledger.suspended(&recipient.name) {
+            return self.weigh("registration", Err(Refusal::RecipientSuspended));
+        }
+        let asking = Asking {
+            recipient: Arc::clone(recipient.facts(self.today())),
+            purpose,
+            operation: route.operation(&self.method),
+            exporter_region: Arc::clone(&self.snapshot.exporter_region),
+            upstream_backup: route.upstream_is_backup,
+            legal_reference: case.map_or(LegalReference::None, |case| {
+                LegalReference::Categories(Arc::clone(&case.categories))
+            }),
+        };
+        let classes = route.scrubbing.as_ref().map_or(Classes::unread(), |scrubbing| &scrubbing.classes);
+        let admitted = decisions.admit(&asking, classes);
+        // The pack checks one after the other; those before the one that refuses have agreed.
+        for (factor, denials) in FACTORS_OF_ADMISSION {
+            if let Some(denial) = admitted.as_ref().err().filter(|denial| denials.contains(denial)) {
+                return self.weigh(factor, Err(denied(*denial)));
+            }
+            self.weigh(factor, Ok(()))?;
+        }
+        admitted.map_err(denied)
+    }
+
+    /// Takes down what one factor says.
+    fn weigh<T>(&mut self, factor: &'static str, said: Result<T, Refusal>) -> Result<T, Refusal> {
+        self.factors.push((factor, if said.is_ok() { Verdict::Permits } else { Verdict::Refuses }));
+        said
+    }
+}
+
+/// Every parameter is listed by the route, and may tell the caller only what it may see in clear.
+pub(super) fn screen_query(route: &Route, query: Option<&str>, admitted: &Admitted) -> Result<(), Refusal> {
+    let Some(query) = query.filter(|query| !query.is_empty()) else { return Ok(()) };
+    // Some origins end a parameter at a `;`.
+    if query.bytes().any(|byte| byte == b';' || !byte.is_ascii()) {
+        return Err(Refusal::RequestMalformed);
+    }
+    for parameter in query.split('&') {
+        let name = parameter.split('=').next().unwrap_or_default();
+        let name = crate::layer::path::meaning(&name.replace('+', " ")).ok_or(Refusal::RequestMalformed)?;
+        let categories: &[CategoryId] = route.query.get(&name).ok_or(Refusal::QueryOnWithheldField)?;
+        if categories.iter().any(|category| admitted.best(*category) != Form::Clear) {
+            return Err(Refusal::QueryOnWithheldField);
+        }
+    }
+    Ok(())
+}
+
+fn denied(denial: Denial) -> Refusal {
+    match denial {
+        Denial::PurposeNotPermitted => Refusal::PurposeNotPermitted,
+        Denial::RecipientSuspended => Refusal::RecipientSuspended,
+        Denial::AgreementNotInForce => Refusal::AgreementNotInForce,
+        Denial::LegalReferenceMissing => Refusal::LegalReferenceMissing,
+        Denial::NoRulePermits => Refusal::NoRulePermits,
+    }
+}
