@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use super::place::{self, Failure, Place, unusable};
 use super::way::{self, Trouble};
 use crate::ledger::{self, Entity, FILES};
-use crate::scrub::SubjectId;
+use crate::vocabulary::SubjectId;
 
 /// Bytes of a file that are sent at a time, about.
 const PART: usize = 1 << 20;

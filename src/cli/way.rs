@@ -20,7 +20,7 @@ use tokio::runtime::Runtime;
 
 use crate::keys::Keys;
 use crate::ledger::{self, AppendError, Entity, FileError, Ledger, LineResult, Names, OpenError};
-use crate::scrub::SubjectId;
+use crate::vocabulary::SubjectId;
 
 /// How long the admin API may take for one answer.
 const PATIENCE: Duration = Duration::from_secs(60);

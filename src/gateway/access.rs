@@ -20,7 +20,7 @@ use crate::decision::{
 use crate::layer::Gatehouse;
 use crate::layer::route::Recipient;
 use crate::ledger::{self, Case};
-use crate::scrub::SubjectId;
+use crate::vocabulary::SubjectId;
 use crate::vocabulary::{Form, Operation};
 
 /// Most evaluations of one request.

@@ -244,7 +244,7 @@ impl Admin {
         Ok(with_type(StatusCode::OK, "text/plain; version=0.0.4", text))
     }
 
-    fn show(&self, subject: &crate::scrub::SubjectId) -> Result<Answer, Fault> {
+    fn show(&self, subject: &crate::vocabulary::SubjectId) -> Result<Answer, Fault> {
         let shown = self.gatehouse.ledger.archive().show(subject, None, Timestamp::now())?;
         shown.map(|state| ok(&Value::Object(state))).ok_or_else(Fault::not_found)
     }
@@ -510,7 +510,7 @@ impl Asked {
         Ok(asked)
     }
 
-    fn person(&self, id: &str) -> Result<crate::scrub::SubjectId, Fault> {
+    fn person(&self, id: &str) -> Result<crate::vocabulary::SubjectId, Fault> {
         Ok(ledger::person(id.to_owned(), self.namespace.clone())?)
     }
 

@@ -9,7 +9,7 @@ use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 use smallvec::SmallVec;
 
-use crate::scrub::SubjectId;
+use crate::vocabulary::SubjectId;
 
 /// What a fingerprint is of; ids of different kinds never meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 
-use crate::scrub::SubjectId;
+use crate::vocabulary::SubjectId;
 
 /// The form of the token; authenticated with it.
 const VERSION: u8 = 1;

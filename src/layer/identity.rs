@@ -12,8 +12,8 @@ use sha2::{Digest, Sha256};
 
 use super::Refusal;
 use super::token::{self, Pattern, Tokens};
-use crate::scrub::SubjectId;
 use crate::vocabulary::PurposeId;
+use crate::vocabulary::SubjectId;
 
 /// Header names that carry a credential; removed before the upstream.
 pub const CREDENTIAL_HEADERS: [HeaderName; 3] =

@@ -11,7 +11,8 @@ use super::route::{Scrubbing, UnknownSubject};
 use super::tally::{Counted, Tally};
 use crate::decision::{Admitted, Controller, Overdue, Permit, RecordFacts, Relationship, Subject};
 use crate::ledger::{Case, Ledger};
-use crate::scrub::{Judge, Record, SubjectId};
+use crate::scrub::{Judge, Record};
+use crate::vocabulary::SubjectId;
 
 /// What is kept of people judged before in the same chunk; the oldest makes way.
 const MOST_JUDGED: usize = 8;

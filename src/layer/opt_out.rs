@@ -25,7 +25,7 @@ use super::{Gatehouse, Listening, Refusal, request};
 use crate::decision::{ConsentStatus, Subject};
 use crate::keys::OptOutLinks;
 use crate::ledger::{self, Entity, Sort};
-use crate::scrub::SubjectId;
+use crate::vocabulary::SubjectId;
 
 /// Where the links lead; the token follows.
 pub const PATH: &str = "/.well-known/data-purposes/opt-out/";

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::Refusal;
 use super::identity::{Caller, Identity, agree};
-use crate::scrub::SubjectId;
+use crate::vocabulary::SubjectId;
 
 /// Most keys of one issuer: each may be tried for a token that names none.
 pub const MOST_KEYS: usize = 16;

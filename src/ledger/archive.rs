@@ -21,7 +21,7 @@ use super::store::{Kept, Position, Store, StoreError};
 use super::written::{self, EventError};
 use super::{case, history, state};
 use crate::keys::Keys;
-use crate::scrub::SubjectId;
+use crate::vocabulary::SubjectId;
 
 /// An event of a history.
 #[derive(Clone, Debug)]

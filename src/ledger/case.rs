@@ -194,7 +194,7 @@ mod tests {
     use crate::keys::Keys;
     use crate::ledger::event::Sort;
     use crate::ledger::names::fixture::Fixture;
-    use crate::scrub::SubjectId;
+    use crate::vocabulary::SubjectId;
 
     const REGISTERED: &str = r#"{"kind":"case-registered","recipient":"court","purpose":"security",
         "subjects":["ada",{"id":"ada","namespace":"crm"}],"categories":["email"],"end":"2027-01-01T00:00:00Z","reference":"12 O 4/26"}"#;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::decision::Addressee;
-use crate::scrub::SubjectId;
+use crate::vocabulary::SubjectId;
 use crate::vocabulary::{CategoryId, Origin, PurposeId, RelationId};
 
 /// Whom an event is about. `Debug` prints the type's name only.

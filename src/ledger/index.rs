@@ -13,7 +13,7 @@ use super::case::Case;
 use super::request::OpenRequest;
 use crate::decision::{Controller, Subject};
 use crate::keys::{Fingerprint, Spread};
-use crate::scrub::SubjectId;
+use crate::vocabulary::SubjectId;
 
 /// See the module's text.
 pub(super) struct Index {

@@ -13,7 +13,7 @@ use super::event::{Attached, Facts, Registration, Right, Said};
 use super::names::Names;
 use super::written::{EventError, MAX_EVENT_BYTES, person, recipient_name, wrong};
 use crate::decision::Addressee;
-use crate::scrub::SubjectId;
+use crate::vocabulary::SubjectId;
 use crate::vocabulary::{CategoryId, Origin, PurposeId};
 
 /// The longest `notice`, `channel` or `evidence`, in bytes.

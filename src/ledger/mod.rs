@@ -57,7 +57,7 @@ pub use written::{
 
 use crate::decision::{Controller, Subject};
 use crate::keys::{Fingerprint, Fingerprints, Keys};
-use crate::scrub::SubjectId;
+use crate::vocabulary::SubjectId;
 
 /// How far ahead of ours the clock of whoever reports an event may be.
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(60);

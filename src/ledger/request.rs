@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::event::{Event, Right, What};
 use super::history::in_order;
-use crate::scrub::SubjectId;
+use crate::vocabulary::SubjectId;
 
 /// The time in which a request is answered.
 pub const TIME_TO_ANSWER: SignedDuration = SignedDuration::from_hours(30 * 24);

@@ -19,7 +19,7 @@ use ulid::Ulid;
 
 use super::event::{Entity, Sort};
 use super::store::{Asked, Entry, Kept, OnceKey, Position, Store, StoreError};
-use crate::scrub::SubjectId;
+use crate::vocabulary::SubjectId;
 
 /// "pgle", in SQLite's header: `file` and auditors can tell what it is.
 const APPLICATION_ID: i32 = 0x7067_6c65;

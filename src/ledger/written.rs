@@ -12,7 +12,7 @@ use super::event::{Attached, Draft, Entity, Event, Facts, Registration, Said, So
 use super::members::Members;
 use super::names::Names;
 use crate::decision::Addressee;
-use crate::scrub::SubjectId;
+use crate::vocabulary::SubjectId;
 
 /// The longest event that is read, in bytes.
 pub const MAX_EVENT_BYTES: usize = 16 * 1024;

@@ -21,7 +21,7 @@ use crate::disclosure::{self, Disclosed, ReadError};
 use crate::keys::{Fingerprint, SubjectPseudonyms};
 use crate::ledger::{self, Archive, Entity, StoreError};
 use crate::policy::Pack;
-use crate::scrub::SubjectId;
+use crate::vocabulary::SubjectId;
 use crate::vocabulary::{CategoryId, Vocabulary};
 
 /// Where a report comes from.

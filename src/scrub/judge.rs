@@ -1,27 +1,7 @@
 //! The one question the scrubber asks: what may this record disclose?
 
-use std::fmt;
-
-use smol_str::SmolStr;
-
 use crate::decision::{Permit, RecordFacts};
-
-/// The identity of a person or controller as a record spells it, normalised as the mapping says.
-///
-/// `Debug` prints the type's name only: an id never reaches a log.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct SubjectId {
-    /// `None` is the default namespace.
-    pub namespace: Option<std::sync::Arc<str>>,
-    /// Short ones, as most are, are kept in place.
-    pub id: SmolStr,
-}
-
-impl fmt::Debug for SubjectId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SubjectId")
-    }
-}
+use crate::vocabulary::SubjectId;
 
 /// One record, whole, about to leave.
 #[derive(Debug)]

@@ -41,7 +41,7 @@ mod walk;
 mod tests;
 
 pub use forms::{Forms, Pseudonyms};
-pub use judge::{Judge, Record, SubjectId};
+pub use judge::{Judge, Record};
 pub use mapping::{
     DuplicateKeys, FactKey, FieldMapping, Mapping, Normalise, RecordMapping, Redaction, RemovedAs,
     SubjectSource, Unclassified,

@@ -11,11 +11,12 @@ use super::arbiter::{Arbiter, Judged, Removal};
 use super::events::Events;
 use super::facts;
 use super::forms::Forms;
-use super::judge::{Judge, SubjectId};
+use super::judge::Judge;
 use super::plan::{From, MappingError, Plan, Source};
 use super::unit::{Common, Outside};
 use super::unreadable::{Fault, Framing, Limits, RECORD_SEPARATOR, Unreadable};
 use super::walk::{Surround, Walk};
+use crate::vocabulary::SubjectId;
 
 /// Bytes taken from a chunk at a time, so that a large chunk is not kept twice.
 const PART: usize = 1 << 16;

@@ -6,12 +6,14 @@
 mod alias;
 mod export;
 mod reading;
+mod subject_id;
 mod terms;
 mod tree;
 
 use std::collections::HashMap;
 
 pub use alias::{NotAPurpose, iri};
+pub use subject_id::SubjectId;
 pub use terms::{Basis, Form, Operation, Origin, Safeguard};
 pub use tree::{Term, TermId, Tree};
 

@@ -11,7 +11,7 @@ use crate::decision::RecipientFacts;
 use crate::layer::{Gatehouse, opt_out};
 use crate::policy::Pack;
 use crate::report::{self, Disclosure, Report, ReportError, Sources};
-use crate::scrub::SubjectId;
+use crate::vocabulary::SubjectId;
 
 impl Admin {
     /// Who received what about a person, but for what is confidential still.

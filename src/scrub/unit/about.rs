@@ -11,12 +11,13 @@ use crate::scrub::arbiter::Arbiter;
 use crate::scrub::automaton::Start;
 use crate::scrub::evaluate::Evaluation;
 use crate::scrub::facts;
-use crate::scrub::judge::{Record, SubjectId};
+use crate::scrub::judge::Record;
 use crate::scrub::mapping::FactKey;
 use crate::scrub::plan::{Capture, From, Set, Source};
 use crate::scrub::query::Anchor;
 use crate::scrub::table::Node;
 use crate::scrub::unreadable::Fault;
+use crate::vocabulary::SubjectId;
 
 type Ids = SmallVec<[SubjectId; 1]>;
 type Nodes = SmallVec<[u32; 4]>;
