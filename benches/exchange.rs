@@ -18,7 +18,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use purposegate::config;
 use purposegate::gateway::Gateway;
-use purposegate::layer::identity;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 
@@ -83,7 +82,8 @@ fn house(durability: &str) -> House {
     let origin = listener.local_addr().expect("address");
     runtime.spawn(serve(listener));
     let folder = tempfile::tempdir().expect("folder");
-    let digits: String = identity::hash(KEY.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digits: String =
+        purposegate::credentials::hash(KEY.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
     let config = format!(
         "policy = \"{}/policies/one-partner-360\"\n[listener]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n[audit]\ndurability = \"{durability}\"\n[[upstream]]\nname = \"origin\"\nurl = \"http://{origin}\"\n[[recipient]]\nname = \"staff\"\nkind = \"employee\"\ncountry = \"DE\"\npurposes = [\"direct-marketing\"]\ncredentials = [{{ api-key = \"sha256:{digits}\" }}]\n{ROUTES}",
         env!("CARGO_MANIFEST_DIR")

@@ -30,7 +30,7 @@
 //! ```text
 //! process   main, cli, demo        gateway, config
 //! HTTP      layer
-//! state     ledger   disclosure   report   metrics   access_log
+//! state     ledger   disclosure   report   keys   credentials   metrics   access_log
 //! pure      scrub -> decision -> policy -> vocabulary
 //! ```
 
@@ -43,6 +43,7 @@ pub mod scrub;
 pub mod vocabulary;
 
 pub mod access_log;
+pub mod credentials;
 pub mod disclosure;
 pub mod keys;
 pub mod ledger;

@@ -4,7 +4,6 @@
 
 pub mod audit;
 pub mod case;
-pub mod certs;
 pub mod consent;
 pub mod place;
 pub mod policy;

@@ -2,41 +2,7 @@
 
 use std::io::Write;
 
-use crate::layer::identity;
-
-/// A new API key and the line that registers it.
-#[derive(Debug, serde::Serialize)]
-pub struct NewKey {
-    /// `pgk_` + key id + `_` + secret; 160 random bits in the secret.
-    pub key: String,
-    /// `sha256:` + the hash of the whole key.
-    pub credential: String,
-}
-
-/// Base 32 without letters and digits that look alike (Crockford), lower case.
-const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-
-impl NewKey {
-    /// # Errors
-    /// Where the system gives no random bytes.
-    pub fn make() -> Result<NewKey, getrandom::Error> {
-        let key = format!("pgk_{}_{}", random(8)?, random(32)?);
-        let hash = identity::hash(key.as_bytes());
-        let digits: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(NewKey { key, credential: format!("sha256:{digits}") })
-    }
-}
-
-/// Random characters, five bits each.
-fn random(length: usize) -> Result<String, getrandom::Error> {
-    let mut bytes = vec![0u8; length];
-    getrandom::fill(&mut bytes)?;
-    Ok(bytes
-        .iter()
-        .filter_map(|byte| ALPHABET.get(usize::from(byte & 31)))
-        .map(|byte| char::from(*byte))
-        .collect())
-}
+use crate::credentials::NewKey;
 
 /// Prints a key and how to register it.
 ///
@@ -53,19 +19,4 @@ pub fn print(key: &NewKey, name: &str, json: bool, out: &mut dyn Write) -> std::
         "Register its hash in the recipient's `credentials`:\n\n    {{ api-key = \"{}\" }}",
         key.credential
     )
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_has_its_form_and_its_own_hash() {
-        let key = NewKey::make().unwrap();
-        let parts: Vec<&str> = key.key.split('_').collect();
-        assert_eq!((parts[0], parts[1].len(), parts[2].len()), ("pgk", 8, 32));
-        assert_eq!(key.credential.len(), "sha256:".len() + 64);
-        assert_ne!(key.key, NewKey::make().unwrap().key);
-    }
 }

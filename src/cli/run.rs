@@ -12,16 +12,17 @@ use miette::{GraphicalReportHandler, GraphicalTheme};
 
 use super::audit::{self, AuditVerb, LogPlace};
 use super::case::{self, CaseVerb};
-use super::certs::{self, ClientName};
 use super::consent::{self, ConsentVerb};
 use super::place::Place;
 use super::policy::{self, PolicyVerb};
 use super::processing;
-use super::recipient::{self, NewKey};
+use super::recipient;
 use super::scrub::{self, ScrubArgs, ScrubError};
 use super::subject::{self, SubjectVerb};
 use super::{Arguments, CertsVerb, ConfigFile, Format, RecipientVerb, Verb, serve};
 use crate::config::{self, Config};
+use crate::credentials::NewKey;
+use crate::credentials::development::{self, ClientName};
 use crate::demo;
 use crate::finding::Finding;
 use crate::keys::Keys;
@@ -237,7 +238,7 @@ fn make_key(name: &str, format: Format) -> ExitCode {
 }
 
 fn make_certificates(out: &Path, client: &str) -> ExitCode {
-    match certs::make(out, &[ClientName { file: "client", uri: client }]) {
+    match development::make(out, &[ClientName { file: "client", uri: client }]) {
         Ok(files) => {
             let mut stdout = std::io::stdout().lock();
             for file in files {

@@ -9,9 +9,10 @@ use serde_json::Value;
 
 use super::issuer::Issuers;
 use super::words::Words;
+use crate::credentials::KeyHash;
 use crate::document::{At, Document, Fields};
 use crate::finding::Finding;
-use crate::layer::identity::{Caller, Credentials, KeyHash};
+use crate::layer::identity::{Caller, Credentials};
 use crate::layer::token::{IdentityClaim, Pattern};
 
 /// Registers the credentials of the recipient at `position`.

@@ -186,13 +186,13 @@ mod tests {
     use tokio_rustls::TlsAcceptor;
 
     use super::*;
-    use crate::cli::certs::{self, ClientName};
+    use crate::credentials::development::{self, ClientName};
     use crate::demo::setting::certificates::REGISTRAR_ID;
     use crate::demo::{scenes, upstream};
 
     /// The sample API behind TLS and nothing in between.
     async fn unguarded(folder: &Path) -> Player {
-        certs::make(folder, &[ClientName { file: "registrar", uri: REGISTRAR_ID }]).unwrap();
+        development::make(folder, &[ClientName { file: "registrar", uri: REGISTRAR_ID }]).unwrap();
         let path = |name: &str| folder.join(name);
         let chain = CertificateDer::pem_file_iter(path("server.pem")).unwrap().map(Result::unwrap).collect();
         let server =

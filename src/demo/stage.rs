@@ -12,9 +12,9 @@ use super::play::Player;
 use super::setting::{Setting, certificates};
 use super::show::Access;
 use super::{subjects, upstream};
-use crate::cli::certs::{self, ClientName};
-use crate::cli::recipient::NewKey;
 use crate::config;
+use crate::credentials::NewKey;
+use crate::credentials::development::{self, ClientName};
 use crate::gateway::{Gateway, Stop};
 
 /// Where the demonstration likes to listen, so that lines pasted yesterday work today.
@@ -47,7 +47,7 @@ impl Stage {
         let folder = std::env::temp_dir().join(format!("purposegate-demo-{}", std::process::id()));
         let certs = folder.join("certs");
         let clients = [ClientName { file: "registrar", uri: certificates::REGISTRAR_ID }];
-        certs::make(&certs, &clients).map_err(|error| error.to_string())?;
+        development::make(&certs, &clients).map_err(|error| error.to_string())?;
 
         let api = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(|error| error.to_string())?;
         let api_address = api.local_addr().map_err(|error| error.to_string())?;

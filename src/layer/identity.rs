@@ -8,24 +8,16 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, header};
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 
 use super::Refusal;
 use super::token::{self, Pattern, Tokens};
+use crate::credentials::{KeyHash, hash};
 use crate::vocabulary::PurposeId;
 use crate::vocabulary::SubjectId;
 
 /// Header names that carry a credential; removed before the upstream.
 pub const CREDENTIAL_HEADERS: [HeaderName; 3] =
     [header::AUTHORIZATION, header::PROXY_AUTHORIZATION, HeaderName::from_static("x-api-key")];
-
-/// SHA-256 of a whole presented key.
-pub type KeyHash = [u8; 32];
-
-/// The hash under which a presented key is registered.
-pub fn hash(key: &[u8]) -> KeyHash {
-    Sha256::digest(key).into()
-}
 
 /// What a credential stands for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

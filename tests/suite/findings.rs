@@ -450,9 +450,9 @@ fn a_field_that_is_only_personal_is_a_warning() {
 fn a_listeners_certificate_is_read() {
     let folder = folder(&[("purposegate.toml", ""), ("empty.pem", "hello")]);
     let certificates = folder.path().join("certs");
-    purposegate::cli::certs::make(&certificates, &[]).unwrap();
+    purposegate::credentials::development::make(&certificates, &[]).unwrap();
     let other = folder.path().join("other");
-    purposegate::cli::certs::make(&other, &[]).unwrap();
+    purposegate::credentials::development::make(&other, &[]).unwrap();
     let policy = pack("one-partner-360").display().to_string();
     let file = folder.path().join("purposegate.toml");
     let about = |tls: &str| {

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use purposegate::config;
 use purposegate::gateway::{Gateway, Stop};
-use purposegate::layer::identity;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -25,8 +24,10 @@ pub(crate) fn bearer(recipient: &str) -> String {
 
 /// The line that registers it.
 pub(crate) fn credential(recipient: &str) -> String {
-    let digits: String =
-        identity::hash(key(recipient).as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digits: String = purposegate::credentials::hash(key(recipient).as_bytes())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     format!("{{ api-key = \"sha256:{digits}\" }}")
 }
 

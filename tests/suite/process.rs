@@ -135,7 +135,7 @@ fn a_certificate_that_is_renewed_is_read_again() {
     let upstream = Upstream::start();
     let folder = tempfile::tempdir().unwrap();
     let tls = folder.path().join("tls");
-    purposegate::cli::certs::make(&tls, &[]).unwrap();
+    purposegate::credentials::development::make(&tls, &[]).unwrap();
     let (certificate, key) = (tls.join("server.pem"), tls.join("server.key"));
     let listener = format!("[listener]\ntls = {{ certificate = {certificate:?}, key = {key:?} }}");
     let config = base(upstream.address).replace("[listener]", &listener);

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode, Version};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use purposegate::cli::certs::{self, ClientName};
 use purposegate::config::roots;
+use purposegate::credentials::development::{self, ClientName};
 use rustls::ClientConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -40,7 +40,7 @@ fn house_with(listener: &str) -> House {
         ClientName { file: "partner", uri: PARTNER },
         ClientName { file: "stranger", uri: "spiffe://example.org/stranger" },
     ];
-    certs::make(certificates.path(), &clients).unwrap();
+    development::make(certificates.path(), &clients).unwrap();
     let folder = certificates.path().display();
     let tls = format!(
         "[listener.tls]\ncertificate = \"{folder}/server.pem\"\nkey = \"{folder}/server.key\"\nclient-ca = \"{folder}/ca.pem\"\n{listener}[admin]"

@@ -16,7 +16,7 @@ use std::sync::{Arc, LazyLock};
 
 use super::*;
 use crate::decision::Permit;
-use crate::vocabulary::{CategoryId, Form, Vocabulary};
+use crate::vocabulary::{CategoryId, Form, SubjectId, Vocabulary};
 
 /// Some categories of the vocabulary.
 pub(super) const CATEGORIES: &[&str] =
