@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds purposegate with profile-guided optimisation: an instrumented build serves the demonstration's
-# people over and over, and the release build is laid out for what that used. Takes two release builds;
+# people over and over, and the build of profile `dist` is laid out for what that used. Takes two such builds;
 # says at the end where the program is. Needs curl and rustup.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -10,7 +10,7 @@ profdata=$(rustc --print sysroot)/lib/rustlib/$host/bin/llvm-profdata
 if [ ! -x "$profdata" ]; then rustup component add llvm-tools; fi
 
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}/pgo
-program=$CARGO_TARGET_DIR/$host/release/purposegate
+program=$CARGO_TARGET_DIR/$host/dist/purposegate
 work=$(mktemp -d)
 demo=
 finish() {
@@ -20,7 +20,7 @@ finish() {
 trap 'finish; rm -rf "$work"' EXIT
 
 build() { # build FLAG; with a target named, build scripts and macros are left as they are
-    RUSTFLAGS="${RUSTFLAGS:-} $1" cargo build --release --locked --bin purposegate --target "$host"
+    RUSTFLAGS="${RUSTFLAGS:-} $1" cargo build --profile dist --locked --bin purposegate --target "$host"
 }
 
 ask() { # ask PURPOSE PATH, as the demonstration's service desk
@@ -50,6 +50,6 @@ build "-Cprofile-generate=$work/raw"
 echo "==> the demonstration is served"
 train
 "$profdata" merge -o "$work/profile" "$work/raw"
-echo "==> the release build"
+echo "==> the guided build"
 build "-Cprofile-use=$work/profile"
 echo "==> $program"

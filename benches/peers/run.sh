@@ -6,6 +6,6 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 harness=${1:?the folder of the peer benchmark harness}
 shift
-cargo build --release --manifest-path "$here/../../Cargo.toml"
+cargo build --profile dist --manifest-path "$here/../../Cargo.toml"
 export OURS_INSTALL="'$here/start.sh' prepare" OURS_CMD="'$here/start.sh'" DURABILITY=${DURABILITY:-batched}
 exec "$harness/run.sh" "$@"

@@ -4,7 +4,7 @@
 #   start.sh           serves: one worker thread, like its peers
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-gateway=${PURPOSEGATE:-$here/../../target/release/purposegate}
+gateway=${PURPOSEGATE:-$here/../../target/dist/purposegate}
 ledger=${LEDGER:-${TMPDIR:-/tmp}/purposegate-peers}
 
 if [ "${1:-}" = prepare ]; then
