@@ -14,6 +14,7 @@ use ulid::Ulid;
 
 use super::case::Confidential;
 use super::event::{Draft, Entity, Event, Sort};
+use super::kinds;
 use super::names::Names;
 use super::request::{self, OpenRequest};
 use super::sqlite::{FileError, SqliteStore};
@@ -230,7 +231,7 @@ impl Archive {
         };
         let written: Value = serde_json::from_str(&kept.event).unwrap_or(Value::Null);
         let member = |name: &str| written.get(name).and_then(Value::as_str);
-        if member("kind").is_some_and(written::only_grants) {
+        if member("kind").is_some_and(kinds::only_grants) {
             return Ok(None);
         }
         let word = match &error {

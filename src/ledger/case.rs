@@ -10,7 +10,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::event::{Event, Registration, What};
+use super::event::{Event, Registration};
+use super::kinds::What;
+use super::member::Approver;
 use super::names::Names;
 use super::written;
 use crate::keys::{Fingerprint, Fingerprints};
@@ -99,12 +101,12 @@ impl<'e> Told<'e> {
         let (mut approvers, mut ended) = (BTreeMap::new(), false);
         for event in events {
             match &event.what {
-                What::CaseRegistered(said) => match registration {
+                What::CaseRegistered { registration: said } => match registration {
                     None => registration = Some(said),
                     Some(known) => ended |= known != &**said,
                 },
                 What::CaseApproved { approver } => {
-                    approvers.entry(person(approver)).or_insert(&**approver);
+                    approvers.entry(person(approver)).or_insert(&*approver.0);
                 }
                 What::CaseEnded => ended = true,
                 _ => {}
@@ -183,8 +185,8 @@ pub(super) fn json<'e>(
 }
 
 /// An approver's name as two are compared: `Ada` and ` ada` are one person.
-pub(super) fn person(approver: &str) -> String {
-    approver.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
+pub(super) fn person(approver: &Approver) -> String {
+    approver.0.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@
 //! grant nothing anyway.
 
 use super::case;
-use super::event::{Event, What};
+use super::event::Event;
+use super::kinds::What;
 
 /// Why an event cannot follow the known ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,7 +33,7 @@ pub(super) fn check<'e>(
 ) -> Result<(), Conflict> {
     match what {
         // Whatever is known: an approval of something else must not count for this.
-        What::CaseRegistered(_) if known.next().is_some() => Err(Conflict::CaseKnown),
+        What::CaseRegistered { .. } if known.next().is_some() => Err(Conflict::CaseKnown),
         What::CaseApproved { .. } | What::CaseEnded if !known.clone().any(is_registration) => {
             Err(Conflict::CaseUnknown)
         }
@@ -58,5 +59,5 @@ pub(super) fn check<'e>(
 }
 
 fn is_registration(event: &Event) -> bool {
-    matches!(event.what, What::CaseRegistered(_))
+    matches!(event.what, What::CaseRegistered { .. })
 }

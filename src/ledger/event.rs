@@ -1,16 +1,16 @@
 //! What can happen to a data subject, a controller, a recipient or a case, as the ledger records it.
 //!
-//! It knows what each kind of event means in words of the vocabulary and whether it can disclose
-//! more or less. It refuses to know how events are written (see [`super::written`]) or kept.
+//! It knows the parts of an event that every kind shares; the kinds are in [`super::kinds`]. It
+//! refuses to know how events are written (see [`super::written`]) or kept.
 
 use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::decision::Addressee;
+use super::kinds::{Effect, What};
 use crate::vocabulary::SubjectId;
-use crate::vocabulary::{CategoryId, Origin, PurposeId, RelationId};
+use crate::vocabulary::{CategoryId, Origin, PurposeId};
 
 /// Whom an event is about. `Debug` prints the type's name only.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -141,203 +141,6 @@ impl fmt::Debug for Registration {
     }
 }
 
-/// What happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
-    /// A version of the policy was shown (P-6g); it stands for no consent.
-    Notice,
-    ConsentGiven {
-        purpose: PurposeId,
-        to: Addressee,
-        until: Option<Timestamp>,
-    },
-    ConsentRefused {
-        purpose: PurposeId,
-        to: Addressee,
-    },
-    ConsentWithdrawn {
-        purpose: PurposeId,
-        to: Addressee,
-    },
-    Objection {
-        purpose: PurposeId,
-    },
-    ObjectionLifted {
-        purpose: PurposeId,
-    },
-    ObjectionUpheld {
-        purpose: PurposeId,
-    },
-    ObjectionOverridden {
-        purpose: PurposeId,
-    },
-    OptOut {
-        recipient: Arc<str>,
-    },
-    OptOutLifted {
-        recipient: Arc<str>,
-    },
-    Restriction,
-    RestrictionLifted,
-    /// For good: nothing lifts an erasure.
-    Erasure,
-    CategoryRefused {
-        category: CategoryId,
-    },
-    CategoryAllowed {
-        category: CategoryId,
-    },
-    Relation {
-        relation: RelationId,
-        recipient: Option<Arc<str>>,
-    },
-    /// Without a recipient: every relation of this name, bound or not.
-    RelationEnded {
-        relation: RelationId,
-        recipient: Option<Arc<str>>,
-    },
-    Fact(Facts),
-    /// A fact that was recorded wrongly; from its `at` on it counts like a fact.
-    Correction(Facts),
-    /// The person asks for something (P-5); asked again while it is open, it is one request.
-    RequestReceived {
-        right: Right,
-    },
-    RequestAnswered {
-        right: Right,
-    },
-    Instruction {
-        purpose: PurposeId,
-    },
-    InstructionEnded {
-        purpose: PurposeId,
-    },
-    AccountClosed,
-    Suspended,
-    Resumed,
-    CaseRegistered(Box<Registration>),
-    /// Counts once for each approver.
-    CaseApproved {
-        approver: Arc<str>,
-    },
-    /// For good, before its time.
-    CaseEnded,
-}
-
-/// What an event can do to what may be disclosed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// It can only disclose more: in force when it is durable.
-    Permissive,
-    /// It can only disclose less: in force before it is durable.
-    Restrictive,
-    /// It can do either: what it can withhold is withheld first, what it grants comes when it is durable.
-    Either,
-    Nothing,
-}
-
-impl What {
-    /// The word in an event's `kind`.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            What::Notice => "notice",
-            What::ConsentGiven { .. } => "consent-given",
-            What::ConsentRefused { .. } => "consent-refused",
-            What::ConsentWithdrawn { .. } => "consent-withdrawn",
-            What::Objection { .. } => "objection",
-            What::ObjectionLifted { .. } => "objection-lifted",
-            What::ObjectionUpheld { .. } => "objection-upheld",
-            What::ObjectionOverridden { .. } => "objection-overridden",
-            What::OptOut { .. } => "opt-out",
-            What::OptOutLifted { .. } => "opt-out-lifted",
-            What::Restriction => "restriction",
-            What::RestrictionLifted => "restriction-lifted",
-            What::Erasure => "erasure",
-            What::CategoryRefused { .. } => "category-refused",
-            What::CategoryAllowed { .. } => "category-allowed",
-            What::Relation { .. } => "relation",
-            What::RelationEnded { .. } => "relation-ended",
-            What::Fact(_) => "fact",
-            What::Correction(_) => "correction",
-            What::RequestReceived { .. } => "request-received",
-            What::RequestAnswered { .. } => "request-answered",
-            What::Instruction { .. } => "instruction",
-            What::InstructionEnded { .. } => "instruction-ended",
-            What::AccountClosed => "account-closed",
-            What::Suspended => "suspended",
-            What::Resumed => "resumed",
-            What::CaseRegistered(_) => "case-registered",
-            What::CaseApproved { .. } => "case-approved",
-            What::CaseEnded => "case-ended",
-        }
-    }
-
-    /// Whom this can happen to.
-    pub fn concerns(&self) -> Sort {
-        match self {
-            What::Notice
-            | What::ConsentGiven { .. }
-            | What::ConsentRefused { .. }
-            | What::ConsentWithdrawn { .. }
-            | What::Objection { .. }
-            | What::ObjectionLifted { .. }
-            | What::ObjectionUpheld { .. }
-            | What::ObjectionOverridden { .. }
-            | What::OptOut { .. }
-            | What::OptOutLifted { .. }
-            | What::Restriction
-            | What::RestrictionLifted
-            | What::Erasure
-            | What::CategoryRefused { .. }
-            | What::CategoryAllowed { .. }
-            | What::Relation { .. }
-            | What::RelationEnded { .. }
-            | What::Fact(_)
-            | What::Correction(_)
-            | What::RequestReceived { .. }
-            | What::RequestAnswered { .. } => Sort::Subject,
-            What::Instruction { .. } | What::InstructionEnded { .. } | What::AccountClosed => {
-                Sort::Controller
-            }
-            What::Suspended | What::Resumed => Sort::Recipient,
-            What::CaseRegistered(_) | What::CaseApproved { .. } | What::CaseEnded => Sort::Case,
-        }
-    }
-
-    pub fn effect(&self) -> Effect {
-        match self {
-            What::Notice | What::RequestReceived { .. } | What::RequestAnswered { .. } => Effect::Nothing,
-            // A consent that ends can take the place of one that does not.
-            What::ConsentGiven { until: Some(_), .. } => Effect::Either,
-            What::ConsentGiven { until: None, .. }
-            | What::ObjectionLifted { .. }
-            | What::ObjectionOverridden { .. }
-            | What::OptOutLifted { .. }
-            | What::RestrictionLifted
-            | What::CategoryAllowed { .. }
-            | What::Relation { .. }
-            | What::Instruction { .. }
-            | What::Resumed
-            | What::CaseRegistered(_)
-            | What::CaseApproved { .. } => Effect::Permissive,
-            What::ConsentRefused { .. }
-            | What::ConsentWithdrawn { .. }
-            | What::Objection { .. }
-            | What::ObjectionUpheld { .. }
-            | What::OptOut { .. }
-            | What::Restriction
-            | What::Erasure
-            | What::CategoryRefused { .. }
-            | What::RelationEnded { .. }
-            | What::InstructionEnded { .. }
-            | What::AccountClosed
-            | What::Suspended
-            | What::CaseEnded => Effect::Restrictive,
-            What::Fact(_) | What::Correction(_) => Effect::Either,
-        }
-    }
-}
-
 /// What an event carries along and no decision asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attached {
@@ -378,8 +181,8 @@ impl Event {
     /// The part of this event that is in force before it is durable: it can only withhold.
     pub(super) fn before_durable(&self) -> Option<Event> {
         match (&self.what, self.what.effect()) {
-            (What::Fact(facts) | What::Correction(facts), _) => {
-                Some(Event { what: What::Fact(facts.withholding()), ..self.clone() })
+            (What::Fact { facts } | What::Correction { facts }, _) => {
+                Some(Event { what: What::Fact { facts: facts.withholding() }, ..self.clone() })
             }
             (_, Effect::Restrictive) => Some(self.clone()),
             (_, Effect::Permissive | Effect::Either | Effect::Nothing) => None,

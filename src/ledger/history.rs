@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::event::{Effect, Event, Facts, Said, What};
+use super::event::{Event, Facts, Said};
+use super::kinds::{Effect, What};
 use super::names::Names;
 use super::request;
 use crate::decision::{Addressee, Consent, ConsentStatus, Controller, Objection, Origins, Relation, Subject};
@@ -173,7 +174,7 @@ impl<'n> Fold<'n> {
             What::RelationEnded { relation, recipient } => self.relations.retain(|known| {
                 known.relation != *relation || (recipient.is_some() && known.recipient != *recipient)
             }),
-            What::Fact(facts) | What::Correction(facts) => self.learn(facts, at),
+            What::Fact { facts } | What::Correction { facts } => self.learn(facts, at),
             What::Notice
             | What::RequestReceived { .. }
             | What::RequestAnswered { .. }
@@ -182,7 +183,7 @@ impl<'n> Fold<'n> {
             | What::AccountClosed
             | What::Suspended
             | What::Resumed
-            | What::CaseRegistered(_)
+            | What::CaseRegistered { .. }
             | What::CaseApproved { .. }
             | What::CaseEnded => {}
         }
@@ -647,8 +648,8 @@ mod tests {
                 prop::option::of(origin.clone()),
                 origin
             )
-                .prop_map(|(region, country, minor, transfer_consent, origin, of)| What::Fact(
-                    Facts {
+                .prop_map(|(region, country, minor, transfer_consent, origin, of)| What::Fact {
+                    facts: Facts {
                         region,
                         country,
                         minor,
@@ -656,7 +657,7 @@ mod tests {
                         origin,
                         origin_of: vec![(CategoryId(5), of)],
                     }
-                )),
+                }),
         ]
     }
 

@@ -11,7 +11,8 @@ use std::collections::VecDeque;
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
-use super::event::{Draft, Effect, Entity, Event, Facts, What};
+use super::event::{Draft, Entity, Event, Facts};
+use super::kinds::{Effect, What};
 use super::names::Names;
 use super::store::{Asked, OnceKey};
 use super::written::{self, EventError};
@@ -137,7 +138,7 @@ fn grants(what: &What) -> Option<bool> {
     match (what.effect(), what) {
         (Effect::Nothing, _) => None,
         (Effect::Restrictive, _) => Some(false),
-        (Effect::Either, What::Fact(facts) | What::Correction(facts)) => {
+        (Effect::Either, What::Fact { facts } | What::Correction { facts }) => {
             let restrictive = Facts {
                 minor: facts.minor.filter(|minor| *minor),
                 transfer_consent: facts.transfer_consent.filter(|consent| !*consent),

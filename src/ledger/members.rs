@@ -9,7 +9,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::event::{Attached, Facts, Registration, Right, Said};
+use super::event::{Facts, Registration, Right, Said};
+use super::kinds;
 use super::names::Names;
 use super::written::{EventError, MAX_EVENT_BYTES, person, recipient_name, wrong};
 use crate::decision::Addressee;
@@ -37,27 +38,8 @@ enum Written {
     Other,
 }
 
-const KNOWN: &[&str] = &[
-    "kind",
-    "purpose",
-    "recipient",
-    "recipient-kind",
-    "category",
-    "relation",
-    "facts",
-    "at",
-    "valid-until",
-    "notice",
-    "channel",
-    "evidence",
-    "subjects",
-    "categories",
-    "end",
-    "reference",
-    "confidential-until",
-    "approver",
-    "right",
-];
+/// The members that an event of any kind can have.
+const COMMON: &[&str] = &["kind", "at", "notice", "channel", "evidence"];
 
 impl Members {
     pub(super) fn read(text: &[u8]) -> Result<Members, EventError> {
@@ -192,7 +174,7 @@ impl Members {
         }
     }
 
-    pub(super) fn facts(&mut self, attached: &Attached, names: &dyn Names) -> Result<Facts, EventError> {
+    pub(super) fn facts(&mut self, names: &dyn Names) -> Result<Facts, EventError> {
         let written = match self.take("facts") {
             Some(Written::Object(members)) if !members.is_empty() => members,
             None => return Err(EventError::Missing("facts")),
@@ -215,13 +197,8 @@ impl Members {
                     facts.minor = Some(flag(&value).ok_or(wrong("minor", "is neither true nor false"))?)
                 }
                 "transfer-consent" => {
-                    let consent =
-                        flag(&value).ok_or(wrong("transfer-consent", "is neither true nor false"))?;
-                    // P-9: explicit, with evidence.
-                    if consent && attached.evidence.is_none() {
-                        return Err(wrong("evidence", "is missing: a consent to a transfer needs it"));
-                    }
-                    facts.transfer_consent = Some(consent);
+                    facts.transfer_consent =
+                        Some(flag(&value).ok_or(wrong("transfer-consent", "is neither true nor false"))?);
                 }
                 "origin" => read_origin(value, &mut facts, names)?,
                 _ => return Err(EventError::UnknownMember(presentable(&name))),
@@ -270,12 +247,17 @@ impl Members {
     pub(super) fn nothing_left(&self, kind: &'static str) -> Result<(), EventError> {
         match self.0.first() {
             None => Ok(()),
-            Some((name, _)) => Err(match KNOWN.iter().find(|known| *known == name) {
+            Some((name, _)) => Err(match known().find(|known| known == name) {
                 Some(member) => EventError::Misplaced { member, kind },
                 None => EventError::UnknownMember(presentable(name)),
             }),
         }
     }
+}
+
+/// Every member that some kind of event has.
+fn known() -> impl Iterator<Item = &'static str> {
+    kinds::MEMBERS.iter().flat_map(|members| members.iter()).chain(COMMON).copied()
 }
 
 /// A person in a list: an id, or an object of `id` and `namespace`.

@@ -18,6 +18,8 @@ mod event;
 mod history;
 mod import;
 mod index;
+mod kinds;
+mod member;
 mod members;
 mod names;
 mod request;
@@ -42,17 +44,19 @@ pub use archive::{Archive, Past, Unreadable};
 pub use case::{APPROVALS, Case, Confidential, Standing};
 pub use changes::Epoch;
 pub use conflict::Conflict;
-pub use event::{Attached, Draft, Effect, Entity, Event, Facts, Registration, Right, Said, Sort, What};
+pub use event::{Attached, Draft, Entity, Event, Facts, Registration, Right, Said, Sort};
 pub use history::{controller as fold_controller, subject as fold_subject};
 pub use import::{FILES, LineError, LineResult};
+pub use kinds::{Effect, KINDS, What};
+pub use member::{Approver, RecipientName};
 pub use names::Names;
 pub use request::{OpenRequest, TIME_TO_ANSWER};
 pub use sqlite::{FileError, SqliteStore};
 pub use state::{controller_json, subject_json};
 pub use store::{Asked, Entry, Kept, OnceKey, Position, Store, StoreError};
 pub use written::{
-    EventError, KINDS, MAX_EVENT_BYTES, MAX_ID_BYTES, case_id, parse, parse_case, parse_line, parse_said,
-    person, recipient_name, write,
+    EventError, MAX_EVENT_BYTES, MAX_ID_BYTES, case_id, parse, parse_case, parse_line, parse_said, person,
+    recipient_name, write,
 };
 
 use crate::decision::{Controller, Subject};

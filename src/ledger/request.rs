@@ -6,8 +6,9 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
-use super::event::{Event, Right, What};
+use super::event::{Event, Right};
 use super::history::in_order;
+use super::kinds::What;
 use crate::vocabulary::SubjectId;
 
 /// The time in which a request is answered.

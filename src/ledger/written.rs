@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::event::{Attached, Draft, Entity, Event, Facts, Registration, Said, Sort, What};
+use super::event::{Attached, Draft, Entity, Event, Facts, Registration, Said, Sort};
+use super::kinds::{KINDS, What};
 use super::members::Members;
 use super::names::Names;
 use crate::decision::Addressee;
@@ -22,39 +23,6 @@ pub const MAX_ID_BYTES: usize = 512;
 
 /// The longest id of a disclosure case, in bytes: it is cited in a header.
 const MAX_CASE_BYTES: usize = 128;
-
-/// Every kind of event, for hints and help.
-pub const KINDS: &[&str] = &[
-    "notice",
-    "consent-given",
-    "consent-refused",
-    "consent-withdrawn",
-    "objection",
-    "objection-lifted",
-    "objection-upheld",
-    "objection-overridden",
-    "opt-out",
-    "opt-out-lifted",
-    "restriction",
-    "restriction-lifted",
-    "erasure",
-    "category-refused",
-    "category-allowed",
-    "relation",
-    "relation-ended",
-    "fact",
-    "correction",
-    "request-received",
-    "request-answered",
-    "instruction",
-    "instruction-ended",
-    "account-closed",
-    "suspended",
-    "resumed",
-    "case-registered",
-    "case-approved",
-    "case-ended",
-];
 
 /// What is wrong with an event. Names members, never values.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,12 +39,19 @@ pub enum EventError {
     UnknownMember(String),
     #[error("`{member}` is no member of a `{kind}` event")]
     Misplaced { member: &'static str, kind: &'static str },
-    #[error("`kind` is none of the ledger's kinds of event")]
-    UnknownKind,
+    #[error("`kind` is none of the ledger's kinds of event{hint}", hint = hint_at_kind(*nearest))]
+    UnknownKind { nearest: Option<&'static str> },
     #[error("a `{kind}` event is about a {wanted}, not about a {got}", wanted = wanted.name(), got = got.name())]
     WrongSort { kind: &'static str, wanted: Sort, got: Sort },
     #[error("`{member}` {what}")]
     Member { member: &'static str, what: &'static str },
+}
+
+fn hint_at_kind(nearest: Option<&str>) -> String {
+    match nearest {
+        Some(kind) => format!("; did you mean `{kind}`?"),
+        None => format!(": {}", KINDS.join(", ")),
+    }
 }
 
 pub(super) fn wrong(member: &'static str, what: &'static str) -> EventError {
@@ -168,28 +143,6 @@ pub fn case_id(id: &str) -> Result<Arc<str>, EventError> {
     Ok(Arc::from(id))
 }
 
-/// Whether events of this kind can only grant (see [`super::event::Effect`]), by the kind's name:
-/// for events whose words are not in the vocabulary any more.
-pub(super) fn only_grants(kind: &str) -> bool {
-    matches!(
-        kind,
-        "objection-lifted"
-            | "objection-overridden"
-            | "opt-out-lifted"
-            | "restriction-lifted"
-            | "category-allowed"
-            | "relation"
-            | "instruction"
-            | "resumed"
-            | "consent-given"
-            | "case-registered"
-            | "case-approved"
-            | "notice"
-            | "request-received"
-            | "request-answered"
-    )
-}
-
 fn draft(members: &mut Members, names: &dyn Names) -> Result<Draft, EventError> {
     let kind = members.text("kind")?.ok_or(EventError::Missing("kind"))?;
     let at = members.time("at")?;
@@ -198,75 +151,31 @@ fn draft(members: &mut Members, names: &dyn Names) -> Result<Draft, EventError> 
         channel: members.attached("channel")?,
         evidence: members.attached("evidence")?,
     };
-    let what = what(&kind, members, &attached, names)?;
+    let what = What::read(&kind, members, names)?;
+    check(&what, &attached, names)?;
     members.nothing_left(what.kind())?;
     Ok(Draft { what, at, attached })
 }
 
-fn what(
-    kind: &str,
-    members: &mut Members,
-    attached: &Attached,
-    names: &dyn Names,
-) -> Result<What, EventError> {
-    Ok(match kind {
-        "notice" if attached.notice.is_none() => return Err(EventError::Missing("notice")),
-        "notice" => What::Notice,
-        "consent-given" => What::ConsentGiven {
-            purpose: members.purpose(names)?,
-            to: members.addressee(names)?,
-            until: members.time("valid-until")?,
-        },
-        "consent-refused" => {
-            What::ConsentRefused { purpose: members.purpose(names)?, to: members.addressee(names)? }
+/// Checks what law or policy ask of one kind of event beyond its members.
+fn check(what: &What, attached: &Attached, names: &dyn Names) -> Result<(), EventError> {
+    let evidence_missing = attached.evidence.is_none();
+    match what {
+        What::Notice if attached.notice.is_none() => Err(EventError::Missing("notice")),
+        What::ObjectionOverridden { purpose } if names.objection_is_absolute(*purpose) => {
+            Err(wrong("purpose", "is one where an objection needs no balancing: it cannot be overridden"))
         }
-        "consent-withdrawn" => {
-            What::ConsentWithdrawn { purpose: members.purpose(names)?, to: members.addressee(names)? }
+        What::ObjectionOverridden { .. } if evidence_missing => {
+            Err(wrong("evidence", "is missing: an objection is overridden with a recorded reason"))
         }
-        "objection" => What::Objection { purpose: members.purpose(names)? },
-        "objection-lifted" => What::ObjectionLifted { purpose: members.purpose(names)? },
-        "objection-upheld" => What::ObjectionUpheld { purpose: members.purpose(names)? },
-        "objection-overridden" => {
-            let purpose = members.purpose(names)?;
-            if names.objection_is_absolute(purpose) {
-                return Err(wrong(
-                    "purpose",
-                    "is one where an objection needs no balancing: it cannot be overridden",
-                ));
-            }
-            if attached.evidence.is_none() {
-                return Err(wrong(
-                    "evidence",
-                    "is missing: an objection is overridden with a recorded reason",
-                ));
-            }
-            What::ObjectionOverridden { purpose }
+        // P-9: explicit, with evidence.
+        What::Fact { facts } | What::Correction { facts }
+            if facts.transfer_consent == Some(true) && evidence_missing =>
+        {
+            Err(wrong("evidence", "is missing: a consent to a transfer needs it"))
         }
-        "opt-out" => What::OptOut { recipient: members.needed_recipient()? },
-        "opt-out-lifted" => What::OptOutLifted { recipient: members.needed_recipient()? },
-        "restriction" => What::Restriction,
-        "restriction-lifted" => What::RestrictionLifted,
-        "erasure" => What::Erasure,
-        "category-refused" => What::CategoryRefused { category: members.refusable(names)? },
-        "category-allowed" => What::CategoryAllowed { category: members.refusable(names)? },
-        "relation" => What::Relation { relation: members.relation(names)?, recipient: members.recipient()? },
-        "relation-ended" => {
-            What::RelationEnded { relation: members.relation(names)?, recipient: members.recipient()? }
-        }
-        "fact" => What::Fact(members.facts(attached, names)?),
-        "correction" => What::Correction(members.facts(attached, names)?),
-        "request-received" => What::RequestReceived { right: members.right()? },
-        "request-answered" => What::RequestAnswered { right: members.right()? },
-        "instruction" => What::Instruction { purpose: members.purpose(names)? },
-        "instruction-ended" => What::InstructionEnded { purpose: members.purpose(names)? },
-        "account-closed" => What::AccountClosed,
-        "suspended" => What::Suspended,
-        "resumed" => What::Resumed,
-        "case-registered" => What::CaseRegistered(Box::new(members.registration(names)?)),
-        "case-approved" => What::CaseApproved { approver: members.words("approver")? },
-        "case-ended" => What::CaseEnded,
-        _ => return Err(EventError::UnknownKind),
-    })
+        _ => Ok(()),
+    }
 }
 
 /// Writes an event with the members it was parsed from.
@@ -278,51 +187,7 @@ pub fn write(event: &Event, names: &dyn Names) -> Map<String, Value> {
     };
     put("kind", what.kind().into());
     put("at", at.to_string().into());
-    match what {
-        What::ConsentGiven { purpose, to, until } => {
-            put("purpose", names.purpose_name(*purpose).into());
-            put_addressee(to, names, &mut put);
-            if let Some(until) = until {
-                put("valid-until", until.to_string().into());
-            }
-        }
-        What::ConsentRefused { purpose, to } | What::ConsentWithdrawn { purpose, to } => {
-            put("purpose", names.purpose_name(*purpose).into());
-            put_addressee(to, names, &mut put);
-        }
-        What::Objection { purpose }
-        | What::ObjectionLifted { purpose }
-        | What::ObjectionUpheld { purpose }
-        | What::ObjectionOverridden { purpose }
-        | What::Instruction { purpose }
-        | What::InstructionEnded { purpose } => put("purpose", names.purpose_name(*purpose).into()),
-        What::OptOut { recipient } | What::OptOutLifted { recipient } => {
-            put("recipient", (&**recipient).into())
-        }
-        What::CategoryRefused { category } | What::CategoryAllowed { category } => {
-            put("category", names.category_name(*category).into());
-        }
-        What::Relation { relation, recipient } | What::RelationEnded { relation, recipient } => {
-            put("relation", names.relation_name(*relation).into());
-            if let Some(recipient) = recipient {
-                put("recipient", (&**recipient).into());
-            }
-        }
-        What::RequestReceived { right } | What::RequestAnswered { right } => {
-            put("right", right.name().into())
-        }
-        What::Fact(facts) | What::Correction(facts) => put("facts", write_facts(facts, names)),
-        What::CaseRegistered(registration) => put_registration(registration, names, &mut put),
-        What::CaseApproved { approver } => put("approver", (&**approver).into()),
-        What::Notice
-        | What::Restriction
-        | What::RestrictionLifted
-        | What::Erasure
-        | What::AccountClosed
-        | What::Suspended
-        | What::Resumed
-        | What::CaseEnded => {}
-    }
+    what.write(names, &mut put);
     for (name, value) in [("notice", notice), ("channel", channel), ("evidence", evidence)] {
         if let Some(value) = value {
             put(name, (&**value).into());
@@ -355,7 +220,7 @@ fn put_person(member: &str, person: &SubjectId, line: &mut Map<String, Value>) {
     }
 }
 
-fn put_addressee(to: &Addressee, names: &dyn Names, put: &mut impl FnMut(&str, Value)) {
+pub(super) fn put_addressee(to: &Addressee, names: &dyn Names, put: &mut dyn FnMut(&str, Value)) {
     match to {
         Addressee::Anyone => {}
         Addressee::Kind(kind) => put("recipient-kind", names.kind_name(*kind).into()),
@@ -367,7 +232,7 @@ fn put_addressee(to: &Addressee, names: &dyn Names, put: &mut impl FnMut(&str, V
 pub(super) fn put_registration(
     registration: &Registration,
     names: &dyn Names,
-    put: &mut impl FnMut(&str, Value),
+    put: &mut dyn FnMut(&str, Value),
 ) {
     let Registration { recipient, purpose, subjects, categories, end, reference, confidential_until } =
         registration;
@@ -389,7 +254,7 @@ fn write_person(person: &SubjectId) -> Value {
     }
 }
 
-fn write_facts(facts: &Facts, names: &dyn Names) -> Value {
+pub(super) fn write_facts(facts: &Facts, names: &dyn Names) -> Value {
     let Facts { region, country, minor, transfer_consent, origin, origin_of } = facts;
     let mut members = Map::new();
     for (name, said) in [("region", region), ("country", country)] {
@@ -511,7 +376,8 @@ mod tests {
             (r#"{"kind":"erasure""#, EventError::NotAnObject),
             (r#"{"kind":"erasure"} x"#, EventError::NotAnObject),
             (r#"{}"#, EventError::Missing("kind")),
-            (r#"{"kind":"forget"}"#, EventError::UnknownKind),
+            (r#"{"kind":"forget"}"#, EventError::UnknownKind { nearest: None }),
+            (r#"{"kind":"consent-givn"}"#, EventError::UnknownKind { nearest: Some("consent-given") }),
             (r#"{"kind":"erasure","kind":"erasure"}"#, EventError::Twice("kind".into())),
             (r#"{"kind":"erasure","reason":"x"}"#, EventError::UnknownMember("reason".into())),
             (r#"{"kind":"erasure","alice@example.org":"x"}"#, EventError::UnknownMember("…".into())),
@@ -608,7 +474,7 @@ mod tests {
         }
         let mut event = whole.clone();
         event["subjects"] = serde_json::json!([7, {"id": -7, "namespace": "crm"}]);
-        let What::CaseRegistered(registration) = read(&event).unwrap().what else { panic!() };
+        let What::CaseRegistered { registration } = read(&event).unwrap().what else { panic!() };
         assert_eq!(registration.subjects[0], person("7".to_owned(), None).unwrap());
         assert_eq!(registration.subjects[1], person("-7".to_owned(), Some("crm".to_owned())).unwrap());
         assert!(case_id("C-1/2026:x_.").is_ok());

@@ -32,7 +32,7 @@ impl Admin {
         let (key, body) = asked.event(request).await?;
         let names = self.gatehouse.ledger.names();
         let (entity, draft) = ledger::parse_case(&body, fresh_id(key.as_deref()), names)?;
-        if let ledger::What::CaseRegistered(registration) = &draft.what {
+        if let ledger::What::CaseRegistered { registration } = &draft.what {
             self.registered(&registration.recipient).map_err(|_| {
                 Fault::new(
                     StatusCode::BAD_REQUEST,

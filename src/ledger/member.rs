@@ -1,0 +1,173 @@
+//! The members of events as types: each knows its name in JSON, how it is read and how written.
+//!
+//! [`super::kinds`] says which kind of event has which of them.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::event::{Facts, Registration, Right};
+use super::members::Members;
+use super::names::Names;
+use super::written::{EventError, put_addressee, put_registration, write_facts};
+use crate::decision::Addressee;
+use crate::vocabulary::{CategoryId, PurposeId, RelationId};
+
+/// The configured name of a recipient.
+pub type RecipientName = Arc<str>;
+
+/// Who approved a disclosure case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Approver(pub Arc<str>);
+
+/// A member of an event.
+pub(super) trait Member: Sized {
+    /// Its names in JSON; an addressee has one of two.
+    const NAMES: &'static [&'static str];
+
+    /// Takes it from the members that were written.
+    fn take(members: &mut Members, names: &dyn Names) -> Result<Self, EventError>;
+
+    /// Writes it as it is read.
+    fn put(&self, names: &dyn Names, put: &mut dyn FnMut(&str, Value));
+}
+
+impl Member for PurposeId {
+    const NAMES: &'static [&'static str] = &["purpose"];
+
+    fn take(members: &mut Members, names: &dyn Names) -> Result<PurposeId, EventError> {
+        members.purpose(names)
+    }
+
+    fn put(&self, names: &dyn Names, put: &mut dyn FnMut(&str, Value)) {
+        put("purpose", names.purpose_name(*self).into());
+    }
+}
+
+impl Member for Addressee {
+    const NAMES: &'static [&'static str] = &["recipient", "recipient-kind"];
+
+    fn take(members: &mut Members, names: &dyn Names) -> Result<Addressee, EventError> {
+        members.addressee(names)
+    }
+
+    fn put(&self, names: &dyn Names, put: &mut dyn FnMut(&str, Value)) {
+        put_addressee(self, names, put);
+    }
+}
+
+/// When a consent ends by itself.
+impl Member for Option<Timestamp> {
+    const NAMES: &'static [&'static str] = &["valid-until"];
+
+    fn take(members: &mut Members, _: &dyn Names) -> Result<Option<Timestamp>, EventError> {
+        members.time("valid-until")
+    }
+
+    fn put(&self, _: &dyn Names, put: &mut dyn FnMut(&str, Value)) {
+        if let Some(until) = self {
+            put("valid-until", until.to_string().into());
+        }
+    }
+}
+
+impl Member for RecipientName {
+    const NAMES: &'static [&'static str] = &["recipient"];
+
+    fn take(members: &mut Members, _: &dyn Names) -> Result<RecipientName, EventError> {
+        members.needed_recipient()
+    }
+
+    fn put(&self, _: &dyn Names, put: &mut dyn FnMut(&str, Value)) {
+        put("recipient", (&**self).into());
+    }
+}
+
+impl Member for Option<RecipientName> {
+    const NAMES: &'static [&'static str] = &["recipient"];
+
+    fn take(members: &mut Members, _: &dyn Names) -> Result<Option<RecipientName>, EventError> {
+        members.recipient()
+    }
+
+    fn put(&self, names: &dyn Names, put: &mut dyn FnMut(&str, Value)) {
+        if let Some(recipient) = self {
+            recipient.put(names, put);
+        }
+    }
+}
+
+/// One that a person can refuse by itself.
+impl Member for CategoryId {
+    const NAMES: &'static [&'static str] = &["category"];
+
+    fn take(members: &mut Members, names: &dyn Names) -> Result<CategoryId, EventError> {
+        members.refusable(names)
+    }
+
+    fn put(&self, names: &dyn Names, put: &mut dyn FnMut(&str, Value)) {
+        put("category", names.category_name(*self).into());
+    }
+}
+
+impl Member for RelationId {
+    const NAMES: &'static [&'static str] = &["relation"];
+
+    fn take(members: &mut Members, names: &dyn Names) -> Result<RelationId, EventError> {
+        members.relation(names)
+    }
+
+    fn put(&self, names: &dyn Names, put: &mut dyn FnMut(&str, Value)) {
+        put("relation", names.relation_name(*self).into());
+    }
+}
+
+impl Member for Facts {
+    const NAMES: &'static [&'static str] = &["facts"];
+
+    fn take(members: &mut Members, names: &dyn Names) -> Result<Facts, EventError> {
+        members.facts(names)
+    }
+
+    fn put(&self, names: &dyn Names, put: &mut dyn FnMut(&str, Value)) {
+        put("facts", write_facts(self, names));
+    }
+}
+
+impl Member for Right {
+    const NAMES: &'static [&'static str] = &["right"];
+
+    fn take(members: &mut Members, _: &dyn Names) -> Result<Right, EventError> {
+        members.right()
+    }
+
+    fn put(&self, _: &dyn Names, put: &mut dyn FnMut(&str, Value)) {
+        put("right", self.name().into());
+    }
+}
+
+impl Member for Box<Registration> {
+    const NAMES: &'static [&'static str] =
+        &["recipient", "purpose", "subjects", "categories", "end", "reference", "confidential-until"];
+
+    fn take(members: &mut Members, names: &dyn Names) -> Result<Box<Registration>, EventError> {
+        members.registration(names).map(Box::new)
+    }
+
+    fn put(&self, names: &dyn Names, put: &mut dyn FnMut(&str, Value)) {
+        put_registration(self, names, put);
+    }
+}
+
+impl Member for Approver {
+    const NAMES: &'static [&'static str] = &["approver"];
+
+    fn take(members: &mut Members, _: &dyn Names) -> Result<Approver, EventError> {
+        members.words("approver").map(Approver)
+    }
+
+    fn put(&self, _: &dyn Names, put: &mut dyn FnMut(&str, Value)) {
+        put("approver", (&*self.0).into());
+    }
+}
