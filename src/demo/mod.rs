@@ -34,6 +34,11 @@ pub async fn show(out: &mut (dyn Write + Send), ended: impl Future<Output = ()>)
 fn print_scenes(stage: &Stage, out: &mut (dyn Write + Send)) -> std::io::Result<()> {
     let access = &stage.player.access;
     writeln!(out, "The gateway is at {}, its admin listener at {}.", access.gateway, access.admin)?;
+    writeln!(
+        out,
+        "The sample API behind it is at {}, the configuration {}.",
+        access.api, access.configuration
+    )?;
     writeln!(out, "Paste a line into another terminal. Ctrl-C ends it all.\n")?;
     for scene in scenes() {
         writeln!(out, "{}", access.scene(&scene))?;

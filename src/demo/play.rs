@@ -219,6 +219,8 @@ mod tests {
         let access = Access {
             gateway: String::new(),
             admin: String::new(),
+            api: String::new(),
+            configuration: String::new(),
             authority: text("ca.pem"),
             certificate: (text("registrar.pem"), text("registrar.key")),
             service_desk: "pgk_a".to_owned(),

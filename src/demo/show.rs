@@ -24,6 +24,10 @@ pub struct Access {
     pub gateway: String,
     /// `http://127.0.0.1:9901`
     pub admin: String,
+    /// `http://127.0.0.1:49152`: the sample API behind the gateway.
+    pub api: String,
+    /// The configuration's file.
+    pub configuration: String,
     /// The certificate authority's file.
     pub authority: String,
     /// The registrar's certificate and key files.
@@ -74,7 +78,11 @@ impl Access {
 
     fn tell(&self, tell: &Tell) -> String {
         let target = format!("{}/v1/subjects/{}/events", self.admin, tell.subject);
-        format!("curl -sS --json {} {}", quoted(&tell.event.to_string()), quoted(&target))
+        format!(
+            "curl -sS -H 'Content-Type: application/json' -d {} {}",
+            quoted(&tell.event.to_string()),
+            quoted(&target)
+        )
     }
 
     /// The lines of one scene, with what to expect.
@@ -165,6 +173,8 @@ mod tests {
         Access {
             gateway: "https://localhost:8443".into(),
             admin: "http://127.0.0.1:9901".into(),
+            api: "http://127.0.0.1:49152".into(),
+            configuration: "/tmp/a demo/purposegate.toml".into(),
             authority: "/tmp/a demo/certs/ca.pem".into(),
             certificate: ("certs/registrar.pem".into(), "certs/registrar.key".into()),
             service_desk: "pgk_desk_s".into(),
@@ -184,7 +194,7 @@ mod tests {
         assert!(all.iter().any(|lines| lines.contains("-X DELETE")));
         let last = all.last().unwrap();
         assert!(
-            last.contains("| grep -c Ravnsborgtveit &   # how often: 0\nsleep 1; curl -sS --json '{"),
+            last.contains("| grep -c Ravnsborgtveit &   # how often: 0\nsleep 1; curl -sS -H 'Content-Type: application/json' -d '{"),
             "{last}"
         );
         assert!(last.ends_with("/v1/subjects/c-09990/events; wait\n"), "{last}");

@@ -93,6 +93,8 @@ impl Stage {
         let access = Access {
             gateway: format!("https://localhost:{}", public.port()),
             admin: format!("http://{admin}"),
+            api: format!("http://{api_address}"),
+            configuration: main.display().to_string(),
             authority: path(certificates::AUTHORITY),
             certificate: (path(certificates::REGISTRAR.0), path(certificates::REGISTRAR.1)),
             service_desk: service_desk.key,

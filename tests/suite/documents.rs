@@ -1,6 +1,7 @@
 //! What the documents say holds: examples load, commands parse, tables are whole, links lead somewhere.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use clap::Parser;
 use purposegate::cli::Arguments;
@@ -52,7 +53,7 @@ fn commands(document: &str) -> Vec<String> {
     let all = lines
         .lines()
         .chain(in_text)
-        .map(|line| line.trim().replace("cargo run --release -- ", "purposegate "));
+        .map(|line| line.trim().trim_end_matches(" &").replace("cargo run --release -- ", "purposegate "));
     all.filter(|line| line.starts_with("purposegate ")).collect()
 }
 
@@ -116,19 +117,57 @@ fn the_reference_names_every_key_of_the_configuration() {
     assert!(keys >= 70, "{keys}");
 }
 
+/// The lines of the README's five minutes, for a shell in `folder` and with ports that are free; without those that
+/// install the program.
+fn five_minutes(folder: &Path) -> String {
+    let readme = read("README.md");
+    let from = readme.find("## Your API behind it").expect("the section is there");
+    let section = &readme[from..];
+    let section = &section[..section[2..].find("\n## ").expect("another section follows") + 2];
+    let mut lines = blocks(section, "sh");
+    lines.retain(|block| !block.starts_with("cargo install"));
+    assert!(lines.len() >= 6, "{lines:#?}");
+    let mut script = lines.join("\n");
+    for port in ["9000", "8080", "9901"] {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        script = script.replace(port, &free.to_string());
+        if port == "9901" {
+            let admin = format!("[admin]\naddress = \"127.0.0.1:{free}\"\n\n[listener]\n");
+            script = script.replacen("[listener]\n", &admin, 1);
+        }
+    }
+    std::os::unix::fs::symlink(repository().join("policies"), folder.join("policies")).unwrap();
+    script
+}
+
 #[test]
-fn the_configuration_of_the_five_minutes_loads() {
-    let example = blocks(&read("README.md"), "toml").remove(0);
+fn the_five_minutes_can_be_pasted() {
+    for tool in ["bash", "curl", "python3"] {
+        if Command::new(tool).arg("--version").output().is_err() {
+            println!("skipped: {tool} is not there");
+            return;
+        }
+    }
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("purposegate.toml");
-    let policies = repository().join("policies").display().to_string();
-    let text = example
-        .replace("\"policies/", &format!("\"{policies}/"))
-        .replace("sha256:…", &format!("sha256:{}", "0".repeat(64)));
-    std::fs::write(&file, text).unwrap();
-    let (config, findings) = purposegate::config::load(&file);
-    let words: Vec<String> = findings.iter().map(ToString::to_string).collect();
-    assert!(config.is_some() && words.is_empty(), "{words:#?}");
+    let script = five_minutes(folder.path());
+    let program = Path::new(env!("CARGO_BIN_EXE_purposegate")).parent().unwrap();
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap_or_default());
+    // What the lines start ends with them, whichever of them fails.
+    let script = format!("set -eu\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{script}\n");
+    let ran = Command::new("timeout")
+        .args(["60", "bash", "-c", &script])
+        .current_dir(folder.path())
+        .env("PATH", path)
+        .output()
+        .unwrap();
+    let (out, words) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    assert!(ran.status.success(), "{out}\n{words}");
+    let answers: Vec<&str> = out.lines().filter(|line| line.contains("\"status\"")).collect();
+    assert_eq!(answers.len(), 2, "{out}\n{words}");
+    assert!(!answers[0].contains("Ada"), "nobody is known yet: {out}");
+    assert!(answers[1].contains("Ada Example") && answers[1].contains("ada@example.org"), "{out}\n{words}");
+    assert!(!answers[1].contains("note"), "{out}");
+    assert!(words.contains("; 0 warnings"), "{words}");
 }
 
 #[test]
