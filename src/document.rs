@@ -13,7 +13,7 @@ use jiff::{Span, SpanRelativeTo};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::finding::{Finding, Source, nearest};
+use crate::finding::{self, Finding, Source, suggestion};
 
 /// A value with its place in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,17 +27,33 @@ pub struct At<T> {
 pub struct Document<'a> {
     source: &'a Source,
     tree: Spanned<DeTable<'a>>,
-    /// Each with the byte it begins at.
-    findings: RefCell<Vec<(usize, Finding)>>,
+    /// Each with its place.
+    findings: RefCell<Vec<(Range<usize>, Finding)>>,
+    scopes: RefCell<Vec<Scope>>,
+}
+
+/// A table that can hold an `allow`, and the codes that it acknowledges.
+#[derive(Debug)]
+struct Scope {
+    /// Where its keys and values stand; `None` for the top of the file, which holds what no other scope does.
+    spans: Option<Vec<Range<usize>>>,
+    allowed: Vec<At<&'static str>>,
+}
+
+impl Scope {
+    fn holds(&self, place: &Range<usize>) -> bool {
+        let within = |span: &Range<usize>| span.start <= place.start && place.end <= span.end;
+        self.spans.as_ref().is_some_and(|spans| spans.iter().any(within))
+    }
 }
 
 impl<'a> Document<'a> {
     /// Parses as much as can be parsed; what cannot is a finding.
     pub fn parse(source: &'a Source) -> Document<'a> {
         let (tree, errors) = DeTable::parse_recoverable(source.text());
-        let document = Document { source, tree, findings: RefCell::default() };
+        let document = Document { source, tree, findings: RefCell::default(), scopes: RefCell::default() };
         for error in errors {
-            let finding = Finding::error(format!("not TOML: {}", error.message().trim()));
+            let finding = Finding::error("not-toml", format!("not TOML: {}", error.message().trim()));
             document.find(finding, error.span().unwrap_or(0..0));
         }
         document
@@ -49,17 +65,25 @@ impl<'a> Document<'a> {
             document: self,
             what: what.to_owned(),
             table: self.tree.get_ref(),
-            at: 0..self.source.text().len().min(1),
+            at: self.top(),
             asked: BTreeSet::new(),
         }
+    }
+
+    /// The place of what is about the file as a whole.
+    fn top(&self) -> Range<usize> {
+        0..self.source.text().len().min(1)
     }
 
     /// Adds a finding at a place of this file; the same one at the same place only once.
     pub fn find(&self, finding: Finding, at: Range<usize>) {
         let mut findings = self.findings.borrow_mut();
         let words = finding.to_string();
-        if !findings.iter().any(|(start, earlier)| *start == at.start && earlier.to_string() == words) {
-            findings.push((at.start, finding.at(self.source, at)));
+        let same = |(place, earlier): &(Range<usize>, Finding)| {
+            place.start == at.start && earlier.to_string() == words
+        };
+        if !findings.iter().any(same) {
+            findings.push((at.clone(), finding.at(self.source, at)));
         }
     }
 
@@ -67,22 +91,61 @@ impl<'a> Document<'a> {
     /// with what there is to do.
     pub fn find_unknown<'n>(
         &self,
+        code: &'static str,
         what: &str,
         name: &At<&str>,
         known: impl IntoIterator<Item = &'n str>,
         otherwise: &str,
     ) {
-        let hint = nearest(name.value, known)
-            .map_or_else(|| otherwise.to_owned(), |near| format!("did you mean `{near}`?"));
-        let finding = Finding::error(format!("there is no {what} `{}`", name.value));
+        let hint = suggestion(name.value, known).unwrap_or_else(|| otherwise.to_owned());
+        let finding = Finding::error(code, format!("there is no {what} `{}`", name.value));
         self.find(finding.label("unknown").hint(hint), name.at.clone());
     }
 
-    /// Everything found so far, in the order of the file.
+    /// Everything found so far, in the order of the file. A warning that an `allow` names is acknowledged;
+    /// an `allow` that names none is a warning itself, where the file has no error that could hide one.
     pub fn into_findings(self) -> Vec<Finding> {
-        let mut findings = self.findings.into_inner();
-        findings.sort_by_key(|(start, _)| *start);
+        let (top, source) = (self.top(), self.source);
+        let (mut findings, scopes) = (self.findings.into_inner(), self.scopes.into_inner());
+        let mut used = BTreeSet::new();
+        for (place, finding) in findings.iter_mut().filter(|(_, finding)| finding.is_warning()) {
+            let own = scopes.iter().find(|scope| *place != top && scope.holds(place));
+            let scope = own.or_else(|| scopes.iter().find(|scope| scope.spans.is_none()));
+            let allowed = scope.into_iter().flat_map(|scope| &scope.allowed);
+            let code = finding.code();
+            for code in allowed.filter(|allowed| allowed.value == code) {
+                finding.acknowledge();
+                used.insert(code.at.start);
+            }
+        }
+        if !findings.iter().any(|(_, finding)| finding.is_error()) {
+            let allowed = scopes.iter().flat_map(|scope| &scope.allowed);
+            for code in allowed.filter(|code| !used.contains(&code.at.start)) {
+                let finding = Finding::warning("allow-unused", format!("nothing here is `{}`", code.value));
+                let hint = "take it out: it would hide the next one";
+                let finding = finding.at(source, code.at.clone()).label("acknowledges nothing").hint(hint);
+                findings.push((code.at.clone(), finding));
+            }
+        }
+        findings.sort_by_key(|(place, _)| place.start);
         findings.into_iter().map(|(_, finding)| finding).collect()
+    }
+}
+
+/// The places of a table, and of everything in it.
+fn spans(table: &DeTable<'_>, found: &mut Vec<Range<usize>>) {
+    for (key, value) in table.iter() {
+        found.push(key.span());
+        spans_of_value(value, found);
+    }
+}
+
+fn spans_of_value(value: &Spanned<DeValue<'_>>, found: &mut Vec<Range<usize>>) {
+    found.push(value.span());
+    match value.get_ref() {
+        DeValue::Table(table) => spans(table, found),
+        DeValue::Array(items) => items.iter().for_each(|item| spans_of_value(item, found)),
+        _ => {}
     }
 }
 
@@ -125,7 +188,8 @@ impl<'d> Fields<'d> {
     }
 
     pub fn missing(&self, key: &str) {
-        let finding = Finding::error(format!("{} has no `{key}`", self.what)).label("missing here");
+        let finding =
+            Finding::error("missing-key", format!("{} has no `{key}`", self.what)).label("missing here");
         self.document.find(finding, self.at());
     }
 
@@ -182,18 +246,42 @@ impl<'d> Fields<'d> {
         items.iter().filter_map(|item| item.fields(what)).collect()
     }
 
+    /// Reads `allow`: the codes of warnings about this table that are acknowledged. An error cannot be.
+    pub fn allow(&mut self) {
+        let document = self.document;
+        let mut allowed = Vec::new();
+        for code in self.texts("allow") {
+            if let Some(known) = finding::WARNINGS.iter().find(|known| **known == code.value) {
+                allowed.push(At { value: *known, at: code.at });
+            } else if finding::ERRORS.contains(&code.value) {
+                let words = format!("`{}` is an error, and cannot be acknowledged", code.value);
+                let hint = "`allow` is for warnings: an error keeps the file from loading";
+                document.find(Finding::error("error-in-allow", words).hint(hint), code.at);
+            } else {
+                let otherwise = "`purposegate check` prints the code of each finding";
+                let known = finding::WARNINGS.iter().copied();
+                document.find_unknown("unknown-finding-code", "finding code", &code, known, otherwise);
+            }
+        }
+        let whole = std::ptr::eq(self.table, document.tree.get_ref());
+        let spans = (!whole).then(|| {
+            let mut found = vec![self.at()];
+            spans(self.table, &mut found);
+            found
+        });
+        document.scopes.borrow_mut().push(Scope { spans, allowed });
+    }
+
     /// Reports every key that nobody asked for. The last thing done with a table.
     pub fn end(self) {
         for (key, _) in self.table.iter() {
             if !self.asked.contains(key.get_ref().as_ref()) {
                 let name = key.get_ref();
-                let finding =
-                    Finding::error(format!("unknown key `{name}` in {}", self.what)).label("unknown");
-                let finding = match nearest(name, self.asked.iter().copied()) {
-                    Some(near) => finding.hint(format!("did you mean `{near}`?")),
-                    None => finding.hint(format!("known: {}", join(self.asked.iter().copied()))),
-                };
-                self.document.find(finding, key.span());
+                let finding = Finding::error("unknown-key", format!("unknown key `{name}` in {}", self.what))
+                    .label("unknown");
+                let hint = suggestion(name, self.asked.iter().copied())
+                    .unwrap_or_else(|| format!("known: {}", join(self.asked.iter().copied())));
+                self.document.find(finding.hint(hint), key.span());
             }
         }
     }
@@ -214,7 +302,7 @@ impl<'d> Item<'d> {
 
     fn wrong(&self, wanted: &str, hint: &str) {
         let found = self.value.get_ref().type_str();
-        let finding = Finding::error(format!("`{}` wants {wanted}", self.name));
+        let finding = Finding::error("wrong-type", format!("`{}` wants {wanted}", self.name));
         self.document.find(finding.label(format!("this {found} is none")).hint(hint), self.at());
     }
 
@@ -311,11 +399,10 @@ impl<'d> Item<'d> {
         let found = words.iter().find(|(word, _)| *word == text.value).map(|(_, value)| value.clone());
         if found.is_none() {
             let known = words.iter().map(|(word, _)| *word);
-            let hint = match nearest(text.value, known.clone()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("one of {}", join(known)),
-            };
-            let finding = Finding::error(format!("`{}` cannot be `{}`", self.name, text.value));
+            let hint =
+                suggestion(text.value, known.clone()).unwrap_or_else(|| format!("one of {}", join(known)));
+            let finding =
+                Finding::error("unknown-value", format!("`{}` cannot be `{}`", self.name, text.value));
             self.document.find(finding.hint(hint), text.at);
         }
         found
@@ -444,6 +531,62 @@ mod tests {
         assert_eq!(root.number("g"), None);
         root.end();
         assert_eq!(messages(document).len(), 7);
+    }
+
+    /// Reads `[[a]]` tables, each with a warning at its key `x`, and one about the file.
+    fn acknowledged(text: &str) -> Vec<(String, bool)> {
+        let source = Source::new("x.toml", text);
+        let document = Document::parse(&source);
+        let mut root = document.root("a test");
+        root.allow();
+        document.find(Finding::warning("no-route", "of the file"), root.at());
+        for mut fields in root.tables("a", "an a") {
+            fields.allow();
+            if let Some(item) = fields.item("x") {
+                document.find(Finding::warning("plaintext-listener", "of x"), item.at());
+            }
+            if let Some(mut inner) = fields.fields("inner", "`inner`") {
+                inner.item("y");
+                document.find(Finding::warning("category-too-wide", "of inner"), inner.at());
+                inner.end();
+            }
+            fields.end();
+        }
+        root.end();
+        let findings = document.into_findings();
+        findings.iter().map(|finding| (finding.to_string(), finding.is_warning())).collect()
+    }
+
+    #[test]
+    fn a_warning_is_acknowledged_beside_what_it_is_about() {
+        let text = "[[a]]\nx = 1\nallow = [\"plaintext-listener\"]\n[[a]]\nx = 1\n";
+        let found = [("of the file", true), ("of x", false), ("of x", true)];
+        assert_eq!(acknowledged(text), found.map(|(words, open)| (words.to_owned(), open)));
+        let text = "allow = \"no-route\"\n[[a]]\nallow = [\"category-too-wide\"]\n[a.inner]\ny = 1\n";
+        let found = [("of the file", false), ("of inner", false)];
+        assert_eq!(acknowledged(text), found.map(|(words, open)| (words.to_owned(), open)));
+    }
+
+    #[test]
+    fn what_acknowledges_nothing_is_found() {
+        // What stands at the top is not about the tables below it.
+        let found = acknowledged("allow = [\"plaintext-listener\", \"no-route\"]\n[[a]]\nx = 1\n");
+        let found: Vec<&str> = found.iter().filter(|found| found.1).map(|found| &*found.0).collect();
+        assert_eq!(found, ["nothing here is `plaintext-listener`", "of x"]);
+    }
+
+    #[test]
+    fn errors_and_unknown_codes_cannot_be_acknowledged() {
+        let found = acknowledged("allow = [\"unknown-key\", \"no-rout\"]\n");
+        let words: Vec<&str> = found.iter().map(|found| &*found.0).collect();
+        assert_eq!(
+            words,
+            [
+                "of the file",
+                "`unknown-key` is an error, and cannot be acknowledged",
+                "there is no finding code `no-rout`"
+            ]
+        );
     }
 
     #[test]

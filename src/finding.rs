@@ -2,10 +2,16 @@
 //!
 //! It belongs to no stratum: it knows text and spans, and nothing of what they mean.
 
+mod codes;
+
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
-use miette::{Diagnostic, LabeledSpan, NamedSource, Severity, SourceCode, SourceSpan};
+use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode, SourceSpan};
+use serde::Serialize;
+
+pub use codes::{ERRORS, WARNINGS};
 
 /// A text with the name it was read under.
 #[derive(Clone, Debug)]
@@ -33,6 +39,7 @@ impl Source {
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Finding {
+    code: &'static str,
     message: String,
     label: String,
     hint: Option<String>,
@@ -46,19 +53,57 @@ struct Place {
     span: SourceSpan,
 }
 
+/// The weight of a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// The file cannot be used.
+    Error,
+    /// The file loads, and something in it can never work or can surprise.
+    Warning,
+    /// A warning that an `allow` beside it acknowledges: it is counted and not printed.
+    Acknowledged,
+}
+
+/// One finding as a program reads it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report<'f> {
+    pub code: &'static str,
+    pub severity: Severity,
+    pub message: &'f str,
+    pub file: Option<&'f str>,
+    /// Counted from 1.
+    pub line: Option<usize>,
+    /// In characters, counted from 1.
+    pub column: Option<usize>,
+    pub hint: Option<&'f str>,
+}
+
 impl Finding {
-    /// An error: what it stands in does not load.
-    pub fn error(message: impl Into<String>) -> Finding {
-        Finding::new(message, Severity::Error)
+    /// An error, with its code of [`ERRORS`]: what it stands in does not load.
+    pub fn error(code: &'static str, message: impl Into<String>) -> Finding {
+        Finding::new(code, message, Severity::Error)
     }
 
-    /// Loads, and is worth a look.
-    pub fn warning(message: impl Into<String>) -> Finding {
-        Finding::new(message, Severity::Warning)
+    /// A warning, with its code of [`WARNINGS`]: loads, and is worth a look.
+    pub fn warning(code: &'static str, message: impl Into<String>) -> Finding {
+        Finding::new(code, message, Severity::Warning)
     }
 
-    fn new(message: impl Into<String>, severity: Severity) -> Finding {
-        Finding { message: message.into(), label: "here".into(), hint: None, severity, place: None }
+    fn new(code: &'static str, message: impl Into<String>, severity: Severity) -> Finding {
+        Finding { code, message: message.into(), label: "here".into(), hint: None, severity, place: None }
+    }
+
+    /// The stable name of this kind of finding, for `allow` and for programs.
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// Marks a warning as acknowledged; an error stays one.
+    pub(crate) fn acknowledge(&mut self) {
+        if self.severity == Severity::Warning {
+            self.severity = Severity::Acknowledged;
+        }
     }
 
     /// The place, as a byte range of the source's text.
@@ -85,20 +130,50 @@ impl Finding {
 
     /// On one line, with the file and the line that it is about.
     pub fn line(&self) -> String {
-        let Some(place) = &self.place else { return self.message.clone() };
-        let before = place.source.inner().get(..place.span.offset()).unwrap_or_default();
-        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-        format!("{}:{line}: {}", place.source.name(), self.message)
+        match self.report() {
+            Report { file: Some(file), line: Some(line), message, .. } => format!("{file}:{line}: {message}"),
+            Report { message, .. } => message.to_owned(),
+        }
+    }
+
+    /// The finding in parts, for a program.
+    pub fn report(&self) -> Report<'_> {
+        let place = self.place.as_ref();
+        let before = place.map(|place| place.source.inner().get(..place.span.offset()).unwrap_or_default());
+        let line = before.map(|before| before.bytes().filter(|byte| *byte == b'\n').count() + 1);
+        let last_line = before.map(|before| before.rsplit('\n').next().unwrap_or_default());
+        Report {
+            code: self.code,
+            severity: self.severity,
+            message: &self.message,
+            file: place.map(|place| place.source.name()),
+            line,
+            column: last_line.map(|text| text.chars().count() + 1),
+            hint: self.hint.as_deref(),
+        }
     }
 
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
     }
+
+    /// True for a warning that nothing acknowledges.
+    pub fn is_warning(&self) -> bool {
+        self.severity == Severity::Warning
+    }
 }
 
 impl Diagnostic for Finding {
-    fn severity(&self) -> Option<Severity> {
-        Some(self.severity)
+    fn code<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        Some(Box::new(self.code))
+    }
+
+    fn severity(&self) -> Option<miette::Severity> {
+        Some(match self.severity {
+            Severity::Error => miette::Severity::Error,
+            Severity::Warning => miette::Severity::Warning,
+            Severity::Acknowledged => miette::Severity::Advice,
+        })
     }
 
     fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
@@ -116,14 +191,60 @@ impl Diagnostic for Finding {
     }
 }
 
-/// The nearest of `known` to a misspelt word, for a hint: at most one slip in three letters.
+/// Words that a hint names at most.
+const MAX_NEAR: usize = 5;
+
+/// The hint to a word that is none of `known`: the nearest of them, where there is one.
+pub fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let near = near(word, known);
+    let (last, others) = near.split_last()?;
+    Some(match others {
+        [] => format!("did you mean `{last}`?"),
+        others => format!("did you mean `{}` or `{last}`?", others.join("`, `")),
+    })
+}
+
+/// The nearest of `known` to a misspelt word; the first of several.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    known
-        .into_iter()
-        .map(|candidate| (distance(word, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= (candidate.chars().count() / 3).max(1))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
+    near(word, known).into_iter().next()
+}
+
+/// Those of `known` that a misspelt word may mean, the best kind of likeness alone: another spelling
+/// (`Customer_Support`), a slip of the keyboard (at most one in three letters), one of its words
+/// (`partner` for `business-partner`), or more than its words (`email-address` for `email`).
+fn near<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let folded = fold(word);
+    let known: Vec<(&str, Cow<'_, str>)> =
+        known.into_iter().map(|candidate| (candidate, fold(candidate))).collect();
+    if let Some((candidate, _)) = known.iter().find(|(_, candidate)| *candidate == folded) {
+        return vec![candidate];
+    }
+    let slips = known.iter().map(|(name, candidate)| (distance(&folded, candidate), *name));
+    let slips = slips.filter(|(distance, name)| *distance <= (name.chars().count() / 3).max(1));
+    if let Some((_, name)) = slips.min_by_key(|(distance, _)| *distance) {
+        return vec![name];
+    }
+    let mut longer = known.iter().filter(|(_, candidate)| holds(candidate, &folded)).map(|(name, _)| *name);
+    let longer: Vec<&str> = longer.by_ref().take(MAX_NEAR).collect();
+    if !longer.is_empty() {
+        return longer;
+    }
+    let shorter = known.iter().filter(|(_, candidate)| holds(&folded, candidate)).map(|(name, _)| *name);
+    shorter.max_by_key(|name| name.len()).into_iter().collect()
+}
+
+/// A word in small letters, its parts joined by hyphens.
+fn fold(word: &str) -> Cow<'_, str> {
+    let folded = |c: char| !c.is_uppercase() && c != '_' && c != ' ';
+    match word.chars().all(folded) {
+        true => Cow::Borrowed(word),
+        false => Cow::Owned(word.to_lowercase().replace(['_', ' '], "-")),
+    }
+}
+
+/// True if the hyphenated parts of `inner` stand one after the other among those of `outer`.
+fn holds(outer: &str, inner: &str) -> bool {
+    !inner.is_empty() && format!("-{outer}-").contains(&format!("-{inner}-"))
 }
 
 /// How many slips of the keyboard lie between two words: a letter too many, too few, another one, or
@@ -180,6 +301,45 @@ mod tests {
     }
 
     #[test]
+    fn near_words_share_a_spelling_or_a_part() {
+        let kinds =
+            ["employee", "reselling-partner", "marketing-partner", "business-partner", "hosting-provider"];
+        assert_eq!(
+            suggestion("partner", kinds).as_deref(),
+            Some("did you mean `reselling-partner`, `marketing-partner` or `business-partner`?")
+        );
+        assert_eq!(suggestion("Employee", kinds).as_deref(), Some("did you mean `employee`?"));
+        assert_eq!(
+            suggestion("Hosting_Provider", kinds).as_deref(),
+            Some("did you mean `hosting-provider`?")
+        );
+        assert_eq!(
+            suggestion("business-partner-emea", kinds).as_deref(),
+            Some("did you mean `business-partner`?")
+        );
+        assert_eq!(suggestion("art", kinds), None, "a part of a word is not one of its words");
+        assert_eq!(suggestion("", kinds), None);
+    }
+
+    #[test]
+    fn a_report_counts_lines_and_characters_from_one() {
+        let source = Source::new("gate.toml", "a = 1\nä = 2\n");
+        let finding = Finding::warning("no-route", "x").at(&source, 9..10);
+        let report = finding.report();
+        assert_eq!((report.file, report.line, report.column), (Some("gate.toml"), Some(2), Some(3)));
+        let nowhere = Finding::error("not-toml", "x");
+        assert_eq!((nowhere.report().file, nowhere.report().line), (None, None));
+    }
+
+    #[test]
+    fn an_error_cannot_be_acknowledged() {
+        let (mut error, mut warning) = (Finding::error("not-toml", "x"), Finding::warning("no-route", "x"));
+        error.acknowledge();
+        warning.acknowledge();
+        assert!(error.is_error() && !warning.is_warning());
+    }
+
+    #[test]
     fn distance_counts_slips() {
         for (a, b, slips) in [
             ("", "", 0),
@@ -198,8 +358,9 @@ mod tests {
     #[test]
     fn a_finding_shows_the_place_and_the_hint() {
         let source = Source::new("gate.toml", "[listner]\n");
-        let finding =
-            Finding::error("unknown key `listner`").at(&source, 1..8).hint("did you mean `listener`?");
+        let finding = Finding::error("unknown-key", "unknown key `listner`")
+            .at(&source, 1..8)
+            .hint("did you mean `listener`?");
         assert_eq!(finding.line(), "gate.toml:1: unknown key `listner`");
         let mut text = String::new();
         miette::GraphicalReportHandler::new_themed(miette::GraphicalTheme::none())

@@ -5,6 +5,7 @@
 pub mod audit;
 pub mod case;
 pub mod consent;
+mod findings;
 pub mod place;
 pub mod policy;
 mod processing;
@@ -41,7 +42,12 @@ enum Verb {
     /// Run the gateway
     Serve(ConfigFile),
     /// Load everything and print every finding
-    Check(ConfigFile),
+    Check {
+        #[command(flatten)]
+        file: ConfigFile,
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
     /// Test and question a policy pack
     Policy {
         #[command(subcommand)]

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::findings;
 use crate::config::pack::{read_all, read_pack, scenarios};
 use crate::decision::scenario::{self, Scenario};
 use crate::decision::{Asking, Decisions, RecordFacts, explain};
@@ -154,7 +155,7 @@ fn test(policy: &Path, files: &[PathBuf], out: &mut dyn Write, words: &mut dyn W
     }
     writeln!(out, "{passed} passed, {failed} failed")?;
     if scenarios.is_empty() {
-        return unusable(&[Finding::error("no scenario to run")], words);
+        return unusable(&[Finding::error("no-scenario", "no scenario to run")], words);
     }
     Ok(if failed == 0 { Outcome::Fine } else { Outcome::Found })
 }
@@ -221,8 +222,9 @@ fn situation(
 
 /// JSON given as an argument, in the notation that everything else is read in.
 pub(super) fn from_json(name: &str, json: &str) -> Result<Source, Vec<Finding>> {
-    let wrong =
-        |error: String| vec![Finding::error(format!("{name} is not a JSON object of facts: {error}"))];
+    let wrong = |error: String| {
+        vec![Finding::error("bad-facts", format!("{name} is not a JSON object of facts: {error}"))]
+    };
     let table: toml::Table = serde_json::from_str(json).map_err(|error| wrong(error.to_string()))?;
     let text = toml::to_string(&table).map_err(|error| wrong(error.to_string()))?;
     Ok(Source::new(name, text))
@@ -297,7 +299,7 @@ fn cover(policy: &Path, out: &mut dyn Write, words: &mut dyn Write) -> io::Resul
         withholds: scenario.withholds(),
     });
     let findings = coverage::uncovered(&pack, &shown.collect::<Vec<_>>());
-    report(&findings, words)?;
+    findings::print(&findings, words)?;
     let (clauses, rules) = (pack.manifest().clauses.len(), pack.rulebook().rules().len());
     writeln!(
         out,
@@ -327,22 +329,6 @@ fn list(
 }
 
 fn unusable(findings: &[Finding], words: &mut dyn Write) -> io::Result<Outcome> {
-    report(findings, words)?;
+    findings::print(findings, words)?;
     Ok(Outcome::Unusable)
-}
-
-/// Findings with place, excerpt and hint.
-///
-/// # Errors
-/// When writing fails.
-pub fn report(findings: &[Finding], words: &mut dyn Write) -> io::Result<()> {
-    let handler = miette::GraphicalReportHandler::new();
-    for finding in findings {
-        let mut text = String::new();
-        match handler.render_report(&mut text, finding) {
-            Ok(()) => writeln!(words, "{text}")?,
-            Err(_) => writeln!(words, "{finding}")?,
-        }
-    }
-    Ok(())
 }

@@ -8,11 +8,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use miette::{GraphicalReportHandler, GraphicalTheme};
 
 use super::audit::{self, AuditVerb, LogPlace};
 use super::case::{self, CaseVerb};
 use super::consent::{self, ConsentVerb};
+use super::findings::{self, Counts, counted};
 use super::place::Place;
 use super::policy::{self, PolicyVerb};
 use super::processing;
@@ -24,7 +24,7 @@ use crate::config::{self, Config};
 use crate::credentials::NewKey;
 use crate::credentials::development::{self, ClientName};
 use crate::demo;
-use crate::finding::Finding;
+use crate::finding::{Finding, Report, Severity};
 use crate::keys::Keys;
 use crate::policy::{Pack, succession};
 
@@ -38,7 +38,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
     match arguments.verb {
         Verb::Demo { check } => run_demo(check),
         Verb::Serve(file) => run_serve(&file),
-        Verb::Check(file) => check(&file),
+        Verb::Check { file, format } => check(&file, format),
         Verb::Policy { verb } => run_policy(&verb),
         Verb::Scrub(arguments) => run_scrub(&arguments),
         Verb::Consent { config, admin, verb } => run_consent(&config, admin, verb),
@@ -51,13 +51,27 @@ pub fn run(arguments: Arguments) -> ExitCode {
 }
 
 fn run_serve(file: &ConfigFile) -> ExitCode {
-    let Some(config) = load(&file.config) else { return ExitCode::from(UNUSABLE) };
     start_logging("info");
+    let (config, findings) = config::load(&file.config);
+    let Some(config) = config else {
+        log_or_report(&findings);
+        return ExitCode::from(UNUSABLE);
+    };
+    findings.iter().filter(|finding| finding.is_warning()).for_each(log);
     match block_on(serve::serve(config)) {
         Ok(Ok(())) => ExitCode::SUCCESS,
-        Ok(Err(error)) => fail(&error.to_string()),
-        Err(error) => fail(&format!("the runtime cannot be started: {error}")),
+        Ok(Err(error)) => stop_serving(&error.to_string()),
+        Err(error) => stop_serving(&format!("the runtime cannot be started: {error}")),
     }
+}
+
+/// Says why the gateway ends, in the log where a program reads it.
+fn stop_serving(words: &str) -> ExitCode {
+    if !logs_json() {
+        return fail(words);
+    }
+    tracing::error!("{words}");
+    ExitCode::from(UNUSABLE)
 }
 
 fn run_demo(check: bool) -> ExitCode {
@@ -88,27 +102,29 @@ fn block_on<F: Future>(work: F) -> std::io::Result<F::Output> {
     Ok(runtime.enable_all().build()?.block_on(work))
 }
 
-fn check(file: &ConfigFile) -> ExitCode {
+fn check(file: &ConfigFile, format: Format) -> ExitCode {
     let (config, findings) = config::load(&file.config);
+    let status = match &config {
+        Some(_) => ExitCode::SUCCESS,
+        None => ExitCode::from(if file.config.exists() { FOUND } else { UNUSABLE }),
+    };
+    if format == Format::Json {
+        let printed = writeln!(std::io::stdout(), "{}", findings::to_json(&findings));
+        return if printed.is_ok() { status } else { ExitCode::from(UNUSABLE) };
+    }
     report(&findings);
-    let errors = findings.iter().filter(|finding| finding.is_error()).count();
-    let warnings = findings.len() - errors;
+    let counts = Counts::of(&findings);
+    let (file, warnings) = (file.config.display(), counts.of_warnings());
     match config {
         Some(config) => {
-            let routes = config.routes.iter().count();
-            say(&format!(
-                "{}: {routes} routes, {} recipients, {} upstreams; {warnings} warnings",
-                file.config.display(),
-                config.recipients.len(),
-                config.upstreams.len(),
-            ));
-            ExitCode::SUCCESS
+            let routes = counted(config.routes.iter().count(), "route");
+            let recipients = counted(config.recipients.len(), "recipient");
+            let upstreams = counted(config.upstreams.len(), "upstream");
+            say(&format!("{file}: {routes}, {recipients}, {upstreams}; {warnings}"));
         }
-        None => {
-            say(&format!("{}: {errors} errors, {warnings} warnings", file.config.display()));
-            ExitCode::from(if file.config.exists() { FOUND } else { UNUSABLE })
-        }
+        None => say(&format!("{file}: {}, {warnings}", counted(counts.errors, "error"))),
     }
+    status
 }
 
 fn run_policy(verb: &PolicyVerb) -> ExitCode {
@@ -183,7 +199,7 @@ fn run_processing(config: &Path, policy: Option<&Path>, format: Format) -> ExitC
         Some(folder) => match config::pack::read_pack(folder) {
             Ok(pack) => vec![Arc::new(pack)],
             Err(findings) => {
-                let _ = policy::report(&findings, &mut std::io::stderr().lock());
+                report(&findings);
                 return ExitCode::from(UNUSABLE);
             }
         },
@@ -252,25 +268,17 @@ fn make_certificates(out: &Path, client: &str) -> ExitCode {
     }
 }
 
-/// Loads a configuration and reports what was found on the way.
+/// Loads a configuration; errors are printed. Warnings are for `check` and `serve`.
 fn load(file: &Path) -> Option<Config> {
     let (config, findings) = config::load(file);
-    report(&findings);
+    report(findings.iter().filter(|finding| finding.is_error()));
     config
 }
 
 /// Prints findings as people read them.
-pub(super) fn report(findings: &[Finding]) {
-    let colours =
-        std::env::var_os("NO_COLOR").is_none() && std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let theme = if colours { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
-    let handler = GraphicalReportHandler::new_themed(theme).with_width(100);
-    for finding in findings {
-        let mut text = String::new();
-        if handler.render_report(&mut text, finding).is_ok() {
-            say(&text);
-        }
-    }
+fn report<'f>(findings: impl IntoIterator<Item = &'f Finding>) {
+    // Where even this cannot be written, the exit code says it.
+    let _ = findings::print(findings, &mut std::io::stderr().lock());
 }
 
 /// Words for the person at the terminal.
@@ -284,6 +292,29 @@ fn fail(words: &str) -> ExitCode {
     ExitCode::from(UNUSABLE)
 }
 
+/// Logs a finding: stderr holds nothing but the log once the gateway starts.
+fn log(finding: &Finding) {
+    let Report { code, severity, message, file, line, column: _, hint } = finding.report();
+    let place = file.zip(line).map(|(file, line)| format!("{file}:{line}"));
+    match severity {
+        Severity::Error => tracing::error!(code, place, hint, "{message}"),
+        Severity::Warning => tracing::warn!(code, place, hint, "{message}"),
+        Severity::Acknowledged => tracing::debug!(code, place, hint, "{message}"),
+    }
+}
+
+/// Says why the gateway does not start: in the log where a program reads it, with excerpts otherwise.
+fn log_or_report(findings: &[Finding]) {
+    match logs_json() {
+        true => findings.iter().for_each(log),
+        false => report(findings),
+    }
+}
+
+fn logs_json() -> bool {
+    std::env::var("PURPOSEGATE_LOG_FORMAT").is_ok_and(|format| format == "json")
+}
+
 /// Logs go to stderr; `PURPOSEGATE_LOG` filters them, `PURPOSEGATE_LOG_FORMAT=json` makes them JSON.
 fn start_logging(default: &str) {
     use tracing_subscriber::EnvFilter;
@@ -295,11 +326,7 @@ fn start_logging(default: &str) {
         .log_internal_errors(false)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .with_target(false);
-    let started = if std::env::var("PURPOSEGATE_LOG_FORMAT").is_ok_and(|format| format == "json") {
-        builder.json().try_init()
-    } else {
-        builder.try_init()
-    };
+    let started = if logs_json() { builder.json().try_init() } else { builder.try_init() };
     // A second start in one process (tests) keeps the first.
     drop(started);
 }

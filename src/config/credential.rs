@@ -39,7 +39,8 @@ pub(super) fn read_all(
             (Some(key), None, None) => match hash(key.value) {
                 Some(hash) => Some((credentials.register_key(hash, caller.clone()), key.at)),
                 None => {
-                    let finding = Finding::error("this is not the hash of an API key").label("not a SHA-256");
+                    let finding = Finding::error("bad-key-hash", "this is not the hash of an API key")
+                        .label("not a SHA-256");
                     let hint = "`purposegate recipient key NAME` makes a key and prints its hash: `sha256:` and 64 hexadecimal digits";
                     document.find(finding.hint(hint), key.at);
                     None
@@ -54,7 +55,10 @@ pub(super) fn read_all(
                     .map(|pattern| (credentials.register_token(pattern), at))
             }
             _ => {
-                let finding = Finding::error("a credential is one of `api-key`, `certificate` and `jwt`");
+                let finding = Finding::error(
+                    "bad-credential",
+                    "a credential is one of `api-key`, `certificate` and `jwt`",
+                );
                 document.find(finding.hint("write one table for each credential"), at);
                 None
             }
@@ -62,7 +66,8 @@ pub(super) fn read_all(
         if let Some((Some(earlier), at)) = registered
             && earlier != caller
         {
-            let finding = Finding::error("this credential is registered twice").label("the second time");
+            let finding = Finding::error("duplicate-credential", "this credential is registered twice")
+                .label("the second time");
             let hint = "a credential names one recipient and at most one locked purpose";
             document.find(finding.hint(hint), at);
         }
@@ -83,13 +88,18 @@ pub(super) enum Kind {
 fn find_faceless(document: &Document<'_>, at: Range<usize>, kind: Option<Kind>) {
     match kind {
         Some(Kind::DataSubject) => {
-            let finding = Finding::error("a data subject is named by a signed token alone");
+            let finding = Finding::error(
+                "data-subject-without-token",
+                "a data subject is named by a signed token alone",
+            );
             let hint = "write `jwt = { issuer = …, claims = { … }, subject-claim = \"sub\" }`: a key or a certificate does not say who the person is";
             document.find(finding.label("says nothing about who it is").hint(hint), at);
         }
         Some(Kind::CustomerAdministrator) => {
-            let finding =
-                Finding::warning("this credential does not say whose account its holder administers");
+            let finding = Finding::warning(
+                "administrator-without-token",
+                "this credential does not say whose account its holder administers",
+            );
             let hint = "write `jwt = { issuer = …, claims = { … }, controller-claim = \"account\" }`; without it no service data leaves";
             document.find(finding.label("releases nothing of an account").hint(hint), at);
         }
@@ -114,7 +124,8 @@ fn read_token(
     let controller = identity_claim(&mut fields, "controller-claim");
     fields.end();
     if claims.is_empty() {
-        let finding = Finding::error("every token of this issuer would name this recipient");
+        let finding =
+            Finding::error("token-without-claims", "every token of this issuer would name this recipient");
         let hint = "add `claims = { azp = \"…\" }`: what its tokens, and no other's, say";
         document.find(finding.label("without `claims`").hint(hint), at.clone());
     }
@@ -124,7 +135,10 @@ fn read_token(
         Some(Kind::DataSubject | Kind::CustomerAdministrator | Kind::Other) | None => None,
     };
     if let Some(claim) = needed {
-        let finding = Finding::error(format!("tokens of this kind of recipient need a `{claim}`"));
+        let finding = Finding::error(
+            "token-without-identity",
+            format!("tokens of this kind of recipient need a `{claim}`"),
+        );
         let hint = format!("add `{claim} = \"sub\"`: the claim that says who it is");
         document.find(finding.label("says nothing about who it is").hint(hint), at);
     }

@@ -19,8 +19,10 @@ impl FileText {
             Ok(text) => {
                 Ok(FileText { path: path.to_owned(), source: Source::new(path.display().to_string(), text) })
             }
-            Err(error) => Err(Finding::error(format!("{} cannot be read: {error}", path.display()))
-                .hint("check the path and that the file is UTF-8 and readable by this user")),
+            Err(error) => {
+                Err(Finding::error("unreadable-file", format!("{} cannot be read: {error}", path.display()))
+                    .hint("check the path and that the file is UTF-8 and readable by this user"))
+            }
         }
     }
 
@@ -44,7 +46,9 @@ pub(super) fn included(fields: &mut Fields<'_>, folder: &Path) -> Vec<FileText> 
     let mut files = Vec::new();
     for pattern in fields.texts("include") {
         let read = expand(folder, pattern.value)
-            .map_err(|why| Finding::error(why).label("includes nothing that can be read"))
+            .map_err(|why| {
+                Finding::error("unreadable-include", why).label("includes nothing that can be read")
+            })
             .and_then(|paths| paths.iter().map(|path| FileText::read(path)).collect::<Result<Vec<_>, _>>());
         match read {
             Ok(read) => files.extend(read),
@@ -60,7 +64,8 @@ pub(super) fn existing(part: &Part<'_>, named: &At<&str>) -> Option<PathBuf> {
     if path.is_file() {
         return Some(path);
     }
-    let finding = Finding::error(format!("there is no file {}", path.display())).label("not there");
+    let finding =
+        Finding::error("no-such-file", format!("there is no file {}", path.display())).label("not there");
     let hint = "`purposegate certs dev --out certs/` makes development certificates";
     part.fields.document().find(finding.hint(hint), named.at.clone());
     None

@@ -62,7 +62,13 @@ impl Issuers {
         let position = self.urls.iter().position(|known| known == url.value);
         if position.is_none() {
             let add = format!("add `[[issuer]]` with `url = \"{}\"`, `audience` and `keys`", url.value);
-            document.find_unknown("issuer", url, self.urls.iter().map(String::as_str), &add);
+            document.find_unknown(
+                "unknown-issuer",
+                "issuer",
+                url,
+                self.urls.iter().map(String::as_str),
+                &add,
+            );
         }
         position
     }
@@ -80,5 +86,5 @@ fn read_keys(part: &Part<'_>, file: &Path, keys: &At<&str>) -> Option<String> {
 
 fn not_a_key_set(why: &str) -> Finding {
     let hint = "save what the issuer publishes at its `jwks_uri`; the file is read again when it changes";
-    Finding::error(format!("the keys cannot be used: {why}")).label("no keys").hint(hint)
+    Finding::error("bad-issuer-keys", format!("the keys cannot be used: {why}")).label("no keys").hint(hint)
 }

@@ -57,7 +57,8 @@ impl<'d> Written<'d> {
             let (categories, embedded) = field(document, &item, words);
             let root = words.vocabulary.categories().find("personal");
             if categories.len() == 1 && categories.first().copied() == root {
-                let finding = Finding::warning("`personal` does not say what the field holds");
+                let finding =
+                    Finding::warning("category-too-wide", "`personal` does not say what the field holds");
                 let hint = "name a category below it: rules that release `personal` mean everything but what they except";
                 document.find(finding.label("too wide").hint(hint), item.at());
             }
@@ -87,7 +88,7 @@ impl<'d> Written<'d> {
             return Some(SubjectSource { path, namespace: None, normalise: Normalise::Exact });
         }
         if !item.is_table() {
-            let finding = Finding::error("this is not where a subject's id is found");
+            let finding = Finding::error("bad-subject", "this is not where a subject's id is found");
             document.find(
                 finding.hint("a path such as `@.id`, a table with `path`, or a list of these"),
                 item.at(),

@@ -85,9 +85,11 @@ pub fn load(file: &Path) -> (Option<Config>, Vec<Finding>) {
         .map(|(file, document)| Part { fields: document.root("an included file"), folder: file.folder() });
     let (config, of_packs) = assemble(file, read, Part { fields: root, folder: main.folder() }, parts);
     let of_files = [main_document].into_iter().chain(documents).flat_map(Document::into_findings);
-    let findings: Vec<Finding> = of_files.chain(of_packs).collect();
-    let config = Some(config).filter(|_| !findings.iter().any(Finding::is_error));
-    (config, findings)
+    let mut findings: Vec<Finding> = of_files.chain(of_packs).collect();
+    let failed = findings.iter().any(Finding::is_error);
+    // What an error keeps from being looked at may be what an `allow` is about.
+    findings.retain(|finding| !failed || finding.code() != "allow-unused");
+    (Some(config).filter(|_| !failed), findings)
 }
 
 /// Which files were read, and what they said.
@@ -117,8 +119,10 @@ fn other_words(packs: &[Vec<Arc<Pack>>]) -> Option<Finding> {
     let differs = |pack: &&Arc<Pack>| pack.vocabulary().digest() != default.vocabulary().digest();
     let other = all.find(differs)?;
     let (title, default) = (&other.manifest().title, &default.manifest().title);
-    let finding =
-        Finding::error(format!("the pack \"{title}\" has other words than the default pack \"{default}\""));
+    let finding = Finding::error(
+        "packs-differ-in-words",
+        format!("the pack \"{title}\" has other words than the default pack \"{default}\""),
+    );
     Some(finding.hint("extend `[vocabulary]` alike in all packs of one configuration"))
 }
 
@@ -166,7 +170,10 @@ fn assemble<'d>(
     let routes = route::read_all(&mut parts, &mut packs, &upstreams);
     // Of the first file, when all packs are known.
     let access_log = parts.first_mut().and_then(|main| section::access_log(main, &packs));
-    parts.into_iter().for_each(|part| part.fields.end());
+    for mut part in parts {
+        part.fields.allow();
+        part.fields.end();
+    }
     let (of_packs, packs, mut findings) = packs.into_parts();
     findings.extend(other_words(&packs));
     let Read { mut files, revision } = read;

@@ -71,7 +71,10 @@ impl Packs {
         let there: Vec<bool> = folders.iter().map(|folder| folder.join("pack.toml").is_file()).collect();
         for ((named, folder), there) in named.iter().zip(&folders).zip(&there) {
             if !there {
-                let finding = Finding::error(format!("there is no policy pack in {}", folder.display()));
+                let finding = Finding::error(
+                    "no-policy-pack",
+                    format!("there is no policy pack in {}", folder.display()),
+                );
                 let hint = "name a folder with a `pack.toml`, for example `policies/one-partner-360`";
                 fields.document().find(finding.label("no pack").hint(hint), named.at.clone());
             }
@@ -204,7 +207,8 @@ pub fn read_all(files: &[PathBuf]) -> Result<Vec<Source>, Vec<Finding>> {
     for file in files {
         match std::fs::read_to_string(file) {
             Ok(text) => sources.push(Source::new(file.display().to_string(), text)),
-            Err(error) => findings.push(Finding::error(format!("cannot read {}: {error}", file.display()))),
+            Err(error) => findings
+                .push(Finding::error("unreadable-file", format!("cannot read {}: {error}", file.display()))),
         }
     }
     if findings.is_empty() { Ok(sources) } else { Err(findings) }
@@ -212,7 +216,10 @@ pub fn read_all(files: &[PathBuf]) -> Result<Vec<Source>, Vec<Finding>> {
 
 fn listed(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, Vec<Finding>> {
     let unreadable = |error: std::io::Error| {
-        vec![Finding::error(format!("cannot read the folder {}: {error}", folder.display()))]
+        vec![Finding::error(
+            "unreadable-folder",
+            format!("cannot read the folder {}: {error}", folder.display()),
+        )]
     };
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(unreadable)? {

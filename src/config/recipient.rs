@@ -31,6 +31,7 @@ pub(super) fn read_all(
     let mut names = Names::of("recipient");
     let tables = parts.iter_mut().flat_map(|part| part.fields.tables("recipient", "a recipient"));
     for (position, mut fields) in tables.enumerate() {
+        fields.allow();
         let recipient = read(&mut fields, words, &mut names);
         let kind = recipient.as_ref().map(|recipient| credential_kind(words, recipient));
         credential::read_all(&mut fields, words, position, kind, &issuers, &mut credentials);
@@ -94,7 +95,7 @@ fn read_rate(mut fields: Fields<'_>) -> Option<DefaultDirectRateLimiter> {
         Some(Quota::with_period(per / requests.get())?.allow_burst(requests))
     });
     if quota.is_none() {
-        let finding = Finding::error("this is not a rate").label("lets nothing through");
+        let finding = Finding::error("bad-rate", "this is not a rate").label("lets nothing through");
         document.find(finding.hint("write `rate = { requests = 100, per = \"1s\" }`"), at);
     }
     quota.map(RateLimiter::direct)

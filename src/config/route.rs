@@ -46,6 +46,7 @@ pub(super) fn read_all(parts: &mut [Part<'_>], packs: &mut Packs, upstreams: &[U
     for part in parts.iter_mut() {
         for mut fields in part.fields.tables("route", "a route") {
             written += 1;
+            fields.allow();
             let path = fields.item("path").map_or(fields.at(), |item| item.at());
             let document = fields.document();
             let pack = packs.named_in(part.folder, &mut fields).unwrap_or(0);
@@ -58,7 +59,8 @@ pub(super) fn read_all(parts: &mut [Part<'_>], packs: &mut Packs, upstreams: &[U
         }
     }
     if let Some(part) = parts.first().filter(|_| written == 0) {
-        let finding = Finding::warning("there is no `[[route]]`: every request is answered with 404");
+        let finding =
+            Finding::warning("no-route", "there is no `[[route]]`: every request is answered with 404");
         let finding = finding.label("in this file").hint("add a route for each path of your API");
         part.fields.document().find(finding, part.fields.at());
     }
@@ -69,6 +71,7 @@ fn schemas<'d>(parts: &mut [Part<'d>], words: &Words<'_>) -> Schemas<'d> {
     let mut names = Names::of("schema");
     let mut schemas = Schemas::new();
     for mut fields in parts.iter_mut().flat_map(|part| part.fields.tables("schema", "a schema")) {
+        fields.allow();
         let name = fields.needed_text("name");
         let written = Written::default().read(&mut fields, words);
         if let Some(name) = name {
@@ -82,10 +85,10 @@ fn schemas<'d>(parts: &mut [Part<'d>], words: &Words<'_>) -> Schemas<'d> {
 
 fn unroutable_finding(unroutable: Unroutable) -> Finding {
     match unroutable {
-        Unroutable::Collides(other) => Finding::error(format!("this route collides with `{other}`"))
+        Unroutable::Collides(other) => Finding::error("route-collision", format!("this route collides with `{other}`"))
             .label("serves the same requests")
             .hint("give one of them another path or other methods: a request must have one route"),
-        Unroutable::Pattern(why) => Finding::error(format!("this is not a path pattern: {why}"))
+        Unroutable::Pattern(why) => Finding::error("bad-path-pattern", format!("this is not a path pattern: {why}"))
             .hint(
                 "write `/` and segments in ASCII, `{parameter}` for one segment, `{*rest}` at the end for all that \
                  follow",
@@ -147,7 +150,13 @@ impl<'r, 'd> Reading<'r, 'd> {
         let found = self.upstreams.iter().find(|upstream| *upstream.name == *name.value);
         if found.is_none() {
             let known = self.upstreams.iter().map(|upstream| &*upstream.name);
-            self.document.find_unknown("upstream", &name, known, "add an `[[upstream]]` with this name");
+            self.document.find_unknown(
+                "unknown-upstream",
+                "upstream",
+                &name,
+                known,
+                "add an `[[upstream]]` with this name",
+            );
         }
         found
     }
@@ -163,8 +172,10 @@ impl<'r, 'd> Reading<'r, 'd> {
         let personal = item.flag() != Some(false);
         if !personal {
             let name = name.map_or("?", |name| name.value);
-            let finding =
-                Finding::warning(format!("route `{name}` is not personal: its answers pass through unread"));
+            let finding = Finding::warning(
+                "route-not-personal",
+                format!("route `{name}` is not personal: its answers pass through unread"),
+            );
             let hint = "take this out as soon as an answer of it can hold anything about a person";
             self.document.find(finding.label("passes through unread").hint(hint), item.at());
         }
@@ -177,11 +188,14 @@ impl<'r, 'd> Reading<'r, 'd> {
             match name.value.parse() {
                 Ok(header) if answer::can_pass(&header) => headers.push(header),
                 Ok(_) => {
-                    let finding = Finding::error(format!("`{}` cannot pass as it is", name.value));
+                    let finding =
+                        Finding::error("bad-answer-header", format!("`{}` cannot pass as it is", name.value));
                     let hint = "it describes the body that the upstream had, or is the gateway's own";
                     self.document.find(finding.hint(hint), name.at);
                 }
-                Err(_) => self.document.find(Finding::error("this is not a header name"), name.at),
+                Err(_) => self
+                    .document
+                    .find(Finding::error("bad-header-name", "this is not a header name"), name.at),
             }
         }
         headers
@@ -225,7 +239,10 @@ impl<'r, 'd> Reading<'r, 'd> {
         let known: Vec<String> = route::parameters(pattern).map(|name| format!("{{{name}}}")).collect();
         for place in places.iter().filter(|place| place.path.starts_with('{') && !known.contains(&place.path))
         {
-            let finding = Finding::warning(format!("the route's path has no parameter `{}`", place.path));
+            let finding = Finding::warning(
+                "no-such-parameter",
+                format!("the route's path has no parameter `{}`", place.path),
+            );
             let hint = "without it nobody knows whose record it is, and nothing personal leaves";
             place.document.find(finding.label("is never there").hint(hint), place.at.clone());
         }
@@ -239,9 +256,11 @@ impl<'r, 'd> Reading<'r, 'd> {
         let Some(item) = self.fields.item("removed-as") else { return RemovedAs::Omit };
         let Some(removed_as) = item.choice(&words) else { return RemovedAs::Omit };
         if redaction == Redaction::Rfc9537 && removed_as != RemovedAs::Omit {
-            let finding =
-                Finding::error("`removed-as` must be `omit` on a route with `redaction = \"rfc9537\"`")
-                    .label("leaves something where the answer says that it was removed");
+            let finding = Finding::error(
+                "removed-as-needs-omit",
+                "`removed-as` must be `omit` on a route with `redaction = \"rfc9537\"`",
+            )
+            .label("leaves something where the answer says that it was removed");
             let hint =
                 "take this out: `null` and `\"\"` are no handle, and no property of a jCard (RFC 9083)";
             self.document.find(finding.hint(hint), item.at());
@@ -257,7 +276,8 @@ impl<'r, 'd> Reading<'r, 'd> {
             .into_iter()
             .partition(|name| !name.value.is_empty() && !name.value.contains(['\r', '\n']));
         for name in wrong {
-            let finding = Finding::error("this is not the type of an event").label("empty, or several lines");
+            let finding = Finding::error("bad-event-type", "this is not the type of an event")
+                .label("empty, or several lines");
             self.document.find(finding.hint("write what stands after `event:` in the stream"), name.at);
         }
         names.into_iter().map(|name| name.value.to_owned()).collect()
@@ -296,7 +316,8 @@ impl<'r, 'd> Reading<'r, 'd> {
         // A field without a category was found where its categories were read.
         for error in errors.iter().filter(|error| error.fault != PathFault::NoCategory) {
             for place in places.iter().filter(|place| place.path == error.path) {
-                let finding = Finding::error(format!("`{}` cannot be used: {}", error.path, error.fault));
+                let finding =
+                    Finding::error("bad-path", format!("`{}` cannot be used: {}", error.path, error.fault));
                 let hint = "paths are RFC 9535: `@.name` within the record, `$.name` from the document";
                 place.document.find(finding.hint(hint), place.at.clone());
             }
@@ -322,7 +343,13 @@ fn schema<'d>(fields: &mut Fields<'d>, schemas: &Schemas<'d>) -> Written<'d> {
     let found = schemas.get(name.value);
     if found.is_none() {
         let known = schemas.keys().copied();
-        fields.document().find_unknown("schema", &name, known, "add a `[[schema]]` with this name");
+        fields.document().find_unknown(
+            "unknown-schema",
+            "schema",
+            &name,
+            known,
+            "add a `[[schema]]` with this name",
+        );
     }
     found.cloned().unwrap_or_default()
 }

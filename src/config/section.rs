@@ -121,7 +121,10 @@ impl Names {
     pub(super) fn add(&mut self, document: &Document<'_>, name: &At<&str>) -> Arc<str> {
         let owned: Arc<str> = Arc::from(name.value);
         if !self.seen.insert(Arc::clone(&owned)) {
-            let finding = Finding::error(format!("there are two {}s with the name `{owned}`", self.what));
+            let finding = Finding::error(
+                "duplicate-name",
+                format!("there are two {}s with the name `{owned}`", self.what),
+            );
             let hint = "names are how routes, metrics and the log refer to them";
             document.find(finding.label("the second one").hint(hint), name.at.clone());
         }
@@ -153,7 +156,10 @@ pub(super) fn purpose_header(part: &mut Part<'_>) -> HeaderName {
             header
         }
         _ => {
-            let finding = Finding::error(format!("`{}` cannot be the purpose header", name.value));
+            let finding = Finding::error(
+                "bad-purpose-header",
+                format!("`{}` cannot be the purpose header", name.value),
+            );
             let hint = "`Purpose`, `X-Purpose` and `Sec-Purpose` are sent by browsers for prefetch; what frames a \
                         message or carries a credential has its meaning";
             part.fields.document().find(finding.hint(hint), name.at);
@@ -169,7 +175,7 @@ pub(super) fn drain(part: &mut Part<'_>) -> Duration {
 pub(super) fn listeners(part: &mut Part<'_>) -> Vec<Listener> {
     let tables = part.fields.tables("listener", "a listener");
     if tables.is_empty() {
-        let finding = Finding::error("there is no `[listener]`").label("in this file");
+        let finding = Finding::error("no-listener", "there is no `[listener]`").label("in this file");
         let finding = finding.hint("add `[listener]` with `address = \"127.0.0.1:8080\"`");
         part.fields.document().find(finding, part.fields.at());
     }
@@ -178,6 +184,7 @@ pub(super) fn listeners(part: &mut Part<'_>) -> Vec<Listener> {
 
 fn listener(part: &Part<'_>, mut fields: Fields<'_>) -> Option<Listener> {
     let document = fields.document();
+    fields.allow();
     let address = fields.needed_text("address").and_then(|text| address(document, text));
     let authorities = fields.texts("authorities").iter().map(|name| name.value.to_owned()).collect();
     let request_timeout = fields.duration("request-timeout").unwrap_or(Duration::from_secs(30));
@@ -188,7 +195,8 @@ fn listener(part: &Part<'_>, mut fields: Fields<'_>) -> Option<Listener> {
     fields.end();
     let address = address?;
     if plaintext && !address.value.ip().is_loopback() {
-        let finding = Finding::warning("this listener speaks plaintext beyond the loopback");
+        let finding =
+            Finding::warning("plaintext-listener", "this listener speaks plaintext beyond the loopback");
         let hint = "add `[listener.tls]`: credentials and personal data travel in clear here";
         document.find(finding.label("reached from elsewhere").hint(hint), address.at);
     }
@@ -218,7 +226,10 @@ fn listener_tls(part: &Part<'_>, mut fields: Fields<'_>) -> Option<ListenerTls> 
     if let Err(error) = &server {
         let words = format!("TLS cannot be set up: {error}");
         // Whoever works on the ledger or tries a mapping need not read the gateway's key.
-        let finding = if error.denied { Finding::warning(words) } else { Finding::error(words) };
+        let finding = match error.denied {
+            true => Finding::warning("unreadable-tls", words),
+            false => Finding::error("bad-tls", words),
+        };
         let hint =
             "`certificate`, `key` and `client-ca` are PEM files; the key is that of the first certificate";
         document.find(finding.label("of this listener").hint(hint), at);
@@ -237,8 +248,10 @@ pub(super) fn admin(part: &mut Part<'_>) -> Admin {
     let Some(At { value: address, at }) = configured else { return Admin { address: default } };
     if !address.ip().is_loopback() {
         // The admin API has no authentication of its own yet, so it does not leave the machine.
-        let finding =
-            Finding::error(format!("the admin listener must be on the loopback, not on {}", address.ip()));
+        let finding = Finding::error(
+            "admin-not-loopback",
+            format!("the admin listener must be on the loopback, not on {}", address.ip()),
+        );
         let hint = "use 127.0.0.1 and reach it through an authenticated tunnel";
         document.find(finding.label("reached from elsewhere").hint(hint), at);
     }
@@ -253,7 +266,8 @@ pub(super) fn ledger(part: &mut Part<'_>) -> LedgerFile {
         match url.value.strip_prefix("sqlite:").filter(|file| !file.is_empty()) {
             Some(file) => ledger.path = part.folder.join(file),
             None => {
-                let finding = Finding::error("this is not a ledger that this version can open");
+                let finding =
+                    Finding::error("bad-ledger-url", "this is not a ledger that this version can open");
                 let hint = "write `sqlite:` and a path, for example `sqlite:data/ledger.db`";
                 fields.document().find(finding.hint(hint), url.at);
             }
@@ -306,7 +320,8 @@ pub(super) fn access_log(part: &mut Part<'_>, packs: &Packs) -> Option<AccessLog
         }
     };
     if let Some((limit, title)) = packs.access_log_limit().filter(|(limit, _)| days > *limit) {
-        let finding = Finding::error(format!("the access log is kept for {days} days"));
+        let finding =
+            Finding::error("access-log-too-long", format!("the access log is kept for {days} days"));
         let hint = format!("\"{title}\" allows {limit}: write `retention = \"{limit}d\"`");
         document.find(finding.label("too long").hint(hint), at);
     }
@@ -322,6 +337,7 @@ pub(super) fn upstreams(parts: &mut [Part<'_>]) -> Vec<Upstream> {
 
 fn upstream(mut fields: Fields<'_>, names: &mut Names) -> Option<Upstream> {
     let document = fields.document();
+    fields.allow();
     let name = fields.needed_text("name").map(|name| names.add(document, &name));
     let url = fields.needed_text("url").and_then(|url| origin(document, &url));
     let backup = fields.flag("backup") == Some(true);
@@ -342,7 +358,7 @@ fn origin(document: &Document<'_>, url: &At<&str>) -> Option<(String, String)> {
         Some((authority.to_string(), uri.path().trim_end_matches('/').to_owned()))
     });
     if origin.is_none() {
-        let finding = Finding::error("this is not the URL of an upstream");
+        let finding = Finding::error("bad-upstream-url", "this is not the URL of an upstream");
         let hint = "write `http://host:port`, without user and query; TLS to upstreams is not there yet";
         document.find(finding.hint(hint), url.at.clone());
     }
@@ -352,7 +368,7 @@ fn origin(document: &Document<'_>, url: &At<&str>) -> Option<(String, String)> {
 fn address(document: &Document<'_>, text: At<&str>) -> Option<At<SocketAddr>> {
     let parsed = text.value.parse().ok();
     if parsed.is_none() {
-        let finding = Finding::error("this is not an address");
+        let finding = Finding::error("bad-address", "this is not an address");
         let hint = "write an IP address and a port, for example `0.0.0.0:8443` or `[::1]:8080`";
         document.find(finding.hint(hint), text.at.clone());
     }

@@ -5,7 +5,7 @@
 
 use crate::document::{At, Document, Item};
 use crate::finding::Finding;
-use crate::vocabulary::{CategoryId, KindId, PurposeId, TermId, Tree, Vocabulary};
+use crate::vocabulary::{CategoryId, KindId, PurposeId, TermId, Tree, VOCABULARY_LISTED, Vocabulary};
 
 /// The vocabulary of a pack.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +34,7 @@ impl Words<'_> {
     /// One category or a list of them. None at all is a finding of its own.
     pub(super) fn categories(&self, document: &Document<'_>, item: &Item<'_>) -> Vec<CategoryId> {
         if item.items().is_empty() {
-            let finding = Finding::error("this field has no category").label("empty");
+            let finding = Finding::error("no-category", "this field has no category").label("empty");
             let hint = "name at least one data category, or `non-personal`";
             document.find(finding.hint(hint), item.at());
         }
@@ -52,7 +52,8 @@ impl Words<'_> {
         let found = tree.find(name.value);
         if found.is_none() && self.complete {
             let known = tree.terms().map(|(_, term)| &*term.id);
-            document.find_unknown(what, name, known, "the vocabulary and the pack have no word like it");
+            let otherwise = format!("the vocabulary and the pack have no word like it: {VOCABULARY_LISTED}");
+            document.find_unknown(I::UNKNOWN, what, name, known, &otherwise);
         }
         found
     }

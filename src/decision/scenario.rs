@@ -16,10 +16,11 @@ use super::subject::{
     Addressee, Consent, ConsentStatus, Controller, Objection, Origins, RecordFacts, Relation, Subject,
 };
 use crate::document::{At, Document, Fields, Item, join};
-use crate::finding::{Finding, Source, nearest};
+use crate::finding::{Finding, Source, suggestion};
 use crate::policy::{EEA, Pack};
 use crate::vocabulary::{
-    CategoryId, Form, KindId, Operation, Origin, PurposeId, Safeguard, TermId, Tree, Vocabulary,
+    CategoryId, Form, KindId, Operation, Origin, PurposeId, Safeguard, TermId, Tree, VOCABULARY_LISTED,
+    Vocabulary,
 };
 
 /// One test of a pack.
@@ -30,8 +31,6 @@ pub struct Scenario {
     asking: Asking,
     about: Facts,
     expected: Expected,
-    source: Source,
-    at: Range<usize>,
 }
 
 /// The person, the controller, and whether the recipient is one of them.
@@ -87,7 +86,7 @@ impl Scenario {
         root.end();
         let reader = Reader { pack, words: pack.vocabulary(), document: &document, now: NOW };
         let scenarios: Vec<Option<Scenario>> =
-            tables.into_iter().map(|fields| reader.scenario(fields, source)).collect();
+            tables.into_iter().map(|fields| reader.scenario(fields)).collect();
         let findings = document.into_findings();
         if findings.iter().any(Finding::is_error) {
             return Err(findings);
@@ -152,11 +151,6 @@ impl Scenario {
             Expected::Forms(forms) => forms.iter().any(|(_, accepted)| accepted.contains(&Form::Removed)),
         }
     }
-
-    /// A finding at the scenario's place.
-    pub fn finding(&self, message: String) -> Finding {
-        Finding::error(message).at(&self.source, self.at.clone())
-    }
 }
 
 /// Reads the words of scenarios and of `policy explain`.
@@ -174,7 +168,7 @@ impl<'a> Reader<'a> {
         Reader { pack, words: pack.vocabulary(), document, now }
     }
 
-    fn scenario(&self, mut fields: Fields<'_>, source: &Source) -> Option<Scenario> {
+    fn scenario(&self, mut fields: Fields<'_>) -> Option<Scenario> {
         let at = fields.at();
         let name = fields.needed_text("name");
         let clause = fields.needed_text("clause");
@@ -199,8 +193,6 @@ impl<'a> Reader<'a> {
             asking,
             about,
             expected,
-            source: source.clone(),
-            at,
         })
     }
 
@@ -352,7 +344,7 @@ impl<'a> Reader<'a> {
         let (purpose, upheld) = match text.value.split_once(':') {
             Some((purpose, "upheld")) => (purpose, true),
             Some((_, other)) => {
-                let finding = Finding::error(format!("an objection is not `{other}`"))
+                let finding = Finding::error("unknown-value", format!("an objection is not `{other}`"))
                     .hint("`purpose` or `purpose:upheld`");
                 self.document.find(finding, text.at.clone());
                 return None;
@@ -396,10 +388,10 @@ impl<'a> Reader<'a> {
         if !self.words.optional(category) {
             let tree = self.words.categories();
             let optional = join(tree.ids().filter(|&id| self.words.optional(id)).map(|id| tree.name(id)));
-            let finding = Finding::error(format!(
-                "`{}` is not optional, so it cannot be refused by itself",
-                name.value
-            ));
+            let finding = Finding::error(
+                "category-not-optional",
+                format!("`{}` is not optional, so it cannot be refused by itself", name.value),
+            );
             self.document.find(finding.hint(format!("optional: {optional}")), name.at.clone());
             return None;
         }
@@ -423,7 +415,8 @@ impl<'a> Reader<'a> {
                 Some(Expected::Forms(forms))
             }
             _ => {
-                let finding = Finding::error("a scenario has either `expect` or `refused`");
+                let finding =
+                    Finding::error("bad-expectation", "a scenario has either `expect` or `refused`");
                 self.document.find(finding, at.clone());
                 None
             }
@@ -445,7 +438,7 @@ impl<'a> Reader<'a> {
             .collect();
         let words = if item.is_text() { item.text().into_iter().collect() } else { item.texts() };
         if words.is_empty() {
-            let finding = Finding::error("no form is expected").label("at least one is");
+            let finding = Finding::error("bad-expectation", "no form is expected").label("at least one is");
             self.document.find(finding, names.at.clone());
         }
         let form = |word: &At<&str>| self.word(word, Form::parse, Form::ALL.iter().map(|form| form.name()));
@@ -471,8 +464,15 @@ impl<'a> Reader<'a> {
     fn one<I: TermId>(&self, name: &At<&str>, what: &str, tree: &Tree<I>) -> Option<I> {
         let found = tree.find(name.value);
         if found.is_none() {
-            let names = tree.terms().map(|(_, term)| &*term.id);
-            self.unknown(what, name, nearest(name.value, names));
+            let hint = tree.suggestion(name.value).unwrap_or_else(|| {
+                let manifest = self.pack.manifest();
+                format!(
+                    "`{}` version {} does not have it; {VOCABULARY_LISTED}",
+                    manifest.title, manifest.version
+                )
+            });
+            let finding = Finding::error(I::UNKNOWN, format!("unknown {what} `{}`", name.value));
+            self.document.find(finding.label("not in the vocabulary").hint(hint), name.at.clone());
         }
         found
     }
@@ -485,26 +485,11 @@ impl<'a> Reader<'a> {
     ) -> Option<T> {
         let value = parse(word.value);
         if value.is_none() {
-            let near = nearest(word.value, known.clone());
-            let finding = Finding::error(format!("`{}` is not understood", word.value));
-            let hint = near
-                .map_or_else(|| format!("one of {}", join(known)), |near| format!("did you mean `{near}`?"));
+            let finding = Finding::error("unknown-value", format!("`{}` is not understood", word.value));
+            let hint =
+                suggestion(word.value, known.clone()).unwrap_or_else(|| format!("one of {}", join(known)));
             self.document.find(finding.hint(hint), word.at.clone());
         }
         value
-    }
-
-    fn unknown(&self, what: &str, name: &At<&str>, near: Option<&str>) {
-        let finding =
-            Finding::error(format!("unknown {what} `{}`", name.value)).label("not in the vocabulary");
-        let hint = match near {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!(
-                "`{}` version {} does not have it",
-                self.pack.manifest().title,
-                self.pack.manifest().version
-            ),
-        };
-        self.document.find(finding.hint(hint), name.at.clone());
     }
 }

@@ -65,7 +65,7 @@ fn finding(
     let place = other.place();
     let hint = "one basis at a time: a withdrawal must end the release, so take the category, purpose or kind out of one of the two";
     Some(
-        Finding::error(message)
+        Finding::error("two-bases", message)
             .at(&place.source, place.head())
             .label("releases without the consent")
             .hint(hint),

@@ -39,25 +39,41 @@ fn clauses(pack: &Pack, scenarios: &[Shown<'_>]) -> Vec<Finding> {
     let by_rules = pack.manifest().clauses.iter().filter(|clause| clause.kept == Kept::ByRules);
     let mut findings = Vec::new();
     for clause in by_rules {
-        let mut find = |message: String, hint: &str| {
-            let finding = Finding::error(message).at(&clause.source, clause.at.clone());
+        let mut find = |code: &'static str, message: String, hint: &str| {
+            let finding = Finding::error(code, message).at(&clause.source, clause.at.clone());
             findings.push(finding.label(clause.title.clone()).hint(hint));
         };
         let id = &clause.id;
         let rules = || pack.rulebook().rules().iter().filter(|rule| rule.clauses.contains(id));
         if rules().next().is_none() {
-            find(format!("no rule keeps clause `{id}`"), "cite it with `@clause`, or say what else keeps it");
+            find(
+                "clause-without-rule",
+                format!("no rule keeps clause `{id}`"),
+                "cite it with `@clause`, or say what else keeps it",
+            );
         }
         let cited = || scenarios.iter().filter(|shown| *shown.clause == **id);
         let count = cited().count();
         if count < SCENARIOS {
             let hint =
                 "one in which something leaves, one in which it does not; a prohibition two of the latter";
-            find(format!("clause `{id}` has {count} scenarios, and needs {SCENARIOS}"), hint);
+            find(
+                "clause-without-scenario",
+                format!("clause `{id}` has {count} scenarios, and needs {SCENARIOS}"),
+                hint,
+            );
         } else if !cited().any(|shown| shown.withholds) {
-            find(format!("no scenario of clause `{id}` withholds anything"), "show where it ends");
+            find(
+                "clause-without-scenario",
+                format!("no scenario of clause `{id}` withholds anything"),
+                "show where it ends",
+            );
         } else if rules().any(super::Rule::is_permit) && !cited().any(|shown| shown.releases) {
-            find(format!("no scenario of clause `{id}` releases anything"), "show what it is for");
+            find(
+                "clause-without-scenario",
+                format!("no scenario of clause `{id}` releases anything"),
+                "show what it is for",
+            );
         }
     }
     findings
@@ -70,7 +86,10 @@ fn unknown_citations(pack: &Pack, scenarios: &[Shown<'_>]) -> Vec<Finding> {
         *unknown.entry(clause).or_default() += 1;
     }
     let finding = |(clause, times)| {
-        Finding::error(format!("{times} scenarios cite `{clause}`, which is no clause of the pack"))
+        Finding::error(
+            "unknown-clause",
+            format!("{times} scenarios cite `{clause}`, which is no clause of the pack"),
+        )
     };
     unknown.into_iter().map(finding).collect()
 }
@@ -81,8 +100,8 @@ fn dead_rules(pack: &Pack, search: &mut Search<'_>) -> Vec<Finding> {
     let dead = rules.filter(|(at, _)| !applies(pack, search, *at));
     dead.map(|(_, rule)| {
         let place = rule.place();
-        let finding =
-            Finding::error(format!("the rule `{}` can never apply", rule.id)).at(&place.source, place.head());
+        let finding = Finding::error("dead-rule", format!("the rule `{}` can never apply", rule.id))
+            .at(&place.source, place.head());
         finding
             .label("nobody is in its reach")
             .hint("its conditions exclude each other, or exclude all that its scope names")
@@ -108,13 +127,19 @@ fn categories(pack: &Pack, search: &mut Search<'_>) -> Vec<Finding> {
         let stated = pack.manifest().never_released.contains(&category);
         match (released_to(pack, search, category), stated) {
             (None, false) => {
-                let finding = Finding::error(format!("nobody ever receives `{}`", tree.name(category)));
+                let finding = Finding::error(
+                    "never-released-category",
+                    format!("nobody ever receives `{}`", tree.name(category)),
+                );
                 findings.push(finding.hint("if that is meant, list it in `never-released` in pack.toml"));
             }
             (Some(to), true) => {
                 let message =
                     format!("`{}` is stated never to leave, and leaves to {to}", tree.name(category));
-                findings.push(Finding::error(message).hint("take it from `never-released`, or forbid it"));
+                findings.push(
+                    Finding::error("released-category", message)
+                        .hint("take it from `never-released`, or forbid it"),
+                );
             }
             (Some(_), false) | (None, true) => {}
         }

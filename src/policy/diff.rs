@@ -66,9 +66,10 @@ fn comparable(old: &Vocabulary, new: &Vocabulary) -> Result<(), Finding> {
     };
     match names(old).iter().zip(&names(new)).find(|(old, new)| old != new) {
         Some((old, new)) => {
-            let finding = Finding::error(format!(
-                "the relation `{old}` of the one version stands where the other has `{new}`"
-            ));
+            let finding = Finding::error(
+                "packs-differ-in-words",
+                format!("the relation `{old}` of the one version stands where the other has `{new}`"),
+            );
             Err(finding
                 .hint("add relations at the end of the vocabulary, and leave the others where they are"))
         }

@@ -18,8 +18,8 @@ use super::reach::Reach;
 use super::rule::{Condition, Effect, Looks, Place, Rule};
 use super::world::{World, policy_id};
 use crate::document::join;
-use crate::finding::{Finding, Source, nearest};
-use crate::vocabulary::{Basis, TermId, Tree, Vocabulary};
+use crate::finding::{Finding, Source, suggestion};
+use crate::vocabulary::{Basis, TermId, Tree, VOCABULARY_LISTED, Vocabulary};
 
 /// A rule that was read and is not yet known to be valid.
 #[derive(Debug)]
@@ -75,7 +75,13 @@ impl Reader<'_> {
     fn id(&mut self, policy: &Policy, place: &Place) -> Arc<str> {
         let id = policy.annotation("id").unwrap_or_default();
         if id.is_empty() {
-            self.find("a rule without `@id`", place, None, "every rule has a name: `@id(\"support-staff\")`");
+            self.find(
+                "rule-without-id",
+                "a rule without `@id`",
+                place,
+                None,
+                "every rule has a name: `@id(\"support-staff\")`",
+            );
         }
         Arc::from(id)
     }
@@ -86,6 +92,7 @@ impl Reader<'_> {
             text.split(',').map(str::trim).filter(|id| !id.is_empty()).map(Arc::from).collect();
         if clauses.is_empty() {
             self.find(
+                "rule-without-clause",
                 "a rule without `@clause`",
                 place,
                 None,
@@ -94,11 +101,9 @@ impl Reader<'_> {
         }
         for clause in clauses.iter().filter(|clause| self.manifest.clause(clause).is_none()) {
             let known = self.manifest.clauses.iter().map(|clause| &*clause.id);
-            let hint = match nearest(clause, known) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => "list it under `[[clauses]]` in pack.toml".to_owned(),
-            };
-            self.find(&format!("unknown clause `{clause}`"), place, Some(clause), &hint);
+            let hint = suggestion(clause, known)
+                .unwrap_or_else(|| "list it under `[[clauses]]` in pack.toml".to_owned());
+            self.find("unknown-clause", &format!("unknown clause `{clause}`"), place, Some(clause), &hint);
         }
         clauses
     }
@@ -109,6 +114,7 @@ impl Reader<'_> {
             (Effect::Forbid, None) => None,
             (Effect::Forbid, Some(word)) => {
                 self.find(
+                    "forbid-with-basis",
                     "a forbid with `@basis`",
                     place,
                     Some(word),
@@ -119,6 +125,7 @@ impl Reader<'_> {
             (Effect::Permit, None) => {
                 let bases = join(self.manifest.bases.iter().map(|basis| basis.basis.name()));
                 self.find(
+                    "permit-without-basis",
                     "a permit without `@basis`",
                     place,
                     None,
@@ -132,6 +139,7 @@ impl Reader<'_> {
                 if basis.is_none() {
                     let bases = join(self.manifest.bases.iter().map(|basis| basis.basis.name()));
                     self.find(
+                        "unknown-basis",
                         &format!("unknown basis `{word}`"),
                         place,
                         Some(word),
@@ -147,6 +155,7 @@ impl Reader<'_> {
         for (key, _) in policy.annotations() {
             if !["id", "clause", "basis"].contains(&key) {
                 self.find(
+                    "unknown-annotation",
                     &format!("unknown annotation `@{key}`"),
                     place,
                     Some(key),
@@ -180,15 +189,13 @@ impl Reader<'_> {
         match flaw {
             Flaw::WholeContext => {
                 let hint = "a rule names the facts it compares: `context.minor`";
-                self.find("`context` as a whole", place, Some("context"), hint);
+                self.find("whole-context", "`context` as a whole", place, Some("context"), hint);
             }
             Flaw::Word { fact, word } => {
-                let hint = match nearest(word, fact.values().iter().copied()) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("it takes {}", join(fact.values().iter().copied())),
-                };
+                let hint = suggestion(word, fact.values().iter().copied())
+                    .unwrap_or_else(|| format!("it takes {}", join(fact.values().iter().copied())));
                 let message = format!("`context.{}` is never `{word}`", fact.name());
-                self.find(&message, place, Some(&format!("\"{word}\"")), &hint);
+                self.find("unknown-value", &message, place, Some(&format!("\"{word}\"")), &hint);
             }
             Flaw::NotCompared(fact) => {
                 let message = format!("`context.{}` is not compared with its words", fact.name());
@@ -196,44 +203,50 @@ impl Reader<'_> {
                     "use `==`, `!=` or `[…].contains(…)` with {}",
                     join(fact.values().iter().copied())
                 );
-                self.find(&message, place, Some(&format!("context.{}", fact.name())), &hint);
+                self.find(
+                    "fact-not-compared",
+                    &message,
+                    place,
+                    Some(&format!("context.{}", fact.name())),
+                    &hint,
+                );
             }
             Flaw::Fact(name) => {
-                let hint = match nearest(name, Fact::names()) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("the facts are {}", join(Fact::names())),
-                };
-                self.find(&format!("unknown fact `{name}`"), place, Some(name), &hint);
+                let hint = suggestion(name, Fact::names())
+                    .unwrap_or_else(|| format!("the facts are {}", join(Fact::names())));
+                self.find("unknown-fact", &format!("unknown fact `{name}`"), place, Some(name), &hint);
             }
             Flaw::Name { kind_of: "recipient", id } => {
                 let hint = "a rule is about kinds: `principal in Kind::\"…\"`";
-                self.find("a rule about one recipient", place, Some(id), hint);
+                self.find("rule-about-one-recipient", "a rule about one recipient", place, Some(id), hint);
             }
             Flaw::Name { kind_of, id } => {
                 let words = self.vocabulary;
-                let near = match *kind_of {
-                    "purpose" => nearest_term(id, words.purposes()),
-                    "category" => nearest_term(id, words.categories()),
-                    "relation" => nearest_term(id, words.relations()),
-                    _ => nearest_term(id, words.kinds()),
+                let (code, hint) = match *kind_of {
+                    "purpose" => unknown_term(id, words.purposes()),
+                    "category" => unknown_term(id, words.categories()),
+                    "relation" => unknown_term(id, words.relations()),
+                    _ => unknown_term(id, words.kinds()),
                 };
-                let hint = match near {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => "`purposegate policy vocabulary` lists what there is".to_owned(),
-                };
-                self.find(&format!("unknown {kind_of} `{id}`"), place, Some(&format!("\"{id}\"")), &hint);
+                self.find(
+                    code,
+                    &format!("unknown {kind_of} `{id}`"),
+                    place,
+                    Some(&format!("\"{id}\"")),
+                    &hint,
+                );
             }
         }
     }
 
-    fn find(&mut self, message: &str, place: &Place, near: Option<&str>, hint: &str) {
+    fn find(&mut self, code: &'static str, message: &str, place: &Place, near: Option<&str>, hint: &str) {
         let text = place.source.text().get(place.span.clone()).unwrap_or_default();
         let within = near.and_then(|near| text.find(near).map(|at| at..at + near.len()));
         let span = match within {
             Some(within) => place.span.start + within.start..place.span.start + within.end,
             None => place.head(),
         };
-        self.findings.push(Finding::error(message).at(&place.source, span).hint(hint));
+        self.findings.push(Finding::error(code, message).at(&place.source, span).hint(hint));
     }
 
     /// An error of Cedar's, with its own labels and help.
@@ -247,7 +260,7 @@ impl Reader<'_> {
         // Cedar names the rule by its number; the place says which it is.
         let message = message.split_once("`, ").filter(|(rule, _)| rule.starts_with("for policy `"));
         let message = message.map_or_else(|| error.to_string(), |(_, message)| message.to_owned());
-        let mut finding = Finding::error(message).at(&place.source, span);
+        let mut finding = Finding::error("bad-rule", message).at(&place.source, span);
         if let Some(text) = label.as_ref().and_then(|label| label.label()) {
             finding = finding.label(text);
         }
@@ -282,8 +295,10 @@ impl Draft {
     }
 }
 
-fn nearest_term<'t, I: TermId>(id: &str, tree: &'t Tree<I>) -> Option<&'t str> {
-    nearest(id, tree.terms().map(|(_, term)| &*term.id))
+/// The code and the hint for a word that is none of the tree's.
+fn unknown_term<I: TermId>(id: &str, tree: &Tree<I>) -> (&'static str, String) {
+    let hint = tree.suggestion(id);
+    (I::UNKNOWN, hint.unwrap_or_else(|| VOCABULARY_LISTED.to_owned()))
 }
 
 /// Writes into a rule what its annotations, and its silence, mean.

@@ -11,8 +11,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::region::Regions;
 use crate::document::{At, Document, Fields};
-use crate::finding::{Finding, Source, nearest};
-use crate::vocabulary::{Basis, CategoryId, TermId, Tree, Vocabulary};
+use crate::finding::{Finding, Source};
+use crate::vocabulary::{Basis, CategoryId, TermId, Tree, VOCABULARY_LISTED, Vocabulary};
 
 /// What a pack says of itself.
 #[derive(Clone, Debug)]
@@ -149,7 +149,7 @@ fn read(document: &Document<'_>, source: &Source) -> (Option<Manifest>, Vocabula
     if let (Some(announced), Some(effective)) = (&announced, &effective)
         && effective.value < announced.value
     {
-        let finding = Finding::error("the pack is in force before it was announced");
+        let finding = Finding::error("bad-pack-dates", "the pack is in force before it was announced");
         document.find(finding.label("earlier than `announced`"), effective.at.clone());
     }
     let manifest = (|| {
@@ -198,7 +198,7 @@ fn bases(root: &mut Fields<'_>) -> Vec<StatedBasis> {
     for (name, item) in root.entries("bases") {
         let title = item.text();
         let Some(basis) = Basis::parse(name.value) else {
-            let finding = Finding::error(format!("unknown basis `{}`", name.value));
+            let finding = Finding::error("unknown-basis", format!("unknown basis `{}`", name.value));
             let known = crate::document::join(Basis::ALL.iter().map(|basis| basis.name()));
             document.find(finding.hint(format!("the closed set is {known}")), name.at);
             continue;
@@ -223,19 +223,25 @@ fn clauses(root: &mut Fields<'_>, source: &Source) -> Vec<Clause> {
             "by-mechanism" => Some(Kept::ByMechanism),
             "left-alone" => Some(Kept::LeftAlone),
             other => {
-                let finding = Finding::error(format!("a clause is not kept `{other}`"));
+                let finding = Finding::error("unknown-value", format!("a clause is not kept `{other}`"));
                 document.find(finding.hint("`by-rules`, `by-mechanism` or `left-alone`"), word.at);
                 None
             }
         });
         let (Some(id), Some(title), Some(kept)) = (id, title, kept) else { continue };
         if kept != Kept::ByRules && note.is_none() {
-            let finding = Finding::error(format!("clause `{}` is kept by no rule and has no note", id.value));
+            let finding = Finding::error(
+                "clause-without-note",
+                format!("clause `{}` is kept by no rule and has no note", id.value),
+            );
             document
                 .find(finding.hint("name the mechanism, or say why nothing is to be done"), id.at.clone());
         }
         if clauses.iter().any(|clause| *clause.id == *id.value) {
-            document.find(Finding::error(format!("clause `{}` is listed twice", id.value)), id.at.clone());
+            document.find(
+                Finding::error("duplicate-clause", format!("clause `{}` is listed twice", id.value)),
+                id.at.clone(),
+            );
         }
         clauses.push(Clause {
             id: Arc::from(id.value),
@@ -255,10 +261,10 @@ fn regions(root: &mut Fields<'_>) -> Regions {
     for (country, item) in root.entries("regions") {
         let Some(region) = item.text() else { continue };
         if !regions.name(country.value, region.value) {
-            let finding = Finding::error(format!(
-                "`{}` is no country code that a region can be given to",
-                country.value
-            ));
+            let finding = Finding::error(
+                "bad-country",
+                format!("`{}` is no country code that a region can be given to", country.value),
+            );
             document.find(finding.hint("two letters (ISO 3166), outside the EEA"), country.at);
         }
     }
@@ -280,7 +286,7 @@ fn retention(root: &mut Fields<'_>, vocabulary: &Vocabulary) -> Vec<(CategoryId,
 fn period(text: &At<&str>, document: &Document<'_>) -> Option<SignedDuration> {
     let days = text.value.strip_suffix('d').and_then(|days| days.parse::<u32>().ok());
     if days.is_none() {
-        let finding = Finding::error(format!("`{}` is no period", text.value));
+        let finding = Finding::error("bad-period", format!("`{}` is no period", text.value));
         document.find(finding.hint("a number of days: `400d`"), text.at.clone());
     }
     Some(SignedDuration::from_hours(24 * i64::from(days?)))
@@ -298,12 +304,9 @@ pub(crate) fn named<I: TermId>(
         match tree.find(name.value) {
             Some(id) => ids.push(id),
             None => {
-                let finding = Finding::error(format!("unknown {what} `{}`", name.value));
-                let finding = match nearest(name.value, tree.terms().map(|(_, term)| &*term.id)) {
-                    Some(near) => finding.hint(format!("did you mean `{near}`?")),
-                    None => finding.hint("`purposegate policy vocabulary` lists what there is"),
-                };
-                document.find(finding.label("not in the vocabulary"), name.at);
+                let finding = Finding::error(I::UNKNOWN, format!("unknown {what} `{}`", name.value));
+                let hint = tree.suggestion(name.value).unwrap_or_else(|| VOCABULARY_LISTED.to_owned());
+                document.find(finding.label("not in the vocabulary").hint(hint), name.at);
             }
         }
     }

@@ -34,7 +34,8 @@ impl Pack {
         let manifest = files.iter().find(|file| file.name().ends_with("pack.toml"));
         let Some(manifest) = manifest else {
             return Err(vec![
-                Finding::error("the pack has no `pack.toml`").hint("title, version, dates, contact, clauses"),
+                Finding::error("no-policy-pack", "the pack has no `pack.toml`")
+                    .hint("title, version, dates, contact, clauses"),
             ]);
         };
         let Some((manifest, vocabulary)) = Manifest::read(manifest, &mut findings) else {
@@ -91,7 +92,10 @@ fn rulebook(
     let world = match World::new(vocabulary) {
         Ok(world) => world,
         Err(error) => {
-            findings.push(Finding::error(format!("the vocabulary makes no Cedar schema: {error}")));
+            findings.push(Finding::error(
+                "bad-vocabulary",
+                format!("the vocabulary makes no Cedar schema: {error}"),
+            ));
             return None;
         }
     };
@@ -105,7 +109,9 @@ fn rulebook(
         }
     }
     if read == 0 {
-        reader.findings.push(Finding::error("the pack has no rules").hint("write them in `rules.cedar`"));
+        reader
+            .findings
+            .push(Finding::error("no-rules", "the pack has no rules").hint("write them in `rules.cedar`"));
     }
     distinct(&drafts, reader.findings);
     validate(&drafts, &world, &mut reader);
@@ -121,7 +127,8 @@ fn distinct(drafts: &[Draft], findings: &mut Vec<Finding>) {
         let same = |earlier: &&Draft| !earlier.rule.id.is_empty() && earlier.rule.id == draft.rule.id;
         if drafts.iter().take(at).any(|earlier| same(&earlier)) {
             let place = &draft.rule.place;
-            let finding = Finding::error(format!("two rules have the id `{}`", draft.rule.id));
+            let finding =
+                Finding::error("duplicate-rule", format!("two rules have the id `{}`", draft.rule.id));
             findings.push(
                 finding
                     .at(&place.source, place.head())

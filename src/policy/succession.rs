@@ -23,14 +23,18 @@ pub fn objections<P: Clone>(versions: &[(Arc<Pack>, P)], now: Timestamp) -> Vec<
         && in_force(versions, |(pack, _)| pack, now).is_none()
     {
         let from = first.manifest().effective;
-        let finding = Finding::error(format!("no version of this pack is in force before {from}"));
+        let finding =
+            Finding::error("pack-not-in-force", format!("no version of this pack is in force before {from}"));
         let hint = "name the version that is in force too: `policy = [\"…\", \"…\"]`";
         found.push((finding.label("not in force yet").hint(hint), at.clone()));
     }
     for pair in versions.windows(2) {
         let [(earlier, _), (next, at)] = pair else { continue };
         if earlier.manifest().effective == next.manifest().effective {
-            let finding = Finding::error("two versions of this pack come into force on the same day");
+            let finding = Finding::error(
+                "duplicate-pack-version",
+                "two versions of this pack come into force on the same day",
+            );
             found.push((finding.label("the second one").hint("change `effective` of one"), at.clone()));
         }
         found.extend(objection(earlier, next).map(|finding| (finding, at.clone())));
@@ -62,7 +66,10 @@ pub fn objection(in_force: &Pack, next: &Pack) -> Option<Finding> {
         in_force.manifest().version
     );
     let example = format!("for example {} {} to `{kind}` for `{purpose}`", categories.join(", "), new.name());
-    Some(Finding::error(message).hint(format!("{example}; {due} business days are due")))
+    Some(
+        Finding::error("change-not-announced", message)
+            .hint(format!("{example}; {due} business days are due")),
+    )
 }
 
 /// Mondays to Fridays from one day to the other, the second not counted.

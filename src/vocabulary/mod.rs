@@ -17,8 +17,11 @@ pub use subject_id::SubjectId;
 pub use terms::{Basis, Form, Operation, Origin, Safeguard};
 pub use tree::{Term, TermId, Tree};
 
+/// The hint to an unknown word that resembles none.
+pub const VOCABULARY_LISTED: &str = "`purposegate policy vocabulary` lists what there is";
+
 macro_rules! id {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident, $unknown:literal) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(pub(crate) u16);
@@ -31,6 +34,8 @@ macro_rules! id {
         }
 
         impl TermId for $name {
+            const UNKNOWN: &'static str = $unknown;
+
             fn from_position(position: u16) -> Self {
                 $name(position)
             }
@@ -44,19 +49,19 @@ macro_rules! id {
 
 id!(
     /// A purpose of the vocabulary.
-    PurposeId
+    PurposeId, "unknown-purpose"
 );
 id!(
     /// A data category of the vocabulary.
-    CategoryId
+    CategoryId, "unknown-category"
 );
 id!(
     /// A recipient kind of the vocabulary.
-    KindId
+    KindId, "unknown-kind"
 );
 id!(
     /// A relation between a data subject and a recipient (`domain-registrant`, …).
-    RelationId
+    RelationId, "unknown-relation"
 );
 
 /// A name that rules can use for several kinds (`staff`); no recipient is registered under it.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::tree::Term;
 use super::{CategoryId, Group, KindId, PurposeId, RelationId, TermId, Traits, Tree, Vocabulary};
 use crate::document::{At, Document, Fields};
-use crate::finding::{Finding, Source, nearest};
+use crate::finding::{Finding, Source, suggestion};
 
 const STANDARD: &str = include_str!("standard.toml");
 
@@ -148,12 +148,11 @@ impl List {
     fn known(&self, id: &str, what: &str, document: &Document<'_>, at: Range<usize>) -> Option<u16> {
         let found = self.find(id);
         if found.is_none() {
-            let finding = Finding::error(format!("unknown {what} `{id}`")).label("not in the vocabulary");
-            let finding = match nearest(id, self.terms.iter().map(|term| &*term.id)) {
-                Some(near) => finding.hint(format!("did you mean `{near}`?")),
-                None => finding.hint("a parent has to stand before its children"),
-            };
-            document.find(finding, at);
+            let finding = Finding::error("unknown-parent", format!("unknown {what} `{id}`"))
+                .label("not in the vocabulary");
+            let hint = suggestion(id, self.terms.iter().map(|term| &*term.id))
+                .unwrap_or_else(|| "a parent has to stand before its children".to_owned());
+            document.find(finding.hint(hint), at);
         }
         found
     }
@@ -175,12 +174,13 @@ impl List {
             None => None,
         };
         if self.find(id.value).is_some() {
-            let finding = Finding::error(format!("`{}` is in the vocabulary already", id.value));
+            let finding =
+                Finding::error("duplicate-term", format!("`{}` is in the vocabulary already", id.value));
             document.find(finding.hint("a pack adds terms and changes none"), id.at);
             return None;
         }
         if !well_formed(id.value) {
-            let finding = Finding::error(format!("`{}` is no identifier", id.value));
+            let finding = Finding::error("bad-identifier", format!("`{}` is no identifier", id.value));
             document.find(finding.hint("small letters, digits and hyphens, beginning with a letter"), id.at);
             return None;
         }

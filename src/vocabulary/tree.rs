@@ -4,8 +4,13 @@ use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use crate::finding::suggestion;
+
 /// The id of a term: its position in the vocabulary's list.
 pub trait TermId: Copy + Eq {
+    /// The code of the finding that a word is none of its tree.
+    const UNKNOWN: &'static str;
+
     fn from_position(position: u16) -> Self;
     fn position(self) -> u16;
 }
@@ -59,6 +64,11 @@ impl<I: TermId> Tree<I> {
 
     pub fn find(&self, id: &str) -> Option<I> {
         self.by_id.get(id).copied().map(I::from_position)
+    }
+
+    /// The hint to a word that is none of the tree's: the nearest that is, where there is one.
+    pub fn suggestion(&self, word: &str) -> Option<String> {
+        suggestion(word, self.terms.iter().map(|term| &*term.id))
     }
 
     /// The terms with their ids.

@@ -68,3 +68,77 @@ fn a_trial_is_all_or_nothing_where_the_route_is() {
     assert_eq!((status, out.as_str()), (2, ""));
     assert!(words.contains("more than 40 bytes"), "{words}");
 }
+
+/// Runs a command on a configuration with this route added; its status, what it prints, and its words.
+fn command_on(route: &str, arguments: &[&str]) -> (i32, String, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("purposegate.toml");
+    std::fs::write(&file, format!("{}{ROUTES}{route}", base("127.0.0.1:9".parse().unwrap()))).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_purposegate"));
+    let output = command.args(arguments).arg("--config").arg(&file).stdin(Stdio::null()).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+const NOT_PERSONAL: &str =
+    "[[route]]\nname = \"open\"\nupstream = \"crm\"\npath = \"/open\"\npersonal = false\n";
+
+#[test]
+fn check_prints_findings_as_json() {
+    let check = ["check", "--format", "json"];
+    let (status, out, words) = command_on(NOT_PERSONAL, &check);
+    let found: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((status, words.as_str()), (0, ""));
+    assert_eq!((&found["errors"], &found["warnings"]), (&0.into(), &1.into()), "{found}");
+    let finding = &found["findings"][0];
+    assert_eq!(finding["code"], "route-not-personal");
+    assert_eq!(finding["severity"], "warning");
+    assert!(finding["file"].as_str().unwrap().ends_with("purposegate.toml"), "{finding}");
+    assert!(finding["line"].as_u64().unwrap() > 1 && finding["column"] == 12, "{finding}");
+    assert!(finding["message"].is_string() && finding["hint"].is_string(), "{finding}");
+
+    let (status, out, _) = command_on("[[route]]\nnme = \"x\"\n", &check);
+    let found: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let codes: Vec<&str> = found["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|finding| finding["code"].as_str().unwrap())
+        .collect();
+    assert_eq!(status, 1);
+    assert_eq!(codes, ["missing-key", "missing-key", "missing-key", "unknown-key"], "{found}");
+    assert_eq!(found["errors"], 4);
+}
+
+#[test]
+fn a_warning_can_be_acknowledged() {
+    let (_, _, words) = command_on(NOT_PERSONAL, &["check"]);
+    assert!(words.contains("route-not-personal") && words.contains("1 warning\n"), "{words}");
+    let acknowledged = format!("{NOT_PERSONAL}allow = [\"route-not-personal\"]\n");
+    let (status, _, words) = command_on(&acknowledged, &["check"]);
+    assert_eq!(status, 0);
+    assert!(
+        words.ends_with("3 routes, 5 recipients, 2 upstreams; 0 warnings (1 more acknowledged)\n"),
+        "{words}"
+    );
+    assert!(!words.contains("route-not-personal"), "{words}");
+    let (_, out, _) = command_on(&acknowledged, &["check", "--format", "json"]);
+    let found: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&found["warnings"], &found["acknowledged"]), (&0.into(), &1.into()), "{found}");
+    // Another route's is not.
+    let (_, _, words) = command_on(&format!("allow = [\"route-not-personal\"]\n{NOT_PERSONAL}"), &["check"]);
+    assert!(words.contains("allow-unused") && words.contains("route `open` is not personal"), "{words}");
+    let (status, _, words) = command_on(&format!("{NOT_PERSONAL}allow = [\"unknown-key\"]\n"), &["check"]);
+    assert!(
+        status == 1 && words.contains("`unknown-key` is an error, and cannot be acknowledged"),
+        "{words}"
+    );
+}
+
+#[test]
+fn only_check_and_serve_say_warnings() {
+    for arguments in [&["consent", "export"][..], &["audit", "processing"], &["subject", "requests"]] {
+        let (_, _, words) = command_on(NOT_PERSONAL, arguments);
+        assert!(!words.contains("passes through unread"), "{arguments:?}: {words}");
+    }
+}

@@ -1,14 +1,22 @@
 //! What the documents say holds: examples load, commands parse, tables are whole, links lead somewhere.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::Parser;
 use purposegate::cli::Arguments;
+use purposegate::finding;
 use purposegate::layer::Refusal;
 
-const DOCUMENTS: [&str; 5] =
-    ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/configuration.md", "docs/operations.md"];
+const DOCUMENTS: [&str; 6] = [
+    "README.md",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "docs/configuration.md",
+    "docs/findings.md",
+    "docs/operations.md",
+];
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -195,4 +203,64 @@ fn alerts_name_metrics_that_exist() {
         found += 1;
     }
     assert!(found >= 6, "{found}");
+}
+
+/// The first cells of a table's rows below a heading, without their backticks.
+fn first_cells(document: &str, heading: &str) -> Vec<String> {
+    let section = document.split(&format!("\n## {heading}\n")).nth(1).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
+    rows.map(|row| row.split('`').next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn every_finding_code_is_listed_and_documented() {
+    let document = read("docs/findings.md");
+    for (heading, codes) in [("Errors", finding::ERRORS), ("Warnings", finding::WARNINGS)] {
+        assert!(codes.is_sorted_by(|a, b| a < b), "{heading} are sorted, each once");
+        assert_eq!(first_cells(&document, heading), codes, "docs/findings.md lists the codes of {heading}");
+    }
+    assert!(finding::ERRORS.iter().all(|code| !finding::WARNINGS.contains(code)));
+    let (mut errors, mut warnings) = (BTreeSet::new(), BTreeSet::new());
+    for (file, code) in product_code() {
+        for (call, found) in [("Finding::error(", &mut errors), ("Finding::warning(", &mut warnings)] {
+            for argument in code.split(call).skip(1) {
+                let argument = argument.trim_start();
+                match argument.strip_prefix('"') {
+                    Some(literal) => found.insert(literal.split('"').next().unwrap().to_owned()),
+                    // A function that hands a code on; its callers write it out.
+                    None => {
+                        let handed_on = argument.starts_with("code,") || argument.starts_with("I::UNKNOWN,");
+                        assert!(handed_on, "{}: {argument:.40}", file.display());
+                        true
+                    }
+                };
+            }
+        }
+        for code in finding::ERRORS.iter().filter(|known| code.contains(&format!("\"{known}\""))) {
+            if !file.ends_with("finding/codes.rs") {
+                errors.insert((*code).to_owned());
+            }
+        }
+    }
+    assert_eq!(errors.iter().map(String::as_str).collect::<Vec<_>>(), finding::ERRORS);
+    assert_eq!(warnings.iter().map(String::as_str).collect::<Vec<_>>(), finding::WARNINGS);
+}
+
+/// Every source file without its unit tests.
+fn product_code() -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![repository().join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                found.push((path, text.split("#[cfg(test)]").next().unwrap().to_owned()));
+            }
+        }
+    }
+    found
 }

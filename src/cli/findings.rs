@@ -1,0 +1,69 @@
+//! Findings as people and programs read them.
+
+use std::io::{self, IsTerminal, Write};
+
+use miette::{GraphicalReportHandler, GraphicalTheme};
+use serde_json::json;
+
+use crate::finding::Finding;
+
+/// Prints findings with place, excerpt and hint. What is acknowledged is not printed.
+///
+/// # Errors
+/// When writing fails.
+pub(super) fn print<'f>(
+    findings: impl IntoIterator<Item = &'f Finding>,
+    words: &mut dyn Write,
+) -> io::Result<()> {
+    let colours = std::env::var_os("NO_COLOR").is_none() && io::stderr().is_terminal();
+    let theme = if colours { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+    let handler = GraphicalReportHandler::new_themed(theme).with_width(100);
+    for finding in findings.into_iter().filter(|finding| finding.is_error() || finding.is_warning()) {
+        let mut text = String::new();
+        match handler.render_report(&mut text, finding) {
+            Ok(()) => writeln!(words, "{text}")?,
+            Err(_) => writeln!(words, "{finding}")?,
+        }
+    }
+    Ok(())
+}
+
+/// How many findings of each weight there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) errors: usize,
+    pub(super) warnings: usize,
+    pub(super) acknowledged: usize,
+}
+
+impl Counts {
+    pub(super) fn of(findings: &[Finding]) -> Counts {
+        let errors = findings.iter().filter(|finding| finding.is_error()).count();
+        let warnings = findings.iter().filter(|finding| finding.is_warning()).count();
+        Counts { errors, warnings, acknowledged: findings.len() - errors - warnings }
+    }
+
+    /// `2 warnings (1 more acknowledged)`.
+    pub(super) fn of_warnings(self) -> String {
+        let warnings = counted(self.warnings, "warning");
+        match self.acknowledged {
+            0 => warnings,
+            acknowledged => format!("{warnings} ({acknowledged} more acknowledged)"),
+        }
+    }
+}
+
+/// `1 error`, `2 errors`.
+pub(super) fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Findings as one JSON object.
+pub(super) fn to_json(findings: &[Finding]) -> String {
+    let Counts { errors, warnings, acknowledged } = Counts::of(findings);
+    let open = findings.iter().filter(|finding| finding.is_error() || finding.is_warning());
+    let listed: Vec<_> = open.map(Finding::report).collect();
+    let object =
+        json!({ "findings": listed, "errors": errors, "warnings": warnings, "acknowledged": acknowledged });
+    format!("{object:#}")
+}
