@@ -99,8 +99,7 @@ fn house(durability: &str) -> House {
     let mut bad = 0;
     runtime.block_on(gateway.gatehouse().ledger.import(
         consents.as_bytes(),
-        1,
-        None,
+        purposegate::ledger::Batch::default(),
         jiff::Timestamp::now(),
         |line| {
             bad += usize::from(line.outcome.is_err());

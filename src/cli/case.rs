@@ -86,19 +86,18 @@ pub struct Registration {
 pub fn run(
     verb: CaseVerb,
     place: &Place<'_>,
-    recipients: &[&str],
     now: Timestamp,
     out: &mut dyn Write,
     words: &mut dyn Write,
 ) -> io::Result<u8> {
     let outcome = match verb {
-        CaseVerb::Add(registration) => add(registration, place, recipients, out),
+        CaseVerb::Add(registration) => add(registration, place, out, words),
         CaseVerb::Approve { case, approver, evidence } => {
             let event = json!({ "kind": "case-approved", "approver": approver });
-            record(&case, event, evidence, place, out)
+            record(&case, event, evidence, place, out, words)
         }
         CaseVerb::End { case, evidence } => {
-            record(&case, json!({ "kind": "case-ended" }), evidence, place, out)
+            record(&case, json!({ "kind": "case-ended" }), evidence, place, out, words)
         }
         CaseVerb::List { format } => list(place, format, now, out),
     };
@@ -108,8 +107,8 @@ pub fn run(
 fn add(
     registration: Registration,
     place: &Place<'_>,
-    recipients: &[&str],
     out: &mut dyn Write,
+    words: &mut dyn Write,
 ) -> Result<u8, Failure> {
     let Registration {
         case,
@@ -123,10 +122,6 @@ fn add(
         confidential_until,
         evidence,
     } = registration;
-    if !recipients.contains(&recipient.as_str()) {
-        let text = format!("there is no recipient `{recipient}` in the configuration");
-        return Err(Trouble::Refused(text).into());
-    }
     let named = |id: String| match &namespace {
         None => Value::from(id),
         Some(namespace) => json!({ "id": id, "namespace": namespace }),
@@ -143,7 +138,7 @@ fn add(
     if let (Some(until), Some(members)) = (confidential_until, event.as_object_mut()) {
         members.insert("confidential-until".to_owned(), until.to_string().into());
     }
-    record(&case, event, evidence, place, out)
+    record(&case, event, evidence, place, out, words)
 }
 
 fn record(
@@ -152,14 +147,14 @@ fn record(
     evidence: Option<String>,
     place: &Place<'_>,
     out: &mut dyn Write,
+    words: &mut dyn Write,
 ) -> Result<u8, Failure> {
     let id = ledger::case_id(case).map_err(|error| Trouble::Refused(error.to_string()))?;
     if let (Some(evidence), Some(members)) = (evidence, event.as_object_mut()) {
         members.insert("evidence".to_owned(), evidence.into());
     }
     let answer = place.way()?.record(&Entity::Case(id), &event)?;
-    writeln!(out, "{answer}")?;
-    Ok(0)
+    Ok(place::acknowledge(&answer, out, words)?)
 }
 
 fn list(place: &Place<'_>, format: Format, now: Timestamp, out: &mut dyn Write) -> Result<u8, Failure> {
@@ -224,11 +219,12 @@ mod tests {
             ledger: &ledger,
             keys: &keys,
             names: Arc::new(Vocabulary::standard()),
+            recipients: vec![Arc::from("court")],
             admin: "127.0.0.1:9".parse().unwrap(),
         };
         let now = "2026-11-22T00:00:00Z".parse().unwrap();
         let (mut out, mut words) = (Vec::new(), Vec::new());
-        let status = run(verb, &place, &["court"], now, &mut out, &mut words).unwrap();
+        let status = run(verb, &place, now, &mut out, &mut words).unwrap();
         (status, String::from_utf8(out).unwrap(), String::from_utf8(words).unwrap())
     }
 
@@ -266,7 +262,7 @@ mod tests {
             ("approve C-8 --approver Ben".to_owned(), "no case"),
             ("end C-8".to_owned(), "no case"),
             (ADD.replace("C-7", "C/ü"), "letters"),
-            (ADD.replace("--recipient court", "--recipient nobody"), "no recipient `nobody`"),
+            (ADD.replace("--recipient court", "--recipient Court"), "did you mean `court`?"),
             (ADD.replace("contact", "curiosities").replace("C-7", "C-9"), "`categories`"),
         ] {
             let (status, answer, words) = run_in(&folder, &arguments);

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::way::{self, Trouble, with_cause};
 use crate::keys::Keys;
 use crate::ledger::{Archive, Names};
@@ -15,6 +17,8 @@ pub struct Place<'p> {
     pub ledger: &'p Path,
     pub keys: &'p Path,
     pub names: Arc<dyn Names>,
+    /// The names of the recipients that the configuration has.
+    pub recipients: Vec<Arc<str>>,
     pub admin: SocketAddr,
 }
 
@@ -28,7 +32,7 @@ impl Place<'_> {
     /// Opens the ledger to change it. One that is not there yet is made, and its keys too.
     pub(super) fn way(&self) -> Result<Box<dyn way::Way>, Trouble> {
         let keys = Keys::open_or_create(self.keys, &[self.ledger]).map_err(|error| unusable(&error))?;
-        way::open(self.ledger, &keys, Arc::clone(&self.names), self.admin)
+        way::open(self.ledger, &keys, Arc::clone(&self.names), &self.recipients, self.admin)
     }
 
     /// Opens the ledger to read it, also beside a gateway that has it.
@@ -36,6 +40,18 @@ impl Place<'_> {
         let keys = Keys::open(self.keys).map_err(|error| unusable(&error))?;
         Archive::open(self.ledger, &keys, Arc::clone(&self.names)).map_err(|error| unusable(&error))
     }
+}
+
+/// Writes the answer to an event, and says in words where it had no effect.
+///
+/// # Errors
+/// When writing fails.
+pub(super) fn acknowledge(answer: &Value, out: &mut dyn Write, words: &mut dyn Write) -> io::Result<u8> {
+    writeln!(out, "{answer}")?;
+    if answer.get("changed").and_then(Value::as_bool) == Some(false) {
+        writeln!(words, "purposegate: recorded; what is in force is as it was before")?;
+    }
+    Ok(0)
 }
 
 /// Why a verb ends early.

@@ -141,9 +141,8 @@ fn run_consent(config: &Path, admin: Option<SocketAddr>, verb: ConsentVerb) -> E
 fn run_case(config: &Path, admin: Option<SocketAddr>, verb: CaseVerb) -> ExitCode {
     let Some(config) = load(config) else { return ExitCode::from(UNUSABLE) };
     let place = place(&config, admin);
-    let recipients: Vec<&str> = config.recipients.iter().map(|recipient| &*recipient.name).collect();
     let (mut out, mut words) = (std::io::stdout().lock(), std::io::stderr().lock());
-    finish(case::run(verb, &place, &recipients, Timestamp::now(), &mut out, &mut words))
+    finish(case::run(verb, &place, Timestamp::now(), &mut out, &mut words))
 }
 
 fn run_subject(config: &Path, admin: Option<SocketAddr>, verb: SubjectVerb) -> ExitCode {
@@ -164,6 +163,7 @@ fn place(config: &Config, admin: Option<SocketAddr>) -> Place<'_> {
         ledger: &config.ledger.path,
         keys: &config.keys.path,
         names: Arc::clone(&config.vocabulary) as _,
+        recipients: config.recipients.iter().map(|recipient| Arc::clone(&recipient.name)).collect(),
         admin: admin.unwrap_or(config.admin.address),
     }
 }

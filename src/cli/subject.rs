@@ -111,23 +111,28 @@ pub fn run(
 ) -> io::Result<u8> {
     let outcome = match verb {
         SubjectVerb::Report { person, format } => write_report(&person, format, place, log, now, out),
-        SubjectVerb::Request(asked) => record("request-received", asked, place, out),
-        SubjectVerb::Answer(asked) => record("request-answered", asked, place, out),
+        SubjectVerb::Request(asked) => record("request-received", asked, place, out, words),
+        SubjectVerb::Answer(asked) => record("request-answered", asked, place, out, words),
         SubjectVerb::OptOutLink { person, base } => opt_out_link(&person, &base, place, out),
         SubjectVerb::Requests { overdue, format } => list(overdue, format, place, now, out),
     };
     place::tell(outcome, words)
 }
 
-fn record(kind: &str, asked: Asked, place: &Place<'_>, out: &mut dyn Write) -> Result<u8, Failure> {
+fn record(
+    kind: &str,
+    asked: Asked,
+    place: &Place<'_>,
+    out: &mut dyn Write,
+    words: &mut dyn Write,
+) -> Result<u8, Failure> {
     let Asked { person, right, particulars } = asked;
     let mut event = Map::new();
     event.insert("kind".to_owned(), kind.into());
     event.insert("right".to_owned(), right.name().into());
     let event = Value::Object(particulars.put_into(event));
     let answer = place.way()?.record(&Entity::Subject(subject(&person)?), &event)?;
-    writeln!(out, "{answer}")?;
-    Ok(0)
+    Ok(place::acknowledge(&answer, out, words)?)
 }
 
 fn opt_out_link(person: &Person, base: &str, place: &Place<'_>, out: &mut dyn Write) -> Result<u8, Failure> {
@@ -223,6 +228,7 @@ mod tests {
             ledger: &ledger,
             keys: &keys,
             names: Arc::new(Vocabulary::standard()),
+            recipients: Vec::new(),
             admin: "127.0.0.1:9".parse().unwrap(),
         };
         let log = Log { folder: &audit, packs: &[crate::decision::testing::one_partner()], recipients: &[] };

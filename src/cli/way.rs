@@ -19,7 +19,9 @@ use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 
 use crate::keys::Keys;
-use crate::ledger::{self, AppendError, Entity, FileError, Ledger, LineResult, Names, OpenError};
+use crate::ledger::{
+    self, AppendError, Batch, Entity, FileError, Ledger, LineResult, Names, OpenError, Recorded,
+};
 use crate::vocabulary::SubjectId;
 
 /// How long the admin API may take for one answer.
@@ -36,8 +38,17 @@ pub enum Trouble {
     Unusable(String),
 }
 
-/// What became of a line of an import: whether it was recorded before, or what is wrong with it.
-pub type LineOutcome = Result<bool, String>;
+/// What became of a line of an import, or what is wrong with it.
+pub type LineOutcome = Result<Line, String>;
+
+/// A line of an import that is in the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// It was recorded before.
+    pub again: bool,
+    /// What is in force differs after it.
+    pub changed: bool,
+}
 
 /// A way to change the ledger.
 pub trait Way {
@@ -54,8 +65,7 @@ pub trait Way {
     fn import(
         &mut self,
         lines: &[u8],
-        from: u64,
-        batch: Option<&str>,
+        batch: Batch<'_>,
         tell: &mut dyn FnMut(u64, LineOutcome),
     ) -> Result<(), Trouble>;
 }
@@ -68,6 +78,7 @@ pub fn open(
     path: &Path,
     keys: &Keys,
     names: Arc<dyn Names>,
+    recipients: &[Arc<str>],
     admin: SocketAddr,
 ) -> Result<Box<dyn Way>, Trouble> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -75,7 +86,10 @@ pub fn open(
         .build()
         .map_err(|error| Trouble::Unusable(format!("the runtime cannot be started: {error}")))?;
     match Ledger::open(path, keys, names) {
-        Ok(ledger) => Ok(Box::new(Directly { ledger, runtime })),
+        Ok(ledger) => {
+            ledger.set_recipients(recipients.iter().cloned());
+            Ok(Box::new(Directly { ledger, runtime }))
+        }
         Err(OpenError::File(FileError::InUse(_))) => Ok(Box::new(ThroughGateway { admin, runtime })),
         Err(error) => Err(Trouble::Unusable(with_cause(&error))),
     }
@@ -120,20 +134,21 @@ impl Way for Directly {
             "position": recorded.position.0,
             "durable": true,
             "in_force": "here",
+            "changed": recorded.changed,
         }))
     }
 
     fn import(
         &mut self,
         lines: &[u8],
-        from: u64,
-        batch: Option<&str>,
+        batch: Batch<'_>,
         tell: &mut dyn FnMut(u64, LineOutcome),
     ) -> Result<(), Trouble> {
         let tell = |LineResult { line, outcome }| {
-            tell(line, outcome.map(|recorded| recorded.again).map_err(|error| error.to_string()));
+            let done = |Recorded { again, changed, .. }| Line { again, changed };
+            tell(line, outcome.map(done).map_err(|error| error.to_string()));
         };
-        self.runtime.block_on(self.ledger.import(lines, from, batch, Timestamp::now(), tell));
+        self.runtime.block_on(self.ledger.import(lines, batch, Timestamp::now(), tell));
         if self.ledger.healthy() {
             Ok(())
         } else {
@@ -160,24 +175,29 @@ impl Way for ThroughGateway {
     fn import(
         &mut self,
         lines: &[u8],
-        from: u64,
-        batch: Option<&str>,
+        batch: Batch<'_>,
         tell: &mut dyn FnMut(u64, LineOutcome),
     ) -> Result<(), Trouble> {
         #[derive(Deserialize)]
         struct Told {
             line: u64,
-            again: Option<bool>,
+            #[serde(default)]
+            again: bool,
+            #[serde(default)]
+            changed: bool,
             error: Option<String>,
         }
-        let (status, body) = self.post(&format!("/v1/events:batch?from={from}"), batch, lines.to_vec())?;
+        let Batch { from, name, keep_unknown_recipients } = batch;
+        let keep = if keep_unknown_recipients { "&keep-unknown-recipients=true" } else { "" };
+        let (status, body) =
+            self.post(&format!("/v1/events:batch?from={from}{keep}"), name, lines.to_vec())?;
         if !status.is_success() {
             return Err(self.refusal(status, &serde_json::from_slice(&body).unwrap_or(Value::Null)));
         }
         for line in body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            let Told { line, again, error } = serde_json::from_slice(line)
+            let Told { line, again, changed, error } = serde_json::from_slice(line)
                 .map_err(|_| Trouble::Unusable("the gateway's answer cannot be read".to_owned()))?;
-            tell(line, error.map_or(Ok(again.unwrap_or(false)), Err));
+            tell(line, error.map_or(Ok(Line { again, changed }), Err));
         }
         Ok(())
     }

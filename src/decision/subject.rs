@@ -94,7 +94,7 @@ pub struct Subject {
     /// Explicit consent to a transfer, with evidence.
     pub transfer_consent: bool,
     pub refused_categories: Vec<CategoryId>,
-    /// Nothing is known of them but what they refused: saying no makes nobody better known.
+    /// Nothing is known of them but what withholds: saying no, or taking it back, makes nobody known.
     pub only_refusals: bool,
 }
 

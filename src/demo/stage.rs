@@ -16,6 +16,7 @@ use crate::config;
 use crate::credentials::NewKey;
 use crate::credentials::development::{self, ClientName};
 use crate::gateway::{Gateway, Stop};
+use crate::ledger::Batch;
 
 /// Where the demonstration likes to listen, so that lines pasted yesterday work today.
 const GATEWAY_PORT: u16 = 8443;
@@ -81,7 +82,9 @@ impl Stage {
         let lines: String = subjects::events().map(|event| format!("{event}\n")).collect();
         let mut bad = Vec::new();
         ledger
-            .import(lines.as_bytes(), 1, None, Timestamp::now(), |result| bad.extend(result.outcome.err()))
+            .import(lines.as_bytes(), Batch::default(), Timestamp::now(), |result| {
+                bad.extend(result.outcome.err())
+            })
             .await;
         if let Some(error) = bad.first() {
             return Err(format!("{} sample events are not recorded, the first: {error}", bad.len()));

@@ -151,9 +151,9 @@ impl Admin {
         let get = matches!(asked.method, Method::GET | Method::HEAD);
         match segments.as_slice() {
             ["healthz"] if get => Ok(with_type(StatusCode::OK, "text/plain", "ok\n".to_owned())),
-            ["readyz"] if get => Ok(self.readiness()),
+            ["readyz"] if get => Ok(self.readiness().await),
             ["metrics"] if get => self.metrics(),
-            ["v1", "subjects", id] if get => self.show(&asked.person(id)?),
+            ["v1", "subjects", id] if get => self.show(asked.person(id)?).await,
             ["v1", "subjects", id, "disclosures"] if get => self.disclosures(asked.person(id)?).await,
             ["v1", "subjects", id, "report"] if get => self.report(asked.person(id)?, asked.html).await,
             ["v1", "requests"] if get => Ok(self.requests()),
@@ -166,7 +166,7 @@ impl Admin {
                 let entity = Entity::Subject(asked.person(id)?);
                 self.append_said(&asked, request, entity, "request-answered").await
             }
-            ["v1", "subjects", id, "events"] if get => self.history(&Entity::Subject(asked.person(id)?)),
+            ["v1", "subjects", id, "events"] if get => self.history(Entity::Subject(asked.person(id)?)).await,
             ["v1", "subjects", id, "events"] => {
                 let entity = Entity::Subject(asked.person(id)?);
                 self.append(&asked, request, entity).await
@@ -179,9 +179,9 @@ impl Admin {
                 let entity = Entity::Recipient(self.registered(name)?);
                 self.append(&asked, request, entity).await
             }
-            ["v1", "cases"] if get => self.cases(),
+            ["v1", "cases"] if get => self.cases().await,
             ["v1", "cases"] => self.register_case(&asked, request).await,
-            ["v1", "cases", id] if get => self.case(&ledger::case_id(id)?),
+            ["v1", "cases", id] if get => self.case(ledger::case_id(id)?).await,
             ["v1", "cases", id, "approve"] => {
                 self.append_said(&asked, request, Entity::Case(ledger::case_id(id)?), "case-approved").await
             }
@@ -204,8 +204,8 @@ impl Admin {
         }
     }
 
-    fn readiness(&self) -> Answer {
-        let ledger = self.gatehouse.ledger.healthy();
+    async fn readiness(&self) -> Answer {
+        let ledger = self.gatehouse.ledger.look_after().await;
         let log = self.gatehouse.log.healthy();
         let draining = self.draining.load(Ordering::Relaxed);
         let ready = ledger && log && !draining;
@@ -244,16 +244,28 @@ impl Admin {
         Ok(with_type(StatusCode::OK, "text/plain; version=0.0.4", text))
     }
 
-    fn show(&self, subject: &crate::vocabulary::SubjectId) -> Result<Answer, Fault> {
-        let shown = self.gatehouse.ledger.archive().show(subject, None, Timestamp::now())?;
+    /// Asks the ledger's file beside the exchanges and not between them: a disk can be slow.
+    async fn read_ledger<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&ledger::Archive) -> Result<T, ledger::StoreError> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let ledger = Arc::clone(&self.gatehouse.ledger);
+        match tokio::task::spawn_blocking(move || read(ledger.archive())).await {
+            Ok(read) => Ok(read?),
+            Err(_) => Err(AppendError::Unavailable.into()),
+        }
+    }
+
+    async fn show(&self, subject: crate::vocabulary::SubjectId) -> Result<Answer, Fault> {
+        let shown = self.read_ledger(move |archive| archive.show(&subject, None, Timestamp::now())).await?;
         shown.map(|state| ok(&Value::Object(state))).ok_or_else(Fault::not_found)
     }
 
-    fn history(&self, entity: &Entity) -> Result<Answer, Fault> {
+    async fn history(&self, entity: Entity) -> Result<Answer, Fault> {
         let ledger = &self.gatehouse.ledger;
-        let events: Vec<Value> = ledger
-            .archive()
-            .history(entity)?
+        let events: Vec<Value> = self
+            .read_ledger(move |archive| archive.history(&entity))
+            .await?
             .iter()
             .map(|past| {
                 let mut event = ledger::write(&past.event, ledger.names());
@@ -317,12 +329,17 @@ impl Admin {
         }
         // One gateway owns an embedded ledger: here is everywhere.
         let in_force = if asked.wait_everywhere { "everywhere" } else { "here" };
-        Ok(Map::from_iter([
+        let mut answer = Map::from_iter([
             ("event".to_owned(), recorded.event.to_string().into()),
             ("position".to_owned(), recorded.position.0.into()),
             ("durable".to_owned(), true.into()),
             ("in_force".to_owned(), in_force.into()),
-        ]))
+            ("changed".to_owned(), recorded.changed.into()),
+        ]);
+        if recorded.again {
+            answer.insert("again".to_owned(), true.into());
+        }
+        Ok(answer)
     }
 
     /// An access evaluation (OpenID AuthZEN 1.0); the request's id goes back with the answer.
@@ -349,11 +366,16 @@ impl Admin {
 
     async fn batch(&self, asked: &Asked, request: Request<Incoming>) -> Result<Answer, Fault> {
         asked.must_be_post()?;
-        let batch = text_header(request.headers(), "idempotency-key")?;
+        let key = text_header(request.headers(), "idempotency-key")?;
         let body = read(request, MAX_BATCH).await?;
+        let batch = ledger::Batch {
+            from: asked.from,
+            name: key.as_deref(),
+            keep_unknown_recipients: asked.keep_unknown_recipients,
+        };
         let mut results = String::new();
         let tell = |result: LineResult| results.push_str(&result_line(&result));
-        self.gatehouse.ledger.import(&body, asked.from, batch.as_deref(), Timestamp::now(), tell).await;
+        self.gatehouse.ledger.import(&body, batch, Timestamp::now(), tell).await;
         Ok(with_type(StatusCode::OK, "application/x-ndjson", results))
     }
 
@@ -374,7 +396,12 @@ impl Admin {
     fn registered(&self, name: &str) -> Result<Arc<str>, Fault> {
         let snapshot = self.gatehouse.snapshot();
         let found = snapshot.recipients.iter().find(|recipient| &*recipient.name == name);
-        found.map(|recipient| Arc::clone(&recipient.name)).ok_or_else(Fault::not_found)
+        found.map(|recipient| Arc::clone(&recipient.name)).ok_or_else(|| {
+            let names = snapshot.recipients.iter().map(|recipient| &*recipient.name);
+            let nearest = ledger::nearest_word(name, names).map(str::to_owned);
+            let detail = ledger::EventError::UnknownRecipient { nearest }.to_string();
+            Fault::new(StatusCode::NOT_FOUND, "not-found", detail)
+        })
     }
 
     fn policies(&self) -> Value {
@@ -439,6 +466,7 @@ fn result_line(result: &LineResult) -> String {
             "event": recorded.event.to_string(),
             "position": recorded.position.0,
             "again": recorded.again,
+            "changed": recorded.changed,
         }),
         Err(error) => json!({ "line": result.line, "error": error.to_string() }),
     };
@@ -456,6 +484,8 @@ struct Asked {
     html: bool,
     /// The number of a batch's first line.
     from: u64,
+    /// A batch may name recipients that the configuration does not have.
+    keep_unknown_recipients: bool,
 }
 
 /// Whether a page on another site may have sent this: browsers say from where, and a name that somebody
@@ -494,6 +524,7 @@ impl Asked {
             wait_everywhere: false,
             html: false,
             from: 1,
+            keep_unknown_recipients: false,
         };
         for parameter in
             request.uri().query().unwrap_or_default().split('&').filter(|parameter| !parameter.is_empty())
@@ -503,6 +534,7 @@ impl Asked {
                 Some(("wait", "everywhere")) => asked.wait_everywhere = true,
                 Some(("format", "html")) => asked.html = true,
                 Some(("format", "json")) => asked.html = false,
+                Some(("keep-unknown-recipients", "true")) => asked.keep_unknown_recipients = true,
                 Some(("from", number)) => asked.from = number.parse().map_err(|_| malformed())?,
                 _ => return Err(malformed()),
             }

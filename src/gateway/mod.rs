@@ -37,6 +37,9 @@ use crate::scrub::Pseudonyms;
 /// How often old files of the access log are looked for.
 const PRUNE: Duration = Duration::from_secs(60 * 60);
 
+/// How many recipients that only the ledger knows are named in the log.
+const MAX_NAMED: usize = 32;
+
 /// What keeps a gateway from starting.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -90,6 +93,7 @@ impl Gateway {
         let keys = Keys::open_or_create(&config.keys.path, &[&config.ledger.path, &config.audit.directory])?;
         let vocabulary = Arc::clone(&config.vocabulary);
         let ledger = Ledger::open(&config.ledger.path, &keys, vocabulary)?;
+        register_recipients(&ledger, &config);
         let log = Arc::new(Log::open(
             &config.audit.directory,
             &keys,
@@ -211,6 +215,25 @@ impl Gateway {
     }
 }
 
+/// Tells the ledger which recipients there are, and the operator which it names beside them: what
+/// people said about one that was renamed counts for nobody.
+fn register_recipients(ledger: &Ledger, config: &Config) {
+    let names: Vec<Arc<str>> =
+        config.recipients.iter().map(|recipient| Arc::clone(&recipient.name)).collect();
+    let unregistered = ledger.unregistered_recipients(&names);
+    ledger.set_recipients(names);
+    for name in unregistered.iter().take(MAX_NAMED) {
+        tracing::warn!(
+            recipient = &**name,
+            "the ledger names a recipient that the configuration does not have: if it was renamed, what people \
+             said about it counts for nobody"
+        );
+    }
+    if unregistered.len() > MAX_NAMED {
+        tracing::warn!(more = unregistered.len() - MAX_NAMED, "and more of these");
+    }
+}
+
 async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|source| StartError::Bind { address, source })
 }
@@ -292,6 +315,7 @@ impl Renewal {
         for (certificate, server) in renewed {
             certificate.send_replace(server);
         }
+        register_recipients(&gatehouse.ledger, &config);
         upstreams.replace(&config.upstreams);
         gatehouse.replace(snapshot(config));
         Ok(())

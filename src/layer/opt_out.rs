@@ -3,7 +3,7 @@
 //! A `POST` of `List-Unsubscribe=One-Click` to a person's link records an objection to marketing,
 //! which is in force when the answer leaves. Invariants: nothing but that `POST` changes anything
 //! (scanners of mail follow links); a link that cannot be read is told so, and whom to turn to; no
-//! answer says whether the person is known.
+//! answer says more of the person than whether this objection stood before.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -24,8 +24,8 @@ use super::inbound::Inbound;
 use super::{Gatehouse, Listening, Refusal, request};
 use crate::decision::{ConsentStatus, Subject};
 use crate::keys::OptOutLinks;
-use crate::ledger::{self, Entity, Sort};
-use crate::vocabulary::SubjectId;
+use crate::ledger::{self, Entity, Ledger, Sort};
+use crate::vocabulary::{PurposeId, SubjectId};
 
 /// Where the links lead; the token follows.
 pub const PATH: &str = "/.well-known/data-purposes/opt-out/";
@@ -104,26 +104,37 @@ where
             if !is_one_click(content_type, &body) {
                 return Err(Refusal::RequestMalformed);
             }
-            object(gatehouse, person, OBJECTION, || gatehouse.opt_out.has_room()).await?;
-            Ok(page(StatusCode::OK, DONE, false))
+            let done = match object(gatehouse, person, OBJECTION, || gatehouse.opt_out.has_room()).await? {
+                Objected::Now => DONE,
+                Objected::Before => DONE_BEFORE,
+            };
+            Ok(page(StatusCode::OK, done, false))
         }
         _ => Err(Refusal::MethodNotAllowed),
     }
 }
 
-/// Records the objection, unless it stands already; it is in force when this returns.
-pub(super) async fn object(
-    gatehouse: &Gatehouse,
-    person: SubjectId,
-    objection: &[u8],
-    has_room: impl FnOnce() -> Result<(), Refusal>,
-) -> Result<(), Refusal> {
-    let received = Instant::now();
-    let ledger = &gatehouse.ledger;
+/// Since when an objection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Objected {
+    Now,
+    /// Nothing changed.
+    Before,
+}
+
+/// The purpose that these objections are to.
+///
+/// # Errors
+/// [`Refusal::LedgerUnavailable`]: nothing can be recorded.
+pub(super) fn purpose(ledger: &Ledger) -> Result<PurposeId, Refusal> {
     if !ledger.healthy() {
         return Err(Refusal::LedgerUnavailable);
     }
-    let marketing = ledger.names().purpose(PURPOSE).ok_or(Refusal::LedgerUnavailable)?;
+    ledger.names().purpose(PURPOSE).ok_or(Refusal::LedgerUnavailable)
+}
+
+/// Whether a person's objection to marketing stands.
+pub(super) fn stands(ledger: &Ledger, marketing: PurposeId, person: &SubjectId) -> bool {
     let stands = |known: Arc<Subject>| {
         let objection = known.objections.iter().find(|objection| objection.purpose == marketing);
         // A consent that came later may have taken its place for something.
@@ -134,18 +145,31 @@ pub(super) async fn object(
                 .all(|consent| consent.status != ConsentStatus::Given || consent.order < objection.order)
         })
     };
-    if ledger.subject(&person).1.is_some_and(stands) {
-        return Ok(());
+    ledger.subject(person).1.is_some_and(stands)
+}
+
+/// Records the objection, unless it stands already; it is in force when this returns.
+pub(super) async fn object(
+    gatehouse: &Gatehouse,
+    person: SubjectId,
+    objection: &[u8],
+    has_room: impl FnOnce() -> Result<(), Refusal>,
+) -> Result<Objected, Refusal> {
+    let received = Instant::now();
+    let ledger = &gatehouse.ledger;
+    let marketing = purpose(ledger)?;
+    if stands(ledger, marketing, &person) {
+        return Ok(Objected::Before);
     }
     has_room()?;
     let draft = ledger::parse(objection, Sort::Subject, ledger.names());
     let draft = draft.map_err(|_| Refusal::LedgerUnavailable)?;
     let kind = draft.what.kind();
     let recorded = ledger.append(&Entity::Subject(person), draft, None, Timestamp::now()).await;
-    recorded.map_err(|_| Refusal::LedgerUnavailable)?;
+    let recorded = recorded.map_err(|_| Refusal::LedgerUnavailable)?;
     gatehouse.metrics.ledger_events.with_label_values(&[kind]).inc();
     gatehouse.metrics.withdrawal_effect.observe(received.elapsed().as_secs_f64());
-    Ok(())
+    Ok(if recorded.changed { Objected::Now } else { Objected::Before })
 }
 
 /// Whether a body says `List-Unsubscribe=One-Click`, in either coding of a form (RFC 8058, 3.2).
@@ -194,6 +218,9 @@ const QUESTION: &str = "<h1>No more marketing?</h1>
 
 const DONE: &str = "<h1>Done</h1>
 <p>Your data are no longer used for marketing. What is on its way already may still arrive.</p>";
+
+const DONE_BEFORE: &str = "<h1>Nothing to change</h1>
+<p>Your data were not used for marketing any more already, and it stays so.</p>";
 
 fn unreadable(gatehouse: &Gatehouse) -> String {
     let whom = contact(gatehouse).unwrap_or_default();

@@ -235,7 +235,9 @@ impl Archive {
             return Ok(None);
         }
         let word = match &error {
-            EventError::Member { member: name, .. } => member(name).map(str::to_owned),
+            EventError::Member { member: name, .. } | EventError::UnknownWord { member: name, .. } => {
+                member(name).map(str::to_owned)
+            }
             _ => None,
         };
         Err(Unreadable { position: kept.position, word, error })

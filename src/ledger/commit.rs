@@ -13,10 +13,10 @@ use super::store::Entry;
 use super::{AppendError, Recorded, Shared};
 
 /// How many events wait for the disk at most; more wait for a place.
-pub(super) const QUEUE: usize = 4096;
+pub(super) const MAX_JOBS: usize = 4096;
 
 /// How many events one transaction holds at most.
-const BATCH: usize = 1024;
+const MAX_BATCH: usize = 1024;
 
 /// One event that waits, or one that was recorded before under the same idempotency key: its
 /// acknowledgement waits in the same line, so that it does not overtake the first.
@@ -30,7 +30,7 @@ pub(super) struct Job {
 pub(super) fn run(shared: &Arc<Shared>, mut queue: mpsc::Receiver<Job>) {
     while let Some(first) = queue.blocking_recv() {
         let mut jobs = vec![first];
-        while jobs.len() < BATCH {
+        while jobs.len() < MAX_BATCH {
             match queue.try_recv() {
                 Ok(job) => jobs.push(job),
                 Err(_) => break,
@@ -46,8 +46,7 @@ fn commit(shared: &Shared, mut jobs: Vec<Job>) {
         (true, _) => Err(()),
         (false, true) => Ok(()),
         (false, false) => shared.archive.store().append(&batch).map_err(|error| {
-            shared.failed.store(true, Ordering::SeqCst);
-            tracing::error!(error = &error as &dyn std::error::Error, "the ledger stops: its store failed");
+            shared.fail(&error);
         }),
     };
     if outcome.is_ok() {

@@ -2,23 +2,23 @@
 //!
 //! Invariants: what withholds is in force before it is durable, what grants only after; positions
 //! are given in the order in which events reach the committer; a state in force is always the fold
-//! of the durable events and of what the pending ones withhold.
+//! of the durable events and of what the pending ones withhold; a refusal reported now counts after
+//! everything that is recorded, whatever the clocks of those who reported it said.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry as Slot;
 
-use jiff::{Timestamp, ToSpan};
+use jiff::{SignedDuration, Timestamp, ToSpan};
 use ulid::Ulid;
 
-use super::case;
+use super::CLOCK_TOLERANCE;
 use super::changes::Changes;
 use super::conflict::{self, Conflict};
 use super::event::{Draft, Entity, Event};
-use super::history;
+use super::in_force::InForce;
 use super::index::Index;
 use super::kinds::{Effect, What};
 use super::names::Names;
-use super::request;
+use super::once::{self, Once};
 use super::store::{Asked, Entry, Kept, OnceKey, Position, StoreError};
 use super::written;
 use crate::keys::{Fingerprint, Fingerprints};
@@ -37,6 +37,23 @@ pub(super) struct Desk {
     last: Position,
     open: HashMap<Entity, Folder>,
     once: HashMap<OnceKey, (Kept, Asked)>,
+}
+
+/// An event that is handed in.
+pub(super) struct Report<'r> {
+    pub(super) entity: &'r Entity,
+    pub(super) draft: Draft,
+    /// What makes a repetition the same event, and the event recorded under it before.
+    pub(super) once: Option<(Once, Option<Kept>)>,
+    pub(super) now: Timestamp,
+}
+
+/// What became of it.
+pub(super) enum Taken {
+    /// It is to be made durable.
+    Recorded { entry: Entry, changed: bool },
+    /// A repetition that is not recorded anew.
+    Again(Kept),
 }
 
 /// Why an event is not taken in.
@@ -79,44 +96,25 @@ impl Desk {
     pub(super) fn take(
         &mut self,
         force: &Force<'_>,
-        entity: &Entity,
-        draft: Draft,
-        once: Option<(OnceKey, Asked)>,
-        now: Timestamp,
+        report: Report<'_>,
         history: impl FnOnce() -> Result<Vec<Event>, StoreError>,
-    ) -> Result<Entry, NotTaken> {
-        let folder = match self.open.entry(entity.clone()) {
-            Slot::Occupied(folder) => {
-                folder.get().agrees(&draft.what)?;
-                folder.into_mut()
-            }
-            Slot::Vacant(slot) => {
-                let folder = Folder { durable: history()?, waiting: Vec::new() };
-                folder.agrees(&draft.what)?;
-                slot.insert(folder)
-            }
+    ) -> Result<Taken, NotTaken> {
+        let entity = report.entity;
+        let mut folder = match self.open.remove(entity) {
+            Some(folder) => folder,
+            None => Folder { durable: history()?, waiting: Vec::new() },
         };
-        let Draft { what, at, attached } = draft;
-        let at = match (at, what.effect()) {
-            (None, _) => folder.after_all(now),
-            // A clock that is ahead must not let a grant outlast a withdrawal that follows it.
-            (Some(at), Effect::Permissive | Effect::Either) => at.min(now),
-            (Some(at), Effect::Restrictive | Effect::Nothing) => at,
-        };
-        let event = Event { what, at, attached };
-        let position = Position(self.last.0 + 1);
-        let text = serde_json::Value::Object(written::write(&event, force.names)).to_string();
-        let kept = Kept { position, id: Ulid::generate(), recorded: now, event: text };
-        let withholds = event.before_durable().is_some();
-        folder.waiting.push((position, event));
-        self.last = position;
-        if withholds {
-            folder.put_in_force(force, entity, true);
+        let taken = folder.take(force, report, Position(self.last.0 + 1));
+        if !folder.waiting.is_empty() {
+            self.open.insert(entity.clone(), folder);
         }
-        if let Some((key, asked)) = once {
-            self.once.insert(key, (kept.clone(), asked));
+        if let Ok(Taken::Recorded { entry, .. }) = &taken {
+            self.last = entry.kept.position;
+            if let Some((key, asked)) = entry.once {
+                self.once.insert(key, (entry.kept.clone(), asked));
+            }
         }
-        Ok(Entry { entity: entity.clone(), kept, once })
+        Ok(taken?)
     }
 
     /// The batch is durable: what it grants comes into force.
@@ -136,24 +134,79 @@ impl Desk {
 }
 
 impl Folder {
-    /// Whether an event can follow those that are known.
-    fn agrees(&self, what: &What) -> Result<(), Conflict> {
-        let known = self.durable.iter().chain(self.waiting.iter().map(|(_, event)| event));
-        conflict::check(what, known)
+    fn take(&mut self, force: &Force<'_>, report: Report<'_>, position: Position) -> Result<Taken, Conflict> {
+        let Report { entity, draft: Draft { what, at, attached }, once, now } = report;
+        let at = self.time(&what, at, now);
+        let event = Event { what, at, attached };
+        let before = self.in_force(force, entity, None);
+        let with = |event: &Event| self.in_force(force, entity, Some(event));
+        let once = match once {
+            Some((once, Some(before_this))) => {
+                if !once::is_recorded_anew(&once, &event, &before, with) {
+                    return Ok(Taken::Again(before_this));
+                }
+                // The key stays with the first.
+                None
+            }
+            Some((once, None)) => Some((once.key, once.asked)),
+            None => None,
+        };
+        conflict::check(&event.what, self.known())?;
+        let changed = with(&event) != before;
+        let text = serde_json::Value::Object(written::write(&event, force.names)).to_string();
+        let kept = Kept { position, id: Ulid::generate(), recorded: now, event: text };
+        let withholds = event.before_durable().is_some();
+        self.waiting.push((position, event));
+        if withholds {
+            self.put_in_force(force, entity, true);
+        }
+        Ok(Taken::Recorded { entry: Entry { entity: entity.clone(), kept, once }, changed })
     }
 
-    /// Now, but after everything else that is known: events without a time of their own happen in
-    /// the order in which they come, even where an earlier one was written by a clock that is ahead.
-    fn after_all(&self, now: Timestamp) -> Timestamp {
-        let latest = self
-            .durable
-            .iter()
-            .chain(self.waiting.iter().map(|(_, event)| event))
-            .map(|event| event.at)
-            .max();
-        match latest {
-            Some(latest) if latest >= now => latest.checked_add(1.microsecond()).unwrap_or(latest),
-            _ => now,
+    /// Everything that is recorded.
+    fn known(&self) -> impl Iterator<Item = &Event> + Clone {
+        self.durable.iter().chain(self.waiting.iter().map(|(_, event)| event))
+    }
+
+    /// What will be in force when everything recorded is durable, and this too.
+    fn in_force(&self, force: &Force<'_>, entity: &Entity, event: Option<&Event>) -> InForce {
+        InForce::fold(entity, self.known().chain(event), force.names, force.fingerprints)
+    }
+
+    /// The time that counts for an event reported now.
+    ///
+    /// Clocks differ: a refusal dated about now, or later, counts after everything that is recorded,
+    /// and no grant lies ahead of our own clock. Where our clock was wrong before (recorded events
+    /// lie ahead of it), the order of reports is all that is known.
+    fn time(&self, what: &What, at: Option<Timestamp>, now: Timestamp) -> Timestamp {
+        let Some(at) = at else { return self.after_all(now) };
+        let about_now = now.duration_since(at) <= CLOCK_TOLERANCE;
+        let at = at.min(now);
+        match what.effect() {
+            Effect::Restrictive if about_now || self.is_ahead_of(now, CLOCK_TOLERANCE) => self.after_all(at),
+            Effect::Either if about_now && what.is_fact() && self.is_ahead_of(now, SignedDuration::ZERO) => {
+                self.after_all(at)
+            }
+            Effect::Restrictive | Effect::Either | Effect::Permissive | Effect::Nothing => at,
+        }
+    }
+
+    /// Whether something is recorded that lies further ahead of now than this.
+    fn is_ahead_of(&self, now: Timestamp, tolerance: SignedDuration) -> bool {
+        self.latest().is_some_and(|latest| latest.duration_since(now) > tolerance)
+    }
+
+    fn latest(&self) -> Option<Timestamp> {
+        self.known().map(|event| event.at).max()
+    }
+
+    /// This time, but after everything else that is known: events without a time of their own happen
+    /// in the order in which they come, even where an earlier one was written by a clock that is
+    /// ahead.
+    fn after_all(&self, at: Timestamp) -> Timestamp {
+        match self.latest() {
+            Some(latest) if latest >= at => latest.checked_add(1.microsecond()).unwrap_or(latest),
+            _ => at,
         }
     }
 
@@ -193,21 +246,8 @@ pub(super) fn put_in_force<'e>(
     withholds: bool,
 ) {
     let fingerprint = fingerprint(force.fingerprints, entity);
-    let changed = match entity {
-        Entity::Subject(person) => {
-            force.index.put_requests(person, request::open(person, events.clone()));
-            // Who has only asked for something has not been told anything, nor consented.
-            if request::are_all(events.clone()) {
-                return;
-            }
-            force.index.put_subject(fingerprint, history::subject(events, force.names))
-        }
-        Entity::Controller(_) => {
-            force.index.put_controller(fingerprint, history::controller(events, force.names))
-        }
-        Entity::Recipient(name) => force.index.put_suspended(name, history::suspended(events)),
-        Entity::Case(id) => force.index.put_case(id, case::fold(events, force.fingerprints)),
-    };
+    let changed =
+        force.index.put(entity, fingerprint, InForce::fold(entity, events, force.names, force.fingerprints));
     if changed && withholds {
         force.changes.push(fingerprint);
     }

@@ -207,4 +207,29 @@ impl Facts {
             origin_of: self.origin_of.iter().map(|(category, _)| (*category, Origin::Referral)).collect(),
         }
     }
+
+    /// The facts whose values disclose the least there is, whatever was known before: a minor, no
+    /// consent to a transfer, data that somebody else gave.
+    pub(super) fn certain_to_withhold(&self) -> Facts {
+        let withholds = |origin: &Origin| *origin == Origin::Referral;
+        Facts {
+            region: Said::Nothing,
+            country: Said::Nothing,
+            minor: self.minor.filter(|minor| *minor),
+            transfer_consent: self.transfer_consent.filter(|consent| !*consent),
+            origin: self.origin.filter(withholds),
+            origin_of: self.origin_of.iter().filter(|(_, origin)| withholds(origin)).copied().collect(),
+        }
+    }
+
+    /// Whether these facts can only withhold, whatever was known before.
+    pub(super) fn only_withhold(&self) -> bool {
+        *self == self.certain_to_withhold()
+    }
+
+    /// Whether they say of a person nothing but what withholds: a place that is not known is no
+    /// knowledge either.
+    pub(super) fn make_nobody_known(&self) -> bool {
+        *self == self.withholding()
+    }
 }

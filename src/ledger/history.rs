@@ -15,7 +15,6 @@ use jiff::Timestamp;
 use super::event::{Event, Facts, Said};
 use super::kinds::{Effect, What};
 use super::names::Names;
-use super::request;
 use crate::decision::{Addressee, Consent, ConsentStatus, Controller, Objection, Origins, Relation, Subject};
 use crate::vocabulary::{CategoryId, Origin, PurposeId};
 
@@ -25,7 +24,7 @@ pub fn subject<'a>(events: impl IntoIterator<Item = &'a Event>, names: &dyn Name
     let events = in_order(events);
     let mut only_refusals = true;
     for event in events {
-        only_refusals &= event.what.effect() == Effect::Restrictive || request::is_about_a_request(event);
+        only_refusals &= !event.what.makes_known();
         fold.apply(event);
     }
     Subject { only_refusals, ..fold.finish() }
@@ -59,6 +58,45 @@ pub(super) fn suspended<'a>(events: impl IntoIterator<Item = &'a Event>) -> bool
         What::Resumed => false,
         _ => suspended,
     })
+}
+
+/// Whether a person has chosen otherwise since a signal last objected for them (see
+/// [`super::Ledger::has_overridden_signal`]).
+pub(super) fn has_overridden_signal<'a>(
+    events: impl IntoIterator<Item = &'a Event>,
+    purpose: PurposeId,
+    channel: &str,
+    now: Timestamp,
+    names: &dyn Names,
+) -> bool {
+    let touches =
+        |other: PurposeId| names.purpose_within(other, purpose) || names.purpose_within(purpose, other);
+    let (mut signalled, mut overridden) = (false, false);
+    for event in in_order(events) {
+        match &event.what {
+            What::Objection { purpose: to }
+                if *to == purpose && event.attached.channel.as_deref() == Some(channel) =>
+            {
+                (signalled, overridden) = (true, false);
+            }
+            What::ObjectionLifted { purpose } if touches(*purpose) => overridden = signalled,
+            What::ConsentGiven { purpose, until, .. }
+                if touches(*purpose) && until.is_none_or(|until| now < until) =>
+            {
+                overridden = signalled;
+            }
+            What::Objection { purpose }
+            | What::ObjectionUpheld { purpose }
+            | What::ConsentRefused { purpose, .. }
+            | What::ConsentWithdrawn { purpose, .. }
+                if touches(*purpose) =>
+            {
+                overridden = false;
+            }
+            _ => {}
+        }
+    }
+    overridden
 }
 
 /// By time; at equal times what grants comes first, so that what withholds has the last word.

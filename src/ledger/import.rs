@@ -1,20 +1,24 @@
 //! Many events at once, one JSON object a line, each with its own outcome.
 //!
-//! An import that was interrupted is simply started again. A line with a time of its own says all
-//! about itself and is recorded once, whoever sends it. Of those without one, what can grant is
-//! recorded once for a batch that has a name, so that starting again does not grant anew what was
-//! taken back meanwhile, and so is what changes nothing; what withholds is recorded each time. Files
-//! are one batch in what they grant: one that was mended is the same to whoever mended it.
+//! An import that was interrupted is simply started again: importing lines once more leaves in force
+//! what posting them in that order would, but for what only grants. That is recorded once, so that
+//! starting again does not grant anew what was taken back meanwhile. A repeated line that withholds,
+//! or a repeated fact, is recorded again where it changes what is in force (see [`super::once`]).
+//!
+//! A line with a time of its own says all about itself and is the same line whoever sends it. One
+//! without is the same within a batch that has a name. Files are one batch: one that was mended is the
+//! same to whoever mended it.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
-use super::event::{Draft, Entity, Event, Facts};
-use super::kinds::{Effect, What};
+use super::event::Draft;
+use super::kinds::Effect;
 use super::names::Names;
-use super::store::{Asked, OnceKey};
+use super::once::{self, By, Once};
 use super::written::{self, EventError};
 use super::{AppendError, Ledger, Recorded};
 
@@ -23,6 +27,27 @@ pub const FILES: &str = "purposegate-import";
 
 /// How many lines wait for the disk together.
 const IN_FLIGHT: usize = 1024;
+
+/// Before the text of a file from Windows.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// What the lines of a text are a part of.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'b> {
+    /// The number of the first line.
+    pub from: u64,
+    /// An idempotency key, or [`FILES`].
+    pub name: Option<&'b str>,
+    /// Records events about recipients that the configuration does not have: an export may name former
+    /// ones.
+    pub keep_unknown_recipients: bool,
+}
+
+impl Default for Batch<'_> {
+    fn default() -> Self {
+        Batch { from: 1, name: None, keep_unknown_recipients: false }
+    }
+}
 
 /// The outcome of one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,21 +66,31 @@ pub enum LineError {
     Append(#[from] AppendError),
 }
 
+/// How long a worker of the runtime is kept before others have their turn.
+const MAX_WORK: Duration = Duration::from_millis(1);
+
 type Receipt = oneshot::Receiver<Result<Recorded, AppendError>>;
 
 impl Ledger {
-    /// Records the lines of a text and tells the outcome of each, in order, once it is durable; the
-    /// first has the number `from`. `batch` names what the text is a part of (an idempotency key). Empty lines are left out. A ledger that fails on the way fails every later line.
+    /// Records the lines of a text and tells the outcome of each, in order, once it is durable. Empty
+    /// lines are left out, and so is a byte order mark. A ledger that fails on the way fails every
+    /// later line.
     pub async fn import(
         &self,
         text: &[u8],
-        from: u64,
-        batch: Option<&str>,
+        batch: Batch<'_>,
         now: Timestamp,
         mut tell: impl FnMut(LineResult),
     ) {
+        let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
         let mut waiting: VecDeque<(u64, Receipt)> = VecDeque::new();
-        for (line, text) in (from..).zip(text.split(|byte| *byte == b'\n')) {
+        let mut working = Instant::now();
+        for (line, text) in (batch.from..).zip(text.split(|byte| *byte == b'\n')) {
+            // Lines that do not parse wait for nothing: millions of them would keep a worker for seconds.
+            if working.elapsed() > MAX_WORK {
+                tokio::task::yield_now().await;
+                working = Instant::now();
+            }
             if text.trim_ascii().is_empty() {
                 continue;
             }
@@ -84,12 +119,16 @@ impl Ledger {
         &self,
         line: u64,
         text: &[u8],
-        batch: Option<&str>,
+        batch: Batch<'_>,
         now: Timestamp,
     ) -> Result<Receipt, LineError> {
         let (entity, draft) = written::parse_line(text, self.names())?;
-        let key = line_key(line, text, &draft, batch, self.names());
-        Ok(self.submit(&entity, draft, key.as_deref(), now).await?)
+        if !batch.keep_unknown_recipients {
+            self.shared.recipients.check(&entity, &draft.what)?;
+        }
+        let key = line_key(line, text, &draft, batch.name, self.names());
+        let once = key.map(|key| Once::new(&entity, &key, By::Line, &draft, self.names()));
+        Ok(self.submit(&entity, draft, once, now).await?)
     }
 }
 
@@ -111,19 +150,17 @@ fn line_key(
         &[text.trim_ascii()]
     } else {
         let batch = batch?;
-        match grants(&draft.what) {
-            Some(false) => return None,
+        let changes_nothing = draft.what.effect() == Effect::Nothing;
+        if batch.starts_with(FILES) && !changes_nothing {
+            // By what it says, not by how it is spelled.
+            said = once::said(draft, names);
+            &[FILES.as_bytes(), b"\n", said.as_bytes()]
+        } else if batch == FILES {
             // What came through a pipe has no name.
-            None if batch == FILES => return None,
-            Some(true) if batch.starts_with(FILES) => {
-                // By what it says, not by how it is spelled.
-                said = asked(draft, names);
-                &[FILES.as_bytes(), b"\n", said.as_bytes()]
-            }
-            Some(true) | None => {
-                line = number.to_le_bytes();
-                &[&line, batch.as_bytes(), b"\n", text.trim_ascii()]
-            }
+            return None;
+        } else {
+            line = number.to_le_bytes();
+            &[&line, batch.as_bytes(), b"\n", text.trim_ascii()]
         }
     };
     let mut hasher = blake3::Hasher::new_derive_key("purposegate 2026 v1 import line");
@@ -131,54 +168,4 @@ fn line_key(
         hasher.update(part);
     }
     Some(format!("import:{}", hasher.finalize().to_hex()))
-}
-
-/// Whether an event can grant; `None`: it changes nothing of what is in force.
-fn grants(what: &What) -> Option<bool> {
-    match (what.effect(), what) {
-        (Effect::Nothing, _) => None,
-        (Effect::Restrictive, _) => Some(false),
-        (Effect::Either, What::Fact { facts } | What::Correction { facts }) => {
-            let restrictive = Facts {
-                minor: facts.minor.filter(|minor| *minor),
-                transfer_consent: facts.transfer_consent.filter(|consent| !*consent),
-                ..Facts::default()
-            };
-            Some(*facts != restrictive)
-        }
-        (Effect::Either | Effect::Permissive, _) => Some(true),
-    }
-}
-
-/// Digests of an idempotency key, which counts for one entity, and of what is asked under it.
-pub(super) fn once(entity: &Entity, key: &str, draft: &Draft, names: &dyn Names) -> (OnceKey, Asked) {
-    let (sort, namespace, id) = match entity {
-        Entity::Subject(person) => (0, person.namespace.as_deref(), person.id.as_str()),
-        Entity::Controller(person) => (1, person.namespace.as_deref(), person.id.as_str()),
-        Entity::Recipient(name) => (2, None, &**name),
-        Entity::Case(id) => (3, None, &**id),
-    };
-    let mut hasher = blake3::Hasher::new_derive_key("purposegate 2026 v1 idempotency key");
-    hasher.update(&[sort, u8::from(namespace.is_some())]);
-    for part in [namespace.unwrap_or_default(), id, key] {
-        hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
-    }
-    let asked = blake3::derive_key("purposegate 2026 v1 idempotent event", asked(draft, names).as_bytes());
-    (short(hasher.finalize().as_bytes()), short(&asked))
-}
-
-/// What a draft says, in one spelling.
-fn asked(draft: &Draft, names: &dyn Names) -> String {
-    let event = Event {
-        what: draft.what.clone(),
-        at: draft.at.unwrap_or(Timestamp::MIN),
-        attached: draft.attached.clone(),
-    };
-    serde_json::Value::Object(written::write(&event, names)).to_string()
-}
-
-fn short(hash: &[u8; 32]) -> [u8; 16] {
-    let mut short = [0; 16];
-    short.iter_mut().zip(hash).for_each(|(to, from)| *to = *from);
-    short
 }

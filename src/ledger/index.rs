@@ -3,15 +3,17 @@
 //! An entry is 16 bytes (a 96-bit fingerprint and the number of a state) plus the map's own few;
 //! states are shared, since most people are in one of a few. It refuses to know ids and events.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
 use super::case::Case;
+use super::event::Entity;
+use super::in_force::InForce;
 use super::request::OpenRequest;
-use crate::decision::{Controller, Subject};
+use crate::decision::{Addressee, Controller, Subject};
 use crate::keys::{Fingerprint, Spread};
 use crate::vocabulary::SubjectId;
 
@@ -54,8 +56,26 @@ impl Index {
         self.suspended.read().unwrap_or_else(PoisonError::into_inner).contains(recipient)
     }
 
+    /// Puts what is in force about an entity; says whether that changed anything that a record is
+    /// decided on. One caller at a time.
+    pub(super) fn put(&self, entity: &Entity, fingerprint: Fingerprint, in_force: InForce) -> bool {
+        match (entity, in_force) {
+            (Entity::Subject(person), InForce::Subject { known, requests }) => {
+                self.put_requests(person, requests);
+                known.is_some_and(|subject| self.put_subject(fingerprint, *subject))
+            }
+            (_, InForce::Controller(controller)) => self.put_controller(fingerprint, controller),
+            (Entity::Recipient(name), InForce::Recipient { suspended }) => {
+                self.put_suspended(name, suspended)
+            }
+            (Entity::Case(id), InForce::Case(case)) => self.put_case(id, case),
+            // A fold is of its entity's sort.
+            (_, InForce::Subject { .. } | InForce::Recipient { .. } | InForce::Case(_)) => false,
+        }
+    }
+
     /// Puts a state in force; says whether that changed anything. One caller at a time.
-    pub(super) fn put_subject(&self, fingerprint: Fingerprint, subject: Subject) -> bool {
+    fn put_subject(&self, fingerprint: Fingerprint, subject: Subject) -> bool {
         let number = self.states_mut(|states| states.share(subject));
         let before = match self.subjects.entry(fingerprint) {
             Entry::Occupied(mut entry) => Some(entry.insert(number)),
@@ -70,13 +90,13 @@ impl Index {
         before != Some(number)
     }
 
-    pub(super) fn put_controller(&self, fingerprint: Fingerprint, controller: Controller) -> bool {
+    fn put_controller(&self, fingerprint: Fingerprint, controller: Controller) -> bool {
         let controller = Arc::new(controller);
         let before = self.controllers.insert(fingerprint, Arc::clone(&controller));
         before != Some(controller)
     }
 
-    pub(super) fn put_suspended(&self, recipient: &Arc<str>, suspended: bool) -> bool {
+    fn put_suspended(&self, recipient: &Arc<str>, suspended: bool) -> bool {
         let mut list = self.suspended.write().unwrap_or_else(PoisonError::into_inner);
         if suspended { list.insert(Arc::clone(recipient)) } else { list.remove(recipient) }
     }
@@ -85,7 +105,7 @@ impl Index {
         self.cases.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
-    pub(super) fn put_case(&self, id: &Arc<str>, case: Option<Case>) -> bool {
+    fn put_case(&self, id: &Arc<str>, case: Option<Case>) -> bool {
         let mut cases = self.cases.write().unwrap_or_else(PoisonError::into_inner);
         let case = case.map(Arc::new);
         match &case {
@@ -103,7 +123,7 @@ impl Index {
         self.requests.read().unwrap_or_else(PoisonError::into_inner).contains_key(person)
     }
 
-    pub(super) fn put_requests(&self, person: &SubjectId, open: Vec<OpenRequest>) {
+    fn put_requests(&self, person: &SubjectId, open: Vec<OpenRequest>) {
         if open.is_empty() && !self.has_requests(person) {
             return;
         }
@@ -113,6 +133,24 @@ impl Index {
         } else {
             requests.insert(person.clone(), open)
         };
+    }
+
+    /// The recipients that anything in force names, in order.
+    pub(super) fn recipients(&self) -> BTreeSet<Arc<str>> {
+        let mut named: BTreeSet<Arc<str>> = BTreeSet::new();
+        for state in self.states.read().unwrap_or_else(PoisonError::into_inner).numbers.keys() {
+            let Subject { consents, opt_outs, relations, .. } = &**state;
+            named.extend(opt_outs.iter().cloned());
+            named.extend(relations.iter().filter_map(|relation| relation.recipient.clone()));
+            named.extend(consents.iter().filter_map(|consent| match &consent.to {
+                Addressee::Recipient(name) => Some(Arc::clone(name)),
+                Addressee::Anyone | Addressee::Kind(_) => None,
+            }));
+        }
+        named.extend(self.suspended.read().unwrap_or_else(PoisonError::into_inner).iter().cloned());
+        let cases = self.cases.read().unwrap_or_else(PoisonError::into_inner);
+        named.extend(cases.values().map(|case| Arc::clone(&case.recipient)));
+        named
     }
 
     /// How many people the ledger has heard of.

@@ -9,10 +9,9 @@ use serde_json::Value;
 use super::event::{Facts, Registration, Right, Sort};
 use super::member::{Approver, Member, RecipientName};
 use super::members::Members;
-use super::names::Names;
+use super::names::{Names, nearest_word};
 use super::written::EventError;
 use crate::decision::Addressee;
-use crate::finding::nearest;
 use crate::vocabulary::{CategoryId, PurposeId, RelationId};
 
 /// What an event can do to what may be disclosed.
@@ -74,7 +73,17 @@ macro_rules! kinds {
             ) -> Result<What, EventError> {
                 match kind {
                     $($name => Ok(What::$kind $({ $($member: Member::take(members, names)?),+ })?),)+
-                    _ => Err(EventError::UnknownKind { nearest: nearest(kind, KINDS.iter().copied()) }),
+                    _ => Err(EventError::UnknownKind { nearest: nearest_word(kind, KINDS.iter().copied()) }),
+                }
+            }
+
+            /// The recipient that it names.
+            pub(super) fn recipient(&self) -> Option<&RecipientName> {
+                match self {
+                    $(What::$kind $({ $($member),+ })? => {
+                        let named: &[Option<&RecipientName>] = &[$($(Member::recipient($member)),+)?];
+                        named.iter().find_map(|name| *name)
+                    })+
                 }
             }
 
@@ -145,7 +154,23 @@ impl What {
         match self {
             // A consent that ends can take the place of one that does not.
             What::ConsentGiven { until: Some(_), .. } => Effect::Either,
+            What::Fact { facts } | What::Correction { facts } if facts.only_withhold() => Effect::Restrictive,
             _ => self.effect_of_its_kind(),
+        }
+    }
+
+    pub(super) fn is_fact(&self) -> bool {
+        matches!(self, What::Fact { .. } | What::Correction { .. })
+    }
+
+    /// Whether an event tells that there is such a person: that they were shown a notice, consented,
+    /// stand in a relation, or live somewhere. Saying no does not, nor does taking that back, nor a
+    /// fact that only withholds: of somebody unknown nothing leaves, and none of these may change that.
+    pub(super) fn makes_known(&self) -> bool {
+        match self {
+            What::Notice | What::ConsentGiven { .. } | What::Relation { .. } => true,
+            What::Fact { facts } | What::Correction { facts } => !facts.make_nobody_known(),
+            _ => false,
         }
     }
 }

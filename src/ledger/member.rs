@@ -31,6 +31,11 @@ pub(super) trait Member: Sized {
 
     /// Writes it as it is read.
     fn put(&self, names: &dyn Names, put: &mut dyn FnMut(&str, Value));
+
+    /// The recipient that it names.
+    fn recipient(&self) -> Option<&RecipientName> {
+        None
+    }
 }
 
 impl Member for PurposeId {
@@ -54,6 +59,13 @@ impl Member for Addressee {
 
     fn put(&self, names: &dyn Names, put: &mut dyn FnMut(&str, Value)) {
         put_addressee(self, names, put);
+    }
+
+    fn recipient(&self) -> Option<&RecipientName> {
+        match self {
+            Addressee::Recipient(name) => Some(name),
+            Addressee::Anyone | Addressee::Kind(_) => None,
+        }
     }
 }
 
@@ -82,6 +94,10 @@ impl Member for RecipientName {
     fn put(&self, _: &dyn Names, put: &mut dyn FnMut(&str, Value)) {
         put("recipient", (&**self).into());
     }
+
+    fn recipient(&self) -> Option<&RecipientName> {
+        Some(self)
+    }
 }
 
 impl Member for Option<RecipientName> {
@@ -95,6 +111,10 @@ impl Member for Option<RecipientName> {
         if let Some(recipient) = self {
             recipient.put(names, put);
         }
+    }
+
+    fn recipient(&self) -> Option<&RecipientName> {
+        self.as_ref()
     }
 }
 
@@ -157,6 +177,10 @@ impl Member for Box<Registration> {
 
     fn put(&self, names: &dyn Names, put: &mut dyn FnMut(&str, Value)) {
         put_registration(self, names, put);
+    }
+
+    fn recipient(&self) -> Option<&RecipientName> {
+        Some(&self.recipient)
     }
 }
 

@@ -11,7 +11,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::event::{Facts, Registration, Right, Said};
 use super::kinds;
-use super::names::Names;
+use super::names::{Names, Words, nearest_word};
 use super::written::{EventError, MAX_EVENT_BYTES, person, recipient_name, wrong};
 use crate::decision::Addressee;
 use crate::vocabulary::SubjectId;
@@ -119,7 +119,9 @@ impl Members {
 
     pub(super) fn purpose(&mut self, names: &dyn Names) -> Result<PurposeId, EventError> {
         let name = self.needed("purpose")?;
-        names.purpose(&name).ok_or(wrong("purpose", "is not a purpose of the vocabulary"))
+        names.purpose(&name).ok_or_else(|| {
+            unknown("purpose", "is not a purpose of the vocabulary", &name, Words::Purposes, names)
+        })
     }
 
     pub(super) fn right(&mut self) -> Result<Right, EventError> {
@@ -135,14 +137,17 @@ impl Members {
         names: &dyn Names,
     ) -> Result<crate::vocabulary::RelationId, EventError> {
         let name = self.needed("relation")?;
-        names.relation(&name).ok_or(wrong("relation", "is not a relation of the vocabulary"))
+        names.relation(&name).ok_or_else(|| {
+            unknown("relation", "is not a relation of the vocabulary", &name, Words::Relations, names)
+        })
     }
 
     /// The categories that a subject can refuse one by one (G-6.6b).
     pub(super) fn refusable(&mut self, names: &dyn Names) -> Result<CategoryId, EventError> {
         let name = self.needed("category")?;
-        let category =
-            names.category(&name).ok_or(wrong("category", "is not a data category of the vocabulary"))?;
+        let category = names.category(&name).ok_or_else(|| {
+            unknown("category", "is not a data category of the vocabulary", &name, Words::Categories, names)
+        })?;
         if !names.refusable(category) {
             return Err(wrong(
                 "category",
@@ -164,10 +169,10 @@ impl Members {
         match (self.recipient()?, self.text("recipient-kind")?) {
             (None, None) => Ok(Addressee::Anyone),
             (Some(name), None) => Ok(Addressee::Recipient(name)),
-            (None, Some(kind)) => names
-                .kind(&kind)
-                .map(Addressee::Kind)
-                .ok_or(wrong("recipient-kind", "is not a recipient kind of the vocabulary")),
+            (None, Some(kind)) => names.kind(&kind).map(Addressee::Kind).ok_or_else(|| {
+                let what = "is not a recipient kind of the vocabulary";
+                unknown("recipient-kind", what, &kind, Words::Kinds, names)
+            }),
             (Some(_), Some(_)) => {
                 Err(wrong("recipient-kind", "stands beside `recipient`: a consent is bound to one of them"))
             }
@@ -226,12 +231,10 @@ impl Members {
 
     pub(super) fn registration(&mut self, names: &dyn Names) -> Result<Registration, EventError> {
         let subjects = self.list("subjects")?.into_iter().map(named_subject);
-        let category = |written| match written {
-            Written::Text(name) => names.category(&name),
-            _ => None,
-        };
         let categories = self.list("categories")?.into_iter().map(|written| {
-            category(written).ok_or(wrong("categories", "has one that is not in the vocabulary"))
+            let what = "has one that is not in the vocabulary";
+            let Written::Text(name) = written else { return Err(wrong("categories", what)) };
+            names.category(&name).ok_or_else(|| unknown("categories", what, &name, Words::Categories, names))
         });
         Ok(Registration {
             recipient: self.needed_recipient()?,
@@ -258,6 +261,19 @@ impl Members {
 /// Every member that some kind of event has.
 fn known() -> impl Iterator<Item = &'static str> {
     kinds::MEMBERS.iter().flat_map(|members| members.iter()).chain(COMMON).copied()
+}
+
+/// The error for a word that is not in its list, with the nearest that is.
+fn unknown(
+    member: &'static str,
+    what: &'static str,
+    word: &str,
+    list: Words,
+    names: &dyn Names,
+) -> EventError {
+    let words = names.words(list);
+    let nearest = nearest_word(word, words.iter().copied()).map(str::to_owned);
+    EventError::UnknownWord { member, what, nearest }
 }
 
 /// A person in a list: an id, or an object of `id` and `namespace`.

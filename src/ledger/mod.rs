@@ -17,12 +17,16 @@ mod desk;
 mod event;
 mod history;
 mod import;
+mod in_force;
 mod index;
 mod kinds;
 mod member;
 mod members;
 mod names;
+mod once;
+mod recipients;
 mod request;
+mod sequence;
 mod sqlite;
 mod state;
 mod store;
@@ -46,10 +50,10 @@ pub use changes::Epoch;
 pub use conflict::Conflict;
 pub use event::{Attached, Draft, Entity, Event, Facts, Registration, Right, Said, Sort};
 pub use history::{controller as fold_controller, subject as fold_subject};
-pub use import::{FILES, LineError, LineResult};
+pub use import::{Batch, FILES, LineError, LineResult};
 pub use kinds::{Effect, KINDS, What};
 pub use member::{Approver, RecipientName};
-pub use names::Names;
+pub use names::{Names, Words, nearest_word};
 pub use request::{OpenRequest, TIME_TO_ANSWER};
 pub use sqlite::{FileError, SqliteStore};
 pub use state::{controller_json, subject_json};
@@ -61,7 +65,8 @@ pub use written::{
 
 use crate::decision::{Controller, Subject};
 use crate::keys::{Fingerprint, Fingerprints, Keys};
-use crate::vocabulary::SubjectId;
+use crate::vocabulary::{PurposeId, SubjectId};
+use once::{By, Once};
 
 /// How far ahead of ours the clock of whoever reports an event may be.
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(60);
@@ -71,8 +76,10 @@ const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(60);
 pub struct Recorded {
     pub event: Ulid,
     pub position: Position,
-    /// Recorded before, under the same idempotency key.
+    /// Recorded before, under the same idempotency key or by the same line.
     pub again: bool,
+    /// What is in force about the entity differs after it.
+    pub changed: bool,
 }
 
 /// Why a ledger does not open.
@@ -107,8 +114,9 @@ pub enum AppendError {
 /// The ledger. Cheap to ask from anywhere; made once.
 pub struct Ledger {
     shared: Arc<Shared>,
-    queue: Option<mpsc::Sender<commit::Job>>,
-    committer: Option<JoinHandle<()>>,
+    queue: Option<mpsc::Sender<sequence::Reported>>,
+    /// The sequencer and the committer.
+    threads: Vec<JoinHandle<()>>,
 }
 
 struct Shared {
@@ -117,6 +125,7 @@ struct Shared {
     index: index::Index,
     changes: changes::Changes,
     desk: Mutex<desk::Desk>,
+    recipients: recipients::Registered,
     durable: AtomicU64,
     failed: AtomicBool,
 }
@@ -143,25 +152,30 @@ impl Ledger {
             index: index::Index::new(),
             changes: changes::Changes::new(),
             desk: Mutex::new(desk::Desk::new(last)),
+            recipients: recipients::Registered::default(),
             durable: AtomicU64::new(last.0),
             failed: AtomicBool::new(false),
         });
         shared.load()?;
-        let (queue, jobs) = mpsc::channel(commit::QUEUE);
-        let committer = std::thread::Builder::new()
-            .name("ledger".to_owned())
-            .spawn({
-                let shared = Arc::clone(&shared);
-                move || commit::run(&shared, jobs)
-            })
-            .map_err(OpenError::Thread)?;
-        Ok(Arc::new(Ledger { shared, queue: Some(queue), committer: Some(committer) }))
+        let (queue, reports) = mpsc::channel(sequence::MAX_REPORTS);
+        let (to_committer, jobs) = mpsc::channel(commit::MAX_JOBS);
+        let start = |name: &str, work: Box<dyn FnOnce(&Arc<Shared>) + Send>| {
+            let shared = Arc::clone(&shared);
+            let thread = std::thread::Builder::new().name(name.to_owned());
+            thread.spawn(move || work(&shared)).map_err(OpenError::Thread)
+        };
+        let threads = vec![
+            start("ledger-order", Box::new(move |shared| sequence::run(shared, reports, &to_committer)))?,
+            start("ledger", Box::new(move |shared| commit::run(shared, jobs)))?,
+        ];
+        Ok(Arc::new(Ledger { shared, queue: Some(queue), threads }))
     }
 
     /// Records an event. Returns when it is durable and in force here, and when whatever was being
     /// handed out on the state before it has left (see [`Ledger::hand_out`]).
     ///
-    /// Once called to the first wait, the event is on its way: dropping the future does not undo it.
+    /// Cancel safety: after the first `.await` the event is queued; dropping the future does not
+    /// cancel it.
     pub async fn append(
         &self,
         entity: &Entity,
@@ -169,8 +183,22 @@ impl Ledger {
         idempotency_key: Option<&str>,
         now: Timestamp,
     ) -> Result<Recorded, AppendError> {
-        let receipt = self.submit(entity, draft, idempotency_key, now).await?;
+        let once = idempotency_key.map(|key| Once::new(entity, key, By::Sender, &draft, self.names()));
+        self.shared.recipients.check(entity, &draft.what)?;
+        let receipt = self.submit(entity, draft, once, now).await?;
         receipt.await.unwrap_or(Err(AppendError::Unavailable))
+    }
+
+    /// Tells the recipients that the configuration has: from then on an event about another is an
+    /// error.
+    pub fn set_recipients(&self, names: impl IntoIterator<Item = Arc<str>>) {
+        self.shared.recipients.set(names);
+    }
+
+    /// The recipients that what is in force names and `configured` does not have, in order.
+    pub fn unregistered_recipients(&self, configured: &[Arc<str>]) -> Vec<Arc<str>> {
+        let named = self.shared.index.recipients();
+        named.into_iter().filter(|name| !configured.contains(name)).collect()
     }
 
     /// Hands an event in; the receipt becomes ready when it is recorded.
@@ -178,26 +206,25 @@ impl Ledger {
         &self,
         entity: &Entity,
         draft: Draft,
-        idempotency_key: Option<&str>,
+        once: Option<Once>,
         now: Timestamp,
     ) -> Result<oneshot::Receiver<Result<Recorded, AppendError>>, AppendError> {
         let (wanted, got) = (draft.what.concerns(), entity.sort());
         if wanted != got {
             return Err(EventError::WrongSort { kind: draft.what.kind(), wanted, got }.into());
         }
-        if draft.at.is_some_and(|at| at.duration_since(now) > CLOCK_TOLERANCE) {
+        let ahead = draft.at.is_some_and(|at| at.duration_since(now) > CLOCK_TOLERANCE);
+        // What withholds is taken at once, whatever the clock of whoever reports it says.
+        if ahead && draft.what.effect() != Effect::Restrictive {
             return Err(AppendError::Future);
         }
-        let queue = self.queue.as_ref().ok_or(AppendError::Unavailable)?;
-        // A place in the line first: what is in force at the desk reaches the committer.
-        let place = queue.reserve().await.map_err(|_| AppendError::Unavailable)?;
         if !self.healthy() {
             return Err(AppendError::Unavailable);
         }
+        let queue = self.queue.as_ref().ok_or(AppendError::Unavailable)?;
         let (acknowledge, receipt) = oneshot::channel();
-        self.shared.take(entity, draft, idempotency_key, now, |entry, recorded| {
-            place.send(commit::Job { entry, recorded, acknowledge });
-        })?;
+        let reported = sequence::Reported { entity: entity.clone(), draft, once, now, acknowledge };
+        queue.send(reported).await.map_err(|_| AppendError::Unavailable)?;
         Ok(receipt)
     }
 
@@ -270,6 +297,43 @@ impl Ledger {
         Position(self.shared.durable.load(Ordering::SeqCst))
     }
 
+    /// Looks whether the store still has what was recorded, so that a lost file is noticed before
+    /// the next event. Returns [`Ledger::healthy`].
+    pub async fn look_after(&self) -> bool {
+        let shared = Arc::clone(&self.shared);
+        let looked = tokio::task::spawn_blocking(move || {
+            if let Err(error) = shared.archive.store().intact() {
+                shared.fail(&error);
+            }
+        });
+        looked.await.is_ok() && self.healthy()
+    }
+
+    /// Whether a person has chosen otherwise since a browser's signal last objected for them, so
+    /// that the signal is no objection any more: they lifted the objection, or consented. `channel`
+    /// tells the signal's objections from others.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub async fn has_overridden_signal(
+        &self,
+        person: &SubjectId,
+        purpose: PurposeId,
+        channel: &'static str,
+        now: Timestamp,
+    ) -> Result<bool, AppendError> {
+        let (shared, entity) = (Arc::clone(&self.shared), Entity::Subject(person.clone()));
+        let read = tokio::task::spawn_blocking(move || {
+            let past = shared.archive.history(&entity).map_err(|error| {
+                shared.fail(&error);
+                AppendError::Unavailable
+            })?;
+            let events = past.iter().map(|past| &past.event);
+            Ok(history::has_overridden_signal(events, purpose, channel, now, shared.archive.names()))
+        });
+        read.await.unwrap_or(Err(AppendError::Unavailable))
+    }
+
     /// `false` after the store has failed: nothing is recorded any more.
     pub fn healthy(&self) -> bool {
         !self.shared.failed.load(Ordering::SeqCst)
@@ -295,8 +359,8 @@ impl Drop for Ledger {
     /// What was handed in is still made durable, and the store is closed when this returns.
     fn drop(&mut self) {
         self.queue = None;
-        if let Some(committer) = self.committer.take() {
-            let _ = committer.join();
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
         }
     }
 }
@@ -331,65 +395,11 @@ impl Shared {
         unreadable.map_or(Ok(()), |error| Err(error.into()))
     }
 
-    /// The desk's work for one event; `send` passes it on to the committer in the same order.
-    fn take(
-        &self,
-        entity: &Entity,
-        draft: Draft,
-        idempotency_key: Option<&str>,
-        now: Timestamp,
-        send: impl FnOnce(Option<Entry>, Recorded),
-    ) -> Result<(), AppendError> {
-        let once = idempotency_key.map(|key| import::once(entity, key, &draft, self.archive.names()));
-        let mut desk = self.desk.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((key, asked)) = &once {
-            let known = match desk.once(key) {
-                Some((kept, asked)) => Some((kept.clone(), *asked)),
-                None => self.archive.store().once(key).map_err(|error| self.unreadable(&error))?,
-            };
-            if let Some((kept, before)) = known {
-                if before != *asked {
-                    return Err(AppendError::KeyReused);
-                }
-                send(None, Recorded { event: kept.id, position: kept.position, again: true });
-                return Ok(());
-            }
+    /// Nothing is recorded any more; the first failure is told.
+    fn fail(&self, error: &StoreError) {
+        if !self.failed.swap(true, Ordering::SeqCst) {
+            tracing::error!(error = error as &dyn std::error::Error, "the ledger stops: its store failed");
         }
-        // Whoever has durable events is in the index.
-        let history = || match self.has_heard_of(entity) {
-            true => Ok(self.archive.history(entity)?.into_iter().map(|past| past.event).collect()),
-            false => Ok(Vec::new()),
-        };
-        let entry =
-            desk.take(&self.force(), entity, draft, once, now, history).map_err(
-                |not_taken| match not_taken {
-                    desk::NotTaken::Store(error) => self.unreadable(&error),
-                    desk::NotTaken::Conflict(conflict) => conflict.into(),
-                },
-            )?;
-        let recorded = Recorded { event: entry.kept.id, position: entry.kept.position, again: false };
-        send(Some(entry), recorded);
-        Ok(())
-    }
-
-    fn has_heard_of(&self, entity: &Entity) -> bool {
-        let fingerprint = desk::fingerprint(&self.fingerprints, entity);
-        match entity {
-            // Of whom only answered requests are known there is nothing that a fold would need.
-            Entity::Subject(person) => {
-                self.index.subject(fingerprint).is_some() || self.index.has_requests(person)
-            }
-            Entity::Controller(_) => self.index.controller(fingerprint).is_some(),
-            // What the index has of a case may be less than its events.
-            Entity::Recipient(_) | Entity::Case(_) => true,
-        }
-    }
-
-    /// A store that cannot be read has failed as much as one that cannot be written.
-    fn unreadable(&self, error: &StoreError) -> AppendError {
-        self.failed.store(true, Ordering::SeqCst);
-        tracing::error!(error = error as &dyn std::error::Error, "the ledger stops: its store failed");
-        AppendError::Unavailable
     }
 
     /// After a batch is durable: memory, then the position, then those who are handing out.

@@ -1,6 +1,33 @@
 //! The words that events use, by name and back: what the ledger needs of a vocabulary.
 
+use crate::finding::nearest;
 use crate::vocabulary::{CategoryId, KindId, PurposeId, RelationId, TermId, Tree, Vocabulary};
+
+/// The longest word that a hint is looked for, in bytes: finding the nearest takes time.
+const MAX_MISSPELT: usize = 64;
+
+/// The lists of words that a vocabulary has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Words {
+    Purposes,
+    Categories,
+    Kinds,
+    Relations,
+}
+
+/// The nearest of `known` to a word, for a hint: the same in another case or with white space around,
+/// what begins with it, or a slip of the keyboard.
+pub fn nearest_word<'a>(word: &str, known: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
+    let word = word.trim().to_lowercase();
+    if word.is_empty() || word.len() > MAX_MISSPELT {
+        return None;
+    }
+    known
+        .clone()
+        .find(|known| known.to_lowercase() == word)
+        .or_else(|| nearest(&word, known.clone()))
+        .or_else(|| known.clone().find(|known| word.len() > 2 && known.to_lowercase().starts_with(&word)))
+}
 
 /// Looks up the words of a vocabulary. Ids must stay the same as long as a ledger is open.
 pub trait Names: Send + Sync {
@@ -13,6 +40,9 @@ pub trait Names: Send + Sync {
     fn category_name(&self, category: CategoryId) -> &str;
     fn kind_name(&self, kind: KindId) -> &str;
     fn relation_name(&self, relation: RelationId) -> &str;
+
+    /// All of a list.
+    fn words(&self, of: Words) -> Vec<&str>;
 
     /// Whether `inner` is `outer` or stands below it.
     fn purpose_within(&self, inner: PurposeId, outer: PurposeId) -> bool;
@@ -62,6 +92,18 @@ impl Names for Vocabulary {
 
     fn relation_name(&self, relation: RelationId) -> &str {
         self.relations().name(relation)
+    }
+
+    fn words(&self, of: Words) -> Vec<&str> {
+        fn all<I: TermId>(tree: &Tree<I>) -> Vec<&str> {
+            tree.terms().map(|(_, term)| &*term.id).collect()
+        }
+        match of {
+            Words::Purposes => all(self.purposes()),
+            Words::Categories => all(self.categories()),
+            Words::Kinds => all(self.kinds()),
+            Words::Relations => all(self.relations()),
+        }
     }
 
     fn purpose_within(&self, inner: PurposeId, outer: PurposeId) -> bool {
@@ -187,6 +229,15 @@ pub(super) mod fixture {
         }
         fn relation_name(&self, relation: RelationId) -> &str {
             RELATIONS[relation.index()].0
+        }
+        fn words(&self, of: Words) -> Vec<&str> {
+            let list = match of {
+                Words::Purposes => PURPOSES,
+                Words::Categories => CATEGORIES,
+                Words::Kinds => KINDS,
+                Words::Relations => RELATIONS,
+            };
+            list.iter().map(|(word, _)| *word).collect()
         }
         fn purpose_within(&self, inner: PurposeId, outer: PurposeId) -> bool {
             within(PURPOSES, inner.0, outer.0)

@@ -83,6 +83,15 @@ pub trait Store: Send + Sync {
     /// The event recorded under an idempotency key, with the digest of what was asked for.
     fn once(&self, key: &OnceKey) -> Result<Option<(Kept, Asked)>, StoreError>;
 
+    /// Whether everything that was kept is still there, as far as a look can tell. A file can be
+    /// removed, replaced or put back under a running process.
+    ///
+    /// # Errors
+    /// [`StoreError`] says what is wrong.
+    fn intact(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// The last durable position.
     fn last(&self) -> Result<Position, StoreError>;
 }

@@ -285,7 +285,7 @@ async fn an_idempotency_key_records_once() {
     let first = ledger.append(&alice, draft(GIVE), Some("k"), now()).await.unwrap();
     let later = now() + SignedDuration::from_secs(5);
     let again = ledger.append(&alice, draft(GIVE), Some("k"), later).await.unwrap();
-    assert_eq!(again, Recorded { again: true, ..first });
+    assert_eq!(again, Recorded { again: true, changed: false, ..first });
     assert_eq!(ledger.append(&alice, draft(WITHDRAW), Some("k"), now()).await, Err(AppendError::KeyReused));
     let bob = ledger.append(&person("bob"), draft(GIVE), Some("k"), now()).await.unwrap();
     assert!(!bob.again, "a key counts for one person");
@@ -312,7 +312,7 @@ async fn events_about_the_wrong_entity_or_from_the_future_are_refused() {
     let suspended = parse(br#"{"kind":"suspended"}"#, Sort::Recipient, &Fixture).unwrap();
     let error = ledger.append(&person("alice"), suspended.clone(), None, now()).await.unwrap_err();
     assert!(matches!(error, AppendError::Event(EventError::WrongSort { .. })));
-    let future = Draft { at: Some(now() + SignedDuration::from_secs(61)), ..draft(WITHDRAW) };
+    let future = Draft { at: Some(now() + SignedDuration::from_secs(61)), ..draft(GIVE) };
     assert_eq!(ledger.append(&person("alice"), future, None, now()).await, Err(AppendError::Future));
     ledger.append(&Entity::Recipient("acme".into()), suspended, None, now()).await.unwrap();
     assert!(ledger.suspended("acme") && !ledger.suspended("globex"));
@@ -329,6 +329,234 @@ async fn a_consent_from_a_clock_that_is_ahead_does_not_outlast_a_withdrawal() {
     assert_eq!(status(&ledger, "alice"), Some(ConsentStatus::Withdrawn));
 }
 
+fn seconds(seconds: i64) -> Timestamp {
+    now() + SignedDuration::from_secs(seconds)
+}
+
+#[tokio::test]
+async fn a_withdrawal_is_in_force_whatever_the_clocks_of_reporters_said() {
+    // When the consent was reported and dated, and the withdrawal.
+    for (reported, given, asked, withdrawn) in [
+        (0, Some(0), 1, Some(80)),
+        (0, Some(0), 1, Some(3600 * 24 * 400)),
+        (0, Some(55), 1, Some(0)),
+        (0, None, 0, Some(-50)),
+        (0, Some(0), 0, Some(-60)),
+        // Our own clock was ahead before.
+        (7200, None, 0, None),
+        (7200, None, 0, Some(0)),
+        (7200, Some(7200), 0, Some(-30)),
+        (7200, None, 0, Some(-3600)),
+        (7200, None, 0, Some(90)),
+    ] {
+        let ledger = over(&Arc::default());
+        let give = Draft { at: given.map(seconds), ..draft(GIVE) };
+        ledger.append(&person("alice"), give, None, seconds(reported)).await.unwrap();
+        let withdraw = Draft { at: withdrawn.map(seconds), ..draft(WITHDRAW) };
+        let recorded = ledger.append(&person("alice"), withdraw, None, seconds(asked)).await.unwrap();
+        assert!(recorded.changed, "{reported} {given:?} {asked} {withdrawn:?}");
+        assert_eq!(status(&ledger, "alice"), Some(ConsentStatus::Withdrawn));
+    }
+}
+
+#[tokio::test]
+async fn an_objection_beside_two_clocks_that_are_ahead_does_not_save_a_consent() {
+    // A refusal dated ahead pushed the consent behind it ahead, and that outlasted a withdrawal dated now.
+    let ledger = over(&Arc::default());
+    let object = Draft { at: Some(seconds(55)), ..draft(r#"{"kind":"objection","purpose":"analytics"}"#) };
+    ledger.append(&person("alice"), object, None, now()).await.unwrap();
+    ledger.append(&person("alice"), draft(GIVE), None, now()).await.unwrap();
+    let withdraw = Draft { at: Some(now()), ..draft(WITHDRAW) };
+    assert!(ledger.append(&person("alice"), withdraw, None, now()).await.unwrap().changed);
+    assert_eq!(status(&ledger, "alice"), Some(ConsentStatus::Withdrawn));
+}
+
+#[tokio::test]
+async fn no_event_is_in_the_future_and_a_grant_may_be_late() {
+    let ledger = over(&Arc::default());
+    let at = |draft: &str, at: i64| Draft { at: Some(seconds(at)), ..self::draft(draft) };
+    for (n, kind) in [WITHDRAW, r#"{"kind":"erasure"}"#, r#"{"kind":"fact","facts":{"minor":true}}"#]
+        .into_iter()
+        .enumerate()
+    {
+        let name = format!("p{n}");
+        assert!(ledger.append(&person(&name), at(kind, 86_400), None, now()).await.unwrap().changed);
+        let history = ledger.archive().history(&person(&name)).unwrap();
+        assert_eq!(history[0].event.at, now());
+    }
+    for kind in [GIVE, r#"{"kind":"notice","notice":"n"}"#, r#"{"kind":"fact","facts":{"minor":false}}"#] {
+        let refused = ledger.append(&person("bob"), at(kind, 61), None, now()).await;
+        assert_eq!(refused, Err(AppendError::Future), "{kind}");
+        ledger.append(&person("bob"), at(kind, 60), None, now()).await.unwrap();
+    }
+    assert!(ledger.archive().history(&person("bob")).unwrap().iter().all(|past| past.event.at <= now()));
+    // A withdrawal of last week does not end a consent of yesterday, and says so.
+    let recorded = ledger.append(&person("bob"), at(WITHDRAW, -600), None, now()).await.unwrap();
+    assert!(!recorded.changed);
+    assert_eq!(status(&ledger, "bob"), Some(ConsentStatus::Given));
+}
+
+#[tokio::test]
+async fn an_acknowledgement_says_whether_anything_changed() {
+    let ledger = over(&Arc::default());
+    let alice = person("alice");
+    for (text, changed) in [
+        (r#"{"kind":"notice","notice":"n"}"#, true),
+        (r#"{"kind":"notice","notice":"n"}"#, false),
+        (GIVE, true),
+        (GIVE, false),
+        (r#"{"kind":"consent-given","purpose":"marketing","valid-until":"2027-01-01T00:00:00Z"}"#, true),
+        (WITHDRAW, true),
+        (WITHDRAW, false),
+        (r#"{"kind":"objection-lifted","purpose":"marketing"}"#, false),
+        (r#"{"kind":"opt-out","recipient":"acme"}"#, true),
+        (r#"{"kind":"opt-out","recipient":"acme"}"#, false),
+        (r#"{"kind":"fact","facts":{"region":"EEA","minor":false}}"#, true),
+        (r#"{"kind":"correction","facts":{"region":"EEA"}}"#, false),
+        (r#"{"kind":"fact","facts":{"region":"US"}}"#, true),
+        (r#"{"kind":"relation-ended","relation":"domain-registrant"}"#, false),
+        (r#"{"kind":"request-received","right":"access"}"#, true),
+        (r#"{"kind":"request-received","right":"access"}"#, false),
+        (r#"{"kind":"erasure"}"#, true),
+        (r#"{"kind":"erasure"}"#, false),
+    ] {
+        let recorded = ledger.append(&alice, draft(text), None, now()).await.unwrap();
+        assert_eq!(recorded.changed, changed, "{text}");
+    }
+    for (line, changed) in [
+        (r#"{"recipient":"acme","kind":"resumed"}"#, false),
+        (r#"{"recipient":"acme","kind":"suspended"}"#, true),
+        (r#"{"recipient":"acme","kind":"suspended"}"#, false),
+        (r#"{"controller":"c","kind":"instruction","purpose":"invoicing"}"#, true),
+        (r#"{"controller":"c","kind":"account-closed"}"#, true),
+        (r#"{"controller":"c","kind":"account-closed"}"#, false),
+        (CASE, true),
+        (r#"{"case":"C-7","kind":"case-approved","approver":"ada"}"#, true),
+    ] {
+        assert_eq!(tell(&ledger, line).await.unwrap().changed, changed, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_repeated_idempotency_key_withholds_again_what_is_no_longer_withheld() {
+    let ledger = over(&Arc::default());
+    let alice = person("alice");
+    let send =
+        async |text: &str, key: Option<&str>| ledger.append(&alice, draft(text), key, now()).await.unwrap();
+    let until = |time: &str| {
+        format!(r#"{{"kind":"consent-given","purpose":"marketing","valid-until":"{time}T00:00:00Z"}}"#)
+    };
+    send(GIVE, Some("g")).await;
+    let first = send(WITHDRAW, Some("w")).await;
+    assert!(send(GIVE, Some("g")).await.again, "a consent is not given anew by a repetition");
+    assert_eq!(status(&ledger, "alice"), Some(ConsentStatus::Withdrawn));
+    let again = send(WITHDRAW, Some("w")).await;
+    assert_eq!((again.event, again.again, again.changed), (first.event, true, false));
+
+    send(GIVE, None).await;
+    let anew = send(WITHDRAW, Some("w")).await;
+    assert!(!anew.again && anew.changed && anew.event != first.event);
+    assert_eq!(status(&ledger, "alice"), Some(ConsentStatus::Withdrawn));
+    assert!(send(WITHDRAW, Some("w")).await.again);
+
+    // A consent that ends: where it shortens.
+    assert!(send(&until("2027-06-01"), Some("u")).await.changed);
+    send(&until("2027-01-01"), None).await;
+    assert!(send(&until("2027-06-01"), Some("u")).await.again);
+    send(GIVE, None).await;
+    assert!(send(&until("2027-06-01"), Some("u")).await.changed);
+    send(WITHDRAW, None).await;
+    assert!(send(&until("2027-06-01"), Some("u")).await.again);
+
+    // A fact: what is certain to withhold.
+    let child = r#"{"kind":"fact","facts":{"minor":true,"country":"DE"}}"#;
+    assert!(send(child, Some("f")).await.changed);
+    assert!(send(child, Some("f")).await.again);
+    send(r#"{"kind":"fact","facts":{"minor":false,"country":"US"}}"#, Some("f2")).await;
+    assert!(send(child, Some("f")).await.changed);
+    assert!(send(r#"{"kind":"fact","facts":{"minor":false,"country":"US"}}"#, Some("f2")).await.again);
+    assert!(ledger.subject(&id("alice")).1.unwrap().minor);
+}
+
+#[tokio::test]
+async fn what_only_withholds_makes_nobody_known() {
+    let known = async |texts: &[&str]| {
+        let ledger = over(&Arc::default());
+        for text in texts {
+            ledger.append(&person("alice"), draft(text), None, now()).await.unwrap();
+        }
+        ledger.subject(&id("alice")).1.is_some_and(|subject| !subject.only_refusals)
+    };
+    for text in [
+        WITHDRAW,
+        r#"{"kind":"objection","purpose":"marketing"}"#,
+        r#"{"kind":"objection-lifted","purpose":"marketing"}"#,
+        r#"{"kind":"opt-out","recipient":"acme"}"#,
+        r#"{"kind":"opt-out-lifted","recipient":"acme"}"#,
+        r#"{"kind":"restriction-lifted"}"#,
+        r#"{"kind":"category-allowed","category":"phone"}"#,
+        r#"{"kind":"relation-ended","relation":"domain-registrant"}"#,
+        r#"{"kind":"fact","facts":{"transfer-consent":false}}"#,
+        r#"{"kind":"fact","facts":{"region":null}}"#,
+        r#"{"kind":"fact","facts":{"country":null,"minor":true}}"#,
+        r#"{"kind":"correction","facts":{"minor":true}}"#,
+        r#"{"kind":"fact","facts":{"origin":"referral"}}"#,
+        r#"{"kind":"fact","facts":{"origin":{"email":"referral"}}}"#,
+        r#"{"kind":"request-received","right":"access"}"#,
+    ] {
+        assert!(!known(&[text]).await, "{text}");
+        assert!(!known(&[text, text]).await, "{text}");
+    }
+    assert!(
+        !known(&[
+            WITHDRAW,
+            r#"{"kind":"objection","purpose":"analytics"}"#,
+            r#"{"kind":"objection-lifted","purpose":"analytics"}"#
+        ])
+        .await
+    );
+    for text in [
+        GIVE,
+        r#"{"kind":"notice","notice":"n"}"#,
+        r#"{"kind":"relation","relation":"domain-registrant"}"#,
+        r#"{"kind":"fact","facts":{"region":"EEA"}}"#,
+        r#"{"kind":"fact","facts":{"minor":false}}"#,
+        r#"{"kind":"fact","facts":{"minor":true,"country":"DE"}}"#,
+        r#"{"kind":"correction","facts":{"origin":"social"}}"#,
+    ] {
+        assert!(known(&[text]).await, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn an_event_about_a_recipient_that_nobody_has_is_refused_and_an_export_is_restored() {
+    let disk = Arc::new(Disk::default());
+    let ledger = over(&disk);
+    ledger.set_recipients([Arc::from("acme-news"), Arc::from("globex")]);
+    let out = |name: &str| draft(&format!(r#"{{"kind":"opt-out","recipient":"{name}"}}"#));
+    let refused = ledger.append(&person("alice"), out("Acme-News"), None, now()).await.unwrap_err();
+    assert!(refused.to_string().contains("did you mean `acme-news`?"), "{refused}");
+    ledger.append(&person("alice"), out("acme-news"), None, now()).await.unwrap();
+    let lines = r#"{"subject":"bob","kind":"opt-out","recipient":"initech"}
+{"subject":"bob","kind":"opt-out","recipient":"acme-news"}
+{"recipient":"initech","kind":"suspended"}"#;
+    let results = import(&ledger, lines, None, now()).await;
+    assert_eq!(results.iter().map(|result| result.outcome.is_ok()).collect::<Vec<_>>(), [false, true, false]);
+    let mut results = Vec::new();
+    let batch = Batch { keep_unknown_recipients: true, ..Batch::default() };
+    ledger.import(lines.as_bytes(), batch, now(), |result| results.push(result)).await;
+    assert!(results.iter().all(|result| result.outcome.is_ok()));
+    assert!(ledger.suspended("initech"));
+    // What is recorded is read whatever it names.
+    drop(ledger);
+    let ledger = over(&disk);
+    let named = |configured: &[&str]| {
+        ledger.unregistered_recipients(&configured.iter().map(|name| Arc::from(*name)).collect::<Vec<_>>())
+    };
+    assert_eq!(named(&["globex"]), [Arc::from("acme-news"), Arc::from("initech")]);
+    assert_eq!(named(&["acme-news", "initech"]), []);
+}
+
 #[tokio::test]
 async fn a_controller_has_its_own_facts() {
     let ledger = over(&Arc::default());
@@ -341,7 +569,8 @@ async fn a_controller_has_its_own_facts() {
 
 async fn import(ledger: &Ledger, text: &str, batch: Option<&str>, now: Timestamp) -> Vec<LineResult> {
     let mut results = Vec::new();
-    ledger.import(text.as_bytes(), 1, batch, now, |result| results.push(result)).await;
+    let batch = Batch { name: batch, ..Batch::default() };
+    ledger.import(text.as_bytes(), batch, now, |result| results.push(result)).await;
     results
 }
 
@@ -397,6 +626,115 @@ async fn an_import_started_again_grants_nothing_anew_and_forgets_no_withdrawal()
     assert!(!again(import(&ledger, give, Some("next month"), now()).await), "another batch");
     assert!(!again(import(&ledger, withdraw, Some("other"), now()).await), "each time");
     assert_eq!(status(&ledger, "alice"), Some(ConsentStatus::Withdrawn));
+}
+
+#[tokio::test]
+async fn a_file_from_windows_is_read() {
+    let ledger = over(&Arc::default());
+    let give = r#"{"subject":"alice","kind":"consent-given","purpose":"marketing"}"#;
+    let results = import(&ledger, &format!("\u{feff}{give}\r\n\r\n{give}\r\n"), Some(FILES), now()).await;
+    let lines: Vec<_> = results.iter().map(|result| (result.line, result.outcome.is_ok())).collect();
+    assert_eq!(lines, [(1, true), (3, true)]);
+    assert_eq!(ledger.position(), Position(1), "the same line twice");
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn lines_that_do_not_parse_keep_no_worker() {
+    let ledger = over(&Arc::default());
+    let turns = Arc::new(AtomicUsize::new(0));
+    let counting = tokio::spawn({
+        let turns = Arc::clone(&turns);
+        async move {
+            loop {
+                turns.fetch_add(1, Ordering::SeqCst);
+                tokio::task::yield_now().await;
+            }
+        }
+    });
+    let text = "nonsense\n".repeat(200_000);
+    let mut bad = 0;
+    ledger
+        .import(text.as_bytes(), Batch::default(), now(), |result| {
+            bad += usize::from(result.outcome.is_err())
+        })
+        .await;
+    assert_eq!(bad, 200_000);
+    assert!(turns.load(Ordering::SeqCst) > 3, "others had their turn");
+    counting.abort();
+}
+
+/// Lines without a time about one person: everything that can be repeated, contradicted or taken back.
+const LINES: &[&str] = &[
+    r#"{"subject":"alice","kind":"consent-given","purpose":"marketing"}"#,
+    r#"{"subject":"alice","kind":"consent-given","purpose":"marketing","valid-until":"2027-01-01T00:00:00Z"}"#,
+    r#"{"subject":"alice","kind":"consent-given","purpose":"marketing","valid-until":"2028-01-01T00:00:00Z"}"#,
+    r#"{"subject":"alice","kind":"consent-withdrawn","purpose":"marketing"}"#,
+    r#"{"subject":"alice","kind":"fact","facts":{"region":"EEA"}}"#,
+    r#"{"subject":"alice","kind":"fact","facts":{"region":"US","minor":false}}"#,
+    r#"{"subject":"alice","kind":"fact","facts":{"minor":true,"country":"DE"}}"#,
+    r#"{"subject":"alice","kind":"correction","facts":{"origin":"referral"}}"#,
+    r#"{"subject":"alice","kind":"fact","facts":{"origin":"self","region":null}}"#,
+    r#"{"subject":"alice","kind":"objection","purpose":"analytics"}"#,
+    r#"{"subject":"alice","kind":"objection-lifted","purpose":"analytics"}"#,
+    r#"{"subject":"alice","kind":"opt-out","recipient":"acme"}"#,
+    r#"{"subject":"alice","kind":"opt-out-lifted","recipient":"acme"}"#,
+    r#"{"subject":"alice","kind":"relation","relation":"domain-registrant"}"#,
+    r#"{"subject":"alice","kind":"relation-ended","relation":"domain-registrant"}"#,
+    r#"{"subject":"alice","kind":"restriction"}"#,
+    r#"{"subject":"alice","kind":"restriction-lifted"}"#,
+    r#"{"subject":"alice","kind":"request-received","right":"access"}"#,
+    r#"{"subject":"alice","kind":"notice","notice":"n"}"#,
+];
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(192))]
+
+    #[test]
+    fn importing_lines_equals_posting_them_but_for_grants_that_were_taken_back(
+        lines in proptest::collection::vec((0..LINES.len(), proptest::bool::weighted(0.2)), 1..16)
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let (imported, posted) = (over(&Arc::default()), over(&Arc::default()));
+            let state = |ledger: &Ledger| {
+                let shown = ledger.archive().show(&id("alice"), None, now()).unwrap();
+                shown.map(|mut shown| {
+                    shown.remove("position");
+                    shown
+                })
+            };
+            let ends = |ledger: &Ledger| {
+                let subject = ledger.subject(&id("alice")).1?;
+                let given = subject.consents.iter().find(|consent| consent.status == ConsentStatus::Given)?;
+                Some(given.until.unwrap_or(Timestamp::MAX))
+            };
+            let mut seen = std::collections::BTreeSet::new();
+            let mut file = String::new();
+            for (at, (line, is_last_of_its_file)) in lines.iter().enumerate() {
+                let text = LINES[*line];
+                file.push_str(&format!("{text}\n"));
+                let (entity, draft) = parse_line(text.as_bytes(), &Fixture).unwrap();
+                let repeated = !seen.insert(*line);
+                let given_again = match (draft.what.effect(), &draft.what) {
+                    (Effect::Permissive, _) => repeated,
+                    (_, What::ConsentGiven { until, .. }) => repeated && ends(&posted) <= *until,
+                    _ => false,
+                };
+                if !given_again {
+                    posted.append(&entity, draft, None, now()).await.unwrap();
+                }
+                if *is_last_of_its_file || at + 1 == lines.len() {
+                    let name = format!("{FILES}:{at}");
+                    let results = import(&imported, &std::mem::take(&mut file), Some(&name), now()).await;
+                    assert!(results.iter().all(|result| result.outcome.is_ok()));
+                }
+            }
+            assert_eq!(state(&imported), state(&posted));
+            assert_eq!(ends(&imported), ends(&posted));
+            let rights = |ledger: &Ledger| ledger.requests().iter().map(|open| open.right).collect::<Vec<_>>();
+            assert_eq!(rights(&imported), rights(&posted));
+        });
+    }
 }
 
 #[tokio::test]

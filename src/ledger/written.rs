@@ -41,16 +41,25 @@ pub enum EventError {
     Misplaced { member: &'static str, kind: &'static str },
     #[error("`kind` is none of the ledger's kinds of event{hint}", hint = hint_at_kind(*nearest))]
     UnknownKind { nearest: Option<&'static str> },
+    /// One that the vocabulary does not have.
+    #[error("`{member}` {what}{hint}", hint = hint(nearest.as_deref()))]
+    UnknownWord { member: &'static str, what: &'static str, nearest: Option<String> },
+    #[error("`recipient` is none of the configured recipients{hint}", hint = hint(nearest.as_deref()))]
+    UnknownRecipient { nearest: Option<String> },
     #[error("a `{kind}` event is about a {wanted}, not about a {got}", wanted = wanted.name(), got = got.name())]
     WrongSort { kind: &'static str, wanted: Sort, got: Sort },
     #[error("`{member}` {what}")]
     Member { member: &'static str, what: &'static str },
 }
 
+fn hint(nearest: Option<&str>) -> String {
+    nearest.map(|word| format!("; did you mean `{word}`?")).unwrap_or_default()
+}
+
 fn hint_at_kind(nearest: Option<&str>) -> String {
     match nearest {
-        Some(kind) => format!("; did you mean `{kind}`?"),
         None => format!(": {}", KINDS.join(", ")),
+        nearest => hint(nearest),
     }
 }
 
@@ -290,6 +299,10 @@ mod tests {
         parse(text.as_bytes(), Sort::Subject, &Fixture)
     }
 
+    fn unknown(member: &'static str, what: &'static str, nearest: Option<&str>) -> EventError {
+        EventError::UnknownWord { member, what, nearest: nearest.map(str::to_owned) }
+    }
+
     #[test]
     fn every_kind_is_written_as_it_was_read() {
         let events = [
@@ -388,7 +401,23 @@ mod tests {
             (r#"{"kind":"consent-given"}"#, EventError::Missing("purpose")),
             (
                 r#"{"kind":"consent-given","purpose":"alice"}"#,
-                wrong("purpose", "is not a purpose of the vocabulary"),
+                unknown("purpose", "is not a purpose of the vocabulary", None),
+            ),
+            (
+                r#"{"kind":"consent-given","purpose":"Marketting"}"#,
+                unknown("purpose", "is not a purpose of the vocabulary", Some("marketing")),
+            ),
+            (
+                r#"{"kind":"consent-given","purpose":"marketing","recipient-kind":"employe"}"#,
+                unknown("recipient-kind", "is not a recipient kind of the vocabulary", Some("employee")),
+            ),
+            (
+                r#"{"kind":"category-refused","category":"fhone"}"#,
+                unknown("category", "is not a data category of the vocabulary", Some("phone")),
+            ),
+            (
+                r#"{"kind":"relation","relation":"domain registrant"}"#,
+                unknown("relation", "is not a relation of the vocabulary", Some("domain-registrant")),
             ),
             (r#"{"kind":"consent-given","purpose":7}"#, wrong("purpose", "is not a string")),
             (

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{Request, StatusCode};
+use http::Request;
 use hyper::body::Incoming;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -12,18 +12,17 @@ use super::{Admin, Answer, Asked, Fault, ok};
 use crate::ledger::{self, Entity};
 
 impl Admin {
-    pub(super) fn cases(&self) -> Result<Answer, Fault> {
-        let cases = self.gatehouse.ledger.archive().cases(Timestamp::now())?;
+    pub(super) async fn cases(&self) -> Result<Answer, Fault> {
+        let cases = self.read_ledger(|archive| archive.cases(Timestamp::now())).await?;
         Ok(ok(&cases.into_iter().map(Value::Object).collect()))
     }
 
-    pub(super) fn case(&self, id: &Arc<str>) -> Result<Answer, Fault> {
-        let case = self.gatehouse.ledger.archive().case(id, Timestamp::now())?;
+    pub(super) async fn case(&self, id: Arc<str>) -> Result<Answer, Fault> {
+        let case = self.read_ledger(move |archive| archive.case(&id, Timestamp::now())).await?;
         case.map(|case| ok(&Value::Object(case))).ok_or_else(Fault::not_found)
     }
 
-    /// A case is registered for a recipient that the configuration knows: another could never cite it. One
-    /// without an id of its own gets one.
+    /// One without an id of its own gets one.
     pub(super) async fn register_case(
         &self,
         asked: &Asked,
@@ -32,15 +31,6 @@ impl Admin {
         let (key, body) = asked.event(request).await?;
         let names = self.gatehouse.ledger.names();
         let (entity, draft) = ledger::parse_case(&body, fresh_id(key.as_deref()), names)?;
-        if let ledger::What::CaseRegistered { registration } = &draft.what {
-            self.registered(&registration.recipient).map_err(|_| {
-                Fault::new(
-                    StatusCode::BAD_REQUEST,
-                    "event-malformed",
-                    "`recipient` is none of the configuration",
-                )
-            })?;
-        }
         let case = match &entity {
             Entity::Case(id) => Value::from(&**id),
             Entity::Subject(_) | Entity::Controller(_) | Entity::Recipient(_) => Value::Null,

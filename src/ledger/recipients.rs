@@ -1,0 +1,100 @@
+//! The recipients that events may name: those of the configuration.
+//!
+//! An event about a name that nobody has would be acknowledged and have no effect. What is recorded
+//! already is read whatever it names: a recipient may have left the configuration since.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::event::Entity;
+use super::kinds::What;
+use super::names::nearest_word;
+use super::written::EventError;
+
+/// See the module's text. Until it is told of any, every name goes.
+#[derive(Default)]
+pub(super) struct Registered(RwLock<Option<BTreeSet<Arc<str>>>>);
+
+impl Registered {
+    pub(super) fn set(&self, names: impl IntoIterator<Item = Arc<str>>) {
+        let names = names.into_iter().collect();
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(names);
+    }
+
+    /// Checks the recipient that an event is about and the one that it names.
+    ///
+    /// # Errors
+    /// [`EventError::UnknownRecipient`].
+    pub(super) fn check(&self, entity: &Entity, what: &What) -> Result<(), EventError> {
+        let registered = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(registered) = &*registered else { return Ok(()) };
+        let about = match entity {
+            Entity::Recipient(name) => Some(name),
+            Entity::Subject(_) | Entity::Controller(_) | Entity::Case(_) => None,
+        };
+        match about.into_iter().chain(what.recipient()).find(|name| !registered.contains(*name)) {
+            None => Ok(()),
+            Some(unknown) => {
+                let nearest = nearest_word(unknown, registered.iter().map(|name| &**name));
+                Err(EventError::UnknownRecipient { nearest: nearest.map(str::to_owned) })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::ledger::names::fixture::Fixture;
+    use crate::ledger::written;
+
+    #[test]
+    fn an_unknown_name_is_an_error_with_the_nearest_one_wherever_an_event_has_it() {
+        let registered = Registered::default();
+        let check = |text: String| {
+            let (entity, draft) = written::parse_line(text.as_bytes(), &Fixture).unwrap();
+            registered.check(&entity, &draft.what)
+        };
+        let events = |name: &str| {
+            [
+                format!(r#"{{"subject":"1","kind":"opt-out","recipient":"{name}"}}"#),
+                format!(r#"{{"subject":"1","kind":"opt-out-lifted","recipient":"{name}"}}"#),
+                format!(
+                    r#"{{"subject":"1","kind":"consent-given","purpose":"marketing","recipient":"{name}"}}"#
+                ),
+                format!(
+                    r#"{{"subject":"1","kind":"consent-refused","purpose":"marketing","recipient":"{name}"}}"#
+                ),
+                format!(
+                    r#"{{"subject":"1","kind":"consent-withdrawn","purpose":"marketing","recipient":"{name}"}}"#
+                ),
+                format!(
+                    r#"{{"subject":"1","kind":"relation","relation":"integration-enabled","recipient":"{name}"}}"#
+                ),
+                format!(
+                    r#"{{"subject":"1","kind":"relation-ended","relation":"integration-enabled","recipient":"{name}"}}"#
+                ),
+                format!(r#"{{"recipient":"{name}","kind":"suspended"}}"#),
+                format!(r#"{{"recipient":"{name}","kind":"resumed"}}"#),
+                format!(
+                    r#"{{"case":"C-1","kind":"case-registered","recipient":"{name}","purpose":"security","subjects":["a"],"categories":["email"],"end":"2027-01-01T00:00:00Z","reference":"r"}}"#
+                ),
+            ]
+        };
+        assert!(events("anything").into_iter().all(|event| check(event).is_ok()), "nothing is registered");
+        registered.set([Arc::from("acme-news"), Arc::from("globex")]);
+        for event in events("acme-news") {
+            assert_eq!(check(event), Ok(()));
+        }
+        for unknown in ["Acme-News", "acme-news ", " ACME-NEWS", "acme", "acme-nwes"] {
+            for event in events(unknown) {
+                let nearest = Some("acme-news".to_owned());
+                assert_eq!(check(event), Err(EventError::UnknownRecipient { nearest }), "{unknown}");
+            }
+        }
+        for event in events("initech") {
+            assert_eq!(check(event), Err(EventError::UnknownRecipient { nearest: None }));
+        }
+    }
+}
