@@ -39,7 +39,7 @@ use http_body::Body;
 use tokio::sync::Semaphore;
 use tower::{Layer, Service};
 
-pub use refusal::{Problem, Refusal};
+pub use refusal::{Problem, Refusal, Rejection};
 pub use snapshot::{Snapshot, Versions};
 
 use self::inbound::Inbound;

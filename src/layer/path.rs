@@ -1,28 +1,81 @@
 //! The request path: matched and forwarded as the same bytes, or refused.
 //!
 //! Normalising proxies and origins disagree on what a path means, and the difference is a way
-//! around a rule (Envoy GHSA-xcx5-93pw-jw2w, CVE-2021-29492). So a path has one accepted spelling.
+//! around a rule (Envoy GHSA-xcx5-93pw-jw2w, CVE-2021-29492). So a path has one accepted spelling: what
+//! may stand raw stands raw, what may not is percent-encoded with upper-case digits (RFC 3986, 6.2.2).
 
-use super::Refusal;
+use std::fmt::{self, Display, Formatter};
 
 /// Longest request target, in bytes.
 pub const MAX_TARGET: usize = 8 * 1024;
 
-/// Checks that a path has exactly one reading.
+/// Why a path is not accepted. It names one character at most, never what stands around it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathFault {
+    /// It does not begin with a slash.
+    Relative,
+    /// It has an empty segment, `.` or `..`.
+    Segment,
+    /// Two hexadecimal digits do not follow a `%`.
+    Digits,
+    /// This byte must be percent-encoded.
+    Raw(u8),
+    /// This byte must not be percent-encoded.
+    Encoded(u8),
+    /// This byte is percent-encoded with lower-case digits.
+    LowerCase(u8),
+    /// This byte may not occur, raw or encoded.
+    Forbidden(u8),
+}
+
+impl Display for PathFault {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            PathFault::Relative => write!(f, "a path begins with `/`"),
+            PathFault::Segment => write!(f, "a path has no empty segment and none that is `.` or `..`"),
+            PathFault::Digits => write!(f, "two hexadecimal digits follow each `%` of a path"),
+            PathFault::Raw(byte) => {
+                write!(f, "{} cannot stand in a path as it is: write `%{byte:02X}`", Named(*byte))
+            }
+            PathFault::Encoded(byte) => {
+                write!(f, "`%{byte:02X}` is a second spelling in a path: write `{}`", char::from(*byte))
+            }
+            PathFault::LowerCase(byte) => {
+                write!(f, "`%{byte:02x}` is a second spelling in a path: write `%{byte:02X}`")
+            }
+            PathFault::Forbidden(byte) => {
+                write!(f, "{} cannot stand in a path, neither raw nor percent-encoded", Named(*byte))
+            }
+        }
+    }
+}
+
+/// A byte as it is named to the caller.
+struct Named(u8);
+
+impl Display for Named {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if self.0.is_ascii_graphic() {
+            write!(f, "`{}`", char::from(self.0))
+        } else {
+            write!(f, "the byte `{:02X}`", self.0)
+        }
+    }
+}
+
+/// Checks that a path is spelled in the one accepted way.
 ///
 /// # Errors
-/// [`Refusal::RequestMalformed`] for dot segments, empty segments, parameters (`;`), backslashes,
-/// bytes outside ASCII, bad percent-encoding, and percent-encoding of what needs none or hides a
-/// separator, a dot or a control character.
-pub fn screen(path: &str) -> Result<(), Refusal> {
-    let malformed = Err(Refusal::RequestMalformed);
-    let Some(segments) = path.strip_prefix('/') else { return malformed };
+/// [`PathFault`] for dot segments, empty segments, parameters (`;`), backslashes, bytes outside ASCII,
+/// bad percent-encoding, and percent-encoding of what may stand raw or hides a separator or a control character.
+pub fn screen(path: &str) -> Result<(), PathFault> {
+    let segments = path.strip_prefix('/').ok_or(PathFault::Relative)?;
     if !segments.is_empty() {
         let mut rest = segments.split('/').peekable();
         while let Some(segment) = rest.next() {
             let last = rest.peek().is_none();
             if segment == "." || segment == ".." || (segment.is_empty() && !last) {
-                return malformed;
+                return Err(PathFault::Segment);
             }
         }
     }
@@ -30,37 +83,67 @@ pub fn screen(path: &str) -> Result<(), Refusal> {
     while let Some(byte) = bytes.next() {
         match byte {
             b'%' => {
-                let digits = bytes.next().and_then(hex).zip(bytes.next().and_then(hex));
-                if !digits.is_some_and(|(high, low)| may_be_encoded(high << 4 | low)) {
-                    return malformed;
-                }
+                let (high, low) = bytes.next().zip(bytes.next()).ok_or(PathFault::Digits)?;
+                screen_encoded(high, low)?;
             }
             b'/' => {}
+            _ if is_forbidden(byte) => return Err(PathFault::Forbidden(byte)),
             _ if is_segment_byte(byte) => {}
-            _ => return malformed,
+            _ => return Err(PathFault::Raw(byte)),
         }
     }
     Ok(())
 }
 
-/// What a segment means: its percent-encoding undone. `None` where that is not UTF-8.
+/// Checks that a route's pattern has paths that [`screen`] accepts.
+///
+/// # Errors
+/// The [`PathFault`] of what stands outside its `{parameters}`.
+pub fn screen_pattern(pattern: &str) -> Result<(), PathFault> {
+    let mut path = String::with_capacity(pattern.len());
+    let mut rest = pattern;
+    while let Some((before, after)) = rest.split_once('{') {
+        // A parameter stands for something that is no separator.
+        path.extend([before, "x"]);
+        rest = after.split_once('}').map_or(after, |(_, after)| after);
+    }
+    path.push_str(rest);
+    screen(&path)
+}
+
+/// Decodes the percent-encoding of a segment; `None` where the result is not UTF-8.
 pub fn meaning(segment: &str) -> Option<String> {
     percent_encoding::percent_decode_str(segment).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+}
+
+fn screen_encoded(high: u8, low: u8) -> Result<(), PathFault> {
+    let digits = hex(high).zip(hex(low)).ok_or(PathFault::Digits)?;
+    let byte = digits.0 << 4 | digits.1;
+    if is_forbidden(byte) {
+        return Err(PathFault::Forbidden(byte));
+    }
+    if is_segment_byte(byte) {
+        return Err(PathFault::Encoded(byte));
+    }
+    if high.is_ascii_lowercase() || low.is_ascii_lowercase() {
+        return Err(PathFault::LowerCase(byte));
+    }
+    Ok(())
 }
 
 fn hex(byte: u8) -> Option<u8> {
     char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
-/// RFC 3986 pchar without `;` (path parameters, read by some origins and not by others).
+/// RFC 3986 pchar without `;`.
 fn is_segment_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,=:@".contains(&byte)
 }
 
-/// Unreserved characters have no business being encoded (RFC 3986, 6.2.2.2); separators, `;`,
-/// dots and controls are how rules are walked around.
-fn may_be_encoded(byte: u8) -> bool {
-    !(byte.is_ascii_alphanumeric() || byte.is_ascii_control() || b"-._~/\\;%".contains(&byte))
+/// Separators, path parameters (`;`, read by some origins and not by others), what is decoded twice, and controls
+/// are how rules are walked around.
+fn is_forbidden(byte: u8) -> bool {
+    byte.is_ascii_control() || b"/\\;%".contains(&byte)
 }
 
 #[cfg(test)]
@@ -69,44 +152,111 @@ mod tests {
 
     #[test]
     fn one_spelling_is_accepted() {
-        for path in
-            ["/", "/customers", "/customers/", "/customers/c-1", "/a/b%20c", "/a/%C3%A9", "/u/a@b:c,d"]
-        {
+        for path in [
+            "/",
+            "/customers",
+            "/customers/",
+            "/customers/c-1",
+            "/a/b%20c",
+            "/a/%C3%A9",
+            "/u/a@b:c,d",
+            "/v1/customers:search",
+            "/a(1)!$&'*+,=~",
+            "/a%22%3C%3E%5B%5D%5E%60%7B%7C%7D%23%3F",
+        ] {
             assert_eq!(screen(path), Ok(()), "{path}");
         }
     }
 
     #[test]
-    fn every_other_spelling_is_refused() {
-        let paths = [
-            "",
-            "*",
-            "customers",
-            "//customers",
-            "/customers//1",
-            "/./a",
-            "/a/..",
-            "/a/../b",
-            "/%2e/a",
-            "/a%2fb",
-            "/a%5cb",
-            "/a\\b",
-            "/a%00",
-            "/a;x=1/b",
-            "/..;/a",
-            "/a%zz",
-            "/a%2",
-            "/a%",
-            "/caf\u{e9}",
-            "/%41",
-            "/a%3Bb",
-            "/a%25b",
-            "/a b",
-            "/a\"b",
-            "/a%0d%0a",
-        ];
-        for path in paths {
-            assert_eq!(screen(path), Err(Refusal::RequestMalformed), "{path}");
+    fn every_other_spelling_is_refused_with_what_is_wrong() {
+        use PathFault::*;
+        for (path, fault) in [
+            ("", Relative),
+            ("*", Relative),
+            ("customers", Relative),
+            ("//customers", Segment),
+            ("/customers//1", Segment),
+            ("/./a", Segment),
+            ("/a/..", Segment),
+            ("/a/../b", Segment),
+            ("/%2e/a", Encoded(b'.')),
+            ("/a%2fb", Forbidden(b'/')),
+            ("/a%5cb", Forbidden(b'\\')),
+            ("/a\\b", Forbidden(b'\\')),
+            ("/a%00", Forbidden(0)),
+            ("/a%7F", Forbidden(0x7f)),
+            ("/a;x=1/b", Forbidden(b';')),
+            ("/..;/a", Forbidden(b';')),
+            ("/a%3Bb", Forbidden(b';')),
+            ("/a%25b", Forbidden(b'%')),
+            ("/a%zz", Digits),
+            ("/a%2", Digits),
+            ("/a%", Digits),
+            ("/caf\u{e9}", Raw(0xc3)),
+            ("/a b", Raw(b' ')),
+            ("/a\"b", Raw(b'"')),
+            ("/a[b]", Raw(b'[')),
+            ("/a%0d%0a", Forbidden(b'\r')),
+            ("/%41", Encoded(b'A')),
+            ("/v1/customers%3Asearch", Encoded(b':')),
+            ("/v1/customers%3asearch", Encoded(b':')),
+            ("/u/a%40b", Encoded(b'@')),
+            ("/a%2Cb", Encoded(b',')),
+            ("/a%2B", Encoded(b'+')),
+            ("/a%28%29", Encoded(b'(')),
+            ("/a%7E", Encoded(b'~')),
+            ("/caf%c3%a9", LowerCase(0xc3)),
+            ("/caf%C3%a9", LowerCase(0xa9)),
+            ("/a%5b", LowerCase(b'[')),
+        ] {
+            assert_eq!(screen(path), Err(fault), "{path}");
+        }
+    }
+
+    #[test]
+    fn every_text_has_one_accepted_spelling() {
+        // Every byte, spelled in each of the four ways that decode to it.
+        for byte in 0..=u8::MAX {
+            let (upper, lower) = (format!("/a%{byte:02X}b"), format!("/a%{byte:02x}b"));
+            let mut spellings = vec![upper, lower];
+            if byte.is_ascii() && byte != b'/' {
+                spellings.push(format!("/a{}b", char::from(byte)));
+            }
+            spellings.sort_unstable();
+            spellings.dedup();
+            let accepted = spellings.iter().filter(|path| screen(path).is_ok()).count();
+            assert_eq!(accepted, usize::from(!is_forbidden(byte)), "{byte:02X}");
+        }
+    }
+
+    #[test]
+    fn a_fault_says_how_to_write_it() {
+        assert_eq!(PathFault::Encoded(b':').to_string(), "`%3A` is a second spelling in a path: write `:`");
+        assert_eq!(
+            PathFault::LowerCase(0xc3).to_string(),
+            "`%c3` is a second spelling in a path: write `%C3`"
+        );
+        assert_eq!(PathFault::Raw(b'[').to_string(), "`[` cannot stand in a path as it is: write `%5B`");
+    }
+
+    #[test]
+    fn patterns_are_held_to_the_same_spelling() {
+        for pattern in ["/", "/customers/{id}", "/v1/{collection}:search", "/a/{*rest}", "/caf%C3%A9/{x}"] {
+            assert_eq!(screen_pattern(pattern), Ok(()), "{pattern}");
+        }
+        for (pattern, fault) in [
+            ("/v1/customers%3Asearch", PathFault::Encoded(b':')),
+            ("/caf%c3%a9/{x}", PathFault::LowerCase(0xc3)),
+            ("/café", PathFault::Raw(0xc3)),
+            ("/a//{b}", PathFault::Segment),
+            ("/a/../{b}", PathFault::Segment),
+            ("/a/{b};v=1", PathFault::Forbidden(b';')),
+            ("/a{{b}}", PathFault::Raw(b'}')),
+            ("/a?b={c}", PathFault::Raw(b'?')),
+            ("a", PathFault::Relative),
+        ] {
+            assert_eq!(screen_pattern(pattern), Err(fault), "{pattern}");
         }
     }
 }

@@ -3,6 +3,8 @@
 //! Every unknown ends here. A refusal is a value, not an error, and knows nothing of the subject,
 //! the field or the rule of anybody else.
 
+use std::borrow::Cow;
+
 use http::StatusCode;
 use serde::Serialize;
 
@@ -117,6 +119,30 @@ refusals! {
         "The API behind the gateway did not answer in time.";
 }
 
+/// A refusal with words of its own in place of the usual detail. They hold no value of the request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    pub refusal: Refusal,
+    pub detail: Option<Cow<'static, str>>,
+}
+
+impl Rejection {
+    pub fn new(refusal: Refusal, detail: impl Into<Cow<'static, str>>) -> Rejection {
+        Rejection { refusal, detail: Some(detail.into()) }
+    }
+
+    /// [`Refusal::RequestMalformed`], with what is wrong and how to write it.
+    pub fn malformed(detail: impl Into<Cow<'static, str>>) -> Rejection {
+        Rejection::new(Refusal::RequestMalformed, detail)
+    }
+}
+
+impl From<Refusal> for Rejection {
+    fn from(refusal: Refusal) -> Rejection {
+        Rejection { refusal, detail: None }
+    }
+}
+
 /// The document that a recipient reads (RFC 9457, `application/problem+json`).
 #[derive(Debug, Serialize)]
 pub struct Problem<'a> {
@@ -124,7 +150,7 @@ pub struct Problem<'a> {
     kind: String,
     title: &'a str,
     status: u16,
-    detail: &'a str,
+    pub(super) detail: &'a str,
     code: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     decision: Option<&'a str>,

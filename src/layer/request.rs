@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 
 use super::identity::CREDENTIAL_HEADERS;
 use super::purpose::LOOK_ALIKES;
-use super::{Refusal, path};
+use super::{Refusal, Rejection, path};
 
 /// Most header fields of a request.
 pub const MAX_FIELDS: usize = 64;
@@ -64,10 +64,10 @@ const OVERRIDES: [HeaderName; 5] = [
 /// # Errors
 /// The refusal that fits: the target's length, the header's size, the method, the expectation,
 /// the framing, the authority, the path.
-pub fn screen(parts: &Parts, authorities: &[String]) -> Result<(), Refusal> {
+pub fn screen(parts: &Parts, authorities: &[String]) -> Result<(), Rejection> {
     let target = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
     if target > path::MAX_TARGET {
-        return Err(Refusal::UriTooLong);
+        return Err(Refusal::UriTooLong.into());
     }
     screen_fields(&parts.headers)?;
     screen_method(&parts.method)?;
@@ -75,6 +75,7 @@ pub fn screen(parts: &Parts, authorities: &[String]) -> Result<(), Refusal> {
     screen_framing(&parts.headers)?;
     screen_authority(parts, authorities)?;
     path::screen(parts.uri.path())
+        .map_err(|fault| Rejection::malformed(format!("The path is not accepted: {fault}.")))
 }
 
 fn screen_fields(headers: &HeaderMap) -> Result<(), Refusal> {
@@ -239,7 +240,8 @@ mod tests {
             (parts("GET", "/a", &[host, ("x-big", &"b".repeat(17_000))]), Err(Refusal::HeadersTooLarge)),
         ];
         for (parts, expected) in cases {
-            assert_eq!(screen(&parts, &["api.example.org".into()]), expected, "{parts:?}");
+            let screened = screen(&parts, &["api.example.org".into()]);
+            assert_eq!(screened.map_err(|rejection| rejection.refusal), expected, "{parts:?}");
         }
     }
 

@@ -258,12 +258,7 @@ impl Routes {
     }
 
     fn add_slot(&mut self, pattern: &str) -> Result<usize, Unroutable> {
-        let unusual = |char: char| !char.is_ascii_graphic() || "?#\\".contains(char);
-        let fixed: String =
-            pattern.split('{').map(|part| part.split_once('}').map_or(part, |part| part.1)).collect();
-        if !pattern.starts_with('/') || pattern.contains("//") || fixed.contains(unusual) {
-            return Err(Unroutable::Pattern("no request has such a path".to_owned()));
-        }
+        path::screen_pattern(pattern).map_err(|fault| Unroutable::Pattern(fault.to_string()))?;
         let slot = self.slots.len();
         self.by_path.insert(pattern, slot).map_err(|error| match error {
             matchit::InsertError::Conflict { with } => {

@@ -24,6 +24,7 @@ mod payloads;
 mod process;
 mod refusals;
 mod releases;
+mod requests;
 mod signed;
 mod snapshots;
 mod strata;

@@ -4,6 +4,7 @@
 mod admit;
 mod refuse;
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -32,7 +33,7 @@ use crate::layer::route::{Found, Recipient, Report, Route, Scrubbing, Withheld};
 use crate::layer::snapshot::Snapshot;
 use crate::layer::upstream::{Destination, UpstreamFailure};
 use crate::layer::well_known::{self, Page};
-use crate::layer::{Gatehouse, Listening, Refusal, answer, privacy_control, request};
+use crate::layer::{Gatehouse, Listening, Refusal, Rejection, answer, privacy_control, request};
 use crate::scrub::{Forms, Framing, Scrubber};
 use crate::vocabulary::PurposeId;
 
@@ -62,6 +63,8 @@ pub(in crate::layer) struct Exchange {
     come_back: Option<u32>,
     /// The methods that the path knows, for who asked with another.
     allow: String,
+    /// What a refusal says in place of its usual detail.
+    detail: Option<Cow<'static, str>>,
     /// The answer is many texts one after the other, and may have no end.
     endless: bool,
     /// What the recipient is told in a trailer of what was withheld.
@@ -96,6 +99,7 @@ impl Exchange {
             locked: None,
             come_back: None,
             allow: String::new(),
+            detail: None,
             endless: false,
             report: Report::None,
             factors: Vec::with_capacity(8),
@@ -122,6 +126,12 @@ impl Exchange {
         }
     }
 
+    /// The refusal of a rejection, whose own words the problem document will have.
+    fn explained(&mut self, rejection: Rejection) -> Refusal {
+        self.detail = rejection.detail;
+        rejection.refusal
+    }
+
     async fn attempt<S, B, U>(
         &mut self,
         upstream: S,
@@ -135,7 +145,7 @@ impl Exchange {
         let (parts, body) = incoming.into_parts();
         self.method = parts.method.clone();
         let listening = parts.extensions.get::<Arc<Listening>>().cloned().unwrap_or_default();
-        request::screen(&parts, &listening.authorities)?;
+        request::screen(&parts, &listening.authorities).map_err(|rejection| self.explained(rejection))?;
         self.permit =
             Some(Arc::clone(&listening.exchanges).try_acquire_owned().map_err(|_| Refusal::Overloaded)?);
         let caller = self.identify(&parts)?;

@@ -37,6 +37,9 @@ impl Exchange {
         let come_back = self.come_back.filter(|_| refusal != Refusal::NotFound).or(refusal.retry_after());
         let mut problem = refusal.problem(Some(&self.decision), contact, permitted);
         problem.retry_after = come_back;
+        if let Some(detail) = &self.detail {
+            problem.detail = detail;
+        }
         let body = serde_json::to_vec(&problem).unwrap_or_default();
         let mut response = Response::new(Answer::whole(Bytes::from(body)));
         *response.status_mut() = refusal.status();
