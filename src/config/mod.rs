@@ -7,6 +7,7 @@ mod issuer;
 mod mapping;
 pub mod pack;
 mod recipient;
+mod request;
 mod route;
 mod section;
 mod tls;
@@ -167,7 +168,7 @@ fn assemble<'d>(
     let mut parts: Vec<Part<'d>> = [main].into_iter().chain(included).collect();
     let upstreams = section::upstreams(&mut parts);
     let (recipients, credentials, of_issuers) = recipient::read_all(&mut parts, &packs.words(0));
-    let routes = route::read_all(&mut parts, &mut packs, &upstreams);
+    let routes = route::read_all(&mut parts, &mut packs, &upstreams, &purpose_header);
     // Of the first file, when all packs are known.
     let access_log = parts.first_mut().and_then(|main| section::access_log(main, &packs));
     for mut part in parts {

@@ -8,6 +8,7 @@ use http::{HeaderName, Method};
 use super::Part;
 use super::mapping::{PathPlace, Written};
 use super::pack::Packs;
+use super::request;
 use super::section::{Names, Upstream};
 use super::words::Words;
 use crate::document::{At, Document, Fields};
@@ -17,7 +18,7 @@ use crate::layer::route::{self, Field, Route, Routes, Scrubbing, UnknownSubject,
 use crate::scrub::{
     DuplicateKeys, Limits, Mapping, PathFault, Plan, RecordMapping, Redaction, RemovedAs, Unclassified,
 };
-use crate::vocabulary::{CategoryId, Operation};
+use crate::vocabulary::Operation;
 
 /// Bytes of a body that is held whole (`withheld = "deny"`).
 const MAX_DENY_BODY: usize = 8 << 20;
@@ -38,7 +39,12 @@ const METHODS: [(&str, Method); 6] = [
 type Schemas<'d> = HashMap<&'d str, Written<'d>>;
 
 /// Every route of every file, with what the schemas say.
-pub(super) fn read_all(parts: &mut [Part<'_>], packs: &mut Packs, upstreams: &[Upstream]) -> Routes {
+pub(super) fn read_all(
+    parts: &mut [Part<'_>],
+    packs: &mut Packs,
+    upstreams: &[Upstream],
+    purpose_header: &HeaderName,
+) -> Routes {
     let schemas = schemas(parts, &packs.words(0));
     let mut routes = Routes::default();
     let mut names = Names::of("route");
@@ -51,7 +57,7 @@ pub(super) fn read_all(parts: &mut [Part<'_>], packs: &mut Packs, upstreams: &[U
             let document = fields.document();
             let pack = packs.named_in(part.folder, &mut fields).unwrap_or(0);
             let words = packs.words(pack);
-            let reading = Reading { document, fields, schemas: &schemas, words, upstreams };
+            let reading = Reading { document, fields, schemas: &schemas, words, upstreams, purpose_header };
             let Some(route) = reading.read(pack, &mut names) else { continue };
             if let Err(unroutable) = routes.add(Arc::new(route)) {
                 document.find(unroutable_finding(unroutable), path);
@@ -103,6 +109,7 @@ struct Reading<'r, 'd> {
     schemas: &'r Schemas<'d>,
     words: Words<'r>,
     upstreams: &'r [Upstream],
+    purpose_header: &'r HeaderName,
 }
 
 impl<'r, 'd> Reading<'r, 'd> {
@@ -115,10 +122,16 @@ impl<'r, 'd> Reading<'r, 'd> {
         let purposes = purposes.map(|item| self.words.purposes(self.document, &item.texts()));
         let operations: Vec<_> =
             Operation::ALL.iter().map(|operation| (operation.name(), *operation)).collect();
-        let operation = self.fields.choice("operation", &operations);
+        let written = self.fields.item("operation");
+        let operation = written.as_ref().and_then(|item| item.choice(&operations));
+        let delete_body = request::delete_body(&mut self.fields, &methods);
+        if let Some(item) = written.filter(|_| operation == Some(Operation::Disclose)) {
+            request::screen_disclosure(self.document, &item, &methods, delete_body);
+        }
         let personal = self.personal(name.as_ref());
         let scrubbing = self.scrubbing(pattern.as_ref().map_or("", |pattern| pattern.value));
-        let query = self.query();
+        let query = request::query(&mut self.fields, self.document, &self.words);
+        let request_headers = request::headers(&mut self.fields, self.purpose_header);
         let hide_existence = self.fields.flag("hide-existence") == Some(true);
         let forward_purpose = self.fields.flag("forward-purpose") == Some(true);
         let answer_headers = self.answer_headers();
@@ -140,7 +153,9 @@ impl<'r, 'd> Reading<'r, 'd> {
             query,
             hide_existence,
             answer_headers,
+            request_headers,
             forward_purpose,
+            delete_body,
             max_request_body,
         })
     }
@@ -199,12 +214,6 @@ impl<'r, 'd> Reading<'r, 'd> {
             }
         }
         headers
-    }
-
-    fn query(&mut self) -> HashMap<String, Vec<CategoryId>> {
-        let entries = self.fields.entries("query");
-        let categories = |item| self.words.categories(self.document, item);
-        entries.iter().map(|(name, item)| (name.value.to_owned(), categories(item))).collect()
     }
 
     fn scrubbing(&mut self, pattern: &str) -> Option<Scrubbing> {

@@ -30,7 +30,7 @@ use tower::Service;
 use super::tls;
 use super::upstreams::Upstreams;
 use crate::layer::identity::PeerNames;
-use crate::layer::{Gate, Listening};
+use crate::layer::{Gate, Listening, Peer};
 
 /// From the connection to the end of a request's head, and between two requests.
 const HEAD_TIME: Duration = Duration::from_secs(10);
@@ -86,7 +86,7 @@ impl Listener {
                 accepted = self.socket.accept() => accepted,
                 _ = stop.wait_for(|stop| *stop) => break,
             };
-            let Ok((stream, _)) = accepted else {
+            let Ok((stream, address)) = accepted else {
                 // Out of file descriptors, most likely: leave the others time to end.
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
@@ -99,6 +99,7 @@ impl Listener {
                 gate: gate.clone(),
                 listening: Arc::clone(&self.listening),
                 watcher: graceful.watcher(),
+                peer: Peer { address: address.ip(), encrypted: self.tls.is_some() },
             };
             let tls = self.tls.as_ref().map(|tls| TlsAcceptor::from(Arc::clone(&tls.borrow())));
             tokio::spawn(async move {
@@ -115,6 +116,7 @@ struct Connection {
     gate: Gate<Upstreams>,
     listening: Arc<Listening>,
     watcher: Watcher,
+    peer: Peer,
 }
 
 impl Connection {
@@ -139,16 +141,17 @@ impl Connection {
         self.speak(stream, is_http2, peer, Arc::default()).await;
     }
 
-    async fn speak<T>(self, stream: T, is_http2: bool, peer: Option<PeerNames>, unframed: Arc<AtomicBool>)
+    async fn speak<T>(self, stream: T, is_http2: bool, names: Option<PeerNames>, unframed: Arc<AtomicBool>)
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let Connection { gate, listening, watcher } = self;
+        let Connection { gate, listening, watcher, peer } = self;
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(Arc::clone(&listening));
             let unframed = (request.version() == Version::HTTP_10).then(|| Arc::clone(&unframed));
-            if let Some(peer) = &peer {
-                request.extensions_mut().insert(peer.clone());
+            request.extensions_mut().insert(peer);
+            if let Some(names) = &names {
+                request.extensions_mut().insert(names.clone());
             }
             gate.clone().call(request).inspect_ok(move |answer| {
                 let is_framed = || {

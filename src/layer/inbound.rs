@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
-use super::Refusal;
+use super::{Refusal, request};
 
 /// Set where the request's own body ends the exchange.
 pub type InboundFailure = Arc<OnceLock<Refusal>>;
@@ -37,7 +37,7 @@ impl<B: Body> Inbound<B> {
         if inner.size_hint().lower() > max as u64 {
             let _ = failure.set(Refusal::BodyTooLarge);
         }
-        let deadline = (!inner.is_end_stream()).then(|| Box::pin(tokio::time::sleep(time)));
+        let deadline = request::has_body(&inner).then(|| Box::pin(tokio::time::sleep(time)));
         Inbound { inner, left: max, deadline, failure }
     }
 
@@ -87,7 +87,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Inbound<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        !request::has_body(&self.inner)
     }
 
     fn size_hint(&self) -> SizeHint {

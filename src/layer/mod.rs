@@ -26,7 +26,9 @@ pub mod upstream;
 mod well_known;
 
 use std::convert::Infallible;
+use std::fmt::{self, Debug, Formatter};
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -72,6 +74,21 @@ impl Default for Listening {
             request_timeout: Duration::from_secs(30),
             exchanges: Arc::new(Semaphore::new(1024)),
         }
+    }
+}
+
+/// The other end of a request's connection: an extension of the request, set by the listener.
+#[derive(Clone, Copy)]
+pub struct Peer {
+    pub address: IpAddr,
+    /// Whether the connection is encrypted.
+    pub encrypted: bool,
+}
+
+/// Without the address, which may be a person's.
+impl Debug for Peer {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Peer").field("encrypted", &self.encrypted).finish_non_exhaustive()
     }
 }
 

@@ -64,7 +64,7 @@ refusals! {
     LegalBasisAsPurpose = 400 "legal-basis-as-purpose", "A legal basis is not a purpose",
         "Declare what the data is for. The legal basis follows from the policy.";
     RequestMalformed = 400 "request-malformed", "The request is malformed",
-        "The request line, the authority, the path or a header is not what this gateway accepts. Nothing is normalised: send the canonical spelling.";
+        "The request line, the authority, the path, a header or the body is not what this gateway accepts. Nothing is normalised: send the canonical spelling.";
     CredentialMissing = 401 "credential-missing", "No credential",
         "Send an API key (`Authorization: Bearer` or `X-Api-Key`) or a registered client certificate.";
     CredentialInvalid = 401 "credential-invalid", "The credential is not valid",
@@ -96,7 +96,7 @@ refusals! {
     AuthorityNotServed = 421 "authority-not-served", "This authority is not served here",
         "The authority of the request is not one of this listener's.";
     QueryOnWithheldField = 422 "query-on-withheld-field", "The query uses a field you may not see",
-        "Filtering, sorting or expanding by what you may not see would tell you about it. Only the parameters that the route lists pass.";
+        "Filtering, sorting or expanding by what you may not see would tell you about it. Only the parameters and values that the route lists pass.";
     TooManyRequests = 429 "too-many-requests", "Too many requests",
         "Come back later.";
     HeadersTooLarge = 431 "headers-too-large", "The request headers are too large",

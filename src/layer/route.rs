@@ -87,6 +87,15 @@ impl Scrubbing {
     }
 }
 
+/// A query parameter that passes, with what it tells about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Parameter {
+    /// Every value tells about the same categories.
+    Any(Vec<CategoryId>),
+    /// These values pass and no other, each (decoded) with its own categories.
+    Listed(HashMap<String, Vec<CategoryId>>),
+}
+
 /// One route.
 #[derive(Debug)]
 pub struct Route {
@@ -106,11 +115,15 @@ pub struct Route {
     pub operation: Option<Operation>,
     /// `None`: not personal, passes through unread.
     pub scrubbing: Option<Scrubbing>,
-    /// The query parameters that pass, each with what it tells about.
-    pub query: HashMap<String, Vec<CategoryId>>,
+    /// The query parameters that pass.
+    pub query: HashMap<String, Parameter>,
     pub hide_existence: bool,
     pub answer_headers: Vec<HeaderName>,
+    /// Fields of a request that go on beside those that always do.
+    pub request_headers: Vec<HeaderName>,
     pub forward_purpose: bool,
+    /// Whether a DELETE may have a body.
+    pub delete_body: bool,
     /// Bytes of a request's body.
     pub max_request_body: usize,
 }

@@ -316,6 +316,26 @@ const OF_A_ROUTE: &[(&str, &str, &str)] = &[
         "take this out",
     ),
     ("query = { email = \"emial\" }", "there is no data category `emial`", "did you mean `email`?"),
+    (
+        "query = { sort = { values = { name = \"nmae\" } } }",
+        "there is no data category `nmae`",
+        "did you mean `name`?",
+    ),
+    ("query = { sort = { values = {} } }", "the parameter `sort` has no `values`", "values = {"),
+    (
+        "query = { sort = { category = \"name\", values = { a = \"name\" } } }",
+        "unknown key `category`",
+        "`values`",
+    ),
+    ("query = { _method = \"non-personal\" }", "the parameter `_method` cannot pass", "something else"),
+    ("request-headers = [\"not a header\"]", "this is not a header name", ""),
+    ("request-headers = [\"Authorization\"]", "`Authorization` cannot go on", "credential"),
+    ("request-headers = [\"Content-Length\"]", "`Content-Length` cannot go on", "frames"),
+    ("request-headers = [\"X-Original-URL\"]", "`X-Original-URL` cannot go on", "something else"),
+    ("request-headers = [\"X-Forwarded-For\"]", "`X-Forwarded-For` cannot go on", "only the gateway"),
+    ("request-headers = [\"Data-Purpose\"]", "`Data-Purpose` cannot go on", "forward-purpose"),
+    ("request-headers = [\"If-None-Match\"]", "`If-None-Match` cannot go on", "the one that leaves"),
+    ("request-body = true", "`request-body` is for routes that serve DELETE", "GET and HEAD never"),
     ("facts = { contry = \"@.country\" }", "unknown key `contry`", "did you mean `country`?"),
     ("controller = 7", "this is not where a subject's id is found", "`@.id`"),
     ("schema = \"custmer\"", "there is no schema `custmer`", "add a `[[schema]]`"),
@@ -444,6 +464,36 @@ fn a_field_that_is_only_personal_is_a_warning() {
     let text = rendered(&findings, folder.path());
     assert!(loads && findings.len() == 1, "{text}");
     assert!(text.contains("`personal` does not say what the field holds"), "{text}");
+}
+
+#[test]
+fn what_lets_a_caller_choose_is_a_warning() {
+    for (more, why) in [
+        ("query = { select = \"non-personal\" }", "the parameter `select` may let its caller choose"),
+        (
+            "query = { \"$orderby\" = [\"name\", \"email\"] }",
+            "the parameter `$orderby` may let its caller choose",
+        ),
+        ("query = { \"fields[people]\" = \"name\" }", "the parameter `fields[people]` may let"),
+        ("methods = [\"POST\"]\noperation = \"disclose\"", "the body of a request may choose"),
+        (
+            "methods = [\"DELETE\"]\nrequest-body = true\noperation = \"disclose\"",
+            "the body of a request may choose",
+        ),
+        ("request-headers = [\"Cookie\"]", "cookies go on to the upstream"),
+        ("query = { page = \"non-personal\" }", ""),
+        ("query = { sort = { values = { name = \"name\" } } }", ""),
+        ("methods = [\"POST\"]", ""),
+        ("methods = [\"DELETE\"]\noperation = \"disclose\"", ""),
+        ("request-headers = [\"X-Tenant\"]", ""),
+    ] {
+        let (loads, findings, folder) = about(&format!("{ROUTE}{more}\n"));
+        let text = rendered(&findings, folder.path());
+        assert!(
+            loads && findings.len() == usize::from(!why.is_empty()) && text.contains(why),
+            "{more}: {text}"
+        );
+    }
 }
 
 #[test]

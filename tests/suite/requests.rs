@@ -1,5 +1,9 @@
-//! Requests on their way to the upstream: which paths go on.
+//! Requests on their way to the upstream: which paths, parameters, header fields and bodies go on.
 
+use bytes::Bytes;
+use http::{HeaderValue, Request};
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 
 use crate::gate::{Gate, base, bearer};
@@ -20,6 +24,41 @@ subject = "@.id"
 "@.status" = "non-personal"
 
 [[route]]
+name = "customer"
+upstream = "crm"
+methods = ["GET", "POST", "DELETE"]
+path = "/customers/{id}"
+schema = "customer"
+request-headers = ["X-Tenant"]
+[route.query]
+page = "non-personal"
+email = "email"
+[route.query.sort.values]
+status = "non-personal"
+"first name" = "name"
+"name,email" = ["name", "email"]
+"Straße" = "non-personal"
+password_hash = "credential"
+"" = "non-personal"
+[route.query.order.values]
+asc = "non-personal"
+desc = "non-personal"
+
+[[route]]
+name = "removable"
+upstream = "crm"
+methods = ["DELETE"]
+path = "/removable/{id}"
+schema = "customer"
+request-body = true
+
+[[route]]
+name = "open"
+upstream = "crm"
+path = "/open"
+personal = false
+
+[[route]]
 name = "search"
 upstream = "crm"
 path = "/v1/customers:search"
@@ -35,7 +74,7 @@ schema = "customer"
 
 fn house() -> (Upstream, Gate) {
     let upstream = Upstream::start();
-    for path in ["/v1/customers:search", "/v1/x"] {
+    for path in ["/customers/c-1", "/removable/c-1", "/open", "/v1/customers:search", "/v1/x"] {
         upstream.json(path, CUSTOMER);
     }
     let gate = Gate::start(&format!("{}{ROUTES}", base(upstream.address)));
@@ -58,6 +97,189 @@ fn outcome(answer: &Answer) -> (u16, String) {
 
 fn malformed() -> (u16, String) {
     (400, "request-malformed".to_owned())
+}
+
+fn withheld() -> (u16, String) {
+    (422, "query-on-withheld-field".to_owned())
+}
+
+#[test]
+fn a_body_that_has_no_meaning_is_refused_and_not_forwarded() {
+    let (upstream, gate) = house();
+    let query = br#"{"query": {"password": "h"}}"#;
+    for path in ["/customers/c-1", "/open", "/.well-known/data-purposes"] {
+        let refused = ask(&gate, "GET", path, &[], query);
+        assert_eq!(outcome(&refused), malformed(), "{path}");
+        assert_eq!(refused.header("connection"), Some("close"));
+        assert!(refused.json()["detail"].as_str().unwrap().contains("no body"));
+    }
+    assert_eq!(ask(&gate, "HEAD", "/customers/c-1", &[], query).status, 400);
+    assert_eq!(outcome(&ask(&gate, "DELETE", "/customers/c-1", &[], b"{}")), malformed());
+    let chunked = format!(
+        "GET /customers/c-1 HTTP/1.1\r\nhost: x\r\n{}\r\ndata-purpose: customer-support\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n",
+        bearer("support")
+    );
+    assert_eq!(outcome(&wire::raw(gate.address, chunked.as_bytes())), malformed());
+    assert_eq!(upstream.requests(), 0);
+    // A length of 0 is no body; a body of a POST is one.
+    assert_eq!(ask(&gate, "GET", "/customers/c-1", &["content-length: 0"], b"").status, 200);
+    assert_eq!(ask(&gate, "DELETE", "/customers/c-1", &["content-length: 0"], b"").status, 200);
+    assert_eq!(ask(&gate, "POST", "/customers/c-1", &[], b"{}").status, 200);
+    assert_eq!(ask(&gate, "DELETE", "/removable/c-1", &[], b"{}").status, 200);
+    let coded = ask(&gate, "POST", "/customers/c-1", &["content-encoding: gzip"], b"{}");
+    assert_eq!(outcome(&coded), malformed());
+}
+
+/// Sends one request over HTTP/2 and returns the status.
+fn over_http2(
+    gate: &Gate,
+    request: Request<http_body_util::combinators::UnsyncBoxBody<Bytes, hyper::Error>>,
+) -> u16 {
+    let address = gate.address;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async move {
+        let stream = TokioIo::new(tokio::net::TcpStream::connect(address).await.unwrap());
+        let (mut send, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+        tokio::spawn(connection);
+        let response = send.send_request(request).await.unwrap();
+        response.status().as_u16()
+    })
+}
+
+fn http2_request(method: &str) -> http::request::Builder {
+    Request::builder()
+        .method(method)
+        .uri("http://api.example.org/customers/c-1")
+        .header("authorization", bearer("support").trim_start_matches("authorization: "))
+        .header("data-purpose", "customer-support")
+}
+
+#[test]
+fn http2_is_held_to_the_same() {
+    let (upstream, gate) = house();
+    let none = || Full::<Bytes>::default().map_err(|never| match never {}).boxed_unsync();
+    let some = || Full::from("{}").map_err(|never| match never {}).boxed_unsync();
+    for method in ["GET", "HEAD", "DELETE"] {
+        assert_eq!(over_http2(&gate, http2_request(method).body(some()).unwrap()), 400, "{method}");
+    }
+    for value in [" b", "b\t"] {
+        let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
+        let request = http2_request("GET").header("x-a", value).body(none()).unwrap();
+        assert_eq!(over_http2(&gate, request), 400);
+    }
+    // Nobody knows yet that nothing comes.
+    let open = StreamBody::new(futures_util::stream::pending());
+    assert_eq!(over_http2(&gate, http2_request("GET").body(BodyExt::boxed_unsync(open)).unwrap()), 400);
+    assert_eq!(upstream.requests(), 0);
+    assert_eq!(over_http2(&gate, http2_request("GET").body(none()).unwrap()), 200);
+    let seen = upstream.seen.lock().unwrap().concat().to_ascii_lowercase();
+    assert!(seen.contains("via: 2.0 purposegate\r\n") && seen.contains("host=\"api.example.org\""), "{seen}");
+    assert!(!seen.contains("content-length") && !seen.contains("transfer-encoding"), "{seen}");
+}
+
+#[test]
+fn the_upstream_sees_listed_fields_and_what_the_gateway_says() {
+    let (upstream, gate) = house();
+    let headers = [
+        "x-forwarded-for: 9.9.9.9",
+        "x-forwarded-host: evil.example",
+        "x-forwarded-proto: gopher",
+        "x-forwarded-user: root",
+        "forwarded: for=9.9.9.9",
+        "x-real-ip: 9.9.9.9",
+        "x-original-uri: /admin",
+        "x-user-id: 9.9.9.9",
+        "x-remote-user: root",
+        "prefer: respond-async",
+        "cookie: session=root",
+        "via: 1.1 evil",
+        "x-data-purpose: root",
+        "data-purpose-applied: root",
+        "x-tenant: acme",
+        "accept: application/json",
+        "accept-language: de",
+        "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        "idempotency-key: k-1",
+        "x-request-id: r-1",
+        "user-agent: curl",
+    ];
+    let released = ask(&gate, "GET", "/customers/c-1", &headers, b"");
+    assert_eq!(released.status, 200, "{}", released.text());
+    assert_eq!(released.header("via"), Some("1.1 purposegate"));
+    let open = ask(&gate, "GET", "/open", &headers, b"");
+    assert_eq!((open.status, open.header("via")), (200, Some("1.1 purposegate")));
+    let heads = upstream.seen.lock().unwrap().clone();
+    for (head, tenant) in heads.iter().zip([true, false]) {
+        let mut lines: Vec<String> =
+            head.lines().skip(1).filter(|line| !line.is_empty()).map(str::to_lowercase).collect();
+        lines.sort_unstable();
+        let authority = gate.address;
+        let mut expected = vec![
+            "accept-encoding: identity".to_owned(),
+            "accept-language: de".to_owned(),
+            "accept: application/json".to_owned(),
+            format!("forwarded: for=127.0.0.1;host=\"{authority}\";proto=http"),
+            format!("host: {}", upstream.address),
+            "idempotency-key: k-1".to_owned(),
+            "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
+            "user-agent: curl".to_owned(),
+            "via: 1.1 purposegate".to_owned(),
+            "x-forwarded-for: 127.0.0.1".to_owned(),
+            format!("x-forwarded-host: {authority}"),
+            "x-forwarded-proto: http".to_owned(),
+            "x-request-id: r-1".to_owned(),
+        ];
+        expected.extend(tenant.then(|| "x-tenant: acme".to_owned()));
+        assert_eq!(lines, expected);
+    }
+}
+
+#[test]
+fn a_parameter_s_values_are_listed_with_what_they_tell_about() {
+    let (upstream, gate) = house();
+    let get = |query: &str| ask(&gate, "GET", &format!("/customers/c-1?{query}"), &[], b"");
+    for query in [
+        "sort=email",
+        "sort=password_hash",
+        "sort=password%5Fhash",
+        "sort=status,password_hash",
+        "sort=email,name",
+        "sort=-status",
+        "sort=status:password_hash",
+        "sort=Status",
+        "sort=status%20",
+        "sort=status%00",
+        "sort=status&sort=password_hash",
+        // An origin that joins the two gets a value that nobody listed.
+        "sort=status&sort=status",
+        "sort=status&so%72t=first+name",
+        "sort[]=status",
+        "SORT=status",
+        "order=asc&order=asc",
+    ] {
+        assert_eq!(outcome(&get(query)), withheld(), "{query}");
+    }
+    for query in ["sort=%FF", "sort=status;password_hash", "so%FFrt=status"] {
+        assert_eq!(outcome(&get(query)), malformed(), "{query}");
+    }
+    assert_eq!(upstream.requests(), 0);
+    for query in [
+        "sort=status",
+        "sort=%73tatus",
+        "s%6Frt=status",
+        "sort=first+name",
+        "sort=first%20name",
+        "sort=name,email",
+        "sort=name%2Cemail",
+        "sort=Stra%C3%9Fe",
+        "sort=Stra%c3%9fe",
+        "sort=",
+        "sort",
+        "sort=status&order=desc&page=1&page=2",
+    ] {
+        assert_eq!(outcome(&get(query)).0, 200, "{query}");
+    }
 }
 
 #[test]

@@ -7,14 +7,15 @@ use std::sync::Arc;
 use governor::clock::Clock;
 use http::HeaderMap;
 use http::request::Parts;
+use smallvec::SmallVec;
 
 use super::Exchange;
 use crate::decision::{Admitted, Asking, Classes, Decisions, Denial, LegalReference};
 use crate::disclosure::Verdict;
 use crate::layer::identity::{Caller, PeerNames};
 use crate::layer::release::Citation;
-use crate::layer::route::Route;
-use crate::layer::{Refusal, purpose};
+use crate::layer::route::{Parameter, Route};
+use crate::layer::{Refusal, Rejection, path, purpose};
 use crate::ledger::Case;
 use crate::vocabulary::{CategoryId, Form, NotAPurpose, PurposeId};
 
@@ -126,22 +127,42 @@ impl Exchange {
     }
 }
 
-/// Every parameter is listed by the route, and may tell the caller only what it may see in clear.
-pub(super) fn screen_query(route: &Route, query: Option<&str>, admitted: &Admitted) -> Result<(), Refusal> {
+/// Every parameter is listed by the route, with its value where the route lists values, and may tell the caller only
+/// what it may see in clear.
+pub(super) fn screen_query(route: &Route, query: Option<&str>, admitted: &Admitted) -> Result<(), Rejection> {
     let Some(query) = query.filter(|query| !query.is_empty()) else { return Ok(()) };
     // Some origins end a parameter at a `;`.
     if query.bytes().any(|byte| byte == b';' || !byte.is_ascii()) {
-        return Err(Refusal::RequestMalformed);
+        return Err(Rejection::malformed("A query is ASCII and has no `;`: write `%3B`."));
     }
-    for parameter in query.split('&') {
-        let name = parameter.split('=').next().unwrap_or_default();
-        let name = crate::layer::path::meaning(&name.replace('+', " ")).ok_or(Refusal::RequestMalformed)?;
-        let categories: &[CategoryId] = route.query.get(&name).ok_or(Refusal::QueryOnWithheldField)?;
+    let mut once: SmallVec<[&str; 4]> = SmallVec::new();
+    for written in query.split('&') {
+        let (name, value) = written.split_once('=').unwrap_or((written, ""));
+        let known = route.query.get_key_value(&decoded(name)?);
+        let (name, parameter) = known.ok_or(Refusal::QueryOnWithheldField)?;
+        let categories: &[CategoryId] = match parameter {
+            Parameter::Any(categories) => categories,
+            Parameter::Listed(values) => {
+                // Of two, one origin takes the first, one the last, and one joins them to a value that nobody listed.
+                if once.contains(&name.as_str()) {
+                    let detail = "A parameter whose values the route lists is sent once, with one of them.";
+                    return Err(Rejection::new(Refusal::QueryOnWithheldField, detail));
+                }
+                once.push(name);
+                values.get(&decoded(value)?).ok_or(Refusal::QueryOnWithheldField)?
+            }
+        };
         if categories.iter().any(|category| admitted.best(*category) != Form::Clear) {
-            return Err(Refusal::QueryOnWithheldField);
+            return Err(Refusal::QueryOnWithheldField.into());
         }
     }
     Ok(())
+}
+
+/// A name or a value of a query as an origin reads it (`application/x-www-form-urlencoded`).
+fn decoded(text: &str) -> Result<String, Rejection> {
+    let malformed = || Rejection::malformed("A query is percent-encoded UTF-8.");
+    path::meaning(&text.replace('+', " ")).ok_or_else(malformed)
 }
 
 fn denied(denial: Denial) -> Refusal {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, TE, TRAILER};
+use http::header::{CONTENT_TYPE, TE, TRAILER, VIA};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use http_body::Body;
@@ -120,10 +120,8 @@ impl Exchange {
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         U: Body<Data = Bytes> + Send + 'static,
     {
-        match self.attempt(upstream, incoming).await {
-            Ok(response) => response,
-            Err(refusal) => self.refuse(refusal),
-        }
+        let (parts, body) = incoming.into_parts();
+        self.attempt(upstream, parts, body).await.unwrap_or_else(|refusal| self.refuse(refusal))
     }
 
     /// The refusal of a rejection, whose own words the problem document will have.
@@ -135,17 +133,18 @@ impl Exchange {
     async fn attempt<S, B, U>(
         &mut self,
         upstream: S,
-        incoming: Request<B>,
+        parts: Parts,
+        body: B,
     ) -> Result<Response<AnswerBody>, Refusal>
     where
         S: Service<Request<Inbound<B>>, Response = Response<U>, Error = UpstreamFailure>,
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         U: Body<Data = Bytes> + Send + 'static,
     {
-        let (parts, body) = incoming.into_parts();
         self.method = parts.method.clone();
         let listening = parts.extensions.get::<Arc<Listening>>().cloned().unwrap_or_default();
-        request::screen(&parts, &listening.authorities).map_err(|rejection| self.explained(rejection))?;
+        request::screen(&parts, &body, &listening.authorities)
+            .map_err(|rejection| self.explained(rejection))?;
         self.permit =
             Some(Arc::clone(&listening.exchanges).try_acquire_owned().map_err(|_| Refusal::Overloaded)?);
         let caller = self.identify(&parts)?;
@@ -158,11 +157,14 @@ impl Exchange {
             }
         })?;
         self.route = Some(Arc::clone(&found.route));
+        request::screen_content(&parts, &body, found.route.delete_body, &found.route.request_headers)
+            .map_err(|rejection| self.explained(rejection))?;
         let decisions = self.decisions(&found.route)?;
         let purpose = self.declared_purpose(&parts.headers, &caller, &decisions)?;
         let case = self.cited_case(purpose, &decisions);
         let admitted = Arc::new(self.admit(&found.route, purpose, case.as_deref(), &decisions)?);
-        admit::screen_query(&found.route, parts.uri.query(), &admitted)?;
+        admit::screen_query(&found.route, parts.uri.query(), &admitted)
+            .map_err(|rejection| self.explained(rejection))?;
         self.gatehouse.ledger.healthy().then_some(()).ok_or(Refusal::LedgerUnavailable)?;
         if privacy_control::is_set(&parts.headers) {
             Box::pin(privacy_control::heed(&self.identity, &decisions, &self.gatehouse)).await?;
@@ -201,6 +203,7 @@ impl Exchange {
         if self.report != Report::None {
             head.insert(TRAILER, HeaderValue::from(WITHHELD));
         }
+        head.insert(VIA, request::via(upstream_parts.version));
         let response = self.respond(upstream_parts.status, head)?;
         match verdict {
             answer::Answer::Json(framing, coding) if hangs_on_body || parts.method != Method::HEAD => {
@@ -315,7 +318,8 @@ impl Exchange {
         let mut request = Request::new(body);
         *request.method_mut() = parts.method.clone();
         *request.uri_mut() = parts.uri.clone();
-        *request.headers_mut() = request::forwarded(&parts.headers, &self.snapshot.purpose_header);
+        *request.headers_mut() =
+            request::forwarded(parts, &route.request_headers, &self.snapshot.purpose_header);
         if let Some(value) = route.forward_purpose.then(|| self.purpose_value(None)).flatten() {
             request.headers_mut().insert(self.snapshot.purpose_header.clone(), value);
         }
@@ -414,6 +418,7 @@ impl Exchange {
             .filter(|(name, _)| !ends_here(name))
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
+        response.headers_mut().append(VIA, request::via(upstream.version));
         if let Some(applied) = self.purpose_value(Some(&self.decision)) {
             response.headers_mut().insert(PURPOSE_APPLIED, applied);
         }
