@@ -1,12 +1,13 @@
-//! The keys of a `[[route]]` about its requests: parameters, header fields, bodies.
+//! The keys of a `[[route]]` about its requests: parameters, header fields, bodies, and the origins of pages.
 
 use std::collections::HashMap;
 
-use http::{HeaderName, Method};
+use http::{HeaderName, HeaderValue, Method, Uri};
 
 use super::words::Words;
 use crate::document::{At, Document, Fields, Item};
 use crate::finding::Finding;
+use crate::layer::cors::{self, Cors};
 use crate::layer::request;
 use crate::layer::route::Parameter;
 
@@ -221,6 +222,83 @@ pub(super) fn screen_disclosure(
     document.find(finding.label("reads by a body that is not screened").hint(hint), operation.at());
 }
 
+/// Reads `cors`.
+pub(super) fn cors(
+    fields: &mut Fields<'_>,
+    methods: &[Method],
+    request_headers: &[HeaderName],
+    answer_headers: &[HeaderName],
+    purpose_header: &HeaderName,
+) -> Option<Cors> {
+    let mut table = fields.fields("cors", "`cors`")?;
+    let (document, at) = (table.document(), table.at());
+    let written = table.item("origins");
+    let origins = written.map_or_else(Vec::new, |item| item.texts());
+    table.end();
+    if origins.is_empty() {
+        let finding = Finding::error("no-origin", "`cors` lists no origin").label("for no page");
+        document.find(finding.hint("write `cors = { origins = [\"https://app.example.org\"] }`"), at);
+    }
+    let origins = origins.iter().filter_map(|text| origin(document, text)).collect();
+    Some(Cors::new(origins, methods, request_headers, answer_headers, purpose_header))
+}
+
+/// An origin as browsers write it (RFC 6454, 6.2): scheme, host, and a port that is not the scheme's own.
+fn origin(document: &Document<'_>, text: &At<&str>) -> Option<HeaderValue> {
+    let hint = match text.value {
+        "*" => "every origin has to be named: who may ask is not for any page to say",
+        "null" => "every page in a sandbox and every file has this origin",
+        written if is_origin(written) => return HeaderValue::from_str(written).ok(),
+        _ => {
+            "write it as browsers do: scheme, host in lower case (Punycode for other scripts) and a port that is not \
+              the usual one, `https://app.example.org`, without a path"
+        }
+    };
+    let finding = Finding::error("bad-origin", format!("`{}` is not an origin", text.value));
+    document.find(finding.label("no page has this origin").hint(hint), text.at.clone());
+    None
+}
+
+fn is_origin(text: &str) -> bool {
+    let Some((scheme, authority)) = text.split_once("://") else { return false };
+    let is_scheme = scheme.starts_with(|first: char| first.is_ascii_lowercase())
+        && scheme
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte));
+    let is_authority = authority
+        .bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._:[]".contains(&byte));
+    if !is_scheme || !is_authority || authority.is_empty() {
+        return false;
+    }
+    // The scheme may be an application's own; its authority is read like that of HTTP.
+    let Ok(uri) = format!("http://{authority}").parse::<Uri>() else { return false };
+    let Some(parsed) = uri.authority() else { return false };
+    let port = authority.strip_prefix(parsed.host()).unwrap_or_default();
+    let usual = match scheme {
+        "http" => Some(80),
+        "https" => Some(443),
+        _ => None,
+    };
+    let is_port = || {
+        let port = port.strip_prefix(':').filter(|digits| !digits.starts_with('0'));
+        port.and_then(|digits| digits.parse::<u16>().ok()).is_some_and(|port| Some(port) != usual)
+    };
+    !parsed.host().is_empty() && (port.is_empty() || is_port())
+}
+
+/// Warns where an upstream's answer about origins is listed beside `cors`, which takes its place.
+pub(super) fn screen_answer_headers(document: &Document<'_>, listed: &[At<&str>]) {
+    let is_about_origins =
+        |name: &&At<&str>| name.value.parse().is_ok_and(|header| cors::is_about_origins(&header));
+    for name in listed.iter().filter(is_about_origins) {
+        let finding =
+            Finding::warning("upstream-cors", format!("`{}` of the upstream does not pass", name.value));
+        let hint = "`cors` says which pages may read the answers of this route";
+        document.find(finding.label("never leaves").hint(hint), name.at.clone());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -273,6 +351,45 @@ mod tests {
             ["page", "limit", "offset", "cursor", "email", "id", "status", "pace", "since", "$top", "$skip"]
         {
             assert!(!chooses(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn origins_are_what_browsers_write() {
+        for origin in [
+            "https://app.example.org",
+            "https://app.example.org:8443",
+            "http://localhost:3000",
+            "http://127.0.0.1:3000",
+            "http://[::1]:3000",
+            "capacitor://localhost",
+            "chrome-extension://abcdefghijklmnop",
+            "https://xn--bcher-kva.example",
+        ] {
+            assert!(is_origin(origin), "{origin}");
+        }
+        for origin in [
+            "",
+            "app.example.org",
+            "//app.example.org",
+            "https://",
+            "https://app.example.org/",
+            "https://app.example.org/app",
+            "https://App.example.org",
+            "HTTPS://app.example.org",
+            "https://app.example.org:443",
+            "http://app.example.org:80",
+            "https://app.example.org:",
+            "https://app.example.org:08443",
+            "https://app.example.org:99999",
+            "https://u@app.example.org",
+            "https://*.example.org",
+            "https://app.example.org?x",
+            "https://bücher.example",
+            "https://a b",
+            "https://[::1",
+        ] {
+            assert!(!is_origin(origin), "{origin}");
         }
     }
 }

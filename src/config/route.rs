@@ -14,6 +14,7 @@ use super::words::Words;
 use crate::document::{At, Document, Fields};
 use crate::finding::Finding;
 use crate::layer::answer;
+use crate::layer::cors::Cors;
 use crate::layer::route::{self, Field, Route, Routes, Scrubbing, UnknownSubject, Unroutable, Withheld};
 use crate::scrub::{
     DuplicateKeys, Limits, Mapping, PathFault, Plan, RecordMapping, Redaction, RemovedAs, Unclassified,
@@ -135,6 +136,7 @@ impl<'r, 'd> Reading<'r, 'd> {
         let hide_existence = self.fields.flag("hide-existence") == Some(true);
         let forward_purpose = self.fields.flag("forward-purpose") == Some(true);
         let answer_headers = self.answer_headers();
+        let cors = self.cors(&methods, &request_headers, &answer_headers);
         let max_request_body = self.fields.size("max-request-body").unwrap_or(MAX_REQUEST_BODY);
         self.fields.end();
         let name = names.add(self.document, &name?);
@@ -156,6 +158,7 @@ impl<'r, 'd> Reading<'r, 'd> {
             request_headers,
             forward_purpose,
             delete_body,
+            cors,
             max_request_body,
         })
     }
@@ -214,6 +217,18 @@ impl<'r, 'd> Reading<'r, 'd> {
             }
         }
         headers
+    }
+
+    fn cors(
+        &mut self,
+        methods: &[Method],
+        request_headers: &[HeaderName],
+        answer_headers: &[HeaderName],
+    ) -> Option<Cors> {
+        let cors =
+            request::cors(&mut self.fields, methods, request_headers, answer_headers, self.purpose_header)?;
+        request::screen_answer_headers(self.document, &self.fields.texts("answer-headers"));
+        Some(cors)
     }
 
     fn scrubbing(&mut self, pattern: &str) -> Option<Scrubbing> {

@@ -17,6 +17,7 @@ pub const ERRORS: &[&str] = &[
     "bad-issuer-keys",
     "bad-key-hash",
     "bad-ledger-url",
+    "bad-origin",
     "bad-pack-dates",
     "bad-parameter",
     "bad-path",
@@ -51,6 +52,7 @@ pub const ERRORS: &[&str] = &[
     "never-released-category",
     "no-category",
     "no-listener",
+    "no-origin",
     "no-policy-pack",
     "no-rules",
     "no-scenario",
@@ -103,4 +105,5 @@ pub const WARNINGS: &[&str] = &[
     "plaintext-listener",
     "route-not-personal",
     "unreadable-tls",
+    "upstream-cors",
 ];

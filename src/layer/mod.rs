@@ -5,6 +5,7 @@
 
 pub mod answer;
 pub mod body;
+pub mod cors;
 pub mod encoding;
 mod exchange;
 pub mod identity;
@@ -36,6 +37,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use governor::{DefaultDirectRateLimiter, Quota};
 use http::{Request, Response};
 use http_body::Body;
 use tokio::sync::Semaphore;
@@ -106,6 +108,8 @@ pub struct Gatehouse {
     pub pseudonyms: Pseudonyms,
     /// The way out that stands in marketing e-mails.
     pub opt_out: OptOut,
+    /// Preflights over time: they need no credential.
+    preflights: DefaultDirectRateLimiter,
 }
 
 impl Gatehouse {
@@ -120,7 +124,8 @@ impl Gatehouse {
     ) -> Gatehouse {
         let snapshot = ArcSwap::from_pointee(snapshot);
         let lookups = Semaphore::new(MOST_LOOKUPS);
-        Gatehouse { snapshot, ledger, log, metrics, lookups, pseudonyms, access_log, opt_out }
+        let preflights = DefaultDirectRateLimiter::direct(Quota::per_second(cors::MAX_PREFLIGHTS_PER_SECOND));
+        Gatehouse { snapshot, ledger, log, metrics, lookups, pseudonyms, access_log, opt_out, preflights }
     }
 
     /// What requests are judged by from now on. Exchanges under way keep what they began with.

@@ -103,10 +103,18 @@ pub static ALWAYS_FORWARDED: [HeaderName; 8] = [
 /// Checks everything about a request that does not depend on who asks.
 ///
 /// # Errors
-/// The refusal that fits: the target's length, the header's size, the method, the expectation, the framing, the
-/// authority, the path, a body without a meaning.
+/// The refusal that fits: the method, and all of [`screen_message`].
 pub fn screen(parts: &Parts, body: &impl Body, authorities: &[String]) -> Result<(), Rejection> {
     screen_method(&parts.method)?;
+    screen_message(parts, body, authorities)
+}
+
+/// Checks everything but the method.
+///
+/// # Errors
+/// The refusal that fits: the target's length, the header's size, the expectation, the framing, the authority, the path, a body
+/// without a meaning.
+pub fn screen_message(parts: &Parts, body: &impl Body, authorities: &[String]) -> Result<(), Rejection> {
     let target = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
     if target > path::MAX_TARGET {
         return Err(Refusal::UriTooLong.into());

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use governor::DefaultDirectRateLimiter;
-use http::{HeaderName, Method};
+use http::{HeaderName, HeaderValue, Method};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
+use super::cors::Cors;
 use super::{Refusal, path};
 use crate::decision::{Classes, Permit, RecipientFacts};
 use crate::scrub::{Limits, Plan};
@@ -124,6 +125,8 @@ pub struct Route {
     pub forward_purpose: bool,
     /// Whether a DELETE may have a body.
     pub delete_body: bool,
+    /// The origins whose pages may ask, where there are any.
+    pub cors: Option<Cors>,
     /// Bytes of a request's body.
     pub max_request_body: usize,
 }
@@ -230,6 +233,8 @@ pub struct Routes {
     /// The routes of one pattern, by the slot that `by_path` leads to.
     slots: Vec<Vec<Arc<Route>>>,
     slot_of: HashMap<String, usize>,
+    /// Whether a route lists origins.
+    lists_origins: bool,
 }
 
 /// A route that an earlier one shadows.
@@ -266,6 +271,7 @@ impl Routes {
             }
             served.push(Arc::clone(&route));
         }
+        self.lists_origins |= route.cors.is_some();
         self.all.push(route);
         Ok(())
     }
@@ -287,6 +293,22 @@ impl Routes {
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Route>> {
         self.all.iter()
+    }
+
+    /// The route that says which origins may send a request: the one that serves it or, where none does, one at
+    /// this path that lists the origin. `None` where it lists no origins.
+    pub fn sharing(&self, path: &str, method: &Method, origin: Option<&HeaderValue>) -> Option<&Arc<Route>> {
+        if !self.lists_origins {
+            return None;
+        }
+        let served = self.slots.get(*self.by_path.at(path).ok()?.value)?;
+        let lists = |route: &&Arc<Route>| {
+            route.cors.as_ref().zip(origin).is_some_and(|(cors, origin)| cors.lists(origin))
+        };
+        match served.iter().find(|route| route.serves(method)) {
+            Some(route) => Some(route).filter(|route| route.cors.is_some()),
+            None => served.iter().find(lists),
+        }
     }
 
     /// The methods that a path knows, as `Allow` has them; empty where it is no route's.

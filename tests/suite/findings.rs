@@ -336,6 +336,14 @@ const OF_A_ROUTE: &[(&str, &str, &str)] = &[
     ("request-headers = [\"Data-Purpose\"]", "`Data-Purpose` cannot go on", "forward-purpose"),
     ("request-headers = [\"If-None-Match\"]", "`If-None-Match` cannot go on", "the one that leaves"),
     ("request-body = true", "`request-body` is for routes that serve DELETE", "GET and HEAD never"),
+    ("cors = {}", "`cors` lists no origin", "https://app.example.org"),
+    ("cors = { origins = [\"*\"] }", "`*` is not an origin", "has to be named"),
+    ("cors = { origins = [\"https://app.example.org/\"] }", "is not an origin", "without a path"),
+    (
+        "cors = { origin = [\"https://a.example\"], origins = [\"https://a.example\"] }",
+        "unknown key `origin`",
+        "origins",
+    ),
     ("facts = { contry = \"@.country\" }", "unknown key `contry`", "did you mean `country`?"),
     ("controller = 7", "this is not where a subject's id is found", "`@.id`"),
     ("schema = \"custmer\"", "there is no schema `custmer`", "add a `[[schema]]`"),
@@ -481,11 +489,15 @@ fn what_lets_a_caller_choose_is_a_warning() {
             "the body of a request may choose",
         ),
         ("request-headers = [\"Cookie\"]", "cookies go on to the upstream"),
+        (
+            "cors = { origins = [\"https://a.example\"] }\nanswer-headers = [\"Access-Control-Allow-Origin\"]",
+            "of the upstream does not pass",
+        ),
         ("query = { page = \"non-personal\" }", ""),
         ("query = { sort = { values = { name = \"name\" } } }", ""),
         ("methods = [\"POST\"]", ""),
         ("methods = [\"DELETE\"]\noperation = \"disclose\"", ""),
-        ("request-headers = [\"X-Tenant\"]", ""),
+        ("request-headers = [\"X-Tenant\"]\ncors = { origins = [\"https://a.example\"] }", ""),
     ] {
         let (loads, findings, folder) = about(&format!("{ROUTE}{more}\n"));
         let text = rendered(&findings, folder.path());

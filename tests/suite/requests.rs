@@ -1,4 +1,5 @@
-//! Requests on their way to the upstream: which paths, parameters, header fields and bodies go on.
+//! Requests on their way to the upstream: which paths, parameters, header fields and bodies go on, and what web
+//! pages are told.
 
 use bytes::Bytes;
 use http::{HeaderValue, Request};
@@ -8,10 +9,12 @@ use serde_json::Value;
 
 use crate::gate::{Gate, base, bearer};
 use crate::http::{self as wire, Answer};
-use crate::upstream::Upstream;
+use crate::upstream::{Upstream, answer};
 
 const CUSTOMER: &str =
     r#"{"id": "c-1", "name": "Ada Example", "email": "ada@example.org", "status": "active"}"#;
+
+const APP: &str = "https://app.example.org";
 
 const ROUTES: &str = r#"
 [[schema]]
@@ -70,11 +73,35 @@ name = "collection"
 upstream = "crm"
 path = "/v1/{collection}"
 schema = "customer"
+
+[[route]]
+name = "page"
+upstream = "crm"
+methods = ["GET", "POST"]
+path = "/page/{id}"
+schema = "customer"
+request-headers = ["X-Tenant"]
+answer-headers = ["X-Total", "Access-Control-Allow-Origin"]
+cors = { origins = ["https://app.example.org", "http://localhost:3000"] }
+
+[[route]]
+name = "page-removal"
+upstream = "crm"
+methods = ["DELETE"]
+path = "/page/{id}"
+schema = "customer"
+
+[[route]]
+name = "open-page"
+upstream = "crm"
+path = "/open-page"
+personal = false
+cors = { origins = ["https://app.example.org"] }
 "#;
 
 fn house() -> (Upstream, Gate) {
     let upstream = Upstream::start();
-    for path in ["/customers/c-1", "/removable/c-1", "/open", "/v1/customers:search", "/v1/x"] {
+    for path in ["/customers/c-1", "/removable/c-1", "/open", "/v1/customers:search", "/v1/x", "/page/c-1"] {
         upstream.json(path, CUSTOMER);
     }
     let gate = Gate::start(&format!("{}{ROUTES}", base(upstream.address)));
@@ -305,4 +332,112 @@ fn a_path_has_one_spelling_and_its_rules() {
     assert_eq!(get("/v1/x").status, 200);
     upstream.json("/v1/caf%C3%A9", CUSTOMER);
     assert_eq!(get("/v1/caf%C3%A9").status, 200);
+}
+
+/// A browser's question whether a page of this origin may send such a request.
+fn preflight(gate: &Gate, path: &str, origin: &str, method: &str) -> Answer {
+    let headers = [
+        format!("origin: {origin}"),
+        format!("access-control-request-method: {method}"),
+        "access-control-request-headers: authorization,data-purpose".to_owned(),
+    ];
+    wire::send(gate.address, "OPTIONS", path, &headers.each_ref().map(String::as_str), b"")
+}
+
+fn list<'a>(answer: &'a Answer, name: &str) -> Vec<&'a str> {
+    answer.header(name).unwrap_or_default().split(", ").filter(|word| !word.is_empty()).collect()
+}
+
+#[test]
+fn a_preflight_is_answered_from_the_route() {
+    let (upstream, gate) = house();
+    for origin in [APP, "http://localhost:3000"] {
+        for method in ["GET", "POST", "PATCH"] {
+            let told = preflight(&gate, "/page/c-1", origin, method);
+            assert_eq!(told.status, 204, "{}", told.head);
+            assert_eq!(told.header("access-control-allow-origin"), Some(origin));
+            assert_eq!(told.header("vary"), Some("Origin"));
+            assert_eq!(list(&told, "access-control-allow-methods"), ["GET", "POST", "HEAD"]);
+            let headers = list(&told, "access-control-allow-headers");
+            for name in
+                ["data-purpose", "authorization", "x-api-key", "content-type", "x-tenant", "idempotency-key"]
+            {
+                assert!(headers.contains(&name), "{headers:?}");
+            }
+            assert!(told.header("access-control-max-age").is_some());
+            assert!(told.header("access-control-allow-credentials").is_none());
+        }
+    }
+    for (path, origin, method) in [
+        ("/page/c-1", "https://evil.example", "GET"),
+        ("/page/c-1", "https://app.example.org.evil.example", "GET"),
+        ("/page/c-1", "https://APP.example.org", "GET"),
+        ("/page/c-1", "http://app.example.org", "GET"),
+        ("/page/c-1", "null", "GET"),
+        // Another route's, which lists no origins.
+        ("/page/c-1", APP, "DELETE"),
+        ("/customers/c-1", APP, "GET"),
+        ("/nowhere", APP, "GET"),
+        ("/open-page", "http://localhost:3000", "GET"),
+    ] {
+        let told = preflight(&gate, path, origin, method);
+        assert_eq!(outcome(&told), (405, "method-not-allowed".to_owned()), "{path} {origin} {method}");
+        assert!(!told.head.to_lowercase().contains("access-control-"), "{}", told.head);
+    }
+    // What is no preflight is as it was.
+    let plain = wire::send(gate.address, "OPTIONS", "/page/c-1", &[&format!("origin: {APP}")], b"");
+    assert_eq!(outcome(&plain), (405, "method-not-allowed".to_owned()));
+    let headers = [format!("origin: {APP}"), "access-control-request-method: GET".to_owned()];
+    let headers = headers.each_ref().map(String::as_str);
+    assert_eq!(outcome(&wire::send(gate.address, "OPTIONS", "/page/%63-1", &headers, b"")), malformed());
+    assert_eq!(outcome(&wire::send(gate.address, "OPTIONS", "/page/c-1", &headers, b"{}")), malformed());
+    assert_eq!(upstream.requests(), 0);
+    assert!(!gate.log().contains("page"), "a preflight is no disclosure");
+}
+
+#[test]
+fn a_page_reads_answers_and_refusals() {
+    let (upstream, gate) = house();
+    let head = "content-type: application/json\r\naccess-control-allow-origin: *\r\naccess-control-allow-credentials: true\r\nx-total: 1\r\n";
+    for path in ["/page/c-1", "/open-page"] {
+        upstream.raw(path, answer("200 OK", head, CUSTOMER.as_bytes()));
+    }
+    let origin = format!("origin: {APP}");
+    let marked = |answer: &Answer| {
+        let lines = answer.head.to_lowercase();
+        let count = lines.matches("access-control-allow-origin").count();
+        assert!(!lines.contains("access-control-allow-credentials"), "{lines}");
+        assert!(answer.header("vary").is_some_and(|vary| vary.contains("Origin")), "{lines}");
+        (count, answer.header("access-control-allow-origin").map(str::to_owned))
+    };
+    let readable = (1, Some(APP.to_owned()));
+    let unreadable = (0, None);
+    for path in ["/page/c-1", "/open-page"] {
+        let released = ask(&gate, "GET", path, &[&origin], b"");
+        assert_eq!((released.status, marked(&released)), (200, readable.clone()), "{path}");
+        let exposed = list(&released, "access-control-expose-headers");
+        assert!(exposed.contains(&"data-purpose-applied") && exposed.contains(&"retry-after"), "{exposed:?}");
+        assert_eq!(exposed.contains(&"x-total"), path == "/page/c-1");
+        for headers in [&[][..], &["origin: https://evil.example"]] {
+            let released = ask(&gate, "GET", path, headers, b"");
+            assert_eq!((released.status, marked(&released)), (200, unreadable.clone()), "{path} {headers:?}");
+        }
+    }
+    // What is refused before the route is looked for, too.
+    let purpose = "data-purpose: customer-support";
+    for (method, headers, status) in [
+        ("GET", vec![purpose], 401),
+        ("GET", vec![purpose, "authorization: Bearer nobody"], 401),
+        ("GET", vec!["x_y: 1"], 400),
+        ("PATCH", vec![purpose], 401),
+    ] {
+        let headers = [&headers[..], &[&origin]].concat();
+        let refused = wire::send(gate.address, method, "/page/c-1", &headers, b"");
+        assert_eq!((refused.status, marked(&refused)), (status, readable.clone()), "{method} {headers:?}");
+    }
+    upstream.raw("/page/c-1", answer("404 Not Found", head, b"{}"));
+    let refused = ask(&gate, "GET", "/page/c-1", &[&origin], b"");
+    assert_eq!((outcome(&refused), marked(&refused)), ((404, "upstream-refused".to_owned()), readable));
+    let elsewhere = ask(&gate, "GET", "/customers/c-1", &[&origin], b"");
+    assert!(elsewhere.status == 200 && !elsewhere.head.to_lowercase().contains("access-control"));
 }

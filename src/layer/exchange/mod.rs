@@ -24,6 +24,7 @@ use crate::decision::{Admitted, Decisions};
 use crate::disclosure::{Entry, Intent, Outcome, Verdict};
 use crate::keys::random;
 use crate::layer::body::{Answer as AnswerBody, Pump};
+use crate::layer::cors::CrossOrigin;
 use crate::layer::encoding::{Coding, Decoder};
 use crate::layer::identity::Identity;
 use crate::layer::inbound::Inbound;
@@ -33,7 +34,7 @@ use crate::layer::route::{Found, Recipient, Report, Route, Scrubbing, Withheld};
 use crate::layer::snapshot::Snapshot;
 use crate::layer::upstream::{Destination, UpstreamFailure};
 use crate::layer::well_known::{self, Page};
-use crate::layer::{Gatehouse, Listening, Refusal, Rejection, answer, privacy_control, request};
+use crate::layer::{Gatehouse, Listening, Refusal, Rejection, answer, cors, privacy_control, request};
 use crate::scrub::{Forms, Framing, Scrubber};
 use crate::vocabulary::PurposeId;
 
@@ -65,6 +66,8 @@ pub(in crate::layer) struct Exchange {
     allow: String,
     /// What a refusal says in place of its usual detail.
     detail: Option<Cow<'static, str>>,
+    /// Set where the route lists the origins whose pages may ask.
+    cross_origin: Option<CrossOrigin>,
     /// The answer is many texts one after the other, and may have no end.
     endless: bool,
     /// What the recipient is told in a trailer of what was withheld.
@@ -100,6 +103,7 @@ impl Exchange {
             come_back: None,
             allow: String::new(),
             detail: None,
+            cross_origin: None,
             endless: false,
             report: Report::None,
             factors: Vec::with_capacity(8),
@@ -121,7 +125,32 @@ impl Exchange {
         U: Body<Data = Bytes> + Send + 'static,
     {
         let (parts, body) = incoming.into_parts();
-        self.attempt(upstream, parts, body).await.unwrap_or_else(|refusal| self.refuse(refusal))
+        self.cross_origin = CrossOrigin::of(&self.snapshot.routes, &parts);
+        if cors::is_preflight(&parts) {
+            return self.preflight(&parts, &body).unwrap_or_else(|refusal| self.refuse(refusal));
+        }
+        let attempt = self.attempt(upstream, parts, body).await;
+        let mut response = attempt.unwrap_or_else(|refusal| self.refuse(refusal));
+        if let Some(cross_origin) = &self.cross_origin {
+            cross_origin.mark(response.headers_mut());
+        }
+        response
+    }
+
+    /// Answers a browser that asks whether a page may send a request. It has no credential to ask with, and what it learns
+    /// stands in the route's configuration.
+    fn preflight(&mut self, parts: &Parts, body: &impl Body) -> Result<Response<AnswerBody>, Refusal> {
+        let listening = parts.extensions.get::<Arc<Listening>>().cloned().unwrap_or_default();
+        request::screen_message(parts, body, &listening.authorities)
+            .map_err(|rejection| self.explained(rejection))?;
+        let permitted = self.cross_origin.as_ref().and_then(CrossOrigin::permission);
+        let permission = permitted.ok_or(Refusal::MethodNotAllowed)?;
+        self.gatehouse.preflights.check().map_err(|_| Refusal::TooManyRequests)?;
+        tracing::debug!(route = self.cross_origin.as_ref().map(CrossOrigin::route), "preflight");
+        let mut response = Response::new(AnswerBody::empty());
+        *response.status_mut() = http::StatusCode::NO_CONTENT;
+        *response.headers_mut() = permission;
+        Ok(response)
     }
 
     /// The refusal of a rejection, whose own words the problem document will have.
