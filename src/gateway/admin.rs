@@ -382,10 +382,12 @@ impl Admin {
     async fn decision(&self, id: &str) -> Result<Answer, Fault> {
         // An answer's closing record is not waited for by the answer; whoever asks for it has seen its end.
         self.gatehouse.log.flush().await;
-        match disclosure::decision(self.gatehouse.log.folder(), id, true) {
-            Ok(Some(record)) => Ok(ok(&record)),
-            Ok(None) => Err(Fault::not_found()),
-            Err(_) => Err(Fault::new(
+        let (folder, id) = (self.gatehouse.log.folder().to_owned(), id.to_owned());
+        let found = tokio::task::spawn_blocking(move || disclosure::decision(&folder, &id, true)).await;
+        match found {
+            Ok(Ok(Some(record))) => Ok(ok(&record)),
+            Ok(Ok(None)) => Err(Fault::not_found()),
+            Ok(Err(_)) | Err(_) => Err(Fault::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "audit-unavailable",
                 "the disclosure log cannot be read",
