@@ -100,7 +100,7 @@ impl Judge for Everybody {
     }
 
     fn judge_document(&mut self) -> Permit {
-        self.admitted.nobody()
+        self.admitted.no_subject()
     }
 
     fn account(&mut self, permit: &Permit, fields: &[u32]) {

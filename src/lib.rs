@@ -15,6 +15,7 @@
 //! | controller | whose service data a record is (the customer) | GDPR Art. 4(7) |
 //! | form | how a field leaves: `clear`, `masked`, `generalised`, `pseudonymised`, or not: `removed` | |
 //! | rule | a Cedar policy of a *policy pack*, which cites a clause | |
+//! | reason | why a field is withheld: `unknown-subject`, `refused`, `prohibited`, … | |
 //! | permit | what a decision allows one record to disclose; only [`decision`] makes one | |
 //! | record | the part of a body that is about one data subject (or several) | |
 //! | ledger | what each data subject has consented to, objected to, restricted | |

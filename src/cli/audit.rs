@@ -2,6 +2,7 @@
 
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -9,8 +10,10 @@ use serde_json::Value;
 use super::consent::time;
 use super::way::with_cause;
 use crate::disclosure::{self, Checkpoint, Filter, ReadError, Report};
+use crate::finding::nearest;
 use crate::keys::Keys;
 use crate::ledger;
+use crate::vocabulary::Vocabulary;
 
 /// What can be done with the disclosure log.
 #[derive(Debug, clap::Subcommand)]
@@ -92,19 +95,29 @@ impl AuditVerb {
     }
 }
 
-/// Runs a verb on the log in a folder; the answer goes to `out`, words to `words`. Without keys a
-/// log is checked for what can be checked without, and nobody is found by their id. Returns the
-/// exit status.
+/// What a configuration adds to a log.
+#[derive(Debug)]
+pub struct Configured {
+    pub keys: Keys,
+    /// Names of the registered recipients.
+    pub recipients: Vec<Arc<str>>,
+    pub vocabulary: Arc<Vocabulary>,
+}
+
+/// Runs a verb on the log in a folder; the answer goes to `out`, words to `words`. Without a
+/// configuration a log is checked for what can be checked without keys, and nobody is found by their id.
+/// Returns the exit status.
 ///
 /// # Errors
 /// When writing fails.
 pub fn run(
     verb: &AuditVerb,
     folder: &Path,
-    keys: Option<&Keys>,
+    configured: Option<&Configured>,
     out: &mut dyn Write,
     words: &mut dyn Write,
 ) -> io::Result<u8> {
+    let keys = configured.map(|configured| &configured.keys);
     match verb {
         AuditVerb::Verify { at: _, since } => verify(folder, keys, since.as_deref(), out, words),
         AuditVerb::Show { at: _, recipient, purpose, subject, namespace, since, decision, format } => {
@@ -112,9 +125,14 @@ pub fn run(
                 Ok(subject) => subject,
                 Err(why) => return unusable(&why, words),
             };
-            let filter =
-                Filter { recipient: recipient.clone(), purpose: purpose.clone(), subject, since: *since };
-            show(folder, &filter, decision.as_deref(), *format, out, words)
+            // The log has the purpose's own name, whatever it is called by.
+            let purpose = purpose.as_ref().map(|given| {
+                let words = configured.map(|configured| &*configured.vocabulary);
+                let known = words.and_then(|words| Some((words, words.declared_purpose(given).ok()?)));
+                known.map_or_else(|| given.clone(), |(words, id)| words.purposes().name(id).to_owned())
+            });
+            let filter = Filter { recipient: recipient.clone(), purpose, subject, since: *since };
+            show(folder, &filter, configured, decision.as_deref(), *format, out, words)
         }
         // Reads packs and no log: see [`super::processing`].
         AuditVerb::Processing { .. } => Ok(0),
@@ -174,6 +192,7 @@ fn named(subject: Option<&String>, namespace: Option<&String>, keys: Option<&Key
 fn show(
     folder: &Path,
     filter: &Filter,
+    configured: Option<&Configured>,
     decision: Option<&str>,
     format: super::Format,
     out: &mut dyn Write,
@@ -184,9 +203,13 @@ fn show(
         Err(error) => return unusable(&format!("{}: {error}", folder.display()), words),
     };
     let mut out = BufWriter::new(out);
-    let mut tell = |exchange: Value| match format {
-        super::Format::Json => writeln!(out, "{exchange}"),
-        super::Format::Text => writeln!(out, "{}", in_words(&exchange)),
+    let mut told = 0_u64;
+    let mut tell = |exchange: Value| {
+        told += 1;
+        match format {
+            super::Format::Json => writeln!(out, "{exchange}"),
+            super::Format::Text => writeln!(out, "{}", in_words(&exchange)),
+        }
     };
     let shown = match decision {
         None => disclosure::fold(folder, filter, running, tell),
@@ -199,7 +222,52 @@ fn show(
             Err(error) => Err(error),
         },
     };
-    finish(shown, out, words)
+    let nothing = told == 0 && shown.is_ok();
+    let status = finish(shown, out, words)?;
+    if !nothing {
+        return Ok(status);
+    }
+    match configured.map(|configured| unheard_of(folder, filter, configured)).transpose() {
+        Ok(Some(Some(why))) => unusable(&why, words),
+        Ok(Some(None) | None) => {
+            writeln!(words, "note: no exchange on the log is of that kind")?;
+            Ok(status)
+        }
+        Err(error) => unusable(&with_cause(&error), words),
+    }
+}
+
+/// A recipient or a purpose that is asked for and that neither the configuration nor the log knows. The
+/// log may name those that the configuration no longer has.
+fn unheard_of(folder: &Path, filter: &Filter, configured: &Configured) -> Result<Option<String>, ReadError> {
+    let is_on_record = |filter: Filter| -> Result<bool, ReadError> {
+        let mut found = false;
+        disclosure::fold(folder, &filter, true, |_| {
+            found = true;
+            Ok(())
+        })?;
+        Ok(found)
+    };
+    let say = |what: &str, name: &str, near: Option<&str>| {
+        let hint = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+        Some(format!("there is no {what} `{name}`, in the configuration or on the log{hint}"))
+    };
+    let Configured { keys: _, recipients, vocabulary } = configured;
+    if let Some(name) = &filter.recipient
+        && !recipients.iter().any(|known| **known == **name)
+        && !is_on_record(Filter { recipient: Some(name.clone()), ..Filter::default() })?
+    {
+        let known = recipients.iter().map(|known| &**known);
+        return Ok(say("recipient", name, nearest(name, known)));
+    }
+    if let Some(name) = &filter.purpose
+        && vocabulary.purposes().find(name).is_none()
+        && !is_on_record(Filter { purpose: Some(name.clone()), ..Filter::default() })?
+    {
+        let known = vocabulary.purposes().terms().map(|(_, term)| &*term.id);
+        return Ok(say("purpose", name, nearest(name, known)));
+    }
+    Ok(None)
 }
 
 fn export(
@@ -247,13 +315,17 @@ fn in_words(exchange: &Value) -> String {
         number("records"),
         number("withheld_records"),
     );
+    if let Some(case) = exchange.get("case").and_then(Value::as_str) {
+        // As the recipient wrote it: it must not begin a line of its own.
+        line.push_str(&format!(", case {case:?}"));
+    }
     let categories = exchange.get("categories").and_then(Value::as_object).into_iter().flatten();
     for (category, entries) in categories {
         for entry in entries.as_array().into_iter().flatten() {
             let of = |member: &str| entry.get(member).and_then(Value::as_str);
             line.push_str(&format!("\n    {category}: {}", of("form").unwrap_or("-")));
-            if let Some(basis) = of("basis") {
-                line.push_str(&format!(", {basis}"));
+            for said in [of("basis"), of("reason")].into_iter().flatten() {
+                line.push_str(&format!(", {said}"));
             }
             let clauses = entry.get("clauses").and_then(Value::as_array).into_iter().flatten();
             let clauses: Vec<_> = clauses.filter_map(Value::as_str).collect();
@@ -275,7 +347,6 @@ fn unusable(why: &str, words: &mut dyn Write) -> io::Result<u8> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
-    use std::sync::Arc;
     use std::time::Duration;
 
     use clap::Parser;
@@ -302,7 +373,7 @@ mod tests {
             actor: None,
             purpose: "direct-marketing".into(),
             declared: None,
-            case: None,
+            case: Some("2026-017".into()),
             route: "customers".into(),
             operation: Operation::Disclose,
             policy: "1".into(),
@@ -321,6 +392,7 @@ mod tests {
                 category: "email".into(),
                 form: Form::Clear,
                 basis: Some(Basis::Consent),
+                reason: None,
                 rules: Arc::new(["marketing".into()]),
                 clauses: Arc::new(["G-6.4b".into()]),
                 fields: 1,
@@ -331,10 +403,15 @@ mod tests {
     }
 
     fn audit(arguments: &str, folder: &Path, keys: Option<&Keys>) -> (u8, String, String) {
+        let configured = keys.map(|keys| Configured {
+            keys: keys.clone(),
+            recipients: vec!["acme".into(), "globex".into()],
+            vocabulary: Arc::new(Vocabulary::standard()),
+        });
         let arguments = ["audit"].into_iter().chain(arguments.split_whitespace());
         let verb = Audit::try_parse_from(arguments).unwrap_or_else(|error| panic!("{error}")).verb;
         let (mut out, mut words) = (Vec::new(), Vec::new());
-        let status = run(&verb, folder, keys, &mut out, &mut words).unwrap();
+        let status = run(&verb, folder, configured.as_ref(), &mut out, &mut words).unwrap();
         (status, String::from_utf8(out).unwrap(), String::from_utf8(words).unwrap())
     }
 
@@ -372,14 +449,15 @@ mod tests {
     #[tokio::test]
     async fn exchanges_are_shown_as_lines_or_as_json() {
         let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
-        log(folder.path(), &keys).await;
-        let shown = |arguments: &str| audit(arguments, folder.path(), Some(&keys));
+        let logs = folder.path().join("audit");
+        log(&logs, &keys).await;
+        let shown = |arguments: &str| audit(arguments, &logs, Some(&keys));
         let (status, text, _) = shown("show");
         assert_eq!(status, 0);
         assert_eq!(
             text,
             format!(
-                "2026-11-21T12:00:00Z  {DECISION}  acme  direct-marketing  customers  released  1 records, 0 withheld, 1 people\n    \
+                "2026-11-21T12:00:00Z  {DECISION}  acme  direct-marketing  customers  released  1 records, 0 withheld, 1 people, case \"2026-017\"\n    \
                  email: clear, consent, 1 fields (G-6.4b)\n"
             )
         );
@@ -387,10 +465,25 @@ mod tests {
         let json: Value = serde_json::from_str(&json).unwrap();
         assert_eq!(json["categories"]["email"][0]["rules"][0], "marketing");
         assert!(!json.to_string().contains("alice"));
-        assert_eq!(shown("show --subject bob").1, "");
+        for (nothing, status, note) in [
+            ("--subject bob", 0, "no exchange on the log"),
+            ("--recipient globex", 0, "no exchange on the log"),
+            ("--recipient nobody", 2, "there is no recipient `nobody`"),
+            ("--recipient globix", 2, "did you mean `globex`?"),
+            ("--purpose marketing", 0, "no exchange on the log"),
+            ("--purpose direct-marketting", 2, "did you mean `direct-marketing`?"),
+        ] {
+            let (is, out, words) = shown(&format!("show {nothing}"));
+            assert_eq!((is, out.as_str()), (status, ""), "{nothing}");
+            assert!(words.contains(note), "{nothing}: {words}");
+        }
+        assert_eq!(shown("show --purpose dpv:DirectMarketing").1, text);
+        let (status, _, words) = audit("show --recipient nobody", &logs, None);
+        assert_eq!(status, 0);
+        assert!(words.contains("no exchange on the log"), "{words}");
         assert_eq!(shown(&format!("show --decision {DECISION} --format json")).1.lines().count(), 1);
         assert_eq!(shown("show --decision 01ARZ3NDEKTSV4RRFFQ69G5FAV").0, 1);
-        assert_eq!(audit("show --subject alice", folder.path(), None).0, 2, "without keys");
+        assert_eq!(audit("show --subject alice", &logs, None).0, 2, "without keys");
         assert_eq!(shown("export").1.lines().count(), 5);
     }
 }

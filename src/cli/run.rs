@@ -19,6 +19,7 @@ use super::processing;
 use super::recipient;
 use super::scrub::{self, ScrubArgs, ScrubError};
 use super::subject::{self, SubjectVerb};
+use super::way::with_cause;
 use super::{Arguments, CertsVerb, ConfigFile, Format, RecipientVerb, Verb, serve};
 use crate::config::{self, Config};
 use crate::credentials::NewKey;
@@ -179,19 +180,20 @@ fn run_audit(verb: &AuditVerb) -> ExitCode {
         (None, None) => Some(Path::new("purposegate.toml")),
         (Some(_), None) => None,
     };
-    let mut configured = None;
-    let mut keys = None;
+    let (mut directory, mut configured) = (None, None);
     if let Some(file) = file {
         let Some(config) = load(file) else { return ExitCode::from(UNUSABLE) };
-        match Keys::open(&config.keys.path) {
-            Ok(found) => keys = Some(found),
-            Err(error) => return fail(&error.to_string()),
-        }
-        configured = Some(config.audit.directory);
+        let keys = match Keys::open(&config.keys.path) {
+            Ok(found) => found,
+            Err(error) => return fail(&with_cause(&error)),
+        };
+        let recipients = config.recipients.iter().map(|recipient| Arc::clone(&recipient.name)).collect();
+        configured = Some(audit::Configured { keys, recipients, vocabulary: config.vocabulary });
+        directory = Some(config.audit.directory);
     }
-    let Some(folder) = folder.as_ref().or(configured.as_ref()) else { return ExitCode::from(UNUSABLE) };
+    let Some(folder) = folder.as_ref().or(directory.as_ref()) else { return ExitCode::from(UNUSABLE) };
     let (mut out, mut words) = (std::io::stdout().lock(), std::io::stderr().lock());
-    finish(audit::run(verb, folder, keys.as_ref(), &mut out, &mut words))
+    finish(audit::run(verb, folder, configured.as_ref(), &mut out, &mut words))
 }
 
 fn run_processing(config: &Path, policy: Option<&Path>, format: Format) -> ExitCode {

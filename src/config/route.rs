@@ -130,7 +130,7 @@ impl<'r, 'd> Reading<'r, 'd> {
             request::screen_disclosure(self.document, &item, &methods, delete_body);
         }
         let personal = self.personal(name.as_ref());
-        let scrubbing = self.scrubbing(pattern.as_ref().map_or("", |pattern| pattern.value));
+        let scrubbing = self.scrubbing(name.as_ref(), pattern.as_ref().map_or("", |pattern| pattern.value));
         let query = request::query(&mut self.fields, self.document, &self.words);
         let request_headers = request::headers(&mut self.fields, self.purpose_header);
         let hide_existence = self.fields.flag("hide-existence") == Some(true);
@@ -231,8 +231,27 @@ impl<'r, 'd> Reading<'r, 'd> {
         Some(cors)
     }
 
-    fn scrubbing(&mut self, pattern: &str) -> Option<Scrubbing> {
-        let unclassified = [("remove", Unclassified::Remove), ("release", Unclassified::Release)];
+    /// What becomes of fields that nothing classifies: they are removed, unless the route says that they
+    /// leave. Then `check` names it.
+    fn unclassified(&mut self, name: Option<&At<&str>>) -> Unclassified {
+        let words = [("remove", Unclassified::Remove), ("release", Unclassified::Release)];
+        let Some(item) = self.fields.item("unclassified") else { return Unclassified::Remove };
+        let unclassified = item.choice(&words).unwrap_or_default();
+        if unclassified == Unclassified::Release {
+            let name = name.map_or("?", |name| name.value);
+            let finding = Finding::warning(
+                "unclassified-released",
+                format!("route `{name}` releases fields that nothing classifies"),
+            );
+            let hint = "they leave without a legal basis, on your word that they tell nothing about anybody; classify \
+                        what the upstream sends, as `non-personal` where it is, and take this out";
+            self.document.find(finding.label("releases whatever the upstream adds").hint(hint), item.at());
+        }
+        unclassified
+    }
+
+    fn scrubbing(&mut self, name: Option<&At<&str>>, pattern: &str) -> Option<Scrubbing> {
+        let unclassified = self.unclassified(name);
         let duplicates = [("refuse", DuplicateKeys::Refuse), ("treat-alike", DuplicateKeys::TreatAlike)];
         let redaction = [("silent", Redaction::Silent), ("rfc9537", Redaction::Rfc9537)];
         let redaction = self.fields.choice("redaction", &redaction).unwrap_or_default();
@@ -241,7 +260,7 @@ impl<'r, 'd> Reading<'r, 'd> {
             self.record_sets().into_iter().map(|set| (set.mapping, set.places)).unzip();
         let mapping = Mapping {
             records,
-            unclassified: self.fields.choice("unclassified", &unclassified).unwrap_or_default(),
+            unclassified,
             removed_as,
             duplicate_keys: self.fields.choice("duplicate-keys", &duplicates).unwrap_or_default(),
             events: self.events(),

@@ -125,7 +125,7 @@ pub(super) fn check(pack: &Pack, asking: &Asking) -> Result<(), Denial> {
     if !recipient.agreement && words.needs_agreement(recipient.kind) {
         return Err(Denial::AgreementNotInForce);
     }
-    if needs_case(words, asking) && asking.legal_reference == LegalReference::None {
+    if needs_case(words, recipient.kind, asking.purpose) && asking.legal_reference == LegalReference::None {
         return Err(Denial::LegalReferenceMissing);
     }
     // What comes back is judged as a disclosure, so a rule for the operation alone is not enough.
@@ -137,7 +137,7 @@ pub(super) fn check(pack: &Pack, asking: &Asking) -> Result<(), Denial> {
 }
 
 /// Whether this kind asks for this purpose only under a registered case.
-pub(super) fn needs_case(words: &Vocabulary, asking: &Asking) -> bool {
-    let case_for = words.legal_reference_for(asking.recipient.kind);
-    case_for.is_some_and(|purpose| words.purposes().within(asking.purpose, purpose))
+pub(super) fn needs_case(words: &Vocabulary, kind: KindId, purpose: PurposeId) -> bool {
+    let case_for = words.legal_reference_for(kind);
+    case_for.is_some_and(|root| words.purposes().within(purpose, root))
 }

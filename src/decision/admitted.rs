@@ -14,9 +14,9 @@ use smallvec::SmallVec;
 
 use super::admission::{self, Asking, Denial};
 use super::gather::{About, Exchange, Overdue, Overrides, PER_CATEGORY, Relationship};
-use super::permit::{ClassId, Permit, Release};
-use super::subject::{Controller, RecordFacts, Subject};
-use crate::policy::{Fact, Facts, Mask, Pack, RuleAt, Verdict};
+use super::permit::{ClassId, Permit, Reason, Release};
+use super::subject::{Controller, RecordFacts, Subject, UnknownSubject};
+use crate::policy::{ConsentFact, Fact, Facts, Mask, ObjectionFact, Pack, RuleAt, Verdict};
 use crate::vocabulary::{Basis, CategoryId, Form, KindId, PurposeId};
 
 /// How many combinations of facts one slice remembers; when it is full it forgets them all.
@@ -75,6 +75,9 @@ struct Slice {
     kind: KindId,
     purpose: PurposeId,
     classes: Classes,
+    /// The category whose prohibitions hold for what nothing classifies, where that may leave: a field
+    /// without a classification can hold anything personal.
+    unclassified: Option<CategoryId>,
     /// Every category of the route, once.
     categories: Vec<CategoryId>,
     /// The facts that decide, for the record as a whole and by category.
@@ -82,7 +85,7 @@ struct Slice {
     by_category: Mask,
     known: DashMap<Key, Permit>,
     /// By the facts of the exchange: two recipients of one kind differ in theirs.
-    nobody: DashMap<Facts, Permit>,
+    nobody: DashMap<(Facts, Reason), Permit>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -111,12 +114,26 @@ impl Decisions {
     /// Why the request is refused.
     pub fn admit(&self, asking: &Asking, classes: &Classes) -> Result<Admitted, Denial> {
         admission::check(&self.pack, asking)?;
-        Ok(Admitted {
+        Ok(self.admitted(asking, self.slice(asking.recipient.kind, asking.purpose, classes)))
+    }
+
+    /// [`Decisions::admit`] for a question of its own: nothing is remembered for the classes.
+    ///
+    /// # Errors
+    /// Why the request is refused.
+    pub fn admit_once(&self, asking: &Asking, classes: &Classes) -> Result<Admitted, Denial> {
+        admission::check(&self.pack, asking)?;
+        let slice = Slice::new(&self.pack, asking.recipient.kind, asking.purpose, classes.clone());
+        Ok(self.admitted(asking, Arc::new(slice)))
+    }
+
+    fn admitted(&self, asking: &Asking, slice: Arc<Slice>) -> Admitted {
+        Admitted {
             pack: Arc::clone(&self.pack),
-            slice: self.slice(asking.recipient.kind, asking.purpose, classes),
+            slice,
             exchange: Exchange::new(&self.pack, asking),
             divergences: Arc::clone(&self.divergences),
-        })
+        }
     }
 
     /// The most revealing form in which each category could leave, whoever it is about: what
@@ -149,15 +166,22 @@ impl Decisions {
 
 impl Slice {
     fn new(pack: &Pack, kind: KindId, purpose: PurposeId, classes: Classes) -> Slice {
+        let unclassified = unclassified(pack, kind, purpose, &classes);
         let mut categories: Vec<CategoryId> = classes.sets.iter().flatten().copied().collect();
+        let mask = pack.rulebook().mask(kind, purpose, categories.iter().copied());
+        let mask = unclassified.map_or(mask, |category| {
+            let never: Mask = NEVER_UNCLASSIFIED.into_iter().collect();
+            mask.and(pack.rulebook().prohibition_mask(kind, purpose, category)).and(never)
+        });
+        categories.extend(unclassified);
         categories.sort_unstable();
         categories.dedup();
-        let mask = pack.rulebook().mask(kind, purpose, categories.iter().copied());
         let per_category: Mask = PER_CATEGORY.into_iter().collect();
         let fixed: Mask = [Fact::Form, Fact::Operation, Fact::WithServiceData].into_iter().collect();
         Slice {
             kind,
             purpose,
+            unclassified,
             categories,
             // The origin of the record as a whole stays in: only what differs from it is an override.
             shared: mask.without(fixed),
@@ -168,15 +192,25 @@ impl Slice {
         }
     }
 
-    /// Asks the policies about every class; where the facts alone decide, once for all that share a cell.
+    /// Decides every class, and says of what is withheld why it is.
     fn decide(&self, pack: &Pack, key: &Key) -> Permit {
-        let per_category: Mask = PER_CATEGORY.into_iter().collect();
+        let permit = self.ask(pack, key);
+        match key.without_refusals() {
+            Some(willing) => permit.reasoned(&self.ask(pack, &willing), Reason::Refused),
+            None => permit,
+        }
+    }
+
+    /// Asks the policies about every class; where the facts alone decide, once for all that share a cell.
+    fn ask(&self, pack: &Pack, key: &Key) -> Permit {
         let rulebook = pack.rulebook();
         let mut asked: SmallVec<[(usize, Facts, Verdict); 8]> = SmallVec::new();
-        self.permit(pack, |category, with_service_data| {
-            let own = key.overrides.iter().find(|(of, _)| *of == category).map(|(_, own)| *own);
-            let facts = own.map_or(key.facts, |own| key.facts.overlaid(own, per_category));
-            let facts = facts.with_flag(Fact::WithServiceData, with_service_data);
+        let unclassified = match self.unclassified {
+            Some(category) => self.release_unclassified(pack, category, key.of(category)),
+            None => withheld(Reason::Unclassified),
+        };
+        self.permit(pack, &unclassified, |category, with_service_data| {
+            let facts = key.of(category).with_flag(Fact::WithServiceData, with_service_data);
             let cell = rulebook.cell_at(self.kind, self.purpose, category);
             let alike =
                 cell.filter(|&cell| rulebook.cells().get(cell).is_some_and(crate::policy::Cell::is_alike));
@@ -190,11 +224,16 @@ impl Slice {
         })
     }
 
-    fn permit(&self, pack: &Pack, mut verdict: impl FnMut(CategoryId, bool) -> Verdict) -> Permit {
+    fn permit(
+        &self,
+        pack: &Pack,
+        unclassified: &Release,
+        mut verdict: impl FnMut(CategoryId, bool) -> Verdict,
+    ) -> Permit {
         let service_data = pack.vocabulary().categories().find("service-data");
         let releases = self.classes.sets.iter().map(|class| {
             if class.is_empty() {
-                return unclassified(self.classes.release_unclassified);
+                return unclassified.clone();
             }
             let with_service_data = service_data.is_some_and(|service_data| class.contains(&service_data));
             let verdicts = class.iter().map(|&category| verdict(category, with_service_data));
@@ -202,26 +241,70 @@ impl Slice {
         });
         Permit::new(releases.collect())
     }
+
+    /// A field that nothing classifies leaves on the operator's word alone, and so without a basis, unless
+    /// a prohibition holds for everything personal.
+    fn release_unclassified(&self, pack: &Pack, category: CategoryId, facts: Facts) -> Release {
+        let prohibitions = pack.rulebook().prohibitions(self.kind, self.purpose, category, facts);
+        let never = NEVER_UNCLASSIFIED.into_iter().any(|fact| facts.get(fact) != 0);
+        let (rules, clauses) = cited(pack, &prohibitions);
+        match prohibitions.is_empty() && !never {
+            true => Release { form: Form::Clear, basis: None, reason: None, rules, clauses },
+            false => Release { rules, clauses, ..withheld(Reason::Prohibited) },
+        }
+    }
 }
 
-/// A field that nothing classifies leaves where the route says so, on the operator's word alone.
-fn unclassified(release: bool) -> Release {
-    let form = if release { Form::Clear } else { Form::Removed };
-    Release { form, basis: None, rules: Arc::default(), clauses: Arc::default() }
+impl Key {
+    /// The facts that count for a category.
+    fn of(&self, category: CategoryId) -> Facts {
+        let per_category: Mask = PER_CATEGORY.into_iter().collect();
+        let own = self.overrides.iter().find(|(of, _)| *of == category);
+        own.map_or(self.facts, |(_, own)| self.facts.overlaid(*own, per_category))
+    }
+
+    /// The same facts about a person who refuses nothing; `None` where this one refuses nothing either.
+    fn without_refusals(&self) -> Option<Key> {
+        let refuses = |fact| self.facts.get(fact) != 0;
+        let consent = self.facts.get(Fact::Consent);
+        let consent =
+            [ConsentFact::Refused, ConsentFact::Withdrawn].into_iter().any(|no| no as u8 == consent);
+        let categories = self.overrides.iter().any(|(_, own)| own.get(Fact::Refused) != 0);
+        if !(consent || categories || refuses(Fact::Objection) || refuses(Fact::OptedOut)) {
+            return None;
+        }
+        let facts = self.facts.with_objection(ObjectionFact::None).with_flag(Fact::OptedOut, false);
+        let facts = if consent { facts.with_consent(ConsentFact::Given) } else { facts };
+        let willing =
+            |(category, own): &(CategoryId, Facts)| (*category, own.with_flag(Fact::Refused, false));
+        Some(Key { facts, overrides: self.overrides.iter().map(willing).collect() })
+    }
 }
 
-/// Several categories at one node: all must be permitted, and the least revealing form counts.
-fn release(pack: &Pack, verdicts: &[Verdict]) -> Release {
-    let form = verdicts.iter().map(|verdict| verdict.form).max().unwrap_or(Form::Removed);
-    let withheld = form == Form::Removed;
-    let decided = verdicts.iter().filter(|verdict| (verdict.form == Form::Removed) == withheld);
-    let mut at: SmallVec<[RuleAt; 4]> =
-        decided.clone().flat_map(|verdict| verdict.rules.iter().copied()).collect();
-    at.sort_unstable();
-    at.dedup();
-    // What makes a field personal says on what it rests.
-    let bases = decided.filter_map(|verdict| verdict.basis);
-    let basis = bases.min_by_key(|&basis| (basis == Basis::NotPersonal, basis)).filter(|_| !withheld);
+/// Whose data never leave unclassified, whatever the pack says.
+const NEVER_UNCLASSIFIED: [Fact; 3] = [Fact::Erased, Fact::Restricted, Fact::Minor];
+
+/// The category that stands for what nothing classifies, where that may leave to this kind for this purpose.
+fn unclassified(pack: &Pack, kind: KindId, purpose: PurposeId, classes: &Classes) -> Option<CategoryId> {
+    let words = pack.vocabulary();
+    // A case names categories: what has none is outside of every case.
+    let may_leave = classes.release_unclassified && !admission::needs_case(words, kind, purpose);
+    let is_there = classes.sets.iter().any(Vec::is_empty);
+    words.categories().find("personal").filter(|_| may_leave && is_there)
+}
+
+fn withheld(reason: Reason) -> Release {
+    Release {
+        form: Form::Removed,
+        basis: None,
+        reason: Some(reason),
+        rules: Arc::default(),
+        clauses: Arc::default(),
+    }
+}
+
+/// Ids and clauses of rules, each once.
+fn cited(pack: &Pack, at: &[RuleAt]) -> (Arc<[Arc<str>]>, Arc<[Arc<str>]>) {
     let rules = at.iter().filter_map(|&at| pack.rulebook().rule(at));
     let mut clauses: Vec<Arc<str>> = Vec::new();
     for clause in rules.clone().flat_map(|rule| &rule.clauses) {
@@ -229,14 +312,68 @@ fn release(pack: &Pack, verdicts: &[Verdict]) -> Release {
             clauses.push(Arc::clone(clause));
         }
     }
-    Release { form, basis, rules: rules.map(|rule| Arc::clone(&rule.id)).collect(), clauses: clauses.into() }
+    (rules.map(|rule| Arc::clone(&rule.id)).collect(), clauses.into())
+}
+
+/// Several categories at one node: all must be permitted, and the least revealing form counts.
+fn release(pack: &Pack, verdicts: &[Verdict]) -> Release {
+    let form = verdicts.iter().map(|verdict| verdict.form).max().unwrap_or(Form::Removed);
+    let removed = form == Form::Removed;
+    let decided = verdicts.iter().filter(|verdict| (verdict.form == Form::Removed) == removed);
+    let mut at: SmallVec<[RuleAt; 4]> =
+        decided.clone().flat_map(|verdict| verdict.rules.iter().copied()).collect();
+    at.sort_unstable();
+    at.dedup();
+    // What makes a field personal says on what it rests.
+    let bases = decided.filter_map(|verdict| verdict.basis);
+    let basis = bases.min_by_key(|&basis| (basis == Basis::NotPersonal, basis)).filter(|_| !removed);
+    let reason = if at.is_empty() { Reason::NoRule } else { Reason::Prohibited };
+    let (rules, clauses) = cited(pack, &at);
+    Release { form, basis, reason: removed.then_some(reason), rules, clauses }
 }
 
 impl Admitted {
-    /// What one record about one person may disclose.
+    /// What one record about one person may disclose, however much the ledger knows of them (`None`: it
+    /// has never heard of them). Everybody who asks about a person asks this.
     ///
     /// A record about several is judged for each, and [`Permit::least`] of the permits holds.
+    pub fn judge_person(
+        &self,
+        known: Option<&Subject>,
+        unknown: UnknownSubject,
+        controller: &Controller,
+        record: &RecordFacts,
+        relationship: Relationship,
+        now: Timestamp,
+    ) -> Permit {
+        let judge = |subject: &Subject| self.judge(subject, controller, record, relationship, now);
+        match (known, unknown) {
+            (None, UnknownSubject::Withhold) => self.nobody(Reason::UnknownSubject),
+            (None, UnknownSubject::NoFacts) => judge(&Subject::default()),
+            // Saying no makes nobody better known.
+            (Some(subject), UnknownSubject::Withhold) if subject.only_refusals => {
+                Permit::least(&[judge(subject), self.nobody(Reason::UnknownSubject)])
+            }
+            (Some(subject), _) => judge(subject),
+        }
+    }
+
+    /// What one record about a person of whom the ledger knows enough may disclose.
     pub fn judge(
+        &self,
+        subject: &Subject,
+        controller: &Controller,
+        record: &RecordFacts,
+        relationship: Relationship,
+        now: Timestamp,
+    ) -> Permit {
+        let permit = self.judge_as_read(subject, controller, record, relationship, now);
+        let Some(readable) = record.readable() else { return permit };
+        let other = self.judge_as_read(subject, controller, &readable, relationship, now);
+        permit.reasoned(&other, Reason::Unreadable)
+    }
+
+    fn judge_as_read(
         &self,
         subject: &Subject,
         controller: &Controller,
@@ -280,20 +417,34 @@ impl Admitted {
         Overdue::of(&self.pack, subject, controller, record, &self.slice.categories, now)
     }
 
-    /// What may leave that belongs to nobody, or to somebody unknown: nothing personal, no service
-    /// data, nothing published; what is about no person passes as the rules say.
-    pub fn nobody(&self) -> Permit {
+    /// What may leave of what has no subject: nothing personal, no service data, nothing published; what
+    /// is about no person passes as the rules say.
+    pub fn no_subject(&self) -> Permit {
+        self.nobody(Reason::NoSubject)
+    }
+
+    /// What may leave that belongs to nobody, or to somebody unknown.
+    fn nobody(&self, reason: Reason) -> Permit {
         let facts = self.exchange.facts();
-        if let Some(known) = self.slice.nobody.get(&facts) {
+        if let Some(known) = self.slice.nobody.get(&(facts, reason)) {
             return known.clone();
         }
-        let permit = self.slice.permit(&self.pack, |category, _| {
-            if self.pack.vocabulary().is_somebodys(category) {
+        let words = self.pack.vocabulary();
+        let unclassified = if self.slice.unclassified.is_some() { reason } else { Reason::Unclassified };
+        let permit = self.slice.permit(&self.pack, &withheld(unclassified), |category, _| {
+            if words.is_somebodys(category) {
                 return Verdict::nothing();
             }
             self.pack.rulebook().judge(self.slice.kind, self.slice.purpose, category, facts)
         });
-        self.slice.nobody.insert(facts, permit.clone());
+        let is_somebodys = |set: &Vec<CategoryId>| set.iter().any(|category| words.is_somebodys(*category));
+        let releases = permit.releases().iter().zip(self.slice.classes.sets.iter());
+        let releases = releases.map(|(release, set)| match is_somebodys(set) {
+            true => Release { reason: Some(reason), ..release.clone() },
+            false => release.clone(),
+        });
+        let permit = Permit::new(releases.collect());
+        self.slice.nobody.insert((facts, reason), permit.clone());
         permit
     }
 
@@ -306,6 +457,9 @@ impl Admitted {
     /// [`Admitted::best`] of a class: the least revealing of its categories'.
     fn best_of_class(&self, class: ClassId) -> Form {
         let set = self.slice.classes.sets.get(usize::from(class.0));
+        if set.is_some_and(Vec::is_empty) && self.slice.unclassified.is_some() {
+            return Form::Clear;
+        }
         set.into_iter().flatten().map(|&category| self.best(category)).max().unwrap_or(Form::Removed)
     }
 
@@ -355,7 +509,9 @@ mod tests {
 
     use super::*;
     use crate::decision::testing::{one_partner, one_partner_and};
-    use crate::decision::{Addressee, Consent, ConsentStatus, LegalReference, RecipientFacts};
+    use crate::decision::{
+        Addressee, Consent, ConsentStatus, LegalReference, Objection, RecipientFacts, Unsure,
+    };
     use crate::policy::EEA;
     use crate::vocabulary::{Operation, Safeguard};
 
@@ -437,13 +593,173 @@ mod tests {
         assert_eq!((billing.basis, billing.rules.len()), (None, 0));
     }
 
+    fn reasons(permit: &Permit) -> Vec<Option<&'static str>> {
+        permit.releases().iter().map(|release| release.reason.map(Reason::name)).collect()
+    }
+
     #[test]
     fn what_nothing_classifies_leaves_only_where_the_route_says_so() {
         let decisions = Decisions::new(one_partner());
-        for (says, form) in [(false, Form::Removed), (true, Form::Clear)] {
-            let admitted = admitted(&decisions, "employee", "customer-support", &[&[]], says);
-            assert_eq!(forms(&judge(&admitted, &Subject::default(), NOW)), [form]);
-            assert_eq!(forms(&admitted.nobody()), [form]);
+        let (form, reason) = ([Form::Removed], [Some("unclassified")]);
+        let route = admitted(&decisions, "employee", "customer-support", &[&[]], false);
+        let known = judge(&route, &Subject::default(), NOW);
+        assert_eq!((forms(&known).as_slice(), reasons(&known).as_slice()), (&form[..], &reason[..]));
+        let nobodys = route.no_subject();
+        assert_eq!((forms(&nobodys).as_slice(), reasons(&nobodys).as_slice()), (&form[..], &reason[..]));
+        let released = judge(
+            &admitted(&decisions, "employee", "customer-support", &[&[]], true),
+            &Subject::default(),
+            NOW,
+        );
+        assert_eq!(forms(&released), [Form::Clear]);
+        let [release] = released.releases() else { unreachable!() };
+        assert_eq!((release.basis, release.reason, release.rules.len()), (None, None, 0));
+    }
+
+    #[test]
+    fn what_nothing_classifies_is_withheld_of_those_whose_data_stay_and_of_nobody() {
+        let decisions = Decisions::new(one_partner());
+        let words = decisions.pack().vocabulary();
+        let route = admitted(&decisions, "employee", "customer-support", &[&[], &["email"]], true);
+        let subject = |change: &dyn Fn(&mut Subject)| {
+            let mut subject = Subject::default();
+            change(&mut subject);
+            subject
+        };
+        let phone = words.categories().find("phone").unwrap();
+        for (who, subject, reason) in [
+            ("erased", subject(&|subject| subject.erased = true), "prohibited"),
+            ("restricted", subject(&|subject| subject.restricted = true), "prohibited"),
+            ("a minor", subject(&|subject| subject.minor = true), "prohibited"),
+            ("opted out", subject(&|subject| subject.opt_outs = vec!["acme".into()]), "refused"),
+            ("refused a category", subject(&|subject| subject.refused_categories = vec![phone]), "refused"),
+        ] {
+            let permit = judge(&route, &subject, NOW);
+            assert_eq!(
+                (permit.form(ClassId(0)), reasons(&permit)[0]),
+                (Form::Removed, Some(reason)),
+                "{who}"
+            );
+            assert!(!permit.releases()[0].rules.is_empty(), "{who}");
+        }
+        let record =
+            RecordFacts { birth_date: Unsure::Known("2020-02-03".parse().unwrap()), ..Default::default() };
+        let (controller, relationship) = (Controller::default(), Relationship::default());
+        let now = "2026-06-15T00:00:00Z".parse().unwrap();
+        let of = |known: Option<&Subject>, unknown, record: &RecordFacts| {
+            let permit = route.judge_person(known, unknown, &controller, record, relationship, now);
+            (permit.form(ClassId(0)), reasons(&permit)[0])
+        };
+        use UnknownSubject::{NoFacts, Withhold};
+        let nothing = RecordFacts::default();
+        assert_eq!(of(None, Withhold, &nothing), (Form::Removed, Some("unknown-subject")));
+        assert_eq!(of(None, NoFacts, &nothing), (Form::Clear, None));
+        assert_eq!(of(None, NoFacts, &record), (Form::Removed, Some("prohibited")), "a minor by the record");
+        let unreadable = RecordFacts { birth_date: Unsure::Unreadable, ..RecordFacts::default() };
+        assert_eq!(of(Some(&Subject::default()), Withhold, &unreadable), (Form::Removed, Some("unreadable")));
+        let refuses = Subject { only_refusals: true, ..Subject::default() };
+        assert_eq!(of(Some(&refuses), Withhold, &nothing), (Form::Removed, Some("unknown-subject")));
+        assert_eq!(reasons(&route.no_subject()), [Some("no-subject"); 2]);
+        assert!(route.withholds(ClassId(0), Form::Removed), "with `withheld = \"deny\"` nothing leaves");
+    }
+
+    #[test]
+    fn an_erased_person_has_nothing_unclassified_that_leaves_whatever_the_purpose() {
+        let decisions = Decisions::new(one_partner());
+        // The pack's own prohibition leaves these purposes open.
+        let route = admitted(&decisions, "data-subject", "data-subject-request", &[&[]], true);
+        let erased = Subject { erased: true, ..Subject::default() };
+        assert_eq!(forms(&judge(&route, &erased, NOW)), [Form::Removed]);
+        assert_eq!(forms(&judge(&route, &Subject::default(), NOW)), [Form::Clear]);
+    }
+
+    #[test]
+    fn a_case_covers_nothing_that_nothing_classifies() {
+        let decisions = Decisions::new(one_partner());
+        let mut asking = asking(&decisions, "public-authority", "court-order");
+        asking.legal_reference = LegalReference::Everything;
+        let route = decisions.admit(&asking, &Classes::new(vec![vec![]], true)).unwrap();
+        let relationship = Relationship { named_in_case: true, ..Relationship::default() };
+        let (subject, controller, record) =
+            (Subject::default(), Controller::default(), RecordFacts::default());
+        let permit = route.judge(&subject, &controller, &record, relationship, NOW);
+        assert_eq!((forms(&permit), reasons(&permit)), (vec![Form::Removed], vec![Some("unclassified")]));
+    }
+
+    #[test]
+    fn what_is_withheld_says_why() {
+        let decisions = Decisions::new(one_partner());
+        let words = decisions.pack().vocabulary();
+        let classes: &[&[&str]] = &[&["email"], &["password"]];
+        let route = admitted(&decisions, "marketing-partner", "direct-marketing", classes, false);
+        let purpose = |name: &str| words.purposes().find(name).unwrap();
+        let said = |status| {
+            let to = Addressee::Anyone;
+            Consent { purpose: purpose("direct-marketing"), to, status, until: None, order: Some(1) }
+        };
+        let subject = |consents: Vec<Consent>| Subject { consents, ..Subject::default() };
+        let given = subject(vec![said(ConsentStatus::Given)]);
+        let objection = Objection { purpose: purpose("marketing"), upheld: false, order: Some(2) };
+        for (why, subject, reason) in [
+            ("never asked", subject(vec![]), "no-rule"),
+            ("withdrew", subject(vec![said(ConsentStatus::Withdrawn)]), "refused"),
+            ("refused", subject(vec![said(ConsentStatus::Refused)]), "refused"),
+            ("expired", subject(vec![said(ConsentStatus::Expired)]), "no-rule"),
+            ("objected", Subject { objections: vec![objection.clone()], ..given.clone() }, "refused"),
+            ("opted out", Subject { opt_outs: vec!["acme".into()], ..given.clone() }, "refused"),
+            ("erased", Subject { erased: true, ..given.clone() }, "prohibited"),
+            (
+                "erased and objected",
+                Subject { erased: true, objections: vec![objection], ..given.clone() },
+                "prohibited",
+            ),
+        ] {
+            let permit = judge(&route, &subject, NOW);
+            assert_eq!(permit.form(ClassId(0)), Form::Removed, "{why}");
+            assert_eq!(reasons(&permit), [Some(reason), Some("no-rule")], "{why}");
+        }
+        assert_eq!(reasons(&judge(&route, &given, NOW)), [None, Some("no-rule")]);
+        let unreadable = RecordFacts { birth_date: Unsure::Unreadable, ..RecordFacts::default() };
+        let (controller, relationship) = (Controller::default(), Relationship::default());
+        let permit = route.judge(&given, &controller, &unreadable, relationship, NOW);
+        assert_eq!(reasons(&permit), [Some("unreadable"), Some("no-rule")]);
+        let unknown = route.judge_person(
+            None,
+            UnknownSubject::Withhold,
+            &controller,
+            &RecordFacts::default(),
+            relationship,
+            NOW,
+        );
+        assert_eq!(reasons(&unknown)[0], Some("unknown-subject"));
+    }
+
+    #[test]
+    fn refusals_alone_make_nobody_known_enough() {
+        let decisions = Decisions::new(one_partner());
+        let route =
+            admitted(&decisions, "employee", "customer-support", &[&["email"], &["non-personal"]], false);
+        let refuses = Subject { only_refusals: true, ..Subject::default() };
+        let (controller, record, relationship) =
+            (Controller::default(), RecordFacts::default(), Relationship::default());
+        let of = |unknown| {
+            forms(&route.judge_person(Some(&refuses), unknown, &controller, &record, relationship, NOW))
+        };
+        assert_eq!(of(UnknownSubject::Withhold), [Form::Removed, Form::Clear]);
+        assert_eq!(of(UnknownSubject::NoFacts), [Form::Clear, Form::Clear]);
+    }
+
+    #[test]
+    fn a_question_of_its_own_is_answered_alike_and_remembered_nowhere() {
+        let decisions = Decisions::new(one_partner());
+        let asking = asking(&decisions, "employee", "customer-support");
+        let words = decisions.pack().vocabulary();
+        let classes = Classes::new(vec![vec![words.categories().find("email").unwrap()]], false);
+        let once = decisions.admit_once(&asking, &classes).unwrap();
+        assert_eq!(decisions.slices.len(), 0);
+        let route = decisions.admit(&asking, &classes).unwrap();
+        for subject in [Subject::default(), Subject { erased: true, ..Subject::default() }] {
+            assert!(judge(&once, &subject, NOW).same_as(&judge(&route, &subject, NOW)));
         }
     }
 
@@ -460,7 +776,7 @@ mod tests {
         ];
         let admitted = admitted(&decisions, "employee", "customer-support", classes, false);
         use Form::{Clear, Removed};
-        assert_eq!(forms(&admitted.nobody()), [Removed, Removed, Removed, Clear, Clear, Removed]);
+        assert_eq!(forms(&admitted.no_subject()), [Removed, Removed, Removed, Clear, Clear, Removed]);
         assert_eq!(
             forms(&judge(&admitted, &Subject::default(), NOW)),
             [Clear, Clear, Clear, Clear, Clear, Clear]
@@ -485,7 +801,7 @@ mod tests {
                 ..RecipientFacts::clone(&asking.recipient)
             };
             let asking = Asking { recipient: Arc::new(recipient), ..asking };
-            forms(&decisions.admit(&asking, &classes).unwrap().nobody())
+            forms(&decisions.admit(&asking, &classes).unwrap().no_subject())
         };
         use Form::{Clear, Removed};
         for _ in 0..2 {
@@ -544,7 +860,7 @@ mod tests {
         );
         assert_eq!(judged(&asking, false), [Removed; 6]);
         let admitted = decisions.admit(&asking, &classes).unwrap();
-        assert_eq!(forms(&admitted.nobody()), [Removed; 6]);
+        assert_eq!(forms(&admitted.no_subject()), [Removed; 6]);
         let best = ["phone", "name", "non-personal"].map(|name| admitted.best(category(name)));
         assert_eq!(best, [Clear, Removed, Clear], "nobody may be looked for by what the case does not cover");
         asking.legal_reference = of(&["email", "special"]);

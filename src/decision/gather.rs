@@ -73,7 +73,7 @@ impl Exchange {
             region,
             exporter_in_eea,
             legal_reference: asking.legal_reference.clone(),
-            needs_case: needs_case(pack.vocabulary(), asking),
+            needs_case: needs_case(pack.vocabulary(), asking.recipient.kind, asking.purpose),
             facts,
         }
     }

@@ -16,9 +16,10 @@ pub use admission::{Asking, Denial, LegalReference, RecipientFacts};
 pub use admitted::{Admitted, Classes, Decisions};
 pub use explain::{Explained, Explanation, Nearest, explain, explain_only};
 pub use gather::{Overdue, Relationship};
-pub use permit::{ClassId, Permit, Release};
+pub use permit::{ClassId, Permit, Reason, Release};
 pub use subject::{
-    Addressee, Consent, ConsentStatus, Controller, Objection, Origins, RecordFacts, Relation, Subject, Unsure,
+    Addressee, Consent, ConsentStatus, Controller, Objection, Origins, RecordFacts, Relation, Subject,
+    UnknownSubject, Unsure,
 };
 
 #[cfg(test)]

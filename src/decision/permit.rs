@@ -2,22 +2,72 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use crate::vocabulary::{Basis, Form};
 
 /// One of a route's distinct sets of data categories, numbered when the route is compiled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClassId(pub u16);
 
+/// Why a class of fields is withheld.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// Nothing classifies the field, and the route releases no such field.
+    Unclassified,
+    /// It belongs to nobody: the record has no usable subject, or it stands outside of every record.
+    NoSubject,
+    /// The ledger does not know the person, or knows nothing but refusals.
+    UnknownSubject,
+    /// A mapped fact of the record is there and cannot be read; without it a rule would release.
+    Unreadable,
+    /// The person refused, withdrew, objected or opted out; nothing else stands in the way.
+    Refused,
+    /// A prohibition forbids it.
+    Prohibited,
+    /// No rule permits it.
+    NoRule,
+}
+
+impl Reason {
+    pub const ALL: [Reason; 7] = [
+        Reason::Unclassified,
+        Reason::NoSubject,
+        Reason::UnknownSubject,
+        Reason::Unreadable,
+        Reason::Refused,
+        Reason::Prohibited,
+        Reason::NoRule,
+    ];
+
+    /// The word in logs and answers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Reason::Unclassified => "unclassified",
+            Reason::NoSubject => "no-subject",
+            Reason::UnknownSubject => "unknown-subject",
+            Reason::Unreadable => "unreadable",
+            Reason::Refused => "refused",
+            Reason::Prohibited => "prohibited",
+            Reason::NoRule => "no-rule",
+        }
+    }
+}
+
 /// The form in which one class of fields leaves, and what it rests on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
     /// The form; [`Form::Removed`] when nothing leaves.
     pub form: Form,
-    /// The legal basis of the release; absent when nothing leaves.
+    /// The legal basis of the release; absent when nothing leaves, and of what nothing classifies, which
+    /// leaves on the operator's word alone.
     pub basis: Option<Basis>,
+    /// Why nothing leaves; absent when something does.
+    pub reason: Option<Reason>,
     /// Ids of the rules that decided: the permit that released, or the forbids that withheld.
     pub rules: Arc<[Arc<str>]>,
-    /// The clauses those rules cite, in the same order.
+    /// The clauses those rules cite, each once.
     pub clauses: Arc<[Arc<str>]>,
 }
 
@@ -38,7 +88,13 @@ impl Permit {
     /// A permit of the scrubber's tests, which have forms and no policy.
     #[cfg(test)]
     pub(crate) fn of(forms: &[Form]) -> Permit {
-        let release = |&form| Release { form, basis: None, rules: Arc::new([]), clauses: Arc::new([]) };
+        let release = |&form| Release {
+            form,
+            basis: None,
+            reason: (form == Form::Removed).then_some(Reason::NoRule),
+            rules: Arc::new([]),
+            clauses: Arc::new([]),
+        };
         Permit::new(forms.iter().map(release).collect())
     }
 
@@ -57,6 +113,21 @@ impl Permit {
             releases.reduce(|least, next| if next.form > least.form { next } else { least }).cloned()
         };
         Permit::new((0..classes).filter_map(least).collect())
+    }
+
+    /// This permit with another reason where a class is withheld that the other permit releases.
+    pub(in crate::decision) fn reasoned(self, other: &Permit, reason: Reason) -> Permit {
+        let decisive = |(class, release): (u16, &Release)| {
+            release.form == Form::Removed && other.form(ClassId(class)) != Form::Removed
+        };
+        if !(0..).zip(self.releases()).any(decisive) {
+            return self;
+        }
+        let releases = (0..).zip(self.releases()).map(|(class, release)| match decisive((class, release)) {
+            true => Release { reason: Some(reason), ..release.clone() },
+            false => release.clone(),
+        });
+        Permit::new(releases.collect())
     }
 
     /// The form of a class. A class the permit does not know is removed.

@@ -112,6 +112,16 @@ impl fmt::Debug for Subject {
     }
 }
 
+/// What becomes of records whose subject the ledger does not know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnknownSubject {
+    /// Nothing personal of them leaves.
+    #[default]
+    Withhold,
+    /// They are judged as somebody who has said nothing yet.
+    NoFacts,
+}
+
 /// The state of a controller of service data (the customer).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Controller {
@@ -140,6 +150,38 @@ pub struct RecordFacts {
     pub account_closed: Unsure<Timestamp>,
     pub origin: Unsure<Origin>,
     pub created: Unsure<Timestamp>,
+}
+
+impl<T> Unsure<T> {
+    fn is_unreadable(&self) -> bool {
+        matches!(self, Unsure::Unreadable)
+    }
+
+    /// The fact, or none where it cannot be read.
+    fn readable(self) -> Unsure<T> {
+        if self.is_unreadable() { Unsure::Absent } else { self }
+    }
+}
+
+impl RecordFacts {
+    /// These facts without those that cannot be read; `None` where each can be.
+    pub(super) fn readable(&self) -> Option<RecordFacts> {
+        let RecordFacts { country, region, birth_date, account_closed, origin, created } = self;
+        let unreadable = country.is_unreadable()
+            || region.is_unreadable()
+            || birth_date.is_unreadable()
+            || account_closed.is_unreadable()
+            || origin.is_unreadable()
+            || created.is_unreadable();
+        unreadable.then(|| RecordFacts {
+            country: country.clone().readable(),
+            region: region.clone().readable(),
+            birth_date: birth_date.readable(),
+            account_closed: account_closed.readable(),
+            origin: origin.readable(),
+            created: created.readable(),
+        })
+    }
 }
 
 impl fmt::Debug for RecordFacts {

@@ -14,6 +14,7 @@ use ulid::Ulid;
 use super::folder::{self, Opening, Piece, Segment};
 use super::record;
 use crate::keys::{Fingerprint, Pseudonym, SubjectPseudonyms};
+use crate::vocabulary::Form;
 
 /// Why a log cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -237,6 +238,8 @@ pub(super) struct GoneCategory {
     pub(super) category: String,
     pub(super) form: String,
     pub(super) basis: Option<String>,
+    /// Why it was withheld; logs of version 0.1.0 do not say.
+    pub(super) reason: Option<String>,
     pub(super) rules: Vec<String>,
     pub(super) clauses: Vec<String>,
     pub(super) fields: u64,
@@ -334,10 +337,7 @@ impl Exchange {
         }
         for category in categories {
             let entries = self.categories.entry(category.category.clone()).or_default();
-            match entries
-                .iter_mut()
-                .find(|known| known.form == category.form && known.basis == category.basis)
-            {
+            match entries.iter_mut().find(|known| known.is_like(&category)) {
                 Some(known) => known.merge(category),
                 None => entries.push(category),
             }
@@ -381,12 +381,9 @@ impl Exchange {
             _ => Some("in-part"),
         };
         factors.extend(of_subjects.map(|said| ("subjects".to_owned(), said.into())));
-        let categories = categories.into_iter().map(|(name, entries)| {
-            let entries = entries.into_iter().map(|GoneCategory { category: _, form, basis, rules, clauses, fields }| {
-                json!({ "form": form, "basis": basis, "rules": rules, "clauses": clauses, "fields": fields })
-            });
-            (name, entries.collect())
-        });
+        let categories = categories
+            .into_iter()
+            .map(|(name, entries)| (name, entries.into_iter().map(GoneCategory::into_json).collect()));
         json!({
             "decision": decision,
             "time": time,
@@ -411,14 +408,33 @@ impl Exchange {
 }
 
 impl GoneCategory {
+    /// Whether both are told as one entry: they left in the same form on the same basis, or were withheld
+    /// for the same reason by the same rules. Who was withheld for one reason is not said to be so for another.
+    fn is_like(&self, other: &GoneCategory) -> bool {
+        let alike = self.form == other.form && self.basis == other.basis && self.reason == other.reason;
+        alike && (self.form != Form::Removed.name() || self.rules == other.rules)
+    }
+
     fn merge(&mut self, other: GoneCategory) {
         self.fields += other.fields;
-        for (rule, clause) in other.rules.into_iter().zip(other.clauses) {
-            if !self.rules.contains(&rule) {
-                self.rules.push(rule);
-                self.clauses.push(clause);
+        for (known, more) in [(&mut self.rules, other.rules), (&mut self.clauses, other.clauses)] {
+            for name in more {
+                if !known.contains(&name) {
+                    known.push(name);
+                }
             }
         }
+    }
+
+    fn into_json(self) -> Value {
+        let GoneCategory { category: _, form, basis, reason, rules, clauses, fields } = self;
+        let mut entry = json!({
+            "form": form, "basis": basis, "rules": rules, "clauses": clauses, "fields": fields,
+        });
+        if let (Some(entry), Some(reason)) = (entry.as_object_mut(), reason) {
+            entry.insert("reason".to_owned(), reason.into());
+        }
+        entry
     }
 }
 

@@ -12,6 +12,7 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use super::members::Members;
+use crate::decision::Reason;
 use crate::keys::{EpochPseudonyms, Fingerprint};
 use crate::ledger::Position;
 use crate::vocabulary::{Basis, Form, Operation};
@@ -68,15 +69,22 @@ pub struct Window<'a> {
     pub categories: Vec<Left<'a>>,
 }
 
-/// How fields of one category left.
+/// How fields of one category left, or why they did not.
 #[derive(Clone, Debug)]
 pub struct Left<'a> {
+    /// Its name in the vocabulary, or [`Left::UNCLASSIFIED`].
     pub category: Cow<'a, str>,
     pub form: Form,
     pub basis: Option<Basis>,
+    pub reason: Option<Reason>,
     pub rules: Arc<[Arc<str>]>,
     pub clauses: Arc<[Arc<str>]>,
     pub fields: u64,
+}
+
+impl Left<'_> {
+    /// Stands in the place of a category for fields that nothing classifies.
+    pub const UNCLASSIFIED: &'static str = "unclassified";
 }
 
 /// How an exchange ended.
@@ -162,12 +170,15 @@ pub(super) fn window(
     members.number("records", *records);
     members.number("withheld_records", *withheld_records);
     members.list("categories", categories, |members, left| {
-        let Left { category, form, basis, rules, clauses, fields } = left;
+        let Left { category, form, basis, reason, rules, clauses, fields } = left;
         members.braced(|members| {
             members.text("category", category);
             members.word("form", form.name());
             if let Some(basis) = basis {
                 members.word("basis", basis.name());
+            }
+            if let Some(reason) = reason {
+                members.word("reason", reason.name());
             }
             members.list("rules", rules.iter(), |members, rule| members.string(rule));
             members.list("clauses", clauses.iter(), |members, clause| members.string(clause));
@@ -226,8 +237,9 @@ pub(super) mod tests {
 
     pub(in crate::disclosure) fn left(category: &'static str, form: Form, fields: u64) -> Left<'static> {
         let basis = (form != Form::Removed).then_some(Basis::Consent);
+        let reason = (form == Form::Removed).then_some(Reason::Prohibited);
         let (rules, clauses) = ([Arc::from("r-1")].into(), [Arc::from("G-6.4b")].into());
-        Left { category: category.into(), form, basis, rules, clauses, fields }
+        Left { category: category.into(), form, basis, reason, rules, clauses, fields }
     }
 
     fn read(body: &Body) -> Value {

@@ -104,6 +104,7 @@ pub const WARNINGS: &[&str] = &[
     "parameter-chooses-fields",
     "plaintext-listener",
     "route-not-personal",
+    "unclassified-released",
     "unreadable-tls",
     "upstream-cors",
 ];

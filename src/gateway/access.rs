@@ -1,5 +1,5 @@
-//! OpenID AuthZEN 1.0: whether a recipient may have a data category for a purpose, asked of the same
-//! evaluation that the gateway runs.
+//! OpenID AuthZEN 1.0: whether a recipient may have a data category for a purpose. It is answered by the
+//! judgement that the gateway makes of each record, so the two cannot differ.
 //!
 //! Subject is a recipient by its configured name, action a purpose, resource a data category, about
 //! the person in `resource.properties`. It trusts its caller as far as the admin listener does, reads
@@ -14,14 +14,15 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::decision::{
-    Asking, Controller, Decisions, Explanation, LegalReference, RecipientFacts, RecordFacts, Relationship,
-    Subject, explain_only, scenario,
+    Asking, Classes, Controller, Decisions, Denial, Reason, RecordFacts, Relationship, Release, Subject,
+    UnknownSubject, explain_only, scenario,
 };
 use crate::layer::Gatehouse;
-use crate::layer::route::Recipient;
+use crate::layer::identity::Identity;
+use crate::layer::judgement::{self, Judgement, Terms};
 use crate::ledger::{self, Case};
-use crate::vocabulary::SubjectId;
-use crate::vocabulary::{Form, Operation};
+use crate::scrub::{Judge, Record};
+use crate::vocabulary::{Basis, CategoryId, Form, Operation, SubjectId};
 
 /// Most evaluations of one request.
 const MOST_EVALUATIONS: usize = 1000;
@@ -186,102 +187,157 @@ fn evaluate(gatehouse: &Gatehouse, question: &Question, now: Timestamp) -> Resul
     let case = text(&context, "case")?.and_then(|id| gatehouse.ledger.case(id));
     let case = case.filter(|case| case.serves(&recipient.name, purpose, &**words, now));
     let asking = Asking {
-        recipient: facts(gatehouse, recipient, now),
+        recipient: judgement::recipient_facts(&gatehouse.ledger, recipient, now),
         purpose,
         operation,
         exporter_region: Arc::clone(&snapshot.exporter_region),
         upstream_backup: route.is_some_and(|route| route.upstream_is_backup),
-        legal_reference: case
-            .as_ref()
-            .map_or(LegalReference::None, |case| LegalReference::Categories(Arc::clone(&case.categories))),
+        legal_reference: judgement::legal_reference(case.as_deref()),
     };
     let person = identity(&resource.properties, "subject")?;
     let account = identity(&resource.properties, "controller")?;
-    let of_recipient = |key, here: &Option<SubjectId>| -> Result<bool, Malformed> {
-        Ok(here.is_some() && identity(&subject.properties, key)? == *here)
+    // What a request's credential says who it is, the question says.
+    let asker = Identity {
+        subject: identity(&subject.properties, "subject")?,
+        controller: identity(&subject.properties, "controller")?,
+        actor: None,
     };
-    let relationship = Relationship {
-        subject_is_recipient: of_recipient("subject", &person)?,
-        controller_is_recipient: of_recipient("controller", &account)?,
-        named_in_case: case
-            .as_ref()
-            .zip(person.as_ref())
-            .is_some_and(|(case, person)| case.names(&gatehouse.ledger.fingerprints().subject(person))),
+    let scrubbing = route.and_then(|route| route.scrubbing.as_ref());
+    let inquiry = Inquiry {
+        gatehouse,
+        decisions,
+        asking: &asking,
+        asker: &asker,
+        unknown_subject: scrubbing.map(|scrubbing| scrubbing.unknown_subject).unwrap_or_default(),
+        person: person.as_ref(),
+        account: account.as_ref(),
+        case,
+        now,
     };
-    let known = person.as_ref().and_then(|person| gatehouse.ledger.subject(person).1);
-    let controller = account.and_then(|account| gatehouse.ledger.controller(&account).1);
     let ends = [
-        known.as_ref().and_then(|person| person.ask_again_at(now)),
         recipient.agreement_ends(now.to_zoned(TimeZone::UTC).date()),
         versions.and_then(|versions| versions.changes_after(now)),
-        case.as_ref().map(|case: &Arc<Case>| case.end),
     ];
-    // Without a person whom the ledger knows nothing of anybody's leaves.
-    let nobodys = known.is_none() && words.is_somebodys(category);
-    let about = scenario::Facts {
-        subject: known.map_or_else(Subject::default, |known| Subject::clone(&known)),
-        controller: controller.map_or_else(Controller::default, |known| Controller::clone(&known)),
-        relationship,
-    };
-    let pack = decisions.pack();
-    let explained = explain_only(pack, &asking, &about, &RecordFacts::default(), now, &[category]);
-    Ok(answer(gatehouse, decisions, explained, nobodys, ends.into_iter().flatten().min()))
+    Ok(inquiry.answer(category, ends.into_iter().flatten().min()))
 }
 
-/// The recipient as the policy sees it today.
-fn facts(gatehouse: &Gatehouse, recipient: &Recipient, now: Timestamp) -> Arc<RecipientFacts> {
-    let facts = recipient.facts(now.to_zoned(TimeZone::UTC).date());
-    if gatehouse.ledger.suspended(&recipient.name) {
-        return Arc::new(RecipientFacts { suspended: true, ..RecipientFacts::clone(facts) });
+/// One question about one person and one category, as the gateway asks it of each record.
+struct Inquiry<'q> {
+    gatehouse: &'q Gatehouse,
+    decisions: &'q Decisions,
+    asking: &'q Asking,
+    asker: &'q Identity,
+    unknown_subject: UnknownSubject,
+    person: Option<&'q SubjectId>,
+    account: Option<&'q SubjectId>,
+    case: Option<Arc<Case>>,
+    now: Timestamp,
+}
+
+impl Inquiry<'_> {
+    /// The decision, and until when it holds if nothing happens.
+    fn judge(&self, category: CategoryId) -> Result<(Release, Option<Timestamp>), Denial> {
+        let admitted = self.decisions.admit_once(self.asking, &Classes::new(vec![vec![category]], false))?;
+        let personal = self.decisions.pack().vocabulary().is_somebodys(category);
+        let terms = Terms { unknown_subject: self.unknown_subject, personal: &[personal] };
+        let ledger = &self.gatehouse.ledger;
+        let mut judgement = Judgement::new(ledger, &admitted, self.asker, terms, self.case.clone(), self.now);
+        let record = Record {
+            set: 0,
+            subjects: self.person.map(std::slice::from_ref),
+            controller: self.account,
+            facts: &RecordFacts::default(),
+        };
+        let permit = judgement.judge(&record);
+        let release = permit.releases().first().cloned().ok_or(Denial::NoRulePermits)?;
+        Ok((release, judgement.ask_again()))
     }
-    Arc::clone(facts)
-}
 
-fn answer(
-    gatehouse: &Gatehouse,
-    decisions: &Decisions,
-    explained: Explanation,
-    nobodys: bool,
-    ask_again_at: Option<Timestamp>,
-) -> Value {
-    let refused = explained.refused;
-    let Some(line) = explained.categories.into_iter().next() else { return unknown("nothing was asked") };
-    let mut context = json!({
-        "form": line.form,
-        "policy": &**decisions.pack().revision(),
-        "position": gatehouse.ledger.position().0,
-    });
-    let mut say = |key: &str, value: Value| {
-        if let Value::Object(context) = &mut context {
-            context.insert(key.to_owned(), value);
+    fn answer(&self, category: CategoryId, ends: Option<Timestamp>) -> Value {
+        let judged = self.judge(category);
+        let ask_again = judged.as_ref().ok().and_then(|(_, ask_again)| *ask_again);
+        let (form, reason) = match &judged {
+            Ok((release, _)) => (release.form, release.reason.map(Reason::name)),
+            Err(denial) => (Form::Removed, Some(denial.code())),
+        };
+        let mut context = json!({
+            "form": form,
+            "policy": &**self.decisions.pack().revision(),
+            "position": self.gatehouse.ledger.position().0,
+        });
+        let mut say = |key: &str, value: Value| {
+            if let Value::Object(context) = &mut context {
+                context.insert(key.to_owned(), value);
+            }
+        };
+        if let Some(instant) = ask_again.into_iter().chain(ends).min() {
+            say("ask_again_at", json!(instant));
         }
-    };
-    if let Some(instant) = ask_again_at {
-        say("ask_again_at", json!(instant));
+        if let Ok((release, _)) = &judged {
+            let texts = |texts: &[Arc<str>]| texts.iter().map(|text| json!(**text)).collect::<Value>();
+            say("clauses", texts(&release.clauses));
+            say("rules", texts(&release.rules));
+            if form != Form::Removed {
+                say("basis", json!(release.basis.map(Basis::name)));
+                if form != Form::Clear {
+                    say("obligations", json!([{ "id": "redact", "form": form }]));
+                }
+                return json!({ "decision": true, "context": context });
+            }
+        }
+        say("reason", json!(reason));
+        let is_unknown = judged.as_ref().is_ok_and(|(release, _)| {
+            matches!(release.reason, Some(Reason::UnknownSubject | Reason::NoSubject))
+        });
+        let why = match is_unknown {
+            true => "the ledger knows no such person, or nothing but what they refused".to_owned(),
+            false => self.explain(category, judged.as_ref().err(), &mut say),
+        };
+        say("reason_admin", json!({ "en": why }));
+        json!({ "decision": false, "context": context })
     }
-    if nobodys {
-        say("form", json!(Form::Removed));
-        say("reason_admin", json!({ "en": "the ledger knows no such person" }));
-        return json!({ "decision": false, "context": context });
-    }
-    say("clauses", json!(line.clauses));
-    say("rules", json!(line.rules));
-    if line.form == Form::Removed {
-        let reason = match (refused, line.nearest.first()) {
-            (Some(code), _) => code.to_owned(),
+
+    /// Says what stood in the way of a category; which rules are near does not decide anything.
+    fn explain(
+        &self,
+        category: CategoryId,
+        denial: Option<&Denial>,
+        say: &mut impl FnMut(&str, Value),
+    ) -> String {
+        let ledger = &self.gatehouse.ledger;
+        let known = self.person.map(|person| ledger.subject(person));
+        let (fingerprint, known) = known.map_or((None, None), |(print, known)| (Some(print), known));
+        let controller = self.account.and_then(|account| ledger.controller(account).1);
+        let is_asker =
+            |here: Option<&SubjectId>, asker: &Option<SubjectId>| here.is_some() && asker.as_ref() == here;
+        let relationship = Relationship {
+            subject_is_recipient: is_asker(self.person, &self.asker.subject),
+            controller_is_recipient: is_asker(self.account, &self.asker.controller),
+            named_in_case: self
+                .case
+                .as_ref()
+                .zip(fingerprint)
+                .is_some_and(|(case, print)| case.names(&print)),
+        };
+        let about = scenario::Facts {
+            subject: known.map_or_else(Subject::default, |known| Subject::clone(&known)),
+            controller: controller.map_or_else(Controller::default, |known| Controller::clone(&known)),
+            relationship,
+        };
+        let pack = self.decisions.pack();
+        let explained =
+            explain_only(pack, self.asking, &about, &RecordFacts::default(), self.now, &[category]);
+        let Some(line) = explained.categories.into_iter().next() else { return String::new() };
+        say("clauses", json!(line.clauses));
+        say("rules", json!(line.rules));
+        say("nearest", json!(line.nearest));
+        match (denial, line.nearest.first()) {
+            (Some(denial), _) => denial.code().to_owned(),
             (None, Some(near)) if !near.lacks.is_empty() => near.lacks.join("; "),
             (None, _) if !line.rules.is_empty() => format!("forbidden by {}", line.rules.join(", ")),
             (None, _) => "no rule permits this".to_owned(),
-        };
-        say("reason_admin", json!({ "en": reason }));
-        say("nearest", json!(line.nearest));
-        return json!({ "decision": false, "context": context });
+        }
     }
-    say("basis", json!(line.basis));
-    if line.form != Form::Clear {
-        say("obligations", json!([{ "id": "redact", "form": line.form }]));
-    }
-    json!({ "decision": true, "context": context })
 }
 
 fn unknown(why: &str) -> Value {

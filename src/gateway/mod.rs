@@ -2,6 +2,8 @@
 
 mod access;
 mod admin;
+#[cfg(test)]
+mod differential;
 mod listener;
 mod tls;
 mod upstreams;

@@ -1,18 +1,22 @@
-//! The layer's answer to the scrubber's one question: the ledger is asked, the policy decides, the
-//! tally keeps the account.
+//! The answer to the scrubber's one question: the ledger is asked, the policy decides, the tally keeps
+//! the account. An access evaluation asks the same, so that a decision is the same wherever it is asked.
 
 use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use smallvec::SmallVec;
 
 use super::identity::Identity;
-use super::route::{Scrubbing, UnknownSubject};
+use super::route::Recipient;
 use super::tally::{Counted, Tally};
-use crate::decision::{Admitted, Controller, Overdue, Permit, RecordFacts, Relationship, Subject};
+use crate::decision::{
+    Admitted, Controller, LegalReference, Overdue, Permit, RecipientFacts, RecordFacts, Relationship,
+    Subject, UnknownSubject,
+};
 use crate::ledger::{Case, Ledger};
 use crate::scrub::{Judge, Record};
-use crate::vocabulary::SubjectId;
+use crate::vocabulary::{Form, SubjectId};
 
 /// What is kept of people judged before in the same chunk; the oldest makes way.
 const MOST_JUDGED: usize = 8;
@@ -20,13 +24,35 @@ const MOST_JUDGED: usize = 8;
 /// Stands for a controller that a record does not name, or of whom the ledger knows nothing.
 static UNHEARD_OF: LazyLock<Arc<Controller>> = LazyLock::new(Arc::default);
 
+/// The recipient as the policy sees it at this moment: in agreement or not, suspended or not.
+pub(crate) fn recipient_facts(ledger: &Ledger, recipient: &Recipient, now: Timestamp) -> Arc<RecipientFacts> {
+    let facts = recipient.facts(now.to_zoned(TimeZone::UTC).date());
+    if ledger.suspended(&recipient.name) {
+        return Arc::new(RecipientFacts { suspended: true, ..RecipientFacts::clone(facts) });
+    }
+    Arc::clone(facts)
+}
+
+/// What a cited case covers.
+pub(crate) fn legal_reference(case: Option<&Case>) -> LegalReference {
+    case.map_or(LegalReference::None, |case| LegalReference::Categories(Arc::clone(&case.categories)))
+}
+
+/// What of a route decides about its records, besides the policy.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms<'e> {
+    pub(crate) unknown_subject: UnknownSubject,
+    /// Per class of fields: whether it can tell about a person.
+    pub(crate) personal: &'e [bool],
+}
+
 /// Judges the records of one exchange while a chunk is scrubbed.
 #[derive(Debug)]
-pub(super) struct Judgement<'e> {
+pub(crate) struct Judgement<'e> {
     ledger: &'e Ledger,
     admitted: &'e Admitted,
     identity: &'e Identity,
-    scrubbing: &'e Scrubbing,
+    terms: Terms<'e>,
     now: Timestamp,
     /// The cited case, where it is in force at this moment.
     case: Option<Arc<Case>>,
@@ -52,11 +78,11 @@ struct Judged {
 }
 
 impl<'e> Judgement<'e> {
-    pub(super) fn new(
+    pub(crate) fn new(
         ledger: &'e Ledger,
         admitted: &'e Admitted,
         identity: &'e Identity,
-        scrubbing: &'e Scrubbing,
+        terms: Terms<'e>,
         case: Option<Arc<Case>>,
         now: Timestamp,
     ) -> Judgement<'e> {
@@ -66,7 +92,7 @@ impl<'e> Judgement<'e> {
             ledger,
             admitted,
             identity,
-            scrubbing,
+            terms,
             now,
             case,
             tally: Tally { ask_again, ..Tally::default() },
@@ -80,6 +106,17 @@ impl<'e> Judgement<'e> {
     pub(super) fn into_tally(mut self) -> Tally {
         self.tally.count(self.counted);
         self.tally
+    }
+
+    /// When what was judged has to be decided again though nothing happens.
+    pub(crate) fn ask_again(&self) -> Option<Timestamp> {
+        self.tally.ask_again
+    }
+
+    /// Whether a permit lets anything leave that can tell about a person.
+    fn releases_personal(&self, permit: &Permit) -> bool {
+        let mut classes = permit.releases().iter().zip(self.terms.personal);
+        classes.any(|(release, personal)| *personal && release.form != Form::Removed)
     }
 
     fn judge_subject(&mut self, id: &SubjectId, record: &Record<'_>, controller: &Arc<Controller>) -> Permit {
@@ -96,13 +133,7 @@ impl<'e> Judgement<'e> {
         let Some(subject) = known else {
             self.tally.unknown_subjects += 1;
             self.found.add(self.admitted.overdue(None, controller, record.facts, self.now));
-            return match self.scrubbing.unknown_subject {
-                UnknownSubject::Withhold => self.admitted.nobody(),
-                UnknownSubject::NoFacts => {
-                    let nobody = Subject::default();
-                    self.admitted.judge(&nobody, controller, record.facts, relationship, self.now)
-                }
-            };
+            return self.judge_person(None, controller, record.facts, relationship);
         };
         let is_same = |judged: &Judged| {
             Arc::ptr_eq(&judged.subject, &subject)
@@ -118,7 +149,7 @@ impl<'e> Judgement<'e> {
             self.judged.push(judged);
             self.judged.len() - 1
         });
-        let Some(judged) = self.judged.get(at) else { return self.admitted.nobody() };
+        let Some(judged) = self.judged.get(at) else { return self.admitted.no_subject() };
         self.found.add(judged.overdue);
         self.tally.ask_again_at(judged.ask_again);
         judged.permit.clone()
@@ -131,12 +162,8 @@ impl<'e> Judgement<'e> {
         facts: &RecordFacts,
         relationship: Relationship,
     ) -> Judged {
-        let mut permit = self.admitted.judge(&subject, &controller, facts, relationship, self.now);
-        if subject.only_refusals && self.scrubbing.unknown_subject == UnknownSubject::Withhold {
-            permit = Permit::least(&[permit, self.admitted.nobody()]);
-        }
         Judged {
-            permit,
+            permit: self.judge_person(Some(&subject), &controller, facts, relationship),
             overdue: self.admitted.overdue(Some(&subject), &controller, facts, self.now),
             ask_again: subject.ask_again_at(self.now),
             subject,
@@ -144,6 +171,17 @@ impl<'e> Judgement<'e> {
             facts: facts.clone(),
             relationship,
         }
+    }
+
+    fn judge_person(
+        &self,
+        known: Option<&Subject>,
+        controller: &Controller,
+        facts: &RecordFacts,
+        relationship: Relationship,
+    ) -> Permit {
+        let unknown = self.terms.unknown_subject;
+        self.admitted.judge_person(known, unknown, controller, facts, relationship, self.now)
     }
 }
 
@@ -162,7 +200,7 @@ impl Judge for Judgement<'_> {
             [] => {
                 self.tally.unknown_subjects += 1;
                 self.found = self.admitted.overdue(None, &controller, record.facts, self.now);
-                self.admitted.nobody()
+                self.admitted.no_subject()
             }
             [only] => self.judge_subject(only, record, &controller),
             several => {
@@ -171,7 +209,7 @@ impl Judge for Judgement<'_> {
                 Permit::least(&permits)
             }
         };
-        if self.scrubbing.releases_personal(&permit) {
+        if self.releases_personal(&permit) {
             let Tally { subjects, touched, .. } = &mut self.tally;
             touched.extend_from_slice(subjects.get(first..).unwrap_or_default());
         }
@@ -184,11 +222,11 @@ impl Judge for Judgement<'_> {
     }
 
     fn judge_document(&mut self) -> Permit {
-        self.admitted.nobody()
+        self.admitted.no_subject()
     }
 
     fn account(&mut self, permit: &Permit, fields: &[u32]) {
-        self.tally.add_record(permit, fields, &self.scrubbing.personal);
+        self.tally.add_record(permit, fields, self.terms.personal);
         self.counted.add(permit, fields, &mut self.tally);
     }
 

@@ -10,7 +10,7 @@ pub mod encoding;
 mod exchange;
 pub mod identity;
 pub mod inbound;
-mod judgement;
+pub(crate) mod judgement;
 pub mod opt_out;
 pub mod path;
 mod privacy_control;

@@ -11,7 +11,7 @@ use prometheus::IntCounter;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::identity::Identity;
-use super::judgement::Judgement;
+use super::judgement::{Judgement, Terms};
 use super::route::{Report, Route, Scrubbing};
 use super::tally::{Released, Tally};
 use super::well_known::Withheld;
@@ -126,7 +126,8 @@ impl Release {
         // Asked for each chunk: a case can end while its answer is on its way.
         let case = self.case.as_ref().and_then(|cited| ledger.case(&cited.id));
         let case = case.filter(|case| case.is_in_force(now));
-        Some(Judgement::new(ledger, &self.admitted, &self.identity, scrubbing, case, now))
+        let terms = Terms { unknown_subject: scrubbing.unknown_subject, personal: &scrubbing.personal };
+        Some(Judgement::new(ledger, &self.admitted, &self.identity, terms, case, now))
     }
 
     /// Longest wait for the next chunk of the upstream's body.
@@ -340,9 +341,12 @@ impl Release {
     fn categories(&self, tally: &Tally) -> Vec<Left<'_>> {
         let mut left: Vec<Left<'_>> = Vec::with_capacity(tally.released.len());
         self.for_each_release(tally, |category, release, fields| {
-            let Some(category) = category else { return };
+            let category = category.unwrap_or(Left::UNCLASSIFIED);
             let same = |known: &&mut Left| {
-                &*known.category == category && known.form == release.form && known.rules == release.rules
+                &*known.category == category
+                    && (known.form, known.basis, known.reason)
+                        == (release.form, release.basis, release.reason)
+                    && known.rules == release.rules
             };
             match left.iter_mut().find(same) {
                 Some(known) => known.fields += fields,
@@ -350,6 +354,7 @@ impl Release {
                     category: category.into(),
                     form: release.form,
                     basis: release.basis,
+                    reason: release.reason,
                     rules: Arc::clone(&release.rules),
                     clauses: Arc::clone(&release.clauses),
                     fields,

@@ -12,19 +12,10 @@ use jiff::tz::TimeZone;
 
 use super::cors::Cors;
 use super::{Refusal, path};
-use crate::decision::{Classes, Permit, RecipientFacts};
+pub use crate::decision::UnknownSubject;
+use crate::decision::{Classes, RecipientFacts};
 use crate::scrub::{Limits, Plan};
-use crate::vocabulary::{CategoryId, Form, Operation, PurposeId, Vocabulary};
-
-/// What becomes of records whose subject the ledger has never heard of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum UnknownSubject {
-    /// Nothing personal of them leaves.
-    #[default]
-    Withhold,
-    /// They are judged as somebody who has said nothing yet.
-    NoFacts,
-}
+use crate::vocabulary::{CategoryId, Operation, PurposeId, Vocabulary};
 
 /// What becomes of an answer of which something is withheld.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +32,8 @@ pub struct Scrubbing {
     pub plan: Arc<Plan>,
     /// The plan's classes as the policy is asked about them.
     pub classes: Classes,
-    /// Per class of fields: whether one of its categories tells about a person.
+    /// Per class of fields: whether one of its categories tells about a person, or can where nothing
+    /// classifies it and it leaves.
     pub personal: Vec<bool>,
     pub unknown_subject: UnknownSubject,
     pub withheld: Withheld,
@@ -74,17 +66,13 @@ impl Scrubbing {
         let is_personal = |category: &CategoryId| vocabulary.is_somebodys(*category);
         let sets: Vec<Vec<CategoryId>> =
             plan.classes().iter().map(|class| class.categories.clone()).collect();
-        let personal = sets.iter().map(|set| set.iter().any(is_personal)).collect();
-        let classes = Classes::new(sets, plan.releases_unclassified());
+        // What nothing classifies can tell about a person where it leaves.
+        let unclassified = plan.releases_unclassified();
+        let personal = sets.iter();
+        let personal =
+            personal.map(|set| set.iter().any(is_personal) || (set.is_empty() && unclassified)).collect();
+        let classes = Classes::new(sets, unclassified);
         Scrubbing { plan, classes, personal, unknown_subject, withheld, limits, fields }
-    }
-
-    /// Whether a permit lets anything leave that can tell about a person. What nothing classifies can.
-    pub(super) fn releases_personal(&self, permit: &Permit) -> bool {
-        let classes = permit.releases().iter().zip(self.classes.sets()).zip(&self.personal);
-        classes
-            .into_iter()
-            .any(|((release, set), personal)| release.form != Form::Removed && (*personal || set.is_empty()))
     }
 }
 

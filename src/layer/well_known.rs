@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::route::{Field, Recipient, Report, Route, Scrubbing};
 use super::{Gatehouse, Refusal, Snapshot};
 use crate::decision::{Asking, Decisions, LegalReference, RecipientFacts};
-use crate::disclosure;
+use crate::disclosure::{self, Left};
 use crate::vocabulary::{CategoryId, Form, Operation, PurposeId, Vocabulary};
 
 const PURPOSES: &str = "/.well-known/data-purposes";
@@ -150,10 +150,23 @@ fn told(record: &Value, report: Report, route: Option<&Arc<Route>>, words: &Voca
     let categories = record.get("categories").and_then(Value::as_object).unwrap_or(&none);
     let is_removed = |entry: &Value| entry.get("form") == Some(&json!(Form::Removed));
     for (category, entries) in categories {
-        let counted = entries.as_array().into_iter().flatten();
-        let counted =
-            counted.map(|entry| json!({ "form": entry.get("form"), "fields": entry.get("fields") }));
-        forms.insert(category.clone(), counted.collect());
+        // By form alone: for how many reasons something was withheld tells about the people.
+        let mut counted: Vec<(&Value, u64)> = Vec::new();
+        for entry in entries.as_array().into_iter().flatten() {
+            if category == Left::UNCLASSIFIED && is_removed(entry) {
+                continue;
+            }
+            let form = entry.get("form").unwrap_or(&Value::Null);
+            let fields = entry.get("fields").and_then(Value::as_u64).unwrap_or(0);
+            match counted.iter_mut().find(|(known, _)| *known == form) {
+                Some((_, known)) => *known += fields,
+                None => counted.push((form, fields)),
+            }
+        }
+        if !counted.is_empty() {
+            let counted = counted.into_iter().map(|(form, fields)| json!({ "form": form, "fields": fields }));
+            forms.insert(category.clone(), counted.collect());
+        }
     }
     told.insert("categories".to_owned(), Value::Object(forms));
     if report == Report::Paths {

@@ -185,6 +185,36 @@ impl Rulebook {
         withheld
     }
 
+    /// The forbids that withhold a category in clear, whether a rule permits it or not.
+    ///
+    /// A condition that cannot be evaluated counts as met.
+    pub fn prohibitions(
+        &self,
+        kind: KindId,
+        purpose: PurposeId,
+        category: CategoryId,
+        facts: Facts,
+    ) -> SmallVec<[RuleAt; 2]> {
+        let point = (kind, purpose, category);
+        let asked = facts.with_operation(Operation::Disclose).with_form(Form::Clear);
+        let met = |condition: &Condition| condition.holds(&self.world, point, asked) != Some(false);
+        let applying = self.forbids(point).filter(|(_, rule)| rule.conditions().iter().all(met));
+        applying.map(|(at, _)| at).collect()
+    }
+
+    /// The facts that [`Rulebook::prohibitions`] look at.
+    pub fn prohibition_mask(&self, kind: KindId, purpose: PurposeId, category: CategoryId) -> Mask {
+        self.forbids((kind, purpose, category)).fold(Mask::NONE, |mask, (_, rule)| mask.and(rule.mask()))
+    }
+
+    fn forbids(
+        &self,
+        (kind, purpose, category): (KindId, PurposeId, CategoryId),
+    ) -> impl Iterator<Item = (RuleAt, &Rule)> {
+        let point = (kind, purpose, category, Operation::Disclose, Form::Clear);
+        (0..).zip(&self.rules).filter(move |(_, rule)| !rule.is_permit() && rule.reaches(point))
+    }
+
     /// Whether one condition holds; what Cedar cannot say does not.
     pub(super) fn holds(
         &self,

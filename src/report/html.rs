@@ -201,8 +201,11 @@ fn left(categories: &BTreeSet<DisclosedCategory>) -> String {
     }
     let each = together.into_iter().map(|((form, basis), names)| {
         let form = (form != "clear").then(|| in_words(form));
-        let basis = basis.map(|basis| format!("legal basis: {}", in_words(basis)));
-        let how = form.into_iter().chain(basis).collect::<Vec<_>>().join("; ");
+        let basis = match basis {
+            Some(basis) => format!("legal basis: {}", in_words(basis)),
+            None => "no legal basis on record: we had not classified these data".to_owned(),
+        };
+        let how = form.into_iter().chain([basis]).collect::<Vec<_>>().join("; ");
         format!("{}<br><span class=\"small\">{}</span>", escaped(&names.join(", ")), escaped(&how))
     });
     each.collect::<Vec<_>>().join("<br>")

@@ -4,7 +4,6 @@
 //! class, for the verdict's form.
 
 use super::judge::{Judge, Record};
-use super::mapping::Unclassified;
 use super::plan::UNCLASSIFIED;
 use crate::decision::{ClassId, Permit};
 use crate::vocabulary::Form;
@@ -20,40 +19,31 @@ pub(super) trait Arbiter {
     fn account_outside(&mut self, verdict: &Self::Verdict, fields: &[u32]);
 }
 
-/// A judge; what nothing classifies follows the mapping.
+/// A judge.
 #[derive(Debug)]
-pub(super) struct Judged<'a, J> {
-    pub(super) judge: &'a mut J,
-    pub(super) unclassified: Unclassified,
-}
+pub(super) struct Judged<'a, J>(pub(super) &'a mut J);
 
 impl<J: Judge> Arbiter for Judged<'_, J> {
     type Verdict = Permit;
 
     fn record(&mut self, record: &Record<'_>) -> Permit {
-        self.judge.judge(record)
+        self.0.judge(record)
     }
 
     fn document(&mut self) -> Permit {
-        self.judge.judge_document()
+        self.0.judge_document()
     }
 
     fn form(&self, permit: &Permit, class: ClassId) -> Form {
-        if class != UNCLASSIFIED {
-            return permit.form(class);
-        }
-        match self.unclassified {
-            Unclassified::Remove => Form::Removed,
-            Unclassified::Release => Form::Clear,
-        }
+        permit.form(class)
     }
 
     fn account(&mut self, permit: &Permit, fields: &[u32]) {
-        self.judge.account(permit, fields);
+        self.0.account(permit, fields);
     }
 
     fn account_outside(&mut self, permit: &Permit, fields: &[u32]) {
-        self.judge.account_outside(permit, fields);
+        self.0.account_outside(permit, fields);
     }
 }
 

@@ -142,8 +142,7 @@ impl Scrubber {
         judge: &mut impl Judge,
         out: &mut Vec<u8>,
     ) -> Result<(), Unreadable> {
-        let unclassified = self.plan.unclassified;
-        self.take(chunk, false, &mut Judged { judge, unclassified }, out)
+        self.take(chunk, false, &mut Judged(judge), out)
     }
 
     /// The body ends here.
@@ -151,8 +150,7 @@ impl Scrubber {
     /// # Errors
     /// If it ends too early, or as [`Scrubber::feed`] does.
     pub fn finish(&mut self, judge: &mut impl Judge, out: &mut Vec<u8>) -> Result<(), Unreadable> {
-        let unclassified = self.plan.unclassified;
-        self.take(&[], true, &mut Judged { judge, unclassified }, out)
+        self.take(&[], true, &mut Judged(judge), out)
     }
 
     fn take<A: Arbiter>(

@@ -405,6 +405,16 @@ fn a_mistake_in_a_schema_is_found_once_for_all_its_routes() {
     assert_eq!(findings.len(), 1, "{}", rendered(&findings, folder.path()));
 }
 
+#[test]
+fn a_route_that_releases_what_nothing_classifies_is_named() {
+    let (loads, findings, folder) = about(&format!("{ROUTE}unclassified = \"release\"\n"));
+    assert!(loads);
+    let words = rendered(&findings, folder.path());
+    assert_eq!(findings.len(), 1, "{words}");
+    assert!(words.contains("route `customers` releases fields that nothing classifies"), "{words}");
+    assert!(about(&format!("{ROUTE}unclassified = \"remove\"\n")).1.is_empty());
+}
+
 /// What loads all the same and is worth a look.
 #[test]
 fn warnings() {

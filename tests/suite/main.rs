@@ -11,6 +11,7 @@ mod access;
 mod cases;
 mod commands;
 mod compliance;
+mod decisions;
 mod documents;
 mod findings;
 mod gate;

@@ -135,18 +135,25 @@ struct Offline {
 
 impl Judge for Offline {
     fn judge(&mut self, record: &Record<'_>) -> Permit {
-        let nobody_special = scenario::Facts::default();
-        let facts = match (&self.known, self.unknown_subject) {
-            _ if record.subjects.is_none_or(<[_]>::is_empty) => return self.admitted.nobody(),
-            (Some(known), _) => known,
-            (None, UnknownSubject::NoFacts) => &nobody_special,
-            (None, UnknownSubject::Withhold) => return self.admitted.nobody(),
-        };
-        self.admitted.judge(&facts.subject, &facts.controller, record.facts, facts.relationship, self.now)
+        if record.subjects.is_none_or(<[_]>::is_empty) {
+            return self.admitted.no_subject();
+        }
+        let nothing = scenario::Facts::default();
+        let about = self.known.as_ref().unwrap_or(&nothing);
+        let known = self.known.as_ref().map(|known| &known.subject);
+        let (controller, relationship) = (&about.controller, about.relationship);
+        self.admitted.judge_person(
+            known,
+            self.unknown_subject,
+            controller,
+            record.facts,
+            relationship,
+            self.now,
+        )
     }
 
     fn judge_document(&mut self) -> Permit {
-        self.admitted.nobody()
+        self.admitted.no_subject()
     }
 
     fn account(&mut self, permit: &Permit, fields: &[u32]) {

@@ -10,12 +10,12 @@ use http::request::Parts;
 use smallvec::SmallVec;
 
 use super::Exchange;
-use crate::decision::{Admitted, Asking, Classes, Decisions, Denial, LegalReference};
+use crate::decision::{Admitted, Asking, Classes, Decisions, Denial};
 use crate::disclosure::Verdict;
 use crate::layer::identity::{Caller, PeerNames};
 use crate::layer::release::Citation;
 use crate::layer::route::{Parameter, Route};
-use crate::layer::{Refusal, Rejection, path, purpose};
+use crate::layer::{Refusal, Rejection, judgement, path, purpose};
 use crate::ledger::Case;
 use crate::vocabulary::{CategoryId, Form, NotAPurpose, PurposeId};
 
@@ -95,18 +95,13 @@ impl Exchange {
         let recipient = self.recipient.clone().ok_or(Refusal::CredentialMissing)?;
         let served = route.serves_purpose(decisions.pack().vocabulary(), purpose);
         self.weigh("route", served.then_some(()).ok_or(Refusal::PurposeNotPermitted))?;
-        if self.gatehouse.ledger.suspended(&recipient.name) {
-            return self.weigh("registration", Err(Refusal::RecipientSuspended));
-        }
         let asking = Asking {
-            recipient: Arc::clone(recipient.facts(self.today())),
+            recipient: judgement::recipient_facts(&self.gatehouse.ledger, &recipient, self.now),
             purpose,
             operation: route.operation(&self.method),
             exporter_region: Arc::clone(&self.snapshot.exporter_region),
             upstream_backup: route.upstream_is_backup,
-            legal_reference: case.map_or(LegalReference::None, |case| {
-                LegalReference::Categories(Arc::clone(&case.categories))
-            }),
+            legal_reference: judgement::legal_reference(case),
         };
         let classes = route.scrubbing.as_ref().map_or(Classes::unread(), |scrubbing| &scrubbing.classes);
         let admitted = decisions.admit(&asking, classes);

@@ -195,6 +195,8 @@ impl Exchange {
         admit::screen_query(&found.route, parts.uri.query(), &admitted)
             .map_err(|rejection| self.explained(rejection))?;
         self.gatehouse.ledger.healthy().then_some(()).ok_or(Refusal::LedgerUnavailable)?;
+        // The upstream is called beside the intent: where none can be written it is not.
+        self.gatehouse.log.healthy().then_some(()).ok_or(Refusal::AuditUnavailable)?;
         if privacy_control::is_set(&parts.headers) {
             Box::pin(privacy_control::heed(&self.identity, &decisions, &self.gatehouse)).await?;
         }

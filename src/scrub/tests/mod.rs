@@ -70,6 +70,8 @@ type Rule = Box<dyn Fn(Option<&Seen>, CategoryId) -> Form>;
 /// A judge with a rule, that remembers what it was asked and told.
 pub(super) struct Rules {
     classes: Vec<Class>,
+    /// What nothing classifies leaves in; the mapping says so, whoever it is about.
+    unclassified: Form,
     rule: Rule,
     pub(super) seen: Vec<Seen>,
     pub(super) facts: Vec<crate::decision::RecordFacts>,
@@ -80,6 +82,7 @@ impl Rules {
     pub(super) fn new(plan: &Plan, rule: impl Fn(Option<&Seen>, CategoryId) -> Form + 'static) -> Rules {
         Rules {
             classes: plan.classes().to_vec(),
+            unclassified: if plan.releases_unclassified() { Form::Clear } else { Form::Removed },
             rule: Box::new(rule),
             seen: Vec::new(),
             facts: Vec::new(),
@@ -96,7 +99,7 @@ impl Rules {
                     (self.rule)(seen, category)
                 }
             });
-            forms.max().unwrap_or(Form::Removed)
+            forms.max().unwrap_or(self.unclassified)
         };
         Permit::of(&self.classes.iter().map(form).collect::<Vec<_>>())
     }
