@@ -1,7 +1,8 @@
 //! The access log: a line for each exchange, for whoever operates the gateway. Off unless configured.
 //!
 //! A line holds configured names, an outcome and figures: no path, query, address, subject or value
-//! of anybody (P-7c). Each day has its file; those older than the retention are removed.
+//! of anybody (P-7c). Each day has its file; those older than the retention are removed, but not on the word
+//! of a clock that has jumped ([`crate::retention`]).
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -10,8 +11,10 @@ use std::sync::{Mutex, PoisonError};
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use jiff::{Span, Timestamp};
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
+
+use crate::retention;
 
 /// One exchange that is over.
 #[derive(Debug, Serialize)]
@@ -80,10 +83,9 @@ impl Daily {
         let date = day(now);
         if today.as_ref().is_none_or(|(of, _)| *of != date) {
             *today = Some((date, self.file(date)?));
-            self.prune(date)?;
         }
         match today.as_mut() {
-            Some((_, file)) => file.write_all(text),
+            Some((_, file)) => append(file, text),
             None => Ok(()),
         }
     }
@@ -97,15 +99,31 @@ impl Daily {
     }
 
     fn prune(&self, today: Date) -> io::Result<()> {
-        let oldest = today.saturating_sub(Span::new().days(self.days));
+        // Nothing may be written for days: that they pass shows by their files.
+        self.file(today)?;
+        let mut files: Vec<(Date, PathBuf)> = Vec::new();
         for entry in std::fs::read_dir(&self.folder)? {
             let path = entry?.path();
-            if date_of(&path).is_some_and(|date| date <= oldest) {
-                std::fs::remove_file(&path)?;
-            }
+            files.extend(date_of(&path).map(|date| (date, path)));
         }
-        Ok(())
+        files.sort();
+        let midnight = |date: Date| TimeZone::UTC.to_timestamp(date.at(0, 0, 0, 0)).map_err(io::Error::other);
+        let begun: Vec<Timestamp> =
+            files.iter().map(|(date, _)| midnight(*date)).collect::<io::Result<_>>()?;
+        let kept = SignedDuration::from_hours(24 * i64::from(self.days));
+        let Some(newest) = retention::newest_past(&begun, midnight(today)?, kept) else { return Ok(()) };
+        files.iter().take(newest + 1).try_for_each(|(_, path)| std::fs::remove_file(path))
     }
+}
+
+/// Appends a line; of one that does not fit nothing stays.
+fn append(file: &mut File, line: &[u8]) -> io::Result<()> {
+    let before = file.metadata()?.len();
+    let written = file.write_all(line);
+    if written.is_err() {
+        file.set_len(before)?;
+    }
+    written
 }
 
 /// The day of one of our files; others are nobody's to remove.
@@ -163,10 +181,31 @@ mod tests {
             "{second}"
         );
 
-        log.prune("2026-11-15T23:59:59Z".parse().unwrap());
-        assert_eq!(files(folder.path()).len(), 3, "not fifteen days old yet");
+        // Days on which nothing is written.
+        for day in 3..=15 {
+            log.prune(format!("2026-11-{day:02}T23:59:59Z").parse().unwrap());
+        }
+        assert_eq!(files(folder.path())[0], "access-2026-11-01.ndjson", "not fifteen days old yet");
         log.prune("2026-11-16T00:00:00Z".parse().unwrap());
-        assert_eq!(files(folder.path()), ["access-2026-11-02.ndjson", "access-notes.txt"]);
+        assert_eq!(files(folder.path())[0], "access-2026-11-02.ndjson");
+    }
+
+    #[test]
+    fn a_clock_that_jumps_ahead_removes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |time: &str| -> Timestamp { time.parse().unwrap() };
+        let log = AccessLog::open(folder.path(), 15, at("2026-11-01T12:00:00Z")).unwrap();
+        log.write(&line("2026-11-01T12:00:00Z"));
+        log.prune(at("2028-04-01T00:00:00Z"));
+        log.write(&line("2028-04-01T00:00:01Z"));
+        log.prune(at("2028-04-02T00:00:00Z"));
+        drop(log);
+        AccessLog::open(folder.path(), 15, at("2028-04-03T00:00:00Z"))
+            .unwrap()
+            .prune(at("2028-04-03T00:00:00Z"));
+        let log = AccessLog::open(folder.path(), 15, at("2026-11-02T00:00:00Z")).unwrap();
+        log.prune(at("2026-11-02T00:00:00Z"));
+        assert_eq!(files(folder.path())[0], "access-2026-11-01.ndjson");
     }
 
     #[test]

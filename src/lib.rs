@@ -37,6 +37,7 @@
 
 pub mod document;
 pub mod finding;
+pub mod retention;
 
 pub mod decision;
 pub mod policy;

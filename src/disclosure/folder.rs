@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::verify::Checkpoint;
+
 /// The version of the format, in every segment.
 pub(super) const FORMAT: u32 = 1;
 
@@ -43,6 +45,13 @@ pub(super) struct Opening {
     /// Bytes of an incomplete last line that were cut off at the start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) torn_bytes: Option<u64>,
+    /// What the log's head said, where the folder does not hold it: the end of the log was removed, or all
+    /// of it, while nobody wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) missing: Option<Checkpoint>,
+    /// Tells the key of the pseudonyms that fields leave as, without being one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) pseudonym_key: Option<String>,
 }
 
 impl Opening {
@@ -121,6 +130,8 @@ pub(super) trait Medium: Send {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
     /// Returns when everything written survives a loss of power.
     fn sync(&mut self) -> io::Result<()>;
+    /// Takes back what was written beyond this length.
+    fn cut(&mut self, length: u64) -> io::Result<()>;
 }
 
 /// A segment in the folder.
@@ -143,6 +154,11 @@ impl Medium for InPlace {
         } else {
             Err(io::Error::other("the segment is no longer in its place"))
         }
+    }
+
+    fn cut(&mut self, length: u64) -> io::Result<()> {
+        self.file.set_len(length)?;
+        self.file.sync_data()
     }
 }
 

@@ -3,8 +3,9 @@
 //! For each exchange it holds an intent, a record of each window of the answer, and a closing
 //! record. It refuses to know any value that was disclosed, and the people whose it was: they are
 //! keyed pseudonyms. Invariants: with `before-release` a record is durable when its future
-//! resolves, and nothing it describes leaves before; when a record cannot be written, every later
-//! one fails too; a record that was changed, removed, moved or put in shows.
+//! resolves, and nothing it describes leaves before; while records cannot be written nothing is
+//! acknowledged; after a failure that may have lost one, nothing ever is; a record that was changed,
+//! removed, moved or put in shows.
 //!
 //! A first form: hash-chained lines in segment files, behind an interface that a Merkle log can
 //! take over.
@@ -13,6 +14,7 @@ mod accounting;
 mod chain;
 mod fold;
 mod folder;
+mod head;
 mod members;
 mod record;
 mod verify;
@@ -63,12 +65,17 @@ pub enum OpenError {
     #[error("the disclosure log {folder} cannot be {doing}", folder = .folder.display())]
     Io { folder: PathBuf, doing: &'static str, source: std::io::Error },
     #[error(
-        "the disclosure log does not hold together at record {record} in {file}: look into it with `purposegate audit verify`, then move the folder away to begin a new log",
+        "the disclosure log does not hold together at record {record} in {file}: look into it with `purposegate audit verify`, then move the folder and the `.head` file beside it away to begin a new log",
         file = .file.display()
     )]
     Broken { file: PathBuf, record: u64 },
     #[error("the disclosure log was written under other keys ({file}): bring back its key file", file = .0.display())]
     OtherKeys(PathBuf),
+    #[error(
+        "fields have left under another pseudonym key than the key file's ({file}): bring back the key file, or move the folder and the `.head` file beside it away to begin a new log, with new pseudonyms",
+        file = .0.display()
+    )]
+    OtherPseudonyms(PathBuf),
     #[error("the system gives no random bytes")]
     Random(#[source] getrandom::Error),
     #[error("the log's thread cannot be started")]
@@ -79,6 +86,8 @@ pub enum OpenError {
 #[derive(Debug)]
 struct Standing {
     failed: AtomicBool,
+    /// Nothing can be written at the moment, and nothing was lost.
+    paused: AtomicBool,
     /// Records written so far.
     written: AtomicU64,
     /// Room in the queue, in units of 1 KiB; closed by a failure.
@@ -97,6 +106,14 @@ const REFUSALS: usize = 8 << 10;
 impl Standing {
     fn written(&self, records: usize) {
         self.written.fetch_add(records as u64, Ordering::Relaxed);
+    }
+
+    fn writes(&self) -> bool {
+        !self.failed.load(Ordering::SeqCst) && !self.paused.load(Ordering::SeqCst)
+    }
+
+    fn pause(&self, paused: bool) {
+        self.paused.store(paused, Ordering::SeqCst);
     }
 
     fn fail(&self) {
@@ -152,8 +169,8 @@ impl Queued {
         match self.durable {
             Some(durable) => durable.await.unwrap_or(Err(LogError)),
             // Handed over; but to a writer that still writes.
-            None if self.standing.failed.load(Ordering::SeqCst) => Err(LogError),
-            None => Ok(()),
+            None if self.standing.writes() => Ok(()),
+            None => Err(LogError),
         }
     }
 }
@@ -180,16 +197,11 @@ impl Log {
         create: writer::Create,
         clock: writer::Clock,
     ) -> Result<Log, OpenError> {
-        let writer = Writer::open(
-            folder,
-            keys.log_tags(),
-            retention,
-            create,
-            clock,
-            durability == Durability::BeforeRelease,
-        )?;
+        let writer =
+            Writer::open(folder, keys, retention, create, clock, durability == Durability::BeforeRelease)?;
         let standing = Arc::new(Standing {
             failed: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
             written: AtomicU64::new(0),
             room: Arc::new(Semaphore::new(ROOM)),
             refusals: Arc::new(Semaphore::new(REFUSALS)),
@@ -286,9 +298,10 @@ impl Log {
         &self.pseudonyms
     }
 
-    /// `false` after a failure: no record is taken any more.
+    /// `false` while no record can be written: after a failure for good, where nothing was lost until it
+    /// can again.
     pub fn healthy(&self) -> bool {
-        !self.standing.failed.load(Ordering::SeqCst)
+        self.standing.writes()
     }
 
     /// Records written since it was opened: intents, windows, closings and refusals.
@@ -311,7 +324,7 @@ impl Log {
         async move {
             let place =
                 Arc::clone(&standing.room).acquire_many_owned(share(&body)).await.map_err(|_| LogError)?;
-            let queue = queue.ok_or(LogError)?;
+            let queue = queue.filter(|_| standing.writes()).ok_or(LogError)?;
             let (acknowledge, durable) = match durability {
                 Durability::BeforeRelease => Some(oneshot::channel()).unzip(),
                 Durability::Batched => (None, None),

@@ -15,6 +15,25 @@ use super::*;
 use crate::keys::Fingerprint;
 use crate::vocabulary::Form;
 
+/// A folder for a log, in one of its own: the log's head stands beside it.
+struct Folder {
+    path: PathBuf,
+    _outer: tempfile::TempDir,
+}
+
+impl Folder {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn folder() -> Folder {
+    let outer = tempfile::tempdir().unwrap();
+    let path = outer.path().join("audit");
+    std::fs::create_dir(&path).unwrap();
+    Folder { path, _outer: outer }
+}
+
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 fn open(folder: &Path, keys: &Keys) -> Log {
@@ -86,7 +105,7 @@ fn only_file(folder: &Path) -> PathBuf {
 
 #[tokio::test]
 async fn the_accounting_of_a_person_holds_what_left_in_their_parts_of_answers_and_nobody_else() {
-    let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
+    let (folder, keys) = (folder(), Keys::random().unwrap());
     let log = open(folder.path(), &keys);
     let entry = intend(&log, sample(&id(1))).await.unwrap();
     log.window(&entry, &window(&keys, &["alice", "bob", "alice"], 2)).await.unwrap();
@@ -129,7 +148,7 @@ async fn the_accounting_of_a_person_holds_what_left_in_their_parts_of_answers_an
 
 #[tokio::test]
 async fn an_exchange_is_shown_as_one_record() {
-    let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
+    let (folder, keys) = (folder(), Keys::random().unwrap());
     let log = open(folder.path(), &keys);
     let entry = intend(&log, sample(&id(1))).await.unwrap();
     log.window(&entry, &window(&keys, &["alice", "bob"], 2)).await.unwrap();
@@ -164,7 +183,7 @@ async fn an_exchange_is_shown_as_one_record() {
 
 #[tokio::test]
 async fn exchanges_are_found_by_recipient_purpose_person_and_time() {
-    let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
+    let (folder, keys) = (folder(), Keys::random().unwrap());
     let log = open(folder.path(), &keys);
     exchange(&log, &keys, 1).await;
     let other = Intent {
@@ -195,8 +214,7 @@ async fn exchanges_are_found_by_recipient_purpose_person_and_time() {
 
 #[tokio::test]
 async fn what_was_acknowledged_is_on_disk_when_the_process_dies() {
-    let (folder, left, keys) =
-        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), Keys::random().unwrap());
+    let (folder, left, keys) = (folder(), folder(), Keys::random().unwrap());
     let log = open(folder.path(), &keys);
     let entry = intend(&log, sample(&id(1))).await.unwrap();
     log.window(&entry, &window(&keys, &["alice"], 1)).await.unwrap();
@@ -221,7 +239,7 @@ async fn what_was_acknowledged_is_on_disk_when_the_process_dies() {
 
 #[tokio::test]
 async fn a_start_that_tore_its_own_segment_is_mended() {
-    let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
+    let (folder, keys) = (folder(), Keys::random().unwrap());
     written(folder.path(), &keys).await;
     let next = check(folder.path(), &keys, None).checkpoint.unwrap().records;
     std::fs::write(folder.path().join(folder::name(next)), b"{\"n\":").unwrap();
@@ -232,7 +250,7 @@ async fn a_start_that_tore_its_own_segment_is_mended() {
 
 #[tokio::test]
 async fn a_log_has_one_writer_and_one_set_of_keys() {
-    let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
+    let (folder, keys) = (folder(), Keys::random().unwrap());
     let log = open(folder.path(), &keys);
     let again = |keys: &Keys| Log::open(folder.path(), keys, Durability::Batched, YEAR).map(|_| ());
     assert!(matches!(again(&keys), Err(OpenError::InUse(_))));
@@ -243,7 +261,7 @@ async fn a_log_has_one_writer_and_one_set_of_keys() {
 
 #[tokio::test]
 async fn a_broken_log_is_not_continued() {
-    let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
+    let (folder, keys) = (folder(), Keys::random().unwrap());
     written(folder.path(), &keys).await;
     let file = only_file(folder.path());
     let text = std::fs::read_to_string(&file).unwrap().replacen("acme", "acmE", 1);
@@ -261,7 +279,7 @@ async fn a_folder_where_nothing_can_be_written_is_an_error() {
 
 #[tokio::test]
 async fn batched_records_are_taken_at_once_and_written_soon() {
-    let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
+    let (folder, keys) = (folder(), Keys::random().unwrap());
     let log = Log::open(folder.path(), &keys, Durability::Batched, YEAR).unwrap();
     for n in 0..50 {
         exchange(&log, &keys, n).await;
@@ -282,6 +300,8 @@ struct Disk {
 struct DiskState {
     held: bool,
     full: bool,
+    /// What was written cannot be taken back.
+    stuck: bool,
     syncs: usize,
 }
 
@@ -290,6 +310,8 @@ struct DiskFile(Arc<Disk>, std::fs::File);
 impl folder::Medium for DiskFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.0.state.lock().unwrap().full {
+            // As a disk does, it takes what fits.
+            io::Write::write_all(&mut self.1, &bytes[..bytes.len() / 2])?;
             return Err(io::ErrorKind::StorageFull.into());
         }
         io::Write::write_all(&mut self.1, bytes)
@@ -300,6 +322,13 @@ impl folder::Medium for DiskFile {
         let mut state = self.0.changed.wait_while(state, |state| state.held).unwrap();
         state.syncs += 1;
         Ok(())
+    }
+
+    fn cut(&mut self, length: u64) -> io::Result<()> {
+        if self.0.state.lock().unwrap().stuck {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.1.set_len(length)
     }
 }
 
@@ -317,10 +346,20 @@ fn over(disk: &Arc<Disk>, folder: &Path, keys: &Keys, durability: Durability) ->
     Log::open_with(folder, keys, durability, YEAR, create, Timestamp::now).unwrap()
 }
 
+/// Returns when something is so; nothing tells of it.
+async fn until(is_so: impl Fn() -> bool) {
+    for _ in 0..6000 {
+        if is_so() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it never came");
+}
+
 #[tokio::test]
 async fn nothing_is_acknowledged_before_it_is_durable_and_what_waits_shares_a_sync() {
-    let (folder, keys, disk) =
-        (tempfile::tempdir().unwrap(), Keys::random().unwrap(), Arc::new(Disk::default()));
+    let (folder, keys, disk) = (folder(), Keys::random().unwrap(), Arc::new(Disk::default()));
     let log = Arc::new(over(&disk, folder.path(), &keys, Durability::BeforeRelease));
     let before = disk.state.lock().unwrap().syncs;
     disk.state.lock().unwrap().held = true;
@@ -338,7 +377,7 @@ async fn nothing_is_acknowledged_before_it_is_durable_and_what_waits_shares_a_sy
 #[tokio::test]
 async fn a_segment_that_is_no_longer_in_its_place_takes_no_record() {
     for (at, rename) in [(1, true), (2, false)] {
-        let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
+        let (folder, keys) = (folder(), Keys::random().unwrap());
         let log = Log::open(folder.path(), &keys, Durability::BeforeRelease, YEAR).unwrap();
         let entry = intend(&log, sample(&id(at))).await.unwrap();
         let segment = folder::segments(folder.path()).unwrap().remove(0).path;
@@ -353,36 +392,107 @@ async fn a_segment_that_is_no_longer_in_its_place_takes_no_record() {
 }
 
 #[tokio::test]
-async fn after_a_failed_write_every_record_fails() {
+async fn after_a_write_that_cannot_be_taken_back_every_record_fails() {
     for durability in [Durability::BeforeRelease, Durability::Batched] {
-        let (folder, keys, disk) =
-            (tempfile::tempdir().unwrap(), Keys::random().unwrap(), Arc::new(Disk::default()));
+        let (folder, keys, disk) = (folder(), Keys::random().unwrap(), Arc::new(Disk::default()));
         let log = over(&disk, folder.path(), &keys, durability);
         let entry = intend(&log, sample(&id(1))).await.unwrap();
         log.flush().await;
-        disk.state.lock().unwrap().full = true;
+        (disk.state.lock().unwrap().full, disk.state.lock().unwrap().stuck) = (true, true);
         let first = log.window(&entry, &window(&keys, &["alice"], 1)).await;
         if durability == Durability::BeforeRelease {
             assert_eq!(first, Err(LogError));
         }
         log.flush().await;
         assert!(!log.healthy());
-        disk.state.lock().unwrap().full = false;
+        (disk.state.lock().unwrap().full, disk.state.lock().unwrap().stuck) = (false, false);
         assert_eq!(log.window(&entry, &window(&keys, &["alice"], 1)).await, Err(LogError), "room or not");
         assert!(intend(&log, sample(&id(2))).await.is_err());
         log.close_detached(entry, Outcome::Aborted);
         drop(log);
+        drop(open(folder.path(), &keys));
         assert_eq!(
             check(folder.path(), &keys, None).findings,
             [] as [String; 0],
-            "what is there holds together"
+            "what is there holds together once the torn end is cut off"
         );
     }
 }
 
 #[tokio::test]
+async fn a_full_disk_stops_the_log_until_there_is_room_again() {
+    for durability in [Durability::BeforeRelease, Durability::Batched] {
+        let (folder, keys, disk) = (folder(), Keys::random().unwrap(), Arc::new(Disk::default()));
+        let log = over(&disk, folder.path(), &keys, durability);
+        let entry = intend(&log, sample(&id(1))).await.unwrap();
+        log.flush().await;
+        disk.state.lock().unwrap().full = true;
+        let left = log.window(&entry, &window(&keys, &["alice"], 1)).await;
+        log.flush().await;
+        assert!(!log.healthy());
+        assert_eq!(log.window(&entry, &window(&keys, &["carol"], 1)).await, Err(LogError));
+        assert!(intend(&log, sample(&id(2))).await.is_err());
+        log.close_detached(entry, Outcome::Aborted);
+        disk.state.lock().unwrap().full = false;
+        until(|| log.healthy()).await;
+        exchange(&log, &keys, 3).await;
+        drop(log);
+        assert_eq!(check(folder.path(), &keys, None).findings, [] as [String; 0]);
+        let shown = shown(folder.path(), &Filter::default(), false);
+        let ends: Vec<_> =
+            shown.iter().map(|one| (one["decision"].clone(), one["outcome"].clone())).collect();
+        assert_eq!(ends, [(id(1).into(), "aborted".into()), (id(3).into(), "released".into())]);
+        // What was taken before the disk was found full may have left: it is on record.
+        assert_eq!(shown[0]["records"], i32::from(left.is_ok()), "{durability:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_segment_that_cannot_be_made_is_made_later() {
+    static NOW: Mutex<Option<Timestamp>> = Mutex::new(None);
+    static NO_FILES: AtomicBool = AtomicBool::new(false);
+    fn clock() -> Timestamp {
+        NOW.lock().unwrap().unwrap()
+    }
+    fn create(path: &Path) -> io::Result<Box<dyn folder::Medium>> {
+        match NO_FILES.load(Ordering::SeqCst) {
+            true => Err(io::Error::other("too many open files")),
+            false => folder::create(path),
+        }
+    }
+    let at = |time: &str| *NOW.lock().unwrap() = Some(time.parse().unwrap());
+    let (folder, keys) = (folder(), Keys::random().unwrap());
+    at("2026-01-01T23:59:00Z");
+    let log = Log::open_with(folder.path(), &keys, Durability::BeforeRelease, YEAR, create, clock).unwrap();
+    exchange(&log, &keys, 1).await;
+    NO_FILES.store(true, Ordering::SeqCst);
+    at("2026-01-02T00:00:01Z");
+    assert!(intend(&log, sample(&id(2))).await.is_err());
+    assert!(!log.healthy());
+    NO_FILES.store(false, Ordering::SeqCst);
+    until(|| log.healthy()).await;
+    exchange(&log, &keys, 3).await;
+    drop(log);
+    let report = check(folder.path(), &keys, None);
+    assert_eq!((report.findings, report.segments), (Vec::new(), 2));
+    assert_eq!(shown(folder.path(), &Filter::default(), false).len(), 2);
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_be_written_still_ends() {
+    let (folder, keys, disk) = (folder(), Keys::random().unwrap(), Arc::new(Disk::default()));
+    let log = over(&disk, folder.path(), &keys, Durability::BeforeRelease);
+    disk.state.lock().unwrap().full = true;
+    let unpolled = log.intent(sample(&id(1)));
+    assert!(intend(&log, sample(&id(2))).await.is_err());
+    drop(log);
+    assert!(unpolled.await.is_err());
+    assert_eq!(check(folder.path(), &keys, None).findings, [] as [String; 0]);
+}
+
+#[tokio::test]
 async fn a_log_that_is_dropped_does_not_wait_for_a_future_that_nobody_polls() {
-    let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
+    let (folder, keys) = (folder(), Keys::random().unwrap());
     let log = open(folder.path(), &keys);
     let unpolled = intend(&log, sample(&id(1)));
     drop(log);
@@ -395,7 +505,7 @@ async fn what_is_past_its_retention_is_removed_and_the_rest_still_verifies() {
     fn clock() -> Timestamp {
         NOW.lock().unwrap().unwrap()
     }
-    let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
+    let (folder, keys) = (folder(), Keys::random().unwrap());
     let day = |n: i64| {
         let time: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
         *NOW.lock().unwrap() = Some(time + (24 * n).hours());
@@ -417,13 +527,14 @@ async fn what_is_past_its_retention_is_removed_and_the_rest_still_verifies() {
     assert_eq!(shown(folder.path(), &Filter::default(), true).len(), 11);
     let kept = report.checkpoint.unwrap();
     drop(log);
-    day(30);
-    let log =
-        Log::open_with(folder.path(), &keys, Durability::BeforeRelease, ten_days, folder::create, clock)
-            .unwrap();
-    exchange(&log, &keys, 31).await;
-    assert_eq!(folder::segments(folder.path()).unwrap().len(), 1);
-    drop(log);
+    for n in (16..=44).step_by(4) {
+        day(n);
+        let log =
+            Log::open_with(folder.path(), &keys, Durability::BeforeRelease, ten_days, folder::create, clock)
+                .unwrap();
+        exchange(&log, &keys, n as u64).await;
+    }
+    assert_eq!(folder::segments(folder.path()).unwrap().len(), 4, "of the days 32, 36, 40 and 44");
     assert_eq!(check(folder.path(), &keys, Some(&kept)).findings, [] as [String; 0]);
     // Gone without the log's own word for it.
     let first = folder::segments(folder.path()).unwrap()[0].clone();
@@ -434,8 +545,147 @@ async fn what_is_past_its_retention_is_removed_and_the_rest_still_verifies() {
 }
 
 #[tokio::test]
+async fn a_clock_that_jumps_ahead_removes_nothing() {
+    static NOW: Mutex<Option<Timestamp>> = Mutex::new(None);
+    fn clock() -> Timestamp {
+        NOW.lock().unwrap().unwrap()
+    }
+    let (folder, keys) = (folder(), Keys::random().unwrap());
+    let day = |n: i64| {
+        let time: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
+        *NOW.lock().unwrap() = Some(time + (24 * n).hours());
+    };
+    let open = || {
+        let durability = Durability::BeforeRelease;
+        Log::open_with(folder.path(), &keys, durability, YEAR, folder::create, clock).unwrap()
+    };
+    day(0);
+    let log = open();
+    for n in 0..3 {
+        day(n);
+        exchange(&log, &keys, n as u64).await;
+    }
+    drop(log);
+    day(500);
+    let log = open();
+    exchange(&log, &keys, 500).await;
+    day(501);
+    exchange(&log, &keys, 501).await;
+    drop(log);
+    let log = open();
+    day(1000);
+    exchange(&log, &keys, 1000).await;
+    day(3);
+    exchange(&log, &keys, 3).await;
+    drop(log);
+    drop(open());
+    assert_eq!(shown(folder.path(), &Filter::default(), false).len(), 7, "nothing was removed");
+    let report = check(folder.path(), &keys, None);
+    assert_eq!(report.findings, [] as [String; 0]);
+    assert!(!report.remarks.iter().any(|remark| remark.contains("removed")), "{:?}", report.remarks);
+}
+
+/// The log as it was at some time, copied to another folder with its head.
+fn copy(from: &Path, head: &Path) -> Folder {
+    let copy = folder();
+    for segment in folder::segments(from).unwrap() {
+        std::fs::copy(&segment.path, copy.path().join(segment.path.file_name().unwrap())).unwrap();
+    }
+    std::fs::copy(head, head::path(copy.path()).unwrap()).unwrap();
+    copy
+}
+
+#[tokio::test]
+async fn a_removed_end_is_found_by_the_head_and_told_after_the_next_start() {
+    let (original, keys) = (folder(), Keys::random().unwrap());
+    for _ in 0..2 {
+        written(original.path(), &keys).await;
+    }
+    let head = head::path(original.path()).unwrap();
+    assert_eq!(check(original.path(), &keys, None).findings, [] as [String; 0]);
+    let last = |folder: &Path| folder::segments(folder).unwrap().pop().unwrap().path;
+    let cut = |folder: &Path, lines: usize| {
+        let text = std::fs::read_to_string(last(folder)).unwrap();
+        let kept: Vec<&str> = text.lines().collect();
+        std::fs::write(last(folder), kept[..kept.len() - lines].join("\n") + "\n").unwrap();
+    };
+    for (what, damage) in [
+        ("one line", &(|folder: &Path| cut(folder, 1)) as &dyn Fn(&Path)),
+        ("many lines", &|folder| cut(folder, 7)),
+        ("half a line", &|folder| {
+            let text = std::fs::read(last(folder)).unwrap();
+            std::fs::write(last(folder), &text[..text.len() - 9]).unwrap();
+        }),
+        ("the last file", &|folder| std::fs::remove_file(last(folder)).unwrap()),
+        ("every file", &|folder| {
+            for segment in folder::segments(folder).unwrap() {
+                std::fs::remove_file(segment.path).unwrap();
+            }
+        }),
+    ] {
+        let damaged = copy(original.path(), &head);
+        damage(damaged.path());
+        let findings = check(damaged.path(), &keys, None).findings;
+        assert!(findings.iter().any(|finding| finding.contains("head")), "{what}: {findings:?}");
+        for restarts in 1..=2 {
+            let log = open(damaged.path(), &keys);
+            exchange(&log, &keys, 50 + restarts).await;
+            drop(log);
+            let findings = check(damaged.path(), &keys, None).findings;
+            let [finding] = findings.as_slice() else { panic!("{what}: {findings:?}") };
+            assert!(
+                finding.contains("its end was removed") || finding.contains("another log with"),
+                "{what}: {finding}"
+            );
+        }
+    }
+    // A log without a head is as good: one of version 0.1.0, or a copy.
+    std::fs::remove_file(head).unwrap();
+    cut(original.path(), 1);
+    drop(open(original.path(), &keys));
+    let report = check(original.path(), &keys, None);
+    assert_eq!(report.findings, [] as [String; 0]);
+    assert!(
+        report.remarks.iter().any(|remark| remark.contains("the tail was cut off")),
+        "{:?}",
+        report.remarks
+    );
+}
+
+#[tokio::test]
+async fn a_head_that_lags_or_cannot_be_read_is_no_finding() {
+    let (folder, keys) = (folder(), Keys::random().unwrap());
+    written(folder.path(), &keys).await;
+    let head = head::path(folder.path()).unwrap();
+    let old = std::fs::read(&head).unwrap();
+    written(folder.path(), &keys).await;
+    for content in [old.as_slice(), b"", b"{\"log\":", &[0; 256]] {
+        std::fs::write(&head, content).unwrap();
+        assert_eq!(check(folder.path(), &keys, None).findings, [] as [String; 0]);
+        drop(open(folder.path(), &keys));
+        assert_eq!(check(folder.path(), &keys, None).findings, [] as [String; 0]);
+    }
+}
+
+#[tokio::test]
+async fn another_pseudonym_key_is_refused() {
+    let (folder, outer) = (folder(), tempfile::tempdir().unwrap());
+    let file = outer.path().join("keys");
+    let keys = Keys::open_or_create(&file, &[]).unwrap();
+    written(folder.path(), &keys).await;
+    let text = std::fs::read_to_string(&file).unwrap();
+    let line = text.lines().find(|line| line.starts_with("pseudonym")).unwrap();
+    std::fs::write(&file, text.replace(line, &format!("pseudonym = {}", "ab".repeat(32)))).unwrap();
+    let exchanged = Keys::open(&file).unwrap();
+    let error = Log::open(folder.path(), &exchanged, Durability::Batched, YEAR).unwrap_err();
+    assert!(matches!(error, OpenError::OtherPseudonyms(_)), "{error}");
+    std::fs::write(&file, text).unwrap();
+    drop(open(folder.path(), &Keys::open(&file).unwrap()));
+}
+
+#[tokio::test]
 async fn every_file_in_the_folder_is_accounted_for() {
-    let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
+    let (folder, keys) = (folder(), Keys::random().unwrap());
     written(folder.path(), &keys).await;
     for allowed in ["index", "my-key", "cache.db", "cache.db-wal"] {
         std::fs::write(folder.path().join(allowed), "x").unwrap();
@@ -456,7 +706,7 @@ async fn every_file_in_the_folder_is_accounted_for() {
 #[tokio::test]
 async fn tampering_is_found_and_the_first_bad_record_named() {
     let keys = Keys::random().unwrap();
-    let original = tempfile::tempdir().unwrap();
+    let original = folder();
     written(original.path(), &keys).await;
     let name = only_file(original.path()).file_name().unwrap().to_owned();
     let text = std::fs::read_to_string(original.path().join(&name)).unwrap();
@@ -465,7 +715,7 @@ async fn tampering_is_found_and_the_first_bad_record_named() {
     assert_eq!(checkpoint.records, lines.len() as u64);
 
     let with = |lines: &[&str]| -> Vec<String> {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = folder();
         std::fs::write(folder.path().join(&name), lines.join("\n") + "\n").unwrap();
         check(folder.path(), &keys, Some(&checkpoint)).findings
     };
@@ -495,7 +745,7 @@ async fn tampering_is_found_and_the_first_bad_record_named() {
 #[tokio::test]
 async fn a_log_written_anew_is_found_by_its_key_and_by_a_checkpoint() {
     let (keys, forger) = (Keys::random().unwrap(), Keys::random().unwrap());
-    let (original, anew) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (original, anew) = (folder(), folder());
     written(original.path(), &keys).await;
     written(anew.path(), &forger).await;
     let checkpoint = check(original.path(), &keys, None).checkpoint.unwrap();
@@ -507,7 +757,7 @@ async fn a_log_written_anew_is_found_by_its_key_and_by_a_checkpoint() {
 
 #[tokio::test]
 async fn a_missing_segment_is_found() {
-    let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
+    let (folder, keys) = (folder(), Keys::random().unwrap());
     for _ in 0..3 {
         written(folder.path(), &keys).await;
     }
@@ -529,7 +779,7 @@ async fn a_missing_segment_is_found() {
 fn sample_log() -> &'static (Keys, String, Vec<u8>, Checkpoint) {
     static LOG: std::sync::OnceLock<(Keys, String, Vec<u8>, Checkpoint)> = std::sync::OnceLock::new();
     LOG.get_or_init(|| {
-        let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::random().unwrap());
+        let (folder, keys) = (folder(), Keys::random().unwrap());
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(written(folder.path(), &keys));
         let file = only_file(folder.path());
@@ -556,7 +806,7 @@ proptest! {
             _ => edited.truncate(at.max(other)),
         }
         prop_assume!(edited != *bytes);
-        let folder = tempfile::tempdir().unwrap();
+        let folder = folder();
         std::fs::write(folder.path().join(name), &edited).unwrap();
         prop_assert!(!check(folder.path(), keys, Some(checkpoint)).findings.is_empty());
     }

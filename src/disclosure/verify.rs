@@ -1,7 +1,8 @@
 //! Whether a log is what was written: offline, over every file in its folder.
 //!
 //! It needs no key to find an accident; with the log's key it also finds a log that somebody wrote
-//! anew, and with a checkpoint printed earlier one whose tail was cut off or replaced.
+//! anew. A tail that was cut off or replaced is found with a checkpoint printed earlier, with the head
+//! beside the folder where it is still there, and by what the log said itself when it was opened again.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chain::{Chain, Sealed};
 use super::folder::{self, Opening, Piece, Segment};
+use super::head;
 
 /// More findings than this say no more.
 const MAX_FINDINGS: usize = 100;
@@ -46,17 +48,20 @@ pub struct Report {
 /// # Errors
 /// Where the folder or a file cannot be read.
 pub fn verify(folder: &Path, tags: Option<&[u8; 32]>, since: Option<&Checkpoint>) -> io::Result<Report> {
+    // Read first: what is written meanwhile is beyond it.
+    let head = head::read(folder);
     let running = folder::in_use(folder)?;
+    let known = [(since, CHECKPOINT), (head.as_ref(), HEAD)];
+    let known = known.into_iter().filter_map(|(at, name)| Some(Known { at: at?, name, reached: false }));
     let mut check = Check {
         tags,
-        since,
+        known: known.collect(),
         running,
         report: Report::default(),
         log: None,
         expected: None,
         missing: BTreeMap::new(),
         cuts: BTreeMap::new(),
-        reached: false,
         stopped: false,
     };
     check.account_for_files(folder)?;
@@ -68,9 +73,21 @@ pub fn verify(folder: &Path, tags: Option<&[u8; 32]>, since: Option<&Checkpoint>
     Ok(check.finish())
 }
 
+/// What the statements about an earlier state of the log are called.
+const CHECKPOINT: &str = "the checkpoint";
+const HEAD: &str = "the head beside the folder";
+
+/// A statement about an earlier state of the log.
+struct Known<'c> {
+    at: &'c Checkpoint,
+    name: &'static str,
+    /// Whether its last record was seen.
+    reached: bool,
+}
+
 struct Check<'c> {
     tags: Option<&'c [u8; 32]>,
-    since: Option<&'c Checkpoint>,
+    known: Vec<Known<'c>>,
     running: bool,
     report: Report,
     log: Option<String>,
@@ -80,8 +97,6 @@ struct Check<'c> {
     missing: BTreeMap<u64, (u64, String)>,
     /// `below -> previous` of each record that says what was removed.
     cuts: BTreeMap<u64, String>,
-    /// Whether the checkpoint's last record was seen.
-    reached: bool,
     stopped: bool,
 }
 
@@ -199,6 +214,26 @@ impl Check<'_> {
             Some(_) => {}
             None => self.log = Some(opening.log.clone()),
         }
+        if let Some(missing) = &opening.missing {
+            let records = missing.records;
+            self.find(match missing.log == opening.log {
+                true => format!(
+                    "{name}: record {number}: the log had {records} records before it was opened here: its end was removed"
+                ),
+                false => format!(
+                    "{name}: record {number}: another log with {records} records was here before ({})",
+                    missing.log
+                ),
+            });
+        }
+        if opening.unclean || opening.torn_bytes.is_some() {
+            let torn = opening.torn_bytes.map_or(String::new(), |bytes| {
+                format!("; {bytes} bytes of an unfinished record were cut off")
+            });
+            self.report.remarks.push(format!(
+                "{name}: record {number}: the process before died without a stop, or the tail was cut off{torn}"
+            ));
+        }
         let stated = Chain::parse(&opening.previous);
         match self.expected {
             Some((expected, chain)) if expected == number => return Some(chain),
@@ -228,16 +263,19 @@ impl Check<'_> {
     }
 
     fn compare(&mut self, name: &str, sealed: &Sealed<'_>) {
-        let Some(since) = self.since.filter(|since| self.log.as_ref() == Some(&since.log)) else { return };
-        if sealed.number.saturating_add(1) == since.records {
-            self.reached = true;
-            if sealed.chain.to_hex() != since.chain {
-                let last = sealed.number;
-                self.find(format!(
-                    "{name}: record {last}: the log up to here is not the one of the checkpoint"
-                ));
+        let mut findings = Vec::new();
+        for known in self.known.iter_mut().filter(|known| self.log.as_ref() == Some(&known.at.log)) {
+            if sealed.number.saturating_add(1) == known.at.records {
+                known.reached = true;
+                if sealed.chain.to_hex() != known.at.chain {
+                    findings.push(format!(
+                        "{name}: record {}: the log up to here is not the one of {}",
+                        sealed.number, known.name
+                    ));
+                }
             }
         }
+        findings.into_iter().for_each(|finding| self.find(finding));
     }
 
     fn finish(mut self) -> Report {
@@ -275,17 +313,15 @@ impl Check<'_> {
     }
 
     fn compare_end(&mut self) {
-        let Some(since) = self.since else { return };
-        if self.log.as_ref().is_some_and(|log| *log != since.log) {
-            self.find("the checkpoint is of another log".to_owned());
-            return;
-        }
         let held = self.expected.map_or(0, |(records, _)| records);
-        if held < since.records {
-            self.find(format!("the log ends after {held} records; the checkpoint says {}", since.records));
-        } else if !self.reached && since.records > 0 && !self.cuts.keys().any(|below| *below >= since.records)
-        {
-            self.find(format!("the record that the checkpoint ends with ({}) is missing", since.records - 1));
+        for Known { at, name, reached } in std::mem::take(&mut self.known) {
+            if self.log.as_ref().is_some_and(|log| *log != at.log) {
+                self.find(format!("{name} is of another log"));
+            } else if held < at.records {
+                self.find(format!("the log ends after {held} records; {name} says {}", at.records));
+            } else if !reached && at.records > 0 && !self.cuts.keys().any(|below| *below >= at.records) {
+                self.find(format!("the record that {name} ends with ({}) is missing", at.records - 1));
+            }
         }
     }
 }

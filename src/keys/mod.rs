@@ -30,6 +30,7 @@ mod context {
     pub(super) const LEDGER_CHECK: &str = "purposegate 2026 v1 ledger key check";
     pub(super) const OPT_OUT_LINK: &str = "purposegate 2026 v1 opt-out links";
     pub(super) const OPT_OUT_NONCE: &str = "purposegate 2026 v1 opt-out nonces";
+    pub(super) const PSEUDONYM_CHECK: &str = "purposegate 2026 v1 pseudonym key check";
     pub(super) const LOG_TAG: &str = "purposegate 2026 v1 log tags";
     pub(super) const LOG_SUBJECT: &str = "purposegate 2026 v1 log subject pseudonyms";
 }
@@ -104,6 +105,12 @@ impl Keys {
     /// The key of the pseudonyms that fields leave as; bind it to a recipient before use.
     pub fn pseudonym(&self) -> [u8; 32] {
         blake3::derive_key(context::PSEUDONYM, &self.pseudonym)
+    }
+
+    /// Stored in the disclosure log, so that pseudonyms do not change unnoticed: a recipient would take the
+    /// same person for another.
+    pub fn pseudonym_check(&self) -> [u8; 16] {
+        check(blake3::derive_key(context::PSEUDONYM_CHECK, &self.pseudonym))
     }
 
     /// Makes the fingerprints under which the ledger keeps people in memory.

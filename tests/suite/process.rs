@@ -209,6 +209,46 @@ fn sigterm_lets_exchanges_end_and_exits_cleanly() {
 }
 
 #[test]
+fn a_start_that_fails_says_what_of() {
+    let upstream = Upstream::start();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("purposegate.toml");
+    // A folder below a file cannot be made; what the system says of it is told, as it is of a full disk.
+    let config =
+        format!("{}{ROUTES}[audit]\ndirectory = \"purposegate.toml/audit\"\n", base(upstream.address));
+    std::fs::write(&file, config).unwrap();
+    let started = Command::new(env!("CARGO_BIN_EXE_purposegate"))
+        .args(["serve", "--config"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    let words = String::from_utf8_lossy(&started.stderr).into_owned();
+    assert_eq!(started.status.code(), Some(2), "{words}");
+    assert!(words.contains("the disclosure log") && words.contains("Not a directory"), "{words}");
+}
+
+#[test]
+fn of_a_line_of_the_access_log_that_does_not_fit_nothing_stays() {
+    let upstream = Upstream::start();
+    upstream.json("/customers/p-1", &person("p-1"));
+    let access = tempfile::tempdir().unwrap();
+    // Files end at 256 KiB: the first line begins below, and ends beyond.
+    let almost = "x".repeat((256 << 10) - 41) + "\n";
+    let now = jiff::Timestamp::now();
+    for hours in [0, 24] {
+        let date = (now + jiff::SignedDuration::from_hours(hours)).to_zoned(jiff::tz::TimeZone::UTC).date();
+        std::fs::write(access.path().join(format!("access-{date}.ndjson")), &almost).unwrap();
+    }
+    let config = format!("{}{ROUTES}[access-log]\ndirectory = {:?}\n", base(upstream.address), access.path());
+    let serving = Serving::start(&config, "trap '' XFSZ; ulimit -f 512;");
+    assert_eq!(serving.get("/customers/p-1", "customer-support").status, 200);
+    wait_until(|| serving.log.lock().unwrap().contains("a line of the access log was dropped"));
+    for entry in std::fs::read_dir(access.path()).unwrap() {
+        assert_eq!(std::fs::read_to_string(entry.unwrap().path()).unwrap(), almost);
+    }
+}
+
+#[test]
 fn when_the_disk_is_full_nothing_leaves() {
     let upstream = Upstream::start();
     upstream.json("/customers/p-1", &person("p-1"));

@@ -9,11 +9,13 @@ use std::str::FromStr;
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
-/// Each module and the modules it may use, besides itself. `finding` and `document` belong to no stratum.
+/// Each module and the modules it may use, besides itself. `finding`, `document` and `retention` belong to no
+/// stratum.
 /// `lib.rs` and `main.rs` only declare and start.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("finding", &[]),
     ("document", &["finding"]),
+    ("retention", &[]),
     ("vocabulary", &["finding", "document"]),
     ("policy", &["finding", "document", "vocabulary"]),
     ("decision", &["finding", "document", "vocabulary", "policy"]),
@@ -21,10 +23,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("credentials", &[]),
     ("keys", &["vocabulary", "decision"]),
     ("ledger", &["vocabulary", "policy", "decision", "keys"]),
-    ("disclosure", &["vocabulary", "policy", "decision", "keys", "ledger"]),
+    ("disclosure", &["retention", "vocabulary", "policy", "decision", "keys", "ledger"]),
     ("report", &["vocabulary", "policy", "decision", "keys", "ledger", "disclosure"]),
     ("metrics", &[]),
-    ("access_log", &[]),
+    ("access_log", &["retention"]),
     (
         "layer",
         &[
