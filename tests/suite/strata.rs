@@ -22,7 +22,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("scrub", &["finding", "vocabulary", "policy", "decision"]),
     ("credentials", &[]),
     ("keys", &["vocabulary", "decision"]),
-    ("ledger", &["vocabulary", "policy", "decision", "keys"]),
+    ("ledger", &["finding", "vocabulary", "policy", "decision", "keys"]),
     ("disclosure", &["retention", "vocabulary", "policy", "decision", "keys", "ledger"]),
     ("report", &["vocabulary", "policy", "decision", "keys", "ledger", "disclosure"]),
     ("metrics", &[]),
