@@ -7,10 +7,14 @@
 
 use memchr::memchr2;
 
-use super::unreadable::{Fault, Limits, Unreadable};
+use super::unreadable::{BYTE_ORDER_MARK, Fault, Limits, Unreadable};
 
 /// Longest time to reconnect that passes, in milliseconds: an hour. What is longer says something else.
 const LONGEST_RETRY: u32 = 3_600_000;
+
+/// Data that are not JSON and leave as they are, where an event has nothing else: none, which keeps a connection
+/// open, and what OpenAI's API and those like it end a stream with.
+const PLAIN_DATA: [&[u8]; 2] = [b"", b"[DONE]"];
 
 /// The event in the making.
 #[derive(Clone, Debug, Default)]
@@ -95,10 +99,8 @@ impl Events {
         out: &mut Vec<u8>,
         scrub: &mut impl FnMut(&[u8], &mut Vec<u8>) -> Result<(), Unreadable>,
     ) -> Result<(), Unreadable> {
-        // The standard lets one byte order mark begin the stream.
-        let mark = "\u{feff}".as_bytes();
         let begun = std::mem::replace(&mut self.begun, true);
-        let line = if begun { line } else { line.strip_prefix(mark).unwrap_or(line) };
+        let line = if begun { line } else { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line) };
         if line.is_empty() {
             let event = Event { at: self.taken, ..Event::default() };
             return std::mem::replace(&mut self.event, event).dispatch(names, out, scrub);
@@ -148,7 +150,9 @@ impl Event {
         let named = !self.name.is_empty() && self.name != b"message";
         let known = !named || names.iter().any(|name| name.as_bytes() == self.name);
         let mut scrubbed = Vec::new();
-        if let Some(data) = self.data.as_ref().filter(|_| known) {
+        if let Some(data) = self.data.as_ref().filter(|data| known && PLAIN_DATA.contains(&data.as_slice())) {
+            scrubbed.extend_from_slice(data);
+        } else if let Some(data) = self.data.as_ref().filter(|_| known) {
             scrub(data, &mut scrubbed).map_err(|unreadable| Unreadable { at: self.at, ..unreadable })?;
         }
         if let Some(retry) = self.retry {

@@ -6,6 +6,7 @@
 
 use super::conceal::Sought;
 use super::forms::{Kind, Shape};
+use super::unreadable::BYTE_ORDER_MARK;
 use super::{Fault, Forms, Framing, Limits, Pseudonyms, Remover, Unreadable, query as queries};
 use crate::vocabulary::Form;
 
@@ -54,6 +55,8 @@ pub fn query(input: &[u8]) {
 /// A body in chunks, with and without something removed.
 pub fn walk(input: &[u8]) {
     let Some((&[choice, chunk], body)) = input.split_first_chunk::<2>() else { return };
+    // One byte order mark is skipped.
+    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     let text = std::str::from_utf8(body).ok();
     let peer = text.is_some_and(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok());
     let (out, done) = run(&[], Framing::Document, body, body.len());
@@ -71,7 +74,6 @@ pub fn walk(input: &[u8]) {
         Err(
             fault @ (Fault::Malformed
             | Fault::NotUtf8
-            | Fault::ByteOrderMark
             | Fault::DuplicateName
             | Fault::TooCostly
             | Fault::Truncated

@@ -14,7 +14,7 @@ use super::forms::Forms;
 use super::judge::Judge;
 use super::plan::{From, MappingError, Plan, Source};
 use super::unit::{Common, Outside};
-use super::unreadable::{Fault, Framing, Limits, RECORD_SEPARATOR, Unreadable};
+use super::unreadable::{BYTE_ORDER_MARK, Fault, Framing, Limits, RECORD_SEPARATOR, Unreadable};
 use super::walk::{Surround, Walk};
 use crate::vocabulary::SubjectId;
 
@@ -73,6 +73,8 @@ pub struct Scrubber {
     base: u64,
     /// Up to here they are known to be UTF-8.
     checked: usize,
+    /// Whether a byte order mark may come: none of the body was read.
+    may_be_marked: bool,
     walk: Walk,
     /// What takes an event stream apart, if the body is one.
     events: Option<Box<Events>>,
@@ -109,6 +111,7 @@ impl Scrubber {
             bytes: Vec::new(),
             base: 0,
             checked: 0,
+            may_be_marked: true,
             walk,
             events,
             failed: None,
@@ -125,6 +128,7 @@ impl Scrubber {
             bytes: Vec::new(),
             base: 0,
             checked: 0,
+            may_be_marked: false,
             walk: Walk::new(&self.plan, Framing::Document),
             events: None,
             failed: None,
@@ -202,6 +206,7 @@ impl Scrubber {
         out: &mut Vec<u8>,
     ) -> Result<(), Unreadable> {
         let wrong = self.check();
+        self.skip_mark();
         // What stands before the wrong byte is read first: its faults come first.
         let readable = self.bytes.get(..self.checked).unwrap_or_default();
         let common = Common { plan: &self.plan, forms: &self.forms, parameters: &self.parameters };
@@ -237,6 +242,19 @@ impl Scrubber {
                     Some(_) => Err(Unreadable { fault: Fault::NotUtf8, at: self.base + self.checked as u64 }),
                 }
             }
+        }
+    }
+
+    /// Drops the byte order mark that the body begins with, if it does.
+    fn skip_mark(&mut self) {
+        if self.checked == 0 || !std::mem::replace(&mut self.may_be_marked, false) {
+            return;
+        }
+        let mark = BYTE_ORDER_MARK.len();
+        if self.bytes.starts_with(BYTE_ORDER_MARK) {
+            self.bytes.drain(..mark);
+            self.base += mark as u64;
+            self.checked -= mark;
         }
     }
 

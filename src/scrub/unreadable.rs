@@ -12,8 +12,6 @@ pub enum Fault {
     Malformed,
     /// Not UTF-8 (RFC 8259 section 8.1 allows nothing else between systems).
     NotUtf8,
-    /// Begins with a byte order mark, which RFC 8259 forbids a sender to add.
-    ByteOrderMark,
     /// A member's name holds half of a surrogate pair: readers replace it differently.
     LoneSurrogate,
     /// One object has the same name twice: readers disagree on which of the two counts.
@@ -42,7 +40,6 @@ impl Fault {
         match self {
             Fault::Malformed => "malformed",
             Fault::NotUtf8 => "not-utf-8",
-            Fault::ByteOrderMark => "byte-order-mark",
             Fault::LoneSurrogate => "lone-surrogate",
             Fault::DuplicateName => "duplicate-name",
             Fault::TooDeep => "too-deep",
@@ -94,6 +91,9 @@ impl Default for Limits {
         Limits { record: 1 << 20, depth: 128, number: 1024, name: 1 << 16, members: 1 << 17 }
     }
 }
+
+/// The byte order mark in UTF-8. One may begin a body: a reader may ignore it (RFC 8259, 8.1), and none leaves.
+pub(super) const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// Stands before each text of a sequence (RFC 7464, 2.2).
 pub(super) const RECORD_SEPARATOR: u8 = 0x1e;

@@ -558,7 +558,7 @@ fn what_the_upstream_does_wrong_stays_behind() {
         ("untyped", answer("200 OK", "", CUSTOMER.as_bytes())),
         ("cut", answer("200 OK", json, &CUSTOMER.as_bytes()[..40])),
         ("two", answer("200 OK", json, format!("{CUSTOMER}{CUSTOMER}").as_bytes())),
-        ("bom", answer("200 OK", json, format!("\u{feff}{CUSTOMER}").as_bytes())),
+        ("bom", answer("200 OK", json, "\u{feff}".as_bytes())),
         ("double", answer("200 OK", json, br#"{"id": "c-1", "name": "Ada", "name": "Ada"}"#)),
         ("coding", answer("200 OK", &format!("{json}content-encoding: compress\r\n"), CUSTOMER.as_bytes())),
         ("not-gzip", answer("200 OK", &format!("{json}content-encoding: gzip\r\n"), CUSTOMER.as_bytes())),

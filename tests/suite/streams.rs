@@ -81,7 +81,7 @@ fn a_stream_that_cannot_be_read_gives_nothing() {
         ("application/json", format!("{first}\n{first}")),
         ("application/x-ndjson", format!("{first} {first}")),
         ("application/json-seq", format!("{first}\n")),
-        ("text/event-stream", "data: [DONE]\n\n".to_owned()),
+        ("text/event-stream", "data: [done]\n\n".to_owned()),
         ("text/plain", first.clone()),
     ] {
         upstream.raw("/changes", typed(media_type, &body));

@@ -120,7 +120,7 @@ fn a_sequence_that_may_be_cut_short_is_refused() {
         ("\x1e{\"a\":\x1e1}\n", Fault::Malformed),
         ("\x1e{}\n\x1e", Fault::Truncated),
         ("\x1e\u{feff}{}\n", Fault::Malformed),
-        ("\u{feff}\x1e{}\n", Fault::ByteOrderMark),
+        ("\u{feff}\u{feff}\x1e{}\n", Fault::Malformed),
     ] {
         assert_eq!(fault(seq, body).1, expected, "{body:?}");
     }
@@ -159,6 +159,41 @@ fn of_an_event_nothing_else_leaves() {
 }
 
 #[test]
+fn an_event_without_data_and_the_last_one_of_a_stream_leave_as_they_are() {
+    let events = Framing::Events;
+    assert_eq!(
+        read(events, "data:\n\ndata: {\"a\":1}\n\ndata: \n\ndata:[DONE]\n\n"),
+        "data: \n\ndata: {\"a\":1}\n\ndata: \n\ndata: [DONE]\n\n"
+    );
+    assert_eq!(framed(events, &["ping"], "event: ping\ndata:\n\n").0, "event: ping\ndata: \n\n");
+    assert_eq!(read(events, "event: ping\ndata:\n\nevent: x\ndata: [DONE]\n\n"), "");
+    // It is no JSON anywhere else.
+    for framing in [Framing::Document, Framing::Lines] {
+        assert_eq!(fault(framing, "[DONE]\n").1, Fault::Malformed);
+    }
+}
+
+#[test]
+fn one_byte_order_mark_begins_a_body_and_does_not_leave() {
+    for (framing, body) in [
+        (Framing::Document, "{\"a\":1}"),
+        (Framing::Lines, "{\"a\":1}\n{\"a\":1}\n"),
+        (Framing::Sequence, "\x1e{\"a\":1}\n"),
+        (Framing::Events, "data: {\"a\":1}\n\n"),
+    ] {
+        assert_eq!(read(framing, &format!("\u{feff}{body}")), body);
+        assert!(
+            framing == Framing::Events || fault(framing, &format!("\u{feff}\u{feff}{body}")).0.is_empty()
+        );
+    }
+    // Nowhere else, and not alone.
+    assert_eq!(fault(Framing::Document, " \u{feff}{}").1, Fault::Malformed);
+    assert_eq!(fault(Framing::Lines, "{}\n\u{feff}{}\n").1, Fault::Malformed);
+    assert_eq!(fault(Framing::Document, "\u{feff}").1, Fault::Truncated);
+    assert_eq!(fault(Framing::Document, "").1, Fault::Truncated);
+}
+
+#[test]
 fn only_listed_types_leave() {
     let body = "event: update\ndata: {\"a\":1}\n\nevent: message\ndata: {\"a\":1}\n\nevent: jane@x.org\ndata: not even JSON\n\nevent: x\nevent:update\ndata: {}\n\n";
     let (out, unreadable) = framed(Framing::Events, &["update", "message"], body);
@@ -172,7 +207,18 @@ fn only_listed_types_leave() {
 #[test]
 fn data_that_is_not_json_ends_the_stream() {
     let before = "data: {\"a\":1}\n\n";
-    for data in ["[DONE]", "", " ", "{\"a\":1", "{} {}", "\u{feff}{}", "{\"b\":1,\"b\":1}", "{\"a\":\u{1}}"] {
+    for data in [
+        "[DONE] ",
+        "[done]",
+        "[DONE]x",
+        "\"[DONE]",
+        " ",
+        "{\"a\":1",
+        "{} {}",
+        "\u{feff}{}",
+        "{\"b\":1,\"b\":1}",
+        "{\"a\":\u{1}}",
+    ] {
         let (out, _) = fault(Framing::Events, &format!("{before}data: {data}\n\n{before}"));
         assert_eq!(out, before.trim_end(), "{data:?}");
     }

@@ -144,7 +144,9 @@ fn only_utf_8_is_read() {
         }
     }
     assert_eq!(fault(b"[\"\xe2\x82").map(|it| it.fault), Some(Fault::Truncated));
-    assert_eq!(fault(b"\xef\xbb\xbf{}").map(|it| it.fault), Some(Fault::ByteOrderMark));
+    assert_eq!(fault(b"\xef\xbb\xbf{}"), None);
+    assert_eq!(fault(b"\xef\xbb\xbf"), Some(Unreadable { fault: Fault::Truncated, at: 3 }));
+    assert_eq!(fault(b"\xef\xbb{}").map(|it| it.fault), Some(Fault::NotUtf8));
     assert_eq!(fault(b"\xfe\xff\x00{").map(|it| it.fault), Some(Fault::NotUtf8));
     assert_eq!(fault(b"{\x00}\x00").map(|it| it.fault), Some(Fault::Malformed));
 }

@@ -261,8 +261,8 @@ impl Walk {
         last: bool,
         surround: &mut Surround<'_, A>,
     ) -> Result<(), Unreadable> {
-        let result = self.run_lines(bytes, base, surround).and_then(|()| {
-            self.read(bytes, last, base == 0, surround)?;
+        let result = self.run_lines(bytes, surround).and_then(|()| {
+            self.read(bytes, last, surround)?;
             self.pause(bytes, surround)
         });
         // Whatever is wrong after the bound, the bound was passed before.
@@ -279,13 +279,7 @@ impl Walk {
     /// The loop. A member runs straight through it: name, colon, value, comma; wherever the bytes end,
     /// what is expected there is kept for the next call. Place and expectation are in locals
     /// meanwhile: through memory, each token would wait for the one before.
-    fn read<A: Arbiter>(
-        &mut self,
-        bytes: &[u8],
-        last: bool,
-        beginning: bool,
-        surround: &mut Surround<'_, A>,
-    ) -> Read<()> {
+    fn read<A: Arbiter>(&mut self, bytes: &[u8], last: bool, surround: &mut Surround<'_, A>) -> Read<()> {
         let mut at = self.at;
         let mut expect = self.expect;
         // Where a value, or a bracket, ended in these bytes: what comes there may be a run, and a name that comes
@@ -360,7 +354,7 @@ impl Walk {
                 lead = at;
             }
             if matches!(expect, Expect::Within | Expect::End | Expect::Document) {
-                match self.seldom(bytes, at, expect, beginning)? {
+                match self.seldom(bytes, at, expect)? {
                     Some(next) => (at, expect) = next,
                     None => return Ok(()),
                 }

@@ -38,12 +38,7 @@ impl Walk {
 
     /// Reads on up to the last line's end, where each is a text: who reads line by line finds no
     /// other texts than these.
-    pub(super) fn run_lines<A: Arbiter>(
-        &mut self,
-        bytes: &[u8],
-        base: u64,
-        surround: &mut Surround<'_, A>,
-    ) -> Read<()> {
+    pub(super) fn run_lines<A: Arbiter>(&mut self, bytes: &[u8], surround: &mut Surround<'_, A>) -> Read<()> {
         if self.framing != Framing::Lines {
             return Ok(());
         }
@@ -51,7 +46,7 @@ impl Walk {
         for end in memchr::memchr_iter(b'\n', bytes.get(from..).unwrap_or_default()) {
             let end = from + end;
             let line = bytes.get(..=end).unwrap_or_default();
-            self.read(line, false, base == 0, surround)?;
+            self.read(line, false, surround)?;
             self.pause(line, surround)?;
             if !self.is_complete() {
                 return self.fail(end, Fault::Malformed);
@@ -79,7 +74,6 @@ impl Walk {
         bytes: &[u8],
         at: usize,
         expect: Expect,
-        beginning: bool,
     ) -> Read<Option<(usize, Expect)>> {
         if expect == Expect::Within {
             return self.within(bytes, at);
@@ -88,10 +82,6 @@ impl Walk {
         if at == bytes.len() {
             self.wait(at, expect)?;
             return Ok(None);
-        }
-        let first = expect == Expect::Document && at == 0 && beginning;
-        if first && bytes.starts_with("\u{feff}".as_bytes()) {
-            return self.fail(at, Fault::ByteOrderMark);
         }
         let may_begin = match self.framing {
             Framing::Document | Framing::Events => expect == Expect::Document,
