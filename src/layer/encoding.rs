@@ -2,7 +2,9 @@
 
 use std::io::{self, Write};
 
-use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+use flate2::write::{DeflateDecoder, GzDecoder, ZlibDecoder};
+use zstd::stream::raw::{self, DParameter};
+use zstd::stream::zio;
 
 /// A single content coding (RFC 9110, 8.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,12 +20,24 @@ impl Coding {
     /// The coding of this name; `None` for an unknown one or a list of them.
     pub fn parse(name: &str) -> Option<Coding> {
         match name.trim().to_ascii_lowercase().as_str() {
-            "identity" => Some(Coding::Identity),
+            // Some say so of what is as it is.
+            "identity" | "none" | "" => Some(Coding::Identity),
             "gzip" | "x-gzip" => Some(Coding::Gzip),
             "deflate" => Some(Coding::Deflate),
             "br" => Some(Coding::Brotli),
             "zstd" => Some(Coding::Zstd),
             _ => None,
+        }
+    }
+
+    /// Its name, as the log has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Coding::Identity => "identity",
+            Coding::Gzip => "gzip",
+            Coding::Deflate => "deflate",
+            Coding::Brotli => "br",
+            Coding::Zstd => "zstd",
         }
     }
 }
@@ -44,6 +58,7 @@ pub struct Undecodable;
 
 /// Undoes one content coding. Invariant: what it holds is bounded, whatever it is fed.
 pub struct Decoder {
+    coding: Coding,
     inner: Inner,
     read: u64,
     written: u64,
@@ -71,13 +86,17 @@ impl Write for Pending {
 
 enum Inner {
     Identity,
-    Gzip(MultiGzDecoder<Pending>),
+    /// One member, or what is between two: members follow each other (RFC 1952, 2.2), and zeros fill up blocks.
+    Gzip {
+        member: GzDecoder<Pending>,
+        ended: bool,
+    },
     /// `deflate` is zlib by the RFC and raw by habit: the first byte tells.
     Undetermined,
     Zlib(ZlibDecoder<Pending>),
     Deflate(DeflateDecoder<Pending>),
-    Brotli(Box<brotli::DecompressorWriter<Pending>>),
-    Zstd(Box<zstd::stream::write::Decoder<'static, Pending>>),
+    Brotli(Box<brotli_decompressor::DecompressorWriter<Pending>>),
+    Zstd(Box<zio::Writer<Pending, raw::Decoder<'static>>>),
 }
 
 impl std::fmt::Debug for Decoder {
@@ -95,19 +114,29 @@ impl Decoder {
     pub fn new(coding: Coding) -> Result<Decoder, Undecodable> {
         let inner = match coding {
             Coding::Identity => Inner::Identity,
-            Coding::Gzip => Inner::Gzip(MultiGzDecoder::new(Pending::default())),
+            Coding::Gzip => Inner::Gzip { member: GzDecoder::new(Pending::default()), ended: false },
             Coding::Deflate => Inner::Undetermined,
-            Coding::Brotli => {
-                Inner::Brotli(Box::new(brotli::DecompressorWriter::new(Pending::default(), 4096)))
-            }
+            Coding::Brotli => Inner::Brotli(Box::new(brotli_decompressor::DecompressorWriter::new(
+                Pending::default(),
+                4096,
+            ))),
             Coding::Zstd => {
-                let mut decoder =
-                    zstd::stream::write::Decoder::new(Pending::default()).map_err(|_| Undecodable)?;
-                decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(|_| Undecodable)?;
-                Inner::Zstd(Box::new(decoder))
+                let mut decoder = raw::Decoder::new().map_err(|_| Undecodable)?;
+                let window = DParameter::WindowLogMax(ZSTD_WINDOW_LOG);
+                decoder.set_parameter(window).map_err(|_| Undecodable)?;
+                Inner::Zstd(Box::new(zio::Writer::new(Pending::default(), decoder)))
             }
         };
-        Ok(Decoder { inner, read: 0, written: 0 })
+        Ok(Decoder { coding, inner, read: 0, written: 0 })
+    }
+
+    pub fn coding(&self) -> Coding {
+        self.coding
+    }
+
+    /// Bytes that went in so far.
+    pub fn read(&self) -> u64 {
+        self.read
     }
 
     /// Whether bytes come out as they went in, so that the caller need not copy them.
@@ -134,11 +163,13 @@ impl Decoder {
         let finished = match &mut self.inner {
             Inner::Identity => Ok(()),
             Inner::Undetermined => return Err(Undecodable),
-            Inner::Gzip(decoder) => decoder.try_finish(),
+            Inner::Gzip { ended: true, .. } => Ok(()),
+            Inner::Gzip { member, .. } => member.try_finish(),
             Inner::Zlib(decoder) => decoder.try_finish(),
             Inner::Deflate(decoder) => decoder.try_finish(),
             Inner::Brotli(decoder) => decoder.close(),
-            Inner::Zstd(decoder) => decoder.flush(),
+            // `finish` alone knows whether the frame is whole, its checksum included.
+            Inner::Zstd(decoder) => decoder.flush().and_then(|()| decoder.finish()),
         };
         finished.map_err(|_| Undecodable)?;
         Ok(self.take())
@@ -156,7 +187,7 @@ impl Decoder {
         self.make_room();
         match &mut self.inner {
             Inner::Identity | Inner::Undetermined => Ok(()),
-            Inner::Gzip(decoder) => decoder.write_all(piece),
+            Inner::Gzip { member, ended } => write_members(member, ended, piece),
             Inner::Zlib(decoder) => decoder.write_all(piece),
             Inner::Deflate(decoder) => decoder.write_all(piece),
             Inner::Brotli(decoder) => decoder.write_all(piece),
@@ -183,13 +214,35 @@ impl Decoder {
     fn pending(&mut self) -> Option<&mut Pending> {
         match &mut self.inner {
             Inner::Identity | Inner::Undetermined => None,
-            Inner::Gzip(decoder) => Some(decoder.get_mut()),
+            Inner::Gzip { member, .. } => Some(member.get_mut()),
             Inner::Zlib(decoder) => Some(decoder.get_mut()),
             Inner::Deflate(decoder) => Some(decoder.get_mut()),
             Inner::Brotli(decoder) => Some(decoder.get_mut()),
-            Inner::Zstd(decoder) => Some(decoder.get_mut()),
+            Inner::Zstd(decoder) => Some(decoder.writer_mut()),
         }
     }
+}
+
+/// Decodes members of gzip one after the other. Zeros between them, and after the last, are padding.
+fn write_members(member: &mut GzDecoder<Pending>, ended: &mut bool, mut piece: &[u8]) -> io::Result<()> {
+    while let Some(first) = piece.first() {
+        if *ended {
+            if *first == 0 {
+                piece = piece.get(1..).unwrap_or_default();
+                continue;
+            }
+            *member = GzDecoder::new(std::mem::take(member.get_mut()));
+            *ended = false;
+        }
+        let taken = member.write(piece)?;
+        if taken == 0 {
+            // Checks its sum and its length.
+            member.try_finish()?;
+            *ended = true;
+        }
+        piece = piece.get(taken..).unwrap_or_default();
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -242,11 +295,20 @@ mod tests {
 
     #[test]
     fn a_truncated_body_is_undecodable() {
-        let text = vec![b'x'; 5000];
-        for (coding, bytes) in encoded(&text) {
-            let cut = &bytes[..bytes.len() - 3];
-            let result = decode(coding, cut, 64);
-            assert!(result.is_err() || result.unwrap() != text, "{coding:?}");
+        let text: Vec<u8> = (0..2000u32).flat_map(|n| n.to_string().into_bytes()).collect();
+        let mut all = encoded(&text);
+        let mut summed = zstd::stream::write::Encoder::new(Vec::new(), 3).unwrap();
+        summed.include_checksum(true).unwrap();
+        summed.write_all(&text).unwrap();
+        all.push((Coding::Zstd, summed.finish().unwrap()));
+        for (coding, bytes) in all {
+            assert_eq!(decode(coding, &bytes, 64).unwrap(), text, "{coding:?}");
+            for missing in 1..10 {
+                let cut = &bytes[..bytes.len() - missing];
+                for chunk in [1, 64, bytes.len()] {
+                    assert!(decode(coding, cut, chunk).is_err(), "{coding:?} without {missing}");
+                }
+            }
         }
     }
 
@@ -261,6 +323,29 @@ mod tests {
             assert!(decoder.feed(&bytes).and_then(|_| decoder.finish()).is_err(), "{coding:?}");
             let held = decoder.pending().map_or(0, |pending| pending.bytes.capacity());
             assert!(held as u64 <= 2 * MOST_AT_ONCE, "{coding:?} held {held}");
+        }
+    }
+
+    #[test]
+    fn zeros_fill_up_gzip_and_nothing_else_does() {
+        let member = |text: &[u8]| {
+            let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+            gzip.write_all(text).unwrap();
+            gzip.finish().unwrap()
+        };
+        let zeros = vec![0; 600];
+        let all = [member(b"[1,"), zeros.clone(), member(b"2]"), zeros.clone()].concat();
+        for chunk in [1, 5, 4096] {
+            assert_eq!(decode(Coding::Gzip, &all, chunk).unwrap(), b"[1,2]");
+            for wrong in [&b"jane"[..], b"\x1f", b"\x1f\x8b\x08\0"] {
+                assert!(decode(Coding::Gzip, &[&all, wrong].concat(), chunk).is_err(), "{wrong:?}");
+            }
+            let mut broken = member(b"[1]");
+            let sum = broken.len() - 5;
+            broken[sum] ^= 1;
+            assert!(decode(Coding::Gzip, &broken, chunk).is_err());
+            assert!(decode(Coding::Gzip, &[broken, zeros.clone()].concat(), chunk).is_err());
+            assert!(decode(Coding::Gzip, &zeros, chunk).is_err());
         }
     }
 
