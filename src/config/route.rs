@@ -14,10 +14,13 @@ use super::words::Words;
 use crate::document::{At, Document, Fields};
 use crate::finding::Finding;
 use crate::layer::answer;
+use crate::layer::cause::Warnings;
 use crate::layer::cors::Cors;
+use crate::layer::media_type::MediaTypes;
 use crate::layer::route::{self, Field, Route, Routes, Scrubbing, UnknownSubject, Unroutable, Withheld};
 use crate::scrub::{
-    DuplicateKeys, Limits, Mapping, PathFault, Plan, RecordMapping, Redaction, RemovedAs, Unclassified,
+    DuplicateKeys, Framing, Limits, Mapping, PathFault, Plan, RecordMapping, Redaction, RemovedAs,
+    Unclassified,
 };
 use crate::vocabulary::Operation;
 
@@ -137,6 +140,7 @@ impl<'r, 'd> Reading<'r, 'd> {
         let forward_purpose = self.fields.flag("forward-purpose") == Some(true);
         let answer_headers = self.answer_headers();
         let cors = self.cors(&methods, &request_headers, &answer_headers);
+        let media_types = self.media_types();
         let max_request_body = self.fields.size("max-request-body").unwrap_or(MAX_REQUEST_BODY);
         self.fields.end();
         let name = names.add(self.document, &name?);
@@ -146,12 +150,14 @@ impl<'r, 'd> Reading<'r, 'd> {
             upstream: Arc::clone(&upstream.name),
             upstream_is_backup: upstream.backup,
             upstream_idle: upstream.idle_timeout,
+            upstream_body: upstream.body_timeout,
             pack,
             methods,
             pattern: pattern?.value.to_owned(),
             purposes,
             operation,
             scrubbing: if personal { Some(scrubbing?) } else { None },
+            media_types,
             query,
             hide_existence,
             answer_headers,
@@ -160,6 +166,7 @@ impl<'r, 'd> Reading<'r, 'd> {
             delete_body,
             cors,
             max_request_body,
+            warnings: Warnings::default(),
         })
     }
 
@@ -217,6 +224,44 @@ impl<'r, 'd> Reading<'r, 'd> {
             }
         }
         headers
+    }
+
+    fn framing(&mut self) -> Option<Framing> {
+        let item = self.fields.item("framing")?;
+        if item.is_text()
+            && let Some(csv) = item.text().filter(|text| text.value == "csv")
+        {
+            let finding = Finding::error("framing-not-supported", "this version does not read CSV");
+            let hint = "let the API answer in JSON, or in JSON one text a line (`framing = \"lines\"`)";
+            self.document.find(finding.hint(hint), csv.at);
+            return None;
+        }
+        item.choice(&[("lines", Framing::Lines)])
+    }
+
+    /// How answers are framed where their media type does not say so, and the media types that leave as they are.
+    fn media_types(&mut self) -> MediaTypes {
+        let framing = self.framing();
+        let mut listed = Vec::new();
+        for name in self.fields.texts("media-types") {
+            let is_token = |part: &str| {
+                let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte);
+                !part.is_empty() && part.bytes().all(is_letter)
+            };
+            match name.value.split_once('/') {
+                // RFC 6838, 4.2.
+                Some((kind, subtype)) if is_token(kind) && is_token(subtype) => {
+                    listed.push(name.value.to_ascii_lowercase());
+                }
+                _ => {
+                    let finding = Finding::error("bad-media-type", "this is not a media type");
+                    let hint =
+                        "write it without parameters, for example `application/vnd.example.order+json`";
+                    self.document.find(finding.hint(hint), name.at);
+                }
+            }
+        }
+        MediaTypes { framing, listed }
     }
 
     fn cors(

@@ -99,6 +99,10 @@ pub struct Upstream {
     pub timeout: Duration,
     /// Between two chunks of the answer's body.
     pub idle_timeout: Duration,
+    /// For all of the answer's body to come, without the time that its recipient takes.
+    pub body_timeout: Duration,
+    /// Whether a connection serves more than one request.
+    pub reuse: bool,
 }
 
 /// How long the access log is kept where nothing is said.
@@ -344,9 +348,22 @@ fn upstream(mut fields: Fields<'_>, names: &mut Names) -> Option<Upstream> {
     let connect_timeout = fields.duration("connect-timeout").unwrap_or(Duration::from_secs(2));
     let timeout = fields.duration("timeout").unwrap_or(Duration::from_secs(30));
     let idle_timeout = fields.duration("idle-timeout").unwrap_or(Duration::from_secs(30));
+    let body_timeout = fields.duration("body-timeout").unwrap_or(Duration::from_secs(600));
+    let reuse = fields.flag("reuse") != Some(false);
     fields.end();
     let (authority, prefix) = url?;
-    Some(Upstream { name: name?, authority, prefix, backup, connect_timeout, timeout, idle_timeout })
+    let name = name?;
+    Some(Upstream {
+        name,
+        authority,
+        prefix,
+        backup,
+        connect_timeout,
+        timeout,
+        idle_timeout,
+        body_timeout,
+        reuse,
+    })
 }
 
 /// The authority and the path prefix of an upstream's URL.

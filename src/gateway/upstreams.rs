@@ -2,33 +2,43 @@
 //!
 //! A pool of our own on hyper's connections: an exchange takes one, and gives it back when the body
 //! has been read to its end; a body that is dropped before closes its connection. Invariant: a
-//! request that has left is never sent again.
+//! request that has left is sent again only where that cannot matter (GET or HEAD without a body), once, on a new
+//! connection, and only if not a byte of an answer came.
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::header::HOST;
+use http::header::{CONNECTION, HOST};
 use http::uri::{Authority, PathAndQuery};
-use http::{HeaderValue, Request, Response, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tower::Service;
 
 use crate::config;
+use crate::layer::cause::Cause;
 use crate::layer::inbound::Inbound;
 use crate::layer::upstream::{Destination, UpstreamFailure};
 
-/// Idle connections are closed before common origins close them.
-const POOL_IDLE: Duration = Duration::from_secs(30);
+/// Idle connections are closed before their origins close them: Node, uvicorn and Apache do after 5 s.
+const POOL_IDLE: Duration = Duration::from_secs(4);
+/// The longest time, where an origin says that it keeps them longer (`Keep-Alive: timeout=…`).
+const MAX_POOL_IDLE: Duration = Duration::from_secs(30);
+/// Interim answers (1xx) to one request.
+const MAX_INTERIM: u64 = 32;
 /// Bytes read at a time: what is scrubbed next still lies in the processor's cache.
 const READ_BUFFER: usize = 64 * 1024;
 /// Bytes of an answer's head at most.
@@ -47,8 +57,24 @@ struct Upstream {
     host: HeaderValue,
     connect_timeout: Duration,
     timeout: Duration,
+    /// Whether a connection serves more than one request.
+    reuse: bool,
     /// The one used last is taken first, so that the others can grow old.
-    idle: Mutex<Vec<(SendRequest<Body>, Instant)>>,
+    idle: Mutex<Vec<Idle>>,
+}
+
+/// A connection, and how many bytes came over it.
+#[derive(Debug)]
+struct Connection {
+    sender: SendRequest<Body>,
+    received: Arc<AtomicU64>,
+}
+
+/// A connection without an exchange.
+#[derive(Debug)]
+struct Idle {
+    connection: Connection,
+    until: Instant,
 }
 
 type ByName = HashMap<Arc<str>, Arc<Upstream>>;
@@ -86,6 +112,7 @@ impl Upstream {
             host: HeaderValue::from_str(&config.authority).unwrap_or_else(|_| HeaderValue::from_static("")),
             connect_timeout: config.connect_timeout,
             timeout: config.timeout,
+            reuse: config.reuse,
             idle: Mutex::default(),
         }
     }
@@ -102,98 +129,236 @@ impl Upstream {
         }
         *request.version_mut() = Version::HTTP_11;
         request.headers_mut().insert(HOST, self.host.clone());
+        if !self.reuse {
+            request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         Some(request)
     }
 
     /// Asks over a connection that is idle, or over a new one.
-    async fn ask(self: Arc<Self>, mut request: Request<Body>) -> Result<Response<Reading>, UpstreamFailure> {
+    async fn ask(self: Arc<Self>, mut request: Request<Body>) -> Result<Response<Reading>, Cause> {
+        let mut repeated = false;
         loop {
-            let (mut connection, is_new) = match self.idle().await {
-                Some(connection) => (connection, false),
-                None => (self.connect().await?, true),
+            let pooled = if repeated { None } else { self.idle().await };
+            let is_new = pooled.is_none();
+            let mut connection = match pooled {
+                Some(connection) => connection,
+                None => self.connect().await?,
             };
-            match connection.try_send_request(request).await {
-                Ok(response) => return Ok(response.map(|body| Reading::new(body, connection, self))),
-                Err(mut failed) => match failed.take_message() {
-                    // The upstream closed an idle connection just then: nothing of the request has left.
-                    Some(unsent) if !is_new => request = unsent,
-                    _ if failed.error().is_parse() => return Err(UpstreamFailure::Unreadable),
-                    _ => return Err(UpstreamFailure::Unreachable),
-                },
-            }
+            let again = if is_new { None } else { repetition(&request) };
+            let before = connection.received.load(Ordering::Relaxed);
+            let interim = Interim::of(&mut request);
+            let sent = tokio::select! {
+                biased;
+                () = interim.over.notified() => return Err(Cause::InterimAnswers),
+                sent = connection.sender.try_send_request(request) => sent,
+            };
+            let mut failed = match sent {
+                // All of them can come with the head.
+                Ok(_) if interim.is_over() => return Err(Cause::InterimAnswers),
+                Ok(response) => {
+                    let keep = keep(response.headers());
+                    return Ok(response.map(|body| Reading::new(body, connection, self, keep)));
+                }
+                Err(failed) => failed,
+            };
+            let untouched = || connection.received.load(Ordering::Relaxed) == before;
+            request = match (failed.take_message(), again) {
+                // The upstream closed an idle connection just then: nothing of the request has left.
+                (Some(unsent), _) if !is_new => unsent,
+                (None, Some(again)) if untouched() => {
+                    repeated = true;
+                    again
+                }
+                _ if failed.error().is_parse() => return Err(Cause::Head),
+                _ => return Err(Cause::Closed),
+            };
         }
     }
 
-    async fn idle(&self) -> Option<SendRequest<Body>> {
+    async fn idle(&self) -> Option<Connection> {
         loop {
-            let (connection, since) = self.lock().pop()?;
-            if since.elapsed() >= POOL_IDLE {
+            let Idle { connection, until } = self.lock().pop()?;
+            if Instant::now() >= until {
                 continue;
             }
-            if !connection.is_ready() {
+            if !connection.sender.is_ready() {
                 // It ended its last exchange just now and still has to say so. One that does not, as
                 // the last request's body still goes over it, is not waited for.
                 tokio::task::yield_now().await;
             }
-            if connection.is_ready() {
+            if connection.sender.is_ready() {
                 return Some(connection);
             }
         }
     }
 
-    async fn connect(&self) -> Result<SendRequest<Body>, UpstreamFailure> {
+    async fn connect(&self) -> Result<Connection, Cause> {
         let connected = tokio::time::timeout(self.connect_timeout, TcpStream::connect(self.address.as_str()));
-        let stream = connected.await.ok().and_then(Result::ok).ok_or(UpstreamFailure::Unreachable)?;
+        let stream = connected.await.map_err(|_| Cause::ConnectTimeout)?.map_err(|error| why(&error))?;
         // A refinement: a connection without it still works.
         let _ = stream.set_nodelay(true);
+        let received = Arc::<AtomicU64>::default();
+        let stream = Counted { stream, received: Arc::clone(&received) };
         let mut http1 = http1::Builder::new();
         http1.max_buf_size(READ_BUFFER).max_header_size(MAX_HEAD);
         let made = http1.handshake(TokioIo::new(stream)).await;
-        let (connection, driving) = made.map_err(|_| UpstreamFailure::Unreachable)?;
+        let (sender, driving) = made.map_err(|_| Cause::Connect)?;
         tokio::spawn(async move {
             if let Err(error) = driving.await {
                 // hyper's words name kinds of errors, never bytes of the message.
                 tracing::debug!(%error, "upstream connection ended");
             }
         });
-        Ok(connection)
+        Ok(Connection { sender, received })
     }
 
-    fn give_back(&self, connection: SendRequest<Body>) {
+    fn give_back(&self, connection: Connection, keep: Duration) {
         let now = Instant::now();
         let mut idle = self.lock();
-        if idle.first().is_some_and(|(_, since)| now.duration_since(*since) >= POOL_IDLE) {
-            idle.retain(|(_, since)| now.duration_since(*since) < POOL_IDLE);
+        if idle.first().is_some_and(|oldest| oldest.until <= now) {
+            idle.retain(|one| one.until > now);
         }
-        if idle.len() < POOL_SIZE && !connection.is_closed() {
-            idle.push((connection, now));
+        if self.reuse && !keep.is_zero() && idle.len() < POOL_SIZE && !connection.sender.is_closed() {
+            idle.push(Idle { connection, until: now + keep });
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(SendRequest<Body>, Instant)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Idle>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The body of an answer, with the connection that it comes over.
+/// The same request once more, where sending it twice does nothing that sending it once does not.
+fn repetition(request: &Request<Body>) -> Option<Request<Body>> {
+    let is_safe = matches!(*request.method(), Method::GET | Method::HEAD) && request.body().is_end_stream();
+    is_safe.then(|| {
+        let mut again = Request::new(Inbound::none());
+        *again.method_mut() = request.method().clone();
+        *again.uri_mut() = request.uri().clone();
+        *again.version_mut() = request.version();
+        *again.headers_mut() = request.headers().clone();
+        again
+    })
+}
+
+/// How long a connection may be idle: a second less than its origin says that it keeps it, or [`POOL_IDLE`].
+fn keep(headers: &HeaderMap) -> Duration {
+    let fields = headers.get_all("keep-alive").iter().filter_map(|value| value.to_str().ok());
+    let timeout = fields.flat_map(|value| value.split(',')).find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        let is_timeout = name.trim().eq_ignore_ascii_case("timeout");
+        is_timeout.then(|| value.trim().trim_matches('"').parse().ok())?
+    });
+    let said = |seconds: u64| Duration::from_secs(seconds.saturating_sub(1)).min(MAX_POOL_IDLE);
+    timeout.map_or(POOL_IDLE, said)
+}
+
+/// Why a connection does not come about.
+fn why(error: &io::Error) -> Cause {
+    match error.kind() {
+        ErrorKind::ConnectionRefused => Cause::ConnectionRefused,
+        ErrorKind::TimedOut => Cause::ConnectTimeout,
+        // The resolver's errors are not the system's.
+        _ if error.raw_os_error().is_none() => Cause::UnknownHost,
+        _ => Cause::Connect,
+    }
+}
+
+/// Counts the interim answers to one request. hyper drops them as they come, however many.
+#[derive(Debug, Default)]
+struct Interim {
+    count: AtomicU64,
+    over: Notify,
+}
+
+impl Interim {
+    fn of(request: &mut Request<Body>) -> Arc<Interim> {
+        let interim = Arc::<Interim>::default();
+        let counting = Arc::clone(&interim);
+        hyper::ext::on_informational(request, move |_| {
+            counting.count.fetch_add(1, Ordering::Relaxed);
+            if counting.is_over() {
+                counting.over.notify_one();
+            }
+        });
+        interim
+    }
+
+    fn is_over(&self) -> bool {
+        self.count.load(Ordering::Relaxed) > MAX_INTERIM
+    }
+}
+
+/// Counts the bytes that come over a connection.
+#[derive(Debug)]
+struct Counted {
+    stream: TcpStream,
+    received: Arc<AtomicU64>,
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        self.received.fetch_add((buffer.filled().len() - before) as u64, Ordering::Relaxed);
+        read
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+/// The body of an answer, with the connection that it comes over and how long that is kept.
 #[derive(Debug)]
 pub(super) struct Reading {
     body: Incoming,
-    connection: Option<(SendRequest<Body>, Arc<Upstream>)>,
+    connection: Option<(Connection, Arc<Upstream>, Duration)>,
 }
 
 impl Reading {
-    fn new(body: Incoming, connection: SendRequest<Body>, upstream: Arc<Upstream>) -> Reading {
-        let mut reading = Reading { body, connection: Some((connection, upstream)) };
-        reading.release_at_end();
+    fn new(body: Incoming, connection: Connection, upstream: Arc<Upstream>, keep: Duration) -> Reading {
+        let mut reading = Reading { body, connection: Some((connection, upstream, keep)) };
+        if reading.body.is_end_stream() {
+            reading.give_back();
+        }
         reading
     }
 
-    fn release_at_end(&mut self) {
-        if self.body.is_end_stream()
-            && let Some((connection, upstream)) = self.connection.take()
-        {
-            upstream.give_back(connection);
+    fn give_back(&mut self) {
+        if let Some((connection, upstream, keep)) = self.connection.take() {
+            upstream.give_back(connection, keep);
         }
     }
 }
@@ -209,14 +374,11 @@ impl http_body::Body for Reading {
         let reading = self.get_mut();
         let frame = std::task::ready!(Pin::new(&mut reading.body).poll_frame(context));
         match &frame {
-            Some(Ok(_)) => reading.release_at_end(),
+            Some(Ok(_)) if reading.body.is_end_stream() => reading.give_back(),
+            Some(Ok(_)) => {}
             // Not to be used again, whatever it is.
             Some(Err(_)) => drop(reading.connection.take()),
-            None => {
-                if let Some((connection, upstream)) = reading.connection.take() {
-                    upstream.give_back(connection);
-                }
-            }
+            None => reading.give_back(),
         }
         Poll::Ready(frame)
     }
@@ -243,17 +405,36 @@ impl Service<Request<Body>> for Upstreams {
         let destination = request.extensions().get::<Destination>();
         let upstream = destination.and_then(|Destination(name)| self.0.load().get(name).cloned());
         Box::pin(async move {
-            let upstream = upstream.ok_or(UpstreamFailure::Unreachable)?;
-            let request = upstream.address(request).ok_or(UpstreamFailure::Unreachable)?;
+            let upstream = upstream.ok_or(Cause::NoUpstream)?;
+            let request = upstream.address(request).ok_or(Cause::NoUpstream)?;
             let answered = tokio::time::timeout(upstream.timeout, Arc::clone(&upstream).ask(request)).await;
-            answered.unwrap_or(Err(UpstreamFailure::Timeout))
+            Ok(answered.unwrap_or(Err(Cause::HeadTimeout))?)
         })
     }
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_connection_is_kept_for_less_than_its_origin_keeps_it() {
+        for (value, seconds) in [
+            ("timeout=5", 4),
+            ("timeout=5, max=1000", 4),
+            ("max=100, Timeout = \"15\"", 14),
+            ("timeout=1", 0),
+            ("timeout=0", 0),
+            ("timeout=600", 30),
+            ("timeout=soon", 4),
+            ("max=3", 4),
+        ] {
+            let headers = HeaderMap::from_iter([("keep-alive".parse().unwrap(), value.parse().unwrap())]);
+            assert_eq!(keep(&headers), Duration::from_secs(seconds), "{value}");
+        }
+        assert_eq!(keep(&HeaderMap::new()), POOL_IDLE);
+    }
 
     #[test]
     fn an_upstream_without_a_port_listens_on_80() {

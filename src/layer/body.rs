@@ -19,6 +19,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::Refusal;
+use super::cause::Cause;
 use super::encoding::{Decoder, Undecodable};
 use super::release::Release;
 use super::tally::Tally;
@@ -36,6 +37,11 @@ const FRAME: usize = 64 * 1024;
 /// Most bytes that are handed out at once, of a piece that one large record makes larger than that: a recipient
 /// that takes them byte by byte leaves no more beyond recall.
 const AT_ONCE: usize = 2 * FRAME;
+
+/// Bytes of a body that leaves nowhere that are read to its end, so that its connection can be used again.
+const MAX_DRAINED: usize = 64 * 1024;
+/// Time for that.
+const DRAIN_TIME: Duration = Duration::from_millis(250);
 
 /// Coded bytes that are undone at a time.
 const CODED: usize = 16 * 1024;
@@ -63,10 +69,33 @@ impl AddAssign for Taken {
     }
 }
 
-/// Why a body ends before its end. The recipient sees a connection that is cut.
-#[derive(Debug, thiserror::Error)]
-#[error("the answer was cut: {}", .0.code())]
-pub struct Cut(pub Refusal);
+/// Why an answer does not leave, or ends before its end: then the recipient sees a connection that is cut.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the answer was cut: {}", .refusal.code())]
+pub struct Cut {
+    /// What the recipient is told, where it can be.
+    pub refusal: Refusal,
+    /// What the log says, where the upstream is the reason.
+    pub cause: Option<Cause>,
+}
+
+impl From<Refusal> for Cut {
+    fn from(refusal: Refusal) -> Cut {
+        Cut { refusal, cause: None }
+    }
+}
+
+impl From<Cause> for Cut {
+    fn from(cause: Cause) -> Cut {
+        Cut { refusal: cause.refusal(), cause: Some(cause) }
+    }
+}
+
+impl From<Unreadable> for Cut {
+    fn from(unreadable: Unreadable) -> Cut {
+        Cause::Body(unreadable).into()
+    }
+}
 
 /// Some of a window: what went in, what comes out, and what it was judged on.
 struct Piece {
@@ -98,6 +127,8 @@ pub struct Pump<U> {
     release: Arc<Release>,
     pieces: VecDeque<Piece>,
     finished: bool,
+    /// Nothing of a document has come.
+    empty: bool,
     /// Something was handed out just now.
     busy: bool,
     /// Nothing of the answer has left, not even its head.
@@ -107,18 +138,6 @@ pub struct Pump<U> {
 impl<U> std::fmt::Debug for Pump<U> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Pump").field("finished", &self.finished).finish_non_exhaustive()
-    }
-}
-
-impl From<Undecodable> for Cut {
-    fn from(_: Undecodable) -> Self {
-        Cut(Refusal::UpstreamUnreadable)
-    }
-}
-
-impl From<Unreadable> for Cut {
-    fn from(_: Unreadable) -> Self {
-        Cut(Refusal::UpstreamUnreadable)
     }
 }
 
@@ -138,6 +157,7 @@ where
             release,
             pieces,
             finished: false,
+            empty: true,
             busy: false,
             fresh: true,
         })
@@ -161,10 +181,10 @@ where
     pub async fn fill_whole(&mut self, bound: usize) -> Result<(), Cut> {
         let gathered = self.gather(bound.saturating_add(1), None).await?;
         if !self.finished || gathered > bound {
-            return Err(Cut(Refusal::UpstreamUnreadable));
+            return Err(Cause::TooLong(bound).into());
         }
         if self.pieces.iter().any(|piece| self.release.withholds(&piece.tally)) {
-            return Err(Cut(Refusal::SubjectWithheld));
+            return Err(Refusal::SubjectWithheld.into());
         }
         self.record().await
     }
@@ -184,6 +204,13 @@ where
         let bytes = self.next().await?.unwrap_or_default();
         self.release.close();
         Ok(Answer::whole(bytes))
+    }
+
+    /// Reads what is left of a body that does not leave; see [`drain`].
+    pub async fn drain(&mut self) {
+        if !self.finished {
+            drain(self.upstream.as_mut()).await;
+        }
     }
 
     /// The next bytes to leave; `None` at the end of the body.
@@ -279,7 +306,7 @@ where
                         Ok(chunk) => return Ok(Came::Chunk(chunk)),
                         Err(_trailers) => {}
                     },
-                    Some(Err(_)) => return Err(Cut(Refusal::UpstreamUnreadable)),
+                    Some(Err(_)) => return Err(Cut::from(Cause::Broken)),
                     None => return Ok(Came::End),
                 }
             }
@@ -292,10 +319,10 @@ where
         let idle = self.release.upstream_idle();
         let left = deadline.map(|deadline| deadline.saturating_duration_since(waiting));
         let came = tokio::time::timeout(left.map_or(idle, |left| left.min(idle)), next).await;
-        self.release.waited(waiting.elapsed());
+        self.release.waited(waiting.elapsed())?;
         came.unwrap_or(match left {
             Some(left) if left <= idle => Ok(Came::Nothing),
-            _ => Err(Cut(Refusal::UpstreamTimeout)),
+            _ => Err(Cause::IdleTimeout.into()),
         })
     }
 
@@ -307,21 +334,36 @@ where
             self.finished = self.upstream.is_end_stream();
             return self.feed(chunk, self.finished);
         }
-        let (mut decoded, mut taken) = (Bytes::from(self.decoder.feed(&chunk)?), Taken::default());
+        let (mut decoded, mut taken) =
+            (Bytes::from(self.decode(|decoder| decoder.feed(&chunk))?), Taken::default());
         while !decoded.is_empty() {
             taken += self.feed(decoded.split_to(decoded.len().min(FRAME)), false)?;
         }
         Ok(taken)
     }
 
-    /// Scrubs what is left when the document ends.
+    /// Scrubs what is left when the body ends. A body of no bytes is none: it is as empty as it came.
     fn scrub_end(&mut self) -> Result<Taken, Cut> {
-        let rest = self.decoder.finish()?;
         self.finished = true;
+        if self.empty && self.decoder.read() == 0 {
+            return Ok(Taken::default());
+        }
+        let rest = self.decode(Decoder::finish)?;
+        if self.empty && rest.is_empty() {
+            return Ok(Taken::default());
+        }
         self.feed(Bytes::from(rest), true)
     }
 
+    fn decode(
+        &mut self,
+        undo: impl FnOnce(&mut Decoder) -> Result<Vec<u8>, Undecodable>,
+    ) -> Result<Vec<u8>, Cut> {
+        undo(&mut self.decoder).map_err(|Undecodable| Cause::Undecodable(self.decoder.coding()).into())
+    }
+
     fn feed(&mut self, input: Bytes, last: bool) -> Result<Taken, Cut> {
+        self.empty &= input.is_empty();
         let judged_at = self.release.epoch();
         // What is held is one piece, however much it is: each keeps the scrubber before it.
         let has_room = |piece: &Piece| piece.output.is_empty() || piece.output.len().max(piece.read) < FRAME;
@@ -345,8 +387,7 @@ where
         piece.read += input.len();
         piece.last = last;
         let before = piece.output.len();
-        let mut judgement =
-            self.release.judgement(Timestamp::now()).ok_or(Cut(Refusal::UpstreamUnreadable))?;
+        let mut judgement = self.release.judgement(Timestamp::now()).ok_or(Refusal::UpstreamUnreadable)?;
         self.scrubber.feed(&input, &mut judgement, &mut piece.output)?;
         if last {
             self.scrubber.finish(&mut judgement, &mut piece.output)?;
@@ -370,14 +411,14 @@ where
         if self.pieces.iter().all(|piece| piece.output.is_empty()) && window.records == 0 {
             return Ok(());
         }
-        self.release.record(window).await.map_err(Cut)
+        self.release.record(window).await.map_err(Cut::from)
     }
 }
 
 impl Piece {
     /// Its next bytes; `None` where somebody in it has changed since it was judged.
     fn leave(&mut self, release: &Release) -> Result<Option<Bytes>, Cut> {
-        release.may_leave().map_err(Cut)?;
+        release.may_leave().map_err(Cut::from)?;
         let (output, rest) = (&mut self.output, &mut self.rest);
         let begins = rest.is_empty();
         let bytes = release.hand_out(self.judged_at, &self.tally, || {
@@ -399,13 +440,12 @@ impl Piece {
     async fn scrub_again(&mut self, release: &Release) -> Result<(), Cut> {
         if !self.rest.is_empty() {
             // The beginning of it has left.
-            return Err(Cut(Refusal::SubjectWithheld));
+            return Err(Refusal::SubjectWithheld.into());
         }
         self.judged_at = release.epoch();
         self.output.clear();
         let mut scrubber = (*self.before).clone();
-        let unreadable = Cut(Refusal::UpstreamUnreadable);
-        let mut judgement = release.judgement(Timestamp::now()).ok_or(unreadable)?;
+        let mut judgement = release.judgement(Timestamp::now()).ok_or(Refusal::UpstreamUnreadable)?;
         for chunk in &self.input {
             scrubber.feed(chunk, &mut judgement, &mut self.output)?;
         }
@@ -414,17 +454,58 @@ impl Piece {
         }
         let judged = judgement.into_tally();
         if release.is_all_or_nothing() && release.withholds(&judged) {
-            return Err(Cut(Refusal::SubjectWithheld));
+            return Err(Refusal::SubjectWithheld.into());
         }
         let ask_again = judged.ask_again;
         if judged.exceeds(&self.tally) {
-            release.record(&judged).await.map_err(Cut)?;
+            release.record(&judged).await.map_err(Cut::from)?;
             self.tally.merge(judged.clone());
         }
         self.tally.ask_again = ask_again;
         self.again = Some(judged);
         Ok(())
     }
+}
+
+/// Reads a body that does not leave to its end, within bounds. A connection whose body is dropped before is closed: a
+/// refusal would cost the next request more than a release, and so tell of it what is not to be told.
+pub async fn drain<U: Body<Data = Bytes>>(mut body: Pin<&mut U>) {
+    if body.is_end_stream() || body.size_hint().lower() > MAX_DRAINED as u64 {
+        return;
+    }
+    let drained = async {
+        let mut left = MAX_DRAINED;
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            let Some(rest) = left.checked_sub(length) else { break };
+            left = rest;
+        }
+    };
+    // What takes longer is closed.
+    let _ = tokio::time::timeout(DRAIN_TIME, drained).await;
+}
+
+/// Whether a body has no bytes, however it is framed. What it has is drained.
+///
+/// # Errors
+/// The [`Cause`]: nothing comes within `idle`, or the connection ends.
+pub async fn is_empty<U: Body<Data = Bytes>>(body: U, idle: Duration) -> Result<bool, Cause> {
+    let mut body = pin!(body);
+    let first = async {
+        loop {
+            match body.frame().await {
+                Some(Ok(frame)) if frame.data_ref().is_none_or(Bytes::is_empty) => {}
+                Some(Ok(_)) => return Ok(false),
+                Some(Err(_)) => return Err(Cause::Broken),
+                None => return Ok(true),
+            }
+        }
+    };
+    let is_empty = tokio::time::timeout(idle, first).await.unwrap_or(Err(Cause::IdleTimeout))?;
+    if !is_empty {
+        drain(body).await;
+    }
+    Ok(is_empty)
 }
 
 /// A body that the gate lets leave.
@@ -464,8 +545,9 @@ impl Answer {
                 loop {
                     let waiting = Instant::now();
                     let frame = tokio::time::timeout(release.upstream_idle(), body.frame()).await;
-                    release.waited(waiting.elapsed());
+                    let waited = release.waited(waiting.elapsed());
                     let cut = match frame {
+                        _ if waited.is_err() => Cause::BodyTimeout,
                         Ok(Some(Ok(frame))) => match frame.into_data() {
                             Ok(chunk) => {
                                 release.received(chunk.len());
@@ -482,11 +564,11 @@ impl Answer {
                             release.close();
                             return None;
                         }
-                        Ok(Some(Err(_))) => Refusal::UpstreamUnreadable,
-                        Err(_) => Refusal::UpstreamTimeout,
+                        Ok(Some(Err(_))) => Cause::Broken,
+                        Err(_) => Cause::IdleTimeout,
                     };
-                    release.abort(cut);
-                    return Some((Err(Cut(cut)), (body, release)));
+                    release.abort(cut.into());
+                    return Some((Err(cut.into()), (body, release)));
                 }
             });
         Answer::Streamed(Box::pin(http_body_util::StreamBody::new(frames)))
@@ -507,7 +589,7 @@ impl Answer {
                     pump.release.trailer().map(|trailer| (Ok(Frame::trailers(trailer)), None))
                 }
                 Err(cut) => {
-                    pump.release.abort(cut.0);
+                    pump.release.abort(cut);
                     Some((Err(cut), None))
                 }
             }

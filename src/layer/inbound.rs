@@ -22,7 +22,8 @@ pub struct Ended;
 /// A request body under bounds.
 #[derive(Debug)]
 pub struct Inbound<B> {
-    inner: B,
+    /// `None`: there is no body.
+    inner: Option<B>,
     /// Bytes that may still come.
     left: usize,
     /// None for what is whole already.
@@ -38,7 +39,12 @@ impl<B: Body> Inbound<B> {
             let _ = failure.set(Refusal::BodyTooLarge);
         }
         let deadline = request::has_body(&inner).then(|| Box::pin(tokio::time::sleep(time)));
-        Inbound { inner, left: max, deadline, failure }
+        Inbound { inner: Some(inner), left: max, deadline, failure }
+    }
+
+    /// No body, as that of a request that is sent once more.
+    pub fn none() -> Inbound<B> {
+        Inbound { inner: None, left: 0, deadline: None, failure: InboundFailure::default() }
     }
 
     /// Where the reason will stand if this body ends the exchange.
@@ -64,7 +70,8 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Inbound<B> {
             return self.fail(*refusal);
         }
         loop {
-            match Pin::new(&mut self.inner).poll_frame(context) {
+            let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
+            match Pin::new(inner).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(chunk) => match self.left.checked_sub(chunk.len()) {
                         Some(left) => {
@@ -87,10 +94,10 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Inbound<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        !request::has_body(&self.inner)
+        self.inner.as_ref().is_none_or(|inner| !request::has_body(inner))
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        self.inner.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
     }
 }

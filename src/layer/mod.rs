@@ -5,12 +5,14 @@
 
 pub mod answer;
 pub mod body;
+pub mod cause;
 pub mod cors;
 pub mod encoding;
 mod exchange;
 pub mod identity;
 pub mod inbound;
 pub(crate) mod judgement;
+pub mod media_type;
 pub mod opt_out;
 pub mod path;
 mod privacy_control;
@@ -110,6 +112,8 @@ pub struct Gatehouse {
     pub opt_out: OptOut,
     /// Preflights over time: they need no credential.
     preflights: DefaultDirectRateLimiter,
+    /// What holds for a request that came in through no listener of the gateway.
+    listening: Arc<Listening>,
 }
 
 impl Gatehouse {
@@ -125,7 +129,23 @@ impl Gatehouse {
         let snapshot = ArcSwap::from_pointee(snapshot);
         let lookups = Semaphore::new(MOST_LOOKUPS);
         let preflights = DefaultDirectRateLimiter::direct(Quota::per_second(cors::MAX_PREFLIGHTS_PER_SECOND));
-        Gatehouse { snapshot, ledger, log, metrics, lookups, pseudonyms, access_log, opt_out, preflights }
+        Gatehouse {
+            snapshot,
+            ledger,
+            log,
+            metrics,
+            lookups,
+            pseudonyms,
+            access_log,
+            opt_out,
+            preflights,
+            listening: Arc::default(),
+        }
+    }
+
+    /// How a request came in. Those that came through no listener of the gateway share one bound.
+    fn listening(&self, extensions: &http::Extensions) -> Arc<Listening> {
+        Arc::clone(extensions.get().unwrap_or(&self.listening))
     }
 
     /// What requests are judged by from now on. Exchanges under way keep what they began with.

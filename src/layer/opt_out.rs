@@ -21,7 +21,7 @@ use jiff::Timestamp;
 
 use super::body::Answer;
 use super::inbound::Inbound;
-use super::{Gatehouse, Listening, Refusal, request};
+use super::{Gatehouse, Refusal, request};
 use crate::decision::{ConsentStatus, Subject};
 use crate::keys::OptOutLinks;
 use crate::ledger::{self, Entity, Ledger, Sort};
@@ -85,7 +85,7 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
     let (parts, body) = incoming.into_parts();
-    let listening = parts.extensions.get::<Arc<Listening>>().cloned().unwrap_or_default();
+    let listening = gatehouse.listening(&parts.extensions);
     request::screen(&parts, &body, &listening.authorities).map_err(|rejection| rejection.refusal)?;
     let _permit = Arc::clone(&listening.exchanges).try_acquire_owned().map_err(|_| Refusal::Overloaded)?;
     let token = parts.uri.path().strip_prefix(PATH).unwrap_or_default();

@@ -10,6 +10,8 @@ use jiff::Timestamp;
 use prometheus::IntCounter;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::body::Cut;
+use super::cause::Cause;
 use super::identity::Identity;
 use super::judgement::{Judgement, Terms};
 use super::route::{Report, Route, Scrubbing};
@@ -204,8 +206,16 @@ impl Release {
         Some(HeaderMap::from_iter([(WITHHELD, HeaderValue::try_from(value).ok()?)]))
     }
 
-    pub(super) fn waited(&self, time: Duration) {
-        self.waited.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    /// Counts a wait for the upstream.
+    ///
+    /// # Errors
+    /// [`Cause::BodyTimeout`] where it was waited for too long, all together. What may have no end has this bound as
+    /// little.
+    pub(super) fn waited(&self, time: Duration) -> Result<(), Cause> {
+        let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let all = self.waited.fetch_add(time, Ordering::Relaxed).saturating_add(time);
+        let is_too_long = !self.is_endless() && Duration::from_nanos(all) > self.route.upstream_body;
+        if is_too_long { Err(Cause::BodyTimeout) } else { Ok(()) }
     }
 
     pub(super) fn received(&self, bytes: usize) {
@@ -251,8 +261,11 @@ impl Release {
     }
 
     /// The answer was cut while it was leaving.
-    pub(super) fn abort(&self, why: Refusal) {
-        tracing::warn!(route = %self.route.name, code = why.code(), "answer cut");
+    pub(super) fn abort(&self, cut: Cut) {
+        match cut.cause {
+            Some(cause) => self.route.warn(cause, self.decision().as_deref()),
+            None => tracing::warn!(route = %self.route.name, code = cut.refusal.code(), "answer cut"),
+        }
         self.finish("aborted", Outcome::Aborted);
     }
 
@@ -289,6 +302,11 @@ impl Release {
             .with_label_values(&[&*self.route.name])
             .observe(total.saturating_sub(waited).as_secs_f64());
         tracing::debug!(route = %self.route.name, recipient = %self.recipient, purpose = %self.purpose, outcome, "exchange");
+    }
+
+    fn decision(&self) -> Option<String> {
+        let entry = self.entry.lock().unwrap_or_else(PoisonError::into_inner);
+        entry.as_ref().map(|entry| entry.decision().to_string())
     }
 
     fn take_entry(&self) -> Option<Entry> {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use governor::DefaultDirectRateLimiter;
 use http::{HeaderName, HeaderValue, Method};
@@ -10,7 +10,9 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
+use super::cause::{Cause, Warnings};
 use super::cors::Cors;
+use super::media_type::MediaTypes;
 use super::{Refusal, path};
 pub use crate::decision::UnknownSubject;
 use crate::decision::{Classes, RecipientFacts};
@@ -94,6 +96,8 @@ pub struct Route {
     pub upstream_is_backup: bool,
     /// Time between two chunks of the upstream's body.
     pub upstream_idle: Duration,
+    /// Time that all of an upstream's body is waited for, together.
+    pub upstream_body: Duration,
     /// Position in the snapshot's list of packs.
     pub pack: usize,
     pub methods: Vec<Method>,
@@ -104,6 +108,8 @@ pub struct Route {
     pub operation: Option<Operation>,
     /// `None`: not personal, passes through unread.
     pub scrubbing: Option<Scrubbing>,
+    /// What it says about the media types of its answers.
+    pub media_types: MediaTypes,
     /// The query parameters that pass.
     pub query: HashMap<String, Parameter>,
     pub hide_existence: bool,
@@ -117,6 +123,8 @@ pub struct Route {
     pub cors: Option<Cors>,
     /// Bytes of a request's body.
     pub max_request_body: usize,
+    /// How much was said of its upstream of late.
+    pub warnings: Warnings,
 }
 
 /// The names of the parameters of a path pattern.
@@ -134,6 +142,20 @@ impl Route {
             Method::DELETE => Operation::Destroy,
             _ => Operation::Disclose,
         })
+    }
+
+    /// Says why an answer of its upstream does not leave, unless enough was said of late.
+    pub(super) fn warn(&self, cause: Cause, decision: Option<&str>) {
+        let Some(unsaid) = self.warnings.admit(Instant::now()) else { return };
+        tracing::warn!(
+            route = %self.name,
+            upstream = %self.upstream,
+            code = cause.refusal().code(),
+            %cause,
+            decision,
+            unsaid,
+            "an answer of the upstream does not leave"
+        );
     }
 
     /// The names of the parameters of its path.

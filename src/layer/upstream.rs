@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Refusal;
+use super::cause::Cause;
 
 /// The name of the upstream that a request is for; an extension of the request that the gate hands on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,21 +10,11 @@ pub struct Destination(pub Arc<str>);
 
 /// Why there is no answer to judge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum UpstreamFailure {
-    #[error("the upstream cannot be reached")]
-    Unreachable,
-    #[error("the upstream's answer is not HTTP")]
-    Unreadable,
-    #[error("the upstream took too long")]
-    Timeout,
-}
+#[error("{0}")]
+pub struct UpstreamFailure(pub Cause);
 
-impl UpstreamFailure {
-    pub(super) fn refusal(self) -> Refusal {
-        match self {
-            UpstreamFailure::Unreachable => Refusal::UpstreamUnreachable,
-            UpstreamFailure::Unreadable => Refusal::UpstreamUnreadable,
-            UpstreamFailure::Timeout => Refusal::UpstreamTimeout,
-        }
+impl From<Cause> for UpstreamFailure {
+    fn from(cause: Cause) -> UpstreamFailure {
+        UpstreamFailure(cause)
     }
 }

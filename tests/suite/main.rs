@@ -8,6 +8,7 @@
 )]
 
 mod access;
+mod answers;
 mod cases;
 mod commands;
 mod compliance;

@@ -363,3 +363,40 @@ fn a_list_of_a_gibibyte_passes_through_64_mebibytes() {
     let peak = serving.peak_memory();
     assert!(peak < 64 * 1024, "{peak} KiB");
 }
+
+#[test]
+fn the_log_says_why_an_answer_does_not_leave_and_nothing_of_it() {
+    let upstream = Upstream::start();
+    let mut routes = ROUTES.to_owned();
+    routes
+        .push_str("[[route]]\nname = \"dark\"\nupstream = \"nowhere\"\npath = \"/dark\"\npersonal = false\n");
+    let serving = Serving::start(&format!("{}{routes}", base(upstream.address)), "");
+    let html = "content-type: text/html\r\n";
+    let unknown = "content-type: application/canary-9431\r\n";
+    let json = "content-type: application/json\r\n";
+    for (path, bytes, cause) in [
+        ("/customers/1", answer("200 OK", html, b"canary-9431"), "media type text/html"),
+        ("/customers/2", answer("200 OK", unknown, b"canary-9431"), "another media type"),
+        ("/customers/3", answer("200 OK", json, b"{canary-9431"), "the body is malformed at byte 1"),
+        (
+            "/customers/4",
+            answer("200 OK", &format!("{json}content-encoding: gzip\r\n"), b"canary-9431"),
+            "the content coding gzip cannot be undone",
+        ),
+        ("/customers/5", answer("302 canary-9431", "location: /canary-9431\r\n", b""), "status 302"),
+        ("/customers/6", b"canary-9431\r\n\r\n".to_vec(), "the head is not HTTP, or too large"),
+        ("/dark", Vec::new(), "the connection was refused"),
+    ] {
+        upstream.raw(path, bytes);
+        assert_eq!(serving.get(path, "customer-support").status, 502, "{path}");
+        let quoted = format!("\"cause\":\"{cause}\"");
+        wait_until(|| serving.log.lock().unwrap().contains(&quoted));
+    }
+    for _ in 0..20 {
+        serving.get("/customers/1", "customer-support");
+    }
+    let log = serving.log.lock().unwrap();
+    assert!(log.contains("\"upstream\":\"nowhere\"") && log.contains("\"route\":\"dark\""), "{log}");
+    assert!(!log.contains("canary") && !log.contains("9431"), "{log}");
+    assert!(log.matches("does not leave").count() <= 11, "so many of a route, and one of the other: {log}");
+}

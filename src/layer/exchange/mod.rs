@@ -5,11 +5,12 @@ mod admit;
 mod refuse;
 
 use std::borrow::Cow;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, TE, TRAILER, VIA};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TE, TRAILER, VIA};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use http_body::Body;
@@ -23,18 +24,20 @@ use ulid::Ulid;
 use crate::decision::{Admitted, Decisions};
 use crate::disclosure::{Entry, Intent, Outcome, Verdict};
 use crate::keys::random;
-use crate::layer::body::{Answer as AnswerBody, Pump};
+use crate::layer::body::{Answer as AnswerBody, Cut, Pump};
+use crate::layer::cause::Cause;
 use crate::layer::cors::CrossOrigin;
 use crate::layer::encoding::{Coding, Decoder};
 use crate::layer::identity::Identity;
 use crate::layer::inbound::Inbound;
+use crate::layer::media_type::MediaType;
 use crate::layer::purpose::Declaration;
 use crate::layer::release::{Citation, Release, WITHHELD};
 use crate::layer::route::{Found, Recipient, Report, Route, Scrubbing, Withheld};
 use crate::layer::snapshot::Snapshot;
 use crate::layer::upstream::{Destination, UpstreamFailure};
 use crate::layer::well_known::{self, Page};
-use crate::layer::{Gatehouse, Listening, Refusal, Rejection, answer, cors, privacy_control, request};
+use crate::layer::{Gatehouse, Refusal, Rejection, answer, body, cors, privacy_control, request};
 use crate::scrub::{Forms, Framing, Scrubber};
 use crate::vocabulary::PurposeId;
 
@@ -60,6 +63,8 @@ pub(in crate::layer) struct Exchange {
     credential_ends: Option<Timestamp>,
     /// The one purpose that it is locked to.
     locked: Option<PurposeId>,
+    /// Why an answer of the upstream does not leave.
+    cause: Option<Cause>,
     /// Seconds until a recipient that asked too often, or that the upstream sends away, may ask again.
     come_back: Option<u32>,
     /// The methods that the path knows, for who asked with another.
@@ -100,6 +105,7 @@ impl Exchange {
             case: None,
             credential_ends: None,
             locked: None,
+            cause: None,
             come_back: None,
             allow: String::new(),
             detail: None,
@@ -140,7 +146,7 @@ impl Exchange {
     /// Answers a browser that asks whether a page may send a request. It has no credential to ask with, and what it learns
     /// stands in the route's configuration.
     fn preflight(&mut self, parts: &Parts, body: &impl Body) -> Result<Response<AnswerBody>, Refusal> {
-        let listening = parts.extensions.get::<Arc<Listening>>().cloned().unwrap_or_default();
+        let listening = self.gatehouse.listening(&parts.extensions);
         request::screen_message(parts, body, &listening.authorities)
             .map_err(|rejection| self.explained(rejection))?;
         let permitted = self.cross_origin.as_ref().and_then(CrossOrigin::permission);
@@ -171,7 +177,7 @@ impl Exchange {
         U: Body<Data = Bytes> + Send + 'static,
     {
         self.method = parts.method.clone();
-        let listening = parts.extensions.get::<Arc<Listening>>().cloned().unwrap_or_default();
+        let listening = self.gatehouse.listening(&parts.extensions);
         request::screen(&parts, &body, &listening.authorities)
             .map_err(|rejection| self.explained(rejection))?;
         self.permit =
@@ -214,46 +220,79 @@ impl Exchange {
         let (intended, answered) = tokio::join!(self.intend(), self.call(upstream, forwarded, &found.route));
         intended?;
         self.on_record = true;
-        let (upstream_parts, upstream_body) = answered?.into_parts();
+        let (upstream_parts, upstream_body) = answered.map_err(|cut| self.cut(cut))?.into_parts();
 
-        if upstream_parts.status.is_informational() {
-            // Nothing was asked for that another protocol answers.
-            return Err(Refusal::UpstreamUnreadable);
-        }
         let Some(scrubbing) = &found.route.scrubbing else {
-            let release = self.release(admitted)?;
-            return Ok(self.pass_through(&upstream_parts, upstream_body, release));
+            return self.pass_through(&upstream_parts, upstream_body, admitted).await;
         };
-        let verdict = answer::judge(&upstream_parts).inspect_err(|refusal| {
-            if matches!(refusal, Refusal::UpstreamRefused(_)) {
-                self.come_back = answer::retry_after(&upstream_parts.headers);
+        let verdict = match answer::judge(&upstream_parts, &found.route.media_types) {
+            Ok(verdict) => verdict,
+            Err(cut) => {
+                if matches!(cut.refusal, Refusal::UpstreamRefused(_)) {
+                    self.come_back = answer::retry_after(&upstream_parts.headers, self.now);
+                }
+                body::drain(pin!(upstream_body)).await;
+                return Err(self.cut(cut));
             }
-        })?;
-        let mut head = answer::head(&upstream_parts.headers, &found.route.answer_headers, verdict);
+        };
+        let mut head = answer::head(&upstream_parts.headers, &found.route.answer_headers, self.now);
         self.report = self.wanted_report(&parts.headers);
         if self.report != Report::None {
             head.insert(TRAILER, HeaderValue::from(WITHHELD));
         }
         head.insert(VIA, request::via(upstream_parts.version));
-        let response = self.respond(upstream_parts.status, head)?;
+        let mut response = self.respond(upstream_parts.status, head)?;
+        let has_body = hangs_on_body || parts.method != Method::HEAD;
         match verdict {
-            answer::Answer::Json(framing, coding) if hangs_on_body || parts.method != Method::HEAD => {
-                self.endless = framing != Framing::Document;
+            answer::Answer::Json(media_type, coding) => {
+                let name = media_type.value(&found.route.media_types);
+                response.headers_mut().extend(name.map(|name| (CONTENT_TYPE, name)));
+                if !has_body {
+                    self.release(admitted)?.close();
+                    return Ok(response.map(|()| AnswerBody::empty()));
+                }
+                self.endless = media_type.framing != Framing::Document;
                 let release = self.release(admitted)?;
                 let closing = (parts.method == Method::HEAD).then(|| Arc::clone(&release));
-                let body = scrubbed(upstream_body, framing, coding, release, self.forms(), &found, scrubbing)
-                    .await?;
+                let (framing, forms) = (media_type.framing, self.forms());
+                let scrubbed = scrubbed(upstream_body, framing, coding, release, forms, &found, scrubbing);
+                let body = scrubbed.await.map_err(|cut| self.cut(cut))?;
                 if let Some(release) = closing {
                     release.close();
                     return Ok(response.map(|()| AnswerBody::empty()));
                 }
+                if body.is_end_stream() {
+                    // Nothing has no media type.
+                    response.headers_mut().remove(CONTENT_TYPE);
+                }
                 Ok(response.map(|()| body))
             }
-            answer::Answer::Json(..) | answer::Answer::Empty => {
+            answer::Answer::Unreadable(cause) => {
+                let idle = found.route.upstream_idle;
+                let is_empty = if has_body {
+                    body::is_empty(upstream_body, idle).await.map_err(|cause| self.cut(cause.into()))?
+                } else {
+                    // A type says that there would be a body.
+                    cause == Cause::NoMediaType
+                };
+                if !is_empty {
+                    return Err(self.cut(cause.into()));
+                }
+                self.release(admitted)?.close();
+                Ok(response.map(|()| AnswerBody::empty()))
+            }
+            answer::Answer::Empty => {
+                body::drain(pin!(upstream_body)).await;
                 self.release(admitted)?.close();
                 Ok(response.map(|()| AnswerBody::empty()))
             }
         }
+    }
+
+    /// Keeps why an answer of the upstream does not leave, for the log.
+    fn cut(&mut self, cut: Cut) -> Refusal {
+        self.cause = cut.cause;
+        cut.refusal
     }
 
     /// What the recipient asks about itself; nothing of it is anybody's data.
@@ -363,7 +402,7 @@ impl Exchange {
         mut upstream: S,
         request: Request<Inbound<B>>,
         route: &Route,
-    ) -> Result<Response<U>, Refusal>
+    ) -> Result<Response<U>, Cut>
     where
         S: Service<Request<Inbound<B>>, Response = Response<U>, Error = UpstreamFailure>,
         B: Body<Data = Bytes> + Unpin,
@@ -376,7 +415,7 @@ impl Exchange {
         let class = answered.as_ref().map_or("error", |response| status_class(response.status()));
         self.gatehouse.metrics.upstream_requests.with_label_values(&[&*route.upstream, class]).inc();
         // What went wrong with the recipient's own body is not the upstream's fault.
-        answered.map_err(|error| failure.get().copied().unwrap_or(error.refusal()))
+        answered.map_err(|failed| failure.get().map_or(Cut::from(failed.0), |refusal| Cut::from(*refusal)))
     }
 
     fn release(&mut self, admitted: Arc<Admitted>) -> Result<Arc<Release>, Refusal> {
@@ -430,30 +469,32 @@ impl Exchange {
         HeaderValue::try_from([name, ";decision=\"", decision, "\""].concat()).ok()
     }
 
-    /// A route that is not personal: the body passes as it is, under a new head.
-    fn pass_through<U>(
-        &self,
+    /// A route that is not personal: the body passes unread, under a new head and framed anew.
+    async fn pass_through<U>(
+        &mut self,
         upstream: &http::response::Parts,
         body: U,
-        release: Arc<Release>,
-    ) -> Response<AnswerBody>
+        admitted: Arc<Admitted>,
+    ) -> Result<Response<AnswerBody>, Refusal>
     where
         U: Body<Data = Bytes> + Send + 'static,
     {
-        let mut response = Response::new(AnswerBody::passing(body, release));
-        *response.status_mut() = upstream.status;
-        let ends_here = request::ends_here(&upstream.headers);
-        *response.headers_mut() = upstream
-            .headers
-            .iter()
-            .filter(|(name, _)| !ends_here(name))
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect();
-        response.headers_mut().append(VIA, request::via(upstream.version));
-        if let Some(applied) = self.purpose_value(Some(&self.decision)) {
-            response.headers_mut().insert(PURPOSE_APPLIED, applied);
+        let route = self.route.clone().ok_or(Refusal::AuditUnavailable)?;
+        if let Err(cause) = answer::screen(upstream) {
+            body::drain(pin!(body)).await;
+            return Err(self.cut(cause.into()));
         }
-        response
+        let mut head = answer::unread_head(&upstream.headers);
+        head.insert(VIA, request::via(upstream.version));
+        // The one length that counts is the one by which the body was read.
+        if let Some(length) = body.size_hint().exact().filter(|length| *length > 0) {
+            head.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        let media_type = MediaType::read(&upstream.headers, &route.media_types);
+        self.endless = media_type.is_ok_and(|media_type| media_type.framing != Framing::Document);
+        let response = self.respond(upstream.status, head)?;
+        let release = self.release(admitted)?;
+        Ok(response.map(|()| AnswerBody::passing(body, release)))
     }
 }
 
@@ -475,16 +516,17 @@ async fn scrubbed<U>(
     forms: Forms,
     found: &Found,
     scrubbing: &Scrubbing,
-) -> Result<AnswerBody, Refusal>
+) -> Result<AnswerBody, Cut>
 where
     U: Body<Data = Bytes> + Send + 'static,
 {
-    let refused = |refusal: Refusal| {
+    let refused = |cut: Cut| {
         // As it is told: the recipient can read its own decisions.
-        release.refused(if found.route.hide_existence { refusal.hiding_existence() } else { refusal });
-        refusal
+        let hides = found.route.hide_existence;
+        release.refused(if hides { cut.refusal.hiding_existence() } else { cut.refusal });
+        cut
     };
-    let decoder = Decoder::new(coding).map_err(|_| refused(Refusal::UpstreamUnreadable))?;
+    let decoder = Decoder::new(coding).map_err(|_| refused(Cause::Undecodable(coding).into()))?;
     let parameters: Vec<(&str, &str)> =
         found.parameters.iter().map(|(name, value)| (&**name, &**value)).collect();
     let plan = Arc::clone(&scrubbing.plan);
@@ -494,8 +536,14 @@ where
         Withheld::Strip => pump.fill().await,
         Withheld::Deny { max_body } => pump.fill_whole(max_body).await,
     };
-    filled.map_err(|cut| refused(cut.0))?;
-    pump.into_answer().await.map_err(|cut| refused(cut.0))
+    if let Err(cut) = filled {
+        // What broke or stalled is not waited for again.
+        if !matches!(cut.cause, Some(Cause::Broken | Cause::IdleTimeout | Cause::BodyTimeout)) {
+            pump.drain().await;
+        }
+        return Err(refused(cut));
+    }
+    pump.into_answer().await.map_err(refused)
 }
 
 /// A ULID: it says when the exchange began. Without randomness only its time tells it from others.

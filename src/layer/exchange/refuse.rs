@@ -17,9 +17,8 @@ impl Exchange {
     /// The one way out that is not the release.
     pub(super) fn refuse(&mut self, refusal: Refusal) -> Response<Answer> {
         let hides = self.route.as_ref().is_some_and(|route| route.hide_existence);
-        if hides && refusal == Refusal::UpstreamUnreadable {
-            // All else that is told of it is that nothing was found.
-            tracing::warn!(decision = %self.decision, "an answer of the upstream cannot be read");
+        if let (Some(route), Some(cause)) = (&self.route, self.cause) {
+            route.warn(cause, Some(&self.decision));
         }
         let refusal = if hides { refusal.hiding_existence() } else { refusal };
         self.count(refusal);

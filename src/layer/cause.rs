@@ -1,0 +1,172 @@
+//! Why an upstream gave nothing that can leave, as the log says it to the operator.
+//!
+//! Refuses to know what the answer said: a cause is a kind, a place or a name of a closed list, never a byte of an
+//! answer or of a request. A route says so many of them in a while, so that a broken upstream does not fill a disk.
+
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::Refusal;
+use super::encoding::Coding;
+use crate::scrub::Unreadable;
+
+/// Why there is no answer, or none that can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// No upstream has the name that the route names.
+    NoUpstream,
+    /// The upstream's host name has no address.
+    UnknownHost,
+    ConnectionRefused,
+    ConnectTimeout,
+    /// Connecting failed in another way.
+    Connect,
+    /// The connection ended before there was a head.
+    Closed,
+    /// No head came within the upstream's `timeout`.
+    HeadTimeout,
+    /// Nothing came for the upstream's `idle-timeout`.
+    IdleTimeout,
+    /// The body was waited for longer than the upstream's `body-timeout`, all together.
+    BodyTimeout,
+    /// What came is no head of an HTTP answer, or is larger than the bound.
+    Head,
+    /// More interim answers came than the bound.
+    InterimAnswers,
+    /// A transfer coding other than `chunked` alone.
+    TransferCoding,
+    /// A status that is none of an answer: a redirect, a part, an answer to a condition, a number beyond 599.
+    Status(u16),
+    NoMediaType,
+    TwoMediaTypes,
+    /// A media type that is no JSON; its name where that is known.
+    MediaType(Option<&'static str>),
+    /// Characters that are not UTF-8.
+    Charset,
+    /// A content coding that is unknown, or several.
+    ContentCoding,
+    /// `Cache-Control: no-transform`.
+    NoTransform,
+    /// The content coding cannot be undone, or its content expands beyond the bound.
+    Undecodable(Coding),
+    /// The body is not what its media type says.
+    Body(Unreadable),
+    /// The body is longer than `max-deny-body`.
+    TooLong(usize),
+    /// The connection ended in the body.
+    Broken,
+}
+
+impl Cause {
+    /// What the recipient is told.
+    pub fn refusal(self) -> Refusal {
+        match self {
+            Cause::NoUpstream
+            | Cause::UnknownHost
+            | Cause::ConnectionRefused
+            | Cause::ConnectTimeout
+            | Cause::Connect
+            | Cause::Closed => Refusal::UpstreamUnreachable,
+            Cause::HeadTimeout | Cause::IdleTimeout | Cause::BodyTimeout => Refusal::UpstreamTimeout,
+            Cause::Head
+            | Cause::InterimAnswers
+            | Cause::TransferCoding
+            | Cause::Status(_)
+            | Cause::NoMediaType
+            | Cause::TwoMediaTypes
+            | Cause::MediaType(_)
+            | Cause::Charset
+            | Cause::ContentCoding
+            | Cause::NoTransform
+            | Cause::Undecodable(_)
+            | Cause::Body(_)
+            | Cause::TooLong(_)
+            | Cause::Broken => Refusal::UpstreamUnreadable,
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Cause::NoUpstream => "no upstream has this name",
+            Cause::UnknownHost => "the host name cannot be resolved",
+            Cause::ConnectionRefused => "the connection was refused",
+            Cause::ConnectTimeout => "no connection within connect-timeout",
+            Cause::Connect => "connecting failed",
+            Cause::Closed => "the connection was closed before an answer",
+            Cause::HeadTimeout => "no answer within timeout",
+            Cause::IdleTimeout => "nothing more of the body within idle-timeout",
+            Cause::BodyTimeout => "the body was waited for longer than body-timeout",
+            Cause::Head => "the head is not HTTP, or too large",
+            Cause::InterimAnswers => "too many interim answers (1xx)",
+            Cause::TransferCoding => "a transfer coding other than chunked",
+            Cause::NoMediaType => "no media type",
+            Cause::TwoMediaTypes => "two media types",
+            Cause::MediaType(None) => "another media type",
+            Cause::Charset => "a charset other than UTF-8",
+            Cause::ContentCoding => "an unknown content coding, or several",
+            Cause::NoTransform => "no-transform",
+            Cause::Broken => "the connection ended in the body",
+            Cause::Status(status) => return write!(f, "status {status}"),
+            Cause::MediaType(Some(name)) => return write!(f, "media type {name}"),
+            Cause::Undecodable(coding) => {
+                return write!(f, "the content coding {} cannot be undone", coding.name());
+            }
+            Cause::Body(unreadable) => return write!(f, "the body is {unreadable}"),
+            Cause::TooLong(bound) => {
+                return write!(f, "the body has more than {bound} bytes (max-deny-body)");
+            }
+        })
+    }
+}
+
+/// Lines of a route in [`PERIOD`].
+const MAX_LINES: u32 = 10;
+/// The time in which so many lines are written.
+const PERIOD: Duration = Duration::from_secs(60);
+
+/// How much a route has said of its upstream of late.
+#[derive(Debug, Default)]
+pub struct Warnings(Mutex<Said>);
+
+#[derive(Debug, Default)]
+struct Said {
+    began: Option<Instant>,
+    lines: u32,
+    unsaid: u64,
+}
+
+impl Warnings {
+    /// Whether one more may be written; then with the number of those that were not, since the last one.
+    pub(super) fn admit(&self, now: Instant) -> Option<u64> {
+        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.began.is_none_or(|began| now.duration_since(began) >= PERIOD) {
+            *said = Said { began: Some(now), lines: 0, unsaid: said.unsaid };
+        }
+        if said.lines == MAX_LINES {
+            said.unsaid += 1;
+            return None;
+        }
+        said.lines += 1;
+        Some(std::mem::take(&mut said.unsaid))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_says_so_much_and_how_much_it_did_not() {
+        let warnings = Warnings::default();
+        let began = Instant::now();
+        for _ in 0..MAX_LINES {
+            assert_eq!(warnings.admit(began), Some(0));
+        }
+        assert_eq!((warnings.admit(began), warnings.admit(began + PERIOD / 2)), (None, None));
+        assert_eq!(warnings.admit(began + PERIOD), Some(2));
+        assert_eq!(warnings.admit(began + PERIOD), Some(0));
+    }
+}

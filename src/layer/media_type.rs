@@ -1,0 +1,334 @@
+//! The media type of an upstream's answer: how its JSON is framed, and under which name it leaves.
+//!
+//! A media type is free text: an API could put a name into it. So the field is read and never copied. An answer leaves
+//! under a name of the lists here, or under one that the route lists; any other JSON leaves as `application/json`.
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue};
+
+use super::cause::Cause;
+use crate::scrub::Framing;
+
+/// Media types of JSON under which an answer leaves.
+const JSON: [&str; 38] = [
+    "application/activity+json",
+    "application/calendar+json",
+    "application/did+json",
+    "application/feed+json",
+    "application/fhir+json",
+    "application/geo+json",
+    "application/graphql-response+json",
+    "application/hal+json",
+    "application/hal-forms+json",
+    "application/jose+json",
+    "application/jrd+json",
+    "application/json",
+    "application/json-patch+json",
+    "application/jwk+json",
+    "application/jwk-set+json",
+    "application/ld+json",
+    "application/manifest+json",
+    "application/merge-patch+json",
+    "application/odata+json",
+    "application/problem+json",
+    "application/prs.hal-forms+json",
+    "application/rdap+json",
+    "application/reputon+json",
+    "application/schema+json",
+    "application/scim+json",
+    "application/senml+json",
+    "application/stix+json",
+    "application/taxii+json",
+    "application/vc+ld+json",
+    "application/vcard+json",
+    "application/vnd.api+json",
+    "application/vnd.collection+json",
+    "application/vnd.elasticsearch+json",
+    "application/vnd.github+json",
+    "application/vnd.github.v3+json",
+    "application/vnd.oai.openapi+json",
+    "application/vnd.siren+json",
+    "text/json",
+];
+
+/// Media types of JSON texts one a line under which an answer leaves.
+const LINES: [&str; 10] = [
+    "application/fhir+ndjson",
+    "application/json-lines",
+    "application/jsonl",
+    "application/jsonlines",
+    "application/ndjson",
+    "application/stream+json",
+    "application/vnd.elasticsearch+x-ndjson",
+    "application/x-jsonl",
+    "application/x-jsonlines",
+    "application/x-ndjson",
+];
+
+/// Media types of sequences (RFC 7464) under which an answer leaves.
+const SEQUENCES: [&str; 3] =
+    ["application/geo+json-seq", "application/json-seq", "application/secevent+json-seq"];
+
+const EVENTS: &str = "text/event-stream";
+
+/// Media types that are no JSON and that the log names: often an error page or an export.
+const OTHERS: [&str; 26] = [
+    "application/atom+xml",
+    "application/cbor",
+    "application/gzip",
+    "application/javascript",
+    "application/msgpack",
+    "application/octet-stream",
+    "application/pdf",
+    "application/problem+xml",
+    "application/protobuf",
+    "application/soap+xml",
+    "application/vnd.ms-excel",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "application/x-protobuf",
+    "application/x-www-form-urlencoded",
+    "application/x-yaml",
+    "application/xhtml+xml",
+    "application/xml",
+    "application/yaml",
+    "application/zip",
+    "image/jpeg",
+    "image/png",
+    "text/csv",
+    "text/html",
+    "text/plain",
+    "text/x-ndjson",
+    "text/xml",
+];
+
+/// A media type of texts that can be scrubbed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MediaType {
+    pub framing: Framing,
+    /// The name of the lists that it has.
+    name: Option<&'static str>,
+    /// The position in the route's own list.
+    listed: Option<usize>,
+    /// Whether it says that its characters are UTF-8. JSON needs no such word; some readers ask for it.
+    says_utf8: bool,
+}
+
+/// What a route says about the media types of its answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MediaTypes {
+    /// How texts are framed under a media type that does not say so.
+    pub framing: Option<Framing>,
+    /// Media types, in small letters, that leave under their own name beside those that everybody knows.
+    pub listed: Vec<String>,
+}
+
+impl MediaType {
+    /// Reads the one `Content-Type` that there is.
+    ///
+    /// # Errors
+    /// The [`Cause`] for which such an answer cannot be scrubbed.
+    pub fn read(headers: &HeaderMap, route: &MediaTypes) -> Result<MediaType, Cause> {
+        let mut values = headers.get_all(CONTENT_TYPE).iter();
+        let value = match (values.next(), values.next()) {
+            (Some(value), None) => value.to_str().map_err(|_| Cause::MediaType(None))?,
+            (Some(_), Some(_)) => return Err(Cause::TwoMediaTypes),
+            (None, _) => "",
+        };
+        // A comma is two values in one field.
+        if value.contains(',') {
+            return Err(Cause::TwoMediaTypes);
+        }
+        let mut parts = value.split(';').map(str::trim);
+        let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let mut media_type = MediaType {
+            framing: Framing::Document,
+            name: known(&essence),
+            listed: route.listed.iter().position(|listed| *listed == essence),
+            says_utf8: false,
+        };
+        let mut watched = false;
+        for (name, value) in parts.filter_map(|parameter| parameter.split_once('=')) {
+            let value = value.trim().trim_matches('"');
+            match name.trim().to_ascii_lowercase().as_str() {
+                "charset" => match value.to_ascii_lowercase().as_str() {
+                    "utf-8" | "utf8" => media_type.says_utf8 = true,
+                    // A part of UTF-8; whatever else the body has is no UTF-8, or is it after all.
+                    "us-ascii" | "ascii" => {}
+                    _ => return Err(Cause::Charset),
+                },
+                // What Kubernetes calls an object a line.
+                "stream" => watched = value.eq_ignore_ascii_case("watch"),
+                _ => {}
+            }
+        }
+        media_type.framing = match (framing(&essence), route.framing) {
+            (Some(Framing::Document) | None, Some(framing)) => framing,
+            (Some(Framing::Document), None) if watched => Framing::Lines,
+            (Some(framing), _) => framing,
+            (None, None) if essence.is_empty() => return Err(Cause::NoMediaType),
+            (None, None) => return Err(Cause::MediaType(media_type.name)),
+        };
+        Ok(media_type)
+    }
+
+    /// The `Content-Type` that leaves.
+    pub fn value(&self, route: &MediaTypes) -> Option<HeaderValue> {
+        let listed = self.listed.and_then(|listed| route.listed.get(listed)).map(String::as_str);
+        let named = self.name.filter(|name| framing(name).is_some());
+        let name = listed.or(named).unwrap_or(match self.framing {
+            Framing::Document => "application/json",
+            Framing::Lines => "application/x-ndjson",
+            Framing::Sequence => "application/json-seq",
+            Framing::Events => EVENTS,
+        });
+        let charset = if self.says_utf8 { "; charset=utf-8" } else { "" };
+        HeaderValue::try_from([name, charset].concat()).ok()
+    }
+}
+
+/// The name of the lists that is spelled like this.
+fn known(essence: &str) -> Option<&'static str> {
+    let lists: [&[&'static str]; 5] = [&JSON, &LINES, &SEQUENCES, &[EVENTS], &OTHERS];
+    lists.into_iter().flatten().copied().find(|known| *known == essence)
+}
+
+/// How the texts of a media type, in small letters, are framed; `None` if it is no JSON.
+fn framing(essence: &str) -> Option<Framing> {
+    let subtype = match essence.strip_prefix("application/") {
+        Some(subtype) => subtype,
+        None if essence == "text/json" => return Some(Framing::Document),
+        None if essence == EVENTS => return Some(Framing::Events),
+        None => return None,
+    };
+    match subtype.rsplit_once('+').map_or(subtype, |(_, suffix)| suffix) {
+        "ndjson" | "x-ndjson" | "jsonl" | "x-jsonl" | "jsonlines" | "x-jsonlines" | "json-lines" => {
+            Some(Framing::Lines)
+        }
+        "json-seq" => Some(Framing::Sequence),
+        "json" if subtype == "stream+json" => Some(Framing::Lines),
+        "json" => Some(Framing::Document),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn headers(values: &[&str]) -> HeaderMap {
+        values.iter().map(|value| (CONTENT_TYPE, HeaderValue::from_str(value).unwrap())).collect()
+    }
+
+    /// How it is framed, and as what it leaves.
+    fn read(value: &str, route: &MediaTypes) -> Result<(Framing, String), Cause> {
+        let read = MediaType::read(&headers(&[value]), route)?;
+        Ok((read.framing, read.value(route).unwrap().to_str().unwrap().to_owned()))
+    }
+
+    #[test]
+    fn texts_are_framed_as_their_media_type_says() {
+        for (value, framing, leaves) in [
+            ("application/json", Framing::Document, "application/json"),
+            ("Application/JSON;Charset=UTF8", Framing::Document, "application/json; charset=utf-8"),
+            ("application/json; charset=\"utf-8\"", Framing::Document, "application/json; charset=utf-8"),
+            ("application/json; charset=us-ascii", Framing::Document, "application/json"),
+            (
+                "application/json; charset=utf-8; owner=\"jane\"",
+                Framing::Document,
+                "application/json; charset=utf-8",
+            ),
+            ("application/scim+json", Framing::Document, "application/scim+json"),
+            ("text/json", Framing::Document, "text/json"),
+            ("application/x-ndjson", Framing::Lines, "application/x-ndjson"),
+            ("application/ndjson", Framing::Lines, "application/ndjson"),
+            ("application/fhir+ndjson", Framing::Lines, "application/fhir+ndjson"),
+            ("application/vnd.jane+ndjson", Framing::Lines, "application/x-ndjson"),
+            ("application/jsonl", Framing::Lines, "application/jsonl"),
+            ("application/jsonlines", Framing::Lines, "application/jsonlines"),
+            ("application/x-jsonlines", Framing::Lines, "application/x-jsonlines"),
+            (
+                "application/json-lines; charset=utf-8",
+                Framing::Lines,
+                "application/json-lines; charset=utf-8",
+            ),
+            ("application/stream+json", Framing::Lines, "application/stream+json"),
+            ("application/json;stream=watch", Framing::Lines, "application/json"),
+            ("application/json-seq", Framing::Sequence, "application/json-seq"),
+            ("application/geo+json-seq", Framing::Sequence, "application/geo+json-seq"),
+            ("text/event-stream;charset=UTF-8", Framing::Events, "text/event-stream; charset=utf-8"),
+        ] {
+            assert_eq!(read(value, &MediaTypes::default()), Ok((framing, leaves.to_owned())), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_nobody_lists_stays_behind() {
+        let none = MediaTypes::default();
+        for value in [
+            "application/canary-9431@example.org+json",
+            "application/canary-9431 +json",
+            "application/vnd.4915112349431+json",
+            "application/problem.jane+json",
+        ] {
+            assert_eq!(read(value, &none), Ok((Framing::Document, "application/json".to_owned())), "{value}");
+        }
+        let listed = vec!["application/vnd.acme.order+json".to_owned()];
+        let route = MediaTypes { framing: None, listed };
+        let own = "Application/vnd.Acme.order+json; charset=utf-8";
+        let leaves = "application/vnd.acme.order+json; charset=utf-8".to_owned();
+        assert_eq!(read(own, &route), Ok((Framing::Document, leaves)));
+    }
+
+    #[test]
+    fn what_is_no_json_has_a_cause() {
+        let none = MediaTypes::default();
+        for (value, cause) in [
+            ("text/csv", Cause::MediaType(Some("text/csv"))),
+            ("text/x-ndjson", Cause::MediaType(Some("text/x-ndjson"))),
+            ("application/json-sequence", Cause::MediaType(None)),
+            ("jane@example.org", Cause::MediaType(None)),
+            ("application/json; charset=utf-16", Cause::Charset),
+            ("text/event-stream; charset=latin1", Cause::Charset),
+            ("application/json, text/html", Cause::TwoMediaTypes),
+            ("", Cause::NoMediaType),
+        ] {
+            assert_eq!(read(value, &none), Err(cause), "{value}");
+        }
+        assert_eq!(MediaType::read(&HeaderMap::new(), &none), Err(Cause::NoMediaType));
+        let two = headers(&["application/json", "application/json"]);
+        assert_eq!(MediaType::read(&two, &none), Err(Cause::TwoMediaTypes));
+    }
+
+    #[test]
+    fn a_route_frames_what_its_media_type_does_not() {
+        let lines = MediaTypes { framing: Some(Framing::Lines), listed: Vec::new() };
+        for (value, framing, leaves) in [
+            ("application/json", Framing::Lines, "application/json"),
+            ("text/plain; charset=utf-8", Framing::Lines, "application/x-ndjson; charset=utf-8"),
+            ("", Framing::Lines, "application/x-ndjson"),
+            ("application/vnd.jane", Framing::Lines, "application/x-ndjson"),
+            ("application/json-seq", Framing::Sequence, "application/json-seq"),
+            ("text/event-stream", Framing::Events, "text/event-stream"),
+        ] {
+            assert_eq!(read(value, &lines), Ok((framing, leaves.to_owned())), "{value}");
+        }
+        assert_eq!(MediaType::read(&HeaderMap::new(), &lines).map(|read| read.framing), Ok(Framing::Lines));
+        assert_eq!(read("text/plain; charset=latin1", &lines), Err(Cause::Charset));
+    }
+
+    #[test]
+    fn names_are_in_order_and_framed_as_their_list_says() {
+        for (list, expected) in [
+            (&JSON[..], Some(Framing::Document)),
+            (&LINES, Some(Framing::Lines)),
+            (&SEQUENCES, Some(Framing::Sequence)),
+            (&OTHERS, None),
+        ] {
+            assert!(list.is_sorted(), "{list:?}");
+            for name in list {
+                assert_eq!(framing(name), expected, "{name}");
+            }
+        }
+    }
+}

@@ -1,0 +1,381 @@
+//! Answers as APIs send them: empty ones, other names of JSON, marks and padding, connections that end.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use crate::gate::{Gate, base, bearer, wait_until};
+use crate::http::{self, Answer};
+use crate::upstream::{Upstream, answer};
+
+const PERSON: &str = r#"{"id": "c-1", "name": "Ada Example", "secret": "x", "status": "active"}"#;
+const RELEASED: &str = r#"{"id": "c-1", "name": "Ada Example", "status": "active"}"#;
+
+const ROUTES: &str = r#"
+[[schema]]
+name = "customer"
+subject = "@.id"
+[schema.fields]
+"@.id" = "subject-identifier"
+"@.name" = "name"
+"@.status" = "non-personal"
+
+[[route]]
+name = "customer"
+upstream = "crm"
+methods = ["GET", "POST"]
+path = "/customers/{id}"
+schema = "customer"
+answer-headers = ["location"]
+
+[[route]]
+name = "lines"
+upstream = "crm"
+path = "/lines"
+schema = "customer"
+framing = "lines"
+media-types = ["application/vnd.acme.customers"]
+
+[[route]]
+name = "strict"
+upstream = "crm"
+path = "/strict/{id}"
+schema = "customer"
+withheld = "deny"
+hide-existence = true
+
+[[route]]
+name = "open"
+upstream = "crm"
+methods = ["GET", "POST"]
+path = "/open"
+personal = false
+"#;
+
+fn house_with(upstream_keys: &str) -> (Upstream, Gate) {
+    let upstream = Upstream::start();
+    let config =
+        base(upstream.address).replace("name = \"crm\"\n", &format!("name = \"crm\"\n{upstream_keys}\n"));
+    let gate = Gate::start(&format!("{config}{ROUTES}"));
+    gate.tell("c-1", r#"{"kind": "fact", "facts": {"region": "EEA"}}"#);
+    (upstream, gate)
+}
+
+fn house() -> (Upstream, Gate) {
+    house_with("")
+}
+
+fn answer_of(headers: &str, body: &[u8]) -> Vec<u8> {
+    answer("200 OK", headers, body)
+}
+
+fn ask(gate: &Gate, method: &str, path: &str) -> Answer {
+    let headers = [bearer("support"), "data-purpose: customer-support".to_owned()];
+    let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
+    let body: &[u8] = if method == "POST" { b"{}" } else { b"" };
+    http::send(gate.address, method, path, &headers, body)
+}
+
+#[test]
+fn no_body_is_no_body_however_it_is_framed() {
+    let (upstream, gate) = house();
+    let mut nothing = GzEncoder::new(Vec::new(), Compression::default());
+    nothing.write_all(b"").unwrap();
+    let gzip = nothing.finish().unwrap();
+    let chunked = "transfer-encoding: chunked\r\n\r\n0\r\n\r\n";
+    let json = "content-type: application/json\r\n";
+    for (name, status, bytes) in [
+        ("length", 201, "HTTP/1.1 201 Created\r\nlocation: /c/2\r\ncontent-length: 0\r\n\r\n".to_owned()),
+        ("node", 201, format!("HTTP/1.1 201 Created\r\nlocation: /c/2\r\n{chunked}")),
+        (
+            "trailer",
+            200,
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\nx-ada: 1\r\n\r\n".to_owned(),
+        ),
+        ("close", 202, "HTTP/1.1 202 Accepted\r\nconnection: close\r\n\r\n".to_owned()),
+        ("json", 200, format!("HTTP/1.1 200 OK\r\n{json}{chunked}")),
+        ("json-close", 200, format!("HTTP/1.1 200 OK\r\n{json}\r\n")),
+        ("gzip", 200, format!("HTTP/1.1 200 OK\r\n{json}content-encoding: gzip\r\n{chunked}")),
+        ("html", 203, format!("HTTP/1.1 203 Other\r\ncontent-type: text/html\r\n{chunked}")),
+        ("unknown-coding", 200, format!("HTTP/1.1 200 OK\r\n{json}content-encoding: compress\r\n{chunked}")),
+        ("lines", 200, format!("HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\n{chunked}")),
+        ("events", 200, format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n{chunked}")),
+        ("multi-status", 207, format!("HTTP/1.1 207 Multi\r\n{json}{chunked}")),
+        ("no-content", 204, "HTTP/1.1 204 No Content\r\n\r\n".to_owned()),
+        ("reset", 205, "HTTP/1.1 205 Reset Content\r\ncontent-length: 0\r\n\r\n".to_owned()),
+    ] {
+        let path = format!("/customers/{name}");
+        upstream.raw(&path, bytes);
+        for method in ["GET", "POST"] {
+            let answer = ask(&gate, method, &path);
+            assert_eq!((answer.status, answer.text().as_str()), (status, ""), "{method} {name}");
+            assert!(answer.complete && !answer.head.contains("ada"), "{name}: {}", answer.head);
+            if status == 201 {
+                assert_eq!(answer.header("location"), Some("/c/2"), "{name}");
+            }
+        }
+    }
+    upstream.raw("/customers/coded", answer_of(&format!("{json}content-encoding: gzip\r\n"), &gzip));
+    assert_eq!(ask(&gate, "GET", "/customers/coded").status, 200);
+    gate.wait_for_log("\"released\"");
+    assert!(!gate.metrics().contains(r#"outcome="refused""#), "{}", gate.metrics());
+    // On routes of all or nothing, too.
+    upstream.raw("/strict/none", answer("200 OK", json, b""));
+    assert_eq!(ask(&gate, "GET", "/strict/none").status, 200);
+}
+
+#[test]
+fn what_has_a_body_has_to_be_read() {
+    let (upstream, gate) = house();
+    for (name, headers, body) in [
+        ("blank", "content-type: application/json\r\n", &b" \n"[..]),
+        ("mark", "content-type: application/json\r\n", b"\xef\xbb\xbf"),
+        ("untyped", "", b"Ada"),
+        ("html", "content-type: text/html\r\n", b"Ada"),
+        ("gzip", "content-type: application/json\r\ncontent-encoding: gzip\r\n", b"\x1f\x8b\x08"),
+    ] {
+        let path = format!("/customers/{name}");
+        upstream.raw(&path, answer_of(headers, body));
+        let answer = ask(&gate, "POST", &path);
+        assert_eq!(
+            (answer.status, answer.json()["code"].as_str()),
+            (502, Some("upstream-unreadable")),
+            "{name}"
+        );
+    }
+    // Bytes are promised that never come.
+    upstream.raw("/customers/short", "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n");
+    assert_eq!(ask(&gate, "GET", "/customers/short").status, 502);
+}
+
+#[test]
+fn json_has_several_names_and_marks() {
+    let (upstream, gate) = house();
+    let marked = [b"\xef\xbb\xbf", PERSON.as_bytes()].concat();
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+    gzip.write_all(PERSON.as_bytes()).unwrap();
+    let padded = [gzip.finish().unwrap(), vec![0; 512]].concat();
+    for (name, headers, body) in [
+        ("mark", "content-type: application/json\r\n", &marked[..]),
+        ("charset", "content-type: application/json; charset=UTF8\r\n", PERSON.as_bytes()),
+        ("ascii", "content-type: application/json; charset=\"us-ascii\"\r\n", PERSON.as_bytes()),
+        ("none", "content-type: application/json\r\ncontent-encoding: none\r\n", PERSON.as_bytes()),
+        ("no-word", "content-type: application/json\r\ncontent-encoding:\r\n", PERSON.as_bytes()),
+        ("padded", "content-type: application/json\r\ncontent-encoding: gzip\r\n", &padded[..]),
+        ("named", "content-type: application/canary-9431@example.org+json\r\n", PERSON.as_bytes()),
+        ("late", "content-type: application/json\r\nretry-after: 4915112349431\r\n", PERSON.as_bytes()),
+        ("spoken", "content-type: application/json\r\ncontent-language: ka-nary-9431\r\n", PERSON.as_bytes()),
+        (
+            "old",
+            "content-type: application/json\r\ndate: Fri, 03 May 1985 00:00:00 GMT\r\n",
+            PERSON.as_bytes(),
+        ),
+    ] {
+        let path = format!("/customers/{name}");
+        upstream.raw(&path, answer_of(headers, body));
+        let answer = ask(&gate, "GET", &path);
+        assert_eq!((answer.status, answer.text().as_str()), (200, RELEASED), "{name}");
+        for word in ["canary", "9431", "1985", "retry-after", "content-language"] {
+            assert!(!answer.head.contains(word), "{name}: {}", answer.head);
+        }
+        let media_type = answer.header("content-type").unwrap();
+        assert!(
+            ["application/json", "application/json; charset=utf-8"].contains(&media_type),
+            "{name}: {media_type}"
+        );
+        assert_eq!(answer.head.matches("date: ").count(), 1, "{}", answer.head);
+    }
+}
+
+#[test]
+fn a_route_says_that_its_answers_are_lines() {
+    let (upstream, gate) = house();
+    let body = format!("{PERSON}\n{PERSON}\n");
+    for (headers, media_type) in [
+        ("content-type: application/json\r\n", "application/json"),
+        ("content-type: text/plain\r\n", "application/x-ndjson"),
+        ("", "application/x-ndjson"),
+        ("content-type: application/vnd.acme.customers\r\n", "application/vnd.acme.customers"),
+        ("content-type: application/fhir+ndjson\r\n", "application/fhir+ndjson"),
+    ] {
+        upstream.raw("/lines", answer_of(headers, body.as_bytes()));
+        let answer = ask(&gate, "GET", "/lines");
+        assert_eq!((answer.status, answer.text()), (200, format!("{RELEASED}\n{RELEASED}\n")), "{headers}");
+        assert_eq!(answer.header("content-type"), Some(media_type));
+    }
+}
+
+#[test]
+fn what_passes_unread_is_framed_anew() {
+    let (upstream, gate) = house();
+    let chunked = "transfer-encoding: chunked\r\n";
+    let ten = "a\r\n0123456789\r\n0\r\n\r\n";
+    for (name, head, body) in [
+        ("longer", format!("200 OK\r\n{chunked}content-length: 3\r\n"), ten),
+        ("shorter", format!("200 OK\r\n{chunked}content-length: 300\r\n"), ten),
+        ("twice", "200 OK\r\ncontent-length: 10, 10\r\n".to_owned(), "0123456789"),
+        ("plain", "404 Not Found\r\ncontent-length: 10\r\n".to_owned(), "0123456789"),
+    ] {
+        let own = "connection: close\r\nserver: Ada/1\r\nx-powered-by: Ada\r\ndata-purpose-withheld: forged\r\nx-kept: 1\r\n";
+        upstream.raw("/open", format!("HTTP/1.1 {head}{own}\r\n{body}"));
+        let answer = ask(&gate, "GET", "/open");
+        assert!(answer.complete, "{name}: {}", answer.head);
+        assert_eq!((answer.text().as_str(), answer.header("x-kept")), ("0123456789", Some("1")), "{name}");
+        assert!(!answer.head.contains("Ada") && !answer.head.contains("forged"), "{}", answer.head);
+    }
+    for head in [
+        format!("200 OK\r\n{chunked}{chunked}"),
+        "200 OK\r\ntransfer-encoding: gzip, chunked\r\n".to_owned(),
+        format!("600 Odd\r\n{chunked}"),
+        format!("999 Odd\r\n{chunked}"),
+    ] {
+        upstream.raw("/open", format!("HTTP/1.1 {head}connection: close\r\n\r\n{ten}"));
+        assert_eq!(ask(&gate, "GET", "/open").status, 502, "{head}");
+    }
+}
+
+/// Answers requests over one connection, one script after the other; the head of the first was read.
+fn converse(stream: &mut TcpStream, answers: &[Option<Vec<u8>>], served: &AtomicUsize) {
+    for (number, answer) in answers.iter().enumerate() {
+        if number > 0 && !read_head(stream) {
+            return;
+        }
+        served.fetch_add(1, Ordering::SeqCst);
+        match answer {
+            Some(bytes) => drop(stream.write_all(bytes)),
+            None => return,
+        }
+    }
+}
+
+fn read_head(stream: &mut TcpStream) -> bool {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read(&mut byte) {
+            Ok(1) => head.push(byte[0]),
+            _ => return false,
+        }
+    }
+    true
+}
+
+fn kept(status: &str, headers: &str, body: &str) -> Vec<u8> {
+    let json = "content-type: application/json\r\n";
+    format!("HTTP/1.1 {status}\r\n{json}{headers}content-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+}
+
+/// A path whose every connection is answered like this; gives how many requests were read.
+fn script(upstream: &Upstream, path: &str, answers: Vec<Option<Vec<u8>>>) -> Arc<AtomicUsize> {
+    let served = Arc::<AtomicUsize>::default();
+    let counted = Arc::clone(&served);
+    upstream.script(path, move |_, stream| converse(stream, &answers, &counted));
+    served
+}
+
+#[test]
+fn a_request_that_can_be_repeated_is_sent_once_more() {
+    let (upstream, gate) = house();
+    // The second request of each connection is read, and the connection closed.
+    let served = script(&upstream, "/customers/c-1", vec![Some(kept("200 OK", "", PERSON)), None]);
+    for _ in 0..3 {
+        assert_eq!(ask(&gate, "GET", "/customers/c-1").text(), RELEASED);
+    }
+    assert_eq!(upstream.requests(), 3, "a connection each");
+    assert_eq!(served.load(Ordering::SeqCst), 5, "and two requests that were sent twice");
+    // What may have had an effect is not.
+    assert_eq!(ask(&gate, "POST", "/customers/c-1").status, 502);
+    assert_eq!(ask(&gate, "GET", "/customers/c-1").status, 200);
+    assert_eq!(ask(&gate, "HEAD", "/customers/c-1").status, 200);
+    // Nor is what was answered in part.
+    let part = b"HTTP/1.1 200 OK\r\ncontent-".to_vec();
+    script(&upstream, "/customers/part", vec![Some(kept("200 OK", "", PERSON)), Some(part)]);
+    assert_eq!(ask(&gate, "GET", "/customers/part").status, 200);
+    assert_eq!(ask(&gate, "GET", "/customers/part").status, 502);
+    // A new connection that is closed is the last.
+    upstream.script("/customers/c-2", |_, _| {});
+    let before = upstream.requests();
+    assert_eq!(ask(&gate, "GET", "/customers/c-2").status, 502);
+    assert_eq!(upstream.requests(), before + 1);
+}
+
+#[test]
+fn a_refusal_gives_its_connection_back() {
+    let (upstream, gate) = house();
+    let unreadable = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 3\r\n\r\nAda";
+    let broken = kept("200 OK", "", "{\"id\": 1, \"id\": 1, \"and\": \"more\"}");
+    let answers = vec![
+        Some(kept("404 Not Found", "", "{\"detail\": \"Ada is not here\"}")),
+        Some(kept("500 Oops", "", "{\"detail\": \"Ada\"}")),
+        Some(unreadable.into()),
+        Some(kept("302 Found", "location: /ada\r\n", "moved")),
+        Some(broken),
+        Some(kept("200 OK", "", PERSON)),
+        None,
+    ];
+    script(&upstream, "/strict/c-1", answers);
+    let statuses: Vec<u16> = (0..6).map(|_| ask(&gate, "GET", "/strict/c-1").status).collect();
+    assert_eq!(statuses, [404, 500, 404, 404, 404, 200]);
+    assert_eq!(upstream.requests(), 1, "one connection served them all");
+    // What does not end is not waited for.
+    upstream.script("/strict/c-2", |_, stream| {
+        let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 9\r\n\r\nAda");
+        let _ = std::io::copy(stream, &mut std::io::sink());
+    });
+    assert_eq!(ask(&gate, "GET", "/strict/c-2").status, 404);
+}
+
+#[test]
+fn an_upstream_can_have_a_connection_for_each_request() {
+    let (upstream, gate) = house_with("reuse = false");
+    script(&upstream, "/customers/c-1", vec![Some(kept("200 OK", "", PERSON)); 2]);
+    for _ in 0..2 {
+        assert_eq!(ask(&gate, "GET", "/customers/c-1").status, 200);
+    }
+    assert_eq!(upstream.requests(), 2);
+    assert!(upstream.seen.lock().unwrap().iter().all(|head| head.contains("connection: close")));
+}
+
+#[test]
+fn an_origin_says_how_long_it_keeps_connections() {
+    let (upstream, gate) = house();
+    script(&upstream, "/customers/c-1", vec![Some(kept("200 OK", "keep-alive: timeout=1\r\n", PERSON)); 2]);
+    for _ in 0..2 {
+        assert_eq!(ask(&gate, "GET", "/customers/c-1").status, 200);
+    }
+    assert_eq!(upstream.requests(), 2, "none is idle for less than a second");
+}
+
+#[test]
+fn interim_answers_are_bounded() {
+    let (upstream, gate) = house();
+    let hints = |count: usize| "HTTP/1.1 103 Early Hints\r\nlink: </ada>\r\n\r\n".repeat(count).into_bytes();
+    let whole = answer_of("content-type: application/json\r\n", PERSON.as_bytes());
+    upstream.raw("/customers/few", [hints(5), whole.clone()].concat());
+    upstream.raw("/customers/many", [hints(1000), whole].concat());
+    assert_eq!(ask(&gate, "GET", "/customers/few").text(), RELEASED);
+    assert_eq!(ask(&gate, "GET", "/customers/many").status, 502);
+}
+
+#[test]
+fn a_body_is_waited_for_so_long_all_together() {
+    let (upstream, gate) = house_with("body-timeout = \"300ms\"");
+    let drip = |head: &'static str| {
+        move |_: &str, stream: &mut TcpStream| {
+            let _ = stream.write_all(head.as_bytes());
+            // Blanks until the gateway hangs up.
+            while stream.write_all(b" ").is_ok() {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+        }
+    };
+    upstream.script("/customers/c-1", drip("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n"));
+    upstream.script("/open", drip("HTTP/1.1 200 OK\r\ncontent-type: text/csv\r\n\r\n"));
+    assert_eq!(ask(&gate, "GET", "/customers/c-1").status, 504);
+    assert!(!ask(&gate, "GET", "/open").complete);
+    wait_until(|| gate.log().contains("\"aborted\""));
+}
