@@ -354,8 +354,8 @@ impl<'d> Item<'d> {
     /// A date without time (`2027-06-30`), written as such or as a text.
     pub fn date(&self) -> Option<At<Date>> {
         let date = match self.value.get_ref() {
-            DeValue::Datetime(date) => date.to_string().parse().ok(),
-            DeValue::String(text) => text.parse().ok(),
+            DeValue::Datetime(date) => full_date(&date.to_string()),
+            DeValue::String(text) => full_date(text),
             _ => None,
         };
         if date.is_none() {
@@ -455,6 +455,12 @@ impl<'d> Item<'d> {
     }
 }
 
+/// `2027-06-30`, and nothing else: a time of day or a zone would be dropped without a word.
+fn full_date(text: &str) -> Option<Date> {
+    let is_date = text.len() == 10 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+    is_date.then(|| text.parse().ok())?
+}
+
 /// `"65536"`, `"64 KiB"`, `"8MiB"`, `"1GiB"`.
 fn bytes(text: &str) -> Option<usize> {
     let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len()));
@@ -502,6 +508,21 @@ mod tests {
                 "`day` wants a date",
             ]
         );
+    }
+
+    #[test]
+    fn a_date_has_neither_time_nor_zone() {
+        let text = "a = 2027-06-30\nb = \"2027-06-30\"\nc = 9999-12-31\nd = 2027-06-30T12:00:00Z\ne = \"2027-06-30T12:00\"\n\
+                    f = \"20270630\"\ng = \"2027-06\"\nh = 12:00:00\n";
+        let source = Source::new("x.toml", text);
+        let document = Document::parse(&source);
+        let mut root = document.root("a test");
+        let read = ["a", "b", "c"].map(|key| root.date(key).is_some());
+        assert_eq!(read, [true; 3]);
+        let refused = ["d", "e", "f", "g", "h"].map(|key| root.date(key).is_some());
+        assert_eq!(refused, [false; 5]);
+        root.end();
+        assert_eq!(messages(document).len(), 5);
     }
 
     #[test]

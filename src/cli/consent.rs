@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use super::place::{self, Failure, Place, unusable};
 use super::way::{self, Line, Trouble};
 use crate::ledger::{self, Batch, Entity, FILES};
-use crate::vocabulary::SubjectId;
+use crate::vocabulary::{SubjectId, date};
 
 /// Bytes of a file that are sent at a time, about.
 const PART: usize = 1 << 20;
@@ -454,8 +454,11 @@ impl std::fmt::Display for Count {
 
 /// A time as in RFC 3339, or a date: its beginning in UTC.
 pub(super) fn time(text: &str) -> Result<Timestamp, String> {
-    let date = || text.parse::<jiff::civil::Date>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok();
-    let time = text.parse().ok().or_else(|| date().map(|zoned| zoned.timestamp()));
+    let date = || match date::full_date(text)? {
+        never if never.year() == 9999 => Some(Timestamp::MAX),
+        date => Some(date.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp()),
+    };
+    let time = date::end(text).or_else(date);
     time.ok_or_else(|| "write a time like 2026-11-21T09:30:00Z, or a date".to_owned())
 }
 

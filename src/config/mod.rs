@@ -157,7 +157,7 @@ fn assemble<'d>(
     included: impl Iterator<Item = Part<'d>>,
 ) -> (Config, Vec<Finding>) {
     let mut packs = Packs::read(&mut main, Timestamp::now());
-    let exporter_region = section::exporter_region(&mut main);
+    let exporter_region = section::exporter_region(&mut main, &packs.words(0));
     let purpose_header = section::purpose_header(&mut main);
     let listeners = section::listeners(&mut main);
     let admin = section::admin(&mut main);

@@ -152,16 +152,13 @@ impl Packs {
     }
 }
 
-/// The key of a pack's own words.
-const VOCABULARY: &str = "vocabulary";
-
 /// The words of a pack that does not load, if at least these read. What is wrong with them has been
 /// said when the pack was read.
 fn words(folder: &Path) -> Option<Vocabulary> {
     let file = folder.join("pack.toml");
     let source = Source::new(file.display().to_string(), std::fs::read_to_string(&file).ok()?);
     let document = Document::parse(&source);
-    let vocabulary = Vocabulary::extended(document.root("the pack").fields(VOCABULARY, "`vocabulary`"));
+    let vocabulary = Vocabulary::of_pack(&mut document.root("the pack"));
     document.into_findings().is_empty().then_some(vocabulary)
 }
 

@@ -56,8 +56,7 @@ fn read(fields: &mut Fields<'_>, words: &Words<'_>, names: &mut Names) -> Option
     let document = fields.document();
     let name = fields.needed_text("name");
     let kind = fields.needed_text("kind").and_then(|kind| words.kind(document, &kind));
-    let country = fields.text("country").map(|country| Arc::<str>::from(country.value));
-    let region = fields.text("region").map(|region| Arc::<str>::from(region.value));
+    let (country, region) = place(fields, words);
     let purposes = words.purposes(document, &fields.texts("purposes"));
     let safeguards: Vec<_> = Safeguard::ALL.iter().map(|safeguard| (safeguard.name(), *safeguard)).collect();
     let safeguard = fields.choice("safeguard", &safeguards).unwrap_or(Safeguard::None);
@@ -82,6 +81,28 @@ fn read(fields: &mut Fields<'_>, words: &Words<'_>, names: &mut Names) -> Option
     };
     let (in_agreement, without_agreement) = (facts(true), facts(false));
     Some(Recipient { name, in_agreement, without_agreement, agreement, report, rate })
+}
+
+/// `country` and `region`. Of two that contradict each other nobody knows which is right.
+fn place(fields: &mut Fields<'_>, words: &Words<'_>) -> (Option<Arc<str>>, Option<Arc<str>>) {
+    let document = fields.document();
+    let country = fields.text("country").and_then(|country| words.country(document, &country));
+    let Some(written) = fields.text("region") else { return (country, None) };
+    let region = words.region(document, &written);
+    let regions = words.vocabulary.regions();
+    if let (Some(country), Some(region)) = (&country, &region)
+        && regions.contradict(country, region)
+    {
+        let right = regions.of(country).unwrap_or_default();
+        let finding = Finding::error(
+            "region-contradicts-country",
+            format!("`{country}` does not lie in the region `{region}`"),
+        )
+        .label("contradicts `country`")
+        .hint(format!("leave it out: the region of `{country}` is `{right}`"));
+        document.find(finding, written.at);
+    }
+    (country, region)
 }
 
 /// `rate = { requests = 100, per = "1s" }`: that many at once, refilled over that time.

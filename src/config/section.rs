@@ -1,4 +1,4 @@
-//! The sections that need no vocabulary: listeners, admin, ledger, log, keys, upstreams.
+//! The sections about the process: where it exports from, listeners, admin, ledger, log, keys, upstreams.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -12,11 +12,13 @@ use rustls::ServerConfig;
 use super::files::existing;
 use super::pack::Packs;
 use super::tls::{self, TlsError};
+use super::words::Words;
 use super::{PURPOSE_HEADER, Part};
 use crate::disclosure::Durability;
 use crate::document::{At, Document, Fields};
 use crate::finding::Finding;
 use crate::layer::request;
+use crate::vocabulary::EEA;
 
 /// A public listener.
 #[derive(Clone, Debug)]
@@ -136,13 +138,20 @@ impl Names {
     }
 }
 
-pub(super) fn exporter_region(part: &mut Part<'_>) -> Arc<str> {
-    let region = part.fields.fields("deployment", "`[deployment]`").and_then(|mut fields| {
-        let region = fields.text("exporter-region");
-        fields.end();
-        region
-    });
-    Arc::from(region.map_or("EEA", |region| region.value))
+pub(super) fn exporter_region(part: &mut Part<'_>, words: &Words<'_>) -> Arc<str> {
+    let eea = || Arc::from(EEA);
+    let Some(mut fields) = part.fields.fields("deployment", "`[deployment]`") else { return eea() };
+    let written = fields.text("exporter-region");
+    fields.end();
+    let Some(written) = written else { return eea() };
+    let document = part.fields.document();
+    let Some(region) = words.region(document, &written) else { return eea() };
+    if *region == *EEA && written.value != EEA {
+        let finding = Finding::warning("exporter-in-eea", format!("`{}` counts as `{EEA}`", written.value));
+        let hint = "write `exporter-region = \"EEA\"`: rules about transfers know the EEA as a whole";
+        document.find(finding.label("lies in the EEA").hint(hint), written.at);
+    }
+    region
 }
 
 pub(super) fn purpose_header(part: &mut Part<'_>) -> HeaderName {

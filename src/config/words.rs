@@ -3,9 +3,11 @@
 //! Invariant: each unknown name is found exactly once, and none is found where it is not known which
 //! words there are.
 
+use std::sync::Arc;
+
 use crate::document::{At, Document, Item};
 use crate::finding::Finding;
-use crate::vocabulary::{CategoryId, KindId, PurposeId, TermId, Tree, VOCABULARY_LISTED, Vocabulary};
+use crate::vocabulary::{CategoryId, KindId, PurposeId, TermId, Tree, VOCABULARY_LISTED, Vocabulary, place};
 
 /// The vocabulary of a pack.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +42,29 @@ impl Words<'_> {
         }
         let find = |name: &At<&str>| self.find(document, "data category", name, self.vocabulary.categories());
         item.texts().iter().filter_map(find).collect()
+    }
+
+    /// A country: an assigned code of ISO 3166-1.
+    pub(super) fn country(&self, document: &Document<'_>, text: &At<&str>) -> Option<Arc<str>> {
+        let country = place::country(text.value);
+        if country.is_none() {
+            let finding =
+                Finding::error("unknown-country", format!("`{}` is no country", text.value)).label("unknown");
+            document.find(finding.hint(place::country_hint(text.value)), text.at.clone());
+        }
+        country.map(Arc::from)
+    }
+
+    /// A region that the pack knows.
+    pub(super) fn region(&self, document: &Document<'_>, text: &At<&str>) -> Option<Arc<str>> {
+        let regions = self.vocabulary.regions();
+        let region = regions.label(text.value);
+        if region.is_none() && self.complete {
+            let finding =
+                Finding::error("unknown-region", format!("`{}` is no region", text.value)).label("unknown");
+            document.find(finding.hint(regions.hint(text.value)), text.at.clone());
+        }
+        region
     }
 
     fn find<I: TermId>(

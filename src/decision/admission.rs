@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use crate::policy::{Pack, Regions};
-use crate::vocabulary::{CategoryId, KindId, Operation, PurposeId, Safeguard, Vocabulary};
+use crate::policy::Pack;
+use crate::vocabulary::{CategoryId, KindId, Operation, PurposeId, Regions, Safeguard, Vocabulary};
 
 /// What is known about a recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,7 +14,8 @@ pub struct RecipientFacts {
     pub name: Arc<str>,
     pub kind: KindId,
     pub country: Option<Arc<str>>,
-    /// Where it is given it counts, else the country's; where neither is known the recipient is in no region.
+    /// Where it is given it counts, else the country's; where neither is known, or they contradict each
+    /// other, the recipient is in no region.
     pub region: Option<Arc<str>>,
     /// The purposes it is registered for, each with its descendants.
     pub purposes: Vec<PurposeId>,
@@ -25,9 +26,15 @@ pub struct RecipientFacts {
 }
 
 impl RecipientFacts {
-    /// The region it is in, if that is known.
+    /// The region it is in; `None` where that is not known, or where country and region contradict
+    /// each other.
     pub(super) fn region(&self, regions: &Regions) -> Option<Arc<str>> {
-        self.region.clone().or_else(|| regions.of(self.country.as_deref()?))
+        match (&self.country, &self.region) {
+            (Some(country), Some(region)) if regions.contradict(country, region) => None,
+            (_, Some(region)) => Some(Arc::clone(region)),
+            (Some(country), None) => regions.of(country),
+            (None, None) => None,
+        }
     }
 
     /// Whether the registration covers a purpose: one for a child does not cover the parent.

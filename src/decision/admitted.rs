@@ -512,8 +512,7 @@ mod tests {
     use crate::decision::{
         Addressee, Consent, ConsentStatus, LegalReference, Objection, RecipientFacts, Unsure,
     };
-    use crate::policy::EEA;
-    use crate::vocabulary::{Operation, Safeguard};
+    use crate::vocabulary::{EEA, Operation, Safeguard};
 
     /// Somebody asks about one person, on a route with these classes.
     fn admitted(

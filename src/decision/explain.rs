@@ -12,7 +12,7 @@ use super::gather::{About, Exchange};
 use super::scenario;
 use super::subject::{RecordFacts, Subject, Unsure};
 use crate::policy::{Fact, Facts, Mask, Pack, Rule};
-use crate::vocabulary::{CategoryId, Form, TermId, Tree};
+use crate::vocabulary::{CategoryId, Form, Regions, TermId, Tree};
 
 /// How many rules are named that would have released a withheld category.
 const NEAREST: usize = 3;
@@ -100,7 +100,7 @@ pub fn explain_only(
         purpose: words.purposes().name(asking.purpose).to_owned(),
         refused,
         categories: explained.collect(),
-        unknown: unknown(about.subject, record, asking),
+        unknown: unknown(about.subject, record, asking, words.regions()),
     }
 }
 
@@ -272,7 +272,7 @@ fn covered<'g, I: TermId + 'g>(
 }
 
 /// Facts that nobody knows, and what they were taken for.
-fn unknown(subject: &Subject, record: &RecordFacts, asking: &Asking) -> Vec<String> {
+fn unknown(subject: &Subject, record: &RecordFacts, asking: &Asking, regions: &Regions) -> Vec<String> {
     let mut notes = Vec::new();
     let silent = record.region == Unsure::Absent && record.country == Unsure::Absent;
     let unreadable = record.region == Unsure::Unreadable || record.country == Unsure::Unreadable;
@@ -282,9 +282,9 @@ fn unknown(subject: &Subject, record: &RecordFacts, asking: &Asking) -> Vec<Stri
                 .to_owned(),
         );
     }
-    if asking.recipient.region.is_none() && asking.recipient.country.is_none() {
+    if asking.recipient.region(regions).is_none() {
         notes.push(
-            "the recipient's region is not known: it counts as outside the EEA, and equals no other"
+            "the recipient's region is not known, or contradicts its country: it counts as outside the EEA, and equals no other"
                 .to_owned(),
         );
     }

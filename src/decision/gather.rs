@@ -13,8 +13,9 @@ use smallvec::SmallVec;
 use super::admission::{Asking, LegalReference, RecipientFacts, needs_case};
 use super::standing::Standing;
 use super::subject::{Controller, RecordFacts, Subject, Unsure};
-use crate::policy::{AccountFact, EEA, Fact, Facts, Mask, Pack, Regions};
-use crate::vocabulary::{CategoryId, Operation, Origin, PurposeId, RelationId, Vocabulary};
+use crate::policy::{AccountFact, Fact, Facts, Mask, Pack};
+use crate::vocabulary::place::{is_in_eea, may_lie_in_eea};
+use crate::vocabulary::{CategoryId, EEA, Operation, Origin, PurposeId, Regions, RelationId, Vocabulary};
 
 /// Whether the recipient is the person, or the controller, that the record is about (by authenticated
 /// identity, never by a parameter of the request), and whether the cited case names the person.
@@ -59,14 +60,14 @@ pub(super) struct About<'a> {
 impl Exchange {
     pub(super) fn new(pack: &Pack, asking: &Asking) -> Exchange {
         let recipient = Arc::clone(&asking.recipient);
-        let region = recipient.region(&pack.manifest().regions);
+        let region = recipient.region(pack.vocabulary().regions());
         let facts = Facts::default()
             .with_operation(Operation::Disclose)
             .with_safeguard(recipient.safeguard)
             // Until somebody's whereabouts are known, they may be in the EEA.
             .with_flag(Fact::LeavesEea, region.as_deref() != Some(EEA))
             .with_flag(Fact::Backup, asking.upstream_backup);
-        let exporter_in_eea = *asking.exporter_region == *EEA;
+        let exporter_in_eea = may_lie_in_eea(&asking.exporter_region);
         Exchange {
             recipient,
             purpose: asking.purpose,
@@ -135,7 +136,7 @@ impl Exchange {
             facts = facts.with_account(account(controller, record, now));
         }
         if mask.holds(Fact::LeavesEea) || mask.holds(Fact::SameRegion) {
-            let whereabouts = Whereabouts::of(subject, record, &pack.manifest().regions);
+            let whereabouts = Whereabouts::of(subject, record, words.regions());
             let in_eea = self.region.as_deref() == Some(EEA);
             facts = facts
                 .with_flag(Fact::LeavesEea, !in_eea && (self.exporter_in_eea || whereabouts.may_be_in_eea()))
@@ -204,50 +205,59 @@ impl Exchange {
 
 /// Where a person is, by every source that says anything.
 #[derive(Debug)]
-struct Whereabouts<'a> {
-    /// The region by each source; `None` where it could not be read.
-    regions: SmallVec<[Option<std::borrow::Cow<'a, str>>; 2]>,
-    country_in_eea: bool,
+struct Whereabouts(SmallVec<[Place; 2]>);
+
+/// What one source says.
+#[derive(Debug)]
+struct Place {
+    may_be_in_eea: bool,
+    /// `None` where it could not be read: it equals no region.
+    region: Option<Arc<str>>,
 }
 
-impl<'a> Whereabouts<'a> {
-    fn of(subject: &'a Subject, record: &'a RecordFacts, regions: &Regions) -> Whereabouts<'a> {
-        use std::borrow::Cow;
-        let mut whereabouts = Whereabouts { regions: SmallVec::new(), country_in_eea: false };
-        let by_country = |country: &str| regions.of(country).map(|region| Cow::Owned(region.to_string()));
-        let in_eea = |country: &str| regions.of(country).as_deref() == Some(EEA);
-        match (&subject.region, &subject.country) {
-            (Some(region), country) => {
-                whereabouts.regions.push(Some(Cow::Borrowed(region)));
-                whereabouts.country_in_eea |= country.as_deref().is_some_and(in_eea);
+impl Place {
+    /// An unknown place may be in the EEA.
+    const UNKNOWN: Place = Place { may_be_in_eea: true, region: None };
+
+    fn of(country: Unsure<&str>, region: Unsure<&str>, regions: &Regions) -> Option<Place> {
+        let by_label =
+            |label: &str| Place { may_be_in_eea: may_lie_in_eea(label), region: Some(label.into()) };
+        Some(match (country, region) {
+            (Unsure::Absent, Unsure::Absent) => return None,
+            (Unsure::Unreadable, _) | (_, Unsure::Unreadable) => Place::UNKNOWN,
+            (Unsure::Known(country), Unsure::Known(label)) if regions.contradict(country, label) => {
+                Place::UNKNOWN
             }
-            (None, Some(country)) => whereabouts.regions.push(by_country(country)),
-            (None, None) => {}
+            (_, Unsure::Known(label)) => by_label(label),
+            (Unsure::Known(country), Unsure::Absent) => match regions.of(country) {
+                Some(region) => Place { may_be_in_eea: is_in_eea(country), region: Some(region) },
+                None => Place::UNKNOWN,
+            },
+        })
+    }
+}
+
+impl Whereabouts {
+    fn of(subject: &Subject, record: &RecordFacts, regions: &Regions) -> Whereabouts {
+        fn said(known: &Option<Arc<str>>) -> Unsure<&str> {
+            known.as_deref().map_or(Unsure::Absent, Unsure::Known)
         }
-        match (&record.region, &record.country) {
-            (Unsure::Known(region), country) => {
-                whereabouts.regions.push(Some(Cow::Borrowed(region)));
-                whereabouts.country_in_eea |= matches!(country, Unsure::Known(country) if in_eea(country));
-            }
-            (Unsure::Unreadable, _) | (Unsure::Absent, Unsure::Unreadable) => whereabouts.regions.push(None),
-            (Unsure::Absent, Unsure::Known(country)) => whereabouts.regions.push(by_country(country)),
-            (Unsure::Absent, Unsure::Absent) => {}
+        let by_ledger = Place::of(said(&subject.country), said(&subject.region), regions);
+        let by_record = Place::of(record.country.as_deref(), record.region.as_deref(), regions);
+        let mut places: SmallVec<[Place; 2]> = by_ledger.into_iter().chain(by_record).collect();
+        if places.is_empty() {
+            places.push(Place::UNKNOWN);
         }
-        if whereabouts.regions.is_empty() {
-            whereabouts.regions.push(None);
-        }
-        whereabouts
+        Whereabouts(places)
     }
 
-    /// An unknown region counts as the EEA.
     fn may_be_in_eea(&self) -> bool {
-        self.country_in_eea
-            || self.regions.iter().any(|region| region.as_deref().is_none_or(|region| region == EEA))
+        self.0.iter().any(|place| place.may_be_in_eea)
     }
 
-    /// An unknown region equals no other.
+    /// Whether every source says that it is this region.
     fn is_in(&self, region: Option<&str>) -> bool {
-        region.is_some() && self.regions.iter().all(|known| known.is_some() && known.as_deref() == region)
+        region.is_some() && self.0.iter().all(|place| place.region.as_deref() == region)
     }
 }
 
@@ -371,7 +381,11 @@ fn is_past_retention(pack: &Pack, record: &RecordFacts, category: CategoryId, no
     match record.created {
         Unsure::Absent => false,
         Unsure::Unreadable => true,
-        Unsure::Known(created) => now.duration_since(created) > period,
+        // Nothing was created tomorrow: such a date says nothing.
+        Unsure::Known(created) => {
+            let age = now.duration_since(created);
+            age > period || age < -SignedDuration::from_hours(24)
+        }
     }
 }
 
@@ -451,6 +465,58 @@ mod tests {
         assert_eq!(both(facts(None, "EEA", &somebody_in(None), &nothing)), (true, false), "the recipient's");
         let unreadable = record(|record| record.country = Unsure::Unreadable);
         assert_eq!(both(facts(Some("US"), "US", &somebody_in(Some("US")), &unreadable)), (true, false));
+        let beside = record(|record| {
+            record.region = Unsure::Known("US".into());
+            record.country = Unsure::Unreadable;
+        });
+        assert_eq!(both(facts(Some("US"), "US", &somebody_in(Some("US")), &beside)), (true, false));
+        assert_eq!(both(facts(Some("EMEA"), "US", &somebody_in(Some("EMEA")), &nothing)), (true, true));
+        assert_eq!(both(facts(Some("US"), "EMEA", &somebody_in(Some("US")), &nothing)), (true, true));
+    }
+
+    #[test]
+    fn a_country_and_a_region_that_contradict_each_other_are_no_place() {
+        let nothing = RecordFacts::default();
+        let both = |facts: Facts| (facts.get(Fact::LeavesEea) == 1, facts.get(Fact::SameRegion) == 1);
+        let german = |region: &str| Subject { country: Some("DE".into()), ..somebody_in(Some(region)) };
+        assert_eq!(both(facts(Some("US"), "US", &german("US"), &nothing)), (true, false));
+        assert_eq!(both(facts(Some("EEA"), "US", &german("EEA"), &nothing)), (false, true));
+        let american = Subject { country: Some("US".into()), ..somebody_in(Some("EEA")) };
+        assert_eq!(both(facts(Some("EEA"), "US", &american, &nothing)), (false, false));
+        let recipient = |country: &str, region: &str, regions: &Regions| {
+            let recipient = RecipientFacts {
+                name: "acme".into(),
+                kind: one_partner().vocabulary().kinds().find("reselling-partner").unwrap(),
+                country: Some(country.into()),
+                region: Some(region.into()),
+                purposes: Vec::new(),
+                agreement: true,
+                safeguard: Safeguard::None,
+                suspended: false,
+            };
+            recipient.region(regions)
+        };
+        let regions = crate::vocabulary::place::tests::named(&[("JP", "APAC")]);
+        assert_eq!(recipient("US", "EEA", &regions), None);
+        assert_eq!(recipient("DE", "US", &regions), None);
+        assert_eq!(recipient("JP", "AMER", &regions), None);
+        assert_eq!(recipient("JP", "APAC", &regions).as_deref(), Some("APAC"));
+        assert_eq!(recipient("DE", "EEA", &regions).as_deref(), Some(EEA));
+    }
+
+    #[test]
+    fn what_was_created_tomorrow_is_past_retention() {
+        let pack = one_partner();
+        let words = pack.vocabulary();
+        let now = day("2026-06-15");
+        let kept = words.categories().ids().find(|id| pack.manifest().retention(words, *id).is_some());
+        let Some(category) = kept else { return };
+        let past = |created: &str| {
+            let record = record(|record| record.created = Unsure::Known(day(created)));
+            is_past_retention(&pack, &record, category, now)
+        };
+        assert!(!past("2026-06-14") && !past("2026-06-16"));
+        assert!(past("2026-06-17") && past("2999-01-01"));
     }
 
     #[test]

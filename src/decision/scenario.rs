@@ -17,10 +17,10 @@ use super::subject::{
 };
 use crate::document::{At, Document, Fields, Item, join};
 use crate::finding::{Finding, Source, suggestion};
-use crate::policy::{EEA, Pack};
+use crate::policy::Pack;
 use crate::vocabulary::{
-    CategoryId, Form, KindId, Operation, Origin, PurposeId, Safeguard, TermId, Tree, VOCABULARY_LISTED,
-    Vocabulary,
+    CategoryId, EEA, Form, KindId, Operation, Origin, PurposeId, Safeguard, TermId, Tree, VOCABULARY_LISTED,
+    Vocabulary, place,
 };
 
 /// One test of a pack.
@@ -206,8 +206,7 @@ impl<'a> Reader<'a> {
         let name = fields.text("name");
         let stated = if kind.is_none() { fields.needed_text("kind") } else { fields.text("kind") };
         let stated = stated.map(|stated| self.one(&stated, "recipient kind", self.words.kinds()));
-        let country = fields.text("country");
-        let region = fields.text("region");
+        let (country, region) = self.place(&mut fields);
         let purposes = fields.item("purposes").map(|item| item.texts());
         let agreement = fields.flag("agreement");
         let safeguard = fields
@@ -224,15 +223,24 @@ impl<'a> Reader<'a> {
         Some(RecipientFacts {
             name: Arc::from(name.map_or("recipient", |name| name.value)),
             kind: stated.unwrap_or(kind)?,
-            region: region
-                .map(|region| Arc::from(region.value))
-                .or_else(|| country.is_none().then(|| Arc::from(EEA))),
-            country: country.map(|country| Arc::from(country.value)),
+            country,
+            region,
             purposes,
             agreement: agreement.unwrap_or(true),
             safeguard: safeguard.unwrap_or(Safeguard::None),
             suspended: suspended.unwrap_or(false),
         })
+    }
+
+    /// `country` and `region`: the EEA where neither is said, nowhere where one of them cannot be read.
+    fn place(&self, fields: &mut Fields<'_>) -> (Option<Arc<str>>, Option<Arc<str>>) {
+        let country = fields.text("country").map(|text| place::country(text.value).map(Arc::from));
+        let region = fields.text("region").map(|text| self.words.regions().label(text.value));
+        match (country, region) {
+            (None, None) => (None, Some(Arc::from(EEA))),
+            (Some(None), _) | (_, Some(None)) => (None, None),
+            (country, region) => (country.flatten(), region.flatten()),
+        }
     }
 
     /// `request`: what it does, and what the recipient is to the person.
@@ -262,7 +270,9 @@ impl<'a> Reader<'a> {
         }
         asking.upstream_backup = fields.flag("upstream-backup") == Some(true);
         if let Some(region) = fields.text("exporter-region") {
-            asking.exporter_region = Arc::from(region.value);
+            // What cannot be read counts as the EEA.
+            asking.exporter_region =
+                self.words.regions().label(region.value).unwrap_or_else(|| Arc::from(EEA));
         }
         about.relationship.subject_is_recipient = fields.flag("subject-is-recipient") == Some(true);
         about.relationship.controller_is_recipient = fields.flag("controller-is-recipient") == Some(true);
@@ -286,12 +296,7 @@ impl<'a> Reader<'a> {
         subject.erased = fields.flag("erased") == Some(true);
         subject.minor = fields.flag("minor") == Some(true);
         subject.transfer_consent = fields.flag("transfer-consent") == Some(true);
-        let region = fields.text("region");
-        let country = fields.text("country");
-        subject.region = region
-            .map(|region| Arc::from(region.value))
-            .or_else(|| country.is_none().then(|| Arc::from(EEA)));
-        subject.country = country.map(|country| Arc::from(country.value));
+        (subject.country, subject.region) = self.place(&mut fields);
         for text in fields.texts("relations") {
             subject.relations.extend(self.relation(&text));
         }

@@ -141,6 +141,16 @@ pub enum Unsure<T> {
     Unreadable,
 }
 
+impl Unsure<Arc<str>> {
+    pub(super) fn as_deref(&self) -> Unsure<&str> {
+        match self {
+            Unsure::Absent => Unsure::Absent,
+            Unsure::Known(text) => Unsure::Known(text),
+            Unsure::Unreadable => Unsure::Unreadable,
+        }
+    }
+}
+
 /// Facts read from the record itself (`[route.facts]`).
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct RecordFacts {

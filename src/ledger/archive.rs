@@ -229,7 +229,16 @@ impl Archive {
             }
             Err(error) => error,
         };
-        let written: Value = serde_json::from_str(&kept.event).unwrap_or(Value::Null);
+        let mut written: Value = serde_json::from_str(&kept.event).unwrap_or(Value::Null);
+        if let EventError::Member { member: place @ ("region" | "country"), .. } = error
+            && let Some(place) = written.get_mut("facts").and_then(|facts| facts.get_mut(place))
+            && !place.is_null()
+        {
+            // Recorded when more words were taken for places: nobody knows where that is.
+            *place = Value::Null;
+            let kept = Kept { event: written.to_string(), ..kept.clone() };
+            return self.read(&kept, sort);
+        }
         let member = |name: &str| written.get(name).and_then(Value::as_str);
         if member("kind").is_some_and(kinds::only_grants) {
             return Ok(None);

@@ -74,7 +74,7 @@ impl Member for Option<Timestamp> {
     const NAMES: &'static [&'static str] = &["valid-until"];
 
     fn take(members: &mut Members, _: &dyn Names) -> Result<Option<Timestamp>, EventError> {
-        members.time("valid-until")
+        members.end("valid-until")
     }
 
     fn put(&self, _: &dyn Names, put: &mut dyn FnMut(&str, Value)) {

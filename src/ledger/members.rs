@@ -15,7 +15,7 @@ use super::names::{Names, Words, nearest_word};
 use super::written::{EventError, MAX_EVENT_BYTES, person, recipient_name, wrong};
 use crate::decision::Addressee;
 use crate::vocabulary::SubjectId;
-use crate::vocabulary::{CategoryId, Origin, PurposeId};
+use crate::vocabulary::{CategoryId, Origin, PurposeId, date, place};
 
 /// The longest `notice`, `channel` or `evidence`, in bytes.
 const MAX_ATTACHED_BYTES: usize = 4096;
@@ -101,11 +101,22 @@ impl Members {
     }
 
     pub(super) fn time(&mut self, name: &'static str) -> Result<Option<Timestamp>, EventError> {
+        self.instant(name, |text| text.parse().ok())
+    }
+
+    /// When something ends; the year 9999 is never.
+    pub(super) fn end(&mut self, name: &'static str) -> Result<Option<Timestamp>, EventError> {
+        self.instant(name, date::end)
+    }
+
+    fn instant(
+        &mut self,
+        name: &'static str,
+        read: impl Fn(&str) -> Option<Timestamp>,
+    ) -> Result<Option<Timestamp>, EventError> {
         let Some(text) = self.text(name)? else { return Ok(None) };
-        match text.parse() {
-            Ok(time) => Ok(Some(time)),
-            Err(_) => Err(wrong(name, "is not a time as in RFC 3339 (2026-11-21T09:30:00Z)")),
-        }
+        let time = read(&text).ok_or(wrong(name, "is not a time as in RFC 3339 (2026-11-21T09:30:00Z)"))?;
+        Ok(Some(time))
     }
 
     pub(super) fn attached(&mut self, name: &'static str) -> Result<Option<Arc<str>>, EventError> {
@@ -192,11 +203,17 @@ impl Members {
         for (name, value) in written {
             match name.as_str() {
                 "region" => {
-                    facts.region = place(value, region).ok_or(wrong("region", "is not a region's label"))?
+                    facts.region = place(value, |text| names.region(text)).ok_or(wrong(
+                        "region",
+                        "is neither `EEA`, a country code of ISO 3166-1, `APAC`, `LATAM`, `AMER`, `MENA`, `EMEA`, nor a region of \
+                         the pack (null: unknown)",
+                    ))?;
                 }
                 "country" => {
-                    facts.country = place(value, country)
-                        .ok_or(wrong("country", "is not a country code of two letters"))?;
+                    facts.country = place(value, |text| place::country(text).map(Arc::from)).ok_or(wrong(
+                        "country",
+                        "is not an assigned country code of two letters, ISO 3166-1 (null: unknown)",
+                    ))?;
                 }
                 "minor" => {
                     facts.minor = Some(flag(&value).ok_or(wrong("minor", "is neither true nor false"))?)
@@ -241,9 +258,9 @@ impl Members {
             purpose: self.purpose(names)?,
             subjects: subjects.collect::<Result<_, _>>()?,
             categories: categories.collect::<Result<_, _>>()?,
-            end: self.time("end")?.ok_or(EventError::Missing("end"))?,
+            end: self.end("end")?.ok_or(EventError::Missing("end"))?,
             reference: self.words("reference")?,
-            confidential_until: self.time("confidential-until")?,
+            confidential_until: self.end("confidential-until")?,
         })
     }
 
@@ -310,24 +327,12 @@ fn read_origin(value: Written, facts: &mut Facts, names: &dyn Names) -> Result<(
     Ok(())
 }
 
-fn place(value: Written, read: fn(&str) -> Option<Arc<str>>) -> Option<Said<Arc<str>>> {
+fn place(value: Written, read: impl Fn(&str) -> Option<Arc<str>>) -> Option<Said<Arc<str>>> {
     match value {
         Written::Null => Some(Said::Unknown),
         Written::Text(text) => read(&text).map(Said::Known),
         _ => None,
     }
-}
-
-fn region(text: &str) -> Option<Arc<str>> {
-    let label = !text.is_empty()
-        && text.len() <= 32
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
-    label.then(|| Arc::from(text))
-}
-
-fn country(text: &str) -> Option<Arc<str>> {
-    let code = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_alphabetic());
-    code.then(|| Arc::from(text.to_ascii_uppercase()))
 }
 
 fn flag(value: &Written) -> Option<bool> {

@@ -49,6 +49,9 @@ pub trait Names: Send + Sync {
     /// Whether `inner` is `outer` or stands below it.
     fn kind_within(&self, inner: KindId, outer: KindId) -> bool;
 
+    /// The region that a text names; `None` where it is unreadable.
+    fn region(&self, text: &str) -> Option<std::sync::Arc<str>>;
+
     /// Whether a person can refuse this category by itself (G-6.6b).
     fn refusable(&self, category: CategoryId) -> bool;
 
@@ -112,6 +115,10 @@ impl Names for Vocabulary {
 
     fn kind_within(&self, inner: KindId, outer: KindId) -> bool {
         self.kinds().within(inner, outer)
+    }
+
+    fn region(&self, text: &str) -> Option<std::sync::Arc<str>> {
+        self.regions().label(text)
     }
 
     fn refusable(&self, category: CategoryId) -> bool {
@@ -241,6 +248,9 @@ pub(super) mod fixture {
         }
         fn purpose_within(&self, inner: PurposeId, outer: PurposeId) -> bool {
             within(PURPOSES, inner.0, outer.0)
+        }
+        fn region(&self, text: &str) -> Option<std::sync::Arc<str>> {
+            crate::vocabulary::Regions::default().label(text)
         }
         fn refusable(&self, category: CategoryId) -> bool {
             ["photo", "profile", "phone"]

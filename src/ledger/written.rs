@@ -304,6 +304,36 @@ mod tests {
     }
 
     #[test]
+    fn places_are_assigned_codes_and_known_labels() {
+        let read = |facts: &str| subject(&format!(r#"{{"kind":"fact","facts":{facts}}}"#));
+        let known = |facts: &str| match read(facts).unwrap().what {
+            What::Fact { facts } => (facts.region, facts.country),
+            other => panic!("{other:?}"),
+        };
+        let said = |word: &str| Said::Known(Arc::from(word));
+        assert_eq!(known(r#"{"region":"eu","country":"de "}"#), (said("EEA"), said("DE")));
+        assert_eq!(known(r#"{"region":"apac","country":null}"#), (said("APAC"), Said::Unknown));
+        for wrong in ["Germany", "UK", "ZZ", "XX", ""] {
+            assert!(read(&format!(r#"{{"country":"{wrong}"}}"#)).is_err(), "{wrong}");
+        }
+        for wrong in ["Europe", "UK", "ZZ", "nowhere", ""] {
+            assert!(read(&format!(r#"{{"region":"{wrong}"}}"#)).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_end_in_the_year_9999_is_never() {
+        let read = |until: &str| {
+            subject(&format!(r#"{{"kind":"consent-given","purpose":"marketing","valid-until":"{until}"}}"#))
+        };
+        for never in ["9999-12-31T23:59:59Z", "9999-12-31T00:00:00+01:00"] {
+            let What::ConsentGiven { until, .. } = read(never).unwrap().what else { panic!("{never}") };
+            assert_eq!(until, Some(jiff::Timestamp::MAX));
+        }
+        assert!(read("9999-12-31").is_err());
+    }
+
+    #[test]
     fn every_kind_is_written_as_it_was_read() {
         let events = [
             (Sort::Subject, r#"{"kind":"notice","notice":"privacy-2026-01"}"#),

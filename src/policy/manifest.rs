@@ -9,7 +9,6 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use super::region::Regions;
 use crate::document::{At, Document, Fields};
 use crate::finding::{Finding, Source};
 use crate::vocabulary::{Basis, CategoryId, TermId, Tree, VOCABULARY_LISTED, Vocabulary};
@@ -33,7 +32,6 @@ pub struct Manifest {
     /// The legal bases that rules may name.
     pub bases: Vec<StatedBasis>,
     pub clauses: Vec<Clause>,
-    pub regions: Regions,
     /// How long data of a category are kept, with the categories below it.
     pub retention: Vec<(CategoryId, SignedDuration)>,
     /// Categories that no rule is meant to release.
@@ -128,7 +126,7 @@ impl Manifest {
 
 fn read(document: &Document<'_>, source: &Source) -> (Option<Manifest>, Vocabulary) {
     let mut root = document.root("the pack");
-    let vocabulary = Vocabulary::extended(root.fields("vocabulary", "`vocabulary`"));
+    let vocabulary = Vocabulary::of_pack(&mut root);
     let title = root.needed_text("title");
     let version = root.needed_text("version");
     let announced = needed_date(&mut root, "announced");
@@ -139,7 +137,6 @@ fn read(document: &Document<'_>, source: &Source) -> (Option<Manifest>, Vocabula
     let switches = switches(&mut root);
     let bases = bases(&mut root);
     let clauses = clauses(&mut root, source);
-    let regions = regions(&mut root);
     let retention = retention(&mut root, &vocabulary);
     let never_released = named(root.texts("never-released"), "category", vocabulary.categories(), document);
     let access_log_limit = root.text("access-log-limit").and_then(|text| period(&text, document));
@@ -164,7 +161,6 @@ fn read(document: &Document<'_>, source: &Source) -> (Option<Manifest>, Vocabula
             switches,
             bases,
             clauses,
-            regions,
             retention,
             never_released,
             access_log_limit,
@@ -253,22 +249,6 @@ fn clauses(root: &mut Fields<'_>, source: &Source) -> Vec<Clause> {
         });
     }
     clauses
-}
-
-fn regions(root: &mut Fields<'_>) -> Regions {
-    let document = root.document();
-    let mut regions = Regions::default();
-    for (country, item) in root.entries("regions") {
-        let Some(region) = item.text() else { continue };
-        if !regions.name(country.value, region.value) {
-            let finding = Finding::error(
-                "bad-country",
-                format!("`{}` is no country code that a region can be given to", country.value),
-            );
-            document.find(finding.hint("two letters (ISO 3166), outside the EEA"), country.at);
-        }
-    }
-    regions
 }
 
 fn retention(root: &mut Fields<'_>, vocabulary: &Vocabulary) -> Vec<(CategoryId, SignedDuration)> {

@@ -14,7 +14,6 @@ mod manifest;
 pub mod matrix;
 mod pack;
 mod reach;
-mod region;
 mod rule;
 mod rulebook;
 pub mod search;
@@ -26,6 +25,5 @@ pub use facts::{AccountFact, ConsentFact, Fact, Facts, MOST_RELATIONS, Mask, Obj
 pub use manifest::{Activity, Clause, Kept, Manifest, StatedBasis, Switches};
 pub use pack::Pack;
 pub use reach::{FORMS, Misses};
-pub use region::{EEA, Regions};
 pub use rule::{Condition, Effect, Looks, Place, Rule};
 pub use rulebook::{Cell, RuleAt, Rulebook, Verdict};

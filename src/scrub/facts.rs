@@ -1,19 +1,20 @@
 //! What a record says of itself: whom it is about, and the facts that rules ask for.
 //!
-//! Refuses to guess: an id is a string or an integer, a fact is in one of the spellings listed
-//! here, and whatever else is there is unreadable, which counts as the value that discloses less.
+//! Refuses to guess: an id is a string or an integer, a fact is in one of the spellings that
+//! [`crate::vocabulary`] reads, and whatever else is there is unreadable, which counts as the value
+//! that discloses less.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use jiff::civil::Date;
 use smol_str::SmolStr;
 
 use super::evaluate::unquoted;
 use super::mapping::{FactKey, Normalise};
 use super::number::Decimal;
 use crate::decision::{RecordFacts, Unsure};
-use crate::vocabulary::Origin;
+use crate::vocabulary::date::{self, Ended};
+use crate::vocabulary::{Origin, Regions, place};
 
 /// Longest id in bytes; nobody's id is longer, and it is kept and hashed.
 const LONGEST_ID: usize = 1024;
@@ -46,14 +47,22 @@ fn is_plain_integer(value: &[u8]) -> bool {
 }
 
 /// Puts one fact where it belongs; `None` is a fact that several values claim.
-pub(super) fn set(facts: &mut RecordFacts, key: FactKey, value: Option<&[u8]>) {
+pub(super) fn set(facts: &mut RecordFacts, key: FactKey, value: Option<&[u8]>, regions: &Regions) {
     match key {
-        FactKey::Country => facts.country = read(value, country),
-        FactKey::Region => facts.region = read(value, region),
-        FactKey::BirthDate => facts.birth_date = read(value, date),
-        FactKey::AccountClosed => facts.account_closed = read(value, instant),
+        FactKey::Country => {
+            facts.country = read(value, |value| place::country(&text(value)?).map(Arc::from));
+        }
+        FactKey::Region => facts.region = read(value, |value| regions.label(&text(value)?)),
+        FactKey::BirthDate => facts.birth_date = read(value, |value| date::birth(&text(value)?)),
+        FactKey::AccountClosed => {
+            facts.account_closed = match read(value, ended) {
+                Unsure::Known(Ended::At(at)) => Unsure::Known(at),
+                Unsure::Known(Ended::Never) | Unsure::Absent => Unsure::Absent,
+                Unsure::Unreadable => Unsure::Unreadable,
+            };
+        }
         FactKey::Origin => facts.origin = read(value, |value| Origin::parse(&text(value)?)),
-        FactKey::Created => facts.created = read(value, instant),
+        FactKey::Created => facts.created = read(value, created),
     }
 }
 
@@ -72,64 +81,21 @@ fn text(value: &[u8]) -> Option<String> {
     String::from_utf8(unquoted(value).into_owned()).ok()
 }
 
-/// An ISO 3166-1 alpha-2 code, upper case. Names of countries are not read: they have no spelling.
-fn country(value: &[u8]) -> Option<Arc<str>> {
-    let text = text(value)?;
-    let two_letters = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_alphabetic());
-    two_letters.then(|| text.to_ascii_uppercase().into())
+fn integer(value: &[u8]) -> Option<i64> {
+    Decimal::read(value)?.integer()
 }
 
-/// A label such as `EEA`.
-fn region(value: &[u8]) -> Option<Arc<str>> {
-    let text = text(value)?;
-    let label = (1..=64).contains(&text.len()) && !text.chars().any(char::is_control);
-    label.then(|| text.into())
-}
-
-/// RFC 3339: a full date, or the date of a date-time as it is written.
-fn date(value: &[u8]) -> Option<Date> {
-    let text = text(value)?;
-    match text.len() {
-        10 => full_date(&text),
-        _ => {
-            date_time(&text)?;
-            full_date(text.get(..10)?)
-        }
+fn ended(value: &[u8]) -> Option<Ended> {
+    match text(value) {
+        Some(text) => date::ended(&text),
+        None => date::ended_at_unix_time(integer(value)?),
     }
 }
 
-fn full_date(text: &str) -> Option<Date> {
-    let shape = text.bytes().enumerate().all(|(at, byte)| match at {
-        4 | 7 => byte == b'-',
-        _ => byte.is_ascii_digit(),
-    });
-    let number = |from: usize, to: usize| text.get(from..to)?.parse::<i16>().ok();
-    if text.len() != 10 || !shape {
-        return None;
-    }
-    let (month, day) = (i8::try_from(number(5, 7)?).ok()?, i8::try_from(number(8, 10)?).ok()?);
-    Date::new(number(0, 4)?, month, day).ok()
-}
-
-fn date_time(text: &str) -> Option<Timestamp> {
-    full_date(text.get(..10)?)?;
-    text.parse().ok()
-}
-
-/// RFC 3339 (a full date is its first moment in UTC), or Unix time: in seconds up to the year
-/// 5138, which is 11 digits, and in milliseconds from there.
-fn instant(value: &[u8]) -> Option<Timestamp> {
-    if value.first() != Some(&b'"') {
-        let number = Decimal::read(value)?.integer()?;
-        return match number.unsigned_abs() {
-            0..100_000_000_000 => Timestamp::from_second(number).ok(),
-            _ => Timestamp::from_millisecond(number).ok(),
-        };
-    }
-    let text = text(value)?;
-    match text.len() {
-        10 => full_date(&text)?.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|start| start.timestamp()),
-        _ => date_time(&text),
+fn created(value: &[u8]) -> Option<Timestamp> {
+    match text(value) {
+        Some(text) => date::created(&text),
+        None => date::created_at_unix_time(integer(value)?),
     }
 }
 
@@ -154,51 +120,65 @@ mod tests {
         assert_ne!(exact("\"01\""), exact("1"));
     }
 
+    /// What one fact of a record is read as.
+    fn set_alone(key: FactKey, value: Option<&str>) -> RecordFacts {
+        let mut facts = RecordFacts::default();
+        set(&mut facts, key, value.map(str::as_bytes), &Regions::default());
+        facts
+    }
+
     #[test]
     fn facts_are_known_absent_or_unreadable() {
-        let mut facts = RecordFacts::default();
-        set(&mut facts, FactKey::Country, Some(b"\"de\""));
-        assert_eq!(facts.country, Unsure::Known("DE".into()));
-        for (unreadable, key) in
-            [("\"Germany\"", FactKey::Country), ("49", FactKey::Country), ("\"\"", FactKey::Country)]
-        {
-            set(&mut facts, key, Some(unreadable.as_bytes()));
-            assert_eq!(facts.country, Unsure::Unreadable, "{unreadable}");
+        let country = |value| set_alone(FactKey::Country, value).country;
+        assert_eq!(country(Some("\"de\"")), Unsure::Known("DE".into()));
+        assert_eq!(country(Some("\"\\u0044E \"")), Unsure::Known("DE".into()));
+        for unreadable in ["\"Germany\"", "\"DEU\"", "\"ZZ\"", "\"UK\"", "49", "\"\"", "[\"DE\"]"] {
+            assert_eq!(country(Some(unreadable)), Unsure::Unreadable, "{unreadable}");
         }
-        set(&mut facts, FactKey::Country, Some(b"null"));
-        assert_eq!(facts.country, Unsure::Absent);
-        set(&mut facts, FactKey::Country, None);
-        assert_eq!(facts.country, Unsure::Unreadable);
-        set(&mut facts, FactKey::Origin, Some(b"\"reselling-partner\""));
-        assert_eq!(facts.origin, Unsure::Known(Origin::ResellingPartner));
-        set(&mut facts, FactKey::Origin, Some(b"\"elsewhere\""));
-        assert_eq!(facts.origin, Unsure::Unreadable);
+        assert_eq!(country(Some("null")), Unsure::Absent);
+        assert_eq!(country(None), Unsure::Unreadable);
+        let region = |value| set_alone(FactKey::Region, Some(value)).region;
+        for (value, label) in [("\"eea\"", "EEA"), ("\"EU\"", "EEA"), ("\"us\"", "US"), ("\"apac\"", "APAC")]
+        {
+            assert_eq!(region(value), Unsure::Known(label.into()), "{value}");
+        }
+        for unreadable in ["\"Europe\"", "\"XX\"", "\"\"", "1"] {
+            assert_eq!(region(unreadable), Unsure::Unreadable, "{unreadable}");
+        }
+        let origin = |value| set_alone(FactKey::Origin, Some(value)).origin;
+        assert_eq!(origin("\"reselling-partner\""), Unsure::Known(Origin::ResellingPartner));
+        assert_eq!(origin("\"elsewhere\""), Unsure::Unreadable);
     }
 
     #[test]
     fn dates_and_instants() {
-        let mut facts = RecordFacts::default();
-        let born = Date::new(2010, 2, 28).unwrap();
-        for text in ["\"2010-02-28\"", "\"2010-02-28T23:59:59+02:00\"", "\"2010-02-28T00:00:00Z\""] {
-            set(&mut facts, FactKey::BirthDate, Some(text.as_bytes()));
-            assert_eq!(facts.birth_date, Unsure::Known(born), "{text}");
+        let born = |value| set_alone(FactKey::BirthDate, Some(value)).birth_date;
+        for (text, date) in [
+            ("\"2010-02-28\"", "2010-02-28"),
+            ("\"2010-02-28T00:00:00\"", "2010-02-28"),
+            ("\"2010-02-28T23:59:59+02:00\"", "2010-03-01"),
+            ("\"2010-02-28T00:00:00Z\"", "2010-02-28"),
+            ("\"2010\"", "2010-12-31"),
+        ] {
+            assert_eq!(born(text), Unsure::Known(date.parse().unwrap()), "{text}");
         }
-        for text in
-            ["\"2010-02-30\"", "\"28.02.2010\"", "\"2010\"", "20100228", "\"\"", "\"2010-02-28T\"", "{}"]
-        {
-            set(&mut facts, FactKey::BirthDate, Some(text.as_bytes()));
-            assert_eq!(facts.birth_date, Unsure::Unreadable, "{text}");
+        for text in ["\"2010-02-30\"", "\"28.02.2010\"", "20100228", "2010", "\"\"", "\"0001-01-01\"", "{}"] {
+            assert_eq!(born(text), Unsure::Unreadable, "{text}");
         }
-        let closed = Timestamp::from_second(1_700_000_000).unwrap();
+        assert_eq!(born("null"), Unsure::Absent);
+        let closed = |value| set_alone(FactKey::AccountClosed, Some(value)).account_closed;
+        let at = Timestamp::from_second(1_700_000_000).unwrap();
         for text in ["1700000000", "1700000000000", "\"2023-11-14T22:13:20Z\"", "1.7e9"] {
-            set(&mut facts, FactKey::AccountClosed, Some(text.as_bytes()));
-            assert_eq!(facts.account_closed, Unsure::Known(closed), "{text}");
+            assert_eq!(closed(text), Unsure::Known(at), "{text}");
         }
-        set(&mut facts, FactKey::AccountClosed, Some(b"\"2023-11-14\""));
-        assert!(matches!(facts.account_closed, Unsure::Known(_)));
-        for text in ["false", "1.5", "\"soon\"", "99999999999999999999"] {
-            set(&mut facts, FactKey::AccountClosed, Some(text.as_bytes()));
-            assert_eq!(facts.account_closed, Unsure::Unreadable, "{text}");
+        for text in ["null", "\"9999-12-31\"", "\"9999-12-31T23:59:59.9999999\"", "253402300799000"] {
+            assert_eq!(closed(text), Unsure::Absent, "{text}");
         }
+        for text in ["false", "1.5", "0", "\"soon\"", "99999999999999999999", "\"0001-01-01T00:00:00\""] {
+            assert_eq!(closed(text), Unsure::Unreadable, "{text}");
+        }
+        let created = |value| set_alone(FactKey::Created, Some(value)).created;
+        assert_eq!(created("1700000000"), Unsure::Known(at));
+        assert_eq!(created("\"9999-12-31\""), Unsure::Unreadable);
     }
 }

@@ -19,7 +19,7 @@ use super::mapping::{
 };
 use super::query::{self, Anchor, PathFault, Query};
 use crate::decision::ClassId;
-use crate::vocabulary::{CategoryId, Vocabulary};
+use crate::vocabulary::{CategoryId, Regions, Vocabulary};
 
 /// Most classes of one plan: a permit holds a release for each.
 const MOST_CLASSES: usize = 2048;
@@ -153,6 +153,8 @@ pub struct Plan {
     pub(super) notes_all: bool,
     /// For each class whether what it holds is looked through for what reaches a person.
     redacts: Vec<bool>,
+    /// The regions that records can name.
+    pub(super) regions: Regions,
     /// What its bodies are like.
     pub(super) usual: Usual,
     classes: Vec<Class>,
@@ -175,6 +177,7 @@ impl Plan {
         }
         let mut plan = draft.finish(mapping.unclassified, mapping.removed_as, mapping.duplicate_keys)?;
         plan.kinds = plan.classes.iter().map(|class| kind(class, vocabulary)).collect();
+        plan.regions = vocabulary.regions().clone();
         plan.events.clone_from(&mapping.events);
         if mapping.duplicate_keys == DuplicateKeys::TreatAlike {
             plan.ambiguous = Ambiguous::IsUnreadable;
@@ -468,6 +471,7 @@ impl Draft {
             explains: false,
             conceals: false,
             withholds_echoes: false,
+            regions: Regions::default(),
             usual: Usual::default(),
             notes_all: evaluates,
             redacts: Vec::new(),

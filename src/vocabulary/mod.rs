@@ -4,7 +4,9 @@
 //! the standard vocabulary have the same ids in every pack; those a pack adds come after them.
 
 mod alias;
+pub mod date;
 mod export;
+pub mod place;
 mod reading;
 mod subject_id;
 mod terms;
@@ -13,6 +15,7 @@ mod tree;
 use std::collections::HashMap;
 
 pub use alias::{NotAPurpose, iri};
+pub use place::{EEA, Regions};
 pub use subject_id::SubjectId;
 pub use terms::{Basis, Form, Operation, Origin, Safeguard};
 pub use tree::{Term, TermId, Tree};
@@ -81,6 +84,7 @@ pub struct Vocabulary {
     groups: Vec<Group>,
     aliases: HashMap<String, PurposeId>,
     traits: Traits,
+    regions: Regions,
 }
 
 /// What the law attaches to single terms, inherited by their children.
@@ -109,6 +113,11 @@ impl Vocabulary {
 
     pub fn relations(&self) -> &Tree<RelationId> {
         &self.relations
+    }
+
+    /// The regions that the pack knows.
+    pub fn regions(&self) -> &Regions {
+        &self.regions
     }
 
     pub fn groups(&self) -> &[Group] {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::place::Regions;
 use super::tree::Term;
 use super::{CategoryId, Group, KindId, PurposeId, RelationId, TermId, Traits, Tree, Vocabulary};
 use crate::document::{At, Document, Fields};
@@ -17,8 +18,15 @@ impl Vocabulary {
         Vocabulary::extended(None)
     }
 
+    /// The words of a pack: the standard vocabulary, what `[vocabulary]` adds to it, and the regions that
+    /// `[regions]` names. Findings go to the pack's document.
+    pub fn of_pack(root: &mut Fields<'_>) -> Vocabulary {
+        let regions = Regions::read(root);
+        Vocabulary { regions, ..Vocabulary::extended(root.fields("vocabulary", "`vocabulary`")) }
+    }
+
     /// The standard vocabulary and what a pack's `[vocabulary]` adds. Findings go to the pack's document.
-    pub fn extended(addition: Option<Fields<'_>>) -> Vocabulary {
+    fn extended(addition: Option<Fields<'_>>) -> Vocabulary {
         let source = Source::new("standard.toml", STANDARD);
         let document = Document::parse(&source);
         let mut draft = Draft::default();
@@ -113,7 +121,16 @@ impl Draft {
             .collect();
         let categories: Tree<CategoryId> = Tree::new(self.categories.terms);
         let relations: Tree<RelationId> = Tree::new(self.relations.terms);
-        Vocabulary { purposes, categories, kinds, relations, groups, aliases, traits }
+        Vocabulary {
+            purposes,
+            categories,
+            kinds,
+            relations,
+            groups,
+            aliases,
+            traits,
+            regions: Regions::default(),
+        }
     }
 }
 
@@ -224,7 +241,7 @@ mod tests {
         let source = Source::new("pack.toml", text);
         let document = Document::parse(&source);
         let mut root = document.root("a pack");
-        let words = Vocabulary::extended(root.fields("vocabulary", "`vocabulary`"));
+        let words = Vocabulary::of_pack(&mut root);
         root.end();
         let sms = words.purposes().find("sms-marketing").unwrap();
         assert!(words.purposes().within(sms, words.purposes().find("marketing").unwrap()));

@@ -23,6 +23,7 @@ mod oracle;
 mod overdue;
 mod own_data;
 mod payloads;
+mod places;
 mod process;
 mod refusals;
 mod releases;

@@ -6,13 +6,12 @@
 use smallvec::SmallVec;
 
 use super::Unit;
-use crate::decision::RecordFacts;
+use crate::decision::{RecordFacts, Unsure};
 use crate::scrub::arbiter::Arbiter;
 use crate::scrub::automaton::Start;
 use crate::scrub::evaluate::Evaluation;
 use crate::scrub::facts;
 use crate::scrub::judge::Record;
-use crate::scrub::mapping::FactKey;
 use crate::scrub::plan::{Capture, From, Set, Source};
 use crate::scrub::query::Anchor;
 use crate::scrub::table::Node;
@@ -55,13 +54,14 @@ impl Unit<'_> {
             accounts = about.ids(source, parameters.controller(number), &mut controllers)?;
             controllers.dedup();
         }
+        let regions = &self.common.plan.regions;
         let mut nodes = Nodes::new();
         for (key, capture) in &set.facts {
             let clear = about.captured(*capture, &mut nodes)?;
             match nodes.as_slice() {
                 [] if clear => {}
-                &[one] if clear => facts::set(&mut facts, *key, about.text(one)),
-                _ => facts::set(&mut facts, *key, None),
+                &[one] if clear => facts::set(&mut facts, *key, about.text(one), regions),
+                _ => facts::set(&mut facts, *key, None, regions),
             }
         }
         let controller = match (accounts, controllers.as_slice()) {
@@ -69,7 +69,7 @@ impl Unit<'_> {
             (Named::Nobody, _) => None,
             // An account that cannot be told may be a closed one.
             (Named::Somebody | Named::Unclear, _) => {
-                facts::set(&mut facts, FactKey::AccountClosed, None);
+                facts.account_closed = Unsure::Unreadable;
                 None
             }
         };

@@ -1,0 +1,384 @@
+//! Dates as systems write them: the one reader for birth dates, closures, creations and ends.
+//!
+//! A text may say less than it seems to: a date without a zone is a day somewhere on Earth, an
+//! instant with a zone can be a day later where the person was born, a year is any of its days.
+//! Each reader takes the value that discloses less; what was never set is unreadable.
+
+use jiff::Timestamp;
+use jiff::civil::{Date, DateTime, Time};
+use jiff::tz::Offset;
+
+/// The year that systems write for "never".
+const NEVER: i16 = 9999;
+
+/// The first year in which somebody alive may be born: the oldest person alive in 2026 was born in
+/// 1909. Years before are what systems write for a date that was never set (0001, 1601, 1753, 1900,
+/// 1904).
+const FIRST_YEAR_OF_BIRTH: i16 = 1905;
+
+/// Numbers below are seconds since 1970, above milliseconds: as seconds they lie before 2100.
+const MAX_SECONDS: i64 = 4_102_444_800;
+
+/// Numbers from here to [`MAX_MILLISECONDS`] are milliseconds in the year 9999.
+const NEVER_MILLISECONDS: i64 = 253_370_764_800_000;
+const MAX_MILLISECONDS: i64 = 253_402_300_800_000;
+
+/// The first place on Earth to reach a date.
+const EARLIEST_ZONE: Offset = Offset::constant(14);
+
+/// When something ended, or has not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The earliest instant that the text can mean.
+    At(Timestamp),
+    /// In the year 9999.
+    Never,
+}
+
+/// A date as it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    /// One day, or all days of a month or year.
+    Days {
+        first: Date,
+        last: Date,
+    },
+    /// A date and a time of day, no zone.
+    Local(DateTime),
+    Instant(DateTime, Offset),
+}
+
+/// `1985-04-12`: year, month and day, and nothing else.
+pub fn full_date(text: &str) -> Option<Date> {
+    match Reading::of_days(text)? {
+        Reading::Days { first, last } if first == last => Some(first),
+        Reading::Days { .. } | Reading::Local(_) | Reading::Instant(..) => None,
+    }
+}
+
+/// The latest date of birth that a text can mean: of a month or year the last day, of an instant the
+/// latest date that any place on Earth had then (who is born in Berlin on 2 May is written by
+/// JavaScript as 1 May, 22:00 UTC). `None`: unreadable, or never set.
+pub fn birth(text: &str) -> Option<Date> {
+    let reading = Reading::of(text)?;
+    let year = reading.year();
+    if !(FIRST_YEAR_OF_BIRTH..NEVER).contains(&year) {
+        return None;
+    }
+    match reading {
+        Reading::Days { last, .. } => Some(last),
+        Reading::Local(at) => Some(at.date()),
+        Reading::Instant(..) => Some(EARLIEST_ZONE.to_datetime(reading.earliest()?).date()),
+    }
+}
+
+/// When something ended, by a text. `None`: unreadable, or never set.
+pub fn ended(text: &str) -> Option<Ended> {
+    let reading = Reading::of(text)?;
+    if reading.year() == NEVER {
+        return Some(Ended::Never);
+    }
+    set(reading.earliest()?).map(Ended::At)
+}
+
+/// When something ended, by Unix time: in seconds up to the year 2100, in milliseconds else. `None`:
+/// out of range, of unclear unit, or never set.
+pub fn ended_at_unix_time(number: i64) -> Option<Ended> {
+    match number {
+        NEVER_MILLISECONDS..MAX_MILLISECONDS => Some(Ended::Never),
+        _ => unix_time(number).map(Ended::At),
+    }
+}
+
+/// The earliest instant at which something was created, by a text. `None`: unreadable, or never set.
+pub fn created(text: &str) -> Option<Timestamp> {
+    match ended(text)? {
+        Ended::At(at) => Some(at),
+        Ended::Never => None,
+    }
+}
+
+/// When something was created, by Unix time, as in [`ended_at_unix_time`].
+pub fn created_at_unix_time(number: i64) -> Option<Timestamp> {
+    match ended_at_unix_time(number)? {
+        Ended::At(at) => Some(at),
+        Ended::Never => None,
+    }
+}
+
+/// An instant as in RFC 3339 at which something ends; the year 9999 is the last instant there is.
+pub fn end(text: &str) -> Option<Timestamp> {
+    if let Ok(at) = text.parse() {
+        return Some(at);
+    }
+    match Reading::of(text)? {
+        Reading::Instant(at, _) if at.year() == NEVER => Some(Timestamp::MAX),
+        Reading::Days { .. } | Reading::Local(_) | Reading::Instant(..) => None,
+    }
+}
+
+fn unix_time(number: i64) -> Option<Timestamp> {
+    const FIRST_MILLISECONDS: i64 = 100_000_000_000;
+    let at = match number {
+        ..MAX_SECONDS => Timestamp::from_second(number),
+        // As seconds after 2100, as milliseconds before 1973: nobody knows which.
+        MAX_SECONDS..FIRST_MILLISECONDS => return None,
+        _ => Timestamp::from_millisecond(number),
+    };
+    at.ok().and_then(set)
+}
+
+/// An instant, unless it is what systems write for one that was never set: Unix time 0, in any zone,
+/// or one before.
+fn set(at: Timestamp) -> Option<Timestamp> {
+    const DAY: i64 = 24 * 60 * 60;
+    (at.as_second() >= DAY).then_some(at)
+}
+
+impl Reading {
+    fn of(text: &str) -> Option<Reading> {
+        let text = text.trim();
+        let Some((date, rest)) = text.split_at_checked(10).filter(|(_, rest)| !rest.is_empty()) else {
+            return Reading::of_days(text);
+        };
+        let date = full_date(date)?;
+        let rest = rest.strip_prefix(['T', 't', ' '])?;
+        let (time, zone) = match rest.find(['Z', 'z', '+', '-']) {
+            Some(at) => rest.split_at_checked(at)?,
+            None => (rest, ""),
+        };
+        let at = DateTime::from_parts(date, time_of_day(time)?);
+        if zone.is_empty() {
+            return Some(Reading::Local(at));
+        }
+        Some(Reading::Instant(at, offset(zone)?))
+    }
+
+    /// `1985-04-12`, `1985-04` or `1985`.
+    fn of_days(text: &str) -> Option<Reading> {
+        let mut parts = text.split('-');
+        let year = digits(parts.next()?, 4)?;
+        let month = parts.next().map(|month| digits(month, 2));
+        let day = parts.next().map(|day| digits(day, 2));
+        if parts.next().is_some() {
+            return None;
+        }
+        let date = |month: i16, day: i16| Date::new(year, month.try_into().ok()?, day.try_into().ok()?).ok();
+        Some(match (month, day) {
+            (None, _) => Reading::Days { first: date(1, 1)?, last: date(12, 31)? },
+            (Some(month), None) => {
+                let first = date(month?, 1)?;
+                Reading::Days { first, last: first.last_of_month() }
+            }
+            (Some(month), Some(day)) => {
+                let date = date(month?, day?)?;
+                Reading::Days { first: date, last: date }
+            }
+        })
+    }
+
+    fn year(self) -> i16 {
+        match self {
+            Reading::Days { first, .. } => first.year(),
+            Reading::Local(at) | Reading::Instant(at, _) => at.year(),
+        }
+    }
+
+    /// The earliest instant that it can mean.
+    fn earliest(self) -> Option<Timestamp> {
+        let (at, offset) = match self {
+            Reading::Days { first, .. } => (first.to_datetime(Time::midnight()), EARLIEST_ZONE),
+            Reading::Local(at) => (at, EARLIEST_ZONE),
+            Reading::Instant(at, offset) => (at, offset),
+        };
+        offset.to_timestamp(at).ok()
+    }
+}
+
+/// A number of exactly so many digits.
+fn digits(text: &str, count: usize) -> Option<i16> {
+    let is_number = text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| text.parse().ok())?
+}
+
+/// `23:59`, `23:59:59`, `23:59:59.9999999`; `:60` is a leap second.
+fn time_of_day(text: &str) -> Option<Time> {
+    let (whole, fraction) = text.split_once('.').map_or((text, None), |(whole, part)| (whole, Some(part)));
+    let mut parts = whole.split(':');
+    let hour = digits(parts.next()?, 2)?;
+    let minute = digits(parts.next()?, 2)?;
+    let second = parts.next();
+    let is_fraction =
+        |part: &str| second.is_some() && !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    if parts.next().is_some() || !fraction.is_none_or(is_fraction) {
+        return None;
+    }
+    let second = second.map_or(Some(0), |second| digits(second, 2))?;
+    let second = if second == 60 { 59 } else { second };
+    Time::new(hour.try_into().ok()?, minute.try_into().ok()?, second.try_into().ok()?, 0).ok()
+}
+
+/// `Z`, `+02:00`, `+0200`, `-05`.
+fn offset(text: &str) -> Option<Offset> {
+    if text.eq_ignore_ascii_case("Z") {
+        return Some(Offset::UTC);
+    }
+    let (sign, text) = match text.strip_prefix('-') {
+        Some(text) => (-1, text),
+        None => (1, text.strip_prefix('+')?),
+    };
+    let (hours, minutes) = match text.len() {
+        2 => (text, "00"),
+        4 => text.split_at_checked(2)?,
+        _ => text.split_once(':')?,
+    };
+    let (hours, minutes) = (digits(hours, 2)?, digits(minutes, 2)?);
+    // No place is further from UTC than 14 hours.
+    let seconds = i32::from(hours) * 3600 + i32::from(minutes) * 60;
+    (minutes < 60 && seconds <= EARLIEST_ZONE.seconds()).then(|| Offset::from_seconds(sign * seconds).ok())?
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_birth_date_is_taken_at_its_latest() {
+        for (text, born) in [
+            ("1985-04-12", "1985-04-12"),
+            (" 1985-04-12 ", "1985-04-12"),
+            ("1985-04-12T00:00:00", "1985-04-12"),
+            ("1985-04-12T23:59", "1985-04-12"),
+            ("1985-04-12T00:00:00.0000000", "1985-04-12"),
+            ("1985-04-12 00:00:00", "1985-04-12"),
+            ("1985-04", "1985-04-30"),
+            ("1984-02", "1984-02-29"),
+            ("1985", "1985-12-31"),
+            // Midnight UTC, and midnight west of Greenwich.
+            ("1985-04-12T00:00:00Z", "1985-04-12"),
+            ("1985-04-12t05:00:00z", "1985-04-12"),
+            ("1985-04-12T00:00:00-05:00", "1985-04-12"),
+            // Midnight of the next day, east of Greenwich.
+            ("1985-04-12T22:00:00.000Z", "1985-04-13"),
+            ("1985-04-12T10:00:00Z", "1985-04-13"),
+            ("1985-04-12 23:59:59+0200", "1985-04-13"),
+            ("1985-12-31T23:00:00+00", "1986-01-01"),
+            ("1985-04-12T00:00:00+02:00", "1985-04-12"),
+        ] {
+            assert_eq!(birth(text), Some(born.parse().unwrap()), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_was_never_set_is_no_birth_date() {
+        for text in [
+            "0001-01-01",
+            "0001-01-01T00:00:00",
+            "1582-10-15",
+            "1601-01-01T00:00:00Z",
+            "1753-01-01 00:00:00.000",
+            "1899-12-30",
+            "1900-01-01",
+            "1904-01-01",
+            "9999-12-31",
+            "9999-12-31T23:59:59.9999999",
+            "9999",
+            "0000-00-00",
+            "0000-00-00 00:00:00",
+        ] {
+            assert_eq!(birth(text), None, "{text}");
+        }
+        assert!(birth("1905-01-01").is_some());
+    }
+
+    #[test]
+    fn what_is_no_date_is_unreadable() {
+        for text in [
+            "",
+            "1985-",
+            "85",
+            "1985-4-12",
+            "1985-13",
+            "1985-02-30",
+            "12.04.1985",
+            "04/12/1985",
+            "19850412",
+            "1985-102",
+            "1985-W15-5",
+            "1985-04-12T",
+            "1985-04-12T0",
+            "1985-04-12T24:00:00",
+            "1985-04-12T00:00:00.",
+            "1985-04-12T00:00:00+25:00",
+            "1985-04-12T00:00:00+",
+            "1985-04-12T00:00:00 UTC",
+            "1985-04-12T00:00:00Z[UTC]",
+            "1985-04-12X00:00:00",
+            "/Date(482112000000)/",
+            "482112000",
+            "Fri, 12 Apr 1985 00:00:00 GMT",
+            "１９８５-04-12",
+            "-1985-04-12",
+            "+1985-04-12",
+        ] {
+            assert_eq!(birth(text), None, "{text}");
+            assert_eq!(ended(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_end_is_taken_at_its_earliest() {
+        for (text, ended_at) in [
+            ("2026-03-17T12:00:00Z", "2026-03-17T12:00:00Z"),
+            ("2026-03-17T12:00:00+02:00", "2026-03-17T10:00:00Z"),
+            ("2026-03-17", "2026-03-16T10:00:00Z"),
+            ("2026-03-17T12:00:00", "2026-03-16T22:00:00Z"),
+            ("2026-03", "2026-02-28T10:00:00Z"),
+            ("2026", "2025-12-31T10:00:00Z"),
+        ] {
+            assert_eq!(ended(text), Some(Ended::At(at(ended_at))), "{text}");
+            assert_eq!(created(text), Some(at(ended_at)), "{text}");
+        }
+        for text in
+            ["9999-12-31", "9999-12-31T23:59:59.9999999", "9999-12-31T23:59:59Z", "9999", "9999-01-01"]
+        {
+            assert_eq!(ended(text), Some(Ended::Never), "{text}");
+            assert_eq!(created(text), None, "{text}");
+        }
+        for text in ["0001-01-01T00:00:00", "1900-01-01", "1970-01-01T00:00:00Z", "1969-12-31T19:00:00-05:00"]
+        {
+            assert_eq!(ended(text), None, "{text}");
+            assert_eq!(created(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn unix_time_is_in_seconds_or_milliseconds() {
+        let closed = Ended::At(Timestamp::from_second(1_700_000_000).unwrap());
+        for number in [1_700_000_000, 1_700_000_000_000] {
+            assert_eq!(ended_at_unix_time(number), Some(closed), "{number}");
+        }
+        for number in
+            [0, -1, -62_135_596_800, 50_000_000_000, i64::MAX, 1_700_000_000_000_000, 253_402_300_800_000]
+        {
+            assert_eq!(ended_at_unix_time(number), None, "{number}");
+        }
+        assert_eq!(ended_at_unix_time(253_402_300_799_999), Some(Ended::Never));
+        assert_eq!(created_at_unix_time(253_402_300_799_999), None);
+    }
+
+    #[test]
+    fn an_end_in_9999_is_the_last_instant() {
+        assert_eq!(end("9999-12-31T23:59:59Z"), Some(Timestamp::MAX));
+        assert_eq!(end("9999-12-31T23:59:59.999+02:00"), Some(Timestamp::MAX));
+        assert_eq!(end("2027-01-01T00:00:00Z"), Some(at("2027-01-01T00:00:00Z")));
+        for text in ["9999-12-31", "2027-01-01", "never", ""] {
+            assert_eq!(end(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! Countries and regions as people write them: the one reader for configuration, ledger, records
+//! and scenarios.
+//!
+//! A country is an assigned code of ISO 3166-1 alpha-2. A region is a label; two regions are the
+//! same if their labels are equal. `EEA` is the label that the law knows (GDPR Art. 44: transfers
+//! to third countries). Refuses to guess: what is not listed here or by the pack is unreadable,
+//! and the caller takes the value that discloses less.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::document::Fields;
+use crate::finding::{Finding, suggestion};
+
+/// The region of the European Economic Area.
+pub const EEA: &str = "EEA";
+
+/// Europe, the Middle East and Africa: it contains the EEA.
+const EMEA: &str = "EMEA";
+
+/// Region labels that are read without being listed by a pack, beside `EEA` and country codes.
+const USUAL_LABELS: [&str; 5] = ["AMER", "APAC", EMEA, "LATAM", "MENA"];
+
+/// The longest label of a region, in bytes.
+const MAX_LABEL_BYTES: usize = 64;
+
+/// The officially assigned codes of ISO 3166-1 alpha-2, in their order. Reserved codes (`UK`, `EU`,
+/// `AN`, …) and user-assigned ones (`XX`, `ZZ`, Kosovo's `XK`, …) are not among them.
+const COUNTRIES: [&str; 249] = [
+    "AD", "AE", "AF", "AG", "AI", "AL", "AM", "AO", "AQ", "AR", "AS", "AT", "AU", "AW", "AX", "AZ", "BA",
+    "BB", "BD", "BE", "BF", "BG", "BH", "BI", "BJ", "BL", "BM", "BN", "BO", "BQ", "BR", "BS", "BT", "BV",
+    "BW", "BY", "BZ", "CA", "CC", "CD", "CF", "CG", "CH", "CI", "CK", "CL", "CM", "CN", "CO", "CR", "CU",
+    "CV", "CW", "CX", "CY", "CZ", "DE", "DJ", "DK", "DM", "DO", "DZ", "EC", "EE", "EG", "EH", "ER", "ES",
+    "ET", "FI", "FJ", "FK", "FM", "FO", "FR", "GA", "GB", "GD", "GE", "GF", "GG", "GH", "GI", "GL", "GM",
+    "GN", "GP", "GQ", "GR", "GS", "GT", "GU", "GW", "GY", "HK", "HM", "HN", "HR", "HT", "HU", "ID", "IE",
+    "IL", "IM", "IN", "IO", "IQ", "IR", "IS", "IT", "JE", "JM", "JO", "JP", "KE", "KG", "KH", "KI", "KM",
+    "KN", "KP", "KR", "KW", "KY", "KZ", "LA", "LB", "LC", "LI", "LK", "LR", "LS", "LT", "LU", "LV", "LY",
+    "MA", "MC", "MD", "ME", "MF", "MG", "MH", "MK", "ML", "MM", "MN", "MO", "MP", "MQ", "MR", "MS", "MT",
+    "MU", "MV", "MW", "MX", "MY", "MZ", "NA", "NC", "NE", "NF", "NG", "NI", "NL", "NO", "NP", "NR", "NU",
+    "NZ", "OM", "PA", "PE", "PF", "PG", "PH", "PK", "PL", "PM", "PN", "PR", "PS", "PT", "PW", "PY", "QA",
+    "RE", "RO", "RS", "RU", "RW", "SA", "SB", "SC", "SD", "SE", "SG", "SH", "SI", "SJ", "SK", "SL", "SM",
+    "SN", "SO", "SR", "SS", "ST", "SV", "SX", "SY", "SZ", "TC", "TD", "TF", "TG", "TH", "TJ", "TK", "TL",
+    "TM", "TN", "TO", "TR", "TT", "TV", "TW", "TZ", "UA", "UG", "UM", "US", "UY", "UZ", "VA", "VC", "VE",
+    "VG", "VI", "VN", "VU", "WF", "WS", "YE", "YT", "ZA", "ZM", "ZW",
+];
+
+/// The codes that lie in the EEA: the member states of the Union, Iceland, Liechtenstein and Norway,
+/// and the parts of them that have codes of their own (Art. 52(2) TEU with Art. 349 and 355 TFEU;
+/// Art. 126 of the EEA Agreement): Åland and the French outermost regions GF, GP, MF, MQ, RE, YT.
+/// Not in it: Svalbard and Jan Mayen (`SJ`; Protocol 40 to the Agreement leaves Svalbard out),
+/// Greenland and the Faroes, the overseas countries and territories of France and the Netherlands.
+const EEA_COUNTRIES: [&str; 37] = [
+    "AT", "AX", "BE", "BG", "CY", "CZ", "DE", "DK", "EE", "ES", "FI", "FR", "GF", "GP", "GR", "HR", "HU",
+    "IE", "IS", "IT", "LI", "LT", "LU", "LV", "MF", "MQ", "MT", "NL", "NO", "PL", "PT", "RE", "RO", "SE",
+    "SI", "SK", "YT",
+];
+
+/// The country that a text names: its code in capitals. `None` where the text is no assigned code.
+///
+/// Case and surrounding white space do not matter. `EL`, which the Union writes for Greece, is `GR`.
+/// `UK` is not read: it is reserved, and unreadable discloses less than `GB` does.
+pub fn country(text: &str) -> Option<&'static str> {
+    let mut code = <[u8; 2]>::try_from(text.trim().as_bytes()).ok()?;
+    code.make_ascii_uppercase();
+    let code = std::str::from_utf8(&code).ok()?;
+    let code = if code == "EL" { "GR" } else { code };
+    let at = COUNTRIES.binary_search(&code).ok()?;
+    COUNTRIES.get(at).copied()
+}
+
+/// Whether the country of this code lies in the EEA.
+pub fn is_in_eea(country: &str) -> bool {
+    EEA_COUNTRIES.binary_search(&country).is_ok()
+}
+
+/// Whether somebody in the region of this label may be in the EEA.
+pub fn may_lie_in_eea(label: &str) -> bool {
+    label == EEA || label == EMEA
+}
+
+/// A hint for a text that is no country.
+pub fn country_hint(text: &str) -> &'static str {
+    let text = text.trim();
+    if text.eq_ignore_ascii_case("UK") {
+        "the code of the United Kingdom is `GB`"
+    } else if text.eq_ignore_ascii_case("XK") {
+        "ISO 3166-1 has not assigned `XK`; say nothing of the country: without one it lies outside the EEA"
+    } else if is_like_europe(text) {
+        "that is no country: write `region = \"EEA\"`"
+    } else {
+        "the two letters of ISO 3166-1, such as `DE`"
+    }
+}
+
+/// Whether a text that is not read as the EEA could be meant as it.
+fn is_like_europe(text: &str) -> bool {
+    let letters: String = text.chars().filter(|c| c.is_alphabetic()).flat_map(char::to_lowercase).collect();
+    ["eu", "eea", "europe", "europeanunion", "europeaneconomicarea"].contains(&letters.as_str())
+}
+
+/// The regions of one pack: which labels there are, and which region a country lies in.
+#[derive(Clone, Debug, Default)]
+pub struct Regions {
+    /// What the pack's `[regions]` says, by the country's code.
+    named: HashMap<&'static str, Arc<str>>,
+}
+
+impl Regions {
+    /// Reads the table `regions` of a pack. What is wrong with it is a finding of its document.
+    pub(super) fn read(root: &mut Fields<'_>) -> Regions {
+        let document = root.document();
+        let mut regions = Regions::default();
+        for (country, item) in root.entries("regions") {
+            let Some(label) = item.text() else { continue };
+            let Some(code) = self::country(country.value).filter(|code| !is_in_eea(code)) else {
+                let finding = Finding::error(
+                    "bad-country",
+                    format!("`{}` is no country code that a region can be given to", country.value),
+                );
+                document.find(finding.hint("two letters (ISO 3166-1), outside the EEA"), country.at);
+                continue;
+            };
+            match regions.given(label.value) {
+                Some(label) => {
+                    regions.named.insert(code, label);
+                }
+                None => {
+                    let finding = Finding::error(
+                        "bad-region",
+                        format!("`{}` is no label for a region outside the EEA", label.value),
+                    );
+                    let hint = "a word such as `APAC`; what means the EEA, or is a code that nobody has assigned, is none";
+                    document.find(finding.hint(hint), label.at);
+                }
+            }
+        }
+        regions
+    }
+
+    /// The label that a pack gives to a country outside the EEA.
+    fn given(&self, label: &str) -> Option<Arc<str>> {
+        if let Some(known) = self.label(label) {
+            return (*known != *EEA).then_some(known);
+        }
+        let label = label.trim();
+        let is_code = label.len() == 2 && label.bytes().all(|byte| byte.is_ascii_alphabetic());
+        let is_label = (1..=MAX_LABEL_BYTES).contains(&label.len()) && !label.chars().any(char::is_control);
+        (is_label && !is_code && !is_like_europe(label)).then(|| Arc::from(label))
+    }
+
+    /// The region that a text names. `None` where it is unreadable.
+    ///
+    /// Case and surrounding white space do not matter. `EU` and the countries of the EEA mean the EEA;
+    /// other countries, the usual names and the pack's labels mean themselves.
+    pub fn label(&self, text: &str) -> Option<Arc<str>> {
+        let text = text.trim();
+        let is = |label: &str| label.eq_ignore_ascii_case(text);
+        if is(EEA) || is("EU") {
+            return Some(Arc::from(EEA));
+        }
+        if let Some(code) = country(text) {
+            return Some(Arc::from(if is_in_eea(code) { EEA } else { code }));
+        }
+        if let Some(usual) = USUAL_LABELS.into_iter().find(|label| is(label)) {
+            return Some(Arc::from(usual));
+        }
+        self.named.values().find(|label| is(label)).cloned()
+    }
+
+    /// The region of a country: `EEA`, what the pack names it, else the code itself.
+    ///
+    /// `None` where the text is no country.
+    pub fn of(&self, country: &str) -> Option<Arc<str>> {
+        let code = self::country(country)?;
+        if is_in_eea(code) {
+            return Some(Arc::from(EEA));
+        }
+        Some(self.named.get(code).cloned().unwrap_or_else(|| Arc::from(code)))
+    }
+
+    /// Whether a country and the label of a region cannot both be true of one place: exactly one of
+    /// them means the EEA, or the pack names another label for the country.
+    pub fn contradict(&self, country: &str, label: &str) -> bool {
+        is_in_eea(country) != (label == EEA) || self.named.get(country).is_some_and(|named| **named != *label)
+    }
+
+    /// A hint for a text that is no region.
+    pub fn hint(&self, text: &str) -> String {
+        if is_like_europe(text) {
+            return format!("did you mean `{EEA}`?");
+        }
+        if text.trim().eq_ignore_ascii_case("UK") {
+            return country_hint(text).to_owned();
+        }
+        let labels = [EEA].into_iter().chain(USUAL_LABELS).chain(self.named.values().map(|label| &**label));
+        suggestion(text.trim(), labels).unwrap_or_else(|| {
+            "`EEA`, a country's ISO 3166-1 code, `APAC`, `LATAM`, `AMER`, `MENA`, `EMEA`, or a label of the pack's \
+                     `[regions]`"
+                .to_owned()
+        })
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// The regions of a pack that names these.
+    pub(crate) fn named(regions: &[(&'static str, &str)]) -> Regions {
+        Regions { named: regions.iter().map(|(country, label)| (*country, Arc::from(*label))).collect() }
+    }
+
+    #[test]
+    fn the_lists_are_in_order() {
+        assert!(COUNTRIES.is_sorted() && EEA_COUNTRIES.is_sorted() && USUAL_LABELS.is_sorted());
+        assert!(EEA_COUNTRIES.iter().all(|code| COUNTRIES.contains(code)));
+    }
+
+    #[test]
+    fn countries_are_assigned_codes() {
+        for (text, code) in
+            [("DE", "DE"), ("de ", "DE"), ("Us", "US"), ("EL", "GR"), ("ax", "AX"), ("SJ", "SJ")]
+        {
+            assert_eq!(country(text), Some(code), "{text}");
+        }
+        for text in [
+            "", "D", "DEU", "Germany", "ZZ", "XX", "AA", "QM", "QZ", "XA", "XK", "XZ", "EU", "UK", "AN",
+            "YU", "SU", "IC", "UN", "ÅL", "49", "D E", "null",
+        ] {
+            assert_eq!(country(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_eea_has_parts_with_codes_of_their_own() {
+        for inside in ["AX", "GF", "GP", "MF", "MQ", "RE", "YT", "NO", "IS", "LI"] {
+            assert_eq!(Regions::default().of(inside).as_deref(), Some(EEA), "{inside}");
+        }
+        for outside in
+            ["SJ", "GL", "FO", "CH", "GB", "GI", "PF", "NC", "BL", "PM", "WF", "AW", "CW", "BQ", "MC"]
+        {
+            assert_eq!(Regions::default().of(outside).as_deref(), Some(outside), "{outside}");
+        }
+    }
+
+    #[test]
+    fn the_region_follows_the_country() {
+        let regions = named(&[("JP", "APAC")]);
+        for (country, region) in [
+            ("DE", Some("EEA")),
+            ("no", Some("EEA")),
+            ("CH", Some("CH")),
+            ("JP", Some("APAC")),
+            ("Germany", None),
+            ("ZZ", None),
+            ("", None),
+        ] {
+            assert_eq!(regions.of(country).as_deref(), region, "{country}");
+        }
+    }
+
+    #[test]
+    fn labels_are_the_eea_a_country_a_usual_name_or_the_packs() {
+        let regions = named(&[("CH", "Alps")]);
+        for (text, label) in [
+            ("EEA", EEA),
+            ("eea", EEA),
+            ("EEA ", EEA),
+            ("EU", EEA),
+            ("de", EEA),
+            ("RE", EEA),
+            ("us", "US"),
+            ("apac", "APAC"),
+            ("EMEA", "EMEA"),
+            ("alps", "Alps"),
+        ] {
+            assert_eq!(regions.label(text).as_deref(), Some(label), "{text}");
+        }
+        for text in ["Europe", "UK", "XX", "USA", "", "European Union", "nowhere", "ROW"] {
+            assert_eq!(regions.label(text), None, "{text}");
+        }
+        assert_eq!(Regions::default().label("Alps"), None);
+    }
+
+    #[test]
+    fn a_pack_names_no_region_that_means_the_eea() {
+        let regions = Regions::default();
+        for free in ["APAC", "North America", "emea", "US"] {
+            assert!(regions.given(free).is_some(), "{free}");
+        }
+        for taken in ["EEA", "eu", "Europe", "DE", "European Union", "XX", "UK", "", " ", "a\nb"] {
+            assert_eq!(regions.given(taken), None, "{taken}");
+        }
+    }
+
+    #[test]
+    fn a_country_and_a_region_can_contradict_each_other() {
+        let regions = named(&[("JP", "APAC")]);
+        for (country, label) in [("US", EEA), ("DE", "US"), ("DE", "EMEA"), ("JP", "JP"), ("JP", "AMER")] {
+            assert!(regions.contradict(country, label), "{country} {label}");
+        }
+        for (country, label) in [("DE", EEA), ("US", "AMER"), ("JP", "APAC"), ("GB", "EMEA"), ("US", "US")] {
+            assert!(!regions.contradict(country, label), "{country} {label}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_place_has_a_hint() {
+        let regions = named(&[("CH", "Alps")]);
+        for (text, hint) in [
+            ("Europe", "`EEA`"),
+            ("E.U.", "`EEA`"),
+            ("UK", "`GB`"),
+            ("APAK", "`APAC`"),
+            ("Alp", "`Alps`"),
+            ("Mars", "ISO 3166-1"),
+        ] {
+            assert!(regions.hint(text).contains(hint), "{text}: {}", regions.hint(text));
+        }
+        assert!(country_hint("uk").contains("`GB`") && country_hint("Europe").contains("EEA"));
+    }
+}
