@@ -115,6 +115,8 @@ struct Piece {
     /// The last judgement's account, where that was not the first.
     again: Option<Tally>,
     judged_at: Epoch,
+    /// The piece before it was scrubbed again: this one was written for the state that it left then.
+    is_stale: bool,
 }
 
 /// Scrubs one upstream body.
@@ -226,9 +228,10 @@ where
             if let Some(mut piece) = self.pieces.pop_front() {
                 let release = Arc::clone(&self.release);
                 let output = loop {
-                    match piece.leave(&release)? {
+                    let left = if piece.is_stale { None } else { piece.leave(&release)? };
+                    match left {
                         Some(output) => break output,
-                        None => piece.scrub_again(&release).await?,
+                        None => self.scrub_again(&mut piece).await?,
                     }
                 };
                 if !piece.rest.is_empty() {
@@ -244,6 +247,20 @@ where
                 self.fill().await?;
             }
         }
+    }
+
+    /// Scrubs the first piece again. What it leaves open may differ now (whether an array has an element
+    /// yet), so the piece after it goes on from there, and is scrubbed again in its turn.
+    async fn scrub_again(&mut self, piece: &mut Piece) -> Result<(), Cut> {
+        let after = piece.scrub_again(&self.release).await?;
+        match self.pieces.front_mut() {
+            Some(next) => {
+                *next.before = after;
+                next.is_stale = true;
+            }
+            None => self.scrubber = after,
+        }
+        Ok(())
     }
 
     /// Reads and scrubs that many bytes at least, unless the time is over or the body ends before. How many went in
@@ -380,6 +397,7 @@ where
                 tally: Tally::default(),
                 again: None,
                 judged_at,
+                is_stale: false,
             };
             self.pieces.push_back(piece);
         }
@@ -436,13 +454,15 @@ impl Piece {
         Ok(bytes)
     }
 
-    /// Scrubs it again from what is known now; on record again where more would leave than was.
-    async fn scrub_again(&mut self, release: &Release) -> Result<(), Cut> {
+    /// Scrubs it again from what is known now; on record again where more would leave than was. Returns the
+    /// scrubber after it.
+    async fn scrub_again(&mut self, release: &Release) -> Result<Scrubber, Cut> {
         if !self.rest.is_empty() {
             // The beginning of it has left.
             return Err(Refusal::SubjectWithheld.into());
         }
         self.judged_at = release.epoch();
+        self.is_stale = false;
         self.output.clear();
         let mut scrubber = (*self.before).clone();
         let mut judgement = release.judgement(Timestamp::now()).ok_or(Refusal::UpstreamUnreadable)?;
@@ -463,7 +483,7 @@ impl Piece {
         }
         self.tally.ask_again = ask_again;
         self.again = Some(judged);
-        Ok(())
+        Ok(scrubber)
     }
 }
 

@@ -137,3 +137,47 @@ max-record = "32MiB"
     assert!(!answer.complete && answer.body.len() < name.len(), "{} bytes left", answer.body.len());
     gate.wait_for_log("\"aborted\"");
 }
+
+/// Records that are no objects leave nothing behind where they are withheld, not even a comma: what follows
+/// a part that is scrubbed again has to know what that part has written now.
+#[test]
+fn a_list_of_values_stays_json_where_its_first_and_last_withdraw() {
+    const ROUTE: &str = r#"
+[[route]]
+name = "emails"
+upstream = "crm"
+path = "/emails"
+record = "$.emails[*]"
+subject = "@"
+[route.fields]
+"@" = "email"
+"#;
+    let upstream = Upstream::start();
+    let gate = Gate::start(&format!("{}{ROUTE}", base(upstream.address)));
+    let email = |n: usize| format!("p-{n}@{}.example", "x".repeat(100));
+    let list: Vec<String> = (0..PEOPLE).map(email).collect();
+    upstream.json("/emails", &serde_json::json!({ "emails": list }).to_string());
+    let tell_all = |people: &mut dyn Iterator<Item = usize>, kind: &str| {
+        let line = |n| {
+            format!(
+                "{{\"subject\": \"{}\", \"kind\": \"{kind}\", \"purpose\": \"direct-marketing\", \"notice\": \"v1\"}}\n",
+                email(n)
+            )
+        };
+        let lines: String = people.map(line).collect();
+        assert_eq!(http::send(gate.admin, "POST", "/v1/events:batch", &[], lines.as_bytes()).status, 200);
+    };
+    // Of the first ones nobody consents: a part of the answer begins without an element before it.
+    tell_all(&mut (100..PEOPLE), "consent-given");
+    let (mut stream, mut bytes) = begin(&gate, "/emails");
+    tell_all(&mut (PEOPLE / 2..PEOPLE).filter(|n| n % 700 > 2), "consent-withdrawn");
+    stream.read_to_end(&mut bytes).unwrap();
+
+    let answer = http::parse(&bytes);
+    assert!(answer.complete);
+    let left = answer.json()["emails"].as_array().unwrap().clone();
+    let expected: Vec<usize> = (100..PEOPLE).filter(|&n| n < PEOPLE / 2 || n % 700 <= 2).collect();
+    let expected_last: Vec<serde_json::Value> =
+        expected.iter().rev().take(50).map(|&n| email(n).into()).collect();
+    assert_eq!(left.iter().rev().take(50).cloned().collect::<Vec<_>>(), expected_last);
+}
