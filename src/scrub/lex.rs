@@ -4,6 +4,9 @@
 //! whether the token is whole, could go on, or is wrong; nothing is copied and nothing allocated
 //! but for names that are spelled with escapes. The bytes are known to be UTF-8.
 
+use std::hash::{BuildHasher, RandomState};
+use std::sync::LazyLock;
+
 use wide::u8x16;
 
 /// How far a scan came.
@@ -235,14 +238,21 @@ fn push_point(point: u32, into: &mut Vec<u8>) -> bool {
     }
 }
 
+/// The key of [`hash`], another one in every process: who does not know it cannot choose two names that
+/// have one hash.
+static HASH_KEY: LazyLock<[u64; 2]> = LazyLock::new(|| {
+    let random = RandomState::new();
+    // A factor is odd, so that no bit of the other is lost.
+    [random.hash_one(0u8), random.hash_one(1u8) | 1]
+});
+
 /// The hash of a name as it denotes, for finding it in the plan and for telling duplicates.
 ///
-/// Words folded by a wide multiplication, as wyhash does. It is not keyed: who could
-/// make names collide is the upstream, and all it reaches is that its own body is refused.
+/// Words folded by a wide multiplication, as wyhash does, with factors that nobody outside knows: names are
+/// written by people (keys of tags, of settings), and a collision has the whole body refused.
 #[inline(always)]
 pub(super) fn hash(name: &[u8]) -> u64 {
-    const K0: u64 = 0x9e37_79b9_7f4a_7c15;
-    const K1: u64 = 0xd1b5_4a32_d192_ed03;
+    let [seed, factor] = *HASH_KEY;
     let mix = |a: u64, b: u64| {
         let wide = u128::from(a) * u128::from(b);
         wide as u64 ^ (wide >> 64) as u64
@@ -254,7 +264,7 @@ pub(super) fn hash(name: &[u8]) -> u64 {
     };
     let byte = |at: usize| name.get(at).map_or(0, |&byte| u64::from(byte));
     let length = name.len();
-    let mut sum = K0;
+    let mut sum = seed;
     let last = match length {
         0 => 0,
         1..4 => byte(0) << 16 | byte(length >> 1) << 8 | byte(length - 1),
@@ -262,13 +272,13 @@ pub(super) fn hash(name: &[u8]) -> u64 {
         _ => {
             let mut rest = name;
             while let Some((word, after)) = rest.split_first_chunk::<8>() {
-                sum = mix(sum ^ u64::from_le_bytes(*word), K1);
+                sum = mix(sum ^ u64::from_le_bytes(*word), factor);
                 rest = after;
             }
             name.last_chunk().map_or(0, |word| u64::from_le_bytes(*word))
         }
     };
-    mix(sum ^ last, K0 ^ K1 ^ (length as u64) << 48)
+    mix(sum ^ last, seed.rotate_left(32) ^ factor ^ (length as u64) << 48)
 }
 
 #[cfg(test)]
@@ -336,6 +346,12 @@ mod tests {
         assert!(!read("\\udc00\\ud800").1);
         assert!(!read("\\ud800\\u0041").1);
         assert_ne!(read("\\ud800").0, read("\\ud801").0);
+    }
+
+    /// They had one hash when it had no key.
+    #[test]
+    fn two_names_that_somebody_chose_differ() {
+        assert_ne!(hash(b"r7CmY_uHaaAdAaa"), hash(b"Cu3ZR1zaoa1z66P"));
     }
 
     #[test]
