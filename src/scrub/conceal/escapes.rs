@@ -1,5 +1,5 @@
 //! One escape at the beginning of a text: percent-encoding (RFC 3986, 2.1), an escape of JSON's
-//! (RFC 8259, 7), a character reference of HTML's.
+//! (RFC 8259, 7) or of a programming language's, a character reference of HTML's.
 //!
 //! Refuses to know what the text is: whatever can be read as an escape is one. Of HTML's names only
 //! those of signs that addresses have, of spaces and of Latin-1's letters are known.
@@ -27,7 +27,7 @@ impl Denoted {
 pub(super) fn read(text: &[u8]) -> Option<(Denoted, usize)> {
     match text.first()? {
         b'%' => Some((Denoted::Byte(number(text.get(1..3)?, 16)? as u8), 3)),
-        b'\\' => json(text).map(|(char, length)| (Denoted::Char(char), length)),
+        b'\\' => json(text).or_else(|| other(text)).map(|(char, length)| (Denoted::Char(char), length)),
         b'&' => reference(text).map(|(char, length)| (Denoted::Char(char), length)),
         _ => None,
     }
@@ -57,6 +57,37 @@ fn json(text: &[u8]) -> Option<(char, usize)> {
         },
         _ => return None,
     })
+}
+
+/// An escape of a programming language's: `\x40` and `\u{40}`, octal `\100`, CSS's `\40 `.
+fn other(text: &[u8]) -> Option<(char, usize)> {
+    let rest = text.get(1..)?;
+    let hexadecimal =
+        |digits: &[u8], most: usize| digits.iter().take(most).take_while(|d| d.is_ascii_hexdigit()).count();
+    // What stands in addresses: of others there is nothing to find, and paths of Windows look like them.
+    let sign = |digits: &[u8], radix: u32| {
+        char::from_u32(number(digits, radix)?).filter(|char| char.is_ascii_graphic())
+    };
+    match rest {
+        [b'x', digits @ ..] => Some((sign(digits.get(..2)?, 16)?, 4)),
+        [b'u', b'{', digits @ ..] => {
+            let count = hexadecimal(digits, 6);
+            let closes = count > 0 && digits.get(count) == Some(&b'}');
+            Some((char::from_u32(number(digits.get(..count)?, 16)?).filter(|_| closes)?, count + 4))
+        }
+        [b'0'..=b'9', ..] => {
+            let octal =
+                rest.get(..3).filter(|digits| digits.iter().all(|digit| (b'0'..=b'7').contains(digit)));
+            if let Some(char) = octal.and_then(|digits| sign(digits, 8)) {
+                return Some((char, 4));
+            }
+            let count = hexadecimal(rest, 6);
+            let space = usize::from(rest.get(count).is_some_and(u8::is_ascii_whitespace));
+            // `\9` and its like are references to groups.
+            Some((sign(rest.get(..count).filter(|digits| digits.len() > 1)?, 16)?, 1 + count + space))
+        }
+        _ => None,
+    }
 }
 
 fn reference(text: &[u8]) -> Option<(char, usize)> {

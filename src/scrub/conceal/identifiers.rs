@@ -16,7 +16,7 @@ const IBAN: std::ops::RangeInclusive<usize> = 15..=34;
 /// Bytes of a quoted local part of an e-mail address (RFC 5321, 4.5.3.1.1).
 const LOCAL_PART: usize = 64;
 /// Characters between two groups of digits of one number.
-const MOST_BETWEEN: usize = 3;
+const MAX_BETWEEN: usize = 5;
 
 /// What may stand there, and what only between those of a card number.
 const BETWEEN: &[u8] = b" -./()";
@@ -27,8 +27,9 @@ pub(super) fn find(text: &[u8], into: &mut Vec<Range<usize>>) {
     emails(text, into);
     if text.iter().any(|byte| byte.is_ascii_digit() || *byte == b':') {
         ips(text, into);
-        ibans(text, into);
-        numbers(text, into);
+        let uuids = uuids(text);
+        ibans(text, &uuids, into);
+        numbers(text, &uuids, into);
     }
 }
 
@@ -54,7 +55,7 @@ fn slice(text: &[u8], range: Range<usize>) -> &[u8] {
 }
 
 /// RFC 5322's addresses without comments, with and without a dot in the domain.
-fn emails(text: &[u8], into: &mut Vec<Range<usize>>) {
+pub(super) fn emails(text: &[u8], into: &mut Vec<Range<usize>>) {
     let mut from = 0;
     while let Some(at) = memchr::memchr(b'@', slice(text, from..text.len())).map(|at| from + at) {
         let local = |byte: u8| is_word(byte) || b".!#$%&'*+-/=?^_`{|}~".contains(&byte);
@@ -66,6 +67,13 @@ fn emails(text: &[u8], into: &mut Vec<Range<usize>>) {
         }
         let domain = |byte: u8| is_word(byte) || matches!(byte, b'.' | b'-' | b'_');
         let mut end = run(text, at + 1, domain);
+        // Mail is folded: there may be a line break beside the sign.
+        let (name, first) = (before_break(text, at), after_break(text, at + 1));
+        let folded = first..run(text, first, domain);
+        if (name < at || first > at + 1) && slice(text, folded.clone()).contains(&b'.') {
+            start = start.min(run_back(text, name, local).max(from));
+            end = folded.end;
+        }
         if text.get(at + 1) == Some(&b'[') {
             let literal = run(text, at + 2, |byte| byte.is_ascii_alphanumeric() || b":.".contains(&byte));
             end = if text.get(literal) == Some(&b']') { literal + 1 } else { end };
@@ -78,6 +86,50 @@ fn emails(text: &[u8], into: &mut Vec<Range<usize>>) {
         }
         from = at + 1;
     }
+}
+
+/// Where the white space around a line break ends that begins at `at`; `at` where there is no line break.
+fn after_break(text: &[u8], at: usize) -> usize {
+    let end = run(text, at, |byte| byte.is_ascii_whitespace());
+    if has_break(slice(text, at..end)) { end } else { at }
+}
+
+/// Where the white space around a line break begins that ends at `at`; `at` where there is no line break.
+fn before_break(text: &[u8], at: usize) -> usize {
+    let start = run_back(text, at, |byte| byte.is_ascii_whitespace());
+    if has_break(slice(text, start..at)) { start } else { at }
+}
+
+fn has_break(space: &[u8]) -> bool {
+    space.contains(&b'\n') || space.contains(&b'\r')
+}
+
+/// The UUIDs (RFC 9562, 4), in their order: 32 hexadecimal digits in groups of 8, 4, 4, 4 and 12, as a
+/// word of its own. They are in every log, and their digits are no numbers that anybody dials.
+/// One without a letter is none, as a number can be written so, but for the one that is all zeros.
+fn uuids(text: &[u8]) -> Vec<Range<usize>> {
+    const LENGTH: usize = 36;
+    const DASHES: [usize; 4] = [8, 13, 18, 23];
+    let is_uuid = |start: usize| {
+        let uuid = slice(text, start..start + LENGTH);
+        let shape = uuid.len() == LENGTH
+            && uuid.iter().enumerate().all(|(at, byte)| match DASHES.contains(&at) {
+                true => *byte == b'-',
+                false => byte.is_ascii_hexdigit(),
+            });
+        let beside = |at: usize| text.get(at).is_some_and(u8::is_ascii_alphanumeric);
+        let is_word = !beside(start.wrapping_sub(1)) && !beside(start + LENGTH);
+        let letters = uuid.iter().any(u8::is_ascii_alphabetic);
+        shape && is_word && (letters || uuid.iter().all(|byte| matches!(byte, b'0' | b'-')))
+    };
+    let starts = memchr::memchr_iter(b'-', text).filter_map(|dash| dash.checked_sub(8));
+    starts.filter(|start| is_uuid(*start)).map(|start| start..start + LENGTH).collect()
+}
+
+/// The UUID that a place lies in.
+fn uuid_at(uuids: &[Range<usize>], at: usize) -> Option<&Range<usize>> {
+    let after = uuids.partition_point(|uuid| uuid.start <= at);
+    uuids.get(after.checked_sub(1)?).filter(|uuid| uuid.contains(&at))
 }
 
 fn ips(text: &[u8], into: &mut Vec<Range<usize>>) {
@@ -155,13 +207,13 @@ fn v4s(text: &[u8], run: Range<usize>, into: &mut Vec<Range<usize>>) {
 }
 
 /// Country, check digits, account; spaces or dashes between; the number is 1 modulo 97.
-fn ibans(text: &[u8], into: &mut Vec<Range<usize>>) {
+fn ibans(text: &[u8], uuids: &[Range<usize>], into: &mut Vec<Range<usize>>) {
     for start in 0..text.len().saturating_sub(*IBAN.start() - 1) {
         let &[a, b, c, d] = slice(text, start..start + 4) else { return };
         let begins =
             a.is_ascii_alphabetic() && b.is_ascii_alphabetic() && c.is_ascii_digit() && d.is_ascii_digit();
         let after_word = start > 0 && slice(text, start - 1..start).iter().any(u8::is_ascii_alphanumeric);
-        if begins && !after_word {
+        if begins && !after_word && uuid_at(uuids, start).is_none() {
             into.extend(iban_end(text, start).map(|end| start..end));
         }
     }
@@ -201,16 +253,22 @@ fn is_one_modulo_97(account: &[u8]) -> bool {
 }
 
 /// Card and phone numbers: groups of digits that stand together.
-fn numbers(text: &[u8], into: &mut Vec<Range<usize>>) {
+fn numbers(text: &[u8], uuids: &[Range<usize>], into: &mut Vec<Range<usize>>) {
     let mut chain: Vec<Range<usize>> = Vec::new();
     let mut at = 0;
     while at < text.len() {
         let start = run(text, at, |byte| !byte.is_ascii_digit());
+        if let Some(uuid) = uuid_at(uuids, start) {
+            in_chain(text, &chain, into);
+            chain.clear();
+            at = uuid.end;
+            continue;
+        }
         let end = run(text, start, |byte| byte.is_ascii_digit());
         at = end.max(at + 1);
         if let Some(last) = chain.last() {
             let between = slice(text, last.end..start);
-            let together = between.len() <= MOST_BETWEEN
+            let together = between.len() <= MAX_BETWEEN
                 && between.iter().all(|byte| BETWEEN.contains(byte) || BETWEEN_OF_CARDS.contains(byte));
             if !together || start == end {
                 in_chain(text, &chain, into);
@@ -229,7 +287,7 @@ fn in_chain(text: &[u8], chain: &[Range<usize>], into: &mut Vec<Range<usize>>) {
     let known = into.len();
     let mut first = 0;
     while let Some(group) = chain.get(first) {
-        if let Some(length) = date_length(text, slice_of(chain, first)) {
+        if let Some(length) = point_in_time(text, slice_of(chain, first)) {
             first += length;
             continue;
         }
@@ -237,7 +295,7 @@ fn in_chain(text: &[u8], chain: &[Range<usize>], into: &mut Vec<Range<usize>>) {
         let mut dialled = true;
         let mut end = group.start;
         for (more, last) in slice_of(chain, first).iter().enumerate() {
-            if more > 0 && date_length(text, slice_of(chain, first + more)).is_some() {
+            if more > 0 && point_in_time(text, slice_of(chain, first + more)).is_some() {
                 break;
             }
             digits += last.len();
@@ -262,6 +320,28 @@ fn in_chain(text: &[u8], chain: &[Range<usize>], into: &mut Vec<Range<usize>>) {
 
 fn slice_of(chain: &[Range<usize>], from: usize) -> &[Range<usize>] {
     chain.get(from..).unwrap_or_default()
+}
+
+/// How many groups are a date, or a time of day with a fraction: nobody dials them.
+fn point_in_time(text: &[u8], chain: &[Range<usize>]) -> Option<usize> {
+    date_length(text, chain).or_else(|| time_length(text, chain))
+}
+
+/// Four groups that are a time of day with a fraction: `10:30:00.123456`, `10:30:00,123`.
+fn time_length(text: &[u8], chain: &[Range<usize>]) -> Option<usize> {
+    let [hour, minute, second, fraction, ..] = chain else { return None };
+    let is_below = |group: &Range<usize>, bound: u8| {
+        let value =
+            std::str::from_utf8(slice(text, group.clone())).ok().and_then(|text| text.parse::<u8>().ok());
+        (1..=2).contains(&group.len()) && value.is_some_and(|value| value < bound)
+    };
+    let between = |one: &Range<usize>, other: &Range<usize>| slice(text, one.end..other.start);
+    let is_time = is_below(hour, 24) && is_below(minute, 60) && is_below(second, 61);
+    let is_spelled = between(hour, minute) == b":"
+        && between(minute, second) == b":"
+        && matches!(between(second, fraction), b"." | b",");
+    // Nanoseconds have nine digits.
+    (is_time && is_spelled && fraction.len() <= 9).then_some(4)
 }
 
 /// Three groups that are a date: `2026-11-22`, `22.11.2026`, `11/22/2026`. Two of its groups are no phone number.
@@ -343,6 +423,13 @@ mod tests {
             ("Adresse:2001:db8::1, node:fe80::1", "Adress#, no#"),
             ("node:1:2:3:4:5:6:7:8 decade:::1", "no# #"),
             ("x2001:db8::1 and fe80::1z fe80::abcdefg", "x# and #z #g"),
+            ("call 030 / (0) 1234567", "call #"),
+            ("at 10:30:00.123 call 030 1234567", "at 10:30:00.123 call #"),
+            ("10:30:00.1234567890", "10:30:#"),
+            ("550e8400-e29b-41d4-a716-446655440000 030 1234567", "550e8400-e29b-41d4-a716-446655440000 #"),
+            ("00000000-0000-0000-0001-491511234567", "#-#"),
+            ("x550e8400-e29b-41d4-a716-446655440000", "x550e8400-e29b-41d4-a#"),
+            ("jane@\r\nexample.org and joe\n @example.org", "# and #"),
         ] {
             assert_eq!(found(text), left, "{text}");
         }
@@ -360,6 +447,11 @@ mod tests {
             "xyz::def, face::new and add::x",
             "version 1.2.3 and 1.2.3.999",
             "123456, 12 345",
+            "2026-11-22T10:30:00.123456Z started",
+            "2026-11-22 10:30:00,123 9:05:59.000000001 10:30:60.12-05:00",
+            "trace 550e8400-e29b-41d4-a716-446655440000, pvc-F47AC10B-58CC-4372-A567-0E02B2C3D479.",
+            "00000000-0000-0000-0000-000000000000",
+            "signed jane@\nregards, thanks\n@john",
             "12345678901234567890123",
         ] {
             assert_eq!(found(text), text);
@@ -384,6 +476,8 @@ mod tests {
             "DE11 ".repeat(1 << 14),
             "\"@".repeat(1 << 16),
             "1 ".repeat(1 << 16),
+            "@\n\n\n".repeat(1 << 15),
+            "00000000-0000-0000-0000-000000000000-".repeat(1 << 12),
         ] {
             find(text.as_bytes(), &mut Vec::new());
         }

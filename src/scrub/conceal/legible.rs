@@ -68,7 +68,7 @@ impl<'a> Legible<'a> {
     }
 
     fn make_plain(&mut self) {
-        if self.bytes.iter().any(|byte| !byte.is_ascii() || matches!(byte, b'\t'..=b'\r')) {
+        if self.bytes.iter().any(|byte| !byte.is_ascii() || byte.is_ascii_control()) {
             self.rewrite(|char, into| match plain(char) {
                 Plain::Char(plain) => into(plain),
                 Plain::Nothing => {}
@@ -98,6 +98,31 @@ impl<'a> Legible<'a> {
 
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// The same without HTML's tags; `None` where there are none.
+    pub(super) fn without_tags(&self) -> Option<Legible<'static>> {
+        memchr::memchr(b'<', &self.bytes)?;
+        let mut bytes = Vec::with_capacity(self.bytes.len());
+        let mut places = Vec::with_capacity(self.bytes.len());
+        let mut at = 0;
+        while let Some(&byte) = self.bytes.get(at) {
+            match tag(self.bytes.get(at..).unwrap_or_default()) {
+                Some(length) => at += length,
+                None => {
+                    bytes.push(byte);
+                    places.push(self.place_of_byte(at));
+                    at += 1;
+                }
+            }
+        }
+        let tagged = bytes.len() < self.bytes.len();
+        tagged.then(|| Legible {
+            bytes: Cow::Owned(bytes),
+            places: Some(places),
+            decoded: true,
+            opaque: false,
+        })
     }
 
     /// The place in the text that a stretch of what is read came from.
@@ -172,6 +197,17 @@ impl<'a> Legible<'a> {
     }
 }
 
+/// The length of the tag that a text begins with. An address in angle brackets is none.
+fn tag(text: &[u8]) -> Option<usize> {
+    let rest = text.strip_prefix(b"<")?;
+    let name = rest.strip_prefix(b"/").unwrap_or(rest);
+    let length = name.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+    let begins = name.first().is_some_and(u8::is_ascii_alphabetic);
+    let ends = name.get(length).is_some_and(|byte| byte.is_ascii_whitespace() || matches!(byte, b'/' | b'>'));
+    let end = memchr::memchr2(b'<', b'>', rest).filter(|&end| rest.get(end) == Some(&b'>'));
+    if begins && ends { end.map(|end| end + 2) } else { None }
+}
+
 /// How a character reads.
 enum Plain {
     Char(char),
@@ -200,6 +236,8 @@ fn plain(char: char) -> Plain {
         '\u{fe6b}' => '@',
         '\u{2024}' | '\u{3002}' | '\u{ff61}' => '.',
         _ if char.is_whitespace() => ' ',
+        // As the zeros of a text in UTF-16 that was read as one in UTF-8.
+        _ if char.is_control() => return Plain::Nothing,
         _ if char.is_ascii() => char,
         _ => digit(char).unwrap_or(char),
     })
@@ -224,6 +262,7 @@ fn digit(char: char) -> Option<char> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -246,6 +285,10 @@ mod tests {
             ("030&NonBreakingSpace;12&hairsp;3", "030 12 3"),
             ("&nope; & &#; &#x110000; \\q \\u00g0 \\ud800", "&nope; & &#; &#x110000; \\q \\u00g0 \\ud800"),
             ("a\u{2066}b\u{fe0f}c\u{34f}", "abc"),
+            ("j\0a\0@\0x\0", "ja@x"),
+            (r"j\u0000a\u0000@x", "ja@x"),
+            (r"j\x40x \u{40} \100 \40 y \000040z \056", "j@x @ @ @y @z ."),
+            (r"C:\2024\users \9 \4", r"C:\2024\users \9 \4"),
             ("1\t2\n3\u{2028}4", "1 2 3 4"),
             ("\u{1d7d9}\u{9e8}\u{1fbf3}\u{e59}\u{a6a}", "12394"),
         ] {
@@ -265,6 +308,22 @@ mod tests {
         ] {
             assert_eq!(folded(one), folded(other));
         }
+    }
+
+    #[test]
+    fn tags_are_left_out() {
+        let untagged = |text: &str| {
+            let legible = Legible::of(text.as_bytes());
+            legible.without_tags().map(|untagged| String::from_utf8_lossy(untagged.bytes()).into_owned())
+        };
+        assert_eq!(untagged("<b>ja</b>ne<br/>@<a href=\"x\">x").as_deref(), Some("jane@x"));
+        for text in ["<jane@x.org>", "1 < 2 > 0", "<b", "<1>", "plain", "<<<<"] {
+            assert_eq!(untagged(text), None, "{text}");
+        }
+        let text = "to <b>jane</b>@x.org";
+        let legible = Legible::of(text.as_bytes());
+        let untagged = legible.without_tags().unwrap();
+        assert_eq!(&text[untagged.place(&(3..13))], "jane</b>@x.org");
     }
 
     #[test]

@@ -108,6 +108,13 @@ impl Search {
             for span in self.found.iter_mut().skip(from) {
                 *span = legible.place(span);
             }
+            if let Some(untagged) = legible.without_tags() {
+                let from = self.found.len();
+                identifiers::emails(untagged.bytes(), &mut self.found);
+                for span in self.found.iter_mut().skip(from) {
+                    *span = untagged.place(span);
+                }
+            }
         }
         Ok(())
     }
