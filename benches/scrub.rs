@@ -77,7 +77,8 @@ fn mapping(pack: &Pack) -> Mapping {
         categories: category(name),
         embedded: false,
     };
-    let subject = SubjectSource { path: "@.id".into(), namespace: None, normalise: Normalise::Exact };
+    let subject =
+        SubjectSource { path: "@.id".into(), namespace: None, normalise: Normalise::Exact, optional: false };
     let people = RecordMapping {
         path: "$.items[*]".into(),
         subjects: vec![subject],

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::words::Words;
 use crate::document::{At, Document, Fields, Item};
 use crate::finding::Finding;
-use crate::scrub::{FactKey, FieldMapping, Normalise, RecordMapping, SubjectSource};
+use crate::scrub::{Columns, FactKey, FieldMapping, Normalise, RecordMapping, SubjectSource};
 use crate::vocabulary::CategoryId;
 
 const FACTS: [(&str, FactKey); 6] = [
@@ -50,6 +50,9 @@ impl<'d> Written<'d> {
         if let Some(item) = table.item("subject") {
             self.mapping.subjects = self.sources(document, &item);
         }
+        if let Some(columns) = table.fields("columns", "`columns`") {
+            self.mapping.columns = self.columns(document, columns);
+        }
         if let Some(item) = table.item("controller") {
             self.mapping.controller = self.sources(document, &item).into_iter().next();
         }
@@ -77,6 +80,28 @@ impl<'d> Written<'d> {
         self
     }
 
+    /// `columns = { path = "$.columns", names = ["id", "email"] }`.
+    fn columns(&mut self, document: &'d Document<'d>, mut table: Fields<'d>) -> Option<Columns> {
+        let at = table.at();
+        let path = table.needed_text("path");
+        let written = table.texts("names");
+        table.end();
+        let names: Vec<String> = written.iter().map(|name| name.value.to_owned()).collect();
+        if names.is_empty() {
+            let finding = Finding::error("bad-columns", "a table without columns").label("has no `names`");
+            document.find(finding.hint("list the names of all columns, in the order of the header"), at);
+        }
+        for (at, name) in written.iter().enumerate() {
+            if names.iter().take(at).any(|earlier| earlier == name.value) {
+                let finding =
+                    Finding::error("bad-columns", format!("the column `{}` is there twice", name.value));
+                document.find(finding.label("the second one"), name.at.clone());
+            }
+        }
+        let path = self.path(document, path?);
+        Some(Columns { path, names })
+    }
+
     /// A path, a table with `path`, or a list of either.
     fn sources(&mut self, document: &'d Document<'d>, item: &Item<'d>) -> Vec<SubjectSource> {
         item.items().iter().filter_map(|item| self.source(document, item)).collect()
@@ -85,7 +110,12 @@ impl<'d> Written<'d> {
     fn source(&mut self, document: &'d Document<'d>, item: &Item<'d>) -> Option<SubjectSource> {
         if item.is_text() {
             let path = self.path(document, item.text()?);
-            return Some(SubjectSource { path, namespace: None, normalise: Normalise::Exact });
+            return Some(SubjectSource {
+                path,
+                namespace: None,
+                normalise: Normalise::Exact,
+                optional: false,
+            });
         }
         if !item.is_table() {
             let finding = Finding::error("bad-subject", "this is not where a subject's id is found");
@@ -100,9 +130,10 @@ impl<'d> Written<'d> {
         let namespace = table.text("namespace").map(|namespace| Arc::from(namespace.value));
         let words = [("exact", Normalise::Exact), ("lowercase", Normalise::Lowercase)];
         let normalise = table.choice("normalise", &words).unwrap_or_default();
+        let optional = table.flag("optional") == Some(true);
         table.end();
         let path = self.path(document, path?);
-        Some(SubjectSource { path, namespace, normalise })
+        Some(SubjectSource { path, namespace, normalise, optional })
     }
 }
 

@@ -20,7 +20,7 @@ use crate::layer::media_type::MediaTypes;
 use crate::layer::route::{self, Field, Route, Routes, Scrubbing, UnknownSubject, Unroutable, Withheld};
 use crate::scrub::{
     DuplicateKeys, Framing, Limits, Mapping, PathFault, Plan, RecordMapping, Redaction, RemovedAs,
-    Unclassified,
+    Unclassified, is_by_position,
 };
 use crate::vocabulary::Operation;
 
@@ -104,6 +104,13 @@ fn unroutable_finding(unroutable: Unroutable) -> Finding {
                  follow",
             ),
     }
+}
+
+/// All paths of a record set that are relative to it or look into it.
+fn paths(set: &RecordMapping) -> impl Iterator<Item = &String> {
+    let sources = set.subjects.iter().chain(&set.controller).map(|source| &source.path);
+    let fields = set.fields.iter().map(|field| &field.path);
+    sources.chain(fields).chain(set.facts.iter().map(|(_, path)| path))
 }
 
 /// One route table being read.
@@ -334,9 +341,40 @@ impl<'r, 'd> Reading<'r, 'd> {
             let hint = "without it nobody knows whose record it is, and nothing personal leaves";
             place.document.find(finding.label("is never there").hint(hint), place.at.clone());
         }
+        self.by_position(&mapping, &places);
         let plan = self.compile(&mapping, &places)?;
         let fields = mapping.records.iter().flat_map(mapped).collect();
         Some(Scrubbing::new(plan, self.words.vocabulary, unknown_subject, withheld, limits, fields))
+    }
+
+    /// Names what is told by its position: in a table without a header nobody notices another order, and in one
+    /// with a header nothing may close up.
+    fn by_position(&self, mapping: &Mapping, places: &[PathPlace<'d>]) {
+        let is_in_table = |path: &str| {
+            let tables = mapping.records.iter().filter(|set| set.columns.is_some());
+            tables.flat_map(paths).any(|known| known == path)
+        };
+        for place in places.iter().filter(|place| is_by_position(&place.path) && !is_in_table(&place.path)) {
+            let finding = Finding::warning(
+                "row-by-position",
+                format!("`{}` tells the elements of a row by their position", place.path),
+            );
+            let hint = "where the rows have a header, name it: `columns = { path = \"$.columns\", names = [\"id\", \"email\"] }`, \
+                        and write `@.email`: rows in another order are refused then";
+            place.document.find(finding.label("whatever stands there").hint(hint), place.at.clone());
+        }
+        let columns = mapping.records.iter().find_map(|set| set.columns.as_ref());
+        if let Some(columns) = columns.filter(|_| mapping.removed_as != RemovedAs::Null) {
+            // The first is its own: the header may be a field, too.
+            if let Some(place) = places.iter().find(|place| place.path == columns.path) {
+                let finding = Finding::error(
+                    "columns-need-null",
+                    "`columns` needs `removed-as = \"null\"` on its route",
+                );
+                let hint = "elsewhere the elements of a row close up where one is removed, and stand under another column";
+                place.document.find(finding.label("rows of a table").hint(hint), place.at.clone());
+            }
+        }
     }
 
     fn removed_as(&mut self, redaction: Redaction) -> RemovedAs {

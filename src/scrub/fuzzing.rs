@@ -76,6 +76,7 @@ pub fn walk(input: &[u8]) {
             | Fault::NotUtf8
             | Fault::DuplicateName
             | Fault::TooCostly
+            | Fault::OtherColumns
             | Fault::Truncated
             | Fault::TrailingBytes),
         ) => assert!(!peer, "{fault:?}"),

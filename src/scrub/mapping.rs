@@ -53,6 +53,8 @@ pub struct SubjectSource {
     pub path: String,
     pub namespace: Option<std::sync::Arc<str>>,
     pub normalise: Normalise,
+    /// Null, or nothing, is nobody rather than somebody unknown (`assignee: null`).
+    pub optional: bool,
 }
 
 /// A fact that a record can carry about its subject.
@@ -77,11 +79,22 @@ pub struct FieldMapping {
     pub embedded: bool,
 }
 
+/// The header of a table whose rows are arrays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Columns {
+    /// `$…`: the list of names in the document.
+    pub path: String,
+    /// What it has to be. Paths of the record set begin with one of these names.
+    pub names: Vec<String>,
+}
+
 /// One record set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecordMapping {
     /// `$…`; each match is one record.
     pub path: String,
+    /// The rows of a table: their elements are named by its header.
+    pub columns: Option<Columns>,
     /// Everybody the record is about; empty where it is about nobody.
     pub subjects: Vec<SubjectSource>,
     pub controller: Option<SubjectSource>,

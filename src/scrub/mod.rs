@@ -43,10 +43,10 @@ mod tests;
 pub use forms::{Forms, Pseudonyms};
 pub use judge::{Judge, Record};
 pub use mapping::{
-    DuplicateKeys, FactKey, FieldMapping, Mapping, Normalise, RecordMapping, Redaction, RemovedAs,
+    Columns, DuplicateKeys, FactKey, FieldMapping, Mapping, Normalise, RecordMapping, Redaction, RemovedAs,
     SubjectSource, Unclassified,
 };
 pub use plan::{Class, MappingError, Plan, UNCLASSIFIED};
-pub use query::PathFault;
+pub use query::{PathFault, is_by_position};
 pub use scrubber::{Remover, Scrubber};
 pub use unreadable::{Fault, Framing, Limits, Unreadable};

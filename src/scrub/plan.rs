@@ -17,7 +17,7 @@ use super::mapping::{
     DuplicateKeys, FactKey, FieldMapping, Mapping, Normalise, Redaction, RemovedAs, SubjectSource,
     Unclassified,
 };
-use super::query::{self, Anchor, PathFault, Query};
+use super::query::{self, Anchor, PathFault, Query, Segment};
 use crate::decision::ClassId;
 use crate::vocabulary::{CategoryId, Regions, Vocabulary};
 
@@ -72,6 +72,20 @@ pub(super) struct Source {
     pub(super) from: From,
     pub(super) namespace: Option<Arc<str>>,
     pub(super) normalise: Normalise,
+    /// Nothing there is nobody. Otherwise it is somebody who is not told.
+    pub(super) optional: bool,
+    /// Of an optional source: the ways to the id, the nearest last. Who is there without an id is
+    /// somebody unknown.
+    pub(super) on_the_way: Vec<Capture>,
+    /// Each node that the last of them selects has one id at most.
+    pub(super) one_each: bool,
+}
+
+/// The header that a table must have.
+#[derive(Clone, Debug)]
+pub(super) struct Header {
+    pub(super) capture: Capture,
+    pub(super) names: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -93,6 +107,7 @@ pub(super) struct Capture {
 /// A record set.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Set {
+    pub(super) header: Option<Header>,
     pub(super) subjects: Vec<Source>,
     pub(super) controller: Option<Source>,
     pub(super) facts: Vec<(FactKey, Capture)>,
@@ -109,8 +124,10 @@ impl Set {
             From::Body(capture) => Some(capture),
             From::Parameter(_) => None,
         };
-        let sources = self.subjects.iter().chain(&self.controller).filter_map(of);
-        sources.chain(self.facts.iter().map(|(_, capture)| *capture))
+        let sources = || self.subjects.iter().chain(&self.controller);
+        let on_the_way = sources().flat_map(|source| source.on_the_way.iter().copied());
+        let facts = self.facts.iter().map(|(_, capture)| *capture);
+        sources().filter_map(of).chain(on_the_way).chain(facts)
     }
 
     /// The relative queries that the automaton walks.
@@ -323,6 +340,8 @@ struct Draft {
     document: Vec<u16>,
     errors: Vec<MappingError>,
     whole: bool,
+    /// The columns of the record set that is being read.
+    columns: Vec<String>,
 }
 
 impl Draft {
@@ -355,11 +374,24 @@ impl Draft {
             Ok((Anchor::Record, _)) => self.fail(&mapping.path, PathFault::NotFromDocument),
             Err(fault) => self.fail(&mapping.path, fault),
         }
+        if let Some(columns) = &mapping.columns {
+            set.header = match query::read(&columns.path) {
+                Ok((Anchor::Record, _)) => {
+                    self.fail(&columns.path, PathFault::NotFromDocument);
+                    None
+                }
+                Ok(_) | Err(_) => {
+                    let capture = self.capture(&columns.path);
+                    capture.map(|capture| Header { capture, names: columns.names.clone() })
+                }
+            };
+            self.columns.clone_from(&columns.names);
+        }
         for FieldMapping { path, categories, embedded } in &mapping.fields {
             if categories.is_empty() {
                 self.fail(path, PathFault::NoCategory);
             }
-            match query::read(path) {
+            match self.read(path) {
                 Ok((anchor, query)) => {
                     let categories = union([categories.as_slice()].into_iter());
                     let field = self.add(query, Role::Field { categories, embedded: *embedded }, anchor);
@@ -382,7 +414,17 @@ impl Draft {
         };
         let conditional = set.captures().any(conditional);
         set.evaluated |= conditional;
+        self.columns.clear();
         self.sets.push(set);
+    }
+
+    /// Reads a path of the record set: in a table its first name is that of a column.
+    fn read(&self, path: &str) -> Result<(Anchor, Query), PathFault> {
+        let (anchor, mut query) = query::read(path)?;
+        if anchor == Anchor::Record && !self.columns.is_empty() {
+            query.by_column(&self.columns)?;
+        }
+        Ok((anchor, query))
     }
 
     fn source(&mut self, source: &SubjectSource) -> Option<Source> {
@@ -396,11 +438,35 @@ impl Draft {
             },
             None => From::Body(self.capture(&source.path)?),
         };
-        Some(Source { from, namespace: source.namespace.clone(), normalise: source.normalise })
+        let (on_the_way, one_each) = match &from {
+            From::Body(capture) if source.optional => self.on_the_way(*capture),
+            From::Body(_) | From::Parameter(_) => (Vec::new(), false),
+        };
+        Some(Source {
+            from,
+            namespace: source.namespace.clone(),
+            normalise: source.normalise,
+            optional: source.optional,
+            on_the_way,
+            one_each,
+        })
+    }
+
+    /// The ways to what a capture selects, and whether each node at the last of them has one at most.
+    fn on_the_way(&mut self, capture: Capture) -> (Vec<Capture>, bool) {
+        let Some(query) = self.queries.get(usize::from(capture.query)).cloned() else {
+            return (Vec::new(), false);
+        };
+        let ways = (1..query.segments.len()).map(|length| {
+            let way = Query { segments: query.segments.iter().take(length).cloned().collect() };
+            let singular = way.is_singular();
+            Capture { query: self.add(way, Role::Capture, capture.anchor), anchor: capture.anchor, singular }
+        });
+        (ways.collect(), query.segments.last().is_some_and(Segment::is_singular))
     }
 
     fn capture(&mut self, path: &str) -> Option<Capture> {
-        match query::read(path) {
+        match self.read(path) {
             Ok((anchor, query)) => {
                 // It may stand anywhere in the document, before the record or after it.
                 self.whole |= anchor == Anchor::Document;

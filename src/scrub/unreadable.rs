@@ -28,6 +28,8 @@ pub enum Fault {
     TooManyMembers,
     /// Working out the route's queries over one record took more steps than the bound.
     TooCostly,
+    /// A table whose header, or a row of which, is not what the mapping says.
+    OtherColumns,
     /// The body ended inside a value, or without one.
     Truncated,
     /// Something follows the document.
@@ -48,6 +50,7 @@ impl Fault {
             Fault::NameTooLong => "name-too-long",
             Fault::TooManyMembers => "too-many-members",
             Fault::TooCostly => "too-costly",
+            Fault::OtherColumns => "other-columns",
             Fault::Truncated => "truncated",
             Fault::TrailingBytes => "trailing-bytes",
         }

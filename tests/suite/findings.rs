@@ -601,3 +601,45 @@ fn what_a_route_can_never_do_is_found() {
         assert_eq!(config.is_some(), loads, "{header}");
     }
 }
+
+fn codes(findings: &[Finding]) -> Vec<&'static str> {
+    findings.iter().map(Finding::code).collect()
+}
+
+#[test]
+fn rows_by_position_are_a_warning() {
+    let route = |record: &str, field: &str| {
+        let route = ROUTE.replace("$.items[*]", record).replace("@.id", "$.of");
+        let (loads, findings, _folder) = about(&format!("{route}[route.fields]\n{field:?} = \"email\"\n"));
+        assert!(loads, "{findings:?}");
+        codes(&findings)
+    };
+    for (record, field) in
+        [("$.rows[*]", "@[1]"), ("$.rows[*]", "@[1, 2]"), ("$", "$.rows[*][1]"), ("$", "@.rows[*][0:2].x")]
+    {
+        assert_eq!(route(record, field), ["row-by-position"], "{record} {field}");
+    }
+    for (record, field) in
+        [("$.rows[*]", "@.x"), ("$", "@.place.coordinates[1]"), ("$", "@.vcardArray[1][?@[0]=='email']")]
+    {
+        assert_eq!(route(record, field), [""; 0], "{record} {field}");
+    }
+}
+
+#[test]
+fn a_table_is_mapped_by_its_header() {
+    let table = |columns: &str, more: &str| {
+        let route = ROUTE.replace("$.items[*]", "$.rows[*]");
+        let fields = "[route.fields]\n\"@.email\" = \"email\"\n";
+        let (_, findings, _folder) = about(&format!("{route}columns = {columns}\n{more}\n{fields}"));
+        codes(&findings)
+    };
+    let columns = r#"{ path = "$.columns", names = ["id", "email"] }"#;
+    assert_eq!(table(columns, "removed-as = \"null\""), [""; 0]);
+    assert_eq!(table(columns, ""), ["columns-need-null"]);
+    let null = "removed-as = \"null\"";
+    assert_eq!(table(r#"{ path = "$.columns", names = [] }"#, null), ["bad-columns"]);
+    assert_eq!(table(r#"{ path = "$.columns", names = ["id", "email", "id"] }"#, null), ["bad-columns"]);
+    assert_eq!(table(r#"{ path = "$.columns", names = ["id", "mail"] }"#, null), ["bad-path"]);
+    assert_eq!(table(r#"{ path = "@.columns", names = ["id", "email"] }"#, null), ["bad-path"]);
+}

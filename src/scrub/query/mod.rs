@@ -51,6 +51,10 @@ pub enum PathFault {
     Parameter,
     /// A field without a category.
     NoCategory,
+    /// The first name of a path in a table is none of its columns.
+    NoColumn(String),
+    /// A condition on `$` in a table: names of columns are not looked up there.
+    RootInTable,
 }
 
 impl fmt::Display for PathFault {
@@ -73,6 +77,8 @@ impl fmt::Display for PathFault {
             }
             PathFault::Parameter => f.write_str("a path parameter is written `{name}`"),
             PathFault::NoCategory => f.write_str("a field has at least one data category"),
+            PathFault::NoColumn(name) => write!(f, "the table has no column `{name}`"),
+            PathFault::RootInTable => f.write_str("a condition on `$` cannot be used in a table"),
         }
     }
 }
@@ -175,6 +181,23 @@ pub(super) fn read(text: &str) -> Result<(Anchor, Query), PathFault> {
         None if text.starts_with('$') => Ok((Anchor::Document, parse(text)?)),
         None => Err(PathFault::NoRoot),
     }
+}
+
+/// Whether a path tells the elements of rows by their positions: those of the record itself, or of each
+/// element of a list.
+pub fn is_by_position(path: &str) -> bool {
+    let Ok((anchor, query)) = read(path) else { return false };
+    let by_position = |segment: &Segment| {
+        let counts = |selector: &Selector| matches!(selector, Selector::Index(_) | Selector::Slice { .. });
+        !segment.descendant && segment.selectors.iter().any(counts)
+    };
+    let is_row = |segment: &Segment| segment.selectors.iter().any(|one| matches!(one, Selector::Wildcard));
+    let first = query.segments.first().is_some_and(by_position);
+    let later = query.segments.windows(2).any(|pair| match pair {
+        [row, element] => is_row(row) && by_position(element),
+        _ => false,
+    });
+    (anchor == Anchor::Record && first) || later
 }
 
 fn parse(text: &str) -> Result<Query, PathFault> {
@@ -380,6 +403,21 @@ impl Query {
     /// Whether some filter reads the query's argument from its root.
     pub(super) fn reads_root(&self) -> bool {
         self.segments.iter().any(Segment::reads_root)
+    }
+
+    /// Puts positions in the place of the names of columns that it begins with.
+    pub(super) fn by_column(&mut self, columns: &[String]) -> Result<(), PathFault> {
+        if self.reads_root() {
+            return Err(PathFault::RootInTable);
+        }
+        let Some(first) = self.segments.first_mut().filter(|first| !first.descendant) else { return Ok(()) };
+        for selector in &mut first.selectors {
+            let Selector::Name(name) = selector else { continue };
+            let column = columns.iter().position(|column| **column == **name);
+            let column = column.and_then(|column| i64::try_from(column).ok());
+            *selector = Selector::Index(column.ok_or_else(|| PathFault::NoColumn(name.to_string()))?);
+        }
+        Ok(())
     }
 
     /// Whether names and positions from the front do not say what it selects.

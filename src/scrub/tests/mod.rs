@@ -43,6 +43,7 @@ pub(super) fn record(path: &str, subjects: &[&str], fields: &[(&str, &str)]) -> 
         path: (*path).to_owned(),
         namespace: None,
         normalise: Normalise::Exact,
+        optional: false,
     };
     RecordMapping {
         path: path.to_owned(),

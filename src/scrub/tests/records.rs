@@ -334,8 +334,12 @@ fn facts_are_read_where_paths_are_too_many_to_be_told_apart() {
     let wild = format!("@..x{}", ".*".repeat(14));
     let mut set = record("$", &["@.id"], &[(&*wild, "name"), ("@.email", "email")]);
     set.facts = vec![(FactKey::BirthDate, "@.born".into())];
-    set.controller =
-        Some(SubjectSource { path: "@.of".into(), namespace: None, normalise: Normalise::Exact });
+    set.controller = Some(SubjectSource {
+        path: "@.of".into(),
+        namespace: None,
+        normalise: Normalise::Exact,
+        optional: false,
+    });
     let body = r#"{"id":1,"born":"2024-01-01","of":7,"email":"a@x"}"#;
     let (out, rules) = scrub(&mapping(vec![set]), body, clear);
     assert_eq!(rules.facts[0].birth_date, Unsure::Known(jiff::civil::date(2024, 1, 1)));
@@ -361,8 +365,12 @@ fn the_search_for_repeated_names_is_bounded() {
 #[test]
 fn an_account_that_is_not_one_id_cannot_be_told() {
     let mut set = record("$[*]", &["@.id"], &[]);
-    set.controller =
-        Some(SubjectSource { path: "@.of[*]".into(), namespace: None, normalise: Normalise::Exact });
+    set.controller = Some(SubjectSource {
+        path: "@.of[*]".into(),
+        namespace: None,
+        normalise: Normalise::Exact,
+        optional: false,
+    });
     for (of, controller, told) in [
         ("[7]", Some("7"), true),
         (r#"[7,"7"]"#, Some("7"), true),
@@ -386,8 +394,12 @@ fn an_account_that_is_not_one_id_cannot_be_told() {
 #[test]
 fn facts_and_controller_are_read() {
     let mut set = record("$[*]", &["@.id"], &[]);
-    set.controller =
-        Some(SubjectSource { path: "@.account".into(), namespace: None, normalise: Normalise::Exact });
+    set.controller = Some(SubjectSource {
+        path: "@.account".into(),
+        namespace: None,
+        normalise: Normalise::Exact,
+        optional: false,
+    });
     set.facts = vec![(FactKey::Country, "@.address.country".into()), (FactKey::BirthDate, "@.dob".into())];
     let body = r#"[{"id":1,"account":7,"address":{"country":"de"},"dob":"2001-02-03"},{"id":1,"dob":null},{"id":1,"address":{"country":1},"dob":""}]"#;
     let (_, rules) = scrub(&mapping(vec![set]), body, clear);
@@ -481,4 +493,172 @@ fn records_of_one_shape_are_decided_by_what_they_say_where_that_counts() {
         };
         assert_eq!(scrub(&customer, &list(|person| person.0), rule).0, list(|person| person.1));
     }
+}
+
+/// A record about somebody, and about somebody else if there is one.
+fn with_optional(path: &str) -> Mapping {
+    let mut set = record(
+        "$[*]",
+        &["@.creator.id", path],
+        &[("@.title", "non-personal"), ("@.creator", "name"), ("@.assignee", "name")],
+    );
+    set.subjects[1].optional = true;
+    mapping(vec![set])
+}
+
+#[test]
+fn an_optional_subject_that_is_not_there_is_nobody() {
+    let mapping = with_optional("@.assignee.id");
+    let seen = |record: &str| {
+        let (_, rules) = scrub(&mapping, &format!("[{record}]"), clear);
+        rules.seen[0].subjects.clone()
+    };
+    for (assignee, subjects) in [
+        ("", Some(vec!["1"])),
+        (r#","assignee":null"#, Some(vec!["1"])),
+        (r#","assignee":{"id":null}"#, Some(vec!["1"])),
+        (r#","assignee":{"id":2}"#, Some(vec!["1", "2"])),
+        // Somebody is there, and nobody knows who.
+        (r#","assignee":{"n":"Bob"}"#, None),
+        (r#","assignee":"Bob""#, None),
+        (r#","assignee":[{"id":2}]"#, None),
+        (r#","assignee":{"id":""}"#, None),
+        (r#","assignee":{"id":1.5}"#, None),
+        (r#","assignee":{"id":{}}"#, None),
+        (r#","assignee":{"id":[2]}"#, None),
+    ] {
+        let expected = subjects.map(|ids| ids.into_iter().map(str::to_owned).collect::<Vec<_>>());
+        assert_eq!(seen(&format!(r#"{{"creator":{{"id":1}}{assignee}}}"#)), expected, "{assignee}");
+    }
+    assert_eq!(seen(r#"{"assignee":{"id":2}}"#), None, "the other one is not optional");
+    let (out, _) =
+        scrub(&mapping, r#"[{"title":"t1","creator":{"id":"1","n":"Ada"},"assignee":null}]"#, of_one);
+    assert_eq!(out, r#"[{"title":"t1","creator":{"id":"1","n":"Ada"},"assignee":null}]"#);
+}
+
+#[test]
+fn an_optional_subject_that_is_there_twice_is_nobody_known() {
+    let mut mapping = with_optional("@.assignee.id");
+    mapping.duplicate_keys = DuplicateKeys::TreatAlike;
+    for assignee in [
+        r#""assignee":null,"assignee":{"id":2}"#,
+        r#""assignee":{"id":2},"assignee":null"#,
+        r#""assignee":{"id":null,"id":2}"#,
+        r#""assignee":{"id":2,"id":2}"#,
+    ] {
+        let (_, rules) = scrub(&mapping, &format!(r#"[{{"creator":{{"id":1}},{assignee}}}]"#), clear);
+        assert_eq!(rules.seen[0].subjects, None, "{assignee}");
+    }
+}
+
+#[test]
+fn several_optional_subjects_are_those_that_are_there() {
+    let mapping = with_optional("@.watchers[*].id");
+    let seen = |watchers: &str| {
+        let (_, rules) =
+            scrub(&mapping, &format!(r#"[{{"creator":{{"id":1}},"watchers":{watchers}}}]"#), clear);
+        rules.seen[0].subjects.as_ref().map(|subjects| subjects.join(" "))
+    };
+    for (watchers, subjects) in [
+        ("[]", Some("1")),
+        ("null", Some("1")),
+        (r#"[{"id":2},{"id":null},null]"#, Some("1 2")),
+        (r#"[{"id":2},{"n":"Bob"}]"#, None),
+        (r#"[{"id":2},"Bob"]"#, None),
+        (r#""Bob""#, None),
+    ] {
+        assert_eq!(seen(watchers).as_deref(), subjects, "{watchers}");
+    }
+}
+
+#[test]
+fn where_everybody_is_optional_somebody_has_to_be_there() {
+    let mut set = record("$[*]", &["@.a", "@.b"], &[]);
+    set.subjects.iter_mut().for_each(|source| source.optional = true);
+    let (_, rules) = scrub(&mapping(vec![set]), r#"[{},{"a":null},{"b":2},{"a":1,"b":null}]"#, clear);
+    assert_eq!(ids(&rules), [None, None, one("2"), one("1")]);
+}
+
+/// The rows of a table, by the names in its header.
+fn table(header: &str) -> Mapping {
+    let mut set = record(
+        "$.rows[*]",
+        &["@.id"],
+        &[
+            ("@.id", "non-personal"),
+            ("@.email", "email"),
+            ("@.tags[*]", "name"),
+            ("$.columns", "non-personal"),
+        ],
+    );
+    set.columns =
+        Some(Columns { path: header.to_owned(), names: ["id", "email", "tags"].map(str::to_owned).to_vec() });
+    Mapping { removed_as: RemovedAs::Null, ..mapping(vec![set]) }
+}
+
+#[test]
+fn the_elements_of_a_row_are_named_by_the_header() {
+    let mapping = table("$.columns");
+    for body in [
+        r#"{"columns":["id","email","tags"],"rows":[[1,"a@x",["t"]],[2,"b@x",[]]]}"#,
+        r#"{"rows":[[1,"a@x",["t"]],[2,"b@x",[]]],"columns":["id","email","tags"]}"#,
+        r#"{"columns":["i\u0064","email","tags"],"rows":[[1,"a@x",["t"]],[2,"b@x",[]]]}"#,
+    ] {
+        let (out, rules) = scrub(&mapping, body, of_one);
+        assert_eq!(ids(&rules), [one("1"), one("2")]);
+        assert_eq!(out, body.replace(r#"[2,"b@x",[]]"#, "[2,null,null]"), "{body}");
+    }
+    let of_objects = table("$.meta[*].name");
+    let body = r#"{"meta":[{"name":"id"},{"name":"email"},{"name":"tags"}],"rows":[[1,"a@x",null]]}"#;
+    let (out, _) = scrub(&of_objects, body, of_one);
+    assert!(out.contains(r#"[1,"a@x",null]"#), "{out}");
+    let (out, _) = scrub(&mapping, r#"{"rows":[]}"#, of_one);
+    assert_eq!(out, r#"{"rows":[]}"#);
+}
+
+#[test]
+fn a_table_with_other_columns_or_rows_is_refused() {
+    let refused = |header: &str, body: &str| {
+        let plan = Arc::new(compile(&table(header)).unwrap());
+        let mut rules = Rules::new(&plan, of_one);
+        let limits = Limits::default();
+        let (error, out) = scrub_in(&plan, &mut rules, body.as_bytes(), usize::MAX, limits).unwrap_err();
+        assert_eq!(error.fault, Fault::OtherColumns, "{body}");
+        assert!(!String::from_utf8(out).unwrap().contains("a@x"), "{body}");
+    };
+    for body in [
+        r#"{"columns":["email","id","tags"],"rows":[["a@x",1,[]]]}"#,
+        r#"{"columns":["id","email"],"rows":[[1,"a@x"]]}"#,
+        r#"{"columns":["id","email","tags","x"],"rows":[[1,"a@x",[],1]]}"#,
+        r#"{"columns":["id","email","tags"],"rows":[[1,"a@x"]]}"#,
+        r#"{"columns":["id","email","tags"],"rows":[[1,"a@x",[],1]]}"#,
+        r#"{"columns":["id","email","tags"],"rows":[{"id":1,"email":"a@x","tags":[]}]}"#,
+        r#"{"columns":["id","email",null],"rows":[[1,"a@x",[]]]}"#,
+        r#"{"columns":{"0":"id","1":"email","2":"tags"},"rows":[[1,"a@x",[]]]}"#,
+        r#"{"columns":"id","rows":[[1,"a@x",[]]]}"#,
+        r#"{"columns":[],"rows":[[1,"a@x",[]]]}"#,
+        r#"{"rows":[[1,"a@x",[]]]}"#,
+    ] {
+        refused("$.columns", body);
+    }
+    refused(
+        "$.meta[*].name",
+        r#"{"meta":[{"name":"email"},{"name":"id"},{"name":"tags"}],"rows":[["a@x",1,[]]]}"#,
+    );
+}
+
+#[test]
+fn a_path_in_a_table_begins_with_a_column() {
+    let fault = |path: &str| {
+        let mut table = table("$.columns");
+        table.records[0].fields[1].path = path.to_owned();
+        compile(&table).err().map(|errors| errors[0].fault.clone())
+    };
+    assert_eq!(fault("@.mail"), Some(PathFault::NoColumn("mail".into())));
+    assert_eq!(fault("@[?$.id == 1]"), Some(PathFault::RootInTable));
+    for sound in ["@['email', 'tags']", "@[1]", "@.*", "@..email", "@.tags[?@.n == 1]"] {
+        assert_eq!(fault(sound), None, "{sound}");
+    }
+    let table = table("@.columns");
+    assert_eq!(compile(&table).err().map(|errors| errors[0].fault.clone()), Some(PathFault::NotFromDocument));
 }

@@ -9,10 +9,10 @@ use super::Unit;
 use crate::decision::{RecordFacts, Unsure};
 use crate::scrub::arbiter::Arbiter;
 use crate::scrub::automaton::Start;
-use crate::scrub::evaluate::Evaluation;
+use crate::scrub::evaluate::{Evaluation, unquoted};
 use crate::scrub::facts;
 use crate::scrub::judge::Record;
-use crate::scrub::plan::{Capture, From, Set, Source};
+use crate::scrub::plan::{Capture, From, Header, Set, Source};
 use crate::scrub::query::Anchor;
 use crate::scrub::table::Node;
 use crate::scrub::unreadable::Fault;
@@ -41,13 +41,18 @@ impl Unit<'_> {
         };
         let about = About { unit: self, evaluation, at, node, set };
         let parameters = self.common.parameters;
+        if let Some(header) = &set.header {
+            about.check_columns(header)?;
+        }
 
         let mut subjects = Ids::new();
         let mut usable = true;
         for (at, source) in set.subjects.iter().enumerate() {
             let named = about.ids(source, parameters.subject(number, at), &mut subjects)?;
-            usable &= named == Named::Somebody;
+            usable &= named == Named::Somebody || (named == Named::Nobody && source.optional);
         }
+        // Where everybody is optional, somebody has to be there all the same.
+        usable &= set.subjects.is_empty() || !subjects.is_empty();
         let mut controllers = Ids::new();
         let mut accounts = Named::Nobody;
         if let Some(source) = &set.controller {
@@ -115,6 +120,12 @@ impl About<'_> {
         if !self.captured(capture, &mut nodes)? {
             return Ok(Named::Unclear);
         }
+        if source.optional {
+            if !self.has_ids(source, nodes.len())? {
+                return Ok(Named::Unclear);
+            }
+            nodes.retain(|node| self.text(*node) != Some(b"null"));
+        }
         if nodes.iter().all(|&node| self.text(node) == Some(b"null")) {
             return Ok(Named::Nobody);
         }
@@ -125,6 +136,49 @@ impl About<'_> {
             }
         }
         Ok(Named::Somebody)
+    }
+
+    /// Whether everybody on the way to the ids of an optional source has one, of which there are so many:
+    /// an object without an id is somebody, and so is a value where an object would have one.
+    fn has_ids(&self, source: &Source, ids: usize) -> Result<bool, Fault> {
+        let mut nodes = Nodes::new();
+        for (at, way) in source.on_the_way.iter().enumerate() {
+            if !self.captured(*way, &mut nodes)? {
+                return Ok(false);
+            }
+            nodes.retain(|node| self.text(*node) != Some(b"null"));
+            let begins = |node: &u32| self.text(*node).and_then(|text| text.first().copied());
+            if !nodes.iter().all(|node| matches!(begins(node), Some(b'{' | b'['))) {
+                return Ok(false);
+            }
+            let is_last = at + 1 == source.on_the_way.len();
+            if is_last && source.one_each && nodes.len() != ids {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Checks that the table has the columns that the mapping names, in their order, and the row one element
+    /// for each. The header is one list of names, or each name is a node of its own.
+    fn check_columns(&self, header: &Header) -> Result<(), Fault> {
+        let held = self.unit.held;
+        let children = |at: u32| held.children(at).map(|(child, _)| child);
+        let begins = |at: u32| self.text(at).and_then(|text| text.first().copied());
+        let mut nodes = Nodes::new();
+        let is_clear = self.captured(header.capture, &mut nodes)?;
+        let lists = nodes.iter().all(|&node| begins(node) == Some(b'['));
+        let are_names = |found: &mut dyn Iterator<Item = u32>| {
+            let denoted = |at: u32| self.text(at).filter(|_| begins(at) == Some(b'"')).map(unquoted);
+            found.map(denoted).eq(header.names.iter().map(|name| Some(name.as_bytes().into())))
+        };
+        self.evaluation.steps((header.names.len() * (nodes.len() + 1)) as u64)?;
+        let is_header = match lists {
+            true => nodes.iter().all(|&list| are_names(&mut children(list))),
+            false => are_names(&mut nodes.iter().copied()),
+        };
+        let is_row = begins(self.at) == Some(b'[') && children(self.at).count() == header.names.len();
+        if is_clear && !nodes.is_empty() && is_header && is_row { Ok(()) } else { Err(Fault::OtherColumns) }
     }
 
     fn text(&self, at: u32) -> Option<&[u8]> {
