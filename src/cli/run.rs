@@ -61,7 +61,7 @@ fn run_serve(file: &ConfigFile) -> ExitCode {
     findings.iter().filter(|finding| finding.is_warning()).for_each(log);
     match block_on(serve::serve(config)) {
         Ok(Ok(())) => ExitCode::SUCCESS,
-        Ok(Err(error)) => stop_serving(&error.to_string()),
+        Ok(Err(error)) => stop_serving(&with_cause(&error)),
         Err(error) => stop_serving(&format!("the runtime cannot be started: {error}")),
     }
 }
