@@ -303,8 +303,11 @@ fn withheld(reason: Reason) -> Release {
     }
 }
 
+/// Ids of rules, or the clauses that they cite.
+type Names = Arc<[Arc<str>]>;
+
 /// Ids and clauses of rules, each once.
-fn cited(pack: &Pack, at: &[RuleAt]) -> (Arc<[Arc<str>]>, Arc<[Arc<str>]>) {
+fn cited(pack: &Pack, at: &[RuleAt]) -> (Names, Names) {
     let rules = at.iter().filter_map(|&at| pack.rulebook().rule(at));
     let mut clauses: Vec<Arc<str>> = Vec::new();
     for clause in rules.clone().flat_map(|rule| &rule.clauses) {
