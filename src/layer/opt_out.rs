@@ -86,7 +86,7 @@ where
 {
     let (parts, body) = incoming.into_parts();
     let listening = gatehouse.listening(&parts.extensions);
-    request::screen(&parts, &body, &listening.authorities).map_err(|rejection| rejection.refusal)?;
+    request::screen(&parts, &listening.authorities).map_err(|rejection| rejection.refusal)?;
     let _permit = Arc::clone(&listening.exchanges).try_acquire_owned().map_err(|_| Refusal::Overloaded)?;
     let token = parts.uri.path().strip_prefix(PATH).unwrap_or_default();
     let Some(person) = gatehouse.opt_out.links.person(token) else {

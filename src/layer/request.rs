@@ -100,21 +100,20 @@ pub static ALWAYS_FORWARDED: [HeaderName; 8] = [
     HeaderName::from_static("x-request-id"),
 ];
 
-/// Checks everything about a request that does not depend on who asks.
+/// Checks everything about a request head that does not depend on who asks.
 ///
 /// # Errors
 /// The refusal that fits: the method, and all of [`screen_message`].
-pub fn screen(parts: &Parts, body: &impl Body, authorities: &[String]) -> Result<(), Rejection> {
+pub fn screen(parts: &Parts, authorities: &[String]) -> Result<(), Rejection> {
     screen_method(&parts.method)?;
-    screen_message(parts, body, authorities)
+    screen_message(parts, authorities)
 }
 
 /// Checks everything but the method.
 ///
 /// # Errors
-/// The refusal that fits: the target's length, the header's size, the expectation, the framing, the authority, the path, a body
-/// without a meaning.
-pub fn screen_message(parts: &Parts, body: &impl Body, authorities: &[String]) -> Result<(), Rejection> {
+/// The refusal that fits: the target's length, the header's size, the expectation, the framing, the authority, the path.
+pub fn screen_message(parts: &Parts, authorities: &[String]) -> Result<(), Rejection> {
     let target = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
     if target > path::MAX_TARGET {
         return Err(Refusal::UriTooLong.into());
@@ -124,8 +123,7 @@ pub fn screen_message(parts: &Parts, body: &impl Body, authorities: &[String]) -
     screen_framing(&parts.headers)?;
     screen_authority(parts, authorities)?;
     path::screen(parts.uri.path())
-        .map_err(|fault| Rejection::malformed(format!("The path is not accepted: {fault}.")))?;
-    screen_body(&parts.method, body)
+        .map_err(|fault| Rejection::malformed(format!("The path is not accepted: {fault}.")))
 }
 
 fn screen_fields(headers: &HeaderMap) -> Result<(), Rejection> {
@@ -164,9 +162,12 @@ pub fn has_body(body: &impl Body) -> bool {
     !body.is_end_stream() && body.size_hint().exact() != Some(0)
 }
 
-/// The content of a GET or HEAD has no meaning (RFC 9110, 9.3.1): one origin reads a query in it, which nobody has
-/// screened, and another takes it for the next request.
-fn screen_body(method: &Method, body: &impl Body) -> Result<(), Rejection> {
+/// Checks that a request whose method gives its content no meaning (RFC 9110, 9.3.1) has none: one origin reads a query in
+/// it, which nobody has screened, and another takes it for the next request.
+///
+/// # Errors
+/// [`Refusal::RequestMalformed`] for a body of GET, HEAD or OPTIONS.
+pub fn screen_body(method: &Method, body: &impl Body) -> Result<(), Rejection> {
     let is_for_none = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
     if is_for_none && has_body(body) {
         return Err(Rejection::malformed("A GET, HEAD or OPTIONS request has no body here."));
@@ -365,7 +366,7 @@ pub fn via(version: Version) -> HeaderValue {
 mod tests {
     use bytes::Bytes;
     use http::Request;
-    use http_body_util::{Empty, Full};
+    use http_body_util::Full;
 
     use super::*;
 
@@ -414,7 +415,7 @@ mod tests {
             (parts("GET", "/a", &[host, ("x-big", &"b".repeat(17_000))]), Err(Refusal::HeadersTooLarge)),
         ];
         for (parts, expected) in cases {
-            let screened = screen(&parts, &Empty::<Bytes>::new(), &["api.example.org".into()]);
+            let screened = screen(&parts, &["api.example.org".into()]);
             assert_eq!(screened.map_err(|rejection| rejection.refusal), expected, "{parts:?}");
         }
     }
@@ -425,8 +426,8 @@ mod tests {
         let (none, some) = (Full::<Bytes>::default(), Full::<Bytes>::from("{}"));
         for (method, refused) in [("GET", true), ("HEAD", true), ("POST", false), ("DELETE", false)] {
             let parts = parts(method, "/a", &[host]);
-            assert_eq!(screen(&parts, &none, &[]), Ok(()), "{method}");
-            let screened = screen(&parts, &some, &[]).map_err(|rejection| rejection.refusal);
+            assert_eq!(screen_body(&parts.method, &none), Ok(()), "{method}");
+            let screened = screen_body(&parts.method, &some).map_err(|rejection| rejection.refusal);
             assert_eq!(screened.is_err(), refused, "{method}");
             assert!(screened.is_ok() || screened == Err(Refusal::RequestMalformed));
         }
@@ -444,17 +445,17 @@ mod tests {
     fn values_do_not_begin_or_end_with_blanks() {
         for value in [" b", "b\t", "\tb", "b ", " "] {
             let parts = parts("GET", "/a", &[("host", "api.example.org"), ("x-a", value)]);
-            let screened = screen(&parts, &Empty::<Bytes>::new(), &[]);
+            let screened = screen(&parts, &[]);
             assert_eq!(screened.unwrap_err().refusal, Refusal::RequestMalformed, "{value:?}");
         }
         let parts = parts("GET", "/a", &[("host", "api.example.org"), ("x-a", "b \tc"), ("x-b", "")]);
-        assert_eq!(screen(&parts, &Empty::<Bytes>::new(), &[]), Ok(()));
+        assert_eq!(screen(&parts, &[]), Ok(()));
     }
 
     #[test]
     fn the_path_s_fault_is_told() {
         let parts = parts("GET", "/a%3Ab", &[("host", "api.example.org")]);
-        let rejection = screen(&parts, &Empty::<Bytes>::new(), &[]).unwrap_err();
+        let rejection = screen(&parts, &[]).unwrap_err();
         let told = "The path is not accepted: `%3A` is a second spelling in a path: write `:`.";
         assert_eq!(rejection, Rejection::malformed(told));
     }

@@ -147,7 +147,8 @@ impl Exchange {
     /// stands in the route's configuration.
     fn preflight(&mut self, parts: &Parts, body: &impl Body) -> Result<Response<AnswerBody>, Refusal> {
         let listening = self.gatehouse.listening(&parts.extensions);
-        request::screen_message(parts, body, &listening.authorities)
+        request::screen_message(parts, &listening.authorities)
+            .and_then(|()| request::screen_body(&parts.method, body))
             .map_err(|rejection| self.explained(rejection))?;
         let permitted = self.cross_origin.as_ref().and_then(CrossOrigin::permission);
         let permission = permitted.ok_or(Refusal::MethodNotAllowed)?;
@@ -178,7 +179,8 @@ impl Exchange {
     {
         self.method = parts.method.clone();
         let listening = self.gatehouse.listening(&parts.extensions);
-        request::screen(&parts, &body, &listening.authorities)
+        request::screen(&parts, &listening.authorities)
+            .and_then(|()| request::screen_body(&parts.method, &body))
             .map_err(|rejection| self.explained(rejection))?;
         self.permit =
             Some(Arc::clone(&listening.exchanges).try_acquire_owned().map_err(|_| Refusal::Overloaded)?);
