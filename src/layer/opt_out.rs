@@ -3,7 +3,7 @@
 //! A `POST` of `List-Unsubscribe=One-Click` to a person's link records an objection to marketing,
 //! which is in force when the answer leaves. Invariants: nothing but that `POST` changes anything
 //! (scanners of mail follow links); a link that cannot be read is told so, and whom to turn to; no
-//! answer says more of the person than whether this objection stood before.
+//! answer says whether the person is known.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -104,22 +104,12 @@ where
             if !is_one_click(content_type, &body) {
                 return Err(Refusal::RequestMalformed);
             }
-            let done = match object(gatehouse, person, OBJECTION, || gatehouse.opt_out.has_room()).await? {
-                Objected::Now => DONE,
-                Objected::Before => DONE_BEFORE,
-            };
-            Ok(page(StatusCode::OK, done, false))
+            object(gatehouse, person, OBJECTION, || gatehouse.opt_out.has_room()).await?;
+            // The same words whether the objection stood before: a link can be in others' hands.
+            Ok(page(StatusCode::OK, DONE, false))
         }
         _ => Err(Refusal::MethodNotAllowed),
     }
-}
-
-/// Since when an objection stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Objected {
-    Now,
-    /// Nothing changed.
-    Before,
 }
 
 /// The purpose that these objections are to.
@@ -154,22 +144,22 @@ pub(super) async fn object(
     person: SubjectId,
     objection: &[u8],
     has_room: impl FnOnce() -> Result<(), Refusal>,
-) -> Result<Objected, Refusal> {
+) -> Result<(), Refusal> {
     let received = Instant::now();
     let ledger = &gatehouse.ledger;
     let marketing = purpose(ledger)?;
     if stands(ledger, marketing, &person) {
-        return Ok(Objected::Before);
+        return Ok(());
     }
     has_room()?;
     let draft = ledger::parse(objection, Sort::Subject, ledger.names());
     let draft = draft.map_err(|_| Refusal::LedgerUnavailable)?;
     let kind = draft.what.kind();
     let recorded = ledger.append(&Entity::Subject(person), draft, None, Timestamp::now()).await;
-    let recorded = recorded.map_err(|_| Refusal::LedgerUnavailable)?;
+    recorded.map_err(|_| Refusal::LedgerUnavailable)?;
     gatehouse.metrics.ledger_events.with_label_values(&[kind]).inc();
     gatehouse.metrics.withdrawal_effect.observe(received.elapsed().as_secs_f64());
-    Ok(if recorded.changed { Objected::Now } else { Objected::Before })
+    Ok(())
 }
 
 /// Whether a body says `List-Unsubscribe=One-Click`, in either coding of a form (RFC 8058, 3.2).
@@ -218,9 +208,6 @@ const QUESTION: &str = "<h1>No more marketing?</h1>
 
 const DONE: &str = "<h1>Done</h1>
 <p>Your data are no longer used for marketing. What is on its way already may still arrive.</p>";
-
-const DONE_BEFORE: &str = "<h1>Nothing to change</h1>
-<p>Your data were not used for marketing any more already, and it stays so.</p>";
 
 fn unreadable(gatehouse: &Gatehouse) -> String {
     let whom = contact(gatehouse).unwrap_or_default();

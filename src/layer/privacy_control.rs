@@ -40,7 +40,7 @@ pub(super) async fn heed(
         return Ok(());
     }
     // The person is known by a token, whose recipient has a rate of its own.
-    opt_out::object(gatehouse, subject.clone(), OBJECTION, || Ok(())).await.map(|_| ())
+    opt_out::object(gatehouse, subject.clone(), OBJECTION, || Ok(())).await
 }
 
 /// The field is there once and holds `1`; anything else is no signal.

@@ -183,12 +183,28 @@ fn the_privacy_signal_of_the_person_itself_is_an_objection_to_marketing() {
         assert_eq!(ask(&gate, &person, "access", &["sec-gpc: 1"]).status, 200);
     }
     assert_eq!(objections(), ["marketing"]);
-    // A consent that came later may have taken its place: the signal is heeded again.
+    let recorded = || {
+        for _ in 0..2 {
+            assert_eq!(ask(&gate, &person, "access", &["sec-gpc: 1"]).status, 200);
+        }
+        let history = http::get(gate.admin, "/v1/subjects/c-1/events", &[]).json();
+        history.as_array().unwrap().iter().filter(|event| event["kind"] == "objection").count()
+    };
+    assert_eq!(recorded(), 1);
+    // What the person chose otherwise since outweighs the signal, which a browser sends with each request.
     gate.tell("c-1", r#"{"kind": "consent-given", "purpose": "direct-marketing"}"#);
-    ask(&gate, &person, "access", &["sec-gpc: 1"]);
-    let history = http::get(gate.admin, "/v1/subjects/c-1/events", &[]).json();
-    let recorded = history.as_array().unwrap().iter().filter(|event| event["kind"] == "objection");
-    assert_eq!(recorded.count(), 2);
+    assert_eq!(recorded(), 1);
+    gate.tell("c-1", r#"{"kind": "objection-lifted", "purpose": "marketing"}"#);
+    assert_eq!((recorded(), objections()), (1, Vec::new()));
+    // Until they say no again.
+    gate.tell("c-1", r#"{"kind": "consent-withdrawn", "purpose": "direct-marketing"}"#);
+    assert_eq!((recorded(), objections()), (2, vec![json!("marketing")]));
+    gate.tell(
+        "c-1",
+        r#"{"kind": "consent-given", "purpose": "marketing", "valid-until": "2020-01-01T00:00:00Z"}"#,
+    );
+    gate.tell("c-1", r#"{"kind": "objection-lifted", "purpose": "marketing"}"#);
+    assert_eq!((recorded(), objections()), (2, Vec::new()), "lifted, whatever ended");
 }
 
 #[test]
