@@ -12,7 +12,6 @@ use serde_json::{Map, Value};
 
 use super::event::{Event, Registration};
 use super::kinds::What;
-use super::member::Approver;
 use super::names::Names;
 use super::written;
 use crate::keys::{Fingerprint, Fingerprints};
@@ -106,7 +105,7 @@ impl<'e> Told<'e> {
                     Some(known) => ended |= known != &**said,
                 },
                 What::CaseApproved { approver } => {
-                    approvers.entry(person(approver)).or_insert(&*approver.0);
+                    approvers.entry(approver.person()).or_insert(&*approver.0);
                 }
                 What::CaseEnded => ended = true,
                 _ => {}
@@ -184,11 +183,6 @@ pub(super) fn json<'e>(
     Some(shown)
 }
 
-/// An approver's name as two are compared: `Ada` and ` ada` are one person.
-pub(super) fn person(approver: &Approver) -> String {
-    approver.0.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -226,6 +220,11 @@ mod tests {
         assert_eq!(standing(&[REGISTERED, &ada]), Standing::Registered);
         assert_eq!(standing(&[REGISTERED, &ada, &ada]), Standing::Registered);
         assert_eq!(standing(&[REGISTERED, &ada, &approved(" ada  LOVELACE ")]), Standing::Registered);
+        for same in
+            ["Ada Lovelace.", "ada.lovelace", "ADA-LOVELACE", "Ada Lovelace\u{200b}", "_ada lovelace_"]
+        {
+            assert_eq!(standing(&[REGISTERED, &ada, &approved(same)]), Standing::Registered, "{same}");
+        }
         assert_eq!(standing(&[REGISTERED, &ada, &ben]), Standing::InForce);
         assert!(folded(&[&ada, &ben]).is_none());
     }

@@ -4,7 +4,6 @@
 //! Pure. It is for people and no safeguard: what is in force is folded so that such an event would
 //! grant nothing anyway.
 
-use super::case;
 use super::event::Event;
 use super::kinds::What;
 
@@ -39,7 +38,7 @@ pub(super) fn check<'e>(
         }
         What::CaseApproved { approver } => {
             let again = known.any(|event| {
-                matches!(&event.what, What::CaseApproved { approver: before } if case::person(before) == case::person(approver))
+                matches!(&event.what, What::CaseApproved { approver: before } if before.person() == approver.person())
             });
             if again { Err(Conflict::ApprovedBefore) } else { Ok(()) }
         }

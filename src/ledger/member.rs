@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::event::{Facts, Registration, Right};
 use super::members::Members;
 use super::names::Names;
-use super::written::{EventError, put_addressee, put_registration, write_facts};
+use super::written::{EventError, put_addressee, put_registration, write_facts, wrong};
 use crate::decision::Addressee;
 use crate::vocabulary::{CategoryId, PurposeId, RelationId};
 
@@ -20,6 +20,28 @@ pub type RecipientName = Arc<str>;
 /// Who approved a disclosure case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Approver(pub Arc<str>);
+
+impl Approver {
+    /// Checks that the name can be told from another's by looking at it: two approvals are of two
+    /// people, and a letter of another alphabet, or one that is not seen, would make two of one. What
+    /// is recorded already is read whatever it holds.
+    ///
+    /// # Errors
+    /// [`EventError::Member`].
+    pub(super) fn check(&self) -> Result<(), EventError> {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._@- ".contains(&byte);
+        let name = self.0.trim_ascii();
+        if name.bytes().all(fits) && name.bytes().any(|byte| byte.is_ascii_alphanumeric()) {
+            return Ok(());
+        }
+        Err(wrong("approver", "has other characters than the letters a to z, digits, spaces and `._@-`"))
+    }
+
+    /// The person, as two approvers are compared: letters and digits alone, in small letters.
+    pub(super) fn person(&self) -> String {
+        self.0.chars().filter(|letter| letter.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+    }
+}
 
 /// A member of an event.
 pub(super) trait Member: Sized {
