@@ -195,6 +195,7 @@ fn line(case: &Map<String, Value>) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
+    use std::path::Path;
     use std::sync::Arc;
 
     use clap::Parser;
@@ -218,6 +219,7 @@ mod tests {
         let place = Place {
             ledger: &ledger,
             keys: &keys,
+            log: Path::new("/nowhere"),
             names: Arc::new(Vocabulary::standard()),
             recipients: vec![Arc::from("court")],
             admin: "127.0.0.1:9".parse().unwrap(),

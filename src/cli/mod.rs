@@ -6,6 +6,7 @@ pub mod audit;
 pub mod case;
 pub mod consent;
 mod findings;
+pub mod ledger;
 pub mod place;
 pub mod policy;
 mod processing;
@@ -65,6 +66,14 @@ enum Verb {
         admin: Option<std::net::SocketAddr>,
         #[command(subcommand)]
         verb: consent::ConsentVerb,
+    },
+    /// Look after the ledger's file
+    Ledger {
+        /// The configuration file
+        #[arg(long, value_name = "FILE", default_value = "purposegate.toml", global = true)]
+        config: PathBuf,
+        #[command(subcommand)]
+        verb: ledger::LedgerVerb,
     },
     /// Tell people what is known about them, and keep track of what they ask for
     Subject {

@@ -16,6 +16,8 @@ use crate::ledger::{Archive, Names};
 pub struct Place<'p> {
     pub ledger: &'p Path,
     pub keys: &'p Path,
+    /// The folder of the disclosure log.
+    pub log: &'p Path,
     pub names: Arc<dyn Names>,
     /// The names of the recipients that the configuration has.
     pub recipients: Vec<Arc<str>>,
@@ -32,7 +34,7 @@ impl Place<'_> {
     /// Opens the ledger to change it. One that is not there yet is made, and its keys too.
     pub(super) fn way(&self) -> Result<Box<dyn way::Way>, Trouble> {
         let keys = Keys::open_or_create(self.keys, &[self.ledger]).map_err(|error| unusable(&error))?;
-        way::open(self.ledger, &keys, Arc::clone(&self.names), &self.recipients, self.admin)
+        way::open(self, &keys)
     }
 
     /// Opens the ledger to read it, also beside a gateway that has it.

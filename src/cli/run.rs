@@ -13,6 +13,7 @@ use super::audit::{self, AuditVerb, LogPlace};
 use super::case::{self, CaseVerb};
 use super::consent::{self, ConsentVerb};
 use super::findings::{self, Counts, counted};
+use super::ledger::{self, LedgerVerb};
 use super::place::Place;
 use super::policy::{self, PolicyVerb};
 use super::processing;
@@ -43,6 +44,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Verb::Policy { verb } => run_policy(&verb),
         Verb::Scrub(arguments) => run_scrub(&arguments),
         Verb::Consent { config, admin, verb } => run_consent(&config, admin, verb),
+        Verb::Ledger { config, verb } => run_ledger(&config, &verb),
         Verb::Subject { config, admin, verb } => run_subject(&config, admin, verb),
         Verb::Case { config, admin, verb } => run_case(&config, admin, verb),
         Verb::Audit { verb } => run_audit(&verb),
@@ -104,7 +106,8 @@ fn block_on<F: Future>(work: F) -> std::io::Result<F::Output> {
 }
 
 fn check(file: &ConfigFile, format: Format) -> ExitCode {
-    let (config, findings) = config::load(&file.config);
+    let (config, mut findings) = config::load(&file.config);
+    findings.extend(config.iter().flat_map(ledger::unregistered_recipients));
     let status = match &config {
         Some(_) => ExitCode::SUCCESS,
         None => ExitCode::from(if file.config.exists() { FOUND } else { UNUSABLE }),
@@ -139,6 +142,12 @@ fn run_consent(config: &Path, admin: Option<SocketAddr>, verb: ConsentVerb) -> E
     finish(consent::run(verb, &place, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()))
 }
 
+fn run_ledger(config: &Path, verb: &LedgerVerb) -> ExitCode {
+    let Some(config) = load(config) else { return ExitCode::from(UNUSABLE) };
+    let (mut out, mut words) = (std::io::stdout().lock(), std::io::stderr().lock());
+    finish(ledger::run(verb, &config, Timestamp::now(), &mut out, &mut words))
+}
+
 fn run_case(config: &Path, admin: Option<SocketAddr>, verb: CaseVerb) -> ExitCode {
     let Some(config) = load(config) else { return ExitCode::from(UNUSABLE) };
     let place = place(&config, admin);
@@ -163,6 +172,7 @@ fn place(config: &Config, admin: Option<SocketAddr>) -> Place<'_> {
     Place {
         ledger: &config.ledger.path,
         keys: &config.keys.path,
+        log: &config.audit.directory,
         names: Arc::clone(&config.vocabulary) as _,
         recipients: config.recipients.iter().map(|recipient| Arc::clone(&recipient.name)).collect(),
         admin: admin.unwrap_or(config.admin.address),

@@ -227,6 +227,7 @@ mod tests {
         let place = Place {
             ledger: &ledger,
             keys: &keys,
+            log: Path::new("/nowhere"),
             names: Arc::new(Vocabulary::standard()),
             recipients: Vec::new(),
             admin: "127.0.0.1:9".parse().unwrap(),

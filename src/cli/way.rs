@@ -2,7 +2,6 @@
 //! the running gateway's admin API, so that what is changed is in force in its memory too.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,9 +17,11 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 
+use super::place::Place;
+use crate::gateway::history;
 use crate::keys::Keys;
 use crate::ledger::{
-    self, AppendError, Batch, Entity, FileError, Ledger, LineResult, Names, OpenError, Recorded,
+    self, AppendError, Batch, Entity, FileError, Ledger, LineResult, Mark, OpenError, Recorded,
 };
 use crate::vocabulary::SubjectId;
 
@@ -74,23 +75,26 @@ pub trait Way {
 ///
 /// # Errors
 /// [`Trouble::Unusable`].
-pub fn open(
-    path: &Path,
-    keys: &Keys,
-    names: Arc<dyn Names>,
-    recipients: &[Arc<str>],
-    admin: SocketAddr,
-) -> Result<Box<dyn Way>, Trouble> {
+pub(super) fn open(place: &Place<'_>, keys: &Keys) -> Result<Box<dyn Way>, Trouble> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Trouble::Unusable(format!("the runtime cannot be started: {error}")))?;
-    match Ledger::open(path, keys, names) {
+    match Ledger::open(place.ledger, keys, Arc::clone(&place.names)) {
         Ok(ledger) => {
-            ledger.set_recipients(recipients.iter().cloned());
+            let known = history::known_in(place.log, place.keys, place.ledger);
+            let known = known.map_err(|error| Trouble::Unusable(with_cause(&error)))?;
+            history::compare(ledger.position(), known)
+                .map_err(|error| Trouble::Unusable(error.to_string()))?;
+            if let Ok(mark) = Mark::open(place.keys, place.ledger) {
+                ledger.keep_mark(mark);
+            }
+            ledger.set_recipients(place.recipients.iter().cloned());
             Ok(Box::new(Directly { ledger, runtime }))
         }
-        Err(OpenError::File(FileError::InUse(_))) => Ok(Box::new(ThroughGateway { admin, runtime })),
+        Err(OpenError::File(FileError::InUse(_))) => {
+            Ok(Box::new(ThroughGateway { admin: place.admin, runtime }))
+        }
         Err(error) => Err(Trouble::Unusable(with_cause(&error))),
     }
 }

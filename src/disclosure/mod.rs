@@ -15,6 +15,7 @@ mod chain;
 mod fold;
 mod folder;
 mod head;
+mod last;
 mod members;
 mod record;
 mod verify;
@@ -36,6 +37,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 pub use accounting::{Disclosed, DisclosedCategory, accounting};
 pub use fold::{Filter, ReadError, decision, export, fold};
 pub use folder::in_use;
+pub use last::last_position;
 pub use record::{Intent, Left, Outcome, Verdict, Window};
 pub use verify::{Checkpoint, Report, verify};
 

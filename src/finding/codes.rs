@@ -112,6 +112,7 @@ pub const WARNINGS: &[&str] = &[
     "no-such-parameter",
     "parameter-chooses-fields",
     "plaintext-listener",
+    "recipient-only-in-ledger",
     "route-not-personal",
     "row-by-position",
     "unclassified-released",

@@ -4,6 +4,7 @@ mod access;
 mod admin;
 #[cfg(test)]
 mod differential;
+pub mod history;
 mod listener;
 mod tls;
 mod upstreams;
@@ -31,7 +32,7 @@ use crate::keys::Keys;
 use crate::layer::opt_out::OptOut;
 use crate::layer::route::Route;
 use crate::layer::{GateLayer, Gatehouse, Listening, Snapshot, Versions};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Mark};
 use crate::metrics::Metrics;
 use crate::policy::succession;
 use crate::scrub::Pseudonyms;
@@ -49,6 +50,10 @@ pub enum StartError {
     Keys(#[from] crate::keys::KeysError),
     #[error("the ledger cannot be opened: {0}")]
     Ledger(#[from] crate::ledger::OpenError),
+    #[error(transparent)]
+    History(#[from] history::Shortened),
+    #[error("the disclosure log cannot be read: {0}")]
+    ReadLog(#[from] crate::disclosure::ReadError),
     #[error("the disclosure log cannot be opened: {0}")]
     Log(#[from] crate::disclosure::OpenError),
     #[error("the access log cannot be written: {0}")]
@@ -95,6 +100,8 @@ impl Gateway {
         let keys = Keys::open_or_create(&config.keys.path, &[&config.ledger.path, &config.audit.directory])?;
         let vocabulary = Arc::clone(&config.vocabulary);
         let ledger = Ledger::open(&config.ledger.path, &keys, vocabulary)?;
+        history::compare(ledger.position(), history::known(&config)?)?;
+        keep_mark(&ledger, &config);
         register_recipients(&ledger, &config);
         let log = Arc::new(Log::open(
             &config.audit.directory,
@@ -214,6 +221,17 @@ impl Gateway {
         admin_serving.abort();
         gatehouse.log.flush().await;
         tracing::info!("stopped");
+    }
+}
+
+fn keep_mark(ledger: &Ledger, config: &Config) {
+    match Mark::open(&config.keys.path, &config.ledger.path) {
+        Ok(mark) => ledger.keep_mark(mark),
+        Err(error) => tracing::info!(
+            %error,
+            "the ledger's last position cannot be marked beside the key file: a lost ledger shows by the disclosure log \
+             alone"
+        ),
     }
 }
 

@@ -3,7 +3,7 @@
 //! It reads the disk and holds nothing in memory, so it can look at a ledger that a gateway is
 //! writing. It refuses to change anything.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -68,6 +68,14 @@ impl Archive {
 
     pub(super) fn new(store: Arc<dyn Store>, names: Arc<dyn Names>) -> Archive {
         Archive { store, names }
+    }
+
+    /// The recipients that any event names or is about.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub fn recipients(&self) -> Result<BTreeSet<Arc<str>>, StoreError> {
+        self.store.recipients()
     }
 
     pub(super) fn store(&self) -> &dyn Store {

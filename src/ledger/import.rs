@@ -123,9 +123,7 @@ impl Ledger {
         now: Timestamp,
     ) -> Result<Receipt, LineError> {
         let (entity, draft) = written::parse_line(text, self.names())?;
-        if !batch.keep_unknown_recipients {
-            self.shared.recipients.check(&entity, &draft.what)?;
-        }
+        self.check(&entity, &draft.what, batch.keep_unknown_recipients)?;
         let key = line_key(line, text, &draft, batch.name, self.names());
         let once = key.map(|key| Once::new(&entity, &key, By::Line, &draft, self.names()));
         Ok(self.submit(&entity, draft, once, now).await?)

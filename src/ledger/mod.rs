@@ -15,11 +15,13 @@ mod commit;
 mod conflict;
 mod desk;
 mod event;
+mod files;
 mod history;
 mod import;
 mod in_force;
 mod index;
 mod kinds;
+mod mark;
 mod member;
 mod members;
 mod names;
@@ -37,7 +39,7 @@ mod tests;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
 use jiff::{SignedDuration, Timestamp};
@@ -49,9 +51,11 @@ pub use case::{APPROVALS, Case, Confidential, Standing};
 pub use changes::Epoch;
 pub use conflict::Conflict;
 pub use event::{Attached, Draft, Entity, Event, Facts, Registration, Right, Said, Sort};
+pub use files::Lost;
 pub use history::{controller as fold_controller, subject as fold_subject};
 pub use import::{Batch, FILES, LineError, LineResult};
 pub use kinds::{Effect, KINDS, What};
+pub use mark::Mark;
 pub use member::{Approver, RecipientName};
 pub use names::{Names, Words, nearest_word};
 pub use request::{OpenRequest, TIME_TO_ANSWER};
@@ -126,6 +130,7 @@ struct Shared {
     changes: changes::Changes,
     desk: Mutex<desk::Desk>,
     recipients: recipients::Registered,
+    mark: OnceLock<Mark>,
     durable: AtomicU64,
     failed: AtomicBool,
 }
@@ -153,6 +158,7 @@ impl Ledger {
             changes: changes::Changes::new(),
             desk: Mutex::new(desk::Desk::new(last)),
             recipients: recipients::Registered::default(),
+            mark: OnceLock::new(),
             durable: AtomicU64::new(last.0),
             failed: AtomicBool::new(false),
         });
@@ -184,9 +190,25 @@ impl Ledger {
         now: Timestamp,
     ) -> Result<Recorded, AppendError> {
         let once = idempotency_key.map(|key| Once::new(entity, key, By::Sender, &draft, self.names()));
-        self.shared.recipients.check(entity, &draft.what)?;
+        self.check(entity, &draft.what, false)?;
         let receipt = self.submit(entity, draft, once, now).await?;
         receipt.await.unwrap_or(Err(AppendError::Unavailable))
+    }
+
+    /// Has every acknowledged position marked, from the present one on; the first mark stays.
+    pub fn keep_mark(&self, mark: Mark) {
+        if self.shared.mark.set(mark).is_ok() {
+            self.shared.set_mark(self.position());
+        }
+    }
+
+    /// Goes on behind a position whose events are lost, for good: their positions are not given
+    /// again, and nobody is warned of them any more.
+    ///
+    /// # Errors
+    /// Where that cannot be recorded.
+    pub fn accept_history(&self, until: Position, now: Timestamp) -> Result<(), StoreError> {
+        self.shared.archive.store().accept_history(until, now)
     }
 
     /// Tells the recipients that the configuration has: from then on an event about another is an
@@ -199,6 +221,14 @@ impl Ledger {
     pub fn unregistered_recipients(&self, configured: &[Arc<str>]) -> Vec<Arc<str>> {
         let named = self.shared.index.recipients();
         named.into_iter().filter(|name| !configured.contains(name)).collect()
+    }
+
+    /// Checks what a new event has to fulfil, and a recorded one need not.
+    fn check(&self, entity: &Entity, what: &What, keep_unknown_recipients: bool) -> Result<(), EventError> {
+        if let What::CaseApproved { approver } = what {
+            approver.check()?;
+        }
+        if keep_unknown_recipients { Ok(()) } else { self.shared.recipients.check(entity, what) }
     }
 
     /// Hands an event in; the receipt becomes ready when it is recorded.
@@ -395,6 +425,13 @@ impl Shared {
         unreadable.map_or(Ok(()), |error| Err(error.into()))
     }
 
+    fn set_mark(&self, position: Position) {
+        // It tells of a loss that has not happened; without it the disclosure log tells.
+        if let Some(Err(error)) = self.mark.get().map(|mark| mark.set(position)) {
+            tracing::debug!(%error, "the ledger's mark cannot be written");
+        }
+    }
+
     /// Nothing is recorded any more; the first failure is told.
     fn fail(&self, error: &StoreError) {
         if !self.failed.swap(true, Ordering::SeqCst) {
@@ -409,6 +446,7 @@ impl Shared {
         drop(desk);
         if let Some(last) = batch.last() {
             self.durable.store(last.kept.position.0, Ordering::SeqCst);
+            self.set_mark(last.kept.position);
         }
         self.changes.settle();
     }

@@ -8,6 +8,7 @@
 //! The lock is a file beside, not SQLite's exclusive mode: that would keep our own reading
 //! connection out, and an append would wait for the commit before it just to read.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -18,20 +19,32 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use ulid::Ulid;
 
 use super::event::{Entity, Sort};
+use super::files::{Files, Lost, Touched};
 use super::store::{Asked, Entry, Kept, OnceKey, Position, Store, StoreError};
 use crate::vocabulary::SubjectId;
 
 /// "pgle", in SQLite's header: `file` and auditors can tell what it is.
 const APPLICATION_ID: i32 = 0x7067_6c65;
-const VERSION: i32 = 2;
+const VERSION: i32 = 3;
 
-/// A ledger of this version knows no cases; everything else is the same.
+/// A ledger of this version knows no cases, and nothing of what later ones know.
 const WITHOUT_CASES: i32 = 1;
+
+/// A ledger of this version has no place for accepted losses.
+const WITHOUT_ACCEPTED: i32 = 2;
 
 const LEDGER: &str = "
     CREATE TABLE ledger (
         one INTEGER PRIMARY KEY CHECK (one = 1),
         key_check BLOB NOT NULL
+    ) STRICT;
+";
+
+const ACCEPTED: &str = "
+    CREATE TABLE accepted (
+        until INTEGER NOT NULL, -- the last position whose event is lost
+        behind INTEGER NOT NULL, -- the last position before the loss
+        at TEXT NOT NULL
     ) STRICT;
 ";
 
@@ -67,6 +80,8 @@ pub enum FileError {
     OtherKeys(PathBuf),
     #[error("the ledger {path}: SQLite keeps `{pragma}` at `{found}`, and without `{wanted}` nothing is durable", path = .path.display())]
     NotDurable { path: PathBuf, pragma: &'static str, wanted: &'static str, found: String },
+    #[error("the ledger {path}: {lost}", path = .path.display())]
+    Lost { path: PathBuf, lost: Lost },
     #[error("the ledger {path} cannot be {doing}", path = .path.display())]
     Io { path: PathBuf, doing: &'static str, source: std::io::Error },
     #[error("the ledger {path}: {doing} fails", path = .path.display())]
@@ -78,8 +93,24 @@ pub struct SqliteStore {
     path: PathBuf,
     writer: Mutex<Connection>,
     reader: Mutex<Connection>,
-    /// Held as long as the store is; absent where it only reads.
-    _lock: Option<File>,
+    /// Absent where it only reads.
+    written: Option<Written>,
+}
+
+/// What the process that writes a ledger knows of it.
+#[derive(Debug)]
+struct Written {
+    files: Files,
+    contents: Mutex<Contents>,
+    /// Held as long as the store is.
+    _lock: File,
+}
+
+/// What is in the ledger, to tell it from another state of the same file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Contents {
+    events: u64,
+    last: Option<String>,
 }
 
 impl std::fmt::Debug for SqliteStore {
@@ -100,15 +131,19 @@ impl SqliteStore {
         make_durable(path, &writer)?;
         match found {
             Found::Ledger => {}
-            Found::LedgerWithoutCases => upgrade(&mut writer).map_err(sqlite("making room for cases"))?,
+            Found::Older(version) => {
+                upgrade(&mut writer, version).map_err(sqlite("carrying it over to this version"))?;
+            }
             Found::Nothing => create(&mut writer, key_check).map_err(sqlite("making its tables"))?,
         }
         let reader = open_reader(path).map_err(sqlite("opening it to read"))?;
+        let contents = contents(&reader).map_err(sqlite("counting its events"))?;
+        let files = Files::open(path).map_err(|lost| FileError::Lost { path: path.to_owned(), lost })?;
         Ok(SqliteStore {
             path: path.to_owned(),
             writer: writer.into(),
             reader: reader.into(),
-            _lock: Some(lock),
+            written: Some(Written { files, contents: contents.into(), _lock: lock }),
         })
     }
 
@@ -126,14 +161,14 @@ impl SqliteStore {
         };
         let (reader, no_writer) = (open()?, open()?);
         match examine(path, &reader, key_check)? {
-            Found::Ledger | Found::LedgerWithoutCases => {}
+            Found::Ledger | Found::Older(_) => {}
             Found::Nothing => return Err(FileError::Foreign(path.to_owned())),
         }
         Ok(SqliteStore {
             path: path.to_owned(),
             writer: no_writer.into(),
             reader: reader.into(),
-            _lock: None,
+            written: None,
         })
     }
 }
@@ -169,7 +204,8 @@ fn make(path: &Path) -> std::io::Result<()> {
 
 enum Found {
     Ledger,
-    LedgerWithoutCases,
+    /// One of an earlier version.
+    Older(i32),
     /// An empty file.
     Nothing,
 }
@@ -190,7 +226,7 @@ fn examine(path: &Path, connection: &Connection, key_check: &[u8; 16]) -> Result
     let found = match (application, version) {
         (0, 0) if tables == 0 => return Ok(Found::Nothing),
         (APPLICATION_ID, VERSION) => Found::Ledger,
-        (APPLICATION_ID, WITHOUT_CASES) => Found::LedgerWithoutCases,
+        (APPLICATION_ID, WITHOUT_CASES | WITHOUT_ACCEPTED) => Found::Older(version),
         (APPLICATION_ID, found) => return Err(FileError::Version { path: path.to_owned(), found }),
         _ => return Err(FileError::Foreign(path.to_owned())),
     };
@@ -229,20 +265,24 @@ fn create(connection: &mut Connection, key_check: &[u8; 16]) -> rusqlite::Result
     let transaction = connection.transaction()?;
     transaction.execute_batch(LEDGER)?;
     transaction.execute_batch(EVENTS)?;
+    transaction.execute_batch(ACCEPTED)?;
     transaction.execute("INSERT INTO ledger (one, key_check) VALUES (1, ?1)", [key_check.as_slice()])?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()
 }
 
-/// Every event moves into a table that has room for cases too.
-fn upgrade(connection: &mut Connection) -> rusqlite::Result<()> {
+/// Every event of the first version moves into a table that has room for cases too.
+fn upgrade(connection: &mut Connection, from: i32) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
-    transaction.execute_batch(
-        "DROP INDEX events_position; DROP INDEX events_once; ALTER TABLE events RENAME TO old_events;",
-    )?;
-    transaction.execute_batch(EVENTS)?;
-    transaction.execute_batch("INSERT INTO events SELECT * FROM old_events; DROP TABLE old_events;")?;
+    if from == WITHOUT_CASES {
+        transaction.execute_batch(
+            "DROP INDEX events_position; DROP INDEX events_once; ALTER TABLE events RENAME TO old_events;",
+        )?;
+        transaction.execute_batch(EVENTS)?;
+        transaction.execute_batch("INSERT INTO events SELECT * FROM old_events; DROP TABLE old_events;")?;
+    }
+    transaction.execute_batch(ACCEPTED)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()
 }
@@ -251,14 +291,93 @@ fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let reader = Connection::open_with_flags(path, flags)?;
     reader.pragma_update(None, "query_only", true)?;
-    reader.pragma_update(None, "mmap_size", 1_i64 << 30)?;
     Ok(reader)
+}
+
+fn contents(reader: &Connection) -> rusqlite::Result<Contents> {
+    let events: i64 = reader.query_row("SELECT count(*) FROM events", [], |row| row.get(0))?;
+    let last = "SELECT event_id FROM events ORDER BY position DESC LIMIT 1";
+    let last = reader.query_row(last, [], |row| row.get(0)).optional()?;
+    Ok(Contents { events: u64::try_from(events).unwrap_or_default(), last })
+}
+
+impl Written {
+    /// Whether the files still hold what this process put there.
+    fn look(&self) -> Result<(), StoreError> {
+        let lost = |lost: Lost| StoreError::new("looking whether its files are there", lost);
+        match self.files.compare().map_err(lost)? {
+            Touched::Nobody => Ok(()),
+            Touched::Somebody => {
+                let contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
+                // A connection of its own: others may hold pages of what was there before.
+                let found = open_reader(self.files.database()).and_then(|fresh| self::contents(&fresh));
+                if found.is_ok_and(|found| found == *contents) {
+                    self.files.remember().map_err(lost)
+                } else {
+                    Err(lost(Lost::PutBack(self.files.database().to_owned())))
+                }
+            }
+        }
+    }
+
+    /// Notes what was appended; an append to files that are not there any more is none.
+    fn appended(&self, batch: &[Entry]) -> Result<(), StoreError> {
+        if let Some(last) = batch.last() {
+            let mut contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
+            contents.events += batch.len() as u64;
+            contents.last = Some(last.kept.id.to_string());
+        }
+        self.files.remember().map_err(|lost| StoreError::new("looking whether its files are there", lost))
+    }
 }
 
 impl Store for SqliteStore {
     fn append(&self, batch: &[Entry]) -> Result<(), StoreError> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        insert(&mut writer, batch).map_err(|source| StoreError::new("appending events", source))
+        if let Some(written) = &self.written {
+            written.look()?;
+        }
+        insert(&mut writer, batch).map_err(|source| StoreError::new("appending events", source))?;
+        match &self.written {
+            Some(written) => written.appended(batch),
+            None => Ok(()),
+        }
+    }
+
+    fn intact(&self) -> Result<(), StoreError> {
+        let Some(written) = &self.written else { return Ok(()) };
+        // Nobody writes while it looks.
+        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        written.look()
+    }
+
+    fn accept_history(&self, until: Position, now: Timestamp) -> Result<(), StoreError> {
+        let behind = self.last()?;
+        let position = |position: Position| i64::try_from(position.0).unwrap_or(i64::MAX);
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        writer
+            .execute(
+                "INSERT INTO accepted (until, behind, at) VALUES (?1, ?2, ?3)",
+                params![position(until), position(behind), now.to_string()],
+            )
+            .map_err(|source| StoreError::new("recording what is lost", source))?;
+        match &self.written {
+            Some(written) => written.appended(&[]),
+            None => Ok(()),
+        }
+    }
+
+    fn recipients(&self) -> Result<BTreeSet<Arc<str>>, StoreError> {
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = || -> rusqlite::Result<BTreeSet<Arc<str>>> {
+            let mut query = reader.prepare(
+                "SELECT DISTINCT json_extract(event, '$.recipient') FROM events
+                 WHERE json_extract(event, '$.recipient') IS NOT NULL
+                 UNION SELECT id FROM events WHERE sort = 2",
+            )?;
+            query.query_map([], |row| row.get(0))?.collect()
+        };
+        read().map_err(|source| StoreError::new("reading which recipients are named", source))
     }
 
     fn history(&self, entity: &Entity) -> Result<Vec<Kept>, StoreError> {
@@ -288,6 +407,7 @@ impl Store for SqliteStore {
         // A connection of its own: a long scan keeps nobody from reading histories.
         let mut scan = || -> rusqlite::Result<()> {
             let connection = open_reader(&self.path)?;
+            connection.pragma_update(None, "mmap_size", 1_i64 << 30)?;
             let mut query = connection.prepare(
                 "SELECT sort, namespace, id, position, event_id, recorded, event FROM events
                  ORDER BY sort, namespace, id, position",
@@ -319,9 +439,17 @@ impl Store for SqliteStore {
 
     fn last(&self) -> Result<Position, StoreError> {
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        let last =
-            reader.query_row("SELECT coalesce(max(position), 0) FROM events", [], |row| position(row, 0));
-        last.map_err(|source| StoreError::new("reading the last position", source))
+        let has_accepted = "SELECT count(*) FROM sqlite_schema WHERE name = 'accepted'";
+        let read = || {
+            let last = |query| reader.query_row(query, [], |row| position(row, 0));
+            let last_event = last("SELECT coalesce(max(position), 0) FROM events")?;
+            // One of an earlier version is only read.
+            if reader.query_row(has_accepted, [], |row| row.get::<_, i64>(0))? == 0 {
+                return Ok(last_event);
+            }
+            Ok(last_event.max(last("SELECT coalesce(max(until), 0) FROM accepted")?))
+        };
+        read().map_err(|source: rusqlite::Error| StoreError::new("reading the last position", source))
     }
 }
 
@@ -464,10 +592,13 @@ mod tests {
         .unwrap();
         old.execute_batch(&EVENTS.replace("BETWEEN 0 AND 3", "IN (0, 1, 2)")).unwrap();
         old.execute_batch("INSERT INTO events SELECT * FROM new_events; DROP TABLE new_events").unwrap();
+        old.execute_batch("DROP TABLE accepted").unwrap();
         old.pragma_update(None, "user_version", WITHOUT_CASES).unwrap();
         drop(old);
 
-        assert_eq!(SqliteStore::open_to_read(&path, &CHECK).unwrap().history(&alice).unwrap().len(), 1);
+        let read = SqliteStore::open_to_read(&path, &CHECK).unwrap();
+        assert_eq!((read.history(&alice).unwrap().len(), read.last().unwrap()), (1, Position(2)));
+        drop(read);
         let store = SqliteStore::open(&path, &CHECK).unwrap();
         store.append(&[entry(case.clone(), 3, None)]).unwrap();
         assert!(store.append(&[entry(case.clone(), 3, None)]).is_err(), "positions are unique as before");
@@ -476,6 +607,114 @@ mod tests {
         assert_eq!((store.last().unwrap(), store.history(&alice).unwrap().len()), (Position(3), 1));
         assert_eq!(store.once(&[3; 16]).unwrap().unwrap().0.position, Position(1));
         assert_eq!(store.cases().unwrap(), [Arc::from("C-7")]);
+    }
+
+    #[test]
+    fn what_was_accepted_as_lost_stays_so_and_its_positions_are_not_given_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("l.db");
+        let store = SqliteStore::open(&path, &CHECK).unwrap();
+        store.append(&[entry(subject(None, "alice"), 1, None)]).unwrap();
+        store.accept_history(Position(20), Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!(store.last().unwrap(), Position(20));
+        drop(store);
+        let store = SqliteStore::open(&path, &CHECK).unwrap();
+        assert_eq!(store.last().unwrap(), Position(20));
+        store.append(&[entry(subject(None, "alice"), 21, None)]).unwrap();
+        assert_eq!(store.last().unwrap(), Position(21));
+    }
+
+    /// What an appended event meets after somebody did something to the files.
+    fn append_after(meddle: impl FnOnce(&Path, &Path)) -> Result<(), String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("l.db");
+        let alice = subject(None, "alice");
+        let store = SqliteStore::open(&path, &CHECK).unwrap();
+        store.append(&[entry(alice.clone(), 1, None)]).unwrap();
+        store.append(&[entry(alice.clone(), 2, None)]).unwrap();
+        // An older state, whole in one file.
+        let old = folder.path().join("old.db");
+        let other = SqliteStore::open(&old, &CHECK).unwrap();
+        other.append(&[entry(alice.clone(), 1, None)]).unwrap();
+        drop(other);
+        meddle(&path, &old);
+        let looked = store.intact();
+        let appended = store.append(&[entry(alice, 3, None)]);
+        assert_eq!(looked.is_err(), appended.is_err());
+        appended.map_err(|error| error.source.to_string())
+    }
+
+    fn checkpoint(path: &Path) {
+        let outside = Connection::open(path).unwrap();
+        outside.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    }
+
+    fn beside(path: &Path, what: &str) -> PathBuf {
+        PathBuf::from(format!("{}{what}", path.display()))
+    }
+
+    #[test]
+    fn nothing_is_kept_in_files_that_are_gone() {
+        let remove = |path: &Path| std::fs::remove_file(path).unwrap();
+        let outcomes = [
+            append_after(|path, _| remove(path)),
+            append_after(|path, _| remove(&beside(path, "-wal"))),
+            append_after(|path, _| {
+                ["", "-wal", "-shm", ".lock"].iter().for_each(|what| remove(&beside(path, what)));
+            }),
+            append_after(|path, old| std::fs::rename(old, path).unwrap()),
+            append_after(|path, old| {
+                remove(path);
+                std::fs::copy(old, path).unwrap();
+            }),
+            append_after(|path, _| std::fs::rename(path, beside(path, ".moved")).unwrap()),
+        ];
+        for (n, outcome) in outcomes.into_iter().enumerate() {
+            let error = outcome.unwrap_err();
+            assert!(error.contains("was removed or replaced"), "{n}: {error}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_kept_in_a_file_that_was_put_back_where_it_lies() {
+        let outcomes = [
+            append_after(|path, old| {
+                checkpoint(path);
+                std::fs::write(path, std::fs::read(old).unwrap()).unwrap();
+            }),
+            append_after(|path, old| {
+                std::fs::write(beside(path, "-wal"), "").unwrap();
+                std::fs::write(path, std::fs::read(old).unwrap()).unwrap();
+            }),
+            append_after(|path, _| std::fs::write(beside(path, "-wal"), "").unwrap()),
+            append_after(|path, _| std::fs::write(path, "").unwrap()),
+        ];
+        for (n, outcome) in outcomes.into_iter().enumerate() {
+            assert!(outcome.is_err(), "{n}");
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_from_outside_loses_nothing() {
+        append_after(|path, _| checkpoint(path)).unwrap();
+        append_after(|path, _| {
+            assert_eq!(SqliteStore::open_to_read(path, &CHECK).unwrap().last().unwrap(), Position(2))
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn recipients_are_found_wherever_an_event_names_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&folder.path().join("l.db"), &CHECK).unwrap();
+        let mut named = entry(subject(None, "alice"), 1, None);
+        named.kept.event = r#"{"kind":"opt-out","recipient":"acme"}"#.to_owned();
+        let about = entry(Entity::Recipient(Arc::from("globex")), 2, None);
+        store.append(&[named, about, entry(subject(None, "bob"), 3, None)]).unwrap();
+        assert_eq!(
+            store.recipients().unwrap().into_iter().collect::<Vec<_>>(),
+            [Arc::from("acme"), Arc::from("globex")]
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Where events are kept: the one seam between the ledger and a database.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -7,7 +8,8 @@ use ulid::Ulid;
 
 use super::event::Entity;
 
-/// The place of an event in the ledger: 1 for the first, without holes.
+/// The place of an event in the ledger: 1 for the first, without holes but where lost events were
+/// accepted as lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position(pub u64);
 
@@ -92,6 +94,12 @@ pub trait Store: Send + Sync {
         Ok(())
     }
 
-    /// The last durable position.
+    /// The last durable position, or the last that was accepted as lost, whichever is later.
     fn last(&self) -> Result<Position, StoreError>;
+
+    /// Goes on behind a position whose events are lost, for good.
+    fn accept_history(&self, until: Position, now: Timestamp) -> Result<(), StoreError>;
+
+    /// The recipients that any event names or is about.
+    fn recipients(&self) -> Result<BTreeSet<Arc<str>>, StoreError>;
 }

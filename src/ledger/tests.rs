@@ -128,6 +128,14 @@ impl Store for Disk {
         }))
     }
 
+    fn accept_history(&self, _: Position, _: Timestamp) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn recipients(&self) -> Result<std::collections::BTreeSet<Arc<str>>, StoreError> {
+        Ok(std::collections::BTreeSet::new())
+    }
+
     fn last(&self) -> Result<Position, StoreError> {
         Ok(self.kept.lock().unwrap().last().map_or(Position(0), |entry| entry.kept.position))
     }
@@ -873,6 +881,14 @@ async fn what_cannot_follow_is_refused_and_leaves_no_trace() {
     tell(&ledger, &approval("Ada")).await.unwrap();
     let again = tell(&ledger, &approval("ada ")).await;
     assert_eq!(again, Err(AppendError::Conflict(Conflict::ApprovedBefore)));
+    assert_eq!(tell(&ledger, &approval("Ada.")).await, again);
+    for unlike in ["\u{410}da", "Ada\u{200b}", "J\u{fc}rgen", "..", "Ada (2)"] {
+        let refused = tell(&ledger, &approval(unlike)).await;
+        assert!(
+            matches!(refused, Err(AppendError::Event(EventError::Member { member: "approver", .. }))),
+            "{unlike}"
+        );
+    }
     assert_eq!(ledger.position(), Position(2));
 }
 

@@ -18,6 +18,7 @@ mod findings;
 mod gate;
 mod http;
 mod in_flight;
+mod ledger;
 mod opt_out;
 mod oracle;
 mod overdue;

@@ -76,7 +76,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "config",
         ],
     ),
-    ("demo", &["credentials", "config", "gateway"]),
+    ("demo", &["credentials", "ledger", "config", "gateway"]),
     (
         "cli",
         &[

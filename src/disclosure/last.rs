@@ -1,0 +1,41 @@
+//! The last position of the ledger that the log knows: the ledger's own history is no shorter, or
+//! it was put back.
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::fold::ReadError;
+use super::folder::{self, Piece};
+use crate::ledger::Position;
+
+/// Returns the last ledger position in the log's folder; `None` where no record has one. Reads the
+/// latest segments, which name later positions than those before.
+///
+/// # Errors
+/// [`ReadError`].
+pub fn last_position(folder: &Path) -> Result<Option<Position>, ReadError> {
+    #[derive(Deserialize)]
+    struct Positioned {
+        position: Option<u64>,
+    }
+    let segments = match folder::segments(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        segments => segments.map_err(|source| ReadError::Io { path: folder.to_owned(), source })?,
+    };
+    for segment in segments.iter().rev() {
+        let io = |source| ReadError::Io { path: segment.path.clone(), source };
+        let mut lines = folder::lines(&segment.path).map_err(io)?;
+        let mut last = None;
+        while let Some(Piece::Line(line)) = lines.next().map_err(io)? {
+            let line: Positioned =
+                serde_json::from_slice(line).map_err(|_| ReadError::Unreadable(segment.path.clone()))?;
+            last = last.max(line.position);
+        }
+        if last.is_some() {
+            return Ok(last.map(Position));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,232 @@
+//! What an acknowledged event did, and a ledger whose file is gone or older than what was acknowledged.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::gate::{Gate, base};
+use crate::http::{self, Answer};
+use crate::upstream::Upstream;
+
+const ROUTES: &str = r#"
+[[route]]
+name = "people"
+upstream = "crm"
+path = "/people"
+record = "$[*]"
+subject = "@.id"
+fields = { "@.name" = "name" }
+"#;
+
+fn gate() -> (Upstream, Gate) {
+    let upstream = Upstream::start();
+    upstream.json("/people", r#"[{"id": "1", "name": "Ada Example"}]"#);
+    let gate = Gate::start(&format!("{}{ROUTES}", base(upstream.address)));
+    (upstream, gate)
+}
+
+fn post(gate: &Gate, path: &str, headers: &[&str], body: &str) -> Answer {
+    http::send(gate.admin, "POST", path, headers, body.as_bytes())
+}
+
+fn leaves(gate: &Gate) -> bool {
+    gate.get("/people", "support", "direct-marketing").text().contains("Ada Example")
+}
+
+const EVENTS: &str = "/v1/subjects/1/events";
+const GIVEN: &str = r#"{"kind": "consent-given", "purpose": "marketing"}"#;
+const WITHDRAWN: &str = r#"{"kind": "consent-withdrawn", "purpose": "marketing"}"#;
+
+#[test]
+fn an_acknowledgement_says_what_changed_and_a_repeated_withdrawal_withdraws() {
+    let (_upstream, gate) = gate();
+    assert_eq!(gate.tell("1", GIVEN)["changed"], true);
+    assert_eq!(gate.tell("1", GIVEN)["changed"], false);
+    let key = ["idempotency-key: k-1"];
+    let first = post(&gate, EVENTS, &key, WITHDRAWN).json();
+    assert_eq!((&first["changed"], first.get("again")), (&json!(true), None));
+    let again = post(&gate, EVENTS, &key, WITHDRAWN).json();
+    assert_eq!((&again["changed"], &again["again"]), (&json!(false), &json!(true)));
+    assert_eq!(again["event"], first["event"]);
+    gate.tell("1", GIVEN);
+    assert!(leaves(&gate));
+    let anew = post(&gate, EVENTS, &key, WITHDRAWN).json();
+    assert_eq!((&anew["changed"], anew.get("again")), (&json!(true), None));
+    assert!(!leaves(&gate));
+
+    let lines = format!("{}\n{0}\n", r#"{"subject": "1", "kind": "restriction"}"#);
+    let results = post(&gate, "/v1/events:batch", &[], &lines).text();
+    let changed: Vec<Value> =
+        results.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["changed"].clone()).collect();
+    assert_eq!(changed, [json!(true), json!(false)]);
+}
+
+#[test]
+fn a_withdrawal_from_a_fast_clock_is_in_force_at_once() {
+    let (_upstream, gate) = gate();
+    gate.tell("1", GIVEN);
+    assert!(leaves(&gate));
+    let event = r#"{"kind": "consent-withdrawn", "purpose": "marketing", "at": "2199-01-01T00:00:00Z"}"#;
+    assert_eq!(gate.tell("1", event)["changed"], true);
+    assert!(!leaves(&gate));
+    let ahead = event.replace("withdrawn", "given");
+    assert_eq!(post(&gate, EVENTS, &[], &ahead).status, 400);
+}
+
+#[test]
+fn a_recipient_that_nobody_has_is_an_error_with_the_nearest_name() {
+    let (_upstream, gate) = gate();
+    for name in ["Support", "support ", "SUPPORT", "suport", "supp"] {
+        for event in [
+            json!({ "kind": "opt-out", "recipient": name }),
+            json!({ "kind": "consent-withdrawn", "purpose": "marketing", "recipient": name }),
+            json!({ "kind": "relation", "relation": "integration-enabled", "recipient": name }),
+        ] {
+            let answer = post(&gate, EVENTS, &[], &event.to_string());
+            assert_eq!(answer.status, 400, "{event}");
+            assert!(answer.text().contains("did you mean `support`?"), "{}", answer.text());
+        }
+        let line = json!({ "recipient": name, "kind": "suspended" }).to_string();
+        assert!(post(&gate, "/v1/events:batch", &[], &line).text().contains("did you mean `support`?"));
+    }
+    let suspended = post(&gate, "/v1/recipients/Support/events", &[], r#"{"kind": "suspended"}"#);
+    assert_eq!(suspended.status, 404);
+    assert!(suspended.text().contains("did you mean `support`?"));
+    let line = r#"{"subject": "1", "kind": "opt-out", "recipient": "former"}"#;
+    let kept = post(&gate, "/v1/events:batch?keep-unknown-recipients=true", &[], line);
+    assert!(kept.text().contains("\"changed\":true"), "{}", kept.text());
+}
+
+#[test]
+fn a_ledger_that_is_removed_under_a_running_gateway_acknowledges_nothing() {
+    let (_upstream, gate) = gate();
+    gate.tell("1", GIVEN);
+    let ready = || http::get(gate.admin, "/readyz", &[]);
+    assert_eq!(ready().status, 200);
+    let data = gate.folder.path().join("data");
+    for file in std::fs::read_dir(&data).unwrap().map(|file| file.unwrap().path()) {
+        if file.file_name().unwrap().to_str().unwrap().starts_with("ledger.db") {
+            std::fs::remove_file(file).unwrap();
+        }
+    }
+    let answer = post(&gate, EVENTS, &[], WITHDRAWN);
+    assert_eq!((answer.status, answer.json()["code"].as_str()), (503, Some("ledger-unavailable")));
+    assert_eq!(ready().status, 503);
+    assert_eq!(ready().json()["ledger"], false);
+    assert!(!leaves(&gate));
+}
+
+#[test]
+fn a_ledger_that_is_replaced_shows_without_an_event() {
+    let (_upstream, gate) = gate();
+    gate.tell("1", GIVEN);
+    let file = gate.folder.path().join("data/ledger.db");
+    let copy = gate.folder.path().join("copy.db");
+    std::fs::copy(&file, &copy).unwrap();
+    std::fs::rename(copy, file).unwrap();
+    assert_eq!(http::get(gate.admin, "/readyz", &[]).status, 503);
+}
+
+fn run(folder: &TempDir, arguments: &[&str]) -> (i32, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_purposegate"));
+    let file = folder.path().join("purposegate.toml");
+    let Output { status, stdout, stderr } =
+        command.args(arguments).arg("--config").arg(file).stdin(Stdio::null()).output().unwrap();
+    let text = [stdout, stderr].concat();
+    (status.code().unwrap(), String::from_utf8(text).unwrap())
+}
+
+fn remove(folder: &Path, begins: &str) {
+    for file in std::fs::read_dir(folder.join("data")).unwrap().map(|file| file.unwrap().path()) {
+        if file.file_name().unwrap().to_str().unwrap().starts_with(begins) {
+            std::fs::remove_file(file).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_history_that_is_shorter_than_what_was_known_is_accepted_or_nothing_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = format!("{}{ROUTES}", base("127.0.0.1:9".parse().unwrap()));
+    std::fs::write(folder.path().join("purposegate.toml"), config).unwrap();
+    let give = ["consent", "give", "1", "marketing"];
+    for arguments in [give, ["consent", "withdraw", "1", "marketing"], give] {
+        let (status, words) = run(&folder, &arguments);
+        assert_eq!(status, 0, "{words}");
+    }
+    assert!(run(&folder, &["ledger", "accept-history"]).1.contains("nothing is missing"));
+    remove(folder.path(), "ledger.db");
+    for arguments in [&["serve"][..], &give] {
+        let (status, words) = run(&folder, arguments);
+        assert_eq!(status, 2, "{words}");
+        assert!(words.contains("purposegate ledger accept-history"), "{words}");
+        assert!(words.contains("ends at position 0, but 3 was"), "{words}");
+    }
+    let (status, words) = run(&folder, &["ledger", "accept-history"]);
+    assert_eq!(status, 0, "{words}");
+    assert!(words.contains("positions 1 to 3 are lost"), "{words}");
+    assert!(run(&folder, &["ledger", "accept-history"]).1.contains("nothing is missing"));
+    let (status, words) = run(&folder, &give);
+    assert_eq!(status, 0, "{words}");
+    assert!(words.contains("\"position\":4"), "{words}");
+}
+
+#[test]
+fn the_disclosure_log_knows_how_far_the_ledger_went() {
+    let upstream = Upstream::start();
+    upstream.json("/people", r#"[{"id": "1", "name": "Ada Example"}]"#);
+    let config = format!("{}{ROUTES}", base(upstream.address));
+    let gate = Gate::start(&config);
+    gate.tell("1", GIVEN);
+    gate.tell("1", r#"{"kind": "notice", "notice": "n"}"#);
+    assert!(leaves(&gate));
+    gate.wait_for_log("\"close\"");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("purposegate.toml"), &config).unwrap();
+    let copied = Command::new("cp")
+        .arg("-r")
+        .arg(gate.folder.path().join("data"))
+        .arg(folder.path())
+        .status()
+        .unwrap();
+    assert!(copied.success());
+    drop(gate);
+    // The mark is of another path, and the ledger is gone.
+    remove(folder.path(), "ledger.db");
+    remove(folder.path(), "keys.position");
+    let (status, words) = run(&folder, &["serve"]);
+    assert_eq!(status, 2, "{words}");
+    assert!(words.contains("but 2 was") && words.contains("accept-history"), "{words}");
+}
+
+#[test]
+fn recipients_that_only_the_ledger_knows_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = format!("{}{ROUTES}", base("127.0.0.1:9".parse().unwrap()));
+    let file = folder.path().join("purposegate.toml");
+    std::fs::write(&file, &config).unwrap();
+    let (status, words) = run(&folder, &["consent", "opt-out", "1", "Reseller"]);
+    assert_eq!(status, 1);
+    assert!(words.contains("did you mean `reseller`?"), "{words}");
+    let (status, words) = run(&folder, &["consent", "opt-out", "1", "reseller"]);
+    assert_eq!(status, 0, "{words}");
+    assert!(!run(&folder, &["check"]).1.contains("`reseller`"));
+    std::fs::write(&file, config.replace("name = \"reseller\"", "name = \"renamed\"")).unwrap();
+    let (status, words) = run(&folder, &["check"]);
+    assert_eq!(status, 0, "{words}");
+    assert!(words.contains("`reseller`"), "{words}");
+
+    let export = run(&folder, &["consent", "export"]).1;
+    let exported = folder.path().join("export.ndjson");
+    std::fs::write(&exported, export).unwrap();
+    remove(folder.path(), "");
+    let exported = exported.to_str().unwrap();
+    let (status, words) = run(&folder, &["consent", "import", exported]);
+    assert_eq!(status, 1);
+    assert!(words.contains("line 1: `recipient` is none of the configured recipients"), "{words}");
+    let (status, words) = run(&folder, &["consent", "import", exported, "--keep-unknown-recipients"]);
+    assert_eq!(status, 0, "{words}");
+    assert!(words.contains("1 recorded"), "{words}");
+}
