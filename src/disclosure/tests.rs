@@ -667,6 +667,51 @@ async fn a_head_that_lags_or_cannot_be_read_is_no_finding() {
     }
 }
 
+/// What version 0.1.0 wrote: no reasons, no key of pseudonyms, no head.
+#[tokio::test]
+async fn a_log_of_version_0_1_0_is_read_verified_and_continued() {
+    let (folder, keys) = (folder(), Keys::random().unwrap());
+    let opening = format!(
+        r#""kind":"segment","time":"2026-11-21T23:59:00Z","log":"ab","format":1,"previous":"{}","why":"start""#,
+        chain::Chain::BEGIN.to_hex()
+    );
+    let withheld = |rules: &str, clauses: &str| {
+        format!(
+            r#"{{"category":"email","form":"removed","rules":[{rules}],"clauses":[{clauses}],"fields":1}}"#
+        )
+    };
+    let window = format!(
+        r#""kind":"window","decision":"{}","time":"2026-11-21T23:59:59.6Z","salt":"00","position":9,"records":2,"withheld_records":2,"categories":[{},{}],"subjects":["a","b"]"#,
+        id(1),
+        withheld(r#""erased""#, r#""G-6.8c","G-3f""#),
+        withheld("", "")
+    );
+    let pseudonyms = keys.subject_pseudonyms().epoch("2026-11-21");
+    let bodies = [
+        opening.into_bytes(),
+        record::intent(&sample(&id(1)), None, &pseudonyms),
+        window.into_bytes(),
+        record::close(&id(1), "2026-11-21T23:59:59.7Z".parse().unwrap(), Outcome::Released),
+        br#""kind":"stop","time":"2026-11-21T23:59:59.8Z""#.to_vec(),
+    ];
+    let (mut lines, mut link) = (Vec::new(), chain::Chain::BEGIN);
+    for (number, body) in (0..).zip(&bodies) {
+        link = chain::seal(&mut lines, link, number, body, &keys.log_tags());
+    }
+    std::fs::write(folder.path().join(folder::name(0)), lines).unwrap();
+
+    assert_eq!(check(folder.path(), &keys, None).findings, [] as [String; 0]);
+    let shown = decision(folder.path(), &id(1), false).unwrap().unwrap();
+    let entry = |rules: &[&str], clauses: &[&str]| serde_json::json!({ "form": "removed", "basis": null, "rules": rules, "clauses": clauses, "fields": 1 });
+    let entries = serde_json::json!([entry(&["erased"], &["G-6.8c", "G-3f"]), entry(&[], &[])]);
+    assert_eq!(shown["categories"]["email"], entries);
+    let log = open(folder.path(), &keys);
+    exchange(&log, &keys, 2).await;
+    drop(log);
+    let report = check(folder.path(), &keys, None);
+    assert_eq!((report.findings.as_slice(), report.segments), (&[] as &[String], 2));
+}
+
 #[tokio::test]
 async fn another_pseudonym_key_is_refused() {
     let (folder, outer) = (folder(), tempfile::tempdir().unwrap());
