@@ -233,22 +233,9 @@ impl<'r, 'd> Reading<'r, 'd> {
         headers
     }
 
-    fn framing(&mut self) -> Option<Framing> {
-        let item = self.fields.item("framing")?;
-        if item.is_text()
-            && let Some(csv) = item.text().filter(|text| text.value == "csv")
-        {
-            let finding = Finding::error("framing-not-supported", "this version does not read CSV");
-            let hint = "let the API answer in JSON, or in JSON one text a line (`framing = \"lines\"`)";
-            self.document.find(finding.hint(hint), csv.at);
-            return None;
-        }
-        item.choice(&[("lines", Framing::Lines)])
-    }
-
     /// How answers are framed where their media type does not say so, and the media types that leave as they are.
     fn media_types(&mut self) -> MediaTypes {
-        let framing = self.framing();
+        let framing = self.fields.choice("framing", &[("lines", Framing::Lines), ("csv", Framing::Rows)]);
         let mut listed = Vec::new();
         for name in self.fields.texts("media-types") {
             let is_token = |part: &str| {

@@ -52,7 +52,6 @@ pub const ERRORS: &[&str] = &[
     "error-in-allow",
     "fact-not-compared",
     "forbid-with-basis",
-    "framing-not-supported",
     "missing-key",
     "never-released-category",
     "no-category",

@@ -162,7 +162,8 @@ impl MediaType {
             }
         }
         media_type.framing = match (framing(&essence), route.framing) {
-            (Some(Framing::Document) | None, Some(framing)) => framing,
+            (Some(Framing::Document), Some(Framing::Lines)) => Framing::Lines,
+            (None, Some(framing)) => framing,
             (Some(Framing::Document), None) if watched => Framing::Lines,
             (Some(framing), _) => framing,
             (None, None) if essence.is_empty() => return Err(Cause::NoMediaType),
@@ -180,6 +181,7 @@ impl MediaType {
             Framing::Lines => "application/x-ndjson",
             Framing::Sequence => "application/json-seq",
             Framing::Events => EVENTS,
+            Framing::Rows => "text/csv",
         });
         let charset = if self.says_utf8 { "; charset=utf-8" } else { "" };
         HeaderValue::try_from([name, charset].concat()).ok()
@@ -315,6 +317,20 @@ mod tests {
         }
         assert_eq!(MediaType::read(&HeaderMap::new(), &lines).map(|read| read.framing), Ok(Framing::Lines));
         assert_eq!(read("text/plain; charset=latin1", &lines), Err(Cause::Charset));
+    }
+
+    #[test]
+    fn a_route_reads_tables_under_any_media_type_that_is_no_json() {
+        let csv = MediaTypes { framing: Some(Framing::Rows), listed: Vec::new() };
+        for (value, framing, leaves) in [
+            ("text/csv; header=present; charset=utf-8", Framing::Rows, "text/csv; charset=utf-8"),
+            ("application/octet-stream", Framing::Rows, "text/csv"),
+            ("", Framing::Rows, "text/csv"),
+            ("application/json", Framing::Document, "application/json"),
+            ("application/x-ndjson", Framing::Lines, "application/x-ndjson"),
+        ] {
+            assert_eq!(read(value, &csv), Ok((framing, leaves.to_owned())), "{value}");
+        }
     }
 
     #[test]

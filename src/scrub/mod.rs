@@ -8,7 +8,7 @@
 //! Read downwards: a [`Mapping`] is compiled into a [`Plan`] ([`query`], [`automaton`]); a
 //! [`Scrubber`] takes chunks and walks them ([`walk`], [`lex`]); a value that has to be whole is
 //! held ([`table`]), its conditions evaluated ([`evaluate`]), and decided ([`unit`]). Of an event
-//! stream each event's data is a body of its own ([`events`]); JSON in a string is put in the string's
+//! stream each event's data is a body of its own ([`events`]), of a table each row ([`rows`]); JSON in a string is put in the string's
 //! place before that is decided ([`embedded`]); what stays can be looked through again ([`conceal`]).
 
 mod arbiter;
@@ -31,6 +31,7 @@ mod plan;
 mod query;
 mod rdap;
 mod regexp;
+mod rows;
 mod scrubber;
 mod table;
 mod unit;

@@ -18,6 +18,7 @@ use super::mapping::{
     Unclassified,
 };
 use super::query::{self, Anchor, PathFault, Query, Segment};
+use super::rows;
 use crate::decision::ClassId;
 use crate::vocabulary::{CategoryId, Regions, Vocabulary};
 
@@ -160,6 +161,8 @@ pub struct Plan {
     pub(super) ambiguous: Ambiguous,
     /// Types of server-sent events that leave, beside those without one.
     pub(super) events: Vec<String>,
+    /// Columns of a table that may leave at all: those that a path names.
+    pub(super) columns: Vec<String>,
     /// The document says what of it was redacted.
     pub(super) explains: bool,
     /// What stays is looked through: for what reaches a person, or for what the record withholds.
@@ -196,6 +199,8 @@ impl Plan {
         plan.kinds = plan.classes.iter().map(|class| kind(class, vocabulary)).collect();
         plan.regions = vocabulary.regions().clone();
         plan.events.clone_from(&mapping.events);
+        let fields = mapping.records.iter().flat_map(|record| &record.fields);
+        plan.columns = fields.filter_map(|field| rows::column(&field.path)).collect();
         if mapping.duplicate_keys == DuplicateKeys::TreatAlike {
             plan.ambiguous = Ambiguous::IsUnreadable;
         }
@@ -534,6 +539,7 @@ impl Draft {
             duplicate_keys,
             ambiguous: Ambiguous::CannotBe,
             events: Vec::new(),
+            columns: Vec::new(),
             explains: false,
             conceals: false,
             withholds_echoes: false,

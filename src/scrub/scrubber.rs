@@ -12,7 +12,9 @@ use super::events::Events;
 use super::facts;
 use super::forms::Forms;
 use super::judge::Judge;
+use super::mapping::Unclassified;
 use super::plan::{From, MappingError, Plan, Source};
+use super::rows::Rows;
 use super::unit::{Common, Outside};
 use super::unreadable::{BYTE_ORDER_MARK, Fault, Framing, Limits, RECORD_SEPARATOR, Unreadable};
 use super::walk::{Surround, Walk};
@@ -78,6 +80,8 @@ pub struct Scrubber {
     walk: Walk,
     /// What takes an event stream apart, if the body is one.
     events: Option<Box<Events>>,
+    /// What takes a table apart, if the body is one.
+    rows: Option<Box<Rows>>,
     failed: Option<Unreadable>,
 }
 
@@ -102,6 +106,7 @@ impl Scrubber {
     ) -> Scrubber {
         let parameters = Arc::new(Parameters::resolve(&plan, parameters));
         let events = (framing == Framing::Events).then(Box::default);
+        let rows = (framing == Framing::Rows).then(Box::default);
         let walk = Walk::new(&plan, framing);
         Scrubber {
             plan,
@@ -114,6 +119,7 @@ impl Scrubber {
             may_be_marked: true,
             walk,
             events,
+            rows,
             failed: None,
         }
     }
@@ -131,6 +137,7 @@ impl Scrubber {
             may_be_marked: false,
             walk: Walk::new(&self.plan, Framing::Document),
             events: None,
+            rows: None,
             failed: None,
         }
     }
@@ -173,6 +180,15 @@ impl Scrubber {
                 self.of_text().take(text, true, arbiter, out)
             });
             self.events = Some(events);
+            self.failed = done.err();
+            return done;
+        }
+        if let Some(mut rows) = self.rows.take() {
+            let listed = (self.plan.unclassified == Unclassified::Remove).then_some(&*self.plan.columns);
+            let done = rows.feed(chunk, last, listed, &self.limits, out, |text, out| {
+                self.of_text().take(text, true, arbiter, out)
+            });
+            self.rows = Some(rows);
             self.failed = done.err();
             return done;
         }
@@ -293,7 +309,7 @@ impl Remover {
             Framing::Lines => Some(b'\n'),
             Framing::Sequence => Some(RECORD_SEPARATOR),
             // The one text is as large as it likes; an event is held as it is.
-            Framing::Document | Framing::Events => None,
+            Framing::Document | Framing::Events | Framing::Rows => None,
         };
         Ok(Remover { scrubber, between, most_held: limits.record, held: Vec::new() })
     }

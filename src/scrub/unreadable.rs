@@ -113,4 +113,13 @@ pub enum Framing {
     Sequence,
     /// Server-sent events whose data is JSON (`text/event-stream`, HTML standard, 9.2).
     Events,
+    /// Rows of comma-separated values under a header (`text/csv`, RFC 4180), each an object of strings.
+    Rows,
+}
+
+impl Framing {
+    /// Whether a body may go on for as long as the connection does.
+    pub fn may_be_endless(self) -> bool {
+        matches!(self, Framing::Lines | Framing::Sequence | Framing::Events)
+    }
 }

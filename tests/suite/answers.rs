@@ -41,6 +41,13 @@ framing = "lines"
 media-types = ["application/vnd.acme.customers"]
 
 [[route]]
+name = "table"
+upstream = "crm"
+path = "/table"
+schema = "customer"
+framing = "csv"
+
+[[route]]
 name = "strict"
 upstream = "crm"
 path = "/strict/{id}"
@@ -207,6 +214,24 @@ fn a_route_says_that_its_answers_are_lines() {
         assert_eq!((answer.status, answer.text()), (200, format!("{RELEASED}\n{RELEASED}\n")), "{headers}");
         assert_eq!(answer.header("content-type"), Some(media_type));
     }
+}
+
+#[test]
+fn a_route_reads_a_table_row_by_row() {
+    let (upstream, gate) = house();
+    let body = "status,secret,name,id\r\nactive,x,\"Example, Ada\",c-1\r\nactive,y,Bob,c-2\r\n";
+    upstream.raw("/table", answer_of("content-type: text/csv; charset=utf-8\r\n", body.as_bytes()));
+    let answer = ask(&gate, "GET", "/table");
+    assert_eq!(answer.header("content-type"), Some("text/csv; charset=utf-8"));
+    // The ledger has never heard of the second.
+    let released = "status,name,id\r\nactive,\"Example, Ada\",c-1\r\nactive,,\r\n";
+    assert_eq!((answer.status, answer.text().as_str()), (200, released));
+    gate.wait_for_log("\"records\":2");
+    upstream.raw("/table", answer_of("content-type: text/csv\r\n", b"id,name\nc-1\n"));
+    let cut = ask(&gate, "GET", "/table");
+    assert!(cut.status == 502 || !cut.complete);
+    upstream.raw("/customers/table", answer_of("content-type: text/csv\r\n", body.as_bytes()));
+    assert_eq!(ask(&gate, "GET", "/customers/table").status, 502);
 }
 
 #[test]

@@ -79,10 +79,10 @@ pub enum ScrubError {
 /// [`ScrubError`].
 pub fn run(arguments: &ScrubArgs, input: impl Read, output: impl Write) -> Result<(), ScrubError> {
     let framing = match (arguments.lines, arguments.sequence, arguments.events) {
-        (true, _, _) => Framing::Lines,
-        (_, true, _) => Framing::Sequence,
-        (_, _, true) => Framing::Events,
-        (false, false, false) => Framing::Document,
+        (true, _, _) => Some(Framing::Lines),
+        (_, true, _) => Some(Framing::Sequence),
+        (_, _, true) => Some(Framing::Events),
+        (false, false, false) => None,
     };
     match (&arguments.route, &arguments.recipient, &arguments.purpose) {
         (Some(route), Some(recipient), Some(purpose)) => {
@@ -90,7 +90,7 @@ pub fn run(arguments: &ScrubArgs, input: impl Read, output: impl Write) -> Resul
                 offline::Trial { route, recipient, purpose, subject: arguments.subject_json.as_deref() };
             offline::scrub(&arguments.config, &trial, framing, input, output)
         }
-        _ => remove::remove(&arguments.remove, framing, input, output),
+        _ => remove::remove(&arguments.remove, framing.unwrap_or_default(), input, output),
     }
 }
 

@@ -31,7 +31,7 @@ pub(super) struct Trial<'a> {
 pub(super) fn scrub(
     file: &Path,
     trial: &Trial<'_>,
-    framing: Framing,
+    framing: Option<Framing>,
     mut input: impl Read,
     mut output: impl Write,
 ) -> Result<(), ScrubError> {
@@ -53,6 +53,7 @@ pub(super) fn scrub(
     let forms = Pseudonyms::new([0; 32]).for_recipient(trial.recipient);
     // Whoever the path of a request would name is everybody in the input, too.
     let parameters: Vec<(&str, &str)> = route.parameters().map(|name| (name, "somebody")).collect();
+    let framing = framing.or(route.media_types.framing).unwrap_or_default();
     let mut scrubber =
         Scrubber::new(Arc::clone(&scrubbing.plan), forms, &parameters, scrubbing.limits, framing);
     let mut scrub = |input: &mut dyn Read, output: &mut dyn Write| {

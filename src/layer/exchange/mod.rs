@@ -253,7 +253,7 @@ impl Exchange {
                     self.release(admitted)?.close();
                     return Ok(response.map(|()| AnswerBody::empty()));
                 }
-                self.endless = media_type.framing != Framing::Document;
+                self.endless = media_type.framing.may_be_endless();
                 let release = self.release(admitted)?;
                 let closing = (parts.method == Method::HEAD).then(|| Arc::clone(&release));
                 let (framing, forms) = (media_type.framing, self.forms());
@@ -493,7 +493,7 @@ impl Exchange {
             head.insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
         let media_type = MediaType::read(&upstream.headers, &route.media_types);
-        self.endless = media_type.is_ok_and(|media_type| media_type.framing != Framing::Document);
+        self.endless = media_type.is_ok_and(|media_type| media_type.framing.may_be_endless());
         let response = self.respond(upstream.status, head)?;
         let release = self.release(admitted)?;
         Ok(response.map(|()| AnswerBody::passing(body, release)))

@@ -262,6 +262,74 @@ fn an_event_is_as_long_as_a_record_may_be() {
     assert_eq!(rules.seen.len(), 100);
 }
 
+/// A table as a route reads it: rows of the person `1` are released.
+fn table(body: &str) -> Result<String, (String, Fault)> {
+    let (out, unreadable) = framed(Framing::Rows, &[], body);
+    match unreadable {
+        None => Ok(out),
+        Some(unreadable) => Err((out, unreadable.fault)),
+    }
+}
+
+#[test]
+fn each_row_of_a_table_is_a_record_and_each_column_is_known_by_its_name() {
+    for (body, expected) in [
+        ("a,b\r\n1,Ada\r\n2,Bob\r\n", "a,b\r\n1,Ada\r\n2,\r\n"),
+        ("b,a\nAda,1\nBob,2", "b,a\r\nAda,1\r\n,2\r\n"),
+        // What nothing classifies goes with its name.
+        ("a,secret,b\n1,x,Ada\n", "a,b\r\n1,Ada\r\n"),
+        ("jane@example.org,a\n1,1\n", "a\r\n1\r\n"),
+        ("\"a\",\"b\"\r\n\"1\",\"Ada, \"\"A\"\"\r\nB\"\r\n", "a,b\r\n1,\"Ada, \"\"A\"\"\r\nB\"\r\n"),
+        ("\u{feff}\"a\",b\n1,Ada\n", "a,b\r\n1,Ada\r\n"),
+        ("a,b\n1,\n1,\"\"\n", "a,b\r\n1,\r\n1,\r\n"),
+        ("a,b\n", "a,b\r\n"),
+        ("a,b", "a,b\r\n"),
+        ("x,y\n1,2\n", ""),
+        ("a,b\n1,{\\u0022}\n", "a,b\r\n1,{\\u0022}\r\n"),
+    ] {
+        assert_eq!(table(body), Ok(expected.to_owned()), "{body:?}");
+    }
+}
+
+#[test]
+fn what_is_no_table_is_not_read() {
+    let begun = "a,b\r\n1,Ada";
+    for (rows, fault) in [
+        // One more, one less, none.
+        ("1,Ada,x\n", Fault::Malformed),
+        ("1\n", Fault::Malformed),
+        ("\n", Fault::Malformed),
+        ("1,\"Ada", Fault::Truncated),
+        ("1,\"Ada\"x\n", Fault::Malformed),
+        ("1,A\"da\n", Fault::Malformed),
+        ("1,Ada\rx\n", Fault::Malformed),
+        ("1,Ada\r", Fault::Malformed),
+    ] {
+        let (out, found) = table(&format!("a,b\n1,Ada\n{rows}")).unwrap_err();
+        assert_eq!((out.trim_end(), found), (begun, fault), "{rows:?}");
+    }
+    for (body, fault) in [
+        ("", Fault::Truncated),
+        ("\u{feff}", Fault::Truncated),
+        ("a,a\n1,1\n", Fault::DuplicateName),
+        ("a,b,b\n1,1,1\n", Fault::DuplicateName),
+        ("\"a", Fault::Truncated),
+    ] {
+        assert_eq!(table(body), Err((String::new(), fault)), "{body:?}");
+    }
+    let plan = plan(&[]);
+    let run = |body: &[u8], limits: Limits| {
+        let mut rules = Rules::new(&plan, of_one);
+        scrub_framed(&plan, &mut rules, Framing::Rows, body, 3, limits).unwrap_err().0
+    };
+    assert_eq!(run(b"a,b\n1,\xff\n", Limits::default()), Unreadable { fault: Fault::NotUtf8, at: 4 });
+    let long = format!("a,b\n1,{}\n", "x".repeat(100));
+    let limits = Limits { record: 100, ..Limits::default() };
+    assert_eq!(run(long.as_bytes(), limits), Unreadable { fault: Fault::TooLong, at: 4 });
+    let wide = Limits { members: 2, ..Limits::default() };
+    assert_eq!(run(b"a,b,c\n", wide).fault, Fault::TooLong);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
@@ -288,6 +356,8 @@ proptest! {
                 Framing::Document | Framing::Lines => text.replace('\n', " ") + "\n",
                 Framing::Sequence => format!("\x1e{text}\n"),
                 Framing::Events => event(text),
+                // Its texts are objects of strings; see below.
+                Framing::Rows => String::new(),
             };
             texts.iter().map(wrap).collect()
         };

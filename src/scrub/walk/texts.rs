@@ -22,7 +22,7 @@ impl Walk {
         match self.expect {
             Expect::End => self.framing != Framing::Sequence || self.gap == Gap::Ended,
             Expect::Document => match self.framing {
-                Framing::Document | Framing::Events => false,
+                Framing::Document | Framing::Events | Framing::Rows => false,
                 Framing::Lines => true,
                 Framing::Sequence => self.gap != Gap::Separated,
             },
@@ -84,7 +84,7 @@ impl Walk {
             return Ok(None);
         }
         let may_begin = match self.framing {
-            Framing::Document | Framing::Events => expect == Expect::Document,
+            Framing::Document | Framing::Events | Framing::Rows => expect == Expect::Document,
             Framing::Lines => expect == Expect::Document || self.gap == Gap::Ended,
             Framing::Sequence => self.gap == Gap::Separated,
         };

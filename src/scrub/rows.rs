@@ -1,0 +1,246 @@
+//! Comma-separated values with a header (RFC 4180): taken apart, and written anew.
+//!
+//! Refuses to know what a row says: it is handed a function that scrubs one text, an object of the row's strings under
+//! the header's names. Invariants: of a table nothing leaves but the names of the columns that are listed, and what
+//! the scrubbed object of a row holds under them; a value that was withheld leaves an empty place, so that columns
+//! keep theirs. A column is known by its name, never by its position.
+
+use serde_json::{Map, Value};
+
+use super::unreadable::{BYTE_ORDER_MARK, Fault, Limits, Unreadable};
+
+/// Where the next byte stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Place {
+    /// A field begins, or is without quotes.
+    #[default]
+    Plain,
+    Quoted,
+    /// After a quote in quotes: the end of the field, or the first of two that stand for one.
+    Closed,
+    /// After a carriage return that ends a row.
+    Returned,
+}
+
+/// A column, by its name.
+#[derive(Clone, Debug)]
+struct Column {
+    name: String,
+    leaves: bool,
+}
+
+/// A table, cut anywhere.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rows {
+    /// Bytes of the body that were taken, and those before the row in the making.
+    taken: u64,
+    at: u64,
+    place: Place,
+    /// Bytes of the byte order mark that came.
+    mark: usize,
+    /// Bytes of the row in the making.
+    held: usize,
+    /// Its fields, the last of them in the making.
+    fields: Vec<Vec<u8>>,
+    /// None before the header was read.
+    columns: Option<Vec<Column>>,
+}
+
+impl Rows {
+    /// Takes the next bytes of the table, and writes the rows that end in them; `scrub` appends what may leave of one
+    /// row's object. Of the columns only those that are `listed` leave, all where that is `None`.
+    ///
+    /// # Errors
+    /// If this is no table, if a row is longer than the bound or as long as no header, or as `scrub` does.
+    pub(super) fn feed(
+        &mut self,
+        chunk: &[u8],
+        last: bool,
+        listed: Option<&[String]>,
+        limits: &Limits,
+        out: &mut Vec<u8>,
+        mut scrub: impl FnMut(&[u8], &mut Vec<u8>) -> Result<(), Unreadable>,
+    ) -> Result<(), Unreadable> {
+        for &byte in chunk {
+            if self.skips_mark(byte)? {
+                continue;
+            }
+            let ends = self.push(byte)?;
+            self.taken += 1;
+            self.held += 1;
+            if self.held > limits.record || self.fields.len() > limits.members {
+                return Err(self.unreadable(Fault::TooLong));
+            }
+            if ends {
+                self.end_row(listed, out, &mut scrub)?;
+            }
+        }
+        if !last {
+            return Ok(());
+        }
+        match self.place {
+            Place::Quoted => Err(self.unreadable(Fault::Truncated)),
+            Place::Returned => Err(self.unreadable(Fault::Malformed)),
+            // The last row needs no line's end.
+            Place::Plain | Place::Closed if self.held > 0 => self.end_row(listed, out, &mut scrub),
+            Place::Plain | Place::Closed if self.columns.is_none() => Err(self.unreadable(Fault::Truncated)),
+            Place::Plain | Place::Closed => Ok(()),
+        }
+    }
+
+    fn unreadable(&self, fault: Fault) -> Unreadable {
+        Unreadable { fault, at: self.at }
+    }
+
+    /// Whether the byte is one of the mark that the body begins with.
+    fn skips_mark(&mut self, byte: u8) -> Result<bool, Unreadable> {
+        let position = usize::try_from(self.taken).unwrap_or(usize::MAX);
+        let is_marked = position > 0 && position == self.mark;
+        match BYTE_ORDER_MARK.get(position) {
+            Some(expected) if *expected == byte && (position == 0 || is_marked) => {
+                (self.taken, self.at, self.mark) = (self.taken + 1, self.taken + 1, self.mark + 1);
+                Ok(true)
+            }
+            Some(_) if is_marked => Err(self.unreadable(Fault::NotUtf8)),
+            Some(_) | None => Ok(false),
+        }
+    }
+
+    /// Takes one byte; whether it ends the row.
+    fn push(&mut self, byte: u8) -> Result<bool, Unreadable> {
+        if self.fields.is_empty() {
+            self.fields.push(Vec::new());
+        }
+        let wrong = Unreadable { fault: Fault::Malformed, at: self.at };
+        let begins = self.fields.last().is_some_and(Vec::is_empty);
+        let mut ends = false;
+        self.place = match (self.place, byte) {
+            (Place::Quoted, b'"') => Place::Closed,
+            (Place::Closed, b'"') => {
+                self.keep(byte);
+                Place::Quoted
+            }
+            (Place::Quoted, _) => {
+                self.keep(byte);
+                Place::Quoted
+            }
+            (Place::Plain, b'"') if begins => Place::Quoted,
+            (Place::Plain | Place::Closed, b',') => {
+                self.fields.push(Vec::new());
+                Place::Plain
+            }
+            (Place::Plain | Place::Closed, b'\r') => Place::Returned,
+            (_, b'\n') => {
+                ends = true;
+                Place::Plain
+            }
+            // A quote in a field without quotes, a byte after the closing one, a carriage return that ends no row.
+            (Place::Plain, b'"') | (Place::Closed | Place::Returned, _) => return Err(wrong),
+            (Place::Plain, _) => {
+                self.keep(byte);
+                Place::Plain
+            }
+        };
+        Ok(ends)
+    }
+
+    fn keep(&mut self, byte: u8) {
+        if let Some(field) = self.fields.last_mut() {
+            field.push(byte);
+        }
+    }
+
+    fn end_row(
+        &mut self,
+        listed: Option<&[String]>,
+        out: &mut Vec<u8>,
+        scrub: &mut impl FnMut(&[u8], &mut Vec<u8>) -> Result<(), Unreadable>,
+    ) -> Result<(), Unreadable> {
+        let fields = std::mem::take(&mut self.fields);
+        let not_utf8 = self.unreadable(Fault::NotUtf8);
+        let texts: Vec<String> =
+            fields.into_iter().map(String::from_utf8).collect::<Result<_, _>>().map_err(|_| not_utf8)?;
+        match &self.columns {
+            None => self.begin(texts, listed, out)?,
+            Some(columns) if columns.len() == texts.len() => {
+                let names = columns.iter().map(|column| column.name.clone());
+                let row: Map<String, Value> = names.zip(texts.into_iter().map(Value::String)).collect();
+                let mut scrubbed = Vec::new();
+                let text = Value::Object(row).to_string();
+                scrub(text.as_bytes(), &mut scrubbed)
+                    .map_err(|unreadable| Unreadable { at: self.at, ..unreadable })?;
+                // What was removed as a whole is nothing.
+                let left: Map<String, Value> = serde_json::from_slice(&scrubbed).unwrap_or_default();
+                let leaving = columns.iter().filter(|column| column.leaves);
+                write_row(leaving.map(|column| left.get(&column.name).map(plain).unwrap_or_default()), out);
+            }
+            Some(_) => return Err(self.unreadable(Fault::Malformed)),
+        }
+        (self.at, self.held) = (self.taken, 0);
+        Ok(())
+    }
+
+    /// Reads the header. Two columns of one name are refused: readers differ on which of them counts.
+    fn begin(
+        &mut self,
+        names: Vec<String>,
+        listed: Option<&[String]>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Unreadable> {
+        let mut columns: Vec<Column> = Vec::with_capacity(names.len());
+        for name in names {
+            let leaves = listed.is_none_or(|listed| listed.contains(&name));
+            columns.push(Column { name, leaves });
+        }
+        let mut sorted: Vec<&str> = columns.iter().map(|column| &*column.name).collect();
+        sorted.sort_unstable();
+        if sorted.windows(2).any(|pair| matches!(pair, [one, other] if one == other)) {
+            return Err(self.unreadable(Fault::DuplicateName));
+        }
+        write_row(columns.iter().filter(|column| column.leaves).map(|column| column.name.clone()), out);
+        self.columns = Some(columns);
+        Ok(())
+    }
+}
+
+/// The column that a path of a mapping selects: `@.name` or `@['name']`, as the row is the record.
+pub(super) fn column(path: &str) -> Option<String> {
+    let path = path.strip_prefix('@').or_else(|| path.strip_prefix('$'))?;
+    let quoted =
+        |quote: char| path.strip_prefix('[')?.strip_suffix(']')?.strip_prefix(quote)?.strip_suffix(quote);
+    let (name, special) = match path.strip_prefix('.') {
+        Some(name) => (name, &['.', '[', '*', ' '][..]),
+        None => (quoted('\'').or_else(|| quoted('"'))?, &['\'', '"', '\\'][..]),
+    };
+    (!name.contains(special)).then(|| name.to_owned())
+}
+
+/// A value as the text of a field.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
+    }
+}
+
+/// Writes a row, if it has a field.
+fn write_row(fields: impl Iterator<Item = String>, out: &mut Vec<u8>) {
+    let mut fields = fields.peekable();
+    if fields.peek().is_none() {
+        return;
+    }
+    while let Some(field) = fields.next() {
+        if field.contains(['"', ',', '\r', '\n']) {
+            out.push(b'"');
+            out.extend_from_slice(field.replace('"', "\"\"").as_bytes());
+            out.push(b'"');
+        } else {
+            out.extend_from_slice(field.as_bytes());
+        }
+        if fields.peek().is_some() {
+            out.push(b',');
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+}
