@@ -7,7 +7,7 @@ mod refuse;
 use std::borrow::Cow;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TE, TRAILER, VIA};
@@ -43,6 +43,10 @@ use crate::vocabulary::PurposeId;
 
 /// The answer's header that names the purpose it was released for.
 const PURPOSE_APPLIED: HeaderName = HeaderName::from_static("data-purpose-applied");
+
+/// An answer that hides whether something exists leaves at a multiple of this time from the request on: many times the
+/// difference between a record that is withheld and one that is not there.
+const TICK: Duration = Duration::from_millis(5);
 
 /// What is known of an exchange so far: for the problem document, the metrics and the log.
 pub(in crate::layer) struct Exchange {
@@ -136,11 +140,26 @@ impl Exchange {
             return self.preflight(&parts, &body).unwrap_or_else(|refusal| self.refuse(refusal));
         }
         let attempt = self.attempt(upstream, parts, body).await;
-        let mut response = attempt.unwrap_or_else(|refusal| self.refuse(refusal));
+        let mut response = match attempt {
+            Ok(response) => response,
+            Err(refusal) => {
+                self.even_out(refusal).await;
+                self.refuse(refusal)
+            }
+        };
         if let Some(cross_origin) = &self.cross_origin {
             cross_origin.mark(response.headers_mut());
         }
         response
+    }
+
+    /// Waits where a route hides what exists: judging a record takes longer than hearing that there is none, and whoever asks
+    /// often enough could tell the two apart.
+    async fn even_out(&self, refusal: Refusal) {
+        let hides = self.route.as_ref().is_some_and(|route| route.hide_existence);
+        if hides && self.on_record && refusal.hiding_existence() == Refusal::NotFound {
+            tokio::time::sleep(until_tick(self.began.elapsed())).await;
+        }
     }
 
     /// Answers a browser that asks whether a page may send a request. It has no credential to ask with, and what it learns
@@ -554,6 +573,12 @@ fn decision_id(now: Timestamp) -> String {
     Ulid::from_parts(millisecond, random::bits().unwrap_or(0)).to_string()
 }
 
+/// The time from here to the next multiple of [`TICK`].
+fn until_tick(elapsed: Duration) -> Duration {
+    let over = elapsed.as_nanos() % TICK.as_nanos();
+    TICK.saturating_sub(Duration::from_nanos(u64::try_from(over).unwrap_or(0)))
+}
+
 fn status_class(status: http::StatusCode) -> &'static str {
     match status.as_u16() / 100 {
         1 => "1xx",
@@ -561,5 +586,19 @@ fn status_class(status: http::StatusCode) -> &'static str {
         3 => "3xx",
         4 => "4xx",
         _ => "5xx",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_hides_something_leaves_at_the_next_tick() {
+        let micros = Duration::from_micros;
+        assert_eq!(until_tick(micros(700)), micros(4300));
+        assert_eq!(until_tick(micros(900)), micros(4100));
+        assert_eq!(until_tick(micros(12_000)), micros(3000));
+        assert_eq!(until_tick(TICK), TICK);
     }
 }
