@@ -14,6 +14,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
+use crate::log_limit::LogLimit;
 use crate::retention;
 
 /// One exchange that is over.
@@ -63,7 +64,10 @@ impl AccessLog {
         let mut text = serde_json::to_vec(line).unwrap_or_default();
         text.push(b'\n');
         if let Err(error) = daily.write(&text, line.time) {
-            tracing::warn!(%error, "a line of the access log was dropped");
+            static DROPPED: LogLimit = LogLimit::new();
+            if let Some(count) = DROPPED.admit() {
+                tracing::warn!(%error, count, "lines of the access log were dropped");
+            }
         }
     }
 

@@ -31,7 +31,7 @@
 //! ```text
 //! process   main, cli, demo        gateway, config
 //! HTTP      layer
-//! state     ledger   disclosure   report   keys   credentials   metrics   access_log
+//! state     ledger   disclosure   report   keys   credentials   metrics   access_log   log_limit
 //! pure      scrub -> decision -> policy -> vocabulary
 //! ```
 
@@ -49,6 +49,7 @@ pub mod credentials;
 pub mod disclosure;
 pub mod keys;
 pub mod ledger;
+pub mod log_limit;
 pub mod metrics;
 pub mod report;
 

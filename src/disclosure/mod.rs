@@ -42,6 +42,7 @@ pub use record::{Intent, Left, Outcome, Verdict, Window};
 pub use verify::{Checkpoint, Report, verify};
 
 use crate::keys::{EpochPseudonyms, Keys, SubjectPseudonyms};
+use crate::log_limit::LogLimit;
 use record::Body;
 use writer::{Job, Writer};
 
@@ -280,9 +281,15 @@ impl Log {
         let body = record::intent(intent, Some(Outcome::Refused(code)), &pseudonyms);
         match Arc::clone(&self.standing.refusals).try_acquire_many_owned(share(&body)) {
             Ok(place) => self.send_detached(body, Some(place)),
-            Err(_) => tracing::warn!(
-                "refusals come faster than the disclosure log is written: one is not on record"
-            ),
+            Err(_) => {
+                static UNRECORDED: LogLimit = LogLimit::new();
+                if let Some(count) = UNRECORDED.admit() {
+                    tracing::warn!(
+                        count,
+                        "refusals come faster than the disclosure log is written: they are not on record"
+                    );
+                }
+            }
         }
     }
 

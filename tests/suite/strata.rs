@@ -23,10 +23,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("credentials", &[]),
     ("keys", &["vocabulary", "decision"]),
     ("ledger", &["finding", "vocabulary", "policy", "decision", "keys"]),
-    ("disclosure", &["retention", "vocabulary", "policy", "decision", "keys", "ledger"]),
+    ("disclosure", &["retention", "vocabulary", "policy", "decision", "keys", "ledger", "log_limit"]),
     ("report", &["vocabulary", "policy", "decision", "keys", "ledger", "disclosure"]),
     ("metrics", &[]),
-    ("access_log", &["retention"]),
+    ("access_log", &["retention", "log_limit"]),
+    ("log_limit", &[]),
     (
         "layer",
         &[
@@ -41,6 +42,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "disclosure",
             "metrics",
             "access_log",
+            "log_limit",
         ],
     ),
     (
@@ -72,6 +74,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "report",
             "metrics",
             "access_log",
+            "log_limit",
             "layer",
             "config",
         ],

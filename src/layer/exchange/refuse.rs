@@ -106,7 +106,8 @@ impl Exchange {
             milliseconds: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
             bytes: 0,
         });
-        tracing::info!(decision = %self.decision, route, recipient, purpose, code = refusal.code(), "refused");
+        // Anybody can cause it: `refusals_total` and the access log count it for operators.
+        tracing::debug!(decision = %self.decision, route, recipient, purpose, code = refusal.code(), "refused");
     }
 
     /// A refusal of a known recipient is on record like a release.
