@@ -7,6 +7,7 @@ pub mod case;
 pub mod consent;
 mod findings;
 pub mod ledger;
+mod logging;
 pub mod place;
 pub mod policy;
 mod processing;
@@ -22,6 +23,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub use run::run;
+
+use crate::credentials::development::LOCAL_NAMES;
 
 /// Personal data leaves only to a known recipient, for a declared purpose, on a legal basis.
 #[derive(Debug, Parser)]
@@ -139,6 +142,9 @@ enum CertsVerb {
         /// The folder for the files
         #[arg(long, value_name = "DIR", default_value = "certs")]
         out: PathBuf,
+        /// A DNS name or IP address of the server; several times for several
+        #[arg(long = "name", value_name = "NAME", default_values = LOCAL_NAMES)]
+        names: Vec<String>,
         /// The URI in the client certificate
         #[arg(long, value_name = "URI", default_value = "spiffe://demo.example/partner/registrar")]
         client: String,

@@ -14,6 +14,7 @@ use super::case::{self, CaseVerb};
 use super::consent::{self, ConsentVerb};
 use super::findings::{self, Counts, counted};
 use super::ledger::{self, LedgerVerb};
+use super::logging;
 use super::place::Place;
 use super::policy::{self, PolicyVerb};
 use super::processing;
@@ -49,12 +50,14 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Verb::Case { config, admin, verb } => run_case(&config, admin, verb),
         Verb::Audit { verb } => run_audit(&verb),
         Verb::Recipient { verb: RecipientVerb::Key { name, format } } => make_key(&name, format),
-        Verb::Certs { verb: CertsVerb::Dev { out, client } } => make_certificates(&out, &client),
+        Verb::Certs { verb: CertsVerb::Dev { out, names, client } } => {
+            make_certificates(&out, &names, &client)
+        }
     }
 }
 
 fn run_serve(file: &ConfigFile) -> ExitCode {
-    start_logging("info");
+    let _logging = logging::start("info");
     let (config, findings) = config::load(&file.config);
     let Some(config) = config else {
         log_or_report(&findings);
@@ -70,7 +73,7 @@ fn run_serve(file: &ConfigFile) -> ExitCode {
 
 /// Says why the gateway ends, in the log where a program reads it.
 fn stop_serving(words: &str) -> ExitCode {
-    if !logs_json() {
+    if !logging::is_json() {
         return fail(words);
     }
     tracing::error!("{words}");
@@ -78,7 +81,7 @@ fn stop_serving(words: &str) -> ExitCode {
 }
 
 fn run_demo(check: bool) -> ExitCode {
-    start_logging("error");
+    let _logging = logging::start("error");
     let mut out = std::io::stdout();
     let played = block_on(async {
         if check {
@@ -265,8 +268,10 @@ fn make_key(name: &str, format: Format) -> ExitCode {
     finish(printed.map(|()| 0))
 }
 
-fn make_certificates(out: &Path, client: &str) -> ExitCode {
-    match development::make(out, &[ClientName { file: "client", uri: client }]) {
+fn make_certificates(out: &Path, names: &[String], client: &str) -> ExitCode {
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let clients = [ClientName { file: "client", uri: client }];
+    match development::make_at(out, &names, &clients, Timestamp::now()) {
         Ok(files) => {
             let mut stdout = std::io::stdout().lock();
             for file in files {
@@ -317,28 +322,8 @@ fn log(finding: &Finding) {
 
 /// Says why the gateway does not start: in the log where a program reads it, with excerpts otherwise.
 fn log_or_report(findings: &[Finding]) {
-    match logs_json() {
+    match logging::is_json() {
         true => findings.iter().for_each(log),
         false => report(findings),
     }
-}
-
-fn logs_json() -> bool {
-    std::env::var("PURPOSEGATE_LOG_FORMAT").is_ok_and(|format| format == "json")
-}
-
-/// Logs go to stderr; `PURPOSEGATE_LOG` filters them, `PURPOSEGATE_LOG_FORMAT=json` makes them JSON.
-fn start_logging(default: &str) {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_env("PURPOSEGATE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        // It would say on stderr that stderr cannot be written, and panic.
-        .log_internal_errors(false)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .with_target(false);
-    let started = if logs_json() { builder.json().try_init() } else { builder.try_init() };
-    // A second start in one process (tests) keeps the first.
-    drop(started);
 }

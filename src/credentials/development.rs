@@ -3,10 +3,20 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType,
+    KeyUsagePurpose, SanType, date_time_ymd,
 };
+
+/// Names of the server's certificate where none are given.
+pub const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
+/// From the start of the day before to its end: browsers and macOS refuse certificates of servers that are
+/// valid for more than 825 days.
+const MAX_VALID_DAYS: i32 = 825;
 
 /// What keeps certificates from being made.
 #[derive(Debug, thiserror::Error)]
@@ -24,14 +34,28 @@ pub struct ClientName<'n> {
     pub uri: &'n str,
 }
 
-/// Makes `ca.pem`, `server.pem`, `server.key` (for localhost) and for each client `NAME.pem` and
+/// Makes `ca.pem`, `server.pem`, `server.key` (for [`LOCAL_NAMES`]) and for each client `NAME.pem` and
 /// `NAME.key` in `folder`. The CA's key is thrown away: nobody can sign with it later.
 ///
 /// # Errors
 /// [`CertsError`].
 pub fn make(folder: &Path, clients: &[ClientName<'_>]) -> Result<Vec<PathBuf>, CertsError> {
+    make_at(folder, &LOCAL_NAMES, clients, Timestamp::now())
+}
+
+/// As [`make`], for a server with these names (DNS names and IP addresses), valid from now.
+///
+/// # Errors
+/// [`CertsError`], also where a name cannot stand in a certificate.
+pub fn make_at(
+    folder: &Path,
+    names: &[&str],
+    clients: &[ClientName<'_>],
+    now: Timestamp,
+) -> Result<Vec<PathBuf>, CertsError> {
+    let today = now.to_zoned(TimeZone::UTC).date();
     let ca_key = KeyPair::generate()?;
-    let mut ca = CertificateParams::new(Vec::new())?;
+    let mut ca = params(Vec::new(), today)?;
     ca.distinguished_name.push(DnType::CommonName, "purposegate development CA");
     ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -39,19 +63,31 @@ pub fn make(folder: &Path, clients: &[ClientName<'_>]) -> Result<Vec<PathBuf>, C
     let issuer = Issuer::new(ca, ca_key);
 
     let mut files = vec![write(folder, "ca.pem", &ca_certificate.pem(), false)?];
-    let mut server =
-        CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()])?;
+    let mut server = params(names.iter().map(ToString::to_string).collect(), today)?;
     server.distinguished_name.push(DnType::CommonName, "purposegate development server");
     server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     sign(folder, "server", server, &issuer, &mut files)?;
     for client in clients {
-        let mut params = CertificateParams::new(Vec::new())?;
+        let mut params = params(Vec::new(), today)?;
         params.distinguished_name.push(DnType::CommonName, client.file);
         params.subject_alt_names = vec![SanType::URI(client.uri.try_into()?)];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         sign(folder, client.file, params, &issuer, &mut files)?;
     }
     Ok(files)
+}
+
+/// Parameters of a certificate that is valid from the day before, as clocks differ.
+fn params(names: Vec<String>, today: Date) -> Result<CertificateParams, CertsError> {
+    let instant = |date: Date| {
+        // Months and days are small and positive.
+        date_time_ymd(i32::from(date.year()), date.month().unsigned_abs(), date.day().unsigned_abs())
+    };
+    let begin = today.saturating_sub(Span::new().days(1));
+    let mut params = CertificateParams::new(names)?;
+    params.not_before = instant(begin);
+    params.not_after = instant(begin.saturating_add(Span::new().days(MAX_VALID_DAYS)));
+    Ok(params)
 }
 
 fn sign(
@@ -83,5 +119,38 @@ fn write(folder: &Path, name: &str, text: &str, secret: bool) -> Result<PathBuf,
     match written {
         Ok(()) => Ok(path),
         Err(source) => Err(CertsError::Write { path, source }),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject;
+    use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+    use super::*;
+
+    #[test]
+    fn certificates_are_valid_from_now_for_as_long_as_browsers_accept() {
+        let folder = tempfile::tempdir().unwrap();
+        let now: Timestamp = "2028-02-29T23:59:59Z".parse().unwrap();
+        let client = ClientName { file: "client", uri: "spiffe://example.org/client" };
+        make_at(folder.path(), &["gate.internal", "192.0.2.7"], &[client], now).unwrap();
+        for file in ["ca.pem", "server.pem", "client.pem"] {
+            let der = CertificateDer::from_pem_file(folder.path().join(file)).unwrap();
+            let (_, certificate) = X509Certificate::from_der(&der).unwrap();
+            let validity = certificate.validity();
+            let (begin, end) = (validity.not_before.timestamp(), validity.not_after.timestamp());
+            assert!((now.as_second() - 2 * 86_400..now.as_second()).contains(&begin), "{file} {validity:?}");
+            assert!(
+                end > now.as_second() + 800 * 86_400 && end - begin <= 825 * 86_400,
+                "{file} {validity:?}"
+            );
+        }
+        let der = CertificateDer::from_pem_file(folder.path().join("server.pem")).unwrap();
+        let (_, server) = X509Certificate::from_der(&der).unwrap();
+        let names = server.subject_alternative_name().unwrap().unwrap().value.general_names.clone();
+        assert_eq!(names, [GeneralName::DNSName("gate.internal"), GeneralName::IPAddress(&[192, 0, 2, 7])]);
     }
 }

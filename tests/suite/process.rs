@@ -9,6 +9,11 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use purposegate::config::roots;
+use purposegate::credentials::development::{self, ClientName};
+use rustls::ClientConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tempfile::TempDir;
 
 use crate::gate::{base, bearer, wait, wait_until};
@@ -26,6 +31,8 @@ struct Serving {
     log: Arc<Mutex<String>>,
     /// Whether what it writes to stderr is read no longer, and who reads it.
     deaf: Arc<AtomicBool>,
+    /// Who holds it keeps the log from being read on.
+    pause: Arc<Mutex<()>>,
     reader: JoinHandle<()>,
 }
 
@@ -46,16 +53,21 @@ impl Serving {
         let log: Arc<Mutex<String>> = Arc::default();
         let stderr = child.stderr.take().unwrap();
         let deaf = Arc::new(AtomicBool::new(false));
-        let (kept, is_deaf) = (Arc::clone(&log), Arc::clone(&deaf));
+        let pause: Arc<Mutex<()>> = Arc::default();
+        let (kept, is_deaf, paused) = (Arc::clone(&log), Arc::clone(&deaf), Arc::clone(&pause));
+        // As where the log lies beside the configuration: each line is a change of a watched folder.
+        let mut beside = std::fs::File::create(folder.path().join("gateway.log")).unwrap();
         let reader = std::thread::spawn(move || {
             let lines = BufReader::new(stderr).lines().map_while(Result::ok);
             for line in lines.take_while(|_| !is_deaf.load(Ordering::SeqCst)) {
+                let _paused = paused.lock();
+                let _ = writeln!(beside, "{line}");
                 kept.lock().unwrap().push_str(&(line + "\n"));
             }
         });
         let address = announced(&log, "listening");
         let admin = announced(&log, "admin listening");
-        Serving { child, address, admin, folder, log, deaf, reader }
+        Serving { child, address, admin, folder, log, deaf, pause, reader }
     }
 
     fn get(&self, path: &str, purpose: &str) -> Answer {
@@ -176,13 +188,137 @@ fn a_pack_that_is_changed_where_it_lies_is_announced_too() {
 #[test]
 fn nobody_has_to_read_the_log() {
     let upstream = Upstream::start();
-    let serving = Serving::start(&format!("{}{ROUTES}", base(upstream.address)), "");
+    let debug = "PURPOSEGATE_LOG=debug; export PURPOSEGATE_LOG;";
+    let serving = Serving::start(&format!("{}{ROUTES}", base(upstream.address)), debug);
     serving.deaf.store(true, Ordering::SeqCst);
     for _ in 0..3 {
         assert_eq!(http::get(serving.address, "/customers/p-1", &[]).status, 401);
         // The first word that is not read closes the pipe.
         wait_until(|| serving.reader.is_finished());
     }
+}
+
+/// More than the pipe and the readers hold: whoever waited for it would wait for ever.
+#[test]
+fn a_log_that_is_read_no_further_stops_nothing() {
+    let upstream = Upstream::start();
+    let debug = "PURPOSEGATE_LOG=debug; export PURPOSEGATE_LOG;";
+    let serving = Serving::start(&format!("{}{ROUTES}", base(upstream.address)), debug);
+    let paused = serving.pause.lock().unwrap();
+    for _ in 0..1000 {
+        assert_eq!(http::get(serving.address, "/customers/p-1", &[]).status, 401);
+    }
+    assert_eq!(http::get(serving.admin, "/healthz", &[]).status, 200);
+    let event = br#"{"kind": "consent-withdrawn", "purpose": "marketing"}"#;
+    assert_eq!(http::send(serving.admin, "POST", "/v1/subjects/p-1/events", &[], event).status, 200);
+    drop(paused);
+    serving.signal("-HUP");
+    wait_until(|| serving.log.lock().unwrap().contains("\"message\":\"reload\""));
+}
+
+#[test]
+fn what_is_refused_is_no_change_of_state() {
+    let upstream = Upstream::start();
+    let serving = Serving::start(&format!("{}{ROUTES}", base(upstream.address)), "");
+    let before = serving.log.lock().unwrap().lines().count();
+    for _ in 0..20 {
+        assert_eq!(http::get(serving.address, "/customers/p-1", &[]).status, 401);
+    }
+    serving.signal("-HUP");
+    wait_until(|| serving.log.lock().unwrap().contains("\"message\":\"reload\""));
+    let log = serving.log.lock().unwrap().clone();
+    assert_eq!(log.lines().count(), before + 1, "{log}");
+}
+
+#[test]
+fn connections_end_before_file_descriptors_do() {
+    let upstream = Upstream::start();
+    upstream.json("/customers/p-1", &person("p-1"));
+    let config = format!("{}{ROUTES}", base(upstream.address));
+    let serving = Serving::start(&config, "ulimit -n 200;");
+    let refused = "purposegate_connections_refused_total{listener=\"127.0.0.1:0\"}";
+    let idle: Vec<_> = (0..150).map(|_| std::net::TcpStream::connect(serving.address)).collect();
+    wait_until(|| serving.metric(refused) > 0.0);
+    assert_eq!(http::get(serving.admin, "/readyz", &[]).status, 200, "there are some left for the others");
+    drop(idle);
+    wait_until(|| {
+        let mut stream = std::net::TcpStream::connect(serving.address).unwrap();
+        let _ = stream.write_all(b"GET /nothing HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).is_ok() && answer.starts_with(b"HTTP/1.1 401")
+    });
+    assert_eq!(serving.get("/customers/p-1", "customer-support").status, 200);
+    let log = serving.log.lock().unwrap().clone();
+    assert!(log.contains("few-open-files") && log.contains("connections refused"), "{log}");
+}
+
+#[test]
+fn the_limit_of_open_files_is_raised_to_what_the_system_allows() {
+    if !Path::new("/proc/self/limits").exists() {
+        eprintln!("skipped: there is no /proc here to read limits from");
+        return;
+    }
+    let upstream = Upstream::start();
+    let config = format!("{}{ROUTES}", base(upstream.address));
+    let serving = Serving::start(&config, "ulimit -Hn 4096; ulimit -Sn 256;");
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", serving.child.id())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let numbers: Vec<&str> = line.split_whitespace().skip(3).take(2).collect();
+    assert_eq!(numbers, ["4096", "4096"], "{line}");
+}
+
+/// A stream without an end, over a connection that the old authority let in.
+#[test]
+fn a_reload_that_names_another_authority_ends_what_the_old_one_let_in() {
+    const PARTNER: &str = "spiffe://example.org/partner";
+    let upstream = Upstream::start();
+    upstream.script("/changes", |_, stream| {
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+        let _ = stream.write_all(format!("{head}data: {{\"id\": \"p-1\"}}\n\n").as_bytes());
+        let _ = std::io::copy(stream, &mut std::io::sink());
+    });
+    let certificates = tempfile::tempdir().unwrap();
+    let (old, new) = (certificates.path().join("old"), certificates.path().join("new"));
+    let client = ClientName { file: "partner", uri: PARTNER };
+    development::make(&old, &[client]).unwrap();
+    development::make(&new, &[]).unwrap();
+    let client_ca = certificates.path().join("clients.pem");
+    std::fs::copy(old.join("ca.pem"), &client_ca).unwrap();
+    let (certificate, key) = (old.join("server.pem"), old.join("server.key"));
+    let listener = format!(
+        "[listener]\ntls = {{ certificate = {certificate:?}, key = {key:?}, client-ca = {client_ca:?} }}"
+    );
+    let config = base(upstream.address)
+        .replace("[listener]", &listener)
+        .replace("timeout = \"10s\"\n[[upstream]]", "timeout = \"10s\"\nidle-timeout = \"1h\"\n[[upstream]]");
+    let partner = format!(
+        "[[recipient]]\nname = \"partner\"\nkind = \"employee\"\ncountry = \"DE\"\npurposes = [\"customer-support\"]\ncredentials = [{{ certificate = \"{PARTNER}\" }}]\n"
+    );
+    let route = "[[route]]\nname = \"changes\"\nupstream = \"crm\"\npath = \"/changes\"\npersonal = false\n";
+    let serving = Serving::start(&format!("{config}{partner}{ROUTES}{route}"), "");
+    let chain = vec![CertificateDer::from_pem_file(old.join("partner.pem")).unwrap()];
+    let key = PrivateKeyDer::from_pem_file(old.join("partner.key")).unwrap();
+    let client = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots(&old.join("ca.pem")).unwrap())
+        .with_client_auth_cert(chain, key)
+        .unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let connection = rustls::ClientConnection::new(Arc::new(client), name).unwrap();
+    let mut stream = rustls::StreamOwned::new(connection, http::connect(serving.address));
+    stream.sock.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream
+        .write_all(b"GET /changes HTTP/1.1\r\nhost: localhost\r\ndata-purpose: customer-support\r\n\r\n")
+        .unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    let renewed = certificates.path().join("renewed");
+    std::fs::copy(new.join("ca.pem"), &renewed).unwrap();
+    std::fs::rename(&renewed, &client_ca).unwrap();
+    let ended = stream.read_to_end(&mut Vec::new());
+    assert!(!ended.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock), "it goes on");
 }
 
 #[test]
@@ -310,6 +446,7 @@ fn no_personal_value_reaches_the_logs_of_the_process() {
     let log = serving.log.lock().unwrap().clone();
     let ours: String = log.lines().filter(|line| !line.contains("\"target\":\"hyper")).collect();
     assert!(ours.contains("refused"), "{ours}");
+    assert!(!log.contains("inotify"), "the log, which lies in a watched folder, feeds itself");
     for value in ["Name-p", "@example.org", "pw-p", "pgk_"] {
         assert!(!ours.contains(value), "{value}: {ours}");
     }
