@@ -74,6 +74,8 @@ metrics! {
         "1 for each policy pack in force.";
     policy_reload: IntCounterVec = "policy_reload_total" ["outcome"]
         "Reloads of configuration and policy: loaded or failed.";
+    connections_refused: IntCounterVec = "connections_refused_total" ["listener"]
+        "Connections refused because as many were open as may be, by the listener's address, or admin.";
     subject_requests_open: IntGauge = "subject_requests_open" []
         "Data subject requests that are open.";
     subject_requests_overdue: IntGauge = "subject_requests_overdue" []

@@ -12,7 +12,7 @@ use super::words::Words;
 use crate::credentials::KeyHash;
 use crate::document::{At, Document, Fields};
 use crate::finding::Finding;
-use crate::layer::identity::{Caller, Credentials};
+use crate::layer::identity::{Caller, CertificateName, Credentials};
 use crate::layer::token::{IdentityClaim, Pattern};
 
 /// Registers the credentials of the recipient at `position`.
@@ -47,7 +47,8 @@ pub(super) fn read_all(
                 }
             },
             (None, Some(At { value, at }), None) => {
-                Some((credentials.register_certificate(value.to_owned(), caller.clone()), at))
+                let name = CertificateName::of_registration(value);
+                Some((credentials.register_certificate(name, caller.clone()), at))
             }
             (None, None, Some(token)) => {
                 let at = token.at();

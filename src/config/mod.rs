@@ -2,6 +2,7 @@
 //! it in one go; after that nobody validates.
 
 mod credential;
+pub(crate) mod descriptors;
 mod files;
 mod issuer;
 mod mapping;
@@ -23,7 +24,7 @@ use jiff::Timestamp;
 pub use section::{
     AccessLogFiles, Admin, Audit, KeyFile, LedgerFile, Listener, ListenerTls, TlsFiles, Upstream,
 };
-pub use tls::{TlsError, roots};
+pub use tls::{ClientAuthority, TlsError, TlsServer, roots};
 
 use self::files::FileText;
 use self::pack::Packs;

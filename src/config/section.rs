@@ -7,17 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, Uri};
-use rustls::ServerConfig;
 
+use super::descriptors::Budget;
 use super::files::existing;
 use super::pack::Packs;
-use super::tls::{self, TlsError};
+use super::tls::{self, TlsError, TlsServer};
 use super::words::Words;
 use super::{PURPOSE_HEADER, Part};
 use crate::disclosure::Durability;
 use crate::document::{At, Document, Fields};
 use crate::finding::Finding;
-use crate::layer::request;
+use crate::layer::{MAX_EXCHANGES, exchanges_per_recipient, request};
 use crate::vocabulary::EEA;
 
 /// A public listener.
@@ -30,6 +30,8 @@ pub struct Listener {
     pub request_timeout: Duration,
     /// Exchanges under way at a time.
     pub max_exchanges: usize,
+    /// Of these, those of one recipient.
+    pub max_exchanges_each: usize,
     pub tls: Option<ListenerTls>,
 }
 
@@ -38,7 +40,7 @@ pub struct Listener {
 pub struct ListenerTls {
     pub files: TlsFiles,
     /// An error is a finding as well.
-    pub server: Result<Arc<ServerConfig>, TlsError>,
+    pub server: Result<TlsServer, TlsError>,
 }
 
 /// The certificate of a listener, and whose client certificates it accepts.
@@ -192,7 +194,14 @@ pub(super) fn listeners(part: &mut Part<'_>) -> Vec<Listener> {
         let finding = finding.hint("add `[listener]` with `address = \"127.0.0.1:8080\"`");
         part.fields.document().find(finding, part.fields.at());
     }
-    tables.into_iter().filter_map(|fields| listener(part, fields)).collect()
+    let (document, at) = (part.fields.document(), tables.first().map(Fields::at));
+    let listeners: Vec<Listener> = tables.into_iter().filter_map(|fields| listener(part, fields)).collect();
+    let exchanges = listeners.iter().map(|listener| listener.max_exchanges).sum();
+    if let Some((complaint, at)) = Budget::allowed(listeners.len(), exchanges).complaint().zip(at) {
+        let hint = "raise it: `ulimit -Hn`, `LimitNOFILE=` of systemd, `nofile` of the container";
+        document.find(Finding::warning("few-open-files", complaint).hint(hint), at);
+    }
+    listeners
 }
 
 fn listener(part: &Part<'_>, mut fields: Fields<'_>) -> Option<Listener> {
@@ -201,7 +210,9 @@ fn listener(part: &Part<'_>, mut fields: Fields<'_>) -> Option<Listener> {
     let address = fields.needed_text("address").and_then(|text| address(document, text));
     let authorities = fields.texts("authorities").iter().map(|name| name.value.to_owned()).collect();
     let request_timeout = fields.duration("request-timeout").unwrap_or(Duration::from_secs(30));
-    let max_exchanges = fields.number("max-exchanges");
+    let mut number = |key| Some(usize::try_from(fields.number(key)?.value).unwrap_or(usize::MAX));
+    let max_exchanges = number("max-exchanges").unwrap_or(MAX_EXCHANGES);
+    let max_exchanges_each = number("max-exchanges-per-recipient");
     let tls = fields.fields("tls", "`[listener.tls]`");
     let plaintext = tls.is_none();
     let tls = tls.and_then(|fields| listener_tls(part, fields));
@@ -217,7 +228,8 @@ fn listener(part: &Part<'_>, mut fields: Fields<'_>) -> Option<Listener> {
         address: address.value,
         authorities,
         request_timeout,
-        max_exchanges: max_exchanges.and_then(|at| usize::try_from(at.value).ok()).unwrap_or(1024),
+        max_exchanges,
+        max_exchanges_each: max_exchanges_each.unwrap_or(exchanges_per_recipient(max_exchanges)),
         tls,
     })
 }
@@ -235,7 +247,7 @@ fn listener_tls(part: &Part<'_>, mut fields: Fields<'_>) -> Option<ListenerTls> 
     fields.end();
     let client_required = demanded.unwrap_or(false);
     let files = TlsFiles { certificate: certificate?, key: key?, client_ca, client_required };
-    let server = tls::server_config(&files);
+    let server = tls::server(&files);
     if let Err(error) = &server {
         let words = format!("TLS cannot be set up: {error}");
         // Whoever works on the ledger or tries a mapping need not read the gateway's key.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 
 use super::TlsFiles;
@@ -32,13 +32,31 @@ impl TlsError {
     }
 }
 
+/// What the TLS files of a listener make.
+#[derive(Clone, Debug)]
+pub struct TlsServer {
+    pub config: Arc<ServerConfig>,
+    /// `None` where no client certificates are accepted.
+    pub client_authority: Option<ClientAuthority>,
+}
+
+/// Whose client certificates are accepted. Connections that one authority let in end when a reload names
+/// another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientAuthority {
+    /// Of its trust anchors, in whatever order the file has them.
+    pub digest: [u8; 32],
+    /// Whether a connection without a client certificate is refused.
+    pub required: bool,
+}
+
 /// The TLS configuration of a listener: TLS 1.2 and 1.3, `h2` and `http/1.1` by ALPN, client
 /// certificates asked for where there is a client CA, and demanded where the configuration says so:
 /// otherwise an API key will do.
 ///
 /// # Errors
 /// [`TlsError`] for a file that does not read, parse or match.
-pub(super) fn server_config(tls: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
+pub(super) fn server(tls: &TlsFiles) -> Result<TlsServer, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&tls.certificate)
         .and_then(Iterator::collect)
@@ -53,13 +71,15 @@ pub(super) fn server_config(tls: &TlsFiles) -> Result<Arc<ServerConfig>, TlsErro
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| TlsError::new(&tls.certificate, error))?;
-    let builder = match &tls.client_ca {
-        None => builder.with_no_client_auth(),
+    let (builder, client_authority) = match &tls.client_ca {
+        None => (builder.with_no_client_auth(), None),
         Some(path) => {
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(path)?), provider);
-            let verifier = if tls.client_required { verifier } else { verifier.allow_unauthenticated() };
+            let (roots, required) = (Arc::new(roots(path)?), tls.client_required);
+            let authority = ClientAuthority { digest: digest(&roots), required };
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
+            let verifier = if required { verifier } else { verifier.allow_unauthenticated() };
             let verifier = verifier.build().map_err(|error| TlsError::new(path, error))?;
-            builder.with_client_cert_verifier(verifier)
+            (builder.with_client_cert_verifier(verifier), Some(authority))
         }
     };
     let mut config = builder.with_single_cert(chain, key).map_err(|error| match error {
@@ -69,7 +89,31 @@ pub(super) fn server_config(tls: &TlsFiles) -> Result<Arc<ServerConfig>, TlsErro
         error => TlsError::new(&tls.certificate, error),
     })?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    if client_authority.is_some() {
+        // A resumed session brings the client's certificate along without verifying it again: one that has
+        // ended, or whose authority is no longer trusted, would go on letting its holder in.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
+    Ok(TlsServer { config: Arc::new(config), client_authority })
+}
+
+fn digest(roots: &RootCertStore) -> [u8; 32] {
+    let mut anchors: Vec<[&[u8]; 3]> = roots
+        .roots
+        .iter()
+        .map(|anchor| {
+            let constraints = anchor.name_constraints.as_deref().unwrap_or_default();
+            [&*anchor.subject, &*anchor.subject_public_key_info, constraints]
+        })
+        .collect();
+    anchors.sort_unstable();
+    anchors.dedup();
+    let mut hasher = blake3::Hasher::new();
+    for part in anchors.into_iter().flatten() {
+        hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
+    }
+    *hasher.finalize().as_bytes()
 }
 
 /// The certificates of a CA file.

@@ -107,6 +107,7 @@ pub const WARNINGS: &[&str] = &[
     "category-too-wide",
     "cookie-forwarded",
     "exporter-in-eea",
+    "few-open-files",
     "no-route",
     "no-such-parameter",
     "parameter-chooses-fields",

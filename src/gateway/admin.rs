@@ -20,9 +20,11 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
-use tokio::net::TcpListener;
+use tokio_io_timeout::TimeoutStream;
 
+use super::acceptor::Acceptor;
 use super::access;
+use super::listener::{HEAD_TIME, STALL_TIME};
 use crate::disclosure;
 use crate::layer::{Gatehouse, Versions, path};
 use crate::ledger::{self, AppendError, Entity, LineResult};
@@ -115,21 +117,22 @@ impl Admin {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    pub(super) async fn run(self, socket: TcpListener) {
+    pub(super) async fn run(self, acceptor: Acceptor) {
         loop {
-            let Ok((stream, _)) = socket.accept().await else {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            };
+            let (stream, _, place) = acceptor.accept().await;
             let admin = self.clone();
             tokio::spawn(async move {
+                let _place = place;
+                let mut stream = TimeoutStream::new(stream);
+                stream.set_write_timeout(Some(STALL_TIME));
                 let service = service_fn(move |request: Request<Incoming>| {
                     let admin = admin.clone();
                     async move { Ok::<_, Infallible>(admin.answer(request).await) }
                 });
                 let connection = http1::Builder::new()
                     .timer(TokioTimer::new())
-                    .serve_connection(TokioIo::new(stream), service);
+                    .header_read_timeout(HEAD_TIME)
+                    .serve_connection(TokioIo::new(Box::pin(stream)), service);
                 if let Err(error) = connection.await {
                     tracing::debug!(%error, "admin connection ended");
                 }

@@ -1,11 +1,14 @@
 //! The process that serves: opens what is on disk, binds the sockets, reloads, drains.
 
+mod acceptor;
 mod access;
 mod admin;
+mod connection;
 #[cfg(test)]
 mod differential;
 pub mod history;
 mod listener;
+mod plain;
 mod tls;
 mod upstreams;
 
@@ -15,23 +18,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rustls::ServerConfig;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tower::Layer;
 
+use self::acceptor::Acceptor;
 use self::admin::Admin;
 use self::listener::Listener;
 use self::upstreams::Upstreams;
 use crate::access_log::AccessLog;
-use crate::config::{self, AccessLogFiles, Config, TlsError};
+use crate::config::descriptors::{self, Budget, MAX_ADMIN_CONNECTIONS};
+use crate::config::{self, AccessLogFiles, Config, TlsError, TlsServer};
 use crate::disclosure::Log;
 use crate::finding::Finding;
 use crate::keys::Keys;
 use crate::layer::opt_out::OptOut;
+use crate::layer::places::Places;
 use crate::layer::route::Route;
-use crate::layer::{GateLayer, Gatehouse, Listening, Snapshot, Versions};
+use crate::layer::{GateLayer, Gatehouse, Listening, PurposePages, Snapshot, Versions};
 use crate::ledger::{Ledger, Mark};
 use crate::metrics::Metrics;
 use crate::policy::succession;
@@ -72,13 +77,13 @@ pub struct Gateway {
     renewal: Renewal,
     listeners: Vec<Listener>,
     admin: Admin,
-    admin_socket: TcpListener,
+    admin_acceptor: Acceptor,
     drain: Duration,
     stop: watch::Sender<bool>,
 }
 
 /// A listener's certificate, which a reload reads again.
-type Certificate = watch::Sender<Arc<ServerConfig>>;
+type Certificate = watch::Sender<TlsServer>;
 
 /// Tells a running gateway to stop; dropping it does not.
 #[derive(Clone, Debug)]
@@ -120,12 +125,16 @@ impl Gateway {
         let upstreams = Upstreams::new(&config.upstreams);
         let stop = watch::Sender::new(false);
 
+        let max_exchanges = config.listeners.iter().map(|listener| listener.max_exchanges).sum();
+        let budget = Budget::new(descriptors::raise_limit(), config.listeners.len(), max_exchanges);
+        let refused = |listener: &str| metrics.connections_refused.with_label_values(&[listener]);
+
         let mut listeners = Vec::new();
         let mut certificates = Vec::new();
         for listener in &config.listeners {
             let socket = bind(listener.address).await?;
             let certificate = match &listener.tls {
-                Some(tls) => Some(Certificate::new(Arc::clone(tls.server.as_ref().map_err(Clone::clone)?))),
+                Some(tls) => Some(Certificate::new(tls.server.clone()?)),
                 None => None,
             };
             let tls = certificate.as_ref().map(Certificate::subscribe);
@@ -133,11 +142,16 @@ impl Gateway {
             let listening = Listening {
                 authorities: listener.authorities.clone(),
                 request_timeout: listener.request_timeout,
-                exchanges: Arc::new(Semaphore::new(listener.max_exchanges)),
+                exchanges: Places::new(
+                    budget.exchanges_of(listener.max_exchanges, max_exchanges),
+                    listener.max_exchanges_each,
+                ),
             };
-            listeners.push(Listener::new(socket, listening, tls));
+            let acceptor = Acceptor::new(socket, budget.connections, refused(&listener.address.to_string()));
+            listeners.push(Listener::new(acceptor, listening, tls));
         }
         let admin_socket = bind(config.admin.address).await?;
+        let admin_acceptor = Acceptor::new(admin_socket, MAX_ADMIN_CONNECTIONS, refused("admin"));
 
         let file = config.file.clone();
         let drain = config.drain;
@@ -153,7 +167,7 @@ impl Gateway {
         ));
         let admin = Admin::new(Arc::clone(&gatehouse));
         let renewal = Renewal { file, settled, gatehouse, upstreams, certificates };
-        Ok(Gateway { renewal, listeners, admin, admin_socket, drain, stop })
+        Ok(Gateway { renewal, listeners, admin, admin_acceptor, drain, stop })
     }
 
     /// The public addresses, in the order of the configuration, with the ports that were chosen for port 0.
@@ -163,7 +177,7 @@ impl Gateway {
 
     /// The admin address.
     pub fn admin_address(&self) -> Option<SocketAddr> {
-        self.admin_socket.local_addr().ok()
+        self.admin_acceptor.address().ok()
     }
 
     /// What the exchanges share: the ledger, the log, the metrics.
@@ -177,7 +191,7 @@ impl Gateway {
 
     /// Serves until told to stop, then drains. `reload` yields whenever the configuration is to be read again.
     pub async fn run(self, mut reload: tokio::sync::mpsc::Receiver<()>) {
-        let Gateway { renewal, listeners, admin, admin_socket, drain, stop } = self;
+        let Gateway { renewal, listeners, admin, admin_acceptor, drain, stop } = self;
         let gatehouse = Arc::clone(&renewal.gatehouse);
         let mut stopped = stop.subscribe();
         let mut serving = JoinSet::new();
@@ -188,10 +202,10 @@ impl Gateway {
             let gate = GateLayer::new(Arc::clone(&gatehouse)).layer(renewal.upstreams.clone());
             serving.spawn(listener.run(gate, stop.subscribe()));
         }
-        if let Ok(address) = admin_socket.local_addr() {
+        if let Ok(address) = admin_acceptor.address() {
             tracing::info!(%address, "admin listening");
         }
-        let admin_serving = tokio::spawn(admin.clone().run(admin_socket));
+        let admin_serving = tokio::spawn(admin.clone().run(admin_acceptor));
         let renewal = Arc::new(renewal);
         let mut prune = tokio::time::interval(PRUNE);
         loop {
@@ -276,8 +290,16 @@ struct Settled([(&'static str, String); 7]);
 impl Settled {
     fn of(config: &Config) -> Settled {
         let listener = |listener: &config::Listener| {
-            let config::Listener { address, authorities, request_timeout, max_exchanges, tls } = listener;
-            format!("{address} {authorities:?} {request_timeout:?} {max_exchanges} {}", tls.is_some())
+            let config::Listener {
+                address,
+                authorities,
+                request_timeout,
+                max_exchanges,
+                max_exchanges_each,
+                tls,
+            } = listener;
+            let exchanges = (max_exchanges, max_exchanges_each);
+            format!("{address} {authorities:?} {request_timeout:?} {exchanges:?} {}", tls.is_some())
         };
         Settled([
             ("listener", config.listeners.iter().map(listener).collect::<Vec<_>>().join("; ")),
@@ -347,7 +369,7 @@ impl Renewal {
 fn renewed<'c>(
     certificates: &'c [(SocketAddr, Certificate)],
     listeners: &[config::Listener],
-) -> Result<Vec<(&'c Certificate, Arc<ServerConfig>)>, TlsError> {
+) -> Result<Vec<(&'c Certificate, TlsServer)>, TlsError> {
     let same = certificates.iter().enumerate().filter_map(|(at, (address, certificate))| {
         // Several may have port 0.
         let before = certificates.iter().take(at).filter(|(other, _)| other == address).count();
@@ -355,7 +377,7 @@ fn renewed<'c>(
             listeners.iter().filter(|listener| listener.address == *address && listener.tls.is_some());
         let listener = there.nth(before)?;
         let server = listener.tls.as_ref()?.server.as_ref();
-        Some(server.map(|server| (certificate, Arc::clone(server))).map_err(Clone::clone))
+        Some(server.map(|server| (certificate, server.clone())).map_err(Clone::clone))
     });
     same.collect()
 }
@@ -390,20 +412,23 @@ fn snapshot(config: Config) -> Snapshot {
         exporter_region: config.exporter_region,
         pseudonym_epoch: config.keys.pseudonym_epoch,
         revision: config.revision,
+        purpose_pages: PurposePages::default(),
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use rustls::ServerConfig;
     use rustls::server::ResolvesServerCertUsingSni;
 
     use super::*;
 
-    fn server() -> Arc<ServerConfig> {
+    fn server() -> TlsServer {
         let builder = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
         let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
-        Arc::new(builder.with_cert_resolver(Arc::new(ResolvesServerCertUsingSni::new())))
+        let config = builder.with_cert_resolver(Arc::new(ResolvesServerCertUsingSni::new()));
+        TlsServer { config: Arc::new(config), client_authority: None }
     }
 
     #[test]
@@ -414,13 +439,14 @@ mod tests {
             client_ca: None,
             client_required: false,
         };
-        let listener = |port: u16, server: Option<&Arc<ServerConfig>>| config::Listener {
+        let listener = |port: u16, server: Option<&TlsServer>| config::Listener {
             address: SocketAddr::from(([127, 0, 0, 1], port)),
             authorities: Vec::new(),
             request_timeout: Duration::ZERO,
             max_exchanges: 1,
+            max_exchanges_each: 1,
             tls: server
-                .map(|server| config::ListenerTls { files: files.clone(), server: Ok(Arc::clone(server)) }),
+                .map(|server| config::ListenerTls { files: files.clone(), server: Ok(server.clone()) }),
         };
         let bound = |port: u16| (SocketAddr::from(([127, 0, 0, 1], port)), Certificate::new(server()));
         let certificates = [bound(1), bound(2)];
@@ -429,7 +455,7 @@ mod tests {
             let renewed = renewed(&certificates, listeners).unwrap();
             let is = |(_, own): &(SocketAddr, Certificate)| {
                 let found = renewed.iter().find(|(certificate, _)| std::ptr::eq(*certificate, own))?;
-                Some(if Arc::ptr_eq(&found.1, &one) { 1 } else { 2 })
+                Some(if Arc::ptr_eq(&found.1.config, &one.config) { 1 } else { 2 })
             };
             certificates.each_ref().map(is)
         };

@@ -1,19 +1,96 @@
-//! The names in a client's certificate.
+//! The names in a client's certificate, and when it ends.
 
+use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::layer::identity::PeerNames;
+use crate::layer::identity::{CertificateName, PeerNames};
 
-/// The names of a verified client certificate: its subject alternative names, never its common name.
-pub(super) fn peer_names(certificate: &CertificateDer<'_>) -> PeerNames {
-    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return PeerNames::default() };
-    let Ok(Some(names)) = certificate.subject_alternative_name() else { return PeerNames::default() };
+/// What a verified client certificate says: its subject alternative names, never its common name, and its
+/// end, or that of a certificate that was sent with it, whichever is earlier. `chain` begins with the client's
+/// own. One that does not parse here has no names and has ended: what cannot be read lets nobody in.
+pub(super) fn peer_names(chain: &[CertificateDer<'_>], now: Timestamp) -> PeerNames {
+    let unreadable = || PeerNames { until: Some(Timestamp::MIN), ..PeerNames::default() };
+    let Some((own, issuers)) = chain.split_first() else { return unreadable() };
+    let Ok((_, own)) = X509Certificate::from_der(own) else { return unreadable() };
+    // What has ended already had no part in the verification.
+    let issuers = issuers.iter().filter_map(|issuer| Some(end(&X509Certificate::from_der(issuer).ok()?.1)));
+    let until = issuers.filter(|end| *end > now).chain([end(&own)]).min();
+    PeerNames { names: names(&own).into(), until }
+}
+
+/// The first instant at which a certificate is no longer valid: `notAfter` is the last second that it is.
+fn end(certificate: &X509Certificate<'_>) -> Timestamp {
+    let last = certificate.validity().not_after.timestamp();
+    Timestamp::from_second(last.saturating_add(1)).unwrap_or(Timestamp::MAX)
+}
+
+fn names(certificate: &X509Certificate<'_>) -> Vec<CertificateName> {
+    let Ok(Some(names)) = certificate.subject_alternative_name() else { return Vec::new() };
     let names = names.value.general_names.iter().filter_map(|name| match name {
-        GeneralName::URI(name) | GeneralName::DNSName(name) | GeneralName::RFC822Name(name) => Some(*name),
+        GeneralName::URI(name) => Some((*name, CertificateName::Uri as fn(String) -> CertificateName)),
+        GeneralName::DNSName(name) => Some((*name, CertificateName::Dns as _)),
+        GeneralName::RFC822Name(name) => Some((*name, CertificateName::Email as _)),
         _ => None,
     });
     // A NUL inside a name has fooled comparisons before (Envoy CVE-2026-47778).
-    PeerNames(names.filter(|name| !name.contains('\0')).map(str::to_owned).collect())
+    names.filter(|(name, _)| !name.contains('\0')).map(|(name, make)| make(name.to_owned())).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType, date_time_ymd};
+
+    use super::*;
+
+    fn params(until: (i32, u8, u8)) -> CertificateParams {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.not_after = date_time_ymd(until.0, until.1, until.2);
+        params
+    }
+
+    fn at(time: &str) -> Timestamp {
+        time.parse().unwrap()
+    }
+
+    #[test]
+    fn a_certificate_has_typed_names_and_the_earliest_end_of_its_chain() {
+        let ca_key = KeyPair::generate().unwrap();
+        let mut ca = params((2031, 6, 1));
+        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca_certificate = ca.self_signed(&ca_key).unwrap();
+        let issuer = Issuer::new(ca, ca_key);
+        let mut own = params((2032, 6, 1));
+        own.subject_alt_names = vec![
+            SanType::URI("spiffe://x/a".try_into().unwrap()),
+            SanType::DnsName("partner.example".try_into().unwrap()),
+            SanType::Rfc822Name("ops@partner.example".try_into().unwrap()),
+            SanType::DnsName("spiffe.example\0.org".try_into().unwrap()),
+        ];
+        let own = own.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
+        let chain = [own.der().clone(), ca_certificate.der().clone()];
+
+        let alone = peer_names(&chain[..1], at("2030-01-01T00:00:00Z"));
+        let names = [
+            CertificateName::Uri("spiffe://x/a".to_owned()),
+            CertificateName::Dns("partner.example".to_owned()),
+            CertificateName::Email("ops@partner.example".to_owned()),
+        ];
+        assert_eq!(*alone.names, names);
+        assert_eq!(alone.until, Some(at("2032-06-01T00:00:01Z")), "its last second counts");
+        let together = peer_names(&chain, at("2030-01-01T00:00:00Z"));
+        assert_eq!(together.until, Some(at("2031-06-01T00:00:01Z")));
+        let later = peer_names(&chain, at("2032-01-01T00:00:00Z"));
+        assert_eq!(later.until, Some(at("2032-06-01T00:00:01Z")), "what had ended was not needed");
+    }
+
+    #[test]
+    fn what_cannot_be_read_has_no_names_and_has_ended() {
+        for chain in [&[][..], &[CertificateDer::from(vec![1, 2, 3])]] {
+            let peer = peer_names(chain, Timestamp::UNIX_EPOCH);
+            assert!(peer.names.is_empty() && peer.until == Some(Timestamp::MIN));
+        }
+    }
 }

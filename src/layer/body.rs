@@ -567,28 +567,31 @@ impl Answer {
                     let frame = tokio::time::timeout(release.upstream_idle(), body.frame()).await;
                     let waited = release.waited(waiting.elapsed());
                     let cut = match frame {
-                        _ if waited.is_err() => Cause::BodyTimeout,
-                        Ok(Some(Ok(frame))) => match frame.into_data() {
-                            Ok(chunk) => {
-                                release.received(chunk.len());
-                                release.sent(chunk.len());
-                                // Where its length is known nobody asks for what comes after it.
-                                if body.is_end_stream() {
-                                    release.close();
+                        _ if waited.is_err() => Cut::from(Cause::BodyTimeout),
+                        Ok(Some(Ok(frame))) => {
+                            match frame.into_data().map(|chunk| (chunk, release.may_leave())) {
+                                Ok((_, Err(ended))) => ended.into(),
+                                Ok((chunk, Ok(()))) => {
+                                    release.received(chunk.len());
+                                    release.sent(chunk.len());
+                                    // Where its length is known nobody asks for what comes after it.
+                                    if body.is_end_stream() {
+                                        release.close();
+                                    }
+                                    return Some((Ok(Frame::data(chunk)), (body, release)));
                                 }
-                                return Some((Ok(Frame::data(chunk)), (body, release)));
+                                Err(_trailers) => continue,
                             }
-                            Err(_trailers) => continue,
-                        },
+                        }
                         Ok(None) => {
                             release.close();
                             return None;
                         }
-                        Ok(Some(Err(_))) => Cause::Broken,
-                        Err(_) => Cause::IdleTimeout,
+                        Ok(Some(Err(_))) => Cause::Broken.into(),
+                        Err(_) => Cause::IdleTimeout.into(),
                     };
-                    release.abort(cut.into());
-                    return Some((Err(cut.into()), (body, release)));
+                    release.abort(cut);
+                    return Some((Err(cut), (body, release)));
                 }
             });
         Answer::Streamed(Box::pin(http_body_util::StreamBody::new(frames)))

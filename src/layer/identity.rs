@@ -57,15 +57,44 @@ impl Identity {
     }
 }
 
-/// The names (URI, DNS, e-mail) in a verified client certificate's subject alternative name.
+/// A name of a client certificate. Its type is part of it: whoever may issue DNS names issues no URIs.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum CertificateName {
+    Uri(String),
+    Dns(String),
+    Email(String),
+}
+
+impl CertificateName {
+    /// Reads the name of a registration, whose form tells the type: a text that begins with a scheme is a
+    /// URI, another one with an `@` is an e-mail address, any other is a DNS name.
+    pub fn of_registration(name: &str) -> CertificateName {
+        // RFC 3986, 3.1.
+        let is_scheme = |scheme: &str| {
+            scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+                && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+        };
+        match name.split_once(':') {
+            Some((scheme, _)) if is_scheme(scheme) => CertificateName::Uri(name.to_owned()),
+            _ if name.contains('@') => CertificateName::Email(name.to_owned()),
+            _ => CertificateName::Dns(name.to_owned()),
+        }
+    }
+}
+
+/// The names in a verified client certificate's subject alternative name, and the certificate's end.
 #[derive(Clone, Debug, Default)]
-pub struct PeerNames(pub Arc<[String]>);
+pub struct PeerNames {
+    pub names: Arc<[CertificateName]>,
+    /// The first instant at which the certificate is no longer valid.
+    pub until: Option<Timestamp>,
+}
 
 /// All registered credentials.
 #[derive(Debug, Default)]
 pub struct Credentials {
     keys: HashMap<KeyHash, Caller>,
-    certificates: HashMap<String, Caller>,
+    certificates: HashMap<CertificateName, Caller>,
     tokens: Tokens,
 }
 
@@ -86,7 +115,7 @@ impl Credentials {
     }
 
     /// Registers a certificate's name; the earlier caller where it was registered before.
-    pub fn register_certificate(&mut self, name: String, caller: Caller) -> Option<Caller> {
+    pub fn register_certificate(&mut self, name: CertificateName, caller: Caller) -> Option<Caller> {
         self.certificates.insert(name, caller)
     }
 
@@ -94,7 +123,7 @@ impl Credentials {
     ///
     /// # Errors
     /// [`Refusal::CredentialMissing`] where there is none, [`Refusal::CredentialInvalid`] where one is
-    /// unknown or two disagree. A verified certificate that nobody registered names nobody.
+    /// unknown or has ended, or two disagree. A verified certificate that nobody registered names nobody.
     pub fn identify(
         &self,
         headers: &HeaderMap,
@@ -105,9 +134,13 @@ impl Credentials {
         for presented in presented(headers) {
             caller = Some(agree(caller, self.named_by(presented?, now)?)?);
         }
-        for name in peer.into_iter().flat_map(|names| names.0.iter()) {
-            if let Some(named) = self.certificates.get(name) {
-                caller = Some(agree(caller, named.clone())?);
+        if let Some(PeerNames { names, until }) = peer {
+            if until.is_some_and(|until| until <= now) {
+                // It was valid when the connection began.
+                return Err(Refusal::CredentialInvalid);
+            }
+            for named in names.iter().filter_map(|name| self.certificates.get(name)) {
+                caller = Some(agree(caller, Caller { until: *until, ..named.clone() })?);
             }
         }
         caller.ok_or(Refusal::CredentialMissing)
@@ -162,7 +195,9 @@ mod tests {
         let locked = Caller { recipient: 1, locked: Some(PurposeId(3)), ..Caller::default() };
         credentials.register_key(hash(b"pgk_a_1"), Caller::default());
         credentials.register_key(hash(b"pgk_b_1"), locked);
-        credentials.register_certificate("spiffe://x/a".into(), Caller::default());
+        for name in ["spiffe://x/a", "partner.example", "ops@partner.example"] {
+            credentials.register_certificate(CertificateName::of_registration(name), Caller::default());
+        }
         credentials
     }
 
@@ -171,8 +206,58 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, value.parse().unwrap());
         }
-        let names = PeerNames(peer.iter().map(ToString::to_string).collect());
-        registered().identify(&map, Some(&names), Timestamp::UNIX_EPOCH)
+        let names = peer.iter().map(|name| CertificateName::of_registration(name)).collect();
+        registered().identify(&map, Some(&PeerNames { names, until: None }), Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn the_form_of_a_registered_name_tells_its_type() {
+        use CertificateName::{Dns, Email, Uri};
+        type Make = fn(String) -> CertificateName;
+        let cases: [(&str, Make); 9] = [
+            ("spiffe://x/a", Uri),
+            ("https://user@partner.example/", Uri),
+            ("urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6", Uri),
+            ("mailto:ops@partner.example", Uri),
+            ("ops@partner.example", Email),
+            ("\"a:b\"@partner.example", Email),
+            ("partner.example", Dns),
+            ("*.partner.example", Dns),
+            ("1a:b", Dns),
+        ];
+        for (name, make) in cases {
+            assert_eq!(CertificateName::of_registration(name), make(name.to_owned()), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_met_by_a_name_of_its_type_alone() {
+        let meets = |name: CertificateName| {
+            let peer = PeerNames { names: [name].into(), until: None };
+            registered().identify(&HeaderMap::new(), Some(&peer), Timestamp::UNIX_EPOCH).is_ok()
+        };
+        type Make = fn(String) -> CertificateName;
+        let types: [Make; 3] = [CertificateName::Uri, CertificateName::Dns, CertificateName::Email];
+        for (name, own) in [("spiffe://x/a", 0), ("partner.example", 1), ("ops@partner.example", 2)] {
+            for (at, make) in types.iter().enumerate() {
+                assert_eq!(meets(make(name.to_owned())), at == own, "{name} {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_certificate_counts_until_its_end_and_so_does_what_it_let_in() {
+        let until = Timestamp::from_second(100).unwrap();
+        let names: Arc<[_]> = [CertificateName::of_registration("spiffe://x/a")].into();
+        let at = |second: i64, headers: &HeaderMap| {
+            let peer = PeerNames { names: Arc::clone(&names), until: Some(until) };
+            registered().identify(headers, Some(&peer), Timestamp::from_second(second).unwrap())
+        };
+        let key = HeaderMap::from_iter([("x-api-key".parse().unwrap(), "pgk_a_1".parse().unwrap())]);
+        for headers in [&HeaderMap::new(), &key] {
+            assert_eq!(at(99, headers).unwrap().until, Some(until));
+            assert_eq!(at(100, headers), Err(Refusal::CredentialInvalid));
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub(crate) mod judgement;
 pub mod media_type;
 pub mod opt_out;
 pub mod path;
+pub mod places;
 mod privacy_control;
 pub mod purpose;
 mod refusal;
@@ -47,9 +48,11 @@ use tower::{Layer, Service};
 
 pub use refusal::{Problem, Refusal, Rejection};
 pub use snapshot::{Snapshot, Versions};
+pub use well_known::PurposePages;
 
 use self::inbound::Inbound;
 use self::opt_out::OptOut;
+use self::places::{Full, Place, Places};
 use self::upstream::UpstreamFailure;
 use crate::access_log::AccessLog;
 use crate::disclosure::Log;
@@ -67,8 +70,32 @@ pub struct Listening {
     pub authorities: Vec<String>,
     /// Time for a request's body to arrive.
     pub request_timeout: Duration,
-    /// A permit for each exchange that may be under way at a time.
-    pub exchanges: Arc<Semaphore>,
+    /// The exchanges that may be under way at a time: of all recipients, and of each.
+    pub exchanges: Arc<Places<Arc<str>>>,
+}
+
+/// Exchanges of a listener at a time where nothing is configured.
+pub const MAX_EXCHANGES: usize = 1024;
+
+/// The exchanges of one recipient at a time where nothing else is configured: a quarter of all.
+pub fn exchanges_per_recipient(max_exchanges: usize) -> usize {
+    max_exchanges.div_ceil(4)
+}
+
+impl Listening {
+    /// A place for one more exchange of a recipient.
+    fn begin(&self, recipient: &Arc<str>) -> Result<Place<Arc<str>>, Refusal> {
+        Ok(self.exchanges.take(recipient)?)
+    }
+}
+
+impl From<Full> for Refusal {
+    fn from(full: Full) -> Self {
+        match full {
+            Full::All => Refusal::Overloaded,
+            Full::Own => Refusal::TooManyRequests,
+        }
+    }
 }
 
 impl Default for Listening {
@@ -76,7 +103,7 @@ impl Default for Listening {
         Listening {
             authorities: Vec::new(),
             request_timeout: Duration::from_secs(30),
-            exchanges: Arc::new(Semaphore::new(1024)),
+            exchanges: Places::new(MAX_EXCHANGES, exchanges_per_recipient(MAX_EXCHANGES)),
         }
     }
 }

@@ -7,7 +7,7 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use governor::{DefaultDirectRateLimiter, Quota};
@@ -21,6 +21,7 @@ use jiff::Timestamp;
 
 use super::body::Answer;
 use super::inbound::Inbound;
+use super::places::Places;
 use super::{Gatehouse, Refusal, request};
 use crate::decision::{ConsentStatus, Subject};
 use crate::keys::OptOutLinks;
@@ -35,6 +36,13 @@ pub const ONE_CLICK: &str = "List-Unsubscribe=One-Click";
 
 /// Bytes of a request's body.
 const MAX_BODY: usize = 4096;
+/// For the body to arrive.
+const BODY_TIME: Duration = Duration::from_secs(5);
+/// Objections whose body is awaited at a time. They need no credential, so they take nothing from the
+/// exchanges of recipients.
+const MAX_POSTS: usize = 256;
+/// Of these, those by one link: whoever holds one link keeps nobody else from objecting.
+const MAX_POSTS_PER_LINK: usize = 4;
 
 /// Objections that are recorded in a second, and at once. Only readable links of people who have
 /// not objected yet count, so a flood of others keeps nobody from objecting.
@@ -51,11 +59,13 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action
 pub struct OptOut {
     pub links: OptOutLinks,
     rate: DefaultDirectRateLimiter,
+    posts: Arc<Places<SubjectId>>,
 }
 
 impl OptOut {
     pub fn new(links: OptOutLinks) -> OptOut {
-        OptOut { links, rate: DefaultDirectRateLimiter::direct(Quota::per_second(PER_SECOND)) }
+        let rate = DefaultDirectRateLimiter::direct(Quota::per_second(PER_SECOND));
+        OptOut { links, rate, posts: Places::new(MAX_POSTS, MAX_POSTS_PER_LINK) }
     }
 
     /// Whether one more objection may be recorded at this moment.
@@ -87,7 +97,6 @@ where
     let (parts, body) = incoming.into_parts();
     let listening = gatehouse.listening(&parts.extensions);
     request::screen(&parts, &listening.authorities).map_err(|rejection| rejection.refusal)?;
-    let _permit = Arc::clone(&listening.exchanges).try_acquire_owned().map_err(|_| Refusal::Overloaded)?;
     let token = parts.uri.path().strip_prefix(PATH).unwrap_or_default();
     let Some(person) = gatehouse.opt_out.links.person(token) else {
         return Ok(page(StatusCode::NOT_FOUND, &unreadable(gatehouse), parts.method == Method::HEAD));
@@ -95,7 +104,8 @@ where
     match parts.method {
         Method::GET | Method::HEAD => Ok(page(StatusCode::OK, QUESTION, parts.method == Method::HEAD)),
         Method::POST => {
-            let body = Inbound::new(body, MAX_BODY, listening.request_timeout);
+            let _place = gatehouse.opt_out.posts.take(&person)?;
+            let body = Inbound::new(body, MAX_BODY, listening.request_timeout.min(BODY_TIME));
             let failure = body.failure();
             let body = body.collect().await;
             let body =

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 use prometheus::IntCounter;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::body::Cut;
 use super::cause::Cause;
 use super::identity::Identity;
 use super::judgement::{Judgement, Terms};
+use super::places::Place;
 use super::route::{Report, Route, Scrubbing};
 use super::tally::{Released, Tally};
 use super::well_known::Withheld;
@@ -23,6 +23,7 @@ use crate::decision::{Admitted, ClassId, Decisions};
 use crate::disclosure::{Entry, Left, LogError, Outcome, Window};
 use crate::keys::Fingerprint;
 use crate::ledger::Epoch;
+use crate::log_limit::LogLimit;
 use crate::vocabulary::Form;
 
 /// The trailer that says how much was withheld.
@@ -48,7 +49,7 @@ pub struct Release {
     /// Taken by whoever closes the exchange.
     entry: Mutex<Option<Entry>>,
     /// One of the exchanges that may be under way.
-    _permit: OwnedSemaphorePermit,
+    _place: Place<Arc<str>>,
     began: Instant,
     /// Who the recipient is, where its credential says so.
     identity: Identity,
@@ -87,7 +88,7 @@ impl Release {
         admitted: Arc<Admitted>,
         case: Option<Citation>,
         entry: Entry,
-        permit: OwnedSemaphorePermit,
+        place: Place<Arc<str>>,
         began: Instant,
         identity: Identity,
         ends: Option<(Timestamp, Refusal)>,
@@ -106,7 +107,7 @@ impl Release {
             admitted,
             case,
             entry: Mutex::new(Some(entry)),
-            _permit: permit,
+            _place: place,
             began,
             identity,
             ends,
@@ -262,9 +263,14 @@ impl Release {
 
     /// The answer was cut while it was leaving.
     pub(super) fn abort(&self, cut: Cut) {
+        static CUT: LogLimit = LogLimit::new();
         match cut.cause {
             Some(cause) => self.route.warn(cause, self.decision().as_deref()),
-            None => tracing::warn!(route = %self.route.name, code = cut.refusal.code(), "answer cut"),
+            None => {
+                if let Some(count) = CUT.admit() {
+                    tracing::warn!(route = %self.route.name, code = cut.refusal.code(), count, "answer cut");
+                }
+            }
         }
         self.finish("aborted", Outcome::Aborted);
     }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::identity::Credentials;
 use super::route::{Recipient, Routes};
+use super::well_known::PurposePages;
 use crate::decision::Decisions;
 use crate::policy::{Pack, succession};
 use crate::vocabulary::Vocabulary;
@@ -25,6 +26,8 @@ pub struct Snapshot {
     pub pseudonym_epoch: Option<Arc<str>>,
     /// A digest of the files that it was read from.
     pub revision: Arc<str>,
+    /// What recipients were told of their purposes.
+    pub purpose_pages: PurposePages,
 }
 
 impl Snapshot {

@@ -3,8 +3,11 @@
 //! Nothing here reads anybody's data, and nobody learns about another recipient. How much was
 //! withheld is told only as far as the registration asks for it.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use bytes::Bytes;
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::route::{Field, Recipient, Report, Route, Scrubbing};
@@ -34,10 +37,63 @@ impl Page {
     }
 }
 
+/// Pages of purposes that a snapshot remembers.
+const MAX_PAGES: usize = 256;
+
+/// What a page of purposes depends on, within a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct PageKey {
+    recipient: Arc<str>,
+    locked: Option<PurposeId>,
+    in_agreement: bool,
+    /// The revision of each pack that is in force.
+    packs: Vec<Option<Arc<str>>>,
+}
+
+/// Remembers the pages of purposes, each of which asks the policy about every category of every route.
+#[derive(Debug, Default)]
+pub struct PurposePages(Mutex<HashMap<PageKey, Arc<OnceLock<Bytes>>>>);
+
+impl PurposePages {
+    fn get(&self, key: PageKey, make: impl FnOnce() -> Bytes) -> Bytes {
+        let page = {
+            let mut pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if pages.len() >= MAX_PAGES && !pages.contains_key(&key) {
+                pages.clear();
+            }
+            Arc::clone(pages.entry(key).or_default())
+        };
+        // Those who ask for the same page at once wait for the first of them.
+        page.get_or_init(make).clone()
+    }
+}
+
+/// The page of [`purposes`], made once for each recipient and credential's purpose.
+pub(super) fn purposes_page(
+    snapshot: &Snapshot,
+    recipient: &Recipient,
+    facts: &Arc<RecipientFacts>,
+    locked: Option<PurposeId>,
+    now: Timestamp,
+) -> Bytes {
+    let in_force = |pack: usize| snapshot.packs.get(pack).and_then(|versions| versions.in_force(now));
+    let revision = |pack| in_force(pack).map(|version| Arc::clone(version.pack().revision()));
+    let key = PageKey {
+        recipient: Arc::clone(&recipient.name),
+        locked,
+        in_agreement: facts.agreement,
+        packs: (0..snapshot.packs.len()).map(revision).collect(),
+    };
+    let decisions = |route: &Route| in_force(route.pack).cloned();
+    snapshot
+        .purpose_pages
+        .get(key, || Bytes::from(purposes(snapshot, recipient, facts, locked, decisions).to_string()))
+}
+
 /// The recipient's purposes, and per route and purpose the fields it would receive, each in the most
 /// revealing form: what a person has said can only make it less. Of a credential that is locked to a purpose
 /// that one alone.
-pub(super) fn purposes(
+fn purposes(
     snapshot: &Snapshot,
     recipient: &Recipient,
     facts: &Arc<RecipientFacts>,
@@ -226,4 +282,38 @@ impl Withheld {
 fn quoted(text: &str) -> Option<String> {
     let printable = text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
     printable.then(|| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_made_once_for_what_it_depends_on_and_their_number_is_bounded() {
+        let pages = PurposePages::default();
+        let key = |recipient: usize, in_agreement| PageKey {
+            recipient: recipient.to_string().into(),
+            locked: None,
+            in_agreement,
+            packs: vec![None],
+        };
+        let made = std::cell::Cell::new(0);
+        let get = |key| {
+            pages.get(key, || {
+                made.set(made.get() + 1);
+                Bytes::from_static(b"{}")
+            })
+        };
+        for _ in 0..3 {
+            get(key(1, true));
+        }
+        assert_eq!(made.get(), 1);
+        get(key(1, false));
+        assert_eq!(made.get(), 2, "an agreement that ends makes another page");
+        for recipient in 0..3 * MAX_PAGES {
+            get(key(recipient, true));
+            assert!(pages.0.lock().unwrap().len() <= MAX_PAGES);
+        }
+    }
 }

@@ -19,6 +19,7 @@ mod gate;
 mod http;
 mod in_flight;
 mod ledger;
+mod listener;
 mod opt_out;
 mod oracle;
 mod overdue;

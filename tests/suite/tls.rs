@@ -1,10 +1,12 @@
 //! TLS, client certificates and HTTP/2, as a partner's own software speaks them.
 
+use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use ::http::{HeaderMap, Request, StatusCode, Version};
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode, Version};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use purposegate::config::roots;
@@ -16,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::gate::{Gate, base, bearer};
+use crate::http;
 use crate::releases::{ROUTES, person};
 use crate::upstream::Upstream;
 
@@ -160,5 +163,197 @@ fn a_listener_can_demand_a_certificate() {
     let (_, key) = support.split_once(": ").unwrap();
     for protocol in [&b"http/1.1"[..], b"h2"] {
         house.try_ask(house.client(None, protocol), &[("authorization", key)]).unwrap_err();
+    }
+}
+
+#[test]
+fn a_session_is_not_resumed_where_certificates_let_in() {
+    let house = house();
+    let versions: [&[&rustls::SupportedProtocolVersion]; 2] =
+        [&[&rustls::version::TLS12], &[&rustls::version::TLS13]];
+    for version in versions {
+        let folder = house.certificates.path();
+        let (chain, key) = identity(folder, "partner");
+        let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_protocol_versions(version)
+            .unwrap()
+            .with_root_certificates(roots(&folder.join("ca.pem")).unwrap())
+            .with_client_auth_cert(chain, key)
+            .unwrap();
+        // The configuration holds the client's tickets and sessions.
+        let config = Arc::new(config);
+        for _ in 0..3 {
+            let mut stream = blocking(&house.gate, &config);
+            let request = "GET /customers/p-1 HTTP/1.1\r\nhost: localhost\r\ndata-purpose: customer-support\r\nconnection: close\r\n\r\n";
+            stream.write_all(request.as_bytes()).unwrap();
+            let mut answer = Vec::new();
+            let _ = stream.read_to_end(&mut answer);
+            assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+            assert_eq!(stream.conn.handshake_kind(), Some(rustls::HandshakeKind::Full));
+        }
+    }
+}
+
+fn blocking(
+    gate: &Gate,
+    config: &Arc<ClientConfig>,
+) -> rustls::StreamOwned<rustls::ClientConnection, std::net::TcpStream> {
+    let name = ServerName::try_from("localhost").unwrap();
+    let connection = rustls::ClientConnection::new(Arc::clone(config), name).unwrap();
+    let stream = std::net::TcpStream::connect(gate.address).unwrap();
+    // Longer than any certificate of these tests is valid.
+    stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
+    rustls::StreamOwned::new(connection, stream)
+}
+
+/// A CA whose key is at hand: it signs certificates that end while the test runs.
+struct Authority {
+    certificate: rcgen::Certificate,
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+}
+
+impl Authority {
+    fn new() -> Authority {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let certificate = params.self_signed(&key).unwrap();
+        Authority { certificate, issuer: rcgen::Issuer::new(params, key) }
+    }
+
+    fn client(
+        &self,
+        valid: Duration,
+        name: rcgen::SanType,
+    ) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.subject_alt_names = vec![name];
+        params.not_after = (std::time::SystemTime::now() + valid).into();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        (certificate.der().clone(), key)
+    }
+}
+
+/// A gateway that accepts this authority's certificates, for these names, and an upstream with a stream
+/// that has a beginning and no end.
+fn house_of(authority: &Authority, names: &[&str]) -> (Upstream, Gate, tempfile::TempDir) {
+    let upstream = Upstream::start();
+    upstream.json("/customers/p-1", &person("p-1"));
+    upstream.script("/changes", |_, stream| {
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+        let _ = stream.write_all(format!("{head}data: {}\n\n", person("p-1")).as_bytes());
+        // Until the gateway hangs up.
+        let _ = std::io::copy(stream, &mut std::io::sink());
+    });
+    let certificates = tempfile::tempdir().unwrap();
+    development::make(certificates.path(), &[]).unwrap();
+    std::fs::write(certificates.path().join("clients.pem"), authority.certificate.pem()).unwrap();
+    let folder = certificates.path().display();
+    let tls = format!(
+        "[listener.tls]\ncertificate = \"{folder}/server.pem\"\nkey = \"{folder}/server.key\"\nclient-ca = \"{folder}/clients.pem\"\n[admin]"
+    );
+    let names: Vec<String> = names.iter().map(|name| format!("{{ certificate = \"{name}\" }}")).collect();
+    let partner = format!(
+        "[[recipient]]\nname = \"partner\"\nkind = \"employee\"\ncountry = \"DE\"\npurposes = [\"customer-support\"]\ncredentials = [{}]\n",
+        names.join(", ")
+    );
+    let stream = "[[route]]\nname = \"changes\"\nupstream = \"crm\"\npath = \"/changes\"\nsubject = \"@.id\"\n[route.fields]\n\"@.id\" = \"non-personal\"\n\"@.name\" = \"name\"\n";
+    let base = base(upstream.address)
+        .replace("[admin]", &tls)
+        .replace("timeout = \"10s\"\n[[upstream]]", "timeout = \"10s\"\nidle-timeout = \"1h\"\n[[upstream]]");
+    let gate = Gate::start(&format!("{base}{partner}{ROUTES}{stream}"));
+    gate.tell("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
+    (upstream, gate, certificates)
+}
+
+fn client_of(
+    certificates: &Path,
+    (certificate, key): (CertificateDer<'static>, PrivateKeyDer<'static>),
+) -> Arc<ClientConfig> {
+    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots(&certificates.join("ca.pem")).unwrap())
+        .with_client_auth_cert(vec![certificate], key)
+        .unwrap();
+    Arc::new(config)
+}
+
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: localhost\r\ndata-purpose: customer-support\r\n\r\n")
+}
+
+/// The stream would go on for as long as its upstream does.
+#[test]
+fn a_stream_ends_with_the_certificate_that_let_it_in() {
+    let authority = Authority::new();
+    let (_upstream, gate, certificates) = house_of(&authority, &[PARTNER]);
+    for seconds in [3, 6, 12, 24] {
+        let name = rcgen::SanType::URI(PARTNER.try_into().unwrap());
+        let client = authority.client(Duration::from_secs(seconds), name);
+        let config = client_of(certificates.path(), client);
+        let mut stream = blocking(&gate, &config);
+        let mut answer = Vec::new();
+        let asked = stream.write_all(get("/changes").as_bytes());
+        while asked.is_ok() && !String::from_utf8_lossy(&answer).contains("\n\n") {
+            let mut some = [0; 1024];
+            match stream.read(&mut some) {
+                Ok(read) if read > 0 => answer.extend_from_slice(&some[..read]),
+                _ => break,
+            }
+        }
+        if !String::from_utf8_lossy(&answer).contains("Name-p-1") {
+            // The certificate ended before it was used: this machine is slow.
+            continue;
+        }
+        let ended = stream.read_to_end(&mut answer);
+        let timed_out = ended.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
+        assert!(!timed_out && !http::parse(&answer).complete, "it was cut");
+        let mut again = blocking(&gate, &config);
+        let mut refused = Vec::new();
+        let _ = again.write_all(get("/customers/p-1").as_bytes());
+        let _ = again.read_to_end(&mut refused);
+        assert!(!refused.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&refused));
+        return;
+    }
+    panic!("no certificate lasted until its first request");
+}
+
+#[test]
+fn a_registered_name_is_met_by_a_name_of_its_type_alone() {
+    let authority = Authority::new();
+    let (_upstream, gate, certificates) =
+        house_of(&authority, &["partner.example", "ops@partner.example", PARTNER]);
+    let (dns, email, uri) = (
+        |name: &str| rcgen::SanType::DnsName(name.try_into().unwrap()),
+        |name: &str| rcgen::SanType::Rfc822Name(name.try_into().unwrap()),
+        |name: &str| rcgen::SanType::URI(name.try_into().unwrap()),
+    );
+    let cases = [
+        (dns("partner.example"), true),
+        (email("partner.example"), false),
+        (uri("partner.example"), false),
+        (email("ops@partner.example"), true),
+        (dns("ops@partner.example"), false),
+        (uri(PARTNER), true),
+        (dns(PARTNER), false),
+        (email(PARTNER), false),
+    ];
+    for (name, expected) in cases {
+        let said = format!("{name:?}");
+        let client = authority.client(Duration::from_secs(3600), name);
+        let mut stream = blocking(&gate, &client_of(certificates.path(), client));
+        let request = get("/customers/p-1").replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n");
+        let _ = stream.write_all(request.as_bytes());
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        assert_eq!(
+            answer.starts_with(b"HTTP/1.1 200"),
+            expected,
+            "{said} {}",
+            String::from_utf8_lossy(&answer)
+        );
     }
 }

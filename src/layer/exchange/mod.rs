@@ -17,7 +17,6 @@ use http_body::Body;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use tokio::sync::OwnedSemaphorePermit;
 use tower::{Service, ServiceExt};
 use ulid::Ulid;
 
@@ -31,6 +30,7 @@ use crate::layer::encoding::{Coding, Decoder};
 use crate::layer::identity::Identity;
 use crate::layer::inbound::Inbound;
 use crate::layer::media_type::MediaType;
+use crate::layer::places::Place;
 use crate::layer::purpose::Declaration;
 use crate::layer::release::{Citation, Release, WITHHELD};
 use crate::layer::route::{Found, Recipient, Report, Route, Scrubbing, Withheld};
@@ -85,7 +85,8 @@ pub(in crate::layer) struct Exchange {
     factors: Vec<(&'static str, Verdict)>,
     /// Set as soon as the intent is on record, also while the upstream is still asked.
     entry: Mutex<Option<Entry>>,
-    permit: Option<OwnedSemaphorePermit>,
+    /// One of the exchanges that may be under way.
+    place: Option<Place<Arc<str>>>,
     /// Whether the log has an intent of this exchange.
     on_record: bool,
 }
@@ -118,7 +119,7 @@ impl Exchange {
             report: Report::None,
             factors: Vec::with_capacity(8),
             entry: Mutex::new(None),
-            permit: None,
+            place: None,
             on_record: false,
         }
     }
@@ -201,8 +202,6 @@ impl Exchange {
         request::screen(&parts, &listening.authorities)
             .and_then(|()| request::screen_body(&parts.method, &body))
             .map_err(|rejection| self.explained(rejection))?;
-        self.permit =
-            Some(Arc::clone(&listening.exchanges).try_acquire_owned().map_err(|_| Refusal::Overloaded)?);
         let caller = self.identify(&parts)?;
         if let Some(page) = Page::at(parts.uri.path()) {
             return Box::pin(self.page(page, &parts.method)).await;
@@ -224,6 +223,8 @@ impl Exchange {
         self.gatehouse.ledger.healthy().then_some(()).ok_or(Refusal::LedgerUnavailable)?;
         // The upstream is called beside the intent: where none can be written it is not.
         self.gatehouse.log.healthy().then_some(()).ok_or(Refusal::AuditUnavailable)?;
+        // Whatever is refused before takes no time and no memory that would have to be shared out.
+        self.place = self.recipient.as_ref().map(|recipient| listening.begin(&recipient.name)).transpose()?;
         if privacy_control::is_set(&parts.headers) {
             Box::pin(privacy_control::heed(&self.identity, &decisions, &self.gatehouse)).await?;
         }
@@ -329,14 +330,14 @@ impl Exchange {
                 if facts.suspended || self.gatehouse.ledger.suspended(&recipient.name) {
                     return Err(Refusal::RecipientSuspended);
                 }
-                let decisions = |route: &Route| self.decisions(route).ok();
-                well_known::purposes(&self.snapshot, recipient, facts, self.locked, decisions)
+                well_known::purposes_page(&self.snapshot, recipient, facts, self.locked, self.now)
             }
             Page::Decision(id) => {
-                well_known::decision(&self.gatehouse, &self.snapshot, recipient, id).await?
+                let told = well_known::decision(&self.gatehouse, &self.snapshot, recipient, id).await?;
+                Bytes::from(told.to_string())
             }
         };
-        let mut response = Response::new(AnswerBody::whole(Bytes::from(told.to_string())));
+        let mut response = Response::new(AnswerBody::whole(told));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -440,8 +441,8 @@ impl Exchange {
     }
 
     fn release(&mut self, admitted: Arc<Admitted>) -> Result<Arc<Release>, Refusal> {
-        let (Some(recipient), Some(route), Some(purpose), Some(entry), Some(permit)) =
-            (&self.recipient, self.route.clone(), self.purpose, self.take_entry(), self.permit.take())
+        let (Some(recipient), Some(route), Some(purpose), Some(entry), Some(place)) =
+            (&self.recipient, self.route.clone(), self.purpose, self.take_entry(), self.place.take())
         else {
             return Err(Refusal::AuditUnavailable);
         };
@@ -463,7 +464,7 @@ impl Exchange {
             admitted,
             self.case.take(),
             entry,
-            permit,
+            place,
             self.began,
             std::mem::take(&mut self.identity),
             ends,

@@ -1,0 +1,166 @@
+//! A plaintext connection: its protocol told by its first bytes, its end told from a break.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{BufMut, BytesMut};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// What HTTP/2 begins with (RFC 9113, 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// To HTTP/1.0 an answer without a length ends where the connection does: one that is cut must not end like
+/// that, so the connection is reset.
+#[derive(Debug)]
+pub(super) struct Plain {
+    stream: TcpStream,
+    /// Read to tell the protocol, and to be read once more by it.
+    first: BytesMut,
+    /// Whether what is under way is an answer of HTTP/1.0 without a length.
+    unframed: Arc<AtomicBool>,
+    /// What was to be said has been said.
+    ended: bool,
+}
+
+impl Plain {
+    pub(super) fn new(stream: TcpStream) -> Plain {
+        Plain { stream, first: BytesMut::new(), unframed: Arc::default(), ended: false }
+    }
+
+    /// To be set while an answer without a length is under way.
+    pub(super) fn unframed(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.unframed)
+    }
+
+    /// Whether the connection begins with HTTP/2's preface.
+    ///
+    /// # Errors
+    /// Where the connection ends or breaks before that can be said.
+    pub(super) async fn begins_http2(&mut self) -> io::Result<bool> {
+        loop {
+            // Never more than the preface's length altogether: what is read here is copied once more.
+            let missing = PREFACE.len().saturating_sub(self.first.len());
+            if self.stream.read_buf(&mut (&mut self.first).limit(missing)).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            if !PREFACE.starts_with(&self.first) {
+                return Ok(false);
+            }
+            if self.first.len() == PREFACE.len() {
+                return Ok(true);
+            }
+        }
+    }
+}
+
+impl AsyncRead for Plain {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Plain { stream, first, .. } = self.get_mut();
+        if !first.is_empty() {
+            let some = first.len().min(buffer.remaining());
+            buffer.put_slice(&first.split_to(some));
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Plain {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(context, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let plain = self.get_mut();
+        plain.ended = true;
+        Pin::new(&mut plain.stream).poll_shutdown(context)
+    }
+}
+
+impl Drop for Plain {
+    fn drop(&mut self) {
+        if !self.ended && self.unframed.load(Ordering::Relaxed) {
+            let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_bytes_tell_the_protocol_and_are_read_once_more() {
+        let after = b"\0\0\0\x04\0\0\0\0\0";
+        let http2 = [PREFACE, after].concat();
+        let cases: [(&[u8], bool); 5] = [
+            (&http2, true),
+            (b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", false),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\rx", false),
+            (b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\nP", false),
+            (b"G", false),
+        ];
+        for (bytes, expected) in cases {
+            // All at once, and byte by byte.
+            for step in [bytes.len(), 1] {
+                let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let address = socket.local_addr().unwrap();
+                let sent = bytes.to_vec();
+                let sending = tokio::spawn(async move {
+                    let mut stream = TcpStream::connect(address).await.unwrap();
+                    stream.set_nodelay(true).unwrap();
+                    for some in sent.chunks(step) {
+                        stream.write_all(some).await.unwrap();
+                        tokio::task::yield_now().await;
+                    }
+                });
+                let mut plain = Plain::new(socket.accept().await.unwrap().0);
+                assert_eq!(plain.begins_http2().await.unwrap(), expected);
+                sending.await.unwrap();
+                let mut read = Vec::new();
+                plain.read_to_end(&mut read).await.unwrap();
+                assert_eq!(read, bytes);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_ends_before_has_no_protocol() {
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut stream = TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
+        stream.write_all(b"PRI").await.unwrap();
+        drop(stream);
+        let mut plain = Plain::new(socket.accept().await.unwrap().0);
+        assert_eq!(plain.begins_http2().await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+}
