@@ -135,6 +135,9 @@ struct Shared {
     failed: AtomicBool,
 }
 
+/// What a thread of the ledger does until the ledger is dropped.
+type ThreadWork = Box<dyn FnOnce(&Arc<Shared>) + Send>;
+
 impl std::fmt::Debug for Ledger {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Ledger").field("position", &self.position()).finish_non_exhaustive()
@@ -165,7 +168,7 @@ impl Ledger {
         shared.load()?;
         let (queue, reports) = mpsc::channel(sequence::MAX_REPORTS);
         let (to_committer, jobs) = mpsc::channel(commit::MAX_JOBS);
-        let start = |name: &str, work: Box<dyn FnOnce(&Arc<Shared>) + Send>| {
+        let start = |name: &str, work: ThreadWork| {
             let shared = Arc::clone(&shared);
             let thread = std::thread::Builder::new().name(name.to_owned());
             thread.spawn(move || work(&shared)).map_err(OpenError::Thread)
