@@ -102,6 +102,11 @@ impl<'a> Document<'a> {
         self.find(finding.label("unknown").hint(hint), name.at.clone());
     }
 
+    /// True if something found so far is an error.
+    pub fn has_error(&self) -> bool {
+        self.findings.borrow().iter().any(|(_, finding)| finding.is_error())
+    }
+
     /// Everything found so far, in the order of the file. A warning that an `allow` names is acknowledged;
     /// an `allow` that names none is a warning itself, where the file has no error that could hide one.
     pub fn into_findings(self) -> Vec<Finding> {

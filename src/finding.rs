@@ -193,6 +193,8 @@ impl Diagnostic for Finding {
 
 /// Words that a hint names at most.
 const MAX_NEAR: usize = 5;
+/// Bytes of a word that others are compared with: finding the nearest takes time, and a request may ask for it.
+const MAX_MISSPELT: usize = 64;
 
 /// The hint to a word that is none of `known`: the nearest of them, where there is one.
 pub fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
@@ -213,6 +215,9 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
 /// (`Customer_Support`), a slip of the keyboard (at most one in three letters), one of its words
 /// (`partner` for `business-partner`), or more than its words (`email-address` for `email`).
 fn near<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    if word.len() > MAX_MISSPELT {
+        return Vec::new();
+    }
     let folded = fold(word);
     let known: Vec<(&str, Cow<'_, str>)> =
         known.into_iter().map(|candidate| (candidate, fold(candidate))).collect();

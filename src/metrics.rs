@@ -23,6 +23,10 @@ macro_rules! metrics {
             pub const DECLARED: &'static [(&'static str, &'static str, &'static [&'static str])] =
                 &[$((concat!("purposegate_", $name), <$kind as Declared>::TYPE, &[$($label),*]),)+];
 
+            /// Name and help of every metric.
+            pub const HELP: &'static [(&'static str, &'static str)] =
+                &[$((concat!("purposegate_", $name), $help),)+];
+
             /// # Errors
             /// Only where two metrics would carry the same name, which a test rules out.
             pub fn new() -> Result<Metrics, prometheus::Error> {
@@ -58,6 +62,10 @@ metrics! {
         "Fields that no mapping classifies.";
     upstream_requests: IntCounterVec = "upstream_requests_total" ["upstream", "status_class"]
         "Answers of upstreams by class of status; error where there was none.";
+    upstream_failures: IntCounterVec = "upstream_failures_total" ["upstream", "code"]
+        "Exchanges refused because of an upstream, by problem code: unreachable, timeout, unreadable.";
+    certificate_not_after: IntGaugeVec = "certificate_not_after_timestamp_seconds" ["listener"]
+        "When the certificate of a listener expires, in Unix time.";
     ledger_events: IntCounterVec = "ledger_events_total" ["kind"]
         "Events appended to the ledger.";
     ledger_subjects: IntGauge = "ledger_subjects" []
@@ -93,6 +101,37 @@ metrics! {
 }
 
 impl Metrics {
+    /// Makes every counter that an alert goes by exist at 0, so that its first event is an increase: by code, by
+    /// upstream and by route, never by all of them at once.
+    pub fn start_at_zero<'n>(
+        &self,
+        codes: impl Iterator<Item = &'n str>,
+        upstreams: impl Iterator<Item = (&'n str, &'n str)>,
+        routes: impl Iterator<Item = &'n str>,
+    ) {
+        for outcome in ["loaded", "failed"] {
+            self.policy_reload.with_label_values(&[outcome]);
+        }
+        for code in codes {
+            // Of no recipient: alerts sum over recipients.
+            self.refusals.with_label_values(&[code, ""]);
+        }
+        for (upstream, code) in upstreams {
+            self.upstream_failures.with_label_values(&[upstream, code]);
+            self.upstream_requests.with_label_values(&[upstream, "error"]);
+        }
+        let of_routes = [
+            &self.unknown_subjects,
+            &self.unclassified_fields,
+            &self.minor_records,
+            &self.closed_account_records,
+            &self.retention_withheld,
+        ];
+        for route in routes {
+            of_routes.into_iter().for_each(|counter| drop(counter.with_label_values(&[route])));
+        }
+    }
+
     /// The exposition in Prometheus' text format.
     ///
     /// # Errors

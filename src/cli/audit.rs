@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::consent::time;
+use super::findings::counted;
 use super::way::with_cause;
 use crate::disclosure::{self, Checkpoint, Filter, ReadError, Report};
 use crate::finding::nearest;
@@ -163,7 +164,9 @@ fn verify(
     for remark in &remarks {
         writeln!(words, "note: {remark}")?;
     }
-    writeln!(words, "{records} records in {segments} files, {} findings", findings.len())?;
+    let records = counted(usize::try_from(records).unwrap_or(usize::MAX), "record");
+    let (files, found) = (counted(segments, "file"), counted(findings.len(), "finding"));
+    writeln!(words, "{records} in {files}, {found}")?;
     if !findings.is_empty() {
         // No checkpoint of a log that is not as it was written: it would take the place of a good one.
         return Ok(1);
@@ -305,15 +308,16 @@ fn in_words(exchange: &Value) -> String {
     let number = |member: &str| exchange.get(member).and_then(Value::as_u64).unwrap_or(0);
     let people = exchange.get("subjects").and_then(Value::as_array).map_or(0, Vec::len);
     let mut line = format!(
-        "{}  {}  {}  {}  {}  {}  {} records, {} withheld, {people} people",
+        "{}  {}  {}  {}  {}  {}  {}, {} withheld, {people} {}",
         text("time"),
         text("decision"),
         text("recipient"),
         text("purpose"),
         text("route"),
         exchange.get("outcome").and_then(Value::as_str).unwrap_or("under way"),
-        number("records"),
+        counted(usize::try_from(number("records")).unwrap_or(usize::MAX), "record"),
         number("withheld_records"),
+        if people == 1 { "person" } else { "people" },
     );
     if let Some(case) = exchange.get("case").and_then(Value::as_str) {
         // As the recipient wrote it: it must not begin a line of its own.
@@ -427,7 +431,7 @@ mod tests {
         log(&logs, &keys).await;
         let (status, checkpoint, words) = audit("verify", &logs, Some(&keys));
         assert_eq!(status, 0, "{words}");
-        assert_eq!(words, "5 records in 1 files, 0 findings\n");
+        assert_eq!(words, "5 records in 1 file, 0 findings\n");
         let file = folder.path().join("checkpoint");
         std::fs::write(&file, &checkpoint).unwrap();
         let since = format!("verify --since {}", file.display());
@@ -457,7 +461,7 @@ mod tests {
         assert_eq!(
             text,
             format!(
-                "2026-11-21T12:00:00Z  {DECISION}  acme  direct-marketing  customers  released  1 records, 0 withheld, 1 people, case \"2026-017\"\n    \
+                "2026-11-21T12:00:00Z  {DECISION}  acme  direct-marketing  customers  released  1 record, 0 withheld, 1 person, case \"2026-017\"\n    \
                  email: clear, consent, 1 fields (G-6.4b)\n"
             )
         );

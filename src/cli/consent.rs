@@ -127,8 +127,8 @@ pub struct Purpose {
     /// The purpose
     #[arg(required_unless_present = "by_name")]
     purpose: Option<String>,
-    /// The purpose
-    #[arg(long = "purpose", id = "by_name", value_name = "PURPOSE", conflicts_with = "purpose")]
+    /// The purpose; another spelling of the argument
+    #[arg(long = "purpose", id = "by_name", value_name = "PURPOSE", conflicts_with = "purpose", hide = true)]
     by_name: Option<String>,
 }
 

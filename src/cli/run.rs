@@ -27,7 +27,8 @@ use crate::config::{self, Config};
 use crate::credentials::NewKey;
 use crate::credentials::development::{self, ClientName};
 use crate::demo;
-use crate::finding::{Finding, Report, Severity};
+use crate::finding::Finding;
+use crate::gateway::log_finding;
 use crate::keys::Keys;
 use crate::policy::{Pack, succession};
 
@@ -63,7 +64,7 @@ fn run_serve(file: &ConfigFile) -> ExitCode {
         log_or_report(&findings);
         return ExitCode::from(UNUSABLE);
     };
-    findings.iter().filter(|finding| finding.is_warning()).for_each(log);
+    findings.iter().filter(|finding| finding.is_warning()).for_each(log_finding);
     match block_on(serve::serve(config)) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => stop_serving(&with_cause(&error)),
@@ -248,7 +249,7 @@ fn run_scrub(arguments: &ScrubArgs) -> ExitCode {
     match scrub::run(arguments, std::io::stdin().lock(), out) {
         Ok(()) => ExitCode::SUCCESS,
         Err(ScrubError::Findings(findings)) => {
-            report(&findings);
+            report(findings.iter().filter(|finding| finding.is_error()));
             ExitCode::from(UNUSABLE)
         }
         Err(error @ (ScrubError::Denied(_) | ScrubError::Withheld)) => {
@@ -309,21 +310,10 @@ fn fail(words: &str) -> ExitCode {
     ExitCode::from(UNUSABLE)
 }
 
-/// Logs a finding: stderr holds nothing but the log once the gateway starts.
-fn log(finding: &Finding) {
-    let Report { code, severity, message, file, line, column: _, hint } = finding.report();
-    let place = file.zip(line).map(|(file, line)| format!("{file}:{line}"));
-    match severity {
-        Severity::Error => tracing::error!(code, place, hint, "{message}"),
-        Severity::Warning => tracing::warn!(code, place, hint, "{message}"),
-        Severity::Acknowledged => tracing::debug!(code, place, hint, "{message}"),
-    }
-}
-
 /// Says why the gateway does not start: in the log where a program reads it, with excerpts otherwise.
 fn log_or_report(findings: &[Finding]) {
     match logging::is_json() {
-        true => findings.iter().for_each(log),
+        true => findings.iter().for_each(log_finding),
         false => report(findings),
     }
 }

@@ -36,6 +36,13 @@ pub(super) struct Written<'d> {
 }
 
 impl<'d> Written<'d> {
+    /// Adds a finding where the mapping has a path.
+    pub(super) fn warn(&self, finding: Finding, path: &str) {
+        if let Some(place) = self.places.iter().find(|place| place.path == path) {
+            place.document.find(finding, place.at.clone());
+        }
+    }
+
     /// Takes down a path that the mapping uses.
     pub(super) fn path(&mut self, document: &'d Document<'d>, path: At<&str>) -> String {
         let At { value, at } = path;
@@ -57,6 +64,9 @@ impl<'d> Written<'d> {
             self.mapping.controller = self.sources(document, &item).into_iter().next();
         }
         for (path, item) in table.entries("fields") {
+            if find_misplaced(document, &path, "fields") {
+                continue;
+            }
             let (categories, embedded) = field(document, &item, words);
             let root = words.vocabulary.categories().find("personal");
             if categories.len() == 1 && categories.first().copied() == root {
@@ -135,6 +145,33 @@ impl<'d> Written<'d> {
         let path = self.path(document, path?);
         Some(SubjectSource { path, namespace, normalise, optional })
     }
+}
+
+/// Keys of a route that come to stand below a table header which was written before them.
+const KEYS_OF_A_ROUTE: [&str; 12] = [
+    "allow",
+    "controller",
+    "methods",
+    "operation",
+    "path",
+    "personal",
+    "policy",
+    "record",
+    "schema",
+    "subject",
+    "unknown-subject",
+    "upstream",
+];
+
+/// Finds a key of the route among the paths below a table header: in TOML a key belongs to the header above it.
+fn find_misplaced(document: &Document<'_>, name: &At<&str>, table: &str) -> bool {
+    let misplaced = KEYS_OF_A_ROUTE.contains(&name.value);
+    if misplaced {
+        let words = format!("`{}` stands below `{table}`, where every key is a path", name.value);
+        let hint = format!("move it above `[route.{table}]`: in TOML a key belongs to the header above it");
+        document.find(Finding::error("misplaced-key", words).label("not a path").hint(hint), name.at.clone());
+    }
+    misplaced
 }
 
 /// The categories of a field, and whether it is JSON in a string: a category, a list of them, or a

@@ -11,6 +11,7 @@ mod recipient;
 mod request;
 mod route;
 mod section;
+mod soundness;
 mod tls;
 mod words;
 
@@ -86,11 +87,15 @@ pub fn load(file: &Path) -> (Option<Config>, Vec<Finding>) {
         .zip(&documents)
         .map(|(file, document)| Part { fields: document.root("an included file"), folder: file.folder() });
     let (config, of_packs) = assemble(file, read, Part { fields: root, folder: main.folder() }, parts);
+    let sound =
+        of_packs.is_empty() && ![&main_document].into_iter().chain(&documents).any(Document::has_error);
+    if sound {
+        soundness::look([&main_document].into_iter().chain(&documents), &config, Timestamp::now());
+    }
     let of_files = [main_document].into_iter().chain(documents).flat_map(Document::into_findings);
     let mut findings: Vec<Finding> = of_files.chain(of_packs).collect();
     let failed = findings.iter().any(Finding::is_error);
-    // What an error keeps from being looked at may be what an `allow` is about.
-    findings.retain(|finding| !failed || finding.code() != "allow-unused");
+    findings.retain(|finding| !failed || !soundness::CODES.contains(&finding.code()));
     (Some(config).filter(|_| !failed), findings)
 }
 
@@ -208,7 +213,7 @@ fn assemble<'d>(
         audit,
         access_log,
         keys,
-        upstreams,
+        upstreams: upstreams.all,
         recipients,
         credentials,
         routes,

@@ -192,7 +192,13 @@ pub fn sources(folder: &Path) -> Result<Vec<Source>, Vec<Finding>> {
 /// # Errors
 /// The files that cannot be read.
 pub fn scenarios(folder: &Path) -> Result<Vec<Source>, Vec<Finding>> {
-    read_all(&listed(&folder.join("scenarios"), "toml")?)
+    let scenarios = folder.join("scenarios");
+    if !scenarios.exists() {
+        let words = format!("this pack has no scenarios: there is no folder {}", scenarios.display());
+        let hint = "write them in `scenarios/*.toml`, or name their files";
+        return Err(vec![Finding::error("no-scenario", words).hint(hint)]);
+    }
+    read_all(&listed(&scenarios, "toml")?)
 }
 
 /// The texts of these files.

@@ -9,7 +9,8 @@ use super::Part;
 use super::mapping::{PathPlace, Written};
 use super::pack::Packs;
 use super::request;
-use super::section::{Names, Upstream};
+use super::section::{Names, Upstreams};
+use super::soundness;
 use super::words::Words;
 use crate::document::{At, Document, Fields};
 use crate::finding::Finding;
@@ -46,7 +47,7 @@ type Schemas<'d> = HashMap<&'d str, Written<'d>>;
 pub(super) fn read_all(
     parts: &mut [Part<'_>],
     packs: &mut Packs,
-    upstreams: &[Upstream],
+    upstreams: &Upstreams,
     purpose_header: &HeaderName,
 ) -> Routes {
     let schemas = schemas(parts, &packs.words(0));
@@ -119,7 +120,7 @@ struct Reading<'r, 'd> {
     fields: Fields<'d>,
     schemas: &'r Schemas<'d>,
     words: Words<'r>,
-    upstreams: &'r [Upstream],
+    upstreams: &'r Upstreams,
     purpose_header: &'r HeaderName,
 }
 
@@ -140,7 +141,9 @@ impl<'r, 'd> Reading<'r, 'd> {
             request::screen_disclosure(self.document, &item, &methods, delete_body);
         }
         let personal = self.personal(name.as_ref());
-        let scrubbing = self.scrubbing(name.as_ref(), pattern.as_ref().map_or("", |pattern| pattern.value));
+        let scrubbing =
+            self.scrubbing(personal, name.as_ref(), pattern.as_ref().map_or("", |pattern| pattern.value));
+        soundness::look_at_route(&mut self.fields);
         let query = request::query(&mut self.fields, self.document, &self.words);
         let request_headers = request::headers(&mut self.fields, self.purpose_header);
         let hide_existence = self.fields.flag("hide-existence") == Some(true);
@@ -177,11 +180,11 @@ impl<'r, 'd> Reading<'r, 'd> {
         })
     }
 
-    fn upstream(&mut self) -> Option<&'r Upstream> {
+    fn upstream(&mut self) -> Option<&'r super::Upstream> {
         let name = self.fields.needed_text("upstream")?;
-        let found = self.upstreams.iter().find(|upstream| *upstream.name == *name.value);
-        if found.is_none() {
-            let known = self.upstreams.iter().map(|upstream| &*upstream.name);
+        let found = self.upstreams.all.iter().find(|upstream| *upstream.name == *name.value);
+        if found.is_none() && !self.upstreams.names.contains(name.value) {
+            let known = self.upstreams.names.iter();
             self.document.find_unknown(
                 "unknown-upstream",
                 "upstream",
@@ -289,16 +292,15 @@ impl<'r, 'd> Reading<'r, 'd> {
         unclassified
     }
 
-    fn scrubbing(&mut self, name: Option<&At<&str>>, pattern: &str) -> Option<Scrubbing> {
+    fn scrubbing(&mut self, personal: bool, name: Option<&At<&str>>, pattern: &str) -> Option<Scrubbing> {
         let unclassified = self.unclassified(name);
         let duplicates = [("refuse", DuplicateKeys::Refuse), ("treat-alike", DuplicateKeys::TreatAlike)];
         let redaction = [("silent", Redaction::Silent), ("rfc9537", Redaction::Rfc9537)];
         let redaction = self.fields.choice("redaction", &redaction).unwrap_or_default();
         let removed_as = self.removed_as(redaction);
-        let (records, places): (Vec<_>, Vec<_>) =
-            self.record_sets().into_iter().map(|set| (set.mapping, set.places)).unzip();
+        let sets = self.record_sets();
         let mapping = Mapping {
-            records,
+            records: sets.iter().map(|set| set.mapping.clone()).collect(),
             unclassified,
             removed_as,
             duplicate_keys: self.fields.choice("duplicate-keys", &duplicates).unwrap_or_default(),
@@ -317,7 +319,12 @@ impl<'r, 'd> Reading<'r, 'd> {
         let withheld = self.fields.choice("withheld", &withheld).unwrap_or(Withheld::Strip);
         let mut limits = Limits::default();
         limits.record = self.fields.size("max-record").unwrap_or(limits.record);
-        let places = places.concat();
+        if let Some(name) = name.filter(|_| personal) {
+            let table = (self.document, self.fields.at());
+            let releases = mapping.unclassified == Unclassified::Release;
+            soundness::look_at_records(&sets, &self.words, name.value, table, releases);
+        }
+        let places: Vec<PathPlace<'d>> = sets.into_iter().flat_map(|set| set.places).collect();
         let known: Vec<String> = route::parameters(pattern).map(|name| format!("{{{name}}}")).collect();
         for place in places.iter().filter(|place| place.path.starts_with('{') && !known.contains(&place.path))
         {

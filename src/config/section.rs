@@ -41,6 +41,8 @@ pub struct ListenerTls {
     pub files: TlsFiles,
     /// An error is a finding as well.
     pub server: Result<TlsServer, TlsError>,
+    /// When the certificate expires, in Unix time.
+    pub not_after: Option<i64>,
 }
 
 /// The certificate of a listener, and whose client certificates it accepts.
@@ -124,6 +126,14 @@ pub(super) struct Names {
 impl Names {
     pub(super) fn of(what: &'static str) -> Names {
         Names { what, seen: HashSet::new() }
+    }
+
+    pub(super) fn contains(&self, name: &str) -> bool {
+        self.seen.contains(name)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
+        self.seen.iter().map(|name| &**name)
     }
 
     pub(super) fn add(&mut self, document: &Document<'_>, name: &At<&str>) -> Arc<str> {
@@ -259,7 +269,8 @@ fn listener_tls(part: &Part<'_>, mut fields: Fields<'_>) -> Option<ListenerTls> 
             "`certificate`, `key` and `client-ca` are PEM files; the key is that of the first certificate";
         document.find(finding.label("of this listener").hint(hint), at);
     }
-    Some(ListenerTls { files, server })
+    let not_after = tls::not_after(&files.certificate);
+    Some(ListenerTls { files, server, not_after })
 }
 
 pub(super) fn admin(part: &mut Part<'_>) -> Admin {
@@ -354,10 +365,18 @@ pub(super) fn access_log(part: &mut Part<'_>, packs: &Packs) -> Option<AccessLog
 }
 
 /// Every upstream of every file.
-pub(super) fn upstreams(parts: &mut [Part<'_>]) -> Vec<Upstream> {
+#[derive(Debug)]
+pub(super) struct Upstreams {
+    pub(super) all: Vec<Upstream>,
+    /// Also of those that do not read: a route that names one is not wrong.
+    pub(super) names: Names,
+}
+
+pub(super) fn upstreams(parts: &mut [Part<'_>]) -> Upstreams {
     let mut names = Names::of("upstream");
     let tables = parts.iter_mut().flat_map(|part| part.fields.tables("upstream", "an upstream"));
-    tables.filter_map(|fields| upstream(fields, &mut names)).collect()
+    let all = tables.filter_map(|fields| upstream(fields, &mut names)).collect();
+    Upstreams { all, names }
 }
 
 fn upstream(mut fields: Fields<'_>, names: &mut Names) -> Option<Upstream> {

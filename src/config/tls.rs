@@ -7,6 +7,7 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::TlsFiles;
 
@@ -114,6 +115,17 @@ fn digest(roots: &RootCertStore) -> [u8; 32] {
         hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
     }
     *hasher.finalize().as_bytes()
+}
+
+/// When a chain expires, in Unix time: the earliest end of its certificates.
+pub(super) fn not_after(certificate: &Path) -> Option<i64> {
+    let chain = CertificateDer::pem_file_iter(certificate).ok()?;
+    let ends = chain.filter_map(|certificate| {
+        let certificate = certificate.ok()?;
+        let (_, parsed) = X509Certificate::from_der(&certificate).ok()?;
+        Some(parsed.validity().not_after.timestamp())
+    });
+    ends.min()
 }
 
 /// The certificates of a CA file.

@@ -74,6 +74,8 @@ fn quoted(text: &str) -> String {
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
+    use crate::credentials::development::{self, ClientName};
+    use crate::finding::Finding;
 
     #[test]
     fn every_file_is_toml_and_nothing_is_left_to_fill() {
@@ -92,5 +94,35 @@ mod tests {
             assert!(!text.contains("{{"), "{name}");
             assert!(name == "purposegate.toml" || table.contains_key("route"), "{name}");
         }
+    }
+
+    #[test]
+    fn the_demonstration_has_no_warning() {
+        let folder = tempfile::tempdir().unwrap();
+        let clients = [ClientName { file: "registrar", uri: certificates::REGISTRAR_ID }];
+        development::make(&folder.path().join("certs"), &clients).unwrap();
+        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let hash = |digit: &str| format!("sha256:{}", digit.repeat(64));
+        let setting = Setting {
+            gateway: address(8443),
+            admin: address(9901),
+            upstream: address(9000),
+            policy: concat!(env!("CARGO_MANIFEST_DIR"), "/policies/one-partner-360").to_owned(),
+            service_desk: hash("1"),
+            north_resale: hash("2"),
+            swift_pay: hash("3"),
+        };
+        for (name, text) in setting.files().unwrap() {
+            let file = folder.path().join(name);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, text).unwrap();
+        }
+        let (config, findings) = crate::config::load(&folder.path().join("purposegate.toml"));
+        let open: Vec<String> = findings
+            .iter()
+            .filter(|finding| finding.is_error() || finding.is_warning())
+            .map(Finding::line)
+            .collect();
+        assert!(config.is_some() && open.is_empty(), "{open:#?}");
     }
 }

@@ -31,7 +31,7 @@ use crate::access_log::AccessLog;
 use crate::config::descriptors::{self, Budget, MAX_ADMIN_CONNECTIONS};
 use crate::config::{self, AccessLogFiles, Config, TlsError, TlsServer};
 use crate::disclosure::Log;
-use crate::finding::Finding;
+use crate::finding::{self, Finding, Severity};
 use crate::keys::Keys;
 use crate::layer::opt_out::OptOut;
 use crate::layer::places::Places;
@@ -122,6 +122,7 @@ impl Gateway {
         };
         let metrics = Metrics::new()?;
         metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        show_certificates(&metrics, &config.listeners);
         let upstreams = Upstreams::new(&config.upstreams);
         let stop = watch::Sender::new(false);
 
@@ -344,6 +345,7 @@ impl Renewal {
                 .collect::<Vec<_>>()
                 .join("; ")
         })?;
+        findings.iter().filter(|finding| finding.is_warning()).for_each(log_finding);
         if !gatehouse.ledger.speaks(&*config.vocabulary) {
             return Err("the vocabulary changed: restart the gateway to load the ledger with it".to_owned());
         }
@@ -358,9 +360,32 @@ impl Renewal {
             certificate.send_replace(server);
         }
         register_recipients(&gatehouse.ledger, &config);
+        show_certificates(&gatehouse.metrics, &config.listeners);
         upstreams.replace(&config.upstreams);
         gatehouse.replace(snapshot(config));
         Ok(())
+    }
+}
+
+/// Writes a finding to the log: standard error holds nothing else once the gateway starts.
+pub fn log_finding(finding: &Finding) {
+    let finding::Report { code, severity, message, file, line, column: _, hint } = finding.report();
+    let place = file.zip(line).map(|(file, line)| format!("{file}:{line}"));
+    match severity {
+        Severity::Error => tracing::error!(code, place, hint, "{message}"),
+        Severity::Warning => tracing::warn!(code, place, hint, "{message}"),
+        Severity::Acknowledged => tracing::debug!(code, place, hint, "{message}"),
+    }
+}
+
+/// Says when the certificate of each listener expires.
+fn show_certificates(metrics: &Metrics, listeners: &[config::Listener]) {
+    for listener in listeners {
+        let ends = listener.tls.as_ref().and_then(|tls| tls.not_after);
+        let address = listener.address.to_string();
+        if let Some(ends) = ends {
+            metrics.certificate_not_after.with_label_values(&[&*address]).set(ends);
+        }
     }
 }
 
@@ -445,8 +470,11 @@ mod tests {
             request_timeout: Duration::ZERO,
             max_exchanges: 1,
             max_exchanges_each: 1,
-            tls: server
-                .map(|server| config::ListenerTls { files: files.clone(), server: Ok(server.clone()) }),
+            tls: server.map(|server| config::ListenerTls {
+                files: files.clone(),
+                server: Ok(server.clone()),
+                not_after: None,
+            }),
         };
         let bound = |port: u16| (SocketAddr::from(([127, 0, 0, 1], port)), Certificate::new(server()));
         let certificates = [bound(1), bound(2)];

@@ -36,7 +36,7 @@ pub(super) fn create(path: &Path, keys: &Keys) -> Result<(), KeysError> {
         Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
         _ => PathBuf::from("."),
     };
-    std::fs::create_dir_all(&folder).map_err(|source| io(path, "made: its folder fails", source))?;
+    std::fs::create_dir_all(&folder).map_err(|source| io(path, "made: its folder cannot be made", source))?;
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}", std::process::id()));
     let beside = PathBuf::from(beside);

@@ -153,6 +153,7 @@ impl Gatehouse {
         access_log: AccessLog,
         opt_out: OptOut,
     ) -> Gatehouse {
+        start_at_zero(&metrics, &snapshot);
         let snapshot = ArcSwap::from_pointee(snapshot);
         let lookups = Semaphore::new(MOST_LOOKUPS);
         let preflights = DefaultDirectRateLimiter::direct(Quota::per_second(cors::MAX_PREFLIGHTS_PER_SECOND));
@@ -177,6 +178,7 @@ impl Gatehouse {
 
     /// What requests are judged by from now on. Exchanges under way keep what they began with.
     pub fn replace(&self, snapshot: Snapshot) {
+        start_at_zero(&self.metrics, &snapshot);
         self.snapshot.store(Arc::new(snapshot));
     }
 
@@ -184,6 +186,16 @@ impl Gatehouse {
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
     }
+}
+
+/// Counters of everything that the snapshot names.
+fn start_at_zero(metrics: &Metrics, snapshot: &Snapshot) {
+    let of_upstreams = snapshot
+        .routes
+        .iter()
+        .flat_map(|route| Refusal::OF_UPSTREAM.iter().map(move |refusal| (&*route.upstream, refusal.code())));
+    let codes = Refusal::ALL.iter().map(|refusal| refusal.code());
+    metrics.start_at_zero(codes, of_upstreams, snapshot.routes.iter().map(|route| &*route.name));
 }
 
 /// Puts the gate in front of a service.

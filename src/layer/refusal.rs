@@ -56,7 +56,7 @@ macro_rules! refusals {
 
 refusals! {
     PurposeMissing = 400 "purpose-missing", "No purpose was declared",
-        "Say in the purpose header what you want the data for: `Data-Purpose: customer-support`.";
+        "Say in the purpose header what you want the data for, by the name of a purpose.";
     PurposeMalformed = 400 "purpose-malformed", "The purpose cannot be read",
         "The purpose header holds exactly one RFC 9651 item: a token or a string, parameters allowed, 256 bytes at most.";
     PurposeUnknown = 400 "purpose-unknown", "There is no such purpose",
@@ -150,7 +150,7 @@ pub struct Problem<'a> {
     kind: String,
     title: &'a str,
     status: u16,
-    pub(super) detail: &'a str,
+    pub(super) detail: Cow<'a, str>,
     code: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     decision: Option<&'a str>,
@@ -164,6 +164,21 @@ pub struct Problem<'a> {
 }
 
 impl Refusal {
+    /// What an upstream can fail with, as alerts count it.
+    pub const OF_UPSTREAM: [Refusal; 3] =
+        [Refusal::UpstreamUnreachable, Refusal::UpstreamTimeout, Refusal::UpstreamUnreadable];
+
+    /// True where the problem document names the purposes that the recipient may use.
+    pub(super) fn is_about_purpose(self) -> bool {
+        matches!(
+            self,
+            Refusal::PurposeMissing
+                | Refusal::PurposeUnknown
+                | Refusal::LegalBasisAsPurpose
+                | Refusal::PurposeNotPermitted
+        )
+    }
+
     /// Seconds after which it makes sense to come back, where it does.
     pub fn retry_after(self) -> Option<u32> {
         matches!(
@@ -211,7 +226,7 @@ impl Refusal {
             kind: format!("urn:purposegate:problem:{}", self.code()),
             title: self.title(),
             status: self.status().as_u16(),
-            detail: self.detail(),
+            detail: self.detail().into(),
             code: self.code(),
             decision,
             contact,

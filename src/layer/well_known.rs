@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
+use http::Method;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -14,7 +15,7 @@ use super::route::{Field, Recipient, Report, Route, Scrubbing};
 use super::{Gatehouse, Refusal, Snapshot};
 use crate::decision::{Asking, Decisions, LegalReference, RecipientFacts};
 use crate::disclosure::{self, Left};
-use crate::vocabulary::{CategoryId, Form, Operation, PurposeId, Vocabulary};
+use crate::vocabulary::{CategoryId, Form, PurposeId, Vocabulary};
 
 const PURPOSES: &str = "/.well-known/data-purposes";
 const DECISIONS: &str = "/.well-known/data-purposes/decisions/";
@@ -101,60 +102,72 @@ fn purposes(
     decisions: impl Fn(&Route) -> Option<Arc<Decisions>>,
 ) -> Value {
     let mut routes = Vec::new();
-    let mut registered: Vec<String> = Vec::new();
+    let mut served: Vec<PurposeId> = Vec::new();
     let usable = |purpose: PurposeId| locked.is_none_or(|locked| locked == purpose);
     for route in snapshot.routes.iter() {
         let Some(decisions) = decisions(route) else { continue };
         let tree = decisions.pack().vocabulary().purposes();
-        if registered.is_empty() {
-            let own = recipient.usable(locked, decisions.pack().vocabulary());
-            registered.extend(own.into_iter().map(|purpose| tree.name(purpose).to_owned()));
+        let (mut purposes, mut methods) = (Vec::new(), Vec::new());
+        for purpose in tree.in_order().into_iter().filter(|purpose| usable(*purpose)) {
+            if !route.serves_purpose(decisions.pack().vocabulary(), purpose) {
+                continue;
+            }
+            let asking = |operation| Asking {
+                recipient: Arc::clone(facts),
+                purpose,
+                operation,
+                exporter_region: Arc::clone(&snapshot.exporter_region),
+                upstream_backup: route.upstream_is_backup,
+                // A case opens what it names; this page knows none.
+                legal_reference: LegalReference::None,
+            };
+            // What would be refused is not listed.
+            let works = |method: &&Method| decisions.foresee(&asking(route.operation(method))).is_ok();
+            let working: Vec<&Method> = route.methods.iter().filter(works).collect();
+            let Some(first) = working.first() else { continue };
+            let asked = asking(route.operation(first));
+            let Ok(best) = decisions.foresee(&asked) else { continue };
+            let fields = fields_of(route, best);
+            let names: Vec<&str> = working.iter().map(|method| method.as_str()).collect();
+            let mut told = json!({ "purpose": tree.name(purpose), "methods": names });
+            match (fields, told.as_object_mut()) {
+                (Some(fields), Some(told)) => told.insert("fields".to_owned(), fields),
+                (None, Some(told)) => told.insert("personal".to_owned(), json!(false)),
+                (_, None) => None,
+            };
+            methods.extend(working);
+            served.push(purpose);
+            purposes.push(told);
         }
-        let purposes: Vec<Value> = tree
-            .in_order()
-            .into_iter()
-            .filter(|purpose| usable(*purpose))
-            .filter(|purpose| route.serves_purpose(decisions.pack().vocabulary(), *purpose))
-            .filter_map(|purpose| of_purpose(snapshot, route, &decisions, facts, purpose))
-            .collect();
         if !purposes.is_empty() {
-            let methods: Vec<&str> = route.methods.iter().map(http::Method::as_str).collect();
+            let methods: Vec<&str> =
+                route.methods.iter().filter(|method| methods.contains(method)).map(Method::as_str).collect();
             routes.push(json!({
                 "route": &*route.name, "path": route.pattern, "methods": methods, "purposes": purposes,
             }));
         }
     }
+    let words = snapshot.words();
+    let tree = words.purposes();
+    let leads_somewhere =
+        |registered: &PurposeId| served.iter().any(|purpose| tree.within(*purpose, *registered));
+    let registered = recipient.usable(locked, &words);
+    let registered: Vec<&str> = registered
+        .iter()
+        .filter(|purpose| leads_somewhere(purpose))
+        .map(|purpose| tree.name(*purpose))
+        .collect();
     json!({ "recipient": &*recipient.name, "purposes": registered, "routes": routes })
 }
 
-/// `None` where the request would be refused.
-fn of_purpose(
-    snapshot: &Snapshot,
-    route: &Route,
-    decisions: &Decisions,
-    facts: &Arc<RecipientFacts>,
-    purpose: PurposeId,
-) -> Option<Value> {
-    let asking = Asking {
-        recipient: Arc::clone(facts),
-        purpose,
-        operation: Operation::Disclose,
-        exporter_region: Arc::clone(&snapshot.exporter_region),
-        upstream_backup: route.upstream_is_backup,
-        // A case opens what it names; this page knows none.
-        legal_reference: LegalReference::None,
-    };
-    let name = decisions.pack().vocabulary().purposes().name(purpose);
-    let best = decisions.foresee(&asking).ok()?;
-    let Some(scrubbing) = &route.scrubbing else {
-        return Some(json!({ "purpose": name, "personal": false }));
-    };
-    let fields = scrubbing.fields.iter().filter_map(|field| {
+/// The fields of a route, each in its most revealing form; `None` where its answers pass unread.
+fn fields_of(route: &Route, best: impl Fn(CategoryId) -> Form) -> Option<Value> {
+    let fields = route.scrubbing.as_ref()?.fields.iter().filter_map(|field| {
         let forms = field.categories.iter().map(|category| best(*category));
         let form = forms.max().filter(|form| *form != Form::Removed)?;
         Some(json!({ "path": field.path, "form": form }))
     });
-    Some(json!({ "purpose": name, "fields": fields.collect::<Vec<_>>() }))
+    Some(fields.collect())
 }
 
 /// One of the recipient's own decisions, as far as it is told.

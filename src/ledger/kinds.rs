@@ -40,6 +40,10 @@ macro_rules! kinds {
         /// The word of every kind of event, for hints and help.
         pub const KINDS: &[&str] = &[$($name),+];
 
+        /// Every kind, whom it concerns and its members, as `docs/events.md` lists them.
+        pub const REFERENCE: &[(&str, Sort, &[&[&str]])] =
+            &[$(($name, Sort::$sort, &[$($(<$type as Member>::NAMES,)+)?])),+];
+
         /// The members that one kind of event or another has.
         pub(super) const MEMBERS: &[&[&str]] = &[$($($(<$type as Member>::NAMES,)+)?)+];
 

@@ -54,7 +54,7 @@ pub use event::{Attached, Draft, Entity, Event, Facts, Registration, Right, Said
 pub use files::Lost;
 pub use history::{controller as fold_controller, subject as fold_subject};
 pub use import::{Batch, FILES, LineError, LineResult};
-pub use kinds::{Effect, KINDS, What};
+pub use kinds::{Effect, KINDS, REFERENCE, What};
 pub use mark::Mark;
 pub use member::{Approver, RecipientName};
 pub use names::{Names, Words, nearest_word};

@@ -176,7 +176,7 @@ impl SqliteStore {
 fn lock(path: &Path) -> Result<File, FileError> {
     let io = |doing| move |source| FileError::Io { path: path.to_owned(), doing, source };
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).map_err(io("made: its folder fails"))?;
+        std::fs::create_dir_all(folder).map_err(io("made: its folder cannot be made"))?;
     }
     let mut beside = path.as_os_str().to_owned();
     beside.push(".lock");

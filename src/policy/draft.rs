@@ -123,31 +123,31 @@ impl Reader<'_> {
                 None
             }
             (Effect::Permit, None) => {
-                let bases = join(self.manifest.bases.iter().map(|basis| basis.basis.name()));
-                self.find(
-                    "permit-without-basis",
-                    "a permit without `@basis`",
-                    place,
-                    None,
-                    &format!("every release has a legal basis: {bases}"),
-                );
+                let hint = format!("every release has a legal basis; {}", self.bases());
+                self.find("permit-without-basis", "a permit without `@basis`", place, None, &hint);
                 None
             }
             (Effect::Permit, Some(word)) => {
                 let basis =
                     self.manifest.bases.iter().map(|basis| basis.basis).find(|basis| basis.name() == word);
                 if basis.is_none() {
-                    let bases = join(self.manifest.bases.iter().map(|basis| basis.basis.name()));
-                    self.find(
-                        "unknown-basis",
-                        &format!("unknown basis `{word}`"),
-                        place,
-                        Some(word),
-                        &format!("the pack's bases: {bases}"),
-                    );
+                    let known = self.manifest.bases.iter().map(|basis| basis.basis.name());
+                    let hint = suggestion(word, known).unwrap_or_else(|| self.bases());
+                    self.find("unknown-basis", &format!("unknown basis `{word}`"), place, Some(word), &hint);
                 }
                 basis
             }
+        }
+    }
+
+    /// The bases that a rule of the pack can rest on, in words.
+    fn bases(&self) -> String {
+        match &*self.manifest.bases {
+            [] => format!(
+                "list some in `[bases]` of pack.toml: {}",
+                join(Basis::ALL.iter().map(|basis| basis.name()))
+            ),
+            bases => format!("the pack's bases: {}", join(bases.iter().map(|basis| basis.basis.name()))),
         }
     }
 

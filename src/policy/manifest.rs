@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::document::{At, Document, Fields};
-use crate::finding::{Finding, Source};
+use crate::finding::{Finding, Source, suggestion};
 use crate::vocabulary::{Basis, CategoryId, TermId, Tree, VOCABULARY_LISTED, Vocabulary};
 
 /// What a pack says of itself.
@@ -195,8 +195,10 @@ fn bases(root: &mut Fields<'_>) -> Vec<StatedBasis> {
         let title = item.text();
         let Some(basis) = Basis::parse(name.value) else {
             let finding = Finding::error("unknown-basis", format!("unknown basis `{}`", name.value));
-            let known = crate::document::join(Basis::ALL.iter().map(|basis| basis.name()));
-            document.find(finding.hint(format!("the closed set is {known}")), name.at);
+            let known = Basis::ALL.iter().map(|basis| basis.name());
+            let hint = suggestion(name.value, known.clone())
+                .unwrap_or_else(|| format!("the closed set is {}", crate::document::join(known)));
+            document.find(finding.hint(hint), name.at);
             continue;
         };
         stated.extend(title.map(|title| StatedBasis { basis, title: title.value.to_owned() }));

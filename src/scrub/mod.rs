@@ -48,6 +48,6 @@ pub use mapping::{
     SubjectSource, Unclassified,
 };
 pub use plan::{Class, MappingError, Plan, UNCLASSIFIED};
-pub use query::{PathFault, is_by_position};
+pub use query::{PathFault, is_by_position, tests_existence};
 pub use scrubber::{Remover, Scrubber};
 pub use unreadable::{Fault, Framing, Limits, Unreadable};

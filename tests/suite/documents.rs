@@ -8,13 +8,17 @@ use clap::Parser;
 use purposegate::cli::Arguments;
 use purposegate::finding;
 use purposegate::layer::Refusal;
+use purposegate::ledger::REFERENCE;
+use purposegate::metrics::Metrics;
 
-const DOCUMENTS: [&str; 6] = [
+const DOCUMENTS: [&str; 8] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
     "docs/configuration.md",
+    "docs/events.md",
     "docs/findings.md",
+    "docs/metrics.md",
     "docs/operations.md",
 ];
 
@@ -237,10 +241,11 @@ fn every_finding_code_is_listed_and_documented() {
                 };
             }
         }
-        for code in finding::ERRORS.iter().filter(|known| code.contains(&format!("\"{known}\""))) {
-            if !file.ends_with("finding/codes.rs") {
-                errors.insert((*code).to_owned());
-            }
+        // Those that a function is handed.
+        for (codes, found) in [(finding::ERRORS, &mut errors), (finding::WARNINGS, &mut warnings)] {
+            let written = |known: &&&str| code.contains(&format!("\"{known}\""));
+            let listing = file.ends_with("finding/codes.rs");
+            found.extend(codes.iter().filter(written).filter(|_| !listing).map(|code| (*code).to_owned()));
         }
     }
     assert_eq!(errors.iter().map(String::as_str).collect::<Vec<_>>(), finding::ERRORS);
@@ -263,4 +268,69 @@ fn product_code() -> Vec<(PathBuf, String)> {
         }
     }
     found
+}
+
+#[test]
+fn every_kind_of_event_is_documented_with_its_members() {
+    let document = read("docs/events.md");
+    let kinds_alone = document.split("\n## Kinds\n").nth(1).unwrap();
+    let rows: Vec<&str> = kinds_alone.lines().filter(|line| line.starts_with("| `")).collect();
+    let mut kinds = first_cells(&document, "Kinds");
+    kinds.sort();
+    let mut known: Vec<&str> = REFERENCE.iter().map(|(kind, ..)| *kind).collect();
+    known.sort_unstable();
+    assert_eq!(kinds, known);
+    for (kind, sort, members) in REFERENCE {
+        let row = rows.iter().find(|row| row.starts_with(&format!("| `{kind}` |"))).unwrap();
+        let cells: Vec<&str> = row.split(" | ").collect();
+        assert_eq!(cells[1], sort.name(), "{row}");
+        let listed: Vec<&str> = cells[2].split('`').skip(1).step_by(2).collect();
+        assert_eq!(listed, members.concat(), "{row}");
+    }
+}
+
+#[test]
+fn every_metric_is_documented() {
+    let document = read("docs/metrics.md");
+    for ((name, kind, labels), (_, help)) in Metrics::DECLARED.iter().zip(Metrics::HELP) {
+        let labels: Vec<String> = labels.iter().map(|label| format!("`{label}`")).collect();
+        let labels = if labels.is_empty() { "–".to_owned() } else { labels.join(", ") };
+        let row = format!("| `{name}` | {kind} | {labels} | {help} |");
+        assert!(document.lines().any(|line| line == row), "docs/metrics.md has no row\n{row}");
+    }
+    let rows = document.lines().filter(|line| line.starts_with("| `purposegate_"));
+    assert_eq!(rows.count(), Metrics::DECLARED.len(), "docs/metrics.md has a metric that there is not");
+}
+
+#[test]
+fn every_environment_variable_is_documented() {
+    let document = read("docs/operations.md");
+    for (file, code) in product_code() {
+        for call in ["env::var(\"", "env::var_os(\"", "try_from_env(\""] {
+            for name in code.split(call).skip(1).filter_map(|rest| rest.split('"').next()) {
+                assert!(document.contains(&format!("| `{name}` |")), "{}: {name}", file.display());
+            }
+        }
+    }
+}
+
+/// The rules' own tests: what fires, what does not, and what a first occurrence does.
+#[test]
+fn alert_rules_pass_their_tests() {
+    let promtool = std::env::var_os("PROMTOOL").unwrap_or_else(|| "promtool".into());
+    let mut command = std::process::Command::new(promtool);
+    command.args(["test", "rules", "deploy/prometheus-rules-test.yml"]).current_dir(repository());
+    match command.output() {
+        Ok(output) => {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+        }
+        Err(error) => eprintln!("SKIPPED: the alert rules are not tested, promtool does not run: {error}"),
+    }
+    // Each rule is shown to fire.
+    let (rules, tests) = (read("deploy/prometheus-rules.yml"), read("deploy/prometheus-rules-test.yml"));
+    for name in rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
+        let long = ["PurposegateUnclassifiedFields", "PurposegateUnknownSubjects", "PurposegateSlow"];
+        assert!(tests.contains(&format!("alertname=\"{name}\"")) || long.contains(&name), "{name}");
+    }
 }

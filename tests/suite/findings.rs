@@ -19,8 +19,13 @@ url = "http://127.0.0.1:9000"
 [[recipient]]
 name = "support"
 kind = "employee"
+country = "DE"
 purposes = ["customer-support"]
+credentials = [{ certificate = "spiffe://test/support" }]
 "#;
+
+/// A field for [`ROUTE`].
+const FIELDS: &str = "fields = { \"@.id\" = \"subject-identifier\" }\n";
 
 const ROUTE: &str = r#"
 [[route]]
@@ -189,6 +194,23 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "names are how",
     ),
     (
+        // A route that names it does not make a second one.
+        "[[upstream]]\nname = \"api\"\nurl = \"127.0.0.1:1\"\n\
+         [[route]]\nname = \"r\"\nupstream = \"api\"\npath = \"/r\"",
+        "not the URL of an upstream",
+        "http://host:port",
+    ),
+    (
+        "[[recipient]]\nname = \"x\"\nkind = \"partner\"",
+        "there is no recipient kind `partner`",
+        "did you mean `marketing-partner`",
+    ),
+    (
+        "[[recipient]]\nname = \"x\"\nkind = \"employee\"\npurposes = [\"Customer-Support\"]",
+        "there is no purpose `Customer-Support`",
+        "did you mean `customer-support`?",
+    ),
+    (
         "[[upstream]]\nname = \"tls\"\nurl = \"https://127.0.0.1:1\"",
         "not the URL of an upstream",
         "http://host:port",
@@ -353,6 +375,12 @@ const OF_A_ROUTE: &[(&str, &str, &str)] = &[
     ("max-record = \"1MB\"", "`max-record` wants a size", "8MiB"),
     ("records = [{ path = \"$.a\", schema = \"x\" }]", "there is no schema `x`", "add a `[[schema]]`"),
     ("records = [{ subject = \"@.id\" }]", "a record set has no `path`", ""),
+    (
+        "fields = { \"@.id\" = \"subject-identifier\", subject = \"@.id\" }",
+        "`subject` stands below `fields`, where every key is a path",
+        "move it above `[route.fields]`",
+    ),
+    ("fields = { \"@.id\" = \"pii\" }", "there is no data category `pii`", "policy vocabulary"),
 ];
 
 #[test]
@@ -371,7 +399,7 @@ fn one_mistake_in_a_route_is_one_finding() {
 
 #[test]
 fn what_is_sound_has_no_finding() {
-    let (loads, findings, folder) = about(ROUTE);
+    let (loads, findings, folder) = about(&format!("{ROUTE}{FIELDS}"));
     assert!(loads && findings.is_empty(), "{}", rendered(&findings, folder.path()));
 }
 
@@ -407,19 +435,19 @@ fn a_mistake_in_a_schema_is_found_once_for_all_its_routes() {
 
 #[test]
 fn a_route_that_releases_what_nothing_classifies_is_named() {
-    let (loads, findings, folder) = about(&format!("{ROUTE}unclassified = \"release\"\n"));
+    let (loads, findings, folder) = about(&format!("{ROUTE}{FIELDS}unclassified = \"release\"\n"));
     assert!(loads);
     let words = rendered(&findings, folder.path());
     assert_eq!(findings.len(), 1, "{words}");
     assert!(words.contains("route `customers` releases fields that nothing classifies"), "{words}");
-    assert!(about(&format!("{ROUTE}unclassified = \"remove\"\n")).1.is_empty());
+    assert!(about(&format!("{ROUTE}{FIELDS}unclassified = \"remove\"\n")).1.is_empty());
 }
 
 /// What loads all the same and is worth a look.
 #[test]
 fn warnings() {
     let added = format!(
-        "{ROUTE}[[listener]]\naddress = \"0.0.0.0:0\"\n[[route]]\nname = \"open\"\nupstream = \"crm\"\npath = \"/open\"\npersonal = false\n"
+        "{ROUTE}{FIELDS}[[listener]]\naddress = \"0.0.0.0:0\"\n[[route]]\nname = \"open\"\nupstream = \"crm\"\npath = \"/open\"\npersonal = false\n"
     );
     let listeners = SOUND.replace("[listener]", "[[listener]]");
     let policy = pack("one-partner-360").display().to_string();
@@ -509,7 +537,7 @@ fn what_lets_a_caller_choose_is_a_warning() {
         ("methods = [\"DELETE\"]\noperation = \"disclose\"", ""),
         ("request-headers = [\"X-Tenant\"]\ncors = { origins = [\"https://a.example\"] }", ""),
     ] {
-        let (loads, findings, folder) = about(&format!("{ROUTE}{more}\n"));
+        let (loads, findings, folder) = about(&format!("{ROUTE}{FIELDS}{more}\n"));
         let text = rendered(&findings, folder.path());
         assert!(
             loads && findings.len() == usize::from(!why.is_empty()) && text.contains(why),
@@ -530,7 +558,7 @@ fn a_listeners_certificate_is_read() {
     let about = |tls: &str| {
         let listener = format!("[listener]\naddress = \"127.0.0.1:0\"\ntls = {{ {tls} }}");
         let sound = SOUND.replace("[listener]\naddress = \"127.0.0.1:0\"", &listener);
-        std::fs::write(&file, format!("policy = {policy:?}\n{sound}{ROUTE}")).unwrap();
+        std::fs::write(&file, format!("policy = {policy:?}\n{sound}{ROUTE}{FIELDS}")).unwrap();
         let (config, findings) = config::load(&file);
         (config.is_some(), findings.iter().map(Finding::line).collect::<Vec<_>>().join("; "))
     };
@@ -559,7 +587,7 @@ fn what_a_route_can_never_do_is_found() {
             "subject = \"@.id\"",
             if more.starts_with("subject") { "" } else { "subject = \"@.id\"" },
         );
-        let (loaded, findings, folder) = about(&format!("{route}{more}\n"));
+        let (loaded, findings, folder) = about(&format!("{route}{FIELDS}{more}\n"));
         let text = rendered(&findings, folder.path());
         assert!(
             loaded == loads && text.contains(why) && findings.is_empty() == why.is_empty(),
@@ -584,7 +612,7 @@ fn what_a_route_can_never_do_is_found() {
     let rest = ROUTE
         .replace("path = \"/customers\"", "path = \"/customers/{*rest}\"")
         .replace("\"@.id\"", "\"{rest}\"");
-    let (_, findings, written) = about(&rest);
+    let (_, findings, written) = about(&format!("{rest}{FIELDS}"));
     assert!(findings.is_empty(), "{}", rendered(&findings, written.path()));
     for (header, loads) in [
         ("Data-Purpose", true),
@@ -642,4 +670,184 @@ fn a_table_is_mapped_by_its_header() {
     assert_eq!(table(r#"{ path = "$.columns", names = ["id", "email", "id"] }"#, null), ["bad-columns"]);
     assert_eq!(table(r#"{ path = "$.columns", names = ["id", "mail"] }"#, null), ["bad-path"]);
     assert_eq!(table(r#"{ path = "@.columns", names = ["id", "email"] }"#, null), ["bad-path"]);
+}
+
+/// What loads and can never work, or does something else than it seems to say; each is one warning, and its
+/// code in `allow` acknowledges it where `ALLOW` stands.
+const SURPRISES: &[(&str, &str)] = &[
+    (
+        "recipient-without-credentials",
+        "[[recipient]]\nALLOW\nname = \"x\"\nkind = \"employee\"\ncountry = \"DE\"\npurposes = [\"customer-support\"]",
+    ),
+    (
+        "recipient-without-purposes",
+        "[[recipient]]\nALLOW\nname = \"x\"\nkind = \"employee\"\ncountry = \"DE\"\ncredentials = [{ certificate = \"x\" }]",
+    ),
+    (
+        "recipient-without-region",
+        "[[recipient]]\nALLOW\nname = \"x\"\nkind = \"employee\"\npurposes = [\"customer-support\"]\ncredentials = [{ certificate = \"x\" }]",
+    ),
+    (
+        "agreement-missing",
+        "[[recipient]]\nALLOW\nname = \"x\"\nkind = \"reselling-partner\"\ncountry = \"DE\"\npurposes = [\"reseller-follow-up\"]\ncredentials = [{ certificate = \"x\" }]",
+    ),
+    (
+        "agreement-ended",
+        "[[recipient]]\nALLOW\nname = \"x\"\nkind = \"reselling-partner\"\ncountry = \"DE\"\npurposes = [\"reseller-follow-up\"]\nagreement = { until = 2020-01-01 }\ncredentials = [{ certificate = \"x\" }]",
+    ),
+    (
+        "transfer-without-safeguard",
+        "[[recipient]]\nALLOW\nname = \"x\"\nkind = \"domain-registrar\"\ncountry = \"US\"\npurposes = [\"domain-registration\"]\nagreement = {}\ncredentials = [{ certificate = \"x\" }]",
+    ),
+    (
+        "purpose-without-rule",
+        "[[recipient]]\nALLOW\nname = \"x\"\nkind = \"reselling-partner\"\ncountry = \"DE\"\npurposes = [\"reseller-follow-up\", \"direct-marketing\"]\nagreement = {}\ncredentials = [{ certificate = \"x\" }]",
+    ),
+    (
+        "locked-purpose-not-registered",
+        "[[recipient]]\nALLOW\nname = \"x\"\nkind = \"employee\"\ncountry = \"DE\"\npurposes = [\"customer-support\"]\ncredentials = [{ certificate = \"x\", purpose = \"marketing\" }]",
+    ),
+    ("upstream-is-own-listener", "[[upstream]]\nALLOW\nname = \"x\"\nurl = \"http://localhost:9901\""),
+    (
+        "literal-parameter",
+        "[[route]]\nALLOW\nname = \"x\"\nupstream = \"crm\"\npath = \"/x/:id\"\nsubject = \"@.id\"\nFIELDS",
+    ),
+    (
+        "literal-parameter",
+        "[[route]]\nALLOW\nname = \"x\"\nupstream = \"crm\"\npath = \"/x/*\"\nsubject = \"@.id\"\nFIELDS",
+    ),
+    (
+        "route-without-fields",
+        "[[route]]\nALLOW\nname = \"x\"\nupstream = \"crm\"\npath = \"/x\"\nsubject = \"@.id\"",
+    ),
+    (
+        "route-without-methods",
+        "[[route]]\nALLOW\nname = \"x\"\nupstream = \"crm\"\npath = \"/x\"\nmethods = []\nsubject = \"@.id\"\nFIELDS",
+    ),
+    (
+        "route-without-purposes",
+        "[[route]]\nALLOW\nname = \"x\"\nupstream = \"crm\"\npath = \"/x\"\npurposes = []\nsubject = \"@.id\"\nFIELDS",
+    ),
+    ("personal-without-subject", "[[route]]\nALLOW\nname = \"x\"\nupstream = \"crm\"\npath = \"/x\"\nFIELDS"),
+    (
+        "personal-without-subject",
+        "[[route]]\nALLOW\nname = \"x\"\nupstream = \"crm\"\npath = \"/x\"\nrecord = \"$.items[*]\"\nsubject = \"@.id\"\nfields = { \"@.id\" = \"subject-identifier\", \"$.owner\" = \"name\" }",
+    ),
+    (
+        "names-leave",
+        "[[route]]\nALLOW\nname = \"x\"\nupstream = \"crm\"\npath = \"/x\"\nrecord = \"$.members.*\"\nsubject = \"@.id\"\nFIELDS",
+    ),
+    (
+        "names-leave",
+        "[[route]]\nALLOW\nname = \"x\"\nupstream = \"crm\"\npath = \"/x\"\nsubject = \"@.id\"\nfields = { \"@..online\" = \"non-personal\" }",
+    ),
+    (
+        "filter-tests-existence",
+        "[[route]]\nALLOW\nname = \"x\"\nupstream = \"crm\"\npath = \"/x\"\nsubject = \"@.id\"\nfields = { \"@.comments[?@.public]\" = \"published\" }",
+    ),
+    (
+        "filter-tests-existence",
+        "[[route]]\nALLOW\nname = \"x\"\nupstream = \"crm\"\npath = \"/x\"\nsubject = \"@.id\"\nfields = { \"@.notes[?@.kind == 'note' && @.public].text\" = \"non-personal\" }",
+    ),
+    (
+        "names-leave",
+        "[[schema]]\nALLOW\nname = \"s\"\nsubject = \"@.id\"\nfields = { \"@.settings.*\" = \"preferences\" }\n\
+         [[route]]\nname = \"x\"\nupstream = \"crm\"\npath = \"/x\"\nschema = \"s\"",
+    ),
+];
+
+#[test]
+fn what_can_never_work_or_can_surprise_is_one_warning() {
+    for (code, added) in SURPRISES {
+        let added = added.replace("FIELDS", FIELDS);
+        let (loads, findings, folder) = about(&format!("{ROUTE}{FIELDS}{}\n", added.replace("ALLOW\n", "")));
+        let text = rendered(&findings, folder.path());
+        let codes: Vec<&str> = findings.iter().map(Finding::code).collect();
+        assert!(loads && codes == [*code] && findings[0].is_warning(), "{added}\n{text}");
+        let allowed = added.replace("ALLOW", &format!("allow = [{code:?}]"));
+        let (loads, findings, folder) = about(&format!("{ROUTE}{FIELDS}{allowed}\n"));
+        let text = rendered(&findings, folder.path());
+        assert!(loads && findings.iter().all(|finding| !finding.is_warning()), "{allowed}\n{text}");
+    }
+}
+
+#[test]
+fn what_works_is_no_surprise() {
+    for added in [
+        // Outside the EEA with a safeguard, as a controller's own employee, an authority under cases.
+        "[[recipient]]\nname = \"x\"\nkind = \"domain-registrar\"\ncountry = \"US\"\nsafeguard = \"adequacy\"\npurposes = [\"domain-registration\"]\nagreement = { until = 2999-01-01 }\ncredentials = [{ certificate = \"x\" }]",
+        "[[recipient]]\nname = \"x\"\nkind = \"public-authority\"\ncountry = \"DE\"\npurposes = [\"law-enforcement\"]\ncredentials = [{ certificate = \"x\" }]",
+        // Some purpose below the registered one is released for.
+        "[[recipient]]\nname = \"x\"\nkind = \"employee\"\ncountry = \"DE\"\npurposes = [\"marketing\"]\ncredentials = [{ certificate = \"x\", purpose = \"direct-marketing\" }]",
+        "[[upstream]]\nname = \"x\"\nurl = \"http://10.0.0.7:9901\"",
+        "[[route]]\nname = \"x\"\nupstream = \"crm\"\npath = \"/x/{id}/{*rest}\"\nsubject = \"{id}\"\nFIELDS",
+        // Elements of an array; presence that something has such an element; presence that withholds.
+        "[[route]]\nname = \"x\"\nupstream = \"crm\"\npath = \"/x\"\nrecord = \"$[*]\"\nsubject = \"@.id\"\nfields = { \"@.a[?@.roles[?@ == 'owner']].b\" = \"non-personal\", \"@.c[?@.email]\" = \"email\", \"@.d[?@.public == true]\" = \"published\" }",
+        "[[route]]\nname = \"x\"\nupstream = \"crm\"\npath = \"/x\"\nfields = { \"@.total\" = \"aggregate\", \"@.kind\" = \"non-personal\" }",
+    ] {
+        let added = added.replace("FIELDS", FIELDS);
+        let (loads, findings, folder) = about(&format!("{ROUTE}{FIELDS}{added}\n"));
+        assert!(loads && findings.is_empty(), "{added}\n{}", rendered(&findings, folder.path()));
+    }
+}
+
+#[test]
+fn an_upstream_that_is_a_listener_is_found_however_it_is_named() {
+    for (listener, authorities, host, own) in [
+        ("127.0.0.1:8443", "", "127.0.0.1:8443", true),
+        ("127.0.0.1:8443", "", "localhost:8443", true),
+        ("0.0.0.0:8443", "", "127.0.0.1:8443", true),
+        ("0.0.0.0:8443", "", "localhost:8443", true),
+        ("127.0.0.1:8443", "", "0.0.0.0:8443", true),
+        ("[::]:8443", "", "[::1]:8443", true),
+        ("127.0.0.1:80", "", "localhost", true),
+        ("0.0.0.0:8443", "api.example", "api.example:8443", true),
+        ("127.0.0.1:8443", "", "127.0.0.1:8444", false),
+        ("127.0.0.1:8443", "", "10.0.0.7:8443", false),
+    ] {
+        let policy = pack("one-partner-360").display().to_string();
+        let written = format!(
+            "address = {listener:?}\nauthorities = [{authorities:?}]\nallow = [\"plaintext-listener\"]"
+        );
+        let sound = SOUND
+            .replace("address = \"127.0.0.1:0\"", &written)
+            .replace("[\"\"]", "[]")
+            .replace("127.0.0.1:9000", host);
+        let folder = folder(&[("purposegate.toml", &format!("policy = {policy:?}\n{sound}{ROUTE}{FIELDS}"))]);
+        let (_, findings) = config::load(&folder.path().join("purposegate.toml"));
+        let found = findings.iter().any(|finding| finding.code() == "upstream-is-own-listener");
+        assert_eq!(found, own, "{listener} {host}: {}", rendered(&findings, folder.path()));
+    }
+}
+
+#[test]
+fn a_pack_that_releases_nothing_that_is_not_personal_is_a_warning() {
+    let rule = RULES.split("\n\n").next().unwrap().replace("costumer", "customer");
+    let text = format!("policy = \"pack\"\n{SOUND}{ROUTE}{FIELDS}");
+    let folder =
+        folder(&[("purposegate.toml", &text), ("pack/pack.toml", PACK), ("pack/rules.cedar", &rule)]);
+    let (config, findings) = config::load(&folder.path().join("purposegate.toml"));
+    let codes: Vec<&str> = findings.iter().map(Finding::code).collect();
+    let text = rendered(&findings, folder.path());
+    assert!(config.is_some() && codes == ["pack-without-not-personal"], "{text}");
+    assert!(text.contains("purposegate.toml:1:10"), "{text}");
+}
+
+#[test]
+fn warnings_are_told_where_the_configuration_loads() {
+    let added =
+        "[[recipient]]\nname = \"x\"\nkind = \"employee\"\nallow = [\"agreement-missing\"]\n[[upstraem]]\n";
+    let (loads, findings, folder) = about(&format!("{ROUTE}{added}"));
+    let codes: Vec<&str> = findings.iter().map(Finding::code).collect();
+    assert!(!loads && codes == ["unknown-key"], "{}", rendered(&findings, folder.path()));
+}
+
+#[test]
+fn the_configurations_of_tests_and_demonstration_have_no_warning() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for file in ["tests/payloads/purposegate.toml", "tests/rdap/purposegate.toml"] {
+        let (config, findings) = config::load(&root.join(file));
+        let open: Vec<&Finding> = findings.iter().filter(|finding| finding.is_warning()).collect();
+        assert!(config.is_some() && open.is_empty(), "{file}: {open:#?}");
+    }
 }

@@ -63,7 +63,7 @@ url = "http://127.0.0.1:9"
             "employee",
             "DE",
             r#"["customer-support", "direct-marketing", "data-sale", "account-management"]"#,
-            "",
+            "allow = [\"purpose-without-rule\"]",
         ),
         ("reseller", "reselling-partner", "DE", r#"["reseller-follow-up"]"#, "agreement = {}"),
         (
@@ -71,7 +71,7 @@ url = "http://127.0.0.1:9"
             "reselling-partner",
             "DE",
             r#"["reseller-follow-up"]"#,
-            "agreement = { until = 2020-01-01 }",
+            "agreement = { until = 2020-01-01 }\nallow = [\"agreement-ended\"]",
         ),
         ("police", "public-authority", "DE", r#"["law-enforcement"]"#, ""),
         ("registrar", "domain-registrar", "DE", r#"["domain-registration"]"#, "agreement = {}"),

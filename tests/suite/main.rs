@@ -36,6 +36,7 @@ mod strata;
 mod streams;
 mod subjects;
 mod tls;
+mod told;
 mod upstream;
 mod versions;
 mod well_known;

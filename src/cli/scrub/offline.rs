@@ -13,7 +13,7 @@ use crate::cli::policy::from_json;
 use crate::config::{self, Config};
 use crate::decision::{Admitted, Asking, ClassId, Decisions, LegalReference, Permit, scenario};
 use crate::document::Document;
-use crate::finding::Finding;
+use crate::finding::{Finding, suggestion};
 use crate::layer::route::{Route, Scrubbing, UnknownSubject, Withheld};
 use crate::policy::{Pack, succession};
 use crate::scrub::{Framing, Judge, Pseudonyms, Record, Scrubber};
@@ -39,11 +39,14 @@ pub(super) fn scrub(
     let config = config.ok_or(ScrubError::Findings(findings))?;
     let route = find(config.routes.iter(), |route| &route.name, trial.route, "route")?;
     let scrubbing = route.scrubbing.as_ref();
-    let scrubbing = scrubbing.ok_or_else(|| unknown("a personal route", trial.route))?;
+    let scrubbing = scrubbing.ok_or_else(|| unknown("personal route", trial.route, None))?;
     let now = Timestamp::now();
-    let pack = pack_in_force(&config, route, now).ok_or_else(|| unknown("policy", trial.route))?;
+    let pack = pack_in_force(&config, route, now)
+        .ok_or_else(|| unknown("policy in force of route", trial.route, None))?;
+    let words = pack.vocabulary();
+    let purpose = words.declared_purpose(trial.purpose);
     let purpose =
-        pack.vocabulary().declared_purpose(trial.purpose).map_err(|_| unknown("purpose", trial.purpose))?;
+        purpose.map_err(|_| unknown("purpose", trial.purpose, words.purposes().suggestion(trial.purpose)))?;
     let known = trial.subject.map(|json| facts(pack, json, now)).transpose().map_err(ScrubError::Findings)?;
     let admitted = admit(&config, route, scrubbing, purpose, trial, now)?;
 
@@ -87,7 +90,8 @@ fn admit(
 ) -> Result<Admitted, ScrubError> {
     let recipient =
         find(config.recipients.iter(), |recipient| &recipient.name, trial.recipient, "recipient")?;
-    let pack = pack_in_force(config, route, now).ok_or_else(|| unknown("policy", trial.route))?;
+    let pack = pack_in_force(config, route, now)
+        .ok_or_else(|| unknown("policy in force of route", trial.route, None))?;
     let asking = Asking {
         recipient: Arc::clone(recipient.facts(now.to_zoned(TimeZone::UTC).date())),
         purpose,
@@ -112,16 +116,24 @@ fn facts(pack: &Pack, json: &str, now: Timestamp) -> Result<scenario::Facts, Vec
 }
 
 fn find<'a, T>(
-    mut all: impl Iterator<Item = &'a Arc<T>>,
-    name: impl Fn(&T) -> &Arc<str>,
+    all: impl Iterator<Item = &'a Arc<T>>,
+    name: impl Fn(&'a T) -> &'a Arc<str>,
     wanted: &str,
     what: &str,
 ) -> Result<&'a Arc<T>, ScrubError> {
-    all.find(|one| **name(one) == *wanted).ok_or_else(|| unknown(what, wanted))
+    let mut known: Vec<&str> = Vec::new();
+    for one in all {
+        if **name(one) == *wanted {
+            return Ok(one);
+        }
+        known.push(name(one));
+    }
+    Err(unknown(what, wanted, suggestion(wanted, known)))
 }
 
-fn unknown(what: &str, name: &str) -> ScrubError {
-    ScrubError::Unknown(format!("there is no {what} `{name}` in the configuration"))
+fn unknown(what: &str, name: &str, hint: Option<String>) -> ScrubError {
+    let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+    ScrubError::Unknown(format!("there is no {what} `{name}` in the configuration{hint}"))
 }
 
 /// Everybody in the input is the same somebody.

@@ -1,5 +1,7 @@
 //! How an exchange says no: counted, on record, and told as a problem document.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response};
@@ -9,6 +11,7 @@ use super::Exchange;
 use crate::access_log::Line;
 use crate::decision::Decisions;
 use crate::disclosure::Outcome;
+use crate::finding::suggestion;
 use crate::layer::Refusal;
 use crate::layer::body::Answer;
 use crate::layer::route::Scrubbing;
@@ -16,6 +19,10 @@ use crate::layer::route::Scrubbing;
 impl Exchange {
     /// The one way out that is not the release.
     pub(super) fn refuse(&mut self, refusal: Refusal) -> Response<Answer> {
+        if let Some(route) = self.route.as_ref().filter(|_| Refusal::OF_UPSTREAM.contains(&refusal)) {
+            let failures = &self.gatehouse.metrics.upstream_failures;
+            failures.with_label_values(&[&*route.upstream, refusal.code()]).inc();
+        }
         let hides = self.route.as_ref().is_some_and(|route| route.hide_existence);
         if let (Some(route), Some(cause)) = (&self.route, self.cause) {
             route.warn(cause, Some(&self.decision));
@@ -29,15 +36,18 @@ impl Exchange {
             .and_then(|route| self.decisions(route).ok())
             .or_else(|| self.snapshot.packs.first()?.in_force(self.now).cloned());
         let contact = decisions.as_ref().map(|decisions| self.contact(decisions));
-        let permitted = (refusal == Refusal::PurposeNotPermitted)
-            .then(|| self.permitted_purposes(decisions.as_deref()))
-            .flatten();
+        let permitted =
+            refusal.is_about_purpose().then(|| self.permitted_purposes(decisions.as_deref())).flatten();
+        let meant = (refusal == Refusal::PurposeUnknown).then(|| self.meant(decisions.as_deref())).flatten();
         // What is hidden is not told by how long to wait for it either.
         let come_back = self.come_back.filter(|_| refusal != Refusal::NotFound).or(refusal.retry_after());
         let mut problem = refusal.problem(Some(&self.decision), contact, permitted);
         problem.retry_after = come_back;
         if let Some(detail) = &self.detail {
-            problem.detail = detail;
+            problem.detail = Cow::Borrowed(&**detail);
+        }
+        if let Some(meant) = meant {
+            problem.detail = format!("{}; {meant}", problem.detail.trim_end_matches('.')).into();
         }
         let body = serde_json::to_vec(&problem).unwrap_or_default();
         let mut response = Response::new(Answer::whole(Bytes::from(body)));
@@ -82,6 +92,16 @@ impl Exchange {
         let vocabulary = decisions?.pack().vocabulary();
         let usable = self.recipient.as_ref()?.usable(self.locked, vocabulary);
         Some(usable.into_iter().map(|purpose| vocabulary.purposes().name(purpose)).collect())
+    }
+
+    /// The hint to an unknown purpose: of those that the recipient may use, and no other's.
+    fn meant(&self, decisions: Option<&Decisions>) -> Option<String> {
+        let vocabulary = decisions?.pack().vocabulary();
+        let tree = vocabulary.purposes();
+        let usable = self.recipient.as_ref()?.usable(self.locked, vocabulary);
+        let is_usable = |purpose| usable.iter().any(|registered| tree.within(purpose, *registered));
+        let known = tree.ids().filter(|purpose| is_usable(*purpose)).map(|purpose| tree.name(purpose));
+        suggestion(&self.declared.as_ref()?.purpose, known)
     }
 
     fn count(&self, refusal: Refusal) {

@@ -200,6 +200,28 @@ pub fn is_by_position(path: &str) -> bool {
     (anchor == Anchor::Record && first) || later
 }
 
+/// True if a path selects by the mere presence of a member: a test such as `?@.public`, which holds for
+/// `false` as well (RFC 9535, 2.3.5.1). What a filter selects in turn (`?@.roles[?@ == 'owner']`) is no such test.
+pub fn tests_existence(text: &str) -> bool {
+    fn tests(filter: &Filter) -> bool {
+        match filter {
+            Filter::Any(all) | Filter::All(all) => all.iter().any(tests),
+            Filter::Exists(path) => !path.segments.is_empty() && filters(&path.segments).next().is_none(),
+            // Where presence keeps something from being selected, it is withheld rather than released.
+            Filter::Not(_) | Filter::Compare(..) | Filter::Matches { .. } => false,
+        }
+    }
+    read(text).is_ok_and(|(_, query)| filters(&query.segments).any(tests))
+}
+
+fn filters(segments: &[Segment]) -> impl Iterator<Item = &Filter> {
+    let selectors = segments.iter().flat_map(|segment| &segment.selectors);
+    selectors.filter_map(|selector| match selector {
+        Selector::Filter(filter) => Some(filter),
+        Selector::Name(_) | Selector::Wildcard | Selector::Index(_) | Selector::Slice { .. } => None,
+    })
+}
+
 fn parse(text: &str) -> Result<Query, PathFault> {
     let query = parse_json_path(&respelled(text)?)
         .map_err(|error| PathFault::Syntax(first_lines(&error.to_string())))?;

@@ -1,0 +1,456 @@
+//! Warnings about what loads and can never work, or does something else than it seems to say.
+//!
+//! Refuses to know errors: it looks at a configuration that loads. Each warning can be acknowledged beside
+//! what it is about, and none of them changes what the gateway does.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+
+use http::uri::Authority;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+use super::mapping::Written;
+use super::words::Words;
+use super::{Config, Listener, Upstream};
+use crate::decision::RecipientFacts;
+use crate::document::{At, Document, Fields};
+use crate::finding::Finding;
+use crate::layer::route::Recipient;
+use crate::policy::{Pack, RuleAt};
+use crate::scrub;
+use crate::vocabulary::{Basis, CategoryId, EEA, KindId, Operation, PurposeId, Safeguard};
+
+/// The codes of warnings that are told only where the configuration loads: an error elsewhere may be
+/// what makes them.
+pub(super) const CODES: &[&str] = &[
+    "agreement-ended",
+    "agreement-missing",
+    "allow-unused",
+    "certificate-ended",
+    "filter-tests-existence",
+    "literal-parameter",
+    "locked-purpose-not-registered",
+    "names-leave",
+    "pack-without-not-personal",
+    "personal-without-subject",
+    "purpose-without-rule",
+    "recipient-without-credentials",
+    "recipient-without-purposes",
+    "recipient-without-region",
+    "route-without-fields",
+    "route-without-methods",
+    "route-without-purposes",
+    "transfer-without-safeguard",
+    "upstream-is-own-listener",
+];
+
+/// Looks at the files of a configuration that loads.
+pub(super) fn look<'d>(documents: impl Iterator<Item = &'d Document<'d>>, config: &Config, now: Timestamp) {
+    let today = now.to_zoned(TimeZone::UTC).date();
+    for document in documents {
+        let mut root = document.root("a file of the configuration");
+        if root.texts("policy").first().is_some() {
+            look_at_pack(&mut root, config.packs.first());
+        }
+        // The first file alone has listeners.
+        for (fields, listener) in root.tables("listener", "a listener").into_iter().zip(&config.listeners) {
+            look_at_certificate(fields, listener, now);
+        }
+        for fields in root.tables("upstream", "an upstream") {
+            look_at_upstream(fields, config);
+        }
+        for mut fields in root.tables("recipient", "a recipient") {
+            let name = fields.text("name");
+            let named = |recipient: &&std::sync::Arc<Recipient>| {
+                name.as_ref().is_some_and(|name| *recipient.name == *name.value)
+            };
+            if let Some(recipient) = config.recipients.iter().find(named) {
+                RecipientAt { fields, recipient, config }.look(today);
+            }
+        }
+        for mut fields in root.tables("route", "a route") {
+            let name = fields.text("name");
+            let named = |route: &&std::sync::Arc<crate::layer::route::Route>| {
+                name.as_ref().is_some_and(|name| *route.name == *name.value)
+            };
+            if let Some(route) = config.routes.iter().find(named) {
+                look_at_pack(&mut fields, config.packs.get(route.pack));
+            }
+        }
+    }
+}
+
+/// A pack in which nothing is said to be about nobody withholds what a mapping calls `non-personal`.
+fn look_at_pack(fields: &mut Fields<'_>, versions: Option<&Vec<std::sync::Arc<Pack>>>) {
+    let Some(named) = fields.texts("policy").into_iter().next() else { return };
+    let mut rules = versions.into_iter().flatten().flat_map(|pack| pack.rulebook().rules());
+    if rules.any(|rule| rule.basis == Some(Basis::NotPersonal)) {
+        return;
+    }
+    let finding = Finding::warning(
+        "pack-without-not-personal",
+        "no rule of this pack releases what is not personal: fields that are `non-personal` are withheld",
+    );
+    let hint = "add a `permit` with `@basis(\"not-personal\")` for `Category::\"non-personal\"`";
+    fields.document().find(finding.label("withholds everything else, too").hint(hint), named.at);
+}
+
+fn look_at_certificate(mut fields: Fields<'_>, listener: &Listener, now: Timestamp) {
+    let ends = listener.tls.as_ref().and_then(|tls| tls.not_after);
+    let Some(ended) = ends.and_then(|ends| Timestamp::from_second(ends).ok()).filter(|ends| *ends < now)
+    else {
+        return;
+    };
+    let Some(mut tls) = fields.fields("tls", "`[listener.tls]`") else { return };
+    let at = tls.item("certificate").map_or(tls.at(), |item| item.at());
+    let finding = Finding::warning("certificate-ended", format!("this certificate expired at {ended}"));
+    let hint = "renew it: clients refuse the connection";
+    fields.document().find(finding.label("expired").hint(hint), at);
+}
+
+fn look_at_upstream(mut fields: Fields<'_>, config: &Config) {
+    let (Some(name), Some(url)) = (fields.text("name"), fields.text("url")) else { return };
+    let Some(upstream) = config.upstreams.iter().find(|upstream| *upstream.name == *name.value) else {
+        return;
+    };
+    let Some(what) = own_listener(upstream, &config.listeners, config.admin.address) else { return };
+    let finding = Finding::warning("upstream-is-own-listener", format!("this upstream is {what}"));
+    let hint = "name the address of the API itself: the gateway would ask itself";
+    fields.document().find(finding.label("the gateway itself").hint(hint), url.at);
+}
+
+/// The listener of this gateway that an upstream's address leads to.
+fn own_listener(upstream: &Upstream, listeners: &[Listener], admin: SocketAddr) -> Option<&'static str> {
+    let authority: Authority = upstream.authority.parse().ok()?;
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+    let port = authority.port_u16().unwrap_or(80);
+    let public = |listener: &Listener| {
+        let named = listener.authorities.iter().any(|served| {
+            let served: Option<Authority> = served.parse().ok();
+            served.is_some_and(|served| served.host().eq_ignore_ascii_case(&host))
+        });
+        listener.address.port() == port && (named || leads_to(&host, listener.address.ip()))
+    };
+    if listeners.iter().any(public) {
+        return Some("a listener of this gateway");
+    }
+    (admin.port() == port && leads_to(&host, admin.ip())).then_some("the admin listener of this gateway")
+}
+
+/// True if a connection from this machine to `host` reaches a socket bound to `bound`.
+fn leads_to(host: &str, bound: IpAddr) -> bool {
+    let Ok(address) = host.parse::<IpAddr>() else {
+        let local = host == "localhost" || host.ends_with(".localhost");
+        return local && (bound.is_loopback() || bound.is_unspecified());
+    };
+    let (address, bound) = (address.to_canonical(), bound.to_canonical());
+    // To connect to the unspecified address is to connect to this machine.
+    let local = address.is_loopback() || address.is_unspecified();
+    address == bound || local && bound.is_unspecified() || address.is_unspecified() && bound.is_loopback()
+}
+
+/// A recipient and its table.
+struct RecipientAt<'d, 'c> {
+    fields: Fields<'d>,
+    recipient: &'c Recipient,
+    config: &'c Config,
+}
+
+impl RecipientAt<'_, '_> {
+    fn look(mut self, today: Date) {
+        self.look_at_credentials();
+        self.look_at_purposes();
+        self.look_at_agreement(today);
+        self.look_at_transfers();
+    }
+
+    fn warn(&self, finding: Finding, at: Range<usize>) {
+        self.fields.document().find(finding, at);
+    }
+
+    fn facts(&self) -> &RecipientFacts {
+        &self.recipient.in_agreement
+    }
+
+    fn look_at_credentials(&mut self) {
+        let credentials = self.fields.tables("credentials", "a credential");
+        if credentials.is_empty() {
+            let words = format!("nobody can be `{}`: it has no credentials", self.recipient.name);
+            let hint =
+                format!("`purposegate recipient key {}` makes a key and its line", self.recipient.name);
+            let finding =
+                Finding::warning("recipient-without-credentials", words).label("has no credentials");
+            self.warn(finding.hint(hint), self.fields.at());
+        }
+        for mut credential in credentials {
+            let Some(locked) = credential.text("purpose") else { continue };
+            let words = &self.config.vocabulary;
+            let purpose = words.declared_purpose(locked.value).ok();
+            if purpose.is_some_and(|purpose| !self.facts().is_registered_for(words, purpose)) {
+                let message = format!("`{}` is not registered for `{}`", self.recipient.name, locked.value);
+                let finding = Finding::warning("locked-purpose-not-registered", message);
+                let hint = "add it to `purposes`, or every request with this credential is refused";
+                self.warn(finding.label("is refused").hint(hint), locked.at);
+            }
+        }
+    }
+
+    fn look_at_purposes(&mut self) {
+        let named = self.fields.texts("purposes");
+        if named.is_empty() {
+            let words = format!("`{}` is registered for no purpose", self.recipient.name);
+            let finding = Finding::warning("recipient-without-purposes", words).label("has no purpose");
+            self.warn(
+                finding.hint("add `purposes = [\"…\"]`: every request of it is refused"),
+                self.fields.at(),
+            );
+        }
+        let words = &self.config.vocabulary;
+        let (kinds, kind) = (words.kinds(), self.facts().kind);
+        for name in named {
+            let Ok(purpose) = words.declared_purpose(name.value) else { continue };
+            if self.covered(purpose).any(|(pack, purpose)| releases_personal(pack, kind, purpose)) {
+                continue;
+            }
+            let possible =
+                |(pack, purpose): (&Pack, _)| pack.rulebook().is_possible(kind, purpose, Operation::Disclose);
+            let what = if self.covered(purpose).any(possible) { "anything personal" } else { "anything" };
+            let message =
+                format!("no rule releases {what} to the kind `{}` for `{}`", kinds.name(kind), name.value);
+            let finding = Finding::warning("purpose-without-rule", message).label("releases nothing");
+            let hint = "`purposegate policy matrix` shows what each kind receives; take the purpose out or change the policy";
+            self.warn(finding.hint(hint), name.at);
+        }
+    }
+
+    /// The purpose and those below it, which a registration covers, in each pack.
+    fn covered(&self, purpose: PurposeId) -> impl Iterator<Item = (&Pack, PurposeId)> {
+        self.config.packs.iter().flatten().flat_map(move |pack| {
+            let tree = pack.vocabulary().purposes();
+            let covered = tree.ids().filter(move |covered| tree.within(*covered, purpose));
+            covered.map(move |covered| (&**pack, covered))
+        })
+    }
+
+    fn look_at_agreement(&mut self, today: Date) {
+        let kind = self.facts().kind;
+        match &self.recipient.agreement {
+            None if self.config.vocabulary.needs_agreement(kind) => {
+                let name = self.config.vocabulary.kinds().name(kind);
+                let message = format!("a `{name}` receives nothing without an agreement");
+                let finding = Finding::warning("agreement-missing", message).label("needs an agreement");
+                let at = self.fields.item("kind").map_or(self.fields.at(), |item| item.at());
+                let hint = "add `agreement = { reference = \"…\", until = 2027-06-30 }` once there is one";
+                self.warn(finding.hint(hint), at);
+            }
+            Some(agreement) => {
+                let Some(until) = agreement.until.filter(|until| *until < today) else { return };
+                let mut table = self.fields.fields("agreement", "`agreement`");
+                let at = table.as_mut().and_then(|table| Some(table.item("until")?.at()));
+                let message = format!("the agreement with `{}` ended on {until}", self.recipient.name);
+                let finding = Finding::warning("agreement-ended", message).label("in the past");
+                let hint = "write the new end, or take the recipient out";
+                self.warn(finding.hint(hint), at.unwrap_or(self.fields.at()));
+            }
+            None => {}
+        }
+    }
+
+    fn look_at_transfers(&mut self) {
+        if self.facts().safeguard != Safeguard::None || &*self.config.exporter_region != EEA {
+            return;
+        }
+        let regions = self.config.vocabulary.regions();
+        let of_country = || regions.of(self.facts().country.as_deref()?);
+        let region = self.facts().region.clone().or_else(of_country);
+        let stated = ["region", "country"].into_iter().find_map(|key| Some(self.fields.item(key)?.at()));
+        let name = &self.recipient.name;
+        let hint = "add `safeguard = \"…\"`; without one, data of people in the EEA leave to it only with their consent to the transfer";
+        match (region, stated) {
+            (Some(region), Some(at)) if &*region != EEA => {
+                let message = format!("`{name}` is outside the EEA ({region}) and has no safeguard");
+                let finding = Finding::warning("transfer-without-safeguard", message);
+                self.warn(finding.label("a transfer to a third country").hint(hint), at);
+            }
+            (None, _) => {
+                let message = format!("`{name}` is in no region: what it receives is a transfer");
+                let finding = Finding::warning("recipient-without-region", message).label("has no `country`");
+                self.warn(finding.hint("add `country = \"…\"`, an ISO 3166 code"), self.fields.at());
+            }
+            (Some(_), _) => {}
+        }
+    }
+}
+
+/// True if some rule can release something about a person to this kind for this purpose.
+fn releases_personal(pack: &Pack, kind: KindId, purpose: PurposeId) -> bool {
+    let rulebook = pack.rulebook();
+    let rests_on_more = |at: &RuleAt| {
+        let basis = rulebook.rule(*at).and_then(|rule| rule.basis);
+        basis.is_some_and(|basis| basis != Basis::NotPersonal)
+    };
+    let cells = pack.vocabulary().categories().ids().filter_map(|id| rulebook.cell(kind, purpose, id));
+    cells.filter(|cell| !cell.is_closed()).any(|cell| cell.rules().iter().any(rests_on_more))
+}
+
+/// Looks at a route's path, methods and purposes.
+pub(super) fn look_at_route(fields: &mut Fields<'_>) {
+    let document = fields.document();
+    if let Some(path) = fields.text("path") {
+        look_at_pattern(document, &path);
+    }
+    for (key, code, never) in [
+        ("methods", "route-without-methods", "this route serves no method"),
+        ("purposes", "route-without-purposes", "this route serves no purpose"),
+    ] {
+        if let Some(item) = fields.item(key).filter(|item| item.items().is_empty()) {
+            let finding = Finding::warning(code, never).label("no request is served");
+            document
+                .find(finding.hint("list what it serves, or take the key out for the default"), item.at());
+        }
+    }
+}
+
+/// A parameter in the notation of other proxies is a text here.
+fn look_at_pattern(document: &Document<'_>, path: &At<&str>) {
+    let foreign = |segment: &&str| {
+        segment.starts_with(':')
+            || segment.contains('*')
+            || segment.starts_with('<') && segment.ends_with('>')
+    };
+    let braced = |segment: &&str| segment.starts_with('{');
+    for segment in path.value.split('/').filter(foreign).filter(|segment| !braced(segment)) {
+        let name = segment.trim_matches(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-');
+        let meant = match name {
+            "" => "{*rest}".to_owned(),
+            name => format!("{{{name}}}"),
+        };
+        let finding = Finding::warning(
+            "literal-parameter",
+            format!("`{segment}` is matched letter by letter: it is no parameter"),
+        );
+        let hint = format!("write `{meant}`: `{{name}}` for one segment, `{{*rest}}` for all that follow");
+        document.find(finding.label("taken literally").hint(hint), path.at.clone());
+    }
+}
+
+/// Looks at the record sets of a personal route. `releases_unclassified`: what nothing classifies leaves.
+pub(super) fn look_at_records(
+    sets: &[Written<'_>],
+    words: &Words<'_>,
+    route: &str,
+    table: (&Document<'_>, Range<usize>),
+    releases_unclassified: bool,
+) {
+    if !releases_unclassified && sets.iter().all(|set| set.mapping.fields.is_empty()) {
+        let message = format!("route `{route}` has no field: nothing leaves but brackets and braces");
+        let finding = Finding::warning("route-without-fields", message).label("maps nothing");
+        table.0.find(finding.hint("add `[route.fields]` with a category for each path"), table.1);
+    }
+    let somebodys =
+        |categories: &[CategoryId]| categories.iter().find(|id| words.vocabulary.is_somebodys(**id)).copied();
+    let records: Vec<&str> = sets.iter().map(|set| &*set.mapping.path).collect();
+    for set in sets {
+        let without_subject = |field: &&crate::scrub::FieldMapping| {
+            let within = field.path.starts_with('@') || set.mapping.path == "$";
+            let outside = !within
+                && !field.path.contains("..")
+                && !records.iter().any(|record| field.path.starts_with(record));
+            (within && set.mapping.subjects.is_empty()) || outside
+        };
+        let fields = set.mapping.fields.iter().filter(without_subject);
+        let personal = fields.filter_map(|field| Some((field, somebodys(&field.categories)?)));
+        if let Some((field, category)) = personal.clone().next() {
+            let category = words.vocabulary.categories().name(category);
+            let message = match personal.count() {
+                1 => format!("nothing says whose `{category}` this is on route `{route}`: it never leaves"),
+                count => format!(
+                    "nothing says whose `{category}` this is on route `{route}`: it never leaves, nor do {} more fields",
+                    count - 1
+                ),
+            };
+            let finding = Finding::warning("personal-without-subject", message).label("has no subject");
+            set.warn(finding.hint("add `subject = \"@.id\"` to the record it stands in"), &field.path);
+        }
+        look_at_paths(set, words);
+    }
+}
+
+fn look_at_paths(set: &Written<'_>, words: &Words<'_>) {
+    let fields = set.mapping.fields.iter().map(|field| &field.path);
+    for path in fields.chain([&set.mapping.path]).filter(|path| stands_for_names(path)) {
+        let message = format!("the names that `{path}` goes through leave with what is below them");
+        let finding = Finding::warning("names-leave", message).label("names are not scrubbed");
+        let hint = "where they are data (people by their addresses), map the object around them as a whole; else acknowledge this";
+        set.warn(finding.hint(hint), path);
+    }
+    let open = |name: &str| words.vocabulary.categories().find(name);
+    let open = [open("non-personal"), open("published")];
+    let tree = words.vocabulary.categories();
+    let is_open = |id: &CategoryId| open.iter().flatten().any(|open| tree.within(*id, *open));
+    let released = set.mapping.fields.iter().filter(|field| field.categories.iter().any(is_open));
+    for field in released.filter(|field| scrub::tests_existence(&field.path)) {
+        let message = format!("`{}` asks whether a member is there, not whether it is true", field.path);
+        let finding = Finding::warning("filter-tests-existence", message).label("true for `false` as well");
+        set.warn(finding.hint("compare it: `?@.public == true`"), &field.path);
+    }
+}
+
+/// True if a query goes through members of any name: `.*` as for a map, or `..`. What stands in brackets
+/// (`[*]`) is taken for the elements of an array.
+fn stands_for_names(path: &str) -> bool {
+    let (mut depth, mut quote, mut before) = (0_u32, None, ' ');
+    for char in path.chars() {
+        match (quote, char) {
+            (Some(open), char) if char == open && before != '\\' => quote = None,
+            (Some(_), _) => {}
+            (None, '\'' | '"') => quote = Some(char),
+            (None, '[') => depth += 1,
+            (None, ']') => depth = depth.saturating_sub(1),
+            (None, '*' | '.') if depth == 0 && before == '.' => return true,
+            (None, _) => {}
+        }
+        before = char;
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_stood_for_outside_of_brackets() {
+        for path in ["$.members.*", "$..email", "@.a.*.b", "$.*", "@['x'].*", "$..*"] {
+            assert!(stands_for_names(path), "{path}");
+        }
+        for path in ["$.items[*]", "@.a", "@['a.*']", "@[\"..\"]", "@.a[?@.b.* == 1]", "@['a\\'..']", "$"] {
+            assert!(!stands_for_names(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_host_leads_to_what_is_bound_there() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap_or(IpAddr::from([9, 9, 9, 9]));
+        for (host, bound) in [
+            ("127.0.0.1", "127.0.0.1"),
+            ("localhost", "127.0.0.1"),
+            ("localhost", "::1"),
+            ("localhost", "0.0.0.0"),
+            ("127.0.0.1", "0.0.0.0"),
+            ("0.0.0.0", "127.0.0.1"),
+            ("::1", "::"),
+            ("::ffff:127.0.0.1", "127.0.0.1"),
+            ("10.0.0.7", "10.0.0.7"),
+        ] {
+            assert!(leads_to(host, ip(bound)), "{host} {bound}");
+        }
+        for (host, bound) in
+            [("10.0.0.7", "127.0.0.1"), ("crm.internal", "0.0.0.0"), ("127.0.0.1", "10.0.0.7")]
+        {
+            assert!(!leads_to(host, ip(bound)), "{host} {bound}");
+        }
+    }
+}
