@@ -117,7 +117,7 @@ impl<'a> Legible<'a> {
             }
         }
         let tagged = bytes.len() < self.bytes.len();
-        tagged.then(|| Legible {
+        tagged.then_some(Legible {
             bytes: Cow::Owned(bytes),
             places: Some(places),
             decoded: true,

@@ -648,6 +648,17 @@ fn a_table_with_other_columns_or_rows_is_refused() {
 }
 
 #[test]
+fn rows_that_two_record_sets_claim_are_refused() {
+    let mut mapping = table("$.columns");
+    mapping.records.push(record("$.rows[*]", &["@[0]"], &[]));
+    let plan = Arc::new(compile(&mapping).unwrap());
+    let body = r#"{"columns":["email","id","tags"],"rows":[["a@x",1,[]]]}"#;
+    let refused =
+        scrub_in(&plan, &mut Rules::new(&plan, of_one), body.as_bytes(), usize::MAX, Limits::default());
+    assert_eq!(refused.unwrap_err().0.fault, Fault::OtherColumns);
+}
+
+#[test]
 fn a_path_in_a_table_begins_with_a_column() {
     let fault = |path: &str| {
         let mut table = table("$.columns");

@@ -37,6 +37,12 @@ impl Unit<'_> {
             Start::None | Start::Disputed => (0, None),
         };
         let Some(set) = set else {
+            // Rows that two record sets claim have nobody who checks their columns.
+            if matches!(start, Start::Disputed)
+                && self.common.plan.sets.iter().any(|set| set.header.is_some())
+            {
+                return Err(Fault::OtherColumns);
+            }
             return Ok(arbiter.record(&Record { set: 0, subjects: None, controller: None, facts: &facts }));
         };
         let about = About { unit: self, evaluation, at, node, set };
