@@ -23,10 +23,10 @@ use purposegate::decision::{
 };
 use purposegate::policy::Pack;
 use purposegate::scrub::{
-    FieldMapping, Framing, Judge, Limits, Mapping, Normalise, Plan, Pseudonyms, Record, RecordMapping,
-    Remover, Scrubber, SubjectSource,
+    FieldMapping, Framing, Judge, Limits, Mapping, Plan, Pseudonyms, Record, RecordMapping, Remover,
+    Scrubber, SubjectSource,
 };
-use purposegate::vocabulary::{Operation, Safeguard};
+use purposegate::vocabulary::{IdReader, Operation, Safeguard};
 use sonic_rs::JsonValueMutTrait as _;
 
 const CHUNK: usize = 32 << 10;
@@ -77,8 +77,7 @@ fn mapping(pack: &Pack) -> Mapping {
         categories: category(name),
         embedded: false,
     };
-    let subject =
-        SubjectSource { path: "@.id".into(), namespace: None, normalise: Normalise::Exact, optional: false };
+    let subject = SubjectSource { path: "@.id".into(), ids: IdReader::default(), optional: false };
     let people = RecordMapping {
         path: "$.items[*]".into(),
         subjects: vec![subject],

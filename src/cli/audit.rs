@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::consent::time;
 use super::findings::counted;
+use super::place::Place;
 use super::way::with_cause;
 use crate::disclosure::{self, Checkpoint, Filter, ReadError, Report};
 use crate::finding::nearest;
@@ -98,10 +99,10 @@ impl AuditVerb {
 
 /// What a configuration adds to a log.
 #[derive(Debug)]
-pub struct Configured {
+pub struct Configured<'p> {
     pub keys: Keys,
-    /// Names of the registered recipients.
-    pub recipients: Vec<Arc<str>>,
+    /// Where the ledger is, which knows every spelling of a person's id, and who is registered.
+    pub place: Place<'p>,
     pub vocabulary: Arc<Vocabulary>,
 }
 
@@ -114,7 +115,7 @@ pub struct Configured {
 pub fn run(
     verb: &AuditVerb,
     folder: &Path,
-    configured: Option<&Configured>,
+    configured: Option<&Configured<'_>>,
     out: &mut dyn Write,
     words: &mut dyn Write,
 ) -> io::Result<u8> {
@@ -122,7 +123,7 @@ pub fn run(
     match verb {
         AuditVerb::Verify { at: _, since } => verify(folder, keys, since.as_deref(), out, words),
         AuditVerb::Show { at: _, recipient, purpose, subject, namespace, since, decision, format } => {
-            let subject = match named(subject.as_ref(), namespace.as_ref(), keys) {
+            let subject = match named(subject.as_deref(), namespace.as_deref(), configured) {
                 Ok(subject) => subject,
                 Err(why) => return unusable(&why, words),
             };
@@ -183,19 +184,31 @@ fn checkpoint(file: &Path) -> Result<Checkpoint, String> {
     serde_json::from_str(text.trim()).map_err(unreadable)
 }
 
-type Named = Option<(crate::keys::Fingerprint, crate::keys::SubjectPseudonyms)>;
+type Named = Option<(Vec<crate::keys::Fingerprint>, crate::keys::SubjectPseudonyms)>;
 
-fn named(subject: Option<&String>, namespace: Option<&String>, keys: Option<&Keys>) -> Result<Named, String> {
+/// A person, by every spelling of the id that the ledger has recorded.
+fn named(
+    subject: Option<&str>,
+    namespace: Option<&str>,
+    configured: Option<&Configured<'_>>,
+) -> Result<Named, String> {
     let Some(subject) = subject else { return Ok(None) };
-    let keys = keys.ok_or("a person is found in the log only with its keys: give --config")?;
-    let person = ledger::person(subject.clone(), namespace.cloned()).map_err(|error| error.to_string())?;
-    Ok(Some((keys.fingerprints().subject(&person), keys.subject_pseudonyms())))
+    let Configured { keys, place, .. } =
+        configured.ok_or("a person is found in the log only with its keys: give --config")?;
+    let fingerprints = keys.fingerprints();
+    let person = ledger::person(subject, namespace, &*place.names).map_err(|error| error.to_string())?;
+    let people = if place.ledger.exists() {
+        place.archive().map_err(|error| error.to_string())?.fingerprints(&person, &fingerprints)
+    } else {
+        vec![fingerprints.subject(&person)]
+    };
+    Ok(Some((people, keys.subject_pseudonyms())))
 }
 
 fn show(
     folder: &Path,
     filter: &Filter,
-    configured: Option<&Configured>,
+    configured: Option<&Configured<'_>>,
     decision: Option<&str>,
     format: super::Format,
     out: &mut dyn Write,
@@ -255,7 +268,7 @@ fn unheard_of(folder: &Path, filter: &Filter, configured: &Configured) -> Result
         let hint = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
         Some(format!("there is no {what} `{name}`, in the configuration or on the log{hint}"))
     };
-    let Configured { keys: _, recipients, vocabulary } = configured;
+    let Configured { keys: _, place: Place { recipients, .. }, vocabulary } = configured;
     if let Some(name) = &filter.recipient
         && !recipients.iter().any(|known| **known == **name)
         && !is_on_record(Filter { recipient: Some(name.clone()), ..Filter::default() })?
@@ -358,7 +371,7 @@ mod tests {
     use super::*;
     use crate::disclosure::{Durability, Intent, Left, Log, Outcome, Window};
     use crate::ledger::Position;
-    use crate::vocabulary::{Basis, Form, Operation};
+    use crate::vocabulary::{Basis, Form, IdReader, Operation};
 
     #[derive(Parser)]
     struct Audit {
@@ -385,7 +398,7 @@ mod tests {
             factors: Vec::new().into(),
         };
         let entry = log.intent(intent).await.unwrap().0;
-        let alice = ledger::person("alice".to_owned(), None).unwrap();
+        let alice = IdReader::default().read("alice").unwrap();
         let window = Window {
             position: Position(3),
             records: 1,
@@ -409,7 +422,14 @@ mod tests {
     fn audit(arguments: &str, folder: &Path, keys: Option<&Keys>) -> (u8, String, String) {
         let configured = keys.map(|keys| Configured {
             keys: keys.clone(),
-            recipients: vec!["acme".into(), "globex".into()],
+            place: Place {
+                ledger: Path::new("/no/ledger"),
+                log: Path::new("/no/log"),
+                keys: Path::new("/no/keys"),
+                names: Arc::new(ledger::Language::standard()),
+                recipients: vec!["acme".into(), "globex".into()],
+                admin: "127.0.0.1:9".parse().unwrap(),
+            },
             vocabulary: Arc::new(Vocabulary::standard()),
         });
         let arguments = ["audit"].into_iter().chain(arguments.split_whitespace());

@@ -153,7 +153,7 @@ fn record(
     if let (Some(evidence), Some(members)) = (evidence, event.as_object_mut()) {
         members.insert("evidence".to_owned(), evidence.into());
     }
-    let answer = place.way()?.record(&Entity::Case(id), &event)?;
+    let answer = place.way()?.record(&Entity::Case(id), case, &event)?;
     Ok(place::acknowledge(&answer, out, words)?)
 }
 
@@ -201,7 +201,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::vocabulary::Vocabulary;
+    use crate::ledger::Language;
 
     #[derive(Parser)]
     struct Cases {
@@ -220,7 +220,7 @@ mod tests {
             ledger: &ledger,
             keys: &keys,
             log: Path::new("/nowhere"),
-            names: Arc::new(Vocabulary::standard()),
+            names: Arc::new(Language::standard()),
             recipients: vec![Arc::from("court")],
             admin: "127.0.0.1:9".parse().unwrap(),
         };

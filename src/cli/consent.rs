@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use super::place::{self, Failure, Place, unusable};
 use super::way::{self, Line, Trouble};
 use crate::ledger::{self, Batch, Entity, FILES};
-use crate::vocabulary::{SubjectId, date};
+use crate::vocabulary::{MAX_ID_BYTES, SubjectId, date};
 
 /// Bytes of a file that are sent at a time, about.
 const PART: usize = 1 << 20;
@@ -115,7 +115,7 @@ pub enum ConsentVerb {
 #[derive(Debug, clap::Args)]
 pub struct Person {
     /// The person's id
-    subject: String,
+    pub(super) subject: String,
     /// The namespace of the id, where it is not the default one
     #[arg(long)]
     namespace: Option<String>,
@@ -194,13 +194,13 @@ fn record(
     words: &mut dyn Write,
 ) -> Result<u8, Failure> {
     let (person, event) = event(verb)?;
-    let subject = subject(&person)?;
-    let answer = place.way()?.record(&Entity::Subject(subject), &Value::Object(event))?;
+    let entity = Entity::Subject(subject(&person, place)?);
+    let answer = place.way()?.record(&entity, &person.subject, &Value::Object(event))?;
     Ok(place::acknowledge(&answer, out, words)?)
 }
 
-pub(super) fn subject(person: &Person) -> Result<SubjectId, Trouble> {
-    ledger::person(person.subject.clone(), person.namespace.clone())
+pub(super) fn subject(person: &Person, place: &Place<'_>) -> Result<SubjectId, Trouble> {
+    ledger::person(&person.subject, person.namespace.as_deref(), &*place.names)
         .map_err(|error| Trouble::Refused(error.to_string()))
 }
 
@@ -306,7 +306,7 @@ fn show(
     place: &Place<'_>,
     out: &mut dyn Write,
 ) -> Result<u8, Failure> {
-    let subject = subject(person)?;
+    let subject = subject(person, place)?;
     let shown = place.archive()?.show(&subject, at, Timestamp::now()).map_err(|error| unusable(&error))?;
     let Some(state) = shown else {
         return Err(Trouble::Refused("the ledger has never heard of this subject".to_owned()).into());
@@ -378,7 +378,7 @@ fn digest(file: &Path) -> io::Result<String> {
 /// Some whole lines, and how many. A line that is longer than any event is cut, and so refused.
 fn part(lines: &mut dyn BufRead) -> io::Result<(Vec<u8>, u64)> {
     let (mut part, mut read) = (Vec::new(), 0);
-    let bound = ledger::MAX_EVENT_BYTES + 2 * ledger::MAX_ID_BYTES;
+    let bound = ledger::MAX_EVENT_BYTES + 2 * MAX_ID_BYTES;
     while part.len() < PART {
         let begin = part.len();
         let got = (&mut *lines).take(bound as u64).read_until(b'\n', &mut part)?;
@@ -484,7 +484,7 @@ mod tests {
 
     use super::*;
     use crate::keys::Keys;
-    use crate::vocabulary::Vocabulary;
+    use crate::ledger::Language;
 
     #[derive(Parser)]
     struct Consent {
@@ -510,7 +510,7 @@ mod tests {
                 ledger: &ledger,
                 keys: &keys,
                 log: Path::new("/nowhere"),
-                names: Arc::new(Vocabulary::standard()),
+                names: Arc::new(Language::standard()),
                 recipients: vec![Arc::from("acme")],
                 admin: "127.0.0.1:9".parse().unwrap(),
             };
@@ -592,7 +592,7 @@ mod tests {
         let desk = Desk::new();
         desk.run("give alice marketing");
         let keys = Keys::open(&desk.folder.path().join("keys")).unwrap();
-        let names = Arc::new(Vocabulary::standard());
+        let names = Arc::new(Language::standard());
         let held = ledger::Ledger::open(&desk.folder.path().join("ledger.db"), &keys, names).unwrap();
         let (status, _, words) = desk.run("withdraw alice marketing");
         assert_eq!(status, 2);

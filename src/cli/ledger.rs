@@ -44,7 +44,7 @@ pub fn run(
 pub(super) fn unregistered_recipients(config: &Config) -> Vec<Finding> {
     let named = || {
         let keys = Keys::open(&config.keys.path).ok()?;
-        let names: Arc<dyn Names> = Arc::clone(&config.vocabulary) as _;
+        let names: Arc<dyn Names> = config.language();
         Archive::open(&config.ledger.path, &keys, names).ok()?.recipients().ok()
     };
     let registered = |name: &Arc<str>| config.recipients.iter().any(|recipient| recipient.name == *name);
@@ -63,7 +63,7 @@ pub(super) fn unregistered_recipients(config: &Config) -> Vec<Finding> {
 
 fn accept_history(config: &Config, now: Timestamp, out: &mut dyn Write) -> Result<u8, Failure> {
     let keys = Keys::open(&config.keys.path).map_err(|error| unusable(&error))?;
-    let names: Arc<dyn Names> = Arc::clone(&config.vocabulary) as _;
+    let names: Arc<dyn Names> = config.language();
     let ledger = Ledger::open(&config.ledger.path, &keys, names).map_err(|error| unusable(&error))?;
     let known = history::known(config).map_err(|error| unusable(&error))?;
     let held = ledger.position();

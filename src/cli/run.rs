@@ -177,7 +177,7 @@ fn place(config: &Config, admin: Option<SocketAddr>) -> Place<'_> {
         ledger: &config.ledger.path,
         keys: &config.keys.path,
         log: &config.audit.directory,
-        names: Arc::clone(&config.vocabulary) as _,
+        names: config.language(),
         recipients: config.recipients.iter().map(|recipient| Arc::clone(&recipient.name)).collect(),
         admin: admin.unwrap_or(config.admin.address),
     }
@@ -194,18 +194,22 @@ fn run_audit(verb: &AuditVerb) -> ExitCode {
         (None, None) => Some(Path::new("purposegate.toml")),
         (Some(_), None) => None,
     };
-    let (mut directory, mut configured) = (None, None);
+    let mut configured = None;
     if let Some(file) = file {
         let Some(config) = load(file) else { return ExitCode::from(UNUSABLE) };
         let keys = match Keys::open(&config.keys.path) {
             Ok(found) => found,
             Err(error) => return fail(&with_cause(&error)),
         };
-        let recipients = config.recipients.iter().map(|recipient| Arc::clone(&recipient.name)).collect();
-        configured = Some(audit::Configured { keys, recipients, vocabulary: config.vocabulary });
-        directory = Some(config.audit.directory);
+        configured = Some((keys, config));
     }
-    let Some(folder) = folder.as_ref().or(directory.as_ref()) else { return ExitCode::from(UNUSABLE) };
+    let directory = configured.as_ref().map(|(_, config)| &config.audit.directory);
+    let Some(folder) = folder.as_ref().or(directory) else { return ExitCode::from(UNUSABLE) };
+    let configured = configured.as_ref().map(|(keys, config)| audit::Configured {
+        keys: keys.clone(),
+        place: place(config, None),
+        vocabulary: Arc::clone(&config.vocabulary),
+    });
     let (mut out, mut words) = (std::io::stdout().lock(), std::io::stderr().lock());
     finish(audit::run(verb, folder, configured.as_ref(), &mut out, &mut words))
 }

@@ -131,12 +131,13 @@ fn record(
     event.insert("kind".to_owned(), kind.into());
     event.insert("right".to_owned(), right.name().into());
     let event = Value::Object(particulars.put_into(event));
-    let answer = place.way()?.record(&Entity::Subject(subject(&person)?), &event)?;
+    let entity = Entity::Subject(subject(&person, place)?);
+    let answer = place.way()?.record(&entity, &person.subject, &event)?;
     Ok(place::acknowledge(&answer, out, words)?)
 }
 
 fn opt_out_link(person: &Person, base: &str, place: &Place<'_>, out: &mut dyn Write) -> Result<u8, Failure> {
-    let person = subject(person)?;
+    let person = subject(person, place)?;
     let keys = Keys::open(place.keys).map_err(|error| unusable(&error))?;
     let token = keys.opt_out_links().token(&person);
     let token = token.ok_or_else(|| Trouble::Refused("the id is too long".to_owned()))?;
@@ -159,9 +160,8 @@ fn list(
             Format::Json => writeln!(out, "{}", Value::Object(request.json(now)))?,
             Format::Text => {
                 let late = if request.is_overdue(now) { "  OVERDUE" } else { "" };
-                let of =
-                    request.person.namespace.as_ref().map_or_else(String::new, |name| format!(" ({name})"));
-                let (person, right, received) = (&request.person.id, request.right.name(), request.received);
+                let of = request.person.namespace().map_or_else(String::new, |name| format!(" ({name})"));
+                let (person, right, received) = (request.person.id(), request.right.name(), request.received);
                 writeln!(out, "due {}  {right}  {person}{of}  received {received}{late}", request.due())?;
             }
         }
@@ -177,13 +177,13 @@ fn write_report(
     now: Timestamp,
     out: &mut dyn Write,
 ) -> Result<u8, Failure> {
-    let person = subject(person)?;
+    let person = subject(person, place)?;
     let keys = Keys::open(place.keys).map_err(|error| unusable(&error))?;
     let archive = place.archive()?;
     let sources = Sources {
         archive: &archive,
         log: log.folder,
-        fingerprint: keys.fingerprints().subject(&person),
+        people: &archive.fingerprints(&person, &keys.fingerprints()),
         pseudonyms: &keys.subject_pseudonyms(),
         packs: log.packs,
         recipients: log.recipients,
@@ -210,7 +210,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::vocabulary::Vocabulary;
+    use crate::ledger::Language;
 
     #[derive(Parser)]
     struct Subjects {
@@ -228,7 +228,7 @@ mod tests {
             ledger: &ledger,
             keys: &keys,
             log: Path::new("/nowhere"),
-            names: Arc::new(Vocabulary::standard()),
+            names: Arc::new(Language::standard()),
             recipients: Vec::new(),
             admin: "127.0.0.1:9".parse().unwrap(),
         };

@@ -53,11 +53,12 @@ pub struct Line {
 
 /// A way to change the ledger.
 pub trait Way {
-    /// Records one event; what the admin API answers.
+    /// Records one event; what the admin API answers. `spelled` is the entity's id as it was typed: a
+    /// gateway reads it itself.
     ///
     /// # Errors
     /// [`Trouble`].
-    fn record(&mut self, entity: &Entity, event: &Value) -> Result<Value, Trouble>;
+    fn record(&mut self, entity: &Entity, spelled: &str, event: &Value) -> Result<Value, Trouble>;
 
     /// Records the lines of a part of a batch and tells the outcome of each by its number.
     ///
@@ -121,7 +122,7 @@ struct Directly {
 }
 
 impl Way for Directly {
-    fn record(&mut self, entity: &Entity, event: &Value) -> Result<Value, Trouble> {
+    fn record(&mut self, entity: &Entity, _: &str, event: &Value) -> Result<Value, Trouble> {
         let refused = |error: &dyn std::error::Error| Trouble::Refused(error.to_string());
         let draft = ledger::parse(event.to_string().as_bytes(), entity.sort(), self.ledger.names())
             .map_err(|error| refused(&error))?;
@@ -169,8 +170,8 @@ struct ThroughGateway {
 }
 
 impl Way for ThroughGateway {
-    fn record(&mut self, entity: &Entity, event: &Value) -> Result<Value, Trouble> {
-        let (path, event) = request(entity, event);
+    fn record(&mut self, entity: &Entity, spelled: &str, event: &Value) -> Result<Value, Trouble> {
+        let (path, event) = request(entity, spelled, event);
         let (status, body) = self.post(&path, None, event.to_string().into_bytes())?;
         let answer: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
         if status.is_success() { Ok(answer) } else { Err(self.refusal(status, &answer)) }
@@ -208,10 +209,10 @@ impl Way for ThroughGateway {
 }
 
 /// The path and the body with which the admin API takes an event.
-fn request(entity: &Entity, event: &Value) -> (String, Value) {
+fn request(entity: &Entity, spelled: &str, event: &Value) -> (String, Value) {
     let of_person = |sort: &str, person: &SubjectId| {
-        let path = format!("/v1/{sort}/{}/events", percent_encoded(&person.id));
-        match &person.namespace {
+        let path = format!("/v1/{sort}/{}/events", percent_encoded(spelled));
+        match person.namespace() {
             Some(namespace) => format!("{path}?namespace={}", percent_encoded(namespace)),
             None => path,
         }

@@ -3,11 +3,11 @@
 //! It knows no key. Invariant: a credential names one recipient and at most one locked purpose.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::issuer::Issuers;
+use super::namespace::check_name;
 use super::words::Words;
 use crate::credentials::KeyHash;
 use crate::document::{At, Document, Fields};
@@ -52,7 +52,7 @@ pub(super) fn read_all(
             }
             (None, None, Some(token)) => {
                 let at = token.at();
-                read_token(token, kind, issuers, caller.clone())
+                read_token(token, kind, words, issuers, caller.clone())
                     .map(|pattern| (credentials.register_token(pattern), at))
             }
             _ => {
@@ -112,6 +112,7 @@ fn find_faceless(document: &Document<'_>, at: Range<usize>, kind: Option<Kind>) 
 fn read_token(
     mut fields: Fields<'_>,
     kind: Option<Kind>,
+    words: &Words<'_>,
     issuers: &Issuers,
     caller: Caller,
 ) -> Option<Pattern> {
@@ -121,8 +122,8 @@ fn read_token(
     let claims: Vec<(String, Value)> =
         claims.into_iter().filter_map(|(name, item)| Some((name.value.to_owned(), item.scalar()?))).collect();
     let actor = fields.text("actor-claim").map(|claim| claim.value.to_owned());
-    let subject = identity_claim(&mut fields, "subject-claim");
-    let controller = identity_claim(&mut fields, "controller-claim");
+    let subject = identity_claim(&mut fields, "subject-claim", words);
+    let controller = identity_claim(&mut fields, "controller-claim", words);
     fields.end();
     if claims.is_empty() {
         let finding =
@@ -147,16 +148,21 @@ fn read_token(
 }
 
 /// `subject-claim = "sub"` or `{ claim = "sub", namespace = "crm" }`.
-fn identity_claim(fields: &mut Fields<'_>, key: &'static str) -> Option<IdentityClaim> {
+fn identity_claim(fields: &mut Fields<'_>, key: &'static str, words: &Words<'_>) -> Option<IdentityClaim> {
     let item = fields.item(key)?;
     if !item.is_table() {
-        return item.text().map(|claim| IdentityClaim { claim: claim.value.to_owned(), namespace: None });
+        let ids = words.namespaces.reader(None);
+        return item.text().map(|claim| IdentityClaim { claim: claim.value.to_owned(), ids });
     }
     let mut table = item.fields("an identity claim")?;
     let claim = table.needed_text("claim");
-    let namespace = table.text("namespace").map(|namespace| Arc::from(namespace.value));
+    let namespace = table.text("namespace");
+    if let Some(name) = &namespace {
+        check_name(table.document(), name);
+    }
     table.end();
-    Some(IdentityClaim { claim: claim?.value.to_owned(), namespace })
+    let ids = words.namespaces.reader(namespace.map(|name| name.value));
+    Some(IdentityClaim { claim: claim?.value.to_owned(), ids })
 }
 
 fn hash(text: &str) -> Option<KeyHash> {

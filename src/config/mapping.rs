@@ -3,12 +3,12 @@
 //! It knows paths as text; whether they can be used is for the compiler of plans.
 
 use std::ops::Range;
-use std::sync::Arc;
 
+use super::namespace::check_name;
 use super::words::Words;
 use crate::document::{At, Document, Fields, Item};
 use crate::finding::Finding;
-use crate::scrub::{Columns, FactKey, FieldMapping, Normalise, RecordMapping, SubjectSource};
+use crate::scrub::{Columns, FactKey, FieldMapping, RecordMapping, SubjectSource};
 use crate::vocabulary::CategoryId;
 
 const FACTS: [(&str, FactKey); 6] = [
@@ -55,13 +55,13 @@ impl<'d> Written<'d> {
     pub(super) fn read(mut self, table: &mut Fields<'d>, words: &Words<'_>) -> Written<'d> {
         let document = table.document();
         if let Some(item) = table.item("subject") {
-            self.mapping.subjects = self.sources(document, &item);
+            self.mapping.subjects = self.sources(document, &item, words);
         }
         if let Some(columns) = table.fields("columns", "`columns`") {
             self.mapping.columns = self.columns(document, columns);
         }
         if let Some(item) = table.item("controller") {
-            self.mapping.controller = self.sources(document, &item).into_iter().next();
+            self.mapping.controller = self.sources(document, &item, words).into_iter().next();
         }
         for (path, item) in table.entries("fields") {
             if find_misplaced(document, &path, "fields") {
@@ -113,19 +113,24 @@ impl<'d> Written<'d> {
     }
 
     /// A path, a table with `path`, or a list of either.
-    fn sources(&mut self, document: &'d Document<'d>, item: &Item<'d>) -> Vec<SubjectSource> {
-        item.items().iter().filter_map(|item| self.source(document, item)).collect()
+    fn sources(
+        &mut self,
+        document: &'d Document<'d>,
+        item: &Item<'d>,
+        words: &Words<'_>,
+    ) -> Vec<SubjectSource> {
+        item.items().iter().filter_map(|item| self.source(document, item, words)).collect()
     }
 
-    fn source(&mut self, document: &'d Document<'d>, item: &Item<'d>) -> Option<SubjectSource> {
+    fn source(
+        &mut self,
+        document: &'d Document<'d>,
+        item: &Item<'d>,
+        words: &Words<'_>,
+    ) -> Option<SubjectSource> {
         if item.is_text() {
             let path = self.path(document, item.text()?);
-            return Some(SubjectSource {
-                path,
-                namespace: None,
-                normalise: Normalise::Exact,
-                optional: false,
-            });
+            return Some(SubjectSource { path, ids: words.namespaces.reader(None), optional: false });
         }
         if !item.is_table() {
             let finding = Finding::error("bad-subject", "this is not where a subject's id is found");
@@ -137,13 +142,17 @@ impl<'d> Written<'d> {
         }
         let mut table = item.fields("where an id is found")?;
         let path = table.needed_text("path");
-        let namespace = table.text("namespace").map(|namespace| Arc::from(namespace.value));
-        let words = [("exact", Normalise::Exact), ("lowercase", Normalise::Lowercase)];
-        let normalise = table.choice("normalise", &words).unwrap_or_default();
+        let namespace = table.text("namespace");
+        if let Some(name) = &namespace {
+            check_name(document, name);
+        }
+        // Part of the namespace's rule already.
+        table.item("normalise");
         let optional = table.flag("optional") == Some(true);
         table.end();
         let path = self.path(document, path?);
-        Some(SubjectSource { path, namespace, normalise, optional })
+        let ids = words.namespaces.reader(namespace.map(|name| name.value));
+        Some(SubjectSource { path, ids, optional })
     }
 }
 

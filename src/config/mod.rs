@@ -6,6 +6,7 @@ pub(crate) mod descriptors;
 mod files;
 mod issuer;
 mod mapping;
+mod namespace;
 pub mod pack;
 mod recipient;
 mod request;
@@ -33,9 +34,9 @@ use crate::document::{Document, Fields};
 use crate::finding::Finding;
 use crate::layer::identity::Credentials;
 use crate::layer::route::{Recipient, Routes};
-use crate::ledger::Names;
+use crate::ledger::Language;
 use crate::policy::Pack;
-use crate::vocabulary::Vocabulary;
+use crate::vocabulary::{Namespaces, Vocabulary};
 
 /// The header that carries the purpose where the configuration names no other.
 const PURPOSE_HEADER: HeaderName = HeaderName::from_static("data-purpose");
@@ -53,6 +54,8 @@ pub struct Config {
     pub revision: Arc<str>,
     /// The words of the ledger's events.
     pub vocabulary: Arc<Vocabulary>,
+    /// How ids of people and controllers are read.
+    pub namespaces: Arc<Namespaces>,
     /// The first is the default. Each with its versions, in the order of their effective dates.
     pub packs: Vec<Vec<Arc<Pack>>>,
     /// Where the gateway exports from.
@@ -69,6 +72,13 @@ pub struct Config {
     pub credentials: Credentials,
     pub routes: Routes,
     pub drain: Duration,
+}
+
+impl Config {
+    /// The words of the ledger's events, and how the ids in them are read.
+    pub fn language(&self) -> Arc<Language> {
+        Arc::new(Language::new(Arc::clone(&self.vocabulary), Arc::clone(&self.namespaces)))
+    }
 }
 
 /// Loads a configuration. `None` where a finding is an error.
@@ -172,6 +182,8 @@ fn assemble<'d>(
     let keys = section::keys(&mut main);
     let drain = section::drain(&mut main);
     let mut parts: Vec<Part<'d>> = [main].into_iter().chain(included).collect();
+    packs.namespaces = namespace::read_all(&mut parts);
+    let namespaces = Arc::new(packs.namespaces.clone());
     let upstreams = section::upstreams(&mut parts);
     let (recipients, credentials, of_issuers) = recipient::read_all(&mut parts, &packs.words(0));
     let routes = route::read_all(&mut parts, &mut packs, &upstreams, &purpose_header);
@@ -204,6 +216,7 @@ fn assemble<'d>(
         files,
         revision,
         vocabulary,
+        namespaces,
         packs,
         exporter_region,
         purpose_header,

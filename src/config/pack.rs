@@ -12,12 +12,14 @@ use super::words::Words;
 use crate::document::{At, Document, Fields};
 use crate::finding::{Finding, Source};
 use crate::policy::{Pack, succession};
-use crate::vocabulary::Vocabulary;
+use crate::vocabulary::{Namespaces, Vocabulary};
 
 /// The packs of a configuration, each read once; the first is the default.
 #[derive(Debug)]
 pub(super) struct Packs {
     all: Vec<Known>,
+    /// How ids are read, whatever the pack.
+    pub(super) namespaces: Namespaces,
     /// What stands in for the words of a pack that is not there.
     standard: Vocabulary,
     /// The instant that decides which versions are in force.
@@ -44,8 +46,13 @@ enum Content {
 impl Packs {
     /// Loads the default pack, which the first file names.
     pub(super) fn read(main: &mut Part<'_>, now: Timestamp) -> Packs {
-        let mut packs =
-            Packs { all: Vec::new(), standard: Vocabulary::standard(), now, findings: Vec::new() };
+        let mut packs = Packs {
+            all: Vec::new(),
+            namespaces: Namespaces::default(),
+            standard: Vocabulary::standard(),
+            now,
+            findings: Vec::new(),
+        };
         if packs.named(main).is_none() {
             main.fields.missing("policy");
             // Its place is the first all the same.
@@ -127,13 +134,16 @@ impl Packs {
 
     /// The words of the pack at this place of the list.
     pub(super) fn words(&self, position: usize) -> Words<'_> {
+        let namespaces = &self.namespaces;
         match self.all.get(position).map(|known| &known.content) {
             Some(Content::Loaded(versions)) => match versions.first() {
-                Some(pack) => Words { vocabulary: pack.vocabulary(), complete: true },
-                None => Words { vocabulary: &self.standard, complete: false },
+                Some(pack) => Words { vocabulary: pack.vocabulary(), complete: true, namespaces },
+                None => Words { vocabulary: &self.standard, complete: false, namespaces },
             },
-            Some(Content::OnlyWords(vocabulary)) => Words { vocabulary, complete: true },
-            Some(Content::Nothing) | None => Words { vocabulary: &self.standard, complete: false },
+            Some(Content::OnlyWords(vocabulary)) => Words { vocabulary, complete: true, namespaces },
+            Some(Content::Nothing) | None => {
+                Words { vocabulary: &self.standard, complete: false, namespaces }
+            }
         }
     }
 

@@ -21,7 +21,7 @@ use crate::layer::media_type::MediaTypes;
 use crate::layer::route::{self, Field, Route, Routes, Scrubbing, UnknownSubject, Unroutable, Withheld};
 use crate::scrub::{
     DuplicateKeys, Framing, Limits, Mapping, PathFault, Plan, RecordMapping, Redaction, RemovedAs,
-    Unclassified, is_by_position,
+    SubjectSource, Unclassified, is_by_position,
 };
 use crate::vocabulary::Operation;
 
@@ -314,6 +314,9 @@ impl<'r, 'd> Reading<'r, 'd> {
         };
         let unknown = [("withhold", UnknownSubject::Withhold), ("no-facts", UnknownSubject::NoFacts)];
         let unknown_subject = self.fields.choice("unknown-subject", &unknown).unwrap_or_default();
+        if personal && unknown_subject == UnknownSubject::NoFacts {
+            find_spelled_alone(&sets);
+        }
         let max_body = self.fields.size("max-deny-body").unwrap_or(MAX_DENY_BODY);
         let withheld = [("strip", Withheld::Strip), ("deny", Withheld::Deny { max_body })];
         let withheld = self.fields.choice("withheld", &withheld).unwrap_or(Withheld::Strip);
@@ -443,6 +446,34 @@ impl<'r, 'd> Reading<'r, 'd> {
             }
         }
         None
+    }
+}
+
+/// Finds record sets about somebody whom the recipient alone names. A person who is unknown counts as one
+/// who has said nothing there, and `042` may be another to the ledger than to the upstream: then 42's record
+/// would leave, whatever 42 has said.
+fn find_spelled_alone(sets: &[Written<'_>]) {
+    for Written { mapping: set, places, .. } in sets {
+        // One that may be absent says nothing then.
+        let is_in_record = |source: &SubjectSource| !source.path.starts_with('{') && !source.optional;
+        if set.subjects.iter().any(is_in_record) {
+            continue;
+        }
+        for source in set.subjects.iter().filter(|source| source.path.starts_with('{')) {
+            let Some(place) = places.iter().find(|place| place.path == source.path) else { continue };
+            let words = format!(
+                "`unknown-subject = \"no-facts\"` needs more than `{}`, which the recipient spells",
+                source.path
+            );
+            let finding = Finding::error("no-facts-by-path-alone", words);
+            let hint = format!(
+                "name the id in the record, too: `subject = [\"{}\", \"@.id\"]`; or take out `no-facts`",
+                source.path
+            );
+            place
+                .document
+                .find(finding.label("another spelling is nobody known").hint(hint), place.at.clone());
+        }
     }
 }
 

@@ -7,15 +7,18 @@ use std::sync::Arc;
 
 use crate::document::{At, Document, Item};
 use crate::finding::Finding;
-use crate::vocabulary::{CategoryId, KindId, PurposeId, TermId, Tree, VOCABULARY_LISTED, Vocabulary, place};
+use crate::vocabulary::{
+    CategoryId, KindId, Namespaces, PurposeId, TermId, Tree, VOCABULARY_LISTED, Vocabulary, place,
+};
 
-/// The vocabulary of a pack.
+/// The vocabulary of a pack, and how ids are read beside it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Words<'p> {
     pub vocabulary: &'p Vocabulary,
     /// Whether these are all words. They are not where the pack that may add some does not read:
     /// what it says would make findings of what is right.
     pub complete: bool,
+    pub namespaces: &'p Namespaces,
 }
 
 impl Words<'_> {

@@ -44,17 +44,18 @@ struct Open {
     categories: BTreeSet<DisclosedCategory>,
 }
 
-/// Everything that left about a person, oldest first.
+/// Everything that left about a person, oldest first. A person whose id had several spellings has as many
+/// fingerprints.
 ///
 /// # Errors
 /// [`ReadError`].
 pub fn accounting(
     folder: &Path,
-    person: Fingerprint,
+    person: &[Fingerprint],
     pseudonyms: &SubjectPseudonyms,
 ) -> Result<Vec<Disclosed>, ReadError> {
     // A person has another pseudonym each day.
-    let mut names: HashMap<String, Pseudonym> = HashMap::new();
+    let mut names: HashMap<String, Vec<Pseudonym>> = HashMap::new();
     let mut open: BTreeMap<String, Open> = BTreeMap::new();
     let mut disclosed: Vec<Disclosed> = Vec::new();
     for_each_line(&from(folder, None)?, |line| {
@@ -65,10 +66,11 @@ pub fn accounting(
             }
             Line::Window(window) => {
                 if let Some(exchange) = open.get_mut(&window.decision) {
-                    let name = names
-                        .entry(record::epoch(exchange.begun.time))
-                        .or_insert_with_key(|epoch| pseudonyms.epoch(epoch).of(person));
-                    exchange.add(window, name.as_str());
+                    let names = names.entry(record::epoch(exchange.begun.time)).or_insert_with_key(|epoch| {
+                        let pseudonyms = pseudonyms.epoch(epoch);
+                        person.iter().map(|fingerprint| pseudonyms.of(*fingerprint)).collect()
+                    });
+                    exchange.add(window, names);
                 }
             }
             Line::Close { decision, outcome } => {
@@ -91,10 +93,10 @@ pub fn accounting(
 
 impl Open {
     /// Adds a window, if something of the person left in it.
-    fn add(&mut self, window: Gone, name: &str) {
+    fn add(&mut self, window: Gone, names: &[Pseudonym]) {
         let touched = window.subjects.iter().filter(|subject| !window.withheld_subjects.contains(*subject));
         let people: BTreeSet<&String> = touched.collect();
-        if !people.iter().any(|subject| *subject == name) {
+        if !people.iter().any(|subject| names.iter().any(|name| name.as_str() == **subject)) {
             return;
         }
         self.people = self.people.max(people.len());

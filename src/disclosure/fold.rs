@@ -32,8 +32,9 @@ pub enum ReadError {
 pub struct Filter {
     pub recipient: Option<String>,
     pub purpose: Option<String>,
-    /// Somebody the exchange disclosed something about, or withheld something of.
-    pub subject: Option<(Fingerprint, SubjectPseudonyms)>,
+    /// Somebody the exchange disclosed something about, or withheld something of, by the fingerprint of
+    /// each spelling of the id.
+    pub subject: Option<(Vec<Fingerprint>, SubjectPseudonyms)>,
     pub since: Option<Timestamp>,
 }
 
@@ -441,7 +442,7 @@ impl GoneCategory {
 /// A filter at work: a person has another pseudonym each day.
 struct Wanted<'f> {
     filter: &'f Filter,
-    names: HashMap<String, Pseudonym>,
+    names: HashMap<String, Vec<Pseudonym>>,
 }
 
 impl Wanted<'_> {
@@ -451,11 +452,13 @@ impl Wanted<'_> {
         let narrow = recipient.as_ref().is_none_or(|recipient| *recipient == begun.recipient)
             && purpose.as_ref().is_none_or(|purpose| *purpose == begun.purpose)
             && since.is_none_or(|since| begun.time >= since);
-        let about = |(fingerprint, pseudonyms): &(Fingerprint, SubjectPseudonyms)| {
+        let about = |(person, pseudonyms): &(Vec<Fingerprint>, SubjectPseudonyms)| {
             let epoch = record::epoch(begun.time);
-            let name =
-                self.names.entry(epoch).or_insert_with_key(|epoch| pseudonyms.epoch(epoch).of(*fingerprint));
-            exchange.known.contains(name.as_str())
+            let names = self.names.entry(epoch).or_insert_with_key(|epoch| {
+                let pseudonyms = pseudonyms.epoch(epoch);
+                person.iter().map(|fingerprint| pseudonyms.of(*fingerprint)).collect()
+            });
+            names.iter().any(|name| exchange.known.contains(name.as_str()))
         };
         narrow && subject.as_ref().is_none_or(about)
     }

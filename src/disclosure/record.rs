@@ -251,8 +251,7 @@ pub(super) mod tests {
     fn an_intent_holds_what_was_asked() {
         let keys = Keys::random().unwrap();
         let pseudonyms = keys.subject_pseudonyms().epoch("2026-11-21");
-        let id =
-            crate::vocabulary::SubjectId { namespace: Some("https://id.example".into()), id: "kim".into() };
+        let id = crate::vocabulary::ActorId { issuer: "https://id.example".into(), id: "kim".into() };
         let actor = keys.fingerprints().actor(&id);
         let written = read(&intent(&Intent { actor: Some(actor), ..sample("D1") }, None, &pseudonyms));
         assert_eq!(written["actor"], pseudonyms.of(actor).as_str());

@@ -127,12 +127,15 @@ async fn the_accounting_of_a_person_holds_what_left_in_their_parts_of_answers_an
     log.window(&open, &of_alice).await.unwrap();
     log.flush().await;
 
-    let of = |name: &str| accounting(folder.path(), person(&keys, name), log.pseudonyms()).unwrap();
+    let of = |name: &str| accounting(folder.path(), &[person(&keys, name)], log.pseudonyms()).unwrap();
     let (alice, bob, carol) = (of("alice"), of("bob"), of("carol"));
     let decisions = |list: &[Disclosed]| list.iter().map(|one| one.decision.clone()).collect::<Vec<_>>();
     assert_eq!(decisions(&alice), [id(1), id(5)]);
     assert_eq!(decisions(&bob), [id(1), id(4)], "aborted, it may have left; refused, it did not");
     assert_eq!((alice[0].people, alice[1].people, carol[0].people), (2, 1, 1));
+    let spellings = [person(&keys, "alice"), person(&keys, "bob")];
+    let both = accounting(folder.path(), &spellings, log.pseudonyms()).unwrap();
+    assert_eq!(decisions(&both), [id(1), id(4), id(5)], "under any spelling, and each exchange once");
     let folded = decision(folder.path(), &id(5), true).unwrap().unwrap();
     assert_eq!(folded["subjects"].as_array().unwrap().len(), 2);
     let bobs = log.pseudonyms().epoch("2026-11-21").of(person(&keys, "bob"));
@@ -204,7 +207,7 @@ async fn exchanges_are_found_by_recipient_purpose_person_and_time() {
         1
     );
     let about = |name| Filter {
-        subject: Some((person(&keys, name), keys.subject_pseudonyms())),
+        subject: Some((vec![person(&keys, name)], keys.subject_pseudonyms())),
         ..Filter::default()
     };
     assert_eq!(count(about("alice")), 2, "under another pseudonym each day");

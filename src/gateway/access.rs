@@ -20,7 +20,7 @@ use crate::decision::{
 use crate::layer::Gatehouse;
 use crate::layer::identity::Identity;
 use crate::layer::judgement::{self, Judgement, Terms};
-use crate::ledger::{self, Case};
+use crate::ledger::{self, Case, Names};
 use crate::scrub::{Judge, Record};
 use crate::vocabulary::{Basis, CategoryId, Form, Operation, SubjectId};
 
@@ -185,7 +185,7 @@ fn evaluate(gatehouse: &Gatehouse, question: &Question, now: Timestamp) -> Resul
     };
 
     let case = text(&context, "case")?.and_then(|id| gatehouse.ledger.case(id));
-    let case = case.filter(|case| case.serves(&recipient.name, purpose, &**words, now));
+    let case = case.filter(|case| case.serves(&recipient.name, purpose, gatehouse.ledger.names(), now));
     let asking = Asking {
         recipient: judgement::recipient_facts(&gatehouse.ledger, recipient, now),
         purpose,
@@ -194,12 +194,13 @@ fn evaluate(gatehouse: &Gatehouse, question: &Question, now: Timestamp) -> Resul
         upstream_backup: route.is_some_and(|route| route.upstream_is_backup),
         legal_reference: judgement::legal_reference(case.as_deref()),
     };
-    let person = identity(&resource.properties, "subject")?;
-    let account = identity(&resource.properties, "controller")?;
+    let names = gatehouse.ledger.names();
+    let person = identity(&resource.properties, "subject", names)?;
+    let account = identity(&resource.properties, "controller", names)?;
     // What a request's credential says who it is, the question says.
     let asker = Identity {
-        subject: identity(&subject.properties, "subject")?,
-        controller: identity(&subject.properties, "controller")?,
+        subject: identity(&subject.properties, "subject", names)?,
+        controller: identity(&subject.properties, "controller", names)?,
         actor: None,
     };
     let scrubbing = route.and_then(|route| route.scrubbing.as_ref());
@@ -353,7 +354,11 @@ fn text<'m>(members: &'m Map<String, Value>, key: &str) -> Result<Option<&'m str
 }
 
 /// An id: a text, a whole number, or `{ "id": …, "namespace": … }`.
-fn identity(members: &Map<String, Value>, key: &str) -> Result<Option<SubjectId>, Malformed> {
+fn identity(
+    members: &Map<String, Value>,
+    key: &str,
+    names: &dyn Names,
+) -> Result<Option<SubjectId>, Malformed> {
     let wrong = |_| Malformed(format!("`{key}` is not an id"));
     let (id, namespace) = match members.get(key) {
         None | Some(Value::Null) => return Ok(None),
@@ -365,5 +370,9 @@ fn identity(members: &Map<String, Value>, key: &str) -> Result<Option<SubjectId>
         Some(Value::Number(id)) if id.is_i64() || id.is_u64() => id.to_string(),
         _ => return Err(wrong(())),
     };
-    ledger::person(id, namespace.map(str::to_owned)).map(Some).map_err(|_| wrong(()))
+    ledger::person(&id, namespace, names).map(Some).map_err(|error| match error {
+        // Which of them it is, the caller can tell by the key.
+        ledger::EventError::Member { what, .. } => Malformed(format!("`{key}` {what}")),
+        _ => wrong(()),
+    })
 }

@@ -150,32 +150,37 @@ impl Admin {
 
     async fn route(&self, asked: Asked, request: Request<Incoming>) -> Result<Answer, Fault> {
         let segments: Vec<&str> = asked.segments.iter().map(String::as_str).collect();
+        let names = self.gatehouse.ledger.names();
         // hyper sends the head alone of what answers HEAD.
         let get = matches!(asked.method, Method::GET | Method::HEAD);
         match segments.as_slice() {
             ["healthz"] if get => Ok(with_type(StatusCode::OK, "text/plain", "ok\n".to_owned())),
             ["readyz"] if get => Ok(self.readiness().await),
             ["metrics"] if get => self.metrics(),
-            ["v1", "subjects", id] if get => self.show(asked.person(id)?).await,
-            ["v1", "subjects", id, "disclosures"] if get => self.disclosures(asked.person(id)?).await,
-            ["v1", "subjects", id, "report"] if get => self.report(asked.person(id)?, asked.html).await,
+            ["v1", "subjects", id] if get => self.show(asked.person(id, names)?).await,
+            ["v1", "subjects", id, "disclosures"] if get => self.disclosures(asked.person(id, names)?).await,
+            ["v1", "subjects", id, "report"] if get => {
+                self.report(asked.person(id, names)?, asked.html).await
+            }
             ["v1", "requests"] if get => Ok(self.requests()),
-            ["v1", "subjects", id, "opt-out-link"] if get => self.opt_out_link(&asked.person(id)?),
+            ["v1", "subjects", id, "opt-out-link"] if get => self.opt_out_link(&asked.person(id, names)?),
             ["v1", "subjects", id, "requests"] => {
-                let entity = Entity::Subject(asked.person(id)?);
+                let entity = Entity::Subject(asked.person(id, names)?);
                 self.append_said(&asked, request, entity, "request-received").await
             }
             ["v1", "subjects", id, "answers"] => {
-                let entity = Entity::Subject(asked.person(id)?);
+                let entity = Entity::Subject(asked.person(id, names)?);
                 self.append_said(&asked, request, entity, "request-answered").await
             }
-            ["v1", "subjects", id, "events"] if get => self.history(Entity::Subject(asked.person(id)?)).await,
+            ["v1", "subjects", id, "events"] if get => {
+                self.history(Entity::Subject(asked.person(id, names)?)).await
+            }
             ["v1", "subjects", id, "events"] => {
-                let entity = Entity::Subject(asked.person(id)?);
+                let entity = Entity::Subject(asked.person(id, names)?);
                 self.append(&asked, request, entity).await
             }
             ["v1", "controllers", id, "events"] => {
-                let entity = Entity::Controller(asked.person(id)?);
+                let entity = Entity::Controller(asked.person(id, names)?);
                 self.append(&asked, request, entity).await
             }
             ["v1", "recipients", name, "events"] => {
@@ -547,8 +552,9 @@ impl Asked {
         Ok(asked)
     }
 
-    fn person(&self, id: &str) -> Result<crate::vocabulary::SubjectId, Fault> {
-        Ok(ledger::person(id.to_owned(), self.namespace.clone())?)
+    /// Whom an id in the path means, in the namespace that the query names.
+    fn person(&self, id: &str, names: &dyn ledger::Names) -> Result<crate::vocabulary::SubjectId, Fault> {
+        Ok(ledger::person(id, self.namespace.as_deref(), names)?)
     }
 
     /// The idempotency key and the body of a request that records an event.

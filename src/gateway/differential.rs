@@ -36,7 +36,7 @@ use crate::layer::inbound::Inbound;
 use crate::layer::opt_out::OptOut;
 use crate::layer::upstream::UpstreamFailure;
 use crate::layer::{GateLayer, Gatehouse};
-use crate::ledger::{Batch, Ledger};
+use crate::ledger::{Batch, Language, Ledger};
 use crate::metrics::Metrics;
 use crate::scrub::Pseudonyms;
 
@@ -250,7 +250,8 @@ async fn gatehouse(folder: &Path, words: &Words, dice: &mut Dice) -> Arc<Gatehou
     let config = loaded.unwrap_or_else(|| panic!("{findings:#?}"));
     let keys = Keys::random().unwrap();
     let vocabulary = Arc::clone(&config.vocabulary);
-    let ledger = Ledger::open(&folder.join("ledger.db"), &keys, vocabulary).unwrap();
+    let names = Arc::new(Language::new(vocabulary, Arc::default()));
+    let ledger = Ledger::open(&folder.join("ledger.db"), &keys, names).unwrap();
     let (mut taken, mut lines) = (0, histories(dice, words));
     for (id, recipient) in
         words.recipients.iter().enumerate().filter(|(at, _)| KINDS[at % KINDS.len()] == "public-authority")

@@ -103,8 +103,7 @@ impl Gateway {
     /// [`StartError`]: the first thing that cannot be opened.
     pub async fn bind(config: Config) -> Result<Gateway, StartError> {
         let keys = Keys::open_or_create(&config.keys.path, &[&config.ledger.path, &config.audit.directory])?;
-        let vocabulary = Arc::clone(&config.vocabulary);
-        let ledger = Ledger::open(&config.ledger.path, &keys, vocabulary)?;
+        let ledger = Ledger::open(&config.ledger.path, &keys, config.language())?;
         history::compare(ledger.position(), history::known(&config)?)?;
         keep_mark(&ledger, &config);
         register_recipients(&ledger, &config);
@@ -346,7 +345,14 @@ impl Renewal {
                 .join("; ")
         })?;
         findings.iter().filter(|finding| finding.is_warning()).for_each(log_finding);
-        if !gatehouse.ledger.speaks(&*config.vocabulary) {
+        if *gatehouse.ledger.names().namespaces() != *config.namespaces {
+            return Err(
+                "`[namespace]` changed, by itself or by a route's `normalise`: restart the gateway to read \
+                        the ids in the ledger by its rules"
+                    .to_owned(),
+            );
+        }
+        if !gatehouse.ledger.speaks(&*config.language()) {
             return Err("the vocabulary changed: restart the gateway to load the ledger with it".to_owned());
         }
         if let Some(finding) = unannounced(&gatehouse.snapshot(), &config) {

@@ -9,7 +9,7 @@ use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 use smallvec::SmallVec;
 
-use crate::vocabulary::SubjectId;
+use crate::vocabulary::{ActorId, SubjectId};
 
 /// What a fingerprint is of; ids of different kinds never meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,16 +93,21 @@ impl Fingerprints {
     }
 
     pub fn subject(&self, subject: &SubjectId) -> Fingerprint {
-        self.of(Domain::Subject, subject.namespace.as_deref(), &subject.id)
+        self.of(Domain::Subject, subject.namespace().map(|name| &**name), subject.id())
     }
 
     pub fn controller(&self, controller: &SubjectId) -> Fingerprint {
-        self.of(Domain::Controller, controller.namespace.as_deref(), &controller.id)
+        self.of(Domain::Controller, controller.namespace().map(|name| &**name), controller.id())
+    }
+
+    /// A data subject as they were spelled under an earlier rule: only to find what was recorded then.
+    pub fn subject_as_spelled(&self, namespace: Option<&str>, spelled: &str) -> Fingerprint {
+        self.of(Domain::Subject, namespace, spelled)
     }
 
     /// One of a recipient's own people; the namespace is whoever vouches for them.
-    pub fn actor(&self, actor: &SubjectId) -> Fingerprint {
-        self.of(Domain::Actor, actor.namespace.as_deref(), &actor.id)
+    pub fn actor(&self, actor: &ActorId) -> Fingerprint {
+        self.of(Domain::Actor, Some(&actor.issuer), &actor.id)
     }
 
     pub fn recipient(&self, name: &str) -> Fingerprint {
@@ -206,9 +211,10 @@ mod tests {
 
     use super::*;
     use crate::keys::Keys;
+    use crate::vocabulary::Namespaces;
 
     fn id(namespace: Option<&str>, id: &str) -> SubjectId {
-        SubjectId { namespace: namespace.map(Into::into), id: id.into() }
+        Namespaces::default().reader(namespace).read_recorded(id)
     }
 
     #[test]
@@ -226,6 +232,8 @@ mod tests {
         assert_eq!(subjects.len(), ids.len());
         assert!(ids.iter().all(|id| !subjects.contains(&fingerprints.controller(id))));
         assert!(!subjects.contains(&fingerprints.recipient("a")));
+        let spelled = fingerprints.subject_as_spelled(Some("a"), "b");
+        assert_eq!(spelled, fingerprints.subject(&id(Some("a"), "b")));
     }
 
     #[test]

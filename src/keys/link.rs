@@ -11,7 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 
-use crate::vocabulary::SubjectId;
+use crate::vocabulary::{MAX_ID_BYTES, Namespaces, SubjectId};
 
 /// The form of the token; authenticated with it.
 const VERSION: u8 = 1;
@@ -19,8 +19,8 @@ const VERSION: u8 = 1;
 /// Ids are padded to a multiple of this many bytes, so that a link's length tells little.
 const PADDING: usize = 32;
 
-/// The longest token that is read, in characters: two ids of 512 bytes.
-const MAX_TOKEN: usize = 1500;
+/// The longest token that is read, in characters: base64 of an id and the name of its namespace.
+const MAX_TOKEN: usize = (2 * MAX_ID_BYTES + 2 * PADDING + NONCE_LEN + 32).div_ceil(3) * 4;
 
 /// Makes and opens the tokens of opt-out links.
 pub struct OptOutLinks {
@@ -58,8 +58,9 @@ impl OptOutLinks {
         (token.len() <= MAX_TOKEN).then_some(token)
     }
 
-    /// Whose link a token is of; `None` where it was not made under this key, or was changed.
-    pub fn person(&self, token: &str) -> Option<SubjectId> {
+    /// Whose link a token is of, under the rules of today: the link may be older than they are. `None`
+    /// where it was not made under this key, or was changed.
+    pub fn person(&self, token: &str, namespaces: &Namespaces) -> Option<SubjectId> {
         if token.len() > MAX_TOKEN {
             return None;
         }
@@ -72,7 +73,8 @@ impl OptOutLinks {
         let mut sealed = sealed.to_vec();
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let opened = self.sealing()?.open_in_place(nonce, Aad::from([VERSION]), &mut sealed).ok()?;
-        read(opened)
+        let (namespace, id) = read(opened)?;
+        Some(namespaces.reader(namespace).read_recorded(id))
     }
 
     fn nonce(&self, text: &[u8]) -> [u8; NONCE_LEN] {
@@ -84,29 +86,27 @@ impl OptOutLinks {
 
 /// Lengths of namespace (one more than it is; 0: none) and id, both, and zeros.
 fn written(person: &SubjectId) -> Option<Vec<u8>> {
-    let namespace = person.namespace.as_deref();
+    let namespace = person.namespace().map(|name| &**name);
     let namespace_length =
         namespace.map_or(Some(0), |name| u16::try_from(name.len()).ok()?.checked_add(1))?;
     let mut text = Vec::new();
     text.extend_from_slice(&namespace_length.to_le_bytes());
-    text.extend_from_slice(&u16::try_from(person.id.len()).ok()?.to_le_bytes());
+    text.extend_from_slice(&u16::try_from(person.id().len()).ok()?.to_le_bytes());
     text.extend_from_slice(namespace.unwrap_or_default().as_bytes());
-    text.extend_from_slice(person.id.as_bytes());
+    text.extend_from_slice(person.id().as_bytes());
     text.resize(text.len().next_multiple_of(PADDING), 0);
     Some(text)
 }
 
-fn read(text: &[u8]) -> Option<SubjectId> {
+/// Namespace and id, as they were when the link was made.
+fn read(text: &[u8]) -> Option<(Option<&str>, &str)> {
     let (namespace_length, rest) = text.split_first_chunk::<2>()?;
     let (id_length, rest) = rest.split_first_chunk::<2>()?;
     let namespace_length = usize::from(u16::from_le_bytes(*namespace_length));
     let (namespace, rest) = rest.split_at_checked(namespace_length.saturating_sub(1))?;
     let (id, _padding) = rest.split_at_checked(usize::from(u16::from_le_bytes(*id_length)))?;
     let namespace = std::str::from_utf8(namespace).ok()?;
-    Some(SubjectId {
-        namespace: (namespace_length > 0).then(|| namespace.into()),
-        id: std::str::from_utf8(id).ok()?.into(),
-    })
+    Some(((namespace_length > 0).then_some(namespace), std::str::from_utf8(id).ok()?))
 }
 
 #[cfg(test)]
@@ -114,9 +114,10 @@ fn read(text: &[u8]) -> Option<SubjectId> {
 mod tests {
     use super::*;
     use crate::keys::Keys;
+    use crate::vocabulary::{IdRule, Normalise};
 
     fn person(namespace: Option<&str>, id: &str) -> SubjectId {
-        SubjectId { namespace: namespace.map(Into::into), id: id.into() }
+        Namespaces::default().reader(namespace).read_recorded(id)
     }
 
     #[test]
@@ -133,7 +134,7 @@ mod tests {
         ] {
             let token = links.token(&person).unwrap();
             assert_eq!(links.token(&person).unwrap(), token, "always the same");
-            assert!(links.person(&token).unwrap() == person);
+            assert!(links.person(&token, &Namespaces::default()).unwrap() == person);
             assert!(seen.insert(token.clone()));
             let bytes = URL_SAFE_NO_PAD.decode(&token).unwrap();
             assert!(!bytes.windows(3).any(|window| window == b"ada"));
@@ -144,11 +145,24 @@ mod tests {
     }
 
     #[test]
+    fn a_link_from_before_a_rule_leads_to_the_person_of_today() {
+        let links = Keys::random().unwrap().opt_out_links();
+        let token = links.token(&person(Some("email"), "Ada@Example.org")).unwrap();
+        let normalise = Normalise { lowercase: true, ..Normalise::default() };
+        let email = IdRule::new(normalise, Some("^(.+@.+)$")).unwrap();
+        let today = Namespaces::new([("email".into(), email)]);
+        let opened = links.person(&token, &today).unwrap();
+        assert!(opened == today.reader(Some("email")).read("ada@example.org").unwrap());
+        let token = links.token(&person(Some("email"), "no address")).unwrap();
+        assert_eq!(links.person(&token, &today).unwrap().id(), "no address", "no link is lost");
+    }
+
+    #[test]
     fn a_token_lasts_as_long_as_the_key_file() {
         let folder = tempfile::tempdir().unwrap();
         let links = || Keys::open_or_create(&folder.path().join("keys"), &[]).unwrap().opt_out_links();
         let token = links().token(&person(None, "ada")).unwrap();
-        assert!(links().person(&token).unwrap() == person(None, "ada"));
+        assert!(links().person(&token, &Namespaces::default()).unwrap() == person(None, "ada"));
     }
 
     #[test]
@@ -159,12 +173,18 @@ mod tests {
         for at in 0..bytes.len() {
             let mut changed = bytes.clone();
             changed[at] ^= 1;
-            assert!(links.person(&URL_SAFE_NO_PAD.encode(&changed)).is_none(), "byte {at}");
-            assert!(links.person(&URL_SAFE_NO_PAD.encode(&bytes[..at])).is_none(), "cut at {at}");
+            assert!(
+                links.person(&URL_SAFE_NO_PAD.encode(&changed), &Namespaces::default()).is_none(),
+                "byte {at}"
+            );
+            assert!(
+                links.person(&URL_SAFE_NO_PAD.encode(&bytes[..at]), &Namespaces::default()).is_none(),
+                "cut at {at}"
+            );
         }
         for other in ["", "AQ", "not base64 at all!", &format!("{token}="), &"A".repeat(MAX_TOKEN + 1)] {
-            assert!(links.person(other).is_none(), "{other}");
+            assert!(links.person(other, &Namespaces::default()).is_none(), "{other}");
         }
-        assert!(Keys::random().unwrap().opt_out_links().person(&token).is_none());
+        assert!(Keys::random().unwrap().opt_out_links().person(&token, &Namespaces::default()).is_none());
     }
 }

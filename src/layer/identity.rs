@@ -12,8 +12,7 @@ use jiff::Timestamp;
 use super::Refusal;
 use super::token::{self, Pattern, Tokens};
 use crate::credentials::{KeyHash, hash};
-use crate::vocabulary::PurposeId;
-use crate::vocabulary::SubjectId;
+use crate::vocabulary::{ActorId, PurposeId, SubjectId};
 
 /// Header names that carry a credential; removed before the upstream.
 pub const CREDENTIAL_HEADERS: [HeaderName; 3] =
@@ -38,14 +37,14 @@ pub struct Identity {
     pub subject: Option<SubjectId>,
     /// The controller that the recipient acts for.
     pub controller: Option<SubjectId>,
-    /// Who of the recipient's people it is; the namespace is the issuer.
-    pub actor: Option<SubjectId>,
+    /// Who of the recipient's people it is.
+    pub actor: Option<ActorId>,
 }
 
 impl Identity {
     /// What two credentials say together; `None` where they contradict each other.
     fn with(self, other: Identity) -> Option<Identity> {
-        fn either(one: Option<SubjectId>, other: Option<SubjectId>) -> Option<Option<SubjectId>> {
+        fn either<T: PartialEq>(one: Option<T>, other: Option<T>) -> Option<Option<T>> {
             let agree = one.is_none() || other.is_none() || one == other;
             agree.then(|| one.or(other))
         }

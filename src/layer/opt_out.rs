@@ -98,7 +98,7 @@ where
     let listening = gatehouse.listening(&parts.extensions);
     request::screen(&parts, &listening.authorities).map_err(|rejection| rejection.refusal)?;
     let token = parts.uri.path().strip_prefix(PATH).unwrap_or_default();
-    let Some(person) = gatehouse.opt_out.links.person(token) else {
+    let Some(person) = gatehouse.opt_out.links.person(token, gatehouse.ledger.names().namespaces()) else {
         return Ok(page(StatusCode::NOT_FOUND, &unreadable(gatehouse), parts.method == Method::HEAD));
     };
     match parts.method {

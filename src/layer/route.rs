@@ -158,11 +158,6 @@ impl Route {
         );
     }
 
-    /// The names of the parameters of its path.
-    pub fn parameters(&self) -> impl Iterator<Item = &str> {
-        parameters(&self.pattern)
-    }
-
     /// Whether the route is for a purpose: one that it names or one below.
     pub fn serves_purpose(&self, words: &Vocabulary, purpose: PurposeId) -> bool {
         let within = |served: &PurposeId| words.purposes().within(purpose, *served);

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::Refusal;
 use super::identity::{Caller, Identity, agree};
-use crate::vocabulary::SubjectId;
+use crate::vocabulary::{ActorId, IdReader, SubjectId};
 
 /// Most keys of one issuer: each may be tried for a token that names none.
 pub const MOST_KEYS: usize = 16;
@@ -176,14 +176,13 @@ pub struct Pattern {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdentityClaim {
     pub claim: String,
-    /// The namespace of the ledger that the id is in.
-    pub namespace: Option<std::sync::Arc<str>>,
+    /// Reads it, as everywhere in its namespace.
+    pub ids: IdReader,
 }
 
 impl IdentityClaim {
     fn read(&self, claims: &Map<String, Value>) -> Option<SubjectId> {
-        let id = text(claims.get(&self.claim)?)?;
-        Some(SubjectId { namespace: self.namespace.clone(), id: id.into() })
+        self.ids.read(&text(claims.get(&self.claim)?)?).ok()
     }
 }
 
@@ -213,9 +212,7 @@ impl Pattern {
         };
         let actor = match &self.actor {
             None => None,
-            Some(name) => {
-                Some(SubjectId { namespace: Some(issuer.into()), id: text(claims.get(name)?)?.into() })
-            }
+            Some(name) => Some(ActorId { issuer: issuer.into(), id: text(claims.get(name)?)?.into() }),
         };
         let identity = Identity { subject: read(&self.subject)?, controller: read(&self.controller)?, actor };
         let end = claims.get("exp").and_then(seconds)?.saturating_add(LEEWAY);
@@ -420,16 +417,20 @@ pub(crate) mod tests {
         assert_eq!(identify(&tokens, &both).unwrap().locked, Some(PurposeId(2)));
     }
 
+    fn crm() -> IdReader {
+        crate::vocabulary::Namespaces::default().reader(Some("crm"))
+    }
+
     #[test]
     fn claims_say_who_it_is_or_the_token_names_nobody() {
         let mut tokens = Tokens::new(vec![issuer(&Signer::new(1))]);
         let mut person = pattern(5, &[("azp", json!("portal"))]);
-        person.subject = Some(IdentityClaim { claim: "sub".into(), namespace: Some("crm".into()) });
+        person.subject = Some(IdentityClaim { claim: "sub".into(), ids: crm() });
         person.actor = Some("sid".into());
         tokens.register(person);
         let ask = |more| identify(&tokens, &Signer::new(1).sign(&header(), &claims(more)));
         let caller = ask(json!({ "azp": "portal", "sub": 42, "sid": "s" })).unwrap();
-        let expected = SubjectId { namespace: Some("crm".into()), id: "42".into() };
+        let expected = crm().read("42").unwrap();
         assert_eq!(caller.identity.subject, Some(expected));
         assert!(caller.identity.actor.is_some());
         for nobody in [

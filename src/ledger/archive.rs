@@ -1,7 +1,8 @@
 //! The events as they are kept: histories, states as they were, everything for another ledger.
 //!
-//! It reads the disk and holds nothing in memory, so it can look at a ledger that a gateway is
-//! writing. It refuses to change anything.
+//! It reads the disk, so it can look at a ledger that a gateway is writing; in memory it holds the
+//! spellings of ids from before the rules of today. It refuses to change anything. Invariant: whoever
+//! the rules of today take for one person has one history, by position, whatever they were recorded as.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -17,12 +18,12 @@ use super::event::{Draft, Entity, Event, Sort};
 use super::kinds;
 use super::names::Names;
 use super::request::{self, OpenRequest};
-use super::sqlite::{FileError, SqliteStore};
-use super::store::{Kept, Position, Store, StoreError};
+use super::sqlite::SqliteStore;
+use super::store::{Kept, Position, Store, StoreError, StoredEntity};
 use super::written::{self, EventError};
-use super::{case, history, state};
-use crate::keys::Keys;
-use crate::vocabulary::SubjectId;
+use super::{OpenError, case, history, state};
+use crate::keys::{Fingerprint, Fingerprints, Keys};
+use crate::vocabulary::{DEFAULT_NAMESPACE, SubjectId};
 
 /// An event of a history.
 #[derive(Clone, Debug)]
@@ -48,6 +49,44 @@ pub struct Unreadable {
 pub struct Archive {
     store: Arc<dyn Store>,
     names: Arc<dyn Names>,
+    former: Former,
+}
+
+/// People and controllers with events under another spelling than that of today.
+#[derive(Default)]
+struct Former {
+    spellings: HashMap<Entity, Vec<StoredEntity>>,
+    /// Each of them once, in the order in which they were found.
+    entities: Vec<Entity>,
+}
+
+impl Former {
+    /// Looks through the namespaces that have a rule, and the one named `default`, which was one of its own.
+    fn find(store: &dyn Store, names: &dyn Names) -> Result<Former, StoreError> {
+        let namespaces = names.namespaces();
+        let mut former = Former::default();
+        let ruled = namespaces.with_rules().map(|name| name.map(|name| &**name));
+        for namespace in ruled.chain([Some(DEFAULT_NAMESPACE)]) {
+            for sort in [Sort::Subject, Sort::Controller] {
+                for id in store.ids(sort, namespace)? {
+                    former.add(StoredEntity { sort, namespace: namespace.map(Arc::from), id }, names);
+                }
+            }
+        }
+        Ok(former)
+    }
+
+    fn add(&mut self, stored: StoredEntity, names: &dyn Names) {
+        let entity = stored.entity(names.namespaces());
+        if StoredEntity::of(&entity) == stored {
+            return;
+        }
+        let spellings = self.spellings.entry(entity.clone()).or_default();
+        if spellings.is_empty() {
+            self.entities.push(entity);
+        }
+        spellings.push(stored);
+    }
 }
 
 impl std::fmt::Debug for Archive {
@@ -60,14 +99,15 @@ impl Archive {
     /// Opens a ledger file that exists, also beside a process that writes it.
     ///
     /// # Errors
-    /// [`FileError`].
-    pub fn open(path: &Path, keys: &Keys, names: Arc<dyn Names>) -> Result<Archive, FileError> {
+    /// [`OpenError`].
+    pub fn open(path: &Path, keys: &Keys, names: Arc<dyn Names>) -> Result<Archive, OpenError> {
         let store = SqliteStore::open_to_read(path, &keys.ledger_check())?;
-        Ok(Archive { store: Arc::new(store), names })
+        Ok(Archive::new(Arc::new(store), names)?)
     }
 
-    pub(super) fn new(store: Arc<dyn Store>, names: Arc<dyn Names>) -> Archive {
-        Archive { store, names }
+    pub(super) fn new(store: Arc<dyn Store>, names: Arc<dyn Names>) -> Result<Archive, StoreError> {
+        let former = Former::find(&*store, &*names)?;
+        Ok(Archive { store, names, former })
     }
 
     /// The recipients that any event names or is about.
@@ -87,12 +127,36 @@ impl Archive {
         &*self.names
     }
 
+    /// How else than today an entity was stored.
+    pub(super) fn formerly(&self, entity: &Entity) -> &[StoredEntity] {
+        self.former.spellings.get(entity).map_or(&[], Vec::as_slice)
+    }
+
+    /// How an entity is stored: the spelling of today first, then those from before.
+    fn stored_as(&self, entity: &Entity) -> Vec<StoredEntity> {
+        [StoredEntity::of(entity)].into_iter().chain(self.formerly(entity).iter().cloned()).collect()
+    }
+
+    /// The fingerprints that a person has had: that of today first, then those of earlier spellings, under
+    /// which disclosures may be on record.
+    pub fn fingerprints(&self, person: &SubjectId, fingerprints: &Fingerprints) -> Vec<Fingerprint> {
+        let stored = self.stored_as(&Entity::Subject(person.clone()));
+        let spelled =
+            |stored: &StoredEntity| fingerprints.subject_as_spelled(stored.namespace.as_deref(), &stored.id);
+        stored.iter().map(spelled).collect()
+    }
+
     /// The durable events about somebody, in the order in which they were recorded.
     ///
     /// # Errors
     /// Where the store cannot be read.
     pub fn history(&self, entity: &Entity) -> Result<Vec<Past>, StoreError> {
-        let past = self.store.history(entity)?.into_iter().filter_map(|kept| {
+        let mut kept = Vec::new();
+        for stored in self.stored_as(entity) {
+            kept.extend(self.store.history(&stored)?);
+        }
+        kept.sort_by_key(|kept| kept.position);
+        let past = kept.into_iter().filter_map(|kept| {
             let event = self.read(&kept, entity.sort()).transpose()?;
             Some(event.map(|event| Past {
                 id: kept.id,
@@ -217,20 +281,42 @@ impl Archive {
         mut each: impl FnMut(&Entity, Option<Event>) -> bool,
     ) -> Result<Option<Unreadable>, StoreError> {
         let mut unreadable = None;
-        self.store.scan(&mut |entity, kept| match self.read(&kept, entity.sort()) {
-            Ok(event) => each(entity, event),
-            Err(error) => {
-                unreadable = Some(error);
-                false
-            }
+        let mut goes_on = true;
+        let mut known: Option<(StoredEntity, Entity)> = None;
+        self.store.scan(&mut |stored, kept| {
+            let (stored, entity) = match known.take() {
+                Some(known) if known.0 == *stored => known,
+                _ => (stored.clone(), stored.entity(self.names.namespaces())),
+            };
+            goes_on = match self.read(&kept, stored.sort) {
+                // Somebody with several spellings comes at the end, whole.
+                Ok(_) if self.former.spellings.contains_key(&entity) => true,
+                Ok(event) => each(&entity, event),
+                Err(error) => {
+                    unreadable = Some(error);
+                    false
+                }
+            };
+            known = Some((stored, entity));
+            goes_on
         })?;
+        for entity in &self.former.entities {
+            if !goes_on {
+                break;
+            }
+            let events = self.history(entity)?.into_iter().map(|past| Some(past.event));
+            // Of whom nothing is readable they have still been heard of.
+            let mut events = events.peekable();
+            let unread = events.peek().is_none().then_some(None);
+            goes_on = unread.into_iter().chain(events).all(|event| each(entity, event));
+        }
         Ok(unreadable)
     }
 
     /// Reads a kept event. One that only grants, in words that the vocabulary no longer has, grants
     /// nothing: `None`. One that can withhold must be understood.
     fn read(&self, kept: &Kept, sort: Sort) -> Result<Option<Event>, Unreadable> {
-        let error = match written::parse(kept.event.as_bytes(), sort, self.names()) {
+        let error = match written::parse_kept(kept.event.as_bytes(), sort, self.names()) {
             // `at` is always written.
             Ok(Draft { what, at, attached }) => {
                 return Ok(Some(Event { what, at: at.unwrap_or(kept.recorded), attached }));

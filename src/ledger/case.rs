@@ -190,7 +190,7 @@ mod tests {
     use crate::keys::Keys;
     use crate::ledger::event::Sort;
     use crate::ledger::names::fixture::Fixture;
-    use crate::vocabulary::SubjectId;
+    use crate::vocabulary::Namespaces;
 
     const REGISTERED: &str = r#"{"kind":"case-registered","recipient":"court","purpose":"security",
         "subjects":["ada",{"id":"ada","namespace":"crm"}],"categories":["email"],"end":"2027-01-01T00:00:00Z","reference":"12 O 4/26"}"#;
@@ -249,7 +249,7 @@ mod tests {
         let event = Event { what: draft.what, at: NOW.parse().unwrap(), attached: draft.attached };
         let case = fold([&event], &fingerprints).unwrap();
         let names = |namespace: Option<&str>, id: &str| {
-            let person = SubjectId { namespace: namespace.map(Arc::from), id: id.into() };
+            let person = Namespaces::default().reader(namespace).read(id).unwrap();
             case.names(&fingerprints.subject(&person))
         };
         assert!(names(None, "ada") && names(Some("crm"), "ada"));

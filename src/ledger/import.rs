@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use super::event::Draft;
 use super::kinds::Effect;
 use super::names::Names;
-use super::once::{self, By, Once};
+use super::once::{self, By};
 use super::written::{self, EventError};
 use super::{AppendError, Ledger, Recorded};
 
@@ -125,7 +125,7 @@ impl Ledger {
         let (entity, draft) = written::parse_line(text, self.names())?;
         self.check(&entity, &draft.what, batch.keep_unknown_recipients)?;
         let key = line_key(line, text, &draft, batch.name, self.names());
-        let once = key.map(|key| Once::new(&entity, &key, By::Line, &draft, self.names()));
+        let once = key.map(|key| self.once(&entity, &key, By::Line, &draft));
         Ok(self.submit(&entity, draft, once, now).await?)
     }
 }

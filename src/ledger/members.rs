@@ -12,10 +12,9 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use super::event::{Facts, Registration, Right, Said};
 use super::kinds;
 use super::names::{Names, Words, nearest_word};
-use super::written::{EventError, MAX_EVENT_BYTES, person, recipient_name, wrong};
+use super::written::{EventError, MAX_EVENT_BYTES, check_namespace, recipient_name, wrong};
 use crate::decision::Addressee;
-use crate::vocabulary::SubjectId;
-use crate::vocabulary::{CategoryId, Origin, PurposeId, date, place};
+use crate::vocabulary::{CategoryId, Misfit, Origin, PurposeId, SubjectId, date, place};
 
 /// The longest `notice`, `channel` or `evidence`, in bytes.
 const MAX_ATTACHED_BYTES: usize = 4096;
@@ -24,7 +23,11 @@ const MAX_ATTACHED_BYTES: usize = 4096;
 const MAX_WORDS_BYTES: usize = 512;
 
 /// The members of an event that have not been read yet.
-pub(super) struct Members(Vec<(String, Written)>);
+pub(super) struct Members {
+    left: Vec<(String, Written)>,
+    /// The event was recorded before, perhaps under other rules for ids.
+    kept: bool,
+}
 
 /// JSON as far as events use it. serde_json's own map would hide a member that is there twice.
 enum Written {
@@ -51,8 +54,13 @@ impl Members {
         };
         match repeated(&members) {
             Some(name) => Err(EventError::Twice(presentable(name))),
-            None => Ok(Members(members)),
+            None => Ok(Members { left: members, kept: false }),
         }
+    }
+
+    /// Of an event that was recorded before.
+    pub(super) fn kept(self) -> Members {
+        Members { kept: true, ..self }
     }
 
     /// With a kind that is known from elsewhere; one that is written too must agree.
@@ -60,15 +68,15 @@ impl Members {
         match self.text("kind")? {
             Some(written) if written != kind => Err(wrong("kind", "is another than the path says")),
             _ => {
-                self.0.push(("kind".to_owned(), Written::Text(kind.to_owned())));
+                self.left.push(("kind".to_owned(), Written::Text(kind.to_owned())));
                 Ok(self)
             }
         }
     }
 
     fn take(&mut self, name: &str) -> Option<Written> {
-        let at = self.0.iter().position(|(member, _)| member == name)?;
-        Some(self.0.swap_remove(at).1)
+        let at = self.left.iter().position(|(member, _)| member == name)?;
+        Some(self.left.swap_remove(at).1)
     }
 
     pub(super) fn text(&mut self, name: &'static str) -> Result<Option<String>, EventError> {
@@ -90,8 +98,8 @@ impl Members {
 
     /// With this case where none is written.
     pub(super) fn or_case(mut self, id: String) -> Members {
-        if !self.0.iter().any(|(name, _)| name == "case") {
-            self.0.push(("case".to_owned(), Written::Text(id)));
+        if !self.left.iter().any(|(name, _)| name == "case") {
+            self.left.push(("case".to_owned(), Written::Text(id)));
         }
         self
     }
@@ -247,7 +255,8 @@ impl Members {
     }
 
     pub(super) fn registration(&mut self, names: &dyn Names) -> Result<Registration, EventError> {
-        let subjects = self.list("subjects")?.into_iter().map(named_subject);
+        let (subjects, kept) = (self.list("subjects")?, self.kept);
+        let subjects = subjects.into_iter().map(|written| named_subject(written, kept, names));
         let categories = self.list("categories")?.into_iter().map(|written| {
             let what = "has one that is not in the vocabulary";
             let Written::Text(name) = written else { return Err(wrong("categories", what)) };
@@ -265,7 +274,7 @@ impl Members {
     }
 
     pub(super) fn nothing_left(&self, kind: &'static str) -> Result<(), EventError> {
-        match self.0.first() {
+        match self.left.first() {
             None => Ok(()),
             Some((name, _)) => Err(match known().find(|known| known == name) {
                 Some(member) => EventError::Misplaced { member, kind },
@@ -294,17 +303,28 @@ fn unknown(
 }
 
 /// A person in a list: an id, or an object of `id` and `namespace`.
-fn named_subject(written: Written) -> Result<SubjectId, EventError> {
+fn named_subject(written: Written, kept: bool, names: &dyn Names) -> Result<SubjectId, EventError> {
+    let read = |id: &str, namespace: Option<&str>| {
+        check_namespace(namespace)?;
+        let ids = names.namespaces().reader(namespace);
+        if kept {
+            return Ok(ids.read_recorded(id));
+        }
+        ids.read(id).map_err(|misfit| match misfit {
+            Misfit::Length => wrong("subjects", "has one that is empty or longer than 512 bytes"),
+            Misfit::Pattern => wrong("subjects", "has one that does not fit the pattern of its namespace"),
+        })
+    };
     let mut members = match written {
-        Written::Text(id) | Written::Integer(id) => return person(id, None),
-        Written::Object(members) if repeated(&members).is_none() => Members(members),
+        Written::Text(id) | Written::Integer(id) => return read(&id, None),
+        Written::Object(left) if repeated(&left).is_none() => Members { left, kept },
         _ => {
             return Err(wrong("subjects", "has one that is neither an id nor `id` and `namespace`"));
         }
     };
     let id = members.id("id")?.ok_or(EventError::Missing("id"))?;
-    let person = person(id, members.text("namespace")?)?;
-    match members.0.first() {
+    let person = read(&id, members.text("namespace")?.as_deref())?;
+    match members.left.first() {
         None => Ok(person),
         Some((name, _)) => Err(EventError::UnknownMember(presentable(name))),
     }

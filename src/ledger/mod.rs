@@ -57,14 +57,14 @@ pub use import::{Batch, FILES, LineError, LineResult};
 pub use kinds::{Effect, KINDS, REFERENCE, What};
 pub use mark::Mark;
 pub use member::{Approver, RecipientName};
-pub use names::{Names, Words, nearest_word};
+pub use names::{Language, Names, Words, nearest_word};
 pub use request::{OpenRequest, TIME_TO_ANSWER};
 pub use sqlite::{FileError, SqliteStore};
 pub use state::{controller_json, subject_json};
-pub use store::{Asked, Entry, Kept, OnceKey, Position, Store, StoreError};
+pub use store::{Asked, Entry, Kept, OnceKey, Position, Store, StoreError, StoredEntity};
 pub use written::{
-    EventError, MAX_EVENT_BYTES, MAX_ID_BYTES, case_id, parse, parse_case, parse_line, parse_said, person,
-    recipient_name, write,
+    EventError, MAX_EVENT_BYTES, case_id, parse, parse_case, parse_line, parse_said, person, recipient_name,
+    write,
 };
 
 use crate::decision::{Controller, Subject};
@@ -155,7 +155,7 @@ impl Ledger {
     pub fn over(store: Arc<dyn Store>, keys: &Keys, names: Arc<dyn Names>) -> Result<Arc<Ledger>, OpenError> {
         let last = store.last()?;
         let shared = Arc::new(Shared {
-            archive: Archive::new(store, names),
+            archive: Archive::new(store, names)?,
             fingerprints: keys.fingerprints(),
             index: index::Index::new(),
             changes: changes::Changes::new(),
@@ -192,10 +192,15 @@ impl Ledger {
         idempotency_key: Option<&str>,
         now: Timestamp,
     ) -> Result<Recorded, AppendError> {
-        let once = idempotency_key.map(|key| Once::new(entity, key, By::Sender, &draft, self.names()));
+        let once = idempotency_key.map(|key| self.once(entity, key, By::Sender, &draft));
         self.check(entity, &draft.what, false)?;
         let receipt = self.submit(entity, draft, once, now).await?;
         receipt.await.unwrap_or(Err(AppendError::Unavailable))
+    }
+
+    fn once(&self, entity: &Entity, key: &str, by: By, draft: &Draft) -> Once {
+        let former = self.archive().formerly(entity);
+        Once::new(&StoredEntity::of(entity), former, key, by, draft, self.names())
     }
 
     /// Has every acknowledged position marked, from the present one on; the first mark stays.
@@ -320,7 +325,7 @@ impl Ledger {
         self.shared.changes.hand_out(since, concerned, leave)
     }
 
-    /// Whether `names` means the same by every word, so that what is in force can be read with it.
+    /// Whether `names` means the same by every word and every id, so that what is in force can be read with it.
     pub fn speaks(&self, names: &dyn Names) -> bool {
         self.names().digest() == names.digest()
     }

@@ -1,7 +1,10 @@
-//! The words that events use, by name and back: what the ledger needs of a vocabulary.
+//! The words that events use, by name and back, and how the ids of people in them are read: what the
+//! ledger needs of a vocabulary and of the configuration.
+
+use std::sync::Arc;
 
 use crate::finding::nearest;
-use crate::vocabulary::{CategoryId, KindId, PurposeId, RelationId, TermId, Tree, Vocabulary};
+use crate::vocabulary::{CategoryId, KindId, Namespaces, PurposeId, RelationId, TermId, Tree, Vocabulary};
 
 /// The longest word that a hint is looked for, in bytes: finding the nearest takes time.
 const MAX_MISSPELT: usize = 64;
@@ -31,6 +34,9 @@ pub fn nearest_word<'a>(word: &str, known: impl Iterator<Item = &'a str> + Clone
 
 /// Looks up the words of a vocabulary. Ids must stay the same as long as a ledger is open.
 pub trait Names: Send + Sync {
+    /// How the ids of people and controllers are read.
+    fn namespaces(&self) -> &Namespaces;
+
     fn purpose(&self, name: &str) -> Option<PurposeId>;
     fn category(&self, name: &str) -> Option<CategoryId>;
     fn kind(&self, name: &str) -> Option<KindId>;
@@ -59,42 +65,64 @@ pub trait Names: Send + Sync {
     /// marketing and what counts with it (G-6.8f; GDPR Art. 21(2), (3)).
     fn objection_is_absolute(&self, purpose: PurposeId) -> bool;
 
-    /// Equal where every id means the same word, in the same place of its tree.
+    /// Equal where every id means the same word, in the same place of its tree, and every person the same.
     fn digest(&self) -> [u8; 32];
 }
 
-impl Names for Vocabulary {
+/// The words of a vocabulary, and the rules by which ids are read.
+#[derive(Debug)]
+pub struct Language {
+    vocabulary: Arc<Vocabulary>,
+    namespaces: Arc<Namespaces>,
+}
+
+impl Language {
+    pub fn new(vocabulary: Arc<Vocabulary>, namespaces: Arc<Namespaces>) -> Language {
+        Language { vocabulary, namespaces }
+    }
+
+    /// The standard vocabulary; ids are taken as they are spelled.
+    pub fn standard() -> Language {
+        Language::new(Arc::new(Vocabulary::standard()), Arc::default())
+    }
+}
+
+impl Names for Language {
+    fn namespaces(&self) -> &Namespaces {
+        &self.namespaces
+    }
+
     fn purpose(&self, name: &str) -> Option<PurposeId> {
         // In events as on requests: the names of other vocabularies count too.
-        self.declared_purpose(name).ok()
+        self.vocabulary.declared_purpose(name).ok()
     }
 
     fn category(&self, name: &str) -> Option<CategoryId> {
-        self.categories().find(name)
+        self.vocabulary.categories().find(name)
     }
 
     fn kind(&self, name: &str) -> Option<KindId> {
-        self.kinds().find(name)
+        self.vocabulary.kinds().find(name)
     }
 
     fn relation(&self, name: &str) -> Option<RelationId> {
-        self.relations().find(name)
+        self.vocabulary.relations().find(name)
     }
 
     fn purpose_name(&self, purpose: PurposeId) -> &str {
-        self.purposes().name(purpose)
+        self.vocabulary.purposes().name(purpose)
     }
 
     fn category_name(&self, category: CategoryId) -> &str {
-        self.categories().name(category)
+        self.vocabulary.categories().name(category)
     }
 
     fn kind_name(&self, kind: KindId) -> &str {
-        self.kinds().name(kind)
+        self.vocabulary.kinds().name(kind)
     }
 
     fn relation_name(&self, relation: RelationId) -> &str {
-        self.relations().name(relation)
+        self.vocabulary.relations().name(relation)
     }
 
     fn words(&self, of: Words) -> Vec<&str> {
@@ -102,48 +130,40 @@ impl Names for Vocabulary {
             tree.terms().map(|(_, term)| &*term.id).collect()
         }
         match of {
-            Words::Purposes => all(self.purposes()),
-            Words::Categories => all(self.categories()),
-            Words::Kinds => all(self.kinds()),
-            Words::Relations => all(self.relations()),
+            Words::Purposes => all(self.vocabulary.purposes()),
+            Words::Categories => all(self.vocabulary.categories()),
+            Words::Kinds => all(self.vocabulary.kinds()),
+            Words::Relations => all(self.vocabulary.relations()),
         }
     }
 
     fn purpose_within(&self, inner: PurposeId, outer: PurposeId) -> bool {
-        self.purposes().within(inner, outer)
+        self.vocabulary.purposes().within(inner, outer)
     }
 
     fn kind_within(&self, inner: KindId, outer: KindId) -> bool {
-        self.kinds().within(inner, outer)
+        self.vocabulary.kinds().within(inner, outer)
     }
 
     fn region(&self, text: &str) -> Option<std::sync::Arc<str>> {
-        self.regions().label(text)
+        self.vocabulary.regions().label(text)
     }
 
     fn refusable(&self, category: CategoryId) -> bool {
-        self.optional(category)
+        self.vocabulary.optional(category)
     }
 
     fn objection_is_absolute(&self, purpose: PurposeId) -> bool {
-        self.purposes().find("marketing").is_some_and(|marketing| self.objection_covers(marketing, purpose))
+        self.vocabulary
+            .purposes()
+            .find("marketing")
+            .is_some_and(|marketing| self.vocabulary.objection_covers(marketing, purpose))
     }
 
     fn digest(&self) -> [u8; 32] {
-        let mut hasher = blake3::Hasher::new_derive_key("purposegate 2026 v1 vocabulary");
-        add_tree(&mut hasher, self.purposes());
-        add_tree(&mut hasher, self.categories());
-        add_tree(&mut hasher, self.kinds());
-        add_tree(&mut hasher, self.relations());
+        let mut hasher = blake3::Hasher::new_derive_key("purposegate 2026 v1 language");
+        hasher.update(&self.vocabulary.digest()).update(&self.namespaces.digest());
         *hasher.finalize().as_bytes()
-    }
-}
-
-fn add_tree<I: TermId>(hasher: &mut blake3::Hasher, tree: &Tree<I>) {
-    hasher.update(&(tree.len() as u64).to_le_bytes());
-    for (id, term) in tree.terms() {
-        let parent = tree.parent(id).map_or(u32::MAX, |parent| u32::from(parent.position()));
-        hasher.update(&parent.to_le_bytes()).update(term.id.as_bytes()).update(&[0]);
     }
 }
 
@@ -154,15 +174,15 @@ mod tests {
 
     #[test]
     fn the_standard_vocabulary_answers() {
-        let words = Vocabulary::standard();
-        let purpose = |name: &str| Names::purpose(&words, name).unwrap();
+        let words = Language::standard();
+        let purpose = |name: &str| words.purpose(name).unwrap();
         assert!(words.objection_is_absolute(purpose("prospecting")));
         assert!(words.objection_is_absolute(purpose("product-news")));
         assert!(!words.objection_is_absolute(purpose("analytics")));
-        let category = |name: &str| Names::category(&words, name).unwrap();
+        let category = |name: &str| words.category(name).unwrap();
         assert!(["photo", "profile", "company", "phone"].iter().all(|name| words.refusable(category(name))));
         assert!(["email", "name", "identity"].iter().all(|name| !words.refusable(category(name))));
-        assert_eq!(words.digest(), Vocabulary::standard().digest());
+        assert_eq!(words.digest(), Language::standard().digest());
     }
 }
 
@@ -172,6 +192,7 @@ pub(super) mod fixture {
     //! A small vocabulary for the tests of this module.
 
     use super::*;
+    use crate::vocabulary::{IdRule, Normalise};
 
     const PURPOSES: &[(&str, Option<&str>)] = &[
         ("marketing", None),
@@ -213,6 +234,18 @@ pub(super) mod fixture {
     }
 
     impl Names for Fixture {
+        fn namespaces(&self) -> &Namespaces {
+            static NAMESPACES: std::sync::LazyLock<Namespaces> = std::sync::LazyLock::new(|| {
+                let lowercase = Normalise { lowercase: true, ..Normalise::default() };
+                let references = Some("^(?:(?:.*/)?Patient/)?([^/]+)$");
+                let rule = |normalise, pattern| IdRule::new(normalise, pattern).unwrap();
+                Namespaces::new([
+                    ("email".into(), rule(lowercase, None)),
+                    ("fhir".into(), rule(Normalise::default(), references)),
+                ])
+            });
+            &NAMESPACES
+        }
         fn purpose(&self, name: &str) -> Option<PurposeId> {
             find(PURPOSES, name).map(PurposeId)
         }

@@ -6,18 +6,20 @@
 
 use jiff::Timestamp;
 
-use super::event::{Draft, Entity, Event, Facts};
+use super::event::{Draft, Event, Facts, Sort};
 use super::in_force::InForce;
 use super::kinds::{Effect, What};
 use super::names::Names;
-use super::store::{Asked, OnceKey};
+use super::store::{Asked, OnceKey, StoredEntity};
 use super::written;
 use crate::decision::ConsentStatus;
 
 /// What a repetition of an event is recognised by.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Once {
     pub(super) key: OnceKey,
+    /// The same key under earlier spellings of the entity's id.
+    pub(super) former: Vec<OnceKey>,
     pub(super) asked: Asked,
     pub(super) by: By,
 }
@@ -32,21 +34,35 @@ pub(super) enum By {
 }
 
 impl Once {
-    /// Digests a key, which counts for one entity, and what is asked under it.
-    pub(super) fn new(entity: &Entity, key: &str, by: By, draft: &Draft, names: &dyn Names) -> Once {
-        let (sort, namespace, id) = match entity {
-            Entity::Subject(person) => (0, person.namespace.as_deref(), person.id.as_str()),
-            Entity::Controller(person) => (1, person.namespace.as_deref(), person.id.as_str()),
-            Entity::Recipient(name) => (2, None, &**name),
-            Entity::Case(id) => (3, None, &**id),
+    /// Digests a key, which counts for one entity, and what is asked under it. `entity` is how the entity is
+    /// stored, `former` how it was.
+    pub(super) fn new(
+        entity: &StoredEntity,
+        former: &[StoredEntity],
+        key: &str,
+        by: By,
+        draft: &Draft,
+        names: &dyn Names,
+    ) -> Once {
+        let asked = blake3::derive_key("purposegate 2026 v1 idempotent event", said(draft, names).as_bytes());
+        let former = former.iter().map(|entity| Once::digest(entity, key)).collect();
+        Once { key: Once::digest(entity, key), former, asked: short(&asked), by }
+    }
+
+    fn digest(entity: &StoredEntity, key: &str) -> OnceKey {
+        let sort = match entity.sort {
+            Sort::Subject => 0,
+            Sort::Controller => 1,
+            Sort::Recipient => 2,
+            Sort::Case => 3,
         };
+        let (namespace, id) = (entity.namespace.as_deref(), entity.id.as_str());
         let mut hasher = blake3::Hasher::new_derive_key("purposegate 2026 v1 idempotency key");
         hasher.update(&[sort, u8::from(namespace.is_some())]);
         for part in [namespace.unwrap_or_default(), id, key] {
             hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
         }
-        let asked = blake3::derive_key("purposegate 2026 v1 idempotent event", said(draft, names).as_bytes());
-        Once { key: short(hasher.finalize().as_bytes()), asked: short(&asked), by }
+        short(hasher.finalize().as_bytes())
     }
 }
 

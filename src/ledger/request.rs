@@ -41,8 +41,8 @@ impl OpenRequest {
     /// As JSON: whose, for what, since when, until when.
     pub fn json(&self, now: Timestamp) -> Map<String, Value> {
         let mut shown = Map::new();
-        shown.insert("subject".to_owned(), self.person.id.as_str().into());
-        if let Some(namespace) = &self.person.namespace {
+        shown.insert("subject".to_owned(), self.person.id().as_str().into());
+        if let Some(namespace) = self.person.namespace() {
             shown.insert("namespace".to_owned(), (&**namespace).into());
         }
         shown.insert("right".to_owned(), self.right.name().into());
@@ -83,10 +83,10 @@ pub(super) fn are_all<'e>(events: impl Iterator<Item = &'e Event>) -> bool {
 /// In the order in which they are due.
 pub(super) fn by_due(mut requests: Vec<OpenRequest>) -> Vec<OpenRequest> {
     requests.sort_by(|a, b| {
-        (a.due(), &a.person.namespace, &a.person.id, a.right).cmp(&(
+        (a.due(), a.person.namespace(), a.person.id(), a.right).cmp(&(
             b.due(),
-            &b.person.namespace,
-            &b.person.id,
+            b.person.namespace(),
+            b.person.id(),
             b.right,
         ))
     });
@@ -100,6 +100,7 @@ mod tests {
     use crate::ledger::event::Sort;
     use crate::ledger::names::fixture::Fixture;
     use crate::ledger::written;
+    use crate::vocabulary::IdReader;
 
     fn left_open(texts: &[&str]) -> Vec<(Right, String)> {
         let event = |text: &&str| {
@@ -107,7 +108,7 @@ mod tests {
             Event { what: draft.what, at: draft.at.unwrap(), attached: draft.attached }
         };
         let events: Vec<_> = texts.iter().map(event).collect();
-        let person = SubjectId { namespace: None, id: "ada".into() };
+        let person = IdReader::default().read("ada").unwrap();
         open(&person, &events).iter().map(|open| (open.right, open.due().to_string())).collect()
     }
 
@@ -132,7 +133,7 @@ mod tests {
 
     #[test]
     fn it_is_overdue_after_the_thirtieth_day_and_not_on_it() {
-        let person = SubjectId { namespace: None, id: "ada".into() };
+        let person = IdReader::default().read("ada").unwrap();
         let received = "2026-01-01T00:00:00Z".parse().unwrap();
         let request = OpenRequest { person, right: Right::Access, received };
         assert!(!request.is_overdue("2026-01-31T00:00:00Z".parse().unwrap()));

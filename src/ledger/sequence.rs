@@ -71,7 +71,10 @@ impl Shared {
         let mut desk = self.desk.lock().unwrap_or_else(PoisonError::into_inner);
         let once = match once {
             None => None,
-            Some(once) => Some((once, self.recorded_before(&desk, &once)?)),
+            Some(once) => {
+                let before = self.recorded_before(&desk, &once)?;
+                Some((once, before))
+            }
         };
         // Whoever has durable events is in the index.
         let history = || match self.has_heard_of(entity) {
@@ -85,10 +88,12 @@ impl Shared {
     }
 
     fn recorded_before(&self, desk: &desk::Desk, once: &Once) -> Result<Option<Kept>, AppendError> {
-        let known = match desk.once(&once.key) {
-            Some((kept, asked)) => Some((kept.clone(), *asked)),
-            None => self.archive.store().once(&once.key).map_err(|error| self.unreadable(&error))?,
-        };
+        let mut known = desk.once(&once.key).map(|(kept, asked)| (kept.clone(), *asked));
+        for key in [&once.key].into_iter().chain(&once.former) {
+            if known.is_none() {
+                known = self.archive.store().once(key).map_err(|error| self.unreadable(&error))?;
+            }
+        }
         match known {
             Some((_, asked)) if asked != once.asked => Err(AppendError::KeyReused),
             known => Ok(known.map(|(kept, _)| kept)),

@@ -16,12 +16,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+use smol_str::SmolStr;
 use ulid::Ulid;
 
-use super::event::{Entity, Sort};
+use super::event::Sort;
 use super::files::{Files, Lost, Touched};
-use super::store::{Asked, Entry, Kept, OnceKey, Position, Store, StoreError};
-use crate::vocabulary::SubjectId;
+use super::store::{Asked, Entry, Kept, OnceKey, Position, Store, StoreError, StoredEntity};
 
 /// "pgle", in SQLite's header: `file` and auditors can tell what it is.
 const APPLICATION_ID: i32 = 0x7067_6c65;
@@ -380,7 +380,7 @@ impl Store for SqliteStore {
         read().map_err(|source| StoreError::new("reading which recipients are named", source))
     }
 
-    fn history(&self, entity: &Entity) -> Result<Vec<Kept>, StoreError> {
+    fn history(&self, entity: &StoredEntity) -> Result<Vec<Kept>, StoreError> {
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let read = || -> rusqlite::Result<Vec<Kept>> {
             let (sort, namespace, id) = key(entity);
@@ -393,6 +393,18 @@ impl Store for SqliteStore {
         read().map_err(|source| StoreError::new("reading a history", source))
     }
 
+    fn ids(&self, sort: Sort, namespace: Option<&str>) -> Result<Vec<SmolStr>, StoreError> {
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = || -> rusqlite::Result<Vec<SmolStr>> {
+            let mut query = reader.prepare_cached(
+                "SELECT DISTINCT id FROM events WHERE sort = ?1 AND namespace = ?2 ORDER BY id",
+            )?;
+            let id = |row: &Row<'_>| Ok(SmolStr::new(row.get_ref(0)?.as_str()?));
+            query.query_map(params![number(sort), namespace.unwrap_or_default()], id)?.collect()
+        };
+        read().map_err(|source| StoreError::new("reading the ids of a namespace", source))
+    }
+
     fn cases(&self) -> Result<Vec<Arc<str>>, StoreError> {
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let read = || -> rusqlite::Result<Vec<Arc<str>>> {
@@ -403,7 +415,7 @@ impl Store for SqliteStore {
         read().map_err(|source| StoreError::new("reading the cases", source))
     }
 
-    fn scan(&self, each: &mut dyn FnMut(&Entity, Kept) -> bool) -> Result<(), StoreError> {
+    fn scan(&self, each: &mut dyn FnMut(&StoredEntity, Kept) -> bool) -> Result<(), StoreError> {
         // A connection of its own: a long scan keeps nobody from reading histories.
         let mut scan = || -> rusqlite::Result<()> {
             let connection = open_reader(&self.path)?;
@@ -461,7 +473,8 @@ fn insert(writer: &mut Connection, batch: &[Entry]) -> rusqlite::Result<()> {
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?;
         for Entry { entity, kept: Kept { position, id: event_id, recorded, event }, once } in batch {
-            let (sort, namespace, id) = key(entity);
+            let entity = StoredEntity::of(entity);
+            let (sort, namespace, id) = key(&entity);
             let (once, asked) =
                 once.as_ref().map(|(once, asked)| (once.as_slice(), asked.as_slice())).unzip();
             let (event_id, recorded) = (event_id.to_string(), recorded.to_string());
@@ -473,39 +486,35 @@ fn insert(writer: &mut Connection, batch: &[Entry]) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-fn key(entity: &Entity) -> (i64, &str, &str) {
-    let sort = match entity.sort() {
+fn number(sort: Sort) -> i64 {
+    match sort {
         Sort::Subject => 0,
         Sort::Controller => 1,
         Sort::Recipient => 2,
         Sort::Case => 3,
-    };
-    match entity {
-        Entity::Subject(person) | Entity::Controller(person) => {
-            (sort, person.namespace.as_deref().unwrap_or(""), &person.id)
-        }
-        Entity::Recipient(name) | Entity::Case(name) => (sort, "", name),
     }
 }
 
+fn key(entity: &StoredEntity) -> (i64, &str, &str) {
+    (number(entity.sort), entity.namespace.as_deref().unwrap_or_default(), &entity.id)
+}
+
 /// The row's entity; the one before is used again where it is the same, to spare its copies.
-fn same_or_next(before: Option<Entity>, row: &Row<'_>) -> rusqlite::Result<Entity> {
+fn same_or_next(before: Option<StoredEntity>, row: &Row<'_>) -> rusqlite::Result<StoredEntity> {
     let (sort, namespace, id): (i64, &str, &str) =
         (row.get(0)?, row.get_ref(1)?.as_str()?, row.get_ref(2)?.as_str()?);
     if let Some(before) = before.filter(|before| key(before) == (sort, namespace, id)) {
         return Ok(before);
     }
-    let person = || SubjectId {
-        namespace: Some(namespace).filter(|namespace| !namespace.is_empty()).map(Arc::from),
-        id: id.into(),
+    let sort = match sort {
+        0 => Sort::Subject,
+        1 => Sort::Controller,
+        2 => Sort::Recipient,
+        3 => Sort::Case,
+        found => return Err(rusqlite::Error::IntegralValueOutOfRange(0, found)),
     };
-    match sort {
-        0 => Ok(Entity::Subject(person())),
-        1 => Ok(Entity::Controller(person())),
-        2 => Ok(Entity::Recipient(Arc::from(id))),
-        3 => Ok(Entity::Case(Arc::from(id))),
-        found => Err(rusqlite::Error::IntegralValueOutOfRange(0, found)),
-    }
+    let namespace = Some(namespace).filter(|namespace| !namespace.is_empty()).map(Arc::from);
+    Ok(StoredEntity { sort, namespace, id: SmolStr::new(id) })
 }
 
 fn position(row: &Row<'_>, column: usize) -> rusqlite::Result<Position> {
@@ -531,9 +540,11 @@ fn kept(row: &Row<'_>, first: usize) -> rusqlite::Result<Kept> {
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
+    use crate::ledger::event::Entity;
+    use crate::vocabulary::Namespaces;
 
     fn subject(namespace: Option<&str>, id: &str) -> Entity {
-        Entity::Subject(SubjectId { namespace: namespace.map(Arc::from), id: id.into() })
+        Entity::Subject(Namespaces::default().reader(namespace).read(id).unwrap())
     }
 
     fn entry(entity: Entity, position: u64, once: Option<OnceKey>) -> Entry {
@@ -562,16 +573,25 @@ mod tests {
         }
         let store = SqliteStore::open(&path, &CHECK).unwrap();
         assert_eq!(store.last().unwrap(), Position(3));
-        let positions =
-            |entity| store.history(entity).unwrap().iter().map(|kept| kept.position.0).collect::<Vec<_>>();
+        let positions = |entity| {
+            store
+                .history(&StoredEntity::of(entity))
+                .unwrap()
+                .iter()
+                .map(|kept| kept.position.0)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(positions(&alice), [1, 3]);
         assert_eq!(positions(&crm_alice), [2]);
+        assert_eq!(store.ids(Sort::Subject, None).unwrap(), ["alice"]);
+        assert_eq!(store.ids(Sort::Subject, Some("crm")).unwrap(), ["alice"]);
+        assert!(store.ids(Sort::Controller, None).unwrap().is_empty());
         assert_eq!(store.once(&[3; 16]).unwrap().unwrap().0.position, Position(1));
         assert!(store.once(&[4; 16]).unwrap().is_none());
         let mut seen = Vec::new();
         store
             .scan(&mut |entity, kept| {
-                seen.push((entity == &alice, kept.position.0));
+                seen.push((*entity == StoredEntity::of(&alice), kept.position.0));
                 true
             })
             .unwrap();
@@ -597,14 +617,20 @@ mod tests {
         drop(old);
 
         let read = SqliteStore::open_to_read(&path, &CHECK).unwrap();
-        assert_eq!((read.history(&alice).unwrap().len(), read.last().unwrap()), (1, Position(2)));
+        assert_eq!(
+            (read.history(&StoredEntity::of(&alice)).unwrap().len(), read.last().unwrap()),
+            (1, Position(2))
+        );
         drop(read);
         let store = SqliteStore::open(&path, &CHECK).unwrap();
         store.append(&[entry(case.clone(), 3, None)]).unwrap();
         assert!(store.append(&[entry(case.clone(), 3, None)]).is_err(), "positions are unique as before");
         drop(store);
         let store = SqliteStore::open(&path, &CHECK).unwrap();
-        assert_eq!((store.last().unwrap(), store.history(&alice).unwrap().len()), (Position(3), 1));
+        assert_eq!(
+            (store.last().unwrap(), store.history(&StoredEntity::of(&alice)).unwrap().len()),
+            (Position(3), 1)
+        );
         assert_eq!(store.once(&[3; 16]).unwrap().unwrap().0.position, Position(1));
         assert_eq!(store.cases().unwrap(), [Arc::from("C-7")]);
     }
@@ -747,7 +773,7 @@ mod tests {
         store.append(&[entry(alice.clone(), 1, None)]).unwrap();
         let beside = SqliteStore::open_to_read(&path, &CHECK).unwrap();
         store.append(&[entry(alice.clone(), 2, None)]).unwrap();
-        assert_eq!(beside.history(&alice).unwrap().len(), 2);
+        assert_eq!(beside.history(&StoredEntity::of(&alice)).unwrap().len(), 2);
         assert!(beside.append(&[entry(alice, 3, None)]).is_err());
         assert!(matches!(SqliteStore::open_to_read(&path, &[2; 16]), Err(FileError::OtherKeys(_))));
     }

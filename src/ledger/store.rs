@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use smol_str::SmolStr;
 use ulid::Ulid;
 
-use super::event::Entity;
+use super::event::{Entity, Sort};
+use crate::vocabulary::Namespaces;
 
 /// The place of an event in the ledger: 1 for the first, without holes but where lost events were
 /// accepted as lost.
@@ -42,6 +44,48 @@ impl std::fmt::Debug for Kept {
     }
 }
 
+/// An entity as it stands in the store: by the id that it had when its events were recorded, which an
+/// earlier rule of its namespace may have read. `Debug` prints the type's name only.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct StoredEntity {
+    pub sort: Sort,
+    /// Of a person or controller; `None` is the default one.
+    pub namespace: Option<Arc<str>>,
+    pub id: SmolStr,
+}
+
+impl StoredEntity {
+    /// How an entity is stored today.
+    pub fn of(entity: &Entity) -> StoredEntity {
+        let sort = entity.sort();
+        match entity {
+            Entity::Subject(person) | Entity::Controller(person) => {
+                StoredEntity { sort, namespace: person.namespace().cloned(), id: person.id().clone() }
+            }
+            Entity::Recipient(name) | Entity::Case(name) => {
+                StoredEntity { sort, namespace: None, id: SmolStr::new(name) }
+            }
+        }
+    }
+
+    /// Whom the rules of today mean by it.
+    pub fn entity(&self, namespaces: &Namespaces) -> Entity {
+        let person = || namespaces.reader(self.namespace.as_deref()).read_recorded(&self.id);
+        match self.sort {
+            Sort::Subject => Entity::Subject(person()),
+            Sort::Controller => Entity::Controller(person()),
+            Sort::Recipient => Entity::Recipient(Arc::from(self.id.as_str())),
+            Sort::Case => Entity::Case(Arc::from(self.id.as_str())),
+        }
+    }
+}
+
+impl std::fmt::Debug for StoredEntity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("StoredEntity")
+    }
+}
+
 /// One event to be kept.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -73,14 +117,17 @@ pub trait Store: Send + Sync {
     /// Keeps all of a batch or nothing; when it returns, the batch survives a loss of power.
     fn append(&self, batch: &[Entry]) -> Result<(), StoreError>;
 
-    /// The events of one entity.
-    fn history(&self, entity: &Entity) -> Result<Vec<Kept>, StoreError>;
+    /// The events of one entity, in the order of their positions.
+    fn history(&self, entity: &StoredEntity) -> Result<Vec<Kept>, StoreError>;
+
+    /// Every id of a sort in a namespace that has events.
+    fn ids(&self, sort: Sort, namespace: Option<&str>) -> Result<Vec<SmolStr>, StoreError>;
 
     /// The ids of all cases.
     fn cases(&self) -> Result<Vec<Arc<str>>, StoreError>;
 
     /// Every event, those of one entity together; ends early where `each` says `false`.
-    fn scan(&self, each: &mut dyn FnMut(&Entity, Kept) -> bool) -> Result<(), StoreError>;
+    fn scan(&self, each: &mut dyn FnMut(&StoredEntity, Kept) -> bool) -> Result<(), StoreError>;
 
     /// The event recorded under an idempotency key, with the digest of what was asked for.
     fn once(&self, key: &OnceKey) -> Result<Option<(Kept, Asked)>, StoreError>;

@@ -6,9 +6,12 @@ use std::sync::Condvar;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+use smol_str::SmolStr;
+
 use super::names::fixture::Fixture;
 use super::*;
 use crate::decision::ConsentStatus;
+use crate::vocabulary::{IdReader, IdRule, Namespaces, Normalise};
 
 fn keys() -> Keys {
     Keys::random().unwrap()
@@ -19,7 +22,7 @@ fn open(path: &Path, keys: &Keys) -> Arc<Ledger> {
 }
 
 fn id(name: &str) -> SubjectId {
-    SubjectId { namespace: None, id: name.into() }
+    IdReader::default().read(name).unwrap()
 }
 
 fn person(name: &str) -> Entity {
@@ -94,9 +97,23 @@ impl Store for Disk {
         Ok(())
     }
 
-    fn history(&self, entity: &Entity) -> Result<Vec<Kept>, StoreError> {
+    fn history(&self, entity: &StoredEntity) -> Result<Vec<Kept>, StoreError> {
         let kept = self.kept.lock().unwrap();
-        Ok(kept.iter().filter(|entry| entry.entity == *entity).map(|entry| entry.kept.clone()).collect())
+        Ok(kept
+            .iter()
+            .filter(|entry| StoredEntity::of(&entry.entity) == *entity)
+            .map(|entry| entry.kept.clone())
+            .collect())
+    }
+
+    fn ids(&self, sort: Sort, namespace: Option<&str>) -> Result<Vec<SmolStr>, StoreError> {
+        let kept = self.kept.lock().unwrap();
+        let stored = kept.iter().map(|entry| StoredEntity::of(&entry.entity));
+        let of = stored.filter(|stored| stored.sort == sort && stored.namespace.as_deref() == namespace);
+        let mut ids: Vec<_> = of.map(|stored| stored.id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        Ok(ids)
     }
 
     fn cases(&self) -> Result<Vec<Arc<str>>, StoreError> {
@@ -113,10 +130,10 @@ impl Store for Disk {
         Ok(ids)
     }
 
-    fn scan(&self, each: &mut dyn FnMut(&Entity, Kept) -> bool) -> Result<(), StoreError> {
+    fn scan(&self, each: &mut dyn FnMut(&StoredEntity, Kept) -> bool) -> Result<(), StoreError> {
         let mut kept = self.kept.lock().unwrap().clone();
         kept.sort_by_key(|entry| format!("{:?}", desk::fingerprint(&keys().fingerprints(), &entry.entity)));
-        kept.iter().all(|entry| each(&entry.entity, entry.kept.clone()));
+        kept.iter().all(|entry| each(&StoredEntity::of(&entry.entity), entry.kept.clone()));
         Ok(())
     }
 
@@ -930,4 +947,91 @@ async fn requests_are_open_until_answered_and_make_nobody_known() {
     assert_eq!((ledger.requests().len(), ledger.subjects()), (0, 1));
     assert_eq!(status(&ledger, "alice"), Some(ConsentStatus::Given));
     assert!(ledger.archive().requests().unwrap().is_empty());
+}
+
+/// Rules for the namespace `email`, or none.
+fn language(lowercase: bool) -> Arc<Language> {
+    let rule = IdRule::new(Normalise { lowercase, ..Normalise::default() }, None).unwrap();
+    let namespaces = Namespaces::new([("email".into(), rule)]);
+    Arc::new(Language::new(Arc::new(crate::vocabulary::Vocabulary::standard()), Arc::new(namespaces)))
+}
+
+#[tokio::test]
+async fn histories_of_ids_that_become_one_are_one_history() {
+    let (disk, keys) = (Arc::new(Disk::default()), keys());
+    let over = |names: &Arc<Language>| {
+        Ledger::over(Arc::clone(&disk) as Arc<dyn Store>, &keys, Arc::clone(names) as Arc<dyn Names>).unwrap()
+    };
+    let email = |names: &Language, spelled| names.namespaces().reader(Some("email")).read(spelled).unwrap();
+    let before = language(false);
+    let ledger = over(&before);
+    for (spelled, text) in [
+        ("Ada", GIVE),
+        ("ada", r#"{"kind":"request-received","right":"access"}"#),
+        ("ADA", r#"{"kind":"objection","purpose":"analytics"}"#),
+        ("bob", GIVE),
+        ("ada", WITHDRAW),
+    ] {
+        let entity = Entity::Subject(email(&before, spelled));
+        ledger
+            .append(&entity, draft_in(&before, text), (spelled == "Ada").then_some("key"), now())
+            .await
+            .unwrap();
+    }
+    let mut exported = Vec::new();
+    ledger
+        .archive()
+        .export(|line| {
+            exported.push(line.to_owned());
+            Ok(())
+        })
+        .unwrap()
+        .unwrap();
+    assert_eq!((ledger.subjects(), exported.len()), (4, 5));
+    drop(ledger);
+
+    let today = language(true);
+    let ledger = over(&today);
+    let ada = email(&today, "aDa");
+    assert_eq!(ledger.subjects(), 2);
+    let (fingerprint, state) = ledger.subject(&ada);
+    let state = state.unwrap();
+    assert_eq!(state.consents.first().map(|consent| consent.status), Some(ConsentStatus::Withdrawn));
+    assert_eq!(state.objections.len(), 1);
+    let entity = Entity::Subject(ada.clone());
+    let history = ledger.archive().history(&entity).unwrap();
+    let positions: Vec<u64> = history.iter().map(|past| past.position.0).collect();
+    assert_eq!(positions, [1, 2, 3, 5]);
+    assert_eq!(ledger.requests().len(), 1);
+    assert_eq!(ledger.archive().requests().unwrap().len(), 1);
+    let known = ledger.archive().fingerprints(&ada, ledger.fingerprints());
+    assert_eq!(known.len(), 3);
+    assert_eq!(known[0], fingerprint);
+    assert!(known.contains(&ledger.fingerprints().subject(&email(&before, "Ada"))));
+    let mut merged = Vec::new();
+    ledger
+        .archive()
+        .export(|line| {
+            merged.push(line.to_owned());
+            Ok(())
+        })
+        .unwrap()
+        .unwrap();
+    assert_eq!(merged.iter().filter(|line| line.contains(r#""subject":"ada""#)).count(), 4);
+    assert_eq!(merged.len(), 5);
+
+    // What was recorded under a key is known under any spelling, and what comes is one person's.
+    let again = ledger.append(&entity, draft_in(&today, GIVE), Some("key"), now()).await;
+    assert!(again.is_ok_and(|recorded| recorded.again && recorded.position == Position(1)));
+    ledger.append(&entity, draft_in(&today, GIVE), None, now()).await.unwrap();
+    assert_eq!(ledger.archive().history(&entity).unwrap().len(), 5);
+    drop(ledger);
+    let ledger = over(&today);
+    let state = ledger.subject(&ada).1.unwrap();
+    assert_eq!(state.consents.first().map(|consent| consent.status), Some(ConsentStatus::Given));
+    assert!(!ledger.speaks(&*before) && ledger.speaks(&*language(true)));
+}
+
+fn draft_in(names: &Language, text: &str) -> Draft {
+    parse(text.as_bytes(), Sort::Subject, names).unwrap()
 }

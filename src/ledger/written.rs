@@ -13,13 +13,10 @@ use super::kinds::{KINDS, What};
 use super::members::Members;
 use super::names::Names;
 use crate::decision::Addressee;
-use crate::vocabulary::SubjectId;
+use crate::vocabulary::{MAX_ID_BYTES, Misfit, SubjectId};
 
 /// The longest event that is read, in bytes.
 pub const MAX_EVENT_BYTES: usize = 16 * 1024;
-
-/// The longest id of a subject or controller, and the longest name of a recipient, in bytes.
-pub const MAX_ID_BYTES: usize = 512;
 
 /// The longest id of a disclosure case, in bytes: it is cited in a header.
 const MAX_CASE_BYTES: usize = 128;
@@ -72,6 +69,12 @@ pub fn parse(text: &[u8], sort: Sort, names: &dyn Names) -> Result<Draft, EventE
     about(sort, &mut Members::read(text)?, names)
 }
 
+/// Parses an event as it was kept, about a given sort of entity. Ids in it may be older than the rules of
+/// today.
+pub(super) fn parse_kept(text: &[u8], sort: Sort, names: &dyn Names) -> Result<Draft, EventError> {
+    about(sort, &mut Members::read(text)?.kept(), names)
+}
+
 /// As [`parse`], where it is known already which kind of event it is.
 pub fn parse_said(text: &[u8], kind: &str, sort: Sort, names: &dyn Names) -> Result<Draft, EventError> {
     about(sort, &mut Members::read(text)?.said(kind)?, names)
@@ -103,8 +106,8 @@ fn line(members: &mut Members, names: &dyn Names) -> Result<(Entity, Draft), Eve
     let case = members.text("case")?;
     let namespace = members.text("namespace")?;
     let entity = match (subject, controller, case) {
-        (Some(id), None, None) => Entity::Subject(person(id, namespace)?),
-        (None, Some(id), None) => Entity::Controller(person(id, namespace)?),
+        (Some(id), None, None) => Entity::Subject(person(&id, namespace.as_deref(), names)?),
+        (None, Some(id), None) => Entity::Controller(person(&id, namespace.as_deref(), names)?),
         (None, None, Some(_)) if namespace.is_some() => {
             return Err(wrong("namespace", "stands beside `case`, which has none"));
         }
@@ -124,15 +127,25 @@ fn line(members: &mut Members, names: &dyn Names) -> Result<(Entity, Draft), Eve
     Ok((entity, draft))
 }
 
-/// An id as the ledger keeps it: not empty, not too long.
-pub fn person(id: String, namespace: Option<String>) -> Result<SubjectId, EventError> {
-    if id.is_empty() || id.len() > MAX_ID_BYTES {
-        return Err(wrong("subject", "is empty or longer than 512 bytes"));
+/// Whom an id means: read by the rule of its namespace.
+///
+/// # Errors
+/// [`EventError::Member`]: it is empty, too long or outside the namespace's pattern.
+pub fn person(spelled: &str, namespace: Option<&str>, names: &dyn Names) -> Result<SubjectId, EventError> {
+    check_namespace(namespace)?;
+    names.namespaces().reader(namespace).read(spelled).map_err(|misfit| match misfit {
+        Misfit::Length => wrong("subject", "is empty or longer than 512 bytes"),
+        Misfit::Pattern => wrong("subject", "does not fit the pattern of its namespace"),
+    })
+}
+
+pub(super) fn check_namespace(namespace: Option<&str>) -> Result<(), EventError> {
+    match namespace {
+        Some(name) if name.is_empty() || name.len() > MAX_ID_BYTES => {
+            Err(wrong("namespace", "is empty or longer than 512 bytes"))
+        }
+        _ => Ok(()),
     }
-    if namespace.as_ref().is_some_and(|name| name.is_empty() || name.len() > MAX_ID_BYTES) {
-        return Err(wrong("namespace", "is empty or longer than 512 bytes"));
-    }
-    Ok(SubjectId { namespace: namespace.map(Arc::from), id: id.into() })
 }
 
 /// A recipient's name: not empty, not too long.
@@ -223,8 +236,8 @@ pub(super) fn write_line(entity: &Entity, event: &Event, names: &dyn Names) -> M
 }
 
 fn put_person(member: &str, person: &SubjectId, line: &mut Map<String, Value>) {
-    line.insert(member.to_owned(), person.id.as_str().into());
-    if let Some(namespace) = &person.namespace {
+    line.insert(member.to_owned(), person.id().as_str().into());
+    if let Some(namespace) = person.namespace() {
         line.insert("namespace".to_owned(), (&**namespace).into());
     }
 }
@@ -257,9 +270,9 @@ pub(super) fn put_registration(
 }
 
 fn write_person(person: &SubjectId) -> Value {
-    match &person.namespace {
-        None => person.id.as_str().into(),
-        Some(namespace) => serde_json::json!({ "id": person.id, "namespace": &**namespace }),
+    match person.namespace() {
+        None => person.id().as_str().into(),
+        Some(namespace) => serde_json::json!({ "id": person.id().as_str(), "namespace": &**namespace }),
     }
 }
 
@@ -413,6 +426,39 @@ mod tests {
     }
 
     #[test]
+    fn ids_are_read_by_the_rule_of_their_namespace() {
+        let line = |subject: &str, namespace: &str| {
+            let text = format!(r#"{{"subject":"{subject}","namespace":"{namespace}","kind":"erasure"}}"#);
+            parse_line(text.as_bytes(), &Fixture).map(|(entity, _)| entity)
+        };
+        assert_eq!(line("Ada@X.org", "email"), line("ada@x.org", "email"));
+        assert_ne!(line("Ada", "crm"), line("ada", "crm"));
+        assert_eq!(line("https://x/Patient/17", "fhir"), line("17", "fhir"));
+        let misfit = wrong("subject", "does not fit the pattern of its namespace");
+        assert_eq!(line("Group/17", "fhir"), Err(misfit.clone()));
+        assert!(!misfit.to_string().contains("17"));
+        let case = |subject: &str, kept: bool| {
+            let text = format!(
+                r#"{{"kind":"case-registered","recipient":"court","purpose":"security","subjects":[{{"id":"{subject}","namespace":"fhir"}}],
+                    "categories":["email"],"end":"2027-01-01T00:00:00Z","reference":"12 O 4/26"}}"#
+            );
+            let read = if kept { parse_kept } else { parse };
+            let What::CaseRegistered { registration } = read(text.as_bytes(), Sort::Case, &Fixture)?.what
+            else {
+                panic!()
+            };
+            Ok(registration.subjects[0].id().to_string())
+        };
+        assert_eq!(case("Patient/17", false).as_deref(), Ok("17"));
+        assert_eq!(
+            case("Group/17", false),
+            Err(wrong("subjects", "has one that does not fit the pattern of its namespace"))
+        );
+        assert_eq!(case("Patient/17", true).as_deref(), Ok("17"));
+        assert_eq!(case("Group/17", true).as_deref(), Ok("Group/17"), "what is on record is read");
+    }
+
+    #[test]
     fn what_is_wrong_names_the_member_and_no_value() {
         let cases = [
             ("[]", EventError::NotAnObject),
@@ -534,8 +580,8 @@ mod tests {
         let mut event = whole.clone();
         event["subjects"] = serde_json::json!([7, {"id": -7, "namespace": "crm"}]);
         let What::CaseRegistered { registration } = read(&event).unwrap().what else { panic!() };
-        assert_eq!(registration.subjects[0], person("7".to_owned(), None).unwrap());
-        assert_eq!(registration.subjects[1], person("-7".to_owned(), Some("crm".to_owned())).unwrap());
+        assert_eq!(registration.subjects[0], person("7", None, &Fixture).unwrap());
+        assert_eq!(registration.subjects[1], person("-7", Some("crm"), &Fixture).unwrap());
         assert!(case_id("C-1/2026:x_.").is_ok());
         for id in ["", "a b", "\"", "ü", &"x".repeat(MAX_CASE_BYTES + 1)] {
             assert!(case_id(id).is_err(), "{id}");
@@ -554,8 +600,8 @@ mod tests {
         let long = format!(r#"{{"kind":"erasure","channel":"{}"}}"#, "x".repeat(5000));
         assert!(matches!(subject(&long), Err(EventError::Member { member: "channel", .. })));
         assert_eq!(subject(&" ".repeat(MAX_EVENT_BYTES + 1)), Err(EventError::TooLong));
-        assert!(person(String::new(), None).is_err());
-        assert!(person("x".repeat(MAX_ID_BYTES + 1), None).is_err());
+        assert!(person("", None, &Fixture).is_err());
+        assert!(person(&"x".repeat(MAX_ID_BYTES + 1), None, &Fixture).is_err());
         let deep = format!(r#"{{"kind":{}"#, "[".repeat(10_000));
         assert_eq!(subject(&deep), Err(EventError::NotAnObject));
     }

@@ -27,9 +27,9 @@ use crate::vocabulary::{CategoryId, Vocabulary};
 /// Where a report comes from.
 pub struct Sources<'s> {
     pub archive: &'s Archive,
-    /// The disclosure log's folder, and what names the person in it.
+    /// The disclosure log's folder, and what names the person in it, under every spelling of the id.
     pub log: &'s Path,
-    pub fingerprint: Fingerprint,
+    pub people: &'s [Fingerprint],
     pub pseudonyms: &'s SubjectPseudonyms,
     pub packs: &'s [Arc<Pack>],
     /// The registered recipients; the log may name others that have gone.
@@ -147,8 +147,8 @@ pub fn report(
     let history = archive.history(&Entity::Subject(person.clone()))?;
     let processing = processing(packs);
     Ok(Some(Report {
-        subject: person.id.to_string(),
-        namespace: person.namespace.as_deref().map(str::to_owned),
+        subject: person.id().to_string(),
+        namespace: person.namespace().map(ToString::to_string),
         made: now,
         contacts: packs.iter().map(|pack| pack.manifest().contact.clone()).collect(),
         state,
@@ -166,7 +166,7 @@ pub fn report(
 /// [`ReportError`].
 pub fn disclosures(sources: &Sources<'_>, now: Timestamp) -> Result<Vec<Disclosure>, ReportError> {
     let confidential = sources.archive.confidential_cases(now)?;
-    let mut all = disclosure::accounting(sources.log, sources.fingerprint, sources.pseudonyms)?;
+    let mut all = disclosure::accounting(sources.log, sources.people, sources.pseudonyms)?;
     all.retain(|one| {
         let cited = one.case.as_ref().and_then(|case| confidential.get(case.as_str()));
         cited.is_none_or(|case| !case.covers(&one.recipient, &one.purpose, sources.archive.names()))

@@ -7,37 +7,22 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use smol_str::SmolStr;
 
 use super::evaluate::unquoted;
-use super::mapping::{FactKey, Normalise};
+use super::mapping::FactKey;
 use super::number::Decimal;
 use crate::decision::{RecordFacts, Unsure};
 use crate::vocabulary::date::{self, Ended};
-use crate::vocabulary::{Origin, Regions, place};
-
-/// Longest id in bytes; nobody's id is longer, and it is kept and hashed.
-const LONGEST_ID: usize = 1024;
+use crate::vocabulary::{IdReader, Origin, Regions, SubjectId, place};
 
 /// The id that a JSON value spells: a string that is not empty, or an integer. `1` and `"1"` are one id.
-pub(super) fn id(value: &[u8], normalise: Normalise) -> Option<SmolStr> {
+pub(super) fn id(value: &[u8], ids: &IdReader) -> Option<SubjectId> {
     let denoted = match value.first()? {
         b'"' => unquoted(value),
         b'-' | b'0'..=b'9' if is_plain_integer(value) => value.into(),
         _ => return None,
     };
-    normalised(std::str::from_utf8(&denoted).ok()?, normalise)
-}
-
-/// An id that comes as text.
-pub(super) fn normalised(id: &str, normalise: Normalise) -> Option<SmolStr> {
-    if id.is_empty() || id.len() > LONGEST_ID {
-        return None;
-    }
-    Some(match normalise {
-        Normalise::Exact => id.into(),
-        Normalise::Lowercase => id.to_lowercase().into(),
-    })
+    ids.read(std::str::from_utf8(&denoted).ok()?).ok()
 }
 
 /// An integer spelled as one; `1.0`, `1e3` and `-0` are numbers with an integer's value and no ids.
@@ -103,12 +88,13 @@ fn created(value: &[u8]) -> Option<Timestamp> {
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
+    use crate::vocabulary::{IdRule, MAX_ID_BYTES, Namespaces, Normalise};
 
     #[test]
     fn ids_are_strings_and_integers() {
-        let exact = |text: &str| id(text.as_bytes(), Normalise::Exact);
+        let exact = |text: &str| id(text.as_bytes(), &IdReader::default()).map(|id| id.id().to_string());
         assert_eq!(exact("1"), exact("\"1\""));
-        assert_eq!(exact("\"\\u0061\""), Some("a".into()));
+        assert_eq!(exact("\"\\u0061\"").as_deref(), Some("a"));
         assert_eq!(
             exact("123456789012345678901234567890").as_deref(),
             Some("123456789012345678901234567890")
@@ -116,8 +102,17 @@ mod tests {
         for unusable in ["1.0", "1e0", "-0", "null", "true", "{}", "[]", "[1]", "\"\"", "\"\\ud800\""] {
             assert_eq!(exact(unusable), None, "{unusable}");
         }
-        assert_eq!(id(b"\"Ann@X.org\"", Normalise::Lowercase).as_deref(), Some("ann@x.org"));
         assert_ne!(exact("\"01\""), exact("1"));
+        let (longest, longer) = ("x".repeat(MAX_ID_BYTES), "x".repeat(MAX_ID_BYTES + 1));
+        assert!(exact(&format!("\"{longest}\"")).is_some() && exact(&format!("\"{longer}\"")).is_none());
+    }
+
+    #[test]
+    fn the_rule_of_the_namespace_reads_strings_and_integers_alike() {
+        let rule = IdRule::new(Normalise::default(), Some("^(?:Patient/)?([0-9]+)$")).unwrap();
+        let ids = Namespaces::new([("crm".into(), rule)]).reader(Some("crm"));
+        assert!(id(b"17", &ids).is_some() && id(b"17", &ids) == id(b"\"Patient\\/17\"", &ids));
+        assert_eq!(id(b"-17", &ids), None);
     }
 
     /// What one fact of a record is read as.

@@ -1,6 +1,6 @@
 //! A route's mapping as written: which nodes are records, whose they are, what their fields hold.
 
-use crate::vocabulary::CategoryId;
+use crate::vocabulary::{CategoryId, IdReader};
 
 /// What happens to a node that nothing classifies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,21 +38,13 @@ pub enum Redaction {
     Rfc9537,
 }
 
-/// How an id is normalised before it is compared.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Normalise {
-    #[default]
-    Exact,
-    Lowercase,
-}
-
 /// Where the id of a data subject (or controller) is found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubjectSource {
     /// `@…` within the record, `$…` from the document, or `{name}`: a path parameter of the request.
     pub path: String,
-    pub namespace: Option<std::sync::Arc<str>>,
-    pub normalise: Normalise,
+    /// What reads the ids that are found there.
+    pub ids: IdReader,
     /// Null, or nothing, is nobody rather than somebody unknown (`assignee: null`).
     pub optional: bool,
 }

@@ -44,7 +44,7 @@ mod tests;
 pub use forms::{Forms, Pseudonyms};
 pub use judge::{Judge, Record};
 pub use mapping::{
-    Columns, DuplicateKeys, FactKey, FieldMapping, Mapping, Normalise, RecordMapping, Redaction, RemovedAs,
+    Columns, DuplicateKeys, FactKey, FieldMapping, Mapping, RecordMapping, Redaction, RemovedAs,
     SubjectSource, Unclassified,
 };
 pub use plan::{Class, MappingError, Plan, UNCLASSIFIED};

@@ -14,13 +14,12 @@ use super::evaluate::Ambiguous;
 use super::forms::{Kind, Shape};
 use super::habits::Usual;
 use super::mapping::{
-    DuplicateKeys, FactKey, FieldMapping, Mapping, Normalise, Redaction, RemovedAs, SubjectSource,
-    Unclassified,
+    DuplicateKeys, FactKey, FieldMapping, Mapping, Redaction, RemovedAs, SubjectSource, Unclassified,
 };
 use super::query::{self, Anchor, PathFault, Query, Segment};
 use super::rows;
 use crate::decision::ClassId;
-use crate::vocabulary::{CategoryId, Regions, Vocabulary};
+use crate::vocabulary::{CategoryId, IdReader, Regions, Vocabulary};
 
 /// Most classes of one plan: a permit holds a release for each.
 const MOST_CLASSES: usize = 2048;
@@ -71,8 +70,7 @@ pub(super) enum Role {
 #[derive(Clone, Debug)]
 pub(super) struct Source {
     pub(super) from: From,
-    pub(super) namespace: Option<Arc<str>>,
-    pub(super) normalise: Normalise,
+    pub(super) ids: IdReader,
     /// Nothing there is nobody. Otherwise it is somebody who is not told.
     pub(super) optional: bool,
     /// Of an optional source: the ways to the id, the nearest last. Who is there without an id is
@@ -447,14 +445,7 @@ impl Draft {
             From::Body(capture) if source.optional => self.on_the_way(*capture),
             From::Body(_) | From::Parameter(_) => (Vec::new(), false),
         };
-        Some(Source {
-            from,
-            namespace: source.namespace.clone(),
-            normalise: source.normalise,
-            optional: source.optional,
-            on_the_way,
-            one_each,
-        })
+        Some(Source { from, ids: source.ids.clone(), optional: source.optional, on_the_way, one_each })
     }
 
     /// The ways to what a capture selects, and whether each node at the last of them has one at most.

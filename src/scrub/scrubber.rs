@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use super::arbiter::{Arbiter, Judged, Removal};
 use super::events::Events;
-use super::facts;
 use super::forms::Forms;
 use super::judge::Judge;
 use super::mapping::Unclassified;
@@ -18,7 +17,7 @@ use super::rows::Rows;
 use super::unit::{Common, Outside};
 use super::unreadable::{BYTE_ORDER_MARK, Fault, Framing, Limits, RECORD_SEPARATOR, Unreadable};
 use super::walk::{Surround, Walk};
-use crate::vocabulary::SubjectId;
+use crate::vocabulary::{IdReader, SubjectId};
 
 /// Bytes taken from a chunk at a time, so that a large chunk is not kept twice.
 const PART: usize = 1 << 16;
@@ -38,13 +37,16 @@ impl fmt::Debug for Parameters {
 
 impl Parameters {
     fn resolve(plan: &Plan, values: &[(&str, &str)]) -> Parameters {
+        Parameters::read(plan, |name, ids| {
+            let (_, value) = values.iter().find(|(known, _)| *known == name)?;
+            ids.read(value).ok()
+        })
+    }
+
+    fn read(plan: &Plan, value: impl Fn(&str, &IdReader) -> Option<SubjectId>) -> Parameters {
         let id = |source: &Source| match &source.from {
             From::Body(_) => None,
-            From::Parameter(name) => {
-                let (_, value) = values.iter().find(|(known, _)| *known == &**name)?;
-                let id = facts::normalised(value, source.normalise)?;
-                Some(SubjectId { namespace: source.namespace.clone(), id })
-            }
+            From::Parameter(name) => value(name, &source.ids),
         };
         Parameters {
             subjects: plan.sets.iter().map(|set| set.subjects.iter().map(id).collect()).collect(),
@@ -104,7 +106,24 @@ impl Scrubber {
         limits: Limits,
         framing: Framing,
     ) -> Scrubber {
-        let parameters = Arc::new(Parameters::resolve(&plan, parameters));
+        let parameters = Parameters::resolve(&plan, parameters);
+        Scrubber::with(plan, forms, parameters, limits, framing)
+    }
+
+    /// A scrubber for a trial without a request: whoever its path would name is somebody.
+    pub fn for_trial(plan: Arc<Plan>, forms: Forms, limits: Limits, framing: Framing) -> Scrubber {
+        let parameters = Parameters::read(&plan, |_, ids| Some(ids.anybody()));
+        Scrubber::with(plan, forms, parameters, limits, framing)
+    }
+
+    fn with(
+        plan: Arc<Plan>,
+        forms: Forms,
+        parameters: Parameters,
+        limits: Limits,
+        framing: Framing,
+    ) -> Scrubber {
+        let parameters = Arc::new(parameters);
         let events = (framing == Framing::Events).then(Box::default);
         let rows = (framing == Framing::Rows).then(Box::default);
         let walk = Walk::new(&plan, framing);

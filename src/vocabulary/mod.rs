@@ -6,6 +6,7 @@
 mod alias;
 pub mod date;
 mod export;
+mod namespace;
 pub mod place;
 mod reading;
 mod subject_id;
@@ -15,8 +16,9 @@ mod tree;
 use std::collections::HashMap;
 
 pub use alias::{NotAPurpose, iri};
+pub use namespace::{IdRule, MAX_ID_BYTES, Misfit, Normalise, PatternFault};
 pub use place::{EEA, Regions};
-pub use subject_id::SubjectId;
+pub use subject_id::{ActorId, DEFAULT_NAMESPACE, IdReader, Namespaces, SubjectId};
 pub use terms::{Basis, Form, Operation, Origin, Safeguard};
 pub use tree::{Term, TermId, Tree};
 
@@ -173,6 +175,24 @@ impl Vocabulary {
     /// Whether a relation counts only where it names the recipient (`integration-enabled`).
     pub fn bound_only(&self, relation: RelationId) -> bool {
         self.traits.bound_only.contains(&relation)
+    }
+
+    /// Equal where every id means the same word, in the same place of its tree.
+    pub fn digest(&self) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_derive_key("purposegate 2026 v1 vocabulary");
+        add_tree(&mut hasher, &self.purposes);
+        add_tree(&mut hasher, &self.categories);
+        add_tree(&mut hasher, &self.kinds);
+        add_tree(&mut hasher, &self.relations);
+        *hasher.finalize().as_bytes()
+    }
+}
+
+fn add_tree<I: TermId>(hasher: &mut blake3::Hasher, tree: &Tree<I>) {
+    hasher.update(&(tree.len() as u64).to_le_bytes());
+    for (id, term) in tree.terms() {
+        let parent = tree.parent(id).map_or(u32::MAX, |parent| u32::from(parent.position()));
+        hasher.update(&parent.to_le_bytes()).update(term.id.as_bytes()).update(&[0]);
     }
 }
 

@@ -1,23 +1,205 @@
 //! The identity of a data subject or a controller, the same type at every door.
+//!
+//! Invariant: nothing but an [`IdReader`] makes a [`SubjectId`], so no door can forget the rule of the
+//! namespace, and two spellings of one person are equal wherever they were read.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use smol_str::SmolStr;
 
-/// The identity of a person or controller as a record spells it, normalised as the mapping says.
+use super::namespace::{IdRule, MAX_ID_BYTES, Misfit};
+
+/// The name that configuration and requests can give the default namespace.
+pub const DEFAULT_NAMESPACE: &str = "default";
+
+/// The identity of a person or controller, as the rule of its namespace reads it.
 ///
 /// `Debug` prints the type's name only: an id never reaches a log.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct SubjectId {
-    /// `None` is the default namespace.
-    pub namespace: Option<Arc<str>>,
+    namespace: Option<Arc<str>>,
     /// Short ones, as most are, are kept in place.
-    pub id: SmolStr,
+    id: SmolStr,
+}
+
+impl SubjectId {
+    /// `None` is the default namespace.
+    pub fn namespace(&self) -> Option<&Arc<str>> {
+        self.namespace.as_ref()
+    }
+
+    pub fn id(&self) -> &SmolStr {
+        &self.id
+    }
 }
 
 impl fmt::Debug for SubjectId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SubjectId")
+    }
+}
+
+/// One of a recipient's own people, as the issuer of their token names them. The ledger knows none.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct ActorId {
+    pub issuer: Arc<str>,
+    pub id: SmolStr,
+}
+
+impl fmt::Debug for ActorId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ActorId")
+    }
+}
+
+/// Reads the ids of one namespace. Cheap to clone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IdReader {
+    namespace: Option<Arc<str>>,
+    /// `None`: as they are spelled.
+    rule: Option<Arc<IdRule>>,
+}
+
+impl IdReader {
+    /// The id that a spelling means.
+    ///
+    /// # Errors
+    /// [`Misfit`].
+    pub fn read(&self, spelled: &str) -> Result<SubjectId, Misfit> {
+        let id = match &self.rule {
+            Some(rule) => rule.read(spelled)?,
+            None if spelled.is_empty() || spelled.len() > MAX_ID_BYTES => return Err(Misfit::Length),
+            None => SmolStr::new(spelled),
+        };
+        Ok(SubjectId { namespace: self.namespace.clone(), id })
+    }
+
+    /// The id that a spelling means that was taken under an earlier rule: in the ledger, in a link. One
+    /// outside the pattern is taken as an id that was extracted already.
+    pub fn read_recorded(&self, spelled: &str) -> SubjectId {
+        let id = self.rule.as_ref().map_or_else(|| SmolStr::new(spelled), |rule| rule.read_recorded(spelled));
+        SubjectId { namespace: self.namespace.clone(), id }
+    }
+
+    /// Somebody, for a trial without a request: an id that no rule has to accept.
+    pub fn anybody(&self) -> SubjectId {
+        SubjectId { namespace: self.namespace.clone(), id: SmolStr::new_static("anybody") }
+    }
+}
+
+/// The rules of all namespaces. A namespace without one takes ids as they are spelled.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Namespaces {
+    default: Option<Arc<IdRule>>,
+    named: HashMap<Arc<str>, Arc<IdRule>>,
+}
+
+impl Namespaces {
+    /// The rules by the names of their namespaces; `default` is the default one.
+    pub fn new(rules: impl IntoIterator<Item = (Arc<str>, IdRule)>) -> Namespaces {
+        let mut namespaces = Namespaces::default();
+        for (name, rule) in rules.into_iter().filter(|(_, rule)| !rule.is_exact()) {
+            if *name == *DEFAULT_NAMESPACE {
+                namespaces.default = Some(Arc::new(rule));
+            } else {
+                namespaces.named.insert(name, Arc::new(rule));
+            }
+        }
+        namespaces
+    }
+
+    /// The reader of a namespace; `None` and `default` are the default one.
+    pub fn reader(&self, namespace: Option<&str>) -> IdReader {
+        match namespace.filter(|name| *name != DEFAULT_NAMESPACE) {
+            None => IdReader { namespace: None, rule: self.default.clone() },
+            Some(name) => match self.named.get_key_value(name) {
+                Some((name, rule)) => {
+                    IdReader { namespace: Some(Arc::clone(name)), rule: Some(Arc::clone(rule)) }
+                }
+                None => IdReader { namespace: Some(Arc::from(name)), rule: None },
+            },
+        }
+    }
+
+    /// The namespaces whose ids can have several spellings; `None` is the default one.
+    pub fn with_rules(&self) -> impl Iterator<Item = Option<&Arc<str>>> {
+        self.default.iter().map(|_| None).chain(self.named.keys().map(Some))
+    }
+
+    /// Equal where every spelling means the same id.
+    pub fn digest(&self) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_derive_key("purposegate 2026 v1 namespaces");
+        let mut rules: Vec<(&str, &IdRule)> =
+            self.named.iter().map(|(name, rule)| (&**name, &**rule)).collect();
+        rules.extend(self.default.iter().map(|rule| (DEFAULT_NAMESPACE, &**rule)));
+        rules.sort_unstable_by_key(|(name, _)| *name);
+        for (name, rule) in rules {
+            let normalise = rule.normalise();
+            hasher.update(&[
+                u8::from(normalise.trim),
+                u8::from(normalise.lowercase),
+                u8::from(normalise.nfc),
+                u8::from(rule.pattern().is_some()),
+            ]);
+            for text in [name, rule.pattern().unwrap_or_default()] {
+                hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
+            }
+        }
+        *hasher.finalize().as_bytes()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::vocabulary::Normalise;
+
+    fn lowercase() -> IdRule {
+        IdRule::new(Normalise { lowercase: true, ..Normalise::default() }, None).unwrap()
+    }
+
+    #[test]
+    fn a_namespace_has_its_own_rule_and_others_none() {
+        let namespaces =
+            Namespaces::new([(Arc::from("email"), lowercase()), (Arc::from("crm"), IdRule::default())]);
+        let read = |namespace, spelled| namespaces.reader(namespace).read(spelled).unwrap();
+        assert!(read(Some("email"), "Ada@X.org") == read(Some("email"), "ada@x.org"));
+        assert!(read(Some("crm"), "Ada") != read(Some("crm"), "ada"));
+        assert!(read(None, "Ada") != read(None, "ada"));
+        assert!(read(None, "ada") != read(Some("email"), "ada"));
+        assert_eq!(namespaces.with_rules().flatten().map(|name| &**name).collect::<Vec<_>>(), ["email"]);
+    }
+
+    #[test]
+    fn default_is_the_default_namespace() {
+        let namespaces = Namespaces::new([(Arc::from(DEFAULT_NAMESPACE), lowercase())]);
+        let read = |namespace, spelled| namespaces.reader(namespace).read(spelled).unwrap();
+        assert!(read(None, "Ada") == read(Some("default"), "ada"));
+        assert_eq!(read(Some("default"), "Ada").namespace(), None);
+    }
+
+    #[test]
+    fn a_digest_tells_rules_apart() {
+        let email = || Arc::from("email");
+        let patterned = || IdRule::new(Normalise::default(), Some("(.)")).unwrap();
+        let all = [
+            Namespaces::default(),
+            Namespaces::new([(email(), lowercase())]),
+            Namespaces::new([(email(), patterned())]),
+            Namespaces::new([(Arc::from(DEFAULT_NAMESPACE), lowercase())]),
+            Namespaces::new([(email(), lowercase()), (Arc::from("crm"), patterned())]),
+        ];
+        let digests: std::collections::HashSet<_> = all.iter().map(Namespaces::digest).collect();
+        assert_eq!(digests.len(), all.len());
+        assert_eq!(Namespaces::default().digest(), Namespaces::new([(email(), IdRule::default())]).digest());
+    }
+
+    #[test]
+    fn debug_shows_no_id() {
+        let person = IdReader::default().read("ada").unwrap();
+        assert_eq!(format!("{person:?}"), "SubjectId");
     }
 }

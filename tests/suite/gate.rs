@@ -110,13 +110,18 @@ pub(crate) struct Gate {
     pub(crate) admin: SocketAddr,
     pub(crate) folder: TempDir,
     stop: Stop,
+    serving: Option<tokio::task::JoinHandle<()>>,
     runtime: Option<Runtime>,
 }
 
 impl Gate {
     /// Starts a gateway with this configuration.
     pub(crate) fn start(config: &str) -> Gate {
-        let folder = tempfile::tempdir().unwrap();
+        Gate::start_in(tempfile::tempdir().unwrap(), config)
+    }
+
+    /// Starts a gateway with this configuration in a folder that may hold the data of another.
+    pub(crate) fn start_in(folder: TempDir, config: &str) -> Gate {
         let file = folder.path().join("purposegate.toml");
         std::fs::write(&file, config).unwrap();
         let (loaded, findings) = config::load(&file);
@@ -128,8 +133,18 @@ impl Gate {
         let admin = gateway.admin_address().unwrap();
         let stop = gateway.stop();
         let (_, reloads) = tokio::sync::mpsc::channel(1);
-        runtime.spawn(gateway.run(reloads));
-        Gate { address, admin, folder, stop, runtime: Some(runtime) }
+        let serving = runtime.spawn(gateway.run(reloads));
+        Gate { address, admin, folder, stop, serving: Some(serving), runtime: Some(runtime) }
+    }
+
+    /// Ends the gateway; its folder can be used by another.
+    pub(crate) fn end(mut self) -> TempDir {
+        self.stop.stop();
+        if let (Some(runtime), Some(serving)) = (self.runtime.take(), self.serving.take()) {
+            runtime.block_on(serving).unwrap();
+            runtime.shutdown_timeout(Duration::from_secs(30));
+        }
+        std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap())
     }
 
     /// `GET` as a recipient for a purpose.

@@ -17,6 +17,7 @@ mod documents;
 mod findings;
 mod gate;
 mod http;
+mod ids;
 mod in_flight;
 mod ledger;
 mod listener;

@@ -55,10 +55,8 @@ pub(super) fn scrub(
     // Pseudonyms of a trial are nobody's: they do not match what the gateway would send.
     let forms = Pseudonyms::new([0; 32]).for_recipient(trial.recipient);
     // Whoever the path of a request would name is everybody in the input, too.
-    let parameters: Vec<(&str, &str)> = route.parameters().map(|name| (name, "somebody")).collect();
     let framing = framing.or(route.media_types.framing).unwrap_or_default();
-    let mut scrubber =
-        Scrubber::new(Arc::clone(&scrubbing.plan), forms, &parameters, scrubbing.limits, framing);
+    let mut scrubber = Scrubber::for_trial(Arc::clone(&scrubbing.plan), forms, scrubbing.limits, framing);
     let mut scrub = |input: &mut dyn Read, output: &mut dyn Write| {
         pump(input, output, |step, out| match step {
             Some(piece) => scrubber.feed(piece, &mut judge, out),

@@ -68,7 +68,7 @@ impl Admin {
             let sources = Sources {
                 archive: ledger.archive(),
                 log: log.folder(),
-                fingerprint: ledger.fingerprints().subject(&person),
+                people: &ledger.archive().fingerprints(&person, ledger.fingerprints()),
                 pseudonyms: log.pseudonyms(),
                 packs: &packs,
                 recipients: &recipients,

@@ -75,11 +75,11 @@ impl Exchange {
 
     /// The case that the request cites, where it is in force for who asks and for what. Any other
     /// `case` is only recorded.
-    pub(super) fn cited_case(&mut self, purpose: PurposeId, decisions: &Decisions) -> Option<Arc<Case>> {
+    pub(super) fn cited_case(&mut self, purpose: PurposeId) -> Option<Arc<Case>> {
         let id = self.declared.as_ref()?.case.as_deref()?;
         let (recipient, ledger) = (self.recipient.as_ref()?, &self.gatehouse.ledger);
-        let names = &**decisions.pack().vocabulary();
-        let case = ledger.case(id).filter(|case| case.serves(&recipient.name, purpose, names, self.now))?;
+        let serves = |case: &Arc<Case>| case.serves(&recipient.name, purpose, ledger.names(), self.now);
+        let case = ledger.case(id).filter(serves)?;
         self.case = Some(Citation { id: Arc::from(id), fingerprint: ledger.fingerprints().case(id) });
         Some(case)
     }

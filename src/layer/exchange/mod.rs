@@ -216,7 +216,7 @@ impl Exchange {
             .map_err(|rejection| self.explained(rejection))?;
         let decisions = self.decisions(&found.route)?;
         let purpose = self.declared_purpose(&parts.headers, &caller, &decisions)?;
-        let case = self.cited_case(purpose, &decisions);
+        let case = self.cited_case(purpose);
         let admitted = Arc::new(self.admit(&found.route, purpose, case.as_deref(), &decisions)?);
         admit::screen_query(&found.route, parts.uri.query(), &admitted)
             .map_err(|rejection| self.explained(rejection))?;

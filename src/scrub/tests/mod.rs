@@ -16,7 +16,7 @@ use std::sync::{Arc, LazyLock};
 
 use super::*;
 use crate::decision::Permit;
-use crate::vocabulary::{CategoryId, Form, SubjectId, Vocabulary};
+use crate::vocabulary::{CategoryId, Form, IdReader, SubjectId, Vocabulary};
 
 /// Some categories of the vocabulary.
 pub(super) const CATEGORIES: &[&str] =
@@ -39,12 +39,8 @@ fn field((path, categories): &(&str, &str)) -> FieldMapping {
 }
 
 pub(super) fn record(path: &str, subjects: &[&str], fields: &[(&str, &str)]) -> RecordMapping {
-    let source = |path: &&str| SubjectSource {
-        path: (*path).to_owned(),
-        namespace: None,
-        normalise: Normalise::Exact,
-        optional: false,
-    };
+    let source =
+        |path: &&str| SubjectSource { path: (*path).to_owned(), ids: IdReader::default(), optional: false };
     RecordMapping {
         path: path.to_owned(),
         subjects: subjects.iter().map(source).collect(),
@@ -108,11 +104,11 @@ impl Rules {
 
 impl Judge for Rules {
     fn judge(&mut self, record: &Record<'_>) -> Permit {
-        let ids = |ids: &[SubjectId]| ids.iter().map(|id| id.id.to_string()).collect();
+        let ids = |ids: &[SubjectId]| ids.iter().map(|id| id.id().to_string()).collect();
         let seen = Seen {
             set: record.set,
             subjects: record.subjects.map(ids),
-            controller: record.controller.map(|id| id.id.to_string()),
+            controller: record.controller.map(|id| id.id().to_string()),
         };
         let permit = self.permit(Some(&seen));
         self.seen.push(seen);

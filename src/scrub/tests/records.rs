@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::decision::{RecordFacts, Unsure};
+use crate::vocabulary::{IdRule, Namespaces, Normalise};
 
 fn clear(_: Option<&Seen>, _: CategoryId) -> Form {
     Form::Clear
@@ -114,11 +115,31 @@ fn a_record_about_several_people_names_them_all() {
     assert_eq!(rules.seen.iter().filter(|seen| seen.subjects.is_none()).count(), 3);
 }
 
+/// The reader of a namespace whose ids are lower-cased, and may be references.
+fn lowercase(namespace: &str) -> IdReader {
+    let normalise = Normalise { lowercase: true, ..Normalise::default() };
+    let rule = IdRule::new(normalise, Some("^(?:Customer/)?([^/]+)$")).unwrap();
+    Namespaces::new([(namespace.into(), rule)]).reader(Some(namespace))
+}
+
+#[test]
+fn several_spellings_of_a_person_are_one_subject_and_of_an_account_one_controller() {
+    let mut set = record("$[*]", &["@.a", "@.b"], &[("@.n", "name")]);
+    set.subjects.iter_mut().for_each(|source| source.ids = lowercase("crm"));
+    set.controller =
+        Some(SubjectSource { path: "@.of[*]".into(), ids: lowercase("accounts"), optional: false });
+    let body = r#"[{"a":"X","b":"Customer/x","of":["ACME","customer/acme"],"n":1},{"a":"X","b":"Other/x","of":["Other/x"],"n":1}]"#;
+    let (out, rules) = scrub(&mapping(vec![set]), body, clear);
+    assert_eq!(ids(&rules), [Some(vec!["x".to_owned(), "x".to_owned()]), None]);
+    assert_eq!(rules.seen[0].controller.as_deref(), Some("acme"));
+    assert_eq!(rules.facts[1].account_closed, Unsure::Unreadable, "an account that cannot be told");
+    assert!(out.starts_with(r#"[{"n":1}"#), "{out}");
+}
+
 #[test]
 fn a_subject_from_the_requests_path() {
     let mut set = record("$", &["{id}"], &[("@.n", "name")]);
-    set.subjects[0].normalise = Normalise::Lowercase;
-    set.subjects[0].namespace = Some("crm".into());
+    set.subjects[0].ids = lowercase("crm");
     let plan = Arc::new(compile(&mapping(vec![set])).unwrap());
     for (parameters, id) in
         [(&[("id", "ABC")][..], one("abc")), (&[("other", "1")][..], None), (&[("id", "")], None)]
@@ -334,12 +355,7 @@ fn facts_are_read_where_paths_are_too_many_to_be_told_apart() {
     let wild = format!("@..x{}", ".*".repeat(14));
     let mut set = record("$", &["@.id"], &[(&*wild, "name"), ("@.email", "email")]);
     set.facts = vec![(FactKey::BirthDate, "@.born".into())];
-    set.controller = Some(SubjectSource {
-        path: "@.of".into(),
-        namespace: None,
-        normalise: Normalise::Exact,
-        optional: false,
-    });
+    set.controller = Some(SubjectSource { path: "@.of".into(), ids: IdReader::default(), optional: false });
     let body = r#"{"id":1,"born":"2024-01-01","of":7,"email":"a@x"}"#;
     let (out, rules) = scrub(&mapping(vec![set]), body, clear);
     assert_eq!(rules.facts[0].birth_date, Unsure::Known(jiff::civil::date(2024, 1, 1)));
@@ -365,12 +381,8 @@ fn the_search_for_repeated_names_is_bounded() {
 #[test]
 fn an_account_that_is_not_one_id_cannot_be_told() {
     let mut set = record("$[*]", &["@.id"], &[]);
-    set.controller = Some(SubjectSource {
-        path: "@.of[*]".into(),
-        namespace: None,
-        normalise: Normalise::Exact,
-        optional: false,
-    });
+    set.controller =
+        Some(SubjectSource { path: "@.of[*]".into(), ids: IdReader::default(), optional: false });
     for (of, controller, told) in [
         ("[7]", Some("7"), true),
         (r#"[7,"7"]"#, Some("7"), true),
@@ -394,12 +406,8 @@ fn an_account_that_is_not_one_id_cannot_be_told() {
 #[test]
 fn facts_and_controller_are_read() {
     let mut set = record("$[*]", &["@.id"], &[]);
-    set.controller = Some(SubjectSource {
-        path: "@.account".into(),
-        namespace: None,
-        normalise: Normalise::Exact,
-        optional: false,
-    });
+    set.controller =
+        Some(SubjectSource { path: "@.account".into(), ids: IdReader::default(), optional: false });
     set.facts = vec![(FactKey::Country, "@.address.country".into()), (FactKey::BirthDate, "@.dob".into())];
     let body = r#"[{"id":1,"account":7,"address":{"country":"de"},"dob":"2001-02-03"},{"id":1,"dob":null},{"id":1,"address":{"country":1},"dob":""}]"#;
     let (_, rules) = scrub(&mapping(vec![set]), body, clear);

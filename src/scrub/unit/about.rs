@@ -136,8 +136,8 @@ impl About<'_> {
             return Ok(Named::Nobody);
         }
         for node in nodes {
-            match self.text(node).and_then(|value| facts::id(value, source.normalise)) {
-                Some(id) => into.push(SubjectId { namespace: source.namespace.clone(), id }),
+            match self.text(node).and_then(|value| facts::id(value, &source.ids)) {
+                Some(id) => into.push(id),
                 None => return Ok(Named::Unclear),
             }
         }

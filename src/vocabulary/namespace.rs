@@ -1,0 +1,318 @@
+//! The rule by which the ids of one namespace are read: several spellings of one person give one id.
+//!
+//! Invariants: what a rule returns is returned unchanged when it is read again, or is refused; an id
+//! that is empty, too long or outside the pattern is no id. Errors never show the id.
+
+use std::borrow::Cow;
+
+use regex::{Regex, RegexBuilder};
+use smol_str::SmolStr;
+use unicode_normalization::{UnicodeNormalization, is_nfc};
+
+/// Longest id of a data subject or controller, and longest name of a namespace, in bytes.
+pub const MAX_ID_BYTES: usize = 512;
+
+/// Bytes that a compiled pattern may take.
+const MAX_PATTERN_BYTES: usize = 1 << 20;
+
+/// What is done to an id before it is compared. The order is fixed: NFC, trim, (the pattern), lower case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Normalise {
+    /// White space (Unicode `White_Space`) at both ends goes.
+    pub trim: bool,
+    /// Unicode lower case without locale (`str::to_lowercase`).
+    pub lowercase: bool,
+    /// Unicode normalization form C.
+    pub nfc: bool,
+}
+
+/// The rule of one namespace. The default rule takes an id as it is spelled.
+#[derive(Clone, Debug, Default)]
+pub struct IdRule {
+    normalise: Normalise,
+    /// The one group is the id.
+    extract: Option<Regex>,
+}
+
+impl PartialEq for IdRule {
+    fn eq(&self, other: &IdRule) -> bool {
+        self.normalise == other.normalise && self.pattern() == other.pattern()
+    }
+}
+
+impl Eq for IdRule {}
+
+/// Why a spelling is no id. Never shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Misfit {
+    #[error("is empty or longer than {MAX_ID_BYTES} bytes")]
+    Length,
+    #[error("does not fit the pattern of its namespace")]
+    Pattern,
+}
+
+/// Why a pattern cannot extract an id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PatternFault {
+    #[error("this is not a regular expression: {0}")]
+    Syntax(String),
+    #[error("the pattern has {0} groups, and needs exactly one: the id")]
+    Groups(usize),
+    #[error("the pattern is larger than it may be")]
+    TooLarge,
+}
+
+impl IdRule {
+    /// A rule. Where ids are lower-cased, the case of letters does not count in the pattern either.
+    ///
+    /// # Errors
+    /// [`PatternFault`].
+    pub fn new(normalise: Normalise, extract: Option<&str>) -> Result<IdRule, PatternFault> {
+        let extract = extract.map(|pattern| compile(pattern, normalise.lowercase)).transpose()?;
+        Ok(IdRule { normalise, extract })
+    }
+
+    /// True where every id that is not empty or too long is taken as it is spelled.
+    pub fn is_exact(&self) -> bool {
+        self.normalise == Normalise::default() && self.extract.is_none()
+    }
+
+    /// The pattern as it was written.
+    pub fn pattern(&self) -> Option<&str> {
+        self.extract.as_ref().map(Regex::as_str)
+    }
+
+    /// What is done to an id beside the pattern.
+    pub fn normalise(&self) -> Normalise {
+        self.normalise
+    }
+
+    /// The id that a spelling means.
+    ///
+    /// # Errors
+    /// [`Misfit`]; also where the part that the pattern extracts would be read as yet another id.
+    pub(super) fn read(&self, spelled: &str) -> Result<SmolStr, Misfit> {
+        let id = self.once(spelled)?;
+        if self.extract.is_some() && *id != *spelled && matches!(self.once(&id), Ok(again) if again != id) {
+            return Err(Misfit::Pattern);
+        }
+        Ok(SmolStr::new(id))
+    }
+
+    /// The id that a spelling from before this rule means. One outside the pattern is taken as an id that
+    /// was extracted already: nothing that was recorded is lost.
+    pub(super) fn read_recorded(&self, spelled: &str) -> SmolStr {
+        if let Ok(id) = self.read(spelled) {
+            return id;
+        }
+        let kept = sized(self.normalised(Cow::Borrowed(spelled))).unwrap_or(Cow::Borrowed(spelled));
+        // Lower case may bring it into the pattern.
+        self.read(&kept).unwrap_or_else(|_| SmolStr::new(&kept))
+    }
+
+    fn once<'s>(&self, spelled: &'s str) -> Result<Cow<'s, str>, Misfit> {
+        let text = sized(Cow::Borrowed(spelled))?;
+        let Some(pattern) = &self.extract else { return sized(self.normalised(text)) };
+        let text = self.trimmed(self.composed(text));
+        let groups = pattern.captures(&text).ok_or(Misfit::Pattern)?;
+        let id = groups.get(1).ok_or(Misfit::Pattern)?.as_str();
+        let id = if id.len() == text.len() { text } else { Cow::Owned(id.to_owned()) };
+        sized(self.normalised(id))
+    }
+
+    /// Everything but the pattern. NFC twice: lower case can separate what was composed.
+    fn normalised<'s>(&self, text: Cow<'s, str>) -> Cow<'s, str> {
+        self.composed(self.lowered(self.trimmed(self.composed(text))))
+    }
+
+    fn composed<'s>(&self, text: Cow<'s, str>) -> Cow<'s, str> {
+        if !self.normalise.nfc || text.is_ascii() || is_nfc(&text) {
+            text
+        } else {
+            Cow::Owned(text.nfc().collect())
+        }
+    }
+
+    fn trimmed<'s>(&self, text: Cow<'s, str>) -> Cow<'s, str> {
+        match text {
+            text if !self.normalise.trim => text,
+            Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
+            Cow::Owned(text) => {
+                let trimmed = text.trim();
+                if trimmed.len() == text.len() { Cow::Owned(text) } else { Cow::Owned(trimmed.to_owned()) }
+            }
+        }
+    }
+
+    fn lowered<'s>(&self, text: Cow<'s, str>) -> Cow<'s, str> {
+        let is_lower = |byte: u8| byte.is_ascii() && !byte.is_ascii_uppercase();
+        if !self.normalise.lowercase || text.bytes().all(is_lower) {
+            text
+        } else {
+            Cow::Owned(text.to_lowercase())
+        }
+    }
+}
+
+fn sized(id: Cow<'_, str>) -> Result<Cow<'_, str>, Misfit> {
+    if id.is_empty() || id.len() > MAX_ID_BYTES { Err(Misfit::Length) } else { Ok(id) }
+}
+
+fn compile(pattern: &str, ignore_case: bool) -> Result<Regex, PatternFault> {
+    let built = RegexBuilder::new(pattern)
+        .case_insensitive(ignore_case)
+        .size_limit(MAX_PATTERN_BYTES)
+        .dfa_size_limit(MAX_PATTERN_BYTES)
+        .build();
+    let pattern = built.map_err(|error| match error {
+        regex::Error::CompiledTooBig(_) => PatternFault::TooLarge,
+        error => PatternFault::Syntax(error.to_string()),
+    })?;
+    match pattern.captures_len() {
+        2 => Ok(pattern),
+        groups => Err(PatternFault::Groups(groups.saturating_sub(1))),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    pub(crate) const FHIR: &str = "^(?:(?:.*/)?Patient/)?([^/]+)(?:/_history/[^/]+)?$";
+
+    fn rule(words: &str, extract: Option<&str>) -> IdRule {
+        let has = |word| words.split(' ').any(|one| one == word);
+        let normalise = Normalise { trim: has("trim"), lowercase: has("lowercase"), nfc: has("nfc") };
+        IdRule::new(normalise, extract).unwrap()
+    }
+
+    fn read(rule: &IdRule, spelled: &str) -> Option<String> {
+        rule.read(spelled).ok().map(String::from)
+    }
+
+    #[test]
+    fn the_default_takes_an_id_as_it_is_spelled() {
+        let exact = IdRule::default();
+        assert!(exact.is_exact());
+        for id in ["Ada", " Ada ", "e\u{301}", "\0", &"x".repeat(MAX_ID_BYTES)] {
+            assert_eq!(read(&exact, id).as_deref(), Some(id));
+        }
+        assert_eq!(exact.read(""), Err(Misfit::Length));
+        assert_eq!(exact.read(&"x".repeat(MAX_ID_BYTES + 1)), Err(Misfit::Length));
+    }
+
+    #[test]
+    fn each_step_does_what_it_says_and_no_more() {
+        assert_eq!(read(&rule("trim", None), "\u{2003} Ada\u{a0}\n").as_deref(), Some("Ada"));
+        assert_eq!(read(&rule("trim", None), "Ada B").as_deref(), Some("Ada B"));
+        assert_eq!(
+            read(&rule("trim", None), "\u{200b}Ada").as_deref(),
+            Some("\u{200b}Ada"),
+            "no white space"
+        );
+        assert_eq!(rule("trim", None).read(" \t"), Err(Misfit::Length));
+        assert_eq!(read(&rule("lowercase", None), " Ada@X.ORG").as_deref(), Some(" ada@x.org"));
+        assert_eq!(read(&rule("nfc", None), "Zoe\u{308}").as_deref(), Some("Zoë"));
+        assert_eq!(read(&rule("nfc", None), "Zoë").as_deref(), Some("Zoë"));
+        let all = rule("trim lowercase nfc", None);
+        assert_eq!(read(&all, " ZOE\u{308} ").as_deref(), Some("zoë"));
+        let long = "\u{130}".repeat(MAX_ID_BYTES / 2);
+        assert_eq!(all.read(&long), Err(Misfit::Length), "what it becomes counts as well");
+    }
+
+    /// Lower case is that of Unicode without locale: a dotted capital I keeps its dot, and a capital
+    /// sigma becomes a final one at the end of a word.
+    #[test]
+    fn lower_case_knows_no_locale() {
+        let lower = rule("lowercase nfc", None);
+        assert_eq!(read(&lower, "I").as_deref(), Some("i"));
+        assert_eq!(read(&lower, "\u{130}").as_deref(), Some("i\u{307}"));
+        assert_eq!(read(&lower, "ΟΔΟΣ").as_deref(), Some("οδος"));
+        assert_eq!(read(&lower, "\u{130}\u{323}").as_deref(), Some("\u{1ecb}\u{307}"), "composed again");
+    }
+
+    #[test]
+    fn a_pattern_extracts_the_id_and_what_does_not_match_is_none() {
+        let fhir = rule("", Some(FHIR));
+        for spelled in ["17", "Patient/17", "https://fhir.example.org/r4/Patient/17", "Patient/17/_history/3"]
+        {
+            assert_eq!(read(&fhir, spelled).as_deref(), Some("17"), "{spelled}");
+        }
+        for spelled in ["Group/17", "Patient/", "Patient/17/x", "17/", "/17", ""] {
+            assert_eq!(read(&fhir, spelled), None, "{spelled}");
+        }
+        assert_eq!(read(&fhir, "patient/17"), None);
+        let lower = rule("lowercase", Some(FHIR));
+        assert_eq!(read(&lower, "PATIENT/A-17").as_deref(), Some("a-17"), "case does not count");
+        let digits = rule("", Some("[0-9]+(?:\\.([0-9]+))?"));
+        assert_eq!(digits.read("17"), Err(Misfit::Pattern), "the group takes no part");
+        let unanchored = rule("", Some("([0-9]+)"));
+        assert_eq!(read(&unanchored, "crm-17-x").as_deref(), Some("17"), "anchored as it is written");
+    }
+
+    #[test]
+    fn what_would_be_read_as_another_id_is_none() {
+        let peels = rule("", Some("^a?(.+)$"));
+        assert_eq!(read(&peels, "ab").as_deref(), Some("b"));
+        assert_eq!(read(&peels, "aab"), None);
+        let needs_prefix = rule("", Some("^crm-(.+)$"));
+        assert_eq!(read(&needs_prefix, "crm-17").as_deref(), Some("17"));
+        assert_eq!(read(&needs_prefix, "17"), None);
+        assert_eq!(read(&needs_prefix, "crm-crm-17"), None);
+        assert_eq!(needs_prefix.read_recorded("17"), "17", "kept, though nobody can ask for it");
+        assert_eq!(needs_prefix.read_recorded("crm-17"), "17");
+        assert_eq!(rule("trim", None).read_recorded("  "), "  ");
+    }
+
+    #[test]
+    fn a_pattern_has_one_group_and_a_bound() {
+        let fault = |pattern| IdRule::new(Normalise::default(), Some(pattern)).unwrap_err();
+        assert_eq!(fault("17"), PatternFault::Groups(0));
+        assert_eq!(fault("(a)(b)"), PatternFault::Groups(2));
+        assert!(matches!(fault("("), PatternFault::Syntax(_)));
+        assert!(matches!(fault("(?=a)(b)"), PatternFault::Syntax(_)), "linear time only");
+        assert_eq!(fault(r"((?:\pL{1000}){1000})"), PatternFault::TooLarge);
+    }
+
+    fn any_rule() -> impl Strategy<Value = IdRule> {
+        let patterns = [
+            None,
+            Some(FHIR),
+            Some("^crm-(.+)$"),
+            Some("^a?(.+)$"),
+            Some("([0-9]+)"),
+            Some("^(?:\\s*Σ)?(.*)$"),
+            Some("^([A-Z]+)"),
+        ];
+        (any::<(bool, bool, bool)>(), 0..patterns.len()).prop_map(move |((trim, lowercase, nfc), at)| {
+            IdRule::new(Normalise { trim, lowercase, nfc }, patterns[at]).unwrap()
+        })
+    }
+
+    fn any_spelling() -> impl Strategy<Value = String> {
+        prop_oneof![
+            ".{0,12}",
+            "[ \u{a0}\u{2000}aAbσΣςİıſK\u{1e9e}\u{345}\u{307}\u{323}\u{301}eE가\u{1100}\u{1161}0-9/-]{0,10}",
+            "(https://x/)?(Patient/|crm-|a){0,2}[ a-zA-Z0-9\u{308}]{0,5}(/_history/[0-9])?",
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        #[test]
+        fn reading_an_id_again_changes_nothing(rule in any_rule(), spelled in any_spelling()) {
+            if let Ok(id) = rule.read(&spelled) {
+                let again = rule.read(&id);
+                prop_assert!(again == Ok(id.clone()) || rule.extract.is_some() && again == Err(Misfit::Pattern));
+                prop_assert_eq!(rule.read_recorded(&id), id.clone());
+                prop_assert_eq!(rule.read_recorded(&spelled), id);
+            }
+            let recorded = rule.read_recorded(&spelled);
+            prop_assert_eq!(rule.read_recorded(&recorded), recorded);
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! One person, one id, at every door: whatever spelling a record, a token, an event or a command uses.
+
+use serde_json::{Value, json};
+
+use crate::gate::{Gate, base};
+use crate::http::{self, Answer};
+use crate::signed::Issuer;
+use crate::upstream::Upstream;
+
+const RULES: &str = r#"
+[namespace.email]
+normalise = ["trim", "lowercase", "nfc"]
+[namespace.fhir]
+extract = "^(?:(?:.*/)?Patient/)?([^/]+)(?:/_history/[^/]+)?$"
+[namespace.account]
+normalise = "lowercase"
+[namespace.unused]
+normalise = ["trim"]
+"#;
+
+const ROUTES: &str = r#"
+[[route]]
+name = "people"
+upstream = "crm"
+path = "/people"
+record = "$[*]"
+subject = { path = "@.email", namespace = "email" }
+controller = { path = "@.account", namespace = "account" }
+[route.fields]
+"@.name" = "name"
+"@.note" = "service-data"
+
+[[route]]
+name = "person"
+upstream = "crm"
+path = "/people/{email}"
+subject = { path = "{email}", namespace = "email" }
+[route.fields]
+"@.name" = "name"
+
+[[route]]
+name = "observations"
+upstream = "crm"
+path = "/observations"
+record = "$[*]"
+subject = { path = "@.of", namespace = "fhir" }
+[route.fields]
+"@.name" = "name"
+"#;
+
+const NOTICE: &str = r#"{"kind": "notice", "notice": "n"}"#;
+const GIVEN: &str = r#"{"kind": "consent-given", "purpose": "marketing"}"#;
+
+fn config(upstream: &Upstream, rules: &str) -> String {
+    format!("{}{rules}{ROUTES}", base(upstream.address))
+}
+
+fn house() -> (Upstream, Gate) {
+    let upstream = Upstream::start();
+    let gate = Gate::start(&config(&upstream, RULES));
+    (upstream, gate)
+}
+
+fn tell(gate: &Gate, namespace: &str, id: &str, event: &str) -> Answer {
+    let path = format!("/v1/subjects/{id}/events?namespace={namespace}");
+    http::send(gate.admin, "POST", &path, &[], event.as_bytes())
+}
+
+#[track_caller]
+fn told(gate: &Gate, namespace: &str, id: &str, event: &str) {
+    let answer = tell(gate, namespace, id, event);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+fn names(gate: &Gate, path: &str, purpose: &str) -> Vec<String> {
+    let answer = gate.get(path, "support", purpose);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let records = answer.json();
+    let all: Vec<Value> = records.as_array().cloned().unwrap_or_else(|| vec![records]);
+    all.iter().filter_map(|record| Some(record.get("name")?.as_str()?.to_owned())).collect()
+}
+
+#[test]
+fn an_event_under_any_spelling_is_in_force_for_the_person_that_the_record_means() {
+    let (upstream, gate) = house();
+    let records = json!([
+        { "email": "ada@example.org", "name": "Ada" },
+        { "email": "Bea@Example.org ", "name": "Bea" },
+        { "email": "ZOE\u{308}@example.org", "name": "Zoe" },
+    ]);
+    upstream.json("/people", &records.to_string());
+    for id in ["ada@example.org", "bea@example.org", "zo%C3%AB@example.org"] {
+        told(&gate, "email", id, GIVEN);
+    }
+    let released = || names(&gate, "/people", "direct-marketing");
+    assert_eq!(released(), ["Ada", "Bea", "Zoe"]);
+    told(&gate, "email", "Ada@Example.org", r#"{"kind": "consent-withdrawn", "purpose": "marketing"}"#);
+    assert_eq!(released(), ["Bea", "Zoe"]);
+    told(&gate, "email", "%20Bea@Example.org", r#"{"kind": "erasure"}"#);
+    assert_eq!(released(), ["Zoe"]);
+    let line = r#"{"subject": "zoe\u0308@EXAMPLE.org", "namespace": "email", "kind": "restriction"}"#;
+    let batch = http::send(gate.admin, "POST", "/v1/events:batch", &[], line.as_bytes());
+    assert!(batch.text().contains("position"), "{}", batch.text());
+    assert_eq!(released(), Vec::<String>::new());
+    let state = http::get(gate.admin, "/v1/subjects/ADA@example.org?namespace=email", &[]).json();
+    assert_eq!(state["consents"]["marketing"], "withdrawn");
+    let history =
+        http::get(gate.admin, "/v1/subjects/zo%C3%AB@example.org/events?namespace=email", &[]).json();
+    assert_eq!(history.as_array().unwrap().len(), 2);
+    let report = http::get(gate.admin, "/v1/subjects/ADA@example.org/report?namespace=email", &[]).json();
+    assert_eq!(report["subject"], "ada@example.org");
+    assert_eq!(report["disclosures"].as_array().unwrap().len(), 1, "{report}");
+    assert!(gate.metrics().contains("purposegate_ledger_subjects 3"), "three people");
+}
+
+#[test]
+fn a_link_an_access_evaluation_and_a_path_mean_the_same_person() {
+    let (upstream, gate) = house();
+    upstream.json("/people/Ada@X.org", r#"{"name": "Ada"}"#);
+    told(&gate, "email", "ada@x.org", GIVEN);
+    let released = || names(&gate, "/people/Ada@X.org", "direct-marketing");
+    assert_eq!(released(), ["Ada"]);
+    let evaluate = || {
+        let question = json!({
+            "subject": { "type": "recipient", "id": "support" },
+            "action": { "name": "direct-marketing" },
+            "resource": { "type": "data-category", "id": "name", "properties": {
+                "subject": { "id": "ADA@X.ORG", "namespace": "email" } } },
+        });
+        let body = question.to_string();
+        http::send(gate.admin, "POST", "/access/v1/evaluation", &[], body.as_bytes()).json()["decision"]
+            .clone()
+    };
+    assert_eq!(evaluate(), true);
+    let link = http::get(gate.admin, "/v1/subjects/ADA@X.ORG/opt-out-link?namespace=email", &[]).json();
+    let clicked = http::send(
+        gate.address,
+        "POST",
+        link["path"].as_str().unwrap(),
+        &["content-type: application/x-www-form-urlencoded"],
+        b"List-Unsubscribe=One-Click",
+    );
+    assert_eq!(clicked.status, 200);
+    assert_eq!((released(), evaluate()), (Vec::new(), json!(false)));
+}
+
+#[test]
+fn references_to_a_person_are_that_person_and_others_are_nobody() {
+    let (upstream, gate) = house();
+    let of =
+        ["17", "Patient/17", "https://fhir.example.org/r4/Patient/17", "Patient/17/_history/3", "Group/17"];
+    let mut records: Vec<Value> = of.iter().map(|of| json!({ "of": of, "name": of })).collect();
+    records.push(json!({ "of": 17, "name": "number" }));
+    upstream.json("/observations", &Value::from(records).to_string());
+    let known = || names(&gate, "/observations", "customer-support").len();
+    assert_eq!(known(), 0);
+    told(&gate, "fhir", "17", NOTICE);
+    assert_eq!(known(), 5, "all but the group");
+    let misfit = tell(&gate, "fhir", "Group%2F17", NOTICE);
+    assert_eq!((misfit.status, &misfit.json()["code"]), (400, &json!("event-malformed")));
+    assert!(misfit.text().contains("pattern of its namespace") && !misfit.text().contains("17"));
+    let line = br#"{"subject": "Group/17", "namespace": "fhir", "kind": "erasure"}"#;
+    let batch = http::send(gate.admin, "POST", "/v1/events:batch", &[], line).text();
+    assert!(batch.contains("pattern of its namespace") && !batch.contains("Group"), "{batch}");
+    let question = json!({
+        "subject": { "type": "recipient", "id": "support" },
+        "action": { "name": "customer-support" },
+        "resource": { "type": "data-category", "id": "name", "properties": {
+            "subject": { "id": "Group/17", "namespace": "fhir" } } },
+    });
+    let answer =
+        http::send(gate.admin, "POST", "/access/v1/evaluation", &[], question.to_string().as_bytes());
+    assert_eq!(answer.status, 400);
+    assert!(answer.text().contains("pattern of its namespace") && !answer.text().contains("Group"));
+    told(&gate, "fhir", "Patient%2F17%2F_history%2F9", r#"{"kind": "erasure"}"#);
+    assert_eq!(known(), 0);
+}
+
+#[test]
+fn a_claim_is_read_by_the_rule_of_its_namespace() {
+    let upstream = Upstream::start();
+    upstream
+        .json("/people", r#"[{"email": "ada@X.org", "name": "Ada"}, {"email": "bea@x.org", "name": "Bea"}]"#);
+    let issuer = Issuer::new();
+    let portal = r#"
+[[recipient]]
+name = "portal"
+kind = "data-subject"
+purposes = ["data-subject-request"]
+credentials = [{ jwt = { issuer = "https://id.test", claims = { azp = "portal" }, subject-claim = { claim = "email", namespace = "email" } } }]
+"#;
+    let gate = Gate::start(&format!("{}{}{portal}", config(&upstream, RULES), issuer.section()));
+    for id in ["ada@x.org", "bea@x.org"] {
+        told(&gate, "email", id, GIVEN);
+    }
+    assert_eq!(names(&gate, "/people", "direct-marketing"), ["Ada", "Bea"]);
+    let token = issuer.bearer(json!({ "azp": "portal", "email": "Ada@x.ORG" }));
+    let own = http::get(gate.address, "/people", &[&token, "data-purpose: access", "sec-gpc: 1"]);
+    assert_eq!(own.json(), json!([{ "name": "Ada" }, {}]), "her own data, and nobody else's");
+    assert_eq!(names(&gate, "/people", "direct-marketing"), ["Bea"], "her signal is heeded");
+    let nobody = issuer.bearer(json!({ "azp": "portal", "email": " " }));
+    assert_eq!(http::get(gate.address, "/people", &[&nobody, "data-purpose: access"]).status, 401);
+}
+
+#[test]
+fn a_case_names_people_under_any_spelling() {
+    let (upstream, gate) = house();
+    upstream
+        .json("/people", r#"[{"email": "ada@x.org", "name": "Ada"}, {"email": "bea@x.org", "name": "Bea"}]"#);
+    for id in ["ada@x.org", "bea@x.org"] {
+        told(&gate, "email", id, NOTICE);
+    }
+    let case = json!({
+        "case": "C-7", "recipient": "police", "purpose": "law-enforcement", "categories": ["name"],
+        "subjects": [{ "id": "ADA@x.org", "namespace": "email" }], "end": "2999-01-01T00:00:00Z", "reference": "1 Js 7/26",
+    });
+    let post =
+        |path: &str, body: &Value| http::send(gate.admin, "POST", path, &[], body.to_string().as_bytes());
+    assert_eq!(post("/v1/cases", &case).status, 200);
+    for approver in ["Kim", "Lee"] {
+        assert_eq!(post("/v1/cases/C-7/approve", &json!({ "approver": approver })).status, 200);
+    }
+    let shown = http::get(gate.admin, "/v1/cases/C-7", &[]).json();
+    assert_eq!(shown["subjects"], json!([{ "id": "ada@x.org", "namespace": "email" }]));
+    let answer = gate.get("/people", "police", "law-enforcement;case=\"C-7\"");
+    assert_eq!(answer.json(), json!([{ "name": "Ada" }, {}]), "{}", answer.text());
+    let mut misfit = case.clone();
+    misfit["case"] = "C-8".into();
+    misfit["subjects"] = json!([{ "id": "Group/17", "namespace": "fhir" }]);
+    let refused = post("/v1/cases", &misfit);
+    assert_eq!(refused.status, 400);
+    assert!(refused.text().contains("pattern of its namespace") && !refused.text().contains("Group"));
+}
+
+/// What was recorded before a rule is read by it: histories become one, and so do disclosures.
+#[test]
+fn a_rule_holds_for_what_was_recorded_before_it() {
+    let upstream = Upstream::start();
+    upstream.json("/people", r#"[{"email": "Ada@X.org", "name": "Ada"}]"#);
+    let gate = Gate::start(&config(&upstream, ""));
+    let link = http::get(gate.admin, "/v1/subjects/ADA@x.org/opt-out-link?namespace=email", &[]).json();
+    told(&gate, "email", "ada@x.org", r#"{"kind": "objection", "purpose": "usage-analytics"}"#);
+    told(&gate, "email", "Ada@X.org", GIVEN);
+    assert_eq!(names(&gate, "/people", "direct-marketing"), ["Ada"], "under this spelling");
+    told(&gate, "email", "ada@x.org", r#"{"kind": "consent-withdrawn", "purpose": "marketing"}"#);
+    told(&gate, "email", "ADA@X.ORG", r#"{"kind": "request-received", "right": "access"}"#);
+    assert_eq!(names(&gate, "/people", "direct-marketing"), ["Ada"], "other spellings are others");
+    gate.wait_for_log("released");
+    let folder = gate.end();
+
+    let gate = Gate::start_in(folder, &config(&upstream, RULES));
+    assert_eq!(names(&gate, "/people", "direct-marketing"), Vec::<String>::new(), "it was withdrawn last");
+    let ask = |path: &str| {
+        http::get(gate.admin, &format!("/v1/subjects/aDa@x.org{path}?namespace=email"), &[]).json()
+    };
+    let state = ask("");
+    assert_eq!(
+        (&state["consents"]["marketing"], &state["objections"]),
+        (&json!("withdrawn"), &json!(["usage-analytics"]))
+    );
+    let kinds: Vec<Value> =
+        ask("/events").as_array().unwrap().iter().map(|event| event["kind"].clone()).collect();
+    assert_eq!(kinds, ["objection", "consent-given", "consent-withdrawn", "request-received"]);
+    assert_eq!(ask("/disclosures").as_array().unwrap().len(), 2, "under the old spelling");
+    assert_eq!(ask("/report")["events"].as_array().unwrap().len(), 4);
+    let requests = http::get(gate.admin, "/v1/requests", &[]).json();
+    assert_eq!((requests.as_array().unwrap().len(), &requests[0]["subject"]), (1, &json!("ada@x.org")));
+    assert!(gate.metrics().contains("purposegate_ledger_subjects 1"));
+
+    told(&gate, "email", "Ada@X.org", GIVEN);
+    assert_eq!(names(&gate, "/people", "direct-marketing"), ["Ada"]);
+    let form = ["content-type: application/x-www-form-urlencoded"];
+    let path = link["path"].as_str().unwrap();
+    assert_eq!(http::send(gate.address, "POST", path, &form, b"List-Unsubscribe=One-Click").status, 200);
+    assert_eq!(names(&gate, "/people", "direct-marketing"), Vec::<String>::new(), "an old link works");
+    drop(gate.end());
+}
+
+/// The codes of the errors in a configuration with these tables.
+fn found(tables: &str) -> Vec<&'static str> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("purposegate.toml");
+    std::fs::write(&file, format!("{}{tables}", base("127.0.0.1:9".parse().unwrap()))).unwrap();
+    let (config, findings) = purposegate::config::load(&file);
+    let errors: Vec<_> = findings.iter().filter(|finding| finding.is_error()).collect();
+    assert_eq!(config.is_none(), !errors.is_empty());
+    errors.into_iter().map(purposegate::finding::Finding::code).collect()
+}
+
+fn route(name: &str, subject: &str) -> String {
+    format!(
+        "[[route]]\nname = \"{name}\"\nupstream = \"crm\"\npath = \"/{name}/{{id}}\"\nsubject = {subject}\n\
+         fields = {{ \"@.name\" = \"name\" }}\n"
+    )
+}
+
+#[test]
+fn a_namespace_has_one_rule() {
+    let lower = route("a", r#"{ path = "@.email", namespace = "email", normalise = "lowercase" }"#);
+    let silent = route("b", r#"{ path = "@.mail", namespace = "email" }"#);
+    let listed = route("c", r#"{ path = "@.id", namespace = "email", normalise = ["lowercase"] }"#);
+    let exact = route("d", r#"{ path = "@.id", namespace = "email", normalise = "exact" }"#);
+    let elsewhere = route("e", r#"{ path = "@.id", normalise = ["trim", "nfc"] }"#);
+    let section = |rule: &str| format!("[namespace.email]\nnormalise = {rule}\n");
+    assert!(found(&format!("{lower}{silent}{listed}{elsewhere}")).is_empty());
+    assert!(found(&format!("{lower}{}", section(r#"["lowercase"]"#))).is_empty());
+    assert!(found(&format!("{lower}[namespace.email]\nextract = \"^(.+@.+)$\"\n")).is_empty());
+    let differ = ["namespace-rules-differ"];
+    assert_eq!(found(&format!("{lower}{exact}")), differ);
+    assert_eq!(found(&format!("{lower}{}", section(r#"["lowercase", "trim"]"#))), differ);
+    assert_eq!(found(&format!("{elsewhere}[namespace.default]\nnormalise = \"trim\"\n")), differ);
+    let records = r#"
+[[route]]
+name = "two"
+upstream = "crm"
+path = "/two"
+[[route.records]]
+path = "$.a[*]"
+subject = { path = "@.id", namespace = "email", normalise = "nfc" }
+fields = { "@.name" = "name" }
+"#;
+    assert_eq!(found(&format!("{lower}{records}")), differ);
+    for (section, code) in [
+        ("[namespace.x]\nnormalise = \"upper\"\n", "unknown-value"),
+        ("[namespace.x]\nnormalize = \"trim\"\n", "unknown-key"),
+        ("[namespace.x]\nextract = \"17\"\n", "bad-id-pattern"),
+        ("[namespace.x]\nextract = \"(a)(b)\"\n", "bad-id-pattern"),
+        ("[namespace.x]\nextract = \"(\"\n", "bad-id-pattern"),
+        ("[namespace.x]\nextract = \"(?=a)(b)\"\n", "bad-id-pattern"),
+        ("[namespace.\"\"]\nnormalise = \"trim\"\n", "bad-namespace-name"),
+    ] {
+        let codes = found(&format!("{silent}{section}"));
+        assert_eq!(codes, [code], "{section}");
+    }
+}
+
+#[test]
+fn a_short_form_holds_for_every_route_and_door_of_its_namespace() {
+    let upstream = Upstream::start();
+    upstream.json("/a/1", r#"{"email": "ADA@x.org", "name": "Ada"}"#);
+    upstream.json("/b/1", r#"{"mail": "ADA@x.org", "name": "Ada"}"#);
+    let routes = [
+        route("a", r#"{ path = "@.email", namespace = "email", normalise = "lowercase" }"#),
+        route("b", r#"{ path = "@.mail", namespace = "email" }"#),
+    ];
+    let gate = Gate::start(&format!("{}{}", base(upstream.address), routes.concat()));
+    told(&gate, "email", "Ada@X.org", GIVEN);
+    for path in ["/a/1", "/b/1"] {
+        assert_eq!(names(&gate, path, "direct-marketing"), ["Ada"], "{path}");
+    }
+}
+
+#[test]
+fn who_is_spelled_by_the_recipient_alone_is_never_judged_without_facts() {
+    let code = ["no-facts-by-path-alone"];
+    let no_facts = |subject: &str| format!("{}unknown-subject = \"no-facts\"\n", route("a", subject));
+    assert_eq!(found(&no_facts(r#""{id}""#)), code);
+    assert_eq!(found(&no_facts(r#"[{ path = "{id}", namespace = "crm" }]"#)), code);
+    assert!(found(&no_facts(r#"["{id}", "@.id"]"#)).is_empty());
+    assert!(found(&no_facts(r#""@.id""#)).is_empty());
+    assert!(found(&route("a", r#""{id}""#)).is_empty(), "unknown people are withheld");
+    let with_records = |subject: &str, schema: &str| {
+        format!(
+            "{schema}[[route]]\nname = \"a\"\nupstream = \"crm\"\npath = \"/a/{{id}}\"\nunknown-subject = \"no-facts\"\n\
+             [[route.records]]\npath = \"$.a\"\n{subject}\nfields = {{ \"@.name\" = \"name\" }}\n"
+        )
+    };
+    assert_eq!(found(&with_records("subject = \"{id}\"", "")), code);
+    let schema = "[[schema]]\nname = \"s\"\nsubject = \"{id}\"\n";
+    assert_eq!(found(&with_records("schema = \"s\"", schema)), code);
+    assert!(found(&with_records("subject = [\"{id}\", \"@.id\"]", "")).is_empty());
+}
