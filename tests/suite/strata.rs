@@ -124,8 +124,8 @@ const IMPURE: &[&str] = &[
     "jiff::Zoned::now",
     "std::time::SystemTime",
     "std::time::Instant",
-    "SystemTime",
-    "Instant",
+    "SystemTime::now",
+    "Instant::now",
 ];
 
 fn src() -> PathBuf {
