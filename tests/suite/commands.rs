@@ -113,7 +113,10 @@ fn check_prints_findings_as_json() {
 #[test]
 fn a_warning_can_be_acknowledged() {
     let (_, _, words) = command_on(NOT_PERSONAL, &["check"]);
-    assert!(words.contains("route-not-personal") && words.contains("1 warning\n"), "{words}");
+    assert!(
+        words.contains("route-not-personal") && words.contains("1 warning (2 more acknowledged)\n"),
+        "{words}"
+    );
     let acknowledged = format!("{NOT_PERSONAL}allow = [\"route-not-personal\"]\n");
     let (status, _, words) = command_on(&acknowledged, &["check"]);
     assert_eq!(status, 0);
