@@ -51,7 +51,7 @@ pub(super) fn look<'d>(documents: impl Iterator<Item = &'d Document<'d>>, config
     let today = now.to_zoned(TimeZone::UTC).date();
     for document in documents {
         let mut root = document.root("a file of the configuration");
-        if root.texts("policy").first().is_some() {
+        if !root.texts("policy").is_empty() {
             look_at_pack(&mut root, config.packs.first());
         }
         // The first file alone has listeners.

@@ -156,7 +156,7 @@ fn five_minutes(folder: &Path) -> String {
 fn the_five_minutes_can_be_pasted() {
     for tool in ["bash", "curl", "python3"] {
         if Command::new(tool).arg("--version").output().is_err() {
-            println!("skipped: {tool} is not there");
+            eprintln!("skipped: {tool} is not there");
             return;
         }
     }
