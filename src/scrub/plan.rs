@@ -85,6 +85,11 @@ pub(super) struct Source {
 pub(super) struct Header {
     pub(super) capture: Capture,
     pub(super) names: Vec<String>,
+    /// What holds one table each, its header and its rows, where there can be several.
+    pub(super) tables: Option<Capture>,
+    /// How many steps of the header's way lead to several nodes, where there can be several tables
+    /// beside it: none of them says which header is which table's.
+    pub(super) scattered: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -368,10 +373,12 @@ impl Draft {
     fn record(&mut self, mapping: &super::mapping::RecordMapping) {
         let number = self.sets.len();
         let mut set = Set::default();
+        let mut rows = None;
         match query::read(&mapping.path) {
             Ok((Anchor::Document, query)) => {
                 set.evaluated = query.reads_root()
                     || query.segments.iter().any(|segment| segment.descendant || !segment.is_forward());
+                rows = mapping.columns.is_some().then(|| query.clone());
                 self.add(query, Role::Record(number), Anchor::Document);
             }
             Ok((Anchor::Record, _)) => self.fail(&mapping.path, PathFault::NotFromDocument),
@@ -385,7 +392,10 @@ impl Draft {
                 }
                 Ok(_) | Err(_) => {
                     let capture = self.capture(&columns.path);
-                    capture.map(|capture| Header { capture, names: columns.names.clone() })
+                    capture.zip(rows).map(|(capture, rows)| {
+                        let (tables, scattered) = self.tables(&rows, capture);
+                        Header { capture, names: columns.names.clone(), tables, scattered }
+                    })
                 }
             };
             self.columns.clone_from(&columns.names);
@@ -428,6 +438,26 @@ impl Draft {
             query.by_column(&self.columns)?;
         }
         Ok((anchor, query))
+    }
+
+    /// What holds a table's rows and its header, as far as their ways are one, if it can be several; and how
+    /// many steps of the header's way beyond lead to several nodes, if those of the rows do so as well.
+    fn tables(&mut self, rows: &Query, header: Capture) -> (Option<Capture>, usize) {
+        let Some(columns) = self.queries.get(usize::from(header.query)).cloned() else { return (None, 0) };
+        // The last step is to the rows of one table.
+        let to_rows = rows.segments.split_last().map_or(&[][..], |(_, before)| before);
+        let steps = to_rows.iter().zip(&columns.segments);
+        let common = steps.take_while(|(one, other)| one.is_same(other)).count();
+        let several = |segments: &[Segment]| segments.iter().filter(|segment| !segment.is_singular()).count();
+        let beyond = |segments: &[Segment]| segments.get(common..).map_or(0, several);
+        let scattered = if beyond(to_rows) > 0 { beyond(&columns.segments) } else { 0 };
+        let way = Query { segments: to_rows.iter().take(common).cloned().collect() };
+        let tables = (!way.is_singular()).then(|| Capture {
+            query: self.add(way, Role::Capture, Anchor::Document),
+            anchor: Anchor::Document,
+            singular: false,
+        });
+        (tables, scattered)
     }
 
     fn source(&mut self, source: &SubjectSource) -> Option<Source> {

@@ -453,6 +453,18 @@ impl Segment {
         !self.descendant && matches!(self.selectors.as_slice(), [Selector::Name(_) | Selector::Index(_)])
     }
 
+    /// Whether both are one step: names, positions and `*` alike, no conditions.
+    pub(super) fn is_same(&self, other: &Segment) -> bool {
+        self.descendant == other.descendant
+            && self.selectors.len() == other.selectors.len()
+            && self.selectors.iter().zip(&other.selectors).all(|pair| match pair {
+                (Selector::Name(one), Selector::Name(other)) => one == other,
+                (Selector::Index(one), Selector::Index(other)) => one == other,
+                (Selector::Wildcard, Selector::Wildcard) => true,
+                _ => false,
+            })
+    }
+
     /// Whether a child's name or position alone says if it is selected.
     pub(super) fn is_forward(&self) -> bool {
         self.selectors.iter().all(Selector::is_forward)

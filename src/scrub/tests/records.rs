@@ -655,6 +655,57 @@ fn a_table_with_other_columns_or_rows_is_refused() {
     );
 }
 
+/// Several tables in one document, where each has its rows at a path and its header at another.
+fn tables(rows: &str, header: &str) -> Mapping {
+    let mut mapping = table(header);
+    mapping.records[0].path = rows.to_owned();
+    mapping
+}
+
+#[test]
+fn each_of_several_tables_has_a_header_of_its_own() {
+    let leaves = |rows: &str, header: &str, body: &str| {
+        let plan = Arc::new(compile(&tables(rows, header)).unwrap());
+        let mut rules = Rules::new(&plan, of_one);
+        match scrub_in(&plan, &mut rules, body.as_bytes(), usize::MAX, Limits::default()) {
+            Ok(out) => String::from_utf8(out).unwrap().contains("a@x"),
+            Err((error, out)) => {
+                assert_eq!(error.fault, Fault::OtherColumns, "{body}");
+                assert!(!String::from_utf8(out).unwrap().contains("a@x"), "{body}");
+                false
+            }
+        }
+    };
+    let (rows, header) = ("$.t[*].rows[*]", "$.t[*].columns");
+    let with = r#"{"columns":["id","email","tags"],"rows":[[1,"a@x",[]]]}"#;
+    let (without, other) =
+        (r#"{"rows":[[1,"a@x",[]]]}"#, r#"{"columns":["email","id","tags"],"rows":[[1,"a@x",[]]]}"#);
+    for (second, expected) in [(with, true), (without, false), (other, false)] {
+        for (one, two) in [(with, second), (second, with)] {
+            assert_eq!(leaves(rows, header, &format!(r#"{{"t":[{one},{two}]}}"#)), expected, "{one} {two}");
+        }
+    }
+    // One that stands in another is none of the other's.
+    let nested = format!(r#"{{"t":{{"rows":[[1,"a@x",[]]],"t":{with}}}}}"#);
+    assert!(!leaves("$..t.rows[*]", "$..t.columns", &nested));
+    // Each name by itself.
+    let with = r#"{"meta":[{"name":"id"},{"name":"email"},{"name":"tags"}],"rows":[[1,"a@x",[]]]}"#;
+    for (second, expected) in [(with, true), (without, false)] {
+        let body = format!(r#"{{"t":[{with},{second}]}}"#);
+        assert_eq!(leaves(rows, "$.t[*].meta[*].name", &body), expected, "{second}");
+    }
+    // One header for all of them.
+    let pages = r#"{"columns":["id","email","tags"],"meta":[{"name":"id"},{"name":"email"},{"name":"tags"}],
+                    "pages":[{"rows":[[1,"a@x",[]]]},{"rows":[[1,"a@x",[]]]}]}"#;
+    assert!(leaves("$.pages[*].rows[*]", "$.columns", pages));
+    assert!(leaves("$.pages[*].rows[*]", "$.meta[*].name", pages));
+    // Nobody can say which header is which table's.
+    let apart =
+        r#"{"h":[{"columns":["id","email","tags"]}],"t":[{"rows":[[1,"a@x",[]]]},{"rows":[[1,"a@x",[]]]}]}"#;
+    assert!(!leaves(rows, "$.h[*].columns", apart));
+    assert!(!leaves("$..rows[*]", "$..columns", apart));
+}
+
 #[test]
 fn rows_that_two_record_sets_claim_are_refused() {
     let mut mapping = table("$.columns");

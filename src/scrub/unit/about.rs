@@ -166,13 +166,26 @@ impl About<'_> {
     }
 
     /// Checks that the table has the columns that the mapping names, in their order, and the row one element
-    /// for each. The header is one list of names, or each name is a node of its own.
+    /// for each. The header is one list of names, or each name is a node of its own; of several tables each has
+    /// its own.
     fn check_columns(&self, header: &Header) -> Result<(), Fault> {
         let held = self.unit.held;
         let children = |at: u32| held.children(at).map(|(child, _)| child);
         let begins = |at: u32| self.text(at).and_then(|text| text.first().copied());
         let mut nodes = Nodes::new();
-        let is_clear = self.captured(header.capture, &mut nodes)?;
+        let mut is_clear = self.captured(header.capture, &mut nodes)?;
+        if let Some(tables) = header.tables {
+            let mut found = Nodes::new();
+            is_clear &= self.captured(tables, &mut found)?;
+            self.evaluation.steps(found.len() as u64)?;
+            let holds = |table: u32, at: u32| {
+                held.table.node(table).is_some_and(|node| (table..node.next).contains(&at))
+            };
+            // The innermost stands last.
+            let table_of = |at: u32| found.iter().copied().filter(|&table| holds(table, at)).max();
+            let own = table_of(self.at);
+            nodes.retain(|at| own.is_some_and(|own| holds(own, *at) && table_of(*at) == Some(own)));
+        }
         let lists = nodes.iter().all(|&node| begins(node) == Some(b'['));
         let are_names = |found: &mut dyn Iterator<Item = u32>| {
             let denoted = |at: u32| self.text(at).filter(|_| begins(at) == Some(b'"')).map(unquoted);
@@ -184,7 +197,13 @@ impl About<'_> {
             false => are_names(&mut nodes.iter().copied()),
         };
         let is_row = begins(self.at) == Some(b'[') && children(self.at).count() == header.names.len();
-        if is_clear && !nodes.is_empty() && is_header && is_row { Ok(()) } else { Err(Fault::OtherColumns) }
+        // Names can each be a node of their own; lists cannot be told apart.
+        let is_own = header.scattered <= usize::from(!lists);
+        if is_clear && is_own && !nodes.is_empty() && is_header && is_row {
+            Ok(())
+        } else {
+            Err(Fault::OtherColumns)
+        }
     }
 
     fn text(&self, at: u32) -> Option<&[u8]> {
