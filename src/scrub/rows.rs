@@ -180,7 +180,9 @@ impl Rows {
         Ok(())
     }
 
-    /// Reads the header. Two columns of one name are refused: readers differ on which of them counts.
+    /// Reads the header. Two columns of one name are refused: readers differ on which of them counts. So is a header
+    /// without a column that leaves: it is another table's, has other marks between its names, or is none at all but
+    /// the page of an error, and nothing would say so.
     fn begin(
         &mut self,
         names: Vec<String>,
@@ -196,6 +198,9 @@ impl Rows {
         sorted.sort_unstable();
         if sorted.windows(2).any(|pair| matches!(pair, [one, other] if one == other)) {
             return Err(self.unreadable(Fault::DuplicateName));
+        }
+        if !columns.iter().any(|column| column.leaves) {
+            return Err(self.unreadable(Fault::OtherColumns));
         }
         write_row(columns.iter().filter(|column| column.leaves).map(|column| column.name.clone()), out);
         self.columns = Some(columns);

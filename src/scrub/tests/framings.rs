@@ -284,7 +284,6 @@ fn each_row_of_a_table_is_a_record_and_each_column_is_known_by_its_name() {
         ("a,b\n1,\n1,\"\"\n", "a,b\r\n1,\r\n1,\r\n"),
         ("a,b\n", "a,b\r\n"),
         ("a,b", "a,b\r\n"),
-        ("x,y\n1,2\n", ""),
         ("a,b\n1,{\\u0022}\n", "a,b\r\n1,{\\u0022}\r\n"),
     ] {
         assert_eq!(table(body), Ok(expected.to_owned()), "{body:?}");
@@ -314,6 +313,12 @@ fn what_is_no_table_is_not_read() {
         ("a,a\n1,1\n", Fault::DuplicateName),
         ("a,b,b\n1,1,1\n", Fault::DuplicateName),
         ("\"a", Fault::Truncated),
+        // Other columns, other marks between them, none, no table.
+        ("x,y\n1,2\n", Fault::OtherColumns),
+        ("a;b\r\n1;Ada\r\n", Fault::OtherColumns),
+        ("A,B\n1,Ada\n", Fault::OtherColumns),
+        ("1,Ada\n", Fault::OtherColumns),
+        ("<html>\n1,Ada\n", Fault::OtherColumns),
     ] {
         assert_eq!(table(body), Err((String::new(), fault)), "{body:?}");
     }
