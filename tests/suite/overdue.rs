@@ -28,7 +28,8 @@ fn what_should_not_be_there_is_withheld_and_counted() {
     let policy = tempfile::tempdir().unwrap();
     with_retention(policy.path());
     let upstream = Upstream::start();
-    upstream.json("/people", LIST);
+    let today = jiff::Timestamp::now().strftime("%F").to_string();
+    upstream.json("/people", &LIST.replace("2999-01-01", &today));
     let (_, rest) =
         base(upstream.address).split_once('\n').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
     let config = format!(
