@@ -292,8 +292,14 @@ fn a_person_is_named_once_in_a_window() {
     assert_eq!(gate.get("/customers", "support", "customer-support").json()["items"][499]["id"], "p-1");
     gate.wait_for_log("\"released\"");
     let log = gate.log();
-    let window = log.lines().find(|line| line.contains(r#""kind":"window""#)).unwrap();
-    assert!(window.contains(r#""records":500"#) && window.len() < 10_000, "{} bytes", window.len());
+    // One window, or more where the machine is busy and the body takes longer than 20 ms.
+    let windows: Vec<&str> = log.lines().filter(|line| line.contains(r#""kind":"window""#)).collect();
+    let records = |window: &&str| {
+        let (_, rest) = window.split_once(r#""records":"#).unwrap();
+        rest[..rest.find(|c: char| !c.is_ascii_digit()).unwrap()].parse::<u32>().unwrap()
+    };
+    assert_eq!(windows.iter().map(records).sum::<u32>(), 500);
+    assert!(windows.iter().all(|window| window.len() < 10_000), "{log}");
 }
 
 #[test]
