@@ -196,6 +196,14 @@ fn forbids_transformation(headers: &HeaderMap) -> bool {
         .any(|directive| directive.trim_ascii().eq_ignore_ascii_case(b"no-transform"))
 }
 
+/// Whether something says where a body ends, so that a break of the connection is told from its end: its length, its
+/// chunks, or its coding.
+pub fn has_length(headers: &HeaderMap, coding: Coding) -> bool {
+    coding != Coding::Identity
+        || headers.contains_key(CONTENT_LENGTH)
+        || headers.contains_key(TRANSFER_ENCODING)
+}
+
 fn coding(headers: &HeaderMap) -> Result<Coding, Cause> {
     let mut coding = Coding::Identity;
     for value in headers.get_all(CONTENT_ENCODING) {
@@ -291,6 +299,20 @@ mod tests {
         for (status, headers) in refused {
             assert_eq!(verdict(*status, headers), Err(Refusal::UpstreamUnreadable), "{status} {headers:?}");
         }
+    }
+
+    #[test]
+    fn a_body_ends_where_its_length_its_chunks_or_its_coding_say() {
+        let has_length = |headers: &[(&'static str, &'static str)], coding| {
+            let headers = headers
+                .iter()
+                .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+            super::has_length(&headers.collect(), coding)
+        };
+        assert!(has_length(&[("content-length", "5")], Coding::Identity));
+        assert!(has_length(&[("transfer-encoding", "chunked")], Coding::Identity));
+        assert!(has_length(&[], Coding::Gzip));
+        assert!(!has_length(&[("content-type", "text/csv"), ("connection", "close")], Coding::Identity));
     }
 
     #[test]

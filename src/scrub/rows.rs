@@ -44,9 +44,17 @@ pub(super) struct Rows {
     fields: Vec<Vec<u8>>,
     /// None before the header was read.
     columns: Option<Vec<Column>>,
+    /// Whether the end of the body may be a break: nothing says how long it is.
+    may_be_cut: bool,
 }
 
 impl Rows {
+    /// Tells that the end of the body may be a break. A row counts once its line's end is here then: of a number that is cut,
+    /// the rest is another person's.
+    pub(super) fn may_be_cut(&mut self) {
+        self.may_be_cut = true;
+    }
+
     /// Takes the next bytes of the table, and writes the rows that end in them; `scrub` appends what may leave of one
     /// row's object. Of the columns only those that are `listed` leave, all where that is `None`.
     ///
@@ -81,6 +89,9 @@ impl Rows {
         match self.place {
             Place::Quoted => Err(self.unreadable(Fault::Truncated)),
             Place::Returned => Err(self.unreadable(Fault::Malformed)),
+            Place::Plain | Place::Closed if self.held > 0 && self.may_be_cut => {
+                Err(self.unreadable(Fault::Truncated))
+            }
             // The last row needs no line's end.
             Place::Plain | Place::Closed if self.held > 0 => self.end_row(listed, out, &mut scrub),
             Place::Plain | Place::Closed if self.columns.is_none() => Err(self.unreadable(Fault::Truncated)),

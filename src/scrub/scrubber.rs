@@ -116,6 +116,16 @@ impl Scrubber {
         Scrubber::with(plan, forms, parameters, limits, framing)
     }
 
+    /// For a body whose end may be a break, as nothing says how long it is: what may be cut short does not count.
+    #[must_use]
+    pub fn of_unknown_length(mut self) -> Scrubber {
+        // Of the others, a record that is cut is none.
+        if let Some(rows) = &mut self.rows {
+            rows.may_be_cut();
+        }
+        self
+    }
+
     fn with(
         plan: Arc<Plan>,
         forms: Forms,

@@ -276,8 +276,13 @@ impl Exchange {
                 self.endless = media_type.framing.may_be_endless();
                 let release = self.release(admitted)?;
                 let closing = (parts.method == Method::HEAD).then(|| Arc::clone(&release));
-                let (framing, forms) = (media_type.framing, self.forms());
-                let scrubbed = scrubbed(upstream_body, framing, coding, release, forms, &found, scrubbing);
+                let forms = self.forms();
+                let framed = Framed {
+                    framing: media_type.framing,
+                    coding,
+                    has_length: answer::has_length(&upstream_parts.headers, coding),
+                };
+                let scrubbed = scrubbed(upstream_body, framed, release, forms, &found, scrubbing);
                 let body = scrubbed.await.map_err(|cut| self.cut(cut))?;
                 if let Some(release) = closing {
                     release.close();
@@ -529,11 +534,19 @@ impl Drop for Exchange {
     }
 }
 
+/// How a body is to be read.
+#[derive(Clone, Copy, Debug)]
+struct Framed {
+    framing: Framing,
+    coding: Coding,
+    /// Whether something says where it ends.
+    has_length: bool,
+}
+
 /// Scrubs until something can leave; a body that is whole by then leaves with its length.
 async fn scrubbed<U>(
     upstream: U,
-    framing: Framing,
-    coding: Coding,
+    framed: Framed,
     release: Arc<Release>,
     forms: Forms,
     found: &Found,
@@ -548,11 +561,13 @@ where
         release.refused(if hides { cut.refusal.hiding_existence() } else { cut.refusal });
         cut
     };
+    let Framed { framing, coding, has_length } = framed;
     let decoder = Decoder::new(coding).map_err(|_| refused(Cause::Undecodable(coding).into()))?;
     let parameters: Vec<(&str, &str)> =
         found.parameters.iter().map(|(name, value)| (&**name, &**value)).collect();
     let plan = Arc::clone(&scrubbing.plan);
     let scrubber = Scrubber::new(plan, forms, &parameters, scrubbing.limits, framing);
+    let scrubber = if has_length { scrubber } else { scrubber.of_unknown_length() };
     let mut pump = Pump::new(upstream, decoder, scrubber, Arc::clone(&release));
     let filled = match scrubbing.withheld {
         Withheld::Strip => pump.fill().await,

@@ -335,6 +335,23 @@ fn what_is_no_table_is_not_read() {
     assert_eq!(run(b"a,b,c\n", wide).fault, Fault::TooLong);
 }
 
+#[test]
+fn a_row_that_may_be_cut_short_does_not_count() {
+    let plan = plan(&[]);
+    let read = |body: &str| {
+        let (mut rules, mut out) = (Rules::new(&plan, of_one), Vec::new());
+        let scrubber = Scrubber::new(plan.clone(), forms(), &[], Limits::default(), Framing::Rows);
+        let mut scrubber = scrubber.of_unknown_length();
+        let fed = scrubber.feed(body.as_bytes(), &mut rules, &mut out);
+        let read = fed.and_then(|()| scrubber.finish(&mut rules, &mut out));
+        (String::from_utf8(out).unwrap(), read.err().map(|unreadable| unreadable.fault))
+    };
+    assert_eq!(read("b,a\nAda,1\n"), ("b,a\r\nAda,1\r\n".to_owned(), None));
+    // What a break left of 12 is another person.
+    assert_eq!(read("b,a\nAda,1\nBob,1"), ("b,a\r\nAda,1\r\n".to_owned(), Some(Fault::Truncated)));
+    assert_eq!(read("b,a"), (String::new(), Some(Fault::Truncated)));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
