@@ -177,6 +177,19 @@ fn references_to_a_person_are_that_person_and_others_are_nobody() {
 }
 
 #[test]
+fn a_controller_has_one_id_too() {
+    let (upstream, gate) = house();
+    upstream.json("/people", r#"[{"email": "ada@x.org", "account": "ACME", "name": "Ada", "note": "N"}]"#);
+    told(&gate, "email", "ada@x.org", NOTICE);
+    let note = || gate.get("/people", "support", "customer-support").json()[0].get("note").is_some();
+    assert!(note());
+    let closed = br#"{"kind": "account-closed", "at": "2020-01-01T00:00:00Z"}"#;
+    let answer = http::send(gate.admin, "POST", "/v1/controllers/Acme/events?namespace=account", &[], closed);
+    assert_eq!(answer.status, 200);
+    assert!(!note(), "data of a closed account are purged");
+}
+
+#[test]
 fn a_claim_is_read_by_the_rule_of_its_namespace() {
     let upstream = Upstream::start();
     upstream
