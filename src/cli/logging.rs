@@ -9,6 +9,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Bytes of lines that wait to be written.
@@ -20,7 +21,8 @@ const FLUSH_TIME: Duration = Duration::from_secs(1);
 /// written when the returned value is dropped.
 pub(super) fn start(default: &str) -> Logging {
     let is_json = is_json();
-    let filter = EnvFilter::try_from_env("PURPOSEGATE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let asked = std::env::var("PURPOSEGATE_LOG").unwrap_or_default();
+    let (filter, unusable) = filter(&asked, default);
     // The watcher of files says each event that it sees. With the log in a watched folder each such line
     // would cause the next.
     let filter = match "notify=warn".parse() {
@@ -37,6 +39,16 @@ pub(super) fn start(default: &str) -> Logging {
         .with_target(false);
     // A second start in one process (tests) keeps the first.
     drop(if is_json { builder.json().try_init() } else { builder.try_init() });
+    if unusable {
+        tracing::error!(
+            used = default,
+            "PURPOSEGATE_LOG is neither a level (error, warn, info, debug, trace, off) nor a list of directives"
+        );
+    }
+    let format = std::env::var("PURPOSEGATE_LOG_FORMAT").unwrap_or_default();
+    if !is_json && !["", "text"].contains(&format.as_str()) {
+        tracing::error!(used = "text", "PURPOSEGATE_LOG_FORMAT is neither `json` nor `text`");
+    }
     // The standard hook writes to stderr itself and would wait for its reader. A panic's words may hold
     // anything, so only its place is said.
     std::panic::set_hook(Box::new(|panic| {
@@ -46,9 +58,27 @@ pub(super) fn start(default: &str) -> Logging {
     logging
 }
 
+/// The filter that is asked for. Where it cannot be read it is the default, and true stands beside it. A word
+/// that is no level would be taken for the name of a module, and by itself nothing else would ever be said.
+fn filter(asked: &str, default: &str) -> (EnvFilter, bool) {
+    let is_meant = |directive: &str| {
+        let word = directive.trim();
+        word.contains(['=', ':', '['])
+            || word.starts_with("purposegate")
+            || word.parse::<LevelFilter>().is_ok()
+    };
+    if asked.trim().is_empty() {
+        return (EnvFilter::new(default), false);
+    }
+    match EnvFilter::try_new(asked) {
+        Ok(filter) if asked.split(',').any(is_meant) => (filter, false),
+        _ => (EnvFilter::new(default), true),
+    }
+}
+
 /// Whether log lines are JSON.
 pub(super) fn is_json() -> bool {
-    std::env::var("PURPOSEGATE_LOG_FORMAT").is_ok_and(|format| format == "json")
+    std::env::var("PURPOSEGATE_LOG_FORMAT").is_ok_and(|format| format.eq_ignore_ascii_case("json"))
 }
 
 enum Message {
@@ -196,6 +226,24 @@ mod tests {
         let text = String::from_utf8(written.lock().unwrap().clone()).unwrap();
         assert!(text.contains(" WARN lines of the log were dropped: nobody read them in time dropped=7\n"));
         assert_eq!(text.lines().count(), MAX_WAITING / line.len() + 1);
+    }
+
+    #[test]
+    fn a_filter_that_would_silence_everything_by_a_slip_is_not_used() {
+        for (asked, used, unusable) in [
+            ("", "info", false),
+            (" ", "info", false),
+            ("warning", "info", true),
+            ("verbose", "info", true),
+            ("nonsense,verbose", "info", true),
+            ("purposegate=loud", "info", true),
+            ("WARN", "warn", false),
+            ("off", "off", false),
+            ("info,purposegate::ledger=debug", "purposegate::ledger=debug,info", false),
+        ] {
+            let (filter, is_unusable) = filter(asked, "info");
+            assert_eq!((filter.to_string().as_str(), is_unusable), (used, unusable), "{asked:?}");
+        }
     }
 
     #[test]
