@@ -17,6 +17,7 @@ use crate::decision::{
     Asking, Classes, Controller, Decisions, Denial, Reason, RecordFacts, Relationship, Release, Subject,
     UnknownSubject, explain_only, scenario,
 };
+use crate::finding::suggestion;
 use crate::layer::Gatehouse;
 use crate::layer::identity::Identity;
 use crate::layer::judgement::{self, Judgement, Terms};
@@ -152,13 +153,18 @@ fn evaluate(gatehouse: &Gatehouse, question: &Question, now: Timestamp) -> Resul
 
     let recipient = snapshot.recipients.iter().find(|known| *known.name == *subject.id);
     let Some(recipient) = recipient.filter(|_| subject.kind == "recipient") else {
-        return Ok(unknown("there is no such recipient: `type` is `recipient`, `id` its configured name"));
+        let known = snapshot.recipients.iter().map(|known| &*known.name);
+        let why = "there is no such recipient: `type` is `recipient`, `id` its configured name";
+        return Ok(misspelt(why, &subject.id, known));
     };
     let route = match text(&context, "route")? {
         None => None,
         Some(name) => match snapshot.routes.iter().find(|route| *route.name == *name) {
             Some(route) => Some(route),
-            None => return Ok(unknown("there is no such route")),
+            None => {
+                let known = snapshot.routes.iter().map(|known| &*known.name);
+                return Ok(misspelt("there is no such route", name, known));
+            }
         },
     };
     let versions = snapshot.packs.get(route.map_or(0, |route| route.pack));
@@ -167,20 +173,26 @@ fn evaluate(gatehouse: &Gatehouse, question: &Question, now: Timestamp) -> Resul
     };
     let words = decisions.pack().vocabulary();
     let Ok(purpose) = words.declared_purpose(&action.name) else {
-        return Ok(unknown("there is no such purpose"));
+        let known = words.purposes().terms().map(|(_, term)| &*term.id);
+        return Ok(misspelt("there is no such purpose", &action.name, known));
     };
     if !route.is_none_or(|route| route.serves_purpose(words, purpose)) {
         return Ok(unknown("the route does not serve this purpose"));
     }
     let category = words.categories().find(&resource.id).filter(|_| resource.kind == "data-category");
     let Some(category) = category else {
-        return Ok(unknown("there is no such category: `type` is `data-category`, `id` its name"));
+        let known = words.categories().terms().map(|(_, term)| &*term.id);
+        let why = "there is no such category: `type` is `data-category`, `id` its name";
+        return Ok(misspelt(why, &resource.id, known));
     };
     let operation = match text(&action.properties, "operation")? {
         None => route.map_or(Operation::Disclose, |route| route.operation(&Method::GET)),
         Some(name) => match Operation::ALL.iter().find(|operation| operation.name() == name) {
             Some(operation) => *operation,
-            None => return Ok(unknown("there is no such operation")),
+            None => {
+                let known = Operation::ALL.iter().map(|operation| operation.name());
+                return Ok(misspelt("there is no such operation", name, known));
+            }
         },
     };
 
@@ -338,6 +350,14 @@ impl Inquiry<'_> {
             (None, _) if !line.rules.is_empty() => format!("forbidden by {}", line.rules.join(", ")),
             (None, _) => "no rule permits this".to_owned(),
         }
+    }
+}
+
+/// A denial because of a word that nothing has, with the nearest that something has.
+fn misspelt<'k>(why: &str, word: &str, known: impl Iterator<Item = &'k str>) -> Value {
+    match suggestion(word, known) {
+        Some(hint) => unknown(&format!("{why}; {hint}")),
+        None => unknown(why),
     }
 }
 

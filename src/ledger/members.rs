@@ -331,14 +331,21 @@ fn named_subject(written: Written, kept: bool, names: &dyn Names) -> Result<Subj
 }
 
 fn read_origin(value: Written, facts: &mut Facts, names: &dyn Names) -> Result<(), EventError> {
-    let unknown = || wrong("origin", "is not an origin, nor an object of data categories and their origins");
+    const WHAT: &str = "is not an origin, nor an object of data categories and their origins";
+    let unknown = || wrong("origin", WHAT);
+    let read = |word: &str| {
+        Origin::parse(word).ok_or_else(|| {
+            let nearest = nearest_word(word, Origin::ALL.iter().map(|origin| origin.name()));
+            EventError::UnknownWord { member: "origin", what: WHAT, nearest: nearest.map(str::to_owned) }
+        })
+    };
     match value {
-        Written::Text(name) => facts.origin = Some(Origin::parse(&name).ok_or_else(unknown)?),
+        Written::Text(name) => facts.origin = Some(read(&name)?),
         Written::Object(members) if repeated(&members).is_none() && !members.is_empty() => {
             for (category, origin) in members {
                 let category = names.category(&category).ok_or_else(unknown)?;
                 let Written::Text(origin) = origin else { return Err(unknown()) };
-                facts.origin_of.push((category, Origin::parse(&origin).ok_or_else(unknown)?));
+                facts.origin_of.push((category, read(&origin)?));
             }
             facts.origin_of.sort_unstable();
         }

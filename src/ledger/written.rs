@@ -495,6 +495,14 @@ mod tests {
                 r#"{"kind":"relation","relation":"domain registrant"}"#,
                 unknown("relation", "is not a relation of the vocabulary", Some("domain-registrant")),
             ),
+            (
+                r#"{"kind":"fact","facts":{"origin":"referal"}}"#,
+                unknown(
+                    "origin",
+                    "is not an origin, nor an object of data categories and their origins",
+                    Some("referral"),
+                ),
+            ),
             (r#"{"kind":"consent-given","purpose":7}"#, wrong("purpose", "is not a string")),
             (
                 r#"{"kind":"erasure","at":"yesterday"}"#,
