@@ -347,7 +347,8 @@ fn in_words(exchange: &Value) -> String {
             let clauses = entry.get("clauses").and_then(Value::as_array).into_iter().flatten();
             let clauses: Vec<_> = clauses.filter_map(Value::as_str).collect();
             let fields = entry.get("fields").and_then(Value::as_u64).unwrap_or(0);
-            line.push_str(&format!(", {fields} fields"));
+            let fields = usize::try_from(fields).unwrap_or(usize::MAX);
+            line.push_str(&format!(", {}", counted(fields, "field")));
             if !clauses.is_empty() {
                 line.push_str(&format!(" ({})", clauses.join(", ")));
             }
@@ -482,7 +483,7 @@ mod tests {
             text,
             format!(
                 "2026-11-21T12:00:00Z  {DECISION}  acme  direct-marketing  customers  released  1 record, 0 withheld, 1 person, case \"2026-017\"\n    \
-                 email: clear, consent, 1 fields (G-6.4b)\n"
+                 email: clear, consent, 1 field (G-6.4b)\n"
             )
         );
         let (_, json, _) = shown("show --format json --subject alice");

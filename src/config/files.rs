@@ -59,14 +59,13 @@ pub(super) fn included(fields: &mut Fields<'_>, folder: &Path) -> Vec<FileText> 
 }
 
 /// The file at a path that the configuration names; none is a finding.
-pub(super) fn existing(part: &Part<'_>, named: &At<&str>) -> Option<PathBuf> {
+pub(super) fn existing(part: &Part<'_>, named: &At<&str>, hint: &str) -> Option<PathBuf> {
     let path = part.folder.join(named.value);
     if path.is_file() {
         return Some(path);
     }
     let finding =
         Finding::error("no-such-file", format!("there is no file {}", path.display())).label("not there");
-    let hint = "`purposegate certs dev --out certs/` makes development certificates";
     part.fields.document().find(finding.hint(hint), named.at.clone());
     None
 }

@@ -11,6 +11,9 @@ use crate::document::{At, Document, Fields};
 use crate::finding::Finding;
 use crate::layer::token::Issuer;
 
+/// Where a file with keys comes from.
+const PUBLISHED: &str = "save what the issuer publishes at its `jwks_uri` there: the gateway fetches nothing";
+
 /// Every issuer of every file, in the order that patterns refer to.
 pub(super) struct Issuers {
     /// The name of each; one that does not read has its place all the same.
@@ -42,7 +45,7 @@ impl Issuers {
         names.add(document, &url);
         self.urls.push(url.value.to_owned());
         let (Some(audience), Some(keys)) = (audience, keys) else { return };
-        let Some(file) = existing(part, &keys) else { return };
+        let Some(file) = existing(part, &keys, PUBLISHED) else { return };
         let key_set = read_keys(part, &file, &keys);
         self.files.push(file);
         self.issuers.extend(key_set.and_then(|key_set| {

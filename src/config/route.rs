@@ -340,7 +340,7 @@ impl<'r, 'd> Reading<'r, 'd> {
         }
         self.by_position(&mapping, &places);
         let plan = self.compile(&mapping, &places)?;
-        let fields = mapping.records.iter().flat_map(mapped).collect();
+        let fields = mapping.records.iter().flat_map(|set| mapped(set, &mapping.records)).collect();
         Some(Scrubbing::new(plan, self.words.vocabulary, unknown_subject, withheld, limits, fields))
     }
 
@@ -478,13 +478,14 @@ fn find_spelled_alone(sets: &[Written<'_>]) {
 }
 
 /// The fields of a record set with their paths from the document on.
-fn mapped(set: &RecordMapping) -> impl Iterator<Item = Field> {
+fn mapped(set: &RecordMapping, sets: &[RecordMapping]) -> impl Iterator<Item = Field> {
     set.fields.iter().map(|field| {
         let path = match field.path.strip_prefix('@') {
             Some(within) => format!("{}{within}", set.path),
             None => field.path.clone(),
         };
-        Field { path, categories: field.categories.clone() }
+        let without_subject = set.is_without_subject(&field.path, sets);
+        Field { path, categories: field.categories.clone(), without_subject }
     })
 }
 

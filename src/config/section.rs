@@ -20,6 +20,9 @@ use crate::finding::Finding;
 use crate::layer::{MAX_EXCHANGES, exchanges_per_recipient, request};
 use crate::vocabulary::EEA;
 
+/// Where certificates come from.
+const CERTIFICATES: &str = "`purposegate certs dev --out certs/` makes development certificates";
+
 /// A public listener.
 #[derive(Clone, Debug)]
 pub struct Listener {
@@ -245,9 +248,9 @@ fn listener(part: &Part<'_>, mut fields: Fields<'_>) -> Option<Listener> {
 }
 
 fn listener_tls(part: &Part<'_>, mut fields: Fields<'_>) -> Option<ListenerTls> {
-    let certificate = fields.needed_text("certificate").and_then(|file| existing(part, &file));
-    let key = fields.needed_text("key").and_then(|file| existing(part, &file));
-    let client_ca = fields.text("client-ca").and_then(|file| existing(part, &file));
+    let certificate = fields.needed_text("certificate").and_then(|file| existing(part, &file, CERTIFICATES));
+    let key = fields.needed_text("key").and_then(|file| existing(part, &file, CERTIFICATES));
+    let client_ca = fields.text("client-ca").and_then(|file| existing(part, &file, CERTIFICATES));
     let words = [("optional", false), ("required", true)];
     let demanded = fields.choice("client-certificate", &words);
     if demanded == Some(true) && client_ca.is_none() {

@@ -19,7 +19,7 @@ use crate::document::{At, Document, Fields};
 use crate::finding::Finding;
 use crate::layer::route::Recipient;
 use crate::policy::{Pack, RuleAt};
-use crate::scrub;
+use crate::scrub::{self, FieldMapping, RecordMapping};
 use crate::vocabulary::{Basis, CategoryId, EEA, KindId, Operation, PurposeId, Safeguard};
 
 /// The codes of warnings that are told only where the configuration loads: an error elsewhere may be
@@ -178,8 +178,15 @@ impl RecipientAt<'_, '_> {
         let credentials = self.fields.tables("credentials", "a credential");
         if credentials.is_empty() {
             let words = format!("nobody can be `{}`: it has no credentials", self.recipient.name);
-            let hint =
-                format!("`purposegate recipient key {}` makes a key and its line", self.recipient.name);
+            let kinds = self.config.vocabulary.kinds();
+            let is = |kind: &str| kinds.find(kind).is_some_and(|kind| kinds.within(self.facts().kind, kind));
+            let hint = match (is("data-subject"), is("customer-administrator")) {
+                (true, _) => "add `jwt = { issuer = …, claims = { … }, subject-claim = \"sub\" }`".to_owned(),
+                (_, true) => {
+                    "add `jwt = { issuer = …, claims = { … }, controller-claim = \"…\" }`".to_owned()
+                }
+                _ => format!("`purposegate recipient key {}` makes a key and its line", self.recipient.name),
+            };
             let finding =
                 Finding::warning("recipient-without-credentials", words).label("has no credentials");
             self.warn(finding.hint(hint), self.fields.at());
@@ -351,21 +358,18 @@ pub(super) fn look_at_records(
     }
     let somebodys =
         |categories: &[CategoryId]| categories.iter().find(|id| words.vocabulary.is_somebodys(**id)).copied();
-    let records: Vec<&str> = sets.iter().map(|set| &*set.mapping.path).collect();
+    let mappings: Vec<RecordMapping> = sets.iter().map(|set| set.mapping.clone()).collect();
     for set in sets {
-        let without_subject = |field: &&crate::scrub::FieldMapping| {
-            let within = field.path.starts_with('@') || set.mapping.path == "$";
-            let outside = !within
-                && !field.path.contains("..")
-                && !records.iter().any(|record| field.path.starts_with(record));
-            (within && set.mapping.subjects.is_empty()) || outside
-        };
+        let without_subject = |field: &&FieldMapping| set.mapping.is_without_subject(&field.path, &mappings);
         let fields = set.mapping.fields.iter().filter(without_subject);
         let personal = fields.filter_map(|field| Some((field, somebodys(&field.categories)?)));
         if let Some((field, category)) = personal.clone().next() {
             let category = words.vocabulary.categories().name(category);
             let message = match personal.count() {
                 1 => format!("nothing says whose `{category}` this is on route `{route}`: it never leaves"),
+                2 => format!(
+                    "nothing says whose `{category}` this is on route `{route}`: it never leaves, nor does another field"
+                ),
                 count => format!(
                     "nothing says whose `{category}` this is on route `{route}`: it never leaves, nor do {} more fields",
                     count - 1

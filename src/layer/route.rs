@@ -49,6 +49,8 @@ pub struct Scrubbing {
 pub struct Field {
     pub path: String,
     pub categories: Vec<CategoryId>,
+    /// It stands in a record without a subject, or outside of every record: nothing personal of it leaves.
+    pub without_subject: bool,
 }
 
 impl Scrubbing {

@@ -127,7 +127,7 @@ fn purposes(
             let Some(first) = working.first() else { continue };
             let asked = asking(route.operation(first));
             let Ok(best) = decisions.foresee(&asked) else { continue };
-            let fields = fields_of(route, best);
+            let fields = fields_of(route, decisions.pack().vocabulary(), best);
             let names: Vec<&str> = working.iter().map(|method| method.as_str()).collect();
             let mut told = json!({ "purpose": tree.name(purpose), "methods": names });
             match (fields, told.as_object_mut()) {
@@ -160,13 +160,17 @@ fn purposes(
     json!({ "recipient": &*recipient.name, "purposes": registered, "routes": routes })
 }
 
-/// The fields of a route, each in its most revealing form; `None` where its answers pass unread.
-fn fields_of(route: &Route, best: impl Fn(CategoryId) -> Form) -> Option<Value> {
-    let fields = route.scrubbing.as_ref()?.fields.iter().filter_map(|field| {
-        let forms = field.categories.iter().map(|category| best(*category));
-        let form = forms.max().filter(|form| *form != Form::Removed)?;
-        Some(json!({ "path": field.path, "form": form }))
-    });
+/// The fields of a route that can leave, each in its most revealing form; `None` where its answers pass unread.
+fn fields_of(route: &Route, words: &Vocabulary, best: impl Fn(CategoryId) -> Form) -> Option<Value> {
+    let is_nobodys = |field: &&Field| {
+        field.without_subject && field.categories.iter().any(|category| words.is_somebodys(*category))
+    };
+    let fields =
+        route.scrubbing.as_ref()?.fields.iter().filter(|field| !is_nobodys(field)).filter_map(|field| {
+            let forms = field.categories.iter().map(|category| best(*category));
+            let form = forms.max().filter(|form| *form != Form::Removed)?;
+            Some(json!({ "path": field.path, "form": form }))
+        });
     Some(fields.collect())
 }
 

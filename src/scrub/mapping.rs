@@ -94,6 +94,21 @@ pub struct RecordMapping {
     pub facts: Vec<(FactKey, String)>,
 }
 
+impl RecordMapping {
+    /// Whether no record of `sets`, of which this is one, says whose a field of this one is: it stands in a
+    /// record without a subject, or outside of every record. Of a path with `..` that is not known.
+    pub fn is_without_subject(&self, field: &str, sets: &[RecordMapping]) -> bool {
+        if field.starts_with('@') || self.path == "$" {
+            return self.subjects.is_empty();
+        }
+        let is_below = |record: &RecordMapping| {
+            let rest = field.strip_prefix(&*record.path);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        !field.contains("..") && !sets.iter().any(is_below)
+    }
+}
+
 /// The mapping of one route.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mapping {

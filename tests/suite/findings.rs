@@ -734,6 +734,10 @@ const SURPRISES: &[(&str, &str)] = &[
         "[[route]]\nALLOW\nname = \"x\"\nupstream = \"crm\"\npath = \"/x\"\nrecord = \"$.items[*]\"\nsubject = \"@.id\"\nfields = { \"@.id\" = \"subject-identifier\", \"$.owner\" = \"name\" }",
     ),
     (
+        "personal-without-subject",
+        "[[route]]\nALLOW\nname = \"x\"\nupstream = \"crm\"\npath = \"/x\"\nrecord = \"$.item\"\nsubject = \"@.id\"\nfields = { \"@.id\" = \"subject-identifier\", \"$.items.name\" = \"name\" }",
+    ),
+    (
         "names-leave",
         "[[route]]\nALLOW\nname = \"x\"\nupstream = \"crm\"\npath = \"/x\"\nrecord = \"$.members.*\"\nsubject = \"@.id\"\nFIELDS",
     ),
@@ -769,6 +773,16 @@ fn what_can_never_work_or_can_surprise_is_one_warning() {
         let text = rendered(&findings, folder.path());
         assert!(loads && findings.iter().all(|finding| !finding.is_warning()), "{allowed}\n{text}");
     }
+}
+
+#[test]
+fn whoever_is_named_by_a_token_alone_is_not_told_to_make_a_key() {
+    let added = "[[recipient]]\nname = \"x\"\nkind = \"data-subject\"\ncountry = \"DE\"\n\
+                 purposes = [\"data-subject-request\"]\n";
+    let (_, findings, folder) = about(&format!("{ROUTE}{FIELDS}{added}"));
+    assert_eq!(codes(&findings), ["recipient-without-credentials"]);
+    let text = rendered(&findings, folder.path());
+    assert!(text.contains("subject-claim") && !text.contains("recipient key"), "{text}");
 }
 
 #[test]

@@ -64,6 +64,41 @@ fn a_recipient_sees_which_fields_it_would_receive_in_which_form() {
     assert_eq!(posted.status, 405);
 }
 
+#[test]
+fn a_field_without_a_subject_never_leaves_and_is_not_listed() {
+    let upstream = Upstream::start();
+    let nobodys = r#"
+[[route]]
+name = "nobodys"
+upstream = "crm"
+path = "/nobodys"
+[route.fields]
+"@.name" = "name"
+"@.total" = "aggregate"
+
+[[route]]
+name = "outside"
+upstream = "crm"
+path = "/outside"
+record = "$.items[*]"
+subject = "@.id"
+[route.fields]
+"@.name" = "name"
+"$.owner" = "name"
+"$.total" = "aggregate"
+"#;
+    let gate = Gate::start(&format!("{}{nobodys}", base(upstream.address)));
+    let page = about_itself(&gate, "support", "").json();
+    let listed = |route: &str| {
+        let routes = page["routes"].as_array().unwrap();
+        let route = routes.iter().find(|listed| listed["route"] == route).unwrap();
+        let fields = route["purposes"][0]["fields"].as_array().unwrap();
+        fields.iter().map(|field| field["path"].as_str().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(listed("nobodys"), ["$.total"]);
+    assert_eq!(listed("outside"), ["$.items[*].name", "$.total"]);
+}
+
 fn list(gate: &Gate, recipient: &str, more: &[&str]) -> Answer {
     let (bearer, purpose) = (bearer(recipient), "data-purpose: direct-marketing".to_owned());
     http::get(gate.address, "/customers", &[&[bearer.as_str(), &purpose], more].concat())
