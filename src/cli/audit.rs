@@ -429,6 +429,7 @@ mod tests {
                 keys: Path::new("/no/keys"),
                 names: Arc::new(ledger::Language::standard()),
                 recipients: vec!["acme".into(), "globex".into()],
+                namespaces: vec![Arc::from("default")],
                 admin: "127.0.0.1:9".parse().unwrap(),
             },
             vocabulary: Arc::new(Vocabulary::standard()),

@@ -222,6 +222,7 @@ mod tests {
             log: Path::new("/nowhere"),
             names: Arc::new(Language::standard()),
             recipients: vec![Arc::from("court")],
+            namespaces: vec![Arc::from("default")],
             admin: "127.0.0.1:9".parse().unwrap(),
         };
         let now = "2026-11-22T00:00:00Z".parse().unwrap();

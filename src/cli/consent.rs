@@ -103,7 +103,7 @@ pub enum ConsentVerb {
     Import {
         /// The file; started again, it goes on where it was interrupted
         file: PathBuf,
-        /// Record events about recipients that the configuration does not have, as an export may have
+        /// Record events about recipients and namespaces that the configuration does not have, as an export may have
         #[arg(long)]
         keep_unknown_recipients: bool,
     },
@@ -512,6 +512,7 @@ mod tests {
                 log: Path::new("/nowhere"),
                 names: Arc::new(Language::standard()),
                 recipients: vec![Arc::from("acme")],
+                namespaces: ["default", "crm"].map(Arc::from).to_vec(),
                 admin: "127.0.0.1:9".parse().unwrap(),
             };
             let (mut out, mut words) = (Vec::new(), Vec::new());

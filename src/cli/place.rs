@@ -21,6 +21,8 @@ pub struct Place<'p> {
     pub names: Arc<dyn Names>,
     /// The names of the recipients that the configuration has.
     pub recipients: Vec<Arc<str>>,
+    /// The names of the namespaces that the configuration has.
+    pub namespaces: Vec<Arc<str>>,
     pub admin: SocketAddr,
 }
 

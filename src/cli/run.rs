@@ -179,6 +179,7 @@ fn place(config: &Config, admin: Option<SocketAddr>) -> Place<'_> {
         log: &config.audit.directory,
         names: config.language(),
         recipients: config.recipients.iter().map(|recipient| Arc::clone(&recipient.name)).collect(),
+        namespaces: config.namespace_names.iter().cloned().collect(),
         admin: admin.unwrap_or(config.admin.address),
     }
 }

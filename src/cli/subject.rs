@@ -230,6 +230,7 @@ mod tests {
             log: Path::new("/nowhere"),
             names: Arc::new(Language::standard()),
             recipients: Vec::new(),
+            namespaces: ["default", "crm"].map(Arc::from).to_vec(),
             admin: "127.0.0.1:9".parse().unwrap(),
         };
         let log = Log { folder: &audit, packs: &[crate::decision::testing::one_partner()], recipients: &[] };

@@ -91,6 +91,7 @@ pub(super) fn open(place: &Place<'_>, keys: &Keys) -> Result<Box<dyn Way>, Troub
                 ledger.keep_mark(mark);
             }
             ledger.set_recipients(place.recipients.iter().cloned());
+            ledger.set_namespaces(place.namespaces.iter().cloned());
             Ok(Box::new(Directly { ledger, runtime }))
         }
         Err(OpenError::File(FileError::InUse(_))) => {

@@ -16,6 +16,7 @@ mod soundness;
 mod tls;
 mod words;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,6 +57,8 @@ pub struct Config {
     pub vocabulary: Arc<Vocabulary>,
     /// How ids of people and controllers are read.
     pub namespaces: Arc<Namespaces>,
+    /// The namespaces that it has, by name: an event about another would have no effect.
+    pub namespace_names: BTreeSet<Arc<str>>,
     /// The first is the default. Each with its versions, in the order of their effective dates.
     pub packs: Vec<Vec<Arc<Pack>>>,
     /// Where the gateway exports from.
@@ -182,7 +185,8 @@ fn assemble<'d>(
     let keys = section::keys(&mut main);
     let drain = section::drain(&mut main);
     let mut parts: Vec<Part<'d>> = [main].into_iter().chain(included).collect();
-    packs.namespaces = namespace::read_all(&mut parts);
+    let (rules, namespace_names) = namespace::read_all(&mut parts);
+    packs.namespaces = rules;
     let namespaces = Arc::new(packs.namespaces.clone());
     let upstreams = section::upstreams(&mut parts);
     let (recipients, credentials, of_issuers) = recipient::read_all(&mut parts, &packs.words(0));
@@ -217,6 +221,7 @@ fn assemble<'d>(
         revision,
         vocabulary,
         namespaces,
+        namespace_names,
         packs,
         exporter_region,
         purpose_header,

@@ -3,7 +3,7 @@
 //! A route's `normalise` is a short form for the rule of its namespace. Invariant: whoever says something
 //! about a namespace says the same, so that a rule does not depend on who is asked first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -37,11 +37,19 @@ struct Said<'d> {
     extract: Option<(At<&'d str>, &'d Document<'d>)>,
 }
 
-type All<'d> = BTreeMap<&'d str, Said<'d>>;
+/// What all tables say, by the name of the namespace.
+#[derive(Debug, Default)]
+struct All<'d> {
+    rules: BTreeMap<&'d str, Said<'d>>,
+    /// The namespaces of the ids that records, paths and tokens have.
+    in_use: BTreeSet<&'d str>,
+}
 
-/// The rules of all namespaces: of the first file's sections, and of the short forms in every file.
-pub(super) fn read_all(parts: &mut [Part<'_>]) -> Namespaces {
-    let mut all = All::new();
+/// The rules of all namespaces: of the first file's sections, and of the short forms in every file. Beside
+/// them the names of all namespaces that can have any effect; the default one is among them unless only
+/// others are in use.
+pub(super) fn read_all(parts: &mut [Part<'_>]) -> (Namespaces, BTreeSet<Arc<str>>) {
+    let mut all = All::default();
     if let Some(main) = parts.first_mut() {
         for (name, item) in main.fields.entries("namespace") {
             section(main.fields.document(), &name, &item, &mut all);
@@ -60,15 +68,27 @@ pub(super) fn read_all(parts: &mut [Part<'_>]) -> Namespaces {
                 }
             }
         }
+        for mut recipient in part.fields.tables("recipient", "a recipient") {
+            for mut credential in recipient.tables("credentials", "a credential") {
+                if let Some(mut token) = credential.fields("jwt", "`jwt`") {
+                    claims(&mut token, &mut all);
+                }
+            }
+        }
     }
-    Namespaces::new(all.iter().filter_map(|(name, said)| Some((Arc::from(*name), said.rule()?))))
+    if all.in_use.is_empty() {
+        all.in_use.insert(DEFAULT_NAMESPACE);
+    }
+    let named = all.rules.keys().chain(&all.in_use).map(|name| Arc::from(*name)).collect();
+    let rules = all.rules.iter().filter_map(|(name, said)| Some((Arc::from(*name), said.rule()?)));
+    (Namespaces::new(rules), named)
 }
 
 fn section<'d>(document: &'d Document<'d>, name: &At<&'d str>, item: &Item<'d>, all: &mut All<'d>) {
     check_name(document, name);
     let by = format!("`[namespace.{}]`", name.value);
     let Some(mut fields) = item.fields(&by) else { return };
-    let said = all.entry(name.value).or_default();
+    let said = all.rules.entry(name.value).or_default();
     let normalise = fields.item("normalise");
     said.extract = fields.text("extract").map(|pattern| (pattern, document));
     fields.end();
@@ -82,13 +102,30 @@ fn short_forms<'d>(table: &mut Fields<'d>, by: &str, all: &mut All<'d>) {
     let document = table.document();
     for key in ["subject", "controller"] {
         let sources = table.item(key).map(|item| item.items()).unwrap_or_default();
-        for source in sources.iter().filter(|source| source.is_table()) {
+        for source in sources {
+            if !source.is_table() {
+                all.in_use.insert(DEFAULT_NAMESPACE);
+                continue;
+            }
             let Some(mut source) = source.fields("where an id is found") else { continue };
             let namespace = source.text("namespace").map_or(DEFAULT_NAMESPACE, |name| name.value);
+            all.in_use.insert(namespace);
             let Some(item) = source.item("normalise") else { continue };
             let statement = Statement { normalise: steps(&item), by: by.to_owned(), document, at: item.at() };
-            all.entry(namespace).or_default().statements.push(statement);
+            all.rules.entry(namespace).or_default().statements.push(statement);
         }
+    }
+}
+
+/// The namespaces of the claims that say who the holder of a token is.
+fn claims<'d>(token: &mut Fields<'d>, all: &mut All<'d>) {
+    for key in ["subject-claim", "controller-claim"] {
+        let Some(item) = token.item(key) else { continue };
+        let namespace = match item.is_table() {
+            true => item.fields("an identity claim").and_then(|mut claim| claim.text("namespace")),
+            false => None,
+        };
+        all.in_use.insert(namespace.map_or(DEFAULT_NAMESPACE, |name| name.value));
     }
 }
 

@@ -317,6 +317,9 @@ impl<'r, 'd> Reading<'r, 'd> {
         if personal && unknown_subject == UnknownSubject::NoFacts {
             find_spelled_alone(&sets);
         }
+        if personal {
+            find_spelled_controller(&sets);
+        }
         let max_body = self.fields.size("max-deny-body").unwrap_or(MAX_DENY_BODY);
         let withheld = [("strip", Withheld::Strip), ("deny", Withheld::Deny { max_body })];
         let withheld = self.fields.choice("withheld", &withheld).unwrap_or(Withheld::Strip);
@@ -474,6 +477,22 @@ fn find_spelled_alone(sets: &[Written<'_>]) {
                 .document
                 .find(finding.label("another spelling is nobody known").hint(hint), place.at.clone());
         }
+    }
+}
+
+/// Finds record sets about an account that the recipient alone names: one that is unknown counts as open.
+fn find_spelled_controller(sets: &[Written<'_>]) {
+    for Written { mapping: set, places, .. } in sets {
+        let Some(controller) = set.controller.as_ref().filter(|source| source.path.starts_with('{')) else {
+            continue;
+        };
+        let Some(place) = places.iter().find(|place| place.path == controller.path) else { continue };
+        let words =
+            format!("whose account it is, is told by `{}`, which the recipient spells", controller.path);
+        let finding = Finding::warning("controller-by-path-alone", words);
+        let hint = "a spelling that the upstream takes for a closed account and the ledger for nobody known counts as \
+                    open: name it in the record, `controller = \"@.account_id\"`";
+        place.document.find(finding.label("another spelling is nobody known").hint(hint), place.at.clone());
     }
 }
 

@@ -113,6 +113,7 @@ pub const WARNINGS: &[&str] = &[
     "body-chooses-fields",
     "category-too-wide",
     "certificate-ended",
+    "controller-by-path-alone",
     "cookie-forwarded",
     "exporter-in-eea",
     "few-open-files",

@@ -249,13 +249,14 @@ fn keep_mark(ledger: &Ledger, config: &Config) {
     }
 }
 
-/// Tells the ledger which recipients there are, and the operator which it names beside them: what
+/// Tells the ledger which recipients and namespaces there are, and the operator which it names beside them: what
 /// people said about one that was renamed counts for nobody.
 fn register_recipients(ledger: &Ledger, config: &Config) {
     let names: Vec<Arc<str>> =
         config.recipients.iter().map(|recipient| Arc::clone(&recipient.name)).collect();
     let unregistered = ledger.unregistered_recipients(&names);
     ledger.set_recipients(names);
+    ledger.set_namespaces(config.namespace_names.iter().cloned());
     for name in unregistered.iter().take(MAX_NAMED) {
         tracing::warn!(
             recipient = &**name,

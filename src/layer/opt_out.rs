@@ -165,7 +165,8 @@ pub(super) async fn object(
     let draft = ledger::parse(objection, Sort::Subject, ledger.names());
     let draft = draft.map_err(|_| Refusal::LedgerUnavailable)?;
     let kind = draft.what.kind();
-    let recorded = ledger.append(&Entity::Subject(person), draft, None, Timestamp::now()).await;
+    let person = Entity::Subject(person);
+    let recorded = ledger.append_whatever_is_configured(&person, draft, None, Timestamp::now()).await;
     recorded.map_err(|_| Refusal::LedgerUnavailable)?;
     gatehouse.metrics.ledger_events.with_label_values(&[kind]).inc();
     gatehouse.metrics.withdrawal_effect.observe(received.elapsed().as_secs_f64());

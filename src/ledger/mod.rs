@@ -21,6 +21,7 @@ mod import;
 mod in_force;
 mod index;
 mod kinds;
+mod known_namespaces;
 mod mark;
 mod member;
 mod members;
@@ -130,6 +131,7 @@ struct Shared {
     changes: changes::Changes,
     desk: Mutex<desk::Desk>,
     recipients: recipients::Registered,
+    namespaces: known_namespaces::KnownNamespaces,
     mark: OnceLock<Mark>,
     durable: AtomicU64,
     failed: AtomicBool,
@@ -161,6 +163,7 @@ impl Ledger {
             changes: changes::Changes::new(),
             desk: Mutex::new(desk::Desk::new(last)),
             recipients: recipients::Registered::default(),
+            namespaces: known_namespaces::KnownNamespaces::default(),
             mark: OnceLock::new(),
             durable: AtomicU64::new(last.0),
             failed: AtomicBool::new(false),
@@ -192,8 +195,22 @@ impl Ledger {
         idempotency_key: Option<&str>,
         now: Timestamp,
     ) -> Result<Recorded, AppendError> {
-        let once = idempotency_key.map(|key| self.once(entity, key, By::Sender, &draft));
         self.check(entity, &draft.what, false)?;
+        self.append_whatever_is_configured(entity, draft, idempotency_key, now).await
+    }
+
+    /// As [`Ledger::append`], also where the configuration does not have the namespace any more: who follows
+    /// a link cannot correct it, and what was said counts again if the namespace comes back.
+    ///
+    /// Cancel safety: as of [`Ledger::append`].
+    pub async fn append_whatever_is_configured(
+        &self,
+        entity: &Entity,
+        draft: Draft,
+        idempotency_key: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Recorded, AppendError> {
+        let once = idempotency_key.map(|key| self.once(entity, key, By::Sender, &draft));
         let receipt = self.submit(entity, draft, once, now).await?;
         receipt.await.unwrap_or(Err(AppendError::Unavailable))
     }
@@ -225,6 +242,12 @@ impl Ledger {
         self.shared.recipients.set(names);
     }
 
+    /// Tells the namespaces that the configuration has: from then on an event about somebody in another is
+    /// an error.
+    pub fn set_namespaces(&self, names: impl IntoIterator<Item = Arc<str>>) {
+        self.shared.namespaces.set(names);
+    }
+
     /// The recipients that what is in force names and `configured` does not have, in order.
     pub fn unregistered_recipients(&self, configured: &[Arc<str>]) -> Vec<Arc<str>> {
         let named = self.shared.index.recipients();
@@ -232,11 +255,15 @@ impl Ledger {
     }
 
     /// Checks what a new event has to fulfil, and a recorded one need not.
-    fn check(&self, entity: &Entity, what: &What, keep_unknown_recipients: bool) -> Result<(), EventError> {
+    fn check(&self, entity: &Entity, what: &What, keep_unknown: bool) -> Result<(), EventError> {
         if let What::CaseApproved { approver } = what {
             approver.check()?;
         }
-        if keep_unknown_recipients { Ok(()) } else { self.shared.recipients.check(entity, what) }
+        if keep_unknown {
+            return Ok(());
+        }
+        self.shared.recipients.check(entity, what)?;
+        self.shared.namespaces.check(entity, what)
     }
 
     /// Hands an event in; the receipt becomes ready when it is recorded.

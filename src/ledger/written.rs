@@ -43,6 +43,11 @@ pub enum EventError {
     UnknownWord { member: &'static str, what: &'static str, nearest: Option<String> },
     #[error("`recipient` is none of the configured recipients{hint}", hint = hint(nearest.as_deref()))]
     UnknownRecipient { nearest: Option<String> },
+    #[error("`namespace` is none that the configuration has{hint}", hint = hint(nearest.as_deref()))]
+    UnknownNamespace { nearest: Option<String> },
+    /// Nobody is in the default one.
+    #[error("`namespace` is missing: the configuration has ids in `{known}` alone")]
+    NamespaceMissing { known: String },
     #[error("a `{kind}` event is about a {wanted}, not about a {got}", wanted = wanted.name(), got = got.name())]
     WrongSort { kind: &'static str, wanted: Sort, got: Sort },
     #[error("`{member}` {what}")]

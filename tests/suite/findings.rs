@@ -655,6 +655,22 @@ fn rows_by_position_are_a_warning() {
 }
 
 #[test]
+fn an_account_that_the_recipient_spells_is_a_warning() {
+    let route = |controller: &str| {
+        let route = ROUTE.replace("subject =", &format!("controller = {controller}\nsubject ="));
+        let (loads, findings, _folder) =
+            about(&format!("{route}[route.fields]\n\"@.note\" = \"service-data\"\n"));
+        assert!(loads, "{findings:?}");
+        codes(&findings)
+    };
+    for alone in ["\"{account}\"", "{ path = \"{account}\", namespace = \"account\" }"] {
+        let codes = route(alone);
+        assert!(codes.contains(&"controller-by-path-alone"), "{alone}: {codes:?}");
+    }
+    assert_eq!(route("\"@.account_id\""), [""; 0]);
+}
+
+#[test]
 fn a_table_is_mapped_by_its_header() {
     let table = |columns: &str, more: &str| {
         let route = ROUTE.replace("$.items[*]", "$.rows[*]");

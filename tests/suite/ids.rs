@@ -383,3 +383,22 @@ fn who_is_spelled_by_the_recipient_alone_is_never_judged_without_facts() {
     assert_eq!(found(&with_records("schema = \"s\"", schema)), code);
     assert!(found(&with_records("subject = [\"{id}\", \"@.id\"]", "")).is_empty());
 }
+
+#[test]
+fn an_event_in_a_namespace_that_nothing_reads_is_refused() {
+    let (_upstream, gate) = house();
+    for (namespace, words) in [
+        ("Email", "`namespace` is none that the configuration has; did you mean `email`?"),
+        ("%20email", "`namespace` is none that the configuration has; did you mean `email`?"),
+        (
+            "default",
+            "`namespace` is missing: the configuration has ids in `account`, `email`, `fhir`, `unused` alone",
+        ),
+    ] {
+        let answer = tell(&gate, namespace, "ada@example.org", r#"{"kind": "erasure"}"#);
+        assert_eq!(answer.status, 400, "{namespace}");
+        assert_eq!(answer.json()["detail"], words, "{namespace}");
+    }
+    let answer = tell(&gate, "unused", "ada@example.org", r#"{"kind": "erasure"}"#);
+    assert_eq!(answer.status, 200, "a section names it");
+}

@@ -1,0 +1,94 @@
+//! The namespaces that events may name: those of the configuration.
+//!
+//! An event about somebody in a namespace that no record, path or token has would be acknowledged and have
+//! no effect. What is recorded already is read whatever its namespace: a route may have gone since.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::event::Entity;
+use super::kinds::What;
+use super::names::nearest_word;
+use super::written::EventError;
+use crate::vocabulary::{DEFAULT_NAMESPACE, SubjectId};
+
+/// See the module's text. Until it is told of any, every name goes.
+#[derive(Default)]
+pub(super) struct KnownNamespaces(RwLock<Option<BTreeSet<Arc<str>>>>);
+
+impl KnownNamespaces {
+    pub(super) fn set(&self, names: impl IntoIterator<Item = Arc<str>>) {
+        let names = names.into_iter().collect();
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(names);
+    }
+
+    /// Checks the namespaces of the people that an event is about.
+    ///
+    /// # Errors
+    /// [`EventError::UnknownNamespace`].
+    pub(super) fn check(&self, entity: &Entity, what: &What) -> Result<(), EventError> {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(known) = &*known else { return Ok(()) };
+        let people: &[SubjectId] = match (entity, what) {
+            (Entity::Subject(person) | Entity::Controller(person), _) => std::slice::from_ref(person),
+            (_, What::CaseRegistered { registration }) => &registration.subjects,
+            _ => &[],
+        };
+        let name = |person: &SubjectId| person.namespace().cloned();
+        let unknown = people
+            .iter()
+            .map(name)
+            .find(|name| !known.contains(name.as_deref().unwrap_or(DEFAULT_NAMESPACE)));
+        let Some(unknown) = unknown else { return Ok(()) };
+        let Some(unknown) = unknown else {
+            let all: Vec<&str> = known.iter().map(|name| &**name).collect();
+            return Err(EventError::NamespaceMissing { known: all.join("`, `") });
+        };
+        let nearest = nearest_word(&unknown, known.iter().map(|name| &**name));
+        Err(EventError::UnknownNamespace { nearest: nearest.map(str::to_owned) })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::ledger::names::fixture::Fixture;
+    use crate::ledger::written;
+
+    #[test]
+    fn an_event_in_a_namespace_that_nothing_uses_is_an_error_with_the_nearest_one() {
+        let namespaces = KnownNamespaces::default();
+        let check = |text: String| {
+            let (entity, draft) = written::parse_line(text.as_bytes(), &Fixture).unwrap();
+            namespaces.check(&entity, &draft.what)
+        };
+        let events = |namespace: &str| {
+            [
+                format!(r#"{{"subject":"1","namespace":"{namespace}","kind":"erasure"}}"#),
+                format!(r#"{{"controller":"1","namespace":"{namespace}","kind":"account-closed"}}"#),
+                format!(
+                    r#"{{"case":"C-1","kind":"case-registered","recipient":"court","purpose":"security","subjects":[{{"id":"a","namespace":"email"}},{{"id":"a","namespace":"{namespace}"}}],"categories":["email"],"end":"2027-01-01T00:00:00Z","reference":"r"}}"#
+                ),
+            ]
+        };
+        assert!(events("anything").into_iter().all(|event| check(event).is_ok()), "none is known");
+        namespaces.set([Arc::from("email"), Arc::from("crm")]);
+        for event in events("email") {
+            assert_eq!(check(event), Ok(()));
+        }
+        for unknown in ["Email", " email", "EMAIL", "emial"] {
+            for event in events(unknown) {
+                let nearest = Some("email".to_owned());
+                assert_eq!(check(event), Err(EventError::UnknownNamespace { nearest }), "{unknown}");
+            }
+        }
+        for event in events("default") {
+            let known = "crm`, `email".to_owned();
+            assert_eq!(check(event), Err(EventError::NamespaceMissing { known }));
+        }
+        assert_eq!(check(r#"{"recipient":"acme","kind":"suspended"}"#.to_owned()), Ok(()));
+        namespaces.set([Arc::from(DEFAULT_NAMESPACE)]);
+        assert_eq!(check(r#"{"subject":"1","kind":"erasure"}"#.to_owned()), Ok(()));
+    }
+}
