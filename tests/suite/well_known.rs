@@ -96,7 +96,7 @@ subject = "@.id"
         fields.iter().map(|field| field["path"].as_str().unwrap()).collect::<Vec<_>>()
     };
     assert_eq!(listed("nobodys"), ["$.total"]);
-    assert_eq!(listed("outside"), ["$.items[*].name", "$.total"]);
+    assert_eq!(listed("outside"), ["$.total", "$.items[*].name"]);
 }
 
 fn list(gate: &Gate, recipient: &str, more: &[&str]) -> Answer {
