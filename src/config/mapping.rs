@@ -61,7 +61,14 @@ impl<'d> Written<'d> {
             self.mapping.columns = self.columns(document, columns);
         }
         if let Some(item) = table.item("controller") {
-            self.mapping.controller = self.sources(document, &item, words).into_iter().next();
+            let mut controllers = self.sources(document, &item, words);
+            if controllers.len() > 1 {
+                let finding = Finding::error("several-controllers", "a record has one controller")
+                    .label("several paths")
+                    .hint("name the one account whose service data it is; split the record set where there are more");
+                document.find(finding, item.at());
+            }
+            self.mapping.controller = controllers.pop();
         }
         for (path, item) in table.entries("fields") {
             if find_misplaced(document, &path, "fields") {

@@ -77,6 +77,7 @@ pub const ERRORS: &[&str] = &[
     "rule-about-one-recipient",
     "rule-without-clause",
     "rule-without-id",
+    "several-controllers",
     "token-without-claims",
     "token-without-identity",
     "two-bases",

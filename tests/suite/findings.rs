@@ -671,6 +671,15 @@ fn an_account_that_the_recipient_spells_is_a_warning() {
 }
 
 #[test]
+fn a_record_has_one_controller() {
+    let route = ROUTE.replace("subject =", "controller = [\"@.account\", \"@.reseller\"]\nsubject =");
+    let (loads, findings, _folder) =
+        about(&format!("{route}[route.fields]\n\"@.note\" = \"service-data\"\n"));
+    assert!(!loads);
+    assert_eq!(codes(&findings), ["several-controllers"]);
+}
+
+#[test]
 fn a_table_is_mapped_by_its_header() {
     let table = |columns: &str, more: &str| {
         let route = ROUTE.replace("$.items[*]", "$.rows[*]");
