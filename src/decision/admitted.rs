@@ -17,7 +17,7 @@ use super::gather::{About, Exchange, Overdue, Overrides, PER_CATEGORY, Relations
 use super::permit::{ClassId, Permit, Reason, Release};
 use super::subject::{Controller, RecordFacts, Subject, UnknownSubject};
 use crate::policy::{ConsentFact, Fact, Facts, Mask, ObjectionFact, Pack, RuleAt, Verdict};
-use crate::vocabulary::{Basis, CategoryId, Form, KindId, PurposeId};
+use crate::vocabulary::{Basis, CategoryId, Form, KindId, Operation, PurposeId};
 
 /// How many combinations of facts one slice remembers; when it is full it forgets them all.
 const MOST_REMEMBERED: usize = 8192;
@@ -168,7 +168,7 @@ impl Slice {
     fn new(pack: &Pack, kind: KindId, purpose: PurposeId, classes: Classes) -> Slice {
         let unclassified = unclassified(pack, kind, purpose, &classes);
         let mut categories: Vec<CategoryId> = classes.sets.iter().flatten().copied().collect();
-        let mask = pack.rulebook().mask(kind, purpose, categories.iter().copied());
+        let mask = pack.rulebook().mask(kind, purpose, Operation::Disclose, categories.iter().copied());
         let mask = unclassified.map_or(mask, |category| {
             let never: Mask = NEVER_UNCLASSIFIED.into_iter().collect();
             mask.and(pack.rulebook().prohibition_mask(kind, purpose, category)).and(never)
@@ -211,7 +211,7 @@ impl Slice {
         };
         self.permit(pack, &unclassified, |category, with_service_data| {
             let facts = key.of(category).with_flag(Fact::WithServiceData, with_service_data);
-            let cell = rulebook.cell_at(self.kind, self.purpose, category);
+            let cell = rulebook.cell_at(Operation::Disclose, (self.kind, self.purpose, category));
             let alike =
                 cell.filter(|&cell| rulebook.cells().get(cell).is_some_and(crate::policy::Cell::is_alike));
             let Some(cell) = alike else { return rulebook.judge(self.kind, self.purpose, category, facts) };

@@ -20,7 +20,7 @@ pub(super) struct Reach {
     pub(super) kinds: Vec<bool>,
     pub(super) purposes: Vec<bool>,
     pub(super) categories: Vec<bool>,
-    operations: Vec<bool>,
+    pub(super) operations: Vec<bool>,
     forms: Vec<bool>,
     /// Conditions on two or more of these together.
     joint: Vec<Joint>,

@@ -100,9 +100,14 @@ impl Rule {
         &self.place
     }
 
-    /// Whether it can apply to this kind and purpose, for some category.
-    pub(super) fn concerns(&self, kind: KindId, purpose: PurposeId) -> bool {
-        self.kinds()(kind) && self.purposes()(purpose)
+    /// Whether it is about this operation.
+    pub fn operations(&self) -> impl Fn(Operation) -> bool {
+        |operation| self.reach.operations.get(operation as usize).copied().unwrap_or(false)
+    }
+
+    /// Whether it can apply to this kind, purpose and operation, for some category.
+    pub(super) fn concerns(&self, kind: KindId, purpose: PurposeId, operation: Operation) -> bool {
+        self.kinds()(kind) && self.purposes()(purpose) && self.operations()(operation)
     }
 
     /// Whether the rule applies there, for some facts.

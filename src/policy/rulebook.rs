@@ -4,6 +4,7 @@
 //! have applied, whatever the facts; so asking the slice is asking the pack.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use cedar_policy::PolicySet;
 use smallvec::SmallVec;
@@ -23,14 +24,23 @@ pub struct Rulebook {
     world: World,
     rules: Vec<Rule>,
     cells: Vec<Cell>,
-    /// The cell of each kind, purpose and category, for `disclose`.
+    /// The distinct rows.
+    rows: Vec<Row>,
+    /// The row of each kind, purpose and operation.
     table: Vec<u16>,
-    sizes: (usize, usize, usize),
-    /// Whether anything at all can be permitted, by kind, purpose and operation.
-    possible: Vec<bool>,
+    sizes: (usize, usize),
 }
 
-/// The rules that can apply to one kind, purpose and category. Many share one.
+/// The cells of one kind, purpose and operation. Most kinds, purposes and operations share a few rows.
+#[derive(Debug)]
+struct Row {
+    /// By category.
+    cells: Arc<[u16]>,
+    /// Some rule can permit some category.
+    is_possible: bool,
+}
+
+/// The rules that can apply to one kind, purpose, category and operation. Many share one.
 #[derive(Debug)]
 pub struct Cell {
     rules: Vec<RuleAt>,
@@ -84,27 +94,25 @@ impl Cell {
 
 impl Rulebook {
     pub(super) fn new(world: World, rules: Vec<Rule>, vocabulary: &Vocabulary) -> Rulebook {
-        let sizes = (vocabulary.kinds().len(), vocabulary.purposes().len(), vocabulary.categories().len());
+        let sizes = (vocabulary.kinds().len(), vocabulary.purposes().len());
         let mut cells = Cells::default();
-        let mut table = Vec::with_capacity(sizes.0 * sizes.1 * sizes.2);
-        let mut possible = Vec::with_capacity(sizes.0 * sizes.1 * Operation::ALL.len());
+        let mut rows = Rows::default();
+        let mut table = Vec::with_capacity(sizes.0 * sizes.1 * Operation::ALL.len());
         for kind in vocabulary.kinds().ids() {
             for purpose in vocabulary.purposes().ids() {
-                let here = (0..).zip(&rules).filter(|(_, rule)| rule.concerns(kind, purpose));
-                let here: Vec<(RuleAt, &Rule)> = here.collect();
-                let point = |category, operation| (kind, purpose, category, operation);
-                for category in vocabulary.categories().ids() {
-                    table.push(cells.of(&here, point(category, Operation::Disclose)));
-                }
                 for &operation in Operation::ALL {
-                    let mut categories = vocabulary.categories().ids();
-                    possible.push(
-                        categories.any(|category| !permitted(&here, point(category, operation)).is_empty()),
-                    );
+                    let here = |rule: &Rule| rule.concerns(kind, purpose, operation);
+                    let here = (0..).zip(&rules).filter(|(_, rule)| here(rule));
+                    let here: Vec<(RuleAt, &Rule)> = here.collect();
+                    let categories = vocabulary.categories().ids();
+                    let row =
+                        categories.map(|category| cells.of(&here, (kind, purpose, category, operation)));
+                    let row: Vec<u16> = row.collect();
+                    table.push(rows.of(row, &cells.list));
                 }
             }
         }
-        Rulebook { world, rules, cells: cells.list, table, sizes, possible }
+        Rulebook { world, rules, cells: cells.list, rows: rows.list, table, sizes }
     }
 
     pub fn rules(&self) -> &[Rule] {
@@ -120,17 +128,30 @@ impl Rulebook {
         &self.cells
     }
 
-    /// The slice of one kind, purpose and category; `None` for ids of another vocabulary.
+    /// The slice of one kind, purpose and category for `disclose`; `None` for ids of another vocabulary.
     pub fn cell(&self, kind: KindId, purpose: PurposeId, category: CategoryId) -> Option<&Cell> {
-        self.cells.get(self.cell_at(kind, purpose, category)?)
+        self.cell_for(Operation::Disclose, (kind, purpose, category))
+    }
+
+    /// The slice of one kind, purpose and category for an operation.
+    pub fn cell_for(&self, operation: Operation, point: (KindId, PurposeId, CategoryId)) -> Option<&Cell> {
+        self.cells.get(self.cell_at(operation, point)?)
     }
 
     /// The number of that slice among [`Rulebook::cells`].
-    pub fn cell_at(&self, kind: KindId, purpose: PurposeId, category: CategoryId) -> Option<usize> {
-        let (kinds, purposes, categories) = self.sizes;
-        let known = kind.index() < kinds && purpose.index() < purposes && category.index() < categories;
-        let at = (kind.index() * purposes + purpose.index()) * categories + category.index();
-        self.table.get(at).filter(|_| known).map(|&cell| usize::from(cell))
+    pub fn cell_at(
+        &self,
+        operation: Operation,
+        (kind, purpose, category): (KindId, PurposeId, CategoryId),
+    ) -> Option<usize> {
+        self.row(kind, purpose, operation)?.cells.get(category.index()).map(|&cell| usize::from(cell))
+    }
+
+    fn row(&self, kind: KindId, purpose: PurposeId, operation: Operation) -> Option<&Row> {
+        let (kinds, purposes) = self.sizes;
+        let known = kind.index() < kinds && purpose.index() < purposes;
+        let at = (kind.index() * purposes + purpose.index()) * Operation::ALL.len() + operation as usize;
+        self.table.get(at).filter(|_| known).and_then(|&row| self.rows.get(usize::from(row)))
     }
 
     /// The most revealing form that some rule could release this category in, whatever the facts.
@@ -142,32 +163,44 @@ impl Rulebook {
 
     /// Whether some rule could permit anything to this kind for this purpose and operation.
     pub fn is_possible(&self, kind: KindId, purpose: PurposeId, operation: Operation) -> bool {
-        let (kinds, purposes, _) = self.sizes;
-        let known = kind.index() < kinds && purpose.index() < purposes;
-        let at = (kind.index() * purposes + purpose.index()) * Operation::ALL.len() + operation as usize;
-        known && self.possible.get(at).copied().unwrap_or(false)
+        self.row(kind, purpose, operation).is_some_and(|row| row.is_possible)
     }
 
-    /// The facts that decide anything for this kind and purpose.
+    /// The facts that decide anything for this kind, purpose and operation.
     pub fn mask(
         &self,
         kind: KindId,
         purpose: PurposeId,
+        operation: Operation,
         categories: impl Iterator<Item = CategoryId>,
     ) -> Mask {
-        let masks = categories.filter_map(|category| self.cell(kind, purpose, category)).map(Cell::mask);
+        let cell = |category| self.cell_for(operation, (kind, purpose, category));
+        let masks = categories.filter_map(cell).map(Cell::mask);
         masks.fold(Mask::NONE, Mask::and)
     }
 
-    /// Asks the rules: the first form, from clear downwards, that a satisfied rule permits.
+    /// Asks the rules about a disclosure: the first form, from clear downwards, that a satisfied rule permits.
     ///
     /// Whatever Cedar cannot evaluate withholds.
     pub fn judge(&self, kind: KindId, purpose: PurposeId, category: CategoryId, facts: Facts) -> Verdict {
-        let Some(cell) = self.cell(kind, purpose, category) else { return Verdict::nothing() };
+        self.judge_operation(Operation::Disclose, (kind, purpose, category), facts)
+    }
+
+    /// Asks the rules about an operation. One other than `disclose` has no forms but `clear`: it is carried
+    /// out or not ([`Form::Removed`]).
+    ///
+    /// Whatever Cedar cannot evaluate withholds.
+    pub fn judge_operation(
+        &self,
+        operation: Operation,
+        point: (KindId, PurposeId, CategoryId),
+        facts: Facts,
+    ) -> Verdict {
+        let Some(cell) = self.cell_for(operation, point) else { return Verdict::nothing() };
         let mut withheld = Verdict::nothing();
         for &form in &cell.forms {
-            let asked = facts.with_operation(Operation::Disclose).with_form(form);
-            let Some(response) = self.world.ask(&cell.policies, (kind, purpose, category), asked) else {
+            let asked = facts.with_operation(operation).with_form(form);
+            let Some(response) = self.world.ask(&cell.policies, point, asked) else {
                 return Verdict::nothing();
             };
             if response.diagnostics().errors().next().is_some() {
@@ -260,16 +293,41 @@ impl Rulebook {
 #[derive(Debug, Default)]
 struct Cells {
     list: Vec<Cell>,
-    known: HashMap<Vec<RuleAt>, u16>,
+    known: HashMap<(Vec<RuleAt>, SmallVec<[Form; 4]>), u16>,
+}
+
+/// The distinct rows while they are collected.
+#[derive(Debug, Default)]
+struct Rows {
+    list: Vec<Row>,
+    known: HashMap<Arc<[u16]>, u16>,
+}
+
+impl Rows {
+    fn of(&mut self, row: Vec<u16>, cells: &[Cell]) -> u16 {
+        if let Some(&known) = self.known.get(row.as_slice()) {
+            return known;
+        }
+        let mut here = row.iter().filter_map(|&cell| cells.get(usize::from(cell)));
+        let is_possible = here.any(|cell| !cell.is_closed());
+        let row: Arc<[u16]> = row.into();
+        let number = u16::try_from(self.list.len()).unwrap_or(u16::MAX);
+        self.list.push(Row { cells: Arc::clone(&row), is_possible });
+        self.known.insert(row, number);
+        number
+    }
 }
 
 impl Cells {
     fn of(&mut self, rules: &[(RuleAt, &Rule)], point: (KindId, PurposeId, CategoryId, Operation)) -> u16 {
         let forms = permitted(rules, point);
-        let here = |rule: &Rule| !forms.is_empty() && rule.reaches_any_form(point);
+        let is_open = !forms.is_empty();
+        let here = |rule: &Rule| is_open && rule.reaches_any_form(point);
         let chosen = || rules.iter().filter(|(_, rule)| here(rule));
         let members: Vec<RuleAt> = chosen().map(|(at, _)| *at).collect();
-        if let Some(&known) = self.known.get(&members) {
+        // One rule can be about other forms in another place.
+        let key = (members, forms);
+        if let Some(&known) = self.known.get(&key) {
             return known;
         }
         let mut policies = PolicySet::new();
@@ -282,8 +340,9 @@ impl Cells {
         let alike = !chosen()
             .any(|(_, rule)| rule.conditions().iter().any(|condition| condition.looks_at().category));
         let number = u16::try_from(self.list.len()).unwrap_or(u16::MAX);
-        self.list.push(Cell { rules: members.clone(), policies, mask, forms, alike });
-        self.known.insert(members, number);
+        let (rules, forms) = key.clone();
+        self.list.push(Cell { rules, policies, mask, forms, alike });
+        self.known.insert(key, number);
         number
     }
 }
@@ -299,5 +358,77 @@ fn permitted(
         rules.iter().any(|(_, rule)| rule.is_permit() && reaches(rule))
             && !rules.iter().any(|(_, rule)| final_forbid(rule) && reaches(rule))
     };
-    FORMS.iter().copied().filter(open).collect()
+    forms_of(operation).iter().copied().filter(open).collect()
+}
+
+/// The forms that are asked for: what is not disclosed leaves in none, and is asked for as a whole.
+pub(super) const fn forms_of(operation: Operation) -> &'static [Form] {
+    match operation {
+        Operation::Disclose => &FORMS,
+        Operation::Collect | Operation::Alter | Operation::Destroy => &[Form::Clear],
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::finding::Source;
+    use crate::policy::Pack;
+    use crate::policy::search::Search;
+
+    const MANIFEST: &str = "title = \"T\"\nversion = \"1\"\nannounced = 2026-01-01\neffective = 2026-01-01\n\
+        contact = \"c\"\n[bases]\ncontract = \"c\"\n[[clauses]]\nid = \"C\"\ntitle = \"t\"\nkept = \"by-rules\"\n";
+    const RULES: &str = r#"
+@id("reads") @clause("C") @basis("contract")
+permit (principal in Kind::"employee", action == Action::"customer-support", resource in Category::"contact");
+@id("changes") @clause("C") @basis("contract")
+permit (principal in Kind::"employee", action == Action::"customer-support", resource == Category::"email")
+when { ["alter", "destroy"].contains(context.operation) } when { context.own_data };
+@id("in-another-form") @clause("C") @basis("contract")
+permit (principal in Kind::"employee", action == Action::"customer-support", resource == Category::"name")
+when { context.operation == "alter" } when { context.form == "masked" };
+@id("erased") @clause("C") forbid (principal, action, resource) when { context.erased };
+@id("not-destroyed-for-minors") @clause("C") forbid (principal, action, resource)
+when { context.operation == "destroy" && context.minor };
+"#;
+
+    #[test]
+    fn each_operation_has_slices_of_its_own() {
+        let pack =
+            Pack::load(&[Source::new("pack.toml", MANIFEST), Source::new("rules.cedar", RULES)]).unwrap();
+        let words = pack.vocabulary();
+        let kind = words.kinds().find("employee").unwrap();
+        let purpose = words.purposes().find("customer-support").unwrap();
+        let category = |name: &str| words.categories().find(name).unwrap();
+        let rulebook = pack.rulebook();
+        let carried_out = |operation, name, facts| {
+            rulebook.judge_operation(operation, (kind, purpose, category(name)), facts).form == Form::Clear
+        };
+        use Operation::{Alter, Collect, Destroy, Disclose};
+        let facts = Facts::default();
+        let own = facts.with_flag(Fact::OwnData, true);
+        assert!(carried_out(Disclose, "phone", facts) && !carried_out(Alter, "phone", own));
+        assert!(carried_out(Alter, "email", own) && !carried_out(Alter, "email", facts));
+        assert!(!carried_out(Alter, "email", own.with_flag(Fact::Erased, true)), "a forbid is about all");
+        let minor = own.with_flag(Fact::Minor, true);
+        assert!(carried_out(Alter, "email", minor) && !carried_out(Destroy, "email", minor));
+        assert!(!carried_out(Alter, "name", own), "a change has no form");
+        let possible = |operation| rulebook.is_possible(kind, purpose, operation);
+        assert_eq!([Disclose, Collect, Alter, Destroy].map(possible), [true, false, true, true]);
+        assert!(rulebook.rows.len() < 6, "equal rows are kept once");
+
+        let mut search = Search::new(rulebook);
+        let mut releases = |operation, name: &str| {
+            search
+                .slice_for(operation, kind, purpose, category(name))
+                .releases()
+                .map(|found| found.words(words))
+        };
+        assert_eq!(releases(Disclose, "email").as_deref(), Some("erased = false"));
+        assert_eq!(releases(Alter, "email").as_deref(), Some("erased = false, own data = true"));
+        let destroys = releases(Destroy, "email");
+        assert_eq!(destroys.as_deref(), Some("erased = false, minor = false, own data = true"));
+        assert_eq!((releases(Collect, "email"), releases(Alter, "name")), (None, None));
+    }
 }

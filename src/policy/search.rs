@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 use super::facts::{Fact, Facts, Mask};
 use super::reach::FORMS;
 use super::rule::Rule;
-use super::rulebook::{RuleAt, Rulebook};
+use super::rulebook::{RuleAt, Rulebook, forms_of};
 use crate::vocabulary::{CategoryId, Form, KindId, Operation, PurposeId, Vocabulary};
 
 /// Works out slices of one pack; what it has asked of Cedar it remembers.
@@ -27,7 +27,7 @@ pub struct Search<'a> {
 }
 
 /// A condition, and of the question only what the condition looks at.
-type TableKey = (RuleAt, usize, Option<KindId>, Option<PurposeId>, Option<CategoryId>);
+type TableKey = (RuleAt, usize, Option<KindId>, Option<PurposeId>, Option<CategoryId>, Option<Operation>);
 
 /// One condition for every value of its facts.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -120,15 +120,27 @@ impl<'a> Search<'a> {
 
     /// The slice of one kind, purpose and category, for `disclose`.
     pub fn slice(&mut self, kind: KindId, purpose: PurposeId, category: CategoryId) -> Worked {
+        self.slice_for(Operation::Disclose, kind, purpose, category)
+    }
+
+    /// The slice of one kind, purpose and category for an operation. The one form of an operation other than
+    /// `disclose` is `clear`: it is carried out or not.
+    pub fn slice_for(
+        &mut self,
+        operation: Operation,
+        kind: KindId,
+        purpose: PurposeId,
+        category: CategoryId,
+    ) -> Worked {
         let rulebook = self.rulebook;
-        let Some(cell) = rulebook.cell(kind, purpose, category) else {
+        let point = (kind, purpose, category);
+        let Some(cell) = rulebook.cell_for(operation, point) else {
             return Worked { rules: Vec::new(), forms: SmallVec::new() };
         };
-        let point = (kind, purpose, category);
         let mut rules: Vec<WorkedRule> = Vec::new();
         for &at in cell.rules() {
             if let Some(rule) = rulebook.rule(at) {
-                rules.push(self.rule(at, rule, point));
+                rules.push(self.rule(at, rule, point, operation));
             }
         }
         rules.sort_by_key(|rule| rule.permits);
@@ -137,30 +149,41 @@ impl<'a> Search<'a> {
         Worked { rules, forms }
     }
 
-    fn rule(&mut self, at: RuleAt, rule: &Rule, point: (KindId, PurposeId, CategoryId)) -> WorkedRule {
+    fn rule(
+        &mut self,
+        at: RuleAt,
+        rule: &Rule,
+        point: (KindId, PurposeId, CategoryId),
+        operation: Operation,
+    ) -> WorkedRule {
         let (kind, purpose, category) = point;
-        let reached = |form: &Form| rule.reaches((kind, purpose, category, Operation::Disclose, *form));
-        let conditions = (0..rule.conditions().len()).map(|condition| self.table(at, rule, condition, point));
+        let reached = |form: &Form| rule.reaches((kind, purpose, category, operation, *form));
+        let conditions = 0..rule.conditions().len();
+        let conditions = conditions.map(|condition| self.table(at, rule, condition, point, operation));
         WorkedRule {
             at,
             permits: rule.is_permit(),
             conditions: conditions.collect(),
-            forms: FORMS.into_iter().filter(reached).collect(),
+            forms: forms_of(operation).iter().copied().filter(reached).collect(),
         }
     }
 
-    /// Whether a rule, permit or forbid, applies to a question under some circumstances.
+    /// Whether a rule, permit or forbid, applies to a question under some circumstances, whatever the operation.
     pub fn can_apply(&mut self, at: RuleAt, point: (KindId, PurposeId, CategoryId)) -> bool {
-        let (kind, purpose, category) = point;
+        Operation::ALL.iter().any(|&operation| self.can_apply_to(operation, at, point))
+    }
+
+    fn can_apply_to(
+        &mut self,
+        operation: Operation,
+        at: RuleAt,
+        point: (KindId, PurposeId, CategoryId),
+    ) -> bool {
         let Some(rule) = self.rulebook.rule(at) else { return false };
-        let reached = |&operation: &Operation| rule.reaches_any_form((kind, purpose, category, operation));
-        if !Operation::ALL.iter().any(reached) {
-            return false;
-        }
-        let conditions = (0..rule.conditions().len()).map(|number| self.table(at, rule, number, point));
+        let worked = self.rule(at, rule, point, operation);
+        let forms = worked.forms.clone();
         // As a permit that stands alone: it applies where it releases.
-        let forms: SmallVec<[Form; 4]> = FORMS.into_iter().collect();
-        let alone = WorkedRule { at, permits: true, forms: forms.clone(), conditions: conditions.collect() };
+        let alone = WorkedRule { permits: true, ..worked };
         Worked { rules: vec![alone], forms }.releases().is_some()
     }
 
@@ -170,6 +193,7 @@ impl<'a> Search<'a> {
         rule: &Rule,
         number: usize,
         point: (KindId, PurposeId, CategoryId),
+        operation: Operation,
     ) -> Arc<Table> {
         let (kind, purpose, category) = point;
         let Some(condition) = rule.conditions().get(number) else { return Arc::new(Table::never()) };
@@ -180,14 +204,16 @@ impl<'a> Search<'a> {
             looks.kind.then_some(kind),
             looks.purpose.then_some(purpose),
             looks.category.then_some(category),
+            condition.mask.holds(Fact::Operation).then_some(operation),
         );
         if let Some(known) = self.tables.get(&key) {
             return Arc::clone(known);
         }
-        let asked = |facts: Facts| facts.with_operation(Operation::Disclose);
-        let rows =
-            condition.mask.every().map(|facts| (facts, self.rulebook.holds(condition, point, asked(facts))));
-        let table = Arc::new(Table { mask: condition.mask, rows: rows.collect() });
+        // The operation is given, hence none of the facts that may be anything.
+        let mask = condition.mask.without(Mask::of(Fact::Operation));
+        let asked = |facts: Facts| facts.with_operation(operation);
+        let rows = mask.every().map(|facts| (facts, self.rulebook.holds(condition, point, asked(facts))));
+        let table = Arc::new(Table { mask, rows: rows.collect() });
         let table = self.contents.get(&table).map(Arc::clone).unwrap_or(table);
         self.contents.insert(Arc::clone(&table));
         self.tables.insert(key, Arc::clone(&table));
