@@ -91,7 +91,7 @@ metrics! {
     minor_records: IntCounterVec = "minor_records_total" ["route"]
         "Records about a minor.";
     closed_account_records: IntCounterVec = "closed_account_records_total" ["route"]
-        "Records of accounts closed for over 120 days, which the upstream should no longer hold.";
+        "Records of accounts closed for longer than the second period of `account-closed-after`, which the upstream should no longer hold.";
     policy_divergences: IntGauge = "policy_divergences" []
         "Remembered decisions that were not the one made afresh; anything but 0 is an alarm.";
     retention_withheld: IntCounterVec = "retention_withheld_total" ["route"]

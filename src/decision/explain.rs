@@ -293,7 +293,8 @@ fn unknown(subject: &Subject, record: &RecordFacts, asking: &Asking, regions: &R
     }
     if record.account_closed == Unsure::Unreadable {
         notes.push(
-            "the closing date cannot be read: the account counts as closed for over 90 days".to_owned(),
+            "the closing date cannot be read: the account counts as closed for longer than the pack keeps its data"
+                .to_owned(),
         );
     }
     if record.origin == Unsure::Unreadable {

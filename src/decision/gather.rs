@@ -112,7 +112,7 @@ impl Exchange {
             .with_flag(Fact::Erased, subject.erased)
             .with_flag(Fact::TransferConsent, subject.transfer_consent)
             .with_flag(Fact::OptedOut, subject.opt_outs.contains(&recipient.name))
-            .with_flag(Fact::Minor, is_minor(subject, record, now))
+            .with_flag(Fact::Minor, is_minor(pack, subject, record, now))
             .with_flag(Fact::OwnData, relationship.subject_is_recipient)
             .with_flag(Fact::OwnAccount, relationship.controller_is_recipient)
             .with_flag(Fact::LegalReference, self.has_case(relationship))
@@ -133,7 +133,7 @@ impl Exchange {
             facts = facts.with_flag(Fact::Instructed, instructed);
         }
         if mask.holds(Fact::Account) {
-            facts = facts.with_account(account(controller, record, now));
+            facts = facts.with_account(account(pack, controller, record, now));
         }
         if mask.holds(Fact::LeavesEea) || mask.holds(Fact::SameRegion) {
             let whereabouts = Whereabouts::of(subject, record, words.regions());
@@ -261,31 +261,29 @@ impl Whereabouts {
     }
 }
 
-/// Under 18, by the ledger or by a birth date in the record, on the date that it is everywhere.
-fn is_minor(subject: &Subject, record: &RecordFacts, now: Timestamp) -> bool {
+/// A minor by the ledger, or by a birth date in the record and the pack's age, on the date that it is
+/// everywhere.
+fn is_minor(pack: &Pack, subject: &Subject, record: &RecordFacts, now: Timestamp) -> bool {
     let by_record = match record.birth_date {
         Unsure::Absent => false,
         Unsure::Unreadable => true,
-        Unsure::Known(born) => is_under_age(born, now),
+        Unsure::Known(born) => is_under_age(born, pack.manifest().of_age, now),
     };
     subject.minor || by_record
 }
 
-/// The age from which a person is no minor (G-ch).
-const OF_AGE: i16 = 18;
-
-fn is_under_age(born: Date, now: Timestamp) -> bool {
+fn is_under_age(born: Date, of_age: u8, now: Timestamp) -> bool {
     // The last place on Earth to reach a date is twelve hours behind UTC.
     let today = now.to_zoned(TimeZone::fixed(Offset::constant(-12))).date();
-    (today.year() - OF_AGE, today.month(), today.day()) < (born.year(), born.month(), born.day())
+    (today.year() - i16::from(of_age), today.month(), today.day()) < (born.year(), born.month(), born.day())
 }
 
 /// What should not be there at all, whatever may leave of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Overdue {
-    /// The person is under 18 (G-ch).
+    /// The person is a minor (G-ch).
     pub minor: bool,
-    /// The account has been closed for over 120 days (G-4b).
+    /// The account has been closed for longer than the pack's second period (G-4b).
     pub closed_account: bool,
     /// Some category is older than it may be kept (P-8, G-3f).
     pub retention: bool,
@@ -311,35 +309,48 @@ impl Overdue {
         let somebody = Subject::default();
         let dated = record.created != Unsure::Absent && !pack.manifest().retention.is_empty();
         Overdue {
-            minor: is_minor(subject.unwrap_or(&somebody), record, now),
-            closed_account: account(controller, record, now) == AccountFact::ClosedOver120Days,
+            minor: is_minor(pack, subject.unwrap_or(&somebody), record, now),
+            closed_account: is_overdue(pack, controller, record, now),
             retention: dated
                 && categories.iter().any(|&category| is_past_retention(pack, record, category, now)),
         }
     }
 }
 
-/// The controller's account; of ledger and record the longer closed one.
-fn account(controller: &Controller, record: &RecordFacts, now: Timestamp) -> AccountFact {
-    let by_ledger =
-        controller.closed_since.map_or(AccountFact::Open, |closed| closed_for(now.duration_since(closed)));
+/// The controller's account; of ledger and record the longer closed one. A date that cannot be read is as
+/// long ago as the pack knows.
+fn account(pack: &Pack, controller: &Controller, record: &RecordFacts, now: Timestamp) -> AccountFact {
+    let after = &pack.manifest().account_closed_after;
+    let closed = |closed: Timestamp| closed_for(now.duration_since(closed), after);
+    let by_ledger = controller.closed_since.map_or(AccountFact::Open, closed);
     let by_record = match record.account_closed {
         Unsure::Absent => AccountFact::Open,
-        Unsure::Known(closed) => closed_for(now.duration_since(closed)),
-        Unsure::Unreadable => AccountFact::ClosedOver90Days,
+        Unsure::Known(at) => closed(at),
+        Unsure::Unreadable => closed_for(SignedDuration::MAX, after),
     };
     by_ledger.max(by_record)
 }
 
-/// A month is 30 days: three of them, and one more.
-fn closed_for(duration: SignedDuration) -> AccountFact {
-    let days = |days: i64| SignedDuration::from_hours(24 * days);
-    match duration {
-        closed if closed > days(120) => AccountFact::ClosedOver120Days,
-        closed if closed > days(90) => AccountFact::ClosedOver90Days,
-        closed if closed >= SignedDuration::ZERO => AccountFact::Closed,
-        _ => AccountFact::Open,
+/// What being closed for a time comes to under the pack's periods.
+fn closed_for(duration: SignedDuration, after: &[SignedDuration]) -> AccountFact {
+    if duration < SignedDuration::ZERO {
+        return AccountFact::Open;
     }
+    match after.iter().filter(|&&period| duration > period).count() {
+        0 => AccountFact::Closed,
+        1 => AccountFact::PurgeDue,
+        _ => AccountFact::PurgeOverdue,
+    }
+}
+
+/// Whether an account is known to have been closed for longer than the pack's second period. A date that
+/// cannot be read is no reason for an alarm.
+fn is_overdue(pack: &Pack, controller: &Controller, record: &RecordFacts, now: Timestamp) -> bool {
+    let after = &pack.manifest().account_closed_after;
+    let overdue =
+        |closed: Timestamp| closed_for(now.duration_since(closed), after) == AccountFact::PurgeOverdue;
+    controller.closed_since.is_some_and(overdue)
+        || matches!(record.account_closed, Unsure::Known(closed) if overdue(closed))
 }
 
 /// The origin of one category: of several that could be meant, the one that allows least.
@@ -393,7 +404,7 @@ fn is_past_retention(pack: &Pack, record: &RecordFacts, category: CategoryId, no
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::decision::testing::one_partner;
+    use crate::decision::testing::{one_partner, one_partner_saying};
     use crate::vocabulary::Safeguard;
 
     fn day(text: &str) -> Timestamp {
@@ -547,7 +558,7 @@ mod tests {
             ("2030-01-01", "2026-06-15T12:00:00Z", true),
         ] {
             assert_eq!(
-                is_under_age(born.parse().unwrap(), now.parse().unwrap()),
+                is_under_age(born.parse().unwrap(), 18, now.parse().unwrap()),
                 under_age,
                 "{born} at {now}"
             );
@@ -556,20 +567,60 @@ mod tests {
 
     #[test]
     fn an_account_is_closed_for_over_90_days_on_the_91st() {
+        let pack = one_partner();
         let closed = |since: Option<&str>, record: &RecordFacts| {
             let controller = Controller { closed_since: since.map(day), ..Controller::default() };
-            account(&controller, record, day("2026-06-15"))
+            account(&pack, &controller, record, day("2026-06-15"))
         };
         let nothing = RecordFacts::default();
         assert_eq!(closed(None, &nothing), AccountFact::Open);
         assert_eq!(closed(Some("2026-06-16"), &nothing), AccountFact::Open, "in the future");
         assert_eq!(closed(Some("2026-03-17"), &nothing), AccountFact::Closed, "90 days");
-        assert_eq!(closed(Some("2026-03-16"), &nothing), AccountFact::ClosedOver90Days);
-        assert_eq!(closed(Some("2026-02-14"), &nothing), AccountFact::ClosedOver120Days, "121 days");
+        assert_eq!(closed(Some("2026-03-16"), &nothing), AccountFact::PurgeDue);
+        assert_eq!(closed(Some("2026-02-14"), &nothing), AccountFact::PurgeOverdue, "121 days");
         let earlier = record(|record| record.account_closed = Unsure::Known(day("2026-01-01")));
-        assert_eq!(closed(Some("2026-06-01"), &earlier), AccountFact::ClosedOver120Days);
+        assert_eq!(closed(Some("2026-06-01"), &earlier), AccountFact::PurgeOverdue);
         let unreadable = record(|record| record.account_closed = Unsure::Unreadable);
-        assert_eq!(closed(None, &unreadable), AccountFact::ClosedOver90Days);
+        assert_eq!(closed(None, &unreadable), AccountFact::PurgeOverdue);
+    }
+
+    #[test]
+    fn a_pack_says_after_how_long_a_closed_account_is_purged() {
+        let key = r#"account-closed-after = ["90d", "120d"]"#;
+        let (now, unreadable) = (day("2026-06-15"), record(|r| r.account_closed = Unsure::Unreadable));
+        for (said, days, fact, of_unreadable) in [
+            ("", 200, AccountFact::Closed, AccountFact::Closed),
+            (r#"account-closed-after = ["60d"]"#, 60, AccountFact::Closed, AccountFact::PurgeDue),
+            (r#"account-closed-after = ["60d"]"#, 200, AccountFact::PurgeDue, AccountFact::PurgeDue),
+            (r#"account-closed-after = ["0d", "1d"]"#, 1, AccountFact::PurgeDue, AccountFact::PurgeOverdue),
+            (
+                r#"account-closed-after = ["0d", "1d"]"#,
+                2,
+                AccountFact::PurgeOverdue,
+                AccountFact::PurgeOverdue,
+            ),
+        ] {
+            let pack = one_partner_saying(key, said);
+            let closed_since = now.checked_sub(SignedDuration::from_hours(24 * days)).ok();
+            let controller = Controller { closed_since, ..Controller::default() };
+            let of = |controller: &Controller, record: &RecordFacts| account(&pack, controller, record, now);
+            assert_eq!(of(&controller, &RecordFacts::default()), fact, "{said} {days}");
+            assert_eq!(of(&Controller::default(), &unreadable), of_unreadable, "{said}");
+            assert!(!is_overdue(&pack, &Controller::default(), &unreadable, now), "{said}: no alarm");
+            let overdue = is_overdue(&pack, &controller, &RecordFacts::default(), now);
+            assert_eq!(overdue, fact == AccountFact::PurgeOverdue, "{said} {days}");
+        }
+    }
+
+    #[test]
+    fn a_pack_says_from_which_age_a_person_is_no_minor() {
+        let born = record(|record| record.birth_date = Unsure::Known("2010-06-01".parse().unwrap()));
+        let minor = |said| {
+            let pack = one_partner_saying("of-age = 18", said);
+            is_minor(&pack, &Subject::default(), &born, day("2026-06-15"))
+        };
+        assert!(minor("of-age = 18") && minor("") && minor("of-age = 17"));
+        assert!(!minor("of-age = 16"));
     }
 
     #[test]

@@ -44,6 +44,15 @@ pub(crate) mod testing {
         Arc::clone(PACK.get_or_init(|| one_partner_and("")))
     }
 
+    /// The pack with another text in the place of one of its `pack.toml`.
+    pub(crate) fn one_partner_saying(old: &str, new: &str) -> Arc<Pack> {
+        let files = ONE_PARTNER.map(|(name, text)| {
+            assert!(name != "pack.toml" || text.contains(old), "pack.toml has no `{old}`");
+            Source::new(name, if name == "pack.toml" { text.replace(old, new) } else { text.to_owned() })
+        });
+        Arc::new(Pack::load(&files).unwrap())
+    }
+
     /// The pack with one more rule.
     pub(crate) fn one_partner_and(rule: &str) -> Arc<Pack> {
         let files = ONE_PARTNER.map(|(name, text)| Source::new(name, text));

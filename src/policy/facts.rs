@@ -1,7 +1,7 @@
 //! The facts that rules compare, and their packing into one word.
 //!
-//! Numbers and dates enter only as the classes that rules compare (an account is open, closed, over
-//! 90 days closed), so that few combinations occur and a decision once made is found again.
+//! Numbers and dates enter only as the classes that rules compare (an account is open, closed,
+//! due to be purged), so that few combinations occur and a decision once made is found again.
 //! Invariant: value 0 of every fact is what holds of a person nothing is known about, asked for in
 //! clear by a request without anything special.
 
@@ -117,7 +117,7 @@ const ORIGINS: &[&str] = &[
     Origin::Published.name(),
     Origin::Customer.name(),
 ];
-const ACCOUNTS: &[&str] = &["open", "closed", "closed-over-90-days", "closed-over-120-days"];
+const ACCOUNTS: &[&str] = &["open", "closed", "purge-due", "purge-overdue"];
 
 impl Fact {
     /// Every fact of a vocabulary with this many relations.
@@ -254,13 +254,16 @@ pub enum ObjectionFact {
     Upheld = 2,
 }
 
-/// How long the controller's account has been closed (`context.account`).
+/// How long the controller's account has been closed (`context.account`), by the periods of the pack's
+/// `account-closed-after`. Without that key an account is open or closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AccountFact {
     Open = 0,
     Closed = 1,
-    ClosedOver90Days = 2,
-    ClosedOver120Days = 3,
+    /// Closed for longer than the first period: the service data are to be deleted.
+    PurgeDue = 2,
+    /// Closed for longer than the second period: they should not be there any more.
+    PurgeOverdue = 3,
 }
 
 /// A value for every fact, in one word.

@@ -2,7 +2,7 @@
 //!
 //! It knows titles, dates, clauses and periods; what the rules say it does not know.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 use jiff::civil::Date;
@@ -34,19 +34,30 @@ pub struct Manifest {
     pub clauses: Vec<Clause>,
     /// How long data of a category are kept, with the categories below it.
     pub retention: Vec<(CategoryId, SignedDuration)>,
-    /// Categories that no rule is meant to release.
+    /// Categories that no rule is meant to release, each with those below it.
     pub never_released: Vec<CategoryId>,
+    /// The age in years from which a person is no minor.
+    pub of_age: u8,
+    /// How long after its closing an account's service data are to be deleted, and how long after it they
+    /// should be gone: none, one or two periods, ascending.
+    pub account_closed_after: Vec<SignedDuration>,
     /// The longest that the gateway's own access log may be kept, where the document sets a limit.
     pub access_log_limit: Option<SignedDuration>,
     /// The record of processing activities (GDPR Art. 30).
     pub processing: Vec<Activity>,
 }
 
-/// What the gateway does about signals that browsers send.
+/// The age from which a person is no minor where the pack says nothing.
+const OF_AGE: u8 = 18;
+/// The ages that a pack can set.
+const OF_AGES: RangeInclusive<u8> = 1..=30;
+/// The most periods of `account-closed-after`.
+const MAX_ACCOUNT_PERIODS: usize = 2;
+
+/// What the gateway does about signals that browsers send. There is none for `DNT`, which has no accepted
+/// meaning: a pack that turns it on does not load.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Switches {
-    /// `DNT` counts for something. Neither document lets it.
-    pub do_not_track: bool,
     /// `Sec-GPC: 1` from the person itself is recorded as an objection to `marketing`.
     pub global_privacy_control: bool,
 }
@@ -138,7 +149,9 @@ fn read(document: &Document<'_>, source: &Source) -> (Option<Manifest>, Vocabula
     let bases = bases(&mut root);
     let clauses = clauses(&mut root, source);
     let retention = retention(&mut root, &vocabulary);
-    let never_released = named(root.texts("never-released"), "category", vocabulary.categories(), document);
+    let never_released = never_released(&mut root, &vocabulary);
+    let of_age = of_age(&mut root);
+    let account_closed_after = account_closed_after(&mut root);
     let access_log_limit = root.text("access-log-limit").and_then(|text| period(&text, document));
     let processing = root.tables("processing", "a processing activity");
     let processing = processing.into_iter().filter_map(|fields| activity(fields, &vocabulary)).collect();
@@ -163,6 +176,8 @@ fn read(document: &Document<'_>, source: &Source) -> (Option<Manifest>, Vocabula
             clauses,
             retention,
             never_released,
+            of_age,
+            account_closed_after,
             access_log_limit,
             processing,
         })
@@ -179,11 +194,19 @@ fn needed_date(root: &mut Fields<'_>, key: &'static str) -> Option<At<Date>> {
 }
 
 fn switches(root: &mut Fields<'_>) -> Switches {
+    let document = root.document();
     let Some(mut fields) = root.fields("switches", "`switches`") else { return Switches::default() };
-    let switches = Switches {
-        do_not_track: fields.flag("do-not-track") == Some(true),
-        global_privacy_control: fields.flag("global-privacy-control") == Some(true),
-    };
+    if let Some(item) = fields.item("do-not-track").filter(|item| item.flag() == Some(true)) {
+        let finding = Finding::error(
+            "do-not-track-without-meaning",
+            "nothing can be done about `DNT`: this cannot be on",
+        )
+        .label("would have no effect");
+        let hint = "the header has no accepted meaning (W3C ended the work in 2019), so no request is treated \
+                    otherwise for it; leave the key out, and turn on `global-privacy-control` for `Sec-GPC`";
+        document.find(finding.hint(hint), item.at());
+    }
+    let switches = Switches { global_privacy_control: fields.flag("global-privacy-control") == Some(true) };
     fields.end();
     switches
 }
@@ -260,6 +283,41 @@ fn retention(root: &mut Fields<'_>, vocabulary: &Vocabulary) -> Vec<(CategoryId,
         let period = item.text().and_then(|text| period(&text, document));
         let category = named(vec![name], "category", vocabulary.categories(), document).pop();
         periods.extend(category.zip(period));
+    }
+    periods
+}
+
+/// The categories of `never-released`, and every category below one of them.
+fn never_released(root: &mut Fields<'_>, vocabulary: &Vocabulary) -> Vec<CategoryId> {
+    let tree = vocabulary.categories();
+    let listed = named(root.texts("never-released"), "category", tree, root.document());
+    tree.ids().filter(|&id| listed.iter().any(|&outer| tree.within(id, outer))).collect()
+}
+
+/// `of-age`: 18 where the pack says nothing.
+fn of_age(root: &mut Fields<'_>) -> u8 {
+    let Some(years) = root.number("of-age") else { return OF_AGE };
+    let age = u8::try_from(years.value).ok().filter(|age| OF_AGES.contains(age));
+    if age.is_none() {
+        let message = format!("nobody comes of age at {}", years.value);
+        let hint = format!("years, from {} to {}", OF_AGES.start(), OF_AGES.end());
+        root.document().find(Finding::error("bad-age", message).hint(hint), years.at);
+    }
+    age.unwrap_or(OF_AGE)
+}
+
+/// `account-closed-after`: one period or two, the second longer than the first.
+fn account_closed_after(root: &mut Fields<'_>) -> Vec<SignedDuration> {
+    let document = root.document();
+    let Some(item) = root.item("account-closed-after") else { return Vec::new() };
+    let written = item.texts();
+    let periods: Vec<SignedDuration> = written.iter().filter_map(|text| period(text, document)).collect();
+    if !(1..=MAX_ACCOUNT_PERIODS).contains(&item.items().len()) || !periods.is_sorted_by(|a, b| a < b) {
+        let finding =
+            Finding::error("bad-period", "these are not the periods after which an account is purged");
+        let hint = "one period or two, the longer one last: when its data are to be deleted, and by when they \
+                    should be gone: `[\"90d\", \"120d\"]`";
+        document.find(finding.hint(hint), item.at());
     }
     periods
 }

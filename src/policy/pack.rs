@@ -236,8 +236,11 @@ effective = 2026-02-01
 contact = 1
 never-released = ["credentials"]
 access-log-limit = "15 days"
+of-age = 31
+account-closed-after = ["120d", "90d"]
 [switches]
-do-not-track = "no"
+do-not-track = true
+global-privacy-control = "no"
 [bases]
 consnt = "said yes"
 [retention]
