@@ -81,6 +81,7 @@ fn subject(pack: &Pack) -> Subject {
         status: ConsentStatus::Given,
         until: None,
         order: Some(order),
+        overridden: false,
     };
     Subject {
         consents: vec![consent("marketing", 1), consent("website-statistics", 2)],

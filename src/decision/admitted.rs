@@ -559,7 +559,8 @@ mod tests {
     fn consented(decisions: &Decisions, purpose: &str, until: Option<Timestamp>) -> Subject {
         let purpose = decisions.pack().vocabulary().purposes().find(purpose).unwrap();
         let to = Addressee::Anyone;
-        let consent = Consent { purpose, to, status: ConsentStatus::Given, until, order: Some(1) };
+        let (status, order, overridden) = (ConsentStatus::Given, Some(1), false);
+        let consent = Consent { purpose, to, status, until, order, overridden };
         Subject { consents: vec![consent], region: Some(EEA.into()), ..Subject::default() }
     }
 
@@ -697,7 +698,8 @@ mod tests {
         let purpose = |name: &str| words.purposes().find(name).unwrap();
         let said = |status| {
             let to = Addressee::Anyone;
-            Consent { purpose: purpose("direct-marketing"), to, status, until: None, order: Some(1) }
+            let purpose = purpose("direct-marketing");
+            Consent { purpose, to, status, until: None, order: Some(1), overridden: false }
         };
         let subject = |consents: Vec<Consent>| Subject { consents, ..Subject::default() };
         let given = subject(vec![said(ConsentStatus::Given)]);

@@ -120,7 +120,8 @@ impl Exchange {
         if mask.holds(Fact::Consent) {
             facts = facts.with_consent(standing.consent(purpose));
         }
-        if mask.holds(Fact::Objection) && !subject.objections.is_empty() {
+        let says_no = !(subject.objections.is_empty() && subject.consents.is_empty());
+        if mask.holds(Fact::Objection) && says_no {
             facts = facts.with_objection(standing.objection(purpose));
         }
         if mask.holds(Fact::ConsentedSinceRestriction) && !subject.consents_since_restriction.is_empty() {

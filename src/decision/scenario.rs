@@ -334,7 +334,7 @@ impl<'a> Reader<'a> {
             },
             ["given", "refused", "withdrawn", "expired"].into_iter(),
         );
-        Some(Consent { purpose: purpose?, to, status: status?, until: None, order: None })
+        Some(Consent { purpose: purpose?, to, status: status?, until: None, order: None, overridden: false })
     }
 
     /// A kind of the vocabulary is a kind, anything else the name of a recipient.

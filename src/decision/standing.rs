@@ -48,19 +48,27 @@ impl<'a> Standing<'a> {
         }
     }
 
-    /// What the person's objections to a purpose come to.
+    /// What the person's objections to a purpose come to. A refusal or a withdrawal is one, too, raised at
+    /// that time and towards those whom it was said to: who says no is not used for another reason.
     pub(super) fn objection(&self, purpose: PurposeId) -> ObjectionFact {
-        let holds = |objection: &&Objection| {
-            let covers = self.words.objection_covers(objection.purpose, purpose)
-                // For a declared parent, an objection at any descendant counts as one at the parent.
-                || self.words.purposes().within(objection.purpose, purpose);
-            covers && !self.is_superseded(objection, purpose)
-        };
         let level = |objection: &Objection| match objection.upheld {
             true => ObjectionFact::Upheld,
             false => ObjectionFact::Raised,
         };
-        self.subject.objections.iter().filter(holds).map(level).max().unwrap_or(ObjectionFact::None)
+        let recorded = self.subject.objections.iter();
+        let recorded = recorded.filter(|objection| self.opposes(objection.purpose, objection.order, purpose));
+        let refusals = self.refusals().filter(|refusal| !refusal.overridden);
+        let refusals = refusals.filter(|refusal| self.opposes(refusal.purpose, refusal.order, purpose));
+        let levels = recorded.map(level).chain(refusals.map(|_| ObjectionFact::Raised));
+        levels.max().unwrap_or(ObjectionFact::None)
+    }
+
+    /// Whether a no that was said to one purpose counts as an objection to another.
+    fn opposes(&self, said_to: PurposeId, order: Option<u32>, purpose: PurposeId) -> bool {
+        let covers = self.words.objection_covers(said_to, purpose)
+            // For a declared parent, an objection at any descendant counts as one at the parent.
+            || self.words.purposes().within(said_to, purpose);
+        covers && !self.is_superseded(said_to, order, purpose)
     }
 
     /// Whether the person consented to the purpose after the restriction began, and has not taken it back.
@@ -106,12 +114,12 @@ impl<'a> Standing<'a> {
         grants.any(|grant| is_later(grant.order, refusal.order) && !from_above(grant))
     }
 
-    /// Whether a later consent to the same or a more specific purpose supersedes an objection.
-    fn is_superseded(&self, objection: &Objection, purpose: PurposeId) -> bool {
+    /// Whether a later consent to the same or a more specific purpose supersedes an objection to `said_to`.
+    fn is_superseded(&self, said_to: PurposeId, order: Option<u32>, purpose: PurposeId) -> bool {
         let purposes = self.words.purposes();
-        self.grants().filter(|grant| is_later(grant.order, objection.order)).any(|grant| {
-            let same = grant.purpose == objection.purpose;
-            let more_specific = self.words.objection_covers(objection.purpose, grant.purpose)
+        self.grants().filter(|grant| is_later(grant.order, order)).any(|grant| {
+            let same = grant.purpose == said_to;
+            let more_specific = self.words.objection_covers(said_to, grant.purpose)
                 && purposes.within(purpose, grant.purpose);
             let used_for = if purposes.within(purpose, grant.purpose) { purpose } else { grant.purpose };
             (same || more_specific) && !self.is_ended(grant, used_for)
@@ -162,7 +170,8 @@ mod tests {
     }
 
     fn said(purpose_name: &str, status: ConsentStatus, order: Option<u32>) -> Consent {
-        Consent { purpose: purpose(purpose_name), to: Addressee::Anyone, status, until: None, order }
+        let (purpose, to) = (purpose(purpose_name), Addressee::Anyone);
+        Consent { purpose, to, status, until: None, order, overridden: false }
     }
 
     fn objected(purpose_name: &str, order: Option<u32>) -> Objection {
@@ -271,6 +280,80 @@ mod tests {
         assert_eq!(objection(Some(1), taken_back, "marketing", "prospecting"), raised);
     }
 
+    fn objection(consents: Vec<Consent>, asked: &str) -> ObjectionFact {
+        let subject = Subject { consents, ..Subject::default() };
+        standing(&subject).objection(purpose(asked))
+    }
+
+    #[test]
+    fn a_refusal_and_a_withdrawal_count_as_objections_and_an_expiry_does_not() {
+        use ObjectionFact::{None as Nothing, Raised};
+        for status in [Refused, Withdrawn] {
+            for order in [None, Some(1)] {
+                let at = |at: &str, asked: &str| objection(vec![said(at, status, order)], asked);
+                assert_eq!(at("survey", "survey"), Raised);
+                assert_eq!(at("feedback", "survey"), Raised, "at a purpose that covers it");
+                assert_eq!(at("survey", "feedback"), Raised, "for a declared parent");
+                assert_eq!(at("usage-analytics", "website-statistics"), Nothing);
+                assert_eq!(at("security", "fraud-prevention"), Raised, "which does not yield to it");
+                for covered in ["prospecting", "reseller-follow-up", "product-news"] {
+                    assert_eq!(at("marketing", covered), Raised, "{covered}");
+                }
+                assert_eq!(at("direct-marketing", "prospecting"), Nothing);
+            }
+        }
+        for status in [Given, Expired] {
+            assert_eq!(objection(vec![said("marketing", status, None)], "prospecting"), Nothing);
+        }
+    }
+
+    #[test]
+    fn a_later_consent_as_specific_supersedes_a_refusal_as_it_does_an_objection() {
+        use ObjectionFact::{None as Nothing, Raised};
+        let then = |refused: &str, given: &str, orders: (Option<u32>, Option<u32>), asked: &str| {
+            objection(vec![said(refused, Refused, orders.0), said(given, Given, orders.1)], asked)
+        };
+        let (later, earlier, unknown) = ((Some(1), Some(2)), (Some(2), Some(1)), (None, None));
+        assert_eq!(then("marketing", "prospecting", later, "prospecting"), Nothing);
+        assert_eq!(then("marketing", "prospecting", earlier, "prospecting"), Raised);
+        assert_eq!(then("marketing", "prospecting", unknown, "prospecting"), Raised, "no times are known");
+        assert_eq!(then("marketing", "prospecting", later, "reseller-follow-up"), Raised);
+        assert_eq!(then("survey", "feedback", later, "survey"), Raised, "a consent above it");
+        let taken_back = vec![
+            said("marketing", Given, Some(1)),
+            said("direct-marketing", Refused, Some(2)),
+            Consent { to: Addressee::Recipient("acme".into()), ..said("direct-marketing", Given, Some(3)) },
+        ];
+        assert_eq!(objection(taken_back, "marketing"), Nothing);
+    }
+
+    #[test]
+    fn a_refusal_counts_for_those_it_was_said_to_until_it_is_overridden() {
+        let bound = |to, overridden| Consent { to, overridden, ..said("survey", Refused, Some(1)) };
+        let kind = |name| Addressee::Kind(words().kinds().find(name).unwrap());
+        for (to, expected) in [
+            (Addressee::Recipient("acme".into()), ObjectionFact::Raised),
+            (Addressee::Recipient("other".into()), ObjectionFact::None),
+            (kind("service-provider"), ObjectionFact::Raised),
+            (kind("email-provider"), ObjectionFact::None),
+            (Addressee::Anyone, ObjectionFact::Raised),
+        ] {
+            assert_eq!(objection(vec![bound(to.clone(), false)], "survey"), expected, "{to:?}");
+            let overridden = vec![bound(to.clone(), true)];
+            assert_eq!(objection(overridden.clone(), "survey"), ObjectionFact::None, "{to:?}");
+            let expected =
+                if expected == ObjectionFact::Raised { ConsentFact::Refused } else { ConsentFact::None };
+            assert_eq!(consent(overridden, "survey"), expected, "it is still no consent: {to:?}");
+        }
+        let upheld = Objection { upheld: true, ..objected("survey", Some(2)) };
+        let subject = Subject {
+            consents: vec![bound(Addressee::Anyone, true)],
+            objections: vec![upheld],
+            ..Subject::default()
+        };
+        assert_eq!(standing(&subject).objection(purpose("survey")), ObjectionFact::Upheld);
+    }
+
     #[test]
     fn a_consent_after_the_restriction_counts_until_it_is_taken_back() {
         let since = |consents| {
@@ -298,8 +381,14 @@ mod tests {
             consents in prop::collection::vec(any_said(), 0..6),
             refused in any_said(),
             gone in 0usize..6,
-            asked in prop::sample::select(vec!["marketing", "direct-marketing", "product-news"]),
+            asked in prop::sample::select(vec!["marketing", "direct-marketing", "product-news", "prospecting"]),
         ) {
+            let opposed = objection(consents.clone(), asked);
+            for status in [Refused, Withdrawn] {
+                let mut more = consents.clone();
+                more.push(Consent { status, ..refused.clone() });
+                prop_assert!(objection(more, asked) >= opposed, "a refusal never lifts an objection");
+            }
             let before = consent(consents.clone(), asked);
             if before != ConsentFact::Given {
                 let mut more = consents.clone();

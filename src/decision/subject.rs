@@ -41,6 +41,9 @@ pub struct Consent {
     pub until: Option<Timestamp>,
     /// Rank among this subject's events, oldest first; `None` where no times are known.
     pub order: Option<u32>,
+    /// True of a refusal or withdrawal that was overridden with a recorded reason: it is still no consent,
+    /// but does not count as an objection any more.
+    pub overridden: bool,
 }
 
 /// One objection in force (a lifted or overridden one is not kept).

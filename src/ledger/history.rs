@@ -113,6 +113,8 @@ struct Spoken {
     status: ConsentStatus,
     until: Option<Timestamp>,
     at: Timestamp,
+    /// See [`Consent::overridden`].
+    overridden: bool,
 }
 
 struct Objected {
@@ -194,8 +196,11 @@ impl<'n> Fold<'n> {
             What::ConsentWithdrawn { purpose, to } => self.refuse(*purpose, to, ConsentStatus::Withdrawn, at),
             What::Objection { purpose } => self.object(*purpose, false, at),
             What::ObjectionUpheld { purpose } => self.object(*purpose, true, at),
-            What::ObjectionLifted { purpose } | What::ObjectionOverridden { purpose } => {
-                self.objections.retain(|objection| objection.purpose != *purpose);
+            // A refusal is no objection that could be taken back: only a consent takes its place.
+            What::ObjectionLifted { purpose } => self.end_objections(*purpose),
+            What::ObjectionOverridden { purpose } => {
+                self.end_objections(*purpose);
+                self.override_refusals(*purpose);
             }
             What::OptOut { recipient } => insert(&mut self.opt_outs, recipient.clone()),
             What::OptOutLifted { recipient } => self.opt_outs.retain(|out| out != recipient),
@@ -236,7 +241,8 @@ impl<'n> Fold<'n> {
             // Given twice at one time: the shorter one counts.
             until = known.until.into_iter().chain(until).min();
         }
-        self.put_consent(Spoken { purpose, to: to.clone(), status: ConsentStatus::Given, until, at });
+        let (to, status) = (to.clone(), ConsentStatus::Given);
+        self.put_consent(Spoken { purpose, to, status, until, at, overridden: false });
     }
 
     fn refuse(&mut self, purpose: PurposeId, to: &Addressee, status: ConsentStatus, at: Timestamp) {
@@ -254,7 +260,7 @@ impl<'n> Fold<'n> {
         {
             status = ConsentStatus::Withdrawn;
         }
-        self.put_consent(Spoken { purpose, to: to.clone(), status, until: None, at });
+        self.put_consent(Spoken { purpose, to: to.clone(), status, until: None, at, overridden: false });
     }
 
     fn known_consent(&self, purpose: PurposeId, to: &Addressee) -> Option<&Spoken> {
@@ -272,6 +278,16 @@ impl<'n> Fold<'n> {
             Some(known) => (known.upheld, known.at) = (known.upheld || upheld, at),
             None => self.objections.push(Objected { purpose, upheld, at }),
         }
+    }
+
+    fn end_objections(&mut self, purpose: PurposeId) {
+        self.objections.retain(|objection| objection.purpose != purpose);
+    }
+
+    /// What was said so far; who refuses again is heard again.
+    fn override_refusals(&mut self, purpose: PurposeId) {
+        let refusals = self.consents.iter_mut().filter(|said| said.status != ConsentStatus::Given);
+        refusals.filter(|said| said.purpose == purpose).for_each(|said| said.overridden = true);
     }
 
     fn learn(&mut self, facts: &Facts, at: Timestamp) {
@@ -304,6 +320,7 @@ impl<'n> Fold<'n> {
                 to: said.to,
                 status: said.status,
                 until: said.until,
+                overridden: said.overridden,
             })
             .collect();
         consents.sort_by_cached_key(|consent| (consent.purpose, addressee_key(&consent.to)));
@@ -569,6 +586,30 @@ mod tests {
     }
 
     #[test]
+    fn an_override_is_of_the_refusals_before_it_at_its_purpose() {
+        let refused = r#"{"kind":"consent-refused","purpose":"analytics"}"#;
+        let below = r#"{"kind":"consent-refused","purpose":"usage-analytics","recipient":"acme"}"#;
+        let given = r#"{"kind":"consent-given","purpose":"analytics"}"#;
+        let overridden = r#"{"kind":"objection-overridden","purpose":"analytics","evidence":"memo"}"#;
+        let lifted = r#"{"kind":"objection-lifted","purpose":"analytics"}"#;
+        let of = |texts: &[&str]| {
+            let state = state(texts);
+            let consents = state.consents.iter();
+            consents.map(|c| (c.purpose, c.status, c.overridden)).collect::<Vec<_>>()
+        };
+        let (analytics, usage) = (purpose("analytics"), purpose("usage-analytics"));
+        use ConsentStatus::{Given, Refused};
+        assert_eq!(of(&[refused, below, overridden]), [(analytics, Refused, true), (usage, Refused, false)]);
+        assert_eq!(of(&[overridden, refused]), [(analytics, Refused, false)]);
+        assert_eq!(of(&[refused, overridden, refused]), [(analytics, Refused, false)], "said again");
+        assert_eq!(of(&[refused, overridden, given]), [(analytics, Given, false)]);
+        assert_eq!(of(&[refused, lifted]), [(analytics, Refused, false)], "no objection was recorded");
+        let mut at_once = events(Sort::Subject, &[refused, overridden]);
+        at_once[1].at = at_once[0].at;
+        assert!(!subject(&at_once, &Fixture).consents[0].overridden, "at equal times");
+    }
+
+    #[test]
     fn only_consents_after_the_restriction_open_a_purpose() {
         let restrict = r#"{"kind":"restriction"}"#;
         assert_eq!(state(&[GIVE, restrict]).consents_since_restriction, []);
@@ -665,7 +706,8 @@ mod tests {
             (purpose.clone(), to).prop_map(|(purpose, to)| What::ConsentWithdrawn { purpose, to }),
             purpose.clone().prop_map(|purpose| What::Objection { purpose }),
             purpose.clone().prop_map(|purpose| What::ObjectionLifted { purpose }),
-            purpose.prop_map(|purpose| What::ObjectionUpheld { purpose }),
+            purpose.clone().prop_map(|purpose| What::ObjectionUpheld { purpose }),
+            purpose.prop_map(|purpose| What::ObjectionOverridden { purpose }),
             Just(What::OptOut { recipient: "acme".into() }),
             Just(What::OptOutLifted { recipient: "acme".into() }),
             Just(What::Restriction),
@@ -761,6 +803,10 @@ mod tests {
                 prop_assert!(consented(&before, asked) || !consented(&after, asked), "purpose {n}");
                 let upheld = |state: &Subject| state.objections.iter().any(|o| o.purpose == asked && o.upheld);
                 prop_assert!(!upheld(&before) || upheld(&after));
+                let opposed = |state: &Subject| state.consents.iter().any(|c| {
+                    c.purpose == asked && c.status != ConsentStatus::Given && !c.overridden
+                });
+                prop_assert!(!opposed(&before) || opposed(&after), "a refusal is still heard, purpose {n}");
                 prop_assert!(before.objections.iter().all(|o| after.objections.iter().any(|p| p.purpose == o.purpose)));
             }
             prop_assert!(after.erased >= before.erased && after.minor >= before.minor);

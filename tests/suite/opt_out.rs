@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use crate::gate::{Gate, bearer};
+use crate::gate::{Gate, base, bearer};
 use crate::http;
-use crate::releases::{house, person};
+use crate::releases::{ROUTES, house, person};
 
 const ONE_CLICK: &str = "List-Unsubscribe=One-Click";
 const FORM: &str = "content-type: application/x-www-form-urlencoded";
@@ -56,6 +56,55 @@ fn one_click_is_an_objection_that_is_in_force_with_its_answer() {
     );
     let support = gate.get("/customers/p-1", "support", "customer-support");
     assert!(support.text().contains("Name-p-1"), "what a contract needs goes on");
+}
+
+#[test]
+fn a_withdrawal_and_a_refusal_stop_what_the_link_and_an_objection_stop() {
+    let (upstream, gate) = house();
+    let said = |kind: &str, purpose: &str| format!(r#"{{"kind": "{kind}", "purpose": "{purpose}"}}"#);
+    let follows_up = |id: &str| {
+        gate.get(&format!("/customers/{id}"), "reseller", "reseller-follow-up").text().contains("Name-")
+    };
+    for (id, kind) in [
+        ("p-1", None),
+        ("p-2", Some("objection")),
+        ("p-3", Some("consent-withdrawn")),
+        ("p-4", Some("consent-refused")),
+    ] {
+        upstream.json(&format!("/customers/{id}"), &person(id));
+        gate.tell(id, r#"{"kind": "fact", "facts": {"country": "DE"}}"#);
+        gate.tell(id, r#"{"kind": "relation", "relation": "product-download"}"#);
+        gate.tell(id, &said("consent-given", "marketing"));
+        assert!(follows_up(id), "{kind:?}");
+        match kind {
+            None => assert_eq!(click(&gate, &link(&gate, id)).status, 200),
+            Some(kind) => drop(gate.tell(id, &said(kind, "marketing"))),
+        }
+        assert!(!follows_up(id), "{kind:?}");
+        gate.tell(id, &said("consent-given", "product-news"));
+        assert!(!follows_up(id), "a consent to something else: {kind:?}");
+        gate.tell(id, &said("consent-given", "reseller-follow-up"));
+        assert!(follows_up(id), "a later consent to it: {kind:?}");
+    }
+}
+
+#[test]
+fn an_override_with_a_reason_is_of_a_refusal_too() {
+    let upstream = crate::upstream::Upstream::start();
+    let config = base(upstream.address).replace(r#""data-sale""#, r#""data-sale", "survey""#);
+    let gate = Gate::start(&format!("{config}{ROUTES}"));
+    upstream.json("/customers/p-1", &person("p-1"));
+    let asked = || gate.get("/customers/p-1", "support", "survey").text().contains("Name-");
+    let refused = r#"{"kind": "consent-refused", "purpose": "survey"}"#;
+    let overridden = r#"{"kind": "objection-overridden", "purpose": "survey", "evidence": "memo 7"}"#;
+    gate.tell("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
+    assert!(asked());
+    gate.tell("p-1", refused);
+    assert!(!asked());
+    gate.tell("p-1", overridden);
+    assert!(asked());
+    gate.tell("p-1", refused);
+    assert!(!asked(), "said again after it was overridden");
 }
 
 #[test]
