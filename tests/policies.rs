@@ -77,7 +77,7 @@ fn a_scenario_that_is_not_understood_is_unusable() {
         "`email` is not optional",
         "`yes` is not understood",
         "an objection is not `maybe`",
-        "either `expect` or `refused`",
+        "a scenario has `expect` or `refused`",
     ] {
         assert!(words.contains(mistake), "{mistake}\n{words}");
     }
@@ -93,6 +93,64 @@ fn a_scenario_expects_some_form() {
     let (outcome, _, words) =
         policy(&["test", "--policy", pack(PACKS[0]).to_str().unwrap(), file.to_str().unwrap()]);
     assert!(outcome == Outcome::Unusable && words.contains("no form is expected"), "{words}");
+}
+
+#[test]
+fn a_scenario_says_whether_an_operation_is_carried_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let play = |scenarios: &[(&str, &str)]| {
+        let file = folder.path().join("operations.toml");
+        let scenario = |(name, rest): &(&str, &str)| {
+            format!("[[scenario]]\nname = \"{name}\"\nclause = \"G-6.8b\"\n{rest}\n")
+        };
+        std::fs::write(&file, scenarios.iter().map(scenario).collect::<String>()).unwrap();
+        policy(&["test", "--policy", pack(PACKS[0]).to_str().unwrap(), file.to_str().unwrap()])
+    };
+    let person = |who: &str, rest: &str| {
+        format!(
+            "purpose = \"rectification\"\nrecipient = {{ kind = \"data-subject\" }}\n\
+             request = {{ operation = \"alter\", subject-is-recipient = {who} }}\n{rest}"
+        )
+    };
+    let staff = |operation: &str, rest: &str| {
+        format!(
+            "purpose = \"customer-support\"\nrecipient = {{ kind = \"employee\" }}\n\
+             request = {{ operation = \"{operation}\" }}\n{rest}"
+        )
+    };
+    let (outcome, out, words) = play(&[
+        ("own", &person("true", "carried-out = true")),
+        ("another's", &person("false", "carried-out = false")),
+        ("a category alone", &person("true", "expect = { email = \"clear\" }\ncarried-out = true")),
+        (
+            "with another's",
+            &person("true", "expect = { \"email+service-data\" = \"removed\" }\ncarried-out = false"),
+        ),
+        ("about nobody", &person("false", "expect = { non-personal = \"clear\" }\ncarried-out = false")),
+        ("staff", &staff("destroy", "carried-out = true")),
+        ("of a minor", &staff("alter", "subject = { minor = true }\ncarried-out = false")),
+        ("of somebody erased", &staff("alter", "subject = { erased = true }\ncarried-out = false")),
+        (
+            "refused",
+            "purpose = \"survey\"\nrecipient = { kind = \"employee\" }\nrequest = { operation = \"destroy\" }\n\
+             refused = \"no-rule-permits\"\ncarried-out = false",
+        ),
+    ]);
+    assert_eq!(outcome, Outcome::Fine, "{out}{words}");
+
+    let (outcome, out, _) = play(&[
+        ("another's", &person("false", "carried-out = true")),
+        (
+            "refused",
+            "purpose = \"survey\"\nrecipient = { kind = \"employee\" }\nrequest = { operation = \"alter\" }\ncarried-out = true",
+        ),
+    ]);
+    assert_eq!(outcome, Outcome::Found);
+    assert!(out.contains("carried-out: expected true, got false\n"), "{out}");
+    assert!(out.contains("carried-out: expected true, got false (refused: no-rule-permits)"), "{out}");
+
+    let (outcome, _, words) = play(&[("what leaves", &staff("disclose", "carried-out = true"))]);
+    assert!(outcome == Outcome::Unusable && words.contains("`disclose` is not carried out"), "{words}");
 }
 
 #[test]

@@ -14,13 +14,15 @@ use smallvec::SmallVec;
 
 use super::admission::{self, Asking, Denial};
 use super::gather::{About, Exchange, Overdue, Overrides, PER_CATEGORY, Relationship};
+use super::operation;
 use super::permit::{ClassId, Permit, Reason, Release};
 use super::subject::{Controller, RecordFacts, Subject, UnknownSubject};
+use crate::policy::search::Circumstances;
 use crate::policy::{ConsentFact, Fact, Facts, Mask, ObjectionFact, Pack, RuleAt, Verdict};
 use crate::vocabulary::{Basis, CategoryId, Form, KindId, Operation, PurposeId};
 
 /// How many combinations of facts one slice remembers; when it is full it forgets them all.
-const MOST_REMEMBERED: usize = 8192;
+pub(super) const MOST_REMEMBERED: usize = 8192;
 /// How many slices are kept; recipients, purposes and routes are configured, so this is not reached.
 const MOST_SLICES: usize = 4096;
 /// One remembered decision in so many is worked out afresh and compared.
@@ -56,25 +58,28 @@ impl Classes {
 #[derive(Debug)]
 pub struct Decisions {
     pack: Arc<Pack>,
-    slices: DashMap<(KindId, PurposeId, usize, bool), Arc<Slice>>,
+    slices: DashMap<(KindId, PurposeId, Operation, usize, bool), Arc<Slice>>,
     divergences: Arc<AtomicU64>,
 }
 
 /// An exchange that may go on: what it may ask for is settled, each record is judged.
 #[derive(Clone, Debug)]
 pub struct Admitted {
-    pack: Arc<Pack>,
-    slice: Arc<Slice>,
-    exchange: Exchange,
+    pub(super) pack: Arc<Pack>,
+    pub(super) slice: Arc<Slice>,
+    pub(super) exchange: Exchange,
     divergences: Arc<AtomicU64>,
 }
 
-/// What one kind and purpose need on one route.
+/// What one kind, purpose and operation need on one route.
 #[derive(Debug)]
-struct Slice {
-    kind: KindId,
-    purpose: PurposeId,
-    classes: Classes,
+pub(super) struct Slice {
+    pub(super) kind: KindId,
+    pub(super) purpose: PurposeId,
+    pub(super) operation: Operation,
+    pub(super) classes: Classes,
+    /// The classes of the route: their address is the key.
+    _of_route: Classes,
     /// The category whose prohibitions hold for what nothing classifies, where that may leave: a field
     /// without a classification can hold anything personal.
     unclassified: Option<CategoryId>,
@@ -86,6 +91,8 @@ struct Slice {
     known: DashMap<Key, Permit>,
     /// By the facts of the exchange: two recipients of one kind differ in theirs.
     nobody: DashMap<(Facts, Reason), Permit>,
+    /// By the facts that are known: whether an operation is permitted on somebody who is not named.
+    pub(super) unnamed: DashMap<Circumstances, bool>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -114,17 +121,31 @@ impl Decisions {
     /// Why the request is refused.
     pub fn admit(&self, asking: &Asking, classes: &Classes) -> Result<Admitted, Denial> {
         admission::check(&self.pack, asking)?;
-        Ok(self.admitted(asking, self.slice(asking.recipient.kind, asking.purpose, classes)))
+        Ok(self.admitted(asking, self.slice(asking, Operation::Disclose, classes)))
     }
 
-    /// [`Decisions::admit`] for a question of its own: nothing is remembered for the classes.
+    /// What may be done where the request's operation is another than `disclose`; a permit of it releases what
+    /// the operation may be carried out on ([`Admitted::permits_operation`]).
+    ///
+    /// # Errors
+    /// Why the request is refused.
+    pub fn admit_operation(&self, asking: &Asking, classes: &Classes) -> Result<Admitted, Denial> {
+        admission::check(&self.pack, asking)?;
+        Ok(self.admitted(asking, self.slice(asking, asking.operation, classes)))
+    }
+
+    /// [`Decisions::admit_operation`] (for `disclose` that is [`Decisions::admit`]) for a question of its own:
+    /// nothing is remembered for the classes.
     ///
     /// # Errors
     /// Why the request is refused.
     pub fn admit_once(&self, asking: &Asking, classes: &Classes) -> Result<Admitted, Denial> {
         admission::check(&self.pack, asking)?;
-        let slice = Slice::new(&self.pack, asking.recipient.kind, asking.purpose, classes.clone());
-        Ok(self.admitted(asking, Arc::new(slice)))
+        Ok(self.admitted(asking, Arc::new(self.new_slice(asking, asking.operation, classes))))
+    }
+
+    fn new_slice(&self, asking: &Asking, operation: Operation, classes: &Classes) -> Slice {
+        Slice::new(&self.pack, asking.recipient.kind, asking.purpose, operation, classes.clone())
     }
 
     fn admitted(&self, asking: &Asking, slice: Arc<Slice>) -> Admitted {
@@ -148,27 +169,38 @@ impl Decisions {
         Ok(move |category| best(&self.pack, &exchange, kind, purpose, category))
     }
 
-    fn slice(&self, kind: KindId, purpose: PurposeId, classes: &Classes) -> Arc<Slice> {
+    fn slice(&self, asking: &Asking, operation: Operation, classes: &Classes) -> Arc<Slice> {
         // The slice holds the sets, so their address stays theirs for as long as it is a key.
         let address = classes.sets.as_ptr() as usize;
-        let key = (kind, purpose, address, classes.release_unclassified);
+        let (kind, purpose) = (asking.recipient.kind, asking.purpose);
+        let key = (kind, purpose, operation, address, classes.release_unclassified);
         if let Some(known) = self.slices.get(&key) {
             return Arc::clone(&known);
         }
         if self.slices.len() >= MOST_SLICES {
             self.slices.clear();
         }
-        let slice = Arc::new(Slice::new(&self.pack, kind, purpose, classes.clone()));
+        let slice = Arc::new(self.new_slice(asking, operation, classes));
         self.slices.insert(key, Arc::clone(&slice));
         slice
     }
 }
 
 impl Slice {
-    fn new(pack: &Pack, kind: KindId, purpose: PurposeId, classes: Classes) -> Slice {
-        let unclassified = unclassified(pack, kind, purpose, &classes);
+    fn new(pack: &Pack, kind: KindId, purpose: PurposeId, operation: Operation, classes: Classes) -> Slice {
+        // What nothing classifies says nothing about what may be done.
+        let of_route = classes.clone();
+        let (classes, unclassified) = match operation {
+            Operation::Disclose => {
+                let unclassified = unclassified(pack, kind, purpose, &classes);
+                (classes, unclassified)
+            }
+            Operation::Collect | Operation::Alter | Operation::Destroy => {
+                (Classes::new(operation::of_somebody(pack, &classes.sets), false), None)
+            }
+        };
         let mut categories: Vec<CategoryId> = classes.sets.iter().flatten().copied().collect();
-        let mask = pack.rulebook().mask(kind, purpose, Operation::Disclose, categories.iter().copied());
+        let mask = pack.rulebook().mask(kind, purpose, operation, categories.iter().copied());
         let mask = unclassified.map_or(mask, |category| {
             let never: Mask = NEVER_UNCLASSIFIED.into_iter().collect();
             mask.and(pack.rulebook().prohibition_mask(kind, purpose, category)).and(never)
@@ -181,6 +213,8 @@ impl Slice {
         Slice {
             kind,
             purpose,
+            operation,
+            _of_route: of_route,
             unclassified,
             categories,
             // The origin of the record as a whole stays in: only what differs from it is an override.
@@ -189,6 +223,7 @@ impl Slice {
             classes,
             known: DashMap::new(),
             nobody: DashMap::new(),
+            unnamed: DashMap::new(),
         }
     }
 
@@ -211,14 +246,15 @@ impl Slice {
         };
         self.permit(pack, &unclassified, |category, with_service_data| {
             let facts = key.of(category).with_flag(Fact::WithServiceData, with_service_data);
-            let cell = rulebook.cell_at(Operation::Disclose, (self.kind, self.purpose, category));
+            let (operation, point) = (self.operation, (self.kind, self.purpose, category));
+            let cell = rulebook.cell_at(operation, point);
             let alike =
                 cell.filter(|&cell| rulebook.cells().get(cell).is_some_and(crate::policy::Cell::is_alike));
-            let Some(cell) = alike else { return rulebook.judge(self.kind, self.purpose, category, facts) };
+            let Some(cell) = alike else { return rulebook.judge_operation(operation, point, facts) };
             if let Some((_, _, known)) = asked.iter().find(|(of, with, _)| *of == cell && *with == facts) {
                 return known.clone();
             }
-            let verdict = rulebook.judge(self.kind, self.purpose, category, facts);
+            let verdict = rulebook.judge_operation(operation, point, facts);
             asked.push((cell, facts, verdict.clone()));
             verdict
         })
@@ -230,16 +266,21 @@ impl Slice {
         unclassified: &Release,
         mut verdict: impl FnMut(CategoryId, bool) -> Verdict,
     ) -> Permit {
-        let service_data = pack.vocabulary().categories().find("service-data");
         let releases = self.classes.sets.iter().map(|class| {
             if class.is_empty() {
                 return unclassified.clone();
             }
-            let with_service_data = service_data.is_some_and(|service_data| class.contains(&service_data));
-            let verdicts = class.iter().map(|&category| verdict(category, with_service_data));
+            let with_service_data = with_service_data(pack, class);
+            let asked = class.iter().filter(|&&category| self.asks_about(pack, category));
+            let verdicts = asked.map(|&category| verdict(category, with_service_data));
             release(pack, &verdicts.collect::<SmallVec<[Verdict; 4]>>())
         });
         Permit::new(releases.collect())
+    }
+
+    /// Whether a category counts: all do for what leaves, and what is about somebody for what is done.
+    fn asks_about(&self, pack: &Pack, category: CategoryId) -> bool {
+        self.operation == Operation::Disclose || pack.vocabulary().is_somebodys(category)
     }
 
     /// A field that nothing classifies leaves on the operator's word alone, and so without a basis, unless
@@ -279,6 +320,13 @@ impl Key {
             |(category, own): &(CategoryId, Facts)| (*category, own.with_flag(Fact::Refused, false));
         Some(Key { facts, overrides: self.overrides.iter().map(willing).collect() })
     }
+}
+
+/// Whether a field of these categories holds service data.
+pub(super) fn with_service_data(pack: &Pack, class: &[CategoryId]) -> bool {
+    let tree = pack.vocabulary().categories();
+    let root = tree.find("service-data");
+    root.is_some_and(|root| class.iter().any(|&category| tree.within(category, root)))
 }
 
 /// Whose data never leave unclassified, whatever the pack says.
@@ -438,7 +486,8 @@ impl Admitted {
             if words.is_somebodys(category) {
                 return Verdict::nothing();
             }
-            self.pack.rulebook().judge(self.slice.kind, self.slice.purpose, category, facts)
+            let Slice { kind, purpose, operation, .. } = *self.slice;
+            self.pack.rulebook().judge_operation(operation, (kind, purpose, category), facts)
         });
         let is_somebodys = |set: &Vec<CategoryId>| set.iter().any(|category| words.is_somebodys(*category));
         let releases = permit.releases().iter().zip(self.slice.classes.sets.iter());

@@ -7,6 +7,7 @@ mod admission;
 mod admitted;
 mod explain;
 mod gather;
+mod operation;
 mod permit;
 pub mod scenario;
 mod standing;
@@ -16,6 +17,7 @@ pub use admission::{Asking, Denial, LegalReference, RecipientFacts};
 pub use admitted::{Admitted, Classes, Decisions};
 pub use explain::{Explained, Explanation, Nearest, explain, explain_only};
 pub use gather::{Overdue, Relationship};
+pub use operation::{NamedAccount, PathNames};
 pub use permit::{ClassId, Permit, Reason, Release};
 pub use subject::{
     Addressee, Consent, ConsentStatus, Controller, Objection, Origins, RecordFacts, Relation, Subject,

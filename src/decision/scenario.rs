@@ -31,6 +31,8 @@ pub struct Scenario {
     asking: Asking,
     about: Facts,
     expected: Expected,
+    /// Whether an operation other than `disclose` is expected to reach the upstream.
+    carried_out: Option<bool>,
 }
 
 /// The person, the controller, and whether the recipient is one of them.
@@ -52,14 +54,14 @@ impl Facts {
 #[derive(Clone, Debug)]
 enum Expected {
     Refused(Denial),
-    /// Each field's categories with the forms that are accepted.
+    /// Each field's categories with the forms that are accepted; none where only `carried-out` is expected.
     Forms(Vec<(Vec<CategoryId>, Vec<Form>)>),
 }
 
 /// Where a scenario and the pack part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// The field's categories, or `refused`.
+    /// The field's categories, `refused` or `carried-out`.
     pub what: String,
     pub expected: String,
     pub got: String,
@@ -96,16 +98,39 @@ impl Scenario {
 
     /// Plays the scenario. No difference is a pass.
     pub fn run(&self, decisions: &Decisions) -> Vec<Difference> {
+        let mut differences = self.run_disclosure(decisions);
+        differences.extend(self.run_operation(decisions));
+        differences
+    }
+
+    /// The mapping: a field for each set of categories that is expected to leave or not.
+    fn classes(&self) -> Classes {
         let sets: Vec<Vec<CategoryId>> = match &self.expected {
             Expected::Refused(_) => Vec::new(),
             Expected::Forms(forms) => forms.iter().map(|(categories, _)| categories.clone()).collect(),
         };
-        let admitted = decisions.admit(&self.asking, &Classes::new(sets, false));
-        let difference = |what: &str, expected: &str, got: &str| Difference {
-            what: what.to_owned(),
-            expected: expected.to_owned(),
-            got: got.to_owned(),
+        Classes::new(sets, false)
+    }
+
+    /// What is done before the upstream is called. A refusal counts as not carried out.
+    fn run_operation(&self, decisions: &Decisions) -> Option<Difference> {
+        let expected = self.carried_out?;
+        let Facts { subject, controller, relationship } = &self.about;
+        let admitted = decisions.admit_operation(&self.asking, &self.classes());
+        let carried_out = admitted.as_ref().is_ok_and(|admitted| {
+            let record = RecordFacts::default();
+            admitted.carries_out(&admitted.judge(subject, controller, &record, *relationship, NOW))
+        });
+        let got = match admitted {
+            Ok(_) => carried_out.to_string(),
+            Err(denial) => format!("false (refused: {})", denial.code()),
         };
+        let differs = carried_out != expected;
+        differs.then(|| difference("carried-out", &expected.to_string(), &got))
+    }
+
+    fn run_disclosure(&self, decisions: &Decisions) -> Vec<Difference> {
+        let admitted = decisions.admit(&self.asking, &self.classes());
         let forms = match (&self.expected, admitted.as_ref()) {
             (Expected::Refused(expected), Err(got)) if expected == got => return Vec::new(),
             (Expected::Refused(expected), got) => {
@@ -136,21 +161,27 @@ impl Scenario {
         differences
     }
 
-    /// Whether it expects something to leave.
+    /// Whether it expects something to leave or to be carried out.
     pub fn releases(&self) -> bool {
-        match &self.expected {
+        let leaves = match &self.expected {
             Expected::Refused(_) => false,
             Expected::Forms(forms) => forms.iter().any(|(_, accepted)| !accepted.contains(&Form::Removed)),
-        }
+        };
+        leaves || self.carried_out == Some(true)
     }
 
-    /// Whether it expects something to be withheld.
+    /// Whether it expects something to be withheld or not to be carried out.
     pub fn withholds(&self) -> bool {
-        match &self.expected {
+        let stays = match &self.expected {
             Expected::Refused(_) => true,
             Expected::Forms(forms) => forms.iter().any(|(_, accepted)| accepted.contains(&Form::Removed)),
-        }
+        };
+        stays || self.carried_out == Some(false)
     }
+}
+
+fn difference(what: &str, expected: &str, got: &str) -> Difference {
+    Difference { what: what.to_owned(), expected: expected.to_owned(), got: got.to_owned() }
 }
 
 /// Reads the words of scenarios and of `policy explain`.
@@ -184,15 +215,23 @@ impl<'a> Reader<'a> {
         let request = fields.fields("request", "`request`");
         let refused = fields.text("refused");
         let expected = fields.entries("expect");
+        let carried_out = fields.item("carried-out");
         fields.end();
-        let expected = self.expected(refused, expected, &at)?;
+        let expected = self.expected(refused, expected, carried_out.is_some(), &at)?;
         let asking = self.asking(recipient?, purpose?, request, &mut about);
+        if let Some(item) = carried_out.as_ref().filter(|_| asking.operation == Operation::Disclose) {
+            let finding = Finding::error("carried-out-of-disclose", "`disclose` is not carried out");
+            let hint = "say in `request` which operation is: `request = { operation = \"alter\" }`; what leaves stands in `expect`";
+            self.document.find(finding.label("says nothing").hint(hint), item.at());
+        }
+        let carried_out = carried_out.and_then(|item| item.flag());
         Some(Scenario {
             name: name?.value.to_owned(),
             clause: clause?.value.to_owned(),
             asking,
             about,
             expected,
+            carried_out,
         })
     }
 
@@ -407,6 +446,7 @@ impl<'a> Reader<'a> {
         &self,
         refused: Option<At<&str>>,
         forms: Vec<(At<&str>, Item<'_>)>,
+        or_carried_out: bool,
         at: &Range<usize>,
     ) -> Option<Expected> {
         match (refused, forms) {
@@ -414,14 +454,14 @@ impl<'a> Reader<'a> {
                 let codes = Denial::ALL.into_iter().map(Denial::code);
                 self.word(&code, Denial::parse, codes).map(Expected::Refused)
             }
-            (None, forms) if !forms.is_empty() => {
+            (None, forms) if !forms.is_empty() || or_carried_out => {
                 let forms: Vec<_> =
                     forms.iter().filter_map(|(names, item)| self.expectation(names, item)).collect();
                 Some(Expected::Forms(forms))
             }
             _ => {
-                let finding =
-                    Finding::error("bad-expectation", "a scenario has either `expect` or `refused`");
+                let message = "a scenario has `expect` or `refused`, or for an operation `carried-out`";
+                let finding = Finding::error("bad-expectation", message);
                 self.document.find(finding, at.clone());
                 None
             }

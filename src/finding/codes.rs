@@ -38,6 +38,7 @@ pub const ERRORS: &[&str] = &[
     "bad-upstream-url",
     "bad-vocabulary",
     "body-without-delete",
+    "carried-out-of-disclose",
     "category-not-optional",
     "change-not-announced",
     "clause-without-note",

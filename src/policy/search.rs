@@ -53,7 +53,7 @@ struct WorkedRule {
 }
 
 /// Facts of which some are fixed; the others may be anything.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Circumstances {
     pub facts: Facts,
     pub fixed: Mask,

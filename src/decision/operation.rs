@@ -1,0 +1,167 @@
+//! Whether an operation other than `disclose` is carried out, decided before anybody carries it out (P-0c).
+//!
+//! Nothing is known then but whom the request's path names, and what the ledger knows of them: the request's
+//! body is not judged. An operation is carried out if the facts permit it on at least one class of the route
+//! that tells about somebody. Invariant: nobody changes what a rule gives to the person itself, or to the
+//! account itself, unless the path names that person or account.
+
+use std::ops::ControlFlow;
+
+use jiff::Timestamp;
+
+use super::admission::{self, Asking, Denial};
+use super::admitted::{Admitted, Classes, Decisions, MOST_REMEMBERED, with_service_data};
+use super::gather::{About, Exchange, Relationship};
+use super::permit::Permit;
+use super::subject::{Controller, RecordFacts, Subject};
+use crate::policy::search::{Circumstances, Given, Outcome, Search, outcomes};
+use crate::policy::{Fact, MOST_RELATIONS, Mask, Pack};
+use crate::vocabulary::{CategoryId, Form, KindId, Operation, PurposeId};
+
+/// Whom a route's path names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PathNames {
+    pub subject: bool,
+    pub controller: bool,
+}
+
+/// The account that a path names where it names no person.
+#[derive(Clone, Copy, Debug)]
+pub struct NamedAccount<'a> {
+    pub controller: &'a Controller,
+    /// It is the recipient's own.
+    pub is_recipient: bool,
+}
+
+impl Admitted {
+    /// Whether the operation that this was admitted for ([`Decisions::admit_operation`]) is carried out, given the
+    /// permit of whom the path names.
+    pub fn carries_out(&self, permit: &Permit) -> bool {
+        permit.releases().iter().any(|release| release.form != Form::Removed)
+    }
+
+    /// Whether the operation is carried out where the path names no person.
+    ///
+    /// Rules that ask for the person's own data do not count, nor, without an account, those that ask for the
+    /// account's own. What else a rule asks for of somebody (a relation, a consent) is left open, since nobody
+    /// can tell; nothing is assumed to stand against it.
+    pub fn carries_out_on_unnamed(&self, account: Option<NamedAccount<'_>>, now: Timestamp) -> bool {
+        let nobody = Controller::default();
+        let about = About {
+            subject: &Subject::default(),
+            controller: account.map_or(&nobody, |account| account.controller),
+            record: &RecordFacts::default(),
+            relationship: Relationship {
+                controller_is_recipient: account.is_some_and(|account| account.is_recipient),
+                ..Relationship::default()
+            },
+            now,
+        };
+        let mut open = asked_of_a_person();
+        if account.is_none() {
+            open = open.and(Mask::of(Fact::Instructed));
+        }
+        let facts = self.exchange.about(&self.pack, every_fact(), &about);
+        let known = Circumstances { facts, fixed: every_fact().without(open) };
+        let known_so_far = &self.slice.unnamed;
+        if let Some(decided) = known_so_far.get(&known) {
+            return *decided;
+        }
+        let point = (self.slice.kind, self.slice.purpose);
+        let decided = is_possible(&self.pack, self.slice.operation, point, self.slice.classes.sets(), known);
+        if known_so_far.len() >= MOST_REMEMBERED {
+            known_so_far.clear();
+        }
+        known_so_far.insert(known, decided);
+        decided
+    }
+}
+
+impl Decisions {
+    /// Whether an operation can be carried out on somebody, on a route with these classes.
+    ///
+    /// # Errors
+    /// Why the request would be refused whoever is concerned.
+    pub fn foresee_operation(
+        &self,
+        asking: &Asking,
+        classes: &Classes,
+        names: PathNames,
+    ) -> Result<bool, Denial> {
+        let pack = self.pack();
+        admission::check(pack, asking)?;
+        if asking.operation == Operation::Disclose {
+            return Ok(true);
+        }
+        let mut fixed: Mask = [Fact::Safeguard, Fact::Backup, Fact::LegalReference].into_iter().collect();
+        let facts = Exchange::new(pack, asking).facts();
+        if facts.get(Fact::LeavesEea) == 0 {
+            fixed = fixed.and(Mask::of(Fact::LeavesEea));
+        }
+        if !names.subject {
+            let of_account: Mask = OF_AN_ACCOUNT.into_iter().collect();
+            fixed = every_fact().without(asked_of_a_person()).without(of_account);
+        }
+        if !names.controller {
+            fixed = fixed.and([Fact::OwnAccount, Fact::Account].into_iter().collect());
+            // A person is judged without instructions where no account is named.
+            if names.subject {
+                fixed = fixed.and(Mask::of(Fact::Instructed));
+            }
+        }
+        let sets = of_somebody(pack, classes.sets());
+        let point = (asking.recipient.kind, asking.purpose);
+        Ok(is_possible(pack, asking.operation, point, &sets, Circumstances { facts, fixed }))
+    }
+}
+
+const OF_AN_ACCOUNT: [Fact; 3] = [Fact::Instructed, Fact::Account, Fact::OwnAccount];
+
+/// What a rule can ask of a person before it permits something, besides that the data are its own.
+fn asked_of_a_person() -> Mask {
+    let asks = |fact: &Fact| matches!(fact, Fact::Consent | Fact::SameRegion | Fact::Relation(_));
+    Fact::all(MOST_RELATIONS).filter(asks).collect()
+}
+
+fn every_fact() -> Mask {
+    Fact::all(MOST_RELATIONS).collect()
+}
+
+/// The classes that an operation is asked about: those of the route, or, where none of them tells about anybody,
+/// everything that there can be of somebody. What is not mapped may be changed all the same.
+pub(super) fn of_somebody(pack: &Pack, sets: &[Vec<CategoryId>]) -> Vec<Vec<CategoryId>> {
+    let words = pack.vocabulary();
+    let is_somebodys = |category: &CategoryId| words.is_somebodys(*category);
+    if sets.iter().flatten().any(is_somebodys) {
+        return sets.to_vec();
+    }
+    let tree = words.categories();
+    let roots: Vec<CategoryId> =
+        ["personal", "service-data"].into_iter().filter_map(|name| tree.find(name)).collect();
+    let within = |category: &CategoryId| roots.iter().any(|&root| tree.within(*category, root));
+    tree.in_order().into_iter().filter(within).map(|category| vec![category]).collect()
+}
+
+/// Whether some class can be permitted, whatever the facts that are not known.
+fn is_possible(
+    pack: &Pack,
+    operation: Operation,
+    (kind, purpose): (KindId, PurposeId),
+    sets: &[Vec<CategoryId>],
+    known: Circumstances,
+) -> bool {
+    let words = pack.vocabulary();
+    let mut search = Search::new(pack.rulebook());
+    sets.iter().any(|set| {
+        let known = known.with(Fact::WithServiceData, u8::from(with_service_data(pack, set)));
+        let categories = set.iter().filter(|category| words.is_somebodys(**category));
+        let slices = categories.map(|&category| search.slice_for(operation, kind, purpose, category));
+        let slices: Vec<_> = slices.collect();
+        let asked: Vec<Given<'_>> = slices.iter().map(|slice| Given { slice, given: known }).collect();
+        let mut permits = |_: Circumstances, outcomes: &[Outcome]| {
+            let all = !outcomes.is_empty() && outcomes.iter().all(|outcome| outcome.form != Form::Removed);
+            if all { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        outcomes(&asked, Circumstances::default(), &mut permits).is_break()
+    })
+}
