@@ -84,6 +84,34 @@ fn a_scenario_that_is_not_understood_is_unusable() {
 }
 
 #[test]
+fn a_scenario_says_how_old_a_record_is_and_its_file_how_long_it_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let scenario = |age: u32, recipient: &str, purpose: &str, expect: &str| {
+        format!(
+            "[[scenario]]\nname = \"{purpose} {age}\"\nclause = \"G-3f\"\npurpose = \"{purpose}\"\n\
+             recipient = {{ kind = \"{recipient}\" }}\nsubject = {{ age-days = {age} }}\nexpect = {{ {expect} }}\n"
+        )
+    };
+    let young = scenario(30, "employee", "analytics", "usage = \"clear\", website-activity = \"clear\"");
+    let old = [
+        scenario(31, "employee", "analytics", "usage = \"removed\", website-activity = \"removed\""),
+        scenario(31, "employee", "customer-support", "email = \"clear\", usage = \"removed\""),
+        scenario(9999, "employee", "customer-support", "email = \"clear\", aggregate = \"clear\""),
+        scenario(31, "employee", "legal-obligation", "usage = \"clear\""),
+    ];
+    let forever = scenario(9999, "employee", "analytics", "usage = \"clear\"");
+    let run = |name: &str, text: &str| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        let (outcome, out, words) =
+            policy(&["test", "--policy", pack(PACKS[0]).to_str().unwrap(), file.to_str().unwrap()]);
+        assert_eq!(outcome, Outcome::Fine, "{out}{words}");
+    };
+    run("kept.toml", &format!("[retention]\nusage = \"30d\"\n{young}{}", old.concat()));
+    run("forever.toml", &forever);
+}
+
+#[test]
 fn a_scenario_expects_some_form() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("empty.toml");

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::findings;
 use crate::config::pack::{read_all, read_pack, scenarios};
 use crate::decision::scenario::{self, Scenario};
-use crate::decision::{Asking, Decisions, RecordFacts, explain};
+use crate::decision::{Asking, Decisions, explain};
 use crate::document::Document;
 use crate::finding::{Finding, Source};
 use crate::policy::{Pack, coverage, diff, matrix};
@@ -175,7 +175,7 @@ fn explained(args: &ExplainArgs, out: &mut dyn Write, words: &mut dyn Write) -> 
     let now = Timestamp::now();
     let explanation = read_pack(&args.policy).and_then(|pack| {
         let (asking, about) = situation(args, &pack, now)?;
-        Ok(explain(&pack, &asking, &about, &RecordFacts::default(), now))
+        Ok(explain(&pack, &asking, &about, &about.record, now))
     });
     let explanation = match explanation {
         Ok(explanation) => explanation,

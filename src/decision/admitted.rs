@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use smallvec::SmallVec;
 
 use super::admission::{self, Asking, Denial};
-use super::gather::{About, Exchange, Overdue, Overrides, PER_CATEGORY, Relationship};
+use super::gather::{About, Exchange, Overdue, Overrides, PER_CATEGORY, Periods, Relationship};
 use super::operation;
 use super::permit::{ClassId, Permit, Reason, Release};
 use super::subject::{Controller, RecordFacts, Subject, UnknownSubject};
@@ -457,6 +457,11 @@ impl Admitted {
         }
     }
 
+    /// The same where categories are kept for other periods than the pack says.
+    pub(super) fn keeping(self, retention: Periods) -> Admitted {
+        Admitted { exchange: self.exchange.keeping(retention), ..self }
+    }
+
     /// What of a record should not be there at all.
     pub fn overdue(
         &self,
@@ -465,7 +470,7 @@ impl Admitted {
         record: &RecordFacts,
         now: Timestamp,
     ) -> Overdue {
-        Overdue::of(&self.pack, subject, controller, record, &self.slice.categories, now)
+        Overdue::of(&self.pack, &self.exchange, subject, controller, record, &self.slice.categories, now)
     }
 
     /// What may leave of what has no subject: nothing personal, no service data, nothing published; what

@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use super::admission::{Asking, LegalReference, RecipientFacts, needs_case};
 use super::standing::Standing;
 use super::subject::{Controller, RecordFacts, Subject, Unsure};
-use crate::policy::{AccountFact, Fact, Facts, Mask, Pack};
+use crate::policy::{AccountFact, Fact, Facts, Mask, Pack, kept_for};
 use crate::vocabulary::place::{is_in_eea, may_lie_in_eea};
 use crate::vocabulary::{CategoryId, EEA, Operation, Origin, PurposeId, Regions, RelationId, Vocabulary};
 
@@ -44,8 +44,13 @@ pub(super) struct Exchange {
     legal_reference: LegalReference,
     /// Nothing personal may leave but what the case covers.
     needs_case: bool,
+    /// How long categories are kept, in the place of what the pack says.
+    retention: Option<Periods>,
     facts: Facts,
 }
+
+/// How long categories are kept.
+pub(super) type Periods = Arc<[(CategoryId, SignedDuration)]>;
 
 /// Everything that one record's decision may look at.
 #[derive(Clone, Copy, Debug)]
@@ -75,8 +80,18 @@ impl Exchange {
             exporter_in_eea,
             legal_reference: asking.legal_reference.clone(),
             needs_case: needs_case(pack.vocabulary(), asking.recipient.kind, asking.purpose),
+            retention: None,
             facts,
         }
+    }
+
+    /// The same exchange where other periods of retention hold than the pack's.
+    pub(super) fn keeping(self, retention: Periods) -> Exchange {
+        Exchange { retention: Some(retention), ..self }
+    }
+
+    fn retention<'a>(&'a self, pack: &'a Pack) -> &'a [(CategoryId, SignedDuration)] {
+        self.retention.as_deref().unwrap_or(&pack.manifest().retention)
     }
 
     /// The facts of the exchange alone, for what belongs to nobody. No case names nobody.
@@ -170,7 +185,7 @@ impl Exchange {
         let refusals = mask.holds(Fact::Refused) && !subject.refused_categories.is_empty();
         let ages = mask.holds(Fact::PastRetention)
             && record.created != Unsure::Absent
-            && !pack.manifest().retention.is_empty();
+            && !self.retention(pack).is_empty();
         let case = mask.holds(Fact::LegalReference) && self.has_case(relationship);
         let narrow_case = case && self.legal_reference != LegalReference::Everything;
         if !(origins || refusals || ages || narrow_case) {
@@ -190,7 +205,8 @@ impl Exchange {
                 own = own.with_flag(Fact::Refused, refused.any(|&refused| tree.related(category, refused)));
             }
             if ages {
-                own = own.with_flag(Fact::PastRetention, is_past_retention(pack, record, category, now));
+                let past = is_past_retention(self.retention(pack), words, record, category, now);
+                own = own.with_flag(Fact::PastRetention, past);
             }
             if narrow_case {
                 let covered = self.legal_reference.covers(words, category);
@@ -301,6 +317,7 @@ impl Overdue {
 
     pub(super) fn of(
         pack: &Pack,
+        exchange: &Exchange,
         subject: Option<&Subject>,
         controller: &Controller,
         record: &RecordFacts,
@@ -308,12 +325,13 @@ impl Overdue {
         now: Timestamp,
     ) -> Overdue {
         let somebody = Subject::default();
-        let dated = record.created != Unsure::Absent && !pack.manifest().retention.is_empty();
+        let (periods, words) = (exchange.retention(pack), pack.vocabulary());
+        let dated = record.created != Unsure::Absent && !periods.is_empty();
+        let is_past = |&category: &CategoryId| is_past_retention(periods, words, record, category, now);
         Overdue {
             minor: is_minor(pack, subject.unwrap_or(&somebody), record, now),
             closed_account: is_overdue(pack, controller, record, now),
-            retention: dated
-                && categories.iter().any(|&category| is_past_retention(pack, record, category, now)),
+            retention: dated && categories.iter().any(is_past),
         }
     }
 }
@@ -388,8 +406,14 @@ const fn narrowness(origin: Origin) -> u8 {
     }
 }
 
-fn is_past_retention(pack: &Pack, record: &RecordFacts, category: CategoryId, now: Timestamp) -> bool {
-    let Some(period) = pack.manifest().retention(pack.vocabulary(), category) else { return false };
+fn is_past_retention(
+    periods: &[(CategoryId, SignedDuration)],
+    words: &Vocabulary,
+    record: &RecordFacts,
+    category: CategoryId,
+    now: Timestamp,
+) -> bool {
+    let Some(period) = kept_for(periods, words, category) else { return false };
     match record.created {
         Unsure::Absent => false,
         Unsure::Unreadable => true,
@@ -520,15 +544,17 @@ mod tests {
     fn what_was_created_tomorrow_is_past_retention() {
         let pack = one_partner();
         let words = pack.vocabulary();
-        let now = day("2026-06-15");
-        let kept = words.categories().ids().find(|id| pack.manifest().retention(words, *id).is_some());
-        let Some(category) = kept else { return };
-        let past = |created: &str| {
+        let category = |name: &str| words.categories().find(name).unwrap();
+        let periods = [(category("usage"), SignedDuration::from_hours(24 * 30))];
+        let past = |name: &str, created: &str| {
             let record = record(|record| record.created = Unsure::Known(day(created)));
-            is_past_retention(&pack, &record, category, now)
+            is_past_retention(&periods, words, &record, category(name), day("2026-06-15"))
         };
-        assert!(!past("2026-06-14") && !past("2026-06-16"));
-        assert!(past("2026-06-17") && past("2999-01-01"));
+        for name in ["usage", "website-activity"] {
+            assert!(!past(name, "2026-06-14") && !past(name, "2026-06-16") && !past(name, "2026-05-16"));
+            assert!(past(name, "2026-06-17") && past(name, "2999-01-01") && past(name, "2026-05-15"));
+        }
+        assert!(!past("email", "2020-01-01"), "no period is stated for it");
     }
 
     #[test]

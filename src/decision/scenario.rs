@@ -10,14 +10,14 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::admission::{Asking, Denial, LegalReference, RecipientFacts};
-use super::admitted::{Classes, Decisions};
-use super::gather::Relationship;
+use super::admitted::{Admitted, Classes, Decisions};
+use super::gather::{Periods, Relationship};
 use super::subject::{
-    Addressee, Consent, ConsentStatus, Controller, Objection, Origins, RecordFacts, Relation, Subject,
+    Addressee, Consent, ConsentStatus, Controller, Objection, Origins, RecordFacts, Relation, Subject, Unsure,
 };
 use crate::document::{At, Document, Fields, Item, join};
 use crate::finding::{Finding, Source, suggestion};
-use crate::policy::Pack;
+use crate::policy::{Pack, retention};
 use crate::vocabulary::{
     CategoryId, EEA, Form, KindId, Operation, Origin, PurposeId, Safeguard, TermId, Tree, VOCABULARY_LISTED,
     Vocabulary, place,
@@ -30,16 +30,20 @@ pub struct Scenario {
     pub clause: String,
     asking: Asking,
     about: Facts,
+    /// How long categories are kept, where the file says so.
+    retention: Option<Periods>,
     expected: Expected,
     /// Whether an operation other than `disclose` is expected to reach the upstream.
     carried_out: Option<bool>,
 }
 
-/// The person, the controller, and whether the recipient is one of them.
+/// The person, the controller, the record, and whether the recipient is one of them.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     pub subject: Subject,
     pub controller: Controller,
+    /// What the record says of itself: its age.
+    pub record: RecordFacts,
     pub relationship: Relationship,
 }
 
@@ -48,6 +52,12 @@ impl Facts {
     pub fn of_nobody_special() -> Facts {
         let subject = Subject { region: Some(Arc::from(EEA)), ..Subject::default() };
         Facts { subject, ..Facts::default() }
+    }
+
+    /// The facts of a record: what it says of itself, and its age where only these say it.
+    pub fn record_beside(&self, read: &RecordFacts) -> RecordFacts {
+        let created = if read.created == Unsure::Absent { self.record.created } else { read.created };
+        RecordFacts { created, ..read.clone() }
     }
 }
 
@@ -84,6 +94,9 @@ impl Scenario {
     pub fn read(source: &Source, pack: &Pack) -> Result<Vec<Scenario>, Vec<Finding>> {
         let document = Document::parse(source);
         let mut root = document.root("a file of scenarios");
+        let stated = root.item("retention").is_some();
+        let periods = retention(&mut root, pack.vocabulary());
+        let retention = stated.then(|| Periods::from(periods));
         let tables = root.tables("scenario", "a scenario");
         root.end();
         let reader = Reader { pack, words: pack.vocabulary(), document: &document, now: NOW };
@@ -93,7 +106,8 @@ impl Scenario {
         if findings.iter().any(Finding::is_error) {
             return Err(findings);
         }
-        Ok(scenarios.into_iter().flatten().collect())
+        let kept = |scenario| Scenario { retention: retention.clone(), ..scenario };
+        Ok(scenarios.into_iter().flatten().map(kept).collect())
     }
 
     /// Plays the scenario. No difference is a pass.
@@ -112,14 +126,22 @@ impl Scenario {
         Classes::new(sets, false)
     }
 
+    /// With the periods of the scenario's file.
+    fn keeping(&self, admitted: Admitted) -> Admitted {
+        match &self.retention {
+            Some(retention) => admitted.keeping(Periods::clone(retention)),
+            None => admitted,
+        }
+    }
+
     /// What is done before the upstream is called. A refusal counts as not carried out.
     fn run_operation(&self, decisions: &Decisions) -> Option<Difference> {
         let expected = self.carried_out?;
-        let Facts { subject, controller, relationship } = &self.about;
-        let admitted = decisions.admit_operation(&self.asking, &self.classes());
+        let Facts { subject, controller, record, relationship } = &self.about;
+        let admitted =
+            decisions.admit_operation(&self.asking, &self.classes()).map(|admitted| self.keeping(admitted));
         let carried_out = admitted.as_ref().is_ok_and(|admitted| {
-            let record = RecordFacts::default();
-            admitted.carries_out(&admitted.judge(subject, controller, &record, *relationship, NOW))
+            admitted.carries_out(&admitted.judge(subject, controller, record, *relationship, NOW))
         });
         let got = match admitted {
             Ok(_) => carried_out.to_string(),
@@ -130,7 +152,7 @@ impl Scenario {
     }
 
     fn run_disclosure(&self, decisions: &Decisions) -> Vec<Difference> {
-        let admitted = decisions.admit(&self.asking, &self.classes());
+        let admitted = decisions.admit(&self.asking, &self.classes()).map(|admitted| self.keeping(admitted));
         let forms = match (&self.expected, admitted.as_ref()) {
             (Expected::Refused(expected), Err(got)) if expected == got => return Vec::new(),
             (Expected::Refused(expected), got) => {
@@ -139,10 +161,9 @@ impl Scenario {
             }
             (Expected::Forms(forms), _) => forms,
         };
-        let Facts { subject, controller, relationship } = &self.about;
-        let permit = admitted
-            .as_ref()
-            .map(|admitted| admitted.judge(subject, controller, &RecordFacts::default(), *relationship, NOW));
+        let Facts { subject, controller, record, relationship } = &self.about;
+        let permit =
+            admitted.as_ref().map(|admitted| admitted.judge(subject, controller, record, *relationship, NOW));
         let tree = decisions.pack().vocabulary().categories();
         let mut differences = Vec::new();
         for (class, (categories, accepted)) in (0..).zip(forms) {
@@ -230,6 +251,7 @@ impl<'a> Reader<'a> {
             clause: clause?.value.to_owned(),
             asking,
             about,
+            retention: None,
             expected,
             carried_out,
         })
@@ -347,13 +369,16 @@ impl<'a> Reader<'a> {
         }
         let instructions = self.several(fields.texts("instructions"), "purpose", self.words.purposes());
         let closed = fields.number("account-closed-days");
+        let age = fields.number("age-days");
         fields.end();
         let since = |days: At<u32>| {
             let ago = SignedDuration::from_hours(24 * i64::from(days.value));
             self.now.checked_sub(ago).unwrap_or(Timestamp::MIN)
         };
         let controller = Controller { instructions, closed_since: closed.map(since) };
-        Facts { subject, controller, relationship: Relationship::default() }
+        let created = age.map_or(Unsure::Absent, |days| Unsure::Known(since(days)));
+        let record = RecordFacts { created, ..RecordFacts::default() };
+        Facts { subject, controller, record, relationship: Relationship::default() }
     }
 
     fn consent(&self, name: &At<&str>, status: &Item<'_>) -> Option<Consent> {

@@ -335,11 +335,11 @@ impl Inquiry<'_> {
         let about = scenario::Facts {
             subject: known.map_or_else(Subject::default, |known| Subject::clone(&known)),
             controller: controller.map_or_else(Controller::default, |known| Controller::clone(&known)),
+            record: RecordFacts::default(),
             relationship,
         };
         let pack = self.decisions.pack();
-        let explained =
-            explain_only(pack, self.asking, &about, &RecordFacts::default(), self.now, &[category]);
+        let explained = explain_only(pack, self.asking, &about, &about.record, self.now, &[category]);
         let Some(line) = explained.categories.into_iter().next() else { return String::new() };
         say("clauses", json!(line.clauses));
         say("rules", json!(line.rules));

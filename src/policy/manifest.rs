@@ -115,12 +115,9 @@ impl Manifest {
         self.clauses.iter().find(|clause| *clause.id == *id)
     }
 
-    /// How long this category is kept: its own period, else that of the nearest category above it.
+    /// How long this category is kept.
     pub fn retention(&self, vocabulary: &Vocabulary, category: CategoryId) -> Option<SignedDuration> {
-        vocabulary
-            .categories()
-            .lineage(category)
-            .find_map(|at| self.retention.iter().find(|(of, _)| *of == at).map(|(_, period)| *period))
+        kept_for(&self.retention, vocabulary, category)
     }
 
     /// Reads the manifest and the vocabulary it extends.
@@ -276,7 +273,18 @@ fn clauses(root: &mut Fields<'_>, source: &Source) -> Vec<Clause> {
     clauses
 }
 
-fn retention(root: &mut Fields<'_>, vocabulary: &Vocabulary) -> Vec<(CategoryId, SignedDuration)> {
+/// How long a category is kept under some periods: its own, else that of the nearest category above it.
+pub fn kept_for(
+    periods: &[(CategoryId, SignedDuration)],
+    vocabulary: &Vocabulary,
+    category: CategoryId,
+) -> Option<SignedDuration> {
+    let own = |at| periods.iter().find(|(of, _)| *of == at).map(|(_, period)| *period);
+    vocabulary.categories().lineage(category).find_map(own)
+}
+
+/// `[retention]`: periods by category.
+pub(crate) fn retention(root: &mut Fields<'_>, vocabulary: &Vocabulary) -> Vec<(CategoryId, SignedDuration)> {
     let document = root.document();
     let mut periods = Vec::new();
     for (name, item) in root.entries("retention") {

@@ -22,7 +22,8 @@ pub mod succession;
 mod world;
 
 pub use facts::{AccountFact, ConsentFact, Fact, Facts, MOST_RELATIONS, Mask, ObjectionFact};
-pub use manifest::{Activity, Clause, Kept, Manifest, StatedBasis, Switches};
+pub(crate) use manifest::retention;
+pub use manifest::{Activity, Clause, Kept, Manifest, StatedBasis, Switches, kept_for};
 pub use pack::Pack;
 pub use reach::{FORMS, Misses};
 pub use rule::{Condition, Effect, Looks, Place, Rule};

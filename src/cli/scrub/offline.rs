@@ -153,14 +153,8 @@ impl Judge for Offline {
         let about = self.known.as_ref().unwrap_or(&nothing);
         let known = self.known.as_ref().map(|known| &known.subject);
         let (controller, relationship) = (&about.controller, about.relationship);
-        self.admitted.judge_person(
-            known,
-            self.unknown_subject,
-            controller,
-            record.facts,
-            relationship,
-            self.now,
-        )
+        let facts = about.record_beside(record.facts);
+        self.admitted.judge_person(known, self.unknown_subject, controller, &facts, relationship, self.now)
     }
 
     fn judge_document(&mut self) -> Permit {
