@@ -134,7 +134,7 @@ pub fn run(verb: &PolicyVerb, out: &mut dyn Write, words: &mut dyn Write) -> io:
 /// One line a scenario, what differs below it, and the count.
 fn test(policy: &Path, files: &[PathBuf], out: &mut dyn Write, words: &mut dyn Write) -> io::Result<Outcome> {
     let read = read_pack(policy).and_then(|pack| {
-        let sources = if files.is_empty() { scenarios(policy)? } else { read_all(files)? };
+        let sources = if files.is_empty() { scenarios(policy, &pack)? } else { read_all(files)? };
         let read = read_scenarios(&pack, &sources)?;
         Ok((pack, read))
     });
@@ -286,7 +286,7 @@ fn compare(
 
 fn cover(policy: &Path, out: &mut dyn Write, words: &mut dyn Write) -> io::Result<Outcome> {
     let read = read_pack(policy).and_then(|pack| {
-        let scenarios = read_scenarios(&pack, &scenarios(policy)?)?;
+        let scenarios = read_scenarios(&pack, &scenarios(policy, &pack)?)?;
         Ok((pack, scenarios))
     });
     let (pack, scenarios) = match read {

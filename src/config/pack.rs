@@ -197,18 +197,19 @@ pub fn sources(folder: &Path) -> Result<Vec<Source>, Vec<Finding>> {
     read_all(&files)
 }
 
-/// The scenario files of a pack: `scenarios/*.toml`, in the order of their names.
+/// The scenario files of a pack: those of its base, then `scenarios/*.toml` in the order of their names.
 ///
 /// # Errors
 /// The files that cannot be read.
-pub fn scenarios(folder: &Path) -> Result<Vec<Source>, Vec<Finding>> {
+pub fn scenarios(folder: &Path, pack: &Pack) -> Result<Vec<Source>, Vec<Finding>> {
     let scenarios = folder.join("scenarios");
     if !scenarios.exists() {
         let words = format!("this pack has no scenarios: there is no folder {}", scenarios.display());
         let hint = "write them in `scenarios/*.toml`, or name their files";
         return Err(vec![Finding::error("no-scenario", words).hint(hint)]);
     }
-    read_all(&listed(&scenarios, "toml")?)
+    let own = read_all(&listed(&scenarios, "toml")?)?;
+    Ok(pack.base_scenarios().into_iter().chain(own).collect())
 }
 
 /// The texts of these files.

@@ -249,6 +249,13 @@ impl Reader<'_> {
         self.findings.push(Finding::error(code, message).at(&place.source, span).hint(hint));
     }
 
+    /// Reports a base that permits something.
+    pub(super) fn find_permit_in_base(&mut self, draft: &Draft) {
+        let words = format!("`{}` is a permit in a base", draft.rule.id);
+        let hint = "a base only prohibits: a permit stands in the pack whose document has the sentence";
+        self.find("permit-in-base", &words, &draft.rule.place, None, hint);
+    }
+
     /// An error of Cedar's, with its own labels and help.
     pub(super) fn find_cedar(&mut self, error: &(dyn Diagnostic + 'static), place: &Place) {
         let label = error.labels().and_then(|mut labels| labels.next());

@@ -9,6 +9,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
+use super::base::{Base, BaseManifest};
 use crate::document::{At, Document, Fields};
 use crate::finding::{Finding, Source, suggestion};
 use crate::vocabulary::{Basis, CategoryId, TermId, Tree, VOCABULARY_LISTED, Vocabulary};
@@ -16,6 +17,8 @@ use crate::vocabulary::{Basis, CategoryId, TermId, Tree, VOCABULARY_LISTED, Voca
 /// What a pack says of itself.
 #[derive(Clone, Debug)]
 pub struct Manifest {
+    /// The prohibitions that the pack shares with others.
+    pub base: Option<&'static Base>,
     pub title: String,
     pub version: String,
     /// When this version was made known, and from when it is in force (from the start of the day, UTC).
@@ -31,6 +34,7 @@ pub struct Manifest {
     pub switches: Switches,
     /// The legal bases that rules may name.
     pub bases: Vec<StatedBasis>,
+    /// The promises: those of the base first.
     pub clauses: Vec<Clause>,
     /// How long data of a category are kept, with the categories below it.
     pub retention: Vec<(CategoryId, SignedDuration)>,
@@ -88,6 +92,8 @@ pub struct Clause {
     pub kept: Kept,
     /// Which mechanism, or why nothing.
     pub note: Option<String>,
+    /// Rules of the base that keep it, too.
+    pub(super) base_rules: Vec<At<String>>,
     pub(super) source: Source,
     pub(super) at: Range<usize>,
 }
@@ -121,9 +127,13 @@ impl Manifest {
     }
 
     /// Reads the manifest and the vocabulary it extends.
-    pub(super) fn read(source: &Source, findings: &mut Vec<Finding>) -> Option<(Manifest, Vocabulary)> {
+    pub(super) fn read(
+        source: &Source,
+        to_extend: &'static [Base],
+        findings: &mut Vec<Finding>,
+    ) -> Option<(Manifest, Vocabulary)> {
         let document = Document::parse(source);
-        let read = read(&document, source);
+        let read = read(&document, source, to_extend, findings);
         let found = document.into_findings();
         let broken = found.iter().any(Finding::is_error);
         findings.extend(found);
@@ -132,9 +142,16 @@ impl Manifest {
     }
 }
 
-fn read(document: &Document<'_>, source: &Source) -> (Option<Manifest>, Vocabulary) {
+fn read(
+    document: &Document<'_>,
+    source: &Source,
+    to_extend: &'static [Base],
+    findings: &mut Vec<Finding>,
+) -> (Option<Manifest>, Vocabulary) {
     let mut root = document.root("the pack");
     let vocabulary = Vocabulary::of_pack(&mut root);
+    let base = root.text("extends").and_then(|name| base(&name, to_extend, document));
+    let of_base = base.map(|base| base.read(&vocabulary, findings));
     let title = root.needed_text("title");
     let version = root.needed_text("version");
     let announced = needed_date(&mut root, "announced");
@@ -144,9 +161,12 @@ fn read(document: &Document<'_>, source: &Source) -> (Option<Manifest>, Vocabula
     let controller_contact = root.text("controller-contact").map(|contact| contact.value.to_owned());
     let switches = switches(&mut root);
     let bases = bases(&mut root);
-    let clauses = clauses(&mut root, source);
+    let clauses = clauses(&mut root, source, of_base.as_ref());
     let retention = retention(&mut root, &vocabulary);
-    let never_released = never_released(&mut root, &vocabulary);
+    let mut never_released = never_released(&mut root, &vocabulary);
+    never_released.extend(of_base.iter().flat_map(|base| &base.never_released));
+    never_released.sort_unstable();
+    never_released.dedup();
     let of_age = of_age(&mut root);
     let account_closed_after = account_closed_after(&mut root);
     let access_log_limit = root.text("access-log-limit").and_then(|text| period(&text, document));
@@ -161,6 +181,7 @@ fn read(document: &Document<'_>, source: &Source) -> (Option<Manifest>, Vocabula
     }
     let manifest = (|| {
         Some(Manifest {
+            base,
             title: title?.value.to_owned(),
             version: version?.value.to_owned(),
             announced: announced?.value,
@@ -180,6 +201,16 @@ fn read(document: &Document<'_>, source: &Source) -> (Option<Manifest>, Vocabula
         })
     })();
     (manifest, vocabulary)
+}
+
+fn base(name: &At<&str>, to_extend: &'static [Base], document: &Document<'_>) -> Option<&'static Base> {
+    let known = to_extend.iter().find(|base| base.name == name.value);
+    if known.is_none() {
+        let names = || to_extend.iter().map(|base| base.name);
+        let otherwise = format!("known: {}", crate::document::join(names()));
+        document.find_unknown("unknown-base", "base", name, names(), &otherwise);
+    }
+    known
 }
 
 fn needed_date(root: &mut Fields<'_>, key: &'static str) -> Option<At<Date>> {
@@ -226,15 +257,18 @@ fn bases(root: &mut Fields<'_>) -> Vec<StatedBasis> {
     stated
 }
 
-fn clauses(root: &mut Fields<'_>, source: &Source) -> Vec<Clause> {
+/// The clauses of a pack after those of its base.
+pub(super) fn clauses(root: &mut Fields<'_>, source: &Source, base: Option<&BaseManifest>) -> Vec<Clause> {
     let document = root.document();
-    let mut clauses: Vec<Clause> = Vec::new();
+    let of_base: &[Clause] = base.map_or(&[], |base| &base.clauses);
+    let mut clauses: Vec<Clause> = of_base.to_vec();
     for mut fields in root.tables("clauses", "a clause") {
         let at = fields.at();
         let id = fields.needed_text("id");
         let title = fields.needed_text("title");
         let kept = fields.needed_text("kept");
         let note = fields.text("note").map(|note| note.value.to_owned());
+        let base_rules = fields.texts("base-rules");
         fields.end();
         let kept = kept.and_then(|word| match word.value {
             "by-rules" => Some(Kept::ByRules),
@@ -256,16 +290,22 @@ fn clauses(root: &mut Fields<'_>, source: &Source) -> Vec<Clause> {
                 .find(finding.hint("name the mechanism, or say why nothing is to be done"), id.at.clone());
         }
         if clauses.iter().any(|clause| *clause.id == *id.value) {
-            document.find(
-                Finding::error("duplicate-clause", format!("clause `{}` is listed twice", id.value)),
-                id.at.clone(),
-            );
+            let mut finding =
+                Finding::error("duplicate-clause", format!("clause `{}` is listed twice", id.value));
+            if of_base.iter().any(|clause| *clause.id == *id.value) {
+                finding = finding.hint("the base has it: a pack has the clauses of its base");
+            }
+            document.find(finding, id.at.clone());
         }
         clauses.push(Clause {
             id: Arc::from(id.value),
             title: title.value.to_owned(),
             kept,
             note,
+            base_rules: base_rules
+                .into_iter()
+                .map(|name| At { value: name.value.to_owned(), at: name.at })
+                .collect(),
             source: source.clone(),
             at,
         });
@@ -296,7 +336,7 @@ pub(crate) fn retention(root: &mut Fields<'_>, vocabulary: &Vocabulary) -> Vec<(
 }
 
 /// The categories of `never-released`, and every category below one of them.
-fn never_released(root: &mut Fields<'_>, vocabulary: &Vocabulary) -> Vec<CategoryId> {
+pub(super) fn never_released(root: &mut Fields<'_>, vocabulary: &Vocabulary) -> Vec<CategoryId> {
     let tree = vocabulary.categories();
     let listed = named(root.texts("never-released"), "category", tree, root.document());
     tree.ids().filter(|&id| listed.iter().any(|&outer| tree.within(id, outer))).collect()

@@ -4,6 +4,7 @@
 //! they are, and how they were established, it does not know. Invariant: a pack that loads has been
 //! strictly validated as it runs, and every release in it has a legal basis and cites a clause.
 
+mod base;
 mod conflict;
 pub mod coverage;
 pub mod diff;
@@ -21,6 +22,7 @@ mod statement;
 pub mod succession;
 mod world;
 
+pub use base::Base;
 pub use facts::{AccountFact, ConsentFact, Fact, Facts, MOST_RELATIONS, Mask, ObjectionFact};
 pub(crate) use manifest::retention;
 pub use manifest::{Activity, Clause, Kept, Manifest, StatedBasis, Switches, kept_for};

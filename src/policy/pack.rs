@@ -6,13 +6,14 @@ use std::sync::Arc;
 use cedar_policy::{PolicySet, ValidationMode, Validator};
 use miette::Diagnostic;
 
+use super::base::{BASES, Base};
 use super::draft::{Draft, Reader};
 use super::manifest::Manifest;
 use super::rule::Rule;
 use super::rulebook::Rulebook;
 use super::statement::statements;
 use super::world::{World, position};
-use crate::finding::{Finding, Source};
+use crate::finding::{Finding, Source, suggestion};
 use crate::vocabulary::Vocabulary;
 
 /// A policy pack: what it says of itself, its words, and its rules.
@@ -30,6 +31,11 @@ impl Pack {
     /// # Errors
     /// Everything that is wrong with them, all at once.
     pub fn load(files: &[Source]) -> Result<Pack, Vec<Finding>> {
+        Pack::load_on(files, BASES)
+    }
+
+    /// [`Pack::load`] with these bases to extend.
+    pub(super) fn load_on(files: &[Source], bases: &'static [Base]) -> Result<Pack, Vec<Finding>> {
         let mut findings = Vec::new();
         let manifest = files.iter().find(|file| file.name().ends_with("pack.toml"));
         let Some(manifest) = manifest else {
@@ -38,14 +44,14 @@ impl Pack {
                     .hint("title, version, dates, contact, clauses"),
             ]);
         };
-        let Some((manifest, vocabulary)) = Manifest::read(manifest, &mut findings) else {
+        let Some((manifest, vocabulary)) = Manifest::read(manifest, bases, &mut findings) else {
             return Err(findings);
         };
         let rulebook = rulebook(files, &manifest, &vocabulary, &mut findings);
         match rulebook {
             Some(rulebook) if !findings.iter().any(Finding::is_error) => {
-                let pack =
-                    Pack { manifest, vocabulary: Arc::new(vocabulary), rulebook, revision: revision(files) };
+                let revision = revision(files, manifest.base);
+                let pack = Pack { manifest, vocabulary: Arc::new(vocabulary), rulebook, revision };
                 let clashes = super::conflict::clashes(&pack);
                 if clashes.is_empty() { Ok(pack) } else { Err(clashes) }
             }
@@ -65,18 +71,23 @@ impl Pack {
         &self.rulebook
     }
 
-    /// A hash of the files the pack was loaded from.
+    /// A hash of the files the pack was loaded from and of those of its base.
     pub fn revision(&self) -> &Arc<str> {
         &self.revision
     }
+
+    /// The scenario files of the base that the pack extends; they hold for every pack that does.
+    pub fn base_scenarios(&self) -> Vec<Source> {
+        self.manifest.base.into_iter().flat_map(Base::scenarios).collect()
+    }
 }
 
-/// BLAKE3 over names and texts, in the order of names, shortened to 64 bits.
-fn revision(files: &[Source]) -> Arc<str> {
-    let mut files: Vec<&Source> = files.iter().collect();
+/// BLAKE3 over names and texts, in the order of names, the base's last, shortened to 64 bits.
+fn revision(files: &[Source], base: Option<&'static Base>) -> Arc<str> {
+    let mut files = files.to_vec();
     files.sort_by_key(|file| file.name().rsplit('/').next().map(str::to_owned));
     let mut hash = blake3::Hasher::new();
-    for file in files {
+    for file in files.into_iter().chain(base.into_iter().flat_map(Base::sources)) {
         let name = file.name().rsplit('/').next().unwrap_or_default();
         hash.update(name.as_bytes()).update(&[0]).update(file.text().as_bytes()).update(&[0]);
     }
@@ -102,13 +113,22 @@ fn rulebook(
     let mut reader = Reader { vocabulary, manifest, findings };
     let mut drafts: Vec<Draft> = Vec::new();
     let mut read = 0;
+    for file in manifest.base.into_iter().flat_map(Base::rules) {
+        for span in statements(file.text()) {
+            drafts.extend(reader.read(&file, span, read));
+            read += 1;
+        }
+    }
+    drafts.iter().filter(|draft| draft.rule.is_permit()).for_each(|draft| reader.find_permit_in_base(draft));
+    cite(&mut drafts, &mut reader);
+    let of_base = read;
     for file in files.iter().filter(|file| file.name().ends_with(".cedar")) {
         for span in statements(file.text()) {
             drafts.extend(reader.read(file, span, read));
             read += 1;
         }
     }
-    if read == 0 {
+    if read == of_base {
         reader
             .findings
             .push(Finding::error("no-rules", "the pack has no rules").hint("write them in `rules.cedar`"));
@@ -120,6 +140,25 @@ fn rulebook(
     }
     let rules: Vec<Rule> = drafts.into_iter().map(|draft| draft.settle(&world, vocabulary)).collect();
     Some(Rulebook::new(world, rules, vocabulary))
+}
+
+/// Lets the base's rules cite the clauses of the pack that name them under `base-rules`.
+fn cite(drafts: &mut [Draft], reader: &mut Reader<'_>) {
+    for clause in &reader.manifest.clauses {
+        for name in &clause.base_rules {
+            match drafts.iter_mut().find(|draft| *draft.rule.id == *name.value) {
+                Some(draft) => draft.rule.clauses.push(Arc::clone(&clause.id)),
+                None => {
+                    let known = drafts.iter().map(|draft| &*draft.rule.id);
+                    let hint = suggestion(&name.value, known)
+                        .unwrap_or_else(|| "`base-rules` names rules of the base in `extends`".to_owned());
+                    let words = format!("the base has no rule `{}`", name.value);
+                    let finding = Finding::error("unknown-rule", words).at(&clause.source, name.at.clone());
+                    reader.findings.push(finding.label("unknown").hint(hint));
+                }
+            }
+        }
+    }
 }
 
 fn distinct(drafts: &[Draft], findings: &mut Vec<Finding>) {

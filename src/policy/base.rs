@@ -1,0 +1,203 @@
+//! Bases: prohibitions that packs share (`extends = "standard"`), built into the program as the vocabulary is.
+//!
+//! A base holds prohibitions, the clauses that they keep and scenarios of what is withheld. It is read with the
+//! vocabulary of the pack that extends it. Invariant: a base permits nothing, so a pack that extends one
+//! releases nothing more than it would without.
+
+use super::manifest::{self, Clause};
+use crate::document::Document;
+use crate::finding::{Finding, Source};
+use crate::vocabulary::{CategoryId, Vocabulary};
+
+/// A name in the repository, and the text.
+type File = (&'static str, &'static str);
+
+/// The prohibitions that several packs share.
+#[derive(Debug)]
+pub struct Base {
+    pub name: &'static str,
+    manifest: File,
+    rules: &'static [File],
+    scenarios: &'static [File],
+}
+
+/// What a base says of itself.
+#[derive(Debug)]
+pub(super) struct BaseManifest {
+    pub(super) clauses: Vec<Clause>,
+    pub(super) never_released: Vec<CategoryId>,
+}
+
+macro_rules! file {
+    ($path:literal) => {
+        (concat!("policies/", $path), include_str!(concat!("../../policies/", $path)))
+    };
+}
+
+/// The bases that a pack can extend.
+pub(super) const BASES: &[Base] = &[Base {
+    name: "standard",
+    manifest: file!("standard/pack.toml"),
+    rules: &[file!("standard/prohibitions.cedar")],
+    scenarios: &[file!("standard/scenarios/prohibitions.toml")],
+}];
+
+impl Base {
+    /// The manifest and the rules, as sources for findings and for the revision of a pack.
+    pub(super) fn sources(&self) -> impl Iterator<Item = Source> {
+        [self.manifest].into_iter().chain(self.rules.iter().copied()).map(source)
+    }
+
+    /// The `.cedar` files.
+    pub(super) fn rules(&self) -> impl Iterator<Item = Source> {
+        self.rules.iter().copied().map(source)
+    }
+
+    /// The scenario files.
+    pub(super) fn scenarios(&self) -> impl Iterator<Item = Source> {
+        self.scenarios.iter().copied().map(source)
+    }
+
+    /// Reads the base's `pack.toml` with the vocabulary of the pack that extends it.
+    pub(super) fn read(&self, vocabulary: &Vocabulary, findings: &mut Vec<Finding>) -> BaseManifest {
+        let source = source(self.manifest);
+        let document = Document::parse(&source);
+        let mut root = document.root("the base");
+        root.needed_text("title");
+        let clauses = manifest::clauses(&mut root, &source, None);
+        let never_released = manifest::never_released(&mut root, vocabulary);
+        root.end();
+        findings.extend(document.into_findings());
+        BaseManifest { clauses, never_released }
+    }
+}
+
+fn source((name, text): File) -> Source {
+    Source::new(name, text)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::super::pack::Pack;
+    use super::*;
+
+    const MANIFEST: &str = r#"
+title = "Test"
+version = "1"
+announced = 2026-01-01
+effective = 2026-02-16
+contact = "contact@example.org"
+extends = "test"
+[bases]
+contract = "needed"
+[[clauses]]
+id = "C-1"
+title = "a promise"
+kept = "by-rules"
+base-rules = ["stop"]
+"#;
+    const SUPPORT: &str = r#"@id("support") @clause("C-1") @basis("contract")
+permit (principal in Kind::"staff", action in Action::"customer-support", resource in Category::"contact");
+"#;
+    const BASE_MANIFEST: File = (
+        "test/pack.toml",
+        "title = \"Test\"\nnever-released = [\"credential\"]\n[[clauses]]\nid = \"B-1\"\ntitle = \"t\"\nkept = \"by-rules\"\n",
+    );
+    const STOP: File = (
+        "test/a.cedar",
+        "@id(\"stop\") @clause(\"B-1\")\nforbid (principal, action, resource) when { context.minor };\n",
+    );
+    static TEST: &[Base] =
+        &[Base { name: "test", manifest: BASE_MANIFEST, rules: &[STOP], scenarios: &[("test/s.toml", "")] }];
+
+    fn load(manifest: &str, bases: &'static [Base]) -> Result<Pack, Vec<Finding>> {
+        let files = [Source::new("pack.toml", manifest), Source::new("rules.cedar", SUPPORT)];
+        Pack::load_on(&files, bases)
+    }
+
+    fn codes(found: Result<Pack, Vec<Finding>>) -> Vec<&'static str> {
+        found.err().unwrap_or_default().iter().map(Finding::code).collect()
+    }
+
+    #[test]
+    fn a_pack_has_the_rules_clauses_and_scenarios_of_its_base() {
+        let pack = load(MANIFEST, TEST).unwrap();
+        let rules: Vec<&str> = pack.rulebook().rules().iter().map(|rule| &*rule.id).collect();
+        assert_eq!(rules, ["stop", "support"], "the base's come first");
+        let stop = pack.rulebook().rules().first().unwrap();
+        let cited: Vec<&str> = stop.clauses.iter().map(|clause| &**clause).collect();
+        assert_eq!(cited, ["B-1", "C-1"], "the pack's clause that names it is cited, too");
+        assert!(pack.manifest().clause("B-1").is_some());
+        assert_eq!(pack.manifest().never_released.len(), 4, "`credential` and what is below it");
+        assert_eq!(pack.base_scenarios().len(), 1);
+    }
+
+    #[test]
+    fn the_revision_follows_the_base() {
+        const OTHER: File = (
+            "test/a.cedar",
+            "@id(\"stop\") @clause(\"B-1\")\nforbid (principal, action, resource) when { context.erased };\n",
+        );
+        static CHANGED: &[Base] =
+            &[Base { name: "test", manifest: BASE_MANIFEST, rules: &[OTHER], scenarios: &[] }];
+        let revision = |bases| load(MANIFEST, bases).unwrap().revision().to_string();
+        assert_ne!(revision(TEST), revision(CHANGED));
+    }
+
+    #[test]
+    fn a_base_that_permits_does_not_load() {
+        const PERMIT: File = (
+            "test/a.cedar",
+            "@id(\"stop\") @clause(\"B-1\") @basis(\"contract\")\npermit (principal, action, resource in Category::\"name\");\n",
+        );
+        static PERMITS: &[Base] =
+            &[Base { name: "test", manifest: BASE_MANIFEST, rules: &[PERMIT], scenarios: &[] }];
+        assert_eq!(codes(load(MANIFEST, PERMITS)), ["permit-in-base"]);
+    }
+
+    #[test]
+    fn unknown_bases_and_rules_and_clauses_listed_again_are_found() {
+        assert_eq!(codes(load(&MANIFEST.replace("\"test\"", "\"tset\""), TEST)), ["unknown-base"]);
+        assert_eq!(codes(load(&MANIFEST.replace("\"stop\"", "\"halt\""), TEST)), ["unknown-rule"]);
+        let again = format!("{MANIFEST}[[clauses]]\nid = \"B-1\"\ntitle = \"t\"\nkept = \"by-rules\"\n");
+        assert_eq!(codes(load(&again, TEST)), ["duplicate-clause"]);
+    }
+
+    /// A file that nobody lists would be in the repository and in no program.
+    #[test]
+    fn every_file_of_a_base_is_built_in() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        for base in BASES {
+            let built: BTreeSet<String> =
+                base.sources().chain(base.scenarios()).map(|source| source.name().to_owned()).collect();
+            let mut found = BTreeSet::new();
+            for (folder, extensions) in [("", ["toml", "cedar"]), ("scenarios", ["toml", "toml"])] {
+                let folder = format!("policies/{}/{folder}", base.name);
+                for entry in std::fs::read_dir(root.join(&folder)).unwrap() {
+                    let path = entry.unwrap().path();
+                    if path.extension().is_some_and(|found| extensions.iter().any(|known| found == *known)) {
+                        let name = path.strip_prefix(root).unwrap();
+                        found.insert(name.to_str().unwrap().to_owned());
+                    }
+                }
+            }
+            assert_eq!(built, found);
+        }
+    }
+
+    /// A base is whole without any pack: its rules cite its own clauses.
+    #[test]
+    fn a_base_needs_nothing_of_a_pack() {
+        for base in BASES {
+            let manifest = MANIFEST
+                .replace("\"test\"", &format!("\"{}\"", base.name))
+                .replace("base-rules = [\"stop\"]\n", "");
+            let pack = load(&manifest, BASES);
+            assert_eq!(codes(pack), Vec::<&str>::new(), "{}", base.name);
+        }
+    }
+}
