@@ -13,6 +13,7 @@ pub mod policy;
 mod processing;
 pub mod recipient;
 mod run;
+mod schema;
 pub mod scrub;
 mod serve;
 pub mod subject;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::findings;
+use super::{findings, schema};
 use crate::config::pack::{read_all, read_pack, scenarios};
 use crate::decision::scenario::{self, Scenario};
 use crate::decision::{Asking, Decisions, explain};
@@ -61,6 +61,15 @@ pub enum PolicyVerb {
         policy: Option<PathBuf>,
         #[arg(long, value_enum, default_value_t = VocabularyFormat::Json)]
         format: VocabularyFormat,
+    },
+    /// Print the generated Cedar schema and the rules as they run, for other Cedar tools
+    Schema {
+        /// The pack's folder
+        #[arg(long)]
+        policy: PathBuf,
+        /// Write `schema.cedarschema`, `policies.cedar` and `entities.json` into this folder instead
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
     },
 }
 
@@ -128,6 +137,7 @@ pub fn run(verb: &PolicyVerb, out: &mut dyn Write, words: &mut dyn Write) -> io:
         PolicyVerb::Diff { old, new, format } => compare(old, new, *format, out, words),
         PolicyVerb::Coverage { policy } => cover(policy, out, words),
         PolicyVerb::Vocabulary { policy, format } => list(policy.as_deref(), *format, out, words),
+        PolicyVerb::Schema { policy, out: folder } => schema::write(policy, folder.as_deref(), out, words),
     }
 }
 
@@ -328,7 +338,7 @@ fn list(
     Ok(Outcome::Fine)
 }
 
-fn unusable(findings: &[Finding], words: &mut dyn Write) -> io::Result<Outcome> {
+pub(super) fn unusable(findings: &[Finding], words: &mut dyn Write) -> io::Result<Outcome> {
     findings::print(findings, words)?;
     Ok(Outcome::Unusable)
 }

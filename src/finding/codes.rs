@@ -56,6 +56,7 @@ pub const ERRORS: &[&str] = &[
     "duplicate-term",
     "error-in-allow",
     "fact-not-compared",
+    "folder-holds-pack",
     "forbid-with-basis",
     "misplaced-key",
     "missing-key",
@@ -107,6 +108,7 @@ pub const ERRORS: &[&str] = &[
     "unreadable-file",
     "unreadable-folder",
     "unreadable-include",
+    "unwritable-folder",
     "whole-context",
     "wrong-type",
 ];

@@ -9,6 +9,7 @@ mod conflict;
 pub mod coverage;
 pub mod diff;
 mod draft;
+pub mod export;
 mod expression;
 mod facts;
 mod manifest;

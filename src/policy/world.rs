@@ -18,7 +18,7 @@ use crate::vocabulary::{CategoryId, KindId, PurposeId, Vocabulary};
 /// The Cedar side of a vocabulary.
 pub(super) struct World {
     pub(super) schema: Schema,
-    entities: Entities,
+    pub(super) entities: Entities,
     authorizer: Authorizer,
     principals: Vec<EntityUid>,
     actions: Vec<EntityUid>,
@@ -150,8 +150,9 @@ impl Types {
     }
 }
 
-/// The schema in Cedar's own notation. The context is strict: a misspelt fact or relation is refused.
-fn schema(vocabulary: &Vocabulary) -> String {
+/// The schema in Cedar's own notation. The context is strict: a misspelt fact or relation is refused. Comments
+/// say which words a fact can have.
+pub(super) fn schema(vocabulary: &Vocabulary) -> String {
     let mut text =
         String::from("entity Kind in [Kind];\nentity Recipient in [Kind];\nentity Category in [Category];\n");
     text.push_str("type Relations = {\n");
@@ -160,7 +161,10 @@ fn schema(vocabulary: &Vocabulary) -> String {
     }
     text.push_str("};\ntype Facts = {\n");
     for fact in Fact::all(0) {
-        let _ = writeln!(text, "  {}: {},", fact.name(), if fact.is_flag() { "Bool" } else { "String" });
+        let _ = match fact.is_flag() {
+            true => writeln!(text, "  {}: Bool,", fact.name()),
+            false => writeln!(text, "  {}: String, // {}", fact.name(), fact.values().join(", ")),
+        };
     }
     let _ = writeln!(text, "  {RELATION}: Relations,\n}};");
     let purposes = vocabulary.purposes();

@@ -25,6 +25,7 @@ mod opt_out;
 mod oracle;
 mod overdue;
 mod own_data;
+mod packs;
 mod payloads;
 mod places;
 mod process;
