@@ -213,7 +213,8 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
 
 /// Those of `known` that a misspelt word may mean, the best kind of likeness alone: another spelling
 /// (`Customer_Support`), a slip of the keyboard (at most one in three letters), one of its words
-/// (`partner` for `business-partner`), or more than its words (`email-address` for `email`).
+/// (`partner` for `business-partner`), more than its words (`email-address` for `email`), or a slip in one of its
+/// words (`reseller` for `reselling-partner`).
 fn near<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     if word.len() > MAX_MISSPELT {
         return Vec::new();
@@ -235,7 +236,26 @@ fn near<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str
         return longer;
     }
     let shorter = known.iter().filter(|(_, candidate)| holds(&folded, candidate)).map(|(name, _)| *name);
-    shorter.max_by_key(|name| name.len()).into_iter().collect()
+    if let Some(shorter) = shorter.max_by_key(|name| name.len()) {
+        return vec![shorter];
+    }
+    let parts =
+        known.iter().filter_map(|(name, candidate)| Some((slips_in_a_part(&folded, candidate)?, *name)));
+    let mut parts: Vec<(usize, &str)> = parts.collect();
+    parts.sort_by_key(|(slips, _)| *slips);
+    let least = parts.first().map(|(slips, _)| *slips);
+    let nearest = parts.into_iter().take_while(|(slips, _)| Some(*slips) == least);
+    nearest.map(|(_, name)| name).take(MAX_NEAR).collect()
+}
+
+/// Bytes of the shortest hyphenated part that a misspelt word is compared with: short ones are near to anything.
+const MIN_PART: usize = 6;
+
+/// How many slips lie between a word and the nearest long part of a name, where they are few.
+fn slips_in_a_part(word: &str, name: &str) -> Option<usize> {
+    let parts = name.split('-').filter(|part| part.len() >= MIN_PART);
+    let slips = parts.map(|part| (distance(word, part), part.chars().count() / 3));
+    slips.filter(|(slips, bound)| slips <= bound).map(|(slips, _)| slips).min()
 }
 
 /// A word in small letters, its parts joined by hyphens.

@@ -237,6 +237,99 @@ fn explain_names_the_nearest_rule_and_what_it_lacked() {
     assert!(lacks.contains("is for `staff`"), "{lacks}");
 }
 
+/// `policy explain` in words, with these arguments besides.
+fn explained(kind: &str, purpose: &str, more: &[&str]) -> (Outcome, String, String) {
+    let folder = pack(PACKS[0]);
+    let arguments =
+        ["explain", "--policy", folder.to_str().unwrap(), "--recipient-kind", kind, "--purpose", purpose];
+    policy(&[&arguments, more].concat())
+}
+
+#[test]
+fn an_explanation_names_rules_of_the_same_kind_or_purpose_and_groups_equal_lines() {
+    let (outcome, out, _) = explained("reselling-partner", "reseller-follow-up", &[]);
+    assert_eq!(outcome, Outcome::Fine);
+    assert!(!out.contains("staff"), "{out}");
+    let lines: Vec<&str> = out.lines().collect();
+    let at = lines.iter().position(|line| line.contains("`name`, `contact`, `company`")).unwrap();
+    assert!(lines[at].starts_with("removed"), "{out}");
+    assert!(lines[at + 1].contains("near: reseller ["), "{out}");
+    assert!(
+        lines[at + 2].contains(
+            "would have to change: the relation `product-download`; or the relation `service-signup`"
+        ),
+        "{out}"
+    );
+    assert!(out.contains("no rule for this kind or for this purpose releases `personal` but"), "{out}");
+    assert!(lines.len() < 10, "{out}");
+
+    // Declared for another purpose: the rules of this kind are near, the one for staff is, too, and nothing is enough.
+    let (_, out, _) = explained("reselling-partner", "customer-support", &["--category", "email"]);
+    assert!(out.contains("removed       `email`"), "{out}");
+    assert!(
+        out.contains(
+            "nothing: no rule releases it to this kind for this purpose, only for `reseller-follow-up`"
+        ),
+        "{out}"
+    );
+}
+
+#[test]
+fn only_the_categories_that_were_asked_for_are_explained() {
+    let (_, out, _) =
+        explained("employee", "direct-marketing", &["--category", "location", "--category", "email"]);
+    assert!(out.contains("`location`") && out.contains("`email`") && !out.contains("`usage`"), "{out}");
+    let json = ["--category", "email", "--format", "json"];
+    let (_, out, _) = explained("employee", "direct-marketing", &json);
+    let told: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(told["categories"].as_array().unwrap().len(), 1);
+    let changes = &told["categories"][0]["changes"];
+    assert_eq!(changes[0][0]["what"], "consent", "{told}");
+    let (outcome, _, words) = explained("employee", "direct-marketing", &["--category", "emial"]);
+    assert_eq!(outcome, Outcome::Unusable);
+    assert!(words.contains("did you mean `email`?"), "{words}");
+}
+
+/// What is named as enough is enough: the facts that it names are put in and asked for.
+#[test]
+fn what_would_have_to_change_takes_several_facts_where_it_has_to() {
+    let person = r#"{"erased":false,"restricted":true,"region":"EEA","consents":{"marketing":"withdrawn"}}"#;
+    let recipient = r#"{"country":"US"}"#;
+    let facts =
+        ["--subject-json", person, "--recipient-json", recipient, "--format", "json", "--category", "email"];
+    let (_, out, words) = explained("marketing-partner", "direct-marketing", &facts);
+    let told: serde_json::Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{words}"));
+    let alternatives = told["categories"][0]["changes"].as_array().unwrap();
+    let kinds = |changes: &serde_json::Value| -> Vec<String> {
+        changes.as_array().unwrap().iter().map(|change| change["what"].as_str().unwrap().to_owned()).collect()
+    };
+    let kinds: Vec<Vec<String>> = alternatives.iter().map(kinds).collect();
+    assert_eq!(kinds, [["consent", "region"], ["consent", "safeguard"]]);
+    assert!(alternatives[0][0]["text"].as_str().unwrap().contains("after the restriction began"), "{told}");
+    let enough = [
+        "--subject-json",
+        r#"{"region":"EEA","consents":{"marketing":"given"}}"#,
+        "--recipient-json",
+        r#"{"country":"US","safeguard":"standard-contractual-clauses"}"#,
+        "--category",
+        "email",
+    ];
+    let (_, out, _) = explained("marketing-partner", "direct-marketing", &enough);
+    assert!(out.contains("clear         `email`: consent"), "{out}");
+}
+
+#[test]
+fn a_kind_that_is_none_is_answered_with_one_that_is() {
+    let (outcome, _, words) = explained("reseller", "reseller-follow-up", &[]);
+    assert_eq!(outcome, Outcome::Unusable);
+    assert!(words.contains("did you mean `reselling-partner`?"), "{words}");
+    let (_, _, words) = explained("staff", "customer-support", &[]);
+    assert!(
+        words.contains("`staff` is a group") && words.contains("`employee`, `contractor`, `affiliate`"),
+        "{words}"
+    );
+}
+
 #[test]
 fn a_pack_does_not_differ_from_itself_and_does_from_the_other() {
     let [one, other] = PACKS.map(pack);
@@ -266,4 +359,36 @@ fn the_matrix_is_one_page_and_the_vocabulary_has_two_notations() {
     assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok());
     let (_, turtle, _) = policy(&["vocabulary", "--policy", folder, "--format", "ttl"]);
     assert!(turtle.contains("skos:exactMatch <https://w3id.org/dpv#DirectMarketing>"));
+}
+
+#[test]
+fn an_operation_is_explained_beside_what_comes_back() {
+    let alter = |request: &str, person: &str| {
+        explained(
+            "data-subject",
+            "rectification",
+            &["--request-json", request, "--subject-json", person, "--category", "email"],
+        )
+    };
+    let own = r#"{"operation":"alter","subject-is-recipient":true}"#;
+    let (outcome, out, _) = alter(own, "{}");
+    assert_eq!(outcome, Outcome::Fine, "{out}");
+    assert!(out.contains("`alter` is carried out"), "{out}");
+    let (outcome, out, _) = alter(r#"{"operation":"alter"}"#, "{}");
+    assert_eq!(outcome, Outcome::Found);
+    assert!(
+        out.contains("`alter` is not carried out")
+            && out.contains("a request by the person whom the record is about"),
+        "{out}"
+    );
+    let (_, out, _) = explained(
+        "event-organiser",
+        "event-management",
+        &["--request-json", r#"{"operation":"destroy"}"#, "--category", "email"],
+    );
+    assert!(
+        out.contains("no-rule-permits")
+            && out.contains("nothing: no rule of this policy ever permits `destroy`"),
+        "{out}"
+    );
 }

@@ -12,11 +12,11 @@ use jiff::Timestamp;
 use super::{findings, schema};
 use crate::config::pack::{read_all, read_pack, scenarios};
 use crate::decision::scenario::{self, Scenario};
-use crate::decision::{Asking, Decisions, explain};
+use crate::decision::{Asking, Changes, Classes, Decisions, OperationExplained, Question};
 use crate::document::Document;
 use crate::finding::{Finding, Source};
 use crate::policy::{Pack, coverage, diff, matrix};
-use crate::vocabulary::Vocabulary;
+use crate::vocabulary::{CategoryId, Operation, Vocabulary};
 
 /// What can be asked of a policy pack.
 #[derive(Debug, clap::Subcommand)]
@@ -105,6 +105,9 @@ pub struct ExplainArgs {
     /// Facts about the request, with the keys of a scenario's `request`
     #[arg(long, value_name = "JSON", default_value = "{}")]
     request_json: String,
+    /// A data category to explain; several times for several. Without it those that a rule near the question concerns
+    #[arg(long = "category", value_name = "CATEGORY")]
+    categories: Vec<String>,
     #[arg(long, value_enum, default_value_t = TextOrJson::Text)]
     format: TextOrJson,
 }
@@ -183,19 +186,54 @@ fn read_scenarios(pack: &Pack, sources: &[Source]) -> Result<Vec<Scenario>, Vec<
 
 fn explained(args: &ExplainArgs, out: &mut dyn Write, words: &mut dyn Write) -> io::Result<Outcome> {
     let now = Timestamp::now();
-    let explanation = read_pack(&args.policy).and_then(|pack| {
+    let explained = read_pack(&args.policy).map(Arc::new).and_then(|pack| {
         let (asking, about) = situation(args, &pack, now)?;
-        Ok(explain(&pack, &asking, &about, &about.record, now))
+        let categories = categories(&args.categories, &pack)?;
+        let record = &about.record;
+        let question = Question { pack: &pack, asking: &asking, about: &about, record, now };
+        let mut explanation = question.explain(&categories);
+        if asking.operation != Operation::Disclose {
+            let is_permitted = carried_out(&pack, &asking, &about, now);
+            let changes = if is_permitted { Changes::default() } else { question.explain_operation(&[]) };
+            let name = asking.operation.name();
+            explanation.operation = Some(OperationExplained { name, carried_out: is_permitted, changes });
+        }
+        Ok((explanation, pack))
     });
-    let explanation = match explanation {
-        Ok(explanation) => explanation,
+    let (explanation, pack) = match explained {
+        Ok(explained) => explained,
         Err(findings) => return unusable(&findings, words),
     };
+    let only_named = !args.categories.is_empty();
     match args.format {
-        TextOrJson::Text => write!(out, "{}", explanation.to_text())?,
+        TextOrJson::Text => write!(out, "{}", explanation.to_text(pack.vocabulary(), only_named))?,
         TextOrJson::Json => writeln!(out, "{}", serde_json::to_string_pretty(&explanation)?)?,
     }
-    Ok(if explanation.refused.is_none() { Outcome::Fine } else { Outcome::Found })
+    let is_done = explanation.operation.as_ref().is_none_or(|operation| operation.carried_out);
+    Ok(if explanation.refused.is_none() && is_done { Outcome::Fine } else { Outcome::Found })
+}
+
+/// Whether the operation is carried out on who is described, as on a route that maps everything.
+fn carried_out(pack: &Arc<Pack>, asking: &Asking, about: &scenario::Facts, now: Timestamp) -> bool {
+    let admitted = Decisions::new(Arc::clone(pack)).admit_once(asking, Classes::unread());
+    admitted.is_ok_and(|admitted| {
+        let scenario::Facts { subject, controller, record, relationship } = about;
+        admitted.carries_out(&admitted.judge(subject, controller, record, *relationship, now))
+    })
+}
+
+/// The categories that are named; without a name, all of the vocabulary.
+fn categories(names: &[String], pack: &Pack) -> Result<Vec<CategoryId>, Vec<Finding>> {
+    if names.is_empty() {
+        return Ok(pack.vocabulary().categories().in_order());
+    }
+    let source = Source::new("--category", format!("categories = {names:?}\n"));
+    let document = Document::parse(&source);
+    let reader = scenario::Reader::new(pack, &document, Timestamp::UNIX_EPOCH);
+    let named = document.root("the arguments").texts("categories");
+    let named: Vec<CategoryId> = named.iter().filter_map(|name| reader.category(name)).collect();
+    let findings = document.into_findings();
+    if findings.is_empty() { Ok(named) } else { Err(findings) }
 }
 
 /// The situation that the arguments describe.

@@ -96,9 +96,9 @@ pub(super) struct Slice {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Key {
-    facts: Facts,
-    overrides: Overrides,
+pub(super) struct Key {
+    pub(super) facts: Facts,
+    pub(super) overrides: Overrides,
 }
 
 impl Decisions {
@@ -187,7 +187,13 @@ impl Decisions {
 }
 
 impl Slice {
-    fn new(pack: &Pack, kind: KindId, purpose: PurposeId, operation: Operation, classes: Classes) -> Slice {
+    pub(super) fn new(
+        pack: &Pack,
+        kind: KindId,
+        purpose: PurposeId,
+        operation: Operation,
+        classes: Classes,
+    ) -> Slice {
         // What nothing classifies says nothing about what may be done.
         let of_route = classes.clone();
         let (classes, unclassified) = match operation {
@@ -227,6 +233,19 @@ impl Slice {
         }
     }
 
+    /// The facts that decide, for the record as a whole or for one category.
+    pub(super) fn mask(&self) -> Mask {
+        self.shared.and(self.by_category)
+    }
+
+    /// What of everything that is known about a record decides here.
+    pub(super) fn key(&self, pack: &Pack, exchange: &Exchange, about: &About<'_>) -> Key {
+        Key {
+            facts: exchange.about(pack, self.shared, about).only(self.shared),
+            overrides: exchange.overrides(pack, self.by_category, about, &self.categories),
+        }
+    }
+
     /// Decides every class, and says of what is withheld why it is.
     fn decide(&self, pack: &Pack, key: &Key) -> Permit {
         let permit = self.ask(pack, key);
@@ -237,7 +256,7 @@ impl Slice {
     }
 
     /// Asks the policies about every class; where the facts alone decide, once for all that share a cell.
-    fn ask(&self, pack: &Pack, key: &Key) -> Permit {
+    pub(super) fn ask(&self, pack: &Pack, key: &Key) -> Permit {
         let rulebook = pack.rulebook();
         let mut asked: SmallVec<[(usize, Facts, Verdict); 8]> = SmallVec::new();
         let unclassified = match self.unclassified {
@@ -433,15 +452,7 @@ impl Admitted {
         now: Timestamp,
     ) -> Permit {
         let about = About { subject, controller, record, relationship, now };
-        let key = Key {
-            facts: self.exchange.about(&self.pack, self.slice.shared, &about).only(self.slice.shared),
-            overrides: self.exchange.overrides(
-                &self.pack,
-                self.slice.by_category,
-                &about,
-                &self.slice.categories,
-            ),
-        };
+        let key = self.slice.key(&self.pack, &self.exchange, &about);
         let known = self.slice.known.get(&key).map(|known| known.clone());
         match known {
             Some(known) if is_due() => self.checked(&key, known),

@@ -15,7 +15,9 @@ mod subject;
 
 pub use admission::{Asking, Denial, LegalReference, RecipientFacts};
 pub use admitted::{Admitted, Classes, Decisions};
-pub use explain::{Explained, Explanation, Nearest, explain, explain_only};
+pub use explain::{
+    Change, Changes, Explained, Explanation, Nearest, OperationExplained, Question, explain_only,
+};
 pub use gather::{Overdue, Relationship};
 pub use operation::{NamedAccount, PathNames};
 pub use permit::{ClassId, Permit, Reason, Release};

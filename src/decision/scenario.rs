@@ -266,7 +266,7 @@ impl<'a> Reader<'a> {
     ) -> Option<RecipientFacts> {
         let name = fields.text("name");
         let stated = if kind.is_none() { fields.needed_text("kind") } else { fields.text("kind") };
-        let stated = stated.map(|stated| self.one(&stated, "recipient kind", self.words.kinds()));
+        let stated = stated.map(|stated| self.kind(&stated));
         let (country, region) = self.place(&mut fields);
         let purposes = fields.item("purposes").map(|item| item.texts());
         let agreement = fields.flag("agreement");
@@ -516,7 +516,20 @@ impl<'a> Reader<'a> {
     }
 
     pub fn kind(&self, name: &At<&str>) -> Option<KindId> {
+        let group = self.words.groups().iter().find(|group| group.name == name.value);
+        if let Some(group) = group.filter(|_| self.words.kinds().find(name.value).is_none()) {
+            let message =
+                format!("`{}` is a group of recipient kinds, and a recipient has one kind", name.value);
+            let members = join(group.kinds.iter().map(|kind| self.words.kinds().name(*kind)));
+            let finding = Finding::error(KindId::UNKNOWN, message).label("a group of kinds");
+            self.document.find(finding.hint(format!("one of its members: {members}")), name.at.clone());
+            return None;
+        }
         self.one(name, "recipient kind", self.words.kinds())
+    }
+
+    pub fn category(&self, name: &At<&str>) -> Option<CategoryId> {
+        self.one(name, "category", self.words.categories())
     }
 
     /// A purpose as a request declares it, by any of its names.

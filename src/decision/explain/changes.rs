@@ -1,0 +1,377 @@
+//! What would have to change for a withheld field to leave.
+//!
+//! Worked out by evaluation: the decision is made again with one fact changed, then with two, until something
+//! leaves. So a change that is named is enough, and none of the changes named together can be left out.
+
+use serde::Serialize;
+
+use super::super::admission::Asking;
+use super::super::admitted::{Classes, Key, Slice};
+use super::super::gather::{About, Exchange, PER_CATEGORY};
+use super::super::permit::ClassId;
+use super::words::listed;
+use crate::policy::{ConsentFact, Fact, ObjectionFact, Pack};
+use crate::vocabulary::{CategoryId, Form, Operation, PurposeId, Vocabulary};
+
+/// Most facts that are changed together.
+const MAX_TOGETHER: usize = 4;
+/// Most decisions that are made in search of one answer.
+const MAX_TRIALS: usize = 4096;
+/// Most alternatives that are told.
+const MAX_ALTERNATIVES: usize = 6;
+
+/// One thing that would have to be otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// The kind of change: `consent`, `agreement`, `relation`, …
+    pub what: &'static str,
+    /// The change in words.
+    pub text: String,
+}
+
+impl Change {
+    pub fn new(what: &'static str, text: impl Into<String>) -> Change {
+        Change { what, text: text.into() }
+    }
+}
+
+/// What would have to change for something to leave.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Changes {
+    /// The alternatives, each with everything that it takes; empty where nothing is known to be enough.
+    #[serde(rename = "changes", skip_serializing_if = "Vec::is_empty")]
+    pub alternatives: Vec<Vec<Change>>,
+    /// Why nothing would be enough.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub never: Option<String>,
+}
+
+impl Changes {
+    /// A single change that is enough.
+    pub fn one(what: &'static str, text: impl Into<String>) -> Changes {
+        Changes { alternatives: vec![vec![Change::new(what, text)]], never: None }
+    }
+
+    /// Nothing would be enough, and why.
+    pub fn never(why: impl Into<String>) -> Changes {
+        Changes { alternatives: Vec::new(), never: Some(why.into()) }
+    }
+
+    /// This change first, whichever alternative is taken then.
+    #[must_use]
+    pub fn after(self, first: &Change) -> Changes {
+        if self.never.is_some() {
+            return self;
+        }
+        let mut alternatives = self.alternatives;
+        if alternatives.is_empty() {
+            alternatives.push(Vec::new());
+        }
+        for alternative in &mut alternatives {
+            alternative.insert(0, first.clone());
+        }
+        Changes { alternatives, never: None }
+    }
+
+    /// The alternatives in one line; `None` where there is nothing to say.
+    pub fn in_words(&self) -> Option<String> {
+        if let Some(why) = &self.never {
+            return Some(format!("nothing: {why}"));
+        }
+        let together = |changes: &Vec<Change>| {
+            changes.iter().map(|change| change.text.as_str()).collect::<Vec<_>>().join(", and ")
+        };
+        let alternatives: Vec<String> = self.alternatives.iter().map(together).collect();
+        (!alternatives.is_empty()).then(|| alternatives.join("; or "))
+    }
+}
+
+/// What would have to change for a field with these categories to leave, or for the operation to be carried out on
+/// it. Empty where that is so already.
+pub(super) fn changes(
+    pack: &Pack,
+    asking: &Asking,
+    operation: Operation,
+    about: &About<'_>,
+    class: &[CategoryId],
+) -> Changes {
+    let trial = Trial::new(pack, asking, operation, about, class);
+    if trial.leaves(&[]) {
+        return Changes::default();
+    }
+    let solutions = trial.solutions();
+    if solutions.is_empty() && !trial.can_leave(asking.purpose) {
+        return Changes::never(trial.why_never());
+    }
+    let alternatives = merged(solutions).into_iter().take(MAX_ALTERNATIVES);
+    let alternatives = alternatives
+        .map(|solution| solution.iter().map(|(fact, values)| trial.in_words(*fact, values)).collect());
+    Changes { alternatives: alternatives.collect(), never: None }
+}
+
+/// A decision about one class of fields that is made again with other facts.
+struct Trial<'a> {
+    pack: &'a Pack,
+    asking: &'a Asking,
+    operation: Operation,
+    class: &'a [CategoryId],
+    slice: Slice,
+    key: Key,
+}
+
+/// Facts and the values that they are given.
+type Solution = Vec<(Fact, u8)>;
+
+impl<'a> Trial<'a> {
+    fn new(
+        pack: &'a Pack,
+        asking: &'a Asking,
+        operation: Operation,
+        about: &About<'_>,
+        class: &'a [CategoryId],
+    ) -> Trial<'a> {
+        let classes = Classes::new(vec![class.to_vec()], false);
+        let slice = Slice::new(pack, asking.recipient.kind, asking.purpose, operation, classes);
+        let key = slice.key(pack, &Exchange::new(pack, asking), about);
+        Trial { pack, asking, operation, class, slice, key }
+    }
+
+    fn words(&self) -> &Vocabulary {
+        self.pack.vocabulary()
+    }
+
+    /// Whether the field leaves with these facts changed.
+    fn leaves(&self, solution: &[(Fact, u8)]) -> bool {
+        let mut key = self.key.clone();
+        for &(fact, value) in solution {
+            key.facts = key.facts.with(fact, value);
+            // A new consent comes after everything that the person has said of the purpose.
+            if fact == Fact::Consent || fact == Fact::ConsentedSinceRestriction {
+                key.facts = key.facts.with_consent(ConsentFact::Given).with_objection(ObjectionFact::None);
+            }
+            for (_, own) in key.overrides.iter_mut().filter(|_| PER_CATEGORY.contains(&fact)) {
+                *own = own.with(fact, value);
+            }
+        }
+        self.slice.ask(self.pack, &key).form(ClassId(0)) != Form::Removed
+    }
+
+    /// Every smallest set of changed facts with which the field leaves.
+    fn solutions(&self) -> Vec<Solution> {
+        if !self.can_leave(self.asking.purpose) {
+            return Vec::new();
+        }
+        let steps = self.steps();
+        let mut trials = 0;
+        for size in 1..=MAX_TOGETHER.min(steps.len()) {
+            let mut found = Vec::new();
+            let mut chosen: Vec<usize> = (0..size).collect();
+            loop {
+                let solution: Solution = chosen.iter().filter_map(|&at| steps.get(at).copied()).collect();
+                let distinct = solution.windows(2).all(|pair| matches!(pair, [a, b] if a.0 != b.0));
+                trials += 1;
+                if distinct && self.leaves(&solution) {
+                    found.push(solution);
+                }
+                if trials >= MAX_TRIALS || !advance(&mut chosen, steps.len()) {
+                    break;
+                }
+            }
+            if !found.is_empty() || trials >= MAX_TRIALS {
+                return found;
+            }
+        }
+        Vec::new()
+    }
+
+    /// The single changes that may help: those of the facts that decide here. Changes of one fact stand together.
+    fn steps(&self) -> Vec<(Fact, u8)> {
+        let facts = self.slice.mask().facts();
+        let usable = facts.filter(|fact| self.is_changeable(*fact));
+        let steps = usable.flat_map(|fact| favourable(fact).map(move |value| (fact, value)));
+        steps.filter(|(fact, value)| self.differs(*fact, *value)).collect()
+    }
+
+    fn differs(&self, fact: Fact, value: u8) -> bool {
+        let own = || self.key.overrides.iter().any(|(_, own)| own.get(fact) != value);
+        self.key.facts.get(fact) != value || (PER_CATEGORY.contains(&fact) && own())
+    }
+
+    /// Whether it is worth trying: nobody becomes the person or the account but who can be that.
+    fn is_changeable(&self, fact: Fact) -> bool {
+        let kinds = self.words().kinds();
+        let is = |name: &str| kinds.find(name).is_some_and(|of| kinds.within(self.asking.recipient.kind, of));
+        match fact {
+            Fact::OwnData => is("data-subject"),
+            Fact::OwnAccount => is("customer-administrator"),
+            _ => true,
+        }
+    }
+
+    /// Whether rules could release the field to this kind for a purpose, whatever the facts.
+    fn can_leave(&self, purpose: PurposeId) -> bool {
+        let (rulebook, kind) = (self.pack.rulebook(), self.asking.recipient.kind);
+        let is_open = |category: &CategoryId| {
+            let cell = rulebook.cell_for(self.operation, (kind, purpose, *category));
+            cell.is_some_and(|cell| !cell.is_closed())
+        };
+        self.class.iter().all(is_open)
+    }
+
+    fn why_never(&self) -> String {
+        let purposes = self.words().purposes();
+        let others = listed(purposes, |purpose| self.can_leave(purpose), std::iter::empty());
+        let what = match self.operation {
+            Operation::Disclose => "releases it to".to_owned(),
+            other => format!("permits `{}` to", other.name()),
+        };
+        match others {
+            None => format!("no rule of this policy ever {what} this kind"),
+            Some(others) => format!("no rule {what} this kind for this purpose, only for {others}"),
+        }
+    }
+
+    fn in_words(&self, fact: Fact, values: &[u8]) -> Change {
+        let words = self.words();
+        let purpose = words.purposes().name(self.asking.purpose);
+        let now = self.key.facts;
+        let text = match fact {
+            Fact::Consent => {
+                let present = match now.get(fact) {
+                    none if none == ConsentFact::None as u8 => "there is none".to_owned(),
+                    _ => format!("it is {}", now.word(fact)),
+                };
+                format!("a new consent of the person to `{purpose}` ({present})")
+            }
+            Fact::Objection => format!(
+                "the person's no to `{purpose}` taken back (lifted, overridden with a recorded reason, or a later consent)"
+            ),
+            Fact::OptedOut => "the person's opt-out of this recipient lifted".to_owned(),
+            Fact::Restricted => "the restriction of the person's data lifted".to_owned(),
+            Fact::ConsentedSinceRestriction => {
+                format!("a new consent of the person to `{purpose}`, after the restriction began")
+            }
+            Fact::Erased => "no erasure of the person's data (an erasure is not taken back)".to_owned(),
+            Fact::Minor => "a person who is of age".to_owned(),
+            Fact::LeavesEea => "a recipient in the EEA: its `country` or `region`".to_owned(),
+            Fact::SameRegion => {
+                "a recipient in the person's region: `country` or `region` of either".to_owned()
+            }
+            Fact::Safeguard => {
+                let names = values.iter().filter_map(|value| fact.values().get(usize::from(*value)));
+                let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+                format!("a transfer safeguard of the recipient: {}", names.join(" or "))
+            }
+            Fact::TransferConsent => "the person's explicit consent to the transfer".to_owned(),
+            Fact::Origin => format!("data that come from the person (origin now: {})", now.word(fact)),
+            Fact::Refused => "the person's refusal of this category taken back".to_owned(),
+            Fact::Instructed => format!("the controller's instruction for `{purpose}`"),
+            Fact::Account => format!("the controller's account open (it is {})", now.word(fact)),
+            Fact::PastRetention => "a record within its retention period".to_owned(),
+            Fact::LegalReference => {
+                "a registered case that is in force and names the person and the category".to_owned()
+            }
+            Fact::OwnData => "a request by the person whom the record is about".to_owned(),
+            Fact::OwnAccount => "a request for the account whose service data they are".to_owned(),
+            Fact::Backup => match values {
+                [0] => "an upstream that is no backup".to_owned(),
+                _ => "an upstream that is a backup".to_owned(),
+            },
+            Fact::Relation(relation) => {
+                let bound = if words.bound_only(relation) { " to this recipient" } else { "" };
+                format!("the relation `{}`{bound}", words.relations().name(relation))
+            }
+            Fact::Form | Fact::Operation | Fact::WithServiceData => fact.name().replace('_', " "),
+        };
+        let what = match fact {
+            Fact::LeavesEea | Fact::SameRegion => "region",
+            Fact::Refused => "category",
+            Fact::Instructed => "instruction",
+            Fact::LegalReference => "case",
+            Fact::OptedOut => "opt-out",
+            Fact::Restricted => "restriction",
+            Fact::ConsentedSinceRestriction => "consent",
+            Fact::Erased => "erasure",
+            Fact::TransferConsent => "transfer-consent",
+            Fact::PastRetention => "retention",
+            Fact::OwnData | Fact::OwnAccount => "identity",
+            Fact::Consent
+            | Fact::Objection
+            | Fact::Minor
+            | Fact::Safeguard
+            | Fact::Origin
+            | Fact::Account
+            | Fact::Backup
+            | Fact::Relation(_)
+            | Fact::Form
+            | Fact::Operation
+            | Fact::WithServiceData => fact.name(),
+        };
+        Change { what, text }
+    }
+}
+
+/// The values of a fact with which more may leave.
+fn favourable(fact: Fact) -> impl Iterator<Item = u8> {
+    let values: &[u8] = match fact {
+        Fact::Form | Fact::Operation | Fact::WithServiceData => &[],
+        Fact::Consent
+        | Fact::ConsentedSinceRestriction
+        | Fact::SameRegion
+        | Fact::TransferConsent
+        | Fact::Instructed
+        | Fact::LegalReference
+        | Fact::OwnData
+        | Fact::OwnAccount
+        | Fact::Relation(_) => &[1],
+        Fact::Objection
+        | Fact::OptedOut
+        | Fact::Restricted
+        | Fact::Erased
+        | Fact::Minor
+        | Fact::LeavesEea
+        | Fact::Origin
+        | Fact::Refused
+        | Fact::Account
+        | Fact::PastRetention => &[0],
+        Fact::Backup => &[0, 1],
+        Fact::Safeguard => &[1, 2, 3],
+    };
+    values.iter().copied()
+}
+
+/// The next choice of as many positions below `end`, in order; `false` after the last.
+fn advance(chosen: &mut [usize], end: usize) -> bool {
+    let size = chosen.len();
+    let movable =
+        (0..size).rev().find(|&at| chosen.get(at).is_some_and(|&position| position < end - size + at));
+    let Some(at) = movable else { return false };
+    let first = chosen.get(at).copied().unwrap_or(0) + 1;
+    for (position, next) in chosen.iter_mut().skip(at).zip(first..) {
+        *position = next;
+    }
+    true
+}
+
+/// Solutions that differ in the value of one fact alone, as one with several values.
+fn merged(solutions: Vec<Solution>) -> Vec<Vec<(Fact, Vec<u8>)>> {
+    let mut all: Vec<Vec<(Fact, Vec<u8>)>> = Vec::new();
+    for solution in solutions {
+        let same_but_one = |known: &Vec<(Fact, Vec<u8>)>| {
+            let pairs = || known.iter().zip(&solution);
+            let differ = pairs().filter(|((_, values), (_, value))| **values != [*value]).count();
+            pairs().all(|((one, _), (other, _))| one == other) && differ == 1
+        };
+        match all.iter_mut().find(|known| same_but_one(known)) {
+            Some(known) => {
+                for ((_, values), (_, value)) in known.iter_mut().zip(&solution) {
+                    if !values.contains(value) {
+                        values.push(*value);
+                    }
+                }
+            }
+            None => all.push(solution.into_iter().map(|(fact, value)| (fact, vec![value])).collect()),
+        }
+    }
+    all
+}

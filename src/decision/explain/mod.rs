@@ -1,0 +1,380 @@
+//! Why a category leaves, or what it would have needed.
+//!
+//! Worked out by evaluation: each condition of a rule, as Cedar runs it, is asked by itself.
+
+mod changes;
+mod text;
+mod words;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+pub use self::changes::{Change, Changes};
+use self::words::listed;
+use super::admission::{Asking, check};
+use super::admitted::with_service_data;
+use super::gather::{About, Exchange};
+use super::operation::of_somebody;
+use super::scenario;
+use super::subject::{RecordFacts, Subject, Unsure};
+use crate::policy::{Fact, Facts, Mask, Misses, Pack, Rule};
+use crate::vocabulary::{CategoryId, Form, KindId, Operation, PurposeId, Regions};
+
+/// How many rules are named that would have released a withheld category.
+const NEAREST: usize = 3;
+
+/// Why one recipient receives what it does about one person.
+#[derive(Clone, Debug, Serialize)]
+pub struct Explanation {
+    pub kind: String,
+    pub purpose: String,
+    /// The problem code, where the request is refused before anybody's data are looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<&'static str>,
+    /// Of an operation other than `disclose`: whether it is carried out on who is described, and what would have to
+    /// change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operation: Option<OperationExplained>,
+    pub categories: Vec<Explained>,
+    /// Facts that could not be determined, and the value each took.
+    pub unknown: Vec<String>,
+}
+
+/// Whether an operation is carried out.
+#[derive(Clone, Debug, Serialize)]
+pub struct OperationExplained {
+    pub name: &'static str,
+    pub carried_out: bool,
+    #[serde(flatten)]
+    pub changes: Changes,
+}
+
+/// Why one category leaves, or does not.
+#[derive(Clone, Debug, Serialize)]
+pub struct Explained {
+    pub category: String,
+    pub form: Form,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub basis: Option<&'static str>,
+    pub clauses: Vec<String>,
+    /// The rules that decided: permits of what leaves, forbids of what was withheld.
+    pub rules: Vec<String>,
+    /// For what is withheld: the rules that would have released it, and what each lacked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub nearest: Vec<Nearest>,
+    /// For what is withheld: what would have to change.
+    #[serde(flatten)]
+    pub changes: Changes,
+}
+
+/// A rule that did not release, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Nearest {
+    pub rule: String,
+    pub clauses: Vec<String>,
+    pub lacks: Vec<String>,
+    /// It is about this kind of recipient, and about other purposes.
+    #[serde(skip)]
+    pub is_elsewhere: bool,
+}
+
+/// One request about one person, to be explained.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    pub pack: &'a Pack,
+    pub asking: &'a Asking,
+    pub about: &'a scenario::Facts,
+    pub record: &'a RecordFacts,
+    pub now: Timestamp,
+}
+
+impl<'a> Question<'a> {
+    /// Explains these categories, each by itself.
+    pub fn explain(&self, categories: &[CategoryId]) -> Explanation {
+        let mut explanation = self.explain_without_changes(categories);
+        if explanation.refused.is_none() {
+            let lines = explanation.categories.iter_mut().zip(categories);
+            for (line, category) in lines.filter(|(line, _)| line.form == Form::Removed) {
+                line.changes = self.changes(Operation::Disclose, &[*category]);
+            }
+        }
+        explanation
+    }
+
+    /// Explains a field that holds all of these categories at once: the permits that are near for what of it is
+    /// withheld, and what would have to change.
+    pub fn explain_class(&self, class: &[CategoryId]) -> (Vec<Nearest>, Changes) {
+        let changes = self.changes(Operation::Disclose, class);
+        let explained = self.explain_without_changes(class).categories.into_iter();
+        let mut nearest: Vec<Nearest> = Vec::new();
+        for near in explained.filter(|line| line.form == Form::Removed).flat_map(|line| line.nearest) {
+            if !nearest.iter().any(|known| known.rule == near.rule) {
+                nearest.push(near);
+            }
+        }
+        (nearest, changes)
+    }
+
+    /// What would have to change for the request's operation to be carried out on a route with these classes of
+    /// fields: it takes one of them. The shortest answer counts.
+    pub fn explain_operation(&self, classes: &[Vec<CategoryId>]) -> Changes {
+        let classes = of_somebody(self.pack, classes);
+        let is_somebodys = |category: &&CategoryId| self.pack.vocabulary().is_somebodys(**category);
+        let somebodys = classes.iter().map(|class| class.iter().filter(is_somebodys).copied().collect());
+        let somebodys = somebodys.filter(|class: &Vec<CategoryId>| !class.is_empty());
+        let found = somebodys.map(|class| self.changes(self.asking.operation, &class));
+        let length =
+            |changes: &Changes| changes.alternatives.iter().map(Vec::len).min().unwrap_or(usize::MAX);
+        found.min_by_key(length).unwrap_or_default()
+    }
+
+    fn changes(&self, operation: Operation, class: &[CategoryId]) -> Changes {
+        changes::changes(self.pack, self.asking, operation, &self.about(), class)
+    }
+
+    fn explain_without_changes(&self, categories: &[CategoryId]) -> Explanation {
+        let Question { pack, asking, about: known, record, .. } = *self;
+        let words = pack.vocabulary();
+        let refused = check(pack, asking).err().map(|denial| denial.code());
+        let exchange = Exchange::new(pack, asking);
+        let about = self.about();
+        let every: Mask = Fact::all(words.relations().len()).collect();
+        let shared = exchange.about(pack, every, &about);
+        let overrides = exchange.overrides(pack, every, &about, categories);
+        let per_category: Mask = super::gather::PER_CATEGORY.into_iter().collect();
+        let explained = categories.iter().map(|&category| {
+            let own = overrides.iter().find(|(of, _)| *of == category);
+            let facts = own.map_or(shared, |(_, own)| shared.overlaid(*own, per_category));
+            let facts = facts.with_flag(Fact::WithServiceData, with_service_data(pack, &[category]));
+            let case = Case { pack, asking, category, facts };
+            if refused.is_some() { case.withheld(case.nearest()) } else { case.explained() }
+        });
+        Explanation {
+            kind: words.kinds().name(asking.recipient.kind).to_owned(),
+            purpose: words.purposes().name(asking.purpose).to_owned(),
+            refused,
+            operation: None,
+            categories: explained.collect(),
+            unknown: unknown(&known.subject, record, asking, words.regions()),
+        }
+    }
+
+    fn about(&self) -> About<'a> {
+        About {
+            subject: &self.about.subject,
+            controller: &self.about.controller,
+            record: self.record,
+            relationship: self.about.relationship,
+            now: self.now,
+        }
+    }
+}
+
+/// Explains these categories for one request about one person, without what would have to change.
+pub fn explain_only(
+    pack: &Pack,
+    asking: &Asking,
+    about: &scenario::Facts,
+    record: &RecordFacts,
+    now: Timestamp,
+    categories: &[CategoryId],
+) -> Explanation {
+    Question { pack, asking, about, record, now }.explain_without_changes(categories)
+}
+
+/// One category in one situation.
+#[derive(Clone, Copy, Debug)]
+struct Case<'a> {
+    pack: &'a Pack,
+    asking: &'a Asking,
+    category: CategoryId,
+    facts: Facts,
+}
+
+impl Case<'_> {
+    fn explained(&self) -> Explained {
+        let rulebook = self.pack.rulebook();
+        let verdict =
+            rulebook.judge(self.asking.recipient.kind, self.asking.purpose, self.category, self.facts);
+        if verdict.form == Form::Removed {
+            return self.withheld(self.nearest());
+        }
+        let rules: Vec<&Rule> = verdict.rules.iter().filter_map(|&at| rulebook.rule(at)).collect();
+        Explained {
+            category: self.name(),
+            form: verdict.form,
+            basis: verdict.basis.map(|basis| basis.name()),
+            clauses: clauses(&rules),
+            rules: ids(&rules),
+            nearest: Vec::new(),
+            changes: Changes::default(),
+        }
+    }
+
+    fn withheld(&self, nearest: Vec<Nearest>) -> Explained {
+        let forbids = self.pack.rulebook().rules().iter().filter(|rule| !rule.is_permit());
+        let applying: Vec<&Rule> = forbids.filter(|rule| self.lacks(rule).is_empty()).collect();
+        Explained {
+            category: self.name(),
+            form: Form::Removed,
+            basis: None,
+            clauses: clauses(&applying),
+            rules: ids(&applying),
+            nearest,
+            changes: Changes::default(),
+        }
+    }
+
+    /// The permits for this kind and purpose that lack least; where there are none, those for this kind and another
+    /// purpose, or for this purpose and another kind. Others would only tell about somebody else.
+    fn nearest(&self) -> Vec<Nearest> {
+        let permits = self.pack.rulebook().rules().iter().filter(|rule| rule.is_permit());
+        let permits = permits.map(|rule| (rule.misses(self.point()), rule));
+        let near = permits
+            .filter(|(misses, rule)| !misses.category && !misses.operation && self.is_near(*misses, rule));
+        let ranked = near.map(|(misses, rule)| {
+            let nearest = Nearest {
+                rule: rule.id.to_string(),
+                clauses: rule.clauses.iter().map(ToString::to_string).collect(),
+                lacks: self.lacks(rule),
+                is_elsewhere: misses.purpose && !misses.kind,
+            };
+            ((misses.kind || misses.purpose || misses.joint, nearest.lacks.len()), nearest)
+        });
+        let mut ranked: Vec<((bool, usize), Nearest)> = ranked.collect();
+        ranked.sort_by_key(|(rank, _)| *rank);
+        let least = ranked.first().map(|(rank, _)| *rank);
+        let near = ranked.into_iter().take_while(|(rank, _)| Some(*rank) == least).take(NEAREST);
+        near.map(|(_, nearest)| nearest).collect()
+    }
+
+    /// Whether a rule is about this kind, or about this purpose, or about one below either.
+    fn is_near(&self, misses: Misses, rule: &Rule) -> bool {
+        let (kind, purpose, _) = self.point();
+        let words = self.pack.vocabulary();
+        let below_kind =
+            || words.kinds().ids().filter(|id| words.kinds().within(*id, kind)).any(rule.kinds());
+        let below_purpose =
+            || words.purposes().ids().filter(|id| words.purposes().within(*id, purpose)).any(rule.purposes());
+        !misses.kind || !misses.purpose || below_kind() || below_purpose()
+    }
+
+    fn point(&self) -> (KindId, PurposeId, CategoryId) {
+        (self.asking.recipient.kind, self.asking.purpose, self.category)
+    }
+
+    /// What keeps a rule from applying here, in words.
+    fn lacks(&self, rule: &Rule) -> Vec<String> {
+        let words = self.pack.vocabulary();
+        let (misses, conditions) = self.pack.rulebook().lacks(rule, self.point(), self.facts);
+        let mut lacks = Vec::new();
+        if misses.kind {
+            let groups = words.groups().iter().map(|group| (group.name.as_str(), group.kinds.as_slice()));
+            lacks.push(format!("is for {}", covered(listed(words.kinds(), rule.kinds(), groups))));
+        }
+        if misses.purpose {
+            lacks.push(format!(
+                "is for the purpose {}",
+                covered(listed(words.purposes(), rule.purposes(), std::iter::empty()))
+            ));
+        }
+        if misses.category {
+            lacks.push(format!(
+                "is about {}",
+                covered(listed(words.categories(), rule.categories(), std::iter::empty()))
+            ));
+        }
+        if misses.joint {
+            lacks.push("excludes this recipient, purpose and category together".to_owned());
+        }
+        for condition in conditions.into_iter().filter_map(|at| rule.conditions().get(at)) {
+            lacks.push(self.condition(condition.mask, &condition.text));
+        }
+        lacks
+    }
+
+    /// A condition that does not hold, with the facts as they are.
+    fn condition(&self, mask: Mask, text: &str) -> String {
+        let purpose = self.pack.vocabulary().purposes().name(self.asking.purpose);
+        let consent = mask.facts().eq([Fact::Consent]);
+        if consent {
+            let has = match self.facts.word(Fact::Consent) {
+                "none" => "the ledger has none".to_owned(),
+                status => format!("it is {status}"),
+            };
+            return format!("needs consent for `{purpose}`; {has}");
+        }
+        if mask.facts().eq([Fact::Objection]) {
+            return format!("yields to the objection to `{purpose}`");
+        }
+        let facts = mask.facts().map(|fact| format!("{} is {}", self.fact_name(fact), self.facts.word(fact)));
+        let facts: Vec<String> = facts.collect();
+        format!("needs {text}; {}", facts.join(", "))
+    }
+
+    fn fact_name(&self, fact: Fact) -> String {
+        match fact {
+            Fact::Relation(relation) => {
+                format!("relation `{}`", self.pack.vocabulary().relations().name(relation))
+            }
+            other => other.name().replace('_', " "),
+        }
+    }
+
+    fn name(&self) -> String {
+        self.pack.vocabulary().categories().name(self.category).to_owned()
+    }
+}
+
+fn clauses(rules: &[&Rule]) -> Vec<String> {
+    let mut clauses: Vec<String> = Vec::new();
+    for clause in rules.iter().flat_map(|rule| &rule.clauses) {
+        if !clauses.iter().any(|known| **known == **clause) {
+            clauses.push(clause.to_string());
+        }
+    }
+    clauses
+}
+
+fn ids(rules: &[&Rule]) -> Vec<String> {
+    rules.iter().map(|rule| rule.id.to_string()).collect()
+}
+
+fn covered(names: Option<String>) -> String {
+    names.unwrap_or_else(|| "nothing".to_owned())
+}
+
+/// Facts that nobody knows, and what they were taken for.
+fn unknown(subject: &Subject, record: &RecordFacts, asking: &Asking, regions: &Regions) -> Vec<String> {
+    let mut notes = Vec::new();
+    let silent = record.region == Unsure::Absent && record.country == Unsure::Absent;
+    let unreadable = record.region == Unsure::Unreadable || record.country == Unsure::Unreadable;
+    if (subject.region.is_none() && subject.country.is_none() && silent) || unreadable {
+        notes.push(
+            "the person's region is not known: it counts as the EEA for transfers, and equals no other"
+                .to_owned(),
+        );
+    }
+    if asking.recipient.region(regions).is_none() {
+        notes.push(
+            "the recipient's region is not known, or contradicts its country: it counts as outside the EEA, and equals no other"
+                .to_owned(),
+        );
+    }
+    if record.birth_date == Unsure::Unreadable {
+        notes.push("the birth date cannot be read: the person counts as a minor".to_owned());
+    }
+    if record.account_closed == Unsure::Unreadable {
+        notes.push(
+            "the closing date cannot be read: the account counts as closed for longer than the pack keeps its data"
+                .to_owned(),
+        );
+    }
+    if record.origin == Unsure::Unreadable {
+        notes.push("the origin cannot be read: it counts as a referral".to_owned());
+    }
+    if record.created == Unsure::Unreadable {
+        notes.push("the record's age cannot be read: it counts as older than it may be kept".to_owned());
+    }
+    notes
+}

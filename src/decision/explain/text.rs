@@ -1,0 +1,104 @@
+//! An explanation as people read it: equal lines together, the categories by their outermost names.
+
+use std::collections::HashSet;
+use std::fmt::Write as _;
+
+use super::words::listed;
+use super::{Changes, Explained, Explanation, Nearest, OperationExplained};
+use crate::vocabulary::{CategoryId, Form, Vocabulary};
+
+/// What two categories have in common that stand in one block.
+#[derive(PartialEq, Eq)]
+struct Shared<'e> {
+    form: Form,
+    basis: Option<&'static str>,
+    rules: &'e [String],
+    clauses: &'e [String],
+    nearest: Vec<&'e Nearest>,
+    changes: &'e Changes,
+}
+
+impl<'e> Shared<'e> {
+    fn of(line: &'e Explained) -> Shared<'e> {
+        let Explained { category: _, form, basis, clauses, rules, nearest, changes } = line;
+        // What is never released for this purpose says for which it is.
+        let is_told = |near: &&Nearest| changes.never.is_none() || !near.is_elsewhere;
+        let nearest = nearest.iter().filter(is_told).collect();
+        Shared { form: *form, basis: *basis, rules, clauses, nearest, changes }
+    }
+}
+
+impl Explanation {
+    /// The categories in blocks of equal lines. Unless `all` of them were asked for, those that no rule near the
+    /// question would release stand together in one line.
+    pub fn to_text(&self, words: &Vocabulary, all: bool) -> String {
+        let mut text = format!("`{}` asks for `{}`\n", self.kind, self.purpose);
+        if let Some(code) = self.refused {
+            let _ = writeln!(text, "refused before anything is read: {code}");
+        }
+        if let Some(OperationExplained { name, carried_out, changes }) = &self.operation {
+            let done = if *carried_out { "is carried out" } else { "is not carried out" };
+            let _ = writeln!(text, "`{name}` {done}; what comes back is judged as `disclose`:");
+            if let Some(changes) = changes.in_words() {
+                let _ = writeln!(text, "{:13}   would have to change: {changes}", "");
+            }
+        }
+        let is_far = |line: &&Explained| !all && line.form == Form::Removed && line.nearest.is_empty();
+        let (far, near): (Vec<&Explained>, Vec<&Explained>) = self.categories.iter().partition(is_far);
+        let mut blocks: Vec<(Shared<'_>, Vec<&str>)> = Vec::new();
+        for line in near {
+            let shared = Shared::of(line);
+            match blocks.iter_mut().find(|(known, _)| *known == shared) {
+                Some((_, categories)) => categories.push(&line.category),
+                None => blocks.push((shared, vec![&line.category])),
+            }
+        }
+        blocks.sort_by_key(|(shared, _)| shared.form);
+        for (shared, categories) in &blocks {
+            block(&mut text, shared, &folded(words, categories));
+        }
+        if !far.is_empty() {
+            let names: Vec<&str> = far.iter().map(|line| line.category.as_str()).collect();
+            let rest = folded(words, &names);
+            let _ = writeln!(text, "no rule for this kind or for this purpose releases {rest}");
+        }
+        for note in &self.unknown {
+            let _ = writeln!(text, "note: {note}");
+        }
+        text
+    }
+}
+
+fn block(text: &mut String, shared: &Shared<'_>, categories: &str) {
+    let Shared { form, basis, rules, clauses, nearest, changes } = shared;
+    let head = format!("{:13} {categories}", form.name());
+    let _ = match basis {
+        Some(basis) => writeln!(text, "{head}: {basis}"),
+        None => writeln!(text, "{head}"),
+    };
+    if !rules.is_empty() {
+        let verb = if *form == Form::Removed { "forbidden by" } else { "permitted by" };
+        let _ = writeln!(text, "{:13}   {verb} {} [{}]", "", rules.join(", "), clauses.join(", "));
+    }
+    // Rules that lack several things are for others: one of them is enough to read.
+    let shown = if nearest.iter().all(|near| near.lacks.len() > 1) { 1 } else { nearest.len() };
+    for near in nearest.iter().take(shown) {
+        let lacks = if near.lacks.is_empty() {
+            "would release, but a prohibition wins".to_owned()
+        } else {
+            near.lacks.join("; ")
+        };
+        let _ = writeln!(text, "{:13}   near: {} [{}]: {lacks}", "", near.rule, near.clauses.join(", "));
+    }
+    if let Some(changes) = changes.in_words() {
+        let _ = writeln!(text, "{:13}   would have to change: {changes}", "");
+    }
+}
+
+/// Categories by their outermost names.
+fn folded(words: &Vocabulary, categories: &[&str]) -> String {
+    let named: HashSet<CategoryId> =
+        categories.iter().filter_map(|name| words.categories().find(name)).collect();
+    let tree = words.categories();
+    listed(tree, |id| named.contains(&id), std::iter::empty()).unwrap_or_default()
+}
