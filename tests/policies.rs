@@ -338,8 +338,15 @@ fn a_pack_does_not_differ_from_itself_and_does_from_the_other() {
     assert_eq!((outcome, out.as_str()), (Outcome::Fine, "0 more, 0 less\n"));
     let (outcome, out, _) = policy(&["diff", one, other]);
     assert_eq!(outcome, Outcome::Found);
-    let acquirer = "+ acquirer for corporate-transaction:";
+    let acquirer = "    acquirer for corporate-transaction:";
     assert!(out.lines().any(|line| line.starts_with(acquirer) && line.contains("removed -> clear")), "{out}");
+    let (_, json, _) = policy(&["diff", one, other, "--format", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let count = format!("{} more, {} less\n", json["more"], json["less"]);
+    assert!(out.ends_with(&count), "{out}");
+    let (changes, blocks) =
+        (json["changes"].as_array().unwrap().len(), json["groups"].as_array().unwrap().len());
+    assert!(changes > 300 && blocks < 150, "{changes} changes, {blocks} groups");
 }
 
 #[test]

@@ -15,7 +15,8 @@ use crate::decision::scenario::{self, Scenario};
 use crate::decision::{Asking, Changes, Classes, Decisions, OperationExplained, Question};
 use crate::document::Document;
 use crate::finding::{Finding, Source};
-use crate::policy::{Pack, coverage, diff, matrix};
+use crate::policy::diff::Difference;
+use crate::policy::{Pack, coverage, matrix};
 use crate::vocabulary::{CategoryId, Operation, Vocabulary};
 
 /// What can be asked of a policy pack.
@@ -39,7 +40,7 @@ pub enum PolicyVerb {
         #[arg(long, value_enum, default_value_t = MatrixFormat::Table)]
         format: MatrixFormat,
     },
-    /// Find every release that one version makes and the other does not
+    /// Find everything that one version does and the other does not
     Diff {
         /// The folder of the one version
         old: PathBuf,
@@ -297,7 +298,7 @@ fn show_matrix(
     Ok(Outcome::Fine)
 }
 
-/// What leaves more first, then what leaves less.
+/// What one version does and the other does not.
 fn compare(
     old: &Path,
     new: &Path,
@@ -305,31 +306,19 @@ fn compare(
     out: &mut dyn Write,
     words: &mut dyn Write,
 ) -> io::Result<Outcome> {
-    let changes = read_pack(old).and_then(|old| {
+    let difference = read_pack(old).and_then(|old| {
         let new = read_pack(new)?;
-        diff::changes(&old, &new).map_err(|finding| vec![finding])
+        Difference::of(&old, &new).map_err(|finding| vec![finding])
     });
-    let mut changes = match changes {
-        Ok(changes) => changes,
+    let difference = match difference {
+        Ok(difference) => difference,
         Err(findings) => return unusable(&findings, words),
     };
-    changes.sort_by_key(|change| !change.is_more());
     match format {
-        TextOrJson::Json => writeln!(out, "{}", serde_json::to_string_pretty(&changes)?)?,
-        TextOrJson::Text => {
-            for change in &changes {
-                let sign = if change.is_more() { '+' } else { '-' };
-                let when =
-                    if change.when.is_empty() { String::new() } else { format!("  when {}", change.when) };
-                let (old, new) = (change.old.name(), change.new.name());
-                let who = format!("{} for {}", change.kind, change.purpose);
-                writeln!(out, "{sign} {who}: {}  {old} -> {new}{when}", change.categories.join(", "))?;
-            }
-            let more = changes.iter().filter(|change| change.is_more()).count();
-            writeln!(out, "{more} more, {} less", changes.len() - more)?;
-        }
+        TextOrJson::Json => writeln!(out, "{}", serde_json::to_string_pretty(&difference)?)?,
+        TextOrJson::Text => write!(out, "{}", difference.to_text())?,
     }
-    Ok(if changes.is_empty() { Outcome::Fine } else { Outcome::Found })
+    Ok(if difference.is_empty() { Outcome::Fine } else { Outcome::Found })
 }
 
 fn cover(policy: &Path, out: &mut dyn Write, words: &mut dyn Write) -> io::Result<Outcome> {

@@ -27,6 +27,8 @@ pub struct Manifest {
     /// How many business days ahead a version that discloses more is announced (P-14); 0 where the
     /// document promises nothing.
     pub notice: u32,
+    /// Days that are no business days though they are Mondays to Fridays.
+    pub holidays: Vec<Date>,
     /// Whom a refused recipient or a person can turn to.
     pub contact: String,
     /// Whom a person can turn to about data that a customer entrusted: the customer itself.
@@ -157,6 +159,8 @@ fn read(
     let announced = needed_date(&mut root, "announced");
     let effective = needed_date(&mut root, "effective");
     let notice = root.number("notice-business-days").map_or(0, |days| days.value);
+    let holidays = root.item("holidays").map(|item| item.items()).unwrap_or_default();
+    let holidays = holidays.iter().filter_map(|item| Some(item.date()?.value)).collect();
     let contact = root.needed_text("contact");
     let controller_contact = root.text("controller-contact").map(|contact| contact.value.to_owned());
     let switches = switches(&mut root);
@@ -187,6 +191,7 @@ fn read(
             announced: announced?.value,
             effective: effective?.value,
             notice,
+            holidays,
             contact: contact?.value.to_owned(),
             controller_contact,
             switches,

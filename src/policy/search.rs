@@ -15,7 +15,7 @@ use super::facts::{Fact, Facts, Mask};
 use super::reach::FORMS;
 use super::rule::Rule;
 use super::rulebook::{RuleAt, Rulebook, forms_of};
-use crate::vocabulary::{CategoryId, Form, KindId, Operation, PurposeId, Vocabulary};
+use crate::vocabulary::{Basis, CategoryId, Form, KindId, Operation, PurposeId, Vocabulary};
 
 /// Works out slices of one pack; what it has asked of Cedar it remembers.
 #[derive(Debug)]
@@ -36,6 +36,9 @@ struct Table {
     rows: Vec<(Facts, bool)>,
 }
 
+/// The rules of a slice, with their forms and the addresses of their conditions' tables.
+pub(super) type Identity = Vec<(RuleAt, SmallVec<[Form; 4]>, Vec<usize>)>;
+
 /// A slice of the rules, worked out. The default one releases nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Worked {
@@ -48,6 +51,7 @@ pub struct Worked {
 struct WorkedRule {
     at: RuleAt,
     permits: bool,
+    basis: Option<Basis>,
     forms: SmallVec<[Form; 4]>,
     conditions: SmallVec<[Arc<Table>; 4]>,
 }
@@ -163,6 +167,7 @@ impl<'a> Search<'a> {
         WorkedRule {
             at,
             permits: rule.is_permit(),
+            basis: rule.basis,
             conditions: conditions.collect(),
             forms: forms_of(operation).iter().copied().filter(reached).collect(),
         }
@@ -293,8 +298,8 @@ impl WorkedRule {
 }
 
 impl Worked {
-    /// What makes it the same as another: its rules, their forms, their conditions.
-    fn identity(&self) -> Vec<(RuleAt, SmallVec<[Form; 4]>, Vec<usize>)> {
+    /// What makes it the same as another of the same search: its rules, their forms, their conditions.
+    pub(super) fn identity(&self) -> Identity {
         let of = |rule: &WorkedRule| {
             let conditions = rule.conditions.iter().map(|table| Arc::as_ptr(table) as usize);
             (rule.at, rule.forms.clone(), conditions.collect())
@@ -305,7 +310,8 @@ impl Worked {
     /// Whether two slices, also of different packs, say the same in the same way.
     pub fn is_same_as(&self, other: &Worked) -> bool {
         let of = |slice: &Worked| {
-            let rule = |rule: &WorkedRule| (rule.permits, rule.forms.clone(), rule.conditions.clone());
+            let rule =
+                |rule: &WorkedRule| (rule.permits, rule.basis, rule.forms.clone(), rule.conditions.clone());
             let mut rules: Vec<_> = slice.rules.iter().map(rule).collect();
             rules.sort_by_cached_key(|rule| format!("{rule:?}"));
             rules
@@ -356,22 +362,31 @@ impl Worked {
 
     fn released(&self, form: Form, known: Circumstances) -> Released {
         let mut open = None;
-        let mut permitted = None;
+        let mut permitted: Option<&WorkedRule> = None;
         let mut permit_open = None;
+        // Permits before the one that holds: with another basis, they would name it.
+        let mut bases: SmallVec<[(Option<Basis>, Fact); 4]> = SmallVec::new();
         for rule in &self.rules {
             match (rule.truth(form, known), rule.permits) {
                 (Truth::Yes, false) => return Released::Not(Some(rule.at)),
                 (Truth::Open, false) => open = open.or_else(|| rule.open_fact(form, known)),
-                (Truth::Yes, true) => permitted = permitted.or(Some(rule.at)),
-                (Truth::Open, true) => permit_open = permit_open.or_else(|| rule.open_fact(form, known)),
-                (Truth::No, _) => {}
+                (Truth::Yes, true) => permitted = permitted.or(Some(rule)),
+                (Truth::Open, true) if permitted.is_none() => {
+                    let fact = rule.open_fact(form, known);
+                    permit_open = permit_open.or(fact);
+                    bases.extend(fact.map(|fact| (rule.basis, fact)));
+                }
+                (Truth::Open, true) | (Truth::No, _) => {}
             }
         }
         match (permitted, permit_open, open) {
             // No permit can come true: the forbids do not matter.
             (None, None, _) => Released::Not(None),
             (None, Some(fact), _) | (Some(_), _, Some(fact)) => Released::DependsOn(fact),
-            (Some(rule), _, None) => Released::By(rule),
+            (Some(rule), _, None) => match bases.iter().find(|(basis, _)| *basis != rule.basis) {
+                Some(&(_, fact)) => Released::DependsOn(fact),
+                None => Released::By(rule.at),
+            },
         }
     }
 

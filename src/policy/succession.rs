@@ -5,7 +5,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::civil::{Date, Weekday};
 
-use super::diff::{Change, changes};
+use super::diff::Difference;
+use super::manifest::Manifest;
 use super::pack::Pack;
 use crate::finding::Finding;
 
@@ -42,42 +43,58 @@ pub fn objections<P: Clone>(versions: &[(Arc<Pack>, P)], now: Timestamp) -> Vec<
     found
 }
 
-/// Why a version may not take the place of the one in force, which is the one that promised notice.
+/// Why a version may not take the place of the one in force, by the dates that it gives itself.
 /// A first version follows none.
-///
-/// One that only discloses less may take effect at once.
 pub fn objection(in_force: &Pack, next: &Pack) -> Option<Finding> {
-    let (due, manifest) = (in_force.manifest().notice, next.manifest());
-    // A change of what is in force already was announced by nobody, whatever its dates say.
-    let is_later = manifest.effective > in_force.manifest().effective;
-    let ahead = if is_later { business_days(manifest.announced, manifest.effective) } else { 0 };
-    if ahead >= due {
-        return None;
-    }
-    let changes = match changes(in_force, next) {
-        Ok(changes) => changes,
-        Err(finding) => return Some(finding),
-    };
-    let more = changes.iter().find(|change| change.is_more())?;
-    let Change { kind, purpose, categories, new, .. } = more;
-    let message = format!(
-        "version {} releases what version {} does not, and was announced {ahead} business days ahead",
-        manifest.version,
-        in_force.manifest().version
-    );
-    let example = format!("for example {} {} to `{kind}` for `{purpose}`", categories.join(", "), new.name());
-    Some(
-        Finding::error("change-not-announced", message)
-            .hint(format!("{example}; {due} business days are due")),
-    )
+    let Manifest { announced, effective, .. } = next.manifest();
+    Notice { known: *announced, from: *effective }.objection(in_force, next)
 }
 
-/// Mondays to Fridays from one day to the other, the second not counted.
-pub fn business_days(from: Date, to: Date) -> u32 {
+/// The days between which notice of a version is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Notice {
+    /// When it was made known.
+    pub known: Date,
+    /// When it takes effect.
+    pub from: Date,
+}
+
+impl Notice {
+    /// Why a version may not take the place of the one in force, which is the one that promised notice.
+    ///
+    /// One that only discloses less may take effect at once.
+    pub fn objection(self, in_force: &Pack, next: &Pack) -> Option<Finding> {
+        let (promised, manifest) = (in_force.manifest(), next.manifest());
+        // A change of what is in force already was announced by nobody, whatever its dates say.
+        let is_later = manifest.effective > promised.effective;
+        let ahead = if is_later { business_days(self.known, self.from, &promised.holidays) } else { 0 };
+        if ahead >= promised.notice {
+            return None;
+        }
+        let difference = match Difference::of(in_force, next) {
+            Ok(difference) => difference,
+            Err(finding) => return Some(finding),
+        };
+        let example = difference.example()?;
+        let verb = if difference.releases_more() { "releases" } else { "allows" };
+        let (version, before) = (&manifest.version, &promised.version);
+        let since = match self.known > manifest.announced {
+            true => format!("known to this gateway {ahead} business days ahead"),
+            false => format!("announced {ahead} business days ahead"),
+        };
+        let message = format!("version {version} {verb} what version {before} does not, and was {since}");
+        let hint = format!("for example {example}; {} business days are due", promised.notice);
+        Some(Finding::error("change-not-announced", message).hint(hint))
+    }
+}
+
+/// Mondays to Fridays from one day to the other, the second not counted, without the holidays among them.
+pub fn business_days(from: Date, to: Date, holidays: &[Date]) -> u32 {
     let mut days = 0;
     let mut day = from;
     while day < to {
-        days += u32::from(!matches!(day.weekday(), Weekday::Saturday | Weekday::Sunday));
+        let is_weekend = matches!(day.weekday(), Weekday::Saturday | Weekday::Sunday);
+        days += u32::from(!is_weekend && !holidays.contains(&day));
         let Ok(next) = day.tomorrow() else { break };
         day = next;
     }
@@ -85,18 +102,114 @@ pub fn business_days(from: Date, to: Date) -> u32 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
+    use crate::finding::Source;
     use jiff::civil::date;
 
+    const HOSTING: &str = r#"@id("hosting") @clause("C") @basis("contract") permit (principal in
+        Kind::"hosting-provider", action == Action::"hosting", resource in Category::"contact");"#;
+    const DESTROYS: &str = r#"@id("destroys") @clause("C") @basis("contract") permit (principal in
+        Kind::"user-integration", action == Action::"service-provision", resource in Category::"service-data")
+        when { context.operation == "destroy" };"#;
+
+    /// A version that promises 30 business days, or what `top` says; `tables` come last.
+    fn version(effective: Date, top: &str, tables: &str, rules: &str) -> Pack {
+        let notice = if top.contains("notice-business-days") { "" } else { "notice-business-days = 30\n" };
+        let manifest = format!(
+            "title = \"T\"\nversion = \"{effective}\"\nannounced = 2026-01-05\neffective = {effective}\n\
+             contact = \"c\"\n{notice}{top}\n[bases]\ncontract = \"c\"\nlegal-obligation = \"l\"\n[[clauses]]\n\
+             id = \"C\"\ntitle = \"t\"\nkept = \"by-rules\"\n{tables}\n"
+        );
+        let files = [Source::new("pack.toml", manifest), Source::new("rules.cedar", rules)];
+        Pack::load(&files).unwrap_or_else(|findings| panic!("{findings:?}"))
+    }
+
     #[test]
-    fn business_days_leave_weekends_out() {
+    fn every_change_that_discloses_or_does_more_needs_notice_and_none_that_does_less() {
+        // 2026-01-05 is a Monday; thirty business days later is 2026-02-16.
+        let (first, late, in_time) = (date(2026, 1, 5), date(2026, 2, 13), date(2026, 2, 16));
+        let on = |basis: &str| HOSTING.replace("contract", basis);
+        let both = format!("{HOSTING}\n{DESTROYS}");
+        let (kept, longer) =
+            ("[retention]\nwebsite-activity = \"30d\"", "[retention]\nwebsite-activity = \"3650d\"");
+        let never = |names: &str| format!("never-released = [{names}]");
+        type Said<'s> = (&'s str, &'s str, &'s str);
+        let cases: [(Said<'_>, Said<'_>, &str); 14] = [
+            (("", kept, HOSTING), ("", longer, HOSTING), "30d -> 3650d"),
+            (("", kept, HOSTING), ("", "", HOSTING), "30d -> no limit"),
+            (("", "", HOSTING), ("", "[regions]\nUS = \"AMER\"\nCA = \"AMER\"", HOSTING), "-> AMER"),
+            (("", "", HOSTING), ("", "", &both), "`user-integration` may destroy service-data"),
+            (
+                ("", "", &both),
+                ("", "", &format!("{}\n{DESTROYS}", on("legal-obligation"))),
+                "on the basis legal-obligation",
+            ),
+            (("", "", HOSTING), ("of-age = 16", "", HOSTING), "`of-age`: 18 -> 16"),
+            (
+                ("account-closed-after = [\"90d\"]", "", HOSTING),
+                ("account-closed-after = [\"91d\"]", "", HOSTING),
+                "90d -> 91d",
+            ),
+            (("extends = \"standard\"", "", HOSTING), ("", "", HOSTING), "clear to"),
+            (("", "", HOSTING), ("notice-business-days = 5", "", HOSTING), "`notice-business-days`: 30 -> 5"),
+            (
+                (&never("\"credential\", \"special\""), "", HOSTING),
+                (&never("\"special\""), "", HOSTING),
+                "`never-released`",
+            ),
+            (("access-log-limit = \"15d\"", "", HOSTING), ("", "", HOSTING), "`access-log-limit`"),
+            (
+                ("", "[switches]\nglobal-privacy-control = true", HOSTING),
+                ("", "", HOSTING),
+                "global-privacy-control",
+            ),
+            (("holidays = [2027-01-01]", "", HOSTING), ("", "", HOSTING), "`holidays`"),
+            (
+                ("", "", HOSTING),
+                ("", "", &HOSTING.replace("== Action", "in Action").replace("contact", "personal")),
+                "clear to",
+            ),
+        ];
+        for (old, new, words) in cases {
+            let before = version(first, old.0, old.1, old.2);
+            let after = |from| version(from, new.0, new.1, new.2);
+            let found = objection(&before, &after(late)).unwrap_or_else(|| panic!("{words}"));
+            assert_eq!(found.code(), "change-not-announced");
+            let said = format!("{found}: {}", found.report().hint.unwrap_or_default());
+            assert!(said.contains(words) && said.contains("29 business days ahead"), "{words}: {said}");
+            assert!(objection(&before, &after(in_time)).is_none(), "{words}");
+            if !words.contains("basis") {
+                let back = version(late, old.0, old.1, old.2);
+                assert!(objection(&version(first, new.0, new.1, new.2), &back).is_none(), "less: {words}");
+            }
+        }
+    }
+
+    #[test]
+    fn holidays_are_those_of_the_version_that_promised() {
+        let (first, from) = (date(2026, 1, 5), date(2027, 1, 9));
+        let holidays = "holidays = [2026-12-25, 2027-01-01]";
+        let notice = Notice { known: date(2026, 11, 28), from };
+        let next = |top: &str| version(from, top, "", &format!("{HOSTING}\n{DESTROYS}"));
+        assert!(notice.objection(&version(first, "", "", HOSTING), &next(holidays)).is_none());
+        let found = notice.objection(&version(first, holidays, "", HOSTING), &next(holidays)).unwrap();
+        assert!(found.to_string().ends_with("was known to this gateway 28 business days ahead"), "{found}");
+    }
+
+    #[test]
+    fn business_days_leave_weekends_and_holidays_out() {
         // 2026-01-05 is a Monday.
         let monday = date(2026, 1, 5);
-        assert_eq!(business_days(monday, monday), 0);
-        assert_eq!(business_days(monday, date(2026, 1, 12)), 5);
-        assert_eq!(business_days(date(2026, 1, 10), date(2026, 1, 12)), 0, "a weekend");
-        assert_eq!(business_days(monday, date(2026, 2, 16)), 30);
-        assert_eq!(business_days(date(2026, 2, 16), monday), 0);
+        assert_eq!(business_days(monday, monday, &[]), 0);
+        assert_eq!(business_days(monday, date(2026, 1, 12), &[]), 5);
+        assert_eq!(business_days(date(2026, 1, 10), date(2026, 1, 12), &[]), 0, "a weekend");
+        assert_eq!(business_days(monday, date(2026, 2, 16), &[]), 30);
+        assert_eq!(business_days(date(2026, 2, 16), monday, &[]), 0);
+        let holidays = [date(2026, 12, 25), date(2026, 12, 26), date(2027, 1, 1)];
+        let (from, to) = (date(2026, 11, 28), date(2027, 1, 9));
+        assert_eq!(business_days(from, to, &[]), 30);
+        assert_eq!(business_days(from, to, &holidays), 28, "one of them is a Saturday");
     }
 }

@@ -178,6 +178,11 @@ impl Regions {
         Some(self.named.get(code).cloned().unwrap_or_else(|| Arc::from(code)))
     }
 
+    /// The countries that the pack's `[regions]` names.
+    pub fn countries(&self) -> impl Iterator<Item = &'static str> {
+        self.named.keys().copied()
+    }
+
     /// Whether a country and the label of a region cannot both be true of one place: exactly one of
     /// them means the EEA, or the pack names another label for the country.
     pub fn contradict(&self, country: &str, label: &str) -> bool {

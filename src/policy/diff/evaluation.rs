@@ -1,0 +1,196 @@
+//! The rules of two versions, evaluated side by side.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::ControlFlow;
+use std::rc::Rc;
+
+use super::{Cause, Change, Role};
+use crate::policy::pack::Pack;
+use crate::policy::rulebook::RuleAt;
+use crate::policy::search::{Circumstances, Given, Identity, Outcome, Search, Worked, outcomes};
+use crate::vocabulary::{Basis, CategoryId, Form, KindId, Operation, PurposeId, TermId, Tree};
+
+/// A name of either vocabulary, with what it is in each.
+struct Word<I> {
+    name: String,
+    old: Option<I>,
+    new: Option<I>,
+}
+
+/// What one pair of slices does differently, for each way of differing.
+struct Found {
+    how: How,
+    when: Circumstances,
+}
+
+/// One way in which two slices differ.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct How {
+    old: Form,
+    new: Form,
+    /// Where the forms are the same.
+    bases: Option<(Option<Basis>, Option<Basis>)>,
+    cause: Cause,
+}
+
+/// Everything that differs for one kind, purpose and operation, and for which categories.
+type OfPoint = BTreeMap<(How, String), Vec<String>>;
+
+/// Every change from one version to another, by kind, purpose and operation.
+pub(super) fn changes(old: &Pack, new: &Pack) -> Vec<Change> {
+    let (of_old, of_new) = (old.vocabulary(), new.vocabulary());
+    let kinds = words(of_old.kinds(), of_new.kinds());
+    let purposes = words(of_old.purposes(), of_new.purposes());
+    let categories = words(of_old.categories(), of_new.categories());
+    let mut comparison = Comparison::new(old, new);
+    let mut changes = Vec::new();
+    for kind in &kinds {
+        for purpose in &purposes {
+            for &operation in Operation::ALL {
+                let mut found = OfPoint::new();
+                for category in &categories {
+                    for one in comparison.differences(operation, kind, purpose, category).iter() {
+                        let when = one.when.words(of_new);
+                        found.entry((one.how.clone(), when)).or_default().push(category.name.clone());
+                    }
+                }
+                let change = |((how, when), categories): ((How, String), Vec<String>)| {
+                    let How { old, new, bases, cause } = how;
+                    let (old_basis, new_basis) = bases.unwrap_or_default();
+                    let (kind, purpose) = (kind.name.clone(), purpose.name.clone());
+                    Change {
+                        kind,
+                        purpose,
+                        operation,
+                        categories,
+                        old,
+                        new,
+                        old_basis,
+                        new_basis,
+                        when,
+                        cause,
+                    }
+                };
+                changes.extend(found.into_iter().map(change));
+            }
+        }
+    }
+    changes
+}
+
+/// Every name that either version knows, those of the new one first.
+fn words<I: TermId>(old: &Tree<I>, new: &Tree<I>) -> Vec<Word<I>> {
+    let of_new = new.terms().map(|(id, term)| Word {
+        name: term.id.to_string(),
+        old: old.find(&term.id),
+        new: Some(id),
+    });
+    let only_old = old.terms().filter(|(_, term)| new.find(&term.id).is_none());
+    let only_old = only_old.map(|(id, term)| Word { name: term.id.to_string(), old: Some(id), new: None });
+    of_new.chain(only_old).collect()
+}
+
+/// Two packs, with the comparisons of slices that were made before: most places share theirs.
+struct Comparison<'p> {
+    packs: [&'p Pack; 2],
+    searches: [Search<'p>; 2],
+    known: HashMap<(Identity, Identity), Rc<[Found]>>,
+}
+
+impl<'p> Comparison<'p> {
+    fn new(old: &'p Pack, new: &'p Pack) -> Comparison<'p> {
+        let searches = [Search::new(old.rulebook()), Search::new(new.rulebook())];
+        Comparison { packs: [old, new], searches, known: HashMap::new() }
+    }
+
+    fn differences(
+        &mut self,
+        operation: Operation,
+        kind: &Word<KindId>,
+        purpose: &Word<PurposeId>,
+        category: &Word<CategoryId>,
+    ) -> Rc<[Found]> {
+        let [in_old, in_new] = &mut self.searches;
+        let before = slice(in_old, operation, (kind.old, purpose.old, category.old));
+        let after = slice(in_new, operation, (kind.new, purpose.new, category.new));
+        let key = (before.identity(), after.identity());
+        if let Some(known) = self.known.get(&key) {
+            return Rc::clone(known);
+        }
+        let found: Rc<[Found]> = compare(self.packs, &before, &after).into();
+        self.known.insert(key, Rc::clone(&found));
+        found
+    }
+}
+
+/// The slice of a point; a name that the version does not know releases nothing.
+fn slice(
+    search: &mut Search<'_>,
+    operation: Operation,
+    point: (Option<KindId>, Option<PurposeId>, Option<CategoryId>),
+) -> Worked {
+    match point {
+        (Some(kind), Some(purpose), Some(category)) => search.slice_for(operation, kind, purpose, category),
+        _ => Worked::default(),
+    }
+}
+
+/// One difference for each way of differing: the one whose circumstances are plainest.
+fn compare(packs: [&Pack; 2], old: &Worked, new: &Worked) -> Vec<Found> {
+    if old.is_same_as(new) {
+        return Vec::new();
+    }
+    let mut found: Vec<Found> = Vec::new();
+    let mut visit = |circumstances: Circumstances, outcomes: &[Outcome]| {
+        if let [before, after] = outcomes
+            && let Some(how) = how(packs, *before, *after)
+        {
+            let when = circumstances.unusual();
+            match found.iter_mut().find(|known| known.how == how) {
+                Some(known) if when.count() < known.when.count() => known.when = when,
+                Some(_) => {}
+                None => found.push(Found { how, when }),
+            }
+        }
+        ControlFlow::<()>::Continue(())
+    };
+    let given = |slice| Given { slice, given: Circumstances::default() };
+    let _ = outcomes(&[given(old), given(new)], Circumstances::default(), &mut visit);
+    found
+}
+
+/// How two outcomes differ, and which rule makes them.
+fn how([old, new]: [&Pack; 2], before: Outcome, after: Outcome) -> Option<How> {
+    let basis = |pack: &Pack, outcome: Outcome| {
+        let released = outcome.rule.filter(|_| outcome.form != Form::Removed)?;
+        pack.rulebook().rule(released)?.basis
+    };
+    let (old_basis, new_basis) = (basis(old, before), basis(new, after));
+    let (pack, rule, role) = match after.form.cmp(&before.form) {
+        std::cmp::Ordering::Equal if old_basis == new_basis => return None,
+        std::cmp::Ordering::Equal => (new, after.rule, Role::RestsOn),
+        // A prohibition that applied before would have withheld it, whatever permits now.
+        std::cmp::Ordering::Less => match before.rule.filter(|_| before.form == Form::Removed) {
+            Some(forbid) => (old, Some(forbid), Role::WithheldBefore),
+            None => (new, after.rule, Role::ReleasesNow),
+        },
+        std::cmp::Ordering::Greater => match after.rule.filter(|_| after.form == Form::Removed) {
+            Some(forbid) => (new, Some(forbid), Role::WithholdsNow),
+            None => (old, before.rule, Role::ReleasedBefore),
+        },
+    };
+    let bases = (before.form == after.form).then_some((old_basis, new_basis));
+    Some(How { old: before.form, new: after.form, bases, cause: cause(pack, rule, role) })
+}
+
+fn cause(pack: &Pack, rule: Option<RuleAt>, role: Role) -> Cause {
+    match rule.and_then(|at| pack.rulebook().rule(at)) {
+        Some(rule) => Cause {
+            role,
+            rule: rule.id.to_string(),
+            clauses: rule.clauses.iter().map(|clause| clause.to_string()).collect(),
+        },
+        // Every release has a permit.
+        None => Cause { role, rule: "?".to_owned(), clauses: Vec::new() },
+    }
+}

@@ -1,0 +1,153 @@
+//! Changes, grouped by the rules that make them and folded by their outermost names.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::{Cause, Change};
+use crate::policy::pack::Pack;
+use crate::vocabulary::{Basis, Form, Operation, TermId, Tree, Vocabulary};
+
+/// What one rule changes.
+#[derive(Clone, Debug, Serialize)]
+pub struct Group {
+    /// More is disclosed or done; a rule that changes both ways has two groups.
+    pub is_more: bool,
+    pub cause: Cause,
+    pub lines: Vec<Line>,
+}
+
+/// Every combination of these kinds, purposes and categories changes in the same way.
+///
+/// A name stands for everything below it; one of which only the term itself is meant is marked `(alone)`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Line {
+    pub kinds: Vec<String>,
+    pub purposes: Vec<String>,
+    pub categories: Vec<String>,
+    #[serde(flatten)]
+    pub how: How,
+    /// The plainest circumstances under which any of them does; empty where they do not matter.
+    pub when: String,
+}
+
+/// What changes, whatever the kinds, purposes and categories.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct How {
+    pub operation: Operation,
+    pub old: Form,
+    pub new: Form,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub old_basis: Option<Basis>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub new_basis: Option<Basis>,
+}
+
+/// Names of one tree.
+type Names = BTreeSet<String>;
+/// What changes in one way: for each kind and purpose the categories.
+type Table = BTreeMap<String, BTreeMap<String, Names>>;
+
+/// The changes by rule: more before less, and then in the order of the rules in their packs.
+pub(super) fn groups(changes: &[Change], old: &Pack, new: &Pack) -> Vec<Group> {
+    let mut by_cause: BTreeMap<(bool, usize, &Cause), BTreeMap<How, (Table, &str)>> = BTreeMap::new();
+    for change in changes {
+        let Change { kind, purpose, operation, categories, old: before, new: after, .. } = change;
+        let how = How {
+            operation: *operation,
+            old: *before,
+            new: *after,
+            old_basis: change.old_basis,
+            new_basis: change.new_basis,
+        };
+        let key = (!change.is_more(), place(&change.cause, old, new), &change.cause);
+        let ways = by_cause.entry(key).or_default();
+        let (table, when) = ways.entry(how).or_insert_with(|| (Table::new(), &change.when));
+        if plainness(&change.when) < plainness(when) {
+            *when = &change.when;
+        }
+        let of_kind = table.entry(kind.clone()).or_default();
+        of_kind.entry(purpose.clone()).or_default().extend(categories.iter().cloned());
+    }
+    let words = new.vocabulary();
+    let group = |((is_less, _, cause), ways): ((bool, usize, &Cause), BTreeMap<How, (Table, &str)>)| {
+        let lines = ways.into_iter().flat_map(|(how, (table, when))| lines(&table, &how, when, words));
+        Group { is_more: !is_less, cause: cause.clone(), lines: lines.collect() }
+    };
+    by_cause.into_iter().map(group).collect()
+}
+
+/// How few circumstances have to hold.
+fn plainness(when: &str) -> (usize, usize) {
+    (when.matches('=').count(), when.len())
+}
+
+/// Where a rule stands in its pack.
+fn place(cause: &Cause, old: &Pack, new: &Pack) -> usize {
+    let at = |pack: &Pack| pack.rulebook().rules().iter().position(|rule| *rule.id == *cause.rule);
+    at(new).or_else(|| at(old)).unwrap_or(usize::MAX)
+}
+
+/// Kinds that change alike are put together, then purposes with the same categories.
+fn lines(table: &Table, how: &How, when: &str, words: &Vocabulary) -> Vec<Line> {
+    let mut alike: BTreeMap<&BTreeMap<String, Names>, Names> = BTreeMap::new();
+    for (kind, purposes) in table {
+        alike.entry(purposes).or_default().insert(kind.clone());
+    }
+    let mut lines = Vec::new();
+    for (purposes, kinds) in alike {
+        let mut same: BTreeMap<&Names, Names> = BTreeMap::new();
+        for (purpose, categories) in purposes {
+            same.entry(categories).or_default().insert(purpose.clone());
+        }
+        for (categories, purposes) in same {
+            lines.push(Line {
+                kinds: folded_kinds(&kinds, words),
+                purposes: folded(&purposes, words.purposes()),
+                categories: folded(categories, words.categories()),
+                how: how.clone(),
+                when: when.to_owned(),
+            });
+        }
+    }
+    lines.sort_by(|a, b| (&a.kinds, &a.purposes).cmp(&(&b.kinds, &b.purposes)));
+    lines
+}
+
+/// The outermost names that stand for exactly these: a term with everything below it is one.
+pub(super) fn folded<I: TermId>(names: &Names, tree: &Tree<I>) -> Vec<String> {
+    let has = |id: I| names.contains(tree.name(id));
+    let whole = |id: I| tree.ids().filter(|&inner| tree.within(inner, id)).all(has);
+    let mut folded = Vec::new();
+    for id in tree.in_order().into_iter().filter(|&id| has(id)) {
+        if whole(id) {
+            if !tree.parent(id).is_some_and(whole) {
+                folded.push(tree.name(id).to_owned());
+            }
+        } else {
+            folded.push(format!("{} (alone)", tree.name(id)));
+        }
+    }
+    // Names of the other version.
+    folded.extend(names.iter().filter(|name| tree.find(name).is_none()).cloned());
+    folded
+}
+
+/// As [`folded`], with the groups of kinds (`staff`) by their names.
+fn folded_kinds(names: &Names, words: &Vocabulary) -> Vec<String> {
+    let kinds = words.kinds();
+    if kinds.terms().all(|(_, term)| names.contains(&*term.id)) {
+        return vec!["every kind".to_owned()];
+    }
+    let mut rest = names.clone();
+    let mut folded_names = Vec::new();
+    for group in words.groups() {
+        let members: Vec<&str> = group.kinds.iter().map(|&kind| kinds.name(kind)).collect();
+        if !members.is_empty() && members.iter().all(|member| names.contains(*member)) {
+            folded_names.push(group.name.clone());
+            rest.retain(|name| !members.contains(&name.as_str()));
+        }
+    }
+    folded_names.extend(folded(&rest, kinds));
+    folded_names
+}

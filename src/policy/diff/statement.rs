@@ -1,0 +1,268 @@
+//! What two versions say differently outside their rules, as far as it changes what leaves or is done.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::SignedDuration;
+use serde::Serialize;
+
+use super::group::folded;
+use crate::policy::base::Base;
+use crate::policy::manifest::{Manifest, Switches};
+use crate::policy::pack::Pack;
+use crate::vocabulary::{CategoryId, TermId, Tree, Vocabulary};
+
+/// Something that a pack says about itself and its words, and that differs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Statement {
+    /// The key of `pack.toml`.
+    pub key: &'static str,
+    /// The terms or countries it is about; none where it is about everything.
+    pub about: Vec<String>,
+    pub old: String,
+    pub new: String,
+    /// More is disclosed or done, kept for longer, or changed at shorter notice. What is neither more
+    /// nor less, another contact, counts as less: it may take effect at once.
+    pub more: bool,
+}
+
+impl Statement {
+    /// In one line: `retention of website-activity: 30d -> none`.
+    pub fn words(&self) -> String {
+        let Statement { key, about, old, new, more: _ } = self;
+        let of = if about.is_empty() { String::new() } else { format!(" of {}", about.join(", ")) };
+        format!("`{key}`{of}: {old} -> {new}")
+    }
+}
+
+/// The statements while they are collected.
+#[derive(Default)]
+struct Found(Vec<Statement>);
+
+impl Found {
+    /// Notes a value that differs.
+    fn compare<T: PartialEq>(
+        &mut self,
+        key: &'static str,
+        old: T,
+        new: T,
+        words: impl Fn(&T) -> String,
+        more: bool,
+    ) {
+        if old != new {
+            self.push(key, Vec::new(), words(&old), words(&new), more);
+        }
+    }
+
+    /// Notes a property of a term that differs.
+    fn flag(&mut self, key: &'static str, name: &str, old: bool, new: bool, more: bool) {
+        if old != new {
+            self.push(key, vec![name.to_owned()], old.to_string(), new.to_string(), more);
+        }
+    }
+
+    fn push(&mut self, key: &'static str, about: Vec<String>, old: String, new: String, more: bool) {
+        self.0.push(Statement { key, about, old, new, more });
+    }
+}
+
+/// Everything that two versions say differently.
+pub(super) fn statements(old: &Pack, new: &Pack) -> Vec<Statement> {
+    let mut found = Found::default();
+    let (words_old, words_new) = (old.vocabulary(), new.vocabulary());
+    let (before, after) = (old.manifest(), new.manifest());
+    retention(&mut found, old, new);
+    never_released(&mut found, old, new);
+    of_the_manifest(&mut found, before, after);
+    regions(&mut found, words_old, words_new);
+    of_the_words(&mut found, words_old, words_new);
+    found.0
+}
+
+fn of_the_manifest(found: &mut Found, old: &Manifest, new: &Manifest) {
+    // A new key does not compile until somebody has said whether it changes what leaves.
+    let Manifest {
+        base,
+        title: _,
+        version: _,
+        announced: _,
+        effective,
+        notice,
+        holidays,
+        contact,
+        controller_contact,
+        switches: Switches { global_privacy_control },
+        // Which basis a release has is evaluated.
+        bases: _,
+        clauses: _,
+        retention: _,
+        never_released: _,
+        of_age,
+        account_closed_after,
+        access_log_limit,
+        processing: _,
+    } = new;
+    let extends = |base: &Option<&Base>| base.map_or("nothing", |base| base.name).to_owned();
+    let (before, after) = (extends(&old.base), extends(base));
+    // What the rules of another base do is evaluated besides.
+    found.compare("extends", before, after, String::clone, old.base.is_some());
+    let is_longer_limit = is_longer(old.access_log_limit, *access_log_limit);
+    let limit = |period: &Option<SignedDuration>| period.map_or("no limit".to_owned(), days);
+    found.compare(
+        "access-log-limit",
+        &old.access_log_limit,
+        access_log_limit,
+        |period| limit(period),
+        is_longer_limit,
+    );
+    found.compare("of-age", old.of_age, *of_age, u8::to_string, *of_age < old.of_age);
+    let is_later = (0..2)
+        .any(|n| is_longer(old.account_closed_after.get(n).copied(), account_closed_after.get(n).copied()));
+    let periods = |periods: &&Vec<SignedDuration>| match periods.as_slice() {
+        [] => "never".to_owned(),
+        periods => periods.iter().map(|period| days(*period)).collect::<Vec<_>>().join(", "),
+    };
+    found.compare("account-closed-after", &old.account_closed_after, account_closed_after, periods, is_later);
+    found.compare("notice-business-days", old.notice, *notice, u32::to_string, *notice < old.notice);
+    // Those that are over before the new version counts are of no more use.
+    let to_come = old.holidays.iter().filter(|day| **day >= *effective);
+    let dropped: Vec<String> =
+        to_come.filter(|day| !holidays.contains(day)).map(ToString::to_string).collect();
+    if !dropped.is_empty() {
+        found.push("holidays", dropped, "listed".to_owned(), "not listed".to_owned(), true);
+    }
+    let before = old.switches.global_privacy_control;
+    found.compare(
+        "switches.global-privacy-control",
+        before,
+        *global_privacy_control,
+        bool::to_string,
+        before,
+    );
+    found.compare("contact", &old.contact, contact, |contact| format!("\"{contact}\""), false);
+    let written = |contact: &&Option<String>| match contact {
+        Some(contact) => format!("\"{contact}\""),
+        None => "none".to_owned(),
+    };
+    found.compare("controller-contact", &old.controller_contact, controller_contact, written, false);
+}
+
+/// Whether a limit is higher than another; none is the highest.
+fn is_longer(old: Option<SignedDuration>, new: Option<SignedDuration>) -> bool {
+    match (old, new) {
+        (Some(old), Some(new)) => new > old,
+        (old, new) => old.is_some() && new.is_none(),
+    }
+}
+
+fn days(period: SignedDuration) -> String {
+    format!("{}d", period.as_hours() / 24)
+}
+
+/// How long data are kept: longer or for good is more. Categories of one version alone were promised nothing.
+fn retention(found: &mut Found, old: &Pack, new: &Pack) {
+    let mut differ: BTreeMap<(Option<SignedDuration>, Option<SignedDuration>), BTreeSet<String>> =
+        BTreeMap::new();
+    for (name, before, after) in in_both(old.vocabulary().categories(), new.vocabulary().categories()) {
+        let before = old.manifest().retention(old.vocabulary(), before);
+        let after = new.manifest().retention(new.vocabulary(), after);
+        if before != after {
+            differ.entry((before, after)).or_default().insert(name);
+        }
+    }
+    let words = |period: Option<SignedDuration>| period.map_or("no limit".to_owned(), days);
+    for ((before, after), names) in differ {
+        let about = folded(&names, new.vocabulary().categories());
+        found.push("retention", about, words(before), words(after), is_longer(before, after));
+    }
+}
+
+/// What never leaves, with everything below it.
+fn never_released(found: &mut Found, old: &Pack, new: &Pack) {
+    let listed = |pack: &Pack| -> BTreeSet<String> {
+        let tree = pack.vocabulary().categories();
+        let within = |id: CategoryId| pack.manifest().never_released.iter().any(|&at| tree.within(id, at));
+        tree.terms().filter(|(id, _)| within(*id)).map(|(_, term)| term.id.to_string()).collect()
+    };
+    let (before, after) = (listed(old), listed(new));
+    let mut differ = |names: BTreeSet<String>, words: &Vocabulary, [old, new]: [&str; 2], more| {
+        if !names.is_empty() {
+            let about = folded(&names, words.categories());
+            found.push("never-released", about, old.to_owned(), new.to_owned(), more);
+        }
+    };
+    let dropped = before.difference(&after).cloned().collect();
+    differ(dropped, old.vocabulary(), ["listed", "not listed"], true);
+    let added = after.difference(&before).cloned().collect();
+    differ(added, new.vocabulary(), ["not listed", "listed"], false);
+}
+
+/// Countries that join others under a label are in one region with them (more); one that stands for itself
+/// again is in none (less).
+fn regions(found: &mut Found, old: &Vocabulary, new: &Vocabulary) {
+    let countries: BTreeSet<&str> = old.regions().countries().chain(new.regions().countries()).collect();
+    for country in countries {
+        let (before, after) = (old.regions().of(country), new.regions().of(country));
+        if let (Some(before), Some(after)) = (before, after)
+            && before != after
+        {
+            let more = *after != *country;
+            found.push("regions", vec![country.to_owned()], before.to_string(), after.to_string(), more);
+        }
+    }
+}
+
+/// What the vocabulary attaches to terms that both versions have.
+fn of_the_words(found: &mut Found, old: &Vocabulary, new: &Vocabulary) {
+    // Consents, refusals and objections reach down the tree: in another place they reach something else.
+    parents(found, "vocabulary.purposes.parent", old.purposes(), new.purposes());
+    parents(found, "vocabulary.categories.parent", old.categories(), new.categories());
+    parents(found, "vocabulary.kinds.parent", old.kinds(), new.kinds());
+    let purposes: Vec<_> = in_both(old.purposes(), new.purposes()).collect();
+    for (name, before, after) in &purposes {
+        let (was, is) = (old.yields_only_to_upheld(*before), new.yields_only_to_upheld(*after));
+        found.flag("vocabulary.purposes.yields-only-to-upheld", name, was, is, is);
+        let covers = |(_, in_old, in_new): &(String, _, _)| {
+            (old.objection_covers(*before, *in_old), new.objection_covers(*after, *in_new))
+        };
+        let (lost, gained) = purposes.iter().fold((false, false), |(lost, gained), other| {
+            let (was, is) = covers(other);
+            (lost || (was && !is), gained || (is && !was))
+        });
+        if lost || gained {
+            let (was, is) = ("others covered".to_owned(), if lost { "fewer" } else { "more" }.to_owned());
+            found.push("vocabulary.purposes.objection-also-covers", vec![name.clone()], was, is, lost);
+        }
+    }
+    for (name, before, after) in in_both(old.categories(), new.categories()) {
+        let (was, is) = (old.optional(before), new.optional(after));
+        found.flag("vocabulary.categories.optional", &name, was, is, was);
+    }
+    for (name, before, after) in in_both(old.kinds(), new.kinds()) {
+        let (was, is) = (old.needs_agreement(before), new.needs_agreement(after));
+        found.flag("vocabulary.kinds.needs-agreement", &name, was, is, was);
+        let reference = |words: &Vocabulary, kind| words.legal_reference_for(kind).is_some();
+        let (was, is) = (reference(old, before), reference(new, after));
+        found.flag("vocabulary.kinds.legal-reference-for", &name, was, is, was);
+    }
+    for (name, before, after) in in_both(old.relations(), new.relations()) {
+        let (was, is) = (old.bound_only(before), new.bound_only(after));
+        found.flag("vocabulary.relations.bound-only", &name, was, is, was);
+    }
+}
+
+/// The terms that stand below another one than before.
+fn parents<I: TermId>(found: &mut Found, key: &'static str, old: &Tree<I>, new: &Tree<I>) {
+    let parent =
+        |tree: &Tree<I>, id: I| tree.parent(id).map_or("none".to_owned(), |id| tree.name(id).to_owned());
+    for (name, before, after) in in_both(old, new) {
+        let (before, after) = (parent(old, before), parent(new, after));
+        if before != after {
+            found.push(key, vec![name], before, after, true);
+        }
+    }
+}
+
+/// The terms that both have.
+fn in_both<I: TermId>(old: &Tree<I>, new: &Tree<I>) -> impl Iterator<Item = (String, I, I)> {
+    old.terms().filter_map(|(id, term)| Some((term.id.to_string(), id, new.find(&term.id)?)))
+}
