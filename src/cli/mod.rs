@@ -5,6 +5,7 @@
 pub mod audit;
 pub mod case;
 pub mod consent;
+pub mod coverage;
 mod findings;
 pub mod ledger;
 mod logging;

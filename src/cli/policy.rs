@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::coverage::{CoverageArgs, cover};
 use super::{findings, schema};
 use crate::config::pack::{read_all, read_pack, scenarios};
 use crate::decision::scenario::{self, Scenario};
@@ -16,7 +17,7 @@ use crate::decision::{Asking, Changes, Classes, Decisions, OperationExplained, Q
 use crate::document::Document;
 use crate::finding::{Finding, Source};
 use crate::policy::diff::Difference;
-use crate::policy::{Pack, coverage, matrix};
+use crate::policy::{Pack, matrix};
 use crate::vocabulary::{CategoryId, Operation, Vocabulary};
 
 /// What can be asked of a policy pack.
@@ -50,11 +51,7 @@ pub enum PolicyVerb {
         format: TextOrJson,
     },
     /// Find clauses without rules or scenarios, rules that never apply, categories that never leave
-    Coverage {
-        /// The pack's folder
-        #[arg(long)]
-        policy: PathBuf,
-    },
+    Coverage(CoverageArgs),
     /// List purposes, categories and recipient kinds, with their DPV and Fides names
     Vocabulary {
         /// The pack's folder; without it the standard vocabulary
@@ -139,7 +136,7 @@ pub fn run(verb: &PolicyVerb, out: &mut dyn Write, words: &mut dyn Write) -> io:
         PolicyVerb::Explain(args) => explained(args, out, words),
         PolicyVerb::Matrix { policy, format } => show_matrix(policy, *format, out, words),
         PolicyVerb::Diff { old, new, format } => compare(old, new, *format, out, words),
-        PolicyVerb::Coverage { policy } => cover(policy, out, words),
+        PolicyVerb::Coverage(args) => cover(args, out, words),
         PolicyVerb::Vocabulary { policy, format } => list(policy.as_deref(), *format, out, words),
         PolicyVerb::Schema { policy, out: folder } => schema::write(policy, folder.as_deref(), out, words),
     }
@@ -174,7 +171,7 @@ fn test(policy: &Path, files: &[PathBuf], out: &mut dyn Write, words: &mut dyn W
     Ok(if failed == 0 { Outcome::Fine } else { Outcome::Found })
 }
 
-fn read_scenarios(pack: &Pack, sources: &[Source]) -> Result<Vec<Scenario>, Vec<Finding>> {
+pub(super) fn read_scenarios(pack: &Pack, sources: &[Source]) -> Result<Vec<Scenario>, Vec<Finding>> {
     let (mut scenarios, mut findings) = (Vec::new(), Vec::new());
     for source in sources {
         match Scenario::read(source, pack) {
@@ -319,32 +316,6 @@ fn compare(
         TextOrJson::Text => write!(out, "{}", difference.to_text())?,
     }
     Ok(if difference.is_empty() { Outcome::Fine } else { Outcome::Found })
-}
-
-fn cover(policy: &Path, out: &mut dyn Write, words: &mut dyn Write) -> io::Result<Outcome> {
-    let read = read_pack(policy).and_then(|pack| {
-        let scenarios = read_scenarios(&pack, &scenarios(policy, &pack)?)?;
-        Ok((pack, scenarios))
-    });
-    let (pack, scenarios) = match read {
-        Ok(read) => read,
-        Err(findings) => return unusable(&findings, words),
-    };
-    let shown = scenarios.iter().map(|scenario| coverage::Shown {
-        clause: &scenario.clause,
-        releases: scenario.releases(),
-        withholds: scenario.withholds(),
-    });
-    let findings = coverage::uncovered(&pack, &shown.collect::<Vec<_>>());
-    findings::print(&findings, words)?;
-    let (clauses, rules) = (pack.manifest().clauses.len(), pack.rulebook().rules().len());
-    writeln!(
-        out,
-        "{clauses} clauses, {rules} rules, {} scenarios: {} findings",
-        scenarios.len(),
-        findings.len()
-    )?;
-    Ok(if findings.is_empty() { Outcome::Fine } else { Outcome::Found })
 }
 
 fn list(

@@ -267,8 +267,7 @@ impl Slice {
             let facts = key.of(category).with_flag(Fact::WithServiceData, with_service_data);
             let (operation, point) = (self.operation, (self.kind, self.purpose, category));
             let cell = rulebook.cell_at(operation, point);
-            let alike =
-                cell.filter(|&cell| rulebook.cells().get(cell).is_some_and(crate::policy::Cell::is_alike));
+            let alike = cell.filter(|&cell| rulebook.cells().get(cell).is_some_and(|cell| cell.is_alike()));
             let Some(cell) = alike else { return rulebook.judge_operation(operation, point, facts) };
             if let Some((_, _, known)) = asked.iter().find(|(of, with, _)| *of == cell && *with == facts) {
                 return known.clone();

@@ -7,6 +7,7 @@ mod admission;
 mod admitted;
 mod explain;
 mod gather;
+pub mod mutation;
 mod operation;
 mod permit;
 pub mod scenario;

@@ -17,7 +17,7 @@ use super::subject::{
 };
 use crate::document::{At, Document, Fields, Item, join};
 use crate::finding::{Finding, Source, suggestion};
-use crate::policy::{Pack, retention};
+use crate::policy::{Pack, Rule, retention};
 use crate::vocabulary::{
     CategoryId, EEA, Form, KindId, Operation, Origin, PurposeId, Safeguard, TermId, Tree, VOCABULARY_LISTED,
     Vocabulary, place,
@@ -180,6 +180,24 @@ impl Scenario {
             }
         }
         differences
+    }
+
+    /// Whether a rule can decide anything in it: it is about the kind and the purpose, and where forms are
+    /// expected about one of the categories or what it may hold.
+    pub fn concerns(&self, rule: &Rule, words: &Vocabulary) -> bool {
+        let asked = rule.kinds()(self.asking.recipient.kind) && rule.purposes()(self.asking.purpose);
+        asked
+            && match &self.expected {
+                Expected::Refused(_) => true,
+                // Where only `carried-out` is expected, every category is concerned.
+                Expected::Forms(forms) if forms.is_empty() => true,
+                Expected::Forms(forms) => {
+                    let tree = words.categories();
+                    let named =
+                        |id| forms.iter().flat_map(|(named, _)| named).any(|&named| tree.within(id, named));
+                    tree.ids().any(|id| rule.categories()(id) && named(id))
+                }
+            }
     }
 
     /// Whether it expects something to leave or to be carried out.

@@ -362,6 +362,11 @@ fn probe(condition: &Value) -> Option<PolicySet> {
     PolicySet::from_policies([policy]).ok()
 }
 
+/// An expression as Cedar writes it, on one line; empty where it is none.
+pub(super) fn text_of_expression(expression: &Value) -> String {
+    probe(expression).map(|probe| text_of(&probe)).unwrap_or_default()
+}
+
 /// The condition as Cedar writes it, on one line.
 fn text_of(probe: &PolicySet) -> String {
     let text = probe.to_cedar().unwrap_or_default();

@@ -55,7 +55,8 @@ fn split(body: &Value, holds: bool, single: &mut Vec<Value>) {
     }
 }
 
-fn operands<'v>(body: &'v Value, operator: &str) -> Option<(&'v Value, &'v Value)> {
+/// Both sides of an expression with this operator.
+pub(super) fn operands<'v>(body: &'v Value, operator: &str) -> Option<(&'v Value, &'v Value)> {
     let operands = body.get(operator)?;
     Some((operands.get("left")?, operands.get("right")?))
 }

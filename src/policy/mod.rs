@@ -14,6 +14,7 @@ mod expression;
 mod facts;
 mod manifest;
 pub mod matrix;
+pub mod mutation;
 mod pack;
 mod reach;
 mod rule;

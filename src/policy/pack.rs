@@ -10,7 +10,7 @@ use super::base::{BASES, Base};
 use super::draft::{Draft, Reader};
 use super::manifest::Manifest;
 use super::rule::Rule;
-use super::rulebook::Rulebook;
+use super::rulebook::{RuleAt, Rulebook};
 use super::statement::statements;
 use super::world::{World, position};
 use crate::finding::{Finding, Source, suggestion};
@@ -19,7 +19,7 @@ use crate::vocabulary::Vocabulary;
 /// A policy pack: what it says of itself, its words, and its rules.
 #[derive(Debug)]
 pub struct Pack {
-    manifest: Manifest,
+    manifest: Arc<Manifest>,
     vocabulary: Arc<Vocabulary>,
     rulebook: Rulebook,
     revision: Arc<str>,
@@ -51,7 +51,12 @@ impl Pack {
         match rulebook {
             Some(rulebook) if !findings.iter().any(Finding::is_error) => {
                 let revision = revision(files, manifest.base);
-                let pack = Pack { manifest, vocabulary: Arc::new(vocabulary), rulebook, revision };
+                let pack = Pack {
+                    manifest: Arc::new(manifest),
+                    vocabulary: Arc::new(vocabulary),
+                    rulebook,
+                    revision,
+                };
                 let clashes = super::conflict::clashes(&pack);
                 if clashes.is_empty() { Ok(pack) } else { Err(clashes) }
             }
@@ -69,6 +74,17 @@ impl Pack {
 
     pub fn rulebook(&self) -> &Rulebook {
         &self.rulebook
+    }
+
+    /// The pack with another rule in the place of one; `None` where it would not load.
+    pub(super) fn with_rule(&self, at: RuleAt, rule: Rule) -> Option<Pack> {
+        let pack = Pack {
+            manifest: Arc::clone(&self.manifest),
+            vocabulary: Arc::clone(&self.vocabulary),
+            rulebook: self.rulebook.with_rule(at, rule, &self.vocabulary),
+            revision: Arc::clone(&self.revision),
+        };
+        super::conflict::clashes(&pack).is_empty().then_some(pack)
     }
 
     /// A hash of the files the pack was loaded from and of those of its base.
@@ -176,6 +192,12 @@ fn distinct(drafts: &[Draft], findings: &mut Vec<Finding>) {
             );
         }
     }
+}
+
+/// Whether rules pass the strict validation, and nothing else was found in them.
+pub(super) fn is_valid(drafts: &[Draft], world: &World, reader: &mut Reader<'_>) -> bool {
+    validate(drafts, world, reader);
+    !reader.findings.iter().any(Finding::is_error)
 }
 
 /// Strict validation of the rules as they will run.

@@ -123,6 +123,13 @@ impl Rule {
         FORMS.iter().any(|&form| self.reaches((kind, purpose, category, operation, form)))
     }
 
+    /// A rule in the place of this one that applies nowhere.
+    pub(super) fn deleted(&self) -> Rule {
+        let mut rule = self.clone();
+        rule.reach.clear();
+        rule
+    }
+
     pub fn is_permit(&self) -> bool {
         self.effect == Effect::Permit
     }

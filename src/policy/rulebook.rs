@@ -21,9 +21,9 @@ pub type RuleAt = u16;
 /// The rules of one pack.
 #[derive(Debug)]
 pub struct Rulebook {
-    world: World,
+    world: Arc<World>,
     rules: Vec<Rule>,
-    cells: Vec<Cell>,
+    cells: Vec<Arc<Cell>>,
     /// The distinct rows.
     rows: Vec<Row>,
     /// The row of each kind, purpose and operation.
@@ -32,7 +32,7 @@ pub struct Rulebook {
 }
 
 /// The cells of one kind, purpose and operation. Most kinds, purposes and operations share a few rows.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Row {
     /// By category.
     cells: Arc<[u16]>,
@@ -112,7 +112,48 @@ impl Rulebook {
                 }
             }
         }
+        let world = Arc::new(world);
         Rulebook { world, rules, cells: cells.list, rows: rows.list, table, sizes }
+    }
+
+    /// The rules with another one in the place of one. Only the slices that either reaches are worked out anew.
+    pub(super) fn with_rule(&self, at: RuleAt, rule: Rule, vocabulary: &Vocabulary) -> Rulebook {
+        let mut rules = self.rules.clone();
+        let mut replaced = vec![rule.clone()];
+        if let Some(place) = rules.get_mut(usize::from(at)) {
+            replaced.push(std::mem::replace(place, rule));
+        }
+        let mut cells = Cells::without(&self.cells, at);
+        let mut rows = Rows::of_list(self.rows.clone());
+        let mut table = Vec::with_capacity(self.table.len());
+        for kind in vocabulary.kinds().ids() {
+            for purpose in vocabulary.purposes().ids() {
+                for &operation in Operation::ALL {
+                    let concerned = |rule: &Rule| rule.concerns(kind, purpose, operation);
+                    if !replaced.iter().any(concerned) {
+                        table.push(self.row_at(kind, purpose, operation).unwrap_or(u16::MAX));
+                        continue;
+                    }
+                    let here = (0..).zip(&rules).filter(|(_, rule)| concerned(rule));
+                    let here: Vec<(RuleAt, &Rule)> = here.collect();
+                    let cell = |category| {
+                        let point = (kind, purpose, category, operation);
+                        let reached = replaced.iter().any(|rule| rule.reaches_any_form(point));
+                        let kept = self.cell_at(operation, (kind, purpose, category)).filter(|_| !reached);
+                        kept.and_then(|cell| u16::try_from(cell).ok())
+                            .unwrap_or_else(|| cells.of(&here, point))
+                    };
+                    let row: Vec<u16> = vocabulary.categories().ids().map(cell).collect();
+                    table.push(rows.of(row, &cells.list));
+                }
+            }
+        }
+        let world = Arc::clone(&self.world);
+        Rulebook { world, rules, cells: cells.list, rows: rows.list, table, sizes: self.sizes }
+    }
+
+    pub(super) fn world(&self) -> &World {
+        &self.world
     }
 
     pub fn rules(&self) -> &[Rule] {
@@ -124,7 +165,7 @@ impl Rulebook {
     }
 
     /// Every distinct slice.
-    pub fn cells(&self) -> &[Cell] {
+    pub fn cells(&self) -> &[Arc<Cell>] {
         &self.cells
     }
 
@@ -135,7 +176,7 @@ impl Rulebook {
 
     /// The slice of one kind, purpose and category for an operation.
     pub fn cell_for(&self, operation: Operation, point: (KindId, PurposeId, CategoryId)) -> Option<&Cell> {
-        self.cells.get(self.cell_at(operation, point)?)
+        self.cells.get(self.cell_at(operation, point)?).map(Arc::as_ref)
     }
 
     /// The number of that slice among [`Rulebook::cells`].
@@ -148,10 +189,14 @@ impl Rulebook {
     }
 
     fn row(&self, kind: KindId, purpose: PurposeId, operation: Operation) -> Option<&Row> {
+        self.rows.get(usize::from(self.row_at(kind, purpose, operation)?))
+    }
+
+    fn row_at(&self, kind: KindId, purpose: PurposeId, operation: Operation) -> Option<u16> {
         let (kinds, purposes) = self.sizes;
         let known = kind.index() < kinds && purpose.index() < purposes;
         let at = (kind.index() * purposes + purpose.index()) * Operation::ALL.len() + operation as usize;
-        self.table.get(at).filter(|_| known).and_then(|&row| self.rows.get(usize::from(row)))
+        self.table.get(at).filter(|_| known).copied()
     }
 
     /// The most revealing form that some rule could release this category in, whatever the facts.
@@ -292,7 +337,7 @@ impl Rulebook {
 /// The distinct cells while they are collected.
 #[derive(Debug, Default)]
 struct Cells {
-    list: Vec<Cell>,
+    list: Vec<Arc<Cell>>,
     known: HashMap<(Vec<RuleAt>, SmallVec<[Form; 4]>), u16>,
 }
 
@@ -304,7 +349,12 @@ struct Rows {
 }
 
 impl Rows {
-    fn of(&mut self, row: Vec<u16>, cells: &[Cell]) -> u16 {
+    fn of_list(list: Vec<Row>) -> Rows {
+        let known = (0..).zip(&list).map(|(number, row)| (Arc::clone(&row.cells), number)).collect();
+        Rows { list, known }
+    }
+
+    fn of(&mut self, row: Vec<u16>, cells: &[Arc<Cell>]) -> u16 {
         if let Some(&known) = self.known.get(row.as_slice()) {
             return known;
         }
@@ -319,6 +369,13 @@ impl Rows {
 }
 
 impl Cells {
+    /// Known cells, of which those with one rule are not used again.
+    fn without(list: &[Arc<Cell>], at: RuleAt) -> Cells {
+        let usable = (0..).zip(list).filter(|(_, cell)| !cell.rules.contains(&at));
+        let known = usable.map(|(number, cell)| ((cell.rules.clone(), cell.forms.clone()), number));
+        Cells { known: known.collect(), list: list.to_vec() }
+    }
+
     fn of(&mut self, rules: &[(RuleAt, &Rule)], point: (KindId, PurposeId, CategoryId, Operation)) -> u16 {
         let forms = permitted(rules, point);
         let is_open = !forms.is_empty();
@@ -341,7 +398,7 @@ impl Cells {
             .any(|(_, rule)| rule.conditions().iter().any(|condition| condition.looks_at().category));
         let number = u16::try_from(self.list.len()).unwrap_or(u16::MAX);
         let (rules, forms) = key.clone();
-        self.list.push(Cell { rules, policies, mask, forms, alike });
+        self.list.push(Arc::new(Cell { rules, policies, mask, forms, alike }));
         self.known.insert(key, number);
         number
     }

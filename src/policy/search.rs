@@ -31,9 +31,9 @@ type TableKey = (RuleAt, usize, Option<KindId>, Option<PurposeId>, Option<Catego
 
 /// One condition for every value of its facts.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct Table {
-    mask: Mask,
-    rows: Vec<(Facts, bool)>,
+pub(super) struct Table {
+    pub(super) mask: Mask,
+    pub(super) rows: Vec<(Facts, bool)>,
 }
 
 /// The rules of a slice, with their forms and the addresses of their conditions' tables.
@@ -43,17 +43,18 @@ pub(super) type Identity = Vec<(RuleAt, SmallVec<[Form; 4]>, Vec<usize>)>;
 #[derive(Clone, Debug, Default)]
 pub struct Worked {
     /// Forbids first: they settle most.
-    rules: Vec<WorkedRule>,
-    forms: SmallVec<[Form; 4]>,
+    pub(super) rules: Vec<WorkedRule>,
+    pub(super) forms: SmallVec<[Form; 4]>,
 }
 
+/// A rule of a slice, with its conditions for every value of their facts.
 #[derive(Clone, Debug)]
-struct WorkedRule {
-    at: RuleAt,
-    permits: bool,
+pub(super) struct WorkedRule {
+    pub(super) at: RuleAt,
+    pub(super) permits: bool,
     basis: Option<Basis>,
-    forms: SmallVec<[Form; 4]>,
-    conditions: SmallVec<[Arc<Table>; 4]>,
+    pub(super) forms: SmallVec<[Form; 4]>,
+    pub(super) conditions: SmallVec<[Arc<Table>; 4]>,
 }
 
 /// Facts of which some are fixed; the others may be anything.
@@ -79,7 +80,7 @@ pub struct Given<'w> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Truth {
+pub(super) enum Truth {
     Yes,
     No,
     Open,
@@ -147,13 +148,19 @@ impl<'a> Search<'a> {
                 rules.push(self.rule(at, rule, point, operation));
             }
         }
-        rules.sort_by_key(|rule| rule.permits);
-        let mut forms: SmallVec<[Form; 4]> = FORMS.into_iter().collect();
-        forms.retain(|form| rules.iter().any(|rule| rule.permits && rule.forms.contains(form)));
-        Worked { rules, forms }
+        Worked::of(rules)
     }
 
-    fn rule(
+    /// The slice of a question with every rule that reaches it, also where no permit does.
+    pub(super) fn whole(&mut self, operation: Operation, point: (KindId, PurposeId, CategoryId)) -> Worked {
+        let rulebook = self.rulebook;
+        let (kind, purpose, category) = point;
+        let reached = (0..).zip(rulebook.rules());
+        let reached = reached.filter(|(_, rule)| rule.reaches_any_form((kind, purpose, category, operation)));
+        Worked::of(reached.map(|(at, rule)| self.rule(at, rule, point, operation)).collect())
+    }
+
+    pub(super) fn rule(
         &mut self,
         at: RuleAt,
         rule: &Rule,
@@ -267,7 +274,7 @@ impl Table {
 }
 
 impl WorkedRule {
-    fn truth(&self, form: Form, known: Circumstances) -> Truth {
+    pub(super) fn truth(&self, form: Form, known: Circumstances) -> Truth {
         if !self.forms.contains(&form) {
             return Truth::No;
         }
@@ -287,7 +294,7 @@ impl WorkedRule {
     }
 
     /// A fact that keeps it open.
-    fn open_fact(&self, form: Form, known: Circumstances) -> Option<Fact> {
+    pub(super) fn open_fact(&self, form: Form, known: Circumstances) -> Option<Fact> {
         let with_form = Circumstances {
             facts: known.facts.with_form(form),
             fixed: known.fixed.and(Mask::of(Fact::Form)),
@@ -298,6 +305,14 @@ impl WorkedRule {
 }
 
 impl Worked {
+    /// A slice of these rules.
+    pub(super) fn of(mut rules: Vec<WorkedRule>) -> Worked {
+        rules.sort_by_key(|rule| rule.permits);
+        let mut forms: SmallVec<[Form; 4]> = FORMS.into_iter().collect();
+        forms.retain(|form| rules.iter().any(|rule| rule.permits && rule.forms.contains(form)));
+        Worked { rules, forms }
+    }
+
     /// What makes it the same as another of the same search: its rules, their forms, their conditions.
     pub(super) fn identity(&self) -> Identity {
         let of = |rule: &WorkedRule| {
@@ -341,14 +356,14 @@ impl Worked {
 }
 
 /// Settled, or the fact to fix next.
-enum Step {
+pub(super) enum Step {
     Settled(Outcome),
     Fix(Fact),
 }
 
 impl Worked {
     /// The outcome where it is settled; else a fact on which it depends.
-    fn step(&self, known: Circumstances) -> Step {
+    pub(super) fn step(&self, known: Circumstances) -> Step {
         let mut forbidden_by = None;
         for &form in &self.forms {
             match self.released(form, known) {

@@ -1,0 +1,184 @@
+//! `purposegate policy coverage`: what a pack leaves uncovered, and with `--mutate` the changes of its
+//! rules that no scenario notices.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::json;
+
+use super::findings;
+use super::policy::{Outcome, TextOrJson, read_scenarios, unusable};
+use crate::config::pack::{read_pack, scenarios};
+use crate::decision::mutation::{self, Survivor, Trials};
+use crate::decision::scenario::Scenario;
+use crate::finding::Finding;
+use crate::policy::mutation::{Mutant, changes};
+use crate::policy::{Pack, coverage};
+
+/// What to look at, and how to say it.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CoverageArgs {
+    /// The pack's folder
+    #[arg(long)]
+    policy: std::path::PathBuf,
+    /// Change the rules one part at a time, and print each change that no scenario notices
+    #[arg(long)]
+    mutate: bool,
+    #[arg(long, value_enum, default_value_t = TextOrJson::Text)]
+    format: TextOrJson,
+}
+
+/// Findings, and with `--mutate` the surviving mutants: either is an outcome of its own.
+pub(super) fn cover(args: &CoverageArgs, out: &mut dyn Write, words: &mut dyn Write) -> io::Result<Outcome> {
+    let (pack, scenarios) = match read(&args.policy) {
+        Ok(read) => read,
+        Err(findings) => return unusable(&findings, words),
+    };
+    let pack = Arc::new(pack);
+    let shown = scenarios.iter().map(|scenario| coverage::Shown {
+        clause: &scenario.clause,
+        releases: scenario.releases(),
+        withholds: scenario.withholds(),
+    });
+    let findings = coverage::uncovered(&pack, &shown.collect::<Vec<_>>());
+    let mutation = args.mutate.then(|| Mutation::of(&pack, &scenarios));
+    match args.format {
+        TextOrJson::Text => {
+            findings::print(&findings, words)?;
+            write_text(&pack, scenarios.len(), &findings, mutation.as_ref(), out)?;
+        }
+        TextOrJson::Json => {
+            let mut object = json!({
+                "clauses": pack.manifest().clauses.len(),
+                "rules": pack.rulebook().rules().len(),
+                "scenarios": scenarios.len(),
+                "findings": findings.iter().map(Finding::report).collect::<Vec<_>>(),
+            });
+            if let (Some(mutation), Some(members)) = (&mutation, object.as_object_mut()) {
+                members.insert("mutation".to_owned(), mutation.to_json(&pack));
+            }
+            writeln!(out, "{object:#}")?;
+        }
+    }
+    let survives = mutation.is_some_and(|mutation| !mutation.survivors.is_empty());
+    Ok(if findings.is_empty() && !survives { Outcome::Fine } else { Outcome::Found })
+}
+
+fn read(policy: &Path) -> Result<(Pack, Vec<Scenario>), Vec<Finding>> {
+    let pack = read_pack(policy)?;
+    let scenarios = read_scenarios(&pack, &scenarios(policy, &pack)?)?;
+    Ok((pack, scenarios))
+}
+
+fn write_text(
+    pack: &Pack,
+    scenarios: usize,
+    findings: &[Finding],
+    mutation: Option<&Mutation>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    if let Some(mutation) = mutation {
+        mutation.survivors.iter().try_for_each(|survivor| write_survivor(pack, survivor, out))?;
+    }
+    let (clauses, rules) = (pack.manifest().clauses.len(), pack.rulebook().rules().len());
+    writeln!(out, "{clauses} clauses, {rules} rules, {scenarios} scenarios: {} findings", findings.len())?;
+    let Some(mutation) = mutation else { return Ok(()) };
+    let Mutation { refused, killed, without_effect, survivors } = mutation;
+    let mutants = killed + without_effect + survivors.len();
+    writeln!(out, "{refused} more changes are refused when the pack is loaded")?;
+    writeln!(
+        out,
+        "{mutants} mutants, {killed} killed, {without_effect} without effect, {} survive",
+        survivors.len()
+    )
+}
+
+/// The change as a comment, and below it the scenario that would notice.
+fn write_survivor(
+    pack: &Pack,
+    (mutant, survivor): &(Mutant, Survivor),
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let (file, rule) = place(pack, mutant);
+    writeln!(out, "# {file}:{}: {rule}: {}", mutant.line, mutant.change)?;
+    writeln!(out, "# {}", survivor.difference)?;
+    match &survivor.scenario {
+        Some(scenario) => writeln!(out, "{scenario}"),
+        None => writeln!(out, "# no scenario can be written for it\n"),
+    }
+}
+
+/// The file and the id of the rule that is changed.
+fn place(pack: &Pack, mutant: &Mutant) -> (String, String) {
+    let rule = pack.rulebook().rule(mutant.at);
+    rule.map(|rule| (rule.place().source.name().to_owned(), rule.id.to_string())).unwrap_or_default()
+}
+
+/// What became of every change.
+#[derive(Debug, Default)]
+struct Mutation {
+    refused: usize,
+    killed: usize,
+    without_effect: usize,
+    /// In the order of the rules.
+    survivors: Vec<(Mutant, Survivor)>,
+}
+
+impl Mutation {
+    /// Tries every change, on all processors.
+    fn of(pack: &Arc<Pack>, scenarios: &[Scenario]) -> Mutation {
+        let trials = Trials::new(pack, scenarios);
+        let planned = Mutex::new(changes(pack).into_iter().enumerate());
+        let next = || planned.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let work = || {
+            let mut trier = trials.trier();
+            std::iter::from_fn(|| next().map(|(at, planned)| (at, trier.run(planned)))).collect::<Vec<_>>()
+        };
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut tried = std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            let tried = workers.into_iter().map(|worker| match worker.join() {
+                Ok(tried) => tried,
+                Err(panic) => std::panic::resume_unwind(panic),
+            });
+            tried.flatten().collect::<Vec<_>>()
+        });
+        tried.sort_by_key(|(at, _)| *at);
+        let mut mutation = Mutation::default();
+        for (_, (mutant, outcome)) in tried {
+            match outcome {
+                mutation::Outcome::Refused => mutation.refused += 1,
+                mutation::Outcome::Killed => mutation.killed += 1,
+                mutation::Outcome::WithoutEffect => mutation.without_effect += 1,
+                mutation::Outcome::Survives(survivor) => mutation.survivors.push((mutant, survivor)),
+            }
+        }
+        mutation
+    }
+
+    fn to_json(&self, pack: &Pack) -> serde_json::Value {
+        let Mutation { refused, killed, without_effect, survivors } = self;
+        let listed = survivors.iter().map(|(mutant, survivor)| {
+            let (file, rule) = place(pack, mutant);
+            let Survivor { difference, scenario } = survivor;
+            json!({
+                "file": file,
+                "line": mutant.line,
+                "rule": rule,
+                "change": mutant.change,
+                "difference": difference,
+                "scenario": scenario,
+            })
+        });
+        let listed: Vec<_> = listed.collect();
+        json!({
+            "mutants": killed + without_effect + survivors.len(),
+            "killed": killed,
+            "without_effect": without_effect,
+            "survive": survivors.len(),
+            "refused": refused,
+            "survivors": listed,
+        })
+    }
+}

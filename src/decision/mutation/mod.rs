@@ -1,0 +1,239 @@
+//! Which changes of a pack's rules its scenarios notice, and a scenario for each that they do not.
+//!
+//! A change that alters what leaves, or what is carried out, is shown by a scenario that passes on the
+//! pack and fails on the changed pack; that it does is checked before it is handed out. Facts that no
+//! exchange can bring together make no difference.
+
+mod witness;
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::admission::needs_case;
+use super::admitted::Decisions;
+use super::scenario::{Difference, Scenario};
+use crate::finding::Source;
+use crate::policy::mutation::effect::{self, Comparison, Field};
+use crate::policy::mutation::{Mutant, Planned};
+use crate::policy::search::Circumstances;
+use crate::policy::{AccountFact, ConsentFact, Fact, ObjectionFact, Pack, Rule};
+use crate::vocabulary::{CategoryId, Form, KindId, Operation, PurposeId};
+
+/// Scenarios that are tried for one question before the next one is looked at.
+const MAX_TRIED: usize = 16;
+
+/// A pack with its scenarios, to try mutants on.
+#[derive(Debug)]
+pub struct Trials<'a> {
+    pack: &'a Arc<Pack>,
+    scenarios: &'a [Scenario],
+    /// How each scenario comes out on the pack.
+    usual: Vec<Vec<Difference>>,
+    decisions: Decisions,
+    fields: Vec<Field>,
+}
+
+/// What a mutation comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The changed pack does not load.
+    Refused,
+    /// Some scenario comes out differently.
+    Killed,
+    /// Nothing else leaves and nothing else is carried out, whatever the facts.
+    WithoutEffect,
+    /// No scenario notices.
+    Survives(Survivor),
+}
+
+/// A change that no scenario notices.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Survivor {
+    /// Where the change shows, in words.
+    pub difference: String,
+    /// A scenario that notices, as TOML; `None` where none could be written.
+    pub scenario: Option<String>,
+}
+
+/// Tries mutants one after the other, and remembers what it has worked out of the pack.
+#[derive(Debug)]
+pub struct Trier<'a> {
+    trials: &'a Trials<'a>,
+    comparison: Comparison<'a>,
+}
+
+impl<'a> Trials<'a> {
+    pub fn new(pack: &'a Arc<Pack>, scenarios: &'a [Scenario]) -> Trials<'a> {
+        let decisions = Decisions::new(Arc::clone(pack));
+        let usual = scenarios.iter().map(|scenario| scenario.run(&decisions)).collect();
+        Trials { pack, scenarios, usual, decisions, fields: fields(pack) }
+    }
+
+    pub fn trier(&'a self) -> Trier<'a> {
+        Trier { trials: self, comparison: Comparison::new(self.pack, &self.fields) }
+    }
+
+    /// True if some scenario comes out differently on the mutant.
+    fn is_noticed(&self, mutant: &Mutant, mutated: &Decisions) -> bool {
+        let rules = [self.decisions.pack(), mutated.pack()].map(|pack| pack.rulebook().rule(mutant.at));
+        let rules: Vec<&Rule> = rules.into_iter().flatten().collect();
+        let cites = |scenario: &Scenario| rules.iter().any(|rule| cites(rule, scenario));
+        let concerned = |(scenario, _): &(&Scenario, _)| {
+            rules.iter().any(|rule| scenario.concerns(rule, self.pack.vocabulary()))
+        };
+        let differs = |(scenario, usual): (&Scenario, &Vec<Difference>)| scenario.run(mutated) != *usual;
+        let all = || self.scenarios.iter().zip(&self.usual).filter(concerned);
+        // A scenario of the rule's own clause notices first.
+        all().filter(|(scenario, _)| cites(scenario)).any(differs)
+            || all().filter(|(scenario, _)| !cites(scenario)).any(differs)
+    }
+}
+
+fn cites(rule: &Rule, scenario: &Scenario) -> bool {
+    rule.clauses.iter().any(|clause| **clause == *scenario.clause)
+}
+
+impl<'a> Trier<'a> {
+    /// Loads the pack with a change, and says what it comes to.
+    pub fn run(&mut self, planned: Planned) -> (Mutant, Outcome) {
+        let mutant = planned.load(self.trials.pack);
+        let outcome = self.outcome(&mutant);
+        (mutant, outcome)
+    }
+
+    fn outcome(&mut self, mutant: &Mutant) -> Outcome {
+        let Some(pack) = mutant.pack() else { return Outcome::Refused };
+        let mutated = Decisions::new(Arc::clone(pack));
+        if self.trials.is_noticed(mutant, &mutated) {
+            return Outcome::Killed;
+        }
+        let pack = Arc::clone(self.trials.pack);
+        let settled = |kind, purpose| settled(&pack, kind, purpose);
+        // A difference for which no scenario could be written is no reason to look no further.
+        let mut unshown = None;
+        let trials = self.trials;
+        let mut visit = |found: &[effect::Difference<'_>]| {
+            let mut found: Vec<_> =
+                found.iter().filter(|difference| is_reachable(&pack, difference)).collect();
+            found.sort_by_key(|difference| difference.circumstances.unusual().count());
+            for difference in found.iter().take(MAX_TRIED) {
+                if let Some(scenario) = trials.shown(mutant, &mutated, difference) {
+                    let difference = witness::words(&pack, difference);
+                    return ControlFlow::Break(Survivor { difference, scenario: Some(scenario) });
+                }
+            }
+            if let Some(difference) = found.first() {
+                unshown.get_or_insert_with(|| witness::words(&pack, difference));
+            }
+            ControlFlow::Continue(())
+        };
+        let shown = self.comparison.differences(mutant, &settled, &mut visit).break_value();
+        let unshown = unshown.map(|difference| Survivor { difference, scenario: None });
+        shown.or(unshown).map_or(Outcome::WithoutEffect, Outcome::Survives)
+    }
+}
+
+impl Trials<'_> {
+    /// The text of a scenario that passes on the pack and fails on the mutant.
+    fn shown(
+        &self,
+        mutant: &Mutant,
+        mutated: &Decisions,
+        difference: &effect::Difference<'_>,
+    ) -> Option<String> {
+        let clause = self.pack.rulebook().rule(mutant.at)?.clauses.first()?;
+        // What comes back from an operation is another question than whether it is carried out.
+        let forms: &[Form] = match difference.operation {
+            Operation::Disclose => &[difference.old],
+            _ => &Form::ALL,
+        };
+        forms.iter().find_map(|&form| {
+            let text = witness::scenario(self.pack, clause, difference, form)?;
+            let read = Scenario::read(&Source::new("scenario", text.as_str()), self.pack).ok()?;
+            let passes = |decisions| read.iter().all(|scenario| scenario.run(decisions).is_empty());
+            (!read.is_empty() && passes(&self.decisions) && !passes(mutated)).then_some(text)
+        })
+    }
+}
+
+/// The fields by which packs are compared: each category by itself, those without children first, then
+/// each that is service data besides.
+fn fields(pack: &Pack) -> Vec<Field> {
+    let words = pack.vocabulary();
+    let tree = words.categories();
+    let is_leaf = |&id: &CategoryId| !tree.ids().any(|other| tree.parent(other) == Some(id));
+    let (leaves, parents): (Vec<_>, Vec<_>) = tree.in_order().into_iter().partition(is_leaf);
+    let categories: Vec<CategoryId> = leaves.into_iter().chain(parents).collect();
+    let service_data = tree.find("service-data");
+    let is_service_data = |id| service_data.is_some_and(|root| tree.within(id, root));
+    let fixed = |known: Circumstances, fact, value: bool| known.with(fact, u8::from(value));
+    let own = |category: CategoryId, with_service_data: bool| {
+        let known = fixed(Circumstances::default(), Fact::WithServiceData, with_service_data);
+        match witness::refusable(pack, category) {
+            Some(_) => known,
+            None => fixed(known, Fact::Refused, false),
+        }
+    };
+    let single = categories.iter().map(|&category| {
+        let categories = vec![(category, own(category, is_service_data(category)))];
+        Field { categories }
+    });
+    let mut all: Vec<Field> = single.collect();
+    let personal = tree.find("personal");
+    let is_personal = |&&id: &&CategoryId| personal.is_some_and(|root| tree.within(id, root));
+    for &beside in categories.iter().filter(|&&category| is_service_data(category)) {
+        // What is said of one category by name is not said of the service data.
+        let ordinary = [Fact::Origin, Fact::Refused, Fact::PastRetention];
+        let ordinary = ordinary.into_iter().fold(own(beside, true), |known, fact| known.with(fact, 0));
+        let both = |&category: &CategoryId| Field {
+            categories: vec![(category, own(category, true)), (beside, ordinary)],
+        };
+        all.extend(categories.iter().filter(is_personal).map(both));
+    }
+    all
+}
+
+/// What is settled before any rule is asked: a kind that needs a registered case receives nothing without one.
+fn settled(pack: &Pack, kind: KindId, purpose: PurposeId) -> Circumstances {
+    let known = Circumstances::default();
+    match needs_case(pack.vocabulary(), kind, purpose) {
+        true => known.with(Fact::LegalReference, 1),
+        false => known,
+    }
+}
+
+/// Whether an exchange can bring these facts together.
+fn is_reachable(pack: &Pack, difference: &effect::Difference<'_>) -> bool {
+    let Circumstances { facts, fixed } = difference.circumstances;
+    let is = |fact: Fact, value: u8| fixed.holds(fact) && facts.get(fact) == value;
+    let no = is(Fact::Consent, ConsentFact::Refused as u8) || is(Fact::Consent, ConsentFact::Withdrawn as u8);
+    let since = is(Fact::ConsentedSinceRestriction, 1);
+    // A refusal or a withdrawal counts as an objection.
+    let heard = !(no && is(Fact::Objection, ObjectionFact::None as u8));
+    // A consent since the restriction ends with a refusal, and there is none without a restriction.
+    let standing = !(since && (no || is(Fact::Restricted, 0)));
+    // An account is due to be purged only where the pack has periods for it.
+    let periods = &pack.manifest().account_closed_after;
+    let periods = [AccountFact::PurgeDue, AccountFact::PurgeOverdue]
+        .into_iter()
+        .enumerate()
+        .all(|(at, account)| periods.len() > at || !is(Fact::Account, account as u8));
+    let judged = difference.operation == Operation::Disclose || is_somebodys(pack, difference.field);
+    heard && standing && judged && periods
+}
+
+/// Whether a field holds something personal or service data: by these alone an operation is judged.
+fn is_somebodys(pack: &Pack, field: &Field) -> bool {
+    let tree = pack.vocabulary().categories();
+    let roots: Vec<CategoryId> =
+        ["personal", "service-data"].into_iter().filter_map(|name| tree.find(name)).collect();
+    field.categories.iter().any(|&(category, _)| roots.iter().any(|&root| tree.within(category, root)))
+}
+
+/// Whether something of an operation other than `disclose` is carried out.
+fn is_carried_out(form: Form) -> bool {
+    form != Form::Removed
+}
+
+#[cfg(test)]
+mod tests;

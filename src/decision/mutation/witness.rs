@@ -1,0 +1,228 @@
+//! A scenario, as text, that brings about what the search found.
+
+use std::fmt::Write as _;
+
+use super::is_carried_out;
+use crate::policy::mutation::effect::{Difference, Field};
+use crate::policy::{AccountFact, ConsentFact, Fact, Facts, Mask, ObjectionFact, Pack};
+use crate::vocabulary::{CategoryId, Form, Operation};
+
+/// The recipient's name where something is bound to it.
+const NAME: &str = "acme";
+/// A country outside the EEA.
+const ABROAD: &str = "US";
+/// How long the category is kept, and how old the record is, in days.
+const KEPT_DAYS: u32 = 30;
+
+/// The difference in words: `hosting-provider for hosting: name: removed, and clear with the change (erased)`.
+pub(super) fn words(pack: &Pack, difference: &Difference<'_>) -> String {
+    let outcome = |form: Form| match difference.operation {
+        Operation::Disclose => form.name(),
+        _ if is_carried_out(form) => "carried out",
+        _ => "refused",
+    };
+    let (old, new) = (outcome(difference.old), outcome(difference.new));
+    let unusual = unusual(pack, difference);
+    format!("{}: {old}, and {new} with the change{unusual}", asked(pack, difference))
+}
+
+/// `hosting-provider for hosting: name`, `data-subject for rectification: alter name`.
+fn asked(pack: &Pack, difference: &Difference<'_>) -> String {
+    let words = pack.vocabulary();
+    let operation = match difference.operation {
+        Operation::Disclose => String::new(),
+        operation => format!("{} ", operation.name()),
+    };
+    let kind = words.kinds().name(difference.kind);
+    let purpose = words.purposes().name(difference.purpose);
+    format!("{kind} for {purpose}: {operation}{}", field_name(pack, difference.field))
+}
+
+/// Categories joined by `+`, as a scenario names a field.
+fn field_name(pack: &Pack, field: &Field) -> String {
+    let tree = pack.vocabulary().categories();
+    field.categories.iter().map(|&(category, _)| tree.name(category)).collect::<Vec<_>>().join("+")
+}
+
+/// The category that a person can refuse and that a category holds or is held by.
+pub(super) fn refusable(pack: &Pack, category: CategoryId) -> Option<CategoryId> {
+    let words = pack.vocabulary();
+    let tree = words.categories();
+    let optional = tree.ids().filter(|&id| words.optional(id) && tree.related(id, category));
+    optional.min_by_key(|&id| id != category)
+}
+
+/// The text of a scenario that expects of an operation what the pack does, and that the field leaves in
+/// this form; `None` where no key brings a fact about.
+pub(super) fn scenario(pack: &Pack, clause: &str, difference: &Difference<'_>, form: Form) -> Option<String> {
+    let words = pack.vocabulary();
+    let purpose = words.purposes().name(difference.purpose);
+    let keys = Keys::of(pack, difference)?;
+    let mut text = keys.retention.map(|kept| format!("[retention]\n{kept}\n\n")).unwrap_or_default();
+    let _ = writeln!(text, "[[scenario]]\nname = {:?}\nclause = {clause:?}", name(pack, difference));
+    let _ = writeln!(text, "purpose = {purpose:?}\nrecipient = {}", table(&keys.recipient));
+    for (key, entries) in [("subject", &keys.subject), ("request", &keys.request)] {
+        if !entries.is_empty() {
+            let _ = writeln!(text, "{key} = {}", table(entries));
+        }
+    }
+    let field = field_name(pack, difference.field);
+    let field = if field.contains('+') { format!("{field:?}") } else { field };
+    let _ = writeln!(text, "expect = {{ {field} = {:?} }}", form.name());
+    if difference.operation != Operation::Disclose {
+        let _ = writeln!(text, "carried-out = {}", is_carried_out(difference.old));
+    }
+    Some(text)
+}
+
+/// A name that says who asks for what, and what of the facts is unusual.
+fn name(pack: &Pack, difference: &Difference<'_>) -> String {
+    let outcome = match difference.operation {
+        Operation::Disclose => difference.old.name(),
+        _ if is_carried_out(difference.old) => "carried out",
+        _ => "refused",
+    };
+    format!("{}: {outcome}{}", asked(pack, difference), unusual(pack, difference))
+}
+
+/// What of the facts is not as of a person nothing is known about: ` (erased, consent = given)`.
+fn unusual(pack: &Pack, difference: &Difference<'_>) -> String {
+    let unusual = difference.circumstances.unusual().words(pack.vocabulary()).replace(" = true", "");
+    if unusual.is_empty() { String::new() } else { format!(" ({unusual})") }
+}
+
+fn table(entries: &[String]) -> String {
+    format!("{{ {} }}", entries.join(", "))
+}
+
+/// The keys of a scenario, each with its value.
+#[derive(Default)]
+struct Keys {
+    recipient: Vec<String>,
+    subject: Vec<String>,
+    request: Vec<String>,
+    /// An entry of the file's `[retention]`.
+    retention: Option<String>,
+}
+
+impl Keys {
+    fn of(pack: &Pack, difference: &Difference<'_>) -> Option<Keys> {
+        let words = pack.vocabulary();
+        let kind = words.kinds().name(difference.kind);
+        let purpose = words.purposes().name(difference.purpose);
+        let facts = difference.circumstances.facts;
+        let fixed = difference.circumstances.fixed;
+        let first = difference.field.categories.first().map(|&(category, _)| category)?;
+        let category = words.categories().name(first);
+        let mut keys = Keys { recipient: vec![format!("kind = {kind:?}")], ..Keys::default() };
+        let mut is_named = false;
+        for fact in fixed.facts().filter(|&fact| facts.get(fact) != 0) {
+            let flag = format!("{} = true", fact.name().replace('_', "-"));
+            match fact {
+                // These are said by the question, or by where the two are.
+                Fact::Form | Fact::Operation | Fact::WithServiceData | Fact::LeavesEea | Fact::SameRegion => {
+                }
+                Fact::Consent => {
+                    keys.subject.push(format!("consents = {{ {purpose} = {:?} }}", facts.word(fact)));
+                }
+                Fact::Objection if is_implied(facts, fixed) => {}
+                Fact::Objection => {
+                    let upheld = if facts.get(fact) == ObjectionFact::Upheld as u8 { ":upheld" } else { "" };
+                    keys.subject.push(format!("objections = [\"{purpose}{upheld}\"]"));
+                }
+                Fact::OptedOut => {
+                    is_named = true;
+                    keys.subject.push(format!("opt-outs = [{NAME:?}]"));
+                }
+                Fact::ConsentedSinceRestriction => {
+                    keys.subject.push(format!("consents-since-restriction = [{purpose:?}]"));
+                }
+                Fact::Restricted | Fact::Erased | Fact::Minor | Fact::TransferConsent => {
+                    keys.subject.push(flag)
+                }
+                Fact::Origin => keys.subject.push(match difference.field.categories.len() {
+                    1 => format!("origin = {:?}", facts.word(fact)),
+                    _ => format!("origin = {{ {category} = {:?} }}", facts.word(fact)),
+                }),
+                Fact::Refused => {
+                    let refused = words.categories().name(refusable(pack, first)?);
+                    keys.subject.push(format!("refused-categories = [{refused:?}]"));
+                }
+                Fact::Instructed => keys.subject.push(format!("instructions = [{purpose:?}]")),
+                Fact::Account => {
+                    keys.subject.push(format!("account-closed-days = {}", closed_days(pack, facts)?));
+                }
+                Fact::PastRetention => {
+                    keys.subject.push(format!("age-days = {}", KEPT_DAYS + 1));
+                    keys.retention = Some(format!("{category} = \"{KEPT_DAYS}d\""));
+                }
+                Fact::Relation(relation) => {
+                    let name = words.relations().name(relation);
+                    let bound = words.bound_only(relation);
+                    is_named |= bound;
+                    let to = if bound { format!(":{NAME}") } else { String::new() };
+                    keys.subject.push(format!("\"{name}{to}\""));
+                }
+                Fact::Safeguard => keys.recipient.push(format!("safeguard = {:?}", facts.word(fact))),
+                Fact::LegalReference => keys.request.push("legal-reference = true".to_owned()),
+                Fact::OwnData => keys.request.push("subject-is-recipient = true".to_owned()),
+                Fact::OwnAccount => keys.request.push("controller-is-recipient = true".to_owned()),
+                Fact::Backup => keys.request.push("upstream-backup = true".to_owned()),
+            }
+        }
+        keys.fold_relations();
+        keys.place(facts, fixed);
+        if is_named {
+            keys.recipient.insert(1, format!("name = {NAME:?}"));
+        }
+        if difference.operation != Operation::Disclose {
+            keys.request.insert(0, format!("operation = {:?}", difference.operation.name()));
+        }
+        Some(keys)
+    }
+
+    /// Makes one list of the relations.
+    fn fold_relations(&mut self) {
+        let is_relation = |entry: &String| entry.starts_with('"');
+        let (relations, others): (Vec<String>, Vec<String>) =
+            std::mem::take(&mut self.subject).into_iter().partition(is_relation);
+        self.subject = others;
+        if !relations.is_empty() {
+            self.subject.push(format!("relations = [{}]", relations.join(", ")));
+        }
+    }
+
+    /// Puts the recipient and the person where the facts have them; both are in the EEA unless said.
+    fn place(&mut self, facts: Facts, fixed: Mask) {
+        let is = |fact: Fact, value: u8| fixed.holds(fact) && facts.get(fact) == value;
+        let abroad = format!("country = {ABROAD:?}");
+        let recipient_abroad = is(Fact::LeavesEea, 1);
+        let apart = is(Fact::SameRegion, 0);
+        let together = is(Fact::SameRegion, 1);
+        if recipient_abroad {
+            self.recipient.push(abroad.clone());
+        }
+        // A person in the EEA is apart from a recipient abroad already.
+        if (recipient_abroad && together) || (!recipient_abroad && apart) {
+            self.subject.push(abroad);
+        }
+    }
+}
+
+/// Whether the consent that is refused or withdrawn is the objection.
+fn is_implied(facts: Facts, fixed: Mask) -> bool {
+    let consent = facts.get(Fact::Consent);
+    let no = [ConsentFact::Refused, ConsentFact::Withdrawn].into_iter().any(|no| no as u8 == consent);
+    no && fixed.holds(Fact::Consent) && facts.get(Fact::Objection) == ObjectionFact::Raised as u8
+}
+
+/// Days for which the account has been closed; `None` where the pack knows no such period.
+fn closed_days(pack: &Pack, facts: Facts) -> Option<i64> {
+    let periods = &pack.manifest().account_closed_after;
+    let after = match facts.get(Fact::Account) {
+        account if account == AccountFact::PurgeDue as u8 => periods.first()?,
+        account if account == AccountFact::PurgeOverdue as u8 => periods.get(1)?,
+        _ => return Some(1),
+    };
+    Some(after.as_hours() / 24 + 1)
+}

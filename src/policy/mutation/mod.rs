@@ -1,0 +1,143 @@
+//! Mutations of a pack: each single change of its rules, as an editor could make it by mistake.
+//!
+//! A mutant is made from the rule as it is written and loaded as the pack is, so that what `@basis` and
+//! silence mean is added to the changed rule too. It knows what a change does to what leaves and to
+//! what is carried out ([`effect`]); which tests notice it does not know.
+
+mod change;
+pub mod effect;
+
+use std::sync::Arc;
+
+use cedar_policy::Policy;
+
+use super::draft::{Draft, Reader};
+use super::pack::{Pack, is_valid};
+use super::rule::Rule;
+use super::rulebook::RuleAt;
+use super::world::policy_id;
+use crate::finding::Source;
+
+/// A pack with one change in its rules.
+#[derive(Debug)]
+pub struct Mutant {
+    /// The rule that is changed.
+    pub at: RuleAt,
+    /// The change in words.
+    pub change: String,
+    /// The line of the change in the rule's file, counted from 1.
+    pub line: usize,
+    pack: Option<Arc<Pack>>,
+}
+
+impl Mutant {
+    /// The changed pack; `None` where it does not load.
+    pub fn pack(&self) -> Option<&Arc<Pack>> {
+        self.pack.as_ref()
+    }
+}
+
+/// One change, before the pack is loaded with it.
+#[derive(Debug)]
+pub struct Planned {
+    at: RuleAt,
+    change: change::Change,
+}
+
+/// Every single change of the rules of a pack, in the order of the rules.
+pub fn changes(pack: &Pack) -> Vec<Planned> {
+    let rules = (0..).zip(pack.rulebook().rules());
+    let of_rule = |(at, rule): (RuleAt, &Rule)| {
+        let written = Policy::parse(Some(policy_id(usize::from(at))), written(rule)).ok();
+        let json = written.and_then(|policy| policy.to_json().ok());
+        let changes = json.map(|json| change::changes(&json, pack.vocabulary())).unwrap_or_default();
+        changes.into_iter().map(move |change| Planned { at, change })
+    };
+    rules.flat_map(of_rule).collect()
+}
+
+/// The rule as its file says it.
+fn written(rule: &Rule) -> &str {
+    let place = rule.place();
+    place.source.text().get(place.span.clone()).unwrap_or_default()
+}
+
+impl Planned {
+    /// The rule that is changed.
+    pub fn at(&self) -> RuleAt {
+        self.at
+    }
+
+    /// Loads the pack with the change.
+    pub fn load(self, pack: &Pack) -> Mutant {
+        let Planned { at, change } = self;
+        let line = pack.rulebook().rule(at).map_or(0, |rule| line(rule, change.quoted.as_deref()));
+        let rule = match &change.policy {
+            None => pack.rulebook().rule(at).map(Rule::deleted),
+            Some(policy) => changed(pack, at, policy),
+        };
+        let pack = rule.and_then(|rule| pack.with_rule(at, rule)).map(Arc::new);
+        Mutant { at, change: change.words, line, pack }
+    }
+}
+
+/// The line on which a text stands in a rule, where it stands there once, else the rule's own.
+fn line(rule: &Rule, quoted: Option<&str>) -> usize {
+    let text = written(rule);
+    let mut found = quoted.into_iter().flat_map(|quoted| text.match_indices(quoted));
+    let within = match (found.next(), found.next()) {
+        (Some((at, _)), None) => at,
+        _ => 0,
+    };
+    let before = rule.place().source.text().get(..rule.place().span.start + within).unwrap_or_default();
+    before.matches('\n').count() + 1
+}
+
+/// The changed rule, read and validated as one of the pack; `None` where it does not load.
+fn changed(pack: &Pack, at: RuleAt, policy: &serde_json::Value) -> Option<Rule> {
+    let position = usize::from(at);
+    let policy = Policy::from_json(Some(policy_id(position)), policy.clone()).ok()?;
+    let text = format!("{};", policy.to_cedar()?.trim_end().trim_end_matches(';'));
+    let mut findings = Vec::new();
+    let mut reader =
+        Reader { vocabulary: pack.vocabulary(), manifest: pack.manifest(), findings: &mut findings };
+    let world = pack.rulebook().world();
+    let draft = reader.read(&Source::new("mutant", text.as_str()), 0..text.len(), position)?;
+    if !is_valid(std::slice::from_ref(&draft), world, &mut reader) {
+        return None;
+    }
+    Some(Draft::settle(draft, world, pack.vocabulary()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mutant_stands_on_the_line_of_what_is_changed() {
+        let manifest = "title = \"T\"\nversion = \"1\"\nannounced = 2026-01-01\neffective = 2026-01-01\n\
+            contact = \"c\"\n[[clauses]]\nid = \"C\"\ntitle = \"t\"\nkept = \"by-rules\"\n";
+        let rules = "// A comment.\n\n@id(\"erased\") @clause(\"C\")\nforbid (principal, action, resource)\n\
+            when { context.erased }\nunless {\n    action in [\n        Action::\"legal\",\n        Action::\"erasure\"\n    ]\n};\n";
+        let pack =
+            Pack::load(&[Source::new("pack.toml", manifest), Source::new("rules.cedar", rules)]).unwrap();
+        let placed: Vec<(usize, String)> = changes(&pack)
+            .into_iter()
+            .map(|planned| planned.load(&pack))
+            .map(|mutant| (mutant.line, mutant.change))
+            .collect();
+        let placed: Vec<(usize, &str)> =
+            placed.iter().map(|(line, change)| (*line, change.as_str())).collect();
+        assert_eq!(
+            placed,
+            [
+                (3, "delete the rule"),
+                (3, "delete `when { context.erased }`"),
+                (3, "delete `unless { action in [Action::\"legal\", Action::\"erasure\"] }`"),
+                (8, "delete `Action::\"legal\"` from a list"),
+                (9, "delete `Action::\"erasure\"` from a list"),
+            ]
+        );
+    }
+}
