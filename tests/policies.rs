@@ -84,6 +84,29 @@ fn a_scenario_that_is_not_understood_is_unusable() {
 }
 
 #[test]
+fn a_wide_category_is_explained_by_what_it_may_hold() {
+    let (_, out, words) = policy(&[
+        "explain",
+        "--policy",
+        pack(PACKS[0]).to_str().unwrap(),
+        "--recipient-kind",
+        "payment-processor",
+        "--purpose",
+        "payment",
+        "--format",
+        "json",
+    ]);
+    let explained: serde_json::Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{words}"));
+    let of = |name: &str| {
+        let mut lines = explained["categories"].as_array().unwrap().iter();
+        lines.find(|line| line["category"] == name).unwrap().clone()
+    };
+    let (wide, narrow) = (of("payment"), of("billing"));
+    assert_eq!((&wide["form"], &wide["may_hold"]), (&"removed".into(), &"payment-card-number".into()));
+    assert_eq!((&narrow["form"], &narrow["may_hold"]), (&"clear".into(), &serde_json::Value::Null));
+}
+
+#[test]
 fn a_scenario_says_how_old_a_record_is_and_its_file_how_long_it_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let scenario = |age: u32, recipient: &str, purpose: &str, expect: &str| {

@@ -14,6 +14,7 @@ mod route;
 mod section;
 mod soundness;
 mod tls;
+mod wide;
 mod words;
 
 use std::collections::BTreeSet;
@@ -190,7 +191,7 @@ fn assemble<'d>(
     let namespaces = Arc::new(packs.namespaces.clone());
     let upstreams = section::upstreams(&mut parts);
     let (recipients, credentials, of_issuers) = recipient::read_all(&mut parts, &packs.words(0));
-    let routes = route::read_all(&mut parts, &mut packs, &upstreams, &purpose_header);
+    let routes = route::read_all(&mut parts, &mut packs, &upstreams, &recipients, &purpose_header);
     // Of the first file, when all packs are known.
     let access_log = parts.first_mut().and_then(|main| section::access_log(main, &packs));
     for mut part in parts {

@@ -132,6 +132,14 @@ impl Packs {
         limits.min_by_key(|(days, _)| *days)
     }
 
+    /// The versions of the pack at this place of the list; none where it does not load.
+    pub(super) fn versions(&self, position: usize) -> &[Arc<Pack>] {
+        match self.all.get(position).map(|known| &known.content) {
+            Some(Content::Loaded(versions)) => versions,
+            Some(Content::OnlyWords(_) | Content::Nothing) | None => &[],
+        }
+    }
+
     /// The words of the pack at this place of the list.
     pub(super) fn words(&self, position: usize) -> Words<'_> {
         let namespaces = &self.namespaces;

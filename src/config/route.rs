@@ -11,6 +11,7 @@ use super::pack::Packs;
 use super::request;
 use super::section::{Names, Upstreams};
 use super::soundness;
+use super::wide::{Audience, Comparison};
 use super::words::Words;
 use crate::document::{At, Document, Fields};
 use crate::finding::Finding;
@@ -18,12 +19,14 @@ use crate::layer::answer;
 use crate::layer::cause::Warnings;
 use crate::layer::cors::Cors;
 use crate::layer::media_type::MediaTypes;
-use crate::layer::route::{self, Field, Route, Routes, Scrubbing, UnknownSubject, Unroutable, Withheld};
+use crate::layer::route::{
+    self, Field, Recipient, Route, Routes, Scrubbing, UnknownSubject, Unroutable, Withheld,
+};
 use crate::scrub::{
     DuplicateKeys, Framing, Limits, Mapping, PathFault, Plan, RecordMapping, Redaction, RemovedAs,
     SubjectSource, Unclassified, is_by_position,
 };
-use crate::vocabulary::Operation;
+use crate::vocabulary::{Operation, PurposeId};
 
 /// Bytes of a body that is held whole (`withheld = "deny"`).
 const MAX_DENY_BODY: usize = 8 << 20;
@@ -48,8 +51,10 @@ pub(super) fn read_all(
     parts: &mut [Part<'_>],
     packs: &mut Packs,
     upstreams: &Upstreams,
+    recipients: &[Arc<Recipient>],
     purpose_header: &HeaderName,
 ) -> Routes {
+    let comparison = Comparison::default();
     let schemas = schemas(parts, &packs.words(0));
     let mut routes = Routes::default();
     let mut names = Names::of("route");
@@ -62,7 +67,10 @@ pub(super) fn read_all(
             let document = fields.document();
             let pack = packs.named_in(part.folder, &mut fields).unwrap_or(0);
             let words = packs.words(pack);
-            let reading = Reading { document, fields, schemas: &schemas, words, upstreams, purpose_header };
+            let audience =
+                Audience { packs: packs.versions(pack), recipients, purposes: None, comparison: &comparison };
+            let schemas = &schemas;
+            let reading = Reading { document, fields, schemas, words, upstreams, audience, purpose_header };
             let Some(route) = reading.read(pack, &mut names) else { continue };
             if let Err(unroutable) = routes.add(Arc::new(route)) {
                 document.find(unroutable_finding(unroutable), path);
@@ -121,6 +129,7 @@ struct Reading<'r, 'd> {
     schemas: &'r Schemas<'d>,
     words: Words<'r>,
     upstreams: &'r Upstreams,
+    audience: Audience<'r>,
     purpose_header: &'r HeaderName,
 }
 
@@ -141,8 +150,8 @@ impl<'r, 'd> Reading<'r, 'd> {
             request::screen_disclosure(self.document, &item, &methods, delete_body);
         }
         let personal = self.personal(name.as_ref());
-        let scrubbing =
-            self.scrubbing(personal, name.as_ref(), pattern.as_ref().map_or("", |pattern| pattern.value));
+        let pattern_text = pattern.as_ref().map_or("", |pattern| pattern.value);
+        let scrubbing = self.scrubbing(personal, name.as_ref(), pattern_text, purposes.as_deref());
         soundness::look_at_route(&mut self.fields);
         let query = request::query(&mut self.fields, self.document, &self.words);
         let request_headers = request::headers(&mut self.fields, self.purpose_header);
@@ -292,7 +301,13 @@ impl<'r, 'd> Reading<'r, 'd> {
         unclassified
     }
 
-    fn scrubbing(&mut self, personal: bool, name: Option<&At<&str>>, pattern: &str) -> Option<Scrubbing> {
+    fn scrubbing(
+        &mut self,
+        personal: bool,
+        name: Option<&At<&str>>,
+        pattern: &str,
+        purposes: Option<&[PurposeId]>,
+    ) -> Option<Scrubbing> {
         let unclassified = self.unclassified(name);
         let duplicates = [("refuse", DuplicateKeys::Refuse), ("treat-alike", DuplicateKeys::TreatAlike)];
         let redaction = [("silent", Redaction::Silent), ("rfc9537", Redaction::Rfc9537)];
@@ -329,6 +344,7 @@ impl<'r, 'd> Reading<'r, 'd> {
             let table = (self.document, self.fields.at());
             let releases = mapping.unclassified == Unclassified::Release;
             soundness::look_at_records(&sets, &self.words, name.value, table, releases);
+            Audience { purposes, ..self.audience }.look(&sets);
         }
         let places: Vec<PathPlace<'d>> = sets.into_iter().flat_map(|set| set.places).collect();
         let known: Vec<String> = route::parameters(pattern).map(|name| format!("{{{name}}}")).collect();

@@ -28,6 +28,7 @@ pub(super) const CODES: &[&str] = &[
     "agreement-ended",
     "agreement-missing",
     "allow-unused",
+    "category-members-differ",
     "certificate-ended",
     "filter-tests-existence",
     "literal-parameter",

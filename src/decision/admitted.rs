@@ -205,6 +205,8 @@ impl Slice {
                 (Classes::new(operation::of_somebody(pack, &classes.sets), false), None)
             }
         };
+        let judged: Vec<_> = classes.sets.iter().map(|set| pack.judged_as(set)).collect();
+        let classes = Classes::new(judged, classes.release_unclassified);
         let mut categories: Vec<CategoryId> = classes.sets.iter().flatten().copied().collect();
         let mask = pack.rulebook().mask(kind, purpose, operation, categories.iter().copied());
         let mask = unclassified.map_or(mask, |category| {
@@ -553,10 +555,11 @@ impl Admitted {
 }
 
 fn best(pack: &Pack, exchange: &Exchange, kind: KindId, purpose: PurposeId, category: CategoryId) -> Form {
-    if exchange.is_outside_case(pack.vocabulary(), category) {
-        return Form::Removed;
-    }
-    pack.rulebook().best(kind, purpose, category)
+    let best = |category| match exchange.is_outside_case(pack.vocabulary(), category) {
+        true => Form::Removed,
+        false => pack.rulebook().best(kind, purpose, category),
+    };
+    pack.judged_as(&[category]).into_iter().map(best).max().unwrap_or(Form::Removed)
 }
 
 /// Every so many decisions of a thread one is due to be checked.
@@ -829,6 +832,43 @@ mod tests {
         for subject in [Subject::default(), Subject { erased: true, ..Subject::default() }] {
             assert!(judge(&once, &subject, NOW).same_as(&judge(&route, &subject, NOW)));
         }
+    }
+
+    #[test]
+    fn a_field_is_judged_as_if_it_also_held_what_below_it_is_never_released() {
+        let decisions = Decisions::new(one_partner());
+        let words = decisions.pack().vocabulary();
+        let classes: &[&[&str]] = &[
+            &["payment"],
+            &["billing"],
+            &["payment", "billing"],
+            &["personal"],
+            &["contact"],
+            &["name", "payment"],
+        ];
+        use Form::{Clear, Removed};
+        for (kind, purpose, contact) in
+            [("payment-processor", "payment", Removed), ("employee", "customer-support", Clear)]
+        {
+            let asking = asking(&decisions, kind, purpose);
+            let route = admitted(&decisions, kind, purpose, classes, false);
+            let permit = judge(&route, &Subject::default(), NOW);
+            assert_eq!(forms(&permit), [Removed, Clear, Removed, Removed, contact, Removed], "{kind}");
+            let foreseen = decisions.foresee(&asking).unwrap();
+            for name in ["payment", "personal"] {
+                let category = words.categories().find(name).unwrap();
+                assert_eq!((route.best(category), foreseen(category)), (Removed, Removed), "{kind} {name}");
+            }
+            assert!(!route.withholds(ClassId(0), Removed), "nobody's record would have it");
+        }
+        let alter =
+            Asking { operation: Operation::Alter, ..asking(&decisions, "employee", "customer-support") };
+        let category = |name: &&str| words.categories().find(name).unwrap();
+        let sets: Vec<Vec<CategoryId>> =
+            classes.iter().map(|set| set.iter().map(category).collect()).collect();
+        let done = decisions.admit_operation(&alter, &Classes::new(sets, false)).unwrap();
+        let permit = judge(&done, &Subject::default(), NOW);
+        assert_eq!(forms(&permit), [Removed, Clear, Removed, Removed, Clear, Removed]);
     }
 
     #[test]

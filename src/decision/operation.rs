@@ -152,8 +152,8 @@ fn is_possible(
 ) -> bool {
     let words = pack.vocabulary();
     let mut search = Search::new(pack.rulebook());
-    sets.iter().any(|set| {
-        let known = known.with(Fact::WithServiceData, u8::from(with_service_data(pack, set)));
+    sets.iter().map(|set| pack.judged_as(set)).any(|set| {
+        let known = known.with(Fact::WithServiceData, u8::from(with_service_data(pack, &set)));
         let categories = set.iter().filter(|category| words.is_somebodys(**category));
         let slices = categories.map(|&category| search.slice_for(operation, kind, purpose, category));
         let slices: Vec<_> = slices.collect();

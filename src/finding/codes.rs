@@ -120,6 +120,7 @@ pub const WARNINGS: &[&str] = &[
     "agreement-missing",
     "allow-unused",
     "body-chooses-fields",
+    "category-members-differ",
     "category-too-wide",
     "certificate-ended",
     "controller-by-path-alone",

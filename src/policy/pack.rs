@@ -14,7 +14,7 @@ use super::rulebook::{RuleAt, Rulebook};
 use super::statement::statements;
 use super::world::{World, position};
 use crate::finding::{Finding, Source, suggestion};
-use crate::vocabulary::Vocabulary;
+use crate::vocabulary::{CategoryId, Vocabulary};
 
 /// A policy pack: what it says of itself, its words, and its rules.
 #[derive(Debug)]
@@ -70,6 +70,16 @@ impl Pack {
 
     pub fn vocabulary(&self) -> &Arc<Vocabulary> {
         &self.vocabulary
+    }
+
+    /// Everything that a field of these categories is judged as: what it may hold of the categories that
+    /// are never released counts, too.
+    pub fn judged_as(&self, field: &[CategoryId]) -> Vec<CategoryId> {
+        let tree = self.vocabulary.categories();
+        let may_hold = |never: &&CategoryId| {
+            !field.contains(never) && field.iter().any(|&category| tree.within(**never, category))
+        };
+        field.iter().chain(self.manifest.never_released.iter().filter(may_hold)).copied().collect()
     }
 
     pub fn rulebook(&self) -> &Rulebook {

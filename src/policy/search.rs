@@ -334,6 +334,19 @@ impl Worked {
         self.rules.len() == other.rules.len() && of(self) == of(other)
     }
 
+    /// Whether something leaves in another form than by the other slice, under some circumstances.
+    pub fn differs_from(&self, other: &Worked) -> bool {
+        if self.is_same_as(other) {
+            return false;
+        }
+        let mut visit = |_: Circumstances, outcomes: &[Outcome]| match outcomes {
+            [one, other] if one.form != other.form => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        };
+        let given = |slice| Given { slice, given: Circumstances::default() };
+        outcomes(&[given(self), given(other)], Circumstances::default(), &mut visit).is_break()
+    }
+
     /// The slice with only some of its permits.
     #[must_use]
     pub fn with_permits(&self, keep: impl Fn(RuleAt) -> bool) -> Worked {

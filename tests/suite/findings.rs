@@ -779,6 +779,16 @@ const SURPRISES: &[(&str, &str)] = &[
         "[[route]]\nALLOW\nname = \"x\"\nupstream = \"crm\"\npath = \"/x\"\nsubject = \"@.id\"\nfields = { \"@.notes[?@.kind == 'note' && @.public].text\" = \"non-personal\" }",
     ),
     (
+        "category-members-differ",
+        "[[route]]\nALLOW\nname = \"x\"\nupstream = \"crm\"\npath = \"/x\"\nsubject = \"@.id\"\nfields = { \"@.payment\" = \"payment\", \"@.at\" = \"contact\" }",
+    ),
+    (
+        "category-members-differ",
+        "[[schema]]\nALLOW\nname = \"s\"\nsubject = \"@.id\"\nfields = { \"@.card\" = [\"service-data\", \"payment\"] }\n\
+         [[route]]\nname = \"x\"\nupstream = \"crm\"\npath = \"/x\"\nschema = \"s\"\n\
+         [[route]]\nname = \"y\"\nupstream = \"crm\"\npath = \"/y\"\nschema = \"s\"",
+    ),
+    (
         "names-leave",
         "[[schema]]\nALLOW\nname = \"s\"\nsubject = \"@.id\"\nfields = { \"@.settings.*\" = \"preferences\" }\n\
          [[route]]\nname = \"x\"\nupstream = \"crm\"\npath = \"/x\"\nschema = \"s\"",

@@ -62,6 +62,20 @@ fn given(purpose: &str) -> String {
 }
 
 #[test]
+fn a_wide_field_does_not_carry_what_is_never_released() {
+    let upstream = Upstream::start();
+    let routes = ROUTES.replace("\"@.name\" = \"name\"", "\"@.name\" = \"name\"\n\"@.card\" = \"payment\"");
+    let gate = Gate::start(&format!("{}{routes}", base(upstream.address)));
+    upstream.json("/customers/p-1", r#"{"id": "p-1", "name": "Ada", "card": {"pan": "4111111111111111"}}"#);
+    gate.tell("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
+    let answer = gate.get("/customers/p-1", "support", "customer-support");
+    assert_eq!(answer.text(), r#"{"id": "p-1", "name": "Ada"}"#);
+    let told = http::get(gate.address, "/.well-known/data-purposes", &[&bearer("support")]).text();
+    assert!(told.contains(".name"), "{told}");
+    assert!(!told.contains("card"), "{told}");
+}
+
+#[test]
 fn each_record_of_a_list_is_judged_by_its_own_subject() {
     let (upstream, gate) = house();
     let items: Vec<String> = ["p-1", "p-2", "p-3", "p-4"].iter().map(|id| person(id)).collect();

@@ -53,6 +53,9 @@ pub struct OperationExplained {
 #[derive(Clone, Debug, Serialize)]
 pub struct Explained {
     pub category: String,
+    /// The category below it that decides: a field may hold it, and the pack never releases it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub may_hold: Option<String>,
     pub form: Form,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub basis: Option<&'static str>,
@@ -140,14 +143,26 @@ impl<'a> Question<'a> {
         let about = self.about();
         let every: Mask = Fact::all(words.relations().len()).collect();
         let shared = exchange.about(pack, every, &about);
-        let overrides = exchange.overrides(pack, every, &about, categories);
+        let overrides = exchange.overrides(pack, every, &about, &pack.judged_as(categories));
         let per_category: Mask = super::gather::PER_CATEGORY.into_iter().collect();
-        let explained = categories.iter().map(|&category| {
-            let own = overrides.iter().find(|(of, _)| *of == category);
-            let facts = own.map_or(shared, |(_, own)| shared.overlaid(*own, per_category));
-            let facts = facts.with_flag(Fact::WithServiceData, with_service_data(pack, &[category]));
-            let case = Case { pack, asking, category, facts };
-            if refused.is_some() { case.withheld(case.nearest()) } else { case.explained() }
+        let explained = categories.iter().map(|&field| {
+            let case = |category| {
+                let own = overrides.iter().find(|(of, _)| *of == category);
+                let facts = own.map_or(shared, |(_, own)| shared.overlaid(*own, per_category));
+                let facts = facts.with_flag(Fact::WithServiceData, with_service_data(pack, &[field]));
+                Case { pack, asking, category, facts }
+            };
+            let own = case(field);
+            if refused.is_some() {
+                return own.withheld(own.nearest());
+            }
+            let own = own.explained();
+            let held = pack.judged_as(&[field]).into_iter().filter(|&held| held != field);
+            let mut stricter = held.map(|held| case(held).explained()).filter(|line| line.form > own.form);
+            match stricter.next() {
+                Some(held) => Explained { category: own.category, may_hold: Some(held.category), ..held },
+                None => own,
+            }
         });
         Explanation {
             kind: words.kinds().name(asking.recipient.kind).to_owned(),
@@ -202,6 +217,7 @@ impl Case<'_> {
         let rules: Vec<&Rule> = verdict.rules.iter().filter_map(|&at| rulebook.rule(at)).collect();
         Explained {
             category: self.name(),
+            may_hold: None,
             form: verdict.form,
             basis: verdict.basis.map(|basis| basis.name()),
             clauses: clauses(&rules),
@@ -216,6 +232,7 @@ impl Case<'_> {
         let applying: Vec<&Rule> = forbids.filter(|rule| self.lacks(rule).is_empty()).collect();
         Explained {
             category: self.name(),
+            may_hold: None,
             form: Form::Removed,
             basis: None,
             clauses: clauses(&applying),

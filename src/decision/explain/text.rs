@@ -11,6 +11,7 @@ use crate::vocabulary::{CategoryId, Form, Vocabulary};
 #[derive(PartialEq, Eq)]
 struct Shared<'e> {
     form: Form,
+    may_hold: Option<&'e str>,
     basis: Option<&'static str>,
     rules: &'e [String],
     clauses: &'e [String],
@@ -20,11 +21,12 @@ struct Shared<'e> {
 
 impl<'e> Shared<'e> {
     fn of(line: &'e Explained) -> Shared<'e> {
-        let Explained { category: _, form, basis, clauses, rules, nearest, changes } = line;
+        let Explained { category: _, may_hold, form, basis, clauses, rules, nearest, changes } = line;
         // What is never released for this purpose says for which it is.
         let is_told = |near: &&Nearest| changes.never.is_none() || !near.is_elsewhere;
         let nearest = nearest.iter().filter(is_told).collect();
-        Shared { form: *form, basis: *basis, rules, clauses, nearest, changes }
+        let may_hold = may_hold.as_deref();
+        Shared { form: *form, may_hold, basis: *basis, rules, clauses, nearest, changes }
     }
 }
 
@@ -43,7 +45,9 @@ impl Explanation {
                 let _ = writeln!(text, "{:13}   would have to change: {changes}", "");
             }
         }
-        let is_far = |line: &&Explained| !all && line.form == Form::Removed && line.nearest.is_empty();
+        let is_far = |line: &&Explained| {
+            !all && line.form == Form::Removed && line.nearest.is_empty() && line.may_hold.is_none()
+        };
         let (far, near): (Vec<&Explained>, Vec<&Explained>) = self.categories.iter().partition(is_far);
         let mut blocks: Vec<(Shared<'_>, Vec<&str>)> = Vec::new();
         for line in near {
@@ -70,12 +74,15 @@ impl Explanation {
 }
 
 fn block(text: &mut String, shared: &Shared<'_>, categories: &str) {
-    let Shared { form, basis, rules, clauses, nearest, changes } = shared;
+    let Shared { form, may_hold, basis, rules, clauses, nearest, changes } = shared;
     let head = format!("{:13} {categories}", form.name());
     let _ = match basis {
         Some(basis) => writeln!(text, "{head}: {basis}"),
         None => writeln!(text, "{head}"),
     };
+    if let Some(held) = may_hold {
+        let _ = writeln!(text, "{:13}   may hold `{held}`, which is judged with it", "");
+    }
     if !rules.is_empty() {
         let verb = if *form == Form::Removed { "forbidden by" } else { "permitted by" };
         let _ = writeln!(text, "{:13}   {verb} {} [{}]", "", rules.join(", "), clauses.join(", "));
