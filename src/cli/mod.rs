@@ -9,6 +9,7 @@ pub mod coverage;
 mod findings;
 pub mod ledger;
 mod logging;
+mod new_pack;
 pub mod place;
 pub mod policy;
 mod processing;

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use super::coverage::{CoverageArgs, cover};
-use super::{findings, schema};
+use super::{findings, new_pack, schema};
 use crate::config::pack::{read_all, read_pack, scenarios};
 use crate::decision::scenario::{self, Scenario};
 use crate::decision::{Asking, Changes, Classes, Decisions, OperationExplained, Question};
@@ -23,6 +24,17 @@ use crate::vocabulary::{CategoryId, Operation, Vocabulary};
 /// What can be asked of a policy pack.
 #[derive(Debug, clap::Subcommand)]
 pub enum PolicyVerb {
+    /// Write a pack that releases nothing personal, to begin your own with
+    New {
+        /// The folder for the pack
+        dir: PathBuf,
+        /// What the privacy policy is called
+        #[arg(long, value_parser = new_pack::one_line)]
+        title: String,
+        /// Whom refused recipients and people can turn to
+        #[arg(long, value_parser = new_pack::one_line)]
+        contact: String,
+    },
     /// Run scenario files against a pack
     Test {
         /// The pack's folder
@@ -132,6 +144,10 @@ pub enum Outcome {
 /// When writing fails.
 pub fn run(verb: &PolicyVerb, out: &mut dyn Write, words: &mut dyn Write) -> io::Result<Outcome> {
     match verb {
+        PolicyVerb::New { dir, title, contact } => {
+            let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
+            new_pack::write(dir, title, contact, today, words)
+        }
         PolicyVerb::Test { policy, files } => test(policy, files, out, words),
         PolicyVerb::Explain(args) => explained(args, out, words),
         PolicyVerb::Matrix { policy, format } => show_matrix(policy, *format, out, words),

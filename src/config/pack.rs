@@ -82,7 +82,7 @@ impl Packs {
                     "no-policy-pack",
                     format!("there is no policy pack in {}", folder.display()),
                 );
-                let hint = "name a folder with a `pack.toml`, for example `policies/one-partner-360`";
+                let hint = "name a folder with a `pack.toml`; `purposegate policy new DIR` writes one";
                 fields.document().find(finding.label("no pack").hint(hint), named.at.clone());
             }
         }

@@ -57,3 +57,87 @@ fn the_schema_is_not_written_into_a_pack() {
     assert!(words.contains("folder-holds-pack") || words.contains("holds a policy pack"), "{words}");
     assert!(!folder.join("policies.cedar").exists());
 }
+
+/// A new pack of this title, in a folder that did not exist.
+fn new_pack(title: &str) -> (tempfile::TempDir, String) {
+    let outer = tempfile::tempdir().unwrap();
+    let folder = outer.path().join("policies/acme").to_str().unwrap().to_owned();
+    let (status, out, words) =
+        policy(&["new", &folder, "--title", title, "--contact", "privacy@acme.example"]);
+    assert_eq!((status, out.as_str()), (0, ""), "{words}");
+    assert!(words.contains(&format!("purposegate policy test --policy {folder}")), "{words}");
+    (outer, folder)
+}
+
+#[test]
+fn a_new_pack_loads_passes_and_releases_nothing_personal() {
+    let title = r#"Acme "Ltd" \ 'Sons': {today} = {contact}, Datenschutzerklärung"#;
+    let (outer, folder) = new_pack(title);
+    let at = ["--policy", &folder];
+    let (status, out, words) = policy(&[&["test"], &at[..]].concat());
+    assert_eq!(status, 0, "{out}{words}");
+    assert!(out.contains("pass  not-personal not even figures are sold"), "{out}");
+    let (status, out, words) = policy(&[&["coverage"], &at[..]].concat());
+    assert_eq!(status, 0, "{out}{words}");
+    assert!(out.contains(": 0 findings"), "{out}");
+
+    let (status, out, words) = policy(&[&["matrix"], &at[..], &["--format", "json"]].concat());
+    assert_eq!(status, 0, "{words}");
+    let matrix: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(matrix["title"], title);
+    let (_, out, _) = policy(&["vocabulary"]);
+    let vocabulary: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let purposes = vocabulary["purposes"].as_array().unwrap();
+    let kinds = vocabulary["recipient_kinds"].as_array().unwrap();
+    // Everything that could be said in a person's favour changes nothing.
+    let subject =
+        r#"{"consents":{"marketing":"given"},"relations":["service-signup"],"transfer-consent":true}"#;
+    let request = r#"{"legal-reference":true,"subject-is-recipient":true,"controller-is-recipient":true}"#;
+    for (kind, purpose) in kinds.iter().zip(purposes.iter().cycle().skip(20)) {
+        let (kind, purpose) = (kind["id"].as_str().unwrap(), purpose["id"].as_str().unwrap());
+        let asked = ["explain", "--recipient-kind", kind, "--purpose", purpose, "--format", "json"];
+        let facts = ["--subject-json", subject, "--request-json", request];
+        let (_, out, words) = policy(&[&asked, &at[..], &facts].concat());
+        let explained: serde_json::Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{words}"));
+        for line in explained["categories"].as_array().unwrap() {
+            let free = ["de-identified", "aggregate", "non-personal"].map(serde_json::Value::from);
+            assert!(
+                line["form"] == "removed" || free.contains(&line["category"]),
+                "{kind} {purpose}: {line}"
+            );
+        }
+    }
+
+    let out = outer.path().join("cedar");
+    let (status, _, words) = policy(&[&["schema"], &at[..], &["--out", out.to_str().unwrap()]].concat());
+    assert_eq!(status, 0, "{words}");
+    assert!(validated(&out) > 10, "the base's rules are among them");
+}
+
+#[test]
+fn a_new_pack_is_of_today_and_overwrites_nothing() {
+    let (_outer, folder) = new_pack("Acme");
+    let file = Path::new(&folder).join("pack.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let pack: toml::Table = text.parse().unwrap();
+    let date = |key: &str| pack[key].as_datetime().unwrap().to_string();
+    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+    assert!([today, today.yesterday().unwrap()].iter().any(|day| day.to_string() == date("announced")));
+    assert_eq!(date("announced"), date("effective"));
+    assert_eq!(pack["contact"].as_str(), Some("privacy@acme.example"));
+
+    let again = ["new", &folder, "--title", "Other", "--contact", "c"];
+    let (status, _, words) = policy(&again);
+    assert!(status == 2 && words.contains("holds a policy pack already"), "{words}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+    std::fs::remove_file(&file).unwrap();
+    let (status, _, words) = policy(&again);
+    assert!(status == 2 && words.contains("rules.cedar") || words.contains("scenarios"), "{words}");
+    assert!(!file.exists());
+
+    for title in ["", "two\nlines"] {
+        let (status, _, words) = policy(&["new", &format!("{folder}-2"), "--title", title, "--contact", "c"]);
+        assert!(status == 2 && words.contains("one line of text"), "{words}");
+    }
+    assert!(!Path::new(&format!("{folder}-2")).exists());
+}

@@ -1,0 +1,89 @@
+//! `purposegate policy new`: a policy pack that releases nothing personal, to begin one's own with.
+//!
+//! Invariant: no file that is there already is written over.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::Path;
+
+use jiff::civil::Date;
+
+use super::policy::{Outcome, unusable};
+use crate::finding::Finding;
+
+/// The files of a new pack, with places for what is its own.
+const FILES: [(&str, &str); 3] = [
+    ("pack.toml", include_str!("template/pack.toml")),
+    ("rules.cedar", include_str!("template/rules.cedar")),
+    ("scenarios/first.toml", include_str!("template/scenarios.toml")),
+];
+
+/// Writes the pack and says what comes next.
+pub(super) fn write(
+    folder: &Path,
+    title: &str,
+    contact: &str,
+    today: Date,
+    words: &mut dyn Write,
+) -> io::Result<Outcome> {
+    let refused = occupied(folder).or_else(|| create(folder, title, contact, today).err());
+    if let Some(finding) = refused {
+        return unusable(&[finding], words);
+    }
+    let at = folder.display();
+    writeln!(words, "wrote a pack that releases nothing personal to {at}; edit its files, then")?;
+    for verb in ["test", "coverage", "matrix"] {
+        writeln!(words, "  purposegate policy {verb} --policy {at}")?;
+    }
+    Ok(Outcome::Fine)
+}
+
+/// Reads an argument that is one line of text.
+pub(super) fn one_line(text: &str) -> Result<String, String> {
+    let is_line = !text.trim().is_empty() && !text.chars().any(char::is_control);
+    if is_line { Ok(text.to_owned()) } else { Err("one line of text, not empty".to_owned()) }
+}
+
+/// Whether something of a pack is there already: its manifest, or rules that would become the new pack's.
+fn occupied(folder: &Path) -> Option<Finding> {
+    let entries = std::fs::read_dir(folder).ok()?;
+    let is_of_pack = |path: &Path| {
+        path.extension().is_some_and(|found| found == "cedar")
+            || FILES.iter().any(|(name, _)| path.ends_with(name))
+            || path.ends_with("scenarios")
+    };
+    let found = entries.flatten().map(|entry| entry.path()).find(|path| is_of_pack(path))?;
+    let message = format!("{} holds a policy pack already", folder.display());
+    let hint = format!("there is {}; name another folder", found.display());
+    Some(Finding::error("folder-holds-pack", message).hint(hint))
+}
+
+fn create(folder: &Path, title: &str, contact: &str, today: Date) -> Result<(), Finding> {
+    let quoted = |text: &str| toml::Value::from(text).to_string();
+    for (name, template) in FILES {
+        let file = folder.join(name);
+        let text = fill(template, &quoted(title), &quoted(contact), &today.to_string());
+        let written = file.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| {
+            OpenOptions::new().write(true).create_new(true).open(&file)?.write_all(text.as_bytes())
+        });
+        if let Err(error) = written {
+            let message = format!("cannot write {}: {error}", file.display());
+            return Err(Finding::error("unwritable-folder", message));
+        }
+    }
+    Ok(())
+}
+
+/// The template with its places filled. A place is the whole value of a line, so what a title says is none.
+fn fill(template: &str, title: &str, contact: &str, today: &str) -> String {
+    let mut text = String::with_capacity(template.len());
+    for line in template.split_inclusive('\n') {
+        text.push_str(&match line.split_once(" = ") {
+            Some((key, "{title}\n")) => format!("{key} = {title}\n"),
+            Some((key, "{contact}\n")) => format!("{key} = {contact}\n"),
+            Some((key, "{today}\n")) => format!("{key} = {today}\n"),
+            _ => line.to_owned(),
+        });
+    }
+    text
+}
