@@ -16,6 +16,7 @@ mod decisions;
 mod documents;
 mod findings;
 mod gate;
+mod guide;
 mod http;
 mod ids;
 mod in_flight;

@@ -269,6 +269,26 @@ mod tests {
         }
     }
 
+    /// The table of docs/policy-packs.md.
+    #[test]
+    fn forms_are_as_documented() {
+        let guide = include_str!("../../../docs/policy-packs.md");
+        let table = guide.split_once("| category | value | `masked` | `generalised` |").unwrap().1;
+        let mut rows = 0;
+        for row in table.lines().skip(2).take_while(|line| line.starts_with('|')) {
+            let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+            let [categories, value, masked, generalised] = cells[..] else { panic!("{row}") };
+            let code = |cell: &str| cell.trim_matches('`').to_owned();
+            for category in categories.split(", ").map(code) {
+                let shape = Shape::of(&category);
+                assert_eq!(written(Form::Masked, shape, &code(value)), code(masked), "{row}");
+                assert_eq!(written(Form::Generalised, shape, &code(value)), code(generalised), "{row}");
+                rows += usize::from(shape != Shape::Other);
+            }
+        }
+        assert_eq!(rows, 10, "each category with a shape of its own has an example");
+    }
+
     #[test]
     fn without_a_key_there_are_no_pseudonyms() {
         assert_eq!(Forms::without_pseudonyms().feasible(Form::Pseudonymised), Form::Removed);
