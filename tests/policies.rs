@@ -422,3 +422,107 @@ fn an_operation_is_explained_beside_what_comes_back() {
         "{out}"
     );
 }
+
+/// Elements of an XML text in the order of their starts, each with its attributes and text: as little as reading a
+/// report takes, and strict. Entities are replaced; anything that is not well-formed fails the test.
+fn xml_elements(text: &str) -> Vec<(String, Vec<(String, String)>, String)> {
+    fn unescaped(text: &str) -> String {
+        assert!(!text.contains('<'), "{text}");
+        let mut parts = text.split('&');
+        let mut plain = parts.next().unwrap().to_owned();
+        for part in parts {
+            let (entity, rest) = part.split_once(';').unwrap();
+            plain.push(match entity {
+                "amp" => '&',
+                "lt" => '<',
+                "gt" => '>',
+                "quot" => '"',
+                number => char::from_u32(number.strip_prefix('#').unwrap().parse().unwrap()).unwrap(),
+            });
+            plain.push_str(rest);
+        }
+        plain
+    }
+    let mut rest = text.strip_prefix("<?xml version=\"1.0\" encoding=\"UTF-8\"?>").unwrap();
+    let (mut elements, mut open) =
+        (Vec::<(String, Vec<(String, String)>, String)>::new(), Vec::<usize>::new());
+    while let Some((before, after)) = rest.split_once('<') {
+        match open.last() {
+            Some(&at) => elements[at].2.push_str(&unescaped(before)),
+            None => assert_eq!(before.trim(), ""),
+        }
+        let (tag, next) = after.split_once('>').unwrap();
+        rest = next;
+        if let Some(name) = tag.strip_prefix('/') {
+            assert_eq!(elements[open.pop().unwrap()].0, name);
+            continue;
+        }
+        let (tag, is_empty) = tag.strip_suffix('/').map_or((tag, false), |tag| (tag, true));
+        let (name, mut attributes) = tag.split_once(' ').unwrap_or((tag, ""));
+        let mut read = Vec::new();
+        while let Some((key, after)) = attributes.split_once("=\"") {
+            let (value, next) = after.split_once('"').unwrap();
+            read.push((key.trim().to_owned(), unescaped(value)));
+            attributes = next;
+        }
+        assert_eq!(attributes.trim(), "", "{tag}");
+        elements.push((name.to_owned(), read, String::new()));
+        if !is_empty {
+            open.push(elements.len() - 1);
+        }
+    }
+    assert!(open.is_empty() && rest.trim().is_empty());
+    elements
+}
+
+#[test]
+fn a_build_server_and_a_program_can_read_what_passed_and_what_failed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mixed.toml");
+    let head = "clause = \"G-1\"\npurpose = \"data-sale\"\nrecipient = { kind = \"employee\" }\n";
+    let scenarios = format!(
+        "[[scenario]]\nname = \"a <b> & \\\"c\\\"\\nd\"\n{head}expect = {{ name = \"clear\", email = \"clear\" }}\n\
+         [[scenario]]\nname = \"right\"\n{head}refused = \"no-rule-permits\"\n"
+    );
+    std::fs::write(&file, scenarios).unwrap();
+    let (pack, path) = (pack(PACKS[0]), file.to_str().unwrap());
+    let run = |format: &str| policy(&["test", "--policy", pack.to_str().unwrap(), "--format", format, path]);
+
+    let (outcome, out, words) = run("junit");
+    assert_eq!((outcome, words.as_str()), (Outcome::Found, ""));
+    let elements = xml_elements(&out);
+    let names: Vec<&str> = elements.iter().map(|(name, ..)| name.as_str()).collect();
+    assert_eq!(names, ["testsuites", "testsuite", "testcase", "failure", "testcase"]);
+    let of = |at: usize, key: &str| {
+        elements[at].1.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str()).unwrap()
+    };
+    for totals in [0, 1] {
+        assert_eq!([of(totals, "tests"), of(totals, "failures"), of(totals, "errors")], ["2", "1", "0"]);
+    }
+    assert_eq!(of(1, "name"), path);
+    assert_eq!([of(2, "classname"), of(2, "name"), of(2, "file")], ["G-1", "a <b> & \"c\"\nd", path]);
+    assert!(of(3, "message").starts_with("email: expected clear, got removed"), "{out}");
+    assert_eq!(elements[3].2.lines().count(), 2, "a line for each difference: {out}");
+    assert_eq!(of(4, "name"), "right");
+
+    let (outcome, out, _) = run("json");
+    assert_eq!(outcome, Outcome::Found);
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&report["passed"], &report["failed"]), (&1.into(), &1.into()));
+    assert_eq!(report["scenarios"][0]["differences"][0]["what"], "email");
+    assert_eq!(report["scenarios"][1]["passed"], true);
+}
+
+#[test]
+fn a_scenario_of_an_unknown_clause_is_unusable() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("clause.toml");
+    let scenario = "[[scenario]]\nname = \"n\"\nclause = \"G-6.7dd\"\npurpose = \"data-sale\"\n\
+        recipient = { kind = \"employee\" }\nrefused = \"no-rule-permits\"\n";
+    std::fs::write(&file, scenario).unwrap();
+    let (outcome, out, words) =
+        policy(&["test", "--policy", pack(PACKS[0]).to_str().unwrap(), file.to_str().unwrap()]);
+    assert_eq!((outcome, out.as_str()), (Outcome::Unusable, ""));
+    assert!(words.contains("unknown-clause") && words.contains("unknown clause `G-6.7dd`"), "{words}");
+    assert!(words.contains("did you mean `G-6.7d`?") && words.contains("clause.toml:3"), "{words}");
+}

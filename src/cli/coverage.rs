@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::json;
 
 use super::findings;
-use super::policy::{Outcome, TextOrJson, read_scenarios, unusable};
+use super::policy::{Outcome, TextOrJson, unusable};
+use super::test::read_scenarios;
 use crate::config::pack::{read_pack, scenarios};
 use crate::decision::mutation::{self, Survivor, Trials};
 use crate::decision::scenario::Scenario;

@@ -19,6 +19,7 @@ mod schema;
 pub mod scrub;
 mod serve;
 pub mod subject;
+pub mod test;
 pub mod way;
 
 use std::path::PathBuf;

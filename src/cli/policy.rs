@@ -11,9 +11,10 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::coverage::{CoverageArgs, cover};
+use super::test::{TestArgs, test};
 use super::{findings, new_pack, schema};
-use crate::config::pack::{read_all, read_pack, scenarios};
-use crate::decision::scenario::{self, Scenario};
+use crate::config::pack::read_pack;
+use crate::decision::scenario;
 use crate::decision::{Asking, Changes, Classes, Decisions, OperationExplained, Question};
 use crate::document::Document;
 use crate::finding::{Finding, Source};
@@ -36,13 +37,7 @@ pub enum PolicyVerb {
         contact: String,
     },
     /// Run scenario files against a pack
-    Test {
-        /// The pack's folder
-        #[arg(long)]
-        policy: PathBuf,
-        /// Scenario files; without any, the pack's own
-        files: Vec<PathBuf>,
-    },
+    Test(TestArgs),
     /// Say why each data category leaves, or what it would have needed
     Explain(ExplainArgs),
     /// Show recipient kinds, purposes and categories at a glance
@@ -148,7 +143,7 @@ pub fn run(verb: &PolicyVerb, out: &mut dyn Write, words: &mut dyn Write) -> io:
             let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
             new_pack::write(dir, title, contact, today, words)
         }
-        PolicyVerb::Test { policy, files } => test(policy, files, out, words),
+        PolicyVerb::Test(args) => test(args, out, words),
         PolicyVerb::Explain(args) => explained(args, out, words),
         PolicyVerb::Matrix { policy, format } => show_matrix(policy, *format, out, words),
         PolicyVerb::Diff { old, new, format } => compare(old, new, *format, out, words),
@@ -156,46 +151,6 @@ pub fn run(verb: &PolicyVerb, out: &mut dyn Write, words: &mut dyn Write) -> io:
         PolicyVerb::Vocabulary { policy, format } => list(policy.as_deref(), *format, out, words),
         PolicyVerb::Schema { policy, out: folder } => schema::write(policy, folder.as_deref(), out, words),
     }
-}
-
-/// One line a scenario, what differs below it, and the count.
-fn test(policy: &Path, files: &[PathBuf], out: &mut dyn Write, words: &mut dyn Write) -> io::Result<Outcome> {
-    let read = read_pack(policy).and_then(|pack| {
-        let sources = if files.is_empty() { scenarios(policy, &pack)? } else { read_all(files)? };
-        let read = read_scenarios(&pack, &sources)?;
-        Ok((pack, read))
-    });
-    let (pack, scenarios) = match read {
-        Ok(read) => read,
-        Err(findings) => return unusable(&findings, words),
-    };
-    let decisions = Decisions::new(Arc::new(pack));
-    let (mut passed, mut failed) = (0, 0);
-    for scenario in &scenarios {
-        let differences = scenario.run(&decisions);
-        let verdict = if differences.is_empty() { "pass" } else { "FAIL" };
-        writeln!(out, "{verdict}  {:9} {}", scenario.clause, scenario.name)?;
-        for difference in &differences {
-            writeln!(out, "        {difference}")?;
-        }
-        if differences.is_empty() { passed += 1 } else { failed += 1 }
-    }
-    writeln!(out, "{passed} passed, {failed} failed")?;
-    if scenarios.is_empty() {
-        return unusable(&[Finding::error("no-scenario", "no scenario to run")], words);
-    }
-    Ok(if failed == 0 { Outcome::Fine } else { Outcome::Found })
-}
-
-pub(super) fn read_scenarios(pack: &Pack, sources: &[Source]) -> Result<Vec<Scenario>, Vec<Finding>> {
-    let (mut scenarios, mut findings) = (Vec::new(), Vec::new());
-    for source in sources {
-        match Scenario::read(source, pack) {
-            Ok(read) => scenarios.extend(read),
-            Err(found) => findings.extend(found),
-        }
-    }
-    if findings.is_empty() { Ok(scenarios) } else { Err(findings) }
 }
 
 fn explained(args: &ExplainArgs, out: &mut dyn Write, words: &mut dyn Write) -> io::Result<Outcome> {

@@ -241,7 +241,7 @@ impl<'a> Reader<'a> {
     fn scenario(&self, mut fields: Fields<'_>) -> Option<Scenario> {
         let at = fields.at();
         let name = fields.needed_text("name");
-        let clause = fields.needed_text("clause");
+        let clause = fields.needed_text("clause").and_then(|clause| self.clause(clause));
         let purpose = fields.needed_text("purpose");
         let purpose = purpose.and_then(|purpose| self.purpose(&purpose));
         let recipient = fields.fields("recipient", "`recipient`");
@@ -273,6 +273,20 @@ impl<'a> Reader<'a> {
             expected,
             carried_out,
         })
+    }
+
+    /// The clause that is shown, which the pack has.
+    fn clause<'t>(&self, clause: At<&'t str>) -> Option<At<&'t str>> {
+        let manifest = self.pack.manifest();
+        if manifest.clause(clause.value).is_some() {
+            return Some(clause);
+        }
+        let known = manifest.clauses.iter().map(|known| &*known.id);
+        let hint = suggestion(clause.value, known)
+            .unwrap_or_else(|| "list it under `[[clauses]]` in pack.toml".to_owned());
+        let finding = Finding::error("unknown-clause", format!("unknown clause `{}`", clause.value));
+        self.document.find(finding.label("not a clause of the pack").hint(hint), clause.at);
+        None
     }
 
     /// `recipient`: the defaults are those of a recipient in the EEA that asks for what it is registered for.

@@ -1,7 +1,5 @@
 //! What a pack leaves uncovered: clauses without rules, rules that never apply, categories nobody gets.
 
-use std::collections::BTreeMap;
-
 use super::manifest::Kept;
 use super::pack::Pack;
 use super::rulebook::RuleAt;
@@ -28,7 +26,6 @@ pub struct Shown<'s> {
 /// when a pack is loaded.
 pub fn uncovered(pack: &Pack, scenarios: &[Shown<'_>]) -> Vec<Finding> {
     let mut findings = clauses(pack, scenarios);
-    findings.extend(unknown_citations(pack, scenarios));
     let mut search = Search::new(pack.rulebook());
     findings.extend(dead_rules(pack, &mut search));
     findings.extend(categories(pack, &mut search));
@@ -77,21 +74,6 @@ fn clauses(pack: &Pack, scenarios: &[Shown<'_>]) -> Vec<Finding> {
         }
     }
     findings
-}
-
-fn unknown_citations(pack: &Pack, scenarios: &[Shown<'_>]) -> Vec<Finding> {
-    let mut unknown: BTreeMap<&str, usize> = BTreeMap::new();
-    let cited = scenarios.iter().map(|shown| shown.clause);
-    for clause in cited.filter(|clause| pack.manifest().clause(clause).is_none()) {
-        *unknown.entry(clause).or_default() += 1;
-    }
-    let finding = |(clause, times)| {
-        Finding::error(
-            "unknown-clause",
-            format!("{times} scenarios cite `{clause}`, which is no clause of the pack"),
-        )
-    };
-    unknown.into_iter().map(finding).collect()
 }
 
 /// Rules that apply under no circumstances.
