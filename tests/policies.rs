@@ -342,6 +342,15 @@ fn what_would_have_to_change_takes_several_facts_where_it_has_to() {
 }
 
 #[test]
+fn a_wide_category_that_may_hold_what_never_leaves_wants_a_narrower_one() {
+    let (_, out, _) = explained("payment-processor", "payment", &["--category", "payment"]);
+    assert!(
+        out.contains("a narrower category in the mapping") && out.contains("`payment-card-number`"),
+        "{out}"
+    );
+}
+
+#[test]
 fn a_kind_that_is_none_is_answered_with_one_that_is() {
     let (outcome, _, words) = explained("reseller", "reseller-follow-up", &[]);
     assert_eq!(outcome, Outcome::Unusable);

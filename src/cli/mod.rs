@@ -6,6 +6,7 @@ pub mod audit;
 pub mod case;
 pub mod consent;
 pub mod coverage;
+pub mod explain;
 mod findings;
 pub mod ledger;
 mod logging;
@@ -56,6 +57,8 @@ enum Verb {
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
     },
+    /// Say why a field leaves or not: with the configuration and the ledger as they are, or of a decision on the log
+    Explain(explain::ExplainArgs),
     /// Test and question a policy pack
     Policy {
         #[command(subcommand)]

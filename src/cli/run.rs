@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use super::audit::{self, AuditVerb, LogPlace};
 use super::case::{self, CaseVerb};
 use super::consent::{self, ConsentVerb};
+use super::explain::{self, ExplainArgs};
 use super::findings::{self, Counts, counted};
 use super::ledger::{self, LedgerVerb};
 use super::logging;
@@ -43,6 +44,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Verb::Demo { check } => run_demo(check),
         Verb::Serve(file) => run_serve(&file),
         Verb::Check { file, format } => check(&file, format),
+        Verb::Explain(arguments) => run_explain(&arguments),
         Verb::Policy { verb } => run_policy(&verb),
         Verb::Scrub(arguments) => run_scrub(&arguments),
         Verb::Consent { config, admin, verb } => run_consent(&config, admin, verb),
@@ -138,6 +140,13 @@ fn check(file: &ConfigFile, format: Format) -> ExitCode {
 fn run_policy(verb: &PolicyVerb) -> ExitCode {
     let outcome = policy::run(verb, &mut std::io::stdout().lock(), &mut std::io::stderr().lock());
     finish(outcome.map(|outcome| outcome as u8))
+}
+
+fn run_explain(arguments: &ExplainArgs) -> ExitCode {
+    let Some(config) = load(&arguments.config) else { return ExitCode::from(UNUSABLE) };
+    let place = place(&config, arguments.admin);
+    let (mut out, mut words) = (std::io::stdout().lock(), std::io::stderr().lock());
+    finish(explain::run(arguments, &config, &place, Timestamp::now(), &mut out, &mut words))
 }
 
 fn run_consent(config: &Path, admin: Option<SocketAddr>, verb: ConsentVerb) -> ExitCode {

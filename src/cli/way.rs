@@ -72,15 +72,30 @@ pub trait Way {
     ) -> Result<(), Trouble>;
 }
 
+/// Asks the admin API of a running gateway for a resource.
+///
+/// # Errors
+/// [`Trouble::Unusable`].
+pub(super) fn get(admin: SocketAddr, path: &str) -> Result<(StatusCode, Bytes), Trouble> {
+    let gateway = ThroughGateway { admin, runtime: runtime()? };
+    let request = Request::builder().method(Method::GET).uri(path).header(HOST, admin.to_string());
+    let request = request.body(Full::default()).map_err(|error| gateway.unreachable(&error))?;
+    gateway.answer(request)
+}
+
+fn runtime() -> Result<Runtime, Trouble> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Trouble::Unusable(format!("the runtime cannot be started: {error}")))
+}
+
 /// Opens the way: the ledger itself, or the admin API of the gateway that has it.
 ///
 /// # Errors
 /// [`Trouble::Unusable`].
 pub(super) fn open(place: &Place<'_>, keys: &Keys) -> Result<Box<dyn Way>, Trouble> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Trouble::Unusable(format!("the runtime cannot be started: {error}")))?;
+    let runtime = runtime()?;
     match Ledger::open(place.ledger, keys, Arc::clone(&place.names)) {
         Ok(ledger) => {
             let known = history::known_in(place.log, place.keys, place.ledger);
@@ -248,6 +263,10 @@ impl ThroughGateway {
             request = request.header("idempotency-key", key);
         }
         let request = request.body(Full::new(Bytes::from(body))).map_err(|error| self.unreachable(&error))?;
+        self.answer(request)
+    }
+
+    fn answer(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), Trouble> {
         self.runtime.block_on(async {
             tokio::time::timeout(PATIENCE, send(self.admin, request))
                 .await

@@ -360,7 +360,8 @@ impl<'r, 'd> Reading<'r, 'd> {
         self.by_position(&mapping, &places);
         let plan = self.compile(&mapping, &places)?;
         let fields = mapping.records.iter().flat_map(|set| mapped(set, &mapping.records)).collect();
-        Some(Scrubbing::new(plan, self.words.vocabulary, unknown_subject, withheld, limits, fields))
+        let (words, records) = (self.words.vocabulary, mapping.records);
+        Some(Scrubbing::new(plan, words, unknown_subject, withheld, limits, fields, records))
     }
 
     /// Names what is told by its position: in a table without a header nobody notices another order, and in one

@@ -16,7 +16,7 @@ use super::media_type::MediaTypes;
 use super::{Refusal, path};
 pub use crate::decision::UnknownSubject;
 use crate::decision::{Classes, RecipientFacts};
-use crate::scrub::{Limits, Plan};
+use crate::scrub::{Limits, Plan, RecordMapping};
 use crate::vocabulary::{CategoryId, Operation, PurposeId, Vocabulary};
 
 /// What becomes of an answer of which something is withheld.
@@ -42,6 +42,8 @@ pub struct Scrubbing {
     pub limits: Limits,
     /// What is mapped, as it is told to recipients.
     pub fields: Vec<Field>,
+    /// The mapping as it is written.
+    pub records: Vec<RecordMapping>,
 }
 
 /// One mapped path, from the document on, and what it holds.
@@ -66,6 +68,7 @@ impl Scrubbing {
         withheld: Withheld,
         limits: Limits,
         fields: Vec<Field>,
+        records: Vec<RecordMapping>,
     ) -> Scrubbing {
         let is_personal = |category: &CategoryId| vocabulary.is_somebodys(*category);
         let sets: Vec<Vec<CategoryId>> =
@@ -76,7 +79,7 @@ impl Scrubbing {
         let personal =
             personal.map(|set| set.iter().any(is_personal) || (set.is_empty() && unclassified)).collect();
         let classes = Classes::new(sets, unclassified);
-        Scrubbing { plan, classes, personal, unknown_subject, withheld, limits, fields }
+        Scrubbing { plan, classes, personal, unknown_subject, withheld, limits, fields, records }
     }
 }
 

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use ulid::Ulid;
 
-use super::case::Confidential;
+use super::case::{Case, Confidential};
 use super::event::{Draft, Entity, Event, Sort};
 use super::kinds;
 use super::names::Names;
@@ -237,6 +237,28 @@ impl Archive {
     pub fn case(&self, id: &Arc<str>, now: Timestamp) -> Result<Option<Map<String, Value>>, StoreError> {
         let past = self.history(&Entity::Case(Arc::clone(id)))?;
         Ok(case::json(id, past.iter().map(|past| &past.event), now, self.names()))
+    }
+
+    /// What is in force of a case; `None`: it is not registered.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub fn registered_case(
+        &self,
+        id: &Arc<str>,
+        fingerprints: &Fingerprints,
+    ) -> Result<Option<Case>, StoreError> {
+        let past = self.history(&Entity::Case(Arc::clone(id)))?;
+        Ok(case::fold(past.iter().map(|past| &past.event), fingerprints))
+    }
+
+    /// Whether the recipient of this name is suspended.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub fn is_suspended(&self, recipient: &Arc<str>) -> Result<bool, StoreError> {
+        let past = self.history(&Entity::Recipient(Arc::clone(recipient)))?;
+        Ok(history::suspended(past.iter().map(|past| &past.event)))
     }
 
     /// The cases that nobody whom they name is told of yet.

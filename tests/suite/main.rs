@@ -14,6 +14,7 @@ mod commands;
 mod compliance;
 mod decisions;
 mod documents;
+mod explain;
 mod findings;
 mod gate;
 mod guide;

@@ -101,7 +101,7 @@ pub(super) fn changes(
     }
     let solutions = trial.solutions();
     if solutions.is_empty() && !trial.can_leave(asking.purpose) {
-        return Changes::never(trial.why_never());
+        return trial.narrower().unwrap_or_else(|| Changes::never(trial.why_never()));
     }
     let alternatives = merged(solutions).into_iter().take(MAX_ALTERNATIVES);
     let alternatives = alternatives
@@ -194,7 +194,10 @@ impl<'a> Trial<'a> {
 
     fn differs(&self, fact: Fact, value: u8) -> bool {
         let own = || self.key.overrides.iter().any(|(_, own)| own.get(fact) != value);
-        self.key.facts.get(fact) != value || (PER_CATEGORY.contains(&fact) && own())
+        // Of somebody whose data are not restricted any consent is as good.
+        let is_pointless =
+            fact == Fact::ConsentedSinceRestriction && self.key.facts.get(Fact::Restricted) == 0;
+        !is_pointless && (self.key.facts.get(fact) != value || (PER_CATEGORY.contains(&fact) && own()))
     }
 
     /// Whether it is worth trying: nobody becomes the person or the account but who can be that.
@@ -210,12 +213,33 @@ impl<'a> Trial<'a> {
 
     /// Whether rules could release the field to this kind for a purpose, whatever the facts.
     fn can_leave(&self, purpose: PurposeId) -> bool {
+        self.can_all_leave(purpose, &self.pack.judged_as(self.class))
+    }
+
+    fn can_all_leave(&self, purpose: PurposeId, categories: &[CategoryId]) -> bool {
         let (rulebook, kind) = (self.pack.rulebook(), self.asking.recipient.kind);
         let is_open = |category: &CategoryId| {
             let cell = rulebook.cell_for(self.operation, (kind, purpose, *category));
             cell.is_some_and(|cell| !cell.is_closed())
         };
-        self.class.iter().all(is_open)
+        categories.iter().all(is_open)
+    }
+
+    /// Of a wide category that could leave but for what below it is never released: a narrower one.
+    fn narrower(&self) -> Option<Changes> {
+        if !self.can_all_leave(self.asking.purpose, self.class) {
+            return None;
+        }
+        let tree = self.words().categories();
+        let held = self.pack.judged_as(self.class);
+        let held = held.iter().filter(|category| !self.class.contains(category));
+        let closed = held.filter(|category| !self.can_all_leave(self.asking.purpose, &[**category]));
+        let closed: Vec<String> = closed.map(|category| format!("`{}`", tree.name(*category))).collect();
+        let text = format!(
+            "a narrower category in the mapping: what is mapped may hold {}, and no rule releases that here",
+            closed.join(", ")
+        );
+        Some(Changes::one("mapping", text))
     }
 
     fn why_never(&self) -> String {

@@ -1,0 +1,195 @@
+//! The judge of an explanation: it decides as the gateway does, and keeps what each decision rested on.
+
+use super::knowledge::Knowledge;
+use crate::cli::way::Trouble;
+use crate::decision::{
+    Admitted, Controller, Permit, RecordFacts, Relationship, Subject, UnknownSubject, scenario,
+};
+use crate::layer::identity::Identity;
+use crate::ledger::Case;
+use crate::scrub::{Judge, Record};
+use crate::vocabulary::SubjectId;
+
+/// How well the ledger knows a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    Well,
+    /// Nothing but what they refused.
+    OnlyRefusals,
+    Not,
+    /// Nobody is named: somebody whom the ledger knows, and of whom it knows nothing special.
+    Assumed,
+}
+
+/// One of those whom a record is about.
+pub(super) struct Person {
+    pub(super) known: Known,
+    pub(super) about: scenario::Facts,
+    pub(super) permit: Permit,
+    /// It is who was asked about.
+    pub(super) is_meant: bool,
+}
+
+/// A record, and what was decided about it.
+pub(super) struct Seen {
+    pub(super) set: usize,
+    /// Empty where the record has no usable subject.
+    pub(super) people: Vec<Person>,
+    pub(super) facts: RecordFacts,
+    pub(super) permit: Permit,
+    /// How many fields of each class it holds; `None` where there is no record to count in.
+    pub(super) fields: Option<Vec<u32>>,
+}
+
+impl Seen {
+    /// Whether both are decided alike for the same reasons.
+    pub(super) fn is_like(&self, other: &Seen) -> bool {
+        let alike = |(one, other): (&Person, &Person)| {
+            one.known == other.known
+                && one.is_meant == other.is_meant
+                && one.about.subject == other.about.subject
+                && one.about.controller == other.about.controller
+                && one.about.relationship == other.about.relationship
+        };
+        self.set == other.set
+            && self.facts == other.facts
+            && self.fields == other.fields
+            && self.people.len() == other.people.len()
+            && self.people.iter().zip(&other.people).all(alike)
+    }
+}
+
+/// Decides record by record.
+pub(super) struct Judging<'a> {
+    pub(super) admitted: &'a Admitted,
+    pub(super) knowledge: &'a Knowledge,
+    /// Who asks, where the recipient is somebody.
+    pub(super) asker: &'a Identity,
+    /// The person who was asked about.
+    pub(super) meant: Option<&'a SubjectId>,
+    pub(super) unknown_subject: UnknownSubject,
+    pub(super) case: Option<&'a Case>,
+    /// No case counts, and it is explained what one would open that names everybody.
+    pub(super) case_is_assumed: bool,
+    pub(super) now: jiff::Timestamp,
+    pub(super) seen: Vec<Seen>,
+    /// Of what stands outside of every record: how many fields of each class there are.
+    pub(super) outside: Vec<u32>,
+    pub(super) trouble: Option<Trouble>,
+}
+
+impl Judging<'_> {
+    pub(super) fn has_seen_records(&self) -> bool {
+        !self.seen.is_empty()
+    }
+
+    pub(super) fn forget(&mut self) {
+        self.seen.clear();
+        self.outside.clear();
+    }
+
+    /// Judges a record that nobody has seen: about this person, or about somebody where none is named.
+    pub(super) fn suppose(
+        &mut self,
+        set: usize,
+        subject: Option<&SubjectId>,
+        controller: Option<&SubjectId>,
+    ) {
+        let facts = RecordFacts::default();
+        if subject.is_some() {
+            let record =
+                Record { set, subjects: subject.map(std::slice::from_ref), controller, facts: &facts };
+            self.judge(&record);
+            return;
+        }
+        let controller = self.controller(controller);
+        let relationship = Relationship { named_in_case: self.case_is_assumed, ..Relationship::default() };
+        let about = scenario::Facts { controller, relationship, ..scenario::Facts::default() };
+        let permit =
+            self.admitted.judge(&about.subject, &about.controller, &facts, about.relationship, self.now);
+        let person = Person { known: Known::Assumed, about, permit: permit.clone(), is_meant: false };
+        self.seen.push(Seen { set, people: vec![person], facts, permit, fields: None });
+    }
+
+    /// Takes down a record that no mapping makes anybody's.
+    pub(super) fn suppose_nobodys(&mut self, set: usize) {
+        let facts = RecordFacts::default();
+        self.judge(&Record { set, subjects: None, controller: None, facts: &facts });
+    }
+
+    fn controller(&mut self, id: Option<&SubjectId>) -> Controller {
+        match id.map(|id| self.knowledge.controller(id)) {
+            Some(Ok(known)) => known.unwrap_or_default(),
+            Some(Err(trouble)) => {
+                self.trouble.get_or_insert(trouble);
+                Controller::default()
+            }
+            None => Controller::default(),
+        }
+    }
+
+    fn person(&mut self, id: &SubjectId, record: &Record<'_>, controller: &Controller) -> Person {
+        let subject = self.knowledge.subject(id).unwrap_or_else(|trouble| {
+            self.trouble.get_or_insert(trouble);
+            None
+        });
+        let is =
+            |known: &Option<SubjectId>, here: Option<&SubjectId>| known.is_some() && known.as_ref() == here;
+        let fingerprint = self.knowledge.fingerprint(id);
+        let named = self.case.zip(fingerprint).is_some_and(|(case, print)| case.names(&print));
+        let relationship = Relationship {
+            subject_is_recipient: is(&self.asker.subject, Some(id)),
+            controller_is_recipient: is(&self.asker.controller, record.controller),
+            named_in_case: self.case_is_assumed
+                || named && self.case.is_some_and(|case| case.is_in_force(self.now)),
+        };
+        let permit = self.admitted.judge_person(
+            subject.as_ref(),
+            self.unknown_subject,
+            controller,
+            record.facts,
+            relationship,
+            self.now,
+        );
+        let known = match &subject {
+            None => Known::Not,
+            Some(subject) if subject.only_refusals => Known::OnlyRefusals,
+            Some(_) => Known::Well,
+        };
+        let subject = subject.unwrap_or_else(Subject::default);
+        let (controller, record) = (controller.clone(), record.facts.clone());
+        let about = scenario::Facts { subject, controller, record, relationship };
+        Person { known, about, permit, is_meant: self.meant == Some(id) }
+    }
+}
+
+impl Judge for Judging<'_> {
+    fn judge(&mut self, record: &Record<'_>) -> Permit {
+        let controller = self.controller(record.controller);
+        let subjects = record.subjects.unwrap_or_default();
+        let people: Vec<Person> = subjects.iter().map(|id| self.person(id, record, &controller)).collect();
+        let permits: Vec<Permit> = people.iter().map(|person| person.permit.clone()).collect();
+        let permit = if permits.is_empty() { self.admitted.no_subject() } else { Permit::least(&permits) };
+        let (set, facts) = (record.set, record.facts.clone());
+        self.seen.push(Seen { set, people, facts, permit: permit.clone(), fields: None });
+        permit
+    }
+
+    fn judge_document(&mut self) -> Permit {
+        self.admitted.no_subject()
+    }
+
+    fn account(&mut self, _: &Permit, fields: &[u32]) {
+        // Records end in the opposite order of their beginnings.
+        if let Some(last) = self.seen.iter_mut().rev().find(|seen| seen.fields.is_none()) {
+            last.fields = Some(fields.to_vec());
+        }
+    }
+
+    fn account_outside(&mut self, _: &Permit, fields: &[u32]) {
+        self.outside.resize(fields.len(), 0);
+        for (known, more) in self.outside.iter_mut().zip(fields) {
+            *known = known.saturating_add(*more);
+        }
+    }
+}

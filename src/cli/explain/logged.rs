@@ -1,0 +1,351 @@
+//! A decision that was made, from the disclosure log: what was recorded, and what would have to change.
+//!
+//! The log knows people by pseudonyms, and none of the facts that held: what would have to change follows from the
+//! recorded reasons and rules alone.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use http::StatusCode;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::Serialize;
+use serde_json::Value;
+use ulid::Ulid;
+
+use super::question::pack_in_force;
+use super::refusal::{self, Refused, Request};
+use super::told::{Policy, Why};
+use crate::cli::findings::counted;
+use crate::cli::place::{Place, unusable};
+use crate::cli::way::{self, Trouble};
+use crate::config::Config;
+use crate::decision::{
+    Asking, Change, Changes, Denial, LegalReference, Question, Reason, RecordFacts, scenario,
+};
+use crate::disclosure::{self, Left};
+use crate::layer::route::{Recipient, Route};
+use crate::policy::{Pack, Rule};
+use crate::vocabulary::{Basis, Form, Operation, PurposeId};
+
+/// A decision of the log, explained.
+#[derive(Debug, Serialize)]
+pub(super) struct Logged {
+    /// As the log has it.
+    record: Value,
+    policy: OfThen,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<Refused>,
+    categories: Vec<Category>,
+    notes: Vec<String>,
+}
+
+/// The policy that decided.
+#[derive(Debug, Serialize)]
+struct OfThen {
+    revision: String,
+    /// The configuration has it, in force or not.
+    loaded: bool,
+    /// By which the changes are told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explained_by: Option<Policy>,
+}
+
+/// An entry of the record's categories.
+#[derive(Debug, Serialize)]
+struct Category {
+    category: String,
+    fields: u64,
+    #[serde(flatten)]
+    why: Why,
+}
+
+pub(super) fn explain(
+    id: &str,
+    config: &Config,
+    place: &Place<'_>,
+    now: Timestamp,
+) -> Result<Logged, Trouble> {
+    let Ok(ulid) = Ulid::from_string(id) else {
+        let words = "this is no id of a decision: it has 26 letters and digits, as in `Data-Purpose-Applied`";
+        return Err(Trouble::Unusable(words.to_owned()));
+    };
+    let record = recorded(&ulid.to_string(), place)?.ok_or_else(|| {
+        Trouble::Refused(
+            "the log has no decision of this id (or no longer: see `[audit] retention`)".to_owned(),
+        )
+    })?;
+    Ok(Decision::of(&record, config, now).explain(&record))
+}
+
+/// The record: from the gateway that has the log, which may not have written its end yet, or else from the files.
+fn recorded(id: &str, place: &Place<'_>) -> Result<Option<Value>, Trouble> {
+    let running = disclosure::in_use(place.log)
+        .map_err(|error| Trouble::Unusable(format!("{}: {error}", place.log.display())))?;
+    if running
+        && let Ok((StatusCode::OK, body)) = way::get(place.admin, &format!("/v1/decisions/{id}"))
+        && let Ok(record) = serde_json::from_slice(&body)
+    {
+        return Ok(Some(record));
+    }
+    disclosure::decision(place.log, id, running).map_err(|error| unusable(&error))
+}
+
+/// What the configuration of today has of what a record names.
+struct Decision<'c> {
+    revision: String,
+    /// The pack with the revision of the record, or the one that decides now.
+    pack: Option<&'c Arc<Pack>>,
+    is_loaded: bool,
+    route: Option<&'c Arc<Route>>,
+    recipient: Option<&'c Arc<Recipient>>,
+    purpose: Option<PurposeId>,
+    operation: Operation,
+    exporter_region: Arc<str>,
+    now: Timestamp,
+}
+
+fn text<'r>(record: &'r Value, member: &str) -> &'r str {
+    record.get(member).and_then(Value::as_str).unwrap_or_default()
+}
+
+impl<'c> Decision<'c> {
+    fn of(record: &Value, config: &'c Config, now: Timestamp) -> Decision<'c> {
+        let revision = text(record, "policy").to_owned();
+        let route = config.routes.iter().find(|route| *route.name == *text(record, "route"));
+        let recipient =
+            config.recipients.iter().find(|recipient| *recipient.name == *text(record, "recipient"));
+        let of_then = config.packs.iter().flatten().find(|pack| **pack.revision() == *revision);
+        let of_today = || pack_in_force(config, route.map_or(0, |route| route.pack), now);
+        let pack = of_then.or_else(of_today);
+        let purpose = pack.and_then(|pack| pack.vocabulary().purposes().find(text(record, "purpose")));
+        Decision {
+            revision,
+            pack,
+            is_loaded: of_then.is_some(),
+            route,
+            recipient,
+            purpose,
+            operation: Operation::parse(text(record, "operation")).unwrap_or(Operation::Disclose),
+            exporter_region: Arc::clone(&config.exporter_region),
+            now,
+        }
+    }
+
+    fn explain(&self, record: &Value) -> Logged {
+        let mut notes = Vec::new();
+        if !self.is_loaded {
+            let words = "the policy that decided is not loaded now: what was recorded stands, and what would have to \
+                         change is told by the rules of today";
+            notes.push(words.to_owned());
+        }
+        for (what, is_missing) in [
+            ("route", self.route.is_none()),
+            ("recipient", self.recipient.is_none()),
+            ("purpose", self.purpose.is_none() && !text(record, "purpose").is_empty()),
+        ] {
+            if is_missing {
+                notes.push(format!("the configuration no longer has the {what} `{}`", text(record, what)));
+            }
+        }
+        if record.get("outcome").is_none_or(Value::is_null) {
+            notes.push("the exchange is under way".to_owned());
+        }
+        let refused = text(record, "outcome").strip_prefix("refused:").map(|code| self.refused(code, record));
+        let listed = record.get("categories").and_then(Value::as_object).into_iter().flatten();
+        let entries = listed.flat_map(|(name, entries)| {
+            entries.as_array().into_iter().flatten().map(move |entry| (name, entry))
+        });
+        let categories: Vec<Category> = entries.map(|(name, entry)| self.category(name, entry)).collect();
+        if categories.iter().any(|category| category.why.form == Form::Removed) {
+            let words = "the log does not hold what was known of the people: `consent show` tells it, `explain --subject` \
+                         what would leave now";
+            notes.push(words.to_owned());
+        }
+        let policy = OfThen {
+            revision: self.revision.clone(),
+            loaded: self.is_loaded,
+            explained_by: self.pack.map(|pack| Policy::of(pack)),
+        };
+        Logged { record: record.clone(), policy, refused, categories, notes }
+    }
+
+    fn refused(&self, code: &str, record: &Value) -> Refused {
+        let factors = record.get("factors").and_then(Value::as_object).into_iter().flatten();
+        let refuses = |factor: &str| factors.clone().any(|(name, said)| name == factor && said == "refuses");
+        let is_hidden = code == "not-found" && self.route.is_some_and(|route| route.hide_existence);
+        if code == "subject-withheld" || is_hidden {
+            let why = "something of a person was withheld, and the whole answer or the operation with it";
+            return refusal::of_the_whole(is_hidden, why, Changes::default());
+        }
+        let (Some(denial), Some(request)) = (Denial::parse(code), self.request()) else {
+            return refusal::of_another_kind(code);
+        };
+        if denial == Denial::PurposeNotPermitted && refuses("credential") {
+            return refusal::by_credential(code);
+        }
+        let by_route =
+            request.by_route().filter(|_| denial == Denial::PurposeNotPermitted && refuses("route"));
+        by_route.unwrap_or_else(|| request.by_admission(denial))
+    }
+
+    fn request(&self) -> Option<Request<'c>> {
+        Some(Request {
+            pack: self.pack?,
+            route: self.route?,
+            recipient: self.recipient?,
+            purpose: self.purpose?,
+            operation: self.operation,
+            case: None,
+        })
+    }
+
+    fn category(&self, name: &str, entry: &Value) -> Category {
+        let names = |member: &str| -> Vec<String> {
+            let listed = entry.get(member).and_then(Value::as_array).into_iter().flatten();
+            listed.filter_map(Value::as_str).map(str::to_owned).collect()
+        };
+        let form = Form::parse(text(entry, "form")).unwrap_or(Form::Removed);
+        let basis = Basis::ALL.iter().find(|basis| basis.name() == text(entry, "basis"));
+        let reason = Reason::ALL.into_iter().find(|reason| reason.name() == text(entry, "reason"));
+        let rules = names("rules");
+        let changes = match form {
+            Form::Removed => self.changes(name, reason, &rules),
+            Form::Clear | Form::Masked | Form::Generalised | Form::Pseudonymised => Changes::default(),
+        };
+        let why = Why {
+            form,
+            basis: basis.map(|basis| basis.name()),
+            reason: reason.map(Reason::name),
+            rules,
+            clauses: names("clauses"),
+            nearest: Vec::new(),
+            changes,
+        };
+        let fields = entry.get("fields").and_then(Value::as_u64).unwrap_or(0);
+        Category { category: name.to_owned(), fields, why }
+    }
+
+    fn changes(&self, category: &str, reason: Option<Reason>, rules: &[String]) -> Changes {
+        let Some(reason) = reason else { return Changes::default() };
+        match reason {
+            Reason::Unclassified => {
+                Changes::one("mapping", "a category for the fields in the route's `fields`")
+            }
+            Reason::NoSubject => {
+                let first = Change::new("subject", "a record whose subject can be read");
+                self.with_permits(category).after(&first)
+            }
+            Reason::UnknownSubject => {
+                let first = Change::new(
+                    "person",
+                    "the ledger knowing the person: any event about them, besides refusals",
+                );
+                self.with_permits(category).after(&first)
+            }
+            Reason::Unreadable => Changes::one("record", "a record whose mapped facts can be read"),
+            Reason::Refused => {
+                let purpose = self
+                    .purpose
+                    .zip(self.pack)
+                    .map_or("the purpose", |(purpose, pack)| pack.vocabulary().purposes().name(purpose));
+                Changes::one(
+                    "refusal",
+                    format!(
+                        "the person's no taken back: a new consent to `{purpose}`, or an objection, an opt-out or a refusal of `{category}` lifted"
+                    ),
+                )
+            }
+            Reason::Prohibited => self.without_prohibitions(rules),
+            Reason::NoRule => self.with_permits(category),
+        }
+    }
+
+    /// What the recorded prohibitions ask for no longer.
+    fn without_prohibitions(&self, names: &[String]) -> Changes {
+        let mut together = Vec::new();
+        for name in names {
+            let rules = self.pack.map_or(&[][..], |pack| pack.rulebook().rules());
+            let rule: Option<&Rule> = rules.iter().find(|rule| *rule.id == **name);
+            let Some(rule) = rule else {
+                together
+                    .push(Change::new("rule", format!("`{name}`, which the policy of today does not have")));
+                continue;
+            };
+            if rule.conditions().is_empty() {
+                return Changes::never(format!("the prohibition `{name}` holds whatever the facts"));
+            }
+            let conditions: Vec<&str> =
+                rule.conditions().iter().map(|condition| condition.text.as_str()).collect();
+            let words = format!("the facts for which `{name}` forbids it: {}", conditions.join(" and "));
+            together.push(Change::new("facts", words));
+        }
+        let alternatives = if together.is_empty() { Vec::new() } else { vec![together] };
+        Changes { alternatives, never: None }
+    }
+
+    /// What the permits ask for, of a person of whom nothing is known.
+    fn with_permits(&self, category: &str) -> Changes {
+        let (Some(pack), Some(recipient), Some(purpose)) = (self.pack, self.recipient, self.purpose) else {
+            return Changes::default();
+        };
+        let Some(category) = pack.vocabulary().categories().find(category) else { return Changes::default() };
+        let asking = Asking {
+            recipient: Arc::clone(recipient.facts(self.now.to_zoned(TimeZone::UTC).date())),
+            purpose,
+            operation: Operation::Disclose,
+            exporter_region: Arc::clone(&self.exporter_region),
+            upstream_backup: self.route.is_some_and(|route| route.upstream_is_backup),
+            legal_reference: LegalReference::None,
+        };
+        let (about, record) = (scenario::Facts::default(), RecordFacts::default());
+        let question = Question { pack, asking: &asking, about: &about, record: &record, now: self.now };
+        question.explain_class(&[category]).1
+    }
+}
+
+impl Logged {
+    pub(super) fn to_text(&self) -> String {
+        let Logged { record, policy, refused, categories, notes } = self;
+        let or_none = |member: &str| match text(record, member) {
+            "" => "-",
+            said => said,
+        };
+        let number = |member: &str| record.get(member).and_then(Value::as_u64).unwrap_or(0);
+        let people = record.get("subjects").and_then(Value::as_array).map_or(0, Vec::len);
+        let mut text = format!(
+            "decision {} of {}: `{}` asked the route `{}` for `{}` ({})\n",
+            or_none("decision"),
+            or_none("time"),
+            or_none("recipient"),
+            or_none("route"),
+            or_none("purpose"),
+            or_none("operation"),
+        );
+        let outcome = record.get("outcome").and_then(Value::as_str).unwrap_or("under way");
+        let records = counted(usize::try_from(number("records")).unwrap_or(usize::MAX), "record");
+        let people = if people == 1 { "1 person".to_owned() } else { format!("{people} people") };
+        let _ = writeln!(text, "{outcome}: {records}, {} withheld, {people}", number("withheld_records"));
+        let short = policy.revision.get(..12).unwrap_or(&policy.revision);
+        let loaded = if policy.loaded { "which is loaded now" } else { "which is not loaded now" };
+        let _ = writeln!(text, "policy revision {short}, {loaded}");
+        let factors = record.get("factors").and_then(Value::as_object).into_iter().flatten();
+        let factors: Vec<String> =
+            factors.filter_map(|(name, said)| Some(format!("{name} {}", said.as_str()?))).collect();
+        if !factors.is_empty() {
+            let _ = writeln!(text, "factors: {}", factors.join(", "));
+        }
+        if let Some(refused) = refused {
+            refused.write(&mut text);
+        }
+        for Category { category, fields, why } in categories {
+            let fields = counted(usize::try_from(*fields).unwrap_or(usize::MAX), "field");
+            let category = if category == Left::UNCLASSIFIED { "what nothing classifies" } else { category };
+            why.write(&mut text, &format!("{category} ({fields})"));
+        }
+        for note in notes {
+            let _ = writeln!(text, "note: {note}");
+        }
+        text
+    }
+}

@@ -1,0 +1,440 @@
+//! What would leave if somebody asked now: who asks for what, and what refuses that.
+//!
+//! Names become what they name; what is refused is taken as changed, one after the other, so that everything that
+//! stands in the way is told at once.
+
+use std::sync::Arc;
+
+use http::Method;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::Asked;
+use super::fields::{Answer, Decided};
+use super::judge::Judging;
+use super::knowledge::Knowledge;
+use super::record;
+use super::refusal::{self, Refused, Request};
+use super::told::{Policy, Told};
+use crate::cli::place::Place;
+use crate::cli::way::Trouble;
+use crate::config::Config;
+use crate::decision::{
+    Admitted, Asking, Change, Changes, Classes, Decisions, Denial, NamedAccount, Question, RecipientFacts,
+    RecordFacts, Relationship, UnknownSubject, scenario,
+};
+use crate::finding::suggestion;
+use crate::layer::identity::Identity;
+use crate::layer::judgement::legal_reference;
+use crate::layer::route::{Recipient, Route, Scrubbing};
+use crate::ledger::{self, Case};
+use crate::policy::{Pack, succession};
+use crate::scrub::{RecordMapping, SubjectSource};
+use crate::vocabulary::{Operation, SubjectId};
+
+pub(super) fn explain(
+    asked: &Asked,
+    config: &Config,
+    place: &Place<'_>,
+    now: Timestamp,
+) -> Result<Told, Trouble> {
+    let (route, of_path) = route(asked, config)?;
+    let recipient = recipient(asked.recipient.as_deref().unwrap_or_default(), config)?;
+    let pack = pack_in_force(config, route.pack, now).ok_or_else(|| {
+        Trouble::Unusable(format!("no version of the policy of the route `{}` is in force", route.name))
+    })?;
+    let words = pack.vocabulary();
+    let declared = asked.purpose.as_deref().unwrap_or_default();
+    let purpose = words
+        .declared_purpose(declared)
+        .map_err(|_| unknown("purpose", declared, words.purposes().suggestion(declared)))?;
+    let method = method(asked, &route)?;
+    let knowledge = Knowledge::open(place)?;
+    let case = asked.case.as_deref().map(|id| knowledge.case(id)).transpose()?.flatten();
+    let serves = |case: &&Case| case.serves(&recipient.name, purpose, &*place.names, now);
+    let mut facts = RecipientFacts::clone(recipient.facts(now.to_zoned(TimeZone::UTC).date()));
+    facts.suspended |= knowledge.is_suspended(&recipient.name)?;
+    let asking = Asking {
+        recipient: Arc::new(facts),
+        purpose,
+        operation: route.operation(&method),
+        exporter_region: Arc::clone(&config.exporter_region),
+        upstream_backup: route.upstream_is_backup,
+        legal_reference: legal_reference(case.as_ref().filter(serves)),
+    };
+    let cited = asked.case.as_ref().map(|_| standing(case.as_ref(), &recipient.name, now));
+    let request =
+        Request { pack, route: &route, recipient, purpose, operation: asking.operation, case: cited };
+    let named = Named::read(asked, of_path, &route, recipient, pack, place)?;
+    let inquiry =
+        Inquiry { asked, pack, knowledge: &knowledge, request, named, case: case.as_ref(), method, now };
+    inquiry.explain(asking)
+}
+
+/// The pack that decides on a route.
+pub(super) fn pack_in_force(config: &Config, at: usize, now: Timestamp) -> Option<&Arc<Pack>> {
+    succession::in_force(config.packs.get(at)?, |pack| pack, now)
+}
+
+/// The route of this name, pattern or path, and the person's id in the path where that has one.
+fn route(asked: &Asked, config: &Config) -> Result<(Arc<Route>, Option<String>), Trouble> {
+    let wanted = asked.route.as_deref().unwrap_or_default();
+    let method = asked.method.as_deref().and_then(|name| name.to_ascii_uppercase().parse::<Method>().ok());
+    let serves = |route: &Arc<Route>| method.as_ref().is_none_or(|method| route.methods.contains(method));
+    let by_name = config.routes.iter().find(|route| *route.name == *wanted);
+    let by_pattern = || config.routes.iter().find(|route| route.pattern == wanted && serves(route));
+    if let Some(route) = by_name.or_else(by_pattern) {
+        return Ok((Arc::clone(route), None));
+    }
+    let methods = match &method {
+        Some(method) => vec![method.clone()],
+        None => vec![Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE],
+    };
+    if let Some(found) = methods.iter().find_map(|method| config.routes.find(wanted, method).ok()) {
+        let mut named = found.parameters.iter().filter(|(name, _)| {
+            subjects(&found.route).any(|source| parameter(&source.path) == Some(name.as_str()))
+        });
+        return Ok((Arc::clone(&found.route), named.next().map(|(_, value)| value.clone())));
+    }
+    let known = config.routes.iter().flat_map(|route| [&*route.name, route.pattern.as_str()]);
+    Err(unknown("route", wanted, suggestion(wanted, known)))
+}
+
+fn recipient<'c>(name: &str, config: &'c Config) -> Result<&'c Arc<Recipient>, Trouble> {
+    let found = config.recipients.iter().find(|recipient| *recipient.name == *name);
+    found.ok_or_else(|| {
+        unknown("recipient", name, suggestion(name, config.recipients.iter().map(|known| &*known.name)))
+    })
+}
+
+/// The method of the request: the one that is said, or GET, or the first that the route serves.
+fn method(asked: &Asked, route: &Route) -> Result<Method, Trouble> {
+    let Some(said) = asked.method.as_deref() else {
+        let get = route.methods.iter().find(|method| **method == Method::GET);
+        return Ok(get.or(route.methods.first()).cloned().unwrap_or(Method::GET));
+    };
+    let served = route.methods.iter().find(|method| method.as_str().eq_ignore_ascii_case(said));
+    served.cloned().ok_or_else(|| {
+        let names: Vec<&str> = route.methods.iter().map(Method::as_str).collect();
+        Trouble::Unusable(format!(
+            "the route `{}` does not serve {said}: it serves {}",
+            route.name,
+            names.join(", ")
+        ))
+    })
+}
+
+fn unknown(what: &str, name: &str, hint: Option<String>) -> Trouble {
+    let hint = hint.map_or_else(String::new, |hint| format!("; {hint}"));
+    Trouble::Unusable(format!("there is no {what} `{name}` in the configuration{hint}"))
+}
+
+/// Where a case that is cited and does not count stands.
+fn standing(case: Option<&Case>, recipient: &str, now: Timestamp) -> &'static str {
+    match case {
+        None => "is not registered",
+        Some(case) if !case.is_in_force(now) => "is not in force",
+        Some(case) if *case.recipient != *recipient => "is for another recipient",
+        Some(_) => "is for another purpose",
+    }
+}
+
+fn sets(route: &Route) -> &[RecordMapping] {
+    route.scrubbing.as_ref().map_or(&[], |scrubbing| &scrubbing.records)
+}
+
+fn subjects(route: &Route) -> impl Iterator<Item = &SubjectSource> {
+    sets(route).iter().flat_map(|set| &set.subjects)
+}
+
+fn controllers(route: &Route) -> impl Iterator<Item = &SubjectSource> {
+    sets(route).iter().flat_map(|set| &set.controller)
+}
+
+/// The name of the path parameter that an id is taken from.
+fn parameter(path: &str) -> Option<&str> {
+    path.strip_prefix('{')?.strip_suffix('}')
+}
+
+/// Who is named in the question.
+struct Named {
+    subject: Option<SubjectId>,
+    controller: Option<SubjectId>,
+    /// The path parameters of the request.
+    parameters: Vec<(String, String)>,
+    /// Who asks, where the recipient is somebody.
+    asker: Identity,
+}
+
+impl Named {
+    fn read(
+        asked: &Asked,
+        of_path: Option<String>,
+        route: &Route,
+        recipient: &Recipient,
+        pack: &Pack,
+        place: &Place<'_>,
+    ) -> Result<Named, Trouble> {
+        let spelled = asked.subject.clone().or(of_path);
+        if let Some(namespace) = &asked.namespace
+            && !place.namespaces.iter().any(|known| **known == **namespace)
+        {
+            let known = place.namespaces.iter().map(|known| &**known);
+            return Err(unknown("namespace", namespace, suggestion(namespace, known)));
+        }
+        let read = |spelled: &str, source: Option<&SubjectSource>, namespace: Option<&str>| {
+            let misfit = |why: &dyn std::fmt::Display| Trouble::Unusable(format!("the id {why}"));
+            match source.filter(|_| namespace.is_none()) {
+                Some(source) => source.ids.read(spelled).map_err(|_| misfit(&"does not fit its namespace")),
+                None => ledger::person(spelled, namespace, &*place.names).map_err(|error| misfit(&error)),
+            }
+        };
+        let namespace = asked.namespace.as_deref();
+        let subject = spelled.as_deref().map(|id| read(id, subjects(route).next(), namespace)).transpose()?;
+        let account = asked.controller.as_deref();
+        let controller = account.map(|id| read(id, controllers(route).next(), None)).transpose()?;
+        let of = |sources: Vec<&SubjectSource>, value: Option<&str>| {
+            let names: Vec<String> =
+                sources.iter().filter_map(|source| parameter(&source.path)).map(str::to_owned).collect();
+            names.into_iter().zip(std::iter::repeat(value.map(str::to_owned)))
+        };
+        let of_subjects = of(subjects(route).collect(), spelled.as_deref());
+        let of_controllers = of(controllers(route).collect(), account);
+        let parameters = of_subjects.chain(of_controllers).filter_map(|(name, value)| Some((name, value?)));
+        let kinds = pack.vocabulary().kinds();
+        let is =
+            |name: &str| kinds.find(name).is_some_and(|kind| kinds.within(recipient.in_agreement.kind, kind));
+        let asker = Identity {
+            subject: subject.clone().filter(|_| is("data-subject")),
+            controller: controller.clone().filter(|_| is("customer-administrator")),
+            actor: None,
+        };
+        Ok(Named { subject, controller, parameters: parameters.collect(), asker })
+    }
+}
+
+/// A request that is explained.
+struct Inquiry<'a> {
+    asked: &'a Asked,
+    pack: &'a Arc<Pack>,
+    knowledge: &'a Knowledge,
+    request: Request<'a>,
+    named: Named,
+    case: Option<&'a Case>,
+    method: Method,
+    now: Timestamp,
+}
+
+impl Inquiry<'_> {
+    fn explain(&self, asking: Asking) -> Result<Told, Trouble> {
+        let Request { route, recipient, purpose, operation, .. } = self.request;
+        let words = self.pack.vocabulary();
+        let mut told = Told {
+            route: route.name.to_string(),
+            method: self.method.to_string(),
+            path: route.pattern.clone(),
+            recipient: recipient.name.to_string(),
+            kind: words.kinds().name(recipient.in_agreement.kind).to_owned(),
+            purpose: words.purposes().name(purpose).to_owned(),
+            operation: operation.name(),
+            policy: Policy::of(self.pack),
+            refused: Vec::new(),
+            records: Vec::new(),
+            outside: Vec::new(),
+            notes: Vec::new(),
+        };
+        let decisions = Decisions::new(Arc::clone(self.pack));
+        let scrubbing = route.scrubbing.as_ref();
+        let classes = scrubbing.map_or(Classes::unread(), |scrubbing| &scrubbing.classes);
+        told.refused.extend(self.request.by_route());
+        let (asking, admitted) = self.admit(&decisions, asking, classes, &mut told.refused);
+        self.note(&mut told.notes);
+        let Some(admitted) = admitted else { return Ok(told) };
+        if asking.operation != Operation::Disclose
+            && let Ok(admitted) = decisions.admit_operation(&asking, classes)
+        {
+            told.refused.extend(self.by_operation(&admitted, &asking, classes)?);
+        }
+        match scrubbing {
+            Some(scrubbing) => self.explain_answer(scrubbing, &admitted, &asking, &mut told)?,
+            None => told.notes.push("the route is not personal: its answers pass through unread".to_owned()),
+        }
+        Ok(told)
+    }
+
+    /// Asks until nothing is refused any more, each time as if what was refused before were changed.
+    fn admit(
+        &self,
+        decisions: &Decisions,
+        mut asking: Asking,
+        classes: &Classes,
+        refused: &mut Vec<Refused>,
+    ) -> (Asking, Option<Admitted>) {
+        for _ in 0..=Denial::ALL.len() {
+            match decisions.admit(&asking, classes) {
+                Ok(admitted) => return (asking, Some(admitted)),
+                Err(denial) => {
+                    refused.push(self.request.by_admission(denial));
+                    match refusal::without(denial, &asking) {
+                        Some(better) => asking = better,
+                        None => return (asking, None),
+                    }
+                }
+            }
+        }
+        (asking, None)
+    }
+
+    fn explain_answer(
+        &self,
+        scrubbing: &Scrubbing,
+        admitted: &Admitted,
+        asking: &Asking,
+        told: &mut Told,
+    ) -> Result<(), Trouble> {
+        let case_is_assumed =
+            told.refused.iter().any(|refused| refused.code == Denial::LegalReferenceMissing.code());
+        let mut judging = Judging {
+            admitted,
+            knowledge: self.knowledge,
+            asker: &self.named.asker,
+            meant: self.named.subject.as_ref(),
+            unknown_subject: scrubbing.unknown_subject,
+            case: self.case,
+            case_is_assumed,
+            now: self.now,
+            seen: Vec::new(),
+            outside: Vec::new(),
+            trouble: None,
+        };
+        match &self.asked.record {
+            Some(file) => {
+                let parameters = self.named.parameters.iter();
+                let parameters: Vec<(&str, &str)> =
+                    parameters.map(|(name, value)| (name.as_str(), value.as_str())).collect();
+                record::read(file, self.request.route, scrubbing, &parameters, &mut judging)?;
+            }
+            None => {
+                for (set, mapping) in scrubbing.records.iter().enumerate() {
+                    match mapping.subjects.is_empty() {
+                        true => judging.suppose_nobodys(set),
+                        false => {
+                            let Named { subject, controller, .. } = &self.named;
+                            judging.suppose(set, subject.as_ref(), controller.as_ref());
+                        }
+                    }
+                }
+            }
+        }
+        if let Some(trouble) = judging.trouble.take() {
+            return Err(trouble);
+        }
+        let Judging { seen, outside, .. } = judging;
+        let answer = Answer { pack: self.pack, asking, scrubbing, admitted, now: self.now };
+        let Decided { records, others } = answer.records(seen, self.asked.record.is_some());
+        told.records = records;
+        told.outside = answer.outside(&outside, self.asked.record.is_some());
+        if others > 0 {
+            told.notes.push(format!("{others} more records of the file are about others"));
+        }
+        let withheld = told.records.iter().flat_map(|record| &record.fields).find(|field| field.of_somebody);
+        if let Some(field) = withheld.filter(|_| scrubbing.is_all_or_nothing()) {
+            let why = "the route releases an answer whole or not at all, and something in it is withheld";
+            let hides = self.request.route.hide_existence;
+            told.refused.push(refusal::of_the_whole(hides, why, field.why.changes.clone()));
+        }
+        Ok(())
+    }
+
+    /// The refusal of an operation that the facts of whom the path names do not permit.
+    fn by_operation(
+        &self,
+        admitted: &Admitted,
+        asking: &Asking,
+        classes: &Classes,
+    ) -> Result<Option<Refused>, Trouble> {
+        let route = self.request.route;
+        let is_in_path = |source: &SubjectSource| parameter(&source.path).is_some();
+        let (by_subject, by_controller) =
+            (subjects(route).any(is_in_path), controllers(route).any(is_in_path));
+        let Named { subject, controller, asker, .. } = &self.named;
+        let account = controller.as_ref().filter(|_| by_controller);
+        let known_account = account.map(|id| self.knowledge.controller(id)).transpose()?.flatten();
+        let own_account = account.is_some() && asker.controller.as_ref() == account;
+        let known_account = known_account.unwrap_or_default();
+        let why = format!("`{}` is not carried out on whom the path names", asking.operation.name());
+        let hides = route.hide_existence;
+        if !by_subject {
+            let named =
+                account.map(|_| NamedAccount { controller: &known_account, is_recipient: own_account });
+            if admitted.carries_out_on_unnamed(named, self.now) {
+                return Ok(None);
+            }
+            let changes =
+                Changes::one("route", "a path that names the person or the account whose data they are");
+            return Ok(Some(refusal::of_the_whole(hides, &why, changes)));
+        }
+        let known = subject.as_ref().map(|id| self.knowledge.subject(id)).transpose()?.flatten();
+        let is_unknown = subject.is_some() && known.as_ref().is_none_or(|known| known.only_refusals);
+        let unknown = match (asking.operation, route.scrubbing.as_ref()) {
+            (Operation::Collect, Some(scrubbing)) => scrubbing.unknown_subject,
+            _ => UnknownSubject::Withhold,
+        };
+        let about = scenario::Facts {
+            subject: known.clone().unwrap_or_default(),
+            controller: known_account,
+            record: RecordFacts::default(),
+            relationship: Relationship {
+                subject_is_recipient: subject.is_some() && asker.subject == *subject,
+                controller_is_recipient: own_account,
+                named_in_case: false,
+            },
+        };
+        let scenario::Facts { subject: state, controller, record, relationship } = &about;
+        let state = match subject {
+            Some(_) => known.as_ref(),
+            None => Some(state),
+        };
+        let permit = admitted.judge_person(state, unknown, controller, record, *relationship, self.now);
+        if admitted.carries_out(&permit) {
+            return Ok(None);
+        }
+        let question = Question { pack: self.pack, asking, about: &about, record, now: self.now };
+        let changes = question.explain_operation(classes.sets());
+        let first =
+            Change::new("person", "the ledger knowing the person: any event about them, besides refusals");
+        let needs_person = is_unknown && unknown == UnknownSubject::Withhold;
+        let changes = if needs_person { changes.after(&first) } else { changes };
+        Ok(Some(refusal::of_the_whole(hides, &why, changes)))
+    }
+
+    /// What was assumed because the question does not say it.
+    fn note(&self, notes: &mut Vec<String>) {
+        let Request { route, .. } = self.request;
+        if !self.knowledge.is_there() {
+            notes.push("there is no ledger yet: nobody is known".to_owned());
+        }
+        if self.asked.record.is_some() {
+            return;
+        }
+        if self.named.subject.is_none() && subjects(route).next().is_some() {
+            notes.push(
+                "nobody is named: explained for a person whom the ledger knows and who has said nothing (--subject, --record)"
+                    .to_owned(),
+            );
+        }
+        let facts: Vec<&str> =
+            sets(route).iter().flat_map(|set| &set.facts).map(|(_, path)| path.as_str()).collect();
+        if !facts.is_empty() {
+            let facts = facts.join("`, `");
+            notes.push(format!("what a record says at `{facts}` counts as well: --record reads it"));
+        }
+        let account = controllers(route).next().filter(|_| self.named.controller.is_none());
+        if let Some(source) = account {
+            notes.push(format!(
+                "the account is told by `{}`: without --record or --controller it is one that has instructed nothing",
+                source.path
+            ));
+        }
+    }
+}

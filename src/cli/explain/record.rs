@@ -1,0 +1,131 @@
+//! A record, or a whole answer, read by the route's own mapping and judged as the gateway would.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::judge::Judging;
+use crate::cli::way::Trouble;
+use crate::layer::route::{Route, Scrubbing};
+use crate::scrub::{Pseudonyms, RecordMapping, Scrubber};
+
+/// Most bytes of an answer that is explained.
+const MAX_RECORD: u64 = 64 << 20;
+
+/// Judges every record that the route finds in a file: a whole answer, or one record by itself.
+pub(super) fn read(
+    file: &Path,
+    route: &Route,
+    scrubbing: &Scrubbing,
+    parameters: &[(&str, &str)],
+    judging: &mut Judging<'_>,
+) -> Result<(), Trouble> {
+    let unusable = |why: &dyn std::fmt::Display| Trouble::Unusable(format!("{}: {why}", file.display()));
+    let length = std::fs::metadata(file).map_err(|error| unusable(&error))?.len();
+    if length > MAX_RECORD {
+        return Err(unusable(&format!("more than {MAX_RECORD} bytes")));
+    }
+    let bytes = std::fs::read(file).map_err(|error| unusable(&error))?;
+    scrub(&bytes, route, scrubbing, parameters, judging).map_err(|error| unusable(&error))?;
+    if judging.has_seen_records() || judging.trouble.is_some() {
+        return judging.trouble.take().map_or(Ok(()), Err);
+    }
+    let paths: Vec<&str> = scrubbing.records.iter().map(|set| set.path.as_str()).collect();
+    let alone = match &scrubbing.records[..] {
+        [set] => wrapped(&bytes, set),
+        _ => None,
+    };
+    let Some(answer) = alone else {
+        let paths = paths.join("`, `");
+        return Err(unusable(&format!(
+            "no record is there: the route has them at `{paths}` of a whole answer"
+        )));
+    };
+    judging.forget();
+    scrub(&answer, route, scrubbing, parameters, judging).map_err(|error| unusable(&error))?;
+    judging.trouble.take().map_or(Ok(()), Err)
+}
+
+/// Reads a body to its end; what would leave is thrown away.
+fn scrub(
+    bytes: &[u8],
+    route: &Route,
+    scrubbing: &Scrubbing,
+    parameters: &[(&str, &str)],
+    judging: &mut Judging<'_>,
+) -> Result<(), crate::scrub::Unreadable> {
+    let forms = Pseudonyms::new([0; 32]).for_recipient("");
+    let framing = route.media_types.framing.unwrap_or_default();
+    let plan = Arc::clone(&scrubbing.plan);
+    let mut scrubber = Scrubber::new(plan, forms, parameters, scrubbing.limits, framing);
+    let mut out = Vec::new();
+    scrubber.feed(bytes, judging, &mut out)?;
+    out.clear();
+    scrubber.finish(judging, &mut out)
+}
+
+/// A record by itself, put where the route finds records; `None` where that is no object, or the path says more
+/// than names and elements.
+fn wrapped(bytes: &[u8], set: &RecordMapping) -> Option<Vec<u8>> {
+    let record: Value = serde_json::from_slice(bytes).ok().filter(Value::is_object)?;
+    let mut rest = set.path.strip_prefix('$')?;
+    let mut steps = Vec::new();
+    while !rest.is_empty() {
+        if let Some(after) = rest.strip_prefix("[*]") {
+            steps.push(None);
+            rest = after;
+            continue;
+        }
+        let named = rest.strip_prefix('.')?;
+        let end = named.find(['.', '[']).unwrap_or(named.len());
+        let (name, after) = named.split_at_checked(end)?;
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+        if name.is_empty() || !name.bytes().all(is_plain) {
+            return None;
+        }
+        steps.push(Some(name));
+        rest = after;
+    }
+    // What has the first step already is an answer without records.
+    if steps.first().copied().flatten().is_some_and(|first| record.get(first).is_some()) {
+        return None;
+    }
+    // As it is written: reading it into values and back would lose a name that is there twice.
+    let mut text = std::str::from_utf8(bytes).ok()?.trim().to_owned();
+    for step in steps.iter().rev() {
+        text = match step {
+            Some(name) => format!("{{\"{name}\":{text}}}"),
+            None => format!("[{text}]"),
+        };
+    }
+    Some(text.into_bytes())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_put_where_the_route_finds_records() {
+        let at = |path: &str, record: &str| {
+            let set = RecordMapping { path: path.to_owned(), ..RecordMapping::default() };
+            wrapped(record.as_bytes(), &set).map(|bytes| String::from_utf8(bytes).unwrap())
+        };
+        let record = r#"{"id":1,"id":2}"#;
+        assert_eq!(at("$", record).as_deref(), Some(record));
+        assert_eq!(at("$.items[*]", record).unwrap(), r#"{"items":[{"id":1,"id":2}]}"#);
+        assert_eq!(at("$[*].customer", record).unwrap(), r#"[{"customer":{"id":1,"id":2}}]"#);
+        for (path, record) in [
+            ("$.items[*]", r#"{"items":[]}"#),
+            ("$..items[*]", record),
+            ("$.items[?@.a]", record),
+            ("$['a b']", record),
+            ("$.items[*]", "[1]"),
+            ("$", "{"),
+        ] {
+            assert_eq!(at(path, record), None, "{path} {record}");
+        }
+    }
+}

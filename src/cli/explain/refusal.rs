@@ -1,0 +1,208 @@
+//! Why a request is refused as a whole, and what would have to change: by its problem code.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::decision::{Asking, Changes, Denial, LegalReference, RecipientFacts};
+use crate::layer::route::{Recipient, Route};
+use crate::policy::Pack;
+use crate::vocabulary::{Operation, PurposeId, Vocabulary};
+
+/// A refusal and what would have to change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Refused {
+    pub code: String,
+    pub why: String,
+    #[serde(flatten)]
+    pub changes: Changes,
+}
+
+impl Refused {
+    fn new(code: &str, why: impl Into<String>, changes: Changes) -> Refused {
+        Refused { code: code.to_owned(), why: why.into(), changes }
+    }
+
+    pub(super) fn write(&self, text: &mut String) {
+        let Refused { code, why, changes } = self;
+        let _ = writeln!(text, "refused: {code}: {why}");
+        if let Some(changes) = changes.in_words() {
+            let _ = writeln!(text, "  would have to change: {changes}");
+        }
+    }
+}
+
+/// A request, as far as refusals look at it.
+#[derive(Clone, Copy)]
+pub(super) struct Request<'a> {
+    pub pack: &'a Pack,
+    pub route: &'a Route,
+    pub recipient: &'a Recipient,
+    pub purpose: PurposeId,
+    pub operation: Operation,
+    /// Where a case stands that it cites.
+    pub case: Option<&'static str>,
+}
+
+impl Request<'_> {
+    fn words(&self) -> &Vocabulary {
+        self.pack.vocabulary()
+    }
+
+    fn name(&self) -> &str {
+        self.words().purposes().name(self.purpose)
+    }
+
+    /// The route does not serve the purpose; `None` where it does.
+    pub(super) fn by_route(&self) -> Option<Refused> {
+        if self.route.serves_purpose(self.words(), self.purpose) {
+            return None;
+        }
+        let (route, purpose) = (&self.route.name, self.name());
+        let served = quoted(self.words(), self.route.purposes.as_deref().unwrap_or_default());
+        let why = format!("the route `{route}` is for {served}");
+        let changes = Changes::one("route", format!("`purposes` of the route `{route}`: with `{purpose}`"));
+        Some(Refused::new(Denial::PurposeNotPermitted.code(), why, changes))
+    }
+
+    pub(super) fn by_admission(&self, denial: Denial) -> Refused {
+        let (recipient, purpose) = (&self.recipient.name, self.name());
+        let (why, changes) = match denial {
+            Denial::PurposeNotPermitted => {
+                let registered = quoted(self.words(), &self.recipient.in_agreement.purposes);
+                (
+                    format!("`{recipient}` is registered for {registered}"),
+                    Changes::one(
+                        "registration",
+                        format!("`purposes` of the recipient `{recipient}`: with `{purpose}`"),
+                    ),
+                )
+            }
+            Denial::RecipientSuspended => (
+                format!("`{recipient}` is suspended"),
+                Changes::one(
+                    "suspension",
+                    format!("`{recipient}` resumed: by an event, or `suspended` in its registration"),
+                ),
+            ),
+            Denial::AgreementNotInForce => {
+                let until = self.recipient.agreement.as_ref().and_then(|agreement| agreement.until);
+                let why = match until {
+                    Some(until) => format!("the agreement with `{recipient}` ended with {until}"),
+                    None => format!("`{recipient}` has no agreement"),
+                };
+                (
+                    why,
+                    Changes::one(
+                        "agreement",
+                        format!("an agreement with `{recipient}` that is in force: `agreement`"),
+                    ),
+                )
+            }
+            Denial::LegalReferenceMissing => {
+                let why = match self.case {
+                    None => "the request cites no registered case".to_owned(),
+                    Some(case) => format!("the case that is cited {case}"),
+                };
+                let case = format!(
+                    "a registered case for `{recipient}` and `{purpose}`, approved by two people and not ended, that the request cites"
+                );
+                (why, Changes::one("case", case))
+            }
+            Denial::NoRulePermits => self.by_rules(),
+        };
+        Refused::new(denial.code(), why, changes)
+    }
+
+    fn by_rules(&self) -> (String, Changes) {
+        let words = self.words();
+        let (kind, operation) = (self.recipient.in_agreement.kind, self.operation);
+        let possible = |purpose: &PurposeId| {
+            let rulebook = self.pack.rulebook();
+            rulebook.is_possible(kind, *purpose, operation)
+                && rulebook.is_possible(kind, *purpose, Operation::Disclose)
+        };
+        let others: Vec<PurposeId> = words.purposes().in_order().into_iter().filter(possible).collect();
+        let (kind, operation) = (words.kinds().name(kind), operation.name());
+        let why = format!("no rule permits `{operation}` to `{kind}` for `{}`", self.name());
+        let never = match others.is_empty() {
+            true => format!("no rule of this policy ever permits `{operation}` to this kind"),
+            false => format!(
+                "rules permit `{operation}` to this kind only for {}",
+                quoted(words, &outermost(words, &others))
+            ),
+        };
+        (why, Changes::never(never))
+    }
+}
+
+/// The request as it would be without what this refusal is about; `None` where nothing makes it good.
+pub(super) fn without(denial: Denial, asking: &Asking) -> Option<Asking> {
+    let mut recipient = RecipientFacts::clone(&asking.recipient);
+    let mut asking = asking.clone();
+    match denial {
+        Denial::PurposeNotPermitted => recipient.purposes.push(asking.purpose),
+        Denial::RecipientSuspended => recipient.suspended = false,
+        Denial::AgreementNotInForce => recipient.agreement = true,
+        Denial::LegalReferenceMissing => asking.legal_reference = LegalReference::Everything,
+        Denial::NoRulePermits => return None,
+    }
+    asking.recipient = Arc::new(recipient);
+    Some(asking)
+}
+
+/// The refusal of an answer that leaves whole or not at all.
+pub(super) fn of_the_whole(hides_existence: bool, why: &str, changes: Changes) -> Refused {
+    // As the recipient is told it.
+    let code = if hides_existence { "not-found" } else { "subject-withheld" };
+    Refused::new(code, why, changes)
+}
+
+/// The refusal of a purpose to which the credential is not locked.
+pub(super) fn by_credential(code: &str) -> Refused {
+    let changes = Changes::one("credential", "a credential that is not locked to another purpose");
+    Refused::new(code, "the credential is locked to another purpose", changes)
+}
+
+/// A refusal on the log that hangs on nothing the configuration says.
+pub(super) fn of_another_kind(code: &str) -> Refused {
+    let (why, what, change) = match code {
+        "purpose-missing" | "purpose-malformed" | "purpose-unknown" | "legal-basis-as-purpose" => (
+            "the purpose that was declared does not count",
+            "request",
+            "the request's purpose header: one purpose of the policy",
+        ),
+        "query-on-withheld-field" => (
+            "the query uses a parameter that does not pass, or one about what the recipient may not see",
+            "request",
+            "the request's query, or `[route.query]`",
+        ),
+        "ledger-unavailable" | "ledger-stale" | "audit-unavailable" | "overloaded" | "too-many-requests" => (
+            "the gateway could not answer then",
+            "gateway",
+            "nothing but the time: see the gateway's log and metrics",
+        ),
+        code if code.starts_with("upstream-") => (
+            "the upstream gave no answer that could leave",
+            "upstream",
+            "the upstream's answer: the gateway's log has the cause beside this decision",
+        ),
+        _ => ("the request was refused before its rules were asked", "request", "the request"),
+    };
+    Refused::new(code, why, Changes::one(what, change))
+}
+
+/// Purposes that no other of them covers.
+fn outermost(words: &Vocabulary, purposes: &[PurposeId]) -> Vec<PurposeId> {
+    let is_covered = |purpose: PurposeId| {
+        words.purposes().parent(purpose).is_some_and(|parent| purposes.contains(&parent))
+    };
+    purposes.iter().copied().filter(|purpose| !is_covered(*purpose)).collect()
+}
+
+fn quoted(words: &Vocabulary, purposes: &[PurposeId]) -> String {
+    let names: Vec<String> =
+        purposes.iter().map(|purpose| format!("`{}`", words.purposes().name(*purpose))).collect();
+    if names.is_empty() { "no purpose".to_owned() } else { names.join(", ") + " alone" }
+}

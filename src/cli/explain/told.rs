@@ -1,0 +1,205 @@
+//! An explanation as programs and people read it.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::refusal::Refused;
+use crate::decision::{Changes, Nearest};
+use crate::policy::Pack;
+use crate::vocabulary::Form;
+
+/// The policy that decides.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Policy {
+    pub pack: String,
+    pub version: String,
+    pub revision: String,
+}
+
+impl Policy {
+    pub(super) fn of(pack: &Pack) -> Policy {
+        let manifest = pack.manifest();
+        let (pack_title, version) = (manifest.title.clone(), manifest.version.clone());
+        Policy { pack: pack_title, version, revision: pack.revision().to_string() }
+    }
+}
+
+/// Why what leaves a route leaves, and the rest does not.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Told {
+    pub route: String,
+    pub method: String,
+    pub path: String,
+    pub recipient: String,
+    pub kind: String,
+    pub purpose: String,
+    pub operation: &'static str,
+    pub policy: Policy,
+    /// What refuses the request; the fields are explained as if that were changed.
+    pub refused: Vec<Refused>,
+    pub records: Vec<Record>,
+    /// Fields that stand outside of every record.
+    pub outside: Vec<Field>,
+    pub notes: Vec<String>,
+}
+
+/// Records that are decided alike.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Record {
+    /// Where the route finds them.
+    pub path: String,
+    /// Their numbers in the file, from 1; empty where there is no file.
+    pub numbers: Vec<usize>,
+    /// Whom they are about, and what the ledger knows of them.
+    pub person: String,
+    pub fields: Vec<Field>,
+    /// Facts that are not known, and what they count as.
+    pub notes: Vec<String>,
+}
+
+/// Why one field leaves, or does not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Field {
+    /// Its path in the mapping; absent for what no single path of it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    pub categories: Vec<String>,
+    #[serde(flatten)]
+    pub why: Why,
+    /// It is there, and withheld because of somebody: in another's record a rule could release it.
+    #[serde(skip)]
+    pub of_somebody: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Why {
+    pub form: Form,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub basis: Option<&'static str>,
+    /// Why it is withheld, in the words of the disclosure log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    pub rules: Vec<String>,
+    pub clauses: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub nearest: Vec<Nearest>,
+    #[serde(flatten)]
+    pub changes: Changes,
+}
+
+impl Told {
+    /// Whether the request is answered, and something leaves.
+    pub(super) fn leaves(&self) -> bool {
+        let fields = self.records.iter().flat_map(|record| &record.fields).chain(&self.outside);
+        let reads_nothing = self.records.is_empty() && self.outside.is_empty();
+        self.refused.is_empty()
+            && (reads_nothing || fields.into_iter().any(|field| field.why.form != Form::Removed))
+    }
+
+    pub(super) fn to_text(&self) -> String {
+        let Told { route, method, path, recipient, kind, purpose, operation, policy, refused, .. } = self;
+        let mut text = format!(
+            "`{recipient}` ({kind}) asks for `{purpose}`: {method} {path}, route `{route}`, {operation}\n"
+        );
+        let Policy { pack, version, revision } = policy;
+        let short = revision.get(..12).unwrap_or(revision);
+        let _ = writeln!(text, "policy \"{pack}\" version {version}, revision {short}");
+        for refusal in refused {
+            refusal.write(&mut text);
+        }
+        if !refused.is_empty() && !self.records.is_empty() {
+            let _ = writeln!(text, "were the request answered:");
+        }
+        for record in &self.records {
+            let Record { path, numbers, person, fields, notes } = record;
+            let numbers = ranges(numbers);
+            let number = if numbers.is_empty() { String::new() } else { format!(" {numbers}") };
+            let _ = writeln!(text, "record{number} at {path}: {person}");
+            write_fields(&mut text, fields);
+            for note in notes {
+                let _ = writeln!(text, "  note: {note}");
+            }
+        }
+        if !self.outside.is_empty() {
+            let _ = writeln!(text, "outside of every record:");
+            write_fields(&mut text, &self.outside);
+        }
+        for note in &self.notes {
+            let _ = writeln!(text, "note: {note}");
+        }
+        text
+    }
+}
+
+/// Fields with the same explanation stand together.
+fn write_fields(text: &mut String, fields: &[Field]) {
+    let mut blocks: Vec<(&Why, Vec<String>)> = Vec::new();
+    for Field { path, categories, why, of_somebody: _ } in fields {
+        let path = path.as_deref();
+        let label = match (path, categories.is_empty()) {
+            (Some(path), _) => format!("{path} ({})", categories.join(" + ")),
+            (None, true) => "what nothing classifies".to_owned(),
+            (None, false) => format!("where several paths meet ({})", categories.join(" + ")),
+        };
+        match blocks.iter_mut().find(|(known, _)| *known == why) {
+            Some((_, labels)) => labels.push(label),
+            None => blocks.push((why, vec![label])),
+        }
+    }
+    for (why, labels) in blocks {
+        why.write(text, &labels.join(", "));
+    }
+}
+
+impl Why {
+    pub(super) fn write(&self, text: &mut String, label: &str) {
+        let Why { form, basis, reason, rules, clauses, nearest, changes } = self;
+        let said = [*basis, *reason].into_iter().flatten().next();
+        let said = said.map_or_else(String::new, |said| format!(": {said}"));
+        let _ = writeln!(text, "  {:13} {label}{said}", form.name());
+        let mut line = |words: String| {
+            let _ = writeln!(text, "  {:13}   {words}", "");
+        };
+        if !rules.is_empty() {
+            let verb = if *form == Form::Removed { "forbidden by" } else { "permitted by" };
+            line(format!("{verb} {} [{}]", rules.join(", "), clauses.join(", ")));
+        }
+        let is_told = |near: &&Nearest| changes.never.is_none() || !near.is_elsewhere;
+        for near in nearest.iter().filter(is_told) {
+            if !near.lacks.is_empty() {
+                line(format!("near: {} [{}]: {}", near.rule, near.clauses.join(", "), near.lacks.join("; ")));
+            }
+        }
+        if let Some(changes) = changes.in_words() {
+            line(format!("would have to change: {changes}"));
+        }
+    }
+}
+
+/// Numbers in order, neighbours together: `1-3, 7`.
+fn ranges(numbers: &[usize]) -> String {
+    let mut ranges: Vec<(usize, usize)> = Vec::new();
+    for &number in numbers {
+        match ranges.last_mut() {
+            Some((_, last)) if *last + 1 == number => *last = number,
+            _ => ranges.push((number, number)),
+        }
+    }
+    let written = |(first, last): &(usize, usize)| match first == last {
+        true => first.to_string(),
+        false => format!("{first}-{last}"),
+    };
+    ranges.iter().map(written).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_stand_together() {
+        assert_eq!(ranges(&[]), "");
+        assert_eq!(ranges(&[1, 2, 3, 7, 9, 10]), "1-3, 7, 9-10");
+    }
+}

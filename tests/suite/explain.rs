@@ -1,0 +1,549 @@
+//! `explain`: why a field leaves or not, beside a running gateway and without one, and of decisions on the log.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::gate::{Gate, base, pack};
+use crate::http;
+use crate::upstream::Upstream;
+
+const MANIFEST: &str = r#"
+title = "A small pack"
+version = "1"
+announced = 2026-01-01
+effective = 2026-01-01
+contact = "dpo@example.org"
+[bases]
+contract = "the contract with the customer"
+consent = "the person's consent"
+not-personal = "is about nobody"
+[[clauses]]
+id = "C-1"
+title = "Support sees what it needs"
+kept = "by-rules"
+[[clauses]]
+id = "C-2"
+title = "Marketing asks first"
+kept = "by-rules"
+[[clauses]]
+id = "C-3"
+title = "Partners follow up"
+kept = "by-rules"
+[[clauses]]
+id = "C-4"
+title = "What was erased, or is a child's, stays"
+kept = "by-rules"
+"#;
+
+const RULES: &str = r#"
+@id("support") @clause("C-1") @basis("contract")
+permit (principal in Kind::"employee", action == Action::"customer-support", resource)
+when { resource in [Category::"name", Category::"contact"] };
+@id("marketing") @clause("C-2") @basis("consent")
+permit (principal in Kind::"employee", action == Action::"direct-marketing", resource)
+when { resource in [Category::"name", Category::"email"] };
+@id("follow-up") @clause("C-3") @basis("contract")
+permit (principal in Kind::"reselling-partner", action == Action::"reseller-follow-up", resource in Category::"name")
+when { context.relation["product-download"] };
+@id("invoices") @clause("C-3") @basis("contract")
+permit (principal in Kind::"employee", action == Action::"customer-support", resource in Category::"service-data")
+when { context.instructed };
+@id("case") @clause("C-3") @basis("contract")
+permit (principal in Kind::"public-authority", action in Action::"legal", resource in Category::"name")
+when { context.legal_reference };
+@id("corrections") @clause("C-1") @basis("contract")
+permit (principal in Kind::"employee", action == Action::"customer-support", resource in Category::"name")
+when { context.operation == "alter" };
+@id("nobodys") @clause("C-1") @basis("not-personal")
+permit (principal, action, resource)
+when { action in [Action::"customer-support", Action::"direct-marketing", Action::"reseller-follow-up", Action::"legal"] }
+when { resource in [Category::"aggregate", Category::"non-personal"] };
+@id("erased-stays") @clause("C-4")
+forbid (principal, action, resource in Category::"personal") when { context.erased };
+@id("minors-stay") @clause("C-4")
+forbid (principal, action, resource in Category::"personal") when { context.minor };
+"#;
+
+const ROUTES: &str = r#"
+[[schema]]
+name = "customer"
+subject = "@.id"
+controller = "@.account"
+[schema.fields]
+"@.id" = "non-personal"
+"@.name" = "name"
+"@.email" = "email"
+"@.plan" = "usage"
+"@.invoice" = ["service-data", "name"]
+[schema.facts]
+birth-date = "@.born"
+
+[[route]]
+name = "customer"
+upstream = "crm"
+methods = ["GET", "PATCH"]
+path = "/customers/{id}"
+schema = "customer"
+subject = "{id}"
+
+[[route]]
+name = "customers"
+upstream = "crm"
+path = "/customers"
+record = "$.items[*]"
+schema = "customer"
+[route.fields]
+"$.total" = "aggregate"
+
+[[route]]
+name = "orders"
+upstream = "crm"
+path = "/orders"
+[[route.records]]
+path = "$.orders[*]"
+subject = "@.buyer"
+fields = { "@.address" = "postal-address" }
+[[route.records]]
+path = "$.contacts[*]"
+fields = { "@.name" = "name" }
+
+[[route]]
+name = "whole"
+upstream = "crm"
+path = "/whole"
+subject = "@.id"
+withheld = "deny"
+fields = { "@.email" = "email" }
+
+[[route]]
+name = "support-only"
+upstream = "crm"
+path = "/support"
+purposes = ["customer-support"]
+subject = "@.id"
+fields = { "@.name" = "name" }
+"#;
+
+/// The configuration, whose pack lies beside it.
+fn config(upstream: std::net::SocketAddr) -> String {
+    let installed = format!("policy = \"{}\"", pack("one-partner-360").display());
+    let text = base(upstream).replace(&installed, "policy = \"pack\"");
+    assert!(text.contains("policy = \"pack\""), "{text}");
+    text + ROUTES
+}
+
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let pack = folder.path().join("pack");
+    std::fs::create_dir(&pack).unwrap();
+    std::fs::write(pack.join("pack.toml"), MANIFEST).unwrap();
+    std::fs::write(pack.join("rules.cedar"), RULES).unwrap();
+    folder
+}
+
+fn house() -> (Upstream, Gate) {
+    let upstream = Upstream::start();
+    let gate = Gate::start_in(folder(), &config(upstream.address));
+    (upstream, gate)
+}
+
+/// What `explain` says in a folder with these arguments: its status, the answer, and its words.
+fn explain_in(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_purposegate"));
+    command.arg("explain").arg("--config").arg(folder.join("purposegate.toml")).args(arguments);
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+/// A question of `support` about a route, in JSON.
+fn asked(folder: &Path, route: &str, purpose: &str, more: &[&str]) -> (i32, Value) {
+    let asked = ["--route", route, "--recipient", "support", "--purpose", purpose, "--format", "json"];
+    let (status, out, words) = explain_in(folder, &[&asked, more].concat());
+    let told = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{words}"));
+    (status, told)
+}
+
+/// The field of the first record with this path.
+fn field<'t>(told: &'t Value, path: &str) -> &'t Value {
+    let fields = told["records"][0]["fields"].as_array().unwrap();
+    fields.iter().find(|field| field["path"] == path).unwrap_or_else(|| panic!("{path}: {told}"))
+}
+
+/// A text in which only what differs from run to run is left out.
+fn stable(text: &str) -> String {
+    let revision = without_word_after(text, "revision ");
+    without_word_after(&revision, "decision ")
+}
+
+/// Puts an ellipsis in the place of the word after each `before`, and of a time.
+fn without_word_after(text: &str, before: &str) -> String {
+    let mut parts = text.split(before);
+    let mut stable = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find([',', ' ', '\n']).unwrap_or(part.len());
+        let word = &part[..end];
+        let is_name = word.len() >= 12 && word.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        stable.push_str(before);
+        stable.push_str(if is_name { "…" } else { word });
+        let rest = &part[end..];
+        // The time of a decision.
+        let of_time = rest.strip_prefix(" of 20").filter(|_| is_name).and_then(|rest| rest.split_once(": "));
+        match of_time {
+            Some((_, rest)) => stable.push_str(&format!(" of …: {rest}")),
+            None => stable.push_str(rest),
+        }
+    }
+    stable
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> String {
+    let file = folder.join(name);
+    std::fs::write(&file, text).unwrap();
+    file.to_str().unwrap().to_owned()
+}
+
+const PEOPLE: &str = r#"{"items": [
+    {"id": "given", "name": "Name-given", "email": "given@example.org", "plan": "gold"},
+    {"id": "withdrew", "name": "Name-withdrew", "email": "withdrew@example.org", "plan": "gold"},
+    {"id": "nobody-knows", "name": "Name-nobody", "email": "nobody@example.org"},
+    {"name": "Name-without", "secret": "s-1"},
+    {"id": "child", "name": "Name-child", "born": "2020-01-01"},
+    {"id": "withdrew", "name": "Name-again", "email": "again@example.org", "plan": "gold"}
+], "total": 5}"#;
+
+fn tell_all(gate: &Gate) {
+    gate.tell("given", r#"{"kind": "consent-given", "purpose": "direct-marketing", "notice": "v1"}"#);
+    gate.tell("withdrew", r#"{"kind": "consent-given", "purpose": "direct-marketing", "notice": "v1"}"#);
+    gate.tell("withdrew", r#"{"kind": "consent-withdrawn", "purpose": "direct-marketing"}"#);
+    gate.tell("child", r#"{"kind": "consent-given", "purpose": "direct-marketing", "notice": "v1"}"#);
+}
+
+#[test]
+fn a_whole_answer_is_explained_record_by_record_beside_a_gateway_and_without_one() {
+    let (_upstream, gate) = house();
+    tell_all(&gate);
+    let folder = gate.folder.path();
+    let file = write(folder, "answer.json", PEOPLE);
+    let question = [
+        "--route",
+        "customers",
+        "--recipient",
+        "support",
+        "--purpose",
+        "direct-marketing",
+        "--record",
+        &file,
+    ];
+    let (status, beside, words) = explain_in(folder, &question);
+    assert_eq!((status, words.as_str()), (0, ""), "{beside}");
+    insta::assert_snapshot!(stable(&beside));
+    for value in ["Name-", "example.org", "gold", "s-1", "withdrew", "2020-01-01"] {
+        assert!(!beside.contains(value), "{value}: {beside}");
+    }
+    let folder = gate.end();
+    let (_, without, _) = explain_in(folder.path(), &question);
+    assert_eq!(without, beside);
+    // Only those about who is asked about.
+    let mut about_one = question.to_vec();
+    about_one.extend(["--subject", "withdrew"]);
+    let (_, out, _) = explain_in(folder.path(), &about_one);
+    assert!(out.contains("record 2, 6 at $.items[*]") && out.contains("4 more records"), "{out}");
+}
+
+#[test]
+fn each_field_says_its_form_or_its_reason_and_what_would_have_to_change() {
+    let (_upstream, gate) = house();
+    tell_all(&gate);
+    let folder = gate.folder.path();
+    let (status, told) = asked(folder, "customers", "direct-marketing", &["--subject", "given"]);
+    assert_eq!(status, 0);
+    let name = field(&told, "@.name");
+    assert_eq!(
+        (&name["form"], &name["basis"], &name["clauses"]),
+        (&json!("clear"), &json!("consent"), &json!(["C-2"]))
+    );
+    let plan = field(&told, "@.plan");
+    assert_eq!(
+        (&plan["reason"], &plan["never"]),
+        (&json!("no-rule"), &json!("no rule of this policy ever releases it to this kind"))
+    );
+
+    let (status, told) = asked(folder, "customers", "direct-marketing", &["--subject", "withdrew"]);
+    assert_eq!(status, 0, "what is about nobody leaves");
+    let name = field(&told, "@.name");
+    assert_eq!(
+        (&name["reason"], &name["changes"][0][0]["what"]),
+        (&json!("refused"), &json!("consent")),
+        "{told}"
+    );
+
+    let (_, told) = asked(folder, "customers", "direct-marketing", &["--subject", "stranger"]);
+    assert_eq!(told["records"][0]["person"], "the ledger does not know the person");
+    let name = field(&told, "@.name");
+    let needs: Vec<&str> = name["changes"][0]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|change| change["what"].as_str().unwrap())
+        .collect();
+    assert_eq!((&name["reason"], needs), (&json!("unknown-subject"), vec!["person", "consent"]), "{told}");
+
+    let (_, told) = asked(folder, "customers", "customer-support", &["--subject", "given"]);
+    let invoice = field(&told, "@.invoice");
+    assert_eq!(
+        (&invoice["form"], &invoice["changes"][0][0]["what"]),
+        (&json!("removed"), &json!("instruction")),
+        "{told}"
+    );
+    let account = http::send(
+        gate.admin,
+        "POST",
+        "/v1/controllers/acc-1/events",
+        &[],
+        br#"{"kind": "instruction", "purpose": "customer-support"}"#,
+    );
+    assert_eq!(account.status, 200, "{}", account.text());
+    let (_, told) =
+        asked(folder, "customers", "customer-support", &["--subject", "given", "--controller", "acc-1"]);
+    assert_eq!(field(&told, "@.invoice")["form"], "clear");
+    // Without anybody's name, a person who has said nothing.
+    let (status, told) = asked(folder, "customers", "customer-support", &[]);
+    assert_eq!((status, &field(&told, "@.email")["form"]), (0, &json!("clear")));
+    assert!(told["notes"].to_string().contains("nobody is named"), "{told}");
+    assert_eq!(told["outside"][0]["path"], "$.total");
+}
+
+#[test]
+fn the_person_in_a_path_is_read_from_it_and_an_operation_is_judged_by_them() {
+    let (_upstream, gate) = house();
+    gate.tell("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
+    gate.tell("p-2", r#"{"kind": "notice", "notice": "v1"}"#);
+    gate.tell("p-2", r#"{"kind": "erasure"}"#);
+    let folder = gate.folder.path();
+    let (status, told) = asked(folder, "/customers/p-1", "customer-support", &[]);
+    assert_eq!((status, &field(&told, "@.name")["form"]), (0, &json!("clear")), "{told}");
+    let (_, told) = asked(folder, "/customers/{id}", "customer-support", &["--subject", "p-2"]);
+    let name = field(&told, "@.name");
+    assert_eq!((&name["reason"], &name["rules"]), (&json!("prohibited"), &json!(["erased-stays"])), "{told}");
+    assert_eq!(name["changes"][0][0]["what"], "erasure");
+
+    let alter = |person: &str| {
+        asked(folder, "customer", "customer-support", &["--method", "PATCH", "--subject", person])
+    };
+    let (status, told) = alter("p-1");
+    assert_eq!((status, &told["operation"], &told["refused"]), (0, &json!("alter"), &json!([])), "{told}");
+    let (status, told) = alter("p-2");
+    assert_eq!((status, &told["refused"][0]["code"]), (1, &json!("subject-withheld")), "{told}");
+    assert_eq!(told["refused"][0]["changes"][0][0]["what"], "erasure");
+}
+
+#[test]
+fn a_record_by_itself_is_read_as_one_of_the_route() {
+    let folder = folder();
+    std::fs::write(folder.path().join("purposegate.toml"), config("127.0.0.1:9".parse().unwrap())).unwrap();
+    let alone = write(folder.path(), "one.json", r#"{"id": "p-1", "name": "Ada", "born": "yesterday"}"#);
+    let (status, told) = asked(folder.path(), "customers", "customer-support", &["--record", &alone]);
+    assert_eq!(status, 0);
+    assert_eq!(told["records"][0]["numbers"], json!([1]));
+    assert!(told["notes"].to_string().contains("there is no ledger yet"), "{told}");
+    assert!(told["records"][0]["notes"].to_string().contains("birth date cannot be read"), "{told}");
+    let nameless = write(folder.path(), "nameless.json", r#"{"name": "Ada"}"#);
+    let (_, told) = asked(folder.path(), "customers", "customer-support", &["--record", &nameless]);
+    let name = field(&told, "@.name");
+    assert_eq!(
+        (&name["reason"], &name["changes"][0][0]["what"]),
+        (&json!("no-subject"), &json!("subject")),
+        "{told}"
+    );
+}
+
+#[test]
+fn each_of_several_record_sets_is_explained_by_itself() {
+    let (_upstream, gate) = house();
+    gate.tell("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
+    let folder = gate.folder.path();
+    let answer = r#"{"orders": [{"buyer": "p-1", "address": "X"}, {"buyer": "p-9", "address": "Y"}], "contacts": [{"name": "Z"}]}"#;
+    let file = write(folder, "orders.json", answer);
+    let (_, told) = asked(folder, "orders", "customer-support", &["--record", &file]);
+    let records = told["records"].as_array().unwrap();
+    let of = |path: &str| records.iter().filter(move |record| record["path"] == path).collect::<Vec<_>>();
+    assert_eq!((of("$.orders[*]").len(), of("$.contacts[*]").len()), (2, 1), "{told}");
+    assert_eq!(of("$.orders[*]")[0]["fields"][0]["form"], "clear");
+    assert_eq!(of("$.orders[*]")[1]["fields"][0]["reason"], "unknown-subject");
+    let contact = &of("$.contacts[*]")[0]["fields"][0];
+    assert_eq!(
+        (&contact["reason"], &contact["changes"][0][0]["what"]),
+        (&json!("no-subject"), &json!("subject"))
+    );
+    // One record alone may be of either.
+    let alone = write(folder, "alone.json", r#"{"buyer": "p-1", "address": "X"}"#);
+    let question =
+        ["--route", "orders", "--recipient", "support", "--purpose", "customer-support", "--record", &alone];
+    let (status, _, words) = explain_in(folder, &question);
+    assert_eq!(status, 2);
+    assert!(
+        words.contains("$.orders[*]") && words.contains("$.contacts[*]") && !words.contains("p-1"),
+        "{words}"
+    );
+}
+
+#[test]
+fn what_refuses_a_request_is_said_first_with_what_would_have_to_change() {
+    let (_upstream, gate) = house();
+    gate.tell("p-1", r#"{"kind": "notice", "notice": "v1"}"#);
+    let suspended =
+        http::send(gate.admin, "POST", "/v1/recipients/reseller/events", &[], br#"{"kind": "suspended"}"#);
+    assert_eq!(suspended.status, 200, "{}", suspended.text());
+    let folder = gate.folder.path();
+    let refused = |route: &str, recipient: &str, purpose: &str| {
+        let question = [
+            "--route",
+            route,
+            "--recipient",
+            recipient,
+            "--purpose",
+            purpose,
+            "--subject",
+            "p-1",
+            "--format",
+            "json",
+        ];
+        let (status, out, words) = explain_in(folder, &question);
+        let told: Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{words}"));
+        let codes: Vec<String> = told["refused"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|refused| {
+                let what = refused["changes"][0][0]["what"].as_str().unwrap_or("nothing");
+                format!("{}: {what}", refused["code"].as_str().unwrap())
+            })
+            .collect();
+        (status, codes, told)
+    };
+    let codes = |route, recipient, purpose| {
+        let (status, codes, _) = refused(route, recipient, purpose);
+        (status, codes)
+    };
+    let one = |code: &str| (1, vec![code.to_owned()]);
+    assert_eq!(codes("customers", "lapsed", "reseller-follow-up"), one("agreement-not-in-force: agreement"));
+    assert_eq!(codes("customers", "reseller", "reseller-follow-up"), one("recipient-suspended: suspension"));
+    assert_eq!(codes("customers", "police", "law-enforcement"), one("legal-reference-missing: case"));
+    assert_eq!(codes("customers", "registrar", "domain-registration"), one("no-rule-permits: nothing"));
+    assert_eq!(codes("whole", "support", "direct-marketing"), one("subject-withheld: consent"));
+    assert_eq!(
+        codes("support-only", "reseller", "customer-support"),
+        (
+            1,
+            ["purpose-not-permitted: registration", "recipient-suspended: suspension"]
+                .map(str::to_owned)
+                .to_vec()
+        )
+    );
+    assert_eq!(codes("support-only", "support", "direct-marketing"), one("purpose-not-permitted: route"));
+    // What would leave under a case is explained as if there were one.
+    let (_, _, told) = refused("customers", "police", "law-enforcement");
+    assert_eq!(field(&told, "@.name")["form"], "clear", "{told}");
+    let (_, out, _) = explain_in(
+        folder,
+        &[
+            "--route",
+            "customers",
+            "--recipient",
+            "lapsed",
+            "--purpose",
+            "reseller-follow-up",
+            "--subject",
+            "p-1",
+        ],
+    );
+    insta::assert_snapshot!(stable(&out));
+}
+
+#[test]
+fn what_is_misspelt_is_answered_with_the_nearest() {
+    let folder = folder();
+    std::fs::write(folder.path().join("purposegate.toml"), config("127.0.0.1:9".parse().unwrap())).unwrap();
+    let says = |route: &str, recipient: &str, purpose: &str, more: &[&str]| {
+        let question = ["--route", route, "--recipient", recipient, "--purpose", purpose];
+        let (status, out, words) = explain_in(folder.path(), &[&question, more].concat());
+        assert_eq!((status, out.as_str()), (2, ""), "{words}");
+        words
+    };
+    let purpose = "customer-support";
+    assert!(says("custmers", "support", purpose, &[]).contains("did you mean `customers`?"));
+    assert!(says("customers", "suport", purpose, &[]).contains("did you mean `support`?"));
+    assert!(
+        says("customers", "support", "customer-suport", &[]).contains("did you mean `customer-support`?")
+    );
+    assert!(says("customers", "support", purpose, &["--record", "/no/such.json"]).contains("/no/such.json"));
+    assert!(says("customers", "support", purpose, &["--method", "DELETE"]).contains("it serves GET"));
+    let namespace = ["--subject", "p-1", "--namespace", "defalt"];
+    assert!(says("customers", "support", purpose, &namespace).contains("did you mean `default`?"));
+    let broken = write(folder.path(), "broken.json", r#"{"items": [{"id": "secret-id""#);
+    let words = says("customers", "support", purpose, &["--record", &broken]);
+    assert!(words.contains("broken.json") && !words.contains("secret-id"), "{words}");
+}
+
+fn decision_of(answer: &http::Answer) -> String {
+    match answer.header("data-purpose-applied") {
+        Some(applied) => applied.split('"').nth(1).unwrap().to_owned(),
+        None => answer.json()["decision"].as_str().unwrap().to_owned(),
+    }
+}
+
+#[test]
+fn a_decision_on_the_log_is_explained_beside_the_gateway_and_without_it() {
+    let (upstream, gate) = house();
+    tell_all(&gate);
+    upstream.json("/customers", PEOPLE);
+    let answer = gate.get("/customers", "support", "direct-marketing");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let id = decision_of(&answer);
+    let admin = gate.admin.to_string();
+    let (status, beside, words) = explain_in(gate.folder.path(), &["--decision", &id, "--admin", &admin]);
+    assert_eq!((status, words.as_str()), (0, ""), "{beside}");
+    assert!(
+        beside.contains("released:"),
+        "the gateway tells the end that the file may not have yet: {beside}"
+    );
+    insta::assert_snapshot!(stable(&beside));
+    for value in ["Name-", "example.org", "withdrew"] {
+        assert!(!beside.contains(value), "{value}: {beside}");
+    }
+    let refused = gate.get("/customers", "lapsed", "reseller-follow-up");
+    assert_eq!(refused.status, 403);
+    let refused = decision_of(&refused);
+    let folder = gate.end();
+    let (_, without, _) = explain_in(folder.path(), &["--decision", &id]);
+    assert_eq!(without, beside);
+
+    let (status, out, _) = explain_in(folder.path(), &["--decision", &refused, "--format", "json"]);
+    let told: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((status, &told["refused"]["code"]), (0, &json!("agreement-not-in-force")), "{told}");
+    assert_eq!(told["refused"]["changes"][0][0]["what"], "agreement");
+    assert_eq!((&told["record"]["decision"], &told["policy"]["loaded"]), (&json!(refused), &json!(true)));
+
+    // Another policy today, without the recipient.
+    let rules = folder.path().join("pack/rules.cedar");
+    std::fs::write(
+        &rules,
+        RULES.replace("marketing", "promotion").replace("direct-promotion", "direct-marketing"),
+    )
+    .unwrap();
+    let (_, out, _) = explain_in(folder.path(), &["--decision", &id]);
+    assert!(out.contains("which is not loaded now") && out.contains("by the rules of today"), "{out}");
+
+    for strange in ["x", "01ARZ3NDEKTSV4RRFFQ69G5FA", "../../etc/passwd", ""] {
+        let (status, _, words) = explain_in(folder.path(), &["--decision", strange]);
+        assert_eq!(status, 2, "{strange}: {words}");
+    }
+    let (status, _, words) = explain_in(folder.path(), &["--decision", "01ARZ3NDEKTSV4RRFFQ69G5FAV"]);
+    assert!(status == 1 && words.contains("no decision of this id"), "{words}");
+    assert_eq!(explain_in(folder.path(), &["--decision", &id, "--route", "customers"]).0, 2);
+    std::fs::remove_dir_all(folder.path().join("data/audit")).unwrap();
+    assert_eq!(explain_in(folder.path(), &["--decision", &id]).0, 2);
+}
