@@ -5,7 +5,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
+use std::sync::Arc;
 
+use http::Method;
 use http::uri::Authority;
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -14,10 +16,10 @@ use jiff::tz::TimeZone;
 use super::mapping::Written;
 use super::words::Words;
 use super::{Config, Listener, Upstream};
-use crate::decision::RecipientFacts;
+use crate::decision::{Asking, Classes, Foresight, LegalReference, PathNames, RecipientFacts};
 use crate::document::{At, Document, Fields};
 use crate::finding::Finding;
-use crate::layer::route::Recipient;
+use crate::layer::route::{Recipient, Route};
 use crate::policy::{Pack, RuleAt};
 use crate::scrub::{self, FieldMapping, RecordMapping};
 use crate::vocabulary::{Basis, CategoryId, EEA, KindId, Operation, PurposeId, Safeguard};
@@ -34,6 +36,7 @@ pub(super) const CODES: &[&str] = &[
     "literal-parameter",
     "locked-purpose-not-registered",
     "names-leave",
+    "operation-names-nobody",
     "pack-without-not-personal",
     "personal-without-subject",
     "purpose-without-rule",
@@ -50,6 +53,7 @@ pub(super) const CODES: &[&str] = &[
 /// Looks at the files of a configuration that loads.
 pub(super) fn look<'d>(documents: impl Iterator<Item = &'d Document<'d>>, config: &Config, now: Timestamp) {
     let today = now.to_zoned(TimeZone::UTC).date();
+    let mut operations = Operations::new(config);
     for document in documents {
         let mut root = document.root("a file of the configuration");
         if !root.texts("policy").is_empty() {
@@ -64,7 +68,7 @@ pub(super) fn look<'d>(documents: impl Iterator<Item = &'d Document<'d>>, config
         }
         for mut fields in root.tables("recipient", "a recipient") {
             let name = fields.text("name");
-            let named = |recipient: &&std::sync::Arc<Recipient>| {
+            let named = |recipient: &&Arc<Recipient>| {
                 name.as_ref().is_some_and(|name| *recipient.name == *name.value)
             };
             if let Some(recipient) = config.recipients.iter().find(named) {
@@ -73,18 +77,17 @@ pub(super) fn look<'d>(documents: impl Iterator<Item = &'d Document<'d>>, config
         }
         for mut fields in root.tables("route", "a route") {
             let name = fields.text("name");
-            let named = |route: &&std::sync::Arc<crate::layer::route::Route>| {
-                name.as_ref().is_some_and(|name| *route.name == *name.value)
-            };
+            let named = |route: &&Arc<Route>| name.as_ref().is_some_and(|name| *route.name == *name.value);
             if let Some(route) = config.routes.iter().find(named) {
                 look_at_pack(&mut fields, config.packs.get(route.pack));
+                operations.look_at(&mut fields, route);
             }
         }
     }
 }
 
 /// A pack in which nothing is said to be about nobody withholds what a mapping calls `non-personal`.
-fn look_at_pack(fields: &mut Fields<'_>, versions: Option<&Vec<std::sync::Arc<Pack>>>) {
+fn look_at_pack(fields: &mut Fields<'_>, versions: Option<&Vec<Arc<Pack>>>) {
     let Some(named) = fields.texts("policy").into_iter().next() else { return };
     let mut rules = versions.into_iter().flatten().flat_map(|pack| pack.rulebook().rules());
     if rules.any(|rule| rule.basis == Some(Basis::NotPersonal)) {
@@ -96,6 +99,78 @@ fn look_at_pack(fields: &mut Fields<'_>, versions: Option<&Vec<std::sync::Arc<Pa
     );
     let hint = "add a `permit` with `@basis(\"not-personal\")` for `Category::\"non-personal\"`";
     fields.document().find(finding.label("withholds everything else, too").hint(hint), named.at);
+}
+
+/// Finds routes on which some recipient is always refused what changes data, because its rules are about its own and
+/// the path does not say whose they are.
+struct Operations<'c> {
+    config: &'c Config,
+    /// By pack and version.
+    foresights: Vec<Vec<Foresight<'c>>>,
+}
+
+impl<'c> Operations<'c> {
+    fn new(config: &'c Config) -> Operations<'c> {
+        let versions =
+            |versions: &'c Vec<Arc<Pack>>| versions.iter().map(|pack| Foresight::new(pack)).collect();
+        Operations { config, foresights: config.packs.iter().map(versions).collect() }
+    }
+
+    fn look_at(&mut self, fields: &mut Fields<'_>, route: &Route) {
+        let mut refused: Vec<String> = Vec::new();
+        for recipient in &self.config.recipients {
+            let mut needs =
+                |method: &&Method| self.needs_other_names(route, recipient, route.operation(method));
+            let methods: Vec<&str> = route.methods.iter().filter(&mut needs).map(Method::as_str).collect();
+            if !methods.is_empty() {
+                refused.push(format!("`{}` {}", recipient.name, methods.join(", ")));
+            }
+        }
+        if refused.is_empty() {
+            return;
+        }
+        let message = format!(
+            "the path of route `{}` does not say whose data are changed: refused to {}",
+            route.name,
+            refused.join("; ")
+        );
+        let at = fields.item("methods").or_else(|| fields.item("operation"));
+        let at = at.map_or(fields.at(), |item| item.at());
+        let finding = Finding::warning("operation-names-nobody", message)
+            .label("their rules are about what is their own");
+        let hint = "name the person or the account with a parameter of the path: `subject = \"{id}\"`, `controller = \"{account}\"`, \
+                    beside where the record names them; or take the method out";
+        fields.document().find(finding.hint(hint), at);
+    }
+
+    /// True if the operation is refused to a recipient for some purpose of its own because of whom the path names.
+    fn needs_other_names(&mut self, route: &Route, recipient: &Recipient, operation: Operation) -> bool {
+        if operation == Operation::Disclose {
+            return false;
+        }
+        let classes = route.scrubbing.as_ref().map_or(Classes::unread(), |scrubbing| &scrubbing.classes);
+        let facts = &recipient.in_agreement;
+        let versions = self.config.packs.get(route.pack).into_iter().flatten();
+        let foresights = self.foresights.get_mut(route.pack).into_iter().flatten();
+        versions.zip(foresights).any(|(pack, foresight)| {
+            let words = pack.vocabulary();
+            let served = |purpose: &PurposeId| {
+                facts.is_registered_for(words, *purpose) && route.serves_purpose(words, *purpose)
+            };
+            words.purposes().ids().filter(served).any(|purpose| {
+                let asking = Asking {
+                    recipient: Arc::clone(facts),
+                    purpose,
+                    operation,
+                    exporter_region: Arc::clone(&self.config.exporter_region),
+                    upstream_backup: route.upstream_is_backup,
+                    legal_reference: LegalReference::None,
+                };
+                let mut foreseen = |names| foresight.carries_out(&asking, classes, names) == Ok(true);
+                !foreseen(route.path_names()) && foreseen(PathNames { subject: true, controller: true })
+            })
+        })
+    }
 }
 
 fn look_at_certificate(mut fields: Fields<'_>, listener: &Listener, now: Timestamp) {

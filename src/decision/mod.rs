@@ -20,7 +20,7 @@ pub use explain::{
     Change, Changes, Explained, Explanation, Nearest, OperationExplained, Question, explain_only,
 };
 pub use gather::{Overdue, Relationship};
-pub use operation::{NamedAccount, PathNames};
+pub use operation::{Foresight, NamedAccount, PathNames};
 pub use permit::{ClassId, Permit, Reason, Release};
 pub use subject::{
     Addressee, Consent, ConsentStatus, Controller, Objection, Origins, RecordFacts, Relation, Subject,

@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 use jiff::Timestamp;
 
 use super::admission::{self, Asking, Denial};
-use super::admitted::{Admitted, Classes, Decisions, MOST_REMEMBERED, with_service_data};
+use super::admitted::{Admitted, Classes, MOST_REMEMBERED, with_service_data};
 use super::gather::{About, Exchange, Relationship};
 use super::permit::Permit;
 use super::subject::{Controller, RecordFacts, Subject};
@@ -34,7 +34,7 @@ pub struct NamedAccount<'a> {
 }
 
 impl Admitted {
-    /// Whether the operation that this was admitted for ([`Decisions::admit_operation`]) is carried out, given the
+    /// Whether the operation that this was admitted for ([`super::Decisions::admit_operation`]) is carried out, given the
     /// permit of whom the path names.
     pub fn carries_out(&self, permit: &Permit) -> bool {
         permit.releases().iter().any(|release| release.form != Form::Removed)
@@ -68,7 +68,9 @@ impl Admitted {
             return *decided;
         }
         let point = (self.slice.kind, self.slice.purpose);
-        let decided = is_possible(&self.pack, self.slice.operation, point, self.slice.classes.sets(), known);
+        let mut search = Search::new(self.pack.rulebook());
+        let (operation, sets) = (self.slice.operation, self.slice.classes.sets());
+        let decided = is_possible(&mut search, &self.pack, operation, point, sets, known);
         if known_so_far.len() >= MOST_REMEMBERED {
             known_so_far.clear();
         }
@@ -77,18 +79,29 @@ impl Admitted {
     }
 }
 
-impl Decisions {
-    /// Whether an operation can be carried out on somebody, on a route with these classes.
+/// Says beforehand what can be carried out on somebody. It keeps what it has asked of the rules.
+#[derive(Debug)]
+pub struct Foresight<'a> {
+    pack: &'a Pack,
+    search: Search<'a>,
+}
+
+impl<'a> Foresight<'a> {
+    pub fn new(pack: &'a Pack) -> Foresight<'a> {
+        Foresight { pack, search: Search::new(pack.rulebook()) }
+    }
+
+    /// Whether an operation can be carried out on somebody, on a route with these classes. What discloses can.
     ///
     /// # Errors
     /// Why the request would be refused whoever is concerned.
-    pub fn foresee_operation(
-        &self,
+    pub fn carries_out(
+        &mut self,
         asking: &Asking,
         classes: &Classes,
         names: PathNames,
     ) -> Result<bool, Denial> {
-        let pack = self.pack();
+        let pack = self.pack;
         admission::check(pack, asking)?;
         if asking.operation == Operation::Disclose {
             return Ok(true);
@@ -111,7 +124,8 @@ impl Decisions {
         }
         let sets = of_somebody(pack, classes.sets());
         let point = (asking.recipient.kind, asking.purpose);
-        Ok(is_possible(pack, asking.operation, point, &sets, Circumstances { facts, fixed }))
+        let known = Circumstances { facts, fixed };
+        Ok(is_possible(&mut self.search, pack, asking.operation, point, &sets, known))
     }
 }
 
@@ -144,6 +158,7 @@ pub(super) fn of_somebody(pack: &Pack, sets: &[Vec<CategoryId>]) -> Vec<Vec<Cate
 
 /// Whether some class can be permitted, whatever the facts that are not known.
 fn is_possible(
+    search: &mut Search<'_>,
     pack: &Pack,
     operation: Operation,
     (kind, purpose): (KindId, PurposeId),
@@ -151,7 +166,6 @@ fn is_possible(
     known: Circumstances,
 ) -> bool {
     let words = pack.vocabulary();
-    let mut search = Search::new(pack.rulebook());
     sets.iter().map(|set| pack.judged_as(set)).any(|set| {
         let known = known.with(Fact::WithServiceData, u8::from(with_service_data(pack, &set)));
         let categories = set.iter().filter(|category| words.is_somebodys(**category));

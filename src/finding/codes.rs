@@ -133,6 +133,7 @@ pub const WARNINGS: &[&str] = &[
     "names-leave",
     "no-route",
     "no-such-parameter",
+    "operation-names-nobody",
     "pack-without-not-personal",
     "parameter-chooses-fields",
     "personal-without-subject",

@@ -1,5 +1,6 @@
-//! OpenID AuthZEN 1.0: whether a recipient may have a data category for a purpose. It is answered by the
-//! judgement that the gateway makes of each record, so the two cannot differ.
+//! OpenID AuthZEN 1.0: whether a recipient may have a data category for a purpose, or carry out another operation
+//! on it. It is answered by the judgement that the gateway makes of each record, or of the request before the
+//! upstream is called, so the two cannot differ.
 //!
 //! Subject is a recipient by its configured name, action a purpose, resource a data category, about
 //! the person in `resource.properties`. It trusts its caller as far as the admin listener does, reads
@@ -22,7 +23,7 @@ use crate::layer::Gatehouse;
 use crate::layer::identity::Identity;
 use crate::layer::judgement::{self, Judgement, Terms};
 use crate::ledger::{self, Case, Names};
-use crate::scrub::{Judge, Record};
+use crate::scrub::{InPath, Judge, NamedByPath, Record};
 use crate::vocabulary::{Basis, CategoryId, Form, Operation, SubjectId};
 
 /// Most evaluations of one request.
@@ -234,7 +235,8 @@ fn evaluate(gatehouse: &Gatehouse, question: &Question, now: Timestamp) -> Resul
     Ok(inquiry.answer(category, ends.into_iter().flatten().min()))
 }
 
-/// One question about one person and one category, as the gateway asks it of each record.
+/// One question about one person and one category, as the gateway asks it of each record; about an operation other
+/// than `disclose`, as it asks it where the path names that person and that account.
 struct Inquiry<'q> {
     gatehouse: &'q Gatehouse,
     decisions: &'q Decisions,
@@ -252,9 +254,14 @@ impl Inquiry<'_> {
     fn judge(&self, category: CategoryId) -> Result<(Release, Option<Timestamp>), Denial> {
         let admitted = self.decisions.admit_once(self.asking, &Classes::new(vec![vec![category]], false))?;
         let personal = self.decisions.pack().vocabulary().is_somebodys(category);
-        let terms = Terms { unknown_subject: self.unknown_subject, personal: &[personal] };
+        let unknown_subject = judgement::unknown_under(self.asking.operation, self.unknown_subject);
+        let terms = Terms { unknown_subject, personal: &[personal] };
         let ledger = &self.gatehouse.ledger;
         let mut judgement = Judgement::new(ledger, &admitted, self.asker, terms, self.case.clone(), self.now);
+        if self.asking.operation != Operation::Disclose && self.person.is_none() {
+            let named = NamedByPath { subjects: InPath::None, controllers: InPath::of(self.account) };
+            return Ok((unreasoned(judgement.carries_out(&named)), judgement.ask_again()));
+        }
         let record = Record {
             set: 0,
             subjects: self.person.map(std::slice::from_ref),
@@ -262,7 +269,10 @@ impl Inquiry<'_> {
             facts: &RecordFacts::default(),
         };
         let permit = judgement.judge(&record);
-        let release = permit.releases().first().cloned().ok_or(Denial::NoRulePermits)?;
+        // An operation on what is about nobody is asked about everything that there can be of somebody.
+        let mut releases = permit.releases().iter();
+        let released = releases.find(|release| release.form != Form::Removed).or(permit.releases().first());
+        let release = released.cloned().ok_or(Denial::NoRulePermits)?;
         Ok((release, judgement.ask_again()))
     }
 
@@ -302,9 +312,15 @@ impl Inquiry<'_> {
         let is_unknown = judged.as_ref().is_ok_and(|(release, _)| {
             matches!(release.reason, Some(Reason::UnknownSubject | Reason::NoSubject))
         });
-        let why = match is_unknown {
-            true => "the ledger knows no such person, or nothing but what they refused".to_owned(),
-            false => self.explain(category, judged.as_ref().err(), &mut say),
+        let why = match (is_unknown, self.asking.operation) {
+            (true, _) => "the ledger knows no such person, or nothing but what they refused".to_owned(),
+            (false, Operation::Disclose) => self.explain(category, judged.as_ref().err(), &mut say),
+            (false, Operation::Collect | Operation::Alter | Operation::Destroy) => {
+                judged.as_ref().map_or_else(
+                    |denial| denial.code().to_owned(),
+                    |_| "no rule permits the operation about them".to_owned(),
+                )
+            }
         };
         say("reason_admin", json!({ "en": why }));
         json!({ "decision": false, "context": context })
@@ -350,6 +366,17 @@ impl Inquiry<'_> {
             (None, _) if !line.rules.is_empty() => format!("forbidden by {}", line.rules.join(", ")),
             (None, _) => "no rule permits this".to_owned(),
         }
+    }
+}
+
+/// The decision about an operation where no person is named: no single rule decides it.
+fn unreasoned(carried_out: bool) -> Release {
+    Release {
+        form: if carried_out { Form::Clear } else { Form::Removed },
+        basis: None,
+        reason: (!carried_out).then_some(Reason::NoRule),
+        rules: Arc::default(),
+        clauses: Arc::default(),
     }
 }
 

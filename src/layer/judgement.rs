@@ -11,12 +11,12 @@ use super::identity::Identity;
 use super::route::Recipient;
 use super::tally::{Counted, Tally};
 use crate::decision::{
-    Admitted, Controller, LegalReference, Overdue, Permit, RecipientFacts, RecordFacts, Relationship,
-    Subject, UnknownSubject,
+    Admitted, Controller, LegalReference, NamedAccount, Overdue, Permit, RecipientFacts, RecordFacts,
+    Relationship, Subject, UnknownSubject, Unsure,
 };
 use crate::ledger::{Case, Ledger};
-use crate::scrub::{Judge, Record};
-use crate::vocabulary::{Form, SubjectId};
+use crate::scrub::{InPath, Judge, NamedByPath, Record};
+use crate::vocabulary::{Form, Operation, SubjectId};
 
 /// What is kept of people judged before in the same chunk; the oldest makes way.
 const MOST_JUDGED: usize = 8;
@@ -36,6 +36,15 @@ pub(crate) fn recipient_facts(ledger: &Ledger, recipient: &Recipient, now: Times
 /// What a cited case covers.
 pub(crate) fn legal_reference(case: Option<&Case>) -> LegalReference {
     case.map_or(LegalReference::None, |case| LegalReference::Categories(Arc::clone(&case.categories)))
+}
+
+/// What becomes of somebody unknown under an operation: `no-facts` is about what leaves, and lets nobody change
+/// or destroy what a stranger's record may hold.
+pub(crate) fn unknown_under(operation: Operation, of_route: UnknownSubject) -> UnknownSubject {
+    match operation {
+        Operation::Disclose | Operation::Collect => of_route,
+        Operation::Alter | Operation::Destroy => UnknownSubject::Withhold,
+    }
 }
 
 /// What of a route decides about its records, besides the policy.
@@ -111,6 +120,48 @@ impl<'e> Judgement<'e> {
     /// When what was judged has to be decided again though nothing happens.
     pub(crate) fn ask_again(&self) -> Option<Timestamp> {
         self.tally.ask_again
+    }
+
+    /// Whether the operation that [`Judgement::new`] was told to be admitted is carried out on whom the path names.
+    /// Of several accounts each has to permit it.
+    pub(crate) fn carries_out(&mut self, named: &NamedByPath) -> bool {
+        match &named.controllers {
+            InPath::None => self.carries_out_for(&named.subjects, None, &RecordFacts::default()),
+            InPath::Unusable => {
+                // An account that cannot be told may be a closed one.
+                let facts = RecordFacts { account_closed: Unsure::Unreadable, ..RecordFacts::default() };
+                !matches!(named.subjects, InPath::None) && self.carries_out_for(&named.subjects, None, &facts)
+            }
+            InPath::Ids(accounts) => {
+                let facts = RecordFacts::default();
+                accounts.iter().all(|account| self.carries_out_for(&named.subjects, Some(account), &facts))
+            }
+        }
+    }
+
+    fn carries_out_for(
+        &mut self,
+        subjects: &InPath,
+        controller: Option<&SubjectId>,
+        facts: &RecordFacts,
+    ) -> bool {
+        let subjects = match subjects {
+            InPath::Ids(subjects) => subjects,
+            InPath::Unusable => return false,
+            InPath::None => return self.carries_out_on_unnamed(controller),
+        };
+        let permit = self.judge(&Record { set: 0, subjects: Some(subjects), controller, facts });
+        self.admitted.carries_out(&permit)
+    }
+
+    fn carries_out_on_unnamed(&self, controller: Option<&SubjectId>) -> bool {
+        let known = controller.and_then(|id| self.ledger.controller(id).1);
+        let known = known.unwrap_or_else(|| Arc::clone(&UNHEARD_OF));
+        let account = controller.map(|id| NamedAccount {
+            controller: &known,
+            is_recipient: self.identity.controller.as_ref() == Some(id),
+        });
+        self.admitted.carries_out_on_unnamed(account, self.now)
     }
 
     /// Whether a permit lets anything leave that can tell about a person.

@@ -15,7 +15,7 @@ use super::cors::Cors;
 use super::media_type::MediaTypes;
 use super::{Refusal, path};
 pub use crate::decision::UnknownSubject;
-use crate::decision::{Classes, RecipientFacts};
+use crate::decision::{Classes, PathNames, RecipientFacts};
 use crate::scrub::{Limits, Plan, RecordMapping};
 use crate::vocabulary::{CategoryId, Operation, PurposeId, Vocabulary};
 
@@ -147,6 +147,13 @@ impl Route {
             Method::DELETE => Operation::Destroy,
             _ => Operation::Disclose,
         })
+    }
+
+    /// Whom its path names, as its mapping reads it.
+    pub fn path_names(&self) -> PathNames {
+        let names = self.scrubbing.as_ref().map(|scrubbing| scrubbing.plan.names_by_path());
+        let (subject, controller) = names.unwrap_or_default();
+        PathNames { subject, controller }
     }
 
     /// Says why an answer of its upstream does not leave, unless enough was said of late.

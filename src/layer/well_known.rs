@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::route::{Field, Recipient, Report, Route, Scrubbing};
 use super::{Gatehouse, Refusal, Snapshot};
-use crate::decision::{Asking, Decisions, LegalReference, RecipientFacts};
+use crate::decision::{Asking, Classes, Decisions, Foresight, LegalReference, RecipientFacts};
 use crate::disclosure::{self, Left};
 use crate::vocabulary::{CategoryId, Form, PurposeId, Vocabulary};
 
@@ -107,6 +107,7 @@ fn purposes(
     for route in snapshot.routes.iter() {
         let Some(decisions) = decisions(route) else { continue };
         let tree = decisions.pack().vocabulary().purposes();
+        let mut foresight = Foresight::new(decisions.pack());
         let (mut purposes, mut methods) = (Vec::new(), Vec::new());
         for purpose in tree.in_order().into_iter().filter(|purpose| usable(*purpose)) {
             if !route.serves_purpose(decisions.pack().vocabulary(), purpose) {
@@ -122,8 +123,9 @@ fn purposes(
                 legal_reference: LegalReference::None,
             };
             // What would be refused is not listed.
-            let works = |method: &&Method| decisions.foresee(&asking(route.operation(method))).is_ok();
-            let working: Vec<&Method> = route.methods.iter().filter(works).collect();
+            let mut works =
+                |method: &&Method| can_be_done(&mut foresight, &asking(route.operation(method)), route);
+            let working: Vec<&Method> = route.methods.iter().filter(&mut works).collect();
             let Some(first) = working.first() else { continue };
             let asked = asking(route.operation(first));
             let Ok(best) = decisions.foresee(&asked) else { continue };
@@ -158,6 +160,13 @@ fn purposes(
         .map(|purpose| tree.name(*purpose))
         .collect();
     json!({ "recipient": &*recipient.name, "purposes": registered, "routes": routes })
+}
+
+/// True if what is asked for, with the operation of its method, is not refused whoever it is about.
+fn can_be_done(foresight: &mut Foresight<'_>, asking: &Asking, route: &Route) -> bool {
+    let scrubbing = route.scrubbing.as_ref();
+    let classes = scrubbing.map_or(Classes::unread(), |scrubbing| &scrubbing.classes);
+    foresight.carries_out(asking, classes, route.path_names()) == Ok(true)
 }
 
 /// The fields of a route that can leave, each in its most revealing form; `None` where its answers pass unread.

@@ -25,6 +25,7 @@ mod habits;
 mod judge;
 mod lex;
 mod mapping;
+mod named;
 mod names;
 mod number;
 mod plan;
@@ -47,6 +48,7 @@ pub use mapping::{
     Columns, DuplicateKeys, FactKey, FieldMapping, Mapping, RecordMapping, Redaction, RemovedAs,
     SubjectSource, Unclassified,
 };
+pub use named::{InPath, NamedByPath};
 pub use plan::{Class, MappingError, Plan, UNCLASSIFIED};
 pub use query::{PathFault, is_by_position, tests_existence};
 pub use scrubber::{Remover, Scrubber};

@@ -789,6 +789,14 @@ const SURPRISES: &[(&str, &str)] = &[
          [[route]]\nname = \"y\"\nupstream = \"crm\"\npath = \"/y\"\nschema = \"s\"",
     ),
     (
+        "operation-names-nobody",
+        "[[recipient]]\nname = \"p\"\nkind = \"data-subject\"\ncountry = \"DE\"\npurposes = [\"data-subject-request\"]\nallow = [\"recipient-without-credentials\"]\n[[route]]\nALLOW\nname = \"x\"\nupstream = \"crm\"\npath = \"/x\"\nmethods = [\"GET\", \"PATCH\"]\nsubject = \"@.id\"\nFIELDS",
+    ),
+    (
+        "operation-names-nobody",
+        "[[recipient]]\nname = \"p\"\nkind = \"data-subject\"\ncountry = \"DE\"\npurposes = [\"data-subject-request\"]\nallow = [\"recipient-without-credentials\"]\n[[route]]\nALLOW\nname = \"x\"\nupstream = \"crm\"\npath = \"/x/{account}\"\noperation = \"destroy\"\nsubject = \"@.id\"\nFIELDS",
+    ),
+    (
         "names-leave",
         "[[schema]]\nALLOW\nname = \"s\"\nsubject = \"@.id\"\nfields = { \"@.settings.*\" = \"preferences\" }\n\
          [[route]]\nname = \"x\"\nupstream = \"crm\"\npath = \"/x\"\nschema = \"s\"",
@@ -801,8 +809,9 @@ fn what_can_never_work_or_can_surprise_is_one_warning() {
         let added = added.replace("FIELDS", FIELDS);
         let (loads, findings, folder) = about(&format!("{ROUTE}{FIELDS}{}\n", added.replace("ALLOW\n", "")));
         let text = rendered(&findings, folder.path());
-        let codes: Vec<&str> = findings.iter().map(Finding::code).collect();
-        assert!(loads && codes == [*code] && findings[0].is_warning(), "{added}\n{text}");
+        let open = findings.iter().filter(|finding| finding.is_warning());
+        let codes: Vec<&str> = open.map(Finding::code).collect();
+        assert!(loads && codes == [*code], "{added}\n{text}");
         let allowed = added.replace("ALLOW", &format!("allow = [{code:?}]"));
         let (loads, findings, folder) = about(&format!("{ROUTE}{FIELDS}{allowed}\n"));
         let text = rendered(&findings, folder.path());
@@ -830,13 +839,17 @@ fn what_works_is_no_surprise() {
         "[[recipient]]\nname = \"x\"\nkind = \"employee\"\ncountry = \"DE\"\npurposes = [\"marketing\"]\ncredentials = [{ certificate = \"x\", purpose = \"direct-marketing\" }]",
         "[[upstream]]\nname = \"x\"\nurl = \"http://10.0.0.7:9901\"",
         "[[route]]\nname = \"x\"\nupstream = \"crm\"\npath = \"/x/{id}/{*rest}\"\nsubject = \"{id}\"\nFIELDS",
+        // The path names whose data are changed, nobody of this kind changes any, or everybody's may be.
+        "[[recipient]]\nname = \"p\"\nkind = \"data-subject\"\ncountry = \"DE\"\npurposes = [\"data-subject-request\"]\nallow = [\"recipient-without-credentials\"]\n[[route]]\nname = \"x\"\nupstream = \"crm\"\npath = \"/x/{id}\"\nmethods = [\"PATCH\", \"DELETE\"]\nsubject = [\"{id}\", \"@.id\"]\nFIELDS",
+        "[[recipient]]\nname = \"p\"\nkind = \"data-subject\"\ncountry = \"DE\"\npurposes = [\"data-subject-request\"]\nallow = [\"recipient-without-credentials\"]\n[[route]]\nname = \"x\"\nupstream = \"crm\"\npath = \"/x\"\nmethods = [\"POST\"]\npurposes = [\"customer-support\"]\nsubject = \"@.id\"\nFIELDS",
         // Elements of an array; presence that something has such an element; presence that withholds.
         "[[route]]\nname = \"x\"\nupstream = \"crm\"\npath = \"/x\"\nrecord = \"$[*]\"\nsubject = \"@.id\"\nfields = { \"@.a[?@.roles[?@ == 'owner']].b\" = \"non-personal\", \"@.c[?@.email]\" = \"email\", \"@.d[?@.public == true]\" = \"published\" }",
         "[[route]]\nname = \"x\"\nupstream = \"crm\"\npath = \"/x\"\nfields = { \"@.total\" = \"aggregate\", \"@.kind\" = \"non-personal\" }",
     ] {
         let added = added.replace("FIELDS", FIELDS);
         let (loads, findings, folder) = about(&format!("{ROUTE}{FIELDS}{added}\n"));
-        assert!(loads && findings.is_empty(), "{added}\n{}", rendered(&findings, folder.path()));
+        let is_sound = loads && findings.iter().all(|finding| !finding.is_warning());
+        assert!(is_sound, "{added}\n{}", rendered(&findings, folder.path()));
     }
 }
 

@@ -23,6 +23,7 @@ mod ids;
 mod in_flight;
 mod ledger;
 mod listener;
+mod operations;
 mod opt_out;
 mod oracle;
 mod overdue;

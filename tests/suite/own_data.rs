@@ -57,6 +57,21 @@ methods = ["GET", "POST"]
 "@['id', 'account']" = "non-personal"
 
 [[route]]
+name = "gone"
+upstream = "crm"
+path = "/gone"
+subject = "@.id"
+hide-existence = true
+fields = {{ "@.invoice" = "service-data", "@.email" = "email" }}
+
+[[route]]
+name = "plain"
+upstream = "crm"
+path = "/plain"
+subject = "@.id"
+fields = {{ "@.email" = "email" }}
+
+[[route]]
 name = "invoices"
 upstream = "crm"
 path = "/invoices"
@@ -91,6 +106,40 @@ fn a_refusal_about_entrusted_data_names_the_customer_as_contact() {
     assert!(person.contains("administrator of the customer's account"), "{person}");
     let staff = contact(json!({ "role": "desk", "sub": "kim" }), "direct-marketing");
     assert!(!staff.contains("administrator"), "{staff}");
+}
+
+#[test]
+fn every_answer_to_a_persons_request_names_the_controller_of_entrusted_data() {
+    let (upstream, gate, issuer) = house();
+    upstream.json("/plain", "{}");
+    let controller =
+        "\"The administrator of the customer's account: the customer is the controller of these data\"";
+    let person = issuer.bearer(json!({ "azp": "portal", "sub": "c-1" }));
+    let stranger = issuer.bearer(json!({ "azp": "portal", "sub": "c-404" }));
+    let get = |path: &str, token: &str, purpose: &str| {
+        http::get(gate.address, path, &[token, &format!("data-purpose: {purpose}")])
+    };
+    for (path, token, purpose, status, names) in [
+        ("/customers", &person, "access", 200, true),
+        ("/customers", &person, "data-subject-request", 200, true),
+        ("/customers", &stranger, "portability", 200, true),
+        ("/customers?secret=1", &person, "access", 422, true),
+        ("/invoices", &person, "access", 403, true),
+        ("/gone", &person, "access", 404, true),
+        // No entrusted data, another purpose, no purpose, another recipient.
+        ("/plain", &person, "access", 200, false),
+        ("/customers", &person, "marketing", 403, false),
+        ("/customers", &person, "nonsense", 400, false),
+        ("/customers", &bearer("support"), "customer-support", 200, false),
+    ] {
+        let answer = get(path, token, purpose);
+        assert_eq!(answer.status, status, "{path} {purpose}: {}", answer.text());
+        let named = answer.header("data-purpose-controller");
+        assert_eq!(named, names.then_some(controller), "{path} {purpose}");
+    }
+    let head = ["data-purpose: access", &person];
+    let head = http::send(gate.address, "HEAD", "/customers", &head, b"");
+    assert_eq!((head.status, head.header("data-purpose-controller")), (200, Some(controller)));
 }
 
 fn ask(gate: &Gate, token: &str, purpose: &str, more: &[&str]) -> Answer {

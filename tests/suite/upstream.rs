@@ -33,7 +33,7 @@ impl Upstream {
         Upstream { address, scripts, seen }
     }
 
-    /// Answers `path` with whatever the script writes.
+    /// Answers `path` with whatever the script writes; `*` is every path that has no script of its own.
     pub(crate) fn script(&self, path: &str, script: impl Fn(&str, &mut TcpStream) + Send + Sync + 'static) {
         self.scripts.lock().unwrap().insert(path.to_owned(), Arc::new(script));
     }
@@ -75,7 +75,9 @@ fn serve(stream: TcpStream, scripts: &Mutex<HashMap<String, Script>>, seen: &Mut
     seen.lock().unwrap().push(head.clone());
     let target = head.split(' ').nth(1).unwrap_or_default();
     let path = target.split('?').next().unwrap_or_default();
-    let script = scripts.lock().unwrap().get(path).cloned();
+    let scripts = scripts.lock().unwrap();
+    let script = scripts.get(path).or_else(|| scripts.get("*")).cloned();
+    drop(scripts);
     let mut stream = stream;
     match script {
         Some(script) => script(&head, &mut stream),

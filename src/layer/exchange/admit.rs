@@ -7,17 +7,20 @@ use std::sync::Arc;
 use governor::clock::Clock;
 use http::HeaderMap;
 use http::request::Parts;
+use jiff::Timestamp;
 use smallvec::SmallVec;
 
 use super::Exchange;
-use crate::decision::{Admitted, Asking, Classes, Decisions, Denial};
+use crate::decision::{Admitted, Asking, Classes, Decisions, Denial, UnknownSubject};
 use crate::disclosure::Verdict;
 use crate::layer::identity::{Caller, PeerNames};
+use crate::layer::judgement::{Judgement, Terms};
 use crate::layer::release::Citation;
-use crate::layer::route::{Parameter, Route};
+use crate::layer::route::{Found, Parameter, Route};
 use crate::layer::{Refusal, Rejection, judgement, path, purpose};
 use crate::ledger::Case;
-use crate::vocabulary::{CategoryId, Form, NotAPurpose, PurposeId};
+use crate::scrub::NamedByPath;
+use crate::vocabulary::{CategoryId, Form, NotAPurpose, Operation, PurposeId};
 
 /// What admission asks, in its order, and how each says no.
 const FACTORS_OF_ADMISSION: [(&str, &[Denial]); 4] = [
@@ -26,6 +29,15 @@ const FACTORS_OF_ADMISSION: [(&str, &[Denial]); 4] = [
     ("case", &[Denial::LegalReferenceMissing]),
     ("policy", &[Denial::NoRulePermits]),
 ];
+
+/// What may be asked for, whoever it is about.
+#[derive(Debug)]
+pub(super) struct Admission {
+    /// What may leave.
+    pub(super) release: Arc<Admitted>,
+    /// What may be done, where the request does something else than disclose.
+    pub(super) operation: Option<Admitted>,
+}
 
 impl Exchange {
     pub(super) fn identify(&mut self, parts: &Parts) -> Result<Caller, Refusal> {
@@ -91,7 +103,7 @@ impl Exchange {
         purpose: PurposeId,
         case: Option<&Case>,
         decisions: &Decisions,
-    ) -> Result<Admitted, Refusal> {
+    ) -> Result<Admission, Refusal> {
         let recipient = self.recipient.clone().ok_or(Refusal::CredentialMissing)?;
         let served = route.serves_purpose(decisions.pack().vocabulary(), purpose);
         self.weigh("route", served.then_some(()).ok_or(Refusal::PurposeNotPermitted))?;
@@ -112,7 +124,34 @@ impl Exchange {
             }
             self.weigh(factor, Ok(()))?;
         }
-        admitted.map_err(denied)
+        let release = Arc::new(admitted.map_err(denied)?);
+        let operation = (asking.operation != Operation::Disclose)
+            .then(|| decisions.admit_operation(&asking, classes).map_err(denied))
+            .transpose()?;
+        Ok(Admission { release, operation })
+    }
+
+    /// Judges an operation other than `disclose` by whom the path names, as the ledger knows them at this moment.
+    pub(super) fn judge_operation(&self, admitted: &Admitted, found: &Found) -> Result<(), Refusal> {
+        let ledger = &self.gatehouse.ledger;
+        if !ledger.healthy() {
+            return Err(Refusal::LedgerUnavailable);
+        }
+        if self.recipient.as_ref().is_none_or(|recipient| ledger.suspended(&recipient.name)) {
+            return Err(Refusal::RecipientSuspended);
+        }
+        let now = Timestamp::now();
+        let case = self.case.as_ref().and_then(|cited| ledger.case(&cited.id));
+        let case = case.filter(|case| case.is_in_force(now));
+        let scrubbing = found.route.scrubbing.as_ref();
+        let of_route = scrubbing.map_or(UnknownSubject::Withhold, |scrubbing| scrubbing.unknown_subject);
+        let unknown_subject = judgement::unknown_under(found.route.operation(&self.method), of_route);
+        // What may leave is not asked here.
+        let terms = Terms { unknown_subject, personal: &[] };
+        let named =
+            scrubbing.map_or_else(NamedByPath::default, |scrubbing| scrubbing.plan.named(&found.parameters));
+        let mut judgement = Judgement::new(ledger, admitted, &self.identity, terms, case, now);
+        judgement.carries_out(&named).then_some(()).ok_or(Refusal::SubjectWithheld)
     }
 
     /// Takes down what one factor says.

@@ -20,6 +20,7 @@ use jiff::tz::TimeZone;
 use tower::{Service, ServiceExt};
 use ulid::Ulid;
 
+use self::admit::Admission;
 use crate::decision::{Admitted, Decisions};
 use crate::disclosure::{Entry, Intent, Outcome, Verdict};
 use crate::keys::random;
@@ -43,6 +44,12 @@ use crate::vocabulary::PurposeId;
 
 /// The answer's header that names the purpose it was released for.
 const PURPOSE_APPLIED: HeaderName = HeaderName::from_static("data-purpose-applied");
+
+/// The answer's header that names whom people ask about what a customer entrusted (P-3b).
+const CONTROLLER: HeaderName = HeaderName::from_static("data-purpose-controller");
+
+/// The detail of a refusal before the upstream is called, for the facts of whom the path names.
+const NOT_CARRIED_OUT: &str = "This may not be done for you with the data of whom the path names, or the path names nobody. The API was not asked.";
 
 /// An answer that hides whether something exists leaves at a multiple of this time from the request on: many times the
 /// difference between a record that is withheld and one that is not there.
@@ -148,6 +155,9 @@ impl Exchange {
                 self.refuse(refusal)
             }
         };
+        if let Some(controller) = self.controller() {
+            response.headers_mut().insert(CONTROLLER, controller);
+        }
         if let Some(cross_origin) = &self.cross_origin {
             cross_origin.mark(response.headers_mut());
         }
@@ -217,7 +227,8 @@ impl Exchange {
         let decisions = self.decisions(&found.route)?;
         let purpose = self.declared_purpose(&parts.headers, &caller, &decisions)?;
         let case = self.cited_case(purpose);
-        let admitted = Arc::new(self.admit(&found.route, purpose, case.as_deref(), &decisions)?);
+        let Admission { release: admitted, operation } =
+            self.admit(&found.route, purpose, case.as_deref(), &decisions)?;
         admit::screen_query(&found.route, parts.uri.query(), &admitted)
             .map_err(|rejection| self.explained(rejection))?;
         self.gatehouse.ledger.healthy().then_some(()).ok_or(Refusal::LedgerUnavailable)?;
@@ -239,10 +250,12 @@ impl Exchange {
             *forwarded.method_mut() = Method::GET;
         }
         // The log's write hides behind the upstream's answer.
-        let (intended, answered) = tokio::join!(self.intend(), self.call(upstream, forwarded, &found.route));
+        let called = self.call(upstream, forwarded, &found, operation.as_ref());
+        let (intended, answered) = tokio::join!(self.intend(), called);
         intended?;
         self.on_record = true;
-        let (upstream_parts, upstream_body) = answered.map_err(|cut| self.cut(cut))?.into_parts();
+        let (upstream_parts, upstream_body) =
+            answered.map_err(|failure| self.not_called(failure))?.into_parts();
 
         let Some(scrubbing) = &found.route.scrubbing else {
             return self.pass_through(&upstream_parts, upstream_body, admitted).await;
@@ -314,6 +327,15 @@ impl Exchange {
                 Ok(response.map(|()| AnswerBody::empty()))
             }
         }
+    }
+
+    /// The refusal where there is no answer of the upstream; where it was not asked, in words that say so.
+    fn not_called(&mut self, failure: Cut) -> Refusal {
+        let hides = self.route.as_ref().is_some_and(|route| route.hide_existence);
+        if failure.refusal == Refusal::SubjectWithheld && !hides {
+            self.detail = Some(Cow::Borrowed(NOT_CARRIED_OUT));
+        }
+        self.cut(failure)
     }
 
     /// Keeps why an answer of the upstream does not leave, for the log.
@@ -424,11 +446,13 @@ impl Exchange {
         request
     }
 
+    /// Calls the upstream. What changes something is judged at the last moment before.
     async fn call<S, B, U>(
         &self,
         mut upstream: S,
         request: Request<Inbound<B>>,
-        route: &Route,
+        found: &Found,
+        operation: Option<&Admitted>,
     ) -> Result<Response<U>, Cut>
     where
         S: Service<Request<Inbound<B>>, Response = Response<U>, Error = UpstreamFailure>,
@@ -436,11 +460,14 @@ impl Exchange {
     {
         let failure = request.body().failure();
         let answered = match upstream.ready().await {
-            Ok(ready) => ready.call(request).await,
+            Ok(ready) => {
+                operation.map_or(Ok(()), |admitted| self.judge_operation(admitted, found))?;
+                ready.call(request).await
+            }
             Err(error) => Err(error),
         };
         let class = answered.as_ref().map_or("error", |response| status_class(response.status()));
-        self.gatehouse.metrics.upstream_requests.with_label_values(&[&*route.upstream, class]).inc();
+        self.gatehouse.metrics.upstream_requests.with_label_values(&[&*found.route.upstream, class]).inc();
         // What went wrong with the recipient's own body is not the upstream's fault.
         answered.map_err(|failed| failure.get().map_or(Cut::from(failed.0), |refusal| Cut::from(*refusal)))
     }

@@ -14,7 +14,6 @@ use crate::disclosure::Outcome;
 use crate::finding::suggestion;
 use crate::layer::Refusal;
 use crate::layer::body::Answer;
-use crate::layer::route::Scrubbing;
 
 impl Exchange {
     /// The one way out that is not the release.
@@ -72,20 +71,35 @@ impl Exchange {
 
     /// Whom a refused recipient can turn to: about data that a customer entrusted, that customer (P-3b).
     fn contact<'d>(&self, decisions: &'d Decisions) -> &'d str {
-        let (manifest, words) = (decisions.pack().manifest(), decisions.pack().vocabulary());
-        let request = words.purposes().find("data-subject-request");
-        let about_oneself =
-            self.purpose.zip(request).is_some_and(|(asked, request)| words.purposes().within(asked, request));
-        let entrusted = words.categories().find("service-data");
-        let holds_entrusted = |scrubbing: &Scrubbing| {
-            let mut categories = scrubbing.classes.sets().iter().flatten();
-            categories.any(|category| Some(*category) == entrusted)
-        };
-        let scrubbing = self.route.as_ref().and_then(|route| route.scrubbing.as_ref());
+        let manifest = decisions.pack().manifest();
         match &manifest.controller_contact {
-            Some(controller) if about_oneself && scrubbing.is_some_and(holds_entrusted) => controller,
+            Some(controller) if self.concerns_entrusted_data(decisions) => controller,
             _ => &manifest.contact,
         }
+    }
+
+    /// The value of [`super::CONTROLLER`] where the answer has one. It hangs on route and purpose alone, so it says
+    /// nothing of anybody.
+    pub(super) fn controller(&self) -> Option<HeaderValue> {
+        let decisions = self.decisions(self.route.as_ref()?).ok()?;
+        let contact = decisions.pack().manifest().controller_contact.as_deref()?;
+        self.concerns_entrusted_data(&decisions).then(|| item(contact))?
+    }
+
+    /// Whether somebody asks about itself on a route that maps what customers entrusted.
+    fn concerns_entrusted_data(&self, decisions: &Decisions) -> bool {
+        let words = decisions.pack().vocabulary();
+        let (purposes, categories) = (words.purposes(), words.categories());
+        let (Some(asked), Some(request)) = (self.purpose, purposes.find("data-subject-request")) else {
+            return false;
+        };
+        let (Some(entrusted), true) = (categories.find("service-data"), purposes.within(asked, request))
+        else {
+            return false;
+        };
+        let scrubbing = self.route.as_ref().and_then(|route| route.scrubbing.as_ref());
+        let mut mapped = scrubbing.into_iter().flat_map(|scrubbing| scrubbing.classes.sets()).flatten();
+        mapped.any(|&category| categories.within(category, entrusted))
     }
 
     fn permitted_purposes<'d>(&self, decisions: Option<&'d Decisions>) -> Option<Vec<&'d str>> {
@@ -141,5 +155,35 @@ impl Exchange {
                 }
             }
         }
+    }
+}
+
+/// A text as an RFC 9651 Item: a String, or a Display String where it is not ASCII.
+fn item(text: &str) -> Option<HeaderValue> {
+    let is_string = text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+    let mut value = String::with_capacity(text.len() + 3);
+    value.push_str(if is_string { "\"" } else { "%\"" });
+    for byte in text.bytes() {
+        match byte {
+            b'"' | b'\\' if is_string => value.extend(['\\', char::from(byte)]),
+            b'"' | b'%' if !is_string => value.push_str(&format!("%{byte:02x}")),
+            0x20..0x7f => value.push(char::from(byte)),
+            _ => value.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    value.push('"');
+    HeaderValue::try_from(value).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_contact_is_a_structured_item_whatever_its_letters() {
+        let item = |text| item(text).map(|value| value.to_str().unwrap_or("").to_owned());
+        assert_eq!(item("Acme <dpo@acme.example>").as_deref(), Some("\"Acme <dpo@acme.example>\""));
+        assert_eq!(item(r#"the "owner" \ you"#).as_deref(), Some(r#""the \"owner\" \\ you""#));
+        assert_eq!(item("Müller 100% \"x\"").as_deref(), Some("%\"M%c3%bcller 100%25 %22x%22\""));
     }
 }

@@ -1,0 +1,497 @@
+//! What changes somebody's data reaches the upstream only where the rules let this recipient change theirs.
+//!
+//! The upstream records what it is asked. What it may be asked is written here by hand, from the sentences of the
+//! policy, and not worked out by the program.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::Request;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde_json::{Value, json};
+
+use crate::gate::{Gate, base, bearer, credential};
+use crate::http;
+use crate::signed::Issuer;
+use crate::upstream::{Upstream, answer};
+
+/// The method of each operation.
+const OPERATIONS: [(&str, &str); 3] = [("POST", "collect"), ("PATCH", "alter"), ("DELETE", "destroy")];
+
+/// What is known of a person, or of the account: the person's id, the account's.
+const FACTS: [(&str, &str, &str); 9] = [
+    ("known", "p-known", "a-open"),
+    ("unknown", "p-stranger", "a-open"),
+    ("erased", "p-erased", "a-open"),
+    ("restricted", "p-restricted", "a-open"),
+    ("minor", "p-minor", "a-open"),
+    ("objected", "p-objected", "a-open"),
+    ("opted-out", "p-opted-out", "a-open"),
+    ("without-relation", "p-alone", "a-open"),
+    ("closed", "p-known", "a-closed"),
+];
+
+/// Each kind with the purposes that it asks for.
+const KINDS: [(&str, &[&str]); 23] = [
+    ("employee", &["account-management", "customer-support", "direct-marketing"]),
+    ("contractor", &["account-management"]),
+    ("affiliate", &["customer-support"]),
+    ("sub-processor", &["service-provision", "customer-support"]),
+    ("user-integration", &["service-provision"]),
+    ("collaborator", &["collaboration"]),
+    ("customer-administrator", &["service-provision", "customer-support", "data-subject-request"]),
+    ("data-subject", &["rectification", "erasure", "objection", "restriction", "access"]),
+    ("hosting-provider", &["hosting"]),
+    ("email-provider", &["campaign-delivery"]),
+    ("administrative-provider", &["administration"]),
+    ("developer", &["hosting"]),
+    ("marketing-partner", &["direct-marketing"]),
+    ("web-analytics-provider", &["usage-analytics"]),
+    ("payment-processor", &["payment"]),
+    ("event-organiser", &["event-management"]),
+    ("mapping-provider", &["mapping"]),
+    ("push-notification-provider", &["push-notification"]),
+    ("reselling-partner", &["reseller-follow-up"]),
+    ("domain-registrar", &["domain-registration"]),
+    ("business-partner", &["customer-support"]),
+    ("public-authority", &["law-enforcement"]),
+    ("acquirer", &["corporate-transaction"]),
+];
+
+/// What the routes of a variant map: a person's data, or those that a customer entrusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    Personal,
+    Entrusted,
+}
+
+/// One request that changes something.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    kind: &'static str,
+    purpose: &'static str,
+    operation: &'static str,
+    fact: &'static str,
+    /// The recipient is the person, or the account's administrator.
+    own: bool,
+    held: Held,
+}
+
+/// Whether the policy lets it happen, by its sentences.
+fn is_permitted(asked: Asked) -> bool {
+    let Asked { kind, purpose, operation, fact, own, held } = asked;
+    // A person whom the ledger does not know counts as for a release.
+    if fact == "unknown" {
+        return false;
+    }
+    let is_changed = match kind {
+        // "Need to know": for the service and for support (G-6.4d, G-6.4f).
+        "employee" | "contractor" | "affiliate" => {
+            ["account-management", "customer-support"].contains(&purpose)
+        }
+        // G-6.10d: service data, for service and support.
+        "sub-processor" => held == Held::Entrusted,
+        // G-6.10f: what the user enabled, and nothing is destroyed.
+        "user-integration" => operation != "destroy" && fact != "without-relation",
+        // G-6.10e: certain profile information.
+        "collaborator" => operation != "destroy" && held == Held::Personal,
+        // G-6.10b2: its own service data.
+        "customer-administrator" => {
+            own && held == Held::Entrusted && ["service-provision", "customer-support"].contains(&purpose)
+        }
+        // G-6.8b to G-6.8f: its own data, each right by its own operation; about entrusted data it asks the customer.
+        "data-subject" => {
+            let right = [
+                ("rectification", "alter"),
+                ("erasure", "destroy"),
+                ("objection", "collect"),
+                ("restriction", "collect"),
+            ];
+            own && held == Held::Personal && right.contains(&(purpose, operation))
+        }
+        _ => false,
+    };
+    // A person's own requests go on (G-6.8c, G-6.8d, G-ch).
+    let stands_against =
+        kind != "data-subject" && ["erased", "restricted", "minor", "opted-out"].contains(&fact);
+    // G-4b: after 90 days what the customer entrusted is purged.
+    let is_purged = fact == "closed" && held == Held::Entrusted;
+    is_changed && !stands_against && !is_purged
+}
+
+const VARIANTS: [(&str, &str); 3] =
+    [("plain", ""), ("hidden", "hide-existence = true\n"), ("strict", "withheld = \"deny\"\n")];
+
+fn routes() -> String {
+    let mut text = String::new();
+    for (variant, key) in VARIANTS {
+        for (held, fields) in [
+            ("people", r#"{ "@.name" = "name", "@.email" = "email", "@.status" = "non-personal" }"#),
+            ("files", r#"{ "@.file" = "service-data", "@.status" = "non-personal" }"#),
+        ] {
+            text.push_str(&format!(
+                "[[route]]\nname = \"{variant}-{held}\"\nupstream = \"crm\"\nmethods = [\"POST\", \"PATCH\", \"DELETE\"]\n\
+                 path = \"/{variant}/{{account}}/{held}/{{id}}\"\nsubject = \"{{id}}\"\ncontroller = \"{{account}}\"\n{key}\
+                 allow = [\"controller-by-path-alone\"]\nfields = {fields}\n"
+            ));
+        }
+    }
+    text
+}
+
+fn recipients() -> String {
+    let mut text = String::new();
+    for (kind, purposes) in KINDS {
+        let purposes: Vec<String> = purposes.iter().map(|purpose| format!("\"{purpose}\"")).collect();
+        let credential = match kind {
+            "data-subject" => r#"{ jwt = { issuer = "https://id.test", claims = { azp = "portal" }, subject-claim = "sub" } }"#.to_owned(),
+            "customer-administrator" => {
+                r#"{ jwt = { issuer = "https://id.test", claims = { role = "administrator" }, controller-claim = "account" } }"#.to_owned()
+            }
+            _ => credential(kind),
+        };
+        text.push_str(&format!(
+            "[[recipient]]\nname = \"{kind}\"\nkind = \"{kind}\"\ncountry = \"DE\"\npurposes = [{}]\nagreement = {{}}\n\
+             credentials = [{credential}]\nallow = [\"purpose-without-rule\"]\n",
+            purposes.join(", ")
+        ));
+    }
+    text
+}
+
+fn house(more: &str) -> (Upstream, Gate, Issuer) {
+    let upstream = Upstream::start();
+    upstream.raw("*", answer("200 OK", "content-type: application/json\r\n", b"{}"));
+    let issuer = Issuer::new();
+    let config = format!("{}{}{}{}{more}", base(upstream.address), issuer.section(), recipients(), routes());
+    let gate = Gate::start(&config);
+    let known = r#"{"kind": "fact", "facts": {"region": "EEA"}}"#;
+    let people = FACTS.iter().map(|(_, person, _)| *person).filter(|person| *person != "p-stranger");
+    for person in people {
+        gate.tell(person, known);
+        if person != "p-alone" {
+            gate.tell(
+                person,
+                r#"{"kind": "relation", "relation": "integration-enabled", "recipient": "user-integration"}"#,
+            );
+        }
+    }
+    gate.tell("p-erased", r#"{"kind": "erasure"}"#);
+    gate.tell("p-restricted", r#"{"kind": "restriction"}"#);
+    gate.tell("p-minor", r#"{"kind": "fact", "facts": {"minor": true}}"#);
+    gate.tell("p-objected", r#"{"kind": "objection", "purpose": "marketing"}"#);
+    for (kind, _) in KINDS.iter().filter(|(kind, _)| *kind != "data-subject") {
+        gate.tell("p-opted-out", &json!({ "kind": "opt-out", "recipient": kind }).to_string());
+    }
+    let closed = br#"{"kind": "account-closed", "at": "2020-01-01T00:00:00Z"}"#;
+    assert_eq!(http::send(gate.admin, "POST", "/v1/controllers/a-closed/events", &[], closed).status, 200);
+    (upstream, gate, issuer)
+}
+
+/// The header line of a recipient's credential.
+fn presented(issuer: &Issuer, kind: &str, own: bool, person: &str, account: &str) -> String {
+    match kind {
+        "data-subject" => {
+            issuer.bearer(json!({ "azp": "portal", "sub": if own { person } else { "p-other" } }))
+        }
+        "customer-administrator" => issuer
+            .bearer(json!({ "role": "administrator", "account": if own { account } else { "a-other" } })),
+        _ => bearer(kind),
+    }
+}
+
+/// Every question of the table with its path, method and credential.
+fn every(issuer: &Issuer, variant: &str) -> Vec<(Asked, String, &'static str, String)> {
+    let mut all = Vec::new();
+    for (kind, purposes) in KINDS {
+        let has_own = ["data-subject", "customer-administrator"].contains(&kind);
+        for &purpose in purposes {
+            for (method, operation) in OPERATIONS {
+                for (fact, person, account) in FACTS {
+                    for own in if has_own { &[true, false][..] } else { &[false] } {
+                        for (held, name) in [(Held::Personal, "people"), (Held::Entrusted, "files")] {
+                            let asked = Asked { kind, purpose, operation, fact, own: *own, held };
+                            let path = format!("/{variant}/{account}/{name}/{person}");
+                            all.push((asked, path, method, presented(issuer, kind, *own, person, account)));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    all
+}
+
+/// What came of a request: its status and the problem's code.
+type Came = (u16, String);
+
+fn code(body: &[u8]) -> String {
+    let problem: Value = serde_json::from_slice(body).unwrap_or_default();
+    problem["code"].as_str().unwrap_or_default().to_owned()
+}
+
+#[track_caller]
+fn check(variant: &str, asked: Asked, came: &Came, reached: usize) {
+    let (status, code) = (came.0, came.1.as_str());
+    if is_permitted(asked) {
+        assert_eq!((status, reached), (200, 1), "{variant}: {asked:?}: {came:?}");
+        return;
+    }
+    assert_eq!(reached, 0, "{variant}: {asked:?}: {came:?}");
+    let refused = match variant {
+        "hidden" => (status, code) == (404, "not-found"),
+        _ => (status, code) == (403, "subject-withheld"),
+    };
+    // What no rule could ever permit is refused whoever it is about.
+    let never = status == 403 && ["no-rule-permits", "legal-reference-missing"].contains(&code);
+    assert!(refused || never, "{variant}: {asked:?}: {came:?}");
+}
+
+#[test]
+fn an_operation_that_the_policy_does_not_permit_never_reaches_the_upstream() {
+    let (upstream, gate, issuer) = house("");
+    let (mut permitted, mut all) = (0, 0);
+    for (variant, _) in VARIANTS {
+        for (asked, path, method, credential) in every(&issuer, variant) {
+            let before = upstream.requests();
+            let purpose = format!("data-purpose: {}", asked.purpose);
+            let answer = http::send(gate.address, method, &path, &[&credential, &purpose], b"");
+            let came = (answer.status, code(&answer.body));
+            check(variant, asked, &came, upstream.requests() - before);
+            permitted += usize::from(is_permitted(asked));
+            all += 1;
+        }
+    }
+    assert!(permitted > 300 && all > 3 * permitted, "{permitted} of {all}");
+}
+
+#[test]
+fn http2_is_held_to_the_same_operations() {
+    let (upstream, gate, issuer) = house("");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let stream = TokioIo::new(tokio::net::TcpStream::connect(gate.address).await.unwrap());
+        let (mut send, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+        tokio::spawn(connection);
+        for (asked, path, method, credential) in every(&issuer, "plain") {
+            let before = upstream.requests();
+            let request = Request::builder()
+                .method(method)
+                .uri(format!("http://api.example.org{path}"))
+                .header("authorization", credential.trim_start_matches("authorization: "))
+                .header("data-purpose", asked.purpose)
+                .body(Full::<Bytes>::default())
+                .unwrap();
+            let answer = send.send_request(request).await.unwrap();
+            let status = answer.status().as_u16();
+            let body = answer.into_body().collect().await.unwrap().to_bytes();
+            check("plain", asked, &(status, code(&body)), upstream.requests() - before);
+        }
+    });
+}
+
+const COLLECTIONS: &str = r#"
+[[route]]
+name = "collection"
+upstream = "crm"
+methods = ["POST"]
+path = "/collection"
+subject = "@.id"
+controller = "@.account"
+allow = ["operation-names-nobody"]
+fields = { "@.name" = "name", "@.file" = "service-data" }
+
+[[route]]
+name = "of-account"
+upstream = "crm"
+methods = ["POST"]
+path = "/of-account/{account}"
+subject = "@.id"
+controller = "{account}"
+allow = ["operation-names-nobody", "controller-by-path-alone"]
+fields = { "@.name" = "name", "@.file" = "service-data" }
+
+[[route]]
+name = "unread"
+upstream = "crm"
+methods = ["GET", "POST", "PATCH"]
+path = "/unread/{id}"
+personal = false
+allow = ["operation-names-nobody", "route-not-personal"]
+
+[[route]]
+name = "statuses"
+upstream = "crm"
+methods = ["PATCH"]
+path = "/statuses/{id}"
+subject = "{id}"
+fields = { "@.status" = "non-personal" }
+
+[[route]]
+name = "strangers"
+upstream = "crm"
+methods = ["POST", "PATCH"]
+path = "/strangers/{id}"
+subject = ["{id}", "@.id"]
+unknown-subject = "no-facts"
+fields = { "@.name" = "name" }
+
+[[route]]
+name = "searches"
+upstream = "crm"
+methods = ["POST"]
+path = "/searches"
+operation = "disclose"
+subject = "@.id"
+fields = { "@.name" = "name" }
+
+[[route]]
+name = "links"
+upstream = "crm"
+path = "/links/{id}"
+operation = "alter"
+subject = "{id}"
+fields = { "@.name" = "name" }
+"#;
+
+#[test]
+fn where_the_path_names_nobody_only_rules_count_that_ask_for_nobodys_own() {
+    let (upstream, gate, issuer) = house(COLLECTIONS);
+    let person = presented(&issuer, "data-subject", true, "p-known", "");
+    let administrator = presented(&issuer, "customer-administrator", true, "", "a-open");
+    let of_closed = presented(&issuer, "customer-administrator", true, "", "a-closed");
+    let staff = bearer("employee");
+    let integration = bearer("user-integration");
+    for (credential, purpose, method, path, reaches) in [
+        (&staff, "customer-support", "POST", "/collection", true),
+        (&staff, "direct-marketing", "POST", "/collection", false),
+        (&integration, "service-provision", "POST", "/collection", true),
+        (&person, "objection", "POST", "/collection", false),
+        (&administrator, "service-provision", "POST", "/collection", false),
+        // The account alone is named.
+        (&administrator, "service-provision", "POST", "/of-account/a-open", true),
+        (&administrator, "service-provision", "POST", "/of-account/a-other", false),
+        (&of_closed, "service-provision", "POST", "/of-account/a-closed", false),
+        (&person, "objection", "POST", "/of-account/a-open", false),
+        (&staff, "customer-support", "POST", "/of-account/a-open", true),
+        // Nothing is mapped: it may be about anybody.
+        (&staff, "customer-support", "PATCH", "/unread/p-erased", true),
+        (&person, "rectification", "PATCH", "/unread/p-known", false),
+        (&person, "rectification", "PATCH", "/statuses/p-known", true),
+        (&person, "rectification", "PATCH", "/statuses/p-objected", false),
+        (&staff, "customer-support", "PATCH", "/statuses/p-erased", false),
+        // What nobody knows may be collected where the route says so, and not changed.
+        (&staff, "customer-support", "POST", "/strangers/p-stranger", true),
+        (&staff, "customer-support", "PATCH", "/strangers/p-stranger", false),
+        (&staff, "customer-support", "PATCH", "/strangers/p-known", true),
+        (&staff, "customer-support", "POST", "/strangers/p-erased", false),
+        // The route says what its method does.
+        (&person, "access", "POST", "/searches", true),
+        (&person, "rectification", "GET", "/links/p-known", true),
+        (&person, "rectification", "GET", "/links/p-objected", false),
+        (&person, "rectification", "HEAD", "/links/p-objected", false),
+    ] {
+        let before = upstream.requests();
+        let answer =
+            http::send(gate.address, method, path, &[credential, &format!("data-purpose: {purpose}")], b"");
+        let reached = upstream.requests() - before;
+        assert_eq!(reached, usize::from(reaches), "{purpose} {method} {path}: {}", answer.text());
+        assert_eq!(
+            answer.status,
+            if reaches { 200 } else { 403 },
+            "{purpose} {method} {path}: {}",
+            answer.text()
+        );
+    }
+}
+
+#[test]
+fn a_refused_operation_is_on_record_and_counted_and_the_next_fact_counts_at_once() {
+    let (upstream, gate, _issuer) = house("");
+    let patch = |variant: &str, person: &str| {
+        let path = format!("/{variant}/a-open/people/{person}");
+        let headers = [&*bearer("employee"), "data-purpose: customer-support"];
+        http::send(gate.address, "PATCH", &path, &headers, br#"{"name": "Eve"}"#)
+    };
+    assert_eq!(patch("plain", "p-known").status, 200);
+    gate.tell("p-known", r#"{"kind": "erasure"}"#);
+    let refused = patch("plain", "p-known");
+    assert_eq!((refused.status, code(&refused.body).as_str()), (403, "subject-withheld"));
+    assert!(refused.text().contains("The API was not asked"), "{}", refused.text());
+    assert_eq!(upstream.requests(), 1);
+    gate.wait_for_log("refused:subject-withheld");
+    let id = refused.json()["decision"].as_str().unwrap().to_owned();
+    let record = http::get(gate.admin, &format!("/v1/decisions/{id}"), &[]).json();
+    assert_eq!(
+        (&record["operation"], &record["outcome"], &record["factors"]["subjects"]),
+        (&json!("alter"), &json!("refused:subject-withheld"), &json!("refuses")),
+        "{record}"
+    );
+    let metrics = gate.metrics();
+    let counted = r#"purposegate_refusals_total{code="subject-withheld",recipient="employee"} 1"#;
+    assert!(metrics.contains(counted), "{metrics}");
+    let called = r#"purposegate_upstream_requests_total{status_class="2xx",upstream="crm"} 1"#;
+    let failed = r#"purposegate_upstream_requests_total{status_class="error",upstream="crm"} 0"#;
+    assert!(metrics.contains(called) && metrics.contains(failed), "{metrics}");
+
+    // Hidden, it looks like what is not there.
+    upstream.raw("/hidden/a-open/people/p-alone", answer("404 Not Found", "", b""));
+    let (hidden, absent) = (patch("hidden", "p-known"), patch("hidden", "p-alone"));
+    let shape = |answer: &http::Answer| {
+        let mut problem = answer.json();
+        problem["decision"] = Value::Null;
+        let names = answer.head.lines().skip(1).filter_map(|line| line.split(':').next());
+        (answer.status, problem, names.map(str::to_owned).collect::<Vec<_>>())
+    };
+    assert_eq!(shape(&hidden), shape(&absent));
+    assert_eq!(hidden.status, 404);
+}
+
+#[test]
+fn an_access_evaluation_and_the_page_of_purposes_say_the_same() {
+    let (_upstream, gate, issuer) = house(COLLECTIONS);
+    let evaluated = |asked: Asked, person: &str, account: &str| {
+        let own = |id: &str, other: &str| if asked.own { id.to_owned() } else { other.to_owned() };
+        let mut asker = json!({});
+        match asked.kind {
+            "data-subject" => asker = json!({ "subject": own(person, "p-other") }),
+            "customer-administrator" => asker = json!({ "controller": own(account, "a-other") }),
+            _ => {}
+        }
+        let category = if asked.held == Held::Personal { "email" } else { "service-data" };
+        let question = json!({
+            "subject": { "type": "recipient", "id": asked.kind, "properties": asker },
+            "action": { "name": asked.purpose, "properties": { "operation": asked.operation } },
+            "resource": { "type": "data-category", "id": category,
+                "properties": { "subject": person, "controller": account } },
+        });
+        let body = question.to_string();
+        let answer = http::send(gate.admin, "POST", "/access/v1/evaluation", &[], body.as_bytes()).json();
+        answer["decision"].as_bool().unwrap_or_else(|| panic!("{answer}"))
+    };
+    for (asked, path, ..) in every(&issuer, "plain") {
+        let mut steps = path.split('/').skip(2);
+        let (account, person) = (steps.next().unwrap(), steps.nth(1).unwrap());
+        assert_eq!(evaluated(asked, person, account), is_permitted(asked), "{asked:?}");
+    }
+
+    let methods = |credential: &str, route: &str, purpose: &str| -> Vec<String> {
+        let page = http::get(gate.address, "/.well-known/data-purposes", &[credential]).json();
+        let routes = page["routes"].as_array().unwrap().iter();
+        let purposes =
+            routes.filter(|known| known["route"] == route).flat_map(|route| route["purposes"].as_array());
+        let told = purposes.flatten().find(|told| told["purpose"] == purpose).cloned().unwrap_or_default();
+        let methods = told["methods"].as_array().cloned().unwrap_or_default();
+        methods.iter().map(|method| method.as_str().unwrap().to_owned()).collect()
+    };
+    let person = presented(&issuer, "data-subject", true, "p-known", "");
+    assert_eq!(methods(&person, "plain-people", "rectification"), ["PATCH"]);
+    assert_eq!(methods(&person, "plain-files", "rectification"), [""; 0]);
+    assert_eq!(methods(&person, "unread", "rectification"), ["GET"]);
+    assert_eq!(methods(&person, "collection", "objection"), [""; 0]);
+    assert_eq!(methods(&bearer("employee"), "collection", "customer-support"), ["POST"]);
+    assert_eq!(methods(&bearer("employee"), "unread", "customer-support"), ["GET", "POST", "PATCH"]);
+    let administrator = presented(&issuer, "customer-administrator", true, "", "a-open");
+    assert_eq!(methods(&administrator, "of-account", "service-provision"), ["POST"]);
+    assert_eq!(methods(&administrator, "collection", "service-provision"), [""; 0]);
+}
