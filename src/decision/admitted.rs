@@ -16,7 +16,7 @@ use super::admission::{self, Asking, Denial};
 use super::gather::{About, Exchange, Overdue, Overrides, PER_CATEGORY, Periods, Relationship};
 use super::operation;
 use super::permit::{ClassId, Permit, Reason, Release};
-use super::subject::{Controller, RecordFacts, Subject, UnknownSubject};
+use super::subject::{Controller, RecordFacts, Subject, UnknownSubject, Unsure};
 use crate::policy::search::Circumstances;
 use crate::policy::{ConsentFact, Fact, Facts, Mask, ObjectionFact, Pack, RuleAt, Verdict};
 use crate::vocabulary::{Basis, CategoryId, Form, KindId, Operation, PurposeId};
@@ -480,9 +480,23 @@ impl Admitted {
         subject: Option<&Subject>,
         controller: &Controller,
         record: &RecordFacts,
+        relationship: Relationship,
         now: Timestamp,
     ) -> Overdue {
-        Overdue::of(&self.pack, &self.exchange, subject, controller, record, &self.slice.categories, now)
+        let somebody = Subject::default();
+        let subject = subject.unwrap_or(&somebody);
+        let categories = &self.slice.categories;
+        let found = Overdue::of(&self.pack, &self.exchange, subject, controller, record, categories, now);
+        // Some purposes may use what is kept for longer, and the person may see it.
+        let judge = |created| {
+            let record = RecordFacts { created, ..RecordFacts::default() };
+            self.judge_as_read(subject, controller, &record, relationship, now)
+        };
+        let withholds = || {
+            let (old, young) = (judge(record.created), judge(Unsure::Absent));
+            old.releases().iter().zip(young.releases()).any(|(old, young)| old.form > young.form)
+        };
+        Overdue { retention: found.retention && withholds(), ..found }
     }
 
     /// What may leave of what has no subject: nothing personal, no service data, nothing published; what
@@ -578,10 +592,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::decision::testing::{one_partner, one_partner_and};
-    use crate::decision::{
-        Addressee, Consent, ConsentStatus, LegalReference, Objection, RecipientFacts, Unsure,
-    };
+    use crate::decision::testing::{one_partner, one_partner_and, one_partner_saying};
+    use crate::decision::{Addressee, Consent, ConsentStatus, LegalReference, Objection, RecipientFacts};
     use crate::vocabulary::{EEA, Operation, Safeguard};
 
     /// Somebody asks about one person, on a route with these classes.
@@ -869,6 +881,27 @@ mod tests {
         let done = decisions.admit_operation(&alter, &Classes::new(sets, false)).unwrap();
         let permit = judge(&done, &Subject::default(), NOW);
         assert_eq!(forms(&permit), [Removed, Clear, Removed, Removed, Clear, Removed]);
+    }
+
+    #[test]
+    fn a_record_past_its_retention_counts_where_that_withholds_something() {
+        let kept = "\n[retention]\nemail = \"365d\"\n";
+        let decisions = Decisions::new(one_partner_saying("\n[retention]\n", kept));
+        let made =
+            |day: &str| RecordFacts { created: Unsure::Known(day.parse().unwrap()), ..Default::default() };
+        let (old, young) = (made("2020-01-01T00:00:00Z"), made("2026-06-01T00:00:00Z"));
+        let now = "2026-06-15T00:00:00Z".parse().unwrap();
+        let counts = |purpose: &str, subject: Option<&Subject>, record: &RecordFacts| {
+            let route = admitted(&decisions, "employee", purpose, &[&["email"], &["name"]], false);
+            let (controller, relationship) = (Controller::default(), Relationship::default());
+            route.overdue(subject, &controller, record, relationship, now).retention
+        };
+        let known = Subject { region: Some(EEA.into()), ..Subject::default() };
+        assert!(counts("customer-support", Some(&known), &old) && counts("customer-support", None, &old));
+        assert!(!counts("customer-support", Some(&known), &young));
+        let erased = Subject { erased: true, ..known.clone() };
+        assert!(!counts("customer-support", Some(&erased), &old), "withheld for another reason");
+        assert!(!counts("legal-obligation", Some(&known), &old), "may be used for longer");
     }
 
     #[test]

@@ -318,18 +318,17 @@ impl Overdue {
     pub(super) fn of(
         pack: &Pack,
         exchange: &Exchange,
-        subject: Option<&Subject>,
+        subject: &Subject,
         controller: &Controller,
         record: &RecordFacts,
         categories: &[CategoryId],
         now: Timestamp,
     ) -> Overdue {
-        let somebody = Subject::default();
         let (periods, words) = (exchange.retention(pack), pack.vocabulary());
         let dated = record.created != Unsure::Absent && !periods.is_empty();
         let is_past = |&category: &CategoryId| is_past_retention(periods, words, record, category, now);
         Overdue {
-            minor: is_minor(pack, subject.unwrap_or(&somebody), record, now),
+            minor: is_minor(pack, subject, record, now),
             closed_account: is_overdue(pack, controller, record, now),
             retention: dated && categories.iter().any(is_past),
         }

@@ -183,7 +183,8 @@ impl<'e> Judgement<'e> {
         };
         let Some(subject) = known else {
             self.tally.unknown_subjects += 1;
-            self.found.add(self.admitted.overdue(None, controller, record.facts, self.now));
+            let overdue = self.admitted.overdue(None, controller, record.facts, relationship, self.now);
+            self.found.add(overdue);
             return self.judge_person(None, controller, record.facts, relationship);
         };
         let is_same = |judged: &Judged| {
@@ -215,7 +216,7 @@ impl<'e> Judgement<'e> {
     ) -> Judged {
         Judged {
             permit: self.judge_person(Some(&subject), &controller, facts, relationship),
-            overdue: self.admitted.overdue(Some(&subject), &controller, facts, self.now),
+            overdue: self.admitted.overdue(Some(&subject), &controller, facts, relationship, self.now),
             ask_again: subject.ask_again_at(self.now),
             subject,
             controller,
@@ -250,7 +251,8 @@ impl Judge for Judgement<'_> {
         let permit = match subjects {
             [] => {
                 self.tally.unknown_subjects += 1;
-                self.found = self.admitted.overdue(None, &controller, record.facts, self.now);
+                let relationship = Relationship::default();
+                self.found = self.admitted.overdue(None, &controller, record.facts, relationship, self.now);
                 self.admitted.no_subject()
             }
             [only] => self.judge_subject(only, record, &controller),
