@@ -548,11 +548,11 @@ impl<'a> Reader<'a> {
     }
 
     pub fn kind(&self, name: &At<&str>) -> Option<KindId> {
-        let group = self.words.groups().iter().find(|group| group.name == name.value);
+        let group = self.words.kind_groups().iter().find(|group| group.name == name.value);
         if let Some(group) = group.filter(|_| self.words.kinds().find(name.value).is_none()) {
             let message =
                 format!("`{}` is a group of recipient kinds, and a recipient has one kind", name.value);
-            let members = join(group.kinds.iter().map(|kind| self.words.kinds().name(*kind)));
+            let members = join(group.members.iter().map(|kind| self.words.kinds().name(*kind)));
             let finding = Finding::error(KindId::UNKNOWN, message).label("a group of kinds");
             self.document.find(finding.hint(format!("one of its members: {members}")), name.at.clone());
             return None;

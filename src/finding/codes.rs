@@ -58,6 +58,7 @@ pub const ERRORS: &[&str] = &[
     "fact-not-compared",
     "folder-holds-pack",
     "forbid-with-basis",
+    "forbid-without-descendants",
     "misplaced-key",
     "missing-key",
     "namespace-rules-differ",

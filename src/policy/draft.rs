@@ -179,6 +179,9 @@ impl Reader<'_> {
         }
         let all = Value::Array(expression::conditions(&json));
         let mentions = expression::inspect(&all, self.vocabulary, &mut flaws);
+        if policy.effect() == cedar_policy::Effect::Forbid {
+            flaws.extend(expression::without_descendants(&json));
+        }
         for flaw in &flaws {
             self.find_flaw(flaw, place);
         }
@@ -215,6 +218,13 @@ impl Reader<'_> {
                 let hint = suggestion(name, Fact::names())
                     .unwrap_or_else(|| format!("the facts are {}", join(Fact::names())));
                 self.find("unknown-fact", &format!("unknown fact `{name}`"), place, Some(name), &hint);
+            }
+            Flaw::WithoutDescendants { id } => {
+                let message = format!("a prohibition of `{id}` alone leaves out the categories below it");
+                let hint =
+                    format!("write `resource in Category::\"{id}\"`; a pack can add categories below any");
+                let near = format!("Category::\"{id}\"");
+                self.find("forbid-without-descendants", &message, place, Some(&near), &hint);
             }
             Flaw::Name { kind_of: "recipient", id } => {
                 let hint = "a rule is about kinds: `principal in Kind::\"…\"`";

@@ -29,6 +29,8 @@ pub(super) enum Flaw {
     Fact(String),
     /// A name that the vocabulary does not have.
     Name { kind_of: &'static str, id: String },
+    /// A prohibition of one category that leaves out the categories below it.
+    WithoutDescendants { id: String },
 }
 
 /// The conditions of a rule one by one: it applies when all of them hold.
@@ -59,6 +61,54 @@ fn split(body: &Value, holds: bool, single: &mut Vec<Value>) {
 pub(super) fn operands<'v>(body: &'v Value, operator: &str) -> Option<(&'v Value, &'v Value)> {
     let operands = body.get(operator)?;
     Some((operands.get("left")?, operands.get("right")?))
+}
+
+/// Finds where a forbid applies to a category and not to those below it: `resource == Category::"x"` in its scope,
+/// or in a condition that has to hold (a `when`, or a negation in an `unless`).
+///
+/// In an exception (`unless { resource == … }`) the comparison is the narrow reading: what is below stays forbidden.
+pub(super) fn without_descendants(forbid: &Value) -> Vec<Flaw> {
+    let mut found = Vec::new();
+    if let Some(scope) = forbid.get("resource")
+        && scope.get("op").and_then(Value::as_str) == Some("==")
+    {
+        found.extend(category(scope.get("entity")));
+    }
+    for condition in conditions(forbid) {
+        compared(&condition, true, &mut found);
+    }
+    found.into_iter().map(|id| Flaw::WithoutDescendants { id }).collect()
+}
+
+/// Collects the categories that the resource has to equal for the expression to be as `wanted`.
+fn compared(expression: &Value, wanted: bool, found: &mut Vec<String>) {
+    let equal = operands(expression, "==").filter(|_| wanted);
+    let equal = equal.or_else(|| operands(expression, "!=").filter(|_| !wanted));
+    let among = operands(expression, "contains").filter(|_| wanted).map(|(set, one)| (one, set));
+    if let Some((left, right)) = equal.or(among) {
+        for (one, other) in [(left, right), (right, left)] {
+            if one.get("Var").and_then(Value::as_str) == Some("resource") {
+                let set = other.get("Set").and_then(Value::as_array);
+                let named = set.into_iter().flatten().chain([other]);
+                found.extend(named.filter_map(|value| category(value.get("Value")?.get("__entity"))));
+            }
+        }
+    } else if let Some(inner) = expression.get("!").and_then(|not| not.get("arg")) {
+        compared(inner, !wanted, found);
+    } else if let Some((left, right)) = operands(expression, "&&").or_else(|| operands(expression, "||")) {
+        compared(left, wanted, found);
+        compared(right, wanted, found);
+    } else if let Some(branches) = expression.get("if-then-else").and_then(Value::as_object) {
+        // The test of a branch can count either way.
+        let test = branches.get("if");
+        test.into_iter().for_each(|test| compared(test, !wanted, found));
+        branches.values().for_each(|branch| compared(branch, wanted, found));
+    }
+}
+
+fn category(entity: Option<&Value>) -> Option<String> {
+    let entity = entity.filter(|entity| entity.get("type").and_then(Value::as_str) == Some("Category"))?;
+    entity.get("id")?.as_str().map(str::to_owned)
 }
 
 /// A policy that applies exactly when this one condition holds.
@@ -172,9 +222,13 @@ pub(super) fn unknown_name(entity: Option<&Value>, words: &Vocabulary) -> Option
     let id = entity?.get("id")?.as_str()?;
     let (known, kind_of) = match kind_of {
         "Action" => (words.purposes().find(id).is_some(), "purpose"),
-        "Category" => (words.categories().find(id).is_some(), "category"),
+        "Category" => {
+            let group = words.category_groups().iter().any(|group| group.name == id);
+            (group || words.categories().find(id).is_some(), "category")
+        }
         "Kind" => {
-            (words.kinds().find(id).is_some() || words.groups().iter().any(|group| group.name == id), "kind")
+            let group = words.kind_groups().iter().any(|group| group.name == id);
+            (group || words.kinds().find(id).is_some(), "kind")
         }
         "Recipient" => (false, "recipient"),
         // Strict validation refuses any other type.
@@ -208,6 +262,36 @@ mod tests {
         assert_eq!(flaws, []);
         let facts: Mask = [Fact::Minor, Fact::Erased, Fact::Restricted, Fact::Backup].into_iter().collect();
         assert_eq!(mentions, Mentions { kind: false, purpose: false, category: true, facts });
+    }
+
+    #[test]
+    fn a_prohibition_reaches_what_is_below_a_category() {
+        let found = |text: &str| {
+            let forbid = Policy::parse(None, text).unwrap().to_json().unwrap();
+            without_descendants(&forbid).len()
+        };
+        let scope = |scope: &str| found(&format!("forbid(principal, action, {scope});"));
+        let rest = |rest: &str| found(&format!("forbid(principal, action, resource) {rest};"));
+        assert_eq!(scope(r#"resource == Category::"x""#), 1);
+        assert_eq!(scope(r#"resource in Category::"x""#), 0);
+        for misses in [
+            r#"when { resource == Category::"x" }"#,
+            r#"when { context.minor && (Category::"x" == resource || context.erased) }"#,
+            r#"when { [Category::"x"].contains(resource) }"#,
+            r#"unless { resource != Category::"x" }"#,
+            r#"unless { !(resource == Category::"x") }"#,
+            r#"when { if resource == Category::"x" then true else false }"#,
+        ] {
+            assert_eq!(rest(misses), 1, "{misses}");
+        }
+        for reaches in [
+            r#"unless { resource == Category::"x" }"#,
+            r#"when { resource != Category::"x" }"#,
+            r#"when { resource in [Category::"x", Category::"y"] }"#,
+            r#"unless { principal in Kind::"y" && resource == Category::"x" }"#,
+        ] {
+            assert_eq!(rest(reaches), 0, "{reaches}");
+        }
     }
 
     #[test]

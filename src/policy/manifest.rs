@@ -419,7 +419,7 @@ fn activity(mut fields: Fields<'_>, vocabulary: &Vocabulary) -> Option<Activity>
     fields.end();
     let purpose = purpose?;
     let texts = |names: &[At<&str>]| names.iter().map(|name| name.value.to_owned()).collect();
-    let group = |name: &At<&str>| vocabulary.groups().iter().any(|group| group.name == name.value);
+    let group = |name: &At<&str>| vocabulary.kind_groups().iter().any(|group| group.name == name.value);
     let activity = Activity {
         purpose: purpose.value.to_owned(),
         basis: Basis::parse(basis?.value)?,

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::expression::Mentions;
 use super::facts::{Fact, Facts};
 use super::world::World;
-use crate::vocabulary::{CategoryId, Form, KindId, Operation, PurposeId, TermId, Tree, Vocabulary};
+use crate::vocabulary::{CategoryId, Form, Group, KindId, Operation, PurposeId, TermId, Tree, Vocabulary};
 
 /// The forms that are asked for, most revealing first.
 pub const FORMS: [Form; 4] = [Form::Clear, Form::Masked, Form::Generalised, Form::Pseudonymised];
@@ -36,19 +36,21 @@ struct Joint {
 impl Reach {
     /// What the scope of a rule, as Cedar writes it in JSON, gives alone.
     pub(super) fn of_scope(policy: &Value, words: &Vocabulary) -> Reach {
-        let kinds = words.kinds();
+        let (kinds, categories) = (words.kinds(), words.categories());
         let in_kind = |id: &str, kind: KindId| match kinds.find(id) {
             Some(outer) => kinds.within(kind, outer),
-            None => words.groups().iter().any(|group| group.name == id && group.kinds.contains(&kind)),
+            None => is_member(words.kind_groups(), id, kind),
+        };
+        let in_category = |id: &str, category: CategoryId| match categories.find(id) {
+            Some(outer) => categories.within(category, outer),
+            None => is_member(words.category_groups(), id, category),
         };
         Reach {
             kinds: members(policy.get("principal"), kinds, in_kind),
             purposes: members(policy.get("action"), words.purposes(), |id, purpose| {
                 words.purposes().find(id).is_some_and(|outer| words.purposes().within(purpose, outer))
             }),
-            categories: members(policy.get("resource"), words.categories(), |id, category| {
-                words.categories().find(id).is_some_and(|outer| words.categories().within(category, outer))
-            }),
+            categories: members(policy.get("resource"), categories, in_category),
             operations: vec![true; Operation::ALL.len()],
             forms: vec![true; FORMS.len()],
             joint: Vec::new(),
@@ -187,6 +189,10 @@ fn applies(probe: &PolicySet, world: &World, [kind, purpose, category, operation
     world
         .ask(probe, (id(kind), id(purpose), id(category)), facts)
         .is_some_and(|response| response.decision() == cedar_policy::Decision::Allow)
+}
+
+fn is_member<I: PartialEq>(groups: &[Group<I>], name: &str, term: I) -> bool {
+    groups.iter().any(|group| group.name == name && group.members.contains(&term))
 }
 
 /// Which terms of a tree a scope constraint admits.

@@ -44,17 +44,20 @@ impl World {
         let mut entities = Vec::new();
         for kind in kinds.ids() {
             let own = types.kind(kinds.name(kind));
-            let groups = vocabulary.groups().iter().filter(|group| group.kinds.contains(&kind));
+            let groups = vocabulary.kind_groups().iter().filter(|group| group.members.contains(&kind));
             let parents = groups.map(|group| types.kind(&group.name));
             let parents = parents.chain(kinds.parent(kind).map(|parent| types.kind(kinds.name(parent))));
             entities.push(Entity::new_no_attrs(own.clone(), parents.collect()));
             entities.push(Entity::new_no_attrs(types.recipient(kinds.name(kind)), HashSet::from([own])));
         }
         for category in categories.ids() {
+            let groups = vocabulary.category_groups().iter();
+            let groups = groups.filter(|group| group.members.contains(&category));
+            let parents = groups.map(|group| types.category(&group.name));
             let parent = categories.parent(category).map(|parent| types.category(categories.name(parent)));
             entities.push(Entity::new_no_attrs(
                 types.category(categories.name(category)),
-                parent.into_iter().collect(),
+                parents.chain(parent).collect(),
             ));
         }
         Ok(World {

@@ -15,9 +15,13 @@ impl Vocabulary {
             "categories": terms(&self.categories),
             "recipient_kinds": terms(&self.kinds),
             "relations": terms(&self.relations),
-            "groups": self.groups.iter().map(|group| {
-                let kinds: Vec<&str> = group.kinds.iter().map(|&kind| self.kinds.name(kind)).collect();
+            "groups": self.kind_groups.iter().map(|group| {
+                let kinds: Vec<&str> = group.members.iter().map(|&kind| self.kinds.name(kind)).collect();
                 json!({ "id": group.name, "kinds": kinds })
+            }).collect::<Vec<_>>(),
+            "category_groups": self.category_groups.iter().map(|group| {
+                let categories = group.members.iter().map(|&category| self.categories.name(category));
+                json!({ "id": group.name, "categories": categories.collect::<Vec<_>>() })
             }).collect::<Vec<_>>(),
             "forms": names(Form::ALL.iter().map(|form| form.name()).collect()),
             "bases": names(Basis::ALL.iter().map(|basis| basis.name()).collect()),
@@ -102,7 +106,7 @@ mod tests {
         let listed = |key: &str| json.get(key).and_then(Value::as_array).map_or(0, Vec::len);
         assert_eq!(
             (listed("purposes"), listed("categories"), listed("recipient_kinds"), listed("relations")),
-            (63, 59, 24, 7)
+            (63, 60, 24, 7)
         );
         let turtle = words.to_turtle();
         assert_eq!(turtle.matches("a skos:Concept ;").count(), 63 + 59 + 24 + 7);

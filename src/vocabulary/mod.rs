@@ -69,11 +69,12 @@ id!(
     RelationId, "unknown-relation"
 );
 
-/// A name that rules can use for several kinds (`staff`); no recipient is registered under it.
+/// A name that rules can use for several terms of one tree, with the terms below them (`staff`, `anonymous`). No
+/// recipient is registered under it, and no field is mapped to it.
 #[derive(Clone, Debug)]
-pub struct Group {
+pub struct Group<I> {
     pub name: String,
-    pub kinds: Vec<KindId>,
+    pub members: Vec<I>,
 }
 
 /// All the words of one pack.
@@ -83,7 +84,8 @@ pub struct Vocabulary {
     categories: Tree<CategoryId>,
     kinds: Tree<KindId>,
     relations: Tree<RelationId>,
-    groups: Vec<Group>,
+    kind_groups: Vec<Group<KindId>>,
+    category_groups: Vec<Group<CategoryId>>,
     aliases: HashMap<String, PurposeId>,
     traits: Traits,
     regions: Regions,
@@ -122,8 +124,14 @@ impl Vocabulary {
         &self.regions
     }
 
-    pub fn groups(&self) -> &[Group] {
-        &self.groups
+    /// Names for several recipient kinds (`staff`).
+    pub fn kind_groups(&self) -> &[Group<KindId>] {
+        &self.kind_groups
+    }
+
+    /// Names for several data categories (`anonymous`).
+    pub fn category_groups(&self) -> &[Group<CategoryId>] {
+        &self.category_groups
     }
 
     /// The purposes at which an objection counts only once it was upheld, without their children.
@@ -235,7 +243,22 @@ mod tests {
         assert_eq!(words.legal_reference_for(kind("public-authority")), words.purposes().find("legal"));
         assert_eq!(words.legal_reference_for(kind("employee")), None);
         assert_eq!(words.kinds().find("staff"), None, "a group is no kind");
-        assert_eq!(words.groups().first().unwrap().kinds.len(), 3);
+        assert_eq!(words.kind_groups().first().unwrap().members.len(), 3);
+    }
+
+    #[test]
+    fn category_groups_name_what_points_to_nobody() {
+        let words = Vocabulary::standard();
+        let members = |name: &str| {
+            let group = words.category_groups().iter().find(|group| group.name == name).unwrap();
+            group.members.iter().map(|&member| words.categories().name(member)).collect::<Vec<_>>()
+        };
+        assert_eq!(members("anonymous"), ["de-identified", "aggregate", "non-personal"]);
+        assert_eq!(
+            members("public-or-anonymous"),
+            ["published", "de-identified", "aggregate", "non-personal"]
+        );
+        assert_eq!(words.categories().find("anonymous"), None, "a group is no category");
     }
 
     #[test]

@@ -38,6 +38,9 @@ impl Vocabulary {
     }
 }
 
+/// A group that a term belongs to, with the term's position.
+type Named = (At<String>, u16);
+
 /// The trees while they are read: a parent stands before its children.
 #[derive(Debug, Default)]
 struct Draft {
@@ -45,7 +48,8 @@ struct Draft {
     categories: List,
     kinds: List,
     relations: List,
-    groups: Vec<(String, u16)>,
+    kind_groups: Vec<Named>,
+    category_groups: Vec<Named>,
     upheld_only: Vec<u16>,
     also_covers: Vec<(u16, u16)>,
     optional: Vec<u16>,
@@ -71,16 +75,18 @@ impl Draft {
         }
         for mut fields in root.tables("categories", "a data category") {
             let optional = fields.flag("optional") == Some(true);
+            let groups = fields.texts("group");
             let Some(at) = self.categories.read(fields) else { continue };
+            self.category_groups.extend(named(groups, at));
             self.optional.extend(optional.then_some(at));
         }
         for mut fields in root.tables("kinds", "a recipient kind") {
             let agreement = fields.flag("needs-agreement");
-            let group = fields.text("group").map(|group| group.value.to_owned());
+            let groups = fields.texts("group");
             let reference = fields.text("legal-reference-for");
             let Some(at) = self.kinds.read(fields) else { continue };
             self.agreement.extend(agreement.map(|agreement| (at, agreement)));
-            self.groups.extend(group.map(|group| (group, at)));
+            self.kind_groups.extend(named(groups, at));
             let purpose =
                 reference.and_then(|name| self.purposes.known(name.value, "purpose", document, name.at));
             self.legal_reference_for.extend(purpose.map(|purpose| (at, purpose)));
@@ -90,6 +96,8 @@ impl Draft {
             let Some(at) = self.relations.read(fields) else { continue };
             self.bound_only.extend(bound.then_some(at));
         }
+        self.kinds.apart(&self.kind_groups, document);
+        self.categories.apart(&self.category_groups, document);
         root.end();
     }
 
@@ -111,7 +119,7 @@ impl Draft {
             bound_only: ids(self.bound_only),
         };
         let kinds: Tree<KindId> = Tree::new(self.kinds.terms);
-        let groups = groups(self.groups, &kinds);
+        let kind_groups = groups(self.kind_groups, &kinds);
         let purposes: Tree<PurposeId> = Tree::new(self.purposes.terms);
         let aliases = purposes
             .terms()
@@ -120,13 +128,15 @@ impl Draft {
             })
             .collect();
         let categories: Tree<CategoryId> = Tree::new(self.categories.terms);
+        let category_groups = groups(self.category_groups, &categories);
         let relations: Tree<RelationId> = Tree::new(self.relations.terms);
         Vocabulary {
             purposes,
             categories,
             kinds,
             relations,
-            groups,
+            kind_groups,
+            category_groups,
             aliases,
             traits,
             regions: Regions::default(),
@@ -138,14 +148,18 @@ fn ids<I: TermId>(positions: Vec<u16>) -> Vec<I> {
     positions.into_iter().map(I::from_position).collect()
 }
 
-/// A group holds the kinds that name it, with their children.
-fn groups(named: Vec<(String, u16)>, kinds: &Tree<KindId>) -> Vec<Group> {
-    let mut groups: Vec<Group> = Vec::new();
+fn named(groups: Vec<At<&str>>, term: u16) -> impl Iterator<Item = Named> {
+    groups.into_iter().map(move |name| (At { value: name.value.to_owned(), at: name.at }, term))
+}
+
+/// Returns the groups with the terms that name them and what is below those.
+fn groups<I: TermId>(named: Vec<Named>, tree: &Tree<I>) -> Vec<Group<I>> {
+    let mut groups: Vec<Group<I>> = Vec::new();
     for (name, at) in named {
-        let members = kinds.ids().filter(|&kind| kinds.within(kind, KindId(at)));
-        match groups.iter_mut().find(|group| group.name == name) {
-            Some(group) => group.kinds.extend(members),
-            None => groups.push(Group { name, kinds: members.collect() }),
+        let members = tree.ids().filter(|&id| tree.within(id, I::from_position(at)));
+        match groups.iter_mut().find(|group| group.name == name.value) {
+            Some(group) => group.members.extend(members),
+            None => groups.push(Group { name: name.value, members: members.collect() }),
         }
     }
     groups
@@ -172,6 +186,14 @@ impl List {
             document.find(finding.hint(hint), at);
         }
         found
+    }
+
+    /// Reports groups that are named like a term: a rule could not tell them apart.
+    fn apart(&self, groups: &[Named], document: &Document<'_>) {
+        for (name, _) in groups.iter().filter(|(name, _)| self.find(&name.value).is_some()) {
+            let finding = Finding::error("duplicate-term", format!("`{}` is a term and a group", name.value));
+            document.find(finding.hint("a group has a name of its own"), name.at.clone());
+        }
     }
 
     /// Reads one term; what is wrong with it is a finding of its document.
@@ -229,8 +251,27 @@ mod tests {
         assert_eq!(findings, Vec::<String>::new());
         assert_eq!(
             (words.purposes.len(), words.categories.len(), words.kinds.len(), words.relations.len()),
-            (63, 59, 24, 7)
+            (63, 60, 24, 7)
         );
+    }
+
+    #[test]
+    fn a_pack_adds_to_groups_and_names_none_like_a_term() {
+        let text = "[vocabulary]\n[[vocabulary.categories]]\nid = \"survey-figure\"\ntitle = \"t\"\ndescription = \"d\"\n\
+                    group = [\"anonymous\", \"figures\"]\n[[vocabulary.categories]]\nid = \"other\"\ntitle = \"t\"\n\
+                    description = \"d\"\ngroup = \"email\"\n";
+        let source = Source::new("pack.toml", text);
+        let document = Document::parse(&source);
+        let mut root = document.root("a pack");
+        let words = Vocabulary::of_pack(&mut root);
+        root.end();
+        let own = words.categories().find("survey-figure").unwrap();
+        for name in ["anonymous", "figures"] {
+            let group = words.category_groups().iter().find(|group| group.name == name).unwrap();
+            assert!(group.members.contains(&own), "{name}");
+        }
+        let findings: Vec<String> = document.into_findings().iter().map(ToString::to_string).collect();
+        assert_eq!(findings, ["`email` is a term and a group"]);
     }
 
     #[test]

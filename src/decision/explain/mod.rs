@@ -286,7 +286,8 @@ impl Case<'_> {
         let (misses, conditions) = self.pack.rulebook().lacks(rule, self.point(), self.facts);
         let mut lacks = Vec::new();
         if misses.kind {
-            let groups = words.groups().iter().map(|group| (group.name.as_str(), group.kinds.as_slice()));
+            let groups = words.kind_groups().iter();
+            let groups = groups.map(|group| (group.name.as_str(), group.members.as_slice()));
             lacks.push(format!("is for {}", covered(listed(words.kinds(), rule.kinds(), groups))));
         }
         if misses.purpose {
@@ -296,10 +297,10 @@ impl Case<'_> {
             ));
         }
         if misses.category {
-            lacks.push(format!(
-                "is about {}",
-                covered(listed(words.categories(), rule.categories(), std::iter::empty()))
-            ));
+            let groups = words.category_groups().iter();
+            let groups = groups.map(|group| (group.name.as_str(), group.members.as_slice()));
+            lacks
+                .push(format!("is about {}", covered(listed(words.categories(), rule.categories(), groups))));
         }
         if misses.joint {
             lacks.push("excludes this recipient, purpose and category together".to_owned());

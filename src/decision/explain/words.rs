@@ -12,6 +12,10 @@ pub(super) fn listed<'g, I: TermId + 'g>(
 ) -> Option<String> {
     let (mut names, mut grouped) = (Vec::new(), Vec::new());
     for (name, members) in groups.filter(|(_, members)| members.iter().all(|&member| set(member))) {
+        // A group within another that is named already says nothing more.
+        if members.iter().all(|member| grouped.contains(member)) {
+            continue;
+        }
         names.push(format!("`{name}`"));
         grouped.extend(members);
     }

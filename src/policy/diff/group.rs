@@ -141,8 +141,8 @@ fn folded_kinds(names: &Names, words: &Vocabulary) -> Vec<String> {
     }
     let mut rest = names.clone();
     let mut folded_names = Vec::new();
-    for group in words.groups() {
-        let members: Vec<&str> = group.kinds.iter().map(|&kind| kinds.name(kind)).collect();
+    for group in words.kind_groups() {
+        let members: Vec<&str> = group.members.iter().map(|&kind| kinds.name(kind)).collect();
         if !members.is_empty() && members.iter().all(|member| names.contains(*member)) {
             folded_names.push(group.name.clone());
             rest.retain(|name| !members.contains(&name.as_str()));

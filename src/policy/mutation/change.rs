@@ -78,8 +78,8 @@ fn outer(entity: &Value, vocabulary: &Vocabulary) -> Vec<Option<Value>> {
     let (parent, groups) = match of {
         "Kind" => {
             let kind = vocabulary.kinds().find(id);
-            let groups = vocabulary.groups().iter();
-            let groups = groups.filter(|group| kind.is_some_and(|kind| group.kinds.contains(&kind)));
+            let groups = vocabulary.kind_groups().iter();
+            let groups = groups.filter(|group| kind.is_some_and(|kind| group.members.contains(&kind)));
             (parent(vocabulary.kinds(), id), groups.map(|group| group.name.clone()).collect())
         }
         "Action" => (parent(vocabulary.purposes(), id), Vec::new()),
