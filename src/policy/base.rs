@@ -39,7 +39,7 @@ pub(super) const BASES: &[Base] = &[Base {
     name: "standard",
     manifest: file!("standard/pack.toml"),
     rules: &[file!("standard/prohibitions.cedar")],
-    scenarios: &[file!("standard/scenarios/prohibitions.toml")],
+    scenarios: &[file!("standard/scenarios/prohibitions.toml"), file!("standard/scenarios/retention.toml")],
 }];
 
 impl Base {
