@@ -147,7 +147,7 @@ fn each_withheld_field_says_why_and_nobody_is_said_to_be_what_they_are_not() {
     };
     let (erased, objects, unknown) = (entry("prohibited"), entry("refused"), entry("unknown-subject"));
     assert_eq!((&erased["fields"], &erased["rules"]), (&json!(1), &json!(["erased"])));
-    assert_eq!(erased["clauses"], json!(["G-6.8c", "G-3f", "G-3e", "G-6.3c2", "G-pub"]));
+    assert_eq!(erased["clauses"], json!(["G-6.8c", "G-3e", "G-3f", "P-0b", "G-6.3c2", "G-pub"]));
     assert_eq!(objects["fields"], 1);
     assert_eq!(unknown["fields"], 11);
     assert_eq!(unknown["rules"], json!([]));
