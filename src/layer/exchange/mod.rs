@@ -2,6 +2,7 @@
 //! of it leaves. Every branch that is not the last one ends in a refusal.
 
 mod admit;
+mod call;
 mod refuse;
 
 use std::borrow::Cow;
@@ -17,7 +18,7 @@ use http_body::Body;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use tower::{Service, ServiceExt};
+use tower::Service;
 use ulid::Ulid;
 
 use self::admit::Admission;
@@ -36,7 +37,7 @@ use crate::layer::purpose::Declaration;
 use crate::layer::release::{Citation, Release, WITHHELD};
 use crate::layer::route::{Found, Recipient, Report, Route, Scrubbing, Withheld};
 use crate::layer::snapshot::Snapshot;
-use crate::layer::upstream::{Destination, UpstreamFailure};
+use crate::layer::upstream::UpstreamFailure;
 use crate::layer::well_known::{self, Page};
 use crate::layer::{Gatehouse, Refusal, Rejection, answer, body, cors, privacy_control, request};
 use crate::scrub::{Forms, Framing, Scrubber};
@@ -47,9 +48,6 @@ const PURPOSE_APPLIED: HeaderName = HeaderName::from_static("data-purpose-applie
 
 /// The answer's header that names whom people ask about what a customer entrusted (P-3b).
 const CONTROLLER: HeaderName = HeaderName::from_static("data-purpose-controller");
-
-/// The detail of a refusal before the upstream is called, for the facts of whom the path names.
-const NOT_CARRIED_OUT: &str = "This may not be done for you with the data of whom the path names, or the path names nobody. The API was not asked.";
 
 /// An answer that hides whether something exists leaves at a multiple of this time from the request on: many times the
 /// difference between a record that is withheld and one that is not there.
@@ -329,15 +327,6 @@ impl Exchange {
         }
     }
 
-    /// The refusal where there is no answer of the upstream; where it was not asked, in words that say so.
-    fn not_called(&mut self, failure: Cut) -> Refusal {
-        let hides = self.route.as_ref().is_some_and(|route| route.hide_existence);
-        if failure.refusal == Refusal::SubjectWithheld && !hides {
-            self.detail = Some(Cow::Borrowed(NOT_CARRIED_OUT));
-        }
-        self.cut(failure)
-    }
-
     /// Keeps why an answer of the upstream does not leave, for the log.
     fn cut(&mut self, cut: Cut) -> Refusal {
         self.cause = cut.cause;
@@ -431,45 +420,6 @@ impl Exchange {
 
     fn take_entry(&self) -> Option<Entry> {
         self.entry.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    fn forwarded<B>(&self, parts: &Parts, route: &Route, body: Inbound<B>) -> Request<Inbound<B>> {
-        let mut request = Request::new(body);
-        *request.method_mut() = parts.method.clone();
-        *request.uri_mut() = parts.uri.clone();
-        *request.headers_mut() =
-            request::forwarded(parts, &route.request_headers, &self.snapshot.purpose_header);
-        if let Some(value) = route.forward_purpose.then(|| self.purpose_value(None)).flatten() {
-            request.headers_mut().insert(self.snapshot.purpose_header.clone(), value);
-        }
-        request.extensions_mut().insert(Destination(Arc::clone(&route.upstream)));
-        request
-    }
-
-    /// Calls the upstream. What changes something is judged at the last moment before.
-    async fn call<S, B, U>(
-        &self,
-        mut upstream: S,
-        request: Request<Inbound<B>>,
-        found: &Found,
-        operation: Option<&Admitted>,
-    ) -> Result<Response<U>, Cut>
-    where
-        S: Service<Request<Inbound<B>>, Response = Response<U>, Error = UpstreamFailure>,
-        B: Body<Data = Bytes> + Unpin,
-    {
-        let failure = request.body().failure();
-        let answered = match upstream.ready().await {
-            Ok(ready) => {
-                operation.map_or(Ok(()), |admitted| self.judge_operation(admitted, found))?;
-                ready.call(request).await
-            }
-            Err(error) => Err(error),
-        };
-        let class = answered.as_ref().map_or("error", |response| status_class(response.status()));
-        self.gatehouse.metrics.upstream_requests.with_label_values(&[&*found.route.upstream, class]).inc();
-        // What went wrong with the recipient's own body is not the upstream's fault.
-        answered.map_err(|failed| failure.get().map_or(Cut::from(failed.0), |refusal| Cut::from(*refusal)))
     }
 
     fn release(&mut self, admitted: Arc<Admitted>) -> Result<Arc<Release>, Refusal> {
@@ -620,16 +570,6 @@ fn decision_id(now: Timestamp) -> String {
 fn until_tick(elapsed: Duration) -> Duration {
     let over = elapsed.as_nanos() % TICK.as_nanos();
     TICK.saturating_sub(Duration::from_nanos(u64::try_from(over).unwrap_or(0)))
-}
-
-fn status_class(status: http::StatusCode) -> &'static str {
-    match status.as_u16() / 100 {
-        1 => "1xx",
-        2 => "2xx",
-        3 => "3xx",
-        4 => "4xx",
-        _ => "5xx",
-    }
 }
 
 #[cfg(test)]
