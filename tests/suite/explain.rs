@@ -488,6 +488,21 @@ fn what_is_misspelt_is_answered_with_the_nearest() {
     assert!(words.contains("broken.json") && !words.contains("secret-id"), "{words}");
 }
 
+#[test]
+fn a_gateway_that_decides_by_another_policy_is_told_of() {
+    let (_upstream, gate) = house();
+    let admin = gate.admin.to_string();
+    let folder = gate.folder.path();
+    let notes = || {
+        let (_, told) =
+            asked(folder, "customers", "customer-support", &["--subject", "p-1", "--admin", &admin]);
+        told["notes"].to_string()
+    };
+    assert!(!notes().contains("a reload brings it"), "{}", notes());
+    std::fs::write(folder.join("pack/rules.cedar"), RULES.replace("minors-stay", "children-stay")).unwrap();
+    assert!(notes().contains("a reload brings it into force"), "{}", notes());
+}
+
 fn decision_of(answer: &http::Answer) -> String {
     match answer.header("data-purpose-applied") {
         Some(applied) => applied.split('"').nth(1).unwrap().to_owned(),

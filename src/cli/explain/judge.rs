@@ -156,7 +156,7 @@ impl Judging<'_> {
             Some(subject) if subject.only_refusals => Known::OnlyRefusals,
             Some(_) => Known::Well,
         };
-        let subject = subject.unwrap_or_else(Subject::default);
+        let subject = subject.unwrap_or_default();
         let (controller, record) = (controller.clone(), record.facts.clone());
         let about = scenario::Facts { subject, controller, record, relationship };
         Person { known, about, permit, is_meant: self.meant == Some(id) }

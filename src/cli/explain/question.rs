@@ -8,6 +8,7 @@ use std::sync::Arc;
 use http::Method;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use serde_json::Value;
 
 use super::Asked;
 use super::fields::{Answer, Decided};
@@ -17,12 +18,13 @@ use super::record;
 use super::refusal::{self, Refused, Request};
 use super::told::{Policy, Told};
 use crate::cli::place::Place;
-use crate::cli::way::Trouble;
+use crate::cli::way::{self, Trouble};
 use crate::config::Config;
 use crate::decision::{
     Admitted, Asking, Change, Changes, Classes, Decisions, Denial, NamedAccount, Question, RecipientFacts,
     RecordFacts, Relationship, UnknownSubject, scenario,
 };
+use crate::disclosure;
 use crate::finding::suggestion;
 use crate::layer::identity::Identity;
 use crate::layer::judgement::legal_reference;
@@ -68,7 +70,24 @@ pub(super) fn explain(
     let named = Named::read(asked, of_path, &route, recipient, pack, place)?;
     let inquiry =
         Inquiry { asked, pack, knowledge: &knowledge, request, named, case: case.as_ref(), method, now };
-    inquiry.explain(asking)
+    let mut told = inquiry.explain(asking)?;
+    told.notes.extend(other_policy(place, pack));
+    Ok(told)
+}
+
+/// Says that the gateway that runs decides by another policy than the files have now. Where none answers, nobody
+/// can tell.
+fn other_policy(place: &Place<'_>, pack: &Pack) -> Option<String> {
+    disclosure::in_use(place.log).ok().filter(|running| *running)?;
+    let (status, body) = way::get(place.admin, "/v1/policies").ok()?;
+    let loaded: Vec<Value> = serde_json::from_slice(&body).ok().filter(|_| status.is_success())?;
+    let decides = |version: &Value| {
+        version.get("in_force") == Some(&Value::Bool(true))
+            && version.get("revision").and_then(Value::as_str) == Some(&**pack.revision())
+    };
+    let words =
+        "the gateway that runs does not decide by this revision of the policy: a reload brings it into force";
+    (!loaded.iter().any(decides)).then(|| words.to_owned())
 }
 
 /// The pack that decides on a route.
