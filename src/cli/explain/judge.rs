@@ -2,9 +2,7 @@
 
 use super::knowledge::Knowledge;
 use crate::cli::way::Trouble;
-use crate::decision::{
-    Admitted, Controller, Permit, RecordFacts, Relationship, Subject, UnknownSubject, scenario,
-};
+use crate::decision::{Admitted, Controller, Permit, RecordFacts, Relationship, UnknownSubject, scenario};
 use crate::layer::identity::Identity;
 use crate::ledger::Case;
 use crate::scrub::{Judge, Record};
