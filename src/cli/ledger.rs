@@ -1,15 +1,16 @@
 //! `ledger`: the ledger's file itself, from the shell.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::place::{self, Failure, unusable};
-use super::way::Trouble;
+use super::way::{Trouble, with_cause};
 use crate::config::Config;
 use crate::finding::Finding;
-use crate::gateway::history;
+use crate::gateway::{history, notice};
 use crate::keys::Keys;
 use crate::ledger::{Archive, Ledger, Names};
 
@@ -40,15 +41,36 @@ pub fn run(
     place::tell(outcome, words)
 }
 
-/// The findings of `check` about a ledger that is there: recipients that only it knows.
-pub(super) fn unregistered_recipients(config: &Config) -> Vec<Finding> {
-    let named = || {
-        let keys = Keys::open(&config.keys.path).ok()?;
+/// The findings of `check` about a ledger that is there: recipients that only it knows, and policies that do
+/// not follow what was in force as it was promised.
+pub(super) fn findings(config: &Config, now: Timestamp) -> Vec<Finding> {
+    if !config.ledger.path.exists() {
+        return Vec::new();
+    }
+    let opened = Keys::open(&config.keys.path).map_err(|error| with_cause(&error)).and_then(|keys| {
         let names: Arc<dyn Names> = config.language();
-        Archive::open(&config.ledger.path, &keys, names).ok()?.recipients().ok()
-    };
+        Archive::open(&config.ledger.path, &keys, names).map_err(|error| with_cause(&error))
+    });
+    let read = opened.and_then(|archive| {
+        let recipients = archive.recipients().map_err(|error| with_cause(&error))?;
+        Ok((recipients, archive.policies().map_err(|error| with_cause(&error))?))
+    });
+    match read {
+        Ok((recipients, policies)) => {
+            let mut findings = unregistered_recipients(config, recipients);
+            findings.extend(notice::findings(&policies, config, now));
+            findings
+        }
+        Err(why) => {
+            let text = format!("the policies were not compared with those that were in force: {why}");
+            vec![Finding::warning("notice-not-compared", text).hint("`serve` compares them when it starts")]
+        }
+    }
+}
+
+fn unregistered_recipients(config: &Config, named: BTreeSet<Arc<str>>) -> Vec<Finding> {
     let registered = |name: &Arc<str>| config.recipients.iter().any(|recipient| recipient.name == *name);
-    let unregistered = named().into_iter().flatten().filter(|name| !registered(name));
+    let unregistered = named.into_iter().filter(|name| !registered(name));
     unregistered
         .take(MAX_NAMED)
         .map(|name| {
@@ -74,7 +96,7 @@ fn accept_history(config: &Config, now: Timestamp, out: &mut dyn Write) -> Resul
         )?;
         return Ok(0);
     };
-    ledger.accept_history(known, now).map_err(|error| Trouble::Unusable(super::way::with_cause(&error)))?;
+    ledger.accept_history(known, now).map_err(|error| Trouble::Unusable(with_cause(&error)))?;
     writeln!(
         out,
         "accepted: positions {} to {known} are lost; the ledger goes on at {}",

@@ -113,8 +113,10 @@ fn block_on<F: Future>(work: F) -> std::io::Result<F::Output> {
 
 fn check(file: &ConfigFile, format: Format) -> ExitCode {
     let (config, mut findings) = config::load(&file.config);
-    findings.extend(config.iter().flat_map(ledger::unregistered_recipients));
+    let now = Timestamp::now();
+    findings.extend(config.iter().flat_map(|config| ledger::findings(config, now)));
     let status = match &config {
+        Some(_) if findings.iter().any(Finding::is_error) => ExitCode::from(FOUND),
         Some(_) => ExitCode::SUCCESS,
         None => ExitCode::from(if file.config.exists() { FOUND } else { UNUSABLE }),
     };
@@ -126,13 +128,13 @@ fn check(file: &ConfigFile, format: Format) -> ExitCode {
     let counts = Counts::of(&findings);
     let (file, warnings) = (file.config.display(), counts.of_warnings());
     match config {
-        Some(config) => {
+        Some(config) if counts.errors == 0 => {
             let routes = counted(config.routes.iter().count(), "route");
             let recipients = counted(config.recipients.len(), "recipient");
             let upstreams = counted(config.upstreams.len(), "upstream");
             say(&format!("{file}: {routes}, {recipients}, {upstreams}; {warnings}"));
         }
-        None => say(&format!("{file}: {}, {warnings}", counted(counts.errors, "error"))),
+        _ => say(&format!("{file}: {}, {warnings}", counted(counts.errors, "error"))),
     }
     status
 }

@@ -8,6 +8,7 @@ mod connection;
 mod differential;
 pub mod history;
 mod listener;
+pub mod notice;
 mod plain;
 mod tls;
 mod upstreams;
@@ -35,11 +36,9 @@ use crate::finding::{self, Finding, Severity};
 use crate::keys::Keys;
 use crate::layer::opt_out::OptOut;
 use crate::layer::places::Places;
-use crate::layer::route::Route;
 use crate::layer::{GateLayer, Gatehouse, Listening, PurposePages, Snapshot, Versions};
 use crate::ledger::{Ledger, Mark};
 use crate::metrics::Metrics;
-use crate::policy::succession;
 use crate::scrub::Pseudonyms;
 
 /// How often old files of the access log are looked for.
@@ -57,6 +56,8 @@ pub enum StartError {
     Ledger(#[from] crate::ledger::OpenError),
     #[error(transparent)]
     History(#[from] history::Shortened),
+    #[error("the policies cannot come into force: {0}")]
+    Notice(#[from] notice::NoticeError),
     #[error("the disclosure log cannot be read: {0}")]
     ReadLog(#[from] crate::disclosure::ReadError),
     #[error("the disclosure log cannot be opened: {0}")]
@@ -105,6 +106,7 @@ impl Gateway {
         let keys = Keys::open_or_create(&config.keys.path, &[&config.ledger.path, &config.audit.directory])?;
         let ledger = Ledger::open(&config.ledger.path, &keys, config.language())?;
         history::compare(ledger.position(), history::known(&config)?)?;
+        notice::put_in_force(&ledger, &config, Timestamp::now())?;
         keep_mark(&ledger, &config);
         register_recipients(&ledger, &config);
         let log = Arc::new(Log::open(
@@ -356,10 +358,10 @@ impl Renewal {
         if !gatehouse.ledger.speaks(&*config.language()) {
             return Err("the vocabulary changed: restart the gateway to load the ledger with it".to_owned());
         }
-        if let Some(finding) = unannounced(&gatehouse.snapshot(), &config) {
-            return Err(finding.to_string());
-        }
         let renewed = renewed(certificates, &config.listeners).map_err(|error| error.to_string())?;
+        // Last of what can fail: the ledger remembers that these policies are in force.
+        notice::put_in_force(&gatehouse.ledger, &config, Timestamp::now())
+            .map_err(|error| error.to_string())?;
         for section in settled.differ(&Settled::of(&config)) {
             tracing::warn!(section, "changed: a restart applies it");
         }
@@ -412,26 +414,6 @@ fn renewed<'c>(
         Some(server.map(|server| (certificate, server.clone())).map_err(Clone::clone))
     });
     same.collect()
-}
-
-/// Why what would be in force now, by default or on a route, may not take the place of what is: a
-/// pack that was changed where it lies has to be announced like one in another folder (P-14).
-fn unannounced(running: &Snapshot, config: &Config) -> Option<Finding> {
-    let now = Timestamp::now();
-    let same_route = |route: &Arc<Route>| {
-        let before = running.routes.iter().find(|known| known.name == route.name)?;
-        Some((before.pack, route.pack))
-    };
-    let mut pairs: Vec<(usize, usize)> = config.routes.iter().filter_map(same_route).collect();
-    pairs.push((0, 0));
-    pairs.sort_unstable();
-    pairs.dedup();
-    pairs.into_iter().find_map(|(before, after)| {
-        let in_force = running.packs.get(before)?.in_force(now)?.pack();
-        let next = succession::in_force(config.packs.get(after)?, |pack| pack, now)?;
-        let changed = in_force.revision() != next.revision();
-        changed.then(|| succession::objection(in_force, next)).flatten()
-    })
 }
 
 fn snapshot(config: Config) -> Snapshot {

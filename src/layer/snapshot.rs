@@ -1,6 +1,7 @@
 //! What a request is judged by: everything that a reload replaces, taken once for the whole exchange.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::HeaderName;
 use jiff::Timestamp;
@@ -9,7 +10,7 @@ use super::identity::Credentials;
 use super::route::{Recipient, Routes};
 use super::well_known::PurposePages;
 use crate::decision::Decisions;
-use crate::policy::{Pack, succession};
+use crate::policy::Pack;
 use crate::vocabulary::Vocabulary;
 
 /// One loaded configuration, as requests walk it.
@@ -43,17 +44,30 @@ impl Snapshot {
 pub struct Versions {
     /// By effective date.
     all: Vec<Arc<Decisions>>,
+    /// How many have begun: a clock that is put back brings no earlier version back.
+    begun: AtomicUsize,
 }
 
 impl Versions {
     /// From versions in the order of their effective dates.
     pub fn new(packs: impl IntoIterator<Item = Arc<Pack>>) -> Versions {
-        Versions { all: packs.into_iter().map(|pack| Arc::new(Decisions::new(pack))).collect() }
+        let all = packs.into_iter().map(|pack| Arc::new(Decisions::new(pack))).collect();
+        Versions { all, begun: AtomicUsize::new(0) }
     }
 
-    /// The version in force at an instant; `None` before the first.
+    /// The version in force at an instant, or at a later one that this was asked for before; `None` before
+    /// the first.
     pub fn in_force(&self, now: Timestamp) -> Option<&Arc<Decisions>> {
-        succession::in_force(&self.all, |version| version.pack(), now)
+        let has_begun = |version: &Arc<Decisions>| version.pack().manifest().effective_from() <= now;
+        let by_now = self.all.iter().rposition(has_begun).map_or(0, |latest| latest + 1);
+        let before = self.begun.load(Ordering::Relaxed);
+        // Written once a version: every exchange reads it.
+        let begun = if by_now > before {
+            self.begun.fetch_max(by_now, Ordering::Relaxed).max(by_now)
+        } else {
+            before
+        };
+        self.all.get(begun.checked_sub(1)?)
     }
 
     /// When another version takes over, if one is waiting.
@@ -96,6 +110,7 @@ mod tests {
         assert_eq!(in_force("2026-01-05T00:00:00Z").unwrap(), "2026-01-05");
         assert_eq!(in_force("2026-11-30T23:59:59.999Z").unwrap(), "2026-01-05");
         assert_eq!(in_force("2026-12-01T00:00:00Z").unwrap(), "2026-12-01");
+        assert_eq!(in_force("2026-11-30T23:59:59.999Z").unwrap(), "2026-12-01", "the clock was put back");
         let next = versions.changes_after(at("2026-01-05T00:00:00Z"));
         assert_eq!(next, Some(at("2026-12-01T00:00:00Z")));
         assert_eq!(versions.changes_after(at("2026-12-01T00:00:00Z")), None);

@@ -17,6 +17,7 @@ use super::case::{Case, Confidential};
 use super::event::{Draft, Entity, Event, Sort};
 use super::kinds;
 use super::names::Names;
+use super::policies::PolicyMemory;
 use super::request::{self, OpenRequest};
 use super::sqlite::SqliteStore;
 use super::store::{Kept, Position, Store, StoreError, StoredEntity};
@@ -108,6 +109,14 @@ impl Archive {
     pub(super) fn new(store: Arc<dyn Store>, names: Arc<dyn Names>) -> Result<Archive, StoreError> {
         let former = Former::find(&*store, &*names)?;
         Ok(Archive { store, names, former })
+    }
+
+    /// What is remembered of the policies that were in force.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub fn policies(&self) -> Result<PolicyMemory, StoreError> {
+        self.store.policies()
     }
 
     /// The recipients that any event names or is about.

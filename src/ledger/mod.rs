@@ -2,7 +2,8 @@
 //! instructed; which recipients are suspended; which disclosure cases are registered.
 //!
 //! Events are the truth and are kept for good; what is in force is folded from them and held in
-//! memory. The ledger refuses to know requests, policies and what is disclosed.
+//! memory. Beside them it keeps the texts of the policies that were in force, unread. The ledger refuses to
+//! know requests, what policies say, and what is disclosed.
 //!
 //! Invariants: an acknowledged event is durable and in force; one that withholds is in force
 //! before it is durable, one that grants only after; when the store has failed nothing is
@@ -27,6 +28,7 @@ mod member;
 mod members;
 mod names;
 mod once;
+mod policies;
 mod recipients;
 mod request;
 mod sequence;
@@ -59,6 +61,7 @@ pub use kinds::{Effect, KINDS, REFERENCE, What};
 pub use mark::Mark;
 pub use member::{Approver, RecipientName};
 pub use names::{Language, Names, Words, nearest_word};
+pub use policies::{PolicyDigest, PolicyMemory, PolicyPlace};
 pub use request::{OpenRequest, TIME_TO_ANSWER};
 pub use sqlite::{FileError, SqliteStore};
 pub use state::{controller_json, subject_json};
@@ -234,6 +237,14 @@ impl Ledger {
     /// Where that cannot be recorded.
     pub fn accept_history(&self, until: Position, now: Timestamp) -> Result<(), StoreError> {
         self.shared.archive.store().accept_history(until, now)
+    }
+
+    /// Adds to what is remembered of the policies. Writes to the disk.
+    ///
+    /// # Errors
+    /// Where that cannot be recorded.
+    pub fn remember_policies(&self, memory: &PolicyMemory) -> Result<(), StoreError> {
+        self.shared.archive.store().remember_policies(memory)
     }
 
     /// Tells the recipients that the configuration has: from then on an event about another is an

@@ -21,17 +21,21 @@ use ulid::Ulid;
 
 use super::event::Sort;
 use super::files::{Files, Lost, Touched};
+use super::policies::{self, POLICIES, PolicyMemory};
 use super::store::{Asked, Entry, Kept, OnceKey, Position, Store, StoreError, StoredEntity};
 
 /// "pgle", in SQLite's header: `file` and auditors can tell what it is.
 const APPLICATION_ID: i32 = 0x7067_6c65;
-const VERSION: i32 = 3;
+const VERSION: i32 = 4;
 
 /// A ledger of this version knows no cases, and nothing of what later ones know.
 const WITHOUT_CASES: i32 = 1;
 
 /// A ledger of this version has no place for accepted losses.
 const WITHOUT_ACCEPTED: i32 = 2;
+
+/// A ledger of this version remembers no policy.
+const WITHOUT_POLICIES: i32 = 3;
 
 const LEDGER: &str = "
     CREATE TABLE ledger (
@@ -226,7 +230,7 @@ fn examine(path: &Path, connection: &Connection, key_check: &[u8; 16]) -> Result
     let found = match (application, version) {
         (0, 0) if tables == 0 => return Ok(Found::Nothing),
         (APPLICATION_ID, VERSION) => Found::Ledger,
-        (APPLICATION_ID, WITHOUT_CASES | WITHOUT_ACCEPTED) => Found::Older(version),
+        (APPLICATION_ID, WITHOUT_CASES | WITHOUT_ACCEPTED | WITHOUT_POLICIES) => Found::Older(version),
         (APPLICATION_ID, found) => return Err(FileError::Version { path: path.to_owned(), found }),
         _ => return Err(FileError::Foreign(path.to_owned())),
     };
@@ -266,13 +270,15 @@ fn create(connection: &mut Connection, key_check: &[u8; 16]) -> rusqlite::Result
     transaction.execute_batch(LEDGER)?;
     transaction.execute_batch(EVENTS)?;
     transaction.execute_batch(ACCEPTED)?;
+    transaction.execute_batch(POLICIES)?;
     transaction.execute("INSERT INTO ledger (one, key_check) VALUES (1, ?1)", [key_check.as_slice()])?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()
 }
 
-/// Every event of the first version moves into a table that has room for cases too.
+/// Every event of the first version moves into a table that has room for cases too; later ones get the
+/// tables that they lack.
 fn upgrade(connection: &mut Connection, from: i32) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
     if from == WITHOUT_CASES {
@@ -282,7 +288,10 @@ fn upgrade(connection: &mut Connection, from: i32) -> rusqlite::Result<()> {
         transaction.execute_batch(EVENTS)?;
         transaction.execute_batch("INSERT INTO events SELECT * FROM old_events; DROP TABLE old_events;")?;
     }
-    transaction.execute_batch(ACCEPTED)?;
+    if from <= WITHOUT_ACCEPTED {
+        transaction.execute_batch(ACCEPTED)?;
+    }
+    transaction.execute_batch(POLICIES)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()
 }
@@ -361,6 +370,25 @@ impl Store for SqliteStore {
                 params![position(until), position(behind), now.to_string()],
             )
             .map_err(|source| StoreError::new("recording what is lost", source))?;
+        match &self.written {
+            Some(written) => written.appended(&[]),
+            None => Ok(()),
+        }
+    }
+
+    fn policies(&self) -> Result<PolicyMemory, StoreError> {
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        policies::read(&reader)
+            .map_err(|source| StoreError::new("reading which policies were in force", source))
+    }
+
+    fn remember_policies(&self, memory: &PolicyMemory) -> Result<(), StoreError> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(written) = &self.written {
+            written.look()?;
+        }
+        policies::write(&mut writer, memory)
+            .map_err(|source| StoreError::new("recording which policies are in force", source))?;
         match &self.written {
             Some(written) => written.appended(&[]),
             None => Ok(()),
@@ -540,6 +568,7 @@ fn kept(row: &Row<'_>, first: usize) -> rusqlite::Result<Kept> {
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
+    use crate::ledger::PolicyPlace;
     use crate::ledger::event::Entity;
     use crate::vocabulary::Namespaces;
 
@@ -612,7 +641,8 @@ mod tests {
         .unwrap();
         old.execute_batch(&EVENTS.replace("BETWEEN 0 AND 3", "IN (0, 1, 2)")).unwrap();
         old.execute_batch("INSERT INTO events SELECT * FROM new_events; DROP TABLE new_events").unwrap();
-        old.execute_batch("DROP TABLE accepted").unwrap();
+        old.execute_batch("DROP TABLE accepted; DROP TABLE policy_versions; DROP TABLE policy_places")
+            .unwrap();
         old.pragma_update(None, "user_version", WITHOUT_CASES).unwrap();
         drop(old);
 
@@ -648,6 +678,57 @@ mod tests {
         assert_eq!(store.last().unwrap(), Position(20));
         store.append(&[entry(subject(None, "alice"), 21, None)]).unwrap();
         assert_eq!(store.last().unwrap(), Position(21));
+    }
+
+    /// A memory of one version at one place.
+    fn memory(digest: u8, seen: i64, texts: Option<&str>, place: Option<&str>) -> PolicyMemory {
+        let (digest, seen) = ([digest; 32], Timestamp::from_second(seen).unwrap());
+        let versions = vec![(digest, jiff::civil::date(2026, 1, 5))];
+        PolicyMemory {
+            first_seen: [(digest, seen)].into(),
+            texts: texts.map(|texts| (digest, texts.to_owned())).into_iter().collect(),
+            places: place
+                .map(|place| (place.to_owned(), PolicyPlace { loaded: seen, versions }))
+                .into_iter()
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn policies_are_remembered_and_first_sights_never_move() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("l.db");
+        let store = SqliteStore::open(&path, &CHECK).unwrap();
+        assert!(store.policies().unwrap().is_empty());
+        store.remember_policies(&memory(1, 100, Some("one"), Some("default"))).unwrap();
+        store.remember_policies(&memory(2, 150, None, None)).unwrap();
+        store.append(&[entry(subject(None, "alice"), 1, None)]).unwrap();
+        drop(store);
+        let store = SqliteStore::open(&path, &CHECK).unwrap();
+        assert_eq!(store.policies().unwrap().places, memory(1, 100, None, Some("default")).places);
+        // The second version takes the place; the first is known since then, and its texts are dropped.
+        store.remember_policies(&memory(2, 200, Some("two"), Some("default"))).unwrap();
+        let read = SqliteStore::open_to_read(&path, &CHECK).unwrap();
+        let known = read.policies().unwrap();
+        let seen = |digest: u8| known.first_seen.get(&[digest; 32]).map(|seen| seen.as_second());
+        assert_eq!((seen(1), seen(2)), (Some(100), Some(150)));
+        assert_eq!(known.texts.into_iter().collect::<Vec<_>>(), [([2; 32], "two".to_owned())]);
+        assert!(read.remember_policies(&memory(3, 300, None, None)).is_err(), "it only reads");
+    }
+
+    #[test]
+    fn a_ledger_from_before_policies_were_remembered_remembers_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("l.db");
+        drop(SqliteStore::open(&path, &CHECK).unwrap());
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch("DROP TABLE policy_versions; DROP TABLE policy_places").unwrap();
+        old.pragma_update(None, "user_version", WITHOUT_POLICIES).unwrap();
+        drop(old);
+        assert!(SqliteStore::open_to_read(&path, &CHECK).unwrap().policies().unwrap().is_empty());
+        let store = SqliteStore::open(&path, &CHECK).unwrap();
+        store.remember_policies(&memory(1, 100, Some("one"), Some("default"))).unwrap();
+        assert_eq!(store.policies().unwrap().places.len(), 1);
     }
 
     /// What an appended event meets after somebody did something to the files.

@@ -8,6 +8,7 @@ use smol_str::SmolStr;
 use ulid::Ulid;
 
 use super::event::{Entity, Sort};
+use super::policies::PolicyMemory;
 use crate::vocabulary::Namespaces;
 
 /// The place of an event in the ledger: 1 for the first, without holes but where lost events were
@@ -146,6 +147,13 @@ pub trait Store: Send + Sync {
 
     /// Goes on behind a position whose events are lost, for good.
     fn accept_history(&self, until: Position, now: Timestamp) -> Result<(), StoreError>;
+
+    /// What is remembered of the policies.
+    fn policies(&self) -> Result<PolicyMemory, StoreError>;
+
+    /// Adds to that: a first sight that is on record stays, the places that `memory` names get its
+    /// versions, others keep theirs.
+    fn remember_policies(&self, memory: &PolicyMemory) -> Result<(), StoreError>;
 
     /// The recipients that any event names or is about.
     fn recipients(&self) -> Result<BTreeSet<Arc<str>>, StoreError>;

@@ -51,6 +51,7 @@ struct Disk {
     state: Mutex<DiskState>,
     changed: Condvar,
     commits: AtomicUsize,
+    policies: Mutex<PolicyMemory>,
 }
 
 #[derive(Default)]
@@ -146,6 +147,24 @@ impl Store for Disk {
     }
 
     fn accept_history(&self, _: Position, _: Timestamp) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn policies(&self) -> Result<PolicyMemory, StoreError> {
+        Ok(self.policies.lock().unwrap().clone())
+    }
+
+    fn remember_policies(&self, memory: &PolicyMemory) -> Result<(), StoreError> {
+        let mut known = self.policies.lock().unwrap();
+        for (digest, seen) in &memory.first_seen {
+            known.first_seen.entry(*digest).or_insert(*seen);
+        }
+        known.texts.extend(memory.texts.clone());
+        known.places.extend(memory.places.clone());
+        let PolicyMemory { texts, places, .. } = &mut *known;
+        texts.retain(|digest, _| {
+            places.values().any(|place| place.versions.iter().any(|(known, _)| known == digest))
+        });
         Ok(())
     }
 

@@ -4,6 +4,8 @@
 //! vocabulary of the pack that extends it. Invariant: a base permits nothing, so a pack that extends one
 //! releases nothing more than it would without.
 
+use std::sync::Arc;
+
 use super::manifest::{self, Clause};
 use crate::document::Document;
 use crate::finding::{Finding, Source};
@@ -15,10 +17,12 @@ type File = (&'static str, &'static str);
 /// The prohibitions that several packs share.
 #[derive(Debug)]
 pub struct Base {
-    pub name: &'static str,
-    manifest: File,
-    rules: &'static [File],
-    scenarios: &'static [File],
+    pub name: String,
+    pub(super) manifest: Source,
+    /// The `.cedar` files.
+    pub(super) rules: Vec<Source>,
+    /// The scenario files; one that is read again from what was remembered has none.
+    pub(super) scenarios: Vec<Source>,
 }
 
 /// What a base says of itself.
@@ -28,6 +32,14 @@ pub(super) struct BaseManifest {
     pub(super) never_released: Vec<CategoryId>,
 }
 
+/// A base as it is built in.
+struct BuiltIn {
+    name: &'static str,
+    manifest: File,
+    rules: &'static [File],
+    scenarios: &'static [File],
+}
+
 macro_rules! file {
     ($path:literal) => {
         (concat!("policies/", $path), include_str!(concat!("../../policies/", $path)))
@@ -35,36 +47,44 @@ macro_rules! file {
 }
 
 /// The bases that a pack can extend.
-pub(super) const BASES: &[Base] = &[Base {
+const BUILT_IN: &[BuiltIn] = &[BuiltIn {
     name: "standard",
     manifest: file!("standard/pack.toml"),
     rules: &[file!("standard/prohibitions.cedar")],
     scenarios: &[file!("standard/scenarios/prohibitions.toml"), file!("standard/scenarios/retention.toml")],
 }];
 
+impl From<&BuiltIn> for Base {
+    fn from(base: &BuiltIn) -> Base {
+        let BuiltIn { name, manifest, rules, scenarios } = base;
+        let sources = |files: &[File]| files.iter().copied().map(source).collect();
+        Base {
+            name: (*name).to_owned(),
+            manifest: source(*manifest),
+            rules: sources(rules),
+            scenarios: sources(scenarios),
+        }
+    }
+}
+
 impl Base {
+    /// The bases that a pack can extend.
+    pub(super) fn built_in() -> Vec<Arc<Base>> {
+        BUILT_IN.iter().map(|base| Arc::new(Base::from(base))).collect()
+    }
+
     /// The manifest and the rules, as sources for findings and for the revision of a pack.
-    pub(super) fn sources(&self) -> impl Iterator<Item = Source> {
-        [self.manifest].into_iter().chain(self.rules.iter().copied()).map(source)
-    }
-
-    /// The `.cedar` files.
-    pub(super) fn rules(&self) -> impl Iterator<Item = Source> {
-        self.rules.iter().copied().map(source)
-    }
-
-    /// The scenario files.
-    pub(super) fn scenarios(&self) -> impl Iterator<Item = Source> {
-        self.scenarios.iter().copied().map(source)
+    pub(super) fn sources(&self) -> impl Iterator<Item = &Source> {
+        [&self.manifest].into_iter().chain(&self.rules)
     }
 
     /// Reads the base's `pack.toml` with the vocabulary of the pack that extends it.
     pub(super) fn read(&self, vocabulary: &Vocabulary, findings: &mut Vec<Finding>) -> BaseManifest {
-        let source = source(self.manifest);
-        let document = Document::parse(&source);
+        let source = &self.manifest;
+        let document = Document::parse(source);
         let mut root = document.root("the base");
         root.needed_text("title");
-        let clauses = manifest::clauses(&mut root, &source, None);
+        let clauses = manifest::clauses(&mut root, source, None);
         let never_released = manifest::never_released(&mut root, vocabulary);
         root.end();
         findings.extend(document.into_findings());
@@ -111,12 +131,12 @@ permit (principal in Kind::"staff", action in Action::"customer-support", resour
         "test/a.cedar",
         "@id(\"stop\") @clause(\"B-1\")\nforbid (principal, action, resource) when { context.minor };\n",
     );
-    static TEST: &[Base] =
-        &[Base { name: "test", manifest: BASE_MANIFEST, rules: &[STOP], scenarios: &[("test/s.toml", "")] }];
+    const TEST: BuiltIn =
+        BuiltIn { name: "test", manifest: BASE_MANIFEST, rules: &[STOP], scenarios: &[("test/s.toml", "")] };
 
-    fn load(manifest: &str, bases: &'static [Base]) -> Result<Pack, Vec<Finding>> {
+    fn load(manifest: &str, base: &BuiltIn) -> Result<Pack, Vec<Finding>> {
         let files = [Source::new("pack.toml", manifest), Source::new("rules.cedar", SUPPORT)];
-        Pack::load_on(&files, bases)
+        Pack::load_on(&files, &[Arc::new(Base::from(base))])
     }
 
     fn codes(found: Result<Pack, Vec<Finding>>) -> Vec<&'static str> {
@@ -125,7 +145,7 @@ permit (principal in Kind::"staff", action in Action::"customer-support", resour
 
     #[test]
     fn a_pack_has_the_rules_clauses_and_scenarios_of_its_base() {
-        let pack = load(MANIFEST, TEST).unwrap();
+        let pack = load(MANIFEST, &TEST).unwrap();
         let rules: Vec<&str> = pack.rulebook().rules().iter().map(|rule| &*rule.id).collect();
         assert_eq!(rules, ["stop", "support"], "the base's come first");
         let stop = pack.rulebook().rules().first().unwrap();
@@ -142,10 +162,18 @@ permit (principal in Kind::"staff", action in Action::"customer-support", resour
             "test/a.cedar",
             "@id(\"stop\") @clause(\"B-1\")\nforbid (principal, action, resource) when { context.erased };\n",
         );
-        static CHANGED: &[Base] =
-            &[Base { name: "test", manifest: BASE_MANIFEST, rules: &[OTHER], scenarios: &[] }];
-        let revision = |bases| load(MANIFEST, bases).unwrap().revision().to_string();
-        assert_ne!(revision(TEST), revision(CHANGED));
+        const CHANGED: BuiltIn =
+            BuiltIn { name: "test", manifest: BASE_MANIFEST, rules: &[OTHER], scenarios: &[] };
+        let revision = |base| load(MANIFEST, base).unwrap().revision().to_string();
+        assert_ne!(revision(&TEST), revision(&CHANGED));
+    }
+
+    #[test]
+    fn a_pack_is_read_again_with_the_base_that_it_had() {
+        let pack = load(MANIFEST, &TEST).unwrap();
+        let again = Pack::from_text(&pack.to_text()).unwrap();
+        assert_eq!((again.digest(), again.revision()), (pack.digest(), pack.revision()));
+        assert_eq!(again.rulebook().rules().len(), 2, "the program has no base of this name");
     }
 
     #[test]
@@ -154,26 +182,26 @@ permit (principal in Kind::"staff", action in Action::"customer-support", resour
             "test/a.cedar",
             "@id(\"stop\") @clause(\"B-1\") @basis(\"contract\")\npermit (principal, action, resource in Category::\"name\");\n",
         );
-        static PERMITS: &[Base] =
-            &[Base { name: "test", manifest: BASE_MANIFEST, rules: &[PERMIT], scenarios: &[] }];
-        assert_eq!(codes(load(MANIFEST, PERMITS)), ["permit-in-base"]);
+        const PERMITS: BuiltIn =
+            BuiltIn { name: "test", manifest: BASE_MANIFEST, rules: &[PERMIT], scenarios: &[] };
+        assert_eq!(codes(load(MANIFEST, &PERMITS)), ["permit-in-base"]);
     }
 
     #[test]
     fn unknown_bases_and_rules_and_clauses_listed_again_are_found() {
-        assert_eq!(codes(load(&MANIFEST.replace("\"test\"", "\"tset\""), TEST)), ["unknown-base"]);
-        assert_eq!(codes(load(&MANIFEST.replace("\"stop\"", "\"halt\""), TEST)), ["unknown-rule"]);
+        assert_eq!(codes(load(&MANIFEST.replace("\"test\"", "\"tset\""), &TEST)), ["unknown-base"]);
+        assert_eq!(codes(load(&MANIFEST.replace("\"stop\"", "\"halt\""), &TEST)), ["unknown-rule"]);
         let again = format!("{MANIFEST}[[clauses]]\nid = \"B-1\"\ntitle = \"t\"\nkept = \"by-rules\"\n");
-        assert_eq!(codes(load(&again, TEST)), ["duplicate-clause"]);
+        assert_eq!(codes(load(&again, &TEST)), ["duplicate-clause"]);
     }
 
     /// A file that nobody lists would be in the repository and in no program.
     #[test]
     fn every_file_of_a_base_is_built_in() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        for base in BASES {
+        for base in Base::built_in() {
             let built: BTreeSet<String> =
-                base.sources().chain(base.scenarios()).map(|source| source.name().to_owned()).collect();
+                base.sources().chain(&base.scenarios).map(|source| source.name().to_owned()).collect();
             let mut found = BTreeSet::new();
             for (folder, extensions) in [("", ["toml", "cedar"]), ("scenarios", ["toml", "toml"])] {
                 let folder = format!("policies/{}/{folder}", base.name);
@@ -192,11 +220,11 @@ permit (principal in Kind::"staff", action in Action::"customer-support", resour
     /// A base is whole without any pack: its rules cite its own clauses.
     #[test]
     fn a_base_needs_nothing_of_a_pack() {
-        for base in BASES {
+        for base in BUILT_IN {
             let manifest = MANIFEST
                 .replace("\"test\"", &format!("\"{}\"", base.name))
                 .replace("base-rules = [\"stop\"]\n", "");
-            let pack = load(&manifest, BASES);
+            let pack = load(&manifest, base);
             assert_eq!(codes(pack), Vec::<&str>::new(), "{}", base.name);
         }
     }

@@ -18,7 +18,7 @@ use crate::vocabulary::{Basis, CategoryId, TermId, Tree, VOCABULARY_LISTED, Voca
 #[derive(Clone, Debug)]
 pub struct Manifest {
     /// The prohibitions that the pack shares with others.
-    pub base: Option<&'static Base>,
+    pub base: Option<Arc<Base>>,
     pub title: String,
     pub version: String,
     /// When this version was made known, and from when it is in force (from the start of the day, UTC).
@@ -131,7 +131,7 @@ impl Manifest {
     /// Reads the manifest and the vocabulary it extends.
     pub(super) fn read(
         source: &Source,
-        to_extend: &'static [Base],
+        to_extend: &[Arc<Base>],
         findings: &mut Vec<Finding>,
     ) -> Option<(Manifest, Vocabulary)> {
         let document = Document::parse(source);
@@ -147,13 +147,13 @@ impl Manifest {
 fn read(
     document: &Document<'_>,
     source: &Source,
-    to_extend: &'static [Base],
+    to_extend: &[Arc<Base>],
     findings: &mut Vec<Finding>,
 ) -> (Option<Manifest>, Vocabulary) {
     let mut root = document.root("the pack");
     let vocabulary = Vocabulary::of_pack(&mut root);
     let base = root.text("extends").and_then(|name| base(&name, to_extend, document));
-    let of_base = base.map(|base| base.read(&vocabulary, findings));
+    let of_base = base.as_ref().map(|base| base.read(&vocabulary, findings));
     let title = root.needed_text("title");
     let version = root.needed_text("version");
     let announced = needed_date(&mut root, "announced");
@@ -208,14 +208,14 @@ fn read(
     (manifest, vocabulary)
 }
 
-fn base(name: &At<&str>, to_extend: &'static [Base], document: &Document<'_>) -> Option<&'static Base> {
+fn base(name: &At<&str>, to_extend: &[Arc<Base>], document: &Document<'_>) -> Option<Arc<Base>> {
     let known = to_extend.iter().find(|base| base.name == name.value);
     if known.is_none() {
-        let names = || to_extend.iter().map(|base| base.name);
+        let names = || to_extend.iter().map(|base| base.name.as_str());
         let otherwise = format!("known: {}", crate::document::join(names()));
         document.find_unknown("unknown-base", "base", name, names(), &otherwise);
     }
-    known
+    known.cloned()
 }
 
 fn needed_date(root: &mut Fields<'_>, key: &'static str) -> Option<At<Date>> {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use cedar_policy::{PolicySet, ValidationMode, Validator};
 use miette::Diagnostic;
+use serde::{Deserialize, Serialize};
 
-use super::base::{BASES, Base};
+use super::base::Base;
 use super::draft::{Draft, Reader};
 use super::manifest::Manifest;
 use super::rule::Rule;
@@ -16,13 +17,35 @@ use super::world::{World, position};
 use crate::finding::{Finding, Source, suggestion};
 use crate::vocabulary::{CategoryId, Vocabulary};
 
+/// The most that the files of a pack may hold: each version in force, and each that waits, is remembered.
+const MAX_PACK_BYTES: usize = 4 << 20;
+
 /// A policy pack: what it says of itself, its words, and its rules.
 #[derive(Debug)]
 pub struct Pack {
     manifest: Arc<Manifest>,
     vocabulary: Arc<Vocabulary>,
     rulebook: Rulebook,
+    /// The files of the pack itself.
+    files: Arc<[Source]>,
+    digest: [u8; 32],
     revision: Arc<str>,
+}
+
+/// The texts that a pack was loaded from: names and contents.
+#[derive(Serialize, Deserialize)]
+struct Texts {
+    files: Vec<(String, String)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    base: Option<BaseTexts>,
+}
+
+/// Those of the base that it extends.
+#[derive(Serialize, Deserialize)]
+struct BaseTexts {
+    name: String,
+    manifest: (String, String),
+    rules: Vec<(String, String)>,
 }
 
 impl Pack {
@@ -31,11 +54,11 @@ impl Pack {
     /// # Errors
     /// Everything that is wrong with them, all at once.
     pub fn load(files: &[Source]) -> Result<Pack, Vec<Finding>> {
-        Pack::load_on(files, BASES)
+        Pack::load_on(files, &Base::built_in())
     }
 
     /// [`Pack::load`] with these bases to extend.
-    pub(super) fn load_on(files: &[Source], bases: &'static [Base]) -> Result<Pack, Vec<Finding>> {
+    pub(super) fn load_on(files: &[Source], bases: &[Arc<Base>]) -> Result<Pack, Vec<Finding>> {
         let mut findings = Vec::new();
         let manifest = files.iter().find(|file| file.name().ends_with("pack.toml"));
         let Some(manifest) = manifest else {
@@ -44,18 +67,27 @@ impl Pack {
                     .hint("title, version, dates, contact, clauses"),
             ]);
         };
+        let size: usize = files.iter().map(|file| file.text().len()).sum();
+        if size > MAX_PACK_BYTES {
+            let words = format!("the pack's files have {size} bytes; {MAX_PACK_BYTES} is the most");
+            return Err(vec![
+                Finding::error("pack-too-large", words).hint("the ledger keeps a copy of them"),
+            ]);
+        }
         let Some((manifest, vocabulary)) = Manifest::read(manifest, bases, &mut findings) else {
             return Err(findings);
         };
         let rulebook = rulebook(files, &manifest, &vocabulary, &mut findings);
         match rulebook {
             Some(rulebook) if !findings.iter().any(Finding::is_error) => {
-                let revision = revision(files, manifest.base);
+                let digest = digest(files, manifest.base.as_deref());
                 let pack = Pack {
                     manifest: Arc::new(manifest),
                     vocabulary: Arc::new(vocabulary),
                     rulebook,
-                    revision,
+                    files: files.into(),
+                    digest: *digest.as_bytes(),
+                    revision: Arc::from(digest.to_hex().get(..16).unwrap_or_default()),
                 };
                 let clashes = super::conflict::clashes(&pack);
                 if clashes.is_empty() { Ok(pack) } else { Err(clashes) }
@@ -92,32 +124,69 @@ impl Pack {
             manifest: Arc::clone(&self.manifest),
             vocabulary: Arc::clone(&self.vocabulary),
             rulebook: self.rulebook.with_rule(at, rule, &self.vocabulary),
+            files: Arc::clone(&self.files),
+            digest: self.digest,
             revision: Arc::clone(&self.revision),
         };
         super::conflict::clashes(&pack).is_empty().then_some(pack)
     }
 
+    /// The texts that the pack and its base were loaded from, as one from which [`Pack::from_text`] loads
+    /// it again.
+    pub fn to_text(&self) -> String {
+        let pair = |file: &Source| (file.name().to_owned(), file.text().to_owned());
+        let base = self.manifest.base.as_ref().map(|base| BaseTexts {
+            name: base.name.clone(),
+            manifest: pair(&base.manifest),
+            rules: base.rules.iter().map(pair).collect(),
+        });
+        // Strings are always written.
+        serde_json::to_string(&Texts { files: self.files.iter().map(pair).collect(), base })
+            .unwrap_or_default()
+    }
+
+    /// Loads a pack from what [`Pack::to_text`] made of it, on the base that it had, whatever this program's is.
+    ///
+    /// # Errors
+    /// What is wrong with it: this program may ask for more than the one that made it.
+    pub fn from_text(text: &str) -> Result<Pack, Vec<Finding>> {
+        let Texts { files, base } = serde_json::from_str(text).map_err(|error| {
+            vec![Finding::error("no-policy-pack", format!("these are no texts of a pack: {error}"))]
+        })?;
+        let source = |(name, text): (String, String)| Source::new(name, text);
+        let sources = |files: Vec<(String, String)>| files.into_iter().map(source).collect::<Vec<_>>();
+        let base = base.map(|BaseTexts { name, manifest, rules }| {
+            Arc::new(Base { name, manifest: source(manifest), rules: sources(rules), scenarios: Vec::new() })
+        });
+        Pack::load_on(&sources(files), base.as_slice())
+    }
+
     /// A hash of the files the pack was loaded from and of those of its base.
+    pub fn digest(&self) -> [u8; 32] {
+        self.digest
+    }
+
+    /// The same hash, shortened to 64 bits.
     pub fn revision(&self) -> &Arc<str> {
         &self.revision
     }
 
     /// The scenario files of the base that the pack extends; they hold for every pack that does.
     pub fn base_scenarios(&self) -> Vec<Source> {
-        self.manifest.base.into_iter().flat_map(Base::scenarios).collect()
+        self.manifest.base.iter().flat_map(|base| base.scenarios.iter().cloned()).collect()
     }
 }
 
-/// BLAKE3 over names and texts, in the order of names, the base's last, shortened to 64 bits.
-fn revision(files: &[Source], base: Option<&'static Base>) -> Arc<str> {
+/// BLAKE3 over names and texts, in the order of names, the base's last.
+fn digest(files: &[Source], base: Option<&Base>) -> blake3::Hash {
     let mut files = files.to_vec();
     files.sort_by_key(|file| file.name().rsplit('/').next().map(str::to_owned));
     let mut hash = blake3::Hasher::new();
-    for file in files.into_iter().chain(base.into_iter().flat_map(Base::sources)) {
+    for file in files.iter().chain(base.into_iter().flat_map(Base::sources)) {
         let name = file.name().rsplit('/').next().unwrap_or_default();
         hash.update(name.as_bytes()).update(&[0]).update(file.text().as_bytes()).update(&[0]);
     }
-    Arc::from(hash.finalize().to_hex().get(..16).unwrap_or_default())
+    hash.finalize()
 }
 
 fn rulebook(
@@ -139,9 +208,9 @@ fn rulebook(
     let mut reader = Reader { vocabulary, manifest, findings };
     let mut drafts: Vec<Draft> = Vec::new();
     let mut read = 0;
-    for file in manifest.base.into_iter().flat_map(Base::rules) {
+    for file in manifest.base.iter().flat_map(|base| &base.rules) {
         for span in statements(file.text()) {
-            drafts.extend(reader.read(&file, span, read));
+            drafts.extend(reader.read(file, span, read));
             read += 1;
         }
     }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use purposegate::config;
+use purposegate::gateway::Gateway;
 use tempfile::TempDir;
 
 use crate::gate::{Gate, base, pack};
@@ -99,4 +100,52 @@ fn some_version_is_in_force_and_only_one() {
     let same_day = version(folder.path(), "3", ("2026-01-05", "2026-01-05"), "");
     let found = findings(&[&pack("perspectium"), &same_day], &folder);
     assert!(found.contains("come into force on the same day"), "{found}");
+}
+
+/// Starts the program with the versions of [`under`] in this folder, and says why it does not start.
+fn refusal(folder: &TempDir, versions: &[&Path]) -> Option<String> {
+    let file = folder.path().join("purposegate.toml");
+    std::fs::write(&file, under(versions, "127.0.0.1:1".parse().unwrap())).unwrap();
+    let (loaded, findings) = config::load(&file);
+    let loaded = loaded.unwrap_or_else(|| panic!("{findings:#?}"));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(Gateway::bind(loaded)).err().map(|error| error.to_string())
+}
+
+/// What `check` says of the configuration in a folder: its exit status and its words.
+fn check(folder: &TempDir) -> (i32, String) {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_purposegate"));
+    command.arg("check").arg("--config").arg(folder.path().join("purposegate.toml"));
+    let done = command.output().unwrap();
+    (done.status.code().unwrap(), String::from_utf8_lossy(&done.stderr).into_owned())
+}
+
+#[test]
+fn neither_a_restart_nor_a_backdated_announcement_goes_round_the_notice() {
+    let packs = tempfile::tempdir().unwrap();
+    let first = version(packs.path(), "1", ("2025-01-06", "2026-01-05"), "");
+    let upstream = Upstream::start();
+    let gate = Gate::start(&under(&[&first], upstream.address));
+    let folder = gate.end();
+    // Edited where it lies while nothing runs.
+    let rules = first.join("4-more.cedar");
+    std::fs::write(&rules, MORE).unwrap();
+    let why = refusal(&folder, &[&first]).unwrap();
+    assert!(why.contains("change-not-announced: version 1 releases what version 1 does not"), "{why}");
+    let (status, said) = check(&folder);
+    assert!(status == 1 && said.contains("change-not-announced"), "{status}: {said}");
+    std::fs::write(&rules, LESS).unwrap();
+    // In force since yesterday, announced long ago, and never seen before.
+    let backdated = version(packs.path(), "2", ("2025-01-06", "2026-06-01"), MORE);
+    let why = refusal(&folder, &[&first, &backdated]).unwrap();
+    assert!(why.contains("was known to this gateway 0 business days ahead"), "{why}");
+    // What discloses less takes effect at once, and `check` agrees beside the gateway that holds the ledger.
+    let gate = Gate::start_in(folder, &under(&[&first], upstream.address));
+    assert_eq!(check(&gate.folder).0, 0);
+    let folder = gate.end();
+    std::fs::write(&rules, "// Nothing more, and what was always there.\n").unwrap();
+    assert!(refusal(&folder, &[&first]).unwrap().contains("change-not-announced"));
+    // A ledger that is there and cannot be read compares nothing, and says so.
+    std::fs::remove_file(folder.path().join("data/keys")).unwrap();
+    assert!(check(&folder).1.contains("notice-not-compared"), "{}", check(&folder).1);
 }

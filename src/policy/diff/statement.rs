@@ -1,6 +1,7 @@
 //! What two versions say differently outside their rules, as far as it changes what leaves or is done.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::SignedDuration;
 use serde::Serialize;
@@ -101,7 +102,7 @@ fn of_the_manifest(found: &mut Found, old: &Manifest, new: &Manifest) {
         access_log_limit,
         processing: _,
     } = new;
-    let extends = |base: &Option<&Base>| base.map_or("nothing", |base| base.name).to_owned();
+    let extends = |base: &Option<Arc<Base>>| base.as_ref().map_or("nothing", |base| &base.name).to_owned();
     let (before, after) = (extends(&old.base), extends(base));
     // What the rules of another base do is evaluated besides.
     found.compare("extends", before, after, String::clone, old.base.is_some());

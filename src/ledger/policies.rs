@@ -1,0 +1,120 @@
+//! Which versions of the policy packs were in force, and since when each is known.
+//!
+//! The texts are opaque here: the ledger keeps them so that whoever opens it can compare what is to be in
+//! force with what was. Invariant: a first sight that is on record never moves.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use rusqlite::{Connection, Row, params};
+
+/// A digest of the texts of a version.
+pub type PolicyDigest = [u8; 32];
+
+/// What the ledger remembers of the policy packs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PolicyMemory {
+    /// When a gateway first saw each version.
+    pub first_seen: BTreeMap<PolicyDigest, Timestamp>,
+    /// The texts of the versions that stand at any place.
+    pub texts: BTreeMap<PolicyDigest, String>,
+    /// By the name of the place where they hold.
+    pub places: BTreeMap<String, PolicyPlace>,
+}
+
+/// What a gateway last put in force at one place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyPlace {
+    /// The latest instant at which it looked which version is in force.
+    pub loaded: Timestamp,
+    /// The version in force then, and those that waited, with their effective dates.
+    pub versions: Vec<(PolicyDigest, Date)>,
+}
+
+impl PolicyMemory {
+    /// Whether no policy was ever in force.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+}
+
+pub(super) const POLICIES: &str = "
+    CREATE TABLE policy_versions (
+        digest BLOB PRIMARY KEY,
+        first_seen TEXT NOT NULL,
+        texts TEXT -- of those that stand at a place
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE policy_places (
+        place TEXT NOT NULL,
+        digest BLOB NOT NULL,
+        effective TEXT NOT NULL,
+        loaded TEXT NOT NULL,
+        PRIMARY KEY (place, digest)
+    ) STRICT, WITHOUT ROWID;
+";
+
+/// Reads what is remembered; nothing where the file is of a version that remembers nothing.
+pub(super) fn read(reader: &Connection) -> rusqlite::Result<PolicyMemory> {
+    let there = "SELECT count(*) FROM sqlite_schema WHERE name = 'policy_places'";
+    let mut memory = PolicyMemory::default();
+    if reader.query_row(there, [], |row| row.get::<_, i64>(0))? == 0 {
+        return Ok(memory);
+    }
+    let mut versions = reader.prepare("SELECT digest, first_seen, texts FROM policy_versions")?;
+    let mut rows = versions.query([])?;
+    while let Some(row) = rows.next()? {
+        let digest: PolicyDigest = row.get(0)?;
+        memory.first_seen.insert(digest, parsed(row, 1)?);
+        let texts: Option<String> = row.get(2)?;
+        memory.texts.extend(texts.map(|texts| (digest, texts)));
+    }
+    let mut places = reader.prepare("SELECT place, digest, effective, loaded FROM policy_places")?;
+    let mut rows = places.query([])?;
+    while let Some(row) = rows.next()? {
+        let loaded = parsed(row, 3)?;
+        let place = memory.places.entry(row.get(0)?);
+        let place = place.or_insert_with(|| PolicyPlace { loaded, versions: Vec::new() });
+        place.versions.push((row.get(1)?, parsed(row, 2)?));
+    }
+    Ok(memory)
+}
+
+fn parsed<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
+where
+    T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>,
+{
+    row.get_ref(column)?.as_str()?.parse().map_err(|error: T::Err| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error.into())
+    })
+}
+
+/// Adds to what is remembered: first sights that are on record stay, the places that are named get these
+/// versions, and texts that stand at no place any more are dropped.
+pub(super) fn write(writer: &mut Connection, memory: &PolicyMemory) -> rusqlite::Result<()> {
+    let transaction = writer.transaction()?;
+    {
+        let mut version = transaction.prepare(
+            "INSERT INTO policy_versions (digest, first_seen, texts) VALUES (?1, ?2, ?3)
+             ON CONFLICT (digest) DO UPDATE SET texts = coalesce(excluded.texts, texts)",
+        )?;
+        for (digest, first_seen) in &memory.first_seen {
+            version.execute(params![digest, first_seen.to_string(), memory.texts.get(digest)])?;
+        }
+        let mut clear = transaction.prepare("DELETE FROM policy_places WHERE place = ?1")?;
+        let mut stand = transaction.prepare(
+            "INSERT INTO policy_places (place, digest, effective, loaded) VALUES (?1, ?2, ?3, ?4)",
+        )?;
+        for (place, PolicyPlace { loaded, versions }) in &memory.places {
+            clear.execute([place])?;
+            for (digest, effective) in versions {
+                stand.execute(params![place, digest, effective.to_string(), loaded.to_string()])?;
+            }
+        }
+    }
+    transaction.execute(
+        "UPDATE policy_versions SET texts = NULL WHERE digest NOT IN (SELECT digest FROM policy_places)",
+        [],
+    )?;
+    transaction.commit()
+}
