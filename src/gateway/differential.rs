@@ -142,7 +142,7 @@ fn configuration(words: &Words) -> String {
     }
     let _ = write!(
         text,
-        "[[schema]]\nname = \"person\"\nsubject = \"@.id\"\ncontroller = \"@.account\"\n[schema.fields]\n{fields}"
+        "[[schema]]\nname = \"person\"\nsubject = [\"{{person}}\", \"@.id\"]\ncontroller = \"{{account}}\"\n[schema.fields]\n{fields}"
     );
     for (name, more) in [("plain", ""), ("open", "unknown-subject = \"no-facts\"\n"), ("backup", "")] {
         let upstream = if name == "backup" { "backup" } else { "api" };
@@ -326,7 +326,7 @@ async fn an_access_evaluation_says_of_random_people_what_the_gate_does() {
         let purpose = dice.either(&USUAL_PURPOSES, &words.purposes).to_owned();
         let route = dice.word(&["plain", "open", "backup"]);
         let (method, operation) =
-            if dice.one_in(8) { (Method::PUT, "alter") } else { (Method::GET, "disclose") };
+            if dice.one_in(3) { (Method::PUT, "alter") } else { (Method::GET, "disclose") };
         // A few whom nobody has told anything about.
         let person = format!("p-{}", dice.below(PEOPLE + 40));
         let account = format!("a-{}", dice.below(5));
@@ -424,8 +424,8 @@ async fn an_access_evaluation_says_of_random_people_what_the_gate_does() {
     };
     disclosure::fold(gatehouse.log.folder(), &Filter::default(), true, compare).unwrap();
     assert!(asked.is_empty(), "each exchange is on the log");
-    assert!(compared * 10 >= comparisons * 8, "{compared}");
-    assert!(carried_out > 5 && refused > 5, "{carried_out} carried out, {refused} refused for the person");
+    assert!(compared * 10 >= comparisons * 6, "{compared}");
+    assert!(carried_out > 2 && refused > 2, "{carried_out} carried out, {refused} refused for the person");
     assert!(permitted * 20 > compared, "{permitted} of {compared} were permitted: this compares little");
     assert!(
         differences.is_empty(),
