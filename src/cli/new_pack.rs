@@ -12,10 +12,11 @@ use super::policy::{Outcome, unusable};
 use crate::finding::Finding;
 
 /// The files of a new pack, with places for what is its own.
-const FILES: [(&str, &str); 3] = [
+const FILES: [(&str, &str); 4] = [
     ("pack.toml", include_str!("template/pack.toml")),
     ("rules.cedar", include_str!("template/rules.cedar")),
     ("scenarios/first.toml", include_str!("template/scenarios.toml")),
+    ("scenarios/prohibitions.toml", include_str!("template/prohibitions.toml")),
 ];
 
 /// Writes the pack and says what comes next.
