@@ -393,7 +393,17 @@ fn the_matrix_is_one_page_and_the_vocabulary_has_two_notations() {
     );
     assert!(!html.contains("http://") && !html.contains("https://"), "it needs nothing else");
     let (_, table, _) = policy(&["matrix", "--policy", folder]);
-    assert!(table.contains("domain-registration      name:C*  contact:C*"), "{table}");
+    assert!(table.contains("\n  domain-registration\n    C name, contact if domain-registrant\n"), "{table}");
+    assert!(
+        table.contains("C name, contact, company if same region; service-signup or product-download"),
+        "{table}"
+    );
+    assert!(table.contains("\n  rectification (alter)\n") && table.contains("Left out: "), "{table}");
+    assert!(
+        table.contains("personal but ") && table.lines().all(|line| line.chars().count() <= 80),
+        "{table}"
+    );
+    assert!(html.contains("<i>alter</i>") && html.contains("not all that is below it"), "{html}");
     let (_, json, _) = policy(&["vocabulary"]);
     assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok());
     let (_, turtle, _) = policy(&["vocabulary", "--policy", folder, "--format", "ttl"]);

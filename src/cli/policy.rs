@@ -259,11 +259,17 @@ fn show_matrix(
     };
     let matrix = matrix::matrix(&pack);
     match format {
-        MatrixFormat::Table => write!(out, "{}", matrix::table(&matrix, pack.vocabulary()))?,
+        MatrixFormat::Table => write!(out, "{}", matrix::table(&matrix, pack.vocabulary(), columns()))?,
         MatrixFormat::Json => writeln!(out, "{}", serde_json::to_string_pretty(&matrix)?)?,
         MatrixFormat::Html => write!(out, "{}", matrix::html(&matrix))?,
     }
     Ok(Outcome::Fine)
+}
+
+/// Columns of the terminal, where the shell says so.
+fn columns() -> usize {
+    let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    columns.unwrap_or(80)
 }
 
 /// What one version does and the other does not.

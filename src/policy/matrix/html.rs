@@ -42,10 +42,9 @@ pub fn html(matrix: &Matrix) -> String {
         escaped(&matrix.version)
     );
     page.push_str("<p class=\"key\"><span class=\"C\">C</span>clear<span class=\"M\">M</span>masked");
-    page.push_str("<span class=\"G\">G</span>generalised<span class=\"P\">P</span>pseudonymised<span>*</span>only where something holds</p>\n");
-    page.push_str("<p>What is about no person (published, de-identified, aggregate) may leave for every purpose but sale ");
-    page.push_str("and others’ advertising, and is left out. An objection, an erasure, a restriction, an opt-out and what else ");
-    page.push_str("forbids is not shown: it withholds whatever a table releases.</p>\n");
+    page.push_str("<span class=\"G\">G</span>generalised<span class=\"P\">P</span>pseudonymised<span>*</span>only where something holds<span>°</span>not all that is below it</p>\n");
+    page.push_str("<p>A title says what a letter with * needs, and which categories below its own do not leave as it does (°). ");
+    let _ = writeln!(page, "Left out: {}</p>", escaped(&matrix.left_out));
     for section in &matrix.sections {
         write_section(&mut page, section);
     }
@@ -70,7 +69,11 @@ fn write_section(page: &mut String, section: &Section) {
     }
     page.push_str("</tr></thead>\n<tbody>\n");
     for row in &section.rows {
-        let _ = write!(page, "<tr><th scope=\"row\">{}</th>", escaped(&row.purpose));
+        let operations = match row.is_disclosure() {
+            true => String::new(),
+            false => format!(" <i>{}</i>", row.operations.join(", ")),
+        };
+        let _ = write!(page, "<tr><th scope=\"row\">{}{operations}</th>", escaped(&row.purpose));
         for entry in &row.entries {
             match entry {
                 Some(entry) => write_entry(page, entry),
@@ -83,13 +86,15 @@ fn write_section(page: &mut String, section: &Section) {
 }
 
 fn write_entry(page: &mut String, entry: &Entry) {
-    let Entry { category, form, basis, rules, clauses, needs } = entry;
+    let Entry { category, form, basis, rules, clauses, needs, except } = entry;
     let letter = letter(*form);
     let class = if *form == Form::Removed { "" } else { letter };
     let condition = if needs.is_empty() { "" } else { " if" };
     let needs = if needs.is_empty() { String::new() } else { format!("; only where {needs}") };
+    let but = if except.is_empty() { String::new() } else { format!(" but {}", except.join(", ")) };
+    let part = if except.is_empty() { "" } else { "°" };
     let title = format!(
-        "{category}: {}, {}; rule {}; {}{needs}",
+        "{category}{but}: {}, {}; rule {}; {}{needs}",
         form.name(),
         basis.unwrap_or_default(),
         rules.join(", "),
@@ -98,7 +103,7 @@ fn write_entry(page: &mut String, entry: &Entry) {
     let anchor = clauses.first().map(String::as_str).unwrap_or_default();
     let _ = write!(
         page,
-        "<td class=\"{class}{condition}\"><a href=\"#{}\" title=\"{}\">{letter}</a></td>",
+        "<td class=\"{class}{condition}\"><a href=\"#{}\" title=\"{}\">{letter}{part}</a></td>",
         escaped(anchor),
         escaped(&title)
     );

@@ -8,16 +8,20 @@ use serde::Serialize;
 pub use html::html;
 pub use table::table;
 
-use super::facts::Facts;
+use std::ops::ControlFlow;
+
+use super::facts::{Fact, Facts, Mask};
 use super::pack::Pack;
-use super::search::{Search, Worked};
-use crate::vocabulary::{CategoryId, Form, KindId, PurposeId};
+use super::search::{Circumstances, Given, Outcome, Search, Worked, outcomes};
+use crate::vocabulary::{CategoryId, Form, KindId, Operation, PurposeId, Tree, Vocabulary};
 
 /// Everything a pack ever releases.
 #[derive(Clone, Debug, Serialize)]
 pub struct Matrix {
     pub title: String,
     pub version: String,
+    /// What is not shown, in words.
+    pub left_out: String,
     /// One for each kind, or for several kinds that receive the same.
     pub sections: Vec<Section>,
     pub clauses: Vec<CitedClause>,
@@ -32,10 +36,12 @@ pub struct Section {
     pub rows: Vec<Row>,
 }
 
-/// One purpose, and what leaves for it.
+/// One purpose, and what leaves for it or what may be done for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Row {
     pub purpose: String,
+    /// `disclose`, or the operations that may be carried out alike.
+    pub operations: Vec<&'static str>,
     /// In the order of the section's categories.
     pub entries: Vec<Option<Entry>>,
 }
@@ -49,8 +55,18 @@ pub struct Entry {
     pub basis: Option<&'static str>,
     pub rules: Vec<String>,
     pub clauses: Vec<String>,
-    /// What has to hold of the person or the request; empty where it leaves unless something stands against it.
+    /// What has to hold of the person or the request, with every alternative; empty where it leaves unless
+    /// something stands against it.
     pub needs: String,
+    /// Categories below this one that do not leave as it does.
+    pub except: Vec<String>,
+}
+
+impl Row {
+    /// True if the row is about what leaves.
+    pub(super) fn is_disclosure(&self) -> bool {
+        self.operations == [Operation::Disclose.name()]
+    }
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -79,36 +95,101 @@ pub fn matrix(pack: &Pack) -> Matrix {
     Matrix {
         title: pack.manifest().title.clone(),
         version: pack.manifest().version.clone(),
+        left_out: left_out(pack),
         sections,
         clauses: pack.manifest().clauses.iter().map(clause).collect(),
     }
+}
+
+/// What a matrix leaves out.
+fn left_out(pack: &Pack) -> String {
+    let tree = pack.vocabulary().categories();
+    let free = tree.in_order().into_iter().filter(|&id| !is_somebodys(pack, id)).map(|id| tree.name(id));
+    let free: Vec<&str> = free.collect();
+    format!(
+        "what is about no person ({}), which may leave for other purposes, too; and what withholds whatever \
+         stands here: an objection, an erasure, a restriction, an opt-out and the other prohibitions.",
+        free.join(", ")
+    )
 }
 
 fn section(pack: &Pack, search: &mut Search<'_>, kind: KindId) -> Section {
     let words = pack.vocabulary();
     let personal: Vec<CategoryId> =
         words.categories().in_order().into_iter().filter(|&id| is_somebodys(pack, id)).collect();
-    let mut rows: Vec<(PurposeId, Vec<Option<Entry>>)> = Vec::new();
+    let mut rows: Vec<Row> = Vec::new();
     for purpose in words.purposes().in_order() {
-        let entries = personal.iter().map(|&category| entry(pack, search, (kind, purpose, category)));
-        let entries: Vec<Option<Entry>> = entries.collect();
-        if entries.iter().any(Option::is_some) {
-            rows.push((purpose, entries));
+        // Operations that may be carried out alike share a row.
+        let mut of_purpose: Vec<Row> = Vec::new();
+        for &operation in Operation::ALL {
+            let entries = entries(pack, search, &personal, (operation, kind, purpose));
+            if entries.iter().all(Option::is_none) {
+                continue;
+            }
+            let same = |row: &&mut Row| !row.is_disclosure() && row.entries == entries;
+            match of_purpose.iter_mut().find(same) {
+                Some(row) => row.operations.push(operation.name()),
+                None => of_purpose.push(Row {
+                    purpose: words.purposes().name(purpose).to_owned(),
+                    operations: vec![operation.name()],
+                    entries,
+                }),
+            }
         }
+        rows.extend(of_purpose);
     }
     let used: Vec<bool> = (0..personal.len())
-        .map(|at| rows.iter().any(|(_, entries)| entries.get(at).is_some_and(Option::is_some)))
+        .map(|at| rows.iter().any(|row| row.entries.get(at).is_some_and(Option::is_some)))
         .collect();
-    let rows = rows.into_iter().map(|(purpose, entries)| {
-        let entries = entries.into_iter().zip(&used).filter(|(_, used)| **used).map(|(entry, _)| entry);
-        Row { purpose: words.purposes().name(purpose).to_owned(), entries: entries.collect() }
-    });
+    for row in &mut rows {
+        let mut used = used.iter();
+        row.entries.retain(|_| used.next().copied().unwrap_or(false));
+    }
     let categories = personal.iter().zip(&used).filter(|(_, used)| **used);
     Section {
         kinds: vec![words.kinds().name(kind).to_owned()],
-        rows: rows.collect(),
+        rows,
         categories: categories.map(|(&category, _)| words.categories().name(category).to_owned()).collect(),
     }
+}
+
+/// What leaves, or may be done, of each category.
+fn entries(
+    pack: &Pack,
+    search: &mut Search<'_>,
+    categories: &[CategoryId],
+    (operation, kind, purpose): (Operation, KindId, PurposeId),
+) -> Vec<Option<Entry>> {
+    let entry = |&category: &CategoryId| entry(pack, search, operation, (kind, purpose, category));
+    let mut entries: Vec<Option<Entry>> = categories.iter().map(entry).collect();
+    let tree = pack.vocabulary().categories();
+    let known: Vec<Option<(Form, String)>> =
+        entries.iter().map(|entry| entry.as_ref().map(|entry| (entry.form, entry.needs.clone()))).collect();
+    for ((entry, &category), own) in entries.iter_mut().zip(categories).zip(&known) {
+        let is_alike = |other| {
+            let at = categories.iter().position(|&known| known == other);
+            at.and_then(|at| known.get(at)) == Some(own)
+        };
+        if let Some(entry) = entry {
+            let except = except(tree, category, &is_alike);
+            entry.except = except.into_iter().map(|id| tree.name(id).to_owned()).collect();
+        }
+    }
+    entries
+}
+
+/// The outermost categories below one that are not as it is.
+fn except(
+    tree: &Tree<CategoryId>,
+    category: CategoryId,
+    is_alike: &dyn Fn(CategoryId) -> bool,
+) -> Vec<CategoryId> {
+    let children = tree.in_order().into_iter().filter(|&id| tree.parent(id) == Some(category));
+    let of_child = |child| match is_alike(child) {
+        true => except(tree, child, is_alike),
+        false => vec![child],
+    };
+    children.flat_map(of_child).collect()
 }
 
 fn is_somebodys(pack: &Pack, category: CategoryId) -> bool {
@@ -117,19 +198,23 @@ fn is_somebodys(pack: &Pack, category: CategoryId) -> bool {
     roots.into_iter().any(|root| tree.within(category, root))
 }
 
-fn entry(pack: &Pack, search: &mut Search<'_>, point: (KindId, PurposeId, CategoryId)) -> Option<Entry> {
+fn entry(
+    pack: &Pack,
+    search: &mut Search<'_>,
+    operation: Operation,
+    point: (KindId, PurposeId, CategoryId),
+) -> Option<Entry> {
     let (kind, purpose, category) = point;
     let words = pack.vocabulary();
     let rulebook = pack.rulebook();
-    let slice: Worked = search.slice(kind, purpose, category);
-    let best = rulebook.best(kind, purpose, category);
-    let usual = rulebook.judge(kind, purpose, category, Facts::default());
-    let (verdict, needs) = if usual.form == best && best != Form::Removed {
-        (usual, String::new())
-    } else {
-        let circumstances = slice.releases()?;
-        (rulebook.judge(kind, purpose, category, circumstances.facts), circumstances.unusual().words(words))
+    let slice: Worked = search.slice_for(operation, kind, purpose, category);
+    let usual = rulebook.judge_operation(operation, point, Facts::default());
+    let (form, alternatives) = alternatives(&slice)?;
+    let verdict = match alternatives.first() {
+        Some(first) if usual.form != form => rulebook.judge_operation(operation, point, first.facts),
+        _ => usual,
     };
+    let needs = in_words(&alternatives, words);
     let rules: Vec<_> = verdict.rules.iter().filter_map(|&at| rulebook.rule(at)).collect();
     let mut clauses: Vec<String> =
         rules.iter().flat_map(|rule| &rule.clauses).map(ToString::to_string).collect();
@@ -141,7 +226,51 @@ fn entry(pack: &Pack, search: &mut Search<'_>, point: (KindId, PurposeId, Catego
         rules: rules.iter().map(|rule| rule.id.to_string()).collect(),
         clauses,
         needs,
+        except: Vec::new(),
     })
+}
+
+/// The most revealing form in which something leaves, and the fewest facts that each way to it needs.
+fn alternatives(slice: &Worked) -> Option<(Form, Vec<Circumstances>)> {
+    let mut best = Form::Removed;
+    let mut found: Vec<Circumstances> = Vec::new();
+    let mut visit = |circumstances: Circumstances, outcomes: &[Outcome]| {
+        let form = outcomes.first().map_or(Form::Removed, |outcome| outcome.form);
+        if form < best {
+            best = form;
+            found.clear();
+        }
+        let plain = circumstances.unusual();
+        if form == best && form != Form::Removed && !found.iter().any(|known| is_part(known, &plain)) {
+            found.retain(|known| !is_part(&plain, known));
+            found.push(plain);
+        }
+        ControlFlow::<()>::Continue(())
+    };
+    let given = Given { slice, given: Circumstances::default() };
+    let _ = outcomes(&[given], Circumstances::default(), &mut visit);
+    (best != Form::Removed).then_some((best, found))
+}
+
+/// True if all that the one asks for the other asks for, too.
+fn is_part(part: &Circumstances, whole: &Circumstances) -> bool {
+    part.fixed.within(whole.fixed) && part.facts.only(part.fixed) == whole.facts.only(part.fixed)
+}
+
+/// What every alternative needs, then what each needs besides: `same region; service-signup or product-download`.
+fn in_words(alternatives: &[Circumstances], words: &Vocabulary) -> String {
+    let said = |circumstances: &Circumstances| circumstances.words(words).replace(" = true", "");
+    let Some((first, others)) = alternatives.split_first() else { return String::new() };
+    let common = |fact: &Fact| others.iter().all(|other| is_part(&only(first, Mask::of(*fact)), other));
+    let common: Mask = first.fixed.facts().filter(common).collect();
+    let rest = alternatives.iter().map(|each| said(&only(each, each.fixed.without(common))));
+    let rest: Vec<String> = rest.filter(|words| !words.is_empty()).collect();
+    let parts = [said(&only(first, common)), rest.join(" or ")];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ")
+}
+
+fn only(circumstances: &Circumstances, mask: Mask) -> Circumstances {
+    Circumstances { facts: circumstances.facts.only(mask), fixed: mask }
 }
 
 /// The letter of a form, for those who see no colours.

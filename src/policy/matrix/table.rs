@@ -2,44 +2,109 @@
 
 use std::fmt::Write as _;
 
-use super::{Entry, Matrix, letter};
-use crate::vocabulary::Vocabulary;
+use super::{Entry, Matrix, Row, letter};
+use crate::vocabulary::{CategoryId, Vocabulary};
 
-/// One line a purpose: its categories with the letter of their form.
-/// Where all of a category's children leave as it does, only the parent is named.
-pub fn table(matrix: &Matrix, vocabulary: &Vocabulary) -> String {
-    let mut text = format!("{}, version {}\n", matrix.title, matrix.version);
-    text.push_str("C clear  M masked  G generalised  P pseudonymised  * only where something holds\n");
+/// The narrowest text that is still read well.
+const MIN_WIDTH: usize = 40;
+
+/// The matrix, wrapped to so many columns: below each purpose what leaves for it, a line for each form and
+/// condition. A category stands for all below it but those named after `but`.
+pub fn table(matrix: &Matrix, vocabulary: &Vocabulary, width: usize) -> String {
+    let mut lines = Lines { text: String::new(), width: width.max(MIN_WIDTH) };
+    lines.wrap("", &format!("{}, version {}", matrix.title, matrix.version));
+    lines.wrap("", "C clear, M masked, G generalised, P pseudonymised; `if` says what has to hold.");
+    lines.wrap("", &format!("Left out: {}", matrix.left_out));
     for section in &matrix.sections {
-        let _ = writeln!(text, "\n{}", section.kinds.join(", "));
+        lines.text.push('\n');
+        lines.wrap("", &section.kinds.join(", "));
         if section.rows.is_empty() {
-            text.push_str("  nothing personal\n");
+            lines.wrap("  ", "nothing personal");
         }
-        for row in &section.rows {
-            let entries: Vec<&Entry> = row.entries.iter().flatten().collect();
-            let named = entries.iter().filter(|entry| !is_named_by_parent(entry, &entries, vocabulary));
-            let entries: Vec<String> = named.map(|entry| word(entry)).collect();
-            let _ = writeln!(text, "  {:24} {}", row.purpose, entries.join("  "));
+        for (purposes, row) in together(&section.rows) {
+            let operations = match row.is_disclosure() {
+                true => String::new(),
+                false => format!(" ({})", row.operations.join(", ")),
+            };
+            lines.wrap("  ", &format!("{}{operations}", purposes.join(", ")));
+            for (letter, needs, entries) in groups(row) {
+                let needs = if needs.is_empty() { String::new() } else { format!(" if {needs}") };
+                lines.wrap("    ", &format!("{letter} {}{needs}", names(&entries, vocabulary)));
+            }
         }
     }
-    text
+    lines.text
 }
 
-fn is_named_by_parent(entry: &Entry, row: &[&Entry], vocabulary: &Vocabulary) -> bool {
+/// Rows that say the same, in the place of the first, with their purposes.
+fn together(rows: &[Row]) -> Vec<(Vec<&str>, &Row)> {
+    let mut together: Vec<(Vec<&str>, &Row)> = Vec::new();
+    for row in rows {
+        let same = |(_, known): &&mut (Vec<&str>, &Row)| {
+            known.operations == row.operations && groups(known) == groups(row)
+        };
+        match together.iter_mut().find(same) {
+            Some((purposes, _)) => purposes.push(&row.purpose),
+            None => together.push((vec![&row.purpose], row)),
+        }
+    }
+    together
+}
+
+/// The categories of a row by form and condition.
+fn groups(row: &Row) -> Vec<(&'static str, &str, Vec<&str>)> {
+    let mut groups: Vec<(&'static str, &str, Vec<&str>)> = Vec::new();
+    for Entry { category, form, needs, .. } in row.entries.iter().flatten() {
+        let letter = letter(*form);
+        match groups.iter_mut().find(|(of, condition, _)| *of == letter && *condition == needs.as_str()) {
+            Some((_, _, names)) => names.push(category),
+            None => groups.push((letter, needs, vec![category])),
+        }
+    }
+    groups
+}
+
+/// The outermost categories, each with what below it is not meant.
+fn names(categories: &[&str], vocabulary: &Vocabulary) -> String {
     let tree = vocabulary.categories();
-    let alike =
-        |name: &str| row.iter().any(|other| other.category == name && word_of(other) == word_of(entry));
-    let whole = |parent| tree.ids().filter(|&id| tree.within(id, parent)).all(|id| alike(tree.name(id)));
-    let above = tree.find(&entry.category).into_iter().flat_map(|id| tree.lineage(id).skip(1));
-    above.into_iter().any(whole)
+    let ids: Vec<CategoryId> = categories.iter().filter_map(|name| tree.find(name)).collect();
+    let is_outermost = |&&id: &&CategoryId| !tree.parent(id).is_some_and(|parent| ids.contains(&parent));
+    let named = ids.iter().filter(is_outermost).map(|&id| {
+        let except = super::except(tree, id, &|other| ids.contains(&other));
+        let except: Vec<&str> = except.into_iter().map(|id| tree.name(id)).collect();
+        match except.is_empty() {
+            true => tree.name(id).to_owned(),
+            false => format!("{} but {}", tree.name(id), except.join(", ")),
+        }
+    });
+    let named: Vec<String> = named.collect();
+    let separator = if named.iter().any(|name| name.contains(" but ")) { "; " } else { ", " };
+    named.join(separator)
 }
 
-/// Form and condition, by which two entries are alike.
-fn word_of(entry: &Entry) -> (&'static str, bool) {
-    (letter(entry.form), entry.needs.is_empty())
+/// Text in lines of a width.
+struct Lines {
+    text: String,
+    width: usize,
 }
 
-fn word(entry: &Entry) -> String {
-    let condition = if entry.needs.is_empty() { "" } else { "*" };
-    format!("{}:{}{condition}", entry.category, letter(entry.form))
+impl Lines {
+    /// One paragraph; what does not fit goes on two columns further in.
+    fn wrap(&mut self, indent: &str, words: &str) {
+        let mut line = indent.to_owned();
+        let mut is_empty = true;
+        for word in words.split(' ') {
+            if !is_empty && line.chars().count() + 1 + word.chars().count() > self.width {
+                let _ = writeln!(self.text, "{line}");
+                line = format!("{indent}  ");
+                is_empty = true;
+            }
+            if !is_empty {
+                line.push(' ');
+            }
+            line.push_str(word);
+            is_empty = false;
+        }
+        let _ = writeln!(self.text, "{line}");
+    }
 }
