@@ -545,3 +545,118 @@ fn a_scenario_of_an_unknown_clause_is_unusable() {
     assert!(words.contains("unknown-clause") && words.contains("unknown clause `G-6.7dd`"), "{words}");
     assert!(words.contains("did you mean `G-6.7d`?") && words.contains("clause.toml:3"), "{words}");
 }
+
+/// A pack in a folder of its own: rules, and one file of scenarios.
+fn small_pack(rules: &str, scenarios: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = "title = \"T\"\nversion = \"1\"\nannounced = 2026-01-01\neffective = 2026-01-01\ncontact = \"c\"\n\
+        [bases]\ncontract = \"c\"\n[[clauses]]\nid = \"C\"\ntitle = \"t\"\nkept = \"by-rules\"\n\
+        [[clauses]]\nid = \"D\"\ntitle = \"t\"\nkept = \"by-rules\"\n";
+    std::fs::create_dir(folder.path().join("scenarios")).unwrap();
+    for (name, text) in [("pack.toml", manifest), ("rules.cedar", rules), ("scenarios/all.toml", scenarios)] {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    folder
+}
+
+const SUPPORT: &str = r#"
+@id("support") @clause("C") @basis("contract")
+permit (principal in Kind::"employee", action == Action::"technical-support", resource in Category::"email");
+"#;
+
+fn scenario(clause: &str, kind: &str, expect: &str) -> String {
+    let name = expect.replace('"', "");
+    format!(
+        "[[scenario]]\nname = \"{kind}: {name}\"\nclause = \"{clause}\"\npurpose = \"technical-support\"\n\
+         recipient = {{ kind = \"{kind}\" }}\nexpect = {{ {expect} }}\n"
+    )
+}
+
+#[test]
+fn coverage_finds_rules_that_do_nothing_and_scenarios_that_show_nothing() {
+    let rules = format!(
+        r#"{SUPPORT}
+@id("support-again") @clause("C") @basis("contract")
+permit (principal in Kind::"employee", action == Action::"technical-support", resource == Category::"email");
+@id("never") @clause("C") @basis("contract")
+permit (principal in Kind::"employee", action == Action::"technical-support", resource in Category::"location");
+@id("no-location") @clause("D") forbid (principal, action, resource in Category::"location");
+"#
+    );
+    let scenarios = [
+        scenario("C", "employee", "email = \"clear\""),
+        scenario("C", "employee", "name = \"removed\""),
+        scenario("D", "employee", "location = \"removed\""),
+        scenario("D", "employee", "email = \"clear\""),
+        scenario("C", "collaborator", "non-personal = \"removed\"").replace("technical-support", "mapping"),
+    ];
+    let folder = small_pack(&rules, &scenarios.concat());
+    let (outcome, _, words) = policy(&["coverage", "--policy", folder.path().to_str().unwrap()]);
+    assert_eq!(outcome, Outcome::Found);
+    for finding in [
+        "`never` is a permit that a prohibition always beats",
+        "the rule `support` changes nothing",
+        "the rule `support-again` changes nothing",
+        "clause `D` prohibits, and 1 of its scenarios withhold; 2 should",
+        "`collaborator: non-personal = removed` cites clause `C` and meets none of its",
+    ] {
+        assert!(words.contains(finding), "{finding}\n{words}");
+    }
+}
+
+#[test]
+fn survivors_are_printed_with_scenarios_to_paste() {
+    let shown = scenario("C", "employee", "email = \"clear\"");
+    let folder = small_pack(SUPPORT, &shown);
+    let mutate = |format: &str| {
+        policy(&["coverage", "--policy", folder.path().to_str().unwrap(), "--mutate", "--format", format])
+    };
+    let (outcome, out, _) = mutate("text");
+    assert_eq!(outcome, Outcome::Found);
+    assert!(
+        out.contains("rules.cedar:3: support: replace `action == Action::\"technical-support\"` by"),
+        "{out}"
+    );
+    assert!(out.ends_with("4 mutants, 1 killed, 0 without effect, 3 survive\n"), "{out}");
+    let (_, json, _) = mutate("json");
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&json["mutation"]["mutants"], &json["mutation"]["survive"]), (&4.into(), &3.into()));
+    // Comments and scenarios together are a file of scenarios; with it nothing survives.
+    let pasted: Vec<&str> = out.lines().take_while(|line| !line.contains(" clauses, ")).collect();
+    std::fs::write(folder.path().join("scenarios/more.toml"), pasted.join("\n")).unwrap();
+    let (_, out, _) = mutate("text");
+    assert!(out.ends_with("4 mutants, 4 killed, 0 without effect, 0 survive\n"), "{out}");
+}
+
+/// One change in so many is tried in every run of the tests: all of them take a minute a pack.
+const SAMPLED: usize = 25;
+
+fn surviving(every: usize) {
+    use purposegate::config::pack::{read_pack, scenarios};
+    use purposegate::decision::mutation::{Outcome, Trials};
+    use purposegate::decision::scenario::Scenario;
+    for name in PACKS {
+        let folder = pack(name);
+        let pack = std::sync::Arc::new(read_pack(&folder).unwrap());
+        let sources = scenarios(&folder, &pack).unwrap();
+        let read =
+            sources.iter().flat_map(|source| Scenario::read(source, &pack).unwrap()).collect::<Vec<_>>();
+        let trials = Trials::new(&pack, &read);
+        let mut trier = trials.trier();
+        for planned in purposegate::policy::mutation::changes(&pack).into_iter().step_by(every) {
+            let (mutant, outcome) = trier.run(planned);
+            assert!(!matches!(outcome, Outcome::Survives(_)), "{name}: {}: {outcome:?}", mutant.change);
+        }
+    }
+}
+
+#[test]
+fn no_change_of_a_rule_goes_unnoticed_in_a_sample() {
+    surviving(SAMPLED);
+}
+
+#[test]
+#[ignore = "takes minutes: `policy coverage --mutate` says the same on all processors"]
+fn no_change_of_a_rule_goes_unnoticed() {
+    surviving(1);
+}

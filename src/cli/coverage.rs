@@ -37,12 +37,19 @@ pub(super) fn cover(args: &CoverageArgs, out: &mut dyn Write, words: &mut dyn Wr
         Err(findings) => return unusable(&findings, words),
     };
     let pack = Arc::new(pack);
+    let near = |scenario: &Scenario| {
+        let rules = (0..).zip(pack.rulebook().rules());
+        rules.filter(|(_, rule)| scenario.is_near(rule, pack.vocabulary())).map(|(at, _)| at).collect()
+    };
     let shown = scenarios.iter().map(|scenario| coverage::Shown {
+        name: &scenario.name,
         clause: &scenario.clause,
         releases: scenario.releases(),
         withholds: scenario.withholds(),
+        rules: near(scenario),
     });
-    let findings = coverage::uncovered(&pack, &shown.collect::<Vec<_>>());
+    let without_effect = mutation::without_effect(&pack);
+    let findings = coverage::uncovered(&pack, &shown.collect::<Vec<_>>(), &without_effect);
     let mutation = args.mutate.then(|| Mutation::of(&pack, &scenarios));
     match args.format {
         TextOrJson::Text => {

@@ -186,18 +186,30 @@ impl Scenario {
     /// expected about one of the categories or what it may hold.
     pub fn concerns(&self, rule: &Rule, words: &Vocabulary) -> bool {
         let asked = rule.kinds()(self.asking.recipient.kind) && rule.purposes()(self.asking.purpose);
-        asked
-            && match &self.expected {
-                Expected::Refused(_) => true,
-                // Where only `carried-out` is expected, every category is concerned.
-                Expected::Forms(forms) if forms.is_empty() => true,
-                Expected::Forms(forms) => {
-                    let tree = words.categories();
-                    let named =
-                        |id| forms.iter().flat_map(|(named, _)| named).any(|&named| tree.within(id, named));
-                    tree.ids().any(|id| rule.categories()(id) && named(id))
-                }
+        asked && self.is_about(rule, words)
+    }
+
+    /// Whether it is about one of a rule's categories, or what holds one.
+    fn is_about(&self, rule: &Rule, words: &Vocabulary) -> bool {
+        match &self.expected {
+            Expected::Refused(_) => true,
+            // Where only `carried-out` is expected, every category is concerned.
+            Expected::Forms(forms) if forms.is_empty() => true,
+            Expected::Forms(forms) => {
+                let tree = words.categories();
+                let named =
+                    |id| forms.iter().flat_map(|(named, _)| named).any(|&named| tree.within(id, named));
+                tree.ids().any(|id| rule.categories()(id) && named(id))
             }
+        }
+    }
+
+    /// Whether it shows what a rule is for, or where it ends: it is about the rule's kinds or purposes, or
+    /// expects that somebody else does not get the rule's categories.
+    pub fn is_near(&self, rule: &Rule, words: &Vocabulary) -> bool {
+        rule.kinds()(self.asking.recipient.kind)
+            || rule.purposes()(self.asking.purpose)
+            || (!self.releases() && self.is_about(rule, words))
     }
 
     /// Whether it expects something to leave or to be carried out.

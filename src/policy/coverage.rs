@@ -2,34 +2,61 @@
 
 use super::manifest::Kept;
 use super::pack::Pack;
+use super::rule::Rule;
 use super::rulebook::RuleAt;
 use super::search::Search;
 use crate::finding::Finding;
-use crate::vocabulary::CategoryId;
+use crate::vocabulary::{CategoryId, Operation};
 
 /// How many scenarios a clause that rules keep needs.
 const SCENARIOS: usize = 2;
 
 /// What a scenario shows, and for which clause.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shown<'s> {
+    pub name: &'s str,
     pub clause: &'s str,
     /// Something leaves in it.
     pub releases: bool,
     /// Something is withheld in it.
     pub withholds: bool,
+    /// The rules that it shows something of: what they are for, or where they end.
+    pub rules: Vec<RuleAt>,
 }
 
-/// What is not covered, given what the scenarios show. Empty is as it should be.
+/// What is not covered, given what the scenarios show and which rules have no effect
+/// ([`crate::decision::mutation::without_effect`]). Empty is as it should be.
 ///
 /// That a rule cites a clause, and that nothing rests on consent and on something else, is seen to
 /// when a pack is loaded.
-pub fn uncovered(pack: &Pack, scenarios: &[Shown<'_>]) -> Vec<Finding> {
+pub fn uncovered(pack: &Pack, scenarios: &[Shown<'_>], without_effect: &[RuleAt]) -> Vec<Finding> {
     let mut findings = clauses(pack, scenarios);
     let mut search = Search::new(pack.rulebook());
-    findings.extend(dead_rules(pack, &mut search));
+    let rules: Vec<(RuleAt, &Rule)> = (0..).zip(pack.rulebook().rules()).collect();
+    for (at, rule) in rules {
+        if !applies(pack, &mut search, at) {
+            findings.push(at_rule(rule, "dead-rule", "can never apply", "nobody is in its reach", DEAD));
+        } else if rule.is_permit() && !can_release(pack, &mut search, at) {
+            let (words, label) = ("is a permit that a prohibition always beats", "releases nothing");
+            findings.push(at_rule(rule, "permit-always-prohibited", words, label, PROHIBITED));
+        } else if without_effect.contains(&at) && !pack.is_of_base(rule) {
+            // A rule of a base may be about what another pack releases.
+            let (words, label) = ("changes nothing", "without it the same leaves");
+            findings.push(at_rule(rule, "rule-without-effect", words, label, WITHOUT_EFFECT));
+        }
+    }
     findings.extend(categories(pack, &mut search));
     findings
+}
+
+const DEAD: &str = "its conditions exclude each other, or exclude all that its scope names";
+const PROHIBITED: &str = "take it out, or make an exception in the prohibition: `policy explain` names it";
+const WITHOUT_EFFECT: &str = "other rules say the same: take it out, or say in it what they do not";
+
+fn at_rule(rule: &Rule, code: &'static str, words: &str, label: &str, hint: &str) -> Finding {
+    let place = rule.place();
+    let finding = Finding::error(code, format!("the rule `{}` {words}", rule.id));
+    finding.at(&place.source, place.head()).label(label).hint(hint)
 }
 
 fn clauses(pack: &Pack, scenarios: &[Shown<'_>]) -> Vec<Finding> {
@@ -49,23 +76,43 @@ fn clauses(pack: &Pack, scenarios: &[Shown<'_>]) -> Vec<Finding> {
                 "cite it with `@clause`, or say what else keeps it",
             );
         }
+        let is_kept_by = |at: RuleAt| pack.rulebook().rule(at).is_some_and(|rule| rule.clauses.contains(id));
+        let meets = |shown: &&Shown<'_>| shown.rules.iter().any(|&at| is_kept_by(at));
         let cited = || scenarios.iter().filter(|shown| *shown.clause == **id);
+        for beside in cited().filter(|shown| rules().next().is_some() && !meets(shown)) {
+            find(
+                "scenario-beside-clause",
+                format!("the scenario `{}` cites clause `{id}` and meets none of its rules", beside.name),
+                "cite the clause of the rule that decides it, or ask for what a rule of this one is about",
+            );
+        }
+        let cited = || cited().filter(meets);
         let count = cited().count();
+        let withholding = cited().filter(|shown| shown.withholds).count();
+        let prohibits = !rules().any(Rule::is_permit);
         if count < SCENARIOS {
             let hint =
                 "one in which something leaves, one in which it does not; a prohibition two of the latter";
             find(
                 "clause-without-scenario",
-                format!("clause `{id}` has {count} scenarios, and needs {SCENARIOS}"),
+                format!("clause `{id}` has {count} scenarios that meet its rules, and needs {SCENARIOS}"),
                 hint,
             );
-        } else if !cited().any(|shown| shown.withholds) {
+        } else if prohibits && withholding < SCENARIOS {
+            find(
+                "clause-without-scenario",
+                format!(
+                    "clause `{id}` prohibits, and {withholding} of its scenarios withhold; {SCENARIOS} should"
+                ),
+                "show with another recipient, purpose or category what never leaves",
+            );
+        } else if withholding == 0 {
             find(
                 "clause-without-scenario",
                 format!("no scenario of clause `{id}` withholds anything"),
                 "show where it ends",
             );
-        } else if rules().any(super::Rule::is_permit) && !cited().any(|shown| shown.releases) {
+        } else if !prohibits && !cited().any(|shown| shown.releases) {
             find(
                 "clause-without-scenario",
                 format!("no scenario of clause `{id}` releases anything"),
@@ -76,19 +123,22 @@ fn clauses(pack: &Pack, scenarios: &[Shown<'_>]) -> Vec<Finding> {
     findings
 }
 
-/// Rules that apply under no circumstances.
-fn dead_rules(pack: &Pack, search: &mut Search<'_>) -> Vec<Finding> {
-    let rules = (0..).zip(pack.rulebook().rules());
-    let dead = rules.filter(|(at, _)| !applies(pack, search, *at));
-    dead.map(|(_, rule)| {
-        let place = rule.place();
-        let finding = Finding::error("dead-rule", format!("the rule `{}` can never apply", rule.id))
-            .at(&place.source, place.head());
-        finding
-            .label("nobody is in its reach")
-            .hint("its conditions exclude each other, or exclude all that its scope names")
+/// True if a permit releases something, or lets something be carried out, under some circumstances.
+fn can_release(pack: &Pack, search: &mut Search<'_>, at: RuleAt) -> bool {
+    let words = pack.vocabulary();
+    let Some(rule) = pack.rulebook().rule(at) else { return false };
+    Operation::ALL.iter().any(|&operation| {
+        words.kinds().ids().any(|kind| {
+            words.purposes().ids().any(|purpose| {
+                let concerned = rule.concerns(kind, purpose, operation);
+                concerned
+                    && words.categories().ids().any(|category| {
+                        let slice = search.slice_for(operation, kind, purpose, category);
+                        slice.with_permits(|permit| permit == at).releases().is_some()
+                    })
+            })
+        })
     })
-    .collect()
 }
 
 fn applies(pack: &Pack, search: &mut Search<'_>, at: RuleAt) -> bool {

@@ -171,6 +171,12 @@ impl Pack {
         &self.revision
     }
 
+    /// True if the rule is one of the base that the pack extends.
+    pub fn is_of_base(&self, rule: &Rule) -> bool {
+        let mut files = self.manifest.base.iter().flat_map(|base| &base.rules);
+        files.any(|file| file.name() == rule.place().source.name())
+    }
+
     /// The scenario files of the base that the pack extends; they hold for every pack that does.
     pub fn base_scenarios(&self) -> Vec<Source> {
         self.manifest.base.iter().flat_map(|base| base.scenarios.iter().cloned()).collect()

@@ -14,9 +14,9 @@ use super::admitted::Decisions;
 use super::scenario::{Difference, Scenario};
 use crate::finding::Source;
 use crate::policy::mutation::effect::{self, Comparison, Field};
-use crate::policy::mutation::{Mutant, Planned};
+use crate::policy::mutation::{Mutant, Planned, changes};
 use crate::policy::search::Circumstances;
-use crate::policy::{AccountFact, ConsentFact, Fact, ObjectionFact, Pack, Rule};
+use crate::policy::{AccountFact, ConsentFact, Fact, ObjectionFact, Pack, Rule, RuleAt};
 use crate::vocabulary::{CategoryId, Form, KindId, Operation, PurposeId};
 
 /// Scenarios that are tried for one question before the next one is looked at.
@@ -174,23 +174,48 @@ fn fields(pack: &Pack) -> Vec<Field> {
             None => fixed(known, Fact::Refused, false),
         }
     };
-    let single = categories.iter().map(|&category| {
-        let categories = vec![(category, own(category, is_service_data(category)))];
-        Field { categories }
-    });
-    let mut all: Vec<Field> = single.collect();
+    let field = |named: &[CategoryId], beside: Option<CategoryId>| {
+        let with_service_data = named.iter().any(|&id| is_service_data(id));
+        let facts = |category| {
+            let known = own(category, with_service_data);
+            match beside == Some(category) {
+                // What is said of one category by name is not said of the service data.
+                true => [Fact::Origin, Fact::Refused, Fact::PastRetention]
+                    .into_iter()
+                    .fold(known, |known, fact| known.with(fact, 0)),
+                false => known,
+            }
+        };
+        let categories = pack.judged_as(named).into_iter().map(|category| (category, facts(category)));
+        Field { categories: categories.collect(), named: named.len() }
+    };
+    let mut all: Vec<Field> = categories.iter().map(|&category| field(&[category], None)).collect();
     let personal = tree.find("personal");
     let is_personal = |&&id: &&CategoryId| personal.is_some_and(|root| tree.within(id, root));
     for &beside in categories.iter().filter(|&&category| is_service_data(category)) {
-        // What is said of one category by name is not said of the service data.
-        let ordinary = [Fact::Origin, Fact::Refused, Fact::PastRetention];
-        let ordinary = ordinary.into_iter().fold(own(beside, true), |known, fact| known.with(fact, 0));
-        let both = |&category: &CategoryId| Field {
-            categories: vec![(category, own(category, true)), (beside, ordinary)],
-        };
+        let both = |&category: &CategoryId| field(&[category, beside], Some(beside));
         all.extend(categories.iter().filter(is_personal).map(both));
     }
     all
+}
+
+/// The rules of a pack without which nothing else would leave or be carried out, whatever the facts.
+pub fn without_effect(pack: &Arc<Pack>) -> Vec<RuleAt> {
+    let fields = fields(pack);
+    let mut comparison = Comparison::new(pack, &fields);
+    let settled = |kind, purpose| settled(pack, kind, purpose);
+    let mut found = Vec::new();
+    for planned in changes(pack).into_iter().filter(Planned::is_deletion) {
+        let mutant = planned.load(pack);
+        let mut visit = |differences: &[effect::Difference<'_>]| {
+            let is_seen = differences.iter().any(|difference| is_reachable(pack, difference));
+            if is_seen { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        if mutant.pack().is_some() && comparison.differences(&mutant, &settled, &mut visit).is_continue() {
+            found.push(mutant.at);
+        }
+    }
+    found
 }
 
 /// What is settled before any rule is asked: a kind that needs a registered case receives nothing without one.

@@ -41,7 +41,8 @@ fn asked(pack: &Pack, difference: &Difference<'_>) -> String {
 /// Categories joined by `+`, as a scenario names a field.
 fn field_name(pack: &Pack, field: &Field) -> String {
     let tree = pack.vocabulary().categories();
-    field.categories.iter().map(|&(category, _)| tree.name(category)).collect::<Vec<_>>().join("+")
+    let named = field.categories.iter().take(field.named);
+    named.map(|&(category, _)| tree.name(category)).collect::<Vec<_>>().join("+")
 }
 
 /// The category that a person can refuse and that a category holds or is held by.
@@ -140,7 +141,7 @@ impl Keys {
                 Fact::Restricted | Fact::Erased | Fact::Minor | Fact::TransferConsent => {
                     keys.subject.push(flag)
                 }
-                Fact::Origin => keys.subject.push(match difference.field.categories.len() {
+                Fact::Origin => keys.subject.push(match difference.field.named {
                     1 => format!("origin = {:?}", facts.word(fact)),
                     _ => format!("origin = {{ {category} = {:?} }}", facts.word(fact)),
                 }),

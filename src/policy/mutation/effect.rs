@@ -21,8 +21,11 @@ use crate::vocabulary::{CategoryId, Form, KindId, Operation, PurposeId};
 /// A field as it is judged: the least revealing form of its categories counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field {
-    /// Its categories, each with the facts that are settled for it by what the field is.
+    /// Its categories, each with the facts that are settled for it by what the field is: first those that a
+    /// mapping names, then what they may hold besides.
     pub categories: Vec<(CategoryId, Circumstances)>,
+    /// How many of them a mapping names.
+    pub named: usize,
 }
 
 /// A question that the mutant answers otherwise than the pack.

@@ -68,6 +68,11 @@ impl Planned {
         self.at
     }
 
+    /// True if the whole rule is deleted.
+    pub fn is_deletion(&self) -> bool {
+        self.change.policy.is_none()
+    }
+
     /// Loads the pack with the change.
     pub fn load(self, pack: &Pack) -> Mutant {
         let Planned { at, change } = self;
