@@ -32,6 +32,7 @@ mod packs;
 mod payloads;
 mod places;
 mod process;
+mod processing;
 mod refusals;
 mod releases;
 mod requests;
