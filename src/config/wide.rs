@@ -18,12 +18,14 @@ use crate::vocabulary::{CategoryId, KindId, PurposeId, Vocabulary};
 
 /// Who asks for what, and why.
 type Point = (KindId, PurposeId, CategoryId);
+/// The revision of a pack, and a question to it.
+type Asked = (Arc<str>, Point);
 
 /// Compares the categories below a category with it, and remembers what it found: many routes map the same.
 #[derive(Debug, Default)]
 pub(super) struct Comparison {
-    /// By the revision of a pack: the first category below that is judged otherwise.
-    known: RefCell<HashMap<(Arc<str>, Point), Option<CategoryId>>>,
+    /// The first category below that is judged otherwise.
+    known: RefCell<HashMap<Asked, Option<CategoryId>>>,
 }
 
 /// Who can receive the fields of a route, and by which rules.

@@ -145,7 +145,7 @@ impl Trials<'_> {
         // What comes back from an operation is another question than whether it is carried out.
         let forms: &[Form] = match difference.operation {
             Operation::Disclose => &[difference.old],
-            _ => &Form::ALL,
+            _ => Form::ALL,
         };
         forms.iter().find_map(|&form| {
             let text = witness::scenario(self.pack, clause, difference, form)?;

@@ -47,10 +47,14 @@ pub struct How {
 type Names = BTreeSet<String>;
 /// What changes in one way: for each kind and purpose the categories.
 type Table = BTreeMap<String, BTreeMap<String, Names>>;
+/// The place of a group: more before less, then the position of its rule.
+type GroupKey<'c> = (bool, usize, &'c Cause);
+/// The changes of one group, with the plainest circumstances of each.
+type Ways<'c> = BTreeMap<How, (Table, &'c str)>;
 
 /// The changes by rule: more before less, and then in the order of the rules in their packs.
 pub(super) fn groups(changes: &[Change], old: &Pack, new: &Pack) -> Vec<Group> {
-    let mut by_cause: BTreeMap<(bool, usize, &Cause), BTreeMap<How, (Table, &str)>> = BTreeMap::new();
+    let mut by_cause: BTreeMap<GroupKey<'_>, Ways<'_>> = BTreeMap::new();
     for change in changes {
         let Change { kind, purpose, operation, categories, old: before, new: after, .. } = change;
         let how = How {
@@ -70,7 +74,7 @@ pub(super) fn groups(changes: &[Change], old: &Pack, new: &Pack) -> Vec<Group> {
         of_kind.entry(purpose.clone()).or_default().extend(categories.iter().cloned());
     }
     let words = new.vocabulary();
-    let group = |((is_less, _, cause), ways): ((bool, usize, &Cause), BTreeMap<How, (Table, &str)>)| {
+    let group = |((is_less, _, cause), ways): (GroupKey<'_>, Ways<'_>)| {
         let lines = ways.into_iter().flat_map(|(how, (table, when))| lines(&table, &how, when, words));
         Group { is_more: !is_less, cause: cause.clone(), lines: lines.collect() }
     };

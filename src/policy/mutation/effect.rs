@@ -68,8 +68,11 @@ struct Versions {
 #[derive(Debug, Default)]
 struct Changed {
     list: Vec<Versions>,
-    numbers: HashMap<(usize, SmallVec<[Form; 4]>, Vec<usize>), usize>,
+    numbers: HashMap<VersionKey, usize>,
 }
+
+/// The number of the slice in the old pack, and the forms and conditions of the rule in the new one.
+type VersionKey = (usize, SmallVec<[Form; 4]>, Vec<usize>);
 
 /// One question: its answer to each category as a number among the versions, none where nothing leaves in
 /// either, and whether anything is answered at all.
