@@ -1,0 +1,465 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::decision::testing::{one_partner, one_partner_and, one_partner_saying};
+use crate::decision::{Addressee, Consent, ConsentStatus, LegalReference, Objection, RecipientFacts};
+use crate::vocabulary::{EEA, Operation, Safeguard};
+
+/// Somebody asks about one person, on a route with these classes.
+fn admitted(
+    decisions: &Decisions,
+    kind: &str,
+    purpose: &str,
+    classes: &[&[&str]],
+    unclassified: bool,
+) -> Admitted {
+    let asking = asking(decisions, kind, purpose);
+    let words = decisions.pack().vocabulary();
+    let category = |name: &&str| words.categories().find(name).unwrap();
+    let sets: Vec<Vec<CategoryId>> = classes.iter().map(|set| set.iter().map(category).collect()).collect();
+    decisions.admit(&asking, &Classes::new(sets, unclassified)).unwrap()
+}
+
+fn asking(decisions: &Decisions, kind: &str, purpose: &str) -> Asking {
+    let words = decisions.pack().vocabulary();
+    let purpose = words.purposes().find(purpose).unwrap();
+    let recipient = RecipientFacts {
+        name: "acme".into(),
+        kind: words.kinds().find(kind).unwrap(),
+        country: None,
+        region: Some(EEA.into()),
+        purposes: vec![purpose],
+        agreement: true,
+        safeguard: Safeguard::None,
+        suspended: false,
+    };
+    Asking {
+        recipient: Arc::new(recipient),
+        purpose,
+        operation: Operation::Disclose,
+        exporter_region: EEA.into(),
+        upstream_backup: false,
+        legal_reference: LegalReference::None,
+    }
+}
+
+fn consented(decisions: &Decisions, purpose: &str, until: Option<Timestamp>) -> Subject {
+    let purpose = decisions.pack().vocabulary().purposes().find(purpose).unwrap();
+    let to = Addressee::Anyone;
+    let (status, order, overridden) = (ConsentStatus::Given, Some(1), false);
+    let consent = Consent { purpose, to, status, until, order, overridden };
+    Subject { consents: vec![consent], region: Some(EEA.into()), ..Subject::default() }
+}
+
+fn forms(permit: &Permit) -> Vec<Form> {
+    permit.releases().iter().map(|release| release.form).collect()
+}
+
+fn judge(admitted: &Admitted, subject: &Subject, now: Timestamp) -> Permit {
+    let (controller, record) = (Controller::default(), RecordFacts::default());
+    admitted.judge(subject, &controller, &record, Relationship::default(), now)
+}
+
+const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+#[test]
+fn several_categories_at_one_node_must_all_be_permitted() {
+    let decisions = Decisions::new(one_partner());
+    let classes: &[&[&str]] =
+        &[&["email"], &["billing"], &["email", "billing"], &["email", "aggregate"], &["aggregate"]];
+    let admitted = admitted(&decisions, "marketing-partner", "direct-marketing", classes, false);
+    let permit = judge(&admitted, &consented(&decisions, "marketing", None), NOW);
+    use Form::{Clear, Removed};
+    assert_eq!(forms(&permit), [Clear, Removed, Removed, Clear, Clear]);
+    let [email, billing, _, mixed, aggregate] = permit.releases() else { unreachable!() };
+    assert_eq!(email.rules.iter().map(|rule| &**rule).collect::<Vec<_>>(), ["marketing-partner"]);
+    assert_eq!(
+        email.clauses.iter().map(|clause| &**clause).collect::<Vec<_>>(),
+        ["G-6.7b", "G-6.4b", "G-3b"]
+    );
+    assert_eq!(email.basis, Some(Basis::Consent));
+    assert_eq!(mixed.basis, Some(Basis::Consent), "what makes a field personal says on what it rests");
+    assert_eq!(aggregate.basis, Some(Basis::NotPersonal));
+    assert_eq!((billing.basis, billing.rules.len()), (None, 0));
+}
+
+fn reasons(permit: &Permit) -> Vec<Option<&'static str>> {
+    permit.releases().iter().map(|release| release.reason.map(Reason::name)).collect()
+}
+
+#[test]
+fn what_nothing_classifies_leaves_only_where_the_route_says_so() {
+    let decisions = Decisions::new(one_partner());
+    let (form, reason) = ([Form::Removed], [Some("unclassified")]);
+    let route = admitted(&decisions, "employee", "customer-support", &[&[]], false);
+    let known = judge(&route, &Subject::default(), NOW);
+    assert_eq!((forms(&known).as_slice(), reasons(&known).as_slice()), (&form[..], &reason[..]));
+    let nobodys = route.no_subject();
+    assert_eq!((forms(&nobodys).as_slice(), reasons(&nobodys).as_slice()), (&form[..], &reason[..]));
+    let released =
+        judge(&admitted(&decisions, "employee", "customer-support", &[&[]], true), &Subject::default(), NOW);
+    assert_eq!(forms(&released), [Form::Clear]);
+    let [release] = released.releases() else { unreachable!() };
+    assert_eq!((release.basis, release.reason, release.rules.len()), (None, None, 0));
+}
+
+#[test]
+fn what_nothing_classifies_is_withheld_of_those_whose_data_stay_and_of_nobody() {
+    let decisions = Decisions::new(one_partner());
+    let words = decisions.pack().vocabulary();
+    let route = admitted(&decisions, "employee", "customer-support", &[&[], &["email"]], true);
+    let subject = |change: &dyn Fn(&mut Subject)| {
+        let mut subject = Subject::default();
+        change(&mut subject);
+        subject
+    };
+    let phone = words.categories().find("phone").unwrap();
+    for (who, subject, reason) in [
+        ("erased", subject(&|subject| subject.erased = true), "prohibited"),
+        ("restricted", subject(&|subject| subject.restricted = true), "prohibited"),
+        ("a minor", subject(&|subject| subject.minor = true), "prohibited"),
+        ("opted out", subject(&|subject| subject.opt_outs = vec!["acme".into()]), "refused"),
+        ("refused a category", subject(&|subject| subject.refused_categories = vec![phone]), "refused"),
+    ] {
+        let permit = judge(&route, &subject, NOW);
+        assert_eq!((permit.form(ClassId(0)), reasons(&permit)[0]), (Form::Removed, Some(reason)), "{who}");
+        assert!(!permit.releases()[0].rules.is_empty(), "{who}");
+    }
+    let record =
+        RecordFacts { birth_date: Unsure::Known("2020-02-03".parse().unwrap()), ..Default::default() };
+    let (controller, relationship) = (Controller::default(), Relationship::default());
+    let now = "2026-06-15T00:00:00Z".parse().unwrap();
+    let of = |known: Option<&Subject>, unknown, record: &RecordFacts| {
+        let permit = route.judge_person(known, unknown, &controller, record, relationship, now);
+        (permit.form(ClassId(0)), reasons(&permit)[0])
+    };
+    use UnknownSubject::{NoFacts, Withhold};
+    let nothing = RecordFacts::default();
+    assert_eq!(of(None, Withhold, &nothing), (Form::Removed, Some("unknown-subject")));
+    assert_eq!(of(None, NoFacts, &nothing), (Form::Clear, None));
+    assert_eq!(of(None, NoFacts, &record), (Form::Removed, Some("prohibited")), "a minor by the record");
+    let unreadable = RecordFacts { birth_date: Unsure::Unreadable, ..RecordFacts::default() };
+    assert_eq!(of(Some(&Subject::default()), Withhold, &unreadable), (Form::Removed, Some("unreadable")));
+    let refuses = Subject { only_refusals: true, ..Subject::default() };
+    assert_eq!(of(Some(&refuses), Withhold, &nothing), (Form::Removed, Some("unknown-subject")));
+    assert_eq!(reasons(&route.no_subject()), [Some("no-subject"); 2]);
+    assert!(route.withholds(ClassId(0), Form::Removed), "with `withheld = \"deny\"` nothing leaves");
+}
+
+#[test]
+fn an_erased_person_has_nothing_unclassified_that_leaves_whatever_the_purpose() {
+    let decisions = Decisions::new(one_partner());
+    // The pack's own prohibition leaves these purposes open.
+    let route = admitted(&decisions, "data-subject", "data-subject-request", &[&[]], true);
+    let erased = Subject { erased: true, ..Subject::default() };
+    assert_eq!(forms(&judge(&route, &erased, NOW)), [Form::Removed]);
+    assert_eq!(forms(&judge(&route, &Subject::default(), NOW)), [Form::Clear]);
+}
+
+#[test]
+fn a_case_covers_nothing_that_nothing_classifies() {
+    let decisions = Decisions::new(one_partner());
+    let mut asking = asking(&decisions, "public-authority", "court-order");
+    asking.legal_reference = LegalReference::Everything;
+    let route = decisions.admit(&asking, &Classes::new(vec![vec![]], true)).unwrap();
+    let relationship = Relationship { named_in_case: true, ..Relationship::default() };
+    let (subject, controller, record) = (Subject::default(), Controller::default(), RecordFacts::default());
+    let permit = route.judge(&subject, &controller, &record, relationship, NOW);
+    assert_eq!((forms(&permit), reasons(&permit)), (vec![Form::Removed], vec![Some("unclassified")]));
+}
+
+#[test]
+fn what_is_withheld_says_why() {
+    let decisions = Decisions::new(one_partner());
+    let words = decisions.pack().vocabulary();
+    let classes: &[&[&str]] = &[&["email"], &["password"]];
+    let route = admitted(&decisions, "marketing-partner", "direct-marketing", classes, false);
+    let purpose = |name: &str| words.purposes().find(name).unwrap();
+    let said = |status| {
+        let to = Addressee::Anyone;
+        let purpose = purpose("direct-marketing");
+        Consent { purpose, to, status, until: None, order: Some(1), overridden: false }
+    };
+    let subject = |consents: Vec<Consent>| Subject { consents, ..Subject::default() };
+    let given = subject(vec![said(ConsentStatus::Given)]);
+    let objection = Objection { purpose: purpose("marketing"), upheld: false, order: Some(2) };
+    for (why, subject, reason) in [
+        ("never asked", subject(vec![]), "no-rule"),
+        ("withdrew", subject(vec![said(ConsentStatus::Withdrawn)]), "refused"),
+        ("refused", subject(vec![said(ConsentStatus::Refused)]), "refused"),
+        ("expired", subject(vec![said(ConsentStatus::Expired)]), "no-rule"),
+        ("objected", Subject { objections: vec![objection.clone()], ..given.clone() }, "refused"),
+        ("opted out", Subject { opt_outs: vec!["acme".into()], ..given.clone() }, "refused"),
+        ("erased", Subject { erased: true, ..given.clone() }, "prohibited"),
+        (
+            "erased and objected",
+            Subject { erased: true, objections: vec![objection], ..given.clone() },
+            "prohibited",
+        ),
+    ] {
+        let permit = judge(&route, &subject, NOW);
+        assert_eq!(permit.form(ClassId(0)), Form::Removed, "{why}");
+        assert_eq!(reasons(&permit), [Some(reason), Some("no-rule")], "{why}");
+    }
+    assert_eq!(reasons(&judge(&route, &given, NOW)), [None, Some("no-rule")]);
+    let unreadable = RecordFacts { birth_date: Unsure::Unreadable, ..RecordFacts::default() };
+    let (controller, relationship) = (Controller::default(), Relationship::default());
+    let permit = route.judge(&given, &controller, &unreadable, relationship, NOW);
+    assert_eq!(reasons(&permit), [Some("unreadable"), Some("no-rule")]);
+    let unknown = route.judge_person(
+        None,
+        UnknownSubject::Withhold,
+        &controller,
+        &RecordFacts::default(),
+        relationship,
+        NOW,
+    );
+    assert_eq!(reasons(&unknown)[0], Some("unknown-subject"));
+}
+
+#[test]
+fn refusals_alone_make_nobody_known_enough() {
+    let decisions = Decisions::new(one_partner());
+    let route = admitted(&decisions, "employee", "customer-support", &[&["email"], &["non-personal"]], false);
+    let refuses = Subject { only_refusals: true, ..Subject::default() };
+    let (controller, record, relationship) =
+        (Controller::default(), RecordFacts::default(), Relationship::default());
+    let of = |unknown| {
+        forms(&route.judge_person(Some(&refuses), unknown, &controller, &record, relationship, NOW))
+    };
+    assert_eq!(of(UnknownSubject::Withhold), [Form::Removed, Form::Clear]);
+    assert_eq!(of(UnknownSubject::NoFacts), [Form::Clear, Form::Clear]);
+}
+
+#[test]
+fn a_question_of_its_own_is_answered_alike_and_remembered_nowhere() {
+    let decisions = Decisions::new(one_partner());
+    let asking = asking(&decisions, "employee", "customer-support");
+    let words = decisions.pack().vocabulary();
+    let classes = Classes::new(vec![vec![words.categories().find("email").unwrap()]], false);
+    let once = decisions.admit_once(&asking, &classes).unwrap();
+    assert_eq!(decisions.slices.len(), 0);
+    let route = decisions.admit(&asking, &classes).unwrap();
+    for subject in [Subject::default(), Subject { erased: true, ..Subject::default() }] {
+        assert!(judge(&once, &subject, NOW).same_as(&judge(&route, &subject, NOW)));
+    }
+}
+
+#[test]
+fn a_field_is_judged_as_if_it_also_held_what_below_it_is_never_released() {
+    let decisions = Decisions::new(one_partner());
+    let words = decisions.pack().vocabulary();
+    let classes: &[&[&str]] = &[
+        &["payment"],
+        &["billing"],
+        &["payment", "billing"],
+        &["personal"],
+        &["contact"],
+        &["name", "payment"],
+    ];
+    use Form::{Clear, Removed};
+    for (kind, purpose, contact) in
+        [("payment-processor", "payment", Removed), ("employee", "customer-support", Clear)]
+    {
+        let asking = asking(&decisions, kind, purpose);
+        let route = admitted(&decisions, kind, purpose, classes, false);
+        let permit = judge(&route, &Subject::default(), NOW);
+        assert_eq!(forms(&permit), [Removed, Clear, Removed, Removed, contact, Removed], "{kind}");
+        let foreseen = decisions.foresee(&asking).unwrap();
+        for name in ["payment", "personal"] {
+            let category = words.categories().find(name).unwrap();
+            assert_eq!((route.best(category), foreseen(category)), (Removed, Removed), "{kind} {name}");
+        }
+        assert!(!route.withholds(ClassId(0), Removed), "nobody's record would have it");
+    }
+    let alter = Asking { operation: Operation::Alter, ..asking(&decisions, "employee", "customer-support") };
+    let category = |name: &&str| words.categories().find(name).unwrap();
+    let sets: Vec<Vec<CategoryId>> = classes.iter().map(|set| set.iter().map(category).collect()).collect();
+    let done = decisions.admit_operation(&alter, &Classes::new(sets, false)).unwrap();
+    let permit = judge(&done, &Subject::default(), NOW);
+    assert_eq!(forms(&permit), [Removed, Clear, Removed, Removed, Clear, Removed]);
+}
+
+#[test]
+fn a_record_past_its_retention_counts_where_that_withholds_something() {
+    let kept = "\n[retention]\nemail = \"365d\"\n";
+    let decisions = Decisions::new(one_partner_saying("\n[retention]\n", kept));
+    let made = |day: &str| RecordFacts { created: Unsure::Known(day.parse().unwrap()), ..Default::default() };
+    let (old, young) = (made("2020-01-01T00:00:00Z"), made("2026-06-01T00:00:00Z"));
+    let now = "2026-06-15T00:00:00Z".parse().unwrap();
+    let counts = |purpose: &str, subject: Option<&Subject>, record: &RecordFacts| {
+        let route = admitted(&decisions, "employee", purpose, &[&["email"], &["name"]], false);
+        let (controller, relationship) = (Controller::default(), Relationship::default());
+        route.overdue(subject, &controller, record, relationship, now).retention
+    };
+    let known = Subject { region: Some(EEA.into()), ..Subject::default() };
+    assert!(counts("customer-support", Some(&known), &old) && counts("customer-support", None, &old));
+    assert!(!counts("customer-support", Some(&known), &young));
+    let erased = Subject { erased: true, ..known.clone() };
+    assert!(!counts("customer-support", Some(&erased), &old), "withheld for another reason");
+    assert!(!counts("legal-obligation", Some(&known), &old), "may be used for longer");
+}
+
+#[test]
+fn what_belongs_to_nobody_is_not_personal() {
+    let decisions = Decisions::new(one_partner());
+    let classes: &[&[&str]] = &[
+        &["email"],
+        &["service-data"],
+        &["published"],
+        &["aggregate"],
+        &["non-personal"],
+        &["aggregate", "email"],
+    ];
+    let admitted = admitted(&decisions, "employee", "customer-support", classes, false);
+    use Form::{Clear, Removed};
+    assert_eq!(forms(&admitted.no_subject()), [Removed, Removed, Removed, Clear, Clear, Removed]);
+    assert_eq!(
+        forms(&judge(&admitted, &Subject::default(), NOW)),
+        [Clear, Clear, Clear, Clear, Clear, Clear]
+    );
+}
+
+#[test]
+fn what_belongs_to_nobody_leaves_by_the_recipients_own_facts() {
+    let pack = one_partner_and(
+        r#"@id("numbers-stay") @clause("G-tr")
+        forbid (principal, action, resource in Category::"aggregate")
+        when { context.leaves_eea && context.safeguard == "none" };"#,
+    );
+    let decisions = Decisions::new(pack);
+    let words = decisions.pack().vocabulary();
+    let classes = Classes::new(vec![vec![words.categories().find("aggregate").unwrap()]], false);
+    let form = |region: Option<&str>, safeguard: Safeguard| {
+        let asking = asking(&decisions, "employee", "customer-support");
+        let recipient = RecipientFacts {
+            region: region.map(Arc::from),
+            safeguard,
+            ..RecipientFacts::clone(&asking.recipient)
+        };
+        let asking = Asking { recipient: Arc::new(recipient), ..asking };
+        forms(&decisions.admit(&asking, &classes).unwrap().no_subject())
+    };
+    use Form::{Clear, Removed};
+    for _ in 0..2 {
+        assert_eq!(form(Some("US"), Safeguard::StandardContractualClauses), [Clear]);
+        assert_eq!(form(Some("US"), Safeguard::None), [Removed]);
+        assert_eq!(form(None, Safeguard::None), [Removed]);
+        assert_eq!(form(Some(EEA), Safeguard::None), [Clear]);
+    }
+}
+
+#[test]
+fn what_passes_unread_is_remembered_once_and_looking_ahead_not_at_all() {
+    let decisions = Decisions::new(one_partner());
+    let asking = asking(&decisions, "employee", "customer-support");
+    for _ in 0..3 {
+        decisions.admit(&asking, Classes::unread()).unwrap();
+    }
+    assert_eq!(decisions.slices.len(), 1);
+    let foreseen = decisions.foresee(&asking).unwrap();
+    assert_eq!(decisions.slices.len(), 1);
+    let admitted = decisions.admit(&asking, Classes::unread()).unwrap();
+    for category in decisions.pack().vocabulary().categories().in_order() {
+        assert_eq!(foreseen(category), admitted.best(category));
+    }
+}
+
+#[test]
+fn a_case_opens_what_it_covers_about_whom_it_names() {
+    let decisions = Decisions::new(one_partner());
+    let words = decisions.pack().vocabulary();
+    let category = |name: &str| words.categories().find(name).unwrap();
+    let mut asking = asking(&decisions, "public-authority", "court-order");
+    let names = [&["email"][..], &["contact"], &["phone"], &["name"], &["health"], &["email", "name"]];
+    let sets: Vec<Vec<CategoryId>> =
+        names.iter().map(|set| set.iter().map(|name| category(name)).collect()).collect();
+    let classes = Classes::new(sets, false);
+    let judged = |asking: &Asking, named_in_case: bool| {
+        let admitted = decisions.admit(asking, &classes).unwrap();
+        let relationship = Relationship { named_in_case, ..Relationship::default() };
+        let (subject, controller, record) =
+            (Subject::default(), Controller::default(), RecordFacts::default());
+        forms(&admitted.judge(&subject, &controller, &record, relationship, NOW))
+    };
+    assert_eq!(decisions.admit(&asking, &classes).unwrap_err(), Denial::LegalReferenceMissing);
+    use Form::{Clear, Removed};
+    asking.legal_reference = LegalReference::Everything;
+    assert_eq!(judged(&asking, true), [Clear; 6]);
+    assert_eq!(judged(&asking, false), [Removed; 6]);
+    let of = |named: &[&str]| LegalReference::Categories(named.iter().map(|name| category(name)).collect());
+    asking.legal_reference = of(&["contact"]);
+    assert_eq!(judged(&asking, true), [Clear, Clear, Clear, Removed, Removed, Removed], "and its children");
+    assert_eq!(judged(&asking, false), [Removed; 6]);
+    let admitted = decisions.admit(&asking, &classes).unwrap();
+    assert_eq!(forms(&admitted.no_subject()), [Removed; 6]);
+    let best = ["phone", "name", "non-personal"].map(|name| admitted.best(category(name)));
+    assert_eq!(best, [Clear, Removed, Clear], "nobody may be looked for by what the case does not cover");
+    asking.legal_reference = of(&["email", "special"]);
+    assert_eq!(judged(&asking, true), [Clear, Removed, Removed, Removed, Clear, Removed], "not its parent");
+}
+
+#[test]
+fn a_remembered_decision_follows_the_facts_and_the_clock() {
+    let decisions = Decisions::new(one_partner());
+    let admitted = admitted(&decisions, "marketing-partner", "direct-marketing", &[&["email"]], false);
+    let until = Timestamp::from_second(10).unwrap();
+    let subject = consented(&decisions, "direct-marketing", Some(until));
+    for _ in 0..3 {
+        assert_eq!(forms(&judge(&admitted, &subject, NOW)), [Form::Clear]);
+        assert_eq!(forms(&judge(&admitted, &subject, until)), [Form::Removed], "expired");
+        let objected = Subject { restricted: true, ..subject.clone() };
+        assert_eq!(forms(&judge(&admitted, &objected, NOW)), [Form::Removed]);
+    }
+    assert_eq!(admitted.slice.known.len(), 3);
+    // A fact that no rule of the slice compares makes no combination of its own.
+    let irrelevant = Subject { transfer_consent: true, ..subject };
+    judge(&admitted, &irrelevant, NOW);
+    assert_eq!(admitted.slice.known.len(), 3);
+}
+
+#[test]
+fn remembered_decisions_are_checked_and_a_difference_discloses_less() {
+    let decisions = Decisions::new(one_partner());
+    let admitted = admitted(&decisions, "marketing-partner", "direct-marketing", &[&["email"]], false);
+    let (with, without) = (consented(&decisions, "marketing", None), Subject::default());
+    let clear = judge(&admitted, &with, NOW);
+    judge(&admitted, &without, NOW);
+    // Somebody tampers with the memory: what was withheld is remembered as released.
+    for mut known in admitted.slice.known.iter_mut() {
+        *known.value_mut() = clear.clone();
+    }
+    for _ in 0..=CHECKED {
+        judge(&admitted, &without, NOW);
+    }
+    assert_eq!(decisions.divergences(), 1);
+    assert_eq!(forms(&judge(&admitted, &without, NOW)), [Form::Removed]);
+}
+
+#[test]
+fn least_takes_the_least_revealing_of_each_class() {
+    let permit = |forms: &[Form]| Permit::of(forms);
+    let least = |permits: &[Permit]| forms(&Permit::least(permits));
+    use Form::{Clear, Masked, Removed};
+    assert_eq!(least(&[permit(&[Clear, Removed]), permit(&[Masked, Clear])]), [Masked, Removed]);
+    assert_eq!(least(&[permit(&[Clear, Clear])]), [Clear, Clear]);
+    assert_eq!(least(&[permit(&[Clear, Clear]), permit(&[Clear])]), [Clear], "a class one does not know");
+    assert_eq!(least(&[]), []);
+}
+
+#[test]
+fn the_memory_is_bounded() {
+    let decisions = Decisions::new(one_partner());
+    let admitted = admitted(&decisions, "employee", "customer-support", &[&["email"]], false);
+    let permit = judge(&admitted, &Subject::default(), NOW);
+    let categories: Vec<CategoryId> = decisions.pack().vocabulary().categories().ids().collect();
+    for number in 0..MOST_REMEMBERED {
+        let facts = Facts::default().with(Fact::Consent, u8::try_from(number % 5).unwrap());
+        let overrides = categories.iter().enumerate().filter(|(at, _)| number >> (at % 13) & 1 == 1);
+        let overrides = overrides.map(|(_, &category)| (category, facts)).collect();
+        admitted.slice.known.insert(Key { facts, overrides }, permit.clone());
+    }
+    let erased = Subject { erased: true, ..Subject::default() };
+    judge(&admitted, &erased, NOW);
+    assert!(admitted.slice.known.len() <= MOST_REMEMBERED);
+}

@@ -1,0 +1,231 @@
+use super::*;
+use crate::decision::testing::{one_partner, one_partner_saying};
+use crate::vocabulary::Safeguard;
+
+fn day(text: &str) -> Timestamp {
+    format!("{text}T00:00:00Z").parse().unwrap()
+}
+
+fn record(change: impl FnOnce(&mut RecordFacts)) -> RecordFacts {
+    let mut record = RecordFacts::default();
+    change(&mut record);
+    record
+}
+
+/// The facts of one record for a recipient in a region.
+fn facts(recipient_region: Option<&str>, exporter: &str, subject: &Subject, record: &RecordFacts) -> Facts {
+    let pack = one_partner();
+    let words = pack.vocabulary();
+    let purpose = words.purposes().find("reseller-follow-up").unwrap();
+    let recipient = RecipientFacts {
+        name: "acme".into(),
+        kind: words.kinds().find("reselling-partner").unwrap(),
+        country: None,
+        region: recipient_region.map(Arc::from),
+        purposes: vec![purpose],
+        agreement: true,
+        safeguard: Safeguard::None,
+        suspended: false,
+    };
+    let asking = Asking {
+        recipient: Arc::new(recipient),
+        purpose,
+        operation: Operation::Disclose,
+        exporter_region: exporter.into(),
+        upstream_backup: false,
+        legal_reference: LegalReference::None,
+    };
+    let controller = Controller::default();
+    let about = About {
+        subject,
+        controller: &controller,
+        record,
+        relationship: Relationship::default(),
+        now: day("2026-06-15"),
+    };
+    let every: Mask = Fact::all(words.relations().len()).collect();
+    Exchange::new(&pack, &asking).about(&pack, every, &about)
+}
+
+fn somebody_in(region: Option<&str>) -> Subject {
+    Subject { region: region.map(Arc::from), ..Subject::default() }
+}
+
+#[test]
+fn an_unknown_region_counts_as_the_eea_and_equals_no_other() {
+    let nothing = RecordFacts::default();
+    let both = |facts: Facts| (facts.get(Fact::LeavesEea) == 1, facts.get(Fact::SameRegion) == 1);
+    assert_eq!(both(facts(Some("US"), "US", &somebody_in(Some("US")), &nothing)), (false, true));
+    assert_eq!(
+        both(facts(Some("US"), "EEA", &somebody_in(Some("US")), &nothing)),
+        (true, true),
+        "the exporter"
+    );
+    assert_eq!(both(facts(Some("US"), "US", &somebody_in(None), &nothing)), (true, false));
+    assert_eq!(both(facts(Some("EEA"), "EEA", &somebody_in(None), &nothing)), (false, false));
+    assert_eq!(both(facts(None, "EEA", &somebody_in(None), &nothing)), (true, false), "the recipient's");
+    let unreadable = record(|record| record.country = Unsure::Unreadable);
+    assert_eq!(both(facts(Some("US"), "US", &somebody_in(Some("US")), &unreadable)), (true, false));
+    let beside = record(|record| {
+        record.region = Unsure::Known("US".into());
+        record.country = Unsure::Unreadable;
+    });
+    assert_eq!(both(facts(Some("US"), "US", &somebody_in(Some("US")), &beside)), (true, false));
+    assert_eq!(both(facts(Some("EMEA"), "US", &somebody_in(Some("EMEA")), &nothing)), (true, true));
+    assert_eq!(both(facts(Some("US"), "EMEA", &somebody_in(Some("US")), &nothing)), (true, true));
+}
+
+#[test]
+fn a_country_and_a_region_that_contradict_each_other_are_no_place() {
+    let nothing = RecordFacts::default();
+    let both = |facts: Facts| (facts.get(Fact::LeavesEea) == 1, facts.get(Fact::SameRegion) == 1);
+    let german = |region: &str| Subject { country: Some("DE".into()), ..somebody_in(Some(region)) };
+    assert_eq!(both(facts(Some("US"), "US", &german("US"), &nothing)), (true, false));
+    assert_eq!(both(facts(Some("EEA"), "US", &german("EEA"), &nothing)), (false, true));
+    let american = Subject { country: Some("US".into()), ..somebody_in(Some("EEA")) };
+    assert_eq!(both(facts(Some("EEA"), "US", &american, &nothing)), (false, false));
+    let recipient = |country: &str, region: &str, regions: &Regions| {
+        let recipient = RecipientFacts {
+            name: "acme".into(),
+            kind: one_partner().vocabulary().kinds().find("reselling-partner").unwrap(),
+            country: Some(country.into()),
+            region: Some(region.into()),
+            purposes: Vec::new(),
+            agreement: true,
+            safeguard: Safeguard::None,
+            suspended: false,
+        };
+        recipient.region(regions)
+    };
+    let regions = crate::vocabulary::place::tests::named(&[("JP", "APAC")]);
+    assert_eq!(recipient("US", "EEA", &regions), None);
+    assert_eq!(recipient("DE", "US", &regions), None);
+    assert_eq!(recipient("JP", "AMER", &regions), None);
+    assert_eq!(recipient("JP", "APAC", &regions).as_deref(), Some("APAC"));
+    assert_eq!(recipient("DE", "EEA", &regions).as_deref(), Some(EEA));
+}
+
+#[test]
+fn what_was_created_tomorrow_is_past_retention() {
+    let pack = one_partner();
+    let words = pack.vocabulary();
+    let category = |name: &str| words.categories().find(name).unwrap();
+    let periods = [(category("usage"), SignedDuration::from_hours(24 * 30))];
+    let past = |name: &str, created: &str| {
+        let record = record(|record| record.created = Unsure::Known(day(created)));
+        is_past_retention(&periods, words, &record, category(name), day("2026-06-15"))
+    };
+    for name in ["usage", "website-activity"] {
+        assert!(!past(name, "2026-06-14") && !past(name, "2026-06-16") && !past(name, "2026-05-16"));
+        assert!(past(name, "2026-06-17") && past(name, "2999-01-01") && past(name, "2026-05-15"));
+    }
+    assert!(!past("email", "2020-01-01"), "no period is stated for it");
+}
+
+#[test]
+fn of_ledger_and_record_the_one_that_discloses_less_counts() {
+    let both = |facts: Facts| (facts.get(Fact::LeavesEea) == 1, facts.get(Fact::SameRegion) == 1);
+    let in_germany = record(|record| record.country = Unsure::Known("DE".into()));
+    assert_eq!(both(facts(Some("US"), "US", &somebody_in(Some("US")), &in_germany)), (true, false));
+    assert_eq!(both(facts(Some("EEA"), "EEA", &somebody_in(Some("US")), &in_germany)), (false, false));
+    assert_eq!(both(facts(Some("EEA"), "EEA", &somebody_in(Some("EEA")), &in_germany)), (false, true));
+    let born = |date: &str| record(|record| record.birth_date = Unsure::Known(date.parse().unwrap()));
+    let minor =
+        |subject: &Subject, record: &RecordFacts| facts(None, "EEA", subject, record).get(Fact::Minor) == 1;
+    let child = Subject { minor: true, ..Subject::default() };
+    assert!(minor(&child, &born("1950-01-01")));
+    assert!(minor(&Subject::default(), &born("2020-01-01")));
+    assert!(minor(&Subject::default(), &record(|record| record.birth_date = Unsure::Unreadable)));
+}
+
+#[test]
+fn a_person_is_of_age_once_it_is_their_birthday_everywhere() {
+    for (born, now, under_age) in [
+        ("2008-06-15", "2026-06-15T00:00:00Z", true),
+        ("2008-06-15", "2026-06-15T11:59:59Z", true),
+        ("2008-06-15", "2026-06-15T12:00:00Z", false),
+        ("2008-02-29", "2026-02-28T23:00:00Z", true),
+        ("2008-02-29", "2026-03-01T12:00:00Z", false),
+        ("2030-01-01", "2026-06-15T12:00:00Z", true),
+    ] {
+        assert_eq!(
+            is_under_age(born.parse().unwrap(), 18, now.parse().unwrap()),
+            under_age,
+            "{born} at {now}"
+        );
+    }
+}
+
+#[test]
+fn an_account_is_closed_for_over_90_days_on_the_91st() {
+    let pack = one_partner();
+    let closed = |since: Option<&str>, record: &RecordFacts| {
+        let controller = Controller { closed_since: since.map(day), ..Controller::default() };
+        account(&pack, &controller, record, day("2026-06-15"))
+    };
+    let nothing = RecordFacts::default();
+    assert_eq!(closed(None, &nothing), AccountFact::Open);
+    assert_eq!(closed(Some("2026-06-16"), &nothing), AccountFact::Open, "in the future");
+    assert_eq!(closed(Some("2026-03-17"), &nothing), AccountFact::Closed, "90 days");
+    assert_eq!(closed(Some("2026-03-16"), &nothing), AccountFact::PurgeDue);
+    assert_eq!(closed(Some("2026-02-14"), &nothing), AccountFact::PurgeOverdue, "121 days");
+    let earlier = record(|record| record.account_closed = Unsure::Known(day("2026-01-01")));
+    assert_eq!(closed(Some("2026-06-01"), &earlier), AccountFact::PurgeOverdue);
+    let unreadable = record(|record| record.account_closed = Unsure::Unreadable);
+    assert_eq!(closed(None, &unreadable), AccountFact::PurgeOverdue);
+}
+
+#[test]
+fn a_pack_says_after_how_long_a_closed_account_is_purged() {
+    let key = r#"account-closed-after = ["90d", "120d"]"#;
+    let (now, unreadable) = (day("2026-06-15"), record(|r| r.account_closed = Unsure::Unreadable));
+    for (said, days, fact, of_unreadable) in [
+        ("", 200, AccountFact::Closed, AccountFact::Closed),
+        (r#"account-closed-after = ["60d"]"#, 60, AccountFact::Closed, AccountFact::PurgeDue),
+        (r#"account-closed-after = ["60d"]"#, 200, AccountFact::PurgeDue, AccountFact::PurgeDue),
+        (r#"account-closed-after = ["0d", "1d"]"#, 1, AccountFact::PurgeDue, AccountFact::PurgeOverdue),
+        (r#"account-closed-after = ["0d", "1d"]"#, 2, AccountFact::PurgeOverdue, AccountFact::PurgeOverdue),
+    ] {
+        let pack = one_partner_saying(key, said);
+        let closed_since = now.checked_sub(SignedDuration::from_hours(24 * days)).ok();
+        let controller = Controller { closed_since, ..Controller::default() };
+        let of = |controller: &Controller, record: &RecordFacts| account(&pack, controller, record, now);
+        assert_eq!(of(&controller, &RecordFacts::default()), fact, "{said} {days}");
+        assert_eq!(of(&Controller::default(), &unreadable), of_unreadable, "{said}");
+        assert!(!is_overdue(&pack, &Controller::default(), &unreadable, now), "{said}: no alarm");
+        let overdue = is_overdue(&pack, &controller, &RecordFacts::default(), now);
+        assert_eq!(overdue, fact == AccountFact::PurgeOverdue, "{said} {days}");
+    }
+}
+
+#[test]
+fn a_pack_says_from_which_age_a_person_is_no_minor() {
+    let born = record(|record| record.birth_date = Unsure::Known("2010-06-01".parse().unwrap()));
+    let minor = |said| {
+        let pack = one_partner_saying("of-age = 18", said);
+        is_minor(&pack, &Subject::default(), &born, day("2026-06-15"))
+    };
+    assert!(minor("of-age = 18") && minor("") && minor("of-age = 17"));
+    assert!(!minor("of-age = 16"));
+}
+
+#[test]
+fn of_several_origins_the_narrowest_counts() {
+    let pack = one_partner();
+    let category = |name: &str| pack.vocabulary().categories().find(name).unwrap();
+    let of = |named: &[(&str, Origin)], by_record: Unsure<Origin>, asked: &str| {
+        let of = named.iter().map(|(name, origin)| (category(name), *origin)).collect();
+        let subject = Subject { origins: Origins { all: Origin::Event, of }, ..Subject::default() };
+        let record = record(|record| record.origin = by_record);
+        origin(&pack, &subject, &record, category(asked))
+    };
+    use super::super::subject::Origins;
+    let absent = Unsure::Absent;
+    assert_eq!(of(&[], absent, "email"), Origin::Event);
+    assert_eq!(of(&[("email", Origin::Referral)], absent, "email"), Origin::Referral);
+    assert_eq!(of(&[("email", Origin::Referral)], absent, "phone"), Origin::Event);
+    assert_eq!(of(&[("contact", Origin::Referral)], absent, "phone"), Origin::Referral, "above it");
+    assert_eq!(of(&[("email", Origin::Referral)], absent, "contact"), Origin::Referral, "below it");
+    assert_eq!(of(&[], Unsure::Known(Origin::FederatedSignIn), "email"), Origin::FederatedSignIn);
+    assert_eq!(of(&[], Unsure::Unreadable, "email"), Origin::Referral);
+}
