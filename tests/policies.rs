@@ -608,6 +608,31 @@ permit (principal in Kind::"employee", action == Action::"technical-support", re
 }
 
 #[test]
+fn coverage_finds_periods_that_no_rule_looks_at() {
+    let folder = small_pack(SUPPORT, &scenario("C", "employee", "email = \"clear\""));
+    let manifest = folder.path().join("pack.toml");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    let with = |rules: &str| {
+        let text = format!("account-closed-after = [\"90d\"]\n{text}[retention]\nemail = \"30d\"\n");
+        std::fs::write(&manifest, text).unwrap();
+        std::fs::write(folder.path().join("rules.cedar"), format!("{SUPPORT}{rules}")).unwrap();
+        policy(&["coverage", "--policy", folder.path().to_str().unwrap()]).2
+    };
+    let words = with("");
+    for key in ["account-closed-after", "retention"] {
+        assert!(
+            words.contains(&format!("`{key}` changes nothing: no rule looks at its fact")),
+            "{key}: {words}"
+        );
+    }
+    let words = with(
+        r#"@id("purged") @clause("D") forbid (principal, action, resource) when { context.account == "purge-due" };
+        @id("kept") @clause("D") forbid (principal, action, resource) when { context.past_retention };"#,
+    );
+    assert!(!words.contains("changes nothing: no rule"), "{words}");
+}
+
+#[test]
 fn survivors_are_printed_with_scenarios_to_paste() {
     let shown = scenario("C", "employee", "email = \"clear\"");
     let folder = small_pack(SUPPORT, &shown);

@@ -1,5 +1,6 @@
 //! What a pack leaves uncovered: clauses without rules, rules that never apply, categories nobody gets.
 
+use super::facts::Fact;
 use super::manifest::Kept;
 use super::pack::Pack;
 use super::rule::Rule;
@@ -45,8 +46,25 @@ pub fn uncovered(pack: &Pack, scenarios: &[Shown<'_>], without_effect: &[RuleAt]
             findings.push(at_rule(rule, "rule-without-effect", words, label, WITHOUT_EFFECT));
         }
     }
+    findings.extend(keys(pack));
     findings.extend(categories(pack, &mut search));
     findings
+}
+
+/// Keys of the manifest that give a fact its meaning, where no rule looks at the fact.
+fn keys(pack: &Pack) -> Vec<Finding> {
+    let manifest = pack.manifest();
+    let keys = [
+        ("account-closed-after", !manifest.account_closed_after.is_empty(), Fact::Account),
+        ("retention", !manifest.retention.is_empty(), Fact::PastRetention),
+    ];
+    let is_read = |fact| pack.rulebook().rules().iter().any(|rule| rule.mask().holds(fact));
+    let unread = keys.into_iter().filter(|&(_, is_set, fact)| is_set && !is_read(fact));
+    let finding = |(key, _, fact): (&str, bool, Fact)| {
+        Finding::error("key-without-rule", format!("`{key}` changes nothing: no rule looks at its fact"))
+            .hint(format!("forbid what is then to be withheld: `when {{ … context.{} … }}`", fact.name()))
+    };
+    unread.map(finding).collect()
 }
 
 const DEAD: &str = "its conditions exclude each other, or exclude all that its scope names";

@@ -62,10 +62,11 @@ impl Draft {
     fn read(&mut self, mut root: Fields<'_>) {
         let mut covers: Vec<(u16, String, Range<usize>)> = Vec::new();
         let document = root.document();
+        let (known_kinds, known_categories) = (self.kind_groups.len(), self.category_groups.len());
         for mut fields in root.tables("purposes", "a purpose") {
             let upheld = fields.flag("yields-only-to-upheld") == Some(true);
             let also = fields.texts("objection-also-covers");
-            let Some(at) = self.purposes.read(fields) else { continue };
+            let Some(at) = self.purposes.read(fields, &[]) else { continue };
             self.upheld_only.extend(upheld.then_some(at));
             covers.extend(also.into_iter().map(|name| (at, name.value.to_owned(), name.at)));
         }
@@ -76,7 +77,7 @@ impl Draft {
         for mut fields in root.tables("categories", "a data category") {
             let optional = fields.flag("optional") == Some(true);
             let groups = fields.texts("group");
-            let Some(at) = self.categories.read(fields) else { continue };
+            let Some(at) = self.categories.read(fields, &self.category_groups) else { continue };
             self.category_groups.extend(named(groups, at));
             self.optional.extend(optional.then_some(at));
         }
@@ -84,7 +85,7 @@ impl Draft {
             let agreement = fields.flag("needs-agreement");
             let groups = fields.texts("group");
             let reference = fields.text("legal-reference-for");
-            let Some(at) = self.kinds.read(fields) else { continue };
+            let Some(at) = self.kinds.read(fields, &self.kind_groups) else { continue };
             self.agreement.extend(agreement.map(|agreement| (at, agreement)));
             self.kind_groups.extend(named(groups, at));
             let purpose =
@@ -93,12 +94,31 @@ impl Draft {
         }
         for mut fields in root.tables("relations", "a relation") {
             let bound = fields.flag("bound-only") == Some(true);
-            let Some(at) = self.relations.read(fields) else { continue };
+            let Some(at) = self.relations.read(fields, &[]) else { continue };
             self.bound_only.extend(bound.then_some(at));
         }
-        self.kinds.apart(&self.kind_groups, document);
-        self.categories.apart(&self.category_groups, document);
+        self.kinds.apart(self.kind_groups.iter().skip(known_kinds), document);
+        self.categories.apart(self.category_groups.iter().skip(known_categories), document);
+        self.unmixed(known_categories, document);
         root.end();
+    }
+
+    /// Reports added categories that make a group hold personal data beside data of nobody: prohibitions
+    /// except such groups, and would then except personal data too.
+    fn unmixed(&self, known: usize, document: &Document<'_>) {
+        let is_personal = |at: u16| {
+            self.categories.is_below(at, "personal") || self.categories.is_below(at, "service-data")
+        };
+        for (added, (name, at)) in self.category_groups.iter().enumerate().skip(known) {
+            let mut earlier = self.category_groups.iter().take(added);
+            let first = earlier.find(|(other, _)| other.value == name.value);
+            if first.is_some_and(|&(_, first)| is_personal(first) != is_personal(*at)) {
+                let message = format!("`{}` would hold personal data and data of nobody", name.value);
+                let hint =
+                    "personal is what stands below `personal` or `service-data`: give it a group of its own";
+                document.find(Finding::error("mixed-group", message).hint(hint), name.at.clone());
+            }
+        }
     }
 
     fn finish(self) -> Vocabulary {
@@ -188,16 +208,22 @@ impl List {
         found
     }
 
+    /// True if a term is the named one or stands below it.
+    fn is_below(&self, at: u16, above: &str) -> bool {
+        let term = |at: u16| self.terms.get(usize::from(at));
+        std::iter::successors(term(at), |below| below.parent.and_then(term)).any(|term| *term.id == *above)
+    }
+
     /// Reports groups that are named like a term: a rule could not tell them apart.
-    fn apart(&self, groups: &[Named], document: &Document<'_>) {
-        for (name, _) in groups.iter().filter(|(name, _)| self.find(&name.value).is_some()) {
+    fn apart<'g>(&self, groups: impl Iterator<Item = &'g Named>, document: &Document<'_>) {
+        for (name, _) in groups.filter(|(name, _)| self.find(&name.value).is_some()) {
             let finding = Finding::error("duplicate-term", format!("`{}` is a term and a group", name.value));
             document.find(finding.hint("a group has a name of its own"), name.at.clone());
         }
     }
 
-    /// Reads one term; what is wrong with it is a finding of its document.
-    fn read(&mut self, mut fields: Fields<'_>) -> Option<u16> {
+    /// Reads one term, which is named like none of the groups; what is wrong with it is a finding of its document.
+    fn read(&mut self, mut fields: Fields<'_>, groups: &[Named]) -> Option<u16> {
         let document = fields.document();
         let id = fields.needed_text("id");
         let title = fields.needed_text("title");
@@ -216,6 +242,11 @@ impl List {
             let finding =
                 Finding::error("duplicate-term", format!("`{}` is in the vocabulary already", id.value));
             document.find(finding.hint("a pack adds terms and changes none"), id.at);
+            return None;
+        }
+        if groups.iter().any(|(group, _)| group.value == id.value) {
+            let finding = Finding::error("duplicate-term", format!("`{}` is a group already", id.value));
+            document.find(finding.hint("give the term a name of its own"), id.at);
             return None;
         }
         if !well_formed(id.value) {
@@ -272,6 +303,39 @@ mod tests {
         }
         let findings: Vec<String> = document.into_findings().iter().map(ToString::to_string).collect();
         assert_eq!(findings, ["`email` is a term and a group"]);
+    }
+
+    #[test]
+    fn personal_data_join_no_group_of_data_of_nobody() {
+        let category = |id: &str, parent: &str, group: &str| {
+            format!(
+                "[[vocabulary.categories]]\nid = \"{id}\"\n{parent}title = \"t\"\ndescription = \"d\"\ngroup = \"{group}\"\n"
+            )
+        };
+        let (profile, data) = ("parent = \"profile\"\n", "parent = \"service-data\"\n");
+        let text = [
+            "[vocabulary]\n".to_owned(),
+            category("loyalty", profile, "anonymous"),
+            category("tier", profile, "rewards"),
+            category("points", data, "rewards"),
+            category("shop-figure", "", "rewards"),
+            category("counted", "parent = \"aggregate\"\n", "public-or-anonymous"),
+            category("anonymous", "", "mine"),
+        ];
+        let source = Source::new("pack.toml", text.concat());
+        let document = Document::parse(&source);
+        let mut root = document.root("a pack");
+        Vocabulary::of_pack(&mut root);
+        root.end();
+        let findings: Vec<String> = document.into_findings().iter().map(ToString::to_string).collect();
+        assert_eq!(
+            findings,
+            [
+                "`anonymous` would hold personal data and data of nobody",
+                "`rewards` would hold personal data and data of nobody",
+                "`anonymous` is a group already",
+            ]
+        );
     }
 
     #[test]
