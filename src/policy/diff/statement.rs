@@ -10,7 +10,7 @@ use super::group::folded;
 use crate::policy::base::Base;
 use crate::policy::manifest::{Manifest, Switches};
 use crate::policy::pack::Pack;
-use crate::vocabulary::{CategoryId, TermId, Tree, Vocabulary};
+use crate::vocabulary::{CategoryId, PurposeId, TermId, Tree, Vocabulary};
 
 /// Something that a pack says about itself and its words, and that differs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -225,13 +225,18 @@ fn of_the_words(found: &mut Found, old: &Vocabulary, new: &Vocabulary) {
         let covers = |(_, in_old, in_new): &(String, _, _)| {
             (old.objection_covers(*before, *in_old), new.objection_covers(*after, *in_new))
         };
-        let (lost, gained) = purposes.iter().fold((false, false), |(lost, gained), other| {
+        let (mut lost, mut gained, mut above) = (false, false, false);
+        for other in &purposes {
             let (was, is) = covers(other);
-            (lost || (was && !is), gained || (is && !was))
-        });
+            lost |= was && !is;
+            gained |= is && !was;
+            // A later consent to what is covered ends the objection: to a purpose above, it is given more lightly.
+            above |= is && !was && new.purposes().within(*after, other.2);
+        }
         if lost || gained {
             let (was, is) = ("others covered".to_owned(), if lost { "fewer" } else { "more" }.to_owned());
-            found.push("vocabulary.purposes.objection-also-covers", vec![name.clone()], was, is, lost);
+            let key = "vocabulary.purposes.objection-also-covers";
+            found.push(key, vec![name.clone()], was, is, lost || above);
         }
     }
     for (name, before, after) in in_both(old.categories(), new.categories()) {
@@ -241,13 +246,27 @@ fn of_the_words(found: &mut Found, old: &Vocabulary, new: &Vocabulary) {
     for (name, before, after) in in_both(old.kinds(), new.kinds()) {
         let (was, is) = (old.needs_agreement(before), new.needs_agreement(after));
         found.flag("vocabulary.kinds.needs-agreement", &name, was, is, was);
-        let reference = |words: &Vocabulary, kind| words.legal_reference_for(kind).is_some();
-        let (was, is) = (reference(old, before), reference(new, after));
-        found.flag("vocabulary.kinds.legal-reference-for", &name, was, is, was);
+        // A narrower purpose asks for a case less often, and one in another place for other purposes.
+        let cites = |words: &Vocabulary, root: Option<PurposeId>, purpose| {
+            root.is_some_and(|root| words.purposes().within(purpose, root))
+        };
+        let (was, is) = (old.legal_reference_for(before), new.legal_reference_for(after));
+        let (lost, gained) = purposes.iter().fold((false, false), |(lost, gained), (_, in_old, in_new)| {
+            let (was, is) = (cites(old, was, *in_old), cites(new, is, *in_new));
+            (lost || (was && !is), gained || (is && !was))
+        });
+        if lost || gained {
+            let root = |words: &Vocabulary, root: Option<PurposeId>| {
+                root.map_or("none".to_owned(), |root| words.purposes().name(root).to_owned())
+            };
+            let (was, is) = (root(old, was), root(new, is));
+            found.push("vocabulary.kinds.legal-reference-for", vec![name.clone()], was, is, lost);
+        }
     }
     for (name, before, after) in in_both(old.relations(), new.relations()) {
         let (was, is) = (old.bound_only(before), new.bound_only(after));
-        found.flag("vocabulary.relations.bound-only", &name, was, is, was);
+        // A relation that holds less often permits less, and forbids less.
+        found.flag("vocabulary.relations.bound-only", &name, was, is, true);
     }
 }
 

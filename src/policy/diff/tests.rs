@@ -173,3 +173,49 @@ fn holidays_that_are_still_to_come_are_kept() {
     assert_eq!(difference(&both, &holidays(past)).more, 1);
     assert!(difference(&holidays(past), &both).is_empty());
 }
+
+#[test]
+fn a_kind_that_cites_a_case_for_less_is_found() {
+    let cites = |purpose: &str| {
+        let cites = format!("legal-reference-for = \"{purpose}\"\n");
+        let cites = if purpose.is_empty() { "" } else { &cites };
+        stated(&format!(
+            "[[vocabulary.kinds]]\nid = \"bailiff\"\ntitle = \"t\"\ndescription = \"d\"\n{cites}"
+        ))
+    };
+    let key = "`vocabulary.kinds.legal-reference-for` of bailiff";
+    let more = |old: &str, new: &str| {
+        let found = difference(&cites(old), &cites(new));
+        let line = |name: &str| if name.is_empty() { "none".to_owned() } else { name.to_owned() };
+        let words = format!("{key}: {} -> {}", line(old), line(new));
+        assert!(found.to_text().contains(&words), "{words}: {}", found.to_text());
+        found.more
+    };
+    assert_eq!(more("legal", "court-order"), 1);
+    assert_eq!(more("legal", "marketing"), 1);
+    assert_eq!(more("legal", ""), 1);
+    assert_eq!(more("court-order", "legal"), 0);
+    assert_eq!(more("", "legal"), 0);
+}
+
+#[test]
+fn a_relation_that_holds_elsewhere_and_an_objection_that_ends_more_lightly_are_found() {
+    let relation = |bound: bool| {
+        let table =
+            "[[vocabulary.relations]]\nid = \"sponsor\"\ntitle = \"t\"\ndescription = \"d\"\nbound-only =";
+        stated(&format!("{table} {bound}"))
+    };
+    // A prohibition may rest on the relation.
+    assert_eq!(difference(&relation(true), &relation(false)).more, 1);
+    assert_eq!(difference(&relation(false), &relation(true)).more, 1);
+    let purpose = |covers: &str| {
+        let table = "[[vocabulary.purposes]]\nid = \"letters\"\ntitle = \"t\"\ndescription = \"d\"\n\
+            parent = \"marketing\"\nobjection-also-covers =";
+        stated(&format!("{table} [{covers}]"))
+    };
+    let [none, beside, above] = ["", "\"essential-notice\"", "\"marketing\""].map(purpose);
+    assert_eq!(difference(&none, &beside).more, 0);
+    assert!(difference(&beside, &none).more > 0);
+    // A consent to marketing then counts as one that is more specific than the objection to letters.
+    assert_eq!(difference(&none, &above).more, 1);
+}
