@@ -3,8 +3,12 @@
 //! A pack's own dates say when a change was announced; the ledger remembers what was in force at each place
 //! (the default, or a route) and since when a version is known, so that neither an edit where the pack lies
 //! nor a backdated announcement goes round the notice. Invariant: a place never gets a policy that discloses
-//! more than the one remembered there before the days are over that this one promised. The clock only runs
-//! forward here, and a first sight never moves; a ledger put back to an older state knows fewer first sights.
+//! more than the one remembered there before the days are over that this one promised. A first sight never
+//! moves; a ledger put back to an older state knows fewer first sights.
+//!
+//! Where the clock is behind an instant that the ledger knows to have passed, one of the two is wrong, and nobody
+//! can tell which. Then both count: a version is known since that instant, and what is to be in force may
+//! disclose no more than what was in force by either.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -22,6 +26,9 @@ use crate::policy::succession::{self, Notice};
 
 /// The place of the default pack.
 const DEFAULT: &str = "default";
+
+/// How many versions are remembered at a place that came before the one in force.
+const MAX_EARLIER: usize = 4;
 
 /// The business days that are due where nobody knows what was promised (P-14).
 const UNKNOWN_NOTICE: u32 = 30;
@@ -82,7 +89,8 @@ struct Examined {
 }
 
 fn examine(memory: &PolicyMemory, places: &Places<'_>, now: Timestamp) -> Examined {
-    let mut examination = Examination::new(memory, places, now);
+    let passed = passed(memory, now);
+    let mut examination = Examination::new(memory, places, now, passed);
     let mut findings: Vec<Finding> = Vec::new();
     let mut next = PolicyMemory::default();
     for (place, versions) in &places.0 {
@@ -92,20 +100,33 @@ fn examine(memory: &PolicyMemory, places: &Places<'_>, now: Timestamp) -> Examin
     }
     for (place, versions) in &places.0 {
         for finding in examination.objections(place, versions, &next.first_seen) {
+            let finding = if passed > now { names_the_clock(&finding, now, passed) } else { finding };
             // Most routes share their pack.
             if !findings.iter().any(|known| known.to_string() == finding.to_string()) {
                 findings.push(finding);
             }
         }
-        let loaded = memory.places.get(place).map_or(now, |known| known.loaded.max(now));
-        let coming = coming(versions, now);
-        for pack in coming {
-            next.texts.entry(pack.digest()).or_insert_with(|| pack.to_text());
-        }
-        let versions = coming.iter().map(|pack| (pack.digest(), pack.manifest().effective)).collect();
-        next.places.insert(place.clone(), PolicyPlace { loaded, versions });
+        let (texts, stands) = examination.stands(place, versions);
+        next.texts.extend(texts);
+        next.places.insert(place.clone(), stands);
     }
     Examined { findings, memory: next }
+}
+
+/// The latest instant that is known to have passed.
+fn passed(memory: &PolicyMemory, now: Timestamp) -> Timestamp {
+    let loaded = memory.places.values().map(|place| place.loaded);
+    loaded.chain(memory.first_seen.values().copied()).fold(now, Timestamp::max)
+}
+
+/// Adds to an objection that a clock which is set right may answer it.
+fn names_the_clock(finding: &Finding, now: Timestamp, passed: Timestamp) -> Finding {
+    let report = finding.report();
+    let message = format!(
+        "{}; the clock says {now}, and the ledger was used at {passed}: one of them is wrong, and both count",
+        report.message
+    );
+    Finding::error(finding.code(), message).hint(report.hint.unwrap_or_default())
 }
 
 /// The version in force and those that wait.
@@ -118,10 +139,20 @@ fn day(instant: Timestamp) -> Date {
     instant.to_zoned(TimeZone::UTC).date()
 }
 
+/// The version of a place that is in force at an instant, the first where none is yet.
+fn in_force_at(place: &PolicyPlace, instant: Timestamp) -> Option<(PolicyDigest, Date)> {
+    let today = day(instant);
+    let begun = place.versions.iter().filter(|(_, effective)| *effective <= today);
+    let first = place.versions.iter().min_by_key(|(_, effective)| *effective);
+    begun.max_by_key(|(_, effective)| *effective).or(first).copied()
+}
+
 struct Examination<'m> {
     memory: &'m PolicyMemory,
     places: &'m Places<'m>,
     now: Timestamp,
+    /// The latest instant that is known to have passed: later than now where the clock was put back.
+    passed: Timestamp,
     /// Versions that were remembered and are read again.
     loaded: HashMap<PolicyDigest, Option<Arc<Pack>>>,
     /// Most places share their packs: each pair is compared once.
@@ -130,24 +161,55 @@ struct Examination<'m> {
 }
 
 impl<'m> Examination<'m> {
-    fn new(memory: &'m PolicyMemory, places: &'m Places<'m>, now: Timestamp) -> Examination<'m> {
+    fn new(
+        memory: &'m PolicyMemory,
+        places: &'m Places<'m>,
+        now: Timestamp,
+        passed: Timestamp,
+    ) -> Examination<'m> {
         Examination {
             memory,
             places,
             now,
+            passed,
             loaded: HashMap::new(),
             objections: HashMap::new(),
             corrections: HashMap::new(),
         }
     }
 
+    /// What is to be remembered of a place once these versions are in force there.
+    fn stands(&mut self, place: &str, versions: &[Arc<Pack>]) -> (Vec<(PolicyDigest, String)>, PolicyPlace) {
+        let known = self.memory.places.get(place);
+        let loaded = known.map_or(self.now, |known| known.loaded.max(self.now));
+        let coming = coming(versions, self.now);
+        let texts = coming.iter().map(|pack| (pack.digest(), pack.to_text()));
+        let mut texts: Vec<(PolicyDigest, String)> = texts.collect();
+        let mut stand: Vec<(PolicyDigest, Date)> = Vec::new();
+        if let Some(next) = coming.first() {
+            // By a clock that was put forward this one may have come into force before its day.
+            let earlier = known.iter().flat_map(|known| &known.versions);
+            stand.extend(earlier.filter(|(_, since)| *since < next.manifest().effective));
+            stand.retain(|(digest, _)| coming.iter().all(|pack| pack.digest() != *digest));
+            stand.sort_unstable_by_key(|(_, since)| *since);
+            stand.drain(..stand.len().saturating_sub(MAX_EARLIER));
+        }
+        for (digest, _) in &stand {
+            texts.extend(self.pack(*digest).map(|pack| (*digest, pack.to_text())));
+        }
+        stand.extend(coming.iter().map(|pack| (pack.digest(), pack.manifest().effective)));
+        (texts, PolicyPlace { loaded, versions: stand })
+    }
+
     /// What was in force at a place when a gateway last looked, or should be by now.
     fn in_force_before(&self, place: &PolicyPlace) -> Option<PolicyDigest> {
-        let today = day(self.now.max(place.loaded));
-        let begun = place.versions.iter().filter(|(_, effective)| *effective <= today);
-        let latest = begun.max_by_key(|(_, effective)| *effective);
-        let first = place.versions.iter().min_by_key(|(_, effective)| *effective);
-        latest.or(first).map(|(digest, _)| *digest)
+        in_force_at(place, self.passed).map(|(digest, _)| digest)
+    }
+
+    /// The same, by the ledger and by the clock: two where the clock was put back behind a switch.
+    fn in_force_by_either(&self, place: &PolicyPlace) -> impl Iterator<Item = PolicyDigest> + use<> {
+        let by_the_clock = in_force_at(place, self.now).map(|(digest, _)| digest);
+        self.in_force_before(place).into_iter().chain(by_the_clock)
     }
 
     /// When each of these versions was first seen.
@@ -156,7 +218,7 @@ impl<'m> Examination<'m> {
         for pack in versions {
             let known = self.memory.first_seen.get(&pack.digest()).copied();
             let sight = known.or_else(|| self.seen_as_another(place, pack));
-            sights.push((pack.digest(), sight.unwrap_or(self.now)));
+            sights.push((pack.digest(), sight.unwrap_or(self.passed)));
         }
         sights
     }
@@ -195,7 +257,10 @@ impl<'m> Examination<'m> {
             Notice { known: manifest.announced.max(seen), from: manifest.effective.max(today) }
         };
         let mut findings = Vec::new();
-        for before in self.before(place, next) {
+        // By the ledger, these should have come into force; they did not wait for the clock.
+        let begun = coming.iter().filter(|pack| pack.manifest().effective <= day(self.passed));
+        let begun = begun.filter(|_| self.passed > self.now).map(|pack| pack.digest()).last();
+        for before in self.before(place, next).into_iter().chain(begun) {
             if before == next.digest() {
                 continue;
             }
@@ -222,10 +287,10 @@ impl<'m> Examination<'m> {
     /// renaming a route is no way round the notice. Another title is another document, and follows none.
     fn before(&mut self, place: &str, next: &Pack) -> BTreeSet<PolicyDigest> {
         if let Some(known) = self.memory.places.get(place) {
-            return self.in_force_before(known).into_iter().collect();
+            return self.in_force_by_either(known).collect();
         }
         let everywhere: BTreeSet<PolicyDigest> =
-            self.memory.places.values().filter_map(|known| self.in_force_before(known)).collect();
+            self.memory.places.values().flat_map(|known| self.in_force_by_either(known)).collect();
         let same = |digest: &PolicyDigest| {
             // One that cannot be read may have had the title.
             self.pack(*digest).is_none_or(|pack| pack.manifest().title == next.manifest().title)

@@ -180,3 +180,55 @@ fn what_cannot_be_read_again_cannot_be_followed() {
     // It may disclose more, so that it waits like one that does.
     remembered.load("2026-04-14", &[version("2025-02-03", &[HOSTING, "// Another text."])]).unwrap();
 }
+
+#[test]
+fn a_clock_that_was_put_back_shortens_no_waiting_time() {
+    let [base, soon] = [version("2025-02-03", &[HOSTING]), version("2026-11-27", &[HOSTING, MAPS])];
+    let both = [Arc::clone(&base), soon];
+    let mut remembered = Remembered::default();
+    remembered.load("2026-11-02", &[Arc::clone(&base)]).unwrap();
+    // It would come into force as soon as the clock is right, in the gateway that runs too.
+    let why = remembered.load("2026-01-06", &both).unwrap_err();
+    assert!(why.starts_with("change-not-announced") && why.contains("the clock says 2026-01-06"), "{why}");
+    assert!(why.contains("used at 2026-11-02"), "{why}");
+    let why = remembered.load("2026-11-28", &both).unwrap_err();
+    assert!(why.contains("known to this gateway 20 business days ahead") && !why.contains("clock"), "{why}");
+    // What was in force starts meanwhile, and one that waits long enough by either.
+    remembered.load("2026-01-06", &[Arc::clone(&base)]).unwrap();
+    remembered.load("2026-01-06", &[base, version("2026-12-14", &[HOSTING, MAPS])]).unwrap();
+}
+
+#[test]
+fn a_clock_that_was_put_forward_once_neither_brings_a_version_nor_keeps_one() {
+    let base = version("2025-02-03", &[HOSTING]);
+    let with = |effective: &str, rules: &[&str]| [Arc::clone(&base), version(effective, rules)];
+    let both = with("2027-03-01", &[HOSTING, MAPS]);
+    let mut remembered = Remembered::default();
+    remembered.load("2026-11-02", &both).unwrap();
+    remembered.load("2027-03-02", &both).unwrap();
+    remembered.load("2027-03-03", &both).unwrap();
+    let edited = with("2026-11-03", &[HOSTING, MAPS]);
+    let why = remembered.load("2026-11-03", &edited).unwrap_err();
+    assert!(why.contains("the clock says 2026-11-03"), "{why}");
+    // What was in force starts, alone and with the one that waits; so does one that waits long enough by either.
+    for versions in [&both[..1], &both, &with("2027-04-19", &[HOSTING, MAIL])] {
+        let mut again = remembered.clone();
+        again.load("2026-11-03", versions).unwrap();
+        again.load("2026-11-04", versions).unwrap();
+        assert!(again.load("2026-11-05", &edited).is_err());
+        again.load("2027-04-20", versions).unwrap();
+    }
+    let why = remembered.load("2026-11-03", &with("2027-02-01", &[HOSTING, MAIL])).unwrap_err();
+    assert!(why.contains("the ledger was used at 2027-03-03"), "{why}");
+}
+
+#[test]
+fn a_version_that_does_less_and_should_be_in_force_by_the_ledger_is_put_in_force_at_once() {
+    let base = version("2025-02-03", &[HOSTING, MAPS]);
+    let mut remembered = Remembered::default();
+    remembered.load("2027-03-02", &[Arc::clone(&base)]).unwrap();
+    let why = remembered.load("2026-11-03", &[Arc::clone(&base), version("2026-12-15", &[HOSTING])]);
+    assert!(why.unwrap_err().contains("the clock says 2026-11-03"));
+    remembered.load("2026-11-03", &[Arc::clone(&base), version("2026-11-03", &[HOSTING])]).unwrap();
+    assert!(remembered.load("2026-12-16", &[base]).is_err());
+}
