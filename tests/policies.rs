@@ -442,6 +442,70 @@ fn an_operation_is_explained_beside_what_comes_back() {
     );
 }
 
+#[test]
+fn an_operation_that_no_rule_permits_here_names_the_purposes_for_which_one_does() {
+    let destroy = r#"{"operation":"destroy","subject-is-recipient":true}"#;
+    for (kind, purpose, elsewhere) in [
+        ("data-subject", "access", "`erasure`"),
+        ("employee", "security", "`service-provision`"),
+        ("customer-administrator", "access", "`service-provision`"),
+    ] {
+        for category in [&["--category", "name"][..], &[]] {
+            let (outcome, out, _) =
+                explained(kind, purpose, &[&["--request-json", destroy], category].concat());
+            assert_eq!(outcome, Outcome::Found);
+            let told: Vec<&str> = out
+                .lines()
+                .filter(|line| line.contains("permits `destroy`") && line.contains("nothing: "))
+                .collect();
+            assert!(!told.is_empty() && !out.contains("policy ever permits"), "{out}");
+            for line in told {
+                assert!(line.contains("for this purpose, only for ") && line.contains(elsewhere), "{out}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_operation_is_explained_by_what_is_known_of_the_person_rather_than_by_the_mapping() {
+    for (fact, reason) in [
+        ("erased", "no erasure of"),
+        ("restricted", "the restriction of"),
+        ("minor", "a person who is of age"),
+    ] {
+        let person = format!("{{\"{fact}\":true}}");
+        let alter = ["--request-json", r#"{"operation":"alter"}"#, "--subject-json", &person];
+        for category in [&["--category", "name"][..], &[]] {
+            let (outcome, out, _) = explained("employee", "account-management", &[&alter, category].concat());
+            assert_eq!(outcome, Outcome::Found);
+            let why = out.lines().skip_while(|line| !line.contains("`alter` is not carried out")).nth(1);
+            assert!(why.unwrap().contains(&format!("would have to change: {reason}")), "{out}");
+        }
+    }
+}
+
+#[test]
+fn an_operation_is_about_the_categories_that_were_asked_for() {
+    let alter = |categories: &[&str]| {
+        let request = ["--request-json", r#"{"operation":"alter"}"#];
+        explained("employee", "account-management", &[&request, categories].concat())
+    };
+    let (outcome, out, _) = alter(&["--category", "password"]);
+    assert_eq!(outcome, Outcome::Found);
+    assert!(
+        out.contains("`alter` is not carried out")
+            && out.contains("nothing: no rule of this policy ever permits `alter` of these categories"),
+        "{out}"
+    );
+    for categories in
+        [&["--category", "password", "--category", "name"][..], &["--category", "aggregate"], &[]]
+    {
+        let (outcome, out, _) = alter(categories);
+        assert_eq!(outcome, Outcome::Fine, "{out}");
+        assert!(out.contains("`alter` is carried out"), "{out}");
+    }
+}
+
 /// Name, attributes and text.
 type XmlElement = (String, Vec<(String, String)>, String);
 

@@ -162,8 +162,13 @@ fn explained(args: &ExplainArgs, out: &mut dyn Write, words: &mut dyn Write) -> 
         let question = Question { pack: &pack, asking: &asking, about: &about, record, now };
         let mut explanation = question.explain(&categories);
         if asking.operation != Operation::Disclose {
-            let is_permitted = carried_out(&pack, &asking, &about, now);
-            let changes = if is_permitted { Changes::default() } else { question.explain_operation(&[]) };
+            // As on a route that maps these categories; without a name, on one that maps nobody's data.
+            let named = if args.categories.is_empty() { &[][..] } else { &categories[..] };
+            let classes: Vec<Vec<CategoryId>> = named.iter().map(|&category| vec![category]).collect();
+            let classes = Classes::new(classes, false);
+            let is_permitted = carried_out(&pack, &asking, &classes, &about, now);
+            let changes =
+                if is_permitted { Changes::default() } else { question.explain_operation(classes.sets()) };
             let name = asking.operation.name();
             explanation.operation = Some(OperationExplained { name, carried_out: is_permitted, changes });
         }
@@ -182,9 +187,15 @@ fn explained(args: &ExplainArgs, out: &mut dyn Write, words: &mut dyn Write) -> 
     Ok(if explanation.refused.is_none() && is_done { Outcome::Fine } else { Outcome::Found })
 }
 
-/// Whether the operation is carried out on who is described, as on a route that maps everything.
-fn carried_out(pack: &Arc<Pack>, asking: &Asking, about: &scenario::Facts, now: Timestamp) -> bool {
-    let admitted = Decisions::new(Arc::clone(pack)).admit_once(asking, Classes::unread());
+/// Whether the operation is carried out on who is described, on a route with these classes of fields.
+fn carried_out(
+    pack: &Arc<Pack>,
+    asking: &Asking,
+    classes: &Classes,
+    about: &scenario::Facts,
+    now: Timestamp,
+) -> bool {
+    let admitted = Decisions::new(Arc::clone(pack)).admit_once(asking, classes);
     admitted.is_ok_and(|admitted| {
         let scenario::Facts { subject, controller, record, relationship } = about;
         admitted.carries_out(&admitted.judge(subject, controller, record, *relationship, now))

@@ -19,6 +19,8 @@ const MAX_TOGETHER: usize = 4;
 const MAX_TRIALS: usize = 4096;
 /// Most alternatives that are told.
 const MAX_ALTERNATIVES: usize = 6;
+/// The kind of a change of the mapping.
+const MAPPING: &str = "mapping";
 
 /// One thing that would have to be otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -73,6 +75,14 @@ impl Changes {
         Changes { alternatives, never: None }
     }
 
+    /// How much it takes, for a comparison: changed facts first, fewer before more; then another mapping; then nothing
+    /// that is known to be enough; then nothing at all.
+    pub(super) fn effort(&self) -> (bool, bool, bool, usize) {
+        let mapping = self.alternatives.iter().flatten().any(|change| change.what == MAPPING);
+        let fewest = self.alternatives.iter().map(Vec::len).min().unwrap_or(usize::MAX);
+        (self.never.is_some(), self.alternatives.is_empty(), mapping, fewest)
+    }
+
     /// The alternatives in one line; `None` where there is nothing to say.
     pub fn in_words(&self) -> Option<String> {
         if let Some(why) = &self.never {
@@ -101,12 +111,69 @@ pub(super) fn changes(
     }
     let solutions = trial.solutions();
     if solutions.is_empty() && !trial.can_leave(asking.purpose) {
-        return trial.narrower().unwrap_or_else(|| Changes::never(trial.why_never()));
+        let why = || why_never(pack, asking, operation, OF_THESE, &[class]);
+        return trial.narrower().unwrap_or_else(|| Changes::never(why()));
     }
     let alternatives = merged(solutions).into_iter().take(MAX_ALTERNATIVES);
     let alternatives = alternatives
         .map(|solution| solution.iter().map(|(fact, values)| trial.in_words(*fact, values)).collect());
     Changes { alternatives: alternatives.collect(), never: None }
+}
+
+/// True if a field with these categories leaves, or the operation is carried out on it, with the facts as they are.
+pub(super) fn leaves(
+    pack: &Pack,
+    asking: &Asking,
+    operation: Operation,
+    about: &About<'_>,
+    class: &[CategoryId],
+) -> bool {
+    Trial::new(pack, asking, operation, about, class).leaves(&[])
+}
+
+/// What an operation is about that is explained for some categories and not for all.
+pub(super) const OF_THESE: &str = " of these categories";
+
+/// Why nothing lets any of these classes leave, or lets the operation be carried out on any of them: for which other
+/// purposes rules do. `of` is what an operation is said to be about.
+pub(super) fn why_never(
+    pack: &Pack,
+    asking: &Asking,
+    operation: Operation,
+    of: &str,
+    classes: &[&[CategoryId]],
+) -> String {
+    let can_leave = |purpose| {
+        classes.iter().any(|class| can_all_leave(pack, asking, operation, purpose, &pack.judged_as(class)))
+    };
+    let what = match operation {
+        Operation::Disclose => "releases it to".to_owned(),
+        other => format!("permits `{}`{of} to", other.name()),
+    };
+    only_for(pack, &what, can_leave)
+}
+
+/// For which purposes alone rules release something to a kind, or permit an operation.
+pub(super) fn only_for(pack: &Pack, what: &str, is_possible: impl Fn(PurposeId) -> bool) -> String {
+    match listed(pack.vocabulary().purposes(), is_possible, std::iter::empty()) {
+        None => format!("no rule of this policy ever {what} this kind"),
+        Some(others) => format!("no rule {what} this kind for this purpose, only for {others}"),
+    }
+}
+
+/// Whether rules could release all of these categories to the kind that asks, for a purpose, whatever the facts.
+fn can_all_leave(
+    pack: &Pack,
+    asking: &Asking,
+    operation: Operation,
+    purpose: PurposeId,
+    categories: &[CategoryId],
+) -> bool {
+    let is_open = |category: &CategoryId| {
+        let cell = pack.rulebook().cell_for(operation, (asking.recipient.kind, purpose, *category));
+        cell.is_some_and(|cell| !cell.is_closed())
+    };
+    categories.iter().all(is_open)
 }
 
 /// A decision about one class of fields that is made again with other facts.
@@ -217,12 +284,7 @@ impl<'a> Trial<'a> {
     }
 
     fn can_all_leave(&self, purpose: PurposeId, categories: &[CategoryId]) -> bool {
-        let (rulebook, kind) = (self.pack.rulebook(), self.asking.recipient.kind);
-        let is_open = |category: &CategoryId| {
-            let cell = rulebook.cell_for(self.operation, (kind, purpose, *category));
-            cell.is_some_and(|cell| !cell.is_closed())
-        };
-        categories.iter().all(is_open)
+        can_all_leave(self.pack, self.asking, self.operation, purpose, categories)
     }
 
     /// Of a wide category that could leave but for what below it is never released: a narrower one.
@@ -239,20 +301,7 @@ impl<'a> Trial<'a> {
             "a narrower category in the mapping: what is mapped may hold {}, and no rule releases that here",
             closed.join(", ")
         );
-        Some(Changes::one("mapping", text))
-    }
-
-    fn why_never(&self) -> String {
-        let purposes = self.words().purposes();
-        let others = listed(purposes, |purpose| self.can_leave(purpose), std::iter::empty());
-        let what = match self.operation {
-            Operation::Disclose => "releases it to".to_owned(),
-            other => format!("permits `{}` to", other.name()),
-        };
-        match others {
-            None => format!("no rule of this policy ever {what} this kind"),
-            Some(others) => format!("no rule {what} this kind for this purpose, only for {others}"),
-        }
+        Some(Changes::one(MAPPING, text))
     }
 
     fn in_words(&self, fact: Fact, values: &[u8]) -> Change {

@@ -9,6 +9,7 @@ mod words;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use self::changes::OF_THESE;
 pub use self::changes::{Change, Changes};
 use self::words::listed;
 use super::admission::{Asking, check};
@@ -119,16 +120,29 @@ impl<'a> Question<'a> {
     }
 
     /// What would have to change for the request's operation to be carried out on a route with these classes of
-    /// fields: it takes one of them. The shortest answer counts.
+    /// fields: it takes one of them. The answer that takes least counts. Empty where the
+    /// rules permit it already.
     pub fn explain_operation(&self, classes: &[Vec<CategoryId>]) -> Changes {
-        let classes = of_somebody(self.pack, classes);
+        let operation = self.asking.operation;
         let is_somebodys = |category: &&CategoryId| self.pack.vocabulary().is_somebodys(**category);
+        let of = if classes.iter().flatten().any(|category| is_somebodys(&category)) { OF_THESE } else { "" };
+        let classes = of_somebody(self.pack, classes);
         let somebodys = classes.iter().map(|class| class.iter().filter(is_somebodys).copied().collect());
-        let somebodys = somebodys.filter(|class: &Vec<CategoryId>| !class.is_empty());
-        let found = somebodys.map(|class| self.changes(self.asking.operation, &class));
-        let length =
-            |changes: &Changes| changes.alternatives.iter().map(Vec::len).min().unwrap_or(usize::MAX);
-        found.min_by_key(length).unwrap_or_default()
+        let somebodys: Vec<Vec<CategoryId>> =
+            somebodys.filter(|class: &Vec<CategoryId>| !class.is_empty()).collect();
+        let leaves = |class: &Vec<CategoryId>| {
+            changes::leaves(self.pack, self.asking, operation, &self.about(), class)
+        };
+        if somebodys.iter().any(leaves) {
+            return Changes::default();
+        }
+        let found = somebodys.iter().map(|class| self.changes(operation, class));
+        let least = found.min_by_key(Changes::effort).unwrap_or_default();
+        if least.never.is_none() {
+            return least;
+        }
+        let somebodys: Vec<&[CategoryId]> = somebodys.iter().map(Vec::as_slice).collect();
+        Changes::never(changes::why_never(self.pack, self.asking, operation, of, &somebodys))
     }
 
     fn changes(&self, operation: Operation, class: &[CategoryId]) -> Changes {
