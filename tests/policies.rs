@@ -467,6 +467,40 @@ fn an_operation_that_no_rule_permits_here_names_the_purposes_for_which_one_does(
 }
 
 #[test]
+fn a_refusal_before_the_rules_says_what_would_have_to_change_and_blames_no_prohibition() {
+    let destroy = r#"{"operation":"destroy","subject-is-recipient":true}"#;
+    for (kind, purpose) in [("data-subject", "access"), ("employee", "security")] {
+        let (_, out, _) = explained(kind, purpose, &["--request-json", destroy, "--category", "name"]);
+        assert!(out.contains(": would release, but the request is refused: no-rule-permits"), "{out}");
+        assert!(!out.contains("a prohibition wins"), "{out}");
+    }
+    let (_, out, _) = explained("public-authority", "court-order", &["--category", "aggregate"]);
+    assert!(out.contains("refused before anything is read: legal-reference-missing: "), "{out}");
+    assert!(out.contains("would have to change: a registered case"), "{out}");
+    assert!(out.contains(": would release, but the request is refused: legal-reference-missing"), "{out}");
+    // One refusal after the other, and a purpose for which there is no rule behind them.
+    let refused = |kind, purpose, recipient| {
+        let (_, out, _) = explained(kind, purpose, &["--recipient-json", recipient, "--format", "json"]);
+        serde_json::from_str::<serde_json::Value>(&out).unwrap()
+    };
+    let told = refused("public-authority", "court-order", r#"{"suspended":true}"#);
+    assert_eq!(told["refused"], "recipient-suspended");
+    let changes = told["refusal"]["changes"][0].as_array().unwrap();
+    let changes: Vec<&str> = changes.iter().map(|change| change["what"].as_str().unwrap()).collect();
+    assert_eq!(changes, ["suspension", "case"]);
+    // Of an operation that the rules permit the refusal alone is in the way.
+    let alter = ["--request-json", r#"{"operation":"alter"}"#, "--recipient-json", r#"{"suspended":true}"#];
+    let (_, out, _) =
+        explained("employee", "account-management", &[&alter[..], &["--category", "name"]].concat());
+    assert_eq!(out.matches("would have to change").count(), 1, "{out}");
+    let (_, out, _) = explained("employee", "account-management", &alter);
+    assert!(!out.contains("a narrower category"), "{out}");
+    // What a prohibition does withhold is still said to be prohibited.
+    let (_, out, _) = explained("employee", "account-management", &["--category", "password"]);
+    assert!(out.contains("would release, but a prohibition wins"), "{out}");
+}
+
+#[test]
 fn an_operation_is_explained_by_what_is_known_of_the_person_rather_than_by_the_mapping() {
     for (fact, reason) in [
         ("erased", "no erasure of"),

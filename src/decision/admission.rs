@@ -58,6 +58,24 @@ pub struct Asking {
     pub legal_reference: LegalReference,
 }
 
+impl Asking {
+    /// The request as it would be without what this refusal is about; `None` where no rule would permit it either.
+    #[must_use]
+    pub fn without(&self, denial: Denial) -> Option<Asking> {
+        let mut recipient = RecipientFacts::clone(&self.recipient);
+        let mut asking = self.clone();
+        match denial {
+            Denial::PurposeNotPermitted => recipient.purposes.push(asking.purpose),
+            Denial::RecipientSuspended => recipient.suspended = false,
+            Denial::AgreementNotInForce => recipient.agreement = true,
+            Denial::LegalReferenceMissing => asking.legal_reference = LegalReference::Everything,
+            Denial::NoRulePermits => return None,
+        }
+        asking.recipient = Arc::new(recipient);
+        Some(asking)
+    }
+}
+
 /// What the case that a request cites covers; whom it names is said record by record
 /// ([`super::Relationship`]).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

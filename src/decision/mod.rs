@@ -17,7 +17,8 @@ mod subject;
 pub use admission::{Asking, Denial, LegalReference, RecipientFacts};
 pub use admitted::{Admitted, Classes, Decisions};
 pub use explain::{
-    Change, Changes, Explained, Explanation, Nearest, OperationExplained, Question, explain_only,
+    Change, Changes, Explained, Explanation, Nearest, OperationExplained, Question, RefusalExplained,
+    explain_only, no_rule_permits,
 };
 pub use gather::{Overdue, Relationship};
 pub use operation::{Foresight, NamedAccount, PathNames};

@@ -294,7 +294,7 @@ impl Inquiry<'_> {
                 Ok(admitted) => return (asking, Some(admitted)),
                 Err(denial) => {
                     refused.push(self.request.by_admission(denial));
-                    match refusal::without(denial, &asking) {
+                    match asking.without(denial) {
                         Some(better) => asking = better,
                         None => return (asking, None),
                     }

@@ -1,11 +1,10 @@
 //! Why a request is refused as a whole, and what would have to change: by its problem code.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::decision::{Asking, Changes, Denial, LegalReference, RecipientFacts};
+use crate::decision::{Changes, Denial, no_rule_permits};
 use crate::layer::route::{Recipient, Route};
 use crate::policy::Pack;
 use crate::vocabulary::{Operation, PurposeId, Vocabulary};
@@ -110,46 +109,12 @@ impl Request<'_> {
                 );
                 (why, Changes::one("case", case))
             }
-            Denial::NoRulePermits => self.by_rules(),
+            Denial::NoRulePermits => {
+                no_rule_permits(self.pack, self.recipient.in_agreement.kind, self.purpose, self.operation)
+            }
         };
         Refused::new(denial.code(), why, changes)
     }
-
-    fn by_rules(&self) -> (String, Changes) {
-        let words = self.words();
-        let (kind, operation) = (self.recipient.in_agreement.kind, self.operation);
-        let possible = |purpose: &PurposeId| {
-            let rulebook = self.pack.rulebook();
-            rulebook.is_possible(kind, *purpose, operation)
-                && rulebook.is_possible(kind, *purpose, Operation::Disclose)
-        };
-        let others: Vec<PurposeId> = words.purposes().in_order().into_iter().filter(possible).collect();
-        let (kind, operation) = (words.kinds().name(kind), operation.name());
-        let why = format!("no rule permits `{operation}` to `{kind}` for `{}`", self.name());
-        let never = match others.is_empty() {
-            true => format!("no rule of this policy ever permits `{operation}` to this kind"),
-            false => format!(
-                "rules permit `{operation}` to this kind only for {}",
-                quoted(words, &outermost(words, &others))
-            ),
-        };
-        (why, Changes::never(never))
-    }
-}
-
-/// The request as it would be without what this refusal is about; `None` where nothing makes it good.
-pub(super) fn without(denial: Denial, asking: &Asking) -> Option<Asking> {
-    let mut recipient = RecipientFacts::clone(&asking.recipient);
-    let mut asking = asking.clone();
-    match denial {
-        Denial::PurposeNotPermitted => recipient.purposes.push(asking.purpose),
-        Denial::RecipientSuspended => recipient.suspended = false,
-        Denial::AgreementNotInForce => recipient.agreement = true,
-        Denial::LegalReferenceMissing => asking.legal_reference = LegalReference::Everything,
-        Denial::NoRulePermits => return None,
-    }
-    asking.recipient = Arc::new(recipient);
-    Some(asking)
 }
 
 /// The refusal of an answer that leaves whole or not at all.
@@ -191,14 +156,6 @@ pub(super) fn of_another_kind(code: &str) -> Refused {
         _ => ("the request was refused before its rules were asked", "request", "the request"),
     };
     Refused::new(code, why, Changes::one(what, change))
-}
-
-/// Purposes that no other of them covers.
-fn outermost(words: &Vocabulary, purposes: &[PurposeId]) -> Vec<PurposeId> {
-    let is_covered = |purpose: PurposeId| {
-        words.purposes().parent(purpose).is_some_and(|parent| purposes.contains(&parent))
-    };
-    purposes.iter().copied().filter(|purpose| !is_covered(*purpose)).collect()
 }
 
 fn quoted(words: &Vocabulary, purposes: &[PurposeId]) -> String {

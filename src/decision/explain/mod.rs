@@ -3,6 +3,7 @@
 //! Worked out by evaluation: each condition of a rule, as Cedar runs it, is asked by itself.
 
 mod changes;
+mod refusal;
 mod text;
 mod words;
 
@@ -11,6 +12,7 @@ use serde::Serialize;
 
 use self::changes::OF_THESE;
 pub use self::changes::{Change, Changes};
+pub use self::refusal::{RefusalExplained, no_rule_permits};
 use self::words::listed;
 use super::admission::{Asking, check};
 use super::admitted::with_service_data;
@@ -32,6 +34,9 @@ pub struct Explanation {
     /// The problem code, where the request is refused before anybody's data are looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<&'static str>,
+    /// Why it is refused, and what would have to change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<RefusalExplained>,
     /// Of an operation other than `disclose`: whether it is carried out on who is described, and what would have to
     /// change.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -96,7 +101,10 @@ impl<'a> Question<'a> {
     /// Explains these categories, each by itself.
     pub fn explain(&self, categories: &[CategoryId]) -> Explanation {
         let mut explanation = self.explain_without_changes(categories);
-        if explanation.refused.is_none() {
+        explanation.refusal = check(self.pack, self.asking)
+            .err()
+            .map(|denial| RefusalExplained::of(self.pack, self.asking, denial));
+        if explanation.refusal.is_none() {
             let lines = explanation.categories.iter_mut().zip(categories);
             for (line, category) in lines.filter(|(line, _)| line.form == Form::Removed) {
                 line.changes = self.changes(Operation::Disclose, &[*category]);
@@ -182,6 +190,7 @@ impl<'a> Question<'a> {
             kind: words.kinds().name(asking.recipient.kind).to_owned(),
             purpose: words.purposes().name(asking.purpose).to_owned(),
             refused,
+            refusal: None,
             operation: None,
             categories: explained.collect(),
             unknown: unknown(&known.subject, record, asking, words.regions()),

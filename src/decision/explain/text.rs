@@ -36,11 +36,18 @@ impl Explanation {
     pub fn to_text(&self, words: &Vocabulary, all: bool) -> String {
         let mut text = format!("`{}` asks for `{}`\n", self.kind, self.purpose);
         if let Some(code) = self.refused {
-            let _ = writeln!(text, "refused before anything is read: {code}");
+            let why = self.refusal.as_ref().map(|refusal| format!(": {}", refusal.why));
+            let _ = writeln!(text, "refused before anything is read: {code}{}", why.unwrap_or_default());
+        }
+        if let Some(changes) = self.refusal.as_ref().and_then(|refusal| refusal.changes.in_words()) {
+            let _ = writeln!(text, "{:13}   would have to change: {changes}", "");
         }
         if let Some(OperationExplained { name, carried_out, changes }) = &self.operation {
             let done = if *carried_out { "is carried out" } else { "is not carried out" };
-            let _ = writeln!(text, "`{name}` {done}; what comes back is judged as `disclose`:");
+            let _ = match self.refused {
+                Some(_) => writeln!(text, "`{name}` {done}:"),
+                None => writeln!(text, "`{name}` {done}; what comes back is judged as `disclose`:"),
+            };
             if let Some(changes) = changes.in_words() {
                 let _ = writeln!(text, "{:13}   would have to change: {changes}", "");
             }
@@ -59,7 +66,7 @@ impl Explanation {
         }
         blocks.sort_by_key(|(shared, _)| shared.form);
         for (shared, categories) in &blocks {
-            block(&mut text, shared, &folded(words, categories));
+            block(&mut text, shared, &folded(words, categories), self.refused);
         }
         if !far.is_empty() {
             let names: Vec<&str> = far.iter().map(|line| line.category.as_str()).collect();
@@ -73,7 +80,7 @@ impl Explanation {
     }
 }
 
-fn block(text: &mut String, shared: &Shared<'_>, categories: &str) {
+fn block(text: &mut String, shared: &Shared<'_>, categories: &str, refused: Option<&str>) {
     let Shared { form, may_hold, basis, rules, clauses, nearest, changes } = shared;
     let head = format!("{:13} {categories}", form.name());
     let _ = match basis {
@@ -90,10 +97,10 @@ fn block(text: &mut String, shared: &Shared<'_>, categories: &str) {
     // Rules that lack several things are for others: one of them is enough to read.
     let shown = if nearest.iter().all(|near| near.lacks.len() > 1) { 1 } else { nearest.len() };
     for near in nearest.iter().take(shown) {
-        let lacks = if near.lacks.is_empty() {
-            "would release, but a prohibition wins".to_owned()
-        } else {
-            near.lacks.join("; ")
+        let lacks = match refused {
+            _ if !near.lacks.is_empty() => near.lacks.join("; "),
+            Some(code) if rules.is_empty() => format!("would release, but the request is refused: {code}"),
+            _ => "would release, but a prohibition wins".to_owned(),
         };
         let _ = writeln!(text, "{:13}   near: {} [{}]: {lacks}", "", near.rule, near.clauses.join(", "));
     }

@@ -1,0 +1,84 @@
+//! A refusal before anybody's data are looked at.
+
+use serde::Serialize;
+
+use super::super::admission::{Asking, Denial, check};
+use super::changes::{Change, Changes, only_for};
+use crate::policy::Pack;
+use crate::vocabulary::{KindId, Operation, PurposeId};
+
+/// Why a request is refused, and what would have to change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RefusalExplained {
+    pub why: String,
+    #[serde(flatten)]
+    pub changes: Changes,
+}
+
+impl RefusalExplained {
+    pub(super) fn of(pack: &Pack, asking: &Asking, denial: Denial) -> RefusalExplained {
+        let purpose = pack.vocabulary().purposes().name(asking.purpose);
+        let (why, what, change) = match denial {
+            Denial::PurposeNotPermitted => (
+                format!("the recipient is not registered for `{purpose}`"),
+                "registration",
+                format!("`purposes` of the recipient: with `{purpose}`"),
+            ),
+            Denial::RecipientSuspended => {
+                ("the recipient is suspended".to_owned(), "suspension", "the recipient resumed".to_owned())
+            }
+            Denial::AgreementNotInForce => (
+                "no agreement with the recipient is in force".to_owned(),
+                "agreement",
+                "an agreement with the recipient that is in force".to_owned(),
+            ),
+            Denial::LegalReferenceMissing => (
+                format!("the request cites no registered case, and `{purpose}` takes one"),
+                "case",
+                format!(
+                    "a registered case for the recipient and `{purpose}`, approved by two people and not ended, that the request cites"
+                ),
+            ),
+            Denial::NoRulePermits => {
+                let (why, changes) =
+                    no_rule_permits(pack, asking.recipient.kind, asking.purpose, asking.operation);
+                return RefusalExplained { why, changes };
+            }
+        };
+        let own = Change::new(what, change);
+        let better = asking.without(denial);
+        let further = better.and_then(|better| {
+            let denial = check(pack, &better).err()?;
+            Some(RefusalExplained::of(pack, &better, denial).changes)
+        });
+        RefusalExplained { why, changes: further.unwrap_or_default().after(&own) }
+    }
+}
+
+/// Why no rule can permit the request, and for which purposes rules do.
+pub fn no_rule_permits(
+    pack: &Pack,
+    kind: KindId,
+    purpose: PurposeId,
+    operation: Operation,
+) -> (String, Changes) {
+    let (words, rulebook) = (pack.vocabulary(), pack.rulebook());
+    let is_possible = |purpose: PurposeId, operation| rulebook.is_possible(kind, purpose, operation);
+    // Where the operation itself could be permitted, nothing that comes back could.
+    let missing = match is_possible(purpose, operation) {
+        true => Operation::Disclose,
+        false => operation,
+    };
+    let why = format!(
+        "no rule permits `{}` to `{}` for `{}`",
+        missing.name(),
+        words.kinds().name(kind),
+        words.purposes().name(purpose)
+    );
+    let is_admitted = |purpose| is_possible(purpose, operation) && is_possible(purpose, Operation::Disclose);
+    let never = match operation {
+        Operation::Disclose => only_for(pack, "releases anything to", is_admitted),
+        other => only_for(pack, &format!("permits `{}` to", other.name()), is_admitted),
+    };
+    (why, Changes::never(never))
+}
