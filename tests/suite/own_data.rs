@@ -137,6 +137,10 @@ fn every_answer_to_a_persons_request_names_the_controller_of_entrusted_data() {
         let named = answer.header("data-purpose-controller");
         assert_eq!(named, names.then_some(controller), "{path} {purpose}");
     }
+    // What the route does not take is refused like everything else.
+    let gzip = ["data-purpose: objection", &person, "content-encoding: gzip"];
+    let gzip = http::send(gate.address, "POST", "/customers", &gzip, b"x");
+    assert_eq!((gzip.status, gzip.header("data-purpose-controller")), (400, Some(controller)));
     let head = ["data-purpose: access", &person];
     let head = http::send(gate.address, "HEAD", "/customers", &head, b"");
     assert_eq!((head.status, head.header("data-purpose-controller")), (200, Some(controller)));

@@ -220,10 +220,11 @@ impl Exchange {
             }
         })?;
         self.route = Some(Arc::clone(&found.route));
-        request::screen_content(&parts, &body, found.route.delete_body, &found.route.request_headers)
-            .map_err(|rejection| self.explained(rejection))?;
         let decisions = self.decisions(&found.route)?;
         let purpose = self.declared_purpose(&parts.headers, &caller, &decisions)?;
+        // Whatever the route refuses, it refuses for a purpose: to a person's own request it says whom to ask (P-3b).
+        request::screen_content(&parts, &body, found.route.delete_body, &found.route.request_headers)
+            .map_err(|rejection| self.explained(rejection))?;
         let case = self.cited_case(purpose);
         let Admission { release: admitted, operation } =
             self.admit(&found.route, purpose, case.as_deref(), &decisions)?;
