@@ -164,6 +164,8 @@ impl<'r, 'd> Reading<'r, 'd> {
         self.fields.end();
         let name = names.add(self.document, &name?);
         let upstream = upstream?;
+        let mapped = scrubbing?;
+        let (scrubbing, unread) = if personal { (Some(mapped), None) } else { (None, Some(mapped)) };
         Some(Route {
             name,
             upstream: Arc::clone(&upstream.name),
@@ -175,7 +177,8 @@ impl<'r, 'd> Reading<'r, 'd> {
             pattern: pattern?.value.to_owned(),
             purposes,
             operation,
-            scrubbing: if personal { Some(scrubbing?) } else { None },
+            scrubbing,
+            unread,
             media_types,
             query,
             hide_existence,

@@ -298,9 +298,9 @@ impl Slice {
         Permit::new(releases.collect())
     }
 
-    /// Whether a category counts: all do for what leaves, and what is about somebody for what is done.
+    /// Whether a category counts: all do for what leaves, and personal and service data for what is done.
     fn asks_about(&self, pack: &Pack, category: CategoryId) -> bool {
-        self.operation == Operation::Disclose || pack.vocabulary().is_somebodys(category)
+        self.operation == Operation::Disclose || pack.vocabulary().decides_operations(category)
     }
 
     /// A field that nothing classifies leaves on the operator's word alone, and so without a basis, unless

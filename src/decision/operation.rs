@@ -2,7 +2,7 @@
 //!
 //! Nothing is known then but whom the request's path names, and what the ledger knows of them: the request's
 //! body is not judged. An operation is carried out if the facts permit it on at least one class of the route
-//! that tells about somebody. Invariant: nobody changes what a rule gives to the person itself, or to the
+//! that is personal or service data. Invariant: nobody changes what a rule gives to the person itself, or to the
 //! account itself, unless the path names that person or account.
 
 use std::ops::ControlFlow;
@@ -141,19 +141,16 @@ fn every_fact() -> Mask {
     Fact::all(MOST_RELATIONS).collect()
 }
 
-/// The classes that an operation is asked about: those of the route, or, where none of them tells about anybody,
-/// everything that there can be of somebody. What is not mapped may be changed all the same.
+/// The classes that an operation is asked about: those of the route, or, where none of them is personal or service data,
+/// everything that there can be of somebody. What is not mapped may be changed all the same, and what somebody published
+/// is still theirs.
 pub(super) fn of_somebody(pack: &Pack, sets: &[Vec<CategoryId>]) -> Vec<Vec<CategoryId>> {
     let words = pack.vocabulary();
-    let is_somebodys = |category: &CategoryId| words.is_somebodys(*category);
-    if sets.iter().flatten().any(is_somebodys) {
+    let decides = |category: &CategoryId| words.decides_operations(*category);
+    if sets.iter().flatten().any(decides) {
         return sets.to_vec();
     }
-    let tree = words.categories();
-    let roots: Vec<CategoryId> =
-        ["personal", "service-data"].into_iter().filter_map(|name| tree.find(name)).collect();
-    let within = |category: &CategoryId| roots.iter().any(|&root| tree.within(*category, root));
-    tree.in_order().into_iter().filter(within).map(|category| vec![category]).collect()
+    words.categories().in_order().into_iter().filter(decides).map(|category| vec![category]).collect()
 }
 
 /// Whether some class can be permitted, whatever the facts that are not known.
@@ -168,7 +165,7 @@ fn is_possible(
     let words = pack.vocabulary();
     sets.iter().map(|set| pack.judged_as(set)).any(|set| {
         let known = known.with(Fact::WithServiceData, u8::from(with_service_data(pack, &set)));
-        let categories = set.iter().filter(|category| words.is_somebodys(**category));
+        let categories = set.iter().filter(|category| words.decides_operations(**category));
         let slices = categories.map(|&category| search.slice_for(operation, kind, purpose, category));
         let slices: Vec<_> = slices.collect();
         let asked: Vec<Given<'_>> = slices.iter().map(|slice| Given { slice, given: known }).collect();

@@ -216,13 +216,13 @@ fn evaluate(gatehouse: &Gatehouse, question: &Question, now: Timestamp) -> Resul
         controller: identity(&subject.properties, "controller", names)?,
         actor: None,
     };
-    let scrubbing = route.and_then(|route| route.scrubbing.as_ref());
+    let mapped = route.and_then(|route| route.mapped());
     let inquiry = Inquiry {
         gatehouse,
         decisions,
         asking: &asking,
         asker: &asker,
-        unknown_subject: scrubbing.map(|scrubbing| scrubbing.unknown_subject).unwrap_or_default(),
+        unknown_subject: mapped.map(|mapped| mapped.unknown_subject).unwrap_or_default(),
         person: person.as_ref(),
         account: account.as_ref(),
         case,

@@ -28,7 +28,7 @@ pub enum Withheld {
     Deny { max_body: usize },
 }
 
-/// How the answers of a personal route are scrubbed.
+/// The mapping of a route: how the answers of a personal one are scrubbed, and whom the path names.
 #[derive(Debug)]
 pub struct Scrubbing {
     pub plan: Arc<Plan>,
@@ -113,6 +113,8 @@ pub struct Route {
     pub operation: Option<Operation>,
     /// `None`: not personal, passes through unread.
     pub scrubbing: Option<Scrubbing>,
+    /// The mapping of a route that is not personal: its answers are not read by it, whom a request's path names is.
+    pub unread: Option<Scrubbing>,
     /// What it says about the media types of its answers.
     pub media_types: MediaTypes,
     /// The query parameters that pass.
@@ -149,9 +151,14 @@ impl Route {
         })
     }
 
+    /// What is written of whom it is about, whether its answers are scrubbed or pass unread.
+    pub fn mapped(&self) -> Option<&Scrubbing> {
+        self.scrubbing.as_ref().or(self.unread.as_ref())
+    }
+
     /// Whom its path names, as its mapping reads it.
     pub fn path_names(&self) -> PathNames {
-        let names = self.scrubbing.as_ref().map(|scrubbing| scrubbing.plan.names_by_path());
+        let names = self.mapped().map(|scrubbing| scrubbing.plan.names_by_path());
         let (subject, controller) = names.unwrap_or_default();
         PathNames { subject, controller }
     }

@@ -169,6 +169,15 @@ impl Vocabulary {
             .any(|root| tree.find(root).is_none_or(|root| tree.within(category, root)))
     }
 
+    /// Whether an operation other than `disclose` is judged by a category (P-0c): it is personal or service data. That
+    /// a person published something says nothing of who may change it.
+    pub fn decides_operations(&self, category: CategoryId) -> bool {
+        let tree = &self.categories;
+        ["personal", "service-data"]
+            .iter()
+            .any(|root| tree.find(root).is_none_or(|root| tree.within(category, root)))
+    }
+
     /// Whether a recipient of this kind receives nothing without an agreement in force.
     pub fn needs_agreement(&self, kind: KindId) -> bool {
         let said = self.kinds.lineage(kind).find_map(|kind| self.traits.agreement.get(&kind).copied());

@@ -89,6 +89,14 @@ schema = "customer"
 subject = "{id}"
 
 [[route]]
+name = "notes"
+upstream = "crm"
+methods = ["GET", "PATCH"]
+path = "/notes/{id}"
+personal = false
+subject = "{id}"
+
+[[route]]
 name = "customers"
 upstream = "crm"
 path = "/customers"
@@ -338,6 +346,13 @@ fn the_person_in_a_path_is_read_from_it_and_an_operation_is_judged_by_them() {
     let (status, told) = alter("p-2");
     assert_eq!((status, &told["refused"][0]["code"]), (1, &json!("subject-withheld")), "{told}");
     assert_eq!(told["refused"][0]["changes"][0][0]["what"], "erasure");
+
+    // Where the answers pass unread, the path names somebody all the same.
+    for (path, refused) in [("/notes/p-1", json!([])), ("/notes/p-2", json!("subject-withheld"))] {
+        let (_, told) = asked(folder, path, "customer-support", &["--method", "PATCH"]);
+        let code = told["refused"].get(0).map_or(&told["refused"], |refused| &refused["code"]);
+        assert_eq!(*code, refused, "{told}");
+    }
 }
 
 #[test]

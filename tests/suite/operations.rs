@@ -328,6 +328,59 @@ subject = "{id}"
 fields = { "@.status" = "non-personal" }
 
 [[route]]
+name = "unread-person"
+upstream = "crm"
+methods = ["POST", "PATCH", "DELETE"]
+path = "/passing/{account}/people/{id}"
+personal = false
+subject = "{id}"
+controller = "{account}"
+allow = ["route-not-personal"]
+
+[[route]]
+name = "unread-account"
+upstream = "crm"
+methods = ["PATCH"]
+path = "/passing/{account}/settings"
+personal = false
+controller = "{account}"
+allow = ["operation-names-nobody", "route-not-personal"]
+
+[[route]]
+name = "unread-strangers"
+upstream = "crm"
+methods = ["POST", "PATCH"]
+path = "/unread-strangers/{id}"
+personal = false
+subject = ["{id}", "@.id"]
+unknown-subject = "no-facts"
+allow = ["route-not-personal"]
+
+[[route]]
+name = "posts"
+upstream = "crm"
+methods = ["PATCH", "DELETE"]
+path = "/posts/{id}"
+subject = "{id}"
+fields = { "@.post" = "published" }
+
+[[route]]
+name = "signed-posts"
+upstream = "crm"
+methods = ["PATCH"]
+path = "/signed-posts/{id}"
+subject = "{id}"
+fields = { "@.post" = "published", "@.author" = ["published", "name"] }
+
+[[route]]
+name = "counts"
+upstream = "crm"
+methods = ["PATCH"]
+path = "/counts/{id}"
+subject = "{id}"
+fields = { "@.count" = "aggregate", "@.answers" = "de-identified" }
+
+[[route]]
 name = "strangers"
 upstream = "crm"
 methods = ["POST", "PATCH"]
@@ -403,6 +456,73 @@ fn where_the_path_names_nobody_only_rules_count_that_ask_for_nobodys_own() {
             answer.text()
         );
     }
+}
+
+#[test]
+fn what_is_changed_unread_is_somebodys_where_the_path_names_them() {
+    let (upstream, gate, issuer) = house(COLLECTIONS);
+    let credentials = |kind: &str, person: &str| presented(&issuer, kind, true, person, "a-open");
+    let mut permitted = 0;
+    for (kind, purposes) in KINDS {
+        // One that may change anything at all of them: a name, or a file.
+        let may = |asked: Asked| {
+            [Held::Personal, Held::Entrusted].into_iter().any(|held| is_permitted(Asked { held, ..asked }))
+        };
+        for &purpose in purposes {
+            for (method, operation) in OPERATIONS {
+                for (fact, person, account) in FACTS.iter().filter(|(fact, ..)| *fact != "closed") {
+                    let asked = Asked { kind, purpose, operation, fact, own: true, held: Held::Personal };
+                    let path = format!("/passing/{account}/people/{person}");
+                    let headers = [&*credentials(kind, person), &format!("data-purpose: {purpose}")];
+                    let before = upstream.requests();
+                    let answer = http::send(gate.address, method, &path, &headers, b"");
+                    let reached = upstream.requests() - before;
+                    let told = format!("{asked:?}: {}", answer.text());
+                    assert_eq!(
+                        (reached, answer.status == 200),
+                        (usize::from(may(asked)), may(asked)),
+                        "{told}"
+                    );
+                    permitted += reached;
+                }
+            }
+        }
+    }
+    assert!(permitted > 50, "{permitted}");
+}
+
+#[test]
+fn a_mapping_without_personal_or_service_data_is_about_anything_of_whom_the_path_names() {
+    let (upstream, gate, issuer) = house(COLLECTIONS);
+    let person = presented(&issuer, "data-subject", true, "p-known", "");
+    let administrator = presented(&issuer, "customer-administrator", true, "", "a-open");
+    let staff = bearer("employee");
+    let reaches = |credential: &String, purpose: &str, method: &str, path: &str, reaches: bool| {
+        let before = upstream.requests();
+        let headers = [&**credential, &format!("data-purpose: {purpose}")];
+        let answer = http::send(gate.address, method, path, &headers, b"");
+        let came = (answer.status, upstream.requests() - before);
+        let due = if reaches { (200, 1) } else { (403, 0) };
+        assert_eq!(came, due, "{purpose} {method} {path}: {}", answer.text());
+    };
+    for route in ["statuses", "posts", "signed-posts", "counts"] {
+        reaches(&staff, "customer-support", "PATCH", &format!("/{route}/p-known"), true);
+        reaches(&staff, "customer-support", "PATCH", &format!("/{route}/p-erased"), false);
+        reaches(&staff, "customer-support", "PATCH", &format!("/{route}/p-stranger"), false);
+        reaches(&staff, "direct-marketing", "PATCH", &format!("/{route}/p-known"), false);
+        reaches(&person, "rectification", "PATCH", &format!("/{route}/p-known"), true);
+        reaches(&person, "rectification", "PATCH", &format!("/{route}/p-objected"), false);
+    }
+    reaches(&person, "erasure", "DELETE", "/posts/p-known", true);
+    reaches(&person, "erasure", "DELETE", "/posts/p-objected", false);
+    // The account alone is named.
+    reaches(&administrator, "service-provision", "PATCH", "/passing/a-open/settings", true);
+    reaches(&administrator, "service-provision", "PATCH", "/passing/a-other/settings", false);
+    reaches(&person, "rectification", "PATCH", "/passing/a-open/settings", false);
+    // Nobody known.
+    reaches(&staff, "customer-support", "POST", "/unread-strangers/p-stranger", true);
+    reaches(&staff, "customer-support", "PATCH", "/unread-strangers/p-stranger", false);
+    reaches(&staff, "customer-support", "POST", "/unread-strangers/p-erased", false);
 }
 
 #[test]
@@ -488,6 +608,8 @@ fn an_access_evaluation_and_the_page_of_purposes_say_the_same() {
     assert_eq!(methods(&person, "plain-people", "rectification"), ["PATCH"]);
     assert_eq!(methods(&person, "plain-files", "rectification"), [""; 0]);
     assert_eq!(methods(&person, "unread", "rectification"), ["GET"]);
+    assert_eq!(methods(&person, "unread-person", "rectification"), ["PATCH"]);
+    assert_eq!(methods(&person, "posts", "erasure"), ["DELETE"]);
     assert_eq!(methods(&person, "collection", "objection"), [""; 0]);
     assert_eq!(methods(&bearer("employee"), "collection", "customer-support"), ["POST"]);
     assert_eq!(methods(&bearer("employee"), "unread", "customer-support"), ["GET", "POST", "PATCH"]);

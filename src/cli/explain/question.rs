@@ -159,7 +159,7 @@ fn standing(case: Option<&Case>, recipient: &str, now: Timestamp) -> &'static st
 }
 
 fn sets(route: &Route) -> &[RecordMapping] {
-    route.scrubbing.as_ref().map_or(&[], |scrubbing| &scrubbing.records)
+    route.mapped().map_or(&[], |mapped| &mapped.records)
 }
 
 fn subjects(route: &Route) -> impl Iterator<Item = &SubjectSource> {
@@ -395,8 +395,8 @@ impl Inquiry<'_> {
         }
         let known = subject.as_ref().map(|id| self.knowledge.subject(id)).transpose()?.flatten();
         let is_unknown = subject.is_some() && known.as_ref().is_none_or(|known| known.only_refusals);
-        let unknown = match (asking.operation, route.scrubbing.as_ref()) {
-            (Operation::Collect, Some(scrubbing)) => scrubbing.unknown_subject,
+        let unknown = match (asking.operation, route.mapped()) {
+            (Operation::Collect, Some(mapped)) => mapped.unknown_subject,
             _ => UnknownSubject::Withhold,
         };
         let about = scenario::Facts {
@@ -429,11 +429,13 @@ impl Inquiry<'_> {
 
     /// What was assumed because the question does not say it.
     fn note(&self, notes: &mut Vec<String>) {
-        let Request { route, .. } = self.request;
+        let Request { route, operation, .. } = self.request;
         if !self.knowledge.is_there() {
             notes.push("there is no ledger yet: nobody is known".to_owned());
         }
-        if self.asked.record.is_some() {
+        // Of an answer that passes unread nothing depends on anybody.
+        let passes_unread = route.scrubbing.is_none() && operation == Operation::Disclose;
+        if self.asked.record.is_some() || passes_unread {
             return;
         }
         if self.named.subject.is_none() && subjects(route).next().is_some() {
@@ -444,7 +446,7 @@ impl Inquiry<'_> {
         }
         let facts: Vec<&str> =
             sets(route).iter().flat_map(|set| &set.facts).map(|(_, path)| path.as_str()).collect();
-        if !facts.is_empty() {
+        if route.scrubbing.is_some() && !facts.is_empty() {
             let facts = facts.join("`, `");
             notes.push(format!("what a record says at `{facts}` counts as well: --record reads it"));
         }

@@ -132,25 +132,25 @@ impl<'a> Question<'a> {
     /// rules permit it already.
     pub fn explain_operation(&self, classes: &[Vec<CategoryId>]) -> Changes {
         let operation = self.asking.operation;
-        let is_somebodys = |category: &&CategoryId| self.pack.vocabulary().is_somebodys(**category);
-        let of = if classes.iter().flatten().any(|category| is_somebodys(&category)) { OF_THESE } else { "" };
+        let decides = |category: &&CategoryId| self.pack.vocabulary().decides_operations(**category);
+        let of = if classes.iter().flatten().any(|category| decides(&category)) { OF_THESE } else { "" };
         let classes = of_somebody(self.pack, classes);
-        let somebodys = classes.iter().map(|class| class.iter().filter(is_somebodys).copied().collect());
-        let somebodys: Vec<Vec<CategoryId>> =
-            somebodys.filter(|class: &Vec<CategoryId>| !class.is_empty()).collect();
+        let deciding = classes.iter().map(|class| class.iter().filter(decides).copied().collect());
+        let deciding: Vec<Vec<CategoryId>> =
+            deciding.filter(|class: &Vec<CategoryId>| !class.is_empty()).collect();
         let leaves = |class: &Vec<CategoryId>| {
             changes::leaves(self.pack, self.asking, operation, &self.about(), class)
         };
-        if somebodys.iter().any(leaves) {
+        if deciding.iter().any(leaves) {
             return Changes::default();
         }
-        let found = somebodys.iter().map(|class| self.changes(operation, class));
+        let found = deciding.iter().map(|class| self.changes(operation, class));
         let least = found.min_by_key(Changes::effort).unwrap_or_default();
         if least.never.is_none() {
             return least;
         }
-        let somebodys: Vec<&[CategoryId]> = somebodys.iter().map(Vec::as_slice).collect();
-        Changes::never(changes::why_never(self.pack, self.asking, operation, of, &somebodys))
+        let deciding: Vec<&[CategoryId]> = deciding.iter().map(Vec::as_slice).collect();
+        Changes::never(changes::why_never(self.pack, self.asking, operation, of, &deciding))
     }
 
     fn changes(&self, operation: Operation, class: &[CategoryId]) -> Changes {

@@ -243,16 +243,11 @@ fn is_reachable(pack: &Pack, difference: &effect::Difference<'_>) -> bool {
         .into_iter()
         .enumerate()
         .all(|(at, account)| periods.len() > at || !is(Fact::Account, account as u8));
-    let judged = difference.operation == Operation::Disclose || is_somebodys(pack, difference.field);
+    let words = pack.vocabulary();
+    let decides = |&(category, _): &(CategoryId, _)| words.decides_operations(category);
+    let judged =
+        difference.operation == Operation::Disclose || difference.field.categories.iter().any(decides);
     heard && standing && judged && periods
-}
-
-/// Whether a field holds something personal or service data: by these alone an operation is judged.
-fn is_somebodys(pack: &Pack, field: &Field) -> bool {
-    let tree = pack.vocabulary().categories();
-    let roots: Vec<CategoryId> =
-        ["personal", "service-data"].into_iter().filter_map(|name| tree.find(name)).collect();
-    field.categories.iter().any(|&(category, _)| roots.iter().any(|&root| tree.within(category, root)))
 }
 
 /// Whether something of an operation other than `disclose` is carried out.

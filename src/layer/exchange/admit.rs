@@ -143,13 +143,12 @@ impl Exchange {
         let now = Timestamp::now();
         let case = self.case.as_ref().and_then(|cited| ledger.case(&cited.id));
         let case = case.filter(|case| case.is_in_force(now));
-        let scrubbing = found.route.scrubbing.as_ref();
-        let of_route = scrubbing.map_or(UnknownSubject::Withhold, |scrubbing| scrubbing.unknown_subject);
+        let mapped = found.route.mapped();
+        let of_route = mapped.map_or(UnknownSubject::Withhold, |mapped| mapped.unknown_subject);
         let unknown_subject = judgement::unknown_under(found.route.operation(&self.method), of_route);
         // What may leave is not asked here.
         let terms = Terms { unknown_subject, personal: &[] };
-        let named =
-            scrubbing.map_or_else(NamedByPath::default, |scrubbing| scrubbing.plan.named(&found.parameters));
+        let named = mapped.map_or_else(NamedByPath::default, |mapped| mapped.plan.named(&found.parameters));
         let mut judgement = Judgement::new(ledger, admitted, &self.identity, terms, case, now);
         judgement.carries_out(&named).then_some(()).ok_or(Refusal::SubjectWithheld)
     }

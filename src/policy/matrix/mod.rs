@@ -104,7 +104,11 @@ pub fn matrix(pack: &Pack) -> Matrix {
 /// What a matrix leaves out.
 fn left_out(pack: &Pack) -> String {
     let tree = pack.vocabulary().categories();
-    let free = tree.in_order().into_iter().filter(|&id| !is_somebodys(pack, id)).map(|id| tree.name(id));
+    let free = tree
+        .in_order()
+        .into_iter()
+        .filter(|&id| !pack.vocabulary().decides_operations(id))
+        .map(|id| tree.name(id));
     let free: Vec<&str> = free.collect();
     format!(
         "what is about no person ({}), which may leave for other purposes, too; and what withholds whatever \
@@ -116,7 +120,7 @@ fn left_out(pack: &Pack) -> String {
 fn section(pack: &Pack, search: &mut Search<'_>, kind: KindId) -> Section {
     let words = pack.vocabulary();
     let personal: Vec<CategoryId> =
-        words.categories().in_order().into_iter().filter(|&id| is_somebodys(pack, id)).collect();
+        words.categories().in_order().into_iter().filter(|&id| words.decides_operations(id)).collect();
     let mut rows: Vec<Row> = Vec::new();
     for purpose in words.purposes().in_order() {
         // Operations that may be carried out alike share a row.
@@ -190,12 +194,6 @@ fn except(
         false => vec![child],
     };
     children.flat_map(of_child).collect()
-}
-
-fn is_somebodys(pack: &Pack, category: CategoryId) -> bool {
-    let tree = pack.vocabulary().categories();
-    let roots = ["personal", "service-data"].into_iter().filter_map(|name| tree.find(name));
-    roots.into_iter().any(|root| tree.within(category, root))
 }
 
 fn entry(
