@@ -15,6 +15,7 @@ version = "1"
 announced = 2026-01-01
 effective = 2026-01-01
 contact = "dpo@example.org"
+notice-business-days = 30
 [bases]
 contract = "the contract with the customer"
 consent = "the person's consent"
@@ -516,6 +517,16 @@ fn a_gateway_that_decides_by_another_policy_is_told_of() {
     assert!(!notes().contains("a reload brings it"), "{}", notes());
     std::fs::write(folder.join("pack/rules.cedar"), RULES.replace("minors-stay", "children-stay")).unwrap();
     assert!(notes().contains("a reload brings it into force"), "{}", notes());
+    // What the notice of changes refuses, no reload brings into force.
+    let wider = RULES.replace("context.minor", "context.minor && context.erased");
+    assert_ne!(wider, RULES);
+    std::fs::write(folder.join("pack/rules.cedar"), wider).unwrap();
+    let refused = "these policies do not come into force: change-not-announced: version";
+    assert!(notes().contains("does not decide by this revision"), "{}", notes());
+    assert!(notes().contains(refused) && !notes().contains("a reload brings it"), "{}", notes());
+    let folder = gate.end();
+    let (_, told) = asked(folder.path(), "customers", "customer-support", &["--subject", "p-1"]);
+    assert!(told["notes"].to_string().contains(refused), "{told}");
 }
 
 fn decision_of(answer: &http::Answer) -> String {

@@ -6,7 +6,7 @@ use crate::cli::place::{Place, unusable};
 use crate::cli::way::Trouble;
 use crate::decision::{Controller, Subject};
 use crate::keys::{Fingerprint, Fingerprints, Keys};
-use crate::ledger::{self, Archive, Case, Entity};
+use crate::ledger::{self, Archive, Case, Entity, PolicyMemory};
 use crate::vocabulary::SubjectId;
 
 /// The ledger as it is; of one that is not there yet nothing is known.
@@ -53,6 +53,12 @@ impl Knowledge {
         let Some((archive, fingerprints)) = &self.opened else { return Ok(None) };
         let Ok(id) = ledger::case_id(id) else { return Ok(None) };
         archive.registered_case(&id, fingerprints).map_err(|error| unusable(&error))
+    }
+
+    /// What is remembered of the policies that were in force.
+    pub(super) fn policies(&self) -> Result<PolicyMemory, Trouble> {
+        let Some((archive, _)) = &self.opened else { return Ok(PolicyMemory::default()) };
+        archive.policies().map_err(|error| unusable(&error))
     }
 
     pub(super) fn fingerprint(&self, id: &SubjectId) -> Option<Fingerprint> {

@@ -26,6 +26,7 @@ use crate::decision::{
 };
 use crate::disclosure;
 use crate::finding::suggestion;
+use crate::gateway::notice;
 use crate::layer::identity::Identity;
 use crate::layer::judgement::legal_reference;
 use crate::layer::route::{Recipient, Route, Scrubbing};
@@ -71,13 +72,17 @@ pub(super) fn explain(
     let inquiry =
         Inquiry { asked, pack, knowledge: &knowledge, request, named, case: case.as_ref(), method, now };
     let mut told = inquiry.explain(asking)?;
-    told.notes.extend(other_policy(place, pack));
+    let refused = notice::findings(&knowledge.policies()?, config, now);
+    told.notes.extend(other_policy(place, pack, refused.is_empty()));
+    told.notes.extend(refused.iter().map(|finding| {
+        format!("these policies do not come into force: {}: {}", finding.code(), finding.line())
+    }));
     Ok(told)
 }
 
 /// Says that the gateway that runs decides by another policy than the files have now. Where none answers, nobody
 /// can tell.
-fn other_policy(place: &Place<'_>, pack: &Pack) -> Option<String> {
+fn other_policy(place: &Place<'_>, pack: &Pack, may_come: bool) -> Option<String> {
     disclosure::in_use(place.log).ok().filter(|running| *running)?;
     let (status, body) = way::get(place.admin, "/v1/policies").ok()?;
     let loaded: Vec<Value> = serde_json::from_slice(&body).ok().filter(|_| status.is_success())?;
@@ -85,9 +90,9 @@ fn other_policy(place: &Place<'_>, pack: &Pack) -> Option<String> {
         version.get("in_force") == Some(&Value::Bool(true))
             && version.get("revision").and_then(Value::as_str) == Some(&**pack.revision())
     };
-    let words =
-        "the gateway that runs does not decide by this revision of the policy: a reload brings it into force";
-    (!loaded.iter().any(decides)).then(|| words.to_owned())
+    let words = "the gateway that runs does not decide by this revision of the policy";
+    let words = if may_come { format!("{words}: a reload brings it into force") } else { words.to_owned() };
+    (!loaded.iter().any(decides)).then_some(words)
 }
 
 /// The pack that decides on a route.
