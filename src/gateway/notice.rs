@@ -121,12 +121,12 @@ fn passed(memory: &PolicyMemory, now: Timestamp) -> Timestamp {
 
 /// Adds to an objection that a clock which is set right may answer it.
 fn names_the_clock(finding: &Finding, now: Timestamp, passed: Timestamp) -> Finding {
-    let report = finding.report();
+    let (code, report) = (finding.code(), finding.report());
     let message = format!(
         "{}; the clock says {now}, and the ledger was used at {passed}: one of them is wrong, and both count",
         report.message
     );
-    Finding::error(finding.code(), message).hint(report.hint.unwrap_or_default())
+    Finding::error(code, message).hint(report.hint.unwrap_or_default())
 }
 
 /// The version in force and those that wait.
@@ -259,7 +259,7 @@ impl<'m> Examination<'m> {
         let mut findings = Vec::new();
         // By the ledger, these should have come into force; they did not wait for the clock.
         let begun = coming.iter().filter(|pack| pack.manifest().effective <= day(self.passed));
-        let begun = begun.filter(|_| self.passed > self.now).map(|pack| pack.digest()).last();
+        let begun = begun.filter(|_| self.passed > self.now).map(|pack| pack.digest()).next_back();
         for before in self.before(place, next).into_iter().chain(begun) {
             if before == next.digest() {
                 continue;
