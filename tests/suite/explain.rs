@@ -496,6 +496,8 @@ fn what_is_misspelt_is_answered_with_the_nearest() {
         says("customers", "support", "customer-suport", &[]).contains("did you mean `customer-support`?")
     );
     assert!(says("customers", "support", purpose, &["--record", "/no/such.json"]).contains("/no/such.json"));
+    let endless = says("customers", "support", purpose, &["--record", "/dev/zero"]);
+    assert!(endless.contains("/dev/zero: more than"), "{endless}");
     assert!(says("customers", "support", purpose, &["--method", "DELETE"]).contains("it serves GET"));
     let namespace = ["--subject", "p-1", "--namespace", "defalt"];
     assert!(says("customers", "support", purpose, &namespace).contains("did you mean `default`?"));

@@ -1,5 +1,7 @@
 //! A record, or a whole answer, read by the route's own mapping and judged as the gateway would.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -22,11 +24,13 @@ pub(super) fn read(
     judging: &mut Judging<'_>,
 ) -> Result<(), Trouble> {
     let unusable = |why: &dyn std::fmt::Display| Trouble::Unusable(format!("{}: {why}", file.display()));
-    let length = std::fs::metadata(file).map_err(|error| unusable(&error))?.len();
-    if length > MAX_RECORD {
+    // A pipe or a device does not tell its length: only so much is read.
+    let opened = File::open(file).map_err(|error| unusable(&error))?;
+    let mut bytes = Vec::new();
+    opened.take(MAX_RECORD + 1).read_to_end(&mut bytes).map_err(|error| unusable(&error))?;
+    if bytes.len() as u64 > MAX_RECORD {
         return Err(unusable(&format!("more than {MAX_RECORD} bytes")));
     }
-    let bytes = std::fs::read(file).map_err(|error| unusable(&error))?;
     scrub(&bytes, route, scrubbing, parameters, judging).map_err(|error| unusable(&error))?;
     if judging.has_seen_records() || judging.trouble.is_some() {
         return judging.trouble.take().map_or(Ok(()), Err);
