@@ -6,10 +6,7 @@
 
 use std::sync::Arc;
 
-use super::manifest::{self, Clause};
-use crate::document::Document;
-use crate::finding::{Finding, Source};
-use crate::vocabulary::{CategoryId, Vocabulary};
+use crate::finding::Source;
 
 /// A name in the repository, and the text.
 type File = (&'static str, &'static str);
@@ -23,13 +20,6 @@ pub struct Base {
     pub(super) rules: Vec<Source>,
     /// The scenario files; one that is read again from what was remembered has none.
     pub(super) scenarios: Vec<Source>,
-}
-
-/// What a base says of itself.
-#[derive(Debug)]
-pub(super) struct BaseManifest {
-    pub(super) clauses: Vec<Clause>,
-    pub(super) never_released: Vec<CategoryId>,
 }
 
 /// A base as it is built in.
@@ -77,19 +67,6 @@ impl Base {
     pub(super) fn sources(&self) -> impl Iterator<Item = &Source> {
         [&self.manifest].into_iter().chain(&self.rules)
     }
-
-    /// Reads the base's `pack.toml` with the vocabulary of the pack that extends it.
-    pub(super) fn read(&self, vocabulary: &Vocabulary, findings: &mut Vec<Finding>) -> BaseManifest {
-        let source = &self.manifest;
-        let document = Document::parse(source);
-        let mut root = document.root("the base");
-        root.needed_text("title");
-        let clauses = manifest::clauses(&mut root, source, None);
-        let never_released = manifest::never_released(&mut root, vocabulary);
-        root.end();
-        findings.extend(document.into_findings());
-        BaseManifest { clauses, never_released }
-    }
 }
 
 fn source((name, text): File) -> Source {
@@ -104,6 +81,7 @@ mod tests {
 
     use super::super::pack::Pack;
     use super::*;
+    use crate::finding::Finding;
 
     const MANIFEST: &str = r#"
 title = "Test"

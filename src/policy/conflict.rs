@@ -6,39 +6,42 @@
 
 use std::collections::HashMap;
 
-use super::pack::Pack;
-use super::rulebook::RuleAt;
+use super::rulebook::{RuleAt, Rulebook};
 use super::search::Search;
 use crate::finding::Finding;
-use crate::vocabulary::{Basis, CategoryId, KindId, PurposeId};
+use crate::vocabulary::{Basis, CategoryId, KindId, PurposeId, Vocabulary};
 
 /// A finding for each pair of rules that can release the same, one by consent and one otherwise.
-pub(super) fn clashes(pack: &Pack) -> Vec<Finding> {
-    let words = pack.vocabulary();
+pub(super) fn clashes(rulebook: &Rulebook, words: &Vocabulary) -> Vec<Finding> {
     let mut found: HashMap<(RuleAt, RuleAt), (KindId, PurposeId, CategoryId)> = HashMap::new();
     for kind in words.kinds().ids() {
         for purpose in words.purposes().ids() {
             for category in words.categories().ids() {
-                for pair in pairs(pack, kind, purpose, category) {
+                for pair in pairs(rulebook, kind, purpose, category) {
                     found.entry(pair).or_insert((kind, purpose, category));
                 }
             }
         }
     }
-    let mut search = Search::new(pack.rulebook());
+    let mut search = Search::new(rulebook);
     let mut releases = |at: RuleAt, (kind, purpose, category): (KindId, PurposeId, CategoryId)| {
         search.slice(kind, purpose, category).with_permits(|permit| permit == at).releases().is_some()
     };
     let mut both = |&((consent, other), point): &(_, _)| releases(consent, point) && releases(other, point);
     let mut found: Vec<_> = found.into_iter().filter(|pair| both(pair)).collect();
     found.sort_unstable_by_key(|&(pair, _)| pair);
-    found.into_iter().filter_map(|((consent, other), point)| finding(pack, consent, other, point)).collect()
+    found.into_iter().filter_map(|(pair, point)| finding(rulebook, words, pair, point)).collect()
 }
 
 /// The pairs of permits of one cell of which one rests on consent and the other does not.
-fn pairs(pack: &Pack, kind: KindId, purpose: PurposeId, category: CategoryId) -> Vec<(RuleAt, RuleAt)> {
-    let Some(cell) = pack.rulebook().cell(kind, purpose, category) else { return Vec::new() };
-    let basis = |at: RuleAt| pack.rulebook().rule(at).and_then(|rule| rule.basis);
+fn pairs(
+    rulebook: &Rulebook,
+    kind: KindId,
+    purpose: PurposeId,
+    category: CategoryId,
+) -> Vec<(RuleAt, RuleAt)> {
+    let Some(cell) = rulebook.cell(kind, purpose, category) else { return Vec::new() };
+    let basis = |at: RuleAt| rulebook.rule(at).and_then(|rule| rule.basis);
     let consents = cell.rules().iter().copied().filter(|&at| basis(at) == Some(Basis::Consent));
     let others =
         || cell.rules().iter().copied().filter(|&at| basis(at).is_some_and(|basis| basis != Basis::Consent));
@@ -46,13 +49,12 @@ fn pairs(pack: &Pack, kind: KindId, purpose: PurposeId, category: CategoryId) ->
 }
 
 fn finding(
-    pack: &Pack,
-    consent: RuleAt,
-    other: RuleAt,
+    rulebook: &Rulebook,
+    words: &Vocabulary,
+    (consent, other): (RuleAt, RuleAt),
     (kind, purpose, category): (KindId, PurposeId, CategoryId),
 ) -> Option<Finding> {
-    let words = pack.vocabulary();
-    let (consent, other) = (pack.rulebook().rule(consent)?, pack.rulebook().rule(other)?);
+    let (consent, other) = (rulebook.rule(consent)?, rulebook.rule(other)?);
     let message = format!(
         "`{}` to `{}` for `{}` could rest on consent (rule `{}`) and on {} (rule `{}`)",
         words.categories().name(category),

@@ -9,7 +9,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use super::base::{Base, BaseManifest};
+use super::base::Base;
 use crate::document::{At, Document, Fields};
 use crate::finding::{Finding, Source, suggestion};
 use crate::vocabulary::{Basis, CategoryId, TermId, Tree, VOCABULARY_LISTED, Vocabulary};
@@ -153,7 +153,7 @@ fn read(
     let mut root = document.root("the pack");
     let vocabulary = Vocabulary::of_pack(&mut root);
     let base = root.text("extends").and_then(|name| base(&name, to_extend, document));
-    let of_base = base.as_ref().map(|base| base.read(&vocabulary, findings));
+    let of_base = base.as_ref().map(|base| read_base(base, &vocabulary, findings));
     let title = root.needed_text("title");
     let version = root.needed_text("version");
     let announced = needed_date(&mut root, "announced");
@@ -206,6 +206,26 @@ fn read(
         })
     })();
     (manifest, vocabulary)
+}
+
+/// The manifest of a base: what a pack that extends it takes over.
+#[derive(Debug)]
+struct BaseManifest {
+    clauses: Vec<Clause>,
+    never_released: Vec<CategoryId>,
+}
+
+/// Reads a base's `pack.toml` with the vocabulary of the pack that extends it.
+fn read_base(base: &Base, vocabulary: &Vocabulary, findings: &mut Vec<Finding>) -> BaseManifest {
+    let source = &base.manifest;
+    let document = Document::parse(source);
+    let mut root = document.root("the base");
+    root.needed_text("title");
+    let clauses = clauses(&mut root, source, None);
+    let never_released = never_released(&mut root, vocabulary);
+    root.end();
+    findings.extend(document.into_findings());
+    BaseManifest { clauses, never_released }
 }
 
 fn base(name: &At<&str>, to_extend: &[Arc<Base>], document: &Document<'_>) -> Option<Arc<Base>> {
@@ -263,7 +283,7 @@ fn bases(root: &mut Fields<'_>) -> Vec<StatedBasis> {
 }
 
 /// The clauses of a pack after those of its base.
-pub(super) fn clauses(root: &mut Fields<'_>, source: &Source, base: Option<&BaseManifest>) -> Vec<Clause> {
+fn clauses(root: &mut Fields<'_>, source: &Source, base: Option<&BaseManifest>) -> Vec<Clause> {
     let document = root.document();
     let of_base: &[Clause] = base.map_or(&[], |base| &base.clauses);
     let mut clauses: Vec<Clause> = of_base.to_vec();
@@ -341,7 +361,7 @@ pub(crate) fn retention(root: &mut Fields<'_>, vocabulary: &Vocabulary) -> Vec<(
 }
 
 /// The categories of `never-released`, and every category below one of them.
-pub(super) fn never_released(root: &mut Fields<'_>, vocabulary: &Vocabulary) -> Vec<CategoryId> {
+fn never_released(root: &mut Fields<'_>, vocabulary: &Vocabulary) -> Vec<CategoryId> {
     let tree = vocabulary.categories();
     let listed = named(root.texts("never-released"), "category", tree, root.document());
     tree.ids().filter(|&id| listed.iter().any(|&outer| tree.within(id, outer))).collect()

@@ -8,6 +8,7 @@ use miette::Diagnostic;
 use serde::{Deserialize, Serialize};
 
 use super::base::Base;
+use super::conflict::clashes;
 use super::draft::{Draft, Reader};
 use super::manifest::Manifest;
 use super::rule::Rule;
@@ -89,7 +90,7 @@ impl Pack {
                     digest: *digest.as_bytes(),
                     revision: Arc::from(digest.to_hex().get(..16).unwrap_or_default()),
                 };
-                let clashes = super::conflict::clashes(&pack);
+                let clashes = clashes(pack.rulebook(), pack.vocabulary());
                 if clashes.is_empty() { Ok(pack) } else { Err(clashes) }
             }
             _ => Err(findings),
@@ -128,7 +129,7 @@ impl Pack {
             digest: self.digest,
             revision: Arc::clone(&self.revision),
         };
-        super::conflict::clashes(&pack).is_empty().then_some(pack)
+        clashes(pack.rulebook(), pack.vocabulary()).is_empty().then_some(pack)
     }
 
     /// The texts that the pack and its base were loaded from, as one from which [`Pack::from_text`] loads
