@@ -75,8 +75,8 @@ impl<'d> Written<'d> {
                 continue;
             }
             let (categories, embedded) = field(document, &item, words);
-            let root = words.vocabulary.categories().find("personal");
-            if categories.len() == 1 && categories.first().copied() == root {
+            let root = words.vocabulary.well_known().personal;
+            if categories.as_slice() == [root] {
                 let finding =
                     Finding::warning("category-too-wide", "`personal` does not say what the field holds");
                 let hint = "name a category below it: rules that release `personal` mean everything but what they except";

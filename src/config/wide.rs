@@ -120,7 +120,7 @@ fn first_below(pack: &Pack, (kind, purpose, wide): Point) -> Option<CategoryId> 
 
 /// `personal` alone is named for being no category at all.
 fn is_named_already(words: &Vocabulary, field: &FieldMapping, category: CategoryId) -> bool {
-    field.categories.len() == 1 && words.categories().find("personal") == Some(category)
+    field.categories.len() == 1 && words.well_known().personal == category
 }
 
 fn finding(words: &Vocabulary, wide: CategoryId, (kind, purpose, below): Point) -> Finding {

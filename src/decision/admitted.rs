@@ -344,9 +344,7 @@ impl Key {
 
 /// Whether a field of these categories holds service data.
 pub(super) fn with_service_data(pack: &Pack, class: &[CategoryId]) -> bool {
-    let tree = pack.vocabulary().categories();
-    let root = tree.find("service-data");
-    root.is_some_and(|root| class.iter().any(|&category| tree.within(category, root)))
+    class.iter().any(|&category| pack.vocabulary().is_service_data(category))
 }
 
 /// Whose data never leave unclassified, whatever the pack says.
@@ -358,7 +356,7 @@ fn unclassified(pack: &Pack, kind: KindId, purpose: PurposeId, classes: &Classes
     // A case names categories: what has none is outside of every case.
     let may_leave = classes.release_unclassified && !admission::needs_case(words, kind, purpose);
     let is_there = classes.sets.iter().any(Vec::is_empty);
-    words.categories().find("personal").filter(|_| may_leave && is_there)
+    (may_leave && is_there).then_some(words.well_known().personal)
 }
 
 fn withheld(reason: Reason) -> Release {

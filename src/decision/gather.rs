@@ -101,13 +101,7 @@ impl Exchange {
 
     /// Whether a category is outside the case without which this recipient receives nothing personal.
     pub(super) fn is_outside_case(&self, words: &Vocabulary, category: CategoryId) -> bool {
-        let tree = words.categories();
-        let needs_it = || {
-            ["personal", "service-data"]
-                .iter()
-                .any(|name| tree.find(name).is_none_or(|root| tree.within(category, root)))
-        };
-        self.needs_case && !self.legal_reference.covers(words, category) && needs_it()
+        self.needs_case && !self.legal_reference.covers(words, category) && words.decides_operations(category)
     }
 
     fn has_case(&self, relationship: Relationship) -> bool {

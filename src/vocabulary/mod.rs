@@ -12,6 +12,7 @@ mod reading;
 mod subject_id;
 mod terms;
 mod tree;
+mod well_known;
 
 use std::collections::HashMap;
 
@@ -21,6 +22,7 @@ pub use place::{EEA, Regions};
 pub use subject_id::{ActorId, DEFAULT_NAMESPACE, IdReader, Namespaces, SubjectId};
 pub use terms::{Basis, Form, Operation, Origin, Safeguard};
 pub use tree::{Term, TermId, Tree};
+pub use well_known::WellKnown;
 
 /// The hint to an unknown word that resembles none.
 pub const VOCABULARY_LISTED: &str = "`purposegate policy vocabulary` lists what there is";
@@ -89,6 +91,7 @@ pub struct Vocabulary {
     aliases: HashMap<String, PurposeId>,
     traits: Traits,
     regions: Regions,
+    well_known: WellKnown,
 }
 
 /// What the law attaches to single terms, inherited by their children.
@@ -117,6 +120,11 @@ impl Vocabulary {
 
     pub fn relations(&self) -> &Tree<RelationId> {
         &self.relations
+    }
+
+    /// The terms that the program itself refers to.
+    pub fn well_known(&self) -> WellKnown {
+        self.well_known
     }
 
     /// The regions that the pack knows.
@@ -160,22 +168,25 @@ impl Vocabulary {
         self.traits.optional.iter().any(|&at| self.categories.within(category, at))
     }
 
-    /// Whether data of a category belong to somebody: to a person, or to the customer who entrusted
-    /// them. Where the vocabulary lacks one of the roots, everything does.
-    pub fn is_somebodys(&self, category: CategoryId) -> bool {
-        let tree = &self.categories;
-        ["personal", "service-data", "published"]
-            .iter()
-            .any(|root| tree.find(root).is_none_or(|root| tree.within(category, root)))
+    /// True if a category is `personal` or below it.
+    pub fn is_personal(&self, category: CategoryId) -> bool {
+        self.categories.within(category, self.well_known.personal)
     }
 
-    /// Whether an operation other than `disclose` is judged by a category (P-0c): it is personal or service data. That
-    /// a person published something says nothing of who may change it.
+    /// True if a category is `service-data` or below it.
+    pub fn is_service_data(&self, category: CategoryId) -> bool {
+        self.categories.within(category, self.well_known.service_data)
+    }
+
+    /// True if data of a category belong to somebody: to a person, or to the customer who entrusted them.
+    pub fn is_somebodys(&self, category: CategoryId) -> bool {
+        self.decides_operations(category) || self.categories.within(category, self.well_known.published)
+    }
+
+    /// True if operations other than `disclose` are judged by a category (P-0c): it is personal or service data. That
+    /// a person published something does not tell who may change it.
     pub fn decides_operations(&self, category: CategoryId) -> bool {
-        let tree = &self.categories;
-        ["personal", "service-data"]
-            .iter()
-            .any(|root| tree.find(root).is_none_or(|root| tree.within(category, root)))
+        self.is_personal(category) || self.is_service_data(category)
     }
 
     /// Whether a recipient of this kind receives nothing without an agreement in force.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::place::Regions;
 use super::tree::Term;
+use super::well_known::{PERSONAL, SERVICE_DATA, WellKnown};
 use super::{CategoryId, Group, KindId, PurposeId, RelationId, TermId, Traits, Tree, Vocabulary};
 use crate::document::{At, Document, Fields};
 use crate::finding::{Finding, Source, suggestion};
@@ -106,9 +107,8 @@ impl Draft {
     /// Reports added categories that make a group hold personal data beside data of nobody: prohibitions
     /// except such groups, and would then except personal data too.
     fn unmixed(&self, known: usize, document: &Document<'_>) {
-        let is_personal = |at: u16| {
-            self.categories.is_below(at, "personal") || self.categories.is_below(at, "service-data")
-        };
+        let is_personal =
+            |at: u16| self.categories.is_below(at, PERSONAL) || self.categories.is_below(at, SERVICE_DATA);
         for (added, (name, at)) in self.category_groups.iter().enumerate().skip(known) {
             let mut earlier = self.category_groups.iter().take(added);
             let first = earlier.find(|(other, _)| other.value == name.value);
@@ -151,6 +151,7 @@ impl Draft {
         let category_groups = groups(self.category_groups, &categories);
         let relations: Tree<RelationId> = Tree::new(self.relations.terms);
         Vocabulary {
+            well_known: WellKnown::resolve(&purposes, &categories),
             purposes,
             categories,
             kinds,

@@ -250,9 +250,8 @@ impl Answer<'_> {
         let question =
             Question { pack: self.pack, asking: self.asking, about, record: &seen.facts, now: self.now };
         // What nothing classifies may be anything personal.
-        let personal = self.pack.vocabulary().categories().find("personal");
-        match (categories, personal) {
-            ([], Some(personal)) => question.explain_class(&[personal]),
+        match categories {
+            [] => question.explain_class(&[self.pack.vocabulary().well_known().personal]),
             _ => question.explain_class(categories),
         }
     }

@@ -164,8 +164,6 @@ fn fields(pack: &Pack) -> Vec<Field> {
     let is_leaf = |&id: &CategoryId| !tree.ids().any(|other| tree.parent(other) == Some(id));
     let (leaves, parents): (Vec<_>, Vec<_>) = tree.in_order().into_iter().partition(is_leaf);
     let categories: Vec<CategoryId> = leaves.into_iter().chain(parents).collect();
-    let service_data = tree.find("service-data");
-    let is_service_data = |id| service_data.is_some_and(|root| tree.within(id, root));
     let fixed = |known: Circumstances, fact, value: bool| known.with(fact, u8::from(value));
     let own = |category: CategoryId, with_service_data: bool| {
         let known = fixed(Circumstances::default(), Fact::WithServiceData, with_service_data);
@@ -175,7 +173,7 @@ fn fields(pack: &Pack) -> Vec<Field> {
         }
     };
     let field = |named: &[CategoryId], beside: Option<CategoryId>| {
-        let with_service_data = named.iter().any(|&id| is_service_data(id));
+        let with_service_data = named.iter().any(|&id| words.is_service_data(id));
         let facts = |category| {
             let known = own(category, with_service_data);
             match beside == Some(category) {
@@ -190,11 +188,9 @@ fn fields(pack: &Pack) -> Vec<Field> {
         Field { categories: categories.collect(), named: named.len() }
     };
     let mut all: Vec<Field> = categories.iter().map(|&category| field(&[category], None)).collect();
-    let personal = tree.find("personal");
-    let is_personal = |&&id: &&CategoryId| personal.is_some_and(|root| tree.within(id, root));
-    for &beside in categories.iter().filter(|&&category| is_service_data(category)) {
+    for &beside in categories.iter().filter(|&&category| words.is_service_data(category)) {
         let both = |&category: &CategoryId| field(&[category, beside], Some(beside));
-        all.extend(categories.iter().filter(is_personal).map(both));
+        all.extend(categories.iter().filter(|&&category| words.is_personal(category)).map(both));
     }
     all
 }

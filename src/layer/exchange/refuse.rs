@@ -89,17 +89,13 @@ impl Exchange {
     /// Whether somebody asks about itself on a route that maps what customers entrusted.
     fn concerns_entrusted_data(&self, decisions: &Decisions) -> bool {
         let words = decisions.pack().vocabulary();
-        let (purposes, categories) = (words.purposes(), words.categories());
-        let (Some(asked), Some(request)) = (self.purpose, purposes.find("data-subject-request")) else {
+        let request = words.well_known().data_subject_request;
+        if self.purpose.is_none_or(|asked| !words.purposes().within(asked, request)) {
             return false;
-        };
-        let (Some(entrusted), true) = (categories.find("service-data"), purposes.within(asked, request))
-        else {
-            return false;
-        };
+        }
         let scrubbing = self.route.as_ref().and_then(|route| route.scrubbing.as_ref());
         let mut mapped = scrubbing.into_iter().flat_map(|scrubbing| scrubbing.classes.sets()).flatten();
-        mapped.any(|&category| categories.within(category, entrusted))
+        mapped.any(|&category| words.is_service_data(category))
     }
 
     fn permitted_purposes<'d>(&self, decisions: Option<&'d Decisions>) -> Option<Vec<&'d str>> {

@@ -1,0 +1,61 @@
+//! The terms of the standard vocabulary that the program itself refers to, resolved once per vocabulary.
+//!
+//! Code that needs one of these terms takes its id from here and never looks a name up while it serves a
+//! request. It holds ids only: which rules apply to a term is no concern of this module. Invariant: the
+//! standard vocabulary has every term named here (tested below), and a pack can remove none.
+
+use super::{CategoryId, PurposeId, TermId, Tree};
+
+/// The root of everything that is about a person.
+pub(super) const PERSONAL: &str = "personal";
+/// The root of what customers have entrusted to the service.
+pub(super) const SERVICE_DATA: &str = "service-data";
+/// What a person has published.
+const PUBLISHED: &str = "published";
+/// The purpose under which persons ask for their own data.
+const DATA_SUBJECT_REQUEST: &str = "data-subject-request";
+
+/// Ids of the terms that the program itself refers to.
+#[derive(Clone, Copy, Debug)]
+pub struct WellKnown {
+    /// `personal`: everything that is about a person.
+    pub personal: CategoryId,
+    /// `service-data`: data that a customer has entrusted to the service.
+    pub service_data: CategoryId,
+    /// `published`: data that a person has made public.
+    pub published: CategoryId,
+    /// `data-subject-request`: a person asks for, corrects or moves their own data.
+    pub data_subject_request: PurposeId,
+}
+
+impl WellKnown {
+    /// Resolves the terms in the trees of one vocabulary.
+    pub(super) fn resolve(purposes: &Tree<PurposeId>, categories: &Tree<CategoryId>) -> WellKnown {
+        WellKnown {
+            personal: resolve(categories, PERSONAL),
+            service_data: resolve(categories, SERVICE_DATA),
+            published: resolve(categories, PUBLISHED),
+            data_subject_request: resolve(purposes, DATA_SUBJECT_REQUEST),
+        }
+    }
+}
+
+/// Returns the id of a term. A missing one, which the test below rules out, gets an id that no term has.
+fn resolve<I: TermId>(tree: &Tree<I>, name: &str) -> I {
+    tree.find(name).unwrap_or_else(|| I::from_position(u16::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vocabulary::Vocabulary;
+
+    #[test]
+    fn the_standard_vocabulary_has_every_well_known_term() {
+        let vocabulary = Vocabulary::standard();
+        let WellKnown { personal, service_data, published, data_subject_request } = vocabulary.well_known();
+        let categories = [personal, service_data, published].map(|id| vocabulary.categories().name(id));
+        assert_eq!(categories, [PERSONAL, SERVICE_DATA, PUBLISHED]);
+        assert_eq!(vocabulary.purposes().name(data_subject_request), DATA_SUBJECT_REQUEST);
+    }
+}
