@@ -30,7 +30,7 @@
 //!
 //! ```text
 //! process   main, cli, demo        gateway, config
-//! HTTP      layer
+//! HTTP      layer -> exchange
 //! state     ledger   disclosure   report   keys   credentials   metrics   access_log   log_limit
 //! pure      scrub -> decision -> policy -> vocabulary
 //! ```
@@ -53,6 +53,7 @@ pub mod log_limit;
 pub mod metrics;
 pub mod report;
 
+pub mod exchange;
 pub mod layer;
 
 pub mod cli;

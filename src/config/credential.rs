@@ -11,9 +11,9 @@ use super::namespace::check_name;
 use super::words::Words;
 use crate::credentials::KeyHash;
 use crate::document::{At, Document, Fields};
+use crate::exchange::caller::token::{IdentityClaim, Pattern};
+use crate::exchange::caller::{Caller, CertificateName, Credentials};
 use crate::finding::Finding;
-use crate::layer::identity::{Caller, CertificateName, Credentials};
-use crate::layer::token::{IdentityClaim, Pattern};
 
 /// Registers the credentials of the recipient at `position`.
 pub(super) fn read_all(

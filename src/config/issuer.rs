@@ -8,8 +8,8 @@ use super::Part;
 use super::files::existing;
 use super::section::Names;
 use crate::document::{At, Document, Fields};
+use crate::exchange::caller::token::Issuer;
 use crate::finding::Finding;
-use crate::layer::token::Issuer;
 
 /// Where a file with keys comes from.
 const PUBLISHED: &str = "save what the issuer publishes at its `jwks_uri` there: the gateway fetches nothing";

@@ -14,10 +14,10 @@ use super::section::Names;
 use super::words::Words;
 use crate::decision::RecipientFacts;
 use crate::document::Fields;
+use crate::exchange::caller::Credentials;
+use crate::exchange::caller::token::Tokens;
+use crate::exchange::route::{Agreement, Recipient, Report};
 use crate::finding::Finding;
-use crate::layer::identity::Credentials;
-use crate::layer::route::{Agreement, Recipient, Report};
-use crate::layer::token::Tokens;
 use crate::vocabulary::Safeguard;
 
 /// Every recipient of every file, what each presents, and the files of those who sign for them.

@@ -6,10 +6,10 @@ use http::{HeaderName, HeaderValue, Method, Uri};
 
 use super::words::Words;
 use crate::document::{At, Document, Fields, Item};
+use crate::exchange::cors::{self, Cors};
+use crate::exchange::request;
+use crate::exchange::route::Parameter;
 use crate::finding::Finding;
-use crate::layer::cors::{self, Cors};
-use crate::layer::request;
-use crate::layer::route::Parameter;
 
 /// Names by which APIs let a caller select, rename, sort, filter, expand or compute fields: without case, signs at
 /// the beginning (`$select`, `_sort`), separators (`sort_by`) and what stands in brackets (`fields[people]`).

@@ -14,14 +14,14 @@ use super::soundness;
 use super::wide::{Audience, Comparison};
 use super::words::Words;
 use crate::document::{At, Document, Fields};
-use crate::finding::Finding;
-use crate::layer::answer;
-use crate::layer::cause::Warnings;
-use crate::layer::cors::Cors;
-use crate::layer::media_type::MediaTypes;
-use crate::layer::route::{
+use crate::exchange::cause::Warnings;
+use crate::exchange::cors::Cors;
+use crate::exchange::media_type::MediaTypes;
+use crate::exchange::response;
+use crate::exchange::route::{
     self, Field, Recipient, Route, Routes, Scrubbing, UnknownSubject, Unroutable, Withheld,
 };
+use crate::finding::Finding;
 use crate::scrub::{
     DuplicateKeys, Framing, Limits, Mapping, PathFault, Plan, RecordMapping, Redaction, RemovedAs,
     SubjectSource, Unclassified, is_by_position,
@@ -233,7 +233,7 @@ impl<'r, 'd> Reading<'r, 'd> {
         let mut headers = Vec::new();
         for name in self.fields.texts("answer-headers") {
             match name.value.parse() {
-                Ok(header) if answer::can_pass(&header) => headers.push(header),
+                Ok(header) if response::can_pass(&header) => headers.push(header),
                 Ok(_) => {
                     let finding =
                         Finding::error("bad-answer-header", format!("`{}` cannot pass as it is", name.value));

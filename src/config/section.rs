@@ -16,8 +16,8 @@ use super::words::Words;
 use super::{PURPOSE_HEADER, Part};
 use crate::disclosure::Durability;
 use crate::document::{At, Document, Fields};
+use crate::exchange::{MAX_EXCHANGES, exchanges_per_recipient, request};
 use crate::finding::Finding;
-use crate::layer::{MAX_EXCHANGES, exchanges_per_recipient, request};
 use crate::vocabulary::EEA;
 
 /// Where certificates come from.

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use super::mapping::Written;
 use crate::document::join;
+use crate::exchange::route::Recipient;
 use crate::finding::Finding;
-use crate::layer::route::Recipient;
 use crate::policy::Pack;
 use crate::policy::search::Search;
 use crate::scrub::FieldMapping;

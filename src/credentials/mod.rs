@@ -1,7 +1,7 @@
 //! Makes credentials: API keys for recipients, and certificates for development.
 //!
 //! It knows how a credential is generated and hashed, and nothing of whom it identifies (see
-//! `layer::identity`) or how it is printed (see `cli`).
+//! `exchange::caller`) or how it is printed (see `cli`).
 
 mod api_key;
 pub mod development;

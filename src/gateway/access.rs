@@ -18,10 +18,10 @@ use crate::decision::{
     Asking, Classes, Controller, Decisions, Denial, Reason, RecordFacts, Relationship, Release, Subject,
     UnknownSubject, explain_only, scenario,
 };
+use crate::exchange::Gatehouse;
+use crate::exchange::caller::Identity;
+use crate::exchange::record_policy::{self, Judgement, Terms};
 use crate::finding::suggestion;
-use crate::layer::Gatehouse;
-use crate::layer::identity::Identity;
-use crate::layer::judgement::{self, Judgement, Terms};
 use crate::ledger::{self, Case, Names};
 use crate::scrub::{InPath, Judge, NamedByPath, Record};
 use crate::vocabulary::{Basis, CategoryId, Form, Operation, SubjectId};
@@ -200,12 +200,12 @@ fn evaluate(gatehouse: &Gatehouse, question: &Question, now: Timestamp) -> Resul
     let case = text(&context, "case")?.and_then(|id| gatehouse.ledger.case(id));
     let case = case.filter(|case| case.serves(&recipient.name, purpose, gatehouse.ledger.names(), now));
     let asking = Asking {
-        recipient: judgement::recipient_facts(&gatehouse.ledger, recipient, now),
+        recipient: record_policy::recipient_facts(&gatehouse.ledger, recipient, now),
         purpose,
         operation,
         exporter_region: Arc::clone(&snapshot.exporter_region),
         upstream_backup: route.is_some_and(|route| route.upstream_is_backup),
-        legal_reference: judgement::legal_reference(case.as_deref()),
+        legal_reference: record_policy::legal_reference(case.as_deref()),
     };
     let names = gatehouse.ledger.names();
     let person = identity(&resource.properties, "subject", names)?;
@@ -254,7 +254,7 @@ impl Inquiry<'_> {
     fn judge(&self, category: CategoryId) -> Result<(Release, Option<Timestamp>), Denial> {
         let admitted = self.decisions.admit_once(self.asking, &Classes::new(vec![vec![category]], false))?;
         let personal = self.decisions.pack().vocabulary().is_somebodys(category);
-        let unknown_subject = judgement::unknown_under(self.asking.operation, self.unknown_subject);
+        let unknown_subject = record_policy::unknown_under(self.asking.operation, self.unknown_subject);
         let terms = Terms { unknown_subject, personal: &[personal] };
         let ledger = &self.gatehouse.ledger;
         let mut judgement = Judgement::new(ledger, &admitted, self.asker, terms, self.case.clone(), self.now);

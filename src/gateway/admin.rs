@@ -26,7 +26,7 @@ use super::acceptor::Acceptor;
 use super::access;
 use super::listener::{HEAD_TIME, STALL_TIME};
 use crate::disclosure;
-use crate::layer::{Gatehouse, Versions, path};
+use crate::exchange::{Gatehouse, Versions, path};
 use crate::ledger::{self, AppendError, Entity, LineResult};
 
 /// Bytes of one event.

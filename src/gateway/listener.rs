@@ -29,8 +29,9 @@ use super::plain::Plain;
 use super::tls;
 use super::upstreams::Upstreams;
 use crate::config::TlsServer;
-use crate::layer::identity::PeerNames;
-use crate::layer::{Gate, Listening, Peer};
+use crate::exchange::caller::PeerNames;
+use crate::exchange::{Listening, Peer};
+use crate::layer::Gate;
 
 /// From the connection to the end of a request's head, and between two requests.
 pub(super) const HEAD_TIME: Duration = Duration::from_secs(10);

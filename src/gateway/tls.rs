@@ -5,7 +5,7 @@ use rustls::pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::layer::identity::{CertificateName, PeerNames};
+use crate::exchange::caller::{CertificateName, PeerNames};
 
 /// What a verified client certificate says: its subject alternative names, never its common name, and its
 /// end, or that of a certificate that was sent with it, whichever is earlier. `chain` begins with the client's

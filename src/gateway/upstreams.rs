@@ -29,7 +29,7 @@ use tokio::sync::Notify;
 use tower::Service;
 
 use crate::config;
-use crate::layer::cause::Cause;
+use crate::exchange::cause::Cause;
 use crate::layer::inbound::Inbound;
 use crate::layer::upstream::{Destination, UpstreamFailure};
 

@@ -18,13 +18,13 @@ use http_body_util::BodyExt;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::Refusal;
-use super::cause::Cause;
-use super::encoding::{Decoder, Undecodable};
-use super::release::Release;
-use super::tally::Tally;
+use crate::exchange::Refusal;
+use crate::exchange::cause::{Cause, Cut};
+use crate::exchange::flow::decode::{Decoder, Undecodable};
+use crate::exchange::grant::Release;
+use crate::exchange::window::Tally;
 use crate::ledger::Epoch;
-use crate::scrub::{Scrubber, Unreadable};
+use crate::scrub::Scrubber;
 
 /// Most bytes of a window.
 const WINDOW: usize = 1 << 20;
@@ -66,34 +66,6 @@ impl AddAssign for Taken {
     fn add_assign(&mut self, more: Taken) {
         self.read += more.read;
         self.written += more.written;
-    }
-}
-
-/// Why an answer does not leave, or ends before its end: then the recipient sees a connection that is cut.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the answer was cut: {}", .refusal.code())]
-pub struct Cut {
-    /// What the recipient is told, where it can be.
-    pub refusal: Refusal,
-    /// What the log says, where the upstream is the reason.
-    pub cause: Option<Cause>,
-}
-
-impl From<Refusal> for Cut {
-    fn from(refusal: Refusal) -> Cut {
-        Cut { refusal, cause: None }
-    }
-}
-
-impl From<Cause> for Cut {
-    fn from(cause: Cause) -> Cut {
-        Cut { refusal: cause.refusal(), cause: Some(cause) }
-    }
-}
-
-impl From<Unreadable> for Cut {
-    fn from(unreadable: Unreadable) -> Cut {
-        Cause::Body(unreadable).into()
     }
 }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
-use super::{Refusal, request};
+use crate::exchange::{Refusal, request};
 
 /// Set where the request's own body ends the exchange.
 pub type InboundFailure = Arc<OnceLock<Refusal>>;

@@ -3,200 +3,27 @@
 //! The gateway puts it in front of a pool of upstreams; an application can put it in front of its
 //! own handlers. It knows nothing of sockets and files.
 
-pub mod answer;
 pub mod body;
-pub mod cause;
-pub mod cors;
-pub mod encoding;
-mod exchange;
-pub mod identity;
 pub mod inbound;
-pub(crate) mod judgement;
-pub mod media_type;
-pub mod opt_out;
-pub mod path;
-pub mod places;
-mod privacy_control;
-pub mod purpose;
-mod refusal;
-mod release;
-pub mod request;
-pub mod route;
-mod signature;
-mod snapshot;
-mod tally;
-pub mod token;
+mod opt_out;
+mod run;
 pub mod upstream;
-mod well_known;
 
 use std::convert::Infallible;
-use std::fmt::{self, Debug, Formatter};
 use std::future::Future;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
-use governor::{DefaultDirectRateLimiter, Quota};
 use http::{Request, Response};
 use http_body::Body;
-use tokio::sync::Semaphore;
 use tower::{Layer, Service};
 
-pub use refusal::{Problem, Refusal, Rejection};
-pub use snapshot::{Snapshot, Versions};
-pub use well_known::PurposePages;
-
 use self::inbound::Inbound;
-use self::opt_out::OptOut;
-use self::places::{Full, Place, Places};
 use self::upstream::UpstreamFailure;
-use crate::access_log::AccessLog;
-use crate::disclosure::Log;
-use crate::ledger::Ledger;
-use crate::metrics::Metrics;
-use crate::scrub::Pseudonyms;
-
-/// How many decisions recipients look up at a time.
-const MOST_LOOKUPS: usize = 2;
-
-/// How a request came in: an extension of the request, set by the listener.
-#[derive(Debug)]
-pub struct Listening {
-    /// The authorities that are served; empty: any one well-formed authority.
-    pub authorities: Vec<String>,
-    /// Time for a request's body to arrive.
-    pub request_timeout: Duration,
-    /// The exchanges that may be under way at a time: of all recipients, and of each.
-    pub exchanges: Arc<Places<Arc<str>>>,
-}
-
-/// Exchanges of a listener at a time where nothing is configured.
-pub const MAX_EXCHANGES: usize = 1024;
-
-/// The exchanges of one recipient at a time where nothing else is configured: a quarter of all.
-pub fn exchanges_per_recipient(max_exchanges: usize) -> usize {
-    max_exchanges.div_ceil(4)
-}
-
-impl Listening {
-    /// A place for one more exchange of a recipient.
-    fn begin(&self, recipient: &Arc<str>) -> Result<Place<Arc<str>>, Refusal> {
-        Ok(self.exchanges.take(recipient)?)
-    }
-}
-
-impl From<Full> for Refusal {
-    fn from(full: Full) -> Self {
-        match full {
-            Full::All => Refusal::Overloaded,
-            Full::Own => Refusal::TooManyRequests,
-        }
-    }
-}
-
-impl Default for Listening {
-    fn default() -> Self {
-        Listening {
-            authorities: Vec::new(),
-            request_timeout: Duration::from_secs(30),
-            exchanges: Places::new(MAX_EXCHANGES, exchanges_per_recipient(MAX_EXCHANGES)),
-        }
-    }
-}
-
-/// The other end of a request's connection: an extension of the request, set by the listener.
-#[derive(Clone, Copy)]
-pub struct Peer {
-    pub address: IpAddr,
-    /// Whether the connection is encrypted.
-    pub encrypted: bool,
-}
-
-/// Without the address, which may be a person's.
-impl Debug for Peer {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Peer").field("encrypted", &self.encrypted).finish_non_exhaustive()
-    }
-}
-
-/// What all exchanges share.
-#[derive(Debug)]
-pub struct Gatehouse {
-    snapshot: ArcSwap<Snapshot>,
-    pub ledger: Arc<Ledger>,
-    pub log: Arc<Log>,
-    pub metrics: Metrics,
-    /// How many decisions recipients look up at a time: each reads the log.
-    lookups: Semaphore,
-    pub access_log: AccessLog,
-    /// What pseudonymised fields leave as; each recipient has its own.
-    pub pseudonyms: Pseudonyms,
-    /// The way out that stands in marketing e-mails.
-    pub opt_out: OptOut,
-    /// Preflights over time: they need no credential.
-    preflights: DefaultDirectRateLimiter,
-    /// What holds for a request that came in through no listener of the gateway.
-    listening: Arc<Listening>,
-}
-
-impl Gatehouse {
-    pub fn new(
-        snapshot: Snapshot,
-        ledger: Arc<Ledger>,
-        log: Arc<Log>,
-        metrics: Metrics,
-        pseudonyms: Pseudonyms,
-        access_log: AccessLog,
-        opt_out: OptOut,
-    ) -> Gatehouse {
-        start_at_zero(&metrics, &snapshot);
-        let snapshot = ArcSwap::from_pointee(snapshot);
-        let lookups = Semaphore::new(MOST_LOOKUPS);
-        let preflights = DefaultDirectRateLimiter::direct(Quota::per_second(cors::MAX_PREFLIGHTS_PER_SECOND));
-        Gatehouse {
-            snapshot,
-            ledger,
-            log,
-            metrics,
-            lookups,
-            pseudonyms,
-            access_log,
-            opt_out,
-            preflights,
-            listening: Arc::default(),
-        }
-    }
-
-    /// How a request came in. Those that came through no listener of the gateway share one bound.
-    fn listening(&self, extensions: &http::Extensions) -> Arc<Listening> {
-        Arc::clone(extensions.get().unwrap_or(&self.listening))
-    }
-
-    /// What requests are judged by from now on. Exchanges under way keep what they began with.
-    pub fn replace(&self, snapshot: Snapshot) {
-        start_at_zero(&self.metrics, &snapshot);
-        self.snapshot.store(Arc::new(snapshot));
-    }
-
-    /// What a request that begins now is judged by.
-    pub fn snapshot(&self) -> Arc<Snapshot> {
-        self.snapshot.load_full()
-    }
-}
-
-/// Counters of everything that the snapshot names.
-fn start_at_zero(metrics: &Metrics, snapshot: &Snapshot) {
-    let of_upstreams = snapshot
-        .routes
-        .iter()
-        .flat_map(|route| Refusal::OF_UPSTREAM.iter().map(move |refusal| (&*route.upstream, refusal.code())));
-    let codes = Refusal::ALL.iter().map(|refusal| refusal.code());
-    metrics.start_at_zero(codes, of_upstreams, snapshot.routes.iter().map(|route| &*route.name));
-}
+use crate::exchange::Gatehouse;
+use crate::exchange::pages::opt_out::is_asked;
 
 /// Puts the gate in front of a service.
 #[derive(Clone, Debug)]
@@ -242,11 +69,11 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        if opt_out::is_asked(request.uri().path()) {
+        if is_asked(request.uri().path()) {
             let gatehouse = Arc::clone(&self.gatehouse);
-            return Box::pin(async move { Ok(opt_out::answer(gatehouse, request).await) });
+            return Box::pin(async move { Ok(opt_out::answer(&gatehouse, request).await) });
         }
-        let mut exchange = exchange::Exchange::new(Arc::clone(&self.gatehouse));
+        let mut exchange = run::Exchange::new(Arc::clone(&self.gatehouse));
         let inner = self.inner.clone();
         Box::pin(async move { Ok(exchange.run(inner, request).await) })
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::cause::Cause;
+use crate::exchange::cause::Cause;
 
 /// The name of the upstream that a request is for; an extension of the request that the gate hands on.
 #[derive(Clone, Debug, PartialEq, Eq)]

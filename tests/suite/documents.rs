@@ -6,8 +6,8 @@ use std::process::Command;
 
 use clap::Parser;
 use purposegate::cli::Arguments;
+use purposegate::exchange::Refusal;
 use purposegate::finding;
-use purposegate::layer::Refusal;
 use purposegate::ledger::REFERENCE;
 use purposegate::metrics::Metrics;
 

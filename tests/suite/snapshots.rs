@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use clap::CommandFactory;
 use purposegate::cli::Arguments;
-use purposegate::layer::Refusal;
+use purposegate::exchange::Refusal;
 use purposegate::metrics::Metrics;
 
 /// `--help` of the program and, below it, of each of its verbs.

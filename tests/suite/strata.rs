@@ -29,7 +29,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("access_log", &["retention", "log_limit"]),
     ("log_limit", &[]),
     (
-        "layer",
+        "exchange",
         &[
             "finding",
             "vocabulary",
@@ -46,6 +46,21 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "layer",
+        &[
+            "exchange",
+            "decision",
+            "disclosure",
+            "keys",
+            "ledger",
+            "scrub",
+            "vocabulary",
+            "access_log",
+            "finding",
+            "log_limit",
+        ],
+    ),
+    (
         "config",
         &[
             "finding",
@@ -57,7 +72,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "credentials",
             "ledger",
             "disclosure",
-            "layer",
+            "exchange",
         ],
     ),
     (
@@ -75,6 +90,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "metrics",
             "access_log",
             "log_limit",
+            "exchange",
             "layer",
             "config",
         ],
@@ -94,6 +110,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "ledger",
             "disclosure",
             "report",
+            "exchange",
             "layer",
             "config",
             "gateway",

@@ -9,7 +9,7 @@ use super::told::{Field, Record, Why};
 use crate::decision::{
     Admitted, Asking, Change, Changes, ClassId, Question, Reason, RecordFacts, Release, Unsure, explain_only,
 };
-use crate::layer::route::{Scrubbing, UnknownSubject};
+use crate::exchange::route::{Scrubbing, UnknownSubject};
 use crate::policy::Pack;
 use crate::scrub::{RecordMapping, UNCLASSIFIED};
 use crate::vocabulary::{Basis, CategoryId, Form};

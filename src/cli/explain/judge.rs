@@ -3,7 +3,7 @@
 use super::knowledge::Knowledge;
 use crate::cli::way::Trouble;
 use crate::decision::{Admitted, Controller, Permit, RecordFacts, Relationship, UnknownSubject, scenario};
-use crate::layer::identity::Identity;
+use crate::exchange::caller::Identity;
 use crate::ledger::Case;
 use crate::scrub::{Judge, Record};
 use crate::vocabulary::SubjectId;

@@ -24,7 +24,7 @@ use crate::decision::{
     Asking, Change, Changes, Denial, LegalReference, Question, Reason, RecordFacts, scenario,
 };
 use crate::disclosure::{self, Left};
-use crate::layer::route::{Recipient, Route};
+use crate::exchange::route::{Recipient, Route};
 use crate::policy::{Pack, Rule};
 use crate::vocabulary::{Basis, Form, Operation, PurposeId};
 

@@ -25,11 +25,11 @@ use crate::decision::{
     RecordFacts, Relationship, UnknownSubject, scenario,
 };
 use crate::disclosure;
+use crate::exchange::caller::Identity;
+use crate::exchange::record_policy::legal_reference;
+use crate::exchange::route::{Recipient, Route, Scrubbing};
 use crate::finding::suggestion;
 use crate::gateway::notice;
-use crate::layer::identity::Identity;
-use crate::layer::judgement::legal_reference;
-use crate::layer::route::{Recipient, Route, Scrubbing};
 use crate::ledger::{self, Case};
 use crate::policy::{Pack, succession};
 use crate::scrub::{RecordMapping, SubjectSource};

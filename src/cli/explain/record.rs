@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::judge::Judging;
 use crate::cli::way::Trouble;
-use crate::layer::route::{Route, Scrubbing};
+use crate::exchange::route::{Route, Scrubbing};
 use crate::scrub::{Pseudonyms, RecordMapping, Scrubber};
 
 /// Most bytes of an answer that is explained.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::decision::{Changes, Denial, no_rule_permits};
-use crate::layer::route::{Recipient, Route};
+use crate::exchange::route::{Recipient, Route};
 use crate::policy::Pack;
 use crate::vocabulary::{Operation, PurposeId, Vocabulary};
 

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use super::{Admin, Answer, Fault, ok, with_type};
 use crate::decision::RecipientFacts;
-use crate::layer::{Gatehouse, opt_out};
+use crate::exchange::Gatehouse;
+use crate::exchange::pages::opt_out;
 use crate::policy::Pack;
 use crate::report::{self, Disclosure, Report, ReportError, Sources};
 use crate::vocabulary::SubjectId;

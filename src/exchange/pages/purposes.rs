@@ -11,10 +11,10 @@ use http::Method;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::route::{Field, Recipient, Report, Route, Scrubbing};
-use super::{Gatehouse, Refusal, Snapshot};
 use crate::decision::{Asking, Classes, Decisions, Foresight, LegalReference, RecipientFacts};
 use crate::disclosure::{self, Left};
+use crate::exchange::route::{Field, Recipient, Report, Route, Scrubbing};
+use crate::exchange::{Gatehouse, Refusal, Snapshot};
 use crate::vocabulary::{CategoryId, Form, PurposeId, Vocabulary};
 
 const PURPOSES: &str = "/.well-known/data-purposes";
@@ -22,14 +22,14 @@ const DECISIONS: &str = "/.well-known/data-purposes/decisions/";
 
 /// One of the pages.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Page {
+pub(crate) enum Page {
     Purposes,
     Decision(String),
 }
 
 impl Page {
     /// The page at a path.
-    pub(super) fn at(path: &str) -> Option<Page> {
+    pub(crate) fn at(path: &str) -> Option<Page> {
         if path == PURPOSES {
             return Some(Page::Purposes);
         }
@@ -70,7 +70,7 @@ impl PurposePages {
 }
 
 /// The page of [`purposes`], made once for each recipient and credential's purpose.
-pub(super) fn purposes_page(
+pub(crate) fn purposes_page(
     snapshot: &Snapshot,
     recipient: &Recipient,
     facts: &Arc<RecipientFacts>,
@@ -188,7 +188,7 @@ fn fields_of(route: &Route, words: &Vocabulary, best: impl Fn(CategoryId) -> For
 /// # Errors
 /// [`Refusal::NotFound`] for one that there is not, or that is another's; [`Refusal::Overloaded`]
 /// where too many are looked up at once; [`Refusal::AuditUnavailable`] where the log cannot be read.
-pub(super) async fn decision(
+pub(crate) async fn decision(
     gatehouse: &Gatehouse,
     snapshot: &Snapshot,
     recipient: &Recipient,
@@ -266,18 +266,18 @@ fn told(record: &Value, report: Report, route: Option<&Arc<Route>>, words: &Voca
 
 /// Counts what was withheld of one answer, for [`Report`].
 #[derive(Debug, Default)]
-pub(super) struct Withheld {
+pub(crate) struct Withheld {
     records: u64,
     fields: u64,
     classes: std::collections::BTreeSet<usize>,
 }
 
 impl Withheld {
-    pub(super) fn add_records(&mut self, records: u64) {
+    pub(crate) fn add_records(&mut self, records: u64) {
         self.records += records;
     }
 
-    pub(super) fn add_fields(&mut self, class: usize, fields: u64) {
+    pub(crate) fn add_fields(&mut self, class: usize, fields: u64) {
         if fields > 0 {
             self.fields += fields;
             self.classes.insert(class);
@@ -285,7 +285,7 @@ impl Withheld {
     }
 
     /// The trailer's value, an RFC 9651 dictionary: `records=2, fields=17, paths=("$.items[*].name")`.
-    pub(super) fn value(&self, report: Report, scrubbing: Option<&Scrubbing>) -> Option<String> {
+    pub(crate) fn value(&self, report: Report, scrubbing: Option<&Scrubbing>) -> Option<String> {
         let counts = format!("records={}, fields={}", self.records, self.fields);
         match report {
             Report::None => None,

@@ -10,8 +10,8 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::Refusal;
-use super::identity::{Caller, Identity, agree};
+use super::{Caller, Identity, agree};
+use crate::exchange::Refusal;
 use crate::vocabulary::{ActorId, IdReader, SubjectId};
 
 /// Most keys of one issuer: each may be tried for a token that names none.
@@ -61,7 +61,7 @@ impl Issuer {
     /// # Errors
     /// [`KeySetError`]
     pub fn new(url: &str, audience: &str, key_set: &str) -> Result<Issuer, KeySetError> {
-        super::signature::install();
+        crate::exchange::caller::signature::install();
         let set: JwkSet = serde_json::from_str(key_set).map_err(|_| KeySetError::Unreadable)?;
         let mut keys = Vec::new();
         for key in &set.keys {
@@ -460,7 +460,7 @@ pub(crate) mod tests {
     /// Made once by another implementation, with keys that were thrown away.
     #[test]
     fn tokens_of_every_kind_of_key_are_read() {
-        let file = include_str!("../../tests/tokens/signed.json");
+        let file = include_str!("../../../tests/tokens/signed.json");
         let file: Value = serde_json::from_str(file).unwrap();
         let issuer = Issuer::new(URL, "purposegate", &file["key_set"].to_string()).unwrap();
         let mut tokens = Tokens::new(vec![issuer]);

@@ -9,32 +9,31 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 use prometheus::IntCounter;
 
-use super::body::Cut;
-use super::cause::Cause;
-use super::identity::Identity;
-use super::judgement::{Judgement, Terms};
-use super::places::Place;
-use super::route::{Report, Route, Scrubbing};
-use super::tally::{Released, Tally};
-use super::well_known::Withheld;
 use super::{Gatehouse, Refusal, Snapshot};
 use crate::access_log::Line;
 use crate::decision::{Admitted, ClassId, Decisions};
 use crate::disclosure::{Entry, Left, LogError, Outcome, Window};
+use crate::exchange::caller::Identity;
+use crate::exchange::cause::{Cause, Cut};
+use crate::exchange::concurrency::Place;
+use crate::exchange::pages::purposes::Withheld;
+use crate::exchange::record_policy::{Judgement, Terms};
+use crate::exchange::route::{Report, Route, Scrubbing};
+use crate::exchange::window::{Released, Tally};
 use crate::keys::Fingerprint;
 use crate::ledger::Epoch;
 use crate::log_limit::LogLimit;
 use crate::vocabulary::Form;
 
 /// The trailer that says how much was withheld.
-pub(super) const WITHHELD: HeaderName = HeaderName::from_static("data-purpose-withheld");
+pub(crate) const WITHHELD: HeaderName = HeaderName::from_static("data-purpose-withheld");
 
 /// The case that an exchange rests on.
 #[derive(Debug)]
-pub(super) struct Citation {
-    pub(super) id: Arc<str>,
+pub(crate) struct Citation {
+    pub(crate) id: Arc<str>,
     /// Changes of the case concern the answer like those of somebody in it.
-    pub(super) fingerprint: Fingerprint,
+    pub(crate) fingerprint: Fingerprint,
 }
 
 /// One admitted exchange whose answer is on its way.
@@ -79,7 +78,7 @@ impl std::fmt::Debug for Release {
 
 impl Release {
     #[allow(clippy::too_many_arguments)] // Each is a fact of the exchange, handed over once.
-    pub(super) fn new(
+    pub(crate) fn new(
         gatehouse: Arc<Gatehouse>,
         route: Arc<Route>,
         recipient: Arc<str>,
@@ -123,7 +122,7 @@ impl Release {
     }
 
     /// Who judges the next chunk. `None` on a route that is not personal.
-    pub(super) fn judgement(&self, now: Timestamp) -> Option<Judgement<'_>> {
+    pub(crate) fn judgement(&self, now: Timestamp) -> Option<Judgement<'_>> {
         let scrubbing = self.route.scrubbing.as_ref()?;
         let ledger = &self.gatehouse.ledger;
         // Asked for each chunk: a case can end while its answer is on its way.
@@ -134,28 +133,28 @@ impl Release {
     }
 
     /// Longest wait for the next chunk of the upstream's body.
-    pub(super) fn upstream_idle(&self) -> Duration {
+    pub(crate) fn upstream_idle(&self) -> Duration {
         self.route.upstream_idle
     }
 
     /// Bytes of one record that are held until it is whole, at most.
-    pub(super) fn most_held(&self) -> usize {
+    pub(crate) fn most_held(&self) -> usize {
         self.route.scrubbing.as_ref().map_or(0, |scrubbing| scrubbing.limits.record)
     }
 
     /// Whether the answer may have no end.
-    pub(super) fn is_endless(&self) -> bool {
+    pub(crate) fn is_endless(&self) -> bool {
         self.follows.is_some()
     }
 
     /// Noted before records are judged.
-    pub(super) fn epoch(&self) -> Epoch {
+    pub(crate) fn epoch(&self) -> Epoch {
         self.gatehouse.ledger.epoch()
     }
 
     /// Runs `leave` unless somebody in this account has withdrawn, objected or the like since, or a
     /// consent or the cited case has ended by itself; no such change is acknowledged while it runs.
-    pub(super) fn hand_out<T>(&self, since: Epoch, tally: &Tally, leave: impl FnOnce() -> T) -> Option<T> {
+    pub(crate) fn hand_out<T>(&self, since: Epoch, tally: &Tally, leave: impl FnOnce() -> T) -> Option<T> {
         if tally.ask_again.is_some_and(|end| end <= Timestamp::now()) {
             return None;
         }
@@ -166,7 +165,7 @@ impl Release {
 
     /// Whether anything may leave at this moment: the ledger and the log work, the recipient is not
     /// suspended, its agreement and the policy are still those it was admitted under.
-    pub(super) fn may_leave(&self) -> Result<(), Refusal> {
+    pub(crate) fn may_leave(&self) -> Result<(), Refusal> {
         if !self.gatehouse.ledger.healthy() {
             return Err(Refusal::LedgerUnavailable);
         }
@@ -183,7 +182,7 @@ impl Release {
     }
 
     /// Whether something of a subject was withheld that a rule could have released.
-    pub(super) fn withholds(&self, tally: &Tally) -> bool {
+    pub(crate) fn withholds(&self, tally: &Tally) -> bool {
         tally.released.iter().any(|released| {
             let class = u16::try_from(released.class).map(ClassId).ok();
             class.is_some_and(|class| self.admitted.withholds(class, released.release.form))
@@ -191,17 +190,17 @@ impl Release {
     }
 
     /// Whether an answer of which something is withheld is withheld as a whole.
-    pub(super) fn is_all_or_nothing(&self) -> bool {
+    pub(crate) fn is_all_or_nothing(&self) -> bool {
         self.route.scrubbing.as_ref().is_some_and(Scrubbing::is_all_or_nothing)
     }
 
     /// Whether the answer ends in a trailer.
-    pub(super) fn reports(&self) -> bool {
+    pub(crate) fn reports(&self) -> bool {
         self.report != Report::None
     }
 
     /// The trailer that says how much was withheld.
-    pub(super) fn trailer(&self) -> Option<HeaderMap> {
+    pub(crate) fn trailer(&self) -> Option<HeaderMap> {
         let withheld = self.withheld.lock().unwrap_or_else(PoisonError::into_inner);
         let value = withheld.value(self.report, self.route.scrubbing.as_ref())?;
         Some(HeaderMap::from_iter([(WITHHELD, HeaderValue::try_from(value).ok()?)]))
@@ -212,24 +211,24 @@ impl Release {
     /// # Errors
     /// [`Cause::BodyTimeout`] where it was waited for too long, all together. What may have no end has this bound as
     /// little.
-    pub(super) fn waited(&self, time: Duration) -> Result<(), Cause> {
+    pub(crate) fn waited(&self, time: Duration) -> Result<(), Cause> {
         let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let all = self.waited.fetch_add(time, Ordering::Relaxed).saturating_add(time);
         let is_too_long = !self.is_endless() && Duration::from_nanos(all) > self.route.upstream_body;
         if is_too_long { Err(Cause::BodyTimeout) } else { Ok(()) }
     }
 
-    pub(super) fn received(&self, bytes: usize) {
+    pub(crate) fn received(&self, bytes: usize) {
         self.bytes_in.inc_by(bytes as u64);
     }
 
-    pub(super) fn sent(&self, bytes: usize) {
+    pub(crate) fn sent(&self, bytes: usize) {
         self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
         self.bytes_out.inc_by(bytes as u64);
     }
 
     /// Puts a window on the disclosure log; returns when it is as durable as configured.
-    pub(super) async fn record(&self, tally: &Tally) -> Result<(), Refusal> {
+    pub(crate) async fn record(&self, tally: &Tally) -> Result<(), Refusal> {
         let began = Instant::now();
         let appended = self.append(tally);
         let recorded = match appended {
@@ -257,12 +256,12 @@ impl Release {
     }
 
     /// Everything left: the closing record.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.finish("released", Outcome::Released);
     }
 
     /// The answer was cut while it was leaving.
-    pub(super) fn abort(&self, cut: Cut) {
+    pub(crate) fn abort(&self, cut: Cut) {
         static CUT: LogLimit = LogLimit::new();
         match cut.cause {
             Some(cause) => self.route.warn(cause, self.decision().as_deref()),
@@ -276,7 +275,7 @@ impl Release {
     }
 
     /// Nothing left: the exchange ends in a refusal, which counts itself.
-    pub(super) fn refused(&self, refusal: Refusal) {
+    pub(crate) fn refused(&self, refusal: Refusal) {
         if let Some(entry) = self.take_entry() {
             self.gatehouse.log.close_detached(entry, Outcome::Refused(refusal.code()));
         }
@@ -351,7 +350,7 @@ impl Release {
     }
 
     /// Takes down what the trailer will say of what has left.
-    pub(super) fn report(&self, tally: &Tally) {
+    pub(crate) fn report(&self, tally: &Tally) {
         if !self.reports() {
             return;
         }

@@ -24,22 +24,23 @@ use ulid::Ulid;
 use self::admit::Admission;
 use crate::decision::{Admitted, Decisions};
 use crate::disclosure::{Entry, Intent, Outcome, Verdict};
+use crate::exchange::Snapshot;
+use crate::exchange::caller::Identity;
+use crate::exchange::cause::{Cause, Cut};
+use crate::exchange::concurrency::Place;
+use crate::exchange::cors::CrossOrigin;
+use crate::exchange::flow::decode::{Coding, Decoder};
+use crate::exchange::grant::{Citation, Release, WITHHELD};
+use crate::exchange::media_type::MediaType;
+use crate::exchange::pages::purposes::{self, Page};
+use crate::exchange::purpose::Declaration;
+use crate::exchange::route::{Found, Recipient, Report, Route, Scrubbing, Withheld};
+use crate::exchange::{Gatehouse, Refusal, Rejection, cors, privacy_control, request, response as answer};
 use crate::keys::random;
-use crate::layer::body::{Answer as AnswerBody, Cut, Pump};
-use crate::layer::cause::Cause;
-use crate::layer::cors::CrossOrigin;
-use crate::layer::encoding::{Coding, Decoder};
-use crate::layer::identity::Identity;
+use crate::layer::body;
+use crate::layer::body::{Answer as AnswerBody, Pump};
 use crate::layer::inbound::Inbound;
-use crate::layer::media_type::MediaType;
-use crate::layer::places::Place;
-use crate::layer::purpose::Declaration;
-use crate::layer::release::{Citation, Release, WITHHELD};
-use crate::layer::route::{Found, Recipient, Report, Route, Scrubbing, Withheld};
-use crate::layer::snapshot::Snapshot;
 use crate::layer::upstream::UpstreamFailure;
-use crate::layer::well_known::{self, Page};
-use crate::layer::{Gatehouse, Refusal, Rejection, answer, body, cors, privacy_control, request};
 use crate::scrub::{Forms, Framing, Scrubber};
 use crate::vocabulary::PurposeId;
 
@@ -54,7 +55,7 @@ const CONTROLLER: HeaderName = HeaderName::from_static("data-purpose-controller"
 const TICK: Duration = Duration::from_millis(5);
 
 /// What is known of an exchange so far: for the problem document, the metrics and the log.
-pub(in crate::layer) struct Exchange {
+pub(super) struct Exchange {
     gatehouse: Arc<Gatehouse>,
     snapshot: Arc<Snapshot>,
     decision: String,
@@ -97,7 +98,7 @@ pub(in crate::layer) struct Exchange {
 }
 
 impl Exchange {
-    pub(in crate::layer) fn new(gatehouse: Arc<Gatehouse>) -> Exchange {
+    pub(super) fn new(gatehouse: Arc<Gatehouse>) -> Exchange {
         let snapshot = gatehouse.snapshot();
         let now = Timestamp::now();
         Exchange {
@@ -130,11 +131,7 @@ impl Exchange {
     }
 
     /// Runs the exchange. Whatever stops it becomes a problem document.
-    pub(in crate::layer) async fn run<S, B, U>(
-        &mut self,
-        upstream: S,
-        incoming: Request<B>,
-    ) -> Response<AnswerBody>
+    pub(super) async fn run<S, B, U>(&mut self, upstream: S, incoming: Request<B>) -> Response<AnswerBody>
     where
         S: Service<Request<Inbound<B>>, Response = Response<U>, Error = UpstreamFailure>,
         B: Body<Data = Bytes> + Send + Unpin + 'static,
@@ -347,10 +344,10 @@ impl Exchange {
                 if facts.suspended || self.gatehouse.ledger.suspended(&recipient.name) {
                     return Err(Refusal::RecipientSuspended);
                 }
-                well_known::purposes_page(&self.snapshot, recipient, facts, self.locked, self.now)
+                purposes::purposes_page(&self.snapshot, recipient, facts, self.locked, self.now)
             }
             Page::Decision(id) => {
-                let told = well_known::decision(&self.gatehouse, &self.snapshot, recipient, id).await?;
+                let told = purposes::decision(&self.gatehouse, &self.snapshot, recipient, id).await?;
                 Bytes::from(told.to_string())
             }
         };

@@ -12,12 +12,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 
-use super::Refusal;
-use super::body::Cut;
-use super::cause::Cause;
-use super::encoding::Coding;
-use super::media_type::{MediaType, MediaTypes};
-use super::request;
+use crate::exchange::Refusal;
+use crate::exchange::cause::{Cause, Cut};
+use crate::exchange::flow::decode::Coding;
+use crate::exchange::media_type::{MediaType, MediaTypes};
+use crate::exchange::request;
 
 /// Longest time after which an upstream asks to be asked again that is passed on, in seconds: a day.
 const MAX_RETRY_AFTER: i64 = 86_400;

@@ -7,8 +7,8 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::Refusal;
-use super::encoding::Coding;
+use crate::exchange::Refusal;
+use crate::exchange::flow::decode::Coding;
 use crate::scrub::Unreadable;
 
 /// Why there is no answer, or none that can be read.
@@ -122,6 +122,34 @@ impl fmt::Display for Cause {
     }
 }
 
+/// Why an answer does not leave, or ends before its end: then the recipient sees a connection that is cut.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the answer was cut: {}", .refusal.code())]
+pub struct Cut {
+    /// What the recipient is told, where it can be.
+    pub refusal: Refusal,
+    /// What the log says, where the upstream is the reason.
+    pub cause: Option<Cause>,
+}
+
+impl From<Refusal> for Cut {
+    fn from(refusal: Refusal) -> Cut {
+        Cut { refusal, cause: None }
+    }
+}
+
+impl From<Cause> for Cut {
+    fn from(cause: Cause) -> Cut {
+        Cut { refusal: cause.refusal(), cause: Some(cause) }
+    }
+}
+
+impl From<Unreadable> for Cut {
+    fn from(unreadable: Unreadable) -> Cut {
+        Cause::Body(unreadable).into()
+    }
+}
+
 /// Lines of a route in [`PERIOD`].
 const MAX_LINES: u32 = 10;
 /// The time in which so many lines are written.
@@ -140,7 +168,7 @@ struct Said {
 
 impl Warnings {
     /// Whether one more may be written; then with the number of those that were not, since the last one.
-    pub(super) fn admit(&self, now: Instant) -> Option<u64> {
+    pub(crate) fn admit(&self, now: Instant) -> Option<u64> {
         let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if said.began.is_none_or(|began| now.duration_since(began) >= PERIOD) {
             *said = Said { began: Some(now), lines: 0, unsaid: said.unsaid };

@@ -6,7 +6,7 @@
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue};
 
-use super::cause::Cause;
+use crate::exchange::cause::Cause;
 use crate::scrub::Framing;
 
 /// Media types of JSON under which an answer leaves.

@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName};
 use sfv::{BareItem, Item, Parser};
 
-use super::Refusal;
+use crate::exchange::Refusal;
 
 /// Longest field value that is read, in bytes.
 const MAX_VALUE: usize = 256;

@@ -15,8 +15,8 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use super::request;
-use super::route::{Route, Routes};
+use crate::exchange::request;
+use crate::exchange::route::{Route, Routes};
 
 /// Preflights that are answered in a second, of all callers together.
 pub const MAX_PREFLIGHTS_PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(1_999);
@@ -88,7 +88,7 @@ pub fn is_about_origins(name: &HeaderName) -> bool {
 }
 
 /// Whether a request is a browser's question whether a page may send another one.
-pub(super) fn is_preflight(parts: &Parts) -> bool {
+pub(crate) fn is_preflight(parts: &Parts) -> bool {
     parts.method == Method::OPTIONS && asked_method(parts).is_some() && origin(parts).is_some()
 }
 
@@ -107,7 +107,7 @@ fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue
 
 /// A request to a route that lists origins.
 #[derive(Debug)]
-pub(super) struct CrossOrigin {
+pub(crate) struct CrossOrigin {
     route: Arc<Route>,
     /// The origin, where the route lists it.
     origin: Option<HeaderValue>,
@@ -115,7 +115,7 @@ pub(super) struct CrossOrigin {
 
 impl CrossOrigin {
     /// `None` where no route that lists origins is asked.
-    pub(super) fn of(routes: &Routes, parts: &Parts) -> Option<CrossOrigin> {
+    pub(crate) fn of(routes: &Routes, parts: &Parts) -> Option<CrossOrigin> {
         let asked = if is_preflight(parts) { asked_method(parts) } else { None };
         let origin = origin(parts);
         let route = routes.sharing(parts.uri.path(), asked.as_ref().unwrap_or(&parts.method), origin)?;
@@ -124,12 +124,12 @@ impl CrossOrigin {
         Some(CrossOrigin { route: Arc::clone(route), origin })
     }
 
-    pub(super) fn route(&self) -> &str {
+    pub(crate) fn route(&self) -> &str {
         &self.route.name
     }
 
     /// What a browser is told that asks before it sends; `None` for an origin that is not listed.
-    pub(super) fn permission(&self) -> Option<HeaderMap> {
+    pub(crate) fn permission(&self) -> Option<HeaderMap> {
         let (cors, origin) = self.route.cors.as_ref().zip(self.origin.as_ref())?;
         Some(HeaderMap::from_iter([
             (VARY, HeaderValue::from_static("Origin")),
@@ -141,7 +141,7 @@ impl CrossOrigin {
     }
 
     /// Says on an answer or a refusal who may read it, in place of whatever the upstream said.
-    pub(super) fn mark(&self, head: &mut HeaderMap) {
+    pub(crate) fn mark(&self, head: &mut HeaderMap) {
         let of_upstream: Vec<HeaderName> =
             head.keys().filter(|name| is_about_origins(name)).cloned().collect();
         for name in of_upstream {

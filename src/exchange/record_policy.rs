@@ -7,13 +7,13 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use smallvec::SmallVec;
 
-use super::identity::Identity;
-use super::route::Recipient;
-use super::tally::{Counted, Tally};
 use crate::decision::{
     Admitted, Controller, LegalReference, NamedAccount, Overdue, Permit, RecipientFacts, RecordFacts,
     Relationship, Subject, UnknownSubject, Unsure,
 };
+use crate::exchange::caller::Identity;
+use crate::exchange::route::Recipient;
+use crate::exchange::window::{Counted, Tally};
 use crate::ledger::{Case, Ledger};
 use crate::scrub::{InPath, Judge, NamedByPath, Record};
 use crate::vocabulary::{Form, Operation, SubjectId};
@@ -112,7 +112,7 @@ impl<'e> Judgement<'e> {
     }
 
     /// The account of what was judged.
-    pub(super) fn into_tally(mut self) -> Tally {
+    pub(crate) fn into_tally(mut self) -> Tally {
         self.tally.count(self.counted);
         self.tally
     }

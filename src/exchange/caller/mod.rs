@@ -3,15 +3,18 @@
 //! It knows hashes of keys, public keys of issuers and names of certificates, never a key that could
 //! be presented. Two credentials of one request must name the same recipient and the same person.
 
+mod signature;
+pub mod token;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, header};
 use jiff::Timestamp;
 
-use super::Refusal;
-use super::token::{self, Pattern, Tokens};
+use self::token::{Pattern, Tokens};
 use crate::credentials::{KeyHash, hash};
+use crate::exchange::Refusal;
 use crate::vocabulary::{ActorId, PurposeId, SubjectId};
 
 /// Header names that carry a credential; removed before the upstream.

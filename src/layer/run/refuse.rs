@@ -11,8 +11,8 @@ use super::Exchange;
 use crate::access_log::Line;
 use crate::decision::Decisions;
 use crate::disclosure::Outcome;
+use crate::exchange::Refusal;
 use crate::finding::suggestion;
-use crate::layer::Refusal;
 use crate::layer::body::Answer;
 
 impl Exchange {

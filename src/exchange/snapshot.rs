@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use http::HeaderName;
 use jiff::Timestamp;
 
-use super::identity::Credentials;
-use super::route::{Recipient, Routes};
-use super::well_known::PurposePages;
 use crate::decision::Decisions;
+use crate::exchange::caller::Credentials;
+use crate::exchange::pages::purposes::PurposePages;
+use crate::exchange::route::{Recipient, Routes};
 use crate::policy::Pack;
 use crate::vocabulary::Vocabulary;
 

@@ -11,11 +11,11 @@ use tower::{Service, ServiceExt};
 
 use super::Exchange;
 use crate::decision::Admitted;
-use crate::layer::body::Cut;
+use crate::exchange::cause::Cut;
+use crate::exchange::route::{Found, Route};
+use crate::exchange::{Refusal, request};
 use crate::layer::inbound::Inbound;
-use crate::layer::route::{Found, Route};
 use crate::layer::upstream::{Destination, UpstreamFailure};
-use crate::layer::{Refusal, request};
 
 /// The detail of a refusal before the upstream is called, for the facts of whom the path names.
 const NOT_CARRIED_OUT: &str = "This may not be done for you with the data of whom the path names, or the path names nobody. The API was not asked.";

@@ -10,12 +10,12 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use super::cause::{Cause, Warnings};
-use super::cors::Cors;
-use super::media_type::MediaTypes;
 use super::{Refusal, path};
 pub use crate::decision::UnknownSubject;
 use crate::decision::{Classes, PathNames, RecipientFacts};
+use crate::exchange::cause::{Cause, Warnings};
+use crate::exchange::cors::Cors;
+use crate::exchange::media_type::MediaTypes;
 use crate::scrub::{Limits, Plan, RecordMapping};
 use crate::vocabulary::{CategoryId, Operation, PurposeId, Vocabulary};
 
@@ -164,7 +164,7 @@ impl Route {
     }
 
     /// Says why an answer of its upstream does not leave, unless enough was said of late.
-    pub(super) fn warn(&self, cause: Cause, decision: Option<&str>) {
+    pub(crate) fn warn(&self, cause: Cause, decision: Option<&str>) {
         let Some(unsaid) = self.warnings.admit(Instant::now()) else { return };
         tracing::warn!(
             route = %self.name,

@@ -14,9 +14,9 @@ use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use http_body::Body;
 
-use super::identity::CREDENTIAL_HEADERS;
-use super::purpose::LOOK_ALIKES;
 use super::{Peer, Refusal, Rejection, path};
+use crate::exchange::caller::CREDENTIAL_HEADERS;
+use crate::exchange::purpose::LOOK_ALIKES;
 
 /// Most header fields of a request.
 pub const MAX_FIELDS: usize = 64;

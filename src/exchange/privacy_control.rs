@@ -7,9 +7,10 @@
 use http::{HeaderMap, HeaderName};
 use jiff::Timestamp;
 
-use super::identity::Identity;
-use super::{Gatehouse, Refusal, opt_out};
+use super::pages::opt_out;
+use super::{Gatehouse, Refusal};
 use crate::decision::Decisions;
+use crate::exchange::caller::Identity;
 
 const SEC_GPC: HeaderName = HeaderName::from_static("sec-gpc");
 /// The event, as the ledger reads them from everybody.
@@ -21,7 +22,7 @@ const CHANNEL: &str = "Sec-GPC";
 ///
 /// # Errors
 /// [`Refusal::LedgerUnavailable`]: what the person said cannot be kept.
-pub(super) async fn heed(
+pub(crate) async fn heed(
     identity: &Identity,
     decisions: &Decisions,
     gatehouse: &Gatehouse,
@@ -44,7 +45,7 @@ pub(super) async fn heed(
 }
 
 /// The field is there once and holds `1`; anything else is no signal.
-pub(super) fn is_set(headers: &HeaderMap) -> bool {
+pub(crate) fn is_set(headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(SEC_GPC).iter();
     values.next().is_some_and(|value| value.as_bytes() == b"1") && values.next().is_none()
 }

@@ -12,10 +12,10 @@ use crate::vocabulary::Form;
 
 /// Fields of one class that had one release.
 #[derive(Clone, Debug)]
-pub(super) struct Released {
-    pub(super) class: usize,
-    pub(super) release: Release,
-    pub(super) fields: u64,
+pub(crate) struct Released {
+    pub(crate) class: usize,
+    pub(crate) release: Release,
+    pub(crate) fields: u64,
 }
 
 /// Permits under which fields are counted before they are added to the tally.
@@ -23,12 +23,12 @@ const MOST_PERMITS: usize = 4;
 
 /// Fields counted by permit, class by class: records that follow each other share few.
 #[derive(Debug, Default)]
-pub(super) struct Counted(SmallVec<[(Permit, SmallVec<[u64; 16]>); 1]>);
+pub(crate) struct Counted(SmallVec<[(Permit, SmallVec<[u64; 16]>); 1]>);
 
 impl Counted {
     /// Counts fields under their permit. What is counted under the oldest goes into the tally where that is one
     /// permit too many.
-    pub(super) fn add(&mut self, permit: &Permit, fields: &[u32], tally: &mut Tally) {
+    pub(crate) fn add(&mut self, permit: &Permit, fields: &[u32], tally: &mut Tally) {
         let known = self.0.iter_mut().find(|(known, _)| known.is(permit));
         if let Some((_, counts)) = known {
             if counts.len() < fields.len() {
@@ -47,32 +47,32 @@ impl Counted {
 
 /// Counts over some records, per class of fields.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Tally {
-    pub(super) records: u64,
+pub(crate) struct Tally {
+    pub(crate) records: u64,
     /// Records of which nothing personal left though there was something.
-    pub(super) withheld_records: u64,
+    pub(crate) withheld_records: u64,
     /// Records without a usable subject, or with one that the ledger has never heard of.
-    pub(super) unknown_subjects: u64,
-    pub(super) minors: u64,
-    pub(super) closed_accounts: u64,
-    pub(super) past_retention: u64,
+    pub(crate) unknown_subjects: u64,
+    pub(crate) minors: u64,
+    pub(crate) closed_accounts: u64,
+    pub(crate) past_retention: u64,
     /// Each class with each release that occurred, and the number of fields.
-    pub(super) released: Vec<Released>,
+    pub(crate) released: Vec<Released>,
     /// When the first of them has to be decided again though nothing happens: a consent or the cited
     /// case ends.
-    pub(super) ask_again: Option<Timestamp>,
+    pub(crate) ask_again: Option<Timestamp>,
     /// Everybody whose state was looked up, each time that it was.
-    pub(super) subjects: Vec<Fingerprint>,
+    pub(crate) subjects: Vec<Fingerprint>,
     /// Controllers whose instructions were looked up: a change of theirs concerns the account too.
-    pub(super) controllers: Vec<Fingerprint>,
+    pub(crate) controllers: Vec<Fingerprint>,
     /// Those of the subjects of whom something personal may leave.
-    pub(super) touched: Vec<Fingerprint>,
+    pub(crate) touched: Vec<Fingerprint>,
 }
 
 impl Tally {
     /// Counts one record under its permit, its fields apart. `personal` says of a class whether it counts as
     /// personal.
-    pub(super) fn add_record(&mut self, permit: &Permit, fields: &[u32], personal: &[bool]) {
+    pub(crate) fn add_record(&mut self, permit: &Permit, fields: &[u32], personal: &[bool]) {
         self.records += 1;
         let mut held = false;
         let mut left = false;
@@ -84,7 +84,7 @@ impl Tally {
     }
 
     /// Adds fields that were counted.
-    pub(super) fn count(&mut self, counted: Counted) {
+    pub(crate) fn count(&mut self, counted: Counted) {
         for (permit, fields) in counted.0 {
             self.add_fields(&permit, &fields);
         }
@@ -99,19 +99,19 @@ impl Tally {
     }
 
     /// What was decided counts until then at most.
-    pub(super) fn ask_again_at(&mut self, instant: Option<Timestamp>) {
+    pub(crate) fn ask_again_at(&mut self, instant: Option<Timestamp>) {
         self.ask_again = self.ask_again.into_iter().chain(instant).min();
     }
 
     /// A controller was asked about; records of one account often follow each other.
-    pub(super) fn concerns(&mut self, controller: Fingerprint) {
+    pub(crate) fn concerns(&mut self, controller: Fingerprint) {
         if self.controllers.last() != Some(&controller) {
             self.controllers.push(controller);
         }
     }
 
     /// Whether this account says of anything or anybody more than that one does.
-    pub(super) fn exceeds(&self, other: &Tally) -> bool {
+    pub(crate) fn exceeds(&self, other: &Tally) -> bool {
         let known: HashSet<_, Spread> = other.touched.iter().collect();
         let counted = |class: usize, release: &Release| {
             let known = other.released.iter().find(|known| known.class == class && known.release == *release);
@@ -123,7 +123,7 @@ impl Tally {
     }
 
     /// Everybody whose state was looked up, each once: a list may be of one person.
-    pub(super) fn people(&self) -> Cow<'_, [Fingerprint]> {
+    pub(crate) fn people(&self) -> Cow<'_, [Fingerprint]> {
         if self.subjects.len() < 2 {
             return self.subjects.as_slice().into();
         }
@@ -132,13 +132,13 @@ impl Tally {
     }
 
     /// Those people of whom nothing personal leaves.
-    pub(super) fn untouched(&self, people: &[Fingerprint]) -> Vec<Fingerprint> {
+    pub(crate) fn untouched(&self, people: &[Fingerprint]) -> Vec<Fingerprint> {
         let touched: HashSet<_, Spread> = self.touched.iter().collect();
         people.iter().filter(|subject| !touched.contains(subject)).copied().collect()
     }
 
     /// Adds another account to this one.
-    pub(super) fn merge(&mut self, other: Tally) {
+    pub(crate) fn merge(&mut self, other: Tally) {
         if self.is_empty() {
             let ask_again = self.ask_again;
             *self = other;

@@ -150,7 +150,7 @@ pub struct Problem<'a> {
     kind: String,
     title: &'a str,
     status: u16,
-    pub(super) detail: Cow<'a, str>,
+    pub(crate) detail: Cow<'a, str>,
     code: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     decision: Option<&'a str>,
@@ -160,7 +160,7 @@ pub struct Problem<'a> {
     permitted_purposes: Option<Vec<&'a str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     /// In seconds.
-    pub(super) retry_after: Option<u32>,
+    pub(crate) retry_after: Option<u32>,
 }
 
 impl Refusal {
@@ -169,7 +169,7 @@ impl Refusal {
         [Refusal::UpstreamUnreachable, Refusal::UpstreamTimeout, Refusal::UpstreamUnreadable];
 
     /// True where the problem document names the purposes that the recipient may use.
-    pub(super) fn is_about_purpose(self) -> bool {
+    pub(crate) fn is_about_purpose(self) -> bool {
         matches!(
             self,
             Refusal::PurposeMissing

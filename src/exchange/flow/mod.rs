@@ -1,0 +1,3 @@
+//! One body in one direction.
+
+pub mod decode;

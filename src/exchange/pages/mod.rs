@@ -1,0 +1,4 @@
+//! Pages that the gateway answers itself, without an upstream.
+
+pub mod opt_out;
+pub mod purposes;

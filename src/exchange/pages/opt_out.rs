@@ -1,0 +1,322 @@
+//! The way out that stands in every marketing e-mail (P-6b): one click, no credential (RFC 8058).
+//!
+//! A `POST` of `List-Unsubscribe=One-Click` to a person's link records an objection to marketing,
+//! which is in force when the answer leaves. Invariants: nothing but that `POST` changes anything
+//! (scanners of mail follow links); a link that cannot be read is told so, and whom to turn to; no
+//! answer says whether the person is known.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use governor::{DefaultDirectRateLimiter, Quota};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER,
+};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
+use jiff::Timestamp;
+
+use crate::decision::{ConsentStatus, Subject};
+use crate::exchange::concurrency::{Place, Places};
+use crate::exchange::{Gatehouse, Refusal, request};
+use crate::keys::OptOutLinks;
+use crate::ledger::{self, Entity, Ledger, Sort};
+use crate::vocabulary::{PurposeId, SubjectId};
+
+/// Where the links lead; the token follows.
+pub const PATH: &str = "/.well-known/data-purposes/opt-out/";
+
+/// The body of the one request that changes something.
+pub const ONE_CLICK: &str = "List-Unsubscribe=One-Click";
+
+/// Bytes of a request's body.
+const MAX_BODY: usize = 4096;
+/// For the body to arrive.
+const BODY_TIME: Duration = Duration::from_secs(5);
+/// Objections whose body is awaited at a time. They need no credential, so they take nothing from the
+/// exchanges of recipients.
+const MAX_POSTS: usize = 256;
+/// Of these, those by one link: whoever holds one link keeps nobody else from objecting.
+const MAX_POSTS_PER_LINK: usize = 4;
+
+/// Objections that are recorded in a second, and at once. Only readable links of people who have
+/// not objected yet count, so a flood of others keeps nobody from objecting.
+const PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(99);
+
+const PURPOSE: &str = "marketing";
+const OBJECTION: &[u8] = br#"{"kind": "objection", "purpose": "marketing", "channel": "one-click"}"#;
+
+const ROBOTS: HeaderName = HeaderName::from_static("x-robots-tag");
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// What the way out needs beside the ledger.
+#[derive(Debug)]
+pub struct OptOut {
+    pub links: OptOutLinks,
+    rate: DefaultDirectRateLimiter,
+    posts: Arc<Places<SubjectId>>,
+}
+
+impl OptOut {
+    pub fn new(links: OptOutLinks) -> OptOut {
+        let rate = DefaultDirectRateLimiter::direct(Quota::per_second(PER_SECOND));
+        OptOut { links, rate, posts: Places::new(MAX_POSTS, MAX_POSTS_PER_LINK) }
+    }
+
+    /// Whether one more objection may be recorded at this moment.
+    fn has_room(&self) -> Result<(), Refusal> {
+        self.rate.check().map_err(|_| Refusal::TooManyRequests)
+    }
+}
+
+/// Whether a request is for the way out.
+pub(crate) fn is_asked(path: &str) -> bool {
+    path.starts_with(PATH)
+}
+
+/// How a request for the way out goes on.
+pub(crate) enum Step {
+    /// This is the answer.
+    Answer(Response<Bytes>),
+    /// The answer depends on the body.
+    ReadBody(Post),
+}
+
+/// The one request that changes something, before its body has been read.
+pub(crate) struct Post {
+    person: SubjectId,
+    content_type: Option<HeaderValue>,
+    /// Most bytes of the body.
+    pub(crate) max_body: usize,
+    /// Time for the body to arrive.
+    pub(crate) time: Duration,
+    _place: Place<SubjectId>,
+}
+
+/// Begins to answer a request for the way out.
+pub(crate) fn begin(gatehouse: &Gatehouse, parts: &Parts) -> Step {
+    attempt(gatehouse, parts).unwrap_or_else(|refusal| Step::Answer(refused(gatehouse, refusal)))
+}
+
+fn attempt(gatehouse: &Gatehouse, parts: &Parts) -> Result<Step, Refusal> {
+    let listening = gatehouse.listening(&parts.extensions);
+    request::screen(parts, &listening.authorities).map_err(|rejection| rejection.refusal)?;
+    let token = parts.uri.path().strip_prefix(PATH).unwrap_or_default();
+    let is_head = parts.method == Method::HEAD;
+    let Some(person) = gatehouse.opt_out.links.person(token, gatehouse.ledger.names().namespaces()) else {
+        return Ok(Step::Answer(page(StatusCode::NOT_FOUND, &unreadable(gatehouse), is_head)));
+    };
+    match parts.method {
+        Method::GET | Method::HEAD => Ok(Step::Answer(page(StatusCode::OK, QUESTION, is_head))),
+        Method::POST => {
+            let place = gatehouse.opt_out.posts.take(&person)?;
+            Ok(Step::ReadBody(Post {
+                person,
+                content_type: parts.headers.get(CONTENT_TYPE).cloned(),
+                max_body: MAX_BODY,
+                time: listening.request_timeout.min(BODY_TIME),
+                _place: place,
+            }))
+        }
+        _ => Err(Refusal::MethodNotAllowed),
+    }
+}
+
+impl Post {
+    /// Answers once the body has been read, or could not be.
+    pub(crate) async fn finish(self, gatehouse: &Gatehouse, body: Result<Bytes, Refusal>) -> Response<Bytes> {
+        self.record(gatehouse, body).await.unwrap_or_else(|refusal| refused(gatehouse, refusal))
+    }
+
+    async fn record(
+        self,
+        gatehouse: &Gatehouse,
+        body: Result<Bytes, Refusal>,
+    ) -> Result<Response<Bytes>, Refusal> {
+        let content_type = self.content_type.as_ref().map(HeaderValue::as_bytes).unwrap_or_default();
+        if !is_one_click(content_type, &body?) {
+            return Err(Refusal::RequestMalformed);
+        }
+        object(gatehouse, self.person.clone(), OBJECTION, || gatehouse.opt_out.has_room()).await?;
+        // The same words whether the objection stood before: a link can be in others' hands.
+        Ok(page(StatusCode::OK, DONE, false))
+    }
+}
+
+/// The purpose that these objections are to.
+///
+/// # Errors
+/// [`Refusal::LedgerUnavailable`]: nothing can be recorded.
+pub(crate) fn purpose(ledger: &Ledger) -> Result<PurposeId, Refusal> {
+    if !ledger.healthy() {
+        return Err(Refusal::LedgerUnavailable);
+    }
+    ledger.names().purpose(PURPOSE).ok_or(Refusal::LedgerUnavailable)
+}
+
+/// Whether a person's objection to marketing stands.
+pub(crate) fn stands(ledger: &Ledger, marketing: PurposeId, person: &SubjectId) -> bool {
+    let stands = |known: Arc<Subject>| {
+        let objection = known.objections.iter().find(|objection| objection.purpose == marketing);
+        // A consent that came later may have taken its place for something.
+        objection.is_some_and(|objection| {
+            known
+                .consents
+                .iter()
+                .all(|consent| consent.status != ConsentStatus::Given || consent.order < objection.order)
+        })
+    };
+    ledger.subject(person).1.is_some_and(stands)
+}
+
+/// Records the objection, unless it stands already; it is in force when this returns.
+pub(crate) async fn object(
+    gatehouse: &Gatehouse,
+    person: SubjectId,
+    objection: &[u8],
+    has_room: impl FnOnce() -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
+    let received = Instant::now();
+    let ledger = &gatehouse.ledger;
+    let marketing = purpose(ledger)?;
+    if stands(ledger, marketing, &person) {
+        return Ok(());
+    }
+    has_room()?;
+    let draft = ledger::parse(objection, Sort::Subject, ledger.names());
+    let draft = draft.map_err(|_| Refusal::LedgerUnavailable)?;
+    let kind = draft.what.kind();
+    let person = Entity::Subject(person);
+    let recorded = ledger.append_whatever_is_configured(&person, draft, None, Timestamp::now()).await;
+    recorded.map_err(|_| Refusal::LedgerUnavailable)?;
+    gatehouse.metrics.ledger_events.with_label_values(&[kind]).inc();
+    gatehouse.metrics.withdrawal_effect.observe(received.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Whether a body says `List-Unsubscribe=One-Click`, in either coding of a form (RFC 8058, 3.2).
+fn is_one_click(content_type: &[u8], body: &[u8]) -> bool {
+    let content_type = String::from_utf8_lossy(content_type).to_ascii_lowercase();
+    let Ok(body) = std::str::from_utf8(body) else { return false };
+    if content_type.starts_with("multipart/form-data") {
+        return body.split("\r\n--").any(|part| {
+            let Some((head, value)) = part.split_once("\r\n\r\n") else { return false };
+            let head = head.to_ascii_lowercase();
+            head.contains("name=\"list-unsubscribe\"") && value.trim_end_matches("\r\n") == "One-Click"
+        });
+    }
+    body.trim_end().split('&').any(|pair| pair == ONE_CLICK)
+}
+
+fn refused(gatehouse: &Gatehouse, refusal: Refusal) -> Response<Bytes> {
+    gatehouse.metrics.refusals.with_label_values(&[refusal.code(), ""]).inc();
+    let contact = contact(gatehouse);
+    let problem = refusal.problem(None, contact.as_deref(), None);
+    let body = serde_json::to_vec(&problem).unwrap_or_default();
+    let mut response = Response::new(Bytes::from(body));
+    *response.status_mut() = refusal.status();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if refusal == Refusal::MethodNotAllowed {
+        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST"));
+    }
+    if let Some(seconds) = refusal.retry_after() {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if refusal.closes_connection() {
+        headers.insert(http::header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+const STYLE: &str = "body { font: 17px/1.5 system-ui, sans-serif; color: #1b1b1b; margin: 12vh auto; max-width: 30rem; padding: 0 1.2rem }
+h1 { font-size: 1.4rem } button { font: inherit; padding: .6rem 1.1rem; border: 0; border-radius: .4rem; background: #1b4f8a; color: #fff }
+button:hover, button:focus { background: #12365f }";
+
+const QUESTION: &str = "<h1>No more marketing?</h1>
+<p>We will stop using your data for marketing, at once. Messages that your contract needs go on.</p>
+<form method=\"post\"><input type=\"hidden\" name=\"List-Unsubscribe\" value=\"One-Click\"><button>Stop marketing</button></form>";
+
+const DONE: &str = "<h1>Done</h1>
+<p>Your data are no longer used for marketing. What is on its way already may still arrive.</p>";
+
+fn unreadable(gatehouse: &Gatehouse) -> String {
+    let whom = contact(gatehouse).unwrap_or_default();
+    let whom = whom.replace('&', "&amp;").replace('<', "&lt;");
+    format!(
+        "<h1>This link cannot be read</h1>\n<p>Nothing was changed. It may have been cut off: open it from the e-mail \
+         again. If that does not help, tell us that you object to marketing: {whom}</p>"
+    )
+}
+
+fn contact(gatehouse: &Gatehouse) -> Option<String> {
+    let snapshot = gatehouse.snapshot();
+    let version = snapshot.packs.first()?.in_force(Timestamp::now())?;
+    Some(version.pack().manifest().contact.clone())
+}
+
+fn page(status: StatusCode, content: &str, head_only: bool) -> Response<Bytes> {
+    let text = format!(
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width\">\n<title>Marketing</title>\n\
+         <style>{STYLE}</style>\n{content}\n</html>\n"
+    );
+    let body = if head_only { Bytes::new() } else { Bytes::from(text) };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (CONTENT_TYPE, "text/html; charset=utf-8"),
+        (CACHE_CONTROL, "no-store"),
+        (REFERRER_POLICY, "no-referrer"),
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (ROBOTS, "noindex"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::keys::Keys;
+
+    #[test]
+    fn objections_are_recorded_no_faster_than_the_bound() {
+        let opt_out = OptOut::new(Keys::random().unwrap().opt_out_links());
+        let mut outcomes = (0..100_000).map(|_| opt_out.has_room());
+        assert!(outcomes.by_ref().take(100).all(|outcome| outcome.is_ok()), "a hundred at once");
+        assert!(outcomes.any(|outcome| outcome == Err(Refusal::TooManyRequests)));
+    }
+
+    #[test]
+    fn one_click_is_said_in_either_coding_of_a_form_and_in_no_other_words() {
+        let form = b"application/x-www-form-urlencoded";
+        let parts = b"multipart/form-data; boundary=x";
+        let multipart = |name: &str, value: &str| {
+            format!("--x\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n--x--\r\n")
+        };
+        assert!(is_one_click(form, b"List-Unsubscribe=One-Click"));
+        assert!(is_one_click(form, b"a=b&List-Unsubscribe=One-Click\r\n"));
+        assert!(is_one_click(b"", b"List-Unsubscribe=One-Click"));
+        assert!(is_one_click(parts, multipart("List-Unsubscribe", "One-Click").as_bytes()));
+        for body in [
+            "",
+            "List-Unsubscribe",
+            "List-Unsubscribe=",
+            "list-unsubscribe=no",
+            "xList-Unsubscribe=One-Click",
+        ] {
+            assert!(!is_one_click(form, body.as_bytes()), "{body}");
+        }
+        assert!(!is_one_click(parts, multipart("List-Unsubscribe", "Two-Clicks").as_bytes()));
+        assert!(!is_one_click(parts, multipart("Something", "One-Click").as_bytes()));
+        assert!(!is_one_click(parts, b"List-Unsubscribe=One-Click"));
+        assert!(!is_one_click(form, b"\xff\xfe"));
+    }
+}
