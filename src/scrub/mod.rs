@@ -11,6 +11,7 @@
 //! stream each event's data is a body of its own ([`events`]), of a table each row ([`rows`]); JSON in a string is put in the string's
 //! place before that is decided ([`embedded`]); what stays can be looked through again ([`conceal`]).
 
+mod actions;
 mod arbiter;
 mod automaton;
 mod conceal;

@@ -4,71 +4,75 @@
 
 use std::ops::Range;
 
-use super::{Decision, Fate, Unit};
+use super::{Decision, Unit};
+use crate::scrub::actions::NodeAction;
 use crate::scrub::conceal::{Search, Sought};
 use crate::scrub::evaluate::{denoted, unquoted};
 use crate::scrub::lex;
-use crate::scrub::rdap;
 use crate::scrub::table::Node;
 use crate::scrub::unreadable::Fault;
 
 impl Unit<'_> {
     /// Looks through what stays: of a route that withholds echoes each record by itself, with the
-    /// records in it.
-    pub(super) fn conceal(&self, decision: &mut Decision) -> Result<(), Fault> {
+    /// records in it. `is_syntax` is true of strings that belong to the document's format and are no values.
+    pub(super) fn conceal(&self, decision: &mut Decision, is_syntax: fn(&[u8]) -> bool) -> Result<(), Fault> {
         let mut from = 0;
         for record in std::mem::take(&mut decision.records) {
-            self.look_through(from..record, false, decision)?;
+            self.look_through(from..record, None, decision)?;
             from = self.held.table.node(record).map_or(record, |node| node.next);
-            self.look_through(record..from, true, decision)?;
+            self.look_through(record..from, Some(is_syntax), decision)?;
         }
-        self.look_through(from..self.held.table.len(), false, decision)
+        self.look_through(from..self.held.table.len(), None, decision)
     }
 
-    fn look_through(&self, range: Range<u32>, is_record: bool, decision: &mut Decision) -> Result<(), Fault> {
+    /// Looks through a record, whose strings may be syntax, or through what stands in none.
+    fn look_through(
+        &self,
+        range: Range<u32>,
+        record: Option<fn(&[u8]) -> bool>,
+        decision: &mut Decision,
+    ) -> Result<(), Fault> {
         let nodes = range.clone().zip(self.nodes(&range));
         let mut sought = Sought::default();
-        if is_record {
+        if let Some(is_syntax) = record {
             // Of what goes whole, names may be values too.
             let mut gone = range.start..range.start;
-            for (at, node) in nodes.clone().filter(|(at, _)| !decision.stays(*at)) {
+            for (at, node) in nodes.clone().filter(|(at, _)| !decision.actions.keeps(*at)) {
                 if gone.contains(&at) {
-                    self.seek_name(node, &mut sought);
+                    self.seek_name(node, is_syntax, &mut sought);
                 } else {
                     gone = at..node.next;
                 }
-                if node.next == at + 1 && !self.is_word(node) {
+                if node.next == at + 1 && !self.is_syntax(node, is_syntax) {
                     sought.add(self.held.text(node));
                 }
             }
         }
         let mut search = sought.search()?;
         for (at, node) in nodes {
-            let redacts = decision.redacted.binary_search(&at).is_ok();
-            if !decision.stays(at) || !(redacts || search.seeks_values()) {
+            let redacts = decision.actions.redacted.binary_search(&at).is_ok();
+            if !decision.actions.keeps(at) || !(redacts || search.seeks_values()) {
                 continue;
             }
             if self.is_named_after(node, &mut search, redacts)? {
-                decision.set(at, Fate::Goes);
+                decision.actions.set(at, NodeAction::Drop);
             } else if node.next == at + 1
                 && let Some(concealed) = search.concealed(self.held.text(node), redacts)?
             {
-                decision.rewrite(at, concealed);
+                decision.actions.rewrite(at, concealed);
             }
         }
         Ok(())
     }
 
-    /// A jCard's own words are not what it withholds.
-    fn is_word(&self, node: &Node) -> bool {
+    fn is_syntax(&self, node: &Node, is_syntax: fn(&[u8]) -> bool) -> bool {
         let text = self.held.text(node);
-        self.common.plan.explains && text.first() == Some(&b'"') && rdap::is_word(&unquoted(text))
+        text.first() == Some(&b'"') && is_syntax(&unquoted(text))
     }
 
-    fn seek_name(&self, node: &Node, sought: &mut Sought) {
+    fn seek_name(&self, node: &Node, is_syntax: fn(&[u8]) -> bool, sought: &mut Sought) {
         let Some(name) = self.held.name(node).map(denoted) else { return };
-        let structural = self.common.plan.explains && rdap::is_word(&name);
-        if !structural && !self.common.plan.automaton.knows(&name, lex::hash(&name)) {
+        if !is_syntax(&name) && !self.common.plan.automaton.knows(&name, lex::hash(&name)) {
             sought.add_name(&name);
         }
     }

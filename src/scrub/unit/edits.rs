@@ -7,8 +7,9 @@
 
 use smallvec::SmallVec;
 
-use super::{Decision, Fate, Unit};
+use super::{Decision, Unit};
 use crate::decision::ClassId;
+use crate::scrub::actions::NodeAction;
 use crate::scrub::embedded;
 use crate::scrub::evaluate::denoted;
 use crate::scrub::lex;
@@ -34,7 +35,7 @@ pub(super) enum Edit {
         form: Form,
         class: ClassId,
     },
-    /// The value is written as [`Decision::rewritten`] has it.
+    /// The value is written as [`Actions::text_of`](crate::scrub::actions::Actions::text_of) has it.
     Rewrite {
         node: u32,
     },
@@ -102,9 +103,9 @@ impl Unit<'_> {
             while let Some(open) = decision.open.pop_if(|open| open.next <= at) {
                 self.end(open, decision, &mut edits);
             }
-            let fate = decision.fates.get(at as usize).copied().unwrap_or(Fate::Goes);
+            let fate = decision.actions.get(at);
             if let Some(parent) = decision.open.last_mut() {
-                let goes = fate == Fate::Goes && self.common.plan.removed_as == RemovedAs::Omit;
+                let goes = fate == NodeAction::Drop && self.common.plan.removed_as == RemovedAs::Omit;
                 if goes {
                     edits.push(Edit::Omit { from: parent.after, node: at });
                 } else if !parent.written && !parent.first {
@@ -121,7 +122,7 @@ impl Unit<'_> {
             let is_open = node.next > at + 1;
             let was_string = held.string_around(at).is_some();
             match fate {
-                Fate::Stays if is_open => {
+                NodeAction::Keep if is_open => {
                     if was_string {
                         edits.push(Edit::Begin { node: at });
                     }
@@ -136,11 +137,11 @@ impl Unit<'_> {
                     at += 1;
                     continue;
                 }
-                Fate::Stays if was_string => edits.push(Edit::Spell { node: at }),
-                Fate::Stays => {}
-                Fate::Changes(form, class) => edits.push(Edit::Change { node: at, form, class }),
-                Fate::Rewritten => edits.push(Edit::Rewrite { node: at }),
-                Fate::Goes => edits.push(Edit::Replace { node: at }),
+                NodeAction::Keep if was_string => edits.push(Edit::Spell { node: at }),
+                NodeAction::Keep => {}
+                NodeAction::Transform(form, class) => edits.push(Edit::Change { node: at, form, class }),
+                NodeAction::Rewrite => edits.push(Edit::Rewrite { node: at }),
+                NodeAction::Drop => edits.push(Edit::Replace { node: at }),
             }
             at = node.next;
         }
@@ -152,7 +153,7 @@ impl Unit<'_> {
 
     /// A container ends.
     fn end(&self, open: Open, decision: &Decision, edits: &mut Vec<Edit>) {
-        if decision.additions.contains_key(&open.node) {
+        if decision.actions.addition(open.node).is_some() {
             edits.push(Edit::Add { from: open.after, node: open.node, comma: open.written });
         }
         if self.held.string_around(open.node).is_some() {
@@ -200,7 +201,7 @@ impl Unit<'_> {
                 Edit::Rewrite { node } => {
                     let (start, end) = place(node);
                     copy(done, start, out);
-                    let text = decision.text_of(node);
+                    let text = decision.actions.text_of(node);
                     in_string(held.string_around(node), out, |out| out.extend_from_slice(text.as_bytes()));
                     done = end;
                 }
@@ -246,7 +247,7 @@ impl Unit<'_> {
                     copy(done, from, out);
                     done = from;
                     out.extend_from_slice(if comma { b"," } else { b"" });
-                    let addition = decision.additions.get(&node).map_or("", String::as_str);
+                    let addition = decision.actions.addition(node).unwrap_or_default();
                     out.extend_from_slice(addition.as_bytes());
                 }
             }

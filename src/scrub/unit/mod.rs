@@ -7,29 +7,27 @@
 
 mod about;
 mod concealing;
-mod contacts;
 mod edits;
-mod explanation;
-mod filters;
 mod precedents;
 mod selection;
 
 pub(super) use edits::{after_comma, replacement};
 pub(super) use precedents::Precedents;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
 use self::edits::{Edit, Open};
 use self::precedents::{Circumstances, Precedent};
+use super::actions::{Actions, NodeAction};
 use super::arbiter::Arbiter;
 use super::automaton::{Position, Start};
 use super::evaluate::{Evaluation, Place};
 use super::forms::{Forms, Shape, is_coarse_address_part};
 use super::habits::Habits;
 use super::plan::{Plan, Role, UNCLASSIFIED};
+use super::rdap::{self, RdapAnswer};
 use super::scrubber::Parameters;
 use super::table::{Held, Node};
 use super::unreadable::Fault;
@@ -106,18 +104,6 @@ impl<V> Outside<V> {
     }
 }
 
-/// What happens to a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    /// Copied; for a container whose content is in the table, its brackets.
-    Stays,
-    /// Written in a form of its class.
-    Changes(Form, ClassId),
-    /// Written as [`Decision::rewritten`] has it.
-    Rewritten,
-    Goes,
-}
-
 /// A container on the way to the current node.
 #[derive(Clone, Copy, Debug)]
 struct Level {
@@ -132,7 +118,7 @@ struct Level {
 /// What was decided about a value, and buffers that are used again for the next.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Decision {
-    fates: Vec<Fate>,
+    actions: Actions,
     levels: Vec<Level>,
     /// The forms of the root's verdict, if that was asked for first.
     root: Vec<Form>,
@@ -142,14 +128,6 @@ pub(super) struct Decision {
     counts: Vec<u32>,
     /// Where what is looked through for echoes stands: records that are in no other.
     records: Vec<u32>,
-    /// Nodes that stay and are looked through for what reaches a person.
-    redacted: Vec<u32>,
-    /// Scalars that leave as something else, by their nodes.
-    rewritten: BTreeMap<u32, String>,
-    /// What stands at the end of containers that stay, besides what stays in them.
-    additions: BTreeMap<u32, String>,
-    /// The class of each node, where the answer says what was redacted.
-    classes: Vec<ClassId>,
     /// What all that changes in the bytes.
     edits: Vec<Edit>,
     open: Vec<Open>,
@@ -161,54 +139,20 @@ pub(super) struct Decision {
 
 impl Decision {
     fn clear(&mut self) {
-        self.fates.clear();
+        self.actions.clear();
         self.levels.clear();
         self.root.clear();
         self.forms.clear();
         self.counts.clear();
         self.records.clear();
-        self.redacted.clear();
-        self.rewritten.clear();
-        self.additions.clear();
-        self.classes.clear();
         self.read = false;
-    }
-
-    fn stays(&self, at: u32) -> bool {
-        self.fates.get(at as usize) == Some(&Fate::Stays)
-    }
-
-    fn set(&mut self, at: u32, fate: Fate) {
-        if let Some(known) = self.fates.get_mut(at as usize) {
-            *known = fate;
-        }
-    }
-
-    /// Lets a node leave as this text.
-    fn rewrite(&mut self, at: u32, text: String) {
-        self.set(at, Fate::Rewritten);
-        self.rewritten.insert(at, text);
-    }
-
-    /// Lets a member or an element stand at the end of a container that stays, behind others that do.
-    fn add(&mut self, at: u32, text: &str) {
-        let addition = self.additions.entry(at).or_default();
-        addition.push_str(if addition.is_empty() { "" } else { "," });
-        addition.push_str(text);
-    }
-
-    /// As which text a rewritten node leaves.
-    fn text_of(&self, at: u32) -> &str {
-        self.rewritten.get(&at).map_or("null", String::as_str)
     }
 
     /// What something stays in stays.
     fn keep_around(&mut self) {
         for level in self.levels.iter_mut().rev().take_while(|level| !level.stays) {
             level.stays = true;
-            if let Some(fate) = self.fates.get_mut(level.node as usize) {
-                *fate = Fate::Stays;
-            }
+            self.actions.set(level.node, NodeAction::Keep);
         }
     }
 }
@@ -303,7 +247,7 @@ impl Unit<'_> {
         // Whether what is around stays is not decided here.
         let around = Level { node: 0, next: u32::MAX, class: self.around.class, records: 0, stays: true };
         let mut inmost = around;
-        decision.fates.reserve(self.held.table.nodes.len());
+        decision.actions.reserve(self.held.table.nodes.len());
         for (at, node) in (0..).zip(&self.held.table.nodes) {
             while inmost.next <= at {
                 decision.levels.pop();
@@ -362,12 +306,12 @@ impl Unit<'_> {
             decision.read |= may_be_bone && !open;
             let is_bone = || may_be_bone && self.is_container(node);
             let fate = match form {
-                Form::Clear => Fate::Stays,
+                Form::Clear => NodeAction::Keep,
                 // What is in it changes, node by node.
-                Form::Masked | Form::Generalised | Form::Pseudonymised if open => Fate::Stays,
-                Form::Masked | Form::Generalised | Form::Pseudonymised => Fate::Changes(form, class),
-                Form::Removed if is_bone() => Fate::Stays,
-                Form::Removed => Fate::Goes,
+                Form::Masked | Form::Generalised | Form::Pseudonymised if open => NodeAction::Keep,
+                Form::Masked | Form::Generalised | Form::Pseudonymised => NodeAction::Transform(form, class),
+                Form::Removed if is_bone() => NodeAction::Keep,
+                Form::Removed => NodeAction::Drop,
             };
             if own.is_some() || (class == UNCLASSIFIED && !open && !is_bone()) {
                 match decision.counts.get_mut(last + usize::from(class.0)).filter(|_| records > 0) {
@@ -375,34 +319,35 @@ impl Unit<'_> {
                     None => outside.count(class),
                 }
             }
-            decision.fates.push(fate);
+            decision.actions.push(fate);
             if plan.explains {
-                decision.classes.push(class);
+                decision.actions.classes.push(class);
             }
-            if plan.conceals && fate == Fate::Stays && plan.redacts(class) {
-                decision.redacted.push(at);
+            if plan.conceals && fate == NodeAction::Keep && plan.redacts(class) {
+                decision.actions.redacted.push(at);
             }
-            if fate != Fate::Goes && !inmost.stays {
+            if fate != NodeAction::Drop && !inmost.stays {
                 decision.keep_around();
                 inmost.stays = true;
             }
             if open {
-                inmost = Level { node: at, next: node.next, class, records, stays: fate != Fate::Goes };
+                inmost = Level { node: at, next: node.next, class, records, stays: fate != NodeAction::Drop };
                 decision.levels.push(inmost);
             } else {
                 self.end_records(records - inmost.records, decision, &mut verdicts, arbiter);
             }
         }
         self.end_records(verdicts.len(), decision, &mut verdicts, arbiter);
-        let explains = plan.explains && self.around.root;
-        let contacts = explains.then(|| self.mend_contacts(decision));
+        let actions = &mut decision.actions;
+        let answer = plan.explains.then(|| RdapAnswer::repair(plan, self.held, actions));
         if plan.conceals {
-            self.conceal(decision)?;
+            // The words of the format are no values that a record withholds.
+            self.conceal(decision, if plan.explains { rdap::is_word } else { |_| false })?;
         }
-        if let Some(contacts) = contacts {
-            self.explain(&contacts, decision);
+        if let Some(answer) = answer {
+            answer.list_redactions(&mut decision.actions);
         }
-        Ok(self.around.root || decision.fates.first().is_some_and(|fate| *fate != Fate::Goes))
+        Ok(self.around.root || !decision.actions.drops(0))
     }
 
     /// Accounts for the innermost records that are open: they end here.
