@@ -56,7 +56,10 @@ pub mod report;
 pub mod exchange;
 pub mod layer;
 
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;
+#[cfg(feature = "demo")]
 pub mod demo;
+#[cfg(feature = "gateway")]
 pub mod gateway;

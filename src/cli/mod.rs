@@ -43,6 +43,7 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Show the main job on this machine: a sample API, recipients, subjects and the gateway
+    #[cfg(feature = "demo")]
     Demo {
         /// Fire the requests, print expected and got, exit
         #[arg(long)]

@@ -27,6 +27,7 @@ use super::{Arguments, CertsVerb, ConfigFile, Format, RecipientVerb, Verb, serve
 use crate::config::{self, Config};
 use crate::credentials::NewKey;
 use crate::credentials::development::{self, ClientName};
+#[cfg(feature = "demo")]
 use crate::demo;
 use crate::finding::Finding;
 use crate::gateway::log_finding;
@@ -41,6 +42,7 @@ const UNUSABLE: u8 = 2;
 /// Runs one verb.
 pub fn run(arguments: Arguments) -> ExitCode {
     match arguments.verb {
+        #[cfg(feature = "demo")]
         Verb::Demo { check } => run_demo(check),
         Verb::Serve(file) => run_serve(&file),
         Verb::Check { file, format } => check(&file, format),
@@ -83,6 +85,7 @@ fn stop_serving(words: &str) -> ExitCode {
     ExitCode::from(UNUSABLE)
 }
 
+#[cfg(feature = "demo")]
 fn run_demo(check: bool) -> ExitCode {
     let _logging = logging::start("error");
     let mut out = std::io::stdout();

@@ -7,7 +7,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::gateway::{Gateway, StartError};
 
 /// Changes of files within this time are one reload: editors write in steps.
@@ -60,7 +60,7 @@ fn watch_folders(
 ) -> Option<RecommendedWatcher> {
     let (changed, mut changes) = mpsc::channel::<()>(1);
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        if event.is_ok_and(|event| config::is_change(&event, &files)) {
+        if event.is_ok_and(|event| is_change(&event, &files)) {
             let _ = changed.try_send(());
         }
     })
@@ -79,4 +79,45 @@ fn watch_folders(
         }
     });
     Some(watcher)
+}
+
+/// True if an event in a watched directory can change the configuration: it concerns a file of the configuration, a file
+/// that a pattern or a pack may include, or the link `..data`, by which Kubernetes replaces all files at once.
+fn is_change(event: &notify::Event, own: &[PathBuf]) -> bool {
+    let written = event.kind.is_modify() || event.kind.is_create() || event.kind.is_remove();
+    let ours = |path: &PathBuf| {
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        let name = path.file_name();
+        matches!(extension, Some("toml" | "cedar"))
+            || name.is_some_and(|name| name == "..data")
+            || own.iter().any(|own| own.file_name() == name)
+    };
+    written && event.paths.iter().any(ours)
+}
+
+#[cfg(test)]
+mod tests {
+    use notify::event::{AccessKind, CreateKind, EventKind, ModifyKind, RenameMode};
+
+    use super::*;
+
+    #[test]
+    fn changes_are_those_of_its_files() {
+        let own = [PathBuf::from("/etc/gate/gate.conf"), PathBuf::from("/etc/tls/server.crt")];
+        let event =
+            |kind, path: &str| is_change(&notify::Event::new(kind).add_path(PathBuf::from(path)), &own);
+        let written = EventKind::Create(CreateKind::File);
+        for path in [
+            "/etc/gate/gate.conf",
+            "/etc/tls/server.crt",
+            "/etc/gate/new.toml",
+            "/packs/4.cedar",
+            "/etc/gate/..data",
+        ] {
+            assert!(event(written, path), "{path}");
+        }
+        assert!(event(EventKind::Modify(ModifyKind::Name(RenameMode::To)), "/etc/gate/..data"));
+        assert!(!event(written, "/etc/gate/access.log"));
+        assert!(!event(EventKind::Access(AccessKind::Read), "/etc/gate/gate.conf"));
+    }
 }

@@ -147,20 +147,6 @@ fn other_words(packs: &[Vec<Arc<Pack>>]) -> Option<Finding> {
     Some(finding.hint("extend `[vocabulary]` alike in all packs of one configuration"))
 }
 
-/// Whether an event in a watched folder can change the configuration: one of its own files, one that a
-/// pattern or a pack may come to include, or Kubernetes's `..data`, behind which all of them are replaced.
-pub fn is_change(event: &notify::Event, own: &[PathBuf]) -> bool {
-    let written = event.kind.is_modify() || event.kind.is_create() || event.kind.is_remove();
-    let ours = |path: &PathBuf| {
-        let extension = path.extension().and_then(|extension| extension.to_str());
-        let name = path.file_name();
-        matches!(extension, Some("toml" | "cedar"))
-            || name.is_some_and(|name| name == "..data")
-            || own.iter().any(|own| own.file_name() == name)
-    };
-    written && event.paths.iter().any(ours)
-}
-
 /// One file's keys, and the folder its paths are relative to.
 #[derive(Debug)]
 struct Part<'d> {
@@ -239,31 +225,4 @@ fn assemble<'d>(
         drain,
     };
     (config, findings)
-}
-
-#[cfg(test)]
-mod tests {
-    use notify::event::{AccessKind, CreateKind, EventKind, ModifyKind, RenameMode};
-
-    use super::*;
-
-    #[test]
-    fn changes_are_those_of_its_files() {
-        let own = [PathBuf::from("/etc/gate/gate.conf"), PathBuf::from("/etc/tls/server.crt")];
-        let event =
-            |kind, path: &str| is_change(&notify::Event::new(kind).add_path(PathBuf::from(path)), &own);
-        let written = EventKind::Create(CreateKind::File);
-        for path in [
-            "/etc/gate/gate.conf",
-            "/etc/tls/server.crt",
-            "/etc/gate/new.toml",
-            "/packs/4.cedar",
-            "/etc/gate/..data",
-        ] {
-            assert!(event(written, path), "{path}");
-        }
-        assert!(event(EventKind::Modify(ModifyKind::Name(RenameMode::To)), "/etc/gate/..data"));
-        assert!(!event(written, "/etc/gate/access.log"));
-        assert!(!event(EventKind::Access(AccessKind::Read), "/etc/gate/gate.conf"));
-    }
 }

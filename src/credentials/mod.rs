@@ -4,6 +4,7 @@
 //! `exchange::caller`) or how it is printed (see `cli`).
 
 mod api_key;
+#[cfg(feature = "cli")]
 pub mod development;
 
 pub use api_key::NewKey;
