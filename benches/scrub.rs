@@ -23,7 +23,7 @@ use purposegate::decision::{
 };
 use purposegate::policy::Pack;
 use purposegate::scrub::{
-    FieldMapping, Framing, Judge, Limits, Mapping, Plan, Pseudonyms, Record, RecordMapping, Remover,
+    FieldMapping, Framing, Limits, Mapping, Plan, Pseudonyms, Record, RecordMapping, RecordPolicy, Remover,
     Scrubber, SubjectSource,
 };
 use purposegate::vocabulary::{IdReader, Operation, Safeguard};
@@ -93,13 +93,13 @@ struct Everybody {
     person: Subject,
 }
 
-impl Judge for Everybody {
-    fn judge(&mut self, record: &Record<'_>) -> Permit {
+impl RecordPolicy for Everybody {
+    fn record_permit(&mut self, record: &Record<'_>) -> Permit {
         let (controller, relationship) = (Controller::default(), Relationship::default());
         self.admitted.judge(&self.person, &controller, record.facts, relationship, Timestamp::UNIX_EPOCH)
     }
 
-    fn judge_document(&mut self) -> Permit {
+    fn document_permit(&mut self) -> Permit {
         self.admitted.no_subject()
     }
 

@@ -15,7 +15,7 @@ use crate::exchange::caller::Identity;
 use crate::exchange::route::Recipient;
 use crate::exchange::window::{Counted, Tally};
 use crate::ledger::{Case, Ledger};
-use crate::scrub::{InPath, Judge, NamedByPath, Record};
+use crate::scrub::{PathIdentities, PathIds, Record, RecordPolicy};
 use crate::vocabulary::{Form, Operation, SubjectId};
 
 /// What is kept of people judged before in the same chunk; the oldest makes way.
@@ -124,15 +124,16 @@ impl<'e> Judgement<'e> {
 
     /// Whether the operation that [`Judgement::new`] was told to be admitted is carried out on whom the path names.
     /// Of several accounts each has to permit it.
-    pub(crate) fn carries_out(&mut self, named: &NamedByPath) -> bool {
+    pub(crate) fn carries_out(&mut self, named: &PathIdentities) -> bool {
         match &named.controllers {
-            InPath::None => self.carries_out_for(&named.subjects, None, &RecordFacts::default()),
-            InPath::Unusable => {
+            PathIds::None => self.carries_out_for(&named.subjects, None, &RecordFacts::default()),
+            PathIds::Unusable => {
                 // An account that cannot be told may be a closed one.
                 let facts = RecordFacts { account_closed: Unsure::Unreadable, ..RecordFacts::default() };
-                !matches!(named.subjects, InPath::None) && self.carries_out_for(&named.subjects, None, &facts)
+                !matches!(named.subjects, PathIds::None)
+                    && self.carries_out_for(&named.subjects, None, &facts)
             }
-            InPath::Ids(accounts) => {
+            PathIds::Ids(accounts) => {
                 let facts = RecordFacts::default();
                 accounts.iter().all(|account| self.carries_out_for(&named.subjects, Some(account), &facts))
             }
@@ -141,16 +142,16 @@ impl<'e> Judgement<'e> {
 
     fn carries_out_for(
         &mut self,
-        subjects: &InPath,
+        subjects: &PathIds,
         controller: Option<&SubjectId>,
         facts: &RecordFacts,
     ) -> bool {
         let subjects = match subjects {
-            InPath::Ids(subjects) => subjects,
-            InPath::Unusable => return false,
-            InPath::None => return self.carries_out_on_unnamed(controller),
+            PathIds::Ids(subjects) => subjects,
+            PathIds::Unusable => return false,
+            PathIds::None => return self.carries_out_on_unnamed(controller),
         };
-        let permit = self.judge(&Record { set: 0, subjects: Some(subjects), controller, facts });
+        let permit = self.record_permit(&Record { set: 0, subjects: Some(subjects), controller, facts });
         self.admitted.carries_out(&permit)
     }
 
@@ -237,8 +238,8 @@ impl<'e> Judgement<'e> {
     }
 }
 
-impl Judge for Judgement<'_> {
-    fn judge(&mut self, record: &Record<'_>) -> Permit {
+impl RecordPolicy for Judgement<'_> {
+    fn record_permit(&mut self, record: &Record<'_>) -> Permit {
         let subjects = record.subjects.unwrap_or_default();
         let known = record.controller.and_then(|id| {
             let (fingerprint, known) = self.ledger.controller(id);
@@ -274,7 +275,7 @@ impl Judge for Judgement<'_> {
         permit
     }
 
-    fn judge_document(&mut self) -> Permit {
+    fn document_permit(&mut self) -> Permit {
         self.admitted.no_subject()
     }
 

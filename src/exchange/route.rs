@@ -158,7 +158,7 @@ impl Route {
 
     /// Whom its path names, as its mapping reads it.
     pub fn path_names(&self) -> PathNames {
-        let names = self.mapped().map(|scrubbing| scrubbing.plan.names_by_path());
+        let names = self.mapped().map(|scrubbing| scrubbing.plan.identifies_by_path());
         let (subject, controller) = names.unwrap_or_default();
         PathNames { subject, controller }
     }

@@ -23,7 +23,7 @@ use crate::exchange::caller::Identity;
 use crate::exchange::record_policy::{self, Judgement, Terms};
 use crate::finding::suggestion;
 use crate::ledger::{self, Case, Names};
-use crate::scrub::{InPath, Judge, NamedByPath, Record};
+use crate::scrub::{PathIdentities, PathIds, Record, RecordPolicy};
 use crate::vocabulary::{Basis, CategoryId, Form, Operation, SubjectId};
 
 /// Most evaluations of one request.
@@ -259,7 +259,7 @@ impl Inquiry<'_> {
         let ledger = &self.gatehouse.ledger;
         let mut judgement = Judgement::new(ledger, &admitted, self.asker, terms, self.case.clone(), self.now);
         if self.asking.operation != Operation::Disclose && self.person.is_none() {
-            let named = NamedByPath { subjects: InPath::None, controllers: InPath::of(self.account) };
+            let named = PathIdentities { subjects: PathIds::None, controllers: PathIds::of(self.account) };
             return Ok((unreasoned(judgement.carries_out(&named)), judgement.ask_again()));
         }
         let record = Record {
@@ -268,7 +268,7 @@ impl Inquiry<'_> {
             controller: self.account,
             facts: &RecordFacts::default(),
         };
-        let permit = judgement.judge(&record);
+        let permit = judgement.record_permit(&record);
         // An operation on what is about nobody is asked about everything that there can be of somebody.
         let mut releases = permit.releases().iter();
         let released = releases.find(|release| release.form != Form::Removed).or(permit.releases().first());

@@ -3,35 +3,35 @@
 //! The walk below is the same for both. It refuses to know why: it asks for a verdict and, for each
 //! class, for the verdict's form.
 
-use super::judge::{Judge, Record};
+use super::judge::{Record, RecordPolicy};
 use super::plan::UNCLASSIFIED;
 use crate::decision::{ClassId, Permit};
 use crate::vocabulary::Form;
 
 /// Gives verdicts over records and over what stands outside of them.
-pub(super) trait Arbiter {
-    type Verdict;
+pub(super) trait FormPolicy {
+    type Permit;
 
-    fn record(&mut self, record: &Record<'_>) -> Self::Verdict;
-    fn document(&mut self) -> Self::Verdict;
-    fn form(&self, verdict: &Self::Verdict, class: ClassId) -> Form;
-    fn account(&mut self, verdict: &Self::Verdict, fields: &[u32]);
-    fn account_outside(&mut self, verdict: &Self::Verdict, fields: &[u32]);
+    fn record_permit(&mut self, record: &Record<'_>) -> Self::Permit;
+    fn document_permit(&mut self) -> Self::Permit;
+    fn form(&self, verdict: &Self::Permit, class: ClassId) -> Form;
+    fn account(&mut self, verdict: &Self::Permit, fields: &[u32]);
+    fn account_outside(&mut self, verdict: &Self::Permit, fields: &[u32]);
 }
 
 /// A judge.
 #[derive(Debug)]
-pub(super) struct Judged<'a, J>(pub(super) &'a mut J);
+pub(super) struct PermitForms<'a, J>(pub(super) &'a mut J);
 
-impl<J: Judge> Arbiter for Judged<'_, J> {
-    type Verdict = Permit;
+impl<J: RecordPolicy> FormPolicy for PermitForms<'_, J> {
+    type Permit = Permit;
 
-    fn record(&mut self, record: &Record<'_>) -> Permit {
-        self.0.judge(record)
+    fn record_permit(&mut self, record: &Record<'_>) -> Permit {
+        self.0.record_permit(record)
     }
 
-    fn document(&mut self) -> Permit {
-        self.0.judge_document()
+    fn document_permit(&mut self) -> Permit {
+        self.0.document_permit()
     }
 
     fn form(&self, permit: &Permit, class: ClassId) -> Form {
@@ -49,14 +49,14 @@ impl<J: Judge> Arbiter for Judged<'_, J> {
 
 /// What a query selected goes, the rest stays.
 #[derive(Debug)]
-pub(super) struct Removal;
+pub(super) struct FixedRemoval;
 
-impl Arbiter for Removal {
-    type Verdict = ();
+impl FormPolicy for FixedRemoval {
+    type Permit = ();
 
-    fn record(&mut self, _: &Record<'_>) {}
+    fn record_permit(&mut self, _: &Record<'_>) {}
 
-    fn document(&mut self) {}
+    fn document_permit(&mut self) {}
 
     fn form(&self, (): &(), class: ClassId) -> Form {
         if class == UNCLASSIFIED { Form::Clear } else { Form::Removed }

@@ -12,7 +12,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::lex;
-use super::plan::{Role, Set};
+use super::plan::{QueryRole, RecordSet};
 use super::query::{Query, Segment, Selector};
 
 /// A state of the automaton.
@@ -24,12 +24,12 @@ pub(super) const DEAD: StateId = StateId(0);
 
 /// States, and cells of the table, beyond which the automaton is given up: then the document is
 /// held whole and every query is evaluated. Wildcards after `..` double the states one by one.
-const MOST_STATES: usize = 1 << 12;
-const MOST_CELLS: usize = 1 << 21;
+const MAX_STATES: usize = 1 << 12;
+const MAX_CELLS: usize = 1 << 21;
 
 /// Which record begins at a node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Start {
+pub(super) enum RecordStart {
     #[default]
     None,
     Of(usize),
@@ -37,19 +37,19 @@ pub(super) enum Start {
     Disputed,
 }
 
-impl Start {
-    pub(super) fn and(self, set: usize) -> Start {
+impl RecordStart {
+    pub(super) fn and(self, set: usize) -> RecordStart {
         match self {
-            Start::None => Start::Of(set),
-            Start::Of(one) if one == set => self,
-            Start::Of(_) | Start::Disputed => Start::Disputed,
+            RecordStart::None => RecordStart::Of(set),
+            RecordStart::Of(one) if one == set => self,
+            RecordStart::Of(_) | RecordStart::Disputed => RecordStart::Disputed,
         }
     }
 }
 
 /// A query and how many of its segments were walked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Position {
+pub(super) struct QueryPosition {
     pub(super) query: u16,
     pub(super) segment: u16,
 }
@@ -57,7 +57,7 @@ pub(super) struct Position {
 /// What is known about a node in this state.
 #[derive(Clone, Debug, Default)]
 pub(super) struct State {
-    pub(super) start: Start,
+    pub(super) start: RecordStart,
     /// Queries of the role [`Role::Field`] that certainly select the node.
     pub(super) fields: Vec<u16>,
     /// Those that might.
@@ -65,20 +65,20 @@ pub(super) struct State {
     /// Queries of the role [`Role::Capture`] that certainly select it.
     pub(super) captures: Vec<u16>,
     /// From here on conditions have to be evaluated.
-    pub(super) anchors: Vec<Position>,
+    pub(super) anchors: Vec<QueryPosition>,
     /// The node has to be held whole.
     pub(super) held: bool,
     /// A string here is JSON, or might be.
     pub(super) embedded: bool,
     /// A container here is on the way to a record, whether or not one is there.
-    pub(super) structure: bool,
+    pub(super) skeleton: bool,
     /// Something below may matter.
-    pub(super) live: bool,
+    pub(super) relevant_below: bool,
 }
 
 /// What is asked of every state, at hand.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Mark {
+pub(super) struct StateFlags {
     /// No field selects the node, no record begins there, and it is not certainly on the way to one.
     pub(super) plain: bool,
     /// Some capture selects it.
@@ -86,7 +86,7 @@ pub(super) struct Mark {
     /// As [`State::embedded`].
     pub(super) embedded: bool,
     /// As [`State::live`].
-    pub(super) live: bool,
+    pub(super) relevant_below: bool,
     /// As [`State::held`].
     pub(super) held: bool,
 }
@@ -94,34 +94,34 @@ pub(super) struct Mark {
 /// The automaton of a plan.
 #[derive(Clone, Debug)]
 pub(super) struct Automaton {
-    names: Names,
+    names: NameIndex,
     /// Positions up to this one are told apart; all later ones are alike.
     last_index: u32,
     width: usize,
     next: Vec<StateId>,
     pub(super) states: Vec<State>,
-    marks: Vec<Mark>,
+    flags: Vec<StateFlags>,
     pub(super) root: StateId,
 }
 
 impl Automaton {
     fn new(
-        names: Names,
+        names: NameIndex,
         last_index: u32,
         width: usize,
         next: Vec<StateId>,
         states: Vec<State>,
         root: StateId,
     ) -> Automaton {
-        let mark = |state: &State| Mark {
-            plain: state.fields.is_empty() && state.start == Start::None && !state.structure,
+        let mark = |state: &State| StateFlags {
+            plain: state.fields.is_empty() && state.start == RecordStart::None && !state.skeleton,
             captures: !state.captures.is_empty(),
             embedded: state.embedded,
-            live: state.live,
+            relevant_below: state.relevant_below,
             held: state.held,
         };
         let marks = states.iter().map(mark).collect();
-        Automaton { names, last_index, width, next, states, marks, root }
+        Automaton { names, last_index, width, next, states, flags: marks, root }
     }
 
     /// The state of a member, given its container's.
@@ -137,7 +137,7 @@ impl Automaton {
     }
 
     /// Whether some query mentions the name.
-    pub(super) fn knows(&self, name: &[u8], hash: u64) -> bool {
+    pub(super) fn mentions(&self, name: &[u8], hash: u64) -> bool {
         self.names.column(name, hash) < self.names.count
     }
 
@@ -147,22 +147,22 @@ impl Automaton {
     }
 
     #[inline(always)]
-    pub(super) fn mark(&self, id: StateId) -> Mark {
-        self.marks.get(id.0 as usize).copied().unwrap_or_default()
+    pub(super) fn flags(&self, id: StateId) -> StateFlags {
+        self.flags.get(id.0 as usize).copied().unwrap_or_default()
     }
 
     #[inline(always)]
     pub(super) fn state(&self, id: StateId) -> &State {
         const NOTHING: &State = &State {
-            start: Start::None,
+            start: RecordStart::None,
             fields: Vec::new(),
             maybe_fields: Vec::new(),
             captures: Vec::new(),
             anchors: Vec::new(),
             held: false,
             embedded: false,
-            structure: false,
-            live: false,
+            skeleton: false,
+            relevant_below: false,
         };
         self.states.get(id.0 as usize).unwrap_or(NOTHING)
     }
@@ -170,15 +170,15 @@ impl Automaton {
 
 /// The names that some query mentions, numbered.
 #[derive(Clone, Debug, Default)]
-struct Names {
+struct NameIndex {
     count: usize,
     /// Open addressing, at most half full; the hash, and the name's number.
     slots: Vec<Option<(u64, u32)>>,
     texts: Vec<Box<str>>,
 }
 
-impl Names {
-    fn new(texts: Vec<Box<str>>) -> Names {
+impl NameIndex {
+    fn new(texts: Vec<Box<str>>) -> NameIndex {
         let mut slots = vec![None; (texts.len() * 2).next_power_of_two().max(2)];
         for (number, text) in (0..).zip(&texts) {
             let hash = lex::hash(text.as_bytes());
@@ -187,7 +187,7 @@ impl Names {
                 *slot = Some((hash, number));
             }
         }
-        Names { count: texts.len(), slots, texts }
+        NameIndex { count: texts.len(), slots, texts }
     }
 
     /// The name's number; the number after the last for a name that no query mentions.
@@ -217,7 +217,7 @@ fn probes(hash: u64, slots: usize) -> impl Iterator<Item = usize> {
 /// One thread of the nondeterministic walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Thread {
-    at: Position,
+    at: QueryPosition,
     /// Whether a condition on the way is still open.
     maybe: bool,
     /// Whether it only stayed in a descendant segment: then the node may lie beside the way.
@@ -235,25 +235,32 @@ enum Step<'a> {
 }
 
 /// The queries a plan starts with, and what matching them starts.
-pub(super) struct Builder<'a> {
+pub(super) struct AutomatonBuilder<'a> {
     pub(super) queries: &'a [Query],
-    pub(super) roles: &'a [Role],
-    pub(super) sets: &'a [Set],
+    pub(super) roles: &'a [QueryRole],
+    pub(super) sets: &'a [RecordSet],
     /// Queries that start at the document's root.
     pub(super) document: &'a [u16],
 }
 
-impl Builder<'_> {
+impl AutomatonBuilder<'_> {
     /// Two states: the root, with every query anchored there, and whatever is below.
     pub(super) fn hold_everything(&self) -> Automaton {
-        let anchors = self.document.iter().map(|&query| Position { query, segment: 0 }).collect();
-        let fields = |role: &Role| matches!(role, Role::Field { .. });
+        let anchors = self.document.iter().map(|&query| QueryPosition { query, segment: 0 }).collect();
+        let fields = |role: &QueryRole| matches!(role, QueryRole::Field { .. });
         let all_fields: Vec<u16> =
             (0..).zip(self.roles).filter(|(_, role)| fields(role)).map(|(query, _)| query).collect();
-        let below = State { live: true, maybe_fields: all_fields, ..State::default() };
+        let below = State { relevant_below: true, maybe_fields: all_fields, ..State::default() };
         let root = State { anchors, held: true, ..below.clone() };
         let next = vec![DEAD, DEAD, StateId(2), StateId(2), StateId(2), StateId(2)];
-        Automaton::new(Names::new(Vec::new()), 0, 2, next, vec![State::default(), root, below], StateId(1))
+        Automaton::new(
+            NameIndex::new(Vec::new()),
+            0,
+            2,
+            next,
+            vec![State::default(), root, below],
+            StateId(1),
+        )
     }
 
     /// The names and the greatest position that queries mention.
@@ -289,7 +296,7 @@ impl Builder<'_> {
             .collect();
         let width = steps.len();
         let start = self.close(self.document.iter().map(|&query| Thread {
-            at: Position { query, segment: 0 },
+            at: QueryPosition { query, segment: 0 },
             maybe: false,
             stayed: false,
         }));
@@ -309,22 +316,22 @@ impl Builder<'_> {
                 next.push(id);
             }
             at += 1;
-            if sets.len() > MOST_STATES || sets.len() * width > MOST_CELLS {
+            if sets.len() > MAX_STATES || sets.len() * width > MAX_CELLS {
                 return None;
             }
         }
         let states = sets.iter().map(|threads| self.describe(threads)).collect();
         // A plan without queries has an empty start, which is the dead state.
         let root = known.get(sets.get(1)?).copied()?;
-        Some(Automaton::new(Names::new(texts), last_index, width, next, states, root))
+        Some(Automaton::new(NameIndex::new(texts), last_index, width, next, states, root))
     }
 
-    fn query(&self, at: Position) -> Option<&Query> {
+    fn query(&self, at: QueryPosition) -> Option<&Query> {
         self.queries.get(usize::from(at.query))
     }
 
     /// The segment a thread stands before, and whether names and positions decide it.
-    fn segment(&self, at: Position) -> Option<(&Segment, bool)> {
+    fn segment(&self, at: QueryPosition) -> Option<(&Segment, bool)> {
         let query = self.query(at)?;
         let segment = query.segments.get(usize::from(at.segment))?;
         Some((segment, segment.is_forward() && !query.reads_root()))
@@ -338,7 +345,7 @@ impl Builder<'_> {
                 stay = Some(Thread { maybe, stayed: true, ..thread });
             }
             if segment.selectors.iter().any(|selector| may_select(selector, step)) {
-                let at = Position { segment: thread.at.segment + 1, ..thread.at };
+                let at = QueryPosition { segment: thread.at.segment + 1, ..thread.at };
                 go = Some(Thread { at, maybe, stayed: false });
             }
         }
@@ -354,10 +361,10 @@ impl Builder<'_> {
             if !all.insert(thread) || self.segment(thread.at).is_some() {
                 continue;
             }
-            let Some(Role::Record(set)) = self.roles.get(usize::from(thread.at.query)) else { continue };
+            let Some(QueryRole::Record(set)) = self.roles.get(usize::from(thread.at.query)) else { continue };
             let Some(set) = self.sets.get(*set) else { continue };
             open.extend(set.walked().map(|query| Thread {
-                at: Position { query, segment: 0 },
+                at: QueryPosition { query, segment: 0 },
                 maybe: thread.maybe,
                 stayed: false,
             }));
@@ -378,31 +385,31 @@ impl Builder<'_> {
             let role = self.roles.get(usize::from(thread.at.query));
             match self.segment(thread.at) {
                 Some((segment, forward)) => {
-                    state.live = true;
+                    state.relevant_below = true;
                     if !thread.maybe && !forward {
                         state.anchors.push(thread.at);
                         state.held |= segment.counts_from_the_end()
                             || self.query(thread.at).is_some_and(Query::reads_root);
                     }
-                    let to_record = matches!(role, Some(Role::Record(_)));
-                    state.structure |= to_record && !thread.maybe && !thread.stayed;
+                    let to_record = matches!(role, Some(QueryRole::Record(_)));
+                    state.skeleton |= to_record && !thread.maybe && !thread.stayed;
                 }
                 None => match role {
-                    Some(Role::Field { embedded: true, .. }) if !thread.maybe => {
+                    Some(QueryRole::Field { embedded: true, .. }) if !thread.maybe => {
                         state.fields.push(thread.at.query);
                         state.embedded = true;
                         state.held = true;
                     }
-                    Some(Role::Record(set)) if !thread.maybe => state.start = state.start.and(*set),
-                    Some(Role::Field { .. }) if !thread.maybe => state.fields.push(thread.at.query),
-                    Some(Role::Field { .. }) => state.maybe_fields.push(thread.at.query),
-                    Some(Role::Capture) if !thread.maybe => state.captures.push(thread.at.query),
-                    Some(Role::Record(_) | Role::Capture) | None => {}
+                    Some(QueryRole::Record(set)) if !thread.maybe => state.start = state.start.and(*set),
+                    Some(QueryRole::Field { .. }) if !thread.maybe => state.fields.push(thread.at.query),
+                    Some(QueryRole::Field { .. }) => state.maybe_fields.push(thread.at.query),
+                    Some(QueryRole::Capture) if !thread.maybe => state.captures.push(thread.at.query),
+                    Some(QueryRole::Record(_) | QueryRole::Capture) | None => {}
                 },
             }
             state.held |= thread.maybe;
         }
-        state.held |= state.start != Start::None;
+        state.held |= state.start != RecordStart::None;
         state
     }
 }

@@ -9,22 +9,22 @@
 use super::lex;
 use super::table::{Embedded, Held, Node, Table};
 use super::unit::{Common, Unit};
-use super::unreadable::Fault;
+use super::unreadable::BodyFault;
 use super::unreadable::Limits;
 use super::walk::Walk;
 
 /// JSON in a string in JSON in a string, so many times.
-const MOST_LEVELS: u8 = 4;
+const MAX_LEVELS: u8 = 4;
 
 /// How often conditions are asked again after strings turned out not to be JSON.
-const MOST_ROUNDS: u32 = 4;
+const MAX_ROUNDS: u32 = 4;
 
 /// Strings of one held value that are read; the rest goes.
-const MOST_STRINGS: usize = 1 << 14;
+const MAX_STRINGS: usize = 1 << 14;
 
 /// A held value with the values of its strings in their places.
 #[derive(Debug, Default)]
-pub(super) struct Expanded {
+pub(super) struct ExpandedValue {
     table: Table,
     bytes: Vec<u8>,
     /// By how much what comes after these nodes was moved.
@@ -39,28 +39,28 @@ fn moved(by: &[(u32, i64)], at: u32) -> u32 {
 }
 
 /// A string of the value that is expanded, and what takes its place.
-struct Piece {
+struct DecodedString {
     node: u32,
     start: u32,
     end: u32,
-    value: Expanded,
+    value: ExpandedValue,
     /// How many bytes, and nodes, there are more (or fewer) up to and with this piece.
     bytes: i64,
     nodes: i64,
 }
 
-impl Expanded {
+impl ExpandedValue {
     /// The value of a unit expanded; `None` if no string of it may be JSON. Conditions see the values, also of what
     /// they select themselves: what may be JSON is taken for it until no condition selects it. Deeper
     /// strings are read where a condition selects them.
     ///
     /// # Errors
     /// If evaluating the plan's conditions takes too long.
-    pub(super) fn of(unit: Unit<'_>, limits: Limits) -> Result<Option<Expanded>, Fault> {
+    pub(super) fn decode(unit: Unit<'_>, limits: Limits) -> Result<Option<ExpandedValue>, BodyFault> {
         let (common, held) = (unit.common, unit.held);
         let expand = |held: Held<'_>, texts: &[u32]| {
-            let mut left = MOST_STRINGS;
-            expand(held, texts, common, limits, MOST_LEVELS, &mut left)
+            let mut left = MAX_STRINGS;
+            expand(held, texts, common, limits, MAX_LEVELS, &mut left)
         };
         let certain = held.table.texts.as_slice();
         if !common.plan.may_embed {
@@ -72,7 +72,7 @@ impl Expanded {
             let selected = Unit { held: expanded.held(), ..unit }.embedded_by_condition()?;
             let counted = texts.len();
             texts.retain(|at| {
-                let stays = || round < MOST_ROUNDS && selected.binary_search(&expanded.number(*at)).is_ok();
+                let stays = || round < MAX_ROUNDS && selected.binary_search(&expanded.number(*at)).is_ok();
                 certain.binary_search(at).is_ok() || stays()
             });
             if texts.len() == counted {
@@ -80,7 +80,7 @@ impl Expanded {
             }
             expanded = expand(held, &texts);
         }
-        for level in (0..=MOST_LEVELS).rev() {
+        for level in (0..=MAX_LEVELS).rev() {
             let now = expanded.held();
             let selected = Unit { held: now, ..unit }.embedded_by_condition()?;
             let new = selected.into_iter().filter(|&at| now.is_unread_string(at));
@@ -116,8 +116,8 @@ fn expand(
     limits: Limits,
     levels: u8,
     strings: &mut usize,
-) -> Expanded {
-    let mut pieces: Vec<Piece> = Vec::new();
+) -> ExpandedValue {
+    let mut pieces: Vec<DecodedString> = Vec::new();
     let mut opaque = Vec::new();
     let (mut bytes, mut nodes) = (0, 0);
     for &at in texts {
@@ -134,7 +134,14 @@ fn expand(
             Some(value) => {
                 bytes += value.bytes.len() as i64 - string.len() as i64;
                 nodes += i64::from(value.table.len()) - 1;
-                pieces.push(Piece { node: at, start: node.start, end: node.end, value, bytes, nodes });
+                pieces.push(DecodedString {
+                    node: at,
+                    start: node.start,
+                    end: node.end,
+                    value,
+                    bytes,
+                    nodes,
+                });
             }
             None => opaque.push(at),
         }
@@ -150,7 +157,7 @@ fn read(
     limits: Limits,
     levels: u8,
     strings: &mut usize,
-) -> Option<Expanded> {
+) -> Option<ExpandedValue> {
     let levels = levels.checked_sub(1)?;
     let mut text = Vec::with_capacity(string.len());
     let paired = lex::unescape(string.get(1..string.len() - 1)?, &mut text);
@@ -159,14 +166,14 @@ fn read(
     let from = lex::space(&text, 0);
     let to = text.iter().rposition(|&byte| !lex::is_space(byte))? + 1;
     let text = text.get(from..to)?;
-    let mut table = Walk::note_text(common, node.state, text, limits).ok()?;
+    let mut table = Walk::index_text(common, node.state, text, limits).ok()?;
     // A string that is the whole text is a string, unless it was spelled twice.
     if !may_be_json(text) {
         table.texts.retain(|&inside| inside != 0);
     }
     let held = Held { table: &table, bytes: text };
     if table.texts.is_empty() {
-        return Some(Expanded { bytes: text.to_vec(), table, moved: Vec::new() });
+        return Some(ExpandedValue { bytes: text.to_vec(), table, moved: Vec::new() });
     }
     let value = expand(held, &table.texts, common, limits, levels, strings);
     (value.table.opaque.first() != Some(&0)).then_some(value)
@@ -181,8 +188,8 @@ fn may_be_json(text: &[u8]) -> bool {
 }
 
 /// Puts the pieces in their places.
-fn splice(held: Held<'_>, pieces: Vec<Piece>, opaque: &[u32]) -> Expanded {
-    let shift = |count: usize, of: fn(&Piece) -> i64| {
+fn splice(held: Held<'_>, pieces: Vec<DecodedString>, opaque: &[u32]) -> ExpandedValue {
+    let shift = |count: usize, of: fn(&DecodedString) -> i64| {
         count.checked_sub(1).and_then(|last| pieces.get(last)).map_or(0, of)
     };
     // No place is inside of a string that is replaced.
@@ -253,7 +260,7 @@ fn splice(held: Held<'_>, pieces: Vec<Piece>, opaque: &[u32]) -> Expanded {
     table.embedded.sort_by_key(|embedded| embedded.node);
     table.opaque.extend(held.table.opaque.iter().chain(opaque).map(|&node| number(node)));
     table.opaque.sort_unstable();
-    Expanded { table, bytes, moved: shifts }
+    ExpandedValue { table, bytes, moved: shifts }
 }
 
 /// Spells `out` from `from` on, which is JSON, as a string, so many times.

@@ -18,19 +18,19 @@ use super::number::Decimal;
 use super::query::{Filter, Operand, Path, Pattern, Relation, Segment, Selector};
 use super::regexp;
 use super::table::{Held, Node};
-use super::unreadable::Fault;
+use super::unreadable::BodyFault;
 
 /// Nodes looked at for one held value; a value of a mebibyte has at most half as many nodes.
-const MOST_STEPS: u64 = 1 << 25;
+const MAX_COST: u64 = 1 << 25;
 
 /// What compiling a pattern counts as, in nodes: it takes a millisecond or two where a pattern is made to.
-const COMPILING: u64 = 1 << 14;
+const PATTERN_COST: u64 = 1 << 14;
 
-type Worked<T> = Result<T, Fault>;
+type EvalResult<T> = Result<T, BodyFault>;
 
 /// Where a node stands in its container.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Place<'a> {
+pub(super) enum MemberKey<'a> {
     /// Under this name, as it denotes.
     Name(&'a [u8]),
     Index(u64),
@@ -40,56 +40,63 @@ pub(super) enum Place<'a> {
 #[derive(Debug)]
 pub(super) struct Evaluation<'a> {
     held: Held<'a>,
-    ambiguous: Ambiguous,
-    steps: Cell<u64>,
+    on_duplicate: OnDuplicateName,
+    cost: Cell<u64>,
     /// Filters that are being evaluated, one in the other.
     nested: Cell<u32>,
     /// A name that is selected was there twice.
     repeated: Cell<bool>,
     /// What the filter reads hangs on repeated names in a way that is not worked out: then both may be.
-    blurred: Cell<bool>,
+    uncertain: Cell<bool>,
 }
 
 /// What becomes of a condition that holds for one occurrence of a repeated name and not for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ambiguous {
+pub(super) enum OnDuplicateName {
     /// No name is there twice.
-    CannotBe,
-    Holds,
-    IsUnreadable,
+    Impossible,
+    ConditionHolds,
+    Unreadable,
 }
 
 /// The node a filter tests, and the root of the query it is part of.
 #[derive(Clone, Copy)]
-struct Scope {
+struct FilterScope {
     current: u32,
     root: u32,
 }
 
 impl<'a> Evaluation<'a> {
-    pub(super) fn new(held: Held<'a>, ambiguous: Ambiguous) -> Evaluation<'a> {
+    pub(super) fn new(held: Held<'a>, ambiguous: OnDuplicateName) -> Evaluation<'a> {
         let (steps, nested) = (Cell::new(0), Cell::new(0));
-        Evaluation { held, ambiguous, steps, nested, repeated: Cell::new(false), blurred: Cell::new(false) }
+        Evaluation {
+            held,
+            on_duplicate: ambiguous,
+            cost: steps,
+            nested,
+            repeated: Cell::new(false),
+            uncertain: Cell::new(false),
+        }
     }
 
-    fn step(&self) -> Worked<()> {
-        self.steps(1)
+    fn charge_node(&self) -> EvalResult<()> {
+        self.charge(1)
     }
 
     /// Counts the reading of a text, 16 bytes of it like a node.
-    fn read(&self, text: &[u8]) -> Worked<()> {
-        self.steps(text.len() as u64 / 16)
+    fn charge_text(&self, text: &[u8]) -> EvalResult<()> {
+        self.charge(text.len() as u64 / 16)
     }
 
     /// Counts work of this many nodes.
-    pub(super) fn steps(&self, more: u64) -> Worked<()> {
-        self.steps.set(self.steps.get().saturating_add(more));
-        if self.steps.get() > MOST_STEPS { Err(Fault::TooCostly) } else { Ok(()) }
+    pub(super) fn charge(&self, more: u64) -> EvalResult<()> {
+        self.cost.set(self.cost.get().saturating_add(more));
+        if self.cost.get() > MAX_COST { Err(BodyFault::TooCostly) } else { Ok(()) }
     }
 
-    fn node(&self, at: u32) -> Worked<&'a Node> {
+    fn node(&self, at: u32) -> EvalResult<&'a Node> {
         // A position that is not in the table cannot occur; it would be the same as no answer.
-        self.held.table.node(at).ok_or(Fault::TooCostly)
+        self.held.table.node(at).ok_or(BodyFault::TooCostly)
     }
 
     fn first_byte(&self, node: &Node) -> u8 {
@@ -97,16 +104,16 @@ impl<'a> Evaluation<'a> {
     }
 
     /// The distinct nodes that the segments select from `from`, in document order.
-    pub(super) fn select(&self, segments: &[Segment], from: u32, root: u32) -> Worked<Vec<u32>> {
+    pub(super) fn select(&self, segments: &[Segment], from: u32, root: u32) -> EvalResult<Vec<u32>> {
         self.walk(segments, from, root, true)
     }
 
-    fn walk(&self, segments: &[Segment], from: u32, root: u32, distinct: bool) -> Worked<Vec<u32>> {
+    fn walk(&self, segments: &[Segment], from: u32, root: u32, distinct: bool) -> EvalResult<Vec<u32>> {
         let mut nodes = vec![from];
         for segment in segments {
             let mut reached = Vec::new();
             for node in nodes {
-                self.apply(segment, node, root, &mut reached)?;
+                self.apply_segment(segment, node, root, &mut reached)?;
             }
             if distinct {
                 reached.sort_unstable();
@@ -117,30 +124,36 @@ impl<'a> Evaluation<'a> {
         Ok(nodes)
     }
 
-    fn apply(&self, segment: &Segment, from: u32, root: u32, into: &mut Vec<u32>) -> Worked<()> {
+    fn apply_segment(&self, segment: &Segment, from: u32, root: u32, into: &mut Vec<u32>) -> EvalResult<()> {
         // The nodes of a subtree stand one after the other.
         let last = if segment.descendant { self.node(from)?.next } else { from + 1 };
         let of_all = |selector: &Selector| matches!(selector, Selector::Wildcard | Selector::Filter(_));
         let through_all = segment.descendant || segment.selectors.iter().any(of_all);
         for at in from..last {
             if through_all {
-                self.watch(at)?;
+                self.check_duplicates(at)?;
             }
             for selector in &segment.selectors {
-                self.choose(selector, at, root, into)?;
+                self.apply_selector(selector, at, root, into)?;
             }
         }
         Ok(())
     }
 
-    fn choose(&self, selector: &Selector, from: u32, root: u32, into: &mut Vec<u32>) -> Worked<()> {
-        self.step()?;
+    fn apply_selector(
+        &self,
+        selector: &Selector,
+        from: u32,
+        root: u32,
+        into: &mut Vec<u32>,
+    ) -> EvalResult<()> {
+        self.charge_node()?;
         let kind = self.first_byte(self.node(from)?);
         match (selector, kind) {
             (Selector::Name(name), b'{') => {
                 let before = into.len();
                 for (at, child) in self.held.children(from) {
-                    self.step()?;
+                    self.charge_node()?;
                     if self.is_named(child, name.as_bytes()) {
                         into.push(at);
                     }
@@ -151,21 +164,23 @@ impl<'a> Evaluation<'a> {
             }
             (Selector::Wildcard, b'{' | b'[') => {
                 for (at, _) in self.held.children(from) {
-                    self.step()?;
+                    self.charge_node()?;
                     into.push(at);
                 }
             }
             (Selector::Index(index), b'[') => {
                 let elements = self.elements(from)?;
-                into.extend(position(*index, elements.len()).and_then(|at| elements.get(at)));
+                into.extend(element_position(*index, elements.len()).and_then(|at| elements.get(at)));
             }
             (Selector::Slice { start, end, step }, b'[') => {
                 let elements = self.elements(from)?;
-                into.extend(slice(*start, *end, *step, elements.len()).filter_map(|at| elements.get(at)));
+                into.extend(
+                    slice_positions(*start, *end, *step, elements.len()).filter_map(|at| elements.get(at)),
+                );
             }
             (Selector::Filter(filter), b'{' | b'[') => {
                 for (current, _) in self.held.children(from) {
-                    if self.holds(filter, Scope { current, root })? {
+                    if self.holds(filter, FilterScope { current, root })? {
                         into.push(current);
                     }
                 }
@@ -175,24 +190,24 @@ impl<'a> Evaluation<'a> {
         Ok(())
     }
 
-    fn elements(&self, from: u32) -> Worked<Vec<u32>> {
-        self.held.children(from).map(|(at, _)| self.step().map(|()| at)).collect()
+    fn elements(&self, from: u32) -> EvalResult<Vec<u32>> {
+        self.held.children(from).map(|(at, _)| self.charge_node().map(|()| at)).collect()
     }
 
     /// Whether a segment selects the held value itself, as a child standing at `place` of a
     /// container that is not held. Only for segments that do not count from the end.
-    pub(super) fn selects_held(&self, segment: &Segment, place: Place<'_>) -> Worked<bool> {
+    pub(super) fn selects_root(&self, segment: &Segment, place: MemberKey<'_>) -> EvalResult<bool> {
         for selector in &segment.selectors {
             let selected = match (selector, place) {
                 (Selector::Wildcard, _) => true,
-                (Selector::Name(own), Place::Name(name)) => own.as_bytes() == name,
-                (Selector::Index(own), Place::Index(index)) => u64::try_from(*own) == Ok(index),
-                (Selector::Slice { start, end, step }, Place::Index(index)) => {
-                    in_slice(*start, *end, *step, index)
+                (Selector::Name(own), MemberKey::Name(name)) => own.as_bytes() == name,
+                (Selector::Index(own), MemberKey::Index(index)) => u64::try_from(*own) == Ok(index),
+                (Selector::Slice { start, end, step }, MemberKey::Index(index)) => {
+                    slice_contains(*start, *end, *step, index)
                 }
-                (Selector::Filter(filter), _) => self.holds(filter, Scope { current: 0, root: 0 })?,
-                (Selector::Name(_), Place::Index(_)) => false,
-                (Selector::Index(_) | Selector::Slice { .. }, Place::Name(_)) => false,
+                (Selector::Filter(filter), _) => self.holds(filter, FilterScope { current: 0, root: 0 })?,
+                (Selector::Name(_), MemberKey::Index(_)) => false,
+                (Selector::Index(_) | Selector::Slice { .. }, MemberKey::Name(_)) => false,
             };
             if selected {
                 return Ok(true);
@@ -201,42 +216,43 @@ impl<'a> Evaluation<'a> {
         Ok(false)
     }
 
-    fn holds(&self, filter: &Filter, scope: Scope) -> Worked<bool> {
-        if self.ambiguous == Ambiguous::CannotBe {
-            return self.may(filter, scope, true);
+    fn holds(&self, filter: &Filter, scope: FilterScope) -> EvalResult<bool> {
+        if self.on_duplicate == OnDuplicateName::Impossible {
+            return self.can_be(filter, scope, true);
         }
-        let (around, outer) = (self.nested.get(), self.blurred.replace(false));
+        let (around, outer) = (self.nested.get(), self.uncertain.replace(false));
         self.nested.set(around + 1);
-        let holds = self.may(filter, scope, true)?;
-        let unsure = self.blurred.get() || holds && (self.may(filter, scope, false)? || self.blurred.get());
+        let holds = self.can_be(filter, scope, true)?;
+        let unsure =
+            self.uncertain.get() || holds && (self.can_be(filter, scope, false)? || self.uncertain.get());
         self.nested.set(around);
-        if unsure && self.ambiguous == Ambiguous::IsUnreadable {
-            return Err(Fault::DuplicateName);
+        if unsure && self.on_duplicate == OnDuplicateName::Unreadable {
+            return Err(BodyFault::DuplicateName);
         }
         // So is a filter that asks what this one selects.
-        self.blurred.set(outer || (unsure && around > 0));
+        self.uncertain.set(outer || (unsure && around > 0));
         Ok(holds || unsure)
     }
 
     /// Notes whether all of an object that a filter goes through has a name twice.
-    fn watch(&self, from: u32) -> Worked<()> {
-        let is_asked = self.nested.get() > 0 && self.ambiguous != Ambiguous::CannotBe;
+    fn check_duplicates(&self, from: u32) -> EvalResult<()> {
+        let is_asked = self.nested.get() > 0 && self.on_duplicate != OnDuplicateName::Impossible;
         if !is_asked || self.first_byte(self.node(from)?) != b'{' {
             return Ok(());
         }
         let members = self.members(from)?;
         let twice = members.windows(2).any(|pair| matches!(pair, [(one, _), (other, _)] if one == other));
-        self.blurred.set(self.blurred.get() || twice);
+        self.uncertain.set(self.uncertain.get() || twice);
         Ok(())
     }
 
     /// Whether a filter comes out as `wanted` for some occurrence of each repeated name that it reads.
-    fn may(&self, filter: &Filter, scope: Scope, wanted: bool) -> Worked<bool> {
-        self.step()?;
+    fn can_be(&self, filter: &Filter, scope: FilterScope, wanted: bool) -> EvalResult<bool> {
+        self.charge_node()?;
         match filter {
-            Filter::Any(list) => self.among(list, scope, wanted, wanted),
-            Filter::All(list) => self.among(list, scope, wanted, !wanted),
-            Filter::Not(inner) => self.may(inner, scope, !wanted),
+            Filter::Any(list) => self.any_or_all(list, scope, wanted, wanted),
+            Filter::All(list) => self.any_or_all(list, scope, wanted, !wanted),
+            Filter::Not(inner) => self.can_be(inner, scope, !wanted),
             Filter::Exists(path) => Ok(self.path(path, scope, true)?.is_empty() != wanted),
             Filter::Compare(relation, left, right) => {
                 let (left, right) = (self.values(left, scope)?, self.values(right, scope)?);
@@ -247,18 +263,18 @@ impl<'a> Evaluation<'a> {
     }
 
     /// Whether one filter of a list may come out as wanted (`one`), or all of them.
-    fn among(&self, list: &[Filter], scope: Scope, wanted: bool, one: bool) -> Worked<bool> {
+    fn any_or_all(&self, list: &[Filter], scope: FilterScope, wanted: bool, one: bool) -> EvalResult<bool> {
         for filter in list {
-            if self.may(filter, scope, wanted)? == one {
+            if self.can_be(filter, scope, wanted)? == one {
                 return Ok(one);
             }
         }
         Ok(!one)
     }
 
-    fn path(&self, path: &Path, scope: Scope, distinct: bool) -> Worked<Vec<u32>> {
+    fn path(&self, path: &Path, scope: FilterScope, distinct: bool) -> EvalResult<Vec<u32>> {
         let from = if path.absolute { scope.root } else { scope.current };
-        if self.ambiguous == Ambiguous::CannotBe {
+        if self.on_duplicate == OnDuplicateName::Impossible {
             return self.walk(&path.segments, from, scope.root, distinct);
         }
         // Of a path for one node each occurrence of its last name is what one reader sees. Before that, or
@@ -267,26 +283,26 @@ impl<'a> Evaluation<'a> {
         let before =
             path.segments.split_last().filter(|_| exact).map(|(_, before)| before).unwrap_or_default();
         if !before.is_empty() && self.walk(before, from, scope.root, true)?.len() > 1 {
-            self.blurred.set(true);
+            self.uncertain.set(true);
         }
         let outer = self.repeated.replace(false);
         let nodes = self.walk(&path.segments, from, scope.root, distinct)?;
         if self.repeated.get() && !exact {
-            self.blurred.set(true);
+            self.uncertain.set(true);
         }
         self.repeated.set(outer || self.repeated.get());
         Ok(nodes)
     }
 
     /// What is worked out of several nodes together is nothing that one reader sees.
-    fn together(&self, nodes: usize, path: &Path) {
+    fn mark_combined(&self, nodes: usize, path: &Path) {
         if nodes > 1 && path.segments.iter().all(Segment::is_singular) {
-            self.blurred.set(true);
+            self.uncertain.set(true);
         }
     }
 
     /// The values of an operand: none is the RFC's Nothing, several come from repeated names.
-    fn values<'v>(&'v self, operand: &'v Operand, scope: Scope) -> Worked<Vec<Value<'v>>> {
+    fn values<'v>(&'v self, operand: &'v Operand, scope: FilterScope) -> EvalResult<Vec<Value<'v>>> {
         Ok(match operand {
             Operand::String(text) => vec![Value::String(Cow::Borrowed(text.as_bytes()))],
             Operand::Number(number) => vec![Value::Number(Cow::Borrowed(number))],
@@ -294,24 +310,25 @@ impl<'a> Evaluation<'a> {
             Operand::Null => vec![Value::Null],
             Operand::Node(path) => {
                 let nodes = self.path(path, scope, true)?;
-                nodes.into_iter().map(|at| self.value(at)).collect::<Worked<_>>()?
+                nodes.into_iter().map(|at| self.value(at)).collect::<EvalResult<_>>()?
             }
             Operand::Length(inner) => {
                 let values = self.values(inner, scope)?;
                 if values.len() > 1 {
-                    self.blurred.set(true);
+                    self.uncertain.set(true);
                 }
-                let lengths = values.iter().map(|value| self.length(value)).collect::<Worked<Vec<_>>>()?;
+                let lengths =
+                    values.iter().map(|value| self.length(value)).collect::<EvalResult<Vec<_>>>()?;
                 lengths.into_iter().flatten().map(count).collect()
             }
             Operand::Count(path) => {
                 let nodes = self.path(path, scope, false)?.len();
-                self.together(nodes, path);
+                self.mark_combined(nodes, path);
                 vec![count(nodes)]
             }
             Operand::Value(path) => {
                 let nodes = self.path(path, scope, false)?;
-                self.together(nodes.len(), path);
+                self.mark_combined(nodes.len(), path);
                 match nodes.as_slice() {
                     [one] => vec![self.value(*one)?],
                     _ => Vec::new(),
@@ -320,10 +337,10 @@ impl<'a> Evaluation<'a> {
         })
     }
 
-    fn value(&self, at: u32) -> Worked<Value<'a>> {
+    fn value(&self, at: u32) -> EvalResult<Value<'a>> {
         let node = self.node(at)?;
         let text = self.held.text(node);
-        self.read(text)?;
+        self.charge_text(text)?;
         Ok(match self.first_byte(node) {
             b'"' => Value::String(unquoted(text)),
             b't' => Value::Bool(true),
@@ -331,7 +348,7 @@ impl<'a> Evaluation<'a> {
             b'n' => Value::Null,
             b'{' => Value::Object(at),
             b'[' => Value::Array(at),
-            _ => Value::Number(Cow::Owned(Decimal::read(text).ok_or(Fault::TooCostly)?)),
+            _ => Value::Number(Cow::Owned(Decimal::read(text).ok_or(BodyFault::TooCostly)?)),
         })
     }
 
@@ -350,12 +367,12 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    fn length(&self, value: &Value<'_>) -> Worked<Option<usize>> {
+    fn length(&self, value: &Value<'_>) -> EvalResult<Option<usize>> {
         Ok(match value {
             // Characters, which are the bytes that do not continue one.
             Value::String(text) => Some(text.iter().filter(|&&byte| byte & 0xc0 != 0x80).count()),
             Value::Array(at) | Value::Object(at) => {
-                self.watch(*at)?;
+                self.check_duplicates(*at)?;
                 Some(self.elements(*at)?.len())
             }
             Value::Number(_) | Value::Bool(_) | Value::Null => None,
@@ -367,21 +384,21 @@ impl<'a> Evaluation<'a> {
         whole: bool,
         text: &Operand,
         pattern: &Pattern,
-        scope: Scope,
+        scope: FilterScope,
         wanted: bool,
-    ) -> Worked<bool> {
+    ) -> EvalResult<bool> {
         let texts = self.values(text, scope)?;
         let compiled;
         let patterns: Vec<Option<&Regex>> = match pattern {
             Pattern::Fixed(fixed) => vec![fixed.as_ref()],
             Pattern::Computed(operand) => {
                 let patterns = self.values(operand, scope)?;
-                self.steps(COMPILING * patterns.len() as u64)?;
+                self.charge(PATTERN_COST * patterns.len() as u64)?;
                 let compile = |value: &Value<'_>| match value.string() {
-                    Some(text) => regexp::compile_computed(text, whole).map_err(|_| Fault::TooCostly),
+                    Some(text) => regexp::compile_computed(text, whole).map_err(|_| BodyFault::TooCostly),
                     None => Ok(None),
                 };
-                compiled = patterns.iter().map(compile).collect::<Worked<Vec<Option<Regex>>>>()?;
+                compiled = patterns.iter().map(compile).collect::<EvalResult<Vec<Option<Regex>>>>()?;
                 compiled.iter().map(Option::as_ref).collect()
             }
         };
@@ -400,7 +417,7 @@ impl<'a> Evaluation<'a> {
         left: &[Value<'_>],
         right: &[Value<'_>],
         wanted: bool,
-    ) -> Worked<bool> {
+    ) -> EvalResult<bool> {
         if left.is_empty() || right.is_empty() {
             let both = left.is_empty() && right.is_empty();
             let holds = match relation {
@@ -432,8 +449,8 @@ impl<'a> Evaluation<'a> {
         Ok(false)
     }
 
-    fn equal(&self, one: &Value<'_>, other: &Value<'_>) -> Worked<bool> {
-        self.step()?;
+    fn equal(&self, one: &Value<'_>, other: &Value<'_>) -> EvalResult<bool> {
+        self.charge_node()?;
         Ok(match (one, other) {
             (Value::String(one), Value::String(other)) => one == other,
             (Value::Number(one), Value::Number(other)) => one == other,
@@ -444,8 +461,8 @@ impl<'a> Evaluation<'a> {
                 ones.len() == others.len() && self.pairwise(&ones, &others)?
             }
             (Value::Object(one), Value::Object(other)) => {
-                self.watch(*one)?;
-                self.watch(*other)?;
+                self.check_duplicates(*one)?;
+                self.check_duplicates(*other)?;
                 let (ones, others) = (self.members(*one)?, self.members(*other)?);
                 let same_names = ones.iter().map(|(name, _)| name).eq(others.iter().map(|(name, _)| name));
                 let at =
@@ -456,7 +473,7 @@ impl<'a> Evaluation<'a> {
         })
     }
 
-    fn pairwise(&self, ones: &[u32], others: &[u32]) -> Worked<bool> {
+    fn pairwise(&self, ones: &[u32], others: &[u32]) -> EvalResult<bool> {
         for (one, other) in ones.iter().zip(others) {
             if !self.equal(&self.value(*one)?, &self.value(*other)?)? {
                 return Ok(false);
@@ -466,10 +483,10 @@ impl<'a> Evaluation<'a> {
     }
 
     /// The members of an object by name; those of one name in document order.
-    fn members(&self, from: u32) -> Worked<Vec<(Cow<'a, [u8]>, u32)>> {
+    fn members(&self, from: u32) -> EvalResult<Vec<(Cow<'a, [u8]>, u32)>> {
         let mut members = Vec::new();
         for (at, child) in self.held.children(from) {
-            self.step()?;
+            self.charge_node()?;
             members.extend(self.name(child).map(|name| (name, at)));
         }
         members.sort();
@@ -525,7 +542,7 @@ pub(super) fn denoted(inner: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(bytes)
 }
 
-fn position(index: i64, length: usize) -> Option<usize> {
+fn element_position(index: i64, length: usize) -> Option<usize> {
     match usize::try_from(index) {
         Ok(index) => Some(index),
         Err(_) => length.checked_sub(usize::try_from(index.unsigned_abs()).ok()?),
@@ -533,7 +550,12 @@ fn position(index: i64, length: usize) -> Option<usize> {
 }
 
 /// The positions of a slice, as RFC 9535 section 2.3.4.2.2 computes them.
-fn slice(start: Option<i64>, end: Option<i64>, step: i64, length: usize) -> impl Iterator<Item = usize> {
+fn slice_positions(
+    start: Option<i64>,
+    end: Option<i64>,
+    step: i64,
+    length: usize,
+) -> impl Iterator<Item = usize> {
     let length = i64::try_from(length).unwrap_or(i64::MAX);
     let normal = |bound: i64| if bound >= 0 { bound } else { length.saturating_add(bound) };
     let (first, stop) = if step >= 0 {
@@ -549,7 +571,7 @@ fn slice(start: Option<i64>, end: Option<i64>, step: i64, length: usize) -> impl
 }
 
 /// Whether a slice that does not count from the end selects a position.
-fn in_slice(start: Option<i64>, end: Option<i64>, step: i64, index: u64) -> bool {
+fn slice_contains(start: Option<i64>, end: Option<i64>, step: i64, index: u64) -> bool {
     let Ok(index) = i64::try_from(index) else { return false };
     let start = start.unwrap_or(0);
     step > 0 && index >= start && end.is_none_or(|end| index < end) && (index - start) % step == 0
@@ -562,7 +584,7 @@ mod tests {
 
     #[test]
     fn slices_are_the_rfcs() {
-        let of = |start, end, step| slice(start, end, step, 5).collect::<Vec<_>>();
+        let of = |start, end, step| slice_positions(start, end, step, 5).collect::<Vec<_>>();
         assert_eq!(of(Some(1), Some(3), 1), [1, 2]);
         assert_eq!(of(None, None, 2), [0, 2, 4]);
         assert_eq!(of(None, None, -1), [4, 3, 2, 1, 0]);
@@ -574,8 +596,8 @@ mod tests {
         for (start, end, step) in
             [(Some(1), Some(4), 2), (None, None, 3), (Some(2), None, 1), (Some(3), Some(2), 1)]
         {
-            let direct: Vec<_> = (0..5).filter(|&at| in_slice(start, end, step, at)).collect();
-            let listed: Vec<_> = slice(start, end, step, 5).map(|at| at as u64).collect();
+            let direct: Vec<_> = (0..5).filter(|&at| slice_contains(start, end, step, at)).collect();
+            let listed: Vec<_> = slice_positions(start, end, step, 5).map(|at| at as u64).collect();
             assert_eq!(direct, listed);
         }
     }

@@ -7,10 +7,10 @@
 
 use memchr::memchr2;
 
-use super::unreadable::{BYTE_ORDER_MARK, Fault, Limits, Unreadable};
+use super::unreadable::{BYTE_ORDER_MARK, BodyFault, Limits, Unreadable};
 
 /// Longest time to reconnect that passes, in milliseconds: an hour. What is longer says something else.
-const LONGEST_RETRY: u32 = 3_600_000;
+const MAX_RETRY: u32 = 3_600_000;
 
 /// Data that are not JSON and leave as they are, where an event has nothing else: none, which keeps a connection
 /// open, and what OpenAI's API and those like it end a stream with.
@@ -18,7 +18,7 @@ const PLAIN_DATA: [&[u8]; 2] = [b"", b"[DONE]"];
 
 /// The event in the making.
 #[derive(Clone, Debug, Default)]
-struct Event {
+struct PendingEvent {
     /// Bytes of the body before it.
     at: u64,
     /// Its data lines, joined; none if there was no such line.
@@ -30,7 +30,7 @@ struct Event {
 
 /// An event stream, cut anywhere.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Events {
+pub(super) struct EventStream {
     /// Bytes of the body that were taken.
     taken: u64,
     /// The line in the making.
@@ -39,10 +39,10 @@ pub(super) struct Events {
     returned: bool,
     /// Whether a line has come.
     begun: bool,
-    event: Event,
+    event: PendingEvent,
 }
 
-impl Events {
+impl EventStream {
     /// Takes the next bytes of the stream, and writes the events that end in them; `scrub` appends
     /// what may leave of one event's data.
     ///
@@ -66,7 +66,7 @@ impl Events {
             self.line.extend_from_slice(rest.get(..end.unwrap_or(rest.len())).unwrap_or_default());
             let held = self.line.len() + self.event.name.len() + self.event.data.as_ref().map_or(0, Vec::len);
             if held > limits.record {
-                return Err(self.unreadable(Fault::TooLong));
+                return Err(self.unreadable(BodyFault::TooLong));
             }
             let Some(end) = end else {
                 self.taken += rest.len() as u64;
@@ -88,7 +88,7 @@ impl Events {
         self.taken += by as u64;
     }
 
-    fn unreadable(&self, fault: Fault) -> Unreadable {
+    fn unreadable(&self, fault: BodyFault) -> Unreadable {
         Unreadable { fault, at: self.event.at }
     }
 
@@ -102,7 +102,7 @@ impl Events {
         let begun = std::mem::replace(&mut self.begun, true);
         let line = if begun { line } else { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line) };
         if line.is_empty() {
-            let event = Event { at: self.taken, ..Event::default() };
+            let event = PendingEvent { at: self.taken, ..PendingEvent::default() };
             return std::mem::replace(&mut self.event, event).dispatch(names, out, scrub);
         }
         let (field, value) = match line.iter().position(|&byte| byte == b':') {
@@ -130,7 +130,7 @@ impl Events {
             }
             b"retry" if value.iter().all(u8::is_ascii_digit) => {
                 let time = std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok());
-                self.event.retry = time.filter(|time| *time <= LONGEST_RETRY).or(self.event.retry);
+                self.event.retry = time.filter(|time| *time <= MAX_RETRY).or(self.event.retry);
             }
             // An id, or a field that the standard does not know.
             _ => {}
@@ -139,7 +139,7 @@ impl Events {
     }
 }
 
-impl Event {
+impl PendingEvent {
     /// Writes the event, if there is one to write and the route knows its type.
     fn dispatch(
         self,

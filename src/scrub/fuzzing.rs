@@ -7,7 +7,7 @@
 use super::conceal::Sought;
 use super::forms::{Kind, Shape};
 use super::unreadable::BYTE_ORDER_MARK;
-use super::{Fault, Forms, Framing, Limits, Pseudonyms, Remover, Unreadable, query as queries};
+use super::{BodyFault, Forms, Framing, Limits, Pseudonyms, Remover, Unreadable, query as queries};
 use crate::vocabulary::Form;
 
 /// Small, so that they are met.
@@ -47,7 +47,7 @@ pub fn query(input: &[u8]) {
         let done = remover.feed(document, &mut out).and_then(|()| remover.finish(&mut out));
         match done {
             Ok(()) => drop(serde_json::from_slice::<serde_json::Value>(&out).expect("JSON comes out")),
-            Err(unreadable) => assert_eq!(unreadable.fault, Fault::TooCostly),
+            Err(unreadable) => assert_eq!(unreadable.fault, BodyFault::TooCostly),
         }
     }
 }
@@ -64,21 +64,21 @@ pub fn walk(input: &[u8]) {
         Ok(()) => assert!(peer && out == body, "only JSON is read, and all of it stays"),
         // What goes beyond a bound need not be JSON further on.
         Err(
-            Fault::TooDeep
-            | Fault::NumberTooLong
-            | Fault::NameTooLong
-            | Fault::TooLong
-            | Fault::TooManyMembers,
+            BodyFault::TooDeep
+            | BodyFault::NumberTooLong
+            | BodyFault::NameTooLong
+            | BodyFault::TooLong
+            | BodyFault::TooManyMembers,
         ) => {}
-        Err(Fault::LoneSurrogate) => {}
+        Err(BodyFault::LoneSurrogate) => {}
         Err(
-            fault @ (Fault::Malformed
-            | Fault::NotUtf8
-            | Fault::DuplicateName
-            | Fault::TooCostly
-            | Fault::OtherColumns
-            | Fault::Truncated
-            | Fault::TrailingBytes),
+            fault @ (BodyFault::Malformed
+            | BodyFault::NotUtf8
+            | BodyFault::DuplicateName
+            | BodyFault::TooCostly
+            | BodyFault::OtherColumns
+            | BodyFault::Truncated
+            | BodyFault::TrailingBytes),
         ) => assert!(!peer, "{fault:?}"),
     }
     let queries = QUERIES[usize::from(choice) % QUERIES.len()];

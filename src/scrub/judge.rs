@@ -18,12 +18,12 @@ pub struct Record<'a> {
 }
 
 /// Decides for each record, and keeps the account of what left.
-pub trait Judge {
+pub trait RecordPolicy {
     /// The permit for one record. Asked once, when the record is whole.
-    fn judge(&mut self, record: &Record<'_>) -> Permit;
+    fn record_permit(&mut self, record: &Record<'_>) -> Permit;
 
     /// The permit for what stands outside every record and so belongs to nobody.
-    fn judge_document(&mut self) -> Permit;
+    fn document_permit(&mut self) -> Permit;
 
     /// Told when a record is decided, inner ones before the one they stand in: how many fields of each
     /// class it held, indexed by class. The form they leave in is the permit's.

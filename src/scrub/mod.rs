@@ -1,7 +1,7 @@
 //! Bytes of JSON in, bytes that may leave out.
 //!
 //! Pure and sans-IO: chunks of any size are fed in, scrubbed bytes come out. What a record may
-//! disclose is asked of a [`Judge`] when the record is whole and about to leave. Invariant: a byte
+//! disclose is asked of a [`RecordPolicy`] when the record is whole and about to leave. Invariant: a byte
 //! of a record leaves only under the permit of the innermost record it stands in; whatever cannot
 //! be read stops the body, and no byte of the failing record leaves.
 //!
@@ -44,13 +44,13 @@ mod walk;
 mod tests;
 
 pub use forms::{Forms, Pseudonyms};
-pub use judge::{Judge, Record};
+pub use judge::{Record, RecordPolicy};
 pub use mapping::{
     Columns, DuplicateKeys, FactKey, FieldMapping, Mapping, RecordMapping, Redaction, RemovedAs,
     SubjectSource, Unclassified,
 };
-pub use named::{InPath, NamedByPath};
+pub use named::{PathIdentities, PathIds};
 pub use plan::{Class, MappingError, Plan, UNCLASSIFIED};
 pub use query::{PathFault, is_by_position, tests_existence};
 pub use scrubber::{Remover, Scrubber};
-pub use unreadable::{Fault, Framing, Limits, Unreadable};
+pub use unreadable::{BodyFault, Framing, Limits, Unreadable};

@@ -4,19 +4,19 @@
 
 use std::fmt;
 
-use super::plan::{From, Plan, Source};
+use super::plan::{IdOrigin, IdSource, Plan};
 use crate::vocabulary::SubjectId;
 
 /// Whom the path parameters of a request name, over all record sets of a mapping.
 #[derive(Clone, Default)]
-pub struct NamedByPath {
-    pub subjects: InPath,
-    pub controllers: InPath,
+pub struct PathIdentities {
+    pub subjects: PathIds,
+    pub controllers: PathIds,
 }
 
 /// Ids in a path.
 #[derive(Clone, Debug, Default)]
-pub enum InPath {
+pub enum PathIds {
     /// The mapping takes none from the path.
     #[default]
     None,
@@ -27,24 +27,24 @@ pub enum InPath {
 }
 
 /// Without the ids.
-impl fmt::Debug for NamedByPath {
+impl fmt::Debug for PathIdentities {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("NamedByPath")
+        f.write_str("PathIdentities")
     }
 }
 
-impl InPath {
+impl PathIds {
     /// The one id, where there is one.
-    pub fn of(id: Option<&SubjectId>) -> InPath {
-        id.map_or(InPath::None, |id| InPath::Ids(vec![id.clone()]))
+    pub fn of(id: Option<&SubjectId>) -> PathIds {
+        id.map_or(PathIds::None, |id| PathIds::Ids(vec![id.clone()]))
     }
 
     fn add(&mut self, id: Option<SubjectId>) {
         match (&mut *self, id) {
-            (InPath::Unusable, _) => {}
-            (_, None) => *self = InPath::Unusable,
-            (InPath::None, Some(id)) => *self = InPath::Ids(vec![id]),
-            (InPath::Ids(ids), Some(id)) => {
+            (PathIds::Unusable, _) => {}
+            (_, None) => *self = PathIds::Unusable,
+            (PathIds::None, Some(id)) => *self = PathIds::Ids(vec![id]),
+            (PathIds::Ids(ids), Some(id)) => {
                 if !ids.contains(&id) {
                     ids.push(id);
                 }
@@ -55,15 +55,15 @@ impl InPath {
 
 impl Plan {
     /// Whom these path parameters (decoded) name.
-    pub fn named(&self, parameters: &[(String, String)]) -> NamedByPath {
-        let id = |source: &Source| match &source.from {
-            From::Body(_) => None,
-            From::Parameter(name) => {
+    pub fn path_identities(&self, parameters: &[(String, String)]) -> PathIdentities {
+        let id = |source: &IdSource| match &source.origin {
+            IdOrigin::Body(_) => None,
+            IdOrigin::Parameter(name) => {
                 let value = parameters.iter().find(|(known, _)| **known == **name);
                 Some(value.and_then(|(_, value)| source.ids.read(value).ok()))
             }
         };
-        let mut named = NamedByPath::default();
+        let mut named = PathIdentities::default();
         for set in &self.sets {
             set.subjects.iter().filter_map(id).for_each(|id| named.subjects.add(id));
             set.controller.iter().filter_map(id).for_each(|id| named.controllers.add(id));
@@ -72,8 +72,8 @@ impl Plan {
     }
 
     /// Whether the path names a person, and whether it names an account.
-    pub fn names_by_path(&self) -> (bool, bool) {
-        let is_parameter = |source: &Source| matches!(source.from, From::Parameter(_));
+    pub fn identifies_by_path(&self) -> (bool, bool) {
+        let is_parameter = |source: &IdSource| matches!(source.origin, IdOrigin::Parameter(_));
         let mut sets = self.sets.iter();
         let subject = sets.any(|set| set.subjects.iter().any(is_parameter));
         (subject, self.sets.iter().any(|set| set.controller.as_ref().is_some_and(is_parameter)))

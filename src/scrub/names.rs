@@ -6,12 +6,12 @@
 use std::collections::HashSet;
 
 /// Objects with more members than this have their names in a set.
-const FEW: usize = 48;
+const MAX_LINEAR: usize = 48;
 
 /// The names of one object: where they begin in the common list, and a summary that is nearly
 /// always enough.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct ObjectNames {
     from: u32,
     /// One bit for each name; a bit that is not set is a name not met.
     summary: u64,
@@ -19,26 +19,26 @@ pub(super) struct Seen {
 
 /// The names of all open objects, innermost last.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Names {
+pub(super) struct MemberNames {
     hashes: Vec<u64>,
     /// Sets of the large ones among the open objects, by where they begin; innermost last.
     large: Vec<(u32, HashSet<u64>)>,
 }
 
-impl Names {
-    pub(super) fn open(&self) -> Seen {
-        Seen { from: self.hashes.len() as u32, summary: 0 }
+impl MemberNames {
+    pub(super) fn open(&self) -> ObjectNames {
+        ObjectNames { from: self.hashes.len() as u32, summary: 0 }
     }
 
     /// Notes a name of the innermost object. Tells whether it had come before.
     #[inline(always)]
-    pub(super) fn note(&mut self, seen: &mut Seen, hash: u64) -> bool {
+    pub(super) fn insert(&mut self, seen: &mut ObjectNames, hash: u64) -> bool {
         let bit = 1u64 << (hash >> 58);
         let maybe = seen.summary & bit != 0;
         seen.summary |= bit;
         let count = self.hashes.len() - seen.from as usize;
-        let repeated = if count >= FEW {
-            self.note_in_set(*seen, hash)
+        let repeated = if count >= MAX_LINEAR {
+            self.insert_in_set(*seen, hash)
         } else {
             maybe && self.hashes.get(seen.from as usize..).is_some_and(|names| names.contains(&hash))
         };
@@ -47,7 +47,7 @@ impl Names {
     }
 
     #[cold]
-    fn note_in_set(&mut self, seen: Seen, hash: u64) -> bool {
+    fn insert_in_set(&mut self, seen: ObjectNames, hash: u64) -> bool {
         if self.large.last().is_none_or(|(from, _)| *from != seen.from) {
             let names = self.hashes.get(seen.from as usize..).unwrap_or_default();
             self.large.push((seen.from, names.iter().copied().collect()));
@@ -56,12 +56,12 @@ impl Names {
     }
 
     /// How many names the innermost object has had.
-    pub(super) fn count(&self, seen: &Seen) -> usize {
+    pub(super) fn count(&self, seen: &ObjectNames) -> usize {
         self.hashes.len() - seen.from as usize
     }
 
     /// Forgets the innermost object.
-    pub(super) fn close(&mut self, seen: &Seen) {
+    pub(super) fn close(&mut self, seen: &ObjectNames) {
         self.hashes.truncate(seen.from as usize);
         if self.large.last().is_some_and(|(from, _)| *from >= seen.from) {
             self.large.pop();
@@ -75,22 +75,22 @@ mod tests {
 
     #[test]
     fn a_name_is_repeated_within_one_object_only() {
-        let mut names = Names::default();
+        let mut names = MemberNames::default();
         let mut outer = names.open();
         for hash in 0..1000u64 {
             let hash = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            assert!(!names.note(&mut outer, hash));
+            assert!(!names.insert(&mut outer, hash));
             let mut inner = names.open();
             for again in 0..60u64 {
-                assert!(!names.note(&mut inner, again << 58 ^ again));
+                assert!(!names.insert(&mut inner, again << 58 ^ again));
             }
-            assert!(names.note(&mut inner, 7 << 58 ^ 7));
+            assert!(names.insert(&mut inner, 7 << 58 ^ 7));
             names.close(&inner);
         }
-        assert!(names.note(&mut outer, 0x9e37_79b9_7f4a_7c15));
+        assert!(names.insert(&mut outer, 0x9e37_79b9_7f4a_7c15));
         assert_eq!(names.count(&outer), 1001);
         names.close(&outer);
         let mut fresh = names.open();
-        assert!(!names.note(&mut fresh, 0x9e37_79b9_7f4a_7c15));
+        assert!(!names.insert(&mut fresh, 0x9e37_79b9_7f4a_7c15));
     }
 }

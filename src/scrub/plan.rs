@@ -9,10 +9,10 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use super::automaton::{Automaton, Builder, State, StateId};
-use super::evaluate::Ambiguous;
+use super::automaton::{Automaton, AutomatonBuilder, State, StateId};
+use super::evaluate::OnDuplicateName;
 use super::forms::{Kind, Shape};
-use super::habits::Usual;
+use super::habits::SharedShapes;
 use super::mapping::{
     DuplicateKeys, FactKey, FieldMapping, Mapping, Redaction, RemovedAs, SubjectSource, Unclassified,
 };
@@ -22,9 +22,9 @@ use crate::decision::ClassId;
 use crate::vocabulary::{CategoryId, IdReader, Regions, Vocabulary};
 
 /// Most classes of one plan: a permit holds a release for each.
-const MOST_CLASSES: usize = 2048;
+const MAX_CLASSES: usize = 2048;
 /// Most paths with conditions that may meet at one node and have all their combinations foreseen.
-const MOST_MAYBE: usize = 8;
+const MAX_COMBINED: usize = 8;
 
 /// One of a plan's distinct sets of data categories. No category: unclassified.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -37,7 +37,7 @@ pub struct Class {
 pub const UNCLASSIFIED: ClassId = ClassId(0);
 
 /// A class that no permit knows, and that is removed therefore.
-pub(super) const UNFORESEEN: ClassId = ClassId(u16::MAX);
+pub(super) const UNKNOWN_CLASS: ClassId = ClassId(u16::MAX);
 
 /// A path of a mapping that does not load.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl std::error::Error for MappingError {}
 
 /// What a query is for.
 #[derive(Clone, Debug)]
-pub(super) enum Role {
+pub(super) enum QueryRole {
     /// Each node it selects is a record of this set.
     Record(usize),
     /// What it selects holds these categories, and may be JSON in a string.
@@ -68,21 +68,21 @@ pub(super) enum Role {
 
 /// Where an id comes from.
 #[derive(Clone, Debug)]
-pub(super) struct Source {
-    pub(super) from: From,
+pub(super) struct IdSource {
+    pub(super) origin: IdOrigin,
     pub(super) ids: IdReader,
     /// Nothing there is nobody. Otherwise it is somebody who is not told.
     pub(super) optional: bool,
     /// Of an optional source: the ways to the id, the nearest last. Who is there without an id is
     /// somebody unknown.
-    pub(super) on_the_way: Vec<Capture>,
+    pub(super) ancestors: Vec<Capture>,
     /// Each node that the last of them selects has one id at most.
     pub(super) one_each: bool,
 }
 
 /// The header that a table must have.
 #[derive(Clone, Debug)]
-pub(super) struct Header {
+pub(super) struct TableHeader {
     pub(super) capture: Capture,
     pub(super) names: Vec<String>,
     /// What holds one table each, its header and its rows, where there can be several.
@@ -93,7 +93,7 @@ pub(super) struct Header {
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum From {
+pub(super) enum IdOrigin {
     Body(Capture),
     /// A path parameter of the request.
     Parameter(Box<str>),
@@ -110,10 +110,10 @@ pub(super) struct Capture {
 
 /// A record set.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Set {
-    pub(super) header: Option<Header>,
-    pub(super) subjects: Vec<Source>,
-    pub(super) controller: Option<Source>,
+pub(super) struct RecordSet {
+    pub(super) header: Option<TableHeader>,
+    pub(super) subjects: Vec<IdSource>,
+    pub(super) controller: Option<IdSource>,
     pub(super) facts: Vec<(FactKey, Capture)>,
     /// Relative queries of the role [`Role::Field`].
     pub(super) fields: Vec<u16>,
@@ -122,14 +122,14 @@ pub(super) struct Set {
     pub(super) evaluated: bool,
 }
 
-impl Set {
+impl RecordSet {
     fn captures(&self) -> impl Iterator<Item = Capture> {
-        let of = |source: &Source| match source.from {
-            From::Body(capture) => Some(capture),
-            From::Parameter(_) => None,
+        let of = |source: &IdSource| match source.origin {
+            IdOrigin::Body(capture) => Some(capture),
+            IdOrigin::Parameter(_) => None,
         };
         let sources = || self.subjects.iter().chain(&self.controller);
-        let on_the_way = sources().flat_map(|source| source.on_the_way.iter().copied());
+        let on_the_way = sources().flat_map(|source| source.ancestors.iter().copied());
         let facts = self.facts.iter().map(|(_, capture)| *capture);
         sources().filter_map(of).chain(on_the_way).chain(facts)
     }
@@ -146,13 +146,13 @@ impl Set {
 #[derive(Debug)]
 pub struct Plan {
     pub(super) queries: Vec<Query>,
-    pub(super) roles: Vec<Role>,
-    pub(super) sets: Vec<Set>,
+    pub(super) roles: Vec<QueryRole>,
+    pub(super) sets: Vec<RecordSet>,
     pub(super) automaton: Automaton,
     /// The class that each state's certain fields make, where there are any.
     state_classes: Vec<Option<ClassId>>,
     /// The whole document is held: some query looks at it from the root.
-    pub(super) whole: bool,
+    pub(super) holds_document: bool,
     /// What is held is recorded node for node, because queries are evaluated over it.
     pub(super) evaluates: bool,
     /// Whether a string is JSON may hang on a condition.
@@ -161,7 +161,7 @@ pub struct Plan {
     pub(super) removed_as: RemovedAs,
     pub(super) duplicate_keys: DuplicateKeys,
     /// Of conditions on repeated names.
-    pub(super) ambiguous: Ambiguous,
+    pub(super) on_duplicate: OnDuplicateName,
     /// Types of server-sent events that leave, beside those without one.
     pub(super) events: Vec<String>,
     /// Columns of a table that may leave at all: those that a path names.
@@ -173,19 +173,19 @@ pub struct Plan {
     /// The latter.
     pub(super) withholds_echoes: bool,
     /// What is held is noted node for node, whether or not a query goes on there.
-    pub(super) notes_all: bool,
+    pub(super) indexes_all: bool,
     /// For each class whether what it holds is looked through for what reaches a person.
     redacts: Vec<bool>,
     /// The regions that records can name.
     pub(super) regions: Regions,
     /// What its bodies are like.
-    pub(super) usual: Usual,
+    pub(super) shapes: SharedShapes,
     classes: Vec<Class>,
     /// For each class the category that its values' forms go by, and the shape of that.
     kinds: Vec<(Shape, Arc<str>)>,
     class_ids: HashMap<Vec<CategoryId>, ClassId>,
     /// The class of what has none of its own: all categories there are.
-    widest: ClassId,
+    fallback_class: ClassId,
 }
 
 impl Plan {
@@ -194,7 +194,7 @@ impl Plan {
     /// # Errors
     /// Every path that does not load, in the order of the mapping.
     pub fn compile(mapping: &Mapping, vocabulary: &Vocabulary) -> Result<Plan, Vec<MappingError>> {
-        let mut draft = Draft::default();
+        let mut draft = PlanBuilder::default();
         for record in &mapping.records {
             draft.record(record);
         }
@@ -203,9 +203,9 @@ impl Plan {
         plan.regions = vocabulary.regions().clone();
         plan.events.clone_from(&mapping.events);
         let fields = mapping.records.iter().flat_map(|record| &record.fields);
-        plan.columns = fields.filter_map(|field| rows::column(&field.path)).collect();
+        plan.columns = fields.filter_map(|field| rows::selected_column(&field.path)).collect();
         if mapping.duplicate_keys == DuplicateKeys::TreatAlike {
-            plan.ambiguous = Ambiguous::IsUnreadable;
+            plan.on_duplicate = OnDuplicateName::Unreadable;
         }
         plan.withholds_echoes = mapping.withhold_echoes;
         let tree = vocabulary.categories();
@@ -214,27 +214,27 @@ impl Plan {
         };
         plan.redacts = plan.classes.iter().map(redacts).collect();
         plan.conceals = plan.withholds_echoes || plan.redacts.contains(&true);
-        plan.notes_all |= plan.conceals;
+        plan.indexes_all |= plan.conceals;
         plan.explains = mapping.redaction == Redaction::Rfc9537;
         if plan.explains {
             // It says of what it removes that it is not there.
             plan.removed_as = RemovedAs::Omit;
         }
-        plan.whole |= plan.explains;
-        plan.notes_all |= plan.explains;
+        plan.holds_document |= plan.explains;
+        plan.indexes_all |= plan.explains;
         Ok(plan)
     }
 
     /// The plan that removes what the queries select and keeps the rest.
     pub(super) fn removing(queries: &[String]) -> Result<Plan, Vec<MappingError>> {
-        let mut draft = Draft::default();
+        let mut draft = PlanBuilder::default();
         for text in queries {
             match query::read(text) {
                 // The number of the category does not matter: whatever has one goes.
                 Ok((Anchor::Document, query)) => {
                     draft.add(
                         query,
-                        Role::Field { categories: vec![CategoryId(0)], embedded: false },
+                        QueryRole::Field { categories: vec![CategoryId(0)], embedded: false },
                         Anchor::Document,
                     );
                 }
@@ -243,7 +243,7 @@ impl Plan {
             }
         }
         let plan = draft.finish(Unclassified::Release, RemovedAs::Omit, DuplicateKeys::TreatAlike)?;
-        Ok(Plan { ambiguous: Ambiguous::Holds, ..plan })
+        Ok(Plan { on_duplicate: OnDuplicateName::ConditionHolds, ..plan })
     }
 
     /// Whether what reaches a person is taken out of what a class holds.
@@ -278,7 +278,7 @@ impl Plan {
         }
         let maybe = state.maybe_fields.iter().copied();
         let widest = union(certain.chain(maybe).filter_map(|query| self.categories(query)));
-        self.class_ids.get(&widest).copied().unwrap_or(self.widest)
+        self.class_ids.get(&widest).copied().unwrap_or(self.fallback_class)
     }
 
     /// What the forms of a class's values go by.
@@ -295,14 +295,14 @@ impl Plan {
 
     /// Whether what a query selects is JSON in a string.
     pub(super) fn is_embedded(&self, query: u16) -> bool {
-        matches!(self.role(query), Some(Role::Field { embedded: true, .. }))
+        matches!(self.role(query), Some(QueryRole::Field { embedded: true, .. }))
     }
 
     pub(super) fn query(&self, number: u16) -> Option<&Query> {
         self.queries.get(usize::from(number))
     }
 
-    pub(super) fn role(&self, number: u16) -> Option<&Role> {
+    pub(super) fn role(&self, number: u16) -> Option<&QueryRole> {
         self.roles.get(usize::from(number))
     }
 }
@@ -325,10 +325,10 @@ fn kind(class: &Class, vocabulary: &Vocabulary) -> (Shape, Arc<str>) {
     (if is_one { shape } else { Shape::Other }, category)
 }
 
-fn categories(roles: &[Role], query: u16) -> Option<&[CategoryId]> {
+fn categories(roles: &[QueryRole], query: u16) -> Option<&[CategoryId]> {
     match roles.get(usize::from(query))? {
-        Role::Field { categories, .. } => Some(categories),
-        Role::Record(_) | Role::Capture => None,
+        QueryRole::Field { categories, .. } => Some(categories),
+        QueryRole::Record(_) | QueryRole::Capture => None,
     }
 }
 
@@ -341,10 +341,10 @@ fn union<'a>(sets: impl Iterator<Item = &'a [CategoryId]>) -> Vec<CategoryId> {
 
 /// A plan in the making.
 #[derive(Default)]
-struct Draft {
+struct PlanBuilder {
     queries: Vec<Query>,
-    roles: Vec<Role>,
-    sets: Vec<Set>,
+    roles: Vec<QueryRole>,
+    sets: Vec<RecordSet>,
     document: Vec<u16>,
     errors: Vec<MappingError>,
     whole: bool,
@@ -352,17 +352,17 @@ struct Draft {
     columns: Vec<String>,
 }
 
-impl Draft {
+impl PlanBuilder {
     fn fail(&mut self, path: &str, fault: PathFault) {
         self.errors.push(MappingError { path: path.to_owned(), fault });
     }
 
-    fn add(&mut self, query: Query, role: Role, anchor: Anchor) -> u16 {
+    fn add(&mut self, query: Query, role: QueryRole, anchor: Anchor) -> u16 {
         let number = u16::try_from(self.queries.len()).unwrap_or(u16::MAX);
         let from_root = anchor == Anchor::Document;
         self.whole |= from_root && query.reads_root();
         // A capture from the document is looked up in it, not walked.
-        if from_root && !matches!(role, Role::Capture) {
+        if from_root && !matches!(role, QueryRole::Capture) {
             self.document.push(number);
         }
         self.queries.push(query);
@@ -372,14 +372,14 @@ impl Draft {
 
     fn record(&mut self, mapping: &super::mapping::RecordMapping) {
         let number = self.sets.len();
-        let mut set = Set::default();
+        let mut set = RecordSet::default();
         let mut rows = None;
         match query::read(&mapping.path) {
             Ok((Anchor::Document, query)) => {
                 set.evaluated = query.reads_root()
                     || query.segments.iter().any(|segment| segment.descendant || !segment.is_forward());
                 rows = mapping.columns.is_some().then(|| query.clone());
-                self.add(query, Role::Record(number), Anchor::Document);
+                self.add(query, QueryRole::Record(number), Anchor::Document);
             }
             Ok((Anchor::Record, _)) => self.fail(&mapping.path, PathFault::NotFromDocument),
             Err(fault) => self.fail(&mapping.path, fault),
@@ -394,7 +394,7 @@ impl Draft {
                     let capture = self.capture(&columns.path);
                     capture.zip(rows).map(|(capture, rows)| {
                         let (tables, scattered) = self.tables(&rows, capture);
-                        Header { capture, names: columns.names.clone(), tables, scattered }
+                        TableHeader { capture, names: columns.names.clone(), tables, scattered }
                     })
                 }
             };
@@ -407,7 +407,7 @@ impl Draft {
             match self.read(path) {
                 Ok((anchor, query)) => {
                     let categories = union([categories.as_slice()].into_iter());
-                    let field = self.add(query, Role::Field { categories, embedded: *embedded }, anchor);
+                    let field = self.add(query, QueryRole::Field { categories, embedded: *embedded }, anchor);
                     if anchor == Anchor::Record {
                         set.fields.push(field);
                     }
@@ -453,29 +453,35 @@ impl Draft {
         let scattered = if beyond(to_rows) > 0 { beyond(&columns.segments) } else { 0 };
         let way = Query { segments: to_rows.iter().take(common).cloned().collect() };
         let tables = (!way.is_singular()).then(|| Capture {
-            query: self.add(way, Role::Capture, Anchor::Document),
+            query: self.add(way, QueryRole::Capture, Anchor::Document),
             anchor: Anchor::Document,
             singular: false,
         });
         (tables, scattered)
     }
 
-    fn source(&mut self, source: &SubjectSource) -> Option<Source> {
+    fn source(&mut self, source: &SubjectSource) -> Option<IdSource> {
         let from = match source.path.strip_prefix('{') {
             Some(rest) => match rest.strip_suffix('}') {
-                Some(name) if !name.is_empty() => From::Parameter(name.into()),
+                Some(name) if !name.is_empty() => IdOrigin::Parameter(name.into()),
                 _ => {
                     self.fail(&source.path, PathFault::Parameter);
                     return None;
                 }
             },
-            None => From::Body(self.capture(&source.path)?),
+            None => IdOrigin::Body(self.capture(&source.path)?),
         };
         let (on_the_way, one_each) = match &from {
-            From::Body(capture) if source.optional => self.on_the_way(*capture),
-            From::Body(_) | From::Parameter(_) => (Vec::new(), false),
+            IdOrigin::Body(capture) if source.optional => self.on_the_way(*capture),
+            IdOrigin::Body(_) | IdOrigin::Parameter(_) => (Vec::new(), false),
         };
-        Some(Source { from, ids: source.ids.clone(), optional: source.optional, on_the_way, one_each })
+        Some(IdSource {
+            origin: from,
+            ids: source.ids.clone(),
+            optional: source.optional,
+            ancestors: on_the_way,
+            one_each,
+        })
     }
 
     /// The ways to what a capture selects, and whether each node at the last of them has one at most.
@@ -486,7 +492,11 @@ impl Draft {
         let ways = (1..query.segments.len()).map(|length| {
             let way = Query { segments: query.segments.iter().take(length).cloned().collect() };
             let singular = way.is_singular();
-            Capture { query: self.add(way, Role::Capture, capture.anchor), anchor: capture.anchor, singular }
+            Capture {
+                query: self.add(way, QueryRole::Capture, capture.anchor),
+                anchor: capture.anchor,
+                singular,
+            }
         });
         (ways.collect(), query.segments.last().is_some_and(Segment::is_singular))
     }
@@ -497,7 +507,7 @@ impl Draft {
                 // It may stand anywhere in the document, before the record or after it.
                 self.whole |= anchor == Anchor::Document;
                 let singular = query.is_singular();
-                Some(Capture { query: self.add(query, Role::Capture, anchor), anchor, singular })
+                Some(Capture { query: self.add(query, QueryRole::Capture, anchor), anchor, singular })
             }
             Err(fault) => {
                 self.fail(path, fault);
@@ -516,8 +526,12 @@ impl Draft {
             return Err(self.errors);
         }
         let mut sets = self.sets;
-        let builder =
-            Builder { queries: &self.queries, roles: &self.roles, sets: &sets, document: &self.document };
+        let builder = AutomatonBuilder {
+            queries: &self.queries,
+            roles: &self.roles,
+            sets: &sets,
+            document: &self.document,
+        };
         let automaton = match builder.determinise() {
             Some(automaton) => automaton,
             None => {
@@ -527,11 +541,11 @@ impl Draft {
                 automaton
             }
         };
-        let classes = foresee(&automaton, &self.roles);
+        let classes = enumerate_classes(&automaton, &self.roles);
         let class_ids: HashMap<_, _> =
             (0..).map(ClassId).zip(&classes).map(|(id, class)| (class.categories.clone(), id)).collect();
         let all = union((0..).zip(&self.roles).filter_map(|(query, _)| categories(&self.roles, query)));
-        let widest = class_ids.get(&all).copied().unwrap_or(UNFORESEEN);
+        let widest = class_ids.get(&all).copied().unwrap_or(UNKNOWN_CLASS);
         let class = |state: &State| {
             if state.fields.is_empty() {
                 return None;
@@ -541,7 +555,7 @@ impl Draft {
         };
         let state_classes = automaton.states.iter().map(class).collect();
         let may_embed = automaton.states.iter().flat_map(|state| &state.maybe_fields).any(|&query| {
-            matches!(self.roles.get(usize::from(query)), Some(Role::Field { embedded: true, .. }))
+            matches!(self.roles.get(usize::from(query)), Some(QueryRole::Field { embedded: true, .. }))
         });
         let evaluates = self.whole
             || sets.iter().any(|set| set.evaluated)
@@ -552,26 +566,26 @@ impl Draft {
             sets,
             automaton,
             state_classes,
-            whole: self.whole,
+            holds_document: self.whole,
             evaluates,
             may_embed,
             unclassified,
             removed_as,
             duplicate_keys,
-            ambiguous: Ambiguous::CannotBe,
+            on_duplicate: OnDuplicateName::Impossible,
             events: Vec::new(),
             columns: Vec::new(),
             explains: false,
             conceals: false,
             withholds_echoes: false,
             regions: Regions::default(),
-            usual: Usual::default(),
-            notes_all: evaluates,
+            shapes: SharedShapes::default(),
+            indexes_all: evaluates,
             redacts: Vec::new(),
             classes,
             kinds: Vec::new(),
             class_ids,
-            widest,
+            fallback_class: widest,
         })
     }
 }
@@ -579,12 +593,12 @@ impl Draft {
 /// The classes a node can have: what is certain in a state, with what is maybe. Of a few paths that
 /// may meet every combination; of many each by itself and in pairs, and all together, which is what
 /// the rest of the combinations count as.
-fn foresee(automaton: &Automaton, roles: &[Role]) -> Vec<Class> {
-    let mut foreseen = Foreseen::default();
+fn enumerate_classes(automaton: &Automaton, roles: &[QueryRole]) -> Vec<Class> {
+    let mut foreseen = ClassList::default();
     let mut seen = HashSet::new();
     let all = roles.iter().filter_map(|role| match role {
-        Role::Field { categories, .. } => Some(categories.as_slice()),
-        Role::Record(_) | Role::Capture => None,
+        QueryRole::Field { categories, .. } => Some(categories.as_slice()),
+        QueryRole::Record(_) | QueryRole::Capture => None,
     });
     for state in &automaton.states {
         let certain = union(state.fields.iter().filter_map(|&query| categories(roles, query)));
@@ -598,7 +612,7 @@ fn foresee(automaton: &Automaton, roles: &[Role]) -> Vec<Class> {
         let with = |chosen: &[&[CategoryId]]| union(chosen.iter().copied().chain([certain.as_slice()]));
         foreseen.add(with(&[]));
         foreseen.add(with(&maybe));
-        if maybe.len() <= MOST_MAYBE {
+        if maybe.len() <= MAX_COMBINED {
             for choice in 1..1u32 << maybe.len() {
                 let bits = maybe.iter().enumerate().filter(|(bit, _)| choice >> bit & 1 == 1);
                 foreseen.add(with(&bits.map(|(_, set)| *set).collect::<Vec<_>>()));
@@ -617,23 +631,23 @@ fn foresee(automaton: &Automaton, roles: &[Role]) -> Vec<Class> {
 }
 
 /// Classes in the making.
-struct Foreseen {
+struct ClassList {
     classes: Vec<Class>,
     known: HashSet<Vec<CategoryId>>,
     /// Some did not fit in.
     full: bool,
 }
 
-impl Default for Foreseen {
+impl Default for ClassList {
     fn default() -> Self {
-        Foreseen { classes: vec![Class::default()], known: HashSet::from([Vec::new()]), full: false }
+        ClassList { classes: vec![Class::default()], known: HashSet::from([Vec::new()]), full: false }
     }
 }
 
-impl Foreseen {
+impl ClassList {
     fn add(&mut self, categories: Vec<CategoryId>) {
         // One is kept free for what stands for the rest.
-        if self.classes.len() + 1 >= MOST_CLASSES {
+        if self.classes.len() + 1 >= MAX_CLASSES {
             self.full |= !self.known.contains(&categories);
         } else if self.known.insert(categories.clone()) {
             self.classes.push(Class { categories });

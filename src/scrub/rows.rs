@@ -7,11 +7,11 @@
 
 use serde_json::{Map, Value};
 
-use super::unreadable::{BYTE_ORDER_MARK, Fault, Limits, Unreadable};
+use super::unreadable::{BYTE_ORDER_MARK, BodyFault, Limits, Unreadable};
 
 /// Where the next byte stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Place {
+enum FieldState {
     /// A field begins, or is without quotes.
     #[default]
     Plain,
@@ -35,7 +35,7 @@ pub(super) struct Rows {
     /// Bytes of the body that were taken, and those before the row in the making.
     taken: u64,
     at: u64,
-    place: Place,
+    field_state: FieldState,
     /// Bytes of the byte order mark that came.
     mark: usize,
     /// Bytes of the row in the making.
@@ -45,14 +45,14 @@ pub(super) struct Rows {
     /// None before the header was read.
     columns: Option<Vec<Column>>,
     /// Whether the end of the body may be a break: nothing says how long it is.
-    may_be_cut: bool,
+    unknown_length: bool,
 }
 
 impl Rows {
     /// Tells that the end of the body may be a break. A row counts once its line's end is here then: of a number that is cut,
     /// the rest is another person's.
-    pub(super) fn may_be_cut(&mut self) {
-        self.may_be_cut = true;
+    pub(super) fn set_unknown_length(&mut self) {
+        self.unknown_length = true;
     }
 
     /// Takes the next bytes of the table, and writes the rows that end in them; `scrub` appends what may leave of one
@@ -77,7 +77,7 @@ impl Rows {
             self.taken += 1;
             self.held += 1;
             if self.held > limits.record || self.fields.len() > limits.members {
-                return Err(self.unreadable(Fault::TooLong));
+                return Err(self.unreadable(BodyFault::TooLong));
             }
             if ends {
                 self.end_row(listed, out, &mut scrub)?;
@@ -86,20 +86,22 @@ impl Rows {
         if !last {
             return Ok(());
         }
-        match self.place {
-            Place::Quoted => Err(self.unreadable(Fault::Truncated)),
-            Place::Returned => Err(self.unreadable(Fault::Malformed)),
-            Place::Plain | Place::Closed if self.held > 0 && self.may_be_cut => {
-                Err(self.unreadable(Fault::Truncated))
+        match self.field_state {
+            FieldState::Quoted => Err(self.unreadable(BodyFault::Truncated)),
+            FieldState::Returned => Err(self.unreadable(BodyFault::Malformed)),
+            FieldState::Plain | FieldState::Closed if self.held > 0 && self.unknown_length => {
+                Err(self.unreadable(BodyFault::Truncated))
             }
             // The last row needs no line's end.
-            Place::Plain | Place::Closed if self.held > 0 => self.end_row(listed, out, &mut scrub),
-            Place::Plain | Place::Closed if self.columns.is_none() => Err(self.unreadable(Fault::Truncated)),
-            Place::Plain | Place::Closed => Ok(()),
+            FieldState::Plain | FieldState::Closed if self.held > 0 => self.end_row(listed, out, &mut scrub),
+            FieldState::Plain | FieldState::Closed if self.columns.is_none() => {
+                Err(self.unreadable(BodyFault::Truncated))
+            }
+            FieldState::Plain | FieldState::Closed => Ok(()),
         }
     }
 
-    fn unreadable(&self, fault: Fault) -> Unreadable {
+    fn unreadable(&self, fault: BodyFault) -> Unreadable {
         Unreadable { fault, at: self.at }
     }
 
@@ -112,7 +114,7 @@ impl Rows {
                 (self.taken, self.at, self.mark) = (self.taken + 1, self.taken + 1, self.mark + 1);
                 Ok(true)
             }
-            Some(_) if is_marked => Err(self.unreadable(Fault::NotUtf8)),
+            Some(_) if is_marked => Err(self.unreadable(BodyFault::NotUtf8)),
             Some(_) | None => Ok(false),
         }
     }
@@ -122,34 +124,34 @@ impl Rows {
         if self.fields.is_empty() {
             self.fields.push(Vec::new());
         }
-        let wrong = Unreadable { fault: Fault::Malformed, at: self.at };
+        let wrong = Unreadable { fault: BodyFault::Malformed, at: self.at };
         let begins = self.fields.last().is_some_and(Vec::is_empty);
         let mut ends = false;
-        self.place = match (self.place, byte) {
-            (Place::Quoted, b'"') => Place::Closed,
-            (Place::Closed, b'"') => {
+        self.field_state = match (self.field_state, byte) {
+            (FieldState::Quoted, b'"') => FieldState::Closed,
+            (FieldState::Closed, b'"') => {
                 self.keep(byte);
-                Place::Quoted
+                FieldState::Quoted
             }
-            (Place::Quoted, _) => {
+            (FieldState::Quoted, _) => {
                 self.keep(byte);
-                Place::Quoted
+                FieldState::Quoted
             }
-            (Place::Plain, b'"') if begins => Place::Quoted,
-            (Place::Plain | Place::Closed, b',') => {
+            (FieldState::Plain, b'"') if begins => FieldState::Quoted,
+            (FieldState::Plain | FieldState::Closed, b',') => {
                 self.fields.push(Vec::new());
-                Place::Plain
+                FieldState::Plain
             }
-            (Place::Plain | Place::Closed, b'\r') => Place::Returned,
+            (FieldState::Plain | FieldState::Closed, b'\r') => FieldState::Returned,
             (_, b'\n') => {
                 ends = true;
-                Place::Plain
+                FieldState::Plain
             }
             // A quote in a field without quotes, a byte after the closing one, a carriage return that ends no row.
-            (Place::Plain, b'"') | (Place::Closed | Place::Returned, _) => return Err(wrong),
-            (Place::Plain, _) => {
+            (FieldState::Plain, b'"') | (FieldState::Closed | FieldState::Returned, _) => return Err(wrong),
+            (FieldState::Plain, _) => {
                 self.keep(byte);
-                Place::Plain
+                FieldState::Plain
             }
         };
         Ok(ends)
@@ -168,7 +170,7 @@ impl Rows {
         scrub: &mut impl FnMut(&[u8], &mut Vec<u8>) -> Result<(), Unreadable>,
     ) -> Result<(), Unreadable> {
         let fields = std::mem::take(&mut self.fields);
-        let not_utf8 = self.unreadable(Fault::NotUtf8);
+        let not_utf8 = self.unreadable(BodyFault::NotUtf8);
         let texts: Vec<String> =
             fields.into_iter().map(String::from_utf8).collect::<Result<_, _>>().map_err(|_| not_utf8)?;
         match &self.columns {
@@ -183,9 +185,12 @@ impl Rows {
                 // What was removed as a whole is nothing.
                 let left: Map<String, Value> = serde_json::from_slice(&scrubbed).unwrap_or_default();
                 let leaving = columns.iter().filter(|column| column.leaves);
-                write_row(leaving.map(|column| left.get(&column.name).map(plain).unwrap_or_default()), out);
+                write_row(
+                    leaving.map(|column| left.get(&column.name).map(field_text).unwrap_or_default()),
+                    out,
+                );
             }
-            Some(_) => return Err(self.unreadable(Fault::Malformed)),
+            Some(_) => return Err(self.unreadable(BodyFault::Malformed)),
         }
         (self.at, self.held) = (self.taken, 0);
         Ok(())
@@ -208,10 +213,10 @@ impl Rows {
         let mut sorted: Vec<&str> = columns.iter().map(|column| &*column.name).collect();
         sorted.sort_unstable();
         if sorted.windows(2).any(|pair| matches!(pair, [one, other] if one == other)) {
-            return Err(self.unreadable(Fault::DuplicateName));
+            return Err(self.unreadable(BodyFault::DuplicateName));
         }
         if !columns.iter().any(|column| column.leaves) {
-            return Err(self.unreadable(Fault::OtherColumns));
+            return Err(self.unreadable(BodyFault::OtherColumns));
         }
         write_row(columns.iter().filter(|column| column.leaves).map(|column| column.name.clone()), out);
         self.columns = Some(columns);
@@ -220,7 +225,7 @@ impl Rows {
 }
 
 /// The column that a path of a mapping selects: `@.name` or `@['name']`, as the row is the record.
-pub(super) fn column(path: &str) -> Option<String> {
+pub(super) fn selected_column(path: &str) -> Option<String> {
     let path = path.strip_prefix('@').or_else(|| path.strip_prefix('$'))?;
     let quoted =
         |quote: char| path.strip_prefix('[')?.strip_suffix(']')?.strip_prefix(quote)?.strip_suffix(quote);
@@ -232,7 +237,7 @@ pub(super) fn column(path: &str) -> Option<String> {
 }
 
 /// A value as the text of a field.
-fn plain(value: &Value) -> String {
+fn field_text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),

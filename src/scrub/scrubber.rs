@@ -7,20 +7,20 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::arbiter::{Arbiter, Judged, Removal};
-use super::events::Events;
+use super::arbiter::{FixedRemoval, FormPolicy, PermitForms};
+use super::events::EventStream;
 use super::forms::Forms;
-use super::judge::Judge;
+use super::judge::RecordPolicy;
 use super::mapping::Unclassified;
-use super::plan::{From, MappingError, Plan, Source};
+use super::plan::{IdOrigin, IdSource, MappingError, Plan};
 use super::rows::Rows;
 use super::unit::{Common, Outside};
-use super::unreadable::{BYTE_ORDER_MARK, Fault, Framing, Limits, RECORD_SEPARATOR, Unreadable};
-use super::walk::{Surround, Walk};
+use super::unreadable::{BYTE_ORDER_MARK, BodyFault, Framing, Limits, RECORD_SEPARATOR, Unreadable};
+use super::walk::{Walk, WalkContext};
 use crate::vocabulary::{IdReader, SubjectId};
 
 /// Bytes taken from a chunk at a time, so that a large chunk is not kept twice.
-const PART: usize = 1 << 16;
+const CHUNK: usize = 1 << 16;
 
 /// The ids that a route takes from the request's path, per record set.
 #[derive(Clone, Default)]
@@ -44,9 +44,9 @@ impl Parameters {
     }
 
     fn read(plan: &Plan, value: impl Fn(&str, &IdReader) -> Option<SubjectId>) -> Parameters {
-        let id = |source: &Source| match &source.from {
-            From::Body(_) => None,
-            From::Parameter(name) => value(name, &source.ids),
+        let id = |source: &IdSource| match &source.origin {
+            IdOrigin::Body(_) => None,
+            IdOrigin::Parameter(name) => value(name, &source.ids),
         };
         Parameters {
             subjects: plan.sets.iter().map(|set| set.subjects.iter().map(id).collect()).collect(),
@@ -81,7 +81,7 @@ pub struct Scrubber {
     may_be_marked: bool,
     walk: Walk,
     /// What takes an event stream apart, if the body is one.
-    events: Option<Box<Events>>,
+    events: Option<Box<EventStream>>,
     /// What takes a table apart, if the body is one.
     rows: Option<Box<Rows>>,
     failed: Option<Unreadable>,
@@ -121,7 +121,7 @@ impl Scrubber {
     pub fn of_unknown_length(mut self) -> Scrubber {
         // Of the others, a record that is cut is none.
         if let Some(rows) = &mut self.rows {
-            rows.may_be_cut();
+            rows.set_unknown_length();
         }
         self
     }
@@ -179,21 +179,21 @@ impl Scrubber {
     pub fn feed(
         &mut self,
         chunk: &[u8],
-        judge: &mut impl Judge,
+        judge: &mut impl RecordPolicy,
         out: &mut Vec<u8>,
     ) -> Result<(), Unreadable> {
-        self.take(chunk, false, &mut Judged(judge), out)
+        self.process(chunk, false, &mut PermitForms(judge), out)
     }
 
     /// The body ends here.
     ///
     /// # Errors
     /// If it ends too early, or as [`Scrubber::feed`] does.
-    pub fn finish(&mut self, judge: &mut impl Judge, out: &mut Vec<u8>) -> Result<(), Unreadable> {
-        self.take(&[], true, &mut Judged(judge), out)
+    pub fn finish(&mut self, judge: &mut impl RecordPolicy, out: &mut Vec<u8>) -> Result<(), Unreadable> {
+        self.process(&[], true, &mut PermitForms(judge), out)
     }
 
-    fn take<A: Arbiter>(
+    fn process<A: FormPolicy>(
         &mut self,
         chunk: &[u8],
         last: bool,
@@ -206,7 +206,7 @@ impl Scrubber {
         if let Some(mut events) = self.events.take() {
             // An event that the body ends in is never dispatched.
             let done = events.feed(chunk, &self.plan.events, &self.limits, out, |text, out| {
-                self.of_text().take(text, true, arbiter, out)
+                self.of_text().process(text, true, arbiter, out)
             });
             self.events = Some(events);
             self.failed = done.err();
@@ -215,7 +215,7 @@ impl Scrubber {
         if let Some(mut rows) = self.rows.take() {
             let listed = (self.plan.unclassified == Unclassified::Remove).then_some(&*self.plan.columns);
             let done = rows.feed(chunk, last, listed, &self.limits, out, |text, out| {
-                self.of_text().take(text, true, arbiter, out)
+                self.of_text().process(text, true, arbiter, out)
             });
             self.rows = Some(rows);
             self.failed = done.err();
@@ -223,7 +223,7 @@ impl Scrubber {
         }
         let mut outside = Outside::new(self.plan.classes().len());
         let mut done = Ok(());
-        let mut parts = chunk.chunks(PART).peekable();
+        let mut parts = chunk.chunks(CHUNK).peekable();
         loop {
             self.bytes.extend_from_slice(parts.next().unwrap_or_default());
             let last = last && parts.peek().is_none();
@@ -237,17 +237,17 @@ impl Scrubber {
             arbiter.account_outside(verdict, &outside.fields);
         }
         if last && done.is_ok() {
-            self.plan.usual.keep(self.walk.habits());
+            self.plan.shapes.store(self.walk.shapes());
         }
         self.failed = done.err();
         done
     }
 
-    fn advance<A: Arbiter>(
+    fn advance<A: FormPolicy>(
         &mut self,
         last: bool,
         arbiter: &mut A,
-        outside: &mut Outside<A::Verdict>,
+        outside: &mut Outside<A::Permit>,
         out: &mut Vec<u8>,
     ) -> Result<(), Unreadable> {
         let wrong = self.check();
@@ -256,7 +256,7 @@ impl Scrubber {
         let readable = self.bytes.get(..self.checked).unwrap_or_default();
         let common = Common { plan: &self.plan, forms: &self.forms, parameters: &self.parameters };
         let last = last && wrong.is_ok();
-        let mut surround = Surround { common, limits: self.limits, arbiter, outside, out };
+        let mut surround = WalkContext { common, limits: self.limits, arbiter, outside, out };
         self.walk.run(readable, self.base, last && self.checked == self.bytes.len(), &mut surround)?;
         wrong?;
         if last {
@@ -264,7 +264,7 @@ impl Scrubber {
             return if self.checked == self.bytes.len() && self.walk.is_complete() {
                 Ok(())
             } else {
-                Err(Unreadable { fault: Fault::Truncated, at: end })
+                Err(Unreadable { fault: BodyFault::Truncated, at: end })
             };
         }
         self.drop_decided();
@@ -284,7 +284,9 @@ impl Scrubber {
                 self.checked += error.valid_up_to();
                 match error.error_len() {
                     None => Ok(()),
-                    Some(_) => Err(Unreadable { fault: Fault::NotUtf8, at: self.base + self.checked as u64 }),
+                    Some(_) => {
+                        Err(Unreadable { fault: BodyFault::NotUtf8, at: self.base + self.checked as u64 })
+                    }
                 }
             }
         }
@@ -321,7 +323,7 @@ pub struct Remover {
     scrubber: Scrubber,
     /// What ends a text of many, in what comes out, or begins the next.
     between: Option<u8>,
-    most_held: usize,
+    max_held: usize,
     /// What is decided of a text that is not over.
     held: Vec<u8>,
 }
@@ -340,7 +342,7 @@ impl Remover {
             // The one text is as large as it likes; an event is held as it is.
             Framing::Document | Framing::Events | Framing::Rows => None,
         };
-        Ok(Remover { scrubber, between, most_held: limits.record, held: Vec::new() })
+        Ok(Remover { scrubber, between, max_held: limits.record, held: Vec::new() })
     }
 
     /// As [`Scrubber::feed`].
@@ -348,7 +350,7 @@ impl Remover {
     /// # Errors
     /// As [`Scrubber::feed`].
     pub fn feed(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), Unreadable> {
-        self.take(chunk, false, out)
+        self.process(chunk, false, out)
     }
 
     /// As [`Scrubber::finish`].
@@ -356,15 +358,15 @@ impl Remover {
     /// # Errors
     /// As [`Scrubber::finish`].
     pub fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Unreadable> {
-        self.take(&[], true, out)
+        self.process(&[], true, out)
     }
 
-    fn take(&mut self, chunk: &[u8], last: bool, out: &mut Vec<u8>) -> Result<(), Unreadable> {
+    fn process(&mut self, chunk: &[u8], last: bool, out: &mut Vec<u8>) -> Result<(), Unreadable> {
         let Some(between) = self.between else {
-            return self.scrubber.take(chunk, last, &mut Removal, out);
+            return self.scrubber.process(chunk, last, &mut FixedRemoval, out);
         };
-        let taken = self.scrubber.take(chunk, last, &mut Removal, &mut self.held);
-        let is_over = taken.is_ok() && (last || self.held.len() > self.most_held);
+        let taken = self.scrubber.process(chunk, last, &mut FixedRemoval, &mut self.held);
+        let is_over = taken.is_ok() && (last || self.held.len() > self.max_held);
         let whole = if is_over {
             self.held.len()
         } else {

@@ -7,7 +7,7 @@ use std::fmt;
 
 /// What is wrong with a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Fault {
+pub enum BodyFault {
     /// Not JSON as RFC 8259 has it.
     Malformed,
     /// Not UTF-8 (RFC 8259 section 8.1 allows nothing else between systems).
@@ -36,23 +36,23 @@ pub enum Fault {
     TrailingBytes,
 }
 
-impl Fault {
+impl BodyFault {
     /// The word used in logs and metrics.
     pub const fn name(self) -> &'static str {
         match self {
-            Fault::Malformed => "malformed",
-            Fault::NotUtf8 => "not-utf-8",
-            Fault::LoneSurrogate => "lone-surrogate",
-            Fault::DuplicateName => "duplicate-name",
-            Fault::TooDeep => "too-deep",
-            Fault::TooLong => "too-long",
-            Fault::NumberTooLong => "number-too-long",
-            Fault::NameTooLong => "name-too-long",
-            Fault::TooManyMembers => "too-many-members",
-            Fault::TooCostly => "too-costly",
-            Fault::OtherColumns => "other-columns",
-            Fault::Truncated => "truncated",
-            Fault::TrailingBytes => "trailing-bytes",
+            BodyFault::Malformed => "malformed",
+            BodyFault::NotUtf8 => "not-utf-8",
+            BodyFault::LoneSurrogate => "lone-surrogate",
+            BodyFault::DuplicateName => "duplicate-name",
+            BodyFault::TooDeep => "too-deep",
+            BodyFault::TooLong => "too-long",
+            BodyFault::NumberTooLong => "number-too-long",
+            BodyFault::NameTooLong => "name-too-long",
+            BodyFault::TooManyMembers => "too-many-members",
+            BodyFault::TooCostly => "too-costly",
+            BodyFault::OtherColumns => "other-columns",
+            BodyFault::Truncated => "truncated",
+            BodyFault::TrailingBytes => "trailing-bytes",
         }
     }
 }
@@ -60,7 +60,7 @@ impl Fault {
 /// A body that cannot be read: nothing more of it leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unreadable {
-    pub fault: Fault,
+    pub fault: BodyFault,
     /// Bytes of the body before the fault; for a value that is too long, before that value; in an
     /// event stream, before the event.
     pub at: u64,

@@ -5,7 +5,7 @@ use crate::cli::way::Trouble;
 use crate::decision::{Admitted, Controller, Permit, RecordFacts, Relationship, UnknownSubject, scenario};
 use crate::exchange::caller::Identity;
 use crate::ledger::Case;
-use crate::scrub::{Judge, Record};
+use crate::scrub::{Record, RecordPolicy};
 use crate::vocabulary::SubjectId;
 
 /// How well the ledger knows a person.
@@ -97,7 +97,7 @@ impl Judging<'_> {
         if subject.is_some() {
             let record =
                 Record { set, subjects: subject.map(std::slice::from_ref), controller, facts: &facts };
-            self.judge(&record);
+            self.record_permit(&record);
             return;
         }
         let controller = self.controller(controller);
@@ -112,7 +112,7 @@ impl Judging<'_> {
     /// Takes down a record that no mapping makes anybody's.
     pub(super) fn suppose_nobodys(&mut self, set: usize) {
         let facts = RecordFacts::default();
-        self.judge(&Record { set, subjects: None, controller: None, facts: &facts });
+        self.record_permit(&Record { set, subjects: None, controller: None, facts: &facts });
     }
 
     fn controller(&mut self, id: Option<&SubjectId>) -> Controller {
@@ -161,8 +161,8 @@ impl Judging<'_> {
     }
 }
 
-impl Judge for Judging<'_> {
-    fn judge(&mut self, record: &Record<'_>) -> Permit {
+impl RecordPolicy for Judging<'_> {
+    fn record_permit(&mut self, record: &Record<'_>) -> Permit {
         let controller = self.controller(record.controller);
         let subjects = record.subjects.unwrap_or_default();
         let people: Vec<Person> = subjects.iter().map(|id| self.person(id, record, &controller)).collect();
@@ -173,7 +173,7 @@ impl Judge for Judging<'_> {
         permit
     }
 
-    fn judge_document(&mut self) -> Permit {
+    fn document_permit(&mut self) -> Permit {
         self.admitted.no_subject()
     }
 

@@ -16,7 +16,7 @@ use crate::document::Document;
 use crate::exchange::route::{Route, Scrubbing, UnknownSubject, Withheld};
 use crate::finding::{Finding, suggestion};
 use crate::policy::{Pack, succession};
-use crate::scrub::{Framing, Judge, Pseudonyms, Record, Scrubber};
+use crate::scrub::{Framing, Pseudonyms, Record, RecordPolicy, Scrubber};
 use crate::vocabulary::PurposeId;
 
 /// Who would receive what for which purpose, about whom.
@@ -144,8 +144,8 @@ struct Offline {
     withholds: bool,
 }
 
-impl Judge for Offline {
-    fn judge(&mut self, record: &Record<'_>) -> Permit {
+impl RecordPolicy for Offline {
+    fn record_permit(&mut self, record: &Record<'_>) -> Permit {
         if record.subjects.is_none_or(<[_]>::is_empty) {
             return self.admitted.no_subject();
         }
@@ -157,7 +157,7 @@ impl Judge for Offline {
         self.admitted.judge_person(known, self.unknown_subject, controller, &facts, relationship, self.now)
     }
 
-    fn judge_document(&mut self) -> Permit {
+    fn document_permit(&mut self) -> Permit {
         self.admitted.no_subject()
     }
 

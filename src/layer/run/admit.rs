@@ -19,7 +19,7 @@ use crate::exchange::record_policy::{Judgement, Terms};
 use crate::exchange::route::{Found, Parameter, Route};
 use crate::exchange::{Refusal, Rejection, path, purpose, record_policy as judgement};
 use crate::ledger::Case;
-use crate::scrub::NamedByPath;
+use crate::scrub::PathIdentities;
 use crate::vocabulary::{CategoryId, Form, NotAPurpose, Operation, PurposeId};
 
 /// What admission asks, in its order, and how each says no.
@@ -148,7 +148,8 @@ impl Exchange {
         let unknown_subject = judgement::unknown_under(found.route.operation(&self.method), of_route);
         // What may leave is not asked here.
         let terms = Terms { unknown_subject, personal: &[] };
-        let named = mapped.map_or_else(NamedByPath::default, |mapped| mapped.plan.named(&found.parameters));
+        let named = mapped
+            .map_or_else(PathIdentities::default, |mapped| mapped.plan.path_identities(&found.parameters));
         let mut judgement = Judgement::new(ledger, admitted, &self.identity, terms, case, now);
         judgement.carries_out(&named).then_some(()).ok_or(Refusal::SubjectWithheld)
     }

@@ -10,7 +10,7 @@ use std::ops::Range;
 use aho_corasick::AhoCorasick;
 
 use super::legible::Legible;
-use crate::scrub::unreadable::Fault;
+use crate::scrub::unreadable::BodyFault;
 
 /// What a value weighs at least to be looked for, and from which on it is found within words.
 const LIGHTEST: usize = 4;
@@ -57,14 +57,14 @@ impl Withheld {
     }
 
     /// What looks for them; none if there are none.
-    pub(super) fn searcher(self) -> Result<Option<Echo>, Fault> {
+    pub(super) fn searcher(self) -> Result<Option<Echo>, BodyFault> {
         if self.texts.is_empty() {
             return Ok(None);
         }
         if self.bytes > MOST_BYTES {
-            return Err(Fault::TooCostly);
+            return Err(BodyFault::TooCostly);
         }
-        let searcher = AhoCorasick::new(&self.texts).map_err(|_| Fault::TooCostly)?;
+        let searcher = AhoCorasick::new(&self.texts).map_err(|_| BodyFault::TooCostly)?;
         Ok(Some(Echo { searcher, values: self.values, found: 0 }))
     }
 }
@@ -87,7 +87,7 @@ impl Echo {
     ///
     /// # Errors
     /// If there are too many.
-    pub(super) fn find(&mut self, denoted: &[u8], into: &mut Vec<Range<usize>>) -> Result<(), Fault> {
+    pub(super) fn find(&mut self, denoted: &[u8], into: &mut Vec<Range<usize>>) -> Result<(), BodyFault> {
         let legible = Legible::folded(denoted);
         if legible.is_opaque() {
             into.push(0..denoted.len());
@@ -100,14 +100,14 @@ impl Echo {
         self.find_in(&legible, into)
     }
 
-    fn find_in(&mut self, legible: &Legible<'_>, into: &mut Vec<Range<usize>>) -> Result<(), Fault> {
+    fn find_in(&mut self, legible: &Legible<'_>, into: &mut Vec<Range<usize>>) -> Result<(), BodyFault> {
         let text = legible.bytes();
         let in_word =
             |at: Option<usize>| at.and_then(|at| text.get(at)).is_some_and(u8::is_ascii_alphanumeric);
         for found in self.searcher.find_overlapping_iter(text) {
             self.found += 1;
             if self.found > MOST_FOUND {
-                return Err(Fault::TooCostly);
+                return Err(BodyFault::TooCostly);
             }
             let Some(value) = self.values.get(found.pattern().as_usize()) else { continue };
             let word = !in_word(found.start().checked_sub(1)) && !in_word(Some(found.end()));

@@ -12,7 +12,7 @@ mod legible;
 use std::ops::Range;
 
 use super::evaluate::unquoted;
-use super::unreadable::Fault;
+use super::unreadable::BodyFault;
 use echo::{Echo, Withheld};
 use legible::Legible;
 
@@ -45,7 +45,7 @@ impl Sought {
     ///
     /// # Errors
     /// If there are too many values.
-    pub(super) fn search(self) -> Result<Search, Fault> {
+    pub(super) fn search(self) -> Result<Search, BodyFault> {
         Ok(Search { echo: self.withheld.searcher()?, found: Vec::new() })
     }
 }
@@ -62,7 +62,7 @@ impl Search {
     ///
     /// # Errors
     /// If the work takes too long.
-    pub(super) fn concealed(&mut self, value: &[u8], redacts: bool) -> Result<Option<String>, Fault> {
+    pub(super) fn concealed(&mut self, value: &[u8], redacts: bool) -> Result<Option<String>, BodyFault> {
         let string = value.first() == Some(&b'"');
         if !string && !matches!(value.first(), Some(b'-' | b'0'..=b'9')) {
             return Ok(None);
@@ -84,12 +84,12 @@ impl Search {
     ///
     /// # Errors
     /// If the work takes too long.
-    pub(super) fn is_in(&mut self, denoted: &[u8], redacts: bool) -> Result<bool, Fault> {
+    pub(super) fn is_in(&mut self, denoted: &[u8], redacts: bool) -> Result<bool, BodyFault> {
         self.find(denoted, redacts)?;
         Ok(!self.found.is_empty())
     }
 
-    fn find(&mut self, denoted: &[u8], redacts: bool) -> Result<(), Fault> {
+    fn find(&mut self, denoted: &[u8], redacts: bool) -> Result<(), BodyFault> {
         self.found.clear();
         if let Some(echo) = &mut self.echo {
             echo.find(denoted, &mut self.found)?;

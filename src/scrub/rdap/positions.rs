@@ -28,7 +28,7 @@ impl AnswerTree<'_> {
             let around = positions.get(parent as usize).is_some_and(|position| position.is_speakable);
             let is_mapped = |name| {
                 let name = denoted(name);
-                self.plan.automaton.knows(&name, lex::hash(&name))
+                self.plan.automaton.mentions(&name, lex::hash(&name))
             };
             let is_speakable = around && self.held.name(node).is_none_or(is_mapped);
             let Some((before, after)) = counts.get_mut(parent as usize) else { continue };

@@ -152,7 +152,7 @@ fn too_many_values_are_too_costly() {
     let body = format!(r#"{{"list":[{}]}}"#, values.join(","));
     let mut rules = Rules::new(&plan, without("name"));
     let error = scrub_in(&plan, &mut rules, body.as_bytes(), usize::MAX, Limits::default()).unwrap_err();
-    assert_eq!(error.0.fault, Fault::TooCostly);
+    assert_eq!(error.0.fault, BodyFault::TooCostly);
     assert!(error.1.is_empty());
 }
 

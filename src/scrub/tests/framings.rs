@@ -52,7 +52,7 @@ fn read(framing: Framing, body: &str) -> String {
     out
 }
 
-fn fault(framing: Framing, body: &str) -> (String, Fault) {
+fn fault(framing: Framing, body: &str) -> (String, BodyFault) {
     let (out, unreadable) = framed(framing, &[], body);
     (out, unreadable.unwrap().fault)
 }
@@ -73,7 +73,7 @@ fn a_line_is_a_text() {
     let lines = Framing::Lines;
     assert_eq!(read(lines, "{\"a\":1}\r\n\n [\t] \n12\n\"x\""), "{\"a\":1}\r\n\n [\t] \nnull\nnull");
     for body in ["{\n}", "{\"a\":\n1}\n", "{\"a\"\n:1}", "[1,\n2]", "[1\n]\n", "{}\n{\"a\":1,\n\"b\":2}"] {
-        assert_eq!(fault(lines, body).1, Fault::Malformed, "{body:?}");
+        assert_eq!(fault(lines, body).1, BodyFault::Malformed, "{body:?}");
     }
 }
 
@@ -96,11 +96,11 @@ fn a_scalar_of_a_sequence_waits_for_its_line_feed() {
             assert_eq!(run(body, chunk), (body.to_owned(), None), "{body:?}");
         }
         for (body, expected) in [
-            ("\x1e12", Fault::Truncated),
-            ("\x1e\"jane\"", Fault::Truncated),
-            ("\x1e12 ", Fault::Truncated),
-            ("\x1e12\x1e3\n", Fault::TrailingBytes),
-            ("\x1etru\n", Fault::Malformed),
+            ("\x1e12", BodyFault::Truncated),
+            ("\x1e\"jane\"", BodyFault::Truncated),
+            ("\x1e12 ", BodyFault::Truncated),
+            ("\x1e12\x1e3\n", BodyFault::TrailingBytes),
+            ("\x1etru\n", BodyFault::Malformed),
         ] {
             let (out, fault) = run(body, chunk);
             assert_eq!((out.trim_matches('\x1e'), fault), ("", Some(expected)), "{body:?}");
@@ -112,21 +112,21 @@ fn a_scalar_of_a_sequence_waits_for_its_line_feed() {
 fn a_sequence_that_may_be_cut_short_is_refused() {
     let seq = Framing::Sequence;
     for (body, expected) in [
-        ("{\"a\":1}\n", Fault::Malformed),
-        ("\x1e{\"a\":1}", Fault::Truncated),
-        ("\x1e12", Fault::Truncated),
-        ("\x1e{\"a\":1}\x1e{\"a\":1}\n", Fault::TrailingBytes),
-        ("\x1e{\"a\":1}\n{\"a\":1}\n", Fault::TrailingBytes),
-        ("\x1e{\"a\":\x1e1}\n", Fault::Malformed),
-        ("\x1e{}\n\x1e", Fault::Truncated),
-        ("\x1e\u{feff}{}\n", Fault::Malformed),
-        ("\u{feff}\u{feff}\x1e{}\n", Fault::Malformed),
+        ("{\"a\":1}\n", BodyFault::Malformed),
+        ("\x1e{\"a\":1}", BodyFault::Truncated),
+        ("\x1e12", BodyFault::Truncated),
+        ("\x1e{\"a\":1}\x1e{\"a\":1}\n", BodyFault::TrailingBytes),
+        ("\x1e{\"a\":1}\n{\"a\":1}\n", BodyFault::TrailingBytes),
+        ("\x1e{\"a\":\x1e1}\n", BodyFault::Malformed),
+        ("\x1e{}\n\x1e", BodyFault::Truncated),
+        ("\x1e\u{feff}{}\n", BodyFault::Malformed),
+        ("\u{feff}\u{feff}\x1e{}\n", BodyFault::Malformed),
     ] {
         assert_eq!(fault(seq, body).1, expected, "{body:?}");
     }
     // In the other framings a separator is none.
-    assert_eq!(fault(Framing::Lines, "\x1e{}\n").1, Fault::Malformed);
-    assert_eq!(fault(Framing::Lines, "{}\n\x1e{}\n").1, Fault::Malformed);
+    assert_eq!(fault(Framing::Lines, "\x1e{}\n").1, BodyFault::Malformed);
+    assert_eq!(fault(Framing::Lines, "{}\n\x1e{}\n").1, BodyFault::Malformed);
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn an_event_without_data_and_the_last_one_of_a_stream_leave_as_they_are() {
     assert_eq!(read(events, "event: ping\ndata:\n\nevent: x\ndata: [DONE]\n\n"), "");
     // It is no JSON anywhere else.
     for framing in [Framing::Document, Framing::Lines] {
-        assert_eq!(fault(framing, "[DONE]\n").1, Fault::Malformed);
+        assert_eq!(fault(framing, "[DONE]\n").1, BodyFault::Malformed);
     }
 }
 
@@ -187,10 +187,10 @@ fn one_byte_order_mark_begins_a_body_and_does_not_leave() {
         );
     }
     // Nowhere else, and not alone.
-    assert_eq!(fault(Framing::Document, " \u{feff}{}").1, Fault::Malformed);
-    assert_eq!(fault(Framing::Lines, "{}\n\u{feff}{}\n").1, Fault::Malformed);
-    assert_eq!(fault(Framing::Document, "\u{feff}").1, Fault::Truncated);
-    assert_eq!(fault(Framing::Document, "").1, Fault::Truncated);
+    assert_eq!(fault(Framing::Document, " \u{feff}{}").1, BodyFault::Malformed);
+    assert_eq!(fault(Framing::Lines, "{}\n\u{feff}{}\n").1, BodyFault::Malformed);
+    assert_eq!(fault(Framing::Document, "\u{feff}").1, BodyFault::Truncated);
+    assert_eq!(fault(Framing::Document, "").1, BodyFault::Truncated);
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn data_that_is_not_json_ends_the_stream() {
         assert_eq!(out, before.trim_end(), "{data:?}");
     }
     // A line's end within a string is one in JSON too.
-    assert_eq!(fault(Framing::Events, "data: {\"b\":\"x\ndata: y\"}\n\n").1, Fault::Malformed);
+    assert_eq!(fault(Framing::Events, "data: {\"b\":\"x\ndata: y\"}\n\n").1, BodyFault::Malformed);
     let plan = plan(&[]);
     let not_utf8 = scrub_framed(
         &plan,
@@ -233,7 +233,7 @@ fn data_that_is_not_json_ends_the_stream() {
         3,
         Limits::default(),
     );
-    assert_eq!(not_utf8.unwrap_err().0, Unreadable { fault: Fault::NotUtf8, at: 10 });
+    assert_eq!(not_utf8.unwrap_err().0, Unreadable { fault: BodyFault::NotUtf8, at: 10 });
 }
 
 #[test]
@@ -251,7 +251,7 @@ fn an_event_is_as_long_as_a_record_may_be() {
             let mut rules = Rules::new(&plan, of_one);
             let (unreadable, out) =
                 scrub_framed(&plan, &mut rules, Framing::Events, body.as_bytes(), chunk, limits).unwrap_err();
-            assert_eq!(unreadable, Unreadable { fault: Fault::TooLong, at: 10 }, "{long}");
+            assert_eq!(unreadable, Unreadable { fault: BodyFault::TooLong, at: 10 }, "{long}");
             assert_eq!(out, b"data: {}\n\n");
         }
     }
@@ -263,7 +263,7 @@ fn an_event_is_as_long_as_a_record_may_be() {
 }
 
 /// A table as a route reads it: rows of the person `1` are released.
-fn table(body: &str) -> Result<String, (String, Fault)> {
+fn table(body: &str) -> Result<String, (String, BodyFault)> {
     let (out, unreadable) = framed(Framing::Rows, &[], body);
     match unreadable {
         None => Ok(out),
@@ -295,30 +295,30 @@ fn what_is_no_table_is_not_read() {
     let begun = "a,b\r\n1,Ada";
     for (rows, fault) in [
         // One more, one less, none.
-        ("1,Ada,x\n", Fault::Malformed),
-        ("1\n", Fault::Malformed),
-        ("\n", Fault::Malformed),
-        ("1,\"Ada", Fault::Truncated),
-        ("1,\"Ada\"x\n", Fault::Malformed),
-        ("1,A\"da\n", Fault::Malformed),
-        ("1,Ada\rx\n", Fault::Malformed),
-        ("1,Ada\r", Fault::Malformed),
+        ("1,Ada,x\n", BodyFault::Malformed),
+        ("1\n", BodyFault::Malformed),
+        ("\n", BodyFault::Malformed),
+        ("1,\"Ada", BodyFault::Truncated),
+        ("1,\"Ada\"x\n", BodyFault::Malformed),
+        ("1,A\"da\n", BodyFault::Malformed),
+        ("1,Ada\rx\n", BodyFault::Malformed),
+        ("1,Ada\r", BodyFault::Malformed),
     ] {
         let (out, found) = table(&format!("a,b\n1,Ada\n{rows}")).unwrap_err();
         assert_eq!((out.trim_end(), found), (begun, fault), "{rows:?}");
     }
     for (body, fault) in [
-        ("", Fault::Truncated),
-        ("\u{feff}", Fault::Truncated),
-        ("a,a\n1,1\n", Fault::DuplicateName),
-        ("a,b,b\n1,1,1\n", Fault::DuplicateName),
-        ("\"a", Fault::Truncated),
+        ("", BodyFault::Truncated),
+        ("\u{feff}", BodyFault::Truncated),
+        ("a,a\n1,1\n", BodyFault::DuplicateName),
+        ("a,b,b\n1,1,1\n", BodyFault::DuplicateName),
+        ("\"a", BodyFault::Truncated),
         // Other columns, other marks between them, none, no table.
-        ("x,y\n1,2\n", Fault::OtherColumns),
-        ("a;b\r\n1;Ada\r\n", Fault::OtherColumns),
-        ("A,B\n1,Ada\n", Fault::OtherColumns),
-        ("1,Ada\n", Fault::OtherColumns),
-        ("<html>\n1,Ada\n", Fault::OtherColumns),
+        ("x,y\n1,2\n", BodyFault::OtherColumns),
+        ("a;b\r\n1;Ada\r\n", BodyFault::OtherColumns),
+        ("A,B\n1,Ada\n", BodyFault::OtherColumns),
+        ("1,Ada\n", BodyFault::OtherColumns),
+        ("<html>\n1,Ada\n", BodyFault::OtherColumns),
     ] {
         assert_eq!(table(body), Err((String::new(), fault)), "{body:?}");
     }
@@ -327,12 +327,12 @@ fn what_is_no_table_is_not_read() {
         let mut rules = Rules::new(&plan, of_one);
         scrub_framed(&plan, &mut rules, Framing::Rows, body, 3, limits).unwrap_err().0
     };
-    assert_eq!(run(b"a,b\n1,\xff\n", Limits::default()), Unreadable { fault: Fault::NotUtf8, at: 4 });
+    assert_eq!(run(b"a,b\n1,\xff\n", Limits::default()), Unreadable { fault: BodyFault::NotUtf8, at: 4 });
     let long = format!("a,b\n1,{}\n", "x".repeat(100));
     let limits = Limits { record: 100, ..Limits::default() };
-    assert_eq!(run(long.as_bytes(), limits), Unreadable { fault: Fault::TooLong, at: 4 });
+    assert_eq!(run(long.as_bytes(), limits), Unreadable { fault: BodyFault::TooLong, at: 4 });
     let wide = Limits { members: 2, ..Limits::default() };
-    assert_eq!(run(b"a,b,c\n", wide).fault, Fault::TooLong);
+    assert_eq!(run(b"a,b,c\n", wide).fault, BodyFault::TooLong);
 }
 
 #[test]
@@ -348,8 +348,8 @@ fn a_row_that_may_be_cut_short_does_not_count() {
     };
     assert_eq!(read("b,a\nAda,1\n"), ("b,a\r\nAda,1\r\n".to_owned(), None));
     // What a break left of 12 is another person.
-    assert_eq!(read("b,a\nAda,1\nBob,1"), ("b,a\r\nAda,1\r\n".to_owned(), Some(Fault::Truncated)));
-    assert_eq!(read("b,a"), (String::new(), Some(Fault::Truncated)));
+    assert_eq!(read("b,a\nAda,1\nBob,1"), ("b,a\r\nAda,1\r\n".to_owned(), Some(BodyFault::Truncated)));
+    assert_eq!(read("b,a"), (String::new(), Some(BodyFault::Truncated)));
 }
 
 proptest! {

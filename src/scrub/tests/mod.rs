@@ -102,8 +102,8 @@ impl Rules {
     }
 }
 
-impl Judge for Rules {
-    fn judge(&mut self, record: &Record<'_>) -> Permit {
+impl RecordPolicy for Rules {
+    fn record_permit(&mut self, record: &Record<'_>) -> Permit {
         let ids = |ids: &[SubjectId]| ids.iter().map(|id| id.id().to_string()).collect();
         let seen = Seen {
             set: record.set,
@@ -116,7 +116,7 @@ impl Judge for Rules {
         permit
     }
 
-    fn judge_document(&mut self) -> Permit {
+    fn document_permit(&mut self) -> Permit {
         self.permit(None)
     }
 

@@ -375,7 +375,7 @@ fn the_search_for_repeated_names_is_bounded() {
             .err()
             .map(|(error, _)| error.fault)
     };
-    assert_eq!((run(1000), run(50_000)), (None, Some(Fault::TooCostly)));
+    assert_eq!((run(1000), run(50_000)), (None, Some(BodyFault::TooCostly)));
 }
 
 #[test]
@@ -631,7 +631,7 @@ fn a_table_with_other_columns_or_rows_is_refused() {
         let mut rules = Rules::new(&plan, of_one);
         let limits = Limits::default();
         let (error, out) = scrub_in(&plan, &mut rules, body.as_bytes(), usize::MAX, limits).unwrap_err();
-        assert_eq!(error.fault, Fault::OtherColumns, "{body}");
+        assert_eq!(error.fault, BodyFault::OtherColumns, "{body}");
         assert!(!String::from_utf8(out).unwrap().contains("a@x"), "{body}");
     };
     for body in [
@@ -670,7 +670,7 @@ fn each_of_several_tables_has_a_header_of_its_own() {
         match scrub_in(&plan, &mut rules, body.as_bytes(), usize::MAX, Limits::default()) {
             Ok(out) => String::from_utf8(out).unwrap().contains("a@x"),
             Err((error, out)) => {
-                assert_eq!(error.fault, Fault::OtherColumns, "{body}");
+                assert_eq!(error.fault, BodyFault::OtherColumns, "{body}");
                 assert!(!String::from_utf8(out).unwrap().contains("a@x"), "{body}");
                 false
             }
@@ -714,7 +714,7 @@ fn rows_that_two_record_sets_claim_are_refused() {
     let body = r#"{"columns":["email","id","tags"],"rows":[["a@x",1,[]]]}"#;
     let refused =
         scrub_in(&plan, &mut Rules::new(&plan, of_one), body.as_bytes(), usize::MAX, Limits::default());
-    assert_eq!(refused.unwrap_err().0.fault, Fault::OtherColumns);
+    assert_eq!(refused.unwrap_err().0.fault, BodyFault::OtherColumns);
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn a_large_pattern_of_the_document_is_not_compiled() {
     let body = |pattern: &str| format!(r#"[{{"a":"xx","p":"{pattern}"}}]"#);
     assert_eq!(remove_in(&queries, body("x{2}").as_bytes(), 7).unwrap(), br#"[{"p":"x{2}"}]"#);
     let fault = remove_in(&queries, body("(a{60}){60}").as_bytes(), 7).unwrap_err().fault;
-    assert_eq!(fault, Fault::TooCostly);
+    assert_eq!(fault, BodyFault::TooCostly);
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn lines_are_documents() {
     assert_eq!(String::from_utf8(out).unwrap(), "{\"b\":2}\n\n{}\r\n17\n");
     let mut remover = Remover::new(&[], Limits::default(), Framing::Lines).unwrap();
     let error = remover.feed(b"{} {}", &mut Vec::new()).unwrap_err();
-    assert_eq!(error, Unreadable { fault: Fault::TrailingBytes, at: 3 });
+    assert_eq!(error, Unreadable { fault: BodyFault::TrailingBytes, at: 3 });
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn of_texts_one_after_the_other_each_leaves_whole_or_not_at_all() {
             let mut remover = Remover::new(&["$.a".to_owned()], Limits::default(), framing).unwrap();
             let mut out = Vec::new();
             let fed = body.as_bytes().chunks(chunk).try_for_each(|chunk| remover.feed(chunk, &mut out));
-            assert_eq!(fed.unwrap_err().fault, Fault::Malformed);
+            assert_eq!(fed.unwrap_err().fault, BodyFault::Malformed);
             assert_eq!(String::from_utf8(out).unwrap(), *left, "chunks of {chunk}");
         }
     }

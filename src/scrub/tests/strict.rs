@@ -25,7 +25,7 @@ fn what_is_usual_in_an_array_is_no_member_of_it() {
             let body = format!("[{elements},{strange}{pad}]");
             for chunk in [usize::MAX, 5, 29, 34] {
                 let fault = remove_in(queries, body.as_bytes(), chunk).err().map(|it| it.fault);
-                assert_eq!(fault, Some(Fault::Malformed), "{body} {queries:?}");
+                assert_eq!(fault, Some(BodyFault::Malformed), "{body} {queries:?}");
             }
         }
     }
@@ -61,7 +61,7 @@ fn only_rfc_8259_is_read() {
         "[\"",
         "{\"a\":\"x",
     ] {
-        assert_eq!(fault(body.as_bytes()).map(|it| it.fault), Some(Fault::Truncated), "{body}");
+        assert_eq!(fault(body.as_bytes()).map(|it| it.fault), Some(BodyFault::Truncated), "{body}");
     }
     for body in [
         "]",
@@ -105,10 +105,10 @@ fn only_rfc_8259_is_read() {
         "[1e]",
     ] {
         let fault = fault(body.as_bytes()).map(|it| it.fault);
-        assert!(matches!(fault, Some(Fault::Malformed | Fault::TrailingBytes)), "{body} {fault:?}");
+        assert!(matches!(fault, Some(BodyFault::Malformed | BodyFault::TrailingBytes)), "{body} {fault:?}");
     }
     for body in ["{} {}", "1 2", "{}x", "[]]", "null,"] {
-        assert_eq!(fault(body.as_bytes()).map(|it| it.fault), Some(Fault::TrailingBytes), "{body}");
+        assert_eq!(fault(body.as_bytes()).map(|it| it.fault), Some(BodyFault::TrailingBytes), "{body}");
     }
     for body in [
         "{}",
@@ -140,21 +140,21 @@ fn only_utf_8_is_read() {
     ] {
         for around in [(&b"{\"gone\":\""[..], &b"\"}"[..]), (b"[\"", b"\"]"), (b"{\"", b"\":1}")] {
             let body = [around.0, bad, around.1].concat();
-            assert_eq!(fault(&body).map(|it| it.fault), Some(Fault::NotUtf8), "{bad:x?}");
+            assert_eq!(fault(&body).map(|it| it.fault), Some(BodyFault::NotUtf8), "{bad:x?}");
         }
     }
-    assert_eq!(fault(b"[\"\xe2\x82").map(|it| it.fault), Some(Fault::Truncated));
+    assert_eq!(fault(b"[\"\xe2\x82").map(|it| it.fault), Some(BodyFault::Truncated));
     assert_eq!(fault(b"\xef\xbb\xbf{}"), None);
-    assert_eq!(fault(b"\xef\xbb\xbf"), Some(Unreadable { fault: Fault::Truncated, at: 3 }));
-    assert_eq!(fault(b"\xef\xbb{}").map(|it| it.fault), Some(Fault::NotUtf8));
-    assert_eq!(fault(b"\xfe\xff\x00{").map(|it| it.fault), Some(Fault::NotUtf8));
-    assert_eq!(fault(b"{\x00}\x00").map(|it| it.fault), Some(Fault::Malformed));
+    assert_eq!(fault(b"\xef\xbb\xbf"), Some(Unreadable { fault: BodyFault::Truncated, at: 3 }));
+    assert_eq!(fault(b"\xef\xbb{}").map(|it| it.fault), Some(BodyFault::NotUtf8));
+    assert_eq!(fault(b"\xfe\xff\x00{").map(|it| it.fault), Some(BodyFault::NotUtf8));
+    assert_eq!(fault(b"{\x00}\x00").map(|it| it.fault), Some(BodyFault::Malformed));
 }
 
 #[test]
 fn faults_come_at_their_place_in_reading_order() {
-    assert_eq!(fault(b"[1,x,\xff]"), Some(Unreadable { fault: Fault::Malformed, at: 3 }));
-    assert_eq!(fault(b"[1,\"\xff\",x]"), Some(Unreadable { fault: Fault::NotUtf8, at: 4 }));
+    assert_eq!(fault(b"[1,x,\xff]"), Some(Unreadable { fault: BodyFault::Malformed, at: 3 }));
+    assert_eq!(fault(b"[1,\"\xff\",x]"), Some(Unreadable { fault: BodyFault::NotUtf8, at: 4 }));
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn half_a_surrogate_pair_is_no_name() {
         let plan = Arc::new(compile(&mapping(vec![])).unwrap());
         let mut rules = Rules::new(&plan, |_, _| Form::Clear);
         let (error, _) = scrub_in(&plan, &mut rules, body.as_bytes(), 4, Limits::default()).unwrap_err();
-        assert_eq!(error.fault, Fault::LoneSurrogate, "{body}");
+        assert_eq!(error.fault, BodyFault::LoneSurrogate, "{body}");
     }
     assert_eq!(fault(r#"{"\ud83d\ude00":1}"#.as_bytes()), None);
 }
@@ -172,15 +172,18 @@ fn half_a_surrogate_pair_is_no_name() {
 fn bounds_hold() {
     let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     assert_eq!(fault(nested(128).as_bytes()), None);
-    assert_eq!(fault(nested(129).as_bytes()), Some(Unreadable { fault: Fault::TooDeep, at: 128 }));
-    assert_eq!(fault("[".repeat(5_000).as_bytes()).map(|it| it.fault), Some(Fault::TooDeep));
+    assert_eq!(fault(nested(129).as_bytes()), Some(Unreadable { fault: BodyFault::TooDeep, at: 128 }));
+    assert_eq!(fault("[".repeat(5_000).as_bytes()).map(|it| it.fault), Some(BodyFault::TooDeep));
     let digits = "1".repeat(1024);
     assert_eq!(fault(digits.as_bytes()), None);
-    assert_eq!(fault(format!("{digits}1").as_bytes()).map(|it| it.fault), Some(Fault::NumberTooLong));
-    assert_eq!(fault(format!("[{digits}1]").as_bytes()).map(|it| it.fault), Some(Fault::NumberTooLong));
+    assert_eq!(fault(format!("{digits}1").as_bytes()).map(|it| it.fault), Some(BodyFault::NumberTooLong));
+    assert_eq!(fault(format!("[{digits}1]").as_bytes()).map(|it| it.fault), Some(BodyFault::NumberTooLong));
     let name = "n".repeat((1 << 16) - 2);
     assert_eq!(fault(format!("{{\"{name}\":1}}").as_bytes()), None);
-    assert_eq!(fault(format!("{{\"{name}n\":1}}").as_bytes()).map(|it| it.fault), Some(Fault::NameTooLong));
+    assert_eq!(
+        fault(format!("{{\"{name}n\":1}}").as_bytes()).map(|it| it.fault),
+        Some(BodyFault::NameTooLong)
+    );
 }
 
 #[test]
@@ -188,7 +191,7 @@ fn white_space_is_bounded_where_it_waits() {
     let body = format!("[1,{}2]", " ".repeat(1 << 20));
     let mut remover = Remover::new(&[], Limits::default(), Framing::Document).unwrap();
     let error = body.as_bytes().chunks(4096).try_for_each(|chunk| remover.feed(chunk, &mut Vec::new()));
-    assert_eq!(error.unwrap_err(), Unreadable { fault: Fault::TooLong, at: 2 });
+    assert_eq!(error.unwrap_err(), Unreadable { fault: BodyFault::TooLong, at: 2 });
 }
 
 #[test]
@@ -198,7 +201,7 @@ fn duplicate_names_are_refused_unless_treated_alike() {
     let plan = Arc::new(compile(&mapping).unwrap());
     let mut rules = Rules::new(&plan, |_, _| Form::Clear);
     let (error, out) = scrub_in(&plan, &mut rules, body.as_bytes(), 5, Limits::default()).unwrap_err();
-    assert_eq!(error, Unreadable { fault: Fault::DuplicateName, at: 35 });
+    assert_eq!(error, Unreadable { fault: BodyFault::DuplicateName, at: 35 });
     assert!(!String::from_utf8_lossy(&out).contains("id"));
     mapping.duplicate_keys = DuplicateKeys::TreatAlike;
     let (out, _) = scrub(&mapping, body, |_, _| Form::Clear);
@@ -225,10 +228,10 @@ fn a_condition_that_hangs_on_which_name_counts_is_not_read() {
     let deep = Arc::new(compile(&mapping).unwrap());
     let (error, _) =
         scrub_in(&deep, &mut Rules::new(&deep, |_, _| Form::Clear), body, 5, Limits::default()).unwrap_err();
-    assert_eq!(error.fault, Fault::DuplicateName);
+    assert_eq!(error.fault, BodyFault::DuplicateName);
     for (first, second) in [("open", "secret"), ("secret", "open")] {
         let (error, out) = run(first, second).unwrap_err();
-        assert_eq!(error.fault, Fault::DuplicateName);
+        assert_eq!(error.fault, BodyFault::DuplicateName);
         assert!(!value(out));
     }
 }
@@ -244,7 +247,7 @@ fn a_record_over_the_bound_stops_the_body() {
     for chunk in [1, 7, 50, 1000] {
         let mut rules = Rules::new(&plan, |_, _| Form::Clear);
         let (error, out) = scrub_in(&plan, &mut rules, body.as_bytes(), chunk, limits).unwrap_err();
-        assert_eq!(error, Unreadable { fault: Fault::TooLong, at: 66 }, "chunks of {chunk}");
+        assert_eq!(error, Unreadable { fault: BodyFault::TooLong, at: 66 }, "chunks of {chunk}");
         assert_eq!(rules.seen.len(), 1);
         assert!(String::from_utf8(out).unwrap().matches("\"v\"").count() == 1);
     }

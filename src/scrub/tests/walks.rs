@@ -435,7 +435,7 @@ proptest! {
         let mut rules = Rules::new(&plan, |_, _| Form::Clear);
         let result = scrub_in(&plan, &mut rules, body.as_bytes(), chunk, Limits::default());
         let fault = result.err().map(|(unreadable, _)| unreadable.fault);
-        prop_assert_eq!(fault, doc.repeats_a_name().then_some(Fault::DuplicateName), "{}", body);
+        prop_assert_eq!(fault, doc.repeats_a_name().then_some(BodyFault::DuplicateName), "{}", body);
     }
 
     /// Random mappings: every scalar leaves exactly if the innermost record's verdict over the class

@@ -7,15 +7,15 @@ use smallvec::SmallVec;
 
 use super::Unit;
 use crate::decision::{RecordFacts, Unsure};
-use crate::scrub::arbiter::Arbiter;
-use crate::scrub::automaton::Start;
+use crate::scrub::arbiter::FormPolicy;
+use crate::scrub::automaton::RecordStart;
 use crate::scrub::evaluate::{Evaluation, unquoted};
 use crate::scrub::facts;
 use crate::scrub::judge::Record;
-use crate::scrub::plan::{Capture, From, Header, Set, Source};
+use crate::scrub::plan::{Capture, IdOrigin, IdSource, RecordSet, TableHeader};
 use crate::scrub::query::Anchor;
 use crate::scrub::table::Node;
-use crate::scrub::unreadable::Fault;
+use crate::scrub::unreadable::BodyFault;
 use crate::vocabulary::SubjectId;
 
 type Ids = SmallVec<[SubjectId; 1]>;
@@ -23,27 +23,32 @@ type Nodes = SmallVec<[u32; 4]>;
 
 impl Unit<'_> {
     /// Asks for the verdict over the record at `at`.
-    pub(super) fn judge<A: Arbiter>(
+    pub(super) fn judge<A: FormPolicy>(
         &self,
         evaluation: &Evaluation<'_>,
         at: u32,
         node: &Node,
-        start: Start,
+        start: RecordStart,
         arbiter: &mut A,
-    ) -> Result<A::Verdict, Fault> {
+    ) -> Result<A::Permit, BodyFault> {
         let mut facts = RecordFacts::default();
         let (number, set) = match start {
-            Start::Of(number) => (number, self.common.plan.sets.get(number)),
-            Start::None | Start::Disputed => (0, None),
+            RecordStart::Of(number) => (number, self.common.plan.sets.get(number)),
+            RecordStart::None | RecordStart::Disputed => (0, None),
         };
         let Some(set) = set else {
             // Rows that two record sets claim have nobody who checks their columns.
-            if matches!(start, Start::Disputed)
+            if matches!(start, RecordStart::Disputed)
                 && self.common.plan.sets.iter().any(|set| set.header.is_some())
             {
-                return Err(Fault::OtherColumns);
+                return Err(BodyFault::OtherColumns);
             }
-            return Ok(arbiter.record(&Record { set: 0, subjects: None, controller: None, facts: &facts }));
+            return Ok(arbiter.record_permit(&Record {
+                set: 0,
+                subjects: None,
+                controller: None,
+                facts: &facts,
+            }));
         };
         let about = About { unit: self, evaluation, at, node, set };
         let parameters = self.common.parameters;
@@ -84,7 +89,7 @@ impl Unit<'_> {
                 None
             }
         };
-        Ok(arbiter.record(&Record {
+        Ok(arbiter.record_permit(&Record {
             set: number,
             subjects: usable.then_some(&subjects),
             controller,
@@ -109,15 +114,20 @@ struct About<'a> {
     evaluation: &'a Evaluation<'a>,
     at: u32,
     node: &'a Node,
-    set: &'a Set,
+    set: &'a RecordSet,
 }
 
 impl About<'_> {
     /// Adds everybody that a source names.
-    fn ids(&self, source: &Source, parameter: Option<&SubjectId>, into: &mut Ids) -> Result<Named, Fault> {
-        let capture = match &source.from {
-            From::Body(capture) => *capture,
-            From::Parameter(_) => {
+    fn ids(
+        &self,
+        source: &IdSource,
+        parameter: Option<&SubjectId>,
+        into: &mut Ids,
+    ) -> Result<Named, BodyFault> {
+        let capture = match &source.origin {
+            IdOrigin::Body(capture) => *capture,
+            IdOrigin::Parameter(_) => {
                 into.extend(parameter.cloned());
                 return Ok(if parameter.is_some() { Named::Somebody } else { Named::Unclear });
             }
@@ -146,9 +156,9 @@ impl About<'_> {
 
     /// Whether everybody on the way to the ids of an optional source has one, of which there are so many:
     /// an object without an id is somebody, and so is a value where an object would have one.
-    fn has_ids(&self, source: &Source, ids: usize) -> Result<bool, Fault> {
+    fn has_ids(&self, source: &IdSource, ids: usize) -> Result<bool, BodyFault> {
         let mut nodes = Nodes::new();
-        for (at, way) in source.on_the_way.iter().enumerate() {
+        for (at, way) in source.ancestors.iter().enumerate() {
             if !self.captured(*way, &mut nodes)? {
                 return Ok(false);
             }
@@ -157,7 +167,7 @@ impl About<'_> {
             if !nodes.iter().all(|node| matches!(begins(node), Some(b'{' | b'['))) {
                 return Ok(false);
             }
-            let is_last = at + 1 == source.on_the_way.len();
+            let is_last = at + 1 == source.ancestors.len();
             if is_last && source.one_each && nodes.len() != ids {
                 return Ok(false);
             }
@@ -168,7 +178,7 @@ impl About<'_> {
     /// Checks that the table has the columns that the mapping names, in their order, and the row one element
     /// for each. The header is one list of names, or each name is a node of its own; of several tables each has
     /// its own.
-    fn check_columns(&self, header: &Header) -> Result<(), Fault> {
+    fn check_columns(&self, header: &TableHeader) -> Result<(), BodyFault> {
         let held = self.unit.held;
         let children = |at: u32| held.children(at).map(|(child, _)| child);
         let begins = |at: u32| self.text(at).and_then(|text| text.first().copied());
@@ -177,7 +187,7 @@ impl About<'_> {
         if let Some(tables) = header.tables {
             let mut found = Nodes::new();
             is_clear &= self.captured(tables, &mut found)?;
-            self.evaluation.steps(found.len() as u64)?;
+            self.evaluation.charge(found.len() as u64)?;
             let holds = |table: u32, at: u32| {
                 held.table.node(table).is_some_and(|node| (table..node.next).contains(&at))
             };
@@ -191,7 +201,7 @@ impl About<'_> {
             let denoted = |at: u32| self.text(at).filter(|_| begins(at) == Some(b'"')).map(unquoted);
             found.map(denoted).eq(header.names.iter().map(|name| Some(name.as_bytes().into())))
         };
-        self.evaluation.steps((header.names.len() * (nodes.len() + 1)) as u64)?;
+        self.evaluation.charge((header.names.len() * (nodes.len() + 1)) as u64)?;
         let is_header = match lists {
             true => nodes.iter().all(|&list| are_names(&mut children(list))),
             false => are_names(&mut nodes.iter().copied()),
@@ -202,7 +212,7 @@ impl About<'_> {
         if is_clear && is_own && !nodes.is_empty() && is_header && is_row {
             Ok(())
         } else {
-            Err(Fault::OtherColumns)
+            Err(BodyFault::OtherColumns)
         }
     }
 
@@ -211,7 +221,7 @@ impl About<'_> {
     }
 
     /// The nodes that a capture selects; `false` if a repeated name makes it unclear which of them count.
-    fn captured(&self, capture: Capture, nodes: &mut Nodes) -> Result<bool, Fault> {
+    fn captured(&self, capture: Capture, nodes: &mut Nodes) -> Result<bool, BodyFault> {
         nodes.clear();
         let table = self.unit.held.table;
         let from = match capture.anchor {
@@ -231,7 +241,7 @@ impl About<'_> {
     }
 
     /// Whether a repeated name makes it unclear which of the nodes found from `from` count.
-    fn are_repeated(&self, from: u32, nodes: &[u32]) -> Result<bool, Fault> {
+    fn are_repeated(&self, from: u32, nodes: &[u32]) -> Result<bool, BodyFault> {
         let table = self.unit.held.table;
         if table.repeated.is_empty() || nodes.is_empty() {
             return Ok(false);
@@ -250,20 +260,20 @@ impl About<'_> {
     }
 
     /// Whether some name between `from` and `found` occurs twice in its object.
-    fn is_repeated(&self, from: u32, found: u32) -> Result<bool, Fault> {
+    fn is_repeated(&self, from: u32, found: u32) -> Result<bool, BodyFault> {
         let held = self.unit.held;
         let repeated = &held.table.repeated;
         let mut parent = from;
         while parent != found {
             let mut children = held.children(parent);
             let (child, way) = loop {
-                self.evaluation.steps(1)?;
+                self.evaluation.charge(1)?;
                 let Some((child, way)) = children.next() else { return Ok(false) };
                 if (child..way.next).contains(&found) {
                     break (child, way);
                 }
             };
-            self.evaluation.steps(repeated.len() as u64)?;
+            self.evaluation.charge(repeated.len() as u64)?;
             let name = self.evaluation.name(way);
             let same_name = |&(at, of): &(u32, u32)| {
                 of == parent && held.table.node(at).is_some_and(|node| self.evaluation.name(node) == name)

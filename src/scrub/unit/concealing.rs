@@ -10,12 +10,16 @@ use crate::scrub::conceal::{Search, Sought};
 use crate::scrub::evaluate::{denoted, unquoted};
 use crate::scrub::lex;
 use crate::scrub::table::Node;
-use crate::scrub::unreadable::Fault;
+use crate::scrub::unreadable::BodyFault;
 
 impl Unit<'_> {
     /// Looks through what stays: of a route that withholds echoes each record by itself, with the
     /// records in it. `is_syntax` is true of strings that belong to the document's format and are no values.
-    pub(super) fn conceal(&self, decision: &mut Decision, is_syntax: fn(&[u8]) -> bool) -> Result<(), Fault> {
+    pub(super) fn conceal(
+        &self,
+        decision: &mut Decision,
+        is_syntax: fn(&[u8]) -> bool,
+    ) -> Result<(), BodyFault> {
         let mut from = 0;
         for record in std::mem::take(&mut decision.records) {
             self.look_through(from..record, None, decision)?;
@@ -31,7 +35,7 @@ impl Unit<'_> {
         range: Range<u32>,
         record: Option<fn(&[u8]) -> bool>,
         decision: &mut Decision,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), BodyFault> {
         let nodes = range.clone().zip(self.nodes(&range));
         let mut sought = Sought::default();
         if let Some(is_syntax) = record {
@@ -72,7 +76,7 @@ impl Unit<'_> {
 
     fn seek_name(&self, node: &Node, is_syntax: fn(&[u8]) -> bool, sought: &mut Sought) {
         let Some(name) = self.held.name(node).map(denoted) else { return };
-        if !is_syntax(&name) && !self.common.plan.automaton.knows(&name, lex::hash(&name)) {
+        if !is_syntax(&name) && !self.common.plan.automaton.mentions(&name, lex::hash(&name)) {
             sought.add_name(&name);
         }
     }
@@ -83,10 +87,10 @@ impl Unit<'_> {
     }
 
     /// Whether a member's name says what must not be said. A name that the mapping knows is no value.
-    fn is_named_after(&self, node: &Node, search: &mut Search, redacts: bool) -> Result<bool, Fault> {
+    fn is_named_after(&self, node: &Node, search: &mut Search, redacts: bool) -> Result<bool, BodyFault> {
         let Some(name) = self.held.name(node) else { return Ok(false) };
         let name = denoted(name);
-        if self.common.plan.automaton.knows(&name, lex::hash(&name)) {
+        if self.common.plan.automaton.mentions(&name, lex::hash(&name)) {
             return Ok(false);
         }
         search.is_in(&name, redacts)

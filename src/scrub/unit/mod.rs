@@ -12,25 +12,25 @@ mod precedents;
 mod selection;
 
 pub(super) use edits::{after_comma, replacement};
-pub(super) use precedents::Precedents;
+pub(super) use precedents::DecisionCache;
 
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
 use self::edits::{Edit, Open};
-use self::precedents::{Circumstances, Precedent};
+use self::precedents::{CacheKey, CachedDecision};
 use super::actions::{Actions, NodeAction};
-use super::arbiter::Arbiter;
-use super::automaton::{Position, Start};
-use super::evaluate::{Evaluation, Place};
+use super::arbiter::FormPolicy;
+use super::automaton::{QueryPosition, RecordStart};
+use super::evaluate::{Evaluation, MemberKey};
 use super::forms::{Forms, Shape, is_coarse_address_part};
-use super::habits::Habits;
-use super::plan::{Plan, Role, UNCLASSIFIED};
+use super::habits::ShapeCache;
+use super::plan::{Plan, QueryRole, UNCLASSIFIED};
 use super::rdap::{self, RdapAnswer};
 use super::scrubber::Parameters;
 use super::table::{Held, Node};
-use super::unreadable::Fault;
+use super::unreadable::BodyFault;
 use crate::decision::ClassId;
 use crate::vocabulary::Form;
 
@@ -44,7 +44,7 @@ pub(super) struct Common<'a> {
 
 impl Common<'_> {
     /// What a verdict comes to for every class.
-    fn forms<A: Arbiter>(&self, verdict: &A::Verdict, arbiter: &A) -> impl Iterator<Item = Form> {
+    fn forms<A: FormPolicy>(&self, verdict: &A::Permit, arbiter: &A) -> impl Iterator<Item = Form> {
         let classes = (0..).map(ClassId).take(self.plan.classes().len());
         classes.map(move |class| self.forms.feasible(arbiter.form(verdict, class)))
     }
@@ -56,8 +56,8 @@ pub(super) struct Surroundings<'a> {
     /// The class of the nearest classified container around it.
     pub(super) class: ClassId,
     /// The conditions to evaluate on the value itself, and where it stands.
-    pub(super) conditions: &'a [Position],
-    pub(super) place: Place<'a>,
+    pub(super) conditions: &'a [QueryPosition],
+    pub(super) place: MemberKey<'a>,
     /// It is the document.
     pub(super) root: bool,
 }
@@ -78,7 +78,7 @@ impl<V> Outside<V> {
 
     /// In which form a class leaves. One that no verdict knows is removed.
     #[inline(always)]
-    pub(super) fn form<A: Arbiter<Verdict = V>>(
+    pub(super) fn form<A: FormPolicy<Permit = V>>(
         &mut self,
         class: ClassId,
         common: Common<'_>,
@@ -91,8 +91,8 @@ impl<V> Outside<V> {
     }
 
     #[cold]
-    fn ask<A: Arbiter<Verdict = V>>(&mut self, common: Common<'_>, arbiter: &mut A) {
-        let verdict = arbiter.document();
+    fn ask<A: FormPolicy<Permit = V>>(&mut self, common: Common<'_>, arbiter: &mut A) {
+        let verdict = arbiter.document_permit();
         self.forms.extend(common.forms(&verdict, arbiter));
         self.verdict = Some(verdict);
     }
@@ -171,34 +171,34 @@ impl Unit<'_> {
     ///
     /// # Errors
     /// If evaluating the plan's conditions takes too long.
-    pub(super) fn settle<A: Arbiter>(
+    pub(super) fn settle<A: FormPolicy>(
         &self,
         decision: &mut Decision,
-        habits: &mut Arc<Habits>,
+        habits: &mut Arc<ShapeCache>,
         arbiter: &mut A,
-        outside: &mut Outside<A::Verdict>,
+        outside: &mut Outside<A::Permit>,
         out: &mut Vec<u8>,
         lead: impl FnOnce(bool, &mut Vec<u8>),
-    ) -> Result<(), Fault> {
+    ) -> Result<(), BodyFault> {
         decision.clear();
         let nodes = self.held.table.nodes.as_slice();
-        let evaluation = Evaluation::new(self.held, self.common.plan.ambiguous);
+        let evaluation = Evaluation::new(self.held, self.common.plan.on_duplicate);
         let mut first = None;
         if let Some((root, start)) = self.alone() {
             let verdict = self.judge(&evaluation, 0, root, start, arbiter)?;
             decision.root.extend(self.common.forms(&verdict, arbiter));
             let circumstances = self.circumstances(&decision.root);
-            if let Some(precedent) = habits.precedents.find(circumstances, nodes) {
+            if let Some(precedent) = habits.decisions.find(circumstances, nodes) {
                 arbiter.account(&verdict, &precedent.fields);
-                lead(precedent.stays, out);
-                if precedent.stays {
+                lead(precedent.keep, out);
+                if precedent.keep {
                     self.write(&precedent.edits, decision, out);
                 }
                 return Ok(());
             }
             first = Some(verdict);
         }
-        let may_add = first.is_some() && habits.precedents.may_add(nodes.len());
+        let may_add = first.is_some() && habits.decisions.may_add(nodes.len());
         let stays = self.decide(first, &evaluation, decision, arbiter, outside)?;
         self.list_edits(decision);
         lead(stays, out);
@@ -207,43 +207,44 @@ impl Unit<'_> {
         }
         if may_add && !decision.read {
             let circumstances = self.circumstances(&decision.root);
-            let precedent = Precedent::new(circumstances, nodes, &decision.fields, &decision.edits, stays);
-            Arc::make_mut(habits).precedents.add(precedent);
+            let precedent =
+                CachedDecision::new(circumstances, nodes, &decision.fields, &decision.edits, stays);
+            Arc::make_mut(habits).decisions.add(precedent);
         }
         Ok(())
     }
 
     /// The value's root and its start, if it is a record of which nothing but its shape and its verdict's
     /// forms may decide.
-    fn alone(&self) -> Option<(&Node, Start)> {
+    fn alone(&self) -> Option<(&Node, RecordStart)> {
         let (plan, table) = (self.common.plan, self.held.table);
         let simple = !(plan.evaluates || plan.conceals || plan.explains);
         let whole = table.opaque.is_empty() && table.embedded.is_empty();
         let root = table.node(0).filter(|_| simple && whole)?;
         let start = plan.automaton.state(root.state).start;
-        (start != Start::None).then_some((root, start))
+        (start != RecordStart::None).then_some((root, start))
     }
 
-    fn circumstances<'f>(&self, forms: &'f [Form]) -> Circumstances<'f> {
-        Circumstances { class: self.around.class, root: self.around.root, forms }
+    fn circumstances<'f>(&self, forms: &'f [Form]) -> CacheKey<'f> {
+        CacheKey { class: self.around.class, root: self.around.root, forms }
     }
 
     /// Judges what the value holds, settles the fate of every node, and accounts for each record.
     /// `first` is the verdict over the root, if it was asked for. Tells whether the value stays.
-    fn decide<A: Arbiter>(
+    fn decide<A: FormPolicy>(
         &self,
-        mut first: Option<A::Verdict>,
+        mut first: Option<A::Permit>,
         evaluation: &Evaluation<'_>,
         decision: &mut Decision,
         arbiter: &mut A,
-        outside: &mut Outside<A::Verdict>,
-    ) -> Result<bool, Fault> {
+        outside: &mut Outside<A::Permit>,
+    ) -> Result<bool, BodyFault> {
         let plan = self.common.plan;
         let selected = if plan.evaluates { self.selected(evaluation)? } else { Vec::new() };
         let mut selected = selected.as_slice();
         let mut opaque = self.held.table.opaque.as_slice();
         // The verdicts over the records that are open.
-        let mut verdicts: SmallVec<[A::Verdict; 1]> = SmallVec::new();
+        let mut verdicts: SmallVec<[A::Permit; 1]> = SmallVec::new();
         // Whether what is around stays is not decided here.
         let around = Level { node: 0, next: u32::MAX, class: self.around.class, records: 0, stays: true };
         let mut inmost = around;
@@ -264,11 +265,11 @@ impl Unit<'_> {
             };
             let (own, start) = match selected.first() {
                 Some(&(selected_at, _)) if selected_at == at => self.selection(at, node, &mut selected),
-                _ if plan.automaton.mark(node.state).plain => (None, Start::None),
+                _ if plan.automaton.flags(node.state).plain => (None, RecordStart::None),
                 _ => (plan.state_class(node.state), plan.automaton.state(node.state).start),
             };
             let mut records = inmost.records;
-            if start != Start::None {
+            if start != RecordStart::None {
                 decision.read |= at > 0;
                 let verdict = match first.take() {
                     Some(verdict) => verdict,
@@ -352,11 +353,11 @@ impl Unit<'_> {
 
     /// Accounts for the innermost records that are open: they end here.
     #[inline]
-    fn end_records<A: Arbiter>(
+    fn end_records<A: FormPolicy>(
         &self,
         records: usize,
         decision: &mut Decision,
-        verdicts: &mut SmallVec<[A::Verdict; 1]>,
+        verdicts: &mut SmallVec<[A::Permit; 1]>,
         arbiter: &mut A,
     ) {
         for _ in 0..records {
@@ -374,24 +375,29 @@ impl Unit<'_> {
 
     /// What selects a node that queries were evaluated to select: the class that its own fields make,
     /// and the record that begins there.
-    fn selection(&self, at: u32, node: &Node, selected: &mut &[(u32, u16)]) -> (Option<ClassId>, Start) {
+    fn selection(
+        &self,
+        at: u32,
+        node: &Node,
+        selected: &mut &[(u32, u16)],
+    ) -> (Option<ClassId>, RecordStart) {
         let plan = self.common.plan;
         let state = plan.automaton.state(node.state);
         let here = selected.iter().take_while(|(node, _)| *node == at).count();
         let (on_node, later) = selected.split_at(here);
         *selected = later;
-        let fields = |query: &u16| matches!(plan.role(*query), Some(Role::Field { .. }));
+        let fields = |query: &u16| matches!(plan.role(*query), Some(QueryRole::Field { .. }));
         let class = plan.class_of(state, on_node.iter().map(|(_, query)| *query).filter(fields));
         let start = on_node.iter().fold(state.start, |start, (_, query)| match plan.role(*query) {
-            Some(Role::Record(set)) => start.and(*set),
-            Some(Role::Field { .. } | Role::Capture) | None => start,
+            Some(QueryRole::Record(set)) => start.and(*set),
+            Some(QueryRole::Field { .. } | QueryRole::Capture) | None => start,
         });
         ((class != UNCLASSIFIED).then_some(class), start)
     }
 
     /// The nodes that conditions select as JSON in a string, in document order.
-    pub(in crate::scrub) fn embedded_by_condition(&self) -> Result<Vec<u32>, Fault> {
-        let selected = self.selected(&Evaluation::new(self.held, self.common.plan.ambiguous))?;
+    pub(in crate::scrub) fn embedded_by_condition(&self) -> Result<Vec<u32>, BodyFault> {
+        let selected = self.selected(&Evaluation::new(self.held, self.common.plan.on_duplicate))?;
         let embedded = selected.into_iter().filter(|(_, query)| self.common.plan.is_embedded(*query));
         let mut nodes: Vec<u32> = embedded.map(|(at, _)| at).collect();
         nodes.dedup();
@@ -418,9 +424,9 @@ impl Unit<'_> {
     }
 
     /// Whether a node, if it is a container, stays whatever it holds: a record, or on the way to one.
-    fn may_be_bone(&self, at: u32, node: &Node, own: Option<ClassId>, start: Start) -> bool {
+    fn may_be_bone(&self, at: u32, node: &Node, own: Option<ClassId>, start: RecordStart) -> bool {
         let document = self.around.root && at == 0 && own.is_none();
-        start != Start::None || document || self.common.plan.automaton.state(node.state).structure
+        start != RecordStart::None || document || self.common.plan.automaton.state(node.state).skeleton
     }
 
     fn is_container(&self, node: &Node) -> bool {

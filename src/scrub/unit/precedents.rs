@@ -12,13 +12,13 @@ use crate::scrub::table::Node;
 use crate::vocabulary::Form;
 
 /// Precedents of one plan; where records are of more kinds, the others are decided anew each time.
-const MOST: usize = 16;
+const MAX_DECISIONS: usize = 16;
 /// Nodes of a record that becomes a precedent.
-const MOST_NODES: usize = 512;
+const MAX_NODES: usize = 512;
 
 /// What a decision rests on besides the shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Circumstances<'a> {
+pub(super) struct CacheKey<'a> {
     /// The class around the record, and whether the record is the document.
     pub(super) class: ClassId,
     pub(super) root: bool,
@@ -28,7 +28,7 @@ pub(super) struct Circumstances<'a> {
 
 /// A record that was decided.
 #[derive(Clone, Debug)]
-pub(super) struct Precedent {
+pub(super) struct CachedDecision {
     class: ClassId,
     root: bool,
     forms: Box<[Form]>,
@@ -37,31 +37,31 @@ pub(super) struct Precedent {
     /// How many fields of each class there are.
     pub(super) fields: Box<[u32]>,
     pub(super) edits: Box<[Edit]>,
-    pub(super) stays: bool,
+    pub(super) keep: bool,
 }
 
-impl Precedent {
+impl CachedDecision {
     pub(super) fn new(
-        circumstances: Circumstances<'_>,
+        circumstances: CacheKey<'_>,
         nodes: &[Node],
         fields: &[u32],
         edits: &[Edit],
         stays: bool,
-    ) -> Precedent {
-        let Circumstances { class, root, forms } = circumstances;
-        Precedent {
+    ) -> CachedDecision {
+        let CacheKey { class, root, forms } = circumstances;
+        CachedDecision {
             class,
             root,
             forms: forms.into(),
             shape: nodes.iter().map(|node| (node.state, node.next)).collect(),
             fields: fields.into(),
             edits: edits.into(),
-            stays,
+            keep: stays,
         }
     }
 
-    fn fits(&self, circumstances: Circumstances<'_>, nodes: &[Node]) -> bool {
-        let own = Circumstances { class: self.class, root: self.root, forms: &self.forms };
+    fn matches(&self, circumstances: CacheKey<'_>, nodes: &[Node]) -> bool {
+        let own = CacheKey { class: self.class, root: self.root, forms: &self.forms };
         self.shape.len() == nodes.len()
             && own == circumstances
             && self.shape.iter().zip(nodes).all(|(own, node)| *own == (node.state, node.next))
@@ -70,23 +70,23 @@ impl Precedent {
 
 /// The precedents of a plan.
 #[derive(Clone, Debug, Default)]
-pub(in crate::scrub) struct Precedents(Vec<Precedent>);
+pub(in crate::scrub) struct DecisionCache(Vec<CachedDecision>);
 
-impl Precedents {
+impl DecisionCache {
     pub(in crate::scrub) fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Whether a record with so many nodes may become one.
     pub(super) fn may_add(&self, nodes: usize) -> bool {
-        self.0.len() < MOST && nodes <= MOST_NODES
+        self.0.len() < MAX_DECISIONS && nodes <= MAX_NODES
     }
 
-    pub(super) fn find(&self, circumstances: Circumstances<'_>, nodes: &[Node]) -> Option<&Precedent> {
-        self.0.iter().find(|precedent| precedent.fits(circumstances, nodes))
+    pub(super) fn find(&self, circumstances: CacheKey<'_>, nodes: &[Node]) -> Option<&CachedDecision> {
+        self.0.iter().find(|precedent| precedent.matches(circumstances, nodes))
     }
 
-    pub(super) fn add(&mut self, precedent: Precedent) {
+    pub(super) fn add(&mut self, precedent: CachedDecision) {
         self.0.push(precedent);
     }
 }

@@ -3,11 +3,11 @@
 //! Refuses to know what is selected for; only a record brings the fields of its set with it.
 
 use super::Unit;
-use crate::scrub::automaton::Position;
+use crate::scrub::automaton::QueryPosition;
 use crate::scrub::evaluate::Evaluation;
-use crate::scrub::plan::Role;
+use crate::scrub::plan::QueryRole;
 use crate::scrub::query::Segment;
-use crate::scrub::unreadable::Fault;
+use crate::scrub::unreadable::BodyFault;
 
 /// Nodes that queries select, as (node, query).
 type Selected = Vec<(u32, u16)>;
@@ -15,11 +15,11 @@ type Selected = Vec<(u32, u16)>;
 impl<'a> Unit<'a> {
     /// Evaluates the conditions on the value itself, and those that are anchored in it. In document
     /// order, without duplicates.
-    pub(super) fn selected(&self, evaluation: &Evaluation<'_>) -> Result<Selected, Fault> {
+    pub(super) fn selected(&self, evaluation: &Evaluation<'_>) -> Result<Selected, BodyFault> {
         let mut selected = Selected::new();
         for position in self.around.conditions {
             let Some((step, rest)) = self.segments(*position).split_first() else { continue };
-            if evaluation.selects_held(step, self.around.place)? {
+            if evaluation.selects_root(step, self.around.place)? {
                 self.select(evaluation, position.query, rest, 0, &mut selected)?;
             }
             if step.descendant {
@@ -36,7 +36,7 @@ impl<'a> Unit<'a> {
         Ok(selected)
     }
 
-    fn segments(&self, position: Position) -> &'a [Segment] {
+    fn segments(&self, position: QueryPosition) -> &'a [Segment] {
         let query = self.common.plan.query(position.query);
         query.and_then(|query| query.segments.get(usize::from(position.segment)..)).unwrap_or_default()
     }
@@ -48,11 +48,11 @@ impl<'a> Unit<'a> {
         segments: &[Segment],
         from: u32,
         selected: &mut Selected,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), BodyFault> {
         let plan = self.common.plan;
         let nodes = evaluation.select(segments, from, from)?;
         selected.extend(nodes.iter().map(|&node| (node, query)));
-        let Some(Role::Record(set)) = plan.role(query) else { return Ok(()) };
+        let Some(QueryRole::Record(set)) = plan.role(query) else { return Ok(()) };
         let fields = plan.sets.get(*set).map(|set| set.fields.as_slice()).unwrap_or_default();
         for &record in &nodes {
             for &field in fields {

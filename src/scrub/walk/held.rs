@@ -1,13 +1,13 @@
 //! What is held until it is whole: noted node for node, then handed to [`super::super::unit`].
 
-use super::{Expect, Mode, Read, Surround, Walk};
-use crate::scrub::arbiter::Arbiter;
-use crate::scrub::embedded::Expanded;
-use crate::scrub::evaluate::{Place, denoted};
+use super::{Expect, Mode, Walk, WalkContext, WalkResult};
+use crate::scrub::arbiter::FormPolicy;
+use crate::scrub::embedded::ExpandedValue;
+use crate::scrub::evaluate::{MemberKey, denoted};
 use crate::scrub::plan::UNCLASSIFIED;
 use crate::scrub::table::{Held, Node};
 use crate::scrub::unit::{Surroundings, Unit};
-use crate::scrub::unreadable::Fault;
+use crate::scrub::unreadable::BodyFault;
 
 /// Nodes of a record that has not many.
 const USUAL_NODES: usize = 48;
@@ -25,15 +25,15 @@ pub(super) struct Holding {
 impl Walk {
     /// Notes the value at `at` in the table: its node, and whether what is in it is noted too.
     #[inline(always)]
-    pub(super) fn note<A: Arbiter>(
+    pub(super) fn index_node<A: FormPolicy>(
         &mut self,
         at: usize,
         end: Option<usize>,
-        surround: &Surround<'_, A>,
+        surround: &WalkContext<'_, A>,
     ) -> (u32, bool) {
         let plan = surround.common.plan;
         let state = self.state(plan);
-        let mark = plan.automaton.mark(state);
+        let mark = plan.automaton.flags(state);
         let node = self.table.len();
         let base = self.holding.map_or(0, |holding| holding.base);
         let member = !self.frames.top().array;
@@ -58,44 +58,46 @@ impl Walk {
             }
             self.repeated = false;
         }
-        (node, mark.live || plan.notes_all)
+        (node, mark.relevant_below || plan.indexes_all)
     }
 
-    pub(super) fn hold<A: Arbiter>(
+    pub(super) fn hold<A: FormPolicy>(
         &mut self,
         bytes: &[u8],
         at: usize,
         byte: u8,
         end: Option<usize>,
-        surround: &mut Surround<'_, A>,
-    ) -> Read<(usize, Expect)> {
+        surround: &mut WalkContext<'_, A>,
+    ) -> WalkResult<(usize, Expect)> {
         let base = if self.frames.top().array { at } else { self.name };
         self.holding = Some(Holding { base, start: at, depth: self.frames.depth() });
         self.table.clear();
         self.table.nodes.reserve(USUAL_NODES);
         self.repeated = false;
-        let (node, noted) = self.note(at, end, surround);
+        let (node, noted) = self.index_node(at, end, surround);
         match end {
             Some(end) => {
-                self.decide(bytes, end, surround)?;
+                self.finish_held(bytes, end, surround)?;
                 Ok((end, self.after_value()))
             }
-            None => self.open(at, byte, if noted { Mode::Noted } else { Mode::Still }, Some(node), surround),
+            None => {
+                self.open(at, byte, if noted { Mode::Indexed } else { Mode::Validated }, Some(node), surround)
+            }
         }
     }
 
     /// The held value is whole.
-    pub(super) fn decide<A: Arbiter>(
+    pub(super) fn finish_held<A: FormPolicy>(
         &mut self,
         bytes: &[u8],
         end: usize,
-        surround: &mut Surround<'_, A>,
-    ) -> Read<()> {
+        surround: &mut WalkContext<'_, A>,
+    ) -> WalkResult<()> {
         let Some(holding) = self.holding.take() else { return Ok(()) };
         if end - holding.start > surround.limits.record {
-            return self.fail(holding.start, Fault::TooLong);
+            return self.fail(holding.start, BodyFault::TooLong);
         }
-        if self.notes {
+        if self.index_only {
             return Ok(());
         }
         let plan = surround.common.plan;
@@ -106,32 +108,32 @@ impl Walk {
             class: self.stream.class().unwrap_or(UNCLASSIFIED),
             conditions: &plan.automaton.state(self.frames.top().state).anchors,
             place: match &name {
-                Some(name) => Place::Name(name),
-                None => Place::Index(self.frames.top().index),
+                Some(name) => MemberKey::Name(name),
+                None => MemberKey::Index(self.frames.top().index),
             },
             root: self.frames.is_empty(),
         };
         let unit = Unit { common: surround.common, held, around };
-        let expanded = match Expanded::of(unit, surround.limits) {
+        let expanded = match ExpandedValue::decode(unit, surround.limits) {
             Ok(expanded) => expanded,
             Err(fault) => return self.fail(holding.start, fault),
         };
-        let unit = Unit { held: expanded.as_ref().map_or(held, Expanded::held), ..unit };
+        let unit = Unit { held: expanded.as_ref().map_or(held, ExpandedValue::held), ..unit };
         let stream = &mut self.stream;
         let lead = |stays: bool, out: &mut Vec<u8>| {
             if stays {
-                stream.stay(bytes, out);
+                stream.keep(bytes, out);
                 stream.write(bytes, holding.start, out);
             } else {
-                stream.go(bytes, holding.start, out);
+                stream.remove(bytes, holding.start, out);
             }
         };
-        let (decision, habits) = (&mut self.decision, &mut self.habits);
+        let (decision, habits) = (&mut self.decision, &mut self.shapes);
         let settled = unit.settle(decision, habits, surround.arbiter, surround.outside, surround.out, lead);
         if let Err(fault) = settled {
             return self.fail(holding.start, fault);
         }
-        self.stream.gone(end);
+        self.stream.skip_to(end);
         Ok(())
     }
 }

@@ -15,31 +15,31 @@ mod texts;
 use std::sync::Arc;
 
 use self::held::Holding;
-use self::outside::{Passing, Stream};
+use self::outside::{StreamWriter, StreamedValue};
 use self::texts::Gap;
-use super::arbiter::{Arbiter, Removal};
+use super::arbiter::{FixedRemoval, FormPolicy};
 use super::automaton::StateId;
-use super::habits::{Habits, Path};
+use super::habits::{ShapeCache, ShapePath};
 use super::lex::{self, Scan};
 use super::mapping::DuplicateKeys;
-use super::names::{Names, Seen};
+use super::names::{MemberNames, ObjectNames};
 use super::plan::Plan;
 use super::table::Table;
 use super::unit::{Common, Decision, Outside};
-use super::unreadable::{Fault, Framing, Limits, Unreadable};
+use super::unreadable::{BodyFault, Framing, Limits, Unreadable};
 use crate::decision::ClassId;
 use crate::vocabulary::Form;
 
 /// What the walk needs from around it.
-pub(super) struct Surround<'a, A: Arbiter> {
+pub(super) struct WalkContext<'a, A: FormPolicy> {
     pub(super) common: Common<'a>,
     pub(super) limits: Limits,
     pub(super) arbiter: &'a mut A,
-    pub(super) outside: &'a mut Outside<A::Verdict>,
+    pub(super) outside: &'a mut Outside<A::Permit>,
     pub(super) out: &'a mut Vec<u8>,
 }
 
-impl<A: Arbiter> Surround<'_, A> {
+impl<A: FormPolicy> WalkContext<'_, A> {
     /// Whether what no record holds stays or goes; `None` where it leaves in another form, or has to be looked
     /// through.
     #[inline(always)]
@@ -67,7 +67,7 @@ enum Expect {
     /// A comma, or the end of the container.
     Next,
     /// More of a string that is passed on or over in pieces.
-    Within,
+    InString,
     /// The end of the body (or a line's end, and another text).
     End,
 }
@@ -76,11 +76,11 @@ enum Expect {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
     /// Decided member by member.
-    Outside,
+    PerMember,
     /// Part of a held value: noted in the table.
-    Noted,
+    Indexed,
     /// Only checked: it shares the fate of its container.
-    Still,
+    Validated,
 }
 
 /// A container that is open.
@@ -94,8 +94,8 @@ struct Frame {
     /// Position of the next element.
     index: u64,
     /// The names it has had: along the tree of what is known, or one by one.
-    path: Path,
-    seen: Seen,
+    path: ShapePath,
+    seen: ObjectNames,
 }
 
 impl Frame {
@@ -103,12 +103,12 @@ impl Frame {
     fn document() -> Frame {
         Frame {
             array: true,
-            mode: Mode::Outside,
+            mode: Mode::PerMember,
             state: super::automaton::DEAD,
             node: None,
             index: 0,
-            path: Path::document(),
-            seen: Seen::default(),
+            path: ShapePath::document(),
+            seen: ObjectNames::default(),
         }
     }
 }
@@ -154,7 +154,7 @@ pub(super) struct Walk {
     /// Of the document.
     root: StateId,
     /// The document is only noted, and never decided.
-    notes: bool,
+    index_only: bool,
     /// Names are compared everywhere, or only where a record is read from them.
     refuses_duplicates: bool,
     expect: Expect,
@@ -163,9 +163,9 @@ pub(super) struct Walk {
     scanned: usize,
     escaped: bool,
     frames: Frames,
-    stream: Stream,
-    habits: Arc<Habits>,
-    names: Names,
+    stream: StreamWriter,
+    shapes: Arc<ShapeCache>,
+    names: MemberNames,
     /// The name that was read last: its place, and the state it leads to.
     name: usize,
     member: StateId,
@@ -173,7 +173,7 @@ pub(super) struct Walk {
     /// Its hash, until its value comes.
     new_name: Option<u64>,
     holding: Option<Holding>,
-    passing: Option<Passing>,
+    streamed: Option<StreamedValue>,
     /// What has come since the last text.
     gap: Gap,
     table: Table,
@@ -181,34 +181,34 @@ pub(super) struct Walk {
     unescaped: Vec<u8>,
 }
 
-type Read<T> = Result<T, Fault>;
+type WalkResult<T> = Result<T, BodyFault>;
 
 impl Walk {
     /// What came in this body, for the next one of the plan.
-    pub(super) fn habits(&self) -> &Arc<Habits> {
-        &self.habits
+    pub(super) fn shapes(&self) -> &Arc<ShapeCache> {
+        &self.shapes
     }
 
     pub(super) fn new(plan: &Plan, framing: Framing) -> Walk {
         Walk {
             framing,
             root: plan.automaton.root,
-            notes: false,
+            index_only: false,
             refuses_duplicates: plan.duplicate_keys == DuplicateKeys::Refuse,
             expect: Expect::Document,
             at: 0,
             scanned: 0,
             escaped: false,
             frames: Frames::new(),
-            stream: Stream::new(plan.removed_as),
-            habits: plan.usual.begin(),
-            names: Names::default(),
+            stream: StreamWriter::new(plan.removed_as),
+            shapes: plan.shapes.load(),
+            names: MemberNames::default(),
             name: 0,
             member: super::automaton::DEAD,
             repeated: false,
             new_name: None,
             holding: None,
-            passing: None,
+            streamed: None,
             gap: Gap::default(),
             table: Table::default(),
             decision: Decision::default(),
@@ -217,28 +217,33 @@ impl Walk {
     }
 
     /// The table of a JSON text whose root is in this state. The text begins and ends with its value.
-    pub(super) fn note_text(
+    pub(super) fn index_text(
         common: Common<'_>,
         root: StateId,
         text: &[u8],
         limits: Limits,
     ) -> Result<Table, Unreadable> {
-        let mut walk = Walk { root, notes: true, ..Walk::new(common.plan, Framing::Document) };
+        let mut walk = Walk { root, index_only: true, ..Walk::new(common.plan, Framing::Document) };
         let mut outside = Outside::new(0);
         // Nobody is asked for a verdict, and nothing is written.
-        let mut surround =
-            Surround { common, limits, arbiter: &mut Removal, outside: &mut outside, out: &mut Vec::new() };
+        let mut surround = WalkContext {
+            common,
+            limits,
+            arbiter: &mut FixedRemoval,
+            outside: &mut outside,
+            out: &mut Vec::new(),
+        };
         walk.run(text, 0, true, &mut surround)?;
         if walk.is_complete() {
             Ok(walk.table)
         } else {
-            Err(Unreadable { fault: Fault::Truncated, at: text.len() as u64 })
+            Err(Unreadable { fault: BodyFault::Truncated, at: text.len() as u64 })
         }
     }
 
     /// How many of the bytes are no longer needed.
     pub(super) fn decided(&self) -> usize {
-        if self.passing.is_some() { self.at } else { self.stream.after.min(self.at) }
+        if self.streamed.is_some() { self.at } else { self.stream.child_end.min(self.at) }
     }
 
     /// The first `by` bytes were dropped.
@@ -254,16 +259,16 @@ impl Walk {
     }
 
     /// Reads on over all of `bytes`. `last`: no more will come.
-    pub(super) fn run<A: Arbiter>(
+    pub(super) fn run<A: FormPolicy>(
         &mut self,
         bytes: &[u8],
         base: u64,
         last: bool,
-        surround: &mut Surround<'_, A>,
+        surround: &mut WalkContext<'_, A>,
     ) -> Result<(), Unreadable> {
         let result = self.run_lines(bytes, surround).and_then(|()| {
             self.read(bytes, last, surround)?;
-            self.pause(bytes, surround)
+            self.write_and_check(bytes, surround)
         });
         // Whatever is wrong after the bound, the bound was passed before.
         let result = result.map_err(|fault| match self.check_kept(self.at, &surround.limits) {
@@ -279,7 +284,12 @@ impl Walk {
     /// The loop. A member runs straight through it: name, colon, value, comma; wherever the bytes end,
     /// what is expected there is kept for the next call. Place and expectation are in locals
     /// meanwhile: through memory, each token would wait for the one before.
-    fn read<A: Arbiter>(&mut self, bytes: &[u8], last: bool, surround: &mut Surround<'_, A>) -> Read<()> {
+    fn read<A: FormPolicy>(
+        &mut self,
+        bytes: &[u8],
+        last: bool,
+        surround: &mut WalkContext<'_, A>,
+    ) -> WalkResult<()> {
         let mut at = self.at;
         let mut expect = self.expect;
         // Where a value, or a bracket, ended in these bytes: what comes there may be a run, and a name that comes
@@ -292,7 +302,7 @@ impl Walk {
             }
             if expect == Expect::Next {
                 at = lex::space(bytes, at);
-                let Some(&byte) = bytes.get(at) else { return self.wait(at, expect) };
+                let Some(&byte) = bytes.get(at) else { return self.suspend(at, expect) };
                 at += 1;
                 let array = self.frames.top().array;
                 expect = match byte {
@@ -300,7 +310,7 @@ impl Walk {
                     b',' => Expect::Name,
                     b']' if array => self.close(bytes, at, surround)?,
                     b'}' if !array => self.close(bytes, at, surround)?,
-                    _ => return self.fail(at - 1, Fault::Malformed),
+                    _ => return self.fail(at - 1, BodyFault::Malformed),
                 };
                 if expect == Expect::Next {
                     lead = at;
@@ -309,10 +319,10 @@ impl Walk {
             }
             if matches!(expect, Expect::Name | Expect::FirstName) {
                 at = lex::space(bytes, at);
-                let Some(&byte) = bytes.get(at) else { return self.wait(at, expect) };
+                let Some(&byte) = bytes.get(at) else { return self.suspend(at, expect) };
                 if byte == b'"' {
                     let Some(end) = self.read_name(bytes, at, surround)? else {
-                        return self.wait(at, expect);
+                        return self.suspend(at, expect);
                     };
                     at = end;
                     expect = Expect::Colon;
@@ -322,39 +332,39 @@ impl Walk {
                     lead = at;
                     continue;
                 } else {
-                    return self.fail(at, Fault::Malformed);
+                    return self.fail(at, BodyFault::Malformed);
                 }
             }
             if expect == Expect::Colon {
                 at = lex::space(bytes, at);
                 match bytes.get(at) {
                     Some(b':') => at = lex::space(bytes, at + 1),
-                    Some(_) => return self.fail(at, Fault::Malformed),
-                    None => return self.wait(at, expect),
+                    Some(_) => return self.fail(at, BodyFault::Malformed),
+                    None => return self.suspend(at, expect),
                 }
-                self.keep_name(bytes, lead, at);
+                self.cache_prefix(bytes, lead, at);
                 expect = Expect::Value;
             }
             if matches!(expect, Expect::Value | Expect::FirstElement) {
                 at = lex::space(bytes, at);
-                let Some(&byte) = bytes.get(at) else { return self.wait(at, expect) };
+                let Some(&byte) = bytes.get(at) else { return self.suspend(at, expect) };
                 if byte == b']' && expect == Expect::FirstElement {
                     at += 1;
                     expect = self.close(bytes, at, surround)?;
                 } else {
                     let scalar = self.frames.is_empty() && !matches!(byte, b'{' | b'[');
                     if scalar && self.framing == Framing::Sequence && !self.is_ended(bytes, at, last)? {
-                        return self.wait(at, expect);
+                        return self.suspend(at, expect);
                     }
                     match self.value(bytes, at, byte, last, surround)? {
                         Some((end, next)) => (at, expect) = (end, next),
-                        None => return self.wait(at, expect),
+                        None => return self.suspend(at, expect),
                     }
                 }
                 lead = at;
             }
-            if matches!(expect, Expect::Within | Expect::End | Expect::Document) {
-                match self.seldom(bytes, at, expect)? {
+            if matches!(expect, Expect::InString | Expect::End | Expect::Document) {
+                match self.between_texts(bytes, at, expect)? {
                     Some(next) => (at, expect) = next,
                     None => return Ok(()),
                 }
@@ -364,13 +374,13 @@ impl Walk {
     }
 
     /// The bytes end here.
-    fn wait(&mut self, at: usize, expect: Expect) -> Read<()> {
+    fn suspend(&mut self, at: usize, expect: Expect) -> WalkResult<()> {
         (self.at, self.expect) = (at, expect);
         Ok(())
     }
 
     #[cold]
-    fn fail<T>(&mut self, at: usize, fault: Fault) -> Read<T> {
+    fn fail<T>(&mut self, at: usize, fault: BodyFault) -> WalkResult<T> {
         self.at = at;
         Err(fault)
     }
@@ -394,23 +404,23 @@ impl Walk {
         byte: u8,
         last: bool,
         limits: &Limits,
-    ) -> Read<Option<usize>> {
+    ) -> WalkResult<Option<usize>> {
         let scan = match byte {
             b'"' => lex::string(bytes, self.scanned.max(start + 1), &mut false),
             // Only a document's own number may end with the body.
             b'-' | b'0'..=b'9' => match lex::number(bytes, start, last && self.frames.is_empty()) {
                 Scan::Partial(_) if bytes.len() - start > limits.number => {
-                    return self.fail(start, Fault::NumberTooLong);
+                    return self.fail(start, BodyFault::NumberTooLong);
                 }
                 // Whatever is wrong after the bound, the bound was passed before.
                 Scan::Whole(end) | Scan::Wrong(end) if end - start > limits.number => {
-                    return self.fail(start, Fault::NumberTooLong);
+                    return self.fail(start, BodyFault::NumberTooLong);
                 }
                 scan => scan,
             },
             _ => match lex::word(bytes, start, byte) {
                 Some(scan) => scan,
-                None => return self.fail(start, Fault::Malformed),
+                None => return self.fail(start, BodyFault::Malformed),
             },
         };
         match scan {
@@ -423,43 +433,44 @@ impl Walk {
                 Ok(None)
             }
             Scan::Wrong(at) => {
-                self.fail(at, if at == bytes.len() { Fault::Truncated } else { Fault::Malformed })
+                self.fail(at, if at == bytes.len() { BodyFault::Truncated } else { BodyFault::Malformed })
             }
         }
     }
 
     /// Reads the value at `at`: where to go on, and what is expected there. `None`: more bytes must come.
     #[inline(always)]
-    fn value<A: Arbiter>(
+    fn value<A: FormPolicy>(
         &mut self,
         bytes: &[u8],
         at: usize,
         byte: u8,
         last: bool,
-        surround: &mut Surround<'_, A>,
-    ) -> Read<Option<(usize, Expect)>> {
+        surround: &mut WalkContext<'_, A>,
+    ) -> WalkResult<Option<(usize, Expect)>> {
         let mode = self.frames.top().mode;
         let container = matches!(byte, b'{' | b'[');
         let end = if container { None } else { self.scalar(bytes, at, byte, last, &surround.limits)? };
-        if mode == Mode::Outside {
-            return self.outside(bytes, at, byte, end, surround);
+        if mode == Mode::PerMember {
+            return self.begin_value(bytes, at, byte, end, surround);
         }
         match end {
             Some(end) => {
-                if mode == Mode::Noted {
-                    self.note(at, Some(end), surround);
+                if mode == Mode::Indexed {
+                    self.index_node(at, Some(end), surround);
                 }
                 Ok(Some((end, Expect::Next)))
             }
             None if container => {
-                let node = if mode == Mode::Noted { Some(self.note(at, None, surround)) } else { None };
+                let node =
+                    if mode == Mode::Indexed { Some(self.index_node(at, None, surround)) } else { None };
                 let inside = match node {
-                    Some((_, true)) => Mode::Noted,
-                    Some((_, false)) | None => Mode::Still,
+                    Some((_, true)) => Mode::Indexed,
+                    Some((_, false)) | None => Mode::Validated,
                 };
                 self.open(at, byte, inside, node.map(|(node, _)| node), surround).map(Some)
             }
-            None if byte == b'"' && self.holding.is_none() => Ok(Some(self.pass_string())),
+            None if byte == b'"' && self.holding.is_none() => Ok(Some(self.suspend_string())),
             None => Ok(None),
         }
     }
@@ -478,24 +489,24 @@ impl Walk {
 
     /// Opens the container at `at`.
     #[inline(never)]
-    fn open<A: Arbiter>(
+    fn open<A: FormPolicy>(
         &mut self,
         at: usize,
         byte: u8,
         mode: Mode,
         node: Option<u32>,
-        surround: &Surround<'_, A>,
-    ) -> Read<(usize, Expect)> {
+        surround: &WalkContext<'_, A>,
+    ) -> WalkResult<(usize, Expect)> {
         if self.frames.depth() >= surround.limits.depth {
-            return self.fail(at, Fault::TooDeep);
+            return self.fail(at, BodyFault::TooDeep);
         }
         let array = byte == b'[';
         let state = match mode {
-            Mode::Outside | Mode::Noted => self.state(surround.common.plan),
-            Mode::Still => super::automaton::DEAD,
+            Mode::PerMember | Mode::Indexed => self.state(surround.common.plan),
+            Mode::Validated => super::automaton::DEAD,
         };
         let around = self.frames.top();
-        let path = self.habits.within(&around.path, around.array);
+        let path = self.shapes.child_path(&around.path, around.array);
         let inside = Frame { array, mode, state, node, index: 0, path, seen: self.names.open() };
         self.frames.open.push(inside);
         Ok((at + 1, if array { Expect::FirstElement } else { Expect::FirstName }))
@@ -503,24 +514,24 @@ impl Walk {
 
     /// Closes the innermost container, whose bracket stands before `end`.
     #[inline(never)]
-    fn close<A: Arbiter>(
+    fn close<A: FormPolicy>(
         &mut self,
         bytes: &[u8],
         end: usize,
-        surround: &mut Surround<'_, A>,
-    ) -> Read<Expect> {
-        let Some(frame) = self.frames.open.pop() else { return self.fail(end - 1, Fault::Malformed) };
+        surround: &mut WalkContext<'_, A>,
+    ) -> WalkResult<Expect> {
+        let Some(frame) = self.frames.open.pop() else { return self.fail(end - 1, BodyFault::Malformed) };
         self.names.close(&frame.seen);
         if let (Some(node), Some(holding)) = (frame.node, self.holding) {
             self.table.close(node, (end - holding.base) as u32);
         }
         match frame.mode {
-            Mode::Outside => self.stream.close(frame.array, end, surround.out),
-            Mode::Noted | Mode::Still => {
+            Mode::PerMember => self.stream.close(frame.array, end, surround.out),
+            Mode::Indexed | Mode::Validated => {
                 if self.holding.is_some_and(|holding| holding.depth == self.frames.depth()) {
-                    self.decide(bytes, end, surround)?;
+                    self.finish_held(bytes, end, surround)?;
                 } else {
-                    self.end_passing(end);
+                    self.end_streamed(end);
                 }
             }
         }

@@ -2,45 +2,45 @@
 
 use std::sync::Arc;
 
-use super::{Mode, Read, Surround, Walk};
-use crate::scrub::arbiter::Arbiter;
+use super::{Mode, Walk, WalkContext, WalkResult};
+use crate::scrub::arbiter::FormPolicy;
 use crate::scrub::automaton;
-use crate::scrub::habits::NewLead;
+use crate::scrub::habits::NewPrefix;
 use crate::scrub::lex::{self, Scan};
-use crate::scrub::unreadable::Fault;
+use crate::scrub::unreadable::BodyFault;
 
 impl Walk {
     /// Reads the name at `start`. `None`: it is not whole.
     #[inline(never)]
-    pub(super) fn read_name<A: Arbiter>(
+    pub(super) fn read_name<A: FormPolicy>(
         &mut self,
         bytes: &[u8],
         start: usize,
-        surround: &mut Surround<'_, A>,
-    ) -> Read<Option<usize>> {
+        surround: &mut WalkContext<'_, A>,
+    ) -> WalkResult<Option<usize>> {
         let mut escaped = self.escaped;
         let end = match lex::string(bytes, self.scanned.max(start + 1), &mut escaped) {
             Scan::Whole(end) => end,
             Scan::Partial(scanned) => {
                 (self.scanned, self.escaped) = (scanned, escaped);
                 let long = bytes.len() - start > surround.limits.name;
-                return if long { self.fail(start, Fault::NameTooLong) } else { Ok(None) };
+                return if long { self.fail(start, BodyFault::NameTooLong) } else { Ok(None) };
             }
             // In smaller chunks the bound would have been met first.
             Scan::Wrong(at) if at - start > surround.limits.name => {
-                return self.fail(start, Fault::NameTooLong);
+                return self.fail(start, BodyFault::NameTooLong);
             }
-            Scan::Wrong(at) => return self.fail(at, Fault::Malformed),
+            Scan::Wrong(at) => return self.fail(at, BodyFault::Malformed),
         };
         (self.scanned, self.escaped) = (0, false);
         if end - start > surround.limits.name {
-            return self.fail(start, Fault::NameTooLong);
+            return self.fail(start, BodyFault::NameTooLong);
         }
         let mut name = bytes.get(start + 1..end - 1).unwrap_or_default();
         if escaped {
             self.unescaped.clear();
             if !lex::unescape(name, &mut self.unescaped) {
-                return self.fail(start, Fault::LoneSurrogate);
+                return self.fail(start, BodyFault::LoneSurrogate);
             }
             name = &self.unescaped;
         }
@@ -48,58 +48,58 @@ impl Walk {
         self.name = start;
         let top = self.frames.top();
         self.member = match top.mode {
-            Mode::Still => automaton::DEAD,
-            Mode::Outside | Mode::Noted => surround.common.plan.automaton.member(top.state, name, hash),
+            Mode::Validated => automaton::DEAD,
+            Mode::PerMember | Mode::Indexed => surround.common.plan.automaton.member(top.state, name, hash),
         };
-        if top.path.known && !self.habits.has(&top.path, hash) {
+        if top.path.cached && !self.shapes.contains_name(&top.path, hash) {
             self.new_name = Some(hash);
             return Ok(Some(end));
         }
-        self.leave_path();
-        if self.compares() {
-            self.repeated = self.names.note(&mut self.frames.top_mut().seen, hash);
+        self.leave_cache();
+        if self.compares_names() {
+            self.repeated = self.names.insert(&mut self.frames.top_mut().seen, hash);
             if self.repeated && self.refuses_duplicates {
-                return self.fail(start, Fault::DuplicateName);
+                return self.fail(start, BodyFault::DuplicateName);
             }
             if self.names.count(&self.frames.top().seen) > surround.limits.members {
-                return self.fail(start, Fault::TooManyMembers);
+                return self.fail(start, BodyFault::TooManyMembers);
             }
         }
         Ok(Some(end))
     }
 
     /// Whether the names of the innermost container are compared.
-    fn compares(&self) -> bool {
-        self.refuses_duplicates || self.frames.top().mode == Mode::Noted
+    fn compares_names(&self) -> bool {
+        self.refuses_duplicates || self.frames.top().mode == Mode::Indexed
     }
 
     /// The value of the member whose name was read comes at `at`: its lead is kept to be recognised,
     /// if it came in one piece.
     #[inline(never)]
-    pub(super) fn keep_name(&mut self, bytes: &[u8], lead: usize, at: usize) {
+    pub(super) fn cache_prefix(&mut self, bytes: &[u8], lead: usize, at: usize) {
         let Some(hash) = self.new_name.take() else { return };
         let whole = bytes.get(lead..at).filter(|_| at < bytes.len());
         let kept = whole.is_some_and(|text| {
             let (container, state) = (self.frames.top().state, self.member);
-            let new = NewLead { text, name: self.name - lead, hash, container, state };
-            Arc::make_mut(&mut self.habits).learn(&mut self.frames.top_mut().path, new)
+            let new = NewPrefix { text, name: self.name - lead, hash, container, state };
+            Arc::make_mut(&mut self.shapes).insert(&mut self.frames.top_mut().path, new)
         });
         if !kept {
-            self.leave_path();
-            if self.compares() {
-                self.names.note(&mut self.frames.top_mut().seen, hash);
+            self.leave_cache();
+            if self.compares_names() {
+                self.names.insert(&mut self.frames.top_mut().seen, hash);
             }
         }
     }
 
     /// From here on the innermost container's names are compared one by one.
-    fn leave_path(&mut self) {
-        if !std::mem::replace(&mut self.frames.top_mut().path.known, false) || !self.compares() {
+    fn leave_cache(&mut self) {
+        if !std::mem::replace(&mut self.frames.top_mut().path.cached, false) || !self.compares_names() {
             return;
         }
         let top = self.frames.top_mut();
-        for earlier in self.habits.names(&top.path) {
-            self.names.note(&mut top.seen, earlier);
+        for earlier in self.shapes.name_hashes(&top.path) {
+            self.names.insert(&mut top.seen, earlier);
         }
     }
 }

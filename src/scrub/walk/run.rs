@@ -6,8 +6,8 @@
 //! run. So nothing is read here that would be read otherwise there. Containers that end straight after a run are
 //! closed as they are there.
 
-use super::{Expect, Mode, Read, Surround, Walk};
-use crate::scrub::arbiter::Arbiter;
+use super::{Expect, Mode, Walk, WalkContext, WalkResult};
+use crate::scrub::arbiter::FormPolicy;
 use crate::scrub::lex::{self, Scan};
 use crate::scrub::plan::UNCLASSIFIED;
 
@@ -15,13 +15,13 @@ impl Walk {
     /// Reads on from `at`, straight after a value or an opening bracket: where the run ends, and what is
     /// expected there.
     #[inline(always)]
-    pub(super) fn run_on<A: Arbiter>(
+    pub(super) fn run_on<A: FormPolicy>(
         &mut self,
         bytes: &[u8],
         mut at: usize,
         mut expect: Expect,
-        surround: &mut Surround<'_, A>,
-    ) -> Read<(usize, Expect)> {
+        surround: &mut WalkContext<'_, A>,
+    ) -> WalkResult<(usize, Expect)> {
         loop {
             (at, expect) = match (self.frames.top().array, expect) {
                 (false, Expect::Next | Expect::FirstName) => self.run_members(bytes, at, expect, surround),
@@ -39,20 +39,20 @@ impl Walk {
     }
 
     #[inline(always)]
-    fn run_members<A: Arbiter>(
+    fn run_members<A: FormPolicy>(
         &mut self,
         bytes: &[u8],
         mut at: usize,
         mut expect: Expect,
-        surround: &mut Surround<'_, A>,
+        surround: &mut WalkContext<'_, A>,
     ) -> (usize, Expect) {
-        if !self.frames.top().path.known {
+        if !self.frames.top().path.cached {
             return (at, expect);
         }
         let mode = self.frames.top().mode;
         loop {
             let top = self.frames.top_mut();
-            let Some(known) = self.habits.recognise(&mut top.path, top.state, bytes, at) else {
+            let Some(known) = self.shapes.match_prefix(&mut top.path, top.state, bytes, at) else {
                 return (at, expect);
             };
             let value = known.value;
@@ -61,12 +61,12 @@ impl Walk {
                 return (value, Expect::Value);
             };
             let settled = match mode {
-                Mode::Still => true,
-                Mode::Noted => {
-                    self.note(value, Some(end), surround);
+                Mode::Validated => true,
+                Mode::Indexed => {
+                    self.index_node(value, Some(end), surround);
                     true
                 }
-                Mode::Outside => self.settle_scalar(bytes, value, end, surround),
+                Mode::PerMember => self.keep_or_drop_scalar(bytes, value, end, surround),
             };
             if !settled {
                 return (value, Expect::Value);
@@ -76,16 +76,16 @@ impl Walk {
     }
 
     #[inline(always)]
-    fn run_elements<A: Arbiter>(
+    fn run_elements<A: FormPolicy>(
         &mut self,
         bytes: &[u8],
         mut at: usize,
         mut expect: Expect,
-        surround: &Surround<'_, A>,
+        surround: &WalkContext<'_, A>,
     ) -> (usize, Expect) {
         let mode = self.frames.top().mode;
         // Elements that are decided one by one are few: records have members.
-        if mode == Mode::Outside {
+        if mode == Mode::PerMember {
             return (at, expect);
         }
         loop {
@@ -98,8 +98,8 @@ impl Walk {
             if expect == Expect::Next {
                 self.frames.top_mut().index += 1;
             }
-            if mode == Mode::Noted {
-                self.note(start, Some(end), surround);
+            if mode == Mode::Indexed {
+                self.index_node(start, Some(end), surround);
             }
             (at, expect) = (end, Expect::Next);
         }
@@ -107,15 +107,15 @@ impl Walk {
 
     /// Lets the scalar member at `at` stay or go, as [`Walk::outside`] would. `false`: it is held, or leaves otherwise.
     #[inline(always)]
-    fn settle_scalar<A: Arbiter>(
+    fn keep_or_drop_scalar<A: FormPolicy>(
         &mut self,
         bytes: &[u8],
         at: usize,
         end: usize,
-        surround: &mut Surround<'_, A>,
+        surround: &mut WalkContext<'_, A>,
     ) -> bool {
         let plan = surround.common.plan;
-        if plan.automaton.mark(self.member).held || at - self.stream.after > surround.limits.record {
+        if plan.automaton.flags(self.member).held || at - self.stream.child_end > surround.limits.record {
             return false;
         }
         let own = plan.state_class(self.member);
@@ -125,11 +125,11 @@ impl Walk {
             surround.outside.count(class);
         }
         if stays {
-            self.stream.stay(bytes, surround.out);
+            self.stream.keep(bytes, surround.out);
         } else {
-            self.stream.go(bytes, at, surround.out);
+            self.stream.remove(bytes, at, surround.out);
         }
-        self.stream.passed(end, stays);
+        self.stream.end_value(end, stays);
         true
     }
 }

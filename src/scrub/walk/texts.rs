@@ -1,30 +1,30 @@
 //! The texts of a body: where one may begin, what stands between two, where the body may end.
 
-use super::{Expect, Read, Surround, Walk};
-use crate::scrub::arbiter::Arbiter;
+use super::{Expect, Walk, WalkContext, WalkResult};
+use crate::scrub::arbiter::FormPolicy;
 use crate::scrub::lex;
-use crate::scrub::unreadable::{Fault, Framing, RECORD_SEPARATOR};
+use crate::scrub::unreadable::{BodyFault, Framing, RECORD_SEPARATOR};
 
 /// What has come since the last text, or since the beginning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Gap {
     #[default]
-    Nothing,
+    None,
     /// A line's end.
-    Ended,
+    LineFeed,
     /// In a sequence: the record separator that the next text needs.
-    Separated,
+    RecordSeparator,
 }
 
 impl Walk {
     /// Whether the body may end here.
     pub(in crate::scrub) fn is_complete(&self) -> bool {
         match self.expect {
-            Expect::End => self.framing != Framing::Sequence || self.gap == Gap::Ended,
+            Expect::End => self.framing != Framing::Sequence || self.gap == Gap::LineFeed,
             Expect::Document => match self.framing {
                 Framing::Document | Framing::Events | Framing::Rows => false,
                 Framing::Lines => true,
-                Framing::Sequence => self.gap != Gap::Separated,
+                Framing::Sequence => self.gap != Gap::RecordSeparator,
             },
             Expect::FirstElement
             | Expect::FirstName
@@ -32,13 +32,17 @@ impl Walk {
             | Expect::Colon
             | Expect::Value
             | Expect::Next
-            | Expect::Within => false,
+            | Expect::InString => false,
         }
     }
 
     /// Reads on up to the last line's end, where each is a text: who reads line by line finds no
     /// other texts than these.
-    pub(super) fn run_lines<A: Arbiter>(&mut self, bytes: &[u8], surround: &mut Surround<'_, A>) -> Read<()> {
+    pub(super) fn run_lines<A: FormPolicy>(
+        &mut self,
+        bytes: &[u8],
+        surround: &mut WalkContext<'_, A>,
+    ) -> WalkResult<()> {
         if self.framing != Framing::Lines {
             return Ok(());
         }
@@ -47,9 +51,9 @@ impl Walk {
             let end = from + end;
             let line = bytes.get(..=end).unwrap_or_default();
             self.read(line, false, surround)?;
-            self.pause(line, surround)?;
+            self.write_and_check(line, surround)?;
             if !self.is_complete() {
-                return self.fail(end, Fault::Malformed);
+                return self.fail(end, BodyFault::Malformed);
             }
         }
         Ok(())
@@ -57,54 +61,52 @@ impl Walk {
 
     /// Whether a scalar that is a whole text may be read: in a sequence once the line feed is here
     /// without which it may have been cut short (RFC 7464, 2.4).
-    pub(super) fn is_ended(&mut self, bytes: &[u8], at: usize, last: bool) -> Read<bool> {
+    pub(super) fn is_ended(&mut self, bytes: &[u8], at: usize, last: bool) -> WalkResult<bool> {
         let rest = bytes.get(at..).unwrap_or_default();
         match memchr::memchr2(b'\n', RECORD_SEPARATOR, rest) {
             Some(end) if rest.get(end) == Some(&b'\n') => Ok(true),
-            Some(end) => self.fail(at + end, Fault::TrailingBytes),
-            None if last => self.fail(bytes.len(), Fault::Truncated),
+            Some(end) => self.fail(at + end, BodyFault::TrailingBytes),
+            None if last => self.fail(bytes.len(), BodyFault::Truncated),
             None => Ok(false),
         }
     }
 
     /// What happens between texts and within long strings.
     #[cold]
-    pub(super) fn seldom(
+    pub(super) fn between_texts(
         &mut self,
         bytes: &[u8],
         at: usize,
         expect: Expect,
-    ) -> Read<Option<(usize, Expect)>> {
-        if expect == Expect::Within {
-            return self.within(bytes, at);
+    ) -> WalkResult<Option<(usize, Expect)>> {
+        if expect == Expect::InString {
+            return self.continue_string(bytes, at);
         }
         let at = self.space_between(bytes, at, expect == Expect::Document);
         if at == bytes.len() {
-            self.wait(at, expect)?;
+            self.suspend(at, expect)?;
             return Ok(None);
         }
         let may_begin = match self.framing {
             Framing::Document | Framing::Events | Framing::Rows => expect == Expect::Document,
-            Framing::Lines => expect == Expect::Document || self.gap == Gap::Ended,
-            Framing::Sequence => self.gap == Gap::Separated,
+            Framing::Lines => expect == Expect::Document || self.gap == Gap::LineFeed,
+            Framing::Sequence => self.gap == Gap::RecordSeparator,
         };
         if may_begin {
-            self.gap = Gap::Nothing;
+            self.gap = Gap::None;
             return Ok(Some((at, Expect::Value)));
         }
-        self.fail(at, if expect == Expect::End { Fault::TrailingBytes } else { Fault::Malformed })
+        self.fail(at, if expect == Expect::End { BodyFault::TrailingBytes } else { BodyFault::Malformed })
     }
 
     /// Past the white space between two texts, and past what separates them; notes what came.
     fn space_between(&mut self, bytes: &[u8], mut at: usize, first: bool) -> usize {
         while let Some(&byte) = bytes.get(at) {
             match byte {
-                b'\n' if self.gap == Gap::Nothing => self.gap = Gap::Ended,
+                b'\n' if self.gap == Gap::None => self.gap = Gap::LineFeed,
                 // A text that no line feed ended may have been cut short (RFC 7464, 2.4).
-                RECORD_SEPARATOR
-                    if self.framing == Framing::Sequence && (first || self.gap != Gap::Nothing) =>
-                {
-                    self.gap = Gap::Separated;
+                RECORD_SEPARATOR if self.framing == Framing::Sequence && (first || self.gap != Gap::None) => {
+                    self.gap = Gap::RecordSeparator;
                 }
                 byte if lex::is_space(byte) => {}
                 _ => break,
