@@ -7,7 +7,9 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use purposegate::config::pack::read_pack;
-use purposegate::policy::search::{Circumstances, Given, Outcome, Search, Worked, outcomes};
+use purposegate::policy::search::{
+    CellEvaluator, CellInput, CellOutcome, Circumstances, EvaluatedCell, outcomes,
+};
 use purposegate::policy::{Fact, Facts, Pack};
 use purposegate::vocabulary::{CategoryId, Form, KindId, PurposeId};
 
@@ -50,12 +52,12 @@ fn purpose_within(pack: &Pack, purpose: PurposeId, outers: &[&str]) -> bool {
 fn all(
     pack: &Pack,
     point: Point,
-    slice: &Worked,
+    slice: &EvaluatedCell,
     given: Circumstances,
     right: impl Fn(Circumstances, Form) -> bool,
 ) -> usize {
     let mut count = 0;
-    let mut visit = |circumstances: Circumstances, found: &[Outcome]| {
+    let mut visit = |circumstances: Circumstances, found: &[CellOutcome]| {
         count += 1;
         for outcome in found {
             let right = right(circumstances, outcome.form);
@@ -69,14 +71,14 @@ fn all(
         }
         ControlFlow::<()>::Continue(())
     };
-    let _ = outcomes(&[Given { slice, given }], Circumstances::default(), &mut visit);
+    let _ = outcomes(&[CellInput { slice, given }], Circumstances::default(), &mut visit);
     count
 }
 
 #[test]
 fn credentials_never_leave_and_card_numbers_never_in_clear() {
     for pack in packs() {
-        let mut search = Search::new(pack.rulebook());
+        let mut search = CellEvaluator::new(pack.rulebook());
         for point in points(&pack) {
             let (kind, purpose, category) = point;
             let credential = category_within(&pack, category, "credential");
@@ -92,7 +94,7 @@ fn credentials_never_leave_and_card_numbers_never_in_clear() {
 #[test]
 fn nothing_is_sold_or_serves_others_advertising() {
     for pack in packs() {
-        let mut search = Search::new(pack.rulebook());
+        let mut search = CellEvaluator::new(pack.rulebook());
         for point in points(&pack)
             .filter(|point| purpose_within(&pack, point.1, &["data-sale", "third-party-advertising"]))
         {
@@ -105,7 +107,7 @@ fn nothing_is_sold_or_serves_others_advertising() {
 #[test]
 fn nothing_of_a_minor_leaves_but_what_is_listed() {
     for pack in packs() {
-        let mut search = Search::new(pack.rulebook());
+        let mut search = CellEvaluator::new(pack.rulebook());
         let given = Circumstances::default().with(Fact::Minor, 1);
         let somebodys = |category| {
             ["personal", "service-data", "published"]
@@ -129,7 +131,7 @@ fn nothing_of_a_minor_leaves_but_what_is_listed() {
 #[test]
 fn special_categories_go_to_the_person_and_to_a_registered_case() {
     for pack in packs() {
-        let mut search = Search::new(pack.rulebook());
+        let mut search = CellEvaluator::new(pack.rulebook());
         let mut released = 0;
         for point in points(&pack).filter(|point| category_within(&pack, point.2, "special")) {
             let slice = search.slice(point.0, point.1, point.2);
@@ -187,15 +189,17 @@ fn worsening(pack: &Pack) -> Vec<(Fact, Vec<u8>)> {
 #[test]
 fn less_permission_never_discloses_more() {
     for pack in packs() {
-        let mut search = Search::new(pack.rulebook());
+        let mut search = CellEvaluator::new(pack.rulebook());
         let mut compared = 0;
         for (point, slice) in search.distinct(pack.vocabulary()) {
             for (fact, values) in worsening(&pack) {
                 for step in values.windows(2) {
-                    let given =
-                        |value| Given { slice: &slice, given: Circumstances::default().with(fact, value) };
+                    let given = |value| CellInput {
+                        slice: &slice,
+                        given: Circumstances::default().with(fact, value),
+                    };
                     let pair = [given(step[0]), given(step[1])];
-                    let mut visit = |circumstances: Circumstances, found: &[Outcome]| {
+                    let mut visit = |circumstances: Circumstances, found: &[CellOutcome]| {
                         compared += 1;
                         assert!(
                             found[1].form >= found[0].form,
@@ -217,7 +221,7 @@ fn less_permission_never_discloses_more() {
 #[test]
 fn the_search_agrees_with_the_policies() {
     let [pack, _] = packs();
-    let mut search = Search::new(pack.rulebook());
+    let mut search = CellEvaluator::new(pack.rulebook());
     let distinct = search.distinct(pack.vocabulary());
     let relations = pack.vocabulary().relations().len();
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(2000));
@@ -232,9 +236,9 @@ fn the_search_agrees_with_the_policies() {
                 facts,
                 fixed: Fact::all(relations).filter(|fact| *fact != Fact::Form).collect(),
             };
-            let mut visit = |_: Circumstances, found: &[Outcome]| ControlFlow::Break(found[0].form);
+            let mut visit = |_: Circumstances, found: &[CellOutcome]| ControlFlow::Break(found[0].form);
             let found =
-                outcomes(&[Given { slice, given }], Circumstances::default(), &mut visit).break_value();
+                outcomes(&[CellInput { slice, given }], Circumstances::default(), &mut visit).break_value();
             let asked = pack.rulebook().judge(*kind, *purpose, *category, facts).form;
             prop_assert_eq!(found, Some(asked));
             Ok(())

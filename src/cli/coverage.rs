@@ -41,7 +41,7 @@ pub(super) fn cover(args: &CoverageArgs, out: &mut dyn Write, words: &mut dyn Wr
         let rules = (0..).zip(pack.rulebook().rules());
         rules.filter(|(_, rule)| scenario.is_near(rule, pack.vocabulary())).map(|(at, _)| at).collect()
     };
-    let shown = scenarios.iter().map(|scenario| coverage::Shown {
+    let shown = scenarios.iter().map(|scenario| coverage::ScenarioCoverage {
         name: &scenario.name,
         clause: &scenario.clause,
         releases: scenario.releases(),

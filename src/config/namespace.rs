@@ -10,20 +10,20 @@ use std::sync::Arc;
 use super::Part;
 use crate::document::{At, Document, Fields, Item};
 use crate::finding::Finding;
-use crate::vocabulary::{DEFAULT_NAMESPACE, IdRule, MAX_ID_BYTES, Namespaces, Normalise};
+use crate::vocabulary::{DEFAULT_NAMESPACE, IdRule, MAX_ID_BYTES, Namespaces, Normalization};
 
 /// The steps by their words.
-const STEPS: [(&str, Normalise); 4] = [
-    ("exact", Normalise { trim: false, lowercase: false, nfc: false }),
-    ("trim", Normalise { trim: true, lowercase: false, nfc: false }),
-    ("lowercase", Normalise { trim: false, lowercase: true, nfc: false }),
-    ("nfc", Normalise { trim: false, lowercase: false, nfc: true }),
+const STEPS: [(&str, Normalization); 4] = [
+    ("exact", Normalization { trim: false, lowercase: false, nfc: false }),
+    ("trim", Normalization { trim: true, lowercase: false, nfc: false }),
+    ("lowercase", Normalization { trim: false, lowercase: true, nfc: false }),
+    ("nfc", Normalization { trim: false, lowercase: false, nfc: true }),
 ];
 
 /// What one table says about how the ids of a namespace are normalised.
 #[derive(Debug)]
 struct Statement<'d> {
-    normalise: Normalise,
+    normalise: Normalization,
     /// Who says it: "route `customers`".
     by: String,
     document: &'d Document<'d>,
@@ -130,9 +130,9 @@ fn claims<'d>(token: &mut Fields<'d>, all: &mut All<'d>) {
 }
 
 /// One step or a list of them; their order does not matter.
-fn steps(item: &Item<'_>) -> Normalise {
-    item.items().iter().filter_map(|item| item.choice(&STEPS)).fold(Normalise::default(), |all, step| {
-        Normalise {
+fn steps(item: &Item<'_>) -> Normalization {
+    item.items().iter().filter_map(|item| item.choice(&STEPS)).fold(Normalization::default(), |all, step| {
+        Normalization {
             trim: all.trim || step.trim,
             lowercase: all.lowercase || step.lowercase,
             nfc: all.nfc || step.nfc,
@@ -144,7 +144,7 @@ impl Said<'_> {
     /// `None` where it cannot be told; a finding says why.
     fn rule(&self) -> Option<IdRule> {
         let first = self.statements.first();
-        let normalise = first.map_or_else(Normalise::default, |first| first.normalise);
+        let normalise = first.map_or_else(Normalization::default, |first| first.normalise);
         if let Some(first) = first {
             for other in self.statements.iter().filter(|other| other.normalise != normalise) {
                 let words =

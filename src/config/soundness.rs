@@ -20,7 +20,7 @@ use crate::decision::{Asking, Classes, Foresight, LegalReference, PathNames, Rec
 use crate::document::{At, Document, Fields};
 use crate::exchange::route::{Recipient, Route};
 use crate::finding::Finding;
-use crate::policy::{Pack, RuleAt};
+use crate::policy::{Pack, RuleIndex};
 use crate::scrub::{self, FieldMapping, RecordMapping};
 use crate::vocabulary::{Basis, CategoryId, EEA, KindId, Operation, PurposeId, Safeguard};
 
@@ -370,7 +370,7 @@ impl RecipientAt<'_, '_> {
 /// True if some rule can release something about a person to this kind for this purpose.
 fn releases_personal(pack: &Pack, kind: KindId, purpose: PurposeId) -> bool {
     let rulebook = pack.rulebook();
-    let rests_on_more = |at: &RuleAt| {
+    let rests_on_more = |at: &RuleIndex| {
         let basis = rulebook.rule(*at).and_then(|rule| rule.basis);
         basis.is_some_and(|basis| basis != Basis::NotPersonal)
     };

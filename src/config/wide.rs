@@ -12,7 +12,7 @@ use crate::document::join;
 use crate::exchange::route::Recipient;
 use crate::finding::Finding;
 use crate::policy::Pack;
-use crate::policy::search::Search;
+use crate::policy::search::CellEvaluator;
 use crate::scrub::FieldMapping;
 use crate::vocabulary::{CategoryId, KindId, PurposeId, Vocabulary};
 
@@ -109,7 +109,7 @@ fn first_below(pack: &Pack, (kind, purpose, wide): Point) -> Option<CategoryId> 
     let tree = words.categories();
     let mut below = tree.in_order().into_iter().filter(|&id| id != wide && tree.within(id, wide)).peekable();
     below.peek()?;
-    let mut search = Search::new(rulebook);
+    let mut search = CellEvaluator::new(rulebook);
     let own = search.slice(kind, purpose, wide);
     let kept = |category| pack.manifest().retention(words, category);
     below.find(|&id| {

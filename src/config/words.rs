@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::document::{At, Document, Item};
 use crate::finding::Finding;
 use crate::vocabulary::{
-    CategoryId, KindId, Namespaces, PurposeId, TermId, Tree, VOCABULARY_LISTED, Vocabulary, place,
+    CategoryId, KindId, Namespaces, PurposeId, TermId, Tree, VOCABULARY_HINT, Vocabulary, place,
 };
 
 /// The vocabulary of a pack, and how ids are read beside it.
@@ -80,7 +80,7 @@ impl Words<'_> {
         let found = tree.find(name.value);
         if found.is_none() && self.complete {
             let known = tree.terms().map(|(_, term)| &*term.id);
-            let otherwise = format!("the vocabulary and the pack have no word like it: {VOCABULARY_LISTED}");
+            let otherwise = format!("the vocabulary and the pack have no word like it: {VOCABULARY_HINT}");
             document.find_unknown(I::UNKNOWN, what, name, known, &otherwise);
         }
         found

@@ -18,7 +18,7 @@ use super::operation;
 use super::permit::{ClassId, Permit, Reason, Release};
 use super::subject::{Controller, RecordFacts, Subject, UnknownSubject, Unsure};
 use crate::policy::search::Circumstances;
-use crate::policy::{ConsentFact, Fact, Facts, Mask, ObjectionFact, Pack, RuleAt, Verdict};
+use crate::policy::{ConsentFact, Fact, FactSet, Facts, ObjectionFact, Pack, RuleIndex, RuleVerdict};
 use crate::vocabulary::{Basis, CategoryId, Form, KindId, Operation, PurposeId};
 
 /// How many combinations of facts one slice remembers; when it is full it forgets them all.
@@ -86,8 +86,8 @@ pub(super) struct Slice {
     /// Every category of the route, once.
     categories: Vec<CategoryId>,
     /// The facts that decide, for the record as a whole and by category.
-    shared: Mask,
-    by_category: Mask,
+    shared: FactSet,
+    by_category: FactSet,
     known: DashMap<Key, Permit>,
     /// By the facts of the exchange: two recipients of one kind differ in theirs.
     nobody: DashMap<(Facts, Reason), Permit>,
@@ -210,14 +210,14 @@ impl Slice {
         let mut categories: Vec<CategoryId> = classes.sets.iter().flatten().copied().collect();
         let mask = pack.rulebook().mask(kind, purpose, operation, categories.iter().copied());
         let mask = unclassified.map_or(mask, |category| {
-            let never: Mask = NEVER_UNCLASSIFIED.into_iter().collect();
+            let never: FactSet = NEVER_UNCLASSIFIED.into_iter().collect();
             mask.and(pack.rulebook().prohibition_mask(kind, purpose, category)).and(never)
         });
         categories.extend(unclassified);
         categories.sort_unstable();
         categories.dedup();
-        let per_category: Mask = PER_CATEGORY.into_iter().collect();
-        let fixed: Mask = [Fact::Form, Fact::Operation, Fact::WithServiceData].into_iter().collect();
+        let per_category: FactSet = PER_CATEGORY.into_iter().collect();
+        let fixed: FactSet = [Fact::Form, Fact::Operation, Fact::WithServiceData].into_iter().collect();
         Slice {
             kind,
             purpose,
@@ -236,7 +236,7 @@ impl Slice {
     }
 
     /// The facts that decide, for the record as a whole or for one category.
-    pub(super) fn mask(&self) -> Mask {
+    pub(super) fn mask(&self) -> FactSet {
         self.shared.and(self.by_category)
     }
 
@@ -260,7 +260,7 @@ impl Slice {
     /// Asks the policies about every class; where the facts alone decide, once for all that share a cell.
     pub(super) fn ask(&self, pack: &Pack, key: &Key) -> Permit {
         let rulebook = pack.rulebook();
-        let mut asked: SmallVec<[(usize, Facts, Verdict); 8]> = SmallVec::new();
+        let mut asked: SmallVec<[(usize, Facts, RuleVerdict); 8]> = SmallVec::new();
         let unclassified = match self.unclassified {
             Some(category) => self.release_unclassified(pack, category, key.of(category)),
             None => withheld(Reason::Unclassified),
@@ -284,7 +284,7 @@ impl Slice {
         &self,
         pack: &Pack,
         unclassified: &Release,
-        mut verdict: impl FnMut(CategoryId, bool) -> Verdict,
+        mut verdict: impl FnMut(CategoryId, bool) -> RuleVerdict,
     ) -> Permit {
         let releases = self.classes.sets.iter().map(|class| {
             if class.is_empty() {
@@ -293,7 +293,7 @@ impl Slice {
             let with_service_data = with_service_data(pack, class);
             let asked = class.iter().filter(|&&category| self.asks_about(pack, category));
             let verdicts = asked.map(|&category| verdict(category, with_service_data));
-            release(pack, &verdicts.collect::<SmallVec<[Verdict; 4]>>())
+            release(pack, &verdicts.collect::<SmallVec<[RuleVerdict; 4]>>())
         });
         Permit::new(releases.collect())
     }
@@ -319,7 +319,7 @@ impl Slice {
 impl Key {
     /// The facts that count for a category.
     fn of(&self, category: CategoryId) -> Facts {
-        let per_category: Mask = PER_CATEGORY.into_iter().collect();
+        let per_category: FactSet = PER_CATEGORY.into_iter().collect();
         let own = self.overrides.iter().find(|(of, _)| *of == category);
         own.map_or(self.facts, |(_, own)| self.facts.overlaid(*own, per_category))
     }
@@ -373,7 +373,7 @@ fn withheld(reason: Reason) -> Release {
 type Names = Arc<[Arc<str>]>;
 
 /// Ids and clauses of rules, each once.
-fn cited(pack: &Pack, at: &[RuleAt]) -> (Names, Names) {
+fn cited(pack: &Pack, at: &[RuleIndex]) -> (Names, Names) {
     let rules = at.iter().filter_map(|&at| pack.rulebook().rule(at));
     let mut clauses: Vec<Arc<str>> = Vec::new();
     for clause in rules.clone().flat_map(|rule| &rule.clauses) {
@@ -385,11 +385,11 @@ fn cited(pack: &Pack, at: &[RuleAt]) -> (Names, Names) {
 }
 
 /// Several categories at one node: all must be permitted, and the least revealing form counts.
-fn release(pack: &Pack, verdicts: &[Verdict]) -> Release {
+fn release(pack: &Pack, verdicts: &[RuleVerdict]) -> Release {
     let form = verdicts.iter().map(|verdict| verdict.form).max().unwrap_or(Form::Removed);
     let removed = form == Form::Removed;
     let decided = verdicts.iter().filter(|verdict| (verdict.form == Form::Removed) == removed);
-    let mut at: SmallVec<[RuleAt; 4]> =
+    let mut at: SmallVec<[RuleIndex; 4]> =
         decided.clone().flat_map(|verdict| verdict.rules.iter().copied()).collect();
     at.sort_unstable();
     at.dedup();
@@ -513,7 +513,7 @@ impl Admitted {
         let unclassified = if self.slice.unclassified.is_some() { reason } else { Reason::Unclassified };
         let permit = self.slice.permit(&self.pack, &withheld(unclassified), |category, _| {
             if words.is_somebodys(category) {
-                return Verdict::nothing();
+                return RuleVerdict::nothing();
             }
             let Slice { kind, purpose, operation, .. } = *self.slice;
             self.pack.rulebook().judge_operation(operation, (kind, purpose, category), facts)

@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use super::admission::{Asking, LegalReference, RecipientFacts, needs_case};
 use super::standing::Standing;
 use super::subject::{Controller, RecordFacts, Subject, Unsure};
-use crate::policy::{AccountFact, Fact, Facts, Mask, Pack, kept_for};
+use crate::policy::{AccountFact, Fact, FactSet, Facts, Pack, kept_for};
 use crate::vocabulary::place::{is_in_eea, may_lie_in_eea};
 use crate::vocabulary::{CategoryId, EEA, Operation, Origin, PurposeId, Regions, RelationId, Vocabulary};
 
@@ -109,7 +109,7 @@ impl Exchange {
     }
 
     /// The facts of the mask about one record.
-    pub(super) fn about(&self, pack: &Pack, mask: Mask, about: &About<'_>) -> Facts {
+    pub(super) fn about(&self, pack: &Pack, mask: FactSet, about: &About<'_>) -> Facts {
         let About { subject, controller, record, relationship, now } = *about;
         let words = pack.vocabulary();
         let purpose = self.purpose;
@@ -168,7 +168,7 @@ impl Exchange {
     pub(super) fn overrides(
         &self,
         pack: &Pack,
-        mask: Mask,
+        mask: FactSet,
         about: &About<'_>,
         categories: &[CategoryId],
     ) -> Overrides {

@@ -14,8 +14,8 @@ use super::admitted::{Admitted, Classes, MOST_REMEMBERED, with_service_data};
 use super::gather::{About, Exchange, Relationship};
 use super::permit::Permit;
 use super::subject::{Controller, RecordFacts, Subject};
-use crate::policy::search::{Circumstances, Given, Outcome, Search, outcomes};
-use crate::policy::{Fact, MOST_RELATIONS, Mask, Pack};
+use crate::policy::search::{CellEvaluator, CellInput, CellOutcome, Circumstances, outcomes};
+use crate::policy::{Fact, FactSet, MAX_RELATIONS, Pack};
 use crate::vocabulary::{CategoryId, Form, KindId, Operation, PurposeId};
 
 /// Whom a route's path names.
@@ -59,7 +59,7 @@ impl Admitted {
         };
         let mut open = asked_of_a_person();
         if account.is_none() {
-            open = open.and(Mask::of(Fact::Instructed));
+            open = open.and(FactSet::of(Fact::Instructed));
         }
         let facts = self.exchange.about(&self.pack, every_fact(), &about);
         let known = Circumstances { facts, fixed: every_fact().without(open) };
@@ -68,7 +68,7 @@ impl Admitted {
             return *decided;
         }
         let point = (self.slice.kind, self.slice.purpose);
-        let mut search = Search::new(self.pack.rulebook());
+        let mut search = CellEvaluator::new(self.pack.rulebook());
         let (operation, sets) = (self.slice.operation, self.slice.classes.sets());
         let decided = is_possible(&mut search, &self.pack, operation, point, sets, known);
         if known_so_far.len() >= MOST_REMEMBERED {
@@ -83,12 +83,12 @@ impl Admitted {
 #[derive(Debug)]
 pub struct Foresight<'a> {
     pack: &'a Pack,
-    search: Search<'a>,
+    search: CellEvaluator<'a>,
 }
 
 impl<'a> Foresight<'a> {
     pub fn new(pack: &'a Pack) -> Foresight<'a> {
-        Foresight { pack, search: Search::new(pack.rulebook()) }
+        Foresight { pack, search: CellEvaluator::new(pack.rulebook()) }
     }
 
     /// Whether an operation can be carried out on somebody, on a route with these classes. What discloses can.
@@ -106,20 +106,20 @@ impl<'a> Foresight<'a> {
         if asking.operation == Operation::Disclose {
             return Ok(true);
         }
-        let mut fixed: Mask = [Fact::Safeguard, Fact::Backup, Fact::LegalReference].into_iter().collect();
+        let mut fixed: FactSet = [Fact::Safeguard, Fact::Backup, Fact::LegalReference].into_iter().collect();
         let facts = Exchange::new(pack, asking).facts();
         if facts.get(Fact::LeavesEea) == 0 {
-            fixed = fixed.and(Mask::of(Fact::LeavesEea));
+            fixed = fixed.and(FactSet::of(Fact::LeavesEea));
         }
         if !names.subject {
-            let of_account: Mask = OF_AN_ACCOUNT.into_iter().collect();
+            let of_account: FactSet = OF_AN_ACCOUNT.into_iter().collect();
             fixed = every_fact().without(asked_of_a_person()).without(of_account);
         }
         if !names.controller {
             fixed = fixed.and([Fact::OwnAccount, Fact::Account].into_iter().collect());
             // A person is judged without instructions where no account is named.
             if names.subject {
-                fixed = fixed.and(Mask::of(Fact::Instructed));
+                fixed = fixed.and(FactSet::of(Fact::Instructed));
             }
         }
         let sets = of_somebody(pack, classes.sets());
@@ -132,13 +132,13 @@ impl<'a> Foresight<'a> {
 const OF_AN_ACCOUNT: [Fact; 3] = [Fact::Instructed, Fact::Account, Fact::OwnAccount];
 
 /// What a rule can ask of a person before it permits something, besides that the data are its own.
-fn asked_of_a_person() -> Mask {
+fn asked_of_a_person() -> FactSet {
     let asks = |fact: &Fact| matches!(fact, Fact::Consent | Fact::SameRegion | Fact::Relation(_));
-    Fact::all(MOST_RELATIONS).filter(asks).collect()
+    Fact::all(MAX_RELATIONS).filter(asks).collect()
 }
 
-fn every_fact() -> Mask {
-    Fact::all(MOST_RELATIONS).collect()
+fn every_fact() -> FactSet {
+    Fact::all(MAX_RELATIONS).collect()
 }
 
 /// The classes that an operation is asked about: those of the route, or, where none of them is personal or service data,
@@ -155,7 +155,7 @@ pub(super) fn of_somebody(pack: &Pack, sets: &[Vec<CategoryId>]) -> Vec<Vec<Cate
 
 /// Whether some class can be permitted, whatever the facts that are not known.
 fn is_possible(
-    search: &mut Search<'_>,
+    search: &mut CellEvaluator<'_>,
     pack: &Pack,
     operation: Operation,
     (kind, purpose): (KindId, PurposeId),
@@ -168,8 +168,9 @@ fn is_possible(
         let categories = set.iter().filter(|category| words.decides_operations(**category));
         let slices = categories.map(|&category| search.slice_for(operation, kind, purpose, category));
         let slices: Vec<_> = slices.collect();
-        let asked: Vec<Given<'_>> = slices.iter().map(|slice| Given { slice, given: known }).collect();
-        let mut permits = |_: Circumstances, outcomes: &[Outcome]| {
+        let asked: Vec<CellInput<'_>> =
+            slices.iter().map(|slice| CellInput { slice, given: known }).collect();
+        let mut permits = |_: Circumstances, outcomes: &[CellOutcome]| {
             let all = !outcomes.is_empty() && outcomes.iter().all(|outcome| outcome.form != Form::Removed);
             if all { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };

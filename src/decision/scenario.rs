@@ -19,7 +19,7 @@ use crate::document::{At, Document, Fields, Item, join};
 use crate::finding::{Finding, Source, suggestion};
 use crate::policy::{Pack, Rule, retention};
 use crate::vocabulary::{
-    CategoryId, EEA, Form, KindId, Operation, Origin, PurposeId, Safeguard, TermId, Tree, VOCABULARY_LISTED,
+    CategoryId, EEA, Form, KindId, Operation, Origin, PurposeId, Safeguard, TermId, Tree, VOCABULARY_HINT,
     Vocabulary, place,
 };
 
@@ -594,7 +594,7 @@ impl<'a> Reader<'a> {
             let hint = tree.suggestion(name.value).unwrap_or_else(|| {
                 let manifest = self.pack.manifest();
                 format!(
-                    "`{}` version {} does not have it; {VOCABULARY_LISTED}",
+                    "`{}` version {} does not have it; {VOCABULARY_HINT}",
                     manifest.title, manifest.version
                 )
             });

@@ -114,7 +114,7 @@ fn read(text: &[u8]) -> Option<(Option<&str>, &str)> {
 mod tests {
     use super::*;
     use crate::keys::Keys;
-    use crate::vocabulary::{IdRule, Normalise};
+    use crate::vocabulary::{IdRule, Normalization};
 
     fn person(namespace: Option<&str>, id: &str) -> SubjectId {
         Namespaces::default().reader(namespace).read_recorded(id)
@@ -148,7 +148,7 @@ mod tests {
     fn a_link_from_before_a_rule_leads_to_the_person_of_today() {
         let links = Keys::random().unwrap().opt_out_links();
         let token = links.token(&person(Some("email"), "Ada@Example.org")).unwrap();
-        let normalise = Normalise { lowercase: true, ..Normalise::default() };
+        let normalise = Normalization { lowercase: true, ..Normalization::default() };
         let email = IdRule::new(normalise, Some("^(.+@.+)$")).unwrap();
         let today = Namespaces::new([("email".into(), email)]);
         let opened = links.person(&token, &today).unwrap();

@@ -14,7 +14,7 @@ use super::kinds;
 use super::names::{Names, Words, nearest_word};
 use super::written::{EventError, MAX_EVENT_BYTES, check_namespace, recipient_name, wrong};
 use crate::decision::Addressee;
-use crate::vocabulary::{CategoryId, Misfit, Origin, PurposeId, SubjectId, date, place};
+use crate::vocabulary::{CategoryId, IdError, Origin, PurposeId, SubjectId, date, place};
 
 /// The longest `notice`, `channel` or `evidence`, in bytes.
 const MAX_ATTACHED_BYTES: usize = 4096;
@@ -311,8 +311,8 @@ fn named_subject(written: Written, kept: bool, names: &dyn Names) -> Result<Subj
             return Ok(ids.read_recorded(id));
         }
         ids.read(id).map_err(|misfit| match misfit {
-            Misfit::Length => wrong("subjects", "has one that is empty or longer than 512 bytes"),
-            Misfit::Pattern => wrong("subjects", "has one that does not fit the pattern of its namespace"),
+            IdError::Length => wrong("subjects", "has one that is empty or longer than 512 bytes"),
+            IdError::Pattern => wrong("subjects", "has one that does not fit the pattern of its namespace"),
         })
     };
     let mut members = match written {

@@ -192,7 +192,7 @@ pub(super) mod fixture {
     //! A small vocabulary for the tests of this module.
 
     use super::*;
-    use crate::vocabulary::{IdRule, Normalise};
+    use crate::vocabulary::{IdRule, Normalization};
 
     const PURPOSES: &[(&str, Option<&str>)] = &[
         ("marketing", None),
@@ -236,12 +236,12 @@ pub(super) mod fixture {
     impl Names for Fixture {
         fn namespaces(&self) -> &Namespaces {
             static NAMESPACES: std::sync::LazyLock<Namespaces> = std::sync::LazyLock::new(|| {
-                let lowercase = Normalise { lowercase: true, ..Normalise::default() };
+                let lowercase = Normalization { lowercase: true, ..Normalization::default() };
                 let references = Some("^(?:(?:.*/)?Patient/)?([^/]+)$");
                 let rule = |normalise, pattern| IdRule::new(normalise, pattern).unwrap();
                 Namespaces::new([
                     ("email".into(), rule(lowercase, None)),
-                    ("fhir".into(), rule(Normalise::default(), references)),
+                    ("fhir".into(), rule(Normalization::default(), references)),
                 ])
             });
             &NAMESPACES

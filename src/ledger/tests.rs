@@ -11,7 +11,7 @@ use smol_str::SmolStr;
 use super::names::fixture::Fixture;
 use super::*;
 use crate::decision::ConsentStatus;
-use crate::vocabulary::{IdReader, IdRule, Namespaces, Normalise};
+use crate::vocabulary::{IdReader, IdRule, Namespaces, Normalization};
 
 fn keys() -> Keys {
     Keys::random().unwrap()
@@ -970,7 +970,7 @@ async fn requests_are_open_until_answered_and_make_nobody_known() {
 
 /// Rules for the namespace `email`, or none.
 fn language(lowercase: bool) -> Arc<Language> {
-    let rule = IdRule::new(Normalise { lowercase, ..Normalise::default() }, None).unwrap();
+    let rule = IdRule::new(Normalization { lowercase, ..Normalization::default() }, None).unwrap();
     let namespaces = Namespaces::new([("email".into(), rule)]);
     Arc::new(Language::new(Arc::new(crate::vocabulary::Vocabulary::standard()), Arc::new(namespaces)))
 }

@@ -13,7 +13,7 @@ use super::kinds::{KINDS, What};
 use super::members::Members;
 use super::names::Names;
 use crate::decision::Addressee;
-use crate::vocabulary::{MAX_ID_BYTES, Misfit, SubjectId};
+use crate::vocabulary::{IdError, MAX_ID_BYTES, SubjectId};
 
 /// The longest event that is read, in bytes.
 pub const MAX_EVENT_BYTES: usize = 16 * 1024;
@@ -139,8 +139,8 @@ fn line(members: &mut Members, names: &dyn Names) -> Result<(Entity, Draft), Eve
 pub fn person(spelled: &str, namespace: Option<&str>, names: &dyn Names) -> Result<SubjectId, EventError> {
     check_namespace(namespace)?;
     names.namespaces().reader(namespace).read(spelled).map_err(|misfit| match misfit {
-        Misfit::Length => wrong("subject", "is empty or longer than 512 bytes"),
-        Misfit::Pattern => wrong("subject", "does not fit the pattern of its namespace"),
+        IdError::Length => wrong("subject", "is empty or longer than 512 bytes"),
+        IdError::Pattern => wrong("subject", "does not fit the pattern of its namespace"),
     })
 }
 

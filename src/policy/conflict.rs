@@ -6,14 +6,14 @@
 
 use std::collections::HashMap;
 
-use super::rulebook::{RuleAt, Rulebook};
-use super::search::Search;
+use super::rulebook::{RuleIndex, Rulebook};
+use super::search::CellEvaluator;
 use crate::finding::Finding;
 use crate::vocabulary::{Basis, CategoryId, KindId, PurposeId, Vocabulary};
 
 /// A finding for each pair of rules that can release the same, one by consent and one otherwise.
 pub(super) fn clashes(rulebook: &Rulebook, words: &Vocabulary) -> Vec<Finding> {
-    let mut found: HashMap<(RuleAt, RuleAt), (KindId, PurposeId, CategoryId)> = HashMap::new();
+    let mut found: HashMap<(RuleIndex, RuleIndex), (KindId, PurposeId, CategoryId)> = HashMap::new();
     for kind in words.kinds().ids() {
         for purpose in words.purposes().ids() {
             for category in words.categories().ids() {
@@ -23,8 +23,8 @@ pub(super) fn clashes(rulebook: &Rulebook, words: &Vocabulary) -> Vec<Finding> {
             }
         }
     }
-    let mut search = Search::new(rulebook);
-    let mut releases = |at: RuleAt, (kind, purpose, category): (KindId, PurposeId, CategoryId)| {
+    let mut search = CellEvaluator::new(rulebook);
+    let mut releases = |at: RuleIndex, (kind, purpose, category): (KindId, PurposeId, CategoryId)| {
         search.slice(kind, purpose, category).with_permits(|permit| permit == at).releases().is_some()
     };
     let mut both = |&((consent, other), point): &(_, _)| releases(consent, point) && releases(other, point);
@@ -39,9 +39,9 @@ fn pairs(
     kind: KindId,
     purpose: PurposeId,
     category: CategoryId,
-) -> Vec<(RuleAt, RuleAt)> {
+) -> Vec<(RuleIndex, RuleIndex)> {
     let Some(cell) = rulebook.cell(kind, purpose, category) else { return Vec::new() };
-    let basis = |at: RuleAt| rulebook.rule(at).and_then(|rule| rule.basis);
+    let basis = |at: RuleIndex| rulebook.rule(at).and_then(|rule| rule.basis);
     let consents = cell.rules().iter().copied().filter(|&at| basis(at) == Some(Basis::Consent));
     let others =
         || cell.rules().iter().copied().filter(|&at| basis(at).is_some_and(|basis| basis != Basis::Consent));
@@ -51,7 +51,7 @@ fn pairs(
 fn finding(
     rulebook: &Rulebook,
     words: &Vocabulary,
-    (consent, other): (RuleAt, RuleAt),
+    (consent, other): (RuleIndex, RuleIndex),
     (kind, purpose, category): (KindId, PurposeId, CategoryId),
 ) -> Option<Finding> {
     let (consent, other) = (rulebook.rule(consent)?, rulebook.rule(other)?);

@@ -1,20 +1,20 @@
 //! What a pack leaves uncovered: clauses without rules, rules that never apply, categories nobody gets.
 
 use super::facts::Fact;
-use super::manifest::Kept;
+use super::manifest::Enforcement;
 use super::pack::Pack;
 use super::rule::Rule;
-use super::rulebook::RuleAt;
-use super::search::Search;
+use super::rulebook::RuleIndex;
+use super::search::CellEvaluator;
 use crate::finding::Finding;
 use crate::vocabulary::{CategoryId, Operation};
 
 /// How many scenarios a clause that rules keep needs.
-const SCENARIOS: usize = 2;
+const MIN_SCENARIOS: usize = 2;
 
 /// What a scenario shows, and for which clause.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shown<'s> {
+pub struct ScenarioCoverage<'s> {
     pub name: &'s str,
     pub clause: &'s str,
     /// Something leaves in it.
@@ -22,7 +22,7 @@ pub struct Shown<'s> {
     /// Something is withheld in it.
     pub withholds: bool,
     /// The rules that it shows something of: what they are for, or where they end.
-    pub rules: Vec<RuleAt>,
+    pub rules: Vec<RuleIndex>,
 }
 
 /// What is not covered, given what the scenarios show and which rules have no effect
@@ -30,10 +30,14 @@ pub struct Shown<'s> {
 ///
 /// That a rule cites a clause, and that nothing rests on consent and on something else, is seen to
 /// when a pack is loaded.
-pub fn uncovered(pack: &Pack, scenarios: &[Shown<'_>], without_effect: &[RuleAt]) -> Vec<Finding> {
+pub fn uncovered(
+    pack: &Pack,
+    scenarios: &[ScenarioCoverage<'_>],
+    without_effect: &[RuleIndex],
+) -> Vec<Finding> {
     let mut findings = clauses(pack, scenarios);
-    let mut search = Search::new(pack.rulebook());
-    let rules: Vec<(RuleAt, &Rule)> = (0..).zip(pack.rulebook().rules()).collect();
+    let mut search = CellEvaluator::new(pack.rulebook());
+    let rules: Vec<(RuleIndex, &Rule)> = (0..).zip(pack.rulebook().rules()).collect();
     for (at, rule) in rules {
         if !applies(pack, &mut search, at) {
             findings.push(at_rule(rule, "dead-rule", "can never apply", "nobody is in its reach", DEAD));
@@ -77,8 +81,8 @@ fn at_rule(rule: &Rule, code: &'static str, words: &str, label: &str, hint: &str
     finding.at(&place.source, place.head()).label(label).hint(hint)
 }
 
-fn clauses(pack: &Pack, scenarios: &[Shown<'_>]) -> Vec<Finding> {
-    let by_rules = pack.manifest().clauses.iter().filter(|clause| clause.kept == Kept::ByRules);
+fn clauses(pack: &Pack, scenarios: &[ScenarioCoverage<'_>]) -> Vec<Finding> {
+    let by_rules = pack.manifest().clauses.iter().filter(|clause| clause.kept == Enforcement::ByRules);
     let mut findings = Vec::new();
     for clause in by_rules {
         let mut find = |code: &'static str, message: String, hint: &str| {
@@ -94,8 +98,9 @@ fn clauses(pack: &Pack, scenarios: &[Shown<'_>]) -> Vec<Finding> {
                 "cite it with `@clause`, or say what else keeps it",
             );
         }
-        let is_kept_by = |at: RuleAt| pack.rulebook().rule(at).is_some_and(|rule| rule.clauses.contains(id));
-        let meets = |shown: &&Shown<'_>| shown.rules.iter().any(|&at| is_kept_by(at));
+        let is_kept_by =
+            |at: RuleIndex| pack.rulebook().rule(at).is_some_and(|rule| rule.clauses.contains(id));
+        let meets = |shown: &&ScenarioCoverage<'_>| shown.rules.iter().any(|&at| is_kept_by(at));
         let cited = || scenarios.iter().filter(|shown| *shown.clause == **id);
         for beside in cited().filter(|shown| rules().next().is_some() && !meets(shown)) {
             find(
@@ -108,19 +113,19 @@ fn clauses(pack: &Pack, scenarios: &[Shown<'_>]) -> Vec<Finding> {
         let count = cited().count();
         let withholding = cited().filter(|shown| shown.withholds).count();
         let prohibits = !rules().any(Rule::is_permit);
-        if count < SCENARIOS {
+        if count < MIN_SCENARIOS {
             let hint =
                 "one in which something leaves, one in which it does not; a prohibition two of the latter";
             find(
                 "clause-without-scenario",
-                format!("clause `{id}` has {count} scenarios that meet its rules, and needs {SCENARIOS}"),
+                format!("clause `{id}` has {count} scenarios that meet its rules, and needs {MIN_SCENARIOS}"),
                 hint,
             );
-        } else if prohibits && withholding < SCENARIOS {
+        } else if prohibits && withholding < MIN_SCENARIOS {
             find(
                 "clause-without-scenario",
                 format!(
-                    "clause `{id}` prohibits, and {withholding} of its scenarios withhold; {SCENARIOS} should"
+                    "clause `{id}` prohibits, and {withholding} of its scenarios withhold; {MIN_SCENARIOS} should"
                 ),
                 "show with another recipient, purpose or category what never leaves",
             );
@@ -142,7 +147,7 @@ fn clauses(pack: &Pack, scenarios: &[Shown<'_>]) -> Vec<Finding> {
 }
 
 /// True if a permit releases something, or lets something be carried out, under some circumstances.
-fn can_release(pack: &Pack, search: &mut Search<'_>, at: RuleAt) -> bool {
+fn can_release(pack: &Pack, search: &mut CellEvaluator<'_>, at: RuleIndex) -> bool {
     let words = pack.vocabulary();
     let Some(rule) = pack.rulebook().rule(at) else { return false };
     Operation::ALL.iter().any(|&operation| {
@@ -159,7 +164,7 @@ fn can_release(pack: &Pack, search: &mut Search<'_>, at: RuleAt) -> bool {
     })
 }
 
-fn applies(pack: &Pack, search: &mut Search<'_>, at: RuleAt) -> bool {
+fn applies(pack: &Pack, search: &mut CellEvaluator<'_>, at: RuleIndex) -> bool {
     let words = pack.vocabulary();
     words.kinds().ids().any(|kind| {
         words.purposes().ids().any(|purpose| {
@@ -170,7 +175,7 @@ fn applies(pack: &Pack, search: &mut Search<'_>, at: RuleAt) -> bool {
 
 /// Categories that never leave although nobody says so, and those that do although somebody does. Where a
 /// category has others below it, these are what a pack has to speak of.
-fn categories(pack: &Pack, search: &mut Search<'_>) -> Vec<Finding> {
+fn categories(pack: &Pack, search: &mut CellEvaluator<'_>) -> Vec<Finding> {
     let words = pack.vocabulary();
     let tree = words.categories();
     let mut findings = Vec::new();
@@ -199,7 +204,7 @@ fn categories(pack: &Pack, search: &mut Search<'_>) -> Vec<Finding> {
     findings
 }
 
-fn released_to(pack: &Pack, search: &mut Search<'_>, category: CategoryId) -> Option<String> {
+fn released_to(pack: &Pack, search: &mut CellEvaluator<'_>, category: CategoryId) -> Option<String> {
     let words = pack.vocabulary();
     for kind in words.kinds().ids() {
         for purpose in words.purposes().ids() {

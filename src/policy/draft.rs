@@ -12,35 +12,35 @@ use miette::Diagnostic;
 use serde_json::Value;
 
 use super::expression::{self, Flaw, Mentions};
-use super::facts::{Fact, Mask};
+use super::facts::{Fact, FactSet};
 use super::manifest::Manifest;
 use super::reach::Reach;
-use super::rule::{Condition, Effect, Looks, Place, Rule};
-use super::world::{World, policy_id};
+use super::rule::{Condition, ConditionInputs, Effect, Rule, RuleLocation};
+use super::world::{CedarModel, policy_id};
 use crate::document::join;
 use crate::finding::{Finding, Source, suggestion};
-use crate::vocabulary::{Basis, TermId, Tree, VOCABULARY_LISTED, Vocabulary};
+use crate::vocabulary::{Basis, TermId, Tree, VOCABULARY_HINT, Vocabulary};
 
 /// A rule that was read and is not yet known to be valid.
 #[derive(Debug)]
-pub(super) struct Draft {
+pub(super) struct RuleDraft {
     pub(super) rule: Rule,
     conditions: Vec<(Value, Mentions)>,
 }
 
 /// Reads rules of one pack and says what is wrong with them.
 #[derive(Debug)]
-pub(super) struct Reader<'a> {
+pub(super) struct RuleReader<'a> {
     pub(super) vocabulary: &'a Vocabulary,
     pub(super) manifest: &'a Manifest,
     pub(super) findings: &'a mut Vec<Finding>,
 }
 
-impl Reader<'_> {
+impl RuleReader<'_> {
     /// Reads one statement; the position in the pack is Cedar's id for it. What has a name that does
     /// not exist is no draft; other mistakes do not keep it from being validated too.
-    pub(super) fn read(&mut self, source: &Source, span: Range<usize>, position: usize) -> Option<Draft> {
-        let place = Place { source: source.clone(), span: span.clone() };
+    pub(super) fn read(&mut self, source: &Source, span: Range<usize>, position: usize) -> Option<RuleDraft> {
+        let place = RuleLocation { source: source.clone(), span: span.clone() };
         let text = source.text().get(span)?;
         let written = match Policy::parse(Some(policy_id(position)), text) {
             Ok(policy) => policy,
@@ -69,10 +69,10 @@ impl Reader<'_> {
         let conditions = conditions.collect();
         let reach = Reach::of_scope(&json, self.vocabulary);
         let rule = Rule { id, clauses, basis, effect, text, reach, conditions: Vec::new(), policy, place };
-        Some(Draft { rule, conditions })
+        Some(RuleDraft { rule, conditions })
     }
 
-    fn id(&mut self, policy: &Policy, place: &Place) -> Arc<str> {
+    fn id(&mut self, policy: &Policy, place: &RuleLocation) -> Arc<str> {
         let id = policy.annotation("id").unwrap_or_default();
         if id.is_empty() {
             self.find(
@@ -86,7 +86,7 @@ impl Reader<'_> {
         Arc::from(id)
     }
 
-    fn clauses(&mut self, policy: &Policy, place: &Place) -> Vec<Arc<str>> {
+    fn clauses(&mut self, policy: &Policy, place: &RuleLocation) -> Vec<Arc<str>> {
         let text = policy.annotation("clause").unwrap_or_default();
         let clauses: Vec<Arc<str>> =
             text.split(',').map(str::trim).filter(|id| !id.is_empty()).map(Arc::from).collect();
@@ -108,7 +108,7 @@ impl Reader<'_> {
         clauses
     }
 
-    fn basis(&mut self, policy: &Policy, effect: Effect, place: &Place) -> Option<Basis> {
+    fn basis(&mut self, policy: &Policy, effect: Effect, place: &RuleLocation) -> Option<Basis> {
         let word = policy.annotation("basis");
         match (effect, word) {
             (Effect::Forbid, None) => None,
@@ -151,7 +151,7 @@ impl Reader<'_> {
         }
     }
 
-    fn known_annotations(&mut self, policy: &Policy, place: &Place) {
+    fn known_annotations(&mut self, policy: &Policy, place: &RuleLocation) {
         for (key, _) in policy.annotations() {
             if !["id", "clause", "basis"].contains(&key) {
                 self.find(
@@ -166,7 +166,7 @@ impl Reader<'_> {
     }
 
     /// What the rule mentions, as written. `None` where a name in it does not exist.
-    fn inspect(&mut self, policy: &Policy, place: &Place) -> Option<Mentions> {
+    fn inspect(&mut self, policy: &Policy, place: &RuleLocation) -> Option<Mentions> {
         let json = policy.to_json().ok()?;
         let mut flaws = Vec::new();
         for variable in ["principal", "action", "resource"] {
@@ -188,7 +188,7 @@ impl Reader<'_> {
         flaws.is_empty().then_some(mentions)
     }
 
-    fn find_flaw(&mut self, flaw: &Flaw, place: &Place) {
+    fn find_flaw(&mut self, flaw: &Flaw, place: &RuleLocation) {
         match flaw {
             Flaw::WholeContext => {
                 let hint = "a rule names the facts it compares: `context.minor`";
@@ -249,7 +249,14 @@ impl Reader<'_> {
         }
     }
 
-    fn find(&mut self, code: &'static str, message: &str, place: &Place, near: Option<&str>, hint: &str) {
+    fn find(
+        &mut self,
+        code: &'static str,
+        message: &str,
+        place: &RuleLocation,
+        near: Option<&str>,
+        hint: &str,
+    ) {
         let text = place.source.text().get(place.span.clone()).unwrap_or_default();
         let within = near.and_then(|near| text.find(near).map(|at| at..at + near.len()));
         let span = match within {
@@ -260,14 +267,14 @@ impl Reader<'_> {
     }
 
     /// Reports a base that permits something.
-    pub(super) fn find_permit_in_base(&mut self, draft: &Draft) {
+    pub(super) fn find_permit_in_base(&mut self, draft: &RuleDraft) {
         let words = format!("`{}` is a permit in a base", draft.rule.id);
         let hint = "a base only prohibits: a permit stands in the pack whose document has the sentence";
         self.find("permit-in-base", &words, &draft.rule.place, None, hint);
     }
 
     /// An error of Cedar's, with its own labels and help.
-    pub(super) fn find_cedar(&mut self, error: &(dyn Diagnostic + 'static), place: &Place) {
+    pub(super) fn find_cedar(&mut self, error: &(dyn Diagnostic + 'static), place: &RuleLocation) {
         let label = error.labels().and_then(|mut labels| labels.next());
         let span = label.as_ref().map(|label| label.offset()..label.offset() + label.len());
         let span = span.filter(|span| span.end <= place.span.len());
@@ -288,23 +295,23 @@ impl Reader<'_> {
     }
 }
 
-impl Draft {
+impl RuleDraft {
     /// Works out where the rule applies whatever the facts, and keeps the rest as conditions on them.
-    pub(super) fn settle(self, world: &World, words: &Vocabulary) -> Rule {
-        let Draft { mut rule, conditions } = self;
+    pub(super) fn settle(self, world: &CedarModel, words: &Vocabulary) -> Rule {
+        let RuleDraft { mut rule, conditions } = self;
         for (condition, mentions) in conditions {
             let Some(probe) = probe(&condition) else {
                 // A condition that cannot be asked by itself never holds.
                 rule.reach.clear();
                 continue;
             };
-            let fixed: Mask = [Fact::Operation, Fact::Form].into_iter().collect();
+            let fixed: FactSet = [Fact::Operation, Fact::Form].into_iter().collect();
             if mentions.facts.within(fixed) {
                 rule.reach.narrow(&probe, mentions, world, words);
             } else {
                 let text = text_of(&probe);
                 let Mentions { kind, purpose, category, facts: _ } = mentions;
-                let looks = Looks { kind, purpose, category };
+                let looks = ConditionInputs { kind, purpose, category };
                 rule.conditions.push(Condition { text, mask: mentions.facts, looks, probe });
             }
         }
@@ -315,7 +322,7 @@ impl Draft {
 /// The code and the hint for a word that is none of the tree's.
 fn unknown_term<I: TermId>(id: &str, tree: &Tree<I>) -> (&'static str, String) {
     let hint = tree.suggestion(id);
-    (I::UNKNOWN, hint.unwrap_or_else(|| VOCABULARY_LISTED.to_owned()))
+    (I::UNKNOWN, hint.unwrap_or_else(|| VOCABULARY_HINT.to_owned()))
 }
 
 /// Writes into a rule what its annotations, and its silence, mean.

@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 
 use super::pack::Pack;
-use super::world::{World, schema};
+use super::world::{CedarModel, schema};
 
 /// One pack in Cedar's own notations.
 #[derive(Clone, Debug)]
@@ -26,7 +26,7 @@ impl CedarFiles {
     /// The words of Cedar, where entities cannot be written. That is a mistake of this program.
     pub fn of(pack: &Pack) -> Result<CedarFiles, String> {
         let heading = heading(pack);
-        let entities = World::new(pack.vocabulary())?.entities;
+        let entities = CedarModel::new(pack.vocabulary())?.entities;
         let mut json = Vec::new();
         entities.write_to_json(&mut json).map_err(|error| error.to_string())?;
         Ok(CedarFiles {

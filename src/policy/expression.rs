@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use super::facts::{Fact, Mask, RELATION};
+use super::facts::{Fact, FactSet, RELATION};
 use crate::vocabulary::Vocabulary;
 
 /// What an expression looks at.
@@ -13,7 +13,7 @@ pub(super) struct Mentions {
     pub(super) kind: bool,
     pub(super) purpose: bool,
     pub(super) category: bool,
-    pub(super) facts: Mask,
+    pub(super) facts: FactSet,
 }
 
 /// What is wrong with an expression although Cedar would take it.
@@ -143,13 +143,13 @@ fn walk(expression: &Value, words: &Vocabulary, mentions: &mut Mentions, flaws: 
         return;
     }
     if let Some((fact, compared)) = comparison(expression, words) {
-        mentions.facts = mentions.facts.and(Mask::of(fact));
+        mentions.facts = mentions.facts.and(FactSet::of(fact));
         let wrong = compared.into_iter().filter(|word| !fact.values().contains(word));
         flaws.extend(wrong.map(|word| Flaw::Word { fact, word: word.to_owned() }));
         return;
     }
     if let Some(fact) = access(expression, words) {
-        mentions.facts = mentions.facts.and(Mask::of(fact));
+        mentions.facts = mentions.facts.and(FactSet::of(fact));
         if !fact.is_flag() {
             flaws.push(Flaw::NotCompared(fact));
         }
@@ -260,7 +260,8 @@ mod tests {
             unless { context.backup || resource in Category::"email" }"#);
         assert_eq!(single.len(), 5, "{single:?}");
         assert_eq!(flaws, []);
-        let facts: Mask = [Fact::Minor, Fact::Erased, Fact::Restricted, Fact::Backup].into_iter().collect();
+        let facts: FactSet =
+            [Fact::Minor, Fact::Erased, Fact::Restricted, Fact::Backup].into_iter().collect();
         assert_eq!(mentions, Mentions { kind: false, purpose: false, category: true, facts });
     }
 

@@ -57,7 +57,7 @@ pub enum Fact {
     Relation(RelationId),
 }
 
-const SINGLE: [Fact; 23] = [
+const SINGLE_FACTS: [Fact; 23] = [
     Fact::Form,
     Fact::Operation,
     Fact::Consent,
@@ -84,10 +84,10 @@ const SINGLE: [Fact; 23] = [
 ];
 
 /// Where the relations begin; one bit each up to the end of the word.
-const RELATIONS: u32 = 40;
+const FIRST_RELATION_BIT: u32 = 40;
 
 /// How many relations fit.
-pub const MOST_RELATIONS: usize = 64 - RELATIONS as usize;
+pub const MAX_RELATIONS: usize = 64 - FIRST_RELATION_BIT as usize;
 
 const FLAG: &[&str] = &["false", "true"];
 const FORMS: &[&str] =
@@ -124,17 +124,17 @@ impl Fact {
     pub fn all(relations: usize) -> impl Iterator<Item = Fact> {
         let relations =
             (0..u16::try_from(relations).unwrap_or(0)).map(|relation| Fact::Relation(RelationId(relation)));
-        SINGLE.into_iter().chain(relations)
+        SINGLE_FACTS.into_iter().chain(relations)
     }
 
     /// The fact with this name in `context`; relations have a record of their own.
     pub fn named(name: &str) -> Option<Fact> {
-        SINGLE.into_iter().find(|fact| fact.name() == name)
+        SINGLE_FACTS.into_iter().find(|fact| fact.name() == name)
     }
 
     /// Every name in `context`.
     pub fn names() -> impl Iterator<Item = &'static str> {
-        SINGLE.into_iter().map(Fact::name).chain([RELATION])
+        SINGLE_FACTS.into_iter().map(Fact::name).chain([RELATION])
     }
 
     /// The name of the attribute in `context`.
@@ -228,7 +228,7 @@ impl Fact {
             Fact::OwnData => (30, 1),
             Fact::OwnAccount => (31, 1),
             Fact::Backup => (32, 1),
-            Fact::Relation(relation) => (RELATIONS + relation.0 as u32, 1),
+            Fact::Relation(relation) => (FIRST_RELATION_BIT + relation.0 as u32, 1),
         }
     }
 }
@@ -339,47 +339,47 @@ impl Facts {
 
     /// Only what the mask names; everything else as of a person nothing is known about.
     #[must_use]
-    pub const fn only(self, mask: Mask) -> Facts {
+    pub const fn only(self, mask: FactSet) -> Facts {
         Facts(self.0 & mask.0)
     }
 
     /// These facts, with those of the mask taken from `other`.
     #[must_use]
-    pub const fn overlaid(self, other: Facts, mask: Mask) -> Facts {
+    pub const fn overlaid(self, other: Facts, mask: FactSet) -> Facts {
         Facts((self.0 & !mask.0) | (other.0 & mask.0))
     }
 }
 
 /// A set of facts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Mask(u64);
+pub struct FactSet(u64);
 
-impl Mask {
-    pub const NONE: Mask = Mask(0);
+impl FactSet {
+    pub const NONE: FactSet = FactSet(0);
 
-    pub const fn of(fact: Fact) -> Mask {
+    pub const fn of(fact: Fact) -> FactSet {
         let (at, bits) = fact.place();
-        Mask(((1u64 << bits) - 1) << at)
+        FactSet(((1u64 << bits) - 1) << at)
     }
 
     #[must_use]
-    pub const fn and(self, other: Mask) -> Mask {
-        Mask(self.0 | other.0)
+    pub const fn and(self, other: FactSet) -> FactSet {
+        FactSet(self.0 | other.0)
     }
 
     #[must_use]
-    pub const fn without(self, other: Mask) -> Mask {
-        Mask(self.0 & !other.0)
+    pub const fn without(self, other: FactSet) -> FactSet {
+        FactSet(self.0 & !other.0)
     }
 
     /// The facts that are in both sets.
     #[must_use]
-    pub const fn both(self, other: Mask) -> Mask {
-        Mask(self.0 & other.0)
+    pub const fn both(self, other: FactSet) -> FactSet {
+        FactSet(self.0 & other.0)
     }
 
     pub const fn holds(self, fact: Fact) -> bool {
-        self.0 & Mask::of(fact).0 != 0
+        self.0 & FactSet::of(fact).0 != 0
     }
 
     pub const fn is_empty(self) -> bool {
@@ -387,13 +387,13 @@ impl Mask {
     }
 
     /// Whether every fact of this set is in the other.
-    pub const fn within(self, other: Mask) -> bool {
+    pub const fn within(self, other: FactSet) -> bool {
         self.0 & !other.0 == 0
     }
 
     /// The facts of the set.
     pub fn facts(self) -> impl Iterator<Item = Fact> {
-        Fact::all(MOST_RELATIONS).filter(move |&fact| self.holds(fact))
+        Fact::all(MAX_RELATIONS).filter(move |&fact| self.holds(fact))
     }
 
     /// How many combinations of values its facts have.
@@ -415,9 +415,9 @@ impl Mask {
     }
 }
 
-impl FromIterator<Fact> for Mask {
-    fn from_iter<T: IntoIterator<Item = Fact>>(facts: T) -> Mask {
-        facts.into_iter().fold(Mask::NONE, |mask, fact| mask.and(Mask::of(fact)))
+impl FromIterator<Fact> for FactSet {
+    fn from_iter<T: IntoIterator<Item = Fact>>(facts: T) -> FactSet {
+        facts.into_iter().fold(FactSet::NONE, |mask, fact| mask.and(FactSet::of(fact)))
     }
 }
 
@@ -428,8 +428,8 @@ mod tests {
     #[test]
     fn no_two_facts_share_a_bit_and_every_value_fits() {
         let mut taken = 0u64;
-        for fact in Fact::all(MOST_RELATIONS) {
-            let Mask(bits) = Mask::of(fact);
+        for fact in Fact::all(MAX_RELATIONS) {
+            let FactSet(bits) = FactSet::of(fact);
             assert_eq!(taken & bits, 0, "{fact:?}");
             taken |= bits;
             for value in 0..u8::try_from(fact.values().len()).unwrap_or(0) {
@@ -461,7 +461,7 @@ mod tests {
 
     #[test]
     fn every_combination_occurs_once() {
-        let mask: Mask = [Fact::Consent, Fact::Minor, Fact::Relation(RelationId(3))].into_iter().collect();
+        let mask: FactSet = [Fact::Consent, Fact::Minor, Fact::Relation(RelationId(3))].into_iter().collect();
         let all: std::collections::BTreeSet<Facts> = mask.every().collect();
         assert_eq!((all.len(), mask.combinations()), (20, 20));
     }

@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::base::Base;
 use crate::document::{At, Document, Fields};
 use crate::finding::{Finding, Source, suggestion};
-use crate::vocabulary::{Basis, CategoryId, TermId, Tree, VOCABULARY_LISTED, Vocabulary};
+use crate::vocabulary::{Basis, CategoryId, TermId, Tree, VOCABULARY_HINT, Vocabulary};
 
 /// What a pack says of itself.
 #[derive(Clone, Debug)]
@@ -77,7 +77,7 @@ pub struct StatedBasis {
 
 /// What keeps a clause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kept {
+pub enum Enforcement {
     /// Rules of the pack.
     ByRules,
     /// A mechanism of the gateway.
@@ -91,7 +91,7 @@ pub enum Kept {
 pub struct Clause {
     pub id: Arc<str>,
     pub title: String,
-    pub kept: Kept,
+    pub kept: Enforcement,
     /// Which mechanism, or why nothing.
     pub note: Option<String>,
     /// Rules of the base that keep it, too.
@@ -296,9 +296,9 @@ fn clauses(root: &mut Fields<'_>, source: &Source, base: Option<&BaseManifest>) 
         let base_rules = fields.texts("base-rules");
         fields.end();
         let kept = kept.and_then(|word| match word.value {
-            "by-rules" => Some(Kept::ByRules),
-            "by-mechanism" => Some(Kept::ByMechanism),
-            "left-alone" => Some(Kept::LeftAlone),
+            "by-rules" => Some(Enforcement::ByRules),
+            "by-mechanism" => Some(Enforcement::ByMechanism),
+            "left-alone" => Some(Enforcement::LeftAlone),
             other => {
                 let finding = Finding::error("unknown-value", format!("a clause is not kept `{other}`"));
                 document.find(finding.hint("`by-rules`, `by-mechanism` or `left-alone`"), word.at);
@@ -306,7 +306,7 @@ fn clauses(root: &mut Fields<'_>, source: &Source, base: Option<&BaseManifest>) 
             }
         });
         let (Some(id), Some(title), Some(kept)) = (id, title, kept) else { continue };
-        if kept != Kept::ByRules && note.is_none() {
+        if kept != Enforcement::ByRules && note.is_none() {
             let finding = Finding::error(
                 "clause-without-note",
                 format!("clause `{}` is kept by no rule and has no note", id.value),
@@ -418,7 +418,7 @@ pub(crate) fn named<I: TermId>(
             Some(id) => ids.push(id),
             None => {
                 let finding = Finding::error(I::UNKNOWN, format!("unknown {what} `{}`", name.value));
-                let hint = tree.suggestion(name.value).unwrap_or_else(|| VOCABULARY_LISTED.to_owned());
+                let hint = tree.suggestion(name.value).unwrap_or_else(|| VOCABULARY_HINT.to_owned());
                 document.find(finding.label("not in the vocabulary").hint(hint), name.at);
             }
         }

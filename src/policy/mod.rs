@@ -25,10 +25,10 @@ pub mod succession;
 mod world;
 
 pub use base::Base;
-pub use facts::{AccountFact, ConsentFact, Fact, Facts, MOST_RELATIONS, Mask, ObjectionFact};
+pub use facts::{AccountFact, ConsentFact, Fact, FactSet, Facts, MAX_RELATIONS, ObjectionFact};
 pub(crate) use manifest::retention;
-pub use manifest::{Activity, Clause, Kept, Manifest, StatedBasis, Switches, kept_for};
+pub use manifest::{Activity, Clause, Enforcement, Manifest, StatedBasis, Switches, kept_for};
 pub use pack::Pack;
-pub use reach::{FORMS, Misses};
-pub use rule::{Condition, Effect, Looks, Place, Rule};
-pub use rulebook::{Cell, RuleAt, Rulebook, Verdict};
+pub use reach::{Mismatch, RELEASING_FORMS};
+pub use rule::{Condition, ConditionInputs, Effect, Rule, RuleLocation};
+pub use rulebook::{Cell, RuleIndex, RuleVerdict, Rulebook};

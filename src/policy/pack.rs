@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use super::base::Base;
 use super::conflict::clashes;
-use super::draft::{Draft, Reader};
+use super::draft::{RuleDraft, RuleReader};
 use super::manifest::Manifest;
 use super::rule::Rule;
-use super::rulebook::{RuleAt, Rulebook};
+use super::rulebook::{RuleIndex, Rulebook};
 use super::statement::statements;
-use super::world::{World, position};
+use super::world::{CedarModel, position};
 use crate::finding::{Finding, Source, suggestion};
 use crate::vocabulary::{CategoryId, Vocabulary};
 
@@ -35,15 +35,15 @@ pub struct Pack {
 
 /// The texts that a pack was loaded from: names and contents.
 #[derive(Serialize, Deserialize)]
-struct Texts {
+struct StoredPack {
     files: Vec<(String, String)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    base: Option<BaseTexts>,
+    base: Option<StoredBase>,
 }
 
 /// Those of the base that it extends.
 #[derive(Serialize, Deserialize)]
-struct BaseTexts {
+struct StoredBase {
     name: String,
     manifest: (String, String),
     rules: Vec<(String, String)>,
@@ -120,7 +120,7 @@ impl Pack {
     }
 
     /// The pack with another rule in the place of one; `None` where it would not load.
-    pub(super) fn with_rule(&self, at: RuleAt, rule: Rule) -> Option<Pack> {
+    pub(super) fn with_rule(&self, at: RuleIndex, rule: Rule) -> Option<Pack> {
         let pack = Pack {
             manifest: Arc::clone(&self.manifest),
             vocabulary: Arc::clone(&self.vocabulary),
@@ -136,13 +136,13 @@ impl Pack {
     /// it again.
     pub fn to_text(&self) -> String {
         let pair = |file: &Source| (file.name().to_owned(), file.text().to_owned());
-        let base = self.manifest.base.as_ref().map(|base| BaseTexts {
+        let base = self.manifest.base.as_ref().map(|base| StoredBase {
             name: base.name.clone(),
             manifest: pair(&base.manifest),
             rules: base.rules.iter().map(pair).collect(),
         });
         // Strings are always written.
-        serde_json::to_string(&Texts { files: self.files.iter().map(pair).collect(), base })
+        serde_json::to_string(&StoredPack { files: self.files.iter().map(pair).collect(), base })
             .unwrap_or_default()
     }
 
@@ -151,12 +151,12 @@ impl Pack {
     /// # Errors
     /// What is wrong with it: this program may ask for more than the one that made it.
     pub fn from_text(text: &str) -> Result<Pack, Vec<Finding>> {
-        let Texts { files, base } = serde_json::from_str(text).map_err(|error| {
+        let StoredPack { files, base } = serde_json::from_str(text).map_err(|error| {
             vec![Finding::error("no-policy-pack", format!("these are no texts of a pack: {error}"))]
         })?;
         let source = |(name, text): (String, String)| Source::new(name, text);
         let sources = |files: Vec<(String, String)>| files.into_iter().map(source).collect::<Vec<_>>();
-        let base = base.map(|BaseTexts { name, manifest, rules }| {
+        let base = base.map(|StoredBase { name, manifest, rules }| {
             Arc::new(Base { name, manifest: source(manifest), rules: sources(rules), scenarios: Vec::new() })
         });
         Pack::load_on(&sources(files), base.as_slice())
@@ -202,7 +202,7 @@ fn rulebook(
     vocabulary: &Vocabulary,
     findings: &mut Vec<Finding>,
 ) -> Option<Rulebook> {
-    let world = match World::new(vocabulary) {
+    let world = match CedarModel::new(vocabulary) {
         Ok(world) => world,
         Err(error) => {
             findings.push(Finding::error(
@@ -212,8 +212,8 @@ fn rulebook(
             return None;
         }
     };
-    let mut reader = Reader { vocabulary, manifest, findings };
-    let mut drafts: Vec<Draft> = Vec::new();
+    let mut reader = RuleReader { vocabulary, manifest, findings };
+    let mut drafts: Vec<RuleDraft> = Vec::new();
     let mut read = 0;
     for file in manifest.base.iter().flat_map(|base| &base.rules) {
         for span in statements(file.text()) {
@@ -245,7 +245,7 @@ fn rulebook(
 }
 
 /// Lets the base's rules cite the clauses of the pack that name them under `base-rules`.
-fn cite(drafts: &mut [Draft], reader: &mut Reader<'_>) {
+fn cite(drafts: &mut [RuleDraft], reader: &mut RuleReader<'_>) {
     for clause in &reader.manifest.clauses {
         for name in &clause.base_rules {
             match drafts.iter_mut().find(|draft| *draft.rule.id == *name.value) {
@@ -263,9 +263,9 @@ fn cite(drafts: &mut [Draft], reader: &mut Reader<'_>) {
     }
 }
 
-fn distinct(drafts: &[Draft], findings: &mut Vec<Finding>) {
+fn distinct(drafts: &[RuleDraft], findings: &mut Vec<Finding>) {
     for (at, draft) in drafts.iter().enumerate() {
-        let same = |earlier: &&Draft| !earlier.rule.id.is_empty() && earlier.rule.id == draft.rule.id;
+        let same = |earlier: &&RuleDraft| !earlier.rule.id.is_empty() && earlier.rule.id == draft.rule.id;
         if drafts.iter().take(at).any(|earlier| same(&earlier)) {
             let place = &draft.rule.place;
             let finding =
@@ -281,13 +281,13 @@ fn distinct(drafts: &[Draft], findings: &mut Vec<Finding>) {
 }
 
 /// Whether rules pass the strict validation, and nothing else was found in them.
-pub(super) fn is_valid(drafts: &[Draft], world: &World, reader: &mut Reader<'_>) -> bool {
+pub(super) fn is_valid(drafts: &[RuleDraft], world: &CedarModel, reader: &mut RuleReader<'_>) -> bool {
     validate(drafts, world, reader);
     !reader.findings.iter().any(Finding::is_error)
 }
 
 /// Strict validation of the rules as they will run.
-fn validate(drafts: &[Draft], world: &World, reader: &mut Reader<'_>) {
+fn validate(drafts: &[RuleDraft], world: &CedarModel, reader: &mut RuleReader<'_>) {
     let mut policies = PolicySet::new();
     for draft in drafts {
         let _ = policies.add(draft.rule.policy.clone());

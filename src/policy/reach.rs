@@ -5,14 +5,14 @@ use serde_json::Value;
 
 use super::expression::Mentions;
 use super::facts::{Fact, Facts};
-use super::world::World;
+use super::world::CedarModel;
 use crate::vocabulary::{CategoryId, Form, Group, KindId, Operation, PurposeId, TermId, Tree, Vocabulary};
 
 /// The forms that are asked for, most revealing first.
-pub const FORMS: [Form; 4] = [Form::Clear, Form::Masked, Form::Generalised, Form::Pseudonymised];
+pub const RELEASING_FORMS: [Form; 4] = [Form::Clear, Form::Masked, Form::Generalised, Form::Pseudonymised];
 
 /// The fixed part of a question: who, why, what, and how.
-pub(super) type Point = (KindId, PurposeId, CategoryId, Operation, Form);
+pub(super) type Coordinates = (KindId, PurposeId, CategoryId, Operation, Form);
 
 /// To which kinds, purposes, categories, operations and forms a rule applies, whatever the facts.
 #[derive(Clone, Debug)]
@@ -23,12 +23,12 @@ pub(super) struct Reach {
     pub(super) operations: Vec<bool>,
     forms: Vec<bool>,
     /// Conditions on two or more of these together.
-    joint: Vec<Joint>,
+    joint: Vec<JointCondition>,
 }
 
 /// A condition on several of kind, purpose, category, operation and form at once.
 #[derive(Clone, Debug)]
-struct Joint {
+struct JointCondition {
     table: Vec<bool>,
     sizes: [usize; 5],
 }
@@ -52,7 +52,7 @@ impl Reach {
             }),
             categories: members(policy.get("resource"), categories, in_category),
             operations: vec![true; Operation::ALL.len()],
-            forms: vec![true; FORMS.len()],
+            forms: vec![true; RELEASING_FORMS.len()],
             joint: Vec::new(),
         }
     }
@@ -62,7 +62,7 @@ impl Reach {
         &mut self,
         probe: &PolicySet,
         mentions: Mentions,
-        world: &World,
+        world: &CedarModel,
         words: &Vocabulary,
     ) {
         let size = |mentioned: bool, all: usize| if mentioned { all } else { 1 };
@@ -71,7 +71,7 @@ impl Reach {
             size(mentions.purpose, words.purposes().len()),
             size(mentions.category, words.categories().len()),
             size(mentions.facts.holds(Fact::Operation), Operation::ALL.len()),
-            size(mentions.facts.holds(Fact::Form), FORMS.len()),
+            size(mentions.facts.holds(Fact::Form), RELEASING_FORMS.len()),
         ];
         let table: Vec<bool> = points(sizes).map(|point| applies(probe, world, point)).collect();
         let mentioned = sizes.iter().filter(|&&size| size > 1).count();
@@ -83,7 +83,7 @@ impl Reach {
             &mut self.forms,
         ];
         if mentioned > 1 {
-            self.joint.push(Joint { table, sizes });
+            self.joint.push(JointCondition { table, sizes });
             return;
         }
         for (set, size) in sets.into_iter().zip(sizes) {
@@ -101,7 +101,7 @@ impl Reach {
         self.kinds.fill(false);
     }
 
-    pub(super) fn holds(&self, (kind, purpose, category, operation, form): Point) -> bool {
+    pub(super) fn holds(&self, (kind, purpose, category, operation, form): Coordinates) -> bool {
         let at = [kind.index(), purpose.index(), category.index(), operation as usize, form as usize];
         let [kind, purpose, category, operation, form] = at;
         let holds = |set: &[bool], at: usize| set.get(at).copied().unwrap_or(false);
@@ -114,14 +114,14 @@ impl Reach {
     }
 
     /// Which of kind, purpose, category, operation and form stands in the way, each by itself.
-    pub(super) fn misses(&self, (kind, purpose, category): (KindId, PurposeId, CategoryId)) -> Misses {
+    pub(super) fn misses(&self, (kind, purpose, category): (KindId, PurposeId, CategoryId)) -> Mismatch {
         let out = |set: &[bool], at: usize| !set.get(at).copied().unwrap_or(false);
-        Misses {
+        Mismatch {
             kind: out(&self.kinds, kind.index()),
             purpose: out(&self.purposes, purpose.index()),
             category: out(&self.categories, category.index()),
             operation: out(&self.operations, Operation::Disclose as usize),
-            joint: !FORMS.iter().any(|&form| {
+            joint: !RELEASING_FORMS.iter().any(|&form| {
                 let at = [
                     kind.index(),
                     purpose.index(),
@@ -137,7 +137,7 @@ impl Reach {
 
 /// What keeps a rule from a question before any fact is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Misses {
+pub struct Mismatch {
     pub kind: bool,
     pub purpose: bool,
     pub category: bool,
@@ -146,15 +146,15 @@ pub struct Misses {
     pub joint: bool,
 }
 
-impl Misses {
+impl Mismatch {
     /// Whether nothing does.
     pub fn is_none(self) -> bool {
-        let Misses { kind, purpose, category, operation, joint } = self;
+        let Mismatch { kind, purpose, category, operation, joint } = self;
         !(kind || purpose || category || operation || joint)
     }
 }
 
-impl Joint {
+impl JointCondition {
     fn holds(&self, at: [usize; 5]) -> bool {
         self.position(at).and_then(|position| self.table.get(position).copied()).unwrap_or(false)
     }
@@ -179,12 +179,16 @@ fn points(sizes: [usize; 5]) -> impl Iterator<Item = [usize; 5]> {
     })
 }
 
-fn applies(probe: &PolicySet, world: &World, [kind, purpose, category, operation, form]: [usize; 5]) -> bool {
+fn applies(
+    probe: &PolicySet,
+    world: &CedarModel,
+    [kind, purpose, category, operation, form]: [usize; 5],
+) -> bool {
     fn id<I: TermId>(position: usize) -> I {
         I::from_position(u16::try_from(position).unwrap_or(u16::MAX))
     }
     let facts = Operation::ALL.get(operation).map(|&operation| Facts::default().with_operation(operation));
-    let facts = facts.zip(FORMS.get(form)).map(|(facts, &form)| facts.with_form(form));
+    let facts = facts.zip(RELEASING_FORMS.get(form)).map(|(facts, &form)| facts.with_form(form));
     let Some(facts) = facts else { return false };
     world
         .ask(probe, (id(kind), id(purpose), id(category)), facts)

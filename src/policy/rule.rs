@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use cedar_policy::{Policy, PolicySet};
 
-use super::facts::{Facts, Mask};
-use super::reach::{FORMS, Misses, Point, Reach};
-use super::world::World;
+use super::facts::{FactSet, Facts};
+use super::reach::{Coordinates, Mismatch, RELEASING_FORMS, Reach};
+use super::world::CedarModel;
 use crate::finding::Source;
 use crate::vocabulary::{Basis, CategoryId, KindId, Operation, PurposeId};
 
@@ -36,12 +36,12 @@ pub struct Rule {
     /// What has to hold of the facts, one condition each.
     pub(super) conditions: Vec<Condition>,
     pub(super) policy: Policy,
-    pub(super) place: Place,
+    pub(super) place: RuleLocation,
 }
 
 /// Where a rule stands.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct RuleLocation {
     pub source: Source,
     pub span: Range<usize>,
 }
@@ -52,14 +52,14 @@ pub struct Condition {
     /// As Cedar writes it.
     pub text: String,
     /// The facts that it compares.
-    pub mask: Mask,
-    pub(super) looks: Looks,
+    pub mask: FactSet,
+    pub(super) looks: ConditionInputs,
     pub(super) probe: PolicySet,
 }
 
 /// What a condition looks at besides the facts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Looks {
+pub struct ConditionInputs {
     pub kind: bool,
     pub purpose: bool,
     pub category: bool,
@@ -67,8 +67,8 @@ pub struct Looks {
 
 impl Rule {
     /// Every fact that the rule's conditions compare.
-    pub fn mask(&self) -> Mask {
-        self.conditions.iter().fold(Mask::NONE, |mask, condition| mask.and(condition.mask))
+    pub fn mask(&self) -> FactSet {
+        self.conditions.iter().fold(FactSet::NONE, |mask, condition| mask.and(condition.mask))
     }
 
     /// What has to hold of the facts.
@@ -92,11 +92,11 @@ impl Rule {
     }
 
     /// What keeps it from a question before any fact is looked at.
-    pub fn misses(&self, point: (KindId, PurposeId, CategoryId)) -> Misses {
+    pub fn misses(&self, point: (KindId, PurposeId, CategoryId)) -> Mismatch {
         self.reach.misses(point)
     }
 
-    pub fn place(&self) -> &Place {
+    pub fn place(&self) -> &RuleLocation {
         &self.place
     }
 
@@ -111,7 +111,7 @@ impl Rule {
     }
 
     /// Whether the rule applies there, for some facts.
-    pub(super) fn reaches(&self, point: Point) -> bool {
+    pub(super) fn reaches(&self, point: Coordinates) -> bool {
         self.reach.holds(point)
     }
 
@@ -120,7 +120,7 @@ impl Rule {
         &self,
         (kind, purpose, category, operation): (KindId, PurposeId, CategoryId, Operation),
     ) -> bool {
-        FORMS.iter().any(|&form| self.reaches((kind, purpose, category, operation, form)))
+        RELEASING_FORMS.iter().any(|&form| self.reaches((kind, purpose, category, operation, form)))
     }
 
     /// A rule in the place of this one that applies nowhere.
@@ -137,14 +137,14 @@ impl Rule {
 
 impl Condition {
     /// What it looks at besides the facts.
-    pub fn looks_at(&self) -> Looks {
+    pub fn looks_at(&self) -> ConditionInputs {
         self.looks
     }
 
     /// Whether it holds; `None` where Cedar could not say.
     pub(super) fn holds(
         &self,
-        world: &World,
+        world: &CedarModel,
         point: (KindId, PurposeId, CategoryId),
         facts: Facts,
     ) -> Option<bool> {
@@ -154,7 +154,7 @@ impl Condition {
     }
 }
 
-impl Place {
+impl RuleLocation {
     /// The first line of the rule.
     pub(super) fn head(&self) -> Range<usize> {
         let text = self.source.text().get(self.span.clone()).unwrap_or_default();

@@ -9,23 +9,23 @@ use std::sync::Arc;
 use cedar_policy::PolicySet;
 use smallvec::SmallVec;
 
-use super::facts::{Fact, Facts, Mask};
-use super::reach::{FORMS, Misses};
+use super::facts::{Fact, FactSet, Facts};
+use super::reach::{Mismatch, RELEASING_FORMS};
 use super::rule::{Condition, Rule};
-use super::world::{World, position};
+use super::world::{CedarModel, position};
 use crate::vocabulary::{Basis, CategoryId, Form, KindId, Operation, PurposeId, Vocabulary};
 
 /// Position of a rule in its pack.
-pub type RuleAt = u16;
+pub type RuleIndex = u16;
 
 /// The rules of one pack.
 #[derive(Debug)]
 pub struct Rulebook {
-    world: Arc<World>,
+    world: Arc<CedarModel>,
     rules: Vec<Rule>,
     cells: Vec<Arc<Cell>>,
     /// The distinct rows.
-    rows: Vec<Row>,
+    rows: Vec<CellRow>,
     /// The row of each kind, purpose and operation.
     table: Vec<u16>,
     sizes: (usize, usize),
@@ -33,7 +33,7 @@ pub struct Rulebook {
 
 /// The cells of one kind, purpose and operation. Most kinds, purposes and operations share a few rows.
 #[derive(Clone, Debug)]
-struct Row {
+struct CellRow {
     /// By category.
     cells: Arc<[u16]>,
     /// Some rule can permit some category.
@@ -43,10 +43,10 @@ struct Row {
 /// The rules that can apply to one kind, purpose, category and operation. Many share one.
 #[derive(Debug)]
 pub struct Cell {
-    rules: Vec<RuleAt>,
+    rules: Vec<RuleIndex>,
     policies: PolicySet,
     /// The facts that decide.
-    mask: Mask,
+    mask: FactSet,
     /// The forms that some permit of the cell releases.
     forms: SmallVec<[Form; 4]>,
     /// No condition on the facts looks at the category besides: what holds of one category of the
@@ -56,28 +56,28 @@ pub struct Cell {
 
 /// What the rules say of one category.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
+pub struct RuleVerdict {
     pub form: Form,
     pub basis: Option<Basis>,
     /// The permits that released it, or the forbids that withheld it.
-    pub rules: SmallVec<[RuleAt; 2]>,
+    pub rules: SmallVec<[RuleIndex; 2]>,
 }
 
-impl Verdict {
+impl RuleVerdict {
     /// Withheld because no rule releases it.
-    pub fn nothing() -> Verdict {
-        Verdict { form: Form::Removed, basis: None, rules: SmallVec::new() }
+    pub fn nothing() -> RuleVerdict {
+        RuleVerdict { form: Form::Removed, basis: None, rules: SmallVec::new() }
     }
 }
 
 impl Cell {
     /// The rules that can apply here.
-    pub fn rules(&self) -> &[RuleAt] {
+    pub fn rules(&self) -> &[RuleIndex] {
         &self.rules
     }
 
     /// The facts that its rules compare, without the form that is asked for.
-    pub fn mask(&self) -> Mask {
+    pub fn mask(&self) -> FactSet {
         self.mask
     }
 
@@ -93,17 +93,17 @@ impl Cell {
 }
 
 impl Rulebook {
-    pub(super) fn new(world: World, rules: Vec<Rule>, vocabulary: &Vocabulary) -> Rulebook {
+    pub(super) fn new(world: CedarModel, rules: Vec<Rule>, vocabulary: &Vocabulary) -> Rulebook {
         let sizes = (vocabulary.kinds().len(), vocabulary.purposes().len());
-        let mut cells = Cells::default();
-        let mut rows = Rows::default();
+        let mut cells = CellInterner::default();
+        let mut rows = RowInterner::default();
         let mut table = Vec::with_capacity(sizes.0 * sizes.1 * Operation::ALL.len());
         for kind in vocabulary.kinds().ids() {
             for purpose in vocabulary.purposes().ids() {
                 for &operation in Operation::ALL {
                     let here = |rule: &Rule| rule.concerns(kind, purpose, operation);
                     let here = (0..).zip(&rules).filter(|(_, rule)| here(rule));
-                    let here: Vec<(RuleAt, &Rule)> = here.collect();
+                    let here: Vec<(RuleIndex, &Rule)> = here.collect();
                     let categories = vocabulary.categories().ids();
                     let row =
                         categories.map(|category| cells.of(&here, (kind, purpose, category, operation)));
@@ -117,14 +117,14 @@ impl Rulebook {
     }
 
     /// The rules with another one in the place of one. Only the slices that either reaches are worked out anew.
-    pub(super) fn with_rule(&self, at: RuleAt, rule: Rule, vocabulary: &Vocabulary) -> Rulebook {
+    pub(super) fn with_rule(&self, at: RuleIndex, rule: Rule, vocabulary: &Vocabulary) -> Rulebook {
         let mut rules = self.rules.clone();
         let mut replaced = vec![rule.clone()];
         if let Some(place) = rules.get_mut(usize::from(at)) {
             replaced.push(std::mem::replace(place, rule));
         }
-        let mut cells = Cells::without(&self.cells, at);
-        let mut rows = Rows::of_list(self.rows.clone());
+        let mut cells = CellInterner::without(&self.cells, at);
+        let mut rows = RowInterner::of_list(self.rows.clone());
         let mut table = Vec::with_capacity(self.table.len());
         for kind in vocabulary.kinds().ids() {
             for purpose in vocabulary.purposes().ids() {
@@ -135,7 +135,7 @@ impl Rulebook {
                         continue;
                     }
                     let here = (0..).zip(&rules).filter(|(_, rule)| concerned(rule));
-                    let here: Vec<(RuleAt, &Rule)> = here.collect();
+                    let here: Vec<(RuleIndex, &Rule)> = here.collect();
                     let cell = |category| {
                         let point = (kind, purpose, category, operation);
                         let reached = replaced.iter().any(|rule| rule.reaches_any_form(point));
@@ -152,7 +152,7 @@ impl Rulebook {
         Rulebook { world, rules, cells: cells.list, rows: rows.list, table, sizes: self.sizes }
     }
 
-    pub(super) fn world(&self) -> &World {
+    pub(super) fn world(&self) -> &CedarModel {
         &self.world
     }
 
@@ -160,7 +160,7 @@ impl Rulebook {
         &self.rules
     }
 
-    pub fn rule(&self, at: RuleAt) -> Option<&Rule> {
+    pub fn rule(&self, at: RuleIndex) -> Option<&Rule> {
         self.rules.get(usize::from(at))
     }
 
@@ -188,7 +188,7 @@ impl Rulebook {
         self.row(kind, purpose, operation)?.cells.get(category.index()).map(|&cell| usize::from(cell))
     }
 
-    fn row(&self, kind: KindId, purpose: PurposeId, operation: Operation) -> Option<&Row> {
+    fn row(&self, kind: KindId, purpose: PurposeId, operation: Operation) -> Option<&CellRow> {
         self.rows.get(usize::from(self.row_at(kind, purpose, operation)?))
     }
 
@@ -218,16 +218,16 @@ impl Rulebook {
         purpose: PurposeId,
         operation: Operation,
         categories: impl Iterator<Item = CategoryId>,
-    ) -> Mask {
+    ) -> FactSet {
         let cell = |category| self.cell_for(operation, (kind, purpose, category));
         let masks = categories.filter_map(cell).map(Cell::mask);
-        masks.fold(Mask::NONE, Mask::and)
+        masks.fold(FactSet::NONE, FactSet::and)
     }
 
     /// Asks the rules about a disclosure: the first form, from clear downwards, that a satisfied rule permits.
     ///
     /// Whatever Cedar cannot evaluate withholds.
-    pub fn judge(&self, kind: KindId, purpose: PurposeId, category: CategoryId, facts: Facts) -> Verdict {
+    pub fn judge(&self, kind: KindId, purpose: PurposeId, category: CategoryId, facts: Facts) -> RuleVerdict {
         self.judge_operation(Operation::Disclose, (kind, purpose, category), facts)
     }
 
@@ -240,21 +240,21 @@ impl Rulebook {
         operation: Operation,
         point: (KindId, PurposeId, CategoryId),
         facts: Facts,
-    ) -> Verdict {
-        let Some(cell) = self.cell_for(operation, point) else { return Verdict::nothing() };
-        let mut withheld = Verdict::nothing();
+    ) -> RuleVerdict {
+        let Some(cell) = self.cell_for(operation, point) else { return RuleVerdict::nothing() };
+        let mut withheld = RuleVerdict::nothing();
         for &form in &cell.forms {
             let asked = facts.with_operation(operation).with_form(form);
             let Some(response) = self.world.ask(&cell.policies, point, asked) else {
-                return Verdict::nothing();
+                return RuleVerdict::nothing();
             };
             if response.diagnostics().errors().next().is_some() {
-                return Verdict::nothing();
+                return RuleVerdict::nothing();
             }
             let rules = self.decided(response.diagnostics().reason());
             if response.decision() == cedar_policy::Decision::Allow {
                 let basis = rules.first().and_then(|&at| self.rule(at)).and_then(|rule| rule.basis);
-                return Verdict { form, basis, rules };
+                return RuleVerdict { form, basis, rules };
             }
             if withheld.rules.is_empty() {
                 withheld.rules = rules;
@@ -272,7 +272,7 @@ impl Rulebook {
         purpose: PurposeId,
         category: CategoryId,
         facts: Facts,
-    ) -> SmallVec<[RuleAt; 2]> {
+    ) -> SmallVec<[RuleIndex; 2]> {
         let point = (kind, purpose, category);
         let asked = facts.with_operation(Operation::Disclose).with_form(Form::Clear);
         let met = |condition: &Condition| condition.holds(&self.world, point, asked) != Some(false);
@@ -281,14 +281,14 @@ impl Rulebook {
     }
 
     /// The facts that [`Rulebook::prohibitions`] look at.
-    pub fn prohibition_mask(&self, kind: KindId, purpose: PurposeId, category: CategoryId) -> Mask {
-        self.forbids((kind, purpose, category)).fold(Mask::NONE, |mask, (_, rule)| mask.and(rule.mask()))
+    pub fn prohibition_mask(&self, kind: KindId, purpose: PurposeId, category: CategoryId) -> FactSet {
+        self.forbids((kind, purpose, category)).fold(FactSet::NONE, |mask, (_, rule)| mask.and(rule.mask()))
     }
 
     fn forbids(
         &self,
         (kind, purpose, category): (KindId, PurposeId, CategoryId),
-    ) -> impl Iterator<Item = (RuleAt, &Rule)> {
+    ) -> impl Iterator<Item = (RuleIndex, &Rule)> {
         let point = (kind, purpose, category, Operation::Disclose, Form::Clear);
         (0..).zip(&self.rules).filter(move |(_, rule)| !rule.is_permit() && rule.reaches(point))
     }
@@ -304,9 +304,12 @@ impl Rulebook {
     }
 
     /// The rules that Cedar names, in the order of the pack.
-    fn decided<'r>(&self, reason: impl Iterator<Item = &'r cedar_policy::PolicyId>) -> SmallVec<[RuleAt; 2]> {
-        let mut rules: SmallVec<[RuleAt; 2]> =
-            reason.filter_map(position).filter_map(|at| RuleAt::try_from(at).ok()).collect();
+    fn decided<'r>(
+        &self,
+        reason: impl Iterator<Item = &'r cedar_policy::PolicyId>,
+    ) -> SmallVec<[RuleIndex; 2]> {
+        let mut rules: SmallVec<[RuleIndex; 2]> =
+            reason.filter_map(position).filter_map(|at| RuleIndex::try_from(at).ok()).collect();
         rules.sort_unstable();
         rules
     }
@@ -319,10 +322,10 @@ impl Rulebook {
         rule: &Rule,
         (kind, purpose, category): (KindId, PurposeId, CategoryId),
         facts: Facts,
-    ) -> (Misses, Vec<usize>) {
+    ) -> (Mismatch, Vec<usize>) {
         let asked = facts.with_operation(Operation::Disclose);
         // A form other than clear is asked for where the rule is about one.
-        let forms = FORMS
+        let forms = RELEASING_FORMS
             .into_iter()
             .filter(|&form| rule.reaches((kind, purpose, category, Operation::Disclose, form)));
         let asked = asked.with_form(forms.min().unwrap_or(Form::Clear));
@@ -336,22 +339,22 @@ impl Rulebook {
 
 /// The distinct cells while they are collected.
 #[derive(Debug, Default)]
-struct Cells {
+struct CellInterner {
     list: Vec<Arc<Cell>>,
-    known: HashMap<(Vec<RuleAt>, SmallVec<[Form; 4]>), u16>,
+    known: HashMap<(Vec<RuleIndex>, SmallVec<[Form; 4]>), u16>,
 }
 
 /// The distinct rows while they are collected.
 #[derive(Debug, Default)]
-struct Rows {
-    list: Vec<Row>,
+struct RowInterner {
+    list: Vec<CellRow>,
     known: HashMap<Arc<[u16]>, u16>,
 }
 
-impl Rows {
-    fn of_list(list: Vec<Row>) -> Rows {
+impl RowInterner {
+    fn of_list(list: Vec<CellRow>) -> RowInterner {
         let known = (0..).zip(&list).map(|(number, row)| (Arc::clone(&row.cells), number)).collect();
-        Rows { list, known }
+        RowInterner { list, known }
     }
 
     fn of(&mut self, row: Vec<u16>, cells: &[Arc<Cell>]) -> u16 {
@@ -362,26 +365,26 @@ impl Rows {
         let is_possible = here.any(|cell| !cell.is_closed());
         let row: Arc<[u16]> = row.into();
         let number = u16::try_from(self.list.len()).unwrap_or(u16::MAX);
-        self.list.push(Row { cells: Arc::clone(&row), is_possible });
+        self.list.push(CellRow { cells: Arc::clone(&row), is_possible });
         self.known.insert(row, number);
         number
     }
 }
 
-impl Cells {
+impl CellInterner {
     /// Known cells, of which those with one rule are not used again.
-    fn without(list: &[Arc<Cell>], at: RuleAt) -> Cells {
+    fn without(list: &[Arc<Cell>], at: RuleIndex) -> CellInterner {
         let usable = (0..).zip(list).filter(|(_, cell)| !cell.rules.contains(&at));
         let known = usable.map(|(number, cell)| ((cell.rules.clone(), cell.forms.clone()), number));
-        Cells { known: known.collect(), list: list.to_vec() }
+        CellInterner { known: known.collect(), list: list.to_vec() }
     }
 
-    fn of(&mut self, rules: &[(RuleAt, &Rule)], point: (KindId, PurposeId, CategoryId, Operation)) -> u16 {
+    fn of(&mut self, rules: &[(RuleIndex, &Rule)], point: (KindId, PurposeId, CategoryId, Operation)) -> u16 {
         let forms = permitted(rules, point);
         let is_open = !forms.is_empty();
         let here = |rule: &Rule| is_open && rule.reaches_any_form(point);
         let chosen = || rules.iter().filter(|(_, rule)| here(rule));
-        let members: Vec<RuleAt> = chosen().map(|(at, _)| *at).collect();
+        let members: Vec<RuleIndex> = chosen().map(|(at, _)| *at).collect();
         // One rule can be about other forms in another place.
         let key = (members, forms);
         if let Some(&known) = self.known.get(&key) {
@@ -392,8 +395,8 @@ impl Cells {
             // Ids are positions, hence distinct: adding cannot fail.
             let _ = policies.add(rule.policy.clone());
         }
-        let mask = chosen().fold(Mask::NONE, |mask, (_, rule)| mask.and(rule.mask()));
-        let mask = mask.without(Mask::of(Fact::Form));
+        let mask = chosen().fold(FactSet::NONE, |mask, (_, rule)| mask.and(rule.mask()));
+        let mask = mask.without(FactSet::of(Fact::Form));
         let alike = !chosen()
             .any(|(_, rule)| rule.conditions().iter().any(|condition| condition.looks_at().category));
         let number = u16::try_from(self.list.len()).unwrap_or(u16::MAX);
@@ -406,7 +409,7 @@ impl Cells {
 
 /// The forms that some permit releases there and that no forbid withholds whatever the facts.
 fn permitted(
-    rules: &[(RuleAt, &Rule)],
+    rules: &[(RuleIndex, &Rule)],
     (kind, purpose, category, operation): (KindId, PurposeId, CategoryId, Operation),
 ) -> SmallVec<[Form; 4]> {
     let open = |&form: &Form| {
@@ -421,7 +424,7 @@ fn permitted(
 /// The forms that are asked for: what is not disclosed leaves in none, and is asked for as a whole.
 pub(super) const fn forms_of(operation: Operation) -> &'static [Form] {
     match operation {
-        Operation::Disclose => &FORMS,
+        Operation::Disclose => &RELEASING_FORMS,
         Operation::Collect | Operation::Alter | Operation::Destroy => &[Form::Clear],
     }
 }
@@ -432,7 +435,7 @@ mod tests {
     use super::*;
     use crate::finding::Source;
     use crate::policy::Pack;
-    use crate::policy::search::Search;
+    use crate::policy::search::CellEvaluator;
 
     const MANIFEST: &str = "title = \"T\"\nversion = \"1\"\nannounced = 2026-01-01\neffective = 2026-01-01\n\
         contact = \"c\"\n[bases]\ncontract = \"c\"\n[[clauses]]\nid = \"C\"\ntitle = \"t\"\nkept = \"by-rules\"\n";
@@ -475,7 +478,7 @@ when { context.operation == "destroy" && context.minor };
         assert_eq!([Disclose, Collect, Alter, Destroy].map(possible), [true, false, true, true]);
         assert!(rulebook.rows.len() < 6, "equal rows are kept once");
 
-        let mut search = Search::new(rulebook);
+        let mut search = CellEvaluator::new(rulebook);
         let mut releases = |operation, name: &str| {
             search
                 .slice_for(operation, kind, purpose, category(name))

@@ -16,7 +16,7 @@ use super::facts::{Fact, Facts, RELATION};
 use crate::vocabulary::{CategoryId, KindId, PurposeId, Vocabulary};
 
 /// The Cedar side of a vocabulary.
-pub(super) struct World {
+pub(super) struct CedarModel {
     pub(super) schema: Schema,
     pub(super) entities: Entities,
     authorizer: Authorizer,
@@ -26,19 +26,19 @@ pub(super) struct World {
     relations: Vec<String>,
 }
 
-impl std::fmt::Debug for World {
+impl std::fmt::Debug for CedarModel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("World").finish_non_exhaustive()
+        f.debug_struct("CedarModel").finish_non_exhaustive()
     }
 }
 
-impl World {
+impl CedarModel {
     /// # Errors
     /// The words of Cedar, where a vocabulary makes no schema. That is a mistake of this program.
-    pub(super) fn new(vocabulary: &Vocabulary) -> Result<World, String> {
+    pub(super) fn new(vocabulary: &Vocabulary) -> Result<CedarModel, String> {
         let (schema, _) =
             Schema::from_cedarschema_str(&schema(vocabulary)).map_err(|error| error.to_string())?;
-        let types = Types::new()?;
+        let types = EntityTypes::new()?;
         let kinds = vocabulary.kinds();
         let categories = vocabulary.categories();
         let mut entities = Vec::new();
@@ -60,7 +60,7 @@ impl World {
                 parents.chain(parent).collect(),
             ));
         }
-        Ok(World {
+        Ok(CedarModel {
             entities: Entities::from_entities(entities, Some(&schema)).map_err(|error| error.to_string())?,
             authorizer: Authorizer::new(),
             principals: kinds.ids().map(|kind| types.recipient(kinds.name(kind))).collect(),
@@ -118,17 +118,17 @@ pub(super) fn position(id: &PolicyId) -> Option<usize> {
     AsRef::<str>::as_ref(id).parse().ok()
 }
 
-struct Types {
+struct EntityTypes {
     recipient: EntityTypeName,
     kind: EntityTypeName,
     action: EntityTypeName,
     category: EntityTypeName,
 }
 
-impl Types {
-    fn new() -> Result<Types, String> {
+impl EntityTypes {
+    fn new() -> Result<EntityTypes, String> {
         let parse = |name: &str| name.parse().map_err(|error| format!("{error}"));
-        Ok(Types {
+        Ok(EntityTypes {
             recipient: parse("Recipient")?,
             kind: parse("Kind")?,
             action: parse("Action")?,

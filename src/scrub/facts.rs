@@ -12,7 +12,7 @@ use super::evaluate::unquoted;
 use super::mapping::FactKey;
 use super::number::Decimal;
 use crate::decision::{RecordFacts, Unsure};
-use crate::vocabulary::date::{self, Ended};
+use crate::vocabulary::date::{self, EndTime};
 use crate::vocabulary::{IdReader, Origin, Regions, SubjectId, place};
 
 /// The id that a JSON value spells: a string that is not empty, or an integer. `1` and `"1"` are one id.
@@ -41,8 +41,8 @@ pub(super) fn set(facts: &mut RecordFacts, key: FactKey, value: Option<&[u8]>, r
         FactKey::BirthDate => facts.birth_date = read(value, |value| date::birth(&text(value)?)),
         FactKey::AccountClosed => {
             facts.account_closed = match read(value, ended) {
-                Unsure::Known(Ended::At(at)) => Unsure::Known(at),
-                Unsure::Known(Ended::Never) | Unsure::Absent => Unsure::Absent,
+                Unsure::Known(EndTime::At(at)) => Unsure::Known(at),
+                Unsure::Known(EndTime::Never) | Unsure::Absent => Unsure::Absent,
                 Unsure::Unreadable => Unsure::Unreadable,
             };
         }
@@ -70,7 +70,7 @@ fn integer(value: &[u8]) -> Option<i64> {
     Decimal::read(value)?.integer()
 }
 
-fn ended(value: &[u8]) -> Option<Ended> {
+fn ended(value: &[u8]) -> Option<EndTime> {
     match text(value) {
         Some(text) => date::ended(&text),
         None => date::ended_at_unix_time(integer(value)?),
@@ -88,7 +88,7 @@ fn created(value: &[u8]) -> Option<Timestamp> {
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
-    use crate::vocabulary::{IdRule, MAX_ID_BYTES, Namespaces, Normalise};
+    use crate::vocabulary::{IdRule, MAX_ID_BYTES, Namespaces, Normalization};
 
     #[test]
     fn ids_are_strings_and_integers() {
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn the_rule_of_the_namespace_reads_strings_and_integers_alike() {
-        let rule = IdRule::new(Normalise::default(), Some("^(?:Patient/)?([0-9]+)$")).unwrap();
+        let rule = IdRule::new(Normalization::default(), Some("^(?:Patient/)?([0-9]+)$")).unwrap();
         let ids = Namespaces::new([("crm".into(), rule)]).reader(Some("crm"));
         assert!(id(b"17", &ids).is_some() && id(b"17", &ids) == id(b"\"Patient\\/17\"", &ids));
         assert_eq!(id(b"-17", &ids), None);

@@ -28,7 +28,7 @@ const EARLIEST_ZONE: Offset = Offset::constant(14);
 
 /// When something ended, or has not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum EndTime {
     /// The earliest instant that the text can mean.
     At(Timestamp),
     /// In the year 9999.
@@ -37,7 +37,7 @@ pub enum Ended {
 
 /// A date as it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reading {
+enum ParsedDate {
     /// One day, or all days of a month or year.
     Days {
         first: Date,
@@ -50,9 +50,9 @@ enum Reading {
 
 /// `1985-04-12`: year, month and day, and nothing else.
 pub fn full_date(text: &str) -> Option<Date> {
-    match Reading::of_days(text)? {
-        Reading::Days { first, last } if first == last => Some(first),
-        Reading::Days { .. } | Reading::Local(_) | Reading::Instant(..) => None,
+    match ParsedDate::of_days(text)? {
+        ParsedDate::Days { first, last } if first == last => Some(first),
+        ParsedDate::Days { .. } | ParsedDate::Local(_) | ParsedDate::Instant(..) => None,
     }
 }
 
@@ -60,49 +60,49 @@ pub fn full_date(text: &str) -> Option<Date> {
 /// latest date that any place on Earth had then (who is born in Berlin on 2 May is written by
 /// JavaScript as 1 May, 22:00 UTC). `None`: unreadable, or never set.
 pub fn birth(text: &str) -> Option<Date> {
-    let reading = Reading::of(text)?;
+    let reading = ParsedDate::of(text)?;
     let year = reading.year();
     if !(FIRST_YEAR_OF_BIRTH..NEVER).contains(&year) {
         return None;
     }
     match reading {
-        Reading::Days { last, .. } => Some(last),
-        Reading::Local(at) => Some(at.date()),
-        Reading::Instant(..) => Some(EARLIEST_ZONE.to_datetime(reading.earliest()?).date()),
+        ParsedDate::Days { last, .. } => Some(last),
+        ParsedDate::Local(at) => Some(at.date()),
+        ParsedDate::Instant(..) => Some(EARLIEST_ZONE.to_datetime(reading.earliest()?).date()),
     }
 }
 
 /// When something ended, by a text. `None`: unreadable, or never set.
-pub fn ended(text: &str) -> Option<Ended> {
-    let reading = Reading::of(text)?;
+pub fn ended(text: &str) -> Option<EndTime> {
+    let reading = ParsedDate::of(text)?;
     if reading.year() == NEVER {
-        return Some(Ended::Never);
+        return Some(EndTime::Never);
     }
-    set(reading.earliest()?).map(Ended::At)
+    set(reading.earliest()?).map(EndTime::At)
 }
 
 /// When something ended, by Unix time: in seconds up to the year 2100, in milliseconds else. `None`:
 /// out of range, of unclear unit, or never set.
-pub fn ended_at_unix_time(number: i64) -> Option<Ended> {
+pub fn ended_at_unix_time(number: i64) -> Option<EndTime> {
     match number {
-        NEVER_MILLISECONDS..MAX_MILLISECONDS => Some(Ended::Never),
-        _ => unix_time(number).map(Ended::At),
+        NEVER_MILLISECONDS..MAX_MILLISECONDS => Some(EndTime::Never),
+        _ => unix_time(number).map(EndTime::At),
     }
 }
 
 /// The earliest instant at which something was created, by a text. `None`: unreadable, or never set.
 pub fn created(text: &str) -> Option<Timestamp> {
     match ended(text)? {
-        Ended::At(at) => Some(at),
-        Ended::Never => None,
+        EndTime::At(at) => Some(at),
+        EndTime::Never => None,
     }
 }
 
 /// When something was created, by Unix time, as in [`ended_at_unix_time`].
 pub fn created_at_unix_time(number: i64) -> Option<Timestamp> {
     match ended_at_unix_time(number)? {
-        Ended::At(at) => Some(at),
-        Ended::Never => None,
+        EndTime::At(at) => Some(at),
+        EndTime::Never => None,
     }
 }
 
@@ -111,9 +111,9 @@ pub fn end(text: &str) -> Option<Timestamp> {
     if let Ok(at) = text.parse() {
         return Some(at);
     }
-    match Reading::of(text)? {
-        Reading::Instant(at, _) if at.year() == NEVER => Some(Timestamp::MAX),
-        Reading::Days { .. } | Reading::Local(_) | Reading::Instant(..) => None,
+    match ParsedDate::of(text)? {
+        ParsedDate::Instant(at, _) if at.year() == NEVER => Some(Timestamp::MAX),
+        ParsedDate::Days { .. } | ParsedDate::Local(_) | ParsedDate::Instant(..) => None,
     }
 }
 
@@ -135,11 +135,11 @@ fn set(at: Timestamp) -> Option<Timestamp> {
     (at.as_second() >= DAY).then_some(at)
 }
 
-impl Reading {
-    fn of(text: &str) -> Option<Reading> {
+impl ParsedDate {
+    fn of(text: &str) -> Option<ParsedDate> {
         let text = text.trim();
         let Some((date, rest)) = text.split_at_checked(10).filter(|(_, rest)| !rest.is_empty()) else {
-            return Reading::of_days(text);
+            return ParsedDate::of_days(text);
         };
         let date = full_date(date)?;
         let rest = rest.strip_prefix(['T', 't', ' '])?;
@@ -149,13 +149,13 @@ impl Reading {
         };
         let at = DateTime::from_parts(date, time_of_day(time)?);
         if zone.is_empty() {
-            return Some(Reading::Local(at));
+            return Some(ParsedDate::Local(at));
         }
-        Some(Reading::Instant(at, offset(zone)?))
+        Some(ParsedDate::Instant(at, offset(zone)?))
     }
 
     /// `1985-04-12`, `1985-04` or `1985`.
-    fn of_days(text: &str) -> Option<Reading> {
+    fn of_days(text: &str) -> Option<ParsedDate> {
         let mut parts = text.split('-');
         let year = digits(parts.next()?, 4)?;
         let month = parts.next().map(|month| digits(month, 2));
@@ -165,31 +165,31 @@ impl Reading {
         }
         let date = |month: i16, day: i16| Date::new(year, month.try_into().ok()?, day.try_into().ok()?).ok();
         Some(match (month, day) {
-            (None, _) => Reading::Days { first: date(1, 1)?, last: date(12, 31)? },
+            (None, _) => ParsedDate::Days { first: date(1, 1)?, last: date(12, 31)? },
             (Some(month), None) => {
                 let first = date(month?, 1)?;
-                Reading::Days { first, last: first.last_of_month() }
+                ParsedDate::Days { first, last: first.last_of_month() }
             }
             (Some(month), Some(day)) => {
                 let date = date(month?, day?)?;
-                Reading::Days { first: date, last: date }
+                ParsedDate::Days { first: date, last: date }
             }
         })
     }
 
     fn year(self) -> i16 {
         match self {
-            Reading::Days { first, .. } => first.year(),
-            Reading::Local(at) | Reading::Instant(at, _) => at.year(),
+            ParsedDate::Days { first, .. } => first.year(),
+            ParsedDate::Local(at) | ParsedDate::Instant(at, _) => at.year(),
         }
     }
 
     /// The earliest instant that it can mean.
     fn earliest(self) -> Option<Timestamp> {
         let (at, offset) = match self {
-            Reading::Days { first, .. } => (first.to_datetime(Time::midnight()), EARLIEST_ZONE),
-            Reading::Local(at) => (at, EARLIEST_ZONE),
-            Reading::Instant(at, offset) => (at, offset),
+            ParsedDate::Days { first, .. } => (first.to_datetime(Time::midnight()), EARLIEST_ZONE),
+            ParsedDate::Local(at) => (at, EARLIEST_ZONE),
+            ParsedDate::Instant(at, offset) => (at, offset),
         };
         offset.to_timestamp(at).ok()
     }
@@ -341,13 +341,13 @@ mod tests {
             ("2026-03", "2026-02-28T10:00:00Z"),
             ("2026", "2025-12-31T10:00:00Z"),
         ] {
-            assert_eq!(ended(text), Some(Ended::At(at(ended_at))), "{text}");
+            assert_eq!(ended(text), Some(EndTime::At(at(ended_at))), "{text}");
             assert_eq!(created(text), Some(at(ended_at)), "{text}");
         }
         for text in
             ["9999-12-31", "9999-12-31T23:59:59.9999999", "9999-12-31T23:59:59Z", "9999", "9999-01-01"]
         {
-            assert_eq!(ended(text), Some(Ended::Never), "{text}");
+            assert_eq!(ended(text), Some(EndTime::Never), "{text}");
             assert_eq!(created(text), None, "{text}");
         }
         for text in ["0001-01-01T00:00:00", "1900-01-01", "1970-01-01T00:00:00Z", "1969-12-31T19:00:00-05:00"]
@@ -359,7 +359,7 @@ mod tests {
 
     #[test]
     fn unix_time_is_in_seconds_or_milliseconds() {
-        let closed = Ended::At(Timestamp::from_second(1_700_000_000).unwrap());
+        let closed = EndTime::At(Timestamp::from_second(1_700_000_000).unwrap());
         for number in [1_700_000_000, 1_700_000_000_000] {
             assert_eq!(ended_at_unix_time(number), Some(closed), "{number}");
         }
@@ -368,7 +368,7 @@ mod tests {
         {
             assert_eq!(ended_at_unix_time(number), None, "{number}");
         }
-        assert_eq!(ended_at_unix_time(253_402_300_799_999), Some(Ended::Never));
+        assert_eq!(ended_at_unix_time(253_402_300_799_999), Some(EndTime::Never));
         assert_eq!(created_at_unix_time(253_402_300_799_999), None);
     }
 

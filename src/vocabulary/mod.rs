@@ -17,7 +17,7 @@ mod well_known;
 use std::collections::HashMap;
 
 pub use alias::{NotAPurpose, iri};
-pub use namespace::{IdRule, MAX_ID_BYTES, Misfit, Normalise, PatternFault};
+pub use namespace::{IdError, IdRule, MAX_ID_BYTES, Normalization, PatternError};
 pub use place::{EEA, Regions};
 pub use subject_id::{ActorId, DEFAULT_NAMESPACE, IdReader, Namespaces, SubjectId};
 pub use terms::{Basis, Form, Operation, Origin, Safeguard};
@@ -25,7 +25,7 @@ pub use tree::{Term, TermId, Tree};
 pub use well_known::WellKnown;
 
 /// The hint to an unknown word that resembles none.
-pub const VOCABULARY_LISTED: &str = "`purposegate policy vocabulary` lists what there is";
+pub const VOCABULARY_HINT: &str = "`purposegate policy vocabulary` lists what there is";
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $unknown:literal) => {

@@ -17,7 +17,7 @@ const MAX_PATTERN_BYTES: usize = 1 << 20;
 
 /// What is done to an id before it is compared. The order is fixed: NFC, trim, (the pattern), lower case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Normalise {
+pub struct Normalization {
     /// White space (Unicode `White_Space`) at both ends goes.
     pub trim: bool,
     /// Unicode lower case without locale (`str::to_lowercase`).
@@ -29,7 +29,7 @@ pub struct Normalise {
 /// The rule of one namespace. The default rule takes an id as it is spelled.
 #[derive(Clone, Debug, Default)]
 pub struct IdRule {
-    normalise: Normalise,
+    normalise: Normalization,
     /// The one group is the id.
     extract: Option<Regex>,
 }
@@ -44,7 +44,7 @@ impl Eq for IdRule {}
 
 /// Why a spelling is no id. Never shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Misfit {
+pub enum IdError {
     #[error("is empty or longer than {MAX_ID_BYTES} bytes")]
     Length,
     #[error("does not fit the pattern of its namespace")]
@@ -53,7 +53,7 @@ pub enum Misfit {
 
 /// Why a pattern cannot extract an id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PatternFault {
+pub enum PatternError {
     #[error("this is not a regular expression: {0}")]
     Syntax(String),
     #[error("the pattern has {0} groups, and needs exactly one: the id")]
@@ -66,15 +66,15 @@ impl IdRule {
     /// A rule. Where ids are lower-cased, the case of letters does not count in the pattern either.
     ///
     /// # Errors
-    /// [`PatternFault`].
-    pub fn new(normalise: Normalise, extract: Option<&str>) -> Result<IdRule, PatternFault> {
+    /// [`PatternError`].
+    pub fn new(normalise: Normalization, extract: Option<&str>) -> Result<IdRule, PatternError> {
         let extract = extract.map(|pattern| compile(pattern, normalise.lowercase)).transpose()?;
         Ok(IdRule { normalise, extract })
     }
 
     /// True where every id that is not empty or too long is taken as it is spelled.
     pub fn is_exact(&self) -> bool {
-        self.normalise == Normalise::default() && self.extract.is_none()
+        self.normalise == Normalization::default() && self.extract.is_none()
     }
 
     /// The pattern as it was written.
@@ -83,18 +83,18 @@ impl IdRule {
     }
 
     /// What is done to an id beside the pattern.
-    pub fn normalise(&self) -> Normalise {
+    pub fn normalise(&self) -> Normalization {
         self.normalise
     }
 
     /// The id that a spelling means.
     ///
     /// # Errors
-    /// [`Misfit`]; also where the part that the pattern extracts would be read as yet another id.
-    pub(super) fn read(&self, spelled: &str) -> Result<SmolStr, Misfit> {
+    /// [`IdError`]; also where the part that the pattern extracts would be read as yet another id.
+    pub(super) fn read(&self, spelled: &str) -> Result<SmolStr, IdError> {
         let id = self.once(spelled)?;
         if self.extract.is_some() && *id != *spelled && matches!(self.once(&id), Ok(again) if again != id) {
-            return Err(Misfit::Pattern);
+            return Err(IdError::Pattern);
         }
         Ok(SmolStr::new(id))
     }
@@ -110,12 +110,12 @@ impl IdRule {
         self.read(&kept).unwrap_or_else(|_| SmolStr::new(&kept))
     }
 
-    fn once<'s>(&self, spelled: &'s str) -> Result<Cow<'s, str>, Misfit> {
+    fn once<'s>(&self, spelled: &'s str) -> Result<Cow<'s, str>, IdError> {
         let text = sized(Cow::Borrowed(spelled))?;
         let Some(pattern) = &self.extract else { return sized(self.normalised(text)) };
         let text = self.trimmed(self.composed(text));
-        let groups = pattern.captures(&text).ok_or(Misfit::Pattern)?;
-        let id = groups.get(1).ok_or(Misfit::Pattern)?.as_str();
+        let groups = pattern.captures(&text).ok_or(IdError::Pattern)?;
+        let id = groups.get(1).ok_or(IdError::Pattern)?.as_str();
         let id = if id.len() == text.len() { text } else { Cow::Owned(id.to_owned()) };
         sized(self.normalised(id))
     }
@@ -154,23 +154,23 @@ impl IdRule {
     }
 }
 
-fn sized(id: Cow<'_, str>) -> Result<Cow<'_, str>, Misfit> {
-    if id.is_empty() || id.len() > MAX_ID_BYTES { Err(Misfit::Length) } else { Ok(id) }
+fn sized(id: Cow<'_, str>) -> Result<Cow<'_, str>, IdError> {
+    if id.is_empty() || id.len() > MAX_ID_BYTES { Err(IdError::Length) } else { Ok(id) }
 }
 
-fn compile(pattern: &str, ignore_case: bool) -> Result<Regex, PatternFault> {
+fn compile(pattern: &str, ignore_case: bool) -> Result<Regex, PatternError> {
     let built = RegexBuilder::new(pattern)
         .case_insensitive(ignore_case)
         .size_limit(MAX_PATTERN_BYTES)
         .dfa_size_limit(MAX_PATTERN_BYTES)
         .build();
     let pattern = built.map_err(|error| match error {
-        regex::Error::CompiledTooBig(_) => PatternFault::TooLarge,
-        error => PatternFault::Syntax(error.to_string()),
+        regex::Error::CompiledTooBig(_) => PatternError::TooLarge,
+        error => PatternError::Syntax(error.to_string()),
     })?;
     match pattern.captures_len() {
         2 => Ok(pattern),
-        groups => Err(PatternFault::Groups(groups.saturating_sub(1))),
+        groups => Err(PatternError::Groups(groups.saturating_sub(1))),
     }
 }
 
@@ -185,7 +185,7 @@ mod tests {
 
     fn rule(words: &str, extract: Option<&str>) -> IdRule {
         let has = |word| words.split(' ').any(|one| one == word);
-        let normalise = Normalise { trim: has("trim"), lowercase: has("lowercase"), nfc: has("nfc") };
+        let normalise = Normalization { trim: has("trim"), lowercase: has("lowercase"), nfc: has("nfc") };
         IdRule::new(normalise, extract).unwrap()
     }
 
@@ -200,8 +200,8 @@ mod tests {
         for id in ["Ada", " Ada ", "e\u{301}", "\0", &"x".repeat(MAX_ID_BYTES)] {
             assert_eq!(read(&exact, id).as_deref(), Some(id));
         }
-        assert_eq!(exact.read(""), Err(Misfit::Length));
-        assert_eq!(exact.read(&"x".repeat(MAX_ID_BYTES + 1)), Err(Misfit::Length));
+        assert_eq!(exact.read(""), Err(IdError::Length));
+        assert_eq!(exact.read(&"x".repeat(MAX_ID_BYTES + 1)), Err(IdError::Length));
     }
 
     #[test]
@@ -213,14 +213,14 @@ mod tests {
             Some("\u{200b}Ada"),
             "no white space"
         );
-        assert_eq!(rule("trim", None).read(" \t"), Err(Misfit::Length));
+        assert_eq!(rule("trim", None).read(" \t"), Err(IdError::Length));
         assert_eq!(read(&rule("lowercase", None), " Ada@X.ORG").as_deref(), Some(" ada@x.org"));
         assert_eq!(read(&rule("nfc", None), "Zoe\u{308}").as_deref(), Some("Zoë"));
         assert_eq!(read(&rule("nfc", None), "Zoë").as_deref(), Some("Zoë"));
         let all = rule("trim lowercase nfc", None);
         assert_eq!(read(&all, " ZOE\u{308} ").as_deref(), Some("zoë"));
         let long = "\u{130}".repeat(MAX_ID_BYTES / 2);
-        assert_eq!(all.read(&long), Err(Misfit::Length), "what it becomes counts as well");
+        assert_eq!(all.read(&long), Err(IdError::Length), "what it becomes counts as well");
     }
 
     /// Lower case is that of Unicode without locale: a dotted capital I keeps its dot, and a capital
@@ -248,7 +248,7 @@ mod tests {
         let lower = rule("lowercase", Some(FHIR));
         assert_eq!(read(&lower, "PATIENT/A-17").as_deref(), Some("a-17"), "case does not count");
         let digits = rule("", Some("[0-9]+(?:\\.([0-9]+))?"));
-        assert_eq!(digits.read("17"), Err(Misfit::Pattern), "the group takes no part");
+        assert_eq!(digits.read("17"), Err(IdError::Pattern), "the group takes no part");
         let unanchored = rule("", Some("([0-9]+)"));
         assert_eq!(read(&unanchored, "crm-17-x").as_deref(), Some("17"), "anchored as it is written");
     }
@@ -260,7 +260,7 @@ mod tests {
         assert_eq!(read(&peels, "aab"), None);
         let peels_all = rule("", Some("^a?(.*)$"));
         assert_eq!(read(&peels_all, "aa").as_deref(), Some("a"), "read again it is empty, hence no other id");
-        assert_eq!(peels_all.read("a"), Err(Misfit::Length));
+        assert_eq!(peels_all.read("a"), Err(IdError::Length));
         assert_eq!(peels_all.read_recorded("aa"), "a");
         assert_eq!(peels_all.read_recorded("a"), "a");
         let needs_prefix = rule("", Some("^crm-(.+)$"));
@@ -274,12 +274,12 @@ mod tests {
 
     #[test]
     fn a_pattern_has_one_group_and_a_bound() {
-        let fault = |pattern| IdRule::new(Normalise::default(), Some(pattern)).unwrap_err();
-        assert_eq!(fault("17"), PatternFault::Groups(0));
-        assert_eq!(fault("(a)(b)"), PatternFault::Groups(2));
-        assert!(matches!(fault("("), PatternFault::Syntax(_)));
-        assert!(matches!(fault("(?=a)(b)"), PatternFault::Syntax(_)), "linear time only");
-        assert_eq!(fault(r"((?:\pL{1000}){1000})"), PatternFault::TooLarge);
+        let fault = |pattern| IdRule::new(Normalization::default(), Some(pattern)).unwrap_err();
+        assert_eq!(fault("17"), PatternError::Groups(0));
+        assert_eq!(fault("(a)(b)"), PatternError::Groups(2));
+        assert!(matches!(fault("("), PatternError::Syntax(_)));
+        assert!(matches!(fault("(?=a)(b)"), PatternError::Syntax(_)), "linear time only");
+        assert_eq!(fault(r"((?:\pL{1000}){1000})"), PatternError::TooLarge);
     }
 
     fn any_rule() -> impl Strategy<Value = IdRule> {
@@ -293,7 +293,7 @@ mod tests {
             Some("^([A-Z]+)"),
         ];
         (any::<(bool, bool, bool)>(), 0..patterns.len()).prop_map(move |((trim, lowercase, nfc), at)| {
-            IdRule::new(Normalise { trim, lowercase, nfc }, patterns[at]).unwrap()
+            IdRule::new(Normalization { trim, lowercase, nfc }, patterns[at]).unwrap()
         })
     }
 

@@ -30,7 +30,7 @@ impl Vocabulary {
     fn extended(addition: Option<Fields<'_>>) -> Vocabulary {
         let source = Source::new("standard.toml", STANDARD);
         let document = Document::parse(&source);
-        let mut draft = Draft::default();
+        let mut draft = VocabularyDraft::default();
         draft.read(document.root("the standard vocabulary"));
         if let Some(addition) = addition {
             draft.read(addition);
@@ -40,17 +40,17 @@ impl Vocabulary {
 }
 
 /// A group that a term belongs to, with the term's position.
-type Named = (At<String>, u16);
+type GroupMembership = (At<String>, u16);
 
 /// The trees while they are read: a parent stands before its children.
 #[derive(Debug, Default)]
-struct Draft {
-    purposes: List,
-    categories: List,
-    kinds: List,
-    relations: List,
-    kind_groups: Vec<Named>,
-    category_groups: Vec<Named>,
+struct VocabularyDraft {
+    purposes: TermList,
+    categories: TermList,
+    kinds: TermList,
+    relations: TermList,
+    kind_groups: Vec<GroupMembership>,
+    category_groups: Vec<GroupMembership>,
     upheld_only: Vec<u16>,
     also_covers: Vec<(u16, u16)>,
     optional: Vec<u16>,
@@ -59,7 +59,7 @@ struct Draft {
     bound_only: Vec<u16>,
 }
 
-impl Draft {
+impl VocabularyDraft {
     fn read(&mut self, mut root: Fields<'_>) {
         let mut covers: Vec<(u16, String, Range<usize>)> = Vec::new();
         let document = root.document();
@@ -169,12 +169,12 @@ fn ids<I: TermId>(positions: Vec<u16>) -> Vec<I> {
     positions.into_iter().map(I::from_position).collect()
 }
 
-fn named(groups: Vec<At<&str>>, term: u16) -> impl Iterator<Item = Named> {
+fn named(groups: Vec<At<&str>>, term: u16) -> impl Iterator<Item = GroupMembership> {
     groups.into_iter().map(move |name| (At { value: name.value.to_owned(), at: name.at }, term))
 }
 
 /// Returns the groups with the terms that name them and what is below those.
-fn groups<I: TermId>(named: Vec<Named>, tree: &Tree<I>) -> Vec<Group<I>> {
+fn groups<I: TermId>(named: Vec<GroupMembership>, tree: &Tree<I>) -> Vec<Group<I>> {
     let mut groups: Vec<Group<I>> = Vec::new();
     for (name, at) in named {
         let members = tree.ids().filter(|&id| tree.within(id, I::from_position(at)));
@@ -188,11 +188,11 @@ fn groups<I: TermId>(named: Vec<Named>, tree: &Tree<I>) -> Vec<Group<I>> {
 
 /// The terms of one tree while they are read.
 #[derive(Debug, Default)]
-struct List {
+struct TermList {
     terms: Vec<Term>,
 }
 
-impl List {
+impl TermList {
     fn find(&self, id: &str) -> Option<u16> {
         self.terms.iter().position(|term| *term.id == *id).and_then(|position| u16::try_from(position).ok())
     }
@@ -216,7 +216,7 @@ impl List {
     }
 
     /// Reports groups that are named like a term: a rule could not tell them apart.
-    fn apart<'g>(&self, groups: impl Iterator<Item = &'g Named>, document: &Document<'_>) {
+    fn apart<'g>(&self, groups: impl Iterator<Item = &'g GroupMembership>, document: &Document<'_>) {
         for (name, _) in groups.filter(|(name, _)| self.find(&name.value).is_some()) {
             let finding = Finding::error("duplicate-term", format!("`{}` is a term and a group", name.value));
             document.find(finding.hint("a group has a name of its own"), name.at.clone());
@@ -224,7 +224,7 @@ impl List {
     }
 
     /// Reads one term, which is named like none of the groups; what is wrong with it is a finding of its document.
-    fn read(&mut self, mut fields: Fields<'_>, groups: &[Named]) -> Option<u16> {
+    fn read(&mut self, mut fields: Fields<'_>, groups: &[GroupMembership]) -> Option<u16> {
         let document = fields.document();
         let id = fields.needed_text("id");
         let title = fields.needed_text("title");
@@ -276,7 +276,7 @@ mod tests {
     fn the_standard_vocabulary_reads_without_a_finding() {
         let source = Source::new("standard.toml", STANDARD);
         let document = Document::parse(&source);
-        let mut draft = Draft::default();
+        let mut draft = VocabularyDraft::default();
         draft.read(document.root("the standard vocabulary"));
         let words = draft.finish();
         let findings: Vec<String> = document.into_findings().iter().map(ToString::to_string).collect();

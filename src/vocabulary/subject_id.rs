@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use smol_str::SmolStr;
 
-use super::namespace::{IdRule, MAX_ID_BYTES, Misfit};
+use super::namespace::{IdError, IdRule, MAX_ID_BYTES};
 
 /// The name that configuration and requests can give the default namespace.
 pub const DEFAULT_NAMESPACE: &str = "default";
@@ -66,11 +66,11 @@ impl IdReader {
     /// The id that a spelling means.
     ///
     /// # Errors
-    /// [`Misfit`].
-    pub fn read(&self, spelled: &str) -> Result<SubjectId, Misfit> {
+    /// [`IdError`].
+    pub fn read(&self, spelled: &str) -> Result<SubjectId, IdError> {
         let id = match &self.rule {
             Some(rule) => rule.read(spelled)?,
-            None if spelled.is_empty() || spelled.len() > MAX_ID_BYTES => return Err(Misfit::Length),
+            None if spelled.is_empty() || spelled.len() > MAX_ID_BYTES => return Err(IdError::Length),
             None => SmolStr::new(spelled),
         };
         Ok(SubjectId { namespace: self.namespace.clone(), id })
@@ -155,10 +155,10 @@ impl Namespaces {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::vocabulary::Normalise;
+    use crate::vocabulary::Normalization;
 
     fn lowercase() -> IdRule {
-        IdRule::new(Normalise { lowercase: true, ..Normalise::default() }, None).unwrap()
+        IdRule::new(Normalization { lowercase: true, ..Normalization::default() }, None).unwrap()
     }
 
     #[test]
@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn a_digest_tells_rules_apart() {
         let email = || Arc::from("email");
-        let patterned = || IdRule::new(Normalise::default(), Some("(.)")).unwrap();
+        let patterned = || IdRule::new(Normalization::default(), Some("(.)")).unwrap();
         let all = [
             Namespaces::default(),
             Namespaces::new([(email(), lowercase())]),

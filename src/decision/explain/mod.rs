@@ -20,7 +20,7 @@ use super::gather::{About, Exchange};
 use super::operation::of_somebody;
 use super::scenario;
 use super::subject::{RecordFacts, Subject, Unsure};
-use crate::policy::{Fact, Facts, Mask, Misses, Pack, Rule};
+use crate::policy::{Fact, FactSet, Facts, Mismatch, Pack, Rule};
 use crate::vocabulary::{CategoryId, Form, KindId, Operation, PurposeId, Regions};
 
 /// How many rules are named that would have released a withheld category.
@@ -163,10 +163,10 @@ impl<'a> Question<'a> {
         let refused = check(pack, asking).err().map(|denial| denial.code());
         let exchange = Exchange::new(pack, asking);
         let about = self.about();
-        let every: Mask = Fact::all(words.relations().len()).collect();
+        let every: FactSet = Fact::all(words.relations().len()).collect();
         let shared = exchange.about(pack, every, &about);
         let overrides = exchange.overrides(pack, every, &about, &pack.judged_as(categories));
-        let per_category: Mask = super::gather::PER_CATEGORY.into_iter().collect();
+        let per_category: FactSet = super::gather::PER_CATEGORY.into_iter().collect();
         let explained = categories.iter().map(|&field| {
             let case = |category| {
                 let own = overrides.iter().find(|(of, _)| *of == category);
@@ -289,7 +289,7 @@ impl Case<'_> {
     }
 
     /// Whether a rule is about this kind, or about this purpose, or about one below either.
-    fn is_near(&self, misses: Misses, rule: &Rule) -> bool {
+    fn is_near(&self, misses: Mismatch, rule: &Rule) -> bool {
         let (kind, purpose, _) = self.point();
         let words = self.pack.vocabulary();
         let below_kind =
@@ -335,7 +335,7 @@ impl Case<'_> {
     }
 
     /// A condition that does not hold, with the facts as they are.
-    fn condition(&self, mask: Mask, text: &str) -> String {
+    fn condition(&self, mask: FactSet, text: &str) -> String {
         let purpose = self.pack.vocabulary().purposes().name(self.asking.purpose);
         let consent = mask.facts().eq([Fact::Consent]);
         if consent {

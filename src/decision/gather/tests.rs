@@ -43,7 +43,7 @@ fn facts(recipient_region: Option<&str>, exporter: &str, subject: &Subject, reco
         relationship: Relationship::default(),
         now: day("2026-06-15"),
     };
-    let every: Mask = Fact::all(words.relations().len()).collect();
+    let every: FactSet = Fact::all(words.relations().len()).collect();
     Exchange::new(&pack, &asking).about(&pack, every, &about)
 }
 

@@ -13,10 +13,10 @@ use super::admission::needs_case;
 use super::admitted::Decisions;
 use super::scenario::{Difference, Scenario};
 use crate::finding::Source;
-use crate::policy::mutation::effect::{self, Comparison, Field};
-use crate::policy::mutation::{Mutant, Planned, changes};
+use crate::policy::mutation::effect::{self, Comparison, JudgedField};
+use crate::policy::mutation::{Mutant, PlannedMutation, changes};
 use crate::policy::search::Circumstances;
-use crate::policy::{AccountFact, ConsentFact, Fact, ObjectionFact, Pack, Rule, RuleAt};
+use crate::policy::{AccountFact, ConsentFact, Fact, ObjectionFact, Pack, Rule, RuleIndex};
 use crate::vocabulary::{CategoryId, Form, KindId, Operation, PurposeId};
 
 /// Scenarios that are tried for one question before the next one is looked at.
@@ -30,7 +30,7 @@ pub struct Trials<'a> {
     /// How each scenario comes out on the pack.
     usual: Vec<Vec<Difference>>,
     decisions: Decisions,
-    fields: Vec<Field>,
+    fields: Vec<JudgedField>,
 }
 
 /// What a mutation comes to.
@@ -95,7 +95,7 @@ fn cites(rule: &Rule, scenario: &Scenario) -> bool {
 
 impl<'a> Trier<'a> {
     /// Loads the pack with a change, and says what it comes to.
-    pub fn run(&mut self, planned: Planned) -> (Mutant, Outcome) {
+    pub fn run(&mut self, planned: PlannedMutation) -> (Mutant, Outcome) {
         let mutant = planned.load(self.trials.pack);
         let outcome = self.outcome(&mutant);
         (mutant, outcome)
@@ -112,7 +112,7 @@ impl<'a> Trier<'a> {
         // A difference for which no scenario could be written is no reason to look no further.
         let mut unshown = None;
         let trials = self.trials;
-        let mut visit = |found: &[effect::Difference<'_>]| {
+        let mut visit = |found: &[effect::MutantDifference<'_>]| {
             let mut found: Vec<_> =
                 found.iter().filter(|difference| is_reachable(&pack, difference)).collect();
             found.sort_by_key(|difference| difference.circumstances.unusual().count());
@@ -139,7 +139,7 @@ impl Trials<'_> {
         &self,
         mutant: &Mutant,
         mutated: &Decisions,
-        difference: &effect::Difference<'_>,
+        difference: &effect::MutantDifference<'_>,
     ) -> Option<String> {
         let clause = self.pack.rulebook().rule(mutant.at)?.clauses.first()?;
         // What comes back from an operation is another question than whether it is carried out.
@@ -158,7 +158,7 @@ impl Trials<'_> {
 
 /// The fields by which packs are compared: each category by itself, those without children first, then
 /// each that is service data besides.
-fn fields(pack: &Pack) -> Vec<Field> {
+fn fields(pack: &Pack) -> Vec<JudgedField> {
     let words = pack.vocabulary();
     let tree = words.categories();
     let is_leaf = |&id: &CategoryId| !tree.ids().any(|other| tree.parent(other) == Some(id));
@@ -185,9 +185,9 @@ fn fields(pack: &Pack) -> Vec<Field> {
             }
         };
         let categories = pack.judged_as(named).into_iter().map(|category| (category, facts(category)));
-        Field { categories: categories.collect(), named: named.len() }
+        JudgedField { categories: categories.collect(), named: named.len() }
     };
-    let mut all: Vec<Field> = categories.iter().map(|&category| field(&[category], None)).collect();
+    let mut all: Vec<JudgedField> = categories.iter().map(|&category| field(&[category], None)).collect();
     for &beside in categories.iter().filter(|&&category| words.is_service_data(category)) {
         let both = |&category: &CategoryId| field(&[category, beside], Some(beside));
         all.extend(categories.iter().filter(|&&category| words.is_personal(category)).map(both));
@@ -196,14 +196,14 @@ fn fields(pack: &Pack) -> Vec<Field> {
 }
 
 /// The rules of a pack without which nothing else would leave or be carried out, whatever the facts.
-pub fn without_effect(pack: &Arc<Pack>) -> Vec<RuleAt> {
+pub fn without_effect(pack: &Arc<Pack>) -> Vec<RuleIndex> {
     let fields = fields(pack);
     let mut comparison = Comparison::new(pack, &fields);
     let settled = |kind, purpose| settled(pack, kind, purpose);
     let mut found = Vec::new();
-    for planned in changes(pack).into_iter().filter(Planned::is_deletion) {
+    for planned in changes(pack).into_iter().filter(PlannedMutation::is_deletion) {
         let mutant = planned.load(pack);
-        let mut visit = |differences: &[effect::Difference<'_>]| {
+        let mut visit = |differences: &[effect::MutantDifference<'_>]| {
             let is_seen = differences.iter().any(|difference| is_reachable(pack, difference));
             if is_seen { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
@@ -224,7 +224,7 @@ fn settled(pack: &Pack, kind: KindId, purpose: PurposeId) -> Circumstances {
 }
 
 /// Whether an exchange can bring these facts together.
-fn is_reachable(pack: &Pack, difference: &effect::Difference<'_>) -> bool {
+fn is_reachable(pack: &Pack, difference: &effect::MutantDifference<'_>) -> bool {
     let Circumstances { facts, fixed } = difference.circumstances;
     let is = |fact: Fact, value: u8| fixed.holds(fact) && facts.get(fact) == value;
     let no = is(Fact::Consent, ConsentFact::Refused as u8) || is(Fact::Consent, ConsentFact::Withdrawn as u8);

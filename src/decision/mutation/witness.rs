@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::is_carried_out;
-use crate::policy::mutation::effect::{Difference, Field};
-use crate::policy::{AccountFact, ConsentFact, Fact, Facts, Mask, ObjectionFact, Pack};
+use crate::policy::mutation::effect::{JudgedField, MutantDifference};
+use crate::policy::{AccountFact, ConsentFact, Fact, FactSet, Facts, ObjectionFact, Pack};
 use crate::vocabulary::{CategoryId, Form, Operation};
 
 /// The recipient's name where something is bound to it.
@@ -15,7 +15,7 @@ const ABROAD: &str = "US";
 const KEPT_DAYS: u32 = 30;
 
 /// The difference in words: `hosting-provider for hosting: name: removed, and clear with the change (erased)`.
-pub(super) fn words(pack: &Pack, difference: &Difference<'_>) -> String {
+pub(super) fn words(pack: &Pack, difference: &MutantDifference<'_>) -> String {
     let outcome = |form: Form| match difference.operation {
         Operation::Disclose => form.name(),
         _ if is_carried_out(form) => "carried out",
@@ -27,7 +27,7 @@ pub(super) fn words(pack: &Pack, difference: &Difference<'_>) -> String {
 }
 
 /// `hosting-provider for hosting: name`, `data-subject for rectification: alter name`.
-fn asked(pack: &Pack, difference: &Difference<'_>) -> String {
+fn asked(pack: &Pack, difference: &MutantDifference<'_>) -> String {
     let words = pack.vocabulary();
     let operation = match difference.operation {
         Operation::Disclose => String::new(),
@@ -39,7 +39,7 @@ fn asked(pack: &Pack, difference: &Difference<'_>) -> String {
 }
 
 /// Categories joined by `+`, as a scenario names a field.
-fn field_name(pack: &Pack, field: &Field) -> String {
+fn field_name(pack: &Pack, field: &JudgedField) -> String {
     let tree = pack.vocabulary().categories();
     let named = field.categories.iter().take(field.named);
     named.map(|&(category, _)| tree.name(category)).collect::<Vec<_>>().join("+")
@@ -55,7 +55,12 @@ pub(super) fn refusable(pack: &Pack, category: CategoryId) -> Option<CategoryId>
 
 /// The text of a scenario that expects of an operation what the pack does, and that the field leaves in
 /// this form; `None` where no key brings a fact about.
-pub(super) fn scenario(pack: &Pack, clause: &str, difference: &Difference<'_>, form: Form) -> Option<String> {
+pub(super) fn scenario(
+    pack: &Pack,
+    clause: &str,
+    difference: &MutantDifference<'_>,
+    form: Form,
+) -> Option<String> {
     let words = pack.vocabulary();
     let purpose = words.purposes().name(difference.purpose);
     let keys = Keys::of(pack, difference)?;
@@ -77,7 +82,7 @@ pub(super) fn scenario(pack: &Pack, clause: &str, difference: &Difference<'_>, f
 }
 
 /// A name that says who asks for what, and what of the facts is unusual.
-fn name(pack: &Pack, difference: &Difference<'_>) -> String {
+fn name(pack: &Pack, difference: &MutantDifference<'_>) -> String {
     let outcome = match difference.operation {
         Operation::Disclose => difference.old.name(),
         _ if is_carried_out(difference.old) => "carried out",
@@ -87,7 +92,7 @@ fn name(pack: &Pack, difference: &Difference<'_>) -> String {
 }
 
 /// What of the facts is not as of a person nothing is known about: ` (erased, consent = given)`.
-fn unusual(pack: &Pack, difference: &Difference<'_>) -> String {
+fn unusual(pack: &Pack, difference: &MutantDifference<'_>) -> String {
     let unusual = difference.circumstances.unusual().words(pack.vocabulary()).replace(" = true", "");
     if unusual.is_empty() { String::new() } else { format!(" ({unusual})") }
 }
@@ -107,7 +112,7 @@ struct Keys {
 }
 
 impl Keys {
-    fn of(pack: &Pack, difference: &Difference<'_>) -> Option<Keys> {
+    fn of(pack: &Pack, difference: &MutantDifference<'_>) -> Option<Keys> {
         let words = pack.vocabulary();
         let kind = words.kinds().name(difference.kind);
         let purpose = words.purposes().name(difference.purpose);
@@ -194,7 +199,7 @@ impl Keys {
     }
 
     /// Puts the recipient and the person where the facts have them; both are in the EEA unless said.
-    fn place(&mut self, facts: Facts, fixed: Mask) {
+    fn place(&mut self, facts: Facts, fixed: FactSet) {
         let is = |fact: Fact, value: u8| fixed.holds(fact) && facts.get(fact) == value;
         let abroad = format!("country = {ABROAD:?}");
         let recipient_abroad = is(Fact::LeavesEea, 1);
@@ -211,7 +216,7 @@ impl Keys {
 }
 
 /// Whether the consent that is refused or withdrawn is the objection.
-fn is_implied(facts: Facts, fixed: Mask) -> bool {
+fn is_implied(facts: Facts, fixed: FactSet) -> bool {
     let consent = facts.get(Fact::Consent);
     let no = [ConsentFact::Refused, ConsentFact::Withdrawn].into_iter().any(|no| no as u8 == consent);
     no && fixed.holds(Fact::Consent) && facts.get(Fact::Objection) == ObjectionFact::Raised as u8

@@ -4,37 +4,39 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
-use super::{Cause, Change, Role};
+use super::{Change, DecidingRule, Role};
 use crate::policy::pack::Pack;
-use crate::policy::rulebook::RuleAt;
-use crate::policy::search::{Circumstances, Given, Identity, Outcome, Search, Worked, outcomes};
+use crate::policy::rulebook::RuleIndex;
+use crate::policy::search::{
+    CellEvaluator, CellInput, CellKey, CellOutcome, Circumstances, EvaluatedCell, outcomes,
+};
 use crate::vocabulary::{Basis, CategoryId, Form, KindId, Operation, PurposeId, TermId, Tree};
 
 /// A name of either vocabulary, with what it is in each.
-struct Word<I> {
+struct TermPair<I> {
     name: String,
     old: Option<I>,
     new: Option<I>,
 }
 
 /// What one pair of slices does differently, for each way of differing.
-struct Found {
-    how: How,
+struct CellDifference {
+    how: DifferenceKind,
     when: Circumstances,
 }
 
 /// One way in which two slices differ.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct How {
+struct DifferenceKind {
     old: Form,
     new: Form,
     /// Where the forms are the same.
     bases: Option<(Option<Basis>, Option<Basis>)>,
-    cause: Cause,
+    cause: DecidingRule,
 }
 
 /// Everything that differs for one kind, purpose and operation, and for which categories.
-type OfPoint = BTreeMap<(How, String), Vec<String>>;
+type Differences = BTreeMap<(DifferenceKind, String), Vec<String>>;
 
 /// Every change from one version to another, by kind, purpose and operation.
 pub(super) fn changes(old: &Pack, new: &Pack) -> Vec<Change> {
@@ -42,20 +44,20 @@ pub(super) fn changes(old: &Pack, new: &Pack) -> Vec<Change> {
     let kinds = words(of_old.kinds(), of_new.kinds());
     let purposes = words(of_old.purposes(), of_new.purposes());
     let categories = words(of_old.categories(), of_new.categories());
-    let mut comparison = Comparison::new(old, new);
+    let mut comparison = PackComparison::new(old, new);
     let mut changes = Vec::new();
     for kind in &kinds {
         for purpose in &purposes {
             for &operation in Operation::ALL {
-                let mut found = OfPoint::new();
+                let mut found = Differences::new();
                 for category in &categories {
                     for one in comparison.differences(operation, kind, purpose, category).iter() {
                         let when = one.when.words(of_new);
                         found.entry((one.how.clone(), when)).or_default().push(category.name.clone());
                     }
                 }
-                let change = |((how, when), categories): ((How, String), Vec<String>)| {
-                    let How { old, new, bases, cause } = how;
+                let change = |((how, when), categories): ((DifferenceKind, String), Vec<String>)| {
+                    let DifferenceKind { old, new, bases, cause } = how;
                     let (old_basis, new_basis) = bases.unwrap_or_default();
                     let (kind, purpose) = (kind.name.clone(), purpose.name.clone());
                     Change {
@@ -79,37 +81,38 @@ pub(super) fn changes(old: &Pack, new: &Pack) -> Vec<Change> {
 }
 
 /// Every name that either version knows, those of the new one first.
-fn words<I: TermId>(old: &Tree<I>, new: &Tree<I>) -> Vec<Word<I>> {
-    let of_new = new.terms().map(|(id, term)| Word {
+fn words<I: TermId>(old: &Tree<I>, new: &Tree<I>) -> Vec<TermPair<I>> {
+    let of_new = new.terms().map(|(id, term)| TermPair {
         name: term.id.to_string(),
         old: old.find(&term.id),
         new: Some(id),
     });
     let only_old = old.terms().filter(|(_, term)| new.find(&term.id).is_none());
-    let only_old = only_old.map(|(id, term)| Word { name: term.id.to_string(), old: Some(id), new: None });
+    let only_old =
+        only_old.map(|(id, term)| TermPair { name: term.id.to_string(), old: Some(id), new: None });
     of_new.chain(only_old).collect()
 }
 
 /// Two packs, with the comparisons of slices that were made before: most places share theirs.
-struct Comparison<'p> {
+struct PackComparison<'p> {
     packs: [&'p Pack; 2],
-    searches: [Search<'p>; 2],
-    known: HashMap<(Identity, Identity), Rc<[Found]>>,
+    searches: [CellEvaluator<'p>; 2],
+    known: HashMap<(CellKey, CellKey), Rc<[CellDifference]>>,
 }
 
-impl<'p> Comparison<'p> {
-    fn new(old: &'p Pack, new: &'p Pack) -> Comparison<'p> {
-        let searches = [Search::new(old.rulebook()), Search::new(new.rulebook())];
-        Comparison { packs: [old, new], searches, known: HashMap::new() }
+impl<'p> PackComparison<'p> {
+    fn new(old: &'p Pack, new: &'p Pack) -> PackComparison<'p> {
+        let searches = [CellEvaluator::new(old.rulebook()), CellEvaluator::new(new.rulebook())];
+        PackComparison { packs: [old, new], searches, known: HashMap::new() }
     }
 
     fn differences(
         &mut self,
         operation: Operation,
-        kind: &Word<KindId>,
-        purpose: &Word<PurposeId>,
-        category: &Word<CategoryId>,
-    ) -> Rc<[Found]> {
+        kind: &TermPair<KindId>,
+        purpose: &TermPair<PurposeId>,
+        category: &TermPair<CategoryId>,
+    ) -> Rc<[CellDifference]> {
         let [in_old, in_new] = &mut self.searches;
         let before = slice(in_old, operation, (kind.old, purpose.old, category.old));
         let after = slice(in_new, operation, (kind.new, purpose.new, category.new));
@@ -117,7 +120,7 @@ impl<'p> Comparison<'p> {
         if let Some(known) = self.known.get(&key) {
             return Rc::clone(known);
         }
-        let found: Rc<[Found]> = compare(self.packs, &before, &after).into();
+        let found: Rc<[CellDifference]> = compare(self.packs, &before, &after).into();
         self.known.insert(key, Rc::clone(&found));
         found
     }
@@ -125,23 +128,23 @@ impl<'p> Comparison<'p> {
 
 /// The slice of a point; a name that the version does not know releases nothing.
 fn slice(
-    search: &mut Search<'_>,
+    search: &mut CellEvaluator<'_>,
     operation: Operation,
     point: (Option<KindId>, Option<PurposeId>, Option<CategoryId>),
-) -> Worked {
+) -> EvaluatedCell {
     match point {
         (Some(kind), Some(purpose), Some(category)) => search.slice_for(operation, kind, purpose, category),
-        _ => Worked::default(),
+        _ => EvaluatedCell::default(),
     }
 }
 
 /// One difference for each way of differing: the one whose circumstances are plainest.
-fn compare(packs: [&Pack; 2], old: &Worked, new: &Worked) -> Vec<Found> {
+fn compare(packs: [&Pack; 2], old: &EvaluatedCell, new: &EvaluatedCell) -> Vec<CellDifference> {
     if old.is_same_as(new) {
         return Vec::new();
     }
-    let mut found: Vec<Found> = Vec::new();
-    let mut visit = |circumstances: Circumstances, outcomes: &[Outcome]| {
+    let mut found: Vec<CellDifference> = Vec::new();
+    let mut visit = |circumstances: Circumstances, outcomes: &[CellOutcome]| {
         if let [before, after] = outcomes
             && let Some(how) = how(packs, *before, *after)
         {
@@ -149,19 +152,19 @@ fn compare(packs: [&Pack; 2], old: &Worked, new: &Worked) -> Vec<Found> {
             match found.iter_mut().find(|known| known.how == how) {
                 Some(known) if when.count() < known.when.count() => known.when = when,
                 Some(_) => {}
-                None => found.push(Found { how, when }),
+                None => found.push(CellDifference { how, when }),
             }
         }
         ControlFlow::<()>::Continue(())
     };
-    let given = |slice| Given { slice, given: Circumstances::default() };
+    let given = |slice| CellInput { slice, given: Circumstances::default() };
     let _ = outcomes(&[given(old), given(new)], Circumstances::default(), &mut visit);
     found
 }
 
 /// How two outcomes differ, and which rule makes them.
-fn how([old, new]: [&Pack; 2], before: Outcome, after: Outcome) -> Option<How> {
-    let basis = |pack: &Pack, outcome: Outcome| {
+fn how([old, new]: [&Pack; 2], before: CellOutcome, after: CellOutcome) -> Option<DifferenceKind> {
+    let basis = |pack: &Pack, outcome: CellOutcome| {
         let released = outcome.rule.filter(|_| outcome.form != Form::Removed)?;
         pack.rulebook().rule(released)?.basis
     };
@@ -180,17 +183,17 @@ fn how([old, new]: [&Pack; 2], before: Outcome, after: Outcome) -> Option<How> {
         },
     };
     let bases = (before.form == after.form).then_some((old_basis, new_basis));
-    Some(How { old: before.form, new: after.form, bases, cause: cause(pack, rule, role) })
+    Some(DifferenceKind { old: before.form, new: after.form, bases, cause: cause(pack, rule, role) })
 }
 
-fn cause(pack: &Pack, rule: Option<RuleAt>, role: Role) -> Cause {
+fn cause(pack: &Pack, rule: Option<RuleIndex>, role: Role) -> DecidingRule {
     match rule.and_then(|at| pack.rulebook().rule(at)) {
-        Some(rule) => Cause {
+        Some(rule) => DecidingRule {
             role,
             rule: rule.id.to_string(),
             clauses: rule.clauses.iter().map(|clause| clause.to_string()).collect(),
         },
         // Every release has a permit.
-        None => Cause { role, rule: "?".to_owned(), clauses: Vec::new() },
+        None => DecidingRule { role, rule: "?".to_owned(), clauses: Vec::new() },
     }
 }

@@ -4,36 +4,36 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::{Cause, Change};
+use super::{Change, DecidingRule};
 use crate::policy::pack::Pack;
 use crate::vocabulary::{Basis, Form, Operation, TermId, Tree, Vocabulary};
 
 /// What one rule changes.
 #[derive(Clone, Debug, Serialize)]
-pub struct Group {
+pub struct RuleChanges {
     /// More is disclosed or done; a rule that changes both ways has two groups.
     pub is_more: bool,
-    pub cause: Cause,
-    pub lines: Vec<Line>,
+    pub cause: DecidingRule,
+    pub lines: Vec<ChangeLine>,
 }
 
 /// Every combination of these kinds, purposes and categories changes in the same way.
 ///
 /// A name stands for everything below it; one of which only the term itself is meant is marked `(alone)`.
 #[derive(Clone, Debug, Serialize)]
-pub struct Line {
+pub struct ChangeLine {
     pub kinds: Vec<String>,
     pub purposes: Vec<String>,
     pub categories: Vec<String>,
     #[serde(flatten)]
-    pub how: How,
+    pub how: ChangeKind,
     /// The plainest circumstances under which any of them does; empty where they do not matter.
     pub when: String,
 }
 
 /// What changes, whatever the kinds, purposes and categories.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct How {
+pub struct ChangeKind {
     pub operation: Operation,
     pub old: Form,
     pub new: Form,
@@ -44,20 +44,20 @@ pub struct How {
 }
 
 /// Names of one tree.
-type Names = BTreeSet<String>;
+type TermNames = BTreeSet<String>;
 /// What changes in one way: for each kind and purpose the categories.
-type Table = BTreeMap<String, BTreeMap<String, Names>>;
+type ChangedTerms = BTreeMap<String, BTreeMap<String, TermNames>>;
 /// The place of a group: more before less, then the position of its rule.
-type GroupKey<'c> = (bool, usize, &'c Cause);
+type GroupKey<'c> = (bool, usize, &'c DecidingRule);
 /// The changes of one group, with the plainest circumstances of each.
-type Ways<'c> = BTreeMap<How, (Table, &'c str)>;
+type ChangesByKind<'c> = BTreeMap<ChangeKind, (ChangedTerms, &'c str)>;
 
 /// The changes by rule: more before less, and then in the order of the rules in their packs.
-pub(super) fn groups(changes: &[Change], old: &Pack, new: &Pack) -> Vec<Group> {
-    let mut by_cause: BTreeMap<GroupKey<'_>, Ways<'_>> = BTreeMap::new();
+pub(super) fn groups(changes: &[Change], old: &Pack, new: &Pack) -> Vec<RuleChanges> {
+    let mut by_cause: BTreeMap<GroupKey<'_>, ChangesByKind<'_>> = BTreeMap::new();
     for change in changes {
         let Change { kind, purpose, operation, categories, old: before, new: after, .. } = change;
-        let how = How {
+        let how = ChangeKind {
             operation: *operation,
             old: *before,
             new: *after,
@@ -66,7 +66,7 @@ pub(super) fn groups(changes: &[Change], old: &Pack, new: &Pack) -> Vec<Group> {
         };
         let key = (!change.is_more(), place(&change.cause, old, new), &change.cause);
         let ways = by_cause.entry(key).or_default();
-        let (table, when) = ways.entry(how).or_insert_with(|| (Table::new(), &change.when));
+        let (table, when) = ways.entry(how).or_insert_with(|| (ChangedTerms::new(), &change.when));
         if plainness(&change.when) < plainness(when) {
             *when = &change.when;
         }
@@ -74,9 +74,9 @@ pub(super) fn groups(changes: &[Change], old: &Pack, new: &Pack) -> Vec<Group> {
         of_kind.entry(purpose.clone()).or_default().extend(categories.iter().cloned());
     }
     let words = new.vocabulary();
-    let group = |((is_less, _, cause), ways): (GroupKey<'_>, Ways<'_>)| {
+    let group = |((is_less, _, cause), ways): (GroupKey<'_>, ChangesByKind<'_>)| {
         let lines = ways.into_iter().flat_map(|(how, (table, when))| lines(&table, &how, when, words));
-        Group { is_more: !is_less, cause: cause.clone(), lines: lines.collect() }
+        RuleChanges { is_more: !is_less, cause: cause.clone(), lines: lines.collect() }
     };
     by_cause.into_iter().map(group).collect()
 }
@@ -87,25 +87,25 @@ fn plainness(when: &str) -> (usize, usize) {
 }
 
 /// Where a rule stands in its pack.
-fn place(cause: &Cause, old: &Pack, new: &Pack) -> usize {
+fn place(cause: &DecidingRule, old: &Pack, new: &Pack) -> usize {
     let at = |pack: &Pack| pack.rulebook().rules().iter().position(|rule| *rule.id == *cause.rule);
     at(new).or_else(|| at(old)).unwrap_or(usize::MAX)
 }
 
 /// Kinds that change alike are put together, then purposes with the same categories.
-fn lines(table: &Table, how: &How, when: &str, words: &Vocabulary) -> Vec<Line> {
-    let mut alike: BTreeMap<&BTreeMap<String, Names>, Names> = BTreeMap::new();
+fn lines(table: &ChangedTerms, how: &ChangeKind, when: &str, words: &Vocabulary) -> Vec<ChangeLine> {
+    let mut alike: BTreeMap<&BTreeMap<String, TermNames>, TermNames> = BTreeMap::new();
     for (kind, purposes) in table {
         alike.entry(purposes).or_default().insert(kind.clone());
     }
     let mut lines = Vec::new();
     for (purposes, kinds) in alike {
-        let mut same: BTreeMap<&Names, Names> = BTreeMap::new();
+        let mut same: BTreeMap<&TermNames, TermNames> = BTreeMap::new();
         for (purpose, categories) in purposes {
             same.entry(categories).or_default().insert(purpose.clone());
         }
         for (categories, purposes) in same {
-            lines.push(Line {
+            lines.push(ChangeLine {
                 kinds: folded_kinds(&kinds, words),
                 purposes: folded(&purposes, words.purposes()),
                 categories: folded(categories, words.categories()),
@@ -119,7 +119,7 @@ fn lines(table: &Table, how: &How, when: &str, words: &Vocabulary) -> Vec<Line> 
 }
 
 /// The outermost names that stand for exactly these: a term with everything below it is one.
-pub(super) fn folded<I: TermId>(names: &Names, tree: &Tree<I>) -> Vec<String> {
+pub(super) fn folded<I: TermId>(names: &TermNames, tree: &Tree<I>) -> Vec<String> {
     let has = |id: I| names.contains(tree.name(id));
     let whole = |id: I| tree.ids().filter(|&inner| tree.within(inner, id)).all(has);
     let mut folded = Vec::new();
@@ -138,7 +138,7 @@ pub(super) fn folded<I: TermId>(names: &Names, tree: &Tree<I>) -> Vec<String> {
 }
 
 /// As [`folded`], with the groups of kinds (`staff`) by their names.
-fn folded_kinds(names: &Names, words: &Vocabulary) -> Vec<String> {
+fn folded_kinds(names: &TermNames, words: &Vocabulary) -> Vec<String> {
     let kinds = words.kinds();
     if kinds.terms().all(|(_, term)| names.contains(&*term.id)) {
         return vec!["every kind".to_owned()];

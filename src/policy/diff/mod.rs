@@ -11,8 +11,8 @@ mod text;
 
 use serde::Serialize;
 
-pub use group::{Group, Line};
-pub use statement::Statement;
+pub use group::{ChangeLine, RuleChanges};
+pub use statement::SettingChange;
 
 use super::pack::Pack;
 use crate::finding::Finding;
@@ -23,9 +23,9 @@ use crate::vocabulary::{Basis, Form, Operation, Vocabulary};
 pub struct Difference {
     pub changes: Vec<Change>,
     /// What the packs say differently outside their rules.
-    pub pack: Vec<Statement>,
+    pub pack: Vec<SettingChange>,
     /// The changes, grouped by the rules that make them.
-    pub groups: Vec<Group>,
+    pub groups: Vec<RuleChanges>,
     /// How many changes and statements disclose or do more, and how many do not.
     pub more: usize,
     pub less: usize,
@@ -48,12 +48,12 @@ pub struct Change {
     /// The plainest circumstances under which it does; empty where they do not matter.
     pub when: String,
     /// The rule that makes the difference.
-    pub cause: Cause,
+    pub cause: DecidingRule,
 }
 
 /// A rule that makes a difference, and how.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub struct Cause {
+pub struct DecidingRule {
     pub role: Role,
     pub rule: String,
     pub clauses: Vec<String>,
@@ -142,7 +142,7 @@ impl Difference {
     /// An example of what the new version does that the old one does not, in words.
     pub fn example(&self) -> Option<String> {
         let change = self.changes.iter().find(|change| change.is_more()).map(Change::words);
-        change.or_else(|| self.pack.iter().find(|statement| statement.more).map(Statement::words))
+        change.or_else(|| self.pack.iter().find(|statement| statement.more).map(SettingChange::words))
     }
 }
 

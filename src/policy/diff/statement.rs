@@ -14,7 +14,7 @@ use crate::vocabulary::{CategoryId, PurposeId, TermId, Tree, Vocabulary};
 
 /// Something that a pack says about itself and its words, and that differs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Statement {
+pub struct SettingChange {
     /// The key of `pack.toml`.
     pub key: &'static str,
     /// The terms or countries it is about; none where it is about everything.
@@ -26,10 +26,10 @@ pub struct Statement {
     pub more: bool,
 }
 
-impl Statement {
+impl SettingChange {
     /// In one line: `retention of website-activity: 30d -> none`.
     pub fn words(&self) -> String {
-        let Statement { key, about, old, new, more: _ } = self;
+        let SettingChange { key, about, old, new, more: _ } = self;
         let of = if about.is_empty() { String::new() } else { format!(" of {}", about.join(", ")) };
         format!("`{key}`{of}: {old} -> {new}")
     }
@@ -37,9 +37,9 @@ impl Statement {
 
 /// The statements while they are collected.
 #[derive(Default)]
-struct Found(Vec<Statement>);
+struct SettingChanges(Vec<SettingChange>);
 
-impl Found {
+impl SettingChanges {
     /// Notes a value that differs.
     fn compare<T: PartialEq>(
         &mut self,
@@ -62,13 +62,13 @@ impl Found {
     }
 
     fn push(&mut self, key: &'static str, about: Vec<String>, old: String, new: String, more: bool) {
-        self.0.push(Statement { key, about, old, new, more });
+        self.0.push(SettingChange { key, about, old, new, more });
     }
 }
 
 /// Everything that two versions say differently.
-pub(super) fn statements(old: &Pack, new: &Pack) -> Vec<Statement> {
-    let mut found = Found::default();
+pub(super) fn statements(old: &Pack, new: &Pack) -> Vec<SettingChange> {
+    let mut found = SettingChanges::default();
     let (words_old, words_new) = (old.vocabulary(), new.vocabulary());
     let (before, after) = (old.manifest(), new.manifest());
     retention(&mut found, old, new);
@@ -79,7 +79,7 @@ pub(super) fn statements(old: &Pack, new: &Pack) -> Vec<Statement> {
     found.0
 }
 
-fn of_the_manifest(found: &mut Found, old: &Manifest, new: &Manifest) {
+fn of_the_manifest(found: &mut SettingChanges, old: &Manifest, new: &Manifest) {
     // A new key does not compile until somebody has said whether it changes what leaves.
     let Manifest {
         base,
@@ -160,7 +160,7 @@ fn days(period: SignedDuration) -> String {
 }
 
 /// How long data are kept: longer or for good is more. Categories of one version alone were promised nothing.
-fn retention(found: &mut Found, old: &Pack, new: &Pack) {
+fn retention(found: &mut SettingChanges, old: &Pack, new: &Pack) {
     let mut differ: BTreeMap<(Option<SignedDuration>, Option<SignedDuration>), BTreeSet<String>> =
         BTreeMap::new();
     for (name, before, after) in in_both(old.vocabulary().categories(), new.vocabulary().categories()) {
@@ -178,7 +178,7 @@ fn retention(found: &mut Found, old: &Pack, new: &Pack) {
 }
 
 /// What never leaves, with everything below it.
-fn never_released(found: &mut Found, old: &Pack, new: &Pack) {
+fn never_released(found: &mut SettingChanges, old: &Pack, new: &Pack) {
     let listed = |pack: &Pack| -> BTreeSet<String> {
         let tree = pack.vocabulary().categories();
         let within = |id: CategoryId| pack.manifest().never_released.iter().any(|&at| tree.within(id, at));
@@ -199,7 +199,7 @@ fn never_released(found: &mut Found, old: &Pack, new: &Pack) {
 
 /// Countries that join others under a label are in one region with them (more); one that stands for itself
 /// again is in none (less).
-fn regions(found: &mut Found, old: &Vocabulary, new: &Vocabulary) {
+fn regions(found: &mut SettingChanges, old: &Vocabulary, new: &Vocabulary) {
     let countries: BTreeSet<&str> = old.regions().countries().chain(new.regions().countries()).collect();
     for country in countries {
         let (before, after) = (old.regions().of(country), new.regions().of(country));
@@ -213,7 +213,7 @@ fn regions(found: &mut Found, old: &Vocabulary, new: &Vocabulary) {
 }
 
 /// What the vocabulary attaches to terms that both versions have.
-fn of_the_words(found: &mut Found, old: &Vocabulary, new: &Vocabulary) {
+fn of_the_words(found: &mut SettingChanges, old: &Vocabulary, new: &Vocabulary) {
     // Consents, refusals and objections reach down the tree: in another place they reach something else.
     parents(found, "vocabulary.purposes.parent", old.purposes(), new.purposes());
     parents(found, "vocabulary.categories.parent", old.categories(), new.categories());
@@ -271,7 +271,7 @@ fn of_the_words(found: &mut Found, old: &Vocabulary, new: &Vocabulary) {
 }
 
 /// The terms that stand below another one than before.
-fn parents<I: TermId>(found: &mut Found, key: &'static str, old: &Tree<I>, new: &Tree<I>) {
+fn parents<I: TermId>(found: &mut SettingChanges, key: &'static str, old: &Tree<I>, new: &Tree<I>) {
     let parent =
         |tree: &Tree<I>, id: I| tree.parent(id).map_or("none".to_owned(), |id| tree.name(id).to_owned());
     for (name, before, after) in in_both(old, new) {

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::group::{Group, Line};
-use super::{Difference, Statement};
+use super::group::{ChangeLine, RuleChanges};
+use super::{Difference, SettingChange};
 use crate::vocabulary::{Basis, Form, Operation};
 
 /// How many lines a block has; what else a rule changes is counted.
@@ -19,7 +19,7 @@ impl Difference {
                 .filter(|group| group.is_more == is_more)
                 .for_each(|group| block(group, &mut text));
             for statement in self.pack.iter().filter(|statement| statement.more == is_more) {
-                let _ = writeln!(text, "{} {}", sign(is_more), Statement::words(statement));
+                let _ = writeln!(text, "{} {}", sign(is_more), SettingChange::words(statement));
             }
         }
         let _ = writeln!(text, "{} more, {} less", self.more, self.less);
@@ -31,8 +31,8 @@ const fn sign(is_more: bool) -> char {
     if is_more { '+' } else { '-' }
 }
 
-fn block(group: &Group, text: &mut String) {
-    let Group { is_more, cause, lines } = group;
+fn block(group: &RuleChanges, text: &mut String) {
+    let RuleChanges { is_more, cause, lines } = group;
     let (sign, clauses) = (sign(*is_more), cause.clauses.join(", "));
     let _ = writeln!(text, "{sign} `{}` ({clauses}) {}", cause.rule, cause.role.words());
     for line in lines.iter().take(MAX_LINES) {
@@ -43,8 +43,8 @@ fn block(group: &Group, text: &mut String) {
     }
 }
 
-fn words(line: &Line) -> String {
-    let Line { kinds, purposes, categories, how, when } = line;
+fn words(line: &ChangeLine) -> String {
+    let ChangeLine { kinds, purposes, categories, how, when } = line;
     let (kinds, purposes, categories) = (kinds.join(", "), purposes.join(", "), categories.join(", "));
     let verb = match how.operation {
         Operation::Disclose => String::new(),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Entry, Matrix, Section, letter};
+use super::{Matrix, MatrixEntry, Section, letter};
 use crate::vocabulary::Form;
 
 const STYLE: &str = "
@@ -85,8 +85,8 @@ fn write_section(page: &mut String, section: &Section) {
     page.push_str("</tbody>\n</table>\n</section>\n");
 }
 
-fn write_entry(page: &mut String, entry: &Entry) {
-    let Entry { category, form, basis, rules, clauses, needs, except } = entry;
+fn write_entry(page: &mut String, entry: &MatrixEntry) {
+    let MatrixEntry { category, form, basis, rules, clauses, needs, except } = entry;
     let letter = letter(*form);
     let class = if *form == Form::Removed { "" } else { letter };
     let condition = if needs.is_empty() { "" } else { " if" };

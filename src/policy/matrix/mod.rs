@@ -10,9 +10,9 @@ pub use table::table;
 
 use std::ops::ControlFlow;
 
-use super::facts::{Fact, Facts, Mask};
+use super::facts::{Fact, FactSet, Facts};
 use super::pack::Pack;
-use super::search::{Circumstances, Given, Outcome, Search, Worked, outcomes};
+use super::search::{CellEvaluator, CellInput, CellOutcome, Circumstances, EvaluatedCell, outcomes};
 use crate::vocabulary::{CategoryId, Form, KindId, Operation, PurposeId, Tree, Vocabulary};
 
 /// Everything a pack ever releases.
@@ -43,12 +43,12 @@ pub struct Row {
     /// `disclose`, or the operations that may be carried out alike.
     pub operations: Vec<&'static str>,
     /// In the order of the section's categories.
-    pub entries: Vec<Option<Entry>>,
+    pub entries: Vec<Option<MatrixEntry>>,
 }
 
 /// What leaves of one category.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Entry {
+pub struct MatrixEntry {
     pub category: String,
     /// The most revealing form.
     pub form: Form,
@@ -78,7 +78,7 @@ pub struct CitedClause {
 /// Works the matrix out. What is about no person, and leaves for every purpose alike, is left out.
 pub fn matrix(pack: &Pack) -> Matrix {
     let words = pack.vocabulary();
-    let mut search = Search::new(pack.rulebook());
+    let mut search = CellEvaluator::new(pack.rulebook());
     let mut sections: Vec<Section> = Vec::new();
     for kind in words.kinds().in_order() {
         let section = section(pack, &mut search, kind);
@@ -117,7 +117,7 @@ fn left_out(pack: &Pack) -> String {
     )
 }
 
-fn section(pack: &Pack, search: &mut Search<'_>, kind: KindId) -> Section {
+fn section(pack: &Pack, search: &mut CellEvaluator<'_>, kind: KindId) -> Section {
     let words = pack.vocabulary();
     let personal: Vec<CategoryId> =
         words.categories().in_order().into_iter().filter(|&id| words.decides_operations(id)).collect();
@@ -160,12 +160,12 @@ fn section(pack: &Pack, search: &mut Search<'_>, kind: KindId) -> Section {
 /// What leaves, or may be done, of each category.
 fn entries(
     pack: &Pack,
-    search: &mut Search<'_>,
+    search: &mut CellEvaluator<'_>,
     categories: &[CategoryId],
     (operation, kind, purpose): (Operation, KindId, PurposeId),
-) -> Vec<Option<Entry>> {
+) -> Vec<Option<MatrixEntry>> {
     let entry = |&category: &CategoryId| entry(pack, search, operation, (kind, purpose, category));
-    let mut entries: Vec<Option<Entry>> = categories.iter().map(entry).collect();
+    let mut entries: Vec<Option<MatrixEntry>> = categories.iter().map(entry).collect();
     let tree = pack.vocabulary().categories();
     let known: Vec<Option<(Form, String)>> =
         entries.iter().map(|entry| entry.as_ref().map(|entry| (entry.form, entry.needs.clone()))).collect();
@@ -198,14 +198,14 @@ fn except(
 
 fn entry(
     pack: &Pack,
-    search: &mut Search<'_>,
+    search: &mut CellEvaluator<'_>,
     operation: Operation,
     point: (KindId, PurposeId, CategoryId),
-) -> Option<Entry> {
+) -> Option<MatrixEntry> {
     let (kind, purpose, category) = point;
     let words = pack.vocabulary();
     let rulebook = pack.rulebook();
-    let slice: Worked = search.slice_for(operation, kind, purpose, category);
+    let slice: EvaluatedCell = search.slice_for(operation, kind, purpose, category);
     let usual = rulebook.judge_operation(operation, point, Facts::default());
     let (form, alternatives) = alternatives(&slice)?;
     let verdict = match alternatives.first() {
@@ -217,7 +217,7 @@ fn entry(
     let mut clauses: Vec<String> =
         rules.iter().flat_map(|rule| &rule.clauses).map(ToString::to_string).collect();
     clauses.dedup();
-    Some(Entry {
+    Some(MatrixEntry {
         category: words.categories().name(category).to_owned(),
         form: verdict.form,
         basis: verdict.basis.map(|basis| basis.name()),
@@ -229,10 +229,10 @@ fn entry(
 }
 
 /// The most revealing form in which something leaves, and the fewest facts that each way to it needs.
-fn alternatives(slice: &Worked) -> Option<(Form, Vec<Circumstances>)> {
+fn alternatives(slice: &EvaluatedCell) -> Option<(Form, Vec<Circumstances>)> {
     let mut best = Form::Removed;
     let mut found: Vec<Circumstances> = Vec::new();
-    let mut visit = |circumstances: Circumstances, outcomes: &[Outcome]| {
+    let mut visit = |circumstances: Circumstances, outcomes: &[CellOutcome]| {
         let form = outcomes.first().map_or(Form::Removed, |outcome| outcome.form);
         if form < best {
             best = form;
@@ -245,7 +245,7 @@ fn alternatives(slice: &Worked) -> Option<(Form, Vec<Circumstances>)> {
         }
         ControlFlow::<()>::Continue(())
     };
-    let given = Given { slice, given: Circumstances::default() };
+    let given = CellInput { slice, given: Circumstances::default() };
     let _ = outcomes(&[given], Circumstances::default(), &mut visit);
     (best != Form::Removed).then_some((best, found))
 }
@@ -259,15 +259,15 @@ fn is_part(part: &Circumstances, whole: &Circumstances) -> bool {
 fn in_words(alternatives: &[Circumstances], words: &Vocabulary) -> String {
     let said = |circumstances: &Circumstances| circumstances.words(words).replace(" = true", "");
     let Some((first, others)) = alternatives.split_first() else { return String::new() };
-    let common = |fact: &Fact| others.iter().all(|other| is_part(&only(first, Mask::of(*fact)), other));
-    let common: Mask = first.fixed.facts().filter(common).collect();
+    let common = |fact: &Fact| others.iter().all(|other| is_part(&only(first, FactSet::of(*fact)), other));
+    let common: FactSet = first.fixed.facts().filter(common).collect();
     let rest = alternatives.iter().map(|each| said(&only(each, each.fixed.without(common))));
     let rest: Vec<String> = rest.filter(|words| !words.is_empty()).collect();
     let parts = [said(&only(first, common)), rest.join(" or ")];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
-fn only(circumstances: &Circumstances, mask: Mask) -> Circumstances {
+fn only(circumstances: &Circumstances, mask: FactSet) -> Circumstances {
     Circumstances { facts: circumstances.facts.only(mask), fixed: mask }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Entry, Matrix, Row, letter};
+use super::{Matrix, MatrixEntry, Row, letter};
 use crate::vocabulary::{CategoryId, Vocabulary};
 
 /// The narrowest text that is still read well.
@@ -11,7 +11,7 @@ const MIN_WIDTH: usize = 40;
 /// The matrix, wrapped to so many columns: below each purpose what leaves for it, a line for each form and
 /// condition. A category stands for all below it but those named after `but`.
 pub fn table(matrix: &Matrix, vocabulary: &Vocabulary, width: usize) -> String {
-    let mut lines = Lines { text: String::new(), width: width.max(MIN_WIDTH) };
+    let mut lines = WrappedText { text: String::new(), width: width.max(MIN_WIDTH) };
     lines.wrap("", &format!("{}, version {}", matrix.title, matrix.version));
     lines.wrap("", "C clear, M masked, G generalised, P pseudonymised; `if` says what has to hold.");
     lines.wrap("", &format!("Left out: {}", matrix.left_out));
@@ -54,7 +54,7 @@ fn together(rows: &[Row]) -> Vec<(Vec<&str>, &Row)> {
 /// The categories of a row by form and condition.
 fn groups(row: &Row) -> Vec<(&'static str, &str, Vec<&str>)> {
     let mut groups: Vec<(&'static str, &str, Vec<&str>)> = Vec::new();
-    for Entry { category, form, needs, .. } in row.entries.iter().flatten() {
+    for MatrixEntry { category, form, needs, .. } in row.entries.iter().flatten() {
         let letter = letter(*form);
         match groups.iter_mut().find(|(of, condition, _)| *of == letter && *condition == needs.as_str()) {
             Some((_, _, names)) => names.push(category),
@@ -83,12 +83,12 @@ fn names(categories: &[&str], vocabulary: &Vocabulary) -> String {
 }
 
 /// Text in lines of a width.
-struct Lines {
+struct WrappedText {
     text: String,
     width: usize,
 }
 
-impl Lines {
+impl WrappedText {
     /// One paragraph; what does not fit goes on two columns further in.
     fn wrap(&mut self, indent: &str, words: &str) {
         let mut line = indent.to_owned();

@@ -14,7 +14,7 @@ const MAX_QUOTED: usize = 100;
 
 /// One change of a rule.
 #[derive(Clone, Debug)]
-pub(super) struct Change {
+pub(super) struct RuleMutation {
     /// The changed rule; `None` where it is deleted.
     pub(super) policy: Option<Value>,
     /// The change in words.
@@ -24,15 +24,15 @@ pub(super) struct Change {
 }
 
 /// Every single change of one rule.
-pub(super) fn changes(policy: &Value, vocabulary: &Vocabulary) -> Vec<Change> {
-    let mut all = vec![Change { policy: None, words: "delete the rule".to_owned(), quoted: None }];
+pub(super) fn changes(policy: &Value, vocabulary: &Vocabulary) -> Vec<RuleMutation> {
+    let mut all = vec![RuleMutation { policy: None, words: "delete the rule".to_owned(), quoted: None }];
     all.extend(scopes(policy, vocabulary));
     all.extend(conditions(policy));
     all
 }
 
 /// A list of the scope without one item, or the parent in the place of what the scope names.
-fn scopes(policy: &Value, vocabulary: &Vocabulary) -> Vec<Change> {
+fn scopes(policy: &Value, vocabulary: &Vocabulary) -> Vec<RuleMutation> {
     let mut all = Vec::new();
     for variable in ["principal", "action", "resource"] {
         let Some(scope) = policy.get(variable) else { continue };
@@ -41,7 +41,7 @@ fn scopes(policy: &Value, vocabulary: &Vocabulary) -> Vec<Change> {
             if let Some(place) = changed.get_mut(variable) {
                 *place = scope;
             }
-            all.push(Change { policy: Some(changed), words, quoted: Some(quoted) });
+            all.push(RuleMutation { policy: Some(changed), words, quoted: Some(quoted) });
         };
         if let Some(entities) = scope.get("entities").and_then(Value::as_array) {
             for (rest, entity) in without_each(entities) {
@@ -94,7 +94,7 @@ fn outer(entity: &Value, vocabulary: &Vocabulary) -> Vec<Option<Value>> {
 }
 
 /// The rule without one `when` or `unless`, and with each change inside one.
-fn conditions(policy: &Value) -> Vec<Change> {
+fn conditions(policy: &Value) -> Vec<RuleMutation> {
     let Some(conditions) = policy.get("conditions").and_then(Value::as_array) else { return Vec::new() };
     let mut all = Vec::new();
     let mut change = |conditions: Vec<Value>, words: String, quoted: Option<String>| {
@@ -102,7 +102,7 @@ fn conditions(policy: &Value) -> Vec<Change> {
         if let Some(place) = changed.get_mut("conditions") {
             *place = Value::Array(conditions);
         }
-        all.push(Change { policy: Some(changed), words, quoted });
+        all.push(RuleMutation { policy: Some(changed), words, quoted });
     };
     for (rest, condition) in without_each(conditions) {
         let kind = condition.get("kind").and_then(Value::as_str).unwrap_or("when");

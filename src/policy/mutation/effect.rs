@@ -10,17 +10,19 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::super::facts::{Fact, Facts, Mask};
+use super::super::facts::{Fact, FactSet, Facts};
 use super::super::pack::Pack;
 use super::super::rule::Rule;
-use super::super::rulebook::RuleAt;
-use super::super::search::{Circumstances, Identity, Search, Step, Truth, Worked, WorkedRule};
+use super::super::rulebook::RuleIndex;
+use super::super::search::{
+    CellEvaluator, CellKey, Circumstances, EvaluatedCell, EvaluatedRule, SearchStep, Truth,
+};
 use super::Mutant;
 use crate::vocabulary::{CategoryId, Form, KindId, Operation, PurposeId};
 
 /// A field as it is judged: the least revealing form of its categories counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Field {
+pub struct JudgedField {
     /// Its categories, each with the facts that are settled for it by what the field is: first those that a
     /// mapping names, then what they may hold besides.
     pub categories: Vec<(CategoryId, Circumstances)>,
@@ -30,11 +32,11 @@ pub struct Field {
 
 /// A question that the mutant answers otherwise than the pack.
 #[derive(Clone, Copy, Debug)]
-pub struct Difference<'f> {
+pub struct MutantDifference<'f> {
     pub operation: Operation,
     pub kind: KindId,
     pub purpose: PurposeId,
-    pub field: &'f Field,
+    pub field: &'f JudgedField,
     /// The facts that matter; the others may be anything.
     pub circumstances: Circumstances,
     pub old: Form,
@@ -45,50 +47,50 @@ pub struct Difference<'f> {
 #[derive(Debug)]
 pub struct Comparison<'a> {
     pack: &'a Pack,
-    fields: &'a [Field],
-    search: Search<'a>,
+    fields: &'a [JudgedField],
+    search: CellEvaluator<'a>,
     /// The slice of each question and category among the distinct ones.
-    slices: HashMap<Question, Vec<usize>>,
-    distinct: Vec<Arc<Worked>>,
-    numbers: HashMap<Identity, usize>,
+    slices: HashMap<RequestKey, Vec<usize>>,
+    distinct: Vec<Arc<EvaluatedCell>>,
+    numbers: HashMap<CellKey, usize>,
 }
 
-type Question = (Operation, KindId, PurposeId);
+type RequestKey = (Operation, KindId, PurposeId);
 
 /// A slice of the pack and of the mutant.
 #[derive(Debug)]
-struct Versions {
-    old: Arc<Worked>,
-    new: Worked,
+struct CellPair {
+    old: Arc<EvaluatedCell>,
+    new: EvaluatedCell,
     /// The rule that differs, where it reaches the slice.
-    rules: [Option<WorkedRule>; 2],
+    rules: [Option<EvaluatedRule>; 2],
 }
 
 /// The slices that a mutant has, each pair of versions once.
 #[derive(Debug, Default)]
-struct Changed {
-    list: Vec<Versions>,
-    numbers: HashMap<VersionKey, usize>,
+struct CellPairs {
+    list: Vec<CellPair>,
+    numbers: HashMap<CellPairKey, usize>,
 }
 
 /// The number of the slice in the old pack, and the forms and conditions of the rule in the new one.
-type VersionKey = (usize, SmallVec<[Form; 4]>, Vec<usize>);
+type CellPairKey = (usize, SmallVec<[Form; 4]>, Vec<usize>);
 
 /// One question: its answer to each category as a number among the versions, none where nothing leaves in
 /// either, and whether anything is answered at all.
-struct Row {
-    question: Question,
+struct RequestCells {
+    question: RequestKey,
     versions: Vec<Option<usize>>,
     answered: [bool; 2],
 }
 
 impl<'a> Comparison<'a> {
     /// Compares by these fields, in their order.
-    pub fn new(pack: &'a Pack, fields: &'a [Field]) -> Comparison<'a> {
+    pub fn new(pack: &'a Pack, fields: &'a [JudgedField]) -> Comparison<'a> {
         Comparison {
             pack,
             fields,
-            search: Search::new(pack.rulebook()),
+            search: CellEvaluator::new(pack.rulebook()),
             slices: HashMap::new(),
             distinct: Vec::new(),
             numbers: HashMap::new(),
@@ -104,14 +106,14 @@ impl<'a> Comparison<'a> {
         &mut self,
         mutant: &Mutant,
         settled: &dyn Fn(KindId, PurposeId) -> Circumstances,
-        visit: &mut dyn FnMut(&[Difference<'a>]) -> ControlFlow<B>,
+        visit: &mut dyn FnMut(&[MutantDifference<'a>]) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
         let Some(mutated) = mutant.pack() else { return ControlFlow::Continue(()) };
-        let mut changed = Changed::default();
+        let mut changed = CellPairs::default();
         let rows = self.rows(mutant.at, mutated, &mut changed);
         let mut seen = HashSet::new();
         for field in self.fields {
-            for Row { question, versions, answered } in &rows {
+            for RequestCells { question, versions, answered } in &rows {
                 let (operation, kind, purpose) = *question;
                 let of = |&(category, _): &(CategoryId, Circumstances)| *versions.get(category.index())?;
                 let numbers: Option<SmallVec<[usize; 2]>> = field.categories.iter().map(of).collect();
@@ -125,7 +127,7 @@ impl<'a> Comparison<'a> {
                 }
                 let pairs = numbers.iter().zip(given);
                 let pairs = pairs.filter_map(|(&number, given)| Some((changed.list.get(number)?, given)));
-                let mut walk = Walk { pairs: pairs.collect(), values: HashMap::new() };
+                let mut walk = PairSearch { pairs: pairs.collect(), values: HashMap::new() };
                 let mut found = Vec::new();
                 let mut leaf = |circumstances, forms: [Form; 2]| {
                     // What is not answered is refused.
@@ -133,7 +135,15 @@ impl<'a> Comparison<'a> {
                     let mut forms = forms.into_iter().zip(answered).map(seen);
                     let (Some(old), Some(new)) = (forms.next(), forms.next()) else { return };
                     if old != new {
-                        found.push(Difference { operation, kind, purpose, field, circumstances, old, new });
+                        found.push(MutantDifference {
+                            operation,
+                            kind,
+                            purpose,
+                            field,
+                            circumstances,
+                            old,
+                            new,
+                        });
                     }
                 };
                 walk.visit(start, &mut leaf);
@@ -147,11 +157,11 @@ impl<'a> Comparison<'a> {
 
     /// The questions that either version of a rule is about and that something can be released for,
     /// disclosures first.
-    fn rows(&mut self, at: RuleAt, mutated: &Pack, changed: &mut Changed) -> Vec<Row> {
+    fn rows(&mut self, at: RuleIndex, mutated: &Pack, changed: &mut CellPairs) -> Vec<RequestCells> {
         let pack = self.pack;
         let rules = [pack, mutated].map(|pack| pack.rulebook().rule(at));
         let [Some(old), Some(new)] = rules else { return Vec::new() };
-        let mut search = Search::new(mutated.rulebook());
+        let mut search = CellEvaluator::new(mutated.rulebook());
         let words = pack.vocabulary();
         let mut rows = Vec::new();
         for &operation in Operation::ALL {
@@ -178,9 +188,9 @@ impl<'a> Comparison<'a> {
                     });
                     let versions: Vec<Option<usize>> = versions.collect();
                     let differs =
-                        |number: &usize| changed.list.get(*number).is_some_and(Versions::may_differ);
+                        |number: &usize| changed.list.get(*number).is_some_and(CellPair::may_differ);
                     if versions.iter().flatten().any(differs) {
-                        rows.push(Row { question, versions, answered });
+                        rows.push(RequestCells { question, versions, answered });
                     }
                 }
             }
@@ -189,7 +199,7 @@ impl<'a> Comparison<'a> {
     }
 
     /// The slice of each category among the distinct ones.
-    fn slices(&mut self, question: Question) -> &[usize] {
+    fn slices(&mut self, question: RequestKey) -> &[usize] {
         let Comparison { pack, search, slices, distinct, numbers, .. } = self;
         let (operation, kind, purpose) = question;
         slices.entry(question).or_insert_with(|| {
@@ -205,14 +215,14 @@ impl<'a> Comparison<'a> {
     }
 }
 
-impl Changed {
+impl CellPairs {
     /// The number of a slice with the changed rule; none where nothing leaves in either version.
     fn number(
         &mut self,
-        at: RuleAt,
+        at: RuleIndex,
         slice: usize,
-        old: &Arc<Worked>,
-        rule: Option<WorkedRule>,
+        old: &Arc<EvaluatedCell>,
+        rule: Option<EvaluatedRule>,
     ) -> Option<usize> {
         let tables = rule.iter().flat_map(|rule| &rule.conditions).map(|table| Arc::as_ptr(table) as usize);
         let forms = rule.as_ref().map(|rule| rule.forms.clone()).unwrap_or_default();
@@ -221,9 +231,9 @@ impl Changed {
             Some(&known) => known,
             None => {
                 let others = old.rules.iter().filter(|other| other.at != at).cloned();
-                let new = Worked::of(others.chain(rule.clone()).collect());
+                let new = EvaluatedCell::of(others.chain(rule.clone()).collect());
                 let rules = [old.rules.iter().find(|rule| rule.at == at).cloned(), rule];
-                self.list.push(Versions { old: Arc::clone(old), new, rules });
+                self.list.push(CellPair { old: Arc::clone(old), new, rules });
                 self.numbers.insert(key, self.list.len() - 1);
                 self.list.len() - 1
             }
@@ -232,7 +242,7 @@ impl Changed {
     }
 }
 
-impl Versions {
+impl CellPair {
     /// True if nothing leaves in either version.
     fn is_closed(&self) -> bool {
         self.old.forms.is_empty() && self.new.forms.is_empty()
@@ -244,19 +254,19 @@ impl Versions {
 }
 
 /// One search over the facts.
-struct Walk<'p> {
+struct PairSearch<'p> {
     /// The categories of a field, each with what is given for it.
-    pairs: Vec<(&'p Versions, Circumstances)>,
+    pairs: Vec<(&'p CellPair, Circumstances)>,
     /// The values of a fact that make a difference.
     values: HashMap<Fact, Vec<u8>>,
 }
 
-impl Walk<'_> {
+impl PairSearch<'_> {
     fn visit(&mut self, known: Circumstances, leaf: &mut dyn FnMut(Circumstances, [Form; 2])) {
         let fact = match self.parts(known) {
-            Parts::Never => return,
-            Parts::DependsOn(fact) => Some(fact),
-            Parts::Here => None,
+            Divergence::Never => return,
+            Divergence::DependsOn(fact) => Some(fact),
+            Divergence::Here => None,
         };
         let mut forms = [Form::Clear; 2];
         let fact = fact.or_else(|| {
@@ -264,8 +274,8 @@ impl Walk<'_> {
                 let known = with(known, *given);
                 for (slice, form) in [&*versions.old, &versions.new].into_iter().zip(&mut forms) {
                     match slice.step(known) {
-                        Step::Settled(outcome) => *form = outcome.form.max(*form),
-                        Step::Fix(fact) => return Some(fact),
+                        SearchStep::Settled(outcome) => *form = outcome.form.max(*form),
+                        SearchStep::Fix(fact) => return Some(fact),
                     }
                 }
             }
@@ -283,24 +293,24 @@ impl Walk<'_> {
     }
 
     /// Whether the two versions of the rule part.
-    fn parts(&self, known: Circumstances) -> Parts {
-        let mut parts = Parts::Never;
+    fn parts(&self, known: Circumstances) -> Divergence {
+        let mut parts = Divergence::Never;
         for (versions, given) in &self.pairs {
             let known = with(known, *given);
             let forms = versions.old.forms.iter().chain(&versions.new.forms);
             for &form in forms {
-                let mut truths = [Truth::No; 2];
+                let mut truths = [Truth::False; 2];
                 for (rule, truth) in versions.rules.iter().zip(&mut truths) {
                     let Some(rule) = rule else { continue };
                     *truth = rule.truth(form, known);
-                    if *truth == Truth::Open
+                    if *truth == Truth::Unknown
                         && let Some(fact) = rule.open_fact(form, known)
                     {
-                        return Parts::DependsOn(fact);
+                        return Divergence::DependsOn(fact);
                     }
                 }
                 if truths[0] != truths[1] {
-                    parts = Parts::Here;
+                    parts = Divergence::Here;
                 }
             }
         }
@@ -314,7 +324,7 @@ impl Walk<'_> {
             let slices = pairs.iter().flat_map(|(versions, _)| [&*versions.old, &versions.new]);
             let tables = slices.flat_map(|slice| &slice.rules).flat_map(|rule| &rule.conditions);
             let tables: Vec<_> = tables.filter(|table| table.mask.holds(fact)).collect();
-            let mask = Mask::of(fact);
+            let mask = FactSet::of(fact);
             let mut sorts: Vec<(Vec<(Facts, bool)>, u8)> = Vec::new();
             for value in 0..u8::try_from(fact.values().len()).unwrap_or(0) {
                 let rows = tables.iter().flat_map(|table| &table.rows);
@@ -332,7 +342,7 @@ impl Walk<'_> {
 }
 
 /// Whether two versions of a rule say different things.
-enum Parts {
+enum Divergence {
     /// They say the same.
     Never,
     Here,

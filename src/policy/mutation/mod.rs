@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use cedar_policy::Policy;
 
-use super::draft::{Draft, Reader};
+use super::draft::{RuleDraft, RuleReader};
 use super::pack::{Pack, is_valid};
 use super::rule::Rule;
-use super::rulebook::RuleAt;
+use super::rulebook::RuleIndex;
 use super::world::policy_id;
 use crate::finding::Source;
 
@@ -22,7 +22,7 @@ use crate::finding::Source;
 #[derive(Debug)]
 pub struct Mutant {
     /// The rule that is changed.
-    pub at: RuleAt,
+    pub at: RuleIndex,
     /// The change in words.
     pub change: String,
     /// The line of the change in the rule's file, counted from 1.
@@ -39,19 +39,19 @@ impl Mutant {
 
 /// One change, before the pack is loaded with it.
 #[derive(Debug)]
-pub struct Planned {
-    at: RuleAt,
-    change: change::Change,
+pub struct PlannedMutation {
+    at: RuleIndex,
+    change: change::RuleMutation,
 }
 
 /// Every single change of the rules of a pack, in the order of the rules.
-pub fn changes(pack: &Pack) -> Vec<Planned> {
+pub fn changes(pack: &Pack) -> Vec<PlannedMutation> {
     let rules = (0..).zip(pack.rulebook().rules());
-    let of_rule = |(at, rule): (RuleAt, &Rule)| {
+    let of_rule = |(at, rule): (RuleIndex, &Rule)| {
         let written = Policy::parse(Some(policy_id(usize::from(at))), written(rule)).ok();
         let json = written.and_then(|policy| policy.to_json().ok());
         let changes = json.map(|json| change::changes(&json, pack.vocabulary())).unwrap_or_default();
-        changes.into_iter().map(move |change| Planned { at, change })
+        changes.into_iter().map(move |change| PlannedMutation { at, change })
     };
     rules.flat_map(of_rule).collect()
 }
@@ -62,9 +62,9 @@ fn written(rule: &Rule) -> &str {
     place.source.text().get(place.span.clone()).unwrap_or_default()
 }
 
-impl Planned {
+impl PlannedMutation {
     /// The rule that is changed.
-    pub fn at(&self) -> RuleAt {
+    pub fn at(&self) -> RuleIndex {
         self.at
     }
 
@@ -75,7 +75,7 @@ impl Planned {
 
     /// Loads the pack with the change.
     pub fn load(self, pack: &Pack) -> Mutant {
-        let Planned { at, change } = self;
+        let PlannedMutation { at, change } = self;
         let line = pack.rulebook().rule(at).map_or(0, |rule| line(rule, change.quoted.as_deref()));
         let rule = match &change.policy {
             None => pack.rulebook().rule(at).map(Rule::deleted),
@@ -99,19 +99,19 @@ fn line(rule: &Rule, quoted: Option<&str>) -> usize {
 }
 
 /// The changed rule, read and validated as one of the pack; `None` where it does not load.
-fn changed(pack: &Pack, at: RuleAt, policy: &serde_json::Value) -> Option<Rule> {
+fn changed(pack: &Pack, at: RuleIndex, policy: &serde_json::Value) -> Option<Rule> {
     let position = usize::from(at);
     let policy = Policy::from_json(Some(policy_id(position)), policy.clone()).ok()?;
     let text = format!("{};", policy.to_cedar()?.trim_end().trim_end_matches(';'));
     let mut findings = Vec::new();
     let mut reader =
-        Reader { vocabulary: pack.vocabulary(), manifest: pack.manifest(), findings: &mut findings };
+        RuleReader { vocabulary: pack.vocabulary(), manifest: pack.manifest(), findings: &mut findings };
     let world = pack.rulebook().world();
     let draft = reader.read(&Source::new("mutant", text.as_str()), 0..text.len(), position)?;
     if !is_valid(std::slice::from_ref(&draft), world, &mut reader) {
         return None;
     }
-    Some(Draft::settle(draft, world, pack.vocabulary()))
+    Some(RuleDraft::settle(draft, world, pack.vocabulary()))
 }
 
 #[cfg(test)]

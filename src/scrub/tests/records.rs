@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::decision::{RecordFacts, Unsure};
-use crate::vocabulary::{IdRule, Namespaces, Normalise};
+use crate::vocabulary::{IdRule, Namespaces, Normalization};
 
 fn clear(_: Option<&Seen>, _: CategoryId) -> Form {
     Form::Clear
@@ -117,7 +117,7 @@ fn a_record_about_several_people_names_them_all() {
 
 /// The reader of a namespace whose ids are lower-cased, and may be references.
 fn lowercase(namespace: &str) -> IdReader {
-    let normalise = Normalise { lowercase: true, ..Normalise::default() };
+    let normalise = Normalization { lowercase: true, ..Normalization::default() };
     let rule = IdRule::new(normalise, Some("^(?:Customer/)?([^/]+)$")).unwrap();
     Namespaces::new([(namespace.into(), rule)]).reader(Some(namespace))
 }
