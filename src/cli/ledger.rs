@@ -58,7 +58,7 @@ pub(super) fn findings(config: &Config, now: Timestamp) -> Vec<Finding> {
     match read {
         Ok((recipients, policies)) => {
             let mut findings = unregistered_recipients(config, recipients);
-            findings.extend(notice::findings(&policies, config, now));
+            findings.extend(notice::check(&policies, config, now));
             findings
         }
         Err(why) => {
@@ -87,7 +87,7 @@ fn accept_history(config: &Config, now: Timestamp, out: &mut dyn Write) -> Resul
     let keys = Keys::open(&config.keys.path).map_err(|error| unusable(&error))?;
     let names: Arc<dyn Names> = config.language();
     let ledger = Ledger::open(&config.ledger.path, &keys, names).map_err(|error| unusable(&error))?;
-    let known = history::known(config).map_err(|error| unusable(&error))?;
+    let known = history::last_known_position(config).map_err(|error| unusable(&error))?;
     let held = ledger.position();
     let Some(known) = known.filter(|known| *known > held) else {
         writeln!(

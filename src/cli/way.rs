@@ -98,7 +98,7 @@ pub(super) fn open(place: &Place<'_>, keys: &Keys) -> Result<Box<dyn Way>, Troub
     let runtime = runtime()?;
     match Ledger::open(place.ledger, keys, Arc::clone(&place.names)) {
         Ok(ledger) => {
-            let known = history::known_in(place.log, place.keys, place.ledger);
+            let known = history::last_known_position_in(place.log, place.keys, place.ledger);
             let known = known.map_err(|error| Trouble::Unusable(with_cause(&error)))?;
             history::compare(ledger.position(), known)
                 .map_err(|error| Trouble::Unusable(error.to_string()))?;

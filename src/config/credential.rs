@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::issuer::Issuers;
 use super::namespace::check_name;
-use super::words::Words;
+use super::terms::PackTerms;
 use crate::credentials::KeyHash;
 use crate::document::{At, Document, Fields};
 use crate::exchange::caller::token::{IdentityClaim, Pattern};
@@ -18,9 +18,9 @@ use crate::finding::Finding;
 /// Registers the credentials of the recipient at `position`.
 pub(super) fn read_all(
     recipient: &mut Fields<'_>,
-    words: &Words<'_>,
+    words: &PackTerms<'_>,
     position: usize,
-    kind: Option<Kind>,
+    kind: Option<HolderKind>,
     issuers: &Issuers,
     credentials: &mut Credentials,
 ) {
@@ -77,7 +77,7 @@ pub(super) fn read_all(
 
 /// A kind whose recipients are somebody: a credential of theirs has to say who.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum HolderKind {
     /// The person itself.
     DataSubject,
     /// The administrator of a controller's account.
@@ -86,9 +86,9 @@ pub(super) enum Kind {
 }
 
 /// A key and a certificate do not say which person, or which account.
-fn find_faceless(document: &Document<'_>, at: Range<usize>, kind: Option<Kind>) {
+fn find_faceless(document: &Document<'_>, at: Range<usize>, kind: Option<HolderKind>) {
     match kind {
-        Some(Kind::DataSubject) => {
+        Some(HolderKind::DataSubject) => {
             let finding = Finding::error(
                 "data-subject-without-token",
                 "a data subject is named by a signed token alone",
@@ -96,7 +96,7 @@ fn find_faceless(document: &Document<'_>, at: Range<usize>, kind: Option<Kind>) 
             let hint = "write `jwt = { issuer = …, claims = { … }, subject-claim = \"sub\" }`: a key or a certificate does not say who the person is";
             document.find(finding.label("says nothing about who it is").hint(hint), at);
         }
-        Some(Kind::CustomerAdministrator) => {
+        Some(HolderKind::CustomerAdministrator) => {
             let finding = Finding::warning(
                 "administrator-without-token",
                 "this credential does not say whose account its holder administers",
@@ -104,15 +104,15 @@ fn find_faceless(document: &Document<'_>, at: Range<usize>, kind: Option<Kind>) 
             let hint = "write `jwt = { issuer = …, claims = { … }, controller-claim = \"account\" }`; without it no service data leaves";
             document.find(finding.label("releases nothing of an account").hint(hint), at);
         }
-        Some(Kind::Other) | None => {}
+        Some(HolderKind::Other) | None => {}
     }
 }
 
 /// `jwt = { issuer = "…", claims = { azp = "acme" }, actor-claim = "sub" }`.
 fn read_token(
     mut fields: Fields<'_>,
-    kind: Option<Kind>,
-    words: &Words<'_>,
+    kind: Option<HolderKind>,
+    words: &PackTerms<'_>,
     issuers: &Issuers,
     caller: Caller,
 ) -> Option<Pattern> {
@@ -132,9 +132,9 @@ fn read_token(
         document.find(finding.label("without `claims`").hint(hint), at.clone());
     }
     let needed = match kind {
-        Some(Kind::DataSubject) if subject.is_none() => Some("subject-claim"),
-        Some(Kind::CustomerAdministrator) if controller.is_none() => Some("controller-claim"),
-        Some(Kind::DataSubject | Kind::CustomerAdministrator | Kind::Other) | None => None,
+        Some(HolderKind::DataSubject) if subject.is_none() => Some("subject-claim"),
+        Some(HolderKind::CustomerAdministrator) if controller.is_none() => Some("controller-claim"),
+        Some(HolderKind::DataSubject | HolderKind::CustomerAdministrator | HolderKind::Other) | None => None,
     };
     if let Some(claim) = needed {
         let finding = Finding::error(
@@ -148,7 +148,11 @@ fn read_token(
 }
 
 /// `subject-claim = "sub"` or `{ claim = "sub", namespace = "crm" }`.
-fn identity_claim(fields: &mut Fields<'_>, key: &'static str, words: &Words<'_>) -> Option<IdentityClaim> {
+fn identity_claim(
+    fields: &mut Fields<'_>,
+    key: &'static str,
+    words: &PackTerms<'_>,
+) -> Option<IdentityClaim> {
     let item = fields.item(key)?;
     if !item.is_table() {
         let ids = words.namespaces.reader(None);

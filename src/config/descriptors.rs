@@ -35,7 +35,7 @@ pub(crate) fn raise_limit() -> u64 {
 
 /// How many connections and exchanges the limit of open files allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Budget {
+pub(crate) struct DescriptorBudget {
     /// Connections of each public listener at a time.
     pub(crate) connections: u32,
     /// Exchanges of all listeners at a time: each may have a connection to an upstream.
@@ -43,13 +43,13 @@ pub(crate) struct Budget {
     limit: u64,
 }
 
-impl Budget {
+impl DescriptorBudget {
     /// Shares out a limit among so many public listeners, whose exchanges together are to be `exchanges`.
-    pub(crate) fn new(limit: u64, listeners: usize, exchanges: usize) -> Budget {
+    pub(crate) fn new(limit: u64, listeners: usize, exchanges: usize) -> DescriptorBudget {
         let free = limit.saturating_sub(RESERVE.min(limit / 2));
         let upstreams = (exchanges as u64).min(free / 2);
         let connections = (free - upstreams) / (listeners.max(1) as u64);
-        Budget {
+        DescriptorBudget {
             connections: u32::try_from(connections.clamp(1, MAX_CONNECTIONS)).unwrap_or(u32::MAX),
             exchanges: usize::try_from(upstreams).unwrap_or(usize::MAX),
             limit,
@@ -57,18 +57,18 @@ impl Budget {
     }
 
     /// The exchanges of one listener, of whose `own` the listeners together have `all`.
-    pub(crate) fn exchanges_of(&self, own: usize, all: usize) -> usize {
+    pub(crate) fn listener_exchanges(&self, own: usize, all: usize) -> usize {
         if self.exchanges >= all { own } else { (self.exchanges.saturating_mul(own) / all).max(1) }
     }
 
     /// Shares out what the system allows.
-    pub(super) fn allowed(listeners: usize, exchanges: usize) -> Budget {
-        Budget::new(allowed(), listeners, exchanges)
+    pub(super) fn of_system(listeners: usize, exchanges: usize) -> DescriptorBudget {
+        DescriptorBudget::new(allowed(), listeners, exchanges)
     }
 
     /// What is wrong with it, where it is small.
-    pub(super) fn complaint(&self) -> Option<String> {
-        let Budget { connections, exchanges, limit } = self;
+    pub(super) fn shortage(&self) -> Option<String> {
+        let DescriptorBudget { connections, exchanges, limit } = self;
         (u64::from(*connections) < FEW_CONNECTIONS).then(|| {
             format!(
                 "the limit of open files ({limit}) allows {connections} connections for each listener and \
@@ -86,16 +86,16 @@ mod tests {
     fn connections_never_take_what_the_log_needs() {
         for limit in [200, 256, 1024, 4096, 20_000, 1 << 20] {
             for listeners in [1, 2, 5] {
-                let budget = Budget::new(limit, listeners, 1024 * listeners);
+                let budget = DescriptorBudget::new(limit, listeners, 1024 * listeners);
                 let taken = u64::from(budget.connections) * listeners as u64 + budget.exchanges as u64;
                 let reserve = RESERVE.min(limit / 2);
                 assert!(taken <= (limit - reserve).max(listeners as u64), "{limit} {listeners} {budget:?}");
             }
         }
-        let plenty = Budget::new(20_000, 1, 1024);
-        assert_eq!((plenty.connections, plenty.exchanges, plenty.complaint()), (10_000, 1024, None));
-        let shell = Budget::new(1024, 1, 1024);
+        let plenty = DescriptorBudget::new(20_000, 1, 1024);
+        assert_eq!((plenty.connections, plenty.exchanges, plenty.shortage()), (10_000, 1024, None));
+        let shell = DescriptorBudget::new(1024, 1, 1024);
         assert_eq!((shell.connections, shell.exchanges), (448, 448));
-        assert!(shell.complaint().is_some_and(|words| words.contains("(1024) allows 448 connections")));
+        assert!(shell.shortage().is_some_and(|words| words.contains("(1024) allows 448 connections")));
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::Part;
 use super::files::existing;
-use super::section::Names;
+use super::section::UniqueNames;
 use crate::document::{At, Document, Fields};
 use crate::exchange::caller::token::Issuer;
 use crate::finding::Finding;
@@ -26,7 +26,7 @@ pub(super) struct Issuers {
 impl Issuers {
     pub(super) fn read_all(parts: &mut [Part<'_>]) -> Issuers {
         let mut all = Issuers { urls: Vec::new(), issuers: Vec::new(), files: Vec::new() };
-        let mut names = Names::of("issuer");
+        let mut names = UniqueNames::of("issuer");
         for part in parts.iter_mut() {
             for fields in part.fields.tables("issuer", "an issuer") {
                 all.read(part, fields, &mut names);
@@ -35,7 +35,7 @@ impl Issuers {
         all
     }
 
-    fn read(&mut self, part: &Part<'_>, mut fields: Fields<'_>, names: &mut Names) {
+    fn read(&mut self, part: &Part<'_>, mut fields: Fields<'_>, names: &mut UniqueNames) {
         let document = fields.document();
         let url = fields.needed_text("url");
         let audience = fields.needed_text("audience");

@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use super::namespace::check_name;
-use super::words::Words;
+use super::terms::PackTerms;
 use crate::document::{At, Document, Fields, Item};
 use crate::finding::Finding;
 use crate::scrub::{Columns, FactKey, FieldMapping, RecordMapping, SubjectSource};
@@ -30,12 +30,12 @@ pub(super) struct PathPlace<'d> {
 
 /// A record set with the places of its paths, for findings of the compiler.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Written<'d> {
+pub(super) struct LocatedMapping<'d> {
     pub mapping: RecordMapping,
     pub places: Vec<PathPlace<'d>>,
 }
 
-impl<'d> Written<'d> {
+impl<'d> LocatedMapping<'d> {
     /// Adds a finding where the mapping has a path.
     pub(super) fn warn(&self, finding: Finding, path: &str) {
         if let Some(place) = self.places.iter().find(|place| place.path == path) {
@@ -52,7 +52,7 @@ impl<'d> Written<'d> {
 
     /// Reads `subject`, `controller`, `fields`, `facts` of a table over what `self` holds already:
     /// subjects are replaced, fields and facts are added.
-    pub(super) fn read(mut self, table: &mut Fields<'d>, words: &Words<'_>) -> Written<'d> {
+    pub(super) fn read(mut self, table: &mut Fields<'d>, words: &PackTerms<'_>) -> LocatedMapping<'d> {
         let document = table.document();
         if let Some(item) = table.item("subject") {
             self.mapping.subjects = self.sources(document, &item, words);
@@ -124,7 +124,7 @@ impl<'d> Written<'d> {
         &mut self,
         document: &'d Document<'d>,
         item: &Item<'d>,
-        words: &Words<'_>,
+        words: &PackTerms<'_>,
     ) -> Vec<SubjectSource> {
         item.items().iter().filter_map(|item| self.source(document, item, words)).collect()
     }
@@ -133,7 +133,7 @@ impl<'d> Written<'d> {
         &mut self,
         document: &'d Document<'d>,
         item: &Item<'d>,
-        words: &Words<'_>,
+        words: &PackTerms<'_>,
     ) -> Option<SubjectSource> {
         if item.is_text() {
             let path = self.path(document, item.text()?);
@@ -192,7 +192,7 @@ fn find_misplaced(document: &Document<'_>, name: &At<&str>, table: &str) -> bool
 
 /// The categories of a field, and whether it is JSON in a string: a category, a list of them, or a
 /// table with `category` and `embedded`.
-fn field(document: &Document<'_>, item: &Item<'_>, words: &Words<'_>) -> (Vec<CategoryId>, bool) {
+fn field(document: &Document<'_>, item: &Item<'_>, words: &PackTerms<'_>) -> (Vec<CategoryId>, bool) {
     if !item.is_table() {
         return (words.categories(document, item), false);
     }

@@ -1,10 +1,12 @@
 //! The configuration file, parsed into what runs. Everything that can be wrong is said here, all of
 //! it in one go; after that nobody validates.
 
+mod broad_categories;
 mod credential;
 pub(crate) mod descriptors;
 mod files;
 mod issuer;
+mod lints;
 mod mapping;
 mod namespace;
 pub mod pack;
@@ -12,10 +14,8 @@ mod recipient;
 mod request;
 mod route;
 mod section;
-mod soundness;
+mod terms;
 mod tls;
-mod wide;
-mod words;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,8 @@ use http::HeaderName;
 use jiff::Timestamp;
 
 pub use section::{
-    AccessLogFiles, Admin, Audit, KeyFile, LedgerFile, Listener, ListenerTls, TlsFiles, Upstream,
+    AccessLogSection, AdminSection, AuditSection, KeysSection, LedgerSection, ListenerSection, ListenerTls,
+    TlsFiles, UpstreamSection,
 };
 pub use tls::{ClientAuthority, TlsError, TlsServer, roots};
 
@@ -65,13 +66,13 @@ pub struct Config {
     /// Where the gateway exports from.
     pub exporter_region: Arc<str>,
     pub purpose_header: HeaderName,
-    pub listeners: Vec<Listener>,
-    pub admin: Admin,
-    pub ledger: LedgerFile,
-    pub audit: Audit,
-    pub access_log: Option<AccessLogFiles>,
-    pub keys: KeyFile,
-    pub upstreams: Vec<Upstream>,
+    pub listeners: Vec<ListenerSection>,
+    pub admin: AdminSection,
+    pub ledger: LedgerSection,
+    pub audit: AuditSection,
+    pub access_log: Option<AccessLogSection>,
+    pub keys: KeysSection,
+    pub upstreams: Vec<UpstreamSection>,
     pub recipients: Vec<Arc<Recipient>>,
     pub credentials: Credentials,
     pub routes: Routes,
@@ -95,7 +96,7 @@ pub fn load(file: &Path) -> (Option<Config>, Vec<Finding>) {
     let mut root = main_document.root("the configuration");
     let included = files::included(&mut root, main.folder());
     let documents: Vec<Document<'_>> = included.iter().map(|file| Document::parse(&file.source)).collect();
-    let read = Read::of(included.iter().chain([&main]));
+    let read = ConfigFiles::of(included.iter().chain([&main]));
     let parts = included
         .iter()
         .zip(&documents)
@@ -104,23 +105,23 @@ pub fn load(file: &Path) -> (Option<Config>, Vec<Finding>) {
     let sound =
         of_packs.is_empty() && ![&main_document].into_iter().chain(&documents).any(Document::has_error);
     if sound {
-        soundness::look([&main_document].into_iter().chain(&documents), &config, Timestamp::now());
+        lints::check([&main_document].into_iter().chain(&documents), &config, Timestamp::now());
     }
     let of_files = [main_document].into_iter().chain(documents).flat_map(Document::into_findings);
     let mut findings: Vec<Finding> = of_files.chain(of_packs).collect();
     let failed = findings.iter().any(Finding::is_error);
-    findings.retain(|finding| !failed || !soundness::CODES.contains(&finding.code()));
+    findings.retain(|finding| !failed || !lints::CODES_AFTER_LOADING.contains(&finding.code()));
     (Some(config).filter(|_| !failed), findings)
 }
 
 /// Which files were read, and what they said.
-struct Read {
+struct ConfigFiles {
     files: Vec<PathBuf>,
     revision: Arc<str>,
 }
 
-impl Read {
-    fn of<'f>(texts: impl Iterator<Item = &'f FileText>) -> Read {
+impl ConfigFiles {
+    fn of<'f>(texts: impl Iterator<Item = &'f FileText>) -> ConfigFiles {
         let mut hasher = blake3::Hasher::new();
         let files = texts.map(|file| {
             let text = file.source.text();
@@ -128,7 +129,7 @@ impl Read {
             file.path.clone()
         });
         let files = files.collect();
-        Read { files, revision: Arc::from(hasher.finalize().to_hex().as_str()) }
+        ConfigFiles { files, revision: Arc::from(hasher.finalize().to_hex().as_str()) }
     }
 }
 
@@ -158,12 +159,12 @@ struct Part<'d> {
 /// one of the documents, or of those of the packs that come along, says so.
 fn assemble<'d>(
     file: &Path,
-    read: Read,
+    read: ConfigFiles,
     mut main: Part<'d>,
     included: impl Iterator<Item = Part<'d>>,
 ) -> (Config, Vec<Finding>) {
     let mut packs = Packs::read(&mut main, Timestamp::now());
-    let exporter_region = section::exporter_region(&mut main, &packs.words(0));
+    let exporter_region = section::exporter_region(&mut main, &packs.terms(0));
     let purpose_header = section::purpose_header(&mut main);
     let listeners = section::listeners(&mut main);
     let admin = section::admin(&mut main);
@@ -176,7 +177,7 @@ fn assemble<'d>(
     packs.namespaces = rules;
     let namespaces = Arc::new(packs.namespaces.clone());
     let upstreams = section::upstreams(&mut parts);
-    let (recipients, credentials, of_issuers) = recipient::read_all(&mut parts, &packs.words(0));
+    let (recipients, credentials, of_issuers) = recipient::read_all(&mut parts, &packs.terms(0));
     let routes = route::read_all(&mut parts, &mut packs, &upstreams, &recipients, &purpose_header);
     // Of the first file, when all packs are known.
     let access_log = parts.first_mut().and_then(|main| section::access_log(main, &packs));
@@ -186,7 +187,7 @@ fn assemble<'d>(
     }
     let (of_packs, packs, mut findings) = packs.into_parts();
     findings.extend(other_words(&packs));
-    let Read { mut files, revision } = read;
+    let ConfigFiles { mut files, revision } = read;
     for TlsFiles { certificate, key, client_ca, .. } in
         listeners.iter().filter_map(|listener| Some(&listener.tls.as_ref()?.files))
     {

@@ -22,7 +22,7 @@ const STEPS: [(&str, Normalization); 4] = [
 
 /// What one table says about how the ids of a namespace are normalised.
 #[derive(Debug)]
-struct Statement<'d> {
+struct NormaliseDeclaration<'d> {
     normalise: Normalization,
     /// Who says it: "route `customers`".
     by: String,
@@ -32,15 +32,15 @@ struct Statement<'d> {
 
 /// What is said about one namespace.
 #[derive(Debug, Default)]
-struct Said<'d> {
-    statements: Vec<Statement<'d>>,
+struct NamespaceDeclarations<'d> {
+    statements: Vec<NormaliseDeclaration<'d>>,
     extract: Option<(At<&'d str>, &'d Document<'d>)>,
 }
 
 /// What all tables say, by the name of the namespace.
 #[derive(Debug, Default)]
-struct All<'d> {
-    rules: BTreeMap<&'d str, Said<'d>>,
+struct DeclaredNamespaces<'d> {
+    rules: BTreeMap<&'d str, NamespaceDeclarations<'d>>,
     /// The namespaces of the ids that records, paths and tokens have.
     in_use: BTreeSet<&'d str>,
 }
@@ -49,7 +49,7 @@ struct All<'d> {
 /// them the names of all namespaces that can have any effect; the default one is among them unless only
 /// others are in use.
 pub(super) fn read_all(parts: &mut [Part<'_>]) -> (Namespaces, BTreeSet<Arc<str>>) {
-    let mut all = All::default();
+    let mut all = DeclaredNamespaces::default();
     if let Some(main) = parts.first_mut() {
         for (name, item) in main.fields.entries("namespace") {
             section(main.fields.document(), &name, &item, &mut all);
@@ -84,7 +84,12 @@ pub(super) fn read_all(parts: &mut [Part<'_>]) -> (Namespaces, BTreeSet<Arc<str>
     (Namespaces::new(rules), named)
 }
 
-fn section<'d>(document: &'d Document<'d>, name: &At<&'d str>, item: &Item<'d>, all: &mut All<'d>) {
+fn section<'d>(
+    document: &'d Document<'d>,
+    name: &At<&'d str>,
+    item: &Item<'d>,
+    all: &mut DeclaredNamespaces<'d>,
+) {
     check_name(document, name);
     let by = format!("`[namespace.{}]`", name.value);
     let Some(mut fields) = item.fields(&by) else { return };
@@ -93,12 +98,12 @@ fn section<'d>(document: &'d Document<'d>, name: &At<&'d str>, item: &Item<'d>, 
     said.extract = fields.text("extract").map(|pattern| (pattern, document));
     fields.end();
     if let Some(item) = normalise {
-        said.statements.push(Statement { normalise: steps(&item), by, document, at: item.at() });
+        said.statements.push(NormaliseDeclaration { normalise: steps(&item), by, document, at: item.at() });
     }
 }
 
 /// The short forms in `subject` and `controller` of a table.
-fn short_forms<'d>(table: &mut Fields<'d>, by: &str, all: &mut All<'d>) {
+fn short_forms<'d>(table: &mut Fields<'d>, by: &str, all: &mut DeclaredNamespaces<'d>) {
     let document = table.document();
     for key in ["subject", "controller"] {
         let sources = table.item(key).map(|item| item.items()).unwrap_or_default();
@@ -111,14 +116,15 @@ fn short_forms<'d>(table: &mut Fields<'d>, by: &str, all: &mut All<'d>) {
             let namespace = source.text("namespace").map_or(DEFAULT_NAMESPACE, |name| name.value);
             all.in_use.insert(namespace);
             let Some(item) = source.item("normalise") else { continue };
-            let statement = Statement { normalise: steps(&item), by: by.to_owned(), document, at: item.at() };
+            let statement =
+                NormaliseDeclaration { normalise: steps(&item), by: by.to_owned(), document, at: item.at() };
             all.rules.entry(namespace).or_default().statements.push(statement);
         }
     }
 }
 
 /// The namespaces of the claims that say who the holder of a token is.
-fn claims<'d>(token: &mut Fields<'d>, all: &mut All<'d>) {
+fn claims<'d>(token: &mut Fields<'d>, all: &mut DeclaredNamespaces<'d>) {
     for key in ["subject-claim", "controller-claim"] {
         let Some(item) = token.item(key) else { continue };
         let namespace = match item.is_table() {
@@ -140,7 +146,7 @@ fn steps(item: &Item<'_>) -> Normalization {
     })
 }
 
-impl Said<'_> {
+impl NamespaceDeclarations<'_> {
     /// `None` where it cannot be told; a finding says why.
     fn rule(&self) -> Option<IdRule> {
         let first = self.statements.first();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::Part;
-use super::words::Words;
+use super::terms::PackTerms;
 use crate::document::{At, Document, Fields};
 use crate::finding::{Finding, Source};
 use crate::policy::{Pack, succession};
@@ -17,7 +17,7 @@ use crate::vocabulary::{Namespaces, Vocabulary};
 /// The packs of a configuration, each read once; the first is the default.
 #[derive(Debug)]
 pub(super) struct Packs {
-    all: Vec<Known>,
+    all: Vec<ConfiguredPack>,
     /// How ids are read, whatever the pack.
     pub(super) namespaces: Namespaces,
     /// What stands in for the words of a pack that is not there.
@@ -29,17 +29,17 @@ pub(super) struct Packs {
 
 /// A pack that the configuration names: the folders of its versions.
 #[derive(Debug)]
-struct Known {
+struct ConfiguredPack {
     folders: Vec<PathBuf>,
-    content: Content,
+    content: PackContent,
 }
 
 #[derive(Debug)]
-enum Content {
+enum PackContent {
     /// Every version, in the order of their effective dates.
     Loaded(Vec<Arc<Pack>>),
     /// Rules or manifest of some version are wrong; the words of one read.
-    OnlyWords(Box<Vocabulary>),
+    VocabularyOnly(Box<Vocabulary>),
     Nothing,
 }
 
@@ -53,23 +53,23 @@ impl Packs {
             now,
             findings: Vec::new(),
         };
-        if packs.named(main).is_none() {
+        if packs.load_named(main).is_none() {
             main.fields.missing("policy");
             // Its place is the first all the same.
-            packs.all.push(Known { folders: Vec::new(), content: Content::Nothing });
+            packs.all.push(ConfiguredPack { folders: Vec::new(), content: PackContent::Nothing });
         }
         packs
     }
 
     /// Loads the pack that the key `policy` names, and says where it stands in the list; `None` where
     /// the key is not there.
-    pub(super) fn named(&mut self, part: &mut Part<'_>) -> Option<usize> {
+    pub(super) fn load_named(&mut self, part: &mut Part<'_>) -> Option<usize> {
         let (folder, fields) = (part.folder, &mut part.fields);
-        self.named_in(folder, fields)
+        self.load_named_in(folder, fields)
     }
 
     /// [`Packs::named`] of a table: one folder, or a list with a folder for each version.
-    pub(super) fn named_in(&mut self, base: &Path, fields: &mut Fields<'_>) -> Option<usize> {
+    pub(super) fn load_named_in(&mut self, base: &Path, fields: &mut Fields<'_>) -> Option<usize> {
         let named = fields.texts("policy");
         if named.is_empty() {
             return None;
@@ -90,14 +90,19 @@ impl Packs {
             return Some(position);
         }
         let content = match there.contains(&false) {
-            true => Content::Nothing,
+            true => PackContent::Nothing,
             false => self.read_content(&folders, fields.document(), &named),
         };
-        self.all.push(Known { folders, content });
+        self.all.push(ConfiguredPack { folders, content });
         Some(self.all.len() - 1)
     }
 
-    fn read_content(&mut self, folders: &[PathBuf], document: &Document<'_>, named: &[At<&str>]) -> Content {
+    fn read_content(
+        &mut self,
+        folders: &[PathBuf],
+        document: &Document<'_>,
+        named: &[At<&str>],
+    ) -> PackContent {
         let mut versions = Vec::new();
         let mut failed = None;
         for (folder, named) in folders.iter().zip(named) {
@@ -110,20 +115,21 @@ impl Packs {
             }
         }
         if let Some(folder) = failed {
-            return words(folder).map_or(Content::Nothing, |words| Content::OnlyWords(Box::new(words)));
+            return words(folder)
+                .map_or(PackContent::Nothing, |words| PackContent::VocabularyOnly(Box::new(words)));
         }
         versions.sort_by_key(|(pack, _)| pack.manifest().effective);
         for (finding, at) in succession::objections(&versions, self.now) {
             document.find(finding, at);
         }
-        Content::Loaded(versions.into_iter().map(|(pack, _)| pack).collect())
+        PackContent::Loaded(versions.into_iter().map(|(pack, _)| pack).collect())
     }
 
     /// The shortest period, in days, for which a pack lets the access log be kept, and that pack's title.
     pub(super) fn access_log_limit(&self) -> Option<(u32, String)> {
         let limits = self.all.iter().filter_map(|known| match &known.content {
-            Content::Loaded(versions) => Some(versions),
-            Content::OnlyWords(_) | Content::Nothing => None,
+            PackContent::Loaded(versions) => Some(versions),
+            PackContent::VocabularyOnly(_) | PackContent::Nothing => None,
         });
         let limits = limits.flatten().filter_map(|pack| {
             let days = pack.manifest().access_log_limit?.as_hours() / 24;
@@ -135,22 +141,24 @@ impl Packs {
     /// The versions of the pack at this place of the list; none where it does not load.
     pub(super) fn versions(&self, position: usize) -> &[Arc<Pack>] {
         match self.all.get(position).map(|known| &known.content) {
-            Some(Content::Loaded(versions)) => versions,
-            Some(Content::OnlyWords(_) | Content::Nothing) | None => &[],
+            Some(PackContent::Loaded(versions)) => versions,
+            Some(PackContent::VocabularyOnly(_) | PackContent::Nothing) | None => &[],
         }
     }
 
     /// The words of the pack at this place of the list.
-    pub(super) fn words(&self, position: usize) -> Words<'_> {
+    pub(super) fn terms(&self, position: usize) -> PackTerms<'_> {
         let namespaces = &self.namespaces;
         match self.all.get(position).map(|known| &known.content) {
-            Some(Content::Loaded(versions)) => match versions.first() {
-                Some(pack) => Words { vocabulary: pack.vocabulary(), complete: true, namespaces },
-                None => Words { vocabulary: &self.standard, complete: false, namespaces },
+            Some(PackContent::Loaded(versions)) => match versions.first() {
+                Some(pack) => PackTerms { vocabulary: pack.vocabulary(), complete: true, namespaces },
+                None => PackTerms { vocabulary: &self.standard, complete: false, namespaces },
             },
-            Some(Content::OnlyWords(vocabulary)) => Words { vocabulary, complete: true, namespaces },
-            Some(Content::Nothing) | None => {
-                Words { vocabulary: &self.standard, complete: false, namespaces }
+            Some(PackContent::VocabularyOnly(vocabulary)) => {
+                PackTerms { vocabulary, complete: true, namespaces }
+            }
+            Some(PackContent::Nothing) | None => {
+                PackTerms { vocabulary: &self.standard, complete: false, namespaces }
             }
         }
     }
@@ -162,7 +170,7 @@ impl Packs {
         let mut packs = Vec::new();
         for known in self.all {
             folders.extend(known.folders);
-            if let Content::Loaded(versions) = known.content {
+            if let PackContent::Loaded(versions) = known.content {
                 packs.push(versions);
             }
         }

@@ -10,8 +10,8 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use super::Part;
 use super::credential;
 use super::issuer::Issuers;
-use super::section::Names;
-use super::words::Words;
+use super::section::UniqueNames;
+use super::terms::PackTerms;
 use crate::decision::RecipientFacts;
 use crate::document::Fields;
 use crate::exchange::caller::Credentials;
@@ -23,12 +23,12 @@ use crate::vocabulary::Safeguard;
 /// Every recipient of every file, what each presents, and the files of those who sign for them.
 pub(super) fn read_all(
     parts: &mut [Part<'_>],
-    words: &Words<'_>,
+    words: &PackTerms<'_>,
 ) -> (Vec<Arc<Recipient>>, Credentials, Vec<PathBuf>) {
     let mut issuers = Issuers::read_all(parts);
     let mut recipients = Vec::new();
     let mut credentials = Credentials::new(Tokens::new(issuers.take()));
-    let mut names = Names::of("recipient");
+    let mut names = UniqueNames::of("recipient");
     let tables = parts.iter_mut().flat_map(|part| part.fields.tables("recipient", "a recipient"));
     for (position, mut fields) in tables.enumerate() {
         fields.allow();
@@ -42,17 +42,17 @@ pub(super) fn read_all(
     (recipients, credentials, issuers.files)
 }
 
-fn credential_kind(words: &Words<'_>, recipient: &Recipient) -> credential::Kind {
+fn credential_kind(words: &PackTerms<'_>, recipient: &Recipient) -> credential::HolderKind {
     let kinds = words.vocabulary.kinds();
     let is = |name| kinds.find(name).is_some_and(|kind| kinds.within(recipient.in_agreement.kind, kind));
     match () {
-        () if is("data-subject") => credential::Kind::DataSubject,
-        () if is("customer-administrator") => credential::Kind::CustomerAdministrator,
-        () => credential::Kind::Other,
+        () if is("data-subject") => credential::HolderKind::DataSubject,
+        () if is("customer-administrator") => credential::HolderKind::CustomerAdministrator,
+        () => credential::HolderKind::Other,
     }
 }
 
-fn read(fields: &mut Fields<'_>, words: &Words<'_>, names: &mut Names) -> Option<Recipient> {
+fn read(fields: &mut Fields<'_>, words: &PackTerms<'_>, names: &mut UniqueNames) -> Option<Recipient> {
     let document = fields.document();
     let name = fields.needed_text("name");
     let kind = fields.needed_text("kind").and_then(|kind| words.kind(document, &kind));
@@ -84,7 +84,7 @@ fn read(fields: &mut Fields<'_>, words: &Words<'_>, names: &mut Names) -> Option
 }
 
 /// `country` and `region`. Of two that contradict each other nobody knows which is right.
-fn place(fields: &mut Fields<'_>, words: &Words<'_>) -> (Option<Arc<str>>, Option<Arc<str>>) {
+fn place(fields: &mut Fields<'_>, words: &PackTerms<'_>) -> (Option<Arc<str>>, Option<Arc<str>>) {
     let document = fields.document();
     let country = fields.text("country").and_then(|country| words.country(document, &country));
     let Some(written) = fields.text("region") else { return (country, None) };

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use http::{HeaderName, HeaderValue, Method, Uri};
 
-use super::words::Words;
+use super::terms::PackTerms;
 use crate::document::{At, Document, Fields, Item};
 use crate::exchange::cors::{self, Cors};
 use crate::exchange::request;
@@ -127,7 +127,7 @@ fn chooses(name: &str) -> bool {
 pub(super) fn query(
     fields: &mut Fields<'_>,
     document: &Document<'_>,
-    words: &Words<'_>,
+    words: &PackTerms<'_>,
 ) -> HashMap<String, Parameter> {
     let mut query = HashMap::new();
     for (name, item) in fields.entries("query") {
@@ -143,7 +143,7 @@ pub(super) fn query(
 }
 
 /// A category or a list of them for every value, or a table of the values that pass.
-fn parameter(document: &Document<'_>, words: &Words<'_>, name: &At<&str>, item: &Item<'_>) -> Parameter {
+fn parameter(document: &Document<'_>, words: &PackTerms<'_>, name: &At<&str>, item: &Item<'_>) -> Parameter {
     if !item.is_table() {
         if chooses(name.value) {
             let finding = Finding::warning(

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use http::{HeaderName, Method};
 
 use super::Part;
-use super::mapping::{PathPlace, Written};
+use super::broad_categories::{Audience, CategoryComparison};
+use super::lints;
+use super::mapping::{LocatedMapping, PathPlace};
 use super::pack::Packs;
 use super::request;
-use super::section::{Names, Upstreams};
-use super::soundness;
-use super::wide::{Audience, Comparison};
-use super::words::Words;
+use super::section::{ConfiguredUpstreams, UniqueNames};
+use super::terms::PackTerms;
 use crate::document::{At, Document, Fields};
 use crate::exchange::cause::Warnings;
 use crate::exchange::cors::Cors;
@@ -44,20 +44,20 @@ const METHODS: [(&str, Method); 6] = [
 ];
 
 /// The schemas by name.
-type Schemas<'d> = HashMap<&'d str, Written<'d>>;
+type Schemas<'d> = HashMap<&'d str, LocatedMapping<'d>>;
 
 /// Every route of every file, with what the schemas say.
 pub(super) fn read_all(
     parts: &mut [Part<'_>],
     packs: &mut Packs,
-    upstreams: &Upstreams,
+    upstreams: &ConfiguredUpstreams,
     recipients: &[Arc<Recipient>],
     purpose_header: &HeaderName,
 ) -> Routes {
-    let comparison = Comparison::default();
-    let schemas = schemas(parts, &packs.words(0));
+    let comparison = CategoryComparison::default();
+    let schemas = schemas(parts, &packs.terms(0));
     let mut routes = Routes::default();
-    let mut names = Names::of("route");
+    let mut names = UniqueNames::of("route");
     let mut written = 0;
     for part in parts.iter_mut() {
         for mut fields in part.fields.tables("route", "a route") {
@@ -65,12 +65,13 @@ pub(super) fn read_all(
             fields.allow();
             let path = fields.item("path").map_or(fields.at(), |item| item.at());
             let document = fields.document();
-            let pack = packs.named_in(part.folder, &mut fields).unwrap_or(0);
-            let words = packs.words(pack);
+            let pack = packs.load_named_in(part.folder, &mut fields).unwrap_or(0);
+            let words = packs.terms(pack);
             let audience =
                 Audience { packs: packs.versions(pack), recipients, purposes: None, comparison: &comparison };
             let schemas = &schemas;
-            let reading = Reading { document, fields, schemas, words, upstreams, audience, purpose_header };
+            let reading =
+                RouteReader { document, fields, schemas, words, upstreams, audience, purpose_header };
             let Some(route) = reading.read(pack, &mut names) else { continue };
             if let Err(unroutable) = routes.add(Arc::new(route)) {
                 document.find(unroutable_finding(unroutable), path);
@@ -86,13 +87,13 @@ pub(super) fn read_all(
     routes
 }
 
-fn schemas<'d>(parts: &mut [Part<'d>], words: &Words<'_>) -> Schemas<'d> {
-    let mut names = Names::of("schema");
+fn schemas<'d>(parts: &mut [Part<'d>], words: &PackTerms<'_>) -> Schemas<'d> {
+    let mut names = UniqueNames::of("schema");
     let mut schemas = Schemas::new();
     for mut fields in parts.iter_mut().flat_map(|part| part.fields.tables("schema", "a schema")) {
         fields.allow();
         let name = fields.needed_text("name");
-        let written = Written::default().read(&mut fields, words);
+        let written = LocatedMapping::default().read(&mut fields, words);
         if let Some(name) = name {
             names.add(fields.document(), &name);
             schemas.insert(name.value, written);
@@ -123,18 +124,18 @@ fn paths(set: &RecordMapping) -> impl Iterator<Item = &String> {
 }
 
 /// One route table being read.
-struct Reading<'r, 'd> {
+struct RouteReader<'r, 'd> {
     document: &'d Document<'d>,
     fields: Fields<'d>,
     schemas: &'r Schemas<'d>,
-    words: Words<'r>,
-    upstreams: &'r Upstreams,
+    words: PackTerms<'r>,
+    upstreams: &'r ConfiguredUpstreams,
     audience: Audience<'r>,
     purpose_header: &'r HeaderName,
 }
 
-impl<'r, 'd> Reading<'r, 'd> {
-    fn read(mut self, pack: usize, names: &mut Names) -> Option<Route> {
+impl<'r, 'd> RouteReader<'r, 'd> {
+    fn read(mut self, pack: usize, names: &mut UniqueNames) -> Option<Route> {
         let name = self.fields.needed_text("name");
         let pattern = self.fields.needed_text("path");
         let upstream = self.upstream();
@@ -152,7 +153,7 @@ impl<'r, 'd> Reading<'r, 'd> {
         let personal = self.personal(name.as_ref());
         let pattern_text = pattern.as_ref().map_or("", |pattern| pattern.value);
         let scrubbing = self.scrubbing(personal, name.as_ref(), pattern_text, purposes.as_deref());
-        soundness::look_at_route(&mut self.fields);
+        lints::check_route(&mut self.fields);
         let query = request::query(&mut self.fields, self.document, &self.words);
         let request_headers = request::headers(&mut self.fields, self.purpose_header);
         let hide_existence = self.fields.flag("hide-existence") == Some(true);
@@ -192,7 +193,7 @@ impl<'r, 'd> Reading<'r, 'd> {
         })
     }
 
-    fn upstream(&mut self) -> Option<&'r super::Upstream> {
+    fn upstream(&mut self) -> Option<&'r super::UpstreamSection> {
         let name = self.fields.needed_text("upstream")?;
         let found = self.upstreams.all.iter().find(|upstream| *upstream.name == *name.value);
         if found.is_none() && !self.upstreams.names.contains(name.value) {
@@ -346,8 +347,8 @@ impl<'r, 'd> Reading<'r, 'd> {
         if let Some(name) = name.filter(|_| personal) {
             let table = (self.document, self.fields.at());
             let releases = mapping.unclassified == Unclassified::Release;
-            soundness::look_at_records(&sets, &self.words, name.value, table, releases);
-            Audience { purposes, ..self.audience }.look(&sets);
+            lints::check_records(&sets, &self.words, name.value, table, releases);
+            Audience { purposes, ..self.audience }.warn(&sets);
         }
         let places: Vec<PathPlace<'d>> = sets.into_iter().flat_map(|set| set.places).collect();
         let known: Vec<String> = route::parameters(pattern).map(|name| format!("{{{name}}}")).collect();
@@ -430,7 +431,7 @@ impl<'r, 'd> Reading<'r, 'd> {
     }
 
     /// The record set that the route itself describes, and those of its `[[route.records]]`.
-    fn record_sets(&mut self) -> Vec<Written<'d>> {
+    fn record_sets(&mut self) -> Vec<LocatedMapping<'d>> {
         let base = schema(&mut self.fields, self.schemas);
         let mut flat = base.read(&mut self.fields, &self.words);
         let record = self.fields.text("record");
@@ -446,7 +447,7 @@ impl<'r, 'd> Reading<'r, 'd> {
             sets.push(set);
         }
         let flat_is_empty =
-            |flat: &Written<'_>| flat.mapping.fields.is_empty() && flat.mapping.subjects.is_empty();
+            |flat: &LocatedMapping<'_>| flat.mapping.fields.is_empty() && flat.mapping.subjects.is_empty();
         if sets.len() > 1 && sets.first().is_some_and(flat_is_empty) {
             // Only `[[route.records]]` are written: there is no flat record set.
             sets.remove(0);
@@ -475,8 +476,8 @@ impl<'r, 'd> Reading<'r, 'd> {
 /// Finds record sets about somebody whom the recipient alone names. A person who is unknown counts as one
 /// who has said nothing there, and `042` may be another to the ledger than to the upstream: then 42's record
 /// would leave, whatever 42 has said.
-fn find_spelled_alone(sets: &[Written<'_>]) {
-    for Written { mapping: set, places, .. } in sets {
+fn find_spelled_alone(sets: &[LocatedMapping<'_>]) {
+    for LocatedMapping { mapping: set, places, .. } in sets {
         // One that may be absent says nothing then.
         let is_in_record = |source: &SubjectSource| !source.path.starts_with('{') && !source.optional;
         if set.subjects.iter().any(is_in_record) {
@@ -501,8 +502,8 @@ fn find_spelled_alone(sets: &[Written<'_>]) {
 }
 
 /// Finds record sets about an account that the recipient alone names: one that is unknown counts as open.
-fn find_spelled_controller(sets: &[Written<'_>]) {
-    for Written { mapping: set, places, .. } in sets {
+fn find_spelled_controller(sets: &[LocatedMapping<'_>]) {
+    for LocatedMapping { mapping: set, places, .. } in sets {
         let Some(controller) = set.controller.as_ref().filter(|source| source.path.starts_with('{')) else {
             continue;
         };
@@ -529,8 +530,8 @@ fn mapped(set: &RecordMapping, sets: &[RecordMapping]) -> impl Iterator<Item = F
 }
 
 /// What the schema that a table names says; nothing where it names none.
-fn schema<'d>(fields: &mut Fields<'d>, schemas: &Schemas<'d>) -> Written<'d> {
-    let Some(name) = fields.text("schema") else { return Written::default() };
+fn schema<'d>(fields: &mut Fields<'d>, schemas: &Schemas<'d>) -> LocatedMapping<'d> {
+    let Some(name) = fields.text("schema") else { return LocatedMapping::default() };
     let found = schemas.get(name.value);
     if found.is_none() {
         let known = schemas.keys().copied();

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use http::{HeaderName, Uri};
 
-use super::descriptors::Budget;
+use super::descriptors::DescriptorBudget;
 use super::files::existing;
 use super::pack::Packs;
+use super::terms::PackTerms;
 use super::tls::{self, TlsError, TlsServer};
-use super::words::Words;
 use super::{PURPOSE_HEADER, Part};
 use crate::disclosure::Durability;
 use crate::document::{At, Document, Fields};
@@ -25,7 +25,7 @@ const CERTIFICATES: &str = "`purposegate certs dev --out certs/` makes developme
 
 /// A public listener.
 #[derive(Clone, Debug)]
-pub struct Listener {
+pub struct ListenerSection {
     pub address: SocketAddr,
     /// Empty: any one well-formed authority.
     pub authorities: Vec<String>,
@@ -34,7 +34,7 @@ pub struct Listener {
     /// Exchanges under way at a time.
     pub max_exchanges: usize,
     /// Of these, those of one recipient.
-    pub max_exchanges_each: usize,
+    pub max_exchanges_per_recipient: usize,
     pub tls: Option<ListenerTls>,
 }
 
@@ -60,20 +60,20 @@ pub struct TlsFiles {
 
 /// The admin listener.
 #[derive(Clone, Debug)]
-pub struct Admin {
+pub struct AdminSection {
     pub address: SocketAddr,
 }
 
 /// The embedded ledger.
 #[derive(Clone, Debug)]
-pub struct LedgerFile {
+pub struct LedgerSection {
     pub path: PathBuf,
     pub max_staleness: Duration,
 }
 
 /// The disclosure log.
 #[derive(Clone, Debug)]
-pub struct Audit {
+pub struct AuditSection {
     pub directory: PathBuf,
     pub durability: Durability,
     pub retention: Duration,
@@ -81,7 +81,7 @@ pub struct Audit {
 
 /// The key file.
 #[derive(Clone, Debug)]
-pub struct KeyFile {
+pub struct KeysSection {
     pub path: PathBuf,
     /// Pseudonymised values of one epoch cannot be joined with those of another.
     pub pseudonym_epoch: Option<Arc<str>>,
@@ -89,14 +89,14 @@ pub struct KeyFile {
 
 /// Where the access log goes, and for how long.
 #[derive(Clone, Debug)]
-pub struct AccessLogFiles {
+pub struct AccessLogSection {
     pub directory: PathBuf,
     pub days: u32,
 }
 
 /// An API behind the gateway.
 #[derive(Clone, Debug)]
-pub struct Upstream {
+pub struct UpstreamSection {
     pub name: Arc<str>,
     /// `http` scheme, host and port.
     pub authority: String,
@@ -121,14 +121,14 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The names of things of one kind: two of them alike are a finding.
 #[derive(Debug)]
-pub(super) struct Names {
+pub(super) struct UniqueNames {
     what: &'static str,
     seen: HashSet<Arc<str>>,
 }
 
-impl Names {
-    pub(super) fn of(what: &'static str) -> Names {
-        Names { what, seen: HashSet::new() }
+impl UniqueNames {
+    pub(super) fn of(what: &'static str) -> UniqueNames {
+        UniqueNames { what, seen: HashSet::new() }
     }
 
     pub(super) fn contains(&self, name: &str) -> bool {
@@ -153,7 +153,7 @@ impl Names {
     }
 }
 
-pub(super) fn exporter_region(part: &mut Part<'_>, words: &Words<'_>) -> Arc<str> {
+pub(super) fn exporter_region(part: &mut Part<'_>, words: &PackTerms<'_>) -> Arc<str> {
     let eea = || Arc::from(EEA);
     let Some(mut fields) = part.fields.fields("deployment", "`[deployment]`") else { return eea() };
     let written = fields.text("exporter-region");
@@ -200,7 +200,7 @@ pub(super) fn drain(part: &mut Part<'_>) -> Duration {
     part.fields.duration("drain").unwrap_or(Duration::from_secs(30))
 }
 
-pub(super) fn listeners(part: &mut Part<'_>) -> Vec<Listener> {
+pub(super) fn listeners(part: &mut Part<'_>) -> Vec<ListenerSection> {
     let tables = part.fields.tables("listener", "a listener");
     if tables.is_empty() {
         let finding = Finding::error("no-listener", "there is no `[listener]`").label("in this file");
@@ -208,16 +208,18 @@ pub(super) fn listeners(part: &mut Part<'_>) -> Vec<Listener> {
         part.fields.document().find(finding, part.fields.at());
     }
     let (document, at) = (part.fields.document(), tables.first().map(Fields::at));
-    let listeners: Vec<Listener> = tables.into_iter().filter_map(|fields| listener(part, fields)).collect();
+    let listeners: Vec<ListenerSection> =
+        tables.into_iter().filter_map(|fields| listener(part, fields)).collect();
     let exchanges = listeners.iter().map(|listener| listener.max_exchanges).sum();
-    if let Some((complaint, at)) = Budget::allowed(listeners.len(), exchanges).complaint().zip(at) {
+    if let Some((complaint, at)) = DescriptorBudget::of_system(listeners.len(), exchanges).shortage().zip(at)
+    {
         let hint = "raise it: `ulimit -Hn`, `LimitNOFILE=` of systemd, `nofile` of the container";
         document.find(Finding::warning("few-open-files", complaint).hint(hint), at);
     }
     listeners
 }
 
-fn listener(part: &Part<'_>, mut fields: Fields<'_>) -> Option<Listener> {
+fn listener(part: &Part<'_>, mut fields: Fields<'_>) -> Option<ListenerSection> {
     let document = fields.document();
     fields.allow();
     let address = fields.needed_text("address").and_then(|text| address(document, text));
@@ -237,12 +239,12 @@ fn listener(part: &Part<'_>, mut fields: Fields<'_>) -> Option<Listener> {
         let hint = "add `[listener.tls]`: credentials and personal data travel in clear here";
         document.find(finding.label("reached from elsewhere").hint(hint), address.at);
     }
-    Some(Listener {
+    Some(ListenerSection {
         address: address.value,
         authorities,
         request_timeout,
         max_exchanges,
-        max_exchanges_each: max_exchanges_each.unwrap_or(exchanges_per_recipient(max_exchanges)),
+        max_exchanges_per_recipient: max_exchanges_each.unwrap_or(exchanges_per_recipient(max_exchanges)),
         tls,
     })
 }
@@ -276,15 +278,15 @@ fn listener_tls(part: &Part<'_>, mut fields: Fields<'_>) -> Option<ListenerTls> 
     Some(ListenerTls { files, server, not_after })
 }
 
-pub(super) fn admin(part: &mut Part<'_>) -> Admin {
+pub(super) fn admin(part: &mut Part<'_>) -> AdminSection {
     let default = SocketAddr::from(([127, 0, 0, 1], 9901));
     let Some(mut fields) = part.fields.fields("admin", "`[admin]`") else {
-        return Admin { address: default };
+        return AdminSection { address: default };
     };
     let document = fields.document();
     let configured = fields.text("address").and_then(|text| address(document, text));
     fields.end();
-    let Some(At { value: address, at }) = configured else { return Admin { address: default } };
+    let Some(At { value: address, at }) = configured else { return AdminSection { address: default } };
     if !address.ip().is_loopback() {
         // The admin API has no authentication of its own yet, so it does not leave the machine.
         let finding = Finding::error(
@@ -294,12 +296,12 @@ pub(super) fn admin(part: &mut Part<'_>) -> Admin {
         let hint = "use 127.0.0.1 and reach it through an authenticated tunnel";
         document.find(finding.label("reached from elsewhere").hint(hint), at);
     }
-    Admin { address }
+    AdminSection { address }
 }
 
-pub(super) fn ledger(part: &mut Part<'_>) -> LedgerFile {
+pub(super) fn ledger(part: &mut Part<'_>) -> LedgerSection {
     let mut ledger =
-        LedgerFile { path: part.folder.join("data/ledger.db"), max_staleness: Duration::from_secs(2) };
+        LedgerSection { path: part.folder.join("data/ledger.db"), max_staleness: Duration::from_secs(2) };
     let Some(mut fields) = part.fields.fields("ledger", "`[ledger]`") else { return ledger };
     if let Some(url) = fields.text("url") {
         match url.value.strip_prefix("sqlite:").filter(|file| !file.is_empty()) {
@@ -317,8 +319,8 @@ pub(super) fn ledger(part: &mut Part<'_>) -> LedgerFile {
     ledger
 }
 
-pub(super) fn audit(part: &mut Part<'_>) -> Audit {
-    let mut audit = Audit {
+pub(super) fn audit(part: &mut Part<'_>) -> AuditSection {
+    let mut audit = AuditSection {
         directory: part.folder.join("data/audit"),
         durability: Durability::BeforeRelease,
         retention: 400 * DAY,
@@ -334,8 +336,8 @@ pub(super) fn audit(part: &mut Part<'_>) -> Audit {
     audit
 }
 
-pub(super) fn keys(part: &mut Part<'_>) -> KeyFile {
-    let mut keys = KeyFile { path: part.folder.join("data/keys"), pseudonym_epoch: None };
+pub(super) fn keys(part: &mut Part<'_>) -> KeysSection {
+    let mut keys = KeysSection { path: part.folder.join("data/keys"), pseudonym_epoch: None };
     let Some(mut fields) = part.fields.fields("keys", "`[keys]`") else { return keys };
     if let Some(file) = fields.text("file") {
         keys.path = part.folder.join(file.value);
@@ -346,7 +348,7 @@ pub(super) fn keys(part: &mut Part<'_>) -> KeyFile {
 }
 
 /// `[access-log]`: within the shortest period that a pack allows it (P-7c).
-pub(super) fn access_log(part: &mut Part<'_>, packs: &Packs) -> Option<AccessLogFiles> {
+pub(super) fn access_log(part: &mut Part<'_>, packs: &Packs) -> Option<AccessLogSection> {
     let mut fields = part.fields.fields("access-log", "`[access-log]`")?;
     let (document, fields_at) = (fields.document(), fields.at());
     let directory = fields.needed_text("directory");
@@ -364,25 +366,25 @@ pub(super) fn access_log(part: &mut Part<'_>, packs: &Packs) -> Option<AccessLog
         let hint = format!("\"{title}\" allows {limit}: write `retention = \"{limit}d\"`");
         document.find(finding.label("too long").hint(hint), at);
     }
-    Some(AccessLogFiles { directory: part.folder.join(directory?.value), days })
+    Some(AccessLogSection { directory: part.folder.join(directory?.value), days })
 }
 
 /// Every upstream of every file.
 #[derive(Debug)]
-pub(super) struct Upstreams {
-    pub(super) all: Vec<Upstream>,
+pub(super) struct ConfiguredUpstreams {
+    pub(super) all: Vec<UpstreamSection>,
     /// Also of those that do not read: a route that names one is not wrong.
-    pub(super) names: Names,
+    pub(super) names: UniqueNames,
 }
 
-pub(super) fn upstreams(parts: &mut [Part<'_>]) -> Upstreams {
-    let mut names = Names::of("upstream");
+pub(super) fn upstreams(parts: &mut [Part<'_>]) -> ConfiguredUpstreams {
+    let mut names = UniqueNames::of("upstream");
     let tables = parts.iter_mut().flat_map(|part| part.fields.tables("upstream", "an upstream"));
     let all = tables.filter_map(|fields| upstream(fields, &mut names)).collect();
-    Upstreams { all, names }
+    ConfiguredUpstreams { all, names }
 }
 
-fn upstream(mut fields: Fields<'_>, names: &mut Names) -> Option<Upstream> {
+fn upstream(mut fields: Fields<'_>, names: &mut UniqueNames) -> Option<UpstreamSection> {
     let document = fields.document();
     fields.allow();
     let name = fields.needed_text("name").map(|name| names.add(document, &name));
@@ -396,7 +398,7 @@ fn upstream(mut fields: Fields<'_>, names: &mut Names) -> Option<Upstream> {
     fields.end();
     let (authority, prefix) = url?;
     let name = name?;
-    Some(Upstream {
+    Some(UpstreamSection {
         name,
         authority,
         prefix,

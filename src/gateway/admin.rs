@@ -23,7 +23,7 @@ use serde_json::{Map, Value, json};
 use tokio_io_timeout::TimeoutStream;
 
 use super::acceptor::Acceptor;
-use super::access;
+use super::authzen;
 use super::listener::{HEAD_TIME, STALL_TIME};
 use crate::disclosure;
 use crate::exchange::{Gatehouse, Versions, path};
@@ -34,37 +34,37 @@ const MAX_EVENT: usize = ledger::MAX_EVENT_BYTES;
 /// Bytes of one batch of events.
 const MAX_BATCH: usize = 64 << 20;
 /// Bytes of a request for access evaluations.
-const MAX_EVALUATIONS: usize = 1 << 20;
+const MAX_EVALUATIONS_BYTES: usize = 1 << 20;
 /// For a request to arrive.
 const REQUEST_TIME: Duration = Duration::from_secs(30);
 
 /// Serves the admin API. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) struct Admin {
+pub(super) struct AdminApi {
     gatehouse: Arc<Gatehouse>,
     draining: Arc<AtomicBool>,
 }
 
-type Answer = Response<Full<Bytes>>;
+type AdminResponse = Response<Full<Bytes>>;
 
 /// What the admin API answers when it cannot do what was asked (RFC 9457).
 #[derive(Debug)]
-struct Fault {
+struct AdminProblem {
     status: StatusCode,
     code: &'static str,
     detail: String,
 }
 
-impl Fault {
-    fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Fault {
-        Fault { status, code, detail: detail.into() }
+impl AdminProblem {
+    fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> AdminProblem {
+        AdminProblem { status, code, detail: detail.into() }
     }
 
-    fn not_found() -> Fault {
-        Fault::new(StatusCode::NOT_FOUND, "not-found", "there is nothing here")
+    fn not_found() -> AdminProblem {
+        AdminProblem::new(StatusCode::NOT_FOUND, "not-found", "there is nothing here")
     }
 
-    fn answer(self) -> Answer {
+    fn answer(self) -> AdminResponse {
         let body = json!({
             "type": format!("urn:purposegate:problem:{}", self.code),
             "title": self.status.canonical_reason().unwrap_or("error"),
@@ -72,44 +72,46 @@ impl Fault {
             "detail": self.detail,
             "code": self.code,
         });
-        with_type(self.status, "application/problem+json", body.to_string())
+        response(self.status, "application/problem+json", body.to_string())
     }
 }
 
-impl From<AppendError> for Fault {
+impl From<AppendError> for AdminProblem {
     fn from(error: AppendError) -> Self {
         let detail = error.to_string();
         match error {
             AppendError::Event(_) | AppendError::Future => {
-                Fault::new(StatusCode::BAD_REQUEST, "event-malformed", detail)
+                AdminProblem::new(StatusCode::BAD_REQUEST, "event-malformed", detail)
             }
             AppendError::Conflict(ledger::Conflict::CaseUnknown) => {
-                Fault::new(StatusCode::NOT_FOUND, "not-found", detail)
+                AdminProblem::new(StatusCode::NOT_FOUND, "not-found", detail)
             }
-            AppendError::Conflict(_) => Fault::new(StatusCode::CONFLICT, "event-conflict", detail),
-            AppendError::KeyReused => Fault::new(StatusCode::CONFLICT, "idempotency-key-reused", detail),
+            AppendError::Conflict(_) => AdminProblem::new(StatusCode::CONFLICT, "event-conflict", detail),
+            AppendError::KeyReused => {
+                AdminProblem::new(StatusCode::CONFLICT, "idempotency-key-reused", detail)
+            }
             AppendError::Unavailable => {
-                Fault::new(StatusCode::SERVICE_UNAVAILABLE, "ledger-unavailable", detail)
+                AdminProblem::new(StatusCode::SERVICE_UNAVAILABLE, "ledger-unavailable", detail)
             }
         }
     }
 }
 
-impl From<ledger::EventError> for Fault {
+impl From<ledger::EventError> for AdminProblem {
     fn from(error: ledger::EventError) -> Self {
-        Fault::new(StatusCode::BAD_REQUEST, "event-malformed", error.to_string())
+        AdminProblem::new(StatusCode::BAD_REQUEST, "event-malformed", error.to_string())
     }
 }
 
-impl From<ledger::StoreError> for Fault {
+impl From<ledger::StoreError> for AdminProblem {
     fn from(_: ledger::StoreError) -> Self {
-        Fault::new(StatusCode::SERVICE_UNAVAILABLE, "ledger-unavailable", "the ledger cannot be read")
+        AdminProblem::new(StatusCode::SERVICE_UNAVAILABLE, "ledger-unavailable", "the ledger cannot be read")
     }
 }
 
-impl Admin {
-    pub(super) fn new(gatehouse: Arc<Gatehouse>) -> Admin {
-        Admin { gatehouse, draining: Arc::default() }
+impl AdminApi {
+    pub(super) fn new(gatehouse: Arc<Gatehouse>) -> AdminApi {
+        AdminApi { gatehouse, draining: Arc::default() }
     }
 
     /// From now on `/readyz` says no, so that load balancers look elsewhere.
@@ -140,21 +142,25 @@ impl Admin {
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Answer {
-        let asked = Asked::read(&request);
+    async fn answer(&self, request: Request<Incoming>) -> AdminResponse {
+        let asked = AdminRequest::read(&request);
         match asked {
-            Ok(asked) => self.route(asked, request).await.unwrap_or_else(Fault::answer),
+            Ok(asked) => self.route(asked, request).await.unwrap_or_else(AdminProblem::answer),
             Err(fault) => fault.answer(),
         }
     }
 
-    async fn route(&self, asked: Asked, request: Request<Incoming>) -> Result<Answer, Fault> {
+    async fn route(
+        &self,
+        asked: AdminRequest,
+        request: Request<Incoming>,
+    ) -> Result<AdminResponse, AdminProblem> {
         let segments: Vec<&str> = asked.segments.iter().map(String::as_str).collect();
         let names = self.gatehouse.ledger.names();
         // hyper sends the head alone of what answers HEAD.
         let get = matches!(asked.method, Method::GET | Method::HEAD);
         match segments.as_slice() {
-            ["healthz"] if get => Ok(with_type(StatusCode::OK, "text/plain", "ok\n".to_owned())),
+            ["healthz"] if get => Ok(response(StatusCode::OK, "text/plain", "ok\n".to_owned())),
             ["readyz"] if get => Ok(self.readiness().await),
             ["metrics"] if get => self.metrics(),
             ["v1", "subjects", id] if get => self.show(asked.person(id, names)?).await,
@@ -166,11 +172,11 @@ impl Admin {
             ["v1", "subjects", id, "opt-out-link"] if get => self.opt_out_link(&asked.person(id, names)?),
             ["v1", "subjects", id, "requests"] => {
                 let entity = Entity::Subject(asked.person(id, names)?);
-                self.append_said(&asked, request, entity, "request-received").await
+                self.append_of_kind(&asked, request, entity, "request-received").await
             }
             ["v1", "subjects", id, "answers"] => {
                 let entity = Entity::Subject(asked.person(id, names)?);
-                self.append_said(&asked, request, entity, "request-answered").await
+                self.append_of_kind(&asked, request, entity, "request-answered").await
             }
             ["v1", "subjects", id, "events"] if get => {
                 self.history(Entity::Subject(asked.person(id, names)?)).await
@@ -191,28 +197,29 @@ impl Admin {
             ["v1", "cases"] => self.register_case(&asked, request).await,
             ["v1", "cases", id] if get => self.case(ledger::case_id(id)?).await,
             ["v1", "cases", id, "approve"] => {
-                self.append_said(&asked, request, Entity::Case(ledger::case_id(id)?), "case-approved").await
+                self.append_of_kind(&asked, request, Entity::Case(ledger::case_id(id)?), "case-approved")
+                    .await
             }
             ["v1", "cases", id, "end"] => {
-                self.append_said(&asked, request, Entity::Case(ledger::case_id(id)?), "case-ended").await
+                self.append_of_kind(&asked, request, Entity::Case(ledger::case_id(id)?), "case-ended").await
             }
-            ["access", "v1", "evaluation"] => self.access(&asked, request, access::evaluation).await,
-            ["access", "v1", "evaluations"] => self.access(&asked, request, access::evaluations).await,
+            ["access", "v1", "evaluation"] => self.access(&asked, request, authzen::evaluation).await,
+            ["access", "v1", "evaluations"] => self.access(&asked, request, authzen::evaluations).await,
             [".well-known", "authzen-configuration"] if get => {
                 let authority = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-                let authority = authority.ok_or_else(Fault::not_found)?;
-                Ok(ok(&access::configuration(&format!("http://{authority}"))))
+                let authority = authority.ok_or_else(AdminProblem::not_found)?;
+                Ok(ok(&authzen::configuration(&format!("http://{authority}"))))
             }
             ["v1", "events:batch"] => self.batch(&asked, request).await,
             ["v1", "decisions", id] if get => self.decision(id).await,
             ["v1", "policies"] if get => Ok(ok(&self.policies())),
             ["v1", "recipients"] if get => Ok(ok(&self.recipients())),
             ["v1", "routes"] if get => Ok(ok(&self.routes())),
-            _ => Err(Fault::not_found()),
+            _ => Err(AdminProblem::not_found()),
         }
     }
 
-    async fn readiness(&self) -> Answer {
+    async fn readiness(&self) -> AdminResponse {
         let ledger = self.gatehouse.ledger.look_after().await;
         let log = self.gatehouse.log.healthy();
         let draining = self.draining.load(Ordering::Relaxed);
@@ -220,10 +227,10 @@ impl Admin {
         let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         let body =
             json!({ "ready": ready, "ledger": ledger, "audit": log, "policy": true, "draining": draining });
-        with_type(status, "application/json", body.to_string())
+        response(status, "application/json", body.to_string())
     }
 
-    fn metrics(&self) -> Result<Answer, Fault> {
+    fn metrics(&self) -> Result<AdminResponse, AdminProblem> {
         let metrics = &self.gatehouse.metrics;
         let (requests, now) = (self.gatehouse.ledger.requests(), Timestamp::now());
         let overdue = requests.iter().filter(|request| request.is_overdue(now)).count();
@@ -243,20 +250,20 @@ impl Admin {
         metrics.audit_records.reset();
         metrics.audit_records.inc_by(self.gatehouse.log.written());
         let text = metrics.expose().map_err(|_| {
-            Fault::new(
+            AdminProblem::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "metrics-unavailable",
                 "the metrics cannot be encoded",
             )
         })?;
-        Ok(with_type(StatusCode::OK, "text/plain; version=0.0.4", text))
+        Ok(response(StatusCode::OK, "text/plain; version=0.0.4", text))
     }
 
     /// Asks the ledger's file beside the exchanges and not between them: a disk can be slow.
     async fn read_ledger<T: Send + 'static>(
         &self,
         read: impl FnOnce(&ledger::Archive) -> Result<T, ledger::StoreError> + Send + 'static,
-    ) -> Result<T, Fault> {
+    ) -> Result<T, AdminProblem> {
         let ledger = Arc::clone(&self.gatehouse.ledger);
         match tokio::task::spawn_blocking(move || read(ledger.archive())).await {
             Ok(read) => Ok(read?),
@@ -264,12 +271,12 @@ impl Admin {
         }
     }
 
-    async fn show(&self, subject: crate::vocabulary::SubjectId) -> Result<Answer, Fault> {
+    async fn show(&self, subject: crate::vocabulary::SubjectId) -> Result<AdminResponse, AdminProblem> {
         let shown = self.read_ledger(move |archive| archive.show(&subject, None, Timestamp::now())).await?;
-        shown.map(|state| ok(&Value::Object(state))).ok_or_else(Fault::not_found)
+        shown.map(|state| ok(&Value::Object(state))).ok_or_else(AdminProblem::not_found)
     }
 
-    async fn history(&self, entity: Entity) -> Result<Answer, Fault> {
+    async fn history(&self, entity: Entity) -> Result<AdminResponse, AdminProblem> {
         let ledger = &self.gatehouse.ledger;
         let events: Vec<Value> = self
             .read_ledger(move |archive| archive.history(&entity))
@@ -282,17 +289,17 @@ impl Admin {
                 Value::Object(event)
             })
             .collect();
-        if events.is_empty() { Err(Fault::not_found()) } else { Ok(ok(&Value::Array(events))) }
+        if events.is_empty() { Err(AdminProblem::not_found()) } else { Ok(ok(&Value::Array(events))) }
     }
 
     /// An event whose kind the path says.
-    async fn append_said(
+    async fn append_of_kind(
         &self,
-        asked: &Asked,
+        asked: &AdminRequest,
         request: Request<Incoming>,
         entity: Entity,
         kind: &str,
-    ) -> Result<Answer, Fault> {
+    ) -> Result<AdminResponse, AdminProblem> {
         let (key, body) = asked.event(request).await?;
         let body = if body.is_empty() { Bytes::from_static(b"{}") } else { body };
         let draft = ledger::parse_said(&body, kind, entity.sort(), self.gatehouse.ledger.names())?;
@@ -301,10 +308,10 @@ impl Admin {
 
     async fn append(
         &self,
-        asked: &Asked,
+        asked: &AdminRequest,
         request: Request<Incoming>,
         entity: Entity,
-    ) -> Result<Answer, Fault> {
+    ) -> Result<AdminResponse, AdminProblem> {
         let (key, body) = asked.event(request).await?;
         let draft = ledger::parse(&body, entity.sort(), self.gatehouse.ledger.names())?;
         self.record(asked, key, &entity, draft).await
@@ -312,22 +319,22 @@ impl Admin {
 
     async fn record(
         &self,
-        asked: &Asked,
+        asked: &AdminRequest,
         key: Option<String>,
         entity: &Entity,
         draft: ledger::Draft,
-    ) -> Result<Answer, Fault> {
-        Ok(ok(&Value::Object(self.recorded(asked, key, entity, draft).await?)))
+    ) -> Result<AdminResponse, AdminProblem> {
+        Ok(ok(&Value::Object(self.append_event(asked, key, entity, draft).await?)))
     }
 
     /// Records an event; the answer says that it is durable and in force.
-    async fn recorded(
+    async fn append_event(
         &self,
-        asked: &Asked,
+        asked: &AdminRequest,
         key: Option<String>,
         entity: &Entity,
         draft: ledger::Draft,
-    ) -> Result<Map<String, Value>, Fault> {
+    ) -> Result<Map<String, Value>, AdminProblem> {
         let kind = draft.what.kind();
         let withholds = !matches!(draft.what.effect(), ledger::Effect::Permissive | ledger::Effect::Nothing);
         let recorded = self.gatehouse.ledger.append(entity, draft, key.as_deref(), Timestamp::now()).await?;
@@ -353,18 +360,19 @@ impl Admin {
     /// An access evaluation (OpenID AuthZEN 1.0); the request's id goes back with the answer.
     async fn access(
         &self,
-        asked: &Asked,
+        asked: &AdminRequest,
         request: Request<Incoming>,
-        evaluate: fn(&Gatehouse, &[u8], Timestamp) -> Result<Value, access::Malformed>,
-    ) -> Result<Answer, Fault> {
-        asked.must_be_post()?;
+        evaluate: fn(&Gatehouse, &[u8], Timestamp) -> Result<Value, authzen::MalformedRequest>,
+    ) -> Result<AdminResponse, AdminProblem> {
+        asked.require_post()?;
         if !self.gatehouse.ledger.healthy() {
             return Err(AppendError::Unavailable.into());
         }
         let id = request.headers().get("x-request-id").cloned();
-        let body = read(request, MAX_EVALUATIONS).await?;
-        let answer = evaluate(&self.gatehouse, &body, Timestamp::now())
-            .map_err(|why| Fault::new(StatusCode::BAD_REQUEST, "request-malformed", why.to_string()))?;
+        let body = read(request, MAX_EVALUATIONS_BYTES).await?;
+        let answer = evaluate(&self.gatehouse, &body, Timestamp::now()).map_err(|why| {
+            AdminProblem::new(StatusCode::BAD_REQUEST, "request-malformed", why.to_string())
+        })?;
         let mut answer = ok(&answer);
         if let Some(id) = id {
             answer.headers_mut().insert("x-request-id", id);
@@ -372,8 +380,12 @@ impl Admin {
         Ok(answer)
     }
 
-    async fn batch(&self, asked: &Asked, request: Request<Incoming>) -> Result<Answer, Fault> {
-        asked.must_be_post()?;
+    async fn batch(
+        &self,
+        asked: &AdminRequest,
+        request: Request<Incoming>,
+    ) -> Result<AdminResponse, AdminProblem> {
+        asked.require_post()?;
         let key = text_header(request.headers(), "idempotency-key")?;
         let body = read(request, MAX_BATCH).await?;
         let batch = ledger::Batch {
@@ -384,18 +396,18 @@ impl Admin {
         let mut results = String::new();
         let tell = |result: LineResult| results.push_str(&result_line(&result));
         self.gatehouse.ledger.import(&body, batch, Timestamp::now(), tell).await;
-        Ok(with_type(StatusCode::OK, "application/x-ndjson", results))
+        Ok(response(StatusCode::OK, "application/x-ndjson", results))
     }
 
-    async fn decision(&self, id: &str) -> Result<Answer, Fault> {
+    async fn decision(&self, id: &str) -> Result<AdminResponse, AdminProblem> {
         // An answer's closing record is not waited for by the answer; whoever asks for it has seen its end.
         self.gatehouse.log.flush().await;
         let (folder, id) = (self.gatehouse.log.folder().to_owned(), id.to_owned());
         let found = tokio::task::spawn_blocking(move || disclosure::decision(&folder, &id, true)).await;
         match found {
             Ok(Ok(Some(record))) => Ok(ok(&record)),
-            Ok(Ok(None)) => Err(Fault::not_found()),
-            Ok(Err(_)) | Err(_) => Err(Fault::new(
+            Ok(Ok(None)) => Err(AdminProblem::not_found()),
+            Ok(Err(_)) | Err(_) => Err(AdminProblem::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "audit-unavailable",
                 "the disclosure log cannot be read",
@@ -403,14 +415,14 @@ impl Admin {
         }
     }
 
-    fn registered(&self, name: &str) -> Result<Arc<str>, Fault> {
+    fn registered(&self, name: &str) -> Result<Arc<str>, AdminProblem> {
         let snapshot = self.gatehouse.snapshot();
         let found = snapshot.recipients.iter().find(|recipient| &*recipient.name == name);
         found.map(|recipient| Arc::clone(&recipient.name)).ok_or_else(|| {
             let names = snapshot.recipients.iter().map(|recipient| &*recipient.name);
             let nearest = ledger::nearest_word(name, names).map(str::to_owned);
             let detail = ledger::EventError::UnknownRecipient { nearest }.to_string();
-            Fault::new(StatusCode::NOT_FOUND, "not-found", detail)
+            AdminProblem::new(StatusCode::NOT_FOUND, "not-found", detail)
         })
     }
 
@@ -484,7 +496,7 @@ fn result_line(result: &LineResult) -> String {
 }
 
 /// The head of an admin request.
-struct Asked {
+struct AdminRequest {
     received: Instant,
     method: Method,
     segments: Vec<String>,
@@ -500,7 +512,7 @@ struct Asked {
 
 /// Whether a page on another site may have sent this: browsers say from where, and a name that somebody
 /// points at this address (DNS rebinding) is none that this listener goes by.
-fn is_foreign(headers: &HeaderMap) -> bool {
+fn is_cross_site(headers: &HeaderMap) -> bool {
     let is_own = |host: &str| {
         let Ok(authority) = host.parse::<Authority>() else { return false };
         let name = authority.host().trim_start_matches('[').trim_end_matches(']');
@@ -512,21 +524,25 @@ fn is_foreign(headers: &HeaderMap) -> bool {
     !texts(HOST).all(is_own) || !texts(ORIGIN).all(|origin| origin.eq_ignore_ascii_case(&own_origin))
 }
 
-impl Asked {
-    fn read(request: &Request<Incoming>) -> Result<Asked, Fault> {
-        if is_foreign(request.headers()) {
-            return Err(Fault::new(
+impl AdminRequest {
+    fn read(request: &Request<Incoming>) -> Result<AdminRequest, AdminProblem> {
+        if is_cross_site(request.headers()) {
+            return Err(AdminProblem::new(
                 StatusCode::FORBIDDEN,
                 "request-foreign",
                 "this listener is asked by an IP address or as localhost, and not from another site's page",
             ));
         }
         let malformed = || {
-            Fault::new(StatusCode::BAD_REQUEST, "request-malformed", "the path or the query cannot be read")
+            AdminProblem::new(
+                StatusCode::BAD_REQUEST,
+                "request-malformed",
+                "the path or the query cannot be read",
+            )
         };
         let decoded = |text: &str| path::meaning(text).ok_or_else(malformed);
         let segments = request.uri().path().split('/').skip(1).map(decoded).collect::<Result<_, _>>()?;
-        let mut asked = Asked {
+        let mut asked = AdminRequest {
             received: Instant::now(),
             method: request.method().clone(),
             segments,
@@ -553,53 +569,65 @@ impl Asked {
     }
 
     /// Whom an id in the path means, in the namespace that the query names.
-    fn person(&self, id: &str, names: &dyn ledger::Names) -> Result<crate::vocabulary::SubjectId, Fault> {
+    fn person(
+        &self,
+        id: &str,
+        names: &dyn ledger::Names,
+    ) -> Result<crate::vocabulary::SubjectId, AdminProblem> {
         Ok(ledger::person(id, self.namespace.as_deref(), names)?)
     }
 
     /// The idempotency key and the body of a request that records an event.
-    async fn event(&self, request: Request<Incoming>) -> Result<(Option<String>, Bytes), Fault> {
-        self.must_be_post()?;
+    async fn event(&self, request: Request<Incoming>) -> Result<(Option<String>, Bytes), AdminProblem> {
+        self.require_post()?;
         let key = text_header(request.headers(), "idempotency-key")?;
         Ok((key, read(request, MAX_EVENT).await?))
     }
 
-    fn must_be_post(&self) -> Result<(), Fault> {
+    fn require_post(&self) -> Result<(), AdminProblem> {
         if self.method == Method::POST {
             return Ok(());
         }
-        Err(Fault::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "events are sent with POST"))
+        Err(AdminProblem::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method-not-allowed",
+            "events are sent with POST",
+        ))
     }
 }
 
-async fn read(request: Request<Incoming>, max: usize) -> Result<Bytes, Fault> {
+async fn read(request: Request<Incoming>, max: usize) -> Result<Bytes, AdminProblem> {
     let body = Limited::new(request.into_body(), max).collect();
     match tokio::time::timeout(REQUEST_TIME, body).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(Fault::new(
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(AdminProblem::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "body-too-large",
             format!("at most {max} bytes are accepted"),
         )),
-        Ok(Err(_)) => Err(Fault::new(StatusCode::BAD_REQUEST, "request-malformed", "the body ended early")),
-        Err(_) => {
-            Err(Fault::new(StatusCode::REQUEST_TIMEOUT, "request-timeout", "the body did not arrive in time"))
+        Ok(Err(_)) => {
+            Err(AdminProblem::new(StatusCode::BAD_REQUEST, "request-malformed", "the body ended early"))
         }
+        Err(_) => Err(AdminProblem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "request-timeout",
+            "the body did not arrive in time",
+        )),
     }
 }
 
-fn text_header(headers: &HeaderMap, name: &str) -> Result<Option<String>, Fault> {
+fn text_header(headers: &HeaderMap, name: &str) -> Result<Option<String>, AdminProblem> {
     let text = headers.get(name).map(|value| value.to_str().map(str::to_owned)).transpose();
     text.map_err(|_| {
-        Fault::new(StatusCode::BAD_REQUEST, "request-malformed", format!("`{name}` is not ASCII"))
+        AdminProblem::new(StatusCode::BAD_REQUEST, "request-malformed", format!("`{name}` is not ASCII"))
     })
 }
 
-fn ok(value: &Value) -> Answer {
-    with_type(StatusCode::OK, "application/json", value.to_string())
+fn ok(value: &Value) -> AdminResponse {
+    response(StatusCode::OK, "application/json", value.to_string())
 }
 
-fn with_type(status: StatusCode, content_type: &'static str, body: String) -> Answer {
+fn response(status: StatusCode, content_type: &'static str, body: String) -> AdminResponse {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static(content_type));

@@ -27,7 +27,7 @@ const CLOCK_CHECK: Duration = Duration::from_secs(60);
 
 /// How long a connection may take for what.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Times {
+pub(super) struct ConnectionTimeouts {
     /// Without a stream, before the first one (HTTP/2).
     pub(super) first: Duration,
     /// Without a stream, after one (HTTP/2).
@@ -38,9 +38,9 @@ pub(super) struct Times {
     pub(super) stall: Duration,
 }
 
-impl Default for Times {
+impl Default for ConnectionTimeouts {
     fn default() -> Self {
-        Times {
+        ConnectionTimeouts {
             first: super::listener::HEAD_TIME,
             idle: Duration::from_secs(60),
             close: Duration::from_secs(10),
@@ -51,7 +51,7 @@ impl Default for Times {
 
 /// What ends a connection from outside.
 #[derive(Debug)]
-pub(super) struct Ends {
+pub(super) struct CloseConditions {
     /// Set where the gateway stops.
     pub(super) stop: watch::Receiver<bool>,
     /// When the client's certificate ends.
@@ -69,9 +69,9 @@ pub(super) struct Ends {
 #[allow(clippy::manual_async_fn)]
 pub(super) fn drive<C>(
     connection: C,
-    ends: Ends,
-    streams: Option<Streams>,
-    times: Times,
+    ends: CloseConditions,
+    streams: Option<StreamExecutor>,
+    times: ConnectionTimeouts,
 ) -> impl Future<Output = Option<Result<(), C::Error>>> + Send
 where
     C: GracefulConnection + Send,
@@ -82,11 +82,11 @@ where
 
 async fn drive_to_end<C: GracefulConnection>(
     connection: C,
-    ends: Ends,
-    streams: Option<Streams>,
-    times: Times,
+    ends: CloseConditions,
+    streams: Option<StreamExecutor>,
+    times: ConnectionTimeouts,
 ) -> Option<Result<(), C::Error>> {
-    let Ends { mut stop, until, tls, authority, presented } = ends;
+    let CloseConditions { mut stop, until, tls, authority, presented } = ends;
     let mut connection = pin!(connection);
     let mut access_ends = pin!(async {
         tokio::select! {
@@ -116,7 +116,7 @@ async fn drive_to_end<C: GracefulConnection>(
 }
 
 /// Returns when an HTTP/2 connection has been without a stream for too long. hyper times HTTP/1.1 itself.
-async fn idle(streams: Option<Streams>, times: Times) {
+async fn idle(streams: Option<StreamExecutor>, times: ConnectionTimeouts) {
     match streams {
         Some(streams) => streams.idle(times).await,
         None => pending().await,
@@ -124,7 +124,7 @@ async fn idle(streams: Option<Streams>, times: Times) {
 }
 
 /// Returns when a connection that was told to end has had no stream for the time to do so.
-async fn abandoned(streams: Option<Streams>, times: Times) {
+async fn abandoned(streams: Option<StreamExecutor>, times: ConnectionTimeouts) {
     let Some(streams) = streams else { return pending().await };
     loop {
         streams.clone().idle(times).await;
@@ -170,36 +170,39 @@ async fn replaced(
 
 /// Runs the streams of one HTTP/2 connection, and knows whether there are any.
 #[derive(Clone, Debug)]
-pub(super) struct Streams {
-    activity: Arc<Activity>,
+pub(super) struct StreamExecutor {
+    activity: Arc<StreamActivity>,
     stall: Duration,
 }
 
 #[derive(Debug)]
-struct Activity {
-    clock: Clock,
+struct StreamActivity {
+    clock: MillisecondClock,
     under_way: AtomicUsize,
     /// When the last one ended; zero before the first.
     ended: AtomicU64,
 }
 
 /// A stream under way.
-struct UnderWay(Arc<Activity>);
+struct ActiveStream(Arc<StreamActivity>);
 
 tokio::task_local! {
     /// The flow of the stream that a task runs.
-    static FLOW: Arc<Flow>;
+    static STALL_DETECTOR: Arc<StallDetector>;
 }
 
-impl Streams {
-    pub(super) fn new(times: Times) -> Streams {
-        let activity =
-            Activity { clock: Clock::new(), under_way: AtomicUsize::new(0), ended: AtomicU64::new(0) };
-        Streams { activity: Arc::new(activity), stall: times.stall }
+impl StreamExecutor {
+    pub(super) fn new(times: ConnectionTimeouts) -> StreamExecutor {
+        let activity = StreamActivity {
+            clock: MillisecondClock::new(),
+            under_way: AtomicUsize::new(0),
+            ended: AtomicU64::new(0),
+        };
+        StreamExecutor { activity: Arc::new(activity), stall: times.stall }
     }
 
     /// Returns when there has been no stream for too long.
-    async fn idle(self, times: Times) {
+    async fn idle(self, times: ConnectionTimeouts) {
         loop {
             match self.idle_from(times) {
                 None => sleep(times.idle).await,
@@ -211,8 +214,8 @@ impl Streams {
     }
 
     /// From when on it will have been idle for too long; `None` while there is a stream.
-    fn idle_from(&self, times: Times) -> Option<Instant> {
-        let Activity { clock, under_way, ended } = &*self.activity;
+    fn idle_from(&self, times: ConnectionTimeouts) -> Option<Instant> {
+        let StreamActivity { clock, under_way, ended } = &*self.activity;
         match (under_way.load(Ordering::Acquire), ended.load(Ordering::Acquire)) {
             (0, 0) => Some(clock.start + times.first),
             (0, ended) => Some(clock.at(ended) + times.idle),
@@ -221,15 +224,15 @@ impl Streams {
     }
 }
 
-impl<F> Executor<F> for Streams
+impl<F> Executor<F> for StreamExecutor
 where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        let (flow, stall) = (Arc::new(Flow::new()), self.stall);
+        let (flow, stall) = (Arc::new(StallDetector::new()), self.stall);
         self.activity.under_way.fetch_add(1, Ordering::AcqRel);
-        let under_way = UnderWay(Arc::clone(&self.activity));
-        tokio::spawn(FLOW.scope(Arc::clone(&flow), async move {
+        let under_way = ActiveStream(Arc::clone(&self.activity));
+        tokio::spawn(STALL_DETECTOR.scope(Arc::clone(&flow), async move {
             let _under_way = under_way;
             tokio::select! {
                 biased;
@@ -241,9 +244,9 @@ where
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for ActiveStream {
     fn drop(&mut self) {
-        let Activity { clock, under_way, ended } = &*self.0;
+        let StreamActivity { clock, under_way, ended } = &*self.0;
         ended.store(clock.now(), Ordering::Release);
         under_way.fetch_sub(1, Ordering::AcqRel);
     }
@@ -251,15 +254,15 @@ impl Drop for UnderWay {
 
 /// Whether what a stream offers is taken.
 #[derive(Debug)]
-struct Flow {
-    clock: Clock,
+struct StallDetector {
+    clock: MillisecondClock,
     /// Since when something is offered; zero where it was taken.
     offered: AtomicU64,
 }
 
-impl Flow {
-    fn new() -> Flow {
-        Flow { clock: Clock::new(), offered: AtomicU64::new(0) }
+impl StallDetector {
+    fn new() -> StallDetector {
+        StallDetector { clock: MillisecondClock::new(), offered: AtomicU64::new(0) }
     }
 
     /// Returns when nothing of what is offered was taken for that long.
@@ -276,13 +279,13 @@ impl Flow {
 
 /// Milliseconds after a start, from one on, so that zero can stand for "not".
 #[derive(Debug)]
-struct Clock {
+struct MillisecondClock {
     start: Instant,
 }
 
-impl Clock {
-    fn new() -> Clock {
-        Clock { start: Instant::now() }
+impl MillisecondClock {
+    fn new() -> MillisecondClock {
+        MillisecondClock { start: Instant::now() }
     }
 
     fn now(&self) -> u64 {
@@ -296,19 +299,19 @@ impl Clock {
 
 /// A body that tells its stream when something of it is offered, and when it was taken.
 #[derive(Debug)]
-pub(super) struct Watched<B> {
+pub(super) struct StallReportingBody<B> {
     body: B,
-    flow: Option<Arc<Flow>>,
+    flow: Option<Arc<StallDetector>>,
 }
 
-impl<B> Watched<B> {
+impl<B> StallReportingBody<B> {
     /// The body of a stream, where this is called by one; else it only passes.
-    pub(super) fn new(body: B) -> Watched<B> {
-        Watched { body, flow: FLOW.try_with(Arc::clone).ok() }
+    pub(super) fn new(body: B) -> StallReportingBody<B> {
+        StallReportingBody { body, flow: STALL_DETECTOR.try_with(Arc::clone).ok() }
     }
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Body for Watched<B> {
+impl<B: Body<Data = Bytes> + Unpin> Body for StallReportingBody<B> {
     type Data = Bytes;
     type Error = B::Error;
 
@@ -316,7 +319,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Watched<B> {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let Watched { body, flow } = self.get_mut();
+        let StallReportingBody { body, flow } = self.get_mut();
         let polled = Pin::new(body).poll_frame(context);
         if let Some(flow) = flow {
             // hyper asks again when the window had room for some of the last frame.
@@ -354,7 +357,8 @@ mod tests {
     /// Longer than any test takes.
     const NEVER: Duration = Duration::from_secs(3600);
     const SHORT: Duration = Duration::from_millis(50);
-    const PATIENT: Times = Times { first: NEVER, idle: NEVER, close: NEVER, stall: NEVER };
+    const PATIENT: ConnectionTimeouts =
+        ConnectionTimeouts { first: NEVER, idle: NEVER, close: NEVER, stall: NEVER };
 
     type Sender = SendRequest<Empty<Bytes>>;
 
@@ -378,7 +382,11 @@ mod tests {
     }
 
     /// A server whose `/endless` has no end, and whose `/mute` never begins its body.
-    async fn peers(times: Times, window: u32, change: impl FnOnce(&mut Ends)) -> Peers {
+    async fn peers(
+        times: ConnectionTimeouts,
+        window: u32,
+        change: impl FnOnce(&mut CloseConditions),
+    ) -> Peers {
         let (near, far) = tokio::io::duplex(1 << 20);
         let (tell, dropped) = mpsc::unbounded_channel();
         let service = service_fn(move |request: Request<Incoming>| {
@@ -399,17 +407,22 @@ mod tests {
                     }
                     _ => Either::Right(Empty::<Bytes>::new()),
                 };
-                Ok::<_, Infallible>(Response::new(Watched::new(body)))
+                Ok::<_, Infallible>(Response::new(StallReportingBody::new(body)))
             }
         });
-        let streams = Streams::new(times);
+        let streams = StreamExecutor::new(times);
         let connection = http2::Builder::new(streams.clone())
             .timer(TokioTimer::new())
             .keep_alive_interval(SHORT)
             .serve_connection(TokioIo::new(near), service);
         let stop = watch::Sender::new(false);
-        let mut ends =
-            Ends { stop: stop.subscribe(), until: None, tls: None, authority: None, presented: false };
+        let mut ends = CloseConditions {
+            stop: stop.subscribe(),
+            until: None,
+            tls: None,
+            authority: None,
+            presented: false,
+        };
         change(&mut ends);
         let server = async move { drive(connection, ends, Some(streams), times).await.is_none() };
         let server = tokio::spawn(server);
@@ -430,18 +443,18 @@ mod tests {
     #[tokio::test]
     async fn a_connection_without_streams_ends_though_pings_are_answered() {
         // Before the first request, and after one.
-        let never_asked = peers(Times { first: SHORT, ..PATIENT }, 65_535, |_| {}).await;
+        let never_asked = peers(ConnectionTimeouts { first: SHORT, ..PATIENT }, 65_535, |_| {}).await;
         assert!(!never_asked.server.await.unwrap(), "it ended by itself");
         never_asked.client.await.unwrap().unwrap();
 
-        let mut asked = peers(Times { idle: SHORT, ..PATIENT }, 65_535, |_| {}).await;
+        let mut asked = peers(ConnectionTimeouts { idle: SHORT, ..PATIENT }, 65_535, |_| {}).await;
         ask(&mut asked.sender, "/").await.unwrap();
         asked.client.await.unwrap().unwrap();
     }
 
     #[tokio::test]
     async fn a_stream_under_way_keeps_its_connection() {
-        let times = Times { first: SHORT, idle: SHORT, close: SHORT, ..PATIENT };
+        let times = ConnectionTimeouts { first: SHORT, idle: SHORT, close: SHORT, ..PATIENT };
         let mut peers = peers(times, 65_535, |_| {}).await;
         let answer = ask(&mut peers.sender, "/mute").await.unwrap();
         sleep(SHORT * 6).await;
@@ -453,7 +466,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_stream_whose_window_stays_shut_is_reset_alone() {
-        let mut peers = peers(Times { stall: SHORT, ..PATIENT }, 0, |_| {}).await;
+        let mut peers = peers(ConnectionTimeouts { stall: SHORT, ..PATIENT }, 0, |_| {}).await;
         let answer = ask(&mut peers.sender, "/endless").await.unwrap();
         peers.dropped.recv().await.unwrap();
         assert!(answer.into_body().collect().await.is_err(), "it was reset");
@@ -463,7 +476,7 @@ mod tests {
     /// A body that waits for its upstream is not its recipient's fault.
     #[tokio::test]
     async fn a_stream_that_offers_nothing_is_not_reset() {
-        let mut peers = peers(Times { stall: SHORT, ..PATIENT }, 0, |_| {}).await;
+        let mut peers = peers(ConnectionTimeouts { stall: SHORT, ..PATIENT }, 0, |_| {}).await;
         let answer = ask(&mut peers.sender, "/mute").await.unwrap();
         sleep(SHORT * 6).await;
         assert!(peers.dropped.try_recv().is_err());
@@ -479,7 +492,7 @@ mod tests {
 
         let (go, told) = oneshot::channel::<()>();
         let tls = watch::Sender::new(server([1; 32], false));
-        let times = Times { close: SHORT, ..PATIENT };
+        let times = ConnectionTimeouts { close: SHORT, ..PATIENT };
         let mut busy = peers(times, 65_535, |ends| {
             ends.authority = tls.borrow().client_authority.clone();
             ends.tls = Some(tls.subscribe());

@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tower::{Layer, Service};
 
-use super::{access, snapshot};
+use super::{authzen, snapshot};
 use crate::access_log::AccessLog;
 use crate::config;
 use crate::disclosure::{self, Durability, Filter, Log};
@@ -57,7 +57,7 @@ const KINDS: [&str; 7] = [
     "business-partner",
 ];
 const COUNTRIES: [&str; 4] = ["DE", "US", "JP", "CH"];
-/// Asked for half of the time, so that much is permitted.
+/// Drawn half of the time, so that much is permitted.
 const USUAL_PURPOSES: [&str; 6] = [
     "customer-support",
     "account-management",
@@ -70,9 +70,9 @@ const USUAL_CATEGORIES: [&str; 6] = ["name", "email", "phone", "postal-address",
 const CASE_PURPOSE: &str = "law-enforcement";
 
 /// Numbers that look random and are the same each time (xorshift64).
-struct Dice(u64);
+struct Xorshift(u64);
 
-impl Dice {
+impl Xorshift {
     fn below(&mut self, end: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -98,7 +98,7 @@ impl Dice {
 }
 
 /// The words that questions and events are made of.
-struct Words {
+struct TestTerms {
     purposes: Vec<String>,
     categories: Vec<String>,
     relations: Vec<String>,
@@ -112,7 +112,7 @@ fn key(recipient: &str) -> (String, String) {
     (key, hash)
 }
 
-fn configuration(words: &Words) -> String {
+fn configuration(words: &TestTerms) -> String {
     let pack = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/one-partner-360");
     let mut text = format!(
         "policy = {:?}\n[listener]\naddress = \"127.0.0.1:0\"\n[[upstream]]\nname = \"api\"\nurl = \"http://127.0.0.1:9\"\n",
@@ -157,7 +157,7 @@ fn configuration(words: &Words) -> String {
 }
 
 /// One line of somebody's history.
-fn event(dice: &mut Dice, words: &Words, person: u64) -> Value {
+fn event(dice: &mut Xorshift, words: &TestTerms, person: u64) -> Value {
     let purpose = dice.of(&words.purposes).to_owned();
     let recipient = dice.of(&words.recipients).to_owned();
     let category = dice.of(&words.categories).to_owned();
@@ -188,7 +188,7 @@ fn event(dice: &mut Dice, words: &Words, person: u64) -> Value {
 }
 
 /// Everybody's history; of some people nothing is known, and some only ever refuse.
-fn histories(dice: &mut Dice, words: &Words) -> String {
+fn histories(dice: &mut Xorshift, words: &TestTerms) -> String {
     let mut lines = String::new();
     for person in 0..PEOPLE {
         for _ in 0..dice.below(7) {
@@ -238,14 +238,14 @@ impl Service<Request<Inbound<Full<Bytes>>>> for Api {
 }
 
 /// What was asked about one exchange, and what the evaluations said, by category.
-struct Asked {
+struct EvaluatedExchange {
     question: String,
     operation: &'static str,
     evaluations: Vec<(String, Value)>,
     refusal: Option<String>,
 }
 
-async fn gatehouse(folder: &Path, words: &Words, dice: &mut Dice) -> Arc<Gatehouse> {
+async fn gatehouse(folder: &Path, words: &TestTerms, dice: &mut Xorshift) -> Arc<Gatehouse> {
     let file = folder.join("purposegate.toml");
     std::fs::write(&file, configuration(words)).unwrap();
     let (loaded, findings) = config::load(&file);
@@ -298,12 +298,12 @@ async fn gatehouse(folder: &Path, words: &Words, dice: &mut Dice) -> Arc<Gatehou
     ))
 }
 
-fn words() -> Words {
+fn words() -> TestTerms {
     let standard = crate::vocabulary::Vocabulary::standard();
     let purposes = standard.purposes();
     let categories = standard.categories();
     let relations = standard.relations();
-    Words {
+    TestTerms {
         purposes: purposes.ids().map(|id| purposes.name(id).to_owned()).collect(),
         categories: categories.ids().map(|id| categories.name(id).to_owned()).collect(),
         relations: relations.ids().map(|id| relations.name(id).to_owned()).collect(),
@@ -316,12 +316,12 @@ async fn an_access_evaluation_says_of_random_people_what_the_gate_does() {
     let comparisons = std::env::var("PURPOSEGATE_DIFFERENTIAL").ok().and_then(|number| number.parse().ok());
     let comparisons: usize = comparisons.unwrap_or(COMPARISONS);
     let folder = tempfile::tempdir().unwrap();
-    let (words, mut dice) = (words(), Dice(0x9e37_79b9_7f4a_7c15));
+    let (words, mut dice) = (words(), Xorshift(0x9e37_79b9_7f4a_7c15));
     let gatehouse = gatehouse(folder.path(), &words, &mut dice).await;
     let mut gate = GateLayer::new(Arc::clone(&gatehouse)).layer(Api(Arc::new(words.categories.clone())));
     let usual =
         USUAL_CATEGORIES.map(|name| words.categories.iter().find(|known| *known == name).unwrap().as_str());
-    let mut asked: HashMap<String, Asked> = HashMap::new();
+    let mut asked: HashMap<String, EvaluatedExchange> = HashMap::new();
     for _ in 0..comparisons.div_ceil(ASKED_AT_ONCE) {
         let recipient = dice.of(&words.recipients).to_owned();
         let purpose = dice.either(&USUAL_PURPOSES, &words.purposes).to_owned();
@@ -375,16 +375,16 @@ async fn an_access_evaluation_says_of_random_people_what_the_gate_does() {
             })).collect::<Vec<_>>(),
         });
         let answers =
-            access::evaluations(&gatehouse, evaluations.to_string().as_bytes(), Timestamp::now()).unwrap();
+            authzen::evaluations(&gatehouse, evaluations.to_string().as_bytes(), Timestamp::now()).unwrap();
         let answers = answers["evaluations"].as_array().unwrap().clone();
         let evaluations = categories.into_iter().zip(answers).collect();
-        asked.insert(decision, Asked { question, operation, evaluations, refusal });
+        asked.insert(decision, EvaluatedExchange { question, operation, evaluations, refusal });
     }
     gatehouse.log.flush().await;
     let (mut compared, mut permitted, mut differences) = (0, 0, Vec::new());
     let (mut carried_out, mut refused) = (0, 0);
     let compare = |record: Value| {
-        let Some(Asked { question, operation, evaluations, refusal }) =
+        let Some(EvaluatedExchange { question, operation, evaluations, refusal }) =
             asked.remove(record["decision"].as_str().unwrap())
         else {
             return Ok(());

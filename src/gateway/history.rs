@@ -17,7 +17,7 @@ use crate::ledger::{Mark, Position};
      older state, and what people said since is missing. Bring the right file back; or go on without what is missing: \
      `purposegate ledger accept-history`"
 )]
-pub struct Shortened {
+pub struct HistoryTruncated {
     pub held: Position,
     pub known: Position,
 }
@@ -26,25 +26,29 @@ pub struct Shortened {
 ///
 /// # Errors
 /// Where the disclosure log cannot be read.
-pub fn known(config: &Config) -> Result<Option<Position>, disclosure::ReadError> {
-    known_in(&config.audit.directory, &config.keys.path, &config.ledger.path)
+pub fn last_known_position(config: &Config) -> Result<Option<Position>, disclosure::ReadError> {
+    last_known_position_in(&config.audit.directory, &config.keys.path, &config.ledger.path)
 }
 
 /// As [`known`], by the places of log, keys and ledger.
 ///
 /// # Errors
 /// Where the disclosure log cannot be read.
-pub fn known_in(log: &Path, keys: &Path, ledger: &Path) -> Result<Option<Position>, disclosure::ReadError> {
+pub fn last_known_position_in(
+    log: &Path,
+    keys: &Path,
+    ledger: &Path,
+) -> Result<Option<Position>, disclosure::ReadError> {
     Ok(disclosure::last_position(log)?.max(Mark::read(keys, ledger)))
 }
 
 /// Compares the ledger's history with what is known of it.
 ///
 /// # Errors
-/// [`Shortened`].
-pub fn compare(held: Position, known: Option<Position>) -> Result<(), Shortened> {
+/// [`HistoryTruncated`].
+pub fn compare(held: Position, known: Option<Position>) -> Result<(), HistoryTruncated> {
     match known {
-        Some(known) if known > held => Err(Shortened { held, known }),
+        Some(known) if known > held => Err(HistoryTruncated { held, known }),
         _ => Ok(()),
     }
 }

@@ -24,9 +24,9 @@ use tokio_rustls::TlsAcceptor;
 use tower::Service;
 
 use super::acceptor::Acceptor;
-use super::connection::{Ends, Streams, Times, Watched, drive};
-use super::plain::Plain;
-use super::tls;
+use super::client_certificate;
+use super::connection::{CloseConditions, ConnectionTimeouts, StallReportingBody, StreamExecutor, drive};
+use super::plaintext::PlaintextStream;
 use super::upstreams::Upstreams;
 use crate::config::TlsServer;
 use crate::exchange::caller::PeerNames;
@@ -110,10 +110,15 @@ struct Connection {
 impl Connection {
     async fn serve(self, stream: TcpStream, tls: Option<watch::Receiver<TlsServer>>) {
         tune(&stream);
-        let ends =
-            Ends { stop: self.stop.clone(), until: None, tls: None, authority: None, presented: false };
+        let ends = CloseConditions {
+            stop: self.stop.clone(),
+            until: None,
+            tls: None,
+            authority: None,
+            presented: false,
+        };
         let Some(mut tls) = tls else {
-            let mut stream = Plain::new(stream);
+            let mut stream = PlaintextStream::new(stream);
             let Ok(Ok(is_http2)) = tokio::time::timeout(HEAD_TIME, stream.begins_http2()).await else {
                 return;
             };
@@ -128,8 +133,9 @@ impl Connection {
         };
         let (_, session) = stream.get_ref();
         let is_http2 = session.alpn_protocol() == Some(b"h2");
-        let names = session.peer_certificates().map(|chain| tls::peer_names(chain, Timestamp::now()));
-        let ends = Ends {
+        let names =
+            session.peer_certificates().map(|chain| client_certificate::peer_names(chain, Timestamp::now()));
+        let ends = CloseConditions {
             until: names.as_ref().and_then(|names| names.until),
             tls: Some(tls),
             authority: client_authority,
@@ -146,7 +152,7 @@ impl Connection {
         is_http2: bool,
         names: Option<PeerNames>,
         unframed: Arc<AtomicBool>,
-        ends: Ends,
+        ends: CloseConditions,
     ) where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -167,15 +173,15 @@ impl Connection {
                 if let Some(unframed) = unframed.filter(|_| !is_framed()) {
                     unframed.store(true, Ordering::Relaxed);
                 }
-                answer.map(Watched::new)
+                answer.map(StallReportingBody::new)
             })
         });
-        let times = Times::default();
+        let times = ConnectionTimeouts::default();
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(STALL_TIME));
         let stream = TokioIo::new(Box::pin(stream));
         let ended = if is_http2 {
-            let streams = Streams::new(times);
+            let streams = StreamExecutor::new(times);
             let connection = http2::Builder::new(streams.clone())
                 .timer(TokioTimer::new())
                 .max_concurrent_streams(HTTP2_STREAMS)

@@ -1,16 +1,16 @@
 //! The process that serves: opens what is on disk, binds the sockets, reloads, drains.
 
 mod acceptor;
-mod access;
 mod admin;
+mod authzen;
+mod client_certificate;
 mod connection;
 #[cfg(test)]
 mod differential;
 pub mod history;
 mod listener;
 pub mod notice;
-mod plain;
-mod tls;
+mod plaintext;
 mod upstreams;
 
 use std::net::SocketAddr;
@@ -25,12 +25,12 @@ use tokio::task::JoinSet;
 use tower::Layer;
 
 use self::acceptor::Acceptor;
-use self::admin::Admin;
+use self::admin::AdminApi;
 use self::listener::Listener;
 use self::upstreams::Upstreams;
 use crate::access_log::AccessLog;
-use crate::config::descriptors::{self, Budget, MAX_ADMIN_CONNECTIONS};
-use crate::config::{self, AccessLogFiles, Config, TlsError, TlsServer};
+use crate::config::descriptors::{self, DescriptorBudget, MAX_ADMIN_CONNECTIONS};
+use crate::config::{self, AccessLogSection, Config, TlsError, TlsServer};
 use crate::disclosure::Log;
 use crate::exchange::concurrency::Places;
 use crate::exchange::pages::opt_out::OptOut;
@@ -43,10 +43,10 @@ use crate::metrics::Metrics;
 use crate::scrub::Pseudonyms;
 
 /// How often old files of the access log are looked for.
-const PRUNE: Duration = Duration::from_secs(60 * 60);
+const PRUNE_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
 /// How many recipients that only the ledger knows are named in the log.
-const MAX_NAMED: usize = 32;
+const MAX_LOGGED_RECIPIENTS: usize = 32;
 
 /// What keeps a gateway from starting.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +56,7 @@ pub enum StartError {
     #[error("the ledger cannot be opened: {0}")]
     Ledger(#[from] crate::ledger::OpenError),
     #[error(transparent)]
-    History(#[from] history::Shortened),
+    History(#[from] history::HistoryTruncated),
     #[error("the policies cannot come into force: {0}")]
     Notice(#[from] notice::NoticeError),
     #[error("the disclosure log cannot be read: {0}")]
@@ -76,16 +76,16 @@ pub enum StartError {
 /// A gateway that is bound to its addresses and does not accept yet.
 #[derive(Debug)]
 pub struct Gateway {
-    renewal: Renewal,
+    reloader: Reloader,
     listeners: Vec<Listener>,
-    admin: Admin,
+    admin: AdminApi,
     admin_acceptor: Acceptor,
     drain: Duration,
     stop: watch::Sender<bool>,
 }
 
 /// A listener's certificate, which a reload reads again.
-type Certificate = watch::Sender<TlsServer>;
+type CertificateSender = watch::Sender<TlsServer>;
 
 /// Tells a running gateway to stop; dropping it does not.
 #[derive(Clone, Debug)]
@@ -106,7 +106,7 @@ impl Gateway {
     pub async fn bind(config: Config) -> Result<Gateway, StartError> {
         let keys = Keys::open_or_create(&config.keys.path, &[&config.ledger.path, &config.audit.directory])?;
         let ledger = Ledger::open(&config.ledger.path, &keys, config.language())?;
-        history::compare(ledger.position(), history::known(&config)?)?;
+        history::compare(ledger.position(), history::last_known_position(&config)?)?;
         notice::put_in_force(&ledger, &config, Timestamp::now())?;
         keep_mark(&ledger, &config);
         register_recipients(&ledger, &config);
@@ -118,7 +118,7 @@ impl Gateway {
         )?);
         let access_log = match &config.access_log {
             None => AccessLog::default(),
-            Some(AccessLogFiles { directory, days }) => {
+            Some(AccessLogSection { directory, days }) => {
                 AccessLog::open(directory, *days, Timestamp::now()).map_err(StartError::AccessLog)?
             }
         };
@@ -129,7 +129,7 @@ impl Gateway {
         let stop = watch::Sender::new(false);
 
         let max_exchanges = config.listeners.iter().map(|listener| listener.max_exchanges).sum();
-        let budget = Budget::new(descriptors::raise_limit(), config.listeners.len(), max_exchanges);
+        let budget = DescriptorBudget::new(descriptors::raise_limit(), config.listeners.len(), max_exchanges);
         let refused = |listener: &str| metrics.connections_refused.with_label_values(&[listener]);
 
         let mut listeners = Vec::new();
@@ -137,17 +137,17 @@ impl Gateway {
         for listener in &config.listeners {
             let socket = bind(listener.address).await?;
             let certificate = match &listener.tls {
-                Some(tls) => Some(Certificate::new(tls.server.clone()?)),
+                Some(tls) => Some(CertificateSender::new(tls.server.clone()?)),
                 None => None,
             };
-            let tls = certificate.as_ref().map(Certificate::subscribe);
+            let tls = certificate.as_ref().map(CertificateSender::subscribe);
             certificates.extend(certificate.map(|certificate| (listener.address, certificate)));
             let listening = Listening {
                 authorities: listener.authorities.clone(),
                 request_timeout: listener.request_timeout,
                 exchanges: Places::new(
-                    budget.exchanges_of(listener.max_exchanges, max_exchanges),
-                    listener.max_exchanges_each,
+                    budget.listener_exchanges(listener.max_exchanges, max_exchanges),
+                    listener.max_exchanges_per_recipient,
                 ),
             };
             let acceptor = Acceptor::new(socket, budget.connections, refused(&listener.address.to_string()));
@@ -158,7 +158,7 @@ impl Gateway {
 
         let file = config.file.clone();
         let drain = config.drain;
-        let settled = Settled::of(&config);
+        let restart_only = RestartOnly::of(&config);
         let gatehouse = Arc::new(Gatehouse::new(
             snapshot(config),
             ledger,
@@ -168,9 +168,9 @@ impl Gateway {
             access_log,
             OptOut::new(keys.opt_out_links()),
         ));
-        let admin = Admin::new(Arc::clone(&gatehouse));
-        let renewal = Renewal { file, settled, gatehouse, upstreams, certificates };
-        Ok(Gateway { renewal, listeners, admin, admin_acceptor, drain, stop })
+        let admin = AdminApi::new(Arc::clone(&gatehouse));
+        let reloader = Reloader { file, restart_only, gatehouse, upstreams, certificates };
+        Ok(Gateway { reloader, listeners, admin, admin_acceptor, drain, stop })
     }
 
     /// The public addresses, in the order of the configuration, with the ports that were chosen for port 0.
@@ -185,7 +185,7 @@ impl Gateway {
 
     /// What the exchanges share: the ledger, the log, the metrics.
     pub fn gatehouse(&self) -> Arc<Gatehouse> {
-        Arc::clone(&self.renewal.gatehouse)
+        Arc::clone(&self.reloader.gatehouse)
     }
 
     pub fn stop(&self) -> Stop {
@@ -194,23 +194,23 @@ impl Gateway {
 
     /// Serves until told to stop, then drains. `reload` yields whenever the configuration is to be read again.
     pub async fn run(self, mut reload: tokio::sync::mpsc::Receiver<()>) {
-        let Gateway { renewal, listeners, admin, admin_acceptor, drain, stop } = self;
-        let gatehouse = Arc::clone(&renewal.gatehouse);
+        let Gateway { reloader, listeners, admin, admin_acceptor, drain, stop } = self;
+        let gatehouse = Arc::clone(&reloader.gatehouse);
         let mut stopped = stop.subscribe();
         let mut serving = JoinSet::new();
         for listener in listeners {
             if let Ok(address) = listener.address() {
                 tracing::info!(%address, "listening");
             }
-            let gate = GateLayer::new(Arc::clone(&gatehouse)).layer(renewal.upstreams.clone());
+            let gate = GateLayer::new(Arc::clone(&gatehouse)).layer(reloader.upstreams.clone());
             serving.spawn(listener.run(gate, stop.subscribe()));
         }
         if let Ok(address) = admin_acceptor.address() {
             tracing::info!(%address, "admin listening");
         }
         let admin_serving = tokio::spawn(admin.clone().run(admin_acceptor));
-        let renewal = Arc::new(renewal);
-        let mut prune = tokio::time::interval(PRUNE);
+        let reloader = Arc::new(reloader);
+        let mut prune = tokio::time::interval(PRUNE_INTERVAL);
         loop {
             tokio::select! {
                 _ = prune.tick() => {
@@ -221,7 +221,7 @@ impl Gateway {
                 Some(()) = reload.recv() => {}
             }
             // Policies are compiled beside the exchanges, not between them.
-            let renewing = Arc::clone(&renewal);
+            let renewing = Arc::clone(&reloader);
             if tokio::task::spawn_blocking(move || renewing.reload()).await.is_err() {
                 gatehouse.metrics.policy_reload.with_label_values(&["failed"]).inc();
                 tracing::error!("the reload broke off: restart the gateway");
@@ -260,15 +260,15 @@ fn register_recipients(ledger: &Ledger, config: &Config) {
     let unregistered = ledger.unregistered_recipients(&names);
     ledger.set_recipients(names);
     ledger.set_namespaces(config.namespace_names.iter().cloned());
-    for name in unregistered.iter().take(MAX_NAMED) {
+    for name in unregistered.iter().take(MAX_LOGGED_RECIPIENTS) {
         tracing::warn!(
             recipient = &**name,
             "the ledger names a recipient that the configuration does not have: if it was renamed, what people \
              said about it counts for nobody"
         );
     }
-    if unregistered.len() > MAX_NAMED {
-        tracing::warn!(more = unregistered.len() - MAX_NAMED, "and more of these");
+    if unregistered.len() > MAX_LOGGED_RECIPIENTS {
+        tracing::warn!(more = unregistered.len() - MAX_LOGGED_RECIPIENTS, "and more of these");
     }
 }
 
@@ -278,34 +278,34 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
 
 /// What a reload reads and what it replaces.
 #[derive(Debug)]
-struct Renewal {
+struct Reloader {
     file: PathBuf,
-    settled: Settled,
+    restart_only: RestartOnly,
     gatehouse: Arc<Gatehouse>,
     upstreams: Upstreams,
     /// Of the listeners that speak TLS, by their addresses in the configuration.
-    certificates: Vec<(SocketAddr, Certificate)>,
+    certificates: Vec<(SocketAddr, CertificateSender)>,
 }
 
 /// What only a start applies, section by section, to tell when a reload finds it changed.
 #[derive(Debug, PartialEq, Eq)]
-struct Settled([(&'static str, String); 7]);
+struct RestartOnly([(&'static str, String); 7]);
 
-impl Settled {
-    fn of(config: &Config) -> Settled {
-        let listener = |listener: &config::Listener| {
-            let config::Listener {
+impl RestartOnly {
+    fn of(config: &Config) -> RestartOnly {
+        let listener = |listener: &config::ListenerSection| {
+            let config::ListenerSection {
                 address,
                 authorities,
                 request_timeout,
                 max_exchanges,
-                max_exchanges_each,
+                max_exchanges_per_recipient: max_exchanges_each,
                 tls,
             } = listener;
             let exchanges = (max_exchanges, max_exchanges_each);
             format!("{address} {authorities:?} {request_timeout:?} {exchanges:?} {}", tls.is_some())
         };
-        Settled([
+        RestartOnly([
             ("listener", config.listeners.iter().map(listener).collect::<Vec<_>>().join("; ")),
             ("admin", format!("{:?}", config.admin)),
             ("ledger", format!("{:?}", config.ledger)),
@@ -317,13 +317,13 @@ impl Settled {
     }
 
     /// The sections that are not the same in another configuration.
-    fn differ<'s>(&'s self, other: &'s Settled) -> impl Iterator<Item = &'static str> + 's {
+    fn differences<'s>(&'s self, other: &'s RestartOnly) -> impl Iterator<Item = &'static str> + 's {
         let pairs = self.0.iter().zip(&other.0);
         pairs.filter(|(own, other)| own != other).map(|((section, _), _)| *section)
     }
 }
 
-impl Renewal {
+impl Reloader {
     /// A reload that fails changes nothing.
     fn reload(&self) {
         let outcome = match self.try_reload() {
@@ -338,7 +338,7 @@ impl Renewal {
     }
 
     fn try_reload(&self) -> Result<(), String> {
-        let Renewal { file, settled, gatehouse, upstreams, certificates } = self;
+        let Reloader { file, restart_only, gatehouse, upstreams, certificates } = self;
         let (config, findings) = config::load(file);
         let config = config.ok_or_else(|| {
             findings
@@ -359,14 +359,15 @@ impl Renewal {
         if !gatehouse.ledger.speaks(&*config.language()) {
             return Err("the vocabulary changed: restart the gateway to load the ledger with it".to_owned());
         }
-        let renewed = renewed(certificates, &config.listeners).map_err(|error| error.to_string())?;
+        let reloaded_certificates =
+            reloaded_certificates(certificates, &config.listeners).map_err(|error| error.to_string())?;
         // Last of what can fail: the ledger remembers that these policies are in force.
         notice::put_in_force(&gatehouse.ledger, &config, Timestamp::now())
             .map_err(|error| error.to_string())?;
-        for section in settled.differ(&Settled::of(&config)) {
+        for section in restart_only.differences(&RestartOnly::of(&config)) {
             tracing::warn!(section, "changed: a restart applies it");
         }
-        for (certificate, server) in renewed {
+        for (certificate, server) in reloaded_certificates {
             certificate.send_replace(server);
         }
         register_recipients(&gatehouse.ledger, &config);
@@ -389,7 +390,7 @@ pub fn log_finding(finding: &Finding) {
 }
 
 /// Says when the certificate of each listener expires.
-fn show_certificates(metrics: &Metrics, listeners: &[config::Listener]) {
+fn show_certificates(metrics: &Metrics, listeners: &[config::ListenerSection]) {
     for listener in listeners {
         let ends = listener.tls.as_ref().and_then(|tls| tls.not_after);
         let address = listener.address.to_string();
@@ -401,10 +402,10 @@ fn show_certificates(metrics: &Metrics, listeners: &[config::Listener]) {
 
 /// The certificate of each listener as the configuration has it now. One that is no longer there, or without TLS,
 /// goes on as it is until a restart.
-fn renewed<'c>(
-    certificates: &'c [(SocketAddr, Certificate)],
-    listeners: &[config::Listener],
-) -> Result<Vec<(&'c Certificate, TlsServer)>, TlsError> {
+fn reloaded_certificates<'c>(
+    certificates: &'c [(SocketAddr, CertificateSender)],
+    listeners: &[config::ListenerSection],
+) -> Result<Vec<(&'c CertificateSender, TlsServer)>, TlsError> {
     let same = certificates.iter().enumerate().filter_map(|(at, (address, certificate))| {
         // Several may have port 0.
         let before = certificates.iter().take(at).filter(|(other, _)| other == address).count();
@@ -454,25 +455,26 @@ mod tests {
             client_ca: None,
             client_required: false,
         };
-        let listener = |port: u16, server: Option<&TlsServer>| config::Listener {
+        let listener = |port: u16, server: Option<&TlsServer>| config::ListenerSection {
             address: SocketAddr::from(([127, 0, 0, 1], port)),
             authorities: Vec::new(),
             request_timeout: Duration::ZERO,
             max_exchanges: 1,
-            max_exchanges_each: 1,
+            max_exchanges_per_recipient: 1,
             tls: server.map(|server| config::ListenerTls {
                 files: files.clone(),
                 server: Ok(server.clone()),
                 not_after: None,
             }),
         };
-        let bound = |port: u16| (SocketAddr::from(([127, 0, 0, 1], port)), Certificate::new(server()));
+        let bound = |port: u16| (SocketAddr::from(([127, 0, 0, 1], port)), CertificateSender::new(server()));
         let certificates = [bound(1), bound(2)];
         let (one, two) = (server(), server());
-        let get = |listeners: &[config::Listener]| {
-            let renewed = renewed(&certificates, listeners).unwrap();
-            let is = |(_, own): &(SocketAddr, Certificate)| {
-                let found = renewed.iter().find(|(certificate, _)| std::ptr::eq(*certificate, own))?;
+        let get = |listeners: &[config::ListenerSection]| {
+            let reloaded_certificates = reloaded_certificates(&certificates, listeners).unwrap();
+            let is = |(_, own): &(SocketAddr, CertificateSender)| {
+                let found =
+                    reloaded_certificates.iter().find(|(certificate, _)| std::ptr::eq(*certificate, own))?;
                 Some(if Arc::ptr_eq(&found.1.config, &one.config) { 1 } else { 2 })
             };
             certificates.each_ref().map(is)

@@ -56,7 +56,8 @@ fn lines(findings: &[Finding]) -> String {
 /// # Errors
 /// Where one was not announced in time, or the ledger fails. That a version was seen is remembered all the same.
 pub(super) fn put_in_force(ledger: &Ledger, config: &Config, now: Timestamp) -> Result<(), NoticeError> {
-    let Examined { findings, memory } = examine(&ledger.archive().policies()?, &Places::of(config), now);
+    let NoticeResult { findings, memory } =
+        examine(&ledger.archive().policies()?, &ConfiguredPlaces::of(config), now);
     if findings.is_empty() {
         return Ok(ledger.remember_policies(&memory)?);
     }
@@ -66,31 +67,33 @@ pub(super) fn put_in_force(ledger: &Ledger, config: &Config, now: Timestamp) -> 
 }
 
 /// The findings of `check`: what [`put_in_force`] would refuse. It changes nothing.
-pub fn findings(memory: &PolicyMemory, config: &Config, now: Timestamp) -> Vec<Finding> {
-    examine(memory, &Places::of(config), now).findings
+pub fn check(memory: &PolicyMemory, config: &Config, now: Timestamp) -> Vec<Finding> {
+    examine(memory, &ConfiguredPlaces::of(config), now).findings
 }
 
 /// The versions of the pack of each place, in the order of their effective dates.
-struct Places<'c>(BTreeMap<String, &'c [Arc<Pack>]>);
+struct ConfiguredPlaces<'c>(BTreeMap<String, &'c [Arc<Pack>]>);
 
-impl<'c> Places<'c> {
-    fn of(config: &'c Config) -> Places<'c> {
+impl<'c> ConfiguredPlaces<'c> {
+    fn of(config: &'c Config) -> ConfiguredPlaces<'c> {
         let route = |name: &str| format!("route {name}");
         let of_routes = config.routes.iter().map(|it| (route(&it.name), it.pack));
         let places = of_routes.chain([(DEFAULT.to_owned(), 0)]);
-        Places(places.filter_map(|(place, pack)| Some((place, &**config.packs.get(pack)?))).collect())
+        ConfiguredPlaces(
+            places.filter_map(|(place, pack)| Some((place, &**config.packs.get(pack)?))).collect(),
+        )
     }
 }
 
 /// What is wrong with the notice of what is to be in force, and what is to be remembered of it.
-struct Examined {
+struct NoticeResult {
     findings: Vec<Finding>,
     memory: PolicyMemory,
 }
 
-fn examine(memory: &PolicyMemory, places: &Places<'_>, now: Timestamp) -> Examined {
+fn examine(memory: &PolicyMemory, places: &ConfiguredPlaces<'_>, now: Timestamp) -> NoticeResult {
     let passed = passed(memory, now);
-    let mut examination = Examination::new(memory, places, now, passed);
+    let mut examination = NoticeCheck::new(memory, places, now, passed);
     let mut findings: Vec<Finding> = Vec::new();
     let mut next = PolicyMemory::default();
     for (place, versions) in &places.0 {
@@ -110,7 +113,7 @@ fn examine(memory: &PolicyMemory, places: &Places<'_>, now: Timestamp) -> Examin
         next.texts.extend(texts);
         next.places.insert(place.clone(), stands);
     }
-    Examined { findings, memory: next }
+    NoticeResult { findings, memory: next }
 }
 
 /// The latest instant that is known to have passed.
@@ -147,9 +150,9 @@ fn in_force_at(place: &PolicyPlace, instant: Timestamp) -> Option<(PolicyDigest,
     begun.max_by_key(|(_, effective)| *effective).or(first).copied()
 }
 
-struct Examination<'m> {
+struct NoticeCheck<'m> {
     memory: &'m PolicyMemory,
-    places: &'m Places<'m>,
+    places: &'m ConfiguredPlaces<'m>,
     now: Timestamp,
     /// The latest instant that is known to have passed: later than now where the clock was put back.
     passed: Timestamp,
@@ -160,14 +163,14 @@ struct Examination<'m> {
     corrections: HashMap<(PolicyDigest, PolicyDigest), bool>,
 }
 
-impl<'m> Examination<'m> {
+impl<'m> NoticeCheck<'m> {
     fn new(
         memory: &'m PolicyMemory,
-        places: &'m Places<'m>,
+        places: &'m ConfiguredPlaces<'m>,
         now: Timestamp,
         passed: Timestamp,
-    ) -> Examination<'m> {
-        Examination {
+    ) -> NoticeCheck<'m> {
+        NoticeCheck {
             memory,
             places,
             now,

@@ -46,7 +46,7 @@ const MAX_HEAD: usize = 64 * 1024;
 /// Idle connections kept for each upstream.
 const POOL_SIZE: usize = 64;
 
-type Body = Inbound<Incoming>;
+type OutgoingBody = Inbound<Incoming>;
 
 /// One upstream's address, bounds and idle connections.
 #[derive(Debug)]
@@ -60,41 +60,41 @@ struct Upstream {
     /// Whether a connection serves more than one request.
     reuse: bool,
     /// The one used last is taken first, so that the others can grow old.
-    idle: Mutex<Vec<Idle>>,
+    idle: Mutex<Vec<IdleConnection>>,
 }
 
 /// A connection, and how many bytes came over it.
 #[derive(Debug)]
-struct Connection {
-    sender: SendRequest<Body>,
+struct PooledConnection {
+    sender: SendRequest<OutgoingBody>,
     received: Arc<AtomicU64>,
 }
 
 /// A connection without an exchange.
 #[derive(Debug)]
-struct Idle {
-    connection: Connection,
+struct IdleConnection {
+    connection: PooledConnection,
     until: Instant,
 }
 
-type ByName = HashMap<Arc<str>, Arc<Upstream>>;
+type UpstreamsByName = HashMap<Arc<str>, Arc<Upstream>>;
 
 /// All upstreams; a request says in an extension which one it is for.
 #[derive(Clone, Debug)]
-pub(super) struct Upstreams(Arc<ArcSwap<ByName>>);
+pub(super) struct Upstreams(Arc<ArcSwap<UpstreamsByName>>);
 
 impl Upstreams {
-    pub(super) fn new(upstreams: &[config::Upstream]) -> Upstreams {
+    pub(super) fn new(upstreams: &[config::UpstreamSection]) -> Upstreams {
         Upstreams(Arc::new(ArcSwap::from_pointee(by_name(upstreams))))
     }
 
     /// Replaces all upstreams. Exchanges under way keep their connections.
-    pub(super) fn replace(&self, upstreams: &[config::Upstream]) {
+    pub(super) fn replace(&self, upstreams: &[config::UpstreamSection]) {
         self.0.store(Arc::new(by_name(upstreams)));
     }
 }
 
-fn by_name(upstreams: &[config::Upstream]) -> ByName {
+fn by_name(upstreams: &[config::UpstreamSection]) -> UpstreamsByName {
     upstreams.iter().map(|upstream| (Arc::clone(&upstream.name), Arc::new(Upstream::new(upstream)))).collect()
 }
 
@@ -105,7 +105,7 @@ fn with_port(authority: &str) -> String {
 }
 
 impl Upstream {
-    fn new(config: &config::Upstream) -> Upstream {
+    fn new(config: &config::UpstreamSection) -> Upstream {
         Upstream {
             address: with_port(&config.authority),
             prefix: config.prefix.clone(),
@@ -118,7 +118,7 @@ impl Upstream {
     }
 
     /// The same path and query bytes, at this upstream, under its own name.
-    fn address(&self, mut request: Request<Body>) -> Option<Request<Body>> {
+    fn address(&self, mut request: Request<OutgoingBody>) -> Option<Request<OutgoingBody>> {
         let target = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
         let target = match self.prefix.as_str() {
             "" if request.uri().authority().is_none() => None,
@@ -136,7 +136,10 @@ impl Upstream {
     }
 
     /// Asks over a connection that is idle, or over a new one.
-    async fn ask(self: Arc<Self>, mut request: Request<Body>) -> Result<Response<Reading>, Cause> {
+    async fn send(
+        self: Arc<Self>,
+        mut request: Request<OutgoingBody>,
+    ) -> Result<Response<PooledBody>, Cause> {
         let mut repeated = false;
         loop {
             let pooled = if repeated { None } else { self.idle().await };
@@ -145,9 +148,9 @@ impl Upstream {
                 Some(connection) => connection,
                 None => self.connect().await?,
             };
-            let again = if is_new { None } else { repetition(&request) };
+            let again = if is_new { None } else { repeatable_copy(&request) };
             let before = connection.received.load(Ordering::Relaxed);
-            let interim = Interim::of(&mut request);
+            let interim = InterimCounter::of(&mut request);
             let sent = tokio::select! {
                 biased;
                 () = interim.over.notified() => return Err(Cause::InterimAnswers),
@@ -157,8 +160,8 @@ impl Upstream {
                 // All of them can come with the head.
                 Ok(_) if interim.is_over() => return Err(Cause::InterimAnswers),
                 Ok(response) => {
-                    let keep = keep(response.headers());
-                    return Ok(response.map(|body| Reading::new(body, connection, self, keep)));
+                    let keep = keep_alive_time(response.headers());
+                    return Ok(response.map(|body| PooledBody::new(body, connection, self, keep)));
                 }
                 Err(failed) => failed,
             };
@@ -176,9 +179,9 @@ impl Upstream {
         }
     }
 
-    async fn idle(&self) -> Option<Connection> {
+    async fn idle(&self) -> Option<PooledConnection> {
         loop {
-            let Idle { connection, until } = self.lock().pop()?;
+            let IdleConnection { connection, until } = self.lock().pop()?;
             if Instant::now() >= until {
                 continue;
             }
@@ -193,13 +196,14 @@ impl Upstream {
         }
     }
 
-    async fn connect(&self) -> Result<Connection, Cause> {
+    async fn connect(&self) -> Result<PooledConnection, Cause> {
         let connected = tokio::time::timeout(self.connect_timeout, TcpStream::connect(self.address.as_str()));
-        let stream = connected.await.map_err(|_| Cause::ConnectTimeout)?.map_err(|error| why(&error))?;
+        let stream =
+            connected.await.map_err(|_| Cause::ConnectTimeout)?.map_err(|error| connect_cause(&error))?;
         // A refinement: a connection without it still works.
         let _ = stream.set_nodelay(true);
         let received = Arc::<AtomicU64>::default();
-        let stream = Counted { stream, received: Arc::clone(&received) };
+        let stream = CountingStream { stream, received: Arc::clone(&received) };
         let mut http1 = http1::Builder::new();
         http1.max_buf_size(READ_BUFFER).max_header_size(MAX_HEAD);
         let made = http1.handshake(TokioIo::new(stream)).await;
@@ -210,27 +214,31 @@ impl Upstream {
                 tracing::debug!(%error, "upstream connection ended");
             }
         });
-        Ok(Connection { sender, received })
+        Ok(PooledConnection { sender, received })
     }
 
-    fn give_back(&self, connection: Connection, keep: Duration) {
+    fn give_back(&self, connection: PooledConnection, keep_alive_time: Duration) {
         let now = Instant::now();
         let mut idle = self.lock();
         if idle.first().is_some_and(|oldest| oldest.until <= now) {
             idle.retain(|one| one.until > now);
         }
-        if self.reuse && !keep.is_zero() && idle.len() < POOL_SIZE && !connection.sender.is_closed() {
-            idle.push(Idle { connection, until: now + keep });
+        if self.reuse
+            && !keep_alive_time.is_zero()
+            && idle.len() < POOL_SIZE
+            && !connection.sender.is_closed()
+        {
+            idle.push(IdleConnection { connection, until: now + keep_alive_time });
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Idle>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<IdleConnection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The same request once more, where sending it twice does nothing that sending it once does not.
-fn repetition(request: &Request<Body>) -> Option<Request<Body>> {
+fn repeatable_copy(request: &Request<OutgoingBody>) -> Option<Request<OutgoingBody>> {
     let is_safe = matches!(*request.method(), Method::GET | Method::HEAD) && request.body().is_end_stream();
     is_safe.then(|| {
         let mut again = Request::new(Inbound::none());
@@ -243,7 +251,7 @@ fn repetition(request: &Request<Body>) -> Option<Request<Body>> {
 }
 
 /// How long a connection may be idle: a second less than its origin says that it keeps it, or [`POOL_IDLE`].
-fn keep(headers: &HeaderMap) -> Duration {
+fn keep_alive_time(headers: &HeaderMap) -> Duration {
     let fields = headers.get_all("keep-alive").iter().filter_map(|value| value.to_str().ok());
     let timeout = fields.flat_map(|value| value.split(',')).find_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
@@ -255,7 +263,7 @@ fn keep(headers: &HeaderMap) -> Duration {
 }
 
 /// Why a connection does not come about.
-fn why(error: &io::Error) -> Cause {
+fn connect_cause(error: &io::Error) -> Cause {
     match error.kind() {
         ErrorKind::ConnectionRefused => Cause::ConnectionRefused,
         ErrorKind::TimedOut => Cause::ConnectTimeout,
@@ -267,14 +275,14 @@ fn why(error: &io::Error) -> Cause {
 
 /// Counts the interim answers to one request. hyper drops them as they come, however many.
 #[derive(Debug, Default)]
-struct Interim {
+struct InterimCounter {
     count: AtomicU64,
     over: Notify,
 }
 
-impl Interim {
-    fn of(request: &mut Request<Body>) -> Arc<Interim> {
-        let interim = Arc::<Interim>::default();
+impl InterimCounter {
+    fn of(request: &mut Request<OutgoingBody>) -> Arc<InterimCounter> {
+        let interim = Arc::<InterimCounter>::default();
         let counting = Arc::clone(&interim);
         hyper::ext::on_informational(request, move |_| {
             counting.count.fetch_add(1, Ordering::Relaxed);
@@ -292,12 +300,12 @@ impl Interim {
 
 /// Counts the bytes that come over a connection.
 #[derive(Debug)]
-struct Counted {
+struct CountingStream {
     stream: TcpStream,
     received: Arc<AtomicU64>,
 }
 
-impl AsyncRead for Counted {
+impl AsyncRead for CountingStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -310,7 +318,7 @@ impl AsyncRead for Counted {
     }
 }
 
-impl AsyncWrite for Counted {
+impl AsyncWrite for CountingStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -342,14 +350,19 @@ impl AsyncWrite for Counted {
 
 /// The body of an answer, with the connection that it comes over and how long that is kept.
 #[derive(Debug)]
-pub(super) struct Reading {
+pub(super) struct PooledBody {
     body: Incoming,
-    connection: Option<(Connection, Arc<Upstream>, Duration)>,
+    connection: Option<(PooledConnection, Arc<Upstream>, Duration)>,
 }
 
-impl Reading {
-    fn new(body: Incoming, connection: Connection, upstream: Arc<Upstream>, keep: Duration) -> Reading {
-        let mut reading = Reading { body, connection: Some((connection, upstream, keep)) };
+impl PooledBody {
+    fn new(
+        body: Incoming,
+        connection: PooledConnection,
+        upstream: Arc<Upstream>,
+        keep_alive_time: Duration,
+    ) -> PooledBody {
+        let mut reading = PooledBody { body, connection: Some((connection, upstream, keep_alive_time)) };
         if reading.body.is_end_stream() {
             reading.give_back();
         }
@@ -357,13 +370,13 @@ impl Reading {
     }
 
     fn give_back(&mut self) {
-        if let Some((connection, upstream, keep)) = self.connection.take() {
-            upstream.give_back(connection, keep);
+        if let Some((connection, upstream, keep_alive_time)) = self.connection.take() {
+            upstream.give_back(connection, keep_alive_time);
         }
     }
 }
 
-impl http_body::Body for Reading {
+impl http_body::Body for PooledBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -392,22 +405,22 @@ impl http_body::Body for Reading {
     }
 }
 
-impl Service<Request<Body>> for Upstreams {
-    type Response = Response<Reading>;
+impl Service<Request<OutgoingBody>> for Upstreams {
+    type Response = Response<PooledBody>;
     type Error = UpstreamFailure;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Reading>, UpstreamFailure>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<PooledBody>, UpstreamFailure>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), UpstreamFailure>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, request: Request<OutgoingBody>) -> Self::Future {
         let destination = request.extensions().get::<Destination>();
         let upstream = destination.and_then(|Destination(name)| self.0.load().get(name).cloned());
         Box::pin(async move {
             let upstream = upstream.ok_or(Cause::NoUpstream)?;
             let request = upstream.address(request).ok_or(Cause::NoUpstream)?;
-            let answered = tokio::time::timeout(upstream.timeout, Arc::clone(&upstream).ask(request)).await;
+            let answered = tokio::time::timeout(upstream.timeout, Arc::clone(&upstream).send(request)).await;
             Ok(answered.unwrap_or(Err(Cause::HeadTimeout))?)
         })
     }
@@ -431,9 +444,9 @@ mod tests {
             ("max=3", 4),
         ] {
             let headers = HeaderMap::from_iter([("keep-alive".parse().unwrap(), value.parse().unwrap())]);
-            assert_eq!(keep(&headers), Duration::from_secs(seconds), "{value}");
+            assert_eq!(keep_alive_time(&headers), Duration::from_secs(seconds), "{value}");
         }
-        assert_eq!(keep(&HeaderMap::new()), POOL_IDLE);
+        assert_eq!(keep_alive_time(&HeaderMap::new()), POOL_IDLE);
     }
 
     #[test]

@@ -72,7 +72,7 @@ pub(super) fn explain(
     let inquiry =
         Inquiry { asked, pack, knowledge: &knowledge, request, named, case: case.as_ref(), method, now };
     let mut told = inquiry.explain(asking)?;
-    let refused = notice::findings(&knowledge.policies()?, config, now);
+    let refused = notice::check(&knowledge.policies()?, config, now);
     told.notes.extend(other_policy(place, pack, refused.is_empty()));
     told.notes.extend(refused.iter().map(|finding| {
         format!("these policies do not come into force: {}: {}", finding.code(), finding.line())

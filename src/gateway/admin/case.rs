@@ -8,26 +8,26 @@ use jiff::Timestamp;
 use serde_json::Value;
 use ulid::Ulid;
 
-use super::{Admin, Answer, Asked, Fault, ok};
+use super::{AdminApi, AdminProblem, AdminRequest, AdminResponse, ok};
 use crate::ledger::{self, Entity};
 
-impl Admin {
-    pub(super) async fn cases(&self) -> Result<Answer, Fault> {
+impl AdminApi {
+    pub(super) async fn cases(&self) -> Result<AdminResponse, AdminProblem> {
         let cases = self.read_ledger(|archive| archive.cases(Timestamp::now())).await?;
         Ok(ok(&cases.into_iter().map(Value::Object).collect()))
     }
 
-    pub(super) async fn case(&self, id: Arc<str>) -> Result<Answer, Fault> {
+    pub(super) async fn case(&self, id: Arc<str>) -> Result<AdminResponse, AdminProblem> {
         let case = self.read_ledger(move |archive| archive.case(&id, Timestamp::now())).await?;
-        case.map(|case| ok(&Value::Object(case))).ok_or_else(Fault::not_found)
+        case.map(|case| ok(&Value::Object(case))).ok_or_else(AdminProblem::not_found)
     }
 
     /// One without an id of its own gets one.
     pub(super) async fn register_case(
         &self,
-        asked: &Asked,
+        asked: &AdminRequest,
         request: Request<Incoming>,
-    ) -> Result<Answer, Fault> {
+    ) -> Result<AdminResponse, AdminProblem> {
         let (key, body) = asked.event(request).await?;
         let names = self.gatehouse.ledger.names();
         let (entity, draft) = ledger::parse_case(&body, fresh_id(key.as_deref()), names)?;
@@ -35,7 +35,7 @@ impl Admin {
             Entity::Case(id) => Value::from(&**id),
             Entity::Subject(_) | Entity::Controller(_) | Entity::Recipient(_) => Value::Null,
         };
-        let mut answer = self.recorded(asked, key, &entity, draft).await?;
+        let mut answer = self.append_event(asked, key, &entity, draft).await?;
         answer.insert("case".to_owned(), case);
         Ok(ok(&Value::Object(answer)))
     }

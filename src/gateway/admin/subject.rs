@@ -6,7 +6,7 @@ use http::StatusCode;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Admin, Answer, Fault, ok, with_type};
+use super::{AdminApi, AdminProblem, AdminResponse, ok, response};
 use crate::decision::RecipientFacts;
 use crate::exchange::Gatehouse;
 use crate::exchange::pages::opt_out;
@@ -14,35 +14,35 @@ use crate::policy::Pack;
 use crate::report::{self, Disclosure, Report, ReportError, Sources};
 use crate::vocabulary::SubjectId;
 
-impl Admin {
+impl AdminApi {
     /// Who received what about a person, but for what is confidential still.
-    pub(super) async fn disclosures(&self, person: SubjectId) -> Result<Answer, Fault> {
+    pub(super) async fn disclosures(&self, person: SubjectId) -> Result<AdminResponse, AdminProblem> {
         let disclosures: Vec<Disclosure> =
             self.read_log(person, |sources, _, now| report::disclosures(sources, now)).await?;
-        Ok(ok(&serde_json::to_value(disclosures).map_err(|_| unwritable())?))
+        Ok(ok(&serde_json::to_value(disclosures).map_err(|_| report_unavailable())?))
     }
 
     /// What a person is told about themselves.
-    pub(super) async fn report(&self, person: SubjectId, html: bool) -> Result<Answer, Fault> {
+    pub(super) async fn report(&self, person: SubjectId, html: bool) -> Result<AdminResponse, AdminProblem> {
         let report: Option<Report> =
             self.read_log(person, |sources, person, now| report::report(person, sources, now)).await?;
-        let report = report.ok_or_else(Fault::not_found)?;
+        let report = report.ok_or_else(AdminProblem::not_found)?;
         if html {
-            return Ok(with_type(StatusCode::OK, "text/html; charset=utf-8", report::html(&report)));
+            return Ok(response(StatusCode::OK, "text/html; charset=utf-8", report::html(&report)));
         }
-        Ok(ok(&serde_json::to_value(report).map_err(|_| unwritable())?))
+        Ok(ok(&serde_json::to_value(report).map_err(|_| report_unavailable())?))
     }
 
     /// What people have asked for and nobody has answered yet.
-    pub(super) fn requests(&self) -> Answer {
+    pub(super) fn requests(&self) -> AdminResponse {
         let now = Timestamp::now();
         let open = self.gatehouse.ledger.requests();
         ok(&open.iter().map(|request| Value::Object(request.json(now))).collect())
     }
 
     /// What goes into the head of a person's marketing e-mail, but for the address of this gateway.
-    pub(super) fn opt_out_link(&self, person: &SubjectId) -> Result<Answer, Fault> {
-        let token = self.gatehouse.opt_out.links.token(person).ok_or_else(Fault::not_found)?;
+    pub(super) fn opt_out_link(&self, person: &SubjectId) -> Result<AdminResponse, AdminProblem> {
+        let token = self.gatehouse.opt_out.links.token(person).ok_or_else(AdminProblem::not_found)?;
         Ok(ok(&json!({
             "path": format!("{}{token}", opt_out::PATH),
             "list-unsubscribe-post": opt_out::ONE_CLICK,
@@ -54,7 +54,7 @@ impl Admin {
         &self,
         person: SubjectId,
         read: impl FnOnce(&Sources<'_>, &SubjectId, Timestamp) -> Result<T, ReportError> + Send + 'static,
-    ) -> Result<T, Fault> {
+    ) -> Result<T, AdminProblem> {
         // What an answer has left is on record, though perhaps not yet in the file.
         self.gatehouse.log.flush().await;
         let gatehouse = Arc::clone(&self.gatehouse);
@@ -76,10 +76,10 @@ impl Admin {
             };
             read(&sources, &person, now)
         };
-        let read = tokio::task::spawn_blocking(work).await.map_err(|_| unwritable())?;
+        let read = tokio::task::spawn_blocking(work).await.map_err(|_| report_unavailable())?;
         read.map_err(|error| match error {
             ReportError::Ledger(error) => error.into(),
-            ReportError::Log(_) => Fault::new(
+            ReportError::Log(_) => AdminProblem::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "audit-unavailable",
                 "the disclosure log cannot be read",
@@ -88,6 +88,6 @@ impl Admin {
     }
 }
 
-fn unwritable() -> Fault {
-    Fault::new(StatusCode::INTERNAL_SERVER_ERROR, "report-unavailable", "the report cannot be written")
+fn report_unavailable() -> AdminProblem {
+    AdminProblem::new(StatusCode::INTERNAL_SERVER_ERROR, "report-unavailable", "the report cannot be written")
 }

@@ -38,8 +38,9 @@ impl Remembered {
     /// A gateway starts, or reloads, on a day with these packs.
     fn load_all(&mut self, day: &str, places: &[(&str, &[Arc<Pack>])]) -> Result<(), String> {
         let now = format!("{day}T09:00:00Z").parse().unwrap();
-        let places = Places(places.iter().map(|(place, pack)| ((*place).to_owned(), *pack)).collect());
-        let Examined { findings, memory } = examine(&self.0, &places, now);
+        let places =
+            ConfiguredPlaces(places.iter().map(|(place, pack)| ((*place).to_owned(), *pack)).collect());
+        let NoticeResult { findings, memory } = examine(&self.0, &places, now);
         for (digest, seen) in &memory.first_seen {
             self.0.first_seen.entry(*digest).or_insert(*seen);
         }

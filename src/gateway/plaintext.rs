@@ -18,7 +18,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// To HTTP/1.0 an answer without a length ends where the connection does: one that is cut must not end like
 /// that, so the connection is reset.
 #[derive(Debug)]
-pub(super) struct Plain {
+pub(super) struct PlaintextStream {
     stream: TcpStream,
     /// Read to tell the protocol, and to be read once more by it.
     first: BytesMut,
@@ -28,9 +28,9 @@ pub(super) struct Plain {
     ended: bool,
 }
 
-impl Plain {
-    pub(super) fn new(stream: TcpStream) -> Plain {
-        Plain { stream, first: BytesMut::new(), unframed: Arc::default(), ended: false }
+impl PlaintextStream {
+    pub(super) fn new(stream: TcpStream) -> PlaintextStream {
+        PlaintextStream { stream, first: BytesMut::new(), unframed: Arc::default(), ended: false }
     }
 
     /// To be set while an answer without a length is under way.
@@ -59,13 +59,13 @@ impl Plain {
     }
 }
 
-impl AsyncRead for Plain {
+impl AsyncRead for PlaintextStream {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let Plain { stream, first, .. } = self.get_mut();
+        let PlaintextStream { stream, first, .. } = self.get_mut();
         if !first.is_empty() {
             let some = first.len().min(buffer.remaining());
             buffer.put_slice(&first.split_to(some));
@@ -75,7 +75,7 @@ impl AsyncRead for Plain {
     }
 }
 
-impl AsyncWrite for Plain {
+impl AsyncWrite for PlaintextStream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.get_mut().stream).poll_write(context, bytes)
     }
@@ -103,7 +103,7 @@ impl AsyncWrite for Plain {
     }
 }
 
-impl Drop for Plain {
+impl Drop for PlaintextStream {
     fn drop(&mut self) {
         if !self.ended && self.unframed.load(Ordering::Relaxed) {
             let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
@@ -144,7 +144,7 @@ mod tests {
                         tokio::task::yield_now().await;
                     }
                 });
-                let mut plain = Plain::new(socket.accept().await.unwrap().0);
+                let mut plain = PlaintextStream::new(socket.accept().await.unwrap().0);
                 assert_eq!(plain.begins_http2().await.unwrap(), expected);
                 sending.await.unwrap();
                 let mut read = Vec::new();
@@ -160,7 +160,7 @@ mod tests {
         let mut stream = TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
         stream.write_all(b"PRI").await.unwrap();
         drop(stream);
-        let mut plain = Plain::new(socket.accept().await.unwrap().0);
+        let mut plain = PlaintextStream::new(socket.accept().await.unwrap().0);
         assert_eq!(plain.begins_http2().await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 }

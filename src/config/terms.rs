@@ -13,7 +13,7 @@ use crate::vocabulary::{
 
 /// The vocabulary of a pack, and how ids are read beside it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Words<'p> {
+pub(super) struct PackTerms<'p> {
     pub vocabulary: &'p Vocabulary,
     /// Whether these are all words. They are not where the pack that may add some does not read:
     /// what it says would make findings of what is right.
@@ -21,7 +21,7 @@ pub(super) struct Words<'p> {
     pub namespaces: &'p Namespaces,
 }
 
-impl Words<'_> {
+impl PackTerms<'_> {
     pub(super) fn kind(&self, document: &Document<'_>, name: &At<&str>) -> Option<KindId> {
         self.find(document, "recipient kind", name, self.vocabulary.kinds())
     }

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::mapping::Written;
+use super::mapping::LocatedMapping;
 use crate::document::join;
 use crate::exchange::route::Recipient;
 use crate::finding::Finding;
@@ -17,15 +17,15 @@ use crate::scrub::FieldMapping;
 use crate::vocabulary::{CategoryId, KindId, PurposeId, Vocabulary};
 
 /// Who asks for what, and why.
-type Point = (KindId, PurposeId, CategoryId);
+type KindPurposeCategory = (KindId, PurposeId, CategoryId);
 /// The revision of a pack, and a question to it.
-type Asked = (Arc<str>, Point);
+type ComparisonKey = (Arc<str>, KindPurposeCategory);
 
 /// Compares the categories below a category with it, and remembers what it found: many routes map the same.
 #[derive(Debug, Default)]
-pub(super) struct Comparison {
+pub(super) struct CategoryComparison {
     /// The first category below that is judged otherwise.
-    known: RefCell<HashMap<Asked, Option<CategoryId>>>,
+    known: RefCell<HashMap<ComparisonKey, Option<CategoryId>>>,
 }
 
 /// Who can receive the fields of a route, and by which rules.
@@ -36,12 +36,12 @@ pub(super) struct Audience<'r> {
     pub recipients: &'r [Arc<Recipient>],
     /// The purposes that the route serves; all where it names none.
     pub purposes: Option<&'r [PurposeId]>,
-    pub comparison: &'r Comparison,
+    pub comparison: &'r CategoryComparison,
 }
 
 impl Audience<'_> {
     /// Names every field that may hold what is judged otherwise than the field for somebody who can ask for it.
-    pub(super) fn look(&self, sets: &[Written<'_>]) {
+    pub(super) fn warn(&self, sets: &[LocatedMapping<'_>]) {
         let Some(words) = self.packs.first().map(|pack| pack.vocabulary()) else { return };
         let points: Vec<(&Pack, BTreeSet<(KindId, PurposeId)>)> =
             self.packs.iter().map(|pack| (&**pack, self.points(pack))).collect();
@@ -81,7 +81,7 @@ impl Audience<'_> {
         &self,
         points: &[(&Pack, BTreeSet<(KindId, PurposeId)>)],
         wide: CategoryId,
-    ) -> Option<Point> {
+    ) -> Option<KindPurposeCategory> {
         points.iter().find_map(|(pack, points)| {
             points.iter().find_map(|&(kind, purpose)| {
                 let below = self.comparison.below(pack, (kind, purpose, wide))?;
@@ -91,8 +91,8 @@ impl Audience<'_> {
     }
 }
 
-impl Comparison {
-    fn below(&self, pack: &Pack, point: Point) -> Option<CategoryId> {
+impl CategoryComparison {
+    fn below(&self, pack: &Pack, point: KindPurposeCategory) -> Option<CategoryId> {
         let key = (Arc::clone(pack.revision()), point);
         if let Some(known) = self.known.borrow().get(&key) {
             return *known;
@@ -104,7 +104,7 @@ impl Comparison {
 }
 
 /// The first category below that leaves in another form, or under other conditions, or is kept for another time.
-fn first_below(pack: &Pack, (kind, purpose, wide): Point) -> Option<CategoryId> {
+fn first_below(pack: &Pack, (kind, purpose, wide): KindPurposeCategory) -> Option<CategoryId> {
     let (words, rulebook) = (pack.vocabulary(), pack.rulebook());
     let tree = words.categories();
     let mut below = tree.in_order().into_iter().filter(|&id| id != wide && tree.within(id, wide)).peekable();
@@ -123,7 +123,7 @@ fn is_named_already(words: &Vocabulary, field: &FieldMapping, category: Category
     field.categories.len() == 1 && words.well_known().personal == category
 }
 
-fn finding(words: &Vocabulary, wide: CategoryId, (kind, purpose, below): Point) -> Finding {
+fn finding(words: &Vocabulary, wide: CategoryId, (kind, purpose, below): KindPurposeCategory) -> Finding {
     let tree = words.categories();
     let name = |category| format!("`{}`", tree.name(category));
     let children = tree.in_order().into_iter().filter(|&id| tree.parent(id) == Some(wide));

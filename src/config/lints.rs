@@ -13,9 +13,9 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use super::mapping::Written;
-use super::words::Words;
-use super::{Config, Listener, Upstream};
+use super::mapping::LocatedMapping;
+use super::terms::PackTerms;
+use super::{Config, ListenerSection, UpstreamSection};
 use crate::decision::{Asking, Classes, Foresight, LegalReference, PathNames, RecipientFacts};
 use crate::document::{At, Document, Fields};
 use crate::exchange::route::{Recipient, Route};
@@ -26,7 +26,7 @@ use crate::vocabulary::{Basis, CategoryId, EEA, KindId, Operation, PurposeId, Sa
 
 /// The codes of warnings that are told only where the configuration loads: an error elsewhere may be
 /// what makes them.
-pub(super) const CODES: &[&str] = &[
+pub(super) const CODES_AFTER_LOADING: &[&str] = &[
     "agreement-ended",
     "agreement-missing",
     "allow-unused",
@@ -51,20 +51,20 @@ pub(super) const CODES: &[&str] = &[
 ];
 
 /// Looks at the files of a configuration that loads.
-pub(super) fn look<'d>(documents: impl Iterator<Item = &'d Document<'d>>, config: &Config, now: Timestamp) {
+pub(super) fn check<'d>(documents: impl Iterator<Item = &'d Document<'d>>, config: &Config, now: Timestamp) {
     let today = now.to_zoned(TimeZone::UTC).date();
-    let mut operations = Operations::new(config);
+    let mut operations = OperationLints::new(config);
     for document in documents {
         let mut root = document.root("a file of the configuration");
         if !root.texts("policy").is_empty() {
-            look_at_pack(&mut root, config.packs.first());
+            check_pack(&mut root, config.packs.first());
         }
         // The first file alone has listeners.
         for (fields, listener) in root.tables("listener", "a listener").into_iter().zip(&config.listeners) {
-            look_at_certificate(fields, listener, now);
+            check_certificate(fields, listener, now);
         }
         for fields in root.tables("upstream", "an upstream") {
-            look_at_upstream(fields, config);
+            check_upstream(fields, config);
         }
         for mut fields in root.tables("recipient", "a recipient") {
             let name = fields.text("name");
@@ -72,22 +72,22 @@ pub(super) fn look<'d>(documents: impl Iterator<Item = &'d Document<'d>>, config
                 name.as_ref().is_some_and(|name| *recipient.name == *name.value)
             };
             if let Some(recipient) = config.recipients.iter().find(named) {
-                RecipientAt { fields, recipient, config }.look(today);
+                RecipientLints { fields, recipient, config }.check(today);
             }
         }
         for mut fields in root.tables("route", "a route") {
             let name = fields.text("name");
             let named = |route: &&Arc<Route>| name.as_ref().is_some_and(|name| *route.name == *name.value);
             if let Some(route) = config.routes.iter().find(named) {
-                look_at_pack(&mut fields, config.packs.get(route.pack));
-                operations.look_at(&mut fields, route);
+                check_pack(&mut fields, config.packs.get(route.pack));
+                operations.check(&mut fields, route);
             }
         }
     }
 }
 
 /// A pack in which nothing is said to be about nobody withholds what a mapping calls `non-personal`.
-fn look_at_pack(fields: &mut Fields<'_>, versions: Option<&Vec<Arc<Pack>>>) {
+fn check_pack(fields: &mut Fields<'_>, versions: Option<&Vec<Arc<Pack>>>) {
     let Some(named) = fields.texts("policy").into_iter().next() else { return };
     let mut rules = versions.into_iter().flatten().flat_map(|pack| pack.rulebook().rules());
     if rules.any(|rule| rule.basis == Some(Basis::NotPersonal)) {
@@ -103,20 +103,20 @@ fn look_at_pack(fields: &mut Fields<'_>, versions: Option<&Vec<Arc<Pack>>>) {
 
 /// Finds routes on which some recipient is always refused what changes data, because its rules are about its own and
 /// the path does not say whose they are.
-struct Operations<'c> {
+struct OperationLints<'c> {
     config: &'c Config,
     /// By pack and version.
     foresights: Vec<Vec<Foresight<'c>>>,
 }
 
-impl<'c> Operations<'c> {
-    fn new(config: &'c Config) -> Operations<'c> {
+impl<'c> OperationLints<'c> {
+    fn new(config: &'c Config) -> OperationLints<'c> {
         let versions =
             |versions: &'c Vec<Arc<Pack>>| versions.iter().map(|pack| Foresight::new(pack)).collect();
-        Operations { config, foresights: config.packs.iter().map(versions).collect() }
+        OperationLints { config, foresights: config.packs.iter().map(versions).collect() }
     }
 
-    fn look_at(&mut self, fields: &mut Fields<'_>, route: &Route) {
+    fn check(&mut self, fields: &mut Fields<'_>, route: &Route) {
         let mut refused: Vec<String> = Vec::new();
         for recipient in &self.config.recipients {
             let mut needs =
@@ -173,7 +173,7 @@ impl<'c> Operations<'c> {
     }
 }
 
-fn look_at_certificate(mut fields: Fields<'_>, listener: &Listener, now: Timestamp) {
+fn check_certificate(mut fields: Fields<'_>, listener: &ListenerSection, now: Timestamp) {
     let ends = listener.tls.as_ref().and_then(|tls| tls.not_after);
     let Some(ended) = ends.and_then(|ends| Timestamp::from_second(ends).ok()).filter(|ends| *ends < now)
     else {
@@ -186,7 +186,7 @@ fn look_at_certificate(mut fields: Fields<'_>, listener: &Listener, now: Timesta
     fields.document().find(finding.label("expired").hint(hint), at);
 }
 
-fn look_at_upstream(mut fields: Fields<'_>, config: &Config) {
+fn check_upstream(mut fields: Fields<'_>, config: &Config) {
     let (Some(name), Some(url)) = (fields.text("name"), fields.text("url")) else { return };
     let Some(upstream) = config.upstreams.iter().find(|upstream| *upstream.name == *name.value) else {
         return;
@@ -198,11 +198,15 @@ fn look_at_upstream(mut fields: Fields<'_>, config: &Config) {
 }
 
 /// The listener of this gateway that an upstream's address leads to.
-fn own_listener(upstream: &Upstream, listeners: &[Listener], admin: SocketAddr) -> Option<&'static str> {
+fn own_listener(
+    upstream: &UpstreamSection,
+    listeners: &[ListenerSection],
+    admin: SocketAddr,
+) -> Option<&'static str> {
     let authority: Authority = upstream.authority.parse().ok()?;
     let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
     let port = authority.port_u16().unwrap_or(80);
-    let public = |listener: &Listener| {
+    let public = |listener: &ListenerSection| {
         let named = listener.authorities.iter().any(|served| {
             let served: Option<Authority> = served.parse().ok();
             served.is_some_and(|served| served.host().eq_ignore_ascii_case(&host))
@@ -228,18 +232,18 @@ fn leads_to(host: &str, bound: IpAddr) -> bool {
 }
 
 /// A recipient and its table.
-struct RecipientAt<'d, 'c> {
+struct RecipientLints<'d, 'c> {
     fields: Fields<'d>,
     recipient: &'c Recipient,
     config: &'c Config,
 }
 
-impl RecipientAt<'_, '_> {
-    fn look(mut self, today: Date) {
-        self.look_at_credentials();
-        self.look_at_purposes();
-        self.look_at_agreement(today);
-        self.look_at_transfers();
+impl RecipientLints<'_, '_> {
+    fn check(mut self, today: Date) {
+        self.check_credentials();
+        self.check_purposes();
+        self.check_agreement(today);
+        self.check_transfers();
     }
 
     fn warn(&self, finding: Finding, at: Range<usize>) {
@@ -250,7 +254,7 @@ impl RecipientAt<'_, '_> {
         &self.recipient.in_agreement
     }
 
-    fn look_at_credentials(&mut self) {
+    fn check_credentials(&mut self) {
         let credentials = self.fields.tables("credentials", "a credential");
         if credentials.is_empty() {
             let words = format!("nobody can be `{}`: it has no credentials", self.recipient.name);
@@ -280,7 +284,7 @@ impl RecipientAt<'_, '_> {
         }
     }
 
-    fn look_at_purposes(&mut self) {
+    fn check_purposes(&mut self) {
         let named = self.fields.texts("purposes");
         if named.is_empty() {
             let words = format!("`{}` is registered for no purpose", self.recipient.name);
@@ -317,7 +321,7 @@ impl RecipientAt<'_, '_> {
         })
     }
 
-    fn look_at_agreement(&mut self, today: Date) {
+    fn check_agreement(&mut self, today: Date) {
         let kind = self.facts().kind;
         match &self.recipient.agreement {
             None if self.config.vocabulary.needs_agreement(kind) => {
@@ -341,7 +345,7 @@ impl RecipientAt<'_, '_> {
         }
     }
 
-    fn look_at_transfers(&mut self) {
+    fn check_transfers(&mut self) {
         if self.facts().safeguard != Safeguard::None || &*self.config.exporter_region != EEA {
             return;
         }
@@ -379,10 +383,10 @@ fn releases_personal(pack: &Pack, kind: KindId, purpose: PurposeId) -> bool {
 }
 
 /// Looks at a route's path, methods and purposes.
-pub(super) fn look_at_route(fields: &mut Fields<'_>) {
+pub(super) fn check_route(fields: &mut Fields<'_>) {
     let document = fields.document();
     if let Some(path) = fields.text("path") {
-        look_at_pattern(document, &path);
+        check_pattern(document, &path);
     }
     for (key, code, never) in [
         ("methods", "route-without-methods", "this route serves no method"),
@@ -397,7 +401,7 @@ pub(super) fn look_at_route(fields: &mut Fields<'_>) {
 }
 
 /// A parameter in the notation of other proxies is a text here.
-fn look_at_pattern(document: &Document<'_>, path: &At<&str>) {
+fn check_pattern(document: &Document<'_>, path: &At<&str>) {
     let foreign = |segment: &&str| {
         segment.starts_with(':')
             || segment.contains('*')
@@ -420,9 +424,9 @@ fn look_at_pattern(document: &Document<'_>, path: &At<&str>) {
 }
 
 /// Looks at the record sets of a personal route. `releases_unclassified`: what nothing classifies leaves.
-pub(super) fn look_at_records(
-    sets: &[Written<'_>],
-    words: &Words<'_>,
+pub(super) fn check_records(
+    sets: &[LocatedMapping<'_>],
+    words: &PackTerms<'_>,
     route: &str,
     table: (&Document<'_>, Range<usize>),
     releases_unclassified: bool,
@@ -454,11 +458,11 @@ pub(super) fn look_at_records(
             let finding = Finding::warning("personal-without-subject", message).label("has no subject");
             set.warn(finding.hint("add `subject = \"@.id\"` to the record it stands in"), &field.path);
         }
-        look_at_paths(set, words);
+        check_paths(set, words);
     }
 }
 
-fn look_at_paths(set: &Written<'_>, words: &Words<'_>) {
+fn check_paths(set: &LocatedMapping<'_>, words: &PackTerms<'_>) {
     let fields = set.mapping.fields.iter().map(|field| &field.path);
     for path in fields.chain([&set.mapping.path]).filter(|path| stands_for_names(path)) {
         let message = format!("the names that `{path}` goes through leave with what is below them");

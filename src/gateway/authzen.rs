@@ -27,19 +27,19 @@ use crate::scrub::{PathIdentities, PathIds, Record, RecordPolicy};
 use crate::vocabulary::{Basis, CategoryId, Form, Operation, SubjectId};
 
 /// Most evaluations of one request.
-const MOST_EVALUATIONS: usize = 1000;
+const MAX_EVALUATIONS: usize = 1000;
 
 /// One access evaluation request; in a batch, what an evaluation does not say is said for all.
 #[derive(Clone, Debug, Default, Deserialize)]
-struct Question {
-    subject: Option<Named>,
+struct EvaluationRequest {
+    subject: Option<AuthzenEntity>,
     action: Option<Action>,
-    resource: Option<Named>,
+    resource: Option<AuthzenEntity>,
     context: Option<Map<String, Value>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
-struct Named {
+struct AuthzenEntity {
     #[serde(rename = "type")]
     kind: String,
     id: String,
@@ -55,25 +55,25 @@ struct Action {
 }
 
 #[derive(Debug, Deserialize)]
-struct Batch {
+struct EvaluationsRequest {
     #[serde(flatten)]
-    common: Question,
+    common: EvaluationRequest,
     #[serde(default)]
-    evaluations: Vec<Question>,
+    evaluations: Vec<EvaluationRequest>,
     #[serde(default)]
-    options: Options,
+    options: BatchOptions,
 }
 
 #[derive(Debug, Default, Deserialize)]
-struct Options {
+struct BatchOptions {
     #[serde(default)]
-    evaluations_semantic: Semantic,
+    evaluations_semantic: BatchSemantics,
 }
 
 /// When a batch is over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Semantic {
+enum BatchSemantics {
     #[default]
     ExecuteAll,
     DenyOnFirstDeny,
@@ -83,14 +83,19 @@ enum Semantic {
 /// Why a request is no access evaluation request.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct Malformed(String);
+pub(super) struct MalformedRequest(String);
 
 /// Answers an access evaluation request.
 ///
 /// # Errors
 /// [`Malformed`]: it is not one.
-pub(super) fn evaluation(gatehouse: &Gatehouse, body: &[u8], now: Timestamp) -> Result<Value, Malformed> {
-    let question: Question = serde_json::from_slice(body).map_err(|error| Malformed(error.to_string()))?;
+pub(super) fn evaluation(
+    gatehouse: &Gatehouse,
+    body: &[u8],
+    now: Timestamp,
+) -> Result<Value, MalformedRequest> {
+    let question: EvaluationRequest =
+        serde_json::from_slice(body).map_err(|error| MalformedRequest(error.to_string()))?;
     evaluate(gatehouse, &question, now)
 }
 
@@ -98,26 +103,33 @@ pub(super) fn evaluation(gatehouse: &Gatehouse, body: &[u8], now: Timestamp) -> 
 ///
 /// # Errors
 /// [`Malformed`]: it is not one. An evaluation that is none is denied by itself.
-pub(super) fn evaluations(gatehouse: &Gatehouse, body: &[u8], now: Timestamp) -> Result<Value, Malformed> {
-    let batch: Batch = serde_json::from_slice(body).map_err(|error| Malformed(error.to_string()))?;
+pub(super) fn evaluations(
+    gatehouse: &Gatehouse,
+    body: &[u8],
+    now: Timestamp,
+) -> Result<Value, MalformedRequest> {
+    let batch: EvaluationsRequest =
+        serde_json::from_slice(body).map_err(|error| MalformedRequest(error.to_string()))?;
     if batch.evaluations.is_empty() {
         return evaluate(gatehouse, &batch.common, now);
     }
-    if batch.evaluations.len() > MOST_EVALUATIONS {
-        return Err(Malformed(format!("more than {MOST_EVALUATIONS} evaluations")));
+    if batch.evaluations.len() > MAX_EVALUATIONS {
+        return Err(MalformedRequest(format!("more than {MAX_EVALUATIONS} evaluations")));
     }
     let mut answers = Vec::new();
     for question in batch.evaluations {
         let question = question.or(&batch.common);
         let answer = evaluate(gatehouse, &question, now).unwrap_or_else(
-            |Malformed(message)| json!({ "decision": false, "context": { "error": { "status": 400, "message": message } } }),
+            |MalformedRequest(message)| json!({ "decision": false, "context": { "error": { "status": 400, "message": message } } }),
         );
         let permits = answer.get("decision") == Some(&Value::Bool(true));
         answers.push(answer);
         match batch.options.evaluations_semantic {
-            Semantic::DenyOnFirstDeny if !permits => break,
-            Semantic::PermitOnFirstPermit if permits => break,
-            Semantic::ExecuteAll | Semantic::DenyOnFirstDeny | Semantic::PermitOnFirstPermit => {}
+            BatchSemantics::DenyOnFirstDeny if !permits => break,
+            BatchSemantics::PermitOnFirstPermit if permits => break,
+            BatchSemantics::ExecuteAll
+            | BatchSemantics::DenyOnFirstDeny
+            | BatchSemantics::PermitOnFirstPermit => {}
         }
     }
     Ok(json!({ "evaluations": answers }))
@@ -132,10 +144,10 @@ pub(super) fn configuration(base: &str) -> Value {
     })
 }
 
-impl Question {
-    fn or(self, common: &Question) -> Question {
-        let Question { subject, action, resource, context } = self;
-        Question {
+impl EvaluationRequest {
+    fn or(self, common: &EvaluationRequest) -> EvaluationRequest {
+        let EvaluationRequest { subject, action, resource, context } = self;
+        EvaluationRequest {
             subject: subject.or_else(|| common.subject.clone()),
             action: action.or_else(|| common.action.clone()),
             resource: resource.or_else(|| common.resource.clone()),
@@ -144,8 +156,12 @@ impl Question {
     }
 }
 
-fn evaluate(gatehouse: &Gatehouse, question: &Question, now: Timestamp) -> Result<Value, Malformed> {
-    let missing = |what: &str| Malformed(format!("`{what}` is missing"));
+fn evaluate(
+    gatehouse: &Gatehouse,
+    question: &EvaluationRequest,
+    now: Timestamp,
+) -> Result<Value, MalformedRequest> {
+    let missing = |what: &str| MalformedRequest(format!("`{what}` is missing"));
     let subject = question.subject.as_ref().ok_or_else(|| missing("subject"))?;
     let action = question.action.as_ref().ok_or_else(|| missing("action"))?;
     let resource = question.resource.as_ref().ok_or_else(|| missing("resource"))?;
@@ -217,7 +233,7 @@ fn evaluate(gatehouse: &Gatehouse, question: &Question, now: Timestamp) -> Resul
         actor: None,
     };
     let mapped = route.and_then(|route| route.mapped());
-    let inquiry = Inquiry {
+    let inquiry = AccessEvaluation {
         gatehouse,
         decisions,
         asking: &asking,
@@ -237,7 +253,7 @@ fn evaluate(gatehouse: &Gatehouse, question: &Question, now: Timestamp) -> Resul
 
 /// One question about one person and one category, as the gateway asks it of each record; about an operation other
 /// than `disclose`, as it asks it where the path names that person and that account.
-struct Inquiry<'q> {
+struct AccessEvaluation<'q> {
     gatehouse: &'q Gatehouse,
     decisions: &'q Decisions,
     asking: &'q Asking,
@@ -249,7 +265,7 @@ struct Inquiry<'q> {
     now: Timestamp,
 }
 
-impl Inquiry<'_> {
+impl AccessEvaluation<'_> {
     /// The decision, and until when it holds if nothing happens.
     fn judge(&self, category: CategoryId) -> Result<(Release, Option<Timestamp>), Denial> {
         let admitted = self.decisions.admit_once(self.asking, &Classes::new(vec![vec![category]], false))?;
@@ -392,11 +408,11 @@ fn unknown(why: &str) -> Value {
     json!({ "decision": false, "context": { "form": Form::Removed, "reason_admin": { "en": why } } })
 }
 
-fn text<'m>(members: &'m Map<String, Value>, key: &str) -> Result<Option<&'m str>, Malformed> {
+fn text<'m>(members: &'m Map<String, Value>, key: &str) -> Result<Option<&'m str>, MalformedRequest> {
     match members.get(key) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(Malformed(format!("`{key}` is not a text"))),
+        Some(_) => Err(MalformedRequest(format!("`{key}` is not a text"))),
     }
 }
 
@@ -405,8 +421,8 @@ fn identity(
     members: &Map<String, Value>,
     key: &str,
     names: &dyn Names,
-) -> Result<Option<SubjectId>, Malformed> {
-    let wrong = |_| Malformed(format!("`{key}` is not an id"));
+) -> Result<Option<SubjectId>, MalformedRequest> {
+    let wrong = |_| MalformedRequest(format!("`{key}` is not an id"));
     let (id, namespace) = match members.get(key) {
         None | Some(Value::Null) => return Ok(None),
         Some(Value::Object(id)) => (id.get("id"), text(id, "namespace")?),
@@ -419,7 +435,7 @@ fn identity(
     };
     ledger::person(&id, namespace, names).map(Some).map_err(|error| match error {
         // Which of them it is, the caller can tell by the key.
-        ledger::EventError::Member { what, .. } => Malformed(format!("`{key}` {what}")),
+        ledger::EventError::Member { what, .. } => MalformedRequest(format!("`{key}` {what}")),
         _ => wrong(()),
     })
 }
