@@ -19,7 +19,7 @@ use crate::retention;
 
 /// One exchange that is over.
 #[derive(Debug, Serialize)]
-pub struct Line<'a> {
+pub struct AccessLogLine<'a> {
     pub time: Timestamp,
     pub decision: &'a str,
     pub recipient: &'a str,
@@ -35,11 +35,11 @@ pub struct Line<'a> {
 /// Writes lines, or nothing where there is no folder for them.
 #[derive(Debug, Default)]
 pub struct AccessLog {
-    to: Option<Daily>,
+    to: Option<DailyFiles>,
 }
 
 #[derive(Debug)]
-struct Daily {
+struct DailyFiles {
     folder: PathBuf,
     days: u32,
     today: Mutex<Option<(Date, File)>>,
@@ -52,14 +52,14 @@ impl AccessLog {
     /// The folder cannot be made, or nothing can be written there.
     pub fn open(folder: &Path, days: u32, now: Timestamp) -> io::Result<AccessLog> {
         std::fs::create_dir_all(folder)?;
-        let daily = Daily { folder: folder.to_owned(), days, today: Mutex::default() };
+        let daily = DailyFiles { folder: folder.to_owned(), days, today: Mutex::default() };
         daily.file(day(now))?;
         Ok(AccessLog { to: Some(daily) })
     }
 
     /// Appends a line. One that cannot be written is dropped with a warning: what left is on the
     /// disclosure log, which nothing leaves without.
-    pub fn write(&self, line: &Line<'_>) {
+    pub fn write(&self, line: &AccessLogLine<'_>) {
         let Some(daily) = &self.to else { return };
         let mut text = serde_json::to_vec(line).unwrap_or_default();
         text.push(b'\n');
@@ -81,7 +81,7 @@ impl AccessLog {
     }
 }
 
-impl Daily {
+impl DailyFiles {
     fn write(&self, text: &[u8], now: Timestamp) -> io::Result<()> {
         let mut today = self.today.lock().unwrap_or_else(PoisonError::into_inner);
         let date = day(now);
@@ -145,8 +145,8 @@ fn day(now: Timestamp) -> Date {
 mod tests {
     use super::*;
 
-    fn line(time: &str) -> Line<'_> {
-        Line {
+    fn line(time: &str) -> AccessLogLine<'_> {
+        AccessLogLine {
             time: time.parse().unwrap(),
             decision: "01J",
             recipient: "acme",

@@ -29,18 +29,18 @@ pub struct Document<'a> {
     tree: Spanned<DeTable<'a>>,
     /// Each with its place.
     findings: RefCell<Vec<(Range<usize>, Finding)>>,
-    scopes: RefCell<Vec<Scope>>,
+    scopes: RefCell<Vec<AllowScope>>,
 }
 
 /// A table that can hold an `allow`, and the codes that it acknowledges.
 #[derive(Debug)]
-struct Scope {
+struct AllowScope {
     /// Where its keys and values stand; `None` for the top of the file, which holds what no other scope does.
     spans: Option<Vec<Range<usize>>>,
     allowed: Vec<At<&'static str>>,
 }
 
-impl Scope {
+impl AllowScope {
     fn holds(&self, place: &Range<usize>) -> bool {
         let within = |span: &Range<usize>| span.start <= place.start && place.end <= span.end;
         self.spans.as_ref().is_some_and(|spans| spans.iter().any(within))
@@ -274,7 +274,7 @@ impl<'d> Fields<'d> {
             spans(self.table, &mut found);
             found
         });
-        document.scopes.borrow_mut().push(Scope { spans, allowed });
+        document.scopes.borrow_mut().push(AllowScope { spans, allowed });
     }
 
     /// Reports every key that nobody asked for. The last thing done with a table.

@@ -44,11 +44,11 @@ pub struct Finding {
     label: String,
     hint: Option<String>,
     severity: Severity,
-    place: Option<Box<Place>>,
+    place: Option<Box<SourceLocation>>,
 }
 
 #[derive(Clone, Debug)]
-struct Place {
+struct SourceLocation {
     source: NamedSource<Arc<str>>,
     span: SourceSpan,
 }
@@ -67,7 +67,7 @@ pub enum Severity {
 
 /// One finding as a program reads it.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report<'f> {
+pub struct FindingReport<'f> {
     pub code: &'static str,
     pub severity: Severity,
     pub message: &'f str,
@@ -110,7 +110,7 @@ impl Finding {
     #[must_use]
     pub fn at(mut self, source: &Source, range: Range<usize>) -> Finding {
         let source = NamedSource::new(source.name(), Arc::clone(&source.text));
-        self.place = Some(Box::new(Place { source, span: range.into() }));
+        self.place = Some(Box::new(SourceLocation { source, span: range.into() }));
         self
     }
 
@@ -131,18 +131,20 @@ impl Finding {
     /// On one line, with the file and the line that it is about.
     pub fn line(&self) -> String {
         match self.report() {
-            Report { file: Some(file), line: Some(line), message, .. } => format!("{file}:{line}: {message}"),
-            Report { message, .. } => message.to_owned(),
+            FindingReport { file: Some(file), line: Some(line), message, .. } => {
+                format!("{file}:{line}: {message}")
+            }
+            FindingReport { message, .. } => message.to_owned(),
         }
     }
 
     /// The finding in parts, for a program.
-    pub fn report(&self) -> Report<'_> {
+    pub fn report(&self) -> FindingReport<'_> {
         let place = self.place.as_ref();
         let before = place.map(|place| place.source.inner().get(..place.span.offset()).unwrap_or_default());
         let line = before.map(|before| before.bytes().filter(|byte| *byte == b'\n').count() + 1);
         let last_line = before.map(|before| before.rsplit('\n').next().unwrap_or_default());
-        Report {
+        FindingReport {
             code: self.code,
             severity: self.severity,
             message: &self.message,
@@ -198,7 +200,7 @@ const MAX_MISSPELT: usize = 64;
 
 /// The hint to a word that is none of `known`: the nearest of them, where there is one.
 pub fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    let near = near(word, known);
+    let near = near_matches(word, known);
     let (last, others) = near.split_last()?;
     Some(match others {
         [] => format!("did you mean `{last}`?"),
@@ -208,14 +210,14 @@ pub fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> O
 
 /// The nearest of `known` to a misspelt word; the first of several.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    near(word, known).into_iter().next()
+    near_matches(word, known).into_iter().next()
 }
 
 /// Those of `known` that a misspelt word may mean, the best kind of likeness alone: another spelling
 /// (`Customer_Support`), a slip of the keyboard (at most one in three letters), one of its words
 /// (`partner` for `business-partner`), more than its words (`email-address` for `email`), or a slip in one of its
 /// words (`reseller` for `reselling-partner`).
-fn near<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+fn near_matches<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     if word.len() > MAX_MISSPELT {
         return Vec::new();
     }
@@ -230,12 +232,14 @@ fn near<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str
     if let Some((_, name)) = slips.min_by_key(|(distance, _)| *distance) {
         return vec![name];
     }
-    let mut longer = known.iter().filter(|(_, candidate)| holds(candidate, &folded)).map(|(name, _)| *name);
+    let mut longer =
+        known.iter().filter(|(_, candidate)| contains_parts(candidate, &folded)).map(|(name, _)| *name);
     let longer: Vec<&str> = longer.by_ref().take(MAX_NEAR).collect();
     if !longer.is_empty() {
         return longer;
     }
-    let shorter = known.iter().filter(|(_, candidate)| holds(&folded, candidate)).map(|(name, _)| *name);
+    let shorter =
+        known.iter().filter(|(_, candidate)| contains_parts(&folded, candidate)).map(|(name, _)| *name);
     if let Some(shorter) = shorter.max_by_key(|name| name.len()) {
         return vec![shorter];
     }
@@ -268,7 +272,7 @@ fn fold(word: &str) -> Cow<'_, str> {
 }
 
 /// True if the hyphenated parts of `inner` stand one after the other among those of `outer`.
-fn holds(outer: &str, inner: &str) -> bool {
+fn contains_parts(outer: &str, inner: &str) -> bool {
     !inner.is_empty() && format!("-{outer}-").contains(&format!("-{inner}-"))
 }
 

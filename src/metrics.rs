@@ -21,7 +21,7 @@ macro_rules! metrics {
         impl Metrics {
             /// Name, Prometheus type and labels of every metric.
             pub const DECLARED: &'static [(&'static str, &'static str, &'static [&'static str])] =
-                &[$((concat!("purposegate_", $name), <$kind as Declared>::TYPE, &[$($label),*]),)+];
+                &[$((concat!("purposegate_", $name), <$kind as MetricKind>::TYPE, &[$($label),*]),)+];
 
             /// Name and help of every metric.
             pub const HELP: &'static [(&'static str, &'static str)] =
@@ -32,7 +32,7 @@ macro_rules! metrics {
             pub fn new() -> Result<Metrics, prometheus::Error> {
                 let registry = Registry::new();
                 $(
-                    let $field = <$kind as Declared>::declare(concat!("purposegate_", $name), $help, &[$($label),*])?;
+                    let $field = <$kind as MetricKind>::declare(concat!("purposegate_", $name), $help, &[$($label),*])?;
                     registry.register(Box::new($field.clone()))?;
                 )+
                 Ok(Metrics { registry, $($field,)+ })
@@ -142,14 +142,14 @@ impl Metrics {
 }
 
 /// How a kind of metric is made from its name, help and labels.
-trait Declared: Sized {
+trait MetricKind: Sized {
     /// The type that the exposition gives.
     const TYPE: &'static str;
 
     fn declare(name: &str, help: &str, labels: &[&str]) -> Result<Self, prometheus::Error>;
 }
 
-impl Declared for IntCounterVec {
+impl MetricKind for IntCounterVec {
     const TYPE: &'static str = "counter";
 
     fn declare(name: &str, help: &str, labels: &[&str]) -> Result<Self, prometheus::Error> {
@@ -157,7 +157,7 @@ impl Declared for IntCounterVec {
     }
 }
 
-impl Declared for IntGaugeVec {
+impl MetricKind for IntGaugeVec {
     const TYPE: &'static str = "gauge";
 
     fn declare(name: &str, help: &str, labels: &[&str]) -> Result<Self, prometheus::Error> {
@@ -165,7 +165,7 @@ impl Declared for IntGaugeVec {
     }
 }
 
-impl Declared for IntGauge {
+impl MetricKind for IntGauge {
     const TYPE: &'static str = "gauge";
 
     fn declare(name: &str, help: &str, _: &[&str]) -> Result<Self, prometheus::Error> {
@@ -173,7 +173,7 @@ impl Declared for IntGauge {
     }
 }
 
-impl Declared for IntCounter {
+impl MetricKind for IntCounter {
     const TYPE: &'static str = "counter";
 
     fn declare(name: &str, help: &str, _: &[&str]) -> Result<Self, prometheus::Error> {
@@ -181,7 +181,7 @@ impl Declared for IntCounter {
     }
 }
 
-impl Declared for Gauge {
+impl MetricKind for Gauge {
     const TYPE: &'static str = "gauge";
 
     fn declare(name: &str, help: &str, _: &[&str]) -> Result<Self, prometheus::Error> {
@@ -189,7 +189,7 @@ impl Declared for Gauge {
     }
 }
 
-impl Declared for HistogramVec {
+impl MetricKind for HistogramVec {
     const TYPE: &'static str = "histogram";
 
     fn declare(name: &str, help: &str, labels: &[&str]) -> Result<Self, prometheus::Error> {
@@ -197,7 +197,7 @@ impl Declared for HistogramVec {
     }
 }
 
-impl Declared for Histogram {
+impl MetricKind for Histogram {
     const TYPE: &'static str = "histogram";
 
     fn declare(name: &str, help: &str, _: &[&str]) -> Result<Self, prometheus::Error> {

@@ -11,7 +11,7 @@ use super::consent::time;
 use super::findings::counted;
 use super::place::Place;
 use super::way::with_cause;
-use crate::disclosure::{self, Checkpoint, Filter, ReadError, Report};
+use crate::disclosure::{self, Checkpoint, ExchangeFilter, ReadError, VerificationReport};
 use crate::finding::nearest;
 use crate::keys::Keys;
 use crate::ledger;
@@ -133,7 +133,7 @@ pub fn run(
                 let known = words.and_then(|words| Some((words, words.declared_purpose(given).ok()?)));
                 known.map_or_else(|| given.clone(), |(words, id)| words.purposes().name(id).to_owned())
             });
-            let filter = Filter { recipient: recipient.clone(), purpose, subject, since: *since };
+            let filter = ExchangeFilter { recipient: recipient.clone(), purpose, subject, since: *since };
             show(folder, &filter, configured, decision.as_deref(), *format, out, words)
         }
         // Reads packs and no log: see [`super::processing`].
@@ -158,7 +158,7 @@ fn verify(
         Ok(report) => report,
         Err(error) => return unusable(&format!("{}: {error}", folder.display()), words),
     };
-    let Report { findings, remarks, segments, records, checkpoint } = report;
+    let VerificationReport { findings, remarks, segments, records, checkpoint } = report;
     for finding in &findings {
         writeln!(words, "finding: {finding}")?;
     }
@@ -207,7 +207,7 @@ fn named(
 
 fn show(
     folder: &Path,
-    filter: &Filter,
+    filter: &ExchangeFilter,
     configured: Option<&Configured<'_>>,
     decision: Option<&str>,
     format: super::Format,
@@ -255,8 +255,12 @@ fn show(
 
 /// A recipient or a purpose that is asked for and that neither the configuration nor the log knows. The
 /// log may name those that the configuration no longer has.
-fn unheard_of(folder: &Path, filter: &Filter, configured: &Configured) -> Result<Option<String>, ReadError> {
-    let is_on_record = |filter: Filter| -> Result<bool, ReadError> {
+fn unheard_of(
+    folder: &Path,
+    filter: &ExchangeFilter,
+    configured: &Configured,
+) -> Result<Option<String>, ReadError> {
+    let is_on_record = |filter: ExchangeFilter| -> Result<bool, ReadError> {
         let mut found = false;
         disclosure::fold(folder, &filter, true, |_| {
             found = true;
@@ -271,14 +275,14 @@ fn unheard_of(folder: &Path, filter: &Filter, configured: &Configured) -> Result
     let Configured { keys: _, place: Place { recipients, .. }, vocabulary } = configured;
     if let Some(name) = &filter.recipient
         && !recipients.iter().any(|known| **known == **name)
-        && !is_on_record(Filter { recipient: Some(name.clone()), ..Filter::default() })?
+        && !is_on_record(ExchangeFilter { recipient: Some(name.clone()), ..ExchangeFilter::default() })?
     {
         let known = recipients.iter().map(|known| &**known);
         return Ok(say("recipient", name, nearest(name, known)));
     }
     if let Some(name) = &filter.purpose
         && vocabulary.purposes().find(name).is_none()
-        && !is_on_record(Filter { purpose: Some(name.clone()), ..Filter::default() })?
+        && !is_on_record(ExchangeFilter { purpose: Some(name.clone()), ..ExchangeFilter::default() })?
     {
         let known = vocabulary.purposes().terms().map(|(_, term)| &*term.id);
         return Ok(say("purpose", name, nearest(name, known)));
@@ -370,7 +374,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::disclosure::{Durability, Intent, Left, Log, Outcome, Window};
+    use crate::disclosure::{DisclosedCategory, Durability, Intent, Log, Outcome, Window};
     use crate::ledger::Position;
     use crate::vocabulary::{Basis, Form, IdReader, Operation};
 
@@ -404,9 +408,9 @@ mod tests {
             position: Position(3),
             records: 1,
             withheld_records: 0,
-            untouched: Vec::new(),
+            withheld_subjects: Vec::new(),
             subjects: vec![keys.fingerprints().subject(&alice)].into(),
-            categories: vec![Left {
+            categories: vec![DisclosedCategory {
                 category: "email".into(),
                 form: Form::Clear,
                 basis: Some(Basis::Consent),

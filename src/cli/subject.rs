@@ -20,7 +20,7 @@ use crate::exchange::pages::opt_out;
 use crate::keys::Keys;
 use crate::ledger::{Entity, Right};
 use crate::policy::Pack;
-use crate::report::{self, Sources};
+use crate::report::{self, ReportSources};
 
 /// What can be done for data subjects.
 #[derive(Debug, clap::Subcommand)]
@@ -180,7 +180,7 @@ fn write_report(
     let person = subject(person, place)?;
     let keys = Keys::open(place.keys).map_err(|error| unusable(&error))?;
     let archive = place.archive()?;
-    let sources = Sources {
+    let sources = ReportSources {
         archive: &archive,
         log: log.folder,
         people: &archive.fingerprints(&person, &keys.fingerprints()),

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use smallvec::SmallVec;
 
 use super::admission::{self, Asking, Denial};
-use super::gather::{About, Exchange, Overdue, Overrides, PER_CATEGORY, Periods, Relationship};
+use super::facts::{About, Exchange, Overdue, Overrides, PER_CATEGORY, Periods, Relationship};
 use super::operation;
 use super::permit::{ClassId, Permit, Reason, Release};
 use super::subject::{Controller, RecordFacts, Subject, UnknownSubject, Unsure};

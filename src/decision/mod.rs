@@ -5,13 +5,13 @@
 
 mod admission;
 mod admitted;
+mod consent;
 mod explain;
-mod gather;
+mod facts;
 pub mod mutation;
 mod operation;
 mod permit;
 pub mod scenario;
-mod standing;
 mod subject;
 
 pub use admission::{Asking, Denial, LegalReference, RecipientFacts};
@@ -20,7 +20,7 @@ pub use explain::{
     Change, Changes, Explained, Explanation, Nearest, OperationExplained, Question, RefusalExplained,
     explain_only, no_rule_permits,
 };
-pub use gather::{Overdue, Relationship};
+pub use facts::{Overdue, Relationship};
 pub use operation::{Foresight, NamedAccount, PathNames};
 pub use permit::{ClassId, Permit, Reason, Release};
 pub use subject::{

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::admission::{self, Asking, Denial};
 use super::admitted::{Admitted, Classes, MOST_REMEMBERED, with_service_data};
-use super::gather::{About, Exchange, Relationship};
+use super::facts::{About, Exchange, Relationship};
 use super::permit::Permit;
 use super::subject::{Controller, RecordFacts, Subject};
 use crate::policy::search::{CellEvaluator, CellInput, CellOutcome, Circumstances, outcomes};

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::admission::{Asking, Denial, LegalReference, RecipientFacts};
 use super::admitted::{Admitted, Classes, Decisions};
-use super::gather::{Periods, Relationship};
+use super::facts::{Periods, Relationship};
 use super::subject::{
     Addressee, Consent, ConsentStatus, Controller, Objection, Origins, RecordFacts, Relation, Subject, Unsure,
 };

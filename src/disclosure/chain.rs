@@ -5,13 +5,13 @@
 //! shows only under the key, and a tail that was cut off only against a checkpoint kept elsewhere.
 //! A line is `{"n":NUMBER,BODY,"chain":"64 hex","tag":"32 hex"}`.
 
-use super::record::Body;
+use super::record::RecordBody;
 
 /// `,"chain":"…","tag":"…"}` without the line's end.
 const SEAL: usize = r#","chain":""#.len() + 64 + r#"","tag":""#.len() + 32 + r#""}"#.len();
 
 /// Bytes that a line has around its body at most: the number, the seal and the line's end.
-pub(super) const AROUND: usize = r#"{"n":18446744073709551615,"#.len() + SEAL + 1;
+pub(super) const MAX_OVERHEAD: usize = r#"{"n":18446744073709551615,"#.len() + SEAL + 1;
 
 /// The hash over a record and all before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl Chain {
     }
 
     /// The chain after a record: the line up to its seal.
-    fn then(self, unsealed: &[u8]) -> Chain {
+    fn next(self, unsealed: &[u8]) -> Chain {
         let mut hasher = blake3::Hasher::new();
         hasher.update(self.0.as_bytes()).update(unsealed);
         Chain(hasher.finalize())
@@ -45,12 +45,18 @@ impl Chain {
 }
 
 /// Appends a record as a sealed line; returns the chain after it.
-pub(super) fn seal(into: &mut Vec<u8>, before: Chain, number: u64, body: &Body, key: &[u8; 32]) -> Chain {
+pub(super) fn seal(
+    into: &mut Vec<u8>,
+    before: Chain,
+    number: u64,
+    body: &RecordBody,
+    key: &[u8; 32],
+) -> Chain {
     let begin = into.len();
     for part in [br#"{"n":"#, itoa::Buffer::new().format(number).as_bytes(), b",", body] {
         into.extend_from_slice(part);
     }
-    let chain = before.then(into.get(begin..).unwrap_or_default());
+    let chain = before.next(into.get(begin..).unwrap_or_default());
     let (hex, tag) = (chain.0.to_hex(), chain.tag(key).to_hex());
     for part in [",\"chain\":\"", hex.as_str(), "\",\"tag\":\"", shortened(&tag), "\"}\n"] {
         into.extend_from_slice(part.as_bytes());
@@ -65,16 +71,16 @@ fn shortened(digits: &str) -> &str {
 
 /// A line taken apart. What it says is not yet believed.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sealed<'l> {
+pub(super) struct SealedLine<'l> {
     pub(super) number: u64,
     unsealed: &'l [u8],
     pub(super) chain: Chain,
     tag: &'l str,
 }
 
-impl<'l> Sealed<'l> {
+impl<'l> SealedLine<'l> {
     /// Takes a line, without its end, apart.
-    pub(super) fn parse(line: &'l [u8]) -> Option<Sealed<'l>> {
+    pub(super) fn parse(line: &'l [u8]) -> Option<SealedLine<'l>> {
         let (unsealed, seal) = line.split_at_checked(line.len().checked_sub(SEAL)?)?;
         let seal = std::str::from_utf8(seal).ok()?;
         let rest = seal.strip_prefix(r#","chain":""#)?;
@@ -83,12 +89,12 @@ impl<'l> Sealed<'l> {
         let after = unsealed.strip_prefix(br#"{"n":"#)?;
         let digits = after.get(..after.iter().position(|byte| *byte == b',')?)?;
         let number = std::str::from_utf8(digits).ok()?.parse().ok()?;
-        Some(Sealed { number, unsealed, chain: Chain::parse(chain)?, tag })
+        Some(SealedLine { number, unsealed, chain: Chain::parse(chain)?, tag })
     }
 
     /// Whether this is the record that follows `before`.
     pub(super) fn follows(&self, before: Chain) -> bool {
-        before.then(self.unsealed) == self.chain
+        before.next(self.unsealed) == self.chain
     }
 
     /// Whether the log's owner sealed it.
@@ -109,7 +115,7 @@ mod tests {
         let first = seal(&mut lines, Chain::BEGIN, 0, &br#""kind":"a""#.to_vec(), &key);
         let second = seal(&mut lines, first, 1, &br#""kind":"b""#.to_vec(), &key);
         let lines: Vec<_> = lines.strip_suffix(b"\n").unwrap().split(|byte| *byte == b'\n').collect();
-        let (one, two) = (Sealed::parse(lines[0]).unwrap(), Sealed::parse(lines[1]).unwrap());
+        let (one, two) = (SealedLine::parse(lines[0]).unwrap(), SealedLine::parse(lines[1]).unwrap());
         assert_eq!((one.number, two.number, two.chain), (0, 1, second));
         assert!(one.follows(Chain::BEGIN) && two.follows(first));
         assert!(!two.follows(Chain::BEGIN) && !one.follows(second));
@@ -128,11 +134,11 @@ mod tests {
             for bit in 0..8 {
                 let mut changed = line.clone();
                 changed[at] ^= 1 << bit;
-                let holds = Sealed::parse(&changed)
+                let holds = SealedLine::parse(&changed)
                     .is_some_and(|sealed| sealed.follows(Chain::BEGIN) && sealed.is_tagged(&key));
                 assert!(!holds, "byte {at}, bit {bit}");
             }
         }
-        assert!(Sealed::parse(b"").is_none() && Sealed::parse(&line[..40]).is_none());
+        assert!(SealedLine::parse(b"").is_none() && SealedLine::parse(&line[..40]).is_none());
     }
 }

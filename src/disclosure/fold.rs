@@ -11,8 +11,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use ulid::Ulid;
 
-use super::folder::{self, Opening, Piece, Segment};
 use super::record;
+use super::segment::{self, Segment, SegmentHeader, SegmentLine};
 use crate::keys::{Fingerprint, Pseudonym, SubjectPseudonyms};
 use crate::vocabulary::Form;
 
@@ -29,7 +29,7 @@ pub enum ReadError {
 
 /// Which exchanges are shown; each member that is there narrows.
 #[derive(Clone, Debug, Default)]
-pub struct Filter {
+pub struct ExchangeFilter {
     pub recipient: Option<String>,
     pub purpose: Option<String>,
     /// Somebody the exchange disclosed something about, or withheld something of, by the fingerprint of
@@ -47,36 +47,36 @@ pub struct Filter {
 /// [`ReadError`]; what was told before stands.
 pub fn fold(
     folder: &Path,
-    filter: &Filter,
+    filter: &ExchangeFilter,
     running: bool,
     mut tell: impl FnMut(Value) -> io::Result<()>,
 ) -> Result<(), ReadError> {
-    let segments = from(folder, filter.since)?;
-    let mut wanted = Wanted { filter, names: HashMap::new() };
-    let mut tell = |exchange: Exchange| {
-        if wanted.wants(&exchange) { tell(exchange.into_json()).map_err(ReadError::Output) } else { Ok(()) }
+    let segments = segments_since(folder, filter.since)?;
+    let mut wanted = FilterState { filter, pseudonyms: HashMap::new() };
+    let mut tell = |exchange: FoldedExchange| {
+        if wanted.matches(&exchange) { tell(exchange.into_json()).map_err(ReadError::Output) } else { Ok(()) }
     };
-    let mut open: BTreeMap<String, Exchange> = BTreeMap::new();
-    for_each_line(&segments, |line| {
+    let mut open: BTreeMap<String, FoldedExchange> = BTreeMap::new();
+    for_each_record(&segments, |line| {
         match line {
-            Line::Intent(begun) => {
-                open.insert(begun.decision.clone(), Exchange::begin(begun));
+            LoggedRecord::Intent(begun) => {
+                open.insert(begun.decision.clone(), FoldedExchange::new(begun));
             }
-            Line::Refusal(begun) => tell(Exchange::begin(begun))?,
-            Line::Window(window) => {
+            LoggedRecord::Refusal(begun) => tell(FoldedExchange::new(begun))?,
+            LoggedRecord::Window(window) => {
                 if let Some(exchange) = open.get_mut(&window.decision) {
-                    exchange.add(window);
+                    exchange.add_window(window);
                 }
             }
-            Line::Close { decision, outcome } => {
+            LoggedRecord::Close { decision, outcome } => {
                 if let Some(mut exchange) = open.remove(&decision) {
                     exchange.outcome = Some(outcome);
                     tell(exchange)?;
                 }
             }
             // The process that would have closed them is gone.
-            Line::Start => abort_all(&mut open, &mut tell)?,
-            Line::Own => {}
+            LoggedRecord::Start => abort_all(&mut open, &mut tell)?,
+            LoggedRecord::Other => {}
         }
         Ok(())
     })?;
@@ -84,8 +84,8 @@ pub fn fold(
 }
 
 fn abort_all(
-    open: &mut BTreeMap<String, Exchange>,
-    tell: &mut impl FnMut(Exchange) -> Result<(), ReadError>,
+    open: &mut BTreeMap<String, FoldedExchange>,
+    tell: &mut impl FnMut(FoldedExchange) -> Result<(), ReadError>,
 ) -> Result<(), ReadError> {
     for (_, mut exchange) in std::mem::take(open) {
         exchange.outcome = Some("aborted".to_owned());
@@ -103,54 +103,60 @@ pub fn decision(folder: &Path, id: &str, running: bool) -> Result<Option<Value>,
     let millisecond = i64::try_from(ulid.timestamp_ms()).unwrap_or(i64::MAX);
     let Ok(made) = Timestamp::from_millisecond(millisecond) else { return Ok(None) };
     let id = ulid.to_string();
-    let mut found: Option<Exchange> = None;
-    for (read, segment) in from(folder, Some(made))?.into_iter().enumerate() {
+    let mut found: Option<FoldedExchange> = None;
+    for (read, segment) in segments_since(folder, Some(made))?.into_iter().enumerate() {
         let ended = found.as_ref().is_some_and(|exchange| exchange.outcome.is_some());
         // The id says when it was made; its first record is in that day's segment or the one after.
         if ended || (found.is_none() && read > 1) {
             break;
         }
-        search(&segment, &id, &mut found)?;
+        collect_exchange(&segment, &id, &mut found)?;
     }
     if !running && let Some(exchange) = &mut found {
         exchange.outcome.get_or_insert_with(|| "aborted".to_owned());
     }
-    Ok(found.map(Exchange::into_json))
+    Ok(found.map(FoldedExchange::into_json))
 }
 
 /// Adds what a segment holds of one exchange, until it ends.
-fn search(segment: &Segment, id: &str, found: &mut Option<Exchange>) -> Result<(), ReadError> {
+fn collect_exchange(
+    segment: &Segment,
+    id: &str,
+    found: &mut Option<FoldedExchange>,
+) -> Result<(), ReadError> {
     let io = |source| ReadError::Io { path: segment.path.clone(), source };
     let names_it = memchr::memmem::Finder::new(id);
-    let mut lines = folder::lines(&segment.path).map_err(io)?;
+    let mut lines = segment::read_lines(&segment.path).map_err(io)?;
     let mut first = true;
-    while let Some(Piece::Line(text)) = lines.next().map_err(io)? {
+    while let Some(SegmentLine::Complete(text)) = lines.next().map_err(io)? {
         // Only a segment's first record can say that a process began.
         if !std::mem::replace(&mut first, false) && names_it.find(text).is_none() {
             continue;
         }
-        let line = Line::parse(text).map_err(|_| ReadError::Unreadable(segment.path.clone()))?;
+        let line = LoggedRecord::parse(text).map_err(|_| ReadError::Unreadable(segment.path.clone()))?;
         match (line, &mut *found) {
-            (Line::Intent(begun) | Line::Refusal(begun), None) if begun.decision == id => {
-                *found = Some(Exchange::begin(begun));
+            (LoggedRecord::Intent(begun) | LoggedRecord::Refusal(begun), None) if begun.decision == id => {
+                *found = Some(FoldedExchange::new(begun));
             }
-            (Line::Window(window), Some(exchange)) if window.decision == id => exchange.add(window),
-            (Line::Close { decision, outcome }, Some(exchange)) if decision == id => {
+            (LoggedRecord::Window(window), Some(exchange)) if window.decision == id => {
+                exchange.add_window(window)
+            }
+            (LoggedRecord::Close { decision, outcome }, Some(exchange)) if decision == id => {
                 exchange.outcome = Some(outcome);
                 return Ok(());
             }
             // The process that would have closed it is gone.
-            (Line::Start, Some(exchange)) => {
+            (LoggedRecord::Start, Some(exchange)) => {
                 exchange.outcome = Some("aborted".to_owned());
                 return Ok(());
             }
             (
-                Line::Intent(_)
-                | Line::Refusal(_)
-                | Line::Window(_)
-                | Line::Close { .. }
-                | Line::Start
-                | Line::Own,
+                LoggedRecord::Intent(_)
+                | LoggedRecord::Refusal(_)
+                | LoggedRecord::Window(_)
+                | LoggedRecord::Close { .. }
+                | LoggedRecord::Start
+                | LoggedRecord::Other,
                 _,
             ) => {}
         }
@@ -167,10 +173,10 @@ pub fn export(
     since: Option<Timestamp>,
     mut write: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> Result<(), ReadError> {
-    for segment in from(folder, since)? {
+    for segment in segments_since(folder, since)? {
         let io = |source| ReadError::Io { path: segment.path.clone(), source };
-        let mut lines = folder::lines(&segment.path).map_err(io)?;
-        while let Some(Piece::Line(line)) = lines.next().map_err(io)? {
+        let mut lines = segment::read_lines(&segment.path).map_err(io)?;
+        while let Some(SegmentLine::Complete(line)) = lines.next().map_err(io)? {
             write(line).map_err(ReadError::Output)?;
         }
     }
@@ -178,23 +184,23 @@ pub fn export(
 }
 
 /// The segments that can hold records since a time.
-pub(super) fn from(folder: &Path, since: Option<Timestamp>) -> Result<Vec<Segment>, ReadError> {
+pub(super) fn segments_since(folder: &Path, since: Option<Timestamp>) -> Result<Vec<Segment>, ReadError> {
     let io = |source| ReadError::Io { path: folder.to_owned(), source };
-    let mut segments = folder::segments(folder).map_err(io)?;
+    let mut segments = segment::list_segments(folder).map_err(io)?;
     let Some(since) = since else { return Ok(segments) };
     // From the last one that began before; one that cannot be asked is read.
     let began_before =
-        |segment: &Segment| folder::opening(segment).is_ok_and(|opening| opening.time <= since);
+        |segment: &Segment| segment::read_header(segment).is_ok_and(|opening| opening.time <= since);
     let first = segments.iter().rposition(began_before).unwrap_or(0);
     segments.drain(..first);
     Ok(segments)
 }
 
 /// A line of the log, as far as it is read here.
-pub(super) enum Line {
-    Intent(Begun),
-    Refusal(Begun),
-    Window(Gone),
+pub(super) enum LoggedRecord {
+    Intent(IntentRecord),
+    Refusal(IntentRecord),
+    Window(WindowRecord),
     Close {
         decision: String,
         outcome: String,
@@ -202,11 +208,11 @@ pub(super) enum Line {
     /// A process has begun to write.
     Start,
     /// Another of the log's own records.
-    Own,
+    Other,
 }
 
 #[derive(Deserialize)]
-pub(super) struct Begun {
+pub(super) struct IntentRecord {
     pub(super) decision: String,
     pub(super) time: Timestamp,
     pub(super) recipient: String,
@@ -223,19 +229,19 @@ pub(super) struct Begun {
 }
 
 #[derive(Deserialize)]
-pub(super) struct Gone {
+pub(super) struct WindowRecord {
     pub(super) decision: String,
     pub(super) position: u64,
     pub(super) records: u64,
     pub(super) withheld_records: u64,
-    pub(super) categories: Vec<GoneCategory>,
+    pub(super) categories: Vec<CategoryRecord>,
     pub(super) subjects: Vec<String>,
     #[serde(default)]
     pub(super) withheld_subjects: HashSet<String>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct GoneCategory {
+pub(super) struct CategoryRecord {
     pub(super) category: String,
     pub(super) form: String,
     pub(super) basis: Option<String>,
@@ -246,10 +252,10 @@ pub(super) struct GoneCategory {
     pub(super) fields: u64,
 }
 
-impl Line {
-    fn parse(text: &[u8]) -> serde_json::Result<Line> {
+impl LoggedRecord {
+    fn parse(text: &[u8]) -> serde_json::Result<LoggedRecord> {
         #[derive(Deserialize)]
-        struct Kind {
+        struct RecordTag {
             kind: String,
         }
         #[derive(Deserialize)]
@@ -257,66 +263,70 @@ impl Line {
             decision: String,
             outcome: String,
         }
-        Ok(match serde_json::from_slice::<Kind>(text)?.kind.as_str() {
-            "intent" => Line::Intent(serde_json::from_slice(text)?),
-            "refusal" => Line::Refusal(serde_json::from_slice(text)?),
-            "window" => Line::Window(serde_json::from_slice(text)?),
+        Ok(match serde_json::from_slice::<RecordTag>(text)?.kind.as_str() {
+            "intent" => LoggedRecord::Intent(serde_json::from_slice(text)?),
+            "refusal" => LoggedRecord::Refusal(serde_json::from_slice(text)?),
+            "window" => LoggedRecord::Window(serde_json::from_slice(text)?),
             "close" => {
                 let Closed { decision, outcome } = serde_json::from_slice(text)?;
-                Line::Close { decision, outcome }
+                LoggedRecord::Close { decision, outcome }
             }
-            Opening::KIND if serde_json::from_slice::<Opening>(text)?.why == Opening::START => Line::Start,
-            _ => Line::Own,
+            SegmentHeader::KIND
+                if serde_json::from_slice::<SegmentHeader>(text)?.why == SegmentHeader::START =>
+            {
+                LoggedRecord::Start
+            }
+            _ => LoggedRecord::Other,
         })
     }
 }
 
-pub(super) fn for_each_line(
+pub(super) fn for_each_record(
     segments: &[Segment],
-    mut each: impl FnMut(Line) -> Result<(), ReadError>,
+    mut each: impl FnMut(LoggedRecord) -> Result<(), ReadError>,
 ) -> Result<(), ReadError> {
     for segment in segments {
         let io = |source| ReadError::Io { path: segment.path.clone(), source };
-        let mut lines = folder::lines(&segment.path).map_err(io)?;
+        let mut lines = segment::read_lines(&segment.path).map_err(io)?;
         // What is torn at the end was never acknowledged.
-        while let Some(Piece::Line(line)) = lines.next().map_err(io)? {
-            each(Line::parse(line).map_err(|_| ReadError::Unreadable(segment.path.clone()))?)?;
+        while let Some(SegmentLine::Complete(line)) = lines.next().map_err(io)? {
+            each(LoggedRecord::parse(line).map_err(|_| ReadError::Unreadable(segment.path.clone()))?)?;
         }
     }
     Ok(())
 }
 
 /// An exchange as far as it has been read.
-struct Exchange {
-    begun: Begun,
+struct FoldedExchange {
+    intent: IntentRecord,
     outcome: Option<String>,
     position: u64,
     records: u64,
     withheld_records: u64,
     subjects: Vec<String>,
-    known: HashSet<String>,
+    known_subjects: HashSet<String>,
     /// Those of whom something personal left.
-    touched: HashSet<String>,
-    categories: BTreeMap<String, Vec<GoneCategory>>,
+    released_subjects: HashSet<String>,
+    categories: BTreeMap<String, Vec<CategoryRecord>>,
 }
 
-impl Exchange {
-    fn begin(begun: Begun) -> Exchange {
-        Exchange {
+impl FoldedExchange {
+    fn new(begun: IntentRecord) -> FoldedExchange {
+        FoldedExchange {
             outcome: begun.outcome.clone(),
             position: begun.position,
-            begun,
+            intent: begun,
             records: 0,
             withheld_records: 0,
             subjects: Vec::new(),
-            known: HashSet::new(),
-            touched: HashSet::new(),
+            known_subjects: HashSet::new(),
+            released_subjects: HashSet::new(),
             categories: BTreeMap::new(),
         }
     }
 
-    fn add(&mut self, window: Gone) {
-        let Gone {
+    fn add_window(&mut self, window: WindowRecord) {
+        let WindowRecord {
             decision: _,
             position,
             records,
@@ -330,15 +340,15 @@ impl Exchange {
         self.withheld_records += withheld_records;
         for subject in subjects {
             if !withheld_subjects.contains(&subject) {
-                self.touched.insert(subject.clone());
+                self.released_subjects.insert(subject.clone());
             }
-            if self.known.insert(subject.clone()) {
+            if self.known_subjects.insert(subject.clone()) {
                 self.subjects.push(subject);
             }
         }
         for category in categories {
             let entries = self.categories.entry(category.category.clone()).or_default();
-            match entries.iter_mut().find(|known| known.is_like(&category)) {
+            match entries.iter_mut().find(|known| known.is_mergeable(&category)) {
                 Some(known) => known.merge(category),
                 None => entries.push(category),
             }
@@ -346,20 +356,20 @@ impl Exchange {
     }
 
     fn into_json(self) -> Value {
-        let Exchange {
-            begun,
+        let FoldedExchange {
+            intent: begun,
             outcome,
             position,
             records,
             withheld_records,
             subjects,
-            known: _,
-            touched,
+            known_subjects: _,
+            released_subjects: touched,
             categories,
         } = self;
         let withheld_subjects: Vec<&String> =
             subjects.iter().filter(|subject| !touched.contains(*subject)).collect();
-        let Begun {
+        let IntentRecord {
             decision,
             time,
             recipient,
@@ -384,7 +394,7 @@ impl Exchange {
         factors.extend(of_subjects.map(|said| ("subjects".to_owned(), said.into())));
         let categories = categories
             .into_iter()
-            .map(|(name, entries)| (name, entries.into_iter().map(GoneCategory::into_json).collect()));
+            .map(|(name, entries)| (name, entries.into_iter().map(CategoryRecord::into_json).collect()));
         json!({
             "decision": decision,
             "time": time,
@@ -408,15 +418,15 @@ impl Exchange {
     }
 }
 
-impl GoneCategory {
+impl CategoryRecord {
     /// Whether both are told as one entry: they left in the same form on the same basis, or were withheld
     /// for the same reason by the same rules. Who was withheld for one reason is not said to be so for another.
-    fn is_like(&self, other: &GoneCategory) -> bool {
+    fn is_mergeable(&self, other: &CategoryRecord) -> bool {
         let alike = self.form == other.form && self.basis == other.basis && self.reason == other.reason;
         alike && (self.form != Form::Removed.name() || self.rules == other.rules)
     }
 
-    fn merge(&mut self, other: GoneCategory) {
+    fn merge(&mut self, other: CategoryRecord) {
         self.fields += other.fields;
         for (known, more) in [(&mut self.rules, other.rules), (&mut self.clauses, other.clauses)] {
             for name in more {
@@ -428,7 +438,7 @@ impl GoneCategory {
     }
 
     fn into_json(self) -> Value {
-        let GoneCategory { category: _, form, basis, reason, rules, clauses, fields } = self;
+        let CategoryRecord { category: _, form, basis, reason, rules, clauses, fields } = self;
         let mut entry = json!({
             "form": form, "basis": basis, "rules": rules, "clauses": clauses, "fields": fields,
         });
@@ -440,25 +450,25 @@ impl GoneCategory {
 }
 
 /// A filter at work: a person has another pseudonym each day.
-struct Wanted<'f> {
-    filter: &'f Filter,
-    names: HashMap<String, Vec<Pseudonym>>,
+struct FilterState<'f> {
+    filter: &'f ExchangeFilter,
+    pseudonyms: HashMap<String, Vec<Pseudonym>>,
 }
 
-impl Wanted<'_> {
-    fn wants(&mut self, exchange: &Exchange) -> bool {
-        let Filter { recipient, purpose, subject, since } = self.filter;
-        let begun = &exchange.begun;
+impl FilterState<'_> {
+    fn matches(&mut self, exchange: &FoldedExchange) -> bool {
+        let ExchangeFilter { recipient, purpose, subject, since } = self.filter;
+        let begun = &exchange.intent;
         let narrow = recipient.as_ref().is_none_or(|recipient| *recipient == begun.recipient)
             && purpose.as_ref().is_none_or(|purpose| *purpose == begun.purpose)
             && since.is_none_or(|since| begun.time >= since);
         let about = |(person, pseudonyms): &(Vec<Fingerprint>, SubjectPseudonyms)| {
             let epoch = record::epoch(begun.time);
-            let names = self.names.entry(epoch).or_insert_with_key(|epoch| {
+            let names = self.pseudonyms.entry(epoch).or_insert_with_key(|epoch| {
                 let pseudonyms = pseudonyms.epoch(epoch);
                 person.iter().map(|fingerprint| pseudonyms.of(*fingerprint)).collect()
             });
-            names.iter().any(|name| exchange.known.contains(name.as_str()))
+            names.iter().any(|name| exchange.known_subjects.contains(name.as_str()))
         };
         narrow && subject.as_ref().is_none_or(about)
     }

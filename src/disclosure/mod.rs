@@ -13,11 +13,11 @@
 mod accounting;
 mod chain;
 mod fold;
-mod folder;
 mod head;
-mod last;
-mod members;
+mod last_position;
+mod object_writer;
 mod record;
+mod segment;
 mod verify;
 mod writer;
 
@@ -34,17 +34,17 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-pub use accounting::{Disclosed, DisclosedCategory, accounting};
-pub use fold::{Filter, ReadError, decision, export, fold};
-pub use folder::in_use;
-pub use last::last_position;
-pub use record::{Intent, Left, Outcome, Verdict, Window};
-pub use verify::{Checkpoint, Report, verify};
+pub use accounting::{AccountedCategory, AccountedExchange, accounting};
+pub use fold::{ExchangeFilter, ReadError, decision, export, fold};
+pub use last_position::last_position;
+pub use record::{DisclosedCategory, Intent, Outcome, Verdict, Window};
+pub use segment::in_use;
+pub use verify::{Checkpoint, VerificationReport, verify};
 
 use crate::keys::{EpochPseudonyms, Keys, SubjectPseudonyms};
 use crate::log_limit::LogLimit;
-use record::Body;
-use writer::{Job, Writer};
+use record::RecordBody;
+use writer::{WriteJob, Writer};
 
 /// When a record counts as written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub struct LogError;
 
 /// Why a log does not open. Names files and record numbers.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
+pub enum OpenLogError {
     #[error("the disclosure log {folder} is open in another process", folder = .0.display())]
     InUse(PathBuf),
     #[error("the disclosure log {folder} cannot be {doing}", folder = .folder.display())]
@@ -71,7 +71,7 @@ pub enum OpenError {
         "the disclosure log does not hold together at record {record} in {file}: look into it with `purposegate audit verify`, then move the folder and the `.head` file beside it away to begin a new log",
         file = .file.display()
     )]
-    Broken { file: PathBuf, record: u64 },
+    Inconsistent { file: PathBuf, record: u64 },
     #[error("the disclosure log was written under other keys ({file}): bring back its key file", file = .0.display())]
     OtherKeys(PathBuf),
     #[error(
@@ -87,51 +87,51 @@ pub enum OpenError {
 
 /// What all that write share with the thread that does.
 #[derive(Debug)]
-struct Standing {
+struct WriterState {
     failed: AtomicBool,
     /// Nothing can be written at the moment, and nothing was lost.
     paused: AtomicBool,
     /// Records written so far.
     written: AtomicU64,
     /// Room in the queue, in units of 1 KiB; closed by a failure.
-    room: Arc<Semaphore>,
+    queue_room: Arc<Semaphore>,
     /// Room for refusals, which nobody waits for, likewise.
-    refusals: Arc<Semaphore>,
+    refusal_room: Arc<Semaphore>,
 }
 
 /// Room for records on their way to the disk, in KiB. Whoever finds it full waits: the upstream's
 /// bytes are read no faster than the log can be written.
-const ROOM: usize = 32 << 10;
+const QUEUE_KIB: usize = 32 << 10;
 
 /// Room for refusals on their way to the disk, in KiB; no personal data waits behind them.
-const REFUSALS: usize = 8 << 10;
+const REFUSAL_QUEUE_KIB: usize = 8 << 10;
 
-impl Standing {
-    fn written(&self, records: usize) {
+impl WriterState {
+    fn count_written(&self, records: usize) {
         self.written.fetch_add(records as u64, Ordering::Relaxed);
     }
 
-    fn writes(&self) -> bool {
+    fn is_writable(&self) -> bool {
         !self.failed.load(Ordering::SeqCst) && !self.paused.load(Ordering::SeqCst)
     }
 
-    fn pause(&self, paused: bool) {
+    fn set_paused(&self, paused: bool) {
         self.paused.store(paused, Ordering::SeqCst);
     }
 
-    fn fail(&self) {
+    fn set_failed(&self) {
         self.failed.store(true, Ordering::SeqCst);
-        self.room.close();
+        self.queue_room.close();
     }
 }
 
 /// The open log of one gateway.
 pub struct Log {
     folder: PathBuf,
-    standing: Arc<Standing>,
+    state: Arc<WriterState>,
     durability: Durability,
     pseudonyms: SubjectPseudonyms,
-    queue: Option<Sender<Job>>,
+    queue: Option<Sender<WriteJob>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -157,13 +157,13 @@ impl Entry {
 
 /// A record that will be written unless the log fails.
 #[derive(Debug)]
-pub struct Queued {
-    standing: Arc<Standing>,
+pub struct QueuedRecord {
+    state: Arc<WriterState>,
     /// Told where somebody waits for the disk.
     durable: Option<oneshot::Receiver<Result<(), LogError>>>,
 }
 
-impl Queued {
+impl QueuedRecord {
     /// Returns when the record is as durable as configured.
     ///
     /// # Errors
@@ -172,7 +172,7 @@ impl Queued {
         match self.durable {
             Some(durable) => durable.await.unwrap_or(Err(LogError)),
             // Handed over; but to a writer that still writes.
-            None if self.standing.writes() => Ok(()),
+            None if self.state.is_writable() => Ok(()),
             None => Err(LogError),
         }
     }
@@ -182,14 +182,14 @@ impl Log {
     /// Opens the log in a folder, or begins one, and removes what is older than `retention`.
     ///
     /// # Errors
-    /// [`OpenError`]. A log that does not hold together is not continued.
+    /// [`OpenLogError`]. A log that does not hold together is not continued.
     pub fn open(
         folder: &Path,
         keys: &Keys,
         durability: Durability,
         retention: Duration,
-    ) -> Result<Log, OpenError> {
-        Log::open_with(folder, keys, durability, retention, folder::create, Timestamp::now)
+    ) -> Result<Log, OpenLogError> {
+        Log::open_with(folder, keys, durability, retention, segment::create, Timestamp::now)
     }
 
     fn open_with(
@@ -199,15 +199,15 @@ impl Log {
         retention: Duration,
         create: writer::Create,
         clock: writer::Clock,
-    ) -> Result<Log, OpenError> {
+    ) -> Result<Log, OpenLogError> {
         let writer =
             Writer::open(folder, keys, retention, create, clock, durability == Durability::BeforeRelease)?;
-        let standing = Arc::new(Standing {
+        let standing = Arc::new(WriterState {
             failed: AtomicBool::new(false),
             paused: AtomicBool::new(false),
             written: AtomicU64::new(0),
-            room: Arc::new(Semaphore::new(ROOM)),
-            refusals: Arc::new(Semaphore::new(REFUSALS)),
+            queue_room: Arc::new(Semaphore::new(QUEUE_KIB)),
+            refusal_room: Arc::new(Semaphore::new(REFUSAL_QUEUE_KIB)),
         });
         let (queue, jobs) = mpsc::channel();
         let thread = std::thread::Builder::new()
@@ -216,10 +216,10 @@ impl Log {
                 let standing = Arc::clone(&standing);
                 move || writer.run(jobs, &standing)
             })
-            .map_err(OpenError::Thread)?;
+            .map_err(OpenLogError::Thread)?;
         Ok(Log {
             folder: folder.to_owned(),
-            standing,
+            state: standing,
             durability,
             pseudonyms: keys.subject_pseudonyms(),
             queue: Some(queue),
@@ -235,7 +235,7 @@ impl Log {
     pub fn intent(
         &self,
         intent: Intent<'_>,
-    ) -> impl Future<Output = Result<(Entry, Queued), LogError>> + Send + use<> {
+    ) -> impl Future<Output = Result<(Entry, QueuedRecord), LogError>> + Send + use<> {
         let pseudonyms = self.pseudonyms.epoch(&record::epoch(intent.time));
         let queued = self.queue(record::intent(&intent, None, &pseudonyms));
         let decision = intent.decision;
@@ -279,7 +279,7 @@ impl Log {
     pub fn refused(&self, intent: &Intent<'_>, code: &'static str) {
         let pseudonyms = self.pseudonyms.epoch(&record::epoch(intent.time));
         let body = record::intent(intent, Some(Outcome::Refused(code)), &pseudonyms);
-        match Arc::clone(&self.standing.refusals).try_acquire_many_owned(share(&body)) {
+        match Arc::clone(&self.state.refusal_room).try_acquire_many_owned(size_in_kib(&body)) {
             Ok(place) => self.send_detached(body, Some(place)),
             Err(_) => {
                 static UNRECORDED: LogLimit = LogLimit::new();
@@ -296,7 +296,7 @@ impl Log {
     /// Returns when everything handed in before is durable.
     pub async fn flush(&self) {
         let (acknowledge, done) = oneshot::channel();
-        let job = Job { acknowledge: Some(acknowledge), ..Job::default() };
+        let job = WriteJob { acknowledge: Some(acknowledge), ..WriteJob::default() };
         if self.queue.as_ref().is_some_and(|queue| queue.send(job).is_ok()) {
             let _ = done.await;
         }
@@ -310,12 +310,12 @@ impl Log {
     /// `false` while no record can be written: after a failure for good, where nothing was lost until it
     /// can again.
     pub fn healthy(&self) -> bool {
-        self.standing.writes()
+        self.state.is_writable()
     }
 
     /// Records written since it was opened: intents, windows, closings and refusals.
-    pub fn written(&self) -> u64 {
-        self.standing.written.load(Ordering::Relaxed)
+    pub fn records_written(&self) -> u64 {
+        self.state.written.load(Ordering::Relaxed)
     }
 
     /// Where the log is.
@@ -323,45 +323,47 @@ impl Log {
         &self.folder
     }
 
-    fn append(&self, body: Body) -> impl Future<Output = Result<(), LogError>> + Send + use<> {
+    fn append(&self, body: RecordBody) -> impl Future<Output = Result<(), LogError>> + Send + use<> {
         let queued = self.queue(body);
         async move { queued.await?.durable().await }
     }
 
-    fn queue(&self, body: Body) -> impl Future<Output = Result<Queued, LogError>> + Send + use<> {
-        let (standing, queue, durability) = (Arc::clone(&self.standing), self.queue.clone(), self.durability);
+    fn queue(&self, body: RecordBody) -> impl Future<Output = Result<QueuedRecord, LogError>> + Send + use<> {
+        let (standing, queue, durability) = (Arc::clone(&self.state), self.queue.clone(), self.durability);
         async move {
-            let place =
-                Arc::clone(&standing.room).acquire_many_owned(share(&body)).await.map_err(|_| LogError)?;
-            let queue = queue.filter(|_| standing.writes()).ok_or(LogError)?;
+            let place = Arc::clone(&standing.queue_room)
+                .acquire_many_owned(size_in_kib(&body))
+                .await
+                .map_err(|_| LogError)?;
+            let queue = queue.filter(|_| standing.is_writable()).ok_or(LogError)?;
             let (acknowledge, durable) = match durability {
                 Durability::BeforeRelease => Some(oneshot::channel()).unzip(),
                 Durability::Batched => (None, None),
             };
             queue
-                .send(Job { body: Some(body), acknowledge, place: Some(place), ..Job::default() })
+                .send(WriteJob { body: Some(body), acknowledge, room: Some(place), ..WriteJob::default() })
                 .map_err(|_| LogError)?;
-            Ok(Queued { standing, durable })
+            Ok(QueuedRecord { state: standing, durable })
         }
     }
 
-    fn send_detached(&self, body: Body, place: Option<OwnedSemaphorePermit>) {
+    fn send_detached(&self, body: RecordBody, place: Option<OwnedSemaphorePermit>) {
         let Some(queue) = &self.queue else { return };
         // A log that has failed takes nothing; it has said so, and nothing leaves any more.
-        drop(queue.send(Job { body: Some(body), place, ..Job::default() }));
+        drop(queue.send(WriteJob { body: Some(body), room: place, ..WriteJob::default() }));
     }
 }
 
 /// A record's share of the room, in KiB; one that is larger than all of it takes the half.
-fn share(body: &Body) -> u32 {
-    u32::try_from(body.len() / 1024 + 1).unwrap_or(u32::MAX).min((ROOM / 2) as u32)
+fn size_in_kib(body: &RecordBody) -> u32 {
+    u32::try_from(body.len() / 1024 + 1).unwrap_or(u32::MAX).min((QUEUE_KIB / 2) as u32)
 }
 
 impl Drop for Log {
     /// What was handed in is still made durable, and the folder is free when this returns.
     fn drop(&mut self) {
         if let Some(queue) = self.queue.take() {
-            drop(queue.send(Job { stop: true, ..Job::default() }));
+            drop(queue.send(WriteJob { stop: true, ..WriteJob::default() }));
         }
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use super::members::Members;
+use super::object_writer::ObjectWriter;
 use crate::decision::Reason;
 use crate::keys::{EpochPseudonyms, Fingerprint};
 use crate::ledger::Position;
@@ -65,13 +65,13 @@ pub struct Window<'a> {
     pub withheld_records: u64,
     pub subjects: Cow<'a, [Fingerprint]>,
     /// Those of them of whom nothing personal left.
-    pub untouched: Vec<Fingerprint>,
-    pub categories: Vec<Left<'a>>,
+    pub withheld_subjects: Vec<Fingerprint>,
+    pub categories: Vec<DisclosedCategory<'a>>,
 }
 
 /// How fields of one category left, or why they did not.
 #[derive(Clone, Debug)]
-pub struct Left<'a> {
+pub struct DisclosedCategory<'a> {
     /// Its name in the vocabulary, or [`Left::UNCLASSIFIED`].
     pub category: Cow<'a, str>,
     pub form: Form,
@@ -82,7 +82,7 @@ pub struct Left<'a> {
     pub fields: u64,
 }
 
-impl Left<'_> {
+impl DisclosedCategory<'_> {
     /// Stands in the place of a category for fields that nothing classifies.
     pub const UNCLASSIFIED: &'static str = "unclassified";
 }
@@ -113,9 +113,13 @@ pub(super) fn epoch(time: Timestamp) -> String {
 }
 
 /// The inside of a record's JSON object, without its number and its chain: `"kind":…,…`.
-pub(super) type Body = Vec<u8>;
+pub(super) type RecordBody = Vec<u8>;
 
-pub(super) fn intent(intent: &Intent<'_>, outcome: Option<Outcome>, pseudonyms: &EpochPseudonyms) -> Body {
+pub(super) fn intent(
+    intent: &Intent<'_>,
+    outcome: Option<Outcome>,
+    pseudonyms: &EpochPseudonyms,
+) -> RecordBody {
     let Intent {
         decision,
         time,
@@ -131,7 +135,7 @@ pub(super) fn intent(intent: &Intent<'_>, outcome: Option<Outcome>, pseudonyms: 
         factors,
     } = intent;
     let kind = if outcome.is_some() { "refusal" } else { "intent" };
-    let mut members = Members::head(kind, decision, *time);
+    let mut members = ObjectWriter::begin_record(kind, decision, *time);
     members.text("recipient", recipient);
     if let Some(actor) = actor {
         members.word("actor", pseudonyms.of(*actor).as_str());
@@ -163,15 +167,16 @@ pub(super) fn window(
     time: Timestamp,
     window: &Window<'_>,
     pseudonyms: &EpochPseudonyms,
-) -> Body {
-    let Window { position, records, withheld_records, subjects, untouched, categories } = window;
-    let mut members = Members::head("window", decision, time);
+) -> RecordBody {
+    let Window { position, records, withheld_records, subjects, withheld_subjects: untouched, categories } =
+        window;
+    let mut members = ObjectWriter::begin_record("window", decision, time);
     members.number("position", position.0);
     members.number("records", *records);
     members.number("withheld_records", *withheld_records);
     members.list("categories", categories, |members, left| {
-        let Left { category, form, basis, reason, rules, clauses, fields } = left;
-        members.braced(|members| {
+        let DisclosedCategory { category, form, basis, reason, rules, clauses, fields } = left;
+        members.in_braces(|members| {
             members.text("category", category);
             members.word("form", form.name());
             if let Some(basis) = basis {
@@ -185,22 +190,22 @@ pub(super) fn window(
             members.number("fields", *fields);
         });
     });
-    members.people("subjects", subjects, pseudonyms);
+    members.pseudonyms("subjects", subjects, pseudonyms);
     if !untouched.is_empty() {
-        members.people("withheld_subjects", untouched, pseudonyms);
+        members.pseudonyms("withheld_subjects", untouched, pseudonyms);
     }
     members.into_body()
 }
 
-pub(super) fn close(decision: &str, time: Timestamp, outcome: Outcome) -> Body {
-    let mut members = Members::head("close", decision, time);
+pub(super) fn close(decision: &str, time: Timestamp, outcome: Outcome) -> RecordBody {
+    let mut members = ObjectWriter::begin_record("close", decision, time);
     members.text("outcome", &outcome.to_string());
     members.into_body()
 }
 
 /// The inside of an object. Words and numbers always serialise; nothing would be an empty record,
 /// which reading refuses.
-pub(super) fn inside(record: &impl Serialize) -> Body {
+pub(super) fn object_members(record: &impl Serialize) -> RecordBody {
     let mut text = serde_json::to_vec(record).unwrap_or_default();
     if text.len() < 2 {
         return Vec::new();
@@ -235,14 +240,18 @@ pub(super) mod tests {
         }
     }
 
-    pub(in crate::disclosure) fn left(category: &'static str, form: Form, fields: u64) -> Left<'static> {
+    pub(in crate::disclosure) fn left(
+        category: &'static str,
+        form: Form,
+        fields: u64,
+    ) -> DisclosedCategory<'static> {
         let basis = (form != Form::Removed).then_some(Basis::Consent);
         let reason = (form == Form::Removed).then_some(Reason::Prohibited);
         let (rules, clauses) = ([Arc::from("r-1")].into(), [Arc::from("G-6.4b")].into());
-        Left { category: category.into(), form, basis, reason, rules, clauses, fields }
+        DisclosedCategory { category: category.into(), form, basis, reason, rules, clauses, fields }
     }
 
-    fn read(body: &Body) -> Value {
+    fn read(body: &RecordBody) -> Value {
         let text = format!("{{{}}}", std::str::from_utf8(body).unwrap());
         serde_json::from_str(&text).unwrap()
     }

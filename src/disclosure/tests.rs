@@ -63,7 +63,7 @@ fn window(keys: &Keys, people: &[&str], fields: u64) -> Window<'static> {
         position: crate::ledger::Position(9),
         records: people.len() as u64,
         withheld_records: 1,
-        untouched: Vec::new(),
+        withheld_subjects: Vec::new(),
         subjects: people.iter().map(|name| person(keys, name)).collect(),
         categories: vec![left("email", Form::Clear, fields), left("phone", Form::Removed, 1)],
     }
@@ -83,7 +83,7 @@ async fn written(folder: &Path, keys: &Keys) {
     }
 }
 
-fn shown(folder: &Path, filter: &Filter, running: bool) -> Vec<Value> {
+fn shown(folder: &Path, filter: &ExchangeFilter, running: bool) -> Vec<Value> {
     let mut shown = Vec::new();
     fold(folder, filter, running, |value| {
         shown.push(value);
@@ -93,12 +93,12 @@ fn shown(folder: &Path, filter: &Filter, running: bool) -> Vec<Value> {
     shown
 }
 
-fn check(folder: &Path, keys: &Keys, since: Option<&Checkpoint>) -> Report {
+fn check(folder: &Path, keys: &Keys, since: Option<&Checkpoint>) -> VerificationReport {
     verify(folder, Some(&keys.log_tags()), since).unwrap()
 }
 
 fn only_file(folder: &Path) -> PathBuf {
-    let segments = folder::segments(folder).unwrap();
+    let segments = segment::list_segments(folder).unwrap();
     assert_eq!(segments.len(), 1);
     segments[0].path.clone()
 }
@@ -123,13 +123,15 @@ async fn the_accounting_of_a_person_holds_what_left_in_their_parts_of_answers_an
     log.window(&cut, &window(&keys, &["bob"], 1)).await.unwrap();
     log.close(cut, Outcome::Aborted).await.unwrap();
     let open = intend(&log, sample(&id(5))).await.unwrap();
-    let of_alice = Window { untouched: vec![person(&keys, "bob")], ..window(&keys, &["alice", "bob"], 1) };
+    let of_alice =
+        Window { withheld_subjects: vec![person(&keys, "bob")], ..window(&keys, &["alice", "bob"], 1) };
     log.window(&open, &of_alice).await.unwrap();
     log.flush().await;
 
     let of = |name: &str| accounting(folder.path(), &[person(&keys, name)], log.pseudonyms()).unwrap();
     let (alice, bob, carol) = (of("alice"), of("bob"), of("carol"));
-    let decisions = |list: &[Disclosed]| list.iter().map(|one| one.decision.clone()).collect::<Vec<_>>();
+    let decisions =
+        |list: &[AccountedExchange]| list.iter().map(|one| one.decision.clone()).collect::<Vec<_>>();
     assert_eq!(decisions(&alice), [id(1), id(5)]);
     assert_eq!(decisions(&bob), [id(1), id(4)], "aborted, it may have left; refused, it did not");
     assert_eq!((alice[0].people, alice[1].people, carol[0].people), (2, 1, 1));
@@ -140,7 +142,7 @@ async fn the_accounting_of_a_person_holds_what_left_in_their_parts_of_answers_an
     assert_eq!(folded["subjects"].as_array().unwrap().len(), 2);
     let bobs = log.pseudonyms().epoch("2026-11-21").of(person(&keys, "bob"));
     assert_eq!(folded["withheld_subjects"], serde_json::json!([bobs.as_str()]));
-    let categories = |one: &Disclosed| {
+    let categories = |one: &AccountedExchange| {
         one.categories.iter().map(|left| (left.category.clone(), left.form.clone())).collect::<Vec<_>>()
     };
     assert_eq!(categories(&alice[0]), [("email".to_owned(), "clear".to_owned())]);
@@ -162,7 +164,7 @@ async fn an_exchange_is_shown_as_one_record() {
     log.refused(&sample(&id(2)), "no-rule-permits");
     log.flush().await;
 
-    let shown = shown(folder.path(), &Filter::default(), true);
+    let shown = shown(folder.path(), &ExchangeFilter::default(), true);
     assert_eq!(shown.len(), 2);
     let whole = &shown[0];
     assert_eq!(*whole, decision(folder.path(), &id(1), true).unwrap().unwrap());
@@ -199,16 +201,22 @@ async fn exchanges_are_found_by_recipient_purpose_person_and_time() {
     log.close(entry, Outcome::Released).await.unwrap();
 
     let count = |filter| shown(folder.path(), &filter, true).len();
-    assert_eq!(count(Filter::default()), 2);
-    assert_eq!(count(Filter { recipient: Some("globex".to_owned()), ..Filter::default() }), 1);
-    assert_eq!(count(Filter { purpose: Some("hosting".to_owned()), ..Filter::default() }), 0);
+    assert_eq!(count(ExchangeFilter::default()), 2);
     assert_eq!(
-        count(Filter { since: Some("2026-11-22T00:00:00Z".parse().unwrap()), ..Filter::default() }),
+        count(ExchangeFilter { recipient: Some("globex".to_owned()), ..ExchangeFilter::default() }),
         1
     );
-    let about = |name| Filter {
+    assert_eq!(count(ExchangeFilter { purpose: Some("hosting".to_owned()), ..ExchangeFilter::default() }), 0);
+    assert_eq!(
+        count(ExchangeFilter {
+            since: Some("2026-11-22T00:00:00Z".parse().unwrap()),
+            ..ExchangeFilter::default()
+        }),
+        1
+    );
+    let about = |name| ExchangeFilter {
         subject: Some((vec![person(&keys, name)], keys.subject_pseudonyms())),
-        ..Filter::default()
+        ..ExchangeFilter::default()
     };
     assert_eq!(count(about("alice")), 2, "under another pseudonym each day");
     assert_eq!(count(about("bob")), 1);
@@ -230,13 +238,17 @@ async fn what_was_acknowledged_is_on_disk_when_the_process_dies() {
     assert_eq!(check(left.path(), &keys, None).findings.len(), 1);
 
     let revived = open(left.path(), &keys);
-    assert_eq!(shown(left.path(), &Filter::default(), true)[0]["outcome"], "aborted", "its process is gone");
+    assert_eq!(
+        shown(left.path(), &ExchangeFilter::default(), true)[0]["outcome"],
+        "aborted",
+        "its process is gone"
+    );
     assert_eq!(decision(left.path(), &id(1), true).unwrap().unwrap()["outcome"], "aborted");
     exchange(&revived, &keys, 2).await;
     drop(revived);
     let report = check(left.path(), &keys, None);
     assert_eq!((report.findings.as_slice(), report.segments), (&[] as &[String], 2));
-    let opening = folder::opening(&folder::segments(left.path()).unwrap()[1]).unwrap();
+    let opening = segment::read_header(&segment::list_segments(left.path()).unwrap()[1]).unwrap();
     assert_eq!((opening.unclean, opening.torn_bytes), (true, Some(18)));
 }
 
@@ -245,10 +257,10 @@ async fn a_start_that_tore_its_own_segment_is_mended() {
     let (folder, keys) = (folder(), Keys::random().unwrap());
     written(folder.path(), &keys).await;
     let next = check(folder.path(), &keys, None).checkpoint.unwrap().records;
-    std::fs::write(folder.path().join(folder::name(next)), b"{\"n\":").unwrap();
+    std::fs::write(folder.path().join(segment::file_name(next)), b"{\"n\":").unwrap();
     drop(open(folder.path(), &keys));
     assert_eq!(check(folder.path(), &keys, None).findings, [] as [String; 0]);
-    assert_eq!(shown(folder.path(), &Filter::default(), false).len(), 5);
+    assert_eq!(shown(folder.path(), &ExchangeFilter::default(), false).len(), 5);
 }
 
 #[tokio::test]
@@ -256,9 +268,9 @@ async fn a_log_has_one_writer_and_one_set_of_keys() {
     let (folder, keys) = (folder(), Keys::random().unwrap());
     let log = open(folder.path(), &keys);
     let again = |keys: &Keys| Log::open(folder.path(), keys, Durability::Batched, YEAR).map(|_| ());
-    assert!(matches!(again(&keys), Err(OpenError::InUse(_))));
+    assert!(matches!(again(&keys), Err(OpenLogError::InUse(_))));
     drop(log);
-    assert!(matches!(again(&Keys::random().unwrap()), Err(OpenError::OtherKeys(_))));
+    assert!(matches!(again(&Keys::random().unwrap()), Err(OpenLogError::OtherKeys(_))));
     again(&keys).unwrap();
 }
 
@@ -270,14 +282,14 @@ async fn a_broken_log_is_not_continued() {
     let text = std::fs::read_to_string(&file).unwrap().replacen("acme", "acmE", 1);
     std::fs::write(&file, text).unwrap();
     let error = Log::open(folder.path(), &keys, Durability::Batched, YEAR).unwrap_err();
-    assert!(matches!(error, OpenError::Broken { record: 1, .. }), "{error}");
+    assert!(matches!(error, OpenLogError::Inconsistent { record: 1, .. }), "{error}");
 }
 
 #[tokio::test]
 async fn a_folder_where_nothing_can_be_written_is_an_error() {
     let keys = Keys::random().unwrap();
     let error = Log::open(Path::new("/proc/audit"), &keys, Durability::Batched, YEAR).unwrap_err();
-    assert!(matches!(error, OpenError::Io { .. }), "{error}");
+    assert!(matches!(error, OpenLogError::Io { .. }), "{error}");
 }
 
 #[tokio::test]
@@ -288,7 +300,7 @@ async fn batched_records_are_taken_at_once_and_written_soon() {
         exchange(&log, &keys, n).await;
     }
     drop(log);
-    assert_eq!(shown(folder.path(), &Filter::default(), false).len(), 50);
+    assert_eq!(shown(folder.path(), &ExchangeFilter::default(), false).len(), 50);
     assert_eq!(check(folder.path(), &keys, None).findings, [] as [String; 0]);
 }
 
@@ -310,7 +322,7 @@ struct DiskState {
 
 struct DiskFile(Arc<Disk>, std::fs::File);
 
-impl folder::Medium for DiskFile {
+impl segment::SegmentFile for DiskFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.0.state.lock().unwrap().full {
             // As a disk does, it takes what fits.
@@ -327,7 +339,7 @@ impl folder::Medium for DiskFile {
         Ok(())
     }
 
-    fn cut(&mut self, length: u64) -> io::Result<()> {
+    fn truncate(&mut self, length: u64) -> io::Result<()> {
         if self.0.state.lock().unwrap().stuck {
             return Err(io::ErrorKind::StorageFull.into());
         }
@@ -341,7 +353,7 @@ thread_local! {
 
 fn over(disk: &Arc<Disk>, folder: &Path, keys: &Keys, durability: Durability) -> Log {
     DISK.set(Some(Arc::clone(disk)));
-    fn create(path: &Path) -> io::Result<Box<dyn folder::Medium>> {
+    fn create(path: &Path) -> io::Result<Box<dyn segment::SegmentFile>> {
         let disk = DISK.take().unwrap();
         let file = std::fs::File::options().append(true).create_new(true).open(path)?;
         Ok(Box::new(DiskFile(disk, file)))
@@ -383,7 +395,7 @@ async fn a_segment_that_is_no_longer_in_its_place_takes_no_record() {
         let (folder, keys) = (folder(), Keys::random().unwrap());
         let log = Log::open(folder.path(), &keys, Durability::BeforeRelease, YEAR).unwrap();
         let entry = intend(&log, sample(&id(at))).await.unwrap();
-        let segment = folder::segments(folder.path()).unwrap().remove(0).path;
+        let segment = segment::list_segments(folder.path()).unwrap().remove(0).path;
         if rename {
             std::fs::rename(&segment, segment.with_extension("away")).unwrap();
         } else {
@@ -441,7 +453,7 @@ async fn a_full_disk_stops_the_log_until_there_is_room_again() {
         exchange(&log, &keys, 3).await;
         drop(log);
         assert_eq!(check(folder.path(), &keys, None).findings, [] as [String; 0]);
-        let shown = shown(folder.path(), &Filter::default(), false);
+        let shown = shown(folder.path(), &ExchangeFilter::default(), false);
         let ends: Vec<_> =
             shown.iter().map(|one| (one["decision"].clone(), one["outcome"].clone())).collect();
         assert_eq!(ends, [(id(1).into(), "aborted".into()), (id(3).into(), "released".into())]);
@@ -457,10 +469,10 @@ async fn a_segment_that_cannot_be_made_is_made_later() {
     fn clock() -> Timestamp {
         NOW.lock().unwrap().unwrap()
     }
-    fn create(path: &Path) -> io::Result<Box<dyn folder::Medium>> {
+    fn create(path: &Path) -> io::Result<Box<dyn segment::SegmentFile>> {
         match NO_FILES.load(Ordering::SeqCst) {
             true => Err(io::Error::other("too many open files")),
-            false => folder::create(path),
+            false => segment::create(path),
         }
     }
     let at = |time: &str| *NOW.lock().unwrap() = Some(time.parse().unwrap());
@@ -478,7 +490,7 @@ async fn a_segment_that_cannot_be_made_is_made_later() {
     drop(log);
     let report = check(folder.path(), &keys, None);
     assert_eq!((report.findings, report.segments), (Vec::new(), 2));
-    assert_eq!(shown(folder.path(), &Filter::default(), false).len(), 2);
+    assert_eq!(shown(folder.path(), &ExchangeFilter::default(), false).len(), 2);
 }
 
 #[tokio::test]
@@ -516,7 +528,7 @@ async fn what_is_past_its_retention_is_removed_and_the_rest_still_verifies() {
     let ten_days = Duration::from_secs(10 * 24 * 60 * 60);
     day(0);
     let log =
-        Log::open_with(folder.path(), &keys, Durability::BeforeRelease, ten_days, folder::create, clock)
+        Log::open_with(folder.path(), &keys, Durability::BeforeRelease, ten_days, segment::create, clock)
             .unwrap();
     exchange(&log, &keys, 0).await;
     let old = check(folder.path(), &keys, None).checkpoint.unwrap();
@@ -527,20 +539,20 @@ async fn what_is_past_its_retention_is_removed_and_the_rest_still_verifies() {
     let report = check(folder.path(), &keys, Some(&old));
     assert_eq!(report.findings, [] as [String; 0]);
     assert_eq!(report.segments, 11, "today's and those of the ten days before");
-    assert_eq!(shown(folder.path(), &Filter::default(), true).len(), 11);
+    assert_eq!(shown(folder.path(), &ExchangeFilter::default(), true).len(), 11);
     let kept = report.checkpoint.unwrap();
     drop(log);
     for n in (16..=44).step_by(4) {
         day(n);
         let log =
-            Log::open_with(folder.path(), &keys, Durability::BeforeRelease, ten_days, folder::create, clock)
+            Log::open_with(folder.path(), &keys, Durability::BeforeRelease, ten_days, segment::create, clock)
                 .unwrap();
         exchange(&log, &keys, n as u64).await;
     }
-    assert_eq!(folder::segments(folder.path()).unwrap().len(), 4, "of the days 32, 36, 40 and 44");
+    assert_eq!(segment::list_segments(folder.path()).unwrap().len(), 4, "of the days 32, 36, 40 and 44");
     assert_eq!(check(folder.path(), &keys, Some(&kept)).findings, [] as [String; 0]);
     // Gone without the log's own word for it.
-    let first = folder::segments(folder.path()).unwrap()[0].clone();
+    let first = segment::list_segments(folder.path()).unwrap()[0].clone();
     let lines = std::fs::read_to_string(&first.path).unwrap();
     let without: Vec<_> = lines.lines().filter(|line| !line.contains("\"kind\":\"cut\"")).collect();
     std::fs::write(&first.path, without.join("\n") + "\n").unwrap();
@@ -560,7 +572,7 @@ async fn a_clock_that_jumps_ahead_removes_nothing() {
     };
     let open = || {
         let durability = Durability::BeforeRelease;
-        Log::open_with(folder.path(), &keys, durability, YEAR, folder::create, clock).unwrap()
+        Log::open_with(folder.path(), &keys, durability, YEAR, segment::create, clock).unwrap()
     };
     day(0);
     let log = open();
@@ -582,7 +594,7 @@ async fn a_clock_that_jumps_ahead_removes_nothing() {
     exchange(&log, &keys, 3).await;
     drop(log);
     drop(open());
-    assert_eq!(shown(folder.path(), &Filter::default(), false).len(), 7, "nothing was removed");
+    assert_eq!(shown(folder.path(), &ExchangeFilter::default(), false).len(), 7, "nothing was removed");
     let report = check(folder.path(), &keys, None);
     assert_eq!(report.findings, [] as [String; 0]);
     assert!(!report.remarks.iter().any(|remark| remark.contains("removed")), "{:?}", report.remarks);
@@ -591,7 +603,7 @@ async fn a_clock_that_jumps_ahead_removes_nothing() {
 /// The log as it was at some time, copied to another folder with its head.
 fn copy(from: &Path, head: &Path) -> Folder {
     let copy = folder();
-    for segment in folder::segments(from).unwrap() {
+    for segment in segment::list_segments(from).unwrap() {
         std::fs::copy(&segment.path, copy.path().join(segment.path.file_name().unwrap())).unwrap();
     }
     std::fs::copy(head, head::path(copy.path()).unwrap()).unwrap();
@@ -606,7 +618,7 @@ async fn a_removed_end_is_found_by_the_head_and_told_after_the_next_start() {
     }
     let head = head::path(original.path()).unwrap();
     assert_eq!(check(original.path(), &keys, None).findings, [] as [String; 0]);
-    let last = |folder: &Path| folder::segments(folder).unwrap().pop().unwrap().path;
+    let last = |folder: &Path| segment::list_segments(folder).unwrap().pop().unwrap().path;
     let cut = |folder: &Path, lines: usize| {
         let text = std::fs::read_to_string(last(folder)).unwrap();
         let kept: Vec<&str> = text.lines().collect();
@@ -621,7 +633,7 @@ async fn a_removed_end_is_found_by_the_head_and_told_after_the_next_start() {
         }),
         ("the last file", &|folder| std::fs::remove_file(last(folder)).unwrap()),
         ("every file", &|folder| {
-            for segment in folder::segments(folder).unwrap() {
+            for segment in segment::list_segments(folder).unwrap() {
                 std::fs::remove_file(segment.path).unwrap();
             }
         }),
@@ -701,7 +713,7 @@ async fn a_log_of_version_0_1_0_is_read_verified_and_continued() {
     for (number, body) in (0..).zip(&bodies) {
         link = chain::seal(&mut lines, link, number, body, &keys.log_tags());
     }
-    std::fs::write(folder.path().join(folder::name(0)), lines).unwrap();
+    std::fs::write(folder.path().join(segment::file_name(0)), lines).unwrap();
 
     assert_eq!(check(folder.path(), &keys, None).findings, [] as [String; 0]);
     let shown = decision(folder.path(), &id(1), false).unwrap().unwrap();
@@ -726,7 +738,7 @@ async fn another_pseudonym_key_is_refused() {
     std::fs::write(&file, text.replace(line, &format!("pseudonym = {}", "ab".repeat(32)))).unwrap();
     let exchanged = Keys::open(&file).unwrap();
     let error = Log::open(folder.path(), &exchanged, Durability::Batched, YEAR).unwrap_err();
-    assert!(matches!(error, OpenError::OtherPseudonyms(_)), "{error}");
+    assert!(matches!(error, OpenLogError::OtherPseudonyms(_)), "{error}");
     std::fs::write(&file, text).unwrap();
     drop(open(folder.path(), &Keys::open(&file).unwrap()));
 }
@@ -809,7 +821,7 @@ async fn a_missing_segment_is_found() {
     for _ in 0..3 {
         written(folder.path(), &keys).await;
     }
-    let segments = folder::segments(folder.path()).unwrap();
+    let segments = segment::list_segments(folder.path()).unwrap();
     let checkpoint = check(folder.path(), &keys, None).checkpoint.unwrap();
     for (at, segment) in segments.iter().enumerate() {
         let hidden = segment.path.with_extension("db");

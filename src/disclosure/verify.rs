@@ -10,9 +10,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::chain::{Chain, Sealed};
-use super::folder::{self, Opening, Piece, Segment};
+use super::chain::{Chain, SealedLine};
 use super::head;
+use super::segment::{self, Segment, SegmentHeader, SegmentLine};
 
 /// More findings than this say no more.
 const MAX_FINDINGS: usize = 100;
@@ -31,7 +31,7 @@ pub struct Checkpoint {
 
 /// What a verification found.
 #[derive(Clone, Debug, Default)]
-pub struct Report {
+pub struct VerificationReport {
     /// What is wrong, with file and record; in the order of the log.
     pub findings: Vec<String>,
     /// What is worth knowing and nothing wrong.
@@ -47,28 +47,32 @@ pub struct Report {
 ///
 /// # Errors
 /// Where the folder or a file cannot be read.
-pub fn verify(folder: &Path, tags: Option<&[u8; 32]>, since: Option<&Checkpoint>) -> io::Result<Report> {
+pub fn verify(
+    folder: &Path,
+    tags: Option<&[u8; 32]>,
+    since: Option<&Checkpoint>,
+) -> io::Result<VerificationReport> {
     // Read first: what is written meanwhile is beyond it.
     let head = head::read(folder);
-    let running = folder::in_use(folder)?;
+    let running = segment::in_use(folder)?;
     let known = [(since, CHECKPOINT), (head.as_ref(), HEAD)];
-    let known = known.into_iter().filter_map(|(at, name)| Some(Known { at: at?, name, reached: false }));
-    let mut check = Check {
+    let known = known.into_iter().filter_map(|(at, name)| Some(KnownState { at: at?, name, reached: false }));
+    let mut check = LogVerifier {
         tags,
         known: known.collect(),
         running,
-        report: Report::default(),
+        report: VerificationReport::default(),
         log: None,
         expected: None,
         missing: BTreeMap::new(),
         cuts: BTreeMap::new(),
         stopped: false,
     };
-    check.account_for_files(folder)?;
-    let segments = folder::segments(folder)?;
+    check.check_files(folder)?;
+    let segments = segment::list_segments(folder)?;
     check.report.segments = segments.len();
     for (at, segment) in segments.iter().enumerate() {
-        check.segment(segment, at + 1 == segments.len())?;
+        check.check_segment(segment, at + 1 == segments.len())?;
     }
     Ok(check.finish())
 }
@@ -78,18 +82,18 @@ const CHECKPOINT: &str = "the checkpoint";
 const HEAD: &str = "the head beside the folder";
 
 /// A statement about an earlier state of the log.
-struct Known<'c> {
+struct KnownState<'c> {
     at: &'c Checkpoint,
     name: &'static str,
     /// Whether its last record was seen.
     reached: bool,
 }
 
-struct Check<'c> {
+struct LogVerifier<'c> {
     tags: Option<&'c [u8; 32]>,
-    known: Vec<Known<'c>>,
+    known: Vec<KnownState<'c>>,
     running: bool,
-    report: Report,
+    report: VerificationReport,
     log: Option<String>,
     /// The next number and the chain before it; `None` before the first record.
     expected: Option<(u64, Chain)>,
@@ -100,123 +104,126 @@ struct Check<'c> {
     stopped: bool,
 }
 
-impl Check<'_> {
-    fn find(&mut self, finding: String) {
+impl LogVerifier<'_> {
+    fn add_finding(&mut self, finding: String) {
         if self.report.findings.len() < MAX_FINDINGS {
             self.report.findings.push(finding);
         }
     }
 
-    fn account_for_files(&mut self, folder: &Path) -> io::Result<()> {
+    fn check_files(&mut self, folder: &Path) -> io::Result<()> {
         let mut strange = Vec::new();
         for entry in std::fs::read_dir(folder)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
             let left_out = name.contains("index") || name.contains("key") || name.contains(".db");
-            let is_segment = folder::number(&name).is_some() && entry.file_type()?.is_file();
+            let is_segment = segment::parse_file_name(&name).is_some() && entry.file_type()?.is_file();
             if !left_out && !is_segment {
                 strange.push(name);
             }
         }
         strange.sort();
         for name in strange {
-            self.find(format!("{name}: no part of the log"));
+            self.add_finding(format!("{name}: no part of the log"));
         }
         Ok(())
     }
 
-    fn segment(&mut self, segment: &Segment, last: bool) -> io::Result<()> {
-        let name = folder::name(segment.first);
-        let mut lines = folder::lines(&segment.path)?;
+    fn check_segment(&mut self, segment: &Segment, last: bool) -> io::Result<()> {
+        let name = segment::file_name(segment.first);
+        let mut lines = segment::read_lines(&segment.path)?;
         let mut first = true;
         while let Some(piece) = lines.next()? {
             match piece {
-                Piece::Line(line) => self.line(&name, segment, line, first),
-                Piece::Torn(bytes) if last && self.running => {
+                SegmentLine::Complete(line) => self.check_line(&name, segment, line, first),
+                SegmentLine::Torn(bytes) if last && self.running => {
                     self.report.remarks.push(format!("{name}: {bytes} bytes are being written"));
                 }
-                Piece::Torn(bytes) => {
-                    self.find(format!("{name}: ends within a record ({bytes} bytes of it)"))
+                SegmentLine::Torn(bytes) => {
+                    self.add_finding(format!("{name}: ends within a record ({bytes} bytes of it)"))
                 }
             }
             first = false;
         }
         if first && !(last && self.running) {
-            self.find(format!("{name}: is empty"));
+            self.add_finding(format!("{name}: is empty"));
         }
         Ok(())
     }
 
-    fn line(&mut self, name: &str, segment: &Segment, line: &[u8], first: bool) {
+    fn check_line(&mut self, name: &str, segment: &Segment, line: &[u8], first: bool) {
         let next = self.expected.map_or(segment.first, |(number, _)| number);
-        let Some(sealed) = Sealed::parse(line) else {
-            self.find(format!("{name}: record {next}: is no record"));
+        let Some(sealed) = SealedLine::parse(line) else {
+            self.add_finding(format!("{name}: record {next}: is no record"));
             return;
         };
-        let own = Own::parse(line);
+        let own = InternalRecord::parse(line);
         let opening = match (&own, first) {
-            (Own::Opening(opening), true) => Some(opening.clone()),
+            (InternalRecord::Opening(opening), true) => Some(opening.clone()),
             (_, true) => {
-                self.find(format!(
+                self.add_finding(format!(
                     "{name}: record {}: a segment does not begin with its own record",
                     sealed.number
                 ));
                 None
             }
-            (Own::Opening(_), false) => {
-                self.find(format!("{name}: record {}: a segment begins within another", sealed.number));
+            (InternalRecord::Opening(_), false) => {
+                self.add_finding(format!(
+                    "{name}: record {}: a segment begins within another",
+                    sealed.number
+                ));
                 None
             }
-            (Own::Cut { .. } | Own::Stop | Own::Other, false) => None,
+            (InternalRecord::Cut { .. } | InternalRecord::Stop | InternalRecord::Other, false) => None,
         };
         let before = match &opening {
-            Some(opening) => self.opening(name, segment, &sealed, opening),
-            None => self.within(name, &sealed),
+            Some(opening) => self.check_header(name, segment, &sealed, opening),
+            None => self.check_position(name, &sealed),
         };
         if before.is_some_and(|before| !sealed.follows(before)) {
-            self.find(format!(
+            self.add_finding(format!(
                 "{name}: record {}: was changed, or does not follow the one before it",
                 sealed.number
             ));
         }
         if self.tags.is_some_and(|key| !sealed.is_tagged(key)) {
-            self.find(format!("{name}: record {}: was not written under this key", sealed.number));
+            self.add_finding(format!("{name}: record {}: was not written under this key", sealed.number));
         }
-        self.stopped = matches!(own, Own::Stop);
-        if let Own::Cut { below, previous } = own {
+        self.stopped = matches!(own, InternalRecord::Stop);
+        if let InternalRecord::Cut { below, previous } = own {
             self.cuts.insert(below, previous);
         }
         // Go on from what the line says of itself, so that one finding does not repeat to the end.
         self.expected = Some((sealed.number.saturating_add(1), sealed.chain));
         self.report.records += 1;
-        self.compare(name, &sealed);
+        self.compare_with_known(name, &sealed);
     }
 
     /// A segment's first record: the same log, the right name, the chain where it was left.
-    fn opening(
+    fn check_header(
         &mut self,
         name: &str,
         segment: &Segment,
-        sealed: &Sealed<'_>,
-        opening: &Opening,
+        sealed: &SealedLine<'_>,
+        opening: &SegmentHeader,
     ) -> Option<Chain> {
         let number = sealed.number;
         if number != segment.first {
-            self.find(format!("{name}: record {number}: the file's name says {}", segment.first));
+            self.add_finding(format!("{name}: record {number}: the file's name says {}", segment.first));
         }
-        if opening.format != folder::FORMAT {
-            self.find(format!("{name}: record {number}: has format {}", opening.format));
+        if opening.format != segment::FORMAT {
+            self.add_finding(format!("{name}: record {number}: has format {}", opening.format));
         }
         match &self.log {
             Some(log) if *log != opening.log => {
-                self.find(format!("{name}: record {number}: belongs to another log"))
+                self.add_finding(format!("{name}: record {number}: belongs to another log"))
             }
             Some(_) => {}
             None => self.log = Some(opening.log.clone()),
         }
         if let Some(missing) = &opening.missing {
             let records = missing.records;
-            self.find(match missing.log == opening.log {
+            self.add_finding(match missing.log == opening.log {
                 true => format!(
                     "{name}: record {number}: the log had {records} records before it was opened here: its end was removed"
                 ),
@@ -238,7 +245,7 @@ impl Check<'_> {
         match self.expected {
             Some((expected, chain)) if expected == number => return Some(chain),
             Some((expected, _)) if expected > number => {
-                self.find(format!("{name}: record {number}: comes again"));
+                self.add_finding(format!("{name}: record {number}: comes again"));
             }
             Some((expected, _)) => {
                 self.missing.insert(expected, (number, opening.previous.clone()));
@@ -251,18 +258,18 @@ impl Check<'_> {
         stated
     }
 
-    fn within(&mut self, name: &str, sealed: &Sealed<'_>) -> Option<Chain> {
+    fn check_position(&mut self, name: &str, sealed: &SealedLine<'_>) -> Option<Chain> {
         let (expected, chain) = self.expected?;
         let number = sealed.number;
         if number > expected {
-            self.find(format!("{name}: records {expected} to {} are missing", number - 1));
+            self.add_finding(format!("{name}: records {expected} to {} are missing", number - 1));
         } else if number < expected {
-            self.find(format!("{name}: record {number}: stands where record {expected} belongs"));
+            self.add_finding(format!("{name}: record {number}: stands where record {expected} belongs"));
         }
         Some(chain)
     }
 
-    fn compare(&mut self, name: &str, sealed: &Sealed<'_>) {
+    fn compare_with_known(&mut self, name: &str, sealed: &SealedLine<'_>) {
         let mut findings = Vec::new();
         for known in self.known.iter_mut().filter(|known| self.log.as_ref() == Some(&known.at.log)) {
             if sealed.number.saturating_add(1) == known.at.records {
@@ -275,10 +282,10 @@ impl Check<'_> {
                 }
             }
         }
-        findings.into_iter().for_each(|finding| self.find(finding));
+        findings.into_iter().for_each(|finding| self.add_finding(finding));
     }
 
-    fn finish(mut self) -> Report {
+    fn finish(mut self) -> VerificationReport {
         for (begin, (end, previous)) in std::mem::take(&mut self.missing) {
             // Only from the beginning are records ever removed, and the log says so.
             if begin == 0 && self.cuts.get(&end) == Some(&previous) {
@@ -286,11 +293,11 @@ impl Check<'_> {
                     .remarks
                     .push(format!("records 0 to {} are past their retention and removed", end - 1));
             } else {
-                self.find(format!("records {begin} to {} are missing", end - 1));
+                self.add_finding(format!("records {begin} to {} are missing", end - 1));
             }
         }
         if self.report.segments == 0 {
-            self.find("there is no log here".to_owned());
+            self.add_finding("there is no log here".to_owned());
         }
         self.compare_end();
         if self.tags.is_none() {
@@ -314,30 +321,30 @@ impl Check<'_> {
 
     fn compare_end(&mut self) {
         let held = self.expected.map_or(0, |(records, _)| records);
-        for Known { at, name, reached } in std::mem::take(&mut self.known) {
+        for KnownState { at, name, reached } in std::mem::take(&mut self.known) {
             if self.log.as_ref().is_some_and(|log| *log != at.log) {
-                self.find(format!("{name} is of another log"));
+                self.add_finding(format!("{name} is of another log"));
             } else if held < at.records {
-                self.find(format!("the log ends after {held} records; {name} says {}", at.records));
+                self.add_finding(format!("the log ends after {held} records; {name} says {}", at.records));
             } else if !reached && at.records > 0 && !self.cuts.keys().any(|below| *below >= at.records) {
-                self.find(format!("the record that {name} ends with ({}) is missing", at.records - 1));
+                self.add_finding(format!("the record that {name} ends with ({}) is missing", at.records - 1));
             }
         }
     }
 }
 
 /// A record that the log wrote for itself.
-enum Own {
-    Opening(Opening),
+enum InternalRecord {
+    Opening(SegmentHeader),
     Cut { below: u64, previous: String },
     Stop,
     Other,
 }
 
-impl Own {
-    fn parse(line: &[u8]) -> Own {
+impl InternalRecord {
+    fn parse(line: &[u8]) -> InternalRecord {
         #[derive(Deserialize)]
-        struct Cut {
+        struct CutMembers {
             below: u64,
             previous: String,
         }
@@ -346,13 +353,15 @@ impl Own {
             let after = line.iter().position(|byte| *byte == b',').and_then(|at| line.get(at..));
             after.is_some_and(|after| after.starts_with(format!(",\"kind\":\"{kind}\"").as_bytes()))
         };
-        if begins(Opening::KIND) {
-            return serde_json::from_slice(line).map_or(Own::Other, Own::Opening);
+        if begins(SegmentHeader::KIND) {
+            return serde_json::from_slice(line).map_or(InternalRecord::Other, InternalRecord::Opening);
         }
         if begins("cut") {
-            return serde_json::from_slice(line)
-                .map_or(Own::Other, |Cut { below, previous }| Own::Cut { below, previous });
+            return serde_json::from_slice(line).map_or(
+                InternalRecord::Other,
+                |CutMembers { below, previous }| InternalRecord::Cut { below, previous },
+            );
         }
-        if begins("stop") { Own::Stop } else { Own::Other }
+        if begins("stop") { InternalRecord::Stop } else { InternalRecord::Other }
     }
 }

@@ -10,9 +10,9 @@ use jiff::Timestamp;
 use prometheus::IntCounter;
 
 use super::{Gatehouse, Refusal, Snapshot};
-use crate::access_log::Line;
+use crate::access_log::AccessLogLine;
 use crate::decision::{Admitted, ClassId, Decisions};
-use crate::disclosure::{Entry, Left, LogError, Outcome, Window};
+use crate::disclosure::{DisclosedCategory, Entry, LogError, Outcome, Window};
 use crate::exchange::caller::Identity;
 use crate::exchange::cause::{Cause, Cut};
 use crate::exchange::concurrency::Place;
@@ -248,7 +248,7 @@ impl Release {
             records: tally.records,
             withheld_records: tally.withheld_records,
             categories: self.categories(tally),
-            untouched: tally.untouched(&people),
+            withheld_subjects: tally.untouched(&people),
             subjects: people,
         };
         let entry = self.entry.lock().unwrap_or_else(PoisonError::into_inner);
@@ -283,7 +283,7 @@ impl Release {
 
     fn finish(&self, outcome: &'static str, closing: Outcome) {
         let Some(entry) = self.take_entry() else { return };
-        self.gatehouse.access_log.write(&Line {
+        self.gatehouse.access_log.write(&AccessLogLine {
             time: Timestamp::now(),
             decision: entry.decision(),
             recipient: &self.recipient,
@@ -361,11 +361,11 @@ impl Release {
         }
     }
 
-    fn categories(&self, tally: &Tally) -> Vec<Left<'_>> {
-        let mut left: Vec<Left<'_>> = Vec::with_capacity(tally.released.len());
+    fn categories(&self, tally: &Tally) -> Vec<DisclosedCategory<'_>> {
+        let mut left: Vec<DisclosedCategory<'_>> = Vec::with_capacity(tally.released.len());
         self.for_each_release(tally, |category, release, fields| {
-            let category = category.unwrap_or(Left::UNCLASSIFIED);
-            let same = |known: &&mut Left| {
+            let category = category.unwrap_or(DisclosedCategory::UNCLASSIFIED);
+            let same = |known: &&mut DisclosedCategory| {
                 &*known.category == category
                     && (known.form, known.basis, known.reason)
                         == (release.form, release.basis, release.reason)
@@ -373,7 +373,7 @@ impl Release {
             };
             match left.iter_mut().find(same) {
                 Some(known) => known.fields += fields,
-                None => left.push(Left {
+                None => left.push(DisclosedCategory {
                     category: category.into(),
                     form: release.form,
                     basis: release.basis,

@@ -248,7 +248,7 @@ impl AdminApi {
         metrics.policy_divergences.set(i64::try_from(divergences.sum::<u64>()).unwrap_or(i64::MAX));
         metrics.ledger_subjects.set(i64::try_from(self.gatehouse.ledger.subjects()).unwrap_or(i64::MAX));
         metrics.audit_records.reset();
-        metrics.audit_records.inc_by(self.gatehouse.log.written());
+        metrics.audit_records.inc_by(self.gatehouse.log.records_written());
         let text = metrics.expose().map_err(|_| {
             AdminProblem::new(
                 StatusCode::INTERNAL_SERVER_ERROR,

@@ -30,7 +30,7 @@ use tower::{Layer, Service};
 use super::{authzen, snapshot};
 use crate::access_log::AccessLog;
 use crate::config;
-use crate::disclosure::{self, Durability, Filter, Log};
+use crate::disclosure::{self, Durability, ExchangeFilter, Log};
 use crate::exchange::Gatehouse;
 use crate::exchange::pages::opt_out::OptOut;
 use crate::keys::Keys;
@@ -423,7 +423,7 @@ async fn an_access_evaluation_says_of_random_people_what_the_gate_does() {
         }
         Ok(())
     };
-    disclosure::fold(gatehouse.log.folder(), &Filter::default(), true, compare).unwrap();
+    disclosure::fold(gatehouse.log.folder(), &ExchangeFilter::default(), true, compare).unwrap();
     assert!(asked.is_empty(), "each exchange is on the log");
     assert!(compared * 10 >= comparisons * 6, "{compared}");
     assert!(carried_out > 2 && refused > 2, "{carried_out} carried out, {refused} refused for the person");

@@ -62,7 +62,7 @@ pub enum StartError {
     #[error("the disclosure log cannot be read: {0}")]
     ReadLog(#[from] crate::disclosure::ReadError),
     #[error("the disclosure log cannot be opened: {0}")]
-    Log(#[from] crate::disclosure::OpenError),
+    Log(#[from] crate::disclosure::OpenLogError),
     #[error("the access log cannot be written: {0}")]
     AccessLog(std::io::Error),
     #[error("TLS cannot be set up: {0}")]
@@ -380,7 +380,7 @@ impl Reloader {
 
 /// Writes a finding to the log: standard error holds nothing else once the gateway starts.
 pub fn log_finding(finding: &Finding) {
-    let finding::Report { code, severity, message, file, line, column: _, hint } = finding.report();
+    let finding::FindingReport { code, severity, message, file, line, column: _, hint } = finding.report();
     let place = file.zip(line).map(|(file, line)| format!("{file}:{line}"));
     match severity {
         Severity::Error => tracing::error!(code, place, hint, "{message}"),

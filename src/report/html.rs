@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
-use super::{Disclosure, Kept, Named, Processing, Report, Source};
-use crate::disclosure::DisclosedCategory;
+use super::{DataSource, Disclosure, Processing, RetentionPeriod, SubjectReport, TitledTerm};
+use crate::disclosure::AccountedCategory;
 
 const STYLE: &str = "
 :root { font: 15px/1.5 system-ui, sans-serif; color: #1b1b1b; background: #fff; }
@@ -38,8 +38,8 @@ ul { margin: .2rem 0 .8rem; padding-left: 1.2rem; }
 ";
 
 /// The page.
-pub fn html(report: &Report) -> String {
-    let Report {
+pub fn html(report: &SubjectReport) -> String {
+    let SubjectReport {
         subject,
         namespace,
         made,
@@ -194,9 +194,9 @@ fn write_disclosures(page: &mut String, disclosures: &[Disclosure]) {
 }
 
 /// The categories that left, those of one form and basis together.
-fn left(categories: &BTreeSet<DisclosedCategory>) -> String {
+fn left(categories: &BTreeSet<AccountedCategory>) -> String {
     let mut together: BTreeMap<(&str, Option<&str>), Vec<String>> = BTreeMap::new();
-    for DisclosedCategory { category, form, basis } in categories {
+    for AccountedCategory { category, form, basis } in categories {
         together.entry((form, basis.as_deref())).or_default().push(in_words(category));
     }
     let each = together.into_iter().map(|((form, basis), names)| {
@@ -211,10 +211,10 @@ fn left(categories: &BTreeSet<DisclosedCategory>) -> String {
     each.collect::<Vec<_>>().join("<br>")
 }
 
-fn write_processing(page: &mut String, processing: &[Processing], retention: &[Kept]) {
+fn write_processing(page: &mut String, processing: &[Processing], retention: &[RetentionPeriod]) {
     page.push_str("<h2>What we use personal data for</h2>\n");
     for line in processing {
-        let titles = |list: &[Named]| {
+        let titles = |list: &[TitledTerm]| {
             escaped(&list.iter().map(|named| named.title.as_str()).collect::<Vec<_>>().join(", "))
         };
         let _ = writeln!(page, "<div class=\"activity\">\n<h3>{}</h3>\n<dl>", escaped(&line.title));
@@ -231,19 +231,19 @@ fn write_processing(page: &mut String, processing: &[Processing], retention: &[K
     }
     if !retention.is_empty() {
         page.push_str("<h3>Periods</h3>\n<ul>\n");
-        for Kept { title, days, .. } in retention {
+        for RetentionPeriod { title, days, .. } in retention {
             let _ = writeln!(page, "<li>{}: {days} days</li>", escaped(title));
         }
         page.push_str("</ul>\n");
     }
 }
 
-fn write_sources(page: &mut String, sources: &[Source]) {
+fn write_sources(page: &mut String, sources: &[DataSource]) {
     if sources.is_empty() {
         return;
     }
     page.push_str("<h2>Where such data come from</h2>\n<dl>\n");
-    for Source { title, origins, .. } in sources {
+    for DataSource { title, origins, .. } in sources {
         let origins = origins.iter().map(String::as_str).collect::<Vec<_>>().join("; ");
         let _ = writeln!(page, "<dt>{}</dt><dd>{}</dd>", escaped(title), escaped(&origins));
     }

@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 pub use html::html;
 
 use crate::decision::RecipientFacts;
-use crate::disclosure::{self, Disclosed, ReadError};
+use crate::disclosure::{self, AccountedExchange, ReadError};
 use crate::keys::{Fingerprint, SubjectPseudonyms};
 use crate::ledger::{self, Archive, Entity, StoreError};
 use crate::policy::Pack;
@@ -25,7 +25,7 @@ use crate::vocabulary::SubjectId;
 use crate::vocabulary::{CategoryId, Vocabulary};
 
 /// Where a report comes from.
-pub struct Sources<'s> {
+pub struct ReportSources<'s> {
     pub archive: &'s Archive,
     /// The disclosure log's folder, and what names the person in it, under every spelling of the id.
     pub log: &'s Path,
@@ -36,7 +36,7 @@ pub struct Sources<'s> {
     pub recipients: &'s [Arc<RecipientFacts>],
 }
 
-impl std::fmt::Debug for Sources<'_> {
+impl std::fmt::Debug for ReportSources<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Sources")
     }
@@ -53,7 +53,7 @@ pub enum ReportError {
 
 /// What a person is told. Its names are those of the vocabulary.
 #[derive(Clone, Serialize)]
-pub struct Report {
+pub struct SubjectReport {
     pub subject: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
@@ -65,14 +65,14 @@ pub struct Report {
     /// Everything that was recorded about them, as it was recorded.
     pub events: Vec<Map<String, Value>>,
     /// Where data of each category come from.
-    pub sources: Vec<Source>,
+    pub sources: Vec<DataSource>,
     pub processing: Vec<Processing>,
     /// How long data of a category are kept, where a period is set.
-    pub retention: Vec<Kept>,
+    pub retention: Vec<RetentionPeriod>,
     pub disclosures: Vec<Disclosure>,
 }
 
-impl std::fmt::Debug for Report {
+impl std::fmt::Debug for SubjectReport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Report")
     }
@@ -80,7 +80,7 @@ impl std::fmt::Debug for Report {
 
 /// Where data of one category come from.
 #[derive(Clone, Debug, Serialize)]
-pub struct Source {
+pub struct DataSource {
     pub category: String,
     pub title: String,
     pub origins: BTreeSet<String>,
@@ -94,8 +94,8 @@ pub struct Processing {
     pub basis: &'static str,
     /// What the document says of this basis.
     pub basis_title: String,
-    pub categories: Vec<Named>,
-    pub recipients: Vec<Named>,
+    pub categories: Vec<TitledTerm>,
+    pub recipients: Vec<TitledTerm>,
     pub origin: String,
     pub retention: String,
     pub transfers: String,
@@ -103,14 +103,14 @@ pub struct Processing {
 
 /// A word of the vocabulary and what people call it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Named {
+pub struct TitledTerm {
     pub id: String,
     pub title: String,
 }
 
 /// How long data of a category are kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Kept {
+pub struct RetentionPeriod {
     pub category: String,
     pub title: String,
     pub days: i64,
@@ -120,11 +120,11 @@ pub struct Kept {
 #[derive(Clone, Debug, Serialize)]
 pub struct Disclosure {
     #[serde(flatten)]
-    pub disclosed: Disclosed,
+    pub disclosed: AccountedExchange,
     pub purpose_title: String,
     /// What kind of recipient it is, and where; absent of one that is not registered any more.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub recipient_kind: Option<Named>,
+    pub recipient_kind: Option<TitledTerm>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recipient_country: Option<Arc<str>>,
 }
@@ -135,10 +135,10 @@ pub struct Disclosure {
 /// [`ReportError`].
 pub fn report(
     person: &SubjectId,
-    sources: &Sources<'_>,
+    sources: &ReportSources<'_>,
     now: Timestamp,
-) -> Result<Option<Report>, ReportError> {
-    let Sources { archive, packs, .. } = *sources;
+) -> Result<Option<SubjectReport>, ReportError> {
+    let ReportSources { archive, packs, .. } = *sources;
     let state = archive.show(person, None, now)?;
     let disclosures = disclosures(sources, now)?;
     if state.is_none() && disclosures.is_empty() {
@@ -146,7 +146,7 @@ pub fn report(
     }
     let history = archive.history(&Entity::Subject(person.clone()))?;
     let processing = processing(packs);
-    Ok(Some(Report {
+    Ok(Some(SubjectReport {
         subject: person.id().to_string(),
         namespace: person.namespace().map(ToString::to_string),
         made: now,
@@ -164,25 +164,26 @@ pub fn report(
 ///
 /// # Errors
 /// [`ReportError`].
-pub fn disclosures(sources: &Sources<'_>, now: Timestamp) -> Result<Vec<Disclosure>, ReportError> {
+pub fn disclosures(sources: &ReportSources<'_>, now: Timestamp) -> Result<Vec<Disclosure>, ReportError> {
     let confidential = sources.archive.confidential_cases(now)?;
     let mut all = disclosure::accounting(sources.log, sources.people, sources.pseudonyms)?;
     all.retain(|one| {
         let cited = one.case.as_ref().and_then(|case| confidential.get(case.as_str()));
         cited.is_none_or(|case| !case.covers(&one.recipient, &one.purpose, sources.archive.names()))
     });
-    let told = |disclosed: Disclosed| {
+    let told = |disclosed: AccountedExchange| {
         let facts = sources.recipients.iter().find(|facts| *facts.name == *disclosed.recipient);
         Disclosure {
-            purpose_title: words(sources.packs, |words| {
+            purpose_title: find_in_packs(sources.packs, |words| {
                 words
                     .purposes()
                     .term(words.purposes().find(&disclosed.purpose)?)
                     .map(|term| term.title.clone())
             })
             .unwrap_or_else(|| disclosed.purpose.clone()),
-            recipient_kind: facts
-                .and_then(|facts| words(sources.packs, |words| words.kinds().term(facts.kind).map(named))),
+            recipient_kind: facts.and_then(|facts| {
+                find_in_packs(sources.packs, |words| words.kinds().term(facts.kind).map(titled))
+            }),
             recipient_country: facts.and_then(|facts| facts.country.clone()),
             disclosed,
         }
@@ -190,12 +191,12 @@ pub fn disclosures(sources: &Sources<'_>, now: Timestamp) -> Result<Vec<Disclosu
     Ok(all.into_iter().map(told).collect())
 }
 
-fn words<T>(packs: &[Arc<Pack>], find: impl Fn(&Vocabulary) -> Option<T>) -> Option<T> {
+fn find_in_packs<T>(packs: &[Arc<Pack>], find: impl Fn(&Vocabulary) -> Option<T>) -> Option<T> {
     packs.iter().find_map(|pack| find(pack.vocabulary()))
 }
 
-fn named(term: &crate::vocabulary::Term) -> Named {
-    Named { id: term.id.to_string(), title: term.title.clone() }
+fn titled(term: &crate::vocabulary::Term) -> TitledTerm {
+    TitledTerm { id: term.id.to_string(), title: term.title.clone() }
 }
 
 /// The records of processing of all packs; what two of them say alike is said once.
@@ -203,14 +204,14 @@ fn processing(packs: &[Arc<Pack>]) -> Vec<Processing> {
     let mut all: Vec<Processing> = Vec::new();
     for pack in packs {
         let words = pack.vocabulary();
-        let plain = |id: &String| Named { id: id.clone(), title: id.clone() };
+        let plain = |id: &String| TitledTerm { id: id.clone(), title: id.clone() };
         let category = |id: &String| {
             let tree = words.categories();
-            tree.find(id).and_then(|found| tree.term(found)).map_or_else(|| plain(id), named)
+            tree.find(id).and_then(|found| tree.term(found)).map_or_else(|| plain(id), titled)
         };
         let recipient = |id: &String| {
             let tree = words.kinds();
-            tree.find(id).and_then(|found| tree.term(found)).map_or_else(|| plain(id), named)
+            tree.find(id).and_then(|found| tree.term(found)).map_or_else(|| plain(id), titled)
         };
         for activity in &pack.manifest().processing {
             let purposes = words.purposes();
@@ -237,11 +238,11 @@ fn processing(packs: &[Arc<Pack>]) -> Vec<Processing> {
 }
 
 /// Where data of each category come from, by the record of processing.
-fn origins(processing: &[Processing]) -> Vec<Source> {
-    let mut by_category: BTreeMap<&str, Source> = BTreeMap::new();
+fn origins(processing: &[Processing]) -> Vec<DataSource> {
+    let mut by_category: BTreeMap<&str, DataSource> = BTreeMap::new();
     for line in processing {
-        for Named { id, title } in &line.categories {
-            let source = by_category.entry(id).or_insert_with(|| Source {
+        for TitledTerm { id, title } in &line.categories {
+            let source = by_category.entry(id).or_insert_with(|| DataSource {
                 category: id.clone(),
                 title: title.clone(),
                 origins: BTreeSet::new(),
@@ -252,8 +253,8 @@ fn origins(processing: &[Processing]) -> Vec<Source> {
     by_category.into_values().collect()
 }
 
-fn retention(packs: &[Arc<Pack>]) -> Vec<Kept> {
-    let mut all: Vec<Kept> = Vec::new();
+fn retention(packs: &[Arc<Pack>]) -> Vec<RetentionPeriod> {
+    let mut all: Vec<RetentionPeriod> = Vec::new();
     for pack in packs {
         let tree = pack.vocabulary().categories();
         let title = |category: CategoryId| {
@@ -261,7 +262,8 @@ fn retention(packs: &[Arc<Pack>]) -> Vec<Kept> {
         };
         for (category, period) in &pack.manifest().retention {
             let days = period.as_hours() / 24;
-            let kept = Kept { category: tree.name(*category).to_owned(), title: title(*category), days };
+            let kept =
+                RetentionPeriod { category: tree.name(*category).to_owned(), title: title(*category), days };
             if !all.contains(&kept) {
                 all.push(kept);
             }

@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::decision::{
     Asking, Change, Changes, Denial, LegalReference, Question, Reason, RecordFacts, scenario,
 };
-use crate::disclosure::{self, Left};
+use crate::disclosure::{self, DisclosedCategory};
 use crate::exchange::route::{Recipient, Route};
 use crate::policy::{Pack, Rule};
 use crate::vocabulary::{Basis, Form, Operation, PurposeId};
@@ -340,7 +340,11 @@ impl Logged {
         }
         for Category { category, fields, why } in categories {
             let fields = counted(usize::try_from(*fields).unwrap_or(usize::MAX), "field");
-            let category = if category == Left::UNCLASSIFIED { "what nothing classifies" } else { category };
+            let category = if category == DisclosedCategory::UNCLASSIFIED {
+                "what nothing classifies"
+            } else {
+                category
+            };
             why.write(&mut text, &format!("{category} ({fields})"));
         }
         for note in notes {

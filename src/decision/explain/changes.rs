@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::super::admission::Asking;
 use super::super::admitted::{Classes, Key, Slice};
-use super::super::gather::{About, Exchange, PER_CATEGORY};
+use super::super::facts::{About, Exchange, PER_CATEGORY};
 use super::super::permit::ClassId;
-use super::words::listed;
+use super::term_list::listed;
 use crate::policy::{ConsentFact, Fact, ObjectionFact, Pack};
 use crate::vocabulary::{CategoryId, Form, Operation, PurposeId, Vocabulary};
 

@@ -4,8 +4,8 @@
 
 mod changes;
 mod refusal;
+mod term_list;
 mod text;
-mod words;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -13,10 +13,10 @@ use serde::Serialize;
 use self::changes::OF_THESE;
 pub use self::changes::{Change, Changes};
 pub use self::refusal::{RefusalExplained, no_rule_permits};
-use self::words::listed;
+use self::term_list::listed;
 use super::admission::{Asking, check};
 use super::admitted::with_service_data;
-use super::gather::{About, Exchange};
+use super::facts::{About, Exchange};
 use super::operation::of_somebody;
 use super::scenario;
 use super::subject::{RecordFacts, Subject, Unsure};
@@ -166,7 +166,7 @@ impl<'a> Question<'a> {
         let every: FactSet = Fact::all(words.relations().len()).collect();
         let shared = exchange.about(pack, every, &about);
         let overrides = exchange.overrides(pack, every, &about, &pack.judged_as(categories));
-        let per_category: FactSet = super::gather::PER_CATEGORY.into_iter().collect();
+        let per_category: FactSet = super::facts::PER_CATEGORY.into_iter().collect();
         let explained = categories.iter().map(|&field| {
             let case = |category| {
                 let own = overrides.iter().find(|(of, _)| *of == category);

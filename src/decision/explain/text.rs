@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fmt::Write as _;
 
-use super::words::listed;
+use super::term_list::listed;
 use super::{Changes, Explained, Explanation, Nearest, OperationExplained};
 use crate::vocabulary::{CategoryId, Form, Vocabulary};
 

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::decision::{Asking, Classes, Decisions, Foresight, LegalReference, RecipientFacts};
-use crate::disclosure::{self, Left};
+use crate::disclosure::{self, DisclosedCategory};
 use crate::exchange::route::{Field, Recipient, Report, Route, Scrubbing};
 use crate::exchange::{Gatehouse, Refusal, Snapshot};
 use crate::vocabulary::{CategoryId, Form, PurposeId, Vocabulary};
@@ -235,7 +235,7 @@ fn told(record: &Value, report: Report, route: Option<&Arc<Route>>, words: &Voca
         // By form alone: for how many reasons something was withheld tells about the people.
         let mut counted: Vec<(&Value, u64)> = Vec::new();
         for entry in entries.as_array().into_iter().flatten() {
-            if category == Left::UNCLASSIFIED && is_removed(entry) {
+            if category == DisclosedCategory::UNCLASSIFIED && is_removed(entry) {
                 continue;
             }
             let form = entry.get("form").unwrap_or(&Value::Null);

@@ -11,7 +11,7 @@ use crate::decision::RecipientFacts;
 use crate::exchange::Gatehouse;
 use crate::exchange::pages::opt_out;
 use crate::policy::Pack;
-use crate::report::{self, Disclosure, Report, ReportError, Sources};
+use crate::report::{self, Disclosure, ReportError, ReportSources, SubjectReport};
 use crate::vocabulary::SubjectId;
 
 impl AdminApi {
@@ -24,7 +24,7 @@ impl AdminApi {
 
     /// What a person is told about themselves.
     pub(super) async fn report(&self, person: SubjectId, html: bool) -> Result<AdminResponse, AdminProblem> {
-        let report: Option<Report> =
+        let report: Option<SubjectReport> =
             self.read_log(person, |sources, person, now| report::report(person, sources, now)).await?;
         let report = report.ok_or_else(AdminProblem::not_found)?;
         if html {
@@ -53,7 +53,7 @@ impl AdminApi {
     async fn read_log<T: Send + 'static>(
         &self,
         person: SubjectId,
-        read: impl FnOnce(&Sources<'_>, &SubjectId, Timestamp) -> Result<T, ReportError> + Send + 'static,
+        read: impl FnOnce(&ReportSources<'_>, &SubjectId, Timestamp) -> Result<T, ReportError> + Send + 'static,
     ) -> Result<T, AdminProblem> {
         // What an answer has left is on record, though perhaps not yet in the file.
         self.gatehouse.log.flush().await;
@@ -66,7 +66,7 @@ impl AdminApi {
             let packs: Vec<Arc<Pack>> = in_force.map(|version| Arc::clone(version.pack())).collect();
             let recipients: Vec<Arc<RecipientFacts>> =
                 snapshot.recipients.iter().map(|recipient| Arc::clone(&recipient.in_agreement)).collect();
-            let sources = Sources {
+            let sources = ReportSources {
                 archive: ledger.archive(),
                 log: log.folder(),
                 people: &ledger.archive().fingerprints(&person, ledger.fingerprints()),

@@ -8,7 +8,7 @@ use http::{HeaderValue, Response};
 use jiff::Timestamp;
 
 use super::Exchange;
-use crate::access_log::Line;
+use crate::access_log::AccessLogLine;
 use crate::decision::Decisions;
 use crate::disclosure::Outcome;
 use crate::exchange::Refusal;
@@ -126,7 +126,7 @@ impl Exchange {
             .map_or("", |(decisions, purpose)| decisions.pack().vocabulary().purposes().name(purpose));
         metrics.requests.with_label_values(&[route, recipient, purpose, "refused"]).inc();
         metrics.request_duration.with_label_values(&[route]).observe(self.began.elapsed().as_secs_f64());
-        self.gatehouse.access_log.write(&Line {
+        self.gatehouse.access_log.write(&AccessLogLine {
             time: Timestamp::now(),
             decision: &self.decision,
             recipient,

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::fold::ReadError;
-use super::folder::{self, Piece};
+use super::segment::{self, SegmentLine};
 use crate::ledger::Position;
 
 /// Returns the last ledger position in the log's folder; `None` where no record has one. Reads the
@@ -20,15 +20,15 @@ pub fn last_position(folder: &Path) -> Result<Option<Position>, ReadError> {
     struct Positioned {
         position: Option<u64>,
     }
-    let segments = match folder::segments(folder) {
+    let segments = match segment::list_segments(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         segments => segments.map_err(|source| ReadError::Io { path: folder.to_owned(), source })?,
     };
     for segment in segments.iter().rev() {
         let io = |source| ReadError::Io { path: segment.path.clone(), source };
-        let mut lines = folder::lines(&segment.path).map_err(io)?;
+        let mut lines = segment::read_lines(&segment.path).map_err(io)?;
         let mut last = None;
-        while let Some(Piece::Line(line)) = lines.next().map_err(io)? {
+        while let Some(SegmentLine::Complete(line)) = lines.next().map_err(io)? {
             let line: Positioned =
                 serde_json::from_slice(line).map_err(|_| ReadError::Unreadable(segment.path.clone()))?;
             last = last.max(line.position);

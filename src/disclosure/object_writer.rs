@@ -9,17 +9,17 @@ use jiff::Timestamp;
 use jiff::fmt::temporal::DateTimePrinter;
 use serde_json::Value;
 
-use super::record::Body;
+use super::record::RecordBody;
 use crate::keys::{EpochPseudonyms, Fingerprint, random};
 
-/// The inside of an object that is open; within [`Members::braced`] and [`Members::list`], of the innermost one.
-pub(super) struct Members(String);
+/// The inside of an object that is open; within [`ObjectWriter::in_braces`] and [`ObjectWriter::list`], of the innermost one.
+pub(super) struct ObjectWriter(String);
 
-impl Members {
+impl ObjectWriter {
     /// What every record of an exchange begins with.
-    pub(super) fn head(kind: &'static str, decision: &str, time: Timestamp) -> Members {
+    pub(super) fn begin_record(kind: &'static str, decision: &str, time: Timestamp) -> ObjectWriter {
         // Most records fit.
-        let mut members = Members(String::with_capacity(1024));
+        let mut members = ObjectWriter(String::with_capacity(1024));
         members.word("kind", kind);
         members.word("decision", decision);
         members.name("time");
@@ -32,7 +32,7 @@ impl Members {
         members
     }
 
-    pub(super) fn into_body(self) -> Body {
+    pub(super) fn into_body(self) -> RecordBody {
         self.0.into_bytes()
     }
 
@@ -66,12 +66,12 @@ impl Members {
         self.0.push_str(itoa::Buffer::new().format(number));
     }
 
-    pub(super) fn object(&mut self, name: &'static str, inside: impl FnOnce(&mut Members)) {
+    pub(super) fn object(&mut self, name: &'static str, inside: impl FnOnce(&mut ObjectWriter)) {
         self.name(name);
-        self.braced(inside);
+        self.in_braces(inside);
     }
 
-    pub(super) fn braced(&mut self, inside: impl FnOnce(&mut Members)) {
+    pub(super) fn in_braces(&mut self, inside: impl FnOnce(&mut ObjectWriter)) {
         self.0.push('{');
         inside(self);
         self.0.push('}');
@@ -81,7 +81,7 @@ impl Members {
         &mut self,
         name: &'static str,
         elements: impl IntoIterator<Item = T>,
-        mut write: impl FnMut(&mut Members, T),
+        mut write: impl FnMut(&mut ObjectWriter, T),
     ) {
         self.name(name);
         self.0.push('[');
@@ -93,7 +93,7 @@ impl Members {
     }
 
     /// The bulk of a window's record: straight from the fingerprints, nothing kept in between.
-    pub(super) fn people(
+    pub(super) fn pseudonyms(
         &mut self,
         name: &'static str,
         people: &[Fingerprint],

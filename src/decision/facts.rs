@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use smallvec::SmallVec;
 
 use super::admission::{Asking, LegalReference, RecipientFacts, needs_case};
-use super::standing::Standing;
+use super::consent::Standing;
 use super::subject::{Controller, RecordFacts, Subject, Unsure};
 use crate::policy::{AccountFact, Fact, FactSet, Facts, Pack, kept_for};
 use crate::vocabulary::place::{is_in_eea, may_lie_in_eea};

@@ -29,7 +29,7 @@ pub(super) struct Segment {
 
 /// The record a segment begins with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Opening {
+pub(super) struct SegmentHeader {
     pub(super) kind: String,
     pub(super) time: Timestamp,
     /// Random, made with the log's first record.
@@ -54,7 +54,7 @@ pub(super) struct Opening {
     pub(super) pseudonym_key: Option<String>,
 }
 
-impl Opening {
+impl SegmentHeader {
     pub(super) const KIND: &'static str = "segment";
     /// A process began to write.
     pub(super) const START: &'static str = "start";
@@ -62,23 +62,23 @@ impl Opening {
     pub(super) const ROTATION: &'static str = "rotation";
 }
 
-pub(super) fn name(first: u64) -> String {
+pub(super) fn file_name(first: u64) -> String {
     format!("{first:020}.jsonl")
 }
 
 /// The number in a segment's name.
-pub(super) fn number(name: &str) -> Option<u64> {
+pub(super) fn parse_file_name(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(".jsonl")?;
     let plain = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
     if plain { digits.parse().ok() } else { None }
 }
 
 /// The segments in a folder, in order.
-pub(super) fn segments(folder: &Path) -> io::Result<Vec<Segment>> {
+pub(super) fn list_segments(folder: &Path) -> io::Result<Vec<Segment>> {
     let mut segments = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
-        if let Some(first) = entry.file_name().to_str().and_then(number) {
+        if let Some(first) = entry.file_name().to_str().and_then(parse_file_name) {
             segments.push(Segment { first, path: entry.path() });
         }
     }
@@ -88,7 +88,7 @@ pub(super) fn segments(folder: &Path) -> io::Result<Vec<Segment>> {
 
 /// Makes the folder where there is none, and takes it for this process as long as the lock lives.
 /// `None`: another process has it.
-pub(super) fn take(folder: &Path) -> io::Result<Option<File>> {
+pub(super) fn lock_folder(folder: &Path) -> io::Result<Option<File>> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     // The folder itself is locked: a lock file would be one more file to account for.
     let lock = File::open(folder)?;
@@ -112,35 +112,35 @@ pub fn in_use(folder: &Path) -> io::Result<bool> {
 }
 
 /// Reads the first record of a segment.
-pub(super) fn opening(segment: &Segment) -> io::Result<Opening> {
-    let mut lines = lines(&segment.path)?;
+pub(super) fn read_header(segment: &Segment) -> io::Result<SegmentHeader> {
+    let mut lines = read_lines(&segment.path)?;
     match lines.next()? {
-        Some(Piece::Line(line)) => serde_json::from_slice(line).map_err(io::Error::other),
-        Some(Piece::Torn(_)) | None => Err(io::ErrorKind::UnexpectedEof.into()),
+        Some(SegmentLine::Complete(line)) => serde_json::from_slice(line).map_err(io::Error::other),
+        Some(SegmentLine::Torn(_)) | None => Err(io::ErrorKind::UnexpectedEof.into()),
     }
 }
 
 /// Makes the entries of a folder durable: a new file is not there after a loss of power otherwise.
-pub(super) fn sync(folder: &Path) -> io::Result<()> {
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
 /// Where a segment's bytes go. A test's can fail.
-pub(super) trait Medium: Send {
+pub(super) trait SegmentFile: Send {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
     /// Returns when everything written survives a loss of power.
     fn sync(&mut self) -> io::Result<()>;
     /// Takes back what was written beyond this length.
-    fn cut(&mut self, length: u64) -> io::Result<()>;
+    fn truncate(&mut self, length: u64) -> io::Result<()>;
 }
 
 /// A segment in the folder.
-struct InPlace {
+struct FileInFolder {
     file: File,
     path: PathBuf,
 }
 
-impl Medium for InPlace {
+impl SegmentFile for FileInFolder {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all(bytes)
     }
@@ -156,24 +156,24 @@ impl Medium for InPlace {
         }
     }
 
-    fn cut(&mut self, length: u64) -> io::Result<()> {
+    fn truncate(&mut self, length: u64) -> io::Result<()> {
         self.file.set_len(length)?;
         self.file.sync_data()
     }
 }
 
 /// Makes the file of a new segment; never over an existing one.
-pub(super) fn create(path: &Path) -> io::Result<Box<dyn Medium>> {
+pub(super) fn create(path: &Path) -> io::Result<Box<dyn SegmentFile>> {
     let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?;
-    Ok(Box::new(InPlace { file, path: path.to_owned() }))
+    Ok(Box::new(FileInFolder { file, path: path.to_owned() }))
 }
 
 /// Reads a file line by line: each whole line without its end, then what is left without one.
-pub(super) fn lines(path: &Path) -> io::Result<Lines> {
-    Ok(Lines { from: BufReader::with_capacity(1 << 18, File::open(path)?), line: Vec::new(), read: 0 })
+pub(super) fn read_lines(path: &Path) -> io::Result<LineReader> {
+    Ok(LineReader { from: BufReader::with_capacity(1 << 18, File::open(path)?), line: Vec::new(), read: 0 })
 }
 
-pub(super) struct Lines {
+pub(super) struct LineReader {
     from: BufReader<File>,
     line: Vec<u8>,
     read: u64,
@@ -181,14 +181,14 @@ pub(super) struct Lines {
 
 /// A piece of a segment file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Piece<'l> {
-    Line(&'l [u8]),
+pub(super) enum SegmentLine<'l> {
+    Complete(&'l [u8]),
     /// The end of the file, not the end of a line: how many bytes.
     Torn(u64),
 }
 
-impl Lines {
-    pub(super) fn next(&mut self) -> io::Result<Option<Piece<'_>>> {
+impl LineReader {
+    pub(super) fn next(&mut self) -> io::Result<Option<SegmentLine<'_>>> {
         self.line.clear();
         let limit = MAX_LINE as u64 + 1;
         let got = io::Read::take(&mut self.from, limit).read_until(b'\n', &mut self.line)?;
@@ -198,15 +198,15 @@ impl Lines {
         match self.line.split_last() {
             Some((b'\n', line)) => {
                 self.read += got as u64;
-                Ok(Some(Piece::Line(line)))
+                Ok(Some(SegmentLine::Complete(line)))
             }
             _ if self.line.len() > MAX_LINE => Err(io::Error::other("a line is longer than any record")),
-            _ => Ok(Some(Piece::Torn(got as u64))),
+            _ => Ok(Some(SegmentLine::Torn(got as u64))),
         }
     }
 
     /// The bytes of the whole lines so far.
-    pub(super) fn read(&self) -> u64 {
+    pub(super) fn bytes_read(&self) -> u64 {
         self.read
     }
 }
@@ -218,15 +218,15 @@ mod tests {
 
     #[test]
     fn names_are_numbers_and_back() {
-        assert_eq!(number(&name(42)), Some(42));
-        assert_eq!(number(&name(u64::MAX)), Some(u64::MAX));
+        assert_eq!(parse_file_name(&file_name(42)), Some(42));
+        assert_eq!(parse_file_name(&file_name(u64::MAX)), Some(u64::MAX));
         for other in [
             "42.jsonl",
             "00000000000000000042.json",
             "x0000000000000000042.jsonl",
             "99999999999999999999.jsonl",
         ] {
-            assert_eq!(number(other), None, "{other}");
+            assert_eq!(parse_file_name(other), None, "{other}");
         }
     }
 
@@ -234,12 +234,12 @@ mod tests {
     fn a_folder_has_one_owner() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit");
-        let lock = take(&path).unwrap().unwrap();
-        assert!(take(&path).unwrap().is_none());
+        let lock = lock_folder(&path).unwrap().unwrap();
+        assert!(lock_folder(&path).unwrap().is_none());
         assert!(in_use(&path).unwrap());
         drop(lock);
         assert!(!in_use(&path).unwrap());
-        assert!(take(&path).unwrap().is_some());
+        assert!(lock_folder(&path).unwrap().is_some());
     }
 
     #[test]
@@ -247,12 +247,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("f");
         std::fs::write(&path, "one\n\ntwo\nthr").unwrap();
-        let mut lines = lines(&path).unwrap();
-        assert_eq!(lines.next().unwrap(), Some(Piece::Line(b"one")));
-        assert_eq!(lines.next().unwrap(), Some(Piece::Line(b"")));
-        assert_eq!(lines.next().unwrap(), Some(Piece::Line(b"two")));
-        assert_eq!(lines.next().unwrap(), Some(Piece::Torn(3)));
+        let mut lines = read_lines(&path).unwrap();
+        assert_eq!(lines.next().unwrap(), Some(SegmentLine::Complete(b"one")));
+        assert_eq!(lines.next().unwrap(), Some(SegmentLine::Complete(b"")));
+        assert_eq!(lines.next().unwrap(), Some(SegmentLine::Complete(b"two")));
+        assert_eq!(lines.next().unwrap(), Some(SegmentLine::Torn(3)));
         assert_eq!(lines.next().unwrap(), None);
-        assert_eq!(lines.read(), 9);
+        assert_eq!(lines.bytes_read(), 9);
     }
 }
