@@ -4,14 +4,14 @@
 
 use std::path::{Path, PathBuf};
 
-use purposegate::cli::policy::{Outcome, PolicyVerb, run};
+use purposegate::cli::policy::{ExitStatus, PolicyVerb, run};
 
 fn pack(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("policies").join(name)
 }
 
 /// Runs a verb as the command line would; its outcome, what it answered and what it said.
-fn policy(arguments: &[&str]) -> (Outcome, String, String) {
+fn policy(arguments: &[&str]) -> (ExitStatus, String, String) {
     #[derive(clap::Parser)]
     struct Arguments {
         #[command(subcommand)]
@@ -30,7 +30,7 @@ fn every_scenario_of_both_packs_passes() {
     for name in PACKS {
         let (outcome, out, words) = policy(&["test", "--policy", pack(name).to_str().unwrap()]);
         let failed: Vec<&str> = out.lines().filter(|line| !line.starts_with("pass")).collect();
-        assert_eq!(outcome, Outcome::Fine, "{name}: {failed:#?}\n{words}");
+        assert_eq!(outcome, ExitStatus::Success, "{name}: {failed:#?}\n{words}");
         assert!(out.lines().count() > 100, "{name}");
     }
 }
@@ -39,7 +39,7 @@ fn every_scenario_of_both_packs_passes() {
 fn every_clause_has_its_rule_and_scenarios_and_no_rule_is_dead() {
     for name in PACKS {
         let (outcome, out, words) = policy(&["coverage", "--policy", pack(name).to_str().unwrap()]);
-        assert_eq!(outcome, Outcome::Fine, "{name}: {out}{words}");
+        assert_eq!(outcome, ExitStatus::Success, "{name}: {out}{words}");
     }
 }
 
@@ -52,7 +52,7 @@ fn a_failing_scenario_shows_what_was_expected_and_what_came() {
     std::fs::write(&file, scenario).unwrap();
     let (outcome, out, _) =
         policy(&["test", "--policy", pack(PACKS[0]).to_str().unwrap(), file.to_str().unwrap()]);
-    assert_eq!(outcome, Outcome::Found);
+    assert_eq!(outcome, ExitStatus::Findings);
     assert!(out.contains("name: expected clear, got removed (refused: no-rule-permits)"), "{out}");
     assert!(!out.contains("email:"), "{out}");
     assert!(out.ends_with("0 passed, 1 failed\n"), "{out}");
@@ -69,7 +69,7 @@ fn a_scenario_that_is_not_understood_is_unusable() {
     std::fs::write(&file, scenario).unwrap();
     let (outcome, out, words) =
         policy(&["test", "--policy", pack(PACKS[0]).to_str().unwrap(), file.to_str().unwrap()]);
-    assert_eq!((outcome, out.as_str()), (Outcome::Unusable, ""));
+    assert_eq!((outcome, out.as_str()), (ExitStatus::Unusable, ""));
     for mistake in [
         "unknown purpose `data-sail`",
         "unknown recipient kind `employe`",
@@ -128,7 +128,7 @@ fn a_scenario_says_how_old_a_record_is_and_its_file_how_long_it_is_kept() {
         std::fs::write(&file, text).unwrap();
         let (outcome, out, words) =
             policy(&["test", "--policy", pack(PACKS[0]).to_str().unwrap(), file.to_str().unwrap()]);
-        assert_eq!(outcome, Outcome::Fine, "{out}{words}");
+        assert_eq!(outcome, ExitStatus::Success, "{out}{words}");
     };
     run("kept.toml", &format!("[retention]\nusage = \"30d\"\n{young}{}", old.concat()));
     run("forever.toml", &forever);
@@ -143,7 +143,7 @@ fn a_scenario_expects_some_form() {
     std::fs::write(&file, scenario).unwrap();
     let (outcome, _, words) =
         policy(&["test", "--policy", pack(PACKS[0]).to_str().unwrap(), file.to_str().unwrap()]);
-    assert!(outcome == Outcome::Unusable && words.contains("no form is expected"), "{words}");
+    assert!(outcome == ExitStatus::Unusable && words.contains("no form is expected"), "{words}");
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn a_scenario_says_whether_an_operation_is_carried_out() {
              refused = \"no-rule-permits\"\ncarried-out = false",
         ),
     ]);
-    assert_eq!(outcome, Outcome::Fine, "{out}{words}");
+    assert_eq!(outcome, ExitStatus::Success, "{out}{words}");
 
     let (outcome, out, _) = play(&[
         ("another's", &person("false", "carried-out = true")),
@@ -196,12 +196,12 @@ fn a_scenario_says_whether_an_operation_is_carried_out() {
             "purpose = \"survey\"\nrecipient = { kind = \"employee\" }\nrequest = { operation = \"alter\" }\ncarried-out = true",
         ),
     ]);
-    assert_eq!(outcome, Outcome::Found);
+    assert_eq!(outcome, ExitStatus::Findings);
     assert!(out.contains("carried-out: expected true, got false\n"), "{out}");
     assert!(out.contains("carried-out: expected true, got false (refused: no-rule-permits)"), "{out}");
 
     let (outcome, _, words) = play(&[("what leaves", &staff("disclose", "carried-out = true"))]);
-    assert!(outcome == Outcome::Unusable && words.contains("`disclose` is not carried out"), "{words}");
+    assert!(outcome == ExitStatus::Unusable && words.contains("`disclose` is not carried out"), "{words}");
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn explain_names_the_nearest_rule_and_what_it_lacked() {
         "--format",
         "json",
     ]);
-    assert_eq!(outcome, Outcome::Fine);
+    assert_eq!(outcome, ExitStatus::Success);
     let explanation: serde_json::Value = serde_json::from_str(&out).unwrap();
     let of = |name: &str| {
         let categories = explanation["categories"].as_array().unwrap();
@@ -261,7 +261,7 @@ fn explain_names_the_nearest_rule_and_what_it_lacked() {
 }
 
 /// `policy explain` in words, with these arguments besides.
-fn explained(kind: &str, purpose: &str, more: &[&str]) -> (Outcome, String, String) {
+fn explained(kind: &str, purpose: &str, more: &[&str]) -> (ExitStatus, String, String) {
     let folder = pack(PACKS[0]);
     let arguments =
         ["explain", "--policy", folder.to_str().unwrap(), "--recipient-kind", kind, "--purpose", purpose];
@@ -271,7 +271,7 @@ fn explained(kind: &str, purpose: &str, more: &[&str]) -> (Outcome, String, Stri
 #[test]
 fn an_explanation_names_rules_of_the_same_kind_or_purpose_and_groups_equal_lines() {
     let (outcome, out, _) = explained("reselling-partner", "reseller-follow-up", &[]);
-    assert_eq!(outcome, Outcome::Fine);
+    assert_eq!(outcome, ExitStatus::Success);
     assert!(!out.contains("staff"), "{out}");
     let lines: Vec<&str> = out.lines().collect();
     let at = lines.iter().position(|line| line.contains("`name`, `contact`, `company`")).unwrap();
@@ -309,7 +309,7 @@ fn only_the_categories_that_were_asked_for_are_explained() {
     let changes = &told["categories"][0]["changes"];
     assert_eq!(changes[0][0]["what"], "consent", "{told}");
     let (outcome, _, words) = explained("employee", "direct-marketing", &["--category", "emial"]);
-    assert_eq!(outcome, Outcome::Unusable);
+    assert_eq!(outcome, ExitStatus::Unusable);
     assert!(words.contains("did you mean `email`?"), "{words}");
 }
 
@@ -353,7 +353,7 @@ fn a_wide_category_that_may_hold_what_never_leaves_wants_a_narrower_one() {
 #[test]
 fn a_kind_that_is_none_is_answered_with_one_that_is() {
     let (outcome, _, words) = explained("reseller", "reseller-follow-up", &[]);
-    assert_eq!(outcome, Outcome::Unusable);
+    assert_eq!(outcome, ExitStatus::Unusable);
     assert!(words.contains("did you mean `reselling-partner`?"), "{words}");
     let (_, _, words) = explained("staff", "customer-support", &[]);
     assert!(
@@ -367,9 +367,9 @@ fn a_pack_does_not_differ_from_itself_and_does_from_the_other() {
     let [one, other] = PACKS.map(pack);
     let (one, other) = (one.to_str().unwrap(), other.to_str().unwrap());
     let (outcome, out, _) = policy(&["diff", one, one]);
-    assert_eq!((outcome, out.as_str()), (Outcome::Fine, "0 more, 0 less\n"));
+    assert_eq!((outcome, out.as_str()), (ExitStatus::Success, "0 more, 0 less\n"));
     let (outcome, out, _) = policy(&["diff", one, other]);
-    assert_eq!(outcome, Outcome::Found);
+    assert_eq!(outcome, ExitStatus::Findings);
     let acquirer = "    acquirer for corporate-transaction:";
     assert!(out.lines().any(|line| line.starts_with(acquirer) && line.contains("removed -> clear")), "{out}");
     let (_, json, _) = policy(&["diff", one, other, "--format", "json"]);
@@ -421,10 +421,10 @@ fn an_operation_is_explained_beside_what_comes_back() {
     };
     let own = r#"{"operation":"alter","subject-is-recipient":true}"#;
     let (outcome, out, _) = alter(own, "{}");
-    assert_eq!(outcome, Outcome::Fine, "{out}");
+    assert_eq!(outcome, ExitStatus::Success, "{out}");
     assert!(out.contains("`alter` is carried out"), "{out}");
     let (outcome, out, _) = alter(r#"{"operation":"alter"}"#, "{}");
-    assert_eq!(outcome, Outcome::Found);
+    assert_eq!(outcome, ExitStatus::Findings);
     assert!(
         out.contains("`alter` is not carried out")
             && out.contains("a request by the person whom the record is about"),
@@ -453,7 +453,7 @@ fn an_operation_that_no_rule_permits_here_names_the_purposes_for_which_one_does(
         for category in [&["--category", "name"][..], &[]] {
             let (outcome, out, _) =
                 explained(kind, purpose, &[&["--request-json", destroy], category].concat());
-            assert_eq!(outcome, Outcome::Found);
+            assert_eq!(outcome, ExitStatus::Findings);
             let told: Vec<&str> = out
                 .lines()
                 .filter(|line| line.contains("permits `destroy`") && line.contains("nothing: "))
@@ -511,7 +511,7 @@ fn an_operation_is_explained_by_what_is_known_of_the_person_rather_than_by_the_m
         let alter = ["--request-json", r#"{"operation":"alter"}"#, "--subject-json", &person];
         for category in [&["--category", "name"][..], &[]] {
             let (outcome, out, _) = explained("employee", "account-management", &[&alter, category].concat());
-            assert_eq!(outcome, Outcome::Found);
+            assert_eq!(outcome, ExitStatus::Findings);
             let why = out.lines().skip_while(|line| !line.contains("`alter` is not carried out")).nth(1);
             assert!(why.unwrap().contains(&format!("would have to change: {reason}")), "{out}");
         }
@@ -525,7 +525,7 @@ fn an_operation_is_about_the_categories_that_were_asked_for() {
         explained("employee", "account-management", &[&request, categories].concat())
     };
     let (outcome, out, _) = alter(&["--category", "password"]);
-    assert_eq!(outcome, Outcome::Found);
+    assert_eq!(outcome, ExitStatus::Findings);
     assert!(
         out.contains("`alter` is not carried out")
             && out.contains("nothing: no rule of this policy ever permits `alter` of these categories"),
@@ -535,7 +535,7 @@ fn an_operation_is_about_the_categories_that_were_asked_for() {
         [&["--category", "password", "--category", "name"][..], &["--category", "aggregate"], &[]]
     {
         let (outcome, out, _) = alter(categories);
-        assert_eq!(outcome, Outcome::Fine, "{out}");
+        assert_eq!(outcome, ExitStatus::Success, "{out}");
         assert!(out.contains("`alter` is carried out"), "{out}");
     }
 }
@@ -609,7 +609,7 @@ fn a_build_server_and_a_program_can_read_what_passed_and_what_failed() {
     let run = |format: &str| policy(&["test", "--policy", pack.to_str().unwrap(), "--format", format, path]);
 
     let (outcome, out, words) = run("junit");
-    assert_eq!((outcome, words.as_str()), (Outcome::Found, ""));
+    assert_eq!((outcome, words.as_str()), (ExitStatus::Findings, ""));
     let elements = xml_elements(&out);
     let names: Vec<&str> = elements.iter().map(|(name, ..)| name.as_str()).collect();
     assert_eq!(names, ["testsuites", "testsuite", "testcase", "failure", "testcase"]);
@@ -626,7 +626,7 @@ fn a_build_server_and_a_program_can_read_what_passed_and_what_failed() {
     assert_eq!(of(4, "name"), "right");
 
     let (outcome, out, _) = run("json");
-    assert_eq!(outcome, Outcome::Found);
+    assert_eq!(outcome, ExitStatus::Findings);
     let report: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!((&report["passed"], &report["failed"]), (&1.into(), &1.into()));
     assert_eq!(report["scenarios"][0]["differences"][0]["what"], "email");
@@ -642,7 +642,7 @@ fn a_scenario_of_an_unknown_clause_is_unusable() {
     std::fs::write(&file, scenario).unwrap();
     let (outcome, out, words) =
         policy(&["test", "--policy", pack(PACKS[0]).to_str().unwrap(), file.to_str().unwrap()]);
-    assert_eq!((outcome, out.as_str()), (Outcome::Unusable, ""));
+    assert_eq!((outcome, out.as_str()), (ExitStatus::Unusable, ""));
     assert!(words.contains("unknown-clause") && words.contains("unknown clause `G-6.7dd`"), "{words}");
     assert!(words.contains("did you mean `G-6.7d`?") && words.contains("clause.toml:3"), "{words}");
 }
@@ -693,7 +693,7 @@ permit (principal in Kind::"employee", action == Action::"technical-support", re
     ];
     let folder = small_pack(&rules, &scenarios.concat());
     let (outcome, _, words) = policy(&["coverage", "--policy", folder.path().to_str().unwrap()]);
-    assert_eq!(outcome, Outcome::Found);
+    assert_eq!(outcome, ExitStatus::Findings);
     for finding in [
         "`never` is a permit that a prohibition always beats",
         "the rule `support` changes nothing",
@@ -738,7 +738,7 @@ fn survivors_are_printed_with_scenarios_to_paste() {
         policy(&["coverage", "--policy", folder.path().to_str().unwrap(), "--mutate", "--format", format])
     };
     let (outcome, out, _) = mutate("text");
-    assert_eq!(outcome, Outcome::Found);
+    assert_eq!(outcome, ExitStatus::Findings);
     assert!(
         out.contains("rules.cedar:3: support: replace `action == Action::\"technical-support\"` by"),
         "{out}"
@@ -759,7 +759,7 @@ fn no_change_of_a_rule_goes_unnoticed() {
     for name in PACKS {
         let (outcome, out, words) =
             policy(&["coverage", "--policy", pack(name).to_str().unwrap(), "--mutate"]);
-        assert_eq!(outcome, Outcome::Fine, "{name}: {out}{words}");
+        assert_eq!(outcome, ExitStatus::Success, "{name}: {out}{words}");
         assert!(out.ends_with(", 0 survive\n"), "{name}: {out}");
     }
 }

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::consent::time;
 use super::findings::counted;
-use super::place::Place;
-use super::way::with_cause;
+use super::ledger_client::with_causes;
+use super::ledger_location::LedgerLocation;
 use crate::disclosure::{self, Checkpoint, ExchangeFilter, ReadError, VerificationReport};
 use crate::finding::nearest;
 use crate::keys::Keys;
@@ -23,7 +23,7 @@ pub enum AuditVerb {
     /// Check that every record is as it was written; prints a checkpoint
     Verify {
         #[command(flatten)]
-        at: LogPlace,
+        at: LogLocation,
         /// Compare with a checkpoint that was printed before
         #[arg(long, value_name = "FILE")]
         since: Option<PathBuf>,
@@ -31,7 +31,7 @@ pub enum AuditVerb {
     /// Show exchanges: who received what, for which purpose, on which basis
     Show {
         #[command(flatten)]
-        at: LogPlace,
+        at: LogLocation,
         /// Of this recipient
         #[arg(long)]
         recipient: Option<String>,
@@ -67,7 +67,7 @@ pub enum AuditVerb {
     /// Write every record as it is in the log, one a line
     Export {
         #[command(flatten)]
-        at: LogPlace,
+        at: LogLocation,
         /// From the day of this time on
         #[arg(long, value_name = "TIME", value_parser = time)]
         since: Option<Timestamp>,
@@ -76,7 +76,7 @@ pub enum AuditVerb {
 
 /// Where a log is: in a folder, or where a configuration says.
 #[derive(Debug, clap::Args)]
-pub struct LogPlace {
+pub struct LogLocation {
     /// The log's folder; without it the configuration's
     #[arg(value_name = "DIR")]
     pub folder: Option<PathBuf>,
@@ -87,7 +87,7 @@ pub struct LogPlace {
 
 impl AuditVerb {
     /// The place of the log that the arguments name; `None` for a verb that reads no log.
-    pub fn place(&self) -> Option<&LogPlace> {
+    pub fn log_location(&self) -> Option<&LogLocation> {
         match self {
             AuditVerb::Verify { at, .. } | AuditVerb::Show { at, .. } | AuditVerb::Export { at, .. } => {
                 Some(at)
@@ -99,10 +99,10 @@ impl AuditVerb {
 
 /// What a configuration adds to a log.
 #[derive(Debug)]
-pub struct Configured<'p> {
+pub struct AuditContext<'p> {
     pub keys: Keys,
     /// Where the ledger is, which knows every spelling of a person's id, and who is registered.
-    pub place: Place<'p>,
+    pub place: LedgerLocation<'p>,
     pub vocabulary: Arc<Vocabulary>,
 }
 
@@ -115,7 +115,7 @@ pub struct Configured<'p> {
 pub fn run(
     verb: &AuditVerb,
     folder: &Path,
-    configured: Option<&Configured<'_>>,
+    configured: Option<&AuditContext<'_>>,
     out: &mut dyn Write,
     words: &mut dyn Write,
 ) -> io::Result<u8> {
@@ -123,7 +123,7 @@ pub fn run(
     match verb {
         AuditVerb::Verify { at: _, since } => verify(folder, keys, since.as_deref(), out, words),
         AuditVerb::Show { at: _, recipient, purpose, subject, namespace, since, decision, format } => {
-            let subject = match named(subject.as_deref(), namespace.as_deref(), configured) {
+            let subject = match subject_filter(subject.as_deref(), namespace.as_deref(), configured) {
                 Ok(subject) => subject,
                 Err(why) => return unusable(&why, words),
             };
@@ -184,16 +184,16 @@ fn checkpoint(file: &Path) -> Result<Checkpoint, String> {
     serde_json::from_str(text.trim()).map_err(unreadable)
 }
 
-type Named = Option<(Vec<crate::keys::Fingerprint>, crate::keys::SubjectPseudonyms)>;
+type SubjectFilter = Option<(Vec<crate::keys::Fingerprint>, crate::keys::SubjectPseudonyms)>;
 
 /// A person, by every spelling of the id that the ledger has recorded.
-fn named(
+fn subject_filter(
     subject: Option<&str>,
     namespace: Option<&str>,
-    configured: Option<&Configured<'_>>,
-) -> Result<Named, String> {
+    configured: Option<&AuditContext<'_>>,
+) -> Result<SubjectFilter, String> {
     let Some(subject) = subject else { return Ok(None) };
-    let Configured { keys, place, .. } =
+    let AuditContext { keys, place, .. } =
         configured.ok_or("a person is found in the log only with its keys: give --config")?;
     let fingerprints = keys.fingerprints();
     let person = ledger::person(subject, namespace, &*place.names).map_err(|error| error.to_string())?;
@@ -208,7 +208,7 @@ fn named(
 fn show(
     folder: &Path,
     filter: &ExchangeFilter,
-    configured: Option<&Configured<'_>>,
+    configured: Option<&AuditContext<'_>>,
     decision: Option<&str>,
     format: super::Format,
     out: &mut dyn Write,
@@ -224,7 +224,7 @@ fn show(
         told += 1;
         match format {
             super::Format::Json => writeln!(out, "{exchange}"),
-            super::Format::Text => writeln!(out, "{}", in_words(&exchange)),
+            super::Format::Text => writeln!(out, "{}", exchange_text(&exchange)),
         }
     };
     let shown = match decision {
@@ -243,22 +243,22 @@ fn show(
     if !nothing {
         return Ok(status);
     }
-    match configured.map(|configured| unheard_of(folder, filter, configured)).transpose() {
+    match configured.map(|configured| unknown_name(folder, filter, configured)).transpose() {
         Ok(Some(Some(why))) => unusable(&why, words),
         Ok(Some(None) | None) => {
             writeln!(words, "note: no exchange on the log is of that kind")?;
             Ok(status)
         }
-        Err(error) => unusable(&with_cause(&error), words),
+        Err(error) => unusable(&with_causes(&error), words),
     }
 }
 
 /// A recipient or a purpose that is asked for and that neither the configuration nor the log knows. The
 /// log may name those that the configuration no longer has.
-fn unheard_of(
+fn unknown_name(
     folder: &Path,
     filter: &ExchangeFilter,
-    configured: &Configured,
+    configured: &AuditContext,
 ) -> Result<Option<String>, ReadError> {
     let is_on_record = |filter: ExchangeFilter| -> Result<bool, ReadError> {
         let mut found = false;
@@ -272,7 +272,7 @@ fn unheard_of(
         let hint = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
         Some(format!("there is no {what} `{name}`, in the configuration or on the log{hint}"))
     };
-    let Configured { keys: _, place: Place { recipients, .. }, vocabulary } = configured;
+    let AuditContext { keys: _, place: LedgerLocation { recipients, .. }, vocabulary } = configured;
     if let Some(name) = &filter.recipient
         && !recipients.iter().any(|known| **known == **name)
         && !is_on_record(ExchangeFilter { recipient: Some(name.clone()), ..ExchangeFilter::default() })?
@@ -314,13 +314,13 @@ fn finish(
         Ok(()) => Ok(0),
         Err(ReadError::Output(error)) => Err(error),
         Err(error @ (ReadError::Io { .. } | ReadError::Unreadable(_))) => {
-            unusable(&with_cause(&error), words)
+            unusable(&with_causes(&error), words)
         }
     }
 }
 
 /// An exchange in one line: when, who, what for, how it ended, what left in which form.
-fn in_words(exchange: &Value) -> String {
+fn exchange_text(exchange: &Value) -> String {
     let text = |member: &str| exchange.get(member).and_then(Value::as_str).unwrap_or("-");
     let number = |member: &str| exchange.get(member).and_then(Value::as_u64).unwrap_or(0);
     let people = exchange.get("subjects").and_then(Value::as_array).map_or(0, Vec::len);
@@ -379,7 +379,7 @@ mod tests {
     use crate::vocabulary::{Basis, Form, IdReader, Operation};
 
     #[derive(Parser)]
-    struct Audit {
+    struct AuditCommand {
         #[command(subcommand)]
         verb: AuditVerb,
     }
@@ -425,9 +425,9 @@ mod tests {
     }
 
     fn audit(arguments: &str, folder: &Path, keys: Option<&Keys>) -> (u8, String, String) {
-        let configured = keys.map(|keys| Configured {
+        let configured = keys.map(|keys| AuditContext {
             keys: keys.clone(),
-            place: Place {
+            place: LedgerLocation {
                 ledger: Path::new("/no/ledger"),
                 log: Path::new("/no/log"),
                 keys: Path::new("/no/keys"),
@@ -439,7 +439,7 @@ mod tests {
             vocabulary: Arc::new(Vocabulary::standard()),
         });
         let arguments = ["audit"].into_iter().chain(arguments.split_whitespace());
-        let verb = Audit::try_parse_from(arguments).unwrap_or_else(|error| panic!("{error}")).verb;
+        let verb = AuditCommand::try_parse_from(arguments).unwrap_or_else(|error| panic!("{error}")).verb;
         let (mut out, mut words) = (Vec::new(), Vec::new());
         let status = run(&verb, folder, configured.as_ref(), &mut out, &mut words).unwrap();
         (status, String::from_utf8(out).unwrap(), String::from_utf8(words).unwrap())
@@ -447,7 +447,7 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed() {
-        <Audit as clap::CommandFactory>::command().debug_assert();
+        <AuditCommand as clap::CommandFactory>::command().debug_assert();
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! `case`: the disclosure cases that authorities cite, from the shell.
 //!
-//! What changes a case goes the way that is open ([`super::way`]); the list reads the file, also
+//! What changes a case goes the way that is open ([`super::ledger_client`]); the list reads the file, also
 //! while a gateway runs.
 
 use std::io::{self, Write};
@@ -10,15 +10,15 @@ use serde_json::{Map, Value, json};
 
 use super::Format;
 use super::consent::time;
-use super::place::{self, Failure, Place, unusable};
-use super::way::Trouble;
+use super::ledger_client::CliError;
+use super::ledger_location::{self, LedgerLocation, VerbError, unusable_error};
 use crate::ledger::{self, Entity};
 
 /// What can be done with cases.
 #[derive(Debug, clap::Subcommand)]
 pub enum CaseVerb {
     /// Register a case; it is in force after two different people have approved it
-    Add(Registration),
+    Add(CaseArgs),
     /// Approve a case
     Approve {
         /// The case's id
@@ -47,7 +47,7 @@ pub enum CaseVerb {
 
 /// A case as it is registered.
 #[derive(Debug, clap::Args)]
-pub struct Registration {
+pub struct CaseArgs {
     /// The id that requests cite
     case: String,
     /// The authority, by its configured name
@@ -85,7 +85,7 @@ pub struct Registration {
 /// When writing fails.
 pub fn run(
     verb: CaseVerb,
-    place: &Place<'_>,
+    place: &LedgerLocation<'_>,
     now: Timestamp,
     out: &mut dyn Write,
     words: &mut dyn Write,
@@ -101,16 +101,16 @@ pub fn run(
         }
         CaseVerb::List { format } => list(place, format, now, out),
     };
-    place::tell(outcome, words)
+    ledger_location::exit_status(outcome, words)
 }
 
 fn add(
-    registration: Registration,
-    place: &Place<'_>,
+    registration: CaseArgs,
+    place: &LedgerLocation<'_>,
     out: &mut dyn Write,
     words: &mut dyn Write,
-) -> Result<u8, Failure> {
-    let Registration {
+) -> Result<u8, VerbError> {
+    let CaseArgs {
         case,
         recipient,
         purpose,
@@ -145,20 +145,25 @@ fn record(
     case: &str,
     mut event: Value,
     evidence: Option<String>,
-    place: &Place<'_>,
+    place: &LedgerLocation<'_>,
     out: &mut dyn Write,
     words: &mut dyn Write,
-) -> Result<u8, Failure> {
-    let id = ledger::case_id(case).map_err(|error| Trouble::Refused(error.to_string()))?;
+) -> Result<u8, VerbError> {
+    let id = ledger::case_id(case).map_err(|error| CliError::Refused(error.to_string()))?;
     if let (Some(evidence), Some(members)) = (evidence, event.as_object_mut()) {
         members.insert("evidence".to_owned(), evidence.into());
     }
-    let answer = place.way()?.record(&Entity::Case(id), case, &event)?;
-    Ok(place::acknowledge(&answer, out, words)?)
+    let answer = place.client()?.record(&Entity::Case(id), case, &event)?;
+    Ok(ledger_location::print_answer(&answer, out, words)?)
 }
 
-fn list(place: &Place<'_>, format: Format, now: Timestamp, out: &mut dyn Write) -> Result<u8, Failure> {
-    let cases = place.archive()?.cases(now).map_err(|error| unusable(&error))?;
+fn list(
+    place: &LedgerLocation<'_>,
+    format: Format,
+    now: Timestamp,
+    out: &mut dyn Write,
+) -> Result<u8, VerbError> {
+    let cases = place.archive()?.cases(now).map_err(|error| unusable_error(&error))?;
     for case in cases {
         match format {
             Format::Json => writeln!(out, "{}", Value::Object(case))?,
@@ -204,7 +209,7 @@ mod tests {
     use crate::ledger::Language;
 
     #[derive(Parser)]
-    struct Cases {
+    struct CaseCommand {
         #[command(subcommand)]
         verb: CaseVerb,
     }
@@ -214,9 +219,9 @@ mod tests {
 
     fn run_in(folder: &tempfile::TempDir, arguments: &str) -> (u8, String, String) {
         let arguments = ["case"].into_iter().chain(arguments.split_whitespace());
-        let verb = Cases::try_parse_from(arguments).unwrap_or_else(|error| panic!("{error}")).verb;
+        let verb = CaseCommand::try_parse_from(arguments).unwrap_or_else(|error| panic!("{error}")).verb;
         let (ledger, keys) = (folder.path().join("ledger.db"), folder.path().join("keys"));
-        let place = Place {
+        let place = LedgerLocation {
             ledger: &ledger,
             keys: &keys,
             log: Path::new("/nowhere"),
@@ -233,7 +238,7 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed() {
-        <Cases as clap::CommandFactory>::command().debug_assert();
+        <CaseCommand as clap::CommandFactory>::command().debug_assert();
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `consent`: the ledger from the shell.
 //!
-//! What changes the ledger goes the way that is open ([`super::way`]); what only reads it, reads
+//! What changes the ledger goes the way that is open ([`super::ledger_client`]); what only reads it, reads
 //! the file, also while a gateway runs.
 
 use std::fs::File;
@@ -11,15 +11,15 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::place::{self, Failure, Place, unusable};
-use super::way::{self, Line, Trouble};
+use super::ledger_client::{self, CliError, ImportedLine};
+use super::ledger_location::{self, LedgerLocation, VerbError, unusable_error};
 use crate::ledger::{self, Batch, Entity, FILES};
 use crate::vocabulary::{MAX_ID_BYTES, SubjectId, date};
 
 /// Bytes of a file that are sent at a time, about.
-const PART: usize = 1 << 20;
+const CHUNK_BYTES: usize = 1 << 20;
 /// Between two words on how far an import is.
-const PROGRESS: Duration = Duration::from_secs(1);
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What can be done with the ledger.
 #[derive(Debug, clap::Subcommand)]
@@ -27,44 +27,44 @@ pub enum ConsentVerb {
     /// Record that a person consents to a purpose
     Give {
         #[command(flatten)]
-        said: Said,
+        said: ConsentArgs,
         /// The consent ends at this time
         #[arg(long, value_name = "TIME", value_parser = time)]
         valid_until: Option<Timestamp>,
     },
     /// Record that a person was asked and refused
-    Refuse(Said),
+    Refuse(ConsentArgs),
     /// Record that a person withdraws a consent
-    Withdraw(Said),
+    Withdraw(ConsentArgs),
     /// Record an objection to a purpose
     Object {
         #[command(flatten)]
-        person: Person,
+        person: SubjectArgs,
         #[command(flatten)]
-        purpose: Purpose,
+        purpose: PurposeArgs,
         #[command(flatten)]
-        particulars: Particulars,
+        particulars: EventDetails,
     },
     /// Record that a person wants one recipient to receive nothing
     OptOut {
         #[command(flatten)]
-        person: Person,
+        person: SubjectArgs,
         /// The recipient's configured name
         recipient: String,
         #[command(flatten)]
-        particulars: Particulars,
+        particulars: EventDetails,
     },
     /// Record that processing is restricted
     Restrict {
         #[command(flatten)]
-        person: Person,
+        person: SubjectArgs,
         #[command(flatten)]
-        particulars: Particulars,
+        particulars: EventDetails,
     },
     /// Lift the restriction, or what an option names
     Lift {
         #[command(flatten)]
-        person: Person,
+        person: SubjectArgs,
         /// Lift the objection to this purpose
         #[arg(long, value_name = "PURPOSE", conflicts_with = "opt_out")]
         objection: Option<String>,
@@ -72,29 +72,29 @@ pub enum ConsentVerb {
         #[arg(long, value_name = "RECIPIENT")]
         opt_out: Option<String>,
         #[command(flatten)]
-        particulars: Particulars,
+        particulars: EventDetails,
     },
     /// Record an erasure; nothing lifts it
     Erase {
         #[command(flatten)]
-        person: Person,
+        person: SubjectArgs,
         #[command(flatten)]
-        particulars: Particulars,
+        particulars: EventDetails,
     },
     /// Record facts about a person
     Fact {
         #[command(flatten)]
-        person: Person,
+        person: SubjectArgs,
         /// region=EEA, country=FR, minor=true, transfer-consent=true, origin=referral
         #[arg(required = true, value_name = "NAME=VALUE", value_parser = fact)]
         facts: Vec<(String, Value)>,
         #[command(flatten)]
-        particulars: Particulars,
+        particulars: EventDetails,
     },
     /// Show what is in force about a person
     Show {
         #[command(flatten)]
-        person: Person,
+        person: SubjectArgs,
         /// As it was at this time
         #[arg(long, value_name = "TIME", value_parser = time)]
         at: Option<Timestamp>,
@@ -113,7 +113,7 @@ pub enum ConsentVerb {
 
 /// A person.
 #[derive(Debug, clap::Args)]
-pub struct Person {
+pub struct SubjectArgs {
     /// The person's id
     pub(super) subject: String,
     /// The namespace of the id, where it is not the default one
@@ -123,7 +123,7 @@ pub struct Person {
 
 /// A purpose, as an argument or as an option.
 #[derive(Debug, clap::Args)]
-pub struct Purpose {
+pub struct PurposeArgs {
     /// The purpose
     #[arg(required_unless_present = "by_name")]
     purpose: Option<String>,
@@ -134,11 +134,11 @@ pub struct Purpose {
 
 /// What somebody said about a purpose.
 #[derive(Debug, clap::Args)]
-pub struct Said {
+pub struct ConsentArgs {
     #[command(flatten)]
-    person: Person,
+    person: SubjectArgs,
     #[command(flatten)]
-    purpose: Purpose,
+    purpose: PurposeArgs,
     /// Towards this recipient only
     #[arg(long, conflicts_with = "recipient_kind")]
     recipient: Option<String>,
@@ -146,12 +146,12 @@ pub struct Said {
     #[arg(long, value_name = "KIND")]
     recipient_kind: Option<String>,
     #[command(flatten)]
-    particulars: Particulars,
+    particulars: EventDetails,
 }
 
 /// What any event can carry.
 #[derive(Debug, clap::Args)]
-pub struct Particulars {
+pub struct EventDetails {
     /// When it happened; default now
     #[arg(long, value_name = "TIME", value_parser = time)]
     at: Option<Timestamp>,
@@ -172,7 +172,7 @@ pub struct Particulars {
 /// When writing fails.
 pub fn run(
     verb: ConsentVerb,
-    place: &Place<'_>,
+    place: &LedgerLocation<'_>,
     out: &mut dyn Write,
     words: &mut dyn Write,
 ) -> io::Result<u8> {
@@ -184,28 +184,28 @@ pub fn run(
         }
         event => record(event, place, out, words),
     };
-    place::tell(outcome, words)
+    ledger_location::exit_status(outcome, words)
 }
 
 fn record(
     verb: ConsentVerb,
-    place: &Place<'_>,
+    place: &LedgerLocation<'_>,
     out: &mut dyn Write,
     words: &mut dyn Write,
-) -> Result<u8, Failure> {
+) -> Result<u8, VerbError> {
     let (person, event) = event(verb)?;
     let entity = Entity::Subject(subject(&person, place)?);
-    let answer = place.way()?.record(&entity, &person.subject, &Value::Object(event))?;
-    Ok(place::acknowledge(&answer, out, words)?)
+    let answer = place.client()?.record(&entity, &person.subject, &Value::Object(event))?;
+    Ok(ledger_location::print_answer(&answer, out, words)?)
 }
 
-pub(super) fn subject(person: &Person, place: &Place<'_>) -> Result<SubjectId, Trouble> {
+pub(super) fn subject(person: &SubjectArgs, place: &LedgerLocation<'_>) -> Result<SubjectId, CliError> {
     ledger::person(&person.subject, person.namespace.as_deref(), &*place.names)
-        .map_err(|error| Trouble::Refused(error.to_string()))
+        .map_err(|error| CliError::Refused(error.to_string()))
 }
 
 /// The event that a verb records.
-fn event(verb: ConsentVerb) -> Result<(Person, Map<String, Value>), Trouble> {
+fn event(verb: ConsentVerb) -> Result<(SubjectArgs, Map<String, Value>), CliError> {
     let mut event = Map::new();
     let mut put = |member: &str, value: Option<String>| {
         if let Some(value) = value {
@@ -264,15 +264,15 @@ fn event(verb: ConsentVerb) -> Result<(Person, Map<String, Value>), Trouble> {
             return Ok((person, particulars.put_into(event)));
         }
         ConsentVerb::Show { .. } | ConsentVerb::Import { .. } | ConsentVerb::Export => {
-            return Err(Trouble::Unusable("this verb records no event".to_owned()));
+            return Err(CliError::Unusable("this verb records no event".to_owned()));
         }
     };
     Ok((person, particulars.put_into(event)))
 }
 
-impl Said {
-    fn put(self, put: &mut impl FnMut(&str, Option<String>)) -> (Person, Particulars) {
-        let Said { person, purpose, recipient, recipient_kind, particulars } = self;
+impl ConsentArgs {
+    fn put(self, put: &mut impl FnMut(&str, Option<String>)) -> (SubjectArgs, EventDetails) {
+        let ConsentArgs { person, purpose, recipient, recipient_kind, particulars } = self;
         put("purpose", purpose.name());
         put("recipient", recipient);
         put("recipient-kind", recipient_kind);
@@ -280,15 +280,15 @@ impl Said {
     }
 }
 
-impl Purpose {
+impl PurposeArgs {
     fn name(self) -> Option<String> {
         self.purpose.or(self.by_name)
     }
 }
 
-impl Particulars {
+impl EventDetails {
     pub(super) fn put_into(self, mut event: Map<String, Value>) -> Map<String, Value> {
-        let Particulars { at, notice, channel, evidence } = self;
+        let EventDetails { at, notice, channel, evidence } = self;
         let at = at.map(|at| at.to_string());
         for (member, value) in [("at", at), ("notice", notice), ("channel", channel), ("evidence", evidence)]
         {
@@ -301,24 +301,25 @@ impl Particulars {
 }
 
 fn show(
-    person: &Person,
+    person: &SubjectArgs,
     at: Option<Timestamp>,
-    place: &Place<'_>,
+    place: &LedgerLocation<'_>,
     out: &mut dyn Write,
-) -> Result<u8, Failure> {
+) -> Result<u8, VerbError> {
     let subject = subject(person, place)?;
-    let shown = place.archive()?.show(&subject, at, Timestamp::now()).map_err(|error| unusable(&error))?;
+    let shown =
+        place.archive()?.show(&subject, at, Timestamp::now()).map_err(|error| unusable_error(&error))?;
     let Some(state) = shown else {
-        return Err(Trouble::Refused("the ledger has never heard of this subject".to_owned()).into());
+        return Err(CliError::Refused("the ledger has never heard of this subject".to_owned()).into());
     };
     serde_json::to_writer_pretty(&mut *out, &state).map_err(io::Error::from)?;
     writeln!(out)?;
     Ok(0)
 }
 
-fn export(place: &Place<'_>, out: &mut dyn Write) -> Result<u8, Failure> {
+fn export(place: &LedgerLocation<'_>, out: &mut dyn Write) -> Result<u8, VerbError> {
     let mut out = io::BufWriter::new(out);
-    place.archive()?.export(|line| writeln!(out, "{line}")).map_err(|error| unusable(&error))??;
+    place.archive()?.export(|line| writeln!(out, "{line}")).map_err(|error| unusable_error(&error))??;
     out.flush()?;
     Ok(0)
 }
@@ -326,10 +327,10 @@ fn export(place: &Place<'_>, out: &mut dyn Write) -> Result<u8, Failure> {
 fn import(
     file: &Path,
     keep_unknown_recipients: bool,
-    place: &Place<'_>,
+    place: &LedgerLocation<'_>,
     words: &mut dyn Write,
-) -> Result<u8, Failure> {
-    let unreadable = |error: io::Error| Trouble::Unusable(format!("{}: {error}", file.display()));
+) -> Result<u8, VerbError> {
+    let unreadable = |error: io::Error| CliError::Unusable(format!("{}: {error}", file.display()));
     // A pipe, by its path too, has no name: it can be read once.
     let mut batch = FILES.to_owned();
     let mut lines: Box<dyn BufRead> = if file == Path::new("-") {
@@ -341,17 +342,17 @@ fn import(
         }
         Box::new(BufReader::new(opened))
     };
-    let mut way = place.way()?;
-    let mut count = Count::new();
+    let mut way = place.client()?;
+    let mut count = ImportProgress::new();
     let mut said = Ok(());
     loop {
-        let from = count.read + 1;
-        let (part, read) = part(&mut *lines).map_err(unreadable)?;
+        let from = count.lines + 1;
+        let (part, read) = read_chunk(&mut *lines).map_err(unreadable)?;
         if part.is_empty() {
             break;
         }
-        count.read += read;
-        let mut tell = |line: u64, outcome: way::LineOutcome| {
+        count.lines += read;
+        let mut tell = |line: u64, outcome: ledger_client::LineOutcome| {
             if let Err(error) = count.add(outcome) {
                 said = std::mem::replace(&mut said, Ok(()))
                     .and_then(|()| writeln!(words, "line {line}: {error}"));
@@ -361,11 +362,11 @@ fn import(
         count.progress(words)?;
     }
     said?;
-    if count.idle > 0 {
-        writeln!(words, "{} of those recorded changed nothing of what is in force", count.idle)?;
+    if count.without_effect > 0 {
+        writeln!(words, "{} of those recorded changed nothing of what is in force", count.without_effect)?;
     }
     writeln!(words, "{count}")?;
-    Ok(u8::from(count.bad > 0))
+    Ok(u8::from(count.rejected > 0))
 }
 
 /// Names a file by what is in it.
@@ -376,10 +377,10 @@ fn digest(file: &Path) -> io::Result<String> {
 }
 
 /// Some whole lines, and how many. A line that is longer than any event is cut, and so refused.
-fn part(lines: &mut dyn BufRead) -> io::Result<(Vec<u8>, u64)> {
+fn read_chunk(lines: &mut dyn BufRead) -> io::Result<(Vec<u8>, u64)> {
     let (mut part, mut read) = (Vec::new(), 0);
     let bound = ledger::MAX_EVENT_BYTES + 2 * MAX_ID_BYTES;
-    while part.len() < PART {
+    while part.len() < CHUNK_BYTES {
         let begin = part.len();
         let got = (&mut *lines).take(bound as u64).read_until(b'\n', &mut part)?;
         if got == 0 {
@@ -409,45 +410,59 @@ fn skip_line(lines: &mut dyn BufRead) -> io::Result<()> {
 }
 
 /// How far an import is.
-struct Count {
-    read: u64,
-    new: u64,
+struct ImportProgress {
+    lines: u64,
+    recorded: u64,
     /// Of these: without effect.
-    idle: u64,
-    known: u64,
-    bad: u64,
-    told: Instant,
+    without_effect: u64,
+    repeated: u64,
+    rejected: u64,
+    last_report: Instant,
 }
 
-impl Count {
-    fn new() -> Count {
-        Count { read: 0, new: 0, idle: 0, known: 0, bad: 0, told: Instant::now() }
+impl ImportProgress {
+    fn new() -> ImportProgress {
+        ImportProgress {
+            lines: 0,
+            recorded: 0,
+            without_effect: 0,
+            repeated: 0,
+            rejected: 0,
+            last_report: Instant::now(),
+        }
     }
 
-    fn add(&mut self, outcome: way::LineOutcome) -> way::LineOutcome {
+    fn add(&mut self, outcome: ledger_client::LineOutcome) -> ledger_client::LineOutcome {
         match &outcome {
-            Ok(Line { again: true, .. }) => self.known += 1,
-            Ok(Line { again: false, changed }) => {
-                self.new += 1;
-                self.idle += u64::from(!changed);
+            Ok(ImportedLine { again: true, .. }) => self.repeated += 1,
+            Ok(ImportedLine { again: false, changed }) => {
+                self.recorded += 1;
+                self.without_effect += u64::from(!changed);
             }
-            Err(_) => self.bad += 1,
+            Err(_) => self.rejected += 1,
         }
         outcome
     }
 
     fn progress(&mut self, words: &mut dyn Write) -> io::Result<()> {
-        if self.told.elapsed() < PROGRESS {
+        if self.last_report.elapsed() < PROGRESS_INTERVAL {
             return Ok(());
         }
-        self.told = Instant::now();
-        writeln!(words, "… {} lines", self.read)
+        self.last_report = Instant::now();
+        writeln!(words, "… {} lines", self.lines)
     }
 }
 
-impl std::fmt::Display for Count {
+impl std::fmt::Display for ImportProgress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Count { read: _, new, idle: _, known, bad, told: _ } = self;
+        let ImportProgress {
+            lines: _,
+            recorded: new,
+            without_effect: _,
+            repeated: known,
+            rejected: bad,
+            last_report: _,
+        } = self;
         write!(f, "{new} recorded, {known} recorded before, {bad} bad lines")
     }
 }
@@ -487,26 +502,27 @@ mod tests {
     use crate::ledger::Language;
 
     #[derive(Parser)]
-    struct Consent {
+    struct ConsentCommand {
         #[command(subcommand)]
         verb: ConsentVerb,
     }
 
-    struct Desk {
+    struct TestLedger {
         folder: tempfile::TempDir,
     }
 
-    impl Desk {
-        fn new() -> Desk {
-            Desk { folder: tempfile::tempdir().unwrap() }
+    impl TestLedger {
+        fn new() -> TestLedger {
+            TestLedger { folder: tempfile::tempdir().unwrap() }
         }
 
         /// The exit status, the answer and the words.
         fn run(&self, arguments: &str) -> (u8, String, String) {
             let arguments = ["consent"].into_iter().chain(arguments.split_whitespace());
-            let verb = Consent::try_parse_from(arguments).unwrap_or_else(|error| panic!("{error}")).verb;
+            let verb =
+                ConsentCommand::try_parse_from(arguments).unwrap_or_else(|error| panic!("{error}")).verb;
             let (ledger, keys) = (self.folder.path().join("ledger.db"), self.folder.path().join("keys"));
-            let place = Place {
+            let place = LedgerLocation {
                 ledger: &ledger,
                 keys: &keys,
                 log: Path::new("/nowhere"),
@@ -527,12 +543,12 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed() {
-        <Consent as clap::CommandFactory>::command().debug_assert();
+        <ConsentCommand as clap::CommandFactory>::command().debug_assert();
     }
 
     #[test]
     fn each_verb_records_its_event() {
-        let desk = Desk::new();
+        let desk = TestLedger::new();
         let (status, answer, _) = desk.run("give alice marketing --channel web");
         let answer: Value = serde_json::from_str(&answer).unwrap();
         assert_eq!((status, &answer["position"], &answer["durable"]), (0, &json!(1), &json!(true)));
@@ -560,7 +576,7 @@ mod tests {
 
     #[test]
     fn a_past_state_and_a_namespace() {
-        let desk = Desk::new();
+        let desk = TestLedger::new();
         desk.run("give alice marketing --at 2026-01-01 --namespace crm");
         desk.run("withdraw alice marketing --at 2026-03-01T00:00:00Z --namespace crm");
         let at = |time: &str| desk.run(&format!("show alice --namespace crm --at {time}"));
@@ -573,7 +589,7 @@ mod tests {
 
     #[test]
     fn what_is_refused_and_what_cannot_be_used() {
-        let desk = Desk::new();
+        let desk = TestLedger::new();
         let (status, _, words) = desk.run("show alice");
         assert_eq!(status, 2, "no ledger yet: {words}");
         let (status, answer, words) = desk.run("give alice world-domination");
@@ -590,7 +606,7 @@ mod tests {
 
     #[test]
     fn beside_a_process_without_an_admin_api_the_words_say_what_to_do() {
-        let desk = Desk::new();
+        let desk = TestLedger::new();
         desk.run("give alice marketing");
         let keys = Keys::open(&desk.folder.path().join("keys")).unwrap();
         let names = Arc::new(Language::standard());
@@ -604,7 +620,7 @@ mod tests {
 
     #[test]
     fn an_import_reports_bad_lines_by_number_and_can_be_started_again() {
-        let desk = Desk::new();
+        let desk = TestLedger::new();
         let file = desk.folder.path().join("events.ndjson");
         let good = |n: u64| format!(r#"{{"subject":"p{n}","kind":"consent-given","purpose":"marketing"}}"#);
         let long = format!(r#"{{"subject":"x","kind":"erasure","channel":"{}"}}"#, "y".repeat(40_000));
@@ -622,7 +638,7 @@ mod tests {
 
     #[test]
     fn a_mended_import_grants_nothing_anew() {
-        let desk = Desk::new();
+        let desk = TestLedger::new();
         let file = desk.folder.path().join("events.ndjson");
         let arguments = format!("import {}", file.display());
         let given = r#"{"subject":"alice","kind":"consent-given","purpose":"marketing"}"#;
@@ -660,7 +676,7 @@ mod tests {
         let mut reader = BufReader::new(text.as_bytes());
         let (mut lines, mut parts) = (0, 0);
         loop {
-            let (part, read) = part(&mut reader).unwrap();
+            let (part, read) = read_chunk(&mut reader).unwrap();
             if part.is_empty() {
                 break;
             }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::json;
 
 use super::findings;
-use super::policy::{Outcome, TextOrJson, unusable};
+use super::policy::{ExitStatus, TextOrJson, unusable};
 use super::test::read_scenarios;
 use crate::config::pack::{read_pack, scenarios};
 use crate::decision::mutation::{self, Survivor, Trials};
@@ -31,7 +31,11 @@ pub struct CoverageArgs {
 }
 
 /// Findings, and with `--mutate` the surviving mutants: either is an outcome of its own.
-pub(super) fn cover(args: &CoverageArgs, out: &mut dyn Write, words: &mut dyn Write) -> io::Result<Outcome> {
+pub(super) fn cover(
+    args: &CoverageArgs,
+    out: &mut dyn Write,
+    words: &mut dyn Write,
+) -> io::Result<ExitStatus> {
     let (pack, scenarios) = match read(&args.policy) {
         Ok(read) => read,
         Err(findings) => return unusable(&findings, words),
@@ -50,7 +54,7 @@ pub(super) fn cover(args: &CoverageArgs, out: &mut dyn Write, words: &mut dyn Wr
     });
     let without_effect = mutation::without_effect(&pack);
     let findings = coverage::uncovered(&pack, &shown.collect::<Vec<_>>(), &without_effect);
-    let mutation = args.mutate.then(|| Mutation::of(&pack, &scenarios));
+    let mutation = args.mutate.then(|| MutationSummary::of(&pack, &scenarios));
     match args.format {
         TextOrJson::Text => {
             findings::print(&findings, words)?;
@@ -70,7 +74,7 @@ pub(super) fn cover(args: &CoverageArgs, out: &mut dyn Write, words: &mut dyn Wr
         }
     }
     let survives = mutation.is_some_and(|mutation| !mutation.survivors.is_empty());
-    Ok(if findings.is_empty() && !survives { Outcome::Fine } else { Outcome::Found })
+    Ok(if findings.is_empty() && !survives { ExitStatus::Success } else { ExitStatus::Findings })
 }
 
 fn read(policy: &Path) -> Result<(Pack, Vec<Scenario>), Vec<Finding>> {
@@ -83,7 +87,7 @@ fn write_text(
     pack: &Pack,
     scenarios: usize,
     findings: &[Finding],
-    mutation: Option<&Mutation>,
+    mutation: Option<&MutationSummary>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
     if let Some(mutation) = mutation {
@@ -92,7 +96,7 @@ fn write_text(
     let (clauses, rules) = (pack.manifest().clauses.len(), pack.rulebook().rules().len());
     writeln!(out, "{clauses} clauses, {rules} rules, {scenarios} scenarios: {} findings", findings.len())?;
     let Some(mutation) = mutation else { return Ok(()) };
-    let Mutation { refused, killed, without_effect, survivors } = mutation;
+    let MutationSummary { refused, killed, without_effect, survivors } = mutation;
     let mutants = killed + without_effect + survivors.len();
     writeln!(out, "{refused} more changes are refused when the pack is loaded")?;
     writeln!(
@@ -125,7 +129,7 @@ fn place(pack: &Pack, mutant: &Mutant) -> (String, String) {
 
 /// What became of every change.
 #[derive(Debug, Default)]
-struct Mutation {
+struct MutationSummary {
     refused: usize,
     killed: usize,
     without_effect: usize,
@@ -133,9 +137,9 @@ struct Mutation {
     survivors: Vec<(Mutant, Survivor)>,
 }
 
-impl Mutation {
+impl MutationSummary {
     /// Tries every change, on all processors.
-    fn of(pack: &Arc<Pack>, scenarios: &[Scenario]) -> Mutation {
+    fn of(pack: &Arc<Pack>, scenarios: &[Scenario]) -> MutationSummary {
         let trials = Trials::new(pack, scenarios);
         let planned = Mutex::new(changes(pack).into_iter().enumerate());
         let next = || planned.lock().unwrap_or_else(PoisonError::into_inner).next();
@@ -153,7 +157,7 @@ impl Mutation {
             tried.flatten().collect::<Vec<_>>()
         });
         tried.sort_by_key(|(at, _)| *at);
-        let mut mutation = Mutation::default();
+        let mut mutation = MutationSummary::default();
         for (_, (mutant, outcome)) in tried {
             match outcome {
                 mutation::Outcome::Refused => mutation.refused += 1,
@@ -166,7 +170,7 @@ impl Mutation {
     }
 
     fn to_json(&self, pack: &Pack) -> serde_json::Value {
-        let Mutation { refused, killed, without_effect, survivors } = self;
+        let MutationSummary { refused, killed, without_effect, survivors } = self;
         let listed = survivors.iter().map(|(mutant, survivor)| {
             let (file, rule) = place(pack, mutant);
             let Survivor { difference, scenario } = survivor;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::place::{self, Failure, unusable};
-use super::way::{Trouble, with_cause};
+use super::ledger_client::{CliError, with_causes};
+use super::ledger_location::{self, VerbError, unusable_error};
 use crate::config::Config;
 use crate::finding::Finding;
 use crate::gateway::{history, notice};
@@ -15,7 +15,7 @@ use crate::keys::Keys;
 use crate::ledger::{Archive, Ledger, Names};
 
 /// How many recipients that only the ledger knows are named.
-const MAX_NAMED: usize = 32;
+const MAX_LISTED_RECIPIENTS: usize = 32;
 
 /// What can be done with the ledger's file.
 #[derive(Debug, clap::Subcommand)]
@@ -38,7 +38,7 @@ pub fn run(
     let outcome = match verb {
         LedgerVerb::AcceptHistory => accept_history(config, now, out),
     };
-    place::tell(outcome, words)
+    ledger_location::exit_status(outcome, words)
 }
 
 /// The findings of `check` about a ledger that is there: recipients that only it knows, and policies that do
@@ -47,13 +47,13 @@ pub(super) fn findings(config: &Config, now: Timestamp) -> Vec<Finding> {
     if !config.ledger.path.exists() {
         return Vec::new();
     }
-    let opened = Keys::open(&config.keys.path).map_err(|error| with_cause(&error)).and_then(|keys| {
+    let opened = Keys::open(&config.keys.path).map_err(|error| with_causes(&error)).and_then(|keys| {
         let names: Arc<dyn Names> = config.language();
-        Archive::open(&config.ledger.path, &keys, names).map_err(|error| with_cause(&error))
+        Archive::open(&config.ledger.path, &keys, names).map_err(|error| with_causes(&error))
     });
     let read = opened.and_then(|archive| {
-        let recipients = archive.recipients().map_err(|error| with_cause(&error))?;
-        Ok((recipients, archive.policies().map_err(|error| with_cause(&error))?))
+        let recipients = archive.recipients().map_err(|error| with_causes(&error))?;
+        Ok((recipients, archive.policies().map_err(|error| with_causes(&error))?))
     });
     match read {
         Ok((recipients, policies)) => {
@@ -72,7 +72,7 @@ fn unregistered_recipients(config: &Config, named: BTreeSet<Arc<str>>) -> Vec<Fi
     let registered = |name: &Arc<str>| config.recipients.iter().any(|recipient| recipient.name == *name);
     let unregistered = named.into_iter().filter(|name| !registered(name));
     unregistered
-        .take(MAX_NAMED)
+        .take(MAX_LISTED_RECIPIENTS)
         .map(|name| {
             let text =
                 format!("the ledger has events about `{name}`, which is no recipient of the configuration");
@@ -83,11 +83,11 @@ fn unregistered_recipients(config: &Config, named: BTreeSet<Arc<str>>) -> Vec<Fi
         .collect()
 }
 
-fn accept_history(config: &Config, now: Timestamp, out: &mut dyn Write) -> Result<u8, Failure> {
-    let keys = Keys::open(&config.keys.path).map_err(|error| unusable(&error))?;
+fn accept_history(config: &Config, now: Timestamp, out: &mut dyn Write) -> Result<u8, VerbError> {
+    let keys = Keys::open(&config.keys.path).map_err(|error| unusable_error(&error))?;
     let names: Arc<dyn Names> = config.language();
-    let ledger = Ledger::open(&config.ledger.path, &keys, names).map_err(|error| unusable(&error))?;
-    let known = history::last_known_position(config).map_err(|error| unusable(&error))?;
+    let ledger = Ledger::open(&config.ledger.path, &keys, names).map_err(|error| unusable_error(&error))?;
+    let known = history::last_known_position(config).map_err(|error| unusable_error(&error))?;
     let held = ledger.position();
     let Some(known) = known.filter(|known| *known > held) else {
         writeln!(
@@ -96,7 +96,7 @@ fn accept_history(config: &Config, now: Timestamp, out: &mut dyn Write) -> Resul
         )?;
         return Ok(0);
     };
-    ledger.accept_history(known, now).map_err(|error| Trouble::Unusable(with_cause(&error)))?;
+    ledger.accept_history(known, now).map_err(|error| CliError::Unusable(with_causes(&error)))?;
     writeln!(
         out,
         "accepted: positions {} to {known} are lost; the ledger goes on at {}",

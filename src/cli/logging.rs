@@ -13,13 +13,13 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Bytes of lines that wait to be written.
-const MAX_WAITING: usize = 1 << 20;
+const MAX_QUEUED_BYTES: usize = 1 << 20;
 /// At the end of the process, for the last lines to be written.
-const FLUSH_TIME: Duration = Duration::from_secs(1);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Starts logging: `PURPOSEGATE_LOG` filters, `PURPOSEGATE_LOG_FORMAT=json` makes lines JSON. What waits is
 /// written when the returned value is dropped.
-pub(super) fn start(default: &str) -> Logging {
+pub(super) fn start(default: &str) -> LoggingGuard {
     let is_json = is_json();
     let asked = std::env::var("PURPOSEGATE_LOG").unwrap_or_default();
     let (filter, unusable) = filter(&asked, default);
@@ -29,7 +29,7 @@ pub(super) fn start(default: &str) -> Logging {
         Ok(quiet) => filter.add_directive(quiet),
         Err(_) => filter,
     };
-    let (lines, logging) = Lines::start(io::stderr(), is_json);
+    let (lines, logging) = QueueWriter::start(io::stderr(), is_json);
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(lines)
@@ -89,13 +89,13 @@ enum Message {
 
 /// Takes lines and never waits.
 #[derive(Clone, Debug)]
-struct Lines {
+struct QueueWriter {
     to: Sender<Message>,
-    counts: Arc<Counts>,
+    counts: Arc<QueueCounts>,
 }
 
 #[derive(Debug, Default)]
-struct Counts {
+struct QueueCounts {
     /// Bytes that wait.
     waiting: AtomicUsize,
     /// Lines since the last one that was written.
@@ -104,25 +104,25 @@ struct Counts {
 
 /// Writes what waits when it is dropped.
 #[derive(Debug)]
-pub(super) struct Logging {
+pub(super) struct LoggingGuard {
     to: Sender<Message>,
 }
 
-impl Lines {
-    fn start(out: impl Write + Send + 'static, is_json: bool) -> (Lines, Logging) {
+impl QueueWriter {
+    fn start(out: impl Write + Send + 'static, is_json: bool) -> (QueueWriter, LoggingGuard) {
         let (to, from) = mpsc::channel();
-        let counts = Arc::new(Counts::default());
+        let counts = Arc::new(QueueCounts::default());
         let written = Arc::clone(&counts);
         // Without the thread every line is dropped, and the process runs.
         let _ = std::thread::Builder::new()
             .name("log".to_owned())
             .spawn(move || write_all(&from, out, &written, is_json));
-        (Lines { to: to.clone(), counts }, Logging { to })
+        (QueueWriter { to: to.clone(), counts }, LoggingGuard { to })
     }
 }
 
 /// Writes lines until nobody sends any more.
-fn write_all(from: &Receiver<Message>, mut out: impl Write, counts: &Counts, is_json: bool) {
+fn write_all(from: &Receiver<Message>, mut out: impl Write, counts: &QueueCounts, is_json: bool) {
     for message in from {
         match message {
             Message::Line(line) => {
@@ -150,11 +150,11 @@ fn dropped_line(dropped: u64, is_json: bool) -> String {
     format!("{time}  WARN {WORDS} dropped={dropped}\n")
 }
 
-impl Write for Lines {
+impl Write for QueueWriter {
     /// One call is one line.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let waiting = self.counts.waiting.fetch_add(line.len(), Ordering::AcqRel);
-        let is_full = waiting.saturating_add(line.len()) > MAX_WAITING;
+        let is_full = waiting.saturating_add(line.len()) > MAX_QUEUED_BYTES;
         if is_full || self.to.send(Message::Line(line.to_vec())).is_err() {
             self.counts.waiting.fetch_sub(line.len(), Ordering::AcqRel);
             self.counts.dropped.fetch_add(1, Ordering::AcqRel);
@@ -167,19 +167,19 @@ impl Write for Lines {
     }
 }
 
-impl<'a> MakeWriter<'a> for Lines {
-    type Writer = Lines;
+impl<'a> MakeWriter<'a> for QueueWriter {
+    type Writer = QueueWriter;
 
-    fn make_writer(&'a self) -> Lines {
+    fn make_writer(&'a self) -> QueueWriter {
         self.clone()
     }
 }
 
-impl Drop for Logging {
+impl Drop for LoggingGuard {
     fn drop(&mut self) {
         let (done, is_done) = mpsc::channel();
         if self.to.send(Message::Flush(done)).is_ok() {
-            let _ = is_done.recv_timeout(FLUSH_TIME);
+            let _ = is_done.recv_timeout(FLUSH_TIMEOUT);
         }
     }
 }
@@ -214,18 +214,18 @@ mod tests {
         let (go, told) = mpsc::channel();
         let written: Arc<Mutex<Vec<u8>>> = Arc::default();
         let out = Reluctant { go: told, written: Arc::clone(&written) };
-        let (mut lines, logging) = Lines::start(out, false);
+        let (mut lines, logging) = QueueWriter::start(out, false);
         let line = [[b'x'; 1023].as_slice(), b"\n"].concat();
-        for _ in 0..(MAX_WAITING / line.len() + 7) {
+        for _ in 0..(MAX_QUEUED_BYTES / line.len() + 7) {
             lines.write_all(&line).unwrap();
         }
-        assert!(lines.counts.waiting.load(Ordering::SeqCst) <= MAX_WAITING);
+        assert!(lines.counts.waiting.load(Ordering::SeqCst) <= MAX_QUEUED_BYTES);
         // From now on everything is read.
         drop(go);
         drop(logging);
         let text = String::from_utf8(written.lock().unwrap().clone()).unwrap();
         assert!(text.contains(" WARN lines of the log were dropped: nobody read them in time dropped=7\n"));
-        assert_eq!(text.lines().count(), MAX_WAITING / line.len() + 1);
+        assert_eq!(text.lines().count(), MAX_QUEUED_BYTES / line.len() + 1);
     }
 
     #[test]

@@ -9,9 +9,10 @@ pub mod coverage;
 pub mod explain;
 mod findings;
 pub mod ledger;
+pub mod ledger_client;
+pub mod ledger_location;
 mod logging;
 mod new_pack;
-pub mod place;
 pub mod policy;
 mod processing;
 pub mod recipient;
@@ -21,7 +22,6 @@ pub mod scrub;
 mod serve;
 pub mod subject;
 pub mod test;
-pub mod way;
 
 use std::path::PathBuf;
 

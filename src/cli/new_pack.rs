@@ -8,7 +8,7 @@ use std::path::Path;
 
 use jiff::civil::Date;
 
-use super::policy::{Outcome, unusable};
+use super::policy::{ExitStatus, unusable};
 use crate::finding::Finding;
 
 /// The files of a new pack, with places for what is its own.
@@ -26,7 +26,7 @@ pub(super) fn write(
     contact: &str,
     today: Date,
     words: &mut dyn Write,
-) -> io::Result<Outcome> {
+) -> io::Result<ExitStatus> {
     let refused = occupied(folder).or_else(|| create(folder, title, contact, today).err());
     if let Some(finding) = refused {
         return unusable(&[finding], words);
@@ -36,7 +36,7 @@ pub(super) fn write(
     for verb in ["test", "coverage", "matrix"] {
         writeln!(words, "  purposegate policy {verb} --policy {at}")?;
     }
-    Ok(Outcome::Fine)
+    Ok(ExitStatus::Success)
 }
 
 /// Reads an argument that is one line of text.

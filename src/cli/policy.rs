@@ -39,7 +39,7 @@ pub enum PolicyVerb {
     /// Run scenario files against a pack
     Test(TestArgs),
     /// Say why each data category leaves, or what it would have needed
-    Explain(ExplainArgs),
+    Explain(PolicyExplainArgs),
     /// Show recipient kinds, purposes and categories at a glance
     Matrix {
         /// The pack's folder
@@ -92,7 +92,7 @@ pub enum VocabularyFormat {
 }
 
 #[derive(Debug, clap::Args)]
-pub struct ExplainArgs {
+pub struct PolicyExplainArgs {
     /// The pack's folder
     #[arg(long)]
     policy: PathBuf,
@@ -125,10 +125,10 @@ pub enum TextOrJson {
 
 /// How a verb ended: the exit code of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    Fine = 0,
+pub enum ExitStatus {
+    Success = 0,
     /// A finding, a refusal, a failed test.
-    Found = 1,
+    Findings = 1,
     /// The input cannot be used.
     Unusable = 2,
 }
@@ -137,7 +137,7 @@ pub enum Outcome {
 ///
 /// # Errors
 /// When writing fails.
-pub fn run(verb: &PolicyVerb, out: &mut dyn Write, words: &mut dyn Write) -> io::Result<Outcome> {
+pub fn run(verb: &PolicyVerb, out: &mut dyn Write, words: &mut dyn Write) -> io::Result<ExitStatus> {
     match verb {
         PolicyVerb::New { dir, title, contact } => {
             let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
@@ -153,7 +153,7 @@ pub fn run(verb: &PolicyVerb, out: &mut dyn Write, words: &mut dyn Write) -> io:
     }
 }
 
-fn explained(args: &ExplainArgs, out: &mut dyn Write, words: &mut dyn Write) -> io::Result<Outcome> {
+fn explained(args: &PolicyExplainArgs, out: &mut dyn Write, words: &mut dyn Write) -> io::Result<ExitStatus> {
     let now = Timestamp::now();
     let explained = read_pack(&args.policy).map(Arc::new).and_then(|pack| {
         let (asking, about) = situation(args, &pack, now)?;
@@ -184,7 +184,7 @@ fn explained(args: &ExplainArgs, out: &mut dyn Write, words: &mut dyn Write) -> 
         TextOrJson::Json => writeln!(out, "{}", serde_json::to_string_pretty(&explanation)?)?,
     }
     let is_done = explanation.operation.as_ref().is_none_or(|operation| operation.carried_out);
-    Ok(if explanation.refused.is_none() && is_done { Outcome::Fine } else { Outcome::Found })
+    Ok(if explanation.refused.is_none() && is_done { ExitStatus::Success } else { ExitStatus::Findings })
 }
 
 /// Whether the operation is carried out on who is described, on a route with these classes of fields.
@@ -218,7 +218,7 @@ fn categories(names: &[String], pack: &Pack) -> Result<Vec<CategoryId>, Vec<Find
 
 /// The situation that the arguments describe.
 fn situation(
-    args: &ExplainArgs,
+    args: &PolicyExplainArgs,
     pack: &Pack,
     now: Timestamp,
 ) -> Result<(Asking, scenario::Facts), Vec<Finding>> {
@@ -263,7 +263,7 @@ fn show_matrix(
     format: MatrixFormat,
     out: &mut dyn Write,
     words: &mut dyn Write,
-) -> io::Result<Outcome> {
+) -> io::Result<ExitStatus> {
     let pack = match read_pack(policy) {
         Ok(pack) => pack,
         Err(findings) => return unusable(&findings, words),
@@ -274,7 +274,7 @@ fn show_matrix(
         MatrixFormat::Json => writeln!(out, "{}", serde_json::to_string_pretty(&matrix)?)?,
         MatrixFormat::Html => write!(out, "{}", matrix::html(&matrix))?,
     }
-    Ok(Outcome::Fine)
+    Ok(ExitStatus::Success)
 }
 
 /// Columns of the terminal, where the shell says so.
@@ -290,7 +290,7 @@ fn compare(
     format: TextOrJson,
     out: &mut dyn Write,
     words: &mut dyn Write,
-) -> io::Result<Outcome> {
+) -> io::Result<ExitStatus> {
     let difference = read_pack(old).and_then(|old| {
         let new = read_pack(new)?;
         Difference::of(&old, &new).map_err(|finding| vec![finding])
@@ -303,7 +303,7 @@ fn compare(
         TextOrJson::Json => writeln!(out, "{}", serde_json::to_string_pretty(&difference)?)?,
         TextOrJson::Text => write!(out, "{}", difference.to_text())?,
     }
-    Ok(if difference.is_empty() { Outcome::Fine } else { Outcome::Found })
+    Ok(if difference.is_empty() { ExitStatus::Success } else { ExitStatus::Findings })
 }
 
 fn list(
@@ -311,7 +311,7 @@ fn list(
     format: VocabularyFormat,
     out: &mut dyn Write,
     words: &mut dyn Write,
-) -> io::Result<Outcome> {
+) -> io::Result<ExitStatus> {
     let vocabulary = match policy.map(read_pack).transpose() {
         Ok(Some(pack)) => Arc::clone(pack.vocabulary()),
         Ok(None) => Arc::new(Vocabulary::standard()),
@@ -321,10 +321,10 @@ fn list(
         VocabularyFormat::Json => writeln!(out, "{}", serde_json::to_string_pretty(&vocabulary.to_json())?)?,
         VocabularyFormat::Ttl => write!(out, "{}", vocabulary.to_turtle())?,
     }
-    Ok(Outcome::Fine)
+    Ok(ExitStatus::Success)
 }
 
-pub(super) fn unusable(findings: &[Finding], words: &mut dyn Write) -> io::Result<Outcome> {
+pub(super) fn unusable(findings: &[Finding], words: &mut dyn Write) -> io::Result<ExitStatus> {
     findings::print(findings, words)?;
-    Ok(Outcome::Unusable)
+    Ok(ExitStatus::Unusable)
 }

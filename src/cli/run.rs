@@ -9,20 +9,20 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::audit::{self, AuditVerb, LogPlace};
+use super::audit::{self, AuditVerb, LogLocation};
 use super::case::{self, CaseVerb};
 use super::consent::{self, ConsentVerb};
 use super::explain::{self, ExplainArgs};
 use super::findings::{self, Counts, counted};
 use super::ledger::{self, LedgerVerb};
+use super::ledger_client::with_causes;
+use super::ledger_location::LedgerLocation;
 use super::logging;
-use super::place::Place;
 use super::policy::{self, PolicyVerb};
 use super::processing;
 use super::recipient;
 use super::scrub::{self, ScrubArgs, ScrubError};
 use super::subject::{self, SubjectVerb};
-use super::way::with_cause;
 use super::{Arguments, CertsVerb, ConfigFile, Format, RecipientVerb, Verb, serve};
 use crate::config::{self, Config};
 use crate::credentials::NewKey;
@@ -35,9 +35,9 @@ use crate::keys::Keys;
 use crate::policy::{Pack, succession};
 
 /// A finding or a refusal.
-const FOUND: u8 = 1;
+const EXIT_FINDINGS: u8 = 1;
 /// Input that cannot be used.
-const UNUSABLE: u8 = 2;
+const EXIT_UNUSABLE: u8 = 2;
 
 /// Runs one verb.
 pub fn run(arguments: Arguments) -> ExitCode {
@@ -66,12 +66,12 @@ fn run_serve(file: &ConfigFile) -> ExitCode {
     let (config, findings) = config::load(&file.config);
     let Some(config) = config else {
         log_or_report(&findings);
-        return ExitCode::from(UNUSABLE);
+        return ExitCode::from(EXIT_UNUSABLE);
     };
     findings.iter().filter(|finding| finding.is_warning()).for_each(log_finding);
     match block_on(serve::serve(config)) {
         Ok(Ok(())) => ExitCode::SUCCESS,
-        Ok(Err(error)) => stop_serving(&with_cause(&error)),
+        Ok(Err(error)) => stop_serving(&with_causes(&error)),
         Err(error) => stop_serving(&format!("the runtime cannot be started: {error}")),
     }
 }
@@ -82,7 +82,7 @@ fn stop_serving(words: &str) -> ExitCode {
         return fail(words);
     }
     tracing::error!("{words}");
-    ExitCode::from(UNUSABLE)
+    ExitCode::from(EXIT_UNUSABLE)
 }
 
 #[cfg(feature = "demo")]
@@ -98,7 +98,7 @@ fn run_demo(check: bool) -> ExitCode {
     });
     match played {
         Ok(Ok(true)) => ExitCode::SUCCESS,
-        Ok(Ok(false)) => ExitCode::from(FOUND),
+        Ok(Ok(false)) => ExitCode::from(EXIT_FINDINGS),
         Ok(Err(error)) => fail(&error),
         Err(error) => fail(&format!("the runtime cannot be started: {error}")),
     }
@@ -119,13 +119,13 @@ fn check(file: &ConfigFile, format: Format) -> ExitCode {
     let now = Timestamp::now();
     findings.extend(config.iter().flat_map(|config| ledger::findings(config, now)));
     let status = match &config {
-        Some(_) if findings.iter().any(Finding::is_error) => ExitCode::from(FOUND),
+        Some(_) if findings.iter().any(Finding::is_error) => ExitCode::from(EXIT_FINDINGS),
         Some(_) => ExitCode::SUCCESS,
-        None => ExitCode::from(if file.config.exists() { FOUND } else { UNUSABLE }),
+        None => ExitCode::from(if file.config.exists() { EXIT_FINDINGS } else { EXIT_UNUSABLE }),
     };
     if format == Format::Json {
         let printed = writeln!(std::io::stdout(), "{}", findings::to_json(&findings));
-        return if printed.is_ok() { status } else { ExitCode::from(UNUSABLE) };
+        return if printed.is_ok() { status } else { ExitCode::from(EXIT_UNUSABLE) };
     }
     report(&findings);
     let counts = Counts::of(&findings);
@@ -135,9 +135,9 @@ fn check(file: &ConfigFile, format: Format) -> ExitCode {
             let routes = counted(config.routes.iter().count(), "route");
             let recipients = counted(config.recipients.len(), "recipient");
             let upstreams = counted(config.upstreams.len(), "upstream");
-            say(&format!("{file}: {routes}, {recipients}, {upstreams}; {warnings}"));
+            print_message(&format!("{file}: {routes}, {recipients}, {upstreams}; {warnings}"));
         }
-        _ => say(&format!("{file}: {}, {warnings}", counted(counts.errors, "error"))),
+        _ => print_message(&format!("{file}: {}, {warnings}", counted(counts.errors, "error"))),
     }
     status
 }
@@ -148,46 +148,46 @@ fn run_policy(verb: &PolicyVerb) -> ExitCode {
 }
 
 fn run_explain(arguments: &ExplainArgs) -> ExitCode {
-    let Some(config) = load(&arguments.config) else { return ExitCode::from(UNUSABLE) };
+    let Some(config) = load(&arguments.config) else { return ExitCode::from(EXIT_UNUSABLE) };
     let place = place(&config, arguments.admin);
     let (mut out, mut words) = (std::io::stdout().lock(), std::io::stderr().lock());
     finish(explain::run(arguments, &config, &place, Timestamp::now(), &mut out, &mut words))
 }
 
 fn run_consent(config: &Path, admin: Option<SocketAddr>, verb: ConsentVerb) -> ExitCode {
-    let Some(config) = load(config) else { return ExitCode::from(UNUSABLE) };
+    let Some(config) = load(config) else { return ExitCode::from(EXIT_UNUSABLE) };
     let place = place(&config, admin);
     finish(consent::run(verb, &place, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()))
 }
 
 fn run_ledger(config: &Path, verb: &LedgerVerb) -> ExitCode {
-    let Some(config) = load(config) else { return ExitCode::from(UNUSABLE) };
+    let Some(config) = load(config) else { return ExitCode::from(EXIT_UNUSABLE) };
     let (mut out, mut words) = (std::io::stdout().lock(), std::io::stderr().lock());
     finish(ledger::run(verb, &config, Timestamp::now(), &mut out, &mut words))
 }
 
 fn run_case(config: &Path, admin: Option<SocketAddr>, verb: CaseVerb) -> ExitCode {
-    let Some(config) = load(config) else { return ExitCode::from(UNUSABLE) };
+    let Some(config) = load(config) else { return ExitCode::from(EXIT_UNUSABLE) };
     let place = place(&config, admin);
     let (mut out, mut words) = (std::io::stdout().lock(), std::io::stderr().lock());
     finish(case::run(verb, &place, Timestamp::now(), &mut out, &mut words))
 }
 
 fn run_subject(config: &Path, admin: Option<SocketAddr>, verb: SubjectVerb) -> ExitCode {
-    let Some(config) = load(config) else { return ExitCode::from(UNUSABLE) };
+    let Some(config) = load(config) else { return ExitCode::from(EXIT_UNUSABLE) };
     let recipients: Vec<_> =
         config.recipients.iter().map(|recipient| Arc::clone(&recipient.in_agreement)).collect();
     let now = Timestamp::now();
     let in_force =
         config.packs.iter().filter_map(|versions| succession::in_force(versions, |pack| pack, now));
     let packs: Vec<_> = in_force.map(Arc::clone).collect();
-    let log = subject::Log { folder: &config.audit.directory, packs: &packs, recipients: &recipients };
+    let log = subject::LogContext { folder: &config.audit.directory, packs: &packs, recipients: &recipients };
     let (mut out, mut words) = (std::io::stdout().lock(), std::io::stderr().lock());
     finish(subject::run(verb, &place(&config, admin), log, now, &mut out, &mut words))
 }
 
-fn place(config: &Config, admin: Option<SocketAddr>) -> Place<'_> {
-    Place {
+fn place(config: &Config, admin: Option<SocketAddr>) -> LedgerLocation<'_> {
+    LedgerLocation {
         ledger: &config.ledger.path,
         keys: &config.keys.path,
         log: &config.audit.directory,
@@ -203,7 +203,9 @@ fn run_audit(verb: &AuditVerb) -> ExitCode {
     if let AuditVerb::Processing { config, policy, format } = verb {
         return run_processing(config, policy.as_deref(), *format);
     }
-    let Some(LogPlace { folder, config }) = verb.place() else { return ExitCode::from(UNUSABLE) };
+    let Some(LogLocation { folder, config }) = verb.log_location() else {
+        return ExitCode::from(EXIT_UNUSABLE);
+    };
     let file = match (folder, config) {
         (_, Some(file)) => Some(file.as_path()),
         (None, None) => Some(Path::new("purposegate.toml")),
@@ -211,16 +213,16 @@ fn run_audit(verb: &AuditVerb) -> ExitCode {
     };
     let mut configured = None;
     if let Some(file) = file {
-        let Some(config) = load(file) else { return ExitCode::from(UNUSABLE) };
+        let Some(config) = load(file) else { return ExitCode::from(EXIT_UNUSABLE) };
         let keys = match Keys::open(&config.keys.path) {
             Ok(found) => found,
-            Err(error) => return fail(&with_cause(&error)),
+            Err(error) => return fail(&with_causes(&error)),
         };
         configured = Some((keys, config));
     }
     let directory = configured.as_ref().map(|(_, config)| &config.audit.directory);
-    let Some(folder) = folder.as_ref().or(directory) else { return ExitCode::from(UNUSABLE) };
-    let configured = configured.as_ref().map(|(keys, config)| audit::Configured {
+    let Some(folder) = folder.as_ref().or(directory) else { return ExitCode::from(EXIT_UNUSABLE) };
+    let configured = configured.as_ref().map(|(keys, config)| audit::AuditContext {
         keys: keys.clone(),
         place: place(config, None),
         vocabulary: Arc::clone(&config.vocabulary),
@@ -235,11 +237,11 @@ fn run_processing(config: &Path, policy: Option<&Path>, format: Format) -> ExitC
             Ok(pack) => vec![Arc::new(pack)],
             Err(findings) => {
                 report(&findings);
-                return ExitCode::from(UNUSABLE);
+                return ExitCode::from(EXIT_UNUSABLE);
             }
         },
         None => {
-            let Some(config) = load(config) else { return ExitCode::from(UNUSABLE) };
+            let Some(config) = load(config) else { return ExitCode::from(EXIT_UNUSABLE) };
             let now = Timestamp::now();
             let in_force =
                 |versions: &Vec<_>| succession::in_force(versions, |pack: &Arc<_>| pack, now).cloned();
@@ -269,11 +271,11 @@ fn run_scrub(arguments: &ScrubArgs) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(ScrubError::Findings(findings)) => {
             report(findings.iter().filter(|finding| finding.is_error()));
-            ExitCode::from(UNUSABLE)
+            ExitCode::from(EXIT_UNUSABLE)
         }
         Err(error @ (ScrubError::Denied(_) | ScrubError::Withheld)) => {
-            say(&format!("purposegate: {error}"));
-            ExitCode::from(FOUND)
+            print_message(&format!("purposegate: {error}"));
+            ExitCode::from(EXIT_FINDINGS)
         }
         // Whoever reads has had enough.
         Err(ScrubError::Write(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
@@ -296,7 +298,7 @@ fn make_certificates(out: &Path, names: &[String], client: &str) -> ExitCode {
             let mut stdout = std::io::stdout().lock();
             for file in files {
                 if writeln!(stdout, "{}", file.display()).is_err() {
-                    return ExitCode::from(UNUSABLE);
+                    return ExitCode::from(EXIT_UNUSABLE);
                 }
             }
             ExitCode::SUCCESS
@@ -319,14 +321,14 @@ fn report<'f>(findings: impl IntoIterator<Item = &'f Finding>) {
 }
 
 /// Words for the person at the terminal.
-fn say(words: &str) {
+fn print_message(words: &str) {
     // Where even this cannot be written, the exit code says it.
     let _ = writeln!(std::io::stderr(), "{words}");
 }
 
 fn fail(words: &str) -> ExitCode {
-    say(&format!("purposegate: {words}"));
-    ExitCode::from(UNUSABLE)
+    print_message(&format!("purposegate: {words}"));
+    ExitCode::from(EXIT_UNUSABLE)
 }
 
 /// Says why the gateway does not start: in the log where a program reads it, with excerpts otherwise.

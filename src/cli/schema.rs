@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use super::policy::{Outcome, unusable};
+use super::policy::{ExitStatus, unusable};
 use crate::config::pack::read_pack;
 use crate::finding::Finding;
 use crate::policy::export::CedarFiles;
@@ -19,7 +19,7 @@ pub(super) fn write(
     folder: Option<&Path>,
     out: &mut dyn Write,
     words: &mut dyn Write,
-) -> io::Result<Outcome> {
+) -> io::Result<ExitStatus> {
     let files = read_pack(policy).and_then(|pack| {
         let wrong = |error| vec![Finding::error("bad-vocabulary", format!("no Cedar entities: {error}"))];
         CedarFiles::of(&pack).map_err(wrong)
@@ -31,7 +31,7 @@ pub(super) fn write(
     let Some(folder) = folder else {
         // Two texts: Cedar has no file that holds a schema and policies.
         writeln!(out, "// ===== {SCHEMA} =====\n{schema}\n// ===== {POLICIES} =====\n{policies}")?;
-        return Ok(Outcome::Fine);
+        return Ok(ExitStatus::Success);
     };
     if folder.join("pack.toml").exists() {
         let message = format!("{} holds a policy pack", folder.display());
@@ -46,5 +46,5 @@ pub(super) fn write(
         return unusable(&[Finding::error("unwritable-folder", message)], words);
     }
     writeln!(words, "wrote {SCHEMA}, {POLICIES} and {ENTITIES} to {}", folder.display())?;
-    Ok(Outcome::Fine)
+    Ok(ExitStatus::Success)
 }

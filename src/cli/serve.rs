@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::gateway::{Gateway, StartError};
 
 /// Changes of files within this time are one reload: editors write in steps.
-const SETTLE: Duration = Duration::from_millis(200);
+const DEBOUNCE: Duration = Duration::from_millis(200);
 
 /// Serves until SIGTERM or SIGINT; SIGHUP and changes of the configuration's files reload.
 ///
@@ -73,7 +73,7 @@ fn watch_folders(
     }
     tokio::spawn(async move {
         while changes.recv().await.is_some() {
-            tokio::time::sleep(SETTLE).await;
+            tokio::time::sleep(DEBOUNCE).await;
             while changes.try_recv().is_ok() {}
             let _ = reload.try_send(());
         }

@@ -1,7 +1,7 @@
 //! `subject`: what data subjects ask for, from the shell.
 //!
 //! It reads the ledger's file and the log's folder, also while a gateway runs; what it records goes
-//! the way that is open ([`super::way`]).
+//! the way that is open ([`super::ledger_client`]).
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -12,9 +12,9 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::Format;
-use super::consent::{Particulars, Person, subject};
-use super::place::{self, Failure, Place, unusable};
-use super::way::Trouble;
+use super::consent::{EventDetails, SubjectArgs, subject};
+use super::ledger_client::CliError;
+use super::ledger_location::{self, LedgerLocation, VerbError, unusable_error};
 use crate::decision::RecipientFacts;
 use crate::exchange::pages::opt_out;
 use crate::keys::Keys;
@@ -28,19 +28,19 @@ pub enum SubjectVerb {
     /// Write what a person is told about themselves (right of access)
     Report {
         #[command(flatten)]
-        person: Person,
+        person: SubjectArgs,
         /// `html` is one page that needs nothing else
         #[arg(long, value_enum, default_value = "json")]
         format: PageFormat,
     },
     /// Record that a person asks for something; the answer is due in 30 days
-    Request(Asked),
+    Request(RequestArgs),
     /// Record that a request was answered
-    Answer(Asked),
+    Answer(RequestArgs),
     /// Write the head lines with which a marketing e-mail carries its one-click way out (RFC 8058)
     OptOutLink {
         #[command(flatten)]
-        person: Person,
+        person: SubjectArgs,
         /// Where people reach the gateway: https://api.example.org
         #[arg(long, value_name = "URL", value_parser = base)]
         base: String,
@@ -57,14 +57,14 @@ pub enum SubjectVerb {
 
 /// What a person asks for.
 #[derive(Debug, clap::Args)]
-pub struct Asked {
+pub struct RequestArgs {
     #[command(flatten)]
-    person: Person,
+    person: SubjectArgs,
     /// access, rectification, erasure, restriction, portability, objection
     #[arg(value_parser = right)]
     right: Right,
     #[command(flatten)]
-    particulars: Particulars,
+    details: EventDetails,
 }
 
 /// RFC 8058 wants HTTPS; a token is too good for anything else.
@@ -91,7 +91,7 @@ pub enum PageFormat {
 
 /// Where the disclosure log is, and what the configuration knows of those it names.
 #[derive(Clone, Copy, Debug)]
-pub struct Log<'l> {
+pub struct LogContext<'l> {
     pub folder: &'l Path,
     pub packs: &'l [Arc<Pack>],
     pub recipients: &'l [Arc<RecipientFacts>],
@@ -103,8 +103,8 @@ pub struct Log<'l> {
 /// When writing fails.
 pub fn run(
     verb: SubjectVerb,
-    place: &Place<'_>,
-    log: Log<'_>,
+    place: &LedgerLocation<'_>,
+    log: LogContext<'_>,
     now: Timestamp,
     out: &mut dyn Write,
     words: &mut dyn Write,
@@ -116,31 +116,36 @@ pub fn run(
         SubjectVerb::OptOutLink { person, base } => opt_out_link(&person, &base, place, out),
         SubjectVerb::Requests { overdue, format } => list(overdue, format, place, now, out),
     };
-    place::tell(outcome, words)
+    ledger_location::exit_status(outcome, words)
 }
 
 fn record(
     kind: &str,
-    asked: Asked,
-    place: &Place<'_>,
+    asked: RequestArgs,
+    place: &LedgerLocation<'_>,
     out: &mut dyn Write,
     words: &mut dyn Write,
-) -> Result<u8, Failure> {
-    let Asked { person, right, particulars } = asked;
+) -> Result<u8, VerbError> {
+    let RequestArgs { person, right, details: particulars } = asked;
     let mut event = Map::new();
     event.insert("kind".to_owned(), kind.into());
     event.insert("right".to_owned(), right.name().into());
     let event = Value::Object(particulars.put_into(event));
     let entity = Entity::Subject(subject(&person, place)?);
-    let answer = place.way()?.record(&entity, &person.subject, &event)?;
-    Ok(place::acknowledge(&answer, out, words)?)
+    let answer = place.client()?.record(&entity, &person.subject, &event)?;
+    Ok(ledger_location::print_answer(&answer, out, words)?)
 }
 
-fn opt_out_link(person: &Person, base: &str, place: &Place<'_>, out: &mut dyn Write) -> Result<u8, Failure> {
+fn opt_out_link(
+    person: &SubjectArgs,
+    base: &str,
+    place: &LedgerLocation<'_>,
+    out: &mut dyn Write,
+) -> Result<u8, VerbError> {
     let person = subject(person, place)?;
-    let keys = Keys::open(place.keys).map_err(|error| unusable(&error))?;
+    let keys = Keys::open(place.keys).map_err(|error| unusable_error(&error))?;
     let token = keys.opt_out_links().token(&person);
-    let token = token.ok_or_else(|| Trouble::Refused("the id is too long".to_owned()))?;
+    let token = token.ok_or_else(|| CliError::Refused("the id is too long".to_owned()))?;
     writeln!(out, "List-Unsubscribe: <{base}{}{token}>", opt_out::PATH)?;
     writeln!(out, "List-Unsubscribe-Post: {}", opt_out::ONE_CLICK)?;
     Ok(0)
@@ -149,11 +154,11 @@ fn opt_out_link(person: &Person, base: &str, place: &Place<'_>, out: &mut dyn Wr
 fn list(
     overdue: bool,
     format: Format,
-    place: &Place<'_>,
+    place: &LedgerLocation<'_>,
     now: Timestamp,
     out: &mut dyn Write,
-) -> Result<u8, Failure> {
-    let mut open = place.archive()?.requests().map_err(|error| unusable(&error))?;
+) -> Result<u8, VerbError> {
+    let mut open = place.archive()?.requests().map_err(|error| unusable_error(&error))?;
     open.retain(|request| !overdue || request.is_overdue(now));
     for request in open {
         match format {
@@ -170,15 +175,15 @@ fn list(
 }
 
 fn write_report(
-    person: &Person,
+    person: &SubjectArgs,
     format: PageFormat,
-    place: &Place<'_>,
-    log: Log<'_>,
+    place: &LedgerLocation<'_>,
+    log: LogContext<'_>,
     now: Timestamp,
     out: &mut dyn Write,
-) -> Result<u8, Failure> {
+) -> Result<u8, VerbError> {
     let person = subject(person, place)?;
-    let keys = Keys::open(place.keys).map_err(|error| unusable(&error))?;
+    let keys = Keys::open(place.keys).map_err(|error| unusable_error(&error))?;
     let archive = place.archive()?;
     let sources = ReportSources {
         archive: &archive,
@@ -188,15 +193,15 @@ fn write_report(
         packs: log.packs,
         recipients: log.recipients,
     };
-    let report = report::report(&person, &sources, now).map_err(|error| unusable(&error))?;
+    let report = report::report(&person, &sources, now).map_err(|error| unusable_error(&error))?;
     let report = report.ok_or_else(|| {
-        Trouble::Refused(
+        CliError::Refused(
             "the ledger has never heard of this person, and nothing about them has left".to_owned(),
         )
     })?;
     match format {
         PageFormat::Json => {
-            let text = serde_json::to_string_pretty(&report).map_err(|error| unusable(&error))?;
+            let text = serde_json::to_string_pretty(&report).map_err(|error| unusable_error(&error))?;
             writeln!(out, "{text}")?;
         }
         PageFormat::Html => out.write_all(report::html(&report).as_bytes())?,
@@ -213,18 +218,18 @@ mod tests {
     use crate::ledger::Language;
 
     #[derive(Parser)]
-    struct Subjects {
+    struct SubjectCommand {
         #[command(subcommand)]
         verb: SubjectVerb,
     }
 
     fn run_in(folder: &tempfile::TempDir, arguments: &str) -> (u8, String, String) {
         let arguments = ["subject"].into_iter().chain(arguments.split_whitespace());
-        let verb = Subjects::try_parse_from(arguments).unwrap_or_else(|error| panic!("{error}")).verb;
+        let verb = SubjectCommand::try_parse_from(arguments).unwrap_or_else(|error| panic!("{error}")).verb;
         let (ledger, keys) = (folder.path().join("ledger.db"), folder.path().join("keys"));
         let audit = folder.path().join("audit");
         std::fs::create_dir_all(&audit).unwrap();
-        let place = Place {
+        let place = LedgerLocation {
             ledger: &ledger,
             keys: &keys,
             log: Path::new("/nowhere"),
@@ -233,7 +238,8 @@ mod tests {
             namespaces: ["default", "crm"].map(Arc::from).to_vec(),
             admin: "127.0.0.1:9".parse().unwrap(),
         };
-        let log = Log { folder: &audit, packs: &[crate::decision::testing::one_partner()], recipients: &[] };
+        let log =
+            LogContext { folder: &audit, packs: &[crate::decision::testing::one_partner()], recipients: &[] };
         let now = "2026-11-22T00:00:00Z".parse().unwrap();
         let (mut out, mut words) = (Vec::new(), Vec::new());
         let status = run(verb, &place, log, now, &mut out, &mut words).unwrap();
@@ -242,7 +248,7 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed() {
-        <Subjects as clap::CommandFactory>::command().debug_assert();
+        <SubjectCommand as clap::CommandFactory>::command().debug_assert();
     }
 
     #[test]
@@ -263,7 +269,7 @@ mod tests {
         assert_eq!(status, 1);
         assert!(words.contains("no request of this kind is open"), "{words}");
         let arguments = ["subject", "request", "ada", "everything"];
-        assert!(Subjects::try_parse_from(arguments).is_err());
+        assert!(SubjectCommand::try_parse_from(arguments).is_err());
     }
 
     #[test]
@@ -280,7 +286,7 @@ mod tests {
         for wrong in ["http://api.example.org", "api.example.org", "https://api.example.org/path", "https://"]
         {
             let arguments = ["subject", "opt-out-link", "ada", "--base", wrong];
-            assert!(Subjects::try_parse_from(arguments).is_err(), "{wrong}");
+            assert!(SubjectCommand::try_parse_from(arguments).is_err(), "{wrong}");
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::policy::{Outcome, unusable};
+use super::policy::{ExitStatus, unusable};
 use crate::config::pack::{read_all, read_pack, scenarios};
 use crate::decision::Decisions;
 use crate::decision::scenario::{Difference, Scenario};
@@ -35,13 +35,13 @@ pub enum TestFormat {
 }
 
 /// The scenarios of one file, each with what differs.
-struct Ran {
+struct FileResults {
     file: String,
     scenarios: Vec<(Scenario, Vec<Difference>)>,
 }
 
 /// Runs scenarios and reports each.
-pub(super) fn test(args: &TestArgs, out: &mut dyn Write, words: &mut dyn Write) -> io::Result<Outcome> {
+pub(super) fn test(args: &TestArgs, out: &mut dyn Write, words: &mut dyn Write) -> io::Result<ExitStatus> {
     let (pack, files) = match read(&args.policy, &args.files) {
         Ok(read) => read,
         Err(findings) => return unusable(&findings, words),
@@ -53,9 +53,9 @@ pub(super) fn test(args: &TestArgs, out: &mut dyn Write, words: &mut dyn Write) 
     };
     let ran = files
         .into_iter()
-        .map(|(file, scenarios)| Ran { file, scenarios: scenarios.into_iter().map(run).collect() });
-    let ran: Vec<Ran> = ran.collect();
-    let failed: usize = ran.iter().map(Ran::failed).sum();
+        .map(|(file, scenarios)| FileResults { file, scenarios: scenarios.into_iter().map(run).collect() });
+    let ran: Vec<FileResults> = ran.collect();
+    let failed: usize = ran.iter().map(FileResults::failed).sum();
     let passed = ran.iter().map(|ran| ran.scenarios.len()).sum::<usize>() - failed;
     match args.format {
         TestFormat::Text => write_text(&ran, passed, failed, out)?,
@@ -65,19 +65,19 @@ pub(super) fn test(args: &TestArgs, out: &mut dyn Write, words: &mut dyn Write) 
     if passed + failed == 0 {
         return unusable(&[Finding::error("no-scenario", "no scenario to run")], words);
     }
-    Ok(if failed == 0 { Outcome::Fine } else { Outcome::Found })
+    Ok(if failed == 0 { ExitStatus::Success } else { ExitStatus::Findings })
 }
 
-type Files = Vec<(String, Vec<Scenario>)>;
+type ScenarioFiles = Vec<(String, Vec<Scenario>)>;
 
-fn read(policy: &Path, files: &[PathBuf]) -> Result<(Pack, Files), Vec<Finding>> {
+fn read(policy: &Path, files: &[PathBuf]) -> Result<(Pack, ScenarioFiles), Vec<Finding>> {
     let pack = read_pack(policy)?;
     let sources = if files.is_empty() { scenarios(policy, &pack)? } else { read_all(files)? };
     let read = read_files(&pack, &sources)?;
     Ok((pack, read))
 }
 
-fn read_files(pack: &Pack, sources: &[Source]) -> Result<Files, Vec<Finding>> {
+fn read_files(pack: &Pack, sources: &[Source]) -> Result<ScenarioFiles, Vec<Finding>> {
     let (mut files, mut findings) = (Vec::new(), Vec::new());
     for source in sources {
         match Scenario::read(source, pack) {
@@ -93,14 +93,14 @@ pub(super) fn read_scenarios(pack: &Pack, sources: &[Source]) -> Result<Vec<Scen
     Ok(read_files(pack, sources)?.into_iter().flat_map(|(_, scenarios)| scenarios).collect())
 }
 
-impl Ran {
+impl FileResults {
     fn failed(&self) -> usize {
         self.scenarios.iter().filter(|(_, differences)| !differences.is_empty()).count()
     }
 }
 
 /// One line a scenario, what differs below it, and the count.
-fn write_text(ran: &[Ran], passed: usize, failed: usize, out: &mut dyn Write) -> io::Result<()> {
+fn write_text(ran: &[FileResults], passed: usize, failed: usize, out: &mut dyn Write) -> io::Result<()> {
     for (scenario, differences) in ran.iter().flat_map(|ran| &ran.scenarios) {
         let verdict = if differences.is_empty() { "pass" } else { "FAIL" };
         writeln!(out, "{verdict}  {:9} {}", scenario.clause, scenario.name)?;
@@ -111,7 +111,7 @@ fn write_text(ran: &[Ran], passed: usize, failed: usize, out: &mut dyn Write) ->
     writeln!(out, "{passed} passed, {failed} failed")
 }
 
-fn to_json(ran: &[Ran], passed: usize, failed: usize) -> serde_json::Value {
+fn to_json(ran: &[FileResults], passed: usize, failed: usize) -> serde_json::Value {
     let listed = ran.iter().flat_map(|ran| ran.scenarios.iter().map(|scenario| (&ran.file, scenario)));
     let listed = listed.map(|(file, (scenario, differences))| {
         let differences = differences.iter().map(
@@ -131,10 +131,11 @@ fn to_json(ran: &[Ran], passed: usize, failed: usize) -> serde_json::Value {
 
 /// The report that Jenkins and GitLab read: a suite for each file, a case for each scenario. A scenario
 /// plays at no time of its own, so each takes none.
-fn to_junit(ran: &[Ran], title: &str) -> String {
+fn to_junit(ran: &[FileResults], title: &str) -> String {
     let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
-    let count = |ran: &Ran| ran.scenarios.len();
-    let (tests, failures): (usize, usize) = (ran.iter().map(count).sum(), ran.iter().map(Ran::failed).sum());
+    let count = |ran: &FileResults| ran.scenarios.len();
+    let (tests, failures): (usize, usize) =
+        (ran.iter().map(count).sum(), ran.iter().map(FileResults::failed).sum());
     let totals =
         |tests, failures| format!("tests=\"{tests}\" failures=\"{failures}\" errors=\"0\" time=\"0\"");
     let _ = writeln!(xml, "<testsuites name=\"{}\" {}>", escaped(title), totals(tests, failures));

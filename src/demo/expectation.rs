@@ -9,7 +9,7 @@ use serde_json::Value;
 
 /// What came back.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct ReceivedResponse {
     pub status: u16,
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
@@ -17,10 +17,10 @@ pub struct Answer {
     /// Whether the body ended as its framing says. A connection that was cut leaves this false.
     pub complete: bool,
     /// How many bytes of the body had arrived when the event in the middle was acknowledged.
-    pub mark: Option<usize>,
+    pub event_offset: Option<usize>,
 }
 
-impl Answer {
+impl ReceivedResponse {
     fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
@@ -88,7 +88,7 @@ impl Expectation {
     }
 
     /// An answer that began as a release and was cut off.
-    pub fn cut() -> Expectation {
+    pub fn truncated() -> Expectation {
         Expectation { status: 200, problem: None, claims: vec![Claim::Cut] }
     }
 
@@ -98,7 +98,7 @@ impl Expectation {
     }
 
     #[must_use]
-    pub fn is(self, pointer: &str, value: impl Into<Value>) -> Expectation {
+    pub fn equals(self, pointer: &str, value: impl Into<Value>) -> Expectation {
         self.and(Claim::Is(pointer.to_owned(), value.into()))
     }
 
@@ -115,21 +115,21 @@ impl Expectation {
     /// A text stands at the pointer (a pseudonym, a year) and is not `clear`, which occurs nowhere.
     #[must_use]
     pub fn replaced(self, pointer: &str, clear: &str) -> Expectation {
-        self.and(Claim::Replaced(pointer.to_owned(), clear.to_owned())).nowhere(clear)
+        self.and(Claim::Replaced(pointer.to_owned(), clear.to_owned())).excludes(clear)
     }
 
     #[must_use]
-    pub fn somewhere(self, text: &str) -> Expectation {
+    pub fn contains(self, text: &str) -> Expectation {
         self.and(Claim::Somewhere(text.to_owned()))
     }
 
     #[must_use]
-    pub fn nowhere(self, text: &str) -> Expectation {
+    pub fn excludes(self, text: &str) -> Expectation {
         self.and(Claim::Nowhere(text.to_owned()))
     }
 
     #[must_use]
-    pub fn not_after_mark(self, text: &str) -> Expectation {
+    pub fn excludes_after_event(self, text: &str) -> Expectation {
         self.and(Claim::NotAfterMark(text.to_owned()))
     }
 
@@ -147,12 +147,12 @@ impl Expectation {
     }
 
     /// Whether the answer must break off.
-    pub fn is_cut(&self) -> bool {
+    pub fn is_truncated(&self) -> bool {
         self.claims.iter().any(|claim| matches!(claim, Claim::Cut))
     }
 
     /// The first text that must not occur after the mark.
-    pub fn gone_after_mark(&self) -> Option<&str> {
+    pub fn excluded_after_event(&self) -> Option<&str> {
         self.claims.iter().find_map(|claim| match claim {
             Claim::NotAfterMark(text) => Some(text.as_str()),
             _ => None,
@@ -163,7 +163,7 @@ impl Expectation {
     ///
     /// # Errors
     /// Everything that is not, one sentence each. They may quote the answer: here all people are invented.
-    pub fn check(&self, answer: &Answer) -> Result<(), String> {
+    pub fn check(&self, answer: &ReceivedResponse) -> Result<(), String> {
         let mut wrong: Vec<String> = Vec::new();
         if answer.status != self.status {
             wrong.push(format!("status is {}", answer.summary()));
@@ -174,7 +174,7 @@ impl Expectation {
                 None => "a problem document".to_owned(),
             });
         }
-        let cut = self.is_cut();
+        let cut = self.is_truncated();
         if !cut && !answer.complete {
             wrong.push("the answer was cut off".to_owned());
         }
@@ -189,7 +189,7 @@ impl Expectation {
 }
 
 impl Claim {
-    fn violation(&self, answer: &Answer, json: &Value) -> Option<String> {
+    fn violation(&self, answer: &ReceivedResponse, json: &Value) -> Option<String> {
         match self {
             Claim::Is(pointer, value) => {
                 let found = json.pointer(pointer);
@@ -210,7 +210,7 @@ impl Claim {
                 let heads = answer.headers.iter().any(|(_, value)| value.contains(text.as_str()));
                 (heads || occurs(text, &answer.body)).then(|| format!("`{text}` got out"))
             }
-            Claim::NotAfterMark(text) => match answer.mark.and_then(|mark| answer.body.get(mark..)) {
+            Claim::NotAfterMark(text) => match answer.event_offset.and_then(|mark| answer.body.get(mark..)) {
                 None => Some("nothing happened while the answer was read".to_owned()),
                 Some([]) => Some("the answer had ended before the event".to_owned()),
                 Some(rest) => occurs(text, rest).then(|| format!("`{text}` got out after the event")),
@@ -243,28 +243,28 @@ fn shown(found: Option<&Value>) -> String {
 mod tests {
     use super::*;
 
-    fn answer(status: u16, media_type: &str, body: &str) -> Answer {
-        Answer {
+    fn answer(status: u16, media_type: &str, body: &str) -> ReceivedResponse {
+        ReceivedResponse {
             status,
             headers: vec![("content-type".into(), media_type.into())],
             body: body.into(),
             complete: true,
-            mark: None,
+            event_offset: None,
         }
     }
 
-    fn good() -> Answer {
+    fn good() -> ReceivedResponse {
         answer(200, "application/json", r#"{"a":{"b":1},"who":"pn_x","last":"Zed"}"#)
     }
 
     #[test]
     fn what_holds_passes() {
         let expected = Expectation::released()
-            .is("/a/b", 1)
+            .equals("/a/b", 1)
             .present("/a")
             .absent("/a/c")
             .replaced("/who", "Zoe")
-            .somewhere("Zed")
+            .contains("Zed")
             .header("content-type", "application/json");
         assert_eq!(expected.check(&good()), Ok(()));
     }
@@ -273,17 +273,17 @@ mod tests {
     fn each_claim_can_fail() {
         let claims = [
             Expectation::refused(200, "not-found"),
-            Expectation::released().is("/a/b", 2),
+            Expectation::released().equals("/a/b", 2),
             Expectation::released().present("/z"),
             Expectation::released().absent("/a/b"),
             Expectation::released().replaced("/last", "Zed"),
             Expectation::released().replaced("/a", "Zed"),
-            Expectation::released().somewhere("nobody"),
-            Expectation::released().nowhere("Zed"),
-            Expectation::released().nowhere("application/"),
-            Expectation::released().not_after_mark("anything"),
+            Expectation::released().contains("nobody"),
+            Expectation::released().excludes("Zed"),
+            Expectation::released().excludes("application/"),
+            Expectation::released().excludes_after_event("anything"),
             Expectation::released().header("data-purpose-applied", ""),
-            Expectation::cut(),
+            Expectation::truncated(),
         ];
         for expected in claims {
             assert!(expected.check(&good()).is_err(), "{expected:?}");
@@ -302,16 +302,18 @@ mod tests {
 
     #[test]
     fn an_answer_that_breaks_off_is_no_release() {
-        let broken = Answer { complete: false, body: br#"{"items":[{"a":1},"#.to_vec(), ..good() };
+        let broken = ReceivedResponse { complete: false, body: br#"{"items":[{"a":1},"#.to_vec(), ..good() };
         assert!(Expectation::released().check(&broken).is_err());
-        assert_eq!(Expectation::cut().nowhere("Zed").check(&broken), Ok(()));
+        assert_eq!(Expectation::truncated().excludes("Zed").check(&broken), Ok(()));
     }
 
     #[test]
     fn the_mark_divides_what_left_before_from_what_left_after() {
-        let expected = Expectation::released().not_after_mark("Zed");
-        assert_eq!(expected.check(&Answer { mark: Some(37), ..good() }), Ok(()));
-        assert!(expected.check(&Answer { mark: Some(10), ..good() }).is_err());
-        assert!(expected.check(&Answer { mark: Some(good().body.len()), ..good() }).is_err());
+        let expected = Expectation::released().excludes_after_event("Zed");
+        assert_eq!(expected.check(&ReceivedResponse { event_offset: Some(37), ..good() }), Ok(()));
+        assert!(expected.check(&ReceivedResponse { event_offset: Some(10), ..good() }).is_err());
+        assert!(
+            expected.check(&ReceivedResponse { event_offset: Some(good().body.len()), ..good() }).is_err()
+        );
     }
 }

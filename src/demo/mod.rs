@@ -1,38 +1,38 @@
 //! The demonstration: a sample internal API, recipients, subjects and scenes, all invented; and the
 //! gateway that stands before them.
 
+pub mod config_files;
+mod environment;
 pub mod expectation;
 pub mod people;
-mod play;
+pub mod render;
+mod runner;
+pub mod sample_events;
 pub mod scenes;
-pub mod setting;
-pub mod show;
-mod stage;
-pub mod subjects;
 pub mod template;
 pub mod upstream;
 
 use std::io::Write;
 
+use self::environment::Environment;
 use self::scenes::scenes;
-use self::stage::Stage;
 
 /// Shows the main job until `ended`, printing lines to paste.
 ///
 /// # Errors
 /// In words, for the person who runs it.
 pub async fn show(out: &mut (dyn Write + Send), ended: impl Future<Output = ()>) -> Result<(), String> {
-    let stage = Stage::set(true).await?;
+    let stage = Environment::start(true).await?;
     let printed = print_scenes(&stage, out);
     if printed.is_ok() {
         ended.await;
     }
-    stage.clear().await;
+    stage.stop().await;
     printed.map_err(|error| error.to_string())
 }
 
-fn print_scenes(stage: &Stage, out: &mut (dyn Write + Send)) -> std::io::Result<()> {
-    let access = &stage.player.access;
+fn print_scenes(stage: &Environment, out: &mut (dyn Write + Send)) -> std::io::Result<()> {
+    let access = &stage.runner.access;
     writeln!(out, "The gateway is at {}, its admin listener at {}.", access.gateway, access.admin)?;
     writeln!(
         out,
@@ -51,12 +51,12 @@ fn print_scenes(stage: &Stage, out: &mut (dyn Write + Send)) -> std::io::Result<
 /// # Errors
 /// In words, for the person who runs it.
 pub async fn check(out: &mut (dyn Write + Send)) -> Result<bool, String> {
-    let stage = Stage::set(false).await?;
+    let stage = Environment::start(false).await?;
     let mut rows = Vec::new();
     for scene in scenes() {
-        rows.extend(stage.player.play(&scene).await);
+        rows.extend(stage.runner.run(&scene).await);
     }
-    stage.clear().await;
-    writeln!(out, "{}", show::table(&rows)).map_err(|error| error.to_string())?;
-    Ok(rows.iter().all(|row| row.wrong.is_none()))
+    stage.stop().await;
+    writeln!(out, "{}", render::table(&rows)).map_err(|error| error.to_string())?;
+    Ok(rows.iter().all(|row| row.failure.is_none()))
 }

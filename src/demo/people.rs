@@ -65,7 +65,7 @@ pub mod cast {
     ];
 }
 
-struct Place {
+struct Locality {
     country: &'static str,
     city: &'static str,
     street: &'static str,
@@ -78,14 +78,14 @@ struct Place {
 }
 
 #[rustfmt::skip]
-const PLACES: &[Place] = &[
-    Place { country: "DE", city: "Musterstadt", street: "Lindenweg", postal: "00117", language: "de", zone: "Europe/Berlin", phone: "+49 30 23125 ", phone_digits: 3 },
-    Place { country: "FR", city: "Valmonteil", street: "rue des Tilleuls", postal: "00230", language: "fr", zone: "Europe/Paris", phone: "+33 1 99 00 ", phone_digits: 4 },
-    Place { country: "SE", city: "Granholm", street: "Björkgatan", postal: "000 41", language: "sv", zone: "Europe/Stockholm", phone: "+46 8 465 004 ", phone_digits: 2 },
-    Place { country: "NL", city: "Oudewaterdam", street: "Molenpad", postal: "0012 AB", language: "nl", zone: "Europe/Amsterdam", phone: "+31 20 555 0", phone_digits: 3 },
-    Place { country: "IE", city: "Ballynavoe", street: "Harbour Row", postal: "Z00 X0X0", language: "en", zone: "Europe/Dublin", phone: "+353 20 915 0", phone_digits: 3 },
-    Place { country: "US", city: "Springvale", street: "Elm Street", postal: "00501", language: "en", zone: "America/New_York", phone: "+1 202 555 01", phone_digits: 2 },
-    Place { country: "GB", city: "Little Harrow", street: "Mill Lane", postal: "ZZ1 1ZZ", language: "en", zone: "Europe/London", phone: "+44 20 7946 0", phone_digits: 3 },
+const LOCALITIES: &[Locality] = &[
+    Locality { country: "DE", city: "Musterstadt", street: "Lindenweg", postal: "00117", language: "de", zone: "Europe/Berlin", phone: "+49 30 23125 ", phone_digits: 3 },
+    Locality { country: "FR", city: "Valmonteil", street: "rue des Tilleuls", postal: "00230", language: "fr", zone: "Europe/Paris", phone: "+33 1 99 00 ", phone_digits: 4 },
+    Locality { country: "SE", city: "Granholm", street: "Björkgatan", postal: "000 41", language: "sv", zone: "Europe/Stockholm", phone: "+46 8 465 004 ", phone_digits: 2 },
+    Locality { country: "NL", city: "Oudewaterdam", street: "Molenpad", postal: "0012 AB", language: "nl", zone: "Europe/Amsterdam", phone: "+31 20 555 0", phone_digits: 3 },
+    Locality { country: "IE", city: "Ballynavoe", street: "Harbour Row", postal: "Z00 X0X0", language: "en", zone: "Europe/Dublin", phone: "+353 20 915 0", phone_digits: 3 },
+    Locality { country: "US", city: "Springvale", street: "Elm Street", postal: "00501", language: "en", zone: "America/New_York", phone: "+1 202 555 01", phone_digits: 2 },
+    Locality { country: "GB", city: "Little Harrow", street: "Mill Lane", postal: "ZZ1 1ZZ", language: "en", zone: "Europe/London", phone: "+44 20 7946 0", phone_digits: 3 },
 ];
 
 #[rustfmt::skip]
@@ -114,16 +114,16 @@ const JOBS: &[&str] = &["accountant", "carpenter", "designer", "engineer", "flor
 
 /// One invented person.
 #[derive(Clone, Debug)]
-pub struct Person {
+pub struct SamplePerson {
     number: u32,
     given: &'static str,
     family: &'static str,
-    place: &'static Place,
+    place: &'static Locality,
     /// Even bits for whatever else is chosen.
     bits: u64,
 }
 
-impl std::fmt::Debug for Place {
+impl std::fmt::Debug for Locality {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.city)
     }
@@ -154,13 +154,13 @@ fn pick<T>(list: &'static [T], first: &'static T, bits: u64) -> &'static T {
 }
 
 /// The person with this number.
-pub fn person(number: u32) -> Person {
+pub fn person(number: u32) -> SamplePerson {
     let bits = scatter(number);
     let (given, family) = match cast::NAMES.iter().find(|(cast, _, _)| *cast == number) {
         Some((_, given, family)) => (*given, *family),
         None => (*pick(GIVEN, &"Ada", bits), *pick(FAMILY, &"Kestrel", bits >> 8)),
     };
-    static HOME: Place = Place {
+    static HOME: Locality = Locality {
         country: "DE",
         city: "Musterstadt",
         street: "Ahornallee",
@@ -170,7 +170,7 @@ pub fn person(number: u32) -> Person {
         phone: "+49 30 23125 ",
         phone_digits: 3,
     };
-    static ABROAD: Place = Place {
+    static ABROAD: Locality = Locality {
         country: "US",
         city: "Springvale",
         street: "Walnut Avenue",
@@ -183,12 +183,12 @@ pub fn person(number: u32) -> Person {
     let place = match number {
         cast::OVERSEAS => &ABROAD,
         cast::DOWNLOADER | cast::OPTED_OUT => &HOME,
-        _ => pick(PLACES, &HOME, bits >> 16),
+        _ => pick(LOCALITIES, &HOME, bits >> 16),
     };
-    Person { number, given, family, place, bits }
+    SamplePerson { number, given, family, place, bits }
 }
 
-impl Person {
+impl SamplePerson {
     pub fn id(&self) -> String {
         id(self.number)
     }

@@ -23,19 +23,19 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-use super::people::{self, Person, cast, person};
+use super::people::{self, SamplePerson, cast, person};
 use super::template::fill;
 
 /// People in one chunk of the long list.
-const CHUNK: u32 = 100;
+const PEOPLE_PER_CHUNK: u32 = 100;
 /// How long `/slow` thinks before it answers.
-const SLOW: Duration = Duration::from_secs(120);
+const SLOW_DELAY: Duration = Duration::from_secs(120);
 /// Where `/broken/late` stops being JSON.
 const BREAKS_AFTER: u32 = 6_000;
 /// The pause between chunks of `/broken/late`, so that its beginning is on the way before it breaks.
 const BREAKS_PACE: Duration = Duration::from_millis(5);
 /// The longest pause between two chunks that `?pace=` can ask for.
-const SLOWEST_PACE: Duration = Duration::from_secs(1);
+const MAX_PACE: Duration = Duration::from_secs(1);
 
 /// Answers on the listener until the future is dropped.
 ///
@@ -56,13 +56,13 @@ pub(super) async fn serve_connection(stream: impl AsyncRead + AsyncWrite + Unpin
         http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
 }
 
-type Answer = Response<BoxBody<Bytes, Infallible>>;
+type ApiResponse = Response<BoxBody<Bytes, Infallible>>;
 
-async fn answer(request: &Request<Incoming>) -> Answer {
+async fn answer(request: &Request<Incoming>) -> ApiResponse {
     let segments: Vec<&str> = request.uri().path().split('/').skip(1).collect();
     let named = |id: &str| people::number(id).map(person);
     match segments.as_slice() {
-        ["customers"] => streamed(People::all(pace(request.uri().query()))),
+        ["customers"] => streamed(PeopleStream::all(pace(request.uri().query()))),
         ["customers", id] => about(named(id), include_str!("bodies/customer.json")),
         ["orders"] => whole("application/json", orders()),
         ["tickets", id] => whole("application/json", ticket(id)),
@@ -72,11 +72,11 @@ async fn answer(request: &Request<Incoming>) -> Answer {
         ["scim", "Users"] => whole("application/scim+json", directory()),
         ["scim", "Users", id] => about(named(id), include_str!("bodies/scim-user.json")),
         ["broken"] => whole("application/json", body(include_str!("bodies/broken.json"), cast::CONSENTING)),
-        ["broken", "late"] => streamed(People::breaking()),
+        ["broken", "late"] => streamed(PeopleStream::breaking()),
         ["error"] => failed(),
         ["csv"] => whole("text/csv", body(include_str!("bodies/export.csv"), cast::CONSENTING)),
         ["slow"] => {
-            sleep(SLOW).await;
+            sleep(SLOW_DELAY).await;
             about(Some(person(cast::CONSENTING)), include_str!("bodies/customer.json"))
         }
         _ => unknown(),
@@ -87,39 +87,39 @@ fn full(text: String) -> BoxBody<Bytes, Infallible> {
     Full::new(Bytes::from(text)).boxed()
 }
 
-fn respond(status: StatusCode, media_type: &'static str, body: BoxBody<Bytes, Infallible>) -> Answer {
+fn respond(status: StatusCode, media_type: &'static str, body: BoxBody<Bytes, Infallible>) -> ApiResponse {
     let mut answer = Response::new(body);
     *answer.status_mut() = status;
     answer.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(media_type));
     answer
 }
 
-fn whole(media_type: &'static str, text: String) -> Answer {
+fn whole(media_type: &'static str, text: String) -> ApiResponse {
     respond(StatusCode::OK, media_type, full(text))
 }
 
-fn streamed(people: People) -> Answer {
+fn streamed(people: PeopleStream) -> ApiResponse {
     respond(StatusCode::OK, "application/json", people.boxed())
 }
 
-fn about(who: Option<Person>, template: &str) -> Answer {
+fn about(who: Option<SamplePerson>, template: &str) -> ApiResponse {
     match who {
-        Some(who) => whole("application/json", told(template, &who)),
+        Some(who) => whole("application/json", render_for(template, &who)),
         None => unknown(),
     }
 }
 
-fn unknown() -> Answer {
+fn unknown() -> ApiResponse {
     respond(StatusCode::NOT_FOUND, "application/json", full(r#"{"error": "no such thing"}"#.to_owned()))
 }
 
 /// A database's complaint, with somebody's details in the body and in the reason phrase.
-fn failed() -> Answer {
+fn failed() -> ApiResponse {
     let who = person(cast::CONSENTING);
     let mut answer = respond(
         StatusCode::INTERNAL_SERVER_ERROR,
         "application/json",
-        full(told(include_str!("bodies/error.json"), &who)),
+        full(render_for(include_str!("bodies/error.json"), &who)),
     );
     if let Ok(reason) = ReasonPhrase::try_from(format!("Duplicate {}", who.email()).into_bytes()) {
         answer.extensions_mut().insert(reason);
@@ -128,15 +128,15 @@ fn failed() -> Answer {
 }
 
 /// A template about one person. The templates are ours and tested, so a key that is missing shows as `null`.
-fn told(template: &str, who: &Person) -> String {
-    written(template, |key| who.attribute(key))
+fn render_for(template: &str, who: &SamplePerson) -> String {
+    render(template, |key| who.attribute(key))
 }
 
 fn body(template: &str, number: u32) -> String {
-    told(template, &person(number))
+    render_for(template, &person(number))
 }
 
-fn written(template: &str, mut value: impl FnMut(&str) -> Option<Cow<'static, str>>) -> String {
+fn render(template: &str, mut value: impl FnMut(&str) -> Option<Cow<'static, str>>) -> String {
     fill(template, |key| value(key).map(|text| escaped(&text))).unwrap_or_else(|_| "null".to_owned())
 }
 
@@ -174,7 +174,7 @@ fn orders() -> String {
 
 fn ticket(id: &str) -> String {
     let requester = person(cast::NEVER_ASKED);
-    written(include_str!("bodies/ticket.json"), |key| match key {
+    render(include_str!("bodies/ticket.json"), |key| match key {
         "ticket" => Some(id.to_owned().into()),
         other => requester.attribute(other),
     })
@@ -182,7 +182,7 @@ fn ticket(id: &str) -> String {
 
 fn domain(name: &str) -> String {
     let (registrant, technical) = (person(cast::REGISTRANT), person(cast::NEVER_ASKED));
-    written(include_str!("bodies/rdap-domain.json"), |key| match key.split_once('.') {
+    render(include_str!("bodies/rdap-domain.json"), |key| match key.split_once('.') {
         Some(("registrant", key)) => registrant.attribute(key),
         Some(("technical", key)) => technical.attribute(key),
         _ => (key == "domain").then(|| name.to_owned().into()),
@@ -204,11 +204,11 @@ fn directory() -> String {
 fn pace(query: Option<&str>) -> Duration {
     let asked = query.and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("pace=")));
     let pace = asked.and_then(|text| text.parse().ok()).map_or(Duration::ZERO, Duration::from_millis);
-    pace.min(SLOWEST_PACE)
+    pace.min(MAX_PACE)
 }
 
 /// The long list, worked out as it is asked for: it never stands in memory.
-struct People {
+struct PeopleStream {
     next: u32,
     /// Where it stops being JSON, if anywhere.
     breaks: Option<u32>,
@@ -216,13 +216,13 @@ struct People {
     pause: Pin<Box<Sleep>>,
 }
 
-impl People {
-    fn all(pace: Duration) -> People {
-        People { next: 1, breaks: None, pace, pause: Box::pin(sleep(Duration::ZERO)) }
+impl PeopleStream {
+    fn all(pace: Duration) -> PeopleStream {
+        PeopleStream { next: 1, breaks: None, pace, pause: Box::pin(sleep(Duration::ZERO)) }
     }
 
-    fn breaking() -> People {
-        People { breaks: Some(BREAKS_AFTER), ..People::all(BREAKS_PACE) }
+    fn breaking() -> PeopleStream {
+        PeopleStream { breaks: Some(BREAKS_AFTER), ..PeopleStream::all(BREAKS_PACE) }
     }
 
     fn chunk(&mut self) -> Option<String> {
@@ -231,7 +231,7 @@ impl People {
             n if n > people::POPULATION => return None,
             _ => String::new(),
         };
-        let last = (self.next + CHUNK - 1).min(people::POPULATION);
+        let last = (self.next + PEOPLE_PER_CHUNK - 1).min(people::POPULATION);
         for number in self.next..=last {
             text.push_str(body(include_str!("bodies/customer-row.json"), number).trim_end());
             text.push_str(if number == people::POPULATION { "\n]}\n" } else { ",\n" });
@@ -245,7 +245,7 @@ impl People {
     }
 }
 
-impl Body for People {
+impl Body for PeopleStream {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -303,7 +303,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_long_list_holds_everybody_once() {
-        let mut people = People::all(Duration::ZERO);
+        let mut people = PeopleStream::all(Duration::ZERO);
         let text: String = std::iter::from_fn(|| people.chunk()).collect();
         let list = read(&text);
         let items = list["items"].as_array().unwrap();
@@ -313,7 +313,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_breaking_list_is_not_json() {
-        let mut people = People::breaking();
+        let mut people = PeopleStream::breaking();
         let text: String = std::iter::from_fn(|| people.chunk()).collect();
         assert!(text.contains("c-06000") && !text.contains("c-06101"));
         assert!(serde_json::from_str::<Value>(&text).is_err());
@@ -324,7 +324,7 @@ mod tests {
         assert_eq!(pace(Some("a=1&pace=20")), Duration::from_millis(20));
         assert_eq!(
             (pace(None), pace(Some("pace=x")), pace(Some("pace=99999"))),
-            (Duration::ZERO, Duration::ZERO, SLOWEST_PACE)
+            (Duration::ZERO, Duration::ZERO, MAX_PACE)
         );
     }
 

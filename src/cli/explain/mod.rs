@@ -3,14 +3,14 @@
 //!
 //! It reads and changes nothing. No value of a record and no id of a person is printed.
 
+mod decision_recorder;
+mod explanation;
 mod fields;
-mod judge;
-mod knowledge;
-mod logged;
-mod question;
-mod record;
+mod ledger_facts;
+mod logged_decision;
+mod record_file;
 mod refusal;
-mod told;
+mod request;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -19,8 +19,8 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use super::Format;
-use super::place::{self, Failure, Place};
-use super::way::Trouble;
+use super::ledger_client::CliError;
+use super::ledger_location::{self, LedgerLocation, VerbError};
 use crate::config::Config;
 
 /// What is to be explained.
@@ -36,14 +36,14 @@ pub struct ExplainArgs {
     #[arg(long, value_name = "ID", conflicts_with_all = ["route", "recipient", "purpose"])]
     decision: Option<String>,
     #[command(flatten)]
-    asked: Asked,
+    asked: QuestionArgs,
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
 }
 
 /// A request that somebody could make.
 #[derive(Debug, clap::Args)]
-pub(super) struct Asked {
+pub(super) struct QuestionArgs {
     /// The route, by its name or its path
     #[arg(long, value_name = "ROUTE", required_unless_present = "decision")]
     route: Option<String>,
@@ -81,38 +81,38 @@ pub(super) struct Asked {
 pub fn run(
     arguments: &ExplainArgs,
     config: &Config,
-    place: &Place<'_>,
+    place: &LedgerLocation<'_>,
     now: Timestamp,
     out: &mut dyn Write,
     words: &mut dyn Write,
 ) -> io::Result<u8> {
-    place::tell(explain(arguments, config, place, now, out), words)
+    ledger_location::exit_status(explain(arguments, config, place, now, out), words)
 }
 
 fn explain(
     arguments: &ExplainArgs,
     config: &Config,
-    place: &Place<'_>,
+    place: &LedgerLocation<'_>,
     now: Timestamp,
     out: &mut dyn Write,
-) -> Result<u8, Failure> {
+) -> Result<u8, VerbError> {
     let ExplainArgs { decision, asked, format, .. } = arguments;
     if let Some(id) = decision {
-        let told = logged::explain(id, config, place, now)?;
+        let told = logged_decision::explain(id, config, place, now)?;
         match format {
             Format::Json => writeln!(out, "{}", pretty(&told)?)?,
             Format::Text => write!(out, "{}", told.to_text())?,
         }
         return Ok(0);
     }
-    let told = question::explain(asked, config, place, now)?;
+    let told = request::explain(asked, config, place, now)?;
     match format {
         Format::Json => writeln!(out, "{}", pretty(&told)?)?,
         Format::Text => write!(out, "{}", told.to_text())?,
     }
-    Ok(if told.leaves() { 0 } else { 1 })
+    Ok(if told.releases_something() { 0 } else { 1 })
 }
 
-fn pretty(told: &impl serde::Serialize) -> Result<String, Trouble> {
-    serde_json::to_string_pretty(told).map_err(|error| place::unusable(&error))
+fn pretty(told: &impl serde::Serialize) -> Result<String, CliError> {
+    serde_json::to_string_pretty(told).map_err(|error| ledger_location::unusable_error(&error))
 }

@@ -11,20 +11,20 @@ use crate::vocabulary::{Operation, PurposeId, Vocabulary};
 
 /// A refusal and what would have to change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Refused {
+pub(super) struct RefusalExplanation {
     pub code: String,
     pub why: String,
     #[serde(flatten)]
     pub changes: Changes,
 }
 
-impl Refused {
-    fn new(code: &str, why: impl Into<String>, changes: Changes) -> Refused {
-        Refused { code: code.to_owned(), why: why.into(), changes }
+impl RefusalExplanation {
+    fn new(code: &str, why: impl Into<String>, changes: Changes) -> RefusalExplanation {
+        RefusalExplanation { code: code.to_owned(), why: why.into(), changes }
     }
 
     pub(super) fn write(&self, text: &mut String) {
-        let Refused { code, why, changes } = self;
+        let RefusalExplanation { code, why, changes } = self;
         let _ = writeln!(text, "refused: {code}: {why}");
         if let Some(changes) = changes.in_words() {
             let _ = writeln!(text, "  would have to change: {changes}");
@@ -34,42 +34,42 @@ impl Refused {
 
 /// A request, as far as refusals look at it.
 #[derive(Clone, Copy)]
-pub(super) struct Request<'a> {
+pub(super) struct ExplainedRequest<'a> {
     pub pack: &'a Pack,
     pub route: &'a Route,
     pub recipient: &'a Recipient,
     pub purpose: PurposeId,
     pub operation: Operation,
     /// Where a case stands that it cites.
-    pub case: Option<&'static str>,
+    pub case_status: Option<&'static str>,
 }
 
-impl Request<'_> {
-    fn words(&self) -> &Vocabulary {
+impl ExplainedRequest<'_> {
+    fn vocabulary(&self) -> &Vocabulary {
         self.pack.vocabulary()
     }
 
-    fn name(&self) -> &str {
-        self.words().purposes().name(self.purpose)
+    fn purpose_name(&self) -> &str {
+        self.vocabulary().purposes().name(self.purpose)
     }
 
     /// The route does not serve the purpose; `None` where it does.
-    pub(super) fn by_route(&self) -> Option<Refused> {
-        if self.route.serves_purpose(self.words(), self.purpose) {
+    pub(super) fn route_refusal(&self) -> Option<RefusalExplanation> {
+        if self.route.serves_purpose(self.vocabulary(), self.purpose) {
             return None;
         }
-        let (route, purpose) = (&self.route.name, self.name());
-        let served = quoted(self.words(), self.route.purposes.as_deref().unwrap_or_default());
+        let (route, purpose) = (&self.route.name, self.purpose_name());
+        let served = quoted(self.vocabulary(), self.route.purposes.as_deref().unwrap_or_default());
         let why = format!("the route `{route}` is for {served}");
         let changes = Changes::one("route", format!("`purposes` of the route `{route}`: with `{purpose}`"));
-        Some(Refused::new(Denial::PurposeNotPermitted.code(), why, changes))
+        Some(RefusalExplanation::new(Denial::PurposeNotPermitted.code(), why, changes))
     }
 
-    pub(super) fn by_admission(&self, denial: Denial) -> Refused {
-        let (recipient, purpose) = (&self.recipient.name, self.name());
+    pub(super) fn admission_refusal(&self, denial: Denial) -> RefusalExplanation {
+        let (recipient, purpose) = (&self.recipient.name, self.purpose_name());
         let (why, changes) = match denial {
             Denial::PurposeNotPermitted => {
-                let registered = quoted(self.words(), &self.recipient.in_agreement.purposes);
+                let registered = quoted(self.vocabulary(), &self.recipient.in_agreement.purposes);
                 (
                     format!("`{recipient}` is registered for {registered}"),
                     Changes::one(
@@ -100,7 +100,7 @@ impl Request<'_> {
                 )
             }
             Denial::LegalReferenceMissing => {
-                let why = match self.case {
+                let why = match self.case_status {
                     None => "the request cites no registered case".to_owned(),
                     Some(case) => format!("the case that is cited {case}"),
                 };
@@ -113,25 +113,25 @@ impl Request<'_> {
                 no_rule_permits(self.pack, self.recipient.in_agreement.kind, self.purpose, self.operation)
             }
         };
-        Refused::new(denial.code(), why, changes)
+        RefusalExplanation::new(denial.code(), why, changes)
     }
 }
 
 /// The refusal of an answer that leaves whole or not at all.
-pub(super) fn of_the_whole(hides_existence: bool, why: &str, changes: Changes) -> Refused {
+pub(super) fn whole_answer(hides_existence: bool, why: &str, changes: Changes) -> RefusalExplanation {
     // As the recipient is told it.
     let code = if hides_existence { "not-found" } else { "subject-withheld" };
-    Refused::new(code, why, changes)
+    RefusalExplanation::new(code, why, changes)
 }
 
 /// The refusal of a purpose to which the credential is not locked.
-pub(super) fn by_credential(code: &str) -> Refused {
+pub(super) fn locked_credential(code: &str) -> RefusalExplanation {
     let changes = Changes::one("credential", "a credential that is not locked to another purpose");
-    Refused::new(code, "the credential is locked to another purpose", changes)
+    RefusalExplanation::new(code, "the credential is locked to another purpose", changes)
 }
 
 /// A refusal on the log that hangs on nothing the configuration says.
-pub(super) fn of_another_kind(code: &str) -> Refused {
+pub(super) fn other_refusal(code: &str) -> RefusalExplanation {
     let (why, what, change) = match code {
         "purpose-missing" | "purpose-malformed" | "purpose-unknown" | "legal-basis-as-purpose" => (
             "the purpose that was declared does not count",
@@ -155,7 +155,7 @@ pub(super) fn of_another_kind(code: &str) -> Refused {
         ),
         _ => ("the request was refused before its rules were asked", "request", "the request"),
     };
-    Refused::new(code, why, Changes::one(what, change))
+    RefusalExplanation::new(code, why, Changes::one(what, change))
 }
 
 fn quoted(words: &Vocabulary, purposes: &[PurposeId]) -> String {

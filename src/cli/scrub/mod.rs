@@ -12,7 +12,7 @@ use crate::finding::Finding;
 use crate::scrub::{Framing, MappingError, Unreadable};
 
 /// Bytes read at a time, and written at a time.
-const PIECE: usize = 1 << 17;
+const CHUNK_BYTES: usize = 1 << 17;
 
 /// What is scrubbed, and how.
 #[derive(Debug, clap::Args)]
@@ -86,8 +86,12 @@ pub fn run(arguments: &ScrubArgs, input: impl Read, output: impl Write) -> Resul
     };
     match (&arguments.route, &arguments.recipient, &arguments.purpose) {
         (Some(route), Some(recipient), Some(purpose)) => {
-            let trial =
-                offline::Trial { route, recipient, purpose, subject: arguments.subject_json.as_deref() };
+            let trial = offline::OfflineRequest {
+                route,
+                recipient,
+                purpose,
+                subject: arguments.subject_json.as_deref(),
+            };
             offline::scrub(&arguments.config, &trial, framing, input, output)
         }
         _ => remove::remove(&arguments.remove, framing.unwrap_or_default(), input, output),
@@ -100,8 +104,8 @@ fn pump(
     mut output: impl Write,
     mut step: impl FnMut(Option<&[u8]>, &mut Vec<u8>) -> Result<(), Unreadable>,
 ) -> Result<(), ScrubError> {
-    let mut piece = vec![0; PIECE];
-    let mut out = Vec::with_capacity(2 * PIECE);
+    let mut piece = vec![0; CHUNK_BYTES];
+    let mut out = Vec::with_capacity(2 * CHUNK_BYTES);
     loop {
         let length = match input.read(&mut piece) {
             Ok(length) => length,
@@ -110,7 +114,7 @@ fn pump(
         };
         let read = piece.get(..length).filter(|read| !read.is_empty());
         let decided = step(read, &mut out);
-        if length == 0 || decided.is_err() || out.len() >= PIECE {
+        if length == 0 || decided.is_err() || out.len() >= CHUNK_BYTES {
             output.write_all(&out).map_err(ScrubError::Write)?;
             out.clear();
         }

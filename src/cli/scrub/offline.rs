@@ -20,7 +20,7 @@ use crate::scrub::{Framing, Pseudonyms, Record, RecordPolicy, Scrubber};
 use crate::vocabulary::PurposeId;
 
 /// Who would receive what for which purpose, about whom.
-pub(super) struct Trial<'a> {
+pub(super) struct OfflineRequest<'a> {
     pub route: &'a str,
     pub recipient: &'a str,
     pub purpose: &'a str,
@@ -30,7 +30,7 @@ pub(super) struct Trial<'a> {
 
 pub(super) fn scrub(
     file: &Path,
-    trial: &Trial<'_>,
+    trial: &OfflineRequest<'_>,
     framing: Option<Framing>,
     mut input: impl Read,
     mut output: impl Write,
@@ -51,7 +51,7 @@ pub(super) fn scrub(
     let admitted = admit(&config, route, scrubbing, purpose, trial, now)?;
 
     let mut judge =
-        Offline { admitted, known, unknown_subject: scrubbing.unknown_subject, now, withholds: false };
+        OfflineJudge { admitted, known, unknown_subject: scrubbing.unknown_subject, now, withholds: false };
     // Pseudonyms of a trial are nobody's: they do not match what the gateway would send.
     let forms = Pseudonyms::new([0; 32]).for_recipient(trial.recipient);
     // Whoever the path of a request would name is everybody in the input, too.
@@ -83,7 +83,7 @@ fn admit(
     route: &Route,
     scrubbing: &Scrubbing,
     purpose: PurposeId,
-    trial: &Trial<'_>,
+    trial: &OfflineRequest<'_>,
     now: Timestamp,
 ) -> Result<Admitted, ScrubError> {
     let recipient =
@@ -135,7 +135,7 @@ fn unknown(what: &str, name: &str, hint: Option<String>) -> ScrubError {
 }
 
 /// Everybody in the input is the same somebody.
-struct Offline {
+struct OfflineJudge {
     admitted: Admitted,
     known: Option<scenario::Facts>,
     unknown_subject: UnknownSubject,
@@ -144,7 +144,7 @@ struct Offline {
     withholds: bool,
 }
 
-impl RecordPolicy for Offline {
+impl RecordPolicy for OfflineJudge {
     fn record_permit(&mut self, record: &Record<'_>) -> Permit {
         if record.subjects.is_none_or(<[_]>::is_empty) {
             return self.admitted.no_subject();

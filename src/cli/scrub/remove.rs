@@ -10,7 +10,7 @@ use crate::scrub::{Framing, Limits, Remover};
 
 /// Longest value that is held for a filter. Nobody else's memory is at stake here, so it is more
 /// generous than a gateway's record bound.
-const HELD: usize = 64 << 20;
+const MAX_HELD_BYTES: usize = 64 << 20;
 /// Copies JSON from `input` to `output` without what the queries select. Every occurrence of a
 /// repeated name is treated alike. What was decided before an error is written.
 ///
@@ -22,7 +22,7 @@ pub(super) fn remove(
     input: impl Read,
     output: impl Write,
 ) -> Result<(), ScrubError> {
-    let limits = Limits { record: HELD, ..Limits::default() };
+    let limits = Limits { record: MAX_HELD_BYTES, ..Limits::default() };
     let mut remover = Remover::new(queries, limits, framing).map_err(ScrubError::Queries)?;
     pump(input, output, |step, out| match step {
         Some(piece) => remover.feed(piece, out),
@@ -87,8 +87,8 @@ mod tests {
 
     #[test]
     fn a_stream_is_as_long_as_it_likes() {
-        struct Count(u64);
-        impl Write for Count {
+        struct ByteCounter(u64);
+        impl Write for ByteCounter {
             fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
                 self.0 += bytes.len() as u64;
                 Ok(bytes.len())
@@ -98,7 +98,7 @@ mod tests {
             }
         }
         let input = io::Cursor::new(b"[").chain(Endless { left: 100_001 });
-        let mut count = Count(0);
+        let mut count = ByteCounter(0);
         remove(&["$[*].email".to_owned()], Framing::Document, input, &mut count).unwrap();
         assert_eq!(count.0, 1 + 100_000 * br#"{"name":"Somebody","tags":["a","b"]},"#.len() as u64 + 3);
     }

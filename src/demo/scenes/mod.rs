@@ -3,7 +3,7 @@
 //! It describes and does nothing: `show` prints the scenes as `curl` lines, `demo --check` plays them.
 //! Scenes are played in order; those that change what a person has said come last.
 
-mod each_by_their_own;
+mod consent_states;
 mod refusals;
 mod releases;
 mod withdrawals;
@@ -12,7 +12,7 @@ use http::Method;
 use serde_json::Value;
 
 use super::expectation::Expectation;
-use super::people::{Person, id};
+use super::people::{SamplePerson, id};
 
 /// What the caller shows of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub enum Credential {
 
 /// One request to the gateway.
 #[derive(Clone, Debug)]
-pub struct Ask {
+pub struct SceneRequest {
     pub method: Method,
     /// Path and query.
     pub target: String,
@@ -39,26 +39,26 @@ pub struct Ask {
     /// The value of `Data-Purpose`, as sent.
     pub purpose: Option<&'static str>,
     /// The answer is too long for a terminal.
-    pub long: bool,
+    pub long_answer: bool,
 }
 
 /// One event for the ledger, through the admin API.
 #[derive(Clone, Debug)]
-pub struct Tell {
+pub struct SceneEvent {
     pub subject: String,
     pub event: Value,
 }
 
 /// One step of a scene.
 #[derive(Clone, Debug)]
-pub enum Step {
-    Ask(Ask, Expectation),
-    Tell(Tell),
+pub enum SceneStep {
+    Request(SceneRequest, Expectation),
+    Event(SceneEvent),
     /// The event is sent once `after` bytes of the answer's body have been read; the rest is read when it is acknowledged.
-    AskMeanwhile {
-        ask: Ask,
+    RequestWithEvent {
+        ask: SceneRequest,
         after: usize,
-        tell: Tell,
+        tell: SceneEvent,
         expected: Expectation,
     },
 }
@@ -71,59 +71,59 @@ pub struct Scene {
     pub clause: &'static str,
     /// What to expect, for people.
     pub outcome: &'static str,
-    pub steps: Vec<Step>,
+    pub steps: Vec<SceneStep>,
 }
 
-impl Ask {
-    fn get(target: impl Into<String>) -> Ask {
-        Ask {
+impl SceneRequest {
+    fn get(target: impl Into<String>) -> SceneRequest {
+        SceneRequest {
             method: Method::GET,
             target: target.into(),
             credentials: Vec::new(),
             purpose: None,
-            long: false,
+            long_answer: false,
         }
     }
 
-    fn by(mut self, credential: Credential) -> Ask {
+    fn with_credential(mut self, credential: Credential) -> SceneRequest {
         self.credentials.push(credential);
         self
     }
 
-    fn long(mut self) -> Ask {
-        self.long = true;
+    fn long_answer(mut self) -> SceneRequest {
+        self.long_answer = true;
         self
     }
 
-    fn for_(mut self, purpose: &'static str) -> Ask {
+    fn with_purpose(mut self, purpose: &'static str) -> SceneRequest {
         self.purpose = Some(purpose);
         self
     }
 }
 
-fn customer(number: u32) -> Ask {
-    Ask::get(format!("/customers/{}", id(number)))
+fn customer(number: u32) -> SceneRequest {
+    SceneRequest::get(format!("/customers/{}", id(number)))
 }
 
 fn scene(
     title: &'static str,
     clause: &'static str,
     outcome: &'static str,
-    steps: impl Into<Vec<Step>>,
+    steps: impl Into<Vec<SceneStep>>,
 ) -> Scene {
     Scene { title, clause, outcome, steps: steps.into() }
 }
 
 /// Nothing that says who the person is.
-fn without(expected: Expectation, who: &Person) -> Expectation {
-    expected.nowhere(who.family()).nowhere(&who.email())
+fn without_identity(expected: Expectation, who: &SamplePerson) -> Expectation {
+    expected.excludes(who.family()).excludes(&who.email())
 }
 
 /// Every scene, in the order of playing.
 pub fn scenes() -> Vec<Scene> {
     [
         releases::scenes(),
-        each_by_their_own::scenes(),
+        consent_states::scenes(),
         refusals::scenes(),
         refusals::faults(),
         withdrawals::scenes(),
@@ -154,8 +154,8 @@ mod tests {
             .iter()
             .flat_map(|scene| scene.steps.clone())
             .filter_map(|step| match step {
-                Step::Ask(ask, _) | Step::AskMeanwhile { ask, .. } => Some(ask.credentials),
-                Step::Tell(_) => None,
+                SceneStep::Request(ask, _) | SceneStep::RequestWithEvent { ask, .. } => Some(ask.credentials),
+                SceneStep::Event(_) => None,
             })
             .flatten()
             .collect();
@@ -167,8 +167,10 @@ mod tests {
     #[test]
     fn what_a_scene_tells_comes_after_everything_that_it_would_change() {
         let scenes = scenes();
-        let first =
-            scenes.iter().position(|s| s.steps.iter().any(|step| !matches!(step, Step::Ask(..)))).unwrap();
+        let first = scenes
+            .iter()
+            .position(|s| s.steps.iter().any(|step| !matches!(step, SceneStep::Request(..))))
+            .unwrap();
         let later_ones = scenes.len() - first;
         assert_eq!(later_ones, withdrawals::scenes().len());
     }

@@ -3,88 +3,91 @@
 use http::Method;
 
 use super::Credential::{Registrar, Reseller, ServiceDesk, Unregistered};
-use super::{Ask, Scene, Step, customer, scene, without};
+use super::{Scene, SceneRequest, SceneStep, customer, scene, without_identity};
 use crate::demo::expectation::Expectation;
 use crate::demo::people::{cast, person};
 
 pub(super) fn scenes() -> Vec<Scene> {
-    let one = |title, outcome, ask: Ask, status, code| {
-        let expected = Expectation::refused(status, code).nowhere(person(cast::CONSENTING).family());
-        scene(title, "refusal", outcome, [Step::Ask(ask, expected)])
+    let one = |title, outcome, ask: SceneRequest, status, code| {
+        let expected = Expectation::refused(status, code).excludes(person(cast::CONSENTING).family());
+        scene(title, "refusal", outcome, [SceneStep::Request(ask, expected)])
     };
     let marta = || customer(cast::CONSENTING);
     vec![
-        one("No credential", "401", marta().for_("customer-support"), 401, "credential-missing"),
+        one("No credential", "401", marta().with_purpose("customer-support"), 401, "credential-missing"),
         one(
             "A key that nobody registered",
             "401",
-            marta().by(Unregistered).for_("customer-support"),
+            marta().with_credential(Unregistered).with_purpose("customer-support"),
             401,
             "credential-invalid",
         ),
         one(
             "Two credentials that name different recipients",
             "401",
-            marta().by(Registrar).by(ServiceDesk).for_("customer-support"),
+            marta().with_credential(Registrar).with_credential(ServiceDesk).with_purpose("customer-support"),
             401,
             "credential-invalid",
         ),
-        one("No purpose", "400", marta().by(ServiceDesk), 400, "purpose-missing"),
+        one("No purpose", "400", marta().with_credential(ServiceDesk), 400, "purpose-missing"),
         one(
             "Two purposes",
             "400",
-            marta().by(ServiceDesk).for_("customer-support, survey"),
+            marta().with_credential(ServiceDesk).with_purpose("customer-support, survey"),
             400,
             "purpose-malformed",
         ),
         one(
             "A purpose nobody knows",
             "400",
-            marta().by(ServiceDesk).for_("curiosity"),
+            marta().with_credential(ServiceDesk).with_purpose("curiosity"),
             400,
             "purpose-unknown",
         ),
         one(
             "A legal basis in the place of a purpose",
             "400",
-            marta().by(ServiceDesk).for_("legitimate-interest"),
+            marta().with_credential(ServiceDesk).with_purpose("legitimate-interest"),
             400,
             "legal-basis-as-purpose",
         ),
         one(
             "A purpose the recipient is not registered for",
             "403",
-            marta().by(Reseller).for_("customer-support"),
+            marta().with_credential(Reseller).with_purpose("customer-support"),
             403,
             "purpose-not-permitted",
         ),
         one(
             "Data are not sold, even where somebody registered it",
             "403 (G-1)",
-            marta().by(Reseller).for_("data-sale"),
+            marta().with_credential(Reseller).with_purpose("data-sale"),
             403,
             "no-rule-permits",
         ),
         one(
             "Searching by a field instead of reading it",
             "422",
-            Ask::get(format!("/customers?email={}", person(cast::CONSENTING).email()))
-                .by(ServiceDesk)
-                .for_("trend-analysis"),
+            SceneRequest::get(format!("/customers?email={}", person(cast::CONSENTING).email()))
+                .with_credential(ServiceDesk)
+                .with_purpose("trend-analysis"),
             422,
             "query-on-withheld-field",
         ),
         one(
             "A method that the route does not have",
             "405",
-            Ask { method: Method::DELETE, ..marta().by(ServiceDesk).for_("customer-support") },
+            SceneRequest {
+                method: Method::DELETE,
+                ..marta().with_credential(ServiceDesk).with_purpose("customer-support")
+            },
             405,
             "method-not-allowed",
         ),
         one(
             "No such route",
             "404",
-            Ask::get("/salaries").by(ServiceDesk).for_("customer-support"),
+            SceneRequest::get("/salaries").with_credential(ServiceDesk).with_purpose("customer-support"),
             404,
             "not-found",
         ),
@@ -99,7 +102,10 @@ pub(super) fn faults() -> Vec<Scene> {
             title,
             "P-12",
             outcome,
-            [Step::Ask(Ask::get(target).by(ServiceDesk).for_("customer-support"), without(expected, &marta))],
+            [SceneStep::Request(
+                SceneRequest::get(target).with_credential(ServiceDesk).with_purpose("customer-support"),
+                without_identity(expected, &marta),
+            )],
         )
     };
     vec![
@@ -131,9 +137,11 @@ pub(super) fn faults() -> Vec<Scene> {
             "The upstream breaks after most of a list has left",
             "P-12",
             "the answer is cut off, so that nobody takes it for whole; nothing of the unreadable part",
-            [Step::Ask(
-                Ask::get("/broken/late").by(ServiceDesk).for_("customer-support"),
-                Expectation::cut().somewhere(&marta.name()).nowhere("%PDF"),
+            [SceneStep::Request(
+                SceneRequest::get("/broken/late")
+                    .with_credential(ServiceDesk)
+                    .with_purpose("customer-support"),
+                Expectation::truncated().contains(&marta.name()).excludes("%PDF"),
             )],
         ),
     ]

@@ -1,27 +1,30 @@
 //! Consents that end while somebody is looking. They change the ledger, so they are played last.
 
 use super::Credential::ServiceDesk;
-use super::{Ask, Scene, Step, Tell, customer, scene, without};
+use super::{Scene, SceneEvent, SceneRequest, SceneStep, customer, scene, without_identity};
 use crate::demo::expectation::Expectation;
-use crate::demo::people::{Person, cast, person};
-use crate::demo::subjects;
+use crate::demo::people::{SamplePerson, cast, person};
+use crate::demo::sample_events;
 
 pub(super) fn scenes() -> Vec<Scene> {
     let (changing, leaving, staying) = (person(cast::CHANGING), person(cast::LEAVING), person(cast::STAYING));
-    let withdraws = |who: &Person| Tell { subject: who.id(), event: subjects::withdrawal() };
-    let marketing = |number| customer(number).by(ServiceDesk).for_("direct-marketing");
-    let seen = |who: &Person| Expectation::released().is("/name", who.name()).is("/email", who.email());
-    let unseen = |who: &Person| without(Expectation::released(), who).present("/status");
-    let rest = unseen_in_list(&leaving).is(&format!("/items/{}/email", cast::STAYING - 1), staying.email());
+    let withdraws = |who: &SamplePerson| SceneEvent { subject: who.id(), event: sample_events::withdrawal() };
+    let marketing = |number| customer(number).with_credential(ServiceDesk).with_purpose("direct-marketing");
+    let seen = |who: &SamplePerson| {
+        Expectation::released().equals("/name", who.name()).equals("/email", who.email())
+    };
+    let unseen = |who: &SamplePerson| without_identity(Expectation::released(), who).present("/status");
+    let rest =
+        unseen_in_list(&leaving).equals(&format!("/items/{}/email", cast::STAYING - 1), staying.email());
     vec![
         scene(
             "A withdrawal is in force with its acknowledgement",
             "P-6a, G-6.5b",
             "first name and contact, then nothing",
             [
-                Step::Ask(marketing(cast::CHANGING), seen(&changing)),
-                Step::Tell(withdraws(&changing)),
-                Step::Ask(marketing(cast::CHANGING), unseen(&changing)),
+                SceneStep::Request(marketing(cast::CHANGING), seen(&changing)),
+                SceneStep::Event(withdraws(&changing)),
+                SceneStep::Request(marketing(cast::CHANGING), unseen(&changing)),
             ],
         ),
         scene(
@@ -29,9 +32,11 @@ pub(super) fn scenes() -> Vec<Scene> {
             "P-6a, P-6d",
             "not one byte of that person in the rest; the next in the list is there",
             [
-                Step::Ask(marketing(cast::LEAVING), seen(&leaving)),
-                Step::AskMeanwhile {
-                    ask: Ask::get("/customers?pace=20").by(ServiceDesk).for_("direct-marketing"),
+                SceneStep::Request(marketing(cast::LEAVING), seen(&leaving)),
+                SceneStep::RequestWithEvent {
+                    ask: SceneRequest::get("/customers?pace=20")
+                        .with_credential(ServiceDesk)
+                        .with_purpose("direct-marketing"),
                     after: 300_000,
                     tell: withdraws(&leaving),
                     expected: rest,
@@ -41,7 +46,7 @@ pub(super) fn scenes() -> Vec<Scene> {
     ]
 }
 
-fn unseen_in_list(who: &Person) -> Expectation {
+fn unseen_in_list(who: &SamplePerson) -> Expectation {
     let (family, email) = (who.family(), who.email());
-    without(Expectation::released(), who).not_after_mark(family).not_after_mark(&email)
+    without_identity(Expectation::released(), who).excludes_after_event(family).excludes_after_event(&email)
 }

@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::judge::Judging;
-use crate::cli::way::Trouble;
+use super::decision_recorder::DecisionRecorder;
+use crate::cli::ledger_client::CliError;
 use crate::exchange::route::{Route, Scrubbing};
 use crate::scrub::{Pseudonyms, RecordMapping, Scrubber};
 
 /// Most bytes of an answer that is explained.
-const MAX_RECORD: u64 = 64 << 20;
+const MAX_INPUT_BYTES: u64 = 64 << 20;
 
 /// Judges every record that the route finds in a file: a whole answer, or one record by itself.
 pub(super) fn read(
@@ -21,19 +21,19 @@ pub(super) fn read(
     route: &Route,
     scrubbing: &Scrubbing,
     parameters: &[(&str, &str)],
-    judging: &mut Judging<'_>,
-) -> Result<(), Trouble> {
-    let unusable = |why: &dyn std::fmt::Display| Trouble::Unusable(format!("{}: {why}", file.display()));
+    judging: &mut DecisionRecorder<'_>,
+) -> Result<(), CliError> {
+    let unusable = |why: &dyn std::fmt::Display| CliError::Unusable(format!("{}: {why}", file.display()));
     // A pipe or a device does not tell its length: only so much is read.
     let opened = File::open(file).map_err(|error| unusable(&error))?;
     let mut bytes = Vec::new();
-    opened.take(MAX_RECORD + 1).read_to_end(&mut bytes).map_err(|error| unusable(&error))?;
-    if bytes.len() as u64 > MAX_RECORD {
-        return Err(unusable(&format!("more than {MAX_RECORD} bytes")));
+    opened.take(MAX_INPUT_BYTES + 1).read_to_end(&mut bytes).map_err(|error| unusable(&error))?;
+    if bytes.len() as u64 > MAX_INPUT_BYTES {
+        return Err(unusable(&format!("more than {MAX_INPUT_BYTES} bytes")));
     }
     scrub(&bytes, route, scrubbing, parameters, judging).map_err(|error| unusable(&error))?;
-    if judging.has_seen_records() || judging.trouble.is_some() {
-        return judging.trouble.take().map_or(Ok(()), Err);
+    if judging.has_records() || judging.error.is_some() {
+        return judging.error.take().map_or(Ok(()), Err);
     }
     let paths: Vec<&str> = scrubbing.records.iter().map(|set| set.path.as_str()).collect();
     let alone = match &scrubbing.records[..] {
@@ -46,9 +46,9 @@ pub(super) fn read(
             "no record is there: the route has them at `{paths}` of a whole answer"
         )));
     };
-    judging.forget();
+    judging.clear();
     scrub(&answer, route, scrubbing, parameters, judging).map_err(|error| unusable(&error))?;
-    judging.trouble.take().map_or(Ok(()), Err)
+    judging.error.take().map_or(Ok(()), Err)
 }
 
 /// Reads a body to its end; what would leave is thrown away.
@@ -57,7 +57,7 @@ fn scrub(
     route: &Route,
     scrubbing: &Scrubbing,
     parameters: &[(&str, &str)],
-    judging: &mut Judging<'_>,
+    judging: &mut DecisionRecorder<'_>,
 ) -> Result<(), crate::scrub::Unreadable> {
     let forms = Pseudonyms::new([0; 32]).for_recipient("");
     let framing = route.media_types.framing.unwrap_or_default();

@@ -20,27 +20,31 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::expectation::Answer;
-use super::scenes::{Ask, Scene, Step, Tell};
-use super::show::{Access, Row};
+use super::expectation::ReceivedResponse;
+use super::render::{AccessDetails, CheckRow};
+use super::scenes::{Scene, SceneEvent, SceneRequest, SceneStep};
 use crate::config::roots;
 
 /// For one answer, from the connection to its last byte.
-const PATIENCE: Duration = Duration::from_secs(60);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Where the demonstration listens, and how to talk to it.
-pub(super) struct Player {
-    pub(super) access: Access,
+pub(super) struct SceneRunner {
+    pub(super) access: AccessDetails,
     pub(super) gateway: SocketAddr,
     pub(super) admin: SocketAddr,
     plain: Arc<ClientConfig>,
     with_certificate: Arc<ClientConfig>,
 }
 
-impl Player {
+impl SceneRunner {
     /// # Errors
     /// Where the certificates do not read.
-    pub(super) fn new(access: Access, gateway: SocketAddr, admin: SocketAddr) -> io::Result<Player> {
+    pub(super) fn new(
+        access: AccessDetails,
+        gateway: SocketAddr,
+        admin: SocketAddr,
+    ) -> io::Result<SceneRunner> {
         let roots = Arc::new(roots(Path::new(&access.authority)).map_err(io::Error::other)?);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = || {
@@ -57,7 +61,7 @@ impl Player {
         let key = PrivateKeyDer::from_pem_file(key).map_err(io::Error::other)?;
         let with_certificate = builder()?.with_client_auth_cert(chain, key).map_err(io::Error::other)?;
         let plain = builder()?.with_no_client_auth();
-        Ok(Player {
+        Ok(SceneRunner {
             access,
             gateway,
             admin,
@@ -67,26 +71,26 @@ impl Player {
     }
 
     /// Plays one scene; a row for each of its requests.
-    pub(super) async fn play(&self, scene: &Scene) -> Vec<Row> {
-        let mut rows: Vec<Row> = Vec::new();
+    pub(super) async fn run(&self, scene: &Scene) -> Vec<CheckRow> {
+        let mut rows: Vec<CheckRow> = Vec::new();
         for step in &scene.steps {
             let title = if rows.is_empty() { scene.title } else { "  … and then" };
             match step {
-                Step::Ask(ask, expected) => {
-                    let answer = self.ask(ask, None).await;
-                    rows.push(Row::new(title, expected, answer.as_ref().map_err(String::as_str)));
+                SceneStep::Request(ask, expected) => {
+                    let answer = self.send_request(ask, None).await;
+                    rows.push(CheckRow::new(title, expected, answer.as_ref().map_err(String::as_str)));
                 }
-                Step::AskMeanwhile { ask, after, tell, expected } => {
-                    let answer = self.ask(ask, Some((*after, tell))).await;
-                    rows.push(Row::new(title, expected, answer.as_ref().map_err(String::as_str)));
+                SceneStep::RequestWithEvent { ask, after, tell, expected } => {
+                    let answer = self.send_request(ask, Some((*after, tell))).await;
+                    rows.push(CheckRow::new(title, expected, answer.as_ref().map_err(String::as_str)));
                 }
-                Step::Tell(tell) => {
-                    if let Err(failure) = self.tell(tell).await {
-                        rows.push(Row {
+                SceneStep::Event(tell) => {
+                    if let Err(failure) = self.send_event(tell).await {
+                        rows.push(CheckRow {
                             title,
                             expected: "the event is recorded".to_owned(),
                             got: "it is not".to_owned(),
-                            wrong: Some(failure),
+                            failure: Some(failure),
                         });
                     }
                 }
@@ -95,7 +99,11 @@ impl Player {
         rows
     }
 
-    async fn ask(&self, ask: &Ask, meanwhile: Option<(usize, &Tell)>) -> Result<Answer, String> {
+    async fn send_request(
+        &self,
+        ask: &SceneRequest,
+        meanwhile: Option<(usize, &SceneEvent)>,
+    ) -> Result<ReceivedResponse, String> {
         let asked = async {
             let mut request =
                 Request::builder().method(ask.method.clone()).uri(&ask.target).header(HOST, "localhost");
@@ -116,27 +124,28 @@ impl Player {
             let response = send(stream, request).await?;
             self.read(response, meanwhile).await
         };
-        match tokio::time::timeout(PATIENCE, asked).await {
+        match tokio::time::timeout(ANSWER_TIMEOUT, asked).await {
             Ok(answer) => answer.map_err(|error: io::Error| error.to_string()),
-            Err(_) => Err(format!("no complete answer within {} s", PATIENCE.as_secs())),
+            Err(_) => Err(format!("no complete answer within {} s", ANSWER_TIMEOUT.as_secs())),
         }
     }
 
     async fn read(
         &self,
         response: Response<Incoming>,
-        mut meanwhile: Option<(usize, &Tell)>,
-    ) -> io::Result<Answer> {
+        mut meanwhile: Option<(usize, &SceneEvent)>,
+    ) -> io::Result<ReceivedResponse> {
         let status = response.status().as_u16();
         let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         let headers =
             response.headers().iter().map(|(name, value)| (name.to_string(), text(value))).collect();
         let mut incoming = response.into_body();
-        let mut answer = Answer { status, headers, body: Vec::new(), complete: true, mark: None };
+        let mut answer =
+            ReceivedResponse { status, headers, body: Vec::new(), complete: true, event_offset: None };
         loop {
             if let Some((_, tell)) = meanwhile.take_if(|(after, _)| answer.body.len() >= *after) {
-                self.tell(tell).await.map_err(io::Error::other)?;
-                answer.mark = Some(answer.body.len());
+                self.send_event(tell).await.map_err(io::Error::other)?;
+                answer.event_offset = Some(answer.body.len());
             }
             match incoming.frame().await {
                 Some(Ok(frame)) => answer.body.extend(frame.into_data().unwrap_or_default()),
@@ -150,7 +159,7 @@ impl Player {
     }
 
     /// Sends an event; it is in force when this returns.
-    async fn tell(&self, tell: &Tell) -> Result<(), String> {
+    async fn send_event(&self, tell: &SceneEvent) -> Result<(), String> {
         let told = async {
             let request = Request::builder()
                 .method(Method::POST)
@@ -187,11 +196,11 @@ mod tests {
 
     use super::*;
     use crate::credentials::development::{self, ClientName};
-    use crate::demo::setting::certificates::REGISTRAR_ID;
+    use crate::demo::config_files::certificates::REGISTRAR_ID;
     use crate::demo::{scenes, upstream};
 
     /// The sample API behind TLS and nothing in between.
-    async fn unguarded(folder: &Path) -> Player {
+    async fn unguarded(folder: &Path) -> SceneRunner {
         development::make(folder, &[ClientName { file: "registrar", uri: REGISTRAR_ID }]).unwrap();
         let path = |name: &str| folder.join(name);
         let chain = CertificateDer::pem_file_iter(path("server.pem")).unwrap().map(Result::unwrap).collect();
@@ -216,7 +225,7 @@ mod tests {
         });
         tokio::spawn(upstream::serve(admin));
         let text = |name: &str| path(name).display().to_string();
-        let access = Access {
+        let access = AccessDetails {
             gateway: String::new(),
             admin: String::new(),
             api: String::new(),
@@ -227,7 +236,7 @@ mod tests {
             north_resale: "pgk_b".to_owned(),
             swift_pay: "pgk_c".to_owned(),
         };
-        Player::new(access, gateway, admin_address).unwrap()
+        SceneRunner::new(access, gateway, admin_address).unwrap()
     }
 
     #[tokio::test]
@@ -238,8 +247,8 @@ mod tests {
             if scene.title == "The upstream does not answer" {
                 continue; // It would not, for two minutes.
             }
-            let rows = player.play(&scene).await;
-            assert!(rows.iter().any(|row| row.wrong.is_some()), "{}: {rows:?}", scene.title);
+            let rows = player.run(&scene).await;
+            assert!(rows.iter().any(|row| row.failure.is_some()), "{}: {rows:?}", scene.title);
         }
     }
 }

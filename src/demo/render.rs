@@ -6,8 +6,8 @@ use std::fmt::{self, Write as _};
 
 use http::Method;
 
-use super::expectation::{Answer, Expectation};
-use super::scenes::{Ask, Credential, Scene, Step, Tell};
+use super::expectation::{Expectation, ReceivedResponse};
+use super::scenes::{Credential, Scene, SceneEvent, SceneRequest, SceneStep};
 
 /// Lines of a long answer that are worth a look.
 const HEAD: usize = 16;
@@ -19,7 +19,7 @@ const UNREGISTERED: &str = "pgk_nobody_0000000000000000000000000000000000000000"
 ///
 /// `Debug` prints the type's name only: it holds keys.
 #[derive(Clone)]
-pub struct Access {
+pub struct AccessDetails {
     /// `https://localhost:8443`
     pub gateway: String,
     /// `http://127.0.0.1:9901`
@@ -37,13 +37,13 @@ pub struct Access {
     pub swift_pay: String,
 }
 
-impl fmt::Debug for Access {
+impl fmt::Debug for AccessDetails {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Access")
+        f.write_str("AccessDetails")
     }
 }
 
-impl Access {
+impl AccessDetails {
     /// The API key of a credential; `None` for one that is a certificate.
     pub fn key(&self, credential: Credential) -> Option<&str> {
         match credential {
@@ -55,7 +55,7 @@ impl Access {
         }
     }
 
-    fn ask(&self, ask: &Ask) -> String {
+    fn request_command(&self, ask: &SceneRequest) -> String {
         let mut line = format!("curl -sS --cacert {}", quoted(&self.authority));
         for &credential in &ask.credentials {
             match self.key(credential) {
@@ -76,7 +76,7 @@ impl Access {
         line
     }
 
-    fn tell(&self, tell: &Tell) -> String {
+    fn event_command(&self, tell: &SceneEvent) -> String {
         let target = format!("{}/v1/subjects/{}/events", self.admin, tell.subject);
         format!(
             "curl -sS -H 'Content-Type: application/json' -d {} {}",
@@ -90,18 +90,18 @@ impl Access {
         let mut text = format!("# {} ({})\n#   expect: {}\n", scene.title, scene.clause, scene.outcome);
         for step in &scene.steps {
             let _ = match step {
-                Step::Ask(ask, expected) if expected.is_cut() => {
-                    writeln!(text, "{} -o /dev/null", self.ask(ask))
+                SceneStep::Request(ask, expected) if expected.is_truncated() => {
+                    writeln!(text, "{} -o /dev/null", self.request_command(ask))
                 }
-                Step::Ask(ask, _) if ask.long => {
-                    writeln!(text, "{} 2>/dev/null | head -n {HEAD}", self.ask(ask))
+                SceneStep::Request(ask, _) if ask.long_answer => {
+                    writeln!(text, "{} 2>/dev/null | head -n {HEAD}", self.request_command(ask))
                 }
-                Step::Ask(ask, _) => writeln!(text, "{}", self.ask(ask)),
-                Step::Tell(tell) => writeln!(text, "{}", self.tell(tell)),
-                Step::AskMeanwhile { ask, tell, expected, .. } => {
-                    let gone = quoted(expected.gone_after_mark().unwrap_or_default());
-                    writeln!(text, "{} | grep -c {gone} &   # how often: 0", self.ask(ask))
-                        .and_then(|()| writeln!(text, "sleep 1; {}; wait", self.tell(tell)))
+                SceneStep::Request(ask, _) => writeln!(text, "{}", self.request_command(ask)),
+                SceneStep::Event(tell) => writeln!(text, "{}", self.event_command(tell)),
+                SceneStep::RequestWithEvent { ask, tell, expected, .. } => {
+                    let gone = quoted(expected.excluded_after_event().unwrap_or_default());
+                    writeln!(text, "{} | grep -c {gone} &   # how often: 0", self.request_command(ask))
+                        .and_then(|()| writeln!(text, "sleep 1; {}; wait", self.event_command(tell)))
                 }
             };
         }
@@ -125,40 +125,44 @@ fn quoted(text: &str) -> String {
 
 /// What came of one request of a scene.
 #[derive(Clone, Debug)]
-pub struct Row {
+pub struct CheckRow {
     pub title: &'static str,
     pub expected: String,
     pub got: String,
     /// What was not as expected.
-    pub wrong: Option<String>,
+    pub failure: Option<String>,
 }
 
-impl Row {
+impl CheckRow {
     /// The verdict on what came back, or on why nothing did.
-    pub fn new(title: &'static str, expected: &Expectation, answer: Result<&Answer, &str>) -> Row {
+    pub fn new(
+        title: &'static str,
+        expected: &Expectation,
+        answer: Result<&ReceivedResponse, &str>,
+    ) -> CheckRow {
         let (got, wrong) = match answer {
             Ok(answer) => (answer.summary(), expected.check(answer).err()),
             Err(failure) => ("no answer".to_owned(), Some(failure.to_owned())),
         };
-        Row { title, expected: expected.summary(), got, wrong }
+        CheckRow { title, expected: expected.summary(), got, failure: wrong }
     }
 }
 
 /// The table, one line a row, differences below their row, totals last.
-pub fn table(rows: &[Row]) -> String {
-    let width = |cell: fn(&Row) -> &str, least: usize| {
+pub fn table(rows: &[CheckRow]) -> String {
+    let width = |cell: fn(&CheckRow) -> &str, least: usize| {
         rows.iter().map(|row| cell(row).chars().count()).max().unwrap_or(0).max(least)
     };
     let (title, expected) = (width(|row| row.title, 5), width(|row| &row.expected, 8));
     let mut text = format!("      {:title$}  {:expected$}  got\n", "scene", "expected");
     for row in rows {
-        let verdict = if row.wrong.is_none() { "ok" } else { "WRONG" };
+        let verdict = if row.failure.is_none() { "ok" } else { "WRONG" };
         let _ = writeln!(text, "{verdict:5} {:title$}  {:expected$}  {}", row.title, row.expected, row.got);
-        if let Some(wrong) = &row.wrong {
+        if let Some(wrong) = &row.failure {
             let _ = writeln!(text, "      {wrong}");
         }
     }
-    let wrong = rows.iter().filter(|row| row.wrong.is_some()).count();
+    let wrong = rows.iter().filter(|row| row.failure.is_some()).count();
     let _ = writeln!(text, "{} as expected, {wrong} not", rows.len() - wrong);
     text
 }
@@ -169,8 +173,8 @@ mod tests {
     use super::super::scenes::scenes;
     use super::*;
 
-    fn access() -> Access {
-        Access {
+    fn access() -> AccessDetails {
+        AccessDetails {
             gateway: "https://localhost:8443".into(),
             admin: "http://127.0.0.1:9901".into(),
             api: "http://127.0.0.1:49152".into(),
@@ -209,7 +213,7 @@ mod tests {
     #[test]
     fn the_table_says_what_is_wrong() {
         let expected = Expectation::refused(404, "not-found");
-        let rows = [Row::new("one", &expected, Err("connection refused"))];
+        let rows = [CheckRow::new("one", &expected, Err("connection refused"))];
         let text = table(&rows);
         assert!(text.contains("WRONG one") && text.contains("connection refused"), "{text}");
         assert!(text.ends_with("0 as expected, 1 not\n"));

@@ -10,15 +10,15 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use super::Asked;
-use super::fields::{Answer, Decided};
-use super::judge::Judging;
-use super::knowledge::Knowledge;
-use super::record;
-use super::refusal::{self, Refused, Request};
-use super::told::{Policy, Told};
-use crate::cli::place::Place;
-use crate::cli::way::{self, Trouble};
+use super::QuestionArgs;
+use super::decision_recorder::DecisionRecorder;
+use super::explanation::{PolicyVersion, RequestExplanation};
+use super::fields::{AnswerExplainer, ExplainedRecords};
+use super::ledger_facts::LedgerFacts;
+use super::record_file;
+use super::refusal::{self, ExplainedRequest, RefusalExplanation};
+use crate::cli::ledger_client::{self, CliError};
+use crate::cli::ledger_location::LedgerLocation;
 use crate::config::Config;
 use crate::decision::{
     Admitted, Asking, Change, Changes, Classes, Decisions, Denial, NamedAccount, Question, RecipientFacts,
@@ -36,15 +36,15 @@ use crate::scrub::{RecordMapping, SubjectSource};
 use crate::vocabulary::{Operation, SubjectId};
 
 pub(super) fn explain(
-    asked: &Asked,
+    asked: &QuestionArgs,
     config: &Config,
-    place: &Place<'_>,
+    place: &LedgerLocation<'_>,
     now: Timestamp,
-) -> Result<Told, Trouble> {
+) -> Result<RequestExplanation, CliError> {
     let (route, of_path) = route(asked, config)?;
     let recipient = recipient(asked.recipient.as_deref().unwrap_or_default(), config)?;
     let pack = pack_in_force(config, route.pack, now).ok_or_else(|| {
-        Trouble::Unusable(format!("no version of the policy of the route `{}` is in force", route.name))
+        CliError::Unusable(format!("no version of the policy of the route `{}` is in force", route.name))
     })?;
     let words = pack.vocabulary();
     let declared = asked.purpose.as_deref().unwrap_or_default();
@@ -52,7 +52,7 @@ pub(super) fn explain(
         .declared_purpose(declared)
         .map_err(|_| unknown("purpose", declared, words.purposes().suggestion(declared)))?;
     let method = method(asked, &route)?;
-    let knowledge = Knowledge::open(place)?;
+    let knowledge = LedgerFacts::open(place)?;
     let case = asked.case.as_deref().map(|id| knowledge.case(id)).transpose()?.flatten();
     let serves = |case: &&Case| case.serves(&recipient.name, purpose, &*place.names, now);
     let mut facts = RecipientFacts::clone(recipient.facts(now.to_zoned(TimeZone::UTC).date()));
@@ -65,15 +65,29 @@ pub(super) fn explain(
         upstream_backup: route.upstream_is_backup,
         legal_reference: legal_reference(case.as_ref().filter(serves)),
     };
-    let cited = asked.case.as_ref().map(|_| standing(case.as_ref(), &recipient.name, now));
-    let request =
-        Request { pack, route: &route, recipient, purpose, operation: asking.operation, case: cited };
-    let named = Named::read(asked, of_path, &route, recipient, pack, place)?;
-    let inquiry =
-        Inquiry { asked, pack, knowledge: &knowledge, request, named, case: case.as_ref(), method, now };
+    let cited = asked.case.as_ref().map(|_| case_status(case.as_ref(), &recipient.name, now));
+    let request = ExplainedRequest {
+        pack,
+        route: &route,
+        recipient,
+        purpose,
+        operation: asking.operation,
+        case_status: cited,
+    };
+    let named = Parties::read(asked, of_path, &route, recipient, pack, place)?;
+    let inquiry = RequestExplainer {
+        arguments: asked,
+        pack,
+        knowledge: &knowledge,
+        request,
+        parties: named,
+        case: case.as_ref(),
+        method,
+        now,
+    };
     let mut told = inquiry.explain(asking)?;
     let refused = notice::check(&knowledge.policies()?, config, now);
-    told.notes.extend(other_policy(place, pack, refused.is_empty()));
+    told.notes.extend(different_running_policy(place, pack, refused.is_empty()));
     told.notes.extend(refused.iter().map(|finding| {
         format!("these policies do not come into force: {}: {}", finding.code(), finding.line())
     }));
@@ -82,9 +96,9 @@ pub(super) fn explain(
 
 /// Says that the gateway that runs decides by another policy than the files have now. Where none answers, nobody
 /// can tell.
-fn other_policy(place: &Place<'_>, pack: &Pack, may_come: bool) -> Option<String> {
+fn different_running_policy(place: &LedgerLocation<'_>, pack: &Pack, may_come: bool) -> Option<String> {
     disclosure::in_use(place.log).ok().filter(|running| *running)?;
-    let (status, body) = way::get(place.admin, "/v1/policies").ok()?;
+    let (status, body) = ledger_client::get(place.admin, "/v1/policies").ok()?;
     let loaded: Vec<Value> = serde_json::from_slice(&body).ok().filter(|_| status.is_success())?;
     let decides = |version: &Value| {
         version.get("in_force") == Some(&Value::Bool(true))
@@ -101,7 +115,7 @@ pub(super) fn pack_in_force(config: &Config, at: usize, now: Timestamp) -> Optio
 }
 
 /// The route of this name, pattern or path, and the person's id in the path where that has one.
-fn route(asked: &Asked, config: &Config) -> Result<(Arc<Route>, Option<String>), Trouble> {
+fn route(asked: &QuestionArgs, config: &Config) -> Result<(Arc<Route>, Option<String>), CliError> {
     let wanted = asked.route.as_deref().unwrap_or_default();
     let method = asked.method.as_deref().and_then(|name| name.to_ascii_uppercase().parse::<Method>().ok());
     let serves = |route: &Arc<Route>| method.as_ref().is_none_or(|method| route.methods.contains(method));
@@ -116,7 +130,7 @@ fn route(asked: &Asked, config: &Config) -> Result<(Arc<Route>, Option<String>),
     };
     if let Some(found) = methods.iter().find_map(|method| config.routes.find(wanted, method).ok()) {
         let mut named = found.parameters.iter().filter(|(name, _)| {
-            subjects(&found.route).any(|source| parameter(&source.path) == Some(name.as_str()))
+            subject_sources(&found.route).any(|source| path_parameter(&source.path) == Some(name.as_str()))
         });
         return Ok((Arc::clone(&found.route), named.next().map(|(_, value)| value.clone())));
     }
@@ -124,7 +138,7 @@ fn route(asked: &Asked, config: &Config) -> Result<(Arc<Route>, Option<String>),
     Err(unknown("route", wanted, suggestion(wanted, known)))
 }
 
-fn recipient<'c>(name: &str, config: &'c Config) -> Result<&'c Arc<Recipient>, Trouble> {
+fn recipient<'c>(name: &str, config: &'c Config) -> Result<&'c Arc<Recipient>, CliError> {
     let found = config.recipients.iter().find(|recipient| *recipient.name == *name);
     found.ok_or_else(|| {
         unknown("recipient", name, suggestion(name, config.recipients.iter().map(|known| &*known.name)))
@@ -132,7 +146,7 @@ fn recipient<'c>(name: &str, config: &'c Config) -> Result<&'c Arc<Recipient>, T
 }
 
 /// The method of the request: the one that is said, or GET, or the first that the route serves.
-fn method(asked: &Asked, route: &Route) -> Result<Method, Trouble> {
+fn method(asked: &QuestionArgs, route: &Route) -> Result<Method, CliError> {
     let Some(said) = asked.method.as_deref() else {
         let get = route.methods.iter().find(|method| **method == Method::GET);
         return Ok(get.or(route.methods.first()).cloned().unwrap_or(Method::GET));
@@ -140,7 +154,7 @@ fn method(asked: &Asked, route: &Route) -> Result<Method, Trouble> {
     let served = route.methods.iter().find(|method| method.as_str().eq_ignore_ascii_case(said));
     served.cloned().ok_or_else(|| {
         let names: Vec<&str> = route.methods.iter().map(Method::as_str).collect();
-        Trouble::Unusable(format!(
+        CliError::Unusable(format!(
             "the route `{}` does not serve {said}: it serves {}",
             route.name,
             names.join(", ")
@@ -148,13 +162,13 @@ fn method(asked: &Asked, route: &Route) -> Result<Method, Trouble> {
     })
 }
 
-fn unknown(what: &str, name: &str, hint: Option<String>) -> Trouble {
+fn unknown(what: &str, name: &str, hint: Option<String>) -> CliError {
     let hint = hint.map_or_else(String::new, |hint| format!("; {hint}"));
-    Trouble::Unusable(format!("there is no {what} `{name}` in the configuration{hint}"))
+    CliError::Unusable(format!("there is no {what} `{name}` in the configuration{hint}"))
 }
 
 /// Where a case that is cited and does not count stands.
-fn standing(case: Option<&Case>, recipient: &str, now: Timestamp) -> &'static str {
+fn case_status(case: Option<&Case>, recipient: &str, now: Timestamp) -> &'static str {
     match case {
         None => "is not registered",
         Some(case) if !case.is_in_force(now) => "is not in force",
@@ -163,25 +177,25 @@ fn standing(case: Option<&Case>, recipient: &str, now: Timestamp) -> &'static st
     }
 }
 
-fn sets(route: &Route) -> &[RecordMapping] {
+fn record_mappings(route: &Route) -> &[RecordMapping] {
     route.mapped().map_or(&[], |mapped| &mapped.records)
 }
 
-fn subjects(route: &Route) -> impl Iterator<Item = &SubjectSource> {
-    sets(route).iter().flat_map(|set| &set.subjects)
+fn subject_sources(route: &Route) -> impl Iterator<Item = &SubjectSource> {
+    record_mappings(route).iter().flat_map(|set| &set.subjects)
 }
 
-fn controllers(route: &Route) -> impl Iterator<Item = &SubjectSource> {
-    sets(route).iter().flat_map(|set| &set.controller)
+fn controller_sources(route: &Route) -> impl Iterator<Item = &SubjectSource> {
+    record_mappings(route).iter().flat_map(|set| &set.controller)
 }
 
 /// The name of the path parameter that an id is taken from.
-fn parameter(path: &str) -> Option<&str> {
+fn path_parameter(path: &str) -> Option<&str> {
     path.strip_prefix('{')?.strip_suffix('}')
 }
 
 /// Who is named in the question.
-struct Named {
+struct Parties {
     subject: Option<SubjectId>,
     controller: Option<SubjectId>,
     /// The path parameters of the request.
@@ -190,15 +204,15 @@ struct Named {
     asker: Identity,
 }
 
-impl Named {
+impl Parties {
     fn read(
-        asked: &Asked,
+        asked: &QuestionArgs,
         of_path: Option<String>,
         route: &Route,
         recipient: &Recipient,
         pack: &Pack,
-        place: &Place<'_>,
-    ) -> Result<Named, Trouble> {
+        place: &LedgerLocation<'_>,
+    ) -> Result<Parties, CliError> {
         let spelled = asked.subject.clone().or(of_path);
         if let Some(namespace) = &asked.namespace
             && !place.namespaces.iter().any(|known| **known == **namespace)
@@ -207,23 +221,24 @@ impl Named {
             return Err(unknown("namespace", namespace, suggestion(namespace, known)));
         }
         let read = |spelled: &str, source: Option<&SubjectSource>, namespace: Option<&str>| {
-            let misfit = |why: &dyn std::fmt::Display| Trouble::Unusable(format!("the id {why}"));
+            let misfit = |why: &dyn std::fmt::Display| CliError::Unusable(format!("the id {why}"));
             match source.filter(|_| namespace.is_none()) {
                 Some(source) => source.ids.read(spelled).map_err(|_| misfit(&"does not fit its namespace")),
                 None => ledger::person(spelled, namespace, &*place.names).map_err(|error| misfit(&error)),
             }
         };
         let namespace = asked.namespace.as_deref();
-        let subject = spelled.as_deref().map(|id| read(id, subjects(route).next(), namespace)).transpose()?;
+        let subject =
+            spelled.as_deref().map(|id| read(id, subject_sources(route).next(), namespace)).transpose()?;
         let account = asked.controller.as_deref();
-        let controller = account.map(|id| read(id, controllers(route).next(), None)).transpose()?;
+        let controller = account.map(|id| read(id, controller_sources(route).next(), None)).transpose()?;
         let of = |sources: Vec<&SubjectSource>, value: Option<&str>| {
             let names: Vec<String> =
-                sources.iter().filter_map(|source| parameter(&source.path)).map(str::to_owned).collect();
+                sources.iter().filter_map(|source| path_parameter(&source.path)).map(str::to_owned).collect();
             names.into_iter().zip(std::iter::repeat(value.map(str::to_owned)))
         };
-        let of_subjects = of(subjects(route).collect(), spelled.as_deref());
-        let of_controllers = of(controllers(route).collect(), account);
+        let of_subjects = of(subject_sources(route).collect(), spelled.as_deref());
+        let of_controllers = of(controller_sources(route).collect(), account);
         let parameters = of_subjects.chain(of_controllers).filter_map(|(name, value)| Some((name, value?)));
         let kinds = pack.vocabulary().kinds();
         let is =
@@ -233,27 +248,27 @@ impl Named {
             controller: controller.clone().filter(|_| is("customer-administrator")),
             actor: None,
         };
-        Ok(Named { subject, controller, parameters: parameters.collect(), asker })
+        Ok(Parties { subject, controller, parameters: parameters.collect(), asker })
     }
 }
 
 /// A request that is explained.
-struct Inquiry<'a> {
-    asked: &'a Asked,
+struct RequestExplainer<'a> {
+    arguments: &'a QuestionArgs,
     pack: &'a Arc<Pack>,
-    knowledge: &'a Knowledge,
-    request: Request<'a>,
-    named: Named,
+    knowledge: &'a LedgerFacts,
+    request: ExplainedRequest<'a>,
+    parties: Parties,
     case: Option<&'a Case>,
     method: Method,
     now: Timestamp,
 }
 
-impl Inquiry<'_> {
-    fn explain(&self, asking: Asking) -> Result<Told, Trouble> {
-        let Request { route, recipient, purpose, operation, .. } = self.request;
+impl RequestExplainer<'_> {
+    fn explain(&self, asking: Asking) -> Result<RequestExplanation, CliError> {
+        let ExplainedRequest { route, recipient, purpose, operation, .. } = self.request;
         let words = self.pack.vocabulary();
-        let mut told = Told {
+        let mut told = RequestExplanation {
             route: route.name.to_string(),
             method: self.method.to_string(),
             path: route.pattern.clone(),
@@ -261,7 +276,7 @@ impl Inquiry<'_> {
             kind: words.kinds().name(recipient.in_agreement.kind).to_owned(),
             purpose: words.purposes().name(purpose).to_owned(),
             operation: operation.name(),
-            policy: Policy::of(self.pack),
+            policy: PolicyVersion::of(self.pack),
             refused: Vec::new(),
             records: Vec::new(),
             outside: Vec::new(),
@@ -270,14 +285,14 @@ impl Inquiry<'_> {
         let decisions = Decisions::new(Arc::clone(self.pack));
         let scrubbing = route.scrubbing.as_ref();
         let classes = scrubbing.map_or(Classes::unread(), |scrubbing| &scrubbing.classes);
-        told.refused.extend(self.request.by_route());
+        told.refused.extend(self.request.route_refusal());
         let (asking, admitted) = self.admit(&decisions, asking, classes, &mut told.refused);
-        self.note(&mut told.notes);
+        self.add_assumption_notes(&mut told.notes);
         let Some(admitted) = admitted else { return Ok(told) };
         if asking.operation != Operation::Disclose
             && let Ok(admitted) = decisions.admit_operation(&asking, classes)
         {
-            told.refused.extend(self.by_operation(&admitted, &asking, classes)?);
+            told.refused.extend(self.operation_refusal(&admitted, &asking, classes)?);
         }
         match scrubbing {
             Some(scrubbing) => self.explain_answer(scrubbing, &admitted, &asking, &mut told)?,
@@ -292,13 +307,13 @@ impl Inquiry<'_> {
         decisions: &Decisions,
         mut asking: Asking,
         classes: &Classes,
-        refused: &mut Vec<Refused>,
+        refused: &mut Vec<RefusalExplanation>,
     ) -> (Asking, Option<Admitted>) {
         for _ in 0..=Denial::ALL.len() {
             match decisions.admit(&asking, classes) {
                 Ok(admitted) => return (asking, Some(admitted)),
                 Err(denial) => {
-                    refused.push(self.request.by_admission(denial));
+                    refused.push(self.request.admission_refusal(denial));
                     match asking.without(denial) {
                         Some(better) => asking = better,
                         None => return (asking, None),
@@ -314,74 +329,76 @@ impl Inquiry<'_> {
         scrubbing: &Scrubbing,
         admitted: &Admitted,
         asking: &Asking,
-        told: &mut Told,
-    ) -> Result<(), Trouble> {
+        told: &mut RequestExplanation,
+    ) -> Result<(), CliError> {
         let case_is_assumed =
             told.refused.iter().any(|refused| refused.code == Denial::LegalReferenceMissing.code());
-        let mut judging = Judging {
+        let mut judging = DecisionRecorder {
             admitted,
             knowledge: self.knowledge,
-            asker: &self.named.asker,
-            meant: self.named.subject.as_ref(),
+            asker: &self.parties.asker,
+            named_subject: self.parties.subject.as_ref(),
             unknown_subject: scrubbing.unknown_subject,
             case: self.case,
             case_is_assumed,
             now: self.now,
-            seen: Vec::new(),
+            decisions: Vec::new(),
             outside: Vec::new(),
-            trouble: None,
+            error: None,
         };
-        match &self.asked.record {
+        match &self.arguments.record {
             Some(file) => {
-                let parameters = self.named.parameters.iter();
+                let parameters = self.parties.parameters.iter();
                 let parameters: Vec<(&str, &str)> =
                     parameters.map(|(name, value)| (name.as_str(), value.as_str())).collect();
-                record::read(file, self.request.route, scrubbing, &parameters, &mut judging)?;
+                record_file::read(file, self.request.route, scrubbing, &parameters, &mut judging)?;
             }
             None => {
                 for (set, mapping) in scrubbing.records.iter().enumerate() {
                     match mapping.subjects.is_empty() {
-                        true => judging.suppose_nobodys(set),
+                        true => judging.judge_without_subject(set),
                         false => {
-                            let Named { subject, controller, .. } = &self.named;
-                            judging.suppose(set, subject.as_ref(), controller.as_ref());
+                            let Parties { subject, controller, .. } = &self.parties;
+                            judging.judge_assumed(set, subject.as_ref(), controller.as_ref());
                         }
                     }
                 }
             }
         }
-        if let Some(trouble) = judging.trouble.take() {
-            return Err(trouble);
+        if let Some(error) = judging.error.take() {
+            return Err(error);
         }
-        let Judging { seen, outside, .. } = judging;
-        let answer = Answer { pack: self.pack, asking, scrubbing, admitted, now: self.now };
-        let Decided { records, others } = answer.records(seen, self.asked.record.is_some());
+        let DecisionRecorder { decisions: seen, outside, .. } = judging;
+        let answer = AnswerExplainer { pack: self.pack, asking, scrubbing, admitted, now: self.now };
+        let ExplainedRecords { records, others } =
+            answer.explain_records(seen, self.arguments.record.is_some());
         told.records = records;
-        told.outside = answer.outside(&outside, self.asked.record.is_some());
+        told.outside = answer.explain_outside(&outside, self.arguments.record.is_some());
         if others > 0 {
             told.notes.push(format!("{others} more records of the file are about others"));
         }
-        let withheld = told.records.iter().flat_map(|record| &record.fields).find(|field| field.of_somebody);
+        let withheld =
+            told.records.iter().flat_map(|record| &record.fields).find(|field| field.withheld_for_subject);
         if let Some(field) = withheld.filter(|_| scrubbing.is_all_or_nothing()) {
             let why = "the route releases an answer whole or not at all, and something in it is withheld";
             let hides = self.request.route.hide_existence;
-            told.refused.push(refusal::of_the_whole(hides, why, field.why.changes.clone()));
+            told.refused.push(refusal::whole_answer(hides, why, field.release.changes.clone()));
         }
         Ok(())
     }
 
     /// The refusal of an operation that the facts of whom the path names do not permit.
-    fn by_operation(
+    fn operation_refusal(
         &self,
         admitted: &Admitted,
         asking: &Asking,
         classes: &Classes,
-    ) -> Result<Option<Refused>, Trouble> {
+    ) -> Result<Option<RefusalExplanation>, CliError> {
         let route = self.request.route;
-        let is_in_path = |source: &SubjectSource| parameter(&source.path).is_some();
+        let is_in_path = |source: &SubjectSource| path_parameter(&source.path).is_some();
         let (by_subject, by_controller) =
-            (subjects(route).any(is_in_path), controllers(route).any(is_in_path));
-        let Named { subject, controller, asker, .. } = &self.named;
+            (subject_sources(route).any(is_in_path), controller_sources(route).any(is_in_path));
+        let Parties { subject, controller, asker, .. } = &self.parties;
         let account = controller.as_ref().filter(|_| by_controller);
         let known_account = account.map(|id| self.knowledge.controller(id)).transpose()?.flatten();
         let own_account = account.is_some() && asker.controller.as_ref() == account;
@@ -396,7 +413,7 @@ impl Inquiry<'_> {
             }
             let changes =
                 Changes::one("route", "a path that names the person or the account whose data they are");
-            return Ok(Some(refusal::of_the_whole(hides, &why, changes)));
+            return Ok(Some(refusal::whole_answer(hides, &why, changes)));
         }
         let known = subject.as_ref().map(|id| self.knowledge.subject(id)).transpose()?.flatten();
         let is_unknown = subject.is_some() && known.as_ref().is_none_or(|known| known.only_refusals);
@@ -429,33 +446,33 @@ impl Inquiry<'_> {
             Change::new("person", "the ledger knowing the person: any event about them, besides refusals");
         let needs_person = is_unknown && unknown == UnknownSubject::Withhold;
         let changes = if needs_person { changes.after(&first) } else { changes };
-        Ok(Some(refusal::of_the_whole(hides, &why, changes)))
+        Ok(Some(refusal::whole_answer(hides, &why, changes)))
     }
 
     /// What was assumed because the question does not say it.
-    fn note(&self, notes: &mut Vec<String>) {
-        let Request { route, operation, .. } = self.request;
-        if !self.knowledge.is_there() {
+    fn add_assumption_notes(&self, notes: &mut Vec<String>) {
+        let ExplainedRequest { route, operation, .. } = self.request;
+        if !self.knowledge.exists() {
             notes.push("there is no ledger yet: nobody is known".to_owned());
         }
         // Of an answer that passes unread nothing depends on anybody.
         let passes_unread = route.scrubbing.is_none() && operation == Operation::Disclose;
-        if self.asked.record.is_some() || passes_unread {
+        if self.arguments.record.is_some() || passes_unread {
             return;
         }
-        if self.named.subject.is_none() && subjects(route).next().is_some() {
+        if self.parties.subject.is_none() && subject_sources(route).next().is_some() {
             notes.push(
                 "nobody is named: explained for a person whom the ledger knows and who has said nothing (--subject, --record)"
                     .to_owned(),
             );
         }
         let facts: Vec<&str> =
-            sets(route).iter().flat_map(|set| &set.facts).map(|(_, path)| path.as_str()).collect();
+            record_mappings(route).iter().flat_map(|set| &set.facts).map(|(_, path)| path.as_str()).collect();
         if route.scrubbing.is_some() && !facts.is_empty() {
             let facts = facts.join("`, `");
             notes.push(format!("what a record says at `{facts}` counts as well: --record reads it"));
         }
-        let account = controllers(route).next().filter(|_| self.named.controller.is_none());
+        let account = controller_sources(route).next().filter(|_| self.parties.controller.is_none());
         if let Some(source) = account {
             notes.push(format!(
                 "the account is told by `{}`: without --record or --controller it is one that has instructed nothing",

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 
-use super::play::Player;
-use super::setting::{Setting, certificates};
-use super::show::Access;
-use super::{subjects, upstream};
+use super::config_files::{DemoConfig, certificates};
+use super::render::AccessDetails;
+use super::runner::SceneRunner;
+use super::{sample_events, upstream};
 use crate::config;
 use crate::credentials::NewKey;
 use crate::credentials::development::{self, ClientName};
@@ -31,20 +31,20 @@ const POLICY: &[(&str, &str)] = &[
 ];
 
 /// A demonstration that runs.
-pub(super) struct Stage {
-    pub(super) player: Player,
+pub(super) struct Environment {
+    pub(super) runner: SceneRunner,
     stop: Stop,
     gateway: tokio::task::JoinHandle<()>,
     upstream: tokio::task::JoinHandle<io::Result<()>>,
     folder: PathBuf,
 }
 
-impl Stage {
+impl Environment {
     /// Builds everything in a new folder. `fixed_ports`: the usual ones, where they are free.
     ///
     /// # Errors
     /// In words, for the person who runs it.
-    pub(super) async fn set(fixed_ports: bool) -> Result<Stage, String> {
+    pub(super) async fn start(fixed_ports: bool) -> Result<Environment, String> {
         let folder = std::env::temp_dir().join(format!("purposegate-demo-{}", std::process::id()));
         let certs = folder.join("certs");
         let clients = [ClientName { file: "registrar", uri: certificates::REGISTRAR_ID }];
@@ -56,7 +56,7 @@ impl Stage {
 
         let key = || NewKey::make().map_err(|error| error.to_string());
         let (service_desk, north_resale, swift_pay) = (key()?, key()?, key()?);
-        let setting = Setting {
+        let setting = DemoConfig {
             gateway: address(GATEWAY_PORT, fixed_ports).await,
             admin: address(ADMIN_PORT, fixed_ports).await,
             upstream: api_address,
@@ -79,7 +79,7 @@ impl Stage {
         let words = || findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         let gateway = Gateway::bind(loaded.ok_or_else(words)?).await.map_err(|error| error.to_string())?;
         let ledger = &gateway.gatehouse().ledger;
-        let lines: String = subjects::events().map(|event| format!("{event}\n")).collect();
+        let lines: String = sample_events::events().map(|event| format!("{event}\n")).collect();
         let mut bad = Vec::new();
         ledger
             .import(lines.as_bytes(), Batch::default(), Timestamp::now(), |result| {
@@ -93,7 +93,7 @@ impl Stage {
         let public = gateway.addresses().first().copied().ok_or("no listener")?;
         let admin = gateway.admin_address().ok_or("no admin listener")?;
         let path = |name: &str| folder.join(name).display().to_string();
-        let access = Access {
+        let access = AccessDetails {
             gateway: format!("https://localhost:{}", public.port()),
             admin: format!("http://{admin}"),
             api: format!("http://{api_address}"),
@@ -104,15 +104,15 @@ impl Stage {
             north_resale: north_resale.key,
             swift_pay: swift_pay.key,
         };
-        let player = Player::new(access, public, admin).map_err(|error| error.to_string())?;
+        let player = SceneRunner::new(access, public, admin).map_err(|error| error.to_string())?;
         let stop = gateway.stop();
         let (_reload, reloads) = tokio::sync::mpsc::channel(1);
         let gateway = tokio::spawn(gateway.run(reloads));
-        Ok(Stage { player, stop, gateway, upstream, folder })
+        Ok(Environment { runner: player, stop, gateway, upstream, folder })
     }
 
     /// Ends what was started and removes the folder.
-    pub(super) async fn clear(self) {
+    pub(super) async fn stop(self) {
         self.stop.stop();
         let _ = self.gateway.await;
         self.upstream.abort();

@@ -4,30 +4,30 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::refusal::Refused;
+use super::refusal::RefusalExplanation;
 use crate::decision::{Changes, Nearest};
 use crate::policy::Pack;
 use crate::vocabulary::Form;
 
 /// The policy that decides.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Policy {
+pub(super) struct PolicyVersion {
     pub pack: String,
     pub version: String,
     pub revision: String,
 }
 
-impl Policy {
-    pub(super) fn of(pack: &Pack) -> Policy {
+impl PolicyVersion {
+    pub(super) fn of(pack: &Pack) -> PolicyVersion {
         let manifest = pack.manifest();
         let (pack_title, version) = (manifest.title.clone(), manifest.version.clone());
-        Policy { pack: pack_title, version, revision: pack.revision().to_string() }
+        PolicyVersion { pack: pack_title, version, revision: pack.revision().to_string() }
     }
 }
 
 /// Why what leaves a route leaves, and the rest does not.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Told {
+pub(super) struct RequestExplanation {
     pub route: String,
     pub method: String,
     pub path: String,
@@ -35,45 +35,45 @@ pub(super) struct Told {
     pub kind: String,
     pub purpose: String,
     pub operation: &'static str,
-    pub policy: Policy,
+    pub policy: PolicyVersion,
     /// What refuses the request; the fields are explained as if that were changed.
-    pub refused: Vec<Refused>,
-    pub records: Vec<Record>,
+    pub refused: Vec<RefusalExplanation>,
+    pub records: Vec<RecordExplanation>,
     /// Fields that stand outside of every record.
-    pub outside: Vec<Field>,
+    pub outside: Vec<FieldExplanation>,
     pub notes: Vec<String>,
 }
 
 /// Records that are decided alike.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Record {
+pub(super) struct RecordExplanation {
     /// Where the route finds them.
     pub path: String,
     /// Their numbers in the file, from 1; empty where there is no file.
     pub numbers: Vec<usize>,
     /// Whom they are about, and what the ledger knows of them.
     pub person: String,
-    pub fields: Vec<Field>,
+    pub fields: Vec<FieldExplanation>,
     /// Facts that are not known, and what they count as.
     pub notes: Vec<String>,
 }
 
 /// Why one field leaves, or does not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Field {
+pub(super) struct FieldExplanation {
     /// Its path in the mapping; absent for what no single path of it is for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     pub categories: Vec<String>,
     #[serde(flatten)]
-    pub why: Why,
+    pub release: ReleaseExplanation,
     /// It is there, and withheld because of somebody: in another's record a rule could release it.
     #[serde(skip)]
-    pub of_somebody: bool,
+    pub withheld_for_subject: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Why {
+pub(super) struct ReleaseExplanation {
     pub form: Form,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub basis: Option<&'static str>,
@@ -88,21 +88,32 @@ pub(super) struct Why {
     pub changes: Changes,
 }
 
-impl Told {
+impl RequestExplanation {
     /// Whether the request is answered, and something leaves.
-    pub(super) fn leaves(&self) -> bool {
+    pub(super) fn releases_something(&self) -> bool {
         let fields = self.records.iter().flat_map(|record| &record.fields).chain(&self.outside);
         let reads_nothing = self.records.is_empty() && self.outside.is_empty();
         self.refused.is_empty()
-            && (reads_nothing || fields.into_iter().any(|field| field.why.form != Form::Removed))
+            && (reads_nothing || fields.into_iter().any(|field| field.release.form != Form::Removed))
     }
 
     pub(super) fn to_text(&self) -> String {
-        let Told { route, method, path, recipient, kind, purpose, operation, policy, refused, .. } = self;
+        let RequestExplanation {
+            route,
+            method,
+            path,
+            recipient,
+            kind,
+            purpose,
+            operation,
+            policy,
+            refused,
+            ..
+        } = self;
         let mut text = format!(
             "`{recipient}` ({kind}) asks for `{purpose}`: {method} {path}, route `{route}`, {operation}\n"
         );
-        let Policy { pack, version, revision } = policy;
+        let PolicyVersion { pack, version, revision } = policy;
         let short = revision.get(..12).unwrap_or(revision);
         let _ = writeln!(text, "policy \"{pack}\" version {version}, revision {short}");
         for refusal in refused {
@@ -112,7 +123,7 @@ impl Told {
             let _ = writeln!(text, "were the request answered:");
         }
         for record in &self.records {
-            let Record { path, numbers, person, fields, notes } = record;
+            let RecordExplanation { path, numbers, person, fields, notes } = record;
             let numbers = ranges(numbers);
             let number = if numbers.is_empty() { String::new() } else { format!(" {numbers}") };
             let _ = writeln!(text, "record{number} at {path}: {person}");
@@ -133,9 +144,9 @@ impl Told {
 }
 
 /// Fields with the same explanation stand together.
-fn write_fields(text: &mut String, fields: &[Field]) {
-    let mut blocks: Vec<(&Why, Vec<String>)> = Vec::new();
-    for Field { path, categories, why, of_somebody: _ } in fields {
+fn write_fields(text: &mut String, fields: &[FieldExplanation]) {
+    let mut blocks: Vec<(&ReleaseExplanation, Vec<String>)> = Vec::new();
+    for FieldExplanation { path, categories, release: why, withheld_for_subject: _ } in fields {
         let path = path.as_deref();
         let label = match (path, categories.is_empty()) {
             (Some(path), _) => format!("{path} ({})", categories.join(" + ")),
@@ -152,9 +163,9 @@ fn write_fields(text: &mut String, fields: &[Field]) {
     }
 }
 
-impl Why {
+impl ReleaseExplanation {
     pub(super) fn write(&self, text: &mut String, label: &str) {
-        let Why { form, basis, reason, rules, clauses, nearest, changes } = self;
+        let ReleaseExplanation { form, basis, reason, rules, clauses, nearest, changes } = self;
         let said = [*basis, *reason].into_iter().flatten().next();
         let said = said.map_or_else(String::new, |said| format!(": {said}"));
         let _ = writeln!(text, "  {:13} {label}{said}", form.name());

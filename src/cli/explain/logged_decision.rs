@@ -13,12 +13,12 @@ use serde::Serialize;
 use serde_json::Value;
 use ulid::Ulid;
 
-use super::question::pack_in_force;
-use super::refusal::{self, Refused, Request};
-use super::told::{Policy, Why};
+use super::explanation::{PolicyVersion, ReleaseExplanation};
+use super::refusal::{self, ExplainedRequest, RefusalExplanation};
+use super::request::pack_in_force;
 use crate::cli::findings::counted;
-use crate::cli::place::{Place, unusable};
-use crate::cli::way::{self, Trouble};
+use crate::cli::ledger_client::{self, CliError};
+use crate::cli::ledger_location::{LedgerLocation, unusable_error};
 use crate::config::Config;
 use crate::decision::{
     Asking, Change, Changes, Denial, LegalReference, Question, Reason, RecordFacts, scenario,
@@ -30,69 +30,69 @@ use crate::vocabulary::{Basis, Form, Operation, PurposeId};
 
 /// A decision of the log, explained.
 #[derive(Debug, Serialize)]
-pub(super) struct Logged {
+pub(super) struct LoggedExplanation {
     /// As the log has it.
     record: Value,
-    policy: OfThen,
+    policy: DecidingPolicy,
     #[serde(skip_serializing_if = "Option::is_none")]
-    refused: Option<Refused>,
-    categories: Vec<Category>,
+    refused: Option<RefusalExplanation>,
+    categories: Vec<CategoryExplanation>,
     notes: Vec<String>,
 }
 
 /// The policy that decided.
 #[derive(Debug, Serialize)]
-struct OfThen {
+struct DecidingPolicy {
     revision: String,
     /// The configuration has it, in force or not.
     loaded: bool,
     /// By which the changes are told.
     #[serde(skip_serializing_if = "Option::is_none")]
-    explained_by: Option<Policy>,
+    explained_by: Option<PolicyVersion>,
 }
 
 /// An entry of the record's categories.
 #[derive(Debug, Serialize)]
-struct Category {
+struct CategoryExplanation {
     category: String,
     fields: u64,
     #[serde(flatten)]
-    why: Why,
+    release: ReleaseExplanation,
 }
 
 pub(super) fn explain(
     id: &str,
     config: &Config,
-    place: &Place<'_>,
+    place: &LedgerLocation<'_>,
     now: Timestamp,
-) -> Result<Logged, Trouble> {
+) -> Result<LoggedExplanation, CliError> {
     let Ok(ulid) = Ulid::from_string(id) else {
         let words = "this is no id of a decision: it has 26 letters and digits, as in `Data-Purpose-Applied`";
-        return Err(Trouble::Unusable(words.to_owned()));
+        return Err(CliError::Unusable(words.to_owned()));
     };
-    let record = recorded(&ulid.to_string(), place)?.ok_or_else(|| {
-        Trouble::Refused(
+    let record = read_record(&ulid.to_string(), place)?.ok_or_else(|| {
+        CliError::Refused(
             "the log has no decision of this id (or no longer: see `[audit] retention`)".to_owned(),
         )
     })?;
-    Ok(Decision::of(&record, config, now).explain(&record))
+    Ok(DecisionContext::of(&record, config, now).explain(&record))
 }
 
 /// The record: from the gateway that has the log, which may not have written its end yet, or else from the files.
-fn recorded(id: &str, place: &Place<'_>) -> Result<Option<Value>, Trouble> {
+fn read_record(id: &str, place: &LedgerLocation<'_>) -> Result<Option<Value>, CliError> {
     let running = disclosure::in_use(place.log)
-        .map_err(|error| Trouble::Unusable(format!("{}: {error}", place.log.display())))?;
+        .map_err(|error| CliError::Unusable(format!("{}: {error}", place.log.display())))?;
     if running
-        && let Ok((StatusCode::OK, body)) = way::get(place.admin, &format!("/v1/decisions/{id}"))
+        && let Ok((StatusCode::OK, body)) = ledger_client::get(place.admin, &format!("/v1/decisions/{id}"))
         && let Ok(record) = serde_json::from_slice(&body)
     {
         return Ok(Some(record));
     }
-    disclosure::decision(place.log, id, running).map_err(|error| unusable(&error))
+    disclosure::decision(place.log, id, running).map_err(|error| unusable_error(&error))
 }
 
 /// What the configuration of today has of what a record names.
-struct Decision<'c> {
+struct DecisionContext<'c> {
     revision: String,
     /// The pack with the revision of the record, or the one that decides now.
     pack: Option<&'c Arc<Pack>>,
@@ -109,8 +109,8 @@ fn text<'r>(record: &'r Value, member: &str) -> &'r str {
     record.get(member).and_then(Value::as_str).unwrap_or_default()
 }
 
-impl<'c> Decision<'c> {
-    fn of(record: &Value, config: &'c Config, now: Timestamp) -> Decision<'c> {
+impl<'c> DecisionContext<'c> {
+    fn of(record: &Value, config: &'c Config, now: Timestamp) -> DecisionContext<'c> {
         let revision = text(record, "policy").to_owned();
         let route = config.routes.iter().find(|route| *route.name == *text(record, "route"));
         let recipient =
@@ -119,7 +119,7 @@ impl<'c> Decision<'c> {
         let of_today = || pack_in_force(config, route.map_or(0, |route| route.pack), now);
         let pack = of_then.or_else(of_today);
         let purpose = pack.and_then(|pack| pack.vocabulary().purposes().find(text(record, "purpose")));
-        Decision {
+        DecisionContext {
             revision,
             pack,
             is_loaded: of_then.is_some(),
@@ -132,7 +132,7 @@ impl<'c> Decision<'c> {
         }
     }
 
-    fn explain(&self, record: &Value) -> Logged {
+    fn explain(&self, record: &Value) -> LoggedExplanation {
         let mut notes = Vec::new();
         if !self.is_loaded {
             let words = "the policy that decided is not loaded now: what was recorded stands, and what would have to \
@@ -156,51 +156,52 @@ impl<'c> Decision<'c> {
         let entries = listed.flat_map(|(name, entries)| {
             entries.as_array().into_iter().flatten().map(move |entry| (name, entry))
         });
-        let categories: Vec<Category> = entries.map(|(name, entry)| self.category(name, entry)).collect();
-        if categories.iter().any(|category| category.why.form == Form::Removed) {
+        let categories: Vec<CategoryExplanation> =
+            entries.map(|(name, entry)| self.category(name, entry)).collect();
+        if categories.iter().any(|category| category.release.form == Form::Removed) {
             let words = "the log does not hold what was known of the people: `consent show` tells it, `explain --subject` \
                          what would leave now";
             notes.push(words.to_owned());
         }
-        let policy = OfThen {
+        let policy = DecidingPolicy {
             revision: self.revision.clone(),
             loaded: self.is_loaded,
-            explained_by: self.pack.map(|pack| Policy::of(pack)),
+            explained_by: self.pack.map(|pack| PolicyVersion::of(pack)),
         };
-        Logged { record: record.clone(), policy, refused, categories, notes }
+        LoggedExplanation { record: record.clone(), policy, refused, categories, notes }
     }
 
-    fn refused(&self, code: &str, record: &Value) -> Refused {
+    fn refused(&self, code: &str, record: &Value) -> RefusalExplanation {
         let factors = record.get("factors").and_then(Value::as_object).into_iter().flatten();
         let refuses = |factor: &str| factors.clone().any(|(name, said)| name == factor && said == "refuses");
         let is_hidden = code == "not-found" && self.route.is_some_and(|route| route.hide_existence);
         if code == "subject-withheld" || is_hidden {
             let why = "something of a person was withheld, and the whole answer or the operation with it";
-            return refusal::of_the_whole(is_hidden, why, Changes::default());
+            return refusal::whole_answer(is_hidden, why, Changes::default());
         }
         let (Some(denial), Some(request)) = (Denial::parse(code), self.request()) else {
-            return refusal::of_another_kind(code);
+            return refusal::other_refusal(code);
         };
         if denial == Denial::PurposeNotPermitted && refuses("credential") {
-            return refusal::by_credential(code);
+            return refusal::locked_credential(code);
         }
         let by_route =
-            request.by_route().filter(|_| denial == Denial::PurposeNotPermitted && refuses("route"));
-        by_route.unwrap_or_else(|| request.by_admission(denial))
+            request.route_refusal().filter(|_| denial == Denial::PurposeNotPermitted && refuses("route"));
+        by_route.unwrap_or_else(|| request.admission_refusal(denial))
     }
 
-    fn request(&self) -> Option<Request<'c>> {
-        Some(Request {
+    fn request(&self) -> Option<ExplainedRequest<'c>> {
+        Some(ExplainedRequest {
             pack: self.pack?,
             route: self.route?,
             recipient: self.recipient?,
             purpose: self.purpose?,
             operation: self.operation,
-            case: None,
+            case_status: None,
         })
     }
 
-    fn category(&self, name: &str, entry: &Value) -> Category {
+    fn category(&self, name: &str, entry: &Value) -> CategoryExplanation {
         let names = |member: &str| -> Vec<String> {
             let listed = entry.get(member).and_then(Value::as_array).into_iter().flatten();
             listed.filter_map(Value::as_str).map(str::to_owned).collect()
@@ -213,7 +214,7 @@ impl<'c> Decision<'c> {
             Form::Removed => self.changes(name, reason, &rules),
             Form::Clear | Form::Masked | Form::Generalised | Form::Pseudonymised => Changes::default(),
         };
-        let why = Why {
+        let why = ReleaseExplanation {
             form,
             basis: basis.map(|basis| basis.name()),
             reason: reason.map(Reason::name),
@@ -223,7 +224,7 @@ impl<'c> Decision<'c> {
             changes,
         };
         let fields = entry.get("fields").and_then(Value::as_u64).unwrap_or(0);
-        Category { category: name.to_owned(), fields, why }
+        CategoryExplanation { category: name.to_owned(), fields, release: why }
     }
 
     fn changes(&self, category: &str, reason: Option<Reason>, rules: &[String]) -> Changes {
@@ -234,14 +235,14 @@ impl<'c> Decision<'c> {
             }
             Reason::NoSubject => {
                 let first = Change::new("subject", "a record whose subject can be read");
-                self.with_permits(category).after(&first)
+                self.changes_to_permits(category).after(&first)
             }
             Reason::UnknownSubject => {
                 let first = Change::new(
                     "person",
                     "the ledger knowing the person: any event about them, besides refusals",
                 );
-                self.with_permits(category).after(&first)
+                self.changes_to_permits(category).after(&first)
             }
             Reason::Unreadable => Changes::one("record", "a record whose mapped facts can be read"),
             Reason::Refused => {
@@ -256,13 +257,13 @@ impl<'c> Decision<'c> {
                     ),
                 )
             }
-            Reason::Prohibited => self.without_prohibitions(rules),
-            Reason::NoRule => self.with_permits(category),
+            Reason::Prohibited => self.changes_to_prohibitions(rules),
+            Reason::NoRule => self.changes_to_permits(category),
         }
     }
 
     /// What the recorded prohibitions ask for no longer.
-    fn without_prohibitions(&self, names: &[String]) -> Changes {
+    fn changes_to_prohibitions(&self, names: &[String]) -> Changes {
         let mut together = Vec::new();
         for name in names {
             let rules = self.pack.map_or(&[][..], |pack| pack.rulebook().rules());
@@ -285,7 +286,7 @@ impl<'c> Decision<'c> {
     }
 
     /// What the permits ask for, of a person of whom nothing is known.
-    fn with_permits(&self, category: &str) -> Changes {
+    fn changes_to_permits(&self, category: &str) -> Changes {
         let (Some(pack), Some(recipient), Some(purpose)) = (self.pack, self.recipient, self.purpose) else {
             return Changes::default();
         };
@@ -304,9 +305,9 @@ impl<'c> Decision<'c> {
     }
 }
 
-impl Logged {
+impl LoggedExplanation {
     pub(super) fn to_text(&self) -> String {
-        let Logged { record, policy, refused, categories, notes } = self;
+        let LoggedExplanation { record, policy, refused, categories, notes } = self;
         let or_none = |member: &str| match text(record, member) {
             "" => "-",
             said => said,
@@ -338,7 +339,7 @@ impl Logged {
         if let Some(refused) = refused {
             refused.write(&mut text);
         }
-        for Category { category, fields, why } in categories {
+        for CategoryExplanation { category, fields, release: why } in categories {
             let fields = counted(usize::try_from(*fields).unwrap_or(usize::MAX), "field");
             let category = if category == DisclosedCategory::UNCLASSIFIED {
                 "what nothing classifies"

@@ -10,7 +10,7 @@ use super::people::{POPULATION, cast, id, scatter};
 
 /// What most people said about marketing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stance {
+pub enum MarketingConsent {
     /// Consented, and it stands.
     Consents,
     /// Was informed and never asked.
@@ -22,20 +22,20 @@ pub enum Stance {
 }
 
 /// The stance of a person at the start: six in ten consent.
-pub fn stance(number: u32) -> Stance {
+pub fn stance(number: u32) -> MarketingConsent {
     match number {
-        cast::CONSENTING | cast::CHANGING | cast::LEAVING | cast::STAYING => Stance::Consents,
+        cast::CONSENTING | cast::CHANGING | cast::LEAVING | cast::STAYING => MarketingConsent::Consents,
         // The restricted, the minor and the erased consented once: it does not help.
-        cast::RESTRICTED | cast::MINOR | cast::ERASED => Stance::Consents,
-        cast::WITHDRAWN => Stance::Withdrew,
-        cast::UNKNOWN => Stance::Unknown,
-        1..=20 => Stance::NeverAsked,
+        cast::RESTRICTED | cast::MINOR | cast::ERASED => MarketingConsent::Consents,
+        cast::WITHDRAWN => MarketingConsent::Withdrew,
+        cast::UNKNOWN => MarketingConsent::Unknown,
+        1..=20 => MarketingConsent::NeverAsked,
         _ => match scatter(number) % 100 {
-            0..60 => Stance::Consents,
-            60..80 => Stance::NeverAsked,
-            80..90 => Stance::Refused,
-            90..97 => Stance::Withdrew,
-            _ => Stance::Unknown,
+            0..60 => MarketingConsent::Consents,
+            60..80 => MarketingConsent::NeverAsked,
+            80..90 => MarketingConsent::Refused,
+            90..97 => MarketingConsent::Withdrew,
+            _ => MarketingConsent::Unknown,
         },
     }
 }
@@ -67,11 +67,13 @@ fn events_of(number: u32) -> Vec<Value> {
     let given = || marketing("consent-given", "2025-01-07T09:05:00Z");
 
     let mut events = match stance(number) {
-        Stance::Unknown => return Vec::new(),
-        Stance::Consents => vec![notice(&subject), given()],
-        Stance::NeverAsked => vec![notice(&subject)],
-        Stance::Refused => vec![notice(&subject), marketing("consent-refused", "2025-01-07T09:05:00Z")],
-        Stance::Withdrew => {
+        MarketingConsent::Unknown => return Vec::new(),
+        MarketingConsent::Consents => vec![notice(&subject), given()],
+        MarketingConsent::NeverAsked => vec![notice(&subject)],
+        MarketingConsent::Refused => {
+            vec![notice(&subject), marketing("consent-refused", "2025-01-07T09:05:00Z")]
+        }
+        MarketingConsent::Withdrew => {
             vec![notice(&subject), given(), marketing("consent-withdrawn", "2025-06-30T17:45:00Z")]
         }
     };

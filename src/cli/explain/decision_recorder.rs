@@ -1,7 +1,7 @@
 //! The judge of an explanation: it decides as the gateway does, and keeps what each decision rested on.
 
-use super::knowledge::Knowledge;
-use crate::cli::way::Trouble;
+use super::ledger_facts::LedgerFacts;
+use crate::cli::ledger_client::CliError;
 use crate::decision::{Admitted, Controller, Permit, RecordFacts, Relationship, UnknownSubject, scenario};
 use crate::exchange::caller::Identity;
 use crate::ledger::Case;
@@ -10,44 +10,44 @@ use crate::vocabulary::SubjectId;
 
 /// How well the ledger knows a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Known {
-    Well,
+pub(super) enum SubjectStatus {
+    Known,
     /// Nothing but what they refused.
     OnlyRefusals,
-    Not,
+    Unknown,
     /// Nobody is named: somebody whom the ledger knows, and of whom it knows nothing special.
     Assumed,
 }
 
 /// One of those whom a record is about.
-pub(super) struct Person {
-    pub(super) known: Known,
-    pub(super) about: scenario::Facts,
+pub(super) struct SubjectDecision {
+    pub(super) status: SubjectStatus,
+    pub(super) facts: scenario::Facts,
     pub(super) permit: Permit,
     /// It is who was asked about.
-    pub(super) is_meant: bool,
+    pub(super) is_named: bool,
 }
 
 /// A record, and what was decided about it.
-pub(super) struct Seen {
+pub(super) struct RecordDecision {
     pub(super) set: usize,
     /// Empty where the record has no usable subject.
-    pub(super) people: Vec<Person>,
+    pub(super) people: Vec<SubjectDecision>,
     pub(super) facts: RecordFacts,
     pub(super) permit: Permit,
     /// How many fields of each class it holds; `None` where there is no record to count in.
     pub(super) fields: Option<Vec<u32>>,
 }
 
-impl Seen {
+impl RecordDecision {
     /// Whether both are decided alike for the same reasons.
-    pub(super) fn is_like(&self, other: &Seen) -> bool {
-        let alike = |(one, other): (&Person, &Person)| {
-            one.known == other.known
-                && one.is_meant == other.is_meant
-                && one.about.subject == other.about.subject
-                && one.about.controller == other.about.controller
-                && one.about.relationship == other.about.relationship
+    pub(super) fn is_alike(&self, other: &RecordDecision) -> bool {
+        let alike = |(one, other): (&SubjectDecision, &SubjectDecision)| {
+            one.status == other.status
+                && one.is_named == other.is_named
+                && one.facts.subject == other.facts.subject
+                && one.facts.controller == other.facts.controller
+                && one.facts.relationship == other.facts.relationship
         };
         self.set == other.set
             && self.facts == other.facts
@@ -58,36 +58,36 @@ impl Seen {
 }
 
 /// Decides record by record.
-pub(super) struct Judging<'a> {
+pub(super) struct DecisionRecorder<'a> {
     pub(super) admitted: &'a Admitted,
-    pub(super) knowledge: &'a Knowledge,
+    pub(super) knowledge: &'a LedgerFacts,
     /// Who asks, where the recipient is somebody.
     pub(super) asker: &'a Identity,
     /// The person who was asked about.
-    pub(super) meant: Option<&'a SubjectId>,
+    pub(super) named_subject: Option<&'a SubjectId>,
     pub(super) unknown_subject: UnknownSubject,
     pub(super) case: Option<&'a Case>,
     /// No case counts, and it is explained what one would open that names everybody.
     pub(super) case_is_assumed: bool,
     pub(super) now: jiff::Timestamp,
-    pub(super) seen: Vec<Seen>,
+    pub(super) decisions: Vec<RecordDecision>,
     /// Of what stands outside of every record: how many fields of each class there are.
     pub(super) outside: Vec<u32>,
-    pub(super) trouble: Option<Trouble>,
+    pub(super) error: Option<CliError>,
 }
 
-impl Judging<'_> {
-    pub(super) fn has_seen_records(&self) -> bool {
-        !self.seen.is_empty()
+impl DecisionRecorder<'_> {
+    pub(super) fn has_records(&self) -> bool {
+        !self.decisions.is_empty()
     }
 
-    pub(super) fn forget(&mut self) {
-        self.seen.clear();
+    pub(super) fn clear(&mut self) {
+        self.decisions.clear();
         self.outside.clear();
     }
 
     /// Judges a record that nobody has seen: about this person, or about somebody where none is named.
-    pub(super) fn suppose(
+    pub(super) fn judge_assumed(
         &mut self,
         set: usize,
         subject: Option<&SubjectId>,
@@ -105,12 +105,17 @@ impl Judging<'_> {
         let about = scenario::Facts { controller, relationship, ..scenario::Facts::default() };
         let permit =
             self.admitted.judge(&about.subject, &about.controller, &facts, about.relationship, self.now);
-        let person = Person { known: Known::Assumed, about, permit: permit.clone(), is_meant: false };
-        self.seen.push(Seen { set, people: vec![person], facts, permit, fields: None });
+        let person = SubjectDecision {
+            status: SubjectStatus::Assumed,
+            facts: about,
+            permit: permit.clone(),
+            is_named: false,
+        };
+        self.decisions.push(RecordDecision { set, people: vec![person], facts, permit, fields: None });
     }
 
     /// Takes down a record that no mapping makes anybody's.
-    pub(super) fn suppose_nobodys(&mut self, set: usize) {
+    pub(super) fn judge_without_subject(&mut self, set: usize) {
         let facts = RecordFacts::default();
         self.record_permit(&Record { set, subjects: None, controller: None, facts: &facts });
     }
@@ -118,17 +123,17 @@ impl Judging<'_> {
     fn controller(&mut self, id: Option<&SubjectId>) -> Controller {
         match id.map(|id| self.knowledge.controller(id)) {
             Some(Ok(known)) => known.unwrap_or_default(),
-            Some(Err(trouble)) => {
-                self.trouble.get_or_insert(trouble);
+            Some(Err(error)) => {
+                self.error.get_or_insert(error);
                 Controller::default()
             }
             None => Controller::default(),
         }
     }
 
-    fn person(&mut self, id: &SubjectId, record: &Record<'_>, controller: &Controller) -> Person {
-        let subject = self.knowledge.subject(id).unwrap_or_else(|trouble| {
-            self.trouble.get_or_insert(trouble);
+    fn person(&mut self, id: &SubjectId, record: &Record<'_>, controller: &Controller) -> SubjectDecision {
+        let subject = self.knowledge.subject(id).unwrap_or_else(|error| {
+            self.error.get_or_insert(error);
             None
         });
         let is =
@@ -150,26 +155,27 @@ impl Judging<'_> {
             self.now,
         );
         let known = match &subject {
-            None => Known::Not,
-            Some(subject) if subject.only_refusals => Known::OnlyRefusals,
-            Some(_) => Known::Well,
+            None => SubjectStatus::Unknown,
+            Some(subject) if subject.only_refusals => SubjectStatus::OnlyRefusals,
+            Some(_) => SubjectStatus::Known,
         };
         let subject = subject.unwrap_or_default();
         let (controller, record) = (controller.clone(), record.facts.clone());
         let about = scenario::Facts { subject, controller, record, relationship };
-        Person { known, about, permit, is_meant: self.meant == Some(id) }
+        SubjectDecision { status: known, facts: about, permit, is_named: self.named_subject == Some(id) }
     }
 }
 
-impl RecordPolicy for Judging<'_> {
+impl RecordPolicy for DecisionRecorder<'_> {
     fn record_permit(&mut self, record: &Record<'_>) -> Permit {
         let controller = self.controller(record.controller);
         let subjects = record.subjects.unwrap_or_default();
-        let people: Vec<Person> = subjects.iter().map(|id| self.person(id, record, &controller)).collect();
+        let people: Vec<SubjectDecision> =
+            subjects.iter().map(|id| self.person(id, record, &controller)).collect();
         let permits: Vec<Permit> = people.iter().map(|person| person.permit.clone()).collect();
         let permit = if permits.is_empty() { self.admitted.no_subject() } else { Permit::least(&permits) };
         let (set, facts) = (record.set, record.facts.clone());
-        self.seen.push(Seen { set, people, facts, permit: permit.clone(), fields: None });
+        self.decisions.push(RecordDecision { set, people, facts, permit: permit.clone(), fields: None });
         permit
     }
 
@@ -179,7 +185,7 @@ impl RecordPolicy for Judging<'_> {
 
     fn account(&mut self, _: &Permit, fields: &[u32]) {
         // Records end in the opposite order of their beginnings.
-        if let Some(last) = self.seen.iter_mut().rev().find(|seen| seen.fields.is_none()) {
+        if let Some(last) = self.decisions.iter_mut().rev().find(|seen| seen.fields.is_none()) {
             last.fields = Some(fields.to_vec());
         }
     }

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 
-use super::place::Place;
+use super::ledger_location::LedgerLocation;
 use crate::gateway::history;
 use crate::keys::Keys;
 use crate::ledger::{
@@ -26,11 +26,11 @@ use crate::ledger::{
 use crate::vocabulary::SubjectId;
 
 /// How long the admin API may take for one answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Why something did not come about; the text is for the person at the terminal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Trouble {
+pub enum CliError {
     /// What was asked is refused.
     #[error("{0}")]
     Refused(String),
@@ -40,11 +40,11 @@ pub enum Trouble {
 }
 
 /// What became of a line of an import, or what is wrong with it.
-pub type LineOutcome = Result<Line, String>;
+pub type LineOutcome = Result<ImportedLine, String>;
 
 /// A line of an import that is in the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Line {
+pub struct ImportedLine {
     /// It was recorded before.
     pub again: bool,
     /// What is in force differs after it.
@@ -52,72 +52,72 @@ pub struct Line {
 }
 
 /// A way to change the ledger.
-pub trait Way {
+pub trait LedgerClient {
     /// Records one event; what the admin API answers. `spelled` is the entity's id as it was typed: a
     /// gateway reads it itself.
     ///
     /// # Errors
-    /// [`Trouble`].
-    fn record(&mut self, entity: &Entity, spelled: &str, event: &Value) -> Result<Value, Trouble>;
+    /// [`CliError`].
+    fn record(&mut self, entity: &Entity, spelled: &str, event: &Value) -> Result<Value, CliError>;
 
     /// Records the lines of a part of a batch and tells the outcome of each by its number.
     ///
     /// # Errors
-    /// [`Trouble`], where not even the outcome of the lines is known.
+    /// [`CliError`], where not even the outcome of the lines is known.
     fn import(
         &mut self,
         lines: &[u8],
         batch: Batch<'_>,
         tell: &mut dyn FnMut(u64, LineOutcome),
-    ) -> Result<(), Trouble>;
+    ) -> Result<(), CliError>;
 }
 
 /// Asks the admin API of a running gateway for a resource.
 ///
 /// # Errors
-/// [`Trouble::Unusable`].
-pub(super) fn get(admin: SocketAddr, path: &str) -> Result<(StatusCode, Bytes), Trouble> {
-    let gateway = ThroughGateway { admin, runtime: runtime()? };
+/// [`CliError::Unusable`].
+pub(super) fn get(admin: SocketAddr, path: &str) -> Result<(StatusCode, Bytes), CliError> {
+    let gateway = GatewayClient { admin, runtime: runtime()? };
     let request = Request::builder().method(Method::GET).uri(path).header(HOST, admin.to_string());
     let request = request.body(Full::default()).map_err(|error| gateway.unreachable(&error))?;
     gateway.answer(request)
 }
 
-fn runtime() -> Result<Runtime, Trouble> {
+fn runtime() -> Result<Runtime, CliError> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Trouble::Unusable(format!("the runtime cannot be started: {error}")))
+        .map_err(|error| CliError::Unusable(format!("the runtime cannot be started: {error}")))
 }
 
 /// Opens the way: the ledger itself, or the admin API of the gateway that has it.
 ///
 /// # Errors
-/// [`Trouble::Unusable`].
-pub(super) fn open(place: &Place<'_>, keys: &Keys) -> Result<Box<dyn Way>, Trouble> {
+/// [`CliError::Unusable`].
+pub(super) fn open(place: &LedgerLocation<'_>, keys: &Keys) -> Result<Box<dyn LedgerClient>, CliError> {
     let runtime = runtime()?;
     match Ledger::open(place.ledger, keys, Arc::clone(&place.names)) {
         Ok(ledger) => {
             let known = history::last_known_position_in(place.log, place.keys, place.ledger);
-            let known = known.map_err(|error| Trouble::Unusable(with_cause(&error)))?;
+            let known = known.map_err(|error| CliError::Unusable(with_causes(&error)))?;
             history::compare(ledger.position(), known)
-                .map_err(|error| Trouble::Unusable(error.to_string()))?;
+                .map_err(|error| CliError::Unusable(error.to_string()))?;
             if let Ok(mark) = Mark::open(place.keys, place.ledger) {
                 ledger.keep_mark(mark);
             }
             ledger.set_recipients(place.recipients.iter().cloned());
             ledger.set_namespaces(place.namespaces.iter().cloned());
-            Ok(Box::new(Directly { ledger, runtime }))
+            Ok(Box::new(DirectClient { ledger, runtime }))
         }
         Err(OpenError::File(FileError::InUse(_))) => {
-            Ok(Box::new(ThroughGateway { admin: place.admin, runtime }))
+            Ok(Box::new(GatewayClient { admin: place.admin, runtime }))
         }
-        Err(error) => Err(Trouble::Unusable(with_cause(&error))),
+        Err(error) => Err(CliError::Unusable(with_causes(&error))),
     }
 }
 
 /// An error with what it rests on, in one line.
-pub(super) fn with_cause(error: &dyn std::error::Error) -> String {
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -132,19 +132,19 @@ pub(super) fn with_cause(error: &dyn std::error::Error) -> String {
 
 /// This process has the ledger.
 #[derive(Debug)]
-struct Directly {
+struct DirectClient {
     ledger: Arc<Ledger>,
     runtime: Runtime,
 }
 
-impl Way for Directly {
-    fn record(&mut self, entity: &Entity, _: &str, event: &Value) -> Result<Value, Trouble> {
-        let refused = |error: &dyn std::error::Error| Trouble::Refused(error.to_string());
+impl LedgerClient for DirectClient {
+    fn record(&mut self, entity: &Entity, _: &str, event: &Value) -> Result<Value, CliError> {
+        let refused = |error: &dyn std::error::Error| CliError::Refused(error.to_string());
         let draft = ledger::parse(event.to_string().as_bytes(), entity.sort(), self.ledger.names())
             .map_err(|error| refused(&error))?;
         let recorded = self.runtime.block_on(self.ledger.append(entity, draft, None, Timestamp::now()));
         let recorded = recorded.map_err(|error| match error {
-            AppendError::Unavailable => Trouble::Unusable(error.to_string()),
+            AppendError::Unavailable => CliError::Unusable(error.to_string()),
             AppendError::Event(_)
             | AppendError::Conflict(_)
             | AppendError::Future
@@ -164,29 +164,29 @@ impl Way for Directly {
         lines: &[u8],
         batch: Batch<'_>,
         tell: &mut dyn FnMut(u64, LineOutcome),
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), CliError> {
         let tell = |LineResult { line, outcome }| {
-            let done = |Recorded { again, changed, .. }| Line { again, changed };
+            let done = |Recorded { again, changed, .. }| ImportedLine { again, changed };
             tell(line, outcome.map(done).map_err(|error| error.to_string()));
         };
         self.runtime.block_on(self.ledger.import(lines, batch, Timestamp::now(), tell));
         if self.ledger.healthy() {
             Ok(())
         } else {
-            Err(Trouble::Unusable(AppendError::Unavailable.to_string()))
+            Err(CliError::Unusable(AppendError::Unavailable.to_string()))
         }
     }
 }
 
 /// A running gateway has the ledger.
 #[derive(Debug)]
-struct ThroughGateway {
+struct GatewayClient {
     admin: SocketAddr,
     runtime: Runtime,
 }
 
-impl Way for ThroughGateway {
-    fn record(&mut self, entity: &Entity, spelled: &str, event: &Value) -> Result<Value, Trouble> {
+impl LedgerClient for GatewayClient {
+    fn record(&mut self, entity: &Entity, spelled: &str, event: &Value) -> Result<Value, CliError> {
         let (path, event) = request(entity, spelled, event);
         let (status, body) = self.post(&path, None, event.to_string().into_bytes())?;
         let answer: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
@@ -198,9 +198,9 @@ impl Way for ThroughGateway {
         lines: &[u8],
         batch: Batch<'_>,
         tell: &mut dyn FnMut(u64, LineOutcome),
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), CliError> {
         #[derive(Deserialize)]
-        struct Told {
+        struct LineReport {
             line: u64,
             #[serde(default)]
             again: bool,
@@ -216,9 +216,9 @@ impl Way for ThroughGateway {
             return Err(self.refusal(status, &serde_json::from_slice(&body).unwrap_or(Value::Null)));
         }
         for line in body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            let Told { line, again, changed, error } = serde_json::from_slice(line)
-                .map_err(|_| Trouble::Unusable("the gateway's answer cannot be read".to_owned()))?;
-            tell(line, error.map_or(Ok(Line { again, changed }), Err));
+            let LineReport { line, again, changed, error } = serde_json::from_slice(line)
+                .map_err(|_| CliError::Unusable("the gateway's answer cannot be read".to_owned()))?;
+            tell(line, error.map_or(Ok(ImportedLine { again, changed }), Err));
         }
         Ok(())
     }
@@ -252,8 +252,8 @@ fn request(entity: &Entity, spelled: &str, event: &Value) -> (String, Value) {
     (path, event)
 }
 
-impl ThroughGateway {
-    fn post(&self, path: &str, key: Option<&str>, body: Vec<u8>) -> Result<(StatusCode, Bytes), Trouble> {
+impl GatewayClient {
+    fn post(&self, path: &str, key: Option<&str>, body: Vec<u8>) -> Result<(StatusCode, Bytes), CliError> {
         let mut request = Request::builder()
             .method(Method::POST)
             .uri(path)
@@ -266,28 +266,28 @@ impl ThroughGateway {
         self.answer(request)
     }
 
-    fn answer(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), Trouble> {
+    fn answer(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), CliError> {
         self.runtime.block_on(async {
-            tokio::time::timeout(PATIENCE, send(self.admin, request))
+            tokio::time::timeout(ANSWER_TIMEOUT, send(self.admin, request))
                 .await
                 .map_err(|error| self.unreachable(&error))?
                 .map_err(|error| self.unreachable(&*error))
         })
     }
 
-    fn unreachable(&self, error: &dyn std::error::Error) -> Trouble {
+    fn unreachable(&self, error: &dyn std::error::Error) -> CliError {
         let admin = self.admin;
-        Trouble::Unusable(format!(
+        CliError::Unusable(format!(
             "another process has the ledger, and no gateway answers at the admin address {admin} ({error}): \
              stop that process, or name its admin address with --admin"
         ))
     }
 
-    fn refusal(&self, status: StatusCode, problem: &Value) -> Trouble {
+    fn refusal(&self, status: StatusCode, problem: &Value) -> CliError {
         let said = problem.get("detail").and_then(Value::as_str);
         let text =
             said.map_or_else(|| format!("the gateway at {} answers {status}", self.admin), str::to_owned);
-        if status.is_client_error() { Trouble::Refused(text) } else { Trouble::Unusable(text) }
+        if status.is_client_error() { CliError::Refused(text) } else { CliError::Unusable(text) }
     }
 }
 
@@ -340,8 +340,8 @@ mod tests {
     fn an_error_is_told_with_its_cause_once() {
         #[derive(Debug, thiserror::Error)]
         #[error("outer")]
-        struct Outer(#[source] std::fmt::Error);
-        let text = with_cause(&Outer(std::fmt::Error));
+        struct OuterError(#[source] std::fmt::Error);
+        let text = with_causes(&OuterError(std::fmt::Error));
         assert_eq!(text, format!("outer: {}", std::fmt::Error));
     }
 }

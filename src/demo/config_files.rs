@@ -9,7 +9,7 @@ use super::template::fill;
 
 /// What differs from run to run.
 #[derive(Clone, Debug)]
-pub struct Setting {
+pub struct DemoConfig {
     pub gateway: SocketAddr,
     pub admin: SocketAddr,
     pub upstream: SocketAddr,
@@ -42,7 +42,7 @@ pub mod certificates {
     pub const REGISTRAR_ID: &str = "spiffe://demo.example/partner/registrar";
 }
 
-impl Setting {
+impl DemoConfig {
     /// Every file of the configuration, the main one (`purposegate.toml`) first: name and text.
     ///
     /// # Errors
@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn every_file_is_toml_and_nothing_is_left_to_fill() {
         let local = SocketAddr::from(([127, 0, 0, 1], 8443));
-        let setting = Setting {
+        let setting = DemoConfig {
             gateway: local,
             admin: local,
             upstream: local,
@@ -103,7 +103,7 @@ mod tests {
         development::make(&folder.path().join("certs"), &clients).unwrap();
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let hash = |digit: &str| format!("sha256:{}", digit.repeat(64));
-        let setting = Setting {
+        let setting = DemoConfig {
             gateway: address(8443),
             admin: address(9901),
             upstream: address(9000),
