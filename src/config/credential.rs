@@ -11,7 +11,7 @@ use super::namespace::check_name;
 use super::terms::PackTerms;
 use crate::credentials::KeyHash;
 use crate::document::{At, Document, Fields};
-use crate::exchange::caller::token::{IdentityClaim, Pattern};
+use crate::exchange::caller::token::{IdentityClaim, TokenPattern};
 use crate::exchange::caller::{Caller, CertificateName, Credentials};
 use crate::finding::Finding;
 
@@ -27,7 +27,7 @@ pub(super) fn read_all(
     for mut fields in recipient.tables("credentials", "a credential") {
         let (document, at) = (fields.document(), fields.at());
         let locked = fields.text("purpose").and_then(|name| words.purpose(document, &name));
-        let caller = Caller { recipient: position, locked, ..Caller::default() };
+        let caller = Caller { recipient: position, locked_purpose: locked, ..Caller::default() };
         let key = fields.text("api-key");
         let certificate = fields.text("certificate");
         let token = fields.fields("jwt", "`jwt`");
@@ -115,7 +115,7 @@ fn read_token(
     words: &PackTerms<'_>,
     issuers: &Issuers,
     caller: Caller,
-) -> Option<Pattern> {
+) -> Option<TokenPattern> {
     let (document, at) = (fields.document(), fields.at());
     let issuer = fields.needed_text("issuer").and_then(|url| issuers.position(document, &url));
     let claims = fields.entries("claims");
@@ -144,7 +144,7 @@ fn read_token(
         let hint = format!("add `{claim} = \"sub\"`: the claim that says who it is");
         document.find(finding.label("says nothing about who it is").hint(hint), at);
     }
-    Some(Pattern { issuer: issuer?, claims, subject, controller, actor, caller })
+    Some(TokenPattern { issuer: issuer?, claims, subject, controller, actor, caller })
 }
 
 /// `subject-claim = "sub"` or `{ claim = "sub", namespace = "crm" }`.

@@ -16,7 +16,7 @@ use crate::decision::RecipientFacts;
 use crate::document::Fields;
 use crate::exchange::caller::Credentials;
 use crate::exchange::caller::token::Tokens;
-use crate::exchange::route::{Agreement, Recipient, Report};
+use crate::exchange::route::{Agreement, Recipient, WithheldReport};
 use crate::finding::Finding;
 use crate::vocabulary::Safeguard;
 
@@ -61,7 +61,11 @@ fn read(fields: &mut Fields<'_>, words: &PackTerms<'_>, names: &mut UniqueNames)
     let safeguards: Vec<_> = Safeguard::ALL.iter().map(|safeguard| (safeguard.name(), *safeguard)).collect();
     let safeguard = fields.choice("safeguard", &safeguards).unwrap_or(Safeguard::None);
     let suspended = fields.flag("suspended") == Some(true);
-    let reports = [("none", Report::None), ("counts", Report::Counts), ("paths", Report::Paths)];
+    let reports = [
+        ("none", WithheldReport::None),
+        ("counts", WithheldReport::Counts),
+        ("paths", WithheldReport::Paths),
+    ];
     let report = fields.choice("report", &reports).unwrap_or_default();
     let agreement = fields.fields("agreement", "`agreement`").map(read_agreement);
     let rate = fields.fields("rate", "`rate`").and_then(read_rate);

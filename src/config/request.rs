@@ -8,7 +8,7 @@ use super::terms::PackTerms;
 use crate::document::{At, Document, Fields, Item};
 use crate::exchange::cors::{self, Cors};
 use crate::exchange::request;
-use crate::exchange::route::Parameter;
+use crate::exchange::route::QueryParameter;
 use crate::finding::Finding;
 
 /// Names by which APIs let a caller select, rename, sort, filter, expand or compute fields: without case, signs at
@@ -128,7 +128,7 @@ pub(super) fn query(
     fields: &mut Fields<'_>,
     document: &Document<'_>,
     words: &PackTerms<'_>,
-) -> HashMap<String, Parameter> {
+) -> HashMap<String, QueryParameter> {
     let mut query = HashMap::new();
     for (name, item) in fields.entries("query") {
         if OVERRIDING.contains(&name.value.to_ascii_lowercase().as_str()) {
@@ -143,7 +143,12 @@ pub(super) fn query(
 }
 
 /// A category or a list of them for every value, or a table of the values that pass.
-fn parameter(document: &Document<'_>, words: &PackTerms<'_>, name: &At<&str>, item: &Item<'_>) -> Parameter {
+fn parameter(
+    document: &Document<'_>,
+    words: &PackTerms<'_>,
+    name: &At<&str>,
+    item: &Item<'_>,
+) -> QueryParameter {
     if !item.is_table() {
         if chooses(name.value) {
             let finding = Finding::warning(
@@ -160,7 +165,7 @@ fn parameter(document: &Document<'_>, words: &PackTerms<'_>, name: &At<&str>, it
             );
             document.find(finding.label("passes with any value").hint(hint), name.at.clone());
         }
-        return Parameter::Any(words.categories(document, item));
+        return QueryParameter::Any(words.categories(document, item));
     }
     let mut listed = HashMap::new();
     if let Some(mut table) = item.fields("a parameter") {
@@ -177,7 +182,7 @@ fn parameter(document: &Document<'_>, words: &PackTerms<'_>, name: &At<&str>, it
         }
         table.end();
     }
-    Parameter::Listed(listed)
+    QueryParameter::Listed(listed)
 }
 
 /// Reads `request-headers`.

@@ -14,13 +14,13 @@ use super::request;
 use super::section::{ConfiguredUpstreams, UniqueNames};
 use super::terms::PackTerms;
 use crate::document::{At, Document, Fields};
-use crate::exchange::cause::Warnings;
 use crate::exchange::cors::Cors;
 use crate::exchange::media_type::MediaTypes;
 use crate::exchange::response;
 use crate::exchange::route::{
-    self, Field, Recipient, Route, Routes, Scrubbing, UnknownSubject, Unroutable, Withheld,
+    self, MappedField, OnWithheld, Recipient, Route, Routes, Scrubbing, UnknownSubject, Unroutable,
 };
+use crate::exchange::upstream_fault::Warnings;
 use crate::finding::Finding;
 use crate::scrub::{
     DuplicateKeys, Framing, Limits, Mapping, PathFault, Plan, RecordMapping, Redaction, RemovedAs,
@@ -171,15 +171,15 @@ impl<'r, 'd> RouteReader<'r, 'd> {
             name,
             upstream: Arc::clone(&upstream.name),
             upstream_is_backup: upstream.backup,
-            upstream_idle: upstream.idle_timeout,
-            upstream_body: upstream.body_timeout,
+            upstream_idle_timeout: upstream.idle_timeout,
+            upstream_body_timeout: upstream.body_timeout,
             pack,
             methods,
             pattern: pattern?.value.to_owned(),
             purposes,
             operation,
             scrubbing,
-            unread,
+            path_mapping: unread,
             media_types,
             query,
             hide_existence,
@@ -340,8 +340,8 @@ impl<'r, 'd> RouteReader<'r, 'd> {
             find_spelled_controller(&sets);
         }
         let max_body = self.fields.size("max-deny-body").unwrap_or(MAX_DENY_BODY);
-        let withheld = [("strip", Withheld::Strip), ("deny", Withheld::Deny { max_body })];
-        let withheld = self.fields.choice("withheld", &withheld).unwrap_or(Withheld::Strip);
+        let withheld = [("strip", OnWithheld::Strip), ("deny", OnWithheld::Deny { max_body })];
+        let withheld = self.fields.choice("withheld", &withheld).unwrap_or(OnWithheld::Strip);
         let mut limits = Limits::default();
         limits.record = self.fields.size("max-record").unwrap_or(limits.record);
         if let Some(name) = name.filter(|_| personal) {
@@ -351,7 +351,8 @@ impl<'r, 'd> RouteReader<'r, 'd> {
             Audience { purposes, ..self.audience }.warn(&sets);
         }
         let places: Vec<PathPlace<'d>> = sets.into_iter().flat_map(|set| set.places).collect();
-        let known: Vec<String> = route::parameters(pattern).map(|name| format!("{{{name}}}")).collect();
+        let known: Vec<String> =
+            route::pattern_parameters(pattern).map(|name| format!("{{{name}}}")).collect();
         for place in places.iter().filter(|place| place.path.starts_with('{') && !known.contains(&place.path))
         {
             let finding = Finding::warning(
@@ -518,14 +519,14 @@ fn find_spelled_controller(sets: &[LocatedMapping<'_>]) {
 }
 
 /// The fields of a record set with their paths from the document on.
-fn mapped(set: &RecordMapping, sets: &[RecordMapping]) -> impl Iterator<Item = Field> {
+fn mapped(set: &RecordMapping, sets: &[RecordMapping]) -> impl Iterator<Item = MappedField> {
     set.fields.iter().map(|field| {
         let path = match field.path.strip_prefix('@') {
             Some(within) => format!("{}{within}", set.path),
             None => field.path.clone(),
         };
         let without_subject = set.is_without_subject(&field.path, sets);
-        Field { path, categories: field.categories.clone(), without_subject }
+        MappedField { path, categories: field.categories.clone(), without_subject }
     })
 }
 

@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Places by holder. A holder without a place has no entry, so there are never more entries than places.
 #[derive(Debug)]
-pub struct Places<K> {
+pub struct ConcurrencyLimit<K> {
     all: Arc<Semaphore>,
     max_each: usize,
     held: Mutex<HashMap<K, usize>>,
@@ -17,45 +17,45 @@ pub struct Places<K> {
 
 /// Why there is no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Full {
+pub enum LimitReached {
     /// All places are taken.
-    All,
+    Total,
     /// The holder has as many as one may have.
-    Own,
+    PerHolder,
 }
 
-impl<K: Clone + Eq + Hash> Places<K> {
+impl<K: Clone + Eq + Hash> ConcurrencyLimit<K> {
     /// `max` places together, `max_each` for one holder.
-    pub fn new(max: usize, max_each: usize) -> Arc<Places<K>> {
+    pub fn new(max: usize, max_each: usize) -> Arc<ConcurrencyLimit<K>> {
         let all = Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS)));
-        Arc::new(Places { all, max_each, held: Mutex::default() })
+        Arc::new(ConcurrencyLimit { all, max_each, held: Mutex::default() })
     }
 
     /// Takes a place for a holder, without waiting.
     ///
     /// # Errors
     /// [`Full`] where there is none.
-    pub fn take(self: &Arc<Self>, holder: &K) -> Result<Place<K>, Full> {
-        let permit = Arc::clone(&self.all).try_acquire_owned().map_err(|_| Full::All)?;
+    pub fn acquire(self: &Arc<Self>, holder: &K) -> Result<ConcurrencyPermit<K>, LimitReached> {
+        let permit = Arc::clone(&self.all).try_acquire_owned().map_err(|_| LimitReached::Total)?;
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let own = held.get(holder).copied().unwrap_or(0);
         if own >= self.max_each {
-            return Err(Full::Own);
+            return Err(LimitReached::PerHolder);
         }
         held.insert(holder.clone(), own + 1);
-        Ok(Place { _permit: permit, places: Arc::clone(self), holder: holder.clone() })
+        Ok(ConcurrencyPermit { _permit: permit, places: Arc::clone(self), holder: holder.clone() })
     }
 }
 
 /// A place that is given back when this is dropped.
 #[derive(Debug)]
-pub struct Place<K: Eq + Hash> {
+pub struct ConcurrencyPermit<K: Eq + Hash> {
     _permit: OwnedSemaphorePermit,
-    places: Arc<Places<K>>,
+    places: Arc<ConcurrencyLimit<K>>,
     holder: K,
 }
 
-impl<K: Eq + Hash> Drop for Place<K> {
+impl<K: Eq + Hash> Drop for ConcurrencyPermit<K> {
     fn drop(&mut self) {
         let mut held = self.places.held.lock().unwrap_or_else(PoisonError::into_inner);
         match held.get_mut(&self.holder) {
@@ -72,15 +72,15 @@ mod tests {
 
     #[test]
     fn nobody_takes_all_places_and_all_of_them_come_back() {
-        let places = Places::new(3, 2);
-        let own: Vec<_> = (0..2).map(|_| places.take(&"a").unwrap()).collect();
-        assert_eq!(places.take(&"a").unwrap_err(), Full::Own);
-        let other = places.take(&"b").unwrap();
-        assert_eq!(places.take(&"c").unwrap_err(), Full::All);
+        let places = ConcurrencyLimit::new(3, 2);
+        let own: Vec<_> = (0..2).map(|_| places.acquire(&"a").unwrap()).collect();
+        assert_eq!(places.acquire(&"a").unwrap_err(), LimitReached::PerHolder);
+        let other = places.acquire(&"b").unwrap();
+        assert_eq!(places.acquire(&"c").unwrap_err(), LimitReached::Total);
         drop(other);
-        let _third = places.take(&"c").unwrap();
+        let _third = places.acquire(&"c").unwrap();
         drop(own);
         assert_eq!(places.held.lock().unwrap().len(), 1, "only those that hold one are remembered");
-        let _again = (places.take(&"a").unwrap(), places.take(&"a").unwrap());
+        let _again = (places.acquire(&"a").unwrap(), places.acquire(&"a").unwrap());
     }
 }

@@ -118,7 +118,8 @@ impl CrossOrigin {
     pub(crate) fn of(routes: &Routes, parts: &Parts) -> Option<CrossOrigin> {
         let asked = if is_preflight(parts) { asked_method(parts) } else { None };
         let origin = origin(parts);
-        let route = routes.sharing(parts.uri.path(), asked.as_ref().unwrap_or(&parts.method), origin)?;
+        let route =
+            routes.cross_origin_route(parts.uri.path(), asked.as_ref().unwrap_or(&parts.method), origin)?;
         let cors = route.cors.as_ref()?;
         let origin = origin.filter(|origin| cors.lists(origin)).cloned();
         Some(CrossOrigin { route: Arc::clone(route), origin })

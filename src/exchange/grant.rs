@@ -9,17 +9,17 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 use prometheus::IntCounter;
 
-use super::{Gatehouse, Refusal, Snapshot};
+use super::{Refusal, SharedState, Snapshot};
 use crate::access_log::AccessLogLine;
 use crate::decision::{Admitted, ClassId, Decisions};
 use crate::disclosure::{DisclosedCategory, Entry, LogError, Outcome, Window};
 use crate::exchange::caller::Identity;
-use crate::exchange::cause::{Cause, Cut};
-use crate::exchange::concurrency::Place;
-use crate::exchange::pages::purposes::Withheld;
-use crate::exchange::record_policy::{Judgement, Terms};
-use crate::exchange::route::{Report, Route, Scrubbing};
-use crate::exchange::window::{Released, Tally};
+use crate::exchange::concurrency::ConcurrencyPermit;
+use crate::exchange::ledger_policy::{LedgerPolicy, RouteTerms};
+use crate::exchange::pages::purposes::WithheldCounts;
+use crate::exchange::route::{Route, Scrubbing, WithheldReport};
+use crate::exchange::upstream_fault::{ResponseError, UpstreamFault};
+use crate::exchange::window::{ReleaseCount, WindowSummary};
 use crate::keys::Fingerprint;
 use crate::ledger::Epoch;
 use crate::log_limit::LogLimit;
@@ -30,25 +30,25 @@ pub(crate) const WITHHELD: HeaderName = HeaderName::from_static("data-purpose-wi
 
 /// The case that an exchange rests on.
 #[derive(Debug)]
-pub(crate) struct Citation {
+pub(crate) struct CitedCase {
     pub(crate) id: Arc<str>,
     /// Changes of the case concern the answer like those of somebody in it.
     pub(crate) fingerprint: Fingerprint,
 }
 
 /// One admitted exchange whose answer is on its way.
-pub struct Release {
-    gatehouse: Arc<Gatehouse>,
+pub struct Grant {
+    gatehouse: Arc<SharedState>,
     route: Arc<Route>,
     recipient: Arc<str>,
     purpose: Arc<str>,
     decisions: Arc<Decisions>,
     admitted: Arc<Admitted>,
-    case: Option<Citation>,
+    case: Option<CitedCase>,
     /// Taken by whoever closes the exchange.
     entry: Mutex<Option<Entry>>,
     /// One of the exchanges that may be under way.
-    _place: Place<Arc<str>>,
+    _place: ConcurrencyPermit<Arc<str>>,
     began: Instant,
     /// Who the recipient is, where its credential says so.
     identity: Identity,
@@ -59,8 +59,8 @@ pub struct Release {
     /// Of an answer that may have no end: what it began under, as a reload ends it.
     follows: Option<Arc<Snapshot>>,
     /// What the recipient is told in the trailer, and the account that it is told from.
-    report: Report,
-    withheld: Mutex<Withheld>,
+    report: WithheldReport,
+    withheld: Mutex<WithheldCounts>,
     /// Nanoseconds spent waiting for the upstream.
     waited: AtomicU64,
     /// Bytes that have left.
@@ -70,34 +70,34 @@ pub struct Release {
     bytes_out: IntCounter,
 }
 
-impl std::fmt::Debug for Release {
+impl std::fmt::Debug for Grant {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Release").field("route", &self.route.name).finish_non_exhaustive()
     }
 }
 
-impl Release {
+impl Grant {
     #[allow(clippy::too_many_arguments)] // Each is a fact of the exchange, handed over once.
     pub(crate) fn new(
-        gatehouse: Arc<Gatehouse>,
+        gatehouse: Arc<SharedState>,
         route: Arc<Route>,
         recipient: Arc<str>,
         purpose: Arc<str>,
         decisions: Arc<Decisions>,
         admitted: Arc<Admitted>,
-        case: Option<Citation>,
+        case: Option<CitedCase>,
         entry: Entry,
-        place: Place<Arc<str>>,
+        place: ConcurrencyPermit<Arc<str>>,
         began: Instant,
         identity: Identity,
         ends: Option<(Timestamp, Refusal)>,
-        report: Report,
+        report: WithheldReport,
         follows: Option<Arc<Snapshot>>,
-    ) -> Release {
+    ) -> Grant {
         let named = gatehouse.ledger.fingerprints().recipient(&recipient);
         let bytes = |direction| gatehouse.metrics.body_bytes.with_label_values(&[&*route.name, direction]);
         let (bytes_in, bytes_out) = (bytes("in"), bytes("out"));
-        Release {
+        Grant {
             gatehouse,
             route,
             recipient,
@@ -113,7 +113,7 @@ impl Release {
             report,
             named,
             follows,
-            withheld: Mutex::new(Withheld::default()),
+            withheld: Mutex::new(WithheldCounts::default()),
             waited: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             bytes_in,
@@ -122,19 +122,19 @@ impl Release {
     }
 
     /// Who judges the next chunk. `None` on a route that is not personal.
-    pub(crate) fn judgement(&self, now: Timestamp) -> Option<Judgement<'_>> {
+    pub(crate) fn judgement(&self, now: Timestamp) -> Option<LedgerPolicy<'_>> {
         let scrubbing = self.route.scrubbing.as_ref()?;
         let ledger = &self.gatehouse.ledger;
         // Asked for each chunk: a case can end while its answer is on its way.
         let case = self.case.as_ref().and_then(|cited| ledger.case(&cited.id));
         let case = case.filter(|case| case.is_in_force(now));
-        let terms = Terms { unknown_subject: scrubbing.unknown_subject, personal: &scrubbing.personal };
-        Some(Judgement::new(ledger, &self.admitted, &self.identity, terms, case, now))
+        let terms = RouteTerms { unknown_subject: scrubbing.unknown_subject, personal: &scrubbing.personal };
+        Some(LedgerPolicy::new(ledger, &self.admitted, &self.identity, terms, case, now))
     }
 
     /// Longest wait for the next chunk of the upstream's body.
     pub(crate) fn upstream_idle(&self) -> Duration {
-        self.route.upstream_idle
+        self.route.upstream_idle_timeout
     }
 
     /// Bytes of one record that are held until it is whole, at most.
@@ -154,8 +154,13 @@ impl Release {
 
     /// Runs `leave` unless somebody in this account has withdrawn, objected or the like since, or a
     /// consent or the cited case has ended by itself; no such change is acknowledged while it runs.
-    pub(crate) fn hand_out<T>(&self, since: Epoch, tally: &Tally, leave: impl FnOnce() -> T) -> Option<T> {
-        if tally.ask_again.is_some_and(|end| end <= Timestamp::now()) {
+    pub(crate) fn hand_out<T>(
+        &self,
+        since: Epoch,
+        tally: &WindowSummary,
+        leave: impl FnOnce() -> T,
+    ) -> Option<T> {
+        if tally.valid_until.is_some_and(|end| end <= Timestamp::now()) {
             return None;
         }
         let case = self.case.iter().map(|case| &case.fingerprint);
@@ -182,7 +187,7 @@ impl Release {
     }
 
     /// Whether something of a subject was withheld that a rule could have released.
-    pub(crate) fn withholds(&self, tally: &Tally) -> bool {
+    pub(crate) fn withholds(&self, tally: &WindowSummary) -> bool {
         tally.released.iter().any(|released| {
             let class = u16::try_from(released.class).map(ClassId).ok();
             class.is_some_and(|class| self.admitted.withholds(class, released.release.form))
@@ -196,7 +201,7 @@ impl Release {
 
     /// Whether the answer ends in a trailer.
     pub(crate) fn reports(&self) -> bool {
-        self.report != Report::None
+        self.report != WithheldReport::None
     }
 
     /// The trailer that says how much was withheld.
@@ -211,11 +216,11 @@ impl Release {
     /// # Errors
     /// [`Cause::BodyTimeout`] where it was waited for too long, all together. What may have no end has this bound as
     /// little.
-    pub(crate) fn waited(&self, time: Duration) -> Result<(), Cause> {
+    pub(crate) fn waited(&self, time: Duration) -> Result<(), UpstreamFault> {
         let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let all = self.waited.fetch_add(time, Ordering::Relaxed).saturating_add(time);
-        let is_too_long = !self.is_endless() && Duration::from_nanos(all) > self.route.upstream_body;
-        if is_too_long { Err(Cause::BodyTimeout) } else { Ok(()) }
+        let is_too_long = !self.is_endless() && Duration::from_nanos(all) > self.route.upstream_body_timeout;
+        if is_too_long { Err(UpstreamFault::BodyTimeout) } else { Ok(()) }
     }
 
     pub(crate) fn received(&self, bytes: usize) {
@@ -228,7 +233,7 @@ impl Release {
     }
 
     /// Puts a window on the disclosure log; returns when it is as durable as configured.
-    pub(crate) async fn record(&self, tally: &Tally) -> Result<(), Refusal> {
+    pub(crate) async fn record(&self, tally: &WindowSummary) -> Result<(), Refusal> {
         let began = Instant::now();
         let appended = self.append(tally);
         let recorded = match appended {
@@ -240,15 +245,18 @@ impl Release {
     }
 
     /// Hands a window's record to the log.
-    fn append(&self, tally: &Tally) -> Option<impl Future<Output = Result<(), LogError>> + Send + use<>> {
+    fn append(
+        &self,
+        tally: &WindowSummary,
+    ) -> Option<impl Future<Output = Result<(), LogError>> + Send + use<>> {
         self.count(tally);
-        let people = tally.people();
+        let people = tally.distinct_subjects();
         let window = Window {
             position: self.gatehouse.ledger.position(),
             records: tally.records,
             withheld_records: tally.withheld_records,
             categories: self.categories(tally),
-            withheld_subjects: tally.untouched(&people),
+            withheld_subjects: tally.withheld_subjects(&people),
             subjects: people,
         };
         let entry = self.entry.lock().unwrap_or_else(PoisonError::into_inner);
@@ -261,7 +269,7 @@ impl Release {
     }
 
     /// The answer was cut while it was leaving.
-    pub(crate) fn abort(&self, cut: Cut) {
+    pub(crate) fn abort(&self, cut: ResponseError) {
         static CUT: LogLimit = LogLimit::new();
         match cut.cause {
             Some(cause) => self.route.warn(cause, self.decision().as_deref()),
@@ -318,7 +326,7 @@ impl Release {
         self.entry.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    fn count(&self, tally: &Tally) {
+    fn count(&self, tally: &WindowSummary) {
         let metrics = &self.gatehouse.metrics;
         let (route, purpose) = (&*self.route.name, &*self.purpose);
         let records = |outcome| metrics.records.with_label_values(&[route, purpose, outcome]);
@@ -350,7 +358,7 @@ impl Release {
     }
 
     /// Takes down what the trailer will say of what has left.
-    pub(crate) fn report(&self, tally: &Tally) {
+    pub(crate) fn report(&self, tally: &WindowSummary) {
         if !self.reports() {
             return;
         }
@@ -361,7 +369,7 @@ impl Release {
         }
     }
 
-    fn categories(&self, tally: &Tally) -> Vec<DisclosedCategory<'_>> {
+    fn categories(&self, tally: &WindowSummary) -> Vec<DisclosedCategory<'_>> {
         let mut left: Vec<DisclosedCategory<'_>> = Vec::with_capacity(tally.released.len());
         self.for_each_release(tally, |category, release, fields| {
             let category = category.unwrap_or(DisclosedCategory::UNCLASSIFIED);
@@ -390,12 +398,12 @@ impl Release {
     /// Each category of each class with each release it met; `None` for what nothing classifies.
     fn for_each_release<'s>(
         &'s self,
-        tally: &Tally,
+        tally: &WindowSummary,
         mut visit: impl FnMut(Option<&'s str>, &crate::decision::Release, u64),
     ) {
         let Some(scrubbing) = &self.route.scrubbing else { return };
         let vocabulary = self.decisions.pack().vocabulary();
-        for Released { class, release, fields } in &tally.released {
+        for ReleaseCount { class, release, fields } in &tally.released {
             let Some(categories) = scrubbing.classes.sets().get(*class) else { continue };
             if categories.is_empty() {
                 visit(None, release, *fields);
@@ -407,7 +415,7 @@ impl Release {
     }
 }
 
-impl Drop for Release {
+impl Drop for Grant {
     fn drop(&mut self) {
         self.finish("aborted", Outcome::Aborted);
     }

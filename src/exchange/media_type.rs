@@ -6,7 +6,7 @@
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue};
 
-use crate::exchange::cause::Cause;
+use crate::exchange::upstream_fault::UpstreamFault;
 use crate::scrub::Framing;
 
 /// Media types of JSON under which an answer leaves.
@@ -127,16 +127,16 @@ impl MediaType {
     ///
     /// # Errors
     /// The [`Cause`] for which such an answer cannot be scrubbed.
-    pub fn read(headers: &HeaderMap, route: &MediaTypes) -> Result<MediaType, Cause> {
+    pub fn read(headers: &HeaderMap, route: &MediaTypes) -> Result<MediaType, UpstreamFault> {
         let mut values = headers.get_all(CONTENT_TYPE).iter();
         let value = match (values.next(), values.next()) {
-            (Some(value), None) => value.to_str().map_err(|_| Cause::MediaType(None))?,
-            (Some(_), Some(_)) => return Err(Cause::TwoMediaTypes),
+            (Some(value), None) => value.to_str().map_err(|_| UpstreamFault::MediaType(None))?,
+            (Some(_), Some(_)) => return Err(UpstreamFault::TwoMediaTypes),
             (None, _) => "",
         };
         // A comma is two values in one field.
         if value.contains(',') {
-            return Err(Cause::TwoMediaTypes);
+            return Err(UpstreamFault::TwoMediaTypes);
         }
         let mut parts = value.split(';').map(str::trim);
         let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
@@ -154,7 +154,7 @@ impl MediaType {
                     "utf-8" | "utf8" => media_type.says_utf8 = true,
                     // A part of UTF-8; whatever else the body has is no UTF-8, or is it after all.
                     "us-ascii" | "ascii" => {}
-                    _ => return Err(Cause::Charset),
+                    _ => return Err(UpstreamFault::Charset),
                 },
                 // What Kubernetes calls an object a line.
                 "stream" => watched = value.eq_ignore_ascii_case("watch"),
@@ -166,8 +166,8 @@ impl MediaType {
             (None, Some(framing)) => framing,
             (Some(Framing::Document), None) if watched => Framing::Lines,
             (Some(framing), _) => framing,
-            (None, None) if essence.is_empty() => return Err(Cause::NoMediaType),
-            (None, None) => return Err(Cause::MediaType(media_type.name)),
+            (None, None) if essence.is_empty() => return Err(UpstreamFault::NoMediaType),
+            (None, None) => return Err(UpstreamFault::MediaType(media_type.name)),
         };
         Ok(media_type)
     }
@@ -223,7 +223,7 @@ mod tests {
     }
 
     /// How it is framed, and as what it leaves.
-    fn read(value: &str, route: &MediaTypes) -> Result<(Framing, String), Cause> {
+    fn read(value: &str, route: &MediaTypes) -> Result<(Framing, String), UpstreamFault> {
         let read = MediaType::read(&headers(&[value]), route)?;
         Ok((read.framing, read.value(route).unwrap().to_str().unwrap().to_owned()))
     }
@@ -286,20 +286,20 @@ mod tests {
     fn what_is_no_json_has_a_cause() {
         let none = MediaTypes::default();
         for (value, cause) in [
-            ("text/csv", Cause::MediaType(Some("text/csv"))),
-            ("text/x-ndjson", Cause::MediaType(Some("text/x-ndjson"))),
-            ("application/json-sequence", Cause::MediaType(None)),
-            ("jane@example.org", Cause::MediaType(None)),
-            ("application/json; charset=utf-16", Cause::Charset),
-            ("text/event-stream; charset=latin1", Cause::Charset),
-            ("application/json, text/html", Cause::TwoMediaTypes),
-            ("", Cause::NoMediaType),
+            ("text/csv", UpstreamFault::MediaType(Some("text/csv"))),
+            ("text/x-ndjson", UpstreamFault::MediaType(Some("text/x-ndjson"))),
+            ("application/json-sequence", UpstreamFault::MediaType(None)),
+            ("jane@example.org", UpstreamFault::MediaType(None)),
+            ("application/json; charset=utf-16", UpstreamFault::Charset),
+            ("text/event-stream; charset=latin1", UpstreamFault::Charset),
+            ("application/json, text/html", UpstreamFault::TwoMediaTypes),
+            ("", UpstreamFault::NoMediaType),
         ] {
             assert_eq!(read(value, &none), Err(cause), "{value}");
         }
-        assert_eq!(MediaType::read(&HeaderMap::new(), &none), Err(Cause::NoMediaType));
+        assert_eq!(MediaType::read(&HeaderMap::new(), &none), Err(UpstreamFault::NoMediaType));
         let two = headers(&["application/json", "application/json"]);
-        assert_eq!(MediaType::read(&two, &none), Err(Cause::TwoMediaTypes));
+        assert_eq!(MediaType::read(&two, &none), Err(UpstreamFault::TwoMediaTypes));
     }
 
     #[test]
@@ -316,7 +316,7 @@ mod tests {
             assert_eq!(read(value, &lines), Ok((framing, leaves.to_owned())), "{value}");
         }
         assert_eq!(MediaType::read(&HeaderMap::new(), &lines).map(|read| read.framing), Ok(Framing::Lines));
-        assert_eq!(read("text/plain; charset=latin1", &lines), Err(Cause::Charset));
+        assert_eq!(read("text/plain; charset=latin1", &lines), Err(UpstreamFault::Charset));
     }
 
     #[test]

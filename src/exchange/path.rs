@@ -11,7 +11,7 @@ pub const MAX_TARGET: usize = 8 * 1024;
 
 /// Why a path is not accepted. It names one character at most, never what stands around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PathFault {
+pub enum PathError {
     /// It does not begin with a slash.
     Relative,
     /// It has an empty segment, `.` or `..`.
@@ -28,32 +28,32 @@ pub enum PathFault {
     Forbidden(u8),
 }
 
-impl Display for PathFault {
+impl Display for PathError {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            PathFault::Relative => write!(f, "a path begins with `/`"),
-            PathFault::Segment => write!(f, "a path has no empty segment and none that is `.` or `..`"),
-            PathFault::Digits => write!(f, "two hexadecimal digits follow each `%` of a path"),
-            PathFault::Raw(byte) => {
-                write!(f, "{} cannot stand in a path as it is: write `%{byte:02X}`", Named(*byte))
+            PathError::Relative => write!(f, "a path begins with `/`"),
+            PathError::Segment => write!(f, "a path has no empty segment and none that is `.` or `..`"),
+            PathError::Digits => write!(f, "two hexadecimal digits follow each `%` of a path"),
+            PathError::Raw(byte) => {
+                write!(f, "{} cannot stand in a path as it is: write `%{byte:02X}`", DisplayByte(*byte))
             }
-            PathFault::Encoded(byte) => {
+            PathError::Encoded(byte) => {
                 write!(f, "`%{byte:02X}` is a second spelling in a path: write `{}`", char::from(*byte))
             }
-            PathFault::LowerCase(byte) => {
+            PathError::LowerCase(byte) => {
                 write!(f, "`%{byte:02x}` is a second spelling in a path: write `%{byte:02X}`")
             }
-            PathFault::Forbidden(byte) => {
-                write!(f, "{} cannot stand in a path, neither raw nor percent-encoded", Named(*byte))
+            PathError::Forbidden(byte) => {
+                write!(f, "{} cannot stand in a path, neither raw nor percent-encoded", DisplayByte(*byte))
             }
         }
     }
 }
 
 /// A byte as it is named to the caller.
-struct Named(u8);
+struct DisplayByte(u8);
 
-impl Display for Named {
+impl Display for DisplayByte {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         if self.0.is_ascii_graphic() {
             write!(f, "`{}`", char::from(self.0))
@@ -66,16 +66,16 @@ impl Display for Named {
 /// Checks that a path is spelled in the one accepted way.
 ///
 /// # Errors
-/// [`PathFault`] for dot segments, empty segments, parameters (`;`), backslashes, bytes outside ASCII,
+/// [`PathError`] for dot segments, empty segments, parameters (`;`), backslashes, bytes outside ASCII,
 /// bad percent-encoding, and percent-encoding of what may stand raw or hides a separator or a control character.
-pub fn screen(path: &str) -> Result<(), PathFault> {
-    let segments = path.strip_prefix('/').ok_or(PathFault::Relative)?;
+pub fn screen(path: &str) -> Result<(), PathError> {
+    let segments = path.strip_prefix('/').ok_or(PathError::Relative)?;
     if !segments.is_empty() {
         let mut rest = segments.split('/').peekable();
         while let Some(segment) = rest.next() {
             let last = rest.peek().is_none();
             if segment == "." || segment == ".." || (segment.is_empty() && !last) {
-                return Err(PathFault::Segment);
+                return Err(PathError::Segment);
             }
         }
     }
@@ -83,13 +83,13 @@ pub fn screen(path: &str) -> Result<(), PathFault> {
     while let Some(byte) = bytes.next() {
         match byte {
             b'%' => {
-                let (high, low) = bytes.next().zip(bytes.next()).ok_or(PathFault::Digits)?;
+                let (high, low) = bytes.next().zip(bytes.next()).ok_or(PathError::Digits)?;
                 screen_encoded(high, low)?;
             }
             b'/' => {}
-            _ if is_forbidden(byte) => return Err(PathFault::Forbidden(byte)),
+            _ if is_forbidden(byte) => return Err(PathError::Forbidden(byte)),
             _ if is_segment_byte(byte) => {}
-            _ => return Err(PathFault::Raw(byte)),
+            _ => return Err(PathError::Raw(byte)),
         }
     }
     Ok(())
@@ -98,8 +98,8 @@ pub fn screen(path: &str) -> Result<(), PathFault> {
 /// Checks that a route's pattern has paths that [`screen`] accepts.
 ///
 /// # Errors
-/// The [`PathFault`] of what stands outside its `{parameters}`.
-pub fn screen_pattern(pattern: &str) -> Result<(), PathFault> {
+/// The [`PathError`] of what stands outside its `{parameters}`.
+pub fn screen_pattern(pattern: &str) -> Result<(), PathError> {
     let mut path = String::with_capacity(pattern.len());
     let mut rest = pattern;
     while let Some((before, after)) = rest.split_once('{') {
@@ -116,17 +116,17 @@ pub fn meaning(segment: &str) -> Option<String> {
     percent_encoding::percent_decode_str(segment).decode_utf8().ok().map(std::borrow::Cow::into_owned)
 }
 
-fn screen_encoded(high: u8, low: u8) -> Result<(), PathFault> {
-    let digits = hex(high).zip(hex(low)).ok_or(PathFault::Digits)?;
+fn screen_encoded(high: u8, low: u8) -> Result<(), PathError> {
+    let digits = hex(high).zip(hex(low)).ok_or(PathError::Digits)?;
     let byte = digits.0 << 4 | digits.1;
     if is_forbidden(byte) {
-        return Err(PathFault::Forbidden(byte));
+        return Err(PathError::Forbidden(byte));
     }
     if is_segment_byte(byte) {
-        return Err(PathFault::Encoded(byte));
+        return Err(PathError::Encoded(byte));
     }
     if high.is_ascii_lowercase() || low.is_ascii_lowercase() {
-        return Err(PathFault::LowerCase(byte));
+        return Err(PathError::LowerCase(byte));
     }
     Ok(())
 }
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn every_other_spelling_is_refused_with_what_is_wrong() {
-        use PathFault::*;
+        use PathError::*;
         for (path, fault) in [
             ("", Relative),
             ("*", Relative),
@@ -232,12 +232,12 @@ mod tests {
 
     #[test]
     fn a_fault_says_how_to_write_it() {
-        assert_eq!(PathFault::Encoded(b':').to_string(), "`%3A` is a second spelling in a path: write `:`");
+        assert_eq!(PathError::Encoded(b':').to_string(), "`%3A` is a second spelling in a path: write `:`");
         assert_eq!(
-            PathFault::LowerCase(0xc3).to_string(),
+            PathError::LowerCase(0xc3).to_string(),
             "`%c3` is a second spelling in a path: write `%C3`"
         );
-        assert_eq!(PathFault::Raw(b'[').to_string(), "`[` cannot stand in a path as it is: write `%5B`");
+        assert_eq!(PathError::Raw(b'[').to_string(), "`[` cannot stand in a path as it is: write `%5B`");
     }
 
     #[test]
@@ -246,15 +246,15 @@ mod tests {
             assert_eq!(screen_pattern(pattern), Ok(()), "{pattern}");
         }
         for (pattern, fault) in [
-            ("/v1/customers%3Asearch", PathFault::Encoded(b':')),
-            ("/caf%c3%a9/{x}", PathFault::LowerCase(0xc3)),
-            ("/café", PathFault::Raw(0xc3)),
-            ("/a//{b}", PathFault::Segment),
-            ("/a/../{b}", PathFault::Segment),
-            ("/a/{b};v=1", PathFault::Forbidden(b';')),
-            ("/a{{b}}", PathFault::Raw(b'}')),
-            ("/a?b={c}", PathFault::Raw(b'?')),
-            ("a", PathFault::Relative),
+            ("/v1/customers%3Asearch", PathError::Encoded(b':')),
+            ("/caf%c3%a9/{x}", PathError::LowerCase(0xc3)),
+            ("/café", PathError::Raw(0xc3)),
+            ("/a//{b}", PathError::Segment),
+            ("/a/../{b}", PathError::Segment),
+            ("/a/{b};v=1", PathError::Forbidden(b';')),
+            ("/a{{b}}", PathError::Raw(b'}')),
+            ("/a?b={c}", PathError::Raw(b'?')),
+            ("a", PathError::Relative),
         ] {
             assert_eq!(screen_pattern(pattern), Err(fault), "{pattern}");
         }

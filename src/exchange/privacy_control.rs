@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName};
 use jiff::Timestamp;
 
 use super::pages::opt_out;
-use super::{Gatehouse, Refusal};
+use super::{Refusal, SharedState};
 use crate::decision::Decisions;
 use crate::exchange::caller::Identity;
 
@@ -22,10 +22,10 @@ const CHANNEL: &str = "Sec-GPC";
 ///
 /// # Errors
 /// [`Refusal::LedgerUnavailable`]: what the person said cannot be kept.
-pub(crate) async fn heed(
+pub(crate) async fn record_signal(
     identity: &Identity,
     decisions: &Decisions,
-    gatehouse: &Gatehouse,
+    gatehouse: &SharedState,
 ) -> Result<(), Refusal> {
     let Some(subject) = identity.subject.as_ref() else { return Ok(()) };
     if !decisions.pack().manifest().switches.global_privacy_control {
@@ -33,7 +33,7 @@ pub(crate) async fn heed(
     }
     let ledger = &gatehouse.ledger;
     let marketing = opt_out::purpose(ledger)?;
-    if opt_out::stands(ledger, marketing, subject) {
+    if opt_out::has_objected(ledger, marketing, subject) {
         return Ok(());
     }
     let overridden = ledger.has_overridden_signal(subject, marketing, CHANNEL, Timestamp::now()).await;
@@ -41,7 +41,7 @@ pub(crate) async fn heed(
         return Ok(());
     }
     // The person is known by a token, whose recipient has a rate of its own.
-    opt_out::object(gatehouse, subject.clone(), OBJECTION, || Ok(())).await
+    opt_out::record_objection(gatehouse, subject.clone(), OBJECTION, || Ok(())).await
 }
 
 /// The field is there once and holds `1`; anything else is no signal.

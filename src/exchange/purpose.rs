@@ -9,7 +9,7 @@ use crate::exchange::Refusal;
 const MAX_VALUE: usize = 256;
 
 /// Names that browsers use for prefetch and that are never read as a purpose.
-pub const LOOK_ALIKES: [HeaderName; 3] = [
+pub const PREFETCH_HEADERS: [HeaderName; 3] = [
     HeaderName::from_static("purpose"),
     HeaderName::from_static("x-purpose"),
     HeaderName::from_static("sec-purpose"),

@@ -16,7 +16,7 @@ use http_body::Body;
 
 use super::{Peer, Refusal, Rejection, path};
 use crate::exchange::caller::CREDENTIAL_HEADERS;
-use crate::exchange::purpose::LOOK_ALIKES;
+use crate::exchange::purpose::PREFETCH_HEADERS;
 
 /// Most header fields of a request.
 pub const MAX_FIELDS: usize = 64;
@@ -294,7 +294,7 @@ pub fn never_forwarded(name: &HeaderName, purpose_header: &HeaderName) -> Option
         Some("it frames or addresses the message, which the gateway does anew")
     } else if CREDENTIAL_HEADERS.contains(name) {
         Some("it carries the recipient's credential for the gateway")
-    } else if name == purpose_header || LOOK_ALIKES.contains(name) || is_purpose(text) {
+    } else if name == purpose_header || PREFETCH_HEADERS.contains(name) || is_purpose(text) {
         Some("it states a purpose: `forward-purpose = true` hands on the accepted one")
     } else if OVERRIDES.contains(name) {
         Some("an origin that heeds it does something else than what was decided about")
@@ -324,12 +324,12 @@ pub fn forwarded(parts: &Parts, listed: &[HeaderName], purpose_header: &HeaderNa
     }
     forwarded.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     forwarded.insert(VIA, via(parts.version));
-    introduce(parts, &mut forwarded);
+    add_forwarded(parts, &mut forwarded);
     forwarded
 }
 
 /// Says for whom the gateway asks, as far as it knows: `Forwarded` (RFC 7239) and what came before it.
-fn introduce(parts: &Parts, head: &mut HeaderMap) {
+fn add_forwarded(parts: &Parts, head: &mut HeaderMap) {
     let mut elements: Vec<String> = Vec::with_capacity(3);
     let mut say = |name: HeaderName, value: &str, element: String| {
         head.extend(HeaderValue::from_str(value).ok().map(|value| (name, value)));

@@ -13,10 +13,10 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 
 use crate::exchange::Refusal;
-use crate::exchange::cause::{Cause, Cut};
-use crate::exchange::flow::decode::Coding;
+use crate::exchange::flow::decode::ContentCoding;
 use crate::exchange::media_type::{MediaType, MediaTypes};
 use crate::exchange::request;
+use crate::exchange::upstream_fault::{ResponseError, UpstreamFault};
 
 /// Longest time after which an upstream asks to be asked again that is passed on, in seconds: a day.
 const MAX_RETRY_AFTER: i64 = 86_400;
@@ -25,13 +25,13 @@ const MAX_LANGUAGES: usize = 3;
 
 /// What an upstream's head says about its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum ResponseKind {
     /// JSON of this media type, in this content coding.
-    Json(MediaType, Coding),
+    Json(MediaType, ContentCoding),
     /// No body.
     Empty,
     /// A body that cannot be read, for this cause. None at all can leave, however it is framed.
-    Unreadable(Cause),
+    Unreadable(UpstreamFault),
 }
 
 /// Judges the head of an answer on a personal route.
@@ -39,25 +39,25 @@ pub enum Answer {
 /// # Errors
 /// [`Refusal::UpstreamRefused`] for 4xx and 5xx; [`Refusal::UpstreamUnreadable`] for a status that is none of an
 /// answer.
-pub fn judge(parts: &Parts, route: &MediaTypes) -> Result<Answer, Cut> {
+pub fn classify(parts: &Parts, route: &MediaTypes) -> Result<ResponseKind, ResponseError> {
     let status = parts.status;
     screen(parts)?;
     if status == StatusCode::PRECONDITION_FAILED || status == StatusCode::RANGE_NOT_SATISFIABLE {
         // The conditions were taken from the request, so this answers something nobody asked.
-        return Err(Cause::Status(status.as_u16()).into());
+        return Err(UpstreamFault::Status(status.as_u16()).into());
     }
     if status.is_client_error() || status.is_server_error() {
         return Err(Refusal::UpstreamRefused(status).into());
     }
     if !status.is_success() || status == StatusCode::PARTIAL_CONTENT {
-        return Err(Cause::Status(status.as_u16()).into());
+        return Err(UpstreamFault::Status(status.as_u16()).into());
     }
     let empty = parts.headers.get(CONTENT_LENGTH).is_some_and(|length| length == "0")
         && !parts.headers.contains_key(TRANSFER_ENCODING);
     if empty || status == StatusCode::NO_CONTENT || status == StatusCode::RESET_CONTENT {
-        return Ok(Answer::Empty);
+        return Ok(ResponseKind::Empty);
     }
-    Ok(readable(&parts.headers, route).unwrap_or_else(Answer::Unreadable))
+    Ok(readable(&parts.headers, route).unwrap_or_else(ResponseKind::Unreadable))
 }
 
 /// Checks what an answer needs on any route.
@@ -65,21 +65,21 @@ pub fn judge(parts: &Parts, route: &MediaTypes) -> Result<Answer, Cut> {
 /// # Errors
 /// The [`Cause`]: a status beyond 599 or below 200 is none of an answer, and a body in a transfer coding other than
 /// `chunked` is not the body that it stands for.
-pub fn screen(parts: &Parts) -> Result<(), Cause> {
+pub fn screen(parts: &Parts) -> Result<(), UpstreamFault> {
     let status = parts.status.as_u16();
     if !(200..600).contains(&status) {
-        return Err(Cause::Status(status));
+        return Err(UpstreamFault::Status(status));
     }
     let mut codings = parts.headers.get_all(TRANSFER_ENCODING).iter();
     let is_plain = codings.next().is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
-    if is_plain && codings.next().is_none() { Ok(()) } else { Err(Cause::TransferCoding) }
+    if is_plain && codings.next().is_none() { Ok(()) } else { Err(UpstreamFault::TransferCoding) }
 }
 
-fn readable(headers: &HeaderMap, route: &MediaTypes) -> Result<Answer, Cause> {
+fn readable(headers: &HeaderMap, route: &MediaTypes) -> Result<ResponseKind, UpstreamFault> {
     if forbids_transformation(headers) {
-        return Err(Cause::NoTransform);
+        return Err(UpstreamFault::NoTransform);
     }
-    Ok(Answer::Json(MediaType::read(headers, route)?, coding(headers)?))
+    Ok(ResponseKind::Json(MediaType::read(headers, route)?, coding(headers)?))
 }
 
 /// The head that leaves: a new one, with the few fields that say nothing about a person, and those that the route
@@ -197,19 +197,19 @@ fn forbids_transformation(headers: &HeaderMap) -> bool {
 
 /// Whether something says where a body ends, so that a break of the connection is told from its end: its length, its
 /// chunks, or its coding.
-pub fn has_length(headers: &HeaderMap, coding: Coding) -> bool {
-    coding != Coding::Identity
+pub fn has_length(headers: &HeaderMap, coding: ContentCoding) -> bool {
+    coding != ContentCoding::Identity
         || headers.contains_key(CONTENT_LENGTH)
         || headers.contains_key(TRANSFER_ENCODING)
 }
 
-fn coding(headers: &HeaderMap) -> Result<Coding, Cause> {
-    let mut coding = Coding::Identity;
+fn coding(headers: &HeaderMap) -> Result<ContentCoding, UpstreamFault> {
+    let mut coding = ContentCoding::Identity;
     for value in headers.get_all(CONTENT_ENCODING) {
-        for name in value.to_str().map_err(|_| Cause::ContentCoding)?.split(',') {
-            coding = match (coding, Coding::parse(name).ok_or(Cause::ContentCoding)?) {
-                (one, Coding::Identity) | (Coding::Identity, one) => one,
-                _ => return Err(Cause::ContentCoding),
+        for name in value.to_str().map_err(|_| UpstreamFault::ContentCoding)?.split(',') {
+            coding = match (coding, ContentCoding::parse(name).ok_or(UpstreamFault::ContentCoding)?) {
+                (one, ContentCoding::Identity) | (ContentCoding::Identity, one) => one,
+                _ => return Err(UpstreamFault::ContentCoding),
             };
         }
     }
@@ -224,13 +224,13 @@ mod tests {
     use http::Response;
     use http::header::DATE;
 
-    fn verdict(status: u16, headers: &[(&str, &str)]) -> Result<Answer, Refusal> {
+    fn verdict(status: u16, headers: &[(&str, &str)]) -> Result<ResponseKind, Refusal> {
         let mut response = Response::builder().status(status);
         for (name, value) in headers {
             response = response.header(*name, *value);
         }
         let parts = response.body(()).unwrap().into_parts().0;
-        judge(&parts, &MediaTypes::default()).map_err(|cut| cut.refusal)
+        classify(&parts, &MediaTypes::default()).map_err(|cut| cut.refusal)
     }
 
     fn now() -> Timestamp {
@@ -241,19 +241,22 @@ mod tests {
     fn only_what_can_be_scrubbed_is_read() {
         let json = ("content-type", "application/json");
         let read = |headers: &[(&str, &str)]| match verdict(200, headers) {
-            Ok(Answer::Json(media_type, coding)) => Ok((media_type.framing, coding)),
+            Ok(ResponseKind::Json(media_type, coding)) => Ok((media_type.framing, coding)),
             other => Err(other),
         };
-        assert_eq!(read(&[json]), Ok((Framing::Document, Coding::Identity)));
-        assert_eq!(read(&[("content-type", "text/event-stream")]), Ok((Framing::Events, Coding::Identity)));
+        assert_eq!(read(&[json]), Ok((Framing::Document, ContentCoding::Identity)));
+        assert_eq!(
+            read(&[("content-type", "text/event-stream")]),
+            Ok((Framing::Events, ContentCoding::Identity))
+        );
         for (coding, expected) in [
-            ("gzip", Coding::Gzip),
-            ("BR", Coding::Brotli),
-            ("identity", Coding::Identity),
-            ("none", Coding::Identity),
-            ("", Coding::Identity),
-            (" ", Coding::Identity),
-            ("gzip, identity", Coding::Gzip),
+            ("gzip", ContentCoding::Gzip),
+            ("BR", ContentCoding::Brotli),
+            ("identity", ContentCoding::Identity),
+            ("none", ContentCoding::Identity),
+            ("", ContentCoding::Identity),
+            (" ", ContentCoding::Identity),
+            ("gzip, identity", ContentCoding::Gzip),
         ] {
             assert_eq!(
                 read(&[json, ("content-encoding", coding)]),
@@ -261,27 +264,33 @@ mod tests {
                 "{coding:?}"
             );
         }
-        assert_eq!(verdict(204, &[]), Ok(Answer::Empty));
+        assert_eq!(verdict(204, &[]), Ok(ResponseKind::Empty));
         assert_eq!(
             verdict(200, &[("content-length", "0"), ("content-type", "text/html")]),
-            Ok(Answer::Empty)
+            Ok(ResponseKind::Empty)
         );
         assert_eq!(verdict(404, &[json]), Err(Refusal::UpstreamRefused(StatusCode::NOT_FOUND)));
         // These leave if there is no body after all.
-        let unreadable: &[(&[(&str, &str)], Cause)] = &[
-            (&[], Cause::NoMediaType),
-            (&[("content-type", "text/csv")], Cause::MediaType(Some("text/csv"))),
-            (&[json, json], Cause::TwoMediaTypes),
-            (&[json, ("content-encoding", "gzip, br")], Cause::ContentCoding),
-            (&[json, ("content-encoding", "compress")], Cause::ContentCoding),
-            (&[json, ("content-encoding", "gzip"), ("content-encoding", "gzip")], Cause::ContentCoding),
-            (&[json, ("cache-control", "public, no-transform")], Cause::NoTransform),
+        let unreadable: &[(&[(&str, &str)], UpstreamFault)] = &[
+            (&[], UpstreamFault::NoMediaType),
+            (&[("content-type", "text/csv")], UpstreamFault::MediaType(Some("text/csv"))),
+            (&[json, json], UpstreamFault::TwoMediaTypes),
+            (&[json, ("content-encoding", "gzip, br")], UpstreamFault::ContentCoding),
+            (&[json, ("content-encoding", "compress")], UpstreamFault::ContentCoding),
+            (
+                &[json, ("content-encoding", "gzip"), ("content-encoding", "gzip")],
+                UpstreamFault::ContentCoding,
+            ),
+            (&[json, ("cache-control", "public, no-transform")], UpstreamFault::NoTransform),
         ];
         for (headers, cause) in unreadable {
-            assert_eq!(verdict(200, headers), Ok(Answer::Unreadable(*cause)), "{headers:?}");
+            assert_eq!(verdict(200, headers), Ok(ResponseKind::Unreadable(*cause)), "{headers:?}");
         }
         let chunked = ("transfer-encoding", "chunked");
-        assert!(matches!(verdict(200, &[json, ("transfer-encoding", "Chunked")]), Ok(Answer::Json(..))));
+        assert!(matches!(
+            verdict(200, &[json, ("transfer-encoding", "Chunked")]),
+            Ok(ResponseKind::Json(..))
+        ));
         let refused: &[(u16, &[(&str, &str)])] = &[
             (101, &[]),
             (206, &[json]),
@@ -308,10 +317,13 @@ mod tests {
                 .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
             super::has_length(&headers.collect(), coding)
         };
-        assert!(has_length(&[("content-length", "5")], Coding::Identity));
-        assert!(has_length(&[("transfer-encoding", "chunked")], Coding::Identity));
-        assert!(has_length(&[], Coding::Gzip));
-        assert!(!has_length(&[("content-type", "text/csv"), ("connection", "close")], Coding::Identity));
+        assert!(has_length(&[("content-length", "5")], ContentCoding::Identity));
+        assert!(has_length(&[("transfer-encoding", "chunked")], ContentCoding::Identity));
+        assert!(has_length(&[], ContentCoding::Gzip));
+        assert!(!has_length(
+            &[("content-type", "text/csv"), ("connection", "close")],
+            ContentCoding::Identity
+        ));
     }
 
     #[test]

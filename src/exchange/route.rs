@@ -13,15 +13,15 @@ use jiff::tz::TimeZone;
 use super::{Refusal, path};
 pub use crate::decision::UnknownSubject;
 use crate::decision::{Classes, PathNames, RecipientFacts};
-use crate::exchange::cause::{Cause, Warnings};
 use crate::exchange::cors::Cors;
 use crate::exchange::media_type::MediaTypes;
+use crate::exchange::upstream_fault::{UpstreamFault, Warnings};
 use crate::scrub::{Limits, Plan, RecordMapping};
 use crate::vocabulary::{CategoryId, Operation, PurposeId, Vocabulary};
 
 /// What becomes of an answer of which something is withheld.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Withheld {
+pub enum OnWithheld {
     /// The rest leaves.
     Strip,
     /// Nothing leaves; the body is held up to this many bytes to find out.
@@ -38,17 +38,17 @@ pub struct Scrubbing {
     /// classifies it and it leaves.
     pub personal: Vec<bool>,
     pub unknown_subject: UnknownSubject,
-    pub withheld: Withheld,
+    pub on_withheld: OnWithheld,
     pub limits: Limits,
     /// What is mapped, as it is told to recipients.
-    pub fields: Vec<Field>,
+    pub fields: Vec<MappedField>,
     /// The mapping as it is written.
     pub records: Vec<RecordMapping>,
 }
 
 /// One mapped path, from the document on, and what it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Field {
+pub struct MappedField {
     pub path: String,
     pub categories: Vec<CategoryId>,
     /// It stands in a record without a subject, or outside of every record: nothing personal of it leaves.
@@ -58,16 +58,16 @@ pub struct Field {
 impl Scrubbing {
     /// Whether an answer of which something is withheld is withheld as a whole.
     pub fn is_all_or_nothing(&self) -> bool {
-        matches!(self.withheld, Withheld::Deny { .. })
+        matches!(self.on_withheld, OnWithheld::Deny { .. })
     }
 
     pub fn new(
         plan: Arc<Plan>,
         vocabulary: &Vocabulary,
         unknown_subject: UnknownSubject,
-        withheld: Withheld,
+        withheld: OnWithheld,
         limits: Limits,
-        fields: Vec<Field>,
+        fields: Vec<MappedField>,
         records: Vec<RecordMapping>,
     ) -> Scrubbing {
         let is_personal = |category: &CategoryId| vocabulary.is_somebodys(*category);
@@ -79,13 +79,13 @@ impl Scrubbing {
         let personal =
             personal.map(|set| set.iter().any(is_personal) || (set.is_empty() && unclassified)).collect();
         let classes = Classes::new(sets, unclassified);
-        Scrubbing { plan, classes, personal, unknown_subject, withheld, limits, fields, records }
+        Scrubbing { plan, classes, personal, unknown_subject, on_withheld: withheld, limits, fields, records }
     }
 }
 
 /// A query parameter that passes, with what it tells about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Parameter {
+pub enum QueryParameter {
     /// Every value tells about the same categories.
     Any(Vec<CategoryId>),
     /// These values pass and no other, each (decoded) with its own categories.
@@ -100,9 +100,9 @@ pub struct Route {
     pub upstream: Arc<str>,
     pub upstream_is_backup: bool,
     /// Time between two chunks of the upstream's body.
-    pub upstream_idle: Duration,
+    pub upstream_idle_timeout: Duration,
     /// Time that all of an upstream's body is waited for, together.
-    pub upstream_body: Duration,
+    pub upstream_body_timeout: Duration,
     /// Position in the snapshot's list of packs.
     pub pack: usize,
     pub methods: Vec<Method>,
@@ -114,11 +114,11 @@ pub struct Route {
     /// `None`: not personal, passes through unread.
     pub scrubbing: Option<Scrubbing>,
     /// The mapping of a route that is not personal: its answers are not read by it, whom a request's path names is.
-    pub unread: Option<Scrubbing>,
+    pub path_mapping: Option<Scrubbing>,
     /// What it says about the media types of its answers.
     pub media_types: MediaTypes,
     /// The query parameters that pass.
-    pub query: HashMap<String, Parameter>,
+    pub query: HashMap<String, QueryParameter>,
     pub hide_existence: bool,
     pub answer_headers: Vec<HeaderName>,
     /// Fields of a request that go on beside those that always do.
@@ -135,7 +135,7 @@ pub struct Route {
 }
 
 /// The names of the parameters of a path pattern.
-pub fn parameters(pattern: &str) -> impl Iterator<Item = &str> {
+pub fn pattern_parameters(pattern: &str) -> impl Iterator<Item = &str> {
     let braced = pattern.split('{').skip(1).filter_map(|rest| Some(rest.split_once('}')?.0));
     braced.map(|name| name.trim_start_matches('*'))
 }
@@ -152,19 +152,19 @@ impl Route {
     }
 
     /// What is written of whom it is about, whether its answers are scrubbed or pass unread.
-    pub fn mapped(&self) -> Option<&Scrubbing> {
-        self.scrubbing.as_ref().or(self.unread.as_ref())
+    pub fn mapping(&self) -> Option<&Scrubbing> {
+        self.scrubbing.as_ref().or(self.path_mapping.as_ref())
     }
 
     /// Whom its path names, as its mapping reads it.
     pub fn path_names(&self) -> PathNames {
-        let names = self.mapped().map(|scrubbing| scrubbing.plan.identifies_by_path());
+        let names = self.mapping().map(|scrubbing| scrubbing.plan.identifies_by_path());
         let (subject, controller) = names.unwrap_or_default();
         PathNames { subject, controller }
     }
 
     /// Says why an answer of its upstream does not leave, unless enough was said of late.
-    pub(crate) fn warn(&self, cause: Cause, decision: Option<&str>) {
+    pub(crate) fn warn(&self, cause: UpstreamFault, decision: Option<&str>) {
         let Some(unsaid) = self.warnings.admit(Instant::now()) else { return };
         tracing::warn!(
             route = %self.name,
@@ -191,7 +191,7 @@ impl Route {
 
 /// How much of what was withheld a recipient is told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Report {
+pub enum WithheldReport {
     #[default]
     None,
     Counts,
@@ -207,7 +207,7 @@ pub struct Recipient {
     /// As the policy sees it without one.
     pub without_agreement: Arc<RecipientFacts>,
     pub agreement: Option<Agreement>,
-    pub report: Report,
+    pub report: WithheldReport,
     /// Requests of this recipient over time, where they are bounded.
     pub rate: Option<DefaultDirectRateLimiter>,
 }
@@ -221,7 +221,7 @@ pub struct Agreement {
 
 impl Recipient {
     /// The purposes that it can declare with a credential: the registered ones, or the one that is locked.
-    pub fn usable(&self, locked: Option<PurposeId>, words: &Vocabulary) -> Vec<PurposeId> {
+    pub fn usable_purposes(&self, locked: Option<PurposeId>, words: &Vocabulary) -> Vec<PurposeId> {
         let registered = &self.in_agreement.purposes;
         match locked {
             None => registered.to_vec(),
@@ -272,7 +272,7 @@ pub enum Unroutable {
 
 /// The route of a request, with the values of its path parameters (decoded).
 #[derive(Debug)]
-pub struct Found {
+pub struct MatchedRoute {
     pub route: Arc<Route>,
     pub parameters: Vec<(String, String)>,
 }
@@ -321,7 +321,12 @@ impl Routes {
 
     /// The route that says which origins may send a request: the one that serves it or, where none does, one at
     /// this path that lists the origin. `None` where it lists no origins.
-    pub fn sharing(&self, path: &str, method: &Method, origin: Option<&HeaderValue>) -> Option<&Arc<Route>> {
+    pub fn cross_origin_route(
+        &self,
+        path: &str,
+        method: &Method,
+        origin: Option<&HeaderValue>,
+    ) -> Option<&Arc<Route>> {
         if !self.lists_origins {
             return None;
         }
@@ -336,7 +341,7 @@ impl Routes {
     }
 
     /// The methods that a path knows, as `Allow` has them; empty where it is no route's.
-    pub fn allowed(&self, path: &str) -> String {
+    pub fn allowed_methods(&self, path: &str) -> String {
         let Ok(matched) = self.by_path.at(path) else { return String::new() };
         let served = self.slots.get(*matched.value).map_or(&[][..], Vec::as_slice);
         let known = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
@@ -349,7 +354,7 @@ impl Routes {
     /// # Errors
     /// [`Refusal::NotFound`], [`Refusal::MethodNotAllowed`]; [`Refusal::RequestMalformed`] where a
     /// parameter does not decode to UTF-8.
-    pub fn find(&self, path: &str, method: &Method) -> Result<Found, Refusal> {
+    pub fn find(&self, path: &str, method: &Method) -> Result<MatchedRoute, Refusal> {
         let matched = self.by_path.at(path).map_err(|_| Refusal::NotFound)?;
         let served = self.slots.get(*matched.value).map_or(&[][..], Vec::as_slice);
         let route = served.iter().find(|route| route.serves(method)).ok_or(Refusal::MethodNotAllowed)?;
@@ -359,6 +364,6 @@ impl Routes {
             .map(|(name, value)| Some((name.to_owned(), path::meaning(value)?)))
             .collect::<Option<_>>()
             .ok_or(Refusal::RequestMalformed)?;
-        Ok(Found { route: Arc::clone(route), parameters })
+        Ok(MatchedRoute { route: Arc::clone(route), parameters })
     }
 }

@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use governor::{DefaultDirectRateLimiter, Quota};
 use tokio::sync::Semaphore;
 
-use super::concurrency::{Full, Place, Places};
+use super::concurrency::{ConcurrencyLimit, ConcurrencyPermit, LimitReached};
 use super::pages::opt_out::OptOut;
 use super::{Refusal, Snapshot, cors};
 use crate::access_log::AccessLog;
@@ -19,17 +19,17 @@ use crate::metrics::Metrics;
 use crate::scrub::Pseudonyms;
 
 /// How many decisions recipients look up at a time.
-const MOST_LOOKUPS: usize = 2;
+const MAX_LOOKUPS: usize = 2;
 
 /// How a request came in: an extension of the request, set by the listener.
 #[derive(Debug)]
-pub struct Listening {
+pub struct ListenerContext {
     /// The authorities that are served; empty: any one well-formed authority.
     pub authorities: Vec<String>,
     /// Time for a request's body to arrive.
     pub request_timeout: Duration,
     /// The exchanges that may be under way at a time: of all recipients, and of each.
-    pub exchanges: Arc<Places<Arc<str>>>,
+    pub exchanges: Arc<ConcurrencyLimit<Arc<str>>>,
 }
 
 /// Exchanges of a listener at a time where nothing is configured.
@@ -40,28 +40,28 @@ pub fn exchanges_per_recipient(max_exchanges: usize) -> usize {
     max_exchanges.div_ceil(4)
 }
 
-impl Listening {
+impl ListenerContext {
     /// A place for one more exchange of a recipient.
-    pub(crate) fn begin(&self, recipient: &Arc<str>) -> Result<Place<Arc<str>>, Refusal> {
-        Ok(self.exchanges.take(recipient)?)
+    pub(crate) fn begin(&self, recipient: &Arc<str>) -> Result<ConcurrencyPermit<Arc<str>>, Refusal> {
+        Ok(self.exchanges.acquire(recipient)?)
     }
 }
 
-impl From<Full> for Refusal {
-    fn from(full: Full) -> Self {
+impl From<LimitReached> for Refusal {
+    fn from(full: LimitReached) -> Self {
         match full {
-            Full::All => Refusal::Overloaded,
-            Full::Own => Refusal::TooManyRequests,
+            LimitReached::Total => Refusal::Overloaded,
+            LimitReached::PerHolder => Refusal::TooManyRequests,
         }
     }
 }
 
-impl Default for Listening {
+impl Default for ListenerContext {
     fn default() -> Self {
-        Listening {
+        ListenerContext {
             authorities: Vec::new(),
             request_timeout: Duration::from_secs(30),
-            exchanges: Places::new(MAX_EXCHANGES, exchanges_per_recipient(MAX_EXCHANGES)),
+            exchanges: ConcurrencyLimit::new(MAX_EXCHANGES, exchanges_per_recipient(MAX_EXCHANGES)),
         }
     }
 }
@@ -83,7 +83,7 @@ impl Debug for Peer {
 
 /// What all exchanges share.
 #[derive(Debug)]
-pub struct Gatehouse {
+pub struct SharedState {
     snapshot: ArcSwap<Snapshot>,
     pub ledger: Arc<Ledger>,
     pub log: Arc<Log>,
@@ -98,10 +98,10 @@ pub struct Gatehouse {
     /// Preflights over time: they need no credential.
     pub(crate) preflights: DefaultDirectRateLimiter,
     /// What holds for a request that came in through no listener of the gateway.
-    listening: Arc<Listening>,
+    listening: Arc<ListenerContext>,
 }
 
-impl Gatehouse {
+impl SharedState {
     pub fn new(
         snapshot: Snapshot,
         ledger: Arc<Ledger>,
@@ -110,12 +110,12 @@ impl Gatehouse {
         pseudonyms: Pseudonyms,
         access_log: AccessLog,
         opt_out: OptOut,
-    ) -> Gatehouse {
+    ) -> SharedState {
         start_at_zero(&metrics, &snapshot);
         let snapshot = ArcSwap::from_pointee(snapshot);
-        let lookups = Semaphore::new(MOST_LOOKUPS);
+        let lookups = Semaphore::new(MAX_LOOKUPS);
         let preflights = DefaultDirectRateLimiter::direct(Quota::per_second(cors::MAX_PREFLIGHTS_PER_SECOND));
-        Gatehouse {
+        SharedState {
             snapshot,
             ledger,
             log,
@@ -130,12 +130,12 @@ impl Gatehouse {
     }
 
     /// How a request came in. Those that came through no listener of the gateway share one bound.
-    pub(crate) fn listening(&self, extensions: &http::Extensions) -> Arc<Listening> {
+    pub(crate) fn listener(&self, extensions: &http::Extensions) -> Arc<ListenerContext> {
         Arc::clone(extensions.get().unwrap_or(&self.listening))
     }
 
     /// What requests are judged by from now on. Exchanges under way keep what they began with.
-    pub fn replace(&self, snapshot: Snapshot) {
+    pub fn replace_snapshot(&self, snapshot: Snapshot) {
         start_at_zero(&self.metrics, &snapshot);
         self.snapshot.store(Arc::new(snapshot));
     }

@@ -12,23 +12,23 @@ use crate::vocabulary::Form;
 
 /// Fields of one class that had one release.
 #[derive(Clone, Debug)]
-pub(crate) struct Released {
+pub(crate) struct ReleaseCount {
     pub(crate) class: usize,
     pub(crate) release: Release,
     pub(crate) fields: u64,
 }
 
 /// Permits under which fields are counted before they are added to the tally.
-const MOST_PERMITS: usize = 4;
+const MAX_PERMITS: usize = 4;
 
 /// Fields counted by permit, class by class: records that follow each other share few.
 #[derive(Debug, Default)]
-pub(crate) struct Counted(SmallVec<[(Permit, SmallVec<[u64; 16]>); 1]>);
+pub(crate) struct FieldCounts(SmallVec<[(Permit, SmallVec<[u64; 16]>); 1]>);
 
-impl Counted {
+impl FieldCounts {
     /// Counts fields under their permit. What is counted under the oldest goes into the tally where that is one
     /// permit too many.
-    pub(crate) fn add(&mut self, permit: &Permit, fields: &[u32], tally: &mut Tally) {
+    pub(crate) fn add(&mut self, permit: &Permit, fields: &[u32], tally: &mut WindowSummary) {
         let known = self.0.iter_mut().find(|(known, _)| known.is(permit));
         if let Some((_, counts)) = known {
             if counts.len() < fields.len() {
@@ -37,7 +37,7 @@ impl Counted {
             counts.iter_mut().zip(fields).for_each(|(count, more)| *count += u64::from(*more));
             return;
         }
-        if self.0.len() == MOST_PERMITS {
+        if self.0.len() == MAX_PERMITS {
             let (permit, counts) = self.0.remove(0);
             tally.add_fields(&permit, &counts);
         }
@@ -47,7 +47,7 @@ impl Counted {
 
 /// Counts over some records, per class of fields.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Tally {
+pub(crate) struct WindowSummary {
     pub(crate) records: u64,
     /// Records of which nothing personal left though there was something.
     pub(crate) withheld_records: u64,
@@ -57,19 +57,19 @@ pub(crate) struct Tally {
     pub(crate) closed_accounts: u64,
     pub(crate) past_retention: u64,
     /// Each class with each release that occurred, and the number of fields.
-    pub(crate) released: Vec<Released>,
+    pub(crate) released: Vec<ReleaseCount>,
     /// When the first of them has to be decided again though nothing happens: a consent or the cited
     /// case ends.
-    pub(crate) ask_again: Option<Timestamp>,
+    pub(crate) valid_until: Option<Timestamp>,
     /// Everybody whose state was looked up, each time that it was.
     pub(crate) subjects: Vec<Fingerprint>,
     /// Controllers whose instructions were looked up: a change of theirs concerns the account too.
     pub(crate) controllers: Vec<Fingerprint>,
     /// Those of the subjects of whom something personal may leave.
-    pub(crate) touched: Vec<Fingerprint>,
+    pub(crate) released_subjects: Vec<Fingerprint>,
 }
 
-impl Tally {
+impl WindowSummary {
     /// Counts one record under its permit, its fields apart. `personal` says of a class whether it counts as
     /// personal.
     pub(crate) fn add_record(&mut self, permit: &Permit, fields: &[u32], personal: &[bool]) {
@@ -84,7 +84,7 @@ impl Tally {
     }
 
     /// Adds fields that were counted.
-    pub(crate) fn count(&mut self, counted: Counted) {
+    pub(crate) fn add_field_counts(&mut self, counted: FieldCounts) {
         for (permit, fields) in counted.0 {
             self.add_fields(&permit, &fields);
         }
@@ -99,31 +99,31 @@ impl Tally {
     }
 
     /// What was decided counts until then at most.
-    pub(crate) fn ask_again_at(&mut self, instant: Option<Timestamp>) {
-        self.ask_again = self.ask_again.into_iter().chain(instant).min();
+    pub(crate) fn limit_validity(&mut self, instant: Option<Timestamp>) {
+        self.valid_until = self.valid_until.into_iter().chain(instant).min();
     }
 
     /// A controller was asked about; records of one account often follow each other.
-    pub(crate) fn concerns(&mut self, controller: Fingerprint) {
+    pub(crate) fn add_controller(&mut self, controller: Fingerprint) {
         if self.controllers.last() != Some(&controller) {
             self.controllers.push(controller);
         }
     }
 
     /// Whether this account says of anything or anybody more than that one does.
-    pub(crate) fn exceeds(&self, other: &Tally) -> bool {
-        let known: HashSet<_, Spread> = other.touched.iter().collect();
+    pub(crate) fn discloses_more_than(&self, other: &WindowSummary) -> bool {
+        let known: HashSet<_, Spread> = other.released_subjects.iter().collect();
         let counted = |class: usize, release: &Release| {
             let known = other.released.iter().find(|known| known.class == class && known.release == *release);
             known.map_or(0, |known| known.fields)
         };
         let mut left = self.released.iter().filter(|one| one.release.form != Form::Removed);
-        self.touched.iter().any(|person| !known.contains(person))
+        self.released_subjects.iter().any(|person| !known.contains(person))
             || left.any(|one| one.fields > counted(one.class, &one.release))
     }
 
     /// Everybody whose state was looked up, each once: a list may be of one person.
-    pub(crate) fn people(&self) -> Cow<'_, [Fingerprint]> {
+    pub(crate) fn distinct_subjects(&self) -> Cow<'_, [Fingerprint]> {
         if self.subjects.len() < 2 {
             return self.subjects.as_slice().into();
         }
@@ -132,17 +132,17 @@ impl Tally {
     }
 
     /// Those people of whom nothing personal leaves.
-    pub(crate) fn untouched(&self, people: &[Fingerprint]) -> Vec<Fingerprint> {
-        let touched: HashSet<_, Spread> = self.touched.iter().collect();
+    pub(crate) fn withheld_subjects(&self, people: &[Fingerprint]) -> Vec<Fingerprint> {
+        let touched: HashSet<_, Spread> = self.released_subjects.iter().collect();
         people.iter().filter(|subject| !touched.contains(subject)).copied().collect()
     }
 
     /// Adds another account to this one.
-    pub(crate) fn merge(&mut self, other: Tally) {
+    pub(crate) fn merge(&mut self, other: WindowSummary) {
         if self.is_empty() {
-            let ask_again = self.ask_again;
+            let ask_again = self.valid_until;
             *self = other;
-            self.ask_again_at(ask_again);
+            self.limit_validity(ask_again);
             return;
         }
         self.records += other.records;
@@ -151,12 +151,12 @@ impl Tally {
         self.minors += other.minors;
         self.closed_accounts += other.closed_accounts;
         self.past_retention += other.past_retention;
-        self.ask_again_at(other.ask_again);
-        for Released { class, release, fields } in other.released {
+        self.limit_validity(other.valid_until);
+        for ReleaseCount { class, release, fields } in other.released {
             self.add(class, &release, fields);
         }
         self.subjects.extend(other.subjects);
-        self.touched.extend(other.touched);
+        self.released_subjects.extend(other.released_subjects);
         self.controllers.extend(other.controllers);
     }
 
@@ -169,10 +169,10 @@ impl Tally {
     }
 
     fn add(&mut self, class: usize, release: &Release, fields: u64) {
-        let same = |known: &&mut Released| known.class == class && known.release == *release;
+        let same = |known: &&mut ReleaseCount| known.class == class && known.release == *release;
         match self.released.iter_mut().find(same) {
             Some(known) => known.fields += fields,
-            None => self.released.push(Released { class, release: release.clone(), fields }),
+            None => self.released.push(ReleaseCount { class, release: release.clone(), fields }),
         }
     }
 }

@@ -26,7 +26,7 @@ use super::acceptor::Acceptor;
 use super::authzen;
 use super::listener::{HEAD_TIME, STALL_TIME};
 use crate::disclosure;
-use crate::exchange::{Gatehouse, Versions, path};
+use crate::exchange::{SharedState, Versions, path};
 use crate::ledger::{self, AppendError, Entity, LineResult};
 
 /// Bytes of one event.
@@ -41,7 +41,7 @@ const REQUEST_TIME: Duration = Duration::from_secs(30);
 /// Serves the admin API. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct AdminApi {
-    gatehouse: Arc<Gatehouse>,
+    gatehouse: Arc<SharedState>,
     draining: Arc<AtomicBool>,
 }
 
@@ -110,7 +110,7 @@ impl From<ledger::StoreError> for AdminProblem {
 }
 
 impl AdminApi {
-    pub(super) fn new(gatehouse: Arc<Gatehouse>) -> AdminApi {
+    pub(super) fn new(gatehouse: Arc<SharedState>) -> AdminApi {
         AdminApi { gatehouse, draining: Arc::default() }
     }
 
@@ -362,7 +362,7 @@ impl AdminApi {
         &self,
         asked: &AdminRequest,
         request: Request<Incoming>,
-        evaluate: fn(&Gatehouse, &[u8], Timestamp) -> Result<Value, authzen::MalformedRequest>,
+        evaluate: fn(&SharedState, &[u8], Timestamp) -> Result<Value, authzen::MalformedRequest>,
     ) -> Result<AdminResponse, AdminProblem> {
         asked.require_post()?;
         if !self.gatehouse.ledger.healthy() {

@@ -18,9 +18,9 @@ use crate::decision::{
     Asking, Classes, Controller, Decisions, Denial, Reason, RecordFacts, Relationship, Release, Subject,
     UnknownSubject, explain_only, scenario,
 };
-use crate::exchange::Gatehouse;
+use crate::exchange::SharedState;
 use crate::exchange::caller::Identity;
-use crate::exchange::record_policy::{self, Judgement, Terms};
+use crate::exchange::ledger_policy::{self, LedgerPolicy, RouteTerms};
 use crate::finding::suggestion;
 use crate::ledger::{self, Case, Names};
 use crate::scrub::{PathIdentities, PathIds, Record, RecordPolicy};
@@ -90,7 +90,7 @@ pub(super) struct MalformedRequest(String);
 /// # Errors
 /// [`Malformed`]: it is not one.
 pub(super) fn evaluation(
-    gatehouse: &Gatehouse,
+    gatehouse: &SharedState,
     body: &[u8],
     now: Timestamp,
 ) -> Result<Value, MalformedRequest> {
@@ -104,7 +104,7 @@ pub(super) fn evaluation(
 /// # Errors
 /// [`Malformed`]: it is not one. An evaluation that is none is denied by itself.
 pub(super) fn evaluations(
-    gatehouse: &Gatehouse,
+    gatehouse: &SharedState,
     body: &[u8],
     now: Timestamp,
 ) -> Result<Value, MalformedRequest> {
@@ -157,7 +157,7 @@ impl EvaluationRequest {
 }
 
 fn evaluate(
-    gatehouse: &Gatehouse,
+    gatehouse: &SharedState,
     question: &EvaluationRequest,
     now: Timestamp,
 ) -> Result<Value, MalformedRequest> {
@@ -216,12 +216,12 @@ fn evaluate(
     let case = text(&context, "case")?.and_then(|id| gatehouse.ledger.case(id));
     let case = case.filter(|case| case.serves(&recipient.name, purpose, gatehouse.ledger.names(), now));
     let asking = Asking {
-        recipient: record_policy::recipient_facts(&gatehouse.ledger, recipient, now),
+        recipient: ledger_policy::recipient_facts(&gatehouse.ledger, recipient, now),
         purpose,
         operation,
         exporter_region: Arc::clone(&snapshot.exporter_region),
         upstream_backup: route.is_some_and(|route| route.upstream_is_backup),
-        legal_reference: record_policy::legal_reference(case.as_deref()),
+        legal_reference: ledger_policy::legal_reference(case.as_deref()),
     };
     let names = gatehouse.ledger.names();
     let person = identity(&resource.properties, "subject", names)?;
@@ -232,7 +232,7 @@ fn evaluate(
         controller: identity(&subject.properties, "controller", names)?,
         actor: None,
     };
-    let mapped = route.and_then(|route| route.mapped());
+    let mapped = route.and_then(|route| route.mapping());
     let inquiry = AccessEvaluation {
         gatehouse,
         decisions,
@@ -254,7 +254,7 @@ fn evaluate(
 /// One question about one person and one category, as the gateway asks it of each record; about an operation other
 /// than `disclose`, as it asks it where the path names that person and that account.
 struct AccessEvaluation<'q> {
-    gatehouse: &'q Gatehouse,
+    gatehouse: &'q SharedState,
     decisions: &'q Decisions,
     asking: &'q Asking,
     asker: &'q Identity,
@@ -270,13 +270,14 @@ impl AccessEvaluation<'_> {
     fn judge(&self, category: CategoryId) -> Result<(Release, Option<Timestamp>), Denial> {
         let admitted = self.decisions.admit_once(self.asking, &Classes::new(vec![vec![category]], false))?;
         let personal = self.decisions.pack().vocabulary().is_somebodys(category);
-        let unknown_subject = record_policy::unknown_under(self.asking.operation, self.unknown_subject);
-        let terms = Terms { unknown_subject, personal: &[personal] };
+        let unknown_subject = ledger_policy::unknown_subject_for(self.asking.operation, self.unknown_subject);
+        let terms = RouteTerms { unknown_subject, personal: &[personal] };
         let ledger = &self.gatehouse.ledger;
-        let mut judgement = Judgement::new(ledger, &admitted, self.asker, terms, self.case.clone(), self.now);
+        let mut judgement =
+            LedgerPolicy::new(ledger, &admitted, self.asker, terms, self.case.clone(), self.now);
         if self.asking.operation != Operation::Disclose && self.person.is_none() {
             let named = PathIdentities { subjects: PathIds::None, controllers: PathIds::of(self.account) };
-            return Ok((unreasoned(judgement.carries_out(&named)), judgement.ask_again()));
+            return Ok((unreasoned(judgement.permits_operation(&named)), judgement.valid_until()));
         }
         let record = Record {
             set: 0,
@@ -289,7 +290,7 @@ impl AccessEvaluation<'_> {
         let mut releases = permit.releases().iter();
         let released = releases.find(|release| release.form != Form::Removed).or(permit.releases().first());
         let release = released.cloned().ok_or(Denial::NoRulePermits)?;
-        Ok((release, judgement.ask_again()))
+        Ok((release, judgement.valid_until()))
     }
 
     fn answer(&self, category: CategoryId, ends: Option<Timestamp>) -> Value {

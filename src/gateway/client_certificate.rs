@@ -5,19 +5,19 @@ use rustls::pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::exchange::caller::{CertificateName, PeerNames};
+use crate::exchange::caller::{CertificateName, PeerCertificate};
 
 /// What a verified client certificate says: its subject alternative names, never its common name, and its
 /// end, or that of a certificate that was sent with it, whichever is earlier. `chain` begins with the client's
 /// own. One that does not parse here has no names and has ended: what cannot be read lets nobody in.
-pub(super) fn peer_names(chain: &[CertificateDer<'_>], now: Timestamp) -> PeerNames {
-    let unreadable = || PeerNames { until: Some(Timestamp::MIN), ..PeerNames::default() };
+pub(super) fn peer_names(chain: &[CertificateDer<'_>], now: Timestamp) -> PeerCertificate {
+    let unreadable = || PeerCertificate { valid_until: Some(Timestamp::MIN), ..PeerCertificate::default() };
     let Some((own, issuers)) = chain.split_first() else { return unreadable() };
     let Ok((_, own)) = X509Certificate::from_der(own) else { return unreadable() };
     // What has ended already had no part in the verification.
     let issuers = issuers.iter().filter_map(|issuer| Some(end(&X509Certificate::from_der(issuer).ok()?.1)));
     let until = issuers.filter(|end| *end > now).chain([end(&own)]).min();
-    PeerNames { names: names(&own).into(), until }
+    PeerCertificate { names: names(&own).into(), valid_until: until }
 }
 
 /// The first instant at which a certificate is no longer valid: `notAfter` is the last second that it is.
@@ -79,18 +79,18 @@ mod tests {
             CertificateName::Email("ops@partner.example".to_owned()),
         ];
         assert_eq!(*alone.names, names);
-        assert_eq!(alone.until, Some(at("2032-06-01T00:00:01Z")), "its last second counts");
+        assert_eq!(alone.valid_until, Some(at("2032-06-01T00:00:01Z")), "its last second counts");
         let together = peer_names(&chain, at("2030-01-01T00:00:00Z"));
-        assert_eq!(together.until, Some(at("2031-06-01T00:00:01Z")));
+        assert_eq!(together.valid_until, Some(at("2031-06-01T00:00:01Z")));
         let later = peer_names(&chain, at("2032-01-01T00:00:00Z"));
-        assert_eq!(later.until, Some(at("2032-06-01T00:00:01Z")), "what had ended was not needed");
+        assert_eq!(later.valid_until, Some(at("2032-06-01T00:00:01Z")), "what had ended was not needed");
     }
 
     #[test]
     fn what_cannot_be_read_has_no_names_and_has_ended() {
         for chain in [&[][..], &[CertificateDer::from(vec![1, 2, 3])]] {
             let peer = peer_names(chain, Timestamp::UNIX_EPOCH);
-            assert!(peer.names.is_empty() && peer.until == Some(Timestamp::MIN));
+            assert!(peer.names.is_empty() && peer.valid_until == Some(Timestamp::MIN));
         }
     }
 }

@@ -31,11 +31,11 @@ use super::{authzen, snapshot};
 use crate::access_log::AccessLog;
 use crate::config;
 use crate::disclosure::{self, Durability, ExchangeFilter, Log};
-use crate::exchange::Gatehouse;
+use crate::exchange::SharedState;
 use crate::exchange::pages::opt_out::OptOut;
 use crate::keys::Keys;
-use crate::layer::GateLayer;
-use crate::layer::inbound::Inbound;
+use crate::layer::PurposeLayer;
+use crate::layer::request_body::RequestBody;
 use crate::layer::upstream::UpstreamFailure;
 use crate::ledger::{Batch, Language, Ledger};
 use crate::metrics::Metrics;
@@ -215,7 +215,7 @@ fn histories(dice: &mut Xorshift, words: &TestTerms) -> String {
 #[derive(Clone)]
 struct Api(Arc<Vec<String>>);
 
-impl Service<Request<Inbound<Full<Bytes>>>> for Api {
+impl Service<Request<RequestBody<Full<Bytes>>>> for Api {
     type Response = Response<Full<Bytes>>;
     type Error = UpstreamFailure;
     type Future = Ready<Result<Self::Response, UpstreamFailure>>;
@@ -224,7 +224,7 @@ impl Service<Request<Inbound<Full<Bytes>>>> for Api {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Inbound<Full<Bytes>>>) -> Self::Future {
+    fn call(&mut self, request: Request<RequestBody<Full<Bytes>>>) -> Self::Future {
         let path = request.uri().path().to_owned();
         let mut named = path.rsplit('/');
         let (account, person) = (named.next().unwrap(), named.next().unwrap());
@@ -245,7 +245,7 @@ struct EvaluatedExchange {
     refusal: Option<String>,
 }
 
-async fn gatehouse(folder: &Path, words: &TestTerms, dice: &mut Xorshift) -> Arc<Gatehouse> {
+async fn gatehouse(folder: &Path, words: &TestTerms, dice: &mut Xorshift) -> Arc<SharedState> {
     let file = folder.join("purposegate.toml");
     std::fs::write(&file, configuration(words)).unwrap();
     let (loaded, findings) = config::load(&file);
@@ -287,7 +287,7 @@ async fn gatehouse(folder: &Path, words: &TestTerms, dice: &mut Xorshift) -> Arc
     let pseudonyms = Pseudonyms::new(keys.pseudonym());
     let opt_out = OptOut::new(keys.opt_out_links());
     let metrics = Metrics::new().unwrap();
-    Arc::new(Gatehouse::new(
+    Arc::new(SharedState::new(
         snapshot(config),
         ledger,
         Arc::new(log),
@@ -318,7 +318,7 @@ async fn an_access_evaluation_says_of_random_people_what_the_gate_does() {
     let folder = tempfile::tempdir().unwrap();
     let (words, mut dice) = (words(), Xorshift(0x9e37_79b9_7f4a_7c15));
     let gatehouse = gatehouse(folder.path(), &words, &mut dice).await;
-    let mut gate = GateLayer::new(Arc::clone(&gatehouse)).layer(Api(Arc::new(words.categories.clone())));
+    let mut gate = PurposeLayer::new(Arc::clone(&gatehouse)).layer(Api(Arc::new(words.categories.clone())));
     let usual =
         USUAL_CATEGORIES.map(|name| words.categories.iter().find(|known| *known == name).unwrap().as_str());
     let mut asked: HashMap<String, EvaluatedExchange> = HashMap::new();

@@ -29,9 +29,9 @@ use super::connection::{CloseConditions, ConnectionTimeouts, StallReportingBody,
 use super::plaintext::PlaintextStream;
 use super::upstreams::Upstreams;
 use crate::config::TlsServer;
-use crate::exchange::caller::PeerNames;
-use crate::exchange::{Listening, Peer};
-use crate::layer::Gate;
+use crate::exchange::caller::PeerCertificate;
+use crate::exchange::{ListenerContext, Peer};
+use crate::layer::PurposeService;
 
 /// From the connection to the end of a request's head, and between two requests.
 pub(super) const HEAD_TIME: Duration = Duration::from_secs(10);
@@ -55,14 +55,14 @@ const UNSENT: u32 = 128 * 1024;
 #[derive(Debug)]
 pub(super) struct Listener {
     acceptor: Acceptor,
-    listening: Arc<Listening>,
+    listening: Arc<ListenerContext>,
     tls: Option<watch::Receiver<TlsServer>>,
 }
 
 impl Listener {
     pub(super) fn new(
         acceptor: Acceptor,
-        listening: Listening,
+        listening: ListenerContext,
         tls: Option<watch::Receiver<TlsServer>>,
     ) -> Listener {
         Listener { acceptor, listening: Arc::new(listening), tls }
@@ -77,7 +77,7 @@ impl Listener {
     }
 
     /// Accepts until told to stop; then lets exchanges under way end.
-    pub(super) async fn run(self, gate: Gate<Upstreams>, mut stop: watch::Receiver<bool>) {
+    pub(super) async fn run(self, gate: PurposeService<Upstreams>, mut stop: watch::Receiver<bool>) {
         let stopping = stop.clone();
         loop {
             let (stream, address, place) = tokio::select! {
@@ -101,8 +101,8 @@ impl Listener {
 }
 
 struct Connection {
-    gate: Gate<Upstreams>,
-    listening: Arc<Listening>,
+    gate: PurposeService<Upstreams>,
+    listening: Arc<ListenerContext>,
     peer: Peer,
     stop: watch::Receiver<bool>,
 }
@@ -136,7 +136,7 @@ impl Connection {
         let names =
             session.peer_certificates().map(|chain| client_certificate::peer_names(chain, Timestamp::now()));
         let ends = CloseConditions {
-            until: names.as_ref().and_then(|names| names.until),
+            until: names.as_ref().and_then(|names| names.valid_until),
             tls: Some(tls),
             authority: client_authority,
             presented: names.is_some(),
@@ -150,7 +150,7 @@ impl Connection {
         self,
         stream: T,
         is_http2: bool,
-        names: Option<PeerNames>,
+        names: Option<PeerCertificate>,
         unframed: Arc<AtomicBool>,
         ends: CloseConditions,
     ) where

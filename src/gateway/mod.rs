@@ -32,12 +32,12 @@ use crate::access_log::AccessLog;
 use crate::config::descriptors::{self, DescriptorBudget, MAX_ADMIN_CONNECTIONS};
 use crate::config::{self, AccessLogSection, Config, TlsError, TlsServer};
 use crate::disclosure::Log;
-use crate::exchange::concurrency::Places;
+use crate::exchange::concurrency::ConcurrencyLimit;
 use crate::exchange::pages::opt_out::OptOut;
-use crate::exchange::{Gatehouse, Listening, PurposePages, Snapshot, Versions};
+use crate::exchange::{ListenerContext, PurposePages, SharedState, Snapshot, Versions};
 use crate::finding::{self, Finding, Severity};
 use crate::keys::Keys;
-use crate::layer::GateLayer;
+use crate::layer::PurposeLayer;
 use crate::ledger::{Ledger, Mark};
 use crate::metrics::Metrics;
 use crate::scrub::Pseudonyms;
@@ -142,10 +142,10 @@ impl Gateway {
             };
             let tls = certificate.as_ref().map(CertificateSender::subscribe);
             certificates.extend(certificate.map(|certificate| (listener.address, certificate)));
-            let listening = Listening {
+            let listening = ListenerContext {
                 authorities: listener.authorities.clone(),
                 request_timeout: listener.request_timeout,
-                exchanges: Places::new(
+                exchanges: ConcurrencyLimit::new(
                     budget.listener_exchanges(listener.max_exchanges, max_exchanges),
                     listener.max_exchanges_per_recipient,
                 ),
@@ -159,7 +159,7 @@ impl Gateway {
         let file = config.file.clone();
         let drain = config.drain;
         let restart_only = RestartOnly::of(&config);
-        let gatehouse = Arc::new(Gatehouse::new(
+        let gatehouse = Arc::new(SharedState::new(
             snapshot(config),
             ledger,
             log,
@@ -184,7 +184,7 @@ impl Gateway {
     }
 
     /// What the exchanges share: the ledger, the log, the metrics.
-    pub fn gatehouse(&self) -> Arc<Gatehouse> {
+    pub fn gatehouse(&self) -> Arc<SharedState> {
         Arc::clone(&self.reloader.gatehouse)
     }
 
@@ -202,7 +202,7 @@ impl Gateway {
             if let Ok(address) = listener.address() {
                 tracing::info!(%address, "listening");
             }
-            let gate = GateLayer::new(Arc::clone(&gatehouse)).layer(reloader.upstreams.clone());
+            let gate = PurposeLayer::new(Arc::clone(&gatehouse)).layer(reloader.upstreams.clone());
             serving.spawn(listener.run(gate, stop.subscribe()));
         }
         if let Ok(address) = admin_acceptor.address() {
@@ -281,7 +281,7 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
 struct Reloader {
     file: PathBuf,
     restart_only: RestartOnly,
-    gatehouse: Arc<Gatehouse>,
+    gatehouse: Arc<SharedState>,
     upstreams: Upstreams,
     /// Of the listeners that speak TLS, by their addresses in the configuration.
     certificates: Vec<(SocketAddr, CertificateSender)>,
@@ -373,7 +373,7 @@ impl Reloader {
         register_recipients(&gatehouse.ledger, &config);
         show_certificates(&gatehouse.metrics, &config.listeners);
         upstreams.replace(&config.upstreams);
-        gatehouse.replace(snapshot(config));
+        gatehouse.replace_snapshot(snapshot(config));
         Ok(())
     }
 }

@@ -29,8 +29,8 @@ use tokio::sync::Notify;
 use tower::Service;
 
 use crate::config;
-use crate::exchange::cause::Cause;
-use crate::layer::inbound::Inbound;
+use crate::exchange::upstream_fault::UpstreamFault;
+use crate::layer::request_body::RequestBody;
 use crate::layer::upstream::{Destination, UpstreamFailure};
 
 /// Idle connections are closed before their origins close them: Node, uvicorn and Apache do after 5 s.
@@ -46,7 +46,7 @@ const MAX_HEAD: usize = 64 * 1024;
 /// Idle connections kept for each upstream.
 const POOL_SIZE: usize = 64;
 
-type OutgoingBody = Inbound<Incoming>;
+type OutgoingBody = RequestBody<Incoming>;
 
 /// One upstream's address, bounds and idle connections.
 #[derive(Debug)]
@@ -139,7 +139,7 @@ impl Upstream {
     async fn send(
         self: Arc<Self>,
         mut request: Request<OutgoingBody>,
-    ) -> Result<Response<PooledBody>, Cause> {
+    ) -> Result<Response<PooledBody>, UpstreamFault> {
         let mut repeated = false;
         loop {
             let pooled = if repeated { None } else { self.idle().await };
@@ -153,12 +153,12 @@ impl Upstream {
             let interim = InterimCounter::of(&mut request);
             let sent = tokio::select! {
                 biased;
-                () = interim.over.notified() => return Err(Cause::InterimAnswers),
+                () = interim.over.notified() => return Err(UpstreamFault::InterimAnswers),
                 sent = connection.sender.try_send_request(request) => sent,
             };
             let mut failed = match sent {
                 // All of them can come with the head.
-                Ok(_) if interim.is_over() => return Err(Cause::InterimAnswers),
+                Ok(_) if interim.is_over() => return Err(UpstreamFault::InterimAnswers),
                 Ok(response) => {
                     let keep = keep_alive_time(response.headers());
                     return Ok(response.map(|body| PooledBody::new(body, connection, self, keep)));
@@ -173,8 +173,8 @@ impl Upstream {
                     repeated = true;
                     again
                 }
-                _ if failed.error().is_parse() => return Err(Cause::Head),
-                _ => return Err(Cause::Closed),
+                _ if failed.error().is_parse() => return Err(UpstreamFault::Head),
+                _ => return Err(UpstreamFault::Closed),
             };
         }
     }
@@ -196,10 +196,12 @@ impl Upstream {
         }
     }
 
-    async fn connect(&self) -> Result<PooledConnection, Cause> {
+    async fn connect(&self) -> Result<PooledConnection, UpstreamFault> {
         let connected = tokio::time::timeout(self.connect_timeout, TcpStream::connect(self.address.as_str()));
-        let stream =
-            connected.await.map_err(|_| Cause::ConnectTimeout)?.map_err(|error| connect_cause(&error))?;
+        let stream = connected
+            .await
+            .map_err(|_| UpstreamFault::ConnectTimeout)?
+            .map_err(|error| connect_cause(&error))?;
         // A refinement: a connection without it still works.
         let _ = stream.set_nodelay(true);
         let received = Arc::<AtomicU64>::default();
@@ -207,7 +209,7 @@ impl Upstream {
         let mut http1 = http1::Builder::new();
         http1.max_buf_size(READ_BUFFER).max_header_size(MAX_HEAD);
         let made = http1.handshake(TokioIo::new(stream)).await;
-        let (sender, driving) = made.map_err(|_| Cause::Connect)?;
+        let (sender, driving) = made.map_err(|_| UpstreamFault::Connect)?;
         tokio::spawn(async move {
             if let Err(error) = driving.await {
                 // hyper's words name kinds of errors, never bytes of the message.
@@ -241,7 +243,7 @@ impl Upstream {
 fn repeatable_copy(request: &Request<OutgoingBody>) -> Option<Request<OutgoingBody>> {
     let is_safe = matches!(*request.method(), Method::GET | Method::HEAD) && request.body().is_end_stream();
     is_safe.then(|| {
-        let mut again = Request::new(Inbound::none());
+        let mut again = Request::new(RequestBody::none());
         *again.method_mut() = request.method().clone();
         *again.uri_mut() = request.uri().clone();
         *again.version_mut() = request.version();
@@ -263,13 +265,13 @@ fn keep_alive_time(headers: &HeaderMap) -> Duration {
 }
 
 /// Why a connection does not come about.
-fn connect_cause(error: &io::Error) -> Cause {
+fn connect_cause(error: &io::Error) -> UpstreamFault {
     match error.kind() {
-        ErrorKind::ConnectionRefused => Cause::ConnectionRefused,
-        ErrorKind::TimedOut => Cause::ConnectTimeout,
+        ErrorKind::ConnectionRefused => UpstreamFault::ConnectionRefused,
+        ErrorKind::TimedOut => UpstreamFault::ConnectTimeout,
         // The resolver's errors are not the system's.
-        _ if error.raw_os_error().is_none() => Cause::UnknownHost,
-        _ => Cause::Connect,
+        _ if error.raw_os_error().is_none() => UpstreamFault::UnknownHost,
+        _ => UpstreamFault::Connect,
     }
 }
 
@@ -418,10 +420,10 @@ impl Service<Request<OutgoingBody>> for Upstreams {
         let destination = request.extensions().get::<Destination>();
         let upstream = destination.and_then(|Destination(name)| self.0.load().get(name).cloned());
         Box::pin(async move {
-            let upstream = upstream.ok_or(Cause::NoUpstream)?;
-            let request = upstream.address(request).ok_or(Cause::NoUpstream)?;
+            let upstream = upstream.ok_or(UpstreamFault::NoUpstream)?;
+            let request = upstream.address(request).ok_or(UpstreamFault::NoUpstream)?;
             let answered = tokio::time::timeout(upstream.timeout, Arc::clone(&upstream).send(request)).await;
-            Ok(answered.unwrap_or(Err(Cause::HeadTimeout))?)
+            Ok(answered.unwrap_or(Err(UpstreamFault::HeadTimeout))?)
         })
     }
 }

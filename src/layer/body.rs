@@ -19,10 +19,10 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::exchange::Refusal;
-use crate::exchange::cause::{Cause, Cut};
 use crate::exchange::flow::decode::{Decoder, Undecodable};
-use crate::exchange::grant::Release;
-use crate::exchange::window::Tally;
+use crate::exchange::grant::Grant;
+use crate::exchange::upstream_fault::{ResponseError, UpstreamFault};
+use crate::exchange::window::WindowSummary;
 use crate::ledger::Epoch;
 use crate::scrub::Scrubber;
 
@@ -83,9 +83,9 @@ struct Piece {
     /// What is left of the output once some of it has left.
     rest: Bytes,
     /// What is on record, and so whose changes concern it.
-    tally: Tally,
+    tally: WindowSummary,
     /// The last judgement's account, where that was not the first.
-    again: Option<Tally>,
+    again: Option<WindowSummary>,
     judged_at: Epoch,
     /// The piece before it was scrubbed again: this one was written for the state that it left then.
     is_stale: bool,
@@ -98,7 +98,7 @@ pub struct Pump<U> {
     /// What has come and is not undone: it may become much more.
     coded: Bytes,
     scrubber: Scrubber,
-    release: Arc<Release>,
+    release: Arc<Grant>,
     pieces: VecDeque<Piece>,
     finished: bool,
     /// Nothing of a document has come.
@@ -120,7 +120,7 @@ where
     U: Body<Data = Bytes>,
 {
     /// Boxed, as it outlives the future that makes it: else each future around would hold it once more.
-    pub fn new(upstream: U, decoder: Decoder, scrubber: Scrubber, release: Arc<Release>) -> Box<Pump<U>> {
+    pub fn new(upstream: U, decoder: Decoder, scrubber: Scrubber, release: Arc<Grant>) -> Box<Pump<U>> {
         // Most bodies are one piece.
         let (upstream, pieces) = (Box::pin(upstream), VecDeque::with_capacity(1));
         Box::new(Pump {
@@ -142,7 +142,7 @@ where
     ///
     /// # Errors
     /// [`Cut`]: the upstream stalls or breaks, the body cannot be read, the record cannot be written.
-    pub async fn fill(&mut self) -> Result<(), Cut> {
+    pub async fn fill(&mut self) -> Result<(), ResponseError> {
         self.gather(WINDOW, Some(WINDOW_TIME)).await?;
         self.record().await
     }
@@ -152,10 +152,10 @@ where
     ///
     /// # Errors
     /// As [`Pump::fill`]; [`Refusal::SubjectWithheld`]; [`Refusal::UpstreamUnreadable`] over the bound.
-    pub async fn fill_whole(&mut self, bound: usize) -> Result<(), Cut> {
+    pub async fn fill_whole(&mut self, bound: usize) -> Result<(), ResponseError> {
         let gathered = self.gather(bound.saturating_add(1), None).await?;
         if !self.finished || gathered > bound {
-            return Err(Cause::TooLong(bound).into());
+            return Err(UpstreamFault::TooLong(bound).into());
         }
         if self.pieces.iter().any(|piece| self.release.withholds(&piece.tally)) {
             return Err(Refusal::SubjectWithheld.into());
@@ -167,17 +167,17 @@ where
     ///
     /// # Errors
     /// [`Cut`], as [`Pump::next`]: nothing has left yet.
-    pub async fn into_answer(mut self: Box<Self>) -> Result<Answer, Cut>
+    pub async fn into_answer(mut self: Box<Self>) -> Result<ResponseBody, ResponseError>
     where
         U: Send + 'static,
     {
         let is_large = self.pieces.front().is_some_and(|piece| piece.output.len() > AT_ONCE);
         if !self.finished || self.pieces.len() > 1 || is_large || self.release.reports() {
-            return Ok(Answer::streamed(self));
+            return Ok(ResponseBody::streamed(self));
         }
         let bytes = self.next().await?.unwrap_or_default();
         self.release.close();
-        Ok(Answer::whole(bytes))
+        Ok(ResponseBody::whole(bytes))
     }
 
     /// Reads what is left of a body that does not leave; see [`drain`].
@@ -191,7 +191,7 @@ where
     ///
     /// # Errors
     /// [`Cut`], as [`Pump::fill`].
-    pub async fn next(&mut self) -> Result<Option<Bytes>, Cut> {
+    pub async fn next(&mut self) -> Result<Option<Bytes>, ResponseError> {
         if std::mem::take(&mut self.busy) {
             // A window is much to write at once: what is small gets in between.
             tokio::task::yield_now().await;
@@ -223,7 +223,7 @@ where
 
     /// Scrubs the first piece again. What it leaves open may differ now (whether an array has an element
     /// yet), so the piece after it goes on from there, and is scrubbed again in its turn.
-    async fn scrub_again(&mut self, piece: &mut Piece) -> Result<(), Cut> {
+    async fn scrub_again(&mut self, piece: &mut Piece) -> Result<(), ResponseError> {
         let after = piece.scrub_again(&self.release).await?;
         match self.pieces.front_mut() {
             Some(next) => {
@@ -237,7 +237,7 @@ where
 
     /// Reads and scrubs that many bytes at least, unless the time is over or the body ends before. How many went in
     /// or came out, whichever is more: both are held until they leave.
-    async fn gather(&mut self, bytes: usize, time: Option<Duration>) -> Result<usize, Cut> {
+    async fn gather(&mut self, bytes: usize, time: Option<Duration>) -> Result<usize, ResponseError> {
         let (mut taken, mut gathered, mut unyielded) = (Taken::default(), 0, 0);
         let mut deadline: Option<Instant> = None;
         // As long as nothing can leave, what is wrong with the body can still be said instead of it.
@@ -274,7 +274,7 @@ where
     }
 
     /// What the upstream sends next, until the deadline; of what is coded, some of it.
-    async fn read(&mut self, deadline: Option<Instant>) -> Result<Came, Cut> {
+    async fn read(&mut self, deadline: Option<Instant>) -> Result<Came, ResponseError> {
         if self.coded.is_empty() {
             match self.receive(deadline).await? {
                 Came::Chunk(chunk) if !self.decoder.is_identity() => self.coded = chunk,
@@ -285,7 +285,7 @@ where
     }
 
     /// What the upstream sends next. Trailers are dropped.
-    async fn receive(&mut self, deadline: Option<Instant>) -> Result<Came, Cut> {
+    async fn receive(&mut self, deadline: Option<Instant>) -> Result<Came, ResponseError> {
         let upstream = &mut self.upstream;
         let mut next = pin!(async {
             loop {
@@ -295,7 +295,7 @@ where
                         Ok(chunk) => return Ok(Came::Chunk(chunk)),
                         Err(_trailers) => {}
                     },
-                    Some(Err(_)) => return Err(Cut::from(Cause::Broken)),
+                    Some(Err(_)) => return Err(ResponseError::from(UpstreamFault::Broken)),
                     None => return Ok(Came::End),
                 }
             }
@@ -311,11 +311,11 @@ where
         self.release.waited(waiting.elapsed())?;
         came.unwrap_or(match left {
             Some(left) if left <= idle => Ok(Came::Nothing),
-            _ => Err(Cause::IdleTimeout.into()),
+            _ => Err(UpstreamFault::IdleTimeout.into()),
         })
     }
 
-    fn scrub(&mut self, chunk: Bytes) -> Result<Taken, Cut> {
+    fn scrub(&mut self, chunk: Bytes) -> Result<Taken, ResponseError> {
         self.release.received(chunk.len());
         if self.decoder.is_identity() {
             // Whoever said how long the body is has said when it ends: nothing else need be awaited. A decoder has
@@ -332,7 +332,7 @@ where
     }
 
     /// Scrubs what is left when the body ends. A body of no bytes is none: it is as empty as it came.
-    fn scrub_end(&mut self) -> Result<Taken, Cut> {
+    fn scrub_end(&mut self) -> Result<Taken, ResponseError> {
         self.finished = true;
         if self.empty && self.decoder.read() == 0 {
             return Ok(Taken::default());
@@ -347,11 +347,12 @@ where
     fn decode(
         &mut self,
         undo: impl FnOnce(&mut Decoder) -> Result<Vec<u8>, Undecodable>,
-    ) -> Result<Vec<u8>, Cut> {
-        undo(&mut self.decoder).map_err(|Undecodable| Cause::Undecodable(self.decoder.coding()).into())
+    ) -> Result<Vec<u8>, ResponseError> {
+        undo(&mut self.decoder)
+            .map_err(|Undecodable| UpstreamFault::Undecodable(self.decoder.coding()).into())
     }
 
-    fn feed(&mut self, input: Bytes, last: bool) -> Result<Taken, Cut> {
+    fn feed(&mut self, input: Bytes, last: bool) -> Result<Taken, ResponseError> {
         self.empty &= input.is_empty();
         let judged_at = self.release.epoch();
         // What is held is one piece, however much it is: each keeps the scrubber before it.
@@ -366,7 +367,7 @@ where
                 last: false,
                 output: Vec::with_capacity(input.len()),
                 rest: Bytes::new(),
-                tally: Tally::default(),
+                tally: WindowSummary::default(),
                 again: None,
                 judged_at,
                 is_stale: false,
@@ -382,15 +383,15 @@ where
         if last {
             self.scrubber.finish(&mut judgement, &mut piece.output)?;
         }
-        piece.tally.merge(judgement.into_tally());
+        piece.tally.merge(judgement.into_summary());
         let taken = Taken { read: input.len(), written: piece.output.len() - before };
         piece.input.push(input);
         Ok(taken)
     }
 
     /// Puts the window on the disclosure log.
-    async fn record(&mut self) -> Result<(), Cut> {
-        let mut together = Tally::default();
+    async fn record(&mut self) -> Result<(), ResponseError> {
+        let mut together = WindowSummary::default();
         let window = match self.pieces.front() {
             Some(only) if self.pieces.len() == 1 => &only.tally,
             _ => {
@@ -401,14 +402,14 @@ where
         if self.pieces.iter().all(|piece| piece.output.is_empty()) && window.records == 0 {
             return Ok(());
         }
-        self.release.record(window).await.map_err(Cut::from)
+        self.release.record(window).await.map_err(ResponseError::from)
     }
 }
 
 impl Piece {
     /// Its next bytes; `None` where somebody in it has changed since it was judged.
-    fn leave(&mut self, release: &Release) -> Result<Option<Bytes>, Cut> {
-        release.may_leave().map_err(Cut::from)?;
+    fn leave(&mut self, release: &Grant) -> Result<Option<Bytes>, ResponseError> {
+        release.may_leave().map_err(ResponseError::from)?;
         let (output, rest) = (&mut self.output, &mut self.rest);
         let begins = rest.is_empty();
         let bytes = release.hand_out(self.judged_at, &self.tally, || {
@@ -428,7 +429,7 @@ impl Piece {
 
     /// Scrubs it again from what is known now; on record again where more would leave than was. Returns the
     /// scrubber after it.
-    async fn scrub_again(&mut self, release: &Release) -> Result<Scrubber, Cut> {
+    async fn scrub_again(&mut self, release: &Grant) -> Result<Scrubber, ResponseError> {
         if !self.rest.is_empty() {
             // The beginning of it has left.
             return Err(Refusal::SubjectWithheld.into());
@@ -444,16 +445,16 @@ impl Piece {
         if self.last {
             scrubber.finish(&mut judgement, &mut self.output)?;
         }
-        let judged = judgement.into_tally();
+        let judged = judgement.into_summary();
         if release.is_all_or_nothing() && release.withholds(&judged) {
             return Err(Refusal::SubjectWithheld.into());
         }
-        let ask_again = judged.ask_again;
-        if judged.exceeds(&self.tally) {
-            release.record(&judged).await.map_err(Cut::from)?;
+        let ask_again = judged.valid_until;
+        if judged.discloses_more_than(&self.tally) {
+            release.record(&judged).await.map_err(ResponseError::from)?;
             self.tally.merge(judged.clone());
         }
-        self.tally.ask_again = ask_again;
+        self.tally.valid_until = ask_again;
         self.again = Some(judged);
         Ok(scrubber)
     }
@@ -481,19 +482,19 @@ pub async fn drain<U: Body<Data = Bytes>>(mut body: Pin<&mut U>) {
 ///
 /// # Errors
 /// The [`Cause`]: nothing comes within `idle`, or the connection ends.
-pub async fn is_empty<U: Body<Data = Bytes>>(body: U, idle: Duration) -> Result<bool, Cause> {
+pub async fn is_empty<U: Body<Data = Bytes>>(body: U, idle: Duration) -> Result<bool, UpstreamFault> {
     let mut body = pin!(body);
     let first = async {
         loop {
             match body.frame().await {
                 Some(Ok(frame)) if frame.data_ref().is_none_or(Bytes::is_empty) => {}
                 Some(Ok(_)) => return Ok(false),
-                Some(Err(_)) => return Err(Cause::Broken),
+                Some(Err(_)) => return Err(UpstreamFault::Broken),
                 None => return Ok(true),
             }
         }
     };
-    let is_empty = tokio::time::timeout(idle, first).await.unwrap_or(Err(Cause::IdleTimeout))?;
+    let is_empty = tokio::time::timeout(idle, first).await.unwrap_or(Err(UpstreamFault::IdleTimeout))?;
     if !is_empty {
         drain(body).await;
     }
@@ -501,36 +502,36 @@ pub async fn is_empty<U: Body<Data = Bytes>>(body: U, idle: Duration) -> Result<
 }
 
 /// A body that the gate lets leave.
-pub enum Answer {
+pub enum ResponseBody {
     /// Known in full when the head leaves.
     Whole(Option<Bytes>),
     /// Handed out piece by piece; an error cuts the connection.
-    Streamed(Pin<Box<dyn Body<Data = Bytes, Error = Cut> + Send>>),
+    Streamed(Pin<Box<dyn Body<Data = Bytes, Error = ResponseError> + Send>>),
 }
 
-impl std::fmt::Debug for Answer {
+impl std::fmt::Debug for ResponseBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Answer")
     }
 }
 
-impl Answer {
-    pub fn empty() -> Answer {
-        Answer::Whole(None)
+impl ResponseBody {
+    pub fn empty() -> ResponseBody {
+        ResponseBody::Whole(None)
     }
 
-    pub fn whole(bytes: Bytes) -> Answer {
-        Answer::Whole(Some(bytes).filter(|bytes| !bytes.is_empty()))
+    pub fn whole(bytes: Bytes) -> ResponseBody {
+        ResponseBody::Whole(Some(bytes).filter(|bytes| !bytes.is_empty()))
     }
 
     /// A body that passes unread. The release closes when the body has been taken, or is dropped.
-    pub fn passing<U>(body: U, release: Arc<Release>) -> Answer
+    pub fn passing<U>(body: U, release: Arc<Grant>) -> ResponseBody
     where
         U: Body<Data = Bytes> + Send + 'static,
     {
         if body.is_end_stream() {
             release.close();
-            return Answer::empty();
+            return ResponseBody::empty();
         }
         let frames =
             futures_util::stream::unfold((Box::pin(body), release), |(mut body, release)| async move {
@@ -539,7 +540,7 @@ impl Answer {
                     let frame = tokio::time::timeout(release.upstream_idle(), body.frame()).await;
                     let waited = release.waited(waiting.elapsed());
                     let cut = match frame {
-                        _ if waited.is_err() => Cut::from(Cause::BodyTimeout),
+                        _ if waited.is_err() => ResponseError::from(UpstreamFault::BodyTimeout),
                         Ok(Some(Ok(frame))) => {
                             match frame.into_data().map(|chunk| (chunk, release.may_leave())) {
                                 Ok((_, Err(ended))) => ended.into(),
@@ -559,19 +560,19 @@ impl Answer {
                             release.close();
                             return None;
                         }
-                        Ok(Some(Err(_))) => Cause::Broken.into(),
-                        Err(_) => Cause::IdleTimeout.into(),
+                        Ok(Some(Err(_))) => UpstreamFault::Broken.into(),
+                        Err(_) => UpstreamFault::IdleTimeout.into(),
                     };
                     release.abort(cut);
                     return Some((Err(cut), (body, release)));
                 }
             });
-        Answer::Streamed(Box::pin(http_body_util::StreamBody::new(frames)))
+        ResponseBody::Streamed(Box::pin(http_body_util::StreamBody::new(frames)))
     }
 
     /// What a pump hands out, frame by frame. The closing record is written when the last frame was
     /// taken; a pump that is dropped before closes as aborted.
-    fn streamed<U>(pump: Box<Pump<U>>) -> Answer
+    fn streamed<U>(pump: Box<Pump<U>>) -> ResponseBody
     where
         U: Body<Data = Bytes> + Send + 'static,
     {
@@ -589,37 +590,37 @@ impl Answer {
                 }
             }
         });
-        Answer::Streamed(Box::pin(http_body_util::StreamBody::new(frames)))
+        ResponseBody::Streamed(Box::pin(http_body_util::StreamBody::new(frames)))
     }
 }
 
-impl Body for Answer {
+impl Body for ResponseBody {
     type Data = Bytes;
-    type Error = Cut;
+    type Error = ResponseError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, ResponseError>>> {
         match self.get_mut() {
-            Answer::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Answer::Streamed(body) => body.as_mut().poll_frame(context),
+            ResponseBody::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            ResponseBody::Streamed(body) => body.as_mut().poll_frame(context),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Answer::Whole(bytes) => bytes.is_none(),
-            Answer::Streamed(body) => body.is_end_stream(),
+            ResponseBody::Whole(bytes) => bytes.is_none(),
+            ResponseBody::Streamed(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Answer::Whole(bytes) => {
+            ResponseBody::Whole(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Answer::Streamed(body) => body.size_hint(),
+            ResponseBody::Streamed(body) => body.size_hint(),
         }
     }
 }

@@ -4,8 +4,8 @@
 //! own handlers. It knows nothing of sockets and files.
 
 pub mod body;
-pub mod inbound;
 mod opt_out;
+pub mod request_body;
 mod run;
 pub mod upstream;
 
@@ -20,46 +20,49 @@ use http::{Request, Response};
 use http_body::Body;
 use tower::{Layer, Service};
 
-use self::inbound::Inbound;
+use self::request_body::RequestBody;
 use self::upstream::UpstreamFailure;
-use crate::exchange::Gatehouse;
-use crate::exchange::pages::opt_out::is_asked;
+use crate::exchange::SharedState;
+use crate::exchange::pages::opt_out::is_opt_out_path;
 
 /// Puts the gate in front of a service.
 #[derive(Clone, Debug)]
-pub struct GateLayer {
-    gatehouse: Arc<Gatehouse>,
+pub struct PurposeLayer {
+    gatehouse: Arc<SharedState>,
 }
 
-impl GateLayer {
-    pub fn new(gatehouse: Arc<Gatehouse>) -> GateLayer {
-        GateLayer { gatehouse }
+impl PurposeLayer {
+    pub fn new(gatehouse: Arc<SharedState>) -> PurposeLayer {
+        PurposeLayer { gatehouse }
     }
 }
 
-impl<S> Layer<S> for GateLayer {
-    type Service = Gate<S>;
+impl<S> Layer<S> for PurposeLayer {
+    type Service = PurposeService<S>;
 
-    fn layer(&self, inner: S) -> Gate<S> {
-        Gate { gatehouse: Arc::clone(&self.gatehouse), inner }
+    fn layer(&self, inner: S) -> PurposeService<S> {
+        PurposeService { gatehouse: Arc::clone(&self.gatehouse), inner }
     }
 }
 
 /// The gate: a service whose every answer went through an exchange.
 #[derive(Clone, Debug)]
-pub struct Gate<S> {
-    gatehouse: Arc<Gatehouse>,
+pub struct PurposeService<S> {
+    gatehouse: Arc<SharedState>,
     inner: S,
 }
 
-impl<S, B, U> Service<Request<B>> for Gate<S>
+impl<S, B, U> Service<Request<B>> for PurposeService<S>
 where
-    S: Service<Request<Inbound<B>>, Response = Response<U>, Error = UpstreamFailure> + Clone + Send + 'static,
+    S: Service<Request<RequestBody<B>>, Response = Response<U>, Error = UpstreamFailure>
+        + Clone
+        + Send
+        + 'static,
     S::Future: Send,
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     U: Body<Data = Bytes> + Send + 'static,
 {
-    type Response = Response<body::Answer>;
+    type Response = Response<body::ResponseBody>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
@@ -69,7 +72,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        if is_asked(request.uri().path()) {
+        if is_opt_out_path(request.uri().path()) {
             let gatehouse = Arc::clone(&self.gatehouse);
             return Box::pin(async move { Ok(opt_out::answer(&gatehouse, request).await) });
         }

@@ -5,26 +5,26 @@ use http::{Request, Response};
 use http_body::Body;
 use http_body_util::BodyExt;
 
-use super::body::Answer;
-use super::inbound::Inbound;
-use crate::exchange::pages::opt_out::{self, Step};
-use crate::exchange::{Gatehouse, Refusal};
+use super::body::ResponseBody;
+use super::request_body::RequestBody;
+use crate::exchange::pages::opt_out::{self, OptOutStep};
+use crate::exchange::{Refusal, SharedState};
 
 /// Answers a request for the way out.
-pub(super) async fn answer<B>(gatehouse: &Gatehouse, incoming: Request<B>) -> Response<Answer>
+pub(super) async fn answer<B>(gatehouse: &SharedState, incoming: Request<B>) -> Response<ResponseBody>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
     let (parts, body) = incoming.into_parts();
     let response = match opt_out::begin(gatehouse, &parts) {
-        Step::Answer(response) => response,
-        Step::ReadBody(post) => {
-            let body = Inbound::new(body, post.max_body, post.time);
+        OptOutStep::Answer(response) => response,
+        OptOutStep::ReadBody(post) => {
+            let body = RequestBody::new(body, post.max_body, post.time);
             let failure = body.failure();
             let read = body.collect().await;
             let refused = |_| failure.get().copied().unwrap_or(Refusal::RequestMalformed);
             post.finish(gatehouse, read.map(|body| body.to_bytes()).map_err(refused)).await
         }
     };
-    response.map(Answer::whole)
+    response.map(ResponseBody::whole)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::exchange::cause::Cause;
+use crate::exchange::upstream_fault::UpstreamFault;
 
 /// The name of the upstream that a request is for; an extension of the request that the gate hands on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,10 +11,10 @@ pub struct Destination(pub Arc<str>);
 /// Why there is no answer to judge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct UpstreamFailure(pub Cause);
+pub struct UpstreamFailure(pub UpstreamFault);
 
-impl From<Cause> for UpstreamFailure {
-    fn from(cause: Cause) -> UpstreamFailure {
+impl From<UpstreamFault> for UpstreamFailure {
+    fn from(cause: UpstreamFault) -> UpstreamFailure {
         UpstreamFailure(cause)
     }
 }

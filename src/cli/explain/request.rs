@@ -26,7 +26,7 @@ use crate::decision::{
 };
 use crate::disclosure;
 use crate::exchange::caller::Identity;
-use crate::exchange::record_policy::legal_reference;
+use crate::exchange::ledger_policy::legal_reference;
 use crate::exchange::route::{Recipient, Route, Scrubbing};
 use crate::finding::suggestion;
 use crate::gateway::notice;
@@ -178,7 +178,7 @@ fn case_status(case: Option<&Case>, recipient: &str, now: Timestamp) -> &'static
 }
 
 fn record_mappings(route: &Route) -> &[RecordMapping] {
-    route.mapped().map_or(&[], |mapped| &mapped.records)
+    route.mapping().map_or(&[], |mapped| &mapped.records)
 }
 
 fn subject_sources(route: &Route) -> impl Iterator<Item = &SubjectSource> {
@@ -417,7 +417,7 @@ impl RequestExplainer<'_> {
         }
         let known = subject.as_ref().map(|id| self.knowledge.subject(id)).transpose()?.flatten();
         let is_unknown = subject.is_some() && known.as_ref().is_none_or(|known| known.only_refusals);
-        let unknown = match (asking.operation, route.mapped()) {
+        let unknown = match (asking.operation, route.mapping()) {
             (Operation::Collect, Some(mapped)) => mapped.unknown_subject,
             _ => UnknownSubject::Withhold,
         };

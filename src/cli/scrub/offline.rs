@@ -13,7 +13,7 @@ use crate::cli::policy::from_json;
 use crate::config::{self, Config};
 use crate::decision::{Admitted, Asking, ClassId, Decisions, LegalReference, Permit, scenario};
 use crate::document::Document;
-use crate::exchange::route::{Route, Scrubbing, UnknownSubject, Withheld};
+use crate::exchange::route::{OnWithheld, Route, Scrubbing, UnknownSubject};
 use crate::finding::{Finding, suggestion};
 use crate::policy::{Pack, succession};
 use crate::scrub::{Framing, Pseudonyms, Record, RecordPolicy, Scrubber};
@@ -63,7 +63,7 @@ pub(super) fn scrub(
             None => scrubber.finish(&mut judge, out),
         })
     };
-    let Withheld::Deny { max_body } = scrubbing.withheld else { return scrub(&mut input, &mut output) };
+    let OnWithheld::Deny { max_body } = scrubbing.on_withheld else { return scrub(&mut input, &mut output) };
     // All or nothing: what it would be waits for the end.
     let mut whole = Vec::new();
     let mut bounded = input.take(max_body as u64 + 1);

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, header};
 use jiff::Timestamp;
 
-use self::token::{Pattern, Tokens};
+use self::token::{TokenPattern, Tokens};
 use crate::credentials::{KeyHash, hash};
 use crate::exchange::Refusal;
 use crate::vocabulary::{ActorId, PurposeId, SubjectId};
@@ -27,10 +27,10 @@ pub struct Caller {
     /// Position in the snapshot's list of recipients.
     pub recipient: usize,
     /// The one purpose the credential is locked to.
-    pub locked: Option<PurposeId>,
+    pub locked_purpose: Option<PurposeId>,
     pub identity: Identity,
     /// When it stops to count, if it does by itself.
-    pub until: Option<Timestamp>,
+    pub valid_until: Option<Timestamp>,
 }
 
 /// Who a recipient is beyond its name, as the claims of a token say.
@@ -86,10 +86,10 @@ impl CertificateName {
 
 /// The names in a verified client certificate's subject alternative name, and the certificate's end.
 #[derive(Clone, Debug, Default)]
-pub struct PeerNames {
+pub struct PeerCertificate {
     pub names: Arc<[CertificateName]>,
     /// The first instant at which the certificate is no longer valid.
-    pub until: Option<Timestamp>,
+    pub valid_until: Option<Timestamp>,
 }
 
 /// All registered credentials.
@@ -107,7 +107,7 @@ impl Credentials {
     }
 
     /// Registers what a recipient's tokens look like; the earlier caller where that was registered before.
-    pub fn register_token(&mut self, pattern: Pattern) -> Option<Caller> {
+    pub fn register_token(&mut self, pattern: TokenPattern) -> Option<Caller> {
         self.tokens.register(pattern)
     }
 
@@ -129,27 +129,27 @@ impl Credentials {
     pub fn identify(
         &self,
         headers: &HeaderMap,
-        peer: Option<&PeerNames>,
+        peer: Option<&PeerCertificate>,
         now: Timestamp,
     ) -> Result<Caller, Refusal> {
         let mut caller: Option<Caller> = None;
-        for presented in presented(headers) {
-            caller = Some(agree(caller, self.named_by(presented?, now)?)?);
+        for presented in presented_credentials(headers) {
+            caller = Some(combine(caller, self.identify_text(presented?, now)?)?);
         }
-        if let Some(PeerNames { names, until }) = peer {
+        if let Some(PeerCertificate { names, valid_until: until }) = peer {
             if until.is_some_and(|until| until <= now) {
                 // It was valid when the connection began.
                 return Err(Refusal::CredentialInvalid);
             }
             for named in names.iter().filter_map(|name| self.certificates.get(name)) {
-                caller = Some(agree(caller, Caller { until: *until, ..named.clone() })?);
+                caller = Some(combine(caller, Caller { valid_until: *until, ..named.clone() })?);
             }
         }
         caller.ok_or(Refusal::CredentialMissing)
     }
 
     /// Whom a presented text names: a registered key, whatever it looks like, or else a token.
-    fn named_by(&self, presented: &[u8], now: Timestamp) -> Result<Caller, Refusal> {
+    fn identify_text(&self, presented: &[u8], now: Timestamp) -> Result<Caller, Refusal> {
         if let Some(known) = self.keys.get(&hash(presented)) {
             return Ok(known.clone());
         }
@@ -159,21 +159,23 @@ impl Credentials {
 }
 
 /// Two credentials name the same recipient; a purpose that one is locked to locks both.
-pub(super) fn agree(earlier: Option<Caller>, named: Caller) -> Result<Caller, Refusal> {
+pub(super) fn combine(earlier: Option<Caller>, named: Caller) -> Result<Caller, Refusal> {
     let Some(earlier) = earlier else { return Ok(named) };
-    let locks_agree = earlier.locked.is_none() || named.locked.is_none() || earlier.locked == named.locked;
+    let locks_agree = earlier.locked_purpose.is_none()
+        || named.locked_purpose.is_none()
+        || earlier.locked_purpose == named.locked_purpose;
     if earlier.recipient != named.recipient || !locks_agree {
         return Err(Refusal::CredentialInvalid);
     }
     Ok(Caller {
         recipient: named.recipient,
-        locked: earlier.locked.or(named.locked),
+        locked_purpose: earlier.locked_purpose.or(named.locked_purpose),
         identity: earlier.identity.with(named.identity).ok_or(Refusal::CredentialInvalid)?,
-        until: earlier.until.into_iter().chain(named.until).min(),
+        valid_until: earlier.valid_until.into_iter().chain(named.valid_until).min(),
     })
 }
 
-fn presented(headers: &HeaderMap) -> impl Iterator<Item = Result<&[u8], Refusal>> {
+fn presented_credentials(headers: &HeaderMap) -> impl Iterator<Item = Result<&[u8], Refusal>> {
     let bearer = headers.get_all(header::AUTHORIZATION).iter().map(|value| {
         let bytes = value.as_bytes();
         let (scheme, token) = bytes.split_at_checked(7).ok_or(Refusal::CredentialInvalid)?;
@@ -194,7 +196,7 @@ mod tests {
 
     fn registered() -> Credentials {
         let mut credentials = Credentials::default();
-        let locked = Caller { recipient: 1, locked: Some(PurposeId(3)), ..Caller::default() };
+        let locked = Caller { recipient: 1, locked_purpose: Some(PurposeId(3)), ..Caller::default() };
         credentials.register_key(hash(b"pgk_a_1"), Caller::default());
         credentials.register_key(hash(b"pgk_b_1"), locked);
         for name in ["spiffe://x/a", "partner.example", "ops@partner.example"] {
@@ -209,7 +211,11 @@ mod tests {
             map.append(*name, value.parse().unwrap());
         }
         let names = peer.iter().map(|name| CertificateName::of_registration(name)).collect();
-        registered().identify(&map, Some(&PeerNames { names, until: None }), Timestamp::UNIX_EPOCH)
+        registered().identify(
+            &map,
+            Some(&PeerCertificate { names, valid_until: None }),
+            Timestamp::UNIX_EPOCH,
+        )
     }
 
     #[test]
@@ -235,7 +241,7 @@ mod tests {
     #[test]
     fn a_name_is_met_by_a_name_of_its_type_alone() {
         let meets = |name: CertificateName| {
-            let peer = PeerNames { names: [name].into(), until: None };
+            let peer = PeerCertificate { names: [name].into(), valid_until: None };
             registered().identify(&HeaderMap::new(), Some(&peer), Timestamp::UNIX_EPOCH).is_ok()
         };
         type Make = fn(String) -> CertificateName;
@@ -252,12 +258,12 @@ mod tests {
         let until = Timestamp::from_second(100).unwrap();
         let names: Arc<[_]> = [CertificateName::of_registration("spiffe://x/a")].into();
         let at = |second: i64, headers: &HeaderMap| {
-            let peer = PeerNames { names: Arc::clone(&names), until: Some(until) };
+            let peer = PeerCertificate { names: Arc::clone(&names), valid_until: Some(until) };
             registered().identify(headers, Some(&peer), Timestamp::from_second(second).unwrap())
         };
         let key = HeaderMap::from_iter([("x-api-key".parse().unwrap(), "pgk_a_1".parse().unwrap())]);
         for headers in [&HeaderMap::new(), &key] {
-            assert_eq!(at(99, headers).unwrap().until, Some(until));
+            assert_eq!(at(99, headers).unwrap().valid_until, Some(until));
             assert_eq!(at(100, headers), Err(Refusal::CredentialInvalid));
         }
     }
@@ -270,7 +276,7 @@ mod tests {
         assert_eq!(ask(&[], &["spiffe://x/a"]), staff);
         assert_eq!(ask(&[("x-api-key", "pgk_a_1")], &["spiffe://x/a"]), staff);
         assert_eq!(ask(&[("x-api-key", "pgk_a_1")], &["spiffe://x/unregistered"]), staff);
-        assert_eq!(ask(&[("x-api-key", "pgk_b_1")], &[]).unwrap().locked, Some(PurposeId(3)));
+        assert_eq!(ask(&[("x-api-key", "pgk_b_1")], &[]).unwrap().locked_purpose, Some(PurposeId(3)));
     }
 
     #[test]

@@ -10,12 +10,12 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{Caller, Identity, agree};
+use super::{Caller, Identity, combine};
 use crate::exchange::Refusal;
 use crate::vocabulary::{ActorId, IdReader, SubjectId};
 
 /// Most keys of one issuer: each may be tried for a token that names none.
-pub const MOST_KEYS: usize = 16;
+pub const MAX_KEYS: usize = 16;
 
 /// Seconds by which the issuer's clock may differ from ours.
 const LEEWAY: i64 = 60;
@@ -24,7 +24,7 @@ const LEEWAY: i64 = 60;
 pub struct Issuer {
     /// The token's `iss`.
     url: String,
-    keys: Vec<Key>,
+    keys: Vec<IssuerKey>,
     validation: Validation,
 }
 
@@ -34,7 +34,7 @@ impl std::fmt::Debug for Issuer {
     }
 }
 
-struct Key {
+struct IssuerKey {
     id: Option<String>,
     algorithms: &'static [Algorithm],
     /// The one that the set names for this key.
@@ -51,7 +51,7 @@ pub enum KeySetError {
     SharedSecret,
     #[error("the key set holds no key that can check a signature (RSA, P-256, P-384 or Ed25519)")]
     NoKey,
-    #[error("the key set holds more than {MOST_KEYS} keys")]
+    #[error("the key set holds more than {MAX_KEYS} keys")]
     TooMany,
 }
 
@@ -65,11 +65,11 @@ impl Issuer {
         let set: JwkSet = serde_json::from_str(key_set).map_err(|_| KeySetError::Unreadable)?;
         let mut keys = Vec::new();
         for key in &set.keys {
-            keys.extend(Key::read(key)?);
+            keys.extend(IssuerKey::read(key)?);
         }
         match keys.len() {
             0 => return Err(KeySetError::NoKey),
-            1..=MOST_KEYS => {}
+            1..=MAX_KEYS => {}
             _ => return Err(KeySetError::TooMany),
         }
         let mut validation = Validation::default();
@@ -88,8 +88,8 @@ impl Issuer {
         if header.crit.is_some() {
             return None;
         }
-        let named = |key: &&Key| header.kid.is_none() || key.id == header.kid;
-        let fits = |key: &&Key| {
+        let named = |key: &&IssuerKey| header.kid.is_none() || key.id == header.kid;
+        let fits = |key: &&IssuerKey| {
             key.algorithms.contains(&header.alg)
                 && key.algorithm.as_ref().is_none_or(|only| *only == format!("{:?}", header.alg))
         };
@@ -99,12 +99,12 @@ impl Issuer {
             self.keys.iter().filter(named).filter(fits).find_map(|key| {
                 jsonwebtoken::decode::<Map<String, Value>>(token, &key.key, &validation).ok()
             })?;
-        counts_at(&claims.claims, now).then_some(claims.claims)
+        is_valid_at(&claims.claims, now).then_some(claims.claims)
     }
 }
 
 /// From `nbf`, where there is one, until `exp`, which there must be.
-fn counts_at(claims: &Map<String, Value>, now: Timestamp) -> bool {
+fn is_valid_at(claims: &Map<String, Value>, now: Timestamp) -> bool {
     let now = now.as_second();
     let instant = |name: &str| claims.get(name).map(seconds);
     let ends = matches!(instant("exp"), Some(Some(end)) if now < end.saturating_add(LEEWAY));
@@ -130,9 +130,9 @@ const RSA: &[Algorithm] = &[
     Algorithm::PS512,
 ];
 
-impl Key {
+impl IssuerKey {
     /// A key for signatures; `None` for one that is for something else or of an unknown kind.
-    fn read(key: &Jwk) -> Result<Option<Key>, KeySetError> {
+    fn read(key: &Jwk) -> Result<Option<IssuerKey>, KeySetError> {
         if matches!(&key.common.public_key_use, Some(purpose) if *purpose != PublicKeyUse::Signature) {
             return Ok(None);
         }
@@ -151,13 +151,13 @@ impl Key {
         };
         let decoding = DecodingKey::from_jwk(key).map_err(|_| KeySetError::Unreadable)?;
         let algorithm = key.common.key_algorithm.as_ref().map(ToString::to_string);
-        Ok(Some(Key { id: key.common.key_id.clone(), algorithms, algorithm, key: decoding }))
+        Ok(Some(IssuerKey { id: key.common.key_id.clone(), algorithms, algorithm, key: decoding }))
     }
 }
 
 /// What the claims of a recipient's tokens look like.
 #[derive(Clone, Debug)]
-pub struct Pattern {
+pub struct TokenPattern {
     /// Position in the list of issuers.
     pub issuer: usize,
     /// Each has to be there with this value, or be a list that holds it.
@@ -195,7 +195,7 @@ fn text(value: &Value) -> Option<String> {
     }
 }
 
-impl Pattern {
+impl TokenPattern {
     fn fits(&self, claims: &Map<String, Value>) -> bool {
         self.claims.iter().all(|(name, wanted)| match claims.get(name) {
             Some(Value::Array(several)) => several.contains(wanted),
@@ -218,7 +218,7 @@ impl Pattern {
         let end = claims.get("exp").and_then(seconds)?.saturating_add(LEEWAY);
         // An end beyond the calendar is none that comes.
         let until = Timestamp::from_second(end).ok();
-        Some(Caller { identity, until, ..self.caller.clone() })
+        Some(Caller { identity, valid_until: until, ..self.caller.clone() })
     }
 }
 
@@ -226,7 +226,7 @@ impl Pattern {
 #[derive(Debug, Default)]
 pub struct Tokens {
     issuers: Vec<Issuer>,
-    patterns: Vec<Pattern>,
+    patterns: Vec<TokenPattern>,
 }
 
 impl Tokens {
@@ -235,8 +235,8 @@ impl Tokens {
     }
 
     /// Registers what a recipient's tokens look like; the earlier caller where that was registered before.
-    pub fn register(&mut self, pattern: Pattern) -> Option<Caller> {
-        let alike = |known: &&Pattern| known.issuer == pattern.issuer && known.claims == pattern.claims;
+    pub fn register(&mut self, pattern: TokenPattern) -> Option<Caller> {
+        let alike = |known: &&TokenPattern| known.issuer == pattern.issuer && known.claims == pattern.claims;
         let earlier = self.patterns.iter().find(alike).map(|known| known.caller.clone());
         self.patterns.push(pattern);
         earlier
@@ -264,7 +264,7 @@ impl Tokens {
         let mut caller = None;
         for pattern in fitting {
             let named = pattern.caller(&issuer.url, &claims).ok_or(Refusal::CredentialInvalid)?;
-            caller = Some(agree(caller, named)?);
+            caller = Some(combine(caller, named)?);
         }
         caller.ok_or(Refusal::CredentialInvalid)
     }
@@ -313,8 +313,8 @@ pub(crate) mod tests {
         Issuer::new(URL, "purposegate", &signer.key_set()).unwrap()
     }
 
-    fn pattern(recipient: usize, claims: &[(&str, Value)]) -> Pattern {
-        Pattern {
+    fn pattern(recipient: usize, claims: &[(&str, Value)]) -> TokenPattern {
+        TokenPattern {
             issuer: 0,
             claims: claims.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
             subject: None,
@@ -358,7 +358,7 @@ pub(crate) mod tests {
             let caller =
                 identify(&support(), &Signer::new(1).sign(&header(), &claims(more.clone()))).unwrap();
             assert_eq!(caller.recipient, 3, "{more}");
-            assert!(caller.until.unwrap().as_second() > NOW, "{more}");
+            assert!(caller.valid_until.unwrap().as_second() > NOW, "{more}");
         }
         let no_key_named = Signer::new(1).sign(&json!({ "alg": "EdDSA" }), &claims(json!({})));
         assert_eq!(identify(&support(), &no_key_named).unwrap().recipient, 3);
@@ -412,9 +412,9 @@ pub(crate) mod tests {
 
         let mut tokens = support();
         let mut locked = pattern(3, &[("team", json!(7))]);
-        locked.caller.locked = Some(PurposeId(2));
+        locked.caller.locked_purpose = Some(PurposeId(2));
         tokens.register(locked);
-        assert_eq!(identify(&tokens, &both).unwrap().locked, Some(PurposeId(2)));
+        assert_eq!(identify(&tokens, &both).unwrap().locked_purpose, Some(PurposeId(2)));
     }
 
     fn crm() -> IdReader {
@@ -453,7 +453,7 @@ pub(crate) mod tests {
         assert_eq!(read(&json!({ "keys": [{ "kty": "oct", "k": "c2VjcmV0" }] })), KeySetError::SharedSecret);
         let encryption = json!({ "kty": "OKP", "crv": "Ed25519", "use": "enc", "x": "AAAA" });
         assert_eq!(read(&json!({ "keys": [encryption] })), KeySetError::NoKey);
-        let many = vec![json!({ "kty": "OKP", "crv": "Ed25519", "x": "AAAA" }); MOST_KEYS + 1];
+        let many = vec![json!({ "kty": "OKP", "crv": "Ed25519", "x": "AAAA" }); MAX_KEYS + 1];
         assert_eq!(read(&json!({ "keys": many })), KeySetError::TooMany);
     }
 

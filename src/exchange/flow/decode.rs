@@ -8,7 +8,7 @@ use zstd::stream::zio;
 
 /// A single content coding (RFC 9110, 8.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Coding {
+pub enum ContentCoding {
     Identity,
     Gzip,
     Deflate,
@@ -16,16 +16,16 @@ pub enum Coding {
     Zstd,
 }
 
-impl Coding {
+impl ContentCoding {
     /// The coding of this name; `None` for an unknown one or a list of them.
-    pub fn parse(name: &str) -> Option<Coding> {
+    pub fn parse(name: &str) -> Option<ContentCoding> {
         match name.trim().to_ascii_lowercase().as_str() {
             // Some say so of what is as it is.
-            "identity" | "none" | "" => Some(Coding::Identity),
-            "gzip" | "x-gzip" => Some(Coding::Gzip),
-            "deflate" => Some(Coding::Deflate),
-            "br" => Some(Coding::Brotli),
-            "zstd" => Some(Coding::Zstd),
+            "identity" | "none" | "" => Some(ContentCoding::Identity),
+            "gzip" | "x-gzip" => Some(ContentCoding::Gzip),
+            "deflate" => Some(ContentCoding::Deflate),
+            "br" => Some(ContentCoding::Brotli),
+            "zstd" => Some(ContentCoding::Zstd),
             _ => None,
         }
     }
@@ -33,11 +33,11 @@ impl Coding {
     /// Its name, as the log has it.
     pub fn name(self) -> &'static str {
         match self {
-            Coding::Identity => "identity",
-            Coding::Gzip => "gzip",
-            Coding::Deflate => "deflate",
-            Coding::Brotli => "br",
-            Coding::Zstd => "zstd",
+            ContentCoding::Identity => "identity",
+            ContentCoding::Gzip => "gzip",
+            ContentCoding::Deflate => "deflate",
+            ContentCoding::Brotli => "br",
+            ContentCoding::Zstd => "zstd",
         }
     }
 }
@@ -47,7 +47,7 @@ const MAX_RATIO: u64 = 100;
 /// Bytes that may come out before the ratio counts: short bodies compress oddly.
 const FREE_EXPANSION: u64 = 1 << 20;
 /// Bytes that may come out of one piece, whatever came before: they are all held before they are handed on.
-const MOST_AT_ONCE: u64 = 8 << 20;
+const MAX_OUTPUT_AT_ONCE: u64 = 8 << 20;
 /// Largest zstd window, as a power of two (8 MiB: what RFC 8878 asks decoders to support).
 const ZSTD_WINDOW_LOG: u32 = 23;
 
@@ -58,7 +58,7 @@ pub struct Undecodable;
 
 /// Undoes one content coding. Invariant: what it holds is bounded, whatever it is fed.
 pub struct Decoder {
-    coding: Coding,
+    coding: ContentCoding,
     inner: Inner,
     read: u64,
     written: u64,
@@ -66,12 +66,12 @@ pub struct Decoder {
 
 /// What came out and was not handed on, and how much more may.
 #[derive(Default)]
-struct Pending {
+struct Output {
     bytes: Vec<u8>,
     room: u64,
 }
 
-impl Write for Pending {
+impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let room = self.room.checked_sub(bytes.len() as u64);
         self.room = room.ok_or_else(|| io::Error::other("more comes out than may"))?;
@@ -88,15 +88,15 @@ enum Inner {
     Identity,
     /// One member, or what is between two: members follow each other (RFC 1952, 2.2), and zeros fill up blocks.
     Gzip {
-        member: GzDecoder<Pending>,
+        member: GzDecoder<Output>,
         ended: bool,
     },
     /// `deflate` is zlib by the RFC and raw by habit: the first byte tells.
     Undetermined,
-    Zlib(ZlibDecoder<Pending>),
-    Deflate(DeflateDecoder<Pending>),
-    Brotli(Box<brotli_decompressor::DecompressorWriter<Pending>>),
-    Zstd(Box<zio::Writer<Pending, raw::Decoder<'static>>>),
+    Zlib(ZlibDecoder<Output>),
+    Deflate(DeflateDecoder<Output>),
+    Brotli(Box<brotli_decompressor::DecompressorWriter<Output>>),
+    Zstd(Box<zio::Writer<Output, raw::Decoder<'static>>>),
 }
 
 impl std::fmt::Debug for Decoder {
@@ -111,26 +111,25 @@ impl std::fmt::Debug for Decoder {
 impl Decoder {
     /// # Errors
     /// [`Undecodable`] where the decompressor cannot be set up.
-    pub fn new(coding: Coding) -> Result<Decoder, Undecodable> {
+    pub fn new(coding: ContentCoding) -> Result<Decoder, Undecodable> {
         let inner = match coding {
-            Coding::Identity => Inner::Identity,
-            Coding::Gzip => Inner::Gzip { member: GzDecoder::new(Pending::default()), ended: false },
-            Coding::Deflate => Inner::Undetermined,
-            Coding::Brotli => Inner::Brotli(Box::new(brotli_decompressor::DecompressorWriter::new(
-                Pending::default(),
-                4096,
-            ))),
-            Coding::Zstd => {
+            ContentCoding::Identity => Inner::Identity,
+            ContentCoding::Gzip => Inner::Gzip { member: GzDecoder::new(Output::default()), ended: false },
+            ContentCoding::Deflate => Inner::Undetermined,
+            ContentCoding::Brotli => {
+                Inner::Brotli(Box::new(brotli_decompressor::DecompressorWriter::new(Output::default(), 4096)))
+            }
+            ContentCoding::Zstd => {
                 let mut decoder = raw::Decoder::new().map_err(|_| Undecodable)?;
                 let window = DParameter::WindowLogMax(ZSTD_WINDOW_LOG);
                 decoder.set_parameter(window).map_err(|_| Undecodable)?;
-                Inner::Zstd(Box::new(zio::Writer::new(Pending::default(), decoder)))
+                Inner::Zstd(Box::new(zio::Writer::new(Output::default(), decoder)))
             }
         };
         Ok(Decoder { coding, inner, read: 0, written: 0 })
     }
 
-    pub fn coding(&self) -> Coding {
+    pub fn coding(&self) -> ContentCoding {
         self.coding
     }
 
@@ -179,9 +178,9 @@ impl Decoder {
         if let (Inner::Undetermined, Some(first)) = (&self.inner, piece.first()) {
             // A zlib header's low nibble is 8 (RFC 1950, 2.2); a raw block never begins so.
             self.inner = if first & 0x0f == 8 {
-                Inner::Zlib(ZlibDecoder::new(Pending::default()))
+                Inner::Zlib(ZlibDecoder::new(Output::default()))
             } else {
-                Inner::Deflate(DeflateDecoder::new(Pending::default()))
+                Inner::Deflate(DeflateDecoder::new(Output::default()))
             };
         }
         self.make_room();
@@ -205,13 +204,13 @@ impl Decoder {
     /// Lets come out what may, for what went in.
     fn make_room(&mut self) {
         let most = FREE_EXPANSION.max(self.read.saturating_mul(MAX_RATIO));
-        let room = most.saturating_sub(self.written).min(MOST_AT_ONCE);
+        let room = most.saturating_sub(self.written).min(MAX_OUTPUT_AT_ONCE);
         if let Some(pending) = self.pending() {
             pending.room = room;
         }
     }
 
-    fn pending(&mut self) -> Option<&mut Pending> {
+    fn pending(&mut self) -> Option<&mut Output> {
         match &mut self.inner {
             Inner::Identity | Inner::Undetermined => None,
             Inner::Gzip { member, .. } => Some(member.get_mut()),
@@ -224,7 +223,7 @@ impl Decoder {
 }
 
 /// Decodes members of gzip one after the other. Zeros between them, and after the last, are padding.
-fn write_members(member: &mut GzDecoder<Pending>, ended: &mut bool, mut piece: &[u8]) -> io::Result<()> {
+fn write_members(member: &mut GzDecoder<Output>, ended: &mut bool, mut piece: &[u8]) -> io::Result<()> {
     while let Some(first) = piece.first() {
         if *ended {
             if *first == 0 {
@@ -252,7 +251,7 @@ mod tests {
     use flate2::Compression;
     use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 
-    fn decode(coding: Coding, bytes: &[u8], chunk: usize) -> Result<Vec<u8>, Undecodable> {
+    fn decode(coding: ContentCoding, bytes: &[u8], chunk: usize) -> Result<Vec<u8>, Undecodable> {
         let mut decoder = Decoder::new(coding)?;
         let mut plain = Vec::new();
         for piece in bytes.chunks(chunk) {
@@ -262,7 +261,7 @@ mod tests {
         Ok(plain)
     }
 
-    fn encoded(text: &[u8]) -> Vec<(Coding, Vec<u8>)> {
+    fn encoded(text: &[u8]) -> Vec<(ContentCoding, Vec<u8>)> {
         let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
         let mut zlib = ZlibEncoder::new(Vec::new(), Compression::default());
         let mut raw = DeflateEncoder::new(Vec::new(), Compression::default());
@@ -275,11 +274,11 @@ mod tests {
             writer.write_all(text).unwrap();
         }
         vec![
-            (Coding::Gzip, gzip.finish().unwrap()),
-            (Coding::Deflate, zlib.finish().unwrap()),
-            (Coding::Deflate, raw.finish().unwrap()),
-            (Coding::Brotli, brotli),
-            (Coding::Zstd, zstd::encode_all(text, 3).unwrap()),
+            (ContentCoding::Gzip, gzip.finish().unwrap()),
+            (ContentCoding::Deflate, zlib.finish().unwrap()),
+            (ContentCoding::Deflate, raw.finish().unwrap()),
+            (ContentCoding::Brotli, brotli),
+            (ContentCoding::Zstd, zstd::encode_all(text, 3).unwrap()),
         ]
     }
 
@@ -300,7 +299,7 @@ mod tests {
         let mut summed = zstd::stream::write::Encoder::new(Vec::new(), 3).unwrap();
         summed.include_checksum(true).unwrap();
         summed.write_all(&text).unwrap();
-        all.push((Coding::Zstd, summed.finish().unwrap()));
+        all.push((ContentCoding::Zstd, summed.finish().unwrap()));
         for (coding, bytes) in all {
             assert_eq!(decode(coding, &bytes, 64).unwrap(), text, "{coding:?}");
             for missing in 1..10 {
@@ -322,7 +321,7 @@ mod tests {
             decoder.read = 1 << 40;
             assert!(decoder.feed(&bytes).and_then(|_| decoder.finish()).is_err(), "{coding:?}");
             let held = decoder.pending().map_or(0, |pending| pending.bytes.capacity());
-            assert!(held as u64 <= 2 * MOST_AT_ONCE, "{coding:?} held {held}");
+            assert!(held as u64 <= 2 * MAX_OUTPUT_AT_ONCE, "{coding:?} held {held}");
         }
     }
 
@@ -336,16 +335,16 @@ mod tests {
         let zeros = vec![0; 600];
         let all = [member(b"[1,"), zeros.clone(), member(b"2]"), zeros.clone()].concat();
         for chunk in [1, 5, 4096] {
-            assert_eq!(decode(Coding::Gzip, &all, chunk).unwrap(), b"[1,2]");
+            assert_eq!(decode(ContentCoding::Gzip, &all, chunk).unwrap(), b"[1,2]");
             for wrong in [&b"jane"[..], b"\x1f", b"\x1f\x8b\x08\0"] {
-                assert!(decode(Coding::Gzip, &[&all, wrong].concat(), chunk).is_err(), "{wrong:?}");
+                assert!(decode(ContentCoding::Gzip, &[&all, wrong].concat(), chunk).is_err(), "{wrong:?}");
             }
             let mut broken = member(b"[1]");
             let sum = broken.len() - 5;
             broken[sum] ^= 1;
-            assert!(decode(Coding::Gzip, &broken, chunk).is_err());
-            assert!(decode(Coding::Gzip, &[broken, zeros.clone()].concat(), chunk).is_err());
-            assert!(decode(Coding::Gzip, &zeros, chunk).is_err());
+            assert!(decode(ContentCoding::Gzip, &broken, chunk).is_err());
+            assert!(decode(ContentCoding::Gzip, &[broken, zeros.clone()].concat(), chunk).is_err());
+            assert!(decode(ContentCoding::Gzip, &zeros, chunk).is_err());
         }
     }
 
@@ -357,6 +356,6 @@ mod tests {
             gzip.finish().unwrap()
         };
         let both = [member(b"[1,"), member(b"2]")].concat();
-        assert_eq!(decode(Coding::Gzip, &both, 5).unwrap(), b"[1,2]");
+        assert_eq!(decode(ContentCoding::Gzip, &both, 5).unwrap(), b"[1,2]");
     }
 }

@@ -19,8 +19,8 @@ use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use jiff::Timestamp;
 
 use crate::decision::{ConsentStatus, Subject};
-use crate::exchange::concurrency::{Place, Places};
-use crate::exchange::{Gatehouse, Refusal, request};
+use crate::exchange::concurrency::{ConcurrencyLimit, ConcurrencyPermit};
+use crate::exchange::{Refusal, SharedState, request};
 use crate::keys::OptOutLinks;
 use crate::ledger::{self, Entity, Ledger, Sort};
 use crate::vocabulary::{PurposeId, SubjectId};
@@ -56,13 +56,13 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action
 pub struct OptOut {
     pub links: OptOutLinks,
     rate: DefaultDirectRateLimiter,
-    posts: Arc<Places<SubjectId>>,
+    posts: Arc<ConcurrencyLimit<SubjectId>>,
 }
 
 impl OptOut {
     pub fn new(links: OptOutLinks) -> OptOut {
         let rate = DefaultDirectRateLimiter::direct(Quota::per_second(PER_SECOND));
-        OptOut { links, rate, posts: Places::new(MAX_POSTS, MAX_POSTS_PER_LINK) }
+        OptOut { links, rate, posts: ConcurrencyLimit::new(MAX_POSTS, MAX_POSTS_PER_LINK) }
     }
 
     /// Whether one more objection may be recorded at this moment.
@@ -72,47 +72,47 @@ impl OptOut {
 }
 
 /// Whether a request is for the way out.
-pub(crate) fn is_asked(path: &str) -> bool {
+pub(crate) fn is_opt_out_path(path: &str) -> bool {
     path.starts_with(PATH)
 }
 
 /// How a request for the way out goes on.
-pub(crate) enum Step {
+pub(crate) enum OptOutStep {
     /// This is the answer.
     Answer(Response<Bytes>),
     /// The answer depends on the body.
-    ReadBody(Post),
+    ReadBody(OptOutPost),
 }
 
 /// The one request that changes something, before its body has been read.
-pub(crate) struct Post {
+pub(crate) struct OptOutPost {
     person: SubjectId,
     content_type: Option<HeaderValue>,
     /// Most bytes of the body.
     pub(crate) max_body: usize,
     /// Time for the body to arrive.
     pub(crate) time: Duration,
-    _place: Place<SubjectId>,
+    _place: ConcurrencyPermit<SubjectId>,
 }
 
 /// Begins to answer a request for the way out.
-pub(crate) fn begin(gatehouse: &Gatehouse, parts: &Parts) -> Step {
-    attempt(gatehouse, parts).unwrap_or_else(|refusal| Step::Answer(refused(gatehouse, refusal)))
+pub(crate) fn begin(gatehouse: &SharedState, parts: &Parts) -> OptOutStep {
+    attempt(gatehouse, parts).unwrap_or_else(|refusal| OptOutStep::Answer(refused(gatehouse, refusal)))
 }
 
-fn attempt(gatehouse: &Gatehouse, parts: &Parts) -> Result<Step, Refusal> {
-    let listening = gatehouse.listening(&parts.extensions);
+fn attempt(gatehouse: &SharedState, parts: &Parts) -> Result<OptOutStep, Refusal> {
+    let listening = gatehouse.listener(&parts.extensions);
     request::screen(parts, &listening.authorities).map_err(|rejection| rejection.refusal)?;
     let token = parts.uri.path().strip_prefix(PATH).unwrap_or_default();
     let is_head = parts.method == Method::HEAD;
     let Some(person) = gatehouse.opt_out.links.person(token, gatehouse.ledger.names().namespaces()) else {
-        return Ok(Step::Answer(page(StatusCode::NOT_FOUND, &unreadable(gatehouse), is_head)));
+        return Ok(OptOutStep::Answer(page(StatusCode::NOT_FOUND, &unreadable(gatehouse), is_head)));
     };
     match parts.method {
-        Method::GET | Method::HEAD => Ok(Step::Answer(page(StatusCode::OK, QUESTION, is_head))),
+        Method::GET | Method::HEAD => Ok(OptOutStep::Answer(page(StatusCode::OK, QUESTION, is_head))),
         Method::POST => {
-            let place = gatehouse.opt_out.posts.take(&person)?;
-            Ok(Step::ReadBody(Post {
+            let place = gatehouse.opt_out.posts.acquire(&person)?;
+            Ok(OptOutStep::ReadBody(OptOutPost {
                 person,
                 content_type: parts.headers.get(CONTENT_TYPE).cloned(),
                 max_body: MAX_BODY,
@@ -124,22 +124,26 @@ fn attempt(gatehouse: &Gatehouse, parts: &Parts) -> Result<Step, Refusal> {
     }
 }
 
-impl Post {
+impl OptOutPost {
     /// Answers once the body has been read, or could not be.
-    pub(crate) async fn finish(self, gatehouse: &Gatehouse, body: Result<Bytes, Refusal>) -> Response<Bytes> {
+    pub(crate) async fn finish(
+        self,
+        gatehouse: &SharedState,
+        body: Result<Bytes, Refusal>,
+    ) -> Response<Bytes> {
         self.record(gatehouse, body).await.unwrap_or_else(|refusal| refused(gatehouse, refusal))
     }
 
     async fn record(
         self,
-        gatehouse: &Gatehouse,
+        gatehouse: &SharedState,
         body: Result<Bytes, Refusal>,
     ) -> Result<Response<Bytes>, Refusal> {
         let content_type = self.content_type.as_ref().map(HeaderValue::as_bytes).unwrap_or_default();
         if !is_one_click(content_type, &body?) {
             return Err(Refusal::RequestMalformed);
         }
-        object(gatehouse, self.person.clone(), OBJECTION, || gatehouse.opt_out.has_room()).await?;
+        record_objection(gatehouse, self.person.clone(), OBJECTION, || gatehouse.opt_out.has_room()).await?;
         // The same words whether the objection stood before: a link can be in others' hands.
         Ok(page(StatusCode::OK, DONE, false))
     }
@@ -157,7 +161,7 @@ pub(crate) fn purpose(ledger: &Ledger) -> Result<PurposeId, Refusal> {
 }
 
 /// Whether a person's objection to marketing stands.
-pub(crate) fn stands(ledger: &Ledger, marketing: PurposeId, person: &SubjectId) -> bool {
+pub(crate) fn has_objected(ledger: &Ledger, marketing: PurposeId, person: &SubjectId) -> bool {
     let stands = |known: Arc<Subject>| {
         let objection = known.objections.iter().find(|objection| objection.purpose == marketing);
         // A consent that came later may have taken its place for something.
@@ -172,8 +176,8 @@ pub(crate) fn stands(ledger: &Ledger, marketing: PurposeId, person: &SubjectId) 
 }
 
 /// Records the objection, unless it stands already; it is in force when this returns.
-pub(crate) async fn object(
-    gatehouse: &Gatehouse,
+pub(crate) async fn record_objection(
+    gatehouse: &SharedState,
     person: SubjectId,
     objection: &[u8],
     has_room: impl FnOnce() -> Result<(), Refusal>,
@@ -181,7 +185,7 @@ pub(crate) async fn object(
     let received = Instant::now();
     let ledger = &gatehouse.ledger;
     let marketing = purpose(ledger)?;
-    if stands(ledger, marketing, &person) {
+    if has_objected(ledger, marketing, &person) {
         return Ok(());
     }
     has_room()?;
@@ -210,7 +214,7 @@ fn is_one_click(content_type: &[u8], body: &[u8]) -> bool {
     body.trim_end().split('&').any(|pair| pair == ONE_CLICK)
 }
 
-fn refused(gatehouse: &Gatehouse, refusal: Refusal) -> Response<Bytes> {
+fn refused(gatehouse: &SharedState, refusal: Refusal) -> Response<Bytes> {
     gatehouse.metrics.refusals.with_label_values(&[refusal.code(), ""]).inc();
     let contact = contact(gatehouse);
     let problem = refusal.problem(None, contact.as_deref(), None);
@@ -243,7 +247,7 @@ const QUESTION: &str = "<h1>No more marketing?</h1>
 const DONE: &str = "<h1>Done</h1>
 <p>Your data are no longer used for marketing. What is on its way already may still arrive.</p>";
 
-fn unreadable(gatehouse: &Gatehouse) -> String {
+fn unreadable(gatehouse: &SharedState) -> String {
     let whom = contact(gatehouse).unwrap_or_default();
     let whom = whom.replace('&', "&amp;").replace('<', "&lt;");
     format!(
@@ -252,7 +256,7 @@ fn unreadable(gatehouse: &Gatehouse) -> String {
     )
 }
 
-fn contact(gatehouse: &Gatehouse) -> Option<String> {
+fn contact(gatehouse: &SharedState) -> Option<String> {
     let snapshot = gatehouse.snapshot();
     let version = snapshot.packs.first()?.in_force(Timestamp::now())?;
     Some(version.pack().manifest().contact.clone())

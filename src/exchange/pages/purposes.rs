@@ -13,8 +13,8 @@ use serde_json::{Map, Value, json};
 
 use crate::decision::{Asking, Classes, Decisions, Foresight, LegalReference, RecipientFacts};
 use crate::disclosure::{self, DisclosedCategory};
-use crate::exchange::route::{Field, Recipient, Report, Route, Scrubbing};
-use crate::exchange::{Gatehouse, Refusal, Snapshot};
+use crate::exchange::route::{MappedField, Recipient, Route, Scrubbing, WithheldReport};
+use crate::exchange::{Refusal, SharedState, Snapshot};
 use crate::vocabulary::{CategoryId, Form, PurposeId, Vocabulary};
 
 const PURPOSES: &str = "/.well-known/data-purposes";
@@ -153,7 +153,7 @@ fn purposes(
     let tree = words.purposes();
     let leads_somewhere =
         |registered: &PurposeId| served.iter().any(|purpose| tree.within(*purpose, *registered));
-    let registered = recipient.usable(locked, &words);
+    let registered = recipient.usable_purposes(locked, &words);
     let registered: Vec<&str> = registered
         .iter()
         .filter(|purpose| leads_somewhere(purpose))
@@ -171,7 +171,7 @@ fn can_be_done(foresight: &mut Foresight<'_>, asking: &Asking, route: &Route) ->
 
 /// The fields of a route that can leave, each in its most revealing form; `None` where its answers pass unread.
 fn fields_of(route: &Route, words: &Vocabulary, best: impl Fn(CategoryId) -> Form) -> Option<Value> {
-    let is_nobodys = |field: &&Field| {
+    let is_nobodys = |field: &&MappedField| {
         field.without_subject && field.categories.iter().any(|category| words.is_somebodys(*category))
     };
     let fields =
@@ -188,8 +188,8 @@ fn fields_of(route: &Route, words: &Vocabulary, best: impl Fn(CategoryId) -> For
 /// # Errors
 /// [`Refusal::NotFound`] for one that there is not, or that is another's; [`Refusal::Overloaded`]
 /// where too many are looked up at once; [`Refusal::AuditUnavailable`] where the log cannot be read.
-pub(crate) async fn decision(
-    gatehouse: &Gatehouse,
+pub(crate) async fn decision_page(
+    gatehouse: &SharedState,
     snapshot: &Snapshot,
     recipient: &Recipient,
     id: String,
@@ -207,10 +207,10 @@ pub(crate) async fn decision(
     Ok(told(&record, recipient.report, route, &snapshot.words()))
 }
 
-fn told(record: &Value, report: Report, route: Option<&Arc<Route>>, words: &Vocabulary) -> Value {
+fn told(record: &Value, report: WithheldReport, route: Option<&Arc<Route>>, words: &Vocabulary) -> Value {
     let members: &[&str] = match report {
-        Report::None => &["decision", "time", "purpose", "case", "route", "operation", "outcome"],
-        Report::Counts | Report::Paths => &[
+        WithheldReport::None => &["decision", "time", "purpose", "case", "route", "operation", "outcome"],
+        WithheldReport::Counts | WithheldReport::Paths => &[
             "decision",
             "time",
             "purpose",
@@ -224,7 +224,7 @@ fn told(record: &Value, report: Report, route: Option<&Arc<Route>>, words: &Voca
     };
     let member = |name: &&str| Some(((*name).to_owned(), record.get(*name)?.clone()));
     let mut told: Map<String, Value> = members.iter().filter_map(member).collect();
-    if report == Report::None {
+    if report == WithheldReport::None {
         return Value::Object(told);
     }
     let mut forms = Map::new();
@@ -251,7 +251,7 @@ fn told(record: &Value, report: Report, route: Option<&Arc<Route>>, words: &Voca
         }
     }
     told.insert("categories".to_owned(), Value::Object(forms));
-    if report == Report::Paths {
+    if report == WithheldReport::Paths {
         let removed =
             categories.iter().filter(|(_, entries)| entries.as_array().into_iter().flatten().any(is_removed));
         let removed: Vec<CategoryId> =
@@ -266,13 +266,13 @@ fn told(record: &Value, report: Report, route: Option<&Arc<Route>>, words: &Voca
 
 /// Counts what was withheld of one answer, for [`Report`].
 #[derive(Debug, Default)]
-pub(crate) struct Withheld {
+pub(crate) struct WithheldCounts {
     records: u64,
     fields: u64,
     classes: std::collections::BTreeSet<usize>,
 }
 
-impl Withheld {
+impl WithheldCounts {
     pub(crate) fn add_records(&mut self, records: u64) {
         self.records += records;
     }
@@ -285,14 +285,14 @@ impl Withheld {
     }
 
     /// The trailer's value, an RFC 9651 dictionary: `records=2, fields=17, paths=("$.items[*].name")`.
-    pub(crate) fn value(&self, report: Report, scrubbing: Option<&Scrubbing>) -> Option<String> {
+    pub(crate) fn value(&self, report: WithheldReport, scrubbing: Option<&Scrubbing>) -> Option<String> {
         let counts = format!("records={}, fields={}", self.records, self.fields);
         match report {
-            Report::None => None,
-            Report::Counts => Some(counts),
-            Report::Paths => {
+            WithheldReport::None => None,
+            WithheldReport::Counts => Some(counts),
+            WithheldReport::Paths => {
                 let fields = scrubbing.into_iter().flat_map(|scrubbing| &scrubbing.fields);
-                let of_field = |field: &&Field| {
+                let of_field = |field: &&MappedField| {
                     let sets = self.classes.iter().filter_map(|class| scrubbing?.classes.sets().get(*class));
                     sets.into_iter().any(|set| field.categories.iter().all(|category| set.contains(category)))
                 };

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{AdminApi, AdminProblem, AdminResponse, ok, response};
 use crate::decision::RecipientFacts;
-use crate::exchange::Gatehouse;
+use crate::exchange::SharedState;
 use crate::exchange::pages::opt_out;
 use crate::policy::Pack;
 use crate::report::{self, Disclosure, ReportError, ReportSources, SubjectReport};
@@ -59,7 +59,7 @@ impl AdminApi {
         self.gatehouse.log.flush().await;
         let gatehouse = Arc::clone(&self.gatehouse);
         let work = move || {
-            let Gatehouse { ledger, log, .. } = &*gatehouse;
+            let SharedState { ledger, log, .. } = &*gatehouse;
             let snapshot = gatehouse.snapshot();
             let now = Timestamp::now();
             let in_force = snapshot.packs.iter().filter_map(|versions| versions.in_force(now));

@@ -13,11 +13,11 @@ use smallvec::SmallVec;
 use super::Exchange;
 use crate::decision::{Admitted, Asking, Classes, Decisions, Denial, UnknownSubject};
 use crate::disclosure::Verdict;
-use crate::exchange::caller::{Caller, PeerNames};
-use crate::exchange::grant::Citation;
-use crate::exchange::record_policy::{Judgement, Terms};
-use crate::exchange::route::{Found, Parameter, Route};
-use crate::exchange::{Refusal, Rejection, path, purpose, record_policy as judgement};
+use crate::exchange::caller::{Caller, PeerCertificate};
+use crate::exchange::grant::CitedCase;
+use crate::exchange::ledger_policy::{LedgerPolicy, RouteTerms};
+use crate::exchange::route::{MatchedRoute, QueryParameter, Route};
+use crate::exchange::{Refusal, Rejection, ledger_policy as judgement, path, purpose};
 use crate::ledger::Case;
 use crate::scrub::PathIdentities;
 use crate::vocabulary::{CategoryId, Form, NotAPurpose, Operation, PurposeId};
@@ -41,12 +41,12 @@ pub(super) struct Admission {
 
 impl Exchange {
     pub(super) fn identify(&mut self, parts: &Parts) -> Result<Caller, Refusal> {
-        let peer = parts.extensions.get::<PeerNames>();
+        let peer = parts.extensions.get::<PeerCertificate>();
         let caller = self.snapshot.credentials.identify(&parts.headers, peer, self.now)?;
         let recipient = self.snapshot.recipients.get(caller.recipient).ok_or(Refusal::CredentialInvalid)?;
         self.recipient = Some(Arc::clone(recipient));
         self.identity = caller.identity.clone();
-        (self.credential_ends, self.locked) = (caller.until, caller.locked);
+        (self.credential_ends, self.locked) = (caller.valid_until, caller.locked_purpose);
         if let Some(rate) = &recipient.rate
             && let Err(early) = rate.check()
         {
@@ -67,7 +67,7 @@ impl Exchange {
         let declared = self.read_purpose(headers, caller, decisions);
         let declared = self.weigh("purpose", declared)?;
         self.purpose = Some(declared);
-        let agrees = caller.locked.is_none_or(|locked| locked == declared);
+        let agrees = caller.locked_purpose.is_none_or(|locked| locked == declared);
         self.weigh("credential", agrees.then_some(declared).ok_or(Refusal::PurposeNotPermitted))
     }
 
@@ -78,7 +78,9 @@ impl Exchange {
         decisions: &Decisions,
     ) -> Result<PurposeId, Refusal> {
         self.declared = purpose::declared(headers, &self.snapshot.purpose_header)?;
-        let Some(declaration) = &self.declared else { return caller.locked.ok_or(Refusal::PurposeMissing) };
+        let Some(declaration) = &self.declared else {
+            return caller.locked_purpose.ok_or(Refusal::PurposeMissing);
+        };
         decisions.pack().vocabulary().declared_purpose(&declaration.purpose).map_err(|not| match not {
             NotAPurpose::LegalBasis(_) => Refusal::LegalBasisAsPurpose,
             NotAPurpose::Unknown => Refusal::PurposeUnknown,
@@ -92,7 +94,7 @@ impl Exchange {
         let (recipient, ledger) = (self.recipient.as_ref()?, &self.gatehouse.ledger);
         let serves = |case: &Arc<Case>| case.serves(&recipient.name, purpose, ledger.names(), self.now);
         let case = ledger.case(id).filter(serves)?;
-        self.case = Some(Citation { id: Arc::from(id), fingerprint: ledger.fingerprints().case(id) });
+        self.case = Some(CitedCase { id: Arc::from(id), fingerprint: ledger.fingerprints().case(id) });
         Some(case)
     }
 
@@ -132,7 +134,7 @@ impl Exchange {
     }
 
     /// Judges an operation other than `disclose` by whom the path names, as the ledger knows them at this moment.
-    pub(super) fn judge_operation(&self, admitted: &Admitted, found: &Found) -> Result<(), Refusal> {
+    pub(super) fn judge_operation(&self, admitted: &Admitted, found: &MatchedRoute) -> Result<(), Refusal> {
         let ledger = &self.gatehouse.ledger;
         if !ledger.healthy() {
             return Err(Refusal::LedgerUnavailable);
@@ -143,15 +145,15 @@ impl Exchange {
         let now = Timestamp::now();
         let case = self.case.as_ref().and_then(|cited| ledger.case(&cited.id));
         let case = case.filter(|case| case.is_in_force(now));
-        let mapped = found.route.mapped();
+        let mapped = found.route.mapping();
         let of_route = mapped.map_or(UnknownSubject::Withhold, |mapped| mapped.unknown_subject);
-        let unknown_subject = judgement::unknown_under(found.route.operation(&self.method), of_route);
+        let unknown_subject = judgement::unknown_subject_for(found.route.operation(&self.method), of_route);
         // What may leave is not asked here.
-        let terms = Terms { unknown_subject, personal: &[] };
+        let terms = RouteTerms { unknown_subject, personal: &[] };
         let named = mapped
             .map_or_else(PathIdentities::default, |mapped| mapped.plan.path_identities(&found.parameters));
-        let mut judgement = Judgement::new(ledger, admitted, &self.identity, terms, case, now);
-        judgement.carries_out(&named).then_some(()).ok_or(Refusal::SubjectWithheld)
+        let mut judgement = LedgerPolicy::new(ledger, admitted, &self.identity, terms, case, now);
+        judgement.permits_operation(&named).then_some(()).ok_or(Refusal::SubjectWithheld)
     }
 
     /// Takes down what one factor says.
@@ -175,8 +177,8 @@ pub(super) fn screen_query(route: &Route, query: Option<&str>, admitted: &Admitt
         let known = route.query.get_key_value(&decoded(name)?);
         let (name, parameter) = known.ok_or(Refusal::QueryOnWithheldField)?;
         let categories: &[CategoryId] = match parameter {
-            Parameter::Any(categories) => categories,
-            Parameter::Listed(values) => {
+            QueryParameter::Any(categories) => categories,
+            QueryParameter::Listed(values) => {
                 // Of two, one origin takes the first, one the last, and one joins them to a value that nobody listed.
                 if once.contains(&name.as_str()) {
                     let detail = "A parameter whose values the route lists is sent once, with one of them.";

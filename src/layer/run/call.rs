@@ -11,10 +11,10 @@ use tower::{Service, ServiceExt};
 
 use super::Exchange;
 use crate::decision::Admitted;
-use crate::exchange::cause::Cut;
-use crate::exchange::route::{Found, Route};
+use crate::exchange::route::{MatchedRoute, Route};
+use crate::exchange::upstream_fault::ResponseError;
 use crate::exchange::{Refusal, request};
-use crate::layer::inbound::Inbound;
+use crate::layer::request_body::RequestBody;
 use crate::layer::upstream::{Destination, UpstreamFailure};
 
 /// The detail of a refusal before the upstream is called, for the facts of whom the path names.
@@ -22,7 +22,7 @@ const NOT_CARRIED_OUT: &str = "This may not be done for you with the data of who
 
 impl Exchange {
     /// The refusal where there is no answer of the upstream; where it was not asked, in words that say so.
-    pub(super) fn not_called(&mut self, failure: Cut) -> Refusal {
+    pub(super) fn not_called(&mut self, failure: ResponseError) -> Refusal {
         let hides = self.route.as_ref().is_some_and(|route| route.hide_existence);
         if failure.refusal == Refusal::SubjectWithheld && !hides {
             self.detail = Some(Cow::Borrowed(NOT_CARRIED_OUT));
@@ -30,7 +30,12 @@ impl Exchange {
         self.cut(failure)
     }
 
-    pub(super) fn forwarded<B>(&self, parts: &Parts, route: &Route, body: Inbound<B>) -> Request<Inbound<B>> {
+    pub(super) fn forwarded<B>(
+        &self,
+        parts: &Parts,
+        route: &Route,
+        body: RequestBody<B>,
+    ) -> Request<RequestBody<B>> {
         let mut request = Request::new(body);
         *request.method_mut() = parts.method.clone();
         *request.uri_mut() = parts.uri.clone();
@@ -47,12 +52,12 @@ impl Exchange {
     pub(super) async fn call<S, B, U>(
         &self,
         mut upstream: S,
-        request: Request<Inbound<B>>,
-        found: &Found,
+        request: Request<RequestBody<B>>,
+        found: &MatchedRoute,
         operation: Option<&Admitted>,
-    ) -> Result<Response<U>, Cut>
+    ) -> Result<Response<U>, ResponseError>
     where
-        S: Service<Request<Inbound<B>>, Response = Response<U>, Error = UpstreamFailure>,
+        S: Service<Request<RequestBody<B>>, Response = Response<U>, Error = UpstreamFailure>,
         B: Body<Data = Bytes> + Unpin,
     {
         let failure = request.body().failure();
@@ -66,7 +71,9 @@ impl Exchange {
         let class = answered.as_ref().map_or("error", |response| status_class(response.status()));
         self.gatehouse.metrics.upstream_requests.with_label_values(&[&*found.route.upstream, class]).inc();
         // What went wrong with the recipient's own body is not the upstream's fault.
-        answered.map_err(|failed| failure.get().map_or(Cut::from(failed.0), |refusal| Cut::from(*refusal)))
+        answered.map_err(|failed| {
+            failure.get().map_or(ResponseError::from(failed.0), |refusal| ResponseError::from(*refusal))
+        })
     }
 }
 

@@ -26,20 +26,20 @@ use crate::decision::{Admitted, Decisions};
 use crate::disclosure::{Entry, Intent, Outcome, Verdict};
 use crate::exchange::Snapshot;
 use crate::exchange::caller::Identity;
-use crate::exchange::cause::{Cause, Cut};
-use crate::exchange::concurrency::Place;
+use crate::exchange::concurrency::ConcurrencyPermit;
 use crate::exchange::cors::CrossOrigin;
-use crate::exchange::flow::decode::{Coding, Decoder};
-use crate::exchange::grant::{Citation, Release, WITHHELD};
+use crate::exchange::flow::decode::{ContentCoding, Decoder};
+use crate::exchange::grant::{CitedCase, Grant, WITHHELD};
 use crate::exchange::media_type::MediaType;
 use crate::exchange::pages::purposes::{self, Page};
 use crate::exchange::purpose::Declaration;
-use crate::exchange::route::{Found, Recipient, Report, Route, Scrubbing, Withheld};
-use crate::exchange::{Gatehouse, Refusal, Rejection, cors, privacy_control, request, response as answer};
+use crate::exchange::route::{MatchedRoute, OnWithheld, Recipient, Route, Scrubbing, WithheldReport};
+use crate::exchange::upstream_fault::{ResponseError, UpstreamFault};
+use crate::exchange::{Refusal, Rejection, SharedState, cors, privacy_control, request, response as answer};
 use crate::keys::random;
 use crate::layer::body;
-use crate::layer::body::{Answer as AnswerBody, Pump};
-use crate::layer::inbound::Inbound;
+use crate::layer::body::{Pump, ResponseBody as AnswerBody};
+use crate::layer::request_body::RequestBody;
 use crate::layer::upstream::UpstreamFailure;
 use crate::scrub::{Forms, Framing, Scrubber};
 use crate::vocabulary::PurposeId;
@@ -56,7 +56,7 @@ const TICK: Duration = Duration::from_millis(5);
 
 /// What is known of an exchange so far: for the problem document, the metrics and the log.
 pub(super) struct Exchange {
-    gatehouse: Arc<Gatehouse>,
+    gatehouse: Arc<SharedState>,
     snapshot: Arc<Snapshot>,
     decision: String,
     began: Instant,
@@ -68,13 +68,13 @@ pub(super) struct Exchange {
     purpose: Option<PurposeId>,
     declared: Option<Declaration>,
     /// The case that the request cites, where it is in force for this recipient and purpose.
-    case: Option<Citation>,
+    case: Option<CitedCase>,
     /// When the credential stops to count.
     credential_ends: Option<Timestamp>,
     /// The one purpose that it is locked to.
     locked: Option<PurposeId>,
     /// Why an answer of the upstream does not leave.
-    cause: Option<Cause>,
+    cause: Option<UpstreamFault>,
     /// Seconds until a recipient that asked too often, or that the upstream sends away, may ask again.
     come_back: Option<u32>,
     /// The methods that the path knows, for who asked with another.
@@ -86,19 +86,19 @@ pub(super) struct Exchange {
     /// The answer is many texts one after the other, and may have no end.
     endless: bool,
     /// What the recipient is told in a trailer of what was withheld.
-    report: Report,
+    report: WithheldReport,
     /// What each thing that has to agree has said so far.
     factors: Vec<(&'static str, Verdict)>,
     /// Set as soon as the intent is on record, also while the upstream is still asked.
     entry: Mutex<Option<Entry>>,
     /// One of the exchanges that may be under way.
-    place: Option<Place<Arc<str>>>,
+    place: Option<ConcurrencyPermit<Arc<str>>>,
     /// Whether the log has an intent of this exchange.
     on_record: bool,
 }
 
 impl Exchange {
-    pub(super) fn new(gatehouse: Arc<Gatehouse>) -> Exchange {
+    pub(super) fn new(gatehouse: Arc<SharedState>) -> Exchange {
         let snapshot = gatehouse.snapshot();
         let now = Timestamp::now();
         Exchange {
@@ -122,7 +122,7 @@ impl Exchange {
             detail: None,
             cross_origin: None,
             endless: false,
-            report: Report::None,
+            report: WithheldReport::None,
             factors: Vec::with_capacity(8),
             entry: Mutex::new(None),
             place: None,
@@ -133,7 +133,7 @@ impl Exchange {
     /// Runs the exchange. Whatever stops it becomes a problem document.
     pub(super) async fn run<S, B, U>(&mut self, upstream: S, incoming: Request<B>) -> Response<AnswerBody>
     where
-        S: Service<Request<Inbound<B>>, Response = Response<U>, Error = UpstreamFailure>,
+        S: Service<Request<RequestBody<B>>, Response = Response<U>, Error = UpstreamFailure>,
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         U: Body<Data = Bytes> + Send + 'static,
     {
@@ -171,7 +171,7 @@ impl Exchange {
     /// Answers a browser that asks whether a page may send a request. It has no credential to ask with, and what it learns
     /// stands in the route's configuration.
     fn preflight(&mut self, parts: &Parts, body: &impl Body) -> Result<Response<AnswerBody>, Refusal> {
-        let listening = self.gatehouse.listening(&parts.extensions);
+        let listening = self.gatehouse.listener(&parts.extensions);
         request::screen_message(parts, &listening.authorities)
             .and_then(|()| request::screen_body(&parts.method, body))
             .map_err(|rejection| self.explained(rejection))?;
@@ -198,12 +198,12 @@ impl Exchange {
         body: B,
     ) -> Result<Response<AnswerBody>, Refusal>
     where
-        S: Service<Request<Inbound<B>>, Response = Response<U>, Error = UpstreamFailure>,
+        S: Service<Request<RequestBody<B>>, Response = Response<U>, Error = UpstreamFailure>,
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         U: Body<Data = Bytes> + Send + 'static,
     {
         self.method = parts.method.clone();
-        let listening = self.gatehouse.listening(&parts.extensions);
+        let listening = self.gatehouse.listener(&parts.extensions);
         request::screen(&parts, &listening.authorities)
             .and_then(|()| request::screen_body(&parts.method, &body))
             .map_err(|rejection| self.explained(rejection))?;
@@ -213,7 +213,7 @@ impl Exchange {
         }
         let found = self.snapshot.routes.find(parts.uri.path(), &parts.method).inspect_err(|refusal| {
             if *refusal == Refusal::MethodNotAllowed {
-                self.allow = self.snapshot.routes.allowed(parts.uri.path());
+                self.allow = self.snapshot.routes.allowed_methods(parts.uri.path());
             }
         })?;
         self.route = Some(Arc::clone(&found.route));
@@ -233,10 +233,10 @@ impl Exchange {
         // Whatever is refused before takes no time and no memory that would have to be shared out.
         self.place = self.recipient.as_ref().map(|recipient| listening.begin(&recipient.name)).transpose()?;
         if privacy_control::is_set(&parts.headers) {
-            Box::pin(privacy_control::heed(&self.identity, &decisions, &self.gatehouse)).await?;
+            Box::pin(privacy_control::record_signal(&self.identity, &decisions, &self.gatehouse)).await?;
         }
 
-        let inbound = Inbound::new(body, found.route.max_request_body, listening.request_timeout);
+        let inbound = RequestBody::new(body, found.route.max_request_body, listening.request_timeout);
         let mut forwarded = self.forwarded(&parts, &found.route, inbound);
         let scrubbing = found.route.scrubbing.as_ref();
         let hangs_on_body =
@@ -256,7 +256,7 @@ impl Exchange {
         let Some(scrubbing) = &found.route.scrubbing else {
             return self.pass_through(&upstream_parts, upstream_body, admitted).await;
         };
-        let verdict = match answer::judge(&upstream_parts, &found.route.media_types) {
+        let verdict = match answer::classify(&upstream_parts, &found.route.media_types) {
             Ok(verdict) => verdict,
             Err(cut) => {
                 if matches!(cut.refusal, Refusal::UpstreamRefused(_)) {
@@ -268,14 +268,14 @@ impl Exchange {
         };
         let mut head = answer::head(&upstream_parts.headers, &found.route.answer_headers, self.now);
         self.report = self.wanted_report(&parts.headers);
-        if self.report != Report::None {
+        if self.report != WithheldReport::None {
             head.insert(TRAILER, HeaderValue::from(WITHHELD));
         }
         head.insert(VIA, request::via(upstream_parts.version));
         let mut response = self.respond(upstream_parts.status, head)?;
         let has_body = hangs_on_body || parts.method != Method::HEAD;
         match verdict {
-            answer::Answer::Json(media_type, coding) => {
+            answer::ResponseKind::Json(media_type, coding) => {
                 let name = media_type.value(&found.route.media_types);
                 response.headers_mut().extend(name.map(|name| (CONTENT_TYPE, name)));
                 if !has_body {
@@ -303,13 +303,13 @@ impl Exchange {
                 }
                 Ok(response.map(|()| body))
             }
-            answer::Answer::Unreadable(cause) => {
-                let idle = found.route.upstream_idle;
+            answer::ResponseKind::Unreadable(cause) => {
+                let idle = found.route.upstream_idle_timeout;
                 let is_empty = if has_body {
                     body::is_empty(upstream_body, idle).await.map_err(|cause| self.cut(cause.into()))?
                 } else {
                     // A type says that there would be a body.
-                    cause == Cause::NoMediaType
+                    cause == UpstreamFault::NoMediaType
                 };
                 if !is_empty {
                     return Err(self.cut(cause.into()));
@@ -317,7 +317,7 @@ impl Exchange {
                 self.release(admitted)?.close();
                 Ok(response.map(|()| AnswerBody::empty()))
             }
-            answer::Answer::Empty => {
+            answer::ResponseKind::Empty => {
                 body::drain(pin!(upstream_body)).await;
                 self.release(admitted)?.close();
                 Ok(response.map(|()| AnswerBody::empty()))
@@ -326,7 +326,7 @@ impl Exchange {
     }
 
     /// Keeps why an answer of the upstream does not leave, for the log.
-    fn cut(&mut self, cut: Cut) -> Refusal {
+    fn cut(&mut self, cut: ResponseError) -> Refusal {
         self.cause = cut.cause;
         cut.refusal
     }
@@ -347,7 +347,7 @@ impl Exchange {
                 purposes::purposes_page(&self.snapshot, recipient, facts, self.locked, self.now)
             }
             Page::Decision(id) => {
-                let told = purposes::decision(&self.gatehouse, &self.snapshot, recipient, id).await?;
+                let told = purposes::decision_page(&self.gatehouse, &self.snapshot, recipient, id).await?;
                 Bytes::from(told.to_string())
             }
         };
@@ -359,12 +359,12 @@ impl Exchange {
     }
 
     /// What the registration asks for, where the recipient can read a trailer (RFC 9110, 6.5.1).
-    fn wanted_report(&self, headers: &HeaderMap) -> Report {
+    fn wanted_report(&self, headers: &HeaderMap) -> WithheldReport {
         let fields = headers.get_all(TE).iter().filter_map(|value| value.to_str().ok());
         let mut codings = fields.flat_map(|value| value.split(','));
         let reads_trailers = codings.any(|coding| coding.trim().eq_ignore_ascii_case("trailers"));
-        let report = self.recipient.as_ref().map_or(Report::None, |recipient| recipient.report);
-        if reads_trailers { report } else { Report::None }
+        let report = self.recipient.as_ref().map_or(WithheldReport::None, |recipient| recipient.report);
+        if reads_trailers { report } else { WithheldReport::None }
     }
 
     fn decisions(&self, route: &Route) -> Result<Arc<Decisions>, Refusal> {
@@ -420,7 +420,7 @@ impl Exchange {
         self.entry.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    fn release(&mut self, admitted: Arc<Admitted>) -> Result<Arc<Release>, Refusal> {
+    fn release(&mut self, admitted: Arc<Admitted>) -> Result<Arc<Grant>, Refusal> {
         let (Some(recipient), Some(route), Some(purpose), Some(entry), Some(place)) =
             (&self.recipient, self.route.clone(), self.purpose, self.take_entry(), self.place.take())
         else {
@@ -435,7 +435,7 @@ impl Exchange {
         let version = version.map(|end| (end, Refusal::Overloaded));
         let credential = self.credential_ends.map(|end| (end, Refusal::CredentialInvalid));
         let ends = agreement.into_iter().chain(version).chain(credential).min_by_key(|(end, _)| *end);
-        Ok(Arc::new(Release::new(
+        Ok(Arc::new(Grant::new(
             Arc::clone(&self.gatehouse),
             route,
             Arc::clone(&recipient.name),
@@ -513,7 +513,7 @@ impl Drop for Exchange {
 #[derive(Clone, Copy, Debug)]
 struct Framed {
     framing: Framing,
-    coding: Coding,
+    coding: ContentCoding,
     /// Whether something says where it ends.
     has_length: bool,
 }
@@ -522,35 +522,38 @@ struct Framed {
 async fn scrubbed<U>(
     upstream: U,
     framed: Framed,
-    release: Arc<Release>,
+    release: Arc<Grant>,
     forms: Forms,
-    found: &Found,
+    found: &MatchedRoute,
     scrubbing: &Scrubbing,
-) -> Result<AnswerBody, Cut>
+) -> Result<AnswerBody, ResponseError>
 where
     U: Body<Data = Bytes> + Send + 'static,
 {
-    let refused = |cut: Cut| {
+    let refused = |cut: ResponseError| {
         // As it is told: the recipient can read its own decisions.
         let hides = found.route.hide_existence;
         release.refused(if hides { cut.refusal.hiding_existence() } else { cut.refusal });
         cut
     };
     let Framed { framing, coding, has_length } = framed;
-    let decoder = Decoder::new(coding).map_err(|_| refused(Cause::Undecodable(coding).into()))?;
+    let decoder = Decoder::new(coding).map_err(|_| refused(UpstreamFault::Undecodable(coding).into()))?;
     let parameters: Vec<(&str, &str)> =
         found.parameters.iter().map(|(name, value)| (&**name, &**value)).collect();
     let plan = Arc::clone(&scrubbing.plan);
     let scrubber = Scrubber::new(plan, forms, &parameters, scrubbing.limits, framing);
     let scrubber = if has_length { scrubber } else { scrubber.of_unknown_length() };
     let mut pump = Pump::new(upstream, decoder, scrubber, Arc::clone(&release));
-    let filled = match scrubbing.withheld {
-        Withheld::Strip => pump.fill().await,
-        Withheld::Deny { max_body } => pump.fill_whole(max_body).await,
+    let filled = match scrubbing.on_withheld {
+        OnWithheld::Strip => pump.fill().await,
+        OnWithheld::Deny { max_body } => pump.fill_whole(max_body).await,
     };
     if let Err(cut) = filled {
         // What broke or stalled is not waited for again.
-        if !matches!(cut.cause, Some(Cause::Broken | Cause::IdleTimeout | Cause::BodyTimeout)) {
+        if !matches!(
+            cut.cause,
+            Some(UpstreamFault::Broken | UpstreamFault::IdleTimeout | UpstreamFault::BodyTimeout)
+        ) {
             pump.drain().await;
         }
         return Err(refused(cut));

@@ -13,11 +13,11 @@ use crate::decision::Decisions;
 use crate::disclosure::Outcome;
 use crate::exchange::Refusal;
 use crate::finding::suggestion;
-use crate::layer::body::Answer;
+use crate::layer::body::ResponseBody;
 
 impl Exchange {
     /// The one way out that is not the release.
-    pub(super) fn refuse(&mut self, refusal: Refusal) -> Response<Answer> {
+    pub(super) fn refuse(&mut self, refusal: Refusal) -> Response<ResponseBody> {
         if let Some(route) = self.route.as_ref().filter(|_| Refusal::OF_UPSTREAM.contains(&refusal)) {
             let failures = &self.gatehouse.metrics.upstream_failures;
             failures.with_label_values(&[&*route.upstream, refusal.code()]).inc();
@@ -49,7 +49,7 @@ impl Exchange {
             problem.detail = format!("{}; {meant}", problem.detail.trim_end_matches('.')).into();
         }
         let body = serde_json::to_vec(&problem).unwrap_or_default();
-        let mut response = Response::new(Answer::whole(Bytes::from(body)));
+        let mut response = Response::new(ResponseBody::whole(Bytes::from(body)));
         *response.status_mut() = refusal.status();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -100,7 +100,7 @@ impl Exchange {
 
     fn permitted_purposes<'d>(&self, decisions: Option<&'d Decisions>) -> Option<Vec<&'d str>> {
         let vocabulary = decisions?.pack().vocabulary();
-        let usable = self.recipient.as_ref()?.usable(self.locked, vocabulary);
+        let usable = self.recipient.as_ref()?.usable_purposes(self.locked, vocabulary);
         Some(usable.into_iter().map(|purpose| vocabulary.purposes().name(purpose)).collect())
     }
 
@@ -108,7 +108,7 @@ impl Exchange {
     fn meant(&self, decisions: Option<&Decisions>) -> Option<String> {
         let vocabulary = decisions?.pack().vocabulary();
         let tree = vocabulary.purposes();
-        let usable = self.recipient.as_ref()?.usable(self.locked, vocabulary);
+        let usable = self.recipient.as_ref()?.usable_purposes(self.locked, vocabulary);
         let is_usable = |purpose| usable.iter().any(|registered| tree.within(purpose, *registered));
         let known = tree.ids().filter(|purpose| is_usable(*purpose)).map(|purpose| tree.name(purpose));
         suggestion(&self.declared.as_ref()?.purpose, known)

@@ -13,16 +13,16 @@ use crate::decision::{
 };
 use crate::exchange::caller::Identity;
 use crate::exchange::route::Recipient;
-use crate::exchange::window::{Counted, Tally};
+use crate::exchange::window::{FieldCounts, WindowSummary};
 use crate::ledger::{Case, Ledger};
 use crate::scrub::{PathIdentities, PathIds, Record, RecordPolicy};
 use crate::vocabulary::{Form, Operation, SubjectId};
 
 /// What is kept of people judged before in the same chunk; the oldest makes way.
-const MOST_JUDGED: usize = 8;
+const MAX_CACHED: usize = 8;
 
 /// Stands for a controller that a record does not name, or of whom the ledger knows nothing.
-static UNHEARD_OF: LazyLock<Arc<Controller>> = LazyLock::new(Arc::default);
+static UNKNOWN_CONTROLLER: LazyLock<Arc<Controller>> = LazyLock::new(Arc::default);
 
 /// The recipient as the policy sees it at this moment: in agreement or not, suspended or not.
 pub(crate) fn recipient_facts(ledger: &Ledger, recipient: &Recipient, now: Timestamp) -> Arc<RecipientFacts> {
@@ -40,7 +40,7 @@ pub(crate) fn legal_reference(case: Option<&Case>) -> LegalReference {
 
 /// What becomes of somebody unknown under an operation: `no-facts` is about what leaves, and lets nobody change
 /// or destroy what a stranger's record may hold.
-pub(crate) fn unknown_under(operation: Operation, of_route: UnknownSubject) -> UnknownSubject {
+pub(crate) fn unknown_subject_for(operation: Operation, of_route: UnknownSubject) -> UnknownSubject {
     match operation {
         Operation::Disclose | Operation::Collect => of_route,
         Operation::Alter | Operation::Destroy => UnknownSubject::Withhold,
@@ -49,7 +49,7 @@ pub(crate) fn unknown_under(operation: Operation, of_route: UnknownSubject) -> U
 
 /// What of a route decides about its records, besides the policy.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Terms<'e> {
+pub(crate) struct RouteTerms<'e> {
     pub(crate) unknown_subject: UnknownSubject,
     /// Per class of fields: whether it can tell about a person.
     pub(crate) personal: &'e [bool],
@@ -57,26 +57,26 @@ pub(crate) struct Terms<'e> {
 
 /// Judges the records of one exchange while a chunk is scrubbed.
 #[derive(Debug)]
-pub(crate) struct Judgement<'e> {
+pub(crate) struct LedgerPolicy<'e> {
     ledger: &'e Ledger,
     admitted: &'e Admitted,
     identity: &'e Identity,
-    terms: Terms<'e>,
+    terms: RouteTerms<'e>,
     now: Timestamp,
     /// The cited case, where it is in force at this moment.
     case: Option<Arc<Case>>,
-    tally: Tally,
+    tally: WindowSummary,
     /// What goes into the tally at the end.
-    counted: Counted,
+    counted: FieldCounts,
     /// What of the record that is decided should not be there.
     found: Overdue,
-    judged: SmallVec<[Judged; 1]>,
+    judged: SmallVec<[CachedDecision; 1]>,
 }
 
 /// Somebody whom the ledger knows, as judged at the judgement's instant. Most people are in one of a few
 /// states, which the ledger shares: the same state under the same facts is the same again.
 #[derive(Debug)]
-struct Judged {
+struct CachedDecision {
     subject: Arc<Subject>,
     controller: Arc<Controller>,
     facts: RecordFacts,
@@ -86,61 +86,63 @@ struct Judged {
     ask_again: Option<Timestamp>,
 }
 
-impl<'e> Judgement<'e> {
+impl<'e> LedgerPolicy<'e> {
     pub(crate) fn new(
         ledger: &'e Ledger,
         admitted: &'e Admitted,
         identity: &'e Identity,
-        terms: Terms<'e>,
+        terms: RouteTerms<'e>,
         case: Option<Arc<Case>>,
         now: Timestamp,
-    ) -> Judgement<'e> {
+    ) -> LedgerPolicy<'e> {
         // A case that ends is asked about again.
         let ask_again = case.as_ref().map(|case| case.end);
-        Judgement {
+        LedgerPolicy {
             ledger,
             admitted,
             identity,
             terms,
             now,
             case,
-            tally: Tally { ask_again, ..Tally::default() },
-            counted: Counted::default(),
+            tally: WindowSummary { valid_until: ask_again, ..WindowSummary::default() },
+            counted: FieldCounts::default(),
             found: Overdue::default(),
             judged: SmallVec::new(),
         }
     }
 
     /// The account of what was judged.
-    pub(crate) fn into_tally(mut self) -> Tally {
-        self.tally.count(self.counted);
+    pub(crate) fn into_summary(mut self) -> WindowSummary {
+        self.tally.add_field_counts(self.counted);
         self.tally
     }
 
     /// When what was judged has to be decided again though nothing happens.
-    pub(crate) fn ask_again(&self) -> Option<Timestamp> {
-        self.tally.ask_again
+    pub(crate) fn valid_until(&self) -> Option<Timestamp> {
+        self.tally.valid_until
     }
 
-    /// Whether the operation that [`Judgement::new`] was told to be admitted is carried out on whom the path names.
+    /// Whether the operation that [`LedgerPolicy::new`] was told to be admitted is carried out on whom the path names.
     /// Of several accounts each has to permit it.
-    pub(crate) fn carries_out(&mut self, named: &PathIdentities) -> bool {
+    pub(crate) fn permits_operation(&mut self, named: &PathIdentities) -> bool {
         match &named.controllers {
-            PathIds::None => self.carries_out_for(&named.subjects, None, &RecordFacts::default()),
+            PathIds::None => self.permits_operation_on(&named.subjects, None, &RecordFacts::default()),
             PathIds::Unusable => {
                 // An account that cannot be told may be a closed one.
                 let facts = RecordFacts { account_closed: Unsure::Unreadable, ..RecordFacts::default() };
                 !matches!(named.subjects, PathIds::None)
-                    && self.carries_out_for(&named.subjects, None, &facts)
+                    && self.permits_operation_on(&named.subjects, None, &facts)
             }
             PathIds::Ids(accounts) => {
                 let facts = RecordFacts::default();
-                accounts.iter().all(|account| self.carries_out_for(&named.subjects, Some(account), &facts))
+                accounts
+                    .iter()
+                    .all(|account| self.permits_operation_on(&named.subjects, Some(account), &facts))
             }
         }
     }
 
-    fn carries_out_for(
+    fn permits_operation_on(
         &mut self,
         subjects: &PathIds,
         controller: Option<&SubjectId>,
@@ -149,15 +151,15 @@ impl<'e> Judgement<'e> {
         let subjects = match subjects {
             PathIds::Ids(subjects) => subjects,
             PathIds::Unusable => return false,
-            PathIds::None => return self.carries_out_on_unnamed(controller),
+            PathIds::None => return self.permits_operation_on_unnamed(controller),
         };
         let permit = self.record_permit(&Record { set: 0, subjects: Some(subjects), controller, facts });
         self.admitted.carries_out(&permit)
     }
 
-    fn carries_out_on_unnamed(&self, controller: Option<&SubjectId>) -> bool {
+    fn permits_operation_on_unnamed(&self, controller: Option<&SubjectId>) -> bool {
         let known = controller.and_then(|id| self.ledger.controller(id).1);
-        let known = known.unwrap_or_else(|| Arc::clone(&UNHEARD_OF));
+        let known = known.unwrap_or_else(|| Arc::clone(&UNKNOWN_CONTROLLER));
         let account = controller.map(|id| NamedAccount {
             controller: &known,
             is_recipient: self.identity.controller.as_ref() == Some(id),
@@ -188,7 +190,7 @@ impl<'e> Judgement<'e> {
             self.found.add(overdue);
             return self.judge_person(None, controller, record.facts, relationship);
         };
-        let is_same = |judged: &Judged| {
+        let is_same = |judged: &CachedDecision| {
             Arc::ptr_eq(&judged.subject, &subject)
                 && Arc::ptr_eq(&judged.controller, controller)
                 && judged.relationship == relationship
@@ -196,7 +198,7 @@ impl<'e> Judgement<'e> {
         };
         let at = self.judged.iter().position(is_same).unwrap_or_else(|| {
             let judged = self.judge_known(subject, Arc::clone(controller), record.facts, relationship);
-            if self.judged.len() >= MOST_JUDGED {
+            if self.judged.len() >= MAX_CACHED {
                 self.judged.remove(0);
             }
             self.judged.push(judged);
@@ -204,7 +206,7 @@ impl<'e> Judgement<'e> {
         });
         let Some(judged) = self.judged.get(at) else { return self.admitted.no_subject() };
         self.found.add(judged.overdue);
-        self.tally.ask_again_at(judged.ask_again);
+        self.tally.limit_validity(judged.ask_again);
         judged.permit.clone()
     }
 
@@ -214,8 +216,8 @@ impl<'e> Judgement<'e> {
         controller: Arc<Controller>,
         facts: &RecordFacts,
         relationship: Relationship,
-    ) -> Judged {
-        Judged {
+    ) -> CachedDecision {
+        CachedDecision {
             permit: self.judge_person(Some(&subject), &controller, facts, relationship),
             overdue: self.admitted.overdue(Some(&subject), &controller, facts, relationship, self.now),
             ask_again: subject.ask_again_at(self.now),
@@ -238,15 +240,15 @@ impl<'e> Judgement<'e> {
     }
 }
 
-impl RecordPolicy for Judgement<'_> {
+impl RecordPolicy for LedgerPolicy<'_> {
     fn record_permit(&mut self, record: &Record<'_>) -> Permit {
         let subjects = record.subjects.unwrap_or_default();
         let known = record.controller.and_then(|id| {
             let (fingerprint, known) = self.ledger.controller(id);
-            self.tally.concerns(fingerprint);
+            self.tally.add_controller(fingerprint);
             known
         });
-        let controller = known.unwrap_or_else(|| Arc::clone(&UNHEARD_OF));
+        let controller = known.unwrap_or_else(|| Arc::clone(&UNKNOWN_CONTROLLER));
         let first = self.tally.subjects.len();
         self.found = Overdue::default();
         let permit = match subjects {
@@ -264,7 +266,7 @@ impl RecordPolicy for Judgement<'_> {
             }
         };
         if self.releases_personal(&permit) {
-            let Tally { subjects, touched, .. } = &mut self.tally;
+            let WindowSummary { subjects, released_subjects: touched, .. } = &mut self.tally;
             touched.extend_from_slice(subjects.get(first..).unwrap_or_default());
         }
         // Once a record, whoever of its people it concerns.

@@ -12,60 +12,60 @@ use tokio::time::Sleep;
 use crate::exchange::{Refusal, request};
 
 /// Set where the request's own body ends the exchange.
-pub type InboundFailure = Arc<OnceLock<Refusal>>;
+pub type RequestBodyFailure = Arc<OnceLock<Refusal>>;
 
-/// The body broke a bound or broke off; the reason is in the [`InboundFailure`].
+/// The body broke a bound or broke off; the reason is in the [`RequestBodyFailure`].
 #[derive(Debug, thiserror::Error)]
 #[error("the request body ended early")]
-pub struct Ended;
+pub struct RequestBodyError;
 
 /// A request body under bounds.
 #[derive(Debug)]
-pub struct Inbound<B> {
+pub struct RequestBody<B> {
     /// `None`: there is no body.
     inner: Option<B>,
     /// Bytes that may still come.
     left: usize,
     /// None for what is whole already.
     deadline: Option<Pin<Box<Sleep>>>,
-    failure: InboundFailure,
+    failure: RequestBodyFailure,
 }
 
-impl<B: Body> Inbound<B> {
+impl<B: Body> RequestBody<B> {
     /// A body of at most `max` bytes that must be complete within `time`.
-    pub fn new(inner: B, max: usize, time: Duration) -> Inbound<B> {
-        let failure = InboundFailure::default();
+    pub fn new(inner: B, max: usize, time: Duration) -> RequestBody<B> {
+        let failure = RequestBodyFailure::default();
         if inner.size_hint().lower() > max as u64 {
             let _ = failure.set(Refusal::BodyTooLarge);
         }
         let deadline = request::has_body(&inner).then(|| Box::pin(tokio::time::sleep(time)));
-        Inbound { inner: Some(inner), left: max, deadline, failure }
+        RequestBody { inner: Some(inner), left: max, deadline, failure }
     }
 
     /// No body, as that of a request that is sent once more.
-    pub fn none() -> Inbound<B> {
-        Inbound { inner: None, left: 0, deadline: None, failure: InboundFailure::default() }
+    pub fn none() -> RequestBody<B> {
+        RequestBody { inner: None, left: 0, deadline: None, failure: RequestBodyFailure::default() }
     }
 
     /// Where the reason will stand if this body ends the exchange.
-    pub fn failure(&self) -> InboundFailure {
+    pub fn failure(&self) -> RequestBodyFailure {
         Arc::clone(&self.failure)
     }
 
-    fn fail(&self, refusal: Refusal) -> Poll<Option<Result<Frame<Bytes>, Ended>>> {
+    fn fail(&self, refusal: Refusal) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         let _ = self.failure.set(refusal);
-        Poll::Ready(Some(Err(Ended)))
+        Poll::Ready(Some(Err(RequestBodyError)))
     }
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Body for Inbound<B> {
+impl<B: Body<Data = Bytes> + Unpin> Body for RequestBody<B> {
     type Data = Bytes;
-    type Error = Ended;
+    type Error = RequestBodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Ended>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         if let Some(refusal) = self.failure.get() {
             return self.fail(*refusal);
         }

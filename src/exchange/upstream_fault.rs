@@ -8,12 +8,12 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::exchange::Refusal;
-use crate::exchange::flow::decode::Coding;
+use crate::exchange::flow::decode::ContentCoding;
 use crate::scrub::Unreadable;
 
 /// Why there is no answer, or none that can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
+pub enum UpstreamFault {
     /// No upstream has the name that the route names.
     NoUpstream,
     /// The upstream's host name has no address.
@@ -49,7 +49,7 @@ pub enum Cause {
     /// `Cache-Control: no-transform`.
     NoTransform,
     /// The content coding cannot be undone, or its content expands beyond the bound.
-    Undecodable(Coding),
+    Undecodable(ContentCoding),
     /// The body is not what its media type says.
     Body(Unreadable),
     /// The body is longer than `max-deny-body`.
@@ -58,64 +58,66 @@ pub enum Cause {
     Broken,
 }
 
-impl Cause {
+impl UpstreamFault {
     /// What the recipient is told.
     pub fn refusal(self) -> Refusal {
         match self {
-            Cause::NoUpstream
-            | Cause::UnknownHost
-            | Cause::ConnectionRefused
-            | Cause::ConnectTimeout
-            | Cause::Connect
-            | Cause::Closed => Refusal::UpstreamUnreachable,
-            Cause::HeadTimeout | Cause::IdleTimeout | Cause::BodyTimeout => Refusal::UpstreamTimeout,
-            Cause::Head
-            | Cause::InterimAnswers
-            | Cause::TransferCoding
-            | Cause::Status(_)
-            | Cause::NoMediaType
-            | Cause::TwoMediaTypes
-            | Cause::MediaType(_)
-            | Cause::Charset
-            | Cause::ContentCoding
-            | Cause::NoTransform
-            | Cause::Undecodable(_)
-            | Cause::Body(_)
-            | Cause::TooLong(_)
-            | Cause::Broken => Refusal::UpstreamUnreadable,
+            UpstreamFault::NoUpstream
+            | UpstreamFault::UnknownHost
+            | UpstreamFault::ConnectionRefused
+            | UpstreamFault::ConnectTimeout
+            | UpstreamFault::Connect
+            | UpstreamFault::Closed => Refusal::UpstreamUnreachable,
+            UpstreamFault::HeadTimeout | UpstreamFault::IdleTimeout | UpstreamFault::BodyTimeout => {
+                Refusal::UpstreamTimeout
+            }
+            UpstreamFault::Head
+            | UpstreamFault::InterimAnswers
+            | UpstreamFault::TransferCoding
+            | UpstreamFault::Status(_)
+            | UpstreamFault::NoMediaType
+            | UpstreamFault::TwoMediaTypes
+            | UpstreamFault::MediaType(_)
+            | UpstreamFault::Charset
+            | UpstreamFault::ContentCoding
+            | UpstreamFault::NoTransform
+            | UpstreamFault::Undecodable(_)
+            | UpstreamFault::Body(_)
+            | UpstreamFault::TooLong(_)
+            | UpstreamFault::Broken => Refusal::UpstreamUnreadable,
         }
     }
 }
 
-impl fmt::Display for Cause {
+impl fmt::Display for UpstreamFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Cause::NoUpstream => "no upstream has this name",
-            Cause::UnknownHost => "the host name cannot be resolved",
-            Cause::ConnectionRefused => "the connection was refused",
-            Cause::ConnectTimeout => "no connection within connect-timeout",
-            Cause::Connect => "connecting failed",
-            Cause::Closed => "the connection was closed before an answer",
-            Cause::HeadTimeout => "no answer within timeout",
-            Cause::IdleTimeout => "nothing more of the body within idle-timeout",
-            Cause::BodyTimeout => "the body was waited for longer than body-timeout",
-            Cause::Head => "the head is not HTTP, or too large",
-            Cause::InterimAnswers => "too many interim answers (1xx)",
-            Cause::TransferCoding => "a transfer coding other than chunked",
-            Cause::NoMediaType => "no media type",
-            Cause::TwoMediaTypes => "two media types",
-            Cause::MediaType(None) => "another media type",
-            Cause::Charset => "a charset other than UTF-8",
-            Cause::ContentCoding => "an unknown content coding, or several",
-            Cause::NoTransform => "no-transform",
-            Cause::Broken => "the connection ended in the body",
-            Cause::Status(status) => return write!(f, "status {status}"),
-            Cause::MediaType(Some(name)) => return write!(f, "media type {name}"),
-            Cause::Undecodable(coding) => {
+            UpstreamFault::NoUpstream => "no upstream has this name",
+            UpstreamFault::UnknownHost => "the host name cannot be resolved",
+            UpstreamFault::ConnectionRefused => "the connection was refused",
+            UpstreamFault::ConnectTimeout => "no connection within connect-timeout",
+            UpstreamFault::Connect => "connecting failed",
+            UpstreamFault::Closed => "the connection was closed before an answer",
+            UpstreamFault::HeadTimeout => "no answer within timeout",
+            UpstreamFault::IdleTimeout => "nothing more of the body within idle-timeout",
+            UpstreamFault::BodyTimeout => "the body was waited for longer than body-timeout",
+            UpstreamFault::Head => "the head is not HTTP, or too large",
+            UpstreamFault::InterimAnswers => "too many interim answers (1xx)",
+            UpstreamFault::TransferCoding => "a transfer coding other than chunked",
+            UpstreamFault::NoMediaType => "no media type",
+            UpstreamFault::TwoMediaTypes => "two media types",
+            UpstreamFault::MediaType(None) => "another media type",
+            UpstreamFault::Charset => "a charset other than UTF-8",
+            UpstreamFault::ContentCoding => "an unknown content coding, or several",
+            UpstreamFault::NoTransform => "no-transform",
+            UpstreamFault::Broken => "the connection ended in the body",
+            UpstreamFault::Status(status) => return write!(f, "status {status}"),
+            UpstreamFault::MediaType(Some(name)) => return write!(f, "media type {name}"),
+            UpstreamFault::Undecodable(coding) => {
                 return write!(f, "the content coding {} cannot be undone", coding.name());
             }
-            Cause::Body(unreadable) => return write!(f, "the body is {unreadable}"),
-            Cause::TooLong(bound) => {
+            UpstreamFault::Body(unreadable) => return write!(f, "the body is {unreadable}"),
+            UpstreamFault::TooLong(bound) => {
                 return write!(f, "the body has more than {bound} bytes (max-deny-body)");
             }
         })
@@ -125,28 +127,28 @@ impl fmt::Display for Cause {
 /// Why an answer does not leave, or ends before its end: then the recipient sees a connection that is cut.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the answer was cut: {}", .refusal.code())]
-pub struct Cut {
+pub struct ResponseError {
     /// What the recipient is told, where it can be.
     pub refusal: Refusal,
     /// What the log says, where the upstream is the reason.
-    pub cause: Option<Cause>,
+    pub cause: Option<UpstreamFault>,
 }
 
-impl From<Refusal> for Cut {
-    fn from(refusal: Refusal) -> Cut {
-        Cut { refusal, cause: None }
+impl From<Refusal> for ResponseError {
+    fn from(refusal: Refusal) -> ResponseError {
+        ResponseError { refusal, cause: None }
     }
 }
 
-impl From<Cause> for Cut {
-    fn from(cause: Cause) -> Cut {
-        Cut { refusal: cause.refusal(), cause: Some(cause) }
+impl From<UpstreamFault> for ResponseError {
+    fn from(cause: UpstreamFault) -> ResponseError {
+        ResponseError { refusal: cause.refusal(), cause: Some(cause) }
     }
 }
 
-impl From<Unreadable> for Cut {
-    fn from(unreadable: Unreadable) -> Cut {
-        Cause::Body(unreadable).into()
+impl From<Unreadable> for ResponseError {
+    fn from(unreadable: Unreadable) -> ResponseError {
+        UpstreamFault::Body(unreadable).into()
     }
 }
 
