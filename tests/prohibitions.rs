@@ -7,7 +7,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use purposegate::config::pack::read_pack;
-use purposegate::policy::search::{
+use purposegate::policy::cell_evaluator::{
     CellEvaluator, CellInput, CellOutcome, Circumstances, EvaluatedCell, outcomes,
 };
 use purposegate::policy::{Fact, Facts, Pack};

@@ -32,7 +32,7 @@ use crate::demo;
 use crate::finding::Finding;
 use crate::gateway::log_finding;
 use crate::keys::Keys;
-use crate::policy::{Pack, succession};
+use crate::policy::{Pack, versioning};
 
 /// A finding or a refusal.
 const EXIT_FINDINGS: u8 = 1;
@@ -179,7 +179,7 @@ fn run_subject(config: &Path, admin: Option<SocketAddr>, verb: SubjectVerb) -> E
         config.recipients.iter().map(|recipient| Arc::clone(&recipient.in_agreement)).collect();
     let now = Timestamp::now();
     let in_force =
-        config.packs.iter().filter_map(|versions| succession::in_force(versions, |pack| pack, now));
+        config.packs.iter().filter_map(|versions| versioning::in_force(versions, |pack| pack, now));
     let packs: Vec<_> = in_force.map(Arc::clone).collect();
     let log = subject::LogContext { folder: &config.audit.directory, packs: &packs, recipients: &recipients };
     let (mut out, mut words) = (std::io::stdout().lock(), std::io::stderr().lock());
@@ -244,7 +244,7 @@ fn run_processing(config: &Path, policy: Option<&Path>, format: Format) -> ExitC
             let Some(config) = load(config) else { return ExitCode::from(EXIT_UNUSABLE) };
             let now = Timestamp::now();
             let in_force =
-                |versions: &Vec<_>| succession::in_force(versions, |pack: &Arc<_>| pack, now).cloned();
+                |versions: &Vec<_>| versioning::in_force(versions, |pack: &Arc<_>| pack, now).cloned();
             config.packs.iter().filter_map(in_force).collect()
         }
     };

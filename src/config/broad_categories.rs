@@ -12,7 +12,7 @@ use crate::document::join;
 use crate::exchange::route::Recipient;
 use crate::finding::Finding;
 use crate::policy::Pack;
-use crate::policy::search::CellEvaluator;
+use crate::policy::cell_evaluator::CellEvaluator;
 use crate::scrub::FieldMapping;
 use crate::vocabulary::{CategoryId, KindId, PurposeId, Vocabulary};
 

@@ -11,7 +11,7 @@ use super::Part;
 use super::terms::PackTerms;
 use crate::document::{At, Document, Fields};
 use crate::finding::{Finding, Source};
-use crate::policy::{Pack, succession};
+use crate::policy::{Pack, versioning};
 use crate::vocabulary::{Namespaces, Vocabulary};
 
 /// The packs of a configuration, each read once; the first is the default.
@@ -119,7 +119,7 @@ impl Packs {
                 .map_or(PackContent::Nothing, |words| PackContent::VocabularyOnly(Box::new(words)));
         }
         versions.sort_by_key(|(pack, _)| pack.manifest().effective);
-        for (finding, at) in succession::objections(&versions, self.now) {
+        for (finding, at) in versioning::objections(&versions, self.now) {
             document.find(finding, at);
         }
         PackContent::Loaded(versions.into_iter().map(|(pack, _)| pack).collect())

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::document::{At, Document, Item};
 use crate::finding::Finding;
 use crate::vocabulary::{
-    CategoryId, KindId, Namespaces, PurposeId, TermId, Tree, VOCABULARY_HINT, Vocabulary, place,
+    CategoryId, KindId, Namespaces, PurposeId, TermId, Tree, VOCABULARY_HINT, Vocabulary, region,
 };
 
 /// The vocabulary of a pack, and how ids are read beside it.
@@ -49,11 +49,11 @@ impl PackTerms<'_> {
 
     /// A country: an assigned code of ISO 3166-1.
     pub(super) fn country(&self, document: &Document<'_>, text: &At<&str>) -> Option<Arc<str>> {
-        let country = place::country(text.value);
+        let country = region::country(text.value);
         if country.is_none() {
             let finding =
                 Finding::error("unknown-country", format!("`{}` is no country", text.value)).label("unknown");
-            document.find(finding.hint(place::country_hint(text.value)), text.at.clone());
+            document.find(finding.hint(region::country_hint(text.value)), text.at.clone());
         }
         country.map(Arc::from)
     }

@@ -17,7 +17,7 @@ use super::facts::{About, Exchange, Overdue, Overrides, PER_CATEGORY, Periods, R
 use super::operation;
 use super::permit::{ClassId, Permit, Reason, Release};
 use super::subject::{Controller, RecordFacts, Subject, UnknownSubject, Unsure};
-use crate::policy::search::Circumstances;
+use crate::policy::cell_evaluator::Circumstances;
 use crate::policy::{ConsentFact, Fact, FactSet, Facts, ObjectionFact, Pack, RuleIndex, RuleVerdict};
 use crate::vocabulary::{Basis, CategoryId, Form, KindId, Operation, PurposeId};
 

@@ -14,7 +14,7 @@ use super::admission::{Asking, LegalReference, RecipientFacts, needs_case};
 use super::consent::Standing;
 use super::subject::{Controller, RecordFacts, Subject, Unsure};
 use crate::policy::{AccountFact, Fact, FactSet, Facts, Pack, kept_for};
-use crate::vocabulary::place::{is_in_eea, may_lie_in_eea};
+use crate::vocabulary::region::{is_in_eea, may_lie_in_eea};
 use crate::vocabulary::{CategoryId, EEA, Operation, Origin, PurposeId, Regions, RelationId, Vocabulary};
 
 /// Whether the recipient is the person, or the controller, that the record is about (by authenticated

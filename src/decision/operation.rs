@@ -14,7 +14,7 @@ use super::admitted::{Admitted, Classes, MOST_REMEMBERED, with_service_data};
 use super::facts::{About, Exchange, Relationship};
 use super::permit::Permit;
 use super::subject::{Controller, RecordFacts, Subject};
-use crate::policy::search::{CellEvaluator, CellInput, CellOutcome, Circumstances, outcomes};
+use crate::policy::cell_evaluator::{CellEvaluator, CellInput, CellOutcome, Circumstances, outcomes};
 use crate::policy::{Fact, FactSet, MAX_RELATIONS, Pack};
 use crate::vocabulary::{CategoryId, Form, KindId, Operation, PurposeId};
 

@@ -20,7 +20,7 @@ use crate::finding::{Finding, Source, suggestion};
 use crate::policy::{Pack, Rule, retention};
 use crate::vocabulary::{
     CategoryId, EEA, Form, KindId, Operation, Origin, PurposeId, Safeguard, TermId, Tree, VOCABULARY_HINT,
-    Vocabulary, place,
+    Vocabulary, region,
 };
 
 /// One test of a pack.
@@ -339,7 +339,7 @@ impl<'a> Reader<'a> {
 
     /// `country` and `region`: the EEA where neither is said, nowhere where one of them cannot be read.
     fn place(&self, fields: &mut Fields<'_>) -> (Option<Arc<str>>, Option<Arc<str>>) {
-        let country = fields.text("country").map(|text| place::country(text.value).map(Arc::from));
+        let country = fields.text("country").map(|text| region::country(text.value).map(Arc::from));
         let region = fields.text("region").map(|text| self.words.regions().label(text.value));
         match (country, region) {
             (None, None) => (None, Some(Arc::from(EEA))),

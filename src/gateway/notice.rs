@@ -22,7 +22,7 @@ use crate::finding::Finding;
 use crate::ledger::{Ledger, PolicyDigest, PolicyMemory, PolicyPlace, StoreError};
 use crate::policy::Pack;
 use crate::policy::diff::Difference;
-use crate::policy::succession::{self, Notice};
+use crate::policy::versioning::{self, Notice};
 
 /// The place of the default pack.
 const DEFAULT: &str = "default";
@@ -316,7 +316,7 @@ impl<'m> NoticeCheck<'m> {
 /// What follows a version that cannot be read may disclose more, and nobody knows what that one promised.
 fn unreadable(next: &Pack, Notice { known, from }: Notice) -> Option<Finding> {
     let manifest = next.manifest();
-    let ahead = succession::business_days(known, from, &manifest.holidays);
+    let ahead = versioning::business_days(known, from, &manifest.holidays);
     let due = manifest.notice.max(UNKNOWN_NOTICE);
     if ahead >= due {
         return None;

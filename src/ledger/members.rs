@@ -14,7 +14,7 @@ use super::kinds;
 use super::names::{Names, Words, nearest_word};
 use super::written::{EventError, MAX_EVENT_BYTES, check_namespace, recipient_name, wrong};
 use crate::decision::Addressee;
-use crate::vocabulary::{CategoryId, IdError, Origin, PurposeId, SubjectId, date, place};
+use crate::vocabulary::{CategoryId, IdError, Origin, PurposeId, SubjectId, date, region};
 
 /// The longest `notice`, `channel` or `evidence`, in bytes.
 const MAX_ATTACHED_BYTES: usize = 4096;
@@ -218,10 +218,11 @@ impl Members {
                     ))?;
                 }
                 "country" => {
-                    facts.country = place(value, |text| place::country(text).map(Arc::from)).ok_or(wrong(
-                        "country",
-                        "is not an assigned country code of two letters, ISO 3166-1 (null: unknown)",
-                    ))?;
+                    facts.country =
+                        place(value, |text| region::country(text).map(Arc::from)).ok_or(wrong(
+                            "country",
+                            "is not an assigned country code of two letters, ISO 3166-1 (null: unknown)",
+                        ))?;
                 }
                 "minor" => {
                     facts.minor = Some(flag(&value).ok_or(wrong("minor", "is neither true nor false"))?)

@@ -1,11 +1,11 @@
 //! What a pack leaves uncovered: clauses without rules, rules that never apply, categories nobody gets.
 
+use super::cell_evaluator::CellEvaluator;
 use super::facts::Fact;
 use super::manifest::Enforcement;
 use super::pack::Pack;
 use super::rule::Rule;
 use super::rulebook::RuleIndex;
-use super::search::CellEvaluator;
 use crate::finding::Finding;
 use crate::vocabulary::{CategoryId, Operation};
 

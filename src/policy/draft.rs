@@ -11,12 +11,12 @@ use cedar_policy::{Policy, PolicySet};
 use miette::Diagnostic;
 use serde_json::Value;
 
+use super::cedar_model::{CedarModel, policy_id};
 use super::expression::{self, Flaw, Mentions};
 use super::facts::{Fact, FactSet};
 use super::manifest::Manifest;
 use super::reach::Reach;
 use super::rule::{Condition, ConditionInputs, Effect, Rule, RuleLocation};
-use super::world::{CedarModel, policy_id};
 use crate::document::join;
 use crate::finding::{Finding, Source, suggestion};
 use crate::vocabulary::{Basis, TermId, Tree, VOCABULARY_HINT, Vocabulary};

@@ -6,8 +6,8 @@
 
 use std::fmt::Write as _;
 
+use super::cedar_model::{CedarModel, schema};
 use super::pack::Pack;
-use super::world::{CedarModel, schema};
 
 /// One pack in Cedar's own notations.
 #[derive(Clone, Debug)]

@@ -5,7 +5,9 @@
 //! strictly validated as it runs, and every release in it has a legal basis and cites a clause.
 
 mod base;
-mod conflict;
+mod basis_conflict;
+mod cedar_model;
+pub mod cell_evaluator;
 pub mod coverage;
 pub mod diff;
 mod draft;
@@ -19,10 +21,8 @@ mod pack;
 mod reach;
 mod rule;
 mod rulebook;
-pub mod search;
-mod statement;
-pub mod succession;
-mod world;
+mod split;
+pub mod versioning;
 
 pub use base::Base;
 pub use facts::{AccountFact, ConsentFact, Fact, FactSet, Facts, MAX_RELATIONS, ObjectionFact};

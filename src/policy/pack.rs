@@ -8,13 +8,13 @@ use miette::Diagnostic;
 use serde::{Deserialize, Serialize};
 
 use super::base::Base;
-use super::conflict::clashes;
+use super::basis_conflict::clashes;
+use super::cedar_model::{CedarModel, position};
 use super::draft::{RuleDraft, RuleReader};
 use super::manifest::Manifest;
 use super::rule::Rule;
 use super::rulebook::{RuleIndex, Rulebook};
-use super::statement::statements;
-use super::world::{CedarModel, position};
+use super::split::statements;
 use crate::finding::{Finding, Source, suggestion};
 use crate::vocabulary::{CategoryId, Vocabulary};
 

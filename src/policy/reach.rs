@@ -3,9 +3,9 @@
 use cedar_policy::PolicySet;
 use serde_json::Value;
 
+use super::cedar_model::CedarModel;
 use super::expression::Mentions;
 use super::facts::{Fact, Facts};
-use super::world::CedarModel;
 use crate::vocabulary::{CategoryId, Form, Group, KindId, Operation, PurposeId, TermId, Tree, Vocabulary};
 
 /// The forms that are asked for, most revealing first.

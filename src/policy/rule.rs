@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use cedar_policy::{Policy, PolicySet};
 
+use super::cedar_model::CedarModel;
 use super::facts::{FactSet, Facts};
 use super::reach::{Coordinates, Mismatch, RELEASING_FORMS, Reach};
-use super::world::CedarModel;
 use crate::finding::Source;
 use crate::vocabulary::{Basis, CategoryId, KindId, Operation, PurposeId};
 

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use cedar_policy::PolicySet;
 use smallvec::SmallVec;
 
+use super::cedar_model::{CedarModel, position};
 use super::facts::{Fact, FactSet, Facts};
 use super::reach::{Mismatch, RELEASING_FORMS};
 use super::rule::{Condition, Rule};
-use super::world::{CedarModel, position};
 use crate::vocabulary::{Basis, CategoryId, Form, KindId, Operation, PurposeId, Vocabulary};
 
 /// Position of a rule in its pack.
@@ -435,7 +435,7 @@ mod tests {
     use super::*;
     use crate::finding::Source;
     use crate::policy::Pack;
-    use crate::policy::search::CellEvaluator;
+    use crate::policy::cell_evaluator::CellEvaluator;
 
     const MANIFEST: &str = "title = \"T\"\nversion = \"1\"\nannounced = 2026-01-01\neffective = 2026-01-01\n\
         contact = \"c\"\n[bases]\ncontract = \"c\"\n[[clauses]]\nid = \"C\"\ntitle = \"t\"\nkept = \"by-rules\"\n";

@@ -13,7 +13,7 @@ use super::mapping::FactKey;
 use super::number::Decimal;
 use crate::decision::{RecordFacts, Unsure};
 use crate::vocabulary::date::{self, EndTime};
-use crate::vocabulary::{IdReader, Origin, Regions, SubjectId, place};
+use crate::vocabulary::{IdReader, Origin, Regions, SubjectId, region};
 
 /// The id that a JSON value spells: a string that is not empty, or an integer. `1` and `"1"` are one id.
 pub(super) fn id(value: &[u8], ids: &IdReader) -> Option<SubjectId> {
@@ -35,7 +35,7 @@ fn is_plain_integer(value: &[u8]) -> bool {
 pub(super) fn set(facts: &mut RecordFacts, key: FactKey, value: Option<&[u8]>, regions: &Regions) {
     match key {
         FactKey::Country => {
-            facts.country = read(value, |value| place::country(&text(value)?).map(Arc::from));
+            facts.country = read(value, |value| region::country(&text(value)?).map(Arc::from));
         }
         FactKey::Region => facts.region = read(value, |value| regions.label(&text(value)?)),
         FactKey::BirthDate => facts.birth_date = read(value, |value| date::birth(&text(value)?)),

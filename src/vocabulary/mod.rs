@@ -7,10 +7,10 @@ mod alias;
 pub mod date;
 mod export;
 mod namespace;
-pub mod place;
-mod reading;
+pub mod region;
 mod subject_id;
 mod terms;
+mod toml;
 mod tree;
 mod well_known;
 
@@ -18,7 +18,7 @@ use std::collections::HashMap;
 
 pub use alias::{NotAPurpose, iri};
 pub use namespace::{IdError, IdRule, MAX_ID_BYTES, Normalization, PatternError};
-pub use place::{EEA, Regions};
+pub use region::{EEA, Regions};
 pub use subject_id::{ActorId, DEFAULT_NAMESPACE, IdReader, Namespaces, SubjectId};
 pub use terms::{Basis, Form, Operation, Origin, Safeguard};
 pub use tree::{Term, TermId, Tree};

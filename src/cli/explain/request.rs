@@ -31,7 +31,7 @@ use crate::exchange::route::{Recipient, Route, Scrubbing};
 use crate::finding::suggestion;
 use crate::gateway::notice;
 use crate::ledger::{self, Case};
-use crate::policy::{Pack, succession};
+use crate::policy::{Pack, versioning};
 use crate::scrub::{RecordMapping, SubjectSource};
 use crate::vocabulary::{Operation, SubjectId};
 
@@ -111,7 +111,7 @@ fn different_running_policy(place: &LedgerLocation<'_>, pack: &Pack, may_come: b
 
 /// The pack that decides on a route.
 pub(super) fn pack_in_force(config: &Config, at: usize, now: Timestamp) -> Option<&Arc<Pack>> {
-    succession::in_force(config.packs.get(at)?, |pack| pack, now)
+    versioning::in_force(config.packs.get(at)?, |pack| pack, now)
 }
 
 /// The route of this name, pattern or path, and the person's id in the path where that has one.

@@ -15,7 +15,7 @@ use crate::decision::{Admitted, Asking, ClassId, Decisions, LegalReference, Perm
 use crate::document::Document;
 use crate::exchange::route::{OnWithheld, Route, Scrubbing, UnknownSubject};
 use crate::finding::{Finding, suggestion};
-use crate::policy::{Pack, succession};
+use crate::policy::{Pack, versioning};
 use crate::scrub::{Framing, Pseudonyms, Record, RecordPolicy, Scrubber};
 use crate::vocabulary::PurposeId;
 
@@ -102,7 +102,7 @@ fn admit(
 }
 
 fn pack_in_force<'c>(config: &'c Config, route: &Route, now: Timestamp) -> Option<&'c Arc<Pack>> {
-    succession::in_force(config.packs.get(route.pack)?, |pack| pack, now)
+    versioning::in_force(config.packs.get(route.pack)?, |pack| pack, now)
 }
 
 fn facts(pack: &Pack, json: &str, now: Timestamp) -> Result<scenario::Facts, Vec<Finding>> {

@@ -97,7 +97,7 @@ fn a_country_and_a_region_that_contradict_each_other_are_no_place() {
         };
         recipient.region(regions)
     };
-    let regions = crate::vocabulary::place::tests::named(&[("JP", "APAC")]);
+    let regions = crate::vocabulary::region::tests::named(&[("JP", "APAC")]);
     assert_eq!(recipient("US", "EEA", &regions), None);
     assert_eq!(recipient("DE", "US", &regions), None);
     assert_eq!(recipient("JP", "AMER", &regions), None);

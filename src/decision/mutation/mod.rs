@@ -13,9 +13,9 @@ use super::admission::needs_case;
 use super::admitted::Decisions;
 use super::scenario::{Difference, Scenario};
 use crate::finding::Source;
-use crate::policy::mutation::effect::{self, Comparison, JudgedField};
+use crate::policy::cell_evaluator::Circumstances;
+use crate::policy::mutation::comparison::{self, Comparison, JudgedField};
 use crate::policy::mutation::{Mutant, PlannedMutation, changes};
-use crate::policy::search::Circumstances;
 use crate::policy::{AccountFact, ConsentFact, Fact, ObjectionFact, Pack, Rule, RuleIndex};
 use crate::vocabulary::{CategoryId, Form, KindId, Operation, PurposeId};
 
@@ -112,7 +112,7 @@ impl<'a> Trier<'a> {
         // A difference for which no scenario could be written is no reason to look no further.
         let mut unshown = None;
         let trials = self.trials;
-        let mut visit = |found: &[effect::MutantDifference<'_>]| {
+        let mut visit = |found: &[comparison::MutantDifference<'_>]| {
             let mut found: Vec<_> =
                 found.iter().filter(|difference| is_reachable(&pack, difference)).collect();
             found.sort_by_key(|difference| difference.circumstances.unusual().count());
@@ -139,7 +139,7 @@ impl Trials<'_> {
         &self,
         mutant: &Mutant,
         mutated: &Decisions,
-        difference: &effect::MutantDifference<'_>,
+        difference: &comparison::MutantDifference<'_>,
     ) -> Option<String> {
         let clause = self.pack.rulebook().rule(mutant.at)?.clauses.first()?;
         // What comes back from an operation is another question than whether it is carried out.
@@ -203,7 +203,7 @@ pub fn without_effect(pack: &Arc<Pack>) -> Vec<RuleIndex> {
     let mut found = Vec::new();
     for planned in changes(pack).into_iter().filter(PlannedMutation::is_deletion) {
         let mutant = planned.load(pack);
-        let mut visit = |differences: &[effect::MutantDifference<'_>]| {
+        let mut visit = |differences: &[comparison::MutantDifference<'_>]| {
             let is_seen = differences.iter().any(|difference| is_reachable(pack, difference));
             if is_seen { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
@@ -224,7 +224,7 @@ fn settled(pack: &Pack, kind: KindId, purpose: PurposeId) -> Circumstances {
 }
 
 /// Whether an exchange can bring these facts together.
-fn is_reachable(pack: &Pack, difference: &effect::MutantDifference<'_>) -> bool {
+fn is_reachable(pack: &Pack, difference: &comparison::MutantDifference<'_>) -> bool {
     let Circumstances { facts, fixed } = difference.circumstances;
     let is = |fact: Fact, value: u8| fixed.holds(fact) && facts.get(fact) == value;
     let no = is(Fact::Consent, ConsentFact::Refused as u8) || is(Fact::Consent, ConsentFact::Withdrawn as u8);

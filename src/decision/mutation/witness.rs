@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::is_carried_out;
-use crate::policy::mutation::effect::{JudgedField, MutantDifference};
+use crate::policy::mutation::comparison::{JudgedField, MutantDifference};
 use crate::policy::{AccountFact, ConsentFact, Fact, FactSet, Facts, ObjectionFact, Pack};
 use crate::vocabulary::{CategoryId, Form, Operation};
 

@@ -5,11 +5,11 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 
 use super::{Change, DecidingRule, Role};
-use crate::policy::pack::Pack;
-use crate::policy::rulebook::RuleIndex;
-use crate::policy::search::{
+use crate::policy::cell_evaluator::{
     CellEvaluator, CellInput, CellKey, CellOutcome, Circumstances, EvaluatedCell, outcomes,
 };
+use crate::policy::pack::Pack;
+use crate::policy::rulebook::RuleIndex;
 use crate::vocabulary::{Basis, CategoryId, Form, KindId, Operation, PurposeId, TermId, Tree};
 
 /// A name of either vocabulary, with what it is in each.

@@ -2,17 +2,17 @@
 //!
 //! [`Difference::of`] compares what leaves and what is carried out, over the vocabulary and over the
 //! facts that the rules of either version compare, and what the packs say outside their rules. It does
-//! not know who promised notice of which change: that is for [`super::succession`].
+//! not know who promised notice of which change: that is for [`super::versioning`].
 
 mod evaluation;
-mod group;
-mod statement;
+mod grouping;
+mod settings;
 mod text;
 
 use serde::Serialize;
 
-pub use group::{ChangeLine, RuleChanges};
-pub use statement::SettingChange;
+pub use grouping::{ChangeLine, RuleChanges};
+pub use settings::SettingChange;
 
 use super::pack::Pack;
 use crate::finding::Finding;
@@ -119,10 +119,10 @@ impl Difference {
     pub fn of(old: &Pack, new: &Pack) -> Result<Difference, Finding> {
         comparable(old.vocabulary(), new.vocabulary())?;
         let mut changes = evaluation::changes(old, new);
-        let mut pack = statement::statements(old, new);
+        let mut pack = settings::statements(old, new);
         changes.sort_by_key(|change| !change.is_more());
         pack.sort_by_key(|statement| !statement.more);
-        let groups = group::groups(&changes, old, new);
+        let groups = grouping::groups(&changes, old, new);
         let more = changes.iter().filter(|change| change.is_more()).count()
             + pack.iter().filter(|statement| statement.more).count();
         let less = changes.len() + pack.len() - more;

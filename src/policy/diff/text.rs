@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::group::{ChangeLine, RuleChanges};
+use super::grouping::{ChangeLine, RuleChanges};
 use super::{Difference, SettingChange};
 use crate::vocabulary::{Basis, Form, Operation};
 

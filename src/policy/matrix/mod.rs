@@ -10,9 +10,9 @@ pub use table::table;
 
 use std::ops::ControlFlow;
 
+use super::cell_evaluator::{CellEvaluator, CellInput, CellOutcome, Circumstances, EvaluatedCell, outcomes};
 use super::facts::{Fact, FactSet, Facts};
 use super::pack::Pack;
-use super::search::{CellEvaluator, CellInput, CellOutcome, Circumstances, EvaluatedCell, outcomes};
 use crate::vocabulary::{CategoryId, Form, KindId, Operation, PurposeId, Tree, Vocabulary};
 
 /// Everything a pack ever releases.

@@ -4,18 +4,18 @@
 //! silence mean is added to the changed rule too. It knows what a change does to what leaves and to
 //! what is carried out ([`effect`]); which tests notice it does not know.
 
-mod change;
-pub mod effect;
+pub mod comparison;
+mod operators;
 
 use std::sync::Arc;
 
 use cedar_policy::Policy;
 
+use super::cedar_model::policy_id;
 use super::draft::{RuleDraft, RuleReader};
 use super::pack::{Pack, is_valid};
 use super::rule::Rule;
 use super::rulebook::RuleIndex;
-use super::world::policy_id;
 use crate::finding::Source;
 
 /// A pack with one change in its rules.
@@ -41,7 +41,7 @@ impl Mutant {
 #[derive(Debug)]
 pub struct PlannedMutation {
     at: RuleIndex,
-    change: change::RuleMutation,
+    change: operators::RuleMutation,
 }
 
 /// Every single change of the rules of a pack, in the order of the rules.
@@ -50,7 +50,7 @@ pub fn changes(pack: &Pack) -> Vec<PlannedMutation> {
     let of_rule = |(at, rule): (RuleIndex, &Rule)| {
         let written = Policy::parse(Some(policy_id(usize::from(at))), written(rule)).ok();
         let json = written.and_then(|policy| policy.to_json().ok());
-        let changes = json.map(|json| change::changes(&json, pack.vocabulary())).unwrap_or_default();
+        let changes = json.map(|json| operators::changes(&json, pack.vocabulary())).unwrap_or_default();
         changes.into_iter().map(move |change| PlannedMutation { at, change })
     };
     rules.flat_map(of_rule).collect()

@@ -10,13 +10,13 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::super::cell_evaluator::{
+    CellEvaluator, CellKey, Circumstances, EvaluatedCell, EvaluatedRule, SearchStep, Truth,
+};
 use super::super::facts::{Fact, FactSet, Facts};
 use super::super::pack::Pack;
 use super::super::rule::Rule;
 use super::super::rulebook::RuleIndex;
-use super::super::search::{
-    CellEvaluator, CellKey, Circumstances, EvaluatedCell, EvaluatedRule, SearchStep, Truth,
-};
 use super::Mutant;
 use crate::vocabulary::{CategoryId, Form, KindId, Operation, PurposeId};
 

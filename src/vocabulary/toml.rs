@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::place::Regions;
+use super::region::Regions;
 use super::tree::Term;
 use super::well_known::{PERSONAL, SERVICE_DATA, WellKnown};
 use super::{CategoryId, Group, KindId, PurposeId, RelationId, TermId, Traits, Tree, Vocabulary};

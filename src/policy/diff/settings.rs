@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use serde::Serialize;
 
-use super::group::folded;
+use super::grouping::folded;
 use crate::policy::base::Base;
 use crate::policy::manifest::{Manifest, Switches};
 use crate::policy::pack::Pack;

@@ -6,8 +6,8 @@
 
 use std::collections::HashMap;
 
+use super::cell_evaluator::CellEvaluator;
 use super::rulebook::{RuleIndex, Rulebook};
-use super::search::CellEvaluator;
 use crate::finding::Finding;
 use crate::vocabulary::{Basis, CategoryId, KindId, PurposeId, Vocabulary};
 
