@@ -10,8 +10,8 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use jiff::Timestamp;
 use purposegate::config::pack::{read_pack, sources};
 use purposegate::decision::{
-    Addressee, Admitted, Asking, Classes, Consent, ConsentStatus, Controller, Decisions, LegalReference,
-    Objection, RecipientFacts, RecordFacts, Relationship, Subject,
+    Addressee, AdmissionRequest, Admitted, Classes, Consent, ConsentStatus, Controller, Decisions,
+    LegalReference, Objection, RecipientFacts, RecordFacts, Relationship, Subject,
 };
 use purposegate::policy::Pack;
 use purposegate::vocabulary::{CategoryId, Operation, Safeguard};
@@ -44,7 +44,7 @@ fn pack() -> Pack {
     read_pack(&Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/one-partner-360")).unwrap()
 }
 
-fn asking(pack: &Pack, kind: &str, purpose: &str) -> Asking {
+fn asking(pack: &Pack, kind: &str, purpose: &str) -> AdmissionRequest {
     let words = pack.vocabulary();
     let purpose = words.purposes().find(purpose).unwrap();
     let recipient = RecipientFacts {
@@ -57,7 +57,7 @@ fn asking(pack: &Pack, kind: &str, purpose: &str) -> Asking {
         safeguard: Safeguard::None,
         suspended: false,
     };
-    Asking {
+    AdmissionRequest {
         recipient: Arc::new(recipient),
         purpose,
         operation: Operation::Disclose,

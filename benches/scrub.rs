@@ -18,8 +18,8 @@ use jiff::Timestamp;
 use jsonpath_rust::query::queryable::Queryable;
 use purposegate::config::pack::read_pack;
 use purposegate::decision::{
-    Admitted, Asking, Classes, Controller, Decisions, LegalReference, Permit, RecipientFacts, Relationship,
-    Subject,
+    AdmissionRequest, Admitted, Classes, Controller, Decisions, LegalReference, Permit, RecipientFacts,
+    Relationship, Subject,
 };
 use purposegate::policy::Pack;
 use purposegate::scrub::{
@@ -125,7 +125,7 @@ fn admitted(pack: &Arc<Pack>, plan: &Plan, kind: &str, purpose: &str) -> Admitte
         safeguard: Safeguard::None,
         suspended: false,
     };
-    let asking = Asking {
+    let asking = AdmissionRequest {
         recipient: Arc::new(recipient),
         purpose,
         operation: Operation::Disclose,

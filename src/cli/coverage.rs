@@ -11,7 +11,7 @@ use super::findings;
 use super::policy::{ExitStatus, TextOrJson, unusable};
 use super::test::read_scenarios;
 use crate::config::pack::{read_pack, scenarios};
-use crate::decision::mutation::{self, Survivor, Trials};
+use crate::decision::mutation::{self, MutationTest, Survivor};
 use crate::decision::scenario::Scenario;
 use crate::finding::Finding;
 use crate::policy::mutation::{Mutant, changes};
@@ -140,11 +140,11 @@ struct MutationSummary {
 impl MutationSummary {
     /// Tries every change, on all processors.
     fn of(pack: &Arc<Pack>, scenarios: &[Scenario]) -> MutationSummary {
-        let trials = Trials::new(pack, scenarios);
+        let trials = MutationTest::new(pack, scenarios);
         let planned = Mutex::new(changes(pack).into_iter().enumerate());
         let next = || planned.lock().unwrap_or_else(PoisonError::into_inner).next();
         let work = || {
-            let mut trier = trials.trier();
+            let mut trier = trials.runner();
             std::iter::from_fn(|| next().map(|(at, planned)| (at, trier.run(planned)))).collect::<Vec<_>>()
         };
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -160,10 +160,10 @@ impl MutationSummary {
         let mut mutation = MutationSummary::default();
         for (_, (mutant, outcome)) in tried {
             match outcome {
-                mutation::Outcome::Refused => mutation.refused += 1,
-                mutation::Outcome::Killed => mutation.killed += 1,
-                mutation::Outcome::WithoutEffect => mutation.without_effect += 1,
-                mutation::Outcome::Survives(survivor) => mutation.survivors.push((mutant, survivor)),
+                mutation::MutantOutcome::Refused => mutation.refused += 1,
+                mutation::MutantOutcome::Killed => mutation.killed += 1,
+                mutation::MutantOutcome::WithoutEffect => mutation.without_effect += 1,
+                mutation::MutantOutcome::Survives(survivor) => mutation.survivors.push((mutant, survivor)),
             }
         }
         mutation

@@ -15,7 +15,9 @@ use super::test::{TestArgs, test};
 use super::{findings, new_pack, schema};
 use crate::config::pack::read_pack;
 use crate::decision::scenario;
-use crate::decision::{Asking, Changes, Classes, Decisions, OperationExplained, Question};
+use crate::decision::{
+    AdmissionRequest, Classes, Decisions, OperationExplanation, Question, RequiredChanges,
+};
 use crate::document::Document;
 use crate::finding::{Finding, Source};
 use crate::policy::diff::Difference;
@@ -159,7 +161,7 @@ fn explained(args: &PolicyExplainArgs, out: &mut dyn Write, words: &mut dyn Writ
         let (asking, about) = situation(args, &pack, now)?;
         let categories = categories(&args.categories, &pack)?;
         let record = &about.record;
-        let question = Question { pack: &pack, asking: &asking, about: &about, record, now };
+        let question = Question { pack: &pack, request: &asking, facts: &about, record, now };
         let mut explanation = question.explain(&categories);
         if asking.operation != Operation::Disclose {
             // As on a route that maps these categories; without a name, on one that maps nobody's data.
@@ -167,10 +169,13 @@ fn explained(args: &PolicyExplainArgs, out: &mut dyn Write, words: &mut dyn Writ
             let classes: Vec<Vec<CategoryId>> = named.iter().map(|&category| vec![category]).collect();
             let classes = Classes::new(classes, false);
             let is_permitted = carried_out(&pack, &asking, &classes, &about, now);
-            let changes =
-                if is_permitted { Changes::default() } else { question.explain_operation(classes.sets()) };
+            let changes = if is_permitted {
+                RequiredChanges::default()
+            } else {
+                question.explain_operation(classes.sets())
+            };
             let name = asking.operation.name();
-            explanation.operation = Some(OperationExplained { name, carried_out: is_permitted, changes });
+            explanation.operation = Some(OperationExplanation { name, carried_out: is_permitted, changes });
         }
         Ok((explanation, pack))
     });
@@ -190,14 +195,14 @@ fn explained(args: &PolicyExplainArgs, out: &mut dyn Write, words: &mut dyn Writ
 /// Whether the operation is carried out on who is described, on a route with these classes of fields.
 fn carried_out(
     pack: &Arc<Pack>,
-    asking: &Asking,
+    asking: &AdmissionRequest,
     classes: &Classes,
-    about: &scenario::Facts,
+    about: &scenario::ScenarioFacts,
     now: Timestamp,
 ) -> bool {
     let admitted = Decisions::new(Arc::clone(pack)).admit_once(asking, classes);
     admitted.is_ok_and(|admitted| {
-        let scenario::Facts { subject, controller, record, relationship } = about;
+        let scenario::ScenarioFacts { subject, controller, record, relationship } = about;
         admitted.carries_out(&admitted.judge(subject, controller, record, *relationship, now))
     })
 }
@@ -209,7 +214,7 @@ fn categories(names: &[String], pack: &Pack) -> Result<Vec<CategoryId>, Vec<Find
     }
     let source = Source::new("--category", format!("categories = {names:?}\n"));
     let document = Document::parse(&source);
-    let reader = scenario::Reader::new(pack, &document, Timestamp::UNIX_EPOCH);
+    let reader = scenario::ScenarioReader::new(pack, &document, Timestamp::UNIX_EPOCH);
     let named = document.root("the arguments").texts("categories");
     let named: Vec<CategoryId> = named.iter().filter_map(|name| reader.category(name)).collect();
     let findings = document.into_findings();
@@ -221,7 +226,7 @@ fn situation(
     args: &PolicyExplainArgs,
     pack: &Pack,
     now: Timestamp,
-) -> Result<(Asking, scenario::Facts), Vec<Finding>> {
+) -> Result<(AdmissionRequest, scenario::ScenarioFacts), Vec<Finding>> {
     let text = |name: &str, value: &str| Source::new(name, value);
     let names = format!("kind = {:?}\npurpose = {:?}\n", args.recipient_kind, args.purpose);
     let names = text("--recipient-kind and --purpose", &names);
@@ -231,7 +236,7 @@ fn situation(
     let documents = [&names, &recipient, &subject, &request].map(Document::parse);
     let [of_names, of_recipient, of_subject, of_request] = &documents;
     let mut fields = of_names.root("the arguments");
-    let reader = |document| scenario::Reader::new(pack, document, now);
+    let reader = |document| scenario::ScenarioReader::new(pack, document, now);
     let kind = fields.needed_text("kind").and_then(|kind| reader(of_names).kind(&kind));
     let purpose = fields.needed_text("purpose").and_then(|purpose| reader(of_names).purpose(&purpose));
     let recipient = kind.and_then(|kind| {
@@ -239,7 +244,7 @@ fn situation(
     });
     let mut about = reader(of_subject).subject(of_subject.root("the person"));
     let asking = recipient.zip(purpose).map(|(recipient, purpose)| {
-        reader(of_request).asking(recipient, purpose, Some(of_request.root("the request")), &mut about)
+        reader(of_request).request(recipient, purpose, Some(of_request.root("the request")), &mut about)
     });
     let findings: Vec<Finding> = documents.into_iter().flat_map(Document::into_findings).collect();
     match asking {

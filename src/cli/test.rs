@@ -10,7 +10,7 @@ use serde_json::json;
 use super::policy::{ExitStatus, unusable};
 use crate::config::pack::{read_all, read_pack, scenarios};
 use crate::decision::Decisions;
-use crate::decision::scenario::{Difference, Scenario};
+use crate::decision::scenario::{Scenario, UnmetExpectation};
 use crate::finding::{Finding, Source};
 use crate::policy::Pack;
 
@@ -37,7 +37,7 @@ pub enum TestFormat {
 /// The scenarios of one file, each with what differs.
 struct FileResults {
     file: String,
-    scenarios: Vec<(Scenario, Vec<Difference>)>,
+    scenarios: Vec<(Scenario, Vec<UnmetExpectation>)>,
 }
 
 /// Runs scenarios and reports each.
@@ -115,7 +115,7 @@ fn to_json(ran: &[FileResults], passed: usize, failed: usize) -> serde_json::Val
     let listed = ran.iter().flat_map(|ran| ran.scenarios.iter().map(|scenario| (&ran.file, scenario)));
     let listed = listed.map(|(file, (scenario, differences))| {
         let differences = differences.iter().map(
-            |Difference { what, expected, got }| json!({ "what": what, "expected": expected, "got": got }),
+            |UnmetExpectation { what, expected, got }| json!({ "what": what, "expected": expected, "got": got }),
         );
         json!({
             "file": file,

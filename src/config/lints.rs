@@ -16,7 +16,9 @@ use jiff::tz::TimeZone;
 use super::mapping::LocatedMapping;
 use super::terms::PackTerms;
 use super::{Config, ListenerSection, UpstreamSection};
-use crate::decision::{Asking, Classes, Foresight, LegalReference, PathNames, RecipientFacts};
+use crate::decision::{
+    AdmissionRequest, Classes, LegalReference, OperationForecast, PathNames, RecipientFacts,
+};
 use crate::document::{At, Document, Fields};
 use crate::exchange::route::{Recipient, Route};
 use crate::finding::Finding;
@@ -106,13 +108,13 @@ fn check_pack(fields: &mut Fields<'_>, versions: Option<&Vec<Arc<Pack>>>) {
 struct OperationLints<'c> {
     config: &'c Config,
     /// By pack and version.
-    foresights: Vec<Vec<Foresight<'c>>>,
+    foresights: Vec<Vec<OperationForecast<'c>>>,
 }
 
 impl<'c> OperationLints<'c> {
     fn new(config: &'c Config) -> OperationLints<'c> {
         let versions =
-            |versions: &'c Vec<Arc<Pack>>| versions.iter().map(|pack| Foresight::new(pack)).collect();
+            |versions: &'c Vec<Arc<Pack>>| versions.iter().map(|pack| OperationForecast::new(pack)).collect();
         OperationLints { config, foresights: config.packs.iter().map(versions).collect() }
     }
 
@@ -158,7 +160,7 @@ impl<'c> OperationLints<'c> {
                 facts.is_registered_for(words, *purpose) && route.serves_purpose(words, *purpose)
             };
             words.purposes().ids().filter(served).any(|purpose| {
-                let asking = Asking {
+                let asking = AdmissionRequest {
                     recipient: Arc::clone(facts),
                     purpose,
                     operation,

@@ -45,7 +45,7 @@ impl RecipientFacts {
 
 /// One request, as far as it is known before anything is read.
 #[derive(Clone, Debug)]
-pub struct Asking {
+pub struct AdmissionRequest {
     pub recipient: Arc<RecipientFacts>,
     /// The purpose that the request declares.
     pub purpose: PurposeId,
@@ -58,10 +58,10 @@ pub struct Asking {
     pub legal_reference: LegalReference,
 }
 
-impl Asking {
+impl AdmissionRequest {
     /// The request as it would be without what this refusal is about; `None` where no rule would permit it either.
     #[must_use]
-    pub fn without(&self, denial: Denial) -> Option<Asking> {
+    pub fn without_obstacle(&self, denial: Denial) -> Option<AdmissionRequest> {
         let mut recipient = RecipientFacts::clone(&self.recipient);
         let mut asking = self.clone();
         match denial {
@@ -138,7 +138,7 @@ impl Denial {
 }
 
 /// The checks, in order.
-pub(super) fn check(pack: &Pack, asking: &Asking) -> Result<(), Denial> {
+pub(super) fn check(pack: &Pack, asking: &AdmissionRequest) -> Result<(), Denial> {
     let words = pack.vocabulary();
     let recipient = &asking.recipient;
     if !recipient.is_registered_for(words, asking.purpose) {

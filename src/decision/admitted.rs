@@ -12,21 +12,23 @@ use dashmap::DashMap;
 use jiff::Timestamp;
 use smallvec::SmallVec;
 
-use super::admission::{self, Asking, Denial};
-use super::facts::{About, Exchange, Overdue, Overrides, PER_CATEGORY, Periods, Relationship};
+use super::admission::{self, AdmissionRequest, Denial};
+use super::facts::{
+    OverdueData, Overrides, PER_CATEGORY, RecordContext, Relationship, RequestFacts, RetentionPeriods,
+};
 use super::operation;
-use super::permit::{ClassId, Permit, Reason, Release};
-use super::subject::{Controller, RecordFacts, Subject, UnknownSubject, Unsure};
+use super::permit::{ClassId, ClassRelease, Permit, Reason};
+use super::subject::{Controller, Extracted, RecordFacts, Subject, UnknownSubject};
 use crate::policy::cell_evaluator::Circumstances;
 use crate::policy::{ConsentFact, Fact, FactSet, Facts, ObjectionFact, Pack, RuleIndex, RuleVerdict};
 use crate::vocabulary::{Basis, CategoryId, Form, KindId, Operation, PurposeId};
 
 /// How many combinations of facts one slice remembers; when it is full it forgets them all.
-pub(super) const MOST_REMEMBERED: usize = 8192;
+pub(super) const MAX_CACHED_DECISIONS: usize = 8192;
 /// How many slices are kept; recipients, purposes and routes are configured, so this is not reached.
-const MOST_SLICES: usize = 4096;
+const MAX_SLICES: usize = 4096;
 /// One remembered decision in so many is worked out afresh and compared.
-const CHECKED: u32 = 1000;
+const CHECK_INTERVAL: u32 = 1000;
 
 /// The distinct sets of categories on a route. A field's set is its class; the empty set holds what
 /// nothing classifies.
@@ -67,7 +69,7 @@ pub struct Decisions {
 pub struct Admitted {
     pub(super) pack: Arc<Pack>,
     pub(super) slice: Arc<Slice>,
-    pub(super) exchange: Exchange,
+    pub(super) request: RequestFacts,
     divergences: Arc<AtomicU64>,
 }
 
@@ -79,24 +81,24 @@ pub(super) struct Slice {
     pub(super) operation: Operation,
     pub(super) classes: Classes,
     /// The classes of the route: their address is the key.
-    _of_route: Classes,
+    _route_classes: Classes,
     /// The category whose prohibitions hold for what nothing classifies, where that may leave: a field
     /// without a classification can hold anything personal.
     unclassified: Option<CategoryId>,
     /// Every category of the route, once.
     categories: Vec<CategoryId>,
     /// The facts that decide, for the record as a whole and by category.
-    shared: FactSet,
-    by_category: FactSet,
-    known: DashMap<Key, Permit>,
+    record_facts: FactSet,
+    category_facts: FactSet,
+    cache: DashMap<DecisionKey, Permit>,
     /// By the facts of the exchange: two recipients of one kind differ in theirs.
-    nobody: DashMap<(Facts, Reason), Permit>,
+    no_subject_cache: DashMap<(Facts, Reason), Permit>,
     /// By the facts that are known: whether an operation is permitted on somebody who is not named.
-    pub(super) unnamed: DashMap<Circumstances, bool>,
+    pub(super) unnamed_cache: DashMap<Circumstances, bool>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Key {
+pub(super) struct DecisionKey {
     pub(super) facts: Facts,
     pub(super) overrides: Overrides,
 }
@@ -119,7 +121,7 @@ impl Decisions {
     ///
     /// # Errors
     /// Why the request is refused.
-    pub fn admit(&self, asking: &Asking, classes: &Classes) -> Result<Admitted, Denial> {
+    pub fn admit(&self, asking: &AdmissionRequest, classes: &Classes) -> Result<Admitted, Denial> {
         admission::check(&self.pack, asking)?;
         Ok(self.admitted(asking, self.slice(asking, Operation::Disclose, classes)))
     }
@@ -129,7 +131,7 @@ impl Decisions {
     ///
     /// # Errors
     /// Why the request is refused.
-    pub fn admit_operation(&self, asking: &Asking, classes: &Classes) -> Result<Admitted, Denial> {
+    pub fn admit_operation(&self, asking: &AdmissionRequest, classes: &Classes) -> Result<Admitted, Denial> {
         admission::check(&self.pack, asking)?;
         Ok(self.admitted(asking, self.slice(asking, asking.operation, classes)))
     }
@@ -139,20 +141,20 @@ impl Decisions {
     ///
     /// # Errors
     /// Why the request is refused.
-    pub fn admit_once(&self, asking: &Asking, classes: &Classes) -> Result<Admitted, Denial> {
+    pub fn admit_once(&self, asking: &AdmissionRequest, classes: &Classes) -> Result<Admitted, Denial> {
         admission::check(&self.pack, asking)?;
         Ok(self.admitted(asking, Arc::new(self.new_slice(asking, asking.operation, classes))))
     }
 
-    fn new_slice(&self, asking: &Asking, operation: Operation, classes: &Classes) -> Slice {
+    fn new_slice(&self, asking: &AdmissionRequest, operation: Operation, classes: &Classes) -> Slice {
         Slice::new(&self.pack, asking.recipient.kind, asking.purpose, operation, classes.clone())
     }
 
-    fn admitted(&self, asking: &Asking, slice: Arc<Slice>) -> Admitted {
+    fn admitted(&self, asking: &AdmissionRequest, slice: Arc<Slice>) -> Admitted {
         Admitted {
             pack: Arc::clone(&self.pack),
             slice,
-            exchange: Exchange::new(&self.pack, asking),
+            request: RequestFacts::new(&self.pack, asking),
             divergences: Arc::clone(&self.divergences),
         }
     }
@@ -162,14 +164,14 @@ impl Decisions {
     ///
     /// # Errors
     /// Why the request would be refused.
-    pub fn foresee(&self, asking: &Asking) -> Result<impl Fn(CategoryId) -> Form, Denial> {
+    pub fn best_forms(&self, asking: &AdmissionRequest) -> Result<impl Fn(CategoryId) -> Form, Denial> {
         admission::check(&self.pack, asking)?;
         let (exchange, kind, purpose) =
-            (Exchange::new(&self.pack, asking), asking.recipient.kind, asking.purpose);
+            (RequestFacts::new(&self.pack, asking), asking.recipient.kind, asking.purpose);
         Ok(move |category| best(&self.pack, &exchange, kind, purpose, category))
     }
 
-    fn slice(&self, asking: &Asking, operation: Operation, classes: &Classes) -> Arc<Slice> {
+    fn slice(&self, asking: &AdmissionRequest, operation: Operation, classes: &Classes) -> Arc<Slice> {
         // The slice holds the sets, so their address stays theirs for as long as it is a key.
         let address = classes.sets.as_ptr() as usize;
         let (kind, purpose) = (asking.recipient.kind, asking.purpose);
@@ -177,7 +179,7 @@ impl Decisions {
         if let Some(known) = self.slices.get(&key) {
             return Arc::clone(&known);
         }
-        if self.slices.len() >= MOST_SLICES {
+        if self.slices.len() >= MAX_SLICES {
             self.slices.clear();
         }
         let slice = Arc::new(self.new_slice(asking, operation, classes));
@@ -202,7 +204,7 @@ impl Slice {
                 (classes, unclassified)
             }
             Operation::Collect | Operation::Alter | Operation::Destroy => {
-                (Classes::new(operation::of_somebody(pack, &classes.sets), false), None)
+                (Classes::new(operation::operation_classes(pack, &classes.sets), false), None)
             }
         };
         let judged: Vec<_> = classes.sets.iter().map(|set| pack.judged_as(set)).collect();
@@ -222,51 +224,51 @@ impl Slice {
             kind,
             purpose,
             operation,
-            _of_route: of_route,
+            _route_classes: of_route,
             unclassified,
             categories,
             // The origin of the record as a whole stays in: only what differs from it is an override.
-            shared: mask.without(fixed),
-            by_category: mask.without(mask.without(per_category)),
+            record_facts: mask.without(fixed),
+            category_facts: mask.without(mask.without(per_category)),
             classes,
-            known: DashMap::new(),
-            nobody: DashMap::new(),
-            unnamed: DashMap::new(),
+            cache: DashMap::new(),
+            no_subject_cache: DashMap::new(),
+            unnamed_cache: DashMap::new(),
         }
     }
 
     /// The facts that decide, for the record as a whole or for one category.
     pub(super) fn mask(&self) -> FactSet {
-        self.shared.and(self.by_category)
+        self.record_facts.and(self.category_facts)
     }
 
     /// What of everything that is known about a record decides here.
-    pub(super) fn key(&self, pack: &Pack, exchange: &Exchange, about: &About<'_>) -> Key {
-        Key {
-            facts: exchange.about(pack, self.shared, about).only(self.shared),
-            overrides: exchange.overrides(pack, self.by_category, about, &self.categories),
+    pub(super) fn key(&self, pack: &Pack, exchange: &RequestFacts, about: &RecordContext<'_>) -> DecisionKey {
+        DecisionKey {
+            facts: exchange.record_facts(pack, self.record_facts, about).only(self.record_facts),
+            overrides: exchange.category_overrides(pack, self.category_facts, about, &self.categories),
         }
     }
 
     /// Decides every class, and says of what is withheld why it is.
-    fn decide(&self, pack: &Pack, key: &Key) -> Permit {
-        let permit = self.ask(pack, key);
+    fn decide(&self, pack: &Pack, key: &DecisionKey) -> Permit {
+        let permit = self.evaluate(pack, key);
         match key.without_refusals() {
-            Some(willing) => permit.reasoned(&self.ask(pack, &willing), Reason::Refused),
+            Some(willing) => permit.with_reason(&self.evaluate(pack, &willing), Reason::Refused),
             None => permit,
         }
     }
 
     /// Asks the policies about every class; where the facts alone decide, once for all that share a cell.
-    pub(super) fn ask(&self, pack: &Pack, key: &Key) -> Permit {
+    pub(super) fn evaluate(&self, pack: &Pack, key: &DecisionKey) -> Permit {
         let rulebook = pack.rulebook();
         let mut asked: SmallVec<[(usize, Facts, RuleVerdict); 8]> = SmallVec::new();
         let unclassified = match self.unclassified {
-            Some(category) => self.release_unclassified(pack, category, key.of(category)),
+            Some(category) => self.release_unclassified(pack, category, key.facts_of(category)),
             None => withheld(Reason::Unclassified),
         };
         self.permit(pack, &unclassified, |category, with_service_data| {
-            let facts = key.of(category).with_flag(Fact::WithServiceData, with_service_data);
+            let facts = key.facts_of(category).with_flag(Fact::WithServiceData, with_service_data);
             let (operation, point) = (self.operation, (self.kind, self.purpose, category));
             let cell = rulebook.cell_at(operation, point);
             let alike = cell.filter(|&cell| rulebook.cells().get(cell).is_some_and(|cell| cell.is_alike()));
@@ -283,7 +285,7 @@ impl Slice {
     fn permit(
         &self,
         pack: &Pack,
-        unclassified: &Release,
+        unclassified: &ClassRelease,
         mut verdict: impl FnMut(CategoryId, bool) -> RuleVerdict,
     ) -> Permit {
         let releases = self.classes.sets.iter().map(|class| {
@@ -291,7 +293,7 @@ impl Slice {
                 return unclassified.clone();
             }
             let with_service_data = with_service_data(pack, class);
-            let asked = class.iter().filter(|&&category| self.asks_about(pack, category));
+            let asked = class.iter().filter(|&&category| self.is_relevant(pack, category));
             let verdicts = asked.map(|&category| verdict(category, with_service_data));
             release(pack, &verdicts.collect::<SmallVec<[RuleVerdict; 4]>>())
         });
@@ -299,33 +301,33 @@ impl Slice {
     }
 
     /// Whether a category counts: all do for what leaves, and personal and service data for what is done.
-    fn asks_about(&self, pack: &Pack, category: CategoryId) -> bool {
+    fn is_relevant(&self, pack: &Pack, category: CategoryId) -> bool {
         self.operation == Operation::Disclose || pack.vocabulary().decides_operations(category)
     }
 
     /// A field that nothing classifies leaves on the operator's word alone, and so without a basis, unless
     /// a prohibition holds for everything personal.
-    fn release_unclassified(&self, pack: &Pack, category: CategoryId, facts: Facts) -> Release {
+    fn release_unclassified(&self, pack: &Pack, category: CategoryId, facts: Facts) -> ClassRelease {
         let prohibitions = pack.rulebook().prohibitions(self.kind, self.purpose, category, facts);
         let never = NEVER_UNCLASSIFIED.into_iter().any(|fact| facts.get(fact) != 0);
         let (rules, clauses) = cited(pack, &prohibitions);
         match prohibitions.is_empty() && !never {
-            true => Release { form: Form::Clear, basis: None, reason: None, rules, clauses },
-            false => Release { rules, clauses, ..withheld(Reason::Prohibited) },
+            true => ClassRelease { form: Form::Clear, basis: None, reason: None, rules, clauses },
+            false => ClassRelease { rules, clauses, ..withheld(Reason::Prohibited) },
         }
     }
 }
 
-impl Key {
+impl DecisionKey {
     /// The facts that count for a category.
-    fn of(&self, category: CategoryId) -> Facts {
+    fn facts_of(&self, category: CategoryId) -> Facts {
         let per_category: FactSet = PER_CATEGORY.into_iter().collect();
         let own = self.overrides.iter().find(|(of, _)| *of == category);
         own.map_or(self.facts, |(_, own)| self.facts.overlaid(*own, per_category))
     }
 
     /// The same facts about a person who refuses nothing; `None` where this one refuses nothing either.
-    fn without_refusals(&self) -> Option<Key> {
+    fn without_refusals(&self) -> Option<DecisionKey> {
         let refuses = |fact| self.facts.get(fact) != 0;
         let consent = self.facts.get(Fact::Consent);
         let consent =
@@ -338,7 +340,7 @@ impl Key {
         let facts = if consent { facts.with_consent(ConsentFact::Given) } else { facts };
         let willing =
             |(category, own): &(CategoryId, Facts)| (*category, own.with_flag(Fact::Refused, false));
-        Some(Key { facts, overrides: self.overrides.iter().map(willing).collect() })
+        Some(DecisionKey { facts, overrides: self.overrides.iter().map(willing).collect() })
     }
 }
 
@@ -359,8 +361,8 @@ fn unclassified(pack: &Pack, kind: KindId, purpose: PurposeId, classes: &Classes
     (may_leave && is_there).then_some(words.well_known().personal)
 }
 
-fn withheld(reason: Reason) -> Release {
-    Release {
+fn withheld(reason: Reason) -> ClassRelease {
+    ClassRelease {
         form: Form::Removed,
         basis: None,
         reason: Some(reason),
@@ -370,10 +372,10 @@ fn withheld(reason: Reason) -> Release {
 }
 
 /// Ids of rules, or the clauses that they cite.
-type Names = Arc<[Arc<str>]>;
+type NameList = Arc<[Arc<str>]>;
 
 /// Ids and clauses of rules, each once.
-fn cited(pack: &Pack, at: &[RuleIndex]) -> (Names, Names) {
+fn cited(pack: &Pack, at: &[RuleIndex]) -> (NameList, NameList) {
     let rules = at.iter().filter_map(|&at| pack.rulebook().rule(at));
     let mut clauses: Vec<Arc<str>> = Vec::new();
     for clause in rules.clone().flat_map(|rule| &rule.clauses) {
@@ -385,7 +387,7 @@ fn cited(pack: &Pack, at: &[RuleIndex]) -> (Names, Names) {
 }
 
 /// Several categories at one node: all must be permitted, and the least revealing form counts.
-fn release(pack: &Pack, verdicts: &[RuleVerdict]) -> Release {
+fn release(pack: &Pack, verdicts: &[RuleVerdict]) -> ClassRelease {
     let form = verdicts.iter().map(|verdict| verdict.form).max().unwrap_or(Form::Removed);
     let removed = form == Form::Removed;
     let decided = verdicts.iter().filter(|verdict| (verdict.form == Form::Removed) == removed);
@@ -398,14 +400,14 @@ fn release(pack: &Pack, verdicts: &[RuleVerdict]) -> Release {
     let basis = bases.min_by_key(|&basis| (basis == Basis::NotPersonal, basis)).filter(|_| !removed);
     let reason = if at.is_empty() { Reason::NoRule } else { Reason::Prohibited };
     let (rules, clauses) = cited(pack, &at);
-    Release { form, basis, reason: removed.then_some(reason), rules, clauses }
+    ClassRelease { form, basis, reason: removed.then_some(reason), rules, clauses }
 }
 
 impl Admitted {
     /// What one record about one person may disclose, however much the ledger knows of them (`None`: it
     /// has never heard of them). Everybody who asks about a person asks this.
     ///
-    /// A record about several is judged for each, and [`Permit::least`] of the permits holds.
+    /// A record about several is judged for each, and [`Permit::strictest`] of the permits holds.
     pub fn judge_person(
         &self,
         known: Option<&Subject>,
@@ -417,11 +419,11 @@ impl Admitted {
     ) -> Permit {
         let judge = |subject: &Subject| self.judge(subject, controller, record, relationship, now);
         match (known, unknown) {
-            (None, UnknownSubject::Withhold) => self.nobody(Reason::UnknownSubject),
+            (None, UnknownSubject::Withhold) => self.judge_without_subject(Reason::UnknownSubject),
             (None, UnknownSubject::NoFacts) => judge(&Subject::default()),
             // Saying no makes nobody better known.
             (Some(subject), UnknownSubject::Withhold) if subject.only_refusals => {
-                Permit::least(&[judge(subject), self.nobody(Reason::UnknownSubject)])
+                Permit::strictest(&[judge(subject), self.judge_without_subject(Reason::UnknownSubject)])
             }
             (Some(subject), _) => judge(subject),
         }
@@ -439,7 +441,7 @@ impl Admitted {
         let permit = self.judge_as_read(subject, controller, record, relationship, now);
         let Some(readable) = record.readable() else { return permit };
         let other = self.judge_as_read(subject, controller, &readable, relationship, now);
-        permit.reasoned(&other, Reason::Unreadable)
+        permit.with_reason(&other, Reason::Unreadable)
     }
 
     fn judge_as_read(
@@ -450,26 +452,26 @@ impl Admitted {
         relationship: Relationship,
         now: Timestamp,
     ) -> Permit {
-        let about = About { subject, controller, record, relationship, now };
-        let key = self.slice.key(&self.pack, &self.exchange, &about);
-        let known = self.slice.known.get(&key).map(|known| known.clone());
+        let about = RecordContext { subject, controller, record, relationship, now };
+        let key = self.slice.key(&self.pack, &self.request, &about);
+        let known = self.slice.cache.get(&key).map(|known| known.clone());
         match known {
-            Some(known) if is_due() => self.checked(&key, known),
+            Some(known) if is_check_due() => self.verify_cached(&key, known),
             Some(known) => known,
             None => {
                 let permit = self.slice.decide(&self.pack, &key);
-                if self.slice.known.len() >= MOST_REMEMBERED {
-                    self.slice.known.clear();
+                if self.slice.cache.len() >= MAX_CACHED_DECISIONS {
+                    self.slice.cache.clear();
                 }
-                self.slice.known.insert(key, permit.clone());
+                self.slice.cache.insert(key, permit.clone());
                 permit
             }
         }
     }
 
     /// The same where categories are kept for other periods than the pack says.
-    pub(super) fn keeping(self, retention: Periods) -> Admitted {
-        Admitted { exchange: self.exchange.keeping(retention), ..self }
+    pub(super) fn with_retention(self, retention: RetentionPeriods) -> Admitted {
+        Admitted { request: self.request.with_retention(retention), ..self }
     }
 
     /// What of a record should not be there at all.
@@ -480,33 +482,33 @@ impl Admitted {
         record: &RecordFacts,
         relationship: Relationship,
         now: Timestamp,
-    ) -> Overdue {
+    ) -> OverdueData {
         let somebody = Subject::default();
         let subject = subject.unwrap_or(&somebody);
         let categories = &self.slice.categories;
-        let found = Overdue::of(&self.pack, &self.exchange, subject, controller, record, categories, now);
+        let found = OverdueData::of(&self.pack, &self.request, subject, controller, record, categories, now);
         // Some purposes may use what is kept for longer, and the person may see it.
         let judge = |created| {
             let record = RecordFacts { created, ..RecordFacts::default() };
             self.judge_as_read(subject, controller, &record, relationship, now)
         };
         let withholds = || {
-            let (old, young) = (judge(record.created), judge(Unsure::Absent));
+            let (old, young) = (judge(record.created), judge(Extracted::Absent));
             old.releases().iter().zip(young.releases()).any(|(old, young)| old.form > young.form)
         };
-        Overdue { retention: found.retention && withholds(), ..found }
+        OverdueData { retention: found.retention && withholds(), ..found }
     }
 
     /// What may leave of what has no subject: nothing personal, no service data, nothing published; what
     /// is about no person passes as the rules say.
     pub fn no_subject(&self) -> Permit {
-        self.nobody(Reason::NoSubject)
+        self.judge_without_subject(Reason::NoSubject)
     }
 
     /// What may leave that belongs to nobody, or to somebody unknown.
-    fn nobody(&self, reason: Reason) -> Permit {
-        let facts = self.exchange.facts();
-        if let Some(known) = self.slice.nobody.get(&(facts, reason)) {
+    fn judge_without_subject(&self, reason: Reason) -> Permit {
+        let facts = self.request.request_facts();
+        if let Some(known) = self.slice.no_subject_cache.get(&(facts, reason)) {
             return known.clone();
         }
         let words = self.pack.vocabulary();
@@ -521,18 +523,18 @@ impl Admitted {
         let is_somebodys = |set: &Vec<CategoryId>| set.iter().any(|category| words.is_somebodys(*category));
         let releases = permit.releases().iter().zip(self.slice.classes.sets.iter());
         let releases = releases.map(|(release, set)| match is_somebodys(set) {
-            true => Release { reason: Some(reason), ..release.clone() },
+            true => ClassRelease { reason: Some(reason), ..release.clone() },
             false => release.clone(),
         });
         let permit = Permit::new(releases.collect());
-        self.slice.nobody.insert((facts, reason), permit.clone());
+        self.slice.no_subject_cache.insert((facts, reason), permit.clone());
         permit
     }
 
     /// The most revealing form that some rule could release a category in to this recipient,
     /// whatever there is to know about the person.
     pub fn best(&self, category: CategoryId) -> Form {
-        best(&self.pack, &self.exchange, self.slice.kind, self.slice.purpose, category)
+        best(&self.pack, &self.request, self.slice.kind, self.slice.purpose, category)
     }
 
     /// [`Admitted::best`] of a class: the least revealing of its categories'.
@@ -554,19 +556,25 @@ impl Admitted {
     }
 
     /// Asks again what is remembered. Where the two differ, less of both leaves, and it is counted.
-    fn checked(&self, key: &Key, known: Permit) -> Permit {
+    fn verify_cached(&self, key: &DecisionKey, known: Permit) -> Permit {
         let fresh = self.slice.decide(&self.pack, key);
-        if fresh.same_as(&known) {
+        if fresh.is_equivalent(&known) {
             return known;
         }
         self.divergences.fetch_add(1, Ordering::Relaxed);
-        let least = Permit::least(&[known, fresh]);
-        self.slice.known.insert(key.clone(), least.clone());
+        let least = Permit::strictest(&[known, fresh]);
+        self.slice.cache.insert(key.clone(), least.clone());
         least
     }
 }
 
-fn best(pack: &Pack, exchange: &Exchange, kind: KindId, purpose: PurposeId, category: CategoryId) -> Form {
+fn best(
+    pack: &Pack,
+    exchange: &RequestFacts,
+    kind: KindId,
+    purpose: PurposeId,
+    category: CategoryId,
+) -> Form {
     let best = |category| match exchange.is_outside_case(pack.vocabulary(), category) {
         true => Form::Removed,
         false => pack.rulebook().best(kind, purpose, category),
@@ -575,12 +583,12 @@ fn best(pack: &Pack, exchange: &Exchange, kind: KindId, purpose: PurposeId, cate
 }
 
 /// Every so many decisions of a thread one is due to be checked.
-fn is_due() -> bool {
+fn is_check_due() -> bool {
     thread_local!(static SINCE: Cell<u32> = const { Cell::new(0) });
     SINCE.with(|since| {
         let next = since.get() + 1;
-        since.set(if next == CHECKED { 0 } else { next });
-        next == CHECKED
+        since.set(if next == CHECK_INTERVAL { 0 } else { next });
+        next == CHECK_INTERVAL
     })
 }
 

@@ -12,7 +12,7 @@ use crate::vocabulary::{KindId, PurposeId, Vocabulary};
 
 /// One person's word, as far as it concerns one recipient at one instant.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Standing<'a> {
+pub(super) struct EffectiveConsent<'a> {
     pub(super) words: &'a Vocabulary,
     pub(super) subject: &'a Subject,
     pub(super) recipient: &'a str,
@@ -20,7 +20,7 @@ pub(super) struct Standing<'a> {
     pub(super) now: Timestamp,
 }
 
-impl<'a> Standing<'a> {
+impl<'a> EffectiveConsent<'a> {
     /// What the person's consent for a purpose comes to.
     pub(super) fn consent(&self, purpose: PurposeId) -> ConsentFact {
         if self.subject.consents.is_empty() {
@@ -39,7 +39,7 @@ impl<'a> Standing<'a> {
                     purposes.within(purpose, consent.purpose)
                         && matches!(consent.status, ConsentStatus::Given | ConsentStatus::Expired)
                 };
-                if self.concerning().any(|consent| over(&consent)) {
+                if self.applicable().any(|consent| over(&consent)) {
                     ConsentFact::Expired
                 } else {
                     ConsentFact::None
@@ -96,13 +96,13 @@ impl<'a> Standing<'a> {
                 // At a more specific purpose: never overridden from above, only taken back in place.
                 purposes.within(refusal.purpose, grant.purpose)
                     && purposes.related(refusal.purpose, purpose)
-                    && !self.is_taken_back(refusal)
+                    && !self.is_revoked(refusal)
             }
         })
     }
 
     /// Whether a later consent at the very same purpose took a refusal back.
-    fn is_taken_back(&self, refusal: &Consent) -> bool {
+    fn is_revoked(&self, refusal: &Consent) -> bool {
         let purposes = self.words.purposes();
         let from_above = |grant: &Consent| {
             let mut refusals = self.refusals();
@@ -128,19 +128,19 @@ impl<'a> Standing<'a> {
 
     fn grants(&self) -> impl Iterator<Item = &'a Consent> {
         let now = self.now;
-        self.concerning().filter(move |consent| {
+        self.applicable().filter(move |consent| {
             consent.status == ConsentStatus::Given && consent.until.is_none_or(|until| now < until)
         })
     }
 
     fn refusals(&self) -> impl Iterator<Item = &'a Consent> {
-        self.concerning()
+        self.applicable()
             .filter(|consent| matches!(consent.status, ConsentStatus::Refused | ConsentStatus::Withdrawn))
     }
 
     /// What concerns this recipient: said to anyone, to its kind, or to it by name.
-    fn concerning(&self) -> impl Iterator<Item = &'a Consent> {
-        let Standing { words, recipient, kind, .. } = *self;
+    fn applicable(&self) -> impl Iterator<Item = &'a Consent> {
+        let EffectiveConsent { words, recipient, kind, .. } = *self;
         self.subject.consents.iter().filter(move |consent| match &consent.to {
             Addressee::Anyone => true,
             Addressee::Kind(bound) => words.kinds().within(kind, *bound),
@@ -178,9 +178,9 @@ mod tests {
         Objection { purpose: purpose(purpose_name), upheld: false, order }
     }
 
-    fn standing(subject: &Subject) -> Standing<'_> {
+    fn standing(subject: &Subject) -> EffectiveConsent<'_> {
         let kind = words().kinds().find("marketing-partner").unwrap();
-        Standing { words: words(), subject, recipient: "acme", kind, now: Timestamp::UNIX_EPOCH }
+        EffectiveConsent { words: words(), subject, recipient: "acme", kind, now: Timestamp::UNIX_EPOCH }
     }
 
     fn consent(consents: Vec<Consent>, asked: &str) -> ConsentFact {

@@ -10,9 +10,9 @@ use jiff::tz::{Offset, TimeZone};
 use jiff::{SignedDuration, Timestamp};
 use smallvec::SmallVec;
 
-use super::admission::{Asking, LegalReference, RecipientFacts, needs_case};
-use super::consent::Standing;
-use super::subject::{Controller, RecordFacts, Subject, Unsure};
+use super::admission::{AdmissionRequest, LegalReference, RecipientFacts, needs_case};
+use super::consent::EffectiveConsent;
+use super::subject::{Controller, Extracted, RecordFacts, Subject};
 use crate::policy::{AccountFact, Fact, FactSet, Facts, Pack, kept_for};
 use crate::vocabulary::region::{is_in_eea, may_lie_in_eea};
 use crate::vocabulary::{CategoryId, EEA, Operation, Origin, PurposeId, Regions, RelationId, Vocabulary};
@@ -23,7 +23,7 @@ use crate::vocabulary::{CategoryId, EEA, Operation, Origin, PurposeId, Regions, 
 pub struct Relationship {
     pub subject_is_recipient: bool,
     pub controller_is_recipient: bool,
-    /// The case of [`Asking::legal_reference`] names this person, and is in force.
+    /// The case of [`AdmissionRequest::legal_reference`] names this person, and is in force.
     pub named_in_case: bool,
 }
 
@@ -36,7 +36,7 @@ pub(super) type Overrides = SmallVec<[(CategoryId, Facts); 4]>;
 
 /// What stays the same for one exchange.
 #[derive(Clone, Debug)]
-pub(super) struct Exchange {
+pub(super) struct RequestFacts {
     pub(super) recipient: Arc<RecipientFacts>,
     pub(super) purpose: PurposeId,
     region: Option<Arc<str>>,
@@ -45,16 +45,16 @@ pub(super) struct Exchange {
     /// Nothing personal may leave but what the case covers.
     needs_case: bool,
     /// How long categories are kept, in the place of what the pack says.
-    retention: Option<Periods>,
+    retention: Option<RetentionPeriods>,
     facts: Facts,
 }
 
 /// How long categories are kept.
-pub(super) type Periods = Arc<[(CategoryId, SignedDuration)]>;
+pub(super) type RetentionPeriods = Arc<[(CategoryId, SignedDuration)]>;
 
 /// Everything that one record's decision may look at.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct About<'a> {
+pub(super) struct RecordContext<'a> {
     pub(super) subject: &'a Subject,
     pub(super) controller: &'a Controller,
     pub(super) record: &'a RecordFacts,
@@ -62,8 +62,8 @@ pub(super) struct About<'a> {
     pub(super) now: Timestamp,
 }
 
-impl Exchange {
-    pub(super) fn new(pack: &Pack, asking: &Asking) -> Exchange {
+impl RequestFacts {
+    pub(super) fn new(pack: &Pack, asking: &AdmissionRequest) -> RequestFacts {
         let recipient = Arc::clone(&asking.recipient);
         let region = recipient.region(pack.vocabulary().regions());
         let facts = Facts::default()
@@ -73,7 +73,7 @@ impl Exchange {
             .with_flag(Fact::LeavesEea, region.as_deref() != Some(EEA))
             .with_flag(Fact::Backup, asking.upstream_backup);
         let exporter_in_eea = may_lie_in_eea(&asking.exporter_region);
-        Exchange {
+        RequestFacts {
             recipient,
             purpose: asking.purpose,
             region,
@@ -86,8 +86,8 @@ impl Exchange {
     }
 
     /// The same exchange where other periods of retention hold than the pack's.
-    pub(super) fn keeping(self, retention: Periods) -> Exchange {
-        Exchange { retention: Some(retention), ..self }
+    pub(super) fn with_retention(self, retention: RetentionPeriods) -> RequestFacts {
+        RequestFacts { retention: Some(retention), ..self }
     }
 
     fn retention<'a>(&'a self, pack: &'a Pack) -> &'a [(CategoryId, SignedDuration)] {
@@ -95,7 +95,7 @@ impl Exchange {
     }
 
     /// The facts of the exchange alone, for what belongs to nobody. No case names nobody.
-    pub(super) fn facts(&self) -> Facts {
+    pub(super) fn request_facts(&self) -> Facts {
         self.facts
     }
 
@@ -109,12 +109,13 @@ impl Exchange {
     }
 
     /// The facts of the mask about one record.
-    pub(super) fn about(&self, pack: &Pack, mask: FactSet, about: &About<'_>) -> Facts {
-        let About { subject, controller, record, relationship, now } = *about;
+    pub(super) fn record_facts(&self, pack: &Pack, mask: FactSet, about: &RecordContext<'_>) -> Facts {
+        let RecordContext { subject, controller, record, relationship, now } = *about;
         let words = pack.vocabulary();
         let purpose = self.purpose;
         let recipient = &self.recipient;
-        let standing = Standing { words, subject, recipient: &recipient.name, kind: recipient.kind, now };
+        let standing =
+            EffectiveConsent { words, subject, recipient: &recipient.name, kind: recipient.kind, now };
         let mut facts = self
             .facts
             .with_flag(Fact::Restricted, subject.restricted)
@@ -125,7 +126,7 @@ impl Exchange {
             .with_flag(Fact::OwnData, relationship.subject_is_recipient)
             .with_flag(Fact::OwnAccount, relationship.controller_is_recipient)
             .with_flag(Fact::LegalReference, self.has_case(relationship))
-            .with_origin(subject.origins.all);
+            .with_origin(subject.origins.default);
         if mask.holds(Fact::Consent) {
             facts = facts.with_consent(standing.consent(purpose));
         }
@@ -143,10 +144,10 @@ impl Exchange {
             facts = facts.with_flag(Fact::Instructed, instructed);
         }
         if mask.holds(Fact::Account) {
-            facts = facts.with_account(account(pack, controller, record, now));
+            facts = facts.with_account(account_state(pack, controller, record, now));
         }
         if mask.holds(Fact::LeavesEea) || mask.holds(Fact::SameRegion) {
-            let whereabouts = Whereabouts::of(subject, record, words.regions());
+            let whereabouts = SubjectLocation::of(subject, record, words.regions());
             let in_eea = self.region.as_deref() == Some(EEA);
             facts = facts
                 .with_flag(Fact::LeavesEea, !in_eea && (self.exporter_in_eea || whereabouts.may_be_in_eea()))
@@ -165,20 +166,20 @@ impl Exchange {
     }
 
     /// What differs by category, for the categories given.
-    pub(super) fn overrides(
+    pub(super) fn category_overrides(
         &self,
         pack: &Pack,
         mask: FactSet,
-        about: &About<'_>,
+        about: &RecordContext<'_>,
         categories: &[CategoryId],
     ) -> Overrides {
-        let About { subject, record, relationship, now, .. } = *about;
+        let RecordContext { subject, record, relationship, now, .. } = *about;
         let mut overrides = Overrides::new();
-        let origins =
-            mask.holds(Fact::Origin) && (!subject.origins.of.is_empty() || record.origin != Unsure::Absent);
+        let origins = mask.holds(Fact::Origin)
+            && (!subject.origins.by_category.is_empty() || record.origin != Extracted::Absent);
         let refusals = mask.holds(Fact::Refused) && !subject.refused_categories.is_empty();
         let ages = mask.holds(Fact::PastRetention)
-            && record.created != Unsure::Absent
+            && record.created != Extracted::Absent
             && !self.retention(pack).is_empty();
         let case = mask.holds(Fact::LegalReference) && self.has_case(relationship);
         let narrow_case = case && self.legal_reference != LegalReference::Everything;
@@ -187,7 +188,8 @@ impl Exchange {
         }
         let words = pack.vocabulary();
         let tree = words.categories();
-        let usual = Facts::default().with_origin(subject.origins.all).with_flag(Fact::LegalReference, case);
+        let usual =
+            Facts::default().with_origin(subject.origins.default).with_flag(Fact::LegalReference, case);
         for &category in categories {
             let mut own = usual;
             if origins {
@@ -216,50 +218,50 @@ impl Exchange {
 
 /// Where a person is, by every source that says anything.
 #[derive(Debug)]
-struct Whereabouts(SmallVec<[Place; 2]>);
+struct SubjectLocation(SmallVec<[StatedLocation; 2]>);
 
 /// What one source says.
 #[derive(Debug)]
-struct Place {
+struct StatedLocation {
     may_be_in_eea: bool,
     /// `None` where it could not be read: it equals no region.
     region: Option<Arc<str>>,
 }
 
-impl Place {
+impl StatedLocation {
     /// An unknown place may be in the EEA.
-    const UNKNOWN: Place = Place { may_be_in_eea: true, region: None };
+    const UNKNOWN: StatedLocation = StatedLocation { may_be_in_eea: true, region: None };
 
-    fn of(country: Unsure<&str>, region: Unsure<&str>, regions: &Regions) -> Option<Place> {
+    fn of(country: Extracted<&str>, region: Extracted<&str>, regions: &Regions) -> Option<StatedLocation> {
         let by_label =
-            |label: &str| Place { may_be_in_eea: may_lie_in_eea(label), region: Some(label.into()) };
+            |label: &str| StatedLocation { may_be_in_eea: may_lie_in_eea(label), region: Some(label.into()) };
         Some(match (country, region) {
-            (Unsure::Absent, Unsure::Absent) => return None,
-            (Unsure::Unreadable, _) | (_, Unsure::Unreadable) => Place::UNKNOWN,
-            (Unsure::Known(country), Unsure::Known(label)) if regions.contradict(country, label) => {
-                Place::UNKNOWN
+            (Extracted::Absent, Extracted::Absent) => return None,
+            (Extracted::Unreadable, _) | (_, Extracted::Unreadable) => StatedLocation::UNKNOWN,
+            (Extracted::Known(country), Extracted::Known(label)) if regions.contradict(country, label) => {
+                StatedLocation::UNKNOWN
             }
-            (_, Unsure::Known(label)) => by_label(label),
-            (Unsure::Known(country), Unsure::Absent) => match regions.of(country) {
-                Some(region) => Place { may_be_in_eea: is_in_eea(country), region: Some(region) },
-                None => Place::UNKNOWN,
+            (_, Extracted::Known(label)) => by_label(label),
+            (Extracted::Known(country), Extracted::Absent) => match regions.of(country) {
+                Some(region) => StatedLocation { may_be_in_eea: is_in_eea(country), region: Some(region) },
+                None => StatedLocation::UNKNOWN,
             },
         })
     }
 }
 
-impl Whereabouts {
-    fn of(subject: &Subject, record: &RecordFacts, regions: &Regions) -> Whereabouts {
-        fn said(known: &Option<Arc<str>>) -> Unsure<&str> {
-            known.as_deref().map_or(Unsure::Absent, Unsure::Known)
+impl SubjectLocation {
+    fn of(subject: &Subject, record: &RecordFacts, regions: &Regions) -> SubjectLocation {
+        fn said(known: &Option<Arc<str>>) -> Extracted<&str> {
+            known.as_deref().map_or(Extracted::Absent, Extracted::Known)
         }
-        let by_ledger = Place::of(said(&subject.country), said(&subject.region), regions);
-        let by_record = Place::of(record.country.as_deref(), record.region.as_deref(), regions);
-        let mut places: SmallVec<[Place; 2]> = by_ledger.into_iter().chain(by_record).collect();
+        let by_ledger = StatedLocation::of(said(&subject.country), said(&subject.region), regions);
+        let by_record = StatedLocation::of(record.country.as_deref(), record.region.as_deref(), regions);
+        let mut places: SmallVec<[StatedLocation; 2]> = by_ledger.into_iter().chain(by_record).collect();
         if places.is_empty() {
-            places.push(Place::UNKNOWN);
+            places.push(StatedLocation::UNKNOWN);
         }
-        Whereabouts(places)
+        SubjectLocation(places)
     }
 
     fn may_be_in_eea(&self) -> bool {
@@ -276,9 +278,9 @@ impl Whereabouts {
 /// everywhere.
 fn is_minor(pack: &Pack, subject: &Subject, record: &RecordFacts, now: Timestamp) -> bool {
     let by_record = match record.birth_date {
-        Unsure::Absent => false,
-        Unsure::Unreadable => true,
-        Unsure::Known(born) => is_under_age(born, pack.manifest().of_age, now),
+        Extracted::Absent => false,
+        Extracted::Unreadable => true,
+        Extracted::Known(born) => is_under_age(born, pack.manifest().of_age, now),
     };
     subject.minor || by_record
 }
@@ -291,7 +293,7 @@ fn is_under_age(born: Date, of_age: u8, now: Timestamp) -> bool {
 
 /// What should not be there at all, whatever may leave of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Overdue {
+pub struct OverdueData {
     /// The person is a minor (G-ch).
     pub minor: bool,
     /// The account has been closed for longer than the pack's second period (G-4b).
@@ -300,10 +302,10 @@ pub struct Overdue {
     pub retention: bool,
 }
 
-impl Overdue {
+impl OverdueData {
     /// What is found about one of several people.
-    pub fn add(&mut self, other: Overdue) {
-        let Overdue { minor, closed_account, retention } = other;
+    pub fn merge(&mut self, other: OverdueData) {
+        let OverdueData { minor, closed_account, retention } = other;
         self.minor |= minor;
         self.closed_account |= closed_account;
         self.retention |= retention;
@@ -311,19 +313,19 @@ impl Overdue {
 
     pub(super) fn of(
         pack: &Pack,
-        exchange: &Exchange,
+        exchange: &RequestFacts,
         subject: &Subject,
         controller: &Controller,
         record: &RecordFacts,
         categories: &[CategoryId],
         now: Timestamp,
-    ) -> Overdue {
+    ) -> OverdueData {
         let (periods, words) = (exchange.retention(pack), pack.vocabulary());
-        let dated = record.created != Unsure::Absent && !periods.is_empty();
+        let dated = record.created != Extracted::Absent && !periods.is_empty();
         let is_past = |&category: &CategoryId| is_past_retention(periods, words, record, category, now);
-        Overdue {
+        OverdueData {
             minor: is_minor(pack, subject, record, now),
-            closed_account: is_overdue(pack, controller, record, now),
+            closed_account: is_purge_overdue(pack, controller, record, now),
             retention: dated && categories.iter().any(is_past),
         }
     }
@@ -331,20 +333,20 @@ impl Overdue {
 
 /// The controller's account; of ledger and record the longer closed one. A date that cannot be read is as
 /// long ago as the pack knows.
-fn account(pack: &Pack, controller: &Controller, record: &RecordFacts, now: Timestamp) -> AccountFact {
+fn account_state(pack: &Pack, controller: &Controller, record: &RecordFacts, now: Timestamp) -> AccountFact {
     let after = &pack.manifest().account_closed_after;
-    let closed = |closed: Timestamp| closed_for(now.duration_since(closed), after);
+    let closed = |closed: Timestamp| account_state_after(now.duration_since(closed), after);
     let by_ledger = controller.closed_since.map_or(AccountFact::Open, closed);
     let by_record = match record.account_closed {
-        Unsure::Absent => AccountFact::Open,
-        Unsure::Known(at) => closed(at),
-        Unsure::Unreadable => closed_for(SignedDuration::MAX, after),
+        Extracted::Absent => AccountFact::Open,
+        Extracted::Known(at) => closed(at),
+        Extracted::Unreadable => account_state_after(SignedDuration::MAX, after),
     };
     by_ledger.max(by_record)
 }
 
 /// What being closed for a time comes to under the pack's periods.
-fn closed_for(duration: SignedDuration, after: &[SignedDuration]) -> AccountFact {
+fn account_state_after(duration: SignedDuration, after: &[SignedDuration]) -> AccountFact {
     if duration < SignedDuration::ZERO {
         return AccountFact::Open;
     }
@@ -357,36 +359,37 @@ fn closed_for(duration: SignedDuration, after: &[SignedDuration]) -> AccountFact
 
 /// Whether an account is known to have been closed for longer than the pack's second period. A date that
 /// cannot be read is no reason for an alarm.
-fn is_overdue(pack: &Pack, controller: &Controller, record: &RecordFacts, now: Timestamp) -> bool {
+fn is_purge_overdue(pack: &Pack, controller: &Controller, record: &RecordFacts, now: Timestamp) -> bool {
     let after = &pack.manifest().account_closed_after;
-    let overdue =
-        |closed: Timestamp| closed_for(now.duration_since(closed), after) == AccountFact::PurgeOverdue;
+    let overdue = |closed: Timestamp| {
+        account_state_after(now.duration_since(closed), after) == AccountFact::PurgeOverdue
+    };
     controller.closed_since.is_some_and(overdue)
-        || matches!(record.account_closed, Unsure::Known(closed) if overdue(closed))
+        || matches!(record.account_closed, Extracted::Known(closed) if overdue(closed))
 }
 
 /// The origin of one category: of several that could be meant, the one that allows least.
 fn origin(pack: &Pack, subject: &Subject, record: &RecordFacts, category: CategoryId) -> Origin {
     let tree = pack.vocabulary().categories();
-    let named = subject.origins.of.iter();
+    let named = subject.origins.by_category.iter();
     let mut named: SmallVec<[(CategoryId, Origin); 4]> =
         named.filter(|(of, _)| tree.related(*of, category)).copied().collect();
     // What is said of the category itself, or of one above it, stands in the place of what holds for all.
     let is_said = named.iter().any(|(of, _)| tree.within(category, *of));
     if !is_said {
-        named.push((category, subject.origins.all));
+        named.push((category, subject.origins.default));
     }
     let by_record = match record.origin {
-        Unsure::Absent => None,
-        Unsure::Known(origin) => Some(origin),
-        Unsure::Unreadable => Some(Origin::Referral),
+        Extracted::Absent => None,
+        Extracted::Known(origin) => Some(origin),
+        Extracted::Unreadable => Some(Origin::Referral),
     };
     let all = named.into_iter().map(|(_, origin)| origin).chain(by_record);
-    all.max_by_key(|origin| narrowness(*origin)).unwrap_or(Origin::Referral)
+    all.max_by_key(|origin| restrictiveness(*origin)).unwrap_or(Origin::Referral)
 }
 
 /// How little may be done with data from there: a referral answers one request (G-2c).
-const fn narrowness(origin: Origin) -> u8 {
+const fn restrictiveness(origin: Origin) -> u8 {
     match origin {
         Origin::Referral => 2,
         Origin::ResellingPartner | Origin::FederatedSignIn => 1,
@@ -408,10 +411,10 @@ fn is_past_retention(
 ) -> bool {
     let Some(period) = kept_for(periods, words, category) else { return false };
     match record.created {
-        Unsure::Absent => false,
-        Unsure::Unreadable => true,
+        Extracted::Absent => false,
+        Extracted::Unreadable => true,
         // Nothing was created tomorrow: such a date says nothing.
-        Unsure::Known(created) => {
+        Extracted::Known(created) => {
             let age = now.duration_since(created);
             age > period || age < -SignedDuration::from_hours(24)
         }

@@ -14,18 +14,18 @@ mod permit;
 pub mod scenario;
 mod subject;
 
-pub use admission::{Asking, Denial, LegalReference, RecipientFacts};
+pub use admission::{AdmissionRequest, Denial, LegalReference, RecipientFacts};
 pub use admitted::{Admitted, Classes, Decisions};
 pub use explain::{
-    Change, Changes, Explained, Explanation, Nearest, OperationExplained, Question, RefusalExplained,
-    explain_only, no_rule_permits,
+    CategoryExplanation, DenialExplanation, Explanation, NearestRule, OperationExplanation, Question,
+    RequiredChange, RequiredChanges, explain_only, no_rule_permits,
 };
-pub use facts::{Overdue, Relationship};
-pub use operation::{Foresight, NamedAccount, PathNames};
-pub use permit::{ClassId, Permit, Reason, Release};
+pub use facts::{OverdueData, Relationship};
+pub use operation::{NamedAccount, OperationForecast, PathNames};
+pub use permit::{ClassId, ClassRelease, Permit, Reason};
 pub use subject::{
-    Addressee, Consent, ConsentStatus, Controller, Objection, Origins, RecordFacts, Relation, Subject,
-    UnknownSubject, Unsure,
+    Addressee, Consent, ConsentStatus, Controller, Extracted, Objection, Origins, RecordFacts, Relation,
+    Subject, UnknownSubject,
 };
 
 #[cfg(test)]

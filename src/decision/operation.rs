@@ -9,9 +9,9 @@ use std::ops::ControlFlow;
 
 use jiff::Timestamp;
 
-use super::admission::{self, Asking, Denial};
-use super::admitted::{Admitted, Classes, MOST_REMEMBERED, with_service_data};
-use super::facts::{About, Exchange, Relationship};
+use super::admission::{self, AdmissionRequest, Denial};
+use super::admitted::{Admitted, Classes, MAX_CACHED_DECISIONS, with_service_data};
+use super::facts::{RecordContext, Relationship, RequestFacts};
 use super::permit::Permit;
 use super::subject::{Controller, RecordFacts, Subject};
 use crate::policy::cell_evaluator::{CellEvaluator, CellInput, CellOutcome, Circumstances, outcomes};
@@ -47,7 +47,7 @@ impl Admitted {
     /// can tell; nothing is assumed to stand against it.
     pub fn carries_out_on_unnamed(&self, account: Option<NamedAccount<'_>>, now: Timestamp) -> bool {
         let nobody = Controller::default();
-        let about = About {
+        let about = RecordContext {
             subject: &Subject::default(),
             controller: account.map_or(&nobody, |account| account.controller),
             record: &RecordFacts::default(),
@@ -57,13 +57,13 @@ impl Admitted {
             },
             now,
         };
-        let mut open = asked_of_a_person();
+        let mut open = open_person_facts();
         if account.is_none() {
             open = open.and(FactSet::of(Fact::Instructed));
         }
-        let facts = self.exchange.about(&self.pack, every_fact(), &about);
+        let facts = self.request.record_facts(&self.pack, every_fact(), &about);
         let known = Circumstances { facts, fixed: every_fact().without(open) };
-        let known_so_far = &self.slice.unnamed;
+        let known_so_far = &self.slice.unnamed_cache;
         if let Some(decided) = known_so_far.get(&known) {
             return *decided;
         }
@@ -71,7 +71,7 @@ impl Admitted {
         let mut search = CellEvaluator::new(self.pack.rulebook());
         let (operation, sets) = (self.slice.operation, self.slice.classes.sets());
         let decided = is_possible(&mut search, &self.pack, operation, point, sets, known);
-        if known_so_far.len() >= MOST_REMEMBERED {
+        if known_so_far.len() >= MAX_CACHED_DECISIONS {
             known_so_far.clear();
         }
         known_so_far.insert(known, decided);
@@ -81,14 +81,14 @@ impl Admitted {
 
 /// Says beforehand what can be carried out on somebody. It keeps what it has asked of the rules.
 #[derive(Debug)]
-pub struct Foresight<'a> {
+pub struct OperationForecast<'a> {
     pack: &'a Pack,
     search: CellEvaluator<'a>,
 }
 
-impl<'a> Foresight<'a> {
-    pub fn new(pack: &'a Pack) -> Foresight<'a> {
-        Foresight { pack, search: CellEvaluator::new(pack.rulebook()) }
+impl<'a> OperationForecast<'a> {
+    pub fn new(pack: &'a Pack) -> OperationForecast<'a> {
+        OperationForecast { pack, search: CellEvaluator::new(pack.rulebook()) }
     }
 
     /// Whether an operation can be carried out on somebody, on a route with these classes. What discloses can.
@@ -97,7 +97,7 @@ impl<'a> Foresight<'a> {
     /// Why the request would be refused whoever is concerned.
     pub fn carries_out(
         &mut self,
-        asking: &Asking,
+        asking: &AdmissionRequest,
         classes: &Classes,
         names: PathNames,
     ) -> Result<bool, Denial> {
@@ -107,13 +107,13 @@ impl<'a> Foresight<'a> {
             return Ok(true);
         }
         let mut fixed: FactSet = [Fact::Safeguard, Fact::Backup, Fact::LegalReference].into_iter().collect();
-        let facts = Exchange::new(pack, asking).facts();
+        let facts = RequestFacts::new(pack, asking).request_facts();
         if facts.get(Fact::LeavesEea) == 0 {
             fixed = fixed.and(FactSet::of(Fact::LeavesEea));
         }
         if !names.subject {
-            let of_account: FactSet = OF_AN_ACCOUNT.into_iter().collect();
-            fixed = every_fact().without(asked_of_a_person()).without(of_account);
+            let of_account: FactSet = ACCOUNT_FACTS.into_iter().collect();
+            fixed = every_fact().without(open_person_facts()).without(of_account);
         }
         if !names.controller {
             fixed = fixed.and([Fact::OwnAccount, Fact::Account].into_iter().collect());
@@ -122,17 +122,17 @@ impl<'a> Foresight<'a> {
                 fixed = fixed.and(FactSet::of(Fact::Instructed));
             }
         }
-        let sets = of_somebody(pack, classes.sets());
+        let sets = operation_classes(pack, classes.sets());
         let point = (asking.recipient.kind, asking.purpose);
         let known = Circumstances { facts, fixed };
         Ok(is_possible(&mut self.search, pack, asking.operation, point, &sets, known))
     }
 }
 
-const OF_AN_ACCOUNT: [Fact; 3] = [Fact::Instructed, Fact::Account, Fact::OwnAccount];
+const ACCOUNT_FACTS: [Fact; 3] = [Fact::Instructed, Fact::Account, Fact::OwnAccount];
 
 /// What a rule can ask of a person before it permits something, besides that the data are its own.
-fn asked_of_a_person() -> FactSet {
+fn open_person_facts() -> FactSet {
     let asks = |fact: &Fact| matches!(fact, Fact::Consent | Fact::SameRegion | Fact::Relation(_));
     Fact::all(MAX_RELATIONS).filter(asks).collect()
 }
@@ -144,7 +144,7 @@ fn every_fact() -> FactSet {
 /// The classes that an operation is asked about: those of the route, or, where none of them is personal or service data,
 /// everything that there can be of somebody. What is not mapped may be changed all the same, and what somebody published
 /// is still theirs.
-pub(super) fn of_somebody(pack: &Pack, sets: &[Vec<CategoryId>]) -> Vec<Vec<CategoryId>> {
+pub(super) fn operation_classes(pack: &Pack, sets: &[Vec<CategoryId>]) -> Vec<Vec<CategoryId>> {
     let words = pack.vocabulary();
     let decides = |category: &CategoryId| words.decides_operations(*category);
     if sets.iter().flatten().any(decides) {

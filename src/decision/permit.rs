@@ -57,7 +57,7 @@ impl Reason {
 
 /// The form in which one class of fields leaves, and what it rests on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Release {
+pub struct ClassRelease {
     /// The form; [`Form::Removed`] when nothing leaves.
     pub form: Form,
     /// The legal basis of the release; absent when nothing leaves, and of what nothing classifies, which
@@ -76,19 +76,19 @@ pub struct Release {
 /// Its constructors are private to `decision`: whoever discloses asks for one and cannot make one.
 #[derive(Clone, Debug)]
 pub struct Permit {
-    releases: Arc<[Release]>,
+    releases: Arc<[ClassRelease]>,
 }
 
 impl Permit {
     /// A permit over the classes of one route.
-    pub(in crate::decision) fn new(releases: Arc<[Release]>) -> Permit {
+    pub(in crate::decision) fn new(releases: Arc<[ClassRelease]>) -> Permit {
         Permit { releases }
     }
 
     /// A permit of the scrubber's tests, which have forms and no policy.
     #[cfg(test)]
     pub(crate) fn of(forms: &[Form]) -> Permit {
-        let release = |&form| Release {
+        let release = |&form| ClassRelease {
             form,
             basis: None,
             reason: (form == Form::Removed).then_some(Reason::NoRule),
@@ -101,9 +101,9 @@ impl Permit {
     /// What several permits for one record allow together: for each class the least revealing.
     ///
     /// Of nothing it is nothing.
-    pub fn least(permits: &[Permit]) -> Permit {
+    pub fn strictest(permits: &[Permit]) -> Permit {
         let Some((first, others)) = permits.split_first() else { return Permit::new(Arc::default()) };
-        if others.iter().all(|other| other.same_as(first)) {
+        if others.iter().all(|other| other.is_equivalent(first)) {
             return first.clone();
         }
         // A class that one of them does not know is removed.
@@ -116,15 +116,15 @@ impl Permit {
     }
 
     /// This permit with another reason where a class is withheld that the other permit releases.
-    pub(in crate::decision) fn reasoned(self, other: &Permit, reason: Reason) -> Permit {
-        let decisive = |(class, release): (u16, &Release)| {
+    pub(in crate::decision) fn with_reason(self, other: &Permit, reason: Reason) -> Permit {
+        let decisive = |(class, release): (u16, &ClassRelease)| {
             release.form == Form::Removed && other.form(ClassId(class)) != Form::Removed
         };
         if !(0..).zip(self.releases()).any(decisive) {
             return self;
         }
         let releases = (0..).zip(self.releases()).map(|(class, release)| match decisive((class, release)) {
-            true => Release { reason: Some(reason), ..release.clone() },
+            true => ClassRelease { reason: Some(reason), ..release.clone() },
             false => release.clone(),
         });
         Permit::new(releases.collect())
@@ -136,17 +136,17 @@ impl Permit {
     }
 
     /// All releases, indexed by class.
-    pub fn releases(&self) -> &[Release] {
+    pub fn releases(&self) -> &[ClassRelease] {
         &self.releases
     }
 
     /// Whether this is that very permit, or a copy of it.
-    pub fn is(&self, other: &Permit) -> bool {
+    pub fn is_same_instance(&self, other: &Permit) -> bool {
         Arc::ptr_eq(&self.releases, &other.releases)
     }
 
     /// Whether two permits are the same decision (so that a record judged again need not be scrubbed again).
-    pub fn same_as(&self, other: &Permit) -> bool {
-        self.is(other) || self.releases == other.releases
+    pub fn is_equivalent(&self, other: &Permit) -> bool {
+        self.is_same_instance(other) || self.releases == other.releases
     }
 }

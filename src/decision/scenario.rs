@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::admission::{Asking, Denial, LegalReference, RecipientFacts};
+use super::admission::{AdmissionRequest, Denial, LegalReference, RecipientFacts};
 use super::admitted::{Admitted, Classes, Decisions};
-use super::facts::{Periods, Relationship};
+use super::facts::{Relationship, RetentionPeriods};
 use super::subject::{
-    Addressee, Consent, ConsentStatus, Controller, Objection, Origins, RecordFacts, Relation, Subject, Unsure,
+    Addressee, Consent, ConsentStatus, Controller, Extracted, Objection, Origins, RecordFacts, Relation,
+    Subject,
 };
 use crate::document::{At, Document, Fields, Item, join};
 use crate::finding::{Finding, Source, suggestion};
@@ -28,18 +29,18 @@ use crate::vocabulary::{
 pub struct Scenario {
     pub name: String,
     pub clause: String,
-    asking: Asking,
-    about: Facts,
+    request: AdmissionRequest,
+    facts: ScenarioFacts,
     /// How long categories are kept, where the file says so.
-    retention: Option<Periods>,
-    expected: Expected,
+    retention: Option<RetentionPeriods>,
+    expected: ExpectedResult,
     /// Whether an operation other than `disclose` is expected to reach the upstream.
     carried_out: Option<bool>,
 }
 
 /// The person, the controller, the record, and whether the recipient is one of them.
 #[derive(Clone, Debug, Default)]
-pub struct Facts {
+pub struct ScenarioFacts {
     pub subject: Subject,
     pub controller: Controller,
     /// What the record says of itself: its age.
@@ -47,22 +48,22 @@ pub struct Facts {
     pub relationship: Relationship,
 }
 
-impl Facts {
+impl ScenarioFacts {
     /// Somebody in the EEA of whom nothing is known.
-    pub fn of_nobody_special() -> Facts {
+    pub fn unremarkable() -> ScenarioFacts {
         let subject = Subject { region: Some(Arc::from(EEA)), ..Subject::default() };
-        Facts { subject, ..Facts::default() }
+        ScenarioFacts { subject, ..ScenarioFacts::default() }
     }
 
     /// The facts of a record: what it says of itself, and its age where only these say it.
-    pub fn record_beside(&self, read: &RecordFacts) -> RecordFacts {
-        let created = if read.created == Unsure::Absent { self.record.created } else { read.created };
+    pub fn merged_record(&self, read: &RecordFacts) -> RecordFacts {
+        let created = if read.created == Extracted::Absent { self.record.created } else { read.created };
         RecordFacts { created, ..read.clone() }
     }
 }
 
 #[derive(Clone, Debug)]
-enum Expected {
+enum ExpectedResult {
     Refused(Denial),
     /// Each field's categories with the forms that are accepted; none where only `carried-out` is expected.
     Forms(Vec<(Vec<CategoryId>, Vec<Form>)>),
@@ -70,14 +71,14 @@ enum Expected {
 
 /// Where a scenario and the pack part.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Difference {
+pub struct UnmetExpectation {
     /// The field's categories, `refused` or `carried-out`.
     pub what: String,
     pub expected: String,
     pub got: String,
 }
 
-impl fmt::Display for Difference {
+impl fmt::Display for UnmetExpectation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: expected {}, got {}", self.what, self.expected, self.got)
     }
@@ -96,10 +97,10 @@ impl Scenario {
         let mut root = document.root("a file of scenarios");
         let stated = root.item("retention").is_some();
         let periods = retention(&mut root, pack.vocabulary());
-        let retention = stated.then(|| Periods::from(periods));
+        let retention = stated.then(|| RetentionPeriods::from(periods));
         let tables = root.tables("scenario", "a scenario");
         root.end();
-        let reader = Reader { pack, words: pack.vocabulary(), document: &document, now: NOW };
+        let reader = ScenarioReader { pack, words: pack.vocabulary(), document: &document, now: NOW };
         let scenarios: Vec<Option<Scenario>> =
             tables.into_iter().map(|fields| reader.scenario(fields)).collect();
         let findings = document.into_findings();
@@ -111,7 +112,7 @@ impl Scenario {
     }
 
     /// Plays the scenario. No difference is a pass.
-    pub fn run(&self, decisions: &Decisions) -> Vec<Difference> {
+    pub fn run(&self, decisions: &Decisions) -> Vec<UnmetExpectation> {
         let mut differences = self.run_disclosure(decisions);
         differences.extend(self.run_operation(decisions));
         differences
@@ -120,26 +121,27 @@ impl Scenario {
     /// The mapping: a field for each set of categories that is expected to leave or not.
     fn classes(&self) -> Classes {
         let sets: Vec<Vec<CategoryId>> = match &self.expected {
-            Expected::Refused(_) => Vec::new(),
-            Expected::Forms(forms) => forms.iter().map(|(categories, _)| categories.clone()).collect(),
+            ExpectedResult::Refused(_) => Vec::new(),
+            ExpectedResult::Forms(forms) => forms.iter().map(|(categories, _)| categories.clone()).collect(),
         };
         Classes::new(sets, false)
     }
 
     /// With the periods of the scenario's file.
-    fn keeping(&self, admitted: Admitted) -> Admitted {
+    fn with_retention(&self, admitted: Admitted) -> Admitted {
         match &self.retention {
-            Some(retention) => admitted.keeping(Periods::clone(retention)),
+            Some(retention) => admitted.with_retention(RetentionPeriods::clone(retention)),
             None => admitted,
         }
     }
 
     /// What is done before the upstream is called. A refusal counts as not carried out.
-    fn run_operation(&self, decisions: &Decisions) -> Option<Difference> {
+    fn run_operation(&self, decisions: &Decisions) -> Option<UnmetExpectation> {
         let expected = self.carried_out?;
-        let Facts { subject, controller, record, relationship } = &self.about;
-        let admitted =
-            decisions.admit_operation(&self.asking, &self.classes()).map(|admitted| self.keeping(admitted));
+        let ScenarioFacts { subject, controller, record, relationship } = &self.facts;
+        let admitted = decisions
+            .admit_operation(&self.request, &self.classes())
+            .map(|admitted| self.with_retention(admitted));
         let carried_out = admitted.as_ref().is_ok_and(|admitted| {
             admitted.carries_out(&admitted.judge(subject, controller, record, *relationship, NOW))
         });
@@ -151,17 +153,18 @@ impl Scenario {
         differs.then(|| difference("carried-out", &expected.to_string(), &got))
     }
 
-    fn run_disclosure(&self, decisions: &Decisions) -> Vec<Difference> {
-        let admitted = decisions.admit(&self.asking, &self.classes()).map(|admitted| self.keeping(admitted));
+    fn run_disclosure(&self, decisions: &Decisions) -> Vec<UnmetExpectation> {
+        let admitted =
+            decisions.admit(&self.request, &self.classes()).map(|admitted| self.with_retention(admitted));
         let forms = match (&self.expected, admitted.as_ref()) {
-            (Expected::Refused(expected), Err(got)) if expected == got => return Vec::new(),
-            (Expected::Refused(expected), got) => {
+            (ExpectedResult::Refused(expected), Err(got)) if expected == got => return Vec::new(),
+            (ExpectedResult::Refused(expected), got) => {
                 let got = got.map_or_else(|denial| denial.code(), |_| "admitted");
                 return vec![difference("refused", expected.code(), got)];
             }
-            (Expected::Forms(forms), _) => forms,
+            (ExpectedResult::Forms(forms), _) => forms,
         };
-        let Facts { subject, controller, record, relationship } = &self.about;
+        let ScenarioFacts { subject, controller, record, relationship } = &self.facts;
         let permit =
             admitted.as_ref().map(|admitted| admitted.judge(subject, controller, record, *relationship, NOW));
         let tree = decisions.pack().vocabulary().categories();
@@ -185,17 +188,17 @@ impl Scenario {
     /// Whether a rule can decide anything in it: it is about the kind and the purpose, and where forms are
     /// expected about one of the categories or what it may hold.
     pub fn concerns(&self, rule: &Rule, words: &Vocabulary) -> bool {
-        let asked = rule.kinds()(self.asking.recipient.kind) && rule.purposes()(self.asking.purpose);
+        let asked = rule.kinds()(self.request.recipient.kind) && rule.purposes()(self.request.purpose);
         asked && self.is_about(rule, words)
     }
 
     /// Whether it is about one of a rule's categories, or what holds one.
     fn is_about(&self, rule: &Rule, words: &Vocabulary) -> bool {
         match &self.expected {
-            Expected::Refused(_) => true,
+            ExpectedResult::Refused(_) => true,
             // Where only `carried-out` is expected, every category is concerned.
-            Expected::Forms(forms) if forms.is_empty() => true,
-            Expected::Forms(forms) => {
+            ExpectedResult::Forms(forms) if forms.is_empty() => true,
+            ExpectedResult::Forms(forms) => {
                 let tree = words.categories();
                 let named =
                     |id| forms.iter().flat_map(|(named, _)| named).any(|&named| tree.within(id, named));
@@ -207,16 +210,18 @@ impl Scenario {
     /// Whether it shows what a rule is for, or where it ends: it is about the rule's kinds or purposes, or
     /// expects that somebody else does not get the rule's categories.
     pub fn is_near(&self, rule: &Rule, words: &Vocabulary) -> bool {
-        rule.kinds()(self.asking.recipient.kind)
-            || rule.purposes()(self.asking.purpose)
+        rule.kinds()(self.request.recipient.kind)
+            || rule.purposes()(self.request.purpose)
             || (!self.releases() && self.is_about(rule, words))
     }
 
     /// Whether it expects something to leave or to be carried out.
     pub fn releases(&self) -> bool {
         let leaves = match &self.expected {
-            Expected::Refused(_) => false,
-            Expected::Forms(forms) => forms.iter().any(|(_, accepted)| !accepted.contains(&Form::Removed)),
+            ExpectedResult::Refused(_) => false,
+            ExpectedResult::Forms(forms) => {
+                forms.iter().any(|(_, accepted)| !accepted.contains(&Form::Removed))
+            }
         };
         leaves || self.carried_out == Some(true)
     }
@@ -224,20 +229,22 @@ impl Scenario {
     /// Whether it expects something to be withheld or not to be carried out.
     pub fn withholds(&self) -> bool {
         let stays = match &self.expected {
-            Expected::Refused(_) => true,
-            Expected::Forms(forms) => forms.iter().any(|(_, accepted)| accepted.contains(&Form::Removed)),
+            ExpectedResult::Refused(_) => true,
+            ExpectedResult::Forms(forms) => {
+                forms.iter().any(|(_, accepted)| accepted.contains(&Form::Removed))
+            }
         };
         stays || self.carried_out == Some(false)
     }
 }
 
-fn difference(what: &str, expected: &str, got: &str) -> Difference {
-    Difference { what: what.to_owned(), expected: expected.to_owned(), got: got.to_owned() }
+fn difference(what: &str, expected: &str, got: &str) -> UnmetExpectation {
+    UnmetExpectation { what: what.to_owned(), expected: expected.to_owned(), got: got.to_owned() }
 }
 
 /// Reads the words of scenarios and of `policy explain`.
 #[derive(Debug)]
-pub struct Reader<'a> {
+pub struct ScenarioReader<'a> {
     pack: &'a Pack,
     words: &'a Vocabulary,
     document: &'a Document<'a>,
@@ -245,9 +252,9 @@ pub struct Reader<'a> {
     now: Timestamp,
 }
 
-impl<'a> Reader<'a> {
-    pub fn new(pack: &'a Pack, document: &'a Document<'a>, now: Timestamp) -> Reader<'a> {
-        Reader { pack, words: pack.vocabulary(), document, now }
+impl<'a> ScenarioReader<'a> {
+    pub fn new(pack: &'a Pack, document: &'a Document<'a>, now: Timestamp) -> ScenarioReader<'a> {
+        ScenarioReader { pack, words: pack.vocabulary(), document, now }
     }
 
     fn scenario(&self, mut fields: Fields<'_>) -> Option<Scenario> {
@@ -262,14 +269,14 @@ impl<'a> Reader<'a> {
         }
         let recipient = recipient.and_then(|recipient| self.recipient(recipient, purpose, None));
         let subject = fields.fields("subject", "`subject`");
-        let mut about = subject.map_or_else(Facts::of_nobody_special, |subject| self.subject(subject));
+        let mut about = subject.map_or_else(ScenarioFacts::unremarkable, |subject| self.subject(subject));
         let request = fields.fields("request", "`request`");
         let refused = fields.text("refused");
         let expected = fields.entries("expect");
         let carried_out = fields.item("carried-out");
         fields.end();
         let expected = self.expected(refused, expected, carried_out.is_some(), &at)?;
-        let asking = self.asking(recipient?, purpose?, request, &mut about);
+        let asking = self.request(recipient?, purpose?, request, &mut about);
         if let Some(item) = carried_out.as_ref().filter(|_| asking.operation == Operation::Disclose) {
             let finding = Finding::error("carried-out-of-disclose", "`disclose` is not carried out");
             let hint = "say in `request` which operation is: `request = { operation = \"alter\" }`; what leaves stands in `expect`";
@@ -279,8 +286,8 @@ impl<'a> Reader<'a> {
         Some(Scenario {
             name: name?.value.to_owned(),
             clause: clause?.value.to_owned(),
-            asking,
-            about,
+            request: asking,
+            facts: about,
             retention: None,
             expected,
             carried_out,
@@ -321,7 +328,7 @@ impl<'a> Reader<'a> {
         fields.end();
         let purposes = match purposes {
             Some(names) => {
-                names.iter().filter_map(|name| self.one(name, "purpose", self.words.purposes())).collect()
+                names.iter().filter_map(|name| self.term(name, "purpose", self.words.purposes())).collect()
             }
             None => purpose.into_iter().collect(),
         };
@@ -349,14 +356,14 @@ impl<'a> Reader<'a> {
     }
 
     /// `request`: what it does, and what the recipient is to the person.
-    pub fn asking(
+    pub fn request(
         &self,
         recipient: RecipientFacts,
         purpose: PurposeId,
         fields: Option<Fields<'_>>,
-        about: &mut Facts,
-    ) -> Asking {
-        let mut asking = Asking {
+        about: &mut ScenarioFacts,
+    ) -> AdmissionRequest {
+        let mut asking = AdmissionRequest {
             recipient: Arc::new(recipient),
             purpose,
             operation: Operation::Disclose,
@@ -386,13 +393,13 @@ impl<'a> Reader<'a> {
     }
 
     /// `subject`: what is in force after supersession. No order is implied.
-    pub fn subject(&self, mut fields: Fields<'_>) -> Facts {
+    pub fn subject(&self, mut fields: Fields<'_>) -> ScenarioFacts {
         let mut subject = Subject::default();
         for (name, status) in fields.entries("consents") {
             subject.consents.extend(self.consent(&name, &status));
         }
         subject.consents_since_restriction =
-            self.several(fields.texts("consents-since-restriction"), "purpose", self.words.purposes());
+            self.terms(fields.texts("consents-since-restriction"), "purpose", self.words.purposes());
         for text in fields.texts("objections") {
             subject.objections.extend(self.objection(&text));
         }
@@ -411,7 +418,7 @@ impl<'a> Reader<'a> {
         for category in fields.texts("refused-categories") {
             subject.refused_categories.extend(self.optional(&category));
         }
-        let instructions = self.several(fields.texts("instructions"), "purpose", self.words.purposes());
+        let instructions = self.terms(fields.texts("instructions"), "purpose", self.words.purposes());
         let closed = fields.number("account-closed-days");
         let age = fields.number("age-days");
         fields.end();
@@ -420,9 +427,9 @@ impl<'a> Reader<'a> {
             self.now.checked_sub(ago).unwrap_or(Timestamp::MIN)
         };
         let controller = Controller { instructions, closed_since: closed.map(since) };
-        let created = age.map_or(Unsure::Absent, |days| Unsure::Known(since(days)));
+        let created = age.map_or(Extracted::Absent, |days| Extracted::Known(since(days)));
         let record = RecordFacts { created, ..RecordFacts::default() };
-        Facts { subject, controller, record, relationship: Relationship::default() }
+        ScenarioFacts { subject, controller, record, relationship: Relationship::default() }
     }
 
     fn consent(&self, name: &At<&str>, status: &Item<'_>) -> Option<Consent> {
@@ -430,7 +437,8 @@ impl<'a> Reader<'a> {
             Some((purpose, to)) => (purpose, self.addressee(to)),
             None => (name.value, Addressee::Anyone),
         };
-        let purpose = self.one(&At { value: purpose, at: name.at.clone() }, "purpose", self.words.purposes());
+        let purpose =
+            self.term(&At { value: purpose, at: name.at.clone() }, "purpose", self.words.purposes());
         let status = self.word(
             &status.text()?,
             |word| match word {
@@ -465,7 +473,7 @@ impl<'a> Reader<'a> {
             None => (text.value, false),
         };
         let purpose =
-            self.one(&At { value: purpose, at: text.at.clone() }, "purpose", self.words.purposes())?;
+            self.term(&At { value: purpose, at: text.at.clone() }, "purpose", self.words.purposes())?;
         Some(Objection { purpose, upheld, order: None })
     }
 
@@ -475,7 +483,7 @@ impl<'a> Reader<'a> {
             None => (text.value, None),
         };
         let relation =
-            self.one(&At { value: name, at: text.at.clone() }, "relation", self.words.relations())?;
+            self.term(&At { value: name, at: text.at.clone() }, "relation", self.words.relations())?;
         Some(Relation { relation, recipient })
     }
 
@@ -485,19 +493,19 @@ impl<'a> Reader<'a> {
             |word: &At<&str>| self.word(word, Origin::parse, Origin::ALL.iter().map(|origin| origin.name()));
         let mut origins = Origins::default();
         if item.is_text() {
-            origins.all = item.text().and_then(|word| origin(&word)).unwrap_or_default();
+            origins.default = item.text().and_then(|word| origin(&word)).unwrap_or_default();
             return origins;
         }
         for (category, item) in item.entries() {
-            let category = self.one(&category, "category", self.words.categories());
+            let category = self.term(&category, "category", self.words.categories());
             let word = item.text().and_then(|word| origin(&word));
-            origins.of.extend(category.zip(word));
+            origins.by_category.extend(category.zip(word));
         }
         origins
     }
 
     fn optional(&self, name: &At<&str>) -> Option<CategoryId> {
-        let category = self.one(name, "category", self.words.categories())?;
+        let category = self.term(name, "category", self.words.categories())?;
         if !self.words.optional(category) {
             let tree = self.words.categories();
             let optional = join(tree.ids().filter(|&id| self.words.optional(id)).map(|id| tree.name(id)));
@@ -517,16 +525,16 @@ impl<'a> Reader<'a> {
         forms: Vec<(At<&str>, Item<'_>)>,
         or_carried_out: bool,
         at: &Range<usize>,
-    ) -> Option<Expected> {
+    ) -> Option<ExpectedResult> {
         match (refused, forms) {
             (Some(code), forms) if forms.is_empty() => {
                 let codes = Denial::ALL.into_iter().map(Denial::code);
-                self.word(&code, Denial::parse, codes).map(Expected::Refused)
+                self.word(&code, Denial::parse, codes).map(ExpectedResult::Refused)
             }
             (None, forms) if !forms.is_empty() || or_carried_out => {
                 let forms: Vec<_> =
                     forms.iter().filter_map(|(names, item)| self.expectation(names, item)).collect();
-                Some(Expected::Forms(forms))
+                Some(ExpectedResult::Forms(forms))
             }
             _ => {
                 let message = "a scenario has `expect` or `refused`, or for an operation `carried-out`";
@@ -543,7 +551,7 @@ impl<'a> Reader<'a> {
             .value
             .split('+')
             .filter_map(|name| {
-                self.one(
+                self.term(
                     &At { value: name.trim(), at: names.at.clone() },
                     "category",
                     self.words.categories(),
@@ -569,11 +577,11 @@ impl<'a> Reader<'a> {
             self.document.find(finding.hint(format!("one of its members: {members}")), name.at.clone());
             return None;
         }
-        self.one(name, "recipient kind", self.words.kinds())
+        self.term(name, "recipient kind", self.words.kinds())
     }
 
     pub fn category(&self, name: &At<&str>) -> Option<CategoryId> {
-        self.one(name, "category", self.words.categories())
+        self.term(name, "category", self.words.categories())
     }
 
     /// A purpose as a request declares it, by any of its names.
@@ -581,14 +589,14 @@ impl<'a> Reader<'a> {
         self.words
             .declared_purpose(name.value)
             .ok()
-            .or_else(|| self.one(name, "purpose", self.words.purposes()))
+            .or_else(|| self.term(name, "purpose", self.words.purposes()))
     }
 
-    fn several<I: TermId>(&self, names: Vec<At<&str>>, what: &str, tree: &Tree<I>) -> Vec<I> {
-        names.iter().filter_map(|name| self.one(name, what, tree)).collect()
+    fn terms<I: TermId>(&self, names: Vec<At<&str>>, what: &str, tree: &Tree<I>) -> Vec<I> {
+        names.iter().filter_map(|name| self.term(name, what, tree)).collect()
     }
 
-    fn one<I: TermId>(&self, name: &At<&str>, what: &str, tree: &Tree<I>) -> Option<I> {
+    fn term<I: TermId>(&self, name: &At<&str>, what: &str, tree: &Tree<I>) -> Option<I> {
         let found = tree.find(name.value);
         if found.is_none() {
             let hint = tree.suggestion(name.value).unwrap_or_else(|| {

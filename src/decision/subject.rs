@@ -66,13 +66,13 @@ pub struct Relation {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Origins {
     /// For every category that `of` does not name.
-    pub all: Origin,
-    pub of: Vec<(CategoryId, Origin)>,
+    pub default: Origin,
+    pub by_category: Vec<(CategoryId, Origin)>,
 }
 
 impl Default for Origins {
     fn default() -> Self {
-        Origins { all: Origin::OwnStatement, of: Vec::new() }
+        Origins { default: Origin::OwnStatement, by_category: Vec::new() }
     }
 }
 
@@ -103,7 +103,7 @@ pub struct Subject {
 
 impl Subject {
     /// When the next consent ends by itself: from then on what was decided has to be asked again.
-    pub fn ask_again_at(&self, now: Timestamp) -> Option<Timestamp> {
+    pub fn next_consent_expiry(&self, now: Timestamp) -> Option<Timestamp> {
         let ends = self.consents.iter().filter(|consent| consent.status == ConsentStatus::Given);
         ends.filter_map(|consent| consent.until).filter(|until| *until > now).min()
     }
@@ -135,7 +135,7 @@ pub struct Controller {
 
 /// A fact that was mapped: read, or present and unreadable (then it takes the value that discloses less).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Unsure<T> {
+pub enum Extracted<T> {
     /// The route maps no such fact, or the record does not carry it.
     #[default]
     Absent,
@@ -144,12 +144,12 @@ pub enum Unsure<T> {
     Unreadable,
 }
 
-impl Unsure<Arc<str>> {
-    pub(super) fn as_deref(&self) -> Unsure<&str> {
+impl Extracted<Arc<str>> {
+    pub(super) fn as_deref(&self) -> Extracted<&str> {
         match self {
-            Unsure::Absent => Unsure::Absent,
-            Unsure::Known(text) => Unsure::Known(text),
-            Unsure::Unreadable => Unsure::Unreadable,
+            Extracted::Absent => Extracted::Absent,
+            Extracted::Known(text) => Extracted::Known(text),
+            Extracted::Unreadable => Extracted::Unreadable,
         }
     }
 }
@@ -157,22 +157,22 @@ impl Unsure<Arc<str>> {
 /// Facts read from the record itself (`[route.facts]`).
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct RecordFacts {
-    pub country: Unsure<Arc<str>>,
-    pub region: Unsure<Arc<str>>,
-    pub birth_date: Unsure<jiff::civil::Date>,
-    pub account_closed: Unsure<Timestamp>,
-    pub origin: Unsure<Origin>,
-    pub created: Unsure<Timestamp>,
+    pub country: Extracted<Arc<str>>,
+    pub region: Extracted<Arc<str>>,
+    pub birth_date: Extracted<jiff::civil::Date>,
+    pub account_closed: Extracted<Timestamp>,
+    pub origin: Extracted<Origin>,
+    pub created: Extracted<Timestamp>,
 }
 
-impl<T> Unsure<T> {
+impl<T> Extracted<T> {
     fn is_unreadable(&self) -> bool {
-        matches!(self, Unsure::Unreadable)
+        matches!(self, Extracted::Unreadable)
     }
 
     /// The fact, or none where it cannot be read.
-    fn readable(self) -> Unsure<T> {
-        if self.is_unreadable() { Unsure::Absent } else { self }
+    fn readable(self) -> Extracted<T> {
+        if self.is_unreadable() { Extracted::Absent } else { self }
     }
 }
 

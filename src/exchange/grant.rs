@@ -399,7 +399,7 @@ impl Grant {
     fn for_each_release<'s>(
         &'s self,
         tally: &WindowSummary,
-        mut visit: impl FnMut(Option<&'s str>, &crate::decision::Release, u64),
+        mut visit: impl FnMut(Option<&'s str>, &crate::decision::ClassRelease, u64),
     ) {
         let Some(scrubbing) = &self.route.scrubbing else { return };
         let vocabulary = self.decisions.pack().vocabulary();

@@ -8,8 +8,8 @@ use jiff::tz::TimeZone;
 use smallvec::SmallVec;
 
 use crate::decision::{
-    Admitted, Controller, LegalReference, NamedAccount, Overdue, Permit, RecipientFacts, RecordFacts,
-    Relationship, Subject, UnknownSubject, Unsure,
+    Admitted, Controller, Extracted, LegalReference, NamedAccount, OverdueData, Permit, RecipientFacts,
+    RecordFacts, Relationship, Subject, UnknownSubject,
 };
 use crate::exchange::caller::Identity;
 use crate::exchange::route::Recipient;
@@ -69,7 +69,7 @@ pub(crate) struct LedgerPolicy<'e> {
     /// What goes into the tally at the end.
     counted: FieldCounts,
     /// What of the record that is decided should not be there.
-    found: Overdue,
+    found: OverdueData,
     judged: SmallVec<[CachedDecision; 1]>,
 }
 
@@ -82,7 +82,7 @@ struct CachedDecision {
     facts: RecordFacts,
     relationship: Relationship,
     permit: Permit,
-    overdue: Overdue,
+    overdue: OverdueData,
     ask_again: Option<Timestamp>,
 }
 
@@ -106,7 +106,7 @@ impl<'e> LedgerPolicy<'e> {
             case,
             tally: WindowSummary { valid_until: ask_again, ..WindowSummary::default() },
             counted: FieldCounts::default(),
-            found: Overdue::default(),
+            found: OverdueData::default(),
             judged: SmallVec::new(),
         }
     }
@@ -129,7 +129,7 @@ impl<'e> LedgerPolicy<'e> {
             PathIds::None => self.permits_operation_on(&named.subjects, None, &RecordFacts::default()),
             PathIds::Unusable => {
                 // An account that cannot be told may be a closed one.
-                let facts = RecordFacts { account_closed: Unsure::Unreadable, ..RecordFacts::default() };
+                let facts = RecordFacts { account_closed: Extracted::Unreadable, ..RecordFacts::default() };
                 !matches!(named.subjects, PathIds::None)
                     && self.permits_operation_on(&named.subjects, None, &facts)
             }
@@ -187,7 +187,7 @@ impl<'e> LedgerPolicy<'e> {
         let Some(subject) = known else {
             self.tally.unknown_subjects += 1;
             let overdue = self.admitted.overdue(None, controller, record.facts, relationship, self.now);
-            self.found.add(overdue);
+            self.found.merge(overdue);
             return self.judge_person(None, controller, record.facts, relationship);
         };
         let is_same = |judged: &CachedDecision| {
@@ -205,7 +205,7 @@ impl<'e> LedgerPolicy<'e> {
             self.judged.len() - 1
         });
         let Some(judged) = self.judged.get(at) else { return self.admitted.no_subject() };
-        self.found.add(judged.overdue);
+        self.found.merge(judged.overdue);
         self.tally.limit_validity(judged.ask_again);
         judged.permit.clone()
     }
@@ -220,7 +220,7 @@ impl<'e> LedgerPolicy<'e> {
         CachedDecision {
             permit: self.judge_person(Some(&subject), &controller, facts, relationship),
             overdue: self.admitted.overdue(Some(&subject), &controller, facts, relationship, self.now),
-            ask_again: subject.ask_again_at(self.now),
+            ask_again: subject.next_consent_expiry(self.now),
             subject,
             controller,
             facts: facts.clone(),
@@ -250,7 +250,7 @@ impl RecordPolicy for LedgerPolicy<'_> {
         });
         let controller = known.unwrap_or_else(|| Arc::clone(&UNKNOWN_CONTROLLER));
         let first = self.tally.subjects.len();
-        self.found = Overdue::default();
+        self.found = OverdueData::default();
         let permit = match subjects {
             [] => {
                 self.tally.unknown_subjects += 1;
@@ -262,7 +262,7 @@ impl RecordPolicy for LedgerPolicy<'_> {
             several => {
                 let judge = |subject| self.judge_subject(subject, record, &controller);
                 let permits: Vec<Permit> = several.iter().map(judge).collect();
-                Permit::least(&permits)
+                Permit::strictest(&permits)
             }
         };
         if self.releases_personal(&permit) {
@@ -270,7 +270,7 @@ impl RecordPolicy for LedgerPolicy<'_> {
             touched.extend_from_slice(subjects.get(first..).unwrap_or_default());
         }
         // Once a record, whoever of its people it concerns.
-        let Overdue { minor, closed_account, retention } = self.found;
+        let OverdueData { minor, closed_account, retention } = self.found;
         self.tally.minors += u64::from(minor);
         self.tally.closed_accounts += u64::from(closed_account);
         self.tally.past_retention += u64::from(retention);

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 use smallvec::SmallVec;
 
-use crate::decision::{Permit, Release};
+use crate::decision::{ClassRelease, Permit};
 use crate::keys::{Fingerprint, Spread};
 use crate::vocabulary::Form;
 
@@ -14,7 +14,7 @@ use crate::vocabulary::Form;
 #[derive(Clone, Debug)]
 pub(crate) struct ReleaseCount {
     pub(crate) class: usize,
-    pub(crate) release: Release,
+    pub(crate) release: ClassRelease,
     pub(crate) fields: u64,
 }
 
@@ -29,7 +29,7 @@ impl FieldCounts {
     /// Counts fields under their permit. What is counted under the oldest goes into the tally where that is one
     /// permit too many.
     pub(crate) fn add(&mut self, permit: &Permit, fields: &[u32], tally: &mut WindowSummary) {
-        let known = self.0.iter_mut().find(|(known, _)| known.is(permit));
+        let known = self.0.iter_mut().find(|(known, _)| known.is_same_instance(permit));
         if let Some((_, counts)) = known {
             if counts.len() < fields.len() {
                 counts.resize(fields.len(), 0);
@@ -113,7 +113,7 @@ impl WindowSummary {
     /// Whether this account says of anything or anybody more than that one does.
     pub(crate) fn discloses_more_than(&self, other: &WindowSummary) -> bool {
         let known: HashSet<_, Spread> = other.released_subjects.iter().collect();
-        let counted = |class: usize, release: &Release| {
+        let counted = |class: usize, release: &ClassRelease| {
             let known = other.released.iter().find(|known| known.class == class && known.release == *release);
             known.map_or(0, |known| known.fields)
         };
@@ -168,7 +168,7 @@ impl WindowSummary {
             && self.controllers.is_empty()
     }
 
-    fn add(&mut self, class: usize, release: &Release, fields: u64) {
+    fn add(&mut self, class: usize, release: &ClassRelease, fields: u64) {
         let same = |known: &&mut ReleaseCount| known.class == class && known.release == *release;
         match self.released.iter_mut().find(same) {
             Some(known) => known.fields += fields,

@@ -15,8 +15,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::decision::{
-    Asking, Classes, Controller, Decisions, Denial, Reason, RecordFacts, Relationship, Release, Subject,
-    UnknownSubject, explain_only, scenario,
+    AdmissionRequest, ClassRelease, Classes, Controller, Decisions, Denial, Reason, RecordFacts,
+    Relationship, Subject, UnknownSubject, explain_only, scenario,
 };
 use crate::exchange::SharedState;
 use crate::exchange::caller::Identity;
@@ -215,7 +215,7 @@ fn evaluate(
 
     let case = text(&context, "case")?.and_then(|id| gatehouse.ledger.case(id));
     let case = case.filter(|case| case.serves(&recipient.name, purpose, gatehouse.ledger.names(), now));
-    let asking = Asking {
+    let asking = AdmissionRequest {
         recipient: ledger_policy::recipient_facts(&gatehouse.ledger, recipient, now),
         purpose,
         operation,
@@ -256,7 +256,7 @@ fn evaluate(
 struct AccessEvaluation<'q> {
     gatehouse: &'q SharedState,
     decisions: &'q Decisions,
-    asking: &'q Asking,
+    asking: &'q AdmissionRequest,
     asker: &'q Identity,
     unknown_subject: UnknownSubject,
     person: Option<&'q SubjectId>,
@@ -267,7 +267,7 @@ struct AccessEvaluation<'q> {
 
 impl AccessEvaluation<'_> {
     /// The decision, and until when it holds if nothing happens.
-    fn judge(&self, category: CategoryId) -> Result<(Release, Option<Timestamp>), Denial> {
+    fn judge(&self, category: CategoryId) -> Result<(ClassRelease, Option<Timestamp>), Denial> {
         let admitted = self.decisions.admit_once(self.asking, &Classes::new(vec![vec![category]], false))?;
         let personal = self.decisions.pack().vocabulary().is_somebodys(category);
         let unknown_subject = ledger_policy::unknown_subject_for(self.asking.operation, self.unknown_subject);
@@ -365,7 +365,7 @@ impl AccessEvaluation<'_> {
                 .zip(fingerprint)
                 .is_some_and(|(case, print)| case.names(&print)),
         };
-        let about = scenario::Facts {
+        let about = scenario::ScenarioFacts {
             subject: known.map_or_else(Subject::default, |known| Subject::clone(&known)),
             controller: controller.map_or_else(Controller::default, |known| Controller::clone(&known)),
             record: RecordFacts::default(),
@@ -387,8 +387,8 @@ impl AccessEvaluation<'_> {
 }
 
 /// The decision about an operation where no person is named: no single rule decides it.
-fn unreasoned(carried_out: bool) -> Release {
-    Release {
+fn unreasoned(carried_out: bool) -> ClassRelease {
+    ClassRelease {
         form: if carried_out { Form::Clear } else { Form::Removed },
         basis: None,
         reason: (!carried_out).then_some(Reason::NoRule),

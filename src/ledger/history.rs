@@ -402,9 +402,9 @@ fn origins(all: Fact<Origin>, of: BTreeMap<CategoryId, Fact<Origin>>) -> Origins
             _ => exact.push((category, origin)),
         }
     }
-    let all = all.value().unwrap_or(Origins::default().all);
+    let all = all.value().unwrap_or(Origins::default().default);
     exact.retain(|(_, origin)| *origin != all);
-    Origins { all, of: exact }
+    Origins { default: all, by_category: exact }
 }
 
 /// The order of grants and objections without their times: consecutive ones that pull the same

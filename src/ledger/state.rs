@@ -81,15 +81,15 @@ pub fn subject_json(subject: &Subject, now: Timestamp, names: &dyn Names) -> Map
 
 /// One name for everything, or category by category under the whole of what is personal.
 fn origins_json(origins: &Origins, names: &dyn Names) -> Value {
-    if origins.of.is_empty() {
-        return origins.all.name().into();
+    if origins.by_category.is_empty() {
+        return origins.default.name().into();
     }
     let of = origins
-        .of
+        .by_category
         .iter()
         .map(|(category, origin)| (names.category_name(*category).to_owned(), Value::from(origin.name())));
     let mut of: Map<_, _> = of.collect();
-    of.entry("personal").or_insert(origins.all.name().into());
+    of.entry("personal").or_insert(origins.default.name().into());
     Value::Object(of)
 }
 

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::evaluate::unquoted;
 use super::mapping::FactKey;
 use super::number::Decimal;
-use crate::decision::{RecordFacts, Unsure};
+use crate::decision::{Extracted, RecordFacts};
 use crate::vocabulary::date::{self, EndTime};
 use crate::vocabulary::{IdReader, Origin, Regions, SubjectId, region};
 
@@ -41,9 +41,9 @@ pub(super) fn set(facts: &mut RecordFacts, key: FactKey, value: Option<&[u8]>, r
         FactKey::BirthDate => facts.birth_date = read(value, |value| date::birth(&text(value)?)),
         FactKey::AccountClosed => {
             facts.account_closed = match read(value, ended) {
-                Unsure::Known(EndTime::At(at)) => Unsure::Known(at),
-                Unsure::Known(EndTime::Never) | Unsure::Absent => Unsure::Absent,
-                Unsure::Unreadable => Unsure::Unreadable,
+                Extracted::Known(EndTime::At(at)) => Extracted::Known(at),
+                Extracted::Known(EndTime::Never) | Extracted::Absent => Extracted::Absent,
+                Extracted::Unreadable => Extracted::Unreadable,
             };
         }
         FactKey::Origin => facts.origin = read(value, |value| Origin::parse(&text(value)?)),
@@ -51,11 +51,11 @@ pub(super) fn set(facts: &mut RecordFacts, key: FactKey, value: Option<&[u8]>, r
     }
 }
 
-fn read<T>(value: Option<&[u8]>, as_fact: impl Fn(&[u8]) -> Option<T>) -> Unsure<T> {
+fn read<T>(value: Option<&[u8]>, as_fact: impl Fn(&[u8]) -> Option<T>) -> Extracted<T> {
     match value {
-        Some(b"null") => Unsure::Absent,
-        Some(value) => as_fact(value).map_or(Unsure::Unreadable, Unsure::Known),
-        None => Unsure::Unreadable,
+        Some(b"null") => Extracted::Absent,
+        Some(value) => as_fact(value).map_or(Extracted::Unreadable, Extracted::Known),
+        None => Extracted::Unreadable,
     }
 }
 
@@ -125,24 +125,24 @@ mod tests {
     #[test]
     fn facts_are_known_absent_or_unreadable() {
         let country = |value| set_alone(FactKey::Country, value).country;
-        assert_eq!(country(Some("\"de\"")), Unsure::Known("DE".into()));
-        assert_eq!(country(Some("\"\\u0044E \"")), Unsure::Known("DE".into()));
+        assert_eq!(country(Some("\"de\"")), Extracted::Known("DE".into()));
+        assert_eq!(country(Some("\"\\u0044E \"")), Extracted::Known("DE".into()));
         for unreadable in ["\"Germany\"", "\"DEU\"", "\"ZZ\"", "\"UK\"", "49", "\"\"", "[\"DE\"]"] {
-            assert_eq!(country(Some(unreadable)), Unsure::Unreadable, "{unreadable}");
+            assert_eq!(country(Some(unreadable)), Extracted::Unreadable, "{unreadable}");
         }
-        assert_eq!(country(Some("null")), Unsure::Absent);
-        assert_eq!(country(None), Unsure::Unreadable);
+        assert_eq!(country(Some("null")), Extracted::Absent);
+        assert_eq!(country(None), Extracted::Unreadable);
         let region = |value| set_alone(FactKey::Region, Some(value)).region;
         for (value, label) in [("\"eea\"", "EEA"), ("\"EU\"", "EEA"), ("\"us\"", "US"), ("\"apac\"", "APAC")]
         {
-            assert_eq!(region(value), Unsure::Known(label.into()), "{value}");
+            assert_eq!(region(value), Extracted::Known(label.into()), "{value}");
         }
         for unreadable in ["\"Europe\"", "\"XX\"", "\"\"", "1"] {
-            assert_eq!(region(unreadable), Unsure::Unreadable, "{unreadable}");
+            assert_eq!(region(unreadable), Extracted::Unreadable, "{unreadable}");
         }
         let origin = |value| set_alone(FactKey::Origin, Some(value)).origin;
-        assert_eq!(origin("\"reselling-partner\""), Unsure::Known(Origin::ResellingPartner));
-        assert_eq!(origin("\"elsewhere\""), Unsure::Unreadable);
+        assert_eq!(origin("\"reselling-partner\""), Extracted::Known(Origin::ResellingPartner));
+        assert_eq!(origin("\"elsewhere\""), Extracted::Unreadable);
     }
 
     #[test]
@@ -155,25 +155,25 @@ mod tests {
             ("\"2010-02-28T00:00:00Z\"", "2010-02-28"),
             ("\"2010\"", "2010-12-31"),
         ] {
-            assert_eq!(born(text), Unsure::Known(date.parse().unwrap()), "{text}");
+            assert_eq!(born(text), Extracted::Known(date.parse().unwrap()), "{text}");
         }
         for text in ["\"2010-02-30\"", "\"28.02.2010\"", "20100228", "2010", "\"\"", "\"0001-01-01\"", "{}"] {
-            assert_eq!(born(text), Unsure::Unreadable, "{text}");
+            assert_eq!(born(text), Extracted::Unreadable, "{text}");
         }
-        assert_eq!(born("null"), Unsure::Absent);
+        assert_eq!(born("null"), Extracted::Absent);
         let closed = |value| set_alone(FactKey::AccountClosed, Some(value)).account_closed;
         let at = Timestamp::from_second(1_700_000_000).unwrap();
         for text in ["1700000000", "1700000000000", "\"2023-11-14T22:13:20Z\"", "1.7e9"] {
-            assert_eq!(closed(text), Unsure::Known(at), "{text}");
+            assert_eq!(closed(text), Extracted::Known(at), "{text}");
         }
         for text in ["null", "\"9999-12-31\"", "\"9999-12-31T23:59:59.9999999\"", "253402300799000"] {
-            assert_eq!(closed(text), Unsure::Absent, "{text}");
+            assert_eq!(closed(text), Extracted::Absent, "{text}");
         }
         for text in ["false", "1.5", "0", "\"soon\"", "99999999999999999999", "\"0001-01-01T00:00:00\""] {
-            assert_eq!(closed(text), Unsure::Unreadable, "{text}");
+            assert_eq!(closed(text), Extracted::Unreadable, "{text}");
         }
         let created = |value| set_alone(FactKey::Created, Some(value)).created;
-        assert_eq!(created("1700000000"), Unsure::Known(at));
-        assert_eq!(created("\"9999-12-31\""), Unsure::Unreadable);
+        assert_eq!(created("1700000000"), Extracted::Known(at));
+        assert_eq!(created("\"9999-12-31\""), Extracted::Unreadable);
     }
 }

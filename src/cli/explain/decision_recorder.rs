@@ -22,7 +22,7 @@ pub(super) enum SubjectStatus {
 /// One of those whom a record is about.
 pub(super) struct SubjectDecision {
     pub(super) status: SubjectStatus,
-    pub(super) facts: scenario::Facts,
+    pub(super) facts: scenario::ScenarioFacts,
     pub(super) permit: Permit,
     /// It is who was asked about.
     pub(super) is_named: bool,
@@ -102,7 +102,8 @@ impl DecisionRecorder<'_> {
         }
         let controller = self.controller(controller);
         let relationship = Relationship { named_in_case: self.case_is_assumed, ..Relationship::default() };
-        let about = scenario::Facts { controller, relationship, ..scenario::Facts::default() };
+        let about =
+            scenario::ScenarioFacts { controller, relationship, ..scenario::ScenarioFacts::default() };
         let permit =
             self.admitted.judge(&about.subject, &about.controller, &facts, about.relationship, self.now);
         let person = SubjectDecision {
@@ -161,7 +162,7 @@ impl DecisionRecorder<'_> {
         };
         let subject = subject.unwrap_or_default();
         let (controller, record) = (controller.clone(), record.facts.clone());
-        let about = scenario::Facts { subject, controller, record, relationship };
+        let about = scenario::ScenarioFacts { subject, controller, record, relationship };
         SubjectDecision { status: known, facts: about, permit, is_named: self.named_subject == Some(id) }
     }
 }
@@ -173,7 +174,8 @@ impl RecordPolicy for DecisionRecorder<'_> {
         let people: Vec<SubjectDecision> =
             subjects.iter().map(|id| self.person(id, record, &controller)).collect();
         let permits: Vec<Permit> = people.iter().map(|person| person.permit.clone()).collect();
-        let permit = if permits.is_empty() { self.admitted.no_subject() } else { Permit::least(&permits) };
+        let permit =
+            if permits.is_empty() { self.admitted.no_subject() } else { Permit::strictest(&permits) };
         let (set, facts) = (record.set, record.facts.clone());
         self.decisions.push(RecordDecision { set, people, facts, permit: permit.clone(), fields: None });
         permit

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::refusal::RefusalExplanation;
-use crate::decision::{Changes, Nearest};
+use crate::decision::{NearestRule, RequiredChanges};
 use crate::policy::Pack;
 use crate::vocabulary::Form;
 
@@ -83,9 +83,9 @@ pub(super) struct ReleaseExplanation {
     pub rules: Vec<String>,
     pub clauses: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub nearest: Vec<Nearest>,
+    pub nearest: Vec<NearestRule>,
     #[serde(flatten)]
-    pub changes: Changes,
+    pub changes: RequiredChanges,
 }
 
 impl RequestExplanation {
@@ -176,13 +176,13 @@ impl ReleaseExplanation {
             let verb = if *form == Form::Removed { "forbidden by" } else { "permitted by" };
             line(format!("{verb} {} [{}]", rules.join(", "), clauses.join(", ")));
         }
-        let is_told = |near: &&Nearest| changes.never.is_none() || !near.is_elsewhere;
+        let is_told = |near: &&NearestRule| changes.never.is_none() || !near.is_elsewhere;
         for near in nearest.iter().filter(is_told) {
             if !near.lacks.is_empty() {
                 line(format!("near: {} [{}]: {}", near.rule, near.clauses.join(", "), near.lacks.join("; ")));
             }
         }
-        if let Some(changes) = changes.in_words() {
+        if let Some(changes) = changes.to_text() {
             line(format!("would have to change: {changes}"));
         }
     }

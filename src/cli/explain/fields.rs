@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use super::decision_recorder::{RecordDecision, SubjectDecision, SubjectStatus};
 use super::explanation::{FieldExplanation, RecordExplanation, ReleaseExplanation};
 use crate::decision::{
-    Admitted, Asking, Change, Changes, ClassId, Question, Reason, RecordFacts, Release, Unsure, explain_only,
+    AdmissionRequest, Admitted, ClassId, ClassRelease, Extracted, Question, Reason, RecordFacts,
+    RequiredChange, RequiredChanges, explain_only,
 };
 use crate::exchange::route::{Scrubbing, UnknownSubject};
 use crate::policy::Pack;
@@ -17,7 +18,7 @@ use crate::vocabulary::{Basis, CategoryId, Form};
 /// An answer of a route to an admitted request.
 pub(super) struct AnswerExplainer<'a> {
     pub(super) pack: &'a Pack,
-    pub(super) asking: &'a Asking,
+    pub(super) asking: &'a AdmissionRequest,
     pub(super) scrubbing: &'a Scrubbing,
     pub(super) admitted: &'a Admitted,
     pub(super) now: Timestamp,
@@ -217,10 +218,10 @@ impl AnswerExplainer<'_> {
             return (unknown_class(), false);
         };
         let (nearest, changes) = match release.reason {
-            None => (Vec::new(), Changes::default()),
+            None => (Vec::new(), RequiredChanges::default()),
             Some(reason) => self.required_changes(reason, seen, set, class, categories),
         };
-        let Release { form, basis, reason, rules, clauses } = release;
+        let ClassRelease { form, basis, reason, rules, clauses } = release;
         let texts = |texts: &[std::sync::Arc<str>]| texts.iter().map(|text| text.to_string()).collect();
         let why = ReleaseExplanation {
             form: *form,
@@ -241,9 +242,9 @@ impl AnswerExplainer<'_> {
         set: Option<usize>,
         class: ClassId,
         categories: &[CategoryId],
-    ) -> (Vec<crate::decision::Nearest>, Changes) {
+    ) -> (Vec<crate::decision::NearestRule>, RequiredChanges) {
         let mapping = set.and_then(|set| self.scrubbing.records.get(set));
-        let only = |what, text: String| (Vec::new(), Changes::one(what, text));
+        let only = |what, text: String| (Vec::new(), RequiredChanges::one(what, text));
         match reason {
             Reason::Unclassified if class == UNCLASSIFIED => {
                 only("mapping", "a category for it in the route's `fields`".to_owned())
@@ -251,20 +252,20 @@ impl AnswerExplainer<'_> {
             Reason::Unclassified => only("mapping", "its mapping".to_owned()),
             Reason::NoSubject if mapping.is_none() => only("subject", missing_subject(None)),
             Reason::NoSubject => {
-                let first = Change::new("subject", missing_subject(mapping));
+                let first = RequiredChange::new("subject", missing_subject(mapping));
                 let (nearest, changes) = self.changes_for_subject(seen, class, categories);
-                (nearest, changes.after(&first))
+                (nearest, changes.preceded_by(&first))
             }
             Reason::Unreadable => {
                 only("record", format!("a record whose {} can be read", unreadable_facts(&seen.facts)))
             }
             Reason::UnknownSubject => {
-                let first = Change::new(
+                let first = RequiredChange::new(
                     "person",
                     "the ledger knowing the person: any event about them, besides refusals",
                 );
                 let (nearest, changes) = self.changes_for_subject(seen, class, categories);
-                (nearest, changes.after(&first))
+                (nearest, changes.preceded_by(&first))
             }
             Reason::Refused | Reason::Prohibited | Reason::NoRule => {
                 self.changes_for_subject(seen, class, categories)
@@ -278,12 +279,17 @@ impl AnswerExplainer<'_> {
         seen: &RecordDecision,
         class: ClassId,
         categories: &[CategoryId],
-    ) -> (Vec<crate::decision::Nearest>, Changes) {
-        let nobody = crate::decision::scenario::Facts::default();
+    ) -> (Vec<crate::decision::NearestRule>, RequiredChanges) {
+        let nobody = crate::decision::scenario::ScenarioFacts::default();
         let withholds = |person: &&SubjectDecision| person.permit.form(class) == Form::Removed;
         let about = seen.people.iter().find(withholds).map_or(&nobody, |person| &person.facts);
-        let question =
-            Question { pack: self.pack, asking: self.asking, about, record: &seen.facts, now: self.now };
+        let question = Question {
+            pack: self.pack,
+            request: self.asking,
+            facts: about,
+            record: &seen.facts,
+            now: self.now,
+        };
         // What nothing classifies may be anything personal.
         match categories {
             [] => question.explain_class(&[self.pack.vocabulary().well_known().personal]),
@@ -322,8 +328,8 @@ fn missing_subject(mapping: Option<&RecordMapping>) -> String {
 
 /// The mapped facts of a record that cannot be read.
 fn unreadable_facts(facts: &RecordFacts) -> String {
-    fn is<T>(fact: &Unsure<T>) -> bool {
-        matches!(fact, Unsure::Unreadable)
+    fn is<T>(fact: &Extracted<T>) -> bool {
+        matches!(fact, Extracted::Unreadable)
     }
     let RecordFacts { country, region, birth_date, account_closed, origin, created } = facts;
     let named = [
@@ -347,6 +353,6 @@ fn unknown_class() -> ReleaseExplanation {
         rules: Vec::new(),
         clauses: Vec::new(),
         nearest: Vec::new(),
-        changes: Changes::default(),
+        changes: RequiredChanges::default(),
     }
 }

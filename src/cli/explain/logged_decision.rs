@@ -21,7 +21,8 @@ use crate::cli::ledger_client::{self, CliError};
 use crate::cli::ledger_location::{LedgerLocation, unusable_error};
 use crate::config::Config;
 use crate::decision::{
-    Asking, Change, Changes, Denial, LegalReference, Question, Reason, RecordFacts, scenario,
+    AdmissionRequest, Denial, LegalReference, Question, Reason, RecordFacts, RequiredChange, RequiredChanges,
+    scenario,
 };
 use crate::disclosure::{self, DisclosedCategory};
 use crate::exchange::route::{Recipient, Route};
@@ -177,7 +178,7 @@ impl<'c> DecisionContext<'c> {
         let is_hidden = code == "not-found" && self.route.is_some_and(|route| route.hide_existence);
         if code == "subject-withheld" || is_hidden {
             let why = "something of a person was withheld, and the whole answer or the operation with it";
-            return refusal::whole_answer(is_hidden, why, Changes::default());
+            return refusal::whole_answer(is_hidden, why, RequiredChanges::default());
         }
         let (Some(denial), Some(request)) = (Denial::parse(code), self.request()) else {
             return refusal::other_refusal(code);
@@ -212,7 +213,9 @@ impl<'c> DecisionContext<'c> {
         let rules = names("rules");
         let changes = match form {
             Form::Removed => self.changes(name, reason, &rules),
-            Form::Clear | Form::Masked | Form::Generalised | Form::Pseudonymised => Changes::default(),
+            Form::Clear | Form::Masked | Form::Generalised | Form::Pseudonymised => {
+                RequiredChanges::default()
+            }
         };
         let why = ReleaseExplanation {
             form,
@@ -227,30 +230,30 @@ impl<'c> DecisionContext<'c> {
         CategoryExplanation { category: name.to_owned(), fields, release: why }
     }
 
-    fn changes(&self, category: &str, reason: Option<Reason>, rules: &[String]) -> Changes {
-        let Some(reason) = reason else { return Changes::default() };
+    fn changes(&self, category: &str, reason: Option<Reason>, rules: &[String]) -> RequiredChanges {
+        let Some(reason) = reason else { return RequiredChanges::default() };
         match reason {
             Reason::Unclassified => {
-                Changes::one("mapping", "a category for the fields in the route's `fields`")
+                RequiredChanges::one("mapping", "a category for the fields in the route's `fields`")
             }
             Reason::NoSubject => {
-                let first = Change::new("subject", "a record whose subject can be read");
-                self.changes_to_permits(category).after(&first)
+                let first = RequiredChange::new("subject", "a record whose subject can be read");
+                self.changes_to_permits(category).preceded_by(&first)
             }
             Reason::UnknownSubject => {
-                let first = Change::new(
+                let first = RequiredChange::new(
                     "person",
                     "the ledger knowing the person: any event about them, besides refusals",
                 );
-                self.changes_to_permits(category).after(&first)
+                self.changes_to_permits(category).preceded_by(&first)
             }
-            Reason::Unreadable => Changes::one("record", "a record whose mapped facts can be read"),
+            Reason::Unreadable => RequiredChanges::one("record", "a record whose mapped facts can be read"),
             Reason::Refused => {
                 let purpose = self
                     .purpose
                     .zip(self.pack)
                     .map_or("the purpose", |(purpose, pack)| pack.vocabulary().purposes().name(purpose));
-                Changes::one(
+                RequiredChanges::one(
                     "refusal",
                     format!(
                         "the person's no taken back: a new consent to `{purpose}`, or an objection, an opt-out or a refusal of `{category}` lifted"
@@ -263,35 +266,39 @@ impl<'c> DecisionContext<'c> {
     }
 
     /// What the recorded prohibitions ask for no longer.
-    fn changes_to_prohibitions(&self, names: &[String]) -> Changes {
+    fn changes_to_prohibitions(&self, names: &[String]) -> RequiredChanges {
         let mut together = Vec::new();
         for name in names {
             let rules = self.pack.map_or(&[][..], |pack| pack.rulebook().rules());
             let rule: Option<&Rule> = rules.iter().find(|rule| *rule.id == **name);
             let Some(rule) = rule else {
-                together
-                    .push(Change::new("rule", format!("`{name}`, which the policy of today does not have")));
+                together.push(RequiredChange::new(
+                    "rule",
+                    format!("`{name}`, which the policy of today does not have"),
+                ));
                 continue;
             };
             if rule.conditions().is_empty() {
-                return Changes::never(format!("the prohibition `{name}` holds whatever the facts"));
+                return RequiredChanges::never(format!("the prohibition `{name}` holds whatever the facts"));
             }
             let conditions: Vec<&str> =
                 rule.conditions().iter().map(|condition| condition.text.as_str()).collect();
             let words = format!("the facts for which `{name}` forbids it: {}", conditions.join(" and "));
-            together.push(Change::new("facts", words));
+            together.push(RequiredChange::new("facts", words));
         }
         let alternatives = if together.is_empty() { Vec::new() } else { vec![together] };
-        Changes { alternatives, never: None }
+        RequiredChanges { alternatives, never: None }
     }
 
     /// What the permits ask for, of a person of whom nothing is known.
-    fn changes_to_permits(&self, category: &str) -> Changes {
+    fn changes_to_permits(&self, category: &str) -> RequiredChanges {
         let (Some(pack), Some(recipient), Some(purpose)) = (self.pack, self.recipient, self.purpose) else {
-            return Changes::default();
+            return RequiredChanges::default();
         };
-        let Some(category) = pack.vocabulary().categories().find(category) else { return Changes::default() };
-        let asking = Asking {
+        let Some(category) = pack.vocabulary().categories().find(category) else {
+            return RequiredChanges::default();
+        };
+        let asking = AdmissionRequest {
             recipient: Arc::clone(recipient.facts(self.now.to_zoned(TimeZone::UTC).date())),
             purpose,
             operation: Operation::Disclose,
@@ -299,8 +306,8 @@ impl<'c> DecisionContext<'c> {
             upstream_backup: self.route.is_some_and(|route| route.upstream_is_backup),
             legal_reference: LegalReference::None,
         };
-        let (about, record) = (scenario::Facts::default(), RecordFacts::default());
-        let question = Question { pack, asking: &asking, about: &about, record: &record, now: self.now };
+        let (about, record) = (scenario::ScenarioFacts::default(), RecordFacts::default());
+        let question = Question { pack, request: &asking, facts: &about, record: &record, now: self.now };
         question.explain_class(&[category]).1
     }
 }

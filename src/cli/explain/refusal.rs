@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::decision::{Changes, Denial, no_rule_permits};
+use crate::decision::{Denial, RequiredChanges, no_rule_permits};
 use crate::exchange::route::{Recipient, Route};
 use crate::policy::Pack;
 use crate::vocabulary::{Operation, PurposeId, Vocabulary};
@@ -15,18 +15,18 @@ pub(super) struct RefusalExplanation {
     pub code: String,
     pub why: String,
     #[serde(flatten)]
-    pub changes: Changes,
+    pub changes: RequiredChanges,
 }
 
 impl RefusalExplanation {
-    fn new(code: &str, why: impl Into<String>, changes: Changes) -> RefusalExplanation {
+    fn new(code: &str, why: impl Into<String>, changes: RequiredChanges) -> RefusalExplanation {
         RefusalExplanation { code: code.to_owned(), why: why.into(), changes }
     }
 
     pub(super) fn write(&self, text: &mut String) {
         let RefusalExplanation { code, why, changes } = self;
         let _ = writeln!(text, "refused: {code}: {why}");
-        if let Some(changes) = changes.in_words() {
+        if let Some(changes) = changes.to_text() {
             let _ = writeln!(text, "  would have to change: {changes}");
         }
     }
@@ -61,7 +61,8 @@ impl ExplainedRequest<'_> {
         let (route, purpose) = (&self.route.name, self.purpose_name());
         let served = quoted(self.vocabulary(), self.route.purposes.as_deref().unwrap_or_default());
         let why = format!("the route `{route}` is for {served}");
-        let changes = Changes::one("route", format!("`purposes` of the route `{route}`: with `{purpose}`"));
+        let changes =
+            RequiredChanges::one("route", format!("`purposes` of the route `{route}`: with `{purpose}`"));
         Some(RefusalExplanation::new(Denial::PurposeNotPermitted.code(), why, changes))
     }
 
@@ -72,7 +73,7 @@ impl ExplainedRequest<'_> {
                 let registered = quoted(self.vocabulary(), &self.recipient.in_agreement.purposes);
                 (
                     format!("`{recipient}` is registered for {registered}"),
-                    Changes::one(
+                    RequiredChanges::one(
                         "registration",
                         format!("`purposes` of the recipient `{recipient}`: with `{purpose}`"),
                     ),
@@ -80,7 +81,7 @@ impl ExplainedRequest<'_> {
             }
             Denial::RecipientSuspended => (
                 format!("`{recipient}` is suspended"),
-                Changes::one(
+                RequiredChanges::one(
                     "suspension",
                     format!("`{recipient}` resumed: by an event, or `suspended` in its registration"),
                 ),
@@ -93,7 +94,7 @@ impl ExplainedRequest<'_> {
                 };
                 (
                     why,
-                    Changes::one(
+                    RequiredChanges::one(
                         "agreement",
                         format!("an agreement with `{recipient}` that is in force: `agreement`"),
                     ),
@@ -107,7 +108,7 @@ impl ExplainedRequest<'_> {
                 let case = format!(
                     "a registered case for `{recipient}` and `{purpose}`, approved by two people and not ended, that the request cites"
                 );
-                (why, Changes::one("case", case))
+                (why, RequiredChanges::one("case", case))
             }
             Denial::NoRulePermits => {
                 no_rule_permits(self.pack, self.recipient.in_agreement.kind, self.purpose, self.operation)
@@ -118,7 +119,7 @@ impl ExplainedRequest<'_> {
 }
 
 /// The refusal of an answer that leaves whole or not at all.
-pub(super) fn whole_answer(hides_existence: bool, why: &str, changes: Changes) -> RefusalExplanation {
+pub(super) fn whole_answer(hides_existence: bool, why: &str, changes: RequiredChanges) -> RefusalExplanation {
     // As the recipient is told it.
     let code = if hides_existence { "not-found" } else { "subject-withheld" };
     RefusalExplanation::new(code, why, changes)
@@ -126,7 +127,7 @@ pub(super) fn whole_answer(hides_existence: bool, why: &str, changes: Changes) -
 
 /// The refusal of a purpose to which the credential is not locked.
 pub(super) fn locked_credential(code: &str) -> RefusalExplanation {
-    let changes = Changes::one("credential", "a credential that is not locked to another purpose");
+    let changes = RequiredChanges::one("credential", "a credential that is not locked to another purpose");
     RefusalExplanation::new(code, "the credential is locked to another purpose", changes)
 }
 
@@ -155,7 +156,7 @@ pub(super) fn other_refusal(code: &str) -> RefusalExplanation {
         ),
         _ => ("the request was refused before its rules were asked", "request", "the request"),
     };
-    RefusalExplanation::new(code, why, Changes::one(what, change))
+    RefusalExplanation::new(code, why, RequiredChanges::one(what, change))
 }
 
 fn quoted(words: &Vocabulary, purposes: &[PurposeId]) -> String {

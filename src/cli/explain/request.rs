@@ -21,8 +21,8 @@ use crate::cli::ledger_client::{self, CliError};
 use crate::cli::ledger_location::LedgerLocation;
 use crate::config::Config;
 use crate::decision::{
-    Admitted, Asking, Change, Changes, Classes, Decisions, Denial, NamedAccount, Question, RecipientFacts,
-    RecordFacts, Relationship, UnknownSubject, scenario,
+    AdmissionRequest, Admitted, Classes, Decisions, Denial, NamedAccount, Question, RecipientFacts,
+    RecordFacts, Relationship, RequiredChange, RequiredChanges, UnknownSubject, scenario,
 };
 use crate::disclosure;
 use crate::exchange::caller::Identity;
@@ -57,7 +57,7 @@ pub(super) fn explain(
     let serves = |case: &&Case| case.serves(&recipient.name, purpose, &*place.names, now);
     let mut facts = RecipientFacts::clone(recipient.facts(now.to_zoned(TimeZone::UTC).date()));
     facts.suspended |= knowledge.is_suspended(&recipient.name)?;
-    let asking = Asking {
+    let asking = AdmissionRequest {
         recipient: Arc::new(facts),
         purpose,
         operation: route.operation(&method),
@@ -265,7 +265,7 @@ struct RequestExplainer<'a> {
 }
 
 impl RequestExplainer<'_> {
-    fn explain(&self, asking: Asking) -> Result<RequestExplanation, CliError> {
+    fn explain(&self, asking: AdmissionRequest) -> Result<RequestExplanation, CliError> {
         let ExplainedRequest { route, recipient, purpose, operation, .. } = self.request;
         let words = self.pack.vocabulary();
         let mut told = RequestExplanation {
@@ -305,16 +305,16 @@ impl RequestExplainer<'_> {
     fn admit(
         &self,
         decisions: &Decisions,
-        mut asking: Asking,
+        mut asking: AdmissionRequest,
         classes: &Classes,
         refused: &mut Vec<RefusalExplanation>,
-    ) -> (Asking, Option<Admitted>) {
+    ) -> (AdmissionRequest, Option<Admitted>) {
         for _ in 0..=Denial::ALL.len() {
             match decisions.admit(&asking, classes) {
                 Ok(admitted) => return (asking, Some(admitted)),
                 Err(denial) => {
                     refused.push(self.request.admission_refusal(denial));
-                    match asking.without(denial) {
+                    match asking.without_obstacle(denial) {
                         Some(better) => asking = better,
                         None => return (asking, None),
                     }
@@ -328,7 +328,7 @@ impl RequestExplainer<'_> {
         &self,
         scrubbing: &Scrubbing,
         admitted: &Admitted,
-        asking: &Asking,
+        asking: &AdmissionRequest,
         told: &mut RequestExplanation,
     ) -> Result<(), CliError> {
         let case_is_assumed =
@@ -391,7 +391,7 @@ impl RequestExplainer<'_> {
     fn operation_refusal(
         &self,
         admitted: &Admitted,
-        asking: &Asking,
+        asking: &AdmissionRequest,
         classes: &Classes,
     ) -> Result<Option<RefusalExplanation>, CliError> {
         let route = self.request.route;
@@ -411,8 +411,10 @@ impl RequestExplainer<'_> {
             if admitted.carries_out_on_unnamed(named, self.now) {
                 return Ok(None);
             }
-            let changes =
-                Changes::one("route", "a path that names the person or the account whose data they are");
+            let changes = RequiredChanges::one(
+                "route",
+                "a path that names the person or the account whose data they are",
+            );
             return Ok(Some(refusal::whole_answer(hides, &why, changes)));
         }
         let known = subject.as_ref().map(|id| self.knowledge.subject(id)).transpose()?.flatten();
@@ -421,7 +423,7 @@ impl RequestExplainer<'_> {
             (Operation::Collect, Some(mapped)) => mapped.unknown_subject,
             _ => UnknownSubject::Withhold,
         };
-        let about = scenario::Facts {
+        let about = scenario::ScenarioFacts {
             subject: known.clone().unwrap_or_default(),
             controller: known_account,
             record: RecordFacts::default(),
@@ -431,7 +433,7 @@ impl RequestExplainer<'_> {
                 named_in_case: false,
             },
         };
-        let scenario::Facts { subject: state, controller, record, relationship } = &about;
+        let scenario::ScenarioFacts { subject: state, controller, record, relationship } = &about;
         let state = match subject {
             Some(_) => known.as_ref(),
             None => Some(state),
@@ -440,12 +442,14 @@ impl RequestExplainer<'_> {
         if admitted.carries_out(&permit) {
             return Ok(None);
         }
-        let question = Question { pack: self.pack, asking, about: &about, record, now: self.now };
+        let question = Question { pack: self.pack, request: asking, facts: &about, record, now: self.now };
         let changes = question.explain_operation(classes.sets());
-        let first =
-            Change::new("person", "the ledger knowing the person: any event about them, besides refusals");
+        let first = RequiredChange::new(
+            "person",
+            "the ledger knowing the person: any event about them, besides refusals",
+        );
         let needs_person = is_unknown && unknown == UnknownSubject::Withhold;
-        let changes = if needs_person { changes.after(&first) } else { changes };
+        let changes = if needs_person { changes.preceded_by(&first) } else { changes };
         Ok(Some(refusal::whole_answer(hides, &why, changes)))
     }
 

@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 use super::{ScrubError, pump};
 use crate::cli::policy::from_json;
 use crate::config::{self, Config};
-use crate::decision::{Admitted, Asking, ClassId, Decisions, LegalReference, Permit, scenario};
+use crate::decision::{AdmissionRequest, Admitted, ClassId, Decisions, LegalReference, Permit, scenario};
 use crate::document::Document;
 use crate::exchange::route::{OnWithheld, Route, Scrubbing, UnknownSubject};
 use crate::finding::{Finding, suggestion};
@@ -90,7 +90,7 @@ fn admit(
         find(config.recipients.iter(), |recipient| &recipient.name, trial.recipient, "recipient")?;
     let pack = pack_in_force(config, route, now)
         .ok_or_else(|| unknown("policy in force of route", trial.route, None))?;
-    let asking = Asking {
+    let asking = AdmissionRequest {
         recipient: Arc::clone(recipient.facts(now.to_zoned(TimeZone::UTC).date())),
         purpose,
         operation: route.operation(&Method::GET),
@@ -105,10 +105,10 @@ fn pack_in_force<'c>(config: &'c Config, route: &Route, now: Timestamp) -> Optio
     versioning::in_force(config.packs.get(route.pack)?, |pack| pack, now)
 }
 
-fn facts(pack: &Pack, json: &str, now: Timestamp) -> Result<scenario::Facts, Vec<Finding>> {
+fn facts(pack: &Pack, json: &str, now: Timestamp) -> Result<scenario::ScenarioFacts, Vec<Finding>> {
     let source = from_json("--subject-json", json)?;
     let document = Document::parse(&source);
-    let facts = scenario::Reader::new(pack, &document, now).subject(document.root("the person"));
+    let facts = scenario::ScenarioReader::new(pack, &document, now).subject(document.root("the person"));
     let findings = document.into_findings();
     if findings.is_empty() { Ok(facts) } else { Err(findings) }
 }
@@ -137,7 +137,7 @@ fn unknown(what: &str, name: &str, hint: Option<String>) -> ScrubError {
 /// Everybody in the input is the same somebody.
 struct OfflineJudge {
     admitted: Admitted,
-    known: Option<scenario::Facts>,
+    known: Option<scenario::ScenarioFacts>,
     unknown_subject: UnknownSubject,
     now: Timestamp,
     /// A field of somebody was withheld that a rule could have released.
@@ -149,11 +149,11 @@ impl RecordPolicy for OfflineJudge {
         if record.subjects.is_none_or(<[_]>::is_empty) {
             return self.admitted.no_subject();
         }
-        let nothing = scenario::Facts::default();
+        let nothing = scenario::ScenarioFacts::default();
         let about = self.known.as_ref().unwrap_or(&nothing);
         let known = self.known.as_ref().map(|known| &known.subject);
         let (controller, relationship) = (&about.controller, about.relationship);
-        let facts = about.record_beside(record.facts);
+        let facts = about.merged_record(record.facts);
         self.admitted.judge_person(known, self.unknown_subject, controller, &facts, relationship, self.now)
     }
 

@@ -20,7 +20,7 @@ fn admitted(
     decisions.admit(&asking, &Classes::new(sets, unclassified)).unwrap()
 }
 
-fn asking(decisions: &Decisions, kind: &str, purpose: &str) -> Asking {
+fn asking(decisions: &Decisions, kind: &str, purpose: &str) -> AdmissionRequest {
     let words = decisions.pack().vocabulary();
     let purpose = words.purposes().find(purpose).unwrap();
     let recipient = RecipientFacts {
@@ -33,7 +33,7 @@ fn asking(decisions: &Decisions, kind: &str, purpose: &str) -> Asking {
         safeguard: Safeguard::None,
         suspended: false,
     };
-    Asking {
+    AdmissionRequest {
         recipient: Arc::new(recipient),
         purpose,
         operation: Operation::Disclose,
@@ -126,7 +126,7 @@ fn what_nothing_classifies_is_withheld_of_those_whose_data_stay_and_of_nobody() 
         assert!(!permit.releases()[0].rules.is_empty(), "{who}");
     }
     let record =
-        RecordFacts { birth_date: Unsure::Known("2020-02-03".parse().unwrap()), ..Default::default() };
+        RecordFacts { birth_date: Extracted::Known("2020-02-03".parse().unwrap()), ..Default::default() };
     let (controller, relationship) = (Controller::default(), Relationship::default());
     let now = "2026-06-15T00:00:00Z".parse().unwrap();
     let of = |known: Option<&Subject>, unknown, record: &RecordFacts| {
@@ -138,7 +138,7 @@ fn what_nothing_classifies_is_withheld_of_those_whose_data_stay_and_of_nobody() 
     assert_eq!(of(None, Withhold, &nothing), (Form::Removed, Some("unknown-subject")));
     assert_eq!(of(None, NoFacts, &nothing), (Form::Clear, None));
     assert_eq!(of(None, NoFacts, &record), (Form::Removed, Some("prohibited")), "a minor by the record");
-    let unreadable = RecordFacts { birth_date: Unsure::Unreadable, ..RecordFacts::default() };
+    let unreadable = RecordFacts { birth_date: Extracted::Unreadable, ..RecordFacts::default() };
     assert_eq!(of(Some(&Subject::default()), Withhold, &unreadable), (Form::Removed, Some("unreadable")));
     let refuses = Subject { only_refusals: true, ..Subject::default() };
     assert_eq!(of(Some(&refuses), Withhold, &nothing), (Form::Removed, Some("unknown-subject")));
@@ -202,7 +202,7 @@ fn what_is_withheld_says_why() {
         assert_eq!(reasons(&permit), [Some(reason), Some("no-rule")], "{why}");
     }
     assert_eq!(reasons(&judge(&route, &given, NOW)), [None, Some("no-rule")]);
-    let unreadable = RecordFacts { birth_date: Unsure::Unreadable, ..RecordFacts::default() };
+    let unreadable = RecordFacts { birth_date: Extracted::Unreadable, ..RecordFacts::default() };
     let (controller, relationship) = (Controller::default(), Relationship::default());
     let permit = route.judge(&given, &controller, &unreadable, relationship, NOW);
     assert_eq!(reasons(&permit), [Some("unreadable"), Some("no-rule")]);
@@ -241,7 +241,7 @@ fn a_question_of_its_own_is_answered_alike_and_remembered_nowhere() {
     assert_eq!(decisions.slices.len(), 0);
     let route = decisions.admit(&asking, &classes).unwrap();
     for subject in [Subject::default(), Subject { erased: true, ..Subject::default() }] {
-        assert!(judge(&once, &subject, NOW).same_as(&judge(&route, &subject, NOW)));
+        assert!(judge(&once, &subject, NOW).is_equivalent(&judge(&route, &subject, NOW)));
     }
 }
 
@@ -265,14 +265,17 @@ fn a_field_is_judged_as_if_it_also_held_what_below_it_is_never_released() {
         let route = admitted(&decisions, kind, purpose, classes, false);
         let permit = judge(&route, &Subject::default(), NOW);
         assert_eq!(forms(&permit), [Removed, Clear, Removed, Removed, contact, Removed], "{kind}");
-        let foreseen = decisions.foresee(&asking).unwrap();
+        let foreseen = decisions.best_forms(&asking).unwrap();
         for name in ["payment", "personal"] {
             let category = words.categories().find(name).unwrap();
             assert_eq!((route.best(category), foreseen(category)), (Removed, Removed), "{kind} {name}");
         }
         assert!(!route.withholds(ClassId(0), Removed), "nobody's record would have it");
     }
-    let alter = Asking { operation: Operation::Alter, ..asking(&decisions, "employee", "customer-support") };
+    let alter = AdmissionRequest {
+        operation: Operation::Alter,
+        ..asking(&decisions, "employee", "customer-support")
+    };
     let category = |name: &&str| words.categories().find(name).unwrap();
     let sets: Vec<Vec<CategoryId>> = classes.iter().map(|set| set.iter().map(category).collect()).collect();
     let done = decisions.admit_operation(&alter, &Classes::new(sets, false)).unwrap();
@@ -284,7 +287,8 @@ fn a_field_is_judged_as_if_it_also_held_what_below_it_is_never_released() {
 fn a_record_past_its_retention_counts_where_that_withholds_something() {
     let kept = "\n[retention]\nemail = \"365d\"\n";
     let decisions = Decisions::new(one_partner_saying("\n[retention]\n", kept));
-    let made = |day: &str| RecordFacts { created: Unsure::Known(day.parse().unwrap()), ..Default::default() };
+    let made =
+        |day: &str| RecordFacts { created: Extracted::Known(day.parse().unwrap()), ..Default::default() };
     let (old, young) = (made("2020-01-01T00:00:00Z"), made("2026-06-01T00:00:00Z"));
     let now = "2026-06-15T00:00:00Z".parse().unwrap();
     let counts = |purpose: &str, subject: Option<&Subject>, record: &RecordFacts| {
@@ -337,7 +341,7 @@ fn what_belongs_to_nobody_leaves_by_the_recipients_own_facts() {
             safeguard,
             ..RecipientFacts::clone(&asking.recipient)
         };
-        let asking = Asking { recipient: Arc::new(recipient), ..asking };
+        let asking = AdmissionRequest { recipient: Arc::new(recipient), ..asking };
         forms(&decisions.admit(&asking, &classes).unwrap().no_subject())
     };
     use Form::{Clear, Removed};
@@ -357,7 +361,7 @@ fn what_passes_unread_is_remembered_once_and_looking_ahead_not_at_all() {
         decisions.admit(&asking, Classes::unread()).unwrap();
     }
     assert_eq!(decisions.slices.len(), 1);
-    let foreseen = decisions.foresee(&asking).unwrap();
+    let foreseen = decisions.best_forms(&asking).unwrap();
     assert_eq!(decisions.slices.len(), 1);
     let admitted = decisions.admit(&asking, Classes::unread()).unwrap();
     for category in decisions.pack().vocabulary().categories().in_order() {
@@ -375,7 +379,7 @@ fn a_case_opens_what_it_covers_about_whom_it_names() {
     let sets: Vec<Vec<CategoryId>> =
         names.iter().map(|set| set.iter().map(|name| category(name)).collect()).collect();
     let classes = Classes::new(sets, false);
-    let judged = |asking: &Asking, named_in_case: bool| {
+    let judged = |asking: &AdmissionRequest, named_in_case: bool| {
         let admitted = decisions.admit(asking, &classes).unwrap();
         let relationship = Relationship { named_in_case, ..Relationship::default() };
         let (subject, controller, record) =
@@ -411,11 +415,11 @@ fn a_remembered_decision_follows_the_facts_and_the_clock() {
         let objected = Subject { restricted: true, ..subject.clone() };
         assert_eq!(forms(&judge(&admitted, &objected, NOW)), [Form::Removed]);
     }
-    assert_eq!(admitted.slice.known.len(), 3);
+    assert_eq!(admitted.slice.cache.len(), 3);
     // A fact that no rule of the slice compares makes no combination of its own.
     let irrelevant = Subject { transfer_consent: true, ..subject };
     judge(&admitted, &irrelevant, NOW);
-    assert_eq!(admitted.slice.known.len(), 3);
+    assert_eq!(admitted.slice.cache.len(), 3);
 }
 
 #[test]
@@ -426,10 +430,10 @@ fn remembered_decisions_are_checked_and_a_difference_discloses_less() {
     let clear = judge(&admitted, &with, NOW);
     judge(&admitted, &without, NOW);
     // Somebody tampers with the memory: what was withheld is remembered as released.
-    for mut known in admitted.slice.known.iter_mut() {
+    for mut known in admitted.slice.cache.iter_mut() {
         *known.value_mut() = clear.clone();
     }
-    for _ in 0..=CHECKED {
+    for _ in 0..=CHECK_INTERVAL {
         judge(&admitted, &without, NOW);
     }
     assert_eq!(decisions.divergences(), 1);
@@ -439,7 +443,7 @@ fn remembered_decisions_are_checked_and_a_difference_discloses_less() {
 #[test]
 fn least_takes_the_least_revealing_of_each_class() {
     let permit = |forms: &[Form]| Permit::of(forms);
-    let least = |permits: &[Permit]| forms(&Permit::least(permits));
+    let least = |permits: &[Permit]| forms(&Permit::strictest(permits));
     use Form::{Clear, Masked, Removed};
     assert_eq!(least(&[permit(&[Clear, Removed]), permit(&[Masked, Clear])]), [Masked, Removed]);
     assert_eq!(least(&[permit(&[Clear, Clear])]), [Clear, Clear]);
@@ -453,13 +457,13 @@ fn the_memory_is_bounded() {
     let admitted = admitted(&decisions, "employee", "customer-support", &[&["email"]], false);
     let permit = judge(&admitted, &Subject::default(), NOW);
     let categories: Vec<CategoryId> = decisions.pack().vocabulary().categories().ids().collect();
-    for number in 0..MOST_REMEMBERED {
+    for number in 0..MAX_CACHED_DECISIONS {
         let facts = Facts::default().with(Fact::Consent, u8::try_from(number % 5).unwrap());
         let overrides = categories.iter().enumerate().filter(|(at, _)| number >> (at % 13) & 1 == 1);
         let overrides = overrides.map(|(_, &category)| (category, facts)).collect();
-        admitted.slice.known.insert(Key { facts, overrides }, permit.clone());
+        admitted.slice.cache.insert(DecisionKey { facts, overrides }, permit.clone());
     }
     let erased = Subject { erased: true, ..Subject::default() };
     judge(&admitted, &erased, NOW);
-    assert!(admitted.slice.known.len() <= MOST_REMEMBERED);
+    assert!(admitted.slice.cache.len() <= MAX_CACHED_DECISIONS);
 }

@@ -5,11 +5,11 @@
 
 use serde::Serialize;
 
-use super::super::admission::Asking;
-use super::super::admitted::{Classes, Key, Slice};
-use super::super::facts::{About, Exchange, PER_CATEGORY};
+use super::super::admission::AdmissionRequest;
+use super::super::admitted::{Classes, DecisionKey, Slice};
+use super::super::facts::{PER_CATEGORY, RecordContext, RequestFacts};
 use super::super::permit::ClassId;
-use super::term_list::listed;
+use super::term_list::list_terms;
 use crate::policy::{ConsentFact, Fact, ObjectionFact, Pack};
 use crate::vocabulary::{CategoryId, Form, Operation, PurposeId, Vocabulary};
 
@@ -24,44 +24,44 @@ const MAPPING: &str = "mapping";
 
 /// One thing that would have to be otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Change {
+pub struct RequiredChange {
     /// The kind of change: `consent`, `agreement`, `relation`, …
     pub what: &'static str,
     /// The change in words.
     pub text: String,
 }
 
-impl Change {
-    pub fn new(what: &'static str, text: impl Into<String>) -> Change {
-        Change { what, text: text.into() }
+impl RequiredChange {
+    pub fn new(what: &'static str, text: impl Into<String>) -> RequiredChange {
+        RequiredChange { what, text: text.into() }
     }
 }
 
 /// What would have to change for something to leave.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Changes {
+pub struct RequiredChanges {
     /// The alternatives, each with everything that it takes; empty where nothing is known to be enough.
     #[serde(rename = "changes", skip_serializing_if = "Vec::is_empty")]
-    pub alternatives: Vec<Vec<Change>>,
+    pub alternatives: Vec<Vec<RequiredChange>>,
     /// Why nothing would be enough.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub never: Option<String>,
 }
 
-impl Changes {
+impl RequiredChanges {
     /// A single change that is enough.
-    pub fn one(what: &'static str, text: impl Into<String>) -> Changes {
-        Changes { alternatives: vec![vec![Change::new(what, text)]], never: None }
+    pub fn one(what: &'static str, text: impl Into<String>) -> RequiredChanges {
+        RequiredChanges { alternatives: vec![vec![RequiredChange::new(what, text)]], never: None }
     }
 
     /// Nothing would be enough, and why.
-    pub fn never(why: impl Into<String>) -> Changes {
-        Changes { alternatives: Vec::new(), never: Some(why.into()) }
+    pub fn never(why: impl Into<String>) -> RequiredChanges {
+        RequiredChanges { alternatives: Vec::new(), never: Some(why.into()) }
     }
 
     /// This change first, whichever alternative is taken then.
     #[must_use]
-    pub fn after(self, first: &Change) -> Changes {
+    pub fn preceded_by(self, first: &RequiredChange) -> RequiredChanges {
         if self.never.is_some() {
             return self;
         }
@@ -72,7 +72,7 @@ impl Changes {
         for alternative in &mut alternatives {
             alternative.insert(0, first.clone());
         }
-        Changes { alternatives, never: None }
+        RequiredChanges { alternatives, never: None }
     }
 
     /// How much it takes, for a comparison: changed facts first, fewer before more; then another mapping; then nothing
@@ -84,11 +84,11 @@ impl Changes {
     }
 
     /// The alternatives in one line; `None` where there is nothing to say.
-    pub fn in_words(&self) -> Option<String> {
+    pub fn to_text(&self) -> Option<String> {
         if let Some(why) = &self.never {
             return Some(format!("nothing: {why}"));
         }
-        let together = |changes: &Vec<Change>| {
+        let together = |changes: &Vec<RequiredChange>| {
             changes.iter().map(|change| change.text.as_str()).collect::<Vec<_>>().join(", and ")
         };
         let alternatives: Vec<String> = self.alternatives.iter().map(together).collect();
@@ -100,45 +100,45 @@ impl Changes {
 /// it. Empty where that is so already.
 pub(super) fn changes(
     pack: &Pack,
-    asking: &Asking,
+    asking: &AdmissionRequest,
     operation: Operation,
-    about: &About<'_>,
+    about: &RecordContext<'_>,
     class: &[CategoryId],
-) -> Changes {
+) -> RequiredChanges {
     let trial = Trial::new(pack, asking, operation, about, class);
     if trial.leaves(&[]) {
-        return Changes::default();
+        return RequiredChanges::default();
     }
     let solutions = trial.solutions();
     if solutions.is_empty() && !trial.can_leave(asking.purpose) {
-        let why = || why_never(pack, asking, operation, OF_THESE, &[class]);
-        return trial.narrower().unwrap_or_else(|| Changes::never(why()));
+        let why = || why_never(pack, asking, operation, OF_THESE_CATEGORIES, &[class]);
+        return trial.narrower().unwrap_or_else(|| RequiredChanges::never(why()));
     }
     let alternatives = merged(solutions).into_iter().take(MAX_ALTERNATIVES);
     let alternatives = alternatives
-        .map(|solution| solution.iter().map(|(fact, values)| trial.in_words(*fact, values)).collect());
-    Changes { alternatives: alternatives.collect(), never: None }
+        .map(|solution| solution.iter().map(|(fact, values)| trial.describe(*fact, values)).collect());
+    RequiredChanges { alternatives: alternatives.collect(), never: None }
 }
 
 /// True if a field with these categories leaves, or the operation is carried out on it, with the facts as they are.
 pub(super) fn leaves(
     pack: &Pack,
-    asking: &Asking,
+    asking: &AdmissionRequest,
     operation: Operation,
-    about: &About<'_>,
+    about: &RecordContext<'_>,
     class: &[CategoryId],
 ) -> bool {
     Trial::new(pack, asking, operation, about, class).leaves(&[])
 }
 
 /// What an operation is about that is explained for some categories and not for all.
-pub(super) const OF_THESE: &str = " of these categories";
+pub(super) const OF_THESE_CATEGORIES: &str = " of these categories";
 
 /// Why nothing lets any of these classes leave, or lets the operation be carried out on any of them: for which other
 /// purposes rules do. `of` is what an operation is said to be about.
 pub(super) fn why_never(
     pack: &Pack,
-    asking: &Asking,
+    asking: &AdmissionRequest,
     operation: Operation,
     of: &str,
     classes: &[&[CategoryId]],
@@ -155,7 +155,7 @@ pub(super) fn why_never(
 
 /// For which purposes alone rules release something to a kind, or permit an operation.
 pub(super) fn only_for(pack: &Pack, what: &str, is_possible: impl Fn(PurposeId) -> bool) -> String {
-    match listed(pack.vocabulary().purposes(), is_possible, std::iter::empty()) {
+    match list_terms(pack.vocabulary().purposes(), is_possible, std::iter::empty()) {
         None => format!("no rule of this policy ever {what} this kind"),
         Some(others) => format!("no rule {what} this kind for this purpose, only for {others}"),
     }
@@ -164,7 +164,7 @@ pub(super) fn only_for(pack: &Pack, what: &str, is_possible: impl Fn(PurposeId) 
 /// Whether rules could release all of these categories to the kind that asks, for a purpose, whatever the facts.
 fn can_all_leave(
     pack: &Pack,
-    asking: &Asking,
+    asking: &AdmissionRequest,
     operation: Operation,
     purpose: PurposeId,
     categories: &[CategoryId],
@@ -179,11 +179,11 @@ fn can_all_leave(
 /// A decision about one class of fields that is made again with other facts.
 struct Trial<'a> {
     pack: &'a Pack,
-    asking: &'a Asking,
+    request: &'a AdmissionRequest,
     operation: Operation,
     class: &'a [CategoryId],
     slice: Slice,
-    key: Key,
+    key: DecisionKey,
 }
 
 /// Facts and the values that they are given.
@@ -192,15 +192,15 @@ type Solution = Vec<(Fact, u8)>;
 impl<'a> Trial<'a> {
     fn new(
         pack: &'a Pack,
-        asking: &'a Asking,
+        asking: &'a AdmissionRequest,
         operation: Operation,
-        about: &About<'_>,
+        about: &RecordContext<'_>,
         class: &'a [CategoryId],
     ) -> Trial<'a> {
         let classes = Classes::new(vec![class.to_vec()], false);
         let slice = Slice::new(pack, asking.recipient.kind, asking.purpose, operation, classes);
-        let key = slice.key(pack, &Exchange::new(pack, asking), about);
-        Trial { pack, asking, operation, class, slice, key }
+        let key = slice.key(pack, &RequestFacts::new(pack, asking), about);
+        Trial { pack, request: asking, operation, class, slice, key }
     }
 
     fn words(&self) -> &Vocabulary {
@@ -220,12 +220,12 @@ impl<'a> Trial<'a> {
                 *own = own.with(fact, value);
             }
         }
-        self.slice.ask(self.pack, &key).form(ClassId(0)) != Form::Removed
+        self.slice.evaluate(self.pack, &key).form(ClassId(0)) != Form::Removed
     }
 
     /// Every smallest set of changed facts with which the field leaves.
     fn solutions(&self) -> Vec<Solution> {
-        if !self.can_leave(self.asking.purpose) {
+        if !self.can_leave(self.request.purpose) {
             return Vec::new();
         }
         let steps = self.steps();
@@ -270,7 +270,8 @@ impl<'a> Trial<'a> {
     /// Whether it is worth trying: nobody becomes the person or the account but who can be that.
     fn is_changeable(&self, fact: Fact) -> bool {
         let kinds = self.words().kinds();
-        let is = |name: &str| kinds.find(name).is_some_and(|of| kinds.within(self.asking.recipient.kind, of));
+        let is =
+            |name: &str| kinds.find(name).is_some_and(|of| kinds.within(self.request.recipient.kind, of));
         match fact {
             Fact::OwnData => is("data-subject"),
             Fact::OwnAccount => is("customer-administrator"),
@@ -284,29 +285,29 @@ impl<'a> Trial<'a> {
     }
 
     fn can_all_leave(&self, purpose: PurposeId, categories: &[CategoryId]) -> bool {
-        can_all_leave(self.pack, self.asking, self.operation, purpose, categories)
+        can_all_leave(self.pack, self.request, self.operation, purpose, categories)
     }
 
     /// Of a wide category that could leave but for what below it is never released: a narrower one.
-    fn narrower(&self) -> Option<Changes> {
-        if !self.can_all_leave(self.asking.purpose, self.class) {
+    fn narrower(&self) -> Option<RequiredChanges> {
+        if !self.can_all_leave(self.request.purpose, self.class) {
             return None;
         }
         let tree = self.words().categories();
         let held = self.pack.judged_as(self.class);
         let held = held.iter().filter(|category| !self.class.contains(category));
-        let closed = held.filter(|category| !self.can_all_leave(self.asking.purpose, &[**category]));
+        let closed = held.filter(|category| !self.can_all_leave(self.request.purpose, &[**category]));
         let closed: Vec<String> = closed.map(|category| format!("`{}`", tree.name(*category))).collect();
         let text = format!(
             "a narrower category in the mapping: what is mapped may hold {}, and no rule releases that here",
             closed.join(", ")
         );
-        Some(Changes::one(MAPPING, text))
+        Some(RequiredChanges::one(MAPPING, text))
     }
 
-    fn in_words(&self, fact: Fact, values: &[u8]) -> Change {
+    fn describe(&self, fact: Fact, values: &[u8]) -> RequiredChange {
         let words = self.words();
-        let purpose = words.purposes().name(self.asking.purpose);
+        let purpose = words.purposes().name(self.request.purpose);
         let now = self.key.facts;
         let text = match fact {
             Fact::Consent => {
@@ -380,7 +381,7 @@ impl<'a> Trial<'a> {
             | Fact::Operation
             | Fact::WithServiceData => fact.name(),
         };
-        Change { what, text }
+        RequiredChange { what, text }
     }
 }
 

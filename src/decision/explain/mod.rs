@@ -10,21 +10,21 @@ mod text;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use self::changes::OF_THESE;
-pub use self::changes::{Change, Changes};
-pub use self::refusal::{RefusalExplained, no_rule_permits};
-use self::term_list::listed;
-use super::admission::{Asking, check};
+use self::changes::OF_THESE_CATEGORIES;
+pub use self::changes::{RequiredChange, RequiredChanges};
+pub use self::refusal::{DenialExplanation, no_rule_permits};
+use self::term_list::list_terms;
+use super::admission::{AdmissionRequest, check};
 use super::admitted::with_service_data;
-use super::facts::{About, Exchange};
-use super::operation::of_somebody;
+use super::facts::{RecordContext, RequestFacts};
+use super::operation::operation_classes;
 use super::scenario;
-use super::subject::{RecordFacts, Subject, Unsure};
+use super::subject::{Extracted, RecordFacts, Subject};
 use crate::policy::{Fact, FactSet, Facts, Mismatch, Pack, Rule};
 use crate::vocabulary::{CategoryId, Form, KindId, Operation, PurposeId, Regions};
 
 /// How many rules are named that would have released a withheld category.
-const NEAREST: usize = 3;
+const MAX_NEAREST: usize = 3;
 
 /// Why one recipient receives what it does about one person.
 #[derive(Clone, Debug, Serialize)]
@@ -36,28 +36,28 @@ pub struct Explanation {
     pub refused: Option<&'static str>,
     /// Why it is refused, and what would have to change.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub refusal: Option<RefusalExplained>,
+    pub refusal: Option<DenialExplanation>,
     /// Of an operation other than `disclose`: whether it is carried out on who is described, and what would have to
     /// change.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub operation: Option<OperationExplained>,
-    pub categories: Vec<Explained>,
+    pub operation: Option<OperationExplanation>,
+    pub categories: Vec<CategoryExplanation>,
     /// Facts that could not be determined, and the value each took.
     pub unknown: Vec<String>,
 }
 
 /// Whether an operation is carried out.
 #[derive(Clone, Debug, Serialize)]
-pub struct OperationExplained {
+pub struct OperationExplanation {
     pub name: &'static str,
     pub carried_out: bool,
     #[serde(flatten)]
-    pub changes: Changes,
+    pub changes: RequiredChanges,
 }
 
 /// Why one category leaves, or does not.
 #[derive(Clone, Debug, Serialize)]
-pub struct Explained {
+pub struct CategoryExplanation {
     pub category: String,
     /// The category below it that decides: a field may hold it, and the pack never releases it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,15 +70,15 @@ pub struct Explained {
     pub rules: Vec<String>,
     /// For what is withheld: the rules that would have released it, and what each lacked.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub nearest: Vec<Nearest>,
+    pub nearest: Vec<NearestRule>,
     /// For what is withheld: what would have to change.
     #[serde(flatten)]
-    pub changes: Changes,
+    pub changes: RequiredChanges,
 }
 
 /// A rule that did not release, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Nearest {
+pub struct NearestRule {
     pub rule: String,
     pub clauses: Vec<String>,
     pub lacks: Vec<String>,
@@ -91,8 +91,8 @@ pub struct Nearest {
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
     pub pack: &'a Pack,
-    pub asking: &'a Asking,
-    pub about: &'a scenario::Facts,
+    pub request: &'a AdmissionRequest,
+    pub facts: &'a scenario::ScenarioFacts,
     pub record: &'a RecordFacts,
     pub now: Timestamp,
 }
@@ -101,9 +101,9 @@ impl<'a> Question<'a> {
     /// Explains these categories, each by itself.
     pub fn explain(&self, categories: &[CategoryId]) -> Explanation {
         let mut explanation = self.explain_without_changes(categories);
-        explanation.refusal = check(self.pack, self.asking)
+        explanation.refusal = check(self.pack, self.request)
             .err()
-            .map(|denial| RefusalExplained::of(self.pack, self.asking, denial));
+            .map(|denial| DenialExplanation::of(self.pack, self.request, denial));
         if explanation.refusal.is_none() {
             let lines = explanation.categories.iter_mut().zip(categories);
             for (line, category) in lines.filter(|(line, _)| line.form == Form::Removed) {
@@ -115,10 +115,10 @@ impl<'a> Question<'a> {
 
     /// Explains a field that holds all of these categories at once: the permits that are near for what of it is
     /// withheld, and what would have to change.
-    pub fn explain_class(&self, class: &[CategoryId]) -> (Vec<Nearest>, Changes) {
+    pub fn explain_class(&self, class: &[CategoryId]) -> (Vec<NearestRule>, RequiredChanges) {
         let changes = self.changes(Operation::Disclose, class);
         let explained = self.explain_without_changes(class).categories.into_iter();
-        let mut nearest: Vec<Nearest> = Vec::new();
+        let mut nearest: Vec<NearestRule> = Vec::new();
         for near in explained.filter(|line| line.form == Form::Removed).flat_map(|line| line.nearest) {
             if !nearest.iter().any(|known| known.rule == near.rule) {
                 nearest.push(near);
@@ -130,49 +130,53 @@ impl<'a> Question<'a> {
     /// What would have to change for the request's operation to be carried out on a route with these classes of
     /// fields: it takes one of them. The answer that takes least counts. Empty where the
     /// rules permit it already.
-    pub fn explain_operation(&self, classes: &[Vec<CategoryId>]) -> Changes {
-        let operation = self.asking.operation;
+    pub fn explain_operation(&self, classes: &[Vec<CategoryId>]) -> RequiredChanges {
+        let operation = self.request.operation;
         let decides = |category: &&CategoryId| self.pack.vocabulary().decides_operations(**category);
-        let of = if classes.iter().flatten().any(|category| decides(&category)) { OF_THESE } else { "" };
-        let classes = of_somebody(self.pack, classes);
+        let of = if classes.iter().flatten().any(|category| decides(&category)) {
+            OF_THESE_CATEGORIES
+        } else {
+            ""
+        };
+        let classes = operation_classes(self.pack, classes);
         let deciding = classes.iter().map(|class| class.iter().filter(decides).copied().collect());
         let deciding: Vec<Vec<CategoryId>> =
             deciding.filter(|class: &Vec<CategoryId>| !class.is_empty()).collect();
         let leaves = |class: &Vec<CategoryId>| {
-            changes::leaves(self.pack, self.asking, operation, &self.about(), class)
+            changes::leaves(self.pack, self.request, operation, &self.about(), class)
         };
         if deciding.iter().any(leaves) {
-            return Changes::default();
+            return RequiredChanges::default();
         }
         let found = deciding.iter().map(|class| self.changes(operation, class));
-        let least = found.min_by_key(Changes::effort).unwrap_or_default();
+        let least = found.min_by_key(RequiredChanges::effort).unwrap_or_default();
         if least.never.is_none() {
             return least;
         }
         let deciding: Vec<&[CategoryId]> = deciding.iter().map(Vec::as_slice).collect();
-        Changes::never(changes::why_never(self.pack, self.asking, operation, of, &deciding))
+        RequiredChanges::never(changes::why_never(self.pack, self.request, operation, of, &deciding))
     }
 
-    fn changes(&self, operation: Operation, class: &[CategoryId]) -> Changes {
-        changes::changes(self.pack, self.asking, operation, &self.about(), class)
+    fn changes(&self, operation: Operation, class: &[CategoryId]) -> RequiredChanges {
+        changes::changes(self.pack, self.request, operation, &self.about(), class)
     }
 
     fn explain_without_changes(&self, categories: &[CategoryId]) -> Explanation {
-        let Question { pack, asking, about: known, record, .. } = *self;
+        let Question { pack, request: asking, facts: known, record, .. } = *self;
         let words = pack.vocabulary();
         let refused = check(pack, asking).err().map(|denial| denial.code());
-        let exchange = Exchange::new(pack, asking);
+        let exchange = RequestFacts::new(pack, asking);
         let about = self.about();
         let every: FactSet = Fact::all(words.relations().len()).collect();
-        let shared = exchange.about(pack, every, &about);
-        let overrides = exchange.overrides(pack, every, &about, &pack.judged_as(categories));
+        let shared = exchange.record_facts(pack, every, &about);
+        let overrides = exchange.category_overrides(pack, every, &about, &pack.judged_as(categories));
         let per_category: FactSet = super::facts::PER_CATEGORY.into_iter().collect();
         let explained = categories.iter().map(|&field| {
             let case = |category| {
                 let own = overrides.iter().find(|(of, _)| *of == category);
                 let facts = own.map_or(shared, |(_, own)| shared.overlaid(*own, per_category));
                 let facts = facts.with_flag(Fact::WithServiceData, with_service_data(pack, &[field]));
-                Case { pack, asking, category, facts }
+                CategoryEvaluation { pack, request: asking, category, facts }
             };
             let own = case(field);
             if refused.is_some() {
@@ -182,7 +186,9 @@ impl<'a> Question<'a> {
             let held = pack.judged_as(&[field]).into_iter().filter(|&held| held != field);
             let mut stricter = held.map(|held| case(held).explained()).filter(|line| line.form > own.form);
             match stricter.next() {
-                Some(held) => Explained { category: own.category, may_hold: Some(held.category), ..held },
+                Some(held) => {
+                    CategoryExplanation { category: own.category, may_hold: Some(held.category), ..held }
+                }
                 None => own,
             }
         });
@@ -193,16 +199,16 @@ impl<'a> Question<'a> {
             refusal: None,
             operation: None,
             categories: explained.collect(),
-            unknown: unknown(&known.subject, record, asking, words.regions()),
+            unknown: unknown_facts(&known.subject, record, asking, words.regions()),
         }
     }
 
-    fn about(&self) -> About<'a> {
-        About {
-            subject: &self.about.subject,
-            controller: &self.about.controller,
+    fn about(&self) -> RecordContext<'a> {
+        RecordContext {
+            subject: &self.facts.subject,
+            controller: &self.facts.controller,
             record: self.record,
-            relationship: self.about.relationship,
+            relationship: self.facts.relationship,
             now: self.now,
         }
     }
@@ -211,34 +217,34 @@ impl<'a> Question<'a> {
 /// Explains these categories for one request about one person, without what would have to change.
 pub fn explain_only(
     pack: &Pack,
-    asking: &Asking,
-    about: &scenario::Facts,
+    asking: &AdmissionRequest,
+    about: &scenario::ScenarioFacts,
     record: &RecordFacts,
     now: Timestamp,
     categories: &[CategoryId],
 ) -> Explanation {
-    Question { pack, asking, about, record, now }.explain_without_changes(categories)
+    Question { pack, request: asking, facts: about, record, now }.explain_without_changes(categories)
 }
 
 /// One category in one situation.
 #[derive(Clone, Copy, Debug)]
-struct Case<'a> {
+struct CategoryEvaluation<'a> {
     pack: &'a Pack,
-    asking: &'a Asking,
+    request: &'a AdmissionRequest,
     category: CategoryId,
     facts: Facts,
 }
 
-impl Case<'_> {
-    fn explained(&self) -> Explained {
+impl CategoryEvaluation<'_> {
+    fn explained(&self) -> CategoryExplanation {
         let rulebook = self.pack.rulebook();
         let verdict =
-            rulebook.judge(self.asking.recipient.kind, self.asking.purpose, self.category, self.facts);
+            rulebook.judge(self.request.recipient.kind, self.request.purpose, self.category, self.facts);
         if verdict.form == Form::Removed {
             return self.withheld(self.nearest());
         }
         let rules: Vec<&Rule> = verdict.rules.iter().filter_map(|&at| rulebook.rule(at)).collect();
-        Explained {
+        CategoryExplanation {
             category: self.name(),
             may_hold: None,
             form: verdict.form,
@@ -246,14 +252,14 @@ impl Case<'_> {
             clauses: clauses(&rules),
             rules: ids(&rules),
             nearest: Vec::new(),
-            changes: Changes::default(),
+            changes: RequiredChanges::default(),
         }
     }
 
-    fn withheld(&self, nearest: Vec<Nearest>) -> Explained {
+    fn withheld(&self, nearest: Vec<NearestRule>) -> CategoryExplanation {
         let forbids = self.pack.rulebook().rules().iter().filter(|rule| !rule.is_permit());
         let applying: Vec<&Rule> = forbids.filter(|rule| self.lacks(rule).is_empty()).collect();
-        Explained {
+        CategoryExplanation {
             category: self.name(),
             may_hold: None,
             form: Form::Removed,
@@ -261,19 +267,19 @@ impl Case<'_> {
             clauses: clauses(&applying),
             rules: ids(&applying),
             nearest,
-            changes: Changes::default(),
+            changes: RequiredChanges::default(),
         }
     }
 
     /// The permits for this kind and purpose that lack least; where there are none, those for this kind and another
     /// purpose, or for this purpose and another kind. Others would only tell about somebody else.
-    fn nearest(&self) -> Vec<Nearest> {
+    fn nearest(&self) -> Vec<NearestRule> {
         let permits = self.pack.rulebook().rules().iter().filter(|rule| rule.is_permit());
         let permits = permits.map(|rule| (rule.misses(self.point()), rule));
         let near = permits
             .filter(|(misses, rule)| !misses.category && !misses.operation && self.is_near(*misses, rule));
         let ranked = near.map(|(misses, rule)| {
-            let nearest = Nearest {
+            let nearest = NearestRule {
                 rule: rule.id.to_string(),
                 clauses: rule.clauses.iter().map(ToString::to_string).collect(),
                 lacks: self.lacks(rule),
@@ -281,10 +287,10 @@ impl Case<'_> {
             };
             ((misses.kind || misses.purpose || misses.joint, nearest.lacks.len()), nearest)
         });
-        let mut ranked: Vec<((bool, usize), Nearest)> = ranked.collect();
+        let mut ranked: Vec<((bool, usize), NearestRule)> = ranked.collect();
         ranked.sort_by_key(|(rank, _)| *rank);
         let least = ranked.first().map(|(rank, _)| *rank);
-        let near = ranked.into_iter().take_while(|(rank, _)| Some(*rank) == least).take(NEAREST);
+        let near = ranked.into_iter().take_while(|(rank, _)| Some(*rank) == least).take(MAX_NEAREST);
         near.map(|(_, nearest)| nearest).collect()
     }
 
@@ -300,7 +306,7 @@ impl Case<'_> {
     }
 
     fn point(&self) -> (KindId, PurposeId, CategoryId) {
-        (self.asking.recipient.kind, self.asking.purpose, self.category)
+        (self.request.recipient.kind, self.request.purpose, self.category)
     }
 
     /// What keeps a rule from applying here, in words.
@@ -311,19 +317,21 @@ impl Case<'_> {
         if misses.kind {
             let groups = words.kind_groups().iter();
             let groups = groups.map(|group| (group.name.as_str(), group.members.as_slice()));
-            lacks.push(format!("is for {}", covered(listed(words.kinds(), rule.kinds(), groups))));
+            lacks.push(format!("is for {}", or_nothing(list_terms(words.kinds(), rule.kinds(), groups))));
         }
         if misses.purpose {
             lacks.push(format!(
                 "is for the purpose {}",
-                covered(listed(words.purposes(), rule.purposes(), std::iter::empty()))
+                or_nothing(list_terms(words.purposes(), rule.purposes(), std::iter::empty()))
             ));
         }
         if misses.category {
             let groups = words.category_groups().iter();
             let groups = groups.map(|group| (group.name.as_str(), group.members.as_slice()));
-            lacks
-                .push(format!("is about {}", covered(listed(words.categories(), rule.categories(), groups))));
+            lacks.push(format!(
+                "is about {}",
+                or_nothing(list_terms(words.categories(), rule.categories(), groups))
+            ));
         }
         if misses.joint {
             lacks.push("excludes this recipient, purpose and category together".to_owned());
@@ -336,7 +344,7 @@ impl Case<'_> {
 
     /// A condition that does not hold, with the facts as they are.
     fn condition(&self, mask: FactSet, text: &str) -> String {
-        let purpose = self.pack.vocabulary().purposes().name(self.asking.purpose);
+        let purpose = self.pack.vocabulary().purposes().name(self.request.purpose);
         let consent = mask.facts().eq([Fact::Consent]);
         if consent {
             let has = match self.facts.word(Fact::Consent) {
@@ -381,15 +389,20 @@ fn ids(rules: &[&Rule]) -> Vec<String> {
     rules.iter().map(|rule| rule.id.to_string()).collect()
 }
 
-fn covered(names: Option<String>) -> String {
+fn or_nothing(names: Option<String>) -> String {
     names.unwrap_or_else(|| "nothing".to_owned())
 }
 
 /// Facts that nobody knows, and what they were taken for.
-fn unknown(subject: &Subject, record: &RecordFacts, asking: &Asking, regions: &Regions) -> Vec<String> {
+fn unknown_facts(
+    subject: &Subject,
+    record: &RecordFacts,
+    asking: &AdmissionRequest,
+    regions: &Regions,
+) -> Vec<String> {
     let mut notes = Vec::new();
-    let silent = record.region == Unsure::Absent && record.country == Unsure::Absent;
-    let unreadable = record.region == Unsure::Unreadable || record.country == Unsure::Unreadable;
+    let silent = record.region == Extracted::Absent && record.country == Extracted::Absent;
+    let unreadable = record.region == Extracted::Unreadable || record.country == Extracted::Unreadable;
     if (subject.region.is_none() && subject.country.is_none() && silent) || unreadable {
         notes.push(
             "the person's region is not known: it counts as the EEA for transfers, and equals no other"
@@ -402,19 +415,19 @@ fn unknown(subject: &Subject, record: &RecordFacts, asking: &Asking, regions: &R
                 .to_owned(),
         );
     }
-    if record.birth_date == Unsure::Unreadable {
+    if record.birth_date == Extracted::Unreadable {
         notes.push("the birth date cannot be read: the person counts as a minor".to_owned());
     }
-    if record.account_closed == Unsure::Unreadable {
+    if record.account_closed == Extracted::Unreadable {
         notes.push(
             "the closing date cannot be read: the account counts as closed for longer than the pack keeps its data"
                 .to_owned(),
         );
     }
-    if record.origin == Unsure::Unreadable {
+    if record.origin == Extracted::Unreadable {
         notes.push("the origin cannot be read: it counts as a referral".to_owned());
     }
-    if record.created == Unsure::Unreadable {
+    if record.created == Extracted::Unreadable {
         notes.push("the record's age cannot be read: it counts as older than it may be kept".to_owned());
     }
     notes

@@ -2,21 +2,21 @@
 
 use serde::Serialize;
 
-use super::super::admission::{Asking, Denial, check};
-use super::changes::{Change, Changes, only_for};
+use super::super::admission::{AdmissionRequest, Denial, check};
+use super::changes::{RequiredChange, RequiredChanges, only_for};
 use crate::policy::Pack;
 use crate::vocabulary::{KindId, Operation, PurposeId};
 
 /// Why a request is refused, and what would have to change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct RefusalExplained {
+pub struct DenialExplanation {
     pub why: String,
     #[serde(flatten)]
-    pub changes: Changes,
+    pub changes: RequiredChanges,
 }
 
-impl RefusalExplained {
-    pub(super) fn of(pack: &Pack, asking: &Asking, denial: Denial) -> RefusalExplained {
+impl DenialExplanation {
+    pub(super) fn of(pack: &Pack, asking: &AdmissionRequest, denial: Denial) -> DenialExplanation {
         let purpose = pack.vocabulary().purposes().name(asking.purpose);
         let (why, what, change) = match denial {
             Denial::PurposeNotPermitted => (
@@ -42,16 +42,16 @@ impl RefusalExplained {
             Denial::NoRulePermits => {
                 let (why, changes) =
                     no_rule_permits(pack, asking.recipient.kind, asking.purpose, asking.operation);
-                return RefusalExplained { why, changes };
+                return DenialExplanation { why, changes };
             }
         };
-        let own = Change::new(what, change);
-        let better = asking.without(denial);
+        let own = RequiredChange::new(what, change);
+        let better = asking.without_obstacle(denial);
         let further = better.and_then(|better| {
             let denial = check(pack, &better).err()?;
-            Some(RefusalExplained::of(pack, &better, denial).changes)
+            Some(DenialExplanation::of(pack, &better, denial).changes)
         });
-        RefusalExplained { why, changes: further.unwrap_or_default().after(&own) }
+        DenialExplanation { why, changes: further.unwrap_or_default().preceded_by(&own) }
     }
 }
 
@@ -61,7 +61,7 @@ pub fn no_rule_permits(
     kind: KindId,
     purpose: PurposeId,
     operation: Operation,
-) -> (String, Changes) {
+) -> (String, RequiredChanges) {
     let (words, rulebook) = (pack.vocabulary(), pack.rulebook());
     let is_possible = |purpose: PurposeId, operation| rulebook.is_possible(kind, purpose, operation);
     // Where the operation itself could be permitted, nothing that comes back could.
@@ -80,5 +80,5 @@ pub fn no_rule_permits(
         Operation::Disclose => only_for(pack, "releases anything to", is_admitted),
         other => only_for(pack, &format!("permits `{}` to", other.name()), is_admitted),
     };
-    (why, Changes::never(never))
+    (why, RequiredChanges::never(never))
 }

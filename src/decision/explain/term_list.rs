@@ -5,7 +5,7 @@ use crate::vocabulary::{TermId, Tree};
 /// A set of terms by its outermost names: `marketing` rather than all its children, and
 /// `service-provision` but `invoicing` where a child is left out. A group that is whole stands for its members.
 /// `None` for the empty set.
-pub(super) fn listed<'g, I: TermId + 'g>(
+pub(super) fn list_terms<'g, I: TermId + 'g>(
     tree: &Tree<I>,
     set: impl Fn(I) -> bool,
     groups: impl Iterator<Item = (&'g str, &'g [I])>,

@@ -3,30 +3,31 @@
 use std::collections::HashSet;
 use std::fmt::Write as _;
 
-use super::term_list::listed;
-use super::{Changes, Explained, Explanation, Nearest, OperationExplained};
+use super::term_list::list_terms;
+use super::{CategoryExplanation, Explanation, NearestRule, OperationExplanation, RequiredChanges};
 use crate::vocabulary::{CategoryId, Form, Vocabulary};
 
 /// What two categories have in common that stand in one block.
 #[derive(PartialEq, Eq)]
-struct Shared<'e> {
+struct BlockKey<'e> {
     form: Form,
     may_hold: Option<&'e str>,
     basis: Option<&'static str>,
     rules: &'e [String],
     clauses: &'e [String],
-    nearest: Vec<&'e Nearest>,
-    changes: &'e Changes,
+    nearest: Vec<&'e NearestRule>,
+    changes: &'e RequiredChanges,
 }
 
-impl<'e> Shared<'e> {
-    fn of(line: &'e Explained) -> Shared<'e> {
-        let Explained { category: _, may_hold, form, basis, clauses, rules, nearest, changes } = line;
+impl<'e> BlockKey<'e> {
+    fn of(line: &'e CategoryExplanation) -> BlockKey<'e> {
+        let CategoryExplanation { category: _, may_hold, form, basis, clauses, rules, nearest, changes } =
+            line;
         // What is never released for this purpose says for which it is.
-        let is_told = |near: &&Nearest| changes.never.is_none() || !near.is_elsewhere;
+        let is_told = |near: &&NearestRule| changes.never.is_none() || !near.is_elsewhere;
         let nearest = nearest.iter().filter(is_told).collect();
         let may_hold = may_hold.as_deref();
-        Shared { form: *form, may_hold, basis: *basis, rules, clauses, nearest, changes }
+        BlockKey { form: *form, may_hold, basis: *basis, rules, clauses, nearest, changes }
     }
 }
 
@@ -39,26 +40,27 @@ impl Explanation {
             let why = self.refusal.as_ref().map(|refusal| format!(": {}", refusal.why));
             let _ = writeln!(text, "refused before anything is read: {code}{}", why.unwrap_or_default());
         }
-        if let Some(changes) = self.refusal.as_ref().and_then(|refusal| refusal.changes.in_words()) {
+        if let Some(changes) = self.refusal.as_ref().and_then(|refusal| refusal.changes.to_text()) {
             let _ = writeln!(text, "{:13}   would have to change: {changes}", "");
         }
-        if let Some(OperationExplained { name, carried_out, changes }) = &self.operation {
+        if let Some(OperationExplanation { name, carried_out, changes }) = &self.operation {
             let done = if *carried_out { "is carried out" } else { "is not carried out" };
             let _ = match self.refused {
                 Some(_) => writeln!(text, "`{name}` {done}:"),
                 None => writeln!(text, "`{name}` {done}; what comes back is judged as `disclose`:"),
             };
-            if let Some(changes) = changes.in_words() {
+            if let Some(changes) = changes.to_text() {
                 let _ = writeln!(text, "{:13}   would have to change: {changes}", "");
             }
         }
-        let is_far = |line: &&Explained| {
+        let is_far = |line: &&CategoryExplanation| {
             !all && line.form == Form::Removed && line.nearest.is_empty() && line.may_hold.is_none()
         };
-        let (far, near): (Vec<&Explained>, Vec<&Explained>) = self.categories.iter().partition(is_far);
-        let mut blocks: Vec<(Shared<'_>, Vec<&str>)> = Vec::new();
+        let (far, near): (Vec<&CategoryExplanation>, Vec<&CategoryExplanation>) =
+            self.categories.iter().partition(is_far);
+        let mut blocks: Vec<(BlockKey<'_>, Vec<&str>)> = Vec::new();
         for line in near {
-            let shared = Shared::of(line);
+            let shared = BlockKey::of(line);
             match blocks.iter_mut().find(|(known, _)| *known == shared) {
                 Some((_, categories)) => categories.push(&line.category),
                 None => blocks.push((shared, vec![&line.category])),
@@ -80,8 +82,8 @@ impl Explanation {
     }
 }
 
-fn block(text: &mut String, shared: &Shared<'_>, categories: &str, refused: Option<&str>) {
-    let Shared { form, may_hold, basis, rules, clauses, nearest, changes } = shared;
+fn block(text: &mut String, shared: &BlockKey<'_>, categories: &str, refused: Option<&str>) {
+    let BlockKey { form, may_hold, basis, rules, clauses, nearest, changes } = shared;
     let head = format!("{:13} {categories}", form.name());
     let _ = match basis {
         Some(basis) => writeln!(text, "{head}: {basis}"),
@@ -104,7 +106,7 @@ fn block(text: &mut String, shared: &Shared<'_>, categories: &str, refused: Opti
         };
         let _ = writeln!(text, "{:13}   near: {} [{}]: {lacks}", "", near.rule, near.clauses.join(", "));
     }
-    if let Some(changes) = changes.in_words() {
+    if let Some(changes) = changes.to_text() {
         let _ = writeln!(text, "{:13}   would have to change: {changes}", "");
     }
 }
@@ -114,5 +116,5 @@ fn folded(words: &Vocabulary, categories: &[&str]) -> String {
     let named: HashSet<CategoryId> =
         categories.iter().filter_map(|name| words.categories().find(name)).collect();
     let tree = words.categories();
-    listed(tree, |id| named.contains(&id), std::iter::empty()).unwrap_or_default()
+    list_terms(tree, |id| named.contains(&id), std::iter::empty()).unwrap_or_default()
 }

@@ -27,7 +27,7 @@ fn facts(recipient_region: Option<&str>, exporter: &str, subject: &Subject, reco
         safeguard: Safeguard::None,
         suspended: false,
     };
-    let asking = Asking {
+    let asking = AdmissionRequest {
         recipient: Arc::new(recipient),
         purpose,
         operation: Operation::Disclose,
@@ -36,7 +36,7 @@ fn facts(recipient_region: Option<&str>, exporter: &str, subject: &Subject, reco
         legal_reference: LegalReference::None,
     };
     let controller = Controller::default();
-    let about = About {
+    let about = RecordContext {
         subject,
         controller: &controller,
         record,
@@ -44,7 +44,7 @@ fn facts(recipient_region: Option<&str>, exporter: &str, subject: &Subject, reco
         now: day("2026-06-15"),
     };
     let every: FactSet = Fact::all(words.relations().len()).collect();
-    Exchange::new(&pack, &asking).about(&pack, every, &about)
+    RequestFacts::new(&pack, &asking).record_facts(&pack, every, &about)
 }
 
 fn somebody_in(region: Option<&str>) -> Subject {
@@ -64,11 +64,11 @@ fn an_unknown_region_counts_as_the_eea_and_equals_no_other() {
     assert_eq!(both(facts(Some("US"), "US", &somebody_in(None), &nothing)), (true, false));
     assert_eq!(both(facts(Some("EEA"), "EEA", &somebody_in(None), &nothing)), (false, false));
     assert_eq!(both(facts(None, "EEA", &somebody_in(None), &nothing)), (true, false), "the recipient's");
-    let unreadable = record(|record| record.country = Unsure::Unreadable);
+    let unreadable = record(|record| record.country = Extracted::Unreadable);
     assert_eq!(both(facts(Some("US"), "US", &somebody_in(Some("US")), &unreadable)), (true, false));
     let beside = record(|record| {
-        record.region = Unsure::Known("US".into());
-        record.country = Unsure::Unreadable;
+        record.region = Extracted::Known("US".into());
+        record.country = Extracted::Unreadable;
     });
     assert_eq!(both(facts(Some("US"), "US", &somebody_in(Some("US")), &beside)), (true, false));
     assert_eq!(both(facts(Some("EMEA"), "US", &somebody_in(Some("EMEA")), &nothing)), (true, true));
@@ -112,7 +112,7 @@ fn what_was_created_tomorrow_is_past_retention() {
     let category = |name: &str| words.categories().find(name).unwrap();
     let periods = [(category("usage"), SignedDuration::from_hours(24 * 30))];
     let past = |name: &str, created: &str| {
-        let record = record(|record| record.created = Unsure::Known(day(created)));
+        let record = record(|record| record.created = Extracted::Known(day(created)));
         is_past_retention(&periods, words, &record, category(name), day("2026-06-15"))
     };
     for name in ["usage", "website-activity"] {
@@ -125,17 +125,17 @@ fn what_was_created_tomorrow_is_past_retention() {
 #[test]
 fn of_ledger_and_record_the_one_that_discloses_less_counts() {
     let both = |facts: Facts| (facts.get(Fact::LeavesEea) == 1, facts.get(Fact::SameRegion) == 1);
-    let in_germany = record(|record| record.country = Unsure::Known("DE".into()));
+    let in_germany = record(|record| record.country = Extracted::Known("DE".into()));
     assert_eq!(both(facts(Some("US"), "US", &somebody_in(Some("US")), &in_germany)), (true, false));
     assert_eq!(both(facts(Some("EEA"), "EEA", &somebody_in(Some("US")), &in_germany)), (false, false));
     assert_eq!(both(facts(Some("EEA"), "EEA", &somebody_in(Some("EEA")), &in_germany)), (false, true));
-    let born = |date: &str| record(|record| record.birth_date = Unsure::Known(date.parse().unwrap()));
+    let born = |date: &str| record(|record| record.birth_date = Extracted::Known(date.parse().unwrap()));
     let minor =
         |subject: &Subject, record: &RecordFacts| facts(None, "EEA", subject, record).get(Fact::Minor) == 1;
     let child = Subject { minor: true, ..Subject::default() };
     assert!(minor(&child, &born("1950-01-01")));
     assert!(minor(&Subject::default(), &born("2020-01-01")));
-    assert!(minor(&Subject::default(), &record(|record| record.birth_date = Unsure::Unreadable)));
+    assert!(minor(&Subject::default(), &record(|record| record.birth_date = Extracted::Unreadable)));
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn an_account_is_closed_for_over_90_days_on_the_91st() {
     let pack = one_partner();
     let closed = |since: Option<&str>, record: &RecordFacts| {
         let controller = Controller { closed_since: since.map(day), ..Controller::default() };
-        account(&pack, &controller, record, day("2026-06-15"))
+        account_state(&pack, &controller, record, day("2026-06-15"))
     };
     let nothing = RecordFacts::default();
     assert_eq!(closed(None, &nothing), AccountFact::Open);
@@ -169,16 +169,16 @@ fn an_account_is_closed_for_over_90_days_on_the_91st() {
     assert_eq!(closed(Some("2026-03-17"), &nothing), AccountFact::Closed, "90 days");
     assert_eq!(closed(Some("2026-03-16"), &nothing), AccountFact::PurgeDue);
     assert_eq!(closed(Some("2026-02-14"), &nothing), AccountFact::PurgeOverdue, "121 days");
-    let earlier = record(|record| record.account_closed = Unsure::Known(day("2026-01-01")));
+    let earlier = record(|record| record.account_closed = Extracted::Known(day("2026-01-01")));
     assert_eq!(closed(Some("2026-06-01"), &earlier), AccountFact::PurgeOverdue);
-    let unreadable = record(|record| record.account_closed = Unsure::Unreadable);
+    let unreadable = record(|record| record.account_closed = Extracted::Unreadable);
     assert_eq!(closed(None, &unreadable), AccountFact::PurgeOverdue);
 }
 
 #[test]
 fn a_pack_says_after_how_long_a_closed_account_is_purged() {
     let key = r#"account-closed-after = ["90d", "120d"]"#;
-    let (now, unreadable) = (day("2026-06-15"), record(|r| r.account_closed = Unsure::Unreadable));
+    let (now, unreadable) = (day("2026-06-15"), record(|r| r.account_closed = Extracted::Unreadable));
     for (said, days, fact, of_unreadable) in [
         ("", 200, AccountFact::Closed, AccountFact::Closed),
         (r#"account-closed-after = ["60d"]"#, 60, AccountFact::Closed, AccountFact::PurgeDue),
@@ -189,18 +189,19 @@ fn a_pack_says_after_how_long_a_closed_account_is_purged() {
         let pack = one_partner_saying(key, said);
         let closed_since = now.checked_sub(SignedDuration::from_hours(24 * days)).ok();
         let controller = Controller { closed_since, ..Controller::default() };
-        let of = |controller: &Controller, record: &RecordFacts| account(&pack, controller, record, now);
+        let of =
+            |controller: &Controller, record: &RecordFacts| account_state(&pack, controller, record, now);
         assert_eq!(of(&controller, &RecordFacts::default()), fact, "{said} {days}");
         assert_eq!(of(&Controller::default(), &unreadable), of_unreadable, "{said}");
-        assert!(!is_overdue(&pack, &Controller::default(), &unreadable, now), "{said}: no alarm");
-        let overdue = is_overdue(&pack, &controller, &RecordFacts::default(), now);
+        assert!(!is_purge_overdue(&pack, &Controller::default(), &unreadable, now), "{said}: no alarm");
+        let overdue = is_purge_overdue(&pack, &controller, &RecordFacts::default(), now);
         assert_eq!(overdue, fact == AccountFact::PurgeOverdue, "{said} {days}");
     }
 }
 
 #[test]
 fn a_pack_says_from_which_age_a_person_is_no_minor() {
-    let born = record(|record| record.birth_date = Unsure::Known("2010-06-01".parse().unwrap()));
+    let born = record(|record| record.birth_date = Extracted::Known("2010-06-01".parse().unwrap()));
     let minor = |said| {
         let pack = one_partner_saying("of-age = 18", said);
         is_minor(&pack, &Subject::default(), &born, day("2026-06-15"))
@@ -213,19 +214,20 @@ fn a_pack_says_from_which_age_a_person_is_no_minor() {
 fn of_several_origins_the_narrowest_counts() {
     let pack = one_partner();
     let category = |name: &str| pack.vocabulary().categories().find(name).unwrap();
-    let of = |named: &[(&str, Origin)], by_record: Unsure<Origin>, asked: &str| {
+    let of = |named: &[(&str, Origin)], by_record: Extracted<Origin>, asked: &str| {
         let of = named.iter().map(|(name, origin)| (category(name), *origin)).collect();
-        let subject = Subject { origins: Origins { all: Origin::Event, of }, ..Subject::default() };
+        let subject =
+            Subject { origins: Origins { default: Origin::Event, by_category: of }, ..Subject::default() };
         let record = record(|record| record.origin = by_record);
         origin(&pack, &subject, &record, category(asked))
     };
     use super::super::subject::Origins;
-    let absent = Unsure::Absent;
+    let absent = Extracted::Absent;
     assert_eq!(of(&[], absent, "email"), Origin::Event);
     assert_eq!(of(&[("email", Origin::Referral)], absent, "email"), Origin::Referral);
     assert_eq!(of(&[("email", Origin::Referral)], absent, "phone"), Origin::Event);
     assert_eq!(of(&[("contact", Origin::Referral)], absent, "phone"), Origin::Referral, "above it");
     assert_eq!(of(&[("email", Origin::Referral)], absent, "contact"), Origin::Referral, "below it");
-    assert_eq!(of(&[], Unsure::Known(Origin::FederatedSignIn), "email"), Origin::FederatedSignIn);
-    assert_eq!(of(&[], Unsure::Unreadable, "email"), Origin::Referral);
+    assert_eq!(of(&[], Extracted::Known(Origin::FederatedSignIn), "email"), Origin::FederatedSignIn);
+    assert_eq!(of(&[], Extracted::Unreadable, "email"), Origin::Referral);
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::admission::needs_case;
 use super::admitted::Decisions;
-use super::scenario::{Difference, Scenario};
+use super::scenario::{Scenario, UnmetExpectation};
 use crate::finding::Source;
 use crate::policy::cell_evaluator::Circumstances;
 use crate::policy::mutation::comparison::{self, Comparison, JudgedField};
@@ -20,22 +20,22 @@ use crate::policy::{AccountFact, ConsentFact, Fact, ObjectionFact, Pack, Rule, R
 use crate::vocabulary::{CategoryId, Form, KindId, Operation, PurposeId};
 
 /// Scenarios that are tried for one question before the next one is looked at.
-const MAX_TRIED: usize = 16;
+const MAX_SCENARIOS_TRIED: usize = 16;
 
 /// A pack with its scenarios, to try mutants on.
 #[derive(Debug)]
-pub struct Trials<'a> {
+pub struct MutationTest<'a> {
     pack: &'a Arc<Pack>,
     scenarios: &'a [Scenario],
     /// How each scenario comes out on the pack.
-    usual: Vec<Vec<Difference>>,
+    baseline: Vec<Vec<UnmetExpectation>>,
     decisions: Decisions,
     fields: Vec<JudgedField>,
 }
 
 /// What a mutation comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum MutantOutcome {
     /// The changed pack does not load.
     Refused,
     /// Some scenario comes out differently.
@@ -57,20 +57,20 @@ pub struct Survivor {
 
 /// Tries mutants one after the other, and remembers what it has worked out of the pack.
 #[derive(Debug)]
-pub struct Trier<'a> {
-    trials: &'a Trials<'a>,
+pub struct MutantRunner<'a> {
+    trials: &'a MutationTest<'a>,
     comparison: Comparison<'a>,
 }
 
-impl<'a> Trials<'a> {
-    pub fn new(pack: &'a Arc<Pack>, scenarios: &'a [Scenario]) -> Trials<'a> {
+impl<'a> MutationTest<'a> {
+    pub fn new(pack: &'a Arc<Pack>, scenarios: &'a [Scenario]) -> MutationTest<'a> {
         let decisions = Decisions::new(Arc::clone(pack));
         let usual = scenarios.iter().map(|scenario| scenario.run(&decisions)).collect();
-        Trials { pack, scenarios, usual, decisions, fields: fields(pack) }
+        MutationTest { pack, scenarios, baseline: usual, decisions, fields: fields(pack) }
     }
 
-    pub fn trier(&'a self) -> Trier<'a> {
-        Trier { trials: self, comparison: Comparison::new(self.pack, &self.fields) }
+    pub fn runner(&'a self) -> MutantRunner<'a> {
+        MutantRunner { trials: self, comparison: Comparison::new(self.pack, &self.fields) }
     }
 
     /// True if some scenario comes out differently on the mutant.
@@ -81,8 +81,9 @@ impl<'a> Trials<'a> {
         let concerned = |(scenario, _): &(&Scenario, _)| {
             rules.iter().any(|rule| scenario.concerns(rule, self.pack.vocabulary()))
         };
-        let differs = |(scenario, usual): (&Scenario, &Vec<Difference>)| scenario.run(mutated) != *usual;
-        let all = || self.scenarios.iter().zip(&self.usual).filter(concerned);
+        let differs =
+            |(scenario, usual): (&Scenario, &Vec<UnmetExpectation>)| scenario.run(mutated) != *usual;
+        let all = || self.scenarios.iter().zip(&self.baseline).filter(concerned);
         // A scenario of the rule's own clause notices first.
         all().filter(|(scenario, _)| cites(scenario)).any(differs)
             || all().filter(|(scenario, _)| !cites(scenario)).any(differs)
@@ -93,22 +94,22 @@ fn cites(rule: &Rule, scenario: &Scenario) -> bool {
     rule.clauses.iter().any(|clause| **clause == *scenario.clause)
 }
 
-impl<'a> Trier<'a> {
+impl<'a> MutantRunner<'a> {
     /// Loads the pack with a change, and says what it comes to.
-    pub fn run(&mut self, planned: PlannedMutation) -> (Mutant, Outcome) {
+    pub fn run(&mut self, planned: PlannedMutation) -> (Mutant, MutantOutcome) {
         let mutant = planned.load(self.trials.pack);
         let outcome = self.outcome(&mutant);
         (mutant, outcome)
     }
 
-    fn outcome(&mut self, mutant: &Mutant) -> Outcome {
-        let Some(pack) = mutant.pack() else { return Outcome::Refused };
+    fn outcome(&mut self, mutant: &Mutant) -> MutantOutcome {
+        let Some(pack) = mutant.pack() else { return MutantOutcome::Refused };
         let mutated = Decisions::new(Arc::clone(pack));
         if self.trials.is_noticed(mutant, &mutated) {
-            return Outcome::Killed;
+            return MutantOutcome::Killed;
         }
         let pack = Arc::clone(self.trials.pack);
-        let settled = |kind, purpose| settled(&pack, kind, purpose);
+        let settled = |kind, purpose| facts_settled_by_admission(&pack, kind, purpose);
         // A difference for which no scenario could be written is no reason to look no further.
         let mut unshown = None;
         let trials = self.trials;
@@ -116,26 +117,26 @@ impl<'a> Trier<'a> {
             let mut found: Vec<_> =
                 found.iter().filter(|difference| is_reachable(&pack, difference)).collect();
             found.sort_by_key(|difference| difference.circumstances.unusual().count());
-            for difference in found.iter().take(MAX_TRIED) {
-                if let Some(scenario) = trials.shown(mutant, &mutated, difference) {
-                    let difference = witness::words(&pack, difference);
+            for difference in found.iter().take(MAX_SCENARIOS_TRIED) {
+                if let Some(scenario) = trials.distinguishing_scenario(mutant, &mutated, difference) {
+                    let difference = witness::describe(&pack, difference);
                     return ControlFlow::Break(Survivor { difference, scenario: Some(scenario) });
                 }
             }
             if let Some(difference) = found.first() {
-                unshown.get_or_insert_with(|| witness::words(&pack, difference));
+                unshown.get_or_insert_with(|| witness::describe(&pack, difference));
             }
             ControlFlow::Continue(())
         };
         let shown = self.comparison.differences(mutant, &settled, &mut visit).break_value();
         let unshown = unshown.map(|difference| Survivor { difference, scenario: None });
-        shown.or(unshown).map_or(Outcome::WithoutEffect, Outcome::Survives)
+        shown.or(unshown).map_or(MutantOutcome::WithoutEffect, MutantOutcome::Survives)
     }
 }
 
-impl Trials<'_> {
+impl MutationTest<'_> {
     /// The text of a scenario that passes on the pack and fails on the mutant.
-    fn shown(
+    fn distinguishing_scenario(
         &self,
         mutant: &Mutant,
         mutated: &Decisions,
@@ -199,7 +200,7 @@ fn fields(pack: &Pack) -> Vec<JudgedField> {
 pub fn without_effect(pack: &Arc<Pack>) -> Vec<RuleIndex> {
     let fields = fields(pack);
     let mut comparison = Comparison::new(pack, &fields);
-    let settled = |kind, purpose| settled(pack, kind, purpose);
+    let settled = |kind, purpose| facts_settled_by_admission(pack, kind, purpose);
     let mut found = Vec::new();
     for planned in changes(pack).into_iter().filter(PlannedMutation::is_deletion) {
         let mutant = planned.load(pack);
@@ -215,7 +216,7 @@ pub fn without_effect(pack: &Arc<Pack>) -> Vec<RuleIndex> {
 }
 
 /// What is settled before any rule is asked: a kind that needs a registered case receives nothing without one.
-fn settled(pack: &Pack, kind: KindId, purpose: PurposeId) -> Circumstances {
+fn facts_settled_by_admission(pack: &Pack, kind: KindId, purpose: PurposeId) -> Circumstances {
     let known = Circumstances::default();
     match needs_case(pack.vocabulary(), kind, purpose) {
         true => known.with(Fact::LegalReference, 1),

@@ -47,9 +47,9 @@ fn read(pack: &Pack, scenarios: &str) -> Vec<Scenario> {
 }
 
 /// Each change in words with what it comes to.
-fn tried(pack: &Arc<Pack>, scenarios: &[Scenario]) -> Vec<(String, Outcome)> {
-    let trials = Trials::new(pack, scenarios);
-    let mut trier = trials.trier();
+fn tried(pack: &Arc<Pack>, scenarios: &[Scenario]) -> Vec<(String, MutantOutcome)> {
+    let trials = MutationTest::new(pack, scenarios);
+    let mut trier = trials.runner();
     let tried = changes(pack).into_iter().map(|planned| trier.run(planned));
     tried
         .map(|(mutant, outcome)| {
@@ -59,12 +59,12 @@ fn tried(pack: &Arc<Pack>, scenarios: &[Scenario]) -> Vec<(String, Outcome)> {
         .collect()
 }
 
-fn survivors(tried: &[(String, Outcome)]) -> Vec<(&str, &Survivor)> {
+fn survivors(tried: &[(String, MutantOutcome)]) -> Vec<(&str, &Survivor)> {
     tried
         .iter()
         .filter_map(|(change, outcome)| match outcome {
-            Outcome::Survives(survivor) => Some((change.as_str(), survivor)),
-            Outcome::Refused | Outcome::Killed | Outcome::WithoutEffect => None,
+            MutantOutcome::Survives(survivor) => Some((change.as_str(), survivor)),
+            MutantOutcome::Refused | MutantOutcome::Killed | MutantOutcome::WithoutEffect => None,
         })
         .collect()
 }
@@ -84,7 +84,8 @@ fn the_scenarios_that_survivors_are_printed_with_kill_them_all() {
     let scenarios = read(&pack, &scenarios.join("\n"));
     let second = tried(&pack, &scenarios);
     assert_eq!(survivors(&second), []);
-    let killed = |outcome: &Outcome| matches!(outcome, Outcome::Killed | Outcome::Survives(_));
+    let killed =
+        |outcome: &MutantOutcome| matches!(outcome, MutantOutcome::Killed | MutantOutcome::Survives(_));
     for ((change, before), (_, after)) in first.iter().zip(&second) {
         assert_eq!(killed(before), killed(after), "{change}: {before:?}, {after:?}");
     }
@@ -96,7 +97,7 @@ fn a_survivor_names_the_place_the_change_and_what_it_does() {
     let tried = tried(&pack, &[]);
     let of = |words: &str| {
         let (_, outcome) = tried.iter().find(|(change, _)| change == words).unwrap();
-        let Outcome::Survives(survivor) = outcome else { unreachable!("{words}: {outcome:?}") };
+        let MutantOutcome::Survives(survivor) = outcome else { unreachable!("{words}: {outcome:?}") };
         (survivor.difference.as_str(), survivor.scenario.as_deref().unwrap())
     };
     let (difference, scenario) = of("registrar: delete `when { context.relation[\"domain-registrant\"] }`");
@@ -137,17 +138,17 @@ when { context.consented_since_restriction } unless { context.restricted };
     let outcomes = tried(&pack, &[]);
     let of =
         |words: &str| outcomes.iter().find(|(change, _)| change.contains(words)).map(|(_, outcome)| outcome);
-    assert_eq!(of("delete `when { context.form"), Some(&Outcome::WithoutEffect));
-    assert_eq!(of("delete `when { context.operation"), Some(&Outcome::WithoutEffect));
+    assert_eq!(of("delete `when { context.form"), Some(&MutantOutcome::WithoutEffect));
+    assert_eq!(of("delete `when { context.operation"), Some(&MutantOutcome::WithoutEffect));
     // Both would then rest on contract and on consent.
-    assert_eq!(of("replace `action == Action::\"hosting\"`"), Some(&Outcome::Refused));
+    assert_eq!(of("replace `action == Action::\"hosting\"`"), Some(&MutantOutcome::Refused));
     // No exchange brings a consent after a restriction together with no restriction.
-    assert_eq!(of("unmet: delete the rule"), Some(&Outcome::WithoutEffect));
-    assert!(matches!(of("erased: delete the rule"), Some(Outcome::Survives(_))));
+    assert_eq!(of("unmet: delete the rule"), Some(&MutantOutcome::WithoutEffect));
+    assert!(matches!(of("erased: delete the rule"), Some(MutantOutcome::Survives(_))));
     // One that another change makes up for: the categories beside contact have no rule.
     assert_eq!(
         of("replace `resource in Category::\"contact\"` by `resource in Category::\"personal\"`")
-            .map(|outcome| { matches!(outcome, Outcome::Survives(_)) }),
+            .map(|outcome| { matches!(outcome, MutantOutcome::Survives(_)) }),
         Some(true)
     );
 }
@@ -164,8 +165,8 @@ fn a_kill_needs_a_scenario_of_the_place() {
     let tried = tried(&pack, &scenarios);
     let of =
         |words: &str| tried.iter().find(|(change, _)| change.contains(words)).map(|(_, outcome)| outcome);
-    assert_eq!(of("registrar: delete the rule"), Some(&Outcome::Killed));
-    assert_eq!(of("delete `Category::\"name\"` from a list"), Some(&Outcome::Killed));
-    assert!(matches!(of("delete `when { context.relation"), Some(Outcome::Survives(_))));
-    assert!(matches!(of("news: delete the rule"), Some(Outcome::Survives(_))));
+    assert_eq!(of("registrar: delete the rule"), Some(&MutantOutcome::Killed));
+    assert_eq!(of("delete `Category::\"name\"` from a list"), Some(&MutantOutcome::Killed));
+    assert!(matches!(of("delete `when { context.relation"), Some(MutantOutcome::Survives(_))));
+    assert!(matches!(of("news: delete the rule"), Some(MutantOutcome::Survives(_))));
 }

@@ -15,14 +15,14 @@ const ABROAD: &str = "US";
 const KEPT_DAYS: u32 = 30;
 
 /// The difference in words: `hosting-provider for hosting: name: removed, and clear with the change (erased)`.
-pub(super) fn words(pack: &Pack, difference: &MutantDifference<'_>) -> String {
+pub(super) fn describe(pack: &Pack, difference: &MutantDifference<'_>) -> String {
     let outcome = |form: Form| match difference.operation {
         Operation::Disclose => form.name(),
         _ if is_carried_out(form) => "carried out",
         _ => "refused",
     };
     let (old, new) = (outcome(difference.old), outcome(difference.new));
-    let unusual = unusual(pack, difference);
+    let unusual = unusual_facts(pack, difference);
     format!("{}: {old}, and {new} with the change{unusual}", asked(pack, difference))
 }
 
@@ -63,7 +63,7 @@ pub(super) fn scenario(
 ) -> Option<String> {
     let words = pack.vocabulary();
     let purpose = words.purposes().name(difference.purpose);
-    let keys = Keys::of(pack, difference)?;
+    let keys = ScenarioKeys::of(pack, difference)?;
     let mut text = keys.retention.map(|kept| format!("[retention]\n{kept}\n\n")).unwrap_or_default();
     let _ = writeln!(text, "[[scenario]]\nname = {:?}\nclause = {clause:?}", name(pack, difference));
     let _ = writeln!(text, "purpose = {purpose:?}\nrecipient = {}", table(&keys.recipient));
@@ -88,11 +88,11 @@ fn name(pack: &Pack, difference: &MutantDifference<'_>) -> String {
         _ if is_carried_out(difference.old) => "carried out",
         _ => "refused",
     };
-    format!("{}: {outcome}{}", asked(pack, difference), unusual(pack, difference))
+    format!("{}: {outcome}{}", asked(pack, difference), unusual_facts(pack, difference))
 }
 
 /// What of the facts is not as of a person nothing is known about: ` (erased, consent = given)`.
-fn unusual(pack: &Pack, difference: &MutantDifference<'_>) -> String {
+fn unusual_facts(pack: &Pack, difference: &MutantDifference<'_>) -> String {
     let unusual = difference.circumstances.unusual().words(pack.vocabulary()).replace(" = true", "");
     if unusual.is_empty() { String::new() } else { format!(" ({unusual})") }
 }
@@ -103,7 +103,7 @@ fn table(entries: &[String]) -> String {
 
 /// The keys of a scenario, each with its value.
 #[derive(Default)]
-struct Keys {
+struct ScenarioKeys {
     recipient: Vec<String>,
     subject: Vec<String>,
     request: Vec<String>,
@@ -111,8 +111,8 @@ struct Keys {
     retention: Option<String>,
 }
 
-impl Keys {
-    fn of(pack: &Pack, difference: &MutantDifference<'_>) -> Option<Keys> {
+impl ScenarioKeys {
+    fn of(pack: &Pack, difference: &MutantDifference<'_>) -> Option<ScenarioKeys> {
         let words = pack.vocabulary();
         let kind = words.kinds().name(difference.kind);
         let purpose = words.purposes().name(difference.purpose);
@@ -120,7 +120,8 @@ impl Keys {
         let fixed = difference.circumstances.fixed;
         let first = difference.field.categories.first().map(|&(category, _)| category)?;
         let category = words.categories().name(first);
-        let mut keys = Keys { recipient: vec![format!("kind = {kind:?}")], ..Keys::default() };
+        let mut keys =
+            ScenarioKeys { recipient: vec![format!("kind = {kind:?}")], ..ScenarioKeys::default() };
         let mut is_named = false;
         for fact in fixed.facts().filter(|&fact| facts.get(fact) != 0) {
             let flag = format!("{} = true", fact.name().replace('_', "-"));

@@ -11,7 +11,9 @@ use http::Method;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::decision::{Asking, Classes, Decisions, Foresight, LegalReference, RecipientFacts};
+use crate::decision::{
+    AdmissionRequest, Classes, Decisions, LegalReference, OperationForecast, RecipientFacts,
+};
 use crate::disclosure::{self, DisclosedCategory};
 use crate::exchange::route::{MappedField, Recipient, Route, Scrubbing, WithheldReport};
 use crate::exchange::{Refusal, SharedState, Snapshot};
@@ -107,13 +109,13 @@ fn purposes(
     for route in snapshot.routes.iter() {
         let Some(decisions) = decisions(route) else { continue };
         let tree = decisions.pack().vocabulary().purposes();
-        let mut foresight = Foresight::new(decisions.pack());
+        let mut foresight = OperationForecast::new(decisions.pack());
         let (mut purposes, mut methods) = (Vec::new(), Vec::new());
         for purpose in tree.in_order().into_iter().filter(|purpose| usable(*purpose)) {
             if !route.serves_purpose(decisions.pack().vocabulary(), purpose) {
                 continue;
             }
-            let asking = |operation| Asking {
+            let asking = |operation| AdmissionRequest {
                 recipient: Arc::clone(facts),
                 purpose,
                 operation,
@@ -128,7 +130,7 @@ fn purposes(
             let working: Vec<&Method> = route.methods.iter().filter(&mut works).collect();
             let Some(first) = working.first() else { continue };
             let asked = asking(route.operation(first));
-            let Ok(best) = decisions.foresee(&asked) else { continue };
+            let Ok(best) = decisions.best_forms(&asked) else { continue };
             let fields = fields_of(route, decisions.pack().vocabulary(), best);
             let names: Vec<&str> = working.iter().map(|method| method.as_str()).collect();
             let mut told = json!({ "purpose": tree.name(purpose), "methods": names });
@@ -163,7 +165,7 @@ fn purposes(
 }
 
 /// True if what is asked for, with the operation of its method, is not refused whoever it is about.
-fn can_be_done(foresight: &mut Foresight<'_>, asking: &Asking, route: &Route) -> bool {
+fn can_be_done(foresight: &mut OperationForecast<'_>, asking: &AdmissionRequest, route: &Route) -> bool {
     let scrubbing = route.scrubbing.as_ref();
     let classes = scrubbing.map_or(Classes::unread(), |scrubbing| &scrubbing.classes);
     foresight.carries_out(asking, classes, route.path_names()) == Ok(true)

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use smallvec::SmallVec;
 
 use super::Exchange;
-use crate::decision::{Admitted, Asking, Classes, Decisions, Denial, UnknownSubject};
+use crate::decision::{AdmissionRequest, Admitted, Classes, Decisions, Denial, UnknownSubject};
 use crate::disclosure::Verdict;
 use crate::exchange::caller::{Caller, PeerCertificate};
 use crate::exchange::grant::CitedCase;
@@ -109,7 +109,7 @@ impl Exchange {
         let recipient = self.recipient.clone().ok_or(Refusal::CredentialMissing)?;
         let served = route.serves_purpose(decisions.pack().vocabulary(), purpose);
         self.weigh("route", served.then_some(()).ok_or(Refusal::PurposeNotPermitted))?;
-        let asking = Asking {
+        let asking = AdmissionRequest {
             recipient: judgement::recipient_facts(&self.gatehouse.ledger, &recipient, self.now),
             purpose,
             operation: route.operation(&self.method),

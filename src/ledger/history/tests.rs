@@ -182,12 +182,12 @@ fn the_latest_fact_counts_and_contradictions_count_as_less() {
         fact(early, r#"{"region":"EEA","minor":true,"transfer-consent":false,"origin":"social"}"#),
     ]);
     assert_eq!((torn.region.as_deref(), torn.minor, torn.transfer_consent), (None, true, false));
-    assert_eq!(torn.origins.all, Origin::Referral);
+    assert_eq!(torn.origins.default, Origin::Referral);
     let of = folded(&[fact(early, r#"{"origin":{"email":"social"}}"#), fact(late, r#"{"origin":"event"}"#)]);
-    assert_eq!(of.origins, Origins { all: Origin::Event, of: vec![] });
+    assert_eq!(of.origins, Origins { default: Origin::Event, by_category: vec![] });
     let exact =
         folded(&[fact(early, r#"{"origin":"event"}"#), fact(late, r#"{"origin":{"email":"social"}}"#)]);
-    assert_eq!(exact.origins.of, [(Fixture.category("email").unwrap(), Origin::Social)]);
+    assert_eq!(exact.origins.by_category, [(Fixture.category("email").unwrap(), Origin::Social)]);
 }
 
 #[test]

@@ -183,7 +183,7 @@ fn subjects_and_records_are_found_inside() {
     let subjects: Vec<_> = rules.seen.iter().map(|seen| seen.subjects.clone()).collect();
     let id = |id: &str| Some(vec![id.to_owned()]);
     assert_eq!(subjects, [id("1"), id("1"), id("2"), None]);
-    assert_eq!(rules.facts[0].country, crate::decision::Unsure::Known("DE".into()));
+    assert_eq!(rules.facts[0].country, crate::decision::Extracted::Known("DE".into()));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Records: who is asked about what, and what of a record leaves.
 
 use super::*;
-use crate::decision::{RecordFacts, Unsure};
+use crate::decision::{Extracted, RecordFacts};
 use crate::vocabulary::{IdRule, Namespaces, Normalization};
 
 fn clear(_: Option<&Seen>, _: CategoryId) -> Form {
@@ -132,7 +132,7 @@ fn several_spellings_of_a_person_are_one_subject_and_of_an_account_one_controlle
     let (out, rules) = scrub(&mapping(vec![set]), body, clear);
     assert_eq!(ids(&rules), [Some(vec!["x".to_owned(), "x".to_owned()]), None]);
     assert_eq!(rules.seen[0].controller.as_deref(), Some("acme"));
-    assert_eq!(rules.facts[1].account_closed, Unsure::Unreadable, "an account that cannot be told");
+    assert_eq!(rules.facts[1].account_closed, Extracted::Unreadable, "an account that cannot be told");
     assert!(out.starts_with(r#"[{"n":1}"#), "{out}");
 }
 
@@ -358,7 +358,7 @@ fn facts_are_read_where_paths_are_too_many_to_be_told_apart() {
     set.controller = Some(SubjectSource { path: "@.of".into(), ids: IdReader::default(), optional: false });
     let body = r#"{"id":1,"born":"2024-01-01","of":7,"email":"a@x"}"#;
     let (out, rules) = scrub(&mapping(vec![set]), body, clear);
-    assert_eq!(rules.facts[0].birth_date, Unsure::Known(jiff::civil::date(2024, 1, 1)));
+    assert_eq!(rules.facts[0].birth_date, Extracted::Known(jiff::civil::date(2024, 1, 1)));
     assert_eq!(rules.seen[0].controller.as_deref(), Some("7"));
     assert_eq!(out, r#"{"email":"a@x"}"#);
 }
@@ -399,7 +399,7 @@ fn an_account_that_is_not_one_id_cannot_be_told() {
         mapping.duplicate_keys = DuplicateKeys::TreatAlike;
         let (_, rules) = scrub(&mapping, &format!(r#"[{{"id":1,"of":{of}}}]"#), clear);
         assert_eq!(rules.seen[0].controller.as_deref(), controller, "{of}");
-        assert_eq!(rules.facts[0].account_closed == Unsure::Absent, told, "{of}");
+        assert_eq!(rules.facts[0].account_closed == Extracted::Absent, told, "{of}");
     }
 }
 
@@ -413,11 +413,11 @@ fn facts_and_controller_are_read() {
     let (_, rules) = scrub(&mapping(vec![set]), body, clear);
     assert_eq!(rules.seen[0].controller.as_deref(), Some("7"));
     assert_eq!(rules.seen[1].controller, None);
-    assert_eq!(rules.facts[0].country, Unsure::Known("DE".into()));
-    assert_eq!(rules.facts[0].birth_date, Unsure::Known(jiff::civil::date(2001, 2, 3)));
+    assert_eq!(rules.facts[0].country, Extracted::Known("DE".into()));
+    assert_eq!(rules.facts[0].birth_date, Extracted::Known(jiff::civil::date(2001, 2, 3)));
     assert!(rules.facts[1] == RecordFacts::default());
-    assert_eq!(rules.facts[2].country, Unsure::Unreadable);
-    assert_eq!(rules.facts[2].birth_date, Unsure::Unreadable);
+    assert_eq!(rules.facts[2].country, Extracted::Unreadable);
+    assert_eq!(rules.facts[2].birth_date, Extracted::Unreadable);
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use smallvec::SmallVec;
 
 use super::Unit;
-use crate::decision::{RecordFacts, Unsure};
+use crate::decision::{Extracted, RecordFacts};
 use crate::scrub::arbiter::FormPolicy;
 use crate::scrub::automaton::RecordStart;
 use crate::scrub::evaluate::{Evaluation, unquoted};
@@ -85,7 +85,7 @@ impl Unit<'_> {
             (Named::Nobody, _) => None,
             // An account that cannot be told may be a closed one.
             (Named::Somebody | Named::Unclear, _) => {
-                facts.account_closed = Unsure::Unreadable;
+                facts.account_closed = Extracted::Unreadable;
                 None
             }
         };
