@@ -23,8 +23,8 @@ use crate::exchange::route::{
 use crate::exchange::upstream_fault::Warnings;
 use crate::finding::Finding;
 use crate::scrub::{
-    DuplicateKeys, Framing, Limits, Mapping, PathFault, Plan, RecordMapping, Redaction, RemovedAs,
-    SubjectSource, Unclassified, is_by_position,
+    DuplicateKeys, Framing, Limits, Mapping, MappingFault, Plan, RecordMapping, Redaction, RemovedAs,
+    SubjectSource, Unclassified, selects_by_position,
 };
 use crate::vocabulary::{Operation, PurposeId};
 
@@ -376,7 +376,9 @@ impl<'r, 'd> RouteReader<'r, 'd> {
             let tables = mapping.records.iter().filter(|set| set.columns.is_some());
             tables.flat_map(paths).any(|known| known == path)
         };
-        for place in places.iter().filter(|place| is_by_position(&place.path) && !is_in_table(&place.path)) {
+        for place in
+            places.iter().filter(|place| selects_by_position(&place.path) && !is_in_table(&place.path))
+        {
             let finding = Finding::warning(
                 "row-by-position",
                 format!("`{}` tells the elements of a row by their position", place.path),
@@ -462,7 +464,7 @@ impl<'r, 'd> RouteReader<'r, 'd> {
             Err(errors) => errors,
         };
         // A field without a category was found where its categories were read.
-        for error in errors.iter().filter(|error| error.fault != PathFault::NoCategory) {
+        for error in errors.iter().filter(|error| error.fault != MappingFault::NoCategory) {
             for place in places.iter().filter(|place| place.path == error.path) {
                 let finding =
                     Finding::error("bad-path", format!("`{}` cannot be used: {}", error.path, error.fault));

@@ -13,7 +13,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::lex;
 use super::plan::{QueryRole, RecordSet};
-use super::query::{Query, Segment, Selector};
+use super::query::{Query, QuerySegment, Selector};
 
 /// A state of the automaton.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -331,7 +331,7 @@ impl AutomatonBuilder<'_> {
     }
 
     /// The segment a thread stands before, and whether names and positions decide it.
-    fn segment(&self, at: QueryPosition) -> Option<(&Segment, bool)> {
+    fn segment(&self, at: QueryPosition) -> Option<(&QuerySegment, bool)> {
         let query = self.query(at)?;
         let segment = query.segments.get(usize::from(at.segment))?;
         Some((segment, segment.is_forward() && !query.reads_root()))

@@ -15,7 +15,7 @@ use regex::Regex;
 
 use super::lex;
 use super::number::Decimal;
-use super::query::{Filter, Operand, Path, Pattern, Relation, Segment, Selector};
+use super::query::{ComparisonOperator, Filter, Operand, Path, QuerySegment, RegexpPattern, Selector};
 use super::regexp;
 use super::table::{Held, Node};
 use super::unreadable::BodyFault;
@@ -104,11 +104,11 @@ impl<'a> Evaluation<'a> {
     }
 
     /// The distinct nodes that the segments select from `from`, in document order.
-    pub(super) fn select(&self, segments: &[Segment], from: u32, root: u32) -> EvalResult<Vec<u32>> {
+    pub(super) fn select(&self, segments: &[QuerySegment], from: u32, root: u32) -> EvalResult<Vec<u32>> {
         self.walk(segments, from, root, true)
     }
 
-    fn walk(&self, segments: &[Segment], from: u32, root: u32, distinct: bool) -> EvalResult<Vec<u32>> {
+    fn walk(&self, segments: &[QuerySegment], from: u32, root: u32, distinct: bool) -> EvalResult<Vec<u32>> {
         let mut nodes = vec![from];
         for segment in segments {
             let mut reached = Vec::new();
@@ -124,7 +124,13 @@ impl<'a> Evaluation<'a> {
         Ok(nodes)
     }
 
-    fn apply_segment(&self, segment: &Segment, from: u32, root: u32, into: &mut Vec<u32>) -> EvalResult<()> {
+    fn apply_segment(
+        &self,
+        segment: &QuerySegment,
+        from: u32,
+        root: u32,
+        into: &mut Vec<u32>,
+    ) -> EvalResult<()> {
         // The nodes of a subtree stand one after the other.
         let last = if segment.descendant { self.node(from)?.next } else { from + 1 };
         let of_all = |selector: &Selector| matches!(selector, Selector::Wildcard | Selector::Filter(_));
@@ -196,7 +202,7 @@ impl<'a> Evaluation<'a> {
 
     /// Whether a segment selects the held value itself, as a child standing at `place` of a
     /// container that is not held. Only for segments that do not count from the end.
-    pub(super) fn selects_root(&self, segment: &Segment, place: MemberKey<'_>) -> EvalResult<bool> {
+    pub(super) fn selects_root(&self, segment: &QuerySegment, place: MemberKey<'_>) -> EvalResult<bool> {
         for selector in &segment.selectors {
             let selected = match (selector, place) {
                 (Selector::Wildcard, _) => true,
@@ -279,7 +285,7 @@ impl<'a> Evaluation<'a> {
         }
         // Of a path for one node each occurrence of its last name is what one reader sees. Before that, or
         // where others are beside it, what a reader sees is not told from the nodes.
-        let exact = path.segments.iter().all(Segment::is_singular);
+        let exact = path.segments.iter().all(QuerySegment::is_singular);
         let before =
             path.segments.split_last().filter(|_| exact).map(|(_, before)| before).unwrap_or_default();
         if !before.is_empty() && self.walk(before, from, scope.root, true)?.len() > 1 {
@@ -296,7 +302,7 @@ impl<'a> Evaluation<'a> {
 
     /// What is worked out of several nodes together is nothing that one reader sees.
     fn mark_combined(&self, nodes: usize, path: &Path) {
-        if nodes > 1 && path.segments.iter().all(Segment::is_singular) {
+        if nodes > 1 && path.segments.iter().all(QuerySegment::is_singular) {
             self.uncertain.set(true);
         }
     }
@@ -383,15 +389,15 @@ impl<'a> Evaluation<'a> {
         &self,
         whole: bool,
         text: &Operand,
-        pattern: &Pattern,
+        pattern: &RegexpPattern,
         scope: FilterScope,
         wanted: bool,
     ) -> EvalResult<bool> {
         let texts = self.values(text, scope)?;
         let compiled;
         let patterns: Vec<Option<&Regex>> = match pattern {
-            Pattern::Fixed(fixed) => vec![fixed.as_ref()],
-            Pattern::Computed(operand) => {
+            RegexpPattern::Fixed(fixed) => vec![fixed.as_ref()],
+            RegexpPattern::Computed(operand) => {
                 let patterns = self.values(operand, scope)?;
                 self.charge(PATTERN_COST * patterns.len() as u64)?;
                 let compile = |value: &Value<'_>| match value.string() {
@@ -413,7 +419,7 @@ impl<'a> Evaluation<'a> {
 
     fn compare(
         &self,
-        relation: Relation,
+        relation: ComparisonOperator,
         left: &[Value<'_>],
         right: &[Value<'_>],
         wanted: bool,
@@ -421,23 +427,25 @@ impl<'a> Evaluation<'a> {
         if left.is_empty() || right.is_empty() {
             let both = left.is_empty() && right.is_empty();
             let holds = match relation {
-                Relation::Equal | Relation::LessOrEqual | Relation::GreaterOrEqual => both,
-                Relation::NotEqual => !both,
-                Relation::Less | Relation::Greater => false,
+                ComparisonOperator::Equal
+                | ComparisonOperator::LessOrEqual
+                | ComparisonOperator::GreaterOrEqual => both,
+                ComparisonOperator::NotEqual => !both,
+                ComparisonOperator::Less | ComparisonOperator::Greater => false,
             };
             return Ok(holds == wanted);
         }
         for one in left {
             for other in right {
                 let holds = match relation {
-                    Relation::Equal => self.equal(one, other)?,
-                    Relation::NotEqual => !self.equal(one, other)?,
-                    Relation::Less => one.order(other) == Some(Ordering::Less),
-                    Relation::Greater => one.order(other) == Some(Ordering::Greater),
-                    Relation::LessOrEqual => {
+                    ComparisonOperator::Equal => self.equal(one, other)?,
+                    ComparisonOperator::NotEqual => !self.equal(one, other)?,
+                    ComparisonOperator::Less => one.order(other) == Some(Ordering::Less),
+                    ComparisonOperator::Greater => one.order(other) == Some(Ordering::Greater),
+                    ComparisonOperator::LessOrEqual => {
                         one.order(other) == Some(Ordering::Less) || self.equal(one, other)?
                     }
-                    Relation::GreaterOrEqual => {
+                    ComparisonOperator::GreaterOrEqual => {
                         one.order(other) == Some(Ordering::Greater) || self.equal(one, other)?
                     }
                 };

@@ -4,8 +4,8 @@
 //! rest is what it is done to.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use super::conceal::Sought;
-use super::forms::{Kind, Shape};
+use super::forms::{ValueContext, ValueKind};
+use super::redact_text::SearchTerms;
 use super::unreadable::BYTE_ORDER_MARK;
 use super::{BodyFault, Forms, Framing, Limits, Pseudonyms, Remover, Unreadable, query as queries};
 use crate::vocabulary::Form;
@@ -109,28 +109,28 @@ pub fn texts(input: &[u8]) {
 
 /// A JSON value in a form.
 pub fn forms(input: &[u8]) {
-    const SHAPES: [Shape; 9] = [
-        Shape::Email,
-        Shape::Phone,
-        Shape::Card,
-        Shape::Name,
-        Shape::Date,
-        Shape::Ip,
-        Shape::Location,
-        Shape::Address,
-        Shape::Other,
+    const KINDS: [ValueKind; 9] = [
+        ValueKind::Email,
+        ValueKind::Phone,
+        ValueKind::Card,
+        ValueKind::Name,
+        ValueKind::Date,
+        ValueKind::Ip,
+        ValueKind::Location,
+        ValueKind::Address,
+        ValueKind::Other,
     ];
     const FORMS: [Form; 4] = [Form::Clear, Form::Masked, Form::Generalised, Form::Pseudonymised];
-    let Some((&[form, shape], body)) = input.split_first_chunk::<2>() else { return };
+    let Some((&[form, kind], body)) = input.split_first_chunk::<2>() else { return };
     let value = body.trim_ascii();
-    let (form, shape) = (FORMS[usize::from(form) % 4], SHAPES[usize::from(shape) % 9]);
+    let (form, kind) = (FORMS[usize::from(form) % 4], KINDS[usize::from(kind) % 9]);
     if run(&[], Framing::Document, value, value.len()).1.is_err() {
         return;
     }
     let made: Forms = Pseudonyms::new([7; 32]).for_recipient("somebody");
     let write = || {
         let mut out = Vec::new();
-        made.write(form, Kind { shape, category: "c", name: None }, value, &mut out);
+        made.write(form, ValueContext { kind, category: "c", name: None }, value, &mut out);
         out
     };
     let out = write();
@@ -146,14 +146,14 @@ pub fn forms(input: &[u8]) {
 }
 
 /// A value that is withheld, and a text that it and addresses are taken out of.
-pub fn conceal(input: &[u8]) {
+pub fn redact_text(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let (withheld, text) = text.split_once('\n').unwrap_or(("", text));
     let value = serde_json::Value::from(text).to_string();
-    let mut sought = Sought::default();
+    let mut sought = SearchTerms::default();
     sought.add(serde_json::Value::from(withheld).to_string().as_bytes());
-    let Ok(mut search) = sought.search() else { return };
-    let Ok(concealed) = search.concealed(value.as_bytes(), true) else { return };
+    let Ok(mut search) = sought.redactor() else { return };
+    let Ok(concealed) = search.redact(value.as_bytes(), true) else { return };
     let left: String = concealed
         .map_or(text.to_owned(), |concealed| serde_json::from_str(&concealed).expect("a string comes out"));
     let beside = |byte: &u8| byte.is_ascii_alphanumeric();

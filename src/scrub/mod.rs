@@ -14,7 +14,6 @@
 mod actions;
 mod arbiter;
 mod automaton;
-mod conceal;
 mod embedded;
 mod evaluate;
 mod events;
@@ -32,6 +31,7 @@ mod number;
 mod plan;
 mod query;
 mod rdap;
+mod redact_text;
 mod regexp;
 mod rows;
 mod scrubber;
@@ -51,6 +51,6 @@ pub use mapping::{
 };
 pub use named::{PathIdentities, PathIds};
 pub use plan::{Class, MappingError, Plan, UNCLASSIFIED};
-pub use query::{PathFault, is_by_position, tests_existence};
+pub use query::{MappingFault, selects_by_position, tests_existence};
 pub use scrubber::{Remover, Scrubber};
 pub use unreadable::{BodyFault, Framing, Limits, Unreadable};

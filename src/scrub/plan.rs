@@ -11,12 +11,12 @@ use std::sync::Arc;
 
 use super::automaton::{Automaton, AutomatonBuilder, State, StateId};
 use super::evaluate::OnDuplicateName;
-use super::forms::{Kind, Shape};
+use super::forms::{ValueContext, ValueKind};
 use super::habits::SharedShapes;
 use super::mapping::{
     DuplicateKeys, FactKey, FieldMapping, Mapping, Redaction, RemovedAs, SubjectSource, Unclassified,
 };
-use super::query::{self, Anchor, PathFault, Query, Segment};
+use super::query::{self, Anchor, MappingFault, Query, QuerySegment};
 use super::rows;
 use crate::decision::ClassId;
 use crate::vocabulary::{CategoryId, IdReader, Regions, Vocabulary};
@@ -44,7 +44,7 @@ pub(super) const UNKNOWN_CLASS: ClassId = ClassId(u16::MAX);
 pub struct MappingError {
     /// The path as it is written.
     pub path: String,
-    pub fault: PathFault,
+    pub fault: MappingFault,
 }
 
 impl fmt::Display for MappingError {
@@ -181,8 +181,8 @@ pub struct Plan {
     /// What its bodies are like.
     pub(super) shapes: SharedShapes,
     classes: Vec<Class>,
-    /// For each class the category that its values' forms go by, and the shape of that.
-    kinds: Vec<(Shape, Arc<str>)>,
+    /// For each class the category that its values' forms go by, and the kind of that.
+    kinds: Vec<(ValueKind, Arc<str>)>,
     class_ids: HashMap<Vec<CategoryId>, ClassId>,
     /// The class of what has none of its own: all categories there are.
     fallback_class: ClassId,
@@ -238,7 +238,7 @@ impl Plan {
                         Anchor::Document,
                     );
                 }
-                Ok((Anchor::Record, _)) => draft.fail(text, PathFault::NotFromDocument),
+                Ok((Anchor::Record, _)) => draft.fail(text, MappingFault::NotFromDocument),
                 Err(fault) => draft.fail(text, fault),
             }
         }
@@ -282,10 +282,10 @@ impl Plan {
     }
 
     /// What the forms of a class's values go by.
-    pub(super) fn kind<'a>(&'a self, class: ClassId, name: Option<&'a [u8]>) -> Kind<'a> {
+    pub(super) fn value_context<'a>(&'a self, class: ClassId, name: Option<&'a [u8]>) -> ValueContext<'a> {
         match self.kinds.get(usize::from(class.0)) {
-            Some((shape, category)) => Kind { shape: *shape, category, name },
-            None => Kind { shape: Shape::Other, category: "", name },
+            Some((kind, category)) => ValueContext { kind: *kind, category, name },
+            None => ValueContext { kind: ValueKind::Other, category: "", name },
         }
     }
 
@@ -307,22 +307,22 @@ impl Plan {
     }
 }
 
-/// The first of a class's categories that has a shape of its own (or descends from one that has);
+/// The first of a class's categories that has a kind of its own (or descends from one that has);
 /// the first of all if none has. So `email` beside `service-data` is an e-mail address, and has the
-/// pseudonym that it has elsewhere. What has two shapes is changed as what has none: hidden whole.
-fn kind(class: &Class, vocabulary: &Vocabulary) -> (Shape, Arc<str>) {
+/// pseudonym that it has elsewhere. What has two kinds is changed as what has none: hidden whole.
+fn kind(class: &Class, vocabulary: &Vocabulary) -> (ValueKind, Arc<str>) {
     let tree = vocabulary.categories();
-    let shape = |category: CategoryId| {
-        let shapes = tree.lineage(category).map(|id| Shape::of(tree.name(id)));
-        shapes.into_iter().find(|shape| *shape != Shape::Other)
+    let kind = |category: CategoryId| {
+        let kinds = tree.lineage(category).map(|id| ValueKind::of(tree.name(id)));
+        kinds.into_iter().find(|kind| *kind != ValueKind::Other)
     };
-    let mut shaped =
-        class.categories.iter().filter_map(|&category| Some((shape(category)?, tree.shared_name(category))));
+    let mut specific =
+        class.categories.iter().filter_map(|&category| Some((kind(category)?, tree.shared_name(category))));
     let first =
         || class.categories.first().map_or_else(|| Arc::from(""), |&category| tree.shared_name(category));
-    let Some((shape, category)) = shaped.next() else { return (Shape::Other, first()) };
-    let is_one = shaped.all(|(other, _)| other == shape);
-    (if is_one { shape } else { Shape::Other }, category)
+    let Some((kind, category)) = specific.next() else { return (ValueKind::Other, first()) };
+    let is_one = specific.all(|(other, _)| other == kind);
+    (if is_one { kind } else { ValueKind::Other }, category)
 }
 
 fn categories(roles: &[QueryRole], query: u16) -> Option<&[CategoryId]> {
@@ -353,7 +353,7 @@ struct PlanBuilder {
 }
 
 impl PlanBuilder {
-    fn fail(&mut self, path: &str, fault: PathFault) {
+    fn fail(&mut self, path: &str, fault: MappingFault) {
         self.errors.push(MappingError { path: path.to_owned(), fault });
     }
 
@@ -381,13 +381,13 @@ impl PlanBuilder {
                 rows = mapping.columns.is_some().then(|| query.clone());
                 self.add(query, QueryRole::Record(number), Anchor::Document);
             }
-            Ok((Anchor::Record, _)) => self.fail(&mapping.path, PathFault::NotFromDocument),
+            Ok((Anchor::Record, _)) => self.fail(&mapping.path, MappingFault::NotFromDocument),
             Err(fault) => self.fail(&mapping.path, fault),
         }
         if let Some(columns) = &mapping.columns {
             set.header = match query::read(&columns.path) {
                 Ok((Anchor::Record, _)) => {
-                    self.fail(&columns.path, PathFault::NotFromDocument);
+                    self.fail(&columns.path, MappingFault::NotFromDocument);
                     None
                 }
                 Ok(_) | Err(_) => {
@@ -402,7 +402,7 @@ impl PlanBuilder {
         }
         for FieldMapping { path, categories, embedded } in &mapping.fields {
             if categories.is_empty() {
-                self.fail(path, PathFault::NoCategory);
+                self.fail(path, MappingFault::NoCategory);
             }
             match self.read(path) {
                 Ok((anchor, query)) => {
@@ -432,10 +432,10 @@ impl PlanBuilder {
     }
 
     /// Reads a path of the record set: in a table its first name is that of a column.
-    fn read(&self, path: &str) -> Result<(Anchor, Query), PathFault> {
+    fn read(&self, path: &str) -> Result<(Anchor, Query), MappingFault> {
         let (anchor, mut query) = query::read(path)?;
         if anchor == Anchor::Record && !self.columns.is_empty() {
-            query.by_column(&self.columns)?;
+            query.resolve_columns(&self.columns)?;
         }
         Ok((anchor, query))
     }
@@ -448,8 +448,9 @@ impl PlanBuilder {
         let to_rows = rows.segments.split_last().map_or(&[][..], |(_, before)| before);
         let steps = to_rows.iter().zip(&columns.segments);
         let common = steps.take_while(|(one, other)| one.is_same(other)).count();
-        let several = |segments: &[Segment]| segments.iter().filter(|segment| !segment.is_singular()).count();
-        let beyond = |segments: &[Segment]| segments.get(common..).map_or(0, several);
+        let several =
+            |segments: &[QuerySegment]| segments.iter().filter(|segment| !segment.is_singular()).count();
+        let beyond = |segments: &[QuerySegment]| segments.get(common..).map_or(0, several);
         let scattered = if beyond(to_rows) > 0 { beyond(&columns.segments) } else { 0 };
         let way = Query { segments: to_rows.iter().take(common).cloned().collect() };
         let tables = (!way.is_singular()).then(|| Capture {
@@ -465,7 +466,7 @@ impl PlanBuilder {
             Some(rest) => match rest.strip_suffix('}') {
                 Some(name) if !name.is_empty() => IdOrigin::Parameter(name.into()),
                 _ => {
-                    self.fail(&source.path, PathFault::Parameter);
+                    self.fail(&source.path, MappingFault::Parameter);
                     return None;
                 }
             },
@@ -498,7 +499,7 @@ impl PlanBuilder {
                 singular,
             }
         });
-        (ways.collect(), query.segments.last().is_some_and(Segment::is_singular))
+        (ways.collect(), query.segments.last().is_some_and(QuerySegment::is_singular))
     }
 
     fn capture(&mut self, path: &str) -> Option<Capture> {

@@ -7,31 +7,31 @@
 use regex::{Regex, RegexBuilder};
 
 /// Bytes a compiled pattern may take; a repetition of repetitions grows without it.
-const LARGEST: usize = 10 << 20;
+const MAX_COMPILED_BYTES: usize = 10 << 20;
 
 /// Likewise of a pattern that a document brings, for each of its records maybe.
-const LARGEST_COMPUTED: usize = 1 << 15;
+const MAX_COMPUTED_BYTES: usize = 1 << 15;
 
 /// Bytes that matching may keep of what it has worked out, for each pattern and thread.
-const KEPT: usize = 1 << 18;
+const MAX_CACHE_BYTES: usize = 1 << 18;
 
 /// A pattern is larger than it may be.
 pub(super) struct TooLarge;
 
 /// A pattern over a whole string (`match`) or a part of it (`search`); `None` if it is no I-Regexp.
 pub(super) fn compile(pattern: &str, whole: bool) -> Result<Option<Regex>, TooLarge> {
-    build(pattern, whole, LARGEST)
+    build(pattern, whole, MAX_COMPILED_BYTES)
 }
 
 /// As [`compile`], for a pattern that stands in the document.
 pub(super) fn compile_computed(pattern: &str, whole: bool) -> Result<Option<Regex>, TooLarge> {
-    build(pattern, whole, LARGEST_COMPUTED)
+    build(pattern, whole, MAX_COMPUTED_BYTES)
 }
 
 fn build(pattern: &str, whole: bool, bound: usize) -> Result<Option<Regex>, TooLarge> {
     let Some(inner) = translate(pattern) else { return Ok(None) };
     let pattern = if whole { format!(r"\A(?:{inner})\z") } else { inner };
-    match RegexBuilder::new(&pattern).size_limit(bound).dfa_size_limit(bound.min(KEPT)).build() {
+    match RegexBuilder::new(&pattern).size_limit(bound).dfa_size_limit(bound.min(MAX_CACHE_BYTES)).build() {
         Ok(regex) => Ok(Some(regex)),
         Err(regex::Error::CompiledTooBig(_)) => Err(TooLarge),
         Err(_) => Ok(None),

@@ -3,28 +3,38 @@
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::{Shape, Spelled};
+use super::{JsonStringWriter, ValueKind};
 
 /// Decimal places of a coordinate: a tenth of a degree is about eleven kilometres.
 const PLACES: usize = 1;
 
 /// Writes the coarser text; `None` where all of it is hidden.
-pub(super) fn text(shape: Shape, text: &str, into: &mut Spelled<'_>) -> Option<()> {
-    match shape {
-        Shape::Date => into.write_str(year(text)?).ok(),
-        Shape::Ip => network(text, into),
-        Shape::Location => coordinates(text, into),
-        Shape::Email | Shape::Phone | Shape::Card | Shape::Name | Shape::Address | Shape::Other => None,
+pub(super) fn text(kind: ValueKind, text: &str, into: &mut JsonStringWriter<'_>) -> Option<()> {
+    match kind {
+        ValueKind::Date => into.write_str(year(text)?).ok(),
+        ValueKind::Ip => network(text, into),
+        ValueKind::Location => coordinates(text, into),
+        ValueKind::Email
+        | ValueKind::Phone
+        | ValueKind::Card
+        | ValueKind::Name
+        | ValueKind::Address
+        | ValueKind::Other => None,
     }
 }
 
 /// The coarser number; `None` where all of it is hidden.
-pub(super) fn number(shape: Shape, text: &str) -> Option<String> {
-    match shape {
-        Shape::Date => year_of_instant(text),
-        Shape::Location => coordinate(text),
-        Shape::Other => bucket(text),
-        Shape::Email | Shape::Phone | Shape::Card | Shape::Name | Shape::Ip | Shape::Address => None,
+pub(super) fn number(kind: ValueKind, text: &str) -> Option<String> {
+    match kind {
+        ValueKind::Date => year_of_instant(text),
+        ValueKind::Location => coordinate(text),
+        ValueKind::Other => bucket(text),
+        ValueKind::Email
+        | ValueKind::Phone
+        | ValueKind::Card
+        | ValueKind::Name
+        | ValueKind::Ip
+        | ValueKind::Address => None,
     }
 }
 
@@ -51,7 +61,7 @@ fn year_of_instant(text: &str) -> Option<String> {
 }
 
 /// The network of an address: /24 or /48.
-fn network(text: &str, into: &mut Spelled<'_>) -> Option<()> {
+fn network(text: &str, into: &mut JsonStringWriter<'_>) -> Option<()> {
     let address = text.trim().parse::<IpAddr>().ok()?.to_canonical();
     let written = match address {
         IpAddr::V4(address) => {
@@ -71,7 +81,7 @@ fn network(text: &str, into: &mut Spelled<'_>) -> Option<()> {
 }
 
 /// `52.52,13.405`, or the same as a `geo:` URI (RFC 5870), without altitude and uncertainty.
-fn coordinates(text: &str, into: &mut Spelled<'_>) -> Option<()> {
+fn coordinates(text: &str, into: &mut JsonStringWriter<'_>) -> Option<()> {
     let (scheme, rest) = match text.strip_prefix("geo:") {
         Some(rest) => ("geo:", rest.split(';').next()?),
         None => ("", text),
@@ -115,50 +125,50 @@ fn bucket(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use crate::scrub::forms::Shape;
+    use crate::scrub::forms::ValueKind;
     use crate::scrub::forms::tests::written;
     use crate::vocabulary::Form;
 
     #[test]
     fn what_remains() {
-        for (shape, value, left) in [
-            (Shape::Date, "\"1984-05-06\"", "\"1984\""),
-            (Shape::Date, "\"1984-05-06T07:08:09Z\"", "\"1984\""),
-            (Shape::Date, "\"1984\"", "\"1984\""),
-            (Shape::Date, "\"06.05.1984\"", "\"***\""),
-            (Shape::Date, "\"19840506\"", "\"***\""),
-            (Shape::Date, "19840506", "null"),
-            (Shape::Date, "19841506", "1970"),
-            (Shape::Date, "\"é84-05\"", "\"***\""),
-            (Shape::Date, "452674800", "1984"),
-            (Shape::Date, "452674800000", "1984"),
-            (Shape::Date, "1984", "1984"),
-            (Shape::Date, "1.5", "null"),
-            (Shape::Ip, "\"192.0.2.77\"", "\"192.0.2.0/24\""),
-            (Shape::Ip, "\"2001:db8:1:2::3\"", "\"2001:db8:1::/48\""),
-            (Shape::Ip, "\"::ffff:192.0.2.77\"", "\"192.0.2.0/24\""),
-            (Shape::Ip, "\"2002:c000:024d::1\"", "\"***\""),
-            (Shape::Ip, "\"192.0.2.77:80\"", "\"***\""),
-            (Shape::Location, "\"52.520008, 13.404954\"", "\"52.5,13.4\""),
-            (Shape::Location, "\"geo:52.52,13.40,34;u=10\"", "\"geo:52.5,13.4\""),
-            (Shape::Location, "52.520008", "52.5"),
-            (Shape::Location, "-0.01", "0.0"),
-            (Shape::Location, "1e99", "null"),
-            (Shape::Location, "\"Berlin\"", "\"***\""),
-            (Shape::Other, "1234.5", "1000"),
-            (Shape::Other, "-37", "-30"),
-            (Shape::Other, "0.0372", "0.03"),
-            (Shape::Other, "-0.00", "0"),
-            (Shape::Other, "7", "7"),
-            (Shape::Other, "15e-1", "1"),
-            (Shape::Other, "1.5e300", "1e300"),
-            (Shape::Other, "1e99999999999999999999", "null"),
-            (Shape::Other, "true", "null"),
-            (Shape::Other, "\"free text\"", "\"***\""),
-            (Shape::Email, "\"a@b.org\"", "\"***\""),
-            (Shape::Phone, "123", "null"),
+        for (kind, value, left) in [
+            (ValueKind::Date, "\"1984-05-06\"", "\"1984\""),
+            (ValueKind::Date, "\"1984-05-06T07:08:09Z\"", "\"1984\""),
+            (ValueKind::Date, "\"1984\"", "\"1984\""),
+            (ValueKind::Date, "\"06.05.1984\"", "\"***\""),
+            (ValueKind::Date, "\"19840506\"", "\"***\""),
+            (ValueKind::Date, "19840506", "null"),
+            (ValueKind::Date, "19841506", "1970"),
+            (ValueKind::Date, "\"é84-05\"", "\"***\""),
+            (ValueKind::Date, "452674800", "1984"),
+            (ValueKind::Date, "452674800000", "1984"),
+            (ValueKind::Date, "1984", "1984"),
+            (ValueKind::Date, "1.5", "null"),
+            (ValueKind::Ip, "\"192.0.2.77\"", "\"192.0.2.0/24\""),
+            (ValueKind::Ip, "\"2001:db8:1:2::3\"", "\"2001:db8:1::/48\""),
+            (ValueKind::Ip, "\"::ffff:192.0.2.77\"", "\"192.0.2.0/24\""),
+            (ValueKind::Ip, "\"2002:c000:024d::1\"", "\"***\""),
+            (ValueKind::Ip, "\"192.0.2.77:80\"", "\"***\""),
+            (ValueKind::Location, "\"52.520008, 13.404954\"", "\"52.5,13.4\""),
+            (ValueKind::Location, "\"geo:52.52,13.40,34;u=10\"", "\"geo:52.5,13.4\""),
+            (ValueKind::Location, "52.520008", "52.5"),
+            (ValueKind::Location, "-0.01", "0.0"),
+            (ValueKind::Location, "1e99", "null"),
+            (ValueKind::Location, "\"Berlin\"", "\"***\""),
+            (ValueKind::Other, "1234.5", "1000"),
+            (ValueKind::Other, "-37", "-30"),
+            (ValueKind::Other, "0.0372", "0.03"),
+            (ValueKind::Other, "-0.00", "0"),
+            (ValueKind::Other, "7", "7"),
+            (ValueKind::Other, "15e-1", "1"),
+            (ValueKind::Other, "1.5e300", "1e300"),
+            (ValueKind::Other, "1e99999999999999999999", "null"),
+            (ValueKind::Other, "true", "null"),
+            (ValueKind::Other, "\"free text\"", "\"***\""),
+            (ValueKind::Email, "\"a@b.org\"", "\"***\""),
+            (ValueKind::Phone, "123", "null"),
         ] {
-            assert_eq!(written(Form::Generalised, shape, value), left, "{shape:?} {value}");
+            assert_eq!(written(Form::Generalised, kind, value), left, "{kind:?} {value}");
         }
     }
 }

@@ -5,29 +5,29 @@
 
 use std::fmt::Write as _;
 
-use super::{HIDDEN, Shape, Spelled};
+use super::{HIDDEN, JsonStringWriter, ValueKind};
 
-const FEWEST_HIDDEN: usize = 4;
-const MOST_DIGITS: usize = 4;
+const MIN_HIDDEN: usize = 4;
+const MAX_SHOWN_DIGITS: usize = 4;
 
 /// Writes the masked text; `None` where all of it is hidden.
-pub(super) fn text(shape: Shape, text: &str, into: &mut Spelled<'_>) -> Option<()> {
-    match shape {
-        Shape::Email => email(text, into),
-        Shape::Phone | Shape::Card => last_digits(text, into),
-        Shape::Name => initials(text, into),
-        Shape::Date | Shape::Ip | Shape::Location | Shape::Address | Shape::Other => None,
+pub(super) fn text(kind: ValueKind, text: &str, into: &mut JsonStringWriter<'_>) -> Option<()> {
+    match kind {
+        ValueKind::Email => email(text, into),
+        ValueKind::Phone | ValueKind::Card => last_digits(text, into),
+        ValueKind::Name => initials(text, into),
+        ValueKind::Date | ValueKind::Ip | ValueKind::Location | ValueKind::Address | ValueKind::Other => None,
     }
 }
 
 /// Whether a number is masked as a text is: a phone or a card. Others are hidden whole.
-pub(super) fn is_text(shape: Shape, number: &[u8]) -> bool {
-    matches!(shape, Shape::Phone | Shape::Card) && number.iter().all(u8::is_ascii_digit)
+pub(super) fn is_text(kind: ValueKind, number: &[u8]) -> bool {
+    matches!(kind, ValueKind::Phone | ValueKind::Card) && number.iter().all(u8::is_ascii_digit)
 }
 
 /// `j***@example.org`; a local part of one letter is hidden whole. The domain is not hidden: the
 /// form is as the issue that asked for it spells it.
-fn email(text: &str, into: &mut Spelled<'_>) -> Option<()> {
+fn email(text: &str, into: &mut JsonStringWriter<'_>) -> Option<()> {
     let (local, domain) = text.rsplit_once('@')?;
     let mut letters = local.chars();
     let first = letters.next()?;
@@ -46,10 +46,10 @@ fn email(text: &str, into: &mut Spelled<'_>) -> Option<()> {
     into.write_str(domain).ok()
 }
 
-fn last_digits(text: &str, into: &mut Spelled<'_>) -> Option<()> {
+fn last_digits(text: &str, into: &mut JsonStringWriter<'_>) -> Option<()> {
     let digits = || text.chars().filter(char::is_ascii_digit);
     let all = digits().count();
-    let shown = allowed(all).min(MOST_DIGITS);
+    let shown = max_shown(all).min(MAX_SHOWN_DIGITS);
     if shown == 0 {
         return None;
     }
@@ -58,7 +58,7 @@ fn last_digits(text: &str, into: &mut Spelled<'_>) -> Option<()> {
 }
 
 /// `J. D.`
-fn initials(text: &str, into: &mut Spelled<'_>) -> Option<()> {
+fn initials(text: &str, into: &mut JsonStringWriter<'_>) -> Option<()> {
     let (mut shown, mut letters) = (0, 0);
     let mut begins = true;
     for char in text.chars() {
@@ -76,57 +76,57 @@ fn initials(text: &str, into: &mut Spelled<'_>) -> Option<()> {
             }
         }
     }
-    (shown > 0 && shown <= allowed(letters)).then_some(())
+    (shown > 0 && shown <= max_shown(letters)).then_some(())
 }
 
 /// How many of so many characters may be shown.
-fn allowed(characters: usize) -> usize {
-    (characters / 2).min(characters.saturating_sub(FEWEST_HIDDEN))
+fn max_shown(characters: usize) -> usize {
+    (characters / 2).min(characters.saturating_sub(MIN_HIDDEN))
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::scrub::forms::Shape;
+    use crate::scrub::forms::ValueKind;
     use crate::scrub::forms::tests::written;
     use crate::vocabulary::Form;
 
     #[test]
     fn what_remains() {
-        for (shape, value, left) in [
-            (Shape::Email, "\"jane.doe@example.org\"", "\"j***@example.org\""),
-            (Shape::Email, "\"j@example.org\"", "\"***@example.org\""),
-            (Shape::Email, "\"\\u00e9mile@example.org\"", "\"é***@example.org\""),
-            (Shape::Email, "\"\\\"a@b\\\"@example.org\"", "\"***@example.org\""),
-            (Shape::Email, "\"jane\"", "\"***\""),
-            (Shape::Email, "\"@example.org\"", "\"***\""),
-            (Shape::Email, "\"jane@\"", "\"***\""),
-            (Shape::Email, "\"jane@x.org;JaneDoe\"", "\"***\""),
-            (Shape::Email, "\"jane@x.org/+491511234567\"", "\"***\""),
-            (Shape::Email, "\"jane@x.org(Jane.Doe)\"", "\"***\""),
-            (Shape::Email, "\"mailto:jane@x.org?cc=bob\"", "\"***\""),
-            (Shape::Email, "\"jane@müller.example\"", "\"j***@müller.example\""),
-            (Shape::Email, "\"a@b.org, c@d.org\"", "\"***@d.org\""),
-            (Shape::Email, "\"Jane <jane@example.org>, x@y z\"", "\"***\""),
-            (Shape::Phone, "\"+49 (151) 1234-5678\"", "\"***5678\""),
-            (Shape::Phone, "\"555-0123\"", "\"***123\""),
-            (Shape::Phone, "\"110\"", "\"***\""),
-            (Shape::Phone, "491511234567", "\"***4567\""),
-            (Shape::Phone, "1.5", "null"),
-            (Shape::Card, "\"4242 4242 4242 4242\"", "\"***4242\""),
-            (Shape::Card, "\"12/29\"", "\"***\""),
-            (Shape::Name, "\"Jane Mary Doe\"", "\"J. M. D.\""),
-            (Shape::Name, "\"João-Luís da Silva\"", "\"J. L. d. S.\""),
-            (Shape::Name, "\"Jo Li\"", "\"***\""),
-            (Shape::Name, "\"李小龍\"", "\"***\""),
-            (Shape::Name, "\"A B C D E F G H\"", "\"***\""),
-            (Shape::Name, "\"\"", "\"***\""),
-            (Shape::Other, "\"anything at all\"", "\"***\""),
-            (Shape::Other, "12", "null"),
-            (Shape::Other, "true", "null"),
-            (Shape::Other, "null", "null"),
-            (Shape::Other, "\"\\ud800\"", "\"***\""),
+        for (kind, value, left) in [
+            (ValueKind::Email, "\"jane.doe@example.org\"", "\"j***@example.org\""),
+            (ValueKind::Email, "\"j@example.org\"", "\"***@example.org\""),
+            (ValueKind::Email, "\"\\u00e9mile@example.org\"", "\"é***@example.org\""),
+            (ValueKind::Email, "\"\\\"a@b\\\"@example.org\"", "\"***@example.org\""),
+            (ValueKind::Email, "\"jane\"", "\"***\""),
+            (ValueKind::Email, "\"@example.org\"", "\"***\""),
+            (ValueKind::Email, "\"jane@\"", "\"***\""),
+            (ValueKind::Email, "\"jane@x.org;JaneDoe\"", "\"***\""),
+            (ValueKind::Email, "\"jane@x.org/+491511234567\"", "\"***\""),
+            (ValueKind::Email, "\"jane@x.org(Jane.Doe)\"", "\"***\""),
+            (ValueKind::Email, "\"mailto:jane@x.org?cc=bob\"", "\"***\""),
+            (ValueKind::Email, "\"jane@müller.example\"", "\"j***@müller.example\""),
+            (ValueKind::Email, "\"a@b.org, c@d.org\"", "\"***@d.org\""),
+            (ValueKind::Email, "\"Jane <jane@example.org>, x@y z\"", "\"***\""),
+            (ValueKind::Phone, "\"+49 (151) 1234-5678\"", "\"***5678\""),
+            (ValueKind::Phone, "\"555-0123\"", "\"***123\""),
+            (ValueKind::Phone, "\"110\"", "\"***\""),
+            (ValueKind::Phone, "491511234567", "\"***4567\""),
+            (ValueKind::Phone, "1.5", "null"),
+            (ValueKind::Card, "\"4242 4242 4242 4242\"", "\"***4242\""),
+            (ValueKind::Card, "\"12/29\"", "\"***\""),
+            (ValueKind::Name, "\"Jane Mary Doe\"", "\"J. M. D.\""),
+            (ValueKind::Name, "\"João-Luís da Silva\"", "\"J. L. d. S.\""),
+            (ValueKind::Name, "\"Jo Li\"", "\"***\""),
+            (ValueKind::Name, "\"李小龍\"", "\"***\""),
+            (ValueKind::Name, "\"A B C D E F G H\"", "\"***\""),
+            (ValueKind::Name, "\"\"", "\"***\""),
+            (ValueKind::Other, "\"anything at all\"", "\"***\""),
+            (ValueKind::Other, "12", "null"),
+            (ValueKind::Other, "true", "null"),
+            (ValueKind::Other, "null", "null"),
+            (ValueKind::Other, "\"\\ud800\"", "\"***\""),
         ] {
-            assert_eq!(written(Form::Masked, shape, value), left, "{shape:?} {value}");
+            assert_eq!(written(Form::Masked, kind, value), left, "{kind:?} {value}");
         }
     }
 }

@@ -9,10 +9,10 @@
 mod generalise;
 mod mask;
 mod pseudonym;
-mod shape;
+mod value_kind;
 
 pub use pseudonym::Pseudonyms;
-pub(super) use shape::{Shape, is_coarse_address_part};
+pub(super) use value_kind::{ValueKind, is_coarse_address_part};
 
 use std::fmt;
 
@@ -26,8 +26,8 @@ const HIDDEN: &str = "***";
 
 /// What is known about a value besides its text.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Kind<'a> {
-    pub(super) shape: Shape,
+pub(super) struct ValueContext<'a> {
+    pub(super) kind: ValueKind,
     /// The category, for telling pseudonyms apart.
     pub(super) category: &'a str,
     /// The name of the member, if it is one.
@@ -55,36 +55,38 @@ impl Forms {
     }
 
     /// Writes a JSON value in a form.
-    pub(super) fn write(&self, form: Form, kind: Kind<'_>, value: &[u8], out: &mut Vec<u8>) {
+    pub(super) fn write(&self, form: Form, context: ValueContext<'_>, value: &[u8], out: &mut Vec<u8>) {
         match value.first() {
-            Some(b'{' | b'[') => self.write_within(form, kind, value, out),
-            Some(_) | None => self.write_scalar(form, kind, value, out),
+            Some(b'{' | b'[') => self.write_within(form, context, value, out),
+            Some(_) | None => self.write_scalar(form, context, value, out),
         }
     }
 
-    fn write_scalar(&self, form: Form, kind: Kind<'_>, value: &[u8], out: &mut Vec<u8>) {
+    fn write_scalar(&self, form: Form, context: ValueContext<'_>, value: &[u8], out: &mut Vec<u8>) {
         match form {
             Form::Clear => out.extend_from_slice(value),
             _ if value == b"null" => out.extend_from_slice(value),
             Form::Masked => {
-                let text = |text: &str, into: &mut Spelled<'_>| mask::text(kind.shape, text, into);
-                if mask::is_text(kind.shape, value) {
+                let text = |text: &str, into: &mut JsonStringWriter<'_>| mask::text(context.kind, text, into);
+                if mask::is_text(context.kind, value) {
                     write_text(value, text, out);
                 } else {
-                    change(value, text, |_| None, out);
+                    write_changed(value, text, |_| None, out);
                 }
             }
             Form::Generalised
-                if kind.shape == Shape::Address && kind.name.is_some_and(is_coarse_address_part) =>
+                if context.kind == ValueKind::Address && context.name.is_some_and(is_coarse_address_part) =>
             {
                 out.extend_from_slice(value);
             }
             Form::Generalised => {
-                let text = |text: &str, into: &mut Spelled<'_>| generalise::text(kind.shape, text, into);
-                change(value, text, |number| generalise::number(kind.shape, number), out);
+                let text =
+                    |text: &str, into: &mut JsonStringWriter<'_>| generalise::text(context.kind, text, into);
+                write_changed(value, text, |number| generalise::number(context.kind, number), out);
             }
             Form::Pseudonymised => {
-                let pseudonym = |denoted: &[u8]| Some(self.key.as_ref()?.pseudonym(kind.category, denoted));
+                let pseudonym =
+                    |denoted: &[u8]| Some(self.key.as_ref()?.pseudonym(context.category, denoted));
                 let written = match value.first() {
                     Some(b'"') => pseudonym(&unquoted(value)),
                     Some(b'-' | b'0'..=b'9') => pseudonym(value),
@@ -106,8 +108,8 @@ impl Forms {
 
     /// Every scalar of a container changes. The text was checked before; of anything that is not as
     /// it must be nothing more is written.
-    fn write_within(&self, form: Form, kind: Kind<'_>, value: &[u8], out: &mut Vec<u8>) {
-        let part_of_address = form == Form::Generalised && kind.shape == Shape::Address;
+    fn write_within(&self, form: Form, context: ValueContext<'_>, value: &[u8], out: &mut Vec<u8>) {
+        let part_of_address = form == Form::Generalised && context.kind == ValueKind::Address;
         // For each open container: whether it is an object, and whether a child was written.
         let mut open: Vec<(bool, bool)> = Vec::new();
         let mut name: Option<(usize, usize)> = None;
@@ -139,10 +141,12 @@ impl Forms {
             }
             let spelled = name.take().and_then(|(from, to)| value.get(from..to));
             let denoted = spelled.map(unquoted);
-            let kind = Kind { name: denoted.as_deref(), ..kind };
+            let context = ValueContext { name: denoted.as_deref(), ..context };
             let container = matches!(byte, b'{' | b'[');
-            let drops =
-                part_of_address && in_object && !container && !kind.name.is_some_and(is_coarse_address_part);
+            let drops = part_of_address
+                && in_object
+                && !container
+                && !context.name.is_some_and(is_coarse_address_part);
             if drops {
                 lead = end;
                 at = end;
@@ -158,7 +162,7 @@ impl Forms {
                 out.push(byte);
                 open.push((byte == b'{', false));
             } else {
-                self.write_scalar(form, kind, value.get(at..end).unwrap_or_default(), out);
+                self.write_scalar(form, context, value.get(at..end).unwrap_or_default(), out);
             }
             lead = end;
             at = end;
@@ -167,9 +171,9 @@ impl Forms {
 }
 
 /// Writes a scalar as `text` or `number` change it, and hides what they cannot.
-fn change(
+fn write_changed(
     value: &[u8],
-    text: impl Fn(&str, &mut Spelled<'_>) -> Option<()>,
+    text: impl Fn(&str, &mut JsonStringWriter<'_>) -> Option<()>,
     number: impl Fn(&str) -> Option<String>,
     out: &mut Vec<u8>,
 ) {
@@ -185,11 +189,11 @@ fn change(
 
 /// Writes a string of what `write` makes of a text, or hides it whole: always so where half of a
 /// surrogate pair stands in it.
-fn write_text(text: &[u8], write: impl Fn(&str, &mut Spelled<'_>) -> Option<()>, out: &mut Vec<u8>) {
+fn write_text(text: &[u8], write: impl Fn(&str, &mut JsonStringWriter<'_>) -> Option<()>, out: &mut Vec<u8>) {
     out.push(b'"');
     let start = out.len();
     let text = std::str::from_utf8(text).ok();
-    if text.and_then(|text| write(text, &mut Spelled(out))).is_none() {
+    if text.and_then(|text| write(text, &mut JsonStringWriter(out))).is_none() {
         out.truncate(start);
         out.extend_from_slice(HIDDEN.as_bytes());
     }
@@ -197,9 +201,9 @@ fn write_text(text: &[u8], write: impl Fn(&str, &mut Spelled<'_>) -> Option<()>,
 }
 
 /// Writes text as it is spelled within a JSON string.
-struct Spelled<'o>(&'o mut Vec<u8>);
+struct JsonStringWriter<'o>(&'o mut Vec<u8>);
 
-impl fmt::Write for Spelled<'_> {
+impl fmt::Write for JsonStringWriter<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let escapes = |byte| matches!(byte, 0..0x20 | b'"' | b'\\');
         // All of it is looked at, many bytes at a time.
@@ -236,10 +240,10 @@ mod tests {
 
     use super::*;
 
-    pub(super) fn written(form: Form, shape: Shape, value: &str) -> String {
+    pub(super) fn written(form: Form, kind: ValueKind, value: &str) -> String {
         let forms = Pseudonyms::new([7; 32]).for_recipient("r");
         let mut out = Vec::new();
-        forms.write(form, Kind { shape, category: "c", name: None }, value.as_bytes(), &mut out);
+        forms.write(form, ValueContext { kind, category: "c", name: None }, value.as_bytes(), &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -247,7 +251,7 @@ mod tests {
     fn every_scalar_of_a_container_changes() {
         let value = r#" {"a": ["x@y.org", 1, null, true], "b" : {"\"": "jo@y.org" }, "c":[ ] }"#.trim();
         assert_eq!(
-            written(Form::Masked, Shape::Email, value),
+            written(Form::Masked, ValueKind::Email, value),
             r#"{"a": ["***@y.org", null, null, null], "b" : {"\"": "j***@y.org" }, "c":[ ] }"#
         );
     }
@@ -265,7 +269,7 @@ mod tests {
             ("\"Street 1, Town\"", "\"***\""),
             ("12", "null"),
         ] {
-            assert_eq!(written(Form::Generalised, Shape::Address, value), left, "{value}");
+            assert_eq!(written(Form::Generalised, ValueKind::Address, value), left, "{value}");
         }
     }
 
@@ -280,13 +284,13 @@ mod tests {
             let [categories, value, masked, generalised] = cells[..] else { panic!("{row}") };
             let code = |cell: &str| cell.trim_matches('`').to_owned();
             for category in categories.split(", ").map(code) {
-                let shape = Shape::of(&category);
-                assert_eq!(written(Form::Masked, shape, &code(value)), code(masked), "{row}");
-                assert_eq!(written(Form::Generalised, shape, &code(value)), code(generalised), "{row}");
-                rows += usize::from(shape != Shape::Other);
+                let kind = ValueKind::of(&category);
+                assert_eq!(written(Form::Masked, kind, &code(value)), code(masked), "{row}");
+                assert_eq!(written(Form::Generalised, kind, &code(value)), code(generalised), "{row}");
+                rows += usize::from(kind != ValueKind::Other);
             }
         }
-        assert_eq!(rows, 10, "each category with a shape of its own has an example");
+        assert_eq!(rows, 10, "each category with a kind of its own has an example");
     }
 
     #[test]
@@ -316,13 +320,13 @@ mod tests {
     proptest! {
         /// Whatever comes in, JSON comes out, and the values that stand in it are not the ones that came.
         #[test]
-        fn any_value_has_a_result(value in json(), shape in proptest::sample::select(Shape::ALL.to_vec())) {
+        fn any_value_has_a_result(value in json(), kind in proptest::sample::select(ValueKind::ALL.to_vec())) {
             for form in [Form::Masked, Form::Generalised, Form::Pseudonymised] {
-                let text = written(form, shape, &value.to_string());
+                let text = written(form, kind, &value.to_string());
                 let out: serde_json::Value = serde_json::from_str(&text).unwrap();
                 prop_assert_eq!(out.is_object(), value.is_object());
                 prop_assert_eq!(out.is_array(), value.is_array());
-                prop_assert_eq!(&text, &written(form, shape, &value.to_string()));
+                prop_assert_eq!(&text, &written(form, kind, &value.to_string()));
                 if let (Some(before), Form::Masked | Form::Pseudonymised) = (value.as_str(), form) {
                     prop_assert!(before == HIDDEN || out.as_str() != Some(before));
                 }

@@ -94,12 +94,12 @@ impl RecipientKey {
 mod tests {
     use super::*;
     use crate::scrub::forms::tests::written;
-    use crate::scrub::forms::{Kind, Shape};
+    use crate::scrub::forms::{ValueContext, ValueKind};
     use crate::vocabulary::Form;
 
     fn pseudonym(key: u8, recipient: &str, category: &str, value: &str) -> String {
         let mut out = Vec::new();
-        let kind = Kind { shape: Shape::Other, category, name: None };
+        let kind = ValueContext { kind: ValueKind::Other, category, name: None };
         Pseudonyms::new([key; 32]).for_recipient(recipient).write(
             Form::Pseudonymised,
             kind,
@@ -140,8 +140,8 @@ mod tests {
 
     #[test]
     fn what_has_too_few_values_has_no_pseudonym() {
-        assert_eq!(written(Form::Pseudonymised, Shape::Other, "true"), "null");
-        assert_eq!(written(Form::Pseudonymised, Shape::Other, "null"), "null");
+        assert_eq!(written(Form::Pseudonymised, ValueKind::Other, "true"), "null");
+        assert_eq!(written(Form::Pseudonymised, ValueKind::Other, "null"), "null");
     }
 
     #[test]

@@ -15,22 +15,22 @@ use jsonpath_rust::parser::model as parsed;
 use jsonpath_rust::parser::parse_json_path;
 use regex::Regex;
 
-use self::text::{MOST_DIGITS, most_open, respelled};
+use self::text::{MAX_DIGITS, max_open_brackets, prepare};
 use super::number::Decimal;
 
 /// Longest text of a query, in bytes: parsing time grows with it.
-pub(super) const LONGEST: usize = 1024;
+pub(super) const MAX_LENGTH: usize = 1024;
 
 /// Brackets and parentheses of a query that are open at once: parsing time doubles and more with each
 /// function in a filter in a function.
-const MOST_OPEN: usize = 12;
+const MAX_OPEN_BRACKETS: usize = 12;
 
 /// A greatest index up to which array positions are told apart without holding the value.
-const COUNTED: i64 = 255;
+const MAX_COUNTED_INDEX: i64 = 255;
 
 /// Why a path does not load.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PathFault {
+pub enum MappingFault {
     /// It must begin with `$` or `@` (or be `{name}`, for a subject).
     NoRoot,
     /// A record's path must begin with `$`: it is relative to the document.
@@ -57,28 +57,30 @@ pub enum PathFault {
     RootInTable,
 }
 
-impl fmt::Display for PathFault {
+impl fmt::Display for MappingFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            PathFault::NoRoot => f.write_str("a path begins with `$` (the document) or `@` (the record)"),
-            PathFault::NotFromDocument => f.write_str("the path of a record set begins with `$`"),
-            PathFault::TooLong => write!(f, "a path has at most {LONGEST} bytes"),
-            PathFault::TooDeep => write!(f, "a path has at most {MOST_OPEN} brackets in each other"),
-            PathFault::Syntax(what) => write!(f, "not a JSONPath query: {what}"),
-            PathFault::NotInRfc(what) => write!(f, "not RFC 9535: {what}"),
-            PathFault::NotExact(number) => {
+            MappingFault::NoRoot => f.write_str("a path begins with `$` (the document) or `@` (the record)"),
+            MappingFault::NotFromDocument => f.write_str("the path of a record set begins with `$`"),
+            MappingFault::TooLong => write!(f, "a path has at most {MAX_LENGTH} bytes"),
+            MappingFault::TooDeep => {
+                write!(f, "a path has at most {MAX_OPEN_BRACKETS} brackets in each other")
+            }
+            MappingFault::Syntax(what) => write!(f, "not a JSONPath query: {what}"),
+            MappingFault::NotInRfc(what) => write!(f, "not RFC 9535: {what}"),
+            MappingFault::NotExact(number) => {
                 write!(
                     f,
-                    "`{number}` is not told apart from its neighbours: {MOST_DIGITS} digits are, or an integer below 2^53, and nothing nearer to 0 than 1e-307"
+                    "`{number}` is not told apart from its neighbours: {MAX_DIGITS} digits are, or an integer below 2^53, and nothing nearer to 0 than 1e-307"
                 )
             }
-            PathFault::PatternTooLarge => {
+            MappingFault::PatternTooLarge => {
                 f.write_str("the pattern is too large: its repetitions multiply to more than 10 MiB")
             }
-            PathFault::Parameter => f.write_str("a path parameter is written `{name}`"),
-            PathFault::NoCategory => f.write_str("a field has at least one data category"),
-            PathFault::NoColumn(name) => write!(f, "the table has no column `{name}`"),
-            PathFault::RootInTable => f.write_str("a condition on `$` cannot be used in a table"),
+            MappingFault::Parameter => f.write_str("a path parameter is written `{name}`"),
+            MappingFault::NoCategory => f.write_str("a field has at least one data category"),
+            MappingFault::NoColumn(name) => write!(f, "the table has no column `{name}`"),
+            MappingFault::RootInTable => f.write_str("a condition on `$` cannot be used in a table"),
         }
     }
 }
@@ -86,12 +88,12 @@ impl fmt::Display for PathFault {
 /// One query.
 #[derive(Clone, Debug)]
 pub(super) struct Query {
-    pub(super) segments: Vec<Segment>,
+    pub(super) segments: Vec<QuerySegment>,
 }
 
 /// One step from a node to nodes below it.
 #[derive(Clone, Debug)]
-pub(super) struct Segment {
+pub(super) struct QuerySegment {
     /// To all descendants that the selectors choose, not only to children.
     pub(super) descendant: bool,
     pub(super) selectors: Vec<Selector>,
@@ -112,17 +114,17 @@ pub(super) enum Filter {
     All(Vec<Filter>),
     Not(Box<Filter>),
     Exists(Path),
-    Compare(Relation, Operand, Operand),
+    Compare(ComparisonOperator, Operand, Operand),
     /// `match` (the whole string) or `search` (a part of it).
     Matches {
         whole: bool,
         text: Operand,
-        pattern: Pattern,
+        pattern: RegexpPattern,
     },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Relation {
+pub(super) enum ComparisonOperator {
     Equal,
     NotEqual,
     Less,
@@ -135,7 +137,7 @@ pub(super) enum Relation {
 pub(super) struct Path {
     /// From the root of the query's argument (`$`) instead of the current node (`@`).
     pub(super) absolute: bool,
-    pub(super) segments: Vec<Segment>,
+    pub(super) segments: Vec<QuerySegment>,
 }
 
 #[derive(Clone, Debug)]
@@ -152,7 +154,7 @@ pub(super) enum Operand {
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Pattern {
+pub(super) enum RegexpPattern {
     /// Known at load; `None` where it is not an I-Regexp and so matches nothing (RFC 9535, 2.4.6).
     Fixed(Option<Regex>),
     Computed(Operand),
@@ -166,32 +168,33 @@ pub(super) enum Anchor {
 }
 
 /// Reads a path of a mapping: `$…` or `@…`. A relative path is a query whose argument is the record.
-pub(super) fn read(text: &str) -> Result<(Anchor, Query), PathFault> {
-    if text.len() > LONGEST {
-        return Err(PathFault::TooLong);
+pub(super) fn read(text: &str) -> Result<(Anchor, Query), MappingFault> {
+    if text.len() > MAX_LENGTH {
+        return Err(MappingFault::TooLong);
     }
-    if most_open(text) > MOST_OPEN {
-        return Err(PathFault::TooDeep);
+    if max_open_brackets(text) > MAX_OPEN_BRACKETS {
+        return Err(MappingFault::TooDeep);
     }
     if text.ends_with([' ', '\t', '\n', '\r']) {
-        return Err(PathFault::NotInRfc("white space after the query"));
+        return Err(MappingFault::NotInRfc("white space after the query"));
     }
     match text.strip_prefix('@') {
         Some(rest) => Ok((Anchor::Record, parse(&format!("${rest}"))?)),
         None if text.starts_with('$') => Ok((Anchor::Document, parse(text)?)),
-        None => Err(PathFault::NoRoot),
+        None => Err(MappingFault::NoRoot),
     }
 }
 
 /// Whether a path tells the elements of rows by their positions: those of the record itself, or of each
 /// element of a list.
-pub fn is_by_position(path: &str) -> bool {
+pub fn selects_by_position(path: &str) -> bool {
     let Ok((anchor, query)) = read(path) else { return false };
-    let by_position = |segment: &Segment| {
+    let by_position = |segment: &QuerySegment| {
         let counts = |selector: &Selector| matches!(selector, Selector::Index(_) | Selector::Slice { .. });
         !segment.descendant && segment.selectors.iter().any(counts)
     };
-    let is_row = |segment: &Segment| segment.selectors.iter().any(|one| matches!(one, Selector::Wildcard));
+    let is_row =
+        |segment: &QuerySegment| segment.selectors.iter().any(|one| matches!(one, Selector::Wildcard));
     let first = query.segments.first().is_some_and(by_position);
     let later = query.segments.windows(2).any(|pair| match pair {
         [row, element] => is_row(row) && by_position(element),
@@ -214,7 +217,7 @@ pub fn tests_existence(text: &str) -> bool {
     read(text).is_ok_and(|(_, query)| filters(&query.segments).any(tests))
 }
 
-fn filters(segments: &[Segment]) -> impl Iterator<Item = &Filter> {
+fn filters(segments: &[QuerySegment]) -> impl Iterator<Item = &Filter> {
     let selectors = segments.iter().flat_map(|segment| &segment.selectors);
     selectors.filter_map(|selector| match selector {
         Selector::Filter(filter) => Some(filter),
@@ -222,25 +225,25 @@ fn filters(segments: &[Segment]) -> impl Iterator<Item = &Filter> {
     })
 }
 
-fn parse(text: &str) -> Result<Query, PathFault> {
-    let query = parse_json_path(&respelled(text)?)
-        .map_err(|error| PathFault::Syntax(first_lines(&error.to_string())))?;
+fn parse(text: &str) -> Result<Query, MappingFault> {
+    let query = parse_json_path(&prepare(text)?)
+        .map_err(|error| MappingFault::Syntax(parser_expectation(&error.to_string())))?;
     Ok(Query { segments: segments(query.segments)? })
 }
 
 /// The parser draws the query with a caret under it; its last line says what it expected.
-fn first_lines(message: &str) -> String {
+fn parser_expectation(message: &str) -> String {
     let told = message.lines().rev().find_map(|line| line.trim().strip_prefix("= "));
     told.unwrap_or(message).trim().to_owned()
 }
 
-type Checked<T> = Result<T, PathFault>;
+type QueryResult<T> = Result<T, MappingFault>;
 
-fn segments(list: Vec<parsed::Segment>) -> Checked<Vec<Segment>> {
+fn segments(list: Vec<parsed::Segment>) -> QueryResult<Vec<QuerySegment>> {
     list.into_iter().map(segment).collect()
 }
 
-fn segment(segment: parsed::Segment) -> Checked<Segment> {
+fn segment(segment: parsed::Segment) -> QueryResult<QuerySegment> {
     let (descendant, inner) = match segment {
         parsed::Segment::Descendant(inner) => (true, *inner),
         child => (false, child),
@@ -248,14 +251,14 @@ fn segment(segment: parsed::Segment) -> Checked<Segment> {
     let selectors = match inner {
         parsed::Segment::Selector(one) => vec![selector(one)?],
         parsed::Segment::Selectors(several) => {
-            several.into_iter().map(selector).collect::<Checked<Vec<_>>>()?
+            several.into_iter().map(selector).collect::<QueryResult<Vec<_>>>()?
         }
-        parsed::Segment::Descendant(_) => return Err(PathFault::NotInRfc("`..` twice")),
+        parsed::Segment::Descendant(_) => return Err(MappingFault::NotInRfc("`..` twice")),
     };
-    Ok(Segment { descendant, selectors })
+    Ok(QuerySegment { descendant, selectors })
 }
 
-fn selector(selector: parsed::Selector) -> Checked<Selector> {
+fn selector(selector: parsed::Selector) -> QueryResult<Selector> {
     Ok(match selector {
         parsed::Selector::Name(name) => Selector::Name(name.into()),
         parsed::Selector::Wildcard => Selector::Wildcard,
@@ -265,8 +268,8 @@ fn selector(selector: parsed::Selector) -> Checked<Selector> {
     })
 }
 
-fn filter(inner: parsed::Filter) -> Checked<Filter> {
-    let all = |list: Vec<parsed::Filter>| list.into_iter().map(filter).collect::<Checked<Vec<_>>>();
+fn filter(inner: parsed::Filter) -> QueryResult<Filter> {
+    let all = |list: Vec<parsed::Filter>| list.into_iter().map(filter).collect::<QueryResult<Vec<_>>>();
     Ok(match inner {
         parsed::Filter::Or(list) => Filter::Any(all(list)?),
         parsed::Filter::And(list) => Filter::All(all(list)?),
@@ -280,7 +283,7 @@ fn negated(filter: Filter, not: bool) -> Filter {
     if not { Filter::Not(Box::new(filter)) } else { filter }
 }
 
-fn test(test: parsed::Test) -> Checked<Filter> {
+fn test(test: parsed::Test) -> QueryResult<Filter> {
     match test {
         parsed::Test::RelQuery(list) => Ok(Filter::Exists(relative(list)?)),
         parsed::Test::AbsQuery(query) => Ok(Filter::Exists(absolute(query)?)),
@@ -290,48 +293,48 @@ fn test(test: parsed::Test) -> Checked<Filter> {
             parsed::TestFunction::Length(_)
             | parsed::TestFunction::Value(_)
             | parsed::TestFunction::Count(_) => {
-                Err(PathFault::NotInRfc("the result of `length`, `count` or `value` is not compared"))
+                Err(MappingFault::NotInRfc("the result of `length`, `count` or `value` is not compared"))
             }
             parsed::TestFunction::Custom(..) => Err(UNKNOWN_FUNCTION),
         },
     }
 }
 
-const UNKNOWN_FUNCTION: PathFault =
-    PathFault::NotInRfc("the functions are `length`, `count`, `match`, `search` and `value`");
+const UNKNOWN_FUNCTION: MappingFault =
+    MappingFault::NotInRfc("the functions are `length`, `count`, `match`, `search` and `value`");
 
-fn relative(list: Vec<parsed::Segment>) -> Checked<Path> {
+fn relative(list: Vec<parsed::Segment>) -> QueryResult<Path> {
     Ok(Path { absolute: false, segments: segments(list)? })
 }
 
-fn absolute(query: parsed::JpQuery) -> Checked<Path> {
+fn absolute(query: parsed::JpQuery) -> QueryResult<Path> {
     Ok(Path { absolute: true, segments: segments(query.segments)? })
 }
 
-fn matches(whole: bool, text: parsed::FnArg, pattern: parsed::FnArg) -> Checked<Filter> {
+fn matches(whole: bool, text: parsed::FnArg, pattern: parsed::FnArg) -> QueryResult<Filter> {
     let text = value_argument(text)?;
     let pattern = match value_argument(pattern)? {
-        Operand::String(fixed) => {
-            Pattern::Fixed(super::regexp::compile(&fixed, whole).map_err(|_| PathFault::PatternTooLarge)?)
-        }
-        computed => Pattern::Computed(computed),
+        Operand::String(fixed) => RegexpPattern::Fixed(
+            super::regexp::compile(&fixed, whole).map_err(|_| MappingFault::PatternTooLarge)?,
+        ),
+        computed => RegexpPattern::Computed(computed),
     };
     Ok(Filter::Matches { whole, text, pattern })
 }
 
-fn compare(comparison: parsed::Comparison) -> Checked<Filter> {
+fn compare(comparison: parsed::Comparison) -> QueryResult<Filter> {
     let (relation, left, right) = match comparison {
-        parsed::Comparison::Eq(left, right) => (Relation::Equal, left, right),
-        parsed::Comparison::Ne(left, right) => (Relation::NotEqual, left, right),
-        parsed::Comparison::Gt(left, right) => (Relation::Greater, left, right),
-        parsed::Comparison::Gte(left, right) => (Relation::GreaterOrEqual, left, right),
-        parsed::Comparison::Lt(left, right) => (Relation::Less, left, right),
-        parsed::Comparison::Lte(left, right) => (Relation::LessOrEqual, left, right),
+        parsed::Comparison::Eq(left, right) => (ComparisonOperator::Equal, left, right),
+        parsed::Comparison::Ne(left, right) => (ComparisonOperator::NotEqual, left, right),
+        parsed::Comparison::Gt(left, right) => (ComparisonOperator::Greater, left, right),
+        parsed::Comparison::Gte(left, right) => (ComparisonOperator::GreaterOrEqual, left, right),
+        parsed::Comparison::Lt(left, right) => (ComparisonOperator::Less, left, right),
+        parsed::Comparison::Lte(left, right) => (ComparisonOperator::LessOrEqual, left, right),
     };
     Ok(Filter::Compare(relation, comparable(left)?, comparable(right)?))
 }
 
-fn comparable(comparable: parsed::Comparable) -> Checked<Operand> {
+fn comparable(comparable: parsed::Comparable) -> QueryResult<Operand> {
     match comparable {
         parsed::Comparable::Literal(inner) => literal(inner),
         parsed::Comparable::Function(function) => value_function(function),
@@ -340,21 +343,21 @@ fn comparable(comparable: parsed::Comparable) -> Checked<Operand> {
                 parsed::SingularQuery::Current(steps) => (false, steps),
                 parsed::SingularQuery::Root(steps) => (true, steps),
             };
-            let segments = steps.into_iter().map(singular).collect();
+            let segments = steps.into_iter().map(singular_segment).collect();
             Ok(Operand::Node(Path { absolute, segments }))
         }
     }
 }
 
-fn singular(step: parsed::SingularQuerySegment) -> Segment {
+fn singular_segment(step: parsed::SingularQuerySegment) -> QuerySegment {
     let selector = match step {
         parsed::SingularQuerySegment::Index(index) => Selector::Index(index),
         parsed::SingularQuerySegment::Name(name) => Selector::Name(name.into()),
     };
-    Segment { descendant: false, selectors: vec![selector] }
+    QuerySegment { descendant: false, selectors: vec![selector] }
 }
 
-fn literal(literal: parsed::Literal) -> Checked<Operand> {
+fn literal(literal: parsed::Literal) -> QueryResult<Operand> {
     Ok(match literal {
         parsed::Literal::Int(int) => Operand::Number(decimal(&int.to_string())?),
         // The parser kept the nearest double; its shortest spelling is what the author meant.
@@ -365,45 +368,45 @@ fn literal(literal: parsed::Literal) -> Checked<Operand> {
     })
 }
 
-fn decimal(text: &str) -> Checked<Decimal> {
-    Decimal::read(text.as_bytes()).ok_or(PathFault::NotInRfc("a number out of range"))
+fn decimal(text: &str) -> QueryResult<Decimal> {
+    Decimal::read(text.as_bytes()).ok_or(MappingFault::NotInRfc("a number out of range"))
 }
 
-fn value_function(function: parsed::TestFunction) -> Checked<Operand> {
+fn value_function(function: parsed::TestFunction) -> QueryResult<Operand> {
     match function {
         parsed::TestFunction::Length(argument) => Ok(Operand::Length(Box::new(value_argument(*argument)?))),
         parsed::TestFunction::Count(argument) => Ok(Operand::Count(nodes_argument(argument)?)),
         parsed::TestFunction::Value(argument) => Ok(Operand::Value(nodes_argument(argument)?)),
         parsed::TestFunction::Search(..) | parsed::TestFunction::Match(..) => {
-            Err(PathFault::NotInRfc("the result of `match` or `search` is not a value"))
+            Err(MappingFault::NotInRfc("the result of `match` or `search` is not a value"))
         }
         parsed::TestFunction::Custom(..) => Err(UNKNOWN_FUNCTION),
     }
 }
 
 /// An argument of declared type ValueType (RFC 9535, 2.4.3).
-fn value_argument(argument: parsed::FnArg) -> Checked<Operand> {
+fn value_argument(argument: parsed::FnArg) -> QueryResult<Operand> {
     match argument {
         parsed::FnArg::Literal(inner) => literal(inner),
         parsed::FnArg::Test(test) => match *test {
-            parsed::Test::RelQuery(list) => single(relative(list)?),
-            parsed::Test::AbsQuery(query) => single(absolute(query)?),
+            parsed::Test::RelQuery(list) => singular_query(relative(list)?),
+            parsed::Test::AbsQuery(query) => singular_query(absolute(query)?),
             parsed::Test::Function(function) => value_function(*function),
         },
-        parsed::FnArg::Filter(_) => Err(PathFault::NotInRfc("a condition is not a value")),
+        parsed::FnArg::Filter(_) => Err(MappingFault::NotInRfc("a condition is not a value")),
     }
 }
 
-fn single(path: Path) -> Checked<Operand> {
-    if path.segments.iter().all(Segment::is_singular) {
+fn singular_query(path: Path) -> QueryResult<Operand> {
+    if path.segments.iter().all(QuerySegment::is_singular) {
         Ok(Operand::Node(path))
     } else {
-        Err(PathFault::NotInRfc("a query that can select several nodes is not a value"))
+        Err(MappingFault::NotInRfc("a query that can select several nodes is not a value"))
     }
 }
 
 /// An argument of declared type NodesType.
-fn nodes_argument(argument: parsed::FnArg) -> Checked<Path> {
+fn nodes_argument(argument: parsed::FnArg) -> QueryResult<Path> {
     match argument {
         parsed::FnArg::Test(test) => match *test {
             parsed::Test::RelQuery(list) => relative(list),
@@ -414,47 +417,47 @@ fn nodes_argument(argument: parsed::FnArg) -> Checked<Path> {
     }
 }
 
-const NOT_NODES: PathFault = PathFault::NotInRfc("`count` and `value` take a query");
+const NOT_NODES: MappingFault = MappingFault::NotInRfc("`count` and `value` take a query");
 
 impl Query {
     /// Selects one node at most, in a document without duplicate names.
     pub(super) fn is_singular(&self) -> bool {
-        self.segments.iter().all(Segment::is_singular)
+        self.segments.iter().all(QuerySegment::is_singular)
     }
 
     /// Whether some filter reads the query's argument from its root.
     pub(super) fn reads_root(&self) -> bool {
-        self.segments.iter().any(Segment::reads_root)
+        self.segments.iter().any(QuerySegment::reads_root)
     }
 
     /// Puts positions in the place of the names of columns that it begins with.
-    pub(super) fn by_column(&mut self, columns: &[String]) -> Result<(), PathFault> {
+    pub(super) fn resolve_columns(&mut self, columns: &[String]) -> Result<(), MappingFault> {
         if self.reads_root() {
-            return Err(PathFault::RootInTable);
+            return Err(MappingFault::RootInTable);
         }
         let Some(first) = self.segments.first_mut().filter(|first| !first.descendant) else { return Ok(()) };
         for selector in &mut first.selectors {
             let Selector::Name(name) = selector else { continue };
             let column = columns.iter().position(|column| **column == **name);
             let column = column.and_then(|column| i64::try_from(column).ok());
-            *selector = Selector::Index(column.ok_or_else(|| PathFault::NoColumn(name.to_string()))?);
+            *selector = Selector::Index(column.ok_or_else(|| MappingFault::NoColumn(name.to_string()))?);
         }
         Ok(())
     }
 
     /// Whether names and positions from the front do not say what it selects.
     pub(super) fn is_conditional(&self) -> bool {
-        self.reads_root() || !self.segments.iter().all(Segment::is_forward)
+        self.reads_root() || !self.segments.iter().all(QuerySegment::is_forward)
     }
 }
 
-impl Segment {
+impl QuerySegment {
     pub(super) fn is_singular(&self) -> bool {
         !self.descendant && matches!(self.selectors.as_slice(), [Selector::Name(_) | Selector::Index(_)])
     }
 
     /// Whether both are one step: names, positions and `*` alike, no conditions.
-    pub(super) fn is_same(&self, other: &Segment) -> bool {
+    pub(super) fn is_same(&self, other: &QuerySegment) -> bool {
         self.descendant == other.descendant
             && self.selectors.len() == other.selectors.len()
             && self.selectors.iter().zip(&other.selectors).all(|pair| match pair {
@@ -487,9 +490,10 @@ impl Selector {
     pub(super) fn is_forward(&self) -> bool {
         match self {
             Selector::Name(_) | Selector::Wildcard => true,
-            Selector::Index(index) => (0..=COUNTED).contains(index),
+            Selector::Index(index) => (0..=MAX_COUNTED_INDEX).contains(index),
             Selector::Slice { start, end, step } => {
-                let counted = |bound: &Option<i64>| bound.is_none_or(|bound| (0..=COUNTED).contains(&bound));
+                let counted =
+                    |bound: &Option<i64>| bound.is_none_or(|bound| (0..=MAX_COUNTED_INDEX).contains(&bound));
                 counted(start) && counted(end) && *step == 1
             }
             Selector::Filter(_) => false,
@@ -527,8 +531,8 @@ impl Filter {
             Filter::Matches { text, pattern, .. } => {
                 text.reads_root()
                     || match pattern {
-                        Pattern::Fixed(_) => false,
-                        Pattern::Computed(operand) => operand.reads_root(),
+                        RegexpPattern::Fixed(_) => false,
+                        RegexpPattern::Computed(operand) => operand.reads_root(),
                     }
             }
         }
@@ -537,7 +541,7 @@ impl Filter {
 
 impl Path {
     fn reads_root(&self) -> bool {
-        self.absolute || self.segments.iter().any(Segment::reads_root)
+        self.absolute || self.segments.iter().any(QuerySegment::reads_root)
     }
 }
 
@@ -560,24 +564,24 @@ mod tests {
     fn a_pattern_is_read_or_refused_as_a_whole() {
         assert!(read(r"$[?match(@.m, '[^@]{1,64}@[^@]{1,255}')]").is_ok());
         let error = read(r"$[?search(@.m, '(\\p{L}{1,1000}){1,1000}')]").unwrap_err();
-        assert_eq!(error, PathFault::PatternTooLarge);
+        assert_eq!(error, MappingFault::PatternTooLarge);
     }
 
     #[test]
     fn what_the_parser_accepts_beyond_the_rfc_is_refused() {
         for text in ["$[?count(1) == 1]", "$[?match(@.*, 'a')]"] {
-            assert!(matches!(read(text), Err(PathFault::NotInRfc(_) | PathFault::Syntax(_))), "{text}");
+            assert!(matches!(read(text), Err(MappingFault::NotInRfc(_) | MappingFault::Syntax(_))), "{text}");
         }
     }
 
     #[test]
     fn a_path_has_a_root_and_a_length() {
-        assert_eq!(read("name").unwrap_err(), PathFault::NoRoot);
-        assert_eq!(read(&format!("${}", ".a".repeat(512))).unwrap_err(), PathFault::TooLong);
-        assert!(matches!(read("$.a["), Err(PathFault::Syntax(_))));
+        assert_eq!(read("name").unwrap_err(), MappingFault::NoRoot);
+        assert_eq!(read(&format!("${}", ".a".repeat(512))).unwrap_err(), MappingFault::TooLong);
+        assert!(matches!(read("$.a["), Err(MappingFault::Syntax(_))));
         let nested = |levels: usize| format!("${}a{}", "[?search(@".repeat(levels), ",'')]".repeat(levels));
-        assert_eq!(read(&nested(7)).unwrap_err(), PathFault::TooDeep);
-        assert_eq!(read(&nested(60)).unwrap_err(), PathFault::TooDeep);
+        assert_eq!(read(&nested(7)).unwrap_err(), MappingFault::TooDeep);
+        assert_eq!(read(&nested(60)).unwrap_err(), MappingFault::TooDeep);
         assert!(read("$['[[[[[[[[[[[[[[', \"((((((((((((\\\"[\"]").is_ok());
         assert!(matches!(read("@.a.b").unwrap(), (Anchor::Record, _)));
         assert!(matches!(read("@").unwrap(), (Anchor::Record, query) if query.segments.is_empty()));
@@ -585,7 +589,7 @@ mod tests {
 
     #[test]
     fn what_can_be_told_from_names_and_positions() {
-        let forward = |text: &str| read(text).unwrap().1.segments.iter().all(Segment::is_forward);
+        let forward = |text: &str| read(text).unwrap().1.segments.iter().all(QuerySegment::is_forward);
         for text in ["$.a", "$[*].b", "$..a[0]", "$['a','b'][1:3]", "$[2:]", "$[:]"] {
             assert!(forward(text), "{text}");
         }

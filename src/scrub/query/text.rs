@@ -2,14 +2,14 @@
 //!
 //! Refuses to know what a query means. It tells strings, names, numbers and brackets apart, and that is all.
 
-use super::{Checked, PathFault};
+use super::{MappingFault, QueryResult};
 
 /// Digits of a number that a double always tells apart: the parser keeps nothing else of it.
-pub(super) const MOST_DIGITS: usize = 15;
+pub(super) const MAX_DIGITS: usize = 15;
 /// Up to here a double holds every integer (RFC 9535, 2.1; RFC 7493, 2.2).
-const LARGEST_INTEGER: u64 = (1 << 53) - 1;
+const MAX_INTEGER: u64 = (1 << 53) - 1;
 /// From here on a double has all its digits: the least is 2.2e-308.
-const SMALLEST: f64 = 1e-307;
+const MIN_NORMAL: f64 = 1e-307;
 
 /// What a query's text is made of, outside of its strings.
 enum Token<'a> {
@@ -80,7 +80,7 @@ fn quoted(rest: &str) -> usize {
 }
 
 /// How many brackets and parentheses are open at once.
-pub(super) fn most_open(text: &str) -> usize {
+pub(super) fn max_open_brackets(text: &str) -> usize {
     let (mut open, mut most) = (0usize, 0);
     for (_, token) in tokens(text) {
         match token {
@@ -95,7 +95,7 @@ pub(super) fn most_open(text: &str) -> usize {
 
 /// The query with each name in brackets that the parser would trim: to the RFC, white space beyond ASCII is
 /// a letter like any other. Refuses the numbers that the parser would round.
-pub(super) fn respelled(text: &str) -> Checked<String> {
+pub(super) fn prepare(text: &str) -> QueryResult<String> {
     let mut respelled = String::with_capacity(text.len());
     let mut copied = 0;
     for (at, token) in tokens(text) {
@@ -105,7 +105,7 @@ pub(super) fn respelled(text: &str) -> Checked<String> {
                 let dots = if dotted.starts_with("..") { ".." } else { "" };
                 let before = text.get(..at).unwrap_or_default();
                 if name.starts_with(|first: char| first.is_ascii_digit()) || before.ends_with('.') {
-                    return Err(PathFault::NotInRfc(
+                    return Err(MappingFault::NotInRfc(
                         "a name begins with no digit, and after two dots at most",
                     ));
                 }
@@ -114,10 +114,10 @@ pub(super) fn respelled(text: &str) -> Checked<String> {
                 copied = at + dotted.len();
             }
             Token::Number(number) if !is_exact(number) => {
-                return Err(PathFault::NotExact(number.to_owned()));
+                return Err(MappingFault::NotExact(number.to_owned()));
             }
             Token::Other(other) if !other.is_ascii() => {
-                return Err(PathFault::NotInRfc("a letter beyond ASCII outside of names and strings"));
+                return Err(MappingFault::NotInRfc("a letter beyond ASCII outside of names and strings"));
             }
             Token::Other(_) | Token::String | Token::Number(_) | Token::Dotted(_) | Token::Word => {}
         }
@@ -131,8 +131,8 @@ fn is_exact(number: &str) -> bool {
     let significant = mantissa.trim_start_matches(['0', '.']);
     let digits = significant.bytes().filter(u8::is_ascii_digit).count();
     // Nearer to zero doubles have fewer digits, and at last none.
-    let normal = significant.is_empty() || number.parse().is_ok_and(|double: f64| double >= SMALLEST);
-    normal && digits <= MOST_DIGITS || number.parse().is_ok_and(|integer: u64| integer <= LARGEST_INTEGER)
+    let normal = significant.is_empty() || number.parse().is_ok_and(|double: f64| double >= MIN_NORMAL);
+    normal && digits <= MAX_DIGITS || number.parse().is_ok_and(|integer: u64| integer <= MAX_INTEGER)
 }
 
 #[cfg(test)]
@@ -169,7 +169,7 @@ mod tests {
             "@ ",
             "$.a.b\t",
         ] {
-            assert!(matches!(read(text), Err(PathFault::NotInRfc(_))), "{text:?}");
+            assert!(matches!(read(text), Err(MappingFault::NotInRfc(_))), "{text:?}");
         }
         assert!(read("$ .a [0] ['b']").is_ok());
     }
@@ -198,7 +198,7 @@ mod tests {
             "1.5e-310",
         ] {
             let text = format!("$[?@.a == {number}]");
-            assert!(matches!(read(&text), Err(PathFault::NotExact(_))), "{number}");
+            assert!(matches!(read(&text), Err(MappingFault::NotExact(_))), "{number}");
         }
         assert!(read("$.a12345678901234567890['12345678901234567890']").is_ok());
     }

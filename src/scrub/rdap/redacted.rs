@@ -200,7 +200,7 @@ impl EntryCollector<'_> {
             Some(b"entity") => self.tree.contact_role(parent).handle(),
             Some(_) | None => {
                 let class = self.actions.classes.get(at as usize).copied().unwrap_or(UNCLASSIFIED);
-                FieldName::Description(self.tree.plan.kind(class, None).category.to_owned())
+                FieldName::Description(self.tree.plan.value_context(class, None).category.to_owned())
             }
         }
     }

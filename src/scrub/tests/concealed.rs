@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use super::*;
 
-fn clear(_: Option<&Seen>, _: CategoryId) -> Form {
+fn clear(_: Option<&JudgedRecord>, _: CategoryId) -> Form {
     Form::Clear
 }
 
-fn without(withheld: &'static str) -> impl Fn(Option<&Seen>, CategoryId) -> Form + Copy {
+fn without(withheld: &'static str) -> impl Fn(Option<&JudgedRecord>, CategoryId) -> Form + Copy {
     move |_, id| if id == category(withheld) { Form::Removed } else { Form::Clear }
 }
 
@@ -50,7 +50,7 @@ fn addresses_and_numbers_go_out_of_free_text() {
         assert_eq!(scrub(&mapping, &body, clear).0, rest, "{text}");
     }
     assert_eq!(scrub(&mapping, r#"{"both":"jane@x.org"}"#, clear).0, r#"{"both":"[redacted]"}"#);
-    let masked = |_: Option<&Seen>, _: CategoryId| Form::Masked;
+    let masked = |_: Option<&JudgedRecord>, _: CategoryId| Form::Masked;
     assert_eq!(scrub(&mapping, r#"{"note":"jane@x.org"}"#, masked).0, r#"{"note":"***"}"#);
 }
 
@@ -98,8 +98,9 @@ fn a_value_that_is_withheld_is_withheld_everywhere() {
         "{out}"
     );
     // What leaves in another form is withheld as it was.
-    let masked =
-        |_: Option<&Seen>, id: CategoryId| if id == category("email") { Form::Masked } else { Form::Clear };
+    let masked = |_: Option<&JudgedRecord>, id: CategoryId| {
+        if id == category("email") { Form::Masked } else { Form::Clear }
+    };
     let (out, _) = scrub(&mapping, body, masked);
     assert!(out.contains(r#""email":"j***@x.org""#) && out.contains("m=[redacted]&x"), "{out}");
     let (out, _) = scrub(&mapping, body, clear);
@@ -150,7 +151,7 @@ fn too_many_values_are_too_costly() {
     let plan = Arc::new(compile(&mapping).unwrap());
     let values: Vec<String> = (0..9000).map(|n| format!("\"{n:060}\"")).collect();
     let body = format!(r#"{{"list":[{}]}}"#, values.join(","));
-    let mut rules = Rules::new(&plan, without("name"));
+    let mut rules = RuleJudge::new(&plan, without("name"));
     let error = scrub_in(&plan, &mut rules, body.as_bytes(), usize::MAX, Limits::default()).unwrap_err();
     assert_eq!(error.0.fault, BodyFault::TooCostly);
     assert!(error.1.is_empty());
@@ -188,7 +189,7 @@ proptest! {
         let fields = [("@.email", "email"), ("@['a','b','c']", "support-content")];
         let mapping = if free { redacting(&fields) } else { echoing("$", &fields) };
         let plan = Arc::new(compile(&mapping).unwrap());
-        let out = scrub_in(&plan, &mut Rules::new(&plan, without("email")), body.as_bytes(), chunk, Limits::default()).unwrap();
+        let out = scrub_in(&plan, &mut RuleJudge::new(&plan, without("email")), body.as_bytes(), chunk, Limits::default()).unwrap();
         let out: Value = serde_json::from_slice(&out).unwrap();
         let reads = out.to_string().to_lowercase().replace('\u{200b}', "");
         let bare = percent_encoding::percent_decode_str(&reads).decode_utf8_lossy().into_owned();

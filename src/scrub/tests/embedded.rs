@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::walks::{Doc, FILTERS, Way, chunk, doc, noise, plain, selected_by_peer, steps, text};
 use super::*;
 
-fn all_but(withheld: &'static str) -> impl Fn(Option<&Seen>, CategoryId) -> Form + Copy {
+fn all_but(withheld: &'static str) -> impl Fn(Option<&JudgedRecord>, CategoryId) -> Form + Copy {
     move |_, id| if id == category(withheld) { Form::Removed } else { Form::Clear }
 }
 
@@ -36,7 +36,7 @@ fn paths_go_on_below_the_string() {
         scrub(&mapping, &body(inside), all_but("service-data")).0,
         body(r#"{"email":"a@x", "to": [{"name":"A\n"}]}"#)
     );
-    let nothing = |_: Option<&Seen>, _: CategoryId| Form::Removed;
+    let nothing = |_: Option<&JudgedRecord>, _: CategoryId| Form::Removed;
     assert_eq!(scrub(&mapping, &body(inside), nothing).0, "{}");
     // Whatever is there that is no string is JSON already.
     let plain = r#"{"payload": {"email": 1, "x": "y"}}"#;
@@ -79,7 +79,7 @@ fn what_stays_whole_in_a_string_in_a_string_is_spelled_as_it_came() {
 #[test]
 fn a_string_that_is_not_json_goes() {
     let mapping = payload(&[("@.payload.email", "email")]);
-    let clear = |_: Option<&Seen>, _: CategoryId| Form::Clear;
+    let clear = |_: Option<&JudgedRecord>, _: CategoryId| Form::Clear;
     for text in [
         "",
         " ",
@@ -103,7 +103,7 @@ fn a_string_that_is_not_json_goes() {
     assert_eq!(scrub(&mapping, &body(&deep), clear).0, "{}");
     let empty = Mapping { removed_as: RemovedAs::Empty, ..mapping };
     assert_eq!(scrub(&empty, &body("{"), clear).0, r#"{"payload": ""}"#);
-    let none = |_: Option<&Seen>, _: CategoryId| Form::Removed;
+    let none = |_: Option<&JudgedRecord>, _: CategoryId| Form::Removed;
     assert_eq!(scrub(&empty, &body("[1]"), none).0, r#"{"payload": ""}"#);
 }
 
@@ -137,7 +137,7 @@ fn json_that_was_spelled_twice_is_read_twice() {
             "{times}"
         );
         assert_eq!(scrub(&mapping, &whole, all_but("phone")).0, whole, "{times}");
-        let masked = |_: Option<&Seen>, id: CategoryId| {
+        let masked = |_: Option<&JudgedRecord>, id: CategoryId| {
             if id == category("email") { Form::Masked } else { Form::Clear }
         };
         let left = scrub(&mapping, &body(&spelled(r#"{"email":"jane@x.org"}"#, times)), masked).0;
@@ -159,7 +159,7 @@ fn of_too_many_strings_the_rest_goes() {
     let fields = [("@.list[*]", "json:service-data"), ("@.list[*].email", "email")];
     let plan = Arc::new(compile(&mapping(vec![record("$", &[], &fields)])).unwrap());
     let body = Value::from_iter([("list", vec![r#"{"email":"x"}"#; (1 << 14) + 5])]).to_string();
-    let mut rules = Rules::new(&plan, all_but("email"));
+    let mut rules = RuleJudge::new(&plan, all_but("email"));
     let out = scrub_in(&plan, &mut rules, body.as_bytes(), usize::MAX, Limits::default()).unwrap();
     let out: Value = serde_json::from_slice(&out).unwrap();
     assert_eq!(out, Value::from_iter([("list", vec!["{}"; 1 << 14])]));
@@ -173,14 +173,14 @@ fn subjects_and_records_are_found_inside() {
     let mapping = mapping(vec![outer, inner]);
     let inside = r#"{"user":{"id":1,"country":"DE"},"friends":[{"id":1,"name":"A"},{"id":2,"name":"B"}]}"#;
     let body = format!(r#"{{"events":[{{"payload":{}}},{{"payload":"x"}}]}}"#, Value::from(inside));
-    let of_one = |seen: Option<&Seen>, _: CategoryId| {
+    let of_one = |seen: Option<&JudgedRecord>, _: CategoryId| {
         let one = seen.and_then(|seen| seen.subjects.as_deref()).is_some_and(|ids| ids == ["1"]);
         if one { Form::Clear } else { Form::Removed }
     };
     let (out, rules) = scrub(&mapping, &body, of_one);
     let rest = r#"{"user":{"id":1,"country":"DE"},"friends":[{"id":1,"name":"A"},{}]}"#;
     assert_eq!(out, format!(r#"{{"events":[{{"payload":{}}},{{}}]}}"#, Value::from(rest)));
-    let subjects: Vec<_> = rules.seen.iter().map(|seen| seen.subjects.clone()).collect();
+    let subjects: Vec<_> = rules.records.iter().map(|seen| seen.subjects.clone()).collect();
     let id = |id: &str| Some(vec![id.to_owned()]);
     assert_eq!(subjects, [id("1"), id("1"), id("2"), None]);
     assert_eq!(rules.facts[0].country, crate::decision::Extracted::Known("DE".into()));
@@ -189,14 +189,14 @@ fn subjects_and_records_are_found_inside() {
 #[test]
 fn forms_apply_inside() {
     let mapping = payload(&[("@.payload.email", "email")]);
-    let masked = |_: Option<&Seen>, id: CategoryId| {
+    let masked = |_: Option<&JudgedRecord>, id: CategoryId| {
         if id == category("email") { Form::Masked } else { Form::Clear }
     };
     assert_eq!(
         scrub(&mapping, &body(r#"{"email":"jane@x.org","n":"\""}"#), masked).0,
         body(r#"{"email":"j***@x.org","n":"\""}"#)
     );
-    let all = |_: Option<&Seen>, _: CategoryId| Form::Masked;
+    let all = |_: Option<&JudgedRecord>, _: CategoryId| Form::Masked;
     assert_eq!(scrub(&mapping, &body("\"jane\""), all).0, body("\"***\""));
     assert_eq!(scrub(&mapping, &body("[17]"), all).0, body("[null]"));
 }
@@ -219,7 +219,7 @@ fn outside_of_records_and_under_conditions() {
     let body = format!(
         r#"{{"meta":{meta},"list":[{{"id":1,"data":{data},"kind":"person"}},{{"data":{data},"kind":"cat"}},{{"kind":"person","data":"x","id":1}}]}}"#
     );
-    let rule = |seen: Option<&Seen>, id: CategoryId| {
+    let rule = |seen: Option<&JudgedRecord>, id: CategoryId| {
         if seen.is_none() || id == category("email") { Form::Removed } else { Form::Clear }
     };
     let (meta, data) = (Value::from(r#"{"n":1}"#), Value::from(r#"{"n":1}"#));
@@ -240,7 +240,7 @@ fn a_string_is_json_where_the_condition_holds_and_nowhere_else() {
     ];
     let mut mapping = mapping(vec![record("$", &["@.id"], &fields)]);
     mapping.unclassified = Unclassified::Release;
-    let rule = |_: Option<&Seen>, id: CategoryId| {
+    let rule = |_: Option<&JudgedRecord>, id: CategoryId| {
         if id == category("billing") { Form::Clear } else { Form::Removed }
     };
     let inside = Value::from(r#"{"email":"a@x"}"#);
@@ -287,12 +287,12 @@ fn a_condition_sees_the_value_of_the_string_that_it_selects() {
 fn a_repeated_name_inside_makes_no_subject() {
     let mut mapping = mapping(vec![record("$", &["@.p.id"], &[("@.p", "json:name")])]);
     let body = r#"{"p":"{\"id\":1,\"id\":1}"}"#;
-    let clear = |_: Option<&Seen>, _: CategoryId| Form::Clear;
+    let clear = |_: Option<&JudgedRecord>, _: CategoryId| Form::Clear;
     assert_eq!(scrub(&mapping, body, clear).0, "{}");
     mapping.duplicate_keys = DuplicateKeys::TreatAlike;
     let (out, rules) = scrub(&mapping, body, clear);
     assert_eq!(out, body);
-    assert_eq!(rules.seen[0].subjects, None);
+    assert_eq!(rules.records[0].subjects, None);
 }
 
 /// The document with what is at these ways spelled in strings, the innermost first.
@@ -359,12 +359,12 @@ proptest! {
             let fields = [&own[..], &[(&*place, how)]].concat();
             Arc::new(compile(&mapping(vec![record(path, &["@['b']"], &fields)])).unwrap())
         };
-        let rule = move |seen: Option<&Seen>, id: CategoryId| {
+        let rule = move |seen: Option<&JudgedRecord>, id: CategoryId| {
             let nobody = seen.is_none_or(|seen| seen.subjects.is_none());
             if nobody && id != category(kept) { Form::Removed } else { Form::Clear }
         };
         let run = |plan: &Arc<Plan>, body: &str, chunk: usize| -> Value {
-            let out = scrub_in(plan, &mut Rules::new(plan, rule), body.as_bytes(), chunk, Limits::default()).unwrap();
+            let out = scrub_in(plan, &mut RuleJudge::new(plan, rule), body.as_bytes(), chunk, Limits::default()).unwrap();
             serde_json::from_slice(&out).unwrap()
         };
         let expected = run(&with("billing"), &plain(&doc), usize::MAX);

@@ -13,7 +13,7 @@ fn plan(events: &[&str]) -> Arc<Plan> {
     Arc::new(compile(&Mapping { events, ..mapping(vec![set]) }).unwrap())
 }
 
-fn of_one(seen: Option<&Seen>, _: CategoryId) -> Form {
+fn of_one(seen: Option<&JudgedRecord>, _: CategoryId) -> Form {
     let one = seen.and_then(|seen| seen.subjects.as_deref()).is_some_and(|ids| ids == ["1"]);
     if one { Form::Clear } else { Form::Removed }
 }
@@ -24,7 +24,7 @@ fn framed(framing: Framing, events: &[&str], body: &str) -> (String, Option<Unre
     let run = |chunk: usize| {
         let result = scrub_framed(
             &plan,
-            &mut Rules::new(&plan, of_one),
+            &mut RuleJudge::new(&plan, of_one),
             framing,
             body.as_bytes(),
             chunk,
@@ -82,8 +82,8 @@ fn a_scalar_of_a_sequence_waits_for_its_line_feed() {
     let seq = Framing::Sequence;
     let plan = Arc::new(compile(&mapping(vec![record("$.x", &[], &[("$", "name")])])).unwrap());
     let run = |body: &str, chunk: usize| {
-        let clear = |_: Option<&Seen>, _: CategoryId| Form::Clear;
-        let mut rules = Rules::new(&plan, clear);
+        let clear = |_: Option<&JudgedRecord>, _: CategoryId| Form::Clear;
+        let mut rules = RuleJudge::new(&plan, clear);
         let result = scrub_framed(&plan, &mut rules, seq, body.as_bytes(), chunk, Limits::default());
         let (error, out) = match result {
             Ok(out) => (None, out),
@@ -227,7 +227,7 @@ fn data_that_is_not_json_ends_the_stream() {
     let plan = plan(&[]);
     let not_utf8 = scrub_framed(
         &plan,
-        &mut Rules::new(&plan, of_one),
+        &mut RuleJudge::new(&plan, of_one),
         Framing::Events,
         b"data: {}\n\ndata: {\"a\":\"\xff\"}\n\n",
         3,
@@ -248,7 +248,7 @@ fn an_event_is_as_long_as_a_record_may_be() {
     ] {
         let body = format!("data: {{}}\n\n{long}");
         for chunk in [1, 7, 1000] {
-            let mut rules = Rules::new(&plan, of_one);
+            let mut rules = RuleJudge::new(&plan, of_one);
             let (unreadable, out) =
                 scrub_framed(&plan, &mut rules, Framing::Events, body.as_bytes(), chunk, limits).unwrap_err();
             assert_eq!(unreadable, Unreadable { fault: BodyFault::TooLong, at: 10 }, "{long}");
@@ -256,10 +256,10 @@ fn an_event_is_as_long_as_a_record_may_be() {
         }
     }
     let many = "data: {\"a\":1}\n\n".repeat(100);
-    let mut rules = Rules::new(&plan, of_one);
+    let mut rules = RuleJudge::new(&plan, of_one);
     let out = scrub_framed(&plan, &mut rules, Framing::Events, many.as_bytes(), 9, limits).unwrap();
     assert_eq!(out, many.as_bytes());
-    assert_eq!(rules.seen.len(), 100);
+    assert_eq!(rules.records.len(), 100);
 }
 
 /// A table as a route reads it: rows of the person `1` are released.
@@ -324,7 +324,7 @@ fn what_is_no_table_is_not_read() {
     }
     let plan = plan(&[]);
     let run = |body: &[u8], limits: Limits| {
-        let mut rules = Rules::new(&plan, of_one);
+        let mut rules = RuleJudge::new(&plan, of_one);
         scrub_framed(&plan, &mut rules, Framing::Rows, body, 3, limits).unwrap_err().0
     };
     assert_eq!(run(b"a,b\n1,\xff\n", Limits::default()), Unreadable { fault: BodyFault::NotUtf8, at: 4 });
@@ -339,7 +339,7 @@ fn what_is_no_table_is_not_read() {
 fn a_row_that_may_be_cut_short_does_not_count() {
     let plan = plan(&[]);
     let read = |body: &str| {
-        let (mut rules, mut out) = (Rules::new(&plan, of_one), Vec::new());
+        let (mut rules, mut out) = (RuleJudge::new(&plan, of_one), Vec::new());
         let scrubber = Scrubber::new(plan.clone(), forms(), &[], Limits::default(), Framing::Rows);
         let mut scrubber = scrubber.of_unknown_length();
         let fed = scrubber.feed(body.as_bytes(), &mut rules, &mut out);
@@ -364,7 +364,7 @@ proptest! {
         let alone: Vec<String> = texts
             .iter()
             .map(|text| {
-                let out = scrub_in(&plan, &mut Rules::new(&plan, of_one), text.as_bytes(), usize::MAX, Limits::default());
+                let out = scrub_in(&plan, &mut RuleJudge::new(&plan, of_one), text.as_bytes(), usize::MAX, Limits::default());
                 String::from_utf8(out.unwrap()).unwrap()
             })
             .collect();
@@ -385,7 +385,7 @@ proptest! {
         };
         for framing in [Framing::Lines, Framing::Sequence, Framing::Events] {
             let body = wrapped(framing, &texts);
-            let out = scrub_framed(&plan, &mut Rules::new(&plan, of_one), framing, body.as_bytes(), chunk, Limits::default());
+            let out = scrub_framed(&plan, &mut RuleJudge::new(&plan, of_one), framing, body.as_bytes(), chunk, Limits::default());
             prop_assert_eq!(String::from_utf8(out.unwrap()).unwrap(), wrapped(framing, &alone), "{:?}", body);
         }
     }

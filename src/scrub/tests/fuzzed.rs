@@ -90,5 +90,5 @@ short_run! {
     walk: "cut" "deep" "escapes" "filters" "list" "numbers" "repeated" "spaced" "surrogates" "words";
     texts: "cut" "events" "lines" "marked" "numbers" "sequence";
     forms: "address" "date" "email" "instant" "ip" "number" "phone" "place" "pseudonym";
-    conceal: "cards" "email" "ips" "long" "name" "phone" "wide";
+    redact_text: "cards" "email" "ips" "long" "name" "phone" "wide";
 }

@@ -55,39 +55,42 @@ pub(super) fn mapping(records: Vec<RecordMapping>) -> Mapping {
 
 /// A record as a judge saw it.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Seen {
+pub(super) struct JudgedRecord {
     pub(super) set: usize,
     pub(super) subjects: Option<Vec<String>>,
     pub(super) controller: Option<String>,
 }
 
 /// What a category may leave in, by the record's first subject; `None` is what stands outside.
-type Rule = Box<dyn Fn(Option<&Seen>, CategoryId) -> Form>;
+type Rule = Box<dyn Fn(Option<&JudgedRecord>, CategoryId) -> Form>;
 
 /// A judge with a rule, that remembers what it was asked and told.
-pub(super) struct Rules {
+pub(super) struct RuleJudge {
     classes: Vec<Class>,
     /// What nothing classifies leaves in; the mapping says so, whoever it is about.
     unclassified: Form,
     rule: Rule,
-    pub(super) seen: Vec<Seen>,
+    pub(super) records: Vec<JudgedRecord>,
     pub(super) facts: Vec<crate::decision::RecordFacts>,
     pub(super) fields: Vec<Vec<u32>>,
 }
 
-impl Rules {
-    pub(super) fn new(plan: &Plan, rule: impl Fn(Option<&Seen>, CategoryId) -> Form + 'static) -> Rules {
-        Rules {
+impl RuleJudge {
+    pub(super) fn new(
+        plan: &Plan,
+        rule: impl Fn(Option<&JudgedRecord>, CategoryId) -> Form + 'static,
+    ) -> RuleJudge {
+        RuleJudge {
             classes: plan.classes().to_vec(),
             unclassified: if plan.releases_unclassified() { Form::Clear } else { Form::Removed },
             rule: Box::new(rule),
-            seen: Vec::new(),
+            records: Vec::new(),
             facts: Vec::new(),
             fields: Vec::new(),
         }
     }
 
-    fn permit(&self, seen: Option<&Seen>) -> Permit {
+    fn permit(&self, seen: Option<&JudgedRecord>) -> Permit {
         let form = |class: &Class| {
             let forms = class.categories.iter().map(|&category| {
                 if category == super::tests::category("non-personal") {
@@ -102,16 +105,16 @@ impl Rules {
     }
 }
 
-impl RecordPolicy for Rules {
+impl RecordPolicy for RuleJudge {
     fn record_permit(&mut self, record: &Record<'_>) -> Permit {
         let ids = |ids: &[SubjectId]| ids.iter().map(|id| id.id().to_string()).collect();
-        let seen = Seen {
+        let seen = JudgedRecord {
             set: record.set,
             subjects: record.subjects.map(ids),
             controller: record.controller.map(|id| id.id().to_string()),
         };
         let permit = self.permit(Some(&seen));
-        self.seen.push(seen);
+        self.records.push(seen);
         self.facts.push(record.facts.clone());
         permit
     }
@@ -136,7 +139,7 @@ pub(super) fn forms() -> Forms {
 /// Scrubs a body in chunks of this size.
 pub(super) fn scrub_in(
     plan: &Arc<Plan>,
-    rules: &mut Rules,
+    rules: &mut RuleJudge,
     body: &[u8],
     chunk: usize,
     limits: Limits,
@@ -147,7 +150,7 @@ pub(super) fn scrub_in(
 /// Scrubs a body of several texts in chunks of this size.
 pub(super) fn scrub_framed(
     plan: &Arc<Plan>,
-    rules: &mut Rules,
+    rules: &mut RuleJudge,
     framing: Framing,
     body: &[u8],
     chunk: usize,
@@ -166,16 +169,16 @@ pub(super) fn scrub_framed(
 pub(super) fn scrub(
     mapping: &Mapping,
     body: &str,
-    rule: impl Fn(Option<&Seen>, CategoryId) -> Form + Copy + 'static,
-) -> (String, Rules) {
+    rule: impl Fn(Option<&JudgedRecord>, CategoryId) -> Form + Copy + 'static,
+) -> (String, RuleJudge) {
     let plan = Arc::new(compile(mapping).unwrap());
-    let mut rules = Rules::new(&plan, rule);
+    let mut rules = RuleJudge::new(&plan, rule);
     let whole = scrub_in(&plan, &mut rules, body.as_bytes(), usize::MAX, Limits::default()).unwrap();
     for chunk in [1, 2, 3, 7, 64] {
-        let mut again = Rules::new(&plan, rule);
+        let mut again = RuleJudge::new(&plan, rule);
         let out = scrub_in(&plan, &mut again, body.as_bytes(), chunk, Limits::default()).unwrap();
         assert_eq!(String::from_utf8_lossy(&out), String::from_utf8_lossy(&whole), "chunks of {chunk}");
-        assert_eq!(again.seen, rules.seen, "chunks of {chunk}");
+        assert_eq!(again.records, rules.records, "chunks of {chunk}");
     }
     (String::from_utf8(whole).unwrap(), rules)
 }

@@ -47,10 +47,10 @@ fn domain(entities: &[Value]) -> Value {
 fn scrubbed(
     plan: &Arc<Plan>,
     body: &str,
-    rule: impl Fn(Option<&Seen>, CategoryId) -> Form + Copy + 'static,
+    rule: impl Fn(Option<&JudgedRecord>, CategoryId) -> Form + Copy + 'static,
 ) -> Value {
     let run = |chunk: usize| {
-        scrub_in(plan, &mut Rules::new(plan, rule), body.as_bytes(), chunk, Limits::default()).unwrap()
+        scrub_in(plan, &mut RuleJudge::new(plan, rule), body.as_bytes(), chunk, Limits::default()).unwrap()
     };
     let whole = run(usize::MAX);
     for chunk in [1, 7, 100] {
@@ -61,7 +61,7 @@ fn scrubbed(
 }
 
 /// Each of these categories in its form, all else in clear.
-fn but(forms: &'static [(&'static str, Form)]) -> impl Fn(Option<&Seen>, CategoryId) -> Form + Copy {
+fn but(forms: &'static [(&'static str, Form)]) -> impl Fn(Option<&JudgedRecord>, CategoryId) -> Form + Copy {
     move |_, id| forms.iter().find(|(name, _)| category(name) == id).map_or(Form::Clear, |(_, form)| *form)
 }
 
@@ -203,7 +203,7 @@ fn what_the_upstream_redacted_stays_listed() {
 
 #[test]
 fn where_nothing_is_redacted_nothing_is_said() {
-    let clear = |_: Option<&Seen>, _: CategoryId| Form::Clear;
+    let clear = |_: Option<&JudgedRecord>, _: CategoryId| Form::Clear;
     let named = |text: &str| domain(&[entity(&json!(["registrant"]), &[json!(["fn", {}, "text", text])])]);
     let body = named("Jane");
     assert_eq!(scrubbed(&plan(), &body.to_string(), clear), body);
@@ -239,7 +239,7 @@ fn what_is_no_jcard_goes_whole() {
     }
     for body in ["[]", "12", "null", "{}"] {
         let plan = plan();
-        let out = scrub_in(&plan, &mut Rules::new(&plan, name), body.as_bytes(), 1, Limits::default());
+        let out = scrub_in(&plan, &mut RuleJudge::new(&plan, name), body.as_bytes(), 1, Limits::default());
         assert_eq!(
             String::from_utf8(out.unwrap()).unwrap(),
             if body == "{}" || body == "[]" { body } else { "null" }
@@ -425,8 +425,9 @@ fn an_address_that_stands_in_a_label_is_mentioned() {
     };
     let label = "$.entities[0].vcardArray[1][1][1].label";
     for form in [Form::Removed, Form::Masked, Form::Generalised, Form::Pseudonymised] {
-        let rule =
-            move |_: Option<&Seen>, id| if id == category("postal-address") { form } else { Form::Clear };
+        let rule = move |_: Option<&JudgedRecord>, id| {
+            if id == category("postal-address") { form } else { Form::Clear }
+        };
         let answer = scrubbed(&plan(), &address("1 Way\nQuebec"), rule);
         assert_eq!(entries(&answer), [format!("(Registrant Address): removal {label}")]);
         assert!(!answer.to_string().contains("Quebec"), "{answer}");
@@ -453,8 +454,9 @@ fn a_component_of_several_values_is_mentioned() {
         (Form::Masked, "partialValue"),
         (Form::Pseudonymised, "replacementValue"),
     ] {
-        let rule =
-            move |_: Option<&Seen>, id| if id == category("postal-address") { form } else { Form::Clear };
+        let rule = move |_: Option<&JudgedRecord>, id| {
+            if id == category("postal-address") { form } else { Form::Clear }
+        };
         let answer = scrubbed(&plan(), &body, rule);
         let street = format!("Registrant Street: {method} $.entities[0].vcardArray[1][1][3][:3]");
         assert_eq!(entries(&answer), [street], "{answer}");
@@ -552,7 +554,7 @@ fn many_fields_take_time_in_proportion() {
     let withheld = but(&[("name", Form::Removed)]);
     let run = |plan: &Arc<Plan>, body: &Value| -> Value {
         let body = body.to_string();
-        let mut rules = Rules::new(plan, withheld);
+        let mut rules = RuleJudge::new(plan, withheld);
         let out = scrub_in(plan, &mut rules, body.as_bytes(), usize::MAX, Limits::default()).unwrap();
         serde_json::from_slice(&out).unwrap()
     };
@@ -606,11 +608,11 @@ proptest! {
         let body = domain(&entities);
         let plan = plan();
         let by_category = forms.clone();
-        let rule = move |_: Option<&Seen>, id: CategoryId| {
+        let rule = move |_: Option<&JudgedRecord>, id: CategoryId| {
             let at = CATEGORIES.iter().position(|name| category(name) == id);
             at.map_or(Form::Clear, |at| by_category[at])
         };
-        let out = scrub_in(&plan, &mut Rules::new(&plan, rule), body.to_string().as_bytes(), 33, Limits::default()).unwrap();
+        let out = scrub_in(&plan, &mut RuleJudge::new(&plan, rule), body.to_string().as_bytes(), 33, Limits::default()).unwrap();
         let answer: Value = serde_json::from_slice(&out).unwrap();
         let form = |name: &str| forms[CATEGORIES.iter().position(|known| *known == name).unwrap()];
         let text = answer.to_string();

@@ -4,24 +4,24 @@ use super::*;
 use crate::decision::{Extracted, RecordFacts};
 use crate::vocabulary::{IdRule, Namespaces, Normalization};
 
-fn clear(_: Option<&Seen>, _: CategoryId) -> Form {
+fn clear(_: Option<&JudgedRecord>, _: CategoryId) -> Form {
     Form::Clear
 }
 
-fn nothing(_: Option<&Seen>, _: CategoryId) -> Form {
+fn nothing(_: Option<&JudgedRecord>, _: CategoryId) -> Form {
     Form::Removed
 }
 
 /// Everything about subject 1 is clear, nothing about anybody else.
-fn of_one(seen: Option<&Seen>, _: CategoryId) -> Form {
+fn of_one(seen: Option<&JudgedRecord>, _: CategoryId) -> Form {
     match seen.and_then(|seen| seen.subjects.as_deref()) {
         Some(subjects) if subjects.iter().all(|id| id == "1") => Form::Clear,
         _ => Form::Removed,
     }
 }
 
-fn ids(rules: &Rules) -> Vec<Option<Vec<String>>> {
-    rules.seen.iter().map(|seen| seen.subjects.clone()).collect()
+fn ids(rules: &RuleJudge) -> Vec<Option<Vec<String>>> {
+    rules.records.iter().map(|seen| seen.subjects.clone()).collect()
 }
 
 fn one(id: &str) -> Option<Vec<String>> {
@@ -111,8 +111,8 @@ fn a_record_about_several_people_names_them_all() {
     let body = r#"[{"a":1,"others":[{"id":1},{"id":1}],"n":1},{"a":1,"others":[{"id":2},{"id":1}],"n":1},{"a":1,"others":[],"n":1},{"others":[{"id":1}],"n":1},{"a":1,"others":[{"id":1},{"id":{}}],"n":1}]"#;
     let (out, rules) = scrub(&mapping, body, of_one);
     assert_eq!(out, r#"[{"n":1},{},{},{},{}]"#);
-    assert_eq!(rules.seen[1].subjects.as_ref().unwrap().len(), 3);
-    assert_eq!(rules.seen.iter().filter(|seen| seen.subjects.is_none()).count(), 3);
+    assert_eq!(rules.records[1].subjects.as_ref().unwrap().len(), 3);
+    assert_eq!(rules.records.iter().filter(|seen| seen.subjects.is_none()).count(), 3);
 }
 
 /// The reader of a namespace whose ids are lower-cased, and may be references.
@@ -131,7 +131,7 @@ fn several_spellings_of_a_person_are_one_subject_and_of_an_account_one_controlle
     let body = r#"[{"a":"X","b":"Customer/x","of":["ACME","customer/acme"],"n":1},{"a":"X","b":"Other/x","of":["Other/x"],"n":1}]"#;
     let (out, rules) = scrub(&mapping(vec![set]), body, clear);
     assert_eq!(ids(&rules), [Some(vec!["x".to_owned(), "x".to_owned()]), None]);
-    assert_eq!(rules.seen[0].controller.as_deref(), Some("acme"));
+    assert_eq!(rules.records[0].controller.as_deref(), Some("acme"));
     assert_eq!(rules.facts[1].account_closed, Extracted::Unreadable, "an account that cannot be told");
     assert!(out.starts_with(r#"[{"n":1}"#), "{out}");
 }
@@ -144,7 +144,7 @@ fn a_subject_from_the_requests_path() {
     for (parameters, id) in
         [(&[("id", "ABC")][..], one("abc")), (&[("other", "1")][..], None), (&[("id", "")], None)]
     {
-        let mut rules = Rules::new(&plan, clear);
+        let mut rules = RuleJudge::new(&plan, clear);
         let mut scrubber =
             Scrubber::new(plan.clone(), forms(), parameters, Limits::default(), Framing::Document);
         scrubber.feed(b"{\"n\":1}", &mut rules, &mut Vec::new()).unwrap();
@@ -187,7 +187,9 @@ fn classes_come_from_the_nearest_classified_ancestor_and_add_up() {
     assert!(!has(&["billing"]));
     let body = r#"{"a":{"x":1,"b":{"y":2}},"c":3,"d":{"deep":4,"z":5},"e":{"deep":[6]}}"#;
     let only = |name: &'static str| {
-        move |_: Option<&Seen>, id: CategoryId| if id == category(name) { Form::Clear } else { Form::Removed }
+        move |_: Option<&JudgedRecord>, id: CategoryId| {
+            if id == category(name) { Form::Clear } else { Form::Removed }
+        }
     };
     assert_eq!(scrub(&mapping, body, only("name")).0, r#"{"a":{"x":1}}"#);
     assert_eq!(scrub(&mapping, body, only("email")).0, r#"{"a":{"b":{"y":2}}}"#);
@@ -210,8 +212,9 @@ fn filtered_fields_have_their_own_class() {
         ],
     )]);
     let body = r#"[{"id":1,"telecom":[{"system":"phone","value":"p"},{"value":"e","system":"email"},{"value":"x"}],"list":[1,2,3]}]"#;
-    let without_email =
-        |_: Option<&Seen>, id: CategoryId| if id == category("email") { Form::Removed } else { Form::Clear };
+    let without_email = |_: Option<&JudgedRecord>, id: CategoryId| {
+        if id == category("email") { Form::Removed } else { Form::Clear }
+    };
     let (out, rules) = scrub(&mapping, body, without_email);
     assert_eq!(out, r#"[{"telecom":[{"value":"p"},{"value":"x"}],"list":[3]}]"#);
     let plan = compile(&mapping).unwrap();
@@ -240,7 +243,7 @@ fn any_number_of_conditions_may_meet() {
     fields.push(("@.card[?@[2]]", "email"));
     let mapping = mapping(vec![record("$", &[], &fields)]);
     let only = |withheld: &'static str| {
-        move |_: Option<&Seen>, id: CategoryId| {
+        move |_: Option<&JudgedRecord>, id: CategoryId| {
             if id == category(withheld) { Form::Removed } else { Form::Clear }
         }
     };
@@ -302,7 +305,7 @@ fn outside_of_records_nothing_is_anybodys() {
     let body = r#"{"total":2,"owner":"O","meta":{"page":{"n":1},"x":1},"more":{"a":1},"items":[],"last":3}"#;
     let (out, rules) = scrub(&mapping, body, of_one);
     assert_eq!(out, r#"{"total":2,"meta":{"page":{"n":1}},"items":[]}"#);
-    assert!(rules.seen.is_empty());
+    assert!(rules.records.is_empty());
     let (out, _) = scrub(&mapping, r#"{"meta":{"x":1,"y":{}}}"#, of_one);
     assert_eq!(out, "{}");
 }
@@ -336,7 +339,7 @@ fn unclassified_released() {
 fn only_scalars_of_a_generalised_address_are_its_country_and_region() {
     let address = r#"{"street":"Hauptstr. 1","country":"DE","region":{"code":"BE","zip":"10115","country":"DE"},"state":["Hauptstr. 1"],"x":{"country":"DE","y":"z"},"phone":"1"}"#;
     let rest = r#"{"country":"DE","region":{"country":"DE"},"state":["***"],"x":{"country":"DE"}}"#;
-    let rule = |_: Option<&Seen>, id: CategoryId| {
+    let rule = |_: Option<&JudgedRecord>, id: CategoryId| {
         if id == category("postal-address") { Form::Generalised } else { Form::Removed }
     };
     // With something else inside of it, and without.
@@ -359,7 +362,7 @@ fn facts_are_read_where_paths_are_too_many_to_be_told_apart() {
     let body = r#"{"id":1,"born":"2024-01-01","of":7,"email":"a@x"}"#;
     let (out, rules) = scrub(&mapping(vec![set]), body, clear);
     assert_eq!(rules.facts[0].birth_date, Extracted::Known(jiff::civil::date(2024, 1, 1)));
-    assert_eq!(rules.seen[0].controller.as_deref(), Some("7"));
+    assert_eq!(rules.records[0].controller.as_deref(), Some("7"));
     assert_eq!(out, r#"{"email":"a@x"}"#);
 }
 
@@ -371,7 +374,7 @@ fn the_search_for_repeated_names_is_bounded() {
     let run = |ids: usize| {
         let body = format!(r#"{{"ids":[{}],"a":1,"a":1}}"#, vec!["1"; ids].join(","));
         let limits = Limits::default();
-        scrub_in(&plan, &mut Rules::new(&plan, clear), body.as_bytes(), usize::MAX, limits)
+        scrub_in(&plan, &mut RuleJudge::new(&plan, clear), body.as_bytes(), usize::MAX, limits)
             .err()
             .map(|(error, _)| error.fault)
     };
@@ -398,7 +401,7 @@ fn an_account_that_is_not_one_id_cannot_be_told() {
         let mut mapping = mapping(vec![set.clone()]);
         mapping.duplicate_keys = DuplicateKeys::TreatAlike;
         let (_, rules) = scrub(&mapping, &format!(r#"[{{"id":1,"of":{of}}}]"#), clear);
-        assert_eq!(rules.seen[0].controller.as_deref(), controller, "{of}");
+        assert_eq!(rules.records[0].controller.as_deref(), controller, "{of}");
         assert_eq!(rules.facts[0].account_closed == Extracted::Absent, told, "{of}");
     }
 }
@@ -411,8 +414,8 @@ fn facts_and_controller_are_read() {
     set.facts = vec![(FactKey::Country, "@.address.country".into()), (FactKey::BirthDate, "@.dob".into())];
     let body = r#"[{"id":1,"account":7,"address":{"country":"de"},"dob":"2001-02-03"},{"id":1,"dob":null},{"id":1,"address":{"country":1},"dob":""}]"#;
     let (_, rules) = scrub(&mapping(vec![set]), body, clear);
-    assert_eq!(rules.seen[0].controller.as_deref(), Some("7"));
-    assert_eq!(rules.seen[1].controller, None);
+    assert_eq!(rules.records[0].controller.as_deref(), Some("7"));
+    assert_eq!(rules.records[1].controller, None);
     assert_eq!(rules.facts[0].country, Extracted::Known("DE".into()));
     assert_eq!(rules.facts[0].birth_date, Extracted::Known(jiff::civil::date(2001, 2, 3)));
     assert!(rules.facts[1] == RecordFacts::default());
@@ -427,13 +430,13 @@ fn a_clone_goes_on_from_the_same_byte() {
     let body = br#"[{"id":1,"n":"A"},{"id":1,"n":"B"},{"id":1,"n":"C"}]"#;
     for cut in 0..body.len() {
         let (first, second) = body.split_at(cut);
-        let mut rules = Rules::new(&plan, clear);
+        let mut rules = RuleJudge::new(&plan, clear);
         let mut scrubber = Scrubber::new(plan.clone(), forms(), &[], Limits::default(), Framing::Document);
         let mut before = Vec::new();
         scrubber.feed(first, &mut rules, &mut before).unwrap();
-        for rule in [clear as fn(Option<&Seen>, CategoryId) -> Form, nothing] {
+        for rule in [clear as fn(Option<&JudgedRecord>, CategoryId) -> Form, nothing] {
             let mut scrubber = scrubber.clone();
-            let mut rules = Rules::new(&plan, rule);
+            let mut rules = RuleJudge::new(&plan, rule);
             let mut after = before.clone();
             scrubber.feed(second, &mut rules, &mut after).unwrap();
             scrubber.finish(&mut rules, &mut after).unwrap();
@@ -482,7 +485,7 @@ fn records_of_one_shape_are_decided_by_what_they_say_where_that_counts() {
         ("{}", "{}"),
         ("0", "0"),
     ];
-    let rule = |seen: Option<&Seen>, id: CategoryId| {
+    let rule = |seen: Option<&JudgedRecord>, id: CategoryId| {
         let somebody =
             |name: &str| seen.is_some_and(|seen| seen.subjects.as_deref() == Some(&[name.to_owned()]));
         match id {
@@ -519,7 +522,7 @@ fn an_optional_subject_that_is_not_there_is_nobody() {
     let mapping = with_optional("@.assignee.id");
     let seen = |record: &str| {
         let (_, rules) = scrub(&mapping, &format!("[{record}]"), clear);
-        rules.seen[0].subjects.clone()
+        rules.records[0].subjects.clone()
     };
     for (assignee, subjects) in [
         ("", Some(vec!["1"])),
@@ -555,7 +558,7 @@ fn an_optional_subject_that_is_there_twice_is_nobody_known() {
         r#""assignee":{"id":2,"id":2}"#,
     ] {
         let (_, rules) = scrub(&mapping, &format!(r#"[{{"creator":{{"id":1}},{assignee}}}]"#), clear);
-        assert_eq!(rules.seen[0].subjects, None, "{assignee}");
+        assert_eq!(rules.records[0].subjects, None, "{assignee}");
     }
 }
 
@@ -565,7 +568,7 @@ fn several_optional_subjects_are_those_that_are_there() {
     let seen = |watchers: &str| {
         let (_, rules) =
             scrub(&mapping, &format!(r#"[{{"creator":{{"id":1}},"watchers":{watchers}}}]"#), clear);
-        rules.seen[0].subjects.as_ref().map(|subjects| subjects.join(" "))
+        rules.records[0].subjects.as_ref().map(|subjects| subjects.join(" "))
     };
     for (watchers, subjects) in [
         ("[]", Some("1")),
@@ -628,7 +631,7 @@ fn the_elements_of_a_row_are_named_by_the_header() {
 fn a_table_with_other_columns_or_rows_is_refused() {
     let refused = |header: &str, body: &str| {
         let plan = Arc::new(compile(&table(header)).unwrap());
-        let mut rules = Rules::new(&plan, of_one);
+        let mut rules = RuleJudge::new(&plan, of_one);
         let limits = Limits::default();
         let (error, out) = scrub_in(&plan, &mut rules, body.as_bytes(), usize::MAX, limits).unwrap_err();
         assert_eq!(error.fault, BodyFault::OtherColumns, "{body}");
@@ -666,7 +669,7 @@ fn tables(rows: &str, header: &str) -> Mapping {
 fn each_of_several_tables_has_a_header_of_its_own() {
     let leaves = |rows: &str, header: &str, body: &str| {
         let plan = Arc::new(compile(&tables(rows, header)).unwrap());
-        let mut rules = Rules::new(&plan, of_one);
+        let mut rules = RuleJudge::new(&plan, of_one);
         match scrub_in(&plan, &mut rules, body.as_bytes(), usize::MAX, Limits::default()) {
             Ok(out) => String::from_utf8(out).unwrap().contains("a@x"),
             Err((error, out)) => {
@@ -713,7 +716,7 @@ fn rows_that_two_record_sets_claim_are_refused() {
     let plan = Arc::new(compile(&mapping).unwrap());
     let body = r#"{"columns":["email","id","tags"],"rows":[["a@x",1,[]]]}"#;
     let refused =
-        scrub_in(&plan, &mut Rules::new(&plan, of_one), body.as_bytes(), usize::MAX, Limits::default());
+        scrub_in(&plan, &mut RuleJudge::new(&plan, of_one), body.as_bytes(), usize::MAX, Limits::default());
     assert_eq!(refused.unwrap_err().0.fault, BodyFault::OtherColumns);
 }
 
@@ -724,11 +727,14 @@ fn a_path_in_a_table_begins_with_a_column() {
         table.records[0].fields[1].path = path.to_owned();
         compile(&table).err().map(|errors| errors[0].fault.clone())
     };
-    assert_eq!(fault("@.mail"), Some(PathFault::NoColumn("mail".into())));
-    assert_eq!(fault("@[?$.id == 1]"), Some(PathFault::RootInTable));
+    assert_eq!(fault("@.mail"), Some(MappingFault::NoColumn("mail".into())));
+    assert_eq!(fault("@[?$.id == 1]"), Some(MappingFault::RootInTable));
     for sound in ["@['email', 'tags']", "@[1]", "@.*", "@..email", "@.tags[?@.n == 1]"] {
         assert_eq!(fault(sound), None, "{sound}");
     }
     let table = table("@.columns");
-    assert_eq!(compile(&table).err().map(|errors| errors[0].fault.clone()), Some(PathFault::NotFromDocument));
+    assert_eq!(
+        compile(&table).err().map(|errors| errors[0].fault.clone()),
+        Some(MappingFault::NotFromDocument)
+    );
 }

@@ -32,9 +32,9 @@ fn what_is_usual_in_an_array_is_no_member_of_it() {
     // Nor in the next body of the plan.
     let plan =
         Arc::new(compile(&mapping(vec![record("$[*][*]", &["@.id"], &[("@.gone", "name")])])).unwrap());
-    let clear = |_: Option<&Seen>, _: CategoryId| Form::Clear;
+    let clear = |_: Option<&JudgedRecord>, _: CategoryId| Form::Clear;
     let run = |body: &str| {
-        scrub_in(&plan, &mut Rules::new(&plan, clear), body.as_bytes(), usize::MAX, Limits::default())
+        scrub_in(&plan, &mut RuleJudge::new(&plan, clear), body.as_bytes(), usize::MAX, Limits::default())
     };
     run(&format!("[{elements}{pad}]")).unwrap();
     assert!(run(&format!(r#"[[1"id":2,"gone":"x"]{pad}]"#)).is_err());
@@ -161,7 +161,7 @@ fn faults_come_at_their_place_in_reading_order() {
 fn half_a_surrogate_pair_is_no_name() {
     for body in [r#"{"\ud800":1}"#, r#"{"\udc00x":1}"#, r#"[{"a":{"\ud800\u0041":1}}]"#] {
         let plan = Arc::new(compile(&mapping(vec![])).unwrap());
-        let mut rules = Rules::new(&plan, |_, _| Form::Clear);
+        let mut rules = RuleJudge::new(&plan, |_, _| Form::Clear);
         let (error, _) = scrub_in(&plan, &mut rules, body.as_bytes(), 4, Limits::default()).unwrap_err();
         assert_eq!(error.fault, BodyFault::LoneSurrogate, "{body}");
     }
@@ -199,7 +199,7 @@ fn duplicate_names_are_refused_unless_treated_alike() {
     let body = r#"{"items":[{"id":1,"x":{"a":1,"b":2,"\u0061":3}}]}"#;
     let mut mapping = mapping(vec![record("$.items[*]", &["@.id"], &[("@.x", "name")])]);
     let plan = Arc::new(compile(&mapping).unwrap());
-    let mut rules = Rules::new(&plan, |_, _| Form::Clear);
+    let mut rules = RuleJudge::new(&plan, |_, _| Form::Clear);
     let (error, out) = scrub_in(&plan, &mut rules, body.as_bytes(), 5, Limits::default()).unwrap_err();
     assert_eq!(error, Unreadable { fault: BodyFault::DuplicateName, at: 35 });
     assert!(!String::from_utf8_lossy(&out).contains("id"));
@@ -216,7 +216,7 @@ fn a_condition_that_hangs_on_which_name_counts_is_not_read() {
     let plan = Arc::new(compile(&mapping).unwrap());
     let run = |first: &str, second: &str| {
         let body = format!(r#"[{{"id":1,"items":[{{"kind":"{first}","kind":"{second}","value":5}}]}}]"#);
-        let mut rules = Rules::new(&plan, |_, _| Form::Clear);
+        let mut rules = RuleJudge::new(&plan, |_, _| Form::Clear);
         scrub_in(&plan, &mut rules, body.as_bytes(), 5, Limits::default())
     };
     let value = |out: Vec<u8>| String::from_utf8(out).unwrap().contains("value");
@@ -227,7 +227,8 @@ fn a_condition_that_hangs_on_which_name_counts_is_not_read() {
     let body = br#"[{"id":1,"items":[{"kind":{"open":1},"kind":{"secret":1},"value":5}]}]"#;
     let deep = Arc::new(compile(&mapping).unwrap());
     let (error, _) =
-        scrub_in(&deep, &mut Rules::new(&deep, |_, _| Form::Clear), body, 5, Limits::default()).unwrap_err();
+        scrub_in(&deep, &mut RuleJudge::new(&deep, |_, _| Form::Clear), body, 5, Limits::default())
+            .unwrap_err();
     assert_eq!(error.fault, BodyFault::DuplicateName);
     for (first, second) in [("open", "secret"), ("secret", "open")] {
         let (error, out) = run(first, second).unwrap_err();
@@ -245,10 +246,10 @@ fn a_record_over_the_bound_stops_the_body() {
     assert_eq!((small.len(), large.len()), (64, 65));
     let body = format!("[{small},{large},{small}]");
     for chunk in [1, 7, 50, 1000] {
-        let mut rules = Rules::new(&plan, |_, _| Form::Clear);
+        let mut rules = RuleJudge::new(&plan, |_, _| Form::Clear);
         let (error, out) = scrub_in(&plan, &mut rules, body.as_bytes(), chunk, limits).unwrap_err();
         assert_eq!(error, Unreadable { fault: BodyFault::TooLong, at: 66 }, "chunks of {chunk}");
-        assert_eq!(rules.seen.len(), 1);
+        assert_eq!(rules.records.len(), 1);
         assert!(String::from_utf8(out).unwrap().matches("\"v\"").count() == 1);
     }
 }
@@ -256,7 +257,7 @@ fn a_record_over_the_bound_stops_the_body() {
 #[test]
 fn after_a_fault_nothing_comes() {
     let plan = Arc::new(compile(&mapping(vec![record("$[*]", &[], &[("@", "name")])])).unwrap());
-    let mut rules = Rules::new(&plan, |_, _| Form::Clear);
+    let mut rules = RuleJudge::new(&plan, |_, _| Form::Clear);
     let mut scrubber = Scrubber::new(plan.clone(), forms(), &[], Limits::default(), Framing::Document);
     let mut out = Vec::new();
     let first = scrubber.feed(b"[1,2,x", &mut rules, &mut out).unwrap_err();

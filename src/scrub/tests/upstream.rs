@@ -6,7 +6,7 @@ use jsonpath_rust::parser::parse_json_path;
 use serde_json::json;
 
 use super::removal::remove_in;
-use crate::scrub::query::{self, PathFault};
+use crate::scrub::query::{self, MappingFault};
 
 #[test]
 fn a_filter_in_a_filter_selects_nothing() {
@@ -31,7 +31,7 @@ fn what_is_not_well_typed_is_accepted() {
     ] {
         assert!(parse_json_path(text).is_ok(), "{text}");
         let refused = query::read(text);
-        assert!(matches!(refused, Err(PathFault::NotInRfc(_) | PathFault::Syntax(_))), "{text}");
+        assert!(matches!(refused, Err(MappingFault::NotInRfc(_) | MappingFault::Syntax(_))), "{text}");
     }
 }
 

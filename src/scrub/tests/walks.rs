@@ -432,7 +432,7 @@ proptest! {
     fn repeated_names_are_refused(doc in doc(false), noise in noise(), chunk in chunk()) {
         let body = doc.text(&mut noise.iter().copied().cycle());
         let plan = Arc::new(compile(&mapping(vec![record("$..a", &[], &[])])).unwrap());
-        let mut rules = Rules::new(&plan, |_, _| Form::Clear);
+        let mut rules = RuleJudge::new(&plan, |_, _| Form::Clear);
         let result = scrub_in(&plan, &mut rules, body.as_bytes(), chunk, Limits::default());
         let fault = result.err().map(|(unreadable, _)| unreadable.fault);
         prop_assert_eq!(fault, doc.repeats_a_name().then_some(BodyFault::DuplicateName), "{}", body);
@@ -464,7 +464,7 @@ proptest! {
         }
         let mapping = Mapping { unclassified, ..mapping(records) };
         let plan = Arc::new(compile(&mapping).unwrap());
-        let rule = move |seen: Option<&Seen>, id: CategoryId| {
+        let rule = move |seen: Option<&JudgedRecord>, id: CategoryId| {
             let who = format!("{:?} {:?}", seen.map(|seen| (&seen.subjects, seen.set)), id);
             if (lex::hash(who.as_bytes()) ^ secret).is_multiple_of(3) { Form::Removed } else { Form::Clear }
         };
@@ -472,23 +472,23 @@ proptest! {
         let expected = oracle.text();
 
         let body = doc.text(&mut noise.iter().copied().cycle()).into_bytes();
-        let mut rules = Rules::new(&plan, rule);
+        let mut rules = RuleJudge::new(&plan, rule);
         let out = scrub_in(&plan, &mut rules, &body, chunk, Limits::default()).unwrap();
         prop_assert_eq!(normal(&out), expected.clone(), "{:#?} {}", mapping, String::from_utf8_lossy(&body));
 
         // What was decided of the first body is a precedent for the second.
-        let mut again = Rules::new(&plan, rule);
+        let mut again = RuleJudge::new(&plan, rule);
         let repeated = scrub_in(&plan, &mut again, &body, usize::MAX, Limits::default()).unwrap();
         prop_assert_eq!(String::from_utf8_lossy(&repeated), String::from_utf8_lossy(&out));
-        let counted = |rules: &Rules| {
+        let counted = |rules: &RuleJudge| {
             let classes = 0..plan.classes().len();
             classes.map(|class| rules.fields.iter().map(|fields| fields[class]).sum()).collect::<Vec<u32>>()
         };
         prop_assert_eq!(counted(&again), counted(&rules));
-        prop_assert_eq!(&again.seen, &rules.seen);
+        prop_assert_eq!(&again.records, &rules.records);
 
         let cut = short.index(body.len());
-        let mut rules = Rules::new(&plan, rule);
+        let mut rules = RuleJudge::new(&plan, rule);
         let out = match scrub_in(&plan, &mut rules, &body[..cut], chunk, Limits::default()) {
             Ok(out) | Err((_, out)) => out,
         };
@@ -521,9 +521,9 @@ fn numbered(doc: &Doc, next: &mut u32) -> Doc {
 struct Oracle<'a> {
     doc: &'a Doc,
     unclassified: Unclassified,
-    rule: &'a dyn Fn(Option<&Seen>, CategoryId) -> Form,
+    rule: &'a dyn Fn(Option<&JudgedRecord>, CategoryId) -> Form,
     classes: Vec<(Way, BTreeSet<CategoryId>)>,
-    records: Vec<(Way, Seen)>,
+    records: Vec<(Way, JudgedRecord)>,
     structure: BTreeSet<Way>,
 }
 
@@ -532,7 +532,7 @@ impl<'a> Oracle<'a> {
         doc: &'a Doc,
         value: &Value,
         mapping: &Mapping,
-        rule: &'a dyn Fn(Option<&Seen>, CategoryId) -> Form,
+        rule: &'a dyn Fn(Option<&JudgedRecord>, CategoryId) -> Form,
     ) -> Oracle<'a> {
         let mut classes: Vec<(Way, BTreeSet<CategoryId>)> = Vec::new();
         let mut classify =
@@ -568,13 +568,13 @@ impl<'a> Oracle<'a> {
                 claims.push((way.clone(), number, ids.filter(|ids| !ids.is_empty())));
             }
         }
-        let mut records: Vec<(Way, Seen)> = Vec::new();
+        let mut records: Vec<(Way, JudgedRecord)> = Vec::new();
         for (way, set, subjects) in &claims {
             let disputed = claims.iter().any(|(other, number, _)| other == way && number != set);
             let seen = if disputed {
-                Seen { set: 0, subjects: None, controller: None }
+                JudgedRecord { set: 0, subjects: None, controller: None }
             } else {
-                Seen { set: *set, subjects: subjects.clone(), controller: None }
+                JudgedRecord { set: *set, subjects: subjects.clone(), controller: None }
             };
             records.push((way.clone(), seen));
         }

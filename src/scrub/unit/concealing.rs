@@ -6,9 +6,9 @@ use std::ops::Range;
 
 use super::{Decision, Unit};
 use crate::scrub::actions::NodeAction;
-use crate::scrub::conceal::{Search, Sought};
 use crate::scrub::evaluate::{denoted, unquoted};
 use crate::scrub::lex;
+use crate::scrub::redact_text::{SearchTerms, TextRedactor};
 use crate::scrub::table::Node;
 use crate::scrub::unreadable::BodyFault;
 
@@ -37,7 +37,7 @@ impl Unit<'_> {
         decision: &mut Decision,
     ) -> Result<(), BodyFault> {
         let nodes = range.clone().zip(self.nodes(&range));
-        let mut sought = Sought::default();
+        let mut sought = SearchTerms::default();
         if let Some(is_syntax) = record {
             // Of what goes whole, names may be values too.
             let mut gone = range.start..range.start;
@@ -52,16 +52,16 @@ impl Unit<'_> {
                 }
             }
         }
-        let mut search = sought.search()?;
+        let mut search = sought.redactor()?;
         for (at, node) in nodes {
             let redacts = decision.actions.redacted.binary_search(&at).is_ok();
-            if !decision.actions.keeps(at) || !(redacts || search.seeks_values()) {
+            if !decision.actions.keeps(at) || !(redacts || search.has_terms()) {
                 continue;
             }
             if self.is_named_after(node, &mut search, redacts)? {
                 decision.actions.set(at, NodeAction::Drop);
             } else if node.next == at + 1
-                && let Some(concealed) = search.concealed(self.held.text(node), redacts)?
+                && let Some(concealed) = search.redact(self.held.text(node), redacts)?
             {
                 decision.actions.rewrite(at, concealed);
             }
@@ -74,7 +74,7 @@ impl Unit<'_> {
         text.first() == Some(&b'"') && is_syntax(&unquoted(text))
     }
 
-    fn seek_name(&self, node: &Node, is_syntax: fn(&[u8]) -> bool, sought: &mut Sought) {
+    fn seek_name(&self, node: &Node, is_syntax: fn(&[u8]) -> bool, sought: &mut SearchTerms) {
         let Some(name) = self.held.name(node).map(denoted) else { return };
         if !is_syntax(&name) && !self.common.plan.automaton.mentions(&name, lex::hash(&name)) {
             sought.add_name(&name);
@@ -87,12 +87,17 @@ impl Unit<'_> {
     }
 
     /// Whether a member's name says what must not be said. A name that the mapping knows is no value.
-    fn is_named_after(&self, node: &Node, search: &mut Search, redacts: bool) -> Result<bool, BodyFault> {
+    fn is_named_after(
+        &self,
+        node: &Node,
+        search: &mut TextRedactor,
+        redacts: bool,
+    ) -> Result<bool, BodyFault> {
         let Some(name) = self.held.name(node) else { return Ok(false) };
         let name = denoted(name);
         if self.common.plan.automaton.mentions(&name, lex::hash(&name)) {
             return Ok(false);
         }
-        search.is_in(&name, redacts)
+        search.is_found_in(&name, redacts)
     }
 }

@@ -192,7 +192,7 @@ impl Unit<'_> {
                     let Some(node) = held.table.node(at) else { continue };
                     copy(done, node.start as usize, out);
                     let name = held.name(node).map(denoted);
-                    let kind = self.common.plan.kind(class, name.as_deref());
+                    let kind = self.common.plan.value_context(class, name.as_deref());
                     in_string(held.string_around(at), out, |out| {
                         self.common.forms.write(form, kind, held.text(node), out);
                     });

@@ -24,7 +24,7 @@ use super::actions::{Actions, NodeAction};
 use super::arbiter::FormPolicy;
 use super::automaton::{QueryPosition, RecordStart};
 use super::evaluate::{Evaluation, MemberKey};
-use super::forms::{Forms, Shape, is_coarse_address_part};
+use super::forms::{Forms, ValueKind, is_coarse_address_part};
 use super::habits::ShapeCache;
 use super::plan::{Plan, QueryRole, UNCLASSIFIED};
 use super::rdap::{self, RdapAnswer};
@@ -435,7 +435,7 @@ impl Unit<'_> {
 
     /// A member of an address that is generalised: the country and the region remain.
     fn address_part(&self, evaluation: &Evaluation<'_>, node: &Node, class: ClassId) -> Form {
-        if self.common.plan.kind(class, None).shape != Shape::Address {
+        if self.common.plan.value_context(class, None).kind != ValueKind::Address {
             return Form::Generalised;
         }
         match evaluation.name(node) {

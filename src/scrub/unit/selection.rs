@@ -6,7 +6,7 @@ use super::Unit;
 use crate::scrub::automaton::QueryPosition;
 use crate::scrub::evaluate::Evaluation;
 use crate::scrub::plan::QueryRole;
-use crate::scrub::query::Segment;
+use crate::scrub::query::QuerySegment;
 use crate::scrub::unreadable::BodyFault;
 
 /// Nodes that queries select, as (node, query).
@@ -36,7 +36,7 @@ impl<'a> Unit<'a> {
         Ok(selected)
     }
 
-    fn segments(&self, position: QueryPosition) -> &'a [Segment] {
+    fn segments(&self, position: QueryPosition) -> &'a [QuerySegment] {
         let query = self.common.plan.query(position.query);
         query.and_then(|query| query.segments.get(usize::from(position.segment)..)).unwrap_or_default()
     }
@@ -45,7 +45,7 @@ impl<'a> Unit<'a> {
         &self,
         evaluation: &Evaluation<'_>,
         query: u16,
-        segments: &[Segment],
+        segments: &[QuerySegment],
         from: u32,
         selected: &mut Selected,
     ) -> Result<(), BodyFault> {

@@ -2,7 +2,7 @@
 
 /// The kinds of values that forms tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Shape {
+pub(crate) enum ValueKind {
     Email,
     Phone,
     Card,
@@ -14,32 +14,32 @@ pub(crate) enum Shape {
     Other,
 }
 
-impl Shape {
+impl ValueKind {
     #[cfg(test)]
-    pub(crate) const ALL: &'static [Shape] = &[
-        Shape::Email,
-        Shape::Phone,
-        Shape::Card,
-        Shape::Name,
-        Shape::Date,
-        Shape::Ip,
-        Shape::Location,
-        Shape::Address,
-        Shape::Other,
+    pub(crate) const ALL: &'static [ValueKind] = &[
+        ValueKind::Email,
+        ValueKind::Phone,
+        ValueKind::Card,
+        ValueKind::Name,
+        ValueKind::Date,
+        ValueKind::Ip,
+        ValueKind::Location,
+        ValueKind::Address,
+        ValueKind::Other,
     ];
 
-    /// The shape of a category of the vocabulary; nothing special for one that is not listed.
-    pub(crate) fn of(category: &str) -> Shape {
+    /// The kind of a category of the vocabulary; nothing special for one that is not listed.
+    pub(crate) fn of(category: &str) -> ValueKind {
         match category {
-            "email" => Shape::Email,
-            "phone" => Shape::Phone,
-            "payment-card-number" | "payment-card-summary" => Shape::Card,
-            "name" | "username" => Shape::Name,
-            "date-of-birth" => Shape::Date,
-            "ip-address" => Shape::Ip,
-            "location" => Shape::Location,
-            "postal-address" => Shape::Address,
-            _ => Shape::Other,
+            "email" => ValueKind::Email,
+            "phone" => ValueKind::Phone,
+            "payment-card-number" | "payment-card-summary" => ValueKind::Card,
+            "name" | "username" => ValueKind::Name,
+            "date-of-birth" => ValueKind::Date,
+            "ip-address" => ValueKind::Ip,
+            "location" => ValueKind::Location,
+            "postal-address" => ValueKind::Address,
+            _ => ValueKind::Other,
         }
     }
 }

@@ -8,19 +8,19 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::ops::Range;
 
 /// Digits of a phone number: the shortest that are dialled, and E.164's most.
-const PHONE: std::ops::RangeInclusive<usize> = 7..=15;
+const PHONE_DIGITS: std::ops::RangeInclusive<usize> = 7..=15;
 /// Digits of a card number (ISO/IEC 7812).
-const CARD: std::ops::RangeInclusive<usize> = 13..=19;
+const CARD_DIGITS: std::ops::RangeInclusive<usize> = 13..=19;
 /// Characters of an IBAN (ISO 13616).
-const IBAN: std::ops::RangeInclusive<usize> = 15..=34;
+const IBAN_CHARACTERS: std::ops::RangeInclusive<usize> = 15..=34;
 /// Bytes of a quoted local part of an e-mail address (RFC 5321, 4.5.3.1.1).
-const LOCAL_PART: usize = 64;
+const MAX_LOCAL_PART: usize = 64;
 /// Characters between two groups of digits of one number.
-const MAX_BETWEEN: usize = 5;
+const MAX_SEPARATOR: usize = 5;
 
 /// What may stand there, and what only between those of a card number.
-const BETWEEN: &[u8] = b" -./()";
-const BETWEEN_OF_CARDS: &[u8] = b"_:,";
+const SEPARATORS: &[u8] = b" -./()";
+const CARD_SEPARATORS: &[u8] = b"_:,";
 
 /// Adds every stretch that is one of them; they may overlap.
 pub(super) fn find(text: &[u8], into: &mut Vec<Range<usize>>) {
@@ -61,7 +61,7 @@ pub(super) fn emails(text: &[u8], into: &mut Vec<Range<usize>>) {
         let local = |byte: u8| is_word(byte) || b".!#$%&'*+-/=?^_`{|}~".contains(&byte);
         let mut start = run_back(text, at, local).max(from);
         if start == at && text.get(at.wrapping_sub(1)) == Some(&b'"') {
-            let first = at.saturating_sub(LOCAL_PART + 2);
+            let first = at.saturating_sub(MAX_LOCAL_PART + 2);
             let quoted = slice(text, first..at - 1);
             start = quoted.iter().rposition(|&byte| byte == b'"').map_or(at, |quote| first + quote);
         }
@@ -208,7 +208,7 @@ fn v4s(text: &[u8], run: Range<usize>, into: &mut Vec<Range<usize>>) {
 
 /// Country, check digits, account; spaces or dashes between; the number is 1 modulo 97.
 fn ibans(text: &[u8], uuids: &[Range<usize>], into: &mut Vec<Range<usize>>) {
-    for start in 0..text.len().saturating_sub(*IBAN.start() - 1) {
+    for start in 0..text.len().saturating_sub(*IBAN_CHARACTERS.start() - 1) {
         let &[a, b, c, d] = slice(text, start..start + 4) else { return };
         let begins =
             a.is_ascii_alphabetic() && b.is_ascii_alphabetic() && c.is_ascii_digit() && d.is_ascii_digit();
@@ -221,7 +221,7 @@ fn ibans(text: &[u8], uuids: &[Range<usize>], into: &mut Vec<Range<usize>>) {
 
 /// The end of the longest IBAN that begins here.
 fn iban_end(text: &[u8], start: usize) -> Option<usize> {
-    let mut account = Vec::with_capacity(*IBAN.end());
+    let mut account = Vec::with_capacity(*IBAN_CHARACTERS.end());
     let mut found = None;
     let mut at = start;
     while let Some(&byte) = text.get(at) {
@@ -231,11 +231,11 @@ fn iban_end(text: &[u8], start: usize) -> Option<usize> {
             _ => break,
         }
         at += 1;
-        if account.len() > *IBAN.end() {
+        if account.len() > *IBAN_CHARACTERS.end() {
             break;
         }
         let whole = !text.get(at).is_some_and(u8::is_ascii_alphanumeric);
-        if whole && IBAN.contains(&account.len()) && is_one_modulo_97(&account) {
+        if whole && IBAN_CHARACTERS.contains(&account.len()) && is_one_modulo_97(&account) {
             found = Some(at);
         }
     }
@@ -259,7 +259,7 @@ fn numbers(text: &[u8], uuids: &[Range<usize>], into: &mut Vec<Range<usize>>) {
     while at < text.len() {
         let start = run(text, at, |byte| !byte.is_ascii_digit());
         if let Some(uuid) = uuid_at(uuids, start) {
-            in_chain(text, &chain, into);
+            add_numbers(text, &chain, into);
             chain.clear();
             at = uuid.end;
             continue;
@@ -268,10 +268,10 @@ fn numbers(text: &[u8], uuids: &[Range<usize>], into: &mut Vec<Range<usize>>) {
         at = end.max(at + 1);
         if let Some(last) = chain.last() {
             let between = slice(text, last.end..start);
-            let together = between.len() <= MAX_BETWEEN
-                && between.iter().all(|byte| BETWEEN.contains(byte) || BETWEEN_OF_CARDS.contains(byte));
+            let together = between.len() <= MAX_SEPARATOR
+                && between.iter().all(|byte| SEPARATORS.contains(byte) || CARD_SEPARATORS.contains(byte));
             if !together || start == end {
-                in_chain(text, &chain, into);
+                add_numbers(text, &chain, into);
                 chain.clear();
             }
         }
@@ -279,15 +279,15 @@ fn numbers(text: &[u8], uuids: &[Range<usize>], into: &mut Vec<Range<usize>>) {
             chain.push(start..end);
         }
     }
-    in_chain(text, &chain, into);
+    add_numbers(text, &chain, into);
 }
 
-fn in_chain(text: &[u8], chain: &[Range<usize>], into: &mut Vec<Range<usize>>) {
+fn add_numbers(text: &[u8], chain: &[Range<usize>], into: &mut Vec<Range<usize>>) {
     // Numbers that overlap are one stretch.
     let known = into.len();
     let mut first = 0;
     while let Some(group) = chain.get(first) {
-        if let Some(length) = point_in_time(text, slice_of(chain, first)) {
+        if let Some(length) = instant_length(text, slice_of(chain, first)) {
             first += length;
             continue;
         }
@@ -295,22 +295,22 @@ fn in_chain(text: &[u8], chain: &[Range<usize>], into: &mut Vec<Range<usize>>) {
         let mut dialled = true;
         let mut end = group.start;
         for (more, last) in slice_of(chain, first).iter().enumerate() {
-            if more > 0 && point_in_time(text, slice_of(chain, first + more)).is_some() {
+            if more > 0 && instant_length(text, slice_of(chain, first + more)).is_some() {
                 break;
             }
             digits += last.len();
-            dialled &= more == 0 || slice(text, end..last.start).iter().all(|byte| BETWEEN.contains(byte));
+            dialled &= more == 0 || slice(text, end..last.start).iter().all(|byte| SEPARATORS.contains(byte));
             end = last.end;
             let number = group.start..last.end;
-            let card = CARD.contains(&digits) && is_luhn(slice(text, number.clone()));
-            if card || (dialled && PHONE.contains(&digits)) {
+            let card = CARD_DIGITS.contains(&digits) && is_luhn(slice(text, number.clone()));
+            if card || (dialled && PHONE_DIGITS.contains(&digits)) {
                 let from = run_back(text, number.start, |byte| matches!(byte, b'+' | b'('));
                 match into.get_mut(known..).and_then(<[_]>::last_mut) {
                     Some(before) if before.end >= from => before.end = before.end.max(number.end),
                     Some(_) | None => into.push(from..number.end),
                 }
             }
-            if digits > *CARD.end() {
+            if digits > *CARD_DIGITS.end() {
                 break;
             }
         }
@@ -323,7 +323,7 @@ fn slice_of(chain: &[Range<usize>], from: usize) -> &[Range<usize>] {
 }
 
 /// How many groups are a date, or a time of day with a fraction: nobody dials them.
-fn point_in_time(text: &[u8], chain: &[Range<usize>]) -> Option<usize> {
+fn instant_length(text: &[u8], chain: &[Range<usize>]) -> Option<usize> {
     date_length(text, chain).or_else(|| time_length(text, chain))
 }
 
@@ -412,7 +412,7 @@ mod tests {
             ("5500-0000-0000-0004", "#"),
             ("378282246310005", "#"),
             ("DE89 3704 0044 0532 0130 00 and more", "# and more"),
-            ("IBAN:GB82WEST12345698765432.", "IBAN:#."),
+            ("IBAN_CHARACTERS:GB82WEST12345698765432.", "IBAN_CHARACTERS:#."),
             ("nl91abna0417164300", "#"),
             ("DE89_3704.0044 0532.0130_00", "#"),
             ("4111_1111_1111_1111 4111:1111:1111:1111 4111,1111, 1111,1111", "#"),

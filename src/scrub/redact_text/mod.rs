@@ -4,28 +4,28 @@
 //! Refuses to decide what is withheld: that was decided before. It only ever takes away. Escapes,
 //! percent-encoding and look-alikes hide nothing ([`legible`]).
 
-mod echo;
 mod escapes;
 mod identifiers;
-mod legible;
+mod normalize;
+mod value_echo;
 
 use std::ops::Range;
 
 use super::evaluate::unquoted;
 use super::unreadable::BodyFault;
-use echo::{Echo, Withheld};
-use legible::Legible;
+use normalize::NormalizedText;
+use value_echo::{EchoSearcher, WithheldValues};
 
 /// Stands for what was found.
 pub(super) const MARKER: &str = "[redacted]";
 
 /// What is looked for.
 #[derive(Debug, Default)]
-pub(super) struct Sought {
-    withheld: Withheld,
+pub(super) struct SearchTerms {
+    withheld: WithheldValues,
 }
 
-impl Sought {
+impl SearchTerms {
     /// Adds the value of a node that does not leave as it is.
     pub(super) fn add(&mut self, value: &[u8]) {
         match value.first() {
@@ -45,24 +45,24 @@ impl Sought {
     ///
     /// # Errors
     /// If there are too many values.
-    pub(super) fn search(self) -> Result<Search, BodyFault> {
-        Ok(Search { echo: self.withheld.searcher()?, found: Vec::new() })
+    pub(super) fn redactor(self) -> Result<TextRedactor, BodyFault> {
+        Ok(TextRedactor { echo: self.withheld.searcher()?, found: Vec::new() })
     }
 }
 
 /// Looks through values.
 #[derive(Debug)]
-pub(super) struct Search {
-    echo: Option<Echo>,
+pub(super) struct TextRedactor {
+    echo: Option<EchoSearcher>,
     found: Vec<Range<usize>>,
 }
 
-impl Search {
+impl TextRedactor {
     /// The scalar as it may leave; none if as it is. `redacts`: what reaches a person goes too.
     ///
     /// # Errors
     /// If the work takes too long.
-    pub(super) fn concealed(&mut self, value: &[u8], redacts: bool) -> Result<Option<String>, BodyFault> {
+    pub(super) fn redact(&mut self, value: &[u8], redacts: bool) -> Result<Option<String>, BodyFault> {
         let string = value.first() == Some(&b'"');
         if !string && !matches!(value.first(), Some(b'-' | b'0'..=b'9')) {
             return Ok(None);
@@ -72,11 +72,11 @@ impl Search {
         if self.found.is_empty() {
             return Ok(None);
         }
-        Ok(Some(if string { self.marked(&denoted) } else { "null".to_owned() }))
+        Ok(Some(if string { self.with_markers(&denoted) } else { "null".to_owned() }))
     }
 
     /// Whether there are values to look for.
-    pub(super) fn seeks_values(&self) -> bool {
+    pub(super) fn has_terms(&self) -> bool {
         self.echo.is_some()
     }
 
@@ -84,7 +84,7 @@ impl Search {
     ///
     /// # Errors
     /// If the work takes too long.
-    pub(super) fn is_in(&mut self, denoted: &[u8], redacts: bool) -> Result<bool, BodyFault> {
+    pub(super) fn is_found_in(&mut self, denoted: &[u8], redacts: bool) -> Result<bool, BodyFault> {
         self.find(denoted, redacts)?;
         Ok(!self.found.is_empty())
     }
@@ -95,7 +95,7 @@ impl Search {
             echo.find(denoted, &mut self.found)?;
         }
         if redacts {
-            let legible = Legible::of(denoted);
+            let legible = NormalizedText::new(denoted);
             if legible.is_opaque() {
                 self.found.push(0..denoted.len());
             }
@@ -106,13 +106,13 @@ impl Search {
             let from = self.found.len();
             identifiers::find(legible.bytes(), &mut self.found);
             for span in self.found.iter_mut().skip(from) {
-                *span = legible.place(span);
+                *span = legible.origin(span);
             }
             if let Some(untagged) = legible.without_tags() {
                 let from = self.found.len();
                 identifiers::emails(untagged.bytes(), &mut self.found);
                 for span in self.found.iter_mut().skip(from) {
-                    *span = untagged.place(span);
+                    *span = untagged.origin(span);
                 }
             }
         }
@@ -120,7 +120,7 @@ impl Search {
     }
 
     /// The text as JSON with a marker in the place of each stretch that was found.
-    fn marked(&mut self, denoted: &[u8]) -> String {
+    fn with_markers(&mut self, denoted: &[u8]) -> String {
         self.found.sort_unstable_by_key(|span| span.start);
         let mut text = Vec::with_capacity(denoted.len());
         let mut done = 0;

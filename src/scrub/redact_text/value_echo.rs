@@ -9,63 +9,63 @@ use std::ops::Range;
 
 use aho_corasick::AhoCorasick;
 
-use super::legible::Legible;
+use super::normalize::NormalizedText;
 use crate::scrub::unreadable::BodyFault;
 
 /// What a value weighs at least to be looked for, and from which on it is found within words.
-const LIGHTEST: usize = 4;
-const LIGHTEST_NUMBER: usize = 6;
-const HEAVY: usize = 8;
+const MIN_WEIGHT: usize = 4;
+const MIN_NUMBER_WEIGHT: usize = 6;
+const MIN_WEIGHT_WITHIN_WORDS: usize = 8;
 /// Bytes of a value that are compared. What begins like a longer one is taken for it, to the end.
-const LONGEST: usize = 64;
+const MAX_COMPARED_BYTES: usize = 64;
 /// Bytes of all values of a record, and places where they are found, that are dealt with.
-const MOST_BYTES: usize = 1 << 18;
-const MOST_FOUND: usize = 1 << 20;
+const MAX_BYTES: usize = 1 << 18;
+const MAX_MATCHES: usize = 1 << 20;
 
 /// A value that is looked for.
 #[derive(Debug)]
-struct Value {
+struct WithheldValue {
     /// It is found within words too.
-    heavy: bool,
+    within_words: bool,
     /// There was more of it.
-    cut: bool,
+    is_prefix: bool,
 }
 
 /// Values in the making.
 #[derive(Debug, Default)]
-pub(super) struct Withheld {
+pub(super) struct WithheldValues {
     texts: Vec<Vec<u8>>,
-    values: Vec<Value>,
+    values: Vec<WithheldValue>,
     bytes: usize,
 }
 
-impl Withheld {
+impl WithheldValues {
     /// Adds a value: what a string denotes, or how a number is spelled.
     pub(super) fn add(&mut self, denoted: &[u8]) {
-        let legible = Legible::folded(denoted);
+        let legible = NormalizedText::folded(denoted);
         let text = legible.bytes().trim_ascii();
         let weight = weight(text);
         let number = text.iter().all(|byte| !byte.is_ascii_alphabetic() && byte.is_ascii());
-        if weight < if number { LIGHTEST_NUMBER } else { LIGHTEST } {
+        if weight < if number { MIN_NUMBER_WEIGHT } else { MIN_WEIGHT } {
             return;
         }
-        let cut = text.len() > LONGEST;
-        let text = text.get(..LONGEST).unwrap_or(text);
+        let is_prefix = text.len() > MAX_COMPARED_BYTES;
+        let text = text.get(..MAX_COMPARED_BYTES).unwrap_or(text);
         self.bytes += text.len();
         self.texts.push(text.to_vec());
-        self.values.push(Value { heavy: weight >= HEAVY, cut });
+        self.values.push(WithheldValue { within_words: weight >= MIN_WEIGHT_WITHIN_WORDS, is_prefix });
     }
 
     /// What looks for them; none if there are none.
-    pub(super) fn searcher(self) -> Result<Option<Echo>, BodyFault> {
+    pub(super) fn searcher(self) -> Result<Option<EchoSearcher>, BodyFault> {
         if self.texts.is_empty() {
             return Ok(None);
         }
-        if self.bytes > MOST_BYTES {
+        if self.bytes > MAX_BYTES {
             return Err(BodyFault::TooCostly);
         }
         let searcher = AhoCorasick::new(&self.texts).map_err(|_| BodyFault::TooCostly)?;
-        Ok(Some(Echo { searcher, values: self.values, found: 0 }))
+        Ok(Some(EchoSearcher { searcher, values: self.values, found: 0 }))
     }
 }
 
@@ -76,44 +76,48 @@ fn weight(text: &[u8]) -> usize {
 
 /// Looks for values.
 #[derive(Debug)]
-pub(super) struct Echo {
+pub(super) struct EchoSearcher {
     searcher: AhoCorasick,
-    values: Vec<Value>,
+    values: Vec<WithheldValue>,
     found: usize,
 }
 
-impl Echo {
+impl EchoSearcher {
     /// Adds every stretch of the text that is one of the values.
     ///
     /// # Errors
     /// If there are too many.
     pub(super) fn find(&mut self, denoted: &[u8], into: &mut Vec<Range<usize>>) -> Result<(), BodyFault> {
-        let legible = Legible::folded(denoted);
+        let legible = NormalizedText::folded(denoted);
         if legible.is_opaque() {
             into.push(0..denoted.len());
             return Ok(());
         }
         if legible.is_decoded() {
             // What looks like an encoding may be none.
-            self.find_in(&Legible::folded_as_spelled(denoted), into)?;
+            self.find_in(&NormalizedText::folded_undecoded(denoted), into)?;
         }
         self.find_in(&legible, into)
     }
 
-    fn find_in(&mut self, legible: &Legible<'_>, into: &mut Vec<Range<usize>>) -> Result<(), BodyFault> {
+    fn find_in(
+        &mut self,
+        legible: &NormalizedText<'_>,
+        into: &mut Vec<Range<usize>>,
+    ) -> Result<(), BodyFault> {
         let text = legible.bytes();
         let in_word =
             |at: Option<usize>| at.and_then(|at| text.get(at)).is_some_and(u8::is_ascii_alphanumeric);
         for found in self.searcher.find_overlapping_iter(text) {
             self.found += 1;
-            if self.found > MOST_FOUND {
+            if self.found > MAX_MATCHES {
                 return Err(BodyFault::TooCostly);
             }
             let Some(value) = self.values.get(found.pattern().as_usize()) else { continue };
             let word = !in_word(found.start().checked_sub(1)) && !in_word(Some(found.end()));
-            if value.heavy || word {
-                let end = if value.cut { text.len() } else { found.end() };
-                into.push(legible.place(&(found.start()..end)));
+            if value.within_words || word {
+                let end = if value.is_prefix { text.len() } else { found.end() };
+                into.push(legible.origin(&(found.start()..end)));
             }
         }
         Ok(())
@@ -126,7 +130,7 @@ mod tests {
     use super::*;
 
     fn found(values: &[&str], text: &str) -> Vec<String> {
-        let mut withheld = Withheld::default();
+        let mut withheld = WithheldValues::default();
         values.iter().for_each(|value| withheld.add(value.as_bytes()));
         let mut spans = Vec::new();
         if let Some(mut echo) = withheld.searcher().unwrap() {
@@ -164,10 +168,10 @@ mod tests {
 
     #[test]
     fn the_work_is_bounded() {
-        let mut withheld = Withheld::default();
+        let mut withheld = WithheldValues::default();
         (0..10_000).for_each(|n| withheld.add(format!("{n:064}").as_bytes()));
         assert!(withheld.searcher().is_err());
-        let mut withheld = Withheld::default();
+        let mut withheld = WithheldValues::default();
         (8..64).for_each(|length| withheld.add("a".repeat(length).as_bytes()));
         let mut echo = withheld.searcher().unwrap().unwrap();
         assert!(echo.find("a".repeat(1 << 20).as_bytes(), &mut Vec::new()).is_err());

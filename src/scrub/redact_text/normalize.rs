@@ -11,49 +11,50 @@ use std::ops::Range;
 use super::escapes;
 
 /// Encodings of encodings, so many times.
-const MOST_ENCODINGS: usize = 6;
+const MAX_ENCODINGS: usize = 6;
 
 /// A text as it reads.
 #[derive(Debug)]
-pub(super) struct Legible<'a> {
+pub(super) struct NormalizedText<'a> {
     bytes: Cow<'a, [u8]>,
     /// For each byte the place in the text that it came from; none if they are the same.
-    places: Option<Vec<Range<u32>>>,
+    origins: Option<Vec<Range<u32>>>,
     decoded: bool,
     /// There is more to decode: nobody knows how it reads.
     opaque: bool,
 }
 
-impl<'a> Legible<'a> {
+impl<'a> NormalizedText<'a> {
     /// As it reads to somebody who knows what an address looks like.
-    pub(super) fn of(text: &'a [u8]) -> Legible<'a> {
-        let mut legible = Legible::plain(text);
-        for _ in 0..MOST_ENCODINGS {
+    pub(super) fn new(text: &'a [u8]) -> NormalizedText<'a> {
+        let mut legible = NormalizedText::undecoded(text);
+        for _ in 0..MAX_ENCODINGS {
             if !legible.decode() {
                 return legible;
             }
-            legible.make_plain();
+            legible.normalize_chars();
         }
         legible.opaque = legible.decode();
         legible
     }
 
-    fn plain(text: &'a [u8]) -> Legible<'a> {
-        let mut legible = Legible { bytes: Cow::Borrowed(text), places: None, decoded: false, opaque: false };
-        legible.make_plain();
+    fn undecoded(text: &'a [u8]) -> NormalizedText<'a> {
+        let mut legible =
+            NormalizedText { bytes: Cow::Borrowed(text), origins: None, decoded: false, opaque: false };
+        legible.normalize_chars();
         legible
     }
 
     /// The same, whatever the case and however it is spaced; a plus is a space, as in a query.
-    pub(super) fn folded(text: &'a [u8]) -> Legible<'a> {
-        let mut legible = Legible::of(text);
+    pub(super) fn folded(text: &'a [u8]) -> NormalizedText<'a> {
+        let mut legible = NormalizedText::new(text);
         legible.fold();
         legible
     }
 
-    /// As [`Legible::folded`], with what looks like an encoding taken for what it is.
-    pub(super) fn folded_as_spelled(text: &'a [u8]) -> Legible<'a> {
-        let mut legible = Legible::plain(text);
+    /// As [`NormalizedText::folded`], with what looks like an encoding taken for what it is.
+    pub(super) fn folded_undecoded(text: &'a [u8]) -> NormalizedText<'a> {
+        let mut legible = NormalizedText::undecoded(text);
         legible.fold();
         legible
     }
@@ -67,7 +68,7 @@ impl<'a> Legible<'a> {
         self.opaque
     }
 
-    fn make_plain(&mut self) {
+    fn normalize_chars(&mut self) {
         if self.bytes.iter().any(|byte| !byte.is_ascii() || byte.is_ascii_control()) {
             self.rewrite(|char, into| match plain(char) {
                 Plain::Char(plain) => into(plain),
@@ -101,41 +102,41 @@ impl<'a> Legible<'a> {
     }
 
     /// The same without HTML's tags; `None` where there are none.
-    pub(super) fn without_tags(&self) -> Option<Legible<'static>> {
+    pub(super) fn without_tags(&self) -> Option<NormalizedText<'static>> {
         memchr::memchr(b'<', &self.bytes)?;
         let mut bytes = Vec::with_capacity(self.bytes.len());
-        let mut places = Vec::with_capacity(self.bytes.len());
+        let mut origins = Vec::with_capacity(self.bytes.len());
         let mut at = 0;
         while let Some(&byte) = self.bytes.get(at) {
             match tag(self.bytes.get(at..).unwrap_or_default()) {
                 Some(length) => at += length,
                 None => {
                     bytes.push(byte);
-                    places.push(self.place_of_byte(at));
+                    origins.push(self.origin_of_byte(at));
                     at += 1;
                 }
             }
         }
         let tagged = bytes.len() < self.bytes.len();
-        tagged.then_some(Legible {
+        tagged.then_some(NormalizedText {
             bytes: Cow::Owned(bytes),
-            places: Some(places),
+            origins: Some(origins),
             decoded: true,
             opaque: false,
         })
     }
 
     /// The place in the text that a stretch of what is read came from.
-    pub(super) fn place(&self, of: &Range<usize>) -> Range<usize> {
-        let Some(places) = &self.places else { return of.clone() };
-        let first = places.get(of.start).map_or(0, |place| place.start as usize);
-        let last = of.end.checked_sub(1).and_then(|last| places.get(last));
+    pub(super) fn origin(&self, of: &Range<usize>) -> Range<usize> {
+        let Some(origins) = &self.origins else { return of.clone() };
+        let first = origins.get(of.start).map_or(0, |place| place.start as usize);
+        let last = of.end.checked_sub(1).and_then(|last| origins.get(last));
         first..last.map_or(first, |place| place.end as usize)
     }
 
-    fn place_of_byte(&self, at: usize) -> Range<u32> {
-        match &self.places {
-            Some(places) => places.get(at).cloned().unwrap_or_default(),
+    fn origin_of_byte(&self, at: usize) -> Range<u32> {
+        match &self.origins {
+            Some(origins) => origins.get(at).cloned().unwrap_or_default(),
             None => at as u32..at as u32 + 1,
         }
     }
@@ -146,7 +147,7 @@ impl<'a> Legible<'a> {
             return false;
         }
         let mut bytes = Vec::with_capacity(self.bytes.len());
-        let mut places = Vec::with_capacity(self.bytes.len());
+        let mut origins = Vec::with_capacity(self.bytes.len());
         let mut at = 0;
         let mut decoded = false;
         while let Some(&byte) = self.bytes.get(at) {
@@ -161,12 +162,12 @@ impl<'a> Legible<'a> {
                     1
                 }
             };
-            let place = self.place_of_byte(at).start..self.place_of_byte(at + length - 1).end;
-            places.resize(bytes.len(), place);
+            let place = self.origin_of_byte(at).start..self.origin_of_byte(at + length - 1).end;
+            origins.resize(bytes.len(), place);
             at += length;
         }
         if decoded {
-            (self.bytes, self.places) = (Cow::Owned(bytes), Some(places));
+            (self.bytes, self.origins) = (Cow::Owned(bytes), Some(origins));
         }
         self.decoded |= decoded;
         decoded
@@ -175,25 +176,25 @@ impl<'a> Legible<'a> {
     /// Replaces every character; bytes that are none stay.
     fn rewrite(&mut self, mut change: impl FnMut(char, &mut dyn FnMut(char))) {
         let mut bytes = Vec::with_capacity(self.bytes.len());
-        let mut places = Vec::with_capacity(self.bytes.len());
+        let mut origins = Vec::with_capacity(self.bytes.len());
         let mut at = 0;
         for chunk in self.bytes.utf8_chunks() {
             for char in chunk.valid().chars() {
                 let end = at + char.len_utf8();
-                let place = self.place_of_byte(at).start..self.place_of_byte(end - 1).end;
+                let place = self.origin_of_byte(at).start..self.origin_of_byte(end - 1).end;
                 change(char, &mut |char| {
                     bytes.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
-                    places.resize(bytes.len(), place.clone());
+                    origins.resize(bytes.len(), place.clone());
                 });
                 at = end;
             }
             for byte in chunk.invalid() {
                 bytes.push(*byte);
-                places.push(self.place_of_byte(at));
+                origins.push(self.origin_of_byte(at));
                 at += 1;
             }
         }
-        (self.bytes, self.places) = (Cow::Owned(bytes), Some(places));
+        (self.bytes, self.origins) = (Cow::Owned(bytes), Some(origins));
     }
 }
 
@@ -292,10 +293,15 @@ mod tests {
             ("1\t2\n3\u{2028}4", "1 2 3 4"),
             ("\u{1d7d9}\u{9e8}\u{1fbf3}\u{e59}\u{a6a}", "12394"),
         ] {
-            assert_eq!(String::from_utf8_lossy(Legible::of(text.as_bytes()).bytes()), reads, "{text}");
+            assert_eq!(
+                String::from_utf8_lossy(NormalizedText::new(text.as_bytes()).bytes()),
+                reads,
+                "{text}"
+            );
         }
-        let folded =
-            |text: &str| String::from_utf8_lossy(Legible::folded(text.as_bytes()).bytes()).into_owned();
+        let folded = |text: &str| {
+            String::from_utf8_lossy(NormalizedText::folded(text.as_bytes()).bytes()).into_owned()
+        };
         assert_eq!(folded("Jane \n\t DOE"), "jane doe");
         assert_eq!(folded("Jane+Doe%20%C3%84"), "jane doe ä");
         for (one, other) in [
@@ -313,7 +319,7 @@ mod tests {
     #[test]
     fn tags_are_left_out() {
         let untagged = |text: &str| {
-            let legible = Legible::of(text.as_bytes());
+            let legible = NormalizedText::new(text.as_bytes());
             legible.without_tags().map(|untagged| String::from_utf8_lossy(untagged.bytes()).into_owned())
         };
         assert_eq!(untagged("<b>ja</b>ne<br/>@<a href=\"x\">x").as_deref(), Some("jane@x"));
@@ -321,31 +327,31 @@ mod tests {
             assert_eq!(untagged(text), None, "{text}");
         }
         let text = "to <b>jane</b>@x.org";
-        let legible = Legible::of(text.as_bytes());
+        let legible = NormalizedText::new(text.as_bytes());
         let untagged = legible.without_tags().unwrap();
-        assert_eq!(&text[untagged.place(&(3..13))], "jane</b>@x.org");
+        assert_eq!(&text[untagged.origin(&(3..13))], "jane</b>@x.org");
     }
 
     #[test]
     fn what_is_encoded_too_often_is_not_read() {
         let encoded = |times: usize| format!("%{}40", "25".repeat(times));
-        assert!(!Legible::of(encoded(5).as_bytes()).is_opaque());
-        assert!(Legible::of(encoded(6).as_bytes()).is_opaque());
-        assert!(!Legible::of(b"100%, 50%zz").is_decoded());
+        assert!(!NormalizedText::new(encoded(5).as_bytes()).is_opaque());
+        assert!(NormalizedText::new(encoded(6).as_bytes()).is_opaque());
+        assert!(!NormalizedText::new(b"100%, 50%zz").is_decoded());
     }
 
     #[test]
     fn every_place_is_one_of_the_text() {
         let text = "<jane%40x.org> \u{ff11}\u{200b}\u{ff12}";
-        let legible = Legible::of(text.as_bytes());
+        let legible = NormalizedText::new(text.as_bytes());
         assert_eq!(legible.bytes(), b"<jane@x.org> 12");
-        assert_eq!(&text[legible.place(&(1..11))], "jane%40x.org");
-        assert_eq!(&text[legible.place(&(13..14))], "\u{ff11}");
-        assert_eq!(&text[legible.place(&(13..15))], "\u{ff11}\u{200b}\u{ff12}");
+        assert_eq!(&text[legible.origin(&(1..11))], "jane%40x.org");
+        assert_eq!(&text[legible.origin(&(13..14))], "\u{ff11}");
+        assert_eq!(&text[legible.origin(&(13..15))], "\u{ff11}\u{200b}\u{ff12}");
         // Half of a surrogate pair, as an escape can spell it.
         let broken = b"a\xed\xa0\x80%41";
-        let legible = Legible::folded(broken);
+        let legible = NormalizedText::folded(broken);
         assert_eq!(legible.bytes(), b"a\xed\xa0\x80a");
-        assert_eq!(legible.place(&(4..5)), 4..7);
+        assert_eq!(legible.origin(&(4..5)), 4..7);
     }
 }

@@ -5,30 +5,32 @@
 //! those of signs that addresses have, of spaces and of Latin-1's letters are known.
 
 /// The longest name of a reference that is known.
-const LONGEST_NAME: usize = 21;
+const MAX_NAME: usize = 21;
 
 /// What an escape denotes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Denoted {
+pub(super) enum Unescaped {
     Byte(u8),
     Char(char),
 }
 
-impl Denoted {
+impl Unescaped {
     pub(super) fn append(self, to: &mut Vec<u8>) {
         match self {
-            Denoted::Byte(byte) => to.push(byte),
-            Denoted::Char(char) => to.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes()),
+            Unescaped::Byte(byte) => to.push(byte),
+            Unescaped::Char(char) => to.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes()),
         }
     }
 }
 
 /// What the escape that the text begins with denotes, and how long it is.
-pub(super) fn read(text: &[u8]) -> Option<(Denoted, usize)> {
+pub(super) fn read(text: &[u8]) -> Option<(Unescaped, usize)> {
     match text.first()? {
-        b'%' => Some((Denoted::Byte(number(text.get(1..3)?, 16)? as u8), 3)),
-        b'\\' => json(text).or_else(|| other(text)).map(|(char, length)| (Denoted::Char(char), length)),
-        b'&' => reference(text).map(|(char, length)| (Denoted::Char(char), length)),
+        b'%' => Some((Unescaped::Byte(number(text.get(1..3)?, 16)? as u8), 3)),
+        b'\\' => json_escape(text)
+            .or_else(|| language_escape(text))
+            .map(|(char, length)| (Unescaped::Char(char), length)),
+        b'&' => html_reference(text).map(|(char, length)| (Unescaped::Char(char), length)),
         _ => None,
     }
 }
@@ -41,7 +43,7 @@ fn number(digits: &[u8], radix: u32) -> Option<u32> {
     digits.iter().try_fold(0, value)
 }
 
-fn json(text: &[u8]) -> Option<(char, usize)> {
+fn json_escape(text: &[u8]) -> Option<(char, usize)> {
     let unit = |at: usize| {
         let escape = text.get(at..at + 6)?;
         if escape.starts_with(b"\\u") { number(escape.get(2..)?, 16) } else { None }
@@ -60,7 +62,7 @@ fn json(text: &[u8]) -> Option<(char, usize)> {
 }
 
 /// An escape of a programming language's: `\x40` and `\u{40}`, octal `\100`, CSS's `\40 `.
-fn other(text: &[u8]) -> Option<(char, usize)> {
+fn language_escape(text: &[u8]) -> Option<(char, usize)> {
     let rest = text.get(1..)?;
     let hexadecimal =
         |digits: &[u8], most: usize| digits.iter().take(most).take_while(|d| d.is_ascii_hexdigit()).count();
@@ -90,7 +92,7 @@ fn other(text: &[u8]) -> Option<(char, usize)> {
     }
 }
 
-fn reference(text: &[u8]) -> Option<(char, usize)> {
+fn html_reference(text: &[u8]) -> Option<(char, usize)> {
     let rest = text.get(1..)?;
     if let Some(digits) = rest.strip_prefix(b"#") {
         let (radix, mark) = if let [b'x' | b'X', ..] = digits { (16, 1) } else { (10, 0) };
@@ -102,17 +104,17 @@ fn reference(text: &[u8]) -> Option<(char, usize)> {
         let semicolon = usize::from(digits.get(count) == Some(&b';'));
         return Some((char, 2 + mark + count + semicolon));
     }
-    let length = rest.iter().take(LONGEST_NAME + 1).position(|byte| *byte == b';')?;
+    let length = rest.iter().take(MAX_NAME + 1).position(|byte| *byte == b';')?;
     let name = std::str::from_utf8(rest.get(..length)?).ok()?;
-    let sign = SIGNS.iter().find(|(known, _)| *known == name).map(|(_, char)| *char);
+    let sign = NAMED_SIGNS.iter().find(|(known, _)| *known == name).map(|(_, char)| *char);
     let letter = || {
-        let at = LETTERS.iter().position(|known| *known == name)?;
+        let at = LATIN_1_LETTERS.iter().position(|known| *known == name)?;
         char::from_u32(0xc0 + at as u32)
     };
     Some((sign.or_else(letter)?, length + 2))
 }
 
-const SIGNS: &[(&str, char)] = &[
+const NAMED_SIGNS: &[(&str, char)] = &[
     ("commat", '@'),
     ("period", '.'),
     ("lowbar", '_'),
@@ -175,7 +177,7 @@ const SIGNS: &[(&str, char)] = &[
 ];
 
 /// From U+00C0 on.
-const LETTERS: &[&str] = &[
+const LATIN_1_LETTERS: &[&str] = &[
     "Agrave", "Aacute", "Acirc", "Atilde", "Auml", "Aring", "AElig", "Ccedil", "Egrave", "Eacute", "Ecirc",
     "Euml", "Igrave", "Iacute", "Icirc", "Iuml", "ETH", "Ntilde", "Ograve", "Oacute", "Ocirc", "Otilde",
     "Ouml", "times", "Oslash", "Ugrave", "Uacute", "Ucirc", "Uuml", "Yacute", "THORN", "szlig", "agrave",
@@ -198,9 +200,9 @@ mod tests {
             ("&Agrave;", '\u{c0}', 8),
             ("\\ud83d\\ude00", '\u{1f600}', 12),
         ] {
-            assert_eq!(read(text.as_bytes()), Some((Denoted::Char(char), length)), "{text}");
+            assert_eq!(read(text.as_bytes()), Some((Unescaped::Char(char), length)), "{text}");
         }
-        assert_eq!(read(b"%E9"), Some((Denoted::Byte(0xe9), 3)));
+        assert_eq!(read(b"%E9"), Some((Unescaped::Byte(0xe9), 3)));
         for text in
             ["", "%", "%4", "%4g", "\\", "\\u004", "\\ud83d", "&", "&#", "&#x;", "&commat", "&com", "a"]
         {
