@@ -29,7 +29,7 @@
 //! A module uses only what stands to its right or below it; `tests/suite/strata.rs` checks it.
 //!
 //! ```text
-//! process   main, cli, demo        gateway, config
+//! process   main, cli, demo        gateway, assembly, config
 //! HTTP      layer -> exchange
 //! state     ledger   disclosure   report   keys   credentials   metrics   access_log   log_limit
 //! pure      scrub -> decision -> policy -> vocabulary
@@ -56,6 +56,7 @@ pub mod report;
 pub mod exchange;
 pub mod layer;
 
+pub mod assembly;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;

@@ -8,9 +8,9 @@ use jiff::Timestamp;
 
 use super::ledger_client::{CliError, with_causes};
 use super::ledger_location::{self, VerbError, unusable_error};
+use crate::assembly::{history, notice};
 use crate::config::Config;
 use crate::finding::Finding;
-use crate::gateway::{history, notice};
 use crate::keys::Keys;
 use crate::ledger::{Archive, Ledger, Names};
 

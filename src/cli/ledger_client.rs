@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 
 use super::ledger_location::LedgerLocation;
-use crate::gateway::history;
+use crate::assembly::history;
 use crate::keys::Keys;
 use crate::ledger::{
     self, AppendError, Batch, Entity, FileError, Ledger, LineResult, Mark, OpenError, Recorded,

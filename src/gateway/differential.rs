@@ -27,8 +27,9 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tower::{Layer, Service};
 
-use super::{authzen, snapshot};
+use super::authzen;
 use crate::access_log::AccessLog;
+use crate::assembly::snapshot;
 use crate::config;
 use crate::disclosure::{self, Durability, ExchangeFilter, Log};
 use crate::exchange::SharedState;

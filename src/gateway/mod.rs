@@ -1,4 +1,7 @@
-//! The process that serves: opens what is on disk, binds the sockets, reloads, drains.
+//! The process that serves: binds sockets over an assembled configuration, reloads it, and drains at the end.
+//!
+//! It decides nothing about exchanges: each request goes to the layer over the state that [`crate::assembly`] made.
+//! Invariant: a reload that fails changes nothing.
 
 mod acceptor;
 mod admin;
@@ -7,9 +10,7 @@ mod client_certificate;
 mod connection;
 #[cfg(test)]
 mod differential;
-pub mod history;
 mod listener;
-pub mod notice;
 mod plaintext;
 mod upstreams;
 
@@ -28,49 +29,27 @@ use self::acceptor::Acceptor;
 use self::admin::AdminApi;
 use self::listener::Listener;
 use self::upstreams::Upstreams;
-use crate::access_log::AccessLog;
+use crate::assembly::{self, AssemblyError};
 use crate::config::descriptors::{self, DescriptorBudget, MAX_ADMIN_CONNECTIONS};
-use crate::config::{self, AccessLogSection, Config, TlsError, TlsServer};
-use crate::disclosure::Log;
+use crate::config::{self, Config, TlsError, TlsServer};
 use crate::exchange::concurrency::ConcurrencyLimit;
-use crate::exchange::pages::opt_out::OptOut;
-use crate::exchange::{ListenerContext, PurposePages, SharedState, Snapshot, Versions};
+use crate::exchange::{ListenerContext, SharedState};
 use crate::finding::{self, Finding, Severity};
-use crate::keys::Keys;
 use crate::layer::PurposeLayer;
-use crate::ledger::{Ledger, Mark};
 use crate::metrics::Metrics;
-use crate::scrub::Pseudonyms;
 
 /// How often old files of the access log are looked for.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
-/// How many recipients that only the ledger knows are named in the log.
-const MAX_LOGGED_RECIPIENTS: usize = 32;
-
 /// What keeps a gateway from starting.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("the keys cannot be opened: {0}")]
-    Keys(#[from] crate::keys::KeysError),
-    #[error("the ledger cannot be opened: {0}")]
-    Ledger(#[from] crate::ledger::OpenError),
     #[error(transparent)]
-    History(#[from] history::HistoryTruncated),
-    #[error("the policies cannot come into force: {0}")]
-    Notice(#[from] notice::NoticeError),
-    #[error("the disclosure log cannot be read: {0}")]
-    ReadLog(#[from] crate::disclosure::ReadError),
-    #[error("the disclosure log cannot be opened: {0}")]
-    Log(#[from] crate::disclosure::OpenLogError),
-    #[error("the access log cannot be written: {0}")]
-    AccessLog(std::io::Error),
+    Assembly(#[from] AssemblyError),
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] TlsError),
     #[error("cannot listen on {address}: {source}")]
     Bind { address: SocketAddr, source: std::io::Error },
-    #[error("metrics cannot be registered: {0}")]
-    Metrics(#[from] prometheus::Error),
 }
 
 /// A gateway that is bound to its addresses and does not accept yet.
@@ -104,37 +83,22 @@ impl Gateway {
     /// # Errors
     /// [`StartError`]: the first thing that cannot be opened.
     pub async fn bind(config: Config) -> Result<Gateway, StartError> {
-        let keys = Keys::open_or_create(&config.keys.path, &[&config.ledger.path, &config.audit.directory])?;
-        let ledger = Ledger::open(&config.ledger.path, &keys, config.language())?;
-        history::compare(ledger.position(), history::last_known_position(&config)?)?;
-        notice::put_in_force(&ledger, &config, Timestamp::now())?;
-        keep_mark(&ledger, &config);
-        register_recipients(&ledger, &config);
-        let log = Arc::new(Log::open(
-            &config.audit.directory,
-            &keys,
-            config.audit.durability,
-            config.audit.retention,
-        )?);
-        let access_log = match &config.access_log {
-            None => AccessLog::default(),
-            Some(AccessLogSection { directory, days }) => {
-                AccessLog::open(directory, *days, Timestamp::now()).map_err(StartError::AccessLog)?
-            }
-        };
-        let metrics = Metrics::new()?;
-        metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        show_certificates(&metrics, &config.listeners);
         let upstreams = Upstreams::new(&config.upstreams);
+        let restart_only = RestartOnly::of(&config);
+        let (file, drain) = (config.file.clone(), config.drain);
+        let (sections, admin_address) = (config.listeners.clone(), config.admin.address);
+        let gatehouse = assembly::assemble(config)?;
+        let metrics = &gatehouse.metrics;
+        show_certificates(metrics, &sections);
         let stop = watch::Sender::new(false);
 
-        let max_exchanges = config.listeners.iter().map(|listener| listener.max_exchanges).sum();
-        let budget = DescriptorBudget::new(descriptors::raise_limit(), config.listeners.len(), max_exchanges);
+        let max_exchanges = sections.iter().map(|listener| listener.max_exchanges).sum();
+        let budget = DescriptorBudget::new(descriptors::raise_limit(), sections.len(), max_exchanges);
         let refused = |listener: &str| metrics.connections_refused.with_label_values(&[listener]);
 
         let mut listeners = Vec::new();
         let mut certificates = Vec::new();
-        for listener in &config.listeners {
+        for listener in &sections {
             let socket = bind(listener.address).await?;
             let certificate = match &listener.tls {
                 Some(tls) => Some(CertificateSender::new(tls.server.clone()?)),
@@ -153,21 +117,8 @@ impl Gateway {
             let acceptor = Acceptor::new(socket, budget.connections, refused(&listener.address.to_string()));
             listeners.push(Listener::new(acceptor, listening, tls));
         }
-        let admin_socket = bind(config.admin.address).await?;
+        let admin_socket = bind(admin_address).await?;
         let admin_acceptor = Acceptor::new(admin_socket, MAX_ADMIN_CONNECTIONS, refused("admin"));
-
-        let file = config.file.clone();
-        let drain = config.drain;
-        let restart_only = RestartOnly::of(&config);
-        let gatehouse = Arc::new(SharedState::new(
-            snapshot(config),
-            ledger,
-            log,
-            metrics,
-            Pseudonyms::new(keys.pseudonym()),
-            access_log,
-            OptOut::new(keys.opt_out_links()),
-        ));
         let admin = AdminApi::new(Arc::clone(&gatehouse));
         let reloader = Reloader { file, restart_only, gatehouse, upstreams, certificates };
         Ok(Gateway { reloader, listeners, admin, admin_acceptor, drain, stop })
@@ -238,37 +189,6 @@ impl Gateway {
         admin_serving.abort();
         gatehouse.log.flush().await;
         tracing::info!("stopped");
-    }
-}
-
-fn keep_mark(ledger: &Ledger, config: &Config) {
-    match Mark::open(&config.keys.path, &config.ledger.path) {
-        Ok(mark) => ledger.keep_mark(mark),
-        Err(error) => tracing::info!(
-            %error,
-            "the ledger's last position cannot be marked beside the key file: a lost ledger shows by the disclosure log \
-             alone"
-        ),
-    }
-}
-
-/// Tells the ledger which recipients and namespaces there are, and the operator which it names beside them: what
-/// people said about one that was renamed counts for nobody.
-fn register_recipients(ledger: &Ledger, config: &Config) {
-    let names: Vec<Arc<str>> =
-        config.recipients.iter().map(|recipient| Arc::clone(&recipient.name)).collect();
-    let unregistered = ledger.unregistered_recipients(&names);
-    ledger.set_recipients(names);
-    ledger.set_namespaces(config.namespace_names.iter().cloned());
-    for name in unregistered.iter().take(MAX_LOGGED_RECIPIENTS) {
-        tracing::warn!(
-            recipient = &**name,
-            "the ledger names a recipient that the configuration does not have: if it was renamed, what people \
-             said about it counts for nobody"
-        );
-    }
-    if unregistered.len() > MAX_LOGGED_RECIPIENTS {
-        tracing::warn!(more = unregistered.len() - MAX_LOGGED_RECIPIENTS, "and more of these");
     }
 }
 
@@ -349,31 +269,19 @@ impl Reloader {
                 .join("; ")
         })?;
         findings.iter().filter(|finding| finding.is_warning()).for_each(log_finding);
-        if *gatehouse.ledger.names().namespaces() != *config.namespaces {
-            return Err(
-                "`[namespace]` changed, by itself or by a route's `normalise`: restart the gateway to read \
-                        the ids in the ledger by its rules"
-                    .to_owned(),
-            );
-        }
-        if !gatehouse.ledger.speaks(&*config.language()) {
-            return Err("the vocabulary changed: restart the gateway to load the ledger with it".to_owned());
-        }
-        let reloaded_certificates =
+        let reloaded =
             reloaded_certificates(certificates, &config.listeners).map_err(|error| error.to_string())?;
-        // Last of what can fail: the ledger remembers that these policies are in force.
-        notice::put_in_force(&gatehouse.ledger, &config, Timestamp::now())
-            .map_err(|error| error.to_string())?;
+        assembly::accept(gatehouse, &config).map_err(|error| error.to_string())?;
         for section in restart_only.differences(&RestartOnly::of(&config)) {
             tracing::warn!(section, "changed: a restart applies it");
         }
-        for (certificate, server) in reloaded_certificates {
+        for (certificate, server) in reloaded {
             certificate.send_replace(server);
         }
-        register_recipients(&gatehouse.ledger, &config);
         show_certificates(&gatehouse.metrics, &config.listeners);
+        // Before the routes that name them.
         upstreams.replace(&config.upstreams);
-        gatehouse.replace_snapshot(snapshot(config));
+        assembly::apply(gatehouse, config);
         Ok(())
     }
 }
@@ -416,20 +324,6 @@ fn reloaded_certificates<'c>(
         Some(server.map(|server| (certificate, server.clone())).map_err(Clone::clone))
     });
     same.collect()
-}
-
-fn snapshot(config: Config) -> Snapshot {
-    Snapshot {
-        routes: config.routes,
-        recipients: config.recipients,
-        credentials: config.credentials,
-        packs: config.packs.into_iter().map(Versions::new).collect(),
-        purpose_header: config.purpose_header,
-        exporter_region: config.exporter_region,
-        pseudonym_epoch: config.keys.pseudonym_epoch,
-        revision: config.revision,
-        purpose_pages: PurposePages::default(),
-    }
 }
 
 #[cfg(test)]

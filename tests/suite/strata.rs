@@ -76,6 +76,21 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "assembly",
+        &[
+            "finding",
+            "policy",
+            "scrub",
+            "keys",
+            "ledger",
+            "disclosure",
+            "metrics",
+            "access_log",
+            "exchange",
+            "config",
+        ],
+    ),
+    (
         "gateway",
         &[
             "finding",
@@ -93,6 +108,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "exchange",
             "layer",
             "config",
+            "assembly",
         ],
     ),
     ("demo", &["credentials", "ledger", "config", "gateway"]),
@@ -113,6 +129,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "exchange",
             "layer",
             "config",
+            "assembly",
             "gateway",
             "demo",
         ],

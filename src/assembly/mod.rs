@@ -1,0 +1,188 @@
+//! From a loaded configuration to the state that exchanges share: keys, ledger, disclosure log, access log, metrics
+//! and the snapshot of what requests are judged by.
+//!
+//! The gateway serves this state on its listeners; an application puts [`crate::layer`] over the same state and needs
+//! no gateway. The module binds no socket, handles no signal and watches no file.
+//!
+//! Invariants: the state is not handed out before the ledger's history was compared with what is known of it
+//! ([`history`]) and the policies were accepted by the notice of changes ([`notice`]); a reload that fails changes
+//! nothing.
+
+pub mod history;
+pub mod notice;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::access_log::AccessLog;
+use crate::config::{AccessLogSection, Config};
+use crate::disclosure::Log;
+use crate::exchange::pages::opt_out::OptOut;
+use crate::exchange::{PurposePages, SharedState, Snapshot, Versions};
+use crate::keys::Keys;
+use crate::ledger::{Ledger, Mark};
+use crate::metrics::Metrics;
+use crate::scrub::Pseudonyms;
+
+/// Maximum number of recipients that only the ledger knows and that are logged one by one.
+const MAX_LOGGED_RECIPIENTS: usize = 32;
+
+/// Why a configuration cannot be assembled.
+#[derive(Debug, thiserror::Error)]
+pub enum AssemblyError {
+    /// The key file cannot be read or created.
+    #[error("the keys cannot be opened: {0}")]
+    Keys(#[from] crate::keys::KeysError),
+    /// The ledger cannot be opened or created.
+    #[error("the ledger cannot be opened: {0}")]
+    Ledger(#[from] crate::ledger::OpenError),
+    /// The ledger lacks events that were acknowledged.
+    #[error(transparent)]
+    History(#[from] history::HistoryTruncated),
+    /// A policy discloses more than its predecessor and was not announced in time.
+    #[error("the policies cannot come into force: {0}")]
+    Notice(#[from] notice::NoticeError),
+    /// The disclosure log cannot be read, so the ledger's history cannot be compared with it.
+    #[error("the disclosure log cannot be read: {0}")]
+    ReadLog(#[from] crate::disclosure::ReadError),
+    /// The disclosure log cannot be opened or created.
+    #[error("the disclosure log cannot be opened: {0}")]
+    Log(#[from] crate::disclosure::OpenLogError),
+    /// The access log cannot be opened or created.
+    #[error("the access log cannot be written: {0}")]
+    AccessLog(std::io::Error),
+    /// A metric is registered twice.
+    #[error("metrics cannot be registered: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// Why a reload is refused. Whatever was loaded before stays in force.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// The ids in the ledger were read by other rules.
+    #[error(
+        "`[namespace]` changed, by itself or by a route's `normalise`: restart the gateway to read the ids in the ledger \
+         by its rules"
+    )]
+    NamespacesChanged,
+    /// The events in the ledger were read with other terms.
+    #[error("the vocabulary changed: restart the gateway to load the ledger with it")]
+    VocabularyChanged,
+    /// A policy discloses more than its predecessor and was not announced in time.
+    #[error(transparent)]
+    Notice(#[from] notice::NoticeError),
+}
+
+/// Opens keys, ledger and logs, creates those that do not exist, and returns the state over which
+/// [`PurposeLayer`](crate::layer::PurposeLayer) is made.
+///
+/// Reads and writes files and starts the threads of ledger and log; it blocks meanwhile and needs no runtime. The
+/// threads end when the last reference to the state is dropped. The sections `[listener]`, `[admin]`, `[[upstream]]`
+/// and `drain` of the configuration have no effect here.
+///
+/// # Errors
+/// [`AssemblyError`]: the first part that cannot be opened.
+pub fn assemble(config: Config) -> Result<Arc<SharedState>, AssemblyError> {
+    let keys = Keys::open_or_create(&config.keys.path, &[&config.ledger.path, &config.audit.directory])?;
+    let ledger = Ledger::open(&config.ledger.path, &keys, config.language())?;
+    history::compare(ledger.position(), history::last_known_position(&config)?)?;
+    notice::put_in_force(&ledger, &config, Timestamp::now())?;
+    keep_mark(&ledger, &config);
+    register_recipients(&ledger, &config);
+    let log = Log::open(&config.audit.directory, &keys, config.audit.durability, config.audit.retention)?;
+    let access_log = match &config.access_log {
+        None => AccessLog::default(),
+        Some(AccessLogSection { directory, days }) => {
+            AccessLog::open(directory, *days, Timestamp::now()).map_err(AssemblyError::AccessLog)?
+        }
+    };
+    let metrics = Metrics::new()?;
+    metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+    Ok(Arc::new(SharedState::new(
+        snapshot(config),
+        ledger,
+        Arc::new(log),
+        metrics,
+        Pseudonyms::new(keys.pseudonym()),
+        access_log,
+        OptOut::new(keys.opt_out_links()),
+    )))
+}
+
+/// Replaces what requests are judged by: routes, recipients, credentials and policies. Exchanges under way keep what
+/// they began with. Files that are open already (keys, ledger, logs) stay, whatever the configuration says of them.
+///
+/// It writes to the ledger's file and blocks meanwhile.
+///
+/// # Errors
+/// [`ReloadError`]; nothing has changed then, except that the ledger remembers the versions that it has seen.
+pub fn reload(shared: &SharedState, config: Config) -> Result<(), ReloadError> {
+    accept(shared, &config)?;
+    apply(shared, config);
+    Ok(())
+}
+
+/// The first half of [`reload`]: everything that can fail. Afterwards the ledger counts the policies as in force, so
+/// [`apply`] has to follow.
+pub(crate) fn accept(shared: &SharedState, config: &Config) -> Result<(), ReloadError> {
+    if *shared.ledger.names().namespaces() != *config.namespaces {
+        return Err(ReloadError::NamespacesChanged);
+    }
+    if !shared.ledger.speaks(&*config.language()) {
+        return Err(ReloadError::VocabularyChanged);
+    }
+    Ok(notice::put_in_force(&shared.ledger, config, Timestamp::now())?)
+}
+
+/// The second half of [`reload`].
+pub(crate) fn apply(shared: &SharedState, config: Config) {
+    register_recipients(&shared.ledger, &config);
+    shared.replace_snapshot(snapshot(config));
+}
+
+/// Keeps the ledger's last position in a mark beside the key file. Without it only the disclosure log shows that a
+/// ledger was lost.
+fn keep_mark(ledger: &Ledger, config: &Config) {
+    match Mark::open(&config.keys.path, &config.ledger.path) {
+        Ok(mark) => ledger.keep_mark(mark),
+        Err(error) => tracing::info!(
+            %error,
+            "cannot mark the ledger's last position beside the key file: only the disclosure log shows a lost ledger"
+        ),
+    }
+}
+
+/// Tells the ledger which recipients and namespaces exist, and warns about recipients that only the ledger knows:
+/// after a recipient was renamed, events about its old name have no effect.
+fn register_recipients(ledger: &Ledger, config: &Config) {
+    let names: Vec<Arc<str>> =
+        config.recipients.iter().map(|recipient| Arc::clone(&recipient.name)).collect();
+    let unregistered = ledger.unregistered_recipients(&names);
+    ledger.set_recipients(names);
+    ledger.set_namespaces(config.namespace_names.iter().cloned());
+    for name in unregistered.iter().take(MAX_LOGGED_RECIPIENTS) {
+        tracing::warn!(
+            recipient = &**name,
+            "the ledger has events about a recipient that the configuration does not have: if it was renamed, they \
+             have no effect"
+        );
+    }
+    if unregistered.len() > MAX_LOGGED_RECIPIENTS {
+        tracing::warn!(more = unregistered.len() - MAX_LOGGED_RECIPIENTS, "and more of these");
+    }
+}
+
+pub(crate) fn snapshot(config: Config) -> Snapshot {
+    Snapshot {
+        routes: config.routes,
+        recipients: config.recipients,
+        credentials: config.credentials,
+        packs: config.packs.into_iter().map(Versions::new).collect(),
+        purpose_header: config.purpose_header,
+        exporter_region: config.exporter_region,
+        pseudonym_epoch: config.keys.pseudonym_epoch,
+        revision: config.revision,
+        purpose_pages: PurposePages::default(),
+    }
+}
