@@ -12,84 +12,14 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::lex;
-use super::plan::{QueryRole, RecordSet};
 use super::query::{Query, QuerySegment, Selector};
-
-/// A state of the automaton.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct StateId(pub(super) u32);
-
-/// Below it nothing is selected and nothing is captured.
-pub(super) const DEAD: StateId = StateId(0);
+use super::record_set::{QueryRole, RecordSet};
+use super::state::{DEAD, QueryPosition, RecordStart, State, StateFlags, StateId};
 
 /// States, and cells of the table, beyond which the automaton is given up: then the document is
 /// held whole and every query is evaluated. Wildcards after `..` double the states one by one.
 const MAX_STATES: usize = 1 << 12;
 const MAX_CELLS: usize = 1 << 21;
-
-/// Which record begins at a node.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum RecordStart {
-    #[default]
-    None,
-    Of(usize),
-    /// Several sets claim the node: nobody knows whose it is.
-    Disputed,
-}
-
-impl RecordStart {
-    pub(super) fn and(self, set: usize) -> RecordStart {
-        match self {
-            RecordStart::None => RecordStart::Of(set),
-            RecordStart::Of(one) if one == set => self,
-            RecordStart::Of(_) | RecordStart::Disputed => RecordStart::Disputed,
-        }
-    }
-}
-
-/// A query and how many of its segments were walked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct QueryPosition {
-    pub(super) query: u16,
-    pub(super) segment: u16,
-}
-
-/// What is known about a node in this state.
-#[derive(Clone, Debug, Default)]
-pub(super) struct State {
-    pub(super) start: RecordStart,
-    /// Queries of the role [`Role::Field`] that certainly select the node.
-    pub(super) fields: Vec<u16>,
-    /// Those that might.
-    pub(super) maybe_fields: Vec<u16>,
-    /// Queries of the role [`Role::Capture`] that certainly select it.
-    pub(super) captures: Vec<u16>,
-    /// From here on conditions have to be evaluated.
-    pub(super) anchors: Vec<QueryPosition>,
-    /// The node has to be held whole.
-    pub(super) held: bool,
-    /// A string here is JSON, or might be.
-    pub(super) embedded: bool,
-    /// A container here is on the way to a record, whether or not one is there.
-    pub(super) skeleton: bool,
-    /// Something below may matter.
-    pub(super) relevant_below: bool,
-}
-
-/// What is asked of every state, at hand.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct StateFlags {
-    /// No field selects the node, no record begins there, and it is not certainly on the way to one.
-    pub(super) plain: bool,
-    /// Some capture selects it.
-    pub(super) captures: bool,
-    /// As [`State::embedded`].
-    pub(super) embedded: bool,
-    /// As [`State::live`].
-    pub(super) relevant_below: bool,
-    /// As [`State::held`].
-    pub(super) held: bool,
-}
 
 /// The automaton of a plan.
 #[derive(Clone, Debug)]

@@ -1,283 +1,314 @@
-//! JSON in strings: the value that a string spells is put in the string's place, before anything is
-//! decided about either.
+//! Embedded JSON: a string that holds a JSON text is replaced by the value of that text before anything is decided
+//! about either.
 //!
-//! Refuses to know what the values mean: paths go on below the string as if its value stood there,
-//! conditions see the value, and the string's class is the value's. A string that should be JSON and
-//! is not, or is nested too deep, is marked, and goes. Bytes only become fewer: no text is longer
-//! than the string that spells it.
+//! Paths then continue below the string as if the value stood in its place, conditions see the value, and the value
+//! has the string's class. For example `{"a":"[1,2]","b":0}` is expanded to `{"a":[1,2],"b":0}`: node 1 was the
+//! string and is the array, `b` moves from node 2 to node 4, and everything after the string moves by two bytes.
+//!
+//! A string that should be JSON and cannot be read, or that is nested too deep, is marked
+//! [`undecodable`](NodeTable::undecodable) and is removed later. Invariant: an expanded value is never longer than the
+//! original, because no JSON text is longer than the string that spells it.
+//!
+//! The module does not parse JSON itself. The walk, which uses this module, passes a function that reads a text into
+//! a table.
 
+use super::held_value::HeldValue;
 use super::lex;
-use super::table::{Embedded, Held, Node, Table};
-use super::unit::{Common, Unit};
+use super::node_table::{EmbeddedValue, HeldJson, Node, NodeTable};
+use super::state::StateId;
 use super::unreadable::BodyFault;
-use super::unreadable::Limits;
-use super::walk::Walk;
 
-/// JSON in a string in JSON in a string, so many times.
+/// The greatest depth of JSON in strings in JSON in strings.
 const MAX_LEVELS: u8 = 4;
 
-/// How often conditions are asked again after strings turned out not to be JSON.
+/// The number of times that conditions are evaluated again after strings turned out not to be JSON.
 const MAX_ROUNDS: u32 = 4;
 
-/// Strings of one held value that are read; the rest goes.
+/// The greatest number of strings of one held value that are decoded. Further ones count as undecodable.
 const MAX_STRINGS: usize = 1 << 14;
 
-/// A held value with the values of its strings in their places.
+/// Reads a JSON text into a table. The root of the text is in the given state. Returns `None` if the text cannot be
+/// read.
+pub(super) type ReadText<'a> = &'a dyn Fn(StateId, &[u8]) -> Option<NodeTable>;
+
+/// A held value in which embedded JSON replaces the strings that held it.
 #[derive(Debug, Default)]
 pub(super) struct ExpandedValue {
-    table: Table,
+    table: NodeTable,
     bytes: Vec<u8>,
-    /// By how much what comes after these nodes was moved.
-    moved: Vec<(u32, i64)>,
+    shifts: NodeShifts,
 }
 
-/// The new number of a node.
-fn moved(by: &[(u32, i64)], at: u32) -> u32 {
-    let before = by.partition_point(|(node, _)| *node < at);
-    let shift = before.checked_sub(1).and_then(|last| by.get(last)).map_or(0, |(_, shift)| *shift);
-    (i64::from(at) + shift) as u32
+impl ExpandedValue {
+    /// Expands a held value. Returns `None` if none of its strings can be JSON.
+    ///
+    /// Conditions see the expanded values, even those of strings that the conditions themselves select. The result is
+    /// therefore found by iteration: all strings that may be JSON are expanded first, then those that no condition
+    /// selects are taken back. Strings inside expanded values are expanded only if a condition selects them.
+    ///
+    /// # Errors
+    /// Returns [`BodyFault::TooCostly`] if evaluating the conditions takes too long.
+    pub(super) fn expand(
+        value: HeldValue<'_>,
+        read_text: ReadText<'_>,
+    ) -> Result<Option<ExpandedValue>, BodyFault> {
+        let held = value.held;
+        let certain = held.table.json_strings.as_slice();
+        if !value.route.plan.may_embed {
+            return Ok((!certain.is_empty()).then(|| StringDecoder::new(read_text).expand(held, certain)));
+        }
+        let mut strings = value.may_be_embedded();
+        let mut expanded = StringDecoder::new(read_text).expand(held, &strings);
+        for round in 0.. {
+            let selected = HeldValue { held: expanded.held(), ..value }.embedded_by_condition()?;
+            let count = strings.len();
+            strings.retain(|at| {
+                let is_selected =
+                    || round < MAX_ROUNDS && selected.binary_search(&expanded.shifts.apply(*at)).is_ok();
+                certain.binary_search(at).is_ok() || is_selected()
+            });
+            if strings.len() == count {
+                break;
+            }
+            expanded = StringDecoder::new(read_text).expand(held, &strings);
+        }
+        expanded.expand_inner(value, read_text).map(Some)
+    }
+
+    /// Expands strings inside expanded values, level by level, where a condition selects them.
+    fn expand_inner(
+        mut self,
+        value: HeldValue<'_>,
+        read_text: ReadText<'_>,
+    ) -> Result<ExpandedValue, BodyFault> {
+        for level in (0..=MAX_LEVELS).rev() {
+            let held = self.held();
+            let selected = HeldValue { held, ..value }.embedded_by_condition()?;
+            let strings = selected.into_iter().filter(|&at| held.is_unread_string(at));
+            // A string outside of expanded values was taken back above: conditions select it only while it is not
+            // expanded. It is undecodable, and so is one that is too deep.
+            let (inner, undecodable): (Vec<u32>, Vec<u32>) =
+                strings.partition(|&at| level > 0 && held.is_embedded(at));
+            if inner.is_empty() && undecodable.is_empty() {
+                break;
+            }
+            let mut next = StringDecoder::new(read_text).expand(held, &inner);
+            let undecodable: Vec<u32> = undecodable.into_iter().map(|at| next.shifts.apply(at)).collect();
+            next.table.undecodable.extend(undecodable);
+            next.table.undecodable.sort_unstable();
+            self = next;
+        }
+        Ok(self)
+    }
+
+    /// Returns the expanded value.
+    pub(super) fn held(&self) -> HeldJson<'_> {
+        HeldJson { table: &self.table, bytes: &self.bytes }
+    }
 }
 
-/// A string of the value that is expanded, and what takes its place.
+/// Changes of node numbers: nodes after the node on the left move by the number on the right. Sorted by node.
+#[derive(Debug, Default)]
+struct NodeShifts(Vec<(u32, i64)>);
+
+impl NodeShifts {
+    /// Returns the new number of a node.
+    fn apply(&self, at: u32) -> u32 {
+        let before = self.0.partition_point(|(node, _)| *node < at);
+        let last = before.checked_sub(1).and_then(|last| self.0.get(last));
+        (i64::from(at) + last.map_or(0, |(_, shift)| *shift)) as u32
+    }
+}
+
+/// A decoded string, and the value that replaces it.
 struct DecodedString {
+    /// The node, and the bytes, of the string.
     node: u32,
     start: u32,
     end: u32,
     value: ExpandedValue,
-    /// How many bytes, and nodes, there are more (or fewer) up to and with this piece.
-    bytes: i64,
-    nodes: i64,
+    /// The change in bytes of this and all earlier decoded strings together.
+    byte_shift: i64,
+    /// The change in nodes of this and all earlier decoded strings together.
+    node_shift: i64,
 }
 
-impl ExpandedValue {
-    /// The value of a unit expanded; `None` if no string of it may be JSON. Conditions see the values, also of what
-    /// they select themselves: what may be JSON is taken for it until no condition selects it. Deeper
-    /// strings are read where a condition selects them.
-    ///
-    /// # Errors
-    /// If evaluating the plan's conditions takes too long.
-    pub(super) fn decode(unit: Unit<'_>, limits: Limits) -> Result<Option<ExpandedValue>, BodyFault> {
-        let (common, held) = (unit.common, unit.held);
-        let expand = |held: Held<'_>, texts: &[u32]| {
-            let mut left = MAX_STRINGS;
-            expand(held, texts, common, limits, MAX_LEVELS, &mut left)
-        };
-        let certain = held.table.texts.as_slice();
-        if !common.plan.may_embed {
-            return Ok((!certain.is_empty()).then(|| expand(held, certain)));
-        }
-        let mut texts = unit.may_be_embedded();
-        let mut expanded = expand(held, &texts);
-        for round in 0.. {
-            let selected = Unit { held: expanded.held(), ..unit }.embedded_by_condition()?;
-            let counted = texts.len();
-            texts.retain(|at| {
-                let stays = || round < MAX_ROUNDS && selected.binary_search(&expanded.number(*at)).is_ok();
-                certain.binary_search(at).is_ok() || stays()
-            });
-            if texts.len() == counted {
-                break;
+/// Decodes strings of one held value.
+struct StringDecoder<'a> {
+    read_text: ReadText<'a>,
+    strings_left: usize,
+}
+
+impl<'a> StringDecoder<'a> {
+    fn new(read_text: ReadText<'a>) -> StringDecoder<'a> {
+        StringDecoder { read_text, strings_left: MAX_STRINGS }
+    }
+
+    fn expand(mut self, held: HeldJson<'_>, strings: &[u32]) -> ExpandedValue {
+        self.expand_strings(held, strings, MAX_LEVELS)
+    }
+
+    /// Replaces these strings of a value by the values that they spell.
+    fn expand_strings(&mut self, held: HeldJson<'_>, strings: &[u32], levels: u8) -> ExpandedValue {
+        let mut decoded: Vec<DecodedString> = Vec::new();
+        let mut undecodable = Vec::new();
+        let (mut byte_shift, mut node_shift) = (0, 0);
+        for &at in strings {
+            let Some(node) = held.table.node(at) else { continue };
+            let string = held.text(node);
+            if string.first() != Some(&b'"') {
+                continue;
             }
-            expanded = expand(held, &texts);
+            let Some(value) = self.decode(string, node.state, levels) else {
+                undecodable.push(at);
+                continue;
+            };
+            byte_shift += value.bytes.len() as i64 - string.len() as i64;
+            node_shift += i64::from(value.table.len()) - 1;
+            let (start, end) = (node.start, node.end);
+            decoded.push(DecodedString { node: at, start, end, value, byte_shift, node_shift });
         }
-        for level in (0..=MAX_LEVELS).rev() {
-            let now = expanded.held();
-            let selected = Unit { held: now, ..unit }.embedded_by_condition()?;
-            let new = selected.into_iter().filter(|&at| now.is_unread_string(at));
-            // Conditions that select it only as long as it is not read, or too deep: it goes.
-            let (chosen, opaque): (Vec<u32>, Vec<u32>) =
-                new.partition(|&at| level > 0 && now.is_embedded(at));
-            if chosen.is_empty() && opaque.is_empty() {
-                break;
-            }
-            let mut more = expand(now, &chosen);
-            let opaque = opaque.into_iter().map(|at| more.number(at)).collect::<Vec<_>>();
-            more.table.opaque.extend(opaque);
-            more.table.opaque.sort_unstable();
-            expanded = more;
-        }
-        Ok(Some(expanded))
+        Splicer::new(held, &decoded).splice(&undecodable)
     }
 
-    /// Where a node of the value as it came has gone.
-    fn number(&self, at: u32) -> u32 {
-        moved(&self.moved, at)
-    }
-
-    pub(super) fn held(&self) -> Held<'_> {
-        Held { table: &self.table, bytes: &self.bytes }
+    /// Returns the value that a string spells; `None` if it spells no readable JSON text.
+    fn decode(&mut self, string: &[u8], state: StateId, levels: u8) -> Option<ExpandedValue> {
+        self.strings_left = self.strings_left.checked_sub(1)?;
+        let levels = levels.checked_sub(1)?;
+        let mut text = Vec::with_capacity(string.len());
+        let is_paired = lex::unescape(string.get(1..string.len() - 1)?, &mut text);
+        // Half of a surrogate pair is no character.
+        std::str::from_utf8(&text).ok().filter(|_| is_paired)?;
+        let from = lex::space(&text, 0);
+        let to = text.iter().rposition(|&byte| !lex::is_space(byte))? + 1;
+        let text = text.get(from..to)?;
+        let mut table = (self.read_text)(state, text)?;
+        // If the whole text is a string, that string is the value, unless it seems to be JSON encoded twice.
+        if !spells_json(text) {
+            table.json_strings.retain(|&inside| inside != 0);
+        }
+        let held = HeldJson { table: &table, bytes: text };
+        if table.json_strings.is_empty() {
+            return Some(ExpandedValue { bytes: text.to_vec(), table, shifts: NodeShifts::default() });
+        }
+        let value = self.expand_strings(held, &table.json_strings, levels);
+        (value.table.undecodable.first() != Some(&0)).then_some(value)
     }
 }
 
-fn expand(
-    held: Held<'_>,
-    texts: &[u32],
-    common: Common<'_>,
-    limits: Limits,
-    levels: u8,
-    strings: &mut usize,
-) -> ExpandedValue {
-    let mut pieces: Vec<DecodedString> = Vec::new();
-    let mut opaque = Vec::new();
-    let (mut bytes, mut nodes) = (0, 0);
-    for &at in texts {
-        let Some(node) = held.table.node(at) else { continue };
-        let string = held.text(node);
-        if string.first() != Some(&b'"') {
-            continue;
-        }
-        let value = strings.checked_sub(1).and_then(|left| {
-            *strings = left;
-            read(string, node, common, limits, levels, strings)
-        });
-        match value {
-            Some(value) => {
-                bytes += value.bytes.len() as i64 - string.len() as i64;
-                nodes += i64::from(value.table.len()) - 1;
-                pieces.push(DecodedString {
-                    node: at,
-                    start: node.start,
-                    end: node.end,
-                    value,
-                    bytes,
-                    nodes,
-                });
-            }
-            None => opaque.push(at),
-        }
-    }
-    splice(held, pieces, &opaque)
-}
-
-/// The value that a string spells; `None` if it spells none that can be read.
-fn read(
-    string: &[u8],
-    node: &Node,
-    common: Common<'_>,
-    limits: Limits,
-    levels: u8,
-    strings: &mut usize,
-) -> Option<ExpandedValue> {
-    let levels = levels.checked_sub(1)?;
-    let mut text = Vec::with_capacity(string.len());
-    let paired = lex::unescape(string.get(1..string.len() - 1)?, &mut text);
-    // Half of a surrogate pair is no character.
-    std::str::from_utf8(&text).ok().filter(|_| paired)?;
-    let from = lex::space(&text, 0);
-    let to = text.iter().rposition(|&byte| !lex::is_space(byte))? + 1;
-    let text = text.get(from..to)?;
-    let mut table = Walk::index_text(common, node.state, text, limits).ok()?;
-    // A string that is the whole text is a string, unless it was spelled twice.
-    if !may_be_json(text) {
-        table.texts.retain(|&inside| inside != 0);
-    }
-    let held = Held { table: &table, bytes: text };
-    if table.texts.is_empty() {
-        return Some(ExpandedValue { bytes: text.to_vec(), table, moved: Vec::new() });
-    }
-    let value = expand(held, &table.texts, common, limits, levels, strings);
-    (value.table.opaque.first() != Some(&0)).then_some(value)
-}
-
-/// Whether a text is a string that seems to spell more than a scalar.
-fn may_be_json(text: &[u8]) -> bool {
+/// True if a JSON text is a string that seems to spell a container or another string.
+fn spells_json(text: &[u8]) -> bool {
     let [b'"', inside @ .., b'"'] = text else { return false };
     let mut denoted = Vec::with_capacity(inside.len());
     lex::unescape(inside, &mut denoted);
     matches!(denoted.get(lex::space(&denoted, 0)), Some(b'{' | b'[' | b'"'))
 }
 
-/// Puts the pieces in their places.
-fn splice(held: Held<'_>, pieces: Vec<DecodedString>, opaque: &[u32]) -> ExpandedValue {
-    let shift = |count: usize, of: fn(&DecodedString) -> i64| {
-        count.checked_sub(1).and_then(|last| pieces.get(last)).map_or(0, of)
-    };
-    // No place is inside of a string that is replaced.
-    let place = |offset: u32| {
-        let before = pieces.partition_point(|piece| piece.end <= offset);
-        (i64::from(offset) + shift(before, |piece| piece.bytes)) as u32
-    };
-    let shifts: Vec<(u32, i64)> = pieces.iter().map(|piece| (piece.node, piece.nodes)).collect();
-    let number = |node: u32| moved(&shifts, node);
-    let is_replaced = |node: u32| pieces.binary_search_by_key(&node, |piece| piece.node).is_ok();
-
-    let mut table = Table::default();
-    let mut bytes = Vec::with_capacity(held.bytes.len());
-    let mut copied = 0;
-    let mut coming = pieces.iter().peekable();
-    for (at, node) in (0..).zip(&held.table.nodes) {
-        let Some(piece) = coming.next_if(|piece| piece.node == at) else {
-            let moved = Node {
-                name: place(node.name),
-                start: place(node.start),
-                end: place(node.end),
-                next: number(node.next),
-                state: node.state,
-            };
-            table.nodes.push(moved);
-            continue;
-        };
-        bytes.extend_from_slice(held.bytes.get(copied..piece.start as usize).unwrap_or_default());
-        let (start, first) = (bytes.len() as u32, table.len());
-        bytes.extend_from_slice(&piece.value.bytes);
-        copied = piece.end as usize;
-        let inner = &piece.value.table;
-        for inside in &inner.nodes {
-            table.nodes.push(Node {
-                name: start + inside.name,
-                start: start + inside.start,
-                end: start + inside.end,
-                next: first + inside.next,
-                state: inside.state,
-            });
-        }
-        if let Some(root) = table.nodes.get_mut(first as usize).filter(|_| node.name != node.start) {
-            root.name = place(node.name);
-        }
-        table.captures.extend(inner.captures.iter().map(|&(query, inside)| (query, first + inside)));
-        let repeated = inner.repeated.iter().map(|&(name, object)| (first + name, first + object));
-        table.repeated.extend(repeated);
-        let (again, deeper) = match inner.embedded.split_first() {
-            Some((again, deeper)) if again.node == 0 => (again.times, deeper),
-            Some(_) | None => (0, inner.embedded.as_slice()),
-        };
-        let string = held.text(node).into();
-        table.embedded.push(Embedded { node: first, string, times: again + 1 });
-        table
-            .embedded
-            .extend(deeper.iter().map(|inside| Embedded { node: first + inside.node, ..inside.clone() }));
-        table.opaque.extend(inner.opaque.iter().map(|&inside| first + inside));
-    }
-    bytes.extend_from_slice(held.bytes.get(copied..).unwrap_or_default());
-    // What captures a string captures its value, which has it noted.
-    let captures = held.table.captures.iter().filter(|(_, node)| !is_replaced(*node));
-    table.captures.extend(captures.map(|&(query, node)| (query, number(node))));
-    table.captures.sort_by_key(|(_, node)| *node);
-    let repeated = held.table.repeated.iter();
-    table.repeated.extend(repeated.map(|&(name, object)| (number(name), number(object))));
-    let embedded = held.table.embedded.iter();
-    table.embedded.extend(embedded.map(|known| Embedded { node: number(known.node), ..known.clone() }));
-    table.embedded.sort_by_key(|embedded| embedded.node);
-    table.opaque.extend(held.table.opaque.iter().chain(opaque).map(|&node| number(node)));
-    table.opaque.sort_unstable();
-    ExpandedValue { table, bytes, moved: shifts }
+/// Writes a value anew, with decoded strings replaced by their values.
+struct Splicer<'a> {
+    held: HeldJson<'a>,
+    strings: &'a [DecodedString],
+    shifts: NodeShifts,
+    table: NodeTable,
+    bytes: Vec<u8>,
+    /// Up to this offset the bytes of `held` are written or replaced.
+    copied: usize,
 }
 
-/// Spells `out` from `from` on, which is JSON, as a string, so many times.
-pub(super) fn spell(out: &mut Vec<u8>, from: usize, times: u8) {
-    for _ in 0..times {
-        let text = out.split_off(from);
-        out.push(b'"');
-        for byte in text {
-            match byte {
-                b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-                b'\n' => out.extend_from_slice(b"\\n"),
-                b'\r' => out.extend_from_slice(b"\\r"),
-                b'\t' => out.extend_from_slice(b"\\t"),
-                // JSON has no other controls, in strings or between tokens.
-                _ => out.push(byte),
+impl<'a> Splicer<'a> {
+    fn new(held: HeldJson<'a>, strings: &'a [DecodedString]) -> Splicer<'a> {
+        let shifts = strings.iter().map(|string| (string.node, string.node_shift)).collect();
+        let bytes = Vec::with_capacity(held.bytes.len());
+        Splicer { held, strings, shifts: NodeShifts(shifts), table: NodeTable::default(), bytes, copied: 0 }
+    }
+
+    fn splice(mut self, undecodable: &[u32]) -> ExpandedValue {
+        let mut strings = self.strings.iter().peekable();
+        for (at, node) in (0..).zip(&self.held.table.nodes) {
+            match strings.next_if(|string| string.node == at) {
+                Some(string) => self.push_value(node, string),
+                None => self.push_node(node),
             }
         }
-        out.push(b'"');
+        self.bytes.extend_from_slice(self.held.bytes.get(self.copied..).unwrap_or_default());
+        self.merge_lists(undecodable);
+        ExpandedValue { table: self.table, bytes: self.bytes, shifts: self.shifts }
+    }
+
+    /// Returns the new position of a byte. No such byte is inside of a replaced string.
+    fn offset(&self, offset: u32) -> u32 {
+        let before = self.strings.partition_point(|string| string.end <= offset);
+        let last = before.checked_sub(1).and_then(|last| self.strings.get(last));
+        (i64::from(offset) + last.map_or(0, |string| string.byte_shift)) as u32
+    }
+
+    /// Adds a node that is not replaced.
+    fn push_node(&mut self, node: &Node) {
+        self.table.nodes.push(Node {
+            name: self.offset(node.name),
+            start: self.offset(node.start),
+            end: self.offset(node.end),
+            next: self.shifts.apply(node.next),
+            state: node.state,
+        });
+    }
+
+    /// Adds the value of a decoded string in place of its node.
+    fn push_value(&mut self, node: &Node, string: &DecodedString) {
+        let before = self.held.bytes.get(self.copied..string.start as usize);
+        self.bytes.extend_from_slice(before.unwrap_or_default());
+        self.copied = string.end as usize;
+        let (start, first) = (self.bytes.len() as u32, self.table.len());
+        self.bytes.extend_from_slice(&string.value.bytes);
+        let inner = &string.value.table;
+        self.table.nodes.extend(inner.nodes.iter().map(|inside| Node {
+            name: start + inside.name,
+            start: start + inside.start,
+            end: start + inside.end,
+            next: first + inside.next,
+            state: inside.state,
+        }));
+        if node.name != node.start {
+            let name = self.offset(node.name);
+            if let Some(root) = self.table.nodes.get_mut(first as usize) {
+                root.name = name;
+            }
+        }
+        let table = &mut self.table;
+        table.captures.extend(inner.captures.iter().map(|&(query, inside)| (query, first + inside)));
+        let duplicates = inner.duplicates.iter().map(|&(name, object)| (first + name, first + object));
+        table.duplicates.extend(duplicates);
+        table.undecodable.extend(inner.undecodable.iter().map(|&inside| first + inside));
+        // A string whose value was itself embedded in a string counts as one value that was quoted more often.
+        let (times, deeper) = match inner.embedded.split_first() {
+            Some((root, deeper)) if root.node == 0 => (root.times, deeper),
+            Some(_) | None => (0, inner.embedded.as_slice()),
+        };
+        let spelled = self.held.text(node).into();
+        table.embedded.push(EmbeddedValue { node: first, string: spelled, times: times + 1 });
+        let deeper =
+            deeper.iter().map(|inside| EmbeddedValue { node: first + inside.node, ..inside.clone() });
+        table.embedded.extend(deeper);
+    }
+
+    /// Adds what the original table says about nodes that are not replaced.
+    fn merge_lists(&mut self, undecodable: &[u32]) {
+        let (original, strings, shifts) = (self.held.table, self.strings, &self.shifts);
+        let table = &mut self.table;
+        // A capture of a replaced string captures its value, whose table has it already.
+        let is_replaced = |node: u32| strings.binary_search_by_key(&node, |string| string.node).is_ok();
+        let captures = original.captures.iter().filter(|(_, node)| !is_replaced(*node));
+        table.captures.extend(captures.map(|&(query, node)| (query, shifts.apply(node))));
+        table.captures.sort_by_key(|(_, node)| *node);
+        let duplicates = original.duplicates.iter();
+        table.duplicates.extend(duplicates.map(|&(name, object)| (shifts.apply(name), shifts.apply(object))));
+        let embedded = original.embedded.iter();
+        table
+            .embedded
+            .extend(embedded.map(|known| EmbeddedValue { node: shifts.apply(known.node), ..known.clone() }));
+        table.embedded.sort_by_key(|embedded| embedded.node);
+        let undecodable = original.undecodable.iter().chain(undecodable);
+        table.undecodable.extend(undecodable.map(|&node| shifts.apply(node)));
+        table.undecodable.sort_unstable();
     }
 }

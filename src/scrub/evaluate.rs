@@ -13,11 +13,12 @@ use std::cmp::Ordering;
 
 use regex::Regex;
 
-use super::lex;
+use super::lex::{denoted, unquoted};
+use super::mapping::OnDuplicateName;
+use super::node_table::{HeldJson, Node};
 use super::number::Decimal;
 use super::query::{ComparisonOperator, Filter, Operand, Path, QuerySegment, RegexpPattern, Selector};
 use super::regexp;
-use super::table::{Held, Node};
 use super::unreadable::BodyFault;
 
 /// Nodes looked at for one held value; a value of a mebibyte has at most half as many nodes.
@@ -39,7 +40,7 @@ pub(super) enum MemberKey<'a> {
 /// The evaluation of queries over one held value.
 #[derive(Debug)]
 pub(super) struct Evaluation<'a> {
-    held: Held<'a>,
+    held: HeldJson<'a>,
     on_duplicate: OnDuplicateName,
     cost: Cell<u64>,
     /// Filters that are being evaluated, one in the other.
@@ -50,15 +51,6 @@ pub(super) struct Evaluation<'a> {
     uncertain: Cell<bool>,
 }
 
-/// What becomes of a condition that holds for one occurrence of a repeated name and not for another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum OnDuplicateName {
-    /// No name is there twice.
-    Impossible,
-    ConditionHolds,
-    Unreadable,
-}
-
 /// The node a filter tests, and the root of the query it is part of.
 #[derive(Clone, Copy)]
 struct FilterScope {
@@ -67,7 +59,7 @@ struct FilterScope {
 }
 
 impl<'a> Evaluation<'a> {
-    pub(super) fn new(held: Held<'a>, ambiguous: OnDuplicateName) -> Evaluation<'a> {
+    pub(super) fn new(held: HeldJson<'a>, ambiguous: OnDuplicateName) -> Evaluation<'a> {
         let (steps, nested) = (Cell::new(0), Cell::new(0));
         Evaluation {
             held,
@@ -533,21 +525,6 @@ impl Value<'_> {
             _ => None,
         }
     }
-}
-
-/// What a string's text denotes.
-pub(super) fn unquoted(text: &[u8]) -> Cow<'_, [u8]> {
-    denoted(text.get(1..text.len().saturating_sub(1)).unwrap_or_default())
-}
-
-/// What the text between a string's quotes denotes.
-pub(super) fn denoted(inner: &[u8]) -> Cow<'_, [u8]> {
-    if !inner.contains(&b'\\') {
-        return Cow::Borrowed(inner);
-    }
-    let mut bytes = Vec::with_capacity(inner.len());
-    lex::unescape(inner, &mut bytes);
-    Cow::Owned(bytes)
 }
 
 fn element_position(index: i64, length: usize) -> Option<usize> {

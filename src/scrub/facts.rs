@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::evaluate::unquoted;
+use super::lex::unquoted;
 use super::mapping::FactKey;
 use super::number::Decimal;
 use crate::decision::{Extracted, RecordFacts};

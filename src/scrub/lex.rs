@@ -4,6 +4,7 @@
 //! whether the token is whole, could go on, or is wrong; nothing is copied and nothing allocated
 //! but for names that are spelled with escapes. The bytes are known to be UTF-8.
 
+use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
 
@@ -201,6 +202,46 @@ pub(super) fn unescape(spelled: &[u8], into: &mut Vec<u8>) -> bool {
         at += 2;
     }
     paired
+}
+
+/// Returns the bytes that a string denotes, given the string with its quotes.
+pub(super) fn unquoted(text: &[u8]) -> Cow<'_, [u8]> {
+    denoted(text.get(1..text.len().saturating_sub(1)).unwrap_or_default())
+}
+
+/// Returns the bytes that a string denotes, given the text between its quotes.
+pub(super) fn denoted(inner: &[u8]) -> Cow<'_, [u8]> {
+    if !inner.contains(&b'\\') {
+        return Cow::Borrowed(inner);
+    }
+    let mut bytes = Vec::with_capacity(inner.len());
+    unescape(inner, &mut bytes);
+    Cow::Owned(bytes)
+}
+
+/// Quotes the JSON text in `out` from `from` on as a string, `times` times.
+pub(super) fn quote(out: &mut Vec<u8>, from: usize, times: u8) {
+    for _ in 0..times {
+        let text = out.split_off(from);
+        out.push(b'"');
+        for byte in text {
+            match byte {
+                b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+                b'\n' => out.extend_from_slice(b"\\n"),
+                b'\r' => out.extend_from_slice(b"\\r"),
+                b'\t' => out.extend_from_slice(b"\\t"),
+                // A JSON text has no other control characters, in strings or between tokens.
+                _ => out.push(byte),
+            }
+        }
+        out.push(b'"');
+    }
+}
+
+/// Returns the offset after the comma that follows `at`, white space aside; `at` if no comma follows.
+pub(super) fn after_comma(bytes: &[u8], at: usize) -> usize {
+    let comma = space(bytes, at);
+    if bytes.get(comma) == Some(&b',') { comma + 1 } else { at }
 }
 
 /// The code point that the escape at `at` spells, with a pair joined, and the escape's length.

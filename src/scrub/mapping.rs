@@ -20,12 +20,35 @@ pub enum RemovedAs {
     Empty,
 }
 
+impl RemovedAs {
+    /// Returns the text that replaces a removed value.
+    pub(super) fn placeholder(self, value: &[u8]) -> &'static [u8] {
+        match (self, value.first()) {
+            (RemovedAs::Empty, Some(b'"')) => b"\"\"",
+            (RemovedAs::Empty, Some(b'[')) => b"[]",
+            (RemovedAs::Empty, Some(b'{')) => b"{}",
+            (RemovedAs::Omit | RemovedAs::Null | RemovedAs::Empty, _) => b"null",
+        }
+    }
+}
+
 /// Duplicate names in one object: refused, or every occurrence treated alike.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DuplicateKeys {
     #[default]
     Refuse,
     TreatAlike,
+}
+
+/// The result of a condition that holds for one occurrence of a duplicate name and not for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OnDuplicateName {
+    /// No object has a duplicate name, because such bodies are refused.
+    Impossible,
+    /// The condition holds. A removal then removes more.
+    ConditionHolds,
+    /// The body is unreadable: nobody knows which occurrence a reader sees.
+    Unreadable,
 }
 
 /// Whether an answer says what of it was redacted.

@@ -12,45 +12,52 @@
 //! place before that is decided ([`embedded`]); what stays can be looked through again ([`conceal`]).
 
 mod actions;
-mod arbiter;
 mod automaton;
+mod class;
+mod decision_cache;
+mod edit;
 mod embedded;
 mod evaluate;
 mod events;
 mod facts;
+mod form_policy;
 mod forms;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
-mod habits;
-mod judge;
+mod held_value;
 mod lex;
 mod mapping;
-mod named;
-mod names;
+mod member_names;
+mod node_table;
 mod number;
+mod parameters;
+mod path_ids;
 mod plan;
 mod query;
 mod rdap;
+mod record_policy;
+mod record_set;
 mod redact_text;
 mod regexp;
 mod rows;
 mod scrubber;
-mod table;
-mod unit;
+mod shape_cache;
+mod state;
 mod unreadable;
 mod walk;
 
 #[cfg(test)]
 mod tests;
 
+pub use class::{Class, UNCLASSIFIED};
 pub use forms::{Forms, Pseudonyms};
-pub use judge::{Record, RecordPolicy};
 pub use mapping::{
     Columns, DuplicateKeys, FactKey, FieldMapping, Mapping, RecordMapping, Redaction, RemovedAs,
     SubjectSource, Unclassified,
 };
-pub use named::{PathIdentities, PathIds};
-pub use plan::{Class, MappingError, Plan, UNCLASSIFIED};
+pub use path_ids::{PathIdentities, PathIds};
+pub use plan::{MappingError, Plan};
 pub use query::{MappingFault, selects_by_position, tests_existence};
+pub use record_policy::{Record, RecordPolicy};
 pub use scrubber::{Remover, Scrubber};
 pub use unreadable::{BodyFault, Framing, Limits, Unreadable};

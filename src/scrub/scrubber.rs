@@ -7,61 +7,19 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::arbiter::{FixedRemoval, FormPolicy, PermitForms};
 use super::events::EventStream;
+use super::form_policy::{FixedRemoval, FormPolicy, PermitForms};
 use super::forms::Forms;
-use super::judge::RecordPolicy;
-use super::mapping::Unclassified;
-use super::plan::{IdOrigin, IdSource, MappingError, Plan};
+use super::held_value::{OutsideRecords, RouteContext};
+use super::parameters::Parameters;
+use super::plan::{MappingError, Plan};
+use super::record_policy::RecordPolicy;
 use super::rows::Rows;
-use super::unit::{Common, Outside};
 use super::unreadable::{BYTE_ORDER_MARK, BodyFault, Framing, Limits, RECORD_SEPARATOR, Unreadable};
 use super::walk::{Walk, WalkContext};
-use crate::vocabulary::{IdReader, SubjectId};
 
 /// Bytes taken from a chunk at a time, so that a large chunk is not kept twice.
 const CHUNK: usize = 1 << 16;
-
-/// The ids that a route takes from the request's path, per record set.
-#[derive(Clone, Default)]
-pub(super) struct Parameters {
-    subjects: Vec<Vec<Option<SubjectId>>>,
-    controllers: Vec<Option<SubjectId>>,
-}
-
-impl fmt::Debug for Parameters {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Parameters")
-    }
-}
-
-impl Parameters {
-    fn resolve(plan: &Plan, values: &[(&str, &str)]) -> Parameters {
-        Parameters::read(plan, |name, ids| {
-            let (_, value) = values.iter().find(|(known, _)| *known == name)?;
-            ids.read(value).ok()
-        })
-    }
-
-    fn read(plan: &Plan, value: impl Fn(&str, &IdReader) -> Option<SubjectId>) -> Parameters {
-        let id = |source: &IdSource| match &source.origin {
-            IdOrigin::Body(_) => None,
-            IdOrigin::Parameter(name) => value(name, &source.ids),
-        };
-        Parameters {
-            subjects: plan.sets.iter().map(|set| set.subjects.iter().map(id).collect()).collect(),
-            controllers: plan.sets.iter().map(|set| set.controller.as_ref().and_then(id)).collect(),
-        }
-    }
-
-    pub(super) fn subject(&self, set: usize, number: usize) -> Option<&SubjectId> {
-        self.subjects.get(set)?.get(number)?.as_ref()
-    }
-
-    pub(super) fn controller(&self, set: usize) -> Option<&SubjectId> {
-        self.controllers.get(set)?.as_ref()
-    }
-}
 
 /// Scrubs one body. A clone goes on from the same byte, so that a stretch of the body can be
 /// scrubbed again with what is known by then.
@@ -112,7 +70,7 @@ impl Scrubber {
 
     /// A scrubber for a trial without a request: whoever its path would name is somebody.
     pub fn for_trial(plan: Arc<Plan>, forms: Forms, limits: Limits, framing: Framing) -> Scrubber {
-        let parameters = Parameters::read(&plan, |_, ids| Some(ids.anybody()));
+        let parameters = Parameters::placeholders(&plan);
         Scrubber::with(plan, forms, parameters, limits, framing)
     }
 
@@ -197,7 +155,7 @@ impl Scrubber {
         &mut self,
         chunk: &[u8],
         last: bool,
-        arbiter: &mut A,
+        policy: &mut A,
         out: &mut Vec<u8>,
     ) -> Result<(), Unreadable> {
         if let Some(failed) = self.failed {
@@ -205,36 +163,36 @@ impl Scrubber {
         }
         if let Some(mut events) = self.events.take() {
             // An event that the body ends in is never dispatched.
-            let done = events.feed(chunk, &self.plan.events, &self.limits, out, |text, out| {
-                self.of_text().process(text, true, arbiter, out)
+            let done = events.feed(chunk, &self.plan.options.events, &self.limits, out, |text, out| {
+                self.of_text().process(text, true, policy, out)
             });
             self.events = Some(events);
             self.failed = done.err();
             return done;
         }
         if let Some(mut rows) = self.rows.take() {
-            let listed = (self.plan.unclassified == Unclassified::Remove).then_some(&*self.plan.columns);
+            let listed = (!self.plan.releases_unclassified()).then_some(&*self.plan.options.columns);
             let done = rows.feed(chunk, last, listed, &self.limits, out, |text, out| {
-                self.of_text().process(text, true, arbiter, out)
+                self.of_text().process(text, true, policy, out)
             });
             self.rows = Some(rows);
             self.failed = done.err();
             return done;
         }
-        let mut outside = Outside::new(self.plan.classes().len());
+        let mut outside = OutsideRecords::new(self.plan.classes().len());
         let mut done = Ok(());
         let mut parts = chunk.chunks(CHUNK).peekable();
         loop {
             self.bytes.extend_from_slice(parts.next().unwrap_or_default());
             let last = last && parts.peek().is_none();
-            done = done.and_then(|()| self.advance(last, arbiter, &mut outside, out));
+            done = done.and_then(|()| self.advance(last, policy, &mut outside, out));
             if done.is_err() || parts.peek().is_none() {
                 break;
             }
         }
-        let counted = outside.fields.iter().any(|&count| count > 0);
-        if let Some(verdict) = outside.verdict.as_ref().filter(|_| counted) {
-            arbiter.account_outside(verdict, &outside.fields);
+        let counted = outside.counts.iter().any(|&count| count > 0);
+        if let Some(permit) = outside.permit.as_ref().filter(|_| counted) {
+            policy.account_outside(permit, &outside.counts);
         }
         if last && done.is_ok() {
             self.plan.shapes.store(self.walk.shapes());
@@ -246,18 +204,18 @@ impl Scrubber {
     fn advance<A: FormPolicy>(
         &mut self,
         last: bool,
-        arbiter: &mut A,
-        outside: &mut Outside<A::Permit>,
+        policy: &mut A,
+        outside: &mut OutsideRecords<A::Permit>,
         out: &mut Vec<u8>,
     ) -> Result<(), Unreadable> {
         let wrong = self.check();
         self.skip_mark();
         // What stands before the wrong byte is read first: its faults come first.
         let readable = self.bytes.get(..self.checked).unwrap_or_default();
-        let common = Common { plan: &self.plan, forms: &self.forms, parameters: &self.parameters };
+        let route = RouteContext { plan: &self.plan, forms: &self.forms, parameters: &self.parameters };
         let last = last && wrong.is_ok();
-        let mut surround = WalkContext { common, limits: self.limits, arbiter, outside, out };
-        self.walk.run(readable, self.base, last && self.checked == self.bytes.len(), &mut surround)?;
+        let mut context = WalkContext { route, limits: self.limits, policy: policy, outside, out };
+        self.walk.run(readable, self.base, last && self.checked == self.bytes.len(), &mut context)?;
         wrong?;
         if last {
             let end = self.base + self.bytes.len() as u64;

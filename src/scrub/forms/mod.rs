@@ -16,7 +16,7 @@ pub(super) use value_kind::{ValueKind, is_coarse_address_part};
 
 use std::fmt;
 
-use super::evaluate::unquoted;
+use super::lex::unquoted;
 use super::lex::{self, Scan};
 use crate::vocabulary::Form;
 use pseudonym::RecipientKey;
@@ -153,7 +153,7 @@ impl Forms {
                 continue;
             }
             let written = open.last().is_none_or(|(_, written)| *written);
-            let from = if written { lead } else { super::unit::after_comma(value, lead) };
+            let from = if written { lead } else { super::lex::after_comma(value, lead) };
             out.extend_from_slice(value.get(from..at).unwrap_or_default());
             if let Some((_, written)) = open.last_mut() {
                 *written = true;

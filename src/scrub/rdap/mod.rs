@@ -21,8 +21,8 @@ pub(super) use words::is_word;
 use self::jcard::Contacts;
 use self::tree::AnswerTree;
 use super::actions::Actions;
+use super::node_table::HeldJson;
 use super::plan::Plan;
-use super::table::Held;
 
 /// One answer whose contacts are valid jCards, before its redactions are listed.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl<'a> RdapAnswer<'a> {
     /// Changes actions so that contacts remain valid jCards.
     ///
     /// Runs before concealing, which then searches what this keeps as well.
-    pub(super) fn repair(plan: &'a Plan, held: Held<'a>, actions: &mut Actions) -> RdapAnswer<'a> {
+    pub(super) fn repair(plan: &'a Plan, held: HeldJson<'a>, actions: &mut Actions) -> RdapAnswer<'a> {
         let tree = AnswerTree { plan, held };
         let leaves = actions.keeps(0) && held.bytes.first() == Some(&b'{');
         RdapAnswer { tree, contacts: leaves.then(|| tree.repair_contacts(actions)) }

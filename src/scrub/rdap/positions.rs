@@ -2,8 +2,8 @@
 
 use super::tree::AnswerTree;
 use crate::scrub::actions::Actions;
-use crate::scrub::evaluate::denoted;
 use crate::scrub::lex;
+use crate::scrub::lex::denoted;
 
 /// The position of one node.
 #[derive(Clone, Copy, Default)]

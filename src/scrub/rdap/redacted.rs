@@ -12,9 +12,9 @@ use super::positions::NodePosition;
 use super::tree::AnswerTree;
 use super::words::{self, CardProperty, ContactRole, FieldName};
 use crate::scrub::actions::{Actions, NodeAction};
-use crate::scrub::evaluate::denoted;
-use crate::scrub::plan::UNCLASSIFIED;
-use crate::scrub::table::Node;
+use crate::scrub::class::UNCLASSIFIED;
+use crate::scrub::lex::denoted;
+use crate::scrub::node_table::Node;
 use crate::vocabulary::Form;
 
 /// Bound on the fields of one answer that have entries.

@@ -1,14 +1,14 @@
 //! Access to the nodes of an answer by what JSON calls them: members, elements, strings.
 
-use crate::scrub::evaluate::{denoted, unquoted};
+use crate::scrub::lex::{denoted, unquoted};
+use crate::scrub::node_table::{HeldJson, Node};
 use crate::scrub::plan::Plan;
-use crate::scrub::table::{Held, Node};
 
 /// The nodes of one answer, and the plan of its route.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AnswerTree<'a> {
     pub(super) plan: &'a Plan,
-    pub(super) held: Held<'a>,
+    pub(super) held: HeldJson<'a>,
 }
 
 impl<'a> AnswerTree<'a> {

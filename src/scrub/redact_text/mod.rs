@@ -11,7 +11,7 @@ mod value_echo;
 
 use std::ops::Range;
 
-use super::evaluate::unquoted;
+use super::lex::unquoted;
 use super::unreadable::BodyFault;
 use normalize::NormalizedText;
 use value_echo::{EchoSearcher, WithheldValues};

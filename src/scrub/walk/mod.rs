@@ -3,10 +3,10 @@
 //! Refuses to keep what it need not. Outside of held values the document streams: what stays is
 //! copied, what goes is skipped, and only a container whose staying depends on its content waits,
 //! as the few bytes that open it. A value that must be whole before it is decided (a record above
-//! all) is held and handed to [`super::unit`]. Invariant: no byte is written before the verdict it
+//! all) is held and handed to [`super::held_value`]. Invariant: no byte is written before the verdict it
 //! stands under is known.
 
-mod held;
+mod holding;
 mod names;
 mod outside;
 mod run;
@@ -14,28 +14,28 @@ mod texts;
 
 use std::sync::Arc;
 
-use self::held::Holding;
+use self::holding::Holding;
 use self::outside::{StreamWriter, StreamedValue};
 use self::texts::Gap;
-use super::arbiter::{FixedRemoval, FormPolicy};
-use super::automaton::StateId;
-use super::habits::{ShapeCache, ShapePath};
+use super::form_policy::{FixedRemoval, FormPolicy};
+use super::held_value::{OutsideRecords, RouteContext, ValueDecision};
 use super::lex::{self, Scan};
 use super::mapping::DuplicateKeys;
-use super::names::{MemberNames, ObjectNames};
+use super::member_names::{MemberNames, ObjectNames};
+use super::node_table::NodeTable;
 use super::plan::Plan;
-use super::table::Table;
-use super::unit::{Common, Decision, Outside};
+use super::shape_cache::{ShapeCache, ShapePath};
+use super::state::{DEAD, StateId};
 use super::unreadable::{BodyFault, Framing, Limits, Unreadable};
 use crate::decision::ClassId;
 use crate::vocabulary::Form;
 
 /// What the walk needs from around it.
 pub(super) struct WalkContext<'a, A: FormPolicy> {
-    pub(super) common: Common<'a>,
+    pub(super) route: RouteContext<'a>,
     pub(super) limits: Limits,
-    pub(super) arbiter: &'a mut A,
-    pub(super) outside: &'a mut Outside<A::Permit>,
+    pub(super) policy: &'a mut A,
+    pub(super) outside: &'a mut OutsideRecords<A::Permit>,
     pub(super) out: &'a mut Vec<u8>,
 }
 
@@ -43,9 +43,9 @@ impl<A: FormPolicy> WalkContext<'_, A> {
     /// Whether what no record holds stays or goes; `None` where it leaves in another form, or has to be looked
     /// through.
     #[inline(always)]
-    fn stays(&mut self, class: ClassId) -> Option<bool> {
-        match self.outside.form(class, self.common, self.arbiter) {
-            Form::Clear if !self.common.plan.redacts(class) => Some(true),
+    fn keeps(&mut self, class: ClassId) -> Option<bool> {
+        match self.outside.form(class, self.route, self.policy) {
+            Form::Clear if !self.route.plan.redacts(class) => Some(true),
             Form::Removed => Some(false),
             Form::Clear | Form::Masked | Form::Generalised | Form::Pseudonymised => None,
         }
@@ -94,8 +94,8 @@ struct Frame {
     /// Position of the next element.
     index: u64,
     /// The names it has had: along the tree of what is known, or one by one.
-    path: ShapePath,
-    seen: ObjectNames,
+    shape_path: ShapePath,
+    names: ObjectNames,
 }
 
 impl Frame {
@@ -104,11 +104,11 @@ impl Frame {
         Frame {
             array: true,
             mode: Mode::PerMember,
-            state: super::automaton::DEAD,
+            state: DEAD,
             node: None,
             index: 0,
-            path: ShapePath::document(),
-            seen: ObjectNames::default(),
+            shape_path: ShapePath::document(),
+            names: ObjectNames::default(),
         }
     }
 }
@@ -167,17 +167,17 @@ pub(super) struct Walk {
     shapes: Arc<ShapeCache>,
     names: MemberNames,
     /// The name that was read last: its place, and the state it leads to.
-    name: usize,
-    member: StateId,
-    repeated: bool,
+    name_start: usize,
+    member_state: StateId,
+    duplicate: bool,
     /// Its hash, until its value comes.
     new_name: Option<u64>,
     holding: Option<Holding>,
     streamed: Option<StreamedValue>,
     /// What has come since the last text.
     gap: Gap,
-    table: Table,
-    decision: Decision,
+    table: NodeTable,
+    decision: ValueDecision,
     unescaped: Vec<u8>,
 }
 
@@ -194,46 +194,46 @@ impl Walk {
             framing,
             root: plan.automaton.root,
             index_only: false,
-            refuses_duplicates: plan.duplicate_keys == DuplicateKeys::Refuse,
+            refuses_duplicates: plan.options.duplicate_keys == DuplicateKeys::Refuse,
             expect: Expect::Document,
             at: 0,
             scanned: 0,
             escaped: false,
             frames: Frames::new(),
-            stream: StreamWriter::new(plan.removed_as),
+            stream: StreamWriter::new(plan.options.removed_as),
             shapes: plan.shapes.load(),
             names: MemberNames::default(),
-            name: 0,
-            member: super::automaton::DEAD,
-            repeated: false,
+            name_start: 0,
+            member_state: DEAD,
+            duplicate: false,
             new_name: None,
             holding: None,
             streamed: None,
             gap: Gap::default(),
-            table: Table::default(),
-            decision: Decision::default(),
+            table: NodeTable::default(),
+            decision: ValueDecision::default(),
             unescaped: Vec::new(),
         }
     }
 
     /// The table of a JSON text whose root is in this state. The text begins and ends with its value.
     pub(super) fn index_text(
-        common: Common<'_>,
+        route: RouteContext<'_>,
         root: StateId,
         text: &[u8],
         limits: Limits,
-    ) -> Result<Table, Unreadable> {
-        let mut walk = Walk { root, index_only: true, ..Walk::new(common.plan, Framing::Document) };
-        let mut outside = Outside::new(0);
+    ) -> Result<NodeTable, Unreadable> {
+        let mut walk = Walk { root, index_only: true, ..Walk::new(route.plan, Framing::Document) };
+        let mut outside = OutsideRecords::new(0);
         // Nobody is asked for a verdict, and nothing is written.
-        let mut surround = WalkContext {
-            common,
+        let mut context = WalkContext {
+            route,
             limits,
-            arbiter: &mut FixedRemoval,
+            policy: &mut FixedRemoval,
             outside: &mut outside,
             out: &mut Vec::new(),
         };
-        walk.run(text, 0, true, &mut surround)?;
+        walk.run(text, 0, true, &mut context)?;
         if walk.is_complete() {
             Ok(walk.table)
         } else {
@@ -250,7 +250,7 @@ impl Walk {
     pub(super) fn shift(&mut self, by: usize) {
         self.at -= by;
         self.scanned = self.scanned.saturating_sub(by);
-        self.name = self.name.saturating_sub(by);
+        self.name_start = self.name_start.saturating_sub(by);
         self.stream.shift(by);
         if let Some(holding) = &mut self.holding {
             holding.base -= by;
@@ -264,19 +264,19 @@ impl Walk {
         bytes: &[u8],
         base: u64,
         last: bool,
-        surround: &mut WalkContext<'_, A>,
+        context: &mut WalkContext<'_, A>,
     ) -> Result<(), Unreadable> {
-        let result = self.run_lines(bytes, surround).and_then(|()| {
-            self.read(bytes, last, surround)?;
-            self.write_and_check(bytes, surround)
+        let result = self.run_lines(bytes, context).and_then(|()| {
+            self.read(bytes, last, context)?;
+            self.write_and_check(bytes, context)
         });
         // Whatever is wrong after the bound, the bound was passed before.
-        let result = result.map_err(|fault| match self.check_kept(self.at, &surround.limits) {
+        let result = result.map_err(|fault| match self.check_kept(self.at, &context.limits) {
             Ok(()) => fault,
             Err(passed) => passed,
         });
         if result.is_err() {
-            self.stream.write_decided(bytes, surround.out);
+            self.stream.write_decided(bytes, context.out);
         }
         result.map_err(|fault| Unreadable { fault, at: base + self.at as u64 })
     }
@@ -288,7 +288,7 @@ impl Walk {
         &mut self,
         bytes: &[u8],
         last: bool,
-        surround: &mut WalkContext<'_, A>,
+        context: &mut WalkContext<'_, A>,
     ) -> WalkResult<()> {
         let mut at = self.at;
         let mut expect = self.expect;
@@ -297,7 +297,7 @@ impl Walk {
         let mut lead = usize::MAX;
         loop {
             if lead == at {
-                (at, expect) = self.run_on(bytes, at, expect, surround)?;
+                (at, expect) = self.run_on(bytes, at, expect, context)?;
                 lead = at;
             }
             if expect == Expect::Next {
@@ -308,8 +308,8 @@ impl Walk {
                 expect = match byte {
                     b',' if array => self.next_element(),
                     b',' => Expect::Name,
-                    b']' if array => self.close(bytes, at, surround)?,
-                    b'}' if !array => self.close(bytes, at, surround)?,
+                    b']' if array => self.close(bytes, at, context)?,
+                    b'}' if !array => self.close(bytes, at, context)?,
                     _ => return self.fail(at - 1, BodyFault::Malformed),
                 };
                 if expect == Expect::Next {
@@ -321,14 +321,14 @@ impl Walk {
                 at = lex::space(bytes, at);
                 let Some(&byte) = bytes.get(at) else { return self.suspend(at, expect) };
                 if byte == b'"' {
-                    let Some(end) = self.read_name(bytes, at, surround)? else {
+                    let Some(end) = self.read_name(bytes, at, context)? else {
                         return self.suspend(at, expect);
                     };
                     at = end;
                     expect = Expect::Colon;
                 } else if byte == b'}' && expect == Expect::FirstName {
                     at += 1;
-                    expect = self.close(bytes, at, surround)?;
+                    expect = self.close(bytes, at, context)?;
                     lead = at;
                     continue;
                 } else {
@@ -350,13 +350,13 @@ impl Walk {
                 let Some(&byte) = bytes.get(at) else { return self.suspend(at, expect) };
                 if byte == b']' && expect == Expect::FirstElement {
                     at += 1;
-                    expect = self.close(bytes, at, surround)?;
+                    expect = self.close(bytes, at, context)?;
                 } else {
                     let scalar = self.frames.is_empty() && !matches!(byte, b'{' | b'[');
                     if scalar && self.framing == Framing::Sequence && !self.is_ended(bytes, at, last)? {
                         return self.suspend(at, expect);
                     }
-                    match self.value(bytes, at, byte, last, surround)? {
+                    match self.value(bytes, at, byte, last, context)? {
                         Some((end, next)) => (at, expect) = (end, next),
                         None => return self.suspend(at, expect),
                     }
@@ -446,29 +446,29 @@ impl Walk {
         at: usize,
         byte: u8,
         last: bool,
-        surround: &mut WalkContext<'_, A>,
+        context: &mut WalkContext<'_, A>,
     ) -> WalkResult<Option<(usize, Expect)>> {
         let mode = self.frames.top().mode;
         let container = matches!(byte, b'{' | b'[');
-        let end = if container { None } else { self.scalar(bytes, at, byte, last, &surround.limits)? };
+        let end = if container { None } else { self.scalar(bytes, at, byte, last, &context.limits)? };
         if mode == Mode::PerMember {
-            return self.begin_value(bytes, at, byte, end, surround);
+            return self.begin_value(bytes, at, byte, end, context);
         }
         match end {
             Some(end) => {
                 if mode == Mode::Indexed {
-                    self.index_node(at, Some(end), surround);
+                    self.index_node(at, Some(end), context);
                 }
                 Ok(Some((end, Expect::Next)))
             }
             None if container => {
                 let node =
-                    if mode == Mode::Indexed { Some(self.index_node(at, None, surround)) } else { None };
+                    if mode == Mode::Indexed { Some(self.index_node(at, None, context)) } else { None };
                 let inside = match node {
                     Some((_, true)) => Mode::Indexed,
                     Some((_, false)) | None => Mode::Validated,
                 };
-                self.open(at, byte, inside, node.map(|(node, _)| node), surround).map(Some)
+                self.open(at, byte, inside, node.map(|(node, _)| node), context).map(Some)
             }
             None if byte == b'"' && self.holding.is_none() => Ok(Some(self.suspend_string())),
             None => Ok(None),
@@ -476,10 +476,10 @@ impl Walk {
     }
 
     /// The state of the value that comes.
-    fn state(&self, plan: &Plan) -> StateId {
+    fn value_state(&self, plan: &Plan) -> StateId {
         let top = self.frames.top();
         if !top.array {
-            self.member
+            self.member_state
         } else if self.frames.is_empty() {
             self.root
         } else {
@@ -495,19 +495,19 @@ impl Walk {
         byte: u8,
         mode: Mode,
         node: Option<u32>,
-        surround: &WalkContext<'_, A>,
+        context: &WalkContext<'_, A>,
     ) -> WalkResult<(usize, Expect)> {
-        if self.frames.depth() >= surround.limits.depth {
+        if self.frames.depth() >= context.limits.depth {
             return self.fail(at, BodyFault::TooDeep);
         }
         let array = byte == b'[';
         let state = match mode {
-            Mode::PerMember | Mode::Indexed => self.state(surround.common.plan),
-            Mode::Validated => super::automaton::DEAD,
+            Mode::PerMember | Mode::Indexed => self.value_state(context.route.plan),
+            Mode::Validated => DEAD,
         };
         let around = self.frames.top();
-        let path = self.shapes.child_path(&around.path, around.array);
-        let inside = Frame { array, mode, state, node, index: 0, path, seen: self.names.open() };
+        let path = self.shapes.child_path(&around.shape_path, around.array);
+        let inside = Frame { array, mode, state, node, index: 0, shape_path: path, names: self.names.open() };
         self.frames.open.push(inside);
         Ok((at + 1, if array { Expect::FirstElement } else { Expect::FirstName }))
     }
@@ -518,18 +518,18 @@ impl Walk {
         &mut self,
         bytes: &[u8],
         end: usize,
-        surround: &mut WalkContext<'_, A>,
+        context: &mut WalkContext<'_, A>,
     ) -> WalkResult<Expect> {
         let Some(frame) = self.frames.open.pop() else { return self.fail(end - 1, BodyFault::Malformed) };
-        self.names.close(&frame.seen);
+        self.names.close(&frame.names);
         if let (Some(node), Some(holding)) = (frame.node, self.holding) {
             self.table.close(node, (end - holding.base) as u32);
         }
         match frame.mode {
-            Mode::PerMember => self.stream.close(frame.array, end, surround.out),
+            Mode::PerMember => self.stream.close(frame.array, end, context.out),
             Mode::Indexed | Mode::Validated => {
                 if self.holding.is_some_and(|holding| holding.depth == self.frames.depth()) {
-                    self.finish_held(bytes, end, surround)?;
+                    self.finish_held(bytes, end, context)?;
                 } else {
                     self.end_streamed(end);
                 }

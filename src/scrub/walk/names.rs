@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::{Mode, Walk, WalkContext, WalkResult};
-use crate::scrub::arbiter::FormPolicy;
-use crate::scrub::automaton;
-use crate::scrub::habits::NewPrefix;
+use crate::scrub::form_policy::FormPolicy;
 use crate::scrub::lex::{self, Scan};
+use crate::scrub::shape_cache::NewPrefix;
+use crate::scrub::state::DEAD;
 use crate::scrub::unreadable::BodyFault;
 
 impl Walk {
@@ -16,24 +16,24 @@ impl Walk {
         &mut self,
         bytes: &[u8],
         start: usize,
-        surround: &mut WalkContext<'_, A>,
+        context: &mut WalkContext<'_, A>,
     ) -> WalkResult<Option<usize>> {
         let mut escaped = self.escaped;
         let end = match lex::string(bytes, self.scanned.max(start + 1), &mut escaped) {
             Scan::Whole(end) => end,
             Scan::Partial(scanned) => {
                 (self.scanned, self.escaped) = (scanned, escaped);
-                let long = bytes.len() - start > surround.limits.name;
+                let long = bytes.len() - start > context.limits.name;
                 return if long { self.fail(start, BodyFault::NameTooLong) } else { Ok(None) };
             }
             // In smaller chunks the bound would have been met first.
-            Scan::Wrong(at) if at - start > surround.limits.name => {
+            Scan::Wrong(at) if at - start > context.limits.name => {
                 return self.fail(start, BodyFault::NameTooLong);
             }
             Scan::Wrong(at) => return self.fail(at, BodyFault::Malformed),
         };
         (self.scanned, self.escaped) = (0, false);
-        if end - start > surround.limits.name {
+        if end - start > context.limits.name {
             return self.fail(start, BodyFault::NameTooLong);
         }
         let mut name = bytes.get(start + 1..end - 1).unwrap_or_default();
@@ -45,23 +45,23 @@ impl Walk {
             name = &self.unescaped;
         }
         let hash = lex::hash(name);
-        self.name = start;
+        self.name_start = start;
         let top = self.frames.top();
-        self.member = match top.mode {
-            Mode::Validated => automaton::DEAD,
-            Mode::PerMember | Mode::Indexed => surround.common.plan.automaton.member(top.state, name, hash),
+        self.member_state = match top.mode {
+            Mode::Validated => DEAD,
+            Mode::PerMember | Mode::Indexed => context.route.plan.automaton.member(top.state, name, hash),
         };
-        if top.path.cached && !self.shapes.contains_name(&top.path, hash) {
+        if top.shape_path.cached && !self.shapes.contains_name(&top.shape_path, hash) {
             self.new_name = Some(hash);
             return Ok(Some(end));
         }
         self.leave_cache();
         if self.compares_names() {
-            self.repeated = self.names.insert(&mut self.frames.top_mut().seen, hash);
-            if self.repeated && self.refuses_duplicates {
+            self.duplicate = self.names.insert(&mut self.frames.top_mut().names, hash);
+            if self.duplicate && self.refuses_duplicates {
                 return self.fail(start, BodyFault::DuplicateName);
             }
-            if self.names.count(&self.frames.top().seen) > surround.limits.members {
+            if self.names.count(&self.frames.top().names) > context.limits.members {
                 return self.fail(start, BodyFault::TooManyMembers);
             }
         }
@@ -80,26 +80,26 @@ impl Walk {
         let Some(hash) = self.new_name.take() else { return };
         let whole = bytes.get(lead..at).filter(|_| at < bytes.len());
         let kept = whole.is_some_and(|text| {
-            let (container, state) = (self.frames.top().state, self.member);
-            let new = NewPrefix { text, name: self.name - lead, hash, container, state };
-            Arc::make_mut(&mut self.shapes).insert(&mut self.frames.top_mut().path, new)
+            let (container, state) = (self.frames.top().state, self.member_state);
+            let new = NewPrefix { text, name: self.name_start - lead, hash, container, state };
+            Arc::make_mut(&mut self.shapes).insert(&mut self.frames.top_mut().shape_path, new)
         });
         if !kept {
             self.leave_cache();
             if self.compares_names() {
-                self.names.insert(&mut self.frames.top_mut().seen, hash);
+                self.names.insert(&mut self.frames.top_mut().names, hash);
             }
         }
     }
 
     /// From here on the innermost container's names are compared one by one.
     fn leave_cache(&mut self) {
-        if !std::mem::replace(&mut self.frames.top_mut().path.cached, false) || !self.compares_names() {
+        if !std::mem::replace(&mut self.frames.top_mut().shape_path.cached, false) || !self.compares_names() {
             return;
         }
         let top = self.frames.top_mut();
-        for earlier in self.shapes.name_hashes(&top.path) {
-            self.names.insert(&mut top.seen, earlier);
+        for earlier in self.shapes.name_hashes(&top.shape_path) {
+            self.names.insert(&mut top.names, earlier);
         }
     }
 }

@@ -5,11 +5,10 @@
 
 use super::{Expect, Mode, Walk, WalkContext, WalkResult};
 use crate::decision::ClassId;
-use crate::scrub::arbiter::FormPolicy;
+use crate::scrub::class::UNCLASSIFIED;
+use crate::scrub::form_policy::FormPolicy;
 use crate::scrub::lex::{self, Scan};
 use crate::scrub::mapping::RemovedAs;
-use crate::scrub::plan::UNCLASSIFIED;
-use crate::scrub::unit::{after_comma, replacement};
 use crate::scrub::unreadable::{BodyFault, Framing, Limits};
 
 /// What there is to know besides about a container that is decided member by member.
@@ -51,13 +50,13 @@ impl Walk {
         at: usize,
         byte: u8,
         end: Option<usize>,
-        surround: &mut WalkContext<'_, A>,
+        context: &mut WalkContext<'_, A>,
     ) -> WalkResult<Option<(usize, Expect)>> {
-        if at - self.stream.child_end > surround.limits.record {
+        if at - self.stream.child_end > context.limits.record {
             return self.fail(self.stream.child_end, BodyFault::TooLong);
         }
-        let plan = surround.common.plan;
-        let state = self.state(plan);
+        let plan = context.route.plan;
+        let state = self.value_state(plan);
         let known = plan.automaton.state(state);
         let container = matches!(byte, b'{' | b'[');
         let root = self.frames.is_empty();
@@ -65,32 +64,32 @@ impl Walk {
             if !container && end.is_none() {
                 return Ok(None);
             }
-            return self.hold(bytes, at, byte, end, surround).map(Some);
+            return self.hold(bytes, at, byte, end, context).map(Some);
         }
         let own = plan.state_class(state);
         let class = own.or(self.stream.class()).unwrap_or(UNCLASSIFIED);
-        let stays = surround.stays(class);
+        let stays = context.keeps(class);
         let changes = stays.is_none();
         if changes && (container || end.is_some()) {
-            return self.hold(bytes, at, byte, end, surround).map(Some);
+            return self.hold(bytes, at, byte, end, context).map(Some);
         }
         if !container && end.is_none() && (changes || byte != b'"') {
             return Ok(None);
         }
         let bone = container && (known.skeleton || (root && own.is_none()));
         if own.is_some() || (class == UNCLASSIFIED && !bone && !(container && known.relevant_below)) {
-            surround.outside.count(class);
+            context.outside.count(class);
         }
         if !(container && (bone || known.relevant_below)) {
-            return self.keep_or_drop(bytes, at, byte, end, stays == Some(true), surround).map(Some);
+            return self.keep_or_drop(bytes, at, byte, end, stays == Some(true), context).map(Some);
         }
         let mut waits = None;
         if stays == Some(true) || bone {
-            self.stream.keep(bytes, surround.out);
+            self.stream.keep(bytes, context.out);
         } else {
-            waits = Some(self.stream.begin_pending(bytes, at, byte, surround.out));
+            waits = Some(self.stream.begin_pending(bytes, at, byte, context.out));
         }
-        let opened = self.open(at, byte, Mode::PerMember, None, surround)?;
+        let opened = self.open(at, byte, Mode::PerMember, None, context)?;
         self.stream.push(opened.0, StreamFrame { class, first: true, written: false, pending: waits });
         Ok(Some(opened))
     }
@@ -105,15 +104,15 @@ impl Walk {
         byte: u8,
         end: Option<usize>,
         stays: bool,
-        surround: &mut WalkContext<'_, A>,
+        context: &mut WalkContext<'_, A>,
     ) -> WalkResult<(usize, Expect)> {
         if stays {
-            self.stream.keep(bytes, surround.out);
+            self.stream.keep(bytes, context.out);
         } else if self.frames.is_empty() {
-            self.stream.write(bytes, at, surround.out);
-            surround.out.extend_from_slice(b"null");
+            self.stream.write(bytes, at, context.out);
+            context.out.extend_from_slice(b"null");
         } else {
-            self.stream.remove(bytes, at, surround.out);
+            self.stream.remove(bytes, at, context.out);
         }
         if let Some(end) = end {
             self.stream.end_value(end, stays);
@@ -121,7 +120,7 @@ impl Walk {
         }
         self.streamed = Some(StreamedValue { keep: stays, depth: self.frames.depth() });
         match byte {
-            b'{' | b'[' => self.open(at, byte, Mode::Validated, None, surround),
+            b'{' | b'[' => self.open(at, byte, Mode::Validated, None, context),
             _ => Ok(self.suspend_string()),
         }
     }
@@ -157,11 +156,11 @@ impl Walk {
     pub(super) fn write_and_check<A: FormPolicy>(
         &mut self,
         bytes: &[u8],
-        surround: &mut WalkContext<'_, A>,
+        context: &mut WalkContext<'_, A>,
     ) -> WalkResult<()> {
         if let Some(passing) = self.streamed {
             if passing.keep {
-                self.stream.write(bytes, self.at, surround.out);
+                self.stream.write(bytes, self.at, context.out);
             }
             return Ok(());
         }
@@ -169,8 +168,8 @@ impl Walk {
         if self.expect == Expect::End || (self.expect == Expect::Document && several) {
             self.stream.child_end = self.at;
         }
-        self.stream.write_decided(bytes, surround.out);
-        self.check_kept(bytes.len(), &surround.limits)
+        self.stream.write_decided(bytes, context.out);
+        self.check_kept(bytes.len(), &context.limits)
     }
 
     /// Whether what is kept of the bytes before `end` is within the bound.
@@ -241,7 +240,7 @@ impl StreamWriter {
             return;
         }
         let waits = self.frames.last().is_some_and(|outer| outer.pending.is_some());
-        let replacement = replacement(self.removed_as, bytes.get(at..).unwrap_or_default());
+        let replacement = self.removed_as.placeholder(bytes.get(at..).unwrap_or_default());
         self.begin_child(bytes);
         let lead = bytes.get(self.written_to..at).unwrap_or_default();
         let into = if waits { &mut self.pending } else { out };
@@ -282,7 +281,7 @@ impl StreamWriter {
         } else {
             self.pending.truncate(wait.bracket);
             let bracket = if array { b"[" } else { b"{" };
-            self.pending.extend_from_slice(replacement(self.removed_as, bracket));
+            self.pending.extend_from_slice(self.removed_as.placeholder(bracket));
         }
         let parent = self.frames.last_mut();
         let waits = parent.as_ref().is_some_and(|parent| parent.pending.is_some());
@@ -320,7 +319,7 @@ impl StreamWriter {
         let Some(outer) = self.frames.last_mut() else { return };
         if !outer.written && !outer.first {
             // The first that is written: the comma before it has nothing to separate.
-            self.written_to = after_comma(bytes, self.child_end);
+            self.written_to = lex::after_comma(bytes, self.child_end);
         }
         outer.first = false;
         outer.written = true;

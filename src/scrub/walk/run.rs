@@ -7,9 +7,9 @@
 //! closed as they are there.
 
 use super::{Expect, Mode, Walk, WalkContext, WalkResult};
-use crate::scrub::arbiter::FormPolicy;
+use crate::scrub::class::UNCLASSIFIED;
+use crate::scrub::form_policy::FormPolicy;
 use crate::scrub::lex::{self, Scan};
-use crate::scrub::plan::UNCLASSIFIED;
 
 impl Walk {
     /// Reads on from `at`, straight after a value or an opening bracket: where the run ends, and what is
@@ -20,12 +20,12 @@ impl Walk {
         bytes: &[u8],
         mut at: usize,
         mut expect: Expect,
-        surround: &mut WalkContext<'_, A>,
+        context: &mut WalkContext<'_, A>,
     ) -> WalkResult<(usize, Expect)> {
         loop {
             (at, expect) = match (self.frames.top().array, expect) {
-                (false, Expect::Next | Expect::FirstName) => self.run_members(bytes, at, expect, surround),
-                (true, Expect::Next | Expect::FirstElement) => self.run_elements(bytes, at, expect, surround),
+                (false, Expect::Next | Expect::FirstName) => self.run_members(bytes, at, expect, context),
+                (true, Expect::Next | Expect::FirstElement) => self.run_elements(bytes, at, expect, context),
                 _ => return Ok((at, expect)),
             };
             let bracket = if self.frames.top().array { b']' } else { b'}' };
@@ -34,7 +34,7 @@ impl Walk {
                 return Ok((at, expect));
             }
             at += 1;
-            expect = self.close(bytes, at, surround)?;
+            expect = self.close(bytes, at, context)?;
         }
     }
 
@@ -44,29 +44,29 @@ impl Walk {
         bytes: &[u8],
         mut at: usize,
         mut expect: Expect,
-        surround: &mut WalkContext<'_, A>,
+        context: &mut WalkContext<'_, A>,
     ) -> (usize, Expect) {
-        if !self.frames.top().path.cached {
+        if !self.frames.top().shape_path.cached {
             return (at, expect);
         }
         let mode = self.frames.top().mode;
         loop {
             let top = self.frames.top_mut();
-            let Some(known) = self.shapes.match_prefix(&mut top.path, top.state, bytes, at) else {
+            let Some(known) = self.shapes.match_prefix(&mut top.shape_path, top.state, bytes, at) else {
                 return (at, expect);
             };
             let value = known.value;
-            (self.name, self.member) = (known.name, known.state);
-            let Some(end) = scalar(bytes, value, surround.limits.number) else {
+            (self.name_start, self.member_state) = (known.name, known.state);
+            let Some(end) = scalar(bytes, value, context.limits.number) else {
                 return (value, Expect::Value);
             };
             let settled = match mode {
                 Mode::Validated => true,
                 Mode::Indexed => {
-                    self.index_node(value, Some(end), surround);
+                    self.index_node(value, Some(end), context);
                     true
                 }
-                Mode::PerMember => self.keep_or_drop_scalar(bytes, value, end, surround),
+                Mode::PerMember => self.keep_or_drop_scalar(bytes, value, end, context),
             };
             if !settled {
                 return (value, Expect::Value);
@@ -81,7 +81,7 @@ impl Walk {
         bytes: &[u8],
         mut at: usize,
         mut expect: Expect,
-        surround: &WalkContext<'_, A>,
+        context: &WalkContext<'_, A>,
     ) -> (usize, Expect) {
         let mode = self.frames.top().mode;
         // Elements that are decided one by one are few: records have members.
@@ -94,12 +94,12 @@ impl Walk {
                 (_, Some(b',')) => lex::space(bytes, at + 1),
                 _ => return (at, expect),
             };
-            let Some(end) = scalar(bytes, start, surround.limits.number) else { return (at, expect) };
+            let Some(end) = scalar(bytes, start, context.limits.number) else { return (at, expect) };
             if expect == Expect::Next {
                 self.frames.top_mut().index += 1;
             }
             if mode == Mode::Indexed {
-                self.index_node(start, Some(end), surround);
+                self.index_node(start, Some(end), context);
             }
             (at, expect) = (end, Expect::Next);
         }
@@ -112,22 +112,23 @@ impl Walk {
         bytes: &[u8],
         at: usize,
         end: usize,
-        surround: &mut WalkContext<'_, A>,
+        context: &mut WalkContext<'_, A>,
     ) -> bool {
-        let plan = surround.common.plan;
-        if plan.automaton.flags(self.member).held || at - self.stream.child_end > surround.limits.record {
+        let plan = context.route.plan;
+        if plan.automaton.flags(self.member_state).held || at - self.stream.child_end > context.limits.record
+        {
             return false;
         }
-        let own = plan.state_class(self.member);
+        let own = plan.state_class(self.member_state);
         let class = own.or(self.stream.class()).unwrap_or(UNCLASSIFIED);
-        let Some(stays) = surround.stays(class) else { return false };
+        let Some(stays) = context.keeps(class) else { return false };
         if own.is_some() || class == UNCLASSIFIED {
-            surround.outside.count(class);
+            context.outside.count(class);
         }
         if stays {
-            self.stream.keep(bytes, surround.out);
+            self.stream.keep(bytes, context.out);
         } else {
-            self.stream.remove(bytes, at, surround.out);
+            self.stream.remove(bytes, at, context.out);
         }
         self.stream.end_value(end, stays);
         true

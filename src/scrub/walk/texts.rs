@@ -1,7 +1,7 @@
 //! The texts of a body: where one may begin, what stands between two, where the body may end.
 
 use super::{Expect, Walk, WalkContext, WalkResult};
-use crate::scrub::arbiter::FormPolicy;
+use crate::scrub::form_policy::FormPolicy;
 use crate::scrub::lex;
 use crate::scrub::unreadable::{BodyFault, Framing, RECORD_SEPARATOR};
 
@@ -41,7 +41,7 @@ impl Walk {
     pub(super) fn run_lines<A: FormPolicy>(
         &mut self,
         bytes: &[u8],
-        surround: &mut WalkContext<'_, A>,
+        context: &mut WalkContext<'_, A>,
     ) -> WalkResult<()> {
         if self.framing != Framing::Lines {
             return Ok(());
@@ -50,8 +50,8 @@ impl Walk {
         for end in memchr::memchr_iter(b'\n', bytes.get(from..).unwrap_or_default()) {
             let end = from + end;
             let line = bytes.get(..=end).unwrap_or_default();
-            self.read(line, false, surround)?;
-            self.write_and_check(line, surround)?;
+            self.read(line, false, context)?;
+            self.write_and_check(line, context)?;
             if !self.is_complete() {
                 return self.fail(end, BodyFault::Malformed);
             }

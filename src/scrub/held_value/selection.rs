@@ -2,24 +2,24 @@
 //!
 //! Refuses to know what is selected for; only a record brings the fields of its set with it.
 
-use super::Unit;
-use crate::scrub::automaton::QueryPosition;
+use super::HeldValue;
 use crate::scrub::evaluate::Evaluation;
-use crate::scrub::plan::QueryRole;
 use crate::scrub::query::QuerySegment;
+use crate::scrub::record_set::QueryRole;
+use crate::scrub::state::QueryPosition;
 use crate::scrub::unreadable::BodyFault;
 
 /// Nodes that queries select, as (node, query).
 type Selected = Vec<(u32, u16)>;
 
-impl<'a> Unit<'a> {
+impl<'a> HeldValue<'a> {
     /// Evaluates the conditions on the value itself, and those that are anchored in it. In document
     /// order, without duplicates.
     pub(super) fn selected(&self, evaluation: &Evaluation<'_>) -> Result<Selected, BodyFault> {
         let mut selected = Selected::new();
-        for position in self.around.conditions {
+        for position in self.placement.conditions {
             let Some((step, rest)) = self.segments(*position).split_first() else { continue };
-            if evaluation.selects_root(step, self.around.place)? {
+            if evaluation.selects_root(step, self.placement.key)? {
                 self.select(evaluation, position.query, rest, 0, &mut selected)?;
             }
             if step.descendant {
@@ -27,7 +27,7 @@ impl<'a> Unit<'a> {
             }
         }
         for (at, node) in (0..).zip(&self.held.table.nodes) {
-            for position in &self.common.plan.automaton.state(node.state).anchors {
+            for position in &self.route.plan.automaton.state(node.state).anchors {
                 self.select(evaluation, position.query, self.segments(*position), at, &mut selected)?;
             }
         }
@@ -37,7 +37,7 @@ impl<'a> Unit<'a> {
     }
 
     fn segments(&self, position: QueryPosition) -> &'a [QuerySegment] {
-        let query = self.common.plan.query(position.query);
+        let query = self.route.plan.query(position.query);
         query.and_then(|query| query.segments.get(usize::from(position.segment)..)).unwrap_or_default()
     }
 
@@ -49,7 +49,7 @@ impl<'a> Unit<'a> {
         from: u32,
         selected: &mut Selected,
     ) -> Result<(), BodyFault> {
-        let plan = self.common.plan;
+        let plan = self.route.plan;
         let nodes = evaluation.select(segments, from, from)?;
         selected.extend(nodes.iter().map(|&node| (node, query)));
         let Some(QueryRole::Record(set)) = plan.role(query) else { return Ok(()) };

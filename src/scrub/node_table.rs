@@ -3,7 +3,7 @@
 //! Refuses to know what the nodes mean. Nodes stand in document order, a container before what is
 //! in it; `next` leads past a node's subtree.
 
-use super::automaton::StateId;
+use super::state::StateId;
 
 /// One node. Offsets are relative to the first byte of the value held.
 #[derive(Clone, Copy, Debug)]
@@ -19,23 +19,23 @@ pub(super) struct Node {
 
 /// The nodes of one held value; the first is the value itself.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Table {
+pub(super) struct NodeTable {
     pub(super) nodes: Vec<Node>,
     /// Nodes that a walked capture selects, as (query, node), in document order.
     pub(super) captures: Vec<(u16, u32)>,
     /// Members whose name had occurred before in their object, each with that object.
-    pub(super) repeated: Vec<(u32, u32)>,
+    pub(super) duplicates: Vec<(u32, u32)>,
     /// Scalars that might be JSON in a string and were not looked at yet.
-    pub(super) texts: Vec<u32>,
+    pub(super) json_strings: Vec<u32>,
     /// Values that stood in a string.
-    pub(super) embedded: Vec<Embedded>,
+    pub(super) embedded: Vec<EmbeddedValue>,
     /// Strings that should be JSON and are not.
-    pub(super) opaque: Vec<u32>,
+    pub(super) undecodable: Vec<u32>,
 }
 
 /// A value that stood in a string.
 #[derive(Clone, Debug)]
-pub(super) struct Embedded {
+pub(super) struct EmbeddedValue {
     pub(super) node: u32,
     /// The string, as it was spelled.
     pub(super) string: Box<[u8]>,
@@ -43,14 +43,14 @@ pub(super) struct Embedded {
     pub(super) times: u8,
 }
 
-impl Table {
+impl NodeTable {
     pub(super) fn clear(&mut self) {
         self.nodes.clear();
         self.captures.clear();
-        self.repeated.clear();
-        self.texts.clear();
+        self.duplicates.clear();
+        self.json_strings.clear();
         self.embedded.clear();
-        self.opaque.clear();
+        self.undecodable.clear();
     }
 
     pub(super) fn len(&self) -> u32 {
@@ -74,19 +74,19 @@ impl Table {
 
 /// A held value: its table and its bytes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Held<'a> {
-    pub(super) table: &'a Table,
+pub(super) struct HeldJson<'a> {
+    pub(super) table: &'a NodeTable,
     pub(super) bytes: &'a [u8],
 }
 
-impl<'a> Held<'a> {
+impl<'a> HeldJson<'a> {
     /// The value's text.
     pub(super) fn text(&self, node: &Node) -> &'a [u8] {
         self.bytes.get(node.start as usize..node.end as usize).unwrap_or_default()
     }
 
     /// What a value stood in, if it was a string.
-    pub(super) fn string_around(&self, at: u32) -> Option<&'a Embedded> {
+    pub(super) fn string_around(&self, at: u32) -> Option<&'a EmbeddedValue> {
         let embedded = &self.table.embedded;
         if embedded.is_empty() {
             return None;
@@ -106,7 +106,7 @@ impl<'a> Held<'a> {
         let text = self.table.node(at).map(|node| self.text(node)).unwrap_or_default();
         text.first() == Some(&b'"')
             && self.string_around(at).is_none()
-            && self.table.opaque.binary_search(&at).is_err()
+            && self.table.undecodable.binary_search(&at).is_err()
     }
 
     /// The name's text between its quotes, for a member.

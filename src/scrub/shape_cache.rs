@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use super::automaton::StateId;
-use super::unit::DecisionCache;
+use super::decision_cache::DecisionCache;
+use super::state::{DEAD, StateId};
 
 /// Entries of the tree; a body with more kinds of objects is read the long way.
 const MAX_ENTRIES: usize = 512;
@@ -240,15 +240,14 @@ impl ShapeEntry {
     }
 
     fn document() -> ShapeEntry {
-        let dead = super::automaton::DEAD;
         ShapeEntry {
             prefix: [0; MAX_PREFIX],
             length: 0,
             name: 0,
             member_count: 0,
             hash: 0,
-            container: dead,
-            state: dead,
+            container: DEAD,
+            state: DEAD,
             previous: 0,
             alternative: 0,
             next: 0,

@@ -5,53 +5,54 @@
 
 use smallvec::SmallVec;
 
-use super::Unit;
+use super::HeldValue;
 use crate::decision::{Extracted, RecordFacts};
-use crate::scrub::arbiter::FormPolicy;
-use crate::scrub::automaton::RecordStart;
-use crate::scrub::evaluate::{Evaluation, unquoted};
+use crate::scrub::evaluate::Evaluation;
 use crate::scrub::facts;
-use crate::scrub::judge::Record;
-use crate::scrub::plan::{Capture, IdOrigin, IdSource, RecordSet, TableHeader};
+use crate::scrub::form_policy::FormPolicy;
+use crate::scrub::lex::unquoted;
+use crate::scrub::node_table::Node;
 use crate::scrub::query::Anchor;
-use crate::scrub::table::Node;
+use crate::scrub::record_policy::Record;
+use crate::scrub::record_set::{Capture, IdOrigin, IdSource, RecordSet, TableHeader};
+use crate::scrub::state::RecordStart;
 use crate::scrub::unreadable::BodyFault;
 use crate::vocabulary::SubjectId;
 
 type Ids = SmallVec<[SubjectId; 1]>;
 type Nodes = SmallVec<[u32; 4]>;
 
-impl Unit<'_> {
+impl HeldValue<'_> {
     /// Asks for the verdict over the record at `at`.
-    pub(super) fn judge<A: FormPolicy>(
+    pub(super) fn request_permit<A: FormPolicy>(
         &self,
         evaluation: &Evaluation<'_>,
         at: u32,
         node: &Node,
         start: RecordStart,
-        arbiter: &mut A,
+        policy: &mut A,
     ) -> Result<A::Permit, BodyFault> {
         let mut facts = RecordFacts::default();
         let (number, set) = match start {
-            RecordStart::Of(number) => (number, self.common.plan.sets.get(number)),
+            RecordStart::Of(number) => (number, self.route.plan.sets.get(number)),
             RecordStart::None | RecordStart::Disputed => (0, None),
         };
         let Some(set) = set else {
             // Rows that two record sets claim have nobody who checks their columns.
             if matches!(start, RecordStart::Disputed)
-                && self.common.plan.sets.iter().any(|set| set.header.is_some())
+                && self.route.plan.sets.iter().any(|set| set.header.is_some())
             {
                 return Err(BodyFault::OtherColumns);
             }
-            return Ok(arbiter.record_permit(&Record {
+            return Ok(policy.record_permit(&Record {
                 set: 0,
                 subjects: None,
                 controller: None,
                 facts: &facts,
             }));
         };
-        let about = About { unit: self, evaluation, at, node, set };
-        let parameters = self.common.parameters;
+        let about = RecordLookup { value: self, evaluation, at, node, set };
+        let parameters = self.route.parameters;
         if let Some(header) = &set.header {
             about.check_columns(header)?;
         }
@@ -60,20 +61,20 @@ impl Unit<'_> {
         let mut usable = true;
         for (at, source) in set.subjects.iter().enumerate() {
             let named = about.ids(source, parameters.subject(number, at), &mut subjects)?;
-            usable &= named == Named::Somebody || (named == Named::Nobody && source.optional);
+            usable &= named == IdPresence::Present || (named == IdPresence::Absent && source.optional);
         }
         // Where everybody is optional, somebody has to be there all the same.
         usable &= set.subjects.is_empty() || !subjects.is_empty();
         let mut controllers = Ids::new();
-        let mut accounts = Named::Nobody;
+        let mut accounts = IdPresence::Absent;
         if let Some(source) = &set.controller {
             accounts = about.ids(source, parameters.controller(number), &mut controllers)?;
             controllers.dedup();
         }
-        let regions = &self.common.plan.regions;
+        let regions = &self.route.plan.regions;
         let mut nodes = Nodes::new();
         for (key, capture) in &set.facts {
-            let clear = about.captured(*capture, &mut nodes)?;
+            let clear = about.select(*capture, &mut nodes)?;
             match nodes.as_slice() {
                 [] if clear => {}
                 &[one] if clear => facts::set(&mut facts, *key, about.text(one), regions),
@@ -81,15 +82,15 @@ impl Unit<'_> {
             }
         }
         let controller = match (accounts, controllers.as_slice()) {
-            (Named::Somebody, [only]) => Some(only),
-            (Named::Nobody, _) => None,
+            (IdPresence::Present, [only]) => Some(only),
+            (IdPresence::Absent, _) => None,
             // An account that cannot be told may be a closed one.
-            (Named::Somebody | Named::Unclear, _) => {
+            (IdPresence::Present | IdPresence::Unclear, _) => {
                 facts.account_closed = Extracted::Unreadable;
                 None
             }
         };
-        Ok(arbiter.record_permit(&Record {
+        Ok(policy.record_permit(&Record {
             set: number,
             subjects: usable.then_some(&subjects),
             controller,
@@ -100,58 +101,58 @@ impl Unit<'_> {
 
 /// What a source says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Named {
-    Somebody,
+enum IdPresence {
+    Present,
     /// Nothing is there, or null.
-    Nobody,
+    Absent,
     /// Something is there, and not to be told.
     Unclear,
 }
 
 /// One record, where its ids and facts are looked up.
-struct About<'a> {
-    unit: &'a Unit<'a>,
+struct RecordLookup<'a> {
+    value: &'a HeldValue<'a>,
     evaluation: &'a Evaluation<'a>,
     at: u32,
     node: &'a Node,
     set: &'a RecordSet,
 }
 
-impl About<'_> {
+impl RecordLookup<'_> {
     /// Adds everybody that a source names.
     fn ids(
         &self,
         source: &IdSource,
         parameter: Option<&SubjectId>,
         into: &mut Ids,
-    ) -> Result<Named, BodyFault> {
+    ) -> Result<IdPresence, BodyFault> {
         let capture = match &source.origin {
             IdOrigin::Body(capture) => *capture,
             IdOrigin::Parameter(_) => {
                 into.extend(parameter.cloned());
-                return Ok(if parameter.is_some() { Named::Somebody } else { Named::Unclear });
+                return Ok(if parameter.is_some() { IdPresence::Present } else { IdPresence::Unclear });
             }
         };
         let mut nodes = Nodes::new();
-        if !self.captured(capture, &mut nodes)? {
-            return Ok(Named::Unclear);
+        if !self.select(capture, &mut nodes)? {
+            return Ok(IdPresence::Unclear);
         }
         if source.optional {
             if !self.has_ids(source, nodes.len())? {
-                return Ok(Named::Unclear);
+                return Ok(IdPresence::Unclear);
             }
             nodes.retain(|node| self.text(*node) != Some(b"null"));
         }
         if nodes.iter().all(|&node| self.text(node) == Some(b"null")) {
-            return Ok(Named::Nobody);
+            return Ok(IdPresence::Absent);
         }
         for node in nodes {
             match self.text(node).and_then(|value| facts::id(value, &source.ids)) {
                 Some(id) => into.push(id),
-                None => return Ok(Named::Unclear),
+                None => return Ok(IdPresence::Unclear),
             }
         }
-        Ok(Named::Somebody)
+        Ok(IdPresence::Present)
     }
 
     /// Whether everybody on the way to the ids of an optional source has one, of which there are so many:
@@ -159,7 +160,7 @@ impl About<'_> {
     fn has_ids(&self, source: &IdSource, ids: usize) -> Result<bool, BodyFault> {
         let mut nodes = Nodes::new();
         for (at, way) in source.ancestors.iter().enumerate() {
-            if !self.captured(*way, &mut nodes)? {
+            if !self.select(*way, &mut nodes)? {
                 return Ok(false);
             }
             nodes.retain(|node| self.text(*node) != Some(b"null"));
@@ -179,14 +180,14 @@ impl About<'_> {
     /// for each. The header is one list of names, or each name is a node of its own; of several tables each has
     /// its own.
     fn check_columns(&self, header: &TableHeader) -> Result<(), BodyFault> {
-        let held = self.unit.held;
+        let held = self.value.held;
         let children = |at: u32| held.children(at).map(|(child, _)| child);
         let begins = |at: u32| self.text(at).and_then(|text| text.first().copied());
         let mut nodes = Nodes::new();
-        let mut is_clear = self.captured(header.capture, &mut nodes)?;
+        let mut is_clear = self.select(header.capture, &mut nodes)?;
         if let Some(tables) = header.tables {
             let mut found = Nodes::new();
-            is_clear &= self.captured(tables, &mut found)?;
+            is_clear &= self.select(tables, &mut found)?;
             self.evaluation.charge(found.len() as u64)?;
             let holds = |table: u32, at: u32| {
                 held.table.node(table).is_some_and(|node| (table..node.next).contains(&at))
@@ -217,19 +218,19 @@ impl About<'_> {
     }
 
     fn text(&self, at: u32) -> Option<&[u8]> {
-        self.unit.held.table.node(at).map(|node| self.unit.held.text(node))
+        self.value.held.table.node(at).map(|node| self.value.held.text(node))
     }
 
     /// The nodes that a capture selects; `false` if a repeated name makes it unclear which of them count.
-    fn captured(&self, capture: Capture, nodes: &mut Nodes) -> Result<bool, BodyFault> {
+    fn select(&self, capture: Capture, nodes: &mut Nodes) -> Result<bool, BodyFault> {
         nodes.clear();
-        let table = self.unit.held.table;
+        let table = self.value.held.table;
         let from = match capture.anchor {
             Anchor::Record => self.at,
             Anchor::Document => 0,
         };
         if self.set.evaluated || capture.anchor == Anchor::Document {
-            let Some(query) = self.unit.common.plan.query(capture.query) else { return Ok(false) };
+            let Some(query) = self.value.route.plan.query(capture.query) else { return Ok(false) };
             nodes.extend(self.evaluation.select(&query.segments, from, from)?);
         } else {
             let first = table.captures.partition_point(|(_, node)| *node < self.at);
@@ -237,22 +238,22 @@ impl About<'_> {
             here.filter(|(query, _)| *query == capture.query).for_each(|(_, node)| nodes.push(*node));
         }
         let several = capture.singular && nodes.len() > 1;
-        Ok(!several && !self.are_repeated(from, nodes)?)
+        Ok(!several && !self.any_duplicate(from, nodes)?)
     }
 
     /// Whether a repeated name makes it unclear which of the nodes found from `from` count.
-    fn are_repeated(&self, from: u32, nodes: &[u32]) -> Result<bool, BodyFault> {
-        let table = self.unit.held.table;
-        if table.repeated.is_empty() || nodes.is_empty() {
+    fn any_duplicate(&self, from: u32, nodes: &[u32]) -> Result<bool, BodyFault> {
+        let table = self.value.held.table;
+        if table.duplicates.is_empty() || nodes.is_empty() {
             return Ok(false);
         }
         if self.set.evaluated {
             // A condition may have read the other occurrence, wherever it stands.
             let inside = from..table.node(from).map_or(0, |node| node.next);
-            return Ok(table.repeated.iter().any(|(_, parent)| inside.contains(parent)));
+            return Ok(table.duplicates.iter().any(|(_, parent)| inside.contains(parent)));
         }
         for &found in nodes {
-            if self.is_repeated(from, found)? {
+            if self.has_duplicate_on_path(from, found)? {
                 return Ok(true);
             }
         }
@@ -260,9 +261,9 @@ impl About<'_> {
     }
 
     /// Whether some name between `from` and `found` occurs twice in its object.
-    fn is_repeated(&self, from: u32, found: u32) -> Result<bool, BodyFault> {
-        let held = self.unit.held;
-        let repeated = &held.table.repeated;
+    fn has_duplicate_on_path(&self, from: u32, found: u32) -> Result<bool, BodyFault> {
+        let held = self.value.held;
+        let repeated = &held.table.duplicates;
         let mut parent = from;
         while parent != found {
             let mut children = held.children(parent);

@@ -4,7 +4,8 @@
 
 use std::fmt;
 
-use super::plan::{IdOrigin, IdSource, Plan};
+use super::plan::Plan;
+use super::record_set::{IdOrigin, IdSource};
 use crate::vocabulary::SubjectId;
 
 /// Whom the path parameters of a request name, over all record sets of a mapping.

@@ -1,12 +1,13 @@
-//! What is held until it is whole: noted node for node, then handed to [`super::super::unit`].
+//! What is held until it is whole: noted node for node, then handed to [`super::super::held_value`].
 
 use super::{Expect, Mode, Walk, WalkContext, WalkResult};
-use crate::scrub::arbiter::FormPolicy;
+use crate::scrub::class::UNCLASSIFIED;
 use crate::scrub::embedded::ExpandedValue;
-use crate::scrub::evaluate::{MemberKey, denoted};
-use crate::scrub::plan::UNCLASSIFIED;
-use crate::scrub::table::{Held, Node};
-use crate::scrub::unit::{Surroundings, Unit};
+use crate::scrub::evaluate::MemberKey;
+use crate::scrub::form_policy::FormPolicy;
+use crate::scrub::held_value::{HeldValue, Placement};
+use crate::scrub::lex::denoted;
+use crate::scrub::node_table::{HeldJson, Node};
 use crate::scrub::unreadable::BodyFault;
 
 /// Nodes of a record that has not many.
@@ -29,34 +30,34 @@ impl Walk {
         &mut self,
         at: usize,
         end: Option<usize>,
-        surround: &WalkContext<'_, A>,
+        context: &WalkContext<'_, A>,
     ) -> (u32, bool) {
-        let plan = surround.common.plan;
-        let state = self.state(plan);
+        let plan = context.route.plan;
+        let state = self.value_state(plan);
         let mark = plan.automaton.flags(state);
         let node = self.table.len();
         let base = self.holding.map_or(0, |holding| holding.base);
         let member = !self.frames.top().array;
         let offset = |place: usize| place.wrapping_sub(base) as u32;
         self.table.nodes.push(Node {
-            name: offset(if member { self.name } else { at }),
+            name: offset(if member { self.name_start } else { at }),
             start: offset(at),
             end: offset(end.unwrap_or(at)),
             next: node + 1,
             state,
         });
         if mark.embedded && end.is_some() {
-            self.table.texts.push(node);
+            self.table.json_strings.push(node);
         }
         if mark.captures {
             let captures = &plan.automaton.state(state).captures;
             self.table.captures.extend(captures.iter().map(|&query| (query, node)));
         }
-        if self.repeated {
+        if self.duplicate {
             if let (true, Some(parent)) = (member, self.frames.top().node) {
-                self.table.repeated.push((node, parent));
+                self.table.duplicates.push((node, parent));
             }
-            self.repeated = false;
+            self.duplicate = false;
         }
         (node, mark.relevant_below || plan.indexes_all)
     }
@@ -67,21 +68,21 @@ impl Walk {
         at: usize,
         byte: u8,
         end: Option<usize>,
-        surround: &mut WalkContext<'_, A>,
+        context: &mut WalkContext<'_, A>,
     ) -> WalkResult<(usize, Expect)> {
-        let base = if self.frames.top().array { at } else { self.name };
+        let base = if self.frames.top().array { at } else { self.name_start };
         self.holding = Some(Holding { base, start: at, depth: self.frames.depth() });
         self.table.clear();
         self.table.nodes.reserve(USUAL_NODES);
-        self.repeated = false;
-        let (node, noted) = self.index_node(at, end, surround);
+        self.duplicate = false;
+        let (node, noted) = self.index_node(at, end, context);
         match end {
             Some(end) => {
-                self.finish_held(bytes, end, surround)?;
+                self.finish_held(bytes, end, context)?;
                 Ok((end, self.after_value()))
             }
             None => {
-                self.open(at, byte, if noted { Mode::Indexed } else { Mode::Validated }, Some(node), surround)
+                self.open(at, byte, if noted { Mode::Indexed } else { Mode::Validated }, Some(node), context)
             }
         }
     }
@@ -91,34 +92,36 @@ impl Walk {
         &mut self,
         bytes: &[u8],
         end: usize,
-        surround: &mut WalkContext<'_, A>,
+        context: &mut WalkContext<'_, A>,
     ) -> WalkResult<()> {
         let Some(holding) = self.holding.take() else { return Ok(()) };
-        if end - holding.start > surround.limits.record {
+        if end - holding.start > context.limits.record {
             return self.fail(holding.start, BodyFault::TooLong);
         }
         if self.index_only {
             return Ok(());
         }
-        let plan = surround.common.plan;
-        let held = Held { table: &self.table, bytes: bytes.get(holding.base..end).unwrap_or_default() };
+        let plan = context.route.plan;
+        let held = HeldJson { table: &self.table, bytes: bytes.get(holding.base..end).unwrap_or_default() };
         let root = held.table.node(0);
         let name = root.and_then(|root| held.name(root)).map(denoted);
-        let around = Surroundings {
-            class: self.stream.class().unwrap_or(UNCLASSIFIED),
+        let around = Placement {
+            inherited_class: self.stream.class().unwrap_or(UNCLASSIFIED),
             conditions: &plan.automaton.state(self.frames.top().state).anchors,
-            place: match &name {
+            key: match &name {
                 Some(name) => MemberKey::Name(name),
                 None => MemberKey::Index(self.frames.top().index),
             },
-            root: self.frames.is_empty(),
+            is_document: self.frames.is_empty(),
         };
-        let unit = Unit { common: surround.common, held, around };
-        let expanded = match ExpandedValue::decode(unit, surround.limits) {
+        let unit = HeldValue { route: context.route, held, placement: around };
+        let (route, limits) = (context.route, context.limits);
+        let read_text = |state, text: &[u8]| Walk::index_text(route, state, text, limits).ok();
+        let expanded = match ExpandedValue::expand(unit, &read_text) {
             Ok(expanded) => expanded,
             Err(fault) => return self.fail(holding.start, fault),
         };
-        let unit = Unit { held: expanded.as_ref().map_or(held, ExpandedValue::held), ..unit };
+        let unit = HeldValue { held: expanded.as_ref().map_or(held, ExpandedValue::held), ..unit };
         let stream = &mut self.stream;
         let lead = |stays: bool, out: &mut Vec<u8>| {
             if stays {
@@ -128,8 +131,8 @@ impl Walk {
                 stream.remove(bytes, holding.start, out);
             }
         };
-        let (decision, habits) = (&mut self.decision, &mut self.shapes);
-        let settled = unit.settle(decision, habits, surround.arbiter, surround.outside, surround.out, lead);
+        let (decision, shapes) = (&mut self.decision, &mut self.shapes);
+        let settled = unit.scrub(decision, shapes, context.policy, context.outside, context.out, lead);
         if let Err(fault) = settled {
             return self.fail(holding.start, fault);
         }

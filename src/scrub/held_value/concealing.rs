@@ -4,24 +4,24 @@
 
 use std::ops::Range;
 
-use super::{Decision, Unit};
+use super::{HeldValue, ValueDecision};
 use crate::scrub::actions::NodeAction;
-use crate::scrub::evaluate::{denoted, unquoted};
 use crate::scrub::lex;
+use crate::scrub::lex::{denoted, unquoted};
+use crate::scrub::node_table::Node;
 use crate::scrub::redact_text::{SearchTerms, TextRedactor};
-use crate::scrub::table::Node;
 use crate::scrub::unreadable::BodyFault;
 
-impl Unit<'_> {
+impl HeldValue<'_> {
     /// Looks through what stays: of a route that withholds echoes each record by itself, with the
     /// records in it. `is_syntax` is true of strings that belong to the document's format and are no values.
     pub(super) fn conceal(
         &self,
-        decision: &mut Decision,
+        decision: &mut ValueDecision,
         is_syntax: fn(&[u8]) -> bool,
     ) -> Result<(), BodyFault> {
         let mut from = 0;
-        for record in std::mem::take(&mut decision.records) {
+        for record in std::mem::take(&mut decision.outermost_records) {
             self.look_through(from..record, None, decision)?;
             from = self.held.table.node(record).map_or(record, |node| node.next);
             self.look_through(record..from, Some(is_syntax), decision)?;
@@ -34,7 +34,7 @@ impl Unit<'_> {
         &self,
         range: Range<u32>,
         record: Option<fn(&[u8]) -> bool>,
-        decision: &mut Decision,
+        decision: &mut ValueDecision,
     ) -> Result<(), BodyFault> {
         let nodes = range.clone().zip(self.nodes(&range));
         let mut sought = SearchTerms::default();
@@ -76,7 +76,7 @@ impl Unit<'_> {
 
     fn seek_name(&self, node: &Node, is_syntax: fn(&[u8]) -> bool, sought: &mut SearchTerms) {
         let Some(name) = self.held.name(node).map(denoted) else { return };
-        if !is_syntax(&name) && !self.common.plan.automaton.mentions(&name, lex::hash(&name)) {
+        if !is_syntax(&name) && !self.route.plan.automaton.mentions(&name, lex::hash(&name)) {
             sought.add_name(&name);
         }
     }
@@ -95,7 +95,7 @@ impl Unit<'_> {
     ) -> Result<bool, BodyFault> {
         let Some(name) = self.held.name(node) else { return Ok(false) };
         let name = denoted(name);
-        if self.common.plan.automaton.mentions(&name, lex::hash(&name)) {
+        if self.route.plan.automaton.mentions(&name, lex::hash(&name)) {
             return Ok(false);
         }
         search.is_found_in(&name, redacts)

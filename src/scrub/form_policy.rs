@@ -3,8 +3,8 @@
 //! The walk below is the same for both. It refuses to know why: it asks for a verdict and, for each
 //! class, for the verdict's form.
 
-use super::judge::{Record, RecordPolicy};
-use super::plan::UNCLASSIFIED;
+use super::class::UNCLASSIFIED;
+use super::record_policy::{Record, RecordPolicy};
 use crate::decision::{ClassId, Permit};
 use crate::vocabulary::Form;
 
@@ -14,9 +14,9 @@ pub(super) trait FormPolicy {
 
     fn record_permit(&mut self, record: &Record<'_>) -> Self::Permit;
     fn document_permit(&mut self) -> Self::Permit;
-    fn form(&self, verdict: &Self::Permit, class: ClassId) -> Form;
-    fn account(&mut self, verdict: &Self::Permit, fields: &[u32]);
-    fn account_outside(&mut self, verdict: &Self::Permit, fields: &[u32]);
+    fn form(&self, permit: &Self::Permit, class: ClassId) -> Form;
+    fn account(&mut self, permit: &Self::Permit, fields: &[u32]);
+    fn account_outside(&mut self, permit: &Self::Permit, fields: &[u32]);
 }
 
 /// A judge.

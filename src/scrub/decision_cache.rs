@@ -5,10 +5,10 @@
 //! the same again. It refuses to know values: a precedent holds states and numbers of nodes. Invariant:
 //! shapes are compared whole, so a precedent holds for exactly what it was made of.
 
-use super::edits::Edit;
+use super::edit::Edit;
+use super::node_table::Node;
+use super::state::StateId;
 use crate::decision::ClassId;
-use crate::scrub::automaton::StateId;
-use crate::scrub::table::Node;
 use crate::vocabulary::Form;
 
 /// Precedents of one plan; where records are of more kinds, the others are decided anew each time.
@@ -70,10 +70,10 @@ impl CachedDecision {
 
 /// The precedents of a plan.
 #[derive(Clone, Debug, Default)]
-pub(in crate::scrub) struct DecisionCache(Vec<CachedDecision>);
+pub(super) struct DecisionCache(Vec<CachedDecision>);
 
 impl DecisionCache {
-    pub(in crate::scrub) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.0.len()
     }
 
