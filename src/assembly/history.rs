@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::config::Config;
 use crate::disclosure;
-use crate::ledger::{Mark, Position};
+use crate::ledger::{Position, PositionMark};
 
 /// The ledger's history ends before what is known of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,7 +39,7 @@ pub fn last_known_position_in(
     keys: &Path,
     ledger: &Path,
 ) -> Result<Option<Position>, disclosure::ReadError> {
-    Ok(disclosure::last_position(log)?.max(Mark::read(keys, ledger)))
+    Ok(disclosure::last_position(log)?.max(PositionMark::read(keys, ledger)))
 }
 
 /// Compares the ledger's history with what is known of it.

@@ -21,7 +21,7 @@ use crate::disclosure::Log;
 use crate::exchange::pages::opt_out::OptOut;
 use crate::exchange::{PurposePages, SharedState, Snapshot, Versions};
 use crate::keys::Keys;
-use crate::ledger::{Ledger, Mark};
+use crate::ledger::{Ledger, PositionMark};
 use crate::metrics::Metrics;
 use crate::scrub::Pseudonyms;
 
@@ -36,7 +36,7 @@ pub enum AssemblyError {
     Keys(#[from] crate::keys::KeysError),
     /// The ledger cannot be opened or created.
     #[error("the ledger cannot be opened: {0}")]
-    Ledger(#[from] crate::ledger::OpenError),
+    Ledger(#[from] crate::ledger::LedgerOpenError),
     /// The ledger lacks events that were acknowledged.
     #[error(transparent)]
     History(#[from] history::HistoryTruncated),
@@ -126,10 +126,10 @@ pub fn reload(shared: &SharedState, config: Config) -> Result<(), ReloadError> {
 /// The first half of [`reload`]: everything that can fail. Afterwards the ledger counts the policies as in force, so
 /// [`apply`] has to follow.
 pub(crate) fn accept(shared: &SharedState, config: &Config) -> Result<(), ReloadError> {
-    if *shared.ledger.names().namespaces() != *config.namespaces {
+    if *shared.ledger.terms().namespaces() != *config.namespaces {
         return Err(ReloadError::NamespacesChanged);
     }
-    if !shared.ledger.speaks(&*config.language()) {
+    if !shared.ledger.uses_same_terms(&*config.language()) {
         return Err(ReloadError::VocabularyChanged);
     }
     Ok(notice::put_in_force(&shared.ledger, config, Timestamp::now())?)
@@ -144,8 +144,8 @@ pub(crate) fn apply(shared: &SharedState, config: Config) {
 /// Keeps the ledger's last position in a mark beside the key file. Without it only the disclosure log shows that a
 /// ledger was lost.
 fn keep_mark(ledger: &Ledger, config: &Config) {
-    match Mark::open(&config.keys.path, &config.ledger.path) {
-        Ok(mark) => ledger.keep_mark(mark),
+    match PositionMark::open(&config.keys.path, &config.ledger.path) {
+        Ok(mark) => ledger.set_position_mark(mark),
         Err(error) => tracing::info!(
             %error,
             "cannot mark the ledger's last position beside the key file: only the disclosure log shows a lost ledger"

@@ -431,7 +431,7 @@ mod tests {
                 ledger: Path::new("/no/ledger"),
                 log: Path::new("/no/log"),
                 keys: Path::new("/no/keys"),
-                names: Arc::new(ledger::Language::standard()),
+                names: Arc::new(ledger::VocabularyTerms::standard()),
                 recipients: vec!["acme".into(), "globex".into()],
                 namespaces: vec![Arc::from("default")],
                 admin: "127.0.0.1:9".parse().unwrap(),

@@ -206,7 +206,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::ledger::Language;
+    use crate::ledger::VocabularyTerms;
 
     #[derive(Parser)]
     struct CaseCommand {
@@ -225,7 +225,7 @@ mod tests {
             ledger: &ledger,
             keys: &keys,
             log: Path::new("/nowhere"),
-            names: Arc::new(Language::standard()),
+            names: Arc::new(VocabularyTerms::standard()),
             recipients: vec![Arc::from("court")],
             namespaces: vec![Arc::from("default")],
             admin: "127.0.0.1:9".parse().unwrap(),

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::ledger_client::{self, CliError, ImportedLine};
 use super::ledger_location::{self, LedgerLocation, VerbError, unusable_error};
-use crate::ledger::{self, Batch, Entity, FILES};
+use crate::ledger::{self, Batch, Entity, FILE_BATCH};
 use crate::vocabulary::{MAX_ID_BYTES, SubjectId, date};
 
 /// Bytes of a file that are sent at a time, about.
@@ -332,13 +332,13 @@ fn import(
 ) -> Result<u8, VerbError> {
     let unreadable = |error: io::Error| CliError::Unusable(format!("{}: {error}", file.display()));
     // A pipe, by its path too, has no name: it can be read once.
-    let mut batch = FILES.to_owned();
+    let mut batch = FILE_BATCH.to_owned();
     let mut lines: Box<dyn BufRead> = if file == Path::new("-") {
         Box::new(BufReader::new(io::stdin()))
     } else {
         let opened = File::open(file).map_err(unreadable)?;
         if opened.metadata().map_err(unreadable)?.is_file() {
-            batch = format!("{FILES}:{}", digest(file).map_err(unreadable)?);
+            batch = format!("{FILE_BATCH}:{}", digest(file).map_err(unreadable)?);
         }
         Box::new(BufReader::new(opened))
     };
@@ -499,7 +499,7 @@ mod tests {
 
     use super::*;
     use crate::keys::Keys;
-    use crate::ledger::Language;
+    use crate::ledger::VocabularyTerms;
 
     #[derive(Parser)]
     struct ConsentCommand {
@@ -526,7 +526,7 @@ mod tests {
                 ledger: &ledger,
                 keys: &keys,
                 log: Path::new("/nowhere"),
-                names: Arc::new(Language::standard()),
+                names: Arc::new(VocabularyTerms::standard()),
                 recipients: vec![Arc::from("acme")],
                 namespaces: ["default", "crm"].map(Arc::from).to_vec(),
                 admin: "127.0.0.1:9".parse().unwrap(),
@@ -609,7 +609,7 @@ mod tests {
         let desk = TestLedger::new();
         desk.run("give alice marketing");
         let keys = Keys::open(&desk.folder.path().join("keys")).unwrap();
-        let names = Arc::new(Language::standard());
+        let names = Arc::new(VocabularyTerms::standard());
         let held = ledger::Ledger::open(&desk.folder.path().join("ledger.db"), &keys, names).unwrap();
         let (status, _, words) = desk.run("withdraw alice marketing");
         assert_eq!(status, 2);

@@ -12,7 +12,7 @@ use crate::assembly::{history, notice};
 use crate::config::Config;
 use crate::finding::Finding;
 use crate::keys::Keys;
-use crate::ledger::{Archive, Ledger, Names};
+use crate::ledger::{Archive, Ledger, TermLookup};
 
 /// How many recipients that only the ledger knows are named.
 const MAX_LISTED_RECIPIENTS: usize = 32;
@@ -48,7 +48,7 @@ pub(super) fn findings(config: &Config, now: Timestamp) -> Vec<Finding> {
         return Vec::new();
     }
     let opened = Keys::open(&config.keys.path).map_err(|error| with_causes(&error)).and_then(|keys| {
-        let names: Arc<dyn Names> = config.language();
+        let names: Arc<dyn TermLookup> = config.language();
         Archive::open(&config.ledger.path, &keys, names).map_err(|error| with_causes(&error))
     });
     let read = opened.and_then(|archive| {
@@ -85,7 +85,7 @@ fn unregistered_recipients(config: &Config, named: BTreeSet<Arc<str>>) -> Vec<Fi
 
 fn accept_history(config: &Config, now: Timestamp, out: &mut dyn Write) -> Result<u8, VerbError> {
     let keys = Keys::open(&config.keys.path).map_err(|error| unusable_error(&error))?;
-    let names: Arc<dyn Names> = config.language();
+    let names: Arc<dyn TermLookup> = config.language();
     let ledger = Ledger::open(&config.ledger.path, &keys, names).map_err(|error| unusable_error(&error))?;
     let known = history::last_known_position(config).map_err(|error| unusable_error(&error))?;
     let held = ledger.position();

@@ -21,7 +21,8 @@ use super::ledger_location::LedgerLocation;
 use crate::assembly::history;
 use crate::keys::Keys;
 use crate::ledger::{
-    self, AppendError, Batch, Entity, FileError, Ledger, LineResult, Mark, OpenError, Recorded,
+    self, Acknowledgement, AppendError, Batch, Entity, FileError, Ledger, LedgerOpenError, LineResult,
+    PositionMark,
 };
 use crate::vocabulary::SubjectId;
 
@@ -102,14 +103,14 @@ pub(super) fn open(place: &LedgerLocation<'_>, keys: &Keys) -> Result<Box<dyn Le
             let known = known.map_err(|error| CliError::Unusable(with_causes(&error)))?;
             history::compare(ledger.position(), known)
                 .map_err(|error| CliError::Unusable(error.to_string()))?;
-            if let Ok(mark) = Mark::open(place.keys, place.ledger) {
-                ledger.keep_mark(mark);
+            if let Ok(mark) = PositionMark::open(place.keys, place.ledger) {
+                ledger.set_position_mark(mark);
             }
             ledger.set_recipients(place.recipients.iter().cloned());
             ledger.set_namespaces(place.namespaces.iter().cloned());
             Ok(Box::new(DirectClient { ledger, runtime }))
         }
-        Err(OpenError::File(FileError::InUse(_))) => {
+        Err(LedgerOpenError::File(FileError::InUse(_))) => {
             Ok(Box::new(GatewayClient { admin: place.admin, runtime }))
         }
         Err(error) => Err(CliError::Unusable(with_causes(&error))),
@@ -140,7 +141,7 @@ struct DirectClient {
 impl LedgerClient for DirectClient {
     fn record(&mut self, entity: &Entity, _: &str, event: &Value) -> Result<Value, CliError> {
         let refused = |error: &dyn std::error::Error| CliError::Refused(error.to_string());
-        let draft = ledger::parse(event.to_string().as_bytes(), entity.sort(), self.ledger.names())
+        let draft = ledger::parse(event.to_string().as_bytes(), entity.kind(), self.ledger.terms())
             .map_err(|error| refused(&error))?;
         let recorded = self.runtime.block_on(self.ledger.append(entity, draft, None, Timestamp::now()));
         let recorded = recorded.map_err(|error| match error {
@@ -166,7 +167,7 @@ impl LedgerClient for DirectClient {
         tell: &mut dyn FnMut(u64, LineOutcome),
     ) -> Result<(), CliError> {
         let tell = |LineResult { line, outcome }| {
-            let done = |Recorded { again, changed, .. }| ImportedLine { again, changed };
+            let done = |Acknowledgement { repeated: again, changed, .. }| ImportedLine { again, changed };
             tell(line, outcome.map(done).map_err(|error| error.to_string()));
         };
         self.runtime.block_on(self.ledger.import(lines, batch, Timestamp::now(), tell));

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::ledger_client::{self, CliError, with_causes};
 use crate::keys::Keys;
-use crate::ledger::{Archive, Names};
+use crate::ledger::{Archive, TermLookup};
 
 /// Where the ledger is, and the gateway that may have it.
 #[derive(Clone)]
@@ -18,7 +18,7 @@ pub struct LedgerLocation<'p> {
     pub keys: &'p Path,
     /// The folder of the disclosure log.
     pub log: &'p Path,
-    pub names: Arc<dyn Names>,
+    pub names: Arc<dyn TermLookup>,
     /// The names of the recipients that the configuration has.
     pub recipients: Vec<Arc<str>>,
     /// The names of the namespaces that the configuration has.

@@ -215,7 +215,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::ledger::Language;
+    use crate::ledger::VocabularyTerms;
 
     #[derive(Parser)]
     struct SubjectCommand {
@@ -233,7 +233,7 @@ mod tests {
             ledger: &ledger,
             keys: &keys,
             log: Path::new("/nowhere"),
-            names: Arc::new(Language::standard()),
+            names: Arc::new(VocabularyTerms::standard()),
             recipients: Vec::new(),
             namespaces: ["default", "crm"].map(Arc::from).to_vec(),
             admin: "127.0.0.1:9".parse().unwrap(),

@@ -37,7 +37,7 @@ use crate::document::{Document, Fields};
 use crate::exchange::caller::Credentials;
 use crate::exchange::route::{Recipient, Routes};
 use crate::finding::Finding;
-use crate::ledger::Language;
+use crate::ledger::VocabularyTerms;
 use crate::policy::Pack;
 use crate::vocabulary::{Namespaces, Vocabulary};
 
@@ -81,8 +81,8 @@ pub struct Config {
 
 impl Config {
     /// The words of the ledger's events, and how the ids in them are read.
-    pub fn language(&self) -> Arc<Language> {
-        Arc::new(Language::new(Arc::clone(&self.vocabulary), Arc::clone(&self.namespaces)))
+    pub fn language(&self) -> Arc<VocabularyTerms> {
+        Arc::new(VocabularyTerms::new(Arc::clone(&self.vocabulary), Arc::clone(&self.namespaces)))
     }
 }
 

@@ -174,7 +174,7 @@ impl Grant {
         if !self.gatehouse.ledger.healthy() {
             return Err(Refusal::LedgerUnavailable);
         }
-        if self.gatehouse.ledger.suspended(&self.recipient) {
+        if self.gatehouse.ledger.is_suspended(&self.recipient) {
             return Err(Refusal::RecipientSuspended);
         }
         if self.follows.as_ref().is_some_and(|begun| !Arc::ptr_eq(begun, &self.gatehouse.snapshot())) {

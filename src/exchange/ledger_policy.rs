@@ -27,7 +27,7 @@ static UNKNOWN_CONTROLLER: LazyLock<Arc<Controller>> = LazyLock::new(Arc::defaul
 /// The recipient as the policy sees it at this moment: in agreement or not, suspended or not.
 pub(crate) fn recipient_facts(ledger: &Ledger, recipient: &Recipient, now: Timestamp) -> Arc<RecipientFacts> {
     let facts = recipient.facts(now.to_zoned(TimeZone::UTC).date());
-    if ledger.suspended(&recipient.name) {
+    if ledger.is_suspended(&recipient.name) {
         return Arc::new(RecipientFacts { suspended: true, ..RecipientFacts::clone(facts) });
     }
     Arc::clone(facts)
@@ -182,7 +182,7 @@ impl<'e> LedgerPolicy<'e> {
         let relationship = Relationship {
             subject_is_recipient: is_recipient(&self.identity.subject, Some(id)),
             controller_is_recipient: is_recipient(&self.identity.controller, record.controller),
-            named_in_case: self.case.as_ref().is_some_and(|case| case.names(&fingerprint)),
+            named_in_case: self.case.as_ref().is_some_and(|case| case.concerns(&fingerprint)),
         };
         let Some(subject) = known else {
             self.tally.unknown_subjects += 1;

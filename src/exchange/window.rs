@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use smallvec::SmallVec;
 
 use crate::decision::{ClassRelease, Permit};
-use crate::keys::{Fingerprint, Spread};
+use crate::keys::{BuildFingerprintHasher, Fingerprint};
 use crate::vocabulary::Form;
 
 /// Fields of one class that had one release.
@@ -112,7 +112,7 @@ impl WindowSummary {
 
     /// Whether this account says of anything or anybody more than that one does.
     pub(crate) fn discloses_more_than(&self, other: &WindowSummary) -> bool {
-        let known: HashSet<_, Spread> = other.released_subjects.iter().collect();
+        let known: HashSet<_, BuildFingerprintHasher> = other.released_subjects.iter().collect();
         let counted = |class: usize, release: &ClassRelease| {
             let known = other.released.iter().find(|known| known.class == class && known.release == *release);
             known.map_or(0, |known| known.fields)
@@ -127,13 +127,14 @@ impl WindowSummary {
         if self.subjects.len() < 2 {
             return self.subjects.as_slice().into();
         }
-        let mut known = HashSet::with_capacity_and_hasher(self.subjects.len(), Spread::default());
+        let mut known =
+            HashSet::with_capacity_and_hasher(self.subjects.len(), BuildFingerprintHasher::default());
         self.subjects.iter().filter(|subject| known.insert(*subject)).copied().collect()
     }
 
     /// Those people of whom nothing personal leaves.
     pub(crate) fn withheld_subjects(&self, people: &[Fingerprint]) -> Vec<Fingerprint> {
-        let touched: HashSet<_, Spread> = self.released_subjects.iter().collect();
+        let touched: HashSet<_, BuildFingerprintHasher> = self.released_subjects.iter().collect();
         people.iter().filter(|subject| !touched.contains(subject)).copied().collect()
     }
 

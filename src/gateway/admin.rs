@@ -156,7 +156,7 @@ impl AdminApi {
         request: Request<Incoming>,
     ) -> Result<AdminResponse, AdminProblem> {
         let segments: Vec<&str> = asked.segments.iter().map(String::as_str).collect();
-        let names = self.gatehouse.ledger.names();
+        let names = self.gatehouse.ledger.terms();
         // hyper sends the head alone of what answers HEAD.
         let get = matches!(asked.method, Method::GET | Method::HEAD);
         match segments.as_slice() {
@@ -220,7 +220,7 @@ impl AdminApi {
     }
 
     async fn readiness(&self) -> AdminResponse {
-        let ledger = self.gatehouse.ledger.look_after().await;
+        let ledger = self.gatehouse.ledger.check_store().await;
         let log = self.gatehouse.log.healthy();
         let draining = self.draining.load(Ordering::Relaxed);
         let ready = ledger && log && !draining;
@@ -246,7 +246,7 @@ impl AdminApi {
         let versions = self.gatehouse.snapshot();
         let divergences = versions.packs.iter().flat_map(Versions::iter).map(|version| version.divergences());
         metrics.policy_divergences.set(i64::try_from(divergences.sum::<u64>()).unwrap_or(i64::MAX));
-        metrics.ledger_subjects.set(i64::try_from(self.gatehouse.ledger.subjects()).unwrap_or(i64::MAX));
+        metrics.ledger_subjects.set(i64::try_from(self.gatehouse.ledger.subject_count()).unwrap_or(i64::MAX));
         metrics.audit_records.reset();
         metrics.audit_records.inc_by(self.gatehouse.log.records_written());
         let text = metrics.expose().map_err(|_| {
@@ -283,7 +283,7 @@ impl AdminApi {
             .await?
             .iter()
             .map(|past| {
-                let mut event = ledger::write(&past.event, ledger.names());
+                let mut event = ledger::write(&past.event, ledger.terms());
                 event.insert("event".to_owned(), past.id.to_string().into());
                 event.insert("position".to_owned(), past.position.0.into());
                 Value::Object(event)
@@ -302,7 +302,7 @@ impl AdminApi {
     ) -> Result<AdminResponse, AdminProblem> {
         let (key, body) = asked.event(request).await?;
         let body = if body.is_empty() { Bytes::from_static(b"{}") } else { body };
-        let draft = ledger::parse_said(&body, kind, entity.sort(), self.gatehouse.ledger.names())?;
+        let draft = ledger::parse_of_kind(&body, kind, entity.kind(), self.gatehouse.ledger.terms())?;
         self.record(asked, key, &entity, draft).await
     }
 
@@ -313,7 +313,7 @@ impl AdminApi {
         entity: Entity,
     ) -> Result<AdminResponse, AdminProblem> {
         let (key, body) = asked.event(request).await?;
-        let draft = ledger::parse(&body, entity.sort(), self.gatehouse.ledger.names())?;
+        let draft = ledger::parse(&body, entity.kind(), self.gatehouse.ledger.terms())?;
         self.record(asked, key, &entity, draft).await
     }
 
@@ -322,7 +322,7 @@ impl AdminApi {
         asked: &AdminRequest,
         key: Option<String>,
         entity: &Entity,
-        draft: ledger::Draft,
+        draft: ledger::EventDraft,
     ) -> Result<AdminResponse, AdminProblem> {
         Ok(ok(&Value::Object(self.append_event(asked, key, entity, draft).await?)))
     }
@@ -333,10 +333,11 @@ impl AdminApi {
         asked: &AdminRequest,
         key: Option<String>,
         entity: &Entity,
-        draft: ledger::Draft,
+        draft: ledger::EventDraft,
     ) -> Result<Map<String, Value>, AdminProblem> {
-        let kind = draft.what.kind();
-        let withholds = !matches!(draft.what.effect(), ledger::Effect::Permissive | ledger::Effect::Nothing);
+        let kind = draft.kind.name();
+        let withholds =
+            !matches!(draft.kind.effect(), ledger::EventEffect::Permissive | ledger::EventEffect::Neutral);
         let recorded = self.gatehouse.ledger.append(entity, draft, key.as_deref(), Timestamp::now()).await?;
         self.gatehouse.metrics.ledger_events.with_label_values(&[kind]).inc();
         if withholds {
@@ -351,7 +352,7 @@ impl AdminApi {
             ("in_force".to_owned(), in_force.into()),
             ("changed".to_owned(), recorded.changed.into()),
         ]);
-        if recorded.again {
+        if recorded.repeated {
             answer.insert("again".to_owned(), true.into());
         }
         Ok(answer)
@@ -420,7 +421,7 @@ impl AdminApi {
         let found = snapshot.recipients.iter().find(|recipient| &*recipient.name == name);
         found.map(|recipient| Arc::clone(&recipient.name)).ok_or_else(|| {
             let names = snapshot.recipients.iter().map(|recipient| &*recipient.name);
-            let nearest = ledger::nearest_word(name, names).map(str::to_owned);
+            let nearest = ledger::nearest_term(name, names).map(str::to_owned);
             let detail = ledger::EventError::UnknownRecipient { nearest }.to_string();
             AdminProblem::new(StatusCode::NOT_FOUND, "not-found", detail)
         })
@@ -456,7 +457,7 @@ impl AdminApi {
             json!({
                 "name": &*recipient.name,
                 "revision": &*snapshot.revision,
-                "suspended": recipient.in_agreement.suspended || self.gatehouse.ledger.suspended(&recipient.name),
+                "suspended": recipient.in_agreement.suspended || self.gatehouse.ledger.is_suspended(&recipient.name),
                 "agreement": recipient.agreement.is_some(),
                 "agreement_until": until.map(|until| until.to_string()),
             })
@@ -487,7 +488,7 @@ fn result_line(result: &LineResult) -> String {
             "line": result.line,
             "event": recorded.event.to_string(),
             "position": recorded.position.0,
-            "again": recorded.again,
+            "again": recorded.repeated,
             "changed": recorded.changed,
         }),
         Err(error) => json!({ "line": result.line, "error": error.to_string() }),
@@ -572,7 +573,7 @@ impl AdminRequest {
     fn person(
         &self,
         id: &str,
-        names: &dyn ledger::Names,
+        names: &dyn ledger::TermLookup,
     ) -> Result<crate::vocabulary::SubjectId, AdminProblem> {
         Ok(ledger::person(id, self.namespace.as_deref(), names)?)
     }

@@ -22,7 +22,7 @@ use crate::exchange::SharedState;
 use crate::exchange::caller::Identity;
 use crate::exchange::ledger_policy::{self, LedgerPolicy, RouteTerms};
 use crate::finding::suggestion;
-use crate::ledger::{self, Case, Names};
+use crate::ledger::{self, Case, TermLookup};
 use crate::scrub::{PathIdentities, PathIds, Record, RecordPolicy};
 use crate::vocabulary::{Basis, CategoryId, Form, Operation, SubjectId};
 
@@ -214,7 +214,7 @@ fn evaluate(
     };
 
     let case = text(&context, "case")?.and_then(|id| gatehouse.ledger.case(id));
-    let case = case.filter(|case| case.serves(&recipient.name, purpose, gatehouse.ledger.names(), now));
+    let case = case.filter(|case| case.serves(&recipient.name, purpose, gatehouse.ledger.terms(), now));
     let asking = AdmissionRequest {
         recipient: ledger_policy::recipient_facts(&gatehouse.ledger, recipient, now),
         purpose,
@@ -223,7 +223,7 @@ fn evaluate(
         upstream_backup: route.is_some_and(|route| route.upstream_is_backup),
         legal_reference: ledger_policy::legal_reference(case.as_deref()),
     };
-    let names = gatehouse.ledger.names();
+    let names = gatehouse.ledger.terms();
     let person = identity(&resource.properties, "subject", names)?;
     let account = identity(&resource.properties, "controller", names)?;
     // What a request's credential says who it is, the question says.
@@ -363,7 +363,7 @@ impl AccessEvaluation<'_> {
                 .case
                 .as_ref()
                 .zip(fingerprint)
-                .is_some_and(|(case, print)| case.names(&print)),
+                .is_some_and(|(case, print)| case.concerns(&print)),
         };
         let about = scenario::ScenarioFacts {
             subject: known.map_or_else(Subject::default, |known| Subject::clone(&known)),
@@ -421,7 +421,7 @@ fn text<'m>(members: &'m Map<String, Value>, key: &str) -> Result<Option<&'m str
 fn identity(
     members: &Map<String, Value>,
     key: &str,
-    names: &dyn Names,
+    names: &dyn TermLookup,
 ) -> Result<Option<SubjectId>, MalformedRequest> {
     let wrong = |_| MalformedRequest(format!("`{key}` is not an id"));
     let (id, namespace) = match members.get(key) {
@@ -436,7 +436,7 @@ fn identity(
     };
     ledger::person(&id, namespace, names).map(Some).map_err(|error| match error {
         // Which of them it is, the caller can tell by the key.
-        ledger::EventError::Member { what, .. } => MalformedRequest(format!("`{key}` {what}")),
+        ledger::EventError::InvalidMember { what, .. } => MalformedRequest(format!("`{key}` {what}")),
         _ => wrong(()),
     })
 }

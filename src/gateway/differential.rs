@@ -38,7 +38,7 @@ use crate::keys::Keys;
 use crate::layer::PurposeLayer;
 use crate::layer::request_body::RequestBody;
 use crate::layer::upstream::UpstreamFailure;
-use crate::ledger::{Batch, Language, Ledger};
+use crate::ledger::{Batch, Ledger, VocabularyTerms};
 use crate::metrics::Metrics;
 use crate::scrub::Pseudonyms;
 
@@ -253,7 +253,7 @@ async fn gatehouse(folder: &Path, words: &TestTerms, dice: &mut Xorshift) -> Arc
     let config = loaded.unwrap_or_else(|| panic!("{findings:#?}"));
     let keys = Keys::random().unwrap();
     let vocabulary = Arc::clone(&config.vocabulary);
-    let names = Arc::new(Language::new(vocabulary, Arc::default()));
+    let names = Arc::new(VocabularyTerms::new(vocabulary, Arc::default()));
     let ledger = Ledger::open(&folder.join("ledger.db"), &keys, names).unwrap();
     let (mut taken, mut lines) = (0, histories(dice, words));
     for (id, recipient) in

@@ -47,9 +47,9 @@ impl Hash for Fingerprint {
 
 /// Takes what a fingerprint gives as it is: it is a keyed hash already.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct AsItIs(u64);
+pub struct FingerprintHasher(u64);
 
-impl Hasher for AsItIs {
+impl Hasher for FingerprintHasher {
     fn finish(&self) -> u64 {
         self.0
     }
@@ -67,7 +67,7 @@ impl Hasher for AsItIs {
 }
 
 /// For maps and sets whose keys are fingerprints.
-pub type Spread = BuildHasherDefault<AsItIs>;
+pub type BuildFingerprintHasher = BuildHasherDefault<FingerprintHasher>;
 
 impl fmt::Debug for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

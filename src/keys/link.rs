@@ -46,7 +46,7 @@ impl OptOutLinks {
 
     /// The token of a person's link; `None` for an id that is longer than any that the ledger takes.
     pub fn token(&self, person: &SubjectId) -> Option<String> {
-        let mut sealed = written(person)?;
+        let mut sealed = encode(person)?;
         let nonce = self.nonce(&sealed);
         let aad = Aad::from([VERSION]);
         let unique = Nonce::assume_unique_for_key(nonce);
@@ -73,7 +73,7 @@ impl OptOutLinks {
         let mut sealed = sealed.to_vec();
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let opened = self.sealing()?.open_in_place(nonce, Aad::from([VERSION]), &mut sealed).ok()?;
-        let (namespace, id) = read(opened)?;
+        let (namespace, id) = decode(opened)?;
         Some(namespaces.reader(namespace).read_recorded(id))
     }
 
@@ -85,7 +85,7 @@ impl OptOutLinks {
 }
 
 /// Lengths of namespace (one more than it is; 0: none) and id, both, and zeros.
-fn written(person: &SubjectId) -> Option<Vec<u8>> {
+fn encode(person: &SubjectId) -> Option<Vec<u8>> {
     let namespace = person.namespace().map(|name| &**name);
     let namespace_length =
         namespace.map_or(Some(0), |name| u16::try_from(name.len()).ok()?.checked_add(1))?;
@@ -99,7 +99,7 @@ fn written(person: &SubjectId) -> Option<Vec<u8>> {
 }
 
 /// Namespace and id, as they were when the link was made.
-fn read(text: &[u8]) -> Option<(Option<&str>, &str)> {
+fn decode(text: &[u8]) -> Option<(Option<&str>, &str)> {
     let (namespace_length, rest) = text.split_first_chunk::<2>()?;
     let (id_length, rest) = rest.split_first_chunk::<2>()?;
     let namespace_length = usize::from(u16::from_le_bytes(*namespace_length));

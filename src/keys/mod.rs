@@ -19,7 +19,9 @@ pub mod random;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-pub use fingerprint::{EpochPseudonyms, Fingerprint, Fingerprints, Pseudonym, Spread, SubjectPseudonyms};
+pub use fingerprint::{
+    BuildFingerprintHasher, EpochPseudonyms, Fingerprint, Fingerprints, Pseudonym, SubjectPseudonyms,
+};
 pub use link::OptOutLinks;
 
 /// Domain separation (BLAKE3 `derive_key`): application, version, use. Changing one orphans what was

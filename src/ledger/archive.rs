@@ -13,22 +13,22 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use ulid::Ulid;
 
-use super::case::{Case, Confidential};
-use super::event::{Draft, Entity, Event, Sort};
+use super::case::{Case, ConfidentialCase};
+use super::event::{Entity, EntityKind, Event, EventDraft};
 use super::kinds;
-use super::names::Names;
+use super::names::TermLookup;
 use super::policies::PolicyMemory;
 use super::request::{self, OpenRequest};
 use super::sqlite::SqliteStore;
-use super::store::{Kept, Position, Store, StoreError, StoredEntity};
+use super::store::{Position, Store, StoreError, StoredEntity, StoredEvent};
 use super::written::{self, EventError};
-use super::{OpenError, case, history, state};
+use super::{LedgerOpenError, case, history, state};
 use crate::keys::{Fingerprint, Fingerprints, Keys};
 use crate::vocabulary::{DEFAULT_NAMESPACE, SubjectId};
 
 /// An event of a history.
 #[derive(Clone, Debug)]
-pub struct Past {
+pub struct PastEvent {
     pub id: Ulid,
     pub position: Position,
     /// When the ledger took it.
@@ -39,7 +39,7 @@ pub struct Past {
 /// An event of the store that does not read. Its words come from a vocabulary, not from a person.
 #[derive(Debug, thiserror::Error)]
 #[error("the ledger's event at position {position}{word}: {error}; bring the word back to the vocabulary", word = .word.as_ref().map(|word| format!(" (`{word}`)")).unwrap_or_default())]
-pub struct Unreadable {
+pub struct UnreadableEvent {
     pub position: Position,
     pub word: Option<String>,
     #[source]
@@ -49,40 +49,40 @@ pub struct Unreadable {
 /// See the module's text.
 pub struct Archive {
     store: Arc<dyn Store>,
-    names: Arc<dyn Names>,
-    former: Former,
+    terms: Arc<dyn TermLookup>,
+    former: FormerSpellings,
 }
 
 /// People and controllers with events under another spelling than that of today.
 #[derive(Default)]
-struct Former {
-    spellings: HashMap<Entity, Vec<StoredEntity>>,
+struct FormerSpellings {
+    by_entity: HashMap<Entity, Vec<StoredEntity>>,
     /// Each of them once, in the order in which they were found.
     entities: Vec<Entity>,
 }
 
-impl Former {
+impl FormerSpellings {
     /// Looks through the namespaces that have a rule, and the one named `default`, which was one of its own.
-    fn find(store: &dyn Store, names: &dyn Names) -> Result<Former, StoreError> {
+    fn find(store: &dyn Store, names: &dyn TermLookup) -> Result<FormerSpellings, StoreError> {
         let namespaces = names.namespaces();
-        let mut former = Former::default();
+        let mut former = FormerSpellings::default();
         let ruled = namespaces.with_rules().map(|name| name.map(|name| &**name));
         for namespace in ruled.chain([Some(DEFAULT_NAMESPACE)]) {
-            for sort in [Sort::Subject, Sort::Controller] {
-                for id in store.ids(sort, namespace)? {
-                    former.add(StoredEntity { sort, namespace: namespace.map(Arc::from), id }, names);
+            for sort in [EntityKind::Subject, EntityKind::Controller] {
+                for id in store.entity_ids(sort, namespace)? {
+                    former.add(StoredEntity { kind: sort, namespace: namespace.map(Arc::from), id }, names);
                 }
             }
         }
         Ok(former)
     }
 
-    fn add(&mut self, stored: StoredEntity, names: &dyn Names) {
+    fn add(&mut self, stored: StoredEntity, names: &dyn TermLookup) {
         let entity = stored.entity(names.namespaces());
         if StoredEntity::of(&entity) == stored {
             return;
         }
-        let spellings = self.spellings.entry(entity.clone()).or_default();
+        let spellings = self.by_entity.entry(entity.clone()).or_default();
         if spellings.is_empty() {
             self.entities.push(entity);
         }
@@ -101,14 +101,14 @@ impl Archive {
     ///
     /// # Errors
     /// [`OpenError`].
-    pub fn open(path: &Path, keys: &Keys, names: Arc<dyn Names>) -> Result<Archive, OpenError> {
-        let store = SqliteStore::open_to_read(path, &keys.ledger_check())?;
+    pub fn open(path: &Path, keys: &Keys, names: Arc<dyn TermLookup>) -> Result<Archive, LedgerOpenError> {
+        let store = SqliteStore::open_read_only(path, &keys.ledger_check())?;
         Ok(Archive::new(Arc::new(store), names)?)
     }
 
-    pub(super) fn new(store: Arc<dyn Store>, names: Arc<dyn Names>) -> Result<Archive, StoreError> {
-        let former = Former::find(&*store, &*names)?;
-        Ok(Archive { store, names, former })
+    pub(super) fn new(store: Arc<dyn Store>, names: Arc<dyn TermLookup>) -> Result<Archive, StoreError> {
+        let former = FormerSpellings::find(&*store, &*names)?;
+        Ok(Archive { store, terms: names, former })
     }
 
     /// What is remembered of the policies that were in force.
@@ -132,18 +132,18 @@ impl Archive {
     }
 
     /// The words it was opened with.
-    pub fn names(&self) -> &dyn Names {
-        &*self.names
+    pub fn terms(&self) -> &dyn TermLookup {
+        &*self.terms
     }
 
     /// How else than today an entity was stored.
-    pub(super) fn formerly(&self, entity: &Entity) -> &[StoredEntity] {
-        self.former.spellings.get(entity).map_or(&[], Vec::as_slice)
+    pub(super) fn former_spellings(&self, entity: &Entity) -> &[StoredEntity] {
+        self.former.by_entity.get(entity).map_or(&[], Vec::as_slice)
     }
 
     /// How an entity is stored: the spelling of today first, then those from before.
     fn stored_as(&self, entity: &Entity) -> Vec<StoredEntity> {
-        [StoredEntity::of(entity)].into_iter().chain(self.formerly(entity).iter().cloned()).collect()
+        [StoredEntity::of(entity)].into_iter().chain(self.former_spellings(entity).iter().cloned()).collect()
     }
 
     /// The fingerprints that a person has had: that of today first, then those of earlier spellings, under
@@ -159,15 +159,15 @@ impl Archive {
     ///
     /// # Errors
     /// Where the store cannot be read.
-    pub fn history(&self, entity: &Entity) -> Result<Vec<Past>, StoreError> {
+    pub fn history(&self, entity: &Entity) -> Result<Vec<PastEvent>, StoreError> {
         let mut kept = Vec::new();
         for stored in self.stored_as(entity) {
             kept.extend(self.store.history(&stored)?);
         }
         kept.sort_by_key(|kept| kept.position);
         let past = kept.into_iter().filter_map(|kept| {
-            let event = self.read(&kept, entity.sort()).transpose()?;
-            Some(event.map(|event| Past {
+            let event = self.read(&kept, entity.kind()).transpose()?;
+            Some(event.map(|event| PastEvent {
                 id: kept.id,
                 position: kept.position,
                 recorded: kept.recorded,
@@ -193,8 +193,8 @@ impl Archive {
             past.retain(|past| past.event.at <= at);
         }
         let Some(position) = past.iter().map(|past| past.position).max() else { return Ok(None) };
-        let state = history::subject(past.iter().map(|past| &past.event), self.names());
-        let mut shown = state::subject_json(&state, at.unwrap_or(now), self.names());
+        let state = history::subject(past.iter().map(|past| &past.event), self.terms());
+        let mut shown = state::subject_json(&state, at.unwrap_or(now), self.terms());
         shown.insert("position".to_owned(), position.0.into());
         Ok(Some(shown))
     }
@@ -213,7 +213,7 @@ impl Archive {
         };
         let unreadable = self.scan(|entity, event| {
             let Entity::Subject(person) = entity else { return true };
-            let Some(event) = event.filter(request::is_about_a_request) else { return true };
+            let Some(event) = event.filter(request::is_request) else { return true };
             match &mut of_one {
                 Some((known, events)) if known == person => events.push(event),
                 _ => close(of_one.replace((person.clone(), vec![event]))),
@@ -223,7 +223,7 @@ impl Archive {
         close(of_one);
         match unreadable {
             Some(error) => Err(StoreError::new("reading all events", error)),
-            None => Ok(request::by_due(all)),
+            None => Ok(request::sort_by_due(all)),
         }
     }
 
@@ -233,7 +233,7 @@ impl Archive {
     /// Where the store cannot be read.
     pub fn cases(&self, now: Timestamp) -> Result<Vec<Map<String, Value>>, StoreError> {
         let mut shown = Vec::new();
-        for id in self.store.cases()? {
+        for id in self.store.case_ids()? {
             shown.extend(self.case(&id, now)?);
         }
         Ok(shown)
@@ -245,7 +245,7 @@ impl Archive {
     /// Where the store cannot be read.
     pub fn case(&self, id: &Arc<str>, now: Timestamp) -> Result<Option<Map<String, Value>>, StoreError> {
         let past = self.history(&Entity::Case(Arc::clone(id)))?;
-        Ok(case::json(id, past.iter().map(|past| &past.event), now, self.names()))
+        Ok(case::json(id, past.iter().map(|past| &past.event), now, self.terms()))
     }
 
     /// What is in force of a case; `None`: it is not registered.
@@ -274,11 +274,14 @@ impl Archive {
     ///
     /// # Errors
     /// Where the store cannot be read.
-    pub fn confidential_cases(&self, now: Timestamp) -> Result<HashMap<Arc<str>, Confidential>, StoreError> {
+    pub fn confidential_cases(
+        &self,
+        now: Timestamp,
+    ) -> Result<HashMap<Arc<str>, ConfidentialCase>, StoreError> {
         let mut confidential = HashMap::new();
-        for id in self.store.cases()? {
+        for id in self.store.case_ids()? {
             let past = self.history(&Entity::Case(Arc::clone(&id)))?;
-            if let Some(case) = Confidential::by(past.iter().map(|past| &past.event), now) {
+            if let Some(case) = ConfidentialCase::read(past.iter().map(|past| &past.event), now) {
                 confidential.insert(id, case);
             }
         }
@@ -296,7 +299,7 @@ impl Archive {
         let mut outcome = Ok(());
         let scanned = self.scan(|entity, event| {
             let Some(event) = event else { return true };
-            let line = Value::Object(written::write_line(entity, &event, self.names()));
+            let line = Value::Object(written::write_line(entity, &event, self.terms()));
             outcome = write(&line.to_string());
             outcome.is_ok()
         });
@@ -310,18 +313,18 @@ impl Archive {
     pub(super) fn scan(
         &self,
         mut each: impl FnMut(&Entity, Option<Event>) -> bool,
-    ) -> Result<Option<Unreadable>, StoreError> {
+    ) -> Result<Option<UnreadableEvent>, StoreError> {
         let mut unreadable = None;
         let mut goes_on = true;
         let mut known: Option<(StoredEntity, Entity)> = None;
         self.store.scan(&mut |stored, kept| {
             let (stored, entity) = match known.take() {
                 Some(known) if known.0 == *stored => known,
-                _ => (stored.clone(), stored.entity(self.names.namespaces())),
+                _ => (stored.clone(), stored.entity(self.terms.namespaces())),
             };
-            goes_on = match self.read(&kept, stored.sort) {
+            goes_on = match self.read(&kept, stored.kind) {
                 // Somebody with several spellings comes at the end, whole.
-                Ok(_) if self.former.spellings.contains_key(&entity) => true,
+                Ok(_) if self.former.by_entity.contains_key(&entity) => true,
                 Ok(event) => each(&entity, event),
                 Err(error) => {
                     unreadable = Some(error);
@@ -346,22 +349,22 @@ impl Archive {
 
     /// Reads a kept event. One that only grants, in words that the vocabulary no longer has, grants
     /// nothing: `None`. One that can withhold must be understood.
-    fn read(&self, kept: &Kept, sort: Sort) -> Result<Option<Event>, Unreadable> {
-        let error = match written::parse_kept(kept.event.as_bytes(), sort, self.names()) {
+    fn read(&self, kept: &StoredEvent, sort: EntityKind) -> Result<Option<Event>, UnreadableEvent> {
+        let error = match written::parse_stored(kept.event.as_bytes(), sort, self.terms()) {
             // `at` is always written.
-            Ok(Draft { what, at, attached }) => {
-                return Ok(Some(Event { what, at: at.unwrap_or(kept.recorded), attached }));
+            Ok(EventDraft { kind, at, provenance }) => {
+                return Ok(Some(Event { kind, at: at.unwrap_or(kept.recorded), provenance }));
             }
             Err(error) => error,
         };
         let mut written: Value = serde_json::from_str(&kept.event).unwrap_or(Value::Null);
-        if let EventError::Member { member: place @ ("region" | "country"), .. } = error
+        if let EventError::InvalidMember { member: place @ ("region" | "country"), .. } = error
             && let Some(place) = written.get_mut("facts").and_then(|facts| facts.get_mut(place))
             && !place.is_null()
         {
             // Recorded when more words were taken for places: nobody knows where that is.
             *place = Value::Null;
-            let kept = Kept { event: written.to_string(), ..kept.clone() };
+            let kept = StoredEvent { event: written.to_string(), ..kept.clone() };
             return self.read(&kept, sort);
         }
         let member = |name: &str| written.get(name).and_then(Value::as_str);
@@ -369,11 +372,11 @@ impl Archive {
             return Ok(None);
         }
         let word = match &error {
-            EventError::Member { member: name, .. } | EventError::UnknownWord { member: name, .. } => {
+            EventError::InvalidMember { member: name, .. } | EventError::UnknownWord { member: name, .. } => {
                 member(name).map(str::to_owned)
             }
             _ => None,
         };
-        Err(Unreadable { position: kept.position, word, error })
+        Err(UnreadableEvent { position: kept.position, word, error })
     }
 }

@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::event::{Event, Registration};
-use super::kinds::What;
-use super::names::Names;
+use super::kinds::EventKind;
+use super::names::TermLookup;
 use super::written;
 use crate::keys::{Fingerprint, Fingerprints};
 use crate::vocabulary::{CategoryId, PurposeId};
@@ -40,78 +40,84 @@ impl std::fmt::Debug for Case {
 
 /// Where a case stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum CaseStatus {
     /// It waits for approvals.
     Registered,
     InForce,
     Ended,
 }
 
-impl Standing {
+impl CaseStatus {
     pub fn name(self) -> &'static str {
         match self {
-            Standing::Registered => "registered",
-            Standing::InForce => "in-force",
-            Standing::Ended => "ended",
+            CaseStatus::Registered => "registered",
+            CaseStatus::InForce => "in-force",
+            CaseStatus::Ended => "ended",
         }
     }
 }
 
 impl Case {
-    pub fn standing(&self, now: Timestamp) -> Standing {
+    pub fn status(&self, now: Timestamp) -> CaseStatus {
         standing(self.ended || self.end <= now, self.approvals)
     }
 
     pub fn is_in_force(&self, now: Timestamp) -> bool {
-        self.standing(now) == Standing::InForce
+        self.status(now) == CaseStatus::InForce
     }
 
     /// Whether a recipient can rest on the case for a purpose now: one that it is for, or one below.
-    pub fn serves(&self, recipient: &str, purpose: PurposeId, names: &dyn Names, now: Timestamp) -> bool {
+    pub fn serves(
+        &self,
+        recipient: &str,
+        purpose: PurposeId,
+        names: &dyn TermLookup,
+        now: Timestamp,
+    ) -> bool {
         self.is_in_force(now) && *self.recipient == *recipient && names.purpose_within(purpose, self.purpose)
     }
 
     /// Whether the case names this person.
-    pub fn names(&self, person: &Fingerprint) -> bool {
+    pub fn concerns(&self, person: &Fingerprint) -> bool {
         self.subjects.contains(person)
     }
 }
 
-fn standing(ended: bool, approvals: usize) -> Standing {
+fn standing(ended: bool, approvals: usize) -> CaseStatus {
     match (ended, approvals >= APPROVALS) {
-        (true, _) => Standing::Ended,
-        (false, true) => Standing::InForce,
-        (false, false) => Standing::Registered,
+        (true, _) => CaseStatus::Ended,
+        (false, true) => CaseStatus::InForce,
+        (false, false) => CaseStatus::Registered,
     }
 }
 
 /// What the events of one case say together.
-struct Told<'e> {
+struct CaseHistory<'e> {
     registration: &'e Registration,
     /// Who approved it: each person once, as they were first written.
     approvers: BTreeMap<String, &'e str>,
     ended: bool,
 }
 
-impl<'e> Told<'e> {
+impl<'e> CaseHistory<'e> {
     /// `None`: the case is not registered.
-    fn by(events: impl IntoIterator<Item = &'e Event>) -> Option<Told<'e>> {
+    fn read(events: impl IntoIterator<Item = &'e Event>) -> Option<CaseHistory<'e>> {
         let mut registration: Option<&Registration> = None;
         let (mut approvers, mut ended) = (BTreeMap::new(), false);
         for event in events {
-            match &event.what {
-                What::CaseRegistered { registration: said } => match registration {
+            match &event.kind {
+                EventKind::CaseRegistered { registration: said } => match registration {
                     None => registration = Some(said),
                     Some(known) => ended |= known != &**said,
                 },
-                What::CaseApproved { approver } => {
-                    approvers.entry(approver.person()).or_insert(&*approver.0);
+                EventKind::CaseApproved { approver } => {
+                    approvers.entry(approver.normalized()).or_insert(&*approver.0);
                 }
-                What::CaseEnded => ended = true,
+                EventKind::CaseEnded => ended = true,
                 _ => {}
             }
         }
-        Some(Told { registration: registration?, approvers, ended })
+        Some(CaseHistory { registration: registration?, approvers, ended })
     }
 }
 
@@ -120,7 +126,7 @@ pub(super) fn fold<'e>(
     events: impl IntoIterator<Item = &'e Event>,
     fingerprints: &Fingerprints,
 ) -> Option<Case> {
-    let Told { registration, approvers, ended } = Told::by(events)?;
+    let CaseHistory { registration, approvers, ended } = CaseHistory::read(events)?;
     let Registration { recipient, purpose, subjects, categories, end, reference: _, confidential_until: _ } =
         registration;
     Some(Case {
@@ -136,27 +142,28 @@ pub(super) fn fold<'e>(
 
 /// A case that the people whom it names are not told of yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Confidential {
+pub struct ConfidentialCase {
     /// For whom and what it is; `None` where its registration does not read, which says nothing
     /// against it.
     of: Option<(Arc<str>, PurposeId)>,
 }
 
-impl Confidential {
-    pub(super) fn by<'e>(
+impl ConfidentialCase {
+    pub(super) fn read<'e>(
         events: impl IntoIterator<Item = &'e Event>,
         now: Timestamp,
-    ) -> Option<Confidential> {
-        let Some(Told { registration, .. }) = Told::by(events) else {
-            return Some(Confidential { of: None });
+    ) -> Option<ConfidentialCase> {
+        let Some(CaseHistory { registration, .. }) = CaseHistory::read(events) else {
+            return Some(ConfidentialCase { of: None });
         };
         let confidential = registration.confidential_until.is_some_and(|until| now < until);
-        confidential
-            .then(|| Confidential { of: Some((Arc::clone(&registration.recipient), registration.purpose)) })
+        confidential.then(|| ConfidentialCase {
+            of: Some((Arc::clone(&registration.recipient), registration.purpose)),
+        })
     }
 
     /// Whether a disclosure that cites the case rested on it: anybody can send its id.
-    pub fn covers(&self, recipient: &str, purpose: &str, names: &dyn Names) -> bool {
+    pub fn covers(&self, recipient: &str, purpose: &str, names: &dyn TermLookup) -> bool {
         self.of.as_ref().is_none_or(|(named, wide)| {
             let purpose = names.purpose(purpose);
             **named == *recipient && purpose.is_some_and(|purpose| names.purpose_within(purpose, *wide))
@@ -169,9 +176,9 @@ pub(super) fn json<'e>(
     id: &str,
     events: impl IntoIterator<Item = &'e Event>,
     now: Timestamp,
-    names: &dyn Names,
+    names: &dyn TermLookup,
 ) -> Option<Map<String, Value>> {
-    let Told { registration, approvers, ended } = Told::by(events)?;
+    let CaseHistory { registration, approvers, ended } = CaseHistory::read(events)?;
     let mut shown = Map::new();
     shown.insert("case".to_owned(), id.into());
     written::put_registration(registration, names, &mut |name, value| {
@@ -188,7 +195,7 @@ pub(super) fn json<'e>(
 mod tests {
     use super::*;
     use crate::keys::Keys;
-    use crate::ledger::event::Sort;
+    use crate::ledger::event::EntityKind;
     use crate::ledger::names::fixture::Fixture;
     use crate::vocabulary::Namespaces;
 
@@ -202,30 +209,30 @@ mod tests {
 
     fn folded(texts: &[&str]) -> Option<Case> {
         let event = |text: &&str| {
-            let draft = written::parse(text.as_bytes(), Sort::Case, &Fixture).unwrap();
-            Event { what: draft.what, at: NOW.parse().unwrap(), attached: draft.attached }
+            let draft = written::parse(text.as_bytes(), EntityKind::Case, &Fixture).unwrap();
+            Event { kind: draft.kind, at: NOW.parse().unwrap(), provenance: draft.provenance }
         };
         let events: Vec<_> = texts.iter().map(event).collect();
         fold(&events, &Keys::random().unwrap().fingerprints())
     }
 
-    fn standing(texts: &[&str]) -> Standing {
-        folded(texts).unwrap().standing(NOW.parse().unwrap())
+    fn standing(texts: &[&str]) -> CaseStatus {
+        folded(texts).unwrap().status(NOW.parse().unwrap())
     }
 
     #[test]
     fn two_different_people_put_a_case_in_force() {
         let (ada, ben) = (approved("Ada Lovelace"), approved("Ben"));
-        assert_eq!(standing(&[REGISTERED]), Standing::Registered);
-        assert_eq!(standing(&[REGISTERED, &ada]), Standing::Registered);
-        assert_eq!(standing(&[REGISTERED, &ada, &ada]), Standing::Registered);
-        assert_eq!(standing(&[REGISTERED, &ada, &approved(" ada  LOVELACE ")]), Standing::Registered);
+        assert_eq!(standing(&[REGISTERED]), CaseStatus::Registered);
+        assert_eq!(standing(&[REGISTERED, &ada]), CaseStatus::Registered);
+        assert_eq!(standing(&[REGISTERED, &ada, &ada]), CaseStatus::Registered);
+        assert_eq!(standing(&[REGISTERED, &ada, &approved(" ada  LOVELACE ")]), CaseStatus::Registered);
         for same in
             ["Ada Lovelace.", "ada.lovelace", "ADA-LOVELACE", "Ada Lovelace\u{200b}", "_ada lovelace_"]
         {
-            assert_eq!(standing(&[REGISTERED, &ada, &approved(same)]), Standing::Registered, "{same}");
+            assert_eq!(standing(&[REGISTERED, &ada, &approved(same)]), CaseStatus::Registered, "{same}");
         }
-        assert_eq!(standing(&[REGISTERED, &ada, &ben]), Standing::InForce);
+        assert_eq!(standing(&[REGISTERED, &ada, &ben]), CaseStatus::InForce);
         assert!(folded(&[&ada, &ben]).is_none());
     }
 
@@ -235,22 +242,22 @@ mod tests {
         let case = folded(&[REGISTERED, &ada, &ben]).unwrap();
         let at = |time: &str| case.is_in_force(time.parse().unwrap());
         assert!(at("2026-12-31T23:59:59Z") && !at("2027-01-01T00:00:00Z"));
-        assert_eq!(standing(&[REGISTERED, &ada, &ben, r#"{"kind":"case-ended"}"#]), Standing::Ended);
-        assert_eq!(standing(&[REGISTERED, r#"{"kind":"case-ended"}"#, &ada, &ben]), Standing::Ended);
+        assert_eq!(standing(&[REGISTERED, &ada, &ben, r#"{"kind":"case-ended"}"#]), CaseStatus::Ended);
+        assert_eq!(standing(&[REGISTERED, r#"{"kind":"case-ended"}"#, &ada, &ben]), CaseStatus::Ended);
         let other = REGISTERED.replace("email", "personal");
-        assert_eq!(standing(&[REGISTERED, &ada, &ben, &other]), Standing::Ended, "in other words");
-        assert_eq!(standing(&[REGISTERED, &ada, &ben, REGISTERED]), Standing::InForce, "in the same words");
+        assert_eq!(standing(&[REGISTERED, &ada, &ben, &other]), CaseStatus::Ended, "in other words");
+        assert_eq!(standing(&[REGISTERED, &ada, &ben, REGISTERED]), CaseStatus::InForce, "in the same words");
     }
 
     #[test]
     fn a_case_names_people_with_their_namespace() {
         let fingerprints = Keys::random().unwrap().fingerprints();
-        let draft = written::parse(REGISTERED.as_bytes(), Sort::Case, &Fixture).unwrap();
-        let event = Event { what: draft.what, at: NOW.parse().unwrap(), attached: draft.attached };
+        let draft = written::parse(REGISTERED.as_bytes(), EntityKind::Case, &Fixture).unwrap();
+        let event = Event { kind: draft.kind, at: NOW.parse().unwrap(), provenance: draft.provenance };
         let case = fold([&event], &fingerprints).unwrap();
         let names = |namespace: Option<&str>, id: &str| {
             let person = Namespaces::default().reader(namespace).read(id).unwrap();
-            case.names(&fingerprints.subject(&person))
+            case.concerns(&fingerprints.subject(&person))
         };
         assert!(names(None, "ada") && names(Some("crm"), "ada"));
         assert!(!names(Some("shop"), "ada") && !names(None, "ben"));

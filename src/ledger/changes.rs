@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError, RwLock};
 use crate::keys::Fingerprint;
 
 /// How many changes are remembered: at 50,000 a second about a third of a second.
-const REMEMBERED: usize = 16_384;
+const MAX_REMEMBERED: usize = 16_384;
 
 /// A moment in the sequence of changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,7 +36,7 @@ impl Changes {
     /// Records a change that is in force already.
     pub(super) fn push(&self, fingerprint: Fingerprint) {
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        if latest.len() == REMEMBERED {
+        if latest.len() == MAX_REMEMBERED {
             latest.pop_front();
         }
         latest.push_back(fingerprint);
@@ -44,7 +44,7 @@ impl Changes {
     }
 
     /// Whether one of these has changed since, or might have.
-    pub(super) fn since<'f>(
+    pub(super) fn changed_since<'f>(
         &self,
         since: Epoch,
         concerned: impl IntoIterator<Item = &'f Fingerprint>,
@@ -71,11 +71,11 @@ impl Changes {
         leave: impl FnOnce() -> T,
     ) -> Option<T> {
         let _passing = self.handing_out.read().unwrap_or_else(PoisonError::into_inner);
-        (!self.since(since, concerned)).then(leave)
+        (!self.changed_since(since, concerned)).then(leave)
     }
 
     /// Waits until everybody who asked before the latest change has handed out what they had.
-    pub(super) fn settle(&self) {
+    pub(super) fn wait_for_hand_outs(&self) {
         drop(self.handing_out.write().unwrap_or_else(PoisonError::into_inner));
     }
 }
@@ -94,11 +94,11 @@ mod tests {
         let fingerprints = Keys::random().unwrap().fingerprints();
         let (alice, bob) = (fingerprints.recipient("alice"), fingerprints.recipient("bob"));
         let before = changes.epoch();
-        assert!(!changes.since(before, &[alice, bob]));
+        assert!(!changes.changed_since(before, &[alice, bob]));
         changes.push(alice);
-        assert!(changes.since(before, &[bob, alice]));
-        assert!(!changes.since(before, &[bob]));
-        assert!(!changes.since(changes.epoch(), &[alice]));
+        assert!(changes.changed_since(before, &[bob, alice]));
+        assert!(!changes.changed_since(before, &[bob]));
+        assert!(!changes.changed_since(changes.epoch(), &[alice]));
         assert_eq!(changes.hand_out(before, &[alice], || ()), None);
         assert_eq!(changes.hand_out(before, &[bob], || 7), Some(7));
     }
@@ -109,12 +109,12 @@ mod tests {
         let fingerprints = Keys::random().unwrap().fingerprints();
         let (alice, bob) = (fingerprints.recipient("alice"), fingerprints.recipient("bob"));
         let before = changes.epoch();
-        for _ in 0..REMEMBERED {
+        for _ in 0..MAX_REMEMBERED {
             changes.push(alice);
         }
-        assert!(!changes.since(before, &[bob]));
+        assert!(!changes.changed_since(before, &[bob]));
         changes.push(alice);
-        assert!(changes.since(before, &[bob]));
+        assert!(changes.changed_since(before, &[bob]));
     }
 
     #[test]
@@ -135,7 +135,7 @@ mod tests {
             });
             entered.recv().unwrap();
             changes.push(alice);
-            changes.settle();
+            changes.wait_for_hand_outs();
             let _ = settled.send(());
             assert_eq!(handed_out.join().unwrap(), Some(true));
         });

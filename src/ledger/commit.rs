@@ -9,8 +9,8 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::store::Entry;
-use super::{AppendError, Recorded, Shared};
+use super::store::NewEvent;
+use super::{Acknowledgement, AppendError, LedgerCore};
 
 /// How many events wait for the disk at most; more wait for a place.
 pub(super) const MAX_JOBS: usize = 4096;
@@ -20,14 +20,14 @@ const MAX_BATCH: usize = 1024;
 
 /// One event that waits, or one that was recorded before under the same idempotency key: its
 /// acknowledgement waits in the same line, so that it does not overtake the first.
-pub(super) struct Job {
-    pub(super) entry: Option<Entry>,
-    pub(super) recorded: Recorded,
-    pub(super) acknowledge: oneshot::Sender<Result<Recorded, AppendError>>,
+pub(super) struct CommitJob {
+    pub(super) event: Option<NewEvent>,
+    pub(super) recorded: Acknowledgement,
+    pub(super) acknowledge: oneshot::Sender<Result<Acknowledgement, AppendError>>,
 }
 
 /// Runs until the ledger is dropped and the queue is empty.
-pub(super) fn run(shared: &Arc<Shared>, mut queue: mpsc::Receiver<Job>) {
+pub(super) fn run(shared: &Arc<LedgerCore>, mut queue: mpsc::Receiver<CommitJob>) {
     while let Some(first) = queue.blocking_recv() {
         let mut jobs = vec![first];
         while jobs.len() < MAX_BATCH {
@@ -40,8 +40,8 @@ pub(super) fn run(shared: &Arc<Shared>, mut queue: mpsc::Receiver<Job>) {
     }
 }
 
-fn commit(shared: &Shared, mut jobs: Vec<Job>) {
-    let batch: Vec<_> = jobs.iter_mut().filter_map(|job| job.entry.take()).collect();
+fn commit(shared: &LedgerCore, mut jobs: Vec<CommitJob>) {
+    let batch: Vec<_> = jobs.iter_mut().filter_map(|job| job.event.take()).collect();
     let outcome = match (shared.failed.load(Ordering::SeqCst), batch.is_empty()) {
         (true, _) => Err(()),
         (false, true) => Ok(()),
@@ -50,9 +50,9 @@ fn commit(shared: &Shared, mut jobs: Vec<Job>) {
         }),
     };
     if outcome.is_ok() {
-        shared.settle(&batch);
+        shared.after_commit(&batch);
     }
-    for Job { recorded, acknowledge, .. } in jobs {
+    for CommitJob { recorded, acknowledge, .. } in jobs {
         // Whoever asked may be gone; the event stays.
         let _ = acknowledge.send(outcome.map(|()| recorded).map_err(|()| AppendError::Unavailable));
     }

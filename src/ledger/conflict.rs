@@ -5,7 +5,7 @@
 //! grant nothing anyway.
 
 use super::event::Event;
-use super::kinds::What;
+use super::kinds::EventKind;
 
 /// Why an event cannot follow the known ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,27 +27,27 @@ pub enum Conflict {
 /// # Errors
 /// [`Conflict`].
 pub(super) fn check<'e>(
-    what: &What,
+    kind: &EventKind,
     mut known: impl Iterator<Item = &'e Event> + Clone,
 ) -> Result<(), Conflict> {
-    match what {
+    match kind {
         // Whatever is known: an approval of something else must not count for this.
-        What::CaseRegistered { .. } if known.next().is_some() => Err(Conflict::CaseKnown),
-        What::CaseApproved { .. } | What::CaseEnded if !known.clone().any(is_registration) => {
+        EventKind::CaseRegistered { .. } if known.next().is_some() => Err(Conflict::CaseKnown),
+        EventKind::CaseApproved { .. } | EventKind::CaseEnded if !known.clone().any(is_registration) => {
             Err(Conflict::CaseUnknown)
         }
-        What::CaseApproved { approver } => {
+        EventKind::CaseApproved { approver } => {
             let again = known.any(|event| {
-                matches!(&event.what, What::CaseApproved { approver: before } if before.person() == approver.person())
+                matches!(&event.kind, EventKind::CaseApproved { approver: before } if before.normalized() == approver.normalized())
             });
             if again { Err(Conflict::ApprovedBefore) } else { Ok(()) }
         }
-        What::RequestAnswered { right } => {
+        EventKind::RequestAnswered { right } => {
             let mut open = false;
             for event in known {
-                match &event.what {
-                    What::RequestReceived { right: asked } if asked == right => open = true,
-                    What::RequestAnswered { right: answered } if answered == right => open = false,
+                match &event.kind {
+                    EventKind::RequestReceived { right: asked } if asked == right => open = true,
+                    EventKind::RequestAnswered { right: answered } if answered == right => open = false,
                     _ => {}
                 }
             }
@@ -58,5 +58,5 @@ pub(super) fn check<'e>(
 }
 
 fn is_registration(event: &Event) -> bool {
-    matches!(event.what, What::CaseRegistered { .. })
+    matches!(event.kind, EventKind::CaseRegistered { .. })
 }

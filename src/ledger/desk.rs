@@ -13,164 +13,172 @@ use ulid::Ulid;
 use super::CLOCK_TOLERANCE;
 use super::changes::Changes;
 use super::conflict::{self, Conflict};
-use super::event::{Draft, Entity, Event};
-use super::in_force::InForce;
+use super::event::{Entity, Event, EventDraft};
+use super::in_force::EntityState;
 use super::index::Index;
-use super::kinds::{Effect, What};
-use super::names::Names;
-use super::once::{self, Once};
-use super::store::{Asked, Entry, Kept, OnceKey, Position, StoreError};
+use super::kinds::{EventEffect, EventKind};
+use super::names::TermLookup;
+use super::once::{self, Idempotency};
+use super::store::{IdempotencyDigest, NewEvent, Position, RequestDigest, StoreError, StoredEvent};
 use super::written;
 use crate::keys::{Fingerprint, Fingerprints};
 
 /// What the desk puts in force, and where.
-pub(super) struct Force<'l> {
+pub(super) struct LiveState<'l> {
     pub(super) index: &'l Index,
     pub(super) changes: &'l Changes,
-    pub(super) names: &'l dyn Names,
+    pub(super) terms: &'l dyn TermLookup,
     pub(super) fingerprints: &'l Fingerprints,
 }
 
 /// The entities with events on their way to the disk.
 #[derive(Default)]
-pub(super) struct Desk {
+pub(super) struct Sequencer {
     last: Position,
-    open: HashMap<Entity, Folder>,
-    once: HashMap<OnceKey, (Kept, Asked)>,
+    pending: HashMap<Entity, PendingEntity>,
+    once: HashMap<IdempotencyDigest, (StoredEvent, RequestDigest)>,
 }
 
 /// An event that is handed in.
-pub(super) struct Report<'r> {
+pub(super) struct EventReport<'r> {
     pub(super) entity: &'r Entity,
-    pub(super) draft: Draft,
+    pub(super) draft: EventDraft,
     /// What makes a repetition the same event, and the event recorded under it before.
-    pub(super) once: Option<(Once, Option<Kept>)>,
+    pub(super) once: Option<(Idempotency, Option<StoredEvent>)>,
     pub(super) now: Timestamp,
 }
 
 /// What became of it.
-pub(super) enum Taken {
+pub(super) enum Acceptance {
     /// It is to be made durable.
-    Recorded { entry: Entry, changed: bool },
+    New { entry: NewEvent, changed: bool },
     /// A repetition that is not recorded anew.
-    Again(Kept),
+    Repeated(StoredEvent),
 }
 
 /// Why an event is not taken in.
 #[derive(Debug)]
-pub(super) enum NotTaken {
+pub(super) enum AcceptError {
     Store(StoreError),
     Conflict(Conflict),
 }
 
-impl From<StoreError> for NotTaken {
+impl From<StoreError> for AcceptError {
     fn from(error: StoreError) -> Self {
-        NotTaken::Store(error)
+        AcceptError::Store(error)
     }
 }
 
-impl From<Conflict> for NotTaken {
+impl From<Conflict> for AcceptError {
     fn from(conflict: Conflict) -> Self {
-        NotTaken::Conflict(conflict)
+        AcceptError::Conflict(conflict)
     }
 }
 
 /// One of them: what is durable, and what waits.
-struct Folder {
+struct PendingEntity {
     durable: Vec<Event>,
     waiting: Vec<(Position, Event)>,
 }
 
-impl Desk {
-    pub(super) fn new(last: Position) -> Desk {
-        Desk { last, ..Desk::default() }
+impl Sequencer {
+    pub(super) fn new(last: Position) -> Sequencer {
+        Sequencer { last, ..Sequencer::default() }
     }
 
     /// An event under this key that is not durable yet.
-    pub(super) fn once(&self, key: &OnceKey) -> Option<&(Kept, Asked)> {
+    pub(super) fn find_repeated(&self, key: &IdempotencyDigest) -> Option<&(StoredEvent, RequestDigest)> {
         self.once.get(key)
     }
 
     /// Takes an event in: gives it its time and position, and puts in force what it withholds.
     /// `history` is asked for the entity's durable events where they are not at hand.
-    pub(super) fn take(
+    pub(super) fn accept(
         &mut self,
-        force: &Force<'_>,
-        report: Report<'_>,
+        force: &LiveState<'_>,
+        report: EventReport<'_>,
         history: impl FnOnce() -> Result<Vec<Event>, StoreError>,
-    ) -> Result<Taken, NotTaken> {
+    ) -> Result<Acceptance, AcceptError> {
         let entity = report.entity;
-        let mut folder = match self.open.remove(entity) {
+        let mut folder = match self.pending.remove(entity) {
             Some(folder) => folder,
-            None => Folder { durable: history()?, waiting: Vec::new() },
+            None => PendingEntity { durable: history()?, waiting: Vec::new() },
         };
-        let taken = folder.take(force, report, Position(self.last.0 + 1));
+        let taken = folder.accept(force, report, Position(self.last.0 + 1));
         if !folder.waiting.is_empty() {
-            self.open.insert(entity.clone(), folder);
+            self.pending.insert(entity.clone(), folder);
         }
-        if let Ok(Taken::Recorded { entry, .. }) = &taken {
-            self.last = entry.kept.position;
-            if let Some((key, asked)) = entry.once {
-                self.once.insert(key, (entry.kept.clone(), asked));
+        if let Ok(Acceptance::New { entry, .. }) = &taken {
+            self.last = entry.stored.position;
+            if let Some((key, asked)) = entry.idempotency {
+                self.once.insert(key, (entry.stored.clone(), asked));
             }
         }
         Ok(taken?)
     }
 
     /// The batch is durable: what it grants comes into force.
-    pub(super) fn settle(&mut self, force: &Force<'_>, batch: &[Entry]) {
+    pub(super) fn mark_durable(&mut self, force: &LiveState<'_>, batch: &[NewEvent]) {
         for entry in batch {
-            if let Some((key, _)) = &entry.once {
+            if let Some((key, _)) = &entry.idempotency {
                 self.once.remove(key);
             }
-            let Some(folder) = self.open.get_mut(&entry.entity) else { continue };
-            let withholds = folder.file(entry.kept.position);
+            let Some(folder) = self.pending.get_mut(&entry.entity) else { continue };
+            let withholds = folder.mark_durable(entry.stored.position);
             folder.put_in_force(force, &entry.entity, withholds);
             if folder.waiting.is_empty() {
-                self.open.remove(&entry.entity);
+                self.pending.remove(&entry.entity);
             }
         }
     }
 }
 
-impl Folder {
-    fn take(&mut self, force: &Force<'_>, report: Report<'_>, position: Position) -> Result<Taken, Conflict> {
-        let Report { entity, draft: Draft { what, at, attached }, once, now } = report;
-        let at = self.time(&what, at, now);
-        let event = Event { what, at, attached };
-        let before = self.in_force(force, entity, None);
-        let with = |event: &Event| self.in_force(force, entity, Some(event));
+impl PendingEntity {
+    fn accept(
+        &mut self,
+        force: &LiveState<'_>,
+        report: EventReport<'_>,
+        position: Position,
+    ) -> Result<Acceptance, Conflict> {
+        let EventReport { entity, draft: EventDraft { kind, at, provenance }, once, now } = report;
+        let at = self.time(&kind, at, now);
+        let event = Event { kind, at, provenance };
+        let before = self.state(force, entity, None);
+        let with = |event: &Event| self.state(force, entity, Some(event));
         let once = match once {
             Some((once, Some(before_this))) => {
-                if !once::is_recorded_anew(&once, &event, &before, with) {
-                    return Ok(Taken::Again(before_this));
+                if !once::must_record_again(&once, &event, &before, with) {
+                    return Ok(Acceptance::Repeated(before_this));
                 }
                 // The key stays with the first.
                 None
             }
-            Some((once, None)) => Some((once.key, once.asked)),
+            Some((once, None)) => Some((once.key, once.request)),
             None => None,
         };
-        conflict::check(&event.what, self.known())?;
+        conflict::check(&event.kind, self.recorded())?;
         let changed = with(&event) != before;
-        let text = serde_json::Value::Object(written::write(&event, force.names)).to_string();
-        let kept = Kept { position, id: Ulid::generate(), recorded: now, event: text };
-        let withholds = event.before_durable().is_some();
+        let text = serde_json::Value::Object(written::write(&event, force.terms)).to_string();
+        let kept = StoredEvent { position, id: Ulid::generate(), recorded: now, event: text };
+        let withholds = event.withholding_part().is_some();
         self.waiting.push((position, event));
         if withholds {
             self.put_in_force(force, entity, true);
         }
-        Ok(Taken::Recorded { entry: Entry { entity: entity.clone(), kept, once }, changed })
+        Ok(Acceptance::New {
+            entry: NewEvent { entity: entity.clone(), stored: kept, idempotency: once },
+            changed,
+        })
     }
 
     /// Everything that is recorded.
-    fn known(&self) -> impl Iterator<Item = &Event> + Clone {
+    fn recorded(&self) -> impl Iterator<Item = &Event> + Clone {
         self.durable.iter().chain(self.waiting.iter().map(|(_, event)| event))
     }
 
     /// What will be in force when everything recorded is durable, and this too.
-    fn in_force(&self, force: &Force<'_>, entity: &Entity, event: Option<&Event>) -> InForce {
-        InForce::fold(entity, self.known().chain(event), force.names, force.fingerprints)
+    fn state(&self, force: &LiveState<'_>, entity: &Entity, event: Option<&Event>) -> EntityState {
+        EntityState::fold(entity, self.recorded().chain(event), force.terms, force.fingerprints)
     }
 
     /// The time that counts for an event reported now.
@@ -178,16 +186,23 @@ impl Folder {
     /// Clocks differ: a refusal dated about now, or later, counts after everything that is recorded,
     /// and no grant lies ahead of our own clock. Where our clock was wrong before (recorded events
     /// lie ahead of it), the order of reports is all that is known.
-    fn time(&self, what: &What, at: Option<Timestamp>, now: Timestamp) -> Timestamp {
+    fn time(&self, kind: &EventKind, at: Option<Timestamp>, now: Timestamp) -> Timestamp {
         let Some(at) = at else { return self.after_all(now) };
         let about_now = now.duration_since(at) <= CLOCK_TOLERANCE;
         let at = at.min(now);
-        match what.effect() {
-            Effect::Restrictive if about_now || self.is_ahead_of(now, CLOCK_TOLERANCE) => self.after_all(at),
-            Effect::Either if about_now && what.is_fact() && self.is_ahead_of(now, SignedDuration::ZERO) => {
+        match kind.effect() {
+            EventEffect::Restrictive if about_now || self.is_ahead_of(now, CLOCK_TOLERANCE) => {
                 self.after_all(at)
             }
-            Effect::Restrictive | Effect::Either | Effect::Permissive | Effect::Nothing => at,
+            EventEffect::Mixed
+                if about_now && kind.is_fact() && self.is_ahead_of(now, SignedDuration::ZERO) =>
+            {
+                self.after_all(at)
+            }
+            EventEffect::Restrictive
+            | EventEffect::Mixed
+            | EventEffect::Permissive
+            | EventEffect::Neutral => at,
         }
     }
 
@@ -197,7 +212,7 @@ impl Folder {
     }
 
     fn latest(&self) -> Option<Timestamp> {
-        self.known().map(|event| event.at).max()
+        self.recorded().map(|event| event.at).max()
     }
 
     /// This time, but after everything else that is known: events without a time of their own happen
@@ -211,7 +226,7 @@ impl Folder {
     }
 
     /// Moves an event from what waits to what is durable; says whether it can withhold.
-    fn file(&mut self, position: Position) -> bool {
+    fn mark_durable(&mut self, position: Position) -> bool {
         let Some(at) = self.waiting.iter().position(|(waiting, _)| *waiting == position) else {
             return false;
         };
@@ -221,8 +236,8 @@ impl Folder {
         withholds
     }
 
-    fn put_in_force(&self, force: &Force<'_>, entity: &Entity, withholds: bool) {
-        let early: Vec<_> = self.waiting.iter().filter_map(|(_, event)| event.before_durable()).collect();
+    fn put_in_force(&self, force: &LiveState<'_>, entity: &Entity, withholds: bool) {
+        let early: Vec<_> = self.waiting.iter().filter_map(|(_, event)| event.withholding_part()).collect();
         if early.is_empty() && self.durable.is_empty() {
             return;
         }
@@ -231,23 +246,26 @@ impl Folder {
 }
 
 fn withholds(event: &Event) -> bool {
-    match event.what.effect() {
-        Effect::Restrictive | Effect::Either => true,
-        Effect::Permissive | Effect::Nothing => false,
+    match event.kind.effect() {
+        EventEffect::Restrictive | EventEffect::Mixed => true,
+        EventEffect::Permissive | EventEffect::Neutral => false,
     }
 }
 
 /// Folds an entity's events and puts the outcome in force. A change that can withhold is pushed
 /// after it is in force, so that nobody who judged before it takes it for seen.
 pub(super) fn put_in_force<'e>(
-    force: &Force<'_>,
+    force: &LiveState<'_>,
     entity: &Entity,
     events: impl Iterator<Item = &'e Event> + Clone,
     withholds: bool,
 ) {
     let fingerprint = fingerprint(force.fingerprints, entity);
-    let changed =
-        force.index.put(entity, fingerprint, InForce::fold(entity, events, force.names, force.fingerprints));
+    let changed = force.index.put(
+        entity,
+        fingerprint,
+        EntityState::fold(entity, events, force.terms, force.fingerprints),
+    );
     if changed && withholds {
         force.changes.push(fingerprint);
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::kinds::{Effect, What};
+use super::kinds::{EventEffect, EventKind};
 use crate::vocabulary::SubjectId;
 use crate::vocabulary::{CategoryId, Origin, PurposeId};
 
@@ -24,12 +24,12 @@ pub enum Entity {
 }
 
 impl Entity {
-    pub fn sort(&self) -> Sort {
+    pub fn kind(&self) -> EntityKind {
         match self {
-            Entity::Subject(_) => Sort::Subject,
-            Entity::Controller(_) => Sort::Controller,
-            Entity::Recipient(_) => Sort::Recipient,
-            Entity::Case(_) => Sort::Case,
+            Entity::Subject(_) => EntityKind::Subject,
+            Entity::Controller(_) => EntityKind::Controller,
+            Entity::Recipient(_) => EntityKind::Recipient,
+            Entity::Case(_) => EntityKind::Case,
         }
     }
 }
@@ -42,38 +42,38 @@ impl fmt::Debug for Entity {
 
 /// The sorts of [`Entity`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Sort {
+pub enum EntityKind {
     Subject,
     Controller,
     Recipient,
     Case,
 }
 
-impl Sort {
+impl EntityKind {
     pub fn name(self) -> &'static str {
         match self {
-            Sort::Subject => "data subject",
-            Sort::Controller => "controller",
-            Sort::Recipient => "recipient",
-            Sort::Case => "case",
+            EntityKind::Subject => "data subject",
+            EntityKind::Controller => "controller",
+            EntityKind::Recipient => "recipient",
+            EntityKind::Case => "case",
         }
     }
 }
 
 /// What a `fact` event says of one fact that can be unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Said<T> {
+pub enum Patch<T> {
     #[default]
-    Nothing,
+    Unchanged,
     Unknown,
     Known(T),
 }
 
 /// What a `fact` event says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
-    pub region: Said<Arc<str>>,
-    pub country: Said<Arc<str>>,
+pub struct FactPatch {
+    pub region: Patch<Arc<str>>,
+    pub country: Patch<Arc<str>>,
     pub minor: Option<bool>,
     pub transfer_consent: Option<bool>,
     /// The origin of everything that `origin_of` does not name later or more exactly.
@@ -143,7 +143,7 @@ impl fmt::Debug for Registration {
 
 /// What an event carries along and no decision asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Attached {
+pub struct Provenance {
     pub notice: Option<Arc<str>>,
     pub channel: Option<Arc<str>>,
     pub evidence: Option<Arc<str>>,
@@ -151,54 +151,54 @@ pub struct Attached {
 
 /// An event as somebody reports it; without `at` it happens when it is recorded.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Draft {
-    pub what: What,
+pub struct EventDraft {
+    pub kind: EventKind,
     pub at: Option<Timestamp>,
-    pub attached: Attached,
+    pub provenance: Provenance,
 }
 
-impl fmt::Debug for Draft {
+impl fmt::Debug for EventDraft {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Draft({})", self.what.kind())
+        write!(f, "EventDraft({})", self.kind.name())
     }
 }
 
 /// An event with its time.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Event {
-    pub what: What,
+    pub kind: EventKind,
     pub at: Timestamp,
-    pub attached: Attached,
+    pub provenance: Provenance,
 }
 
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Event({})", self.what.kind())
+        write!(f, "Event({})", self.kind.name())
     }
 }
 
 impl Event {
     /// The part of this event that is in force before it is durable: it can only withhold.
-    pub(super) fn before_durable(&self) -> Option<Event> {
-        match (&self.what, self.what.effect()) {
-            (What::Fact { facts } | What::Correction { facts }, _) => {
-                Some(Event { what: What::Fact { facts: facts.withholding() }, ..self.clone() })
+    pub(super) fn withholding_part(&self) -> Option<Event> {
+        match (&self.kind, self.kind.effect()) {
+            (EventKind::Fact { facts } | EventKind::Correction { facts }, _) => {
+                Some(Event { kind: EventKind::Fact { facts: facts.most_restrictive() }, ..self.clone() })
             }
-            (_, Effect::Restrictive) => Some(self.clone()),
-            (_, Effect::Permissive | Effect::Either | Effect::Nothing) => None,
+            (_, EventEffect::Restrictive) => Some(self.clone()),
+            (_, EventEffect::Permissive | EventEffect::Mixed | EventEffect::Neutral) => None,
         }
     }
 }
 
-impl Facts {
+impl FactPatch {
     /// Of each fact the value that discloses less than both the old and the new one: a minor, no
     /// consent to a transfer, an unknown place, data that somebody else gave.
-    fn withholding(&self) -> Facts {
-        let unknown = |said: &Said<Arc<str>>| match said {
-            Said::Nothing => Said::Nothing,
-            Said::Unknown | Said::Known(_) => Said::Unknown,
+    fn most_restrictive(&self) -> FactPatch {
+        let unknown = |said: &Patch<Arc<str>>| match said {
+            Patch::Unchanged => Patch::Unchanged,
+            Patch::Unknown | Patch::Known(_) => Patch::Unknown,
         };
-        Facts {
+        FactPatch {
             region: unknown(&self.region),
             country: unknown(&self.country),
             minor: self.minor.filter(|minor| *minor),
@@ -210,11 +210,11 @@ impl Facts {
 
     /// The facts whose values disclose the least there is, whatever was known before: a minor, no
     /// consent to a transfer, data that somebody else gave.
-    pub(super) fn certain_to_withhold(&self) -> Facts {
+    pub(super) fn certain_to_withhold(&self) -> FactPatch {
         let withholds = |origin: &Origin| *origin == Origin::Referral;
-        Facts {
-            region: Said::Nothing,
-            country: Said::Nothing,
+        FactPatch {
+            region: Patch::Unchanged,
+            country: Patch::Unchanged,
             minor: self.minor.filter(|minor| *minor),
             transfer_consent: self.transfer_consent.filter(|consent| !*consent),
             origin: self.origin.filter(withholds),
@@ -223,13 +223,13 @@ impl Facts {
     }
 
     /// Whether these facts can only withhold, whatever was known before.
-    pub(super) fn only_withhold(&self) -> bool {
+    pub(super) fn is_restrictive(&self) -> bool {
         *self == self.certain_to_withhold()
     }
 
     /// Whether they say of a person nothing but what withholds: a place that is not known is no
     /// knowledge either.
-    pub(super) fn make_nobody_known(&self) -> bool {
-        *self == self.withholding()
+    pub(super) fn keeps_subject_unknown(&self) -> bool {
+        *self == self.most_restrictive()
     }
 }

@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 
 /// What is wrong with the files.
 #[derive(Debug, thiserror::Error)]
-pub enum Lost {
+pub enum LostFile {
     #[error("its file {path} was removed or replaced", path = .0.display())]
     Replaced(PathBuf),
     #[error("its file {path} was put back to another state", path = .0.display())]
@@ -24,50 +24,50 @@ pub enum Lost {
 
 /// See the module's text.
 #[derive(Debug)]
-pub(super) struct Files {
+pub(super) struct LedgerFiles {
     database: PathBuf,
     journal: PathBuf,
-    seen: Mutex<Seen>,
+    last_state: Mutex<FileState>,
 }
 
 /// The files as this process last left them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Seen {
-    database: Stamp,
+struct FileState {
+    database: FileStamp,
     /// SQLite keeps it as long as a connection is open.
-    journal: Option<Stamp>,
+    journal: Option<FileStamp>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
+struct FileStamp {
     device: u64,
     inode: u64,
     length: u64,
     modified: (i64, i64),
 }
 
-impl Stamp {
-    fn is_same_file(&self, other: &Stamp) -> bool {
+impl FileStamp {
+    fn is_same_file(&self, other: &FileStamp) -> bool {
         (self.device, self.inode) == (other.device, other.inode)
     }
 }
 
 /// What somebody else has done to the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Touched {
-    Nobody,
+pub(super) enum FileComparison {
+    Unchanged,
     /// They were written to: what is in them has to be looked at.
-    Somebody,
+    Written,
 }
 
-impl Files {
+impl LedgerFiles {
     /// Remembers the files of a database that is open.
-    pub(super) fn open(database: &Path) -> Result<Files, Lost> {
+    pub(super) fn open(database: &Path) -> Result<LedgerFiles, LostFile> {
         let mut journal = database.as_os_str().to_owned();
         journal.push("-wal");
         let (database, journal) = (database.to_owned(), PathBuf::from(journal));
-        let seen = Seen { database: needed(&database)?, journal: stamp(&journal)? };
-        Ok(Files { database, journal, seen: Mutex::new(seen) })
+        let seen = FileState { database: required_stamp(&database)?, journal: stamp(&journal)? };
+        Ok(LedgerFiles { database, journal, last_state: Mutex::new(seen) })
     }
 
     pub(super) fn database(&self) -> &Path {
@@ -78,11 +78,11 @@ impl Files {
     ///
     /// # Errors
     /// [`Lost`]: they are not the open ones.
-    pub(super) fn compare(&self) -> Result<Touched, Lost> {
-        let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = self.look()?;
+    pub(super) fn compare(&self) -> Result<FileComparison, LostFile> {
+        let seen = *self.last_state.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.current_state()?;
         if !now.database.is_same_file(&seen.database) {
-            return Err(Lost::Replaced(self.database.clone()));
+            return Err(LostFile::Replaced(self.database.clone()));
         }
         let journal_is_open = match (&seen.journal, &now.journal) {
             (None, _) => true,
@@ -90,33 +90,33 @@ impl Files {
             (Some(_), None) => false,
         };
         if !journal_is_open {
-            return Err(Lost::Replaced(self.journal.clone()));
+            return Err(LostFile::Replaced(self.journal.clone()));
         }
-        Ok(if now == seen { Touched::Nobody } else { Touched::Somebody })
+        Ok(if now == seen { FileComparison::Unchanged } else { FileComparison::Written })
     }
 
     /// Remembers the files as this process left them; they must be the open ones.
     ///
     /// # Errors
     /// [`Lost`].
-    pub(super) fn remember(&self) -> Result<(), Lost> {
+    pub(super) fn remember(&self) -> Result<(), LostFile> {
         self.compare()?;
-        let now = self.look()?;
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        let now = self.current_state()?;
+        *self.last_state.lock().unwrap_or_else(PoisonError::into_inner) = now;
         Ok(())
     }
 
-    fn look(&self) -> Result<Seen, Lost> {
-        Ok(Seen { database: needed(&self.database)?, journal: stamp(&self.journal)? })
+    fn current_state(&self) -> Result<FileState, LostFile> {
+        Ok(FileState { database: required_stamp(&self.database)?, journal: stamp(&self.journal)? })
     }
 }
 
-fn needed(path: &Path) -> Result<Stamp, Lost> {
-    stamp(path)?.ok_or_else(|| Lost::Replaced(path.to_owned()))
+fn required_stamp(path: &Path) -> Result<FileStamp, LostFile> {
+    stamp(path)?.ok_or_else(|| LostFile::Replaced(path.to_owned()))
 }
 
-fn stamp(path: &Path) -> Result<Option<Stamp>, Lost> {
-    let of = |metadata: Metadata| Stamp {
+fn stamp(path: &Path) -> Result<Option<FileStamp>, LostFile> {
+    let of = |metadata: Metadata| FileStamp {
         device: metadata.dev(),
         inode: metadata.ino(),
         length: metadata.len(),
@@ -125,6 +125,6 @@ fn stamp(path: &Path) -> Result<Option<Stamp>, Lost> {
     match std::fs::metadata(path) {
         Ok(metadata) => Ok(Some(of(metadata))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(Lost::Io { path: path.to_owned(), source }),
+        Err(source) => Err(LostFile::Io { path: path.to_owned(), source }),
     }
 }

@@ -12,37 +12,37 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::event::{Event, Facts, Said};
-use super::kinds::{Effect, What};
-use super::names::Names;
+use super::event::{Event, FactPatch, Patch};
+use super::kinds::{EventEffect, EventKind};
+use super::names::TermLookup;
 use crate::decision::{Addressee, Consent, ConsentStatus, Controller, Objection, Origins, Relation, Subject};
 use crate::vocabulary::{CategoryId, Origin, PurposeId};
 
 /// Folds the events of one data subject.
-pub fn subject<'a>(events: impl IntoIterator<Item = &'a Event>, names: &dyn Names) -> Subject {
-    let mut fold = Fold::new(names);
+pub fn subject<'a>(events: impl IntoIterator<Item = &'a Event>, names: &dyn TermLookup) -> Subject {
+    let mut fold = SubjectFold::new(names);
     let events = in_order(events);
     let mut only_refusals = true;
     for event in events {
-        only_refusals &= !event.what.makes_known();
+        only_refusals &= !event.kind.makes_known();
         fold.apply(event);
     }
     Subject { only_refusals, ..fold.finish() }
 }
 
 /// Folds the events of one controller.
-pub fn controller<'a>(events: impl IntoIterator<Item = &'a Event>, names: &dyn Names) -> Controller {
+pub fn controller<'a>(events: impl IntoIterator<Item = &'a Event>, names: &dyn TermLookup) -> Controller {
     let mut instructions: Vec<PurposeId> = Vec::new();
     let mut closed_since = None;
     for event in in_order(events) {
-        match &event.what {
-            What::Instruction { purpose } => instructions.push(*purpose),
+        match &event.kind {
+            EventKind::Instruction { purpose } => instructions.push(*purpose),
             // As a withdrawal does: at the purpose and below.
-            What::InstructionEnded { purpose } => {
+            EventKind::InstructionEnded { purpose } => {
                 instructions.retain(|instructed| !names.purpose_within(*instructed, *purpose));
             }
             // Nothing opens an account again, so the first closing counts: closed the longest.
-            What::AccountClosed => closed_since = closed_since.or(Some(event.at)),
+            EventKind::AccountClosed => closed_since = closed_since.or(Some(event.at)),
             _ => {}
         }
     }
@@ -53,9 +53,9 @@ pub fn controller<'a>(events: impl IntoIterator<Item = &'a Event>, names: &dyn N
 
 /// Whether a recipient is suspended after these events.
 pub(super) fn suspended<'a>(events: impl IntoIterator<Item = &'a Event>) -> bool {
-    in_order(events).into_iter().fold(false, |suspended, event| match event.what {
-        What::Suspended => true,
-        What::Resumed => false,
+    in_order(events).into_iter().fold(false, |suspended, event| match event.kind {
+        EventKind::Suspended => true,
+        EventKind::Resumed => false,
         _ => suspended,
     })
 }
@@ -67,28 +67,28 @@ pub(super) fn has_overridden_signal<'a>(
     purpose: PurposeId,
     channel: &str,
     now: Timestamp,
-    names: &dyn Names,
+    names: &dyn TermLookup,
 ) -> bool {
     let touches =
         |other: PurposeId| names.purpose_within(other, purpose) || names.purpose_within(purpose, other);
     let (mut signalled, mut overridden) = (false, false);
     for event in in_order(events) {
-        match &event.what {
-            What::Objection { purpose: to }
-                if *to == purpose && event.attached.channel.as_deref() == Some(channel) =>
+        match &event.kind {
+            EventKind::Objection { purpose: to }
+                if *to == purpose && event.provenance.channel.as_deref() == Some(channel) =>
             {
                 (signalled, overridden) = (true, false);
             }
-            What::ObjectionLifted { purpose } if touches(*purpose) => overridden = signalled,
-            What::ConsentGiven { purpose, until, .. }
+            EventKind::ObjectionLifted { purpose } if touches(*purpose) => overridden = signalled,
+            EventKind::ConsentGiven { purpose, until, .. }
                 if touches(*purpose) && until.is_none_or(|until| now < until) =>
             {
                 overridden = signalled;
             }
-            What::Objection { purpose }
-            | What::ObjectionUpheld { purpose }
-            | What::ConsentRefused { purpose, .. }
-            | What::ConsentWithdrawn { purpose, .. }
+            EventKind::Objection { purpose }
+            | EventKind::ObjectionUpheld { purpose }
+            | EventKind::ConsentRefused { purpose, .. }
+            | EventKind::ConsentWithdrawn { purpose, .. }
                 if touches(*purpose) =>
             {
                 overridden = false;
@@ -102,12 +102,12 @@ pub(super) fn has_overridden_signal<'a>(
 /// By time; at equal times what grants comes first, so that what withholds has the last word.
 pub(super) fn in_order<'a>(events: impl IntoIterator<Item = &'a Event>) -> Vec<&'a Event> {
     let mut events: Vec<_> = events.into_iter().collect();
-    events.sort_by_key(|event| (event.at, event.what.effect() == Effect::Restrictive));
+    events.sort_by_key(|event| (event.at, event.kind.effect() == EventEffect::Restrictive));
     events
 }
 
 /// A consent with the time it was said; `status` is never `Expired` here.
-struct Spoken {
+struct DatedConsent {
     purpose: PurposeId,
     to: Addressee,
     status: ConsentStatus,
@@ -117,24 +117,24 @@ struct Spoken {
     overridden: bool,
 }
 
-struct Objected {
+struct DatedObjection {
     purpose: PurposeId,
     upheld: bool,
     at: Timestamp,
 }
 
 /// A fact and since when it holds; two values at one time make the one that discloses less.
-struct Fact<T> {
+struct DatedFact<T> {
     known: Option<(Timestamp, T)>,
     least: T,
 }
 
-impl<T: PartialEq + Clone> Fact<T> {
-    fn new(least: T) -> Fact<T> {
-        Fact { known: None, least }
+impl<T: PartialEq + Clone> DatedFact<T> {
+    fn new(least: T) -> DatedFact<T> {
+        DatedFact { known: None, least }
     }
 
-    fn say(&mut self, at: Timestamp, value: T) {
+    fn set(&mut self, at: Timestamp, value: T) {
         match &mut self.known {
             Some((since, known)) if *since == at => {
                 if *known != value {
@@ -150,26 +150,26 @@ impl<T: PartialEq + Clone> Fact<T> {
     }
 }
 
-struct Fold<'n> {
-    names: &'n dyn Names,
-    consents: Vec<Spoken>,
-    objections: Vec<Objected>,
+struct SubjectFold<'n> {
+    names: &'n dyn TermLookup,
+    consents: Vec<DatedConsent>,
+    objections: Vec<DatedObjection>,
     opt_outs: Vec<Arc<str>>,
     restricted: Option<Timestamp>,
     erased: bool,
     refused_categories: Vec<CategoryId>,
     relations: Vec<Relation>,
-    region: Fact<Option<Arc<str>>>,
-    country: Fact<Option<Arc<str>>>,
-    minor: Fact<bool>,
-    transfer_consent: Fact<bool>,
-    origin: Fact<Origin>,
-    origin_of: BTreeMap<CategoryId, Fact<Origin>>,
+    region: DatedFact<Option<Arc<str>>>,
+    country: DatedFact<Option<Arc<str>>>,
+    minor: DatedFact<bool>,
+    transfer_consent: DatedFact<bool>,
+    origin: DatedFact<Origin>,
+    origin_of: BTreeMap<CategoryId, DatedFact<Origin>>,
 }
 
-impl<'n> Fold<'n> {
-    fn new(names: &'n dyn Names) -> Fold<'n> {
-        Fold {
+impl<'n> SubjectFold<'n> {
+    fn new(names: &'n dyn TermLookup) -> SubjectFold<'n> {
+        SubjectFold {
             names,
             consents: Vec::new(),
             objections: Vec::new(),
@@ -178,63 +178,67 @@ impl<'n> Fold<'n> {
             erased: false,
             refused_categories: Vec::new(),
             relations: Vec::new(),
-            region: Fact::new(None),
-            country: Fact::new(None),
-            minor: Fact::new(true),
-            transfer_consent: Fact::new(false),
+            region: DatedFact::new(None),
+            country: DatedFact::new(None),
+            minor: DatedFact::new(true),
+            transfer_consent: DatedFact::new(false),
             // Of all origins the one that allows least (G-2c).
-            origin: Fact::new(Origin::Referral),
+            origin: DatedFact::new(Origin::Referral),
             origin_of: BTreeMap::new(),
         }
     }
 
     fn apply(&mut self, event: &Event) {
         let at = event.at;
-        match &event.what {
-            What::ConsentGiven { purpose, to, until } => self.give(*purpose, to, *until, at),
-            What::ConsentRefused { purpose, to } => self.refuse(*purpose, to, ConsentStatus::Refused, at),
-            What::ConsentWithdrawn { purpose, to } => self.refuse(*purpose, to, ConsentStatus::Withdrawn, at),
-            What::Objection { purpose } => self.object(*purpose, false, at),
-            What::ObjectionUpheld { purpose } => self.object(*purpose, true, at),
+        match &event.kind {
+            EventKind::ConsentGiven { purpose, to, until } => self.give(*purpose, to, *until, at),
+            EventKind::ConsentRefused { purpose, to } => {
+                self.refuse(*purpose, to, ConsentStatus::Refused, at)
+            }
+            EventKind::ConsentWithdrawn { purpose, to } => {
+                self.refuse(*purpose, to, ConsentStatus::Withdrawn, at)
+            }
+            EventKind::Objection { purpose } => self.object(*purpose, false, at),
+            EventKind::ObjectionUpheld { purpose } => self.object(*purpose, true, at),
             // A refusal is no objection that could be taken back: only a consent takes its place.
-            What::ObjectionLifted { purpose } => self.end_objections(*purpose),
-            What::ObjectionOverridden { purpose } => {
+            EventKind::ObjectionLifted { purpose } => self.end_objections(*purpose),
+            EventKind::ObjectionOverridden { purpose } => {
                 self.end_objections(*purpose);
                 self.override_refusals(*purpose);
             }
-            What::OptOut { recipient } => insert(&mut self.opt_outs, recipient.clone()),
-            What::OptOutLifted { recipient } => self.opt_outs.retain(|out| out != recipient),
-            What::Restriction => self.restricted = Some(at),
-            What::RestrictionLifted => self.restricted = None,
-            What::Erasure => self.erased = true,
-            What::CategoryRefused { category } => insert(&mut self.refused_categories, *category),
-            What::CategoryAllowed { category } => {
+            EventKind::OptOut { recipient } => insert(&mut self.opt_outs, recipient.clone()),
+            EventKind::OptOutLifted { recipient } => self.opt_outs.retain(|out| out != recipient),
+            EventKind::Restriction => self.restricted = Some(at),
+            EventKind::RestrictionLifted => self.restricted = None,
+            EventKind::Erasure => self.erased = true,
+            EventKind::CategoryRefused { category } => insert(&mut self.refused_categories, *category),
+            EventKind::CategoryAllowed { category } => {
                 self.refused_categories.retain(|refused| refused != category)
             }
-            What::Relation { relation, recipient } => {
+            EventKind::Relation { relation, recipient } => {
                 insert(&mut self.relations, Relation { relation: *relation, recipient: recipient.clone() });
             }
-            What::RelationEnded { relation, recipient } => self.relations.retain(|known| {
+            EventKind::RelationEnded { relation, recipient } => self.relations.retain(|known| {
                 known.relation != *relation || (recipient.is_some() && known.recipient != *recipient)
             }),
-            What::Fact { facts } | What::Correction { facts } => self.learn(facts, at),
-            What::Notice
-            | What::RequestReceived { .. }
-            | What::RequestAnswered { .. }
-            | What::Instruction { .. }
-            | What::InstructionEnded { .. }
-            | What::AccountClosed
-            | What::Suspended
-            | What::Resumed
-            | What::CaseRegistered { .. }
-            | What::CaseApproved { .. }
-            | What::CaseEnded => {}
+            EventKind::Fact { facts } | EventKind::Correction { facts } => self.apply_facts(facts, at),
+            EventKind::Notice
+            | EventKind::RequestReceived { .. }
+            | EventKind::RequestAnswered { .. }
+            | EventKind::Instruction { .. }
+            | EventKind::InstructionEnded { .. }
+            | EventKind::AccountClosed
+            | EventKind::Suspended
+            | EventKind::Resumed
+            | EventKind::CaseRegistered { .. }
+            | EventKind::CaseApproved { .. }
+            | EventKind::CaseEnded => {}
         }
     }
 
     fn give(&mut self, purpose: PurposeId, to: &Addressee, until: Option<Timestamp>, at: Timestamp) {
         let mut until = until;
-        if let Some(known) = self.known_consent(purpose, to)
+        if let Some(known) = self.find_consent(purpose, to)
             && known.at == at
             && known.status == ConsentStatus::Given
         {
@@ -242,7 +246,7 @@ impl<'n> Fold<'n> {
             until = known.until.into_iter().chain(until).min();
         }
         let (to, status) = (to.clone(), ConsentStatus::Given);
-        self.put_consent(Spoken { purpose, to, status, until, at, overridden: false });
+        self.put_consent(DatedConsent { purpose, to, status, until, at, overridden: false });
     }
 
     fn refuse(&mut self, purpose: PurposeId, to: &Addressee, status: ConsentStatus, at: Timestamp) {
@@ -254,20 +258,27 @@ impl<'n> Fold<'n> {
             !ended
         });
         let mut status = status;
-        if let Some(known) = self.known_consent(purpose, to)
+        if let Some(known) = self.find_consent(purpose, to)
             && known.at == at
             && known.status == ConsentStatus::Withdrawn
         {
             status = ConsentStatus::Withdrawn;
         }
-        self.put_consent(Spoken { purpose, to: to.clone(), status, until: None, at, overridden: false });
+        self.put_consent(DatedConsent {
+            purpose,
+            to: to.clone(),
+            status,
+            until: None,
+            at,
+            overridden: false,
+        });
     }
 
-    fn known_consent(&self, purpose: PurposeId, to: &Addressee) -> Option<&Spoken> {
+    fn find_consent(&self, purpose: PurposeId, to: &Addressee) -> Option<&DatedConsent> {
         self.consents.iter().find(|known| known.purpose == purpose && known.to == *to)
     }
 
-    fn put_consent(&mut self, said: Spoken) {
+    fn put_consent(&mut self, said: DatedConsent) {
         self.consents.retain(|known| known.purpose != said.purpose || known.to != said.to);
         self.consents.push(said);
     }
@@ -276,7 +287,7 @@ impl<'n> Fold<'n> {
         match self.objections.iter_mut().find(|known| known.purpose == purpose) {
             // An objection that was upheld stays so when it is repeated.
             Some(known) => (known.upheld, known.at) = (known.upheld || upheld, at),
-            None => self.objections.push(Objected { purpose, upheld, at }),
+            None => self.objections.push(DatedObjection { purpose, upheld, at }),
         }
     }
 
@@ -290,21 +301,24 @@ impl<'n> Fold<'n> {
         refusals.filter(|said| said.purpose == purpose).for_each(|said| said.overridden = true);
     }
 
-    fn learn(&mut self, facts: &Facts, at: Timestamp) {
-        let Facts { region, country, minor, transfer_consent, origin, origin_of } = facts;
-        learn_place(&mut self.region, region, at);
-        learn_place(&mut self.country, country, at);
+    fn apply_facts(&mut self, facts: &FactPatch, at: Timestamp) {
+        let FactPatch { region, country, minor, transfer_consent, origin, origin_of } = facts;
+        apply_place(&mut self.region, region, at);
+        apply_place(&mut self.country, country, at);
         if let Some(minor) = minor {
-            self.minor.say(at, *minor);
+            self.minor.set(at, *minor);
         }
         if let Some(consent) = transfer_consent {
-            self.transfer_consent.say(at, *consent);
+            self.transfer_consent.set(at, *consent);
         }
         if let Some(origin) = origin {
-            self.origin.say(at, *origin);
+            self.origin.set(at, *origin);
         }
         for (category, origin) in origin_of {
-            self.origin_of.entry(*category).or_insert_with(|| Fact::new(Origin::Referral)).say(at, *origin);
+            self.origin_of
+                .entry(*category)
+                .or_insert_with(|| DatedFact::new(Origin::Referral))
+                .set(at, *origin);
         }
     }
 
@@ -371,7 +385,7 @@ impl<'n> Fold<'n> {
 /// Whether a refusal towards `refused` ends a grant towards `granted`. A refusal towards a kind
 /// leaves a grant to a recipient by name, whose kind is not known here: the decision, which knows
 /// it, goes by the order of the two.
-fn covers(refused: &Addressee, granted: &Addressee, names: &dyn Names) -> bool {
+fn covers(refused: &Addressee, granted: &Addressee, names: &dyn TermLookup) -> bool {
     match (refused, granted) {
         (Addressee::Anyone, _) => true,
         (Addressee::Kind(refused), Addressee::Kind(granted)) => names.kind_within(*granted, *refused),
@@ -381,15 +395,15 @@ fn covers(refused: &Addressee, granted: &Addressee, names: &dyn Names) -> bool {
     }
 }
 
-fn learn_place(fact: &mut Fact<Option<Arc<str>>>, said: &Said<Arc<str>>, at: Timestamp) {
+fn apply_place(fact: &mut DatedFact<Option<Arc<str>>>, said: &Patch<Arc<str>>, at: Timestamp) {
     match said {
-        Said::Nothing => {}
-        Said::Unknown => fact.say(at, None),
-        Said::Known(place) => fact.say(at, Some(place.clone())),
+        Patch::Unchanged => {}
+        Patch::Unknown => fact.set(at, None),
+        Patch::Known(place) => fact.set(at, Some(place.clone())),
     }
 }
 
-fn origins(all: Fact<Origin>, of: BTreeMap<CategoryId, Fact<Origin>>) -> Origins {
+fn origins(all: DatedFact<Origin>, of: BTreeMap<CategoryId, DatedFact<Origin>>) -> Origins {
     let mut exact = Vec::new();
     for (category, fact) in of {
         let Some((at, origin)) = fact.known else { continue };
@@ -413,7 +427,7 @@ fn origins(all: Fact<Origin>, of: BTreeMap<CategoryId, Fact<Origin>>) -> Origins
 struct Ranks(Vec<(Timestamp, bool, u32)>);
 
 impl Ranks {
-    fn of(consents: &[Spoken], objections: &[Objected]) -> Ranks {
+    fn of(consents: &[DatedConsent], objections: &[DatedObjection]) -> Ranks {
         let mut moments: Vec<_> = consents
             .iter()
             .map(|said| (said.at, said.status != ConsentStatus::Given))

@@ -15,18 +15,18 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
-use super::event::Draft;
-use super::kinds::Effect;
-use super::names::Names;
-use super::once::{self, By};
+use super::event::EventDraft;
+use super::kinds::EventEffect;
+use super::names::TermLookup;
+use super::once::{self, KeySource};
 use super::written::{self, EventError};
-use super::{AppendError, Ledger, Recorded};
+use super::{Acknowledgement, AppendError, Ledger};
 
 /// What the names of batches begin with that are files; then comes a digest, where the file has one.
-pub const FILES: &str = "purposegate-import";
+pub const FILE_BATCH: &str = "purposegate-import";
 
 /// How many lines wait for the disk together.
-const IN_FLIGHT: usize = 1024;
+const MAX_IN_FLIGHT: usize = 1024;
 
 /// Before the text of a file from Windows.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -54,7 +54,7 @@ impl Default for Batch<'_> {
 pub struct LineResult {
     /// As numbered by the caller.
     pub line: u64,
-    pub outcome: Result<Recorded, LineError>,
+    pub outcome: Result<Acknowledgement, LineError>,
 }
 
 /// Why a line was not recorded.
@@ -69,7 +69,7 @@ pub enum LineError {
 /// How long a worker of the runtime is kept before others have their turn.
 const MAX_WORK: Duration = Duration::from_millis(1);
 
-type Receipt = oneshot::Receiver<Result<Recorded, AppendError>>;
+type Receipt = oneshot::Receiver<Result<Acknowledgement, AppendError>>;
 
 impl Ledger {
     /// Records the lines of a text and tells the outcome of each, in order, once it is durable. Empty
@@ -94,7 +94,7 @@ impl Ledger {
             if text.trim_ascii().is_empty() {
                 continue;
             }
-            if waiting.len() == IN_FLIGHT
+            if waiting.len() == MAX_IN_FLIGHT
                 && let Some(first) = waiting.pop_front()
             {
                 tell(outcome(first).await);
@@ -122,10 +122,10 @@ impl Ledger {
         batch: Batch<'_>,
         now: Timestamp,
     ) -> Result<Receipt, LineError> {
-        let (entity, draft) = written::parse_line(text, self.names())?;
-        self.check(&entity, &draft.what, batch.keep_unknown_recipients)?;
-        let key = line_key(line, text, &draft, batch.name, self.names());
-        let once = key.map(|key| self.once(&entity, &key, By::Line, &draft));
+        let (entity, draft) = written::parse_line(text, self.terms())?;
+        self.check(&entity, &draft.kind, batch.keep_unknown_recipients)?;
+        let key = line_key(line, text, &draft, batch.name, self.terms());
+        let once = key.map(|key| self.idempotency(&entity, &key, KeySource::Line, &draft));
         Ok(self.submit(&entity, draft, once, now).await?)
     }
 }
@@ -139,21 +139,21 @@ async fn outcome((line, receipt): (u64, Receipt)) -> LineResult {
 fn line_key(
     number: u64,
     text: &[u8],
-    draft: &Draft,
+    draft: &EventDraft,
     batch: Option<&str>,
-    names: &dyn Names,
+    names: &dyn TermLookup,
 ) -> Option<String> {
     let (line, said);
     let parts: &[&[u8]] = if draft.at.is_some() {
         &[text.trim_ascii()]
     } else {
         let batch = batch?;
-        let changes_nothing = draft.what.effect() == Effect::Nothing;
-        if batch.starts_with(FILES) && !changes_nothing {
+        let changes_nothing = draft.kind.effect() == EventEffect::Neutral;
+        if batch.starts_with(FILE_BATCH) && !changes_nothing {
             // By what it says, not by how it is spelled.
-            said = once::said(draft, names);
-            &[FILES.as_bytes(), b"\n", said.as_bytes()]
-        } else if batch == FILES {
+            said = once::canonical_text(draft, names);
+            &[FILE_BATCH.as_bytes(), b"\n", said.as_bytes()]
+        } else if batch == FILE_BATCH {
             // What came through a pipe has no name.
             return None;
         } else {

@@ -4,7 +4,7 @@
 use super::case::{self, Case};
 use super::event::{Entity, Event};
 use super::history;
-use super::names::Names;
+use super::names::TermLookup;
 use super::request::{self, OpenRequest};
 use crate::decision::{Addressee, Consent, Controller, Subject};
 use crate::keys::Fingerprints;
@@ -12,7 +12,7 @@ use crate::vocabulary::PurposeId;
 
 /// See the module's text.
 #[derive(Clone, PartialEq)]
-pub(super) enum InForce {
+pub(super) enum EntityState {
     Subject {
         /// `None`: the person is not known; who has only asked for something has not been told
         /// anything, nor consented.
@@ -26,29 +26,30 @@ pub(super) enum InForce {
     Case(Option<Case>),
 }
 
-impl InForce {
+impl EntityState {
     /// Folds the events of an entity. Events that do not read are not among them, so the ledger may
     /// have heard of a person about whom there are none.
     pub(super) fn fold<'e>(
         entity: &Entity,
         events: impl Iterator<Item = &'e Event> + Clone,
-        names: &dyn Names,
+        names: &dyn TermLookup,
         fingerprints: &Fingerprints,
-    ) -> InForce {
+    ) -> EntityState {
         match entity {
-            Entity::Subject(person) => InForce::Subject {
+            Entity::Subject(person) => EntityState::Subject {
                 requests: request::open(person, events.clone()),
-                known: (!request::are_all(events.clone())).then(|| Box::new(history::subject(events, names))),
+                known: (!request::are_all_requests(events.clone()))
+                    .then(|| Box::new(history::subject(events, names))),
             },
-            Entity::Controller(_) => InForce::Controller(history::controller(events, names)),
-            Entity::Recipient(_) => InForce::Recipient { suspended: history::suspended(events) },
-            Entity::Case(_) => InForce::Case(case::fold(events, fingerprints)),
+            Entity::Controller(_) => EntityState::Controller(history::controller(events, names)),
+            Entity::Recipient(_) => EntityState::Recipient { suspended: history::suspended(events) },
+            Entity::Case(_) => EntityState::Case(case::fold(events, fingerprints)),
         }
     }
 
     /// The consent that a person has said for exactly this purpose and addressee.
     pub(super) fn consent(&self, purpose: PurposeId, to: &Addressee) -> Option<&Consent> {
-        let InForce::Subject { known: Some(subject), .. } = self else { return None };
+        let EntityState::Subject { known: Some(subject), .. } = self else { return None };
         subject.consents.iter().find(|consent| consent.purpose == purpose && consent.to == *to)
     }
 }

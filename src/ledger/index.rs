@@ -11,16 +11,16 @@ use dashmap::mapref::entry::Entry;
 
 use super::case::Case;
 use super::event::Entity;
-use super::in_force::InForce;
+use super::in_force::EntityState;
 use super::request::OpenRequest;
 use crate::decision::{Addressee, Controller, Subject};
-use crate::keys::{Fingerprint, Spread};
+use crate::keys::{BuildFingerprintHasher, Fingerprint};
 use crate::vocabulary::SubjectId;
 
 /// See the module's text.
 pub(super) struct Index {
-    subjects: DashMap<Fingerprint, u32, Spread>,
-    controllers: DashMap<Fingerprint, Arc<Controller>, Spread>,
+    subjects: DashMap<Fingerprint, u32, BuildFingerprintHasher>,
+    controllers: DashMap<Fingerprint, Arc<Controller>, BuildFingerprintHasher>,
     suspended: RwLock<HashSet<Arc<str>>>,
     cases: RwLock<HashMap<Arc<str>, Arc<Case>>>,
     /// The open ones of each person who has any.
@@ -52,25 +52,25 @@ impl Index {
         self.controllers.get(&fingerprint).map(|controller| Arc::clone(&controller))
     }
 
-    pub(super) fn suspended(&self, recipient: &str) -> bool {
+    pub(super) fn is_suspended(&self, recipient: &str) -> bool {
         self.suspended.read().unwrap_or_else(PoisonError::into_inner).contains(recipient)
     }
 
     /// Puts what is in force about an entity; says whether that changed anything that a record is
     /// decided on. One caller at a time.
-    pub(super) fn put(&self, entity: &Entity, fingerprint: Fingerprint, in_force: InForce) -> bool {
+    pub(super) fn put(&self, entity: &Entity, fingerprint: Fingerprint, in_force: EntityState) -> bool {
         match (entity, in_force) {
-            (Entity::Subject(person), InForce::Subject { known, requests }) => {
+            (Entity::Subject(person), EntityState::Subject { known, requests }) => {
                 self.put_requests(person, requests);
                 known.is_some_and(|subject| self.put_subject(fingerprint, *subject))
             }
-            (_, InForce::Controller(controller)) => self.put_controller(fingerprint, controller),
-            (Entity::Recipient(name), InForce::Recipient { suspended }) => {
+            (_, EntityState::Controller(controller)) => self.put_controller(fingerprint, controller),
+            (Entity::Recipient(name), EntityState::Recipient { suspended }) => {
                 self.put_suspended(name, suspended)
             }
-            (Entity::Case(id), InForce::Case(case)) => self.put_case(id, case),
+            (Entity::Case(id), EntityState::Case(case)) => self.put_case(id, case),
             // A fold is of its entity's sort.
-            (_, InForce::Subject { .. } | InForce::Recipient { .. } | InForce::Case(_)) => false,
+            (_, EntityState::Subject { .. } | EntityState::Recipient { .. } | EntityState::Case(_)) => false,
         }
     }
 
@@ -154,12 +154,12 @@ impl Index {
     }
 
     /// How many people the ledger has heard of.
-    pub(super) fn subjects(&self) -> usize {
+    pub(super) fn subject_count(&self) -> usize {
         self.subjects.len()
     }
 
     #[cfg(test)]
-    pub(super) fn states(&self) -> usize {
+    pub(super) fn state_count(&self) -> usize {
         self.states.read().unwrap_or_else(PoisonError::into_inner).numbers.len()
     }
 
@@ -243,13 +243,13 @@ mod tests {
             assert!(index.put_subject(*person, minor(false)));
             assert!(!index.put_subject(*person, minor(false)), "nothing changes");
         }
-        assert_eq!((index.subjects(), index.states()), (100, 1));
+        assert_eq!((index.subject_count(), index.state_count()), (100, 1));
         assert!(index.put_subject(people[3], minor(true)));
         assert!(index.subject(people[3]).unwrap().minor && !index.subject(people[4]).unwrap().minor);
-        assert_eq!(index.states(), 2);
+        assert_eq!(index.state_count(), 2);
         let erased = Subject { erased: true, ..Subject::default() };
         assert!(index.put_subject(people[3], erased));
-        assert_eq!(index.states(), 2, "the minor's state is gone, its number used again");
+        assert_eq!(index.state_count(), 2, "the minor's state is gone, its number used again");
         assert!(index.subject(people[3]).unwrap().erased && !index.subject(people[3]).unwrap().minor);
     }
 

@@ -6,34 +6,34 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::event::{Facts, Registration, Right, Sort};
-use super::member::{Approver, Member, RecipientName};
-use super::members::Members;
-use super::names::{Names, nearest_word};
+use super::event::{EntityKind, FactPatch, Registration, Right};
+use super::member::{Approver, EventMember, RecipientName};
+use super::members::MemberReader;
+use super::names::{TermLookup, nearest_term};
 use super::written::EventError;
 use crate::decision::Addressee;
 use crate::vocabulary::{CategoryId, PurposeId, RelationId};
 
 /// What an event can do to what may be disclosed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
+pub enum EventEffect {
     /// It can only disclose more: in force when it is durable.
     Permissive,
     /// It can only disclose less: in force before it is durable.
     Restrictive,
     /// It can do either: what it can withhold is withheld first, what it grants comes when it is durable.
-    Either,
-    Nothing,
+    Mixed,
+    Neutral,
 }
 
-/// Generates [`What`] and what follows from a kind alone. A row is: the variant, the word in an
+/// Generates [`EventKind`] and what follows from a kind alone. A row is: the variant, the word in an
 /// event's `kind`, whom it concerns, its effect, and its members with their types, which know how
-/// they are written ([`Member`]).
+/// they are written ([`EventMember`]).
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $kind:ident = $name:literal, $sort:ident, $effect:ident $({ $($member:ident: $type:ty),+ })?;)+) => {
+    ($($(#[$doc:meta])* $kind:ident = $name:literal, $entity:ident, $effect:ident $({ $($member:ident: $type:ty),+ })?;)+) => {
         /// What happened.
         #[derive(Clone, Debug, PartialEq, Eq)]
-        pub enum What {
+        pub enum EventKind {
             $($(#[$doc])* $kind $({ $($member: $type),+ })?),+
         }
 
@@ -41,72 +41,72 @@ macro_rules! kinds {
         pub const KINDS: &[&str] = &[$($name),+];
 
         /// Every kind, whom it concerns and its members, as `docs/events.md` lists them.
-        pub const REFERENCE: &[(&str, Sort, &[&[&str]])] =
-            &[$(($name, Sort::$sort, &[$($(<$type as Member>::NAMES,)+)?])),+];
+        pub const EVENT_REFERENCE: &[(&str, EntityKind, &[&[&str]])] =
+            &[$(($name, EntityKind::$entity, &[$($(<$type as EventMember>::NAMES,)+)?])),+];
 
         /// The members that one kind of event or another has.
-        pub(super) const MEMBERS: &[&[&str]] = &[$($($(<$type as Member>::NAMES,)+)?)+];
+        pub(super) const MEMBERS: &[&[&str]] = &[$($($(<$type as EventMember>::NAMES,)+)?)+];
 
-        impl What {
+        impl EventKind {
             /// The word in an event's `kind`.
-            pub fn kind(&self) -> &'static str {
+            pub fn name(&self) -> &'static str {
                 match self {
-                    $(What::$kind { .. } => $name),+
+                    $(EventKind::$kind { .. } => $name),+
                 }
             }
 
             /// Whom this can happen to.
-            pub fn concerns(&self) -> Sort {
+            pub fn entity_kind(&self) -> EntityKind {
                 match self {
-                    $(What::$kind { .. } => Sort::$sort),+
+                    $(EventKind::$kind { .. } => EntityKind::$entity),+
                 }
             }
 
             /// The effect of its kind, whatever its members say.
-            fn effect_of_its_kind(&self) -> Effect {
+            fn base_effect(&self) -> EventEffect {
                 match self {
-                    $(What::$kind { .. } => Effect::$effect),+
+                    $(EventKind::$kind { .. } => EventEffect::$effect),+
                 }
             }
 
             /// Takes the members that the kind of this name has.
             pub(super) fn read(
                 kind: &str,
-                members: &mut Members,
-                names: &dyn Names,
-            ) -> Result<What, EventError> {
+                members: &mut MemberReader,
+                names: &dyn TermLookup,
+            ) -> Result<EventKind, EventError> {
                 match kind {
-                    $($name => Ok(What::$kind $({ $($member: Member::take(members, names)?),+ })?),)+
-                    _ => Err(EventError::UnknownKind { nearest: nearest_word(kind, KINDS.iter().copied()) }),
+                    $($name => Ok(EventKind::$kind $({ $($member: EventMember::read(members, names)?),+ })?),)+
+                    _ => Err(EventError::UnknownKind { nearest: nearest_term(kind, KINDS.iter().copied()) }),
                 }
             }
 
             /// The recipient that it names.
             pub(super) fn recipient(&self) -> Option<&RecipientName> {
                 match self {
-                    $(What::$kind $({ $($member),+ })? => {
-                        let named: &[Option<&RecipientName>] = &[$($(Member::recipient($member)),+)?];
+                    $(EventKind::$kind $({ $($member),+ })? => {
+                        let named: &[Option<&RecipientName>] = &[$($(EventMember::recipient($member)),+)?];
                         named.iter().find_map(|name| *name)
                     })+
                 }
             }
 
             /// Writes the members that the kind has.
-            pub(super) fn write(&self, names: &dyn Names, put: &mut dyn FnMut(&str, Value)) {
+            pub(super) fn write(&self, names: &dyn TermLookup, put: &mut dyn FnMut(&str, Value)) {
                 // Kinds without members use neither.
                 let _ = (&names, &put);
                 match self {
-                    $(What::$kind $({ $($member),+ })? => {
-                        $($(Member::put($member, names, put);)+)?
+                    $(EventKind::$kind $({ $($member),+ })? => {
+                        $($(EventMember::write($member, names, put);)+)?
                     })+
                 }
             }
         }
 
         /// The effect that the kind of this name has.
-        fn effect_of_kind(kind: &str) -> Option<Effect> {
+        fn effect_of_kind(kind: &str) -> Option<EventEffect> {
             match kind {
-                $($name => Some(Effect::$effect),)+
+                $($name => Some(EventEffect::$effect),)+
                 _ => None,
             }
         }
@@ -115,7 +115,7 @@ macro_rules! kinds {
 
 kinds! {
     /// A version of the policy was shown (P-6g); it stands for no consent.
-    Notice = "notice", Subject, Nothing;
+    Notice = "notice", Subject, Neutral;
     ConsentGiven = "consent-given", Subject, Permissive { purpose: PurposeId, to: Addressee, until: Option<Timestamp> };
     ConsentRefused = "consent-refused", Subject, Restrictive { purpose: PurposeId, to: Addressee };
     ConsentWithdrawn = "consent-withdrawn", Subject, Restrictive { purpose: PurposeId, to: Addressee };
@@ -134,12 +134,12 @@ kinds! {
     Relation = "relation", Subject, Permissive { relation: RelationId, recipient: Option<RecipientName> };
     /// Without a recipient: every relation of this name, bound or not.
     RelationEnded = "relation-ended", Subject, Restrictive { relation: RelationId, recipient: Option<RecipientName> };
-    Fact = "fact", Subject, Either { facts: Facts };
+    Fact = "fact", Subject, Mixed { facts: FactPatch };
     /// A fact that was recorded wrongly; from its `at` on it counts like a fact.
-    Correction = "correction", Subject, Either { facts: Facts };
+    Correction = "correction", Subject, Mixed { facts: FactPatch };
     /// The person asks for something (P-5); asked again while it is open, it is one request.
-    RequestReceived = "request-received", Subject, Nothing { right: Right };
-    RequestAnswered = "request-answered", Subject, Nothing { right: Right };
+    RequestReceived = "request-received", Subject, Neutral { right: Right };
+    RequestAnswered = "request-answered", Subject, Neutral { right: Right };
     Instruction = "instruction", Controller, Permissive { purpose: PurposeId };
     InstructionEnded = "instruction-ended", Controller, Restrictive { purpose: PurposeId };
     AccountClosed = "account-closed", Controller, Restrictive;
@@ -152,19 +152,21 @@ kinds! {
     CaseEnded = "case-ended", Case, Restrictive;
 }
 
-impl What {
+impl EventKind {
     /// What this event can do: its kind's effect, but for what its members rule out or add.
-    pub fn effect(&self) -> Effect {
+    pub fn effect(&self) -> EventEffect {
         match self {
             // A consent that ends can take the place of one that does not.
-            What::ConsentGiven { until: Some(_), .. } => Effect::Either,
-            What::Fact { facts } | What::Correction { facts } if facts.only_withhold() => Effect::Restrictive,
-            _ => self.effect_of_its_kind(),
+            EventKind::ConsentGiven { until: Some(_), .. } => EventEffect::Mixed,
+            EventKind::Fact { facts } | EventKind::Correction { facts } if facts.is_restrictive() => {
+                EventEffect::Restrictive
+            }
+            _ => self.base_effect(),
         }
     }
 
     pub(super) fn is_fact(&self) -> bool {
-        matches!(self, What::Fact { .. } | What::Correction { .. })
+        matches!(self, EventKind::Fact { .. } | EventKind::Correction { .. })
     }
 
     /// Whether an event tells that there is such a person: that they were shown a notice, consented,
@@ -172,8 +174,8 @@ impl What {
     /// fact that only withholds: of somebody unknown nothing leaves, and none of these may change that.
     pub(super) fn makes_known(&self) -> bool {
         match self {
-            What::Notice | What::ConsentGiven { .. } | What::Relation { .. } => true,
-            What::Fact { facts } | What::Correction { facts } => !facts.make_nobody_known(),
+            EventKind::Notice | EventKind::ConsentGiven { .. } | EventKind::Relation { .. } => true,
+            EventKind::Fact { facts } | EventKind::Correction { facts } => !facts.keeps_subject_unknown(),
             _ => false,
         }
     }
@@ -182,5 +184,5 @@ impl What {
 /// Whether events of this kind grant nothing, or nothing else, by the kind's name: for events whose
 /// words are not in the vocabulary any more.
 pub(super) fn only_grants(kind: &str) -> bool {
-    matches!(effect_of_kind(kind), Some(Effect::Permissive | Effect::Nothing))
+    matches!(effect_of_kind(kind), Some(EventEffect::Permissive | EventEffect::Neutral))
 }

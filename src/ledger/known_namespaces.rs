@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::event::Entity;
-use super::kinds::What;
-use super::names::nearest_word;
+use super::kinds::EventKind;
+use super::names::nearest_term;
 use super::written::EventError;
 use crate::vocabulary::{DEFAULT_NAMESPACE, SubjectId};
 
@@ -26,12 +26,12 @@ impl KnownNamespaces {
     ///
     /// # Errors
     /// [`EventError::UnknownNamespace`].
-    pub(super) fn check(&self, entity: &Entity, what: &What) -> Result<(), EventError> {
+    pub(super) fn check(&self, entity: &Entity, kind: &EventKind) -> Result<(), EventError> {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let Some(known) = &*known else { return Ok(()) };
-        let people: &[SubjectId] = match (entity, what) {
+        let people: &[SubjectId] = match (entity, kind) {
             (Entity::Subject(person) | Entity::Controller(person), _) => std::slice::from_ref(person),
-            (_, What::CaseRegistered { registration }) => &registration.subjects,
+            (_, EventKind::CaseRegistered { registration }) => &registration.subjects,
             _ => &[],
         };
         let name = |person: &SubjectId| person.namespace().cloned();
@@ -44,7 +44,7 @@ impl KnownNamespaces {
             let all: Vec<&str> = known.iter().map(|name| &**name).collect();
             return Err(EventError::NamespaceMissing { known: all.join("`, `") });
         };
-        let nearest = nearest_word(&unknown, known.iter().map(|name| &**name));
+        let nearest = nearest_term(&unknown, known.iter().map(|name| &**name));
         Err(EventError::UnknownNamespace { nearest: nearest.map(str::to_owned) })
     }
 }
@@ -61,7 +61,7 @@ mod tests {
         let namespaces = KnownNamespaces::default();
         let check = |text: String| {
             let (entity, draft) = written::parse_line(text.as_bytes(), &Fixture).unwrap();
-            namespaces.check(&entity, &draft.what)
+            namespaces.check(&entity, &draft.kind)
         };
         let events = |namespace: &str| {
             [

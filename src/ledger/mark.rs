@@ -17,18 +17,18 @@ const DIGITS: usize = 20;
 
 /// See the module's text.
 #[derive(Debug)]
-pub struct Mark(File);
+pub struct PositionMark(File);
 
-impl Mark {
+impl PositionMark {
     /// Opens the mark of a ledger's file, beside a key file; makes one where there is none.
     ///
     /// # Errors
     /// Where it cannot be written.
-    pub fn open(keys: &Path, ledger: &Path) -> io::Result<Mark> {
+    pub fn open(keys: &Path, ledger: &Path) -> io::Result<PositionMark> {
         let path = beside(keys, ledger)?;
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-        Ok(Mark(file))
+        Ok(PositionMark(file))
     }
 
     /// The position that a mark names; `None` where there is none, or it does not read.
@@ -43,7 +43,7 @@ impl Mark {
     ///
     /// # Errors
     /// Where it cannot be written.
-    pub(super) fn set(&self, position: Position) -> io::Result<()> {
+    pub(super) fn write(&self, position: Position) -> io::Result<()> {
         self.0.write_all_at(format!("{:0DIGITS$}\n", position.0).as_bytes(), 0)
     }
 }
@@ -66,15 +66,15 @@ mod tests {
     fn a_mark_names_the_last_position_of_its_own_ledger() {
         let folder = tempfile::tempdir().unwrap();
         let (keys, ledger) = (folder.path().join("keys"), folder.path().join("ledger.db"));
-        assert_eq!(Mark::read(&keys, &ledger), None);
-        let mark = Mark::open(&keys, &ledger).unwrap();
-        assert_eq!(Mark::read(&keys, &ledger), None, "nothing was acknowledged");
+        assert_eq!(PositionMark::read(&keys, &ledger), None);
+        let mark = PositionMark::open(&keys, &ledger).unwrap();
+        assert_eq!(PositionMark::read(&keys, &ledger), None, "nothing was acknowledged");
         for position in [1, 999, 1000, 7] {
-            mark.set(Position(position)).unwrap();
-            assert_eq!(Mark::read(&keys, &ledger), Some(Position(position)));
+            mark.write(Position(position)).unwrap();
+            assert_eq!(PositionMark::read(&keys, &ledger), Some(Position(position)));
         }
-        assert_eq!(Mark::read(&keys, &folder.path().join("other.db")), None);
-        drop(Mark::open(&keys, &ledger).unwrap());
-        assert_eq!(Mark::read(&keys, &ledger), Some(Position(7)), "kept over a restart");
+        assert_eq!(PositionMark::read(&keys, &folder.path().join("other.db")), None);
+        drop(PositionMark::open(&keys, &ledger).unwrap());
+        assert_eq!(PositionMark::read(&keys, &ledger), Some(Position(7)), "kept over a restart");
     }
 }

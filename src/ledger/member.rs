@@ -7,9 +7,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::event::{Facts, Registration, Right};
-use super::members::Members;
-use super::names::Names;
+use super::event::{FactPatch, Registration, Right};
+use super::members::MemberReader;
+use super::names::TermLookup;
 use super::written::{EventError, put_addressee, put_registration, write_facts, wrong};
 use crate::decision::Addressee;
 use crate::vocabulary::{CategoryId, PurposeId, RelationId};
@@ -38,21 +38,21 @@ impl Approver {
     }
 
     /// The person, as two approvers are compared: letters and digits alone, in small letters.
-    pub(super) fn person(&self) -> String {
+    pub(super) fn normalized(&self) -> String {
         self.0.chars().filter(|letter| letter.is_alphanumeric()).flat_map(char::to_lowercase).collect()
     }
 }
 
 /// A member of an event.
-pub(super) trait Member: Sized {
+pub(super) trait EventMember: Sized {
     /// Its names in JSON; an addressee has one of two.
     const NAMES: &'static [&'static str];
 
     /// Takes it from the members that were written.
-    fn take(members: &mut Members, names: &dyn Names) -> Result<Self, EventError>;
+    fn read(members: &mut MemberReader, names: &dyn TermLookup) -> Result<Self, EventError>;
 
     /// Writes it as it is read.
-    fn put(&self, names: &dyn Names, put: &mut dyn FnMut(&str, Value));
+    fn write(&self, names: &dyn TermLookup, put: &mut dyn FnMut(&str, Value));
 
     /// The recipient that it names.
     fn recipient(&self) -> Option<&RecipientName> {
@@ -60,26 +60,26 @@ pub(super) trait Member: Sized {
     }
 }
 
-impl Member for PurposeId {
+impl EventMember for PurposeId {
     const NAMES: &'static [&'static str] = &["purpose"];
 
-    fn take(members: &mut Members, names: &dyn Names) -> Result<PurposeId, EventError> {
+    fn read(members: &mut MemberReader, names: &dyn TermLookup) -> Result<PurposeId, EventError> {
         members.purpose(names)
     }
 
-    fn put(&self, names: &dyn Names, put: &mut dyn FnMut(&str, Value)) {
+    fn write(&self, names: &dyn TermLookup, put: &mut dyn FnMut(&str, Value)) {
         put("purpose", names.purpose_name(*self).into());
     }
 }
 
-impl Member for Addressee {
+impl EventMember for Addressee {
     const NAMES: &'static [&'static str] = &["recipient", "recipient-kind"];
 
-    fn take(members: &mut Members, names: &dyn Names) -> Result<Addressee, EventError> {
+    fn read(members: &mut MemberReader, names: &dyn TermLookup) -> Result<Addressee, EventError> {
         members.addressee(names)
     }
 
-    fn put(&self, names: &dyn Names, put: &mut dyn FnMut(&str, Value)) {
+    fn write(&self, names: &dyn TermLookup, put: &mut dyn FnMut(&str, Value)) {
         put_addressee(self, names, put);
     }
 
@@ -92,28 +92,28 @@ impl Member for Addressee {
 }
 
 /// When a consent ends by itself.
-impl Member for Option<Timestamp> {
+impl EventMember for Option<Timestamp> {
     const NAMES: &'static [&'static str] = &["valid-until"];
 
-    fn take(members: &mut Members, _: &dyn Names) -> Result<Option<Timestamp>, EventError> {
+    fn read(members: &mut MemberReader, _: &dyn TermLookup) -> Result<Option<Timestamp>, EventError> {
         members.end("valid-until")
     }
 
-    fn put(&self, _: &dyn Names, put: &mut dyn FnMut(&str, Value)) {
+    fn write(&self, _: &dyn TermLookup, put: &mut dyn FnMut(&str, Value)) {
         if let Some(until) = self {
             put("valid-until", until.to_string().into());
         }
     }
 }
 
-impl Member for RecipientName {
+impl EventMember for RecipientName {
     const NAMES: &'static [&'static str] = &["recipient"];
 
-    fn take(members: &mut Members, _: &dyn Names) -> Result<RecipientName, EventError> {
-        members.needed_recipient()
+    fn read(members: &mut MemberReader, _: &dyn TermLookup) -> Result<RecipientName, EventError> {
+        members.required_recipient()
     }
 
-    fn put(&self, _: &dyn Names, put: &mut dyn FnMut(&str, Value)) {
+    fn write(&self, _: &dyn TermLookup, put: &mut dyn FnMut(&str, Value)) {
         put("recipient", (&**self).into());
     }
 
@@ -122,16 +122,16 @@ impl Member for RecipientName {
     }
 }
 
-impl Member for Option<RecipientName> {
+impl EventMember for Option<RecipientName> {
     const NAMES: &'static [&'static str] = &["recipient"];
 
-    fn take(members: &mut Members, _: &dyn Names) -> Result<Option<RecipientName>, EventError> {
+    fn read(members: &mut MemberReader, _: &dyn TermLookup) -> Result<Option<RecipientName>, EventError> {
         members.recipient()
     }
 
-    fn put(&self, names: &dyn Names, put: &mut dyn FnMut(&str, Value)) {
+    fn write(&self, names: &dyn TermLookup, put: &mut dyn FnMut(&str, Value)) {
         if let Some(recipient) = self {
-            recipient.put(names, put);
+            recipient.write(names, put);
         }
     }
 
@@ -141,63 +141,63 @@ impl Member for Option<RecipientName> {
 }
 
 /// One that a person can refuse by itself.
-impl Member for CategoryId {
+impl EventMember for CategoryId {
     const NAMES: &'static [&'static str] = &["category"];
 
-    fn take(members: &mut Members, names: &dyn Names) -> Result<CategoryId, EventError> {
+    fn read(members: &mut MemberReader, names: &dyn TermLookup) -> Result<CategoryId, EventError> {
         members.refusable(names)
     }
 
-    fn put(&self, names: &dyn Names, put: &mut dyn FnMut(&str, Value)) {
+    fn write(&self, names: &dyn TermLookup, put: &mut dyn FnMut(&str, Value)) {
         put("category", names.category_name(*self).into());
     }
 }
 
-impl Member for RelationId {
+impl EventMember for RelationId {
     const NAMES: &'static [&'static str] = &["relation"];
 
-    fn take(members: &mut Members, names: &dyn Names) -> Result<RelationId, EventError> {
+    fn read(members: &mut MemberReader, names: &dyn TermLookup) -> Result<RelationId, EventError> {
         members.relation(names)
     }
 
-    fn put(&self, names: &dyn Names, put: &mut dyn FnMut(&str, Value)) {
+    fn write(&self, names: &dyn TermLookup, put: &mut dyn FnMut(&str, Value)) {
         put("relation", names.relation_name(*self).into());
     }
 }
 
-impl Member for Facts {
+impl EventMember for FactPatch {
     const NAMES: &'static [&'static str] = &["facts"];
 
-    fn take(members: &mut Members, names: &dyn Names) -> Result<Facts, EventError> {
+    fn read(members: &mut MemberReader, names: &dyn TermLookup) -> Result<FactPatch, EventError> {
         members.facts(names)
     }
 
-    fn put(&self, names: &dyn Names, put: &mut dyn FnMut(&str, Value)) {
+    fn write(&self, names: &dyn TermLookup, put: &mut dyn FnMut(&str, Value)) {
         put("facts", write_facts(self, names));
     }
 }
 
-impl Member for Right {
+impl EventMember for Right {
     const NAMES: &'static [&'static str] = &["right"];
 
-    fn take(members: &mut Members, _: &dyn Names) -> Result<Right, EventError> {
+    fn read(members: &mut MemberReader, _: &dyn TermLookup) -> Result<Right, EventError> {
         members.right()
     }
 
-    fn put(&self, _: &dyn Names, put: &mut dyn FnMut(&str, Value)) {
+    fn write(&self, _: &dyn TermLookup, put: &mut dyn FnMut(&str, Value)) {
         put("right", self.name().into());
     }
 }
 
-impl Member for Box<Registration> {
+impl EventMember for Box<Registration> {
     const NAMES: &'static [&'static str] =
         &["recipient", "purpose", "subjects", "categories", "end", "reference", "confidential-until"];
 
-    fn take(members: &mut Members, names: &dyn Names) -> Result<Box<Registration>, EventError> {
+    fn read(members: &mut MemberReader, names: &dyn TermLookup) -> Result<Box<Registration>, EventError> {
         members.registration(names).map(Box::new)
     }
 
-    fn put(&self, names: &dyn Names, put: &mut dyn FnMut(&str, Value)) {
+    fn write(&self, names: &dyn TermLookup, put: &mut dyn FnMut(&str, Value)) {
         put_registration(self, names, put);
     }
 
@@ -206,14 +206,14 @@ impl Member for Box<Registration> {
     }
 }
 
-impl Member for Approver {
+impl EventMember for Approver {
     const NAMES: &'static [&'static str] = &["approver"];
 
-    fn take(members: &mut Members, _: &dyn Names) -> Result<Approver, EventError> {
-        members.words("approver").map(Approver)
+    fn read(members: &mut MemberReader, _: &dyn TermLookup) -> Result<Approver, EventError> {
+        members.short_text("approver").map(Approver)
     }
 
-    fn put(&self, _: &dyn Names, put: &mut dyn FnMut(&str, Value)) {
+    fn write(&self, _: &dyn TermLookup, put: &mut dyn FnMut(&str, Value)) {
         put("approver", (&*self.0).into());
     }
 }

@@ -11,7 +11,7 @@ const MAX_MISSPELT: usize = 64;
 
 /// The lists of words that a vocabulary has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Words {
+pub enum TermList {
     Purposes,
     Categories,
     Kinds,
@@ -20,7 +20,7 @@ pub enum Words {
 
 /// The nearest of `known` to a word, for a hint: the same in another case or with white space around,
 /// what begins with it, or a slip of the keyboard.
-pub fn nearest_word<'a>(word: &str, known: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
+pub fn nearest_term<'a>(word: &str, known: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
     let word = word.trim().to_lowercase();
     if word.is_empty() || word.len() > MAX_MISSPELT {
         return None;
@@ -33,7 +33,7 @@ pub fn nearest_word<'a>(word: &str, known: impl Iterator<Item = &'a str> + Clone
 }
 
 /// Looks up the words of a vocabulary. Ids must stay the same as long as a ledger is open.
-pub trait Names: Send + Sync {
+pub trait TermLookup: Send + Sync {
     /// How the ids of people and controllers are read.
     fn namespaces(&self) -> &Namespaces;
 
@@ -48,7 +48,7 @@ pub trait Names: Send + Sync {
     fn relation_name(&self, relation: RelationId) -> &str;
 
     /// All of a list.
-    fn words(&self, of: Words) -> Vec<&str>;
+    fn terms(&self, of: TermList) -> Vec<&str>;
 
     /// Whether `inner` is `outer` or stands below it.
     fn purpose_within(&self, inner: PurposeId, outer: PurposeId) -> bool;
@@ -71,23 +71,23 @@ pub trait Names: Send + Sync {
 
 /// The words of a vocabulary, and the rules by which ids are read.
 #[derive(Debug)]
-pub struct Language {
+pub struct VocabularyTerms {
     vocabulary: Arc<Vocabulary>,
     namespaces: Arc<Namespaces>,
 }
 
-impl Language {
-    pub fn new(vocabulary: Arc<Vocabulary>, namespaces: Arc<Namespaces>) -> Language {
-        Language { vocabulary, namespaces }
+impl VocabularyTerms {
+    pub fn new(vocabulary: Arc<Vocabulary>, namespaces: Arc<Namespaces>) -> VocabularyTerms {
+        VocabularyTerms { vocabulary, namespaces }
     }
 
     /// The standard vocabulary; ids are taken as they are spelled.
-    pub fn standard() -> Language {
-        Language::new(Arc::new(Vocabulary::standard()), Arc::default())
+    pub fn standard() -> VocabularyTerms {
+        VocabularyTerms::new(Arc::new(Vocabulary::standard()), Arc::default())
     }
 }
 
-impl Names for Language {
+impl TermLookup for VocabularyTerms {
     fn namespaces(&self) -> &Namespaces {
         &self.namespaces
     }
@@ -125,15 +125,15 @@ impl Names for Language {
         self.vocabulary.relations().name(relation)
     }
 
-    fn words(&self, of: Words) -> Vec<&str> {
+    fn terms(&self, of: TermList) -> Vec<&str> {
         fn all<I: TermId>(tree: &Tree<I>) -> Vec<&str> {
             tree.terms().map(|(_, term)| &*term.id).collect()
         }
         match of {
-            Words::Purposes => all(self.vocabulary.purposes()),
-            Words::Categories => all(self.vocabulary.categories()),
-            Words::Kinds => all(self.vocabulary.kinds()),
-            Words::Relations => all(self.vocabulary.relations()),
+            TermList::Purposes => all(self.vocabulary.purposes()),
+            TermList::Categories => all(self.vocabulary.categories()),
+            TermList::Kinds => all(self.vocabulary.kinds()),
+            TermList::Relations => all(self.vocabulary.relations()),
         }
     }
 
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn the_standard_vocabulary_answers() {
-        let words = Language::standard();
+        let words = VocabularyTerms::standard();
         let purpose = |name: &str| words.purpose(name).unwrap();
         assert!(words.objection_is_absolute(purpose("prospecting")));
         assert!(words.objection_is_absolute(purpose("product-news")));
@@ -182,7 +182,7 @@ mod tests {
         let category = |name: &str| words.category(name).unwrap();
         assert!(["photo", "profile", "company", "phone"].iter().all(|name| words.refusable(category(name))));
         assert!(["email", "name", "identity"].iter().all(|name| !words.refusable(category(name))));
-        assert_eq!(words.digest(), Language::standard().digest());
+        assert_eq!(words.digest(), VocabularyTerms::standard().digest());
     }
 }
 
@@ -233,7 +233,7 @@ pub(super) mod fixture {
                 .is_some_and(|parent| within(list, find(list, parent).unwrap(), outer))
     }
 
-    impl Names for Fixture {
+    impl TermLookup for Fixture {
         fn namespaces(&self) -> &Namespaces {
             static NAMESPACES: std::sync::LazyLock<Namespaces> = std::sync::LazyLock::new(|| {
                 let lowercase = Normalization { lowercase: true, ..Normalization::default() };
@@ -270,12 +270,12 @@ pub(super) mod fixture {
         fn relation_name(&self, relation: RelationId) -> &str {
             RELATIONS[relation.index()].0
         }
-        fn words(&self, of: Words) -> Vec<&str> {
+        fn terms(&self, of: TermList) -> Vec<&str> {
             let list = match of {
-                Words::Purposes => PURPOSES,
-                Words::Categories => CATEGORIES,
-                Words::Kinds => KINDS,
-                Words::Relations => RELATIONS,
+                TermList::Purposes => PURPOSES,
+                TermList::Categories => CATEGORIES,
+                TermList::Kinds => KINDS,
+                TermList::Relations => RELATIONS,
             };
             list.iter().map(|(word, _)| *word).collect()
         }

@@ -6,55 +6,58 @@
 
 use jiff::Timestamp;
 
-use super::event::{Draft, Event, Facts, Sort};
-use super::in_force::InForce;
-use super::kinds::{Effect, What};
-use super::names::Names;
-use super::store::{Asked, OnceKey, StoredEntity};
+use super::event::{EntityKind, Event, EventDraft, FactPatch};
+use super::in_force::EntityState;
+use super::kinds::{EventEffect, EventKind};
+use super::names::TermLookup;
+use super::store::{IdempotencyDigest, RequestDigest, StoredEntity};
 use super::written;
 use crate::decision::ConsentStatus;
 
 /// What a repetition of an event is recognised by.
 #[derive(Clone, Debug)]
-pub(super) struct Once {
-    pub(super) key: OnceKey,
+pub(super) struct Idempotency {
+    pub(super) key: IdempotencyDigest,
     /// The same key under earlier spellings of the entity's id.
-    pub(super) former: Vec<OnceKey>,
-    pub(super) asked: Asked,
-    pub(super) by: By,
+    pub(super) former: Vec<IdempotencyDigest>,
+    pub(super) request: RequestDigest,
+    pub(super) source: KeySource,
 }
 
 /// Where the key comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum By {
+pub(super) enum KeySource {
     /// The sender's `Idempotency-Key`: a repetition is the same message, sent again.
     Sender,
     /// The line itself: a repetition says the same again, so of facts the last one counts.
     Line,
 }
 
-impl Once {
+impl Idempotency {
     /// Digests a key, which counts for one entity, and what is asked under it. `entity` is how the entity is
     /// stored, `former` how it was.
     pub(super) fn new(
         entity: &StoredEntity,
         former: &[StoredEntity],
         key: &str,
-        by: By,
-        draft: &Draft,
-        names: &dyn Names,
-    ) -> Once {
-        let asked = blake3::derive_key("purposegate 2026 v1 idempotent event", said(draft, names).as_bytes());
-        let former = former.iter().map(|entity| Once::digest(entity, key)).collect();
-        Once { key: Once::digest(entity, key), former, asked: short(&asked), by }
+        by: KeySource,
+        draft: &EventDraft,
+        names: &dyn TermLookup,
+    ) -> Idempotency {
+        let asked = blake3::derive_key(
+            "purposegate 2026 v1 idempotent event",
+            canonical_text(draft, names).as_bytes(),
+        );
+        let former = former.iter().map(|entity| Idempotency::digest(entity, key)).collect();
+        Idempotency { key: Idempotency::digest(entity, key), former, request: short(&asked), source: by }
     }
 
-    fn digest(entity: &StoredEntity, key: &str) -> OnceKey {
-        let sort = match entity.sort {
-            Sort::Subject => 0,
-            Sort::Controller => 1,
-            Sort::Recipient => 2,
-            Sort::Case => 3,
+    fn digest(entity: &StoredEntity, key: &str) -> IdempotencyDigest {
+        let sort = match entity.kind {
+            EntityKind::Subject => 0,
+            EntityKind::Controller => 1,
+            EntityKind::Recipient => 2,
+            EntityKind::Case => 3,
         };
         let (namespace, id) = (entity.namespace.as_deref(), entity.id.as_str());
         let mut hasher = blake3::Hasher::new_derive_key("purposegate 2026 v1 idempotency key");
@@ -67,11 +70,11 @@ impl Once {
 }
 
 /// What a draft says, in one spelling.
-pub(super) fn said(draft: &Draft, names: &dyn Names) -> String {
+pub(super) fn canonical_text(draft: &EventDraft, names: &dyn TermLookup) -> String {
     let event = Event {
-        what: draft.what.clone(),
+        kind: draft.kind.clone(),
         at: draft.at.unwrap_or(Timestamp::MIN),
-        attached: draft.attached.clone(),
+        provenance: draft.provenance.clone(),
     };
     serde_json::Value::Object(written::write(&event, names)).to_string()
 }
@@ -83,30 +86,33 @@ fn short(hash: &[u8; 32]) -> [u8; 16] {
 }
 
 /// Whether a repetition is recorded anew. `with` tells what would be in force with an event.
-pub(super) fn is_recorded_anew(
-    once: &Once,
+pub(super) fn must_record_again(
+    once: &Idempotency,
     event: &Event,
-    before: &InForce,
-    with: impl Fn(&Event) -> InForce,
+    before: &EntityState,
+    with: impl Fn(&Event) -> EntityState,
 ) -> bool {
     let changes = |event: &Event| with(event) != *before;
-    match (event.what.effect(), &event.what) {
-        (Effect::Permissive | Effect::Nothing, _) => false,
-        (Effect::Restrictive, _) => changes(event),
-        (Effect::Either, What::Fact { facts } | What::Correction { facts }) => match once.by {
-            By::Line => changes(event),
-            // The same message again: only what is certain to withhold.
-            By::Sender => {
-                let facts = facts.certain_to_withhold();
-                facts != Facts::default() && changes(&Event { what: What::Fact { facts }, ..event.clone() })
+    match (event.kind.effect(), &event.kind) {
+        (EventEffect::Permissive | EventEffect::Neutral, _) => false,
+        (EventEffect::Restrictive, _) => changes(event),
+        (EventEffect::Mixed, EventKind::Fact { facts } | EventKind::Correction { facts }) => {
+            match once.source {
+                KeySource::Line => changes(event),
+                // The same message again: only what is certain to withhold.
+                KeySource::Sender => {
+                    let facts = facts.certain_to_withhold();
+                    facts != FactPatch::default()
+                        && changes(&Event { kind: EventKind::Fact { facts }, ..event.clone() })
+                }
             }
-        },
+        }
         // A consent that ends: where it shortens the one in force.
-        (Effect::Either, What::ConsentGiven { purpose, to, until: Some(until) }) => {
+        (EventEffect::Mixed, EventKind::ConsentGiven { purpose, to, until: Some(until) }) => {
             before.consent(*purpose, to).is_some_and(|known| {
                 known.status == ConsentStatus::Given && known.until.is_none_or(|known| known > *until)
             })
         }
-        (Effect::Either, _) => changes(event),
+        (EventEffect::Mixed, _) => changes(event),
     }
 }

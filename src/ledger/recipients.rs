@@ -7,15 +7,15 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::event::Entity;
-use super::kinds::What;
-use super::names::nearest_word;
+use super::kinds::EventKind;
+use super::names::nearest_term;
 use super::written::EventError;
 
 /// See the module's text. Until it is told of any, every name goes.
 #[derive(Default)]
-pub(super) struct Registered(RwLock<Option<BTreeSet<Arc<str>>>>);
+pub(super) struct KnownRecipients(RwLock<Option<BTreeSet<Arc<str>>>>);
 
-impl Registered {
+impl KnownRecipients {
     pub(super) fn set(&self, names: impl IntoIterator<Item = Arc<str>>) {
         let names = names.into_iter().collect();
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(names);
@@ -25,17 +25,17 @@ impl Registered {
     ///
     /// # Errors
     /// [`EventError::UnknownRecipient`].
-    pub(super) fn check(&self, entity: &Entity, what: &What) -> Result<(), EventError> {
+    pub(super) fn check(&self, entity: &Entity, kind: &EventKind) -> Result<(), EventError> {
         let registered = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let Some(registered) = &*registered else { return Ok(()) };
         let about = match entity {
             Entity::Recipient(name) => Some(name),
             Entity::Subject(_) | Entity::Controller(_) | Entity::Case(_) => None,
         };
-        match about.into_iter().chain(what.recipient()).find(|name| !registered.contains(*name)) {
+        match about.into_iter().chain(kind.recipient()).find(|name| !registered.contains(*name)) {
             None => Ok(()),
             Some(unknown) => {
-                let nearest = nearest_word(unknown, registered.iter().map(|name| &**name));
+                let nearest = nearest_term(unknown, registered.iter().map(|name| &**name));
                 Err(EventError::UnknownRecipient { nearest: nearest.map(str::to_owned) })
             }
         }
@@ -51,10 +51,10 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_an_error_with_the_nearest_one_wherever_an_event_has_it() {
-        let registered = Registered::default();
+        let registered = KnownRecipients::default();
         let check = |text: String| {
             let (entity, draft) = written::parse_line(text.as_bytes(), &Fixture).unwrap();
-            registered.check(&entity, &draft.what)
+            registered.check(&entity, &draft.kind)
         };
         let events = |name: &str| {
             [

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::event::{Event, Right};
 use super::history::in_order;
-use super::kinds::What;
+use super::kinds::EventKind;
 use crate::vocabulary::SubjectId;
 
 /// The time in which a request is answered.
@@ -57,12 +57,12 @@ impl OpenRequest {
 /// first was.
 pub(super) fn open<'e>(person: &SubjectId, events: impl IntoIterator<Item = &'e Event>) -> Vec<OpenRequest> {
     let mut open: Vec<OpenRequest> = Vec::new();
-    for event in in_order(events.into_iter().filter(|event| is_about_a_request(event))) {
-        match event.what {
-            What::RequestReceived { right } if open.iter().all(|request| request.right != right) => {
+    for event in in_order(events.into_iter().filter(|event| is_request(event))) {
+        match event.kind {
+            EventKind::RequestReceived { right } if open.iter().all(|request| request.right != right) => {
                 open.push(OpenRequest { person: person.clone(), right, received: event.at });
             }
-            What::RequestAnswered { right } => open.retain(|request| request.right != right),
+            EventKind::RequestAnswered { right } => open.retain(|request| request.right != right),
             _ => {}
         }
     }
@@ -70,18 +70,18 @@ pub(super) fn open<'e>(person: &SubjectId, events: impl IntoIterator<Item = &'e 
 }
 
 /// Whether an event is about a request and nothing else.
-pub(super) fn is_about_a_request(event: &Event) -> bool {
-    matches!(event.what, What::RequestReceived { .. } | What::RequestAnswered { .. })
+pub(super) fn is_request(event: &Event) -> bool {
+    matches!(event.kind, EventKind::RequestReceived { .. } | EventKind::RequestAnswered { .. })
 }
 
 /// Whether all of some events are. Of none they are not: there may be some that do not read.
-pub(super) fn are_all<'e>(events: impl Iterator<Item = &'e Event>) -> bool {
+pub(super) fn are_all_requests<'e>(events: impl Iterator<Item = &'e Event>) -> bool {
     let mut events = events.peekable();
-    events.peek().is_some() && events.all(is_about_a_request)
+    events.peek().is_some() && events.all(is_request)
 }
 
 /// In the order in which they are due.
-pub(super) fn by_due(mut requests: Vec<OpenRequest>) -> Vec<OpenRequest> {
+pub(super) fn sort_by_due(mut requests: Vec<OpenRequest>) -> Vec<OpenRequest> {
     requests.sort_by(|a, b| {
         (a.due(), a.person.namespace(), a.person.id(), a.right).cmp(&(
             b.due(),
@@ -97,15 +97,15 @@ pub(super) fn by_due(mut requests: Vec<OpenRequest>) -> Vec<OpenRequest> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::ledger::event::Sort;
+    use crate::ledger::event::EntityKind;
     use crate::ledger::names::fixture::Fixture;
     use crate::ledger::written;
     use crate::vocabulary::IdReader;
 
     fn left_open(texts: &[&str]) -> Vec<(Right, String)> {
         let event = |text: &&str| {
-            let draft = written::parse(text.as_bytes(), Sort::Subject, &Fixture).unwrap();
-            Event { what: draft.what, at: draft.at.unwrap(), attached: draft.attached }
+            let draft = written::parse(text.as_bytes(), EntityKind::Subject, &Fixture).unwrap();
+            Event { kind: draft.kind, at: draft.at.unwrap(), provenance: draft.provenance }
         };
         let events: Vec<_> = texts.iter().map(event).collect();
         let person = IdReader::default().read("ada").unwrap();

@@ -11,38 +11,50 @@ use std::sync::{Arc, PoisonError};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
-use super::commit::Job;
-use super::desk::{self, NotTaken, Report, Taken};
-use super::event::{Draft, Entity, Event};
-use super::once::Once;
-use super::store::{Kept, StoreError};
-use super::{AppendError, Recorded, Shared};
+use super::commit::CommitJob;
+use super::desk::{self, AcceptError, Acceptance, EventReport};
+use super::event::{Entity, Event, EventDraft};
+use super::once::Idempotency;
+use super::store::{StoreError, StoredEvent};
+use super::{Acknowledgement, AppendError, LedgerCore};
 
 /// How many reports wait to be taken in at most; more wait for a place.
 pub(super) const MAX_REPORTS: usize = 4096;
 
 /// An event that somebody reports, and where its acknowledgement goes.
-pub(super) struct Reported {
+pub(super) struct QueuedReport {
     pub(super) entity: Entity,
-    pub(super) draft: Draft,
-    pub(super) once: Option<Once>,
+    pub(super) draft: EventDraft,
+    pub(super) once: Option<Idempotency>,
     pub(super) now: Timestamp,
-    pub(super) acknowledge: oneshot::Sender<Result<Recorded, AppendError>>,
+    pub(super) acknowledge: oneshot::Sender<Result<Acknowledgement, AppendError>>,
 }
 
 /// Runs until the ledger is dropped and the queue is empty.
-pub(super) fn run(shared: &Arc<Shared>, mut reports: mpsc::Receiver<Reported>, jobs: &mpsc::Sender<Job>) {
-    while let Some(Reported { entity, draft, once, now, acknowledge }) = reports.blocking_recv() {
-        let job = match shared.take(&entity, draft, once, now) {
-            Ok(Taken::Recorded { entry, changed }) => {
-                let recorded =
-                    Recorded { event: entry.kept.id, position: entry.kept.position, again: false, changed };
-                Job { entry: Some(entry), recorded, acknowledge }
+pub(super) fn run(
+    shared: &Arc<LedgerCore>,
+    mut reports: mpsc::Receiver<QueuedReport>,
+    jobs: &mpsc::Sender<CommitJob>,
+) {
+    while let Some(QueuedReport { entity, draft, once, now, acknowledge }) = reports.blocking_recv() {
+        let job = match shared.accept(&entity, draft, once, now) {
+            Ok(Acceptance::New { entry, changed }) => {
+                let recorded = Acknowledgement {
+                    event: entry.stored.id,
+                    position: entry.stored.position,
+                    repeated: false,
+                    changed,
+                };
+                CommitJob { event: Some(entry), recorded, acknowledge }
             }
-            Ok(Taken::Again(kept)) => {
-                let recorded =
-                    Recorded { event: kept.id, position: kept.position, again: true, changed: false };
-                Job { entry: None, recorded, acknowledge }
+            Ok(Acceptance::Repeated(kept)) => {
+                let recorded = Acknowledgement {
+                    event: kept.id,
+                    position: kept.position,
+                    repeated: true,
+                    changed: false,
+                };
+                CommitJob { event: None, recorded, acknowledge }
             }
             Err(error) => {
                 // Whoever asked may be gone.
@@ -56,51 +68,57 @@ pub(super) fn run(shared: &Arc<Shared>, mut reports: mpsc::Receiver<Reported>, j
     }
 }
 
-impl Shared {
+impl LedgerCore {
     /// The desk's work for one report.
-    fn take(
+    fn accept(
         &self,
         entity: &Entity,
-        draft: Draft,
-        once: Option<Once>,
+        draft: EventDraft,
+        once: Option<Idempotency>,
         now: Timestamp,
-    ) -> Result<Taken, AppendError> {
+    ) -> Result<Acceptance, AppendError> {
         if self.failed.load(Ordering::SeqCst) {
             return Err(AppendError::Unavailable);
         }
-        let mut desk = self.desk.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut desk = self.sequencer.lock().unwrap_or_else(PoisonError::into_inner);
         let once = match once {
             None => None,
             Some(once) => {
-                let before = self.recorded_before(&desk, &once)?;
+                let before = self.find_repeated(&desk, &once)?;
                 Some((once, before))
             }
         };
         // Whoever has durable events is in the index.
-        let history = || match self.has_heard_of(entity) {
+        let history = || match self.is_known(entity) {
             true => Ok(self.archive.history(entity)?.into_iter().map(|past| past.event).collect()),
             false => Ok(Vec::<Event>::new()),
         };
-        desk.take(&self.force(), Report { entity, draft, once, now }, history).map_err(|why| match why {
-            NotTaken::Store(error) => self.unreadable(&error),
-            NotTaken::Conflict(conflict) => conflict.into(),
+        desk.accept(&self.live_state(), EventReport { entity, draft, once, now }, history).map_err(|why| {
+            match why {
+                AcceptError::Store(error) => self.fail_reading(&error),
+                AcceptError::Conflict(conflict) => conflict.into(),
+            }
         })
     }
 
-    fn recorded_before(&self, desk: &desk::Desk, once: &Once) -> Result<Option<Kept>, AppendError> {
-        let mut known = desk.once(&once.key).map(|(kept, asked)| (kept.clone(), *asked));
+    fn find_repeated(
+        &self,
+        desk: &desk::Sequencer,
+        once: &Idempotency,
+    ) -> Result<Option<StoredEvent>, AppendError> {
+        let mut known = desk.find_repeated(&once.key).map(|(kept, asked)| (kept.clone(), *asked));
         for key in [&once.key].into_iter().chain(&once.former) {
             if known.is_none() {
-                known = self.archive.store().once(key).map_err(|error| self.unreadable(&error))?;
+                known = self.archive.store().find_repeated(key).map_err(|error| self.fail_reading(&error))?;
             }
         }
         match known {
-            Some((_, asked)) if asked != once.asked => Err(AppendError::KeyReused),
+            Some((_, asked)) if asked != once.request => Err(AppendError::KeyReused),
             known => Ok(known.map(|(kept, _)| kept)),
         }
     }
 
-    fn has_heard_of(&self, entity: &Entity) -> bool {
+    fn is_known(&self, entity: &Entity) -> bool {
         let fingerprint = desk::fingerprint(&self.fingerprints, entity);
         match entity {
             // Of whom only answered requests are known there is nothing that a fold would need.
@@ -114,7 +132,7 @@ impl Shared {
     }
 
     /// A store that cannot be read has failed as much as one that cannot be written.
-    fn unreadable(&self, error: &StoreError) -> AppendError {
+    fn fail_reading(&self, error: &StoreError) -> AppendError {
         self.fail(error);
         AppendError::Unavailable
     }

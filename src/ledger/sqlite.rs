@@ -19,10 +19,12 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use smol_str::SmolStr;
 use ulid::Ulid;
 
-use super::event::Sort;
-use super::files::{Files, Lost, Touched};
+use super::event::EntityKind;
+use super::files::{FileComparison, LedgerFiles, LostFile};
 use super::policies::{self, POLICIES, PolicyMemory};
-use super::store::{Asked, Entry, Kept, OnceKey, Position, Store, StoreError, StoredEntity};
+use super::store::{
+    IdempotencyDigest, NewEvent, Position, RequestDigest, Store, StoreError, StoredEntity, StoredEvent,
+};
 
 /// "pgle", in SQLite's header: `file` and auditors can tell what it is.
 const APPLICATION_ID: i32 = 0x7067_6c65;
@@ -85,7 +87,7 @@ pub enum FileError {
     #[error("the ledger {path}: SQLite keeps `{pragma}` at `{found}`, and without `{wanted}` nothing is durable", path = .path.display())]
     NotDurable { path: PathBuf, pragma: &'static str, wanted: &'static str, found: String },
     #[error("the ledger {path}: {lost}", path = .path.display())]
-    Lost { path: PathBuf, lost: Lost },
+    Lost { path: PathBuf, lost: LostFile },
     #[error("the ledger {path} cannot be {doing}", path = .path.display())]
     Io { path: PathBuf, doing: &'static str, source: std::io::Error },
     #[error("the ledger {path}: {doing} fails", path = .path.display())]
@@ -98,13 +100,13 @@ pub struct SqliteStore {
     writer: Mutex<Connection>,
     reader: Mutex<Connection>,
     /// Absent where it only reads.
-    written: Option<Written>,
+    guard: Option<FileGuard>,
 }
 
 /// What the process that writes a ledger knows of it.
 #[derive(Debug)]
-struct Written {
-    files: Files,
+struct FileGuard {
+    files: LedgerFiles,
     contents: Mutex<Contents>,
     /// Held as long as the store is.
     _lock: File,
@@ -134,25 +136,26 @@ impl SqliteStore {
         let found = examine(path, &writer, key_check)?;
         make_durable(path, &writer)?;
         match found {
-            Found::Ledger => {}
-            Found::Older(version) => {
+            FileFormat::Current => {}
+            FileFormat::Older(version) => {
                 upgrade(&mut writer, version).map_err(sqlite("carrying it over to this version"))?;
             }
-            Found::Nothing => create(&mut writer, key_check).map_err(sqlite("making its tables"))?,
+            FileFormat::Empty => create(&mut writer, key_check).map_err(sqlite("making its tables"))?,
         }
         let reader = open_reader(path).map_err(sqlite("opening it to read"))?;
         let contents = contents(&reader).map_err(sqlite("counting its events"))?;
-        let files = Files::open(path).map_err(|lost| FileError::Lost { path: path.to_owned(), lost })?;
+        let files =
+            LedgerFiles::open(path).map_err(|lost| FileError::Lost { path: path.to_owned(), lost })?;
         Ok(SqliteStore {
             path: path.to_owned(),
             writer: writer.into(),
             reader: reader.into(),
-            written: Some(Written { files, contents: contents.into(), _lock: lock }),
+            guard: Some(FileGuard { files, contents: contents.into(), _lock: lock }),
         })
     }
 
     /// Opens a ledger file that exists, also beside a process that writes it. Every append fails.
-    pub fn open_to_read(path: &Path, key_check: &[u8; 16]) -> Result<SqliteStore, FileError> {
+    pub fn open_read_only(path: &Path, key_check: &[u8; 16]) -> Result<SqliteStore, FileError> {
         if !path.exists() {
             return Err(FileError::Missing(path.to_owned()));
         }
@@ -165,14 +168,14 @@ impl SqliteStore {
         };
         let (reader, no_writer) = (open()?, open()?);
         match examine(path, &reader, key_check)? {
-            Found::Ledger | Found::Older(_) => {}
-            Found::Nothing => return Err(FileError::Foreign(path.to_owned())),
+            FileFormat::Current | FileFormat::Older(_) => {}
+            FileFormat::Empty => return Err(FileError::Foreign(path.to_owned())),
         }
         Ok(SqliteStore {
             path: path.to_owned(),
             writer: no_writer.into(),
             reader: reader.into(),
-            written: None,
+            guard: None,
         })
     }
 }
@@ -206,16 +209,16 @@ fn make(path: &Path) -> std::io::Result<()> {
     }
 }
 
-enum Found {
-    Ledger,
+enum FileFormat {
+    Current,
     /// One of an earlier version.
     Older(i32),
     /// An empty file.
-    Nothing,
+    Empty,
 }
 
 /// Looks without touching: a foreign file stays as it is.
-fn examine(path: &Path, connection: &Connection, key_check: &[u8; 16]) -> Result<Found, FileError> {
+fn examine(path: &Path, connection: &Connection, key_check: &[u8; 16]) -> Result<FileFormat, FileError> {
     let sqlite = |source| FileError::Sqlite { path: path.to_owned(), doing: "reading it", source };
     let read = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
     let application = match read("application_id") {
@@ -228,9 +231,9 @@ fn examine(path: &Path, connection: &Connection, key_check: &[u8; 16]) -> Result
     let count = "SELECT count(*) FROM sqlite_schema";
     let tables: i64 = connection.query_row(count, [], |row| row.get(0)).map_err(sqlite)?;
     let found = match (application, version) {
-        (0, 0) if tables == 0 => return Ok(Found::Nothing),
-        (APPLICATION_ID, VERSION) => Found::Ledger,
-        (APPLICATION_ID, WITHOUT_CASES | WITHOUT_ACCEPTED | WITHOUT_POLICIES) => Found::Older(version),
+        (0, 0) if tables == 0 => return Ok(FileFormat::Empty),
+        (APPLICATION_ID, VERSION) => FileFormat::Current,
+        (APPLICATION_ID, WITHOUT_CASES | WITHOUT_ACCEPTED | WITHOUT_POLICIES) => FileFormat::Older(version),
         (APPLICATION_ID, found) => return Err(FileError::Version { path: path.to_owned(), found }),
         _ => return Err(FileError::Foreign(path.to_owned())),
     };
@@ -310,58 +313,58 @@ fn contents(reader: &Connection) -> rusqlite::Result<Contents> {
     Ok(Contents { events: u64::try_from(events).unwrap_or_default(), last })
 }
 
-impl Written {
+impl FileGuard {
     /// Whether the files still hold what this process put there.
-    fn look(&self) -> Result<(), StoreError> {
-        let lost = |lost: Lost| StoreError::new("looking whether its files are there", lost);
+    fn check(&self) -> Result<(), StoreError> {
+        let lost = |lost: LostFile| StoreError::new("looking whether its files are there", lost);
         match self.files.compare().map_err(lost)? {
-            Touched::Nobody => Ok(()),
-            Touched::Somebody => {
+            FileComparison::Unchanged => Ok(()),
+            FileComparison::Written => {
                 let contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
                 // A connection of its own: others may hold pages of what was there before.
                 let found = open_reader(self.files.database()).and_then(|fresh| self::contents(&fresh));
                 if found.is_ok_and(|found| found == *contents) {
                     self.files.remember().map_err(lost)
                 } else {
-                    Err(lost(Lost::PutBack(self.files.database().to_owned())))
+                    Err(lost(LostFile::PutBack(self.files.database().to_owned())))
                 }
             }
         }
     }
 
     /// Notes what was appended; an append to files that are not there any more is none.
-    fn appended(&self, batch: &[Entry]) -> Result<(), StoreError> {
+    fn note_append(&self, batch: &[NewEvent]) -> Result<(), StoreError> {
         if let Some(last) = batch.last() {
             let mut contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
             contents.events += batch.len() as u64;
-            contents.last = Some(last.kept.id.to_string());
+            contents.last = Some(last.stored.id.to_string());
         }
         self.files.remember().map_err(|lost| StoreError::new("looking whether its files are there", lost))
     }
 }
 
 impl Store for SqliteStore {
-    fn append(&self, batch: &[Entry]) -> Result<(), StoreError> {
+    fn append(&self, batch: &[NewEvent]) -> Result<(), StoreError> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(written) = &self.written {
-            written.look()?;
+        if let Some(written) = &self.guard {
+            written.check()?;
         }
         insert(&mut writer, batch).map_err(|source| StoreError::new("appending events", source))?;
-        match &self.written {
-            Some(written) => written.appended(batch),
+        match &self.guard {
+            Some(written) => written.note_append(batch),
             None => Ok(()),
         }
     }
 
-    fn intact(&self) -> Result<(), StoreError> {
-        let Some(written) = &self.written else { return Ok(()) };
+    fn check_intact(&self) -> Result<(), StoreError> {
+        let Some(written) = &self.guard else { return Ok(()) };
         // Nobody writes while it looks.
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        written.look()
+        written.check()
     }
 
     fn accept_history(&self, until: Position, now: Timestamp) -> Result<(), StoreError> {
-        let behind = self.last()?;
+        let behind = self.last_position()?;
         let position = |position: Position| i64::try_from(position.0).unwrap_or(i64::MAX);
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         writer
@@ -370,8 +373,8 @@ impl Store for SqliteStore {
                 params![position(until), position(behind), now.to_string()],
             )
             .map_err(|source| StoreError::new("recording what is lost", source))?;
-        match &self.written {
-            Some(written) => written.appended(&[]),
+        match &self.guard {
+            Some(written) => written.note_append(&[]),
             None => Ok(()),
         }
     }
@@ -384,13 +387,13 @@ impl Store for SqliteStore {
 
     fn remember_policies(&self, memory: &PolicyMemory) -> Result<(), StoreError> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(written) = &self.written {
-            written.look()?;
+        if let Some(written) = &self.guard {
+            written.check()?;
         }
         policies::write(&mut writer, memory)
             .map_err(|source| StoreError::new("recording which policies are in force", source))?;
-        match &self.written {
-            Some(written) => written.appended(&[]),
+        match &self.guard {
+            Some(written) => written.note_append(&[]),
             None => Ok(()),
         }
     }
@@ -408,9 +411,9 @@ impl Store for SqliteStore {
         read().map_err(|source| StoreError::new("reading which recipients are named", source))
     }
 
-    fn history(&self, entity: &StoredEntity) -> Result<Vec<Kept>, StoreError> {
+    fn history(&self, entity: &StoredEntity) -> Result<Vec<StoredEvent>, StoreError> {
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        let read = || -> rusqlite::Result<Vec<Kept>> {
+        let read = || -> rusqlite::Result<Vec<StoredEvent>> {
             let (sort, namespace, id) = key(entity);
             let mut query = reader.prepare_cached(
                 "SELECT position, event_id, recorded, event FROM events
@@ -421,7 +424,7 @@ impl Store for SqliteStore {
         read().map_err(|source| StoreError::new("reading a history", source))
     }
 
-    fn ids(&self, sort: Sort, namespace: Option<&str>) -> Result<Vec<SmolStr>, StoreError> {
+    fn entity_ids(&self, sort: EntityKind, namespace: Option<&str>) -> Result<Vec<SmolStr>, StoreError> {
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let read = || -> rusqlite::Result<Vec<SmolStr>> {
             let mut query = reader.prepare_cached(
@@ -433,7 +436,7 @@ impl Store for SqliteStore {
         read().map_err(|source| StoreError::new("reading the ids of a namespace", source))
     }
 
-    fn cases(&self) -> Result<Vec<Arc<str>>, StoreError> {
+    fn case_ids(&self) -> Result<Vec<Arc<str>>, StoreError> {
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let read = || -> rusqlite::Result<Vec<Arc<str>>> {
             let mut query =
@@ -443,7 +446,7 @@ impl Store for SqliteStore {
         read().map_err(|source| StoreError::new("reading the cases", source))
     }
 
-    fn scan(&self, each: &mut dyn FnMut(&StoredEntity, Kept) -> bool) -> Result<(), StoreError> {
+    fn scan(&self, each: &mut dyn FnMut(&StoredEntity, StoredEvent) -> bool) -> Result<(), StoreError> {
         // A connection of its own: a long scan keeps nobody from reading histories.
         let mut scan = || -> rusqlite::Result<()> {
             let connection = open_reader(&self.path)?;
@@ -466,7 +469,10 @@ impl Store for SqliteStore {
         scan().map_err(|source| StoreError::new("reading all events", source))
     }
 
-    fn once(&self, key: &OnceKey) -> Result<Option<(Kept, Asked)>, StoreError> {
+    fn find_repeated(
+        &self,
+        key: &IdempotencyDigest,
+    ) -> Result<Option<(StoredEvent, RequestDigest)>, StoreError> {
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let read = || {
             let mut query = reader.prepare_cached(
@@ -477,7 +483,7 @@ impl Store for SqliteStore {
         read().map_err(|source| StoreError::new("looking up an idempotency key", source))
     }
 
-    fn last(&self) -> Result<Position, StoreError> {
+    fn last_position(&self) -> Result<Position, StoreError> {
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let has_accepted = "SELECT count(*) FROM sqlite_schema WHERE name = 'accepted'";
         let read = || {
@@ -493,14 +499,19 @@ impl Store for SqliteStore {
     }
 }
 
-fn insert(writer: &mut Connection, batch: &[Entry]) -> rusqlite::Result<()> {
+fn insert(writer: &mut Connection, batch: &[NewEvent]) -> rusqlite::Result<()> {
     let transaction = writer.transaction()?;
     {
         let mut insert = transaction.prepare_cached(
             "INSERT INTO events (sort, namespace, id, position, event_id, recorded, event, once, asked)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?;
-        for Entry { entity, kept: Kept { position, id: event_id, recorded, event }, once } in batch {
+        for NewEvent {
+            entity,
+            stored: StoredEvent { position, id: event_id, recorded, event },
+            idempotency: once,
+        } in batch
+        {
             let entity = StoredEntity::of(entity);
             let (sort, namespace, id) = key(&entity);
             let (once, asked) =
@@ -514,17 +525,17 @@ fn insert(writer: &mut Connection, batch: &[Entry]) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-fn number(sort: Sort) -> i64 {
+fn number(sort: EntityKind) -> i64 {
     match sort {
-        Sort::Subject => 0,
-        Sort::Controller => 1,
-        Sort::Recipient => 2,
-        Sort::Case => 3,
+        EntityKind::Subject => 0,
+        EntityKind::Controller => 1,
+        EntityKind::Recipient => 2,
+        EntityKind::Case => 3,
     }
 }
 
 fn key(entity: &StoredEntity) -> (i64, &str, &str) {
-    (number(entity.sort), entity.namespace.as_deref().unwrap_or_default(), &entity.id)
+    (number(entity.kind), entity.namespace.as_deref().unwrap_or_default(), &entity.id)
 }
 
 /// The row's entity; the one before is used again where it is the same, to spare its copies.
@@ -535,14 +546,14 @@ fn same_or_next(before: Option<StoredEntity>, row: &Row<'_>) -> rusqlite::Result
         return Ok(before);
     }
     let sort = match sort {
-        0 => Sort::Subject,
-        1 => Sort::Controller,
-        2 => Sort::Recipient,
-        3 => Sort::Case,
+        0 => EntityKind::Subject,
+        1 => EntityKind::Controller,
+        2 => EntityKind::Recipient,
+        3 => EntityKind::Case,
         found => return Err(rusqlite::Error::IntegralValueOutOfRange(0, found)),
     };
     let namespace = Some(namespace).filter(|namespace| !namespace.is_empty()).map(Arc::from);
-    Ok(StoredEntity { sort, namespace, id: SmolStr::new(id) })
+    Ok(StoredEntity { kind: sort, namespace, id: SmolStr::new(id) })
 }
 
 fn position(row: &Row<'_>, column: usize) -> rusqlite::Result<Position> {
@@ -551,12 +562,12 @@ fn position(row: &Row<'_>, column: usize) -> rusqlite::Result<Position> {
 }
 
 /// The columns position, event_id, recorded, event, from the `first` on.
-fn kept(row: &Row<'_>, first: usize) -> rusqlite::Result<Kept> {
+fn kept(row: &Row<'_>, first: usize) -> rusqlite::Result<StoredEvent> {
     let unreadable = |column, error: Box<dyn std::error::Error + Send + Sync>| {
         rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error)
     };
     let (id, recorded) = (row.get_ref(first + 1)?.as_str()?, row.get_ref(first + 2)?.as_str()?);
-    Ok(Kept {
+    Ok(StoredEvent {
         position: position(row, first)?,
         id: Ulid::from_string(id).map_err(|error| unreadable(first + 1, error.into()))?,
         recorded: recorded.parse::<Timestamp>().map_err(|error| unreadable(first + 2, error.into()))?,

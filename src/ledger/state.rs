@@ -3,11 +3,11 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::names::Names;
+use super::names::TermLookup;
 use crate::decision::{Addressee, ConsentStatus, Controller, Origins, Subject};
 
 /// A data subject's state. A consent that has ended by `now` is shown as `expired`.
-pub fn subject_json(subject: &Subject, now: Timestamp, names: &dyn Names) -> Map<String, Value> {
+pub fn subject_json(subject: &Subject, now: Timestamp, names: &dyn TermLookup) -> Map<String, Value> {
     let Subject {
         consents,
         consents_since_restriction,
@@ -80,7 +80,7 @@ pub fn subject_json(subject: &Subject, now: Timestamp, names: &dyn Names) -> Map
 }
 
 /// One name for everything, or category by category under the whole of what is personal.
-fn origins_json(origins: &Origins, names: &dyn Names) -> Value {
+fn origins_json(origins: &Origins, names: &dyn TermLookup) -> Value {
     if origins.by_category.is_empty() {
         return origins.default.name().into();
     }
@@ -94,7 +94,11 @@ fn origins_json(origins: &Origins, names: &dyn Names) -> Value {
 }
 
 /// A controller's state: the keys that a scenario's `subject` has for it.
-pub fn controller_json(controller: &Controller, now: Timestamp, names: &dyn Names) -> Map<String, Value> {
+pub fn controller_json(
+    controller: &Controller,
+    now: Timestamp,
+    names: &dyn TermLookup,
+) -> Map<String, Value> {
     let Controller { instructions, closed_since } = controller;
     let mut shown = Map::new();
     let instructions: Vec<_> = instructions.iter().map(|purpose| names.purpose_name(*purpose)).collect();
@@ -111,17 +115,17 @@ pub fn controller_json(controller: &Controller, now: Timestamp, names: &dyn Name
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
-    use crate::ledger::event::{Event, Sort};
+    use crate::ledger::event::{EntityKind, Event};
     use crate::ledger::names::fixture::Fixture;
     use crate::ledger::{fold_controller, fold_subject, written};
 
-    fn events(sort: Sort, texts: &[&str]) -> Vec<Event> {
+    fn events(sort: EntityKind, texts: &[&str]) -> Vec<Event> {
         let read = |text: &&str| {
             let draft = written::parse(text.as_bytes(), sort, &Fixture).unwrap();
             Event {
-                what: draft.what,
+                kind: draft.kind,
                 at: draft.at.unwrap_or(Timestamp::UNIX_EPOCH),
-                attached: draft.attached,
+                provenance: draft.provenance,
             }
         };
         texts.iter().map(read).collect()
@@ -130,7 +134,7 @@ mod tests {
     #[test]
     fn a_state_is_shown_with_the_keys_of_a_scenario() {
         let events = events(
-            Sort::Subject,
+            EntityKind::Subject,
             &[
                 r#"{"kind":"consent-given","purpose":"marketing","recipient-kind":"employee"}"#,
                 r#"{"kind":"consent-given","purpose":"analytics","recipient":"acme","valid-until":"2026-01-01T00:00:00Z"}"#,
@@ -167,7 +171,7 @@ mod tests {
     #[test]
     fn a_controller_is_shown_with_its_own_keys() {
         let events = events(
-            Sort::Controller,
+            EntityKind::Controller,
             &[
                 r#"{"kind":"instruction","purpose":"invoicing"}"#,
                 r#"{"kind":"account-closed","at":"2026-01-01T00:00:00Z"}"#,

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use smol_str::SmolStr;
 use ulid::Ulid;
 
-use super::event::{Entity, Sort};
+use super::event::{Entity, EntityKind};
 use super::policies::PolicyMemory;
 use crate::vocabulary::Namespaces;
 
@@ -23,14 +23,14 @@ impl std::fmt::Display for Position {
 }
 
 /// A digest of an entity and an `Idempotency-Key`.
-pub type OnceKey = [u8; 16];
+pub type IdempotencyDigest = [u8; 16];
 
 /// A digest of what was asked for under an `Idempotency-Key`.
-pub type Asked = [u8; 16];
+pub type RequestDigest = [u8; 16];
 
 /// One event as it is kept.
 #[derive(Clone)]
-pub struct Kept {
+pub struct StoredEvent {
     pub position: Position,
     pub id: Ulid,
     /// When the ledger took it; its `at` is in the event.
@@ -39,9 +39,9 @@ pub struct Kept {
     pub event: String,
 }
 
-impl std::fmt::Debug for Kept {
+impl std::fmt::Debug for StoredEvent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Kept({})", self.position)
+        write!(f, "StoredEvent({})", self.position)
     }
 }
 
@@ -49,7 +49,7 @@ impl std::fmt::Debug for Kept {
 /// earlier rule of its namespace may have read. `Debug` prints the type's name only.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct StoredEntity {
-    pub sort: Sort,
+    pub kind: EntityKind,
     /// Of a person or controller; `None` is the default one.
     pub namespace: Option<Arc<str>>,
     pub id: SmolStr,
@@ -58,13 +58,13 @@ pub struct StoredEntity {
 impl StoredEntity {
     /// How an entity is stored today.
     pub fn of(entity: &Entity) -> StoredEntity {
-        let sort = entity.sort();
+        let sort = entity.kind();
         match entity {
             Entity::Subject(person) | Entity::Controller(person) => {
-                StoredEntity { sort, namespace: person.namespace().cloned(), id: person.id().clone() }
+                StoredEntity { kind: sort, namespace: person.namespace().cloned(), id: person.id().clone() }
             }
             Entity::Recipient(name) | Entity::Case(name) => {
-                StoredEntity { sort, namespace: None, id: SmolStr::new(name) }
+                StoredEntity { kind: sort, namespace: None, id: SmolStr::new(name) }
             }
         }
     }
@@ -72,11 +72,11 @@ impl StoredEntity {
     /// Whom the rules of today mean by it.
     pub fn entity(&self, namespaces: &Namespaces) -> Entity {
         let person = || namespaces.reader(self.namespace.as_deref()).read_recorded(&self.id);
-        match self.sort {
-            Sort::Subject => Entity::Subject(person()),
-            Sort::Controller => Entity::Controller(person()),
-            Sort::Recipient => Entity::Recipient(Arc::from(self.id.as_str())),
-            Sort::Case => Entity::Case(Arc::from(self.id.as_str())),
+        match self.kind {
+            EntityKind::Subject => Entity::Subject(person()),
+            EntityKind::Controller => Entity::Controller(person()),
+            EntityKind::Recipient => Entity::Recipient(Arc::from(self.id.as_str())),
+            EntityKind::Case => Entity::Case(Arc::from(self.id.as_str())),
         }
     }
 }
@@ -89,10 +89,10 @@ impl std::fmt::Debug for StoredEntity {
 
 /// One event to be kept.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct NewEvent {
     pub entity: Entity,
-    pub kept: Kept,
-    pub once: Option<(OnceKey, Asked)>,
+    pub stored: StoredEvent,
+    pub idempotency: Option<(IdempotencyDigest, RequestDigest)>,
 }
 
 /// Why a store failed. After a failed append nobody knows what is on disk: the ledger stops.
@@ -116,34 +116,37 @@ impl StoreError {
 /// Keeps events. Readers may call while an append is under way and see what was durable before it.
 pub trait Store: Send + Sync {
     /// Keeps all of a batch or nothing; when it returns, the batch survives a loss of power.
-    fn append(&self, batch: &[Entry]) -> Result<(), StoreError>;
+    fn append(&self, batch: &[NewEvent]) -> Result<(), StoreError>;
 
     /// The events of one entity, in the order of their positions.
-    fn history(&self, entity: &StoredEntity) -> Result<Vec<Kept>, StoreError>;
+    fn history(&self, entity: &StoredEntity) -> Result<Vec<StoredEvent>, StoreError>;
 
     /// Every id of a sort in a namespace that has events.
-    fn ids(&self, sort: Sort, namespace: Option<&str>) -> Result<Vec<SmolStr>, StoreError>;
+    fn entity_ids(&self, sort: EntityKind, namespace: Option<&str>) -> Result<Vec<SmolStr>, StoreError>;
 
     /// The ids of all cases.
-    fn cases(&self) -> Result<Vec<Arc<str>>, StoreError>;
+    fn case_ids(&self) -> Result<Vec<Arc<str>>, StoreError>;
 
     /// Every event, those of one entity together; ends early where `each` says `false`.
-    fn scan(&self, each: &mut dyn FnMut(&StoredEntity, Kept) -> bool) -> Result<(), StoreError>;
+    fn scan(&self, each: &mut dyn FnMut(&StoredEntity, StoredEvent) -> bool) -> Result<(), StoreError>;
 
     /// The event recorded under an idempotency key, with the digest of what was asked for.
-    fn once(&self, key: &OnceKey) -> Result<Option<(Kept, Asked)>, StoreError>;
+    fn find_repeated(
+        &self,
+        key: &IdempotencyDigest,
+    ) -> Result<Option<(StoredEvent, RequestDigest)>, StoreError>;
 
     /// Whether everything that was kept is still there, as far as a look can tell. A file can be
     /// removed, replaced or put back under a running process.
     ///
     /// # Errors
     /// [`StoreError`] says what is wrong.
-    fn intact(&self) -> Result<(), StoreError> {
+    fn check_intact(&self) -> Result<(), StoreError> {
         Ok(())
     }
 
     /// The last durable position, or the last that was accepted as lost, whichever is later.
-    fn last(&self) -> Result<Position, StoreError>;
+    fn last_position(&self) -> Result<Position, StoreError>;
 
     /// Goes on behind a position whose events are lost, for good.
     fn accept_history(&self, until: Position, now: Timestamp) -> Result<(), StoreError>;

@@ -29,8 +29,8 @@ fn person(name: &str) -> Entity {
     Entity::Subject(id(name))
 }
 
-fn draft(text: &str) -> Draft {
-    parse(text.as_bytes(), Sort::Subject, &Fixture).unwrap()
+fn draft(text: &str) -> EventDraft {
+    parse(text.as_bytes(), EntityKind::Subject, &Fixture).unwrap()
 }
 
 fn now() -> Timestamp {
@@ -47,7 +47,7 @@ fn status(ledger: &Ledger, name: &str) -> Option<ConsentStatus> {
 /// A store in memory whose disk can be held, counted and broken.
 #[derive(Default)]
 struct Disk {
-    kept: Mutex<Vec<Entry>>,
+    kept: Mutex<Vec<NewEvent>>,
     state: Mutex<DiskState>,
     changed: Condvar,
     commits: AtomicUsize,
@@ -84,7 +84,7 @@ impl Disk {
 }
 
 impl Store for Disk {
-    fn append(&self, batch: &[Entry]) -> Result<(), StoreError> {
+    fn append(&self, batch: &[NewEvent]) -> Result<(), StoreError> {
         let mut state = self.state.lock().unwrap();
         state.waiting = true;
         self.changed.notify_all();
@@ -98,26 +98,26 @@ impl Store for Disk {
         Ok(())
     }
 
-    fn history(&self, entity: &StoredEntity) -> Result<Vec<Kept>, StoreError> {
+    fn history(&self, entity: &StoredEntity) -> Result<Vec<StoredEvent>, StoreError> {
         let kept = self.kept.lock().unwrap();
         Ok(kept
             .iter()
             .filter(|entry| StoredEntity::of(&entry.entity) == *entity)
-            .map(|entry| entry.kept.clone())
+            .map(|entry| entry.stored.clone())
             .collect())
     }
 
-    fn ids(&self, sort: Sort, namespace: Option<&str>) -> Result<Vec<SmolStr>, StoreError> {
+    fn entity_ids(&self, sort: EntityKind, namespace: Option<&str>) -> Result<Vec<SmolStr>, StoreError> {
         let kept = self.kept.lock().unwrap();
         let stored = kept.iter().map(|entry| StoredEntity::of(&entry.entity));
-        let of = stored.filter(|stored| stored.sort == sort && stored.namespace.as_deref() == namespace);
+        let of = stored.filter(|stored| stored.kind == sort && stored.namespace.as_deref() == namespace);
         let mut ids: Vec<_> = of.map(|stored| stored.id).collect();
         ids.sort_unstable();
         ids.dedup();
         Ok(ids)
     }
 
-    fn cases(&self) -> Result<Vec<Arc<str>>, StoreError> {
+    fn case_ids(&self) -> Result<Vec<Arc<str>>, StoreError> {
         let kept = self.kept.lock().unwrap();
         let mut ids: Vec<_> = kept
             .iter()
@@ -131,18 +131,21 @@ impl Store for Disk {
         Ok(ids)
     }
 
-    fn scan(&self, each: &mut dyn FnMut(&StoredEntity, Kept) -> bool) -> Result<(), StoreError> {
+    fn scan(&self, each: &mut dyn FnMut(&StoredEntity, StoredEvent) -> bool) -> Result<(), StoreError> {
         let mut kept = self.kept.lock().unwrap().clone();
         kept.sort_by_key(|entry| format!("{:?}", desk::fingerprint(&keys().fingerprints(), &entry.entity)));
-        kept.iter().all(|entry| each(&StoredEntity::of(&entry.entity), entry.kept.clone()));
+        kept.iter().all(|entry| each(&StoredEntity::of(&entry.entity), entry.stored.clone()));
         Ok(())
     }
 
-    fn once(&self, key: &store::OnceKey) -> Result<Option<(Kept, store::Asked)>, StoreError> {
+    fn find_repeated(
+        &self,
+        key: &store::IdempotencyDigest,
+    ) -> Result<Option<(StoredEvent, store::RequestDigest)>, StoreError> {
         let kept = self.kept.lock().unwrap();
         Ok(kept.iter().find_map(|entry| {
-            let (known, asked) = entry.once?;
-            (known == *key).then(|| (entry.kept.clone(), asked))
+            let (known, asked) = entry.idempotency?;
+            (known == *key).then(|| (entry.stored.clone(), asked))
         }))
     }
 
@@ -172,20 +175,20 @@ impl Store for Disk {
         Ok(std::collections::BTreeSet::new())
     }
 
-    fn last(&self) -> Result<Position, StoreError> {
-        Ok(self.kept.lock().unwrap().last().map_or(Position(0), |entry| entry.kept.position))
+    fn last_position(&self) -> Result<Position, StoreError> {
+        Ok(self.kept.lock().unwrap().last().map_or(Position(0), |entry| entry.stored.position))
     }
 }
 
 fn over(disk: &Arc<Disk>) -> Arc<Ledger> {
-    Ledger::over(Arc::clone(disk) as Arc<dyn Store>, &keys(), Arc::new(Fixture)).unwrap()
+    Ledger::with_store(Arc::clone(disk) as Arc<dyn Store>, &keys(), Arc::new(Fixture)).unwrap()
 }
 
 fn append(
     ledger: &Arc<Ledger>,
     name: &str,
     text: &str,
-) -> tokio::task::JoinHandle<Result<Recorded, AppendError>> {
+) -> tokio::task::JoinHandle<Result<Acknowledgement, AppendError>> {
     let (ledger, entity, draft) = (Arc::clone(ledger), person(name), draft(text));
     tokio::spawn(async move { ledger.append(&entity, draft, None, now()).await })
 }
@@ -217,7 +220,7 @@ async fn an_acknowledged_event_is_in_force_and_survives_a_reopen() {
     };
     let ledger = open(&path, &keys);
     assert_eq!(status(&ledger, "alice"), Some(ConsentStatus::Withdrawn));
-    assert_eq!((ledger.position(), ledger.subjects()), (Position(2), 1));
+    assert_eq!((ledger.position(), ledger.subject_count()), (Position(2), 1));
     let history = ledger.archive().history(&person("alice")).unwrap();
     assert_eq!((history.len(), history[0].id), (2, first.event));
     assert!(ledger.subject(&id("bob")).1.is_none());
@@ -237,7 +240,7 @@ async fn what_was_acknowledged_is_on_disk_when_the_process_dies() {
         std::fs::copy(folder.path().join(file), left.path().join(file)).unwrap();
     }
     let revived = open(&left.path().join("ledger.db"), &keys);
-    assert_eq!((revived.position(), revived.subjects()), (Position(20), 20));
+    assert_eq!((revived.position(), revived.subject_count()), (Position(20), 20));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -297,7 +300,7 @@ async fn events_that_wait_share_a_commit() {
     let first = append(&ledger, "p", GIVE);
     disk.reached();
     let rest: Vec<_> = (0..200).map(|n| append(&ledger, &format!("p{n}"), WITHDRAW)).collect();
-    until(|| ledger.subjects() == 200).await;
+    until(|| ledger.subject_count() == 200).await;
     disk.release();
     first.await.unwrap().unwrap();
     for one in rest {
@@ -329,10 +332,10 @@ async fn an_idempotency_key_records_once() {
     let first = ledger.append(&alice, draft(GIVE), Some("k"), now()).await.unwrap();
     let later = now() + SignedDuration::from_secs(5);
     let again = ledger.append(&alice, draft(GIVE), Some("k"), later).await.unwrap();
-    assert_eq!(again, Recorded { again: true, changed: false, ..first });
+    assert_eq!(again, Acknowledgement { repeated: true, changed: false, ..first });
     assert_eq!(ledger.append(&alice, draft(WITHDRAW), Some("k"), now()).await, Err(AppendError::KeyReused));
     let bob = ledger.append(&person("bob"), draft(GIVE), Some("k"), now()).await.unwrap();
-    assert!(!bob.again, "a key counts for one person");
+    assert!(!bob.repeated, "a key counts for one person");
 
     // Twice at once, neither durable yet: the second is acknowledged with the first, not before.
     disk.hold();
@@ -347,28 +350,28 @@ async fn an_idempotency_key_records_once() {
     assert!(!two.is_finished());
     disk.release();
     let (one, two) = (one.await.unwrap().unwrap(), two.await.unwrap().unwrap());
-    assert_eq!((one.event, one.again, two.again), (two.event, false, true));
+    assert_eq!((one.event, one.repeated, two.repeated), (two.event, false, true));
 }
 
 #[tokio::test]
 async fn events_about_the_wrong_entity_or_from_the_future_are_refused() {
     let ledger = over(&Arc::default());
-    let suspended = parse(br#"{"kind":"suspended"}"#, Sort::Recipient, &Fixture).unwrap();
+    let suspended = parse(br#"{"kind":"suspended"}"#, EntityKind::Recipient, &Fixture).unwrap();
     let error = ledger.append(&person("alice"), suspended.clone(), None, now()).await.unwrap_err();
-    assert!(matches!(error, AppendError::Event(EventError::WrongSort { .. })));
-    let future = Draft { at: Some(now() + SignedDuration::from_secs(61)), ..draft(GIVE) };
+    assert!(matches!(error, AppendError::Event(EventError::WrongEntityKind { .. })));
+    let future = EventDraft { at: Some(now() + SignedDuration::from_secs(61)), ..draft(GIVE) };
     assert_eq!(ledger.append(&person("alice"), future, None, now()).await, Err(AppendError::Future));
     ledger.append(&Entity::Recipient("acme".into()), suspended, None, now()).await.unwrap();
-    assert!(ledger.suspended("acme") && !ledger.suspended("globex"));
+    assert!(ledger.is_suspended("acme") && !ledger.is_suspended("globex"));
 }
 
 #[tokio::test]
 async fn a_consent_from_a_clock_that_is_ahead_does_not_outlast_a_withdrawal() {
     let ledger = over(&Arc::default());
-    let ahead = Draft { at: Some(now() + SignedDuration::from_secs(30)), ..draft(GIVE) };
+    let ahead = EventDraft { at: Some(now() + SignedDuration::from_secs(30)), ..draft(GIVE) };
     ledger.append(&person("alice"), ahead, None, now()).await.unwrap();
     let soon = now() + SignedDuration::from_secs(1);
-    let withdrawal = Draft { at: Some(soon), ..draft(WITHDRAW) };
+    let withdrawal = EventDraft { at: Some(soon), ..draft(WITHDRAW) };
     ledger.append(&person("alice"), withdrawal, None, soon).await.unwrap();
     assert_eq!(status(&ledger, "alice"), Some(ConsentStatus::Withdrawn));
 }
@@ -394,9 +397,9 @@ async fn a_withdrawal_is_in_force_whatever_the_clocks_of_reporters_said() {
         (7200, None, 0, Some(90)),
     ] {
         let ledger = over(&Arc::default());
-        let give = Draft { at: given.map(seconds), ..draft(GIVE) };
+        let give = EventDraft { at: given.map(seconds), ..draft(GIVE) };
         ledger.append(&person("alice"), give, None, seconds(reported)).await.unwrap();
-        let withdraw = Draft { at: withdrawn.map(seconds), ..draft(WITHDRAW) };
+        let withdraw = EventDraft { at: withdrawn.map(seconds), ..draft(WITHDRAW) };
         let recorded = ledger.append(&person("alice"), withdraw, None, seconds(asked)).await.unwrap();
         assert!(recorded.changed, "{reported} {given:?} {asked} {withdrawn:?}");
         assert_eq!(status(&ledger, "alice"), Some(ConsentStatus::Withdrawn));
@@ -407,10 +410,11 @@ async fn a_withdrawal_is_in_force_whatever_the_clocks_of_reporters_said() {
 async fn an_objection_beside_two_clocks_that_are_ahead_does_not_save_a_consent() {
     // A refusal dated ahead pushed the consent behind it ahead, and that outlasted a withdrawal dated now.
     let ledger = over(&Arc::default());
-    let object = Draft { at: Some(seconds(55)), ..draft(r#"{"kind":"objection","purpose":"analytics"}"#) };
+    let object =
+        EventDraft { at: Some(seconds(55)), ..draft(r#"{"kind":"objection","purpose":"analytics"}"#) };
     ledger.append(&person("alice"), object, None, now()).await.unwrap();
     ledger.append(&person("alice"), draft(GIVE), None, now()).await.unwrap();
-    let withdraw = Draft { at: Some(now()), ..draft(WITHDRAW) };
+    let withdraw = EventDraft { at: Some(now()), ..draft(WITHDRAW) };
     assert!(ledger.append(&person("alice"), withdraw, None, now()).await.unwrap().changed);
     assert_eq!(status(&ledger, "alice"), Some(ConsentStatus::Withdrawn));
 }
@@ -418,7 +422,7 @@ async fn an_objection_beside_two_clocks_that_are_ahead_does_not_save_a_consent()
 #[tokio::test]
 async fn no_event_is_in_the_future_and_a_grant_may_be_late() {
     let ledger = over(&Arc::default());
-    let at = |draft: &str, at: i64| Draft { at: Some(seconds(at)), ..self::draft(draft) };
+    let at = |draft: &str, at: i64| EventDraft { at: Some(seconds(at)), ..self::draft(draft) };
     for (n, kind) in [WITHDRAW, r#"{"kind":"erasure"}"#, r#"{"kind":"fact","facts":{"minor":true}}"#]
         .into_iter()
         .enumerate()
@@ -492,33 +496,33 @@ async fn a_repeated_idempotency_key_withholds_again_what_is_no_longer_withheld()
     };
     send(GIVE, Some("g")).await;
     let first = send(WITHDRAW, Some("w")).await;
-    assert!(send(GIVE, Some("g")).await.again, "a consent is not given anew by a repetition");
+    assert!(send(GIVE, Some("g")).await.repeated, "a consent is not given anew by a repetition");
     assert_eq!(status(&ledger, "alice"), Some(ConsentStatus::Withdrawn));
     let again = send(WITHDRAW, Some("w")).await;
-    assert_eq!((again.event, again.again, again.changed), (first.event, true, false));
+    assert_eq!((again.event, again.repeated, again.changed), (first.event, true, false));
 
     send(GIVE, None).await;
     let anew = send(WITHDRAW, Some("w")).await;
-    assert!(!anew.again && anew.changed && anew.event != first.event);
+    assert!(!anew.repeated && anew.changed && anew.event != first.event);
     assert_eq!(status(&ledger, "alice"), Some(ConsentStatus::Withdrawn));
-    assert!(send(WITHDRAW, Some("w")).await.again);
+    assert!(send(WITHDRAW, Some("w")).await.repeated);
 
     // A consent that ends: where it shortens.
     assert!(send(&until("2027-06-01"), Some("u")).await.changed);
     send(&until("2027-01-01"), None).await;
-    assert!(send(&until("2027-06-01"), Some("u")).await.again);
+    assert!(send(&until("2027-06-01"), Some("u")).await.repeated);
     send(GIVE, None).await;
     assert!(send(&until("2027-06-01"), Some("u")).await.changed);
     send(WITHDRAW, None).await;
-    assert!(send(&until("2027-06-01"), Some("u")).await.again);
+    assert!(send(&until("2027-06-01"), Some("u")).await.repeated);
 
     // A fact: what is certain to withhold.
     let child = r#"{"kind":"fact","facts":{"minor":true,"country":"DE"}}"#;
     assert!(send(child, Some("f")).await.changed);
-    assert!(send(child, Some("f")).await.again);
+    assert!(send(child, Some("f")).await.repeated);
     send(r#"{"kind":"fact","facts":{"minor":false,"country":"US"}}"#, Some("f2")).await;
     assert!(send(child, Some("f")).await.changed);
-    assert!(send(r#"{"kind":"fact","facts":{"minor":false,"country":"US"}}"#, Some("f2")).await.again);
+    assert!(send(r#"{"kind":"fact","facts":{"minor":false,"country":"US"}}"#, Some("f2")).await.repeated);
     assert!(ledger.subject(&id("alice")).1.unwrap().minor);
 }
 
@@ -590,7 +594,7 @@ async fn an_event_about_a_recipient_that_nobody_has_is_refused_and_an_export_is_
     let batch = Batch { keep_unknown_recipients: true, ..Batch::default() };
     ledger.import(lines.as_bytes(), batch, now(), |result| results.push(result)).await;
     assert!(results.iter().all(|result| result.outcome.is_ok()));
-    assert!(ledger.suspended("initech"));
+    assert!(ledger.is_suspended("initech"));
     // What is recorded is read whatever it names.
     drop(ledger);
     let ledger = over(&disk);
@@ -605,7 +609,7 @@ async fn an_event_about_a_recipient_that_nobody_has_is_refused_and_an_export_is_
 async fn a_controller_has_its_own_facts() {
     let ledger = over(&Arc::default());
     let instruct =
-        parse(br#"{"kind":"instruction","purpose":"invoicing"}"#, Sort::Controller, &Fixture).unwrap();
+        parse(br#"{"kind":"instruction","purpose":"invoicing"}"#, EntityKind::Controller, &Fixture).unwrap();
     ledger.append(&Entity::Controller(id("acct-1")), instruct, None, now()).await.unwrap();
     assert_eq!(ledger.controller(&id("acct-1")).1.unwrap().instructions.len(), 1);
     assert!(ledger.subject(&id("acct-1")).1.is_none() && ledger.controller(&id("acct-2")).1.is_none());
@@ -637,10 +641,10 @@ async fn an_import_tells_the_outcome_of_each_line_and_can_be_started_again() {
     let lines: Vec<_> = first.iter().map(|result| (result.line, result.outcome.is_ok())).collect();
     assert_eq!(lines, [(1, true), (3, false), (4, false), (5, true), (6, true), (7, true)]);
     assert_eq!(status(&ledger, "alice"), Some(ConsentStatus::Withdrawn));
-    assert!(ledger.suspended("acme"));
+    assert!(ledger.is_suspended("acme"));
     let later = now() + SignedDuration::from_hours(1);
     let again = import(&ledger, &file, None, later).await;
-    assert!(again.iter().filter_map(|result| result.outcome.as_ref().ok()).all(|recorded| recorded.again));
+    assert!(again.iter().filter_map(|result| result.outcome.as_ref().ok()).all(|recorded| recorded.repeated));
     assert_eq!(ledger.position(), Position(4));
 
     let mut exported = Vec::new();
@@ -662,7 +666,7 @@ async fn an_import_started_again_grants_nothing_anew_and_forgets_no_withdrawal()
     let ledger = over(&Arc::default());
     let give = r#"{"subject":"alice","kind":"consent-given","purpose":"marketing"}"#;
     let withdraw = r#"{"subject":"alice","kind":"consent-withdrawn","purpose":"marketing"}"#;
-    let again = |results: Vec<LineResult>| results[0].outcome.as_ref().unwrap().again;
+    let again = |results: Vec<LineResult>| results[0].outcome.as_ref().unwrap().repeated;
     assert!(!again(import(&ledger, give, Some("file"), now()).await));
     assert!(!again(import(&ledger, withdraw, Some("other"), now()).await));
     assert!(again(import(&ledger, give, Some("file"), now()).await), "the same batch");
@@ -676,7 +680,8 @@ async fn an_import_started_again_grants_nothing_anew_and_forgets_no_withdrawal()
 async fn a_file_from_windows_is_read() {
     let ledger = over(&Arc::default());
     let give = r#"{"subject":"alice","kind":"consent-given","purpose":"marketing"}"#;
-    let results = import(&ledger, &format!("\u{feff}{give}\r\n\r\n{give}\r\n"), Some(FILES), now()).await;
+    let results =
+        import(&ledger, &format!("\u{feff}{give}\r\n\r\n{give}\r\n"), Some(FILE_BATCH), now()).await;
     let lines: Vec<_> = results.iter().map(|result| (result.line, result.outcome.is_ok())).collect();
     assert_eq!(lines, [(1, true), (3, true)]);
     assert_eq!(ledger.position(), Position(1), "the same line twice");
@@ -759,16 +764,16 @@ proptest::proptest! {
                 file.push_str(&format!("{text}\n"));
                 let (entity, draft) = parse_line(text.as_bytes(), &Fixture).unwrap();
                 let repeated = !seen.insert(*line);
-                let given_again = match (draft.what.effect(), &draft.what) {
-                    (Effect::Permissive, _) => repeated,
-                    (_, What::ConsentGiven { until, .. }) => repeated && ends(&posted) <= *until,
+                let given_again = match (draft.kind.effect(), &draft.kind) {
+                    (EventEffect::Permissive, _) => repeated,
+                    (_, EventKind::ConsentGiven { until, .. }) => repeated && ends(&posted) <= *until,
                     _ => false,
                 };
                 if !given_again {
                     posted.append(&entity, draft, None, now()).await.unwrap();
                 }
                 if *is_last_of_its_file || at + 1 == lines.len() {
-                    let name = format!("{FILES}:{at}");
+                    let name = format!("{FILE_BATCH}:{at}");
                     let results = import(&imported, &std::mem::take(&mut file), Some(&name), now()).await;
                     assert!(results.iter().all(|result| result.outcome.is_ok()));
                 }
@@ -786,8 +791,8 @@ async fn a_state_is_shown_as_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = open(&folder.path().join("ledger.db"), &keys());
     let at = |text: &str| Some(text.parse::<Timestamp>().unwrap());
-    let given = Draft { at: at("2026-01-01T00:00:00Z"), ..draft(GIVE) };
-    let withdrawn = Draft { at: at("2026-03-01T00:00:00Z"), ..draft(WITHDRAW) };
+    let given = EventDraft { at: at("2026-01-01T00:00:00Z"), ..draft(GIVE) };
+    let withdrawn = EventDraft { at: at("2026-03-01T00:00:00Z"), ..draft(WITHDRAW) };
     ledger.append(&person("alice"), given, None, now()).await.unwrap();
     ledger.append(&person("alice"), withdrawn, None, now()).await.unwrap();
     let show = |time| ledger.archive().show(&id("alice"), time, now()).unwrap();
@@ -801,15 +806,15 @@ async fn a_state_is_shown_as_it_was() {
 #[tokio::test]
 async fn a_ledger_whose_words_are_gone_opens_only_if_nothing_is_forgotten() {
     let disk = Arc::new(Disk::default());
-    let entry = |position, event: &str| Entry {
+    let entry = |position, event: &str| NewEvent {
         entity: person("alice"),
-        kept: Kept {
+        stored: StoredEvent {
             position: Position(position),
             id: Ulid::generate(),
             recorded: now(),
             event: event.to_owned(),
         },
-        once: None,
+        idempotency: None,
     };
     disk.append(&[entry(
         1,
@@ -824,7 +829,7 @@ async fn a_ledger_whose_words_are_gone_opens_only_if_nothing_is_forgotten() {
     drop(ledger);
     disk.append(&[entry(2, r#"{"kind":"objection","purpose":"cold-calls","at":"2026-01-01T00:00:00Z"}"#)])
         .unwrap();
-    let error = Ledger::over(disk, &keys(), Arc::new(Fixture)).unwrap_err();
+    let error = Ledger::with_store(disk, &keys(), Arc::new(Fixture)).unwrap_err();
     let text = error.to_string();
     assert!(text.contains("position 2") && text.contains("cold-calls"), "{text}");
 }
@@ -863,7 +868,7 @@ async fn no_record_is_handed_out_on_a_consent_whose_withdrawal_was_acknowledged(
 
 const CASE: &str = r#"{"case":"C-7","kind":"case-registered","recipient":"court","purpose":"security","subjects":["alice"],"categories":["email"],"end":"2027-01-01T00:00:00Z","reference":"12 O 4/26"}"#;
 
-async fn tell(ledger: &Ledger, line: &str) -> Result<Recorded, AppendError> {
+async fn tell(ledger: &Ledger, line: &str) -> Result<Acknowledgement, AppendError> {
     let (entity, draft) = parse_line(line.as_bytes(), &Fixture).unwrap();
     ledger.append(&entity, draft, None, now()).await
 }
@@ -902,7 +907,7 @@ async fn a_case_is_in_force_when_its_second_approval_is_acknowledged_and_survive
     assert!(results.iter().all(|result| result.outcome.is_ok()), "{results:?}");
     assert!(in_force(&other));
     let again = import(&other, &lines, None, now()).await;
-    assert!(again.iter().all(|result| result.outcome.as_ref().is_ok_and(|recorded| recorded.again)));
+    assert!(again.iter().all(|result| result.outcome.as_ref().is_ok_and(|recorded| recorded.repeated)));
 }
 
 #[tokio::test]
@@ -921,7 +926,7 @@ async fn what_cannot_follow_is_refused_and_leaves_no_trace() {
     for unlike in ["\u{410}da", "Ada\u{200b}", "J\u{fc}rgen", "..", "Ada (2)"] {
         let refused = tell(&ledger, &approval(unlike)).await;
         assert!(
-            matches!(refused, Err(AppendError::Event(EventError::Member { member: "approver", .. }))),
+            matches!(refused, Err(AppendError::Event(EventError::InvalidMember { member: "approver", .. }))),
             "{unlike}"
         );
     }
@@ -941,7 +946,7 @@ async fn the_end_of_a_case_is_a_change_and_its_approval_none() {
     tell(&ledger, r#"{"case":"C-7","kind":"case-ended"}"#).await.unwrap();
     assert!(ledger.changed_since(before, &case));
     assert_eq!(ledger.hand_out(before, &case, || ()), None);
-    assert_eq!(ledger.case("C-7").unwrap().standing(now()), Standing::Ended);
+    assert_eq!(ledger.case("C-7").unwrap().status(now()), CaseStatus::Ended);
 }
 
 #[tokio::test]
@@ -954,34 +959,40 @@ async fn requests_are_open_until_answered_and_make_nobody_known() {
     assert_eq!(none, Err(AppendError::Conflict(Conflict::NoOpenRequest)));
     tell(&ledger, &request("received")).await.unwrap();
     tell(&ledger, &request("received")).await.unwrap();
-    assert_eq!((ledger.requests().len(), ledger.subjects()), (1, 0));
+    assert_eq!((ledger.requests().len(), ledger.subject_count()), (1, 0));
     assert!(ledger.subject(&id("alice")).1.is_none());
     drop(ledger);
     let ledger = open(&path, &keys);
-    assert_eq!((ledger.requests().len(), ledger.subjects()), (1, 0));
+    assert_eq!((ledger.requests().len(), ledger.subject_count()), (1, 0));
     assert_eq!(ledger.archive().requests().unwrap(), ledger.requests());
     append(&ledger, "alice", GIVE).await.unwrap().unwrap();
-    assert_eq!((ledger.requests().len(), ledger.subjects()), (1, 1), "both are known now");
+    assert_eq!((ledger.requests().len(), ledger.subject_count()), (1, 1), "both are known now");
     tell(&ledger, &request("answered")).await.unwrap();
-    assert_eq!((ledger.requests().len(), ledger.subjects()), (0, 1));
+    assert_eq!((ledger.requests().len(), ledger.subject_count()), (0, 1));
     assert_eq!(status(&ledger, "alice"), Some(ConsentStatus::Given));
     assert!(ledger.archive().requests().unwrap().is_empty());
 }
 
 /// Rules for the namespace `email`, or none.
-fn language(lowercase: bool) -> Arc<Language> {
+fn language(lowercase: bool) -> Arc<VocabularyTerms> {
     let rule = IdRule::new(Normalization { lowercase, ..Normalization::default() }, None).unwrap();
     let namespaces = Namespaces::new([("email".into(), rule)]);
-    Arc::new(Language::new(Arc::new(crate::vocabulary::Vocabulary::standard()), Arc::new(namespaces)))
+    Arc::new(VocabularyTerms::new(Arc::new(crate::vocabulary::Vocabulary::standard()), Arc::new(namespaces)))
 }
 
 #[tokio::test]
 async fn histories_of_ids_that_become_one_are_one_history() {
     let (disk, keys) = (Arc::new(Disk::default()), keys());
-    let over = |names: &Arc<Language>| {
-        Ledger::over(Arc::clone(&disk) as Arc<dyn Store>, &keys, Arc::clone(names) as Arc<dyn Names>).unwrap()
+    let over = |names: &Arc<VocabularyTerms>| {
+        Ledger::with_store(
+            Arc::clone(&disk) as Arc<dyn Store>,
+            &keys,
+            Arc::clone(names) as Arc<dyn TermLookup>,
+        )
+        .unwrap()
     };
-    let email = |names: &Language, spelled| names.namespaces().reader(Some("email")).read(spelled).unwrap();
+    let email =
+        |names: &VocabularyTerms, spelled| names.namespaces().reader(Some("email")).read(spelled).unwrap();
     let before = language(false);
     let ledger = over(&before);
     for (spelled, text) in [
@@ -1006,13 +1017,13 @@ async fn histories_of_ids_that_become_one_are_one_history() {
         })
         .unwrap()
         .unwrap();
-    assert_eq!((ledger.subjects(), exported.len()), (4, 5));
+    assert_eq!((ledger.subject_count(), exported.len()), (4, 5));
     drop(ledger);
 
     let today = language(true);
     let ledger = over(&today);
     let ada = email(&today, "aDa");
-    assert_eq!(ledger.subjects(), 2);
+    assert_eq!(ledger.subject_count(), 2);
     let (fingerprint, state) = ledger.subject(&ada);
     let state = state.unwrap();
     assert_eq!(state.consents.first().map(|consent| consent.status), Some(ConsentStatus::Withdrawn));
@@ -1041,16 +1052,16 @@ async fn histories_of_ids_that_become_one_are_one_history() {
 
     // What was recorded under a key is known under any spelling, and what comes is one person's.
     let again = ledger.append(&entity, draft_in(&today, GIVE), Some("key"), now()).await;
-    assert!(again.is_ok_and(|recorded| recorded.again && recorded.position == Position(1)));
+    assert!(again.is_ok_and(|recorded| recorded.repeated && recorded.position == Position(1)));
     ledger.append(&entity, draft_in(&today, GIVE), None, now()).await.unwrap();
     assert_eq!(ledger.archive().history(&entity).unwrap().len(), 5);
     drop(ledger);
     let ledger = over(&today);
     let state = ledger.subject(&ada).1.unwrap();
     assert_eq!(state.consents.first().map(|consent| consent.status), Some(ConsentStatus::Given));
-    assert!(!ledger.speaks(&*before) && ledger.speaks(&*language(true)));
+    assert!(!ledger.uses_same_terms(&*before) && ledger.uses_same_terms(&*language(true)));
 }
 
-fn draft_in(names: &Language, text: &str) -> Draft {
-    parse(text.as_bytes(), Sort::Subject, names).unwrap()
+fn draft_in(names: &VocabularyTerms, text: &str) -> EventDraft {
+    parse(text.as_bytes(), EntityKind::Subject, names).unwrap()
 }

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::event::{Attached, Draft, Entity, Event, Facts, Registration, Said, Sort};
-use super::kinds::{KINDS, What};
-use super::members::Members;
-use super::names::Names;
+use super::event::{Entity, EntityKind, Event, EventDraft, FactPatch, Patch, Provenance, Registration};
+use super::kinds::{EventKind, KINDS};
+use super::members::MemberReader;
+use super::names::TermLookup;
 use crate::decision::Addressee;
 use crate::vocabulary::{IdError, MAX_ID_BYTES, SubjectId};
 
@@ -31,7 +31,7 @@ pub enum EventError {
     #[error("`{0}` is missing")]
     Missing(&'static str),
     #[error("`{0}` is there twice")]
-    Twice(String),
+    Repeated(String),
     #[error("`{0}` is no member of an event")]
     UnknownMember(String),
     #[error("`{member}` is no member of a `{kind}` event")]
@@ -49,9 +49,9 @@ pub enum EventError {
     #[error("`namespace` is missing: the configuration has ids in `{known}` alone")]
     NamespaceMissing { known: String },
     #[error("a `{kind}` event is about a {wanted}, not about a {got}", wanted = wanted.name(), got = got.name())]
-    WrongSort { kind: &'static str, wanted: Sort, got: Sort },
+    WrongEntityKind { kind: &'static str, wanted: EntityKind, got: EntityKind },
     #[error("`{member}` {what}")]
-    Member { member: &'static str, what: &'static str },
+    InvalidMember { member: &'static str, what: &'static str },
 }
 
 fn hint(nearest: Option<&str>) -> String {
@@ -66,46 +66,63 @@ fn hint_at_kind(nearest: Option<&str>) -> String {
 }
 
 pub(super) fn wrong(member: &'static str, what: &'static str) -> EventError {
-    EventError::Member { member, what }
+    EventError::InvalidMember { member, what }
 }
 
 /// Parses one event about a given sort of entity.
-pub fn parse(text: &[u8], sort: Sort, names: &dyn Names) -> Result<Draft, EventError> {
-    about(sort, &mut Members::read(text)?, names)
+pub fn parse(text: &[u8], sort: EntityKind, names: &dyn TermLookup) -> Result<EventDraft, EventError> {
+    about(sort, &mut MemberReader::read(text)?, names)
 }
 
 /// Parses an event as it was kept, about a given sort of entity. Ids in it may be older than the rules of
 /// today.
-pub(super) fn parse_kept(text: &[u8], sort: Sort, names: &dyn Names) -> Result<Draft, EventError> {
-    about(sort, &mut Members::read(text)?.kept(), names)
+pub(super) fn parse_stored(
+    text: &[u8],
+    sort: EntityKind,
+    names: &dyn TermLookup,
+) -> Result<EventDraft, EventError> {
+    about(sort, &mut MemberReader::read(text)?.stored(), names)
 }
 
 /// As [`parse`], where it is known already which kind of event it is.
-pub fn parse_said(text: &[u8], kind: &str, sort: Sort, names: &dyn Names) -> Result<Draft, EventError> {
-    about(sort, &mut Members::read(text)?.said(kind)?, names)
+pub fn parse_of_kind(
+    text: &[u8],
+    kind: &str,
+    sort: EntityKind,
+    names: &dyn TermLookup,
+) -> Result<EventDraft, EventError> {
+    about(sort, &mut MemberReader::read(text)?.with_kind(kind)?, names)
 }
 
 /// Parses one line of an import: an event that says whom it is about (`subject` or `controller`,
 /// with `namespace`; `case`; a recipient's event names the `recipient`).
-pub fn parse_line(text: &[u8], names: &dyn Names) -> Result<(Entity, Draft), EventError> {
-    line(&mut Members::read(text)?, names)
+pub fn parse_line(text: &[u8], names: &dyn TermLookup) -> Result<(Entity, EventDraft), EventError> {
+    line(&mut MemberReader::read(text)?, names)
 }
 
 /// The registration of a case; one without a `case` gets this id.
-pub fn parse_case(text: &[u8], fresh: String, names: &dyn Names) -> Result<(Entity, Draft), EventError> {
-    line(&mut Members::read(text)?.said("case-registered")?.or_case(fresh), names)
+pub fn parse_case(
+    text: &[u8],
+    fresh: String,
+    names: &dyn TermLookup,
+) -> Result<(Entity, EventDraft), EventError> {
+    line(&mut MemberReader::read(text)?.with_kind("case-registered")?.or_case_id(fresh), names)
 }
 
-fn about(sort: Sort, members: &mut Members, names: &dyn Names) -> Result<Draft, EventError> {
+fn about(
+    sort: EntityKind,
+    members: &mut MemberReader,
+    names: &dyn TermLookup,
+) -> Result<EventDraft, EventError> {
     let draft = draft(members, names)?;
-    let wanted = draft.what.concerns();
+    let wanted = draft.kind.entity_kind();
     if wanted != sort {
-        return Err(EventError::WrongSort { kind: draft.what.kind(), wanted, got: sort });
+        return Err(EventError::WrongEntityKind { kind: draft.kind.name(), wanted, got: sort });
     }
     Ok(draft)
 }
 
-fn line(members: &mut Members, names: &dyn Names) -> Result<(Entity, Draft), EventError> {
+fn line(members: &mut MemberReader, names: &dyn TermLookup) -> Result<(Entity, EventDraft), EventError> {
     let subject = members.id("subject")?;
     let controller = members.id("controller")?;
     let case = members.text("case")?;
@@ -128,7 +145,7 @@ fn line(members: &mut Members, names: &dyn Names) -> Result<(Entity, Draft), Eve
             None => return Err(EventError::Missing("subject")),
         },
     };
-    let draft = about(entity.sort(), members, names)?;
+    let draft = about(entity.kind(), members, names)?;
     Ok((entity, draft))
 }
 
@@ -136,7 +153,11 @@ fn line(members: &mut Members, names: &dyn Names) -> Result<(Entity, Draft), Eve
 ///
 /// # Errors
 /// [`EventError::Member`]: it is empty, too long or outside the namespace's pattern.
-pub fn person(spelled: &str, namespace: Option<&str>, names: &dyn Names) -> Result<SubjectId, EventError> {
+pub fn person(
+    spelled: &str,
+    namespace: Option<&str>,
+    names: &dyn TermLookup,
+) -> Result<SubjectId, EventError> {
     check_namespace(namespace)?;
     names.namespaces().reader(namespace).read(spelled).map_err(|misfit| match misfit {
         IdError::Length => wrong("subject", "is empty or longer than 512 bytes"),
@@ -170,33 +191,33 @@ pub fn case_id(id: &str) -> Result<Arc<str>, EventError> {
     Ok(Arc::from(id))
 }
 
-fn draft(members: &mut Members, names: &dyn Names) -> Result<Draft, EventError> {
-    let kind = members.text("kind")?.ok_or(EventError::Missing("kind"))?;
+fn draft(members: &mut MemberReader, names: &dyn TermLookup) -> Result<EventDraft, EventError> {
+    let name = members.text("kind")?.ok_or(EventError::Missing("kind"))?;
     let at = members.time("at")?;
-    let attached = Attached {
-        notice: members.attached("notice")?,
-        channel: members.attached("channel")?,
-        evidence: members.attached("evidence")?,
+    let provenance = Provenance {
+        notice: members.provenance("notice")?,
+        channel: members.provenance("channel")?,
+        evidence: members.provenance("evidence")?,
     };
-    let what = What::read(&kind, members, names)?;
-    check(&what, &attached, names)?;
-    members.nothing_left(what.kind())?;
-    Ok(Draft { what, at, attached })
+    let kind = EventKind::read(&name, members, names)?;
+    check(&kind, &provenance, names)?;
+    members.check_all_read(kind.name())?;
+    Ok(EventDraft { kind, at, provenance })
 }
 
 /// Checks what law or policy ask of one kind of event beyond its members.
-fn check(what: &What, attached: &Attached, names: &dyn Names) -> Result<(), EventError> {
-    let evidence_missing = attached.evidence.is_none();
-    match what {
-        What::Notice if attached.notice.is_none() => Err(EventError::Missing("notice")),
-        What::ObjectionOverridden { purpose } if names.objection_is_absolute(*purpose) => {
+fn check(kind: &EventKind, provenance: &Provenance, names: &dyn TermLookup) -> Result<(), EventError> {
+    let evidence_missing = provenance.evidence.is_none();
+    match kind {
+        EventKind::Notice if provenance.notice.is_none() => Err(EventError::Missing("notice")),
+        EventKind::ObjectionOverridden { purpose } if names.objection_is_absolute(*purpose) => {
             Err(wrong("purpose", "is one where an objection needs no balancing: it cannot be overridden"))
         }
-        What::ObjectionOverridden { .. } if evidence_missing => {
+        EventKind::ObjectionOverridden { .. } if evidence_missing => {
             Err(wrong("evidence", "is missing: an objection is overridden with a recorded reason"))
         }
         // P-9: explicit, with evidence.
-        What::Fact { facts } | What::Correction { facts }
+        EventKind::Fact { facts } | EventKind::Correction { facts }
             if facts.transfer_consent == Some(true) && evidence_missing =>
         {
             Err(wrong("evidence", "is missing: a consent to a transfer needs it"))
@@ -206,15 +227,15 @@ fn check(what: &What, attached: &Attached, names: &dyn Names) -> Result<(), Even
 }
 
 /// Writes an event with the members it was parsed from.
-pub fn write(event: &Event, names: &dyn Names) -> Map<String, Value> {
-    let Event { what, at, attached: Attached { notice, channel, evidence } } = event;
+pub fn write(event: &Event, names: &dyn TermLookup) -> Map<String, Value> {
+    let Event { kind, at, provenance: Provenance { notice, channel, evidence } } = event;
     let mut members = Map::new();
     let mut put = |name: &str, value: Value| {
         members.insert(name.to_owned(), value);
     };
-    put("kind", what.kind().into());
+    put("kind", kind.name().into());
     put("at", at.to_string().into());
-    what.write(names, &mut put);
+    kind.write(names, &mut put);
     for (name, value) in [("notice", notice), ("channel", channel), ("evidence", evidence)] {
         if let Some(value) = value {
             put(name, (&**value).into());
@@ -224,7 +245,7 @@ pub fn write(event: &Event, names: &dyn Names) -> Map<String, Value> {
 }
 
 /// Writes an event as a line of an export, which an import reads.
-pub(super) fn write_line(entity: &Entity, event: &Event, names: &dyn Names) -> Map<String, Value> {
+pub(super) fn write_line(entity: &Entity, event: &Event, names: &dyn TermLookup) -> Map<String, Value> {
     let mut line = Map::new();
     match entity {
         Entity::Subject(person) => put_person("subject", person, &mut line),
@@ -247,7 +268,7 @@ fn put_person(member: &str, person: &SubjectId, line: &mut Map<String, Value>) {
     }
 }
 
-pub(super) fn put_addressee(to: &Addressee, names: &dyn Names, put: &mut dyn FnMut(&str, Value)) {
+pub(super) fn put_addressee(to: &Addressee, names: &dyn TermLookup, put: &mut dyn FnMut(&str, Value)) {
     match to {
         Addressee::Anyone => {}
         Addressee::Kind(kind) => put("recipient-kind", names.kind_name(*kind).into()),
@@ -258,7 +279,7 @@ pub(super) fn put_addressee(to: &Addressee, names: &dyn Names, put: &mut dyn FnM
 /// Writes a registration's members.
 pub(super) fn put_registration(
     registration: &Registration,
-    names: &dyn Names,
+    names: &dyn TermLookup,
     put: &mut dyn FnMut(&str, Value),
 ) {
     let Registration { recipient, purpose, subjects, categories, end, reference, confidential_until } =
@@ -281,14 +302,14 @@ fn write_person(person: &SubjectId) -> Value {
     }
 }
 
-pub(super) fn write_facts(facts: &Facts, names: &dyn Names) -> Value {
-    let Facts { region, country, minor, transfer_consent, origin, origin_of } = facts;
+pub(super) fn write_facts(facts: &FactPatch, names: &dyn TermLookup) -> Value {
+    let FactPatch { region, country, minor, transfer_consent, origin, origin_of } = facts;
     let mut members = Map::new();
     for (name, said) in [("region", region), ("country", country)] {
         match said {
-            Said::Nothing => None,
-            Said::Unknown => members.insert(name.to_owned(), Value::Null),
-            Said::Known(place) => members.insert(name.to_owned(), (&**place).into()),
+            Patch::Unchanged => None,
+            Patch::Unknown => members.insert(name.to_owned(), Value::Null),
+            Patch::Known(place) => members.insert(name.to_owned(), (&**place).into()),
         };
     }
     for (name, flag) in [("minor", minor), ("transfer-consent", transfer_consent)] {
@@ -313,8 +334,8 @@ mod tests {
     use super::*;
     use crate::ledger::names::fixture::Fixture;
 
-    fn subject(text: &str) -> Result<Draft, EventError> {
-        parse(text.as_bytes(), Sort::Subject, &Fixture)
+    fn subject(text: &str) -> Result<EventDraft, EventError> {
+        parse(text.as_bytes(), EntityKind::Subject, &Fixture)
     }
 
     fn unknown(member: &'static str, what: &'static str, nearest: Option<&str>) -> EventError {
@@ -324,13 +345,13 @@ mod tests {
     #[test]
     fn places_are_assigned_codes_and_known_labels() {
         let read = |facts: &str| subject(&format!(r#"{{"kind":"fact","facts":{facts}}}"#));
-        let known = |facts: &str| match read(facts).unwrap().what {
-            What::Fact { facts } => (facts.region, facts.country),
+        let known = |facts: &str| match read(facts).unwrap().kind {
+            EventKind::Fact { facts } => (facts.region, facts.country),
             other => panic!("{other:?}"),
         };
-        let said = |word: &str| Said::Known(Arc::from(word));
+        let said = |word: &str| Patch::Known(Arc::from(word));
         assert_eq!(known(r#"{"region":"eu","country":"de "}"#), (said("EEA"), said("DE")));
-        assert_eq!(known(r#"{"region":"apac","country":null}"#), (said("APAC"), Said::Unknown));
+        assert_eq!(known(r#"{"region":"apac","country":null}"#), (said("APAC"), Patch::Unknown));
         for wrong in ["Germany", "UK", "ZZ", "XX", ""] {
             assert!(read(&format!(r#"{{"country":"{wrong}"}}"#)).is_err(), "{wrong}");
         }
@@ -345,7 +366,7 @@ mod tests {
             subject(&format!(r#"{{"kind":"consent-given","purpose":"marketing","valid-until":"{until}"}}"#))
         };
         for never in ["9999-12-31T23:59:59Z", "9999-12-31T00:00:00+01:00"] {
-            let What::ConsentGiven { until, .. } = read(never).unwrap().what else { panic!("{never}") };
+            let EventKind::ConsentGiven { until, .. } = read(never).unwrap().kind else { panic!("{never}") };
             assert_eq!(until, Some(jiff::Timestamp::MAX));
         }
         assert!(read("9999-12-31").is_err());
@@ -354,59 +375,65 @@ mod tests {
     #[test]
     fn every_kind_is_written_as_it_was_read() {
         let events = [
-            (Sort::Subject, r#"{"kind":"notice","notice":"privacy-2026-01"}"#),
-            (Sort::Subject, r#"{"kind":"consent-given","purpose":"marketing"}"#),
+            (EntityKind::Subject, r#"{"kind":"notice","notice":"privacy-2026-01"}"#),
+            (EntityKind::Subject, r#"{"kind":"consent-given","purpose":"marketing"}"#),
             (
-                Sort::Subject,
+                EntityKind::Subject,
                 r#"{"kind":"consent-given","purpose":"marketing","recipient":"acme","valid-until":"2027-01-01T00:00:00Z","channel":"web","notice":"n","evidence":"e"}"#,
             ),
             (
-                Sort::Subject,
+                EntityKind::Subject,
                 r#"{"kind":"consent-refused","purpose":"marketing","recipient-kind":"employee"}"#,
             ),
-            (Sort::Subject, r#"{"kind":"consent-withdrawn","purpose":"direct-marketing"}"#),
-            (Sort::Subject, r#"{"kind":"objection","purpose":"analytics"}"#),
-            (Sort::Subject, r#"{"kind":"objection-lifted","purpose":"analytics"}"#),
-            (Sort::Subject, r#"{"kind":"objection-upheld","purpose":"security"}"#),
-            (Sort::Subject, r#"{"kind":"objection-overridden","purpose":"analytics","evidence":"memo 7"}"#),
-            (Sort::Subject, r#"{"kind":"opt-out","recipient":"acme"}"#),
-            (Sort::Subject, r#"{"kind":"opt-out-lifted","recipient":"acme"}"#),
-            (Sort::Subject, r#"{"kind":"restriction"}"#),
-            (Sort::Subject, r#"{"kind":"restriction-lifted"}"#),
-            (Sort::Subject, r#"{"kind":"erasure"}"#),
-            (Sort::Subject, r#"{"kind":"category-refused","category":"company"}"#),
-            (Sort::Subject, r#"{"kind":"category-allowed","category":"photo"}"#),
-            (Sort::Subject, r#"{"kind":"relation","relation":"domain-registrant"}"#),
+            (EntityKind::Subject, r#"{"kind":"consent-withdrawn","purpose":"direct-marketing"}"#),
+            (EntityKind::Subject, r#"{"kind":"objection","purpose":"analytics"}"#),
+            (EntityKind::Subject, r#"{"kind":"objection-lifted","purpose":"analytics"}"#),
+            (EntityKind::Subject, r#"{"kind":"objection-upheld","purpose":"security"}"#),
             (
-                Sort::Subject,
+                EntityKind::Subject,
+                r#"{"kind":"objection-overridden","purpose":"analytics","evidence":"memo 7"}"#,
+            ),
+            (EntityKind::Subject, r#"{"kind":"opt-out","recipient":"acme"}"#),
+            (EntityKind::Subject, r#"{"kind":"opt-out-lifted","recipient":"acme"}"#),
+            (EntityKind::Subject, r#"{"kind":"restriction"}"#),
+            (EntityKind::Subject, r#"{"kind":"restriction-lifted"}"#),
+            (EntityKind::Subject, r#"{"kind":"erasure"}"#),
+            (EntityKind::Subject, r#"{"kind":"category-refused","category":"company"}"#),
+            (EntityKind::Subject, r#"{"kind":"category-allowed","category":"photo"}"#),
+            (EntityKind::Subject, r#"{"kind":"relation","relation":"domain-registrant"}"#),
+            (
+                EntityKind::Subject,
                 r#"{"kind":"relation-ended","relation":"integration-enabled","recipient":"acme"}"#,
             ),
             (
-                Sort::Subject,
+                EntityKind::Subject,
                 r#"{"kind":"fact","facts":{"region":"EEA","country":null,"minor":true,"transfer-consent":true,"origin":"referral"},"evidence":"e"}"#,
             ),
-            (Sort::Subject, r#"{"kind":"correction","facts":{"origin":{"email":"social","photo":"self"}}}"#),
-            (Sort::Subject, r#"{"kind":"request-received","right":"access","channel":"letter"}"#),
-            (Sort::Subject, r#"{"kind":"request-answered","right":"portability"}"#),
-            (Sort::Controller, r#"{"kind":"instruction","purpose":"invoicing"}"#),
-            (Sort::Controller, r#"{"kind":"instruction-ended","purpose":"invoicing"}"#),
-            (Sort::Controller, r#"{"kind":"account-closed"}"#),
-            (Sort::Recipient, r#"{"kind":"suspended"}"#),
-            (Sort::Recipient, r#"{"kind":"resumed"}"#),
             (
-                Sort::Case,
+                EntityKind::Subject,
+                r#"{"kind":"correction","facts":{"origin":{"email":"social","photo":"self"}}}"#,
+            ),
+            (EntityKind::Subject, r#"{"kind":"request-received","right":"access","channel":"letter"}"#),
+            (EntityKind::Subject, r#"{"kind":"request-answered","right":"portability"}"#),
+            (EntityKind::Controller, r#"{"kind":"instruction","purpose":"invoicing"}"#),
+            (EntityKind::Controller, r#"{"kind":"instruction-ended","purpose":"invoicing"}"#),
+            (EntityKind::Controller, r#"{"kind":"account-closed"}"#),
+            (EntityKind::Recipient, r#"{"kind":"suspended"}"#),
+            (EntityKind::Recipient, r#"{"kind":"resumed"}"#),
+            (
+                EntityKind::Case,
                 r#"{"kind":"case-registered","recipient":"court","purpose":"security","subjects":["a",{"id":"b","namespace":"crm"}],"categories":["email","phone"],"end":"2027-01-01T00:00:00Z","reference":"12 O 4/26","confidential-until":"2027-06-01T00:00:00Z","evidence":"scan 7"}"#,
             ),
-            (Sort::Case, r#"{"kind":"case-approved","approver":"Ada"}"#),
-            (Sort::Case, r#"{"kind":"case-ended"}"#),
+            (EntityKind::Case, r#"{"kind":"case-approved","approver":"Ada"}"#),
+            (EntityKind::Case, r#"{"kind":"case-ended"}"#),
         ];
         let mut kinds = std::collections::BTreeSet::new();
         for (sort, text) in events {
             let draft =
                 parse(text.as_bytes(), sort, &Fixture).unwrap_or_else(|error| panic!("{text}: {error}"));
-            kinds.insert(draft.what.kind());
+            kinds.insert(draft.kind.name());
             let at = "2026-11-21T09:30:00Z".parse().unwrap();
-            let event = Event { what: draft.what, at, attached: draft.attached };
+            let event = Event { kind: draft.kind, at, provenance: draft.provenance };
             let mut written = write(&event, &Fixture);
             assert_eq!(written.remove("at"), Some("2026-11-21T09:30:00Z".into()));
             assert_eq!(Value::Object(written), serde_json::from_str::<Value>(text).unwrap());
@@ -424,7 +451,7 @@ mod tests {
             r#"{"case":"C-7","kind":"case-approved","approver":"Ada","at":"2026-01-01T00:00:00Z"}"#,
         ] {
             let (entity, draft) = parse_line(text.as_bytes(), &Fixture).unwrap();
-            let event = Event { what: draft.what, at: draft.at.unwrap(), attached: draft.attached };
+            let event = Event { kind: draft.kind, at: draft.at.unwrap(), provenance: draft.provenance };
             let written = Value::Object(write_line(&entity, &event, &Fixture));
             assert_eq!(written, serde_json::from_str::<Value>(text).unwrap());
         }
@@ -447,8 +474,9 @@ mod tests {
                 r#"{{"kind":"case-registered","recipient":"court","purpose":"security","subjects":[{{"id":"{subject}","namespace":"fhir"}}],
                     "categories":["email"],"end":"2027-01-01T00:00:00Z","reference":"12 O 4/26"}}"#
             );
-            let read = if kept { parse_kept } else { parse };
-            let What::CaseRegistered { registration } = read(text.as_bytes(), Sort::Case, &Fixture)?.what
+            let read = if kept { parse_stored } else { parse };
+            let EventKind::CaseRegistered { registration } =
+                read(text.as_bytes(), EntityKind::Case, &Fixture)?.kind
             else {
                 panic!()
             };
@@ -472,7 +500,7 @@ mod tests {
             (r#"{}"#, EventError::Missing("kind")),
             (r#"{"kind":"forget"}"#, EventError::UnknownKind { nearest: None }),
             (r#"{"kind":"consent-givn"}"#, EventError::UnknownKind { nearest: Some("consent-given") }),
-            (r#"{"kind":"erasure","kind":"erasure"}"#, EventError::Twice("kind".into())),
+            (r#"{"kind":"erasure","kind":"erasure"}"#, EventError::Repeated("kind".into())),
             (r#"{"kind":"erasure","reason":"x"}"#, EventError::UnknownMember("reason".into())),
             (r#"{"kind":"erasure","alice@example.org":"x"}"#, EventError::UnknownMember("…".into())),
             (
@@ -522,7 +550,7 @@ mod tests {
                 wrong("evidence", "is missing: a consent to a transfer needs it"),
             ),
             (r#"{"kind":"fact","facts":{"minor":"yes"}}"#, wrong("minor", "is neither true nor false")),
-            (r#"{"kind":"fact","facts":{"minor":true,"minor":false}}"#, EventError::Twice("minor".into())),
+            (r#"{"kind":"fact","facts":{"minor":true,"minor":false}}"#, EventError::Repeated("minor".into())),
             (r#"{"kind":"fact","facts":{}}"#, wrong("facts", "is not an object with a fact in it")),
             (r#"{"kind":"fact","facts":{"age":12}}"#, EventError::UnknownMember("age".into())),
             (r#"{"kind":"notice"}"#, EventError::Missing("notice")),
@@ -536,7 +564,11 @@ mod tests {
             ),
             (
                 r#"{"kind":"suspended"}"#,
-                EventError::WrongSort { kind: "suspended", wanted: Sort::Recipient, got: Sort::Subject },
+                EventError::WrongEntityKind {
+                    kind: "suspended",
+                    wanted: EntityKind::Recipient,
+                    got: EntityKind::Subject,
+                },
             ),
         ];
         for (text, expected) in cases {
@@ -548,15 +580,18 @@ mod tests {
     fn what_law_or_policy_does_not_allow_is_not_recorded() {
         for purpose in ["marketing", "direct-marketing", "prospecting", "reseller-follow-up"] {
             let text = format!(r#"{{"kind":"objection-overridden","purpose":"{purpose}","evidence":"x"}}"#);
-            assert!(matches!(subject(&text), Err(EventError::Member { member: "purpose", .. })), "{text}");
+            assert!(
+                matches!(subject(&text), Err(EventError::InvalidMember { member: "purpose", .. })),
+                "{text}"
+            );
         }
         let no_reason = r#"{"kind":"objection-overridden","purpose":"analytics"}"#;
-        assert!(matches!(subject(no_reason), Err(EventError::Member { member: "evidence", .. })));
+        assert!(matches!(subject(no_reason), Err(EventError::InvalidMember { member: "evidence", .. })));
         let email = r#"{"kind":"category-refused","category":"email"}"#;
-        assert!(matches!(subject(email), Err(EventError::Member { member: "category", .. })));
+        assert!(matches!(subject(email), Err(EventError::InvalidMember { member: "category", .. })));
         let both =
             r#"{"kind":"consent-given","purpose":"marketing","recipient":"a","recipient-kind":"employee"}"#;
-        assert!(matches!(subject(both), Err(EventError::Member { member: "recipient-kind", .. })));
+        assert!(matches!(subject(both), Err(EventError::InvalidMember { member: "recipient-kind", .. })));
     }
 
     #[test]
@@ -565,7 +600,7 @@ mod tests {
             "kind": "case-registered", "recipient": "court", "purpose": "security", "subjects": ["a"],
             "categories": ["email"], "end": "2027-01-01T00:00:00Z", "reference": "12 O 4/26",
         });
-        let read = |event: &Value| parse(event.to_string().as_bytes(), Sort::Case, &Fixture);
+        let read = |event: &Value| parse(event.to_string().as_bytes(), EntityKind::Case, &Fixture);
         assert!(read(&whole).is_ok());
         for member in ["recipient", "purpose", "subjects", "categories", "end", "reference"] {
             let mut event = whole.clone();
@@ -592,7 +627,7 @@ mod tests {
         }
         let mut event = whole.clone();
         event["subjects"] = serde_json::json!([7, {"id": -7, "namespace": "crm"}]);
-        let What::CaseRegistered { registration } = read(&event).unwrap().what else { panic!() };
+        let EventKind::CaseRegistered { registration } = read(&event).unwrap().kind else { panic!() };
         assert_eq!(registration.subjects[0], person("7", None, &Fixture).unwrap());
         assert_eq!(registration.subjects[1], person("-7", Some("crm"), &Fixture).unwrap());
         assert!(case_id("C-1/2026:x_.").is_ok());
@@ -611,7 +646,7 @@ mod tests {
     #[test]
     fn bounds_hold() {
         let long = format!(r#"{{"kind":"erasure","channel":"{}"}}"#, "x".repeat(5000));
-        assert!(matches!(subject(&long), Err(EventError::Member { member: "channel", .. })));
+        assert!(matches!(subject(&long), Err(EventError::InvalidMember { member: "channel", .. })));
         assert_eq!(subject(&" ".repeat(MAX_EVENT_BYTES + 1)), Err(EventError::TooLong));
         assert!(person("", None, &Fixture).is_err());
         assert!(person(&"x".repeat(MAX_ID_BYTES + 1), None, &Fixture).is_err());

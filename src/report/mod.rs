@@ -152,7 +152,7 @@ pub fn report(
         made: now,
         contacts: packs.iter().map(|pack| pack.manifest().contact.clone()).collect(),
         state,
-        events: history.iter().map(|past| ledger::write(&past.event, archive.names())).collect(),
+        events: history.iter().map(|past| ledger::write(&past.event, archive.terms())).collect(),
         sources: origins(&processing),
         processing,
         retention: retention(packs),
@@ -169,7 +169,7 @@ pub fn disclosures(sources: &ReportSources<'_>, now: Timestamp) -> Result<Vec<Di
     let mut all = disclosure::accounting(sources.log, sources.people, sources.pseudonyms)?;
     all.retain(|one| {
         let cited = one.case.as_ref().and_then(|case| confidential.get(case.as_str()));
-        cited.is_none_or(|case| !case.covers(&one.recipient, &one.purpose, sources.archive.names()))
+        cited.is_none_or(|case| !case.covers(&one.recipient, &one.purpose, sources.archive.terms()))
     });
     let told = |disclosed: AccountedExchange| {
         let facts = sources.recipients.iter().find(|facts| *facts.name == *disclosed.recipient);

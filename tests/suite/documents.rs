@@ -8,7 +8,7 @@ use clap::Parser;
 use purposegate::cli::Arguments;
 use purposegate::exchange::Refusal;
 use purposegate::finding;
-use purposegate::ledger::REFERENCE;
+use purposegate::ledger::EVENT_REFERENCE;
 use purposegate::metrics::Metrics;
 
 const DOCUMENTS: [&str; 9] = [
@@ -312,10 +312,10 @@ fn every_kind_of_event_is_documented_with_its_members() {
     let rows: Vec<&str> = kinds_alone.lines().filter(|line| line.starts_with("| `")).collect();
     let mut kinds = first_cells(&document, "Kinds");
     kinds.sort();
-    let mut known: Vec<&str> = REFERENCE.iter().map(|(kind, ..)| *kind).collect();
+    let mut known: Vec<&str> = EVENT_REFERENCE.iter().map(|(kind, ..)| *kind).collect();
     known.sort_unstable();
     assert_eq!(kinds, known);
-    for (kind, sort, members) in REFERENCE {
+    for (kind, sort, members) in EVENT_REFERENCE {
         let row = rows.iter().find(|row| row.starts_with(&format!("| `{kind}` |"))).unwrap();
         let cells: Vec<&str> = row.split(" | ").collect();
         assert_eq!(cells[1], sort.name(), "{row}");

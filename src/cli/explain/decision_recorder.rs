@@ -140,7 +140,7 @@ impl DecisionRecorder<'_> {
         let is =
             |known: &Option<SubjectId>, here: Option<&SubjectId>| known.is_some() && known.as_ref() == here;
         let fingerprint = self.knowledge.fingerprint(id);
-        let named = self.case.zip(fingerprint).is_some_and(|(case, print)| case.names(&print));
+        let named = self.case.zip(fingerprint).is_some_and(|(case, print)| case.concerns(&print));
         let relationship = Relationship {
             subject_is_recipient: is(&self.asker.subject, Some(id)),
             controller_is_recipient: is(&self.asker.controller, record.controller),

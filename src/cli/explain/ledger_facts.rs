@@ -32,7 +32,7 @@ impl LedgerFacts {
         let Some((archive, _)) = &self.opened else { return Ok(None) };
         let past = archive.history(&Entity::Subject(id.clone())).map_err(|error| unusable_error(&error))?;
         let events = || past.iter().map(|past| &past.event);
-        Ok((!past.is_empty()).then(|| ledger::fold_subject(events(), archive.names())))
+        Ok((!past.is_empty()).then(|| ledger::fold_subject(events(), archive.terms())))
     }
 
     /// What is in force about an account; `None`: the ledger has never heard of it.
@@ -41,7 +41,7 @@ impl LedgerFacts {
         let past =
             archive.history(&Entity::Controller(id.clone())).map_err(|error| unusable_error(&error))?;
         let events = || past.iter().map(|past| &past.event);
-        Ok((!past.is_empty()).then(|| ledger::fold_controller(events(), archive.names())))
+        Ok((!past.is_empty()).then(|| ledger::fold_controller(events(), archive.terms())))
     }
 
     pub(super) fn is_suspended(&self, recipient: &Arc<str>) -> Result<bool, CliError> {

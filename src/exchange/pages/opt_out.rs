@@ -22,7 +22,7 @@ use crate::decision::{ConsentStatus, Subject};
 use crate::exchange::concurrency::{ConcurrencyLimit, ConcurrencyPermit};
 use crate::exchange::{Refusal, SharedState, request};
 use crate::keys::OptOutLinks;
-use crate::ledger::{self, Entity, Ledger, Sort};
+use crate::ledger::{self, Entity, EntityKind, Ledger};
 use crate::vocabulary::{PurposeId, SubjectId};
 
 /// Where the links lead; the token follows.
@@ -105,7 +105,7 @@ fn attempt(gatehouse: &SharedState, parts: &Parts) -> Result<OptOutStep, Refusal
     request::screen(parts, &listening.authorities).map_err(|rejection| rejection.refusal)?;
     let token = parts.uri.path().strip_prefix(PATH).unwrap_or_default();
     let is_head = parts.method == Method::HEAD;
-    let Some(person) = gatehouse.opt_out.links.person(token, gatehouse.ledger.names().namespaces()) else {
+    let Some(person) = gatehouse.opt_out.links.person(token, gatehouse.ledger.terms().namespaces()) else {
         return Ok(OptOutStep::Answer(page(StatusCode::NOT_FOUND, &unreadable(gatehouse), is_head)));
     };
     match parts.method {
@@ -157,7 +157,7 @@ pub(crate) fn purpose(ledger: &Ledger) -> Result<PurposeId, Refusal> {
     if !ledger.healthy() {
         return Err(Refusal::LedgerUnavailable);
     }
-    ledger.names().purpose(PURPOSE).ok_or(Refusal::LedgerUnavailable)
+    ledger.terms().purpose(PURPOSE).ok_or(Refusal::LedgerUnavailable)
 }
 
 /// Whether a person's objection to marketing stands.
@@ -189,11 +189,11 @@ pub(crate) async fn record_objection(
         return Ok(());
     }
     has_room()?;
-    let draft = ledger::parse(objection, Sort::Subject, ledger.names());
+    let draft = ledger::parse(objection, EntityKind::Subject, ledger.terms());
     let draft = draft.map_err(|_| Refusal::LedgerUnavailable)?;
-    let kind = draft.what.kind();
+    let kind = draft.kind.name();
     let person = Entity::Subject(person);
-    let recorded = ledger.append_whatever_is_configured(&person, draft, None, Timestamp::now()).await;
+    let recorded = ledger.append_without_config_check(&person, draft, None, Timestamp::now()).await;
     recorded.map_err(|_| Refusal::LedgerUnavailable)?;
     gatehouse.metrics.ledger_events.with_label_values(&[kind]).inc();
     gatehouse.metrics.withdrawal_effect.observe(received.elapsed().as_secs_f64());

@@ -92,7 +92,7 @@ impl Exchange {
     pub(super) fn cited_case(&mut self, purpose: PurposeId) -> Option<Arc<Case>> {
         let id = self.declared.as_ref()?.case.as_deref()?;
         let (recipient, ledger) = (self.recipient.as_ref()?, &self.gatehouse.ledger);
-        let serves = |case: &Arc<Case>| case.serves(&recipient.name, purpose, ledger.names(), self.now);
+        let serves = |case: &Arc<Case>| case.serves(&recipient.name, purpose, ledger.terms(), self.now);
         let case = ledger.case(id).filter(serves)?;
         self.case = Some(CitedCase { id: Arc::from(id), fingerprint: ledger.fingerprints().case(id) });
         Some(case)
@@ -139,7 +139,7 @@ impl Exchange {
         if !ledger.healthy() {
             return Err(Refusal::LedgerUnavailable);
         }
-        if self.recipient.as_ref().is_none_or(|recipient| ledger.suspended(&recipient.name)) {
+        if self.recipient.as_ref().is_none_or(|recipient| ledger.is_suspended(&recipient.name)) {
             return Err(Refusal::RecipientSuspended);
         }
         let now = Timestamp::now();

@@ -341,7 +341,7 @@ impl Exchange {
         let told = match page {
             Page::Purposes => {
                 let facts = recipient.facts(self.today());
-                if facts.suspended || self.gatehouse.ledger.suspended(&recipient.name) {
+                if facts.suspended || self.gatehouse.ledger.is_suspended(&recipient.name) {
                     return Err(Refusal::RecipientSuspended);
                 }
                 purposes::purposes_page(&self.snapshot, recipient, facts, self.locked, self.now)

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::ledger::event::{Attached, Sort};
+use crate::ledger::event::{EntityKind, Provenance};
 use crate::ledger::names::fixture::Fixture;
 use crate::ledger::written;
 
@@ -10,19 +10,19 @@ fn at(second: i64) -> Timestamp {
 }
 
 /// Events as JSON without `at`; they happen one second apart.
-fn events(sort: Sort, texts: &[&str]) -> Vec<Event> {
+fn events(sort: EntityKind, texts: &[&str]) -> Vec<Event> {
     let draft = |text: &str| written::parse(text.as_bytes(), sort, &Fixture).unwrap();
     (0..)
         .zip(texts)
         .map(|(n, text)| {
             let draft = draft(text);
-            Event { what: draft.what, at: draft.at.unwrap_or(at(n)), attached: draft.attached }
+            Event { kind: draft.kind, at: draft.at.unwrap_or(at(n)), provenance: draft.provenance }
         })
         .collect()
 }
 
 fn state(texts: &[&str]) -> Subject {
-    subject(&events(Sort::Subject, texts), &Fixture)
+    subject(&events(EntityKind::Subject, texts), &Fixture)
 }
 
 fn purpose(name: &str) -> PurposeId {
@@ -61,10 +61,10 @@ fn an_ended_grant_does_not_come_back_when_what_ended_it_is_replaced() {
 
 #[test]
 fn at_equal_times_the_one_that_discloses_less_counts() {
-    let mut both = events(Sort::Subject, &[WITHDRAW, GIVE]);
+    let mut both = events(EntityKind::Subject, &[WITHDRAW, GIVE]);
     both[1].at = both[0].at;
     assert_eq!(statuses(&subject(&both, &Fixture)), [("direct-marketing", ConsentStatus::Withdrawn)]);
-    let mut objected = events(Sort::Subject, &[OBJECT, GIVE]);
+    let mut objected = events(EntityKind::Subject, &[OBJECT, GIVE]);
     objected[1].at = objected[0].at;
     let state = subject(&objected, &Fixture);
     assert!(state.objections[0].order > state.consents[0].order);
@@ -133,7 +133,7 @@ fn an_override_is_of_the_refusals_before_it_at_its_purpose() {
     assert_eq!(of(&[refused, overridden, refused]), [(analytics, Refused, false)], "said again");
     assert_eq!(of(&[refused, overridden, given]), [(analytics, Given, false)]);
     assert_eq!(of(&[refused, lifted]), [(analytics, Refused, false)], "no objection was recorded");
-    let mut at_once = events(Sort::Subject, &[refused, overridden]);
+    let mut at_once = events(EntityKind::Subject, &[refused, overridden]);
     at_once[1].at = at_once[0].at;
     assert!(!subject(&at_once, &Fixture).consents[0].overridden, "at equal times");
 }
@@ -192,19 +192,19 @@ fn the_latest_fact_counts_and_contradictions_count_as_less() {
 
 #[test]
 fn controllers_and_recipients() {
-    let folded = |texts: &[&str]| controller(&events(Sort::Controller, texts), &Fixture);
+    let folded = |texts: &[&str]| controller(&events(EntityKind::Controller, texts), &Fixture);
     let instruct = r#"{"kind":"instruction","purpose":"invoicing"}"#;
     assert_eq!(folded(&[instruct, instruct]).instructions, [purpose("invoicing")]);
     let ended = r#"{"kind":"instruction-ended","purpose":"service-provision"}"#;
     assert_eq!(folded(&[instruct, ended]).instructions, []);
     let closed = r#"{"kind":"account-closed"}"#;
     assert_eq!(folded(&[closed, instruct, closed]).closed_since, Some(at(0)));
-    let recipient = |texts: &[&str]| suspended(&events(Sort::Recipient, texts));
+    let recipient = |texts: &[&str]| suspended(&events(EntityKind::Recipient, texts));
     assert!(recipient(&[r#"{"kind":"suspended"}"#]));
     assert!(!recipient(&[r#"{"kind":"suspended"}"#, r#"{"kind":"resumed"}"#]));
 }
 
-fn any_what() -> impl Strategy<Value = What> {
+fn any_kind() -> impl Strategy<Value = EventKind> {
     let purpose = (0_u16..11).prop_map(PurposeId);
     let to = prop_oneof![
         3 => Just(Addressee::Anyone),
@@ -214,32 +214,32 @@ fn any_what() -> impl Strategy<Value = What> {
     let until = prop::option::of((0_i64..20).prop_map(at));
     let origin = prop::sample::select(Origin::ALL);
     let place = prop_oneof![
-        Just(Said::Nothing),
-        Just(Said::Unknown),
-        Just(Said::Known(Arc::from("EEA"))),
-        Just(Said::Known(Arc::from("US")))
+        Just(Patch::Unchanged),
+        Just(Patch::Unknown),
+        Just(Patch::Known(Arc::from("EEA"))),
+        Just(Patch::Known(Arc::from("US")))
     ];
     prop_oneof![
-        (purpose.clone(), to.clone(), until).prop_map(|(purpose, to, until)| What::ConsentGiven {
+        (purpose.clone(), to.clone(), until).prop_map(|(purpose, to, until)| EventKind::ConsentGiven {
             purpose,
             to,
             until
         }),
-        (purpose.clone(), to.clone()).prop_map(|(purpose, to)| What::ConsentRefused { purpose, to }),
-        (purpose.clone(), to).prop_map(|(purpose, to)| What::ConsentWithdrawn { purpose, to }),
-        purpose.clone().prop_map(|purpose| What::Objection { purpose }),
-        purpose.clone().prop_map(|purpose| What::ObjectionLifted { purpose }),
-        purpose.clone().prop_map(|purpose| What::ObjectionUpheld { purpose }),
-        purpose.prop_map(|purpose| What::ObjectionOverridden { purpose }),
-        Just(What::OptOut { recipient: "acme".into() }),
-        Just(What::OptOutLifted { recipient: "acme".into() }),
-        Just(What::Restriction),
-        Just(What::RestrictionLifted),
-        Just(What::Erasure),
-        (0_u16..6).prop_map(|category| What::CategoryRefused { category: CategoryId(category) }),
-        (0_u16..6).prop_map(|category| What::CategoryAllowed { category: CategoryId(category) }),
-        Just(What::Relation { relation: crate::vocabulary::RelationId(0), recipient: None }),
-        Just(What::RelationEnded {
+        (purpose.clone(), to.clone()).prop_map(|(purpose, to)| EventKind::ConsentRefused { purpose, to }),
+        (purpose.clone(), to).prop_map(|(purpose, to)| EventKind::ConsentWithdrawn { purpose, to }),
+        purpose.clone().prop_map(|purpose| EventKind::Objection { purpose }),
+        purpose.clone().prop_map(|purpose| EventKind::ObjectionLifted { purpose }),
+        purpose.clone().prop_map(|purpose| EventKind::ObjectionUpheld { purpose }),
+        purpose.prop_map(|purpose| EventKind::ObjectionOverridden { purpose }),
+        Just(EventKind::OptOut { recipient: "acme".into() }),
+        Just(EventKind::OptOutLifted { recipient: "acme".into() }),
+        Just(EventKind::Restriction),
+        Just(EventKind::RestrictionLifted),
+        Just(EventKind::Erasure),
+        (0_u16..6).prop_map(|category| EventKind::CategoryRefused { category: CategoryId(category) }),
+        (0_u16..6).prop_map(|category| EventKind::CategoryAllowed { category: CategoryId(category) }),
+        Just(EventKind::Relation { relation: crate::vocabulary::RelationId(0), recipient: None }),
+        Just(EventKind::RelationEnded {
             relation: crate::vocabulary::RelationId(0),
             recipient: Some("acme".into())
         }),
@@ -251,8 +251,8 @@ fn any_what() -> impl Strategy<Value = What> {
             prop::option::of(origin.clone()),
             origin
         )
-            .prop_map(|(region, country, minor, transfer_consent, origin, of)| What::Fact {
-                facts: Facts {
+            .prop_map(|(region, country, minor, transfer_consent, origin, of)| EventKind::Fact {
+                facts: FactPatch {
                     region,
                     country,
                     minor,
@@ -266,10 +266,10 @@ fn any_what() -> impl Strategy<Value = What> {
 
 /// Few instants, so that ties are common.
 fn any_events() -> impl Strategy<Value = Vec<Event>> {
-    let event = (any_what(), 0_i64..8).prop_map(|(what, second)| Event {
-        what,
+    let event = (any_kind(), 0_i64..8).prop_map(|(kind, second)| Event {
+        kind,
         at: at(second),
-        attached: Attached::default(),
+        provenance: Provenance::default(),
     });
     prop::collection::vec(event, 0..14)
 }
@@ -313,10 +313,10 @@ proptest! {
 
     #[test]
     fn one_more_restrictive_event_never_discloses_more(
-        events in any_events(), what in any_what(), second in 0_i64..8,
+        events in any_events(), kind in any_kind(), second in 0_i64..8,
     ) {
-        let more = Event { what, at: at(second), attached: Attached::default() };
-        let Some(more) = more.before_durable() else { return Ok(()) };
+        let more = Event { kind, at: at(second), provenance: Provenance::default() };
+        let Some(more) = more.withholding_part() else { return Ok(()) };
         let before = subject(&events, &Fixture);
         let mut events = events;
         events.push(more);

@@ -7,14 +7,14 @@ fn subject(namespace: Option<&str>, id: &str) -> Entity {
     Entity::Subject(Namespaces::default().reader(namespace).read(id).unwrap())
 }
 
-fn entry(entity: Entity, position: u64, once: Option<OnceKey>) -> Entry {
-    let kept = Kept {
+fn entry(entity: Entity, position: u64, once: Option<IdempotencyDigest>) -> NewEvent {
+    let kept = StoredEvent {
         position: Position(position),
         id: Ulid::from_parts(position, 7),
         recorded: Timestamp::from_second(1_700_000_000).unwrap(),
         event: format!("{{\"n\":{position}}}"),
     };
-    Entry { entity, kept, once: once.map(|key| (key, [9; 16])) }
+    NewEvent { entity, stored: kept, idempotency: once.map(|key| (key, [9; 16])) }
 }
 
 const CHECK: [u8; 16] = [1; 16];
@@ -30,7 +30,7 @@ fn what_was_kept_is_there_after_a_reopen() {
         store.append(&[entry(alice.clone(), 3, None)]).unwrap();
     }
     let store = SqliteStore::open(&path, &CHECK).unwrap();
-    assert_eq!(store.last().unwrap(), Position(3));
+    assert_eq!(store.last_position().unwrap(), Position(3));
     let positions = |entity| {
         store
             .history(&StoredEntity::of(entity))
@@ -41,11 +41,11 @@ fn what_was_kept_is_there_after_a_reopen() {
     };
     assert_eq!(positions(&alice), [1, 3]);
     assert_eq!(positions(&crm_alice), [2]);
-    assert_eq!(store.ids(Sort::Subject, None).unwrap(), ["alice"]);
-    assert_eq!(store.ids(Sort::Subject, Some("crm")).unwrap(), ["alice"]);
-    assert!(store.ids(Sort::Controller, None).unwrap().is_empty());
-    assert_eq!(store.once(&[3; 16]).unwrap().unwrap().0.position, Position(1));
-    assert!(store.once(&[4; 16]).unwrap().is_none());
+    assert_eq!(store.entity_ids(EntityKind::Subject, None).unwrap(), ["alice"]);
+    assert_eq!(store.entity_ids(EntityKind::Subject, Some("crm")).unwrap(), ["alice"]);
+    assert!(store.entity_ids(EntityKind::Controller, None).unwrap().is_empty());
+    assert_eq!(store.find_repeated(&[3; 16]).unwrap().unwrap().0.position, Position(1));
+    assert!(store.find_repeated(&[4; 16]).unwrap().is_none());
     let mut seen = Vec::new();
     store
         .scan(&mut |entity, kept| {
@@ -74,9 +74,9 @@ fn a_ledger_from_before_there_were_cases_gets_room_for_them() {
     old.pragma_update(None, "user_version", WITHOUT_CASES).unwrap();
     drop(old);
 
-    let read = SqliteStore::open_to_read(&path, &CHECK).unwrap();
+    let read = SqliteStore::open_read_only(&path, &CHECK).unwrap();
     assert_eq!(
-        (read.history(&StoredEntity::of(&alice)).unwrap().len(), read.last().unwrap()),
+        (read.history(&StoredEntity::of(&alice)).unwrap().len(), read.last_position().unwrap()),
         (1, Position(2))
     );
     drop(read);
@@ -86,11 +86,11 @@ fn a_ledger_from_before_there_were_cases_gets_room_for_them() {
     drop(store);
     let store = SqliteStore::open(&path, &CHECK).unwrap();
     assert_eq!(
-        (store.last().unwrap(), store.history(&StoredEntity::of(&alice)).unwrap().len()),
+        (store.last_position().unwrap(), store.history(&StoredEntity::of(&alice)).unwrap().len()),
         (Position(3), 1)
     );
-    assert_eq!(store.once(&[3; 16]).unwrap().unwrap().0.position, Position(1));
-    assert_eq!(store.cases().unwrap(), [Arc::from("C-7")]);
+    assert_eq!(store.find_repeated(&[3; 16]).unwrap().unwrap().0.position, Position(1));
+    assert_eq!(store.case_ids().unwrap(), [Arc::from("C-7")]);
 }
 
 #[test]
@@ -100,12 +100,12 @@ fn what_was_accepted_as_lost_stays_so_and_its_positions_are_not_given_again() {
     let store = SqliteStore::open(&path, &CHECK).unwrap();
     store.append(&[entry(subject(None, "alice"), 1, None)]).unwrap();
     store.accept_history(Position(20), Timestamp::UNIX_EPOCH).unwrap();
-    assert_eq!(store.last().unwrap(), Position(20));
+    assert_eq!(store.last_position().unwrap(), Position(20));
     drop(store);
     let store = SqliteStore::open(&path, &CHECK).unwrap();
-    assert_eq!(store.last().unwrap(), Position(20));
+    assert_eq!(store.last_position().unwrap(), Position(20));
     store.append(&[entry(subject(None, "alice"), 21, None)]).unwrap();
-    assert_eq!(store.last().unwrap(), Position(21));
+    assert_eq!(store.last_position().unwrap(), Position(21));
 }
 
 /// A memory of one version at one place.
@@ -136,7 +136,7 @@ fn policies_are_remembered_and_first_sights_never_move() {
     assert_eq!(store.policies().unwrap().places, memory(1, 100, None, Some("default")).places);
     // The second version takes the place; the first is known since then, and its texts are dropped.
     store.remember_policies(&memory(2, 200, Some("two"), Some("default"))).unwrap();
-    let read = SqliteStore::open_to_read(&path, &CHECK).unwrap();
+    let read = SqliteStore::open_read_only(&path, &CHECK).unwrap();
     let known = read.policies().unwrap();
     let seen = |digest: u8| known.first_seen.get(&[digest; 32]).map(|seen| seen.as_second());
     assert_eq!((seen(1), seen(2)), (Some(100), Some(150)));
@@ -153,7 +153,7 @@ fn a_ledger_from_before_policies_were_remembered_remembers_none() {
     old.execute_batch("DROP TABLE policy_versions; DROP TABLE policy_places").unwrap();
     old.pragma_update(None, "user_version", WITHOUT_POLICIES).unwrap();
     drop(old);
-    assert!(SqliteStore::open_to_read(&path, &CHECK).unwrap().policies().unwrap().is_empty());
+    assert!(SqliteStore::open_read_only(&path, &CHECK).unwrap().policies().unwrap().is_empty());
     let store = SqliteStore::open(&path, &CHECK).unwrap();
     store.remember_policies(&memory(1, 100, Some("one"), Some("default"))).unwrap();
     assert_eq!(store.policies().unwrap().places.len(), 1);
@@ -173,7 +173,7 @@ fn append_after(meddle: impl FnOnce(&Path, &Path)) -> Result<(), String> {
     other.append(&[entry(alice.clone(), 1, None)]).unwrap();
     drop(other);
     meddle(&path, &old);
-    let looked = store.intact();
+    let looked = store.check_intact();
     let appended = store.append(&[entry(alice, 3, None)]);
     assert_eq!(looked.is_err(), appended.is_err());
     appended.map_err(|error| error.source.to_string())
@@ -233,7 +233,7 @@ fn nothing_is_kept_in_a_file_that_was_put_back_where_it_lies() {
 fn a_checkpoint_from_outside_loses_nothing() {
     append_after(|path, _| checkpoint(path)).unwrap();
     append_after(|path, _| {
-        assert_eq!(SqliteStore::open_to_read(path, &CHECK).unwrap().last().unwrap(), Position(2))
+        assert_eq!(SqliteStore::open_read_only(path, &CHECK).unwrap().last_position().unwrap(), Position(2))
     })
     .unwrap();
 }
@@ -243,7 +243,7 @@ fn recipients_are_found_wherever_an_event_names_one() {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&folder.path().join("l.db"), &CHECK).unwrap();
     let mut named = entry(subject(None, "alice"), 1, None);
-    named.kept.event = r#"{"kind":"opt-out","recipient":"acme"}"#.to_owned();
+    named.stored.event = r#"{"kind":"opt-out","recipient":"acme"}"#.to_owned();
     let about = entry(Entity::Recipient(Arc::from("globex")), 2, None);
     store.append(&[named, about, entry(subject(None, "bob"), 3, None)]).unwrap();
     assert_eq!(
@@ -260,7 +260,7 @@ fn a_batch_is_kept_whole_or_not_at_all() {
     store.append(&[entry(alice.clone(), 1, None)]).unwrap();
     // The second repeats a position.
     assert!(store.append(&[entry(alice.clone(), 2, None), entry(alice, 1, None)]).is_err());
-    assert_eq!(store.last().unwrap(), Position(1));
+    assert_eq!(store.last_position().unwrap(), Position(1));
 }
 
 #[test]
@@ -277,14 +277,14 @@ fn two_processes_cannot_share_a_file() {
 fn a_ledger_in_use_can_be_read_beside_and_not_written() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("l.db");
-    assert!(matches!(SqliteStore::open_to_read(&path, &CHECK), Err(FileError::Missing(_))));
+    assert!(matches!(SqliteStore::open_read_only(&path, &CHECK), Err(FileError::Missing(_))));
     let (store, alice) = (SqliteStore::open(&path, &CHECK).unwrap(), subject(None, "alice"));
     store.append(&[entry(alice.clone(), 1, None)]).unwrap();
-    let beside = SqliteStore::open_to_read(&path, &CHECK).unwrap();
+    let beside = SqliteStore::open_read_only(&path, &CHECK).unwrap();
     store.append(&[entry(alice.clone(), 2, None)]).unwrap();
     assert_eq!(beside.history(&StoredEntity::of(&alice)).unwrap().len(), 2);
     assert!(beside.append(&[entry(alice, 3, None)]).is_err());
-    assert!(matches!(SqliteStore::open_to_read(&path, &[2; 16]), Err(FileError::OtherKeys(_))));
+    assert!(matches!(SqliteStore::open_read_only(&path, &[2; 16]), Err(FileError::OtherKeys(_))));
 }
 
 #[test]
