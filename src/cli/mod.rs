@@ -6,6 +6,8 @@ pub mod audit;
 pub mod case;
 pub mod consent;
 pub mod coverage;
+#[cfg(feature = "demo")]
+mod demo;
 pub mod explain;
 mod findings;
 pub mod ledger;
@@ -42,10 +44,10 @@ pub struct Arguments {
 /// What a person can ask of the program.
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Show the main job on this machine: a sample API, recipients, subjects and the gateway
+    /// Show the main job on this machine: a sample API, recipients, people and the gateway
     #[cfg(feature = "demo")]
     Demo {
-        /// Fire the requests, print expected and got, exit
+        /// Send the requests, print expected and received responses, exit
         #[arg(long)]
         check: bool,
     },

@@ -27,15 +27,13 @@ use super::{Arguments, CertsVerb, ConfigFile, Format, RecipientVerb, Verb, serve
 use crate::config::{self, Config};
 use crate::credentials::NewKey;
 use crate::credentials::development::{self, ClientName};
-#[cfg(feature = "demo")]
-use crate::demo;
 use crate::finding::Finding;
 use crate::gateway::log_finding;
 use crate::keys::Keys;
 use crate::policy::{Pack, versioning};
 
 /// A finding or a refusal.
-const EXIT_FINDINGS: u8 = 1;
+pub(super) const EXIT_FINDINGS: u8 = 1;
 /// Input that cannot be used.
 const EXIT_UNUSABLE: u8 = 2;
 
@@ -43,7 +41,7 @@ const EXIT_UNUSABLE: u8 = 2;
 pub fn run(arguments: Arguments) -> ExitCode {
     match arguments.verb {
         #[cfg(feature = "demo")]
-        Verb::Demo { check } => run_demo(check),
+        Verb::Demo { check } => super::demo::run(check),
         Verb::Serve(file) => run_serve(&file),
         Verb::Check { file, format } => check(&file, format),
         Verb::Explain(arguments) => run_explain(&arguments),
@@ -85,26 +83,7 @@ fn stop_serving(words: &str) -> ExitCode {
     ExitCode::from(EXIT_UNUSABLE)
 }
 
-#[cfg(feature = "demo")]
-fn run_demo(check: bool) -> ExitCode {
-    let _logging = logging::start("error");
-    let mut out = std::io::stdout();
-    let played = block_on(async {
-        if check {
-            demo::check(&mut out).await
-        } else {
-            demo::show(&mut out, serve::wait_for_end()).await.map(|()| true)
-        }
-    });
-    match played {
-        Ok(Ok(true)) => ExitCode::SUCCESS,
-        Ok(Ok(false)) => ExitCode::from(EXIT_FINDINGS),
-        Ok(Err(error)) => fail(&error),
-        Err(error) => fail(&format!("the runtime cannot be started: {error}")),
-    }
-}
-
-fn block_on<F: Future>(work: F) -> std::io::Result<F::Output> {
+pub(super) fn block_on<F: Future>(work: F) -> std::io::Result<F::Output> {
     // Where there is one processor, several threads only wait for each other.
     let several = std::thread::available_parallelism().is_ok_and(|processors| processors.get() > 1);
     let mut runtime = match several {
@@ -326,7 +305,7 @@ fn print_message(words: &str) {
     let _ = writeln!(std::io::stderr(), "{words}");
 }
 
-fn fail(words: &str) -> ExitCode {
+pub(super) fn fail(words: &str) -> ExitCode {
     print_message(&format!("purposegate: {words}"));
     ExitCode::from(EXIT_UNUSABLE)
 }

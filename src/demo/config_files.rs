@@ -1,28 +1,27 @@
-//! The demonstration's configuration files, written out for one run.
+//! The configuration files of one run: the templates beside this module with addresses and credentials filled in.
 //!
-//! It fills addresses and credentials into the templates beside it and knows nothing of what they
-//! configure. They are in the format that everybody uses; `check` reads them like any other.
+//! The files are ordinary configuration files, which `purposegate check` reads like any other.
 
 use std::net::SocketAddr;
 
 use super::template::fill;
 
-/// What differs from run to run.
+/// Values that differ from run to run.
 #[derive(Clone, Debug)]
-pub struct DemoConfig {
-    pub gateway: SocketAddr,
-    pub admin: SocketAddr,
-    pub upstream: SocketAddr,
+pub(super) struct DemoConfig {
+    pub(super) gateway: SocketAddr,
+    pub(super) admin: SocketAddr,
+    pub(super) upstream: SocketAddr,
     /// The pack's folder, as the configuration names it.
-    pub policy: String,
-    /// Credential lines (`sha256:…`) of the three recipients that hold a key.
-    pub service_desk: String,
-    pub north_resale: String,
-    pub swift_pay: String,
+    pub(super) policy: String,
+    /// Hashes (`sha256:…`) of the API keys of three recipients.
+    pub(super) service_desk: String,
+    pub(super) north_resale: String,
+    pub(super) swift_pay: String,
 }
 
 /// The route files: name and text.
-pub const ROUTES: &[(&str, &str)] = &[
+pub(super) const ROUTES: &[(&str, &str)] = &[
     ("routes/customers.toml", include_str!("routes/customers.toml")),
     ("routes/directory.toml", include_str!("routes/directory.toml")),
     ("routes/domains.toml", include_str!("routes/domains.toml")),
@@ -33,21 +32,20 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("routes/tickets.toml", include_str!("routes/tickets.toml")),
 ];
 
-/// Where the configuration expects the certificates, and whose they are.
-pub mod certificates {
-    pub const AUTHORITY: &str = "certs/ca.pem";
-    pub const SERVER: (&str, &str) = ("certs/server.pem", "certs/server.key");
-    pub const REGISTRAR: (&str, &str) = ("certs/registrar.pem", "certs/registrar.key");
-    /// The registrar's name in its certificate.
-    pub const REGISTRAR_ID: &str = "spiffe://demo.example/partner/registrar";
+/// Paths of the certificates in the configuration, and the name in the client certificate.
+pub(super) mod certificates {
+    pub(in crate::demo) const AUTHORITY: &str = "certs/ca.pem";
+    pub(in crate::demo) const REGISTRAR: (&str, &str) = ("certs/registrar.pem", "certs/registrar.key");
+    /// The URI in the registrar's certificate.
+    pub(in crate::demo) const REGISTRAR_ID: &str = "spiffe://demo.example/partner/registrar";
 }
 
 impl DemoConfig {
-    /// Every file of the configuration, the main one (`purposegate.toml`) first: name and text.
+    /// Returns name and text of every configuration file, the main one (`purposegate.toml`) first.
     ///
     /// # Errors
-    /// A template with a place that nothing fills, by name.
-    pub fn files(&self) -> Result<Vec<(&'static str, String)>, String> {
+    /// The name of a placeholder without a value.
+    pub(super) fn files(&self) -> Result<Vec<(&'static str, String)>, String> {
         let main = fill(include_str!("demo.toml"), |key| {
             Some(match key {
                 "policy" => quoted(&self.policy),
@@ -65,7 +63,7 @@ impl DemoConfig {
     }
 }
 
-/// As it stands between the quotation marks of a TOML basic string.
+/// Escapes a text for a TOML basic string.
 fn quoted(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"")
 }
@@ -78,7 +76,7 @@ mod tests {
     use crate::finding::Finding;
 
     #[test]
-    fn every_file_is_toml_and_nothing_is_left_to_fill() {
+    fn every_file_is_toml_without_placeholders() {
         let local = SocketAddr::from(([127, 0, 0, 1], 8443));
         let setting = DemoConfig {
             gateway: local,
@@ -97,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn the_demonstration_has_no_warning() {
+    fn the_configuration_has_no_finding() {
         let folder = tempfile::tempdir().unwrap();
         let clients = [ClientName { file: "registrar", uri: certificates::REGISTRAR_ID }];
         development::make(&folder.path().join("certs"), &clients).unwrap();

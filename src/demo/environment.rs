@@ -1,5 +1,5 @@
-//! Sets the stage: a folder with certificates, keys, configuration and ledger; the sample API; the
-//! gateway before it.
+//! The running demonstration: a temporary folder with certificates, keys, configuration and ledger, the sample company
+//! API, and the gateway before it.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -8,21 +8,22 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 
+use super::commands::AccessDetails;
 use super::config_files::{DemoConfig, certificates};
-use super::render::AccessDetails;
-use super::runner::SceneRunner;
+use super::runner::{Addresses, SceneRunner};
 use super::{sample_events, upstream};
 use crate::config;
 use crate::credentials::NewKey;
 use crate::credentials::development::{self, ClientName};
 use crate::gateway::{Gateway, Stop};
-use crate::ledger::Batch;
+use crate::ledger::{Batch, Ledger};
 
-/// Where the demonstration likes to listen, so that lines pasted yesterday work today.
+/// The gateway's port if it is free, so that addresses stay the same from run to run.
 const GATEWAY_PORT: u16 = 8443;
+/// The admin API's port if it is free.
 const ADMIN_PORT: u16 = 9901;
 
-/// The sample policy, as it is in the repository: the demonstration runs without one.
+/// The sample policy. It is part of the program, since the demonstration runs without the repository.
 const POLICY: &[(&str, &str)] = &[
     ("pack.toml", include_str!("../../policies/one-partner-360/pack.toml")),
     ("1-prohibitions.cedar", include_str!("../../policies/one-partner-360/1-prohibitions.cedar")),
@@ -30,7 +31,7 @@ const POLICY: &[(&str, &str)] = &[
     ("3-others.cedar", include_str!("../../policies/one-partner-360/3-others.cedar")),
 ];
 
-/// A demonstration that runs.
+/// A running demonstration.
 pub(super) struct Environment {
     pub(super) runner: SceneRunner,
     stop: Stop,
@@ -40,78 +41,49 @@ pub(super) struct Environment {
 }
 
 impl Environment {
-    /// Builds everything in a new folder. `fixed_ports`: the usual ones, where they are free.
+    /// Starts everything in a new temporary folder, and calls `progress` before each step. With `fixed_ports`, the
+    /// listeners use [`GATEWAY_PORT`] and [`ADMIN_PORT`] if they are free.
     ///
     /// # Errors
-    /// In words, for the person who runs it.
-    pub(super) async fn start(fixed_ports: bool) -> Result<Environment, String> {
+    /// In words, for the person at the terminal.
+    pub(super) async fn start(
+        fixed_ports: bool,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<Environment, String> {
         let folder = std::env::temp_dir().join(format!("purposegate-demo-{}", std::process::id()));
-        let certs = folder.join("certs");
+        progress("making certificates and API keys");
         let clients = [ClientName { file: "registrar", uri: certificates::REGISTRAR_ID }];
-        development::make(&certs, &clients).map_err(|error| error.to_string())?;
+        development::make(&folder.join("certs"), &clients).map_err(|error| error.to_string())?;
+        let keys = RecipientKeys::make()?;
 
+        progress("starting a sample company API");
         let api = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(|error| error.to_string())?;
         let api_address = api.local_addr().map_err(|error| error.to_string())?;
         let upstream = tokio::spawn(upstream::serve(api));
 
-        let key = || NewKey::make().map_err(|error| error.to_string());
-        let (service_desk, north_resale, swift_pay) = (key()?, key()?, key()?);
-        let setting = DemoConfig {
-            gateway: address(GATEWAY_PORT, fixed_ports).await,
-            admin: address(ADMIN_PORT, fixed_ports).await,
-            upstream: api_address,
-            policy: "policy".to_owned(),
-            service_desk: service_desk.credential,
-            north_resale: north_resale.credential,
-            swift_pay: swift_pay.credential,
-        };
-        for (name, text) in POLICY {
-            write(&folder.join("policy").join(name), text)?;
-        }
-        let mut main = None;
-        for (name, text) in setting.files()? {
-            write(&folder.join(name), &text)?;
-            main = main.or(Some(folder.join(name)));
-        }
-        let main = main.ok_or("the demonstration has no configuration")?;
-
-        let (loaded, findings) = config::load(&main);
+        progress("starting the gateway with the configuration of four recipients");
+        let configuration = write_files(&folder, &keys, api_address, fixed_ports).await?;
+        let (loaded, findings) = config::load(&configuration);
         let words = || findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         let gateway = Gateway::bind(loaded.ok_or_else(words)?).await.map_err(|error| error.to_string())?;
-        let ledger = &gateway.gatehouse().ledger;
-        let lines: String = sample_events::events().map(|event| format!("{event}\n")).collect();
-        let mut bad = Vec::new();
-        ledger
-            .import(lines.as_bytes(), Batch::default(), Timestamp::now(), |result| {
-                bad.extend(result.outcome.err())
-            })
-            .await;
-        if let Some(error) = bad.first() {
-            return Err(format!("{} sample events are not recorded, the first: {error}", bad.len()));
-        }
 
-        let public = gateway.addresses().first().copied().ok_or("no listener")?;
-        let admin = gateway.admin_address().ok_or("no admin listener")?;
-        let path = |name: &str| folder.join(name).display().to_string();
-        let access = AccessDetails {
-            gateway: format!("https://localhost:{}", public.port()),
-            admin: format!("http://{admin}"),
-            api: format!("http://{api_address}"),
-            configuration: main.display().to_string(),
-            authority: path(certificates::AUTHORITY),
-            certificate: (path(certificates::REGISTRAR.0), path(certificates::REGISTRAR.1)),
-            service_desk: service_desk.key,
-            north_resale: north_resale.key,
-            swift_pay: swift_pay.key,
+        progress("recording what 10,000 people have consented to");
+        record_events(&gateway.gatehouse().ledger).await?;
+
+        let addresses = Addresses {
+            gateway: gateway.addresses().first().copied().ok_or("no listener")?,
+            admin: gateway.admin_address().ok_or("no admin listener")?,
+            api: api_address,
         };
-        let player = SceneRunner::new(access, public, admin).map_err(|error| error.to_string())?;
+        let access = access_details(&folder, &configuration, keys, addresses);
+        let runner = SceneRunner::new(access, addresses).map_err(|error| error.to_string())?;
         let stop = gateway.stop();
         let (_reload, reloads) = tokio::sync::mpsc::channel(1);
         let gateway = tokio::spawn(gateway.run(reloads));
-        Ok(Environment { runner: player, stop, gateway, upstream, folder })
+        Ok(Environment { runner, stop, gateway, upstream, folder })
     }
 
-    /// Ends what was started and removes the folder.
+    /// Stops everything that was started, and removes the folder.
     pub(super) async fn stop(self) {
         self.stop.stop();
         let _ = self.gateway.await;
@@ -120,7 +92,82 @@ impl Environment {
     }
 }
 
-/// The usual port where it is free and wanted, else any.
+/// The API keys of the recipients that have one.
+struct RecipientKeys {
+    service_desk: NewKey,
+    north_resale: NewKey,
+    swift_pay: NewKey,
+}
+
+impl RecipientKeys {
+    fn make() -> Result<RecipientKeys, String> {
+        let key = || NewKey::make().map_err(|error| error.to_string());
+        Ok(RecipientKeys { service_desk: key()?, north_resale: key()?, swift_pay: key()? })
+    }
+}
+
+/// Writes the policy and the configuration. Returns the path of the main configuration file.
+async fn write_files(
+    folder: &Path,
+    keys: &RecipientKeys,
+    api: SocketAddr,
+    fixed_ports: bool,
+) -> Result<PathBuf, String> {
+    let config = DemoConfig {
+        gateway: address(GATEWAY_PORT, fixed_ports).await,
+        admin: address(ADMIN_PORT, fixed_ports).await,
+        upstream: api,
+        policy: "policy".to_owned(),
+        service_desk: keys.service_desk.credential.clone(),
+        north_resale: keys.north_resale.credential.clone(),
+        swift_pay: keys.swift_pay.credential.clone(),
+    };
+    for (name, text) in POLICY {
+        write(&folder.join("policy").join(name), text)?;
+    }
+    let files = config.files()?;
+    for (name, text) in &files {
+        write(&folder.join(name), text)?;
+    }
+    let (main, _) = files.first().ok_or("the demonstration has no configuration")?;
+    Ok(folder.join(main))
+}
+
+async fn record_events(ledger: &Ledger) -> Result<(), String> {
+    let lines: String = sample_events::events().map(|event| format!("{event}\n")).collect();
+    let mut errors = Vec::new();
+    ledger
+        .import(lines.as_bytes(), Batch::default(), Timestamp::now(), |result| {
+            errors.extend(result.outcome.err())
+        })
+        .await;
+    match errors.first() {
+        Some(error) => Err(format!("{} sample events were rejected, the first: {error}", errors.len())),
+        None => Ok(()),
+    }
+}
+
+fn access_details(
+    folder: &Path,
+    configuration: &Path,
+    keys: RecipientKeys,
+    addresses: Addresses,
+) -> AccessDetails {
+    let path = |name: &str| folder.join(name).display().to_string();
+    AccessDetails {
+        gateway: format!("https://localhost:{}", addresses.gateway.port()),
+        admin: format!("http://{}", addresses.admin),
+        api: format!("http://{}", addresses.api),
+        configuration: configuration.display().to_string(),
+        authority: path(certificates::AUTHORITY),
+        certificate: (path(certificates::REGISTRAR.0), path(certificates::REGISTRAR.1)),
+        service_desk: keys.service_desk.key,
+        north_resale: keys.north_resale.key,
+        swift_pay: keys.swift_pay.key,
+    }
+}
+
+/// Returns the local address with this port if it is wanted and free, or else with any port.
 async fn address(port: u16, fixed: bool) -> SocketAddr {
     let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let free = fixed && TcpListener::bind(usual).await.is_ok();

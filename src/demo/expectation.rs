@@ -1,23 +1,23 @@
-//! What a scene expects of an answer, as something that can be checked.
+//! The expected response to a request of the demonstration, in words for a reader and as checks for the program.
 //!
-//! Pure: an answer is a value here, however it was fetched. Invariant: an expectation that says
-//! nothing about the status does not exist, so that a refusal never passes for a release.
+//! Pure: a response is a value here, however it was received. Invariant: every expectation has a status, so a
+//! refusal never passes for a release.
 
 use std::fmt::Write as _;
 
 use serde_json::Value;
 
-/// What came back.
+/// A response as it was received.
 #[derive(Clone, Debug)]
-pub struct ReceivedResponse {
-    pub status: u16,
+pub(super) struct ReceivedResponse {
+    pub(super) status: u16,
     /// Names in lower case.
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
-    /// Whether the body ended as its framing says. A connection that was cut leaves this false.
-    pub complete: bool,
-    /// How many bytes of the body had arrived when the event in the middle was acknowledged.
-    pub event_offset: Option<usize>,
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) body: Vec<u8>,
+    /// True if the body ended as its framing says; false if the connection was cut before.
+    pub(super) complete: bool,
+    /// Bytes of the body that had arrived when the event that was sent meanwhile was acknowledged.
+    pub(super) event_offset: Option<usize>,
 }
 
 impl ReceivedResponse {
@@ -25,19 +25,20 @@ impl ReceivedResponse {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    fn json(&self) -> Result<Value, String> {
+    /// Parses the body as JSON.
+    pub(super) fn json(&self) -> Result<Value, String> {
         serde_json::from_slice(&self.body).map_err(|error| format!("the body is not JSON: {error}"))
     }
 
-    /// The code of a problem document, if it is one.
+    /// Returns the code of a problem document, if the response is one.
     fn problem(&self) -> Option<String> {
         let media_type = self.header("content-type")?;
         let code = self.json().ok()?.get("code")?.as_str()?.to_owned();
         media_type.starts_with("application/problem+json").then_some(code)
     }
 
-    /// `403 purpose-not-permitted`, `200, 1834 bytes`.
-    pub fn summary(&self) -> String {
+    /// Summarises the response: `403 purpose-not-permitted`, `200, 1834 bytes`.
+    pub(super) fn summary(&self) -> String {
         let cut = if self.complete { "" } else { ", cut off" };
         match self.problem() {
             Some(code) => format!("{} {code}", self.status),
@@ -46,50 +47,59 @@ impl ReceivedResponse {
     }
 }
 
-/// One thing that must hold.
+/// One property that the response must have.
 #[derive(Clone, Debug)]
 enum Claim {
-    /// The value at a JSON pointer.
-    Is(String, Value),
-    /// Something stands there.
+    /// The JSON pointer holds this value.
+    Equals(String, Value),
+    /// The JSON pointer holds a value.
     Present(String),
-    /// Nothing stands there.
+    /// The JSON pointer holds no value.
     Absent(String),
-    /// A text stands there, and it is not this one.
+    /// The JSON pointer holds a text other than this one.
     Replaced(String, String),
     /// The text occurs in the body.
-    Somewhere(String),
+    Contains(String),
     /// The text occurs neither in the body nor in a header.
-    Nowhere(String),
-    /// The text does not occur after the mark.
-    NotAfterMark(String),
+    Excludes(String),
+    /// The text does not occur in the part of the body that arrived after the event.
+    ExcludesAfterEvent(String),
+    /// The header begins with this text.
     Header(&'static str, String),
-    /// The answer was cut off: its end is missing and the recipient can tell.
-    Cut,
+    /// The body was cut off, and the recipient can tell.
+    Truncated,
 }
 
-/// Everything that one answer must be.
+/// The status and all properties that one response must have.
 #[derive(Clone, Debug)]
-pub struct Expectation {
+pub(super) struct Expectation {
     status: u16,
     problem: Option<&'static str>,
+    /// The content in words; for a refusal, additional words or none.
+    content: &'static str,
     claims: Vec<Claim>,
 }
 
 impl Expectation {
-    /// A release: 200, whole, JSON.
-    pub fn released() -> Expectation {
-        Expectation { status: 200, problem: None, claims: Vec::new() }
+    /// Expects a release: status 200 and a complete JSON body. `content` says in words what it holds.
+    pub(super) fn released(content: &'static str) -> Expectation {
+        Expectation { status: 200, problem: None, content, claims: Vec::new() }
     }
 
-    /// A refusal with this status and problem code.
-    pub fn refused(status: u16, code: &'static str) -> Expectation {
-        Expectation { status, problem: Some(code), claims: Vec::new() }
+    /// Expects a refusal with this status and problem code.
+    pub(super) fn refused(status: u16, code: &'static str) -> Expectation {
+        Expectation { status, problem: Some(code), content: "", claims: Vec::new() }
     }
 
-    /// An answer that began as a release and was cut off.
-    pub fn truncated() -> Expectation {
-        Expectation { status: 200, problem: None, claims: vec![Claim::Cut] }
+    /// Expects a release that is cut off before its end.
+    pub(super) fn truncated(content: &'static str) -> Expectation {
+        Expectation { status: 200, problem: None, content, claims: vec![Claim::Truncated] }
+    }
+
+    /// Adds words to a refusal.
+    #[must_use]
+    pub(super) fn with_content(self, content: &'static str) -> Expectation {
+        Expectation { content, ..self }
     }
 
     fn and(mut self, claim: Claim) -> Expectation {
@@ -97,129 +107,142 @@ impl Expectation {
         self
     }
 
+    /// Expects this value at the JSON pointer.
     #[must_use]
-    pub fn equals(self, pointer: &str, value: impl Into<Value>) -> Expectation {
-        self.and(Claim::Is(pointer.to_owned(), value.into()))
+    pub(super) fn equals(self, pointer: &str, value: impl Into<Value>) -> Expectation {
+        self.and(Claim::Equals(pointer.to_owned(), value.into()))
     }
 
+    /// Expects a value at the JSON pointer.
     #[must_use]
-    pub fn present(self, pointer: &str) -> Expectation {
+    pub(super) fn present(self, pointer: &str) -> Expectation {
         self.and(Claim::Present(pointer.to_owned()))
     }
 
+    /// Expects no value at the JSON pointer.
     #[must_use]
-    pub fn absent(self, pointer: &str) -> Expectation {
+    pub(super) fn absent(self, pointer: &str) -> Expectation {
         self.and(Claim::Absent(pointer.to_owned()))
     }
 
-    /// A text stands at the pointer (a pseudonym, a year) and is not `clear`, which occurs nowhere.
+    /// Expects another text than `clear` at the JSON pointer (a pseudonym, a year), and `clear` nowhere.
     #[must_use]
-    pub fn replaced(self, pointer: &str, clear: &str) -> Expectation {
+    pub(super) fn replaced(self, pointer: &str, clear: &str) -> Expectation {
         self.and(Claim::Replaced(pointer.to_owned(), clear.to_owned())).excludes(clear)
     }
 
+    /// Expects the text in the body.
     #[must_use]
-    pub fn contains(self, text: &str) -> Expectation {
-        self.and(Claim::Somewhere(text.to_owned()))
+    pub(super) fn contains(self, text: &str) -> Expectation {
+        self.and(Claim::Contains(text.to_owned()))
     }
 
+    /// Expects the text neither in the body nor in a header.
     #[must_use]
-    pub fn excludes(self, text: &str) -> Expectation {
-        self.and(Claim::Nowhere(text.to_owned()))
+    pub(super) fn excludes(self, text: &str) -> Expectation {
+        self.and(Claim::Excludes(text.to_owned()))
     }
 
+    /// Expects that the text does not occur in the body after the event was acknowledged.
     #[must_use]
-    pub fn excludes_after_event(self, text: &str) -> Expectation {
-        self.and(Claim::NotAfterMark(text.to_owned()))
+    pub(super) fn excludes_after_event(self, text: &str) -> Expectation {
+        self.and(Claim::ExcludesAfterEvent(text.to_owned()))
     }
 
+    /// Expects a header that begins with this text.
     #[must_use]
-    pub fn header(self, name: &'static str, begins: &str) -> Expectation {
+    pub(super) fn header(self, name: &'static str, begins: &str) -> Expectation {
         self.and(Claim::Header(name, begins.to_owned()))
     }
 
-    /// `403 purpose-not-permitted`, `200 and 14 more`: the status, and how many things must hold beside it.
-    pub fn summary(&self) -> String {
-        match self.problem {
-            Some(code) => format!("{} {code}", self.status),
-            None => format!("{} and {} more", self.status, self.claims.len()),
+    /// Describes the expected response to a reader: `refused, 403 purpose-not-permitted`, or the content of a release.
+    pub(super) fn words(&self) -> String {
+        match (self.problem, self.content) {
+            (None, content) => content.to_owned(),
+            (Some(code), "") => format!("refused, {} {code}", self.status),
+            (Some(code), content) => format!("refused, {} {code}: {content}", self.status),
         }
     }
 
-    /// Whether the answer must break off.
-    pub fn is_truncated(&self) -> bool {
-        self.claims.iter().any(|claim| matches!(claim, Claim::Cut))
+    /// True if the body must be cut off.
+    pub(super) fn is_truncated(&self) -> bool {
+        self.claims.iter().any(|claim| matches!(claim, Claim::Truncated))
     }
 
-    /// The first text that must not occur after the mark.
-    pub fn excluded_after_event(&self) -> Option<&str> {
+    /// Returns the first text that must not occur after the event.
+    pub(super) fn excluded_after_event(&self) -> Option<&str> {
         self.claims.iter().find_map(|claim| match claim {
-            Claim::NotAfterMark(text) => Some(text.as_str()),
+            Claim::ExcludesAfterEvent(text) => Some(text.as_str()),
             _ => None,
         })
     }
 
-    /// Whether the answer is as expected.
+    /// Checks a response.
     ///
     /// # Errors
-    /// Everything that is not, one sentence each. They may quote the answer: here all people are invented.
-    pub fn check(&self, answer: &ReceivedResponse) -> Result<(), String> {
-        let mut wrong: Vec<String> = Vec::new();
-        if answer.status != self.status {
-            wrong.push(format!("status is {}", answer.summary()));
+    /// Every difference, separated by semicolons. They may quote the response, since all people are invented.
+    pub(super) fn check(&self, response: &ReceivedResponse) -> Result<(), String> {
+        let mut differences: Vec<String> = Vec::new();
+        if response.status != self.status {
+            differences.push(format!("the response is {}, not {}", response.summary(), self.status));
         }
-        if answer.problem().as_deref() != self.problem {
-            wrong.push(match self.problem {
-                Some(code) => format!("not a problem document with code `{code}`"),
-                None => "a problem document".to_owned(),
+        if response.problem().as_deref() != self.problem {
+            differences.push(match self.problem {
+                Some(code) => format!("the response is not a problem document with code `{code}`"),
+                None => "the response is a problem document".to_owned(),
             });
         }
-        let cut = self.is_truncated();
-        if !cut && !answer.complete {
-            wrong.push("the answer was cut off".to_owned());
+        let truncated = self.is_truncated();
+        if !truncated && !response.complete {
+            differences.push("the response was cut off".to_owned());
         }
-        let json = answer.json();
-        if let (false, Err(error)) = (cut, &json) {
-            wrong.push(error.clone());
+        let json = response.json();
+        if let (false, Err(error)) = (truncated, &json) {
+            differences.push(error.clone());
         }
         let json = json.unwrap_or(Value::Null);
-        wrong.extend(self.claims.iter().filter_map(|claim| claim.violation(answer, &json)));
-        if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }
+        differences.extend(self.claims.iter().filter_map(|claim| claim.violation(response, &json)));
+        if differences.is_empty() { Ok(()) } else { Err(differences.join("; ")) }
     }
 }
 
 impl Claim {
-    fn violation(&self, answer: &ReceivedResponse, json: &Value) -> Option<String> {
+    /// Describes how the response violates the claim; `None` if it does not.
+    fn violation(&self, response: &ReceivedResponse, json: &Value) -> Option<String> {
         match self {
-            Claim::Is(pointer, value) => {
+            Claim::Equals(pointer, value) => {
                 let found = json.pointer(pointer);
-                (found != Some(value)).then(|| format!("{pointer} is {}, not {value}", shown(found)))
+                (found != Some(value)).then(|| format!("{pointer} is {}, not {value}", abbreviated(found)))
             }
             Claim::Present(pointer) => {
                 json.pointer(pointer).is_none().then(|| format!("{pointer} is missing"))
             }
-            Claim::Absent(pointer) => {
-                json.pointer(pointer).map(|found| format!("{pointer} is there: {}", shown(Some(found))))
-            }
+            Claim::Absent(pointer) => json
+                .pointer(pointer)
+                .map(|found| format!("{pointer} is {}, not absent", abbreviated(Some(found)))),
             Claim::Replaced(pointer, clear) => match json.pointer(pointer) {
                 Some(Value::String(text)) if text != clear && !text.is_empty() => None,
-                found => Some(format!("{pointer} is {}, not a replacement", shown(found))),
+                found => Some(format!("{pointer} is {}, not a replacement", abbreviated(found))),
             },
-            Claim::Somewhere(text) => (!occurs(text, &answer.body)).then(|| format!("`{text}` is missing")),
-            Claim::Nowhere(text) => {
-                let heads = answer.headers.iter().any(|(_, value)| value.contains(text.as_str()));
-                (heads || occurs(text, &answer.body)).then(|| format!("`{text}` got out"))
+            Claim::Contains(text) => (!occurs(text, &response.body)).then(|| format!("`{text}` is missing")),
+            Claim::Excludes(text) => {
+                let in_headers = response.headers.iter().any(|(_, value)| value.contains(text.as_str()));
+                (in_headers || occurs(text, &response.body)).then(|| format!("`{text}` was disclosed"))
             }
-            Claim::NotAfterMark(text) => match answer.event_offset.and_then(|mark| answer.body.get(mark..)) {
-                None => Some("nothing happened while the answer was read".to_owned()),
-                Some([]) => Some("the answer had ended before the event".to_owned()),
-                Some(rest) => occurs(text, rest).then(|| format!("`{text}` got out after the event")),
-            },
-            Claim::Header(name, begins) => match answer.header(name) {
+            Claim::ExcludesAfterEvent(text) => {
+                match response.event_offset.and_then(|offset| response.body.get(offset..)) {
+                    None => Some("no event was recorded while the response was read".to_owned()),
+                    Some([]) => Some("the response had ended before the event".to_owned()),
+                    Some(rest) => {
+                        occurs(text, rest).then(|| format!("`{text}` was disclosed after the event"))
+                    }
+                }
+            }
+            Claim::Header(name, begins) => match response.header(name) {
                 Some(value) if value.starts_with(begins.as_str()) => None,
                 found => Some(format!("header {name} is {found:?}")),
             },
-            Claim::Cut => answer.complete.then(|| "the answer was not cut off".to_owned()),
+            Claim::Truncated => response.complete.then(|| "the response was not cut off".to_owned()),
         }
     }
 }
@@ -228,8 +251,8 @@ fn occurs(text: &str, bytes: &[u8]) -> bool {
     memchr::memmem::find(bytes, text.as_bytes()).is_some()
 }
 
-/// A found value, short enough for a table.
-fn shown(found: Option<&Value>) -> String {
+/// Renders a value in at most 61 characters.
+fn abbreviated(found: Option<&Value>) -> String {
     let Some(found) = found else { return "missing".to_owned() };
     let text = found.to_string();
     let mut short: String = text.chars().take(60).collect();
@@ -243,7 +266,7 @@ fn shown(found: Option<&Value>) -> String {
 mod tests {
     use super::*;
 
-    fn answer(status: u16, media_type: &str, body: &str) -> ReceivedResponse {
+    fn response(status: u16, media_type: &str, body: &str) -> ReceivedResponse {
         ReceivedResponse {
             status,
             headers: vec![("content-type".into(), media_type.into())],
@@ -253,67 +276,80 @@ mod tests {
         }
     }
 
-    fn good() -> ReceivedResponse {
-        answer(200, "application/json", r#"{"a":{"b":1},"who":"pn_x","last":"Zed"}"#)
+    fn release() -> ReceivedResponse {
+        response(200, "application/json", r#"{"a":{"b":1},"who":"pn_x","last":"Zed"}"#)
+    }
+
+    fn released() -> Expectation {
+        Expectation::released("a name")
     }
 
     #[test]
-    fn what_holds_passes() {
-        let expected = Expectation::released()
+    fn a_response_with_every_claimed_property_passes() {
+        let expected = released()
             .equals("/a/b", 1)
             .present("/a")
             .absent("/a/c")
             .replaced("/who", "Zoe")
             .contains("Zed")
             .header("content-type", "application/json");
-        assert_eq!(expected.check(&good()), Ok(()));
+        assert_eq!(expected.check(&release()), Ok(()));
     }
 
     #[test]
     fn each_claim_can_fail() {
         let claims = [
             Expectation::refused(200, "not-found"),
-            Expectation::released().equals("/a/b", 2),
-            Expectation::released().present("/z"),
-            Expectation::released().absent("/a/b"),
-            Expectation::released().replaced("/last", "Zed"),
-            Expectation::released().replaced("/a", "Zed"),
-            Expectation::released().contains("nobody"),
-            Expectation::released().excludes("Zed"),
-            Expectation::released().excludes("application/"),
-            Expectation::released().excludes_after_event("anything"),
-            Expectation::released().header("data-purpose-applied", ""),
-            Expectation::truncated(),
+            released().equals("/a/b", 2),
+            released().present("/z"),
+            released().absent("/a/b"),
+            released().replaced("/last", "Zed"),
+            released().replaced("/a", "Zed"),
+            released().contains("nobody"),
+            released().excludes("Zed"),
+            released().excludes("application/"),
+            released().excludes_after_event("anything"),
+            released().header("data-purpose-applied", ""),
+            Expectation::truncated("half a list"),
         ];
         for expected in claims {
-            assert!(expected.check(&good()).is_err(), "{expected:?}");
+            assert!(expected.check(&release()).is_err(), "{expected:?}");
         }
     }
 
     #[test]
     fn a_refusal_never_passes_for_a_release() {
-        let refusal = answer(403, "application/problem+json", r#"{"code":"no-rule-permits"}"#);
+        let refusal = response(403, "application/problem+json", r#"{"code":"no-rule-permits"}"#);
         assert_eq!(refusal.summary(), "403 no-rule-permits");
         assert_eq!(Expectation::refused(403, "no-rule-permits").check(&refusal), Ok(()));
-        assert!(Expectation::released().absent("/name").check(&refusal).is_err());
-        let posing = answer(200, "application/problem+json", r#"{"code":"no-rule-permits"}"#);
-        assert!(Expectation::released().check(&posing).is_err());
+        assert!(released().absent("/name").check(&refusal).is_err());
+        let with_status_200 = response(200, "application/problem+json", r#"{"code":"no-rule-permits"}"#);
+        assert!(released().check(&with_status_200).is_err());
     }
 
     #[test]
-    fn an_answer_that_breaks_off_is_no_release() {
-        let broken = ReceivedResponse { complete: false, body: br#"{"items":[{"a":1},"#.to_vec(), ..good() };
-        assert!(Expectation::released().check(&broken).is_err());
-        assert_eq!(Expectation::truncated().excludes("Zed").check(&broken), Ok(()));
+    fn a_truncated_response_never_passes_for_a_release() {
+        let broken =
+            ReceivedResponse { complete: false, body: br#"{"items":[{"a":1},"#.to_vec(), ..release() };
+        assert!(released().check(&broken).is_err());
+        assert_eq!(Expectation::truncated("half a list").excludes("Zed").check(&broken), Ok(()));
     }
 
     #[test]
-    fn the_mark_divides_what_left_before_from_what_left_after() {
-        let expected = Expectation::released().excludes_after_event("Zed");
-        assert_eq!(expected.check(&ReceivedResponse { event_offset: Some(37), ..good() }), Ok(()));
-        assert!(expected.check(&ReceivedResponse { event_offset: Some(10), ..good() }).is_err());
-        assert!(
-            expected.check(&ReceivedResponse { event_offset: Some(good().body.len()), ..good() }).is_err()
-        );
+    fn only_bytes_after_the_event_count_for_it() {
+        let expected = released().excludes_after_event("Zed");
+        assert_eq!(expected.check(&ReceivedResponse { event_offset: Some(37), ..release() }), Ok(()));
+        assert!(expected.check(&ReceivedResponse { event_offset: Some(10), ..release() }).is_err());
+        let at_end = Some(release().body.len());
+        assert!(expected.check(&ReceivedResponse { event_offset: at_end, ..release() }).is_err());
+    }
+
+    #[test]
+    fn an_expectation_is_described_in_words() {
+        assert_eq!(released().equals("/a", 1).words(), "a name");
+        let refusal = Expectation::refused(403, "no-rule-permits");
+        assert_eq!(refusal.words(), "refused, 403 no-rule-permits");
+        let why = refusal.with_content("data are not sold");
+        assert_eq!(why.words(), "refused, 403 no-rule-permits: data are not sold");
     }
 }

@@ -1,62 +1,98 @@
-//! The demonstration: a sample internal API, recipients, subjects and scenes, all invented; and the
-//! gateway that stands before them.
+//! The demonstration: a sample company API, recipients, people and scenes, all invented, and the gateway before them.
+//!
+//! It needs no configuration and no network beyond this machine, and removes its files at the end.
 
-pub mod config_files;
+mod check_table;
+mod commands;
+mod comparison;
+mod config_files;
 mod environment;
-pub mod expectation;
-pub mod people;
-pub mod render;
+mod expectation;
+mod people;
 mod runner;
-pub mod sample_events;
-pub mod scenes;
-pub mod template;
-pub mod upstream;
+mod sample_events;
+mod scenes;
+mod template;
+mod text;
+mod upstream;
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use self::environment::Environment;
-use self::scenes::scenes;
+use self::scenes::sections;
 
-/// Shows the main job until `ended`, printing lines to paste.
+/// Runs the demonstration until `ended` is ready: prints what it starts, one record before and after, and commands to
+/// paste.
 ///
 /// # Errors
-/// In words, for the person who runs it.
+/// In words, for the person at the terminal, if something does not start or the output cannot be written.
 pub async fn show(out: &mut (dyn Write + Send), ended: impl Future<Output = ()>) -> Result<(), String> {
-    let stage = Environment::start(true).await?;
-    let printed = print_scenes(&stage, out);
+    let words = |error: io::Error| error.to_string();
+    writeln!(out, "Starting. Everything runs on this machine, and all people are invented.")
+        .map_err(words)?;
+    let environment = start(true, out).await?;
+    let compared = comparison::compare(&environment.runner).await;
+    let printed = compared.and_then(|compared| print(&environment, &compared, out).map_err(words));
     if printed.is_ok() {
         ended.await;
     }
-    stage.stop().await;
-    printed.map_err(|error| error.to_string())
+    environment.stop().await;
+    printed
 }
 
-fn print_scenes(stage: &Environment, out: &mut (dyn Write + Send)) -> std::io::Result<()> {
-    let access = &stage.runner.access;
-    writeln!(out, "The gateway is at {}, its admin listener at {}.", access.gateway, access.admin)?;
-    writeln!(
-        out,
-        "The sample API behind it is at {}, the configuration {}.",
-        access.api, access.configuration
-    )?;
-    writeln!(out, "Paste a line into another terminal. Ctrl-C ends it all.\n")?;
-    for scene in scenes() {
-        writeln!(out, "{}", access.scene(&scene))?;
+/// Starts the environment, and prints each step when it begins.
+async fn start(fixed_ports: bool, out: &mut (dyn Write + Send)) -> Result<Environment, String> {
+    let mut progress = |step: &str| {
+        // If this cannot be written, the next output fails and is reported.
+        let _ = writeln!(out, "  {step} …");
+        let _ = out.flush();
+    };
+    Environment::start(fixed_ports, &mut progress).await
+}
+
+fn print(environment: &Environment, compared: &str, out: &mut dyn Write) -> io::Result<()> {
+    let access = &environment.runner.access;
+    writeln!(out, "\nReady. Ctrl-C ends it and removes its files.")?;
+    writeln!(out, "  gateway        {}", access.gateway)?;
+    writeln!(out, "  admin API      {}", access.admin)?;
+    writeln!(out, "  company API    {}", access.api)?;
+    writeln!(out, "  configuration  {}", access.configuration)?;
+    heading("One record, before and after", out)?;
+    writeln!(out, "The company API answers everybody with the whole record. Through the gateway,")?;
+    writeln!(out, "two recipients receive what the policy permits for the purpose they declare.")?;
+    writeln!(out, "A hyphen is a field that the recipient does not receive.\n")?;
+    write!(out, "{compared}")?;
+    heading("Requests to paste", out)?;
+    writeln!(out, "In another terminal, set these variables once. Then paste any command below.")?;
+    writeln!(out, "In brackets: the clauses of the sample policy that a response keeps.\n")?;
+    write!(out, "{}", access.variables())?;
+    for section in sections() {
+        heading(section.heading, out)?;
+        let scenes: Vec<String> = section.scenes.iter().map(commands::scene_text).collect();
+        write!(out, "{}", scenes.join("\n"))?;
     }
     out.flush()
 }
 
-/// Plays every scene and prints what was expected and what came. Whether all was as expected.
+/// Prints an underlined heading.
+fn heading(text: &str, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "\n{text}\n{}\n", "-".repeat(text.len()))
+}
+
+/// Sends the requests of every scene and prints a table of expected and received responses to `out`, and what it starts
+/// to `err`. Returns true if all responses are as expected.
 ///
 /// # Errors
-/// In words, for the person who runs it.
-pub async fn check(out: &mut (dyn Write + Send)) -> Result<bool, String> {
-    let stage = Environment::start(false).await?;
+/// In words, for the person at the terminal, if something does not start or the output cannot be written.
+pub async fn check(out: &mut (dyn Write + Send), err: &mut (dyn Write + Send)) -> Result<bool, String> {
+    let environment = start(false, err).await?;
+    // As in `start`.
+    let _ = writeln!(err, "  sending the requests …");
     let mut rows = Vec::new();
-    for scene in scenes() {
-        rows.extend(stage.runner.run(&scene).await);
+    for scene in sections().into_iter().flat_map(|section| section.scenes) {
+        rows.extend(environment.runner.run(&scene).await);
     }
-    stage.stop().await;
-    writeln!(out, "{}", render::table(&rows)).map_err(|error| error.to_string())?;
+    environment.stop().await;
+    write!(out, "{}", check_table::table(&rows)).map_err(|error| error.to_string())?;
     Ok(rows.iter().all(|row| row.failure.is_none()))
 }

@@ -1,49 +1,48 @@
-//! Ten thousand people who do not exist: a population worked out from a number, the same every time.
+//! Ten thousand invented people. Each is computed from a number, so the population is the same in every run.
 //!
-//! Names are put together from lists, domains are `example.*` (RFC 2606), telephone numbers come from
-//! the ranges that regulators keep for fiction, addresses of hosts from the documentation blocks
-//! (RFC 5737). It knows nothing of HTTP and nothing of consent. A few numbers are cast: they have a
-//! name of their own and a part in the scenes.
+//! Names are combined from lists, domains are `example.*` (RFC 2606), phone numbers come from the ranges that
+//! regulators reserve for fiction, IP addresses from the blocks for documentation (RFC 5737). A few numbers have a name
+//! of their own and a part in the scenes. HTTP and consents are not the subject of this module.
 
 use std::borrow::Cow;
 
-/// How many people the sample directory holds.
-pub const POPULATION: u32 = 10_000;
+/// Number of people in the sample directory.
+pub(super) const POPULATION: u32 = 10_000;
 
-/// Those who have a part in the scenes, by number.
-pub mod cast {
+/// Numbers of the people who have a part in the scenes.
+pub(super) mod cast {
     /// Consented to marketing.
-    pub const CONSENTING: u32 = 1;
-    /// Known, and never asked for consent.
-    pub const NEVER_ASKED: u32 = 2;
+    pub(in crate::demo) const CONSENTING: u32 = 1;
+    /// Is known, and was never asked for consent.
+    pub(in crate::demo) const NEVER_ASKED: u32 = 2;
     /// Gave consent and withdrew it.
-    pub const WITHDRAWN: u32 = 3;
-    /// Had their data erased.
-    pub const ERASED: u32 = 4;
-    /// Restricted while an objection is examined.
-    pub const RESTRICTED: u32 = 5;
-    /// Not of age.
-    pub const MINOR: u32 = 6;
+    pub(in crate::demo) const WITHDRAWN: u32 = 3;
+    /// The data were erased.
+    pub(in crate::demo) const ERASED: u32 = 4;
+    /// The data are restricted while an objection is examined.
+    pub(in crate::demo) const RESTRICTED: u32 = 5;
+    /// Is a minor.
+    pub(in crate::demo) const MINOR: u32 = 6;
     /// Objected to marketing.
-    pub const OBJECTING: u32 = 7;
+    pub(in crate::demo) const OBJECTING: u32 = 7;
     /// Downloaded a product that a reselling partner may follow up.
-    pub const DOWNLOADER: u32 = 8;
-    /// As the downloader, and opted out of that partner.
-    pub const OPTED_OUT: u32 = 9;
-    /// As the downloader, in another region than that partner.
-    pub const OVERSEAS: u32 = 10;
+    pub(in crate::demo) const DOWNLOADER: u32 = 8;
+    /// Like the downloader, but opted out of that partner.
+    pub(in crate::demo) const OPTED_OUT: u32 = 9;
+    /// Like the downloader, but lives in another region than that partner.
+    pub(in crate::demo) const OVERSEAS: u32 = 10;
     /// Registered the sample domain.
-    pub const REGISTRANT: u32 = 11;
-    /// Nobody ever told the ledger about them.
-    pub const UNKNOWN: u32 = 12;
-    /// Does not want the telephone number used.
-    pub const NO_PHONE: u32 = 13;
-    /// Withdraws in front of the audience.
-    pub const CHANGING: u32 = 14;
-    /// Near the end of the list; withdraws while it is being read.
-    pub const LEAVING: u32 = 9_990;
-    /// The next in the list; stays.
-    pub const STAYING: u32 = 9_991;
+    pub(in crate::demo) const REGISTRANT: u32 = 11;
+    /// Is not in the ledger.
+    pub(in crate::demo) const UNKNOWN: u32 = 12;
+    /// Refuses the use of the phone number.
+    pub(in crate::demo) const NO_PHONE: u32 = 13;
+    /// Withdraws the consent between two requests.
+    pub(in crate::demo) const CHANGING: u32 = 14;
+    /// Stands near the end of the list, and withdraws the consent while the list is being read.
+    pub(in crate::demo) const LEAVING: u32 = 9_990;
+    /// Stands next in the list, and does not withdraw.
+    pub(in crate::demo) const STAYING: u32 = 9_991;
 
     pub(super) const NAMES: &[(u32, &str, &str)] = &[
         (CONSENTING, "Marta", "Lindqvale"),
@@ -72,7 +71,7 @@ struct Locality {
     postal: &'static str,
     language: &'static str,
     zone: &'static str,
-    /// The regulator's range for fiction; the last digits are appended.
+    /// Prefix of the range that the regulator reserves for fiction; the last digits are appended.
     phone: &'static str,
     phone_digits: usize,
 }
@@ -114,12 +113,12 @@ const JOBS: &[&str] = &["accountant", "carpenter", "designer", "engineer", "flor
 
 /// One invented person.
 #[derive(Clone, Debug)]
-pub struct SamplePerson {
+pub(super) struct SamplePerson {
     number: u32,
     given: &'static str,
     family: &'static str,
     place: &'static Locality,
-    /// Even bits for whatever else is chosen.
+    /// Uniformly distributed bits, from which all other attributes are chosen.
     bits: u64,
 }
 
@@ -129,18 +128,18 @@ impl std::fmt::Debug for Locality {
     }
 }
 
-/// The subject id of a number: `c-00001`.
-pub fn id(number: u32) -> String {
+/// Returns the subject id of a number: `c-00001`.
+pub(super) fn id(number: u32) -> String {
     format!("c-{number:05}")
 }
 
-/// The number of a subject id, if somebody of the population has it.
-pub fn number(id: &str) -> Option<u32> {
+/// Returns the number of a subject id, if a person of the population has it.
+pub(super) fn number(id: &str) -> Option<u32> {
     let digits = id.strip_prefix("c-").filter(|digits| digits.len() == 5)?;
     digits.parse().ok().filter(|number| (1..=POPULATION).contains(number))
 }
 
-/// SplitMix64 (Steele, Lea, Flood 2014): enough to spread numbers, and reproducible.
+/// Hashes a number with SplitMix64 (Steele, Lea, Flood 2014), which is uniform enough and reproducible.
 pub(super) fn scatter(number: u32) -> u64 {
     let mut z = u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -153,8 +152,8 @@ fn pick<T>(list: &'static [T], first: &'static T, bits: u64) -> &'static T {
     list.get(at).unwrap_or(first)
 }
 
-/// The person with this number.
-pub fn person(number: u32) -> SamplePerson {
+/// Returns the person with this number.
+pub(super) fn person(number: u32) -> SamplePerson {
     let bits = scatter(number);
     let (given, family) = match cast::NAMES.iter().find(|(cast, _, _)| *cast == number) {
         Some((_, given, family)) => (*given, *family),
@@ -189,46 +188,38 @@ pub fn person(number: u32) -> SamplePerson {
 }
 
 impl SamplePerson {
-    pub fn id(&self) -> String {
+    pub(super) fn id(&self) -> String {
         id(self.number)
     }
 
-    pub fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         format!("{} {}", self.given, self.family)
     }
 
-    pub fn family(&self) -> &'static str {
+    pub(super) fn family(&self) -> &'static str {
         self.family
     }
 
-    pub fn country(&self) -> &'static str {
+    pub(super) fn country(&self) -> &'static str {
         self.place.country
     }
 
-    pub fn language(&self) -> &'static str {
-        self.place.language
-    }
-
-    pub fn city(&self) -> &'static str {
-        self.place.city
-    }
-
-    /// Unlike every other person's, since it carries the number.
-    pub fn email(&self) -> String {
+    /// Returns an address that no other person has, since it contains the number.
+    pub(super) fn email(&self) -> String {
         let plain =
             |text: &str| text.chars().filter(char::is_ascii_alphabetic).collect::<String>().to_lowercase();
         format!("{}.{}.{}@example.org", plain(self.given), plain(self.family), self.number)
     }
 
-    pub fn phone(&self) -> String {
+    pub(super) fn phone(&self) -> String {
         let width = self.place.phone_digits;
         let digits = format!("{:06}", self.number);
         let tail = digits.get(digits.len().saturating_sub(width)..).unwrap_or("00");
         format!("{}{tail}", self.place.phone)
     }
 
-    /// `1984-03-11`.
-    pub fn birth_date(&self) -> String {
+    /// Returns the date of birth: `1984-03-11`.
+    pub(super) fn birth_date(&self) -> String {
         let year = match self.number {
             cast::MINOR => 2013,
             _ => 1948 + (self.bits >> 24) % 54,
@@ -236,11 +227,11 @@ impl SamplePerson {
         format!("{year}-{:02}-{:02}", 1 + (self.bits >> 32) % 12, 1 + (self.bits >> 40) % 28)
     }
 
-    pub fn street(&self) -> String {
+    pub(super) fn street(&self) -> String {
         format!("{} {}", self.place.street, 1 + self.number % 180)
     }
 
-    pub fn username(&self) -> String {
+    pub(super) fn username(&self) -> String {
         format!(
             "{}{}",
             self.family.chars().filter(char::is_ascii_alphabetic).collect::<String>().to_lowercase(),
@@ -248,13 +239,13 @@ impl SamplePerson {
         )
     }
 
-    /// From 198.51.100.0/24.
-    pub fn ip_address(&self) -> String {
+    /// Returns an address of 198.51.100.0/24.
+    pub(super) fn ip_address(&self) -> String {
         format!("198.51.100.{}", 1 + self.number % 254)
     }
 
-    /// The value that a template's `{{key}}` stands for; `None` for a key that no person has.
-    pub fn attribute(&self, key: &str) -> Option<Cow<'static, str>> {
+    /// Returns the value of a template's `{{key}}`; `None` for an unknown key.
+    pub(super) fn attribute(&self, key: &str) -> Option<Cow<'static, str>> {
         Some(match key {
             "id" => self.id().into(),
             "number" => self.number.to_string().into(),
@@ -291,14 +282,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_population_is_the_same_every_time() {
+    fn the_population_is_the_same_in_every_run() {
         let again: Vec<_> = (1..=50).map(|n| person(n).email()).collect();
         assert_eq!(again, (1..=50).map(|n| person(n).email()).collect::<Vec<_>>());
         assert_eq!(person(cast::LEAVING).email(), "sunniva.ravnsborgtveit.9990@example.org");
     }
 
     #[test]
-    fn no_two_people_share_an_address_for_mail_and_the_cast_share_no_name() {
+    fn addresses_are_unique_and_so_are_the_family_names_of_the_cast() {
         let mails: HashSet<_> = (1..=POPULATION).map(|n| person(n).email()).collect();
         assert_eq!(mails.len(), POPULATION as usize);
         for (number, _, family) in cast::NAMES {
@@ -308,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_and_a_number_are_one() {
+    fn ids_and_numbers_convert_both_ways() {
         assert_eq!(number("c-09990"), Some(cast::LEAVING));
         assert_eq!(
             (number("c-0"), number("c-00000"), number("c-10001"), number("e-014")),

@@ -1,4 +1,4 @@
-//! Plays the scenes against a running gateway and notes what came back.
+//! Sends the requests of scenes to a running gateway and compares the responses with the expectations.
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,31 +20,40 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::expectation::ReceivedResponse;
-use super::render::{AccessDetails, CheckRow};
+use super::check_table::CheckRow;
+use super::commands::AccessDetails;
+use super::expectation::{Expectation, ReceivedResponse};
 use super::scenes::{Scene, SceneEvent, SceneRequest, SceneStep};
 use crate::config::roots;
 
-/// For one answer, from the connection to its last byte.
+/// Time for one response, from the connection to its last byte.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Where the demonstration listens, and how to talk to it.
+/// The title of the second and later rows of a scene.
+const CONTINUED: &str = "  … and then";
+
+/// A client of the demonstration's gateway, of its admin API and of the company API.
 pub(super) struct SceneRunner {
     pub(super) access: AccessDetails,
+    addresses: Addresses,
+    tls: Arc<ClientConfig>,
+    tls_with_certificate: Arc<ClientConfig>,
+}
+
+/// The addresses of the demonstration's listeners.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Addresses {
     pub(super) gateway: SocketAddr,
     pub(super) admin: SocketAddr,
-    plain: Arc<ClientConfig>,
-    with_certificate: Arc<ClientConfig>,
+    pub(super) api: SocketAddr,
 }
 
 impl SceneRunner {
+    /// Makes a client with the authority and the client certificate of `access`.
+    ///
     /// # Errors
-    /// Where the certificates do not read.
-    pub(super) fn new(
-        access: AccessDetails,
-        gateway: SocketAddr,
-        admin: SocketAddr,
-    ) -> io::Result<SceneRunner> {
+    /// If a certificate or a key cannot be read.
+    pub(super) fn new(access: AccessDetails, addresses: Addresses) -> io::Result<SceneRunner> {
         let roots = Arc::new(roots(Path::new(&access.authority)).map_err(io::Error::other)?);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = || {
@@ -60,74 +69,100 @@ impl SceneRunner {
             .map_err(io::Error::other)?;
         let key = PrivateKeyDer::from_pem_file(key).map_err(io::Error::other)?;
         let with_certificate = builder()?.with_client_auth_cert(chain, key).map_err(io::Error::other)?;
-        let plain = builder()?.with_no_client_auth();
+        let without_certificate = builder()?.with_no_client_auth();
         Ok(SceneRunner {
             access,
-            gateway,
-            admin,
-            plain: Arc::new(plain),
-            with_certificate: Arc::new(with_certificate),
+            addresses,
+            tls: Arc::new(without_certificate),
+            tls_with_certificate: Arc::new(with_certificate),
         })
     }
 
-    /// Plays one scene; a row for each of its requests.
+    /// Runs the steps of a scene. Returns a row for each request, and for each event that was not recorded.
     pub(super) async fn run(&self, scene: &Scene) -> Vec<CheckRow> {
         let mut rows: Vec<CheckRow> = Vec::new();
         for step in &scene.steps {
-            let title = if rows.is_empty() { scene.title } else { "  … and then" };
-            match step {
-                SceneStep::Request(ask, expected) => {
-                    let answer = self.send_request(ask, None).await;
-                    rows.push(CheckRow::new(title, expected, answer.as_ref().map_err(String::as_str)));
+            let title = if rows.is_empty() { scene.title } else { CONTINUED };
+            let row = match step {
+                SceneStep::Request(request, expected) => self.check(title, request, None, expected).await,
+                SceneStep::RequestWithEvent { request, after, event, expected } => {
+                    self.check(title, request, Some((*after, event)), expected).await
                 }
-                SceneStep::RequestWithEvent { ask, after, tell, expected } => {
-                    let answer = self.send_request(ask, Some((*after, tell))).await;
-                    rows.push(CheckRow::new(title, expected, answer.as_ref().map_err(String::as_str)));
-                }
-                SceneStep::Event(tell) => {
-                    if let Err(failure) = self.send_event(tell).await {
-                        rows.push(CheckRow {
-                            title,
-                            expected: "the event is recorded".to_owned(),
-                            got: "it is not".to_owned(),
-                            failure: Some(failure),
-                        });
-                    }
-                }
-            }
+                SceneStep::Event(event) => match self.send_event(event).await {
+                    Ok(()) => continue,
+                    Err(failure) => CheckRow {
+                        title,
+                        expected: "the event is recorded".to_owned(),
+                        received: "it is not".to_owned(),
+                        failure: Some(failure),
+                    },
+                },
+            };
+            rows.push(row);
         }
         rows
     }
 
-    async fn send_request(
+    async fn check(
         &self,
-        ask: &SceneRequest,
+        title: &'static str,
+        request: &SceneRequest,
+        meanwhile: Option<(usize, &SceneEvent)>,
+        expected: &Expectation,
+    ) -> CheckRow {
+        let response = self.send_request(request, meanwhile).await;
+        CheckRow::new(title, expected, response.as_ref().map_err(String::as_str))
+    }
+
+    /// Sends a request to the gateway and reads the response. With `meanwhile`, sends the event after that many bytes of
+    /// the body and waits for its acknowledgement before it reads on.
+    ///
+    /// # Errors
+    /// In words, if there is no response within [`ANSWER_TIMEOUT`] or the event is not recorded.
+    pub(super) async fn send_request(
+        &self,
+        request: &SceneRequest,
         meanwhile: Option<(usize, &SceneEvent)>,
     ) -> Result<ReceivedResponse, String> {
-        let asked = async {
-            let mut request =
-                Request::builder().method(ask.method.clone()).uri(&ask.target).header(HOST, "localhost");
-            let mut tls = &self.plain;
-            for &credential in &ask.credentials {
-                match self.access.key(credential) {
-                    Some(key) => request = request.header(AUTHORIZATION, format!("Bearer {key}")),
-                    None => tls = &self.with_certificate,
-                }
-            }
-            if let Some(purpose) = ask.purpose {
-                request = request.header("data-purpose", purpose);
-            }
-            let request = request.body(Full::new(Bytes::new())).map_err(io::Error::other)?;
-            let stream = TcpStream::connect(self.gateway).await?;
+        within_timeout(async {
+            let (request, tls) = self.prepare(request)?;
+            let stream = TcpStream::connect(self.addresses.gateway).await?;
             let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
             let stream = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await?;
             let response = send(stream, request).await?;
             self.read(response, meanwhile).await
-        };
-        match tokio::time::timeout(ANSWER_TIMEOUT, asked).await {
-            Ok(answer) => answer.map_err(|error: io::Error| error.to_string()),
-            Err(_) => Err(format!("no complete answer within {} s", ANSWER_TIMEOUT.as_secs())),
+        })
+        .await
+    }
+
+    /// Requests a path from the company API itself, without the gateway.
+    ///
+    /// # Errors
+    /// In words, if there is no response within [`ANSWER_TIMEOUT`].
+    pub(super) async fn request_from_api(&self, path: &str) -> Result<ReceivedResponse, String> {
+        within_timeout(async {
+            let request = Request::builder().uri(path).header(HOST, "localhost");
+            let request = request.body(Full::new(Bytes::new())).map_err(io::Error::other)?;
+            let response = send(TcpStream::connect(self.addresses.api).await?, request).await?;
+            self.read(response, None).await
+        })
+        .await
+    }
+
+    fn prepare(&self, request: &SceneRequest) -> io::Result<(Request<Full<Bytes>>, &Arc<ClientConfig>)> {
+        let mut prepared =
+            Request::builder().method(request.method.clone()).uri(&request.target).header(HOST, "localhost");
+        let mut tls = &self.tls;
+        for &credential in &request.credentials {
+            match self.access.key(credential) {
+                Some(key) => prepared = prepared.header(AUTHORIZATION, format!("Bearer {key}")),
+                None => tls = &self.tls_with_certificate,
+            }
         }
+        if let Some(purpose) = request.purpose {
+            prepared = prepared.header("data-purpose", purpose);
+        }
+        Ok((prepared.body(Full::new(Bytes::new())).map_err(io::Error::other)?, tls))
     }
 
     async fn read(
@@ -140,42 +175,49 @@ impl SceneRunner {
         let headers =
             response.headers().iter().map(|(name, value)| (name.to_string(), text(value))).collect();
         let mut incoming = response.into_body();
-        let mut answer =
+        let mut received =
             ReceivedResponse { status, headers, body: Vec::new(), complete: true, event_offset: None };
         loop {
-            if let Some((_, tell)) = meanwhile.take_if(|(after, _)| answer.body.len() >= *after) {
-                self.send_event(tell).await.map_err(io::Error::other)?;
-                answer.event_offset = Some(answer.body.len());
+            if let Some((_, event)) = meanwhile.take_if(|(after, _)| received.body.len() >= *after) {
+                self.send_event(event).await.map_err(io::Error::other)?;
+                received.event_offset = Some(received.body.len());
             }
             match incoming.frame().await {
-                Some(Ok(frame)) => answer.body.extend(frame.into_data().unwrap_or_default()),
+                Some(Ok(frame)) => received.body.extend(frame.into_data().unwrap_or_default()),
                 Some(Err(_)) => {
-                    answer.complete = false;
-                    return Ok(answer);
+                    received.complete = false;
+                    return Ok(received);
                 }
-                None => return Ok(answer),
+                None => return Ok(received),
             }
         }
     }
 
-    /// Sends an event; it is in force when this returns.
-    async fn send_event(&self, tell: &SceneEvent) -> Result<(), String> {
-        let told = async {
+    /// Sends an event to the admin API. The event is in force when this returns.
+    async fn send_event(&self, event: &SceneEvent) -> Result<(), String> {
+        let sent = async {
             let request = Request::builder()
                 .method(Method::POST)
-                .uri(format!("/v1/subjects/{}/events", tell.subject))
+                .uri(format!("/v1/subjects/{}/events", event.subject))
                 .header(HOST, "localhost")
                 .header(CONTENT_TYPE, "application/json")
-                .body(Full::new(Bytes::from(tell.event.to_string())))
+                .body(Full::new(Bytes::from(event.event.to_string())))
                 .map_err(io::Error::other)?;
-            let response = send(TcpStream::connect(self.admin).await?, request).await?;
+            let response = send(TcpStream::connect(self.addresses.admin).await?, request).await?;
             Ok(response.status())
         };
-        match told.await {
+        match sent.await {
             Ok(status) if status.is_success() => Ok(()),
             Ok(status) => Err(format!("the admin API answered {status}")),
             Err(error) => Err(io::Error::to_string(&error)),
         }
+    }
+}
+
+async fn within_timeout<T>(work: impl Future<Output = io::Result<T>>) -> Result<T, String> {
+    match tokio::time::timeout(ANSWER_TIMEOUT, work).await {
+        Ok(done) => done.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("no complete response within {} s", ANSWER_TIMEOUT.as_secs())),
     }
 }
 
@@ -199,8 +241,8 @@ mod tests {
     use crate::demo::config_files::certificates::REGISTRAR_ID;
     use crate::demo::{scenes, upstream};
 
-    /// The sample API behind TLS and nothing in between.
-    async fn unguarded(folder: &Path) -> SceneRunner {
+    /// A runner whose gateway is the company API behind TLS, without anything in between.
+    async fn runner_without_gateway(folder: &Path) -> SceneRunner {
         development::make(folder, &[ClientName { file: "registrar", uri: REGISTRAR_ID }]).unwrap();
         let path = |name: &str| folder.join(name);
         let chain = CertificateDer::pem_file_iter(path("server.pem")).unwrap().map(Result::unwrap).collect();
@@ -214,7 +256,7 @@ mod tests {
         let acceptor = TlsAcceptor::from(Arc::new(server));
         let tls = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let admin = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let (gateway, admin_address) = (tls.local_addr().unwrap(), admin.local_addr().unwrap());
+        let (gateway, api) = (tls.local_addr().unwrap(), admin.local_addr().unwrap());
         tokio::spawn(async move {
             while let Ok((stream, _)) = tls.accept().await {
                 let acceptor = acceptor.clone();
@@ -236,18 +278,18 @@ mod tests {
             north_resale: "pgk_b".to_owned(),
             swift_pay: "pgk_c".to_owned(),
         };
-        SceneRunner::new(access, gateway, admin_address).unwrap()
+        SceneRunner::new(access, Addresses { gateway, admin: api, api }).unwrap()
     }
 
     #[tokio::test]
-    async fn without_a_gateway_every_scene_goes_wrong() {
+    async fn without_a_gateway_every_scene_fails() {
         let folder = tempfile::tempdir().unwrap();
-        let player = unguarded(folder.path()).await;
-        for scene in scenes::scenes() {
-            if scene.title == "The upstream does not answer" {
-                continue; // It would not, for two minutes.
+        let runner = runner_without_gateway(folder.path()).await;
+        for scene in scenes::sections().into_iter().flat_map(|section| section.scenes) {
+            if scene.title == "The API does not answer" {
+                continue; // It answers after two minutes.
             }
-            let rows = player.run(&scene).await;
+            let rows = runner.run(&scene).await;
             assert!(rows.iter().any(|row| row.failure.is_some()), "{}: {rows:?}", scene.title);
         }
     }

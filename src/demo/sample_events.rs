@@ -1,31 +1,30 @@
-//! What the sample people have said: the ledger events that the demonstration starts with.
+//! The consents and other events that the demonstration's ledger starts with.
 //!
-//! One JSON object an event, in the batch format of the admin API. It knows the people and their
-//! parts, and nothing of how a ledger keeps them. Somebody the ledger has never heard of is among
-//! them on purpose: about those nothing personal leaves.
+//! Each event is a JSON object in the batch format of the admin API. Some people have no event on purpose: nothing
+//! personal leaves about a person whom the ledger does not know.
 
 use serde_json::{Value, json};
 
 use super::people::{POPULATION, cast, id, scatter};
 
-/// What most people said about marketing.
+/// A person's consent to marketing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MarketingConsent {
-    /// Consented, and it stands.
+pub(super) enum MarketingConsent {
+    /// Given and in force.
     Consents,
-    /// Was informed and never asked.
+    /// Never asked for; the person was informed.
     NeverAsked,
     Refused,
     Withdrew,
-    /// The ledger holds no event at all.
+    /// The ledger has no event about the person.
     Unknown,
 }
 
-/// The stance of a person at the start: six in ten consent.
-pub fn stance(number: u32) -> MarketingConsent {
+/// Returns the consent of a person at the start. Six in ten have given it.
+pub(super) fn marketing_consent(number: u32) -> MarketingConsent {
     match number {
         cast::CONSENTING | cast::CHANGING | cast::LEAVING | cast::STAYING => MarketingConsent::Consents,
-        // The restricted, the minor and the erased consented once: it does not help.
+        // These three consented once, but restriction, minority and erasure outweigh it.
         cast::RESTRICTED | cast::MINOR | cast::ERASED => MarketingConsent::Consents,
         cast::WITHDRAWN => MarketingConsent::Withdrew,
         cast::UNKNOWN => MarketingConsent::Unknown,
@@ -40,8 +39,8 @@ pub fn stance(number: u32) -> MarketingConsent {
     }
 }
 
-/// Every event, one subject after the other, each subject's own in the order of their time.
-pub fn events() -> impl Iterator<Item = Value> {
+/// Returns all events, subject by subject, those of a subject in the order of their time.
+pub(super) fn events() -> impl Iterator<Item = Value> {
     (1..=POPULATION).flat_map(events_of).chain([notice("e-014")])
 }
 
@@ -49,8 +48,8 @@ fn notice(subject: &str) -> Value {
     json!({"subject": subject, "kind": "notice", "notice": "privacy-2025-01", "channel": "web", "at": "2025-01-07T09:00:00Z"})
 }
 
-/// A withdrawal of the consent to marketing, now.
-pub fn withdrawal() -> Value {
+/// Returns a withdrawal of the consent to marketing, with the time of its arrival.
+pub(super) fn withdrawal() -> Value {
     json!({"kind": "consent-withdrawn", "purpose": "marketing", "channel": "web"})
 }
 
@@ -66,7 +65,7 @@ fn events_of(number: u32) -> Vec<Value> {
     let marketing = |kind, at| about(kind, at, json!({"purpose": "marketing", "notice": "privacy-2025-01"}));
     let given = || marketing("consent-given", "2025-01-07T09:05:00Z");
 
-    let mut events = match stance(number) {
+    let mut events = match marketing_consent(number) {
         MarketingConsent::Unknown => return Vec::new(),
         MarketingConsent::Consents => vec![notice(&subject), given()],
         MarketingConsent::NeverAsked => vec![notice(&subject)],
@@ -110,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_event_names_its_subject_kind_and_time() {
+    fn every_event_has_subject_kind_and_time() {
         let mut kinds: HashMap<String, usize> = HashMap::new();
         for event in events() {
             assert!(event["subject"].is_string() && event["at"].is_string(), "{event}");
@@ -121,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_said_anything_about_the_unknown() {
+    fn the_unknown_person_has_no_event() {
         assert!(events().all(|event| event["subject"] != id(cast::UNKNOWN)));
     }
 }

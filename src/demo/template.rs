@@ -1,12 +1,12 @@
-//! Texts with places to fill: `{{key}}`.
+//! Templates with placeholders of the form `{{key}}`.
 //!
-//! It knows no keys of its own. Invariant: a place that nobody fills is said by name, never left in.
+//! The keys are the caller's. Invariant: a placeholder without a value is an error, and never stays in the text.
 
-/// Fills every `{{key}}` of a template with what `value` gives for it.
+/// Replaces every `{{key}}` of a template by the value that `value` returns for the key.
 ///
 /// # Errors
-/// The first key that has no value, or that is never closed.
-pub fn fill<V: AsRef<str>>(
+/// The first key without a value, or the first placeholder without an end.
+pub(super) fn fill<V: AsRef<str>>(
     template: &str,
     mut value: impl FnMut(&str) -> Option<V>,
 ) -> Result<String, String> {
@@ -15,8 +15,8 @@ pub fn fill<V: AsRef<str>>(
     while let Some((before, after)) = rest.split_once("{{") {
         filled.push_str(before);
         let (key, tail) =
-            after.split_once("}}").ok_or_else(|| format!("`{{{{` without `}}}}` before `{before}`"))?;
-        let found = value(key).ok_or_else(|| format!("nothing fills `{key}`"))?;
+            after.split_once("}}").ok_or_else(|| format!("`{{{{` without `}}}}` after `{before}`"))?;
+        let found = value(key).ok_or_else(|| format!("no value for `{key}`"))?;
         filled.push_str(found.as_ref());
         rest = tail;
     }
@@ -29,14 +29,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_filled_and_the_rest_is_left_alone() {
+    fn placeholders_are_replaced_and_other_text_stays() {
         let filled = fill("a {{x}} b {{y}}{{x}} {c}", |key| Some(format!("<{key}>")));
         assert_eq!(filled.as_deref(), Ok("a <x> b <y><x> {c}"));
     }
 
     #[test]
-    fn an_unknown_or_open_place_is_an_error() {
-        assert_eq!(fill::<&str>("{{who}}", |_| None), Err("nothing fills `who`".into()));
+    fn a_placeholder_without_value_or_end_is_an_error() {
+        assert_eq!(fill::<&str>("{{who}}", |_| None), Err("no value for `who`".into()));
         assert!(fill("{{who", |_| Some("x")).is_err());
     }
 }

@@ -1,7 +1,7 @@
-//! The sample internal API: what a company's own services answer, with everything they know.
+//! The sample company API: it answers every caller with complete records.
 //!
-//! It has never heard of purposes or of the gateway, does not ask who is calling, and hides nothing;
-//! some of its paths misbehave as real services do. All of it is invented: see [`super::people`].
+//! It has no notion of purposes or of the gateway, and no authentication. Some of its paths fail as real services do.
+//! All people are invented, see [`super::people`].
 
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -26,22 +26,24 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use super::people::{self, SamplePerson, cast, person};
 use super::template::fill;
 
+/// The record of one customer.
+const CUSTOMER: &str = include_str!("bodies/customer.json");
 /// People in one chunk of the long list.
 const PEOPLE_PER_CHUNK: u32 = 100;
-/// How long `/slow` thinks before it answers.
+/// Delay before `/slow` answers.
 const SLOW_DELAY: Duration = Duration::from_secs(120);
-/// Where `/broken/late` stops being JSON.
+/// Number of people after whom `/broken/late` stops being JSON.
 const BREAKS_AFTER: u32 = 6_000;
-/// The pause between chunks of `/broken/late`, so that its beginning is on the way before it breaks.
+/// Pause between chunks of `/broken/late`, so that its beginning has left before it breaks.
 const BREAKS_PACE: Duration = Duration::from_millis(5);
-/// The longest pause between two chunks that `?pace=` can ask for.
+/// Longest pause between two chunks that `?pace=` can ask for.
 const MAX_PACE: Duration = Duration::from_secs(1);
 
 /// Answers on the listener until the future is dropped.
 ///
 /// # Errors
-/// When the listener itself fails.
-pub async fn serve(listener: TcpListener) -> io::Result<()> {
+/// If the listener fails.
+pub(super) async fn serve(listener: TcpListener) -> io::Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
         tokio::spawn(serve_connection(stream));
@@ -51,7 +53,7 @@ pub async fn serve(listener: TcpListener) -> io::Result<()> {
 /// Answers on one connection until it ends.
 pub(super) async fn serve_connection(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
     let service = service_fn(async |request| Ok::<_, Infallible>(answer(&request).await));
-    // A caller that goes away in the middle is its own affair.
+    // A caller may close its connection at any time.
     let _ =
         http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
 }
@@ -63,7 +65,7 @@ async fn answer(request: &Request<Incoming>) -> ApiResponse {
     let named = |id: &str| people::number(id).map(person);
     match segments.as_slice() {
         ["customers"] => streamed(PeopleStream::all(pace(request.uri().query()))),
-        ["customers", id] => about(named(id), include_str!("bodies/customer.json")),
+        ["customers", id] => about(named(id), CUSTOMER),
         ["orders"] => whole("application/json", orders()),
         ["tickets", id] => whole("application/json", ticket(id)),
         ["rdap", "domain", name] => whole("application/rdap+json", domain(name)),
@@ -77,7 +79,7 @@ async fn answer(request: &Request<Incoming>) -> ApiResponse {
         ["csv"] => whole("text/csv", body(include_str!("bodies/export.csv"), cast::CONSENTING)),
         ["slow"] => {
             sleep(SLOW_DELAY).await;
-            about(Some(person(cast::CONSENTING)), include_str!("bodies/customer.json"))
+            about(Some(person(cast::CONSENTING)), CUSTOMER)
         }
         _ => unknown(),
     }
@@ -113,7 +115,7 @@ fn unknown() -> ApiResponse {
     respond(StatusCode::NOT_FOUND, "application/json", full(r#"{"error": "no such thing"}"#.to_owned()))
 }
 
-/// A database's complaint, with somebody's details in the body and in the reason phrase.
+/// An error of a database, with a customer's e-mail address in the body and in the reason phrase.
 fn failed() -> ApiResponse {
     let who = person(cast::CONSENTING);
     let mut answer = respond(
@@ -127,9 +129,15 @@ fn failed() -> ApiResponse {
     answer
 }
 
-/// A template about one person. The templates are ours and tested, so a key that is missing shows as `null`.
+/// Renders a template for one person. A key without a value yields `null`; a test excludes it for all templates.
 fn render_for(template: &str, who: &SamplePerson) -> String {
     render(template, |key| who.attribute(key))
+}
+
+/// The record of a customer, as `/customers/{id}` answers it.
+#[cfg(test)]
+pub(super) fn customer(number: u32) -> String {
+    body(CUSTOMER, number)
 }
 
 fn body(template: &str, number: u32) -> String {
@@ -140,12 +148,12 @@ fn render(template: &str, mut value: impl FnMut(&str) -> Option<Cow<'static, str
     fill(template, |key| value(key).map(|text| escaped(&text))).unwrap_or_else(|_| "null".to_owned())
 }
 
-/// As it stands between the quotation marks of a JSON string.
+/// Escapes a text for a JSON string.
 fn escaped(text: &str) -> String {
     serde_json::Value::from(text).to_string().trim_matches('"').to_owned()
 }
 
-/// Who ordered, and to whom it goes as a gift.
+/// Buyers, and receivers of their gifts.
 const ORDERS: &[(u32, Option<u32>)] = &[
     (cast::CONSENTING, None),
     (cast::ERASED, None),
@@ -200,17 +208,17 @@ fn directory() -> String {
     )
 }
 
-/// `?pace=20`: milliseconds between two chunks of the long list.
+/// Reads `?pace=20`: milliseconds between two chunks of the long list.
 fn pace(query: Option<&str>) -> Duration {
     let asked = query.and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("pace=")));
     let pace = asked.and_then(|text| text.parse().ok()).map_or(Duration::ZERO, Duration::from_millis);
     pace.min(MAX_PACE)
 }
 
-/// The long list, worked out as it is asked for: it never stands in memory.
+/// The body of the long list, which is made chunk by chunk and never held in memory as a whole.
 struct PeopleStream {
     next: u32,
-    /// Where it stops being JSON, if anywhere.
+    /// Number of people after whom it stops being JSON, if it does.
     breaks: Option<u32>,
     pace: Duration,
     pause: Pin<Box<Sleep>>,
@@ -278,7 +286,7 @@ mod tests {
     #[test]
     fn every_template_is_filled_and_is_json() {
         for template in [
-            include_str!("bodies/customer.json"),
+            CUSTOMER,
             include_str!("bodies/customer-row.json"),
             include_str!("bodies/payment-customer.json"),
             include_str!("bodies/shop-customer.json"),
@@ -302,7 +310,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_long_list_holds_everybody_once() {
+    async fn the_long_list_holds_everybody_in_order() {
         let mut people = PeopleStream::all(Duration::ZERO);
         let text: String = std::iter::from_fn(|| people.chunk()).collect();
         let list = read(&text);
@@ -328,7 +336,7 @@ mod tests {
         );
     }
 
-    /// What a bare HTTP/1.1 client reads until the server closes.
+    /// Returns the bytes of a response, up to the end of the connection.
     async fn fetched(target: &str) -> String {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
@@ -342,7 +350,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_answers_on_a_socket() {
+    async fn responses_arrive_over_a_socket() {
         let customer = fetched("/customers/c-00001").await;
         assert!(
             customer.starts_with("HTTP/1.1 200 OK\r\n") && customer.contains("Marta Lindqvale"),
@@ -353,7 +361,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn its_errors_tell_too_much() {
+    async fn errors_contain_personal_data() {
         let error = fetched("/error").await;
         assert!(error.starts_with("HTTP/1.1 500 Duplicate marta.lindqvale.1@example.org\r\n"), "{error}");
         assert!(fetched("/broken").await.contains("Marta"));

@@ -1,9 +1,10 @@
-//! The scenes of the demonstration: what is asked, by whom, for what, and what must come of it.
+//! The scenes of the demonstration: requests, their expected responses, and events between them.
 //!
-//! It describes and does nothing: `show` prints the scenes as `curl` lines, `demo --check` plays them.
-//! Scenes are played in order; those that change what a person has said come last.
+//! Data only: `demo` prints the scenes as `curl` commands, `demo --check` sends their requests. Scenes run in order;
+//! those that change the ledger come last.
 
 mod consent_states;
+mod faults;
 mod refusals;
 mod releases;
 mod withdrawals;
@@ -14,64 +15,67 @@ use serde_json::Value;
 use super::expectation::Expectation;
 use super::people::{SamplePerson, id};
 
-/// What the caller shows of itself.
+/// The credential that a request carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Credential {
-    /// `service-desk`, by API key.
+pub(super) enum Credential {
+    /// The API key of `service-desk`.
     ServiceDesk,
-    /// `north-resale`, by API key.
+    /// The API key of `north-resale`.
     Reseller,
-    /// `swift-pay`, by API key.
+    /// The API key of `swift-pay`.
     PaymentProcessor,
-    /// `acme-domains`, by client certificate.
+    /// The client certificate of `acme-domains`.
     Registrar,
-    /// An API key that nobody registered.
+    /// An API key that belongs to no recipient.
     Unregistered,
 }
 
 /// One request to the gateway.
 #[derive(Clone, Debug)]
-pub struct SceneRequest {
-    pub method: Method,
+pub(super) struct SceneRequest {
+    pub(super) method: Method,
     /// Path and query.
-    pub target: String,
-    pub credentials: Vec<Credential>,
-    /// The value of `Data-Purpose`, as sent.
-    pub purpose: Option<&'static str>,
-    /// The answer is too long for a terminal.
-    pub long_answer: bool,
+    pub(super) target: String,
+    pub(super) credentials: Vec<Credential>,
+    /// The value of the header `Data-Purpose`.
+    pub(super) purpose: Option<&'static str>,
+    /// The response is too long for a terminal.
+    pub(super) long_answer: bool,
 }
 
-/// One event for the ledger, through the admin API.
+/// One event for the ledger, sent to the admin API.
 #[derive(Clone, Debug)]
-pub struct SceneEvent {
-    pub subject: String,
-    pub event: Value,
+pub(super) struct SceneEvent {
+    pub(super) subject: String,
+    pub(super) event: Value,
 }
 
 /// One step of a scene.
 #[derive(Clone, Debug)]
-pub enum SceneStep {
+pub(super) enum SceneStep {
+    /// A request and its expected response.
     Request(SceneRequest, Expectation),
+    /// An event.
     Event(SceneEvent),
-    /// The event is sent once `after` bytes of the answer's body have been read; the rest is read when it is acknowledged.
-    RequestWithEvent {
-        ask: SceneRequest,
-        after: usize,
-        tell: SceneEvent,
-        expected: Expectation,
-    },
+    /// A request with an event meanwhile: the event is sent after `after` bytes of the body, and the rest of the body is
+    /// read after its acknowledgement.
+    RequestWithEvent { request: SceneRequest, after: usize, event: SceneEvent, expected: Expectation },
 }
 
-/// One thing to see.
+/// One scene.
 #[derive(Clone, Debug)]
-pub struct Scene {
-    pub title: &'static str,
-    /// The clause it shows, or the issue of a refusal.
-    pub clause: &'static str,
-    /// What to expect, for people.
-    pub outcome: &'static str,
-    pub steps: Vec<SceneStep>,
+pub(super) struct Scene {
+    pub(super) title: &'static str,
+    /// The clauses of the sample policy that it demonstrates; empty if it demonstrates none.
+    pub(super) clause: &'static str,
+    pub(super) steps: Vec<SceneStep>,
+}
+
+/// Scenes under one heading.
+#[derive(Clone, Debug)]
+pub(super) struct Section {
+    pub(super) heading: &'static str,
+    pub(super) scenes: Vec<Scene>,
 }
 
 impl SceneRequest {
@@ -90,45 +94,54 @@ impl SceneRequest {
         self
     }
 
-    fn long_answer(mut self) -> SceneRequest {
-        self.long_answer = true;
-        self
-    }
-
     fn with_purpose(mut self, purpose: &'static str) -> SceneRequest {
         self.purpose = Some(purpose);
         self
     }
+
+    fn long_answer(mut self) -> SceneRequest {
+        self.long_answer = true;
+        self
+    }
 }
 
-fn customer(number: u32) -> SceneRequest {
+/// A request for the record of one customer.
+pub(super) fn customer(number: u32, credential: Credential, purpose: &'static str) -> SceneRequest {
+    customer_without_credential(number).with_credential(credential).with_purpose(purpose)
+}
+
+fn customer_without_credential(number: u32) -> SceneRequest {
     SceneRequest::get(format!("/customers/{}", id(number)))
 }
 
-fn scene(
-    title: &'static str,
-    clause: &'static str,
-    outcome: &'static str,
-    steps: impl Into<Vec<SceneStep>>,
-) -> Scene {
-    Scene { title, clause, outcome, steps: steps.into() }
+fn scene(title: &'static str, clause: &'static str, steps: impl Into<Vec<SceneStep>>) -> Scene {
+    Scene { title, clause, steps: steps.into() }
 }
 
-/// Nothing that says who the person is.
+/// A scene of a single request.
+fn one_request(
+    title: &'static str,
+    clause: &'static str,
+    request: SceneRequest,
+    expected: Expectation,
+) -> Scene {
+    scene(title, clause, [SceneStep::Request(request, expected)])
+}
+
+/// Expects nothing that identifies the person.
 fn without_identity(expected: Expectation, who: &SamplePerson) -> Expectation {
     expected.excludes(who.family()).excludes(&who.email())
 }
 
-/// Every scene, in the order of playing.
-pub fn scenes() -> Vec<Scene> {
-    [
-        releases::scenes(),
-        consent_states::scenes(),
-        refusals::scenes(),
-        refusals::faults(),
-        withdrawals::scenes(),
+/// Returns all scenes, in the order in which they run.
+pub(super) fn sections() -> Vec<Section> {
+    vec![
+        Section { heading: "What each recipient receives for its purpose", scenes: releases::scenes() },
+        Section { heading: "What each person's own choice changes", scenes: consent_states::scenes() },
+        Section { heading: "Requests that are refused", scenes: refusals::scenes() },
+        Section { heading: "A company API that fails", scenes: faults::scenes() },
+        Section { heading: "A consent that is withdrawn meanwhile", scenes: withdrawals::scenes() },
     ]
-    .concat()
 }
 
 #[cfg(test)]
@@ -139,8 +152,12 @@ mod tests {
     use super::Credential::*;
     use super::*;
 
+    fn scenes() -> Vec<Scene> {
+        sections().into_iter().flat_map(|section| section.scenes).collect()
+    }
+
     #[test]
-    fn there_is_enough_to_see_and_no_title_stands_twice() {
+    fn there_are_at_least_thirty_scenes_with_distinct_titles() {
         let scenes = scenes();
         let titles: HashSet<_> = scenes.iter().map(|scene| scene.title).collect();
         assert_eq!(titles.len(), scenes.len());
@@ -154,7 +171,9 @@ mod tests {
             .iter()
             .flat_map(|scene| scene.steps.clone())
             .filter_map(|step| match step {
-                SceneStep::Request(ask, _) | SceneStep::RequestWithEvent { ask, .. } => Some(ask.credentials),
+                SceneStep::Request(request, _) | SceneStep::RequestWithEvent { request, .. } => {
+                    Some(request.credentials)
+                }
                 SceneStep::Event(_) => None,
             })
             .flatten()
@@ -165,13 +184,12 @@ mod tests {
     }
 
     #[test]
-    fn what_a_scene_tells_comes_after_everything_that_it_would_change() {
+    fn scenes_that_change_the_ledger_come_last() {
         let scenes = scenes();
         let first = scenes
             .iter()
-            .position(|s| s.steps.iter().any(|step| !matches!(step, SceneStep::Request(..))))
+            .position(|scene| scene.steps.iter().any(|step| !matches!(step, SceneStep::Request(..))))
             .unwrap();
-        let later_ones = scenes.len() - first;
-        assert_eq!(later_ones, withdrawals::scenes().len());
+        assert_eq!(scenes.len() - first, withdrawals::scenes().len());
     }
 }

@@ -1,4 +1,4 @@
-//! Consents that end while somebody is looking. They change the ledger, so they are played last.
+//! Consents that are withdrawn between two requests and during a response. They change the ledger, so they come last.
 
 use super::Credential::ServiceDesk;
 use super::{Scene, SceneEvent, SceneRequest, SceneStep, customer, scene, without_identity};
@@ -6,47 +6,53 @@ use crate::demo::expectation::Expectation;
 use crate::demo::people::{SamplePerson, cast, person};
 use crate::demo::sample_events;
 
+/// Bytes of the list that are read before the withdrawal: an early part, so the person's record has not left yet.
+const READ_BEFORE_WITHDRAWAL: usize = 300_000;
+
 pub(super) fn scenes() -> Vec<Scene> {
-    let (changing, leaving, staying) = (person(cast::CHANGING), person(cast::LEAVING), person(cast::STAYING));
-    let withdraws = |who: &SamplePerson| SceneEvent { subject: who.id(), event: sample_events::withdrawal() };
-    let marketing = |number| customer(number).with_credential(ServiceDesk).with_purpose("direct-marketing");
-    let seen = |who: &SamplePerson| {
-        Expectation::released().equals("/name", who.name()).equals("/email", who.email())
-    };
-    let unseen = |who: &SamplePerson| without_identity(Expectation::released(), who).present("/status");
-    let rest =
-        unseen_in_list(&leaving).equals(&format!("/items/{}/email", cast::STAYING - 1), staying.email());
-    vec![
-        scene(
-            "A withdrawal is in force with its acknowledgement",
-            "P-6a, G-6.5b",
-            "first name and contact, then nothing",
-            [
-                SceneStep::Request(marketing(cast::CHANGING), seen(&changing)),
-                SceneStep::Event(withdraws(&changing)),
-                SceneStep::Request(marketing(cast::CHANGING), unseen(&changing)),
-            ],
-        ),
-        scene(
-            "The list of 10,000 is being read; one near the end withdraws",
-            "P-6a, P-6d",
-            "not one byte of that person in the rest; the next in the list is there",
-            [
-                SceneStep::Request(marketing(cast::LEAVING), seen(&leaving)),
-                SceneStep::RequestWithEvent {
-                    ask: SceneRequest::get("/customers?pace=20")
-                        .with_credential(ServiceDesk)
-                        .with_purpose("direct-marketing"),
-                    after: 300_000,
-                    tell: withdraws(&leaving),
-                    expected: rest,
-                },
-            ],
-        ),
-    ]
+    vec![between_two_requests(), during_a_response()]
 }
 
-fn unseen_in_list(who: &SamplePerson) -> Expectation {
-    let (family, email) = (who.family(), who.email());
-    without_identity(Expectation::released(), who).excludes_after_event(family).excludes_after_event(&email)
+fn withdrawal_of(who: &SamplePerson) -> SceneEvent {
+    SceneEvent { subject: who.id(), event: sample_events::withdrawal() }
+}
+
+fn between_two_requests() -> Scene {
+    let mirela = person(cast::CHANGING);
+    let marketing = || customer(cast::CHANGING, ServiceDesk, "direct-marketing");
+    let before = Expectation::released("name and e-mail")
+        .equals("/name", mirela.name())
+        .equals("/email", mirela.email());
+    let after = Expectation::released("nothing personal");
+    scene(
+        "A withdrawal is in force with its acknowledgement",
+        "G-6.5b",
+        [
+            SceneStep::Request(marketing(), before),
+            SceneStep::Event(withdrawal_of(&mirela)),
+            SceneStep::Request(marketing(), without_identity(after, &mirela).present("/status")),
+        ],
+    )
+}
+
+fn during_a_response() -> Scene {
+    let (leaving, staying) = (person(cast::LEAVING), person(cast::STAYING));
+    let expected = Expectation::released(
+        "nothing of that person in the rest (0 lines); the next one in the list is there",
+    );
+    let expected = without_identity(expected, &leaving)
+        .excludes_after_event(leaving.family())
+        .excludes_after_event(&leaving.email())
+        .equals(&format!("/items/{}/email", cast::STAYING - 1), staying.email());
+    let list = SceneRequest::get("/customers?pace=20");
+    scene(
+        "Somebody near the end of a list of 10,000 withdraws while it is being read",
+        "",
+        [SceneStep::RequestWithEvent {
+            request: list.with_credential(ServiceDesk).with_purpose("direct-marketing"),
+            after: READ_BEFORE_WITHDRAWAL,
+            event: withdrawal_of(&leaving),
+            expected,
+        }],
+    )
 }
