@@ -5,7 +5,7 @@
 //! shows only under the key, and a tail that was cut off only against a checkpoint kept elsewhere.
 //! A line is `{"n":NUMBER,BODY,"chain":"64 hex","tag":"32 hex"}`.
 
-use super::record::RecordBody;
+use super::object_writer::RecordBody;
 
 /// `,"chain":"…","tag":"…"}` without the line's end.
 const SEAL: usize = r#","chain":""#.len() + 64 + r#"","tag":""#.len() + 32 + r#""}"#.len();

@@ -17,6 +17,7 @@ mod head;
 mod last_position;
 mod object_writer;
 mod record;
+mod recovery;
 mod segment;
 mod verify;
 mod writer;
@@ -43,7 +44,7 @@ pub use verify::{Checkpoint, VerificationReport, verify};
 
 use crate::keys::{EpochPseudonyms, Keys, SubjectPseudonyms};
 use crate::log_limit::LogLimit;
-use record::RecordBody;
+use object_writer::RecordBody;
 use writer::{WriteJob, Writer};
 
 /// When a record counts as written.

@@ -7,10 +7,13 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use jiff::fmt::temporal::DateTimePrinter;
+use serde::Serialize;
 use serde_json::Value;
 
-use super::record::RecordBody;
 use crate::keys::{EpochPseudonyms, Fingerprint, random};
+
+/// Members of a record's JSON object without the number and the chain, which sealing adds: `"kind":…,…`.
+pub(super) type RecordBody = Vec<u8>;
 
 /// The inside of an object that is open; within [`ObjectWriter::in_braces`] and [`ObjectWriter::list`], of the innermost one.
 pub(super) struct ObjectWriter(String);
@@ -118,6 +121,18 @@ impl ObjectWriter {
         self.0.push_str(plain);
         self.0.push('"');
     }
+}
+
+/// The inside of an object. Words and numbers always serialise; nothing would be an empty record,
+/// which reading refuses.
+pub(super) fn object_members(record: &impl Serialize) -> RecordBody {
+    let mut text = serde_json::to_vec(record).unwrap_or_default();
+    if text.len() < 2 {
+        return Vec::new();
+    }
+    text.pop();
+    text.remove(0);
+    text
 }
 
 /// 128 random bits, as 32 digits. Without randomness a record is still right, only easier to guess once

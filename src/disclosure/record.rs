@@ -9,9 +9,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use serde::Serialize;
 
-use super::object_writer::ObjectWriter;
+use super::object_writer::{ObjectWriter, RecordBody};
 use crate::decision::Reason;
 use crate::keys::{EpochPseudonyms, Fingerprint};
 use crate::ledger::Position;
@@ -112,9 +111,6 @@ pub(super) fn epoch(time: Timestamp) -> String {
     time.to_zoned(TimeZone::UTC).date().to_string()
 }
 
-/// The inside of a record's JSON object, without its number and its chain: `"kind":…,…`.
-pub(super) type RecordBody = Vec<u8>;
-
 pub(super) fn intent(
     intent: &Intent<'_>,
     outcome: Option<Outcome>,
@@ -201,18 +197,6 @@ pub(super) fn close(decision: &str, time: Timestamp, outcome: Outcome) -> Record
     let mut members = ObjectWriter::begin_record("close", decision, time);
     members.text("outcome", &outcome.to_string());
     members.into_body()
-}
-
-/// The inside of an object. Words and numbers always serialise; nothing would be an empty record,
-/// which reading refuses.
-pub(super) fn object_members(record: &impl Serialize) -> RecordBody {
-    let mut text = serde_json::to_vec(record).unwrap_or_default();
-    if text.len() < 2 {
-        return Vec::new();
-    }
-    text.pop();
-    text.remove(0);
-    text
 }
 
 #[cfg(test)]

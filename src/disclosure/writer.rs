@@ -18,10 +18,12 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::chain::{self, Chain, SealedLine};
-use super::head::{self, Head};
-use super::record::{self, RecordBody};
-use super::segment::{self, Segment, SegmentFile, SegmentHeader, SegmentLine};
+use super::chain::{self, Chain};
+use super::head::Head;
+use super::object_writer::{RecordBody, object_members};
+use super::record;
+use super::recovery::{find_end, missing_tail};
+use super::segment::{self, Segment, SegmentFile, SegmentHeader};
 use super::verify::Checkpoint;
 use super::{LogError, OpenLogError, WriterState};
 use crate::keys::Keys;
@@ -92,16 +94,6 @@ pub(super) struct Writer {
     sync_each_write: bool,
 }
 
-/// Where a log that exists goes on.
-struct LogEnd {
-    log: String,
-    chain: Chain,
-    number: u64,
-    unclean: bool,
-    torn_bytes: Option<u64>,
-    closed: VecDeque<(Segment, Timestamp)>,
-}
-
 #[derive(Serialize)]
 struct CutRecord<'a> {
     kind: &'static str,
@@ -170,7 +162,7 @@ impl Writer {
         };
         let segment = Segment { first: end.number, path: folder.join(segment::file_name(end.number)) };
         let mut line = Vec::new();
-        let chain = chain::seal(&mut line, end.chain, end.number, &record::object_members(&opening), &tags);
+        let chain = chain::seal(&mut line, end.chain, end.number, &object_members(&opening), &tags);
         let file = create_segment(create, folder, &segment, &line).map_err(|failure| match failure {
             WriteFailure::RolledBack(source) | WriteFailure::Permanent(source) => io("written to")(source),
         })?;
@@ -312,7 +304,7 @@ impl Writer {
         let is_room = self.file.write(&room);
         self.file.truncate(self.bytes).map_err(WriteFailure::Permanent)?;
         is_room.map_err(WriteFailure::RolledBack)?;
-        let resume = record::object_members(&ResumeRecord { kind: "resume", time: (self.clock)(), since });
+        let resume = object_members(&ResumeRecord { kind: "resume", time: (self.clock)(), since });
         self.append([&resume].into_iter().chain(kept.iter().filter_map(|job| job.body.as_ref())))?;
         self.file.sync().map_err(WriteFailure::Permanent)?;
         self.update_head();
@@ -354,7 +346,7 @@ impl Writer {
 
     /// One of the log's own records, durable.
     fn append_durably(&mut self, record: &impl Serialize) -> Result<(), WriteFailure> {
-        self.append([&record::object_members(record)].into_iter())?;
+        self.append([&object_members(record)].into_iter())?;
         self.file.sync().map_err(WriteFailure::Permanent)?;
         self.update_head();
         Ok(())
@@ -386,8 +378,7 @@ impl Writer {
         };
         let segment = Segment { first: self.number, path: self.folder.join(segment::file_name(self.number)) };
         let mut line = Vec::new();
-        let chain =
-            chain::seal(&mut line, self.chain, self.number, &record::object_members(&opening), &self.tags);
+        let chain = chain::seal(&mut line, self.chain, self.number, &object_members(&opening), &self.tags);
         self.file = create_segment(self.create, &self.folder, &segment, &line)?;
         (self.chain, self.number, self.bytes) = (chain, self.number + 1, line.len() as u64);
         self.closed.push_back(std::mem::replace(&mut self.open, (segment, now)));
@@ -480,21 +471,6 @@ fn refuse_waited_for(jobs: Vec<WriteJob>) -> Vec<WriteJob> {
     kept
 }
 
-/// What the head says, where the folder holds less or something else.
-fn missing_tail(folder: &Path, end: &LogEnd) -> Option<Checkpoint> {
-    let head = head::read(folder)?;
-    let is_there = head.log == end.log
-        && (head.records < end.number || (head.records == end.number && head.chain == end.chain.to_hex()));
-    if is_there {
-        return None;
-    }
-    tracing::error!(
-        folder = %folder.display(), known = head.records, found = end.number, same_log = head.log == end.log,
-        "records of the disclosure log were removed while the gateway did not run: bring them back"
-    );
-    Some(head)
-}
-
 fn collect_batch(first: WriteJob, queue: &Receiver<WriteJob>) -> Vec<WriteJob> {
     let size = |job: &WriteJob| job.body.as_ref().map_or(0, Vec::len);
     let mut bytes = size(&first);
@@ -515,119 +491,4 @@ fn acknowledge(jobs: Vec<WriteJob>, outcome: Result<(), LogError>) {
             let _ = acknowledge.send(outcome);
         }
     }
-}
-
-/// Where the log ends. An incomplete last line, which a crash leaves, is cut off; anything else
-/// that does not hold together stops the start: what is appended to a broken log proves nothing.
-fn find_end(folder: &Path, tags: &[u8; 32], pseudonym_key: &str) -> Result<LogEnd, OpenLogError> {
-    let io = |doing| move |source| OpenLogError::Io { folder: folder.to_owned(), doing, source };
-    let mut segments = segment::list_segments(folder).map_err(io("read"))?;
-    let mut torn_bytes = 0;
-    let (last, found) = loop {
-        let Some(last) = segments.pop() else {
-            return Ok(LogEnd {
-                log: new_log().map_err(OpenLogError::Random)?,
-                chain: Chain::BEGIN,
-                number: 0,
-                unclean: torn_bytes > 0,
-                torn_bytes: (torn_bytes > 0).then_some(torn_bytes),
-                closed: VecDeque::new(),
-            });
-        };
-        let found = scan_segment(&last, tags)?;
-        torn_bytes += found.torn_bytes;
-        match found.end {
-            Some(_) => break (last, found),
-            // Not even its first record is whole: the crash came while the segment was begun.
-            None => std::fs::remove_file(&last.path).map_err(io("mended"))?,
-        }
-    };
-    if found.torn_bytes > 0 {
-        let file = std::fs::OpenOptions::new().write(true).open(&last.path).map_err(io("mended"))?;
-        file.set_len(found.complete_bytes).and_then(|()| file.sync_all()).map_err(io("mended"))?;
-    }
-    let Some((log, chain, number)) = found.end else {
-        return Err(OpenLogError::Inconsistent { file: last.path, record: last.first });
-    };
-    let path = last.path.clone();
-    segments.push(last);
-    let mut closed = VecDeque::new();
-    let mut known_key = None;
-    for segment in segments {
-        let broken = || OpenLogError::Inconsistent { file: segment.path.clone(), record: segment.first };
-        let opening = segment::read_header(&segment).map_err(|_| broken())?;
-        // Logs of version 0.1.0 do not say.
-        known_key = opening.pseudonym_key.or(known_key);
-        closed.push_back((segment, opening.time));
-    }
-    if known_key.is_some_and(|known| known != pseudonym_key) {
-        return Err(OpenLogError::OtherPseudonyms(path));
-    }
-    Ok(LogEnd {
-        log,
-        chain,
-        number,
-        unclean: !found.stopped,
-        torn_bytes: (torn_bytes > 0).then_some(torn_bytes),
-        closed,
-    })
-}
-
-struct SegmentScan {
-    /// Origin, chain and next number; `None` where no record is whole.
-    end: Option<(String, Chain, u64)>,
-    stopped: bool,
-    /// Bytes of whole lines.
-    complete_bytes: u64,
-    torn_bytes: u64,
-}
-
-fn scan_segment(segment: &Segment, tags: &[u8; 32]) -> Result<SegmentScan, OpenLogError> {
-    #[derive(serde::Deserialize)]
-    struct RecordKind<'a> {
-        kind: &'a str,
-    }
-    let io = |source| OpenLogError::Io { folder: segment.path.clone(), doing: "read", source };
-    let mut lines = segment::read_lines(&segment.path).map_err(io)?;
-    let mut found = SegmentScan { end: None, stopped: false, complete_bytes: 0, torn_bytes: 0 };
-    while let Some(piece) = lines.next().map_err(io)? {
-        let line = match piece {
-            SegmentLine::Complete(line) => line,
-            SegmentLine::Torn(bytes) => {
-                found.torn_bytes = bytes;
-                break;
-            }
-        };
-        let expected = found.end.as_ref().map_or(segment.first, |(_, _, number)| *number);
-        let broken = || OpenLogError::Inconsistent { file: segment.path.clone(), record: expected };
-        let sealed = SealedLine::parse(line).ok_or_else(broken)?;
-        let kind = serde_json::from_slice::<RecordKind<'_>>(line).map_err(|_| broken())?.kind;
-        let (log, before) = match &found.end {
-            Some((log, chain, _)) => (log.clone(), *chain),
-            None => {
-                let opening: SegmentHeader = serde_json::from_slice(line).map_err(|_| broken())?;
-                let before = Chain::parse(&opening.previous).ok_or_else(broken)?;
-                if kind != SegmentHeader::KIND || opening.format != segment::FORMAT {
-                    return Err(broken());
-                }
-                (opening.log, before)
-            }
-        };
-        if sealed.number != expected || !sealed.follows(before) {
-            return Err(broken());
-        }
-        if !sealed.is_tagged(tags) {
-            return Err(OpenLogError::OtherKeys(segment.path.clone()));
-        }
-        found.stopped = kind == "stop";
-        found.end = Some((log, sealed.chain, sealed.number + 1));
-    }
-    found.complete_bytes = lines.bytes_read();
-    Ok(found)
-}
-
-fn new_log() -> Result<String, getrandom::Error> {
-    let mut bits = [0; 16];
-    getrandom::fill(&mut bits)?;
-    Ok(bits.iter().map(|byte| format!("{byte:02x}")).collect())
 }
