@@ -1,8 +1,8 @@
-//! What left about one person: the log read for them (right of access, G-6.8a; GDPR Art. 15(1)(c)).
+//! Reads from the log what was disclosed about one person (right of access, G-6.8a; GDPR Art. 15(1)(c)).
 //!
-//! It refuses to tell of anybody else: the others of an answer are a number. Invariant: it never
-//! says less than left. The log counts by windows, so what is told of a long list is what left
-//! about those people of that part of it of whom anything did.
+//! It reveals nothing about anybody else: other people in an answer are only counted. Invariant: the result never
+//! says less than was disclosed. The log counts by window, so for a long list the result holds what left about those
+//! people of the window about whom anything left.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -15,53 +15,62 @@ use super::record;
 use crate::keys::{Fingerprint, Pseudonym, SubjectPseudonyms};
 use crate::vocabulary::Basis;
 
-/// One exchange in which something about the person left.
+/// An exchange that disclosed something about the person.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AccountedExchange {
+    /// When the exchange began.
     pub time: Timestamp,
+    /// The decision's id.
     pub decision: String,
+    /// The recipient's configured name.
     pub recipient: String,
+    /// The accepted purpose.
     pub purpose: String,
+    /// The case that the request cited.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub case: Option<String>,
+    /// The categories that left in the windows about the person.
     pub categories: BTreeSet<AccountedCategory>,
-    /// Of how many people something left in that part of the answer; the categories are those of all of them.
+    /// Number of people about whom something left in the same window; the categories are those of all of them.
     pub people: usize,
 }
 
-/// A category that left.
+/// A data category that was disclosed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct AccountedCategory {
+    /// Its name in the vocabulary.
     pub category: String,
+    /// The form in which it left.
     pub form: String,
+    /// The legal basis; absent for fields that nothing classifies.
     pub basis: Option<String>,
 }
 
-/// An exchange that has not ended yet, as far as it has been read.
+/// An exchange whose closing record has not been read yet.
 struct OpenExchange {
     intent: IntentRecord,
     people: usize,
     categories: BTreeSet<AccountedCategory>,
 }
 
-/// Everything that left about a person, oldest first. A person whose id had several spellings has as many
-/// fingerprints.
+/// Returns everything that was disclosed about a person, oldest first. A person whose id has several spellings has
+/// one fingerprint for each.
 ///
 /// # Errors
-/// [`ReadError`].
+/// [`ReadError`] if a segment cannot be read.
 pub fn accounting(
     folder: &Path,
     person: &[Fingerprint],
     pseudonyms: &SubjectPseudonyms,
 ) -> Result<Vec<AccountedExchange>, ReadError> {
-    // A person has another pseudonym each day.
+    // A person has a different pseudonym each day.
     let mut names: HashMap<String, Vec<Pseudonym>> = HashMap::new();
     let mut open: BTreeMap<String, OpenExchange> = BTreeMap::new();
     let mut disclosed: Vec<AccountedExchange> = Vec::new();
     for_each_record(&segments_since(folder, None)?, |line| {
         match line {
-            LoggedRecord::Intent(begun) => {
-                let began = OpenExchange { people: 0, categories: BTreeSet::new(), intent: begun };
+            LoggedRecord::Intent(intent) => {
+                let began = OpenExchange { people: 0, categories: BTreeSet::new(), intent };
                 open.insert(began.intent.decision.clone(), began);
             }
             LoggedRecord::Window(window) => {
@@ -75,11 +84,11 @@ pub fn accounting(
                 }
             }
             LoggedRecord::Close { decision, outcome } => {
-                // What was refused after all did not leave.
+                // A refused exchange disclosed nothing.
                 let ended = open.remove(&decision).filter(|_| !outcome.starts_with("refused"));
                 disclosed.extend(ended.and_then(OpenExchange::into_accounted));
             }
-            // Whatever the process before had on record may have left.
+            // The previous process died: what it had recorded may have left.
             LoggedRecord::Start => disclosed
                 .extend(std::mem::take(&mut open).into_values().filter_map(OpenExchange::into_accounted)),
             LoggedRecord::Refusal(_) | LoggedRecord::Other => {}
@@ -92,29 +101,29 @@ pub fn accounting(
 }
 
 impl OpenExchange {
-    /// Adds a window, if something of the person left in it.
+    /// Adds a window if it disclosed something about the person.
     fn add(&mut self, window: WindowRecord, names: &[Pseudonym]) {
-        let touched = window.subjects.iter().filter(|subject| !window.withheld_subjects.contains(*subject));
-        let people: BTreeSet<&String> = touched.collect();
+        let released = window.subjects.iter().filter(|subject| !window.withheld_subjects.contains(*subject));
+        let people: BTreeSet<&String> = released.collect();
         if !people.iter().any(|subject| names.iter().any(|name| name.as_str() == **subject)) {
             return;
         }
         self.people = self.people.max(people.len());
-        let about_nobody = Some(Basis::NotPersonal.name());
-        let left = window
+        let not_personal = Some(Basis::NotPersonal.name());
+        let disclosed = window
             .categories
             .into_iter()
-            .filter(|category| category.form != "removed" && category.basis.as_deref() != about_nobody);
-        self.categories.extend(left.map(|left| AccountedCategory {
-            category: left.category,
-            form: left.form,
-            basis: left.basis,
+            .filter(|category| category.form != "removed" && category.basis.as_deref() != not_personal);
+        self.categories.extend(disclosed.map(|record| AccountedCategory {
+            category: record.category,
+            form: record.form,
+            basis: record.basis,
         }));
     }
 
     fn into_accounted(self) -> Option<AccountedExchange> {
-        let OpenExchange { intent: begun, people, categories } = self;
-        let IntentRecord { decision, time, recipient, purpose, case, .. } = begun;
+        let OpenExchange { intent, people, categories } = self;
+        let IntentRecord { decision, time, recipient, purpose, case, .. } = intent;
         let disclosed = AccountedExchange { time, decision, recipient, purpose, case, categories, people };
         Some(disclosed).filter(|disclosed| !disclosed.categories.is_empty())
     }

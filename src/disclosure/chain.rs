@@ -1,27 +1,27 @@
-//! How records hold together: each line carries a hash over itself and everything before it, and a
-//! tag under the log's key that only its owner can make.
+//! Seals records into a hash chain: each line carries a hash over itself and everything before it, and a tag under
+//! the log's key that only the key's owner can compute.
 //!
-//! The hash needs no key, so that anybody can check a log for accidents; a rewrite of the whole log
-//! shows only under the key, and a tail that was cut off only against a checkpoint kept elsewhere.
-//! A line is `{"n":NUMBER,BODY,"chain":"64 hex","tag":"32 hex"}`.
+//! The hash needs no key, so anybody can check a log for accidental damage. A rewrite of the whole log is found only
+//! with the key, and a removed end only with a checkpoint kept elsewhere. A line is `{"n":NUMBER,BODY,"chain":"64
+//! hex","tag":"32 hex"}`.
 
 use super::object_writer::RecordBody;
 
-/// `,"chain":"…","tag":"…"}` without the line's end.
+/// Length of `,"chain":"…","tag":"…"}`, without the line feed.
 const SEAL: usize = r#","chain":""#.len() + 64 + r#"","tag":""#.len() + 32 + r#""}"#.len();
 
-/// Bytes that a line has around its body at most: the number, the seal and the line's end.
+/// Maximum number of bytes around the body of a line: number, seal and line feed.
 pub(super) const MAX_OVERHEAD: usize = r#"{"n":18446744073709551615,"#.len() + SEAL + 1;
 
-/// The hash over a record and all before it.
+/// Hash over a record and all records before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Chain(blake3::Hash);
 
 impl Chain {
-    /// Before the first record.
+    /// The chain value before the first record.
     pub(super) const BEGIN: Chain = Chain(blake3::Hash::from_bytes([0; 32]));
 
-    /// One spelling only: digits in lower case.
+    /// Parses 64 hexadecimal digits. Accepts lower case only, so that each value has one spelling.
     pub(super) fn parse(hex: &str) -> Option<Chain> {
         let chain = Chain(blake3::Hash::from_hex(hex).ok()?);
         (chain.to_hex() == hex).then_some(chain)
@@ -31,20 +31,20 @@ impl Chain {
         self.0.to_hex().to_string()
     }
 
-    /// The chain after a record: the line up to its seal.
+    /// Returns the chain value after a record, given its line up to the seal.
     fn next(self, unsealed: &[u8]) -> Chain {
         let mut hasher = blake3::Hasher::new();
         hasher.update(self.0.as_bytes()).update(unsealed);
         Chain(hasher.finalize())
     }
 
-    /// The tag that shows who sealed the record: 128 bits of it count.
+    /// Computes the tag that proves who sealed the record; 128 bits of it are stored.
     fn tag(self, key: &[u8; 32]) -> blake3::Hash {
         blake3::keyed_hash(key, self.0.as_bytes())
     }
 }
 
-/// Appends a record as a sealed line; returns the chain after it.
+/// Appends a record as a sealed line and returns the chain value after it.
 pub(super) fn seal(
     into: &mut Vec<u8>,
     before: Chain,
@@ -64,12 +64,12 @@ pub(super) fn seal(
     chain
 }
 
-/// The part of a tag's digits that stands in a line.
+/// Returns the digits of a tag that are stored in a line.
 fn shortened(digits: &str) -> &str {
     digits.get(..32).unwrap_or_default()
 }
 
-/// A line taken apart. What it says is not yet believed.
+/// A parsed line. Its hash and tag are not verified yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SealedLine<'l> {
     pub(super) number: u64,
@@ -79,7 +79,7 @@ pub(super) struct SealedLine<'l> {
 }
 
 impl<'l> SealedLine<'l> {
-    /// Takes a line, without its end, apart.
+    /// Parses a line without its line feed.
     pub(super) fn parse(line: &'l [u8]) -> Option<SealedLine<'l>> {
         let (unsealed, seal) = line.split_at_checked(line.len().checked_sub(SEAL)?)?;
         let seal = std::str::from_utf8(seal).ok()?;
@@ -92,12 +92,12 @@ impl<'l> SealedLine<'l> {
         Some(SealedLine { number, unsealed, chain: Chain::parse(chain)?, tag })
     }
 
-    /// Whether this is the record that follows `before`.
+    /// True if this record follows the chain value `before`.
     pub(super) fn follows(&self, before: Chain) -> bool {
         before.next(self.unsealed) == self.chain
     }
 
-    /// Whether the log's owner sealed it.
+    /// True if the record was sealed with this key.
     pub(super) fn is_tagged(&self, key: &[u8; 32]) -> bool {
         shortened(&self.chain.tag(key).to_hex()) == self.tag
     }
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sealed_line_is_taken_apart_and_follows_only_its_predecessor() {
+    fn a_sealed_line_parses_and_follows_only_its_predecessor() {
         let key = [7; 32];
         let mut lines = Vec::new();
         let first = seal(&mut lines, Chain::BEGIN, 0, &br#""kind":"a""#.to_vec(), &key);
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn every_changed_byte_shows() {
+    fn every_changed_bit_is_detected() {
         let key = [7; 32];
         let mut line = Vec::new();
         seal(&mut line, Chain::BEGIN, 12, &br#""kind":"a","x":"y""#.to_vec(), &key);

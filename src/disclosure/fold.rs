@@ -1,6 +1,6 @@
-//! The log as people read it: the records of an exchange folded into one.
+//! Folds the records of each exchange into one JSON object, as operators read it.
 //!
-//! It believes the lines it reads; whether they hold together is asked of [`super::verify`].
+//! It trusts the lines that it reads; [`super::verify`] checks them.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
@@ -19,50 +19,60 @@ use crate::vocabulary::Form;
 /// Why a log cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
+    /// The folder or a segment cannot be read.
     #[error("{path} cannot be read", path = .path.display())]
     Io { path: PathBuf, source: io::Error },
-    #[error("{path} holds a line that is no record: see `purposegate audit verify`", path = .0.display())]
+    /// A line is not a record.
+    #[error("{path} contains a line that is not a record: run `purposegate audit verify`", path = .0.display())]
     Unreadable(PathBuf),
+    /// The caller's output failed.
     #[error("the output cannot be written")]
     Output(#[source] io::Error),
 }
 
-/// Which exchanges are shown; each member that is there narrows.
+/// Selects exchanges. Each member that is present narrows the selection.
 #[derive(Clone, Debug, Default)]
 pub struct ExchangeFilter {
+    /// Only exchanges with this recipient.
     pub recipient: Option<String>,
+    /// Only exchanges for this accepted purpose.
     pub purpose: Option<String>,
-    /// Somebody the exchange disclosed something about, or withheld something of, by the fingerprint of
-    /// each spelling of the id.
+    /// Only exchanges that disclosed or withheld something about this person, given by the fingerprint of each
+    /// spelling of the id.
     pub subject: Option<(Vec<Fingerprint>, SubjectPseudonyms)>,
+    /// Only exchanges that began at or after this time.
     pub since: Option<Timestamp>,
 }
 
-/// Folds the exchanges in a log's folder and tells each, in the order in which they ended.
+/// Folds the exchanges in a log's folder and passes each to `emit`, in the order in which they ended.
 ///
-/// One without a closing record is told with the outcome `aborted` where the process that began
-/// it has died, and with none where `running` says that it may still end.
+/// An exchange without a closing record gets the outcome `aborted` if the process that began it has died. If the log
+/// is `running`, its outcome is `null`, since it may still end.
 ///
 /// # Errors
-/// [`ReadError`]; what was told before stands.
+/// [`ReadError`]. Exchanges that were emitted before the error remain valid.
 pub fn fold(
     folder: &Path,
     filter: &ExchangeFilter,
     running: bool,
-    mut tell: impl FnMut(Value) -> io::Result<()>,
+    mut emit: impl FnMut(Value) -> io::Result<()>,
 ) -> Result<(), ReadError> {
     let segments = segments_since(folder, filter.since)?;
-    let mut wanted = FilterState { filter, pseudonyms: HashMap::new() };
-    let mut tell = |exchange: FoldedExchange| {
-        if wanted.matches(&exchange) { tell(exchange.into_json()).map_err(ReadError::Output) } else { Ok(()) }
+    let mut filter_state = FilterState { filter, pseudonyms: HashMap::new() };
+    let mut emit_matching = |exchange: FoldedExchange| {
+        if filter_state.matches(&exchange) {
+            emit(exchange.into_json()).map_err(ReadError::Output)
+        } else {
+            Ok(())
+        }
     };
     let mut open: BTreeMap<String, FoldedExchange> = BTreeMap::new();
     for_each_record(&segments, |line| {
         match line {
-            LoggedRecord::Intent(begun) => {
-                open.insert(begun.decision.clone(), FoldedExchange::new(begun));
+            LoggedRecord::Intent(intent) => {
+                open.insert(intent.decision.clone(), FoldedExchange::new(intent));
             }
-            LoggedRecord::Refusal(begun) => tell(FoldedExchange::new(begun))?,
+            LoggedRecord::Refusal(intent) => emit_matching(FoldedExchange::new(intent))?,
             LoggedRecord::Window(window) => {
                 if let Some(exchange) = open.get_mut(&window.decision) {
                     exchange.add_window(window);
@@ -71,30 +81,34 @@ pub fn fold(
             LoggedRecord::Close { decision, outcome } => {
                 if let Some(mut exchange) = open.remove(&decision) {
                     exchange.outcome = Some(outcome);
-                    tell(exchange)?;
+                    emit_matching(exchange)?;
                 }
             }
-            // The process that would have closed them is gone.
-            LoggedRecord::Start => abort_all(&mut open, &mut tell)?,
+            // The process that would have closed them has died.
+            LoggedRecord::Start => abort_all(&mut open, &mut emit_matching)?,
             LoggedRecord::Other => {}
         }
         Ok(())
     })?;
-    if running { open.into_values().try_for_each(tell) } else { abort_all(&mut open, &mut tell) }
+    if running {
+        open.into_values().try_for_each(emit_matching)
+    } else {
+        abort_all(&mut open, &mut emit_matching)
+    }
 }
 
 fn abort_all(
     open: &mut BTreeMap<String, FoldedExchange>,
-    tell: &mut impl FnMut(FoldedExchange) -> Result<(), ReadError>,
+    emit: &mut impl FnMut(FoldedExchange) -> Result<(), ReadError>,
 ) -> Result<(), ReadError> {
     for (_, mut exchange) in std::mem::take(open) {
         exchange.outcome = Some("aborted".to_owned());
-        tell(exchange)?;
+        emit(exchange)?;
     }
     Ok(())
 }
 
-/// One exchange by its decision's id; `None`: the log does not have it (or no longer).
+/// Returns one exchange by its decision's id, or `None` if the log does not contain it (any more).
 ///
 /// # Errors
 /// [`ReadError`].
@@ -106,7 +120,7 @@ pub fn decision(folder: &Path, id: &str, running: bool) -> Result<Option<Value>,
     let mut found: Option<FoldedExchange> = None;
     for (read, segment) in segments_since(folder, Some(made))?.into_iter().enumerate() {
         let ended = found.as_ref().is_some_and(|exchange| exchange.outcome.is_some());
-        // The id says when it was made; its first record is in that day's segment or the one after.
+        // A ULID contains the time at which it was made. The first record is in that day's segment or the next one.
         if ended || (found.is_none() && read > 1) {
             break;
         }
@@ -118,7 +132,7 @@ pub fn decision(folder: &Path, id: &str, running: bool) -> Result<Option<Value>,
     Ok(found.map(FoldedExchange::into_json))
 }
 
-/// Adds what a segment holds of one exchange, until it ends.
+/// Adds the records of one exchange in a segment, until the exchange ends.
 fn collect_exchange(
     segment: &Segment,
     id: &str,
@@ -129,14 +143,14 @@ fn collect_exchange(
     let mut lines = segment::read_lines(&segment.path).map_err(io)?;
     let mut first = true;
     while let Some(SegmentLine::Complete(text)) = lines.next().map_err(io)? {
-        // Only a segment's first record can say that a process began.
+        // Only a segment's first record can state that a process began.
         if !std::mem::replace(&mut first, false) && names_it.find(text).is_none() {
             continue;
         }
         let line = LoggedRecord::parse(text).map_err(|_| ReadError::Unreadable(segment.path.clone()))?;
         match (line, &mut *found) {
-            (LoggedRecord::Intent(begun) | LoggedRecord::Refusal(begun), None) if begun.decision == id => {
-                *found = Some(FoldedExchange::new(begun));
+            (LoggedRecord::Intent(intent) | LoggedRecord::Refusal(intent), None) if intent.decision == id => {
+                *found = Some(FoldedExchange::new(intent));
             }
             (LoggedRecord::Window(window), Some(exchange)) if window.decision == id => {
                 exchange.add_window(window)
@@ -145,7 +159,7 @@ fn collect_exchange(
                 exchange.outcome = Some(outcome);
                 return Ok(());
             }
-            // The process that would have closed it is gone.
+            // The process that would have closed it has died.
             (LoggedRecord::Start, Some(exchange)) => {
                 exchange.outcome = Some("aborted".to_owned());
                 return Ok(());
@@ -164,7 +178,7 @@ fn collect_exchange(
     Ok(())
 }
 
-/// Every record of the log as it was written, one a line, oldest first.
+/// Passes every record of the log to `write` as it was written, one per call, oldest first.
 ///
 /// # Errors
 /// [`ReadError`].
@@ -183,20 +197,20 @@ pub fn export(
     Ok(())
 }
 
-/// The segments that can hold records since a time.
+/// Returns the segments that can hold records since a time.
 pub(super) fn segments_since(folder: &Path, since: Option<Timestamp>) -> Result<Vec<Segment>, ReadError> {
     let io = |source| ReadError::Io { path: folder.to_owned(), source };
     let mut segments = segment::list_segments(folder).map_err(io)?;
     let Some(since) = since else { return Ok(segments) };
-    // From the last one that began before; one that cannot be asked is read.
+    // Starts with the last segment that began before that time. A segment whose header cannot be read is included.
     let began_before =
-        |segment: &Segment| segment::read_header(segment).is_ok_and(|opening| opening.time <= since);
+        |segment: &Segment| segment::read_header(segment).is_ok_and(|header| header.time <= since);
     let first = segments.iter().rposition(began_before).unwrap_or(0);
     segments.drain(..first);
     Ok(segments)
 }
 
-/// A line of the log, as far as it is read here.
+/// A line of the log, as far as folding needs it.
 pub(super) enum LoggedRecord {
     Intent(IntentRecord),
     Refusal(IntentRecord),
@@ -207,10 +221,11 @@ pub(super) enum LoggedRecord {
     },
     /// A process has begun to write.
     Start,
-    /// Another of the log's own records.
+    /// Another record of the log about itself.
     Other,
 }
 
+/// An intent or refusal record.
 #[derive(Deserialize)]
 pub(super) struct IntentRecord {
     pub(super) decision: String,
@@ -228,6 +243,7 @@ pub(super) struct IntentRecord {
     pub(super) outcome: Option<String>,
 }
 
+/// A window record.
 #[derive(Deserialize)]
 pub(super) struct WindowRecord {
     pub(super) decision: String,
@@ -240,12 +256,13 @@ pub(super) struct WindowRecord {
     pub(super) withheld_subjects: HashSet<String>,
 }
 
+/// One entry of a window record's `categories`.
 #[derive(Deserialize)]
 pub(super) struct CategoryRecord {
     pub(super) category: String,
     pub(super) form: String,
     pub(super) basis: Option<String>,
-    /// Why it was withheld; logs of version 0.1.0 do not say.
+    /// Why it was withheld; absent in logs of version 0.1.0.
     pub(super) reason: Option<String>,
     pub(super) rules: Vec<String>,
     pub(super) clauses: Vec<String>,
@@ -281,6 +298,7 @@ impl LoggedRecord {
     }
 }
 
+/// Parses every complete line of the segments and passes it to `each`.
 pub(super) fn for_each_record(
     segments: &[Segment],
     mut each: impl FnMut(LoggedRecord) -> Result<(), ReadError>,
@@ -288,7 +306,7 @@ pub(super) fn for_each_record(
     for segment in segments {
         let io = |source| ReadError::Io { path: segment.path.clone(), source };
         let mut lines = segment::read_lines(&segment.path).map_err(io)?;
-        // What is torn at the end was never acknowledged.
+        // An incomplete last line was never acknowledged.
         while let Some(SegmentLine::Complete(line)) = lines.next().map_err(io)? {
             each(LoggedRecord::parse(line).map_err(|_| ReadError::Unreadable(segment.path.clone()))?)?;
         }
@@ -296,7 +314,7 @@ pub(super) fn for_each_record(
     Ok(())
 }
 
-/// An exchange as far as it has been read.
+/// An exchange, as far as its records have been read.
 struct FoldedExchange {
     intent: IntentRecord,
     outcome: Option<String>,
@@ -305,17 +323,17 @@ struct FoldedExchange {
     withheld_records: u64,
     subjects: Vec<String>,
     known_subjects: HashSet<String>,
-    /// Those of whom something personal left.
+    /// Subjects about whom something personal left.
     released_subjects: HashSet<String>,
     categories: BTreeMap<String, Vec<CategoryRecord>>,
 }
 
 impl FoldedExchange {
-    fn new(begun: IntentRecord) -> FoldedExchange {
+    fn new(intent: IntentRecord) -> FoldedExchange {
         FoldedExchange {
-            outcome: begun.outcome.clone(),
-            position: begun.position,
-            intent: begun,
+            outcome: intent.outcome.clone(),
+            position: intent.position,
+            intent,
             records: 0,
             withheld_records: 0,
             subjects: Vec::new(),
@@ -348,8 +366,8 @@ impl FoldedExchange {
         }
         for category in categories {
             let entries = self.categories.entry(category.category.clone()).or_default();
-            match entries.iter_mut().find(|known| known.is_mergeable(&category)) {
-                Some(known) => known.merge(category),
+            match entries.iter_mut().find(|existing| existing.is_mergeable(&category)) {
+                Some(existing) => existing.merge(category),
                 None => entries.push(category),
             }
         }
@@ -357,7 +375,7 @@ impl FoldedExchange {
 
     fn into_json(self) -> Value {
         let FoldedExchange {
-            intent: begun,
+            intent,
             outcome,
             position,
             records,
@@ -382,16 +400,17 @@ impl FoldedExchange {
             policy,
             mut factors,
             ..
-        } = begun;
-        // What people's facts said: of whose records something personal left. By categories it stands in those.
-        let of_subjects = match outcome.as_deref() {
+        } = intent;
+        // The factor `subjects`: whether the facts about people let something personal of their records leave. The
+        // members of `categories` say so by category.
+        let subject_verdict = match outcome.as_deref() {
             Some("refused:subject-withheld") => Some("refuses"),
             _ if subjects.is_empty() => None,
             _ if withheld_records == 0 => Some("permits"),
             _ if withheld_records == records => Some("refuses"),
             _ => Some("in-part"),
         };
-        factors.extend(of_subjects.map(|said| ("subjects".to_owned(), said.into())));
+        factors.extend(subject_verdict.map(|verdict| ("subjects".to_owned(), verdict.into())));
         let categories = categories
             .into_iter()
             .map(|(name, entries)| (name, entries.into_iter().map(CategoryRecord::into_json).collect()));
@@ -419,8 +438,8 @@ impl FoldedExchange {
 }
 
 impl CategoryRecord {
-    /// Whether both are told as one entry: they left in the same form on the same basis, or were withheld
-    /// for the same reason by the same rules. Who was withheld for one reason is not said to be so for another.
+    /// True if both can be shown as one entry: they left in the same form on the same basis, or were withheld for the
+    /// same reason by the same rules. Fields withheld for different reasons stay separate.
     fn is_mergeable(&self, other: &CategoryRecord) -> bool {
         let alike = self.form == other.form && self.basis == other.basis && self.reason == other.reason;
         alike && (self.form != Form::Removed.name() || self.rules == other.rules)
@@ -428,10 +447,10 @@ impl CategoryRecord {
 
     fn merge(&mut self, other: CategoryRecord) {
         self.fields += other.fields;
-        for (known, more) in [(&mut self.rules, other.rules), (&mut self.clauses, other.clauses)] {
+        for (existing, more) in [(&mut self.rules, other.rules), (&mut self.clauses, other.clauses)] {
             for name in more {
-                if !known.contains(&name) {
-                    known.push(name);
+                if !existing.contains(&name) {
+                    existing.push(name);
                 }
             }
         }
@@ -449,7 +468,7 @@ impl CategoryRecord {
     }
 }
 
-/// A filter at work: a person has another pseudonym each day.
+/// An [`ExchangeFilter`] in use. It caches the person's pseudonyms, which differ each day.
 struct FilterState<'f> {
     filter: &'f ExchangeFilter,
     pseudonyms: HashMap<String, Vec<Pseudonym>>,
@@ -458,18 +477,18 @@ struct FilterState<'f> {
 impl FilterState<'_> {
     fn matches(&mut self, exchange: &FoldedExchange) -> bool {
         let ExchangeFilter { recipient, purpose, subject, since } = self.filter;
-        let begun = &exchange.intent;
-        let narrow = recipient.as_ref().is_none_or(|recipient| *recipient == begun.recipient)
-            && purpose.as_ref().is_none_or(|purpose| *purpose == begun.purpose)
-            && since.is_none_or(|since| begun.time >= since);
-        let about = |(person, pseudonyms): &(Vec<Fingerprint>, SubjectPseudonyms)| {
-            let epoch = record::epoch(begun.time);
+        let intent = &exchange.intent;
+        let is_selected = recipient.as_ref().is_none_or(|recipient| *recipient == intent.recipient)
+            && purpose.as_ref().is_none_or(|purpose| *purpose == intent.purpose)
+            && since.is_none_or(|since| intent.time >= since);
+        let concerns = |(person, pseudonyms): &(Vec<Fingerprint>, SubjectPseudonyms)| {
+            let epoch = record::epoch(intent.time);
             let names = self.pseudonyms.entry(epoch).or_insert_with_key(|epoch| {
                 let pseudonyms = pseudonyms.epoch(epoch);
                 person.iter().map(|fingerprint| pseudonyms.of(*fingerprint)).collect()
             });
             names.iter().any(|name| exchange.known_subjects.contains(name.as_str()))
         };
-        narrow && subject.as_ref().is_none_or(about)
+        is_selected && subject.as_ref().is_none_or(concerns)
     }
 }

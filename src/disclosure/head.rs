@@ -1,10 +1,9 @@
-//! The head of the log: how far it reached, in a small file beside its folder.
+//! The head of the log: a small file next to its folder that states how far the log is durable.
 //!
-//! A log whose last records or files were removed while nobody wrote it looks like one that never had
-//! them. The head says that it did. It is no proof (whoever can remove the one can remove the other) and
-//! nothing waits for it: it is written when records are durable, and made durable itself when a segment
-//! begins and when the log is closed. So after a loss of power it may lag behind the log, and is never
-//! ahead of it.
+//! A log whose last records or files were removed while no process wrote it looks like a log that never had them. The
+//! head shows that it did. It is not proof, since whoever can remove the records can remove the head, and nothing
+//! waits for it. It is written when records become durable, and synced when a segment begins and when the log is
+//! closed. After a power failure it may lag behind the log, and it is never ahead of it.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -14,23 +13,24 @@ use std::path::{Path, PathBuf};
 
 use super::verify::Checkpoint;
 
-/// Longer than any checkpoint; the rest of the file is blank, so that a shorter text hides a longer one.
+/// Size of the file in bytes: longer than any checkpoint, padded with spaces so that a shorter checkpoint overwrites
+/// a longer one.
 const LENGTH: usize = 256;
 
-/// The open head of a log that is being written.
+/// The open head file of a log that is being written.
 pub(super) struct Head {
-    /// `None` where it cannot be written: the log goes on without.
+    /// `None` if the file cannot be written: the log continues without a head.
     file: Option<File>,
 }
 
-/// Where the head of the log in this folder is.
+/// Returns the path of the head for the log in this folder.
 pub(super) fn path(folder: &Path) -> Option<PathBuf> {
     let mut name = OsString::from(folder.file_name()?);
     name.push(".head");
     Some(folder.with_file_name(name))
 }
 
-/// What the head says, if there is one that can be read.
+/// Reads the head, if there is a readable one.
 pub(super) fn read(folder: &Path) -> Option<Checkpoint> {
     let path = path(folder)?;
     let text = match std::fs::read_to_string(&path) {
@@ -43,14 +43,14 @@ pub(super) fn read(folder: &Path) -> Option<Checkpoint> {
     };
     let head = serde_json::from_str(text.trim());
     if head.is_err() {
-        tracing::warn!(path = %path.display(), "the head of the disclosure log is not one");
+        tracing::warn!(path = %path.display(), "the head of the disclosure log is not valid");
     }
     head.ok()
 }
 
 impl Head {
-    /// Opens the head for writing, or makes one. Without one the log is as good, but a removed end of it
-    /// goes unnoticed: then a warning says so.
+    /// Opens or creates the head for writing. The log works without one, but then the removal of its end goes
+    /// unnoticed; a warning says so.
     pub(super) fn open(folder: &Path) -> Head {
         let open = || {
             let path = path(folder).ok_or(ErrorKind::InvalidFilename)?;
@@ -59,13 +59,13 @@ impl Head {
         let file = open().inspect_err(|error: &io::Error| {
             tracing::warn!(
                 folder = %folder.display(), %error,
-                "no head can be written beside the disclosure log: it will not be noticed when its end is removed"
+                "no head can be written next to the disclosure log: the removal of its last records will not be noticed"
             );
         });
         Head { file: file.ok() }
     }
 
-    /// Takes down how far the log is durable.
+    /// Writes how far the log is durable.
     pub(super) fn write(&self, reached: &Checkpoint) {
         let Some(file) = &self.file else { return };
         let mut text = serde_json::to_vec(reached).unwrap_or_default();
@@ -75,7 +75,7 @@ impl Head {
         }
     }
 
-    /// Makes what was taken down durable.
+    /// Makes the written head durable.
     pub(super) fn sync(&self) {
         if let Some(Err(error)) = self.file.as_ref().map(File::sync_data) {
             tracing::warn!(%error, "the head of the disclosure log cannot be made durable");

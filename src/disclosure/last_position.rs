@@ -1,5 +1,5 @@
-//! The last position of the ledger that the log knows: the ledger's own history is no shorter, or
-//! it was put back.
+//! Finds the last ledger position that the log mentions. If the ledger's own history is shorter, the ledger was
+//! replaced by an older copy.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -10,11 +10,11 @@ use super::fold::ReadError;
 use super::segment::{self, SegmentLine};
 use crate::ledger::Position;
 
-/// Returns the last ledger position in the log's folder; `None` where no record has one. Reads the
-/// latest segments, which name later positions than those before.
+/// Returns the last ledger position in the log's folder, or `None` if no record has one. Reads only the latest
+/// segments, which mention later positions than earlier ones.
 ///
 /// # Errors
-/// [`ReadError`].
+/// [`ReadError`] if a segment cannot be read.
 pub fn last_position(folder: &Path) -> Result<Option<Position>, ReadError> {
     #[derive(Deserialize)]
     struct Positioned {

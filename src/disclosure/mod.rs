@@ -1,14 +1,15 @@
 //! The disclosure log: who received which categories about whom, for which purpose, on which basis.
 //!
-//! For each exchange it holds an intent, a record of each window of the answer, and a closing
-//! record. It refuses to know any value that was disclosed, and the people whose it was: they are
-//! keyed pseudonyms. Invariants: with `before-release` a record is durable when its future
-//! resolves, and nothing it describes leaves before; while records cannot be written nothing is
-//! acknowledged; after a failure that may have lost one, nothing ever is; a record that was changed,
-//! removed, moved or put in shows.
+//! For each exchange the log holds an intent, a record of each window of the answer, and a closing record. It
+//! contains no disclosed value and no id of a person: data subjects are recorded under keyed pseudonyms.
 //!
-//! A first form: hash-chained lines in segment files, behind an interface that a Merkle log can
-//! take over.
+//! Invariants:
+//! * With `before-release` a record is durable when its future resolves, and nothing it describes leaves before.
+//! * While records cannot be written, none is acknowledged. After a failure that may have lost a record, none is
+//!   acknowledged again.
+//! * A record that was changed, removed, moved or inserted is found by verification.
+//!
+//! The storage is a hash chain of lines in segment files. The interface would allow a Merkle log in its place.
 
 mod accounting;
 mod chain;
@@ -50,61 +51,69 @@ use writer::{WriteJob, Writer};
 /// When a record counts as written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// When it survives a loss of power.
+    /// The record survives a power failure.
     BeforeRelease,
-    /// When it is handed to the writer, which makes it durable within 50 ms.
+    /// The record is queued for the writer, which makes it durable within 50 ms.
     Batched,
 }
 
-/// The log cannot take records.
+/// The log cannot accept records at the moment, or any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the disclosure log cannot be written")]
 pub struct LogError;
 
-/// Why a log does not open. Names files and record numbers.
+/// Why a log cannot be opened. The messages name files and record numbers.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenLogError {
+    /// Another process holds the lock of this folder.
     #[error("the disclosure log {folder} is open in another process", folder = .0.display())]
     InUse(PathBuf),
+    /// The folder or one of its files cannot be read or written.
     #[error("the disclosure log {folder} cannot be {doing}", folder = .folder.display())]
     Io { folder: PathBuf, doing: &'static str, source: std::io::Error },
+    /// The hash chain is broken at this record.
     #[error(
-        "the disclosure log does not hold together at record {record} in {file}: look into it with `purposegate audit verify`, then move the folder and the `.head` file beside it away to begin a new log",
+        "the disclosure log is inconsistent at record {record} in {file}: examine it with `purposegate audit verify`, then move the folder and the `.head` file next to it away to begin a new log",
         file = .file.display()
     )]
     Inconsistent { file: PathBuf, record: u64 },
-    #[error("the disclosure log was written under other keys ({file}): bring back its key file", file = .0.display())]
+    /// The records carry tags of another key.
+    #[error("the disclosure log was written with other keys ({file}): restore its key file", file = .0.display())]
     OtherKeys(PathBuf),
+    /// Recipients have received pseudonyms under another pseudonym key.
     #[error(
-        "fields have left under another pseudonym key than the key file's ({file}): bring back the key file, or move the folder and the `.head` file beside it away to begin a new log, with new pseudonyms",
+        "fields were released under another pseudonym key than the key file's ({file}): restore the key file, or move the folder and the `.head` file next to it away to begin a new log, with new pseudonyms",
         file = .0.display()
     )]
     OtherPseudonyms(PathBuf),
-    #[error("the system gives no random bytes")]
+    /// The log's random id cannot be generated.
+    #[error("the operating system provides no random bytes")]
     Random(#[source] getrandom::Error),
+    /// The writer thread cannot be started.
     #[error("the log's thread cannot be started")]
     Thread(#[source] std::io::Error),
 }
 
-/// What all that write share with the thread that does.
+/// State shared between the log and its writer thread.
 #[derive(Debug)]
 struct WriterState {
+    /// True after a failure that may have lost a record; it stays true.
     failed: AtomicBool,
-    /// Nothing can be written at the moment, and nothing was lost.
+    /// True while nothing can be written and nothing was lost.
     paused: AtomicBool,
-    /// Records written so far.
+    /// Number of records written since the log was opened.
     written: AtomicU64,
-    /// Room in the queue, in units of 1 KiB; closed by a failure.
+    /// Free space in the queue, in KiB; closed by a failure.
     queue_room: Arc<Semaphore>,
-    /// Room for refusals, which nobody waits for, likewise.
+    /// Free space for refusals, in KiB. Nothing waits for a refusal to be written.
     refusal_room: Arc<Semaphore>,
 }
 
-/// Room for records on their way to the disk, in KiB. Whoever finds it full waits: the upstream's
-/// bytes are read no faster than the log can be written.
+/// Size of the queue of records that are not written yet, in KiB. A sender waits while the queue is full, so the
+/// upstream's bytes are read no faster than the log is written.
 const QUEUE_KIB: usize = 32 << 10;
 
-/// Room for refusals on their way to the disk, in KiB; no personal data waits behind them.
+/// Size of the queue of refusals, in KiB. No personal data waits behind them.
 const REFUSAL_QUEUE_KIB: usize = 8 << 10;
 
 impl WriterState {
@@ -142,7 +151,7 @@ impl std::fmt::Debug for Log {
     }
 }
 
-/// One exchange that is on record and not closed.
+/// An exchange whose intent is recorded and which is not closed yet.
 #[derive(Debug)]
 pub struct Entry {
     decision: String,
@@ -156,11 +165,11 @@ impl Entry {
     }
 }
 
-/// A record that will be written unless the log fails.
+/// A record in the queue. It is written unless the log fails.
 #[derive(Debug)]
 pub struct QueuedRecord {
     state: Arc<WriterState>,
-    /// Told where somebody waits for the disk.
+    /// Receives the outcome if the configured durability waits for the disk.
     durable: Option<oneshot::Receiver<Result<(), LogError>>>,
 }
 
@@ -168,11 +177,11 @@ impl QueuedRecord {
     /// Returns when the record is as durable as configured.
     ///
     /// # Errors
-    /// [`LogError`]: it may not be.
+    /// [`LogError`] if the record may not be durable.
     pub async fn durable(self) -> Result<(), LogError> {
         match self.durable {
             Some(durable) => durable.await.unwrap_or(Err(LogError)),
-            // Handed over; but to a writer that still writes.
+            // Queuing is enough if the writer is still able to write.
             None if self.state.is_writable() => Ok(()),
             None => Err(LogError),
         }
@@ -180,10 +189,10 @@ impl QueuedRecord {
 }
 
 impl Log {
-    /// Opens the log in a folder, or begins one, and removes what is older than `retention`.
+    /// Opens the log in a folder, or begins a new one, and removes what is older than `retention`.
     ///
     /// # Errors
-    /// [`OpenLogError`]. A log that does not hold together is not continued.
+    /// [`OpenLogError`]. An inconsistent log is not continued.
     pub fn open(
         folder: &Path,
         keys: &Keys,
@@ -203,7 +212,7 @@ impl Log {
     ) -> Result<Log, OpenLogError> {
         let writer =
             Writer::open(folder, keys, retention, create, clock, durability == Durability::BeforeRelease)?;
-        let standing = Arc::new(WriterState {
+        let state = Arc::new(WriterState {
             failed: AtomicBool::new(false),
             paused: AtomicBool::new(false),
             written: AtomicU64::new(0),
@@ -214,13 +223,13 @@ impl Log {
         let thread = std::thread::Builder::new()
             .name("disclosure-log".to_owned())
             .spawn({
-                let standing = Arc::clone(&standing);
-                move || writer.run(jobs, &standing)
+                let state = Arc::clone(&state);
+                move || writer.run(jobs, &state)
             })
             .map_err(OpenLogError::Thread)?;
         Ok(Log {
             folder: folder.to_owned(),
-            state: standing,
+            state,
             durability,
             pseudonyms: keys.subject_pseudonyms(),
             queue: Some(queue),
@@ -228,11 +237,13 @@ impl Log {
         })
     }
 
-    /// Records that an exchange is about to happen. Await it, and then that it is durable, beside the upstream's
-    /// answer. Whoever is dropped in between has the entry to close.
+    /// Records that an exchange is about to happen.
+    ///
+    /// Await the result, and then its durability, while the upstream prepares its answer. A caller that is
+    /// cancelled in between must still close the entry.
     ///
     /// # Errors
-    /// [`LogError`]: then nothing may leave.
+    /// [`LogError`]: nothing may leave.
     pub fn intent(
         &self,
         intent: Intent<'_>,
@@ -246,10 +257,10 @@ impl Log {
         }
     }
 
-    /// Records what a window of the answer discloses, before it leaves.
+    /// Records what a window of the answer discloses, before the window leaves.
     ///
     /// # Errors
-    /// [`LogError`]: then the window may not leave.
+    /// [`LogError`]: the window may not leave.
     pub fn window(
         &self,
         entry: &Entry,
@@ -270,13 +281,13 @@ impl Log {
         self.append(record::close(&entry.decision, Timestamp::now(), outcome))
     }
 
-    /// As [`Log::close`] without waiting: what was disclosed is on record already.
+    /// Records how an exchange ended, without waiting: what was disclosed is already recorded.
     pub fn close_detached(&self, entry: Entry, outcome: Outcome) {
         self.send_detached(record::close(&entry.decision, Timestamp::now(), outcome), None);
     }
 
-    /// Records an exchange that was refused before there was an intent, without waiting. Where
-    /// refusals come faster than they can be written the surplus is dropped, and a warning says so.
+    /// Records an exchange that was refused before there was an intent, without waiting. If refusals arrive faster
+    /// than they can be written, the surplus is dropped with a warning.
     pub fn refused(&self, intent: &Intent<'_>, code: &'static str) {
         let pseudonyms = self.pseudonyms.epoch(&record::epoch(intent.time));
         let body = record::intent(intent, Some(Outcome::Refused(code)), &pseudonyms);
@@ -287,14 +298,14 @@ impl Log {
                 if let Some(count) = UNRECORDED.admit() {
                     tracing::warn!(
                         count,
-                        "refusals come faster than the disclosure log is written: they are not on record"
+                        "refusals arrive faster than the disclosure log can write them: they are not recorded"
                     );
                 }
             }
         }
     }
 
-    /// Returns when everything handed in before is durable.
+    /// Returns when every record that was queued before is durable.
     pub async fn flush(&self) {
         let (acknowledge, done) = oneshot::channel();
         let job = WriteJob { acknowledge: Some(acknowledge), ..WriteJob::default() };
@@ -303,23 +314,23 @@ impl Log {
         }
     }
 
-    /// What the log names people with.
+    /// The pseudonyms under which the log records data subjects.
     pub fn pseudonyms(&self) -> &SubjectPseudonyms {
         &self.pseudonyms
     }
 
-    /// `false` while no record can be written: after a failure for good, where nothing was lost until it
-    /// can again.
+    /// True if records can be written. False after a failure that may have lost a record, and until a lossless
+    /// failure is over.
     pub fn healthy(&self) -> bool {
         self.state.is_writable()
     }
 
-    /// Records written since it was opened: intents, windows, closings and refusals.
+    /// Number of records written since the log was opened: intents, windows, closings and refusals.
     pub fn records_written(&self) -> u64 {
         self.state.written.load(Ordering::Relaxed)
     }
 
-    /// Where the log is.
+    /// The folder of the log.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -330,38 +341,38 @@ impl Log {
     }
 
     fn queue(&self, body: RecordBody) -> impl Future<Output = Result<QueuedRecord, LogError>> + Send + use<> {
-        let (standing, queue, durability) = (Arc::clone(&self.state), self.queue.clone(), self.durability);
+        let (state, queue, durability) = (Arc::clone(&self.state), self.queue.clone(), self.durability);
         async move {
-            let place = Arc::clone(&standing.queue_room)
+            let room = Arc::clone(&state.queue_room)
                 .acquire_many_owned(size_in_kib(&body))
                 .await
                 .map_err(|_| LogError)?;
-            let queue = queue.filter(|_| standing.is_writable()).ok_or(LogError)?;
+            let queue = queue.filter(|_| state.is_writable()).ok_or(LogError)?;
             let (acknowledge, durable) = match durability {
                 Durability::BeforeRelease => Some(oneshot::channel()).unzip(),
                 Durability::Batched => (None, None),
             };
             queue
-                .send(WriteJob { body: Some(body), acknowledge, room: Some(place), ..WriteJob::default() })
+                .send(WriteJob { body: Some(body), acknowledge, room: Some(room), ..WriteJob::default() })
                 .map_err(|_| LogError)?;
-            Ok(QueuedRecord { state: standing, durable })
+            Ok(QueuedRecord { state, durable })
         }
     }
 
     fn send_detached(&self, body: RecordBody, place: Option<OwnedSemaphorePermit>) {
         let Some(queue) = &self.queue else { return };
-        // A log that has failed takes nothing; it has said so, and nothing leaves any more.
+        // A failed log accepts nothing. It has reported the failure, and nothing personal leaves any more.
         drop(queue.send(WriteJob { body: Some(body), room: place, ..WriteJob::default() }));
     }
 }
 
-/// A record's share of the room, in KiB; one that is larger than all of it takes the half.
+/// A record's share of the queue, in KiB. A record larger than the queue counts as half of it.
 fn size_in_kib(body: &RecordBody) -> u32 {
     u32::try_from(body.len() / 1024 + 1).unwrap_or(u32::MAX).min((QUEUE_KIB / 2) as u32)
 }
 
 impl Drop for Log {
-    /// What was handed in is still made durable, and the folder is free when this returns.
+    /// Makes queued records durable and releases the folder's lock before it returns.
     fn drop(&mut self) {
         if let Some(queue) = self.queue.take() {
             drop(queue.send(WriteJob { stop: true, ..WriteJob::default() }));

@@ -1,7 +1,7 @@
-//! A record as it is written, member by member: all but its number and its chain.
+//! Writes the members of a record, except its number and its chain.
 //!
-//! Each exchange writes three records, of which most is names of members and words that need no escape; serde_json
-//! would look at every byte of both.
+//! Each exchange writes three records, which consist mostly of member names and words that need no escaping.
+//! `serde_json` would examine every byte of both.
 
 use std::fmt::Write as _;
 
@@ -12,25 +12,26 @@ use serde_json::Value;
 
 use crate::keys::{EpochPseudonyms, Fingerprint, random};
 
-/// Members of a record's JSON object without the number and the chain, which sealing adds: `"kind":…,…`.
+/// The members of a record's JSON object, without the number and the chain that sealing adds: `"kind":…,…`.
 pub(super) type RecordBody = Vec<u8>;
 
-/// The inside of an object that is open; within [`ObjectWriter::in_braces`] and [`ObjectWriter::list`], of the innermost one.
+/// Text of a JSON object without its braces. Within [`ObjectWriter::in_braces`] and [`ObjectWriter::list`] members go
+/// to the innermost object or list.
 pub(super) struct ObjectWriter(String);
 
 impl ObjectWriter {
-    /// What every record of an exchange begins with.
+    /// Writes the members with which every record of an exchange begins.
     pub(super) fn begin_record(kind: &'static str, decision: &str, time: Timestamp) -> ObjectWriter {
-        // Most records fit.
+        // Most records fit into this capacity.
         let mut members = ObjectWriter(String::with_capacity(1024));
         members.word("kind", kind);
         members.word("decision", decision);
         members.name("time");
         members.0.push('"');
-        // Writing to memory does not fail.
+        // Writing to a string cannot fail.
         let _ = DateTimePrinter::new().print_timestamp(&time, &mut members.0);
         members.0.push('"');
-        // So that a record, once deleted, cannot be guessed from its hash.
+        // The salt prevents guessing a deleted record from its hash.
         members.word("salt", std::str::from_utf8(&salt()).unwrap_or_default());
         members
     }
@@ -39,7 +40,7 @@ impl ObjectWriter {
         self.0.into_bytes()
     }
 
-    /// A comma, but before the first.
+    /// Writes a comma unless this is the first member or element.
     fn separate(&mut self) {
         if !matches!(self.0.as_bytes().last(), None | Some(b'{' | b'[')) {
             self.0.push(',');
@@ -53,33 +54,38 @@ impl ObjectWriter {
         self.0.push_str("\":");
     }
 
-    /// A text of letters, digits and dashes.
+    /// Writes a member whose value consists of letters, digits and hyphens, and so needs no escaping.
     pub(super) fn word(&mut self, name: &'static str, word: &str) {
         self.name(name);
         self.quoted(word);
     }
 
+    /// Writes a member with any text as its value.
     pub(super) fn text(&mut self, name: &'static str, text: &str) {
         self.name(name);
         self.string(text);
     }
 
+    /// Writes a member with a number as its value.
     pub(super) fn number(&mut self, name: &'static str, number: u64) {
         self.name(name);
         self.0.push_str(itoa::Buffer::new().format(number));
     }
 
+    /// Writes a member with an object as its value.
     pub(super) fn object(&mut self, name: &'static str, inside: impl FnOnce(&mut ObjectWriter)) {
         self.name(name);
         self.in_braces(inside);
     }
 
+    /// Writes an object.
     pub(super) fn in_braces(&mut self, inside: impl FnOnce(&mut ObjectWriter)) {
         self.0.push('{');
         inside(self);
         self.0.push('}');
     }
 
+    /// Writes a member with a list as its value.
     pub(super) fn list<T>(
         &mut self,
         name: &'static str,
@@ -95,7 +101,8 @@ impl ObjectWriter {
         self.0.push(']');
     }
 
-    /// The bulk of a window's record: straight from the fingerprints, nothing kept in between.
+    /// Writes a list of pseudonyms. This is the bulk of a window's record, so pseudonyms are written as they are
+    /// computed, without collecting them.
     pub(super) fn pseudonyms(
         &mut self,
         name: &'static str,
@@ -105,8 +112,9 @@ impl ObjectWriter {
         self.list(name, people, |members, person| members.quoted(pseudonyms.of(*person).as_str()));
     }
 
+    /// Writes a string, escaped if necessary.
     pub(super) fn string(&mut self, text: &str) {
-        // To its end in any case: that is several bytes at a time.
+        // No early exit: the compiler can then compare several bytes at a time.
         let is_plain =
             text.bytes().fold(true, |plain, byte| plain & (byte >= b' ') & (byte != b'"') & (byte != b'\\'));
         if is_plain {
@@ -123,8 +131,8 @@ impl ObjectWriter {
     }
 }
 
-/// The inside of an object. Words and numbers always serialise; nothing would be an empty record,
-/// which reading refuses.
+/// Serialises an object without its braces. Serialising words and numbers cannot fail; an empty result would be an
+/// empty record, which reading rejects.
 pub(super) fn object_members(record: &impl Serialize) -> RecordBody {
     let mut text = serde_json::to_vec(record).unwrap_or_default();
     if text.len() < 2 {
@@ -135,12 +143,12 @@ pub(super) fn object_members(record: &impl Serialize) -> RecordBody {
     text
 }
 
-/// 128 random bits, as 32 digits. Without randomness a record is still right, only easier to guess once
-/// deleted.
+/// Returns 128 random bits as 32 hexadecimal digits. Without randomness the record is still correct, only easier to
+/// guess once deleted.
 fn salt() -> [u8; 32] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let bits = random::bits().unwrap_or_else(|_| {
-        tracing::warn!("the system gives no random bytes for a record's salt");
+        tracing::warn!("the operating system provides no random bytes for a record's salt");
         0
     });
     std::array::from_fn(|place| {

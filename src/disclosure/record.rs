@@ -1,7 +1,7 @@
-//! What the log records of an exchange, and how a record is written.
+//! Defines what the log records about an exchange, and writes the records.
 //!
-//! Invariant: no value of a field, no path, query, address or id of a person is in a record:
-//! people are keyed pseudonyms, everything else is a word from the configuration or the policy.
+//! Invariant: a record holds no field value, path, query, address or id of a person. People are keyed pseudonyms;
+//! everything else is a term from the configuration or the policy.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,34 +16,41 @@ use crate::keys::{EpochPseudonyms, Fingerprint};
 use crate::ledger::Position;
 use crate::vocabulary::{Basis, Form, Operation};
 
-/// What is about to happen: recorded while the upstream is called.
+/// An exchange that is about to happen, recorded while the upstream is called.
 #[derive(Clone, Debug)]
 pub struct Intent<'a> {
     /// The decision's id, a ULID.
     pub decision: String,
+    /// When the request arrived.
     pub time: Timestamp,
     /// The recipient's configured name.
     pub recipient: Arc<str>,
-    /// Who of the recipient's people asks, where its credential says so.
+    /// The individual who acts for the recipient, if the credential names one.
     pub actor: Option<Fingerprint>,
-    /// The accepted purpose; empty where none was.
+    /// The accepted purpose; empty if none was accepted.
     pub purpose: String,
     /// The purpose as the request declared it.
     pub declared: Option<Cow<'a, str>>,
+    /// The case that the request cites.
     pub case: Option<Cow<'a, str>>,
+    /// The route's configured name.
     pub route: Arc<str>,
+    /// The operation that the request performs on the data.
     pub operation: Operation,
     /// The revision of the policy that decided.
     pub policy: Arc<str>,
+    /// The last ledger position that was in force.
     pub position: Position,
-    /// Each thing that had to agree, and what it said.
+    /// Each factor of the decision with its verdict.
     pub factors: Cow<'a, [(&'static str, Verdict)]>,
 }
 
-/// What a factor says to an exchange.
+/// The verdict of one factor on an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
+    /// The factor permits the exchange.
     Permits,
+    /// The factor refuses the exchange.
     Refuses,
 }
 
@@ -56,43 +63,55 @@ impl Verdict {
     }
 }
 
-/// What one window of the answer discloses.
+/// What one window of an answer discloses.
 #[derive(Clone, Debug, Default)]
 pub struct Window<'a> {
+    /// The last ledger position that was in force.
     pub position: Position,
+    /// Number of records in the window.
     pub records: u64,
+    /// Number of records of which nothing personal left.
     pub withheld_records: u64,
+    /// The data subjects of the window's records.
     pub subjects: Cow<'a, [Fingerprint]>,
-    /// Those of them of whom nothing personal left.
+    /// Those of `subjects` about whom nothing personal left.
     pub withheld_subjects: Vec<Fingerprint>,
+    /// The categories in the window, by form and reason.
     pub categories: Vec<DisclosedCategory<'a>>,
 }
 
-/// How fields of one category left, or why they did not.
+/// In which form fields of one category left, or why they were withheld.
 #[derive(Clone, Debug)]
 pub struct DisclosedCategory<'a> {
     /// Its name in the vocabulary, or [`Left::UNCLASSIFIED`].
     pub category: Cow<'a, str>,
+    /// The form; [`Form::Removed`] if the fields were withheld.
     pub form: Form,
+    /// The legal basis; absent if the fields were withheld or unclassified.
     pub basis: Option<Basis>,
+    /// Why the fields were withheld.
     pub reason: Option<Reason>,
+    /// Ids of the rules that decided.
     pub rules: Arc<[Arc<str>]>,
+    /// The clauses that those rules cite.
     pub clauses: Arc<[Arc<str>]>,
+    /// Number of fields.
     pub fields: u64,
 }
 
 impl DisclosedCategory<'_> {
-    /// Stands in the place of a category for fields that nothing classifies.
+    /// Takes the place of a category for fields that nothing classifies.
     pub const UNCLASSIFIED: &'static str = "unclassified";
 }
 
 /// How an exchange ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
+    /// The answer was sent completely.
     Released,
-    /// With the problem's code.
+    /// The exchange was refused, with this problem code.
     Refused(&'static str),
-    /// The recipient went away or the answer was cut.
+    /// The recipient disconnected or the answer was cut short.
     Aborted,
 }
 
@@ -106,7 +125,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// The epoch of a person's pseudonym: the UTC date on which the exchange began. Sorts as it passes.
+/// Returns the epoch of a person's pseudonym: the UTC date on which the exchange began. Epochs sort chronologically.
 pub(super) fn epoch(time: Timestamp) -> String {
     time.to_zoned(TimeZone::UTC).date().to_string()
 }
@@ -241,7 +260,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn an_intent_holds_what_was_asked() {
+    fn an_intent_records_the_request() {
         let keys = Keys::random().unwrap();
         let pseudonyms = keys.subject_pseudonyms().epoch("2026-11-21");
         let id = crate::vocabulary::ActorId { issuer: "https://id.example".into(), id: "kim".into() };
@@ -262,7 +281,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn whatever_a_request_declares_stays_one_member_of_one_line() {
+    fn declared_text_stays_one_member_on_one_line() {
         let pseudonyms = Keys::random().unwrap().subject_pseudonyms().epoch("2026-11-21");
         for odd in ["", "\"", "\\", "a\"},\"kind\":\"close", "\n", "\0", "\u{7f}", "\u{2028}", "ä", "\u{1f}x"]
         {
@@ -275,7 +294,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_window_names_people_by_the_pseudonyms_of_its_epoch_and_has_its_own_salt() {
+    fn a_window_uses_the_pseudonyms_of_its_epoch_and_a_fresh_salt() {
         let keys = Keys::random().unwrap();
         let person = keys.fingerprints().recipient("x");
         let pseudonyms = keys.subject_pseudonyms().epoch("2026-11-21");

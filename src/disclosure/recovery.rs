@@ -15,7 +15,7 @@ use super::head;
 use super::segment::{self, Segment, SegmentHeader, SegmentLine};
 use super::verify::Checkpoint;
 
-/// Where a log that exists goes on.
+/// The state in which an existing log ends, and where writing continues.
 pub(super) struct LogEnd {
     pub(super) log: String,
     pub(super) chain: Chain,
@@ -25,8 +25,7 @@ pub(super) struct LogEnd {
     pub(super) closed: VecDeque<(Segment, Timestamp)>,
 }
 
-/// Where the log ends. An incomplete last line, which a crash leaves, is cut off; anything else
-/// that does not hold together stops the start: what is appended to a broken log proves nothing.
+/// Finds the end of the log. Cuts off an incomplete last line, which a crash leaves.
 pub(super) fn find_end(folder: &Path, tags: &[u8; 32], pseudonym_key: &str) -> Result<LogEnd, OpenLogError> {
     let io = |doing| move |source| OpenLogError::Io { folder: folder.to_owned(), doing, source };
     let mut segments = segment::list_segments(folder).map_err(io("read"))?;
@@ -46,13 +45,13 @@ pub(super) fn find_end(folder: &Path, tags: &[u8; 32], pseudonym_key: &str) -> R
         torn_bytes += found.torn_bytes;
         match found.end {
             Some(_) => break (last, found),
-            // Not even its first record is whole: the crash came while the segment was begun.
-            None => std::fs::remove_file(&last.path).map_err(io("mended"))?,
+            // Not even its first record is complete: the process died while it started the segment.
+            None => std::fs::remove_file(&last.path).map_err(io("repaired"))?,
         }
     };
     if found.torn_bytes > 0 {
-        let file = std::fs::OpenOptions::new().write(true).open(&last.path).map_err(io("mended"))?;
-        file.set_len(found.complete_bytes).and_then(|()| file.sync_all()).map_err(io("mended"))?;
+        let file = std::fs::OpenOptions::new().write(true).open(&last.path).map_err(io("repaired"))?;
+        file.set_len(found.complete_bytes).and_then(|()| file.sync_all()).map_err(io("repaired"))?;
     }
     let Some((log, chain, number)) = found.end else {
         return Err(OpenLogError::Inconsistent { file: last.path, record: last.first });
@@ -64,7 +63,7 @@ pub(super) fn find_end(folder: &Path, tags: &[u8; 32], pseudonym_key: &str) -> R
     for segment in segments {
         let broken = || OpenLogError::Inconsistent { file: segment.path.clone(), record: segment.first };
         let opening = segment::read_header(&segment).map_err(|_| broken())?;
-        // Logs of version 0.1.0 do not say.
+        // Logs of version 0.1.0 do not contain it.
         known_key = opening.pseudonym_key.or(known_key);
         closed.push_back((segment, opening.time));
     }
@@ -81,15 +80,17 @@ pub(super) fn find_end(folder: &Path, tags: &[u8; 32], pseudonym_key: &str) -> R
     })
 }
 
+/// Result of reading one segment.
 struct SegmentScan {
-    /// Origin, chain and next number; `None` where no record is whole.
+    /// The log's id, the chain and the next number; `None` if no record is complete.
     end: Option<(String, Chain, u64)>,
     stopped: bool,
-    /// Bytes of whole lines.
+    /// Bytes of complete lines.
     complete_bytes: u64,
     torn_bytes: u64,
 }
 
+/// Reads a whole segment and checks its chain and its tags.
 fn scan_segment(segment: &Segment, tags: &[u8; 32]) -> Result<SegmentScan, OpenLogError> {
     #[derive(serde::Deserialize)]
     struct RecordKind<'a> {
@@ -134,23 +135,24 @@ fn scan_segment(segment: &Segment, tags: &[u8; 32]) -> Result<SegmentScan, OpenL
     Ok(found)
 }
 
+/// Generates the random id of a new log.
 fn new_log() -> Result<String, getrandom::Error> {
     let mut bits = [0; 16];
     getrandom::fill(&mut bits)?;
     Ok(bits.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// What the head says, where the folder holds less or something else.
+/// Returns the content of the head if the log ends before it or differs from it.
 pub(super) fn missing_tail(folder: &Path, end: &LogEnd) -> Option<Checkpoint> {
     let head = head::read(folder)?;
-    let is_there = head.log == end.log
+    let is_present = head.log == end.log
         && (head.records < end.number || (head.records == end.number && head.chain == end.chain.to_hex()));
-    if is_there {
+    if is_present {
         return None;
     }
     tracing::error!(
         folder = %folder.display(), known = head.records, found = end.number, same_log = head.log == end.log,
-        "records of the disclosure log were removed while the gateway did not run: bring them back"
+        "records of the disclosure log were removed while the gateway was not running: restore them"
     );
     Some(head)
 }

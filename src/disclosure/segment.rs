@@ -1,7 +1,7 @@
-//! The log's folder: its lock, its segment files and their names.
+//! The segment files of the log: their names, headers and lines, and the lock of their folder.
 //!
-//! A segment is named by the number of its first record, `00000000000000000042.jsonl`, and begins
-//! with a record of its own: the log's origin, the chain so far, and how the segment came about.
+//! A segment is named after the number of its first record, `00000000000000000042.jsonl`. It begins with a header
+//! record that states the log's id, the chain so far and why the segment was started.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, Write};
@@ -13,13 +13,13 @@ use serde::{Deserialize, Serialize};
 
 use super::verify::Checkpoint;
 
-/// The version of the format, in every segment.
+/// Version of the format, stated in every header.
 pub(super) const FORMAT: u32 = 1;
 
-/// The longest line that is read, in bytes: a window's record with about four million people.
+/// Maximum length of a line in bytes: a window's record with about four million people.
 pub(super) const MAX_LINE: usize = 96 << 20;
 
-/// A segment file that is there.
+/// An existing segment file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Segment {
     /// The number of its first record.
@@ -27,29 +27,29 @@ pub(super) struct Segment {
     pub(super) path: PathBuf,
 }
 
-/// The record a segment begins with.
+/// The record with which a segment begins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct SegmentHeader {
     pub(super) kind: String,
     pub(super) time: Timestamp,
-    /// Random, made with the log's first record.
+    /// The log's random id, generated with its first record.
     pub(super) log: String,
     pub(super) format: u32,
-    /// The chain before this record.
+    /// The chain value before this record.
     pub(super) previous: String,
-    /// Why a new segment.
+    /// Why the segment was started: [`SegmentHeader::START`] or [`SegmentHeader::ROTATION`].
     pub(super) why: String,
-    /// Whether the segment before ended without a stop: the process died.
+    /// True if the previous segment ended without a stop record, because the process died.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) unclean: bool,
-    /// Bytes of an incomplete last line that were cut off at the start.
+    /// Bytes of an incomplete last line that were cut off when the log was opened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) torn_bytes: Option<u64>,
-    /// What the log's head said, where the folder does not hold it: the end of the log was removed, or all
-    /// of it, while nobody wrote it.
+    /// The content of the log's head, if the folder does not contain that state: the end of the log, or all of it,
+    /// was removed while no process wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) missing: Option<Checkpoint>,
-    /// Tells the key of the pseudonyms that fields leave as, without being one.
+    /// Identifies the key of the pseudonyms that recipients receive, without revealing it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) pseudonym_key: Option<String>,
 }
@@ -58,22 +58,23 @@ impl SegmentHeader {
     pub(super) const KIND: &'static str = "segment";
     /// A process began to write.
     pub(super) const START: &'static str = "start";
-    /// The segment before was full, or its day over.
+    /// The previous segment was full, or its day was over.
     pub(super) const ROTATION: &'static str = "rotation";
 }
 
+/// Returns the file name of the segment that begins with this record.
 pub(super) fn file_name(first: u64) -> String {
     format!("{first:020}.jsonl")
 }
 
-/// The number in a segment's name.
+/// Returns the number in a segment's file name.
 pub(super) fn parse_file_name(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(".jsonl")?;
     let plain = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
     if plain { digits.parse().ok() } else { None }
 }
 
-/// The segments in a folder, in order.
+/// Lists the segments in a folder in order.
 pub(super) fn list_segments(folder: &Path) -> io::Result<Vec<Segment>> {
     let mut segments = Vec::new();
     for entry in std::fs::read_dir(folder)? {
@@ -86,11 +87,11 @@ pub(super) fn list_segments(folder: &Path) -> io::Result<Vec<Segment>> {
     Ok(segments)
 }
 
-/// Makes the folder where there is none, and takes it for this process as long as the lock lives.
-/// `None`: another process has it.
+/// Creates the folder if necessary and locks it for this process until the returned file is dropped. Returns `None`
+/// if another process has locked it.
 pub(super) fn lock_folder(folder: &Path) -> io::Result<Option<File>> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    // The folder itself is locked: a lock file would be one more file to account for.
+    // The lock is on the folder itself: a lock file would be one more file to account for.
     let lock = File::open(folder)?;
     match lock.try_lock() {
         Ok(()) => Ok(Some(lock)),
@@ -99,10 +100,10 @@ pub(super) fn lock_folder(folder: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Whether a process is writing the log in this folder now.
+/// True if a process has locked the folder to write the log.
 ///
 /// # Errors
-/// Where the folder cannot be opened.
+/// If the folder cannot be opened.
 pub fn in_use(folder: &Path) -> io::Result<bool> {
     match File::open(folder)?.try_lock_shared() {
         Ok(()) => Ok(false),
@@ -120,21 +121,22 @@ pub(super) fn read_header(segment: &Segment) -> io::Result<SegmentHeader> {
     }
 }
 
-/// Makes the entries of a folder durable: a new file is not there after a loss of power otherwise.
+/// Makes the directory entries durable; without it a new file may be missing after a power failure.
 pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Where a segment's bytes go. A test's can fail.
+/// Destination of a segment's bytes. Tests use one that fails.
 pub(super) trait SegmentFile: Send {
+    /// Appends bytes.
     fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
-    /// Returns when everything written survives a loss of power.
+    /// Returns when everything written survives a power failure.
     fn sync(&mut self) -> io::Result<()>;
-    /// Takes back what was written beyond this length.
+    /// Removes everything beyond this length in bytes.
     fn truncate(&mut self, length: u64) -> io::Result<()>;
 }
 
-/// A segment in the folder.
+/// A segment file in the log's folder.
 struct FileInFolder {
     file: File,
     path: PathBuf,
@@ -145,14 +147,14 @@ impl SegmentFile for FileInFolder {
         self.file.write_all(bytes)
     }
 
-    /// What is written to a file that was removed or moved away is on no record.
+    /// Fails if the file is no longer at its path: records in a file that was removed or moved would be lost.
     fn sync(&mut self) -> io::Result<()> {
         self.file.sync_data()?;
         let (here, there) = (self.file.metadata()?, self.path.metadata()?);
         if (here.dev(), here.ino()) == (there.dev(), there.ino()) {
             Ok(())
         } else {
-            Err(io::Error::other("the segment is no longer in its place"))
+            Err(io::Error::other("the segment file was moved or removed"))
         }
     }
 
@@ -162,32 +164,38 @@ impl SegmentFile for FileInFolder {
     }
 }
 
-/// Makes the file of a new segment; never over an existing one.
+/// Creates the file of a new segment. Never overwrites an existing one.
 pub(super) fn create(path: &Path) -> io::Result<Box<dyn SegmentFile>> {
     let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?;
     Ok(Box::new(FileInFolder { file, path: path.to_owned() }))
 }
 
-/// Reads a file line by line: each whole line without its end, then what is left without one.
+/// Opens a file for reading line by line.
 pub(super) fn read_lines(path: &Path) -> io::Result<LineReader> {
     Ok(LineReader { from: BufReader::with_capacity(1 << 18, File::open(path)?), line: Vec::new(), read: 0 })
 }
 
+/// Reads the lines of a segment file.
 pub(super) struct LineReader {
     from: BufReader<File>,
     line: Vec<u8>,
     read: u64,
 }
 
-/// A piece of a segment file.
+/// A line of a segment file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SegmentLine<'l> {
+    /// A line, without its line feed.
     Complete(&'l [u8]),
-    /// The end of the file, not the end of a line: how many bytes.
+    /// An incomplete last line of so many bytes.
     Torn(u64),
 }
 
 impl LineReader {
+    /// Reads the next line.
+    ///
+    /// # Errors
+    /// If reading fails or a line is longer than [`MAX_LINE`].
     pub(super) fn next(&mut self) -> io::Result<Option<SegmentLine<'_>>> {
         self.line.clear();
         let limit = MAX_LINE as u64 + 1;
@@ -200,12 +208,14 @@ impl LineReader {
                 self.read += got as u64;
                 Ok(Some(SegmentLine::Complete(line)))
             }
-            _ if self.line.len() > MAX_LINE => Err(io::Error::other("a line is longer than any record")),
+            _ if self.line.len() > MAX_LINE => {
+                Err(io::Error::other("a line is longer than any record can be"))
+            }
             _ => Ok(Some(SegmentLine::Torn(got as u64))),
         }
     }
 
-    /// The bytes of the whole lines so far.
+    /// Returns the number of bytes in the complete lines read so far.
     pub(super) fn bytes_read(&self) -> u64 {
         self.read
     }
@@ -217,7 +227,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_numbers_and_back() {
+    fn file_names_and_numbers_convert_both_ways() {
         assert_eq!(parse_file_name(&file_name(42)), Some(42));
         assert_eq!(parse_file_name(&file_name(u64::MAX)), Some(u64::MAX));
         for other in [
@@ -231,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_has_one_owner() {
+    fn a_folder_is_locked_by_one_process() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit");
         let lock = lock_folder(&path).unwrap().unwrap();
@@ -243,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_and_what_is_torn() {
+    fn an_incomplete_last_line_is_torn() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("f");
         std::fs::write(&path, "one\n\ntwo\nthr").unwrap();

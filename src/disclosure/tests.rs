@@ -1,5 +1,4 @@
-//! The log as a whole: what it promises, what happens when a disk fails or a process dies, and
-//! what somebody who changes it leaves behind.
+//! Tests of the log as a whole: its guarantees, its queries and its recovery after a crash.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod disk;
@@ -13,7 +12,7 @@ use super::*;
 use crate::keys::Fingerprint;
 use crate::vocabulary::Form;
 
-/// A folder for a log, in one of its own: the log's head stands beside it.
+/// A folder for a log inside a temporary folder, in which the log's head stands.
 struct Folder {
     path: PathBuf,
     _outer: tempfile::TempDir,
@@ -46,7 +45,7 @@ fn person(keys: &Keys, name: &str) -> Fingerprint {
     keys.fingerprints().recipient(name)
 }
 
-/// An entry that is as durable as configured.
+/// Records an intent and waits until it is as durable as configured.
 fn intend(log: &Log, intent: Intent<'_>) -> impl Future<Output = Result<Entry, LogError>> + Send + use<> {
     let queued = log.intent(intent);
     async move {
@@ -73,7 +72,7 @@ async fn exchange(log: &Log, keys: &Keys, n: u64) {
     log.close(entry, Outcome::Released).await.unwrap();
 }
 
-/// A log of five exchanges, closed.
+/// Writes a log of five exchanges and closes it.
 async fn written(folder: &Path, keys: &Keys) {
     let log = open(folder, keys);
     for n in 0..5 {
@@ -102,7 +101,7 @@ fn only_file(folder: &Path) -> PathBuf {
 }
 
 #[tokio::test]
-async fn the_accounting_of_a_person_holds_what_left_in_their_parts_of_answers_and_nobody_else() {
+async fn accounting_lists_what_left_in_the_windows_about_the_person() {
     let (folder, keys) = (folder(), Keys::random().unwrap());
     let log = open(folder.path(), &keys);
     let entry = intend(&log, sample(&id(1))).await.unwrap();
@@ -150,7 +149,7 @@ async fn the_accounting_of_a_person_holds_what_left_in_their_parts_of_answers_an
 }
 
 #[tokio::test]
-async fn an_exchange_is_shown_as_one_record() {
+async fn the_records_of_an_exchange_are_folded_into_one() {
     let (folder, keys) = (folder(), Keys::random().unwrap());
     let log = open(folder.path(), &keys);
     let entry = intend(&log, sample(&id(1))).await.unwrap();
@@ -185,7 +184,7 @@ async fn an_exchange_is_shown_as_one_record() {
 }
 
 #[tokio::test]
-async fn exchanges_are_found_by_recipient_purpose_person_and_time() {
+async fn exchanges_are_filtered_by_recipient_purpose_person_and_time() {
     let (folder, keys) = (folder(), Keys::random().unwrap());
     let log = open(folder.path(), &keys);
     exchange(&log, &keys, 1).await;
@@ -222,12 +221,12 @@ async fn exchanges_are_found_by_recipient_purpose_person_and_time() {
 }
 
 #[tokio::test]
-async fn what_was_acknowledged_is_on_disk_when_the_process_dies() {
+async fn acknowledged_records_survive_a_crash() {
     let (folder, left, keys) = (folder(), folder(), Keys::random().unwrap());
     let log = open(folder.path(), &keys);
     let entry = intend(&log, sample(&id(1))).await.unwrap();
     log.window(&entry, &window(&keys, &["alice"], 1)).await.unwrap();
-    // The file as it is at this moment, with a record torn in the middle behind it.
+    // A copy of the file at this moment, followed by an incomplete record.
     let file = only_file(folder.path());
     let copy = left.path().join(file.file_name().unwrap());
     let mut bytes = std::fs::read(&file).unwrap();
@@ -251,7 +250,7 @@ async fn what_was_acknowledged_is_on_disk_when_the_process_dies() {
 }
 
 #[tokio::test]
-async fn a_start_that_tore_its_own_segment_is_mended() {
+async fn a_segment_without_a_complete_record_is_removed_at_the_next_start() {
     let (folder, keys) = (folder(), Keys::random().unwrap());
     written(folder.path(), &keys).await;
     let next = check(folder.path(), &keys, None).checkpoint.unwrap().records;
@@ -291,7 +290,7 @@ async fn a_folder_where_nothing_can_be_written_is_an_error() {
 }
 
 #[tokio::test]
-async fn batched_records_are_taken_at_once_and_written_soon() {
+async fn batched_records_are_accepted_at_once_and_written_soon() {
     let (folder, keys) = (folder(), Keys::random().unwrap());
     let log = Log::open(folder.path(), &keys, Durability::Batched, YEAR).unwrap();
     for n in 0..50 {
@@ -302,7 +301,7 @@ async fn batched_records_are_taken_at_once_and_written_soon() {
     assert_eq!(check(folder.path(), &keys, None).findings, [] as [String; 0]);
 }
 
-/// What version 0.1.0 wrote: no reasons, no key of pseudonyms, no head.
+/// Version 0.1.0 wrote no reasons, no pseudonym key and no head.
 #[tokio::test]
 async fn a_log_of_version_0_1_0_is_read_verified_and_continued() {
     let (folder, keys) = (folder(), Keys::random().unwrap());

@@ -1,8 +1,8 @@
-//! Whether a log is what was written: offline, over every file in its folder.
+//! Verifies a log offline: every file in its folder, every record and the chain.
 //!
-//! It needs no key to find an accident; with the log's key it also finds a log that somebody wrote
-//! anew. A tail that was cut off or replaced is found with a checkpoint printed earlier, with the head
-//! beside the folder where it is still there, and by what the log said itself when it was opened again.
+//! Accidental damage is found without a key. With the log's key, a log that somebody rewrote as a whole is found,
+//! too. A removed or replaced end is found with a checkpoint printed earlier, with the head next to the folder, and
+//! by what the log recorded itself when it was opened again.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,45 +14,46 @@ use super::chain::{Chain, SealedLine};
 use super::head;
 use super::segment::{self, Segment, SegmentHeader, SegmentLine};
 
-/// More findings than this say no more.
+/// Maximum number of findings; more would not help.
 const MAX_FINDINGS: usize = 100;
 
-/// A short statement of what a log held: two logs with the same one hold the same records.
+/// A short statement of the content of a log: two logs with the same checkpoint hold the same records.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Checkpoint {
-    /// The log's origin.
+    /// The log's random id.
     pub log: String,
-    /// How many records it held.
+    /// Number of records.
     pub records: u64,
-    /// The chain after the last of them.
+    /// The chain value after the last record.
     pub chain: String,
 }
 
-/// What a verification found.
+/// The result of a verification.
 #[derive(Clone, Debug, Default)]
 pub struct VerificationReport {
-    /// What is wrong, with file and record; in the order of the log.
+    /// Everything that is wrong, with file and record, in the order of the log.
     pub findings: Vec<String>,
-    /// What is worth knowing and nothing wrong.
+    /// Remarks about things that are not wrong.
     pub remarks: Vec<String>,
+    /// Number of segments.
     pub segments: usize,
-    /// Records that were read.
+    /// Number of records that were read.
     pub records: u64,
-    /// What the log holds now; absent where it holds nothing readable.
+    /// The current state of the log; absent if nothing in it is readable.
     pub checkpoint: Option<Checkpoint>,
 }
 
-/// Verifies the log in a folder.
+/// Verifies the log in a folder, with the key of its tags and an earlier checkpoint if they are given.
 ///
 /// # Errors
-/// Where the folder or a file cannot be read.
+/// If the folder or a file cannot be read.
 pub fn verify(
     folder: &Path,
     tags: Option<&[u8; 32]>,
     since: Option<&Checkpoint>,
 ) -> io::Result<VerificationReport> {
-    // Read first: what is written meanwhile is beyond it.
+    // Read first: a running gateway only appends beyond it.
     let head = head::read(folder);
     let running = segment::in_use(folder)?;
     let known = [(since, CHECKPOINT), (head.as_ref(), HEAD)];
@@ -77,15 +78,15 @@ pub fn verify(
     Ok(check.finish())
 }
 
-/// What the statements about an earlier state of the log are called.
+/// Names of the earlier states in findings.
 const CHECKPOINT: &str = "the checkpoint";
-const HEAD: &str = "the head beside the folder";
+const HEAD: &str = "the head next to the folder";
 
-/// A statement about an earlier state of the log.
+/// An earlier state of the log that it must contain.
 struct KnownState<'c> {
     at: &'c Checkpoint,
     name: &'static str,
-    /// Whether its last record was seen.
+    /// True once its last record was read.
     reached: bool,
 }
 
@@ -95,11 +96,11 @@ struct LogVerifier<'c> {
     running: bool,
     report: VerificationReport,
     log: Option<String>,
-    /// The next number and the chain before it; `None` before the first record.
+    /// The number of the next record and the chain before it; `None` before the first record.
     expected: Option<(u64, Chain)>,
-    /// Records that are not there, as `begin -> (end, the chain before the end)`.
+    /// Missing records, as `begin -> (end, the chain before the end)`.
     missing: BTreeMap<u64, (u64, String)>,
-    /// `below -> previous` of each record that says what was removed.
+    /// `below -> previous` of each record that states which records were removed.
     cuts: BTreeMap<u64, String>,
     stopped: bool,
 }
@@ -112,19 +113,19 @@ impl LogVerifier<'_> {
     }
 
     fn check_files(&mut self, folder: &Path) -> io::Result<()> {
-        let mut strange = Vec::new();
+        let mut unexpected = Vec::new();
         for entry in std::fs::read_dir(folder)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            let left_out = name.contains("index") || name.contains("key") || name.contains(".db");
+            let is_ignored = name.contains("index") || name.contains("key") || name.contains(".db");
             let is_segment = segment::parse_file_name(&name).is_some() && entry.file_type()?.is_file();
-            if !left_out && !is_segment {
-                strange.push(name);
+            if !is_ignored && !is_segment {
+                unexpected.push(name);
             }
         }
-        strange.sort();
-        for name in strange {
-            self.add_finding(format!("{name}: no part of the log"));
+        unexpected.sort();
+        for name in unexpected {
+            self.add_finding(format!("{name}: not part of the log"));
         }
         Ok(())
     }
@@ -154,78 +155,78 @@ impl LogVerifier<'_> {
     fn check_line(&mut self, name: &str, segment: &Segment, line: &[u8], first: bool) {
         let next = self.expected.map_or(segment.first, |(number, _)| number);
         let Some(sealed) = SealedLine::parse(line) else {
-            self.add_finding(format!("{name}: record {next}: is no record"));
+            self.add_finding(format!("{name}: record {next}: is not a record"));
             return;
         };
         let own = InternalRecord::parse(line);
-        let opening = match (&own, first) {
-            (InternalRecord::Opening(opening), true) => Some(opening.clone()),
+        let header = match (&own, first) {
+            (InternalRecord::Header(header), true) => Some(header.clone()),
             (_, true) => {
                 self.add_finding(format!(
-                    "{name}: record {}: a segment does not begin with its own record",
+                    "{name}: record {}: the segment does not begin with a header record",
                     sealed.number
                 ));
                 None
             }
-            (InternalRecord::Opening(_), false) => {
+            (InternalRecord::Header(_), false) => {
                 self.add_finding(format!(
-                    "{name}: record {}: a segment begins within another",
+                    "{name}: record {}: a header record stands within a segment",
                     sealed.number
                 ));
                 None
             }
             (InternalRecord::Cut { .. } | InternalRecord::Stop | InternalRecord::Other, false) => None,
         };
-        let before = match &opening {
-            Some(opening) => self.check_header(name, segment, &sealed, opening),
+        let before = match &header {
+            Some(header) => self.check_header(name, segment, &sealed, header),
             None => self.check_position(name, &sealed),
         };
         if before.is_some_and(|before| !sealed.follows(before)) {
             self.add_finding(format!(
-                "{name}: record {}: was changed, or does not follow the one before it",
+                "{name}: record {}: was changed, or does not follow the previous record",
                 sealed.number
             ));
         }
         if self.tags.is_some_and(|key| !sealed.is_tagged(key)) {
-            self.add_finding(format!("{name}: record {}: was not written under this key", sealed.number));
+            self.add_finding(format!("{name}: record {}: was not written with this key", sealed.number));
         }
         self.stopped = matches!(own, InternalRecord::Stop);
         if let InternalRecord::Cut { below, previous } = own {
             self.cuts.insert(below, previous);
         }
-        // Go on from what the line says of itself, so that one finding does not repeat to the end.
+        // Continue from what the line itself states, so that one finding does not repeat until the end.
         self.expected = Some((sealed.number.saturating_add(1), sealed.chain));
         self.report.records += 1;
         self.compare_with_known(name, &sealed);
     }
 
-    /// A segment's first record: the same log, the right name, the chain where it was left.
+    /// Checks a header record: its log, its number and its chain. Returns the chain that must precede it.
     fn check_header(
         &mut self,
         name: &str,
         segment: &Segment,
         sealed: &SealedLine<'_>,
-        opening: &SegmentHeader,
+        header: &SegmentHeader,
     ) -> Option<Chain> {
         let number = sealed.number;
         if number != segment.first {
-            self.add_finding(format!("{name}: record {number}: the file's name says {}", segment.first));
+            self.add_finding(format!("{name}: record {number}: the file name says {}", segment.first));
         }
-        if opening.format != segment::FORMAT {
-            self.add_finding(format!("{name}: record {number}: has format {}", opening.format));
+        if header.format != segment::FORMAT {
+            self.add_finding(format!("{name}: record {number}: has format {}", header.format));
         }
         match &self.log {
-            Some(log) if *log != opening.log => {
+            Some(log) if *log != header.log => {
                 self.add_finding(format!("{name}: record {number}: belongs to another log"))
             }
             Some(_) => {}
-            None => self.log = Some(opening.log.clone()),
+            None => self.log = Some(header.log.clone()),
         }
-        if let Some(missing) = &opening.missing {
+        if let Some(missing) = &header.missing {
             let records = missing.records;
-            self.add_finding(match missing.log == opening.log {
+            self.add_finding(match missing.log == header.log {
                 true => format!(
-                    "{name}: record {number}: the log had {records} records before it was opened here: its end was removed"
+                    "{name}: record {number}: the log had {records} records before it was opened here; its end was removed"
                 ),
                 false => format!(
                     "{name}: record {number}: another log with {records} records was here before ({})",
@@ -233,25 +234,25 @@ impl LogVerifier<'_> {
                 ),
             });
         }
-        if opening.unclean || opening.torn_bytes.is_some() {
-            let torn = opening.torn_bytes.map_or(String::new(), |bytes| {
+        if header.unclean || header.torn_bytes.is_some() {
+            let torn = header.torn_bytes.map_or(String::new(), |bytes| {
                 format!("; {bytes} bytes of an unfinished record were cut off")
             });
             self.report.remarks.push(format!(
-                "{name}: record {number}: the process before died without a stop, or the tail was cut off{torn}"
+                "{name}: record {number}: the previous process died without a stop record, or the end was removed{torn}"
             ));
         }
-        let stated = Chain::parse(&opening.previous);
+        let stated = Chain::parse(&header.previous);
         match self.expected {
             Some((expected, chain)) if expected == number => return Some(chain),
             Some((expected, _)) if expected > number => {
-                self.add_finding(format!("{name}: record {number}: comes again"));
+                self.add_finding(format!("{name}: record {number}: is repeated"));
             }
             Some((expected, _)) => {
-                self.missing.insert(expected, (number, opening.previous.clone()));
+                self.missing.insert(expected, (number, header.previous.clone()));
             }
             None if number > 0 => {
-                self.missing.insert(0, (number, opening.previous.clone()));
+                self.missing.insert(0, (number, header.previous.clone()));
             }
             None => return Some(Chain::BEGIN),
         }
@@ -264,7 +265,7 @@ impl LogVerifier<'_> {
         if number > expected {
             self.add_finding(format!("{name}: records {expected} to {} are missing", number - 1));
         } else if number < expected {
-            self.add_finding(format!("{name}: record {number}: stands where record {expected} belongs"));
+            self.add_finding(format!("{name}: record {number}: stands in the place of record {expected}"));
         }
         Some(chain)
     }
@@ -276,7 +277,7 @@ impl LogVerifier<'_> {
                 known.reached = true;
                 if sealed.chain.to_hex() != known.at.chain {
                     findings.push(format!(
-                        "{name}: record {}: the log up to here is not the one of {}",
+                        "{name}: record {}: the log up to here differs from {}",
                         sealed.number, known.name
                     ));
                 }
@@ -287,7 +288,7 @@ impl LogVerifier<'_> {
 
     fn finish(mut self) -> VerificationReport {
         for (begin, (end, previous)) in std::mem::take(&mut self.missing) {
-            // Only from the beginning are records ever removed, and the log says so.
+            // Expired records are removed only from the beginning, and the log records it.
             if begin == 0 && self.cuts.get(&end) == Some(&previous) {
                 self.report
                     .remarks
@@ -297,18 +298,18 @@ impl LogVerifier<'_> {
             }
         }
         if self.report.segments == 0 {
-            self.add_finding("there is no log here".to_owned());
+            self.add_finding("the folder contains no log".to_owned());
         }
         self.compare_end();
         if self.tags.is_none() {
             self.report
                 .remarks
-                .push("without the key file a log that somebody wrote anew does not show".to_owned());
+                .push("without the key file a log that was rewritten as a whole is not detected".to_owned());
         }
         if self.running {
             self.report.remarks.push("a gateway is writing this log".to_owned());
         } else if !self.stopped && self.report.segments > 0 {
-            let remark = "the log does not end with a stop: the process died, or the tail was cut off (compare with a checkpoint, --since)";
+            let remark = "the log does not end with a stop record: the process died, or the end was removed (compare with a checkpoint, --since)";
             self.report.remarks.push(remark.to_owned());
         }
         self.report.checkpoint = self.log.zip(self.expected).map(|(log, (records, chain))| Checkpoint {
@@ -323,7 +324,7 @@ impl LogVerifier<'_> {
         let held = self.expected.map_or(0, |(records, _)| records);
         for KnownState { at, name, reached } in std::mem::take(&mut self.known) {
             if self.log.as_ref().is_some_and(|log| *log != at.log) {
-                self.add_finding(format!("{name} is of another log"));
+                self.add_finding(format!("{name} belongs to another log"));
             } else if held < at.records {
                 self.add_finding(format!("the log ends after {held} records; {name} says {}", at.records));
             } else if !reached && at.records > 0 && !self.cuts.keys().any(|below| *below >= at.records) {
@@ -333,9 +334,9 @@ impl LogVerifier<'_> {
     }
 }
 
-/// A record that the log wrote for itself.
+/// A record that the log wrote about itself.
 enum InternalRecord {
-    Opening(SegmentHeader),
+    Header(SegmentHeader),
     Cut { below: u64, previous: String },
     Stop,
     Other,
@@ -348,13 +349,13 @@ impl InternalRecord {
             below: u64,
             previous: String,
         }
-        // Every record begins with its number and its kind; most need no parsing.
+        // Every record begins with its number and its kind, so most records need no parsing.
         let begins = |kind: &str| {
             let after = line.iter().position(|byte| *byte == b',').and_then(|at| line.get(at..));
             after.is_some_and(|after| after.starts_with(format!(",\"kind\":\"{kind}\"").as_bytes()))
         };
         if begins(SegmentHeader::KIND) {
-            return serde_json::from_slice(line).map_or(InternalRecord::Other, InternalRecord::Opening);
+            return serde_json::from_slice(line).map_or(InternalRecord::Other, InternalRecord::Header);
         }
         if begins("cut") {
             return serde_json::from_slice(line).map_or(

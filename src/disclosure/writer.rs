@@ -1,10 +1,11 @@
-//! One thread that puts records on disk, in order, many at a time.
+//! One thread that writes records to disk in order, in batches.
 //!
-//! Invariants: the chain runs through every record in the order of the file; nobody is told that a
-//! record is durable before it is. A write that fails is taken back: then every record that somebody
-//! waits for fails, the others are kept, and the thread tries again until it can go on. Where a write
-//! cannot be taken back, or what was written may not be durable, nothing is written any more, and every
-//! record that is handed in fails.
+//! Invariants: the chain covers every record in the order of the file, and no record is acknowledged before it is
+//! durable.
+//!
+//! A failed write is rolled back. Records that somebody waits for then fail, the others are kept, and the thread
+//! retries until it succeeds. If a write cannot be rolled back, or written records may not be durable, nothing is
+//! written any more and every queued record fails.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -29,50 +30,52 @@ use super::{LogError, OpenLogError, WriterState};
 use crate::keys::Keys;
 use crate::retention;
 
-/// A segment is closed at this size, or when the UTC day is over.
+/// Size in bytes at which a segment is closed; it is also closed at the end of the UTC day.
 const SEGMENT_BYTES: u64 = 64 << 20;
 
-/// How long written records wait to be made durable where nobody waits for them.
+/// How long written records may wait for a sync if nobody waits for them.
 pub(super) const SYNC_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How long the thread gathers records for which nobody waits: waking it for each costs more than
+/// How long the thread sleeps between batches if nobody waits for records: waking it for each record costs more than
 /// writing it.
 const LINGER: Duration = Duration::from_millis(5);
 
-/// How many bytes are gathered for one write at most.
+/// Maximum number of bytes in one write.
 const BATCH_BYTES: usize = 8 << 20;
 
-/// How often a log that nobody writes to looks whether the day is over.
+/// How often the thread of an idle log checks whether the day is over.
 const IDLE_WAIT: Duration = Duration::from_secs(60 * 60);
 
-/// How long the thread waits before it tries again to write: at first, and at most.
+/// How long the thread waits before the first retry of a failed write; the wait doubles up to [`MAX_RETRY_WAIT`].
 const RETRY_WAIT: Duration = Duration::from_millis(250);
 const MAX_RETRY_WAIT: Duration = Duration::from_secs(2);
 
-/// Room that a disk must have again before the log goes on, in bytes: with less it would stop at once.
+/// Free space in bytes that the disk must have before the log continues; with less it would stop again at once.
 const MIN_ROOM: usize = 256 << 10;
 
-/// Makes a segment's file.
+/// Creates a segment's file.
 pub(super) type Create = fn(&Path) -> io::Result<Box<dyn SegmentFile>>;
 
-/// The time, for the log's own records and for retention.
+/// Returns the current time, for the log's own records and for retention.
 pub(super) type Clock = fn() -> Timestamp;
 
-/// One record on its way.
+/// A request to the writer thread, usually to write one record.
 #[derive(Default)]
 pub(super) struct WriteJob {
-    /// `None`: only wait until everything before is durable.
+    /// The record; `None` to wait only until everything queued before is durable.
     pub(super) body: Option<RecordBody>,
-    /// The last job. The queue's end would not do: a future that nobody polls any more may hold it.
+    /// True for the last job. The end of the queue does not suffice: a future that is never polled again may hold a
+    /// sender.
     pub(super) stop: bool,
     pub(super) acknowledge: Option<oneshot::Sender<Result<(), LogError>>>,
-    /// Its share of the queue, given back when it is written.
+    /// Its share of the queue, released when the record is written.
     pub(super) room: Option<OwnedSemaphorePermit>,
 }
 
+/// The state of the writer thread.
 pub(super) struct Writer {
     folder: PathBuf,
-    /// Held as long as the log is open.
+    /// The folder's lock, held as long as the log is open.
     _lock: File,
     create: Create,
     clock: Clock,
@@ -82,56 +85,58 @@ pub(super) struct Writer {
     chain: Chain,
     number: u64,
     file: Box<dyn SegmentFile>,
-    /// The segments before the open one, with the time at which each began.
+    /// The closed segments, with the time at which each began.
     closed: VecDeque<(Segment, Timestamp)>,
     open: (Segment, Timestamp),
-    /// Of the open file.
+    /// Size of the open file.
     bytes: u64,
-    /// How far the log is durable, beside its folder.
+    /// The file that states how far the log is durable.
     head: Head,
     pseudonym_key: String,
-    /// Whether somebody waits for most records, so that each is written at once.
+    /// True if most records are waited for, so that each batch is written at once.
     sync_each_write: bool,
 }
 
+/// States that expired records were removed.
 #[derive(Serialize)]
 struct CutRecord<'a> {
     kind: &'static str,
     time: Timestamp,
-    /// Every record below this number is gone.
+    /// Every record below this number was removed.
     below: u64,
-    /// The chain before it.
+    /// The chain value before the first remaining record.
     previous: &'a str,
 }
 
+/// States that the log was closed.
 #[derive(Serialize)]
 struct StopRecord {
     kind: &'static str,
     time: Timestamp,
 }
 
-/// The log goes on after it could not be written.
+/// States that the log continues after a pause.
 #[derive(Serialize)]
 struct ResumeRecord {
     kind: &'static str,
     time: Timestamp,
-    /// When that began; nothing was acknowledged in between.
+    /// When the pause began; no record was acknowledged in between.
     since: Timestamp,
 }
 
-/// Why something is not on the log.
+/// Why a write failed.
 enum WriteFailure {
-    /// Nothing of it is there, and everything before it is: it can be tried again.
+    /// The write was undone and everything before it is intact: it can be retried.
     RolledBack(io::Error),
-    /// What is on disk is not what was meant, or may not be.
+    /// The content of the disk is not what was intended, or may not be.
     Permanent(io::Error),
 }
 
-/// A failure for good, with the records that nobody was told about yet.
+/// A permanent failure, with the jobs that were not answered yet.
 type FatalFailure = (io::Error, Vec<WriteJob>);
 
 impl Writer {
-    /// Takes the folder and begins a new segment.
+    /// Locks the folder, finds the end of the log and begins a new segment.
     pub(super) fn open(
         folder: &Path,
         keys: &Keys,
@@ -195,17 +200,17 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Writes until the log is dropped; returns early, with everything refused, after a failure for good.
-    pub(super) fn run(mut self, queue: Receiver<WriteJob>, standing: &Arc<WriterState>) {
-        let Err((error, waiting)) = self.serve(&queue, standing) else { return };
-        standing.set_failed();
+    /// Writes until the log is dropped. After a permanent failure every job fails.
+    pub(super) fn run(mut self, queue: Receiver<WriteJob>, state: &Arc<WriterState>) {
+        let Err((error, waiting)) = self.serve(&queue, state) else { return };
+        state.set_failed();
         tracing::error!(
             error = &error as &dyn std::error::Error,
-            "the disclosure log stops: nothing personal leaves until the gateway is started again"
+            "the disclosure log has failed: nothing personal leaves until the gateway is restarted"
         );
         let mut stopped = waiting.iter().any(|job| job.stop);
         acknowledge(waiting, Err(LogError));
-        // Whoever handed in a record before they saw the failure.
+        // Jobs that were queued before their senders saw the failure.
         while !stopped {
             let Ok(job) = queue.recv() else { return };
             stopped = job.stop;
@@ -213,7 +218,7 @@ impl Writer {
         }
     }
 
-    fn serve(&mut self, queue: &Receiver<WriteJob>, standing: &WriterState) -> Result<(), FatalFailure> {
+    fn serve(&mut self, queue: &Receiver<WriteJob>, state: &WriterState) -> Result<(), FatalFailure> {
         let mut unsynced: Option<Instant> = None;
         loop {
             let wait = unsynced.map_or(IDLE_WAIT, |since| SYNC_INTERVAL.saturating_sub(since.elapsed()));
@@ -226,11 +231,11 @@ impl Writer {
             let jobs = match self.write(&jobs, is_idle) {
                 Ok(()) => jobs,
                 Err(WriteFailure::Permanent(error)) => return Err((error, jobs)),
-                // Nobody waits for it: the next record tries again.
+                // No record is affected: the next one retries.
                 Err(WriteFailure::RolledBack(_)) if is_idle => continue,
-                Err(WriteFailure::RolledBack(error)) => self.pause(error, jobs, queue, standing)?,
+                Err(WriteFailure::RolledBack(error)) => self.pause(error, jobs, queue, state)?,
             };
-            standing.count_written(jobs.iter().filter(|job| job.body.is_some()).count());
+            state.count_written(jobs.iter().filter(|job| job.body.is_some()).count());
             let since = *unsynced.get_or_insert_with(Instant::now);
             let stop = jobs.iter().any(|job| job.stop);
             let waited_for = jobs.iter().any(|job| job.acknowledge.is_some());
@@ -251,23 +256,24 @@ impl Writer {
         }
     }
 
-    /// Waits until the log can be written again. Until then every record that somebody waits for is refused
-    /// as it comes; the others describe what has happened, and are on the log when this returns them.
+    /// Waits until the log can be written again. Until then every record that somebody waits for is refused. The
+    /// other records describe what has already happened; they are kept, and are in the log when this function returns
+    /// them.
     fn pause(
         &mut self,
         error: io::Error,
         jobs: Vec<WriteJob>,
         queue: &Receiver<WriteJob>,
-        standing: &WriterState,
+        state: &WriterState,
     ) -> Result<Vec<WriteJob>, FatalFailure> {
-        standing.set_paused(true);
+        state.set_paused(true);
         tracing::error!(
             error = &error as &dyn std::error::Error,
-            "the disclosure log cannot be written: nothing personal leaves until it can"
+            "the disclosure log cannot be written: nothing personal leaves until it can be written again"
         );
         let since = (self.clock)();
-        // The bounds of what is kept are those of the queue: its room, that of refusals, and a closing record
-        // for each exchange that was under way.
+        // What is kept is bounded by the queue: its size, the size of the queue of refusals, and one closing record
+        // for each exchange that was in progress.
         let mut kept = refuse_waited_for(jobs);
         let mut wait = RETRY_WAIT;
         loop {
@@ -283,8 +289,8 @@ impl Writer {
             }
             match self.resume(since, &kept) {
                 Ok(()) => {
-                    standing.set_paused(false);
-                    tracing::warn!("the disclosure log is written again");
+                    state.set_paused(false);
+                    tracing::warn!("the disclosure log can be written again");
                     return Ok(kept);
                 }
                 Err(WriteFailure::RolledBack(_)) if !kept.iter().any(|job| job.stop) => {
@@ -297,7 +303,7 @@ impl Writer {
         }
     }
 
-    /// Goes on, with a record that says so.
+    /// Continues the log with a record that says so.
     fn resume(&mut self, since: Timestamp, kept: &[WriteJob]) -> Result<(), WriteFailure> {
         self.rotate_if_due()?;
         let room = vec![b' '; MIN_ROOM];
@@ -319,7 +325,7 @@ impl Writer {
         self.append(bodies)
     }
 
-    /// Puts records behind the last one: all of them, or none.
+    /// Appends records: all of them or none.
     fn append<'b>(
         &mut self,
         bodies: impl Iterator<Item = &'b RecordBody> + Clone,
@@ -344,7 +350,7 @@ impl Writer {
         Ok(())
     }
 
-    /// One of the log's own records, durable.
+    /// Appends one of the log's own records and makes it durable.
     fn append_durably(&mut self, record: &impl Serialize) -> Result<(), WriteFailure> {
         self.append([&object_members(record)].into_iter())?;
         self.file.sync().map_err(WriteFailure::Permanent)?;
@@ -388,11 +394,11 @@ impl Writer {
         self.remove_expired(now)
     }
 
-    /// Removes the segments that ended before the retention period began. That they were removed is
-    /// on record, and durable, before they are.
+    /// Removes the segments that ended before the retention period. The removal is recorded, and the record is
+    /// durable, before the files are deleted.
     fn remove_expired(&mut self, now: Timestamp) -> Result<(), WriteFailure> {
         let begun: Vec<Timestamp> = self.closed.iter().chain([&self.open]).map(|(_, began)| *began).collect();
-        // Those before it ended when it began.
+        // A segment ended when the next one began.
         let expired = retention::newest_past(&begun, now, self.retention).unwrap_or(0);
         if expired == 0 {
             return Ok(());
@@ -402,15 +408,15 @@ impl Writer {
         let previous = match segment::read_header(kept) {
             Ok(opening) => opening.previous,
             Err(error) => {
-                tracing::warn!(%error, "expired segments of the disclosure log stay until tomorrow");
+                tracing::warn!(%error, "expired segments of the disclosure log are kept until tomorrow");
                 return Ok(());
             }
         };
         self.append_durably(&CutRecord { kind: "cut", time: now, below, previous: &previous })?;
         for (segment, _) in self.closed.drain(..expired) {
             if let Err(error) = std::fs::remove_file(&segment.path) {
-                // It is on record as removed, and in nobody's way.
-                tracing::warn!(%error, segment = segment.first, "an expired segment of the disclosure log stays");
+                // It is recorded as removed and does no harm.
+                tracing::warn!(%error, segment = segment.first, "an expired segment of the disclosure log could not be deleted");
             }
         }
         Ok(())
@@ -420,7 +426,7 @@ impl Writer {
         let stopped = self.append_durably(&StopRecord { kind: "stop", time: (self.clock)() });
         self.head.sync();
         stopped.map_err(|failure| match failure {
-            // The log's end is told at its end, and nobody waits any more.
+            // The log is closing and nobody waits any more.
             WriteFailure::RolledBack(error) | WriteFailure::Permanent(error) => {
                 (error, vec![WriteJob { stop: true, ..WriteJob::default() }])
             }
@@ -428,8 +434,7 @@ impl Writer {
     }
 }
 
-/// Makes a segment's file with its first record, durable together with its name. Where that fails there is
-/// no such file.
+/// Creates a segment's file with its first record and makes both durable. If that fails, no such file remains.
 fn create_segment(
     create: Create,
     folder: &Path,
@@ -450,27 +455,28 @@ fn retention_of(retention: Duration) -> SignedDuration {
     SignedDuration::try_from(retention).unwrap_or(SignedDuration::MAX)
 }
 
-/// Says that time does not count towards the retention because the clock cannot be believed.
+/// Warns if the clock is implausible, so that time does not count towards the retention.
 fn warn_about_clock(before: Timestamp, now: Timestamp, retention: SignedDuration) {
     let ahead = now.duration_since(before);
     let days = ahead.as_hours() / 24;
     if ahead > retention::longest_gap(retention) {
         tracing::warn!(
             days,
-            "the clock is far ahead of the disclosure log: no record is removed for the time between"
+            "the clock is far ahead of the disclosure log: the time in between does not count towards retention"
         );
     } else if days < 0 {
         tracing::warn!(days, "the clock is behind the disclosure log");
     }
 }
 
-/// Keeps the records that nobody waits for, and refuses the others.
+/// Refuses the records that somebody waits for and returns the others.
 fn refuse_waited_for(jobs: Vec<WriteJob>) -> Vec<WriteJob> {
     let (refused, kept) = jobs.into_iter().partition(|job| job.acknowledge.is_some() && !job.stop);
     acknowledge(refused, Err(LogError));
     kept
 }
 
+/// Takes queued jobs up to the size of one batch.
 fn collect_batch(first: WriteJob, queue: &Receiver<WriteJob>) -> Vec<WriteJob> {
     let size = |job: &WriteJob| job.body.as_ref().map_or(0, Vec::len);
     let mut bytes = size(&first);
@@ -483,11 +489,12 @@ fn collect_batch(first: WriteJob, queue: &Receiver<WriteJob>) -> Vec<WriteJob> {
     jobs
 }
 
+/// Answers jobs with an outcome and releases their share of the queue.
 fn acknowledge(jobs: Vec<WriteJob>, outcome: Result<(), LogError>) {
     for WriteJob { body: _, stop: _, acknowledge, room: place } in jobs {
         drop(place);
         if let Some(acknowledge) = acknowledge {
-            // Whoever asked may be gone; the record stays.
+            // The sender may have been cancelled; the record stays.
             let _ = acknowledge.send(outcome);
         }
     }

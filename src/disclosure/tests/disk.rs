@@ -6,7 +6,7 @@ use std::sync::{Condvar, Mutex};
 
 use super::*;
 
-/// A disk that can be held and filled; one for each test thread's log.
+/// A disk that can be blocked and filled; each test thread's log has its own.
 #[derive(Default)]
 struct Disk {
     state: Mutex<DiskState>,
@@ -17,7 +17,7 @@ struct Disk {
 struct DiskState {
     held: bool,
     full: bool,
-    /// What was written cannot be taken back.
+    /// Writes cannot be rolled back.
     stuck: bool,
     syncs: usize,
 }
@@ -27,7 +27,7 @@ struct DiskFile(Arc<Disk>, std::fs::File);
 impl segment::SegmentFile for DiskFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.0.state.lock().unwrap().full {
-            // As a disk does, it takes what fits.
+            // Writes what fits, as a real disk does.
             io::Write::write_all(&mut self.1, &bytes[..bytes.len() / 2])?;
             return Err(io::ErrorKind::StorageFull.into());
         }
@@ -63,7 +63,7 @@ fn over(disk: &Arc<Disk>, folder: &Path, keys: &Keys, durability: Durability) ->
     Log::open_with(folder, keys, durability, YEAR, create, Timestamp::now).unwrap()
 }
 
-/// Returns when something is so; nothing tells of it.
+/// Polls until a condition holds, for conditions without a notification.
 async fn until(is_so: impl Fn() -> bool) {
     for _ in 0..6000 {
         if is_so() {
@@ -71,11 +71,11 @@ async fn until(is_so: impl Fn() -> bool) {
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("it never came");
+    panic!("the condition never became true");
 }
 
 #[tokio::test]
-async fn nothing_is_acknowledged_before_it_is_durable_and_what_waits_shares_a_sync() {
+async fn records_are_acknowledged_when_durable_and_waiting_records_share_a_sync() {
     let (folder, keys, disk) = (folder(), Keys::random().unwrap(), Arc::new(Disk::default()));
     let log = Arc::new(over(&disk, folder.path(), &keys, Durability::BeforeRelease));
     let before = disk.state.lock().unwrap().syncs;
@@ -92,7 +92,7 @@ async fn nothing_is_acknowledged_before_it_is_durable_and_what_waits_shares_a_sy
 }
 
 #[tokio::test]
-async fn a_segment_that_is_no_longer_in_its_place_takes_no_record() {
+async fn a_segment_file_that_was_moved_or_removed_accepts_no_record() {
     for (at, rename) in [(1, true), (2, false)] {
         let (folder, keys) = (folder(), Keys::random().unwrap());
         let log = Log::open(folder.path(), &keys, Durability::BeforeRelease, YEAR).unwrap();
@@ -109,7 +109,7 @@ async fn a_segment_that_is_no_longer_in_its_place_takes_no_record() {
 }
 
 #[tokio::test]
-async fn after_a_write_that_cannot_be_taken_back_every_record_fails() {
+async fn after_a_write_that_cannot_be_rolled_back_every_record_fails() {
     for durability in [Durability::BeforeRelease, Durability::Batched] {
         let (folder, keys, disk) = (folder(), Keys::random().unwrap(), Arc::new(Disk::default()));
         let log = over(&disk, folder.path(), &keys, durability);
@@ -123,7 +123,11 @@ async fn after_a_write_that_cannot_be_taken_back_every_record_fails() {
         log.flush().await;
         assert!(!log.healthy());
         (disk.state.lock().unwrap().full, disk.state.lock().unwrap().stuck) = (false, false);
-        assert_eq!(log.window(&entry, &window(&keys, &["alice"], 1)).await, Err(LogError), "room or not");
+        assert_eq!(
+            log.window(&entry, &window(&keys, &["alice"], 1)).await,
+            Err(LogError),
+            "even if there is space again"
+        );
         assert!(intend(&log, sample(&id(2))).await.is_err());
         log.close_detached(entry, Outcome::Aborted);
         drop(log);
@@ -131,13 +135,13 @@ async fn after_a_write_that_cannot_be_taken_back_every_record_fails() {
         assert_eq!(
             check(folder.path(), &keys, None).findings,
             [] as [String; 0],
-            "what is there holds together once the torn end is cut off"
+            "the rest is consistent once the incomplete line is cut off"
         );
     }
 }
 
 #[tokio::test]
-async fn a_full_disk_stops_the_log_until_there_is_room_again() {
+async fn a_full_disk_pauses_the_log_until_there_is_space_again() {
     for durability in [Durability::BeforeRelease, Durability::Batched] {
         let (folder, keys, disk) = (folder(), Keys::random().unwrap(), Arc::new(Disk::default()));
         let log = over(&disk, folder.path(), &keys, durability);
@@ -159,13 +163,13 @@ async fn a_full_disk_stops_the_log_until_there_is_room_again() {
         let ends: Vec<_> =
             shown.iter().map(|one| (one["decision"].clone(), one["outcome"].clone())).collect();
         assert_eq!(ends, [(id(1).into(), "aborted".into()), (id(3).into(), "released".into())]);
-        // What was taken before the disk was found full may have left: it is on record.
+        // A window accepted before the disk was found full may have left: it is recorded.
         assert_eq!(shown[0]["records"], i32::from(left.is_ok()), "{durability:?}");
     }
 }
 
 #[tokio::test]
-async fn a_segment_that_cannot_be_made_is_made_later() {
+async fn a_segment_that_cannot_be_created_is_created_later() {
     static NOW: Mutex<Option<Timestamp>> = Mutex::new(None);
     static NO_FILES: AtomicBool = AtomicBool::new(false);
     fn clock() -> Timestamp {
@@ -196,7 +200,7 @@ async fn a_segment_that_cannot_be_made_is_made_later() {
 }
 
 #[tokio::test]
-async fn a_log_that_cannot_be_written_still_ends() {
+async fn a_log_that_cannot_be_written_can_be_closed() {
     let (folder, keys, disk) = (folder(), Keys::random().unwrap(), Arc::new(Disk::default()));
     let log = over(&disk, folder.path(), &keys, Durability::BeforeRelease);
     disk.state.lock().unwrap().full = true;
@@ -208,7 +212,7 @@ async fn a_log_that_cannot_be_written_still_ends() {
 }
 
 #[tokio::test]
-async fn a_log_that_is_dropped_does_not_wait_for_a_future_that_nobody_polls() {
+async fn dropping_the_log_does_not_wait_for_an_unpolled_future() {
     let (folder, keys) = (folder(), Keys::random().unwrap());
     let log = open(folder.path(), &keys);
     let unpolled = intend(&log, sample(&id(1)));

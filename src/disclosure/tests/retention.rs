@@ -7,7 +7,7 @@ use jiff::ToSpan;
 use super::*;
 
 #[tokio::test]
-async fn what_is_past_its_retention_is_removed_and_the_rest_still_verifies() {
+async fn expired_segments_are_removed_and_the_rest_still_verifies() {
     static NOW: Mutex<Option<Timestamp>> = Mutex::new(None);
     fn clock() -> Timestamp {
         NOW.lock().unwrap().unwrap()
@@ -43,7 +43,7 @@ async fn what_is_past_its_retention_is_removed_and_the_rest_still_verifies() {
     }
     assert_eq!(segment::list_segments(folder.path()).unwrap().len(), 4, "of the days 32, 36, 40 and 44");
     assert_eq!(check(folder.path(), &keys, Some(&kept)).findings, [] as [String; 0]);
-    // Gone without the log's own word for it.
+    // Without the record of the removal the missing segments are a finding.
     let first = segment::list_segments(folder.path()).unwrap()[0].clone();
     let lines = std::fs::read_to_string(&first.path).unwrap();
     let without: Vec<_> = lines.lines().filter(|line| !line.contains("\"kind\":\"cut\"")).collect();

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// The log as it was at some time, copied to another folder with its head.
+/// Copies a log with its head to another folder.
 fn copy(from: &Path, head: &Path) -> Folder {
     let copy = folder();
     for segment in segment::list_segments(from).unwrap() {
@@ -15,7 +15,7 @@ fn copy(from: &Path, head: &Path) -> Folder {
 }
 
 #[tokio::test]
-async fn a_removed_end_is_found_by_the_head_and_told_after_the_next_start() {
+async fn a_removed_end_is_found_by_the_head_and_recorded_at_the_next_start() {
     let (original, keys) = (folder(), Keys::random().unwrap());
     for _ in 0..2 {
         written(original.path(), &keys).await;
@@ -58,21 +58,21 @@ async fn a_removed_end_is_found_by_the_head_and_told_after_the_next_start() {
             );
         }
     }
-    // A log without a head is as good: one of version 0.1.0, or a copy.
+    // A log without a head verifies: a log of version 0.1.0 or a copy.
     std::fs::remove_file(head).unwrap();
     cut(original.path(), 1);
     drop(open(original.path(), &keys));
     let report = check(original.path(), &keys, None);
     assert_eq!(report.findings, [] as [String; 0]);
     assert!(
-        report.remarks.iter().any(|remark| remark.contains("the tail was cut off")),
+        report.remarks.iter().any(|remark| remark.contains("the end was removed")),
         "{:?}",
         report.remarks
     );
 }
 
 #[tokio::test]
-async fn a_head_that_lags_or_cannot_be_read_is_no_finding() {
+async fn a_head_that_lags_or_is_unreadable_is_not_a_finding() {
     let (folder, keys) = (folder(), Keys::random().unwrap());
     written(folder.path(), &keys).await;
     let head = head::path(folder.path()).unwrap();
@@ -87,7 +87,7 @@ async fn a_head_that_lags_or_cannot_be_read_is_no_finding() {
 }
 
 #[tokio::test]
-async fn every_file_in_the_folder_is_accounted_for() {
+async fn unexpected_files_in_the_folder_are_findings() {
     let (folder, keys) = (folder(), Keys::random().unwrap());
     written(folder.path(), &keys).await;
     for allowed in ["index", "my-key", "cache.db", "cache.db-wal"] {
@@ -95,7 +95,7 @@ async fn every_file_in_the_folder_is_accounted_for() {
     }
     assert_eq!(check(folder.path(), &keys, None).findings, [] as [String; 0]);
     for (strange, finding) in
-        [("notes.txt", "notes.txt: no part of the log"), ("0.jsonl", "0.jsonl: no part of the log")]
+        [("notes.txt", "notes.txt: not part of the log"), ("0.jsonl", "0.jsonl: not part of the log")]
     {
         let path = folder.path().join(strange);
         std::fs::write(&path, "x").unwrap();
@@ -103,11 +103,11 @@ async fn every_file_in_the_folder_is_accounted_for() {
         std::fs::remove_file(path).unwrap();
     }
     std::fs::create_dir(folder.path().join("old")).unwrap();
-    assert_eq!(check(folder.path(), &keys, None).findings, ["old: no part of the log"]);
+    assert_eq!(check(folder.path(), &keys, None).findings, ["old: not part of the log"]);
 }
 
 #[tokio::test]
-async fn tampering_is_found_and_the_first_bad_record_named() {
+async fn tampering_is_found_and_the_first_bad_record_is_named() {
     let keys = Keys::random().unwrap();
     let original = folder();
     written(original.path(), &keys).await;
@@ -133,7 +133,7 @@ async fn tampering_is_found_and_the_first_bad_record_named() {
     assert!(first(&swapped).contains("records 4 to 4 are missing"), "{}", first(&swapped));
     let mut replayed = lines.clone();
     replayed.insert(7, lines[4]);
-    assert!(first(&replayed).contains("record 4: stands where record 7 belongs"), "{}", first(&replayed));
+    assert!(first(&replayed).contains("record 4: stands in the place of record 7"), "{}", first(&replayed));
     let forged = lines[5].replace("\"records\":2", "\"records\":1");
     assert_ne!(forged, lines[5]);
     let mut changed = lines.clone();
@@ -141,20 +141,20 @@ async fn tampering_is_found_and_the_first_bad_record_named() {
     assert!(first(&changed).contains("record 5: was changed"), "{}", first(&changed));
     let truncated = &lines[..lines.len() - 3];
     assert!(first(truncated).contains("the log ends after"), "{}", first(truncated));
-    assert!(first(&lines[1..]).contains("does not begin with its own record"), "{}", first(&lines[1..]));
-    assert!(first(&[]).contains("record 0: is no record"), "{}", first(&[]));
+    assert!(first(&lines[1..]).contains("does not begin with a header record"), "{}", first(&lines[1..]));
+    assert!(first(&[]).contains("record 0: is not a record"), "{}", first(&[]));
 }
 
 #[tokio::test]
-async fn a_log_written_anew_is_found_by_its_key_and_by_a_checkpoint() {
+async fn a_rewritten_log_is_found_by_its_key_and_by_a_checkpoint() {
     let (keys, forger) = (Keys::random().unwrap(), Keys::random().unwrap());
     let (original, anew) = (folder(), folder());
     written(original.path(), &keys).await;
     written(anew.path(), &forger).await;
     let checkpoint = check(original.path(), &keys, None).checkpoint.unwrap();
-    assert!(check(anew.path(), &keys, None).findings[0].contains("was not written under this key"));
+    assert!(check(anew.path(), &keys, None).findings[0].contains("was not written with this key"));
     let keyless = verify(anew.path(), None, Some(&checkpoint)).unwrap();
-    assert_eq!(keyless.findings, ["the checkpoint is of another log"]);
+    assert_eq!(keyless.findings, ["the checkpoint belongs to another log"]);
     assert!(verify(anew.path(), None, None).unwrap().findings.is_empty(), "as the remark says");
 }
 
@@ -178,7 +178,7 @@ async fn a_missing_segment_is_found() {
     }
 }
 
-/// One log for all cases of the property below.
+/// Returns one log for all cases of the property below.
 fn sample_log() -> &'static (Keys, String, Vec<u8>, Checkpoint) {
     static LOG: std::sync::OnceLock<(Keys, String, Vec<u8>, Checkpoint)> = std::sync::OnceLock::new();
     LOG.get_or_init(|| {
