@@ -1,8 +1,7 @@
-//! What a record says of itself: whom it is about, and the facts that rules ask for.
+//! Reads subject ids and facts for rules from the values of a record.
 //!
-//! Refuses to guess: an id is a string or an integer, a fact is in one of the spellings that
-//! [`crate::vocabulary`] reads, and whatever else is there is unreadable, which counts as the value
-//! that discloses less.
+//! The module does not guess. An id is a string or an integer, and a fact has one of the spellings that
+//! [`crate::vocabulary`] reads. Any other value is unreadable, which counts as the value that discloses less.
 
 use std::sync::Arc;
 
@@ -15,7 +14,7 @@ use crate::decision::{Extracted, RecordFacts};
 use crate::vocabulary::date::{self, EndTime};
 use crate::vocabulary::{IdReader, Origin, Regions, SubjectId, region};
 
-/// The id that a JSON value spells: a string that is not empty, or an integer. `1` and `"1"` are one id.
+/// Reads an id from a JSON value: a string that is not empty, or an integer. `1` and `"1"` are the same id.
 pub(super) fn id(value: &[u8], ids: &IdReader) -> Option<SubjectId> {
     let denoted = match value.first()? {
         b'"' => unquoted(value),
@@ -25,13 +24,13 @@ pub(super) fn id(value: &[u8], ids: &IdReader) -> Option<SubjectId> {
     ids.read(std::str::from_utf8(&denoted).ok()?).ok()
 }
 
-/// An integer spelled as one; `1.0`, `1e3` and `-0` are numbers with an integer's value and no ids.
+/// True for an integer without fraction and exponent. `1.0`, `1e3` and `-0` have the value of an integer but are no ids.
 fn is_plain_integer(value: &[u8]) -> bool {
     let digits = value.strip_prefix(b"-").unwrap_or(value);
     value != b"-0" && digits.iter().all(u8::is_ascii_digit)
 }
 
-/// Puts one fact where it belongs; `None` is a fact that several values claim.
+/// Stores one fact. `None` stands for several values that claim the fact, which makes it unreadable.
 pub(super) fn set(facts: &mut RecordFacts, key: FactKey, value: Option<&[u8]>, regions: &Regions) {
     match key {
         FactKey::Country => {
@@ -108,14 +107,14 @@ mod tests {
     }
 
     #[test]
-    fn the_rule_of_the_namespace_reads_strings_and_integers_alike() {
+    fn a_namespace_rule_applies_to_strings_and_integers() {
         let rule = IdRule::new(Normalization::default(), Some("^(?:Patient/)?([0-9]+)$")).unwrap();
         let ids = Namespaces::new([("crm".into(), rule)]).reader(Some("crm"));
         assert!(id(b"17", &ids).is_some() && id(b"17", &ids) == id(b"\"Patient\\/17\"", &ids));
         assert_eq!(id(b"-17", &ids), None);
     }
 
-    /// What one fact of a record is read as.
+    /// Reads a single fact.
     fn set_alone(key: FactKey, value: Option<&str>) -> RecordFacts {
         let mut facts = RecordFacts::default();
         set(&mut facts, key, value.map(str::as_bytes), &Regions::default());
@@ -146,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_and_instants() {
+    fn dates_and_instants_are_read_in_the_documented_spellings() {
         let born = |value| set_alone(FactKey::BirthDate, Some(value)).birth_date;
         for (text, date) in [
             ("\"2010-02-28\"", "2010-02-28"),

@@ -1,7 +1,7 @@
-//! What has to hold for any input at all: the targets of `fuzz/`, and of the short run in the tests.
+//! Properties that hold for any input: the targets of `fuzz/` and of the short run in the tests.
 //!
-//! Each takes bytes and panics where the scrubber is wrong. The first bytes choose what is done, the
-//! rest is what it is done to.
+//! Each function takes bytes and panics if the property does not hold. The first bytes choose the configuration, the
+//! rest is the input.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use super::forms::{ValueContext, ValueKind};
@@ -10,7 +10,7 @@ use super::unreadable::BYTE_ORDER_MARK;
 use super::{BodyFault, Forms, Framing, Limits, Pseudonyms, Remover, Unreadable, query as queries};
 use crate::vocabulary::Form;
 
-/// Small, so that they are met.
+/// Small bounds, so that inputs reach them.
 const LIMITS: Limits = Limits { record: 4096, depth: 24, number: 64, name: 256, members: 512 };
 
 const QUERIES: &[&[&str]] = &[
@@ -25,7 +25,7 @@ const QUERIES: &[&[&str]] = &[
 
 fn run(queries: &[&str], framing: Framing, body: &[u8], chunk: usize) -> (Vec<u8>, Result<(), Unreadable>) {
     let queries: Vec<String> = queries.iter().map(|query| (*query).to_owned()).collect();
-    let mut remover = Remover::new(&queries, LIMITS, framing).expect("the queries are right");
+    let mut remover = Remover::new(&queries, LIMITS, framing).expect("the queries are valid");
     let mut out = Vec::new();
     let mut done = body.chunks(chunk.max(1)).try_for_each(|chunk| remover.feed(chunk, &mut out));
     if done.is_ok() {
@@ -34,7 +34,7 @@ fn run(queries: &[&str], framing: Framing, body: &[u8], chunk: usize) -> (Vec<u8
     (out, done)
 }
 
-/// A JSONPath query, and what it removes from a document.
+/// Tests that a query either fails to parse or removes nodes so that JSON remains.
 pub fn query(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let read = queries::read(text);
@@ -52,17 +52,17 @@ pub fn query(input: &[u8]) {
     }
 }
 
-/// A body in chunks, with and without something removed.
+/// Tests that a body is accepted exactly if it is JSON within the bounds, and that chunks do not matter.
 pub fn walk(input: &[u8]) {
     let Some((&[choice, chunk], body)) = input.split_first_chunk::<2>() else { return };
-    // One byte order mark is skipped.
+    // The scrubber skips one byte order mark.
     let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     let text = std::str::from_utf8(body).ok();
     let peer = text.is_some_and(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok());
     let (out, done) = run(&[], Framing::Document, body, body.len());
     match done.map_err(|unreadable| unreadable.fault) {
-        Ok(()) => assert!(peer && out == body, "only JSON is read, and all of it stays"),
-        // What goes beyond a bound need not be JSON further on.
+        Ok(()) => assert!(peer && out == body, "only JSON is accepted, and all of it stays"),
+        // Beyond a bound the rest of the body is not read, so it need not be JSON.
         Err(
             BodyFault::TooDeep
             | BodyFault::NumberTooLong
@@ -84,30 +84,33 @@ pub fn walk(input: &[u8]) {
     let queries = QUERIES[usize::from(choice) % QUERIES.len()];
     let (whole, done) = run(queries, Framing::Document, body, body.len());
     let (cut, again) = run(queries, Framing::Document, body, usize::from(chunk));
-    // Where two faults are close, a bound may be met a few bytes before or after the other.
+    // Two faults may be close together: then the chunks decide which bound is reached first.
     assert_eq!(done.is_ok(), again.is_ok(), "{done:?} {again:?}");
     if done.is_ok() {
-        assert_eq!(whole, cut, "chunks never matter");
+        assert_eq!(whole, cut, "chunks do not matter");
         let _: serde::de::IgnoredAny = serde_json::from_slice(&whole).expect("JSON comes out");
     }
 }
 
-/// A body of many texts in chunks.
+/// Tests that chunks of a body with several JSON texts do not matter, and that a second run removes nothing more.
 pub fn texts(input: &[u8]) {
     let Some((&[choice, chunk], body)) = input.split_first_chunk::<2>() else { return };
     let framing = [Framing::Lines, Framing::Sequence, Framing::Events][usize::from(choice) % 3];
     let (whole, done) = run(&["$..secret"], framing, body, body.len());
     let (cut, again) = run(&["$..secret"], framing, body, usize::from(chunk));
-    // Where two faults are close, a bound may be met a few bytes before or after the other.
+    // Two faults may be close together: then the chunks decide which bound is reached first.
     assert_eq!(done.is_ok(), again.is_ok(), "{done:?} {again:?}");
     if done.is_ok() {
-        assert_eq!(whole, cut, "chunks never matter");
+        assert_eq!(whole, cut, "chunks do not matter");
         let (twice, done) = run(&["$..secret"], framing, &whole, usize::from(chunk));
-        assert!(done.is_ok() && twice == whole, "what leaves is framed alike, and nothing is left to remove");
+        assert!(
+            done.is_ok() && twice == whole,
+            "the output has the same framing, and nothing is left to remove"
+        );
     }
 }
 
-/// A JSON value in a form.
+/// Tests that each form of a JSON value is JSON and always the same.
 pub fn forms(input: &[u8]) {
     const KINDS: [ValueKind; 9] = [
         ValueKind::Email,
@@ -145,7 +148,7 @@ pub fn forms(input: &[u8]) {
     }
 }
 
-/// A value that is withheld, and a text that it and addresses are taken out of.
+/// Tests that no e-mail address remains in a redacted text.
 pub fn redact_text(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let (withheld, text) = text.split_once('\n').unwrap_or(("", text));

@@ -1,7 +1,7 @@
-//! Numbers compared by what they are, not by the nearest double.
+//! Exact decimal numbers, for comparing JSON numbers without rounding them to doubles.
 //!
-//! Refuses to round: `9007199254740993` and `9007199254740992` differ, `1`, `1.0` and `10e-1` are
-//! equal, and a number with a thousand digits has its place among the others.
+//! `9007199254740993` and `9007199254740992` differ, while `1`, `1.0` and `10e-1` are equal. Numbers may have any number
+//! of digits.
 
 use std::cmp::Ordering;
 
@@ -11,13 +11,13 @@ pub(super) struct Decimal {
     negative: bool,
     /// Significant digits as characters, without zeros at either end; empty for zero.
     digits: Vec<u8>,
-    /// The value is `0.digits × 10^point`. An exponent out of range stays at the end of the range:
-    /// numbers that large or small are equal to each other only digit for digit.
+    /// The value is `0.digits × 10^point`. An exponent out of range saturates: two such numbers are equal if their digits
+    /// are.
     point: i64,
 }
 
 impl Decimal {
-    /// Reads a number in JSON's grammar (and `1e5` as Rust spells doubles, which is the same).
+    /// Reads a number in the grammar of JSON. Rust's spelling of doubles (`1e5`) is part of that grammar.
     pub(super) fn read(text: &[u8]) -> Option<Decimal> {
         let (negative, text) = match text.split_first()? {
             (b'-', rest) => (true, rest),
@@ -47,6 +47,7 @@ impl Decimal {
         Some(Decimal { negative, digits, point })
     }
 
+    /// Converts an integer.
     pub(super) fn of(count: u64) -> Decimal {
         let mut digits = count.to_string().into_bytes();
         let point = digits.len() as i64;
@@ -57,7 +58,7 @@ impl Decimal {
         Decimal { negative: false, digits, point }
     }
 
-    /// The integer with this value, if it is one that fits.
+    /// Returns the value as an integer, if it is one and fits.
     pub(super) fn integer(&self) -> Option<i64> {
         if self.digits.is_empty() {
             return Some(0);
@@ -84,7 +85,7 @@ fn read_exponent(text: &[u8]) -> Option<i64> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    // Half of the range, so that adding the length of a text cannot leave it.
+    // Half of the range, so that adding the length of a text cannot overflow.
     let size = digits
         .iter()
         .try_fold(0i64, |sum, digit| sum.checked_mul(10)?.checked_add(i64::from(digit - b'0')))
@@ -157,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn integers_are_integers_however_spelled() {
+    fn integers_are_recognised_in_any_spelling() {
         assert_eq!(number("12e1").integer(), Some(120));
         assert_eq!(number("-9223372036854775808").integer(), Some(i64::MIN));
         assert_eq!(number("9223372036854775808").integer(), None);

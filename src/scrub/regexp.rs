@@ -1,29 +1,33 @@
 //! I-Regexp (RFC 9485), the regular expressions of RFC 9535, on top of the `regex` crate.
 //!
-//! Refuses whatever the RFC does not have (look-around and references, which `regex` has not
-//! either, but also word boundaries, classes such as `\d`, lazy repetition and flags): RFC 9535
-//! makes the result of such a pattern false. Matching takes time linear in the text.
+//! The module refuses syntax that the RFC does not have: look-around and references (`regex` lacks these too), word
+//! boundaries, classes such as `\d`, lazy repetition and flags. By RFC 9535 such a pattern matches nothing. Matching
+//! takes time linear in the length of the text.
 
 use regex::{Regex, RegexBuilder};
 
-/// Bytes a compiled pattern may take; a repetition of repetitions grows without it.
+/// Bound on the bytes of a compiled pattern. Repetitions of repetitions multiply its size.
 const MAX_COMPILED_BYTES: usize = 10 << 20;
 
-/// Likewise of a pattern that a document brings, for each of its records maybe.
+/// Bound on the bytes of a pattern from a document, which may have another one in each record.
 const MAX_COMPUTED_BYTES: usize = 1 << 15;
 
-/// Bytes that matching may keep of what it has worked out, for each pattern and thread.
+/// Bound on the bytes of the matcher's cache, for each pattern and thread.
 const MAX_CACHE_BYTES: usize = 1 << 18;
 
-/// A pattern is larger than it may be.
+/// The compiled pattern exceeds its bound.
 pub(super) struct TooLarge;
 
-/// A pattern over a whole string (`match`) or a part of it (`search`); `None` if it is no I-Regexp.
+/// Compiles a pattern for a whole string (`match`) or a part of it (`search`). Returns `None` if the pattern is no
+/// I-Regexp.
+///
+/// # Errors
+/// If the compiled pattern exceeds [`MAX_COMPILED_BYTES`].
 pub(super) fn compile(pattern: &str, whole: bool) -> Result<Option<Regex>, TooLarge> {
     build(pattern, whole, MAX_COMPILED_BYTES)
 }
 
-/// As [`compile`], for a pattern that stands in the document.
+/// Like [`compile`], for a pattern from the document, with the bound [`MAX_COMPUTED_BYTES`].
 pub(super) fn compile_computed(pattern: &str, whole: bool) -> Result<Option<Regex>, TooLarge> {
     build(pattern, whole, MAX_COMPUTED_BYTES)
 }
@@ -38,14 +42,14 @@ fn build(pattern: &str, whole: bool, bound: usize) -> Result<Option<Regex>, TooL
     }
 }
 
-/// The same pattern in the syntax of the `regex` crate.
+/// Translates a pattern into the syntax of the `regex` crate.
 fn translate(pattern: &str) -> Option<String> {
     let mut out = String::with_capacity(pattern.len() + 16);
     let mut chars = pattern.chars().peekable();
     let mut repeatable = false;
     while let Some(char) = chars.next() {
         match char {
-            // RFC 9485, 5.3: any character but a line's end.
+            // RFC 9485, 5.3: any character except line feed and carriage return.
             '.' => out.push_str(r"[^\n\r]"),
             '\\' => escape(&mut chars, &mut out)?,
             '[' => class(&mut chars, &mut out)?,
@@ -70,14 +74,14 @@ fn translate(pattern: &str) -> Option<String> {
                 if char == '{' {
                     quantity(&mut chars, &mut out)?;
                 }
-                // A second one would make the first lazy, which the RFC does not have.
+                // A second quantifier would make the first one lazy, which the RFC does not have.
                 repeatable = false;
                 continue;
             }
             ')' => out.push(')'),
             ']' | '}' => return None,
-            // RFC 9485 has them as ordinary characters; the compliance suite of RFC 9535, and whoever
-            // writes a pattern, has them as the text's ends.
+            // RFC 9485 treats these as ordinary characters. The compliance suite of RFC 9535 and most authors of
+            // patterns treat them as the ends of the text.
             '^' | '$' => {
                 out.push(char);
                 repeatable = false;
@@ -96,6 +100,7 @@ fn translate(pattern: &str) -> Option<String> {
 
 type Chars<'a> = std::iter::Peekable<std::str::Chars<'a>>;
 
+/// Translates a quantifier, after its opening brace.
 fn quantity(chars: &mut Chars<'_>, out: &mut String) -> Option<()> {
     let mut empty = true;
     for char in chars.by_ref() {
@@ -110,7 +115,7 @@ fn quantity(chars: &mut Chars<'_>, out: &mut String) -> Option<()> {
     None
 }
 
-/// SingleCharEsc or a category escape, after its backslash.
+/// Translates a SingleCharEsc or a category escape, after its backslash.
 fn escape(chars: &mut Chars<'_>, out: &mut String) -> Option<()> {
     let char = chars.next()?;
     match char {
@@ -143,7 +148,7 @@ fn escape(chars: &mut Chars<'_>, out: &mut String) -> Option<()> {
     Some(())
 }
 
-/// A character class, after its bracket.
+/// Translates a character class, after its bracket.
 fn class(chars: &mut Chars<'_>, out: &mut String) -> Option<()> {
     out.push('[');
     if chars.next_if_eq(&'^').is_some() {
@@ -156,7 +161,7 @@ fn class(chars: &mut Chars<'_>, out: &mut String) -> Option<()> {
             ']' => break,
             '\\' => escape(chars, out)?,
             '-' => {
-                // A range's hyphen, or a literal one at either end of the class.
+                // A hyphen at either end of the class is a literal; any other one makes a range.
                 let literal = first || chars.peek() == Some(&']');
                 out.push_str(if literal { r"\-" } else { "-" });
             }
@@ -187,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_pattern_is_read_and_one_that_is_too_large_is_not_taken_for_none() {
+    fn large_patterns_compile_and_too_large_ones_are_an_error() {
         assert!(found("[^@]{1,64}@[^@]{1,255}", true, "jane.doe@example.org"));
         assert!(found(r"\p{Lu}\p{Ll}{1,40} \p{Lu}\p{Ll}{1,40}", true, "Ada Example"));
         assert!(compile(r"(\p{L}{1,1000}){1,1000}", true).is_err());
@@ -195,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn match_is_whole_and_search_is_not() {
+    fn match_tests_the_whole_text_and_search_a_part() {
         assert!(found("b.*", true, "bcd"));
         assert!(!found("b", true, "abc"));
         assert!(found("b", false, "abc"));
@@ -203,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dot_is_not_the_end_of_a_line() {
+    fn dot_matches_no_line_break() {
         assert!(!found(".", true, "\n") && !found(".", true, "\r"));
         assert!(found(".", true, "\u{2028}") && found(".", true, "😀"));
         assert!(found("[.b]", true, ".") && !found("[.b]", true, "x"));
@@ -211,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_rfc_does_not_have_is_refused() {
+    fn syntax_beyond_the_rfc_is_refused() {
         for pattern in [
             r"\d", r"\w+", r"\b", "(?i)a", "a*?", "a**", "*a", "a{,2}", "a{", "[", "[]", "]", "(", r"\q",
             "(?:a)",

@@ -1,14 +1,14 @@
-//! `generalised`: coarser, so that many share the value.
+//! The form `generalised`: coarser values that many people share.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::{JsonStringWriter, ValueKind};
 
-/// Decimal places of a coordinate: a tenth of a degree is about eleven kilometres.
+/// Decimal places of a coordinate. A tenth of a degree is about eleven kilometres.
 const PLACES: usize = 1;
 
-/// Writes the coarser text; `None` where all of it is hidden.
+/// Writes the coarser text. Returns `None` if the text has to be hidden whole.
 pub(super) fn text(kind: ValueKind, text: &str, into: &mut JsonStringWriter<'_>) -> Option<()> {
     match kind {
         ValueKind::Date => into.write_str(year(text)?).ok(),
@@ -23,7 +23,7 @@ pub(super) fn text(kind: ValueKind, text: &str, into: &mut JsonStringWriter<'_>)
     }
 }
 
-/// The coarser number; `None` where all of it is hidden.
+/// Returns the coarser number, or `None` if it has to be hidden whole.
 pub(super) fn number(kind: ValueKind, text: &str) -> Option<String> {
     match kind {
         ValueKind::Date => year_of_instant(text),
@@ -38,15 +38,16 @@ pub(super) fn number(kind: ValueKind, text: &str) -> Option<String> {
     }
 }
 
-/// The year that a text in ISO 8601's order begins with.
+/// Returns the year of a date in the order of ISO 8601.
 fn year(text: &str) -> Option<&str> {
     let (year, rest) = text.split_at_checked(4)?;
     let dated = year.bytes().all(|byte| byte.is_ascii_digit()) && (rest.is_empty() || rest.starts_with('-'));
     dated.then_some(year)
 }
 
-/// Unix time, in seconds or (from the year 5138 on) milliseconds; a year by itself stays. What may be a date
-/// without its hyphens as well says neither.
+/// Returns the year of a Unix time in seconds, or in milliseconds for numbers that would lie beyond the year 5138 in
+/// seconds. A number of four digits is a year already. A number that may be a date without hyphens is ambiguous and
+/// hidden whole.
 fn year_of_instant(text: &str) -> Option<String> {
     let number: i64 = text.parse().ok()?;
     if text.len() == 8 && jiff::civil::Date::strptime("%Y%m%d", text).is_ok() {
@@ -60,7 +61,7 @@ fn year_of_instant(text: &str) -> Option<String> {
     Some(instant.to_zoned(jiff::tz::TimeZone::UTC).year().to_string())
 }
 
-/// The network of an address: /24 or /48.
+/// Writes the network of an address: /24 for IPv4, /48 for IPv6.
 fn network(text: &str, into: &mut JsonStringWriter<'_>) -> Option<()> {
     let address = text.trim().parse::<IpAddr>().ok()?.to_canonical();
     let written = match address {
@@ -70,7 +71,7 @@ fn network(text: &str, into: &mut JsonStringWriter<'_>) -> Option<()> {
         }
         IpAddr::V6(address) => {
             let [a, b, c, ..] = address.segments();
-            // 6to4 (RFC 3056) has all of an IPv4 address there.
+            // A 6to4 address (RFC 3056) has a whole IPv4 address in these bits.
             if a == 0x2002 {
                 return None;
             }
@@ -80,7 +81,7 @@ fn network(text: &str, into: &mut JsonStringWriter<'_>) -> Option<()> {
     written.ok()
 }
 
-/// `52.52,13.405`, or the same as a `geo:` URI (RFC 5870), without altitude and uncertainty.
+/// Writes coordinates such as `52.52,13.405` or a `geo:` URI (RFC 5870), without altitude and uncertainty.
 fn coordinates(text: &str, into: &mut JsonStringWriter<'_>) -> Option<()> {
     let (scheme, rest) = match text.strip_prefix("geo:") {
         Some(rest) => ("geo:", rest.split(';').next()?),
@@ -99,8 +100,8 @@ fn coordinate(text: &str) -> Option<String> {
     })
 }
 
-/// The lower end of the bucket a number falls in: its first digit, then zeros. Worked out on the
-/// text: no number is too large or too long.
+/// Returns the lower end of the number's bucket: its first digit, followed by zeros. Works on the text, so that no
+/// number is too large or too long.
 fn bucket(text: &str) -> Option<String> {
     let (sign, unsigned) = text.strip_prefix('-').map_or(("", text), |rest| ("-", rest));
     let e = unsigned.find(['e', 'E']).unwrap_or(unsigned.len());
@@ -113,7 +114,7 @@ fn bucket(text: &str) -> Option<String> {
     let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
     let Some(first) = digits.find(|digit| digit != '0') else { return Some("0".to_owned()) };
     let digit = digits.get(first..=first)?;
-    // The power of ten of that digit.
+    // The power of ten of the first digit.
     let power =
         i64::try_from(dot).ok()?.checked_sub(i64::try_from(first).ok()? + 1)?.checked_add(exponent)?;
     Some(match power {
@@ -130,7 +131,7 @@ mod tests {
     use crate::vocabulary::Form;
 
     #[test]
-    fn what_remains() {
+    fn generalised_values_are_coarser() {
         for (kind, value, left) in [
             (ValueKind::Date, "\"1984-05-06\"", "\"1984\""),
             (ValueKind::Date, "\"1984-05-06T07:08:09Z\"", "\"1984\""),

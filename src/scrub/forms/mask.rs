@@ -1,16 +1,18 @@
-//! `masked`: a person who knows the value recognises it, nobody else learns it.
+//! The form `masked`: somebody who knows the value recognises it, and nobody else learns it.
 //!
-//! At least half of the characters are hidden and never fewer than four; a value too short for
-//! that is hidden whole. What is hidden is always `***`, so that its length is hidden too.
+//! At least half of the characters are hidden, and never fewer than four. A shorter value is hidden whole. Hidden
+//! characters become `***` whatever their number, so that the length is hidden as well.
 
 use std::fmt::Write as _;
 
 use super::{HIDDEN, JsonStringWriter, ValueKind};
 
+/// Least number of hidden characters.
 const MIN_HIDDEN: usize = 4;
+/// Bound on the digits of a phone or card number that are shown.
 const MAX_SHOWN_DIGITS: usize = 4;
 
-/// Writes the masked text; `None` where all of it is hidden.
+/// Writes the masked text. Returns `None` if the text has to be hidden whole.
 pub(super) fn text(kind: ValueKind, text: &str, into: &mut JsonStringWriter<'_>) -> Option<()> {
     match kind {
         ValueKind::Email => email(text, into),
@@ -20,13 +22,12 @@ pub(super) fn text(kind: ValueKind, text: &str, into: &mut JsonStringWriter<'_>)
     }
 }
 
-/// Whether a number is masked as a text is: a phone or a card. Others are hidden whole.
+/// True if a number is masked like a text: a phone or card number. Other numbers are hidden whole.
 pub(super) fn is_text(kind: ValueKind, number: &[u8]) -> bool {
     matches!(kind, ValueKind::Phone | ValueKind::Card) && number.iter().all(u8::is_ascii_digit)
 }
 
-/// `j***@example.org`; a local part of one letter is hidden whole. The domain is not hidden: the
-/// form is as the issue that asked for it spells it.
+/// Writes `j***@example.org`. A local part of one letter is hidden whole. The domain stays: the form is defined so.
 fn email(text: &str, into: &mut JsonStringWriter<'_>) -> Option<()> {
     let (local, domain) = text.rsplit_once('@')?;
     let mut letters = local.chars();
@@ -35,7 +36,7 @@ fn email(text: &str, into: &mut JsonStringWriter<'_>) -> Option<()> {
     if !domain.contains('.') || !domain.chars().all(is_domain) {
         return None;
     }
-    // One address, not several and not a name before it.
+    // The text has to be a single address, without a name before it.
     let plain = first.is_alphanumeric()
         && !local.contains(|char: char| char.is_whitespace() || matches!(char, '@' | ','));
     if plain && letters.next().is_some() {
@@ -46,6 +47,7 @@ fn email(text: &str, into: &mut JsonStringWriter<'_>) -> Option<()> {
     into.write_str(domain).ok()
 }
 
+/// Writes `***4567`.
 fn last_digits(text: &str, into: &mut JsonStringWriter<'_>) -> Option<()> {
     let digits = || text.chars().filter(char::is_ascii_digit);
     let all = digits().count();
@@ -57,7 +59,7 @@ fn last_digits(text: &str, into: &mut JsonStringWriter<'_>) -> Option<()> {
     digits().skip(all - shown).try_for_each(|digit| into.write_char(digit)).ok()
 }
 
-/// `J. D.`
+/// Writes `J. D.`.
 fn initials(text: &str, into: &mut JsonStringWriter<'_>) -> Option<()> {
     let (mut shown, mut letters) = (0, 0);
     let mut begins = true;
@@ -79,7 +81,7 @@ fn initials(text: &str, into: &mut JsonStringWriter<'_>) -> Option<()> {
     (shown > 0 && shown <= max_shown(letters)).then_some(())
 }
 
-/// How many of so many characters may be shown.
+/// Returns how many of the characters may be shown.
 fn max_shown(characters: usize) -> usize {
     (characters / 2).min(characters.saturating_sub(MIN_HIDDEN))
 }
@@ -91,7 +93,7 @@ mod tests {
     use crate::vocabulary::Form;
 
     #[test]
-    fn what_remains() {
+    fn masked_values_hide_most_characters() {
         for (kind, value, left) in [
             (ValueKind::Email, "\"jane.doe@example.org\"", "\"j***@example.org\""),
             (ValueKind::Email, "\"j@example.org\"", "\"***@example.org\""),

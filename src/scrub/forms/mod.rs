@@ -1,10 +1,10 @@
-//! The forms in which a value leaves when it does not leave as it is.
+//! Writes values in the forms masked, generalised and pseudonymised.
 //!
-//! Refuses to know who receives and why: it is told the form, and what kind of value the category
-//! says it is. Any JSON value has a result in every form; `null` stays `null`, and in an array or
-//! object every scalar changes while names and structure stay (of a generalised address only the
-//! country and the region remain). What a form cannot make less revealing it hides whole: a string
-//! becomes `"***"`, a number or a boolean `null`.
+//! The module does not know the recipient's purpose or the policy: the caller gives the form and the kind of value
+//! that the category holds. Every JSON value has a result in every form. `null` stays `null`. In an array or object
+//! every scalar changes, while names and structure stay; a generalised address keeps only its country and region.
+//! A value that a form cannot make less revealing is hidden whole: a string becomes `"***"`, a number or a boolean
+//! `null`.
 
 mod generalise;
 mod mask;
@@ -21,32 +21,32 @@ use super::lex::{self, Scan};
 use crate::vocabulary::Form;
 use pseudonym::RecipientKey;
 
-/// What stands for a string that is hidden whole.
+/// Replaces a string that is hidden whole.
 const HIDDEN: &str = "***";
 
-/// What is known about a value besides its text.
+/// The context of a value that its forms depend on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ValueContext<'a> {
     pub(super) kind: ValueKind,
-    /// The category, for telling pseudonyms apart.
+    /// The category. Equal values of two categories have different pseudonyms.
     pub(super) category: &'a str,
-    /// The name of the member, if it is one.
+    /// The member's name, unless the value is an element.
     pub(super) name: Option<&'a [u8]>,
 }
 
-/// Makes forms for one recipient.
+/// Writes the forms of values for one recipient.
 #[derive(Clone, Debug, Default)]
 pub struct Forms {
     key: Option<RecipientKey>,
 }
 
 impl Forms {
-    /// Without a key: what should leave as a pseudonym does not leave.
+    /// Makes forms without a key. Values that should be pseudonymised are removed instead.
     pub fn without_pseudonyms() -> Forms {
         Forms::default()
     }
 
-    /// The form that can be made instead of this one.
+    /// Returns the form that is possible in place of this one: without a key, removal instead of a pseudonym.
     pub(super) fn feasible(&self, form: Form) -> Form {
         match form {
             Form::Pseudonymised if self.key.is_none() => Form::Removed,
@@ -90,7 +90,7 @@ impl Forms {
                 let written = match value.first() {
                     Some(b'"') => pseudonym(&unquoted(value)),
                     Some(b'-' | b'0'..=b'9') => pseudonym(value),
-                    // There are only two of them: a pseudonym would tell which is which.
+                    // A boolean has only two values, so that a pseudonym would disclose it.
                     Some(_) | None => None,
                 };
                 match written {
@@ -106,15 +106,15 @@ impl Forms {
         }
     }
 
-    /// Every scalar of a container changes. The text was checked before; of anything that is not as
-    /// it must be nothing more is written.
+    /// Writes a container in which every scalar changes. The tokenizer has validated the text before; at a token
+    /// that is not valid all the same, writing stops.
     fn write_within(&self, form: Form, context: ValueContext<'_>, value: &[u8], out: &mut Vec<u8>) {
         let part_of_address = form == Form::Generalised && context.kind == ValueKind::Address;
-        // For each open container: whether it is an object, and whether a child was written.
+        // For each open container: true if it is an object, and true if a child was written.
         let mut open: Vec<(bool, bool)> = Vec::new();
         let mut name: Option<(usize, usize)> = None;
-        // Where the current child's lead (comma, space, name) begins.
-        let mut lead = 0;
+        // The start of the current child's prefix: comma, white space and name.
+        let mut prefix = 0;
         let mut at = 0;
         while let Some(&byte) = value.get(at) {
             match byte {
@@ -123,10 +123,10 @@ impl Forms {
                     continue;
                 }
                 b'}' | b']' => {
-                    out.extend_from_slice(value.get(lead..at + 1).unwrap_or_default());
+                    out.extend_from_slice(value.get(prefix..at + 1).unwrap_or_default());
                     open.pop();
                     at += 1;
-                    lead = at;
+                    prefix = at;
                     name = None;
                     continue;
                 }
@@ -148,12 +148,12 @@ impl Forms {
                 && !container
                 && !context.name.is_some_and(is_coarse_address_part);
             if drops {
-                lead = end;
+                prefix = end;
                 at = end;
                 continue;
             }
             let written = open.last().is_none_or(|(_, written)| *written);
-            let from = if written { lead } else { super::lex::after_comma(value, lead) };
+            let from = if written { prefix } else { super::lex::after_comma(value, prefix) };
             out.extend_from_slice(value.get(from..at).unwrap_or_default());
             if let Some((_, written)) = open.last_mut() {
                 *written = true;
@@ -164,13 +164,13 @@ impl Forms {
             } else {
                 self.write_scalar(form, context, value.get(at..end).unwrap_or_default(), out);
             }
-            lead = end;
+            prefix = end;
             at = end;
         }
     }
 }
 
-/// Writes a scalar as `text` or `number` change it, and hides what they cannot.
+/// Writes a scalar that `text` or `number` changes. Hides a value that they return `None` for.
 fn write_changed(
     value: &[u8],
     text: impl Fn(&str, &mut JsonStringWriter<'_>) -> Option<()>,
@@ -187,8 +187,8 @@ fn write_changed(
     }
 }
 
-/// Writes a string of what `write` makes of a text, or hides it whole: always so where half of a
-/// surrogate pair stands in it.
+/// Writes the text that `write` produces as a JSON string, or hides the string whole. A string with a lone
+/// surrogate is always hidden whole.
 fn write_text(text: &[u8], write: impl Fn(&str, &mut JsonStringWriter<'_>) -> Option<()>, out: &mut Vec<u8>) {
     out.push(b'"');
     let start = out.len();
@@ -200,13 +200,13 @@ fn write_text(text: &[u8], write: impl Fn(&str, &mut JsonStringWriter<'_>) -> Op
     out.push(b'"');
 }
 
-/// Writes text as it is spelled within a JSON string.
+/// Writes text with the escapes of a JSON string.
 struct JsonStringWriter<'o>(&'o mut Vec<u8>);
 
 impl fmt::Write for JsonStringWriter<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let escapes = |byte| matches!(byte, 0..0x20 | b'"' | b'\\');
-        // All of it is looked at, many bytes at a time.
+        // Without an early exit the compiler vectorises this loop.
         if text.bytes().fold(false, |found, byte| found | escapes(byte)) {
             let spelled = serde_json::Value::from(text).to_string();
             let inner = spelled.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
@@ -218,7 +218,7 @@ impl fmt::Write for JsonStringWriter<'_> {
     }
 }
 
-/// Past the scalar at `at`, or past the bracket that opens a container.
+/// Returns the end of the scalar at `at`, or of the bracket that opens a container.
 fn token_end(value: &[u8], at: usize) -> Option<usize> {
     let scan = match value.get(at)? {
         b'{' | b'[' => Scan::Whole(at + 1),
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_generalised_address_is_its_country_and_region() {
+    fn a_generalised_address_keeps_country_and_region() {
         for (value, left) in [
             (
                 r#"{"street":"S 1","city":"C","state":"CA","country":"US","zip":9}"#,
@@ -273,7 +273,7 @@ mod tests {
         }
     }
 
-    /// The table of docs/policy-packs.md.
+    /// Checks the table of docs/policy-packs.md.
     #[test]
     fn forms_are_as_documented() {
         let guide = include_str!("../../../docs/policy-packs.md");
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_key_there_are_no_pseudonyms() {
+    fn pseudonyms_need_a_key() {
         assert_eq!(Forms::without_pseudonyms().feasible(Form::Pseudonymised), Form::Removed);
         assert_eq!(Forms::without_pseudonyms().feasible(Form::Masked), Form::Masked);
     }
@@ -318,9 +318,10 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes in, JSON comes out, and the values that stand in it are not the ones that came.
+        /// Every value has a JSON result of the same type, and a masked or pseudonymised string differs from the
+        /// original.
         #[test]
-        fn any_value_has_a_result(value in json(), kind in proptest::sample::select(ValueKind::ALL.to_vec())) {
+        fn every_value_has_a_result_in_every_form(value in json(), kind in proptest::sample::select(ValueKind::ALL.to_vec())) {
             for form in [Form::Masked, Form::Generalised, Form::Pseudonymised] {
                 let text = written(form, kind, &value.to_string());
                 let out: serde_json::Value = serde_json::from_str(&text).unwrap();

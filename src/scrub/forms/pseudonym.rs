@@ -1,18 +1,18 @@
-//! `pseudonymised`: the same for the same value and recipient, and to nobody else of any use.
+//! The form `pseudonymised`: one recipient receives the same pseudonym for the same value.
 //!
-//! Keyed BLAKE3 (a PRF under a secret key) over the category and the value as it denotes, under a
-//! key that is derived for each recipient: two recipients that put their data together find no two
-//! pseudonyms alike. A new key, or an epoch of another name, begins anew.
+//! A pseudonym is the keyed BLAKE3 hash (a PRF under a secret key) of the category and the decoded value, under a key
+//! derived for the recipient. Two recipients that join their data have no pseudonym in common. A new key or another
+//! epoch changes every pseudonym.
 
 use std::fmt;
 
 const PREFIX: &[u8; 3] = b"pn_";
-/// Characters that show the hash: 130 bits of it.
+/// Characters of the encoded hash: 130 bits.
 const CHARACTERS: usize = 26;
 const LENGTH: usize = PREFIX.len() + CHARACTERS;
 const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
-/// The secret behind the pseudonyms of one deployment and epoch.
+/// The secret key of one deployment's pseudonyms in one epoch. `Debug` does not show it.
 #[derive(Clone)]
 pub struct Pseudonyms {
     key: [u8; 32],
@@ -25,32 +25,32 @@ impl fmt::Debug for Pseudonyms {
 }
 
 impl Pseudonyms {
-    /// From the key file's key for this use.
+    /// Uses the key that the key file derives for pseudonyms.
     pub fn new(key: [u8; 32]) -> Pseudonyms {
         Pseudonyms { key }
     }
 
-    /// The pseudonyms of an epoch: none of them is one of another epoch. The unnamed one is the first.
+    /// Derives the key of an epoch. Pseudonyms of two epochs have nothing in common. `None` is the first epoch.
     #[must_use]
     pub fn epoch(&self, name: Option<&str>) -> Pseudonyms {
         match name {
             None => self.clone(),
             Some(name) => {
                 let mut hasher = blake3::Hasher::new_keyed(&self.key);
-                // No recipient's name begins with a zero byte, so no recipient's key is an epoch's.
+                // No recipient's name begins with a zero byte, so an epoch's key differs from every recipient's.
                 Pseudonyms { key: *hasher.update(b"\0epoch ").update(name.as_bytes()).finalize().as_bytes() }
             }
         }
     }
 
-    /// The forms that one recipient receives.
+    /// Returns the forms for one recipient, with a key of its own.
     pub fn for_recipient(&self, name: &str) -> super::Forms {
         let key = *blake3::keyed_hash(&self.key, name.as_bytes()).as_bytes();
         super::Forms { key: Some(RecipientKey { key }) }
     }
 }
 
-/// One recipient's key.
+/// The key of one recipient.
 #[derive(Clone)]
 pub(super) struct RecipientKey {
     key: [u8; 32],
@@ -63,10 +63,10 @@ impl fmt::Debug for RecipientKey {
 }
 
 impl RecipientKey {
-    /// `pn_` and 26 characters.
+    /// Returns `pn_` and 26 characters of base32.
     pub(super) fn pseudonym(&self, category: &str, value: &[u8]) -> [u8; LENGTH] {
         let mut hasher = blake3::Hasher::new_keyed(&self.key);
-        // The length keeps a category's name and the value apart.
+        // The length separates the category from the value.
         hasher.update(&(category.len() as u64).to_le_bytes()).update(category.as_bytes()).update(value);
         let hash = hasher.finalize();
         let mut bytes = hash.as_bytes().iter();
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn epochs_share_no_pseudonym() {
+    fn epochs_have_different_pseudonyms() {
         let all = Pseudonyms::new([7; 32]);
         let of =
             |epoch: Option<&str>| all.epoch(epoch).for_recipient("a").key.unwrap().pseudonym("email", b"x");
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn one_value_has_one_pseudonym_and_another_for_every_recipient() {
+    fn pseudonyms_depend_on_key_recipient_category_and_value() {
         let one = pseudonym(1, "a", "email", "\"x\"");
         assert!(one.starts_with("\"pn_") && one.len() == 31, "{one}");
         assert_eq!(one, pseudonym(1, "a", "email", "\"\\u0078\""));
@@ -139,13 +139,13 @@ mod tests {
     }
 
     #[test]
-    fn what_has_too_few_values_has_no_pseudonym() {
+    fn booleans_and_null_have_no_pseudonym() {
         assert_eq!(written(Form::Pseudonymised, ValueKind::Other, "true"), "null");
         assert_eq!(written(Form::Pseudonymised, ValueKind::Other, "null"), "null");
     }
 
     #[test]
-    fn secrets_have_no_debug() {
+    fn debug_output_shows_no_key() {
         let debug =
             format!("{:?} {:?}", Pseudonyms::new([7; 32]), Pseudonyms::new([7; 32]).for_recipient("r"));
         assert!(!debug.contains('7'), "{debug}");

@@ -1,6 +1,6 @@
-//! What kind of value a category holds, as far as forms differ by it.
+//! The kind of value that a category holds, as far as forms depend on it.
 
-/// The kinds of values that forms tell apart.
+/// The kinds of values that have forms of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ValueKind {
     Email,
@@ -28,7 +28,7 @@ impl ValueKind {
         ValueKind::Other,
     ];
 
-    /// The kind of a category of the vocabulary; nothing special for one that is not listed.
+    /// Returns the kind of a category of the vocabulary: `Other` for a category that is not listed.
     pub(crate) fn of(category: &str) -> ValueKind {
         match category {
             "email" => ValueKind::Email,
@@ -44,7 +44,7 @@ impl ValueKind {
     }
 }
 
-/// Whether a member of an address is coarse enough for its generalised form: country or region.
+/// True if a member of an address stays in its generalised form: a country or a region.
 pub(crate) fn is_coarse_address_part(name: &[u8]) -> bool {
     let plain: Vec<u8> =
         name.iter().filter(|byte| byte.is_ascii_alphanumeric()).map(u8::to_ascii_lowercase).collect();

@@ -1,17 +1,18 @@
-//! The text of a query before it is parsed: what the parser would cut off, round or take forever over.
+//! Checks the text of a query before parsing, because the parser trims names, rounds numbers and takes exponential time
+//! for nested brackets.
 //!
-//! Refuses to know what a query means. It tells strings, names, numbers and brackets apart, and that is all.
+//! The module does not know what a query means. It only distinguishes strings, names, numbers and brackets.
 
 use super::{MappingFault, QueryResult};
 
-/// Digits of a number that a double always tells apart: the parser keeps nothing else of it.
+/// Digits of a number that a double always represents. The parser keeps numbers as doubles.
 pub(super) const MAX_DIGITS: usize = 15;
-/// Up to here a double holds every integer (RFC 9535, 2.1; RFC 7493, 2.2).
+/// Greatest integer up to which a double represents every integer (RFC 9535, 2.1; RFC 7493, 2.2).
 const MAX_INTEGER: u64 = (1 << 53) - 1;
-/// From here on a double has all its digits: the least is 2.2e-308.
+/// Lower bound of the numbers that a double represents with full precision. The exact bound is 2.2e-308.
 const MIN_NORMAL: f64 = 1e-307;
 
-/// What a query's text is made of, outside of its strings.
+/// A token of a query's text.
 enum Token<'a> {
     String,
     Number(&'a str),
@@ -21,7 +22,7 @@ enum Token<'a> {
     Other(char),
 }
 
-/// The tokens, each with where it begins. It is for the parser to say whether they make a query.
+/// Returns the tokens with their offsets. Whether they form a query is for the parser to decide.
 fn tokens(text: &str) -> impl Iterator<Item = (usize, Token<'_>)> {
     let mut at = 0;
     std::iter::from_fn(move || {
@@ -64,13 +65,13 @@ fn tokens(text: &str) -> impl Iterator<Item = (usize, Token<'_>)> {
     })
 }
 
-/// The length of a string, its quotes included.
+/// Returns the length of a string with its quotes.
 fn quoted(rest: &str) -> usize {
     let quote = rest.as_bytes().first();
     let mut bytes = rest.bytes().enumerate().skip(1);
     while let Some((at, byte)) = bytes.next() {
         match byte {
-            // What is escaped ends no string.
+            // An escaped quote does not end the string.
             b'\\' => drop(bytes.next()),
             _ if Some(&byte) == quote => return at + 1,
             _ => {}
@@ -79,22 +80,25 @@ fn quoted(rest: &str) -> usize {
     rest.len()
 }
 
-/// How many brackets and parentheses are open at once.
+/// Returns the greatest number of brackets and parentheses that are open at once.
 pub(super) fn max_open_brackets(text: &str) -> usize {
-    let (mut open, mut most) = (0usize, 0);
+    let (mut open, mut max) = (0usize, 0);
     for (_, token) in tokens(text) {
         match token {
             Token::Other('[' | '(') => open += 1,
             Token::Other(']' | ')') => open = open.saturating_sub(1),
             Token::Other(_) | Token::String | Token::Number(_) | Token::Dotted(_) | Token::Word => {}
         }
-        most = most.max(open);
+        max = max.max(open);
     }
-    most
+    max
 }
 
-/// The query with each name in brackets that the parser would trim: to the RFC, white space beyond ASCII is
-/// a letter like any other. Refuses the numbers that the parser would round.
+/// Returns the query with brackets around each name that the parser would trim: in RFC 9535, white space beyond ASCII is
+/// a letter like any other.
+///
+/// # Errors
+/// If the query has a number that the parser would round, or letters beyond ASCII outside of names and strings.
 pub(super) fn prepare(text: &str) -> QueryResult<String> {
     let mut respelled = String::with_capacity(text.len());
     let mut copied = 0;
@@ -106,7 +110,7 @@ pub(super) fn prepare(text: &str) -> QueryResult<String> {
                 let before = text.get(..at).unwrap_or_default();
                 if name.starts_with(|first: char| first.is_ascii_digit()) || before.ends_with('.') {
                     return Err(MappingFault::NotInRfc(
-                        "a name begins with no digit, and after two dots at most",
+                        "a name does not begin with a digit and follows at most two dots",
                     ));
                 }
                 respelled += text.get(copied..at).unwrap_or_default();
@@ -125,12 +129,12 @@ pub(super) fn prepare(text: &str) -> QueryResult<String> {
     Ok(respelled + text.get(copied..).unwrap_or_default())
 }
 
-/// Whether a double holds what is written here and nothing else that is written as shortly.
+/// True if a double represents this number and no other number of as many digits.
 fn is_exact(number: &str) -> bool {
     let mantissa = number.split(['e', 'E']).next().unwrap_or_default();
     let significant = mantissa.trim_start_matches(['0', '.']);
     let digits = significant.bytes().filter(u8::is_ascii_digit).count();
-    // Nearer to zero doubles have fewer digits, and at last none.
+    // Subnormal doubles have fewer digits.
     let normal = significant.is_empty() || number.parse().is_ok_and(|double: f64| double >= MIN_NORMAL);
     normal && digits <= MAX_DIGITS || number.parse().is_ok_and(|integer: u64| integer <= MAX_INTEGER)
 }
@@ -142,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn white_space_beyond_ascii_belongs_to_a_name() {
+    fn white_space_beyond_ascii_belongs_to_names() {
         let names = |text: &str| -> Vec<String> {
             let segments = read(text).unwrap().1.segments;
             let selectors = segments.iter().flat_map(|segment| &segment.selectors);
@@ -175,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_what_is_written() {
+    fn numbers_that_would_be_rounded_are_refused() {
         for number in [
             "0.1",
             "9007199254740991",

@@ -1,13 +1,13 @@
-//! One escape at the beginning of a text: percent-encoding (RFC 3986, 2.1), an escape of JSON's
-//! (RFC 8259, 7) or of a programming language's, a character reference of HTML's.
+//! Reads one escape at the beginning of a text: percent-encoding (RFC 3986, 2.1), an escape of JSON
+//! (RFC 8259, 7) or of a programming language, or a character reference of HTML.
 //!
-//! Refuses to know what the text is: whatever can be read as an escape is one. Of HTML's names only
-//! those of signs that addresses have, of spaces and of Latin-1's letters are known.
+//! The module does not know the format of the text: whatever can be read as an escape is one. Of the named
+//! references of HTML it knows those of signs that occur in addresses, of spaces and of Latin-1 letters.
 
-/// The longest name of a reference that is known.
+/// Bytes of the longest known reference name.
 const MAX_NAME: usize = 21;
 
-/// What an escape denotes.
+/// The byte or the character that an escape stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unescaped {
     Byte(u8),
@@ -23,7 +23,7 @@ impl Unescaped {
     }
 }
 
-/// What the escape that the text begins with denotes, and how long it is.
+/// Returns the value and the length in bytes of the escape at the beginning of a text.
 pub(super) fn read(text: &[u8]) -> Option<(Unescaped, usize)> {
     match text.first()? {
         b'%' => Some((Unescaped::Byte(number(text.get(1..3)?, 16)? as u8), 3)),
@@ -43,6 +43,7 @@ fn number(digits: &[u8], radix: u32) -> Option<u32> {
     digits.iter().try_fold(0, value)
 }
 
+/// Reads an escape of a JSON string. Control characters become spaces.
 fn json_escape(text: &[u8]) -> Option<(char, usize)> {
     let unit = |at: usize| {
         let escape = text.get(at..at + 6)?;
@@ -61,12 +62,12 @@ fn json_escape(text: &[u8]) -> Option<(char, usize)> {
     })
 }
 
-/// An escape of a programming language's: `\x40` and `\u{40}`, octal `\100`, CSS's `\40 `.
+/// Reads an escape of a programming language: `\x40`, `\u{40}`, octal `\100`, or `\40 ` of CSS.
 fn language_escape(text: &[u8]) -> Option<(char, usize)> {
     let rest = text.get(1..)?;
     let hexadecimal =
-        |digits: &[u8], most: usize| digits.iter().take(most).take_while(|d| d.is_ascii_hexdigit()).count();
-    // What stands in addresses: of others there is nothing to find, and paths of Windows look like them.
+        |digits: &[u8], max: usize| digits.iter().take(max).take_while(|d| d.is_ascii_hexdigit()).count();
+    // Only printable ASCII occurs in addresses. Other values are left alone, because Windows paths look alike.
     let sign = |digits: &[u8], radix: u32| {
         char::from_u32(number(digits, radix)?).filter(|char| char.is_ascii_graphic())
     };
@@ -85,20 +86,21 @@ fn language_escape(text: &[u8]) -> Option<(char, usize)> {
             }
             let count = hexadecimal(rest, 6);
             let space = usize::from(rest.get(count).is_some_and(u8::is_ascii_whitespace));
-            // `\9` and its like are references to groups.
+            // A single digit is a reference to a group, as in `\9`.
             Some((sign(rest.get(..count).filter(|digits| digits.len() > 1)?, 16)?, 1 + count + space))
         }
         _ => None,
     }
 }
 
+/// Reads a character reference of HTML: `&#64;`, `&#x40;` or `&commat;`.
 fn html_reference(text: &[u8]) -> Option<(char, usize)> {
     let rest = text.get(1..)?;
     if let Some(digits) = rest.strip_prefix(b"#") {
         let (radix, mark) = if let [b'x' | b'X', ..] = digits { (16, 1) } else { (10, 0) };
         let digits = digits.get(mark..)?;
         let of_radix = |byte: &&u8| char::from(**byte).is_digit(radix);
-        // With zeros in front there may be many.
+        // There may be many leading zeros.
         let count = digits.iter().take(16).take_while(of_radix).count();
         let char = char::from_u32(number(digits.get(..count).filter(|some| !some.is_empty())?, radix)?)?;
         let semicolon = usize::from(digits.get(count) == Some(&b';'));
@@ -114,6 +116,7 @@ fn html_reference(text: &[u8]) -> Option<(char, usize)> {
     Some((sign.or_else(letter)?, length + 2))
 }
 
+/// Names of signs and spaces, with the characters that they stand for.
 const NAMED_SIGNS: &[(&str, char)] = &[
     ("commat", '@'),
     ("period", '.'),
@@ -176,7 +179,7 @@ const NAMED_SIGNS: &[(&str, char)] = &[
     ("emsp14", ' '),
 ];
 
-/// From U+00C0 on.
+/// The names of the letters from U+00C0 on, in order.
 const LATIN_1_LETTERS: &[&str] = &[
     "Agrave", "Aacute", "Acirc", "Atilde", "Auml", "Aring", "AElig", "Ccedil", "Egrave", "Eacute", "Ecirc",
     "Euml", "Igrave", "Iacute", "Icirc", "Iuml", "ETH", "Ntilde", "Ograve", "Oacute", "Ocirc", "Otilde",
@@ -191,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_escape_ends_where_it_ends() {
+    fn escapes_are_read_with_their_length() {
         for (text, char, length) in [
             ("&#64", '@', 4),
             ("&#0000064;x", '@', 10),

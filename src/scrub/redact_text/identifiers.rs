@@ -1,28 +1,30 @@
-//! What reaches or names a person by itself, found in free text: e-mail addresses, phone numbers, IP
-//! addresses, card numbers, bank accounts.
+//! Finds personal identifiers in free text: e-mail addresses, phone numbers, IP addresses, card numbers and
+//! bank accounts.
 //!
-//! Refuses to know where the text stands. Finds rather too much: what is taken for a phone number
-//! and is an order number is lost, what is not found leaves. Works in time linear in the text.
+//! The module does not know where the text comes from. It finds too much rather than too little: an order number
+//! that looks like a phone number is lost, but an identifier that is not found is disclosed. Its time is linear in
+//! the length of the text.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::ops::Range;
 
-/// Digits of a phone number: the shortest that are dialled, and E.164's most.
+/// Digits of a phone number: the shortest in use, and the bound of E.164.
 const PHONE_DIGITS: std::ops::RangeInclusive<usize> = 7..=15;
 /// Digits of a card number (ISO/IEC 7812).
 const CARD_DIGITS: std::ops::RangeInclusive<usize> = 13..=19;
 /// Characters of an IBAN (ISO 13616).
 const IBAN_CHARACTERS: std::ops::RangeInclusive<usize> = 15..=34;
-/// Bytes of a quoted local part of an e-mail address (RFC 5321, 4.5.3.1.1).
+/// Bound on the bytes of a quoted local part of an e-mail address (RFC 5321, 4.5.3.1.1).
 const MAX_LOCAL_PART: usize = 64;
-/// Characters between two groups of digits of one number.
+/// Bound on the characters between two groups of digits of one number.
 const MAX_SEPARATOR: usize = 5;
 
-/// What may stand there, and what only between those of a card number.
+/// Characters that may separate groups of digits.
 const SEPARATORS: &[u8] = b" -./()";
+/// Characters that may separate groups of digits in card numbers only.
 const CARD_SEPARATORS: &[u8] = b"_:,";
 
-/// Adds every stretch that is one of them; they may overlap.
+/// Adds the range of each identifier. The ranges may overlap.
 pub(super) fn find(text: &[u8], into: &mut Vec<Range<usize>>) {
     emails(text, into);
     if text.iter().any(|byte| byte.is_ascii_digit() || *byte == b':') {
@@ -33,18 +35,18 @@ pub(super) fn find(text: &[u8], into: &mut Vec<Range<usize>>) {
     }
 }
 
-/// A letter of an address, in whatever script. Beside a number only ASCII's count: around it stand
-/// quotes that are not ASCII, and scripts without spaces.
+/// True for a letter or digit of an address, in any script. Around numbers only ASCII letters count as part of a
+/// word, because quotation marks beyond ASCII and scripts without spaces may stand there.
 fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte >= 0x80
 }
 
-/// How far bytes of a kind go from `at` on.
+/// Returns the end of the bytes from `at` on that satisfy a condition.
 fn run(text: &[u8], at: usize, is: impl Fn(u8) -> bool) -> usize {
     at + text.iter().skip(at).take_while(|byte| is(**byte)).count()
 }
 
-/// How far they go back from `at`.
+/// Returns the start of the bytes before `at` that satisfy a condition.
 fn run_back(text: &[u8], at: usize, is: impl Fn(u8) -> bool) -> usize {
     let before = text.get(..at).unwrap_or_default();
     at - before.iter().rev().take_while(|byte| is(**byte)).count()
@@ -54,7 +56,7 @@ fn slice(text: &[u8], range: Range<usize>) -> &[u8] {
     text.get(range).unwrap_or_default()
 }
 
-/// RFC 5322's addresses without comments, with and without a dot in the domain.
+/// Finds addresses of RFC 5322 without comments, with or without a dot in the domain.
 pub(super) fn emails(text: &[u8], into: &mut Vec<Range<usize>>) {
     let mut from = 0;
     while let Some(at) = memchr::memchr(b'@', slice(text, from..text.len())).map(|at| from + at) {
@@ -67,7 +69,7 @@ pub(super) fn emails(text: &[u8], into: &mut Vec<Range<usize>>) {
         }
         let domain = |byte: u8| is_word(byte) || matches!(byte, b'.' | b'-' | b'_');
         let mut end = run(text, at + 1, domain);
-        // Mail is folded: there may be a line break beside the sign.
+        // Mail folds lines, so a line break may stand beside the sign.
         let (name, first) = (before_break(text, at), after_break(text, at + 1));
         let folded = first..run(text, first, domain);
         if (name < at || first > at + 1) && slice(text, folded.clone()).contains(&b'.') {
@@ -88,13 +90,13 @@ pub(super) fn emails(text: &[u8], into: &mut Vec<Range<usize>>) {
     }
 }
 
-/// Where the white space around a line break ends that begins at `at`; `at` where there is no line break.
+/// Returns the end of the white space at `at` if it contains a line break, or else `at`.
 fn after_break(text: &[u8], at: usize) -> usize {
     let end = run(text, at, |byte| byte.is_ascii_whitespace());
     if has_break(slice(text, at..end)) { end } else { at }
 }
 
-/// Where the white space around a line break begins that ends at `at`; `at` where there is no line break.
+/// Returns the start of the white space before `at` if it contains a line break, or else `at`.
 fn before_break(text: &[u8], at: usize) -> usize {
     let start = run_back(text, at, |byte| byte.is_ascii_whitespace());
     if has_break(slice(text, start..at)) { start } else { at }
@@ -104,9 +106,9 @@ fn has_break(space: &[u8]) -> bool {
     space.contains(&b'\n') || space.contains(&b'\r')
 }
 
-/// The UUIDs (RFC 9562, 4), in their order: 32 hexadecimal digits in groups of 8, 4, 4, 4 and 12, as a
-/// word of its own. They are in every log, and their digits are no numbers that anybody dials.
-/// One without a letter is none, as a number can be written so, but for the one that is all zeros.
+/// Returns the UUIDs (RFC 9562, 4) in order: 32 hexadecimal digits in groups of 8, 4, 4, 4 and 12, as words of
+/// their own. Logs are full of them, and their digits are not phone numbers. A UUID needs a letter, because a
+/// number can be written in the same groups; the UUID of zeros alone is the exception.
 fn uuids(text: &[u8]) -> Vec<Range<usize>> {
     const LENGTH: usize = 36;
     const DASHES: [usize; 4] = [8, 13, 18, 23];
@@ -126,12 +128,13 @@ fn uuids(text: &[u8]) -> Vec<Range<usize>> {
     starts.filter(|start| is_uuid(*start)).map(|start| start..start + LENGTH).collect()
 }
 
-/// The UUID that a place lies in.
+/// Returns the UUID around an offset.
 fn uuid_at(uuids: &[Range<usize>], at: usize) -> Option<&Range<usize>> {
     let after = uuids.partition_point(|uuid| uuid.start <= at);
     uuids.get(after.checked_sub(1)?).filter(|uuid| uuid.contains(&at))
 }
 
+/// Finds IPv4 and IPv6 addresses.
 fn ips(text: &[u8], into: &mut Vec<Range<usize>>) {
     let mut at = 0;
     while at < text.len() {
@@ -141,7 +144,7 @@ fn ips(text: &[u8], into: &mut Vec<Range<usize>>) {
         let beside = |at: usize| text.get(at).is_some_and(u8::is_ascii_alphanumeric);
         match v6(slice(text, start..end), beside(start.wrapping_sub(1)), beside(end)) {
             Some(address) => {
-                // With its zone.
+                // The zone belongs to the address.
                 let zone = text.get(end) == Some(&b'%');
                 let end = if zone { run(text, end + 1, is_word) } else { start + address.end };
                 into.push(start + address.start..end);
@@ -151,23 +154,23 @@ fn ips(text: &[u8], into: &mut Vec<Range<usize>>) {
     }
 }
 
-/// Where in a run of hexadecimal digits, colons and dots an address stands, or what looks too much
-/// like one. Of a word before or after it the run holds the letters that are hexadecimal digits.
+/// Returns the range of an IPv6 address, or of text that looks like one, in a run of hexadecimal digits, colons
+/// and dots. If a word touches the run, the run may include letters of that word.
 fn v6(run: &[u8], word_before: bool, word_after: bool) -> Option<Range<usize>> {
-    let mut place = 0..run.len();
-    // A sentence's colon or full stop; two colons are the address's own.
-    while place.len() > 1 && matches!(slice(run, place.clone()), [.., b'.'] | [.., 0..b':' | b'A'.., b':']) {
-        place.end -= 1;
+    let mut range = 0..run.len();
+    // A final full stop or colon belongs to the sentence, two colons to the address.
+    while range.len() > 1 && matches!(slice(run, range.clone()), [.., b'.'] | [.., 0..b':' | b'A'.., b':']) {
+        range.end -= 1;
     }
-    if let [b':', second, ..] = slice(run, place.clone())
+    if let [b':', second, ..] = slice(run, range.clone())
         && *second != b':'
     {
-        place.start += 1;
+        range.start += 1;
     }
-    let address = slice(run, place.clone());
+    let address = slice(run, range.clone());
     let first = address.iter().position(|byte| *byte == b':')?;
     let last = address.iter().rposition(|byte| *byte == b':')?;
-    // `std::fmt` is no address.
+    // Paths such as `std::fmt` are not addresses.
     let colons = address.iter().filter(|byte| **byte == b':').count();
     let is_name = (word_before || word_after) && colons < 3 && !address.iter().any(u8::is_ascii_digit);
     let found = is_v6(address)
@@ -175,7 +178,7 @@ fn v6(run: &[u8], word_before: bool, word_after: bool) -> Option<Range<usize>> {
             && (is_v6(slice(address, first..address.len()))
                 || is_v6(slice(address, first + 1..address.len()))))
         || (word_after && is_v6(slice(address, 0..last + 1)));
-    (found && !is_name).then_some(place)
+    (found && !is_name).then_some(range)
 }
 
 fn is_v6(address: &[u8]) -> bool {
@@ -186,7 +189,7 @@ fn is_v6(address: &[u8]) -> bool {
     digits && (parses || colons >= 7 || (doubled && colons >= 3))
 }
 
-/// Four groups of digits with dots between, wherever in the run.
+/// Finds IPv4 addresses: four groups of digits with dots between, anywhere in the run.
 fn v4s(text: &[u8], run: Range<usize>, into: &mut Vec<Range<usize>>) {
     let mut groups: Vec<Range<usize>> = Vec::new();
     let mut start = run.start;
@@ -197,7 +200,7 @@ fn v4s(text: &[u8], run: Range<usize>, into: &mut Vec<Range<usize>>) {
     for four in groups.windows(4) {
         let (Some(first), Some(last)) = (four.first(), four.last()) else { continue };
         let spelled = std::str::from_utf8(slice(text, first.start..last.end)).unwrap_or_default();
-        // Zeros in front, which the parser does not take, are taken here.
+        // The parser refuses leading zeros, but readers do not.
         let groups = spelled.split('.').map(|group| group.parse::<u8>());
         let address = spelled.parse::<IpAddr>().is_ok() || groups.clone().all(|group| group.is_ok());
         if address && groups.count() == 4 {
@@ -206,7 +209,7 @@ fn v4s(text: &[u8], run: Range<usize>, into: &mut Vec<Range<usize>>) {
     }
 }
 
-/// Country, check digits, account; spaces or dashes between; the number is 1 modulo 97.
+/// Finds IBANs: country, check digits and account, with separators between; the number is 1 modulo 97.
 fn ibans(text: &[u8], uuids: &[Range<usize>], into: &mut Vec<Range<usize>>) {
     for start in 0..text.len().saturating_sub(*IBAN_CHARACTERS.start() - 1) {
         let &[a, b, c, d] = slice(text, start..start + 4) else { return };
@@ -219,7 +222,7 @@ fn ibans(text: &[u8], uuids: &[Range<usize>], into: &mut Vec<Range<usize>>) {
     }
 }
 
-/// The end of the longest IBAN that begins here.
+/// Returns the end of the longest IBAN that begins at `start`.
 fn iban_end(text: &[u8], start: usize) -> Option<usize> {
     let mut account = Vec::with_capacity(*IBAN_CHARACTERS.end());
     let mut found = None;
@@ -252,7 +255,7 @@ fn is_one_modulo_97(account: &[u8]) -> bool {
     rest == Some(1)
 }
 
-/// Card and phone numbers: groups of digits that stand together.
+/// Finds card and phone numbers in chains: groups of digits with only separators between.
 fn numbers(text: &[u8], uuids: &[Range<usize>], into: &mut Vec<Range<usize>>) {
     let mut chain: Vec<Range<usize>> = Vec::new();
     let mut at = 0;
@@ -282,8 +285,9 @@ fn numbers(text: &[u8], uuids: &[Range<usize>], into: &mut Vec<Range<usize>>) {
     add_numbers(text, &chain, into);
 }
 
+/// Adds the card and phone numbers of one chain.
 fn add_numbers(text: &[u8], chain: &[Range<usize>], into: &mut Vec<Range<usize>>) {
-    // Numbers that overlap are one stretch.
+    // Overlapping numbers are merged into one range.
     let known = into.len();
     let mut first = 0;
     while let Some(group) = chain.get(first) {
@@ -292,18 +296,19 @@ fn add_numbers(text: &[u8], chain: &[Range<usize>], into: &mut Vec<Range<usize>>
             continue;
         }
         let mut digits = 0;
-        let mut dialled = true;
+        let mut may_be_phone = true;
         let mut end = group.start;
         for (more, last) in slice_of(chain, first).iter().enumerate() {
             if more > 0 && instant_length(text, slice_of(chain, first + more)).is_some() {
                 break;
             }
             digits += last.len();
-            dialled &= more == 0 || slice(text, end..last.start).iter().all(|byte| SEPARATORS.contains(byte));
+            may_be_phone &=
+                more == 0 || slice(text, end..last.start).iter().all(|byte| SEPARATORS.contains(byte));
             end = last.end;
             let number = group.start..last.end;
             let card = CARD_DIGITS.contains(&digits) && is_luhn(slice(text, number.clone()));
-            if card || (dialled && PHONE_DIGITS.contains(&digits)) {
+            if card || (may_be_phone && PHONE_DIGITS.contains(&digits)) {
                 let from = run_back(text, number.start, |byte| matches!(byte, b'+' | b'('));
                 match into.get_mut(known..).and_then(<[_]>::last_mut) {
                     Some(before) if before.end >= from => before.end = before.end.max(number.end),
@@ -322,12 +327,12 @@ fn slice_of(chain: &[Range<usize>], from: usize) -> &[Range<usize>] {
     chain.get(from..).unwrap_or_default()
 }
 
-/// How many groups are a date, or a time of day with a fraction: nobody dials them.
+/// Returns how many groups form a date or a time of day with a fraction. These are not phone numbers.
 fn instant_length(text: &[u8], chain: &[Range<usize>]) -> Option<usize> {
     date_length(text, chain).or_else(|| time_length(text, chain))
 }
 
-/// Four groups that are a time of day with a fraction: `10:30:00.123456`, `10:30:00,123`.
+/// Returns 4 if four groups form a time of day with a fraction: `10:30:00.123456`, `10:30:00,123`.
 fn time_length(text: &[u8], chain: &[Range<usize>]) -> Option<usize> {
     let [hour, minute, second, fraction, ..] = chain else { return None };
     let is_below = |group: &Range<usize>, bound: u8| {
@@ -340,11 +345,11 @@ fn time_length(text: &[u8], chain: &[Range<usize>]) -> Option<usize> {
     let is_spelled = between(hour, minute) == b":"
         && between(minute, second) == b":"
         && matches!(between(second, fraction), b"." | b",");
-    // Nanoseconds have nine digits.
+    // Nanoseconds take nine digits.
     (is_time && is_spelled && fraction.len() <= 9).then_some(4)
 }
 
-/// Three groups that are a date: `2026-11-22`, `22.11.2026`, `11/22/2026`. Two of its groups are no phone number.
+/// Returns 3 if three groups form a date: `2026-11-22`, `22.11.2026`, `11/22/2026`.
 fn date_length(text: &[u8], chain: &[Range<usize>]) -> Option<usize> {
     let [a, b, c, ..] = chain else { return None };
     let separator = |one: &Range<usize>, other: &Range<usize>| match slice(text, one.end..other.start) {
@@ -360,11 +365,11 @@ fn date_length(text: &[u8], chain: &[Range<usize>]) -> Option<usize> {
         _ => return None,
     };
     let day_and_month = (1..=31).contains(&one) && (1..=31).contains(&other) && one.min(other) <= 12;
-    // No date is called: somebody's number may look like one of the years before.
+    // Earlier and later years are not taken for dates: a phone number may look like one.
     (same && day_and_month && (1900..=2100).contains(&year)).then_some(3)
 }
 
-/// ISO/IEC 7812, annex B, over the digits.
+/// True if the digits have a valid check digit (ISO/IEC 7812, annex B).
 fn is_luhn(number: &[u8]) -> bool {
     let digits = number.iter().rev().filter(|byte| byte.is_ascii_digit()).map(|byte| u32::from(byte - b'0'));
     let sum: u32 = digits
@@ -379,7 +384,7 @@ fn is_luhn(number: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// The text with `#` for what is found.
+    /// Returns the text with `#` in the place of each identifier.
     fn found(text: &str) -> String {
         let mut spans = Vec::new();
         find(text.as_bytes(), &mut spans);
@@ -395,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_found() {
+    fn identifiers_are_found() {
         for (text, left) in [
             ("Write to jane.doe+x@example.org.", "Write to #."),
             ("<j@localhost>, \"jane doe\"@x.org", "<#>, #"),
@@ -436,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_alone() {
+    fn other_text_is_left_alone() {
         for text in [
             "",
             "nothing here",
@@ -459,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn stretches_are_few() {
+    fn overlapping_numbers_are_one_range() {
         let mut found = Vec::new();
         find("123 ".repeat(1 << 12).as_bytes(), &mut found);
         assert_eq!(found.len(), 1);
@@ -467,7 +472,7 @@ mod tests {
     }
 
     #[test]
-    fn time_is_linear() {
+    fn repetitive_texts_take_linear_time() {
         for text in [
             "@".repeat(1 << 17),
             "1.".repeat(1 << 16),

@@ -1,8 +1,8 @@
-//! What stays of a record is looked through: for what reaches a person (`redact`), and for what the
-//! record withholds elsewhere (value echo). What is found is replaced by a marker.
+//! Replaces parts of kept text by a marker: personal identifiers such as e-mail addresses (`redact`), and
+//! values that the same record withholds elsewhere (`withhold-echoes`).
 //!
-//! Refuses to decide what is withheld: that was decided before. It only ever takes away. Escapes,
-//! percent-encoding and look-alikes hide nothing ([`legible`]).
+//! The module does not decide which values are withheld, and it only ever removes text. Escapes,
+//! percent-encoding and look-alike characters do not hide a value from the search ([`normalize`]).
 
 mod escapes;
 mod identifiers;
@@ -16,41 +16,41 @@ use super::unreadable::BodyFault;
 use normalize::NormalizedText;
 use value_echo::{EchoSearcher, WithheldValues};
 
-/// Stands for what was found.
+/// Replaces each match.
 pub(super) const MARKER: &str = "[redacted]";
 
-/// What is looked for.
+/// Collects the values that a record withholds.
 #[derive(Debug, Default)]
 pub(super) struct SearchTerms {
     withheld: WithheldValues,
 }
 
 impl SearchTerms {
-    /// Adds the value of a node that does not leave as it is.
+    /// Adds the value of a node that is dropped or changed.
     pub(super) fn add(&mut self, value: &[u8]) {
         match value.first() {
             Some(b'"') => self.withheld.add(&unquoted(value)),
             Some(b'-' | b'0'..=b'9') => self.withheld.add(value),
-            // Of the others there are too few to tell anything.
+            // `true`, `false` and `null` occur too often to identify anything.
             Some(_) | None => {}
         }
     }
 
-    /// Adds a member's name.
+    /// Adds the name of a member that is dropped.
     pub(super) fn add_name(&mut self, denoted: &[u8]) {
         self.withheld.add(denoted);
     }
 
-    /// Begins to look.
+    /// Builds the search for these values.
     ///
     /// # Errors
-    /// If there are too many values.
+    /// [`BodyFault::TooCostly`] if the values are too many.
     pub(super) fn redactor(self) -> Result<TextRedactor, BodyFault> {
         Ok(TextRedactor { echo: self.withheld.searcher()?, found: Vec::new() })
     }
 }
 
-/// Looks through values.
+/// Searches kept text and replaces the matches.
 #[derive(Debug)]
 pub(super) struct TextRedactor {
     echo: Option<EchoSearcher>,
@@ -58,10 +58,11 @@ pub(super) struct TextRedactor {
 }
 
 impl TextRedactor {
-    /// The scalar as it may leave; none if as it is. `redacts`: what reaches a person goes too.
+    /// Returns the scalar with its matches replaced, or `None` if it has no match. A number that matches becomes
+    /// `null`. With `redacts`, personal identifiers match as well.
     ///
     /// # Errors
-    /// If the work takes too long.
+    /// [`BodyFault::TooCostly`] if the search has too many matches.
     pub(super) fn redact(&mut self, value: &[u8], redacts: bool) -> Result<Option<String>, BodyFault> {
         let string = value.first() == Some(&b'"');
         if !string && !matches!(value.first(), Some(b'-' | b'0'..=b'9')) {
@@ -75,15 +76,15 @@ impl TextRedactor {
         Ok(Some(if string { self.with_markers(&denoted) } else { "null".to_owned() }))
     }
 
-    /// Whether there are values to look for.
+    /// True if there are withheld values to search for.
     pub(super) fn has_terms(&self) -> bool {
         self.echo.is_some()
     }
 
-    /// Whether what is looked for is in a text.
+    /// True if a text has a match.
     ///
     /// # Errors
-    /// If the work takes too long.
+    /// [`BodyFault::TooCostly`] if the search has too many matches.
     pub(super) fn is_found_in(&mut self, denoted: &[u8], redacts: bool) -> Result<bool, BodyFault> {
         self.find(denoted, redacts)?;
         Ok(!self.found.is_empty())
@@ -95,20 +96,20 @@ impl TextRedactor {
             echo.find(denoted, &mut self.found)?;
         }
         if redacts {
-            let legible = NormalizedText::new(denoted);
-            if legible.is_opaque() {
+            let normalized = NormalizedText::new(denoted);
+            if normalized.is_opaque() {
                 self.found.push(0..denoted.len());
             }
-            if legible.bytes() != denoted {
-                // What reads like something else may be one as it is spelled.
+            if normalized.bytes() != denoted {
+                // Text that decodes to something else may be an identifier as it is spelled.
                 identifiers::find(denoted, &mut self.found);
             }
             let from = self.found.len();
-            identifiers::find(legible.bytes(), &mut self.found);
+            identifiers::find(normalized.bytes(), &mut self.found);
             for span in self.found.iter_mut().skip(from) {
-                *span = legible.origin(span);
+                *span = normalized.origin(span);
             }
-            if let Some(untagged) = legible.without_tags() {
+            if let Some(untagged) = normalized.without_tags() {
                 let from = self.found.len();
                 identifiers::emails(untagged.bytes(), &mut self.found);
                 for span in self.found.iter_mut().skip(from) {
@@ -119,7 +120,7 @@ impl TextRedactor {
         Ok(())
     }
 
-    /// The text as JSON with a marker in the place of each stretch that was found.
+    /// Returns the text as a JSON string with a marker in the place of each match.
     fn with_markers(&mut self, denoted: &[u8]) -> String {
         self.found.sort_unstable_by_key(|span| span.start);
         let mut text = Vec::with_capacity(denoted.len());
@@ -132,7 +133,7 @@ impl TextRedactor {
             done = done.max(span.end);
         }
         text.extend_from_slice(denoted.get(done..).unwrap_or_default());
-        // Half of a surrogate pair cannot be written: then nothing but the marker is.
+        // A lone surrogate cannot be written as UTF-8. The marker then replaces the whole text.
         let text = std::str::from_utf8(&text).unwrap_or(MARKER);
         serde_json::Value::from(text).to_string()
     }

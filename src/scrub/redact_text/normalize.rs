@@ -1,78 +1,82 @@
-//! A text as somebody reads it: what differs only in how it is encoded is the same.
+//! Normalises text for searching: texts that differ only in their encoding become equal.
 //!
-//! Refuses to know what is looked for. Percent-encoding, JSON's escapes and HTML's references
-//! ([`escapes`]) are undone, wide and other digits, spaces and
-//! dashes are the plain ones, what cannot be seen is left out. Every byte knows where it came from,
-//! so that a place in what is read is a place in the text.
+//! The module does not know what is searched for. It undoes percent-encoding, escapes of JSON and references of
+//! HTML ([`escapes`]), replaces full-width forms, digits of other scripts, spaces and dashes by their ASCII
+//! counterparts, and removes invisible characters. Each byte of the result records its origin, so that a match in
+//! the normalised text gives a range of the original text.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use super::escapes;
 
-/// Encodings of encodings, so many times.
+/// Bound on encodings within encodings.
 const MAX_ENCODINGS: usize = 6;
 
-/// A text as it reads.
+/// A normalised text.
 #[derive(Debug)]
 pub(super) struct NormalizedText<'a> {
     bytes: Cow<'a, [u8]>,
-    /// For each byte the place in the text that it came from; none if they are the same.
+    /// The range of the original text that each byte came from. `None` if the text did not change.
     origins: Option<Vec<Range<u32>>>,
+    /// An escape was undone.
     decoded: bool,
-    /// There is more to decode: nobody knows how it reads.
+    /// There are more encodings than [`MAX_ENCODINGS`], so the content is unknown.
     opaque: bool,
 }
 
 impl<'a> NormalizedText<'a> {
-    /// As it reads to somebody who knows what an address looks like.
+    /// Normalises a text and undoes its escapes.
     pub(super) fn new(text: &'a [u8]) -> NormalizedText<'a> {
-        let mut legible = NormalizedText::undecoded(text);
+        let mut normalized = NormalizedText::undecoded(text);
         for _ in 0..MAX_ENCODINGS {
-            if !legible.decode() {
-                return legible;
+            if !normalized.decode() {
+                return normalized;
             }
-            legible.normalize_chars();
+            normalized.normalize_chars();
         }
-        legible.opaque = legible.decode();
-        legible
+        normalized.opaque = normalized.decode();
+        normalized
     }
 
     fn undecoded(text: &'a [u8]) -> NormalizedText<'a> {
-        let mut legible =
+        let mut normalized =
             NormalizedText { bytes: Cow::Borrowed(text), origins: None, decoded: false, opaque: false };
-        legible.normalize_chars();
-        legible
+        normalized.normalize_chars();
+        normalized
     }
 
-    /// The same, whatever the case and however it is spaced; a plus is a space, as in a query.
+    /// Normalises a text, undoes its escapes, and folds case and white space. A plus sign counts as a space, as in a
+    /// query string.
     pub(super) fn folded(text: &'a [u8]) -> NormalizedText<'a> {
-        let mut legible = NormalizedText::new(text);
-        legible.fold();
-        legible
+        let mut normalized = NormalizedText::new(text);
+        normalized.fold();
+        normalized
     }
 
-    /// As [`NormalizedText::folded`], with what looks like an encoding taken for what it is.
+    /// Like [`NormalizedText::folded`], but leaves escapes as they are.
     pub(super) fn folded_undecoded(text: &'a [u8]) -> NormalizedText<'a> {
-        let mut legible = NormalizedText::undecoded(text);
-        legible.fold();
-        legible
+        let mut normalized = NormalizedText::undecoded(text);
+        normalized.fold();
+        normalized
     }
 
-    /// Whether something was decoded.
+    /// True if an escape was undone.
     pub(super) fn is_decoded(&self) -> bool {
         self.decoded
     }
 
+    /// True if the text is encoded more often than the bound.
     pub(super) fn is_opaque(&self) -> bool {
         self.opaque
     }
 
     fn normalize_chars(&mut self) {
         if self.bytes.iter().any(|byte| !byte.is_ascii() || byte.is_ascii_control()) {
-            self.rewrite(|char, into| match plain(char) {
-                Plain::Char(plain) => into(plain),
-                Plain::Nothing => {}
+            self.rewrite(|char, into| {
+                if let Some(plain) = plain(char) {
+                    into(plain);
+                }
             });
         }
     }
@@ -83,10 +87,10 @@ impl<'a> NormalizedText<'a> {
             let space = char.is_whitespace() || char == '+';
             if !space {
                 char.to_uppercase().flat_map(char::to_lowercase).for_each(|lower| match lower {
-                    // What a capital I leaves that has a dot.
+                    // The lower case of `İ` has this combining dot.
                     '\u{307}' => {}
                     'ς' => into('σ'),
-                    // What a capital one leaves; a small one has become two letters already.
+                    // The lower case of `ẞ`. The upper case of `ß` is `SS` already.
                     'ß' => ['s', 's'].into_iter().for_each(&mut *into),
                     lower => into(lower),
                 });
@@ -101,7 +105,7 @@ impl<'a> NormalizedText<'a> {
         &self.bytes
     }
 
-    /// The same without HTML's tags; `None` where there are none.
+    /// Returns the text without tags of HTML, or `None` if it has none.
     pub(super) fn without_tags(&self) -> Option<NormalizedText<'static>> {
         memchr::memchr(b'<', &self.bytes)?;
         let mut bytes = Vec::with_capacity(self.bytes.len());
@@ -126,12 +130,12 @@ impl<'a> NormalizedText<'a> {
         })
     }
 
-    /// The place in the text that a stretch of what is read came from.
+    /// Returns the range of the original text that a range of this text came from.
     pub(super) fn origin(&self, of: &Range<usize>) -> Range<usize> {
         let Some(origins) = &self.origins else { return of.clone() };
-        let first = origins.get(of.start).map_or(0, |place| place.start as usize);
+        let first = origins.get(of.start).map_or(0, |origin| origin.start as usize);
         let last = of.end.checked_sub(1).and_then(|last| origins.get(last));
-        first..last.map_or(first, |place| place.end as usize)
+        first..last.map_or(first, |origin| origin.end as usize)
     }
 
     fn origin_of_byte(&self, at: usize) -> Range<u32> {
@@ -141,7 +145,7 @@ impl<'a> NormalizedText<'a> {
         }
     }
 
-    /// Tells whether there was something to decode.
+    /// Undoes one level of escapes. Returns true if there was any.
     fn decode(&mut self) -> bool {
         if memchr::memchr3(b'%', b'\\', b'&', &self.bytes).is_none() {
             return false;
@@ -162,8 +166,8 @@ impl<'a> NormalizedText<'a> {
                     1
                 }
             };
-            let place = self.origin_of_byte(at).start..self.origin_of_byte(at + length - 1).end;
-            origins.resize(bytes.len(), place);
+            let origin = self.origin_of_byte(at).start..self.origin_of_byte(at + length - 1).end;
+            origins.resize(bytes.len(), origin);
             at += length;
         }
         if decoded {
@@ -173,7 +177,7 @@ impl<'a> NormalizedText<'a> {
         decoded
     }
 
-    /// Replaces every character; bytes that are none stay.
+    /// Replaces every character. Bytes that are not UTF-8 stay.
     fn rewrite(&mut self, mut change: impl FnMut(char, &mut dyn FnMut(char))) {
         let mut bytes = Vec::with_capacity(self.bytes.len());
         let mut origins = Vec::with_capacity(self.bytes.len());
@@ -181,10 +185,10 @@ impl<'a> NormalizedText<'a> {
         for chunk in self.bytes.utf8_chunks() {
             for char in chunk.valid().chars() {
                 let end = at + char.len_utf8();
-                let place = self.origin_of_byte(at).start..self.origin_of_byte(end - 1).end;
+                let origin = self.origin_of_byte(at).start..self.origin_of_byte(end - 1).end;
                 change(char, &mut |char| {
                     bytes.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
-                    origins.resize(bytes.len(), place.clone());
+                    origins.resize(bytes.len(), origin.clone());
                 });
                 at = end;
             }
@@ -198,7 +202,7 @@ impl<'a> NormalizedText<'a> {
     }
 }
 
-/// The length of the tag that a text begins with. An address in angle brackets is none.
+/// Returns the length of the tag at the beginning of a text. An address in angle brackets is not a tag.
 fn tag(text: &[u8]) -> Option<usize> {
     let rest = text.strip_prefix(b"<")?;
     let name = rest.strip_prefix(b"/").unwrap_or(rest);
@@ -209,17 +213,11 @@ fn tag(text: &[u8]) -> Option<usize> {
     if begins && ends { end.map(|end| end + 2) } else { None }
 }
 
-/// How a character reads.
-enum Plain {
-    Char(char),
-    /// It cannot be seen.
-    Nothing,
-}
-
-fn plain(char: char) -> Plain {
+/// Returns the plain counterpart of a character, or `None` if it is invisible.
+fn plain(char: char) -> Option<char> {
     let offset =
         |first: u32, to: char| char::from_u32(u32::from(char) - first + u32::from(to)).unwrap_or(char);
-    Plain::Char(match char {
+    Some(match char {
         '\u{ad}'
         | '\u{200b}'..='\u{200f}'
         | '\u{202a}'..='\u{202e}'
@@ -230,23 +228,23 @@ fn plain(char: char) -> Plain {
         | '\u{fe00}'..='\u{fe0f}'
         | '\u{e0000}'..='\u{e0fff}'
         | '\u{feff}' => {
-            return Plain::Nothing;
+            return None;
         }
         '\u{ff01}'..='\u{ff5e}' => offset(0xff01, '!'),
         '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{fe63}' => '-',
         '\u{fe6b}' => '@',
         '\u{2024}' | '\u{3002}' | '\u{ff61}' => '.',
         _ if char.is_whitespace() => ' ',
-        // As the zeros of a text in UTF-16 that was read as one in UTF-8.
-        _ if char.is_control() => return Plain::Nothing,
+        // For example the zero bytes of UTF-16 that was read as UTF-8.
+        _ if char.is_control() => return None,
         _ if char.is_ascii() => char,
         _ => digit(char).unwrap_or(char),
     })
 }
 
-/// The digit that a decimal digit of another script is.
+/// Returns the ASCII digit that a decimal digit of another script stands for.
 fn digit(char: char) -> Option<char> {
-    // The zeros of Unicode 16's decimal digits (Nd); the nine others follow each.
+    // The zeros of the decimal digits (Nd) of Unicode 16. The nine other digits follow each.
     const ZEROS: &[u32] = &[
         0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xde6, 0xe50,
         0xed0, 0xf20, 0x1040, 0x1090, 0x17e0, 0x1810, 0x1946, 0x19d0, 0x1a80, 0x1a90, 0x1b50, 0x1bb0, 0x1c40,
@@ -268,7 +266,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_reads_alike_is_alike() {
+    fn encodings_and_look_alikes_are_normalised() {
         for (text, reads) in [
             ("jane%40x.org", "jane@x.org"),
             ("jane%2540x.org", "jane@x.org"),
@@ -317,23 +315,23 @@ mod tests {
     }
 
     #[test]
-    fn tags_are_left_out() {
+    fn tags_are_removed() {
         let untagged = |text: &str| {
-            let legible = NormalizedText::new(text.as_bytes());
-            legible.without_tags().map(|untagged| String::from_utf8_lossy(untagged.bytes()).into_owned())
+            let normalized = NormalizedText::new(text.as_bytes());
+            normalized.without_tags().map(|untagged| String::from_utf8_lossy(untagged.bytes()).into_owned())
         };
         assert_eq!(untagged("<b>ja</b>ne<br/>@<a href=\"x\">x").as_deref(), Some("jane@x"));
         for text in ["<jane@x.org>", "1 < 2 > 0", "<b", "<1>", "plain", "<<<<"] {
             assert_eq!(untagged(text), None, "{text}");
         }
         let text = "to <b>jane</b>@x.org";
-        let legible = NormalizedText::new(text.as_bytes());
-        let untagged = legible.without_tags().unwrap();
+        let normalized = NormalizedText::new(text.as_bytes());
+        let untagged = normalized.without_tags().unwrap();
         assert_eq!(&text[untagged.origin(&(3..13))], "jane</b>@x.org");
     }
 
     #[test]
-    fn what_is_encoded_too_often_is_not_read() {
+    fn text_with_too_many_encodings_is_opaque() {
         let encoded = |times: usize| format!("%{}40", "25".repeat(times));
         assert!(!NormalizedText::new(encoded(5).as_bytes()).is_opaque());
         assert!(NormalizedText::new(encoded(6).as_bytes()).is_opaque());
@@ -341,17 +339,17 @@ mod tests {
     }
 
     #[test]
-    fn every_place_is_one_of_the_text() {
+    fn ranges_refer_to_the_original_text() {
         let text = "<jane%40x.org> \u{ff11}\u{200b}\u{ff12}";
-        let legible = NormalizedText::new(text.as_bytes());
-        assert_eq!(legible.bytes(), b"<jane@x.org> 12");
-        assert_eq!(&text[legible.origin(&(1..11))], "jane%40x.org");
-        assert_eq!(&text[legible.origin(&(13..14))], "\u{ff11}");
-        assert_eq!(&text[legible.origin(&(13..15))], "\u{ff11}\u{200b}\u{ff12}");
-        // Half of a surrogate pair, as an escape can spell it.
+        let normalized = NormalizedText::new(text.as_bytes());
+        assert_eq!(normalized.bytes(), b"<jane@x.org> 12");
+        assert_eq!(&text[normalized.origin(&(1..11))], "jane%40x.org");
+        assert_eq!(&text[normalized.origin(&(13..14))], "\u{ff11}");
+        assert_eq!(&text[normalized.origin(&(13..15))], "\u{ff11}\u{200b}\u{ff12}");
+        // A lone surrogate, as an escape in JSON can spell it.
         let broken = b"a\xed\xa0\x80%41";
-        let legible = NormalizedText::folded(broken);
-        assert_eq!(legible.bytes(), b"a\xed\xa0\x80a");
-        assert_eq!(legible.origin(&(4..5)), 4..7);
+        let normalized = NormalizedText::folded(broken);
+        assert_eq!(normalized.bytes(), b"a\xed\xa0\x80a");
+        assert_eq!(normalized.origin(&(4..5)), 4..7);
     }
 }

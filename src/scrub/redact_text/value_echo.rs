@@ -1,9 +1,10 @@
-//! The values that a record withholds, looked for in what it releases.
+//! Searches the text that a record releases for the values that the record withholds.
 //!
-//! Refuses to know what the values are. A value is looked for whole, as it reads and whatever its
-//! case. Short ones are not looked for, or they would blank everything: a value has at least four
-//! letters or digits, a number at least six digits (a letter that is not ASCII counts twice, as names in
-//! Chinese have few). One of fewer than eight is found only as a word of its own.
+//! The module does not know the categories of the values. A value is searched for as a whole, in normalised
+//! text and without regard to case. Short values are not searched for, because they would match everywhere. A
+//! value needs a weight of four and a number one of six, where an ASCII letter or digit weighs one and any
+//! other character two (Chinese names have few characters). A value lighter than eight matches only as a word
+//! of its own.
 
 use std::ops::Range;
 
@@ -12,26 +13,30 @@ use aho_corasick::AhoCorasick;
 use super::normalize::NormalizedText;
 use crate::scrub::unreadable::BodyFault;
 
-/// What a value weighs at least to be looked for, and from which on it is found within words.
+/// Least weight of a value that is searched for.
 const MIN_WEIGHT: usize = 4;
+/// Least weight of a number that is searched for.
 const MIN_NUMBER_WEIGHT: usize = 6;
+/// Least weight of a value that also matches within words.
 const MIN_WEIGHT_WITHIN_WORDS: usize = 8;
-/// Bytes of a value that are compared. What begins like a longer one is taken for it, to the end.
+/// Bytes of a value that are compared. Where text begins like a longer value, everything to the end of the text
+/// counts as the match.
 const MAX_COMPARED_BYTES: usize = 64;
-/// Bytes of all values of a record, and places where they are found, that are dealt with.
+/// Bound on the bytes of all values of a record.
 const MAX_BYTES: usize = 1 << 18;
+/// Bound on the matches in one record.
 const MAX_MATCHES: usize = 1 << 20;
 
-/// A value that is looked for.
+/// Properties of one value.
 #[derive(Debug)]
 struct WithheldValue {
-    /// It is found within words too.
+    /// It matches within words as well.
     within_words: bool,
-    /// There was more of it.
+    /// It was cut to [`MAX_COMPARED_BYTES`].
     is_prefix: bool,
 }
 
-/// Values in the making.
+/// Collects the values of one record.
 #[derive(Debug, Default)]
 pub(super) struct WithheldValues {
     texts: Vec<Vec<u8>>,
@@ -40,10 +45,10 @@ pub(super) struct WithheldValues {
 }
 
 impl WithheldValues {
-    /// Adds a value: what a string denotes, or how a number is spelled.
+    /// Adds the content of a string or the spelling of a number, unless it is too short.
     pub(super) fn add(&mut self, denoted: &[u8]) {
-        let legible = NormalizedText::folded(denoted);
-        let text = legible.bytes().trim_ascii();
+        let normalized = NormalizedText::folded(denoted);
+        let text = normalized.bytes().trim_ascii();
         let weight = weight(text);
         let number = text.iter().all(|byte| !byte.is_ascii_alphabetic() && byte.is_ascii());
         if weight < if number { MIN_NUMBER_WEIGHT } else { MIN_WEIGHT } {
@@ -56,7 +61,10 @@ impl WithheldValues {
         self.values.push(WithheldValue { within_words: weight >= MIN_WEIGHT_WITHIN_WORDS, is_prefix });
     }
 
-    /// What looks for them; none if there are none.
+    /// Builds the searcher. There is none without values.
+    ///
+    /// # Errors
+    /// [`BodyFault::TooCostly`] if the values exceed [`MAX_BYTES`].
     pub(super) fn searcher(self) -> Result<Option<EchoSearcher>, BodyFault> {
         if self.texts.is_empty() {
             return Ok(None);
@@ -69,12 +77,13 @@ impl WithheldValues {
     }
 }
 
+/// Returns the weight of a text: one for each ASCII letter or digit, two for each other character beyond ASCII.
 fn weight(text: &[u8]) -> usize {
     let chars = text.utf8_chunks().flat_map(|chunk| chunk.valid().chars());
     chars.map(|char| if char.is_ascii() { usize::from(char.is_ascii_alphanumeric()) } else { 2 }).sum()
 }
 
-/// Looks for values.
+/// Searches texts for the values of one record.
 #[derive(Debug)]
 pub(super) struct EchoSearcher {
     searcher: AhoCorasick,
@@ -83,29 +92,29 @@ pub(super) struct EchoSearcher {
 }
 
 impl EchoSearcher {
-    /// Adds every stretch of the text that is one of the values.
+    /// Adds the range of each match. A text that is encoded more often than the bound matches whole.
     ///
     /// # Errors
-    /// If there are too many.
+    /// [`BodyFault::TooCostly`] if there are more than [`MAX_MATCHES`].
     pub(super) fn find(&mut self, denoted: &[u8], into: &mut Vec<Range<usize>>) -> Result<(), BodyFault> {
-        let legible = NormalizedText::folded(denoted);
-        if legible.is_opaque() {
+        let normalized = NormalizedText::folded(denoted);
+        if normalized.is_opaque() {
             into.push(0..denoted.len());
             return Ok(());
         }
-        if legible.is_decoded() {
-            // What looks like an encoding may be none.
+        if normalized.is_decoded() {
+            // The value may contain characters that only look like an encoding.
             self.find_in(&NormalizedText::folded_undecoded(denoted), into)?;
         }
-        self.find_in(&legible, into)
+        self.find_in(&normalized, into)
     }
 
     fn find_in(
         &mut self,
-        legible: &NormalizedText<'_>,
+        normalized: &NormalizedText<'_>,
         into: &mut Vec<Range<usize>>,
     ) -> Result<(), BodyFault> {
-        let text = legible.bytes();
+        let text = normalized.bytes();
         let in_word =
             |at: Option<usize>| at.and_then(|at| text.get(at)).is_some_and(u8::is_ascii_alphanumeric);
         for found in self.searcher.find_overlapping_iter(text) {
@@ -117,7 +126,7 @@ impl EchoSearcher {
             let word = !in_word(found.start().checked_sub(1)) && !in_word(Some(found.end()));
             if value.within_words || word {
                 let end = if value.is_prefix { text.len() } else { found.end() };
-                into.push(legible.origin(&(found.start()..end)));
+                into.push(normalized.origin(&(found.start()..end)));
             }
         }
         Ok(())
@@ -140,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_found_however_it_is_encoded() {
+    fn values_are_found_in_any_encoding() {
         assert_eq!(found(&["Jane Doe"], "by JANE  DOE, jane+doe"), ["JANE  DOE", "jane+doe"]);
         assert_eq!(found(&["jane+x@y.org"], "?m=Jane%2Bx%40y.org&"), ["Jane%2Bx%40y.org"]);
         assert_eq!(found(&["JÜRGEN"], "/j%C3%BCrgen/"), ["j%C3%BCrgen"]);
@@ -152,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn short_values_are_words_or_nothing() {
+    fn short_values_match_as_whole_words_only() {
         assert_eq!(found(&["a", "abc", "12345", "---- --", "", "  "], "a abc 12345 ---- --"), [""; 0]);
         assert_eq!(found(&["Anna"], "Hannah, anna@x, annas"), ["anna"]);
         assert_eq!(found(&["123456"], "1234567 123456"), ["123456"]);
@@ -160,14 +169,14 @@ mod tests {
     }
 
     #[test]
-    fn what_begins_like_a_long_value_goes_to_the_end() {
+    fn text_that_begins_like_a_long_value_matches_to_its_end() {
         let long = "many words of one text, ".repeat(4);
         assert_eq!(found(&[&long], &format!("so: {long} and more"))[0], format!("{long} and more"));
         assert_eq!(found(&[&long], &long[..60]), [""; 0]);
     }
 
     #[test]
-    fn the_work_is_bounded() {
+    fn values_and_matches_are_bounded() {
         let mut withheld = WithheldValues::default();
         (0..10_000).for_each(|n| withheld.add(format!("{n:064}").as_bytes()));
         assert!(withheld.searcher().is_err());
