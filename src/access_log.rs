@@ -1,8 +1,8 @@
-//! The access log: a line for each exchange, for whoever operates the gateway. Off unless configured.
+//! The access log: one line for each exchange, for the operators of the gateway. It is off unless configured.
 //!
-//! A line holds configured names, an outcome and figures: no path, query, address, subject or value
-//! of anybody (P-7c). Each day has its file; those older than the retention are removed, but not on the word
-//! of a clock that has jumped ([`crate::retention`]).
+//! A line contains configured names, an outcome and figures, but no path, query, address, subject or personal value
+//! (P-7c). Each day has its own file. Files older than the retention period are removed, except by a clock that has
+//! jumped ([`crate::retention`]).
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -17,22 +17,28 @@ use serde::Serialize;
 use crate::log_limit::LogLimit;
 use crate::retention;
 
-/// One exchange that is over.
+/// A finished exchange.
 #[derive(Debug, Serialize)]
 pub struct AccessLogLine<'a> {
+    /// When the exchange ended.
     pub time: Timestamp,
+    /// The decision's id.
     pub decision: &'a str,
+    /// The recipient's configured name.
     pub recipient: &'a str,
+    /// The accepted purpose.
     pub purpose: &'a str,
+    /// The route's configured name.
     pub route: &'a str,
     /// `released`, `aborted`, or the code of a refusal.
     pub outcome: &'a str,
+    /// Duration of the exchange in milliseconds.
     pub milliseconds: u64,
-    /// Of the body that was released.
+    /// Size in bytes of the body that was released.
     pub bytes: u64,
 }
 
-/// Writes lines, or nothing where there is no folder for them.
+/// Writes lines, or nothing if no folder is configured.
 #[derive(Debug, Default)]
 pub struct AccessLog {
     to: Option<DailyFiles>,
@@ -46,10 +52,10 @@ struct DailyFiles {
 }
 
 impl AccessLog {
-    /// Lines go into this folder and stay there for so many days, today included.
+    /// Opens the log in this folder, which keeps lines for so many days, today included.
     ///
     /// # Errors
-    /// The folder cannot be made, or nothing can be written there.
+    /// If the folder cannot be created or nothing can be written there.
     pub fn open(folder: &Path, days: u32, now: Timestamp) -> io::Result<AccessLog> {
         std::fs::create_dir_all(folder)?;
         let daily = DailyFiles { folder: folder.to_owned(), days, today: Mutex::default() };
@@ -57,8 +63,8 @@ impl AccessLog {
         Ok(AccessLog { to: Some(daily) })
     }
 
-    /// Appends a line. One that cannot be written is dropped with a warning: what left is on the
-    /// disclosure log, which nothing leaves without.
+    /// Appends a line. A line that cannot be written is dropped with a warning: what left is recorded in the
+    /// disclosure log, without which nothing leaves.
     pub fn write(&self, line: &AccessLogLine<'_>) {
         let Some(daily) = &self.to else { return };
         let mut text = serde_json::to_vec(line).unwrap_or_default();
@@ -71,7 +77,7 @@ impl AccessLog {
         }
     }
 
-    /// Removes what is too old; to be called now and then, as nothing may be written for days.
+    /// Removes expired files. Call it periodically, since nothing may be written for days.
     pub fn prune(&self, now: Timestamp) {
         if let Some(daily) = &self.to
             && let Err(error) = daily.prune(day(now))
@@ -103,7 +109,7 @@ impl DailyFiles {
     }
 
     fn prune(&self, today: Date) -> io::Result<()> {
-        // Nothing may be written for days: that they pass shows by their files.
+        // Creates today's file even if nothing is written, so that the files show that the day passed.
         self.file(today)?;
         let mut files: Vec<(Date, PathBuf)> = Vec::new();
         for entry in std::fs::read_dir(&self.folder)? {
@@ -120,7 +126,7 @@ impl DailyFiles {
     }
 }
 
-/// Appends a line; of one that does not fit nothing stays.
+/// Appends a line completely or not at all.
 fn append(file: &mut File, line: &[u8]) -> io::Result<()> {
     let before = file.metadata()?.len();
     let written = file.write_all(line);
@@ -130,7 +136,7 @@ fn append(file: &mut File, line: &[u8]) -> io::Result<()> {
     written
 }
 
-/// The day of one of our files; others are nobody's to remove.
+/// Returns the day of a file of this log, or `None` for any other file, which is never removed.
 fn date_of(path: &Path) -> Option<Date> {
     let name = path.file_name()?.to_str()?;
     name.strip_prefix("access-")?.strip_suffix(".ndjson")?.parse().ok()
@@ -167,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn each_day_has_its_file_and_old_days_go() {
+    fn each_day_has_its_file_and_expired_files_are_removed() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("access-notes.txt"), "mine").unwrap();
         let log = AccessLog::open(folder.path(), 15, "2026-11-01T12:00:00Z".parse().unwrap()).unwrap();

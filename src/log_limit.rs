@@ -1,10 +1,10 @@
-//! Bounds on log lines that anybody can cause: at most one in a period, with a count of those left out.
+//! Limits log lines that anybody can cause: at most one in a period, with the number of suppressed ones.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// One line of a kind in this time.
+/// Minimum time between two lines of one kind.
 const PERIOD: Duration = Duration::from_secs(10);
 
 /// The limit of one kind of log line.
@@ -17,12 +17,13 @@ pub struct LogLimit {
 }
 
 impl LogLimit {
+    /// Creates a limit under which the first line is written at once.
     pub const fn new() -> LogLimit {
         LogLimit { next: AtomicU64::new(0), count: AtomicU64::new(0) }
     }
 
-    /// Counts an event. Returns how many there were since the last line, this one included, where a line
-    /// may be written now.
+    /// Counts an event. If a line may be written now, returns the number of events since the last line, this one
+    /// included.
     pub fn admit(&self) -> Option<u64> {
         static START: OnceLock<Instant> = OnceLock::new();
         self.admit_at(START.get_or_init(Instant::now).elapsed())
@@ -37,7 +38,7 @@ impl LogLimit {
             return None;
         }
         let after = now.saturating_add(milliseconds(PERIOD));
-        // Only one of several threads writes the line.
+        // Only one of several concurrent threads writes the line.
         let won = self.next.compare_exchange(next, after, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         won.then(|| self.count.swap(0, Ordering::Relaxed))
     }
@@ -48,9 +49,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_line_in_a_period_says_how_many_there_were() {
+    fn one_line_in_a_period_counts_the_suppressed_ones() {
         let limit = LogLimit::new();
-        assert_eq!(limit.admit_at(Duration::ZERO), Some(1), "the first is said at once");
+        assert_eq!(limit.admit_at(Duration::ZERO), Some(1), "the first is written at once");
         for second in 0..10 {
             assert_eq!(limit.admit_at(Duration::from_secs(second)), None);
         }

@@ -1,11 +1,11 @@
-//! Every metric, declared in one place. Labels come from configured names only, never from a request.
+//! Declares every metric. Labels come from configured names only, never from a request.
 
 use prometheus::{
     Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
 };
 
-/// Seconds; from a tenth of a millisecond to half a minute.
+/// Histogram buckets in seconds, from a tenth of a millisecond to half a minute.
 const DURATIONS: [f64; 14] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
 
@@ -15,7 +15,7 @@ macro_rules! metrics {
         #[derive(Clone, Debug)]
         pub struct Metrics {
             registry: Registry,
-            $(pub $field: $kind,)+
+            $(#[doc = $help] pub $field: $kind,)+
         }
 
         impl Metrics {
@@ -27,8 +27,10 @@ macro_rules! metrics {
             pub const HELP: &'static [(&'static str, &'static str)] =
                 &[$((concat!("purposegate_", $name), $help),)+];
 
+            /// Creates and registers every metric.
+            ///
             /// # Errors
-            /// Only where two metrics would carry the same name, which a test rules out.
+            /// If two metrics have the same name, which a test rules out.
             pub fn new() -> Result<Metrics, prometheus::Error> {
                 let registry = Registry::new();
                 $(
@@ -47,13 +49,13 @@ metrics! {
     refusals: IntCounterVec = "refusals_total" ["code", "recipient"]
         "Refusals by problem code.";
     unknown_subjects: IntCounterVec = "unknown_subjects_total" ["route"]
-        "Records whose subject the ledger has never heard of, or that have no usable subject.";
+        "Records whose subject is not in the ledger, or that have no usable subject.";
     fields: IntCounterVec = "fields_total" ["route", "purpose", "category", "form"]
-        "Classified fields by the form in which they left, or removed.";
+        "Classified fields by the form in which they left; removed if they were withheld.";
     records: IntCounterVec = "records_total" ["route", "purpose", "outcome"]
-        "Records by outcome: released, or withheld where nothing personal of them left.";
+        "Records by outcome: released, or withheld if nothing personal of them left.";
     request_duration: HistogramVec = "request_duration_seconds" ["route"]
-        "From the request's head to the last byte of the answer.";
+        "Time from the request's head to the last byte of the answer.";
     overhead: HistogramVec = "overhead_seconds" ["route"]
         "Time spent in the gateway, without waiting for the upstream or the recipient.";
     body_bytes: IntCounterVec = "body_bytes_total" ["route", "direction"]
@@ -61,7 +63,7 @@ metrics! {
     unclassified_fields: IntCounterVec = "unclassified_fields_total" ["route"]
         "Fields that no mapping classifies.";
     upstream_requests: IntCounterVec = "upstream_requests_total" ["upstream", "status_class"]
-        "Answers of upstreams by class of status; error where there was none.";
+        "Answers of upstreams by status class; error if there was no answer.";
     upstream_failures: IntCounterVec = "upstream_failures_total" ["upstream", "code"]
         "Exchanges refused because of an upstream, by problem code: unreachable, timeout, unreadable.";
     certificate_not_after: IntGaugeVec = "certificate_not_after_timestamp_seconds" ["listener"]
@@ -71,9 +73,9 @@ metrics! {
     ledger_subjects: IntGauge = "ledger_subjects" []
         "Subjects the ledger knows.";
     ledger_staleness: Gauge = "ledger_staleness_seconds" []
-        "Age of what this gateway knows of the ledger; 0 where it owns the ledger.";
+        "Age of this gateway's copy of the ledger; 0 if it owns the ledger.";
     withdrawal_effect: Histogram = "withdrawal_effect_seconds" []
-        "From the receipt of a restrictive event to its effect here.";
+        "Time from the receipt of a restrictive event to its effect in this gateway.";
     audit_records: IntCounter = "audit_records_total" []
         "Records appended to the disclosure log.";
     audit_append: Histogram = "audit_append_seconds" []
@@ -83,7 +85,7 @@ metrics! {
     policy_reload: IntCounterVec = "policy_reload_total" ["outcome"]
         "Reloads of configuration and policy: loaded or failed.";
     connections_refused: IntCounterVec = "connections_refused_total" ["listener"]
-        "Connections refused because as many were open as may be, by the listener's address, or admin.";
+        "Connections refused because the maximum number was open, by the listener's address, or admin.";
     subject_requests_open: IntGauge = "subject_requests_open" []
         "Data subject requests that are open.";
     subject_requests_overdue: IntGauge = "subject_requests_overdue" []
@@ -91,18 +93,18 @@ metrics! {
     minor_records: IntCounterVec = "minor_records_total" ["route"]
         "Records about a minor.";
     closed_account_records: IntCounterVec = "closed_account_records_total" ["route"]
-        "Records of accounts closed for longer than the second period of `account-closed-after`, which the upstream should no longer hold.";
+        "Records of accounts closed for longer than the second period of `account-closed-after`, which the upstream should have deleted.";
     policy_divergences: IntGauge = "policy_divergences" []
-        "Remembered decisions that were not the one made afresh; anything but 0 is an alarm.";
+        "Cached decisions that differed from a fresh evaluation; anything but 0 is an alarm.";
     retention_withheld: IntCounterVec = "retention_withheld_total" ["route"]
-        "Records of which something is withheld because it is older than its retention period.";
+        "Records with data withheld because they are older than their retention period.";
     build_info: IntGaugeVec = "build_info" ["version"]
-        "1, with the version as label.";
+        "Always 1, with the version as label.";
 }
 
 impl Metrics {
-    /// Makes every counter that an alert goes by exist at 0, so that its first event is an increase: by code, by
-    /// upstream and by route, never by all of them at once.
+    /// Creates at 0 every counter on which an alert rests, so that its first event is an increase. Counters are
+    /// created by code, by upstream and by route, never for all combinations.
     pub fn start_at_zero<'n>(
         &self,
         codes: impl Iterator<Item = &'n str>,
@@ -113,7 +115,7 @@ impl Metrics {
             self.policy_reload.with_label_values(&[outcome]);
         }
         for code in codes {
-            // Of no recipient: alerts sum over recipients.
+            // With an empty recipient: alerts sum over recipients.
             self.refusals.with_label_values(&[code, ""]);
         }
         for (upstream, code) in upstreams {
@@ -132,20 +134,21 @@ impl Metrics {
         }
     }
 
-    /// The exposition in Prometheus' text format.
+    /// Returns all metrics in Prometheus' text format.
     ///
     /// # Errors
-    /// Where a metric cannot be encoded.
+    /// If a metric cannot be encoded.
     pub fn expose(&self) -> Result<String, prometheus::Error> {
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 }
 
-/// How a kind of metric is made from its name, help and labels.
+/// A type of metric that can be created from its name, help and labels.
 trait MetricKind: Sized {
-    /// The type that the exposition gives.
+    /// The type in Prometheus' text format.
     const TYPE: &'static str;
 
+    /// Creates the metric.
     fn declare(name: &str, help: &str, labels: &[&str]) -> Result<Self, prometheus::Error>;
 }
 
@@ -210,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_metrics_register_under_their_own_names() {
+    fn all_metrics_register_under_unique_names() {
         let metrics = Metrics::new().expect("names are unique");
         metrics.build_info.with_label_values(&["0"]).set(1);
         let text = metrics.expose().expect("encodes");

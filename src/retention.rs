@@ -1,22 +1,22 @@
-//! Which files are past their retention, by what is known of the time that has passed.
+//! Finds the files that are past their retention period without trusting the clock.
 //!
-//! Pure: times in, a number out. A clock that jumps ahead says nothing about the age of what was written
-//! before, and what was removed by it would be gone for good. So time counts only as far as the files
-//! themselves show that it passed: a gap between two of them that is longer than [`longest_gap`], or that
-//! runs backwards, counts for nothing. The price is that files outlive their retention by as long as a
-//! gateway was really switched off.
+//! This module is pure: it takes times and returns an index. A clock that jumps ahead proves nothing about the age of
+//! earlier files, and a deletion cannot be undone. Time therefore counts only as far as the files themselves show
+//! that it passed: a gap between two files that is longer than [`longest_gap`], or negative, counts as zero.
+//! Consequently files outlive their retention period by as long as a gateway was switched off.
 
 use jiff::{SignedDuration, Timestamp};
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
-/// The longest time between two files that counts as time that passed: half of the retention, between two
-/// days (one file a day, and some slack) and a week.
+/// Returns the longest gap between two files that counts as time passed: half of the retention period, but at least
+/// two days (files are daily) and at most a week.
 pub fn longest_gap(retention: SignedDuration) -> SignedDuration {
     (retention / 2).clamp(DAY * 2, DAY * 7)
 }
 
-/// The newest of these files, given by when each began and in their order, that began at least `retention` ago.
+/// Returns the index of the newest file that began at least `retention` ago. The files are given by the time at which
+/// each began, in order.
 pub fn newest_past(begun: &[Timestamp], now: Timestamp, retention: SignedDuration) -> Option<usize> {
     let longest = longest_gap(retention);
     let (mut passed, mut later) = (SignedDuration::ZERO, now);
@@ -43,7 +43,7 @@ mod tests {
         first + DAY * i32::try_from(day).unwrap()
     }
 
-    /// The day of that file.
+    /// Returns the day on which the newest expired file began.
     fn of(days: &[i64], now: i64, retention: i64) -> Option<i64> {
         let begun: Vec<Timestamp> = days.iter().copied().map(day).collect();
         let newest = newest_past(&begun, day(now), SignedDuration::from_hours(24 * retention));
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_past_their_retention_by_the_days_between_them() {
+    fn files_expire_by_the_days_between_them() {
         let daily: Vec<i64> = (0..=14).collect();
         assert_eq!(of(&daily, 14, 10), Some(4));
         assert_eq!(of(&daily, 14, 15), None);
@@ -66,18 +66,22 @@ mod tests {
         let daily: Vec<i64> = (0..=14).collect();
         assert_eq!(of(&daily, 14 + 500, 100), None, "at the start");
         let jumped: Vec<i64> = (0..=14).chain([514, 515]).collect();
-        assert_eq!(of(&jumped, 516, 100), None, "nor once files were written under it");
+        assert_eq!(of(&jumped, 516, 100), None, "nor after files were written with the wrong clock");
         let back: Vec<i64> = jumped.into_iter().chain([15, 16]).collect();
-        assert_eq!(of(&back, 17, 100), None, "nor when it goes back");
-        assert_eq!(of(&back, 517, 100), None, "and ahead again");
+        assert_eq!(of(&back, 17, 100), None, "nor when it is set back");
+        assert_eq!(of(&back, 517, 100), None, "nor when it jumps ahead again");
         let on: Vec<i64> = (0..=3).chain([503]).chain(4..=104).collect();
-        assert_eq!(of(&on, 105, 100), Some(5), "time that really passes goes on counting");
+        assert_eq!(of(&on, 105, 100), Some(5), "time that passes between files still counts");
     }
 
     #[test]
-    fn a_gateway_that_was_off_keeps_files_for_as_long() {
+    fn files_outlive_their_retention_by_the_time_a_gateway_was_off() {
         let files: Vec<i64> = (0..=5).chain(35..=44).collect();
-        assert_eq!(of(&files, 45, 15), Some(0), "ten days since it is on, and five before it was off");
+        assert_eq!(
+            of(&files, 45, 15),
+            Some(0),
+            "ten days since it was started, and five before it was stopped"
+        );
         assert_eq!(of(&files, 45, 16), None);
     }
 }

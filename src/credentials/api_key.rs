@@ -1,8 +1,8 @@
-//! API keys: `pgk_`, an id and a secret.
+//! Generates API keys: `pgk_`, an id and a secret.
 
 use super::hash;
 
-/// A new API key and the line that registers it.
+/// A new API key and the hash that registers it.
 #[derive(Debug, serde::Serialize)]
 pub struct NewKey {
     /// `pgk_` + key id + `_` + secret; 160 random bits in the secret.
@@ -11,12 +11,14 @@ pub struct NewKey {
     pub credential: String,
 }
 
-/// Base 32 without letters and digits that look alike (Crockford), lower case.
+/// Crockford's Base 32 in lower case, without characters that look alike.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
 impl NewKey {
+    /// Generates a random key.
+    ///
     /// # Errors
-    /// Where the system gives no random bytes.
+    /// If the operating system provides no random bytes.
     pub fn make() -> Result<NewKey, getrandom::Error> {
         let key = format!("pgk_{}_{}", random(8)?, random(32)?);
         let hash = hash(key.as_bytes());
@@ -25,7 +27,7 @@ impl NewKey {
     }
 }
 
-/// Random characters, five bits each.
+/// Returns random characters of five bits each.
 fn random(length: usize) -> Result<String, getrandom::Error> {
     let mut bytes = vec![0u8; length];
     getrandom::fill(&mut bytes)?;
@@ -42,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_has_its_form_and_its_own_hash() {
+    fn a_key_has_its_format_and_a_hash_of_its_own() {
         let key = NewKey::make().unwrap();
         let parts: Vec<&str> = key.key.split('_').collect();
         assert_eq!((parts[0], parts[1].len(), parts[2].len()), ("pgk", 8, 32));

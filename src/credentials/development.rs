@@ -1,4 +1,5 @@
-//! `certs dev`: a development CA with a server certificate and client certificates. Not for production.
+//! Creates the certificates of `certs dev`: a development CA, a server certificate and client certificates. They are
+//! not for production.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -11,31 +12,35 @@ use rcgen::{
     KeyUsagePurpose, SanType, date_time_ymd,
 };
 
-/// Names of the server's certificate where none are given.
+/// Names in the server's certificate if none are given.
 pub const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
-/// From the start of the day before to its end: browsers and macOS refuse certificates of servers that are
-/// valid for more than 825 days.
+/// Validity in days, counted from the start of the previous day. Browsers and macOS reject server certificates that
+/// are valid for more than 825 days.
 const MAX_VALID_DAYS: i32 = 825;
 
-/// What keeps certificates from being made.
+/// Why certificates cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum CertsError {
-    #[error("a certificate cannot be made: {0}")]
+    /// A certificate or key cannot be generated.
+    #[error("a certificate cannot be created: {0}")]
     Make(#[from] rcgen::Error),
+    /// A file cannot be written.
     #[error("{path}: {source}", path = path.display())]
     Write { path: PathBuf, source: std::io::Error },
 }
 
-/// A client certificate to make: the name of its files and the URI in its SAN.
+/// The name of a client certificate.
 #[derive(Debug)]
 pub struct ClientName<'n> {
+    /// Name of its files, without extension.
     pub file: &'n str,
+    /// The URI in its subject alternative name.
     pub uri: &'n str,
 }
 
-/// Makes `ca.pem`, `server.pem`, `server.key` (for [`LOCAL_NAMES`]) and for each client `NAME.pem` and
-/// `NAME.key` in `folder`. The CA's key is thrown away: nobody can sign with it later.
+/// Creates in `folder` the files `ca.pem`, `server.pem` and `server.key` (for [`LOCAL_NAMES`]), and `NAME.pem` and
+/// `NAME.key` for each client. The CA's key is discarded, so nobody can sign with it later. Returns the paths.
 ///
 /// # Errors
 /// [`CertsError`].
@@ -43,10 +48,10 @@ pub fn make(folder: &Path, clients: &[ClientName<'_>]) -> Result<Vec<PathBuf>, C
     make_at(folder, &LOCAL_NAMES, clients, Timestamp::now())
 }
 
-/// As [`make`], for a server with these names (DNS names and IP addresses), valid from now.
+/// Like [`make`], for a server with these DNS names and IP addresses, valid from `now`.
 ///
 /// # Errors
-/// [`CertsError`], also where a name cannot stand in a certificate.
+/// [`CertsError`], also if a name is not valid in a certificate.
 pub fn make_at(
     folder: &Path,
     names: &[&str],
@@ -77,7 +82,7 @@ pub fn make_at(
     Ok(files)
 }
 
-/// Parameters of a certificate that is valid from the day before, as clocks differ.
+/// Returns the parameters of a certificate that is valid from the previous day, since clocks differ.
 fn params(names: Vec<String>, today: Date) -> Result<CertificateParams, CertsError> {
     let instant = |date: Date| {
         // Months and days are small and positive.
@@ -132,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn certificates_are_valid_from_now_for_as_long_as_browsers_accept() {
+    fn certificates_are_valid_from_now_for_at_most_825_days() {
         let folder = tempfile::tempdir().unwrap();
         let now: Timestamp = "2028-02-29T23:59:59Z".parse().unwrap();
         let client = ClientName { file: "client", uri: "spiffe://example.org/client" };

@@ -1,6 +1,6 @@
-//! The report as one page that needs nothing else: read in a browser, on a telephone or on paper.
+//! Renders the report as one self-contained HTML page, for a browser, a phone or paper.
 //!
-//! It speaks to the person, in the words of the vocabulary's titles.
+//! The page addresses the person directly and uses the titles of the vocabulary.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -37,7 +37,7 @@ ul { margin: .2rem 0 .8rem; padding-left: 1.2rem; }
 }
 ";
 
-/// The page.
+/// Renders the page.
 pub fn html(report: &SubjectReport) -> String {
     let SubjectReport {
         subject,
@@ -107,7 +107,7 @@ fn write_state(page: &mut String, state: Option<&Map<String, Value>>) {
         lines.push((title, list(member)));
     }
     for (member, words) in [
-        ("erased", "erased: your data are withheld but for what the law demands"),
+        ("erased", "erased: your data are withheld except where the law requires them"),
         ("restricted", "restricted: your data are not used until this is lifted"),
         ("minor", "you are not of age"),
         ("transfer-consent", "you agreed to the transfer of your data to other countries"),
@@ -193,7 +193,7 @@ fn write_disclosures(page: &mut String, disclosures: &[Disclosure]) {
     }
 }
 
-/// The categories that left, those of one form and basis together.
+/// Lists the disclosed categories, grouped by form and legal basis.
 fn left(categories: &BTreeSet<AccountedCategory>) -> String {
     let mut together: BTreeMap<(&str, Option<&str>), Vec<String>> = BTreeMap::new();
     for AccountedCategory { category, form, basis } in categories {
@@ -282,7 +282,7 @@ fn plain(value: &Value) -> String {
     }
 }
 
-/// `direct-marketing` as people read it.
+/// Converts a name such as `direct-marketing` into words.
 fn in_words(id: &str) -> String {
     id.replace('-', " ").replace(':', ", ")
 }

@@ -1,8 +1,8 @@
-//! What one person is told about themselves: the right of access (G-6.8a; GDPR Art. 15).
+//! Compiles the report that one person receives about themselves: the right of access (G-6.8a; GDPR Art. 15).
 //!
-//! It gathers the ledger's state and events, the packs' records of processing and the accounting of
-//! disclosures into one value. It refuses to know whom it is sent to. Invariants: nothing about
-//! anybody else is in it; what left under a case that is confidential is not in it before its time.
+//! It combines the ledger's state and events, the packs' records of processing and the accounting of disclosures into
+//! one value. It does not know to whom the report is sent. Invariants: the report contains nothing about anybody
+//! else, and no disclosure under a case that is still confidential.
 
 mod html;
 
@@ -24,15 +24,19 @@ use crate::policy::Pack;
 use crate::vocabulary::SubjectId;
 use crate::vocabulary::{CategoryId, Vocabulary};
 
-/// Where a report comes from.
+/// The inputs of a report.
 pub struct ReportSources<'s> {
+    /// The ledger.
     pub archive: &'s Archive,
-    /// The disclosure log's folder, and what names the person in it, under every spelling of the id.
+    /// The folder of the disclosure log.
     pub log: &'s Path,
+    /// The person's fingerprints, one for each spelling of the id.
     pub people: &'s [Fingerprint],
+    /// Converts fingerprints into the pseudonyms of the log.
     pub pseudonyms: &'s SubjectPseudonyms,
+    /// The policy packs that are in force.
     pub packs: &'s [Arc<Pack>],
-    /// The registered recipients; the log may name others that have gone.
+    /// The registered recipients. The log may name others that are no longer registered.
     pub recipients: &'s [Arc<RecipientFacts>],
 }
 
@@ -42,33 +46,40 @@ impl std::fmt::Debug for ReportSources<'_> {
     }
 }
 
-/// Why there is no report.
+/// Why a report cannot be compiled.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
+    /// The ledger cannot be read.
     #[error(transparent)]
     Ledger(#[from] StoreError),
+    /// The disclosure log cannot be read.
     #[error(transparent)]
     Log(#[from] ReadError),
 }
 
-/// What a person is told. Its names are those of the vocabulary.
+/// The report. Its names are those of the vocabulary.
 #[derive(Clone, Serialize)]
 pub struct SubjectReport {
+    /// The person's id.
     pub subject: String,
+    /// The namespace of the id, if there are several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
+    /// When the report was compiled.
     pub made: Timestamp,
-    /// Whom to turn to, by pack.
+    /// The contact of each pack.
     pub contacts: BTreeSet<String>,
-    /// What is in force; `None` where the ledger has never heard of the person.
+    /// The state that is in force; `None` if the ledger does not know the person.
     pub state: Option<Map<String, Value>>,
-    /// Everything that was recorded about them, as it was recorded.
+    /// The recorded events about the person, as they were recorded.
     pub events: Vec<Map<String, Value>>,
-    /// Where data of each category come from.
+    /// The origins of the data of each category.
     pub sources: Vec<DataSource>,
+    /// The record of processing activities.
     pub processing: Vec<Processing>,
-    /// How long data of a category are kept, where a period is set.
+    /// The retention period of each category that has one.
     pub retention: Vec<RetentionPeriod>,
+    /// Who received which data, oldest first.
     pub disclosures: Vec<Disclosure>,
 }
 
@@ -78,58 +89,77 @@ impl std::fmt::Debug for SubjectReport {
     }
 }
 
-/// Where data of one category come from.
+/// The origins of the data of one category.
 #[derive(Clone, Debug, Serialize)]
 pub struct DataSource {
+    /// The category's name.
     pub category: String,
+    /// The category's title.
     pub title: String,
+    /// The origins that the record of processing states.
     pub origins: BTreeSet<String>,
 }
 
-/// One line of the record of processing.
+/// One processing activity of the record of processing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Processing {
+    /// The purpose's name.
     pub purpose: String,
+    /// The purpose's title.
     pub title: String,
+    /// The legal basis.
     pub basis: &'static str,
-    /// What the document says of this basis.
+    /// The title that the pack gives to this basis.
     pub basis_title: String,
+    /// The categories that are processed.
     pub categories: Vec<TitledTerm>,
+    /// The kinds of recipients.
     pub recipients: Vec<TitledTerm>,
+    /// Where the data come from.
     pub origin: String,
+    /// How long the data are kept.
     pub retention: String,
+    /// Transfers to third countries.
     pub transfers: String,
 }
 
-/// A word of the vocabulary and what people call it.
+/// A term of the vocabulary with its title.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TitledTerm {
+    /// The term's name.
     pub id: String,
+    /// The title that people read.
     pub title: String,
 }
 
-/// How long data of a category are kept.
+/// The retention period of a category.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RetentionPeriod {
+    /// The category's name.
     pub category: String,
+    /// The category's title.
     pub title: String,
+    /// The period in days.
     pub days: i64,
 }
 
-/// Who received what.
+/// One disclosure about the person.
 #[derive(Clone, Debug, Serialize)]
 pub struct Disclosure {
+    /// The exchange in the disclosure log.
     #[serde(flatten)]
     pub disclosed: AccountedExchange,
+    /// The purpose's title.
     pub purpose_title: String,
-    /// What kind of recipient it is, and where; absent of one that is not registered any more.
+    /// The recipient's kind; absent if the recipient is no longer registered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recipient_kind: Option<TitledTerm>,
+    /// The recipient's country.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recipient_country: Option<Arc<str>>,
 }
 
-/// Gathers the report about a person; `None`: nothing is known about them, and nothing has left.
+/// Compiles the report about a person. Returns `None` if nothing is known about the person and nothing was disclosed.
 ///
 /// # Errors
 /// [`ReportError`].
@@ -160,7 +190,7 @@ pub fn report(
     }))
 }
 
-/// What left about the person, but for what is confidential still.
+/// Returns what was disclosed about the person, except under cases that are still confidential.
 ///
 /// # Errors
 /// [`ReportError`].
@@ -191,6 +221,7 @@ pub fn disclosures(sources: &ReportSources<'_>, now: Timestamp) -> Result<Vec<Di
     Ok(all.into_iter().map(told).collect())
 }
 
+/// Returns the first result among the packs' vocabularies.
 fn find_in_packs<T>(packs: &[Arc<Pack>], find: impl Fn(&Vocabulary) -> Option<T>) -> Option<T> {
     packs.iter().find_map(|pack| find(pack.vocabulary()))
 }
@@ -199,7 +230,7 @@ fn titled(term: &crate::vocabulary::Term) -> TitledTerm {
     TitledTerm { id: term.id.to_string(), title: term.title.clone() }
 }
 
-/// The records of processing of all packs; what two of them say alike is said once.
+/// Returns the records of processing of all packs without duplicates.
 fn processing(packs: &[Arc<Pack>]) -> Vec<Processing> {
     let mut all: Vec<Processing> = Vec::new();
     for pack in packs {
@@ -237,7 +268,7 @@ fn processing(packs: &[Arc<Pack>]) -> Vec<Processing> {
     all
 }
 
-/// Where data of each category come from, by the record of processing.
+/// Returns the origins of each category according to the record of processing.
 fn origins(processing: &[Processing]) -> Vec<DataSource> {
     let mut by_category: BTreeMap<&str, DataSource> = BTreeMap::new();
     for line in processing {
@@ -253,6 +284,7 @@ fn origins(processing: &[Processing]) -> Vec<DataSource> {
     by_category.into_values().collect()
 }
 
+/// Returns the retention periods of all packs without duplicates.
 fn retention(packs: &[Arc<Pack>]) -> Vec<RetentionPeriod> {
     let mut all: Vec<RetentionPeriod> = Vec::new();
     for pack in packs {
