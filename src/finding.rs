@@ -1,6 +1,6 @@
-//! What is wrong with a file that somebody wrote: the diagnostic of everything that loads.
+//! Findings: the diagnostics about files that are loaded, such as configuration and policy packs.
 //!
-//! It belongs to no stratum: it knows text and spans, and nothing of what they mean.
+//! It belongs to no stratum: it handles text and spans, and does not know what they mean.
 
 mod codes;
 
@@ -13,7 +13,7 @@ use serde::Serialize;
 
 pub use codes::{ERRORS, WARNINGS};
 
-/// A text with the name it was read under.
+/// A text with the name under which it was read.
 #[derive(Clone, Debug)]
 pub struct Source {
     name: Arc<str>,
@@ -21,6 +21,7 @@ pub struct Source {
 }
 
 impl Source {
+    /// Creates a source.
     pub fn new(name: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> Source {
         Source { name: name.into(), text: text.into() }
     }
@@ -30,12 +31,13 @@ impl Source {
         &self.name
     }
 
+    /// The text.
     pub fn text(&self) -> &str {
         &self.text
     }
 }
 
-/// One thing that is wrong (or worth knowing) about a file, with the place and a hint.
+/// One thing that is wrong with a file, or worth knowing about it, with its place and a hint.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Finding {
@@ -47,45 +49,51 @@ pub struct Finding {
     place: Option<Box<SourceLocation>>,
 }
 
+/// A place in a text.
 #[derive(Clone, Debug)]
 struct SourceLocation {
     source: NamedSource<Arc<str>>,
     span: SourceSpan,
 }
 
-/// The weight of a finding.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Severity {
     /// The file cannot be used.
     Error,
-    /// The file loads, and something in it can never work or can surprise.
+    /// The file loads, but something in it can never work or is surprising.
     Warning,
-    /// A warning that an `allow` beside it acknowledges: it is counted and not printed.
+    /// A warning that an `allow` acknowledges: it is counted but not printed.
     Acknowledged,
 }
 
-/// One finding as a program reads it.
+/// A finding in parts, for programs.
 #[derive(Clone, Debug, Serialize)]
 pub struct FindingReport<'f> {
+    /// The stable code.
     pub code: &'static str,
+    /// The severity.
     pub severity: Severity,
+    /// The message.
     pub message: &'f str,
+    /// Name of the file; absent if the finding has no place.
     pub file: Option<&'f str>,
-    /// Counted from 1.
+    /// Line number, counted from 1.
     pub line: Option<usize>,
-    /// In characters, counted from 1.
+    /// Column in characters, counted from 1.
     pub column: Option<usize>,
+    /// How to correct it.
     pub hint: Option<&'f str>,
 }
 
 impl Finding {
-    /// An error, with its code of [`ERRORS`]: what it stands in does not load.
+    /// Creates an error with a code of [`ERRORS`]: the file does not load.
     pub fn error(code: &'static str, message: impl Into<String>) -> Finding {
         Finding::new(code, message, Severity::Error)
     }
 
-    /// A warning, with its code of [`WARNINGS`]: loads, and is worth a look.
+    /// Creates a warning with a code of [`WARNINGS`]: the file loads.
     pub fn warning(code: &'static str, message: impl Into<String>) -> Finding {
         Finding::new(code, message, Severity::Warning)
     }
@@ -94,19 +102,19 @@ impl Finding {
         Finding { code, message: message.into(), label: "here".into(), hint: None, severity, place: None }
     }
 
-    /// The stable name of this kind of finding, for `allow` and for programs.
+    /// The stable code of this kind of finding, for `allow` and for programs.
     pub fn code(&self) -> &'static str {
         self.code
     }
 
-    /// Marks a warning as acknowledged; an error stays one.
+    /// Marks a warning as acknowledged. An error stays an error.
     pub(crate) fn acknowledge(&mut self) {
         if self.severity == Severity::Warning {
             self.severity = Severity::Acknowledged;
         }
     }
 
-    /// The place, as a byte range of the source's text.
+    /// Sets the place, as a byte range of the source's text.
     #[must_use]
     pub fn at(mut self, source: &Source, range: Range<usize>) -> Finding {
         let source = NamedSource::new(source.name(), Arc::clone(&source.text));
@@ -114,21 +122,21 @@ impl Finding {
         self
     }
 
-    /// The words beside the marked excerpt.
+    /// Sets the label of the marked excerpt.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Finding {
         self.label = label.into();
         self
     }
 
-    /// What to do about it.
+    /// Sets the hint: how to correct it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Finding {
         self.hint = Some(hint.into());
         self
     }
 
-    /// On one line, with the file and the line that it is about.
+    /// Formats the finding on one line, with file and line number.
     pub fn line(&self) -> String {
         match self.report() {
             FindingReport { file: Some(file), line: Some(line), message, .. } => {
@@ -138,7 +146,7 @@ impl Finding {
         }
     }
 
-    /// The finding in parts, for a program.
+    /// Returns the finding in parts, for programs.
     pub fn report(&self) -> FindingReport<'_> {
         let place = self.place.as_ref();
         let before = place.map(|place| place.source.inner().get(..place.span.offset()).unwrap_or_default());
@@ -155,11 +163,12 @@ impl Finding {
         }
     }
 
+    /// True for an error.
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
     }
 
-    /// True for a warning that nothing acknowledges.
+    /// True for a warning that is not acknowledged.
     pub fn is_warning(&self) -> bool {
         self.severity == Severity::Warning
     }
@@ -193,12 +202,13 @@ impl Diagnostic for Finding {
     }
 }
 
-/// Words that a hint names at most.
+/// Maximum number of names in a hint.
 const MAX_NEAR: usize = 5;
-/// Bytes of a word that others are compared with: finding the nearest takes time, and a request may ask for it.
+/// Maximum length in bytes of a word for which near names are searched. The search takes time, and a request may
+/// cause it.
 const MAX_MISSPELT: usize = 64;
 
-/// The hint to a word that is none of `known`: the nearest of them, where there is one.
+/// Returns a hint that suggests the nearest of the `known` names for an unknown word, if there is one.
 pub fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let near = near_matches(word, known);
     let (last, others) = near.split_last()?;
@@ -208,15 +218,18 @@ pub fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> O
     })
 }
 
-/// The nearest of `known` to a misspelt word; the first of several.
+/// Returns the nearest of the `known` names to a misspelt word; the first of several.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     near_matches(word, known).into_iter().next()
 }
 
-/// Those of `known` that a misspelt word may mean, the best kind of likeness alone: another spelling
-/// (`Customer_Support`), a slip of the keyboard (at most one in three letters), one of its words
-/// (`partner` for `business-partner`), more than its words (`email-address` for `email`), or a slip in one of its
-/// words (`reseller` for `reselling-partner`).
+/// Returns the `known` names that a misspelt word may mean. Only the best kind of similarity counts:
+///
+/// * another spelling (`Customer_Support`);
+/// * a typing error (at most one in three letters);
+/// * one of the name's parts (`partner` for `business-partner`);
+/// * more than the name's parts (`email-address` for `email`);
+/// * a typing error in one of the parts (`reseller` for `reselling-partner`).
 fn near_matches<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     if word.len() > MAX_MISSPELT {
         return Vec::new();
@@ -252,17 +265,17 @@ fn near_matches<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Vec
     nearest.map(|(_, name)| name).take(MAX_NEAR).collect()
 }
 
-/// Bytes of the shortest hyphenated part that a misspelt word is compared with: short ones are near to anything.
+/// Minimum length in bytes of a hyphenated part that is compared with a misspelt word: short parts resemble anything.
 const MIN_PART: usize = 6;
 
-/// How many slips lie between a word and the nearest long part of a name, where they are few.
+/// Returns the distance between a word and the nearest long part of a name, if it is small.
 fn slips_in_a_part(word: &str, name: &str) -> Option<usize> {
     let parts = name.split('-').filter(|part| part.len() >= MIN_PART);
     let slips = parts.map(|part| (distance(word, part), part.chars().count() / 3));
     slips.filter(|(slips, bound)| slips <= bound).map(|(slips, _)| slips).min()
 }
 
-/// A word in small letters, its parts joined by hyphens.
+/// Converts a word to lower case, with its parts joined by hyphens.
 fn fold(word: &str) -> Cow<'_, str> {
     let folded = |c: char| !c.is_uppercase() && c != '_' && c != ' ';
     match word.chars().all(folded) {
@@ -271,13 +284,13 @@ fn fold(word: &str) -> Cow<'_, str> {
     }
 }
 
-/// True if the hyphenated parts of `inner` stand one after the other among those of `outer`.
+/// True if the hyphenated parts of `inner` occur consecutively among those of `outer`.
 fn contains_parts(outer: &str, inner: &str) -> bool {
     !inner.is_empty() && format!("-{outer}-").contains(&format!("-{inner}-"))
 }
 
-/// How many slips of the keyboard lie between two words: a letter too many, too few, another one, or
-/// two neighbours swapped (the optimal string alignment distance).
+/// Returns the number of typing errors between two words: an extra letter, a missing letter, a wrong letter or two
+/// adjacent letters swapped (the optimal string alignment distance).
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
@@ -290,7 +303,7 @@ fn distance(a: &str, b: &str) -> usize {
             let cell = |row: &[usize], at: usize| row.get(at).copied().unwrap_or(usize::MAX - 1);
             let edited =
                 (cell(&row, j) + usize::from(from != *to)).min(cell(&row, j + 1) + 1).min(cell(&next, j) + 1);
-            // The last two letters of both, the other way round.
+            // The last two letters of one are those of the other, swapped.
             let swapped = j > 0 && last == Some(*to) && b.get(j - 1) == Some(&from);
             next.push(if swapped { edited.min(cell(&before, j - 1) + 1) } else { edited });
         }
@@ -305,7 +318,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nearest_finds_a_typing_slip_and_nothing_far_away() {
+    fn nearest_finds_a_typing_error_and_nothing_far_away() {
         let known = ["direct-marketing", "billing", "hosting"];
         assert_eq!(nearest("direct-marketting", known), Some("direct-marketing"));
         assert_eq!(nearest("billling", known), Some("billing"));
@@ -313,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn nearest_forgives_one_slip_in_a_short_word_and_no_more() {
+    fn nearest_allows_one_typing_error_in_a_short_word() {
         let known = ["name", "email", "phone", "ip-address"];
         for (slip, meant) in [
             ("emial", "email"),
@@ -369,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn distance_counts_slips() {
+    fn distance_counts_typing_errors() {
         for (a, b, slips) in [
             ("", "", 0),
             ("", "ab", 2),

@@ -1,7 +1,7 @@
-//! The codes of all findings. They are stable: `allow` and programs rely on them, and `docs/findings.md`
-//! says what each means. A test holds code, lists and document together.
+//! Codes of all findings. They are stable: `allow` and programs rely on them, and `docs/findings.md` explains each. A
+//! test keeps code, lists and document consistent.
 
-/// Codes of errors, which keep a file from loading and cannot be acknowledged.
+/// Codes of errors. An error keeps a file from loading and cannot be acknowledged.
 pub const ERRORS: &[&str] = &[
     "access-log-too-long",
     "admin-not-loopback",
@@ -121,7 +121,7 @@ pub const ERRORS: &[&str] = &[
     "wrong-type",
 ];
 
-/// Codes of warnings, which an `allow` beside what they are about acknowledges.
+/// Codes of warnings. An `allow` in the table that a warning is about acknowledges it.
 pub const WARNINGS: &[&str] = &[
     "administrator-without-token",
     "agreement-ended",

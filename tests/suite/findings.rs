@@ -177,11 +177,11 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "unknown key `exporter-regoin`",
         "did you mean `exporter-region`?",
     ),
-    ("[deployment]\nexporter-region = 1", "`exporter-region` wants a text", "quotation marks"),
+    ("[deployment]\nexporter-region = 1", "`exporter-region` must be a text", "quotation marks"),
     ("[admin]\naddress = \"0.0.0.0:9901\"", "the admin listener must be on the loopback", "127.0.0.1"),
     ("[admin]\naddress = \"localhost\"", "this is not an address", "IP address and a port"),
     ("[ledger]\nurl = \"postgres://db/ledger\"", "not a ledger that this version can open", "sqlite:"),
-    ("[ledger]\nmax-staleness = 2", "`max-staleness` wants a duration", "500ms"),
+    ("[ledger]\nmax-staleness = 2", "`max-staleness` must be a duration", "500ms"),
     (
         "[audit]\ndurability = \"never\"",
         "`durability` cannot be `never`",
@@ -266,7 +266,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ),
     (
         "[[recipient]]\nname = \"x\"\nkind = \"employee\"\nagreement = { until = \"Easter\" }",
-        "`until` wants a date",
+        "`until` must be a date",
         "2027-06-30",
     ),
     (
@@ -372,7 +372,7 @@ const OF_A_ROUTE: &[(&str, &str, &str)] = &[
     ("policy = \"nowhere\"", "there is no policy pack in", "`pack.toml`"),
     ("methods = [\"GTE\"]", "`methods` cannot be `GTE`", "did you mean `GET`?"),
     ("answer-headers = [\"not a header\"]", "this is not a header name", ""),
-    ("max-record = \"1MB\"", "`max-record` wants a size", "8MiB"),
+    ("max-record = \"1MB\"", "`max-record` must be a size", "8MiB"),
     ("records = [{ path = \"$.a\", schema = \"x\" }]", "there is no schema `x`", "add a `[[schema]]`"),
     ("records = [{ subject = \"@.id\" }]", "a record set has no `path`", ""),
     (
