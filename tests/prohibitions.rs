@@ -66,12 +66,12 @@ fn all(
                 "{}: {} when {}",
                 named(pack, point),
                 outcome.form.name(),
-                circumstances.words(pack.vocabulary())
+                circumstances.describe(pack.vocabulary())
             );
         }
         ControlFlow::<()>::Continue(())
     };
-    let _ = outcomes(&[CellInput { slice, given }], Circumstances::default(), &mut visit);
+    let _ = outcomes(&[CellInput { cell: slice, given }], Circumstances::default(), &mut visit);
     count
 }
 
@@ -83,7 +83,7 @@ fn credentials_never_leave_and_card_numbers_never_in_clear() {
             let (kind, purpose, category) = point;
             let credential = category_within(&pack, category, "credential");
             if credential || pack.vocabulary().categories().name(category) == "payment-card-number" {
-                let slice = search.slice(kind, purpose, category);
+                let slice = search.cell(kind, purpose, category);
                 let right = |_, form| if credential { form == Form::Removed } else { form != Form::Clear };
                 assert!(all(&pack, point, &slice, Circumstances::default(), right) > 0);
             }
@@ -98,7 +98,7 @@ fn nothing_is_sold_or_serves_others_advertising() {
         for point in points(&pack)
             .filter(|point| purpose_within(&pack, point.1, &["data-sale", "third-party-advertising"]))
         {
-            let slice = search.slice(point.0, point.1, point.2);
+            let slice = search.cell(point.0, point.1, point.2);
             assert!(all(&pack, point, &slice, Circumstances::default(), |_, form| form == Form::Removed) > 0);
         }
     }
@@ -116,10 +116,11 @@ fn nothing_of_a_minor_leaves_but_what_is_listed() {
         };
         let elsewhere = |purpose| !purpose_within(&pack, purpose, &["legal", "data-subject-request"]);
         let mut looked = 0;
-        for (point, slice) in search.distinct(pack.vocabulary()) {
+        for (point, slice) in search.distinct_cells(pack.vocabulary()) {
             if somebodys(point.2) && elsewhere(point.1) {
                 looked += all(&pack, point, &slice, given, |circumstances, form| {
-                    let fixed = |fact| circumstances.fixed.holds(fact) && circumstances.facts.get(fact) == 1;
+                    let fixed =
+                        |fact| circumstances.fixed.contains(fact) && circumstances.facts.get(fact) == 1;
                     form == Form::Removed || (fixed(Fact::WithServiceData) && fixed(Fact::Instructed))
                 });
             }
@@ -134,10 +135,10 @@ fn special_categories_go_to_the_person_and_to_a_registered_case() {
         let mut search = CellEvaluator::new(pack.rulebook());
         let mut released = 0;
         for point in points(&pack).filter(|point| category_within(&pack, point.2, "special")) {
-            let slice = search.slice(point.0, point.1, point.2);
-            released += usize::from(slice.releases().is_some());
+            let slice = search.cell(point.0, point.1, point.2);
+            released += usize::from(slice.releasing_circumstances().is_some());
             all(&pack, point, &slice, Circumstances::default(), |circumstances, form| {
-                let fixed = |fact| circumstances.fixed.holds(fact) && circumstances.facts.get(fact) == 1;
+                let fixed = |fact| circumstances.fixed.contains(fact) && circumstances.facts.get(fact) == 1;
                 form == Form::Removed
                     || (purpose_within(&pack, point.1, &["data-subject-request"]) && fixed(Fact::OwnData))
                     || (purpose_within(&pack, point.1, &["legal"]) && fixed(Fact::LegalReference))
@@ -191,13 +192,11 @@ fn less_permission_never_discloses_more() {
     for pack in packs() {
         let mut search = CellEvaluator::new(pack.rulebook());
         let mut compared = 0;
-        for (point, slice) in search.distinct(pack.vocabulary()) {
+        for (point, slice) in search.distinct_cells(pack.vocabulary()) {
             for (fact, values) in worsening(&pack) {
                 for step in values.windows(2) {
-                    let given = |value| CellInput {
-                        slice: &slice,
-                        given: Circumstances::default().with(fact, value),
-                    };
+                    let given =
+                        |value| CellInput { cell: &slice, given: Circumstances::default().with(fact, value) };
                     let pair = [given(step[0]), given(step[1])];
                     let mut visit = |circumstances: Circumstances, found: &[CellOutcome]| {
                         compared += 1;
@@ -205,7 +204,7 @@ fn less_permission_never_discloses_more() {
                             found[1].form >= found[0].form,
                             "{}: {fact:?} {step:?} when {}",
                             named(&pack, point),
-                            circumstances.words(pack.vocabulary())
+                            circumstances.describe(pack.vocabulary())
                         );
                         ControlFlow::<()>::Continue(())
                     };
@@ -222,7 +221,7 @@ fn less_permission_never_discloses_more() {
 fn the_search_agrees_with_the_policies() {
     let [pack, _] = packs();
     let mut search = CellEvaluator::new(pack.rulebook());
-    let distinct = search.distinct(pack.vocabulary());
+    let distinct = search.distinct_cells(pack.vocabulary());
     let relations = pack.vocabulary().relations().len();
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(2000));
     let case = (0..distinct.len(), prop::collection::vec(any::<u8>(), 30));
@@ -237,8 +236,8 @@ fn the_search_agrees_with_the_policies() {
                 fixed: Fact::all(relations).filter(|fact| *fact != Fact::Form).collect(),
             };
             let mut visit = |_: Circumstances, found: &[CellOutcome]| ControlFlow::Break(found[0].form);
-            let found =
-                outcomes(&[CellInput { slice, given }], Circumstances::default(), &mut visit).break_value();
+            let found = outcomes(&[CellInput { cell: slice, given }], Circumstances::default(), &mut visit)
+                .break_value();
             let asked = pack.rulebook().judge(*kind, *purpose, *category, facts).form;
             prop_assert_eq!(found, Some(asked));
             Ok(())

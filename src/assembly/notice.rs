@@ -257,7 +257,7 @@ impl<'m> NoticeCheck<'m> {
         let notice = |pack: &Pack| {
             let seen = seen.get(&pack.digest()).map_or(today, |seen| day(*seen));
             let manifest = pack.manifest();
-            Notice { known: manifest.announced.max(seen), from: manifest.effective.max(today) }
+            Notice { announced: manifest.announced.max(seen), effective: manifest.effective.max(today) }
         };
         let mut findings = Vec::new();
         // By the ledger, these should have come into force; they did not wait for the clock.
@@ -281,7 +281,7 @@ impl<'m> NoticeCheck<'m> {
 
     fn objection(&mut self, notice: Notice, before: &Pack, next: &Pack) -> Option<Finding> {
         let key = (before.digest(), next.digest(), notice);
-        self.objections.entry(key).or_insert_with(|| notice.objection(before, next)).clone()
+        self.objections.entry(key).or_insert_with(|| notice.finding(before, next)).clone()
     }
 
     /// What was in force before, as far as this version takes its place.
@@ -314,10 +314,10 @@ impl<'m> NoticeCheck<'m> {
 }
 
 /// What follows a version that cannot be read may disclose more, and nobody knows what that one promised.
-fn unreadable(next: &Pack, Notice { known, from }: Notice) -> Option<Finding> {
+fn unreadable(next: &Pack, Notice { announced: known, effective: from }: Notice) -> Option<Finding> {
     let manifest = next.manifest();
     let ahead = versioning::business_days(known, from, &manifest.holidays);
-    let due = manifest.notice.max(UNKNOWN_NOTICE);
+    let due = manifest.notice_business_days.max(UNKNOWN_NOTICE);
     if ahead >= due {
         return None;
     }

@@ -473,7 +473,7 @@ pub(super) fn time(text: &str) -> Result<Timestamp, String> {
         never if never.year() == 9999 => Some(Timestamp::MAX),
         date => Some(date.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp()),
     };
-    let time = date::end(text).or_else(date);
+    let time = date::expiry(text).or_else(date);
     time.ok_or_else(|| "write a time like 2026-11-21T09:30:00Z, or a date".to_owned())
 }
 

@@ -14,7 +14,7 @@ use crate::config::pack::{read_pack, scenarios};
 use crate::decision::mutation::{self, MutationTest, Survivor};
 use crate::decision::scenario::Scenario;
 use crate::finding::Finding;
-use crate::policy::mutation::{Mutant, changes};
+use crate::policy::mutation::{Mutant, planned_mutations};
 use crate::policy::{Pack, coverage};
 
 /// What to look at, and how to say it.
@@ -124,7 +124,7 @@ fn write_survivor(
 /// The file and the id of the rule that is changed.
 fn place(pack: &Pack, mutant: &Mutant) -> (String, String) {
     let rule = pack.rulebook().rule(mutant.at);
-    rule.map(|rule| (rule.place().source.name().to_owned(), rule.id.to_string())).unwrap_or_default()
+    rule.map(|rule| (rule.location().source.name().to_owned(), rule.id.to_string())).unwrap_or_default()
 }
 
 /// What became of every change.
@@ -141,7 +141,7 @@ impl MutationSummary {
     /// Tries every change, on all processors.
     fn of(pack: &Arc<Pack>, scenarios: &[Scenario]) -> MutationSummary {
         let trials = MutationTest::new(pack, scenarios);
-        let planned = Mutex::new(changes(pack).into_iter().enumerate());
+        let planned = Mutex::new(planned_mutations(pack).into_iter().enumerate());
         let next = || planned.lock().unwrap_or_else(PoisonError::into_inner).next();
         let work = || {
             let mut trier = trials.runner();

@@ -210,7 +210,7 @@ fn carried_out(
 /// The categories that are named; without a name, all of the vocabulary.
 fn categories(names: &[String], pack: &Pack) -> Result<Vec<CategoryId>, Vec<Finding>> {
     if names.is_empty() {
-        return Ok(pack.vocabulary().categories().in_order());
+        return Ok(pack.vocabulary().categories().preorder());
     }
     let source = Source::new("--category", format!("categories = {names:?}\n"));
     let document = Document::parse(&source);

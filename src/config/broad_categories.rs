@@ -107,14 +107,14 @@ impl CategoryComparison {
 fn first_below(pack: &Pack, (kind, purpose, wide): KindPurposeCategory) -> Option<CategoryId> {
     let (words, rulebook) = (pack.vocabulary(), pack.rulebook());
     let tree = words.categories();
-    let mut below = tree.in_order().into_iter().filter(|&id| id != wide && tree.within(id, wide)).peekable();
+    let mut below = tree.preorder().into_iter().filter(|&id| id != wide && tree.within(id, wide)).peekable();
     below.peek()?;
     let mut search = CellEvaluator::new(rulebook);
-    let own = search.slice(kind, purpose, wide);
+    let own = search.cell(kind, purpose, wide);
     let kept = |category| pack.manifest().retention(words, category);
     below.find(|&id| {
-        let other = search.slice(kind, purpose, id);
-        own.differs_from(&other) || (other.releases().is_some() && kept(id) != kept(wide))
+        let other = search.cell(kind, purpose, id);
+        own.differs_from(&other) || (other.releasing_circumstances().is_some() && kept(id) != kept(wide))
     })
 }
 
@@ -126,7 +126,7 @@ fn is_named_already(words: &Vocabulary, field: &FieldMapping, category: Category
 fn finding(words: &Vocabulary, wide: CategoryId, (kind, purpose, below): KindPurposeCategory) -> Finding {
     let tree = words.categories();
     let name = |category| format!("`{}`", tree.name(category));
-    let children = tree.in_order().into_iter().filter(|&id| tree.parent(id) == Some(wide));
+    let children = tree.preorder().into_iter().filter(|&id| tree.parent(id) == Some(wide));
     let children: Vec<&str> = children.map(|id| tree.name(id)).collect();
     let message = format!("a field of {} can hold what the pack judges otherwise", name(wide));
     let hint = format!(

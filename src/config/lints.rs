@@ -304,7 +304,7 @@ impl RecipientLints<'_, '_> {
                 continue;
             }
             let possible =
-                |(pack, purpose): (&Pack, _)| pack.rulebook().is_possible(kind, purpose, Operation::Disclose);
+                |(pack, purpose): (&Pack, _)| pack.rulebook().can_permit(kind, purpose, Operation::Disclose);
             let what = if self.covered(purpose).any(possible) { "anything personal" } else { "anything" };
             let message =
                 format!("no rule releases {what} to the kind `{}` for `{}`", kinds.name(kind), name.value);
@@ -352,7 +352,7 @@ impl RecipientLints<'_, '_> {
             return;
         }
         let regions = self.config.vocabulary.regions();
-        let of_country = || regions.of(self.facts().country.as_deref()?);
+        let of_country = || regions.of_country(self.facts().country.as_deref()?);
         let region = self.facts().region.clone().or_else(of_country);
         let stated = ["region", "country"].into_iter().find_map(|key| Some(self.fields.item(key)?.at()));
         let name = &self.recipient.name;
@@ -381,7 +381,7 @@ fn releases_personal(pack: &Pack, kind: KindId, purpose: PurposeId) -> bool {
         basis.is_some_and(|basis| basis != Basis::NotPersonal)
     };
     let cells = pack.vocabulary().categories().ids().filter_map(|id| rulebook.cell(kind, purpose, id));
-    cells.filter(|cell| !cell.is_closed()).any(|cell| cell.rules().iter().any(rests_on_more))
+    cells.filter(|cell| !cell.never_releases()).any(|cell| cell.rules().iter().any(rests_on_more))
 }
 
 /// Looks at a route's path, methods and purposes.
@@ -439,7 +439,7 @@ pub(super) fn check_records(
         table.0.find(finding.hint("add `[route.fields]` with a category for each path"), table.1);
     }
     let somebodys =
-        |categories: &[CategoryId]| categories.iter().find(|id| words.vocabulary.is_somebodys(**id)).copied();
+        |categories: &[CategoryId]| categories.iter().find(|id| words.vocabulary.has_owner(**id)).copied();
     let mappings: Vec<RecordMapping> = sets.iter().map(|set| set.mapping.clone()).collect();
     for set in sets {
         let without_subject = |field: &&FieldMapping| set.mapping.is_without_subject(&field.path, &mappings);

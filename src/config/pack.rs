@@ -119,7 +119,7 @@ impl Packs {
                 .map_or(PackContent::Nothing, |words| PackContent::VocabularyOnly(Box::new(words)));
         }
         versions.sort_by_key(|(pack, _)| pack.manifest().effective);
-        for (finding, at) in versioning::objections(&versions, self.now) {
+        for (finding, at) in versioning::sequence_findings(&versions, self.now) {
             document.find(finding, at);
         }
         PackContent::Loaded(versions.into_iter().map(|(pack, _)| pack).collect())

@@ -97,7 +97,7 @@ fn place(fields: &mut Fields<'_>, words: &PackTerms<'_>) -> (Option<Arc<str>>, O
     if let (Some(country), Some(region)) = (&country, &region)
         && regions.contradict(country, region)
     {
-        let right = regions.of(country).unwrap_or_default();
+        let right = regions.of_country(country).unwrap_or_default();
         let finding = Finding::error(
             "region-contradicts-country",
             format!("`{country}` does not lie in the region `{region}`"),

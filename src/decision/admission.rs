@@ -32,7 +32,7 @@ impl RecipientFacts {
         match (&self.country, &self.region) {
             (Some(country), Some(region)) if regions.contradict(country, region) => None,
             (_, Some(region)) => Some(Arc::clone(region)),
-            (Some(country), None) => regions.of(country),
+            (Some(country), None) => regions.of_country(country),
             (None, None) => None,
         }
     }
@@ -154,7 +154,7 @@ pub(super) fn check(pack: &Pack, asking: &AdmissionRequest) -> Result<(), Denial
         return Err(Denial::LegalReferenceMissing);
     }
     // What comes back is judged as a disclosure, so a rule for the operation alone is not enough.
-    let possible = |operation| pack.rulebook().is_possible(recipient.kind, asking.purpose, operation);
+    let possible = |operation| pack.rulebook().can_permit(recipient.kind, asking.purpose, operation);
     if !possible(asking.operation) || !possible(Operation::Disclose) {
         return Err(Denial::NoRulePermits);
     }

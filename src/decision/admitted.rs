@@ -207,13 +207,13 @@ impl Slice {
                 (Classes::new(operation::operation_classes(pack, &classes.sets), false), None)
             }
         };
-        let judged: Vec<_> = classes.sets.iter().map(|set| pack.judged_as(set)).collect();
+        let judged: Vec<_> = classes.sets.iter().map(|set| pack.judged_categories(set)).collect();
         let classes = Classes::new(judged, classes.release_unclassified);
         let mut categories: Vec<CategoryId> = classes.sets.iter().flatten().copied().collect();
         let mask = pack.rulebook().mask(kind, purpose, operation, categories.iter().copied());
         let mask = unclassified.map_or(mask, |category| {
             let never: FactSet = NEVER_UNCLASSIFIED.into_iter().collect();
-            mask.and(pack.rulebook().prohibition_mask(kind, purpose, category)).and(never)
+            mask.union(pack.rulebook().prohibition_mask(kind, purpose, category)).union(never)
         });
         categories.extend(unclassified);
         categories.sort_unstable();
@@ -228,8 +228,8 @@ impl Slice {
             unclassified,
             categories,
             // The origin of the record as a whole stays in: only what differs from it is an override.
-            record_facts: mask.without(fixed),
-            category_facts: mask.without(mask.without(per_category)),
+            record_facts: mask.difference(fixed),
+            category_facts: mask.difference(mask.difference(per_category)),
             classes,
             cache: DashMap::new(),
             no_subject_cache: DashMap::new(),
@@ -239,13 +239,13 @@ impl Slice {
 
     /// The facts that decide, for the record as a whole or for one category.
     pub(super) fn mask(&self) -> FactSet {
-        self.record_facts.and(self.category_facts)
+        self.record_facts.union(self.category_facts)
     }
 
     /// What of everything that is known about a record decides here.
     pub(super) fn key(&self, pack: &Pack, exchange: &RequestFacts, about: &RecordContext<'_>) -> DecisionKey {
         DecisionKey {
-            facts: exchange.record_facts(pack, self.record_facts, about).only(self.record_facts),
+            facts: exchange.record_facts(pack, self.record_facts, about).masked(self.record_facts),
             overrides: exchange.category_overrides(pack, self.category_facts, about, &self.categories),
         }
     }
@@ -270,8 +270,8 @@ impl Slice {
         self.permit(pack, &unclassified, |category, with_service_data| {
             let facts = key.facts_of(category).with_flag(Fact::WithServiceData, with_service_data);
             let (operation, point) = (self.operation, (self.kind, self.purpose, category));
-            let cell = rulebook.cell_at(operation, point);
-            let alike = cell.filter(|&cell| rulebook.cells().get(cell).is_some_and(|cell| cell.is_alike()));
+            let cell = rulebook.cell_index(operation, point);
+            let alike = cell.filter(|&cell| rulebook.cells().get(cell).is_some_and(|cell| cell.is_uniform()));
             let Some(cell) = alike else { return rulebook.judge_operation(operation, point, facts) };
             if let Some((_, _, known)) = asked.iter().find(|(of, with, _)| *of == cell && *with == facts) {
                 return known.clone();
@@ -302,7 +302,7 @@ impl Slice {
 
     /// Whether a category counts: all do for what leaves, and personal and service data for what is done.
     fn is_relevant(&self, pack: &Pack, category: CategoryId) -> bool {
-        self.operation == Operation::Disclose || pack.vocabulary().decides_operations(category)
+        self.operation == Operation::Disclose || pack.vocabulary().governs_operations(category)
     }
 
     /// A field that nothing classifies leaves on the operator's word alone, and so without a basis, unless
@@ -323,7 +323,7 @@ impl DecisionKey {
     fn facts_of(&self, category: CategoryId) -> Facts {
         let per_category: FactSet = PER_CATEGORY.into_iter().collect();
         let own = self.overrides.iter().find(|(of, _)| *of == category);
-        own.map_or(self.facts, |(_, own)| self.facts.overlaid(*own, per_category))
+        own.map_or(self.facts, |(_, own)| self.facts.overlay(*own, per_category))
     }
 
     /// The same facts about a person who refuses nothing; `None` where this one refuses nothing either.
@@ -514,13 +514,13 @@ impl Admitted {
         let words = self.pack.vocabulary();
         let unclassified = if self.slice.unclassified.is_some() { reason } else { Reason::Unclassified };
         let permit = self.slice.permit(&self.pack, &withheld(unclassified), |category, _| {
-            if words.is_somebodys(category) {
-                return RuleVerdict::nothing();
+            if words.has_owner(category) {
+                return RuleVerdict::withheld();
             }
             let Slice { kind, purpose, operation, .. } = *self.slice;
             self.pack.rulebook().judge_operation(operation, (kind, purpose, category), facts)
         });
-        let is_somebodys = |set: &Vec<CategoryId>| set.iter().any(|category| words.is_somebodys(*category));
+        let is_somebodys = |set: &Vec<CategoryId>| set.iter().any(|category| words.has_owner(*category));
         let releases = permit.releases().iter().zip(self.slice.classes.sets.iter());
         let releases = releases.map(|(release, set)| match is_somebodys(set) {
             true => ClassRelease { reason: Some(reason), ..release.clone() },
@@ -577,9 +577,9 @@ fn best(
 ) -> Form {
     let best = |category| match exchange.is_outside_case(pack.vocabulary(), category) {
         true => Form::Removed,
-        false => pack.rulebook().best(kind, purpose, category),
+        false => pack.rulebook().most_revealing_form(kind, purpose, category),
     };
-    pack.judged_as(&[category]).into_iter().map(best).max().unwrap_or(Form::Removed)
+    pack.judged_categories(&[category]).into_iter().map(best).max().unwrap_or(Form::Removed)
 }
 
 /// Every so many decisions of a thread one is due to be checked.

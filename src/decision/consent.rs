@@ -30,7 +30,8 @@ impl<'a> EffectiveConsent<'a> {
             return ConsentFact::Given;
         }
         let purposes = self.words.purposes();
-        let refusal = self.refusals().filter(|refusal| purposes.related(refusal.purpose, purpose)).last();
+        let refusal =
+            self.refusals().filter(|refusal| purposes.on_same_branch(refusal.purpose, purpose)).last();
         match refusal.map(|refusal| refusal.status) {
             Some(ConsentStatus::Withdrawn) => ConsentFact::Withdrawn,
             Some(ConsentStatus::Refused) => ConsentFact::Refused,
@@ -75,7 +76,7 @@ impl<'a> EffectiveConsent<'a> {
     pub(super) fn consented_since_restriction(&self, purpose: PurposeId) -> bool {
         let purposes = self.words.purposes();
         let mut since = self.subject.consents_since_restriction.iter();
-        let refused = || self.refusals().any(|refusal| purposes.related(refusal.purpose, purpose));
+        let refused = || self.refusals().any(|refusal| purposes.on_same_branch(refusal.purpose, purpose));
         since.any(|&at| purposes.within(purpose, at)) && (self.is_given(purpose) || !refused())
     }
 
@@ -95,7 +96,7 @@ impl<'a> EffectiveConsent<'a> {
             } else {
                 // At a more specific purpose: never overridden from above, only taken back in place.
                 purposes.within(refusal.purpose, grant.purpose)
-                    && purposes.related(refusal.purpose, purpose)
+                    && purposes.on_same_branch(refusal.purpose, purpose)
                     && !self.is_revoked(refusal)
             }
         })

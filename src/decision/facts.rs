@@ -13,8 +13,8 @@ use smallvec::SmallVec;
 use super::admission::{AdmissionRequest, LegalReference, RecipientFacts, needs_case};
 use super::consent::EffectiveConsent;
 use super::subject::{Controller, Extracted, RecordFacts, Subject};
-use crate::policy::{AccountFact, Fact, FactSet, Facts, Pack, kept_for};
-use crate::vocabulary::region::{is_in_eea, may_lie_in_eea};
+use crate::policy::{AccountFact, Fact, FactSet, Facts, Pack, retention_period};
+use crate::vocabulary::region::{is_in_eea, may_overlap_eea};
 use crate::vocabulary::{CategoryId, EEA, Operation, Origin, PurposeId, Regions, RelationId, Vocabulary};
 
 /// Whether the recipient is the person, or the controller, that the record is about (by authenticated
@@ -72,7 +72,7 @@ impl RequestFacts {
             // Until somebody's whereabouts are known, they may be in the EEA.
             .with_flag(Fact::LeavesEea, region.as_deref() != Some(EEA))
             .with_flag(Fact::Backup, asking.upstream_backup);
-        let exporter_in_eea = may_lie_in_eea(&asking.exporter_region);
+        let exporter_in_eea = may_overlap_eea(&asking.exporter_region);
         RequestFacts {
             recipient,
             purpose: asking.purpose,
@@ -101,7 +101,7 @@ impl RequestFacts {
 
     /// Whether a category is outside the case without which this recipient receives nothing personal.
     pub(super) fn is_outside_case(&self, words: &Vocabulary, category: CategoryId) -> bool {
-        self.needs_case && !self.legal_reference.covers(words, category) && words.decides_operations(category)
+        self.needs_case && !self.legal_reference.covers(words, category) && words.governs_operations(category)
     }
 
     fn has_case(&self, relationship: Relationship) -> bool {
@@ -127,26 +127,26 @@ impl RequestFacts {
             .with_flag(Fact::OwnAccount, relationship.controller_is_recipient)
             .with_flag(Fact::LegalReference, self.has_case(relationship))
             .with_origin(subject.origins.default);
-        if mask.holds(Fact::Consent) {
+        if mask.contains(Fact::Consent) {
             facts = facts.with_consent(standing.consent(purpose));
         }
         let says_no = !(subject.objections.is_empty() && subject.consents.is_empty());
-        if mask.holds(Fact::Objection) && says_no {
+        if mask.contains(Fact::Objection) && says_no {
             facts = facts.with_objection(standing.objection(purpose));
         }
-        if mask.holds(Fact::ConsentedSinceRestriction) && !subject.consents_since_restriction.is_empty() {
+        if mask.contains(Fact::ConsentedSinceRestriction) && !subject.consents_since_restriction.is_empty() {
             let since = standing.consented_since_restriction(purpose);
             facts = facts.with_flag(Fact::ConsentedSinceRestriction, since);
         }
-        if mask.holds(Fact::Instructed) {
+        if mask.contains(Fact::Instructed) {
             let mut instructions = controller.instructions.iter();
             let instructed = instructions.any(|&module| words.purposes().within(purpose, module));
             facts = facts.with_flag(Fact::Instructed, instructed);
         }
-        if mask.holds(Fact::Account) {
+        if mask.contains(Fact::Account) {
             facts = facts.with_account(account_state(pack, controller, record, now));
         }
-        if mask.holds(Fact::LeavesEea) || mask.holds(Fact::SameRegion) {
+        if mask.contains(Fact::LeavesEea) || mask.contains(Fact::SameRegion) {
             let whereabouts = SubjectLocation::of(subject, record, words.regions());
             let in_eea = self.region.as_deref() == Some(EEA);
             facts = facts
@@ -156,7 +156,7 @@ impl RequestFacts {
         for bound in &subject.relations {
             let holds = match &bound.recipient {
                 Some(name) => *name == recipient.name,
-                None => !words.bound_only(bound.relation),
+                None => !words.is_bound_only(bound.relation),
             };
             if holds {
                 facts = facts.with_flag(Fact::Relation(RelationId(bound.relation.0)), true);
@@ -175,13 +175,13 @@ impl RequestFacts {
     ) -> Overrides {
         let RecordContext { subject, record, relationship, now, .. } = *about;
         let mut overrides = Overrides::new();
-        let origins = mask.holds(Fact::Origin)
+        let origins = mask.contains(Fact::Origin)
             && (!subject.origins.by_category.is_empty() || record.origin != Extracted::Absent);
-        let refusals = mask.holds(Fact::Refused) && !subject.refused_categories.is_empty();
-        let ages = mask.holds(Fact::PastRetention)
+        let refusals = mask.contains(Fact::Refused) && !subject.refused_categories.is_empty();
+        let ages = mask.contains(Fact::PastRetention)
             && record.created != Extracted::Absent
             && !self.retention(pack).is_empty();
-        let case = mask.holds(Fact::LegalReference) && self.has_case(relationship);
+        let case = mask.contains(Fact::LegalReference) && self.has_case(relationship);
         let narrow_case = case && self.legal_reference != LegalReference::Everything;
         if !(origins || refusals || ages || narrow_case) {
             return overrides;
@@ -198,7 +198,8 @@ impl RequestFacts {
             if refusals {
                 // A field of the parent category may hold what was refused.
                 let mut refused = subject.refused_categories.iter();
-                own = own.with_flag(Fact::Refused, refused.any(|&refused| tree.related(category, refused)));
+                own = own
+                    .with_flag(Fact::Refused, refused.any(|&refused| tree.on_same_branch(category, refused)));
             }
             if ages {
                 let past = is_past_retention(self.retention(pack), words, record, category, now);
@@ -233,8 +234,10 @@ impl StatedLocation {
     const UNKNOWN: StatedLocation = StatedLocation { may_be_in_eea: true, region: None };
 
     fn of(country: Extracted<&str>, region: Extracted<&str>, regions: &Regions) -> Option<StatedLocation> {
-        let by_label =
-            |label: &str| StatedLocation { may_be_in_eea: may_lie_in_eea(label), region: Some(label.into()) };
+        let by_label = |label: &str| StatedLocation {
+            may_be_in_eea: may_overlap_eea(label),
+            region: Some(label.into()),
+        };
         Some(match (country, region) {
             (Extracted::Absent, Extracted::Absent) => return None,
             (Extracted::Unreadable, _) | (_, Extracted::Unreadable) => StatedLocation::UNKNOWN,
@@ -242,7 +245,7 @@ impl StatedLocation {
                 StatedLocation::UNKNOWN
             }
             (_, Extracted::Known(label)) => by_label(label),
-            (Extracted::Known(country), Extracted::Absent) => match regions.of(country) {
+            (Extracted::Known(country), Extracted::Absent) => match regions.of_country(country) {
                 Some(region) => StatedLocation { may_be_in_eea: is_in_eea(country), region: Some(region) },
                 None => StatedLocation::UNKNOWN,
             },
@@ -373,7 +376,7 @@ fn origin(pack: &Pack, subject: &Subject, record: &RecordFacts, category: Catego
     let tree = pack.vocabulary().categories();
     let named = subject.origins.by_category.iter();
     let mut named: SmallVec<[(CategoryId, Origin); 4]> =
-        named.filter(|(of, _)| tree.related(*of, category)).copied().collect();
+        named.filter(|(of, _)| tree.on_same_branch(*of, category)).copied().collect();
     // What is said of the category itself, or of one above it, stands in the place of what holds for all.
     let is_said = named.iter().any(|(of, _)| tree.within(category, *of));
     if !is_said {
@@ -409,7 +412,7 @@ fn is_past_retention(
     category: CategoryId,
     now: Timestamp,
 ) -> bool {
-    let Some(period) = kept_for(periods, words, category) else { return false };
+    let Some(period) = retention_period(periods, words, category) else { return false };
     match record.created {
         Extracted::Absent => false,
         Extracted::Unreadable => true,

@@ -59,10 +59,10 @@ impl Admitted {
         };
         let mut open = open_person_facts();
         if account.is_none() {
-            open = open.and(FactSet::of(Fact::Instructed));
+            open = open.union(FactSet::of(Fact::Instructed));
         }
         let facts = self.request.record_facts(&self.pack, every_fact(), &about);
-        let known = Circumstances { facts, fixed: every_fact().without(open) };
+        let known = Circumstances { facts, fixed: every_fact().difference(open) };
         let known_so_far = &self.slice.unnamed_cache;
         if let Some(decided) = known_so_far.get(&known) {
             return *decided;
@@ -109,17 +109,17 @@ impl<'a> OperationForecast<'a> {
         let mut fixed: FactSet = [Fact::Safeguard, Fact::Backup, Fact::LegalReference].into_iter().collect();
         let facts = RequestFacts::new(pack, asking).request_facts();
         if facts.get(Fact::LeavesEea) == 0 {
-            fixed = fixed.and(FactSet::of(Fact::LeavesEea));
+            fixed = fixed.union(FactSet::of(Fact::LeavesEea));
         }
         if !names.subject {
             let of_account: FactSet = ACCOUNT_FACTS.into_iter().collect();
-            fixed = every_fact().without(open_person_facts()).without(of_account);
+            fixed = every_fact().difference(open_person_facts()).difference(of_account);
         }
         if !names.controller {
-            fixed = fixed.and([Fact::OwnAccount, Fact::Account].into_iter().collect());
+            fixed = fixed.union([Fact::OwnAccount, Fact::Account].into_iter().collect());
             // A person is judged without instructions where no account is named.
             if names.subject {
-                fixed = fixed.and(FactSet::of(Fact::Instructed));
+                fixed = fixed.union(FactSet::of(Fact::Instructed));
             }
         }
         let sets = operation_classes(pack, classes.sets());
@@ -146,11 +146,11 @@ fn every_fact() -> FactSet {
 /// is still theirs.
 pub(super) fn operation_classes(pack: &Pack, sets: &[Vec<CategoryId>]) -> Vec<Vec<CategoryId>> {
     let words = pack.vocabulary();
-    let decides = |category: &CategoryId| words.decides_operations(*category);
+    let decides = |category: &CategoryId| words.governs_operations(*category);
     if sets.iter().flatten().any(decides) {
         return sets.to_vec();
     }
-    words.categories().in_order().into_iter().filter(decides).map(|category| vec![category]).collect()
+    words.categories().preorder().into_iter().filter(decides).map(|category| vec![category]).collect()
 }
 
 /// Whether some class can be permitted, whatever the facts that are not known.
@@ -163,13 +163,13 @@ fn is_possible(
     known: Circumstances,
 ) -> bool {
     let words = pack.vocabulary();
-    sets.iter().map(|set| pack.judged_as(set)).any(|set| {
+    sets.iter().map(|set| pack.judged_categories(set)).any(|set| {
         let known = known.with(Fact::WithServiceData, u8::from(with_service_data(pack, &set)));
-        let categories = set.iter().filter(|category| words.decides_operations(**category));
-        let slices = categories.map(|&category| search.slice_for(operation, kind, purpose, category));
+        let categories = set.iter().filter(|category| words.governs_operations(**category));
+        let slices = categories.map(|&category| search.cell_for(operation, kind, purpose, category));
         let slices: Vec<_> = slices.collect();
         let asked: Vec<CellInput<'_>> =
-            slices.iter().map(|slice| CellInput { slice, given: known }).collect();
+            slices.iter().map(|slice| CellInput { cell: slice, given: known }).collect();
         let mut permits = |_: Circumstances, outcomes: &[CellOutcome]| {
             let all = !outcomes.is_empty() && outcomes.iter().all(|outcome| outcome.form != Form::Removed);
             if all { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

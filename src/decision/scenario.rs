@@ -506,9 +506,9 @@ impl<'a> ScenarioReader<'a> {
 
     fn optional(&self, name: &At<&str>) -> Option<CategoryId> {
         let category = self.term(name, "category", self.words.categories())?;
-        if !self.words.optional(category) {
+        if !self.words.is_optional(category) {
             let tree = self.words.categories();
-            let optional = join(tree.ids().filter(|&id| self.words.optional(id)).map(|id| tree.name(id)));
+            let optional = join(tree.ids().filter(|&id| self.words.is_optional(id)).map(|id| tree.name(id)));
             let finding = Finding::error(
                 "category-not-optional",
                 format!("`{}` is not optional, so it cannot be refused by itself", name.value),

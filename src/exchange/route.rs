@@ -70,7 +70,7 @@ impl Scrubbing {
         fields: Vec<MappedField>,
         records: Vec<RecordMapping>,
     ) -> Scrubbing {
-        let is_personal = |category: &CategoryId| vocabulary.is_somebodys(*category);
+        let is_personal = |category: &CategoryId| vocabulary.has_owner(*category);
         let sets: Vec<Vec<CategoryId>> =
             plan.classes().iter().map(|class| class.categories.clone()).collect();
         // What nothing classifies can tell about a person where it leaves.

@@ -269,7 +269,7 @@ impl AccessEvaluation<'_> {
     /// The decision, and until when it holds if nothing happens.
     fn judge(&self, category: CategoryId) -> Result<(ClassRelease, Option<Timestamp>), Denial> {
         let admitted = self.decisions.admit_once(self.asking, &Classes::new(vec![vec![category]], false))?;
-        let personal = self.decisions.pack().vocabulary().is_somebodys(category);
+        let personal = self.decisions.pack().vocabulary().has_owner(category);
         let unknown_subject = ledger_policy::unknown_subject_for(self.asking.operation, self.unknown_subject);
         let terms = RouteTerms { unknown_subject, personal: &[personal] };
         let ledger = &self.gatehouse.ledger;

@@ -114,7 +114,7 @@ impl MemberReader {
 
     /// When something ends; the year 9999 is never.
     pub(super) fn end(&mut self, name: &'static str) -> Result<Option<Timestamp>, EventError> {
-        self.instant(name, date::end)
+        self.instant(name, date::expiry)
     }
 
     fn instant(

@@ -150,7 +150,7 @@ impl TermLookup for VocabularyTerms {
     }
 
     fn refusable(&self, category: CategoryId) -> bool {
-        self.vocabulary.optional(category)
+        self.vocabulary.is_optional(category)
     }
 
     fn objection_is_absolute(&self, purpose: PurposeId) -> bool {

@@ -114,7 +114,7 @@ permit (principal in Kind::"staff", action in Action::"customer-support", resour
 
     fn load(manifest: &str, base: &BuiltIn) -> Result<Pack, Vec<Finding>> {
         let files = [Source::new("pack.toml", manifest), Source::new("rules.cedar", SUPPORT)];
-        Pack::load_on(&files, &[Arc::new(Base::from(base))])
+        Pack::load_with_bases(&files, &[Arc::new(Base::from(base))])
     }
 
     fn codes(found: Result<Pack, Vec<Finding>>) -> Vec<&'static str> {

@@ -12,7 +12,7 @@ use crate::finding::Finding;
 use crate::vocabulary::{Basis, CategoryId, KindId, PurposeId, Vocabulary};
 
 /// A finding for each pair of rules that can release the same, one by consent and one otherwise.
-pub(super) fn clashes(rulebook: &Rulebook, words: &Vocabulary) -> Vec<Finding> {
+pub(super) fn basis_conflicts(rulebook: &Rulebook, words: &Vocabulary) -> Vec<Finding> {
     let mut found: HashMap<(RuleIndex, RuleIndex), (KindId, PurposeId, CategoryId)> = HashMap::new();
     for kind in words.kinds().ids() {
         for purpose in words.purposes().ids() {
@@ -25,7 +25,11 @@ pub(super) fn clashes(rulebook: &Rulebook, words: &Vocabulary) -> Vec<Finding> {
     }
     let mut search = CellEvaluator::new(rulebook);
     let mut releases = |at: RuleIndex, (kind, purpose, category): (KindId, PurposeId, CategoryId)| {
-        search.slice(kind, purpose, category).with_permits(|permit| permit == at).releases().is_some()
+        search
+            .cell(kind, purpose, category)
+            .with_permits(|permit| permit == at)
+            .releasing_circumstances()
+            .is_some()
     };
     let mut both = |&((consent, other), point): &(_, _)| releases(consent, point) && releases(other, point);
     let mut found: Vec<_> = found.into_iter().filter(|pair| both(pair)).collect();
@@ -64,7 +68,7 @@ fn finding(
         other.basis?.name(),
         other.id,
     );
-    let place = other.place();
+    let place = other.location();
     let hint = "one basis at a time: a withdrawal must end the release, so take the category, purpose or kind out of one of the two";
     Some(
         Finding::error("two-bases", message)

@@ -74,7 +74,7 @@ impl CedarModel {
     /// What the policies say of one category asked for by one kind for one purpose.
     ///
     /// `None` where an id is of another vocabulary: then nobody may answer.
-    pub(super) fn ask(
+    pub(super) fn authorize(
         &self,
         policies: &PolicySet,
         (kind, purpose, category): (KindId, PurposeId, CategoryId),
@@ -92,7 +92,7 @@ impl CedarModel {
             if fact.is_flag() {
                 RestrictedExpression::new_bool(facts.get(fact) == 1)
             } else {
-                RestrictedExpression::new_string(facts.word(fact).to_owned())
+                RestrictedExpression::new_string(facts.value_name(fact).to_owned())
             }
         };
         let relations =
@@ -114,7 +114,7 @@ pub(super) fn policy_id(position: usize) -> PolicyId {
 }
 
 /// The position of the rule with this id.
-pub(super) fn position(id: &PolicyId) -> Option<usize> {
+pub(super) fn rule_position(id: &PolicyId) -> Option<usize> {
     AsRef::<str>::as_ref(id).parse().ok()
 }
 

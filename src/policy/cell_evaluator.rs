@@ -23,7 +23,7 @@ pub struct CellEvaluator<'a> {
     rulebook: &'a Rulebook,
     tables: HashMap<TableKey, Arc<TruthTable>>,
     /// Equal tables are kept once, so that equal slices are known by their addresses.
-    contents: HashSet<Arc<TruthTable>>,
+    interned_tables: HashSet<Arc<TruthTable>>,
 }
 
 /// A condition, and of the question only what the condition looks at.
@@ -32,7 +32,7 @@ type TableKey = (RuleIndex, usize, Option<KindId>, Option<PurposeId>, Option<Cat
 /// One condition for every value of its facts.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct TruthTable {
-    pub(super) mask: FactSet,
+    pub(super) facts: FactSet,
     pub(super) rows: Vec<(Facts, bool)>,
 }
 
@@ -51,7 +51,7 @@ pub struct EvaluatedCell {
 #[derive(Clone, Debug)]
 pub(super) struct EvaluatedRule {
     pub(super) at: RuleIndex,
-    pub(super) permits: bool,
+    pub(super) is_permit: bool,
     basis: Option<Basis>,
     pub(super) forms: SmallVec<[Form; 4]>,
     pub(super) conditions: SmallVec<[Arc<TruthTable>; 4]>,
@@ -75,7 +75,7 @@ pub struct CellOutcome {
 /// A slice with some of its facts given.
 #[derive(Clone, Debug)]
 pub struct CellInput<'w> {
-    pub slice: &'w EvaluatedCell,
+    pub cell: &'w EvaluatedCell,
     pub given: Circumstances,
 }
 
@@ -90,12 +90,12 @@ impl Circumstances {
     /// These circumstances with one fact fixed.
     #[must_use]
     pub fn with(self, fact: Fact, value: u8) -> Circumstances {
-        Circumstances { facts: self.facts.with(fact, value), fixed: self.fixed.and(FactSet::of(fact)) }
+        Circumstances { facts: self.facts.with(fact, value), fixed: self.fixed.union(FactSet::of(fact)) }
     }
 
     /// Only what is not as of a person nothing is known about.
     #[must_use]
-    pub fn unusual(self) -> Circumstances {
+    pub fn non_default(self) -> Circumstances {
         let unusual = self.fixed.facts().filter(|&fact| self.facts.get(fact) != 0);
         Circumstances { facts: self.facts, fixed: unusual.collect() }
     }
@@ -106,13 +106,13 @@ impl Circumstances {
     }
 
     /// In words: `minor = true, consent = given`.
-    pub fn words(&self, vocabulary: &Vocabulary) -> String {
+    pub fn describe(&self, vocabulary: &Vocabulary) -> String {
         let words = self.fixed.facts().map(|fact| {
             let name = match fact {
                 Fact::Relation(relation) => vocabulary.relations().name(relation).to_owned(),
                 other => other.name().replace('_', " "),
             };
-            format!("{name} = {}", self.facts.word(fact))
+            format!("{name} = {}", self.facts.value_name(fact))
         });
         words.collect::<Vec<_>>().join(", ")
     }
@@ -120,17 +120,17 @@ impl Circumstances {
 
 impl<'a> CellEvaluator<'a> {
     pub fn new(rulebook: &'a Rulebook) -> CellEvaluator<'a> {
-        CellEvaluator { rulebook, tables: HashMap::new(), contents: HashSet::new() }
+        CellEvaluator { rulebook, tables: HashMap::new(), interned_tables: HashSet::new() }
     }
 
     /// The slice of one kind, purpose and category, for `disclose`.
-    pub fn slice(&mut self, kind: KindId, purpose: PurposeId, category: CategoryId) -> EvaluatedCell {
-        self.slice_for(Operation::Disclose, kind, purpose, category)
+    pub fn cell(&mut self, kind: KindId, purpose: PurposeId, category: CategoryId) -> EvaluatedCell {
+        self.cell_for(Operation::Disclose, kind, purpose, category)
     }
 
     /// The slice of one kind, purpose and category for an operation. The one form of an operation other than
     /// `disclose` is `clear`: it is carried out or not.
-    pub fn slice_for(
+    pub fn cell_for(
         &mut self,
         operation: Operation,
         kind: KindId,
@@ -148,11 +148,11 @@ impl<'a> CellEvaluator<'a> {
                 rules.push(self.rule(at, rule, point, operation));
             }
         }
-        EvaluatedCell::of(rules)
+        EvaluatedCell::new(rules)
     }
 
     /// The slice of a question with every rule that reaches it, also where no permit does.
-    pub(super) fn whole(
+    pub(super) fn full_cell(
         &mut self,
         operation: Operation,
         point: (KindId, PurposeId, CategoryId),
@@ -161,7 +161,7 @@ impl<'a> CellEvaluator<'a> {
         let (kind, purpose, category) = point;
         let reached = (0..).zip(rulebook.rules());
         let reached = reached.filter(|(_, rule)| rule.reaches_any_form((kind, purpose, category, operation)));
-        EvaluatedCell::of(reached.map(|(at, rule)| self.rule(at, rule, point, operation)).collect())
+        EvaluatedCell::new(reached.map(|(at, rule)| self.rule(at, rule, point, operation)).collect())
     }
 
     pub(super) fn rule(
@@ -177,7 +177,7 @@ impl<'a> CellEvaluator<'a> {
         let conditions = conditions.map(|condition| self.table(at, rule, condition, point, operation));
         EvaluatedRule {
             at,
-            permits: rule.is_permit(),
+            is_permit: rule.is_permit(),
             basis: rule.basis,
             conditions: conditions.collect(),
             forms: forms_of(operation).iter().copied().filter(reached).collect(),
@@ -199,8 +199,8 @@ impl<'a> CellEvaluator<'a> {
         let worked = self.rule(at, rule, point, operation);
         let forms = worked.forms.clone();
         // As a permit that stands alone: it applies where it releases.
-        let alone = EvaluatedRule { permits: true, ..worked };
-        EvaluatedCell { rules: vec![alone], forms }.releases().is_some()
+        let alone = EvaluatedRule { is_permit: true, ..worked };
+        EvaluatedCell { rules: vec![alone], forms }.releasing_circumstances().is_some()
     }
 
     fn table(
@@ -213,31 +213,32 @@ impl<'a> CellEvaluator<'a> {
     ) -> Arc<TruthTable> {
         let (kind, purpose, category) = point;
         let Some(condition) = rule.conditions().get(number) else { return Arc::new(TruthTable::never()) };
-        let looks = condition.looks_at();
+        let looks = condition.inputs();
         let key = (
             at,
             number,
             looks.kind.then_some(kind),
             looks.purpose.then_some(purpose),
             looks.category.then_some(category),
-            condition.mask.holds(Fact::Operation).then_some(operation),
+            condition.mask.contains(Fact::Operation).then_some(operation),
         );
         if let Some(known) = self.tables.get(&key) {
             return Arc::clone(known);
         }
         // The operation is given, hence none of the facts that may be anything.
-        let mask = condition.mask.without(FactSet::of(Fact::Operation));
+        let mask = condition.mask.difference(FactSet::of(Fact::Operation));
         let asked = |facts: Facts| facts.with_operation(operation);
-        let rows = mask.every().map(|facts| (facts, self.rulebook.holds(condition, point, asked(facts))));
-        let table = Arc::new(TruthTable { mask, rows: rows.collect() });
-        let table = self.contents.get(&table).map(Arc::clone).unwrap_or(table);
-        self.contents.insert(Arc::clone(&table));
+        let rows =
+            mask.assignments().map(|facts| (facts, self.rulebook.holds(condition, point, asked(facts))));
+        let table = Arc::new(TruthTable { facts: mask, rows: rows.collect() });
+        let table = self.interned_tables.get(&table).map(Arc::clone).unwrap_or(table);
+        self.interned_tables.insert(Arc::clone(&table));
         self.tables.insert(key, Arc::clone(&table));
         table
     }
 
     /// One question for each slice that differs from every other, with the slice; closed ones are left out.
-    pub fn distinct(
+    pub fn distinct_cells(
         &mut self,
         vocabulary: &Vocabulary,
     ) -> Vec<((KindId, PurposeId, CategoryId), EvaluatedCell)> {
@@ -249,12 +250,12 @@ impl<'a> CellEvaluator<'a> {
                     if self
                         .rulebook
                         .cell(kind, purpose, category)
-                        .is_none_or(super::rulebook::Cell::is_closed)
+                        .is_none_or(super::rulebook::Cell::never_releases)
                     {
                         continue;
                     }
-                    let slice = self.slice(kind, purpose, category);
-                    if seen.insert(slice.identity()) {
+                    let slice = self.cell(kind, purpose, category);
+                    if seen.insert(slice.key()) {
                         distinct.push(((kind, purpose, category), slice));
                     }
                 }
@@ -266,12 +267,13 @@ impl<'a> CellEvaluator<'a> {
 
 impl TruthTable {
     fn never() -> TruthTable {
-        TruthTable { mask: FactSet::NONE, rows: vec![(Facts::default(), false)] }
+        TruthTable { facts: FactSet::EMPTY, rows: vec![(Facts::default(), false)] }
     }
 
     fn truth(&self, known: Circumstances) -> Truth {
-        let fixed = self.mask.both(known.fixed);
-        let mut possible = self.rows.iter().filter(|(facts, _)| facts.only(fixed) == known.facts.only(fixed));
+        let fixed = self.facts.intersection(known.fixed);
+        let mut possible =
+            self.rows.iter().filter(|(facts, _)| facts.masked(fixed) == known.facts.masked(fixed));
         let Some(&(_, first)) = possible.next() else { return Truth::False };
         if possible.any(|&(_, holds)| holds != first) {
             return Truth::Unknown;
@@ -287,7 +289,7 @@ impl EvaluatedRule {
         }
         let known = Circumstances {
             facts: known.facts.with_form(form),
-            fixed: known.fixed.and(FactSet::of(Fact::Form)),
+            fixed: known.fixed.union(FactSet::of(Fact::Form)),
         };
         let mut truth = Truth::True;
         for condition in &self.conditions {
@@ -301,27 +303,27 @@ impl EvaluatedRule {
     }
 
     /// A fact that keeps it open.
-    pub(super) fn open_fact(&self, form: Form, known: Circumstances) -> Option<Fact> {
+    pub(super) fn undecided_fact(&self, form: Form, known: Circumstances) -> Option<Fact> {
         let with_form = Circumstances {
             facts: known.facts.with_form(form),
-            fixed: known.fixed.and(FactSet::of(Fact::Form)),
+            fixed: known.fixed.union(FactSet::of(Fact::Form)),
         };
         let open = self.conditions.iter().find(|condition| condition.truth(with_form) == Truth::Unknown)?;
-        open.mask.without(with_form.fixed).facts().next()
+        open.facts.difference(with_form.fixed).facts().next()
     }
 }
 
 impl EvaluatedCell {
     /// A slice of these rules.
-    pub(super) fn of(mut rules: Vec<EvaluatedRule>) -> EvaluatedCell {
-        rules.sort_by_key(|rule| rule.permits);
+    pub(super) fn new(mut rules: Vec<EvaluatedRule>) -> EvaluatedCell {
+        rules.sort_by_key(|rule| rule.is_permit);
         let mut forms: SmallVec<[Form; 4]> = RELEASING_FORMS.into_iter().collect();
-        forms.retain(|form| rules.iter().any(|rule| rule.permits && rule.forms.contains(form)));
+        forms.retain(|form| rules.iter().any(|rule| rule.is_permit && rule.forms.contains(form)));
         EvaluatedCell { rules, forms }
     }
 
     /// What makes it the same as another of the same search: its rules, their forms, their conditions.
-    pub(super) fn identity(&self) -> CellKey {
+    pub(super) fn key(&self) -> CellKey {
         let of = |rule: &EvaluatedRule| {
             let conditions = rule.conditions.iter().map(|table| Arc::as_ptr(table) as usize);
             (rule.at, rule.forms.clone(), conditions.collect())
@@ -330,10 +332,10 @@ impl EvaluatedCell {
     }
 
     /// Whether two slices, also of different packs, say the same in the same way.
-    pub fn is_same_as(&self, other: &EvaluatedCell) -> bool {
+    pub fn is_equivalent(&self, other: &EvaluatedCell) -> bool {
         let of = |slice: &EvaluatedCell| {
             let rule = |rule: &EvaluatedRule| {
-                (rule.permits, rule.basis, rule.forms.clone(), rule.conditions.clone())
+                (rule.is_permit, rule.basis, rule.forms.clone(), rule.conditions.clone())
             };
             let mut rules: Vec<_> = slice.rules.iter().map(rule).collect();
             rules.sort_by_cached_key(|rule| format!("{rule:?}"));
@@ -344,14 +346,14 @@ impl EvaluatedCell {
 
     /// Whether something leaves in another form than by the other slice, under some circumstances.
     pub fn differs_from(&self, other: &EvaluatedCell) -> bool {
-        if self.is_same_as(other) {
+        if self.is_equivalent(other) {
             return false;
         }
         let mut visit = |_: Circumstances, outcomes: &[CellOutcome]| match outcomes {
             [one, other] if one.form != other.form => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),
         };
-        let given = |slice| CellInput { slice, given: Circumstances::default() };
+        let given = |slice| CellInput { cell: slice, given: Circumstances::default() };
         outcomes(&[given(self), given(other)], Circumstances::default(), &mut visit).is_break()
     }
 
@@ -359,19 +361,20 @@ impl EvaluatedCell {
     #[must_use]
     pub fn with_permits(&self, keep: impl Fn(RuleIndex) -> bool) -> EvaluatedCell {
         let mut kept = self.clone();
-        kept.rules.retain(|rule| !rule.permits || keep(rule.at));
-        let permitted = |form: &Form| kept.rules.iter().any(|rule| rule.permits && rule.forms.contains(form));
+        kept.rules.retain(|rule| !rule.is_permit || keep(rule.at));
+        let permitted =
+            |form: &Form| kept.rules.iter().any(|rule| rule.is_permit && rule.forms.contains(form));
         kept.forms = self.forms.iter().copied().filter(permitted).collect();
         kept
     }
 
     /// Circumstances under which something leaves, if there are any.
-    pub fn releases(&self) -> Option<Circumstances> {
+    pub fn releasing_circumstances(&self) -> Option<Circumstances> {
         let mut visit = |circumstances, outcomes: &[CellOutcome]| match outcomes {
             [outcome] if outcome.form != Form::Removed => ControlFlow::Break(circumstances),
             _ => ControlFlow::Continue(()),
         };
-        let given = CellInput { slice: self, given: Circumstances::default() };
+        let given = CellInput { cell: self, given: Circumstances::default() };
         outcomes(&[given], Circumstances::default(), &mut visit).break_value()
     }
 }
@@ -379,7 +382,7 @@ impl EvaluatedCell {
 /// Settled, or the fact to fix next.
 pub(super) enum SearchStep {
     Settled(CellOutcome),
-    Fix(Fact),
+    Branch(Fact),
 }
 
 impl EvaluatedCell {
@@ -388,9 +391,11 @@ impl EvaluatedCell {
         let mut forbidden_by = None;
         for &form in &self.forms {
             match self.released(form, known) {
-                FormOutcome::By(rule) => return SearchStep::Settled(CellOutcome { form, rule: Some(rule) }),
-                FormOutcome::Not(rule) => forbidden_by = forbidden_by.or(rule),
-                FormOutcome::DependsOn(fact) => return SearchStep::Fix(fact),
+                FormOutcome::Released(rule) => {
+                    return SearchStep::Settled(CellOutcome { form, rule: Some(rule) });
+                }
+                FormOutcome::Withheld(rule) => forbidden_by = forbidden_by.or(rule),
+                FormOutcome::DependsOn(fact) => return SearchStep::Branch(fact),
             }
         }
         SearchStep::Settled(CellOutcome { form: Form::Removed, rule: forbidden_by })
@@ -403,12 +408,12 @@ impl EvaluatedCell {
         // Permits before the one that holds: with another basis, they would name it.
         let mut bases: SmallVec<[(Option<Basis>, Fact); 4]> = SmallVec::new();
         for rule in &self.rules {
-            match (rule.truth(form, known), rule.permits) {
-                (Truth::True, false) => return FormOutcome::Not(Some(rule.at)),
-                (Truth::Unknown, false) => open = open.or_else(|| rule.open_fact(form, known)),
+            match (rule.truth(form, known), rule.is_permit) {
+                (Truth::True, false) => return FormOutcome::Withheld(Some(rule.at)),
+                (Truth::Unknown, false) => open = open.or_else(|| rule.undecided_fact(form, known)),
                 (Truth::True, true) => permitted = permitted.or(Some(rule)),
                 (Truth::Unknown, true) if permitted.is_none() => {
-                    let fact = rule.open_fact(form, known);
+                    let fact = rule.undecided_fact(form, known);
                     permit_open = permit_open.or(fact);
                     bases.extend(fact.map(|fact| (rule.basis, fact)));
                 }
@@ -417,27 +422,27 @@ impl EvaluatedCell {
         }
         match (permitted, permit_open, open) {
             // No permit can come true: the forbids do not matter.
-            (None, None, _) => FormOutcome::Not(None),
+            (None, None, _) => FormOutcome::Withheld(None),
             (None, Some(fact), _) | (Some(_), _, Some(fact)) => FormOutcome::DependsOn(fact),
             (Some(rule), _, None) => match bases.iter().find(|(basis, _)| *basis != rule.basis) {
                 Some(&(_, fact)) => FormOutcome::DependsOn(fact),
-                None => FormOutcome::By(rule.at),
+                None => FormOutcome::Released(rule.at),
             },
         }
     }
 
     /// The values of a fact that make a difference, one of each sort.
-    fn values(&self, fact: Fact) -> Vec<u8> {
+    fn distinguishing_values(&self, fact: Fact) -> Vec<u8> {
         let mut sorts: Vec<(Vec<(Facts, bool)>, u8)> = Vec::new();
         let mask = FactSet::of(fact);
         let tables =
-            self.rules.iter().flat_map(|rule| &rule.conditions).filter(|table| table.mask.holds(fact));
+            self.rules.iter().flat_map(|rule| &rule.conditions).filter(|table| table.facts.contains(fact));
         let tables: Vec<&Arc<TruthTable>> = tables.collect();
         for value in 0..u8::try_from(fact.values().len()).unwrap_or(0) {
             let rows =
                 tables.iter().flat_map(|table| &table.rows).filter(|(facts, _)| facts.get(fact) == value);
             let sort: Vec<(Facts, bool)> =
-                rows.map(|&(facts, holds)| (facts.overlaid(Facts::default(), mask), holds)).collect();
+                rows.map(|&(facts, holds)| (facts.overlay(Facts::default(), mask), holds)).collect();
             if !sorts.iter().any(|(known, _)| *known == sort) {
                 sorts.push((sort, value));
             }
@@ -447,9 +452,9 @@ impl EvaluatedCell {
 }
 
 enum FormOutcome {
-    By(RuleIndex),
+    Released(RuleIndex),
     /// With the forbid that withholds, if it is one.
-    Not(Option<RuleIndex>),
+    Withheld(Option<RuleIndex>),
     DependsOn(Fact),
 }
 
@@ -464,12 +469,12 @@ pub fn outcomes<B>(
 ) -> ControlFlow<B> {
     let mut settled: SmallVec<[CellOutcome; 2]> = SmallVec::new();
     for slice in slices {
-        let CellInput { given, slice } = slice;
-        let facts = start.facts.overlaid(given.facts, given.fixed);
-        let known = Circumstances { facts, fixed: start.fixed.and(given.fixed) };
+        let CellInput { given, cell: slice } = slice;
+        let facts = start.facts.overlay(given.facts, given.fixed);
+        let known = Circumstances { facts, fixed: start.fixed.union(given.fixed) };
         match slice.step(known) {
             SearchStep::Settled(result) => settled.push(result),
-            SearchStep::Fix(fact) => {
+            SearchStep::Branch(fact) => {
                 for value in values(slices, fact) {
                     outcomes(slices, start.with(fact, value), visit)?;
                 }
@@ -483,7 +488,7 @@ pub fn outcomes<B>(
 /// The values that make a difference to any of the slices.
 fn values(slices: &[CellInput<'_>], fact: Fact) -> Vec<u8> {
     if let [only] = slices {
-        return only.slice.values(fact);
+        return only.cell.distinguishing_values(fact);
     }
     // Two values are of one sort only where they are for every slice; trying all of them is simpler.
     (0..u8::try_from(fact.values().len()).unwrap_or(0)).collect()

@@ -62,7 +62,7 @@ fn keys(pack: &Pack) -> Vec<Finding> {
         ("account-closed-after", !manifest.account_closed_after.is_empty(), Fact::Account),
         ("retention", !manifest.retention.is_empty(), Fact::PastRetention),
     ];
-    let is_read = |fact| pack.rulebook().rules().iter().any(|rule| rule.mask().holds(fact));
+    let is_read = |fact| pack.rulebook().rules().iter().any(|rule| rule.mask().contains(fact));
     let unread = keys.into_iter().filter(|&(_, is_set, fact)| is_set && !is_read(fact));
     let finding = |(key, _, fact): (&str, bool, Fact)| {
         Finding::error("key-without-rule", format!("`{key}` changes nothing: no rule looks at its fact"))
@@ -76,13 +76,13 @@ const PROHIBITED: &str = "take it out, or make an exception in the prohibition: 
 const WITHOUT_EFFECT: &str = "other rules say the same: take it out, or say in it what they do not";
 
 fn at_rule(rule: &Rule, code: &'static str, words: &str, label: &str, hint: &str) -> Finding {
-    let place = rule.place();
+    let place = rule.location();
     let finding = Finding::error(code, format!("the rule `{}` {words}", rule.id));
     finding.at(&place.source, place.head()).label(label).hint(hint)
 }
 
 fn clauses(pack: &Pack, scenarios: &[ScenarioCoverage<'_>]) -> Vec<Finding> {
-    let by_rules = pack.manifest().clauses.iter().filter(|clause| clause.kept == Enforcement::ByRules);
+    let by_rules = pack.manifest().clauses.iter().filter(|clause| clause.enforcement == Enforcement::ByRules);
     let mut findings = Vec::new();
     for clause in by_rules {
         let mut find = |code: &'static str, message: String, hint: &str| {
@@ -156,8 +156,8 @@ fn can_release(pack: &Pack, search: &mut CellEvaluator<'_>, at: RuleIndex) -> bo
                 let concerned = rule.concerns(kind, purpose, operation);
                 concerned
                     && words.categories().ids().any(|category| {
-                        let slice = search.slice_for(operation, kind, purpose, category);
-                        slice.with_permits(|permit| permit == at).releases().is_some()
+                        let slice = search.cell_for(operation, kind, purpose, category);
+                        slice.with_permits(|permit| permit == at).releasing_circumstances().is_some()
                     })
             })
         })
@@ -208,7 +208,7 @@ fn released_to(pack: &Pack, search: &mut CellEvaluator<'_>, category: CategoryId
     let words = pack.vocabulary();
     for kind in words.kinds().ids() {
         for purpose in words.purposes().ids() {
-            if search.slice(kind, purpose, category).releases().is_some() {
+            if search.cell(kind, purpose, category).releasing_circumstances().is_some() {
                 return Some(format!(
                     "`{}` for `{}`",
                     words.kinds().name(kind),

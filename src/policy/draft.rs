@@ -45,7 +45,7 @@ impl RuleReader<'_> {
         let written = match Policy::parse(Some(policy_id(position)), text) {
             Ok(policy) => policy,
             Err(errors) => {
-                errors.iter().for_each(|error| self.find_cedar(error, &place));
+                errors.iter().for_each(|error| self.report_cedar_error(error, &place));
                 return None;
             }
         };
@@ -56,7 +56,7 @@ impl RuleReader<'_> {
         let id = self.id(&written, &place);
         let clauses = self.clauses(&written, &place);
         let basis = self.basis(&written, effect, &place);
-        self.known_annotations(&written, &place);
+        self.check_annotations(&written, &place);
         let said = self.inspect(&written, &place)?;
         let text = desugar(text, effect, basis, &said, self.vocabulary);
         let policy = Policy::parse(Some(policy_id(position)), &text).ok()?;
@@ -68,14 +68,15 @@ impl RuleReader<'_> {
         });
         let conditions = conditions.collect();
         let reach = Reach::of_scope(&json, self.vocabulary);
-        let rule = Rule { id, clauses, basis, effect, text, reach, conditions: Vec::new(), policy, place };
+        let rule =
+            Rule { id, clauses, basis, effect, text, reach, conditions: Vec::new(), policy, location: place };
         Some(RuleDraft { rule, conditions })
     }
 
     fn id(&mut self, policy: &Policy, place: &RuleLocation) -> Arc<str> {
         let id = policy.annotation("id").unwrap_or_default();
         if id.is_empty() {
-            self.find(
+            self.report(
                 "rule-without-id",
                 "a rule without `@id`",
                 place,
@@ -91,7 +92,7 @@ impl RuleReader<'_> {
         let clauses: Vec<Arc<str>> =
             text.split(',').map(str::trim).filter(|id| !id.is_empty()).map(Arc::from).collect();
         if clauses.is_empty() {
-            self.find(
+            self.report(
                 "rule-without-clause",
                 "a rule without `@clause`",
                 place,
@@ -103,7 +104,7 @@ impl RuleReader<'_> {
             let known = self.manifest.clauses.iter().map(|clause| &*clause.id);
             let hint = suggestion(clause, known)
                 .unwrap_or_else(|| "list it under `[[clauses]]` in pack.toml".to_owned());
-            self.find("unknown-clause", &format!("unknown clause `{clause}`"), place, Some(clause), &hint);
+            self.report("unknown-clause", &format!("unknown clause `{clause}`"), place, Some(clause), &hint);
         }
         clauses
     }
@@ -113,7 +114,7 @@ impl RuleReader<'_> {
         match (effect, word) {
             (Effect::Forbid, None) => None,
             (Effect::Forbid, Some(word)) => {
-                self.find(
+                self.report(
                     "forbid-with-basis",
                     "a forbid with `@basis`",
                     place,
@@ -124,7 +125,7 @@ impl RuleReader<'_> {
             }
             (Effect::Permit, None) => {
                 let hint = format!("every release has a legal basis; {}", self.bases());
-                self.find("permit-without-basis", "a permit without `@basis`", place, None, &hint);
+                self.report("permit-without-basis", "a permit without `@basis`", place, None, &hint);
                 None
             }
             (Effect::Permit, Some(word)) => {
@@ -133,7 +134,13 @@ impl RuleReader<'_> {
                 if basis.is_none() {
                     let known = self.manifest.bases.iter().map(|basis| basis.basis.name());
                     let hint = suggestion(word, known).unwrap_or_else(|| self.bases());
-                    self.find("unknown-basis", &format!("unknown basis `{word}`"), place, Some(word), &hint);
+                    self.report(
+                        "unknown-basis",
+                        &format!("unknown basis `{word}`"),
+                        place,
+                        Some(word),
+                        &hint,
+                    );
                 }
                 basis
             }
@@ -151,10 +158,10 @@ impl RuleReader<'_> {
         }
     }
 
-    fn known_annotations(&mut self, policy: &Policy, place: &RuleLocation) {
+    fn check_annotations(&mut self, policy: &Policy, place: &RuleLocation) {
         for (key, _) in policy.annotations() {
             if !["id", "clause", "basis"].contains(&key) {
-                self.find(
+                self.report(
                     "unknown-annotation",
                     &format!("unknown annotation `@{key}`"),
                     place,
@@ -183,22 +190,22 @@ impl RuleReader<'_> {
             flaws.extend(expression::without_descendants(&json));
         }
         for flaw in &flaws {
-            self.find_flaw(flaw, place);
+            self.report_flaw(flaw, place);
         }
         flaws.is_empty().then_some(mentions)
     }
 
-    fn find_flaw(&mut self, flaw: &Flaw, place: &RuleLocation) {
+    fn report_flaw(&mut self, flaw: &Flaw, place: &RuleLocation) {
         match flaw {
             Flaw::WholeContext => {
                 let hint = "a rule names the facts it compares: `context.minor`";
-                self.find("whole-context", "`context` as a whole", place, Some("context"), hint);
+                self.report("whole-context", "`context` as a whole", place, Some("context"), hint);
             }
-            Flaw::Word { fact, word } => {
+            Flaw::UnknownValue { fact, word } => {
                 let hint = suggestion(word, fact.values().iter().copied())
                     .unwrap_or_else(|| format!("it takes {}", join(fact.values().iter().copied())));
                 let message = format!("`context.{}` is never `{word}`", fact.name());
-                self.find("unknown-value", &message, place, Some(&format!("\"{word}\"")), &hint);
+                self.report("unknown-value", &message, place, Some(&format!("\"{word}\"")), &hint);
             }
             Flaw::NotCompared(fact) => {
                 let message = format!("`context.{}` is not compared with its words", fact.name());
@@ -206,7 +213,7 @@ impl RuleReader<'_> {
                     "use `==`, `!=` or `[…].contains(…)` with {}",
                     join(fact.values().iter().copied())
                 );
-                self.find(
+                self.report(
                     "fact-not-compared",
                     &message,
                     place,
@@ -214,23 +221,23 @@ impl RuleReader<'_> {
                     &hint,
                 );
             }
-            Flaw::Fact(name) => {
+            Flaw::UnknownFact(name) => {
                 let hint = suggestion(name, Fact::names())
                     .unwrap_or_else(|| format!("the facts are {}", join(Fact::names())));
-                self.find("unknown-fact", &format!("unknown fact `{name}`"), place, Some(name), &hint);
+                self.report("unknown-fact", &format!("unknown fact `{name}`"), place, Some(name), &hint);
             }
             Flaw::WithoutDescendants { id } => {
                 let message = format!("a prohibition of `{id}` alone leaves out the categories below it");
                 let hint =
                     format!("write `resource in Category::\"{id}\"`; a pack can add categories below any");
                 let near = format!("Category::\"{id}\"");
-                self.find("forbid-without-descendants", &message, place, Some(&near), &hint);
+                self.report("forbid-without-descendants", &message, place, Some(&near), &hint);
             }
-            Flaw::Name { kind_of: "recipient", id } => {
+            Flaw::UnknownName { kind_of: "recipient", id } => {
                 let hint = "a rule is about kinds: `principal in Kind::\"…\"`";
-                self.find("rule-about-one-recipient", "a rule about one recipient", place, Some(id), hint);
+                self.report("rule-about-one-recipient", "a rule about one recipient", place, Some(id), hint);
             }
-            Flaw::Name { kind_of, id } => {
+            Flaw::UnknownName { kind_of, id } => {
                 let words = self.vocabulary;
                 let (code, hint) = match *kind_of {
                     "purpose" => unknown_term(id, words.purposes()),
@@ -238,7 +245,7 @@ impl RuleReader<'_> {
                     "relation" => unknown_term(id, words.relations()),
                     _ => unknown_term(id, words.kinds()),
                 };
-                self.find(
+                self.report(
                     code,
                     &format!("unknown {kind_of} `{id}`"),
                     place,
@@ -249,7 +256,7 @@ impl RuleReader<'_> {
         }
     }
 
-    fn find(
+    fn report(
         &mut self,
         code: &'static str,
         message: &str,
@@ -267,14 +274,14 @@ impl RuleReader<'_> {
     }
 
     /// Reports a base that permits something.
-    pub(super) fn find_permit_in_base(&mut self, draft: &RuleDraft) {
+    pub(super) fn report_permit_in_base(&mut self, draft: &RuleDraft) {
         let words = format!("`{}` is a permit in a base", draft.rule.id);
         let hint = "a base only prohibits: a permit stands in the pack whose document has the sentence";
-        self.find("permit-in-base", &words, &draft.rule.place, None, hint);
+        self.report("permit-in-base", &words, &draft.rule.location, None, hint);
     }
 
     /// An error of Cedar's, with its own labels and help.
-    pub(super) fn find_cedar(&mut self, error: &(dyn Diagnostic + 'static), place: &RuleLocation) {
+    pub(super) fn report_cedar_error(&mut self, error: &(dyn Diagnostic + 'static), place: &RuleLocation) {
         let label = error.labels().and_then(|mut labels| labels.next());
         let span = label.as_ref().map(|label| label.offset()..label.offset() + label.len());
         let span = span.filter(|span| span.end <= place.span.len());
@@ -297,7 +304,7 @@ impl RuleReader<'_> {
 
 impl RuleDraft {
     /// Works out where the rule applies whatever the facts, and keeps the rest as conditions on them.
-    pub(super) fn settle(self, world: &CedarModel, words: &Vocabulary) -> Rule {
+    pub(super) fn compile(self, world: &CedarModel, words: &Vocabulary) -> Rule {
         let RuleDraft { mut rule, conditions } = self;
         for (condition, mentions) in conditions {
             let Some(probe) = probe(&condition) else {
@@ -306,13 +313,13 @@ impl RuleDraft {
                 continue;
             };
             let fixed: FactSet = [Fact::Operation, Fact::Form].into_iter().collect();
-            if mentions.facts.within(fixed) {
+            if mentions.facts.is_subset(fixed) {
                 rule.reach.narrow(&probe, mentions, world, words);
             } else {
                 let text = text_of(&probe);
                 let Mentions { kind, purpose, category, facts: _ } = mentions;
                 let looks = ConditionInputs { kind, purpose, category };
-                rule.conditions.push(Condition { text, mask: mentions.facts, looks, probe });
+                rule.conditions.push(Condition { text, mask: mentions.facts, inputs: looks, probe });
             }
         }
         rule
@@ -338,10 +345,10 @@ fn desugar(text: &str, effect: Effect, basis: Option<Basis>, said: &Mentions, wo
         return text.to_owned();
     }
     let mut added = Vec::new();
-    if !said.facts.holds(Fact::Operation) {
+    if !said.facts.contains(Fact::Operation) {
         added.push("context.operation == \"disclose\"".to_owned());
     }
-    if !said.facts.holds(Fact::Form) {
+    if !said.facts.contains(Fact::Form) {
         added.push("context.form == \"clear\"".to_owned());
     }
     match basis {
@@ -365,8 +372,10 @@ fn desugar(text: &str, effect: Effect, basis: Option<Basis>, said: &Mentions, wo
 }
 
 fn yields_to_objection(words: &Vocabulary) -> String {
-    let names =
-        words.upheld_only().iter().map(|&purpose| format!("Action::\"{}\"", words.purposes().name(purpose)));
+    let names = words
+        .purposes_upheld_only()
+        .iter()
+        .map(|&purpose| format!("Action::\"{}\"", words.purposes().name(purpose)));
     let names: Vec<String> = names.collect();
     format!(
         "context.objection == \"none\" || (context.objection == \"raised\" && action in [{}])",

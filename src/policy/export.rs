@@ -53,7 +53,7 @@ fn policies(pack: &Pack) -> String {
     let mut text = String::new();
     let mut file = None;
     for rule in pack.rulebook().rules() {
-        let name = rule.place().source.name();
+        let name = rule.location().source.name();
         if file != Some(name) {
             let _ = write!(text, "\n// --- {}\n", name.rsplit('/').next().unwrap_or_default());
             file = Some(name);

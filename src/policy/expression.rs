@@ -22,13 +22,13 @@ pub(super) enum Flaw {
     /// `context` as a whole, which would make the memo's key unknowable.
     WholeContext,
     /// A fact compared with a word it never takes.
-    Word { fact: Fact, word: String },
+    UnknownValue { fact: Fact, word: String },
     /// A fact of words used otherwise than compared with one.
     NotCompared(Fact),
     /// A fact that there is none of.
-    Fact(String),
+    UnknownFact(String),
     /// A name that the vocabulary does not have.
-    Name { kind_of: &'static str, id: String },
+    UnknownName { kind_of: &'static str, id: String },
     /// A prohibition of one category that leaves out the categories below it.
     WithoutDescendants { id: String },
 }
@@ -75,13 +75,13 @@ pub(super) fn without_descendants(forbid: &Value) -> Vec<Flaw> {
         found.extend(category(scope.get("entity")));
     }
     for condition in conditions(forbid) {
-        compared(&condition, true, &mut found);
+        required_categories(&condition, true, &mut found);
     }
     found.into_iter().map(|id| Flaw::WithoutDescendants { id }).collect()
 }
 
 /// Collects the categories that the resource has to equal for the expression to be as `wanted`.
-fn compared(expression: &Value, wanted: bool, found: &mut Vec<String>) {
+fn required_categories(expression: &Value, wanted: bool, found: &mut Vec<String>) {
     let equal = operands(expression, "==").filter(|_| wanted);
     let equal = equal.or_else(|| operands(expression, "!=").filter(|_| !wanted));
     let among = operands(expression, "contains").filter(|_| wanted).map(|(set, one)| (one, set));
@@ -94,15 +94,15 @@ fn compared(expression: &Value, wanted: bool, found: &mut Vec<String>) {
             }
         }
     } else if let Some(inner) = expression.get("!").and_then(|not| not.get("arg")) {
-        compared(inner, !wanted, found);
+        required_categories(inner, !wanted, found);
     } else if let Some((left, right)) = operands(expression, "&&").or_else(|| operands(expression, "||")) {
-        compared(left, wanted, found);
-        compared(right, wanted, found);
+        required_categories(left, wanted, found);
+        required_categories(right, wanted, found);
     } else if let Some(branches) = expression.get("if-then-else").and_then(Value::as_object) {
         // The test of a branch can count either way.
         let test = branches.get("if");
-        test.into_iter().for_each(|test| compared(test, !wanted, found));
-        branches.values().for_each(|branch| compared(branch, wanted, found));
+        test.into_iter().for_each(|test| required_categories(test, !wanted, found));
+        branches.values().for_each(|branch| required_categories(branch, wanted, found));
     }
 }
 
@@ -143,13 +143,13 @@ fn walk(expression: &Value, words: &Vocabulary, mentions: &mut Mentions, flaws: 
         return;
     }
     if let Some((fact, compared)) = comparison(expression, words) {
-        mentions.facts = mentions.facts.and(FactSet::of(fact));
+        mentions.facts = mentions.facts.union(FactSet::of(fact));
         let wrong = compared.into_iter().filter(|word| !fact.values().contains(word));
-        flaws.extend(wrong.map(|word| Flaw::Word { fact, word: word.to_owned() }));
+        flaws.extend(wrong.map(|word| Flaw::UnknownValue { fact, word: word.to_owned() }));
         return;
     }
     if let Some(fact) = access(expression, words) {
-        mentions.facts = mentions.facts.and(FactSet::of(fact));
+        mentions.facts = mentions.facts.union(FactSet::of(fact));
         if !fact.is_flag() {
             flaws.push(Flaw::NotCompared(fact));
         }
@@ -172,11 +172,11 @@ fn unknown_access(expression: &Value) -> Option<Flaw> {
     let attribute = dot.get("attr")?.as_str()?.to_owned();
     let left = dot.get("left")?;
     if is_context(left) {
-        return Some(Flaw::Fact(attribute));
+        return Some(Flaw::UnknownFact(attribute));
     }
     let outer = left.get(".")?;
     let in_relations = is_context(outer.get("left")?) && outer.get("attr")?.as_str()? == RELATION;
-    in_relations.then_some(Flaw::Name { kind_of: "relation", id: attribute })
+    in_relations.then_some(Flaw::UnknownName { kind_of: "relation", id: attribute })
 }
 
 /// `context.fact` or `context.relation["name"]`.
@@ -185,7 +185,7 @@ fn access(expression: &Value, words: &Vocabulary) -> Option<Fact> {
     let attribute = dot.get("attr")?.as_str()?;
     let left = dot.get("left")?;
     if is_context(left) {
-        return Fact::named(attribute);
+        return Fact::from_name(attribute);
     }
     let outer = left.get(".")?;
     let in_relations = is_context(outer.get("left")?) && outer.get("attr")?.as_str()? == RELATION;
@@ -234,7 +234,7 @@ pub(super) fn unknown_name(entity: Option<&Value>, words: &Vocabulary) -> Option
         // Strict validation refuses any other type.
         _ => (true, ""),
     };
-    (!known).then(|| Flaw::Name { kind_of, id: id.to_owned() })
+    (!known).then(|| Flaw::UnknownName { kind_of, id: id.to_owned() })
 }
 
 #[cfg(test)]
@@ -304,14 +304,14 @@ mod tests {
         assert_eq!(
             flaws,
             [
-                Flaw::Word { fact: Fact::Origin, word: "refferal".into() },
-                Flaw::Name { kind_of: "category", id: "emial".into() },
-                Flaw::Word { fact: Fact::Account, word: "shut".into() },
+                Flaw::UnknownValue { fact: Fact::Origin, word: "refferal".into() },
+                Flaw::UnknownName { kind_of: "category", id: "emial".into() },
+                Flaw::UnknownValue { fact: Fact::Account, word: "shut".into() },
                 Flaw::NotCompared(Fact::Consent),
                 Flaw::WholeContext,
                 Flaw::WholeContext,
-                Flaw::Fact("minr".into()),
-                Flaw::Name { kind_of: "relation", id: "domain-registrar".into() },
+                Flaw::UnknownFact("minr".into()),
+                Flaw::UnknownName { kind_of: "relation", id: "domain-registrar".into() },
             ]
         );
     }

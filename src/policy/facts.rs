@@ -128,7 +128,7 @@ impl Fact {
     }
 
     /// The fact with this name in `context`; relations have a record of their own.
-    pub fn named(name: &str) -> Option<Fact> {
+    pub fn from_name(name: &str) -> Option<Fact> {
         SINGLE_FACTS.into_iter().find(|fact| fact.name() == name)
     }
 
@@ -203,7 +203,7 @@ impl Fact {
     }
 
     /// First bit and number of bits. The relations have one bit each, from bit 40 on.
-    const fn place(self) -> (u32, u32) {
+    const fn bit_range(self) -> (u32, u32) {
         match self {
             Fact::Form => (0, 2),
             Fact::Operation => (2, 2),
@@ -274,7 +274,7 @@ impl Facts {
     /// These facts with one of them set to the value of this number.
     #[must_use]
     pub const fn with(self, fact: Fact, value: u8) -> Facts {
-        let (at, bits) = fact.place();
+        let (at, bits) = fact.bit_range();
         let field = ((1u64 << bits) - 1) << at;
         Facts((self.0 & !field) | (((value as u64) << at) & field))
     }
@@ -328,24 +328,24 @@ impl Facts {
 
     /// The number of a fact's value.
     pub const fn get(self, fact: Fact) -> u8 {
-        let (at, bits) = fact.place();
+        let (at, bits) = fact.bit_range();
         ((self.0 >> at) & ((1u64 << bits) - 1)) as u8
     }
 
     /// The word of a fact's value.
-    pub fn word(self, fact: Fact) -> &'static str {
+    pub fn value_name(self, fact: Fact) -> &'static str {
         fact.values().get(usize::from(self.get(fact))).copied().unwrap_or("?")
     }
 
     /// Only what the mask names; everything else as of a person nothing is known about.
     #[must_use]
-    pub const fn only(self, mask: FactSet) -> Facts {
+    pub const fn masked(self, mask: FactSet) -> Facts {
         Facts(self.0 & mask.0)
     }
 
     /// These facts, with those of the mask taken from `other`.
     #[must_use]
-    pub const fn overlaid(self, other: Facts, mask: FactSet) -> Facts {
+    pub const fn overlay(self, other: Facts, mask: FactSet) -> Facts {
         Facts((self.0 & !mask.0) | (other.0 & mask.0))
     }
 }
@@ -355,30 +355,30 @@ impl Facts {
 pub struct FactSet(u64);
 
 impl FactSet {
-    pub const NONE: FactSet = FactSet(0);
+    pub const EMPTY: FactSet = FactSet(0);
 
     pub const fn of(fact: Fact) -> FactSet {
-        let (at, bits) = fact.place();
+        let (at, bits) = fact.bit_range();
         FactSet(((1u64 << bits) - 1) << at)
     }
 
     #[must_use]
-    pub const fn and(self, other: FactSet) -> FactSet {
+    pub const fn union(self, other: FactSet) -> FactSet {
         FactSet(self.0 | other.0)
     }
 
     #[must_use]
-    pub const fn without(self, other: FactSet) -> FactSet {
+    pub const fn difference(self, other: FactSet) -> FactSet {
         FactSet(self.0 & !other.0)
     }
 
     /// The facts that are in both sets.
     #[must_use]
-    pub const fn both(self, other: FactSet) -> FactSet {
+    pub const fn intersection(self, other: FactSet) -> FactSet {
         FactSet(self.0 & other.0)
     }
 
-    pub const fn holds(self, fact: Fact) -> bool {
+    pub const fn contains(self, fact: Fact) -> bool {
         self.0 & FactSet::of(fact).0 != 0
     }
 
@@ -387,13 +387,13 @@ impl FactSet {
     }
 
     /// Whether every fact of this set is in the other.
-    pub const fn within(self, other: FactSet) -> bool {
+    pub const fn is_subset(self, other: FactSet) -> bool {
         self.0 & !other.0 == 0
     }
 
     /// The facts of the set.
     pub fn facts(self) -> impl Iterator<Item = Fact> {
-        Fact::all(MAX_RELATIONS).filter(move |&fact| self.holds(fact))
+        Fact::all(MAX_RELATIONS).filter(move |&fact| self.contains(fact))
     }
 
     /// How many combinations of values its facts have.
@@ -402,7 +402,7 @@ impl FactSet {
     }
 
     /// Every combination of values of its facts, everything else at 0.
-    pub fn every(self) -> impl Iterator<Item = Facts> {
+    pub fn assignments(self) -> impl Iterator<Item = Facts> {
         let facts: Vec<Fact> = self.facts().collect();
         (0..self.combinations()).map(move |mut number| {
             facts.iter().fold(Facts::default(), |so_far, &fact| {
@@ -417,7 +417,7 @@ impl FactSet {
 
 impl FromIterator<Fact> for FactSet {
     fn from_iter<T: IntoIterator<Item = Fact>>(facts: T) -> FactSet {
-        facts.into_iter().fold(FactSet::NONE, |mask, fact| mask.and(FactSet::of(fact)))
+        facts.into_iter().fold(FactSet::EMPTY, |mask, fact| mask.union(FactSet::of(fact)))
     }
 }
 
@@ -446,23 +446,29 @@ mod tests {
     #[test]
     fn words_follow_the_enums() {
         for &origin in Origin::ALL {
-            assert_eq!(Facts::default().with_origin(origin).word(Fact::Origin), origin.name());
+            assert_eq!(Facts::default().with_origin(origin).value_name(Fact::Origin), origin.name());
         }
         for &safeguard in Safeguard::ALL {
-            assert_eq!(Facts::default().with_safeguard(safeguard).word(Fact::Safeguard), safeguard.name());
+            assert_eq!(
+                Facts::default().with_safeguard(safeguard).value_name(Fact::Safeguard),
+                safeguard.name()
+            );
         }
         for &operation in Operation::ALL {
-            assert_eq!(Facts::default().with_operation(operation).word(Fact::Operation), operation.name());
+            assert_eq!(
+                Facts::default().with_operation(operation).value_name(Fact::Operation),
+                operation.name()
+            );
         }
         for form in [Form::Clear, Form::Masked, Form::Generalised, Form::Pseudonymised] {
-            assert_eq!(Facts::default().with_form(form).word(Fact::Form), form.name());
+            assert_eq!(Facts::default().with_form(form).value_name(Fact::Form), form.name());
         }
     }
 
     #[test]
     fn every_combination_occurs_once() {
         let mask: FactSet = [Fact::Consent, Fact::Minor, Fact::Relation(RelationId(3))].into_iter().collect();
-        let all: std::collections::BTreeSet<Facts> = mask.every().collect();
+        let all: std::collections::BTreeSet<Facts> = mask.assignments().collect();
         assert_eq!((all.len(), mask.combinations()), (20, 20));
     }
 }

@@ -26,7 +26,7 @@ pub struct Manifest {
     pub effective: Date,
     /// How many business days ahead a version that discloses more is announced (P-14); 0 where the
     /// document promises nothing.
-    pub notice: u32,
+    pub notice_business_days: u32,
     /// Days that are no business days though they are Mondays to Fridays.
     pub holidays: Vec<Date>,
     /// Whom a refused recipient or a person can turn to.
@@ -91,7 +91,7 @@ pub enum Enforcement {
 pub struct Clause {
     pub id: Arc<str>,
     pub title: String,
-    pub kept: Enforcement,
+    pub enforcement: Enforcement,
     /// Which mechanism, or why nothing.
     pub note: Option<String>,
     /// Rules of the base that keep it, too.
@@ -125,7 +125,7 @@ impl Manifest {
 
     /// How long this category is kept.
     pub fn retention(&self, vocabulary: &Vocabulary, category: CategoryId) -> Option<SignedDuration> {
-        kept_for(&self.retention, vocabulary, category)
+        retention_period(&self.retention, vocabulary, category)
     }
 
     /// Reads the manifest and the vocabulary it extends.
@@ -190,7 +190,7 @@ fn read(
             version: version?.value.to_owned(),
             announced: announced?.value,
             effective: effective?.value,
-            notice,
+            notice_business_days: notice,
             holidays,
             contact: contact?.value.to_owned(),
             controller_contact,
@@ -325,7 +325,7 @@ fn clauses(root: &mut Fields<'_>, source: &Source, base: Option<&BaseManifest>) 
         clauses.push(Clause {
             id: Arc::from(id.value),
             title: title.value.to_owned(),
-            kept,
+            enforcement: kept,
             note,
             base_rules: base_rules
                 .into_iter()
@@ -339,7 +339,7 @@ fn clauses(root: &mut Fields<'_>, source: &Source, base: Option<&BaseManifest>) 
 }
 
 /// How long a category is kept under some periods: its own, else that of the nearest category above it.
-pub fn kept_for(
+pub fn retention_period(
     periods: &[(CategoryId, SignedDuration)],
     vocabulary: &Vocabulary,
     category: CategoryId,
@@ -354,7 +354,7 @@ pub(crate) fn retention(root: &mut Fields<'_>, vocabulary: &Vocabulary) -> Vec<(
     let mut periods = Vec::new();
     for (name, item) in root.entries("retention") {
         let period = item.text().and_then(|text| period(&text, document));
-        let category = named(vec![name], "category", vocabulary.categories(), document).pop();
+        let category = resolve_terms(vec![name], "category", vocabulary.categories(), document).pop();
         periods.extend(category.zip(period));
     }
     periods
@@ -363,7 +363,7 @@ pub(crate) fn retention(root: &mut Fields<'_>, vocabulary: &Vocabulary) -> Vec<(
 /// The categories of `never-released`, and every category below one of them.
 fn never_released(root: &mut Fields<'_>, vocabulary: &Vocabulary) -> Vec<CategoryId> {
     let tree = vocabulary.categories();
-    let listed = named(root.texts("never-released"), "category", tree, root.document());
+    let listed = resolve_terms(root.texts("never-released"), "category", tree, root.document());
     tree.ids().filter(|&id| listed.iter().any(|&outer| tree.within(id, outer))).collect()
 }
 
@@ -406,7 +406,7 @@ fn period(text: &At<&str>, document: &Document<'_>) -> Option<SignedDuration> {
 }
 
 /// The terms of these names; an unknown one is a finding.
-pub(crate) fn named<I: TermId>(
+pub(crate) fn resolve_terms<I: TermId>(
     names: Vec<At<&str>>,
     what: &str,
     tree: &Tree<I>,
@@ -449,9 +449,9 @@ fn activity(mut fields: Fields<'_>, vocabulary: &Vocabulary) -> Option<Activity>
         retention: retention?,
         transfers: transfers?,
     };
-    named(vec![purpose], "purpose", vocabulary.purposes(), document);
-    named(categories, "category", vocabulary.categories(), document);
+    resolve_terms(vec![purpose], "purpose", vocabulary.purposes(), document);
+    resolve_terms(categories, "category", vocabulary.categories(), document);
     let kinds = recipients.into_iter().filter(|name| !group(name)).collect();
-    named(kinds, "recipient kind", vocabulary.kinds(), document);
+    resolve_terms(kinds, "recipient kind", vocabulary.kinds(), document);
     Some(activity)
 }

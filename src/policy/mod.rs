@@ -27,7 +27,7 @@ pub mod versioning;
 pub use base::Base;
 pub use facts::{AccountFact, ConsentFact, Fact, FactSet, Facts, MAX_RELATIONS, ObjectionFact};
 pub(crate) use manifest::retention;
-pub use manifest::{Activity, Clause, Enforcement, Manifest, StatedBasis, Switches, kept_for};
+pub use manifest::{Activity, Clause, Enforcement, Manifest, StatedBasis, Switches, retention_period};
 pub use pack::Pack;
 pub use reach::{Mismatch, RELEASING_FORMS};
 pub use rule::{Condition, ConditionInputs, Effect, Rule, RuleLocation};

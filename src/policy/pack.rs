@@ -8,13 +8,13 @@ use miette::Diagnostic;
 use serde::{Deserialize, Serialize};
 
 use super::base::Base;
-use super::basis_conflict::clashes;
-use super::cedar_model::{CedarModel, position};
+use super::basis_conflict::basis_conflicts;
+use super::cedar_model::{CedarModel, rule_position};
 use super::draft::{RuleDraft, RuleReader};
 use super::manifest::Manifest;
 use super::rule::Rule;
 use super::rulebook::{RuleIndex, Rulebook};
-use super::split::statements;
+use super::split::split_statements;
 use crate::finding::{Finding, Source, suggestion};
 use crate::vocabulary::{CategoryId, Vocabulary};
 
@@ -55,11 +55,11 @@ impl Pack {
     /// # Errors
     /// Everything that is wrong with them, all at once.
     pub fn load(files: &[Source]) -> Result<Pack, Vec<Finding>> {
-        Pack::load_on(files, &Base::built_in())
+        Pack::load_with_bases(files, &Base::built_in())
     }
 
     /// [`Pack::load`] with these bases to extend.
-    pub(super) fn load_on(files: &[Source], bases: &[Arc<Base>]) -> Result<Pack, Vec<Finding>> {
+    pub(super) fn load_with_bases(files: &[Source], bases: &[Arc<Base>]) -> Result<Pack, Vec<Finding>> {
         let mut findings = Vec::new();
         let manifest = files.iter().find(|file| file.name().ends_with("pack.toml"));
         let Some(manifest) = manifest else {
@@ -90,7 +90,7 @@ impl Pack {
                     digest: *digest.as_bytes(),
                     revision: Arc::from(digest.to_hex().get(..16).unwrap_or_default()),
                 };
-                let clashes = clashes(pack.rulebook(), pack.vocabulary());
+                let clashes = basis_conflicts(pack.rulebook(), pack.vocabulary());
                 if clashes.is_empty() { Ok(pack) } else { Err(clashes) }
             }
             _ => Err(findings),
@@ -107,7 +107,7 @@ impl Pack {
 
     /// Everything that a field of these categories is judged as: what it may hold of the categories that
     /// are never released counts, too.
-    pub fn judged_as(&self, field: &[CategoryId]) -> Vec<CategoryId> {
+    pub fn judged_categories(&self, field: &[CategoryId]) -> Vec<CategoryId> {
         let tree = self.vocabulary.categories();
         let may_hold = |never: &&CategoryId| {
             !field.contains(never) && field.iter().any(|&category| tree.within(**never, category))
@@ -129,7 +129,7 @@ impl Pack {
             digest: self.digest,
             revision: Arc::clone(&self.revision),
         };
-        clashes(pack.rulebook(), pack.vocabulary()).is_empty().then_some(pack)
+        basis_conflicts(pack.rulebook(), pack.vocabulary()).is_empty().then_some(pack)
     }
 
     /// The texts that the pack and its base were loaded from, as one from which [`Pack::from_text`] loads
@@ -159,7 +159,7 @@ impl Pack {
         let base = base.map(|StoredBase { name, manifest, rules }| {
             Arc::new(Base { name, manifest: source(manifest), rules: sources(rules), scenarios: Vec::new() })
         });
-        Pack::load_on(&sources(files), base.as_slice())
+        Pack::load_with_bases(&sources(files), base.as_slice())
     }
 
     /// A hash of the files the pack was loaded from and of those of its base.
@@ -175,7 +175,7 @@ impl Pack {
     /// True if the rule is one of the base that the pack extends.
     pub fn is_of_base(&self, rule: &Rule) -> bool {
         let mut files = self.manifest.base.iter().flat_map(|base| &base.rules);
-        files.any(|file| file.name() == rule.place().source.name())
+        files.any(|file| file.name() == rule.location().source.name())
     }
 
     /// The scenario files of the base that the pack extends; they hold for every pack that does.
@@ -216,16 +216,19 @@ fn rulebook(
     let mut drafts: Vec<RuleDraft> = Vec::new();
     let mut read = 0;
     for file in manifest.base.iter().flat_map(|base| &base.rules) {
-        for span in statements(file.text()) {
+        for span in split_statements(file.text()) {
             drafts.extend(reader.read(file, span, read));
             read += 1;
         }
     }
-    drafts.iter().filter(|draft| draft.rule.is_permit()).for_each(|draft| reader.find_permit_in_base(draft));
-    cite(&mut drafts, &mut reader);
+    drafts
+        .iter()
+        .filter(|draft| draft.rule.is_permit())
+        .for_each(|draft| reader.report_permit_in_base(draft));
+    add_base_citations(&mut drafts, &mut reader);
     let of_base = read;
     for file in files.iter().filter(|file| file.name().ends_with(".cedar")) {
-        for span in statements(file.text()) {
+        for span in split_statements(file.text()) {
             drafts.extend(reader.read(file, span, read));
             read += 1;
         }
@@ -235,17 +238,17 @@ fn rulebook(
             .findings
             .push(Finding::error("no-rules", "the pack has no rules").hint("write them in `rules.cedar`"));
     }
-    distinct(&drafts, reader.findings);
+    report_duplicate_ids(&drafts, reader.findings);
     validate(&drafts, &world, &mut reader);
     if findings.iter().any(Finding::is_error) {
         return None;
     }
-    let rules: Vec<Rule> = drafts.into_iter().map(|draft| draft.settle(&world, vocabulary)).collect();
+    let rules: Vec<Rule> = drafts.into_iter().map(|draft| draft.compile(&world, vocabulary)).collect();
     Some(Rulebook::new(world, rules, vocabulary))
 }
 
 /// Lets the base's rules cite the clauses of the pack that name them under `base-rules`.
-fn cite(drafts: &mut [RuleDraft], reader: &mut RuleReader<'_>) {
+fn add_base_citations(drafts: &mut [RuleDraft], reader: &mut RuleReader<'_>) {
     for clause in &reader.manifest.clauses {
         for name in &clause.base_rules {
             match drafts.iter_mut().find(|draft| *draft.rule.id == *name.value) {
@@ -263,11 +266,11 @@ fn cite(drafts: &mut [RuleDraft], reader: &mut RuleReader<'_>) {
     }
 }
 
-fn distinct(drafts: &[RuleDraft], findings: &mut Vec<Finding>) {
+fn report_duplicate_ids(drafts: &[RuleDraft], findings: &mut Vec<Finding>) {
     for (at, draft) in drafts.iter().enumerate() {
         let same = |earlier: &&RuleDraft| !earlier.rule.id.is_empty() && earlier.rule.id == draft.rule.id;
         if drafts.iter().take(at).any(|earlier| same(&earlier)) {
-            let place = &draft.rule.place;
+            let place = &draft.rule.location;
             let finding =
                 Finding::error("duplicate-rule", format!("two rules have the id `{}`", draft.rule.id));
             findings.push(
@@ -294,8 +297,8 @@ fn validate(drafts: &[RuleDraft], world: &CedarModel, reader: &mut RuleReader<'_
     }
     let result = Validator::new(world.schema.clone()).validate(&policies, ValidationMode::Strict);
     let rule = |id: &cedar_policy::PolicyId| {
-        let at = position(id)?;
-        drafts.iter().find(|draft| position(draft.rule.policy.id()) == Some(at))
+        let at = rule_position(id)?;
+        drafts.iter().find(|draft| rule_position(draft.rule.policy.id()) == Some(at))
     };
     // The same mistake is an error for every purpose; one is enough.
     let mut said = HashSet::new();
@@ -303,7 +306,7 @@ fn validate(drafts: &[RuleDraft], world: &CedarModel, reader: &mut RuleReader<'_
         let label = error.labels().and_then(|mut labels| labels.next());
         let place = label.map(|label| (label.offset(), label.len()));
         if let Some(draft) = rule(id).filter(|_| said.insert((id.clone(), place))) {
-            reader.find_cedar(error, &draft.rule.place);
+            reader.report_cedar_error(error, &draft.rule.location);
         }
     };
     result.validation_errors().for_each(|error| find(error.policy_id(), error));

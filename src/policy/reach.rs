@@ -70,8 +70,8 @@ impl Reach {
             size(mentions.kind, words.kinds().len()),
             size(mentions.purpose, words.purposes().len()),
             size(mentions.category, words.categories().len()),
-            size(mentions.facts.holds(Fact::Operation), Operation::ALL.len()),
-            size(mentions.facts.holds(Fact::Form), RELEASING_FORMS.len()),
+            size(mentions.facts.contains(Fact::Operation), Operation::ALL.len()),
+            size(mentions.facts.contains(Fact::Form), RELEASING_FORMS.len()),
         ];
         let table: Vec<bool> = points(sizes).map(|point| applies(probe, world, point)).collect();
         let mentioned = sizes.iter().filter(|&&size| size > 1).count();
@@ -114,7 +114,7 @@ impl Reach {
     }
 
     /// Which of kind, purpose, category, operation and form stands in the way, each by itself.
-    pub(super) fn misses(&self, (kind, purpose, category): (KindId, PurposeId, CategoryId)) -> Mismatch {
+    pub(super) fn mismatch(&self, (kind, purpose, category): (KindId, PurposeId, CategoryId)) -> Mismatch {
         let out = |set: &[bool], at: usize| !set.get(at).copied().unwrap_or(false);
         Mismatch {
             kind: out(&self.kinds, kind.index()),
@@ -191,7 +191,7 @@ fn applies(
     let facts = facts.zip(RELEASING_FORMS.get(form)).map(|(facts, &form)| facts.with_form(form));
     let Some(facts) = facts else { return false };
     world
-        .ask(probe, (id(kind), id(purpose), id(category)), facts)
+        .authorize(probe, (id(kind), id(purpose), id(category)), facts)
         .is_some_and(|response| response.decision() == cedar_policy::Decision::Allow)
 }
 

@@ -36,7 +36,7 @@ pub struct Rule {
     /// What has to hold of the facts, one condition each.
     pub(super) conditions: Vec<Condition>,
     pub(super) policy: Policy,
-    pub(super) place: RuleLocation,
+    pub(super) location: RuleLocation,
 }
 
 /// Where a rule stands.
@@ -53,7 +53,7 @@ pub struct Condition {
     pub text: String,
     /// The facts that it compares.
     pub mask: FactSet,
-    pub(super) looks: ConditionInputs,
+    pub(super) inputs: ConditionInputs,
     pub(super) probe: PolicySet,
 }
 
@@ -68,7 +68,7 @@ pub struct ConditionInputs {
 impl Rule {
     /// Every fact that the rule's conditions compare.
     pub fn mask(&self) -> FactSet {
-        self.conditions.iter().fold(FactSet::NONE, |mask, condition| mask.and(condition.mask))
+        self.conditions.iter().fold(FactSet::EMPTY, |mask, condition| mask.union(condition.mask))
     }
 
     /// What has to hold of the facts.
@@ -92,12 +92,12 @@ impl Rule {
     }
 
     /// What keeps it from a question before any fact is looked at.
-    pub fn misses(&self, point: (KindId, PurposeId, CategoryId)) -> Mismatch {
-        self.reach.misses(point)
+    pub fn mismatch(&self, point: (KindId, PurposeId, CategoryId)) -> Mismatch {
+        self.reach.mismatch(point)
     }
 
-    pub fn place(&self) -> &RuleLocation {
-        &self.place
+    pub fn location(&self) -> &RuleLocation {
+        &self.location
     }
 
     /// Whether it is about this operation.
@@ -124,7 +124,7 @@ impl Rule {
     }
 
     /// A rule in the place of this one that applies nowhere.
-    pub(super) fn deleted(&self) -> Rule {
+    pub(super) fn disabled(&self) -> Rule {
         let mut rule = self.clone();
         rule.reach.clear();
         rule
@@ -137,8 +137,8 @@ impl Rule {
 
 impl Condition {
     /// What it looks at besides the facts.
-    pub fn looks_at(&self) -> ConditionInputs {
-        self.looks
+    pub fn inputs(&self) -> ConditionInputs {
+        self.inputs
     }
 
     /// Whether it holds; `None` where Cedar could not say.
@@ -148,7 +148,7 @@ impl Condition {
         point: (KindId, PurposeId, CategoryId),
         facts: Facts,
     ) -> Option<bool> {
-        let response = world.ask(&self.probe, point, facts)?;
+        let response = world.authorize(&self.probe, point, facts)?;
         let broken = response.diagnostics().errors().next().is_some();
         (!broken).then(|| response.decision() == cedar_policy::Decision::Allow)
     }

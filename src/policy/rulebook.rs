@@ -9,7 +9,7 @@ use std::sync::Arc;
 use cedar_policy::PolicySet;
 use smallvec::SmallVec;
 
-use super::cedar_model::{CedarModel, position};
+use super::cedar_model::{CedarModel, rule_position};
 use super::facts::{Fact, FactSet, Facts};
 use super::reach::{Mismatch, RELEASING_FORMS};
 use super::rule::{Condition, Rule};
@@ -37,7 +37,7 @@ struct CellRow {
     /// By category.
     cells: Arc<[u16]>,
     /// Some rule can permit some category.
-    is_possible: bool,
+    can_permit: bool,
 }
 
 /// The rules that can apply to one kind, purpose, category and operation. Many share one.
@@ -51,7 +51,7 @@ pub struct Cell {
     forms: SmallVec<[Form; 4]>,
     /// No condition on the facts looks at the category besides: what holds of one category of the
     /// cell holds of every.
-    alike: bool,
+    is_uniform: bool,
 }
 
 /// What the rules say of one category.
@@ -65,7 +65,7 @@ pub struct RuleVerdict {
 
 impl RuleVerdict {
     /// Withheld because no rule releases it.
-    pub fn nothing() -> RuleVerdict {
+    pub fn withheld() -> RuleVerdict {
         RuleVerdict { form: Form::Removed, basis: None, rules: SmallVec::new() }
     }
 }
@@ -82,12 +82,12 @@ impl Cell {
     }
 
     /// Whether the facts alone decide, the same for every category of the cell.
-    pub fn is_alike(&self) -> bool {
-        self.alike
+    pub fn is_uniform(&self) -> bool {
+        self.is_uniform
     }
 
     /// Whether nothing here is ever released.
-    pub fn is_closed(&self) -> bool {
+    pub fn never_releases(&self) -> bool {
         self.forms.is_empty()
     }
 }
@@ -106,9 +106,9 @@ impl Rulebook {
                     let here: Vec<(RuleIndex, &Rule)> = here.collect();
                     let categories = vocabulary.categories().ids();
                     let row =
-                        categories.map(|category| cells.of(&here, (kind, purpose, category, operation)));
+                        categories.map(|category| cells.intern(&here, (kind, purpose, category, operation)));
                     let row: Vec<u16> = row.collect();
-                    table.push(rows.of(row, &cells.list));
+                    table.push(rows.intern(row, &cells.list));
                 }
             }
         }
@@ -131,7 +131,7 @@ impl Rulebook {
                 for &operation in Operation::ALL {
                     let concerned = |rule: &Rule| rule.concerns(kind, purpose, operation);
                     if !replaced.iter().any(concerned) {
-                        table.push(self.row_at(kind, purpose, operation).unwrap_or(u16::MAX));
+                        table.push(self.row_index(kind, purpose, operation).unwrap_or(u16::MAX));
                         continue;
                     }
                     let here = (0..).zip(&rules).filter(|(_, rule)| concerned(rule));
@@ -139,12 +139,12 @@ impl Rulebook {
                     let cell = |category| {
                         let point = (kind, purpose, category, operation);
                         let reached = replaced.iter().any(|rule| rule.reaches_any_form(point));
-                        let kept = self.cell_at(operation, (kind, purpose, category)).filter(|_| !reached);
+                        let kept = self.cell_index(operation, (kind, purpose, category)).filter(|_| !reached);
                         kept.and_then(|cell| u16::try_from(cell).ok())
-                            .unwrap_or_else(|| cells.of(&here, point))
+                            .unwrap_or_else(|| cells.intern(&here, point))
                     };
                     let row: Vec<u16> = vocabulary.categories().ids().map(cell).collect();
-                    table.push(rows.of(row, &cells.list));
+                    table.push(rows.intern(row, &cells.list));
                 }
             }
         }
@@ -176,11 +176,11 @@ impl Rulebook {
 
     /// The slice of one kind, purpose and category for an operation.
     pub fn cell_for(&self, operation: Operation, point: (KindId, PurposeId, CategoryId)) -> Option<&Cell> {
-        self.cells.get(self.cell_at(operation, point)?).map(Arc::as_ref)
+        self.cells.get(self.cell_index(operation, point)?).map(Arc::as_ref)
     }
 
     /// The number of that slice among [`Rulebook::cells`].
-    pub fn cell_at(
+    pub fn cell_index(
         &self,
         operation: Operation,
         (kind, purpose, category): (KindId, PurposeId, CategoryId),
@@ -189,10 +189,10 @@ impl Rulebook {
     }
 
     fn row(&self, kind: KindId, purpose: PurposeId, operation: Operation) -> Option<&CellRow> {
-        self.rows.get(usize::from(self.row_at(kind, purpose, operation)?))
+        self.rows.get(usize::from(self.row_index(kind, purpose, operation)?))
     }
 
-    fn row_at(&self, kind: KindId, purpose: PurposeId, operation: Operation) -> Option<u16> {
+    fn row_index(&self, kind: KindId, purpose: PurposeId, operation: Operation) -> Option<u16> {
         let (kinds, purposes) = self.sizes;
         let known = kind.index() < kinds && purpose.index() < purposes;
         let at = (kind.index() * purposes + purpose.index()) * Operation::ALL.len() + operation as usize;
@@ -200,15 +200,15 @@ impl Rulebook {
     }
 
     /// The most revealing form that some rule could release this category in, whatever the facts.
-    pub fn best(&self, kind: KindId, purpose: PurposeId, category: CategoryId) -> Form {
+    pub fn most_revealing_form(&self, kind: KindId, purpose: PurposeId, category: CategoryId) -> Form {
         let forms =
-            self.cell(kind, purpose, category).filter(|cell| !cell.is_closed()).map(|cell| &cell.forms);
+            self.cell(kind, purpose, category).filter(|cell| !cell.never_releases()).map(|cell| &cell.forms);
         forms.and_then(|forms| forms.iter().min().copied()).unwrap_or(Form::Removed)
     }
 
     /// Whether some rule could permit anything to this kind for this purpose and operation.
-    pub fn is_possible(&self, kind: KindId, purpose: PurposeId, operation: Operation) -> bool {
-        self.row(kind, purpose, operation).is_some_and(|row| row.is_possible)
+    pub fn can_permit(&self, kind: KindId, purpose: PurposeId, operation: Operation) -> bool {
+        self.row(kind, purpose, operation).is_some_and(|row| row.can_permit)
     }
 
     /// The facts that decide anything for this kind, purpose and operation.
@@ -221,7 +221,7 @@ impl Rulebook {
     ) -> FactSet {
         let cell = |category| self.cell_for(operation, (kind, purpose, category));
         let masks = categories.filter_map(cell).map(Cell::mask);
-        masks.fold(FactSet::NONE, FactSet::and)
+        masks.fold(FactSet::EMPTY, FactSet::union)
     }
 
     /// Asks the rules about a disclosure: the first form, from clear downwards, that a satisfied rule permits.
@@ -241,17 +241,17 @@ impl Rulebook {
         point: (KindId, PurposeId, CategoryId),
         facts: Facts,
     ) -> RuleVerdict {
-        let Some(cell) = self.cell_for(operation, point) else { return RuleVerdict::nothing() };
-        let mut withheld = RuleVerdict::nothing();
+        let Some(cell) = self.cell_for(operation, point) else { return RuleVerdict::withheld() };
+        let mut withheld = RuleVerdict::withheld();
         for &form in &cell.forms {
             let asked = facts.with_operation(operation).with_form(form);
-            let Some(response) = self.world.ask(&cell.policies, point, asked) else {
-                return RuleVerdict::nothing();
+            let Some(response) = self.world.authorize(&cell.policies, point, asked) else {
+                return RuleVerdict::withheld();
             };
             if response.diagnostics().errors().next().is_some() {
-                return RuleVerdict::nothing();
+                return RuleVerdict::withheld();
             }
-            let rules = self.decided(response.diagnostics().reason());
+            let rules = self.determining_rules(response.diagnostics().reason());
             if response.decision() == cedar_policy::Decision::Allow {
                 let basis = rules.first().and_then(|&at| self.rule(at)).and_then(|rule| rule.basis);
                 return RuleVerdict { form, basis, rules };
@@ -282,7 +282,8 @@ impl Rulebook {
 
     /// The facts that [`Rulebook::prohibitions`] look at.
     pub fn prohibition_mask(&self, kind: KindId, purpose: PurposeId, category: CategoryId) -> FactSet {
-        self.forbids((kind, purpose, category)).fold(FactSet::NONE, |mask, (_, rule)| mask.and(rule.mask()))
+        self.forbids((kind, purpose, category))
+            .fold(FactSet::EMPTY, |mask, (_, rule)| mask.union(rule.mask()))
     }
 
     fn forbids(
@@ -304,12 +305,12 @@ impl Rulebook {
     }
 
     /// The rules that Cedar names, in the order of the pack.
-    fn decided<'r>(
+    fn determining_rules<'r>(
         &self,
         reason: impl Iterator<Item = &'r cedar_policy::PolicyId>,
     ) -> SmallVec<[RuleIndex; 2]> {
         let mut rules: SmallVec<[RuleIndex; 2]> =
-            reason.filter_map(position).filter_map(|at| RuleIndex::try_from(at).ok()).collect();
+            reason.filter_map(rule_position).filter_map(|at| RuleIndex::try_from(at).ok()).collect();
         rules.sort_unstable();
         rules
     }
@@ -317,7 +318,7 @@ impl Rulebook {
     /// What a rule lacks for a category: what of its reach, and which of its conditions.
     ///
     /// A condition that cannot be evaluated counts as lacking.
-    pub fn lacks(
+    pub fn unmet(
         &self,
         rule: &Rule,
         (kind, purpose, category): (KindId, PurposeId, CategoryId),
@@ -333,7 +334,7 @@ impl Rulebook {
         let lacking = lacking.filter(|(_, condition)| {
             condition.holds(&self.world, (kind, purpose, category), asked) != Some(true)
         });
-        (rule.misses((kind, purpose, category)), lacking.map(|(at, _)| at).collect())
+        (rule.mismatch((kind, purpose, category)), lacking.map(|(at, _)| at).collect())
     }
 }
 
@@ -357,15 +358,15 @@ impl RowInterner {
         RowInterner { list, known }
     }
 
-    fn of(&mut self, row: Vec<u16>, cells: &[Arc<Cell>]) -> u16 {
+    fn intern(&mut self, row: Vec<u16>, cells: &[Arc<Cell>]) -> u16 {
         if let Some(&known) = self.known.get(row.as_slice()) {
             return known;
         }
         let mut here = row.iter().filter_map(|&cell| cells.get(usize::from(cell)));
-        let is_possible = here.any(|cell| !cell.is_closed());
+        let is_possible = here.any(|cell| !cell.never_releases());
         let row: Arc<[u16]> = row.into();
         let number = u16::try_from(self.list.len()).unwrap_or(u16::MAX);
-        self.list.push(CellRow { cells: Arc::clone(&row), is_possible });
+        self.list.push(CellRow { cells: Arc::clone(&row), can_permit: is_possible });
         self.known.insert(row, number);
         number
     }
@@ -379,7 +380,11 @@ impl CellInterner {
         CellInterner { known: known.collect(), list: list.to_vec() }
     }
 
-    fn of(&mut self, rules: &[(RuleIndex, &Rule)], point: (KindId, PurposeId, CategoryId, Operation)) -> u16 {
+    fn intern(
+        &mut self,
+        rules: &[(RuleIndex, &Rule)],
+        point: (KindId, PurposeId, CategoryId, Operation),
+    ) -> u16 {
         let forms = permitted(rules, point);
         let is_open = !forms.is_empty();
         let here = |rule: &Rule| is_open && rule.reaches_any_form(point);
@@ -395,13 +400,13 @@ impl CellInterner {
             // Ids are positions, hence distinct: adding cannot fail.
             let _ = policies.add(rule.policy.clone());
         }
-        let mask = chosen().fold(FactSet::NONE, |mask, (_, rule)| mask.and(rule.mask()));
-        let mask = mask.without(FactSet::of(Fact::Form));
-        let alike = !chosen()
-            .any(|(_, rule)| rule.conditions().iter().any(|condition| condition.looks_at().category));
+        let mask = chosen().fold(FactSet::EMPTY, |mask, (_, rule)| mask.union(rule.mask()));
+        let mask = mask.difference(FactSet::of(Fact::Form));
+        let alike =
+            !chosen().any(|(_, rule)| rule.conditions().iter().any(|condition| condition.inputs().category));
         let number = u16::try_from(self.list.len()).unwrap_or(u16::MAX);
         let (rules, forms) = key.clone();
-        self.list.push(Arc::new(Cell { rules, policies, mask, forms, alike }));
+        self.list.push(Arc::new(Cell { rules, policies, mask, forms, is_uniform: alike }));
         self.known.insert(key, number);
         number
     }
@@ -474,16 +479,16 @@ when { context.operation == "destroy" && context.minor };
         let minor = own.with_flag(Fact::Minor, true);
         assert!(carried_out(Alter, "email", minor) && !carried_out(Destroy, "email", minor));
         assert!(!carried_out(Alter, "name", own), "a change has no form");
-        let possible = |operation| rulebook.is_possible(kind, purpose, operation);
+        let possible = |operation| rulebook.can_permit(kind, purpose, operation);
         assert_eq!([Disclose, Collect, Alter, Destroy].map(possible), [true, false, true, true]);
         assert!(rulebook.rows.len() < 6, "equal rows are kept once");
 
         let mut search = CellEvaluator::new(rulebook);
         let mut releases = |operation, name: &str| {
             search
-                .slice_for(operation, kind, purpose, category(name))
-                .releases()
-                .map(|found| found.words(words))
+                .cell_for(operation, kind, purpose, category(name))
+                .releasing_circumstances()
+                .map(|found| found.describe(words))
         };
         assert_eq!(releases(Disclose, "email").as_deref(), Some("erased = false"));
         assert_eq!(releases(Alter, "email").as_deref(), Some("erased = false, own data = true"));

@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 /// The statements of a file, each up to its semicolon, without leading space and comments.
-pub(super) fn statements(text: &str) -> Vec<Range<usize>> {
+pub(super) fn split_statements(text: &str) -> Vec<Range<usize>> {
     let mut ranges = Vec::new();
     let mut start = None;
     let mut rest = text.char_indices().peekable();
@@ -43,7 +43,8 @@ mod tests {
     #[test]
     fn semicolons_in_strings_and_comments_end_nothing() {
         let text = "// a; b\n@id(\"x;\\\";y\")\npermit (principal); // c;\n\nforbid(a)\n;\npermit";
-        let found: Vec<&str> = statements(text).into_iter().filter_map(|range| text.get(range)).collect();
+        let found: Vec<&str> =
+            split_statements(text).into_iter().filter_map(|range| text.get(range)).collect();
         assert_eq!(found, ["@id(\"x;\\\";y\")\npermit (principal);", "forbid(a)\n;", "permit"]);
     }
 }

@@ -18,7 +18,7 @@ pub fn in_force<V>(versions: &[V], pack: impl Fn(&V) -> &Pack, now: Timestamp) -
 
 /// What keeps versions of one pack, in the order of their effective dates, from being loaded together,
 /// each with the place of the version that is at fault.
-pub fn objections<P: Clone>(versions: &[(Arc<Pack>, P)], now: Timestamp) -> Vec<(Finding, P)> {
+pub fn sequence_findings<P: Clone>(versions: &[(Arc<Pack>, P)], now: Timestamp) -> Vec<(Finding, P)> {
     let mut found = Vec::new();
     if let Some((first, at)) = versions.first()
         && in_force(versions, |(pack, _)| pack, now).is_none()
@@ -38,37 +38,38 @@ pub fn objections<P: Clone>(versions: &[(Arc<Pack>, P)], now: Timestamp) -> Vec<
             );
             found.push((finding.label("the second one").hint("change `effective` of one"), at.clone()));
         }
-        found.extend(objection(earlier, next).map(|finding| (finding, at.clone())));
+        found.extend(notice_finding(earlier, next).map(|finding| (finding, at.clone())));
     }
     found
 }
 
 /// Why a version may not take the place of the one in force, by the dates that it gives itself.
 /// A first version follows none.
-pub fn objection(in_force: &Pack, next: &Pack) -> Option<Finding> {
+pub fn notice_finding(in_force: &Pack, next: &Pack) -> Option<Finding> {
     let Manifest { announced, effective, .. } = next.manifest();
-    Notice { known: *announced, from: *effective }.objection(in_force, next)
+    Notice { announced: *announced, effective: *effective }.finding(in_force, next)
 }
 
 /// The days between which notice of a version is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Notice {
     /// When it was made known.
-    pub known: Date,
+    pub announced: Date,
     /// When it takes effect.
-    pub from: Date,
+    pub effective: Date,
 }
 
 impl Notice {
     /// Why a version may not take the place of the one in force, which is the one that promised notice.
     ///
     /// One that only discloses less may take effect at once.
-    pub fn objection(self, in_force: &Pack, next: &Pack) -> Option<Finding> {
+    pub fn finding(self, in_force: &Pack, next: &Pack) -> Option<Finding> {
         let (promised, manifest) = (in_force.manifest(), next.manifest());
         // A change of what is in force already was announced by nobody, whatever its dates say.
         let is_later = manifest.effective > promised.effective;
-        let ahead = if is_later { business_days(self.known, self.from, &promised.holidays) } else { 0 };
-        if ahead >= promised.notice {
+        let ahead =
+            if is_later { business_days(self.announced, self.effective, &promised.holidays) } else { 0 };
+        if ahead >= promised.notice_business_days {
             return None;
         }
         let difference = match Difference::of(in_force, next) {
@@ -78,12 +79,12 @@ impl Notice {
         let example = difference.example()?;
         let verb = if difference.releases_more() { "releases" } else { "allows" };
         let (version, before) = (&manifest.version, &promised.version);
-        let since = match self.known > manifest.announced {
+        let since = match self.announced > manifest.announced {
             true => format!("known to this gateway {ahead} business days ahead"),
             false => format!("announced {ahead} business days ahead"),
         };
         let message = format!("version {version} {verb} what version {before} does not, and was {since}");
-        let hint = format!("for example {example}; {} business days are due", promised.notice);
+        let hint = format!("for example {example}; {} business days are due", promised.notice_business_days);
         Some(Finding::error("change-not-announced", message).hint(hint))
     }
 }
@@ -174,7 +175,7 @@ mod tests {
         ];
         for (old, new, words) in cases {
             let before = version(first, old.0, old.1, old.2);
-            let found = objection(&before, &version(late, new.0, new.1, new.2));
+            let found = notice_finding(&before, &version(late, new.0, new.1, new.2));
             let found = found.unwrap_or_else(|| panic!("{words}"));
             assert_eq!(found.code(), "change-not-announced");
             let said = format!("{found}: {}", found.report().hint.unwrap_or_default());
@@ -186,18 +187,22 @@ mod tests {
     fn what_was_announced_in_time_and_what_does_less_is_welcome() {
         let (first, late, in_time) = (date(2026, 1, 5), date(2026, 2, 13), date(2026, 2, 16));
         let kept = "[retention]\nwebsite-activity = \"30d\"";
-        assert!(objection(&version(first, "", kept, HOSTING), &version(in_time, "", "", HOSTING)).is_none());
-        assert!(objection(&version(first, "", "", HOSTING), &version(late, "", kept, HOSTING)).is_none());
+        assert!(
+            notice_finding(&version(first, "", kept, HOSTING), &version(in_time, "", "", HOSTING)).is_none()
+        );
+        assert!(
+            notice_finding(&version(first, "", "", HOSTING), &version(late, "", kept, HOSTING)).is_none()
+        );
     }
 
     #[test]
     fn holidays_are_those_of_the_version_that_promised() {
         let (first, from) = (date(2026, 1, 5), date(2027, 1, 9));
         let holidays = "holidays = [2026-12-25, 2027-01-01]";
-        let notice = Notice { known: date(2026, 11, 28), from };
+        let notice = Notice { announced: date(2026, 11, 28), effective: from };
         let next = |top: &str| version(from, top, "", &format!("{HOSTING}\n{DESTROYS}"));
-        assert!(notice.objection(&version(first, "", "", HOSTING), &next(holidays)).is_none());
-        let found = notice.objection(&version(first, holidays, "", HOSTING), &next(holidays)).unwrap();
+        assert!(notice.finding(&version(first, "", "", HOSTING), &next(holidays)).is_none());
+        let found = notice.finding(&version(first, holidays, "", HOSTING), &next(holidays)).unwrap();
         assert!(found.to_string().ends_with("was known to this gateway 28 business days ahead"), "{found}");
     }
 

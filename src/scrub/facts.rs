@@ -37,7 +37,7 @@ pub(super) fn set(facts: &mut RecordFacts, key: FactKey, value: Option<&[u8]>, r
             facts.country = read(value, |value| region::country(&text(value)?).map(Arc::from));
         }
         FactKey::Region => facts.region = read(value, |value| regions.label(&text(value)?)),
-        FactKey::BirthDate => facts.birth_date = read(value, |value| date::birth(&text(value)?)),
+        FactKey::BirthDate => facts.birth_date = read(value, |value| date::latest_birth_date(&text(value)?)),
         FactKey::AccountClosed => {
             facts.account_closed = match read(value, ended) {
                 Extracted::Known(EndTime::At(at)) => Extracted::Known(at),
@@ -71,15 +71,15 @@ fn integer(value: &[u8]) -> Option<i64> {
 
 fn ended(value: &[u8]) -> Option<EndTime> {
     match text(value) {
-        Some(text) => date::ended(&text),
-        None => date::ended_at_unix_time(integer(value)?),
+        Some(text) => date::earliest_end(&text),
+        None => date::end_at_unix_time(integer(value)?),
     }
 }
 
 fn created(value: &[u8]) -> Option<Timestamp> {
     match text(value) {
-        Some(text) => date::created(&text),
-        None => date::created_at_unix_time(integer(value)?),
+        Some(text) => date::earliest_creation(&text),
+        None => date::creation_at_unix_time(integer(value)?),
     }
 }
 

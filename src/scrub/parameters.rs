@@ -31,7 +31,7 @@ impl Parameters {
 
     /// Returns a placeholder id for each parameter, for a trial without a request.
     pub(super) fn placeholders(plan: &Plan) -> Parameters {
-        Parameters::read(plan, |_, ids| Some(ids.anybody()))
+        Parameters::read(plan, |_, ids| Some(ids.placeholder()))
     }
 
     fn read(plan: &Plan, value: impl Fn(&str, &IdReader) -> Option<SubjectId>) -> Parameters {

@@ -43,7 +43,7 @@ fn compact(text: &str) -> String {
 }
 
 /// `dpv:Marketing` as `https://w3id.org/dpv#Marketing` (DPV 2.2).
-pub fn iri(compact: &str) -> Option<String> {
+pub fn dpv_iri(compact: &str) -> Option<String> {
     let (prefix, name) = compact.split_once(':')?;
     match prefix {
         "dpv" => Some(format!("{DPV}{name}")),

@@ -59,7 +59,7 @@ pub fn full_date(text: &str) -> Option<Date> {
 /// The latest date of birth that a text can mean: of a month or year the last day, of an instant the
 /// latest date that any place on Earth had then (who is born in Berlin on 2 May is written by
 /// JavaScript as 1 May, 22:00 UTC). `None`: unreadable, or never set.
-pub fn birth(text: &str) -> Option<Date> {
+pub fn latest_birth_date(text: &str) -> Option<Date> {
     let reading = ParsedDate::of(text)?;
     let year = reading.year();
     if !(FIRST_YEAR_OF_BIRTH..NEVER).contains(&year) {
@@ -73,17 +73,17 @@ pub fn birth(text: &str) -> Option<Date> {
 }
 
 /// When something ended, by a text. `None`: unreadable, or never set.
-pub fn ended(text: &str) -> Option<EndTime> {
+pub fn earliest_end(text: &str) -> Option<EndTime> {
     let reading = ParsedDate::of(text)?;
     if reading.year() == NEVER {
         return Some(EndTime::Never);
     }
-    set(reading.earliest()?).map(EndTime::At)
+    reject_unset(reading.earliest()?).map(EndTime::At)
 }
 
 /// When something ended, by Unix time: in seconds up to the year 2100, in milliseconds else. `None`:
 /// out of range, of unclear unit, or never set.
-pub fn ended_at_unix_time(number: i64) -> Option<EndTime> {
+pub fn end_at_unix_time(number: i64) -> Option<EndTime> {
     match number {
         NEVER_MILLISECONDS..MAX_MILLISECONDS => Some(EndTime::Never),
         _ => unix_time(number).map(EndTime::At),
@@ -91,23 +91,23 @@ pub fn ended_at_unix_time(number: i64) -> Option<EndTime> {
 }
 
 /// The earliest instant at which something was created, by a text. `None`: unreadable, or never set.
-pub fn created(text: &str) -> Option<Timestamp> {
-    match ended(text)? {
+pub fn earliest_creation(text: &str) -> Option<Timestamp> {
+    match earliest_end(text)? {
         EndTime::At(at) => Some(at),
         EndTime::Never => None,
     }
 }
 
 /// When something was created, by Unix time, as in [`ended_at_unix_time`].
-pub fn created_at_unix_time(number: i64) -> Option<Timestamp> {
-    match ended_at_unix_time(number)? {
+pub fn creation_at_unix_time(number: i64) -> Option<Timestamp> {
+    match end_at_unix_time(number)? {
         EndTime::At(at) => Some(at),
         EndTime::Never => None,
     }
 }
 
 /// An instant as in RFC 3339 at which something ends; the year 9999 is the last instant there is.
-pub fn end(text: &str) -> Option<Timestamp> {
+pub fn expiry(text: &str) -> Option<Timestamp> {
     if let Ok(at) = text.parse() {
         return Some(at);
     }
@@ -125,12 +125,12 @@ fn unix_time(number: i64) -> Option<Timestamp> {
         MAX_SECONDS..FIRST_MILLISECONDS => return None,
         _ => Timestamp::from_millisecond(number),
     };
-    at.ok().and_then(set)
+    at.ok().and_then(reject_unset)
 }
 
 /// An instant, unless it is what systems write for one that was never set: Unix time 0, in any zone,
 /// or one before.
-fn set(at: Timestamp) -> Option<Timestamp> {
+fn reject_unset(at: Timestamp) -> Option<Timestamp> {
     const DAY: i64 = 24 * 60 * 60;
     (at.as_second() >= DAY).then_some(at)
 }
@@ -270,7 +270,7 @@ mod tests {
             ("1985-12-31T23:00:00+00", "1986-01-01"),
             ("1985-04-12T00:00:00+02:00", "1985-04-12"),
         ] {
-            assert_eq!(birth(text), Some(born.parse().unwrap()), "{text}");
+            assert_eq!(latest_birth_date(text), Some(born.parse().unwrap()), "{text}");
         }
     }
 
@@ -291,9 +291,9 @@ mod tests {
             "0000-00-00",
             "0000-00-00 00:00:00",
         ] {
-            assert_eq!(birth(text), None, "{text}");
+            assert_eq!(latest_birth_date(text), None, "{text}");
         }
-        assert!(birth("1905-01-01").is_some());
+        assert!(latest_birth_date("1905-01-01").is_some());
     }
 
     #[test]
@@ -326,8 +326,8 @@ mod tests {
             "-1985-04-12",
             "+1985-04-12",
         ] {
-            assert_eq!(birth(text), None, "{text}");
-            assert_eq!(ended(text), None, "{text}");
+            assert_eq!(latest_birth_date(text), None, "{text}");
+            assert_eq!(earliest_end(text), None, "{text}");
         }
     }
 
@@ -341,19 +341,19 @@ mod tests {
             ("2026-03", "2026-02-28T10:00:00Z"),
             ("2026", "2025-12-31T10:00:00Z"),
         ] {
-            assert_eq!(ended(text), Some(EndTime::At(at(ended_at))), "{text}");
-            assert_eq!(created(text), Some(at(ended_at)), "{text}");
+            assert_eq!(earliest_end(text), Some(EndTime::At(at(ended_at))), "{text}");
+            assert_eq!(earliest_creation(text), Some(at(ended_at)), "{text}");
         }
         for text in
             ["9999-12-31", "9999-12-31T23:59:59.9999999", "9999-12-31T23:59:59Z", "9999", "9999-01-01"]
         {
-            assert_eq!(ended(text), Some(EndTime::Never), "{text}");
-            assert_eq!(created(text), None, "{text}");
+            assert_eq!(earliest_end(text), Some(EndTime::Never), "{text}");
+            assert_eq!(earliest_creation(text), None, "{text}");
         }
         for text in ["0001-01-01T00:00:00", "1900-01-01", "1970-01-01T00:00:00Z", "1969-12-31T19:00:00-05:00"]
         {
-            assert_eq!(ended(text), None, "{text}");
-            assert_eq!(created(text), None, "{text}");
+            assert_eq!(earliest_end(text), None, "{text}");
+            assert_eq!(earliest_creation(text), None, "{text}");
         }
     }
 
@@ -361,24 +361,24 @@ mod tests {
     fn unix_time_is_in_seconds_or_milliseconds() {
         let closed = EndTime::At(Timestamp::from_second(1_700_000_000).unwrap());
         for number in [1_700_000_000, 1_700_000_000_000] {
-            assert_eq!(ended_at_unix_time(number), Some(closed), "{number}");
+            assert_eq!(end_at_unix_time(number), Some(closed), "{number}");
         }
         for number in
             [0, -1, -62_135_596_800, 50_000_000_000, i64::MAX, 1_700_000_000_000_000, 253_402_300_800_000]
         {
-            assert_eq!(ended_at_unix_time(number), None, "{number}");
+            assert_eq!(end_at_unix_time(number), None, "{number}");
         }
-        assert_eq!(ended_at_unix_time(253_402_300_799_999), Some(EndTime::Never));
-        assert_eq!(created_at_unix_time(253_402_300_799_999), None);
+        assert_eq!(end_at_unix_time(253_402_300_799_999), Some(EndTime::Never));
+        assert_eq!(creation_at_unix_time(253_402_300_799_999), None);
     }
 
     #[test]
     fn an_end_in_9999_is_the_last_instant() {
-        assert_eq!(end("9999-12-31T23:59:59Z"), Some(Timestamp::MAX));
-        assert_eq!(end("9999-12-31T23:59:59.999+02:00"), Some(Timestamp::MAX));
-        assert_eq!(end("2027-01-01T00:00:00Z"), Some(at("2027-01-01T00:00:00Z")));
+        assert_eq!(expiry("9999-12-31T23:59:59Z"), Some(Timestamp::MAX));
+        assert_eq!(expiry("9999-12-31T23:59:59.999+02:00"), Some(Timestamp::MAX));
+        assert_eq!(expiry("2027-01-01T00:00:00Z"), Some(at("2027-01-01T00:00:00Z")));
         for text in ["9999-12-31", "2027-01-01", "never", ""] {
-            assert_eq!(end(text), None, "{text}");
+            assert_eq!(expiry(text), None, "{text}");
         }
     }
 }

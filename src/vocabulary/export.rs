@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::{Basis, Form, Operation, Origin, Safeguard, Term, TermId, Tree, Vocabulary, iri};
+use super::{Basis, Form, Operation, Origin, Safeguard, Term, TermId, Tree, Vocabulary, dpv_iri};
 
 impl Vocabulary {
     /// The four trees and the closed lists.
@@ -51,7 +51,7 @@ fn terms<I: TermId>(tree: &Tree<I>) -> Vec<Value> {
             "parent": tree.parent(id).map(|parent| tree.name(parent)),
             "title": term.title,
             "description": term.description,
-            "dpv": term.dpv.as_deref().and_then(iri),
+            "dpv": term.dpv.as_deref().and_then(dpv_iri),
             "fideslang": term.fideslang,
         })
     };
@@ -74,7 +74,7 @@ fn write_tree<I: TermId>(text: &mut String, scheme: &str, tree: &Tree<I>) {
                 tree.name(parent)
             );
         }
-        if let Some(same) = term.dpv.as_deref().and_then(iri) {
+        if let Some(same) = term.dpv.as_deref().and_then(dpv_iri) {
             let _ = writeln!(text, "  skos:exactMatch <{same}> ;");
         }
         if let Some(same) = &term.fideslang {

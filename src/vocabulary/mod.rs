@@ -16,7 +16,7 @@ mod well_known;
 
 use std::collections::HashMap;
 
-pub use alias::{NotAPurpose, iri};
+pub use alias::{NotAPurpose, dpv_iri};
 pub use namespace::{IdError, IdRule, MAX_ID_BYTES, Normalization, PatternError};
 pub use region::{EEA, Regions};
 pub use subject_id::{ActorId, DEFAULT_NAMESPACE, IdReader, Namespaces, SubjectId};
@@ -143,7 +143,7 @@ impl Vocabulary {
     }
 
     /// The purposes at which an objection counts only once it was upheld, without their children.
-    pub fn upheld_only(&self) -> &[PurposeId] {
+    pub fn purposes_upheld_only(&self) -> &[PurposeId] {
         &self.traits.yields_only_to_upheld
     }
 
@@ -164,7 +164,7 @@ impl Vocabulary {
     }
 
     /// Whether a person can refuse this category by itself.
-    pub fn optional(&self, category: CategoryId) -> bool {
+    pub fn is_optional(&self, category: CategoryId) -> bool {
         self.traits.optional.iter().any(|&at| self.categories.within(category, at))
     }
 
@@ -179,13 +179,13 @@ impl Vocabulary {
     }
 
     /// True if data of a category belong to somebody: to a person, or to the customer who entrusted them.
-    pub fn is_somebodys(&self, category: CategoryId) -> bool {
-        self.decides_operations(category) || self.categories.within(category, self.well_known.published)
+    pub fn has_owner(&self, category: CategoryId) -> bool {
+        self.governs_operations(category) || self.categories.within(category, self.well_known.published)
     }
 
     /// True if operations other than `disclose` are judged by a category (P-0c): it is personal or service data. That
     /// a person published something does not tell who may change it.
-    pub fn decides_operations(&self, category: CategoryId) -> bool {
+    pub fn governs_operations(&self, category: CategoryId) -> bool {
         self.is_personal(category) || self.is_service_data(category)
     }
 
@@ -201,7 +201,7 @@ impl Vocabulary {
     }
 
     /// Whether a relation counts only where it names the recipient (`integration-enabled`).
-    pub fn bound_only(&self, relation: RelationId) -> bool {
+    pub fn is_bound_only(&self, relation: RelationId) -> bool {
         self.traits.bound_only.contains(&relation)
     }
 
@@ -287,7 +287,7 @@ mod tests {
         let optional: Vec<&str> = words
             .categories()
             .ids()
-            .filter(|&category| words.optional(category))
+            .filter(|&category| words.is_optional(category))
             .map(|category| words.categories().name(category))
             .collect();
         let expected = [

@@ -92,8 +92,8 @@ impl IdRule {
     /// # Errors
     /// [`IdError`]; also where the part that the pattern extracts would be read as yet another id.
     pub(super) fn read(&self, spelled: &str) -> Result<SmolStr, IdError> {
-        let id = self.once(spelled)?;
-        if self.extract.is_some() && *id != *spelled && matches!(self.once(&id), Ok(again) if again != id) {
+        let id = self.apply(spelled)?;
+        if self.extract.is_some() && *id != *spelled && matches!(self.apply(&id), Ok(again) if again != id) {
             return Err(IdError::Pattern);
         }
         Ok(SmolStr::new(id))
@@ -105,19 +105,19 @@ impl IdRule {
         if let Ok(id) = self.read(spelled) {
             return id;
         }
-        let kept = sized(self.normalised(Cow::Borrowed(spelled))).unwrap_or(Cow::Borrowed(spelled));
+        let kept = check_length(self.normalised(Cow::Borrowed(spelled))).unwrap_or(Cow::Borrowed(spelled));
         // Lower case may bring it into the pattern.
         self.read(&kept).unwrap_or_else(|_| SmolStr::new(&kept))
     }
 
-    fn once<'s>(&self, spelled: &'s str) -> Result<Cow<'s, str>, IdError> {
-        let text = sized(Cow::Borrowed(spelled))?;
-        let Some(pattern) = &self.extract else { return sized(self.normalised(text)) };
+    fn apply<'s>(&self, spelled: &'s str) -> Result<Cow<'s, str>, IdError> {
+        let text = check_length(Cow::Borrowed(spelled))?;
+        let Some(pattern) = &self.extract else { return check_length(self.normalised(text)) };
         let text = self.trimmed(self.composed(text));
         let groups = pattern.captures(&text).ok_or(IdError::Pattern)?;
         let id = groups.get(1).ok_or(IdError::Pattern)?.as_str();
         let id = if id.len() == text.len() { text } else { Cow::Owned(id.to_owned()) };
-        sized(self.normalised(id))
+        check_length(self.normalised(id))
     }
 
     /// Everything but the pattern. NFC twice: lower case can separate what was composed.
@@ -154,7 +154,7 @@ impl IdRule {
     }
 }
 
-fn sized(id: Cow<'_, str>) -> Result<Cow<'_, str>, IdError> {
+fn check_length(id: Cow<'_, str>) -> Result<Cow<'_, str>, IdError> {
     if id.is_empty() || id.len() > MAX_ID_BYTES { Err(IdError::Length) } else { Ok(id) }
 }
 

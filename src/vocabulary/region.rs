@@ -74,7 +74,7 @@ pub fn is_in_eea(country: &str) -> bool {
 }
 
 /// Whether somebody in the region of this label may be in the EEA.
-pub fn may_lie_in_eea(label: &str) -> bool {
+pub fn may_overlap_eea(label: &str) -> bool {
     label == EEA || label == EMEA
 }
 
@@ -85,7 +85,7 @@ pub fn country_hint(text: &str) -> &'static str {
         "the code of the United Kingdom is `GB`"
     } else if text.eq_ignore_ascii_case("XK") {
         "ISO 3166-1 has not assigned `XK`; say nothing of the country: without one it lies outside the EEA"
-    } else if is_like_europe(text) {
+    } else if may_mean_eea(text) {
         "that is no country: write `region = \"EEA\"`"
     } else {
         "the two letters of ISO 3166-1, such as `DE`"
@@ -93,7 +93,7 @@ pub fn country_hint(text: &str) -> &'static str {
 }
 
 /// Whether a text that is not read as the EEA could be meant as it.
-fn is_like_europe(text: &str) -> bool {
+fn may_mean_eea(text: &str) -> bool {
     let letters: String = text.chars().filter(|c| c.is_alphabetic()).flat_map(char::to_lowercase).collect();
     ["eu", "eea", "europe", "europeanunion", "europeaneconomicarea"].contains(&letters.as_str())
 }
@@ -120,7 +120,7 @@ impl Regions {
                 document.find(finding.hint("two letters (ISO 3166-1), outside the EEA"), country.at);
                 continue;
             };
-            match regions.given(label.value) {
+            match regions.assignable_label(label.value) {
                 Some(label) => {
                     regions.named.insert(code, label);
                 }
@@ -138,14 +138,14 @@ impl Regions {
     }
 
     /// The label that a pack gives to a country outside the EEA.
-    fn given(&self, label: &str) -> Option<Arc<str>> {
+    fn assignable_label(&self, label: &str) -> Option<Arc<str>> {
         if let Some(known) = self.label(label) {
             return (*known != *EEA).then_some(known);
         }
         let label = label.trim();
         let is_code = label.len() == 2 && label.bytes().all(|byte| byte.is_ascii_alphabetic());
         let is_label = (1..=MAX_LABEL_BYTES).contains(&label.len()) && !label.chars().any(char::is_control);
-        (is_label && !is_code && !is_like_europe(label)).then(|| Arc::from(label))
+        (is_label && !is_code && !may_mean_eea(label)).then(|| Arc::from(label))
     }
 
     /// The region that a text names. `None` where it is unreadable.
@@ -170,7 +170,7 @@ impl Regions {
     /// The region of a country: `EEA`, what the pack names it, else the code itself.
     ///
     /// `None` where the text is no country.
-    pub fn of(&self, country: &str) -> Option<Arc<str>> {
+    pub fn of_country(&self, country: &str) -> Option<Arc<str>> {
         let code = self::country(country)?;
         if is_in_eea(code) {
             return Some(Arc::from(EEA));
@@ -191,7 +191,7 @@ impl Regions {
 
     /// A hint for a text that is no region.
     pub fn hint(&self, text: &str) -> String {
-        if is_like_europe(text) {
+        if may_mean_eea(text) {
             return format!("did you mean `{EEA}`?");
         }
         if text.trim().eq_ignore_ascii_case("UK") {
@@ -239,12 +239,12 @@ pub(crate) mod tests {
     #[test]
     fn the_eea_has_parts_with_codes_of_their_own() {
         for inside in ["AX", "GF", "GP", "MF", "MQ", "RE", "YT", "NO", "IS", "LI"] {
-            assert_eq!(Regions::default().of(inside).as_deref(), Some(EEA), "{inside}");
+            assert_eq!(Regions::default().of_country(inside).as_deref(), Some(EEA), "{inside}");
         }
         for outside in
             ["SJ", "GL", "FO", "CH", "GB", "GI", "PF", "NC", "BL", "PM", "WF", "AW", "CW", "BQ", "MC"]
         {
-            assert_eq!(Regions::default().of(outside).as_deref(), Some(outside), "{outside}");
+            assert_eq!(Regions::default().of_country(outside).as_deref(), Some(outside), "{outside}");
         }
     }
 
@@ -260,7 +260,7 @@ pub(crate) mod tests {
             ("ZZ", None),
             ("", None),
         ] {
-            assert_eq!(regions.of(country).as_deref(), region, "{country}");
+            assert_eq!(regions.of_country(country).as_deref(), region, "{country}");
         }
     }
 
@@ -291,10 +291,10 @@ pub(crate) mod tests {
     fn a_pack_names_no_region_that_means_the_eea() {
         let regions = Regions::default();
         for free in ["APAC", "North America", "emea", "US"] {
-            assert!(regions.given(free).is_some(), "{free}");
+            assert!(regions.assignable_label(free).is_some(), "{free}");
         }
         for taken in ["EEA", "eu", "Europe", "DE", "European Union", "XX", "UK", "", " ", "a\nb"] {
-            assert_eq!(regions.given(taken), None, "{taken}");
+            assert_eq!(regions.assignable_label(taken), None, "{taken}");
         }
     }
 

@@ -84,7 +84,7 @@ impl IdReader {
     }
 
     /// Somebody, for a trial without a request: an id that no rule has to accept.
-    pub fn anybody(&self) -> SubjectId {
+    pub fn placeholder(&self) -> SubjectId {
         SubjectId { namespace: self.namespace.clone(), id: SmolStr::new_static("anybody") }
     }
 }

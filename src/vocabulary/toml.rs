@@ -72,14 +72,14 @@ impl VocabularyDraft {
             covers.extend(also.into_iter().map(|name| (at, name.value.to_owned(), name.at)));
         }
         for (at, name, place) in covers {
-            let also = self.purposes.known(&name, "purpose", document, place);
+            let also = self.purposes.resolve(&name, "purpose", document, place);
             self.also_covers.extend(also.map(|also| (at, also)));
         }
         for mut fields in root.tables("categories", "a data category") {
             let optional = fields.flag("optional") == Some(true);
             let groups = fields.texts("group");
             let Some(at) = self.categories.read(fields, &self.category_groups) else { continue };
-            self.category_groups.extend(named(groups, at));
+            self.category_groups.extend(memberships(groups, at));
             self.optional.extend(optional.then_some(at));
         }
         for mut fields in root.tables("kinds", "a recipient kind") {
@@ -88,9 +88,9 @@ impl VocabularyDraft {
             let reference = fields.text("legal-reference-for");
             let Some(at) = self.kinds.read(fields, &self.kind_groups) else { continue };
             self.agreement.extend(agreement.map(|agreement| (at, agreement)));
-            self.kind_groups.extend(named(groups, at));
+            self.kind_groups.extend(memberships(groups, at));
             let purpose =
-                reference.and_then(|name| self.purposes.known(name.value, "purpose", document, name.at));
+                reference.and_then(|name| self.purposes.resolve(name.value, "purpose", document, name.at));
             self.legal_reference_for.extend(purpose.map(|purpose| (at, purpose)));
         }
         for mut fields in root.tables("relations", "a relation") {
@@ -98,15 +98,15 @@ impl VocabularyDraft {
             let Some(at) = self.relations.read(fields, &[]) else { continue };
             self.bound_only.extend(bound.then_some(at));
         }
-        self.kinds.apart(self.kind_groups.iter().skip(known_kinds), document);
-        self.categories.apart(self.category_groups.iter().skip(known_categories), document);
-        self.unmixed(known_categories, document);
+        self.kinds.report_names_of_terms(self.kind_groups.iter().skip(known_kinds), document);
+        self.categories.report_names_of_terms(self.category_groups.iter().skip(known_categories), document);
+        self.report_mixed_groups(known_categories, document);
         root.end();
     }
 
     /// Reports added categories that make a group hold personal data beside data of nobody: prohibitions
     /// except such groups, and would then except personal data too.
-    fn unmixed(&self, known: usize, document: &Document<'_>) {
+    fn report_mixed_groups(&self, known: usize, document: &Document<'_>) {
         let is_personal =
             |at: u16| self.categories.is_below(at, PERSONAL) || self.categories.is_below(at, SERVICE_DATA);
         for (added, (name, at)) in self.category_groups.iter().enumerate().skip(known) {
@@ -169,7 +169,7 @@ fn ids<I: TermId>(positions: Vec<u16>) -> Vec<I> {
     positions.into_iter().map(I::from_position).collect()
 }
 
-fn named(groups: Vec<At<&str>>, term: u16) -> impl Iterator<Item = GroupMembership> {
+fn memberships(groups: Vec<At<&str>>, term: u16) -> impl Iterator<Item = GroupMembership> {
     groups.into_iter().map(move |name| (At { value: name.value.to_owned(), at: name.at }, term))
 }
 
@@ -197,7 +197,7 @@ impl TermList {
         self.terms.iter().position(|term| *term.id == *id).and_then(|position| u16::try_from(position).ok())
     }
 
-    fn known(&self, id: &str, what: &str, document: &Document<'_>, at: Range<usize>) -> Option<u16> {
+    fn resolve(&self, id: &str, what: &str, document: &Document<'_>, at: Range<usize>) -> Option<u16> {
         let found = self.find(id);
         if found.is_none() {
             let finding = Finding::error("unknown-parent", format!("unknown {what} `{id}`"))
@@ -216,7 +216,11 @@ impl TermList {
     }
 
     /// Reports groups that are named like a term: a rule could not tell them apart.
-    fn apart<'g>(&self, groups: impl Iterator<Item = &'g GroupMembership>, document: &Document<'_>) {
+    fn report_names_of_terms<'g>(
+        &self,
+        groups: impl Iterator<Item = &'g GroupMembership>,
+        document: &Document<'_>,
+    ) {
         for (name, _) in groups.filter(|(name, _)| self.find(&name.value).is_some()) {
             let finding = Finding::error("duplicate-term", format!("`{}` is a term and a group", name.value));
             document.find(finding.hint("a group has a name of its own"), name.at.clone());
@@ -236,7 +240,7 @@ impl TermList {
         fields.end();
         let (id, title, description) = (id?, owned(title)?, owned(description)?);
         let parent = match parent {
-            Some(name) => Some(self.known(name.value, "parent", document, name.at)?),
+            Some(name) => Some(self.resolve(name.value, "parent", document, name.at)?),
             None => None,
         };
         if self.find(id.value).is_some() {
@@ -250,7 +254,7 @@ impl TermList {
             document.find(finding.hint("give the term a name of its own"), id.at);
             return None;
         }
-        if !well_formed(id.value) {
+        if !is_well_formed(id.value) {
             let finding = Finding::error("bad-identifier", format!("`{}` is no identifier", id.value));
             document.find(finding.hint("small letters, digits and hyphens, beginning with a letter"), id.at);
             return None;
@@ -262,7 +266,7 @@ impl TermList {
 }
 
 /// Identifiers go into headers, metrics and rules: an RFC 9651 token without surprises.
-fn well_formed(id: &str) -> bool {
+fn is_well_formed(id: &str) -> bool {
     id.starts_with(|first: char| first.is_ascii_lowercase())
         && id.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
 }

@@ -108,7 +108,7 @@ impl<I: TermId> Tree<I> {
     }
 
     /// Whether one of the two is within the other.
-    pub fn related(&self, a: I, b: I) -> bool {
+    pub fn on_same_branch(&self, a: I, b: I) -> bool {
         self.within(a, b) || self.within(b, a)
     }
 
@@ -118,7 +118,7 @@ impl<I: TermId> Tree<I> {
     }
 
     /// All ids, children straight after their parents.
-    pub fn in_order(&self) -> Vec<I> {
+    pub fn preorder(&self) -> Vec<I> {
         let mut ids: Vec<I> = self.ids().collect();
         ids.sort_by_key(|id| self.spans.get(usize::from(id.position())).map(|span| span.0));
         ids

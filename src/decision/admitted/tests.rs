@@ -364,7 +364,7 @@ fn what_passes_unread_is_remembered_once_and_looking_ahead_not_at_all() {
     let foreseen = decisions.best_forms(&asking).unwrap();
     assert_eq!(decisions.slices.len(), 1);
     let admitted = decisions.admit(&asking, Classes::unread()).unwrap();
-    for category in decisions.pack().vocabulary().categories().in_order() {
+    for category in decisions.pack().vocabulary().categories().preorder() {
         assert_eq!(foreseen(category), admitted.best(category));
     }
 }

@@ -144,7 +144,9 @@ pub(super) fn why_never(
     classes: &[&[CategoryId]],
 ) -> String {
     let can_leave = |purpose| {
-        classes.iter().any(|class| can_all_leave(pack, asking, operation, purpose, &pack.judged_as(class)))
+        classes
+            .iter()
+            .any(|class| can_all_leave(pack, asking, operation, purpose, &pack.judged_categories(class)))
     };
     let what = match operation {
         Operation::Disclose => "releases it to".to_owned(),
@@ -171,7 +173,7 @@ fn can_all_leave(
 ) -> bool {
     let is_open = |category: &CategoryId| {
         let cell = pack.rulebook().cell_for(operation, (asking.recipient.kind, purpose, *category));
-        cell.is_some_and(|cell| !cell.is_closed())
+        cell.is_some_and(|cell| !cell.never_releases())
     };
     categories.iter().all(is_open)
 }
@@ -281,7 +283,7 @@ impl<'a> Trial<'a> {
 
     /// Whether rules could release the field to this kind for a purpose, whatever the facts.
     fn can_leave(&self, purpose: PurposeId) -> bool {
-        self.can_all_leave(purpose, &self.pack.judged_as(self.class))
+        self.can_all_leave(purpose, &self.pack.judged_categories(self.class))
     }
 
     fn can_all_leave(&self, purpose: PurposeId, categories: &[CategoryId]) -> bool {
@@ -294,7 +296,7 @@ impl<'a> Trial<'a> {
             return None;
         }
         let tree = self.words().categories();
-        let held = self.pack.judged_as(self.class);
+        let held = self.pack.judged_categories(self.class);
         let held = held.iter().filter(|category| !self.class.contains(category));
         let closed = held.filter(|category| !self.can_all_leave(self.request.purpose, &[**category]));
         let closed: Vec<String> = closed.map(|category| format!("`{}`", tree.name(*category))).collect();
@@ -313,7 +315,7 @@ impl<'a> Trial<'a> {
             Fact::Consent => {
                 let present = match now.get(fact) {
                     none if none == ConsentFact::None as u8 => "there is none".to_owned(),
-                    _ => format!("it is {}", now.word(fact)),
+                    _ => format!("it is {}", now.value_name(fact)),
                 };
                 format!("a new consent of the person to `{purpose}` ({present})")
             }
@@ -337,10 +339,10 @@ impl<'a> Trial<'a> {
                 format!("a transfer safeguard of the recipient: {}", names.join(" or "))
             }
             Fact::TransferConsent => "the person's explicit consent to the transfer".to_owned(),
-            Fact::Origin => format!("data that come from the person (origin now: {})", now.word(fact)),
+            Fact::Origin => format!("data that come from the person (origin now: {})", now.value_name(fact)),
             Fact::Refused => "the person's refusal of this category taken back".to_owned(),
             Fact::Instructed => format!("the controller's instruction for `{purpose}`"),
-            Fact::Account => format!("the controller's account open (it is {})", now.word(fact)),
+            Fact::Account => format!("the controller's account open (it is {})", now.value_name(fact)),
             Fact::PastRetention => "a record within its retention period".to_owned(),
             Fact::LegalReference => {
                 "a registered case that is in force and names the person and the category".to_owned()
@@ -352,7 +354,7 @@ impl<'a> Trial<'a> {
                 _ => "an upstream that is a backup".to_owned(),
             },
             Fact::Relation(relation) => {
-                let bound = if words.bound_only(relation) { " to this recipient" } else { "" };
+                let bound = if words.is_bound_only(relation) { " to this recipient" } else { "" };
                 format!("the relation `{}`{bound}", words.relations().name(relation))
             }
             Fact::Form | Fact::Operation | Fact::WithServiceData => fact.name().replace('_', " "),

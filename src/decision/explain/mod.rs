@@ -132,7 +132,7 @@ impl<'a> Question<'a> {
     /// rules permit it already.
     pub fn explain_operation(&self, classes: &[Vec<CategoryId>]) -> RequiredChanges {
         let operation = self.request.operation;
-        let decides = |category: &&CategoryId| self.pack.vocabulary().decides_operations(**category);
+        let decides = |category: &&CategoryId| self.pack.vocabulary().governs_operations(**category);
         let of = if classes.iter().flatten().any(|category| decides(&category)) {
             OF_THESE_CATEGORIES
         } else {
@@ -169,12 +169,12 @@ impl<'a> Question<'a> {
         let about = self.about();
         let every: FactSet = Fact::all(words.relations().len()).collect();
         let shared = exchange.record_facts(pack, every, &about);
-        let overrides = exchange.category_overrides(pack, every, &about, &pack.judged_as(categories));
+        let overrides = exchange.category_overrides(pack, every, &about, &pack.judged_categories(categories));
         let per_category: FactSet = super::facts::PER_CATEGORY.into_iter().collect();
         let explained = categories.iter().map(|&field| {
             let case = |category| {
                 let own = overrides.iter().find(|(of, _)| *of == category);
-                let facts = own.map_or(shared, |(_, own)| shared.overlaid(*own, per_category));
+                let facts = own.map_or(shared, |(_, own)| shared.overlay(*own, per_category));
                 let facts = facts.with_flag(Fact::WithServiceData, with_service_data(pack, &[field]));
                 CategoryEvaluation { pack, request: asking, category, facts }
             };
@@ -183,7 +183,7 @@ impl<'a> Question<'a> {
                 return own.withheld(own.nearest());
             }
             let own = own.explained();
-            let held = pack.judged_as(&[field]).into_iter().filter(|&held| held != field);
+            let held = pack.judged_categories(&[field]).into_iter().filter(|&held| held != field);
             let mut stricter = held.map(|held| case(held).explained()).filter(|line| line.form > own.form);
             match stricter.next() {
                 Some(held) => {
@@ -275,7 +275,7 @@ impl CategoryEvaluation<'_> {
     /// purpose, or for this purpose and another kind. Others would only tell about somebody else.
     fn nearest(&self) -> Vec<NearestRule> {
         let permits = self.pack.rulebook().rules().iter().filter(|rule| rule.is_permit());
-        let permits = permits.map(|rule| (rule.misses(self.point()), rule));
+        let permits = permits.map(|rule| (rule.mismatch(self.point()), rule));
         let near = permits
             .filter(|(misses, rule)| !misses.category && !misses.operation && self.is_near(*misses, rule));
         let ranked = near.map(|(misses, rule)| {
@@ -312,7 +312,7 @@ impl CategoryEvaluation<'_> {
     /// What keeps a rule from applying here, in words.
     fn lacks(&self, rule: &Rule) -> Vec<String> {
         let words = self.pack.vocabulary();
-        let (misses, conditions) = self.pack.rulebook().lacks(rule, self.point(), self.facts);
+        let (misses, conditions) = self.pack.rulebook().unmet(rule, self.point(), self.facts);
         let mut lacks = Vec::new();
         if misses.kind {
             let groups = words.kind_groups().iter();
@@ -347,7 +347,7 @@ impl CategoryEvaluation<'_> {
         let purpose = self.pack.vocabulary().purposes().name(self.request.purpose);
         let consent = mask.facts().eq([Fact::Consent]);
         if consent {
-            let has = match self.facts.word(Fact::Consent) {
+            let has = match self.facts.value_name(Fact::Consent) {
                 "none" => "the ledger has none".to_owned(),
                 status => format!("it is {status}"),
             };
@@ -356,7 +356,8 @@ impl CategoryEvaluation<'_> {
         if mask.facts().eq([Fact::Objection]) {
             return format!("yields to the objection to `{purpose}`");
         }
-        let facts = mask.facts().map(|fact| format!("{} is {}", self.fact_name(fact), self.facts.word(fact)));
+        let facts =
+            mask.facts().map(|fact| format!("{} is {}", self.fact_name(fact), self.facts.value_name(fact)));
         let facts: Vec<String> = facts.collect();
         format!("needs {text}; {}", facts.join(", "))
     }

@@ -63,7 +63,7 @@ pub fn no_rule_permits(
     operation: Operation,
 ) -> (String, RequiredChanges) {
     let (words, rulebook) = (pack.vocabulary(), pack.rulebook());
-    let is_possible = |purpose: PurposeId, operation| rulebook.is_possible(kind, purpose, operation);
+    let is_possible = |purpose: PurposeId, operation| rulebook.can_permit(kind, purpose, operation);
     // Where the operation itself could be permitted, nothing that comes back could.
     let missing = match is_possible(purpose, operation) {
         true => Operation::Disclose,

@@ -20,8 +20,8 @@ pub(super) fn list_terms<'g, I: TermId + 'g>(
         grouped.extend(members);
     }
     let top = |id: I| set(id) && !tree.parent(id).is_some_and(&set);
-    for outer in tree.in_order().into_iter().filter(|&id| top(id) && !grouped.contains(&id)) {
-        let left_out = tree.in_order().into_iter().filter(|&inner| {
+    for outer in tree.preorder().into_iter().filter(|&id| top(id) && !grouped.contains(&id)) {
+        let left_out = tree.preorder().into_iter().filter(|&inner| {
             tree.within(inner, outer) && !set(inner) && tree.parent(inner).is_some_and(&set)
         });
         let left_out: Vec<String> = left_out.map(|inner| format!("`{}`", tree.name(inner))).collect();

@@ -15,7 +15,7 @@ use super::scenario::{Scenario, UnmetExpectation};
 use crate::finding::Source;
 use crate::policy::cell_evaluator::Circumstances;
 use crate::policy::mutation::comparison::{self, Comparison, JudgedField};
-use crate::policy::mutation::{Mutant, PlannedMutation, changes};
+use crate::policy::mutation::{Mutant, PlannedMutation, planned_mutations};
 use crate::policy::{AccountFact, ConsentFact, Fact, ObjectionFact, Pack, Rule, RuleIndex};
 use crate::vocabulary::{CategoryId, Form, KindId, Operation, PurposeId};
 
@@ -116,7 +116,7 @@ impl<'a> MutantRunner<'a> {
         let mut visit = |found: &[comparison::MutantDifference<'_>]| {
             let mut found: Vec<_> =
                 found.iter().filter(|difference| is_reachable(&pack, difference)).collect();
-            found.sort_by_key(|difference| difference.circumstances.unusual().count());
+            found.sort_by_key(|difference| difference.circumstances.non_default().count());
             for difference in found.iter().take(MAX_SCENARIOS_TRIED) {
                 if let Some(scenario) = trials.distinguishing_scenario(mutant, &mutated, difference) {
                     let difference = witness::describe(&pack, difference);
@@ -163,7 +163,7 @@ fn fields(pack: &Pack) -> Vec<JudgedField> {
     let words = pack.vocabulary();
     let tree = words.categories();
     let is_leaf = |&id: &CategoryId| !tree.ids().any(|other| tree.parent(other) == Some(id));
-    let (leaves, parents): (Vec<_>, Vec<_>) = tree.in_order().into_iter().partition(is_leaf);
+    let (leaves, parents): (Vec<_>, Vec<_>) = tree.preorder().into_iter().partition(is_leaf);
     let categories: Vec<CategoryId> = leaves.into_iter().chain(parents).collect();
     let fixed = |known: Circumstances, fact, value: bool| known.with(fact, u8::from(value));
     let own = |category: CategoryId, with_service_data: bool| {
@@ -185,7 +185,8 @@ fn fields(pack: &Pack) -> Vec<JudgedField> {
                 false => known,
             }
         };
-        let categories = pack.judged_as(named).into_iter().map(|category| (category, facts(category)));
+        let categories =
+            pack.judged_categories(named).into_iter().map(|category| (category, facts(category)));
         JudgedField { categories: categories.collect(), named: named.len() }
     };
     let mut all: Vec<JudgedField> = categories.iter().map(|&category| field(&[category], None)).collect();
@@ -202,7 +203,7 @@ pub fn without_effect(pack: &Arc<Pack>) -> Vec<RuleIndex> {
     let mut comparison = Comparison::new(pack, &fields);
     let settled = |kind, purpose| facts_settled_by_admission(pack, kind, purpose);
     let mut found = Vec::new();
-    for planned in changes(pack).into_iter().filter(PlannedMutation::is_deletion) {
+    for planned in planned_mutations(pack).into_iter().filter(PlannedMutation::is_deletion) {
         let mutant = planned.load(pack);
         let mut visit = |differences: &[comparison::MutantDifference<'_>]| {
             let is_seen = differences.iter().any(|difference| is_reachable(pack, difference));
@@ -227,7 +228,7 @@ fn facts_settled_by_admission(pack: &Pack, kind: KindId, purpose: PurposeId) -> 
 /// Whether an exchange can bring these facts together.
 fn is_reachable(pack: &Pack, difference: &comparison::MutantDifference<'_>) -> bool {
     let Circumstances { facts, fixed } = difference.circumstances;
-    let is = |fact: Fact, value: u8| fixed.holds(fact) && facts.get(fact) == value;
+    let is = |fact: Fact, value: u8| fixed.contains(fact) && facts.get(fact) == value;
     let no = is(Fact::Consent, ConsentFact::Refused as u8) || is(Fact::Consent, ConsentFact::Withdrawn as u8);
     let since = is(Fact::ConsentedSinceRestriction, 1);
     // A refusal or a withdrawal counts as an objection.
@@ -241,7 +242,7 @@ fn is_reachable(pack: &Pack, difference: &comparison::MutantDifference<'_>) -> b
         .enumerate()
         .all(|(at, account)| periods.len() > at || !is(Fact::Account, account as u8));
     let words = pack.vocabulary();
-    let decides = |&(category, _): &(CategoryId, _)| words.decides_operations(category);
+    let decides = |&(category, _): &(CategoryId, _)| words.governs_operations(category);
     let judged =
         difference.operation == Operation::Disclose || difference.field.categories.iter().any(decides);
     heard && standing && judged && periods

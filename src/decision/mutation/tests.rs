@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::policy::mutation::changes;
+use crate::policy::mutation::planned_mutations;
 
 const MANIFEST: &str = "title = \"T\"\nversion = \"1\"\nannounced = 2026-01-01\neffective = 2026-01-01\n\
     contact = \"c\"\naccount-closed-after = [\"60d\"]\n\
@@ -50,7 +50,7 @@ fn read(pack: &Pack, scenarios: &str) -> Vec<Scenario> {
 fn tried(pack: &Arc<Pack>, scenarios: &[Scenario]) -> Vec<(String, MutantOutcome)> {
     let trials = MutationTest::new(pack, scenarios);
     let mut trier = trials.runner();
-    let tried = changes(pack).into_iter().map(|planned| trier.run(planned));
+    let tried = planned_mutations(pack).into_iter().map(|planned| trier.run(planned));
     tried
         .map(|(mutant, outcome)| {
             let rule = pack.rulebook().rule(mutant.at).unwrap();

@@ -49,7 +49,7 @@ fn field_name(pack: &Pack, field: &JudgedField) -> String {
 pub(super) fn refusable(pack: &Pack, category: CategoryId) -> Option<CategoryId> {
     let words = pack.vocabulary();
     let tree = words.categories();
-    let optional = tree.ids().filter(|&id| words.optional(id) && tree.related(id, category));
+    let optional = tree.ids().filter(|&id| words.is_optional(id) && tree.on_same_branch(id, category));
     optional.min_by_key(|&id| id != category)
 }
 
@@ -93,7 +93,7 @@ fn name(pack: &Pack, difference: &MutantDifference<'_>) -> String {
 
 /// What of the facts is not as of a person nothing is known about: ` (erased, consent = given)`.
 fn unusual_facts(pack: &Pack, difference: &MutantDifference<'_>) -> String {
-    let unusual = difference.circumstances.unusual().words(pack.vocabulary()).replace(" = true", "");
+    let unusual = difference.circumstances.non_default().describe(pack.vocabulary()).replace(" = true", "");
     if unusual.is_empty() { String::new() } else { format!(" ({unusual})") }
 }
 
@@ -130,7 +130,7 @@ impl ScenarioKeys {
                 Fact::Form | Fact::Operation | Fact::WithServiceData | Fact::LeavesEea | Fact::SameRegion => {
                 }
                 Fact::Consent => {
-                    keys.subject.push(format!("consents = {{ {purpose} = {:?} }}", facts.word(fact)));
+                    keys.subject.push(format!("consents = {{ {purpose} = {:?} }}", facts.value_name(fact)));
                 }
                 Fact::Objection if is_implied(facts, fixed) => {}
                 Fact::Objection => {
@@ -148,8 +148,8 @@ impl ScenarioKeys {
                     keys.subject.push(flag)
                 }
                 Fact::Origin => keys.subject.push(match difference.field.named {
-                    1 => format!("origin = {:?}", facts.word(fact)),
-                    _ => format!("origin = {{ {category} = {:?} }}", facts.word(fact)),
+                    1 => format!("origin = {:?}", facts.value_name(fact)),
+                    _ => format!("origin = {{ {category} = {:?} }}", facts.value_name(fact)),
                 }),
                 Fact::Refused => {
                     let refused = words.categories().name(refusable(pack, first)?);
@@ -165,12 +165,12 @@ impl ScenarioKeys {
                 }
                 Fact::Relation(relation) => {
                     let name = words.relations().name(relation);
-                    let bound = words.bound_only(relation);
+                    let bound = words.is_bound_only(relation);
                     is_named |= bound;
                     let to = if bound { format!(":{NAME}") } else { String::new() };
                     keys.subject.push(format!("\"{name}{to}\""));
                 }
-                Fact::Safeguard => keys.recipient.push(format!("safeguard = {:?}", facts.word(fact))),
+                Fact::Safeguard => keys.recipient.push(format!("safeguard = {:?}", facts.value_name(fact))),
                 Fact::LegalReference => keys.request.push("legal-reference = true".to_owned()),
                 Fact::OwnData => keys.request.push("subject-is-recipient = true".to_owned()),
                 Fact::OwnAccount => keys.request.push("controller-is-recipient = true".to_owned()),
@@ -201,7 +201,7 @@ impl ScenarioKeys {
 
     /// Puts the recipient and the person where the facts have them; both are in the EEA unless said.
     fn place(&mut self, facts: Facts, fixed: FactSet) {
-        let is = |fact: Fact, value: u8| fixed.holds(fact) && facts.get(fact) == value;
+        let is = |fact: Fact, value: u8| fixed.contains(fact) && facts.get(fact) == value;
         let abroad = format!("country = {ABROAD:?}");
         let recipient_abroad = is(Fact::LeavesEea, 1);
         let apart = is(Fact::SameRegion, 0);
@@ -220,7 +220,7 @@ impl ScenarioKeys {
 fn is_implied(facts: Facts, fixed: FactSet) -> bool {
     let consent = facts.get(Fact::Consent);
     let no = [ConsentFact::Refused, ConsentFact::Withdrawn].into_iter().any(|no| no as u8 == consent);
-    no && fixed.holds(Fact::Consent) && facts.get(Fact::Objection) == ObjectionFact::Raised as u8
+    no && fixed.contains(Fact::Consent) && facts.get(Fact::Objection) == ObjectionFact::Raised as u8
 }
 
 /// Days for which the account has been closed; `None` where the pack knows no such period.

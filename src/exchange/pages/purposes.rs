@@ -111,7 +111,7 @@ fn purposes(
         let tree = decisions.pack().vocabulary().purposes();
         let mut foresight = OperationForecast::new(decisions.pack());
         let (mut purposes, mut methods) = (Vec::new(), Vec::new());
-        for purpose in tree.in_order().into_iter().filter(|purpose| usable(*purpose)) {
+        for purpose in tree.preorder().into_iter().filter(|purpose| usable(*purpose)) {
             if !route.serves_purpose(decisions.pack().vocabulary(), purpose) {
                 continue;
             }
@@ -174,7 +174,7 @@ fn can_be_done(foresight: &mut OperationForecast<'_>, asking: &AdmissionRequest,
 /// The fields of a route that can leave, each in its most revealing form; `None` where its answers pass unread.
 fn fields_of(route: &Route, words: &Vocabulary, best: impl Fn(CategoryId) -> Form) -> Option<Value> {
     let is_nobodys = |field: &&MappedField| {
-        field.without_subject && field.categories.iter().any(|category| words.is_somebodys(*category))
+        field.without_subject && field.categories.iter().any(|category| words.has_owner(*category))
     };
     let fields =
         route.scrubbing.as_ref()?.fields.iter().filter(|field| !is_nobodys(field)).filter_map(|field| {

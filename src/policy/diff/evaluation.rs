@@ -21,7 +21,7 @@ struct TermPair<I> {
 
 /// What one pair of slices does differently, for each way of differing.
 struct CellDifference {
-    how: DifferenceKind,
+    kind: DifferenceKind,
     when: Circumstances,
 }
 
@@ -52,8 +52,8 @@ pub(super) fn changes(old: &Pack, new: &Pack) -> Vec<Change> {
                 let mut found = Differences::new();
                 for category in &categories {
                     for one in comparison.differences(operation, kind, purpose, category).iter() {
-                        let when = one.when.words(of_new);
-                        found.entry((one.how.clone(), when)).or_default().push(category.name.clone());
+                        let when = one.when.describe(of_new);
+                        found.entry((one.kind.clone(), when)).or_default().push(category.name.clone());
                     }
                 }
                 let change = |((how, when), categories): ((DifferenceKind, String), Vec<String>)| {
@@ -116,7 +116,7 @@ impl<'p> PackComparison<'p> {
         let [in_old, in_new] = &mut self.searches;
         let before = slice(in_old, operation, (kind.old, purpose.old, category.old));
         let after = slice(in_new, operation, (kind.new, purpose.new, category.new));
-        let key = (before.identity(), after.identity());
+        let key = (before.key(), after.key());
         if let Some(known) = self.known.get(&key) {
             return Rc::clone(known);
         }
@@ -133,14 +133,14 @@ fn slice(
     point: (Option<KindId>, Option<PurposeId>, Option<CategoryId>),
 ) -> EvaluatedCell {
     match point {
-        (Some(kind), Some(purpose), Some(category)) => search.slice_for(operation, kind, purpose, category),
+        (Some(kind), Some(purpose), Some(category)) => search.cell_for(operation, kind, purpose, category),
         _ => EvaluatedCell::default(),
     }
 }
 
 /// One difference for each way of differing: the one whose circumstances are plainest.
 fn compare(packs: [&Pack; 2], old: &EvaluatedCell, new: &EvaluatedCell) -> Vec<CellDifference> {
-    if old.is_same_as(new) {
+    if old.is_equivalent(new) {
         return Vec::new();
     }
     let mut found: Vec<CellDifference> = Vec::new();
@@ -148,16 +148,16 @@ fn compare(packs: [&Pack; 2], old: &EvaluatedCell, new: &EvaluatedCell) -> Vec<C
         if let [before, after] = outcomes
             && let Some(how) = how(packs, *before, *after)
         {
-            let when = circumstances.unusual();
-            match found.iter_mut().find(|known| known.how == how) {
+            let when = circumstances.non_default();
+            match found.iter_mut().find(|known| known.kind == how) {
                 Some(known) if when.count() < known.when.count() => known.when = when,
                 Some(_) => {}
-                None => found.push(CellDifference { how, when }),
+                None => found.push(CellDifference { kind: how, when }),
             }
         }
         ControlFlow::<()>::Continue(())
     };
-    let given = |slice| CellInput { slice, given: Circumstances::default() };
+    let given = |slice| CellInput { cell: slice, given: Circumstances::default() };
     let _ = outcomes(&[given(old), given(new)], Circumstances::default(), &mut visit);
     found
 }

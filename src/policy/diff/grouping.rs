@@ -123,7 +123,7 @@ pub(super) fn folded<I: TermId>(names: &TermNames, tree: &Tree<I>) -> Vec<String
     let has = |id: I| names.contains(tree.name(id));
     let whole = |id: I| tree.ids().filter(|&inner| tree.within(inner, id)).all(has);
     let mut folded = Vec::new();
-    for id in tree.in_order().into_iter().filter(|&id| has(id)) {
+    for id in tree.preorder().into_iter().filter(|&id| has(id)) {
         if whole(id) {
             if !tree.parent(id).is_some_and(whole) {
                 folded.push(tree.name(id).to_owned());

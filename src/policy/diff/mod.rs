@@ -77,7 +77,7 @@ pub enum Role {
 
 impl Role {
     /// Its words in a report, after the rule's name.
-    pub const fn words(self) -> &'static str {
+    pub const fn describe(self) -> &'static str {
         match self {
             Role::ReleasesNow => "permits now",
             Role::ReleasedBefore => "permitted before",
@@ -94,14 +94,16 @@ impl Change {
         match self.new.cmp(&self.old) {
             std::cmp::Ordering::Less => true,
             std::cmp::Ordering::Greater => false,
-            std::cmp::Ordering::Equal => say(self.new_basis) <= say(self.old_basis),
+            std::cmp::Ordering::Equal => {
+                degree_of_control(self.new_basis) <= degree_of_control(self.old_basis)
+            }
         }
     }
 }
 
 /// How much the person has to say about a release on this basis: a consent can be withdrawn, a
 /// legitimate interest objected to (GDPR Art. 7(3), 21(1)). Bases of equal rank are different promises.
-fn say(basis: Option<Basis>) -> u8 {
+fn degree_of_control(basis: Option<Basis>) -> u8 {
     match basis {
         Some(Basis::Consent) => 2,
         Some(Basis::LegitimateInterest | Basis::PublicTask) => 1,
@@ -119,7 +121,7 @@ impl Difference {
     pub fn of(old: &Pack, new: &Pack) -> Result<Difference, Finding> {
         comparable(old.vocabulary(), new.vocabulary())?;
         let mut changes = evaluation::changes(old, new);
-        let mut pack = settings::statements(old, new);
+        let mut pack = settings::setting_changes(old, new);
         changes.sort_by_key(|change| !change.is_more());
         pack.sort_by_key(|statement| !statement.more);
         let groups = grouping::groups(&changes, old, new);
@@ -141,13 +143,13 @@ impl Difference {
 
     /// An example of what the new version does that the old one does not, in words.
     pub fn example(&self) -> Option<String> {
-        let change = self.changes.iter().find(|change| change.is_more()).map(Change::words);
-        change.or_else(|| self.pack.iter().find(|statement| statement.more).map(SettingChange::words))
+        let change = self.changes.iter().find(|change| change.is_more()).map(Change::describe);
+        change.or_else(|| self.pack.iter().find(|statement| statement.more).map(SettingChange::describe))
     }
 }
 
 impl Change {
-    fn words(&self) -> String {
+    fn describe(&self) -> String {
         let Change { kind, purpose, categories, operation, new, new_basis, .. } = self;
         let categories = categories.join(", ");
         let how = match operation {

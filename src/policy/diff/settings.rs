@@ -28,7 +28,7 @@ pub struct SettingChange {
 
 impl SettingChange {
     /// In one line: `retention of website-activity: 30d -> none`.
-    pub fn words(&self) -> String {
+    pub fn describe(&self) -> String {
         let SettingChange { key, about, old, new, more: _ } = self;
         let of = if about.is_empty() { String::new() } else { format!(" of {}", about.join(", ")) };
         format!("`{key}`{of}: {old} -> {new}")
@@ -67,19 +67,19 @@ impl SettingChanges {
 }
 
 /// Everything that two versions say differently.
-pub(super) fn statements(old: &Pack, new: &Pack) -> Vec<SettingChange> {
+pub(super) fn setting_changes(old: &Pack, new: &Pack) -> Vec<SettingChange> {
     let mut found = SettingChanges::default();
     let (words_old, words_new) = (old.vocabulary(), new.vocabulary());
     let (before, after) = (old.manifest(), new.manifest());
     retention(&mut found, old, new);
     never_released(&mut found, old, new);
-    of_the_manifest(&mut found, before, after);
+    manifest_changes(&mut found, before, after);
     regions(&mut found, words_old, words_new);
-    of_the_words(&mut found, words_old, words_new);
+    vocabulary_changes(&mut found, words_old, words_new);
     found.0
 }
 
-fn of_the_manifest(found: &mut SettingChanges, old: &Manifest, new: &Manifest) {
+fn manifest_changes(found: &mut SettingChanges, old: &Manifest, new: &Manifest) {
     // A new key does not compile until somebody has said whether it changes what leaves.
     let Manifest {
         base,
@@ -87,7 +87,7 @@ fn of_the_manifest(found: &mut SettingChanges, old: &Manifest, new: &Manifest) {
         version: _,
         announced: _,
         effective,
-        notice,
+        notice_business_days: notice,
         holidays,
         contact,
         controller_contact,
@@ -123,7 +123,13 @@ fn of_the_manifest(found: &mut SettingChanges, old: &Manifest, new: &Manifest) {
         periods => periods.iter().map(|period| days(*period)).collect::<Vec<_>>().join(", "),
     };
     found.compare("account-closed-after", &old.account_closed_after, account_closed_after, periods, is_later);
-    found.compare("notice-business-days", old.notice, *notice, u32::to_string, *notice < old.notice);
+    found.compare(
+        "notice-business-days",
+        old.notice_business_days,
+        *notice,
+        u32::to_string,
+        *notice < old.notice_business_days,
+    );
     // Those that are over before the new version counts are of no more use.
     let to_come = old.holidays.iter().filter(|day| **day >= *effective);
     let dropped: Vec<String> =
@@ -202,7 +208,7 @@ fn never_released(found: &mut SettingChanges, old: &Pack, new: &Pack) {
 fn regions(found: &mut SettingChanges, old: &Vocabulary, new: &Vocabulary) {
     let countries: BTreeSet<&str> = old.regions().countries().chain(new.regions().countries()).collect();
     for country in countries {
-        let (before, after) = (old.regions().of(country), new.regions().of(country));
+        let (before, after) = (old.regions().of_country(country), new.regions().of_country(country));
         if let (Some(before), Some(after)) = (before, after)
             && before != after
         {
@@ -213,7 +219,7 @@ fn regions(found: &mut SettingChanges, old: &Vocabulary, new: &Vocabulary) {
 }
 
 /// What the vocabulary attaches to terms that both versions have.
-fn of_the_words(found: &mut SettingChanges, old: &Vocabulary, new: &Vocabulary) {
+fn vocabulary_changes(found: &mut SettingChanges, old: &Vocabulary, new: &Vocabulary) {
     // Consents, refusals and objections reach down the tree: in another place they reach something else.
     parents(found, "vocabulary.purposes.parent", old.purposes(), new.purposes());
     parents(found, "vocabulary.categories.parent", old.categories(), new.categories());
@@ -240,7 +246,7 @@ fn of_the_words(found: &mut SettingChanges, old: &Vocabulary, new: &Vocabulary) 
         }
     }
     for (name, before, after) in in_both(old.categories(), new.categories()) {
-        let (was, is) = (old.optional(before), new.optional(after));
+        let (was, is) = (old.is_optional(before), new.is_optional(after));
         found.flag("vocabulary.categories.optional", &name, was, is, was);
     }
     for (name, before, after) in in_both(old.kinds(), new.kinds()) {
@@ -264,7 +270,7 @@ fn of_the_words(found: &mut SettingChanges, old: &Vocabulary, new: &Vocabulary) 
         }
     }
     for (name, before, after) in in_both(old.relations(), new.relations()) {
-        let (was, is) = (old.bound_only(before), new.bound_only(after));
+        let (was, is) = (old.is_bound_only(before), new.is_bound_only(after));
         // A relation that holds less often permits less, and forbids less.
         found.flag("vocabulary.relations.bound-only", &name, was, is, true);
     }

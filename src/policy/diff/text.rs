@@ -19,7 +19,7 @@ impl Difference {
                 .filter(|group| group.is_more == is_more)
                 .for_each(|group| block(group, &mut text));
             for statement in self.pack.iter().filter(|statement| statement.more == is_more) {
-                let _ = writeln!(text, "{} {}", sign(is_more), SettingChange::words(statement));
+                let _ = writeln!(text, "{} {}", sign(is_more), SettingChange::describe(statement));
             }
         }
         let _ = writeln!(text, "{} more, {} less", self.more, self.less);
@@ -34,7 +34,7 @@ const fn sign(is_more: bool) -> char {
 fn block(group: &RuleChanges, text: &mut String) {
     let RuleChanges { is_more, cause, lines } = group;
     let (sign, clauses) = (sign(*is_more), cause.clauses.join(", "));
-    let _ = writeln!(text, "{sign} `{}` ({clauses}) {}", cause.rule, cause.role.words());
+    let _ = writeln!(text, "{sign} `{}` ({clauses}) {}", cause.rule, cause.role.describe());
     for line in lines.iter().take(MAX_LINES) {
         let _ = writeln!(text, "    {}", words(line));
     }

@@ -80,7 +80,7 @@ pub fn matrix(pack: &Pack) -> Matrix {
     let words = pack.vocabulary();
     let mut search = CellEvaluator::new(pack.rulebook());
     let mut sections: Vec<Section> = Vec::new();
-    for kind in words.kinds().in_order() {
+    for kind in words.kinds().preorder() {
         let section = section(pack, &mut search, kind);
         match sections
             .iter_mut()
@@ -105,9 +105,9 @@ pub fn matrix(pack: &Pack) -> Matrix {
 fn left_out(pack: &Pack) -> String {
     let tree = pack.vocabulary().categories();
     let free = tree
-        .in_order()
+        .preorder()
         .into_iter()
-        .filter(|&id| !pack.vocabulary().decides_operations(id))
+        .filter(|&id| !pack.vocabulary().governs_operations(id))
         .map(|id| tree.name(id));
     let free: Vec<&str> = free.collect();
     format!(
@@ -120,9 +120,9 @@ fn left_out(pack: &Pack) -> String {
 fn section(pack: &Pack, search: &mut CellEvaluator<'_>, kind: KindId) -> Section {
     let words = pack.vocabulary();
     let personal: Vec<CategoryId> =
-        words.categories().in_order().into_iter().filter(|&id| words.decides_operations(id)).collect();
+        words.categories().preorder().into_iter().filter(|&id| words.governs_operations(id)).collect();
     let mut rows: Vec<Row> = Vec::new();
-    for purpose in words.purposes().in_order() {
+    for purpose in words.purposes().preorder() {
         // Operations that may be carried out alike share a row.
         let mut of_purpose: Vec<Row> = Vec::new();
         for &operation in Operation::ALL {
@@ -188,7 +188,7 @@ fn except(
     category: CategoryId,
     is_alike: &dyn Fn(CategoryId) -> bool,
 ) -> Vec<CategoryId> {
-    let children = tree.in_order().into_iter().filter(|&id| tree.parent(id) == Some(category));
+    let children = tree.preorder().into_iter().filter(|&id| tree.parent(id) == Some(category));
     let of_child = |child| match is_alike(child) {
         true => except(tree, child, is_alike),
         false => vec![child],
@@ -205,7 +205,7 @@ fn entry(
     let (kind, purpose, category) = point;
     let words = pack.vocabulary();
     let rulebook = pack.rulebook();
-    let slice: EvaluatedCell = search.slice_for(operation, kind, purpose, category);
+    let slice: EvaluatedCell = search.cell_for(operation, kind, purpose, category);
     let usual = rulebook.judge_operation(operation, point, Facts::default());
     let (form, alternatives) = alternatives(&slice)?;
     let verdict = match alternatives.first() {
@@ -238,37 +238,37 @@ fn alternatives(slice: &EvaluatedCell) -> Option<(Form, Vec<Circumstances>)> {
             best = form;
             found.clear();
         }
-        let plain = circumstances.unusual();
+        let plain = circumstances.non_default();
         if form == best && form != Form::Removed && !found.iter().any(|known| is_part(known, &plain)) {
             found.retain(|known| !is_part(&plain, known));
             found.push(plain);
         }
         ControlFlow::<()>::Continue(())
     };
-    let given = CellInput { slice, given: Circumstances::default() };
+    let given = CellInput { cell: slice, given: Circumstances::default() };
     let _ = outcomes(&[given], Circumstances::default(), &mut visit);
     (best != Form::Removed).then_some((best, found))
 }
 
 /// True if all that the one asks for the other asks for, too.
 fn is_part(part: &Circumstances, whole: &Circumstances) -> bool {
-    part.fixed.within(whole.fixed) && part.facts.only(part.fixed) == whole.facts.only(part.fixed)
+    part.fixed.is_subset(whole.fixed) && part.facts.masked(part.fixed) == whole.facts.masked(part.fixed)
 }
 
 /// What every alternative needs, then what each needs besides: `same region; service-signup or product-download`.
 fn in_words(alternatives: &[Circumstances], words: &Vocabulary) -> String {
-    let said = |circumstances: &Circumstances| circumstances.words(words).replace(" = true", "");
+    let said = |circumstances: &Circumstances| circumstances.describe(words).replace(" = true", "");
     let Some((first, others)) = alternatives.split_first() else { return String::new() };
     let common = |fact: &Fact| others.iter().all(|other| is_part(&only(first, FactSet::of(*fact)), other));
     let common: FactSet = first.fixed.facts().filter(common).collect();
-    let rest = alternatives.iter().map(|each| said(&only(each, each.fixed.without(common))));
+    let rest = alternatives.iter().map(|each| said(&only(each, each.fixed.difference(common))));
     let rest: Vec<String> = rest.filter(|words| !words.is_empty()).collect();
     let parts = [said(&only(first, common)), rest.join(" or ")];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
 fn only(circumstances: &Circumstances, mask: FactSet) -> Circumstances {
-    Circumstances { facts: circumstances.facts.only(mask), fixed: mask }
+    Circumstances { facts: circumstances.facts.masked(mask), fixed: mask }
 }
 
 /// The letter of a form, for those who see no colours.

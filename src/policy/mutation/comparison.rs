@@ -110,7 +110,7 @@ impl<'a> Comparison<'a> {
     ) -> ControlFlow<B> {
         let Some(mutated) = mutant.pack() else { return ControlFlow::Continue(()) };
         let mut changed = CellPairs::default();
-        let rows = self.rows(mutant.at, mutated, &mut changed);
+        let rows = self.request_cells(mutant.at, mutated, &mut changed);
         let mut seen = HashSet::new();
         for field in self.fields {
             for RequestCells { question, versions, answered } in &rows {
@@ -157,7 +157,7 @@ impl<'a> Comparison<'a> {
 
     /// The questions that either version of a rule is about and that something can be released for,
     /// disclosures first.
-    fn rows(&mut self, at: RuleIndex, mutated: &Pack, changed: &mut CellPairs) -> Vec<RequestCells> {
+    fn request_cells(&mut self, at: RuleIndex, mutated: &Pack, changed: &mut CellPairs) -> Vec<RequestCells> {
         let pack = self.pack;
         let rules = [pack, mutated].map(|pack| pack.rulebook().rule(at));
         let [Some(old), Some(new)] = rules else { return Vec::new() };
@@ -165,14 +165,14 @@ impl<'a> Comparison<'a> {
         let words = pack.vocabulary();
         let mut rows = Vec::new();
         for &operation in Operation::ALL {
-            for kind in words.kinds().in_order() {
-                for purpose in words.purposes().in_order() {
+            for kind in words.kinds().preorder() {
+                for purpose in words.purposes().preorder() {
                     let question = (operation, kind, purpose);
                     let concerned = |rule: &Rule| rule.concerns(kind, purpose, operation);
                     let is_changed = concerned(old) || concerned(new);
                     // What comes back is judged as a disclosure: where none is possible nothing is carried out.
                     let answered = [pack, mutated].map(|pack| {
-                        let is_possible = |operation| pack.rulebook().is_possible(kind, purpose, operation);
+                        let is_possible = |operation| pack.rulebook().can_permit(kind, purpose, operation);
                         is_possible(operation) && is_possible(Operation::Disclose)
                     });
                     if !is_changed || answered == [false; 2] {
@@ -204,8 +204,8 @@ impl<'a> Comparison<'a> {
         let (operation, kind, purpose) = question;
         slices.entry(question).or_insert_with(|| {
             let number = |category| {
-                let worked = search.whole(operation, (kind, purpose, category));
-                *numbers.entry(worked.identity()).or_insert_with(|| {
+                let worked = search.full_cell(operation, (kind, purpose, category));
+                *numbers.entry(worked.key()).or_insert_with(|| {
                     distinct.push(Arc::new(worked));
                     distinct.len() - 1
                 })
@@ -231,7 +231,7 @@ impl CellPairs {
             Some(&known) => known,
             None => {
                 let others = old.rules.iter().filter(|other| other.at != at).cloned();
-                let new = EvaluatedCell::of(others.chain(rule.clone()).collect());
+                let new = EvaluatedCell::new(others.chain(rule.clone()).collect());
                 let rules = [old.rules.iter().find(|rule| rule.at == at).cloned(), rule];
                 self.list.push(CellPair { old: Arc::clone(old), new, rules });
                 self.numbers.insert(key, self.list.len() - 1);
@@ -263,7 +263,7 @@ struct PairSearch<'p> {
 
 impl PairSearch<'_> {
     fn visit(&mut self, known: Circumstances, leaf: &mut dyn FnMut(Circumstances, [Form; 2])) {
-        let fact = match self.parts(known) {
+        let fact = match self.divergence(known) {
             Divergence::Never => return,
             Divergence::DependsOn(fact) => Some(fact),
             Divergence::Here => None,
@@ -275,7 +275,7 @@ impl PairSearch<'_> {
                 for (slice, form) in [&*versions.old, &versions.new].into_iter().zip(&mut forms) {
                     match slice.step(known) {
                         SearchStep::Settled(outcome) => *form = outcome.form.max(*form),
-                        SearchStep::Fix(fact) => return Some(fact),
+                        SearchStep::Branch(fact) => return Some(fact),
                     }
                 }
             }
@@ -293,7 +293,7 @@ impl PairSearch<'_> {
     }
 
     /// Whether the two versions of the rule part.
-    fn parts(&self, known: Circumstances) -> Divergence {
+    fn divergence(&self, known: Circumstances) -> Divergence {
         let mut parts = Divergence::Never;
         for (versions, given) in &self.pairs {
             let known = with(known, *given);
@@ -304,7 +304,7 @@ impl PairSearch<'_> {
                     let Some(rule) = rule else { continue };
                     *truth = rule.truth(form, known);
                     if *truth == Truth::Unknown
-                        && let Some(fact) = rule.open_fact(form, known)
+                        && let Some(fact) = rule.undecided_fact(form, known)
                     {
                         return Divergence::DependsOn(fact);
                     }
@@ -323,13 +323,13 @@ impl PairSearch<'_> {
         let sorted = || {
             let slices = pairs.iter().flat_map(|(versions, _)| [&*versions.old, &versions.new]);
             let tables = slices.flat_map(|slice| &slice.rules).flat_map(|rule| &rule.conditions);
-            let tables: Vec<_> = tables.filter(|table| table.mask.holds(fact)).collect();
+            let tables: Vec<_> = tables.filter(|table| table.facts.contains(fact)).collect();
             let mask = FactSet::of(fact);
             let mut sorts: Vec<(Vec<(Facts, bool)>, u8)> = Vec::new();
             for value in 0..u8::try_from(fact.values().len()).unwrap_or(0) {
                 let rows = tables.iter().flat_map(|table| &table.rows);
                 let rows = rows.filter(|(facts, _)| facts.get(fact) == value);
-                let sort = rows.map(|&(facts, holds)| (facts.overlaid(Facts::default(), mask), holds));
+                let sort = rows.map(|&(facts, holds)| (facts.overlay(Facts::default(), mask), holds));
                 let sort: Vec<(Facts, bool)> = sort.collect();
                 if !sorts.iter().any(|(known, _)| *known == sort) {
                     sorts.push((sort, value));
@@ -351,5 +351,5 @@ enum Divergence {
 
 /// The facts with what is given for one category.
 fn with(known: Circumstances, Circumstances { facts, fixed }: Circumstances) -> Circumstances {
-    Circumstances { facts: known.facts.overlaid(facts, fixed), fixed: known.fixed.and(fixed) }
+    Circumstances { facts: known.facts.overlay(facts, fixed), fixed: known.fixed.union(fixed) }
 }

@@ -45,20 +45,20 @@ pub struct PlannedMutation {
 }
 
 /// Every single change of the rules of a pack, in the order of the rules.
-pub fn changes(pack: &Pack) -> Vec<PlannedMutation> {
+pub fn planned_mutations(pack: &Pack) -> Vec<PlannedMutation> {
     let rules = (0..).zip(pack.rulebook().rules());
     let of_rule = |(at, rule): (RuleIndex, &Rule)| {
-        let written = Policy::parse(Some(policy_id(usize::from(at))), written(rule)).ok();
+        let written = Policy::parse(Some(policy_id(usize::from(at))), source_text(rule)).ok();
         let json = written.and_then(|policy| policy.to_json().ok());
-        let changes = json.map(|json| operators::changes(&json, pack.vocabulary())).unwrap_or_default();
+        let changes = json.map(|json| operators::mutations(&json, pack.vocabulary())).unwrap_or_default();
         changes.into_iter().map(move |change| PlannedMutation { at, change })
     };
     rules.flat_map(of_rule).collect()
 }
 
 /// The rule as its file says it.
-fn written(rule: &Rule) -> &str {
-    let place = rule.place();
+fn source_text(rule: &Rule) -> &str {
+    let place = rule.location();
     place.source.text().get(place.span.clone()).unwrap_or_default()
 }
 
@@ -78,8 +78,8 @@ impl PlannedMutation {
         let PlannedMutation { at, change } = self;
         let line = pack.rulebook().rule(at).map_or(0, |rule| line(rule, change.quoted.as_deref()));
         let rule = match &change.policy {
-            None => pack.rulebook().rule(at).map(Rule::deleted),
-            Some(policy) => changed(pack, at, policy),
+            None => pack.rulebook().rule(at).map(Rule::disabled),
+            Some(policy) => mutated_rule(pack, at, policy),
         };
         let pack = rule.and_then(|rule| pack.with_rule(at, rule)).map(Arc::new);
         Mutant { at, change: change.words, line, pack }
@@ -88,18 +88,18 @@ impl PlannedMutation {
 
 /// The line on which a text stands in a rule, where it stands there once, else the rule's own.
 fn line(rule: &Rule, quoted: Option<&str>) -> usize {
-    let text = written(rule);
+    let text = source_text(rule);
     let mut found = quoted.into_iter().flat_map(|quoted| text.match_indices(quoted));
     let within = match (found.next(), found.next()) {
         (Some((at, _)), None) => at,
         _ => 0,
     };
-    let before = rule.place().source.text().get(..rule.place().span.start + within).unwrap_or_default();
+    let before = rule.location().source.text().get(..rule.location().span.start + within).unwrap_or_default();
     before.matches('\n').count() + 1
 }
 
 /// The changed rule, read and validated as one of the pack; `None` where it does not load.
-fn changed(pack: &Pack, at: RuleIndex, policy: &serde_json::Value) -> Option<Rule> {
+fn mutated_rule(pack: &Pack, at: RuleIndex, policy: &serde_json::Value) -> Option<Rule> {
     let position = usize::from(at);
     let policy = Policy::from_json(Some(policy_id(position)), policy.clone()).ok()?;
     let text = format!("{};", policy.to_cedar()?.trim_end().trim_end_matches(';'));
@@ -111,7 +111,7 @@ fn changed(pack: &Pack, at: RuleIndex, policy: &serde_json::Value) -> Option<Rul
     if !is_valid(std::slice::from_ref(&draft), world, &mut reader) {
         return None;
     }
-    Some(RuleDraft::settle(draft, world, pack.vocabulary()))
+    Some(RuleDraft::compile(draft, world, pack.vocabulary()))
 }
 
 #[cfg(test)]
@@ -127,7 +127,7 @@ mod tests {
             when { context.erased }\nunless {\n    action in [\n        Action::\"legal\",\n        Action::\"erasure\"\n    ]\n};\n";
         let pack =
             Pack::load(&[Source::new("pack.toml", manifest), Source::new("rules.cedar", rules)]).unwrap();
-        let placed: Vec<(usize, String)> = changes(&pack)
+        let placed: Vec<(usize, String)> = planned_mutations(&pack)
             .into_iter()
             .map(|planned| planned.load(&pack))
             .map(|mutant| (mutant.line, mutant.change))

@@ -24,7 +24,7 @@ pub(super) struct RuleMutation {
 }
 
 /// Every single change of one rule.
-pub(super) fn changes(policy: &Value, vocabulary: &Vocabulary) -> Vec<RuleMutation> {
+pub(super) fn mutations(policy: &Value, vocabulary: &Vocabulary) -> Vec<RuleMutation> {
     let mut all = vec![RuleMutation { policy: None, words: "delete the rule".to_owned(), quoted: None }];
     all.extend(scopes(policy, vocabulary));
     all.extend(conditions(policy));
@@ -245,7 +245,7 @@ mod tests {
 
     fn words_of(text: &str) -> Vec<String> {
         let policy = Policy::parse(None, text).unwrap().to_json().unwrap();
-        let all = changes(&policy, &Vocabulary::standard());
+        let all = mutations(&policy, &Vocabulary::standard());
         for change in &all {
             // What is changed is a rule that Cedar reads.
             if let Some(changed) = &change.policy {
