@@ -97,7 +97,7 @@ fn house(durability: &str) -> House {
         .map(|n| format!("{{\"subject\":\"c-{n:07}\",\"kind\":\"consent-given\",\"purpose\":\"direct-marketing\",\"notice\":\"v1\"}}\n"))
         .collect();
     let mut bad = 0;
-    runtime.block_on(gateway.gatehouse().ledger.import(
+    runtime.block_on(gateway.shared_state().ledger.import(
         consents.as_bytes(),
         purposegate::ledger::Batch::default(),
         jiff::Timestamp::now(),

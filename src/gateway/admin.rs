@@ -41,7 +41,7 @@ const REQUEST_TIME: Duration = Duration::from_secs(30);
 /// Serves the admin API. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct AdminApi {
-    gatehouse: Arc<SharedState>,
+    shared: Arc<SharedState>,
     draining: Arc<AtomicBool>,
 }
 
@@ -110,8 +110,8 @@ impl From<ledger::StoreError> for AdminProblem {
 }
 
 impl AdminApi {
-    pub(super) fn new(gatehouse: Arc<SharedState>) -> AdminApi {
-        AdminApi { gatehouse, draining: Arc::default() }
+    pub(super) fn new(shared: Arc<SharedState>) -> AdminApi {
+        AdminApi { shared, draining: Arc::default() }
     }
 
     /// From now on `/readyz` says no, so that load balancers look elsewhere.
@@ -156,7 +156,7 @@ impl AdminApi {
         request: Request<Incoming>,
     ) -> Result<AdminResponse, AdminProblem> {
         let segments: Vec<&str> = asked.segments.iter().map(String::as_str).collect();
-        let names = self.gatehouse.ledger.terms();
+        let names = self.shared.ledger.terms();
         // hyper sends the head alone of what answers HEAD.
         let get = matches!(asked.method, Method::GET | Method::HEAD);
         match segments.as_slice() {
@@ -220,8 +220,8 @@ impl AdminApi {
     }
 
     async fn readiness(&self) -> AdminResponse {
-        let ledger = self.gatehouse.ledger.check_store().await;
-        let log = self.gatehouse.log.healthy();
+        let ledger = self.shared.ledger.check_store().await;
+        let log = self.shared.log.healthy();
         let draining = self.draining.load(Ordering::Relaxed);
         let ready = ledger && log && !draining;
         let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -231,24 +231,23 @@ impl AdminApi {
     }
 
     fn metrics(&self) -> Result<AdminResponse, AdminProblem> {
-        let metrics = &self.gatehouse.metrics;
-        let (requests, now) = (self.gatehouse.ledger.requests(), Timestamp::now());
+        let metrics = &self.shared.metrics;
+        let (requests, now) = (self.shared.ledger.requests(), Timestamp::now());
         let overdue = requests.iter().filter(|request| request.is_overdue(now)).count();
         metrics.subject_requests_open.set(i64::try_from(requests.len()).unwrap_or(i64::MAX));
         metrics.subject_requests_overdue.set(i64::try_from(overdue).unwrap_or(i64::MAX));
         metrics.policy_info.reset();
-        for version in
-            self.gatehouse.snapshot().packs.iter().filter_map(|pack| pack.in_force(Timestamp::now()))
+        for version in self.shared.snapshot().packs.iter().filter_map(|pack| pack.in_force(Timestamp::now()))
         {
             let (manifest, revision) = (version.pack().manifest(), version.pack().revision());
             metrics.policy_info.with_label_values(&[&*manifest.title, &manifest.version, revision]).set(1);
         }
-        let versions = self.gatehouse.snapshot();
+        let versions = self.shared.snapshot();
         let divergences = versions.packs.iter().flat_map(Versions::iter).map(|version| version.divergences());
         metrics.policy_divergences.set(i64::try_from(divergences.sum::<u64>()).unwrap_or(i64::MAX));
-        metrics.ledger_subjects.set(i64::try_from(self.gatehouse.ledger.subject_count()).unwrap_or(i64::MAX));
+        metrics.ledger_subjects.set(i64::try_from(self.shared.ledger.subject_count()).unwrap_or(i64::MAX));
         metrics.audit_records.reset();
-        metrics.audit_records.inc_by(self.gatehouse.log.records_written());
+        metrics.audit_records.inc_by(self.shared.log.records_written());
         let text = metrics.expose().map_err(|_| {
             AdminProblem::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
@@ -264,7 +263,7 @@ impl AdminApi {
         &self,
         read: impl FnOnce(&ledger::Archive) -> Result<T, ledger::StoreError> + Send + 'static,
     ) -> Result<T, AdminProblem> {
-        let ledger = Arc::clone(&self.gatehouse.ledger);
+        let ledger = Arc::clone(&self.shared.ledger);
         match tokio::task::spawn_blocking(move || read(ledger.archive())).await {
             Ok(read) => Ok(read?),
             Err(_) => Err(AppendError::Unavailable.into()),
@@ -277,7 +276,7 @@ impl AdminApi {
     }
 
     async fn history(&self, entity: Entity) -> Result<AdminResponse, AdminProblem> {
-        let ledger = &self.gatehouse.ledger;
+        let ledger = &self.shared.ledger;
         let events: Vec<Value> = self
             .read_ledger(move |archive| archive.history(&entity))
             .await?
@@ -302,7 +301,7 @@ impl AdminApi {
     ) -> Result<AdminResponse, AdminProblem> {
         let (key, body) = asked.event(request).await?;
         let body = if body.is_empty() { Bytes::from_static(b"{}") } else { body };
-        let draft = ledger::parse_of_kind(&body, kind, entity.kind(), self.gatehouse.ledger.terms())?;
+        let draft = ledger::parse_of_kind(&body, kind, entity.kind(), self.shared.ledger.terms())?;
         self.record(asked, key, &entity, draft).await
     }
 
@@ -313,7 +312,7 @@ impl AdminApi {
         entity: Entity,
     ) -> Result<AdminResponse, AdminProblem> {
         let (key, body) = asked.event(request).await?;
-        let draft = ledger::parse(&body, entity.kind(), self.gatehouse.ledger.terms())?;
+        let draft = ledger::parse(&body, entity.kind(), self.shared.ledger.terms())?;
         self.record(asked, key, &entity, draft).await
     }
 
@@ -338,10 +337,10 @@ impl AdminApi {
         let kind = draft.kind.name();
         let withholds =
             !matches!(draft.kind.effect(), ledger::EventEffect::Permissive | ledger::EventEffect::Neutral);
-        let recorded = self.gatehouse.ledger.append(entity, draft, key.as_deref(), Timestamp::now()).await?;
-        self.gatehouse.metrics.ledger_events.with_label_values(&[kind]).inc();
+        let recorded = self.shared.ledger.append(entity, draft, key.as_deref(), Timestamp::now()).await?;
+        self.shared.metrics.ledger_events.with_label_values(&[kind]).inc();
         if withholds {
-            self.gatehouse.metrics.withdrawal_effect.observe(asked.received.elapsed().as_secs_f64());
+            self.shared.metrics.withdrawal_effect.observe(asked.received.elapsed().as_secs_f64());
         }
         // One gateway owns an embedded ledger: here is everywhere.
         let in_force = if asked.wait_everywhere { "everywhere" } else { "here" };
@@ -366,12 +365,12 @@ impl AdminApi {
         evaluate: fn(&SharedState, &[u8], Timestamp) -> Result<Value, authzen::MalformedRequest>,
     ) -> Result<AdminResponse, AdminProblem> {
         asked.require_post()?;
-        if !self.gatehouse.ledger.healthy() {
+        if !self.shared.ledger.healthy() {
             return Err(AppendError::Unavailable.into());
         }
         let id = request.headers().get("x-request-id").cloned();
         let body = read(request, MAX_EVALUATIONS_BYTES).await?;
-        let answer = evaluate(&self.gatehouse, &body, Timestamp::now()).map_err(|why| {
+        let answer = evaluate(&self.shared, &body, Timestamp::now()).map_err(|why| {
             AdminProblem::new(StatusCode::BAD_REQUEST, "request-malformed", why.to_string())
         })?;
         let mut answer = ok(&answer);
@@ -396,14 +395,14 @@ impl AdminApi {
         };
         let mut results = String::new();
         let tell = |result: LineResult| results.push_str(&result_line(&result));
-        self.gatehouse.ledger.import(&body, batch, Timestamp::now(), tell).await;
+        self.shared.ledger.import(&body, batch, Timestamp::now(), tell).await;
         Ok(response(StatusCode::OK, "application/x-ndjson", results))
     }
 
     async fn decision(&self, id: &str) -> Result<AdminResponse, AdminProblem> {
         // An answer's closing record is not waited for by the answer; whoever asks for it has seen its end.
-        self.gatehouse.log.flush().await;
-        let (folder, id) = (self.gatehouse.log.folder().to_owned(), id.to_owned());
+        self.shared.log.flush().await;
+        let (folder, id) = (self.shared.log.folder().to_owned(), id.to_owned());
         let found = tokio::task::spawn_blocking(move || disclosure::decision(&folder, &id, true)).await;
         match found {
             Ok(Ok(Some(record))) => Ok(ok(&record)),
@@ -417,7 +416,7 @@ impl AdminApi {
     }
 
     fn registered(&self, name: &str) -> Result<Arc<str>, AdminProblem> {
-        let snapshot = self.gatehouse.snapshot();
+        let snapshot = self.shared.snapshot();
         let found = snapshot.recipients.iter().find(|recipient| &*recipient.name == name);
         found.map(|recipient| Arc::clone(&recipient.name)).ok_or_else(|| {
             let names = snapshot.recipients.iter().map(|recipient| &*recipient.name);
@@ -428,7 +427,7 @@ impl AdminApi {
     }
 
     fn policies(&self) -> Value {
-        let snapshot = self.gatehouse.snapshot();
+        let snapshot = self.shared.snapshot();
         let now = Timestamp::now();
         let mut versions = Vec::new();
         for pack in &snapshot.packs {
@@ -451,13 +450,13 @@ impl AdminApi {
     }
 
     fn recipients(&self) -> Value {
-        let snapshot = self.gatehouse.snapshot();
+        let snapshot = self.shared.snapshot();
         let recipients = snapshot.recipients.iter().map(|recipient| {
             let until = recipient.agreement.as_ref().and_then(|agreement| agreement.until);
             json!({
                 "name": &*recipient.name,
                 "revision": &*snapshot.revision,
-                "suspended": recipient.in_agreement.suspended || self.gatehouse.ledger.is_suspended(&recipient.name),
+                "suspended": recipient.in_agreement.suspended || self.shared.ledger.is_suspended(&recipient.name),
                 "agreement": recipient.agreement.is_some(),
                 "agreement_until": until.map(|until| until.to_string()),
             })
@@ -466,7 +465,7 @@ impl AdminApi {
     }
 
     fn routes(&self) -> Value {
-        let snapshot = self.gatehouse.snapshot();
+        let snapshot = self.shared.snapshot();
         let routes = snapshot.routes.iter().map(|route| {
             let methods: Vec<&str> = route.methods.iter().map(Method::as_str).collect();
             json!({

@@ -246,7 +246,7 @@ struct EvaluatedExchange {
     refusal: Option<String>,
 }
 
-async fn gatehouse(folder: &Path, words: &TestTerms, dice: &mut Xorshift) -> Arc<SharedState> {
+async fn shared(folder: &Path, words: &TestTerms, dice: &mut Xorshift) -> Arc<SharedState> {
     let file = folder.join("purposegate.toml");
     std::fs::write(&file, configuration(words)).unwrap();
     let (loaded, findings) = config::load(&file);
@@ -318,8 +318,8 @@ async fn an_access_evaluation_says_of_random_people_what_the_gate_does() {
     let comparisons: usize = comparisons.unwrap_or(COMPARISONS);
     let folder = tempfile::tempdir().unwrap();
     let (words, mut dice) = (words(), Xorshift(0x9e37_79b9_7f4a_7c15));
-    let gatehouse = gatehouse(folder.path(), &words, &mut dice).await;
-    let mut gate = PurposeLayer::new(Arc::clone(&gatehouse)).layer(Api(Arc::new(words.categories.clone())));
+    let shared = shared(folder.path(), &words, &mut dice).await;
+    let mut gate = PurposeLayer::new(Arc::clone(&shared)).layer(Api(Arc::new(words.categories.clone())));
     let usual =
         USUAL_CATEGORIES.map(|name| words.categories.iter().find(|known| *known == name).unwrap().as_str());
     let mut asked: HashMap<String, EvaluatedExchange> = HashMap::new();
@@ -376,12 +376,12 @@ async fn an_access_evaluation_says_of_random_people_what_the_gate_does() {
             })).collect::<Vec<_>>(),
         });
         let answers =
-            authzen::evaluations(&gatehouse, evaluations.to_string().as_bytes(), Timestamp::now()).unwrap();
+            authzen::evaluations(&shared, evaluations.to_string().as_bytes(), Timestamp::now()).unwrap();
         let answers = answers["evaluations"].as_array().unwrap().clone();
         let evaluations = categories.into_iter().zip(answers).collect();
         asked.insert(decision, EvaluatedExchange { question, operation, evaluations, refusal });
     }
-    gatehouse.log.flush().await;
+    shared.log.flush().await;
     let (mut compared, mut permitted, mut differences) = (0, 0, Vec::new());
     let (mut carried_out, mut refused) = (0, 0);
     let compare = |record: Value| {
@@ -424,7 +424,7 @@ async fn an_access_evaluation_says_of_random_people_what_the_gate_does() {
         }
         Ok(())
     };
-    disclosure::fold(gatehouse.log.folder(), &ExchangeFilter::default(), true, compare).unwrap();
+    disclosure::fold(shared.log.folder(), &ExchangeFilter::default(), true, compare).unwrap();
     assert!(asked.is_empty(), "each exchange is on the log");
     assert!(compared * 10 >= comparisons * 6, "{compared}");
     assert!(carried_out > 2 && refused > 2, "{carried_out} carried out, {refused} refused for the person");

@@ -87,8 +87,8 @@ impl Gateway {
         let restart_only = RestartOnly::of(&config);
         let (file, drain) = (config.file.clone(), config.drain);
         let (sections, admin_address) = (config.listeners.clone(), config.admin.address);
-        let gatehouse = assembly::assemble(config)?;
-        let metrics = &gatehouse.metrics;
+        let shared = assembly::assemble(config)?;
+        let metrics = &shared.metrics;
         show_certificates(metrics, &sections);
         let stop = watch::Sender::new(false);
 
@@ -119,8 +119,8 @@ impl Gateway {
         }
         let admin_socket = bind(admin_address).await?;
         let admin_acceptor = Acceptor::new(admin_socket, MAX_ADMIN_CONNECTIONS, refused("admin"));
-        let admin = AdminApi::new(Arc::clone(&gatehouse));
-        let reloader = Reloader { file, restart_only, gatehouse, upstreams, certificates };
+        let admin = AdminApi::new(Arc::clone(&shared));
+        let reloader = Reloader { file, restart_only, shared, upstreams, certificates };
         Ok(Gateway { reloader, listeners, admin, admin_acceptor, drain, stop })
     }
 
@@ -135,8 +135,8 @@ impl Gateway {
     }
 
     /// What the exchanges share: the ledger, the log, the metrics.
-    pub fn gatehouse(&self) -> Arc<SharedState> {
-        Arc::clone(&self.reloader.gatehouse)
+    pub fn shared_state(&self) -> Arc<SharedState> {
+        Arc::clone(&self.reloader.shared)
     }
 
     pub fn stop(&self) -> Stop {
@@ -146,14 +146,14 @@ impl Gateway {
     /// Serves until told to stop, then drains. `reload` yields whenever the configuration is to be read again.
     pub async fn run(self, mut reload: tokio::sync::mpsc::Receiver<()>) {
         let Gateway { reloader, listeners, admin, admin_acceptor, drain, stop } = self;
-        let gatehouse = Arc::clone(&reloader.gatehouse);
+        let shared = Arc::clone(&reloader.shared);
         let mut stopped = stop.subscribe();
         let mut serving = JoinSet::new();
         for listener in listeners {
             if let Ok(address) = listener.address() {
                 tracing::info!(%address, "listening");
             }
-            let gate = PurposeLayer::new(Arc::clone(&gatehouse)).layer(reloader.upstreams.clone());
+            let gate = PurposeLayer::new(Arc::clone(&shared)).layer(reloader.upstreams.clone());
             serving.spawn(listener.run(gate, stop.subscribe()));
         }
         if let Ok(address) = admin_acceptor.address() {
@@ -165,7 +165,7 @@ impl Gateway {
         loop {
             tokio::select! {
                 _ = prune.tick() => {
-                    gatehouse.access_log.prune(Timestamp::now());
+                    shared.access_log.prune(Timestamp::now());
                     continue;
                 }
                 _ = stopped.wait_for(|stopped| *stopped) => break,
@@ -174,7 +174,7 @@ impl Gateway {
             // Policies are compiled beside the exchanges, not between them.
             let renewing = Arc::clone(&reloader);
             if tokio::task::spawn_blocking(move || renewing.reload()).await.is_err() {
-                gatehouse.metrics.policy_reload.with_label_values(&["failed"]).inc();
+                shared.metrics.policy_reload.with_label_values(&["failed"]).inc();
                 tracing::error!("the reload broke off: restart the gateway");
             }
         }
@@ -187,7 +187,7 @@ impl Gateway {
         }
         serving.shutdown().await;
         admin_serving.abort();
-        gatehouse.log.flush().await;
+        shared.log.flush().await;
         tracing::info!("stopped");
     }
 }
@@ -201,7 +201,7 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
 struct Reloader {
     file: PathBuf,
     restart_only: RestartOnly,
-    gatehouse: Arc<SharedState>,
+    shared: Arc<SharedState>,
     upstreams: Upstreams,
     /// Of the listeners that speak TLS, by their addresses in the configuration.
     certificates: Vec<(SocketAddr, CertificateSender)>,
@@ -253,12 +253,12 @@ impl Reloader {
                 "failed"
             }
         };
-        self.gatehouse.metrics.policy_reload.with_label_values(&[outcome]).inc();
+        self.shared.metrics.policy_reload.with_label_values(&[outcome]).inc();
         tracing::info!(outcome, "reload");
     }
 
     fn try_reload(&self) -> Result<(), String> {
-        let Reloader { file, restart_only, gatehouse, upstreams, certificates } = self;
+        let Reloader { file, restart_only, shared, upstreams, certificates } = self;
         let (config, findings) = config::load(file);
         let config = config.ok_or_else(|| {
             findings
@@ -271,17 +271,17 @@ impl Reloader {
         findings.iter().filter(|finding| finding.is_warning()).for_each(log_finding);
         let reloaded =
             reloaded_certificates(certificates, &config.listeners).map_err(|error| error.to_string())?;
-        assembly::accept(gatehouse, &config).map_err(|error| error.to_string())?;
+        assembly::accept(shared, &config).map_err(|error| error.to_string())?;
         for section in restart_only.differences(&RestartOnly::of(&config)) {
             tracing::warn!(section, "changed: a restart applies it");
         }
         for (certificate, server) in reloaded {
             certificate.send_replace(server);
         }
-        show_certificates(&gatehouse.metrics, &config.listeners);
+        show_certificates(&shared.metrics, &config.listeners);
         // Before the routes that name them.
         upstreams.replace(&config.upstreams);
-        assembly::apply(gatehouse, config);
+        assembly::apply(shared, config);
         Ok(())
     }
 }

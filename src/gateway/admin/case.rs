@@ -29,7 +29,7 @@ impl AdminApi {
         request: Request<Incoming>,
     ) -> Result<AdminResponse, AdminProblem> {
         let (key, body) = asked.event(request).await?;
-        let names = self.gatehouse.ledger.terms();
+        let names = self.shared.ledger.terms();
         let (entity, draft) = ledger::parse_case(&body, fresh_id(key.as_deref()), names)?;
         let case = match &entity {
             Entity::Case(id) => Value::from(&**id),

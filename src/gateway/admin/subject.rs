@@ -36,13 +36,13 @@ impl AdminApi {
     /// What people have asked for and nobody has answered yet.
     pub(super) fn requests(&self) -> AdminResponse {
         let now = Timestamp::now();
-        let open = self.gatehouse.ledger.requests();
+        let open = self.shared.ledger.requests();
         ok(&open.iter().map(|request| Value::Object(request.json(now))).collect())
     }
 
     /// What goes into the head of a person's marketing e-mail, but for the address of this gateway.
     pub(super) fn opt_out_link(&self, person: &SubjectId) -> Result<AdminResponse, AdminProblem> {
-        let token = self.gatehouse.opt_out.links.token(person).ok_or_else(AdminProblem::not_found)?;
+        let token = self.shared.opt_out.links.token(person).ok_or_else(AdminProblem::not_found)?;
         Ok(ok(&json!({
             "path": format!("{}{token}", opt_out::PATH),
             "list-unsubscribe-post": opt_out::ONE_CLICK,
@@ -56,11 +56,11 @@ impl AdminApi {
         read: impl FnOnce(&ReportSources<'_>, &SubjectId, Timestamp) -> Result<T, ReportError> + Send + 'static,
     ) -> Result<T, AdminProblem> {
         // What an answer has left is on record, though perhaps not yet in the file.
-        self.gatehouse.log.flush().await;
-        let gatehouse = Arc::clone(&self.gatehouse);
+        self.shared.log.flush().await;
+        let shared = Arc::clone(&self.shared);
         let work = move || {
-            let SharedState { ledger, log, .. } = &*gatehouse;
-            let snapshot = gatehouse.snapshot();
+            let SharedState { ledger, log, .. } = &*shared;
+            let snapshot = shared.snapshot();
             let now = Timestamp::now();
             let in_force = snapshot.packs.iter().filter_map(|versions| versions.in_force(now));
             let packs: Vec<Arc<Pack>> = in_force.map(|version| Arc::clone(version.pack())).collect();
