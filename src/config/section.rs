@@ -59,20 +59,20 @@ pub struct TlsFiles {
 }
 
 /// The admin listener.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminSection {
     pub address: SocketAddr,
 }
 
 /// The embedded ledger.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LedgerSection {
     pub path: PathBuf,
     pub max_staleness: Duration,
 }
 
 /// The disclosure log.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditSection {
     pub directory: PathBuf,
     pub durability: Durability,
@@ -88,7 +88,7 @@ pub struct KeysSection {
 }
 
 /// Where the access log goes, and for how long.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessLogSection {
     pub directory: PathBuf,
     pub days: u32,

@@ -1,0 +1,214 @@
+//! Reloads the configuration of a running gateway.
+//!
+//! Invariant: a reload that fails changes nothing. So everything that can fail comes first, and last of it the
+//! ledger, which remembers the policies as in force.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::log_finding;
+use super::upstreams::Upstreams;
+use crate::assembly;
+use crate::config::{
+    self, AccessLogSection, AdminSection, AuditSection, Config, LedgerSection, ListenerSection, TlsError,
+    TlsServer,
+};
+use crate::exchange::SharedState;
+use crate::finding::Finding;
+use crate::metrics::Metrics;
+
+/// Sends a listener its TLS configuration again when a reload has read it.
+pub(super) type CertificateSender = watch::Sender<TlsServer>;
+
+/// The configuration file, and the parts of the gateway that a reload replaces.
+#[derive(Debug)]
+pub(super) struct Reloader {
+    pub(super) file: PathBuf,
+    pub(super) restart_only: RestartOnly,
+    pub(super) shared: Arc<SharedState>,
+    pub(super) upstreams: Upstreams,
+    /// Certificates of the listeners with TLS, by their addresses in the configuration.
+    pub(super) certificates: Vec<(SocketAddr, CertificateSender)>,
+}
+
+impl Reloader {
+    /// Reads the configuration again. Blocks. The outcome is logged and counted.
+    pub(super) fn reload(&self) {
+        let outcome = match self.try_reload() {
+            Ok(()) => "loaded",
+            Err(why) => {
+                tracing::error!(%why, "reload failed; the configuration that was loaded before stays in force");
+                "failed"
+            }
+        };
+        self.shared.metrics.policy_reload.with_label_values(&[outcome]).inc();
+        tracing::info!(outcome, "reload");
+    }
+
+    fn try_reload(&self) -> Result<(), String> {
+        let Reloader { file, restart_only, shared, upstreams, certificates } = self;
+        let (config, findings) = config::load(file);
+        let config = config.ok_or_else(|| {
+            findings
+                .iter()
+                .filter(|finding| finding.is_error())
+                .map(Finding::line)
+                .collect::<Vec<_>>()
+                .join("; ")
+        })?;
+        findings.iter().filter(|finding| finding.is_warning()).for_each(log_finding);
+        let reloaded =
+            reloaded_certificates(certificates, &config.listeners).map_err(|error| error.to_string())?;
+        assembly::accept(shared, &config).map_err(|error| error.to_string())?;
+        for section in restart_only.changed_sections(&RestartOnly::of(&config)) {
+            tracing::warn!(section, "changed: the change needs a restart");
+        }
+        for (certificate, server) in reloaded {
+            certificate.send_replace(server);
+        }
+        export_certificate_ends(&shared.metrics, &config.listeners);
+        // Before the snapshot: its routes name these upstreams.
+        upstreams.replace(&config.upstreams);
+        assembly::apply(shared, config);
+        Ok(())
+    }
+}
+
+/// The settings that only a restart applies, to tell when a reload finds one changed.
+#[derive(Debug)]
+pub(super) struct RestartOnly {
+    listeners: Vec<ListenerSection>,
+    admin: AdminSection,
+    ledger: LedgerSection,
+    audit: AuditSection,
+    access_log: Option<AccessLogSection>,
+    keys: PathBuf,
+    drain: Duration,
+}
+
+impl RestartOnly {
+    pub(super) fn of(config: &Config) -> RestartOnly {
+        RestartOnly {
+            listeners: config.listeners.clone(),
+            admin: config.admin.clone(),
+            ledger: config.ledger.clone(),
+            audit: config.audit.clone(),
+            access_log: config.access_log.clone(),
+            keys: config.keys.path.clone(),
+            drain: config.drain,
+        }
+    }
+
+    /// Returns the sections that differ from `other`.
+    fn changed_sections(&self, other: &RestartOnly) -> impl Iterator<Item = &'static str> {
+        let sections = [
+            ("listener", !self.listeners.iter().map(settings).eq(other.listeners.iter().map(settings))),
+            ("admin", self.admin != other.admin),
+            ("ledger", self.ledger != other.ledger),
+            ("audit", self.audit != other.audit),
+            ("access-log", self.access_log != other.access_log),
+            ("keys", self.keys != other.keys),
+            ("drain", self.drain != other.drain),
+        ];
+        sections.into_iter().filter_map(|(section, is_changed)| is_changed.then_some(section))
+    }
+}
+
+/// Returns the settings of a listener except its certificate, which is reloaded.
+fn settings(section: &ListenerSection) -> impl PartialEq + '_ {
+    let ListenerSection {
+        address,
+        authorities,
+        request_timeout,
+        max_exchanges,
+        max_exchanges_per_recipient,
+        tls,
+    } = section;
+    (address, authorities, request_timeout, max_exchanges, max_exchanges_per_recipient, tls.is_some())
+}
+
+/// Sets the metric that tells when the certificate of each listener ends.
+pub(super) fn export_certificate_ends(metrics: &Metrics, sections: &[ListenerSection]) {
+    for section in sections {
+        let ends = section.tls.as_ref().and_then(|tls| tls.not_after);
+        let address = section.address.to_string();
+        if let Some(ends) = ends {
+            metrics.certificate_not_after.with_label_values(&[&*address]).set(ends);
+        }
+    }
+}
+
+/// Returns the TLS configuration of each listener as it is in the configuration now. A listener that the configuration
+/// no longer has, or has without TLS, keeps its certificate until a restart.
+fn reloaded_certificates<'c>(
+    certificates: &'c [(SocketAddr, CertificateSender)],
+    sections: &[ListenerSection],
+) -> Result<Vec<(&'c CertificateSender, TlsServer)>, TlsError> {
+    let reloaded = certificates.iter().enumerate().filter_map(|(at, (address, certificate))| {
+        // Several listeners can have port 0, and with it the same address.
+        let earlier = certificates.iter().take(at).filter(|(other, _)| other == address).count();
+        let mut sections =
+            sections.iter().filter(|section| section.address == *address && section.tls.is_some());
+        let server = sections.nth(earlier)?.tls.as_ref()?.server.as_ref();
+        Some(server.map(|server| (certificate, server.clone())).map_err(Clone::clone))
+    });
+    reloaded.collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use rustls::ServerConfig;
+    use rustls::server::ResolvesServerCertUsingSni;
+
+    use super::*;
+
+    fn server() -> TlsServer {
+        let builder = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+        let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        let config = builder.with_cert_resolver(Arc::new(ResolvesServerCertUsingSni::new()));
+        TlsServer { config: Arc::new(config), client_authority: None }
+    }
+
+    #[test]
+    fn a_reload_matches_certificates_to_listeners_by_address() {
+        let files = config::TlsFiles {
+            certificate: "c".into(),
+            key: "k".into(),
+            client_ca: None,
+            client_required: false,
+        };
+        let listener = |port: u16, server: Option<&TlsServer>| config::ListenerSection {
+            address: SocketAddr::from(([127, 0, 0, 1], port)),
+            authorities: Vec::new(),
+            request_timeout: Duration::ZERO,
+            max_exchanges: 1,
+            max_exchanges_per_recipient: 1,
+            tls: server.map(|server| config::ListenerTls {
+                files: files.clone(),
+                server: Ok(server.clone()),
+                not_after: None,
+            }),
+        };
+        let bound = |port: u16| (SocketAddr::from(([127, 0, 0, 1], port)), CertificateSender::new(server()));
+        let certificates = [bound(1), bound(2)];
+        let (one, two) = (server(), server());
+        let get = |listeners: &[config::ListenerSection]| {
+            let reloaded = reloaded_certificates(&certificates, listeners).unwrap();
+            let is = |(_, own): &(SocketAddr, CertificateSender)| {
+                let found = reloaded.iter().find(|(certificate, _)| std::ptr::eq(*certificate, own))?;
+                Some(if Arc::ptr_eq(&found.1.config, &one.config) { 1 } else { 2 })
+            };
+            certificates.each_ref().map(is)
+        };
+        let (first, second) = (listener(1, Some(&one)), listener(2, Some(&two)));
+        assert_eq!(get(&[first.clone(), second.clone()]), [Some(1), Some(2)]);
+        assert_eq!(get(&[second.clone(), first.clone()]), [Some(1), Some(2)]);
+        assert_eq!(get(&[listener(3, Some(&one)), second]), [None, Some(2)]);
+        assert_eq!(get(&[listener(2, None), first]), [Some(1), None]);
+    }
+}
