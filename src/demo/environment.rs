@@ -68,7 +68,7 @@ impl Environment {
         let gateway = Gateway::bind(loaded.ok_or_else(words)?).await.map_err(|error| error.to_string())?;
 
         progress("recording what 10,000 people have consented to");
-        record_events(&gateway.gatehouse().ledger).await?;
+        record_events(&gateway.shared_state().ledger).await?;
 
         let addresses = Addresses {
             gateway: gateway.addresses().first().copied().ok_or("no listener")?,

@@ -202,7 +202,7 @@ impl<'q> AccessEvaluation<'q> {
                 .case
                 .as_ref()
                 .zip(fingerprint)
-                .is_some_and(|(case, fingerprint)| case.names(&fingerprint)),
+                .is_some_and(|(case, fingerprint)| case.concerns(&fingerprint)),
         };
         scenario::ScenarioFacts {
             subject: subject.map_or_else(Subject::default, |subject| Subject::clone(&subject)),
