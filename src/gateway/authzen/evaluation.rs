@@ -85,7 +85,7 @@ impl<'q> AccessEvaluation<'q> {
     fn decide(&self) -> Result<(ClassRelease, Option<Timestamp>), Denial> {
         let classes = Classes::new(vec![vec![self.category]], false);
         let admitted = self.decisions.admit_once(&self.admission, &classes)?;
-        let personal = self.decisions.pack().vocabulary().is_somebodys(self.category);
+        let personal = self.decisions.pack().vocabulary().has_owner(self.category);
         let operation = self.admission.operation;
         let unknown_subject = ledger_policy::unknown_subject_for(operation, self.unknown_subject);
         let terms = RouteTerms { unknown_subject, personal: &[personal] };
