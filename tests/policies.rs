@@ -4,7 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
-use purposegate::cli::policy::{ExitStatus, PolicyVerb, run};
+use purposegate::cli::output::ExitStatus;
+use purposegate::cli::policy::{PolicyVerb, run};
 
 fn pack(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("policies").join(name)

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::consent::time;
+use super::error::with_causes;
 use super::findings::counted;
-use super::ledger_client::with_causes;
 use super::ledger_location::LedgerLocation;
 use crate::disclosure::{self, Checkpoint, ExchangeFilter, ReadError, VerificationReport};
 use crate::finding::nearest;

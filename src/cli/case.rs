@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::Format;
 use super::consent::time;
-use super::ledger_client::CliError;
+use super::error::CliError;
 use super::ledger_location::{self, LedgerLocation, VerbError, unusable_error};
 use crate::ledger::{self, Entity};
 

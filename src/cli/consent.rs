@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::ledger_client::{self, CliError, ImportedLine};
+use super::error::CliError;
+use super::ledger_client::{self, ImportedLine};
 use super::ledger_location::{self, LedgerLocation, VerbError, unusable_error};
 use crate::ledger::{self, Batch, Entity, FILE_BATCH};
 use crate::vocabulary::{MAX_ID_BYTES, SubjectId, date};

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::json;
 
 use super::findings;
-use super::policy::{ExitStatus, TextOrJson, unusable};
+use super::findings::unusable;
+use super::output::{ExitStatus, TextOrJson};
 use super::test::read_scenarios;
 use crate::config::pack::{read_pack, scenarios};
 use crate::decision::mutation::{self, MutationTest, Survivor};

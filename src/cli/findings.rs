@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use miette::{GraphicalReportHandler, GraphicalTheme};
 use serde_json::json;
 
+use super::output::ExitStatus;
 use crate::finding::Finding;
 
 /// Prints findings with place, excerpt and hint. What is acknowledged is not printed.
@@ -66,4 +67,13 @@ pub(super) fn to_json(findings: &[Finding]) -> String {
     let object =
         json!({ "findings": listed, "errors": errors, "warnings": warnings, "acknowledged": acknowledged });
     format!("{object:#}")
+}
+
+/// Prints the findings that make an input unusable.
+///
+/// # Errors
+/// When writing fails.
+pub(super) fn unusable(findings: &[Finding], words: &mut dyn Write) -> io::Result<ExitStatus> {
+    print(findings, words)?;
+    Ok(ExitStatus::Unusable)
 }

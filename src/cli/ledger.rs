@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::ledger_client::{CliError, with_causes};
+use super::error::{CliError, with_causes};
 use super::ledger_location::{self, VerbError, unusable_error};
 use crate::assembly::{history, notice};
 use crate::config::Config;

@@ -17,7 +17,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 
-use super::ledger_location::LedgerLocation;
+use super::error::{CliError, with_causes};
+use super::ledger_location::{LedgerLocation, unusable_error};
 use crate::assembly::history;
 use crate::keys::Keys;
 use crate::ledger::{
@@ -28,17 +29,6 @@ use crate::vocabulary::SubjectId;
 
 /// How long the admin API may take for one answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Why something did not come about; the text is for the person at the terminal.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CliError {
-    /// What was asked is refused.
-    #[error("{0}")]
-    Refused(String),
-    /// It cannot be asked: no ledger, no gateway, no keys.
-    #[error("{0}")]
-    Unusable(String),
-}
 
 /// What became of a line of an import, or what is wrong with it.
 pub type LineOutcome = Result<ImportedLine, String>;
@@ -91,6 +81,14 @@ fn runtime() -> Result<Runtime, CliError> {
         .map_err(|error| CliError::Unusable(format!("the runtime cannot be started: {error}")))
 }
 
+impl LedgerLocation<'_> {
+    /// Opens the ledger to change it. One that is not there yet is made, and its keys too.
+    pub(super) fn client(&self) -> Result<Box<dyn LedgerClient>, CliError> {
+        let keys = Keys::open_or_create(self.keys, &[self.ledger]).map_err(|error| unusable_error(&error))?;
+        open(self, &keys)
+    }
+}
+
 /// Opens the way: the ledger itself, or the admin API of the gateway that has it.
 ///
 /// # Errors
@@ -115,20 +113,6 @@ pub(super) fn open(place: &LedgerLocation<'_>, keys: &Keys) -> Result<Box<dyn Le
         }
         Err(error) => Err(CliError::Unusable(with_causes(&error))),
     }
-}
-
-/// An error with what it rests on, in one line.
-pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !text.ends_with(&said) {
-            text = format!("{text}: {said}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// This process has the ledger.

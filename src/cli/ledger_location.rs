@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::ledger_client::{self, CliError, with_causes};
+use super::error::{CliError, with_causes};
 use crate::keys::Keys;
 use crate::ledger::{Archive, TermLookup};
 
@@ -33,12 +33,6 @@ impl std::fmt::Debug for LedgerLocation<'_> {
 }
 
 impl LedgerLocation<'_> {
-    /// Opens the ledger to change it. One that is not there yet is made, and its keys too.
-    pub(super) fn client(&self) -> Result<Box<dyn ledger_client::LedgerClient>, CliError> {
-        let keys = Keys::open_or_create(self.keys, &[self.ledger]).map_err(|error| unusable_error(&error))?;
-        ledger_client::open(self, &keys)
-    }
-
     /// Opens the ledger to read it, also beside a gateway that has it.
     pub(super) fn archive(&self) -> Result<Archive, CliError> {
         let keys = Keys::open(self.keys).map_err(|error| unusable_error(&error))?;

@@ -8,6 +8,7 @@ pub mod consent;
 pub mod coverage;
 #[cfg(feature = "demo")]
 mod demo;
+pub mod error;
 pub mod explain;
 mod findings;
 pub mod ledger;
@@ -15,6 +16,7 @@ pub mod ledger_client;
 pub mod ledger_location;
 mod logging;
 mod new_pack;
+pub mod output;
 pub mod policy;
 mod processing;
 pub mod recipient;

@@ -8,7 +8,8 @@ use std::path::Path;
 
 use jiff::civil::Date;
 
-use super::policy::{ExitStatus, unusable};
+use super::findings::unusable;
+use super::output::ExitStatus;
 use crate::finding::Finding;
 
 /// The files of a new pack, with places for what is its own.

@@ -11,8 +11,10 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::coverage::{CoverageArgs, cover};
+use super::findings::unusable;
+use super::output::{ExitStatus, TextOrJson};
 use super::test::{TestArgs, test};
-use super::{findings, new_pack, schema};
+use super::{new_pack, schema};
 use crate::config::pack::read_pack;
 use crate::decision::scenario;
 use crate::decision::{
@@ -117,22 +119,6 @@ pub struct PolicyExplainArgs {
     categories: Vec<String>,
     #[arg(long, value_enum, default_value_t = TextOrJson::Text)]
     format: TextOrJson,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum TextOrJson {
-    Text,
-    Json,
-}
-
-/// How a verb ended: the exit code of the process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExitStatus {
-    Success = 0,
-    /// A finding, a refusal, a failed test.
-    Findings = 1,
-    /// The input cannot be used.
-    Unusable = 2,
 }
 
 /// Runs a verb; answers go to `out`, findings to `words`.
@@ -327,9 +313,4 @@ fn list(
         VocabularyFormat::Ttl => write!(out, "{}", vocabulary.to_turtle())?,
     }
     Ok(ExitStatus::Success)
-}
-
-pub(super) fn unusable(findings: &[Finding], words: &mut dyn Write) -> io::Result<ExitStatus> {
-    findings::print(findings, words)?;
-    Ok(ExitStatus::Unusable)
 }

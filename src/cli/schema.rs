@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use super::policy::{ExitStatus, unusable};
+use super::findings::unusable;
+use super::output::ExitStatus;
 use crate::config::pack::read_pack;
 use crate::finding::Finding;
 use crate::policy::export::CedarFiles;

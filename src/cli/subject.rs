@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::Format;
 use super::consent::{EventDetails, SubjectArgs, subject};
-use super::ledger_client::CliError;
+use super::error::CliError;
 use super::ledger_location::{self, LedgerLocation, VerbError, unusable_error};
 use crate::decision::RecipientFacts;
 use crate::exchange::pages::opt_out;

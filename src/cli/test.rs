@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::policy::{ExitStatus, unusable};
+use super::findings::unusable;
+use super::output::ExitStatus;
 use crate::config::pack::{read_all, read_pack, scenarios};
 use crate::decision::Decisions;
 use crate::decision::scenario::{Scenario, UnmetExpectation};

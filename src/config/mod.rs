@@ -27,9 +27,9 @@ use jiff::Timestamp;
 
 pub use section::{
     AccessLogSection, AdminSection, AuditSection, KeysSection, LedgerSection, ListenerSection, ListenerTls,
-    TlsFiles, UpstreamSection,
+    UpstreamSection,
 };
-pub use tls::{ClientAuthority, TlsError, TlsServer, roots};
+pub use tls::{ClientAuthority, TlsError, TlsFiles, TlsServer, roots};
 
 use self::files::FileText;
 use self::pack::Packs;

@@ -12,7 +12,7 @@ use super::descriptors::DescriptorBudget;
 use super::files::existing;
 use super::pack::Packs;
 use super::terms::PackTerms;
-use super::tls::{self, TlsError, TlsServer};
+use super::tls::{self, TlsError, TlsFiles, TlsServer};
 use super::{PURPOSE_HEADER, Part};
 use crate::disclosure::Durability;
 use crate::document::{At, Document, Fields};
@@ -46,16 +46,6 @@ pub struct ListenerTls {
     pub server: Result<TlsServer, TlsError>,
     /// When the certificate expires, in Unix time.
     pub not_after: Option<i64>,
-}
-
-/// The certificate of a listener, and whose client certificates it accepts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFiles {
-    pub certificate: PathBuf,
-    pub key: PathBuf,
-    pub client_ca: Option<PathBuf>,
-    /// Whether a connection without a client certificate is refused.
-    pub client_required: bool,
 }
 
 /// The admin listener.

@@ -1,6 +1,6 @@
 //! What a listener's certificate, key and client CA make.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::pki_types::pem::{self, PemObject};
@@ -9,7 +9,15 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::TlsFiles;
+/// The certificate of a listener, and whose client certificates it accepts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    pub client_ca: Option<PathBuf>,
+    /// Whether a connection without a client certificate is refused.
+    pub client_required: bool,
+}
 
 /// A certificate or key that cannot be used.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -5,18 +5,18 @@
 //! the rules themselves. Invariant: a remembered decision is the one that would be made.
 
 use std::cell::Cell;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
 
 use dashmap::DashMap;
 use jiff::Timestamp;
 use smallvec::SmallVec;
 
 use super::admission::{self, AdmissionRequest, Denial};
+use super::classes::{Classes, operation_classes, with_service_data};
 use super::facts::{
     OverdueData, Overrides, PER_CATEGORY, RecordContext, Relationship, RequestFacts, RetentionPeriods,
 };
-use super::operation;
 use super::permit::{ClassId, ClassRelease, Permit, Reason};
 use super::subject::{Controller, Extracted, RecordFacts, Subject, UnknownSubject};
 use crate::policy::cell_evaluator::Circumstances;
@@ -29,32 +29,6 @@ pub(super) const MAX_CACHED_DECISIONS: usize = 8192;
 const MAX_SLICES: usize = 4096;
 /// One remembered decision in so many is worked out afresh and compared.
 const CHECK_INTERVAL: u32 = 1000;
-
-/// The distinct sets of categories on a route. A field's set is its class; the empty set holds what
-/// nothing classifies.
-#[derive(Clone, Debug)]
-pub struct Classes {
-    sets: Arc<[Vec<CategoryId>]>,
-    release_unclassified: bool,
-}
-
-impl Classes {
-    /// The classes in the order of their ids; what nothing classifies leaves only where the route says so.
-    pub fn new(sets: impl Into<Arc<[Vec<CategoryId>]>>, release_unclassified: bool) -> Classes {
-        Classes { sets: sets.into(), release_unclassified }
-    }
-
-    /// Those of an answer that passes unread: none. The same each time, as decisions are remembered
-    /// for the classes that they are about.
-    pub fn unread() -> &'static Classes {
-        static UNREAD: LazyLock<Classes> = LazyLock::new(|| Classes::new(Vec::new(), false));
-        &UNREAD
-    }
-
-    pub fn sets(&self) -> &[Vec<CategoryId>] {
-        &self.sets
-    }
-}
 
 /// Decides by one policy pack, and remembers.
 #[derive(Debug)]
@@ -204,7 +178,7 @@ impl Slice {
                 (classes, unclassified)
             }
             Operation::Collect | Operation::Alter | Operation::Destroy => {
-                (Classes::new(operation::operation_classes(pack, &classes.sets), false), None)
+                (Classes::new(operation_classes(pack, &classes.sets), false), None)
             }
         };
         let judged: Vec<_> = classes.sets.iter().map(|set| pack.judged_categories(set)).collect();
@@ -342,11 +316,6 @@ impl DecisionKey {
             |(category, own): &(CategoryId, Facts)| (*category, own.with_flag(Fact::Refused, false));
         Some(DecisionKey { facts, overrides: self.overrides.iter().map(willing).collect() })
     }
-}
-
-/// Whether a field of these categories holds service data.
-pub(super) fn with_service_data(pack: &Pack, class: &[CategoryId]) -> bool {
-    class.iter().any(|&category| pack.vocabulary().is_service_data(category))
 }
 
 /// Whose data never leave unclassified, whatever the pack says.

@@ -5,6 +5,7 @@
 
 mod admission;
 mod admitted;
+mod classes;
 mod consent;
 mod explain;
 mod facts;
@@ -15,7 +16,8 @@ pub mod scenario;
 mod subject;
 
 pub use admission::{AdmissionRequest, Denial, LegalReference, RecipientFacts};
-pub use admitted::{Admitted, Classes, Decisions};
+pub use admitted::{Admitted, Decisions};
+pub use classes::Classes;
 pub use explain::{
     CategoryExplanation, DenialExplanation, Explanation, NearestRule, OperationExplanation, Question,
     RequiredChange, RequiredChanges, explain_only, no_rule_permits,

@@ -10,7 +10,8 @@ use std::ops::ControlFlow;
 use jiff::Timestamp;
 
 use super::admission::{self, AdmissionRequest, Denial};
-use super::admitted::{Admitted, Classes, MAX_CACHED_DECISIONS, with_service_data};
+use super::admitted::{Admitted, MAX_CACHED_DECISIONS};
+use super::classes::{Classes, operation_classes, with_service_data};
 use super::facts::{RecordContext, Relationship, RequestFacts};
 use super::permit::Permit;
 use super::subject::{Controller, RecordFacts, Subject};
@@ -139,18 +140,6 @@ fn open_person_facts() -> FactSet {
 
 fn every_fact() -> FactSet {
     Fact::all(MAX_RELATIONS).collect()
-}
-
-/// The classes that an operation is asked about: those of the route, or, where none of them is personal or service data,
-/// everything that there can be of somebody. What is not mapped may be changed all the same, and what somebody published
-/// is still theirs.
-pub(super) fn operation_classes(pack: &Pack, sets: &[Vec<CategoryId>]) -> Vec<Vec<CategoryId>> {
-    let words = pack.vocabulary();
-    let decides = |category: &CategoryId| words.governs_operations(*category);
-    if sets.iter().flatten().any(decides) {
-        return sets.to_vec();
-    }
-    words.categories().preorder().into_iter().filter(decides).map(|category| vec![category]).collect()
 }
 
 /// Whether some class can be permitted, whatever the facts that are not known.

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::admission::{AdmissionRequest, Denial, LegalReference, RecipientFacts};
-use super::admitted::{Admitted, Classes, Decisions};
+use super::admitted::{Admitted, Decisions};
+use super::classes::Classes;
 use super::facts::{Relationship, RetentionPeriods};
 use super::subject::{
     Addressee, Consent, ConsentStatus, Controller, Extracted, Objection, Origins, RecordFacts, Relation,

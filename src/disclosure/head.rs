@@ -11,7 +11,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::verify::Checkpoint;
+use super::checkpoint::Checkpoint;
 
 /// Size of the file in bytes: longer than any checkpoint, padded with spaces so that a shorter checkpoint overwrites
 /// a longer one.

@@ -13,6 +13,7 @@
 
 mod accounting;
 mod chain;
+mod checkpoint;
 mod fold;
 mod head;
 mod last_position;
@@ -37,11 +38,12 @@ use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 pub use accounting::{AccountedCategory, AccountedExchange, accounting};
+pub use checkpoint::Checkpoint;
 pub use fold::{ExchangeFilter, ReadError, decision, export, fold};
 pub use last_position::last_position;
 pub use record::{DisclosedCategory, Intent, Outcome, Verdict, Window};
 pub use segment::in_use;
-pub use verify::{Checkpoint, VerificationReport, verify};
+pub use verify::{VerificationReport, verify};
 
 use crate::keys::{EpochPseudonyms, Keys, SubjectPseudonyms};
 use crate::log_limit::LogLimit;

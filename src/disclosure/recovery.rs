@@ -11,9 +11,9 @@ use jiff::Timestamp;
 
 use super::OpenLogError;
 use super::chain::{Chain, SealedLine};
+use super::checkpoint::Checkpoint;
 use super::head;
 use super::segment::{self, Segment, SegmentHeader, SegmentLine};
-use super::verify::Checkpoint;
 
 /// The state in which an existing log ends, and where writing continues.
 pub(super) struct LogEnd {

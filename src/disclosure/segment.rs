@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::verify::Checkpoint;
+use super::checkpoint::Checkpoint;
 
 /// Version of the format, stated in every header.
 pub(super) const FORMAT: u32 = 1;

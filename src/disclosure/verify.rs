@@ -8,26 +8,15 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::chain::{Chain, SealedLine};
+use super::checkpoint::Checkpoint;
 use super::head;
 use super::segment::{self, Segment, SegmentHeader, SegmentLine};
 
 /// Maximum number of findings; more would not help.
 const MAX_FINDINGS: usize = 100;
-
-/// A short statement of the content of a log: two logs with the same checkpoint hold the same records.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Checkpoint {
-    /// The log's random id.
-    pub log: String,
-    /// Number of records.
-    pub records: u64,
-    /// The chain value after the last record.
-    pub chain: String,
-}
 
 /// The result of a verification.
 #[derive(Clone, Debug, Default)]

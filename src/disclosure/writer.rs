@@ -20,12 +20,12 @@ use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::chain::{self, Chain};
+use super::checkpoint::Checkpoint;
 use super::head::Head;
 use super::object_writer::{RecordBody, object_members};
 use super::record;
 use super::recovery::{find_end, missing_tail};
 use super::segment::{self, Segment, SegmentFile, SegmentHeader};
-use super::verify::Checkpoint;
 use super::{LogError, OpenLogError, WriterState};
 use crate::keys::Keys;
 use crate::retention;

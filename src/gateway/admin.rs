@@ -24,7 +24,7 @@ use tokio_io_timeout::TimeoutStream;
 
 use super::acceptor::Acceptor;
 use super::authzen;
-use super::listener::{HEAD_TIME, STALL_TIME};
+use super::connection::{HEAD_TIME, STALL_TIME};
 use crate::disclosure;
 use crate::exchange::{SharedState, Versions, path};
 use crate::ledger::{self, AppendError, Entity, LineResult};

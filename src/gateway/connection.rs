@@ -22,6 +22,11 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::config::{ClientAuthority, TlsServer};
 
+/// From the connection to the end of a request's head, and between two requests.
+pub(super) const HEAD_TIME: Duration = Duration::from_secs(10);
+/// For a recipient to take what is written, be it a byte: who takes nothing is gone.
+pub(super) const STALL_TIME: Duration = Duration::from_secs(120);
+
 /// Longest wait before the wall clock is looked at again: it may have been set meanwhile.
 const CLOCK_CHECK: Duration = Duration::from_secs(60);
 
@@ -41,10 +46,10 @@ pub(super) struct ConnectionTimeouts {
 impl Default for ConnectionTimeouts {
     fn default() -> Self {
         ConnectionTimeouts {
-            first: super::listener::HEAD_TIME,
+            first: HEAD_TIME,
             idle: Duration::from_secs(60),
             close: Duration::from_secs(10),
-            stall: super::listener::STALL_TIME,
+            stall: STALL_TIME,
         }
     }
 }

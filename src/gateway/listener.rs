@@ -25,7 +25,9 @@ use tower::Service;
 
 use super::acceptor::Acceptor;
 use super::client_certificate;
-use super::connection::{CloseConditions, ConnectionTimeouts, StallReportingBody, StreamExecutor, drive};
+use super::connection::{
+    CloseConditions, ConnectionTimeouts, HEAD_TIME, STALL_TIME, StallReportingBody, StreamExecutor, drive,
+};
 use super::plaintext::PlaintextStream;
 use super::upstreams::Upstreams;
 use crate::config::TlsServer;
@@ -33,10 +35,6 @@ use crate::exchange::caller::PeerCertificate;
 use crate::exchange::{ListenerContext, Peer};
 use crate::layer::PurposeService;
 
-/// From the connection to the end of a request's head, and between two requests.
-pub(super) const HEAD_TIME: Duration = Duration::from_secs(10);
-/// For a recipient to take what is written, be it a byte: who takes nothing is gone.
-pub(super) const STALL_TIME: Duration = Duration::from_secs(120);
 /// For the TLS handshake.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 /// hyper's own bounds stand above ours, so that ours answer with a problem document. Its 100 fields of HTTP/1.1

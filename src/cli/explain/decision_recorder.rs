@@ -1,7 +1,7 @@
 //! The judge of an explanation: it decides as the gateway does, and keeps what each decision rested on.
 
 use super::ledger_facts::LedgerFacts;
-use crate::cli::ledger_client::CliError;
+use crate::cli::error::CliError;
 use crate::decision::{Admitted, Controller, Permit, RecordFacts, Relationship, UnknownSubject, scenario};
 use crate::exchange::caller::Identity;
 use crate::ledger::Case;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::cli::ledger_client::CliError;
+use crate::cli::error::CliError;
 use crate::cli::ledger_location::{LedgerLocation, unusable_error};
 use crate::decision::{Controller, Subject};
 use crate::keys::{Fingerprint, Fingerprints, Keys};

@@ -16,8 +16,9 @@ use ulid::Ulid;
 use super::explanation::{PolicyVersion, ReleaseExplanation};
 use super::refusal::{self, ExplainedRequest, RefusalExplanation};
 use super::request::pack_in_force;
+use crate::cli::error::CliError;
 use crate::cli::findings::counted;
-use crate::cli::ledger_client::{self, CliError};
+use crate::cli::ledger_client;
 use crate::cli::ledger_location::{LedgerLocation, unusable_error};
 use crate::config::Config;
 use crate::decision::{

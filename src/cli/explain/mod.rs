@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use super::Format;
-use super::ledger_client::CliError;
+use super::error::CliError;
 use super::ledger_location::{self, LedgerLocation, VerbError};
 use crate::config::Config;
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::decision_recorder::DecisionRecorder;
-use crate::cli::ledger_client::CliError;
+use crate::cli::error::CliError;
 use crate::exchange::route::{Route, Scrubbing};
 use crate::scrub::{Pseudonyms, RecordMapping, Scrubber};
 

@@ -18,7 +18,8 @@ use super::ledger_facts::LedgerFacts;
 use super::record_file;
 use super::refusal::{self, ExplainedRequest, RefusalExplanation};
 use crate::assembly::notice;
-use crate::cli::ledger_client::{self, CliError};
+use crate::cli::error::CliError;
+use crate::cli::ledger_client;
 use crate::cli::ledger_location::LedgerLocation;
 use crate::config::Config;
 use crate::decision::{

@@ -6,7 +6,8 @@
 use serde::Serialize;
 
 use super::super::admission::AdmissionRequest;
-use super::super::admitted::{Classes, DecisionKey, Slice};
+use super::super::admitted::{DecisionKey, Slice};
+use super::super::classes::Classes;
 use super::super::facts::{PER_CATEGORY, RecordContext, RequestFacts};
 use super::super::permit::ClassId;
 use super::term_list::list_terms;

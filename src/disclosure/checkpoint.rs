@@ -1,0 +1,15 @@
+//! The short statement by which somebody who holds no log can tell later that it is still the same.
+
+use serde::{Deserialize, Serialize};
+
+/// A short statement of the content of a log: two logs with the same checkpoint hold the same records.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Checkpoint {
+    /// The log's random id.
+    pub log: String,
+    /// Number of records.
+    pub records: u64,
+    /// The chain value after the last record.
+    pub chain: String,
+}
