@@ -1,9 +1,9 @@
-//! Records decided before, so that the next one of the same shape under the same forms is decided alike.
+//! Caches decisions by the shape of a record: the states and the nesting of its nodes.
 //!
-//! Records of a list differ in what they say and hardly in how they are built. Where nothing but the
-//! shape and the forms decides (no condition, nothing looked up in the text), fates and edits are
-//! the same again. It refuses to know values: a precedent holds states and numbers of nodes. Invariant:
-//! shapes are compared whole, so a precedent holds for exactly what it was made of.
+//! Records of a list differ in their values and rarely in their shape. If nothing but the shape and the forms
+//! decides (no condition, no text search), the edits are the same for every record of that shape. A cached decision
+//! holds states and node numbers, and no values. Invariant: shapes are compared as a whole, so a decision is reused
+//! only for a record of exactly the same shape.
 
 use super::edit::Edit;
 use super::node_table::Node;
@@ -11,82 +11,84 @@ use super::state::StateId;
 use crate::decision::ClassId;
 use crate::vocabulary::Form;
 
-/// Precedents of one plan; where records are of more kinds, the others are decided anew each time.
+/// The greatest number of decisions of one plan. Records of further shapes are decided each time.
 const MAX_DECISIONS: usize = 16;
-/// Nodes of a record that becomes a precedent.
+/// The greatest number of nodes of a record whose decision is cached.
 const MAX_NODES: usize = 512;
 
-/// What a decision rests on besides the shape.
+/// Everything besides the shape that a decision depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct CacheKey<'a> {
-    /// The class around the record, and whether the record is the document.
+    /// The class that the record inherits from the container around it.
     pub(super) class: ClassId,
-    pub(super) root: bool,
-    /// In which form each class leaves.
+    /// The record is the whole document.
+    pub(super) is_document: bool,
+    /// The form of each class.
     pub(super) forms: &'a [Form],
 }
 
-/// A record that was decided.
+/// The decision about all records of one shape.
 #[derive(Clone, Debug)]
-pub(super) struct CachedDecision {
+pub(super) struct ShapeDecision {
     class: ClassId,
-    root: bool,
+    is_document: bool,
     forms: Box<[Form]>,
-    /// Each node's state, and the first node that is not in it.
+    /// The state of each node, and the first node after its subtree.
     shape: Box<[(StateId, u32)]>,
-    /// How many fields of each class there are.
-    pub(super) fields: Box<[u32]>,
+    /// The number of fields of each class.
+    pub(super) counts: Box<[u32]>,
     pub(super) edits: Box<[Edit]>,
+    /// The record is kept.
     pub(super) keep: bool,
 }
 
-impl CachedDecision {
+impl ShapeDecision {
     pub(super) fn new(
-        circumstances: CacheKey<'_>,
+        key: CacheKey<'_>,
         nodes: &[Node],
-        fields: &[u32],
+        counts: &[u32],
         edits: &[Edit],
-        stays: bool,
-    ) -> CachedDecision {
-        let CacheKey { class, root, forms } = circumstances;
-        CachedDecision {
+        keep: bool,
+    ) -> ShapeDecision {
+        let CacheKey { class, is_document, forms } = key;
+        ShapeDecision {
             class,
-            root,
+            is_document,
             forms: forms.into(),
             shape: nodes.iter().map(|node| (node.state, node.next)).collect(),
-            fields: fields.into(),
+            counts: counts.into(),
             edits: edits.into(),
-            keep: stays,
+            keep,
         }
     }
 
-    fn matches(&self, circumstances: CacheKey<'_>, nodes: &[Node]) -> bool {
-        let own = CacheKey { class: self.class, root: self.root, forms: &self.forms };
+    fn matches(&self, key: CacheKey<'_>, nodes: &[Node]) -> bool {
+        let own = CacheKey { class: self.class, is_document: self.is_document, forms: &self.forms };
         self.shape.len() == nodes.len()
-            && own == circumstances
+            && own == key
             && self.shape.iter().zip(nodes).all(|(own, node)| *own == (node.state, node.next))
     }
 }
 
-/// The precedents of a plan.
+/// The cached decisions of a plan.
 #[derive(Clone, Debug, Default)]
-pub(super) struct DecisionCache(Vec<CachedDecision>);
+pub(super) struct DecisionCache(Vec<ShapeDecision>);
 
 impl DecisionCache {
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether a record with so many nodes may become one.
+    /// True if there is room for the decision about a record with this number of nodes.
     pub(super) fn may_add(&self, nodes: usize) -> bool {
         self.0.len() < MAX_DECISIONS && nodes <= MAX_NODES
     }
 
-    pub(super) fn find(&self, circumstances: CacheKey<'_>, nodes: &[Node]) -> Option<&CachedDecision> {
-        self.0.iter().find(|precedent| precedent.matches(circumstances, nodes))
+    pub(super) fn find(&self, key: CacheKey<'_>, nodes: &[Node]) -> Option<&ShapeDecision> {
+        self.0.iter().find(|decision| decision.matches(key, nodes))
     }
 
-    pub(super) fn add(&mut self, precedent: CachedDecision) {
-        self.0.push(precedent);
+    pub(super) fn add(&mut self, decision: ShapeDecision) {
+        self.0.push(decision);
     }
 }

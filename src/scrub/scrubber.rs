@@ -190,10 +190,7 @@ impl Scrubber {
                 break;
             }
         }
-        let counted = outside.counts.iter().any(|&count| count > 0);
-        if let Some(permit) = outside.permit.as_ref().filter(|_| counted) {
-            policy.account_outside(permit, &outside.counts);
-        }
+        outside.account(policy);
         if last && done.is_ok() {
             self.plan.shapes.store(self.walk.shapes());
         }

@@ -1,20 +1,19 @@
-//! What was found to stay, looked through once more where the route asks for it.
+//! Searches kept text for personal identifiers and for echoes of withheld values, and removes what it finds.
 //!
-//! Refuses to release anything: a fate only ever becomes one that discloses less.
+//! Invariant: an action is only ever replaced by one that discloses less.
 
 use std::ops::Range;
 
 use super::{HeldValue, ValueDecision};
 use crate::scrub::actions::NodeAction;
-use crate::scrub::lex;
-use crate::scrub::lex::{denoted, unquoted};
+use crate::scrub::lex::{self, denoted, unquoted};
 use crate::scrub::node_table::Node;
 use crate::scrub::redact_text::{SearchTerms, TextRedactor};
 use crate::scrub::unreadable::BodyFault;
 
 impl HeldValue<'_> {
-    /// Looks through what stays: of a route that withholds echoes each record by itself, with the
-    /// records in it. `is_syntax` is true of strings that belong to the document's format and are no values.
+    /// Searches all kept nodes. For echoes, each outermost record is searched by itself, together with the records
+    /// in it. `is_syntax` is true for strings that belong to the document's format and are not values.
     pub(super) fn conceal(
         &self,
         decision: &mut ValueDecision,
@@ -22,48 +21,57 @@ impl HeldValue<'_> {
     ) -> Result<(), BodyFault> {
         let mut from = 0;
         for record in std::mem::take(&mut decision.outermost_records) {
-            self.look_through(from..record, None, decision)?;
+            self.search_nodes(from..record, SearchTerms::default(), decision)?;
             from = self.held.table.node(record).map_or(record, |node| node.next);
-            self.look_through(record..from, Some(is_syntax), decision)?;
+            let terms = self.withheld_terms(record..from, decision, is_syntax);
+            self.search_nodes(record..from, terms, decision)?;
         }
-        self.look_through(from..self.held.table.len(), None, decision)
+        self.search_nodes(from..self.held.table.len(), SearchTerms::default(), decision)
     }
 
-    /// Looks through a record, whose strings may be syntax, or through what stands in none.
-    fn look_through(
+    /// Returns the values that a record withholds.
+    fn withheld_terms(
         &self,
-        range: Range<u32>,
-        record: Option<fn(&[u8]) -> bool>,
-        decision: &mut ValueDecision,
-    ) -> Result<(), BodyFault> {
-        let nodes = range.clone().zip(self.nodes(&range));
-        let mut sought = SearchTerms::default();
-        if let Some(is_syntax) = record {
-            // Of what goes whole, names may be values too.
-            let mut gone = range.start..range.start;
-            for (at, node) in nodes.clone().filter(|(at, _)| !decision.actions.keeps(*at)) {
-                if gone.contains(&at) {
-                    self.seek_name(node, is_syntax, &mut sought);
-                } else {
-                    gone = at..node.next;
-                }
-                if node.next == at + 1 && !self.is_syntax(node, is_syntax) {
-                    sought.add(self.held.text(node));
-                }
+        record: Range<u32>,
+        decision: &ValueDecision,
+        is_syntax: fn(&[u8]) -> bool,
+    ) -> SearchTerms {
+        let mut terms = SearchTerms::default();
+        let mut dropped = record.start..record.start;
+        for (at, node) in self.nodes(record).filter(|(at, _)| !decision.actions.keeps(*at)) {
+            if dropped.contains(&at) {
+                // In a container that is dropped whole, names can be values, too.
+                self.add_name(node, is_syntax, &mut terms);
+            } else {
+                dropped = at..node.next;
+            }
+            if node.next == at + 1 && !self.is_syntax(node, is_syntax) {
+                terms.add(self.held.text(node));
             }
         }
-        let mut search = sought.redactor()?;
-        for (at, node) in nodes {
+        terms
+    }
+
+    /// Searches kept nodes for these terms and for personal identifiers. Nodes whose name contains a match are
+    /// dropped; matches in a text are replaced by a marker.
+    fn search_nodes(
+        &self,
+        range: Range<u32>,
+        terms: SearchTerms,
+        decision: &mut ValueDecision,
+    ) -> Result<(), BodyFault> {
+        let mut redactor = terms.redactor()?;
+        for (at, node) in self.nodes(range) {
             let redacts = decision.actions.redacted.binary_search(&at).is_ok();
-            if !decision.actions.keeps(at) || !(redacts || search.has_terms()) {
+            if !decision.actions.keeps(at) || !(redacts || redactor.has_terms()) {
                 continue;
             }
-            if self.is_named_after(node, &mut search, redacts)? {
+            if self.name_discloses(node, &mut redactor, redacts)? {
                 decision.actions.set(at, NodeAction::Drop);
             } else if node.next == at + 1
-                && let Some(concealed) = search.redact(self.held.text(node), redacts)?
+                && let Some(text) = redactor.redact(self.held.text(node), redacts)?
             {
-                decision.actions.rewrite(at, concealed);
+                decision.actions.rewrite(at, text);
             }
         }
         Ok(())
@@ -74,30 +82,31 @@ impl HeldValue<'_> {
         text.first() == Some(&b'"') && is_syntax(&unquoted(text))
     }
 
-    fn seek_name(&self, node: &Node, is_syntax: fn(&[u8]) -> bool, sought: &mut SearchTerms) {
+    /// Adds the name of a member to the terms, unless it is syntax or in the mapping.
+    fn add_name(&self, node: &Node, is_syntax: fn(&[u8]) -> bool, terms: &mut SearchTerms) {
         let Some(name) = self.held.name(node).map(denoted) else { return };
         if !is_syntax(&name) && !self.route.plan.automaton.mentions(&name, lex::hash(&name)) {
-            sought.add_name(&name);
+            terms.add_name(&name);
         }
     }
 
-    fn nodes(&self, range: &Range<u32>) -> std::slice::Iter<'_, Node> {
+    /// Returns these nodes with their numbers.
+    fn nodes(&self, range: Range<u32>) -> impl Iterator<Item = (u32, &Node)> {
         let nodes = self.held.table.nodes.get(range.start as usize..range.end as usize);
-        nodes.unwrap_or_default().iter()
+        range.zip(nodes.unwrap_or_default())
     }
 
-    /// Whether a member's name says what must not be said. A name that the mapping knows is no value.
-    fn is_named_after(
+    /// True if a member's name contains a match. A name of the mapping is not a value.
+    fn name_discloses(
         &self,
         node: &Node,
-        search: &mut TextRedactor,
+        redactor: &mut TextRedactor,
         redacts: bool,
     ) -> Result<bool, BodyFault> {
-        let Some(name) = self.held.name(node) else { return Ok(false) };
-        let name = denoted(name);
+        let Some(name) = self.held.name(node).map(denoted) else { return Ok(false) };
         if self.route.plan.automaton.mentions(&name, lex::hash(&name)) {
             return Ok(false);
         }
-        search.is_found_in(&name, redacts)
+        redactor.is_found_in(&name, redacts)
     }
 }

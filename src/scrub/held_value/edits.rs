@@ -1,209 +1,255 @@
-//! What a decision comes to for the bytes: a list of edits between which everything is copied, commas
-//! as they must be.
+//! Turns the actions on nodes into edits of the bytes, and applies the edits.
 //!
-//! Refuses to decide anything. Edits name nodes, not bytes, so that they serve every value of the
-//! same shape. A member that stays owns the comma before it, unless it is the first that stays;
-//! white space before a member goes with it.
+//! The module decides nothing. A kept member owns the comma before it, unless it is the first that is kept; white
+//! space before a member is removed with it.
 
 use smallvec::SmallVec;
 
 use super::{HeldValue, ValueDecision};
+use crate::decision::ClassId;
 use crate::scrub::actions::NodeAction;
 use crate::scrub::edit::{Edit, TokenEdge};
-use crate::scrub::lex;
-use crate::scrub::lex::denoted;
+use crate::scrub::lex::{self, denoted};
 use crate::scrub::mapping::RemovedAs;
-use crate::scrub::node_table::EmbeddedValue;
+use crate::scrub::node_table::{HeldJson, Node};
+use crate::vocabulary::Form;
 
-/// A container whose children are gone through.
+/// A container whose children are being visited.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct EditFrame {
     node: u32,
+    /// The first node after the container.
     next: u32,
-    /// Behind the last child, or the opening bracket.
+    /// The end of the last child, or of the opening bracket.
     child_end: TokenEdge,
+    /// No child was visited yet.
     first: bool,
+    /// At least one child is written.
     written: bool,
 }
 
 impl HeldValue<'_> {
-    /// Lists the edits that the fates of the nodes come to.
+    /// Lists the edits that the actions need.
     pub(super) fn list_edits(&self, decision: &mut ValueDecision) {
-        let held = self.held;
         let mut edits = std::mem::take(&mut decision.edits);
         edits.clear();
         decision.edit_stack.clear();
         let mut at = 0;
-        while let Some(node) = held.table.node(at) {
-            while let Some(open) = decision.edit_stack.pop_if(|open| open.next <= at) {
-                self.close_container(open, decision, &mut edits);
+        while let Some(node) = self.held.table.node(at) {
+            while let Some(frame) = decision.edit_stack.pop_if(|frame| frame.next <= at) {
+                self.close_container(frame, decision, &mut edits);
             }
             let action = decision.actions.get(at);
-            if let Some(parent) = decision.edit_stack.last_mut() {
-                let goes =
-                    action == NodeAction::Drop && self.route.plan.options.removed_as == RemovedAs::Omit;
-                if goes {
-                    edits.push(Edit::Omit { from: parent.child_end, node: at });
-                } else if !parent.written && !parent.first {
-                    edits.push(Edit::DropComma { from: parent.child_end });
-                }
-                parent.child_end = TokenEdge::After(at);
-                parent.first = false;
-                parent.written |= !goes;
-                if goes {
-                    at = node.next;
-                    continue;
-                }
+            let is_omitted = decision
+                .edit_stack
+                .last_mut()
+                .is_some_and(|parent| self.enter_child(at, action, parent, &mut edits));
+            if action == NodeAction::Keep && node.next > at + 1 {
+                self.open_container(at, node, decision, &mut edits);
+                at += 1;
+                continue;
             }
-            let is_open = node.next > at + 1;
-            let was_string = held.string_around(at).is_some();
-            match action {
-                NodeAction::Keep if is_open => {
-                    if was_string {
-                        edits.push(Edit::BeginString { node: at });
-                    }
-                    let after = TokenEdge::AfterOpening(at);
-                    decision.edit_stack.push(EditFrame {
-                        node: at,
-                        next: node.next,
-                        child_end: after,
-                        first: true,
-                        written: false,
-                    });
-                    at += 1;
-                    continue;
-                }
-                NodeAction::Keep if was_string => edits.push(Edit::KeepString { node: at }),
-                NodeAction::Keep => {}
-                NodeAction::Transform(form, class) => edits.push(Edit::Transform { node: at, form, class }),
-                NodeAction::Rewrite => edits.push(Edit::Rewrite { node: at }),
-                NodeAction::Drop => edits.push(Edit::Placeholder { node: at }),
+            if !is_omitted {
+                edits.extend(self.value_edit(at, action));
             }
             at = node.next;
         }
-        while let Some(open) = decision.edit_stack.pop() {
-            self.close_container(open, decision, &mut edits);
+        while let Some(frame) = decision.edit_stack.pop() {
+            self.close_container(frame, decision, &mut edits);
         }
         decision.edits = edits;
     }
 
-    /// A container ends.
-    fn close_container(&self, open: EditFrame, decision: &ValueDecision, edits: &mut Vec<Edit>) {
-        if decision.actions.addition(open.node).is_some() {
-            edits.push(Edit::Append { from: open.child_end, node: open.node, comma: open.written });
+    /// Lists the edits before a child: the comma, or the whole child if it is omitted. Returns true if the child is
+    /// omitted.
+    fn enter_child(
+        &self,
+        at: u32,
+        action: NodeAction,
+        parent: &mut EditFrame,
+        edits: &mut Vec<Edit>,
+    ) -> bool {
+        let is_omitted = action == NodeAction::Drop && self.route.plan.options.removed_as == RemovedAs::Omit;
+        if is_omitted {
+            edits.push(Edit::Omit { from: parent.child_end, node: at });
+        } else if !parent.written && !parent.first {
+            edits.push(Edit::DropComma { from: parent.child_end });
         }
-        if self.held.string_around(open.node).is_some() {
-            edits.push(Edit::EndString { node: open.node });
+        parent.child_end = TokenEdge::After(at);
+        parent.first = false;
+        parent.written |= !is_omitted;
+        is_omitted
+    }
+
+    fn open_container(&self, at: u32, node: &Node, decision: &mut ValueDecision, edits: &mut Vec<Edit>) {
+        if self.held.string_around(at).is_some() {
+            edits.push(Edit::BeginString { node: at });
+        }
+        let child_end = TokenEdge::AfterOpening(at);
+        decision.edit_stack.push(EditFrame {
+            node: at,
+            next: node.next,
+            child_end,
+            first: true,
+            written: false,
+        });
+    }
+
+    fn close_container(&self, frame: EditFrame, decision: &ValueDecision, edits: &mut Vec<Edit>) {
+        if decision.actions.addition(frame.node).is_some() {
+            edits.push(Edit::Append { from: frame.child_end, node: frame.node, comma: frame.written });
+        }
+        if self.held.string_around(frame.node).is_some() {
+            edits.push(Edit::EndString { node: frame.node });
         }
     }
 
-    /// Writes what stays of the value, from its first byte to its last.
+    /// Returns the edit of a value without open children.
+    fn value_edit(&self, at: u32, action: NodeAction) -> Option<Edit> {
+        match action {
+            NodeAction::Keep if self.held.string_around(at).is_some() => Some(Edit::KeepString { node: at }),
+            NodeAction::Keep => None,
+            NodeAction::Transform(form, class) => Some(Edit::Transform { node: at, form, class }),
+            NodeAction::Rewrite => Some(Edit::Rewrite { node: at }),
+            NodeAction::Drop => Some(Edit::Placeholder { node: at }),
+        }
+    }
+
+    /// Writes the value with these edits, from its first byte to its last.
     pub(super) fn write_edits(&self, edits: &[Edit], decision: &ValueDecision, out: &mut Vec<u8>) {
-        let held = self.held;
-        let Some(root) = held.table.node(0) else { return };
-        let copy = |from: usize, to: usize, out: &mut Vec<u8>| {
-            out.extend_from_slice(held.bytes.get(from..to).unwrap_or_default());
-        };
-        let place =
-            |at: u32| held.table.node(at).map_or((0, 0), |node| (node.start as usize, node.end as usize));
-        // Everything before is written or gone.
-        let mut done = root.start as usize;
-        // Where what is written of strings begins, and whether anything in them changes.
-        let mut texts: SmallVec<[(usize, bool); 4]> = SmallVec::new();
+        let Some(root) = self.held.table.node(0) else { return };
+        let (value, held) = (self, self.held);
+        let mut writer =
+            EditWriter { value, held, decision, out, done: root.start as usize, strings: SmallVec::new() };
         for edit in edits {
-            if !matches!(edit, Edit::KeepString { .. } | Edit::BeginString { .. } | Edit::EndString { .. }) {
-                mark_changed(&mut texts);
+            writer.apply(*edit);
+        }
+        writer.copy_to(root.end as usize);
+    }
+}
+
+/// The text of an embedded container that is being written.
+struct OpenString {
+    /// The offset in the output where the text begins.
+    from: usize,
+    /// The text differs from the original.
+    changed: bool,
+}
+
+/// Writes a value, edit by edit.
+struct EditWriter<'a> {
+    value: &'a HeldValue<'a>,
+    held: HeldJson<'a>,
+    decision: &'a ValueDecision,
+    out: &'a mut Vec<u8>,
+    /// Up to this offset the bytes of the value are written or removed.
+    done: usize,
+    /// The embedded containers that are open, the innermost last.
+    strings: SmallVec<[OpenString; 4]>,
+}
+
+impl EditWriter<'_> {
+    #[inline]
+    fn apply(&mut self, edit: Edit) {
+        if !matches!(edit, Edit::KeepString { .. } | Edit::BeginString { .. } | Edit::EndString { .. }) {
+            self.mark_changed();
+        }
+        match edit {
+            Edit::Omit { from, node } => {
+                self.copy_to(from.offset(&self.held));
+                self.done = self.span(node).1;
             }
-            match *edit {
-                Edit::Omit { from, node } => {
-                    copy(done, from.offset(&held), out);
-                    done = place(node).1;
-                }
-                Edit::DropComma { from } => {
-                    let from = from.offset(&held);
-                    copy(done, from, out);
-                    done = lex::after_comma(held.bytes, from);
-                }
-                Edit::Transform { node: at, form, class } => {
-                    let Some(node) = held.table.node(at) else { continue };
-                    copy(done, node.start as usize, out);
-                    let name = held.name(node).map(denoted);
-                    let kind = self.route.plan.value_context(class, name.as_deref());
-                    write_in_string(held.string_around(at), out, |out| {
-                        self.route.forms.write(form, kind, held.text(node), out);
-                    });
-                    done = node.end as usize;
-                }
-                Edit::Rewrite { node } => {
-                    let (start, end) = place(node);
-                    copy(done, start, out);
-                    let text = decision.actions.text_of(node);
-                    write_in_string(held.string_around(node), out, |out| {
-                        out.extend_from_slice(text.as_bytes())
-                    });
-                    done = end;
-                }
-                Edit::Placeholder { node } => {
-                    let (start, end) = place(node);
-                    copy(done, start, out);
-                    let value = held.bytes.get(start..end).unwrap_or_default();
-                    let value = held.string_around(node).map_or(value, |string| &*string.string);
-                    out.extend_from_slice(self.route.plan.options.removed_as.placeholder(value));
-                    done = end;
-                }
-                Edit::KeepString { node } => {
-                    let (start, end) = place(node);
-                    copy(done, start, out);
-                    let string = held.string_around(node).map_or(&[][..], |string| &*string.string);
-                    out.extend_from_slice(string);
-                    done = end;
-                }
-                Edit::BeginString { node } => {
-                    let (start, _) = place(node);
-                    copy(done, start, out);
-                    done = start;
-                    texts.push((out.len(), false));
-                }
-                Edit::EndString { node } => {
-                    let (start, end) = place(node);
-                    copy(done, end, out);
-                    done = end;
-                    let Some(((from, changes), string)) = texts.pop().zip(held.string_around(node)) else {
-                        continue;
-                    };
-                    if !changes || out.get(from..) == held.bytes.get(start..end) {
-                        // All of it stays: as it was spelled.
-                        out.truncate(from);
-                        out.extend_from_slice(&string.string);
-                    } else {
-                        lex::quote(out, from, string.times);
-                        mark_changed(&mut texts);
-                    }
-                }
-                Edit::Append { from, node, comma } => {
-                    let from = from.offset(&held);
-                    copy(done, from, out);
-                    done = from;
-                    out.extend_from_slice(if comma { b"," } else { b"" });
-                    let addition = decision.actions.addition(node).unwrap_or_default();
-                    out.extend_from_slice(addition.as_bytes());
-                }
+            Edit::DropComma { from } => {
+                let from = from.offset(&self.held);
+                self.copy_to(from);
+                self.done = lex::after_comma(self.held.bytes, from);
+            }
+            Edit::Transform { node, form, class } => self.transform(node, form, class),
+            Edit::Rewrite { node } => {
+                let text = self.decision.actions.text_of(node);
+                self.replace(node, |out| out.extend_from_slice(text.as_bytes()));
+            }
+            Edit::Placeholder { node } => self.write_placeholder(node),
+            Edit::KeepString { node } => {
+                let (start, end) = self.span(node);
+                self.copy_to(start);
+                let string = self.held.string_around(node).map_or(&[][..], |string| &*string.string);
+                self.out.extend_from_slice(string);
+                self.done = end;
+            }
+            Edit::BeginString { node } => {
+                self.copy_to(self.span(node).0);
+                self.strings.push(OpenString { from: self.out.len(), changed: false });
+            }
+            Edit::EndString { node } => self.end_string(node),
+            Edit::Append { from, node, comma } => {
+                self.copy_to(from.offset(&self.held));
+                self.out.extend_from_slice(if comma { b"," } else { b"" });
+                let addition = self.decision.actions.addition(node).unwrap_or_default();
+                self.out.extend_from_slice(addition.as_bytes());
             }
         }
-        copy(done, root.end as usize, out);
     }
-}
 
-/// Something changes in the innermost of the strings that are being written.
-fn mark_changed(texts: &mut [(usize, bool)]) {
-    if let Some((_, changes)) = texts.last_mut() {
-        *changes = true;
+    /// Copies the bytes up to this offset that are neither written nor removed.
+    #[inline]
+    fn copy_to(&mut self, to: usize) {
+        self.out.extend_from_slice(self.held.bytes.get(self.done..to).unwrap_or_default());
+        self.done = to;
     }
-}
 
-/// Writes a JSON text, spelled as a string if it stands in one.
-fn write_in_string(string: Option<&EmbeddedValue>, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
-    let from = out.len();
-    write(out);
-    lex::quote(out, from, string.map_or(0, |string| string.times));
+    /// Returns the offsets where the bytes of a node begin and end.
+    #[inline]
+    fn span(&self, at: u32) -> (usize, usize) {
+        self.held.table.node(at).map_or((0, 0), |node| (node.start as usize, node.end as usize))
+    }
+
+    /// Marks the innermost open string as changed.
+    fn mark_changed(&mut self) {
+        if let Some(string) = self.strings.last_mut() {
+            string.changed = true;
+        }
+    }
+
+    /// Writes other JSON in place of a node, quoted as a string if the node was embedded in one.
+    fn replace(&mut self, at: u32, write: impl FnOnce(&mut Vec<u8>)) {
+        let (start, end) = self.span(at);
+        self.copy_to(start);
+        let from = self.out.len();
+        write(self.out);
+        lex::quote(self.out, from, self.held.string_around(at).map_or(0, |string| string.times));
+        self.done = end;
+    }
+
+    fn transform(&mut self, at: u32, form: Form, class: ClassId) {
+        let (value, held) = (self.value, self.held);
+        let Some(node) = held.table.node(at) else { return };
+        let name = held.name(node).map(denoted);
+        let context = value.route.plan.value_context(class, name.as_deref());
+        self.replace(at, |out| value.route.forms.write(form, context, held.text(node), out));
+    }
+
+    fn write_placeholder(&mut self, at: u32) {
+        let (start, end) = self.span(at);
+        self.copy_to(start);
+        let value = self.held.bytes.get(start..end).unwrap_or_default();
+        let value = self.held.string_around(at).map_or(value, |string| &*string.string);
+        self.out.extend_from_slice(self.value.route.plan.options.removed_as.placeholder(value));
+        self.done = end;
+    }
+
+    /// Ends an embedded container. The original string is written if nothing in it changed, so that it is spelled as
+    /// before.
+    fn end_string(&mut self, at: u32) {
+        let (start, end) = self.span(at);
+        self.copy_to(end);
+        let Some((open, string)) = self.strings.pop().zip(self.held.string_around(at)) else { return };
+        if !open.changed || self.out.get(open.from..) == self.held.bytes.get(start..end) {
+            self.out.truncate(open.from);
+            self.out.extend_from_slice(&string.string);
+        } else {
+            lex::quote(self.out, open.from, string.times);
+            self.mark_changed();
+        }
+    }
 }

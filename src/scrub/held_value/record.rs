@@ -1,7 +1,7 @@
-//! Whom a record is about, and what it says of itself.
+//! Reads from a record who its data subjects and its controller are, and its facts, and requests its permit.
 //!
-//! Refuses to choose: where a name occurs twice, nobody knows which of the two counts, and the
-//! record has no subject (or an unreadable fact).
+//! Invariant: an ambiguous value is never resolved by a guess. If a duplicate name makes it unclear which value
+//! counts, the record has no usable subject, or the fact is unreadable.
 
 use smallvec::SmallVec;
 
@@ -23,7 +23,11 @@ type Ids = SmallVec<[SubjectId; 1]>;
 type Nodes = SmallVec<[u32; 4]>;
 
 impl HeldValue<'_> {
-    /// Asks for the verdict over the record at `at`.
+    /// Requests the permit for the record at node `at`.
+    ///
+    /// # Errors
+    /// Returns [`BodyFault::OtherColumns`] if the record is a row of a table with other columns than the mapping's,
+    /// and [`BodyFault::TooCostly`] if evaluating its captures takes too long.
     pub(super) fn request_permit<A: FormPolicy>(
         &self,
         evaluation: &Evaluation<'_>,
@@ -32,84 +36,51 @@ impl HeldValue<'_> {
         start: RecordStart,
         policy: &mut A,
     ) -> Result<A::Permit, BodyFault> {
-        let mut facts = RecordFacts::default();
+        let sets = &self.route.plan.sets;
         let (number, set) = match start {
-            RecordStart::Of(number) => (number, self.route.plan.sets.get(number)),
+            RecordStart::Of(number) => (number, sets.get(number)),
             RecordStart::None | RecordStart::Disputed => (0, None),
         };
         let Some(set) = set else {
-            // Rows that two record sets claim have nobody who checks their columns.
-            if matches!(start, RecordStart::Disputed)
-                && self.route.plan.sets.iter().any(|set| set.header.is_some())
-            {
+            // The columns of a row that two record sets claim cannot be checked.
+            if matches!(start, RecordStart::Disputed) && sets.iter().any(|set| set.header.is_some()) {
                 return Err(BodyFault::OtherColumns);
             }
-            return Ok(policy.record_permit(&Record {
-                set: 0,
-                subjects: None,
-                controller: None,
-                facts: &facts,
-            }));
+            let facts = &RecordFacts::default();
+            return Ok(policy.record_permit(&Record { set: 0, subjects: None, controller: None, facts }));
         };
-        let about = RecordLookup { value: self, evaluation, at, node, set };
-        let parameters = self.route.parameters;
+        let lookup = RecordLookup { value: self, evaluation, at, node, set };
         if let Some(header) = &set.header {
-            about.check_columns(header)?;
+            lookup.check_columns(header)?;
         }
-
-        let mut subjects = Ids::new();
-        let mut usable = true;
-        for (at, source) in set.subjects.iter().enumerate() {
-            let named = about.ids(source, parameters.subject(number, at), &mut subjects)?;
-            usable &= named == IdPresence::Present || (named == IdPresence::Absent && source.optional);
-        }
-        // Where everybody is optional, somebody has to be there all the same.
-        usable &= set.subjects.is_empty() || !subjects.is_empty();
-        let mut controllers = Ids::new();
-        let mut accounts = IdPresence::Absent;
-        if let Some(source) = &set.controller {
-            accounts = about.ids(source, parameters.controller(number), &mut controllers)?;
-            controllers.dedup();
-        }
-        let regions = &self.route.plan.regions;
-        let mut nodes = Nodes::new();
-        for (key, capture) in &set.facts {
-            let clear = about.select(*capture, &mut nodes)?;
-            match nodes.as_slice() {
-                [] if clear => {}
-                &[one] if clear => facts::set(&mut facts, *key, about.text(one), regions),
-                _ => facts::set(&mut facts, *key, None, regions),
-            }
-        }
+        let subjects = lookup.subjects(number)?;
+        let (accounts, controllers) = lookup.controllers(number)?;
+        let mut facts = lookup.facts()?;
         let controller = match (accounts, controllers.as_slice()) {
             (IdPresence::Present, [only]) => Some(only),
             (IdPresence::Absent, _) => None,
-            // An account that cannot be told may be a closed one.
+            // An unknown account may be a closed one.
             (IdPresence::Present | IdPresence::Unclear, _) => {
                 facts.account_closed = Extracted::Unreadable;
                 None
             }
         };
-        Ok(policy.record_permit(&Record {
-            set: number,
-            subjects: usable.then_some(&subjects),
-            controller,
-            facts: &facts,
-        }))
+        let subjects = subjects.as_deref();
+        Ok(policy.record_permit(&Record { set: number, subjects, controller, facts: &facts }))
     }
 }
 
-/// What a source says.
+/// The result of looking up ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum IdPresence {
     Present,
-    /// Nothing is there, or null.
+    /// Nothing or `null` is there.
     Absent,
-    /// Something is there, and not to be told.
+    /// Something is there that is not an id, or not a single one.
     Unclear,
 }
 
-/// One record, where its ids and facts are looked up.
+/// Looks up ids and facts of one record.
 struct RecordLookup<'a> {
     value: &'a HeldValue<'a>,
     evaluation: &'a Evaluation<'a>,
@@ -119,7 +90,46 @@ struct RecordLookup<'a> {
 }
 
 impl RecordLookup<'_> {
-    /// Adds everybody that a source names.
+    /// Returns everybody the record is about; `None` if the record has no usable subject.
+    fn subjects(&self, set: usize) -> Result<Option<Ids>, BodyFault> {
+        let mut subjects = Ids::new();
+        let mut usable = true;
+        for (number, source) in self.set.subjects.iter().enumerate() {
+            let parameter = self.value.route.parameters.subject(set, number);
+            let presence = self.ids(source, parameter, &mut subjects)?;
+            usable &= presence == IdPresence::Present || (presence == IdPresence::Absent && source.optional);
+        }
+        // If all sources are optional, at least one of them must have an id.
+        usable &= self.set.subjects.is_empty() || !subjects.is_empty();
+        Ok(usable.then_some(subjects))
+    }
+
+    /// Returns the ids of the record's controller. A usable record has one at most.
+    fn controllers(&self, set: usize) -> Result<(IdPresence, Ids), BodyFault> {
+        let mut controllers = Ids::new();
+        let Some(source) = &self.set.controller else { return Ok((IdPresence::Absent, controllers)) };
+        let parameter = self.value.route.parameters.controller(set);
+        let presence = self.ids(source, parameter, &mut controllers)?;
+        controllers.dedup();
+        Ok((presence, controllers))
+    }
+
+    fn facts(&self) -> Result<RecordFacts, BodyFault> {
+        let mut facts = RecordFacts::default();
+        let regions = &self.value.route.plan.regions;
+        let mut nodes = Nodes::new();
+        for (key, capture) in &self.set.facts {
+            let is_clear = self.select(*capture, &mut nodes)?;
+            match nodes.as_slice() {
+                [] if is_clear => {}
+                &[one] if is_clear => facts::set(&mut facts, *key, self.text(one), regions),
+                _ => facts::set(&mut facts, *key, None, regions),
+            }
+        }
+        Ok(facts)
+    }
+
+    /// Adds all ids of a source.
     fn ids(
         &self,
         source: &IdSource,
@@ -155,20 +165,20 @@ impl RecordLookup<'_> {
         Ok(IdPresence::Present)
     }
 
-    /// Whether everybody on the way to the ids of an optional source has one, of which there are so many:
-    /// an object without an id is somebody, and so is a value where an object would have one.
+    /// True if every object on the path to the ids of an optional source has an id; `ids` is the number of ids
+    /// found. An object without an id stands for an unknown person, and so does any other value in the place of
+    /// such an object.
     fn has_ids(&self, source: &IdSource, ids: usize) -> Result<bool, BodyFault> {
         let mut nodes = Nodes::new();
-        for (at, way) in source.ancestors.iter().enumerate() {
-            if !self.select(*way, &mut nodes)? {
+        for (number, ancestor) in source.ancestors.iter().enumerate() {
+            if !self.select(*ancestor, &mut nodes)? {
                 return Ok(false);
             }
             nodes.retain(|node| self.text(*node) != Some(b"null"));
-            let begins = |node: &u32| self.text(*node).and_then(|text| text.first().copied());
-            if !nodes.iter().all(|node| matches!(begins(node), Some(b'{' | b'['))) {
+            if !nodes.iter().all(|node| matches!(self.first_byte(*node), Some(b'{' | b'['))) {
                 return Ok(false);
             }
-            let is_last = at + 1 == source.ancestors.len();
+            let is_last = number + 1 == source.ancestors.len();
             if is_last && source.one_each && nodes.len() != ids {
                 return Ok(false);
             }
@@ -176,52 +186,67 @@ impl RecordLookup<'_> {
         Ok(true)
     }
 
-    /// Checks that the table has the columns that the mapping names, in their order, and the row one element
-    /// for each. The header is one list of names, or each name is a node of its own; of several tables each has
-    /// its own.
+    /// Checks that the row's table has the columns of the mapping, in their order, and that the row has one element
+    /// for each. The header is one list of names, or each name is a node. If there are several tables, each has its
+    /// own header.
     fn check_columns(&self, header: &TableHeader) -> Result<(), BodyFault> {
         let held = self.value.held;
         let children = |at: u32| held.children(at).map(|(child, _)| child);
-        let begins = |at: u32| self.text(at).and_then(|text| text.first().copied());
         let mut nodes = Nodes::new();
         let mut is_clear = self.select(header.capture, &mut nodes)?;
         if let Some(tables) = header.tables {
-            let mut found = Nodes::new();
-            is_clear &= self.select(tables, &mut found)?;
-            self.evaluation.charge(found.len() as u64)?;
-            let holds = |table: u32, at: u32| {
-                held.table.node(table).is_some_and(|node| (table..node.next).contains(&at))
-            };
-            // The innermost stands last.
-            let table_of = |at: u32| found.iter().copied().filter(|&table| holds(table, at)).max();
-            let own = table_of(self.at);
-            nodes.retain(|at| own.is_some_and(|own| holds(own, *at) && table_of(*at) == Some(own)));
+            is_clear &= self.retain_own_header(tables, &mut nodes)?;
         }
-        let lists = nodes.iter().all(|&node| begins(node) == Some(b'['));
-        let are_names = |found: &mut dyn Iterator<Item = u32>| {
-            let denoted = |at: u32| self.text(at).filter(|_| begins(at) == Some(b'"')).map(unquoted);
-            found.map(denoted).eq(header.names.iter().map(|name| Some(name.as_bytes().into())))
-        };
+        let is_list = nodes.iter().all(|&node| self.first_byte(node) == Some(b'['));
         self.evaluation.charge((header.names.len() * (nodes.len() + 1)) as u64)?;
-        let is_header = match lists {
-            true => nodes.iter().all(|&list| are_names(&mut children(list))),
-            false => are_names(&mut nodes.iter().copied()),
+        let has_names = if is_list {
+            nodes.iter().all(|&list| self.are_names(&header.names, children(list)))
+        } else {
+            self.are_names(&header.names, nodes.iter().copied())
         };
-        let is_row = begins(self.at) == Some(b'[') && children(self.at).count() == header.names.len();
-        // Names can each be a node of their own; lists cannot be told apart.
-        let is_own = header.scattered <= usize::from(!lists);
-        if is_clear && is_own && !nodes.is_empty() && is_header && is_row {
+        let is_row =
+            self.first_byte(self.at) == Some(b'[') && children(self.at).count() == header.names.len();
+        // One plural segment may select the names of one header. Several lists cannot be told apart.
+        let is_assignable = header.scattered <= usize::from(!is_list);
+        if is_clear && is_assignable && !nodes.is_empty() && has_names && is_row {
             Ok(())
         } else {
             Err(BodyFault::OtherColumns)
         }
     }
 
+    /// Keeps the header nodes that belong to the row's own table. Returns false if a duplicate name makes the tables
+    /// unclear.
+    fn retain_own_header(&self, tables: Capture, nodes: &mut Nodes) -> Result<bool, BodyFault> {
+        let held = self.value.held;
+        let mut found = Nodes::new();
+        let is_clear = self.select(tables, &mut found)?;
+        self.evaluation.charge(found.len() as u64)?;
+        let contains =
+            |table: u32, at: u32| held.table.node(table).is_some_and(|node| (table..node.next).contains(&at));
+        // The innermost table comes last in document order.
+        let table_of = |at: u32| found.iter().copied().filter(|&table| contains(table, at)).max();
+        let own = table_of(self.at);
+        nodes.retain(|at| own.is_some_and(|own| contains(own, *at) && table_of(*at) == Some(own)));
+        Ok(is_clear)
+    }
+
+    /// True if these nodes are strings that spell the names.
+    fn are_names(&self, names: &[String], nodes: impl Iterator<Item = u32>) -> bool {
+        let denoted = |at: u32| self.text(at).filter(|text| text.first() == Some(&b'"')).map(unquoted);
+        nodes.map(denoted).eq(names.iter().map(|name| Some(name.as_bytes().into())))
+    }
+
     fn text(&self, at: u32) -> Option<&[u8]> {
         self.value.held.table.node(at).map(|node| self.value.held.text(node))
     }
 
-    /// The nodes that a capture selects; `false` if a repeated name makes it unclear which of them count.
+    fn first_byte(&self, at: u32) -> Option<u8> {
+        self.text(at).and_then(|text| text.first().copied())
+    }
+
+    /// Finds the nodes that a capture selects. Returns false if a duplicate name makes it unclear which of them
+    /// count.
     fn select(&self, capture: Capture, nodes: &mut Nodes) -> Result<bool, BodyFault> {
         nodes.clear();
         let table = self.value.held.table;
@@ -237,18 +262,18 @@ impl RecordLookup<'_> {
             let here = table.captures.iter().skip(first).take_while(|(_, found)| *found < self.node.next);
             here.filter(|(query, _)| *query == capture.query).for_each(|(_, node)| nodes.push(*node));
         }
-        let several = capture.singular && nodes.len() > 1;
-        Ok(!several && !self.any_duplicate(from, nodes)?)
+        let is_plural = capture.singular && nodes.len() > 1;
+        Ok(!is_plural && !self.any_duplicate(from, nodes)?)
     }
 
-    /// Whether a repeated name makes it unclear which of the nodes found from `from` count.
+    /// True if a duplicate name makes it unclear which of the nodes selected from `from` count.
     fn any_duplicate(&self, from: u32, nodes: &[u32]) -> Result<bool, BodyFault> {
         let table = self.value.held.table;
         if table.duplicates.is_empty() || nodes.is_empty() {
             return Ok(false);
         }
         if self.set.evaluated {
-            // A condition may have read the other occurrence, wherever it stands.
+            // A condition may have read the other occurrence, wherever it is.
             let inside = from..table.node(from).map_or(0, |node| node.next);
             return Ok(table.duplicates.iter().any(|(_, parent)| inside.contains(parent)));
         }
@@ -260,26 +285,26 @@ impl RecordLookup<'_> {
         Ok(false)
     }
 
-    /// Whether some name between `from` and `found` occurs twice in its object.
+    /// True if a name on the path from `from` to `found` occurs twice in its object.
     fn has_duplicate_on_path(&self, from: u32, found: u32) -> Result<bool, BodyFault> {
         let held = self.value.held;
-        let repeated = &held.table.duplicates;
+        let duplicates = &held.table.duplicates;
         let mut parent = from;
         while parent != found {
             let mut children = held.children(parent);
-            let (child, way) = loop {
+            let (child, node) = loop {
                 self.evaluation.charge(1)?;
-                let Some((child, way)) = children.next() else { return Ok(false) };
-                if (child..way.next).contains(&found) {
-                    break (child, way);
+                let Some((child, node)) = children.next() else { return Ok(false) };
+                if (child..node.next).contains(&found) {
+                    break (child, node);
                 }
             };
-            self.evaluation.charge(repeated.len() as u64)?;
-            let name = self.evaluation.name(way);
+            self.evaluation.charge(duplicates.len() as u64)?;
+            let name = self.evaluation.name(node);
             let same_name = |&(at, of): &(u32, u32)| {
                 of == parent && held.table.node(at).is_some_and(|node| self.evaluation.name(node) == name)
             };
-            if repeated.iter().any(same_name) {
+            if duplicates.iter().any(same_name) {
                 return Ok(true);
             }
             parent = child;
