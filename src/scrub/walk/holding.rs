@@ -1,6 +1,8 @@
-//! What is held until it is whole: noted node for node, then handed to [`super::super::held_value`].
+//! Values that are held until they are whole. Their nodes are put in a table, and the table is then handed to
+//! [`super::super::held_value`].
 
-use super::{Expect, Mode, Walk, WalkContext, WalkResult};
+use super::frames::Mode;
+use super::{Expect, Walk, WalkContext, WalkResult};
 use crate::scrub::class::UNCLASSIFIED;
 use crate::scrub::embedded::ExpandedValue;
 use crate::scrub::evaluate::MemberKey;
@@ -10,21 +12,22 @@ use crate::scrub::lex::denoted;
 use crate::scrub::node_table::{HeldJson, Node};
 use crate::scrub::unreadable::BodyFault;
 
-/// Nodes of a record that has not many.
-const USUAL_NODES: usize = 48;
+/// The number of nodes for which the table has room at first.
+const INITIAL_NODES: usize = 48;
 
 /// The value that is held.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Holding {
-    /// Where its name begins, or itself.
+    /// The offset of the member's name, or of the value if it has no name. Offsets in the table count from here.
     pub(super) base: usize,
+    /// The offset of the value.
     pub(super) start: usize,
-    /// Frames around it.
+    /// The number of containers around the value.
     pub(super) depth: usize,
 }
 
 impl Walk {
-    /// Notes the value at `at` in the table: its node, and whether what is in it is noted too.
+    /// Adds the value at `at` to the table. Returns its node, and whether its content has to be added as well.
     #[inline(always)]
     pub(super) fn index_node<A: FormPolicy>(
         &mut self,
@@ -34,34 +37,35 @@ impl Walk {
     ) -> (u32, bool) {
         let plan = context.route.plan;
         let state = self.value_state(plan);
-        let mark = plan.automaton.flags(state);
+        let flags = plan.automaton.flags(state);
         let node = self.table.len();
         let base = self.holding.map_or(0, |holding| holding.base);
-        let member = !self.frames.top().array;
-        let offset = |place: usize| place.wrapping_sub(base) as u32;
+        let is_member = !self.frames.top().array;
+        let offset = |at: usize| at.wrapping_sub(base) as u32;
         self.table.nodes.push(Node {
-            name: offset(if member { self.name_start } else { at }),
+            name: offset(if is_member { self.name_start } else { at }),
             start: offset(at),
             end: offset(end.unwrap_or(at)),
             next: node + 1,
             state,
         });
-        if mark.embedded && end.is_some() {
+        if flags.embedded && end.is_some() {
             self.table.json_strings.push(node);
         }
-        if mark.captures {
+        if flags.captures {
             let captures = &plan.automaton.state(state).captures;
             self.table.captures.extend(captures.iter().map(|&query| (query, node)));
         }
         if self.duplicate {
-            if let (true, Some(parent)) = (member, self.frames.top().node) {
+            if let (true, Some(parent)) = (is_member, self.frames.top().node) {
                 self.table.duplicates.push((node, parent));
             }
             self.duplicate = false;
         }
-        (node, mark.relevant_below || plan.indexes_all)
+        (node, flags.relevant_below || plan.indexes_all)
     }
 
+    /// Begins to hold the value at `at`. A scalar is whole, so it is decided at once.
     pub(super) fn hold<A: FormPolicy>(
         &mut self,
         bytes: &[u8],
@@ -73,21 +77,22 @@ impl Walk {
         let base = if self.frames.top().array { at } else { self.name_start };
         self.holding = Some(Holding { base, start: at, depth: self.frames.depth() });
         self.table.clear();
-        self.table.nodes.reserve(USUAL_NODES);
+        self.table.nodes.reserve(INITIAL_NODES);
         self.duplicate = false;
-        let (node, noted) = self.index_node(at, end, context);
+        let (node, is_indexed) = self.index_node(at, end, context);
         match end {
             Some(end) => {
                 self.finish_held(bytes, end, context)?;
                 Ok((end, self.after_value()))
             }
             None => {
-                self.open(at, byte, if noted { Mode::Indexed } else { Mode::Validated }, Some(node), context)
+                let mode = if is_indexed { Mode::Indexed } else { Mode::Validated };
+                self.open(at, byte, mode, Some(node), context)
             }
         }
     }
 
-    /// The held value is whole.
+    /// Decides the held value, which is whole, and writes the result.
     pub(super) fn finish_held<A: FormPolicy>(
         &mut self,
         bytes: &[u8],
@@ -101,30 +106,28 @@ impl Walk {
         if self.index_only {
             return Ok(());
         }
-        let plan = context.route.plan;
+        let (route, limits) = (context.route, context.limits);
         let held = HeldJson { table: &self.table, bytes: bytes.get(holding.base..end).unwrap_or_default() };
-        let root = held.table.node(0);
-        let name = root.and_then(|root| held.name(root)).map(denoted);
-        let around = Placement {
+        let name = held.table.node(0).and_then(|root| held.name(root)).map(denoted);
+        let placement = Placement {
             inherited_class: self.stream.class().unwrap_or(UNCLASSIFIED),
-            conditions: &plan.automaton.state(self.frames.top().state).anchors,
+            conditions: &route.plan.automaton.state(self.frames.top().state).anchors,
             key: match &name {
                 Some(name) => MemberKey::Name(name),
                 None => MemberKey::Index(self.frames.top().index),
             },
             is_document: self.frames.is_empty(),
         };
-        let unit = HeldValue { route: context.route, held, placement: around };
-        let (route, limits) = (context.route, context.limits);
+        let value = HeldValue { route, held, placement };
         let read_text = |state, text: &[u8]| Walk::index_text(route, state, text, limits).ok();
-        let expanded = match ExpandedValue::expand(unit, &read_text) {
+        let expanded = match ExpandedValue::expand(value, &read_text) {
             Ok(expanded) => expanded,
             Err(fault) => return self.fail(holding.start, fault),
         };
-        let unit = HeldValue { held: expanded.as_ref().map_or(held, ExpandedValue::held), ..unit };
+        let value = HeldValue { held: expanded.as_ref().map_or(held, ExpandedValue::held), ..value };
         let stream = &mut self.stream;
-        let lead = |stays: bool, out: &mut Vec<u8>| {
-            if stays {
+        let write_prefix = |keep: bool, out: &mut Vec<u8>| {
+            if keep {
                 stream.keep(bytes, out);
                 stream.write(bytes, holding.start, out);
             } else {
@@ -132,8 +135,9 @@ impl Walk {
             }
         };
         let (decision, shapes) = (&mut self.decision, &mut self.shapes);
-        let settled = unit.scrub(decision, shapes, context.policy, context.outside, context.out, lead);
-        if let Err(fault) = settled {
+        let scrubbed =
+            value.scrub(decision, shapes, context.policy, context.outside, context.out, write_prefix);
+        if let Err(fault) = scrubbed {
             return self.fail(holding.start, fault);
         }
         self.stream.skip_to(end);

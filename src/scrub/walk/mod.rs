@@ -1,36 +1,54 @@
-//! The walk over a body: RFC 8259 checked byte by byte, everything decided as early as it can be.
+//! The walk over the bytes of a body. It checks them against RFC 8259 and decides everything as early as possible.
 //!
-//! Refuses to keep what it need not. Outside of held values the document streams: what stays is
-//! copied, what goes is skipped, and only a container whose staying depends on its content waits,
-//! as the few bytes that open it. A value that must be whole before it is decided (a record above
-//! all) is held and handed to [`super::held_value`]. Invariant: no byte is written before the verdict it
-//! stands under is known.
+//! Outside of held values the document streams: kept bytes are copied, removed bytes are skipped, and only a container
+//! that is kept if something in it is kept waits, as the few bytes that open it ([`outside`]). A value that has to be
+//! whole before it is decided, usually a record, is held and handed to [`super::held_value`] ([`holding`]). The
+//! walk keeps no other bytes. Invariant: no byte is written before the permit that it stands under is known.
+//!
+//! [`Expect`] is the state of the tokenizer:
+//!
+//! ```text
+//! Document ────────────────> Value
+//! Value ──── { ────────────> FirstName
+//!       ──── [ ────────────> FirstElement    as Value, or ] as in Next
+//!       ──── scalar ───────> Next
+//!       ──── " ────────────> InString ─ " ─> Next    a long string that is streamed
+//! FirstName ─ string ──────> Colon ─── : ──> Value   or } as in Next
+//! Name ────── string ──────> Colon
+//! Next ────── , ───────────> Name in an object, Value in an array
+//!      ────── } or ] ──────> Next              or End, if this was the outermost container
+//! End ─────── separator ───> Value             if the body has several texts
+//! ```
 
+mod frames;
 mod holding;
 mod names;
 mod outside;
 mod run;
+mod stream;
 mod texts;
 
 use std::sync::Arc;
 
+use self::frames::{Frame, Frames, Mode};
 use self::holding::Holding;
-use self::outside::{StreamWriter, StreamedValue};
+use self::outside::StreamedValue;
+use self::stream::StreamWriter;
 use self::texts::Gap;
 use super::form_policy::{FixedRemoval, FormPolicy};
 use super::held_value::{OutsideRecords, RouteContext, ValueDecision};
 use super::lex::{self, Scan};
 use super::mapping::DuplicateKeys;
-use super::member_names::{MemberNames, ObjectNames};
+use super::member_names::MemberNames;
 use super::node_table::NodeTable;
 use super::plan::Plan;
-use super::shape_cache::{ShapeCache, ShapePath};
+use super::shape_cache::ShapeCache;
 use super::state::{DEAD, StateId};
 use super::unreadable::{BodyFault, Framing, Limits, Unreadable};
 use crate::decision::ClassId;
 use crate::vocabulary::Form;
 
-/// What the walk needs from around it.
+/// Everything that the walk uses and does not own.
 pub(super) struct WalkContext<'a, A: FormPolicy> {
     pub(super) route: RouteContext<'a>,
     pub(super) limits: Limits,
@@ -40,8 +58,8 @@ pub(super) struct WalkContext<'a, A: FormPolicy> {
 }
 
 impl<A: FormPolicy> WalkContext<'_, A> {
-    /// Whether what no record holds stays or goes; `None` where it leaves in another form, or has to be looked
-    /// through.
+    /// Returns true if a value of this class outside of records is kept, and false if it is removed. Returns `None`
+    /// if it has to be held, because it leaves in another form or its text is searched.
     #[inline(always)]
     fn keeps(&mut self, class: ClassId) -> Option<bool> {
         match self.outside.form(class, self.route, self.policy) {
@@ -52,143 +70,70 @@ impl<A: FormPolicy> WalkContext<'_, A> {
     }
 }
 
-/// What may come next.
+/// The token that is expected next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expect {
     /// A JSON text.
     Document,
     /// The first element, or the end of the array.
     FirstElement,
-    /// The first member, or the end of the object.
+    /// The first name, or the end of the object.
     FirstName,
     Name,
     Colon,
     Value,
     /// A comma, or the end of the container.
     Next,
-    /// More of a string that is passed on or over in pieces.
+    /// The rest of a string that is streamed.
     InString,
-    /// The end of the body (or a line's end, and another text).
+    /// The end of the body, or a separator and another text.
     End,
 }
 
-/// How the inside of an open container is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mode {
-    /// Decided member by member.
-    PerMember,
-    /// Part of a held value: noted in the table.
-    Indexed,
-    /// Only checked: it shares the fate of its container.
-    Validated,
-}
-
-/// A container that is open.
-#[derive(Clone, Copy, Debug)]
-struct Frame {
-    array: bool,
-    mode: Mode,
-    state: StateId,
-    /// The node to close at the end; none where there is no table.
-    node: Option<u32>,
-    /// Position of the next element.
-    index: u64,
-    /// The names it has had: along the tree of what is known, or one by one.
-    shape_path: ShapePath,
-    names: ObjectNames,
-}
-
-impl Frame {
-    /// What stands around the document: it has one element.
-    fn document() -> Frame {
-        Frame {
-            array: true,
-            mode: Mode::PerMember,
-            state: DEAD,
-            node: None,
-            index: 0,
-            shape_path: ShapePath::document(),
-            names: ObjectNames::default(),
-        }
-    }
-}
-
-/// The containers that are open.
-#[derive(Clone, Debug)]
-struct Frames {
-    /// What stands around them.
-    document: Frame,
-    /// The innermost last.
-    open: Vec<Frame>,
-}
-
-impl Frames {
-    fn new() -> Frames {
-        Frames { document: Frame::document(), open: Vec::new() }
-    }
-
-    fn depth(&self) -> usize {
-        self.open.len()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.open.is_empty()
-    }
-
-    /// The innermost; the document where there is none.
-    #[inline(always)]
-    fn top(&self) -> &Frame {
-        self.open.last().unwrap_or(&self.document)
-    }
-
-    #[inline(always)]
-    fn top_mut(&mut self) -> &mut Frame {
-        self.open.last_mut().unwrap_or(&mut self.document)
-    }
-}
-
-/// The state of the walk. Places are offsets into the bytes that are here.
+/// The state of the walk. Offsets count from the first byte that is kept.
 #[derive(Clone, Debug)]
 pub(super) struct Walk {
     framing: Framing,
-    /// Of the document.
+    /// The state of the document's root.
     root: StateId,
-    /// The document is only noted, and never decided.
+    /// The document is put in a table and never decided.
     index_only: bool,
-    /// Names are compared everywhere, or only where a record is read from them.
+    /// Duplicate names are refused everywhere. Otherwise names are compared in indexed objects only.
     refuses_duplicates: bool,
     expect: Expect,
     at: usize,
-    /// How far the string at `at` was scanned, if it was.
+    /// The offset up to which the string at `at` was scanned; zero if it was not.
     scanned: usize,
+    /// The part of a name that was scanned contains an escape.
     escaped: bool,
     frames: Frames,
     stream: StreamWriter,
     shapes: Arc<ShapeCache>,
     names: MemberNames,
-    /// The name that was read last: its place, and the state it leads to.
+    /// The offset of the last name that was read.
     name_start: usize,
+    /// The state of the member with that name.
     member_state: StateId,
+    /// The name occurred before in its object.
     duplicate: bool,
-    /// Its hash, until its value comes.
+    /// The hash of the name, while its prefix may have to be added to the shape cache.
     new_name: Option<u64>,
     holding: Option<Holding>,
     streamed: Option<StreamedValue>,
-    /// What has come since the last text.
+    /// The separator since the last text.
     gap: Gap,
     table: NodeTable,
     decision: ValueDecision,
+    /// A buffer for names with escapes.
     unescaped: Vec<u8>,
 }
 
 type WalkResult<T> = Result<T, BodyFault>;
 
-impl Walk {
-    /// What came in this body, for the next one of the plan.
-    pub(super) fn shapes(&self) -> &Arc<ShapeCache> {
-        &self.shapes
-    }
+/// An offset, and the token that is expected there. `None` if more bytes have to come; the walk is suspended then.
+type NextToken = Option<(usize, Expect)>;
 
+impl Walk {
     pub(super) fn new(plan: &Plan, framing: Framing) -> Walk {
         Walk {
             framing,
@@ -216,7 +161,12 @@ impl Walk {
         }
     }
 
-    /// The table of a JSON text whose root is in this state. The text begins and ends with its value.
+    /// Returns the shapes of the objects in this body, to start the next body with.
+    pub(super) fn shapes(&self) -> &Arc<ShapeCache> {
+        &self.shapes
+    }
+
+    /// Returns the table of a JSON text without white space around it, whose root is in the state `root`.
     pub(super) fn index_text(
         route: RouteContext<'_>,
         root: StateId,
@@ -225,7 +175,7 @@ impl Walk {
     ) -> Result<NodeTable, Unreadable> {
         let mut walk = Walk { root, index_only: true, ..Walk::new(route.plan, Framing::Document) };
         let mut outside = OutsideRecords::new(0);
-        // Nobody is asked for a verdict, and nothing is written.
+        // No permit is requested, and nothing is written.
         let mut context = WalkContext {
             route,
             limits,
@@ -241,12 +191,12 @@ impl Walk {
         }
     }
 
-    /// How many of the bytes are no longer needed.
+    /// Returns the number of bytes that are no longer needed.
     pub(super) fn decided(&self) -> usize {
         if self.streamed.is_some() { self.at } else { self.stream.child_end.min(self.at) }
     }
 
-    /// The first `by` bytes were dropped.
+    /// Adjusts all offsets after the first `by` bytes were dropped.
     pub(super) fn shift(&mut self, by: usize) {
         self.at -= by;
         self.scanned = self.scanned.saturating_sub(by);
@@ -258,7 +208,7 @@ impl Walk {
         }
     }
 
-    /// Reads on over all of `bytes`. `last`: no more will come.
+    /// Reads all of `bytes`, whose first byte is number `base` of the body. `last` says that no more bytes will come.
     pub(super) fn run<A: FormPolicy>(
         &mut self,
         bytes: &[u8],
@@ -270,10 +220,10 @@ impl Walk {
             self.read(bytes, last, context)?;
             self.write_and_check(bytes, context)
         });
-        // Whatever is wrong after the bound, the bound was passed before.
+        // A value that is too long is reported first, so that the fault does not depend on the chunks.
         let result = result.map_err(|fault| match self.check_kept(self.at, &context.limits) {
             Ok(()) => fault,
-            Err(passed) => passed,
+            Err(too_long) => too_long,
         });
         if result.is_err() {
             self.stream.write_decided(bytes, context.out);
@@ -281,9 +231,11 @@ impl Walk {
         result.map_err(|fault| Unreadable { fault, at: base + self.at as u64 })
     }
 
-    /// The loop. A member runs straight through it: name, colon, value, comma; wherever the bytes end,
-    /// what is expected there is kept for the next call. Place and expectation are in locals
-    /// meanwhile: through memory, each token would wait for the one before.
+    /// Reads token after token until the bytes end. A member passes straight through the loop: name, colon, value,
+    /// comma.
+    ///
+    /// The offset and the expected token are local variables here. In fields of `self`, each token would wait for
+    /// the stores of the one before.
     fn read<A: FormPolicy>(
         &mut self,
         bytes: &[u8],
@@ -292,91 +244,51 @@ impl Walk {
     ) -> WalkResult<()> {
         let mut at = self.at;
         let mut expect = self.expect;
-        // Where a value, or a bracket, ended in these bytes: what comes there may be a run, and a name that comes
-        // there has its lead from there.
-        let mut lead = usize::MAX;
+        // The end of the previous value or opening bracket, if it is in these bytes. The prefix of the next
+        // member starts here, and so may a run.
+        let mut prefix_start = usize::MAX;
         loop {
-            if lead == at {
+            if prefix_start == at {
                 (at, expect) = self.run_on(bytes, at, expect, context)?;
-                lead = at;
+                prefix_start = at;
             }
             if expect == Expect::Next {
-                at = lex::space(bytes, at);
-                let Some(&byte) = bytes.get(at) else { return self.suspend(at, expect) };
-                at += 1;
-                let array = self.frames.top().array;
-                expect = match byte {
-                    b',' if array => self.next_element(),
-                    b',' => Expect::Name,
-                    b']' if array => self.close(bytes, at, context)?,
-                    b'}' if !array => self.close(bytes, at, context)?,
-                    _ => return self.fail(at - 1, BodyFault::Malformed),
-                };
+                let Some(next) = self.read_separator(bytes, at, context)? else { return Ok(()) };
+                (at, expect) = next;
                 if expect == Expect::Next {
-                    lead = at;
+                    prefix_start = at;
                     continue;
                 }
             }
             if matches!(expect, Expect::Name | Expect::FirstName) {
-                at = lex::space(bytes, at);
-                let Some(&byte) = bytes.get(at) else { return self.suspend(at, expect) };
-                if byte == b'"' {
-                    let Some(end) = self.read_name(bytes, at, context)? else {
-                        return self.suspend(at, expect);
-                    };
-                    at = end;
-                    expect = Expect::Colon;
-                } else if byte == b'}' && expect == Expect::FirstName {
-                    at += 1;
-                    expect = self.close(bytes, at, context)?;
-                    lead = at;
+                let Some(next) = self.read_member(bytes, at, expect, context)? else { return Ok(()) };
+                (at, expect) = next;
+                if expect != Expect::Colon {
+                    prefix_start = at;
                     continue;
-                } else {
-                    return self.fail(at, BodyFault::Malformed);
                 }
             }
             if expect == Expect::Colon {
-                at = lex::space(bytes, at);
-                match bytes.get(at) {
-                    Some(b':') => at = lex::space(bytes, at + 1),
-                    Some(_) => return self.fail(at, BodyFault::Malformed),
-                    None => return self.suspend(at, expect),
-                }
-                self.cache_prefix(bytes, lead, at);
-                expect = Expect::Value;
+                let Some(next) = self.read_colon(bytes, at, prefix_start)? else { return Ok(()) };
+                (at, expect) = next;
             }
             if matches!(expect, Expect::Value | Expect::FirstElement) {
-                at = lex::space(bytes, at);
-                let Some(&byte) = bytes.get(at) else { return self.suspend(at, expect) };
-                if byte == b']' && expect == Expect::FirstElement {
-                    at += 1;
-                    expect = self.close(bytes, at, context)?;
-                } else {
-                    let scalar = self.frames.is_empty() && !matches!(byte, b'{' | b'[');
-                    if scalar && self.framing == Framing::Sequence && !self.is_ended(bytes, at, last)? {
-                        return self.suspend(at, expect);
-                    }
-                    match self.value(bytes, at, byte, last, context)? {
-                        Some((end, next)) => (at, expect) = (end, next),
-                        None => return self.suspend(at, expect),
-                    }
-                }
-                lead = at;
+                let Some(next) = self.read_value(bytes, at, expect, last, context)? else { return Ok(()) };
+                (at, expect) = next;
+                prefix_start = at;
             }
             if matches!(expect, Expect::InString | Expect::End | Expect::Document) {
-                match self.between_texts(bytes, at, expect)? {
-                    Some(next) => (at, expect) = next,
-                    None => return Ok(()),
-                }
-                lead = at;
+                let Some(next) = self.read_rarely(bytes, at, expect)? else { return Ok(()) };
+                (at, expect) = next;
+                prefix_start = at;
             }
         }
     }
 
-    /// The bytes end here.
-    fn suspend(&mut self, at: usize, expect: Expect) -> WalkResult<()> {
+    /// Suspends the walk at the end of the bytes.
+    fn suspend(&mut self, at: usize, expect: Expect) -> WalkResult<NextToken> {
         (self.at, self.expect) = (at, expect);
-        Ok(())
+        Ok(None)
     }
 
     #[cold]
@@ -385,17 +297,106 @@ impl Walk {
         Err(fault)
     }
 
+    /// Reads a comma, or the end of the innermost container.
+    #[inline(always)]
+    fn read_separator<A: FormPolicy>(
+        &mut self,
+        bytes: &[u8],
+        at: usize,
+        context: &mut WalkContext<'_, A>,
+    ) -> WalkResult<NextToken> {
+        let at = lex::space(bytes, at);
+        let Some(&byte) = bytes.get(at) else { return self.suspend(at, Expect::Next) };
+        let array = self.frames.top().array;
+        let expect = match byte {
+            b',' if array => self.next_element(),
+            b',' => Expect::Name,
+            b']' if array => self.close(bytes, at + 1, context)?,
+            b'}' if !array => self.close(bytes, at + 1, context)?,
+            _ => return self.fail(at, BodyFault::Malformed),
+        };
+        Ok(Some((at + 1, expect)))
+    }
+
+    /// Reads the name of a member, or the end of an empty object.
+    #[inline(always)]
+    fn read_member<A: FormPolicy>(
+        &mut self,
+        bytes: &[u8],
+        at: usize,
+        expect: Expect,
+        context: &mut WalkContext<'_, A>,
+    ) -> WalkResult<NextToken> {
+        let at = lex::space(bytes, at);
+        match bytes.get(at) {
+            Some(b'"') => match self.read_name(bytes, at, context)? {
+                Some(end) => Ok(Some((end, Expect::Colon))),
+                None => self.suspend(at, expect),
+            },
+            Some(b'}') if expect == Expect::FirstName => {
+                let expect = self.close(bytes, at + 1, context)?;
+                Ok(Some((at + 1, expect)))
+            }
+            Some(_) => self.fail(at, BodyFault::Malformed),
+            None => self.suspend(at, expect),
+        }
+    }
+
+    /// Reads the colon of the member whose prefix starts at `prefix_start`.
+    #[inline(always)]
+    fn read_colon(&mut self, bytes: &[u8], at: usize, prefix_start: usize) -> WalkResult<NextToken> {
+        let at = lex::space(bytes, at);
+        match bytes.get(at) {
+            Some(b':') => {
+                let at = lex::space(bytes, at + 1);
+                self.cache_prefix(bytes, prefix_start, at);
+                Ok(Some((at, Expect::Value)))
+            }
+            Some(_) => self.fail(at, BodyFault::Malformed),
+            None => self.suspend(at, Expect::Colon),
+        }
+    }
+
+    /// Reads a value, or the end of an empty array.
+    #[inline(always)]
+    fn read_value<A: FormPolicy>(
+        &mut self,
+        bytes: &[u8],
+        at: usize,
+        expect: Expect,
+        last: bool,
+        context: &mut WalkContext<'_, A>,
+    ) -> WalkResult<NextToken> {
+        let at = lex::space(bytes, at);
+        let Some(&byte) = bytes.get(at) else { return self.suspend(at, expect) };
+        if byte == b']' && expect == Expect::FirstElement {
+            let expect = self.close(bytes, at + 1, context)?;
+            return Ok(Some((at + 1, expect)));
+        }
+        let is_scalar_text = self.frames.is_empty() && !matches!(byte, b'{' | b'[');
+        if is_scalar_text
+            && self.framing == Framing::Sequence
+            && !self.is_ended_by_line_feed(bytes, at, last)?
+        {
+            return self.suspend(at, expect);
+        }
+        match self.value(bytes, at, byte, last, context)? {
+            Some(next) => Ok(Some(next)),
+            None => self.suspend(at, expect),
+        }
+    }
+
     fn next_element(&mut self) -> Expect {
         self.frames.top_mut().index += 1;
         Expect::Value
     }
 
-    /// What is expected after a value.
+    /// Returns the token that is expected after a value.
     fn after_value(&self) -> Expect {
         if self.frames.is_empty() { Expect::End } else { Expect::Next }
     }
 
-    /// Scans the scalar at `start`. `None`: it is not whole.
+    /// Scans the scalar at `start`. Returns its end, or `None` if it is not whole.
     #[inline(always)]
     fn scalar(
         &mut self,
@@ -407,12 +408,12 @@ impl Walk {
     ) -> WalkResult<Option<usize>> {
         let scan = match byte {
             b'"' => lex::string(bytes, self.scanned.max(start + 1), &mut false),
-            // Only a document's own number may end with the body.
+            // A number can end with the body only if it is the whole document.
             b'-' | b'0'..=b'9' => match lex::number(bytes, start, last && self.frames.is_empty()) {
                 Scan::Partial(_) if bytes.len() - start > limits.number => {
                     return self.fail(start, BodyFault::NumberTooLong);
                 }
-                // Whatever is wrong after the bound, the bound was passed before.
+                // A number that is too long is reported first, so that the fault does not depend on the chunks.
                 Scan::Whole(end) | Scan::Wrong(end) if end - start > limits.number => {
                     return self.fail(start, BodyFault::NumberTooLong);
                 }
@@ -438,7 +439,7 @@ impl Walk {
         }
     }
 
-    /// Reads the value at `at`: where to go on, and what is expected there. `None`: more bytes must come.
+    /// Reads the value at `at`. Returns `None`, without suspending the walk, if more bytes have to come.
     #[inline(always)]
     fn value<A: FormPolicy>(
         &mut self,
@@ -447,7 +448,7 @@ impl Walk {
         byte: u8,
         last: bool,
         context: &mut WalkContext<'_, A>,
-    ) -> WalkResult<Option<(usize, Expect)>> {
+    ) -> WalkResult<NextToken> {
         let mode = self.frames.top().mode;
         let container = matches!(byte, b'{' | b'[');
         let end = if container { None } else { self.scalar(bytes, at, byte, last, &context.limits)? };
@@ -475,7 +476,7 @@ impl Walk {
         }
     }
 
-    /// The state of the value that comes.
+    /// Returns the state of the value that comes next.
     fn value_state(&self, plan: &Plan) -> StateId {
         let top = self.frames.top();
         if !top.array {
@@ -505,14 +506,14 @@ impl Walk {
             Mode::PerMember | Mode::Indexed => self.value_state(context.route.plan),
             Mode::Validated => DEAD,
         };
-        let around = self.frames.top();
-        let path = self.shapes.child_path(&around.shape_path, around.array);
-        let inside = Frame { array, mode, state, node, index: 0, shape_path: path, names: self.names.open() };
-        self.frames.open.push(inside);
+        let parent = self.frames.top();
+        let shape_path = self.shapes.child_path(&parent.shape_path, parent.array);
+        let names = self.names.open();
+        self.frames.push(Frame { array, mode, state, node, index: 0, shape_path, names });
         Ok((at + 1, if array { Expect::FirstElement } else { Expect::FirstName }))
     }
 
-    /// Closes the innermost container, whose bracket stands before `end`.
+    /// Closes the innermost container, whose bracket is the byte before `end`.
     #[inline(never)]
     fn close<A: FormPolicy>(
         &mut self,
@@ -520,7 +521,7 @@ impl Walk {
         end: usize,
         context: &mut WalkContext<'_, A>,
     ) -> WalkResult<Expect> {
-        let Some(frame) = self.frames.open.pop() else { return self.fail(end - 1, BodyFault::Malformed) };
+        let Some(frame) = self.frames.pop() else { return self.fail(end - 1, BodyFault::Malformed) };
         self.names.close(&frame.names);
         if let (Some(node), Some(holding)) = (frame.node, self.holding) {
             self.table.close(node, (end - holding.base) as u32);

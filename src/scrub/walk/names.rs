@@ -1,8 +1,9 @@
-//! The names of members: read or recognised, compared where that is asked for, and kept to be recognised.
+//! Names of members: reads them, compares them where duplicates matter, and adds them to the shape cache.
 
 use std::sync::Arc;
 
-use super::{Mode, Walk, WalkContext, WalkResult};
+use super::frames::Mode;
+use super::{Walk, WalkContext, WalkResult};
 use crate::scrub::form_policy::FormPolicy;
 use crate::scrub::lex::{self, Scan};
 use crate::scrub::shape_cache::NewPrefix;
@@ -10,7 +11,7 @@ use crate::scrub::state::DEAD;
 use crate::scrub::unreadable::BodyFault;
 
 impl Walk {
-    /// Reads the name at `start`. `None`: it is not whole.
+    /// Reads the name at `start`. Returns its end, or `None` if the name is not whole.
     #[inline(never)]
     pub(super) fn read_name<A: FormPolicy>(
         &mut self,
@@ -23,10 +24,10 @@ impl Walk {
             Scan::Whole(end) => end,
             Scan::Partial(scanned) => {
                 (self.scanned, self.escaped) = (scanned, escaped);
-                let long = bytes.len() - start > context.limits.name;
-                return if long { self.fail(start, BodyFault::NameTooLong) } else { Ok(None) };
+                let is_long = bytes.len() - start > context.limits.name;
+                return if is_long { self.fail(start, BodyFault::NameTooLong) } else { Ok(None) };
             }
-            // In smaller chunks the bound would have been met first.
+            // The bound is reported first, so that the fault does not depend on the chunks.
             Scan::Wrong(at) if at - start > context.limits.name => {
                 return self.fail(start, BodyFault::NameTooLong);
             }
@@ -68,23 +69,23 @@ impl Walk {
         Ok(Some(end))
     }
 
-    /// Whether the names of the innermost container are compared.
+    /// True if the names of the innermost container are compared.
     fn compares_names(&self) -> bool {
         self.refuses_duplicates || self.frames.top().mode == Mode::Indexed
     }
 
-    /// The value of the member whose name was read comes at `at`: its lead is kept to be recognised,
-    /// if it came in one piece.
+    /// Adds the prefix of the member whose value begins at `at` to the shape cache, provided that all of the prefix
+    /// is in these bytes.
     #[inline(never)]
-    pub(super) fn cache_prefix(&mut self, bytes: &[u8], lead: usize, at: usize) {
+    pub(super) fn cache_prefix(&mut self, bytes: &[u8], prefix_start: usize, at: usize) {
         let Some(hash) = self.new_name.take() else { return };
-        let whole = bytes.get(lead..at).filter(|_| at < bytes.len());
-        let kept = whole.is_some_and(|text| {
+        let prefix = bytes.get(prefix_start..at).filter(|_| at < bytes.len());
+        let is_cached = prefix.is_some_and(|text| {
             let (container, state) = (self.frames.top().state, self.member_state);
-            let new = NewPrefix { text, name: self.name_start - lead, hash, container, state };
+            let new = NewPrefix { text, name: self.name_start - prefix_start, hash, container, state };
             Arc::make_mut(&mut self.shapes).insert(&mut self.frames.top_mut().shape_path, new)
         });
-        if !kept {
+        if !is_cached {
             self.leave_cache();
             if self.compares_names() {
                 self.names.insert(&mut self.frames.top_mut().names, hash);
@@ -92,9 +93,10 @@ impl Walk {
         }
     }
 
-    /// From here on the innermost container's names are compared one by one.
+    /// Stops following the innermost container in the shape cache. Its names are compared one by one from here.
     fn leave_cache(&mut self) {
-        if !std::mem::replace(&mut self.frames.top_mut().shape_path.cached, false) || !self.compares_names() {
+        let was_cached = std::mem::replace(&mut self.frames.top_mut().shape_path.cached, false);
+        if !was_cached || !self.compares_names() {
             return;
         }
         let top = self.frames.top_mut();

@@ -1,19 +1,20 @@
-//! Runs: scalars one after the other, as members or as elements, of which each is settled at once.
+//! Runs: the fast path for consecutive scalar members or elements that are decided at once.
 //!
-//! Refuses whatever is out of the ordinary. A run ends before the first value that is a container, is not whole,
-//! is wrong, stands behind a name that has not come there before (or is not recognised so near to the end of the
-//! bytes), or of which more is asked than its class; [`Walk::read`] goes on from that place as if there had been no
-//! run. So nothing is read here that would be read otherwise there. Containers that end straight after a run are
-//! closed as they are there.
+//! A run ends before the first value that is not the ordinary case: a container, a value that is not whole or is
+//! malformed, a member whose prefix is not in the shape cache (or is too close to the end of the bytes to be compared),
+//! or a value whose class does not decide alone. [`Walk::read`] continues there as if there had been no run. So a
+//! run never reads anything differently from [`Walk::read`]. Containers that end directly after a run are closed in
+//! the same way as there.
 
-use super::{Expect, Mode, Walk, WalkContext, WalkResult};
+use super::frames::Mode;
+use super::{Expect, Walk, WalkContext, WalkResult};
 use crate::scrub::class::UNCLASSIFIED;
 use crate::scrub::form_policy::FormPolicy;
 use crate::scrub::lex::{self, Scan};
 
 impl Walk {
-    /// Reads on from `at`, straight after a value or an opening bracket: where the run ends, and what is
-    /// expected there.
+    /// Reads runs from `at` on, directly after a value or an opening bracket. Returns the end of the last run, and
+    /// the token that is expected there.
     #[inline(always)]
     pub(super) fn run_on<A: FormPolicy>(
         &mut self,
@@ -52,15 +53,15 @@ impl Walk {
         let mode = self.frames.top().mode;
         loop {
             let top = self.frames.top_mut();
-            let Some(known) = self.shapes.match_prefix(&mut top.shape_path, top.state, bytes, at) else {
+            let Some(prefix) = self.shapes.match_prefix(&mut top.shape_path, top.state, bytes, at) else {
                 return (at, expect);
             };
-            let value = known.value;
-            (self.name_start, self.member_state) = (known.name, known.state);
+            let value = prefix.value;
+            (self.name_start, self.member_state) = (prefix.name, prefix.state);
             let Some(end) = scalar(bytes, value, context.limits.number) else {
                 return (value, Expect::Value);
             };
-            let settled = match mode {
+            let is_decided = match mode {
                 Mode::Validated => true,
                 Mode::Indexed => {
                     self.index_node(value, Some(end), context);
@@ -68,7 +69,7 @@ impl Walk {
                 }
                 Mode::PerMember => self.keep_or_drop_scalar(bytes, value, end, context),
             };
-            if !settled {
+            if !is_decided {
                 return (value, Expect::Value);
             }
             (at, expect) = (end, Expect::Next);
@@ -84,7 +85,7 @@ impl Walk {
         context: &WalkContext<'_, A>,
     ) -> (usize, Expect) {
         let mode = self.frames.top().mode;
-        // Elements that are decided one by one are few: records have members.
+        // Arrays whose elements are decided one by one are rare, because records are objects.
         if mode == Mode::PerMember {
             return (at, expect);
         }
@@ -105,7 +106,8 @@ impl Walk {
         }
     }
 
-    /// Lets the scalar member at `at` stay or go, as [`Walk::outside`] would. `false`: it is held, or leaves otherwise.
+    /// Keeps or removes the scalar member at `at`, as [`Walk::begin_value`] does. Returns false if the member has
+    /// to be held.
     #[inline(always)]
     fn keep_or_drop_scalar<A: FormPolicy>(
         &mut self,
@@ -119,29 +121,29 @@ impl Walk {
         {
             return false;
         }
-        let own = plan.state_class(self.member_state);
-        let class = own.or(self.stream.class()).unwrap_or(UNCLASSIFIED);
-        let Some(stays) = context.keeps(class) else { return false };
-        if own.is_some() || class == UNCLASSIFIED {
+        let own_class = plan.state_class(self.member_state);
+        let class = own_class.or(self.stream.class()).unwrap_or(UNCLASSIFIED);
+        let Some(keep) = context.keeps(class) else { return false };
+        if own_class.is_some() || class == UNCLASSIFIED {
             context.outside.count(class);
         }
-        if stays {
+        if keep {
             self.stream.keep(bytes, context.out);
         } else {
             self.stream.remove(bytes, at, context.out);
         }
-        self.stream.end_value(end, stays);
+        self.stream.end_value(end, keep);
         true
     }
 }
 
-/// The end of the scalar at `start`; `None` if it is none, not whole, too long, or wrong.
+/// Returns the end of the scalar at `start`; `None` if there is no whole, well-formed scalar within the bound.
 #[inline(always)]
-fn scalar(bytes: &[u8], start: usize, longest_number: usize) -> Option<usize> {
+fn scalar(bytes: &[u8], start: usize, max_number: usize) -> Option<usize> {
     let scan = match *bytes.get(start)? {
         b'"' => lex::string(bytes, start + 1, &mut false),
         b'-' | b'0'..=b'9' => match lex::number(bytes, start, false) {
-            Scan::Whole(end) if end - start > longest_number => return None,
+            Scan::Whole(end) if end - start > max_number => return None,
             scan => scan,
         },
         first => lex::word(bytes, start, first)?,

@@ -1,23 +1,23 @@
-//! The texts of a body: where one may begin, what stands between two, where the body may end.
+//! The JSON texts of a body: where a text may begin, what separates two texts, and where the body may end.
 
-use super::{Expect, Walk, WalkContext, WalkResult};
+use super::{Expect, NextToken, Walk, WalkContext, WalkResult};
 use crate::scrub::form_policy::FormPolicy;
 use crate::scrub::lex;
 use crate::scrub::unreadable::{BodyFault, Framing, RECORD_SEPARATOR};
 
-/// What has come since the last text, or since the beginning.
+/// The separator since the last text, or since the beginning of the body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Gap {
     #[default]
     None,
-    /// A line's end.
+    /// A line feed.
     LineFeed,
     /// In a sequence: the record separator that the next text needs.
     RecordSeparator,
 }
 
 impl Walk {
-    /// Whether the body may end here.
+    /// True if the body may end here.
     pub(in crate::scrub) fn is_complete(&self) -> bool {
         match self.expect {
             Expect::End => self.framing != Framing::Sequence || self.gap == Gap::LineFeed,
@@ -36,8 +36,8 @@ impl Walk {
         }
     }
 
-    /// Reads on up to the last line's end, where each is a text: who reads line by line finds no
-    /// other texts than these.
+    /// If each line is a text: reads up to the last line feed, line by line. A text that spans lines is refused,
+    /// because a recipient that splits lines would find other texts.
     pub(super) fn run_lines<A: FormPolicy>(
         &mut self,
         bytes: &[u8],
@@ -59,9 +59,9 @@ impl Walk {
         Ok(())
     }
 
-    /// Whether a scalar that is a whole text may be read: in a sequence once the line feed is here
-    /// without which it may have been cut short (RFC 7464, 2.4).
-    pub(super) fn is_ended(&mut self, bytes: &[u8], at: usize, last: bool) -> WalkResult<bool> {
+    /// True if the scalar at `at`, a whole text of a sequence, is followed by a line feed. Without it the scalar may
+    /// have been cut short (RFC 7464, 2.4).
+    pub(super) fn is_ended_by_line_feed(&mut self, bytes: &[u8], at: usize, last: bool) -> WalkResult<bool> {
         let rest = bytes.get(at..).unwrap_or_default();
         match memchr::memchr2(b'\n', RECORD_SEPARATOR, rest) {
             Some(end) if rest.get(end) == Some(&b'\n') => Ok(true),
@@ -71,21 +71,15 @@ impl Walk {
         }
     }
 
-    /// What happens between texts and within long strings.
+    /// Reads what comes between texts, or the rest of a streamed string.
     #[cold]
-    pub(super) fn between_texts(
-        &mut self,
-        bytes: &[u8],
-        at: usize,
-        expect: Expect,
-    ) -> WalkResult<Option<(usize, Expect)>> {
+    pub(super) fn read_rarely(&mut self, bytes: &[u8], at: usize, expect: Expect) -> WalkResult<NextToken> {
         if expect == Expect::InString {
             return self.continue_string(bytes, at);
         }
         let at = self.space_between(bytes, at, expect == Expect::Document);
         if at == bytes.len() {
-            self.suspend(at, expect)?;
-            return Ok(None);
+            return self.suspend(at, expect);
         }
         let may_begin = match self.framing {
             Framing::Document | Framing::Events | Framing::Rows => expect == Expect::Document,
@@ -96,10 +90,11 @@ impl Walk {
             self.gap = Gap::None;
             return Ok(Some((at, Expect::Value)));
         }
-        self.fail(at, if expect == Expect::End { BodyFault::TrailingBytes } else { BodyFault::Malformed })
+        let is_trailing = expect == Expect::End;
+        self.fail(at, if is_trailing { BodyFault::TrailingBytes } else { BodyFault::Malformed })
     }
 
-    /// Past the white space between two texts, and past what separates them; notes what came.
+    /// Skips white space and separators between two texts, and records the separator. Returns the next offset.
     fn space_between(&mut self, bytes: &[u8], mut at: usize, first: bool) -> usize {
         while let Some(&byte) = bytes.get(at) {
             match byte {
