@@ -1,4 +1,4 @@
-//! What a decision costs: one already known, a new combination of facts, and loading a pack.
+//! Time of a decision: a memoised one, one for a new combination of facts, and the loading of a policy pack.
 
 #![allow(clippy::unwrap_used)]
 
@@ -16,7 +16,7 @@ use purposegate::decision::{
 use purposegate::policy::Pack;
 use purposegate::vocabulary::{CategoryId, Operation, Safeguard};
 
-/// A customer record's twenty categories.
+/// The twenty data categories of a customer record.
 const CATEGORIES: [&str; 20] = [
     "name",
     "email",
@@ -105,7 +105,7 @@ fn decisions(c: &mut Criterion) {
         let admitted = remembered.admit(&asking, &classes).unwrap();
         c.bench_function(&format!("known/{kind}"), |b| b.iter(|| judge(&admitted, black_box(&subject))));
         c.bench_function(&format!("new combination of 20 categories/{kind}"), |b| {
-            // A fresh memory each time: the same facts are new to it.
+            // Each iteration starts with an empty memo, so that the same facts are new.
             let fresh = || Decisions::new(Arc::clone(&pack)).admit(&asking, &classes).unwrap();
             b.iter_batched(fresh, |admitted| judge(&admitted, black_box(&subject)), BatchSize::SmallInput);
         });

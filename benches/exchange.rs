@@ -1,6 +1,6 @@
-//! A whole exchange over loopback: recipient, gateway with everything on, upstream.
+//! Time of a whole exchange over loopback: recipient, gateway with all features on, upstream.
 //!
-//! The upstream answers from memory. The same request straight to the upstream is the floor.
+//! The upstream answers from memory. The same request sent to the upstream directly is the lower bound.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -23,7 +23,7 @@ use tokio::runtime::Runtime;
 
 const KEY: &str = "pgk_bench_0123456789abcdef0123456789abcdef";
 
-/// One customer in about a kibibyte.
+/// Returns a customer record of about one kibibyte.
 fn person(n: usize) -> String {
     let notes =
         "called about an invoice; prefers to be written to; asked for a copy of the contract. ".repeat(6);
@@ -68,14 +68,14 @@ record = "$.items[*]"
 schema = "customer"
 "#;
 
-struct House {
+struct TestGateway {
     runtime: Runtime,
     gateway: SocketAddr,
     origin: SocketAddr,
     _folder: tempfile::TempDir,
 }
 
-fn house(durability: &str) -> House {
+fn test_gateway(durability: &str) -> TestGateway {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("runtime");
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("binds");
@@ -110,7 +110,7 @@ fn house(durability: &str) -> House {
     let (reload, reloads) = tokio::sync::mpsc::channel(1);
     std::mem::forget(reload);
     runtime.spawn(gateway.run(reloads));
-    House { runtime, gateway: address, origin, _folder: folder }
+    TestGateway { runtime, gateway: address, origin, _folder: folder }
 }
 
 async fn serve(listener: TcpListener) {
@@ -129,7 +129,7 @@ async fn serve(listener: TcpListener) {
     }
 }
 
-impl House {
+impl TestGateway {
     fn connect(&self, address: SocketAddr) -> SendRequest<Empty<Bytes>> {
         self.runtime.block_on(async {
             let stream = TcpStream::connect(address).await.expect("connects");
@@ -164,8 +164,8 @@ impl House {
 }
 
 fn exchanges(criterion: &mut Criterion) {
-    let batched = house("batched");
-    let durable = house("before-release");
+    let batched = test_gateway("batched");
+    let durable = test_gateway("before-release");
     for (path, size) in [("/one", person(1).len()), ("/list", list(100).len())] {
         let mut group = criterion.benchmark_group(format!("exchange{path}"));
         group.throughput(Throughput::Bytes(size as u64)).measurement_time(Duration::from_secs(5));

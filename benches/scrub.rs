@@ -1,8 +1,8 @@
-//! What scrubbing costs: a list of people under real decisions, the bare engine, and what people do
-//! today (a DOM, with and without JSONPath; `serde_json` reading and throwing away as the floor).
+//! Time of scrubbing: a list of people under real decisions, the bare engine, and common alternatives (a DOM, with and
+//! without JSONPath; `serde_json` that parses and discards is the lower bound).
 //!
-//! One thread, chunks of 32 KiB, full validation. Compare within one run only: at the end everybody runs in
-//! turn, and the ratios are printed.
+//! One thread, chunks of 32 KiB, full validation. Compare figures of one run only. At the end all candidates run in
+//! turns, and the ratios are printed.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
@@ -31,7 +31,7 @@ use sonic_rs::JsonValueMutTrait as _;
 
 const CHUNK: usize = 32 << 10;
 
-/// People as a shop's API lists them, about 600 bytes each, two bytes in seven of them structure.
+/// Returns a list of people as the API of a shop has it: about 600 bytes for each, two bytes in seven of them structure.
 fn list(people: usize) -> Vec<u8> {
     let mut text = String::from("{\"items\":[");
     for id in 0..people {
@@ -87,13 +87,13 @@ fn mapping(pack: &Pack) -> Mapping {
     Mapping { records: vec![people], ..Mapping::default() }
 }
 
-/// Judges everybody as the same person, whose decision is known: what is measured is the scrubbing.
-struct Everybody {
+/// Decides every record as one person, whose decision is memoised, so that the time is that of scrubbing.
+struct OnePerson {
     admitted: Admitted,
     person: Subject,
 }
 
-impl RecordPolicy for Everybody {
+impl RecordPolicy for OnePerson {
     fn record_permit(&mut self, record: &Record<'_>) -> Permit {
         let (controller, relationship) = (Controller::default(), Relationship::default());
         self.admitted.judge(&self.person, &controller, record.facts, relationship, Timestamp::UNIX_EPOCH)
@@ -151,7 +151,7 @@ fn scrubbing(c: &mut Criterion) {
         ("employee", "trend-analysis"),
     ] {
         let person = Subject { region: Some("EEA".into()), ..Subject::default() };
-        let mut judge = Everybody { admitted: admitted(&pack, &plan, kind, purpose), person };
+        let mut judge = OnePerson { admitted: admitted(&pack, &plan, kind, purpose), person };
         let mut out = Vec::with_capacity(1 << 20);
         group.bench_function(format!("{kind}, {purpose}"), |b| {
             b.iter(|| {
@@ -169,14 +169,14 @@ fn scrubbing(c: &mut Criterion) {
     group.finish();
 }
 
-/// What the peers do too: five members of each element go.
+/// The five members of each element that all candidates remove.
 const MEMBERS: [&str; 5] = ["email", "phone", "address", "card", "ip"];
 
 fn of_each_element() -> Vec<String> {
     MEMBERS.iter().map(|name| format!("$.items[*].{name}")).collect()
 }
 
-/// The bare engine, as it streams: what is ready leaves before more comes.
+/// Runs the bare engine as a stream: output leaves after each chunk.
 fn stream(queries: &[String], body: &[u8]) {
     let mut out = Vec::with_capacity(2 * CHUNK);
     let mut remover = Remover::new(queries, Limits::default(), Framing::Document).unwrap();
@@ -206,11 +206,11 @@ fn sonic_rs_by_hand(body: &[u8]) -> Vec<u8> {
     sonic_rs::to_vec(&value).unwrap()
 }
 
-fn read_and_throw_away(body: &[u8]) {
+fn parse_and_discard(body: &[u8]) {
     black_box(serde_json::from_slice::<serde::de::IgnoredAny>(black_box(body)).unwrap());
 }
 
-/// `false`: it is not on this machine. A process, its start counted.
+/// Runs `jq` as a process, including its start. Returns false if it is not installed.
 fn jq(file: &Path) -> bool {
     let members = MEMBERS.map(|name| format!(".{name}")).join(", ");
     let mut jq = Command::new("jq");
@@ -232,10 +232,10 @@ fn removing(c: &mut Criterion) {
         group.bench_function(name, |b| b.iter(|| stream(queries, &body)));
     }
     group.bench_function("serde_json DOM by hand", |b| b.iter(|| serde_json_by_hand(&body)));
-    group.bench_function("serde_json, read and thrown away", |b| b.iter(|| read_and_throw_away(&body)));
+    group.bench_function("serde_json, parsed and discarded", |b| b.iter(|| parse_and_discard(&body)));
     group.finish();
 
-    // Too slow for the long list: it builds a path as text for every node it visits.
+    // jsonpath-rust is too slow for the long list: it builds a path as text for every node that it visits.
     let body = list(500);
     let mut group = self::group(c, "remove five members of each, short list", &body);
     group.bench_function("children", |b| {
@@ -258,10 +258,10 @@ fn removing(c: &mut Criterion) {
     group.finish();
 }
 
-/// Rounds of the comparison.
+/// Number of rounds of the comparison.
 const ROUNDS: usize = 7;
 
-/// Everybody in turn: the machine changes from minute to minute, what happens in one round happens to all.
+/// Runs all candidates in turns, so that changing conditions of the machine affect all of them alike.
 fn ratios(_: &mut Criterion) {
     let (body, queries) = (list(16_000), of_each_element());
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -271,15 +271,15 @@ fn ratios(_: &mut Criterion) {
         true
     };
     let others: [(&str, &dyn Fn() -> bool); 4] = [
-        ("serde_json, read and thrown away", &|| {
-            read_and_throw_away(&body);
+        ("serde_json, parsed and discarded", &|| {
+            parse_and_discard(&body);
             true
         }),
         ("sonic-rs DOM by hand", &|| !sonic_rs_by_hand(&body).is_empty()),
         ("serde_json DOM by hand", &|| !serde_json_by_hand(&body).is_empty()),
         ("jq", &|| jq(file.path())),
     ];
-    // The second of two runs counts: the first finds the caches as whoever ran before left them.
+    // Only the second of two runs counts. The first one finds the caches of the candidate before.
     let timed = |run: &dyn Fn() -> bool| {
         run();
         let began = Instant::now();
@@ -295,8 +295,8 @@ fn ratios(_: &mut Criterion) {
     for ((name, _), mut found) in others.into_iter().zip(found) {
         found.sort_by(f64::total_cmp);
         match found.get(found.len() / 2) {
-            Some(ratio) => println!("{ratio:6.2} times as long as the bare engine: {name}"),
-            None => println!("not on this machine: {name}"),
+            Some(ratio) => println!("{ratio:6.2} times the time of the bare engine: {name}"),
+            None => println!("not installed: {name}"),
         }
     }
 }

@@ -22,7 +22,7 @@ enum Token<'a> {
     Other(char),
 }
 
-/// Returns the tokens with their offsets. Whether they form a query is for the parser to decide.
+/// Returns the tokens with their offsets. The parser decides if they form a query.
 fn tokens(text: &str) -> impl Iterator<Item = (usize, Token<'_>)> {
     let mut at = 0;
     std::iter::from_fn(move || {

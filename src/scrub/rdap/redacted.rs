@@ -115,7 +115,7 @@ impl EntryCollector<'_> {
                 // Nodes in it may have classes of their own.
                 Some(RedactionMethod::Removal) if !classified => at + 1,
                 Some(method) => {
-                    if classified && self.is_speakable(at) {
+                    if classified && self.has_mapped_path(at) {
                         self.add(at, self.field_name(at, node), method, self.path(at));
                     }
                     node.next
@@ -130,8 +130,8 @@ impl EntryCollector<'_> {
         self.fields >= MAX_ENTRIES
     }
 
-    fn is_speakable(&self, at: u32) -> bool {
-        self.positions.get(at as usize).is_some_and(|position| position.is_speakable)
+    fn has_mapped_path(&self, at: u32) -> bool {
+        self.positions.get(at as usize).is_some_and(|position| position.has_mapped_path)
     }
 
     fn is_classified(&self, at: u32) -> bool {
@@ -207,7 +207,7 @@ impl EntryCollector<'_> {
 
     /// Adds the entries of a jCard's property.
     fn add_property(&mut self, of: PropertyNode) {
-        if !self.is_speakable(of.node) {
+        if !self.has_mapped_path(of.node) {
             return;
         }
         let parts = self.tree.children(of.node);
@@ -337,7 +337,7 @@ impl EntryCollector<'_> {
         let mut steps = Vec::new();
         while at > 0 {
             let node = self.tree.held.table.node(at)?;
-            let position = self.positions.get(at as usize).filter(|position| position.is_speakable)?;
+            let position = self.positions.get(at as usize).filter(|position| position.has_mapped_path)?;
             let filter = self.filters.get(&at).filter(|_| before);
             steps.push(match (self.tree.held.name(node).map(denoted), filter) {
                 (Some(name), _) => member_step(std::str::from_utf8(&name).ok()?),

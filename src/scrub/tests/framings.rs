@@ -1,4 +1,4 @@
-//! Bodies of several texts: each is scrubbed as if it were alone, whatever stands between them.
+//! Bodies of several JSON texts: each text is scrubbed as if it were alone.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -6,25 +6,26 @@ use proptest::prelude::*;
 use super::walks::{chunk, doc, noise};
 use super::*;
 
-/// Each text is one record; whoever has an `a` of 1 is released.
+/// Returns a plan in which each text is a record.
 fn plan(events: &[&str]) -> Arc<Plan> {
     let events = events.iter().map(|name| (*name).to_owned()).collect();
     let set = record("$", &["@.a"], &[("@.a", "non-personal"), ("@.b", "name"), ("@..c", "email")]);
     Arc::new(compile(&Mapping { events, ..mapping(vec![set]) }).unwrap())
 }
 
-fn of_one(seen: Option<&JudgedRecord>, _: CategoryId) -> Form {
-    let one = seen.and_then(|seen| seen.subjects.as_deref()).is_some_and(|ids| ids == ["1"]);
+/// Releases the records of subject 1.
+fn of_one(decided: Option<&DecidedRecord>, _: CategoryId) -> Form {
+    let one = decided.and_then(|decided| decided.subjects.as_deref()).is_some_and(|ids| ids == ["1"]);
     if one { Form::Clear } else { Form::Removed }
 }
 
-/// Scrubs in several chunkings, which must agree.
+/// Scrubs a body in chunks of several sizes and checks that the results agree.
 fn framed(framing: Framing, events: &[&str], body: &str) -> (String, Option<Unreadable>) {
     let plan = plan(events);
     let run = |chunk: usize| {
         let result = scrub_framed(
             &plan,
-            &mut RuleJudge::new(&plan, of_one),
+            &mut TestPolicy::new(&plan, of_one),
             framing,
             body.as_bytes(),
             chunk,
@@ -32,7 +33,7 @@ fn framed(framing: Framing, events: &[&str], body: &str) -> (String, Option<Unre
         );
         match result {
             Ok(out) => (String::from_utf8(out).unwrap(), None),
-            // What stands between texts leaves as it comes.
+            // Separators between texts leave as soon as they are read.
             Err((unreadable, out)) => (
                 String::from_utf8(out).unwrap().trim_end_matches(['\n', '\x1e']).to_owned(),
                 Some(unreadable),
@@ -58,7 +59,7 @@ fn fault(framing: Framing, body: &str) -> (String, BodyFault) {
 }
 
 #[test]
-fn a_sequence_is_texts_between_separators() {
+fn sequences_are_split_at_record_separators() {
     let seq = Framing::Sequence;
     assert_eq!(
         read(seq, "\x1e{\"a\":1,\"b\":2}\n\x1e{\"b\":2,\"a\":2} \r\n\x1e\x1e\n{}\n"),
@@ -69,7 +70,7 @@ fn a_sequence_is_texts_between_separators() {
 }
 
 #[test]
-fn a_line_is_a_text() {
+fn each_line_is_a_text() {
     let lines = Framing::Lines;
     assert_eq!(read(lines, "{\"a\":1}\r\n\n [\t] \n12\n\"x\""), "{\"a\":1}\r\n\n [\t] \nnull\nnull");
     for body in ["{\n}", "{\"a\":\n1}\n", "{\"a\"\n:1}", "[1,\n2]", "[1\n]\n", "{}\n{\"a\":1,\n\"b\":2}"] {
@@ -78,13 +79,13 @@ fn a_line_is_a_text() {
 }
 
 #[test]
-fn a_scalar_of_a_sequence_waits_for_its_line_feed() {
+fn scalars_of_a_sequence_wait_for_their_line_feed() {
     let seq = Framing::Sequence;
     let plan = Arc::new(compile(&mapping(vec![record("$.x", &[], &[("$", "name")])])).unwrap());
     let run = |body: &str, chunk: usize| {
-        let clear = |_: Option<&JudgedRecord>, _: CategoryId| Form::Clear;
-        let mut rules = RuleJudge::new(&plan, clear);
-        let result = scrub_framed(&plan, &mut rules, seq, body.as_bytes(), chunk, Limits::default());
+        let clear = |_: Option<&DecidedRecord>, _: CategoryId| Form::Clear;
+        let mut policy = TestPolicy::new(&plan, clear);
+        let result = scrub_framed(&plan, &mut policy, seq, body.as_bytes(), chunk, Limits::default());
         let (error, out) = match result {
             Ok(out) => (None, out),
             Err((unreadable, out)) => (Some(unreadable.fault), out),
@@ -109,7 +110,7 @@ fn a_scalar_of_a_sequence_waits_for_its_line_feed() {
 }
 
 #[test]
-fn a_sequence_that_may_be_cut_short_is_refused() {
+fn sequences_that_may_be_truncated_are_refused() {
     let seq = Framing::Sequence;
     for (body, expected) in [
         ("{\"a\":1}\n", BodyFault::Malformed),
@@ -124,13 +125,13 @@ fn a_sequence_that_may_be_cut_short_is_refused() {
     ] {
         assert_eq!(fault(seq, body).1, expected, "{body:?}");
     }
-    // In the other framings a separator is none.
+    // Other framings have no record separator.
     assert_eq!(fault(Framing::Lines, "\x1e{}\n").1, BodyFault::Malformed);
     assert_eq!(fault(Framing::Lines, "{}\n\x1e{}\n").1, BodyFault::Malformed);
 }
 
 #[test]
-fn an_event_leaves_with_its_data_scrubbed() {
+fn event_data_is_scrubbed() {
     let events = Framing::Events;
     assert_eq!(
         read(events, "data: {\"a\":1,\"b\":2}\n\ndata:{\"b\":2,\"a\":2}\r\n\r\ndata: {}\r\r"),
@@ -138,14 +139,14 @@ fn an_event_leaves_with_its_data_scrubbed() {
     );
     let several = "data: {\ndata:  \"a\": 2,\ndata: \"b\": 2\ndata: }\n\n";
     assert_eq!(read(events, several), "data: {\ndata:  \"a\": 2\ndata: }\n\n");
-    // One byte order mark begins the stream; the last event is never dispatched.
+    // A byte order mark may begin the stream. An unfinished last event is not dispatched.
     assert_eq!(read(events, "\u{feff}data: {\"a\":1}\n\ndata: {\"a\":1}\n"), "data: {\"a\":1}\n\n");
     assert_eq!(read(events, ""), "");
     assert_eq!(read(events, "\n\n\r\n"), "");
 }
 
 #[test]
-fn of_an_event_nothing_else_leaves() {
+fn other_event_fields_are_dropped() {
     let events = Framing::Events;
     assert_eq!(read(events, "id: jane@x.org\ndata: {\"a\":1}\nid\n\n"), "data: {\"a\":1}\n\n");
     assert_eq!(read(events, ": jane@x.org\n\n:\n"), ":\n\n:\n\n");
@@ -159,7 +160,7 @@ fn of_an_event_nothing_else_leaves() {
 }
 
 #[test]
-fn an_event_without_data_and_the_last_one_of_a_stream_leave_as_they_are() {
+fn empty_events_and_done_events_are_kept() {
     let events = Framing::Events;
     assert_eq!(
         read(events, "data:\n\ndata: {\"a\":1}\n\ndata: \n\ndata:[DONE]\n\n"),
@@ -167,14 +168,14 @@ fn an_event_without_data_and_the_last_one_of_a_stream_leave_as_they_are() {
     );
     assert_eq!(framed(events, &["ping"], "event: ping\ndata:\n\n").0, "event: ping\ndata: \n\n");
     assert_eq!(read(events, "event: ping\ndata:\n\nevent: x\ndata: [DONE]\n\n"), "");
-    // It is no JSON anywhere else.
+    // `[DONE]` is not JSON in other framings.
     for framing in [Framing::Document, Framing::Lines] {
         assert_eq!(fault(framing, "[DONE]\n").1, BodyFault::Malformed);
     }
 }
 
 #[test]
-fn one_byte_order_mark_begins_a_body_and_does_not_leave() {
+fn a_leading_byte_order_mark_is_dropped() {
     for (framing, body) in [
         (Framing::Document, "{\"a\":1}"),
         (Framing::Lines, "{\"a\":1}\n{\"a\":1}\n"),
@@ -186,7 +187,7 @@ fn one_byte_order_mark_begins_a_body_and_does_not_leave() {
             framing == Framing::Events || fault(framing, &format!("\u{feff}\u{feff}{body}")).0.is_empty()
         );
     }
-    // Nowhere else, and not alone.
+    // A byte order mark elsewhere, or alone, is refused.
     assert_eq!(fault(Framing::Document, " \u{feff}{}").1, BodyFault::Malformed);
     assert_eq!(fault(Framing::Lines, "{}\n\u{feff}{}\n").1, BodyFault::Malformed);
     assert_eq!(fault(Framing::Document, "\u{feff}").1, BodyFault::Truncated);
@@ -194,18 +195,18 @@ fn one_byte_order_mark_begins_a_body_and_does_not_leave() {
 }
 
 #[test]
-fn only_listed_types_leave() {
+fn only_listed_event_types_leave() {
     let body = "event: update\ndata: {\"a\":1}\n\nevent: message\ndata: {\"a\":1}\n\nevent: jane@x.org\ndata: not even JSON\n\nevent: x\nevent:update\ndata: {}\n\n";
     let (out, unreadable) = framed(Framing::Events, &["update", "message"], body);
     assert_eq!(unreadable, None);
     assert_eq!(out, "event: update\ndata: {\"a\":1}\n\ndata: {\"a\":1}\n\nevent: update\ndata: {}\n\n");
     assert_eq!(framed(Framing::Events, &[], body).0, "data: {\"a\":1}\n\n");
-    // The type of one event is not that of the next.
+    // An event does not inherit the type of the one before.
     assert_eq!(read(Framing::Events, "event: x\n\ndata: {}\n\n"), "data: {}\n\n");
 }
 
 #[test]
-fn data_that_is_not_json_ends_the_stream() {
+fn event_data_that_is_not_json_ends_the_stream() {
     let before = "data: {\"a\":1}\n\n";
     for data in [
         "[DONE] ",
@@ -222,12 +223,12 @@ fn data_that_is_not_json_ends_the_stream() {
         let (out, _) = fault(Framing::Events, &format!("{before}data: {data}\n\n{before}"));
         assert_eq!(out, before.trim_end(), "{data:?}");
     }
-    // A line's end within a string is one in JSON too.
+    // A line break between two data lines is one in the JSON text as well.
     assert_eq!(fault(Framing::Events, "data: {\"b\":\"x\ndata: y\"}\n\n").1, BodyFault::Malformed);
     let plan = plan(&[]);
     let not_utf8 = scrub_framed(
         &plan,
-        &mut RuleJudge::new(&plan, of_one),
+        &mut TestPolicy::new(&plan, of_one),
         Framing::Events,
         b"data: {}\n\ndata: {\"a\":\"\xff\"}\n\n",
         3,
@@ -237,7 +238,7 @@ fn data_that_is_not_json_ends_the_stream() {
 }
 
 #[test]
-fn an_event_is_as_long_as_a_record_may_be() {
+fn events_are_bounded_like_records() {
     let plan = plan(&[]);
     let limits = Limits { record: 100, ..Limits::default() };
     for long in [
@@ -248,21 +249,22 @@ fn an_event_is_as_long_as_a_record_may_be() {
     ] {
         let body = format!("data: {{}}\n\n{long}");
         for chunk in [1, 7, 1000] {
-            let mut rules = RuleJudge::new(&plan, of_one);
+            let mut policy = TestPolicy::new(&plan, of_one);
             let (unreadable, out) =
-                scrub_framed(&plan, &mut rules, Framing::Events, body.as_bytes(), chunk, limits).unwrap_err();
+                scrub_framed(&plan, &mut policy, Framing::Events, body.as_bytes(), chunk, limits)
+                    .unwrap_err();
             assert_eq!(unreadable, Unreadable { fault: BodyFault::TooLong, at: 10 }, "{long}");
             assert_eq!(out, b"data: {}\n\n");
         }
     }
     let many = "data: {\"a\":1}\n\n".repeat(100);
-    let mut rules = RuleJudge::new(&plan, of_one);
-    let out = scrub_framed(&plan, &mut rules, Framing::Events, many.as_bytes(), 9, limits).unwrap();
+    let mut policy = TestPolicy::new(&plan, of_one);
+    let out = scrub_framed(&plan, &mut policy, Framing::Events, many.as_bytes(), 9, limits).unwrap();
     assert_eq!(out, many.as_bytes());
-    assert_eq!(rules.records.len(), 100);
+    assert_eq!(policy.records.len(), 100);
 }
 
-/// A table as a route reads it: rows of the person `1` are released.
+/// Scrubs a table. The rows of subject 1 are released.
 fn table(body: &str) -> Result<String, (String, BodyFault)> {
     let (out, unreadable) = framed(Framing::Rows, &[], body);
     match unreadable {
@@ -272,11 +274,11 @@ fn table(body: &str) -> Result<String, (String, BodyFault)> {
 }
 
 #[test]
-fn each_row_of_a_table_is_a_record_and_each_column_is_known_by_its_name() {
+fn table_rows_are_records_and_the_header_names_the_columns() {
     for (body, expected) in [
         ("a,b\r\n1,Ada\r\n2,Bob\r\n", "a,b\r\n1,Ada\r\n2,\r\n"),
         ("b,a\nAda,1\nBob,2", "b,a\r\nAda,1\r\n,2\r\n"),
-        // What nothing classifies goes with its name.
+        // An unclassified column is dropped with its name.
         ("a,secret,b\n1,x,Ada\n", "a,b\r\n1,Ada\r\n"),
         ("jane@example.org,a\n1,1\n", "a\r\n1\r\n"),
         ("\"a\",\"b\"\r\n\"1\",\"Ada, \"\"A\"\"\r\nB\"\r\n", "a,b\r\n1,\"Ada, \"\"A\"\"\r\nB\"\r\n"),
@@ -291,10 +293,10 @@ fn each_row_of_a_table_is_a_record_and_each_column_is_known_by_its_name() {
 }
 
 #[test]
-fn what_is_no_table_is_not_read() {
+fn invalid_tables_are_refused() {
     let begun = "a,b\r\n1,Ada";
     for (rows, fault) in [
-        // One more, one less, none.
+        // Too many fields, too few, and none.
         ("1,Ada,x\n", BodyFault::Malformed),
         ("1\n", BodyFault::Malformed),
         ("\n", BodyFault::Malformed),
@@ -313,7 +315,7 @@ fn what_is_no_table_is_not_read() {
         ("a,a\n1,1\n", BodyFault::DuplicateName),
         ("a,b,b\n1,1,1\n", BodyFault::DuplicateName),
         ("\"a", BodyFault::Truncated),
-        // Other columns, other marks between them, none, no table.
+        // Other columns, another separator, no header, and no table.
         ("x,y\n1,2\n", BodyFault::OtherColumns),
         ("a;b\r\n1;Ada\r\n", BodyFault::OtherColumns),
         ("A,B\n1,Ada\n", BodyFault::OtherColumns),
@@ -324,8 +326,8 @@ fn what_is_no_table_is_not_read() {
     }
     let plan = plan(&[]);
     let run = |body: &[u8], limits: Limits| {
-        let mut rules = RuleJudge::new(&plan, of_one);
-        scrub_framed(&plan, &mut rules, Framing::Rows, body, 3, limits).unwrap_err().0
+        let mut policy = TestPolicy::new(&plan, of_one);
+        scrub_framed(&plan, &mut policy, Framing::Rows, body, 3, limits).unwrap_err().0
     };
     assert_eq!(run(b"a,b\n1,\xff\n", Limits::default()), Unreadable { fault: BodyFault::NotUtf8, at: 4 });
     let long = format!("a,b\n1,{}\n", "x".repeat(100));
@@ -336,18 +338,18 @@ fn what_is_no_table_is_not_read() {
 }
 
 #[test]
-fn a_row_that_may_be_cut_short_does_not_count() {
+fn table_rows_that_may_be_truncated_are_dropped() {
     let plan = plan(&[]);
     let read = |body: &str| {
-        let (mut rules, mut out) = (RuleJudge::new(&plan, of_one), Vec::new());
+        let (mut policy, mut out) = (TestPolicy::new(&plan, of_one), Vec::new());
         let scrubber = Scrubber::new(plan.clone(), forms(), &[], Limits::default(), Framing::Rows);
         let mut scrubber = scrubber.of_unknown_length();
-        let fed = scrubber.feed(body.as_bytes(), &mut rules, &mut out);
-        let read = fed.and_then(|()| scrubber.finish(&mut rules, &mut out));
+        let fed = scrubber.feed(body.as_bytes(), &mut policy, &mut out);
+        let read = fed.and_then(|()| scrubber.finish(&mut policy, &mut out));
         (String::from_utf8(out).unwrap(), read.err().map(|unreadable| unreadable.fault))
     };
     assert_eq!(read("b,a\nAda,1\n"), ("b,a\r\nAda,1\r\n".to_owned(), None));
-    // What a break left of 12 is another person.
+    // If the connection breaks within the id 12, the id 1 remains: another person.
     assert_eq!(read("b,a\nAda,1\nBob,1"), ("b,a\r\nAda,1\r\n".to_owned(), Some(BodyFault::Truncated)));
     assert_eq!(read("b,a"), (String::new(), Some(BodyFault::Truncated)));
 }
@@ -355,16 +357,16 @@ fn a_row_that_may_be_cut_short_does_not_count() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
-    /// Every text of a body is scrubbed as if it were alone, however the body is framed and cut.
+    /// Every text of a body is scrubbed as if it were alone, in every framing and for all chunks.
     #[test]
-    fn each_text_is_scrubbed_by_itself(docs in vec(doc(true), 0..5), noise in noise(), chunk in chunk()) {
+    fn each_text_is_scrubbed_as_if_alone(docs in vec(doc(true), 0..5), noise in noise(), chunk in chunk()) {
         let plan = plan(&[]);
         let texts: Vec<String> =
             docs.iter().map(|doc| doc.text(&mut noise.iter().copied().cycle())).collect();
         let alone: Vec<String> = texts
             .iter()
             .map(|text| {
-                let out = scrub_in(&plan, &mut RuleJudge::new(&plan, of_one), text.as_bytes(), usize::MAX, Limits::default());
+                let out = scrub_in(&plan, &mut TestPolicy::new(&plan, of_one), text.as_bytes(), usize::MAX, Limits::default());
                 String::from_utf8(out.unwrap()).unwrap()
             })
             .collect();
@@ -374,18 +376,18 @@ proptest! {
         };
         let wrapped = |framing: Framing, texts: &[String]| -> String {
             let wrap = |text: &String| match framing {
-                // White space in a line's text ends no line.
+                // A line cannot contain a line break.
                 Framing::Document | Framing::Lines => text.replace('\n', " ") + "\n",
                 Framing::Sequence => format!("\x1e{text}\n"),
                 Framing::Events => event(text),
-                // Its texts are objects of strings; see below.
+                // Tables have tests of their own.
                 Framing::Rows => String::new(),
             };
             texts.iter().map(wrap).collect()
         };
         for framing in [Framing::Lines, Framing::Sequence, Framing::Events] {
             let body = wrapped(framing, &texts);
-            let out = scrub_framed(&plan, &mut RuleJudge::new(&plan, of_one), framing, body.as_bytes(), chunk, Limits::default());
+            let out = scrub_framed(&plan, &mut TestPolicy::new(&plan, of_one), framing, body.as_bytes(), chunk, Limits::default());
             prop_assert_eq!(String::from_utf8(out.unwrap()).unwrap(), wrapped(framing, &alone), "{:?}", body);
         }
     }

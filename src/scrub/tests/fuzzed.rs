@@ -1,4 +1,4 @@
-//! The short run of the fuzz targets: over the committed corpus, and over mutations of it.
+//! The short run of the fuzz targets, over the committed corpus and over mutations of it.
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -10,7 +10,7 @@ enum Mutation {
     Set(Index, u8),
     Insert(Index, u8),
     Remove(Index, usize),
-    /// A piece of another input.
+    /// Inserts a piece of another input.
     Splice(Index, Index, Index, usize),
     Repeat(Index, usize, usize),
 }
@@ -66,7 +66,7 @@ fn mutated(corpus: &[Vec<u8>], first: Index, mutations: &[Mutation]) -> Vec<u8> 
     input
 }
 
-/// Each target over its corpus and what becomes of it.
+/// Declares a test for each target: its corpus, and mutations of it.
 macro_rules! short_run {
     ($($target:ident: $($name:literal)*;)*) => {
         $(

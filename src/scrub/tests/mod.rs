@@ -1,15 +1,15 @@
-//! What the scrubber does, feature by feature; `walks` holds the laws.
+//! Tests of the scrubber, feature by feature. [`walks`] holds the general properties.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod concealed;
 mod embedded;
 mod framings;
 mod fuzzed;
+mod jsonpath_deviations;
 mod rdap;
 mod records;
+mod redact_text;
 mod removal;
 mod strict;
-mod upstream;
 mod walks;
 
 use std::sync::{Arc, LazyLock};
@@ -18,7 +18,7 @@ use super::*;
 use crate::decision::Permit;
 use crate::vocabulary::{CategoryId, Form, IdReader, SubjectId, Vocabulary};
 
-/// Some categories of the vocabulary.
+/// Categories of the vocabulary that the tests use.
 pub(super) const CATEGORIES: &[&str] =
     &["name", "email", "phone", "billing", "postal-address", "service-data", "location"];
 
@@ -31,7 +31,7 @@ pub(super) fn compile(mapping: &Mapping) -> Result<Plan, Vec<MappingError>> {
     Plan::compile(mapping, &Vocabulary::standard())
 }
 
-/// `@.path = category+category`, with `json:` before them for JSON in a string.
+/// Returns the field `(path, "category+category")`. The prefix `json:` stands for JSON in a string.
 fn field((path, categories): &(&str, &str)) -> FieldMapping {
     let embedded = categories.starts_with("json:");
     let categories = categories.trim_start_matches("json:").split('+').map(category).collect();
@@ -53,34 +53,34 @@ pub(super) fn mapping(records: Vec<RecordMapping>) -> Mapping {
     Mapping { records, ..Mapping::default() }
 }
 
-/// A record as a judge saw it.
+/// A record that the policy was asked about.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct JudgedRecord {
+pub(super) struct DecidedRecord {
     pub(super) set: usize,
     pub(super) subjects: Option<Vec<String>>,
     pub(super) controller: Option<String>,
 }
 
-/// What a category may leave in, by the record's first subject; `None` is what stands outside.
-type Rule = Box<dyn Fn(Option<&JudgedRecord>, CategoryId) -> Form>;
+/// Returns the form of a category, for a record or (`None`) outside of all records.
+type Rule = Box<dyn Fn(Option<&DecidedRecord>, CategoryId) -> Form>;
 
-/// A judge with a rule, that remembers what it was asked and told.
-pub(super) struct RuleJudge {
+/// A policy that applies a rule and records each call.
+pub(super) struct TestPolicy {
     classes: Vec<Class>,
-    /// What nothing classifies leaves in; the mapping says so, whoever it is about.
+    /// The form of unclassified fields, as the mapping has it.
     unclassified: Form,
     rule: Rule,
-    pub(super) records: Vec<JudgedRecord>,
+    pub(super) records: Vec<DecidedRecord>,
     pub(super) facts: Vec<crate::decision::RecordFacts>,
     pub(super) fields: Vec<Vec<u32>>,
 }
 
-impl RuleJudge {
+impl TestPolicy {
     pub(super) fn new(
         plan: &Plan,
-        rule: impl Fn(Option<&JudgedRecord>, CategoryId) -> Form + 'static,
-    ) -> RuleJudge {
-        RuleJudge {
+        rule: impl Fn(Option<&DecidedRecord>, CategoryId) -> Form + 'static,
+    ) -> TestPolicy {
+        TestPolicy {
             classes: plan.classes().to_vec(),
             unclassified: if plan.releases_unclassified() { Form::Clear } else { Form::Removed },
             rule: Box::new(rule),
@@ -90,13 +90,13 @@ impl RuleJudge {
         }
     }
 
-    fn permit(&self, seen: Option<&JudgedRecord>) -> Permit {
+    fn permit(&self, decided: Option<&DecidedRecord>) -> Permit {
         let form = |class: &Class| {
             let forms = class.categories.iter().map(|&category| {
                 if category == super::tests::category("non-personal") {
                     Form::Clear
                 } else {
-                    (self.rule)(seen, category)
+                    (self.rule)(decided, category)
                 }
             });
             forms.max().unwrap_or(self.unclassified)
@@ -105,16 +105,16 @@ impl RuleJudge {
     }
 }
 
-impl RecordPolicy for RuleJudge {
+impl RecordPolicy for TestPolicy {
     fn record_permit(&mut self, record: &Record<'_>) -> Permit {
         let ids = |ids: &[SubjectId]| ids.iter().map(|id| id.id().to_string()).collect();
-        let seen = JudgedRecord {
+        let decided = DecidedRecord {
             set: record.set,
             subjects: record.subjects.map(ids),
             controller: record.controller.map(|id| id.id().to_string()),
         };
-        let permit = self.permit(Some(&seen));
-        self.records.push(seen);
+        let permit = self.permit(Some(&decided));
+        self.records.push(decided);
         self.facts.push(record.facts.clone());
         permit
     }
@@ -136,21 +136,21 @@ pub(super) fn forms() -> Forms {
     Pseudonyms::new([1; 32]).for_recipient("somebody")
 }
 
-/// Scrubs a body in chunks of this size.
+/// Scrubs a body of one document in chunks of this size.
 pub(super) fn scrub_in(
     plan: &Arc<Plan>,
-    rules: &mut RuleJudge,
+    policy: &mut TestPolicy,
     body: &[u8],
     chunk: usize,
     limits: Limits,
 ) -> Result<Vec<u8>, (Unreadable, Vec<u8>)> {
-    scrub_framed(plan, rules, Framing::Document, body, chunk, limits)
+    scrub_framed(plan, policy, Framing::Document, body, chunk, limits)
 }
 
-/// Scrubs a body of several texts in chunks of this size.
+/// Scrubs a body of any framing in chunks of this size.
 pub(super) fn scrub_framed(
     plan: &Arc<Plan>,
-    rules: &mut RuleJudge,
+    policy: &mut TestPolicy,
     framing: Framing,
     body: &[u8],
     chunk: usize,
@@ -159,26 +159,26 @@ pub(super) fn scrub_framed(
     let mut out = Vec::new();
     let mut scrubber = Scrubber::new(plan.clone(), forms(), &[], limits, framing);
     for chunk in body.chunks(chunk) {
-        scrubber.feed(chunk, rules, &mut out).map_err(|error| (error, out.clone()))?;
+        scrubber.feed(chunk, policy, &mut out).map_err(|error| (error, out.clone()))?;
     }
-    scrubber.finish(rules, &mut out).map_err(|error| (error, out.clone()))?;
+    scrubber.finish(policy, &mut out).map_err(|error| (error, out.clone()))?;
     Ok(out)
 }
 
-/// Scrubs a body whole, byte by byte and in between; all must agree.
+/// Scrubs a body as a whole and in chunks, and checks that the results agree.
 pub(super) fn scrub(
     mapping: &Mapping,
     body: &str,
-    rule: impl Fn(Option<&JudgedRecord>, CategoryId) -> Form + Copy + 'static,
-) -> (String, RuleJudge) {
+    rule: impl Fn(Option<&DecidedRecord>, CategoryId) -> Form + Copy + 'static,
+) -> (String, TestPolicy) {
     let plan = Arc::new(compile(mapping).unwrap());
-    let mut rules = RuleJudge::new(&plan, rule);
-    let whole = scrub_in(&plan, &mut rules, body.as_bytes(), usize::MAX, Limits::default()).unwrap();
+    let mut policy = TestPolicy::new(&plan, rule);
+    let whole = scrub_in(&plan, &mut policy, body.as_bytes(), usize::MAX, Limits::default()).unwrap();
     for chunk in [1, 2, 3, 7, 64] {
-        let mut again = RuleJudge::new(&plan, rule);
+        let mut again = TestPolicy::new(&plan, rule);
         let out = scrub_in(&plan, &mut again, body.as_bytes(), chunk, Limits::default()).unwrap();
         assert_eq!(String::from_utf8_lossy(&out), String::from_utf8_lossy(&whole), "chunks of {chunk}");
-        assert_eq!(again.records, rules.records, "chunks of {chunk}");
+        assert_eq!(again.records, policy.records, "chunks of {chunk}");
     }
-    (String::from_utf8(whole).unwrap(), rules)
+    (String::from_utf8(whole).unwrap(), policy)
 }

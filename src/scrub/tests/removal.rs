@@ -1,4 +1,4 @@
-//! `scrub --remove`: what goes, what stays byte for byte, and the commas between.
+//! `scrub --remove`: the selected nodes are removed, all other bytes stay, and commas stay valid.
 
 use super::*;
 
@@ -22,7 +22,7 @@ fn remove(queries: &[&str], body: &str) -> String {
 }
 
 #[test]
-fn a_large_pattern_of_the_document_is_not_compiled() {
+fn patterns_from_the_document_are_bounded() {
     let queries = ["$[?match(@.a, @.p)].a"];
     let body = |pattern: &str| format!(r#"[{{"a":"xx","p":"{pattern}"}}]"#);
     assert_eq!(remove_in(&queries, body("x{2}").as_bytes(), 7).unwrap(), br#"[{"p":"x{2}"}]"#);
@@ -58,17 +58,17 @@ fn commas_are_right_in_every_combination() {
 }
 
 #[test]
-fn what_stays_is_as_it_came() {
+fn kept_bytes_are_unchanged() {
     let body = "\t{ \"n\" : 1.50e+3 ,\r\n \"s\":\"\\u0041\\/\" , \"d\":1, \"d\" :2, \"big\":123456789012345678901234567890 } ";
     assert_eq!(remove(&["$.nothing"], body), body);
     assert_eq!(remove(&["$..[?@.x == 1]"], body), body);
 }
 
 #[test]
-fn names_compare_after_unescaping_and_every_occurrence_goes() {
+fn names_compare_unescaped_and_every_occurrence_is_removed() {
     let body = r#"{"e\u006dail":1,"email":2,"EMAIL":3,"email\u0000":4,"email":5}"#;
     assert_eq!(remove(&["$.email"], body), r#"{"EMAIL":3,"email\u0000":4}"#);
-    // The same under a condition, where the text of a name is one thing and what it denotes another.
+    // In a condition, names are compared unescaped as well.
     let list = r#"[{"a\n":1},{"a\\n":2},{"a\\\n":3},{"a\u005cn":4},{"an":5}]"#;
     assert_eq!(remove(&[r"$[?@['a\\n']]"], list), r#"[{"a\n":1},{"a\\\n":3},{"an":5}]"#);
     assert_eq!(remove(&[r"$[?@['a\n']]"], list), r#"[{"a\\n":2},{"a\\\n":3},{"a\u005cn":4},{"an":5}]"#);
@@ -79,7 +79,7 @@ fn names_compare_after_unescaping_and_every_occurrence_goes() {
 }
 
 #[test]
-fn conditions_are_evaluated_on_what_they_need() {
+fn conditions_select_the_right_nodes() {
     let list = r#"[{"t":"a","v":1},{"t":"b","v":2},{"v":3,"t":"a"},4]"#;
     for (query, rest) in [
         ("$[?@.t == 'a']", r#"[{"t":"b","v":2},4]"#),
@@ -107,7 +107,7 @@ fn conditions_are_evaluated_on_what_they_need() {
 }
 
 #[test]
-fn a_large_value_passes_without_being_held() {
+fn large_values_pass_without_being_held() {
     let long = "x".repeat(3 << 20);
     let body = format!(r#"{{"keep":"{long}","go":"{long}","list":["{long}"],"b":1}}"#);
     let queries = ["$.go".to_owned(), "$.list".to_owned()];
@@ -121,7 +121,7 @@ fn a_large_value_passes_without_being_held() {
 }
 
 #[test]
-fn lines_are_documents() {
+fn each_line_is_a_document() {
     let mut remover = Remover::new(&["$.a".to_owned()], Limits::default(), Framing::Lines).unwrap();
     let mut out = Vec::new();
     for chunk in b"{\"a\":1,\"b\":2}\n\n{\"a\":3}\r\n17\n".chunks(3) {
@@ -135,7 +135,7 @@ fn lines_are_documents() {
 }
 
 #[test]
-fn of_texts_one_after_the_other_each_leaves_whole_or_not_at_all() {
+fn each_of_several_texts_leaves_whole_or_not_at_all() {
     let wrong = r#"{"b":"secret",x}"#;
     let in_lines = [format!("{{\"b\":1}}\n\n{wrong}\n"), "{\"b\":1}\n\n".to_owned()];
     let in_sequence = [format!("\x1e{{\"b\":1}}\n\x1e{wrong}\n"), "\x1e{\"b\":1}\n".to_owned()];
@@ -148,7 +148,7 @@ fn of_texts_one_after_the_other_each_leaves_whole_or_not_at_all() {
             assert_eq!(String::from_utf8(out).unwrap(), *left, "chunks of {chunk}");
         }
     }
-    // Longer than what is held: it leaves as it is read.
+    // A text longer than the record bound is not held, so it leaves while it is read.
     let limits = Limits { record: 64, ..Limits::default() };
     let mut remover = Remover::new(&["$.a".to_owned()], limits, Framing::Lines).unwrap();
     let mut out = Vec::new();
@@ -160,9 +160,9 @@ fn of_texts_one_after_the_other_each_leaves_whole_or_not_at_all() {
     assert_eq!(out, format!("{}}}\n", long.trim_end_matches(',')).as_bytes());
 }
 
-/// A reader sees one of two occurrences; what it should not see goes, whichever that is.
+/// A reader takes one of two occurrences of a name. The node is removed if the query selects it for either one.
 #[test]
-fn what_may_be_meant_goes_where_a_name_is_repeated() {
+fn nodes_that_any_reading_of_repeated_names_selects_are_removed() {
     for (body, query, goes) in [
         (r#"[{"a":1,"a":2}]"#, "$[?@.a==2]", true),
         (r#"[{"a":1,"a":2}]"#, "$[?@.a!=1]", true),

@@ -1,4 +1,4 @@
-//! What is not read, and that nothing of it leaves.
+//! Bodies that are refused, and of which nothing leaves.
 
 use super::removal::remove_in;
 use super::*;
@@ -17,7 +17,7 @@ fn fault(body: &[u8]) -> Option<Unreadable> {
 }
 
 #[test]
-fn what_is_usual_in_an_array_is_no_member_of_it() {
+fn cached_member_prefixes_do_not_match_in_arrays() {
     let pad = " ".repeat(64);
     let elements = r#"[{"id":1,"gone":"a"}]"#;
     for strange in [r#"[1"id":2,"gone":"hunter2"]"#, r#"["1""id":2]"#, r#"["id":1]"#, r#"[{}"id":1]"#] {
@@ -29,19 +29,19 @@ fn what_is_usual_in_an_array_is_no_member_of_it() {
             }
         }
     }
-    // Nor in the next body of the plan.
+    // The same holds for prefixes that an earlier body of the plan has cached.
     let plan =
         Arc::new(compile(&mapping(vec![record("$[*][*]", &["@.id"], &[("@.gone", "name")])])).unwrap());
-    let clear = |_: Option<&JudgedRecord>, _: CategoryId| Form::Clear;
+    let clear = |_: Option<&DecidedRecord>, _: CategoryId| Form::Clear;
     let run = |body: &str| {
-        scrub_in(&plan, &mut RuleJudge::new(&plan, clear), body.as_bytes(), usize::MAX, Limits::default())
+        scrub_in(&plan, &mut TestPolicy::new(&plan, clear), body.as_bytes(), usize::MAX, Limits::default())
     };
     run(&format!("[{elements}{pad}]")).unwrap();
     assert!(run(&format!(r#"[[1"id":2,"gone":"x"]{pad}]"#)).is_err());
 }
 
 #[test]
-fn only_rfc_8259_is_read() {
+fn truncated_json_is_refused() {
     for body in [
         "{",
         "[",
@@ -63,6 +63,10 @@ fn only_rfc_8259_is_read() {
     ] {
         assert_eq!(fault(body.as_bytes()).map(|it| it.fault), Some(BodyFault::Truncated), "{body}");
     }
+}
+
+#[test]
+fn text_beyond_rfc_8259_is_refused() {
     for body in [
         "]",
         "[1,]",
@@ -107,9 +111,17 @@ fn only_rfc_8259_is_read() {
         let fault = fault(body.as_bytes()).map(|it| it.fault);
         assert!(matches!(fault, Some(BodyFault::Malformed | BodyFault::TrailingBytes)), "{body} {fault:?}");
     }
+}
+
+#[test]
+fn bytes_after_the_document_are_refused() {
     for body in ["{} {}", "1 2", "{}x", "[]]", "null,"] {
         assert_eq!(fault(body.as_bytes()).map(|it| it.fault), Some(BodyFault::TrailingBytes), "{body}");
     }
+}
+
+#[test]
+fn json_of_rfc_8259_is_accepted() {
     for body in [
         "{}",
         " [ ] ",
@@ -128,7 +140,7 @@ fn only_rfc_8259_is_read() {
 }
 
 #[test]
-fn only_utf_8_is_read() {
+fn bodies_that_are_not_utf_8_are_refused() {
     for bad in [
         &b"\xff"[..],
         b"\xc0\xaf",
@@ -152,24 +164,24 @@ fn only_utf_8_is_read() {
 }
 
 #[test]
-fn faults_come_at_their_place_in_reading_order() {
+fn the_first_fault_is_reported_with_its_offset() {
     assert_eq!(fault(b"[1,x,\xff]"), Some(Unreadable { fault: BodyFault::Malformed, at: 3 }));
     assert_eq!(fault(b"[1,\"\xff\",x]"), Some(Unreadable { fault: BodyFault::NotUtf8, at: 4 }));
 }
 
 #[test]
-fn half_a_surrogate_pair_is_no_name() {
+fn lone_surrogates_in_names_are_refused() {
     for body in [r#"{"\ud800":1}"#, r#"{"\udc00x":1}"#, r#"[{"a":{"\ud800\u0041":1}}]"#] {
         let plan = Arc::new(compile(&mapping(vec![])).unwrap());
-        let mut rules = RuleJudge::new(&plan, |_, _| Form::Clear);
-        let (error, _) = scrub_in(&plan, &mut rules, body.as_bytes(), 4, Limits::default()).unwrap_err();
+        let mut policy = TestPolicy::new(&plan, |_, _| Form::Clear);
+        let (error, _) = scrub_in(&plan, &mut policy, body.as_bytes(), 4, Limits::default()).unwrap_err();
         assert_eq!(error.fault, BodyFault::LoneSurrogate, "{body}");
     }
     assert_eq!(fault(r#"{"\ud83d\ude00":1}"#.as_bytes()), None);
 }
 
 #[test]
-fn bounds_hold() {
+fn depth_numbers_and_names_are_bounded() {
     let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     assert_eq!(fault(nested(128).as_bytes()), None);
     assert_eq!(fault(nested(129).as_bytes()), Some(Unreadable { fault: BodyFault::TooDeep, at: 128 }));
@@ -187,7 +199,7 @@ fn bounds_hold() {
 }
 
 #[test]
-fn white_space_is_bounded_where_it_waits() {
+fn buffered_white_space_is_bounded() {
     let body = format!("[1,{}2]", " ".repeat(1 << 20));
     let mut remover = Remover::new(&[], Limits::default(), Framing::Document).unwrap();
     let error = body.as_bytes().chunks(4096).try_for_each(|chunk| remover.feed(chunk, &mut Vec::new()));
@@ -199,8 +211,8 @@ fn duplicate_names_are_refused_unless_treated_alike() {
     let body = r#"{"items":[{"id":1,"x":{"a":1,"b":2,"\u0061":3}}]}"#;
     let mut mapping = mapping(vec![record("$.items[*]", &["@.id"], &[("@.x", "name")])]);
     let plan = Arc::new(compile(&mapping).unwrap());
-    let mut rules = RuleJudge::new(&plan, |_, _| Form::Clear);
-    let (error, out) = scrub_in(&plan, &mut rules, body.as_bytes(), 5, Limits::default()).unwrap_err();
+    let mut policy = TestPolicy::new(&plan, |_, _| Form::Clear);
+    let (error, out) = scrub_in(&plan, &mut policy, body.as_bytes(), 5, Limits::default()).unwrap_err();
     assert_eq!(error, Unreadable { fault: BodyFault::DuplicateName, at: 35 });
     assert!(!String::from_utf8_lossy(&out).contains("id"));
     mapping.duplicate_keys = DuplicateKeys::TreatAlike;
@@ -209,15 +221,15 @@ fn duplicate_names_are_refused_unless_treated_alike() {
 }
 
 #[test]
-fn a_condition_that_hangs_on_which_name_counts_is_not_read() {
+fn conditions_that_depend_on_a_repeated_name_are_refused() {
     let fields = [("@.items[?@.kind == 'open'].value", "non-personal"), ("@.items[*].kind", "non-personal")];
     let mut mapping = mapping(vec![record("$[*]", &["@.id"], &fields)]);
     mapping.duplicate_keys = DuplicateKeys::TreatAlike;
     let plan = Arc::new(compile(&mapping).unwrap());
     let run = |first: &str, second: &str| {
         let body = format!(r#"[{{"id":1,"items":[{{"kind":"{first}","kind":"{second}","value":5}}]}}]"#);
-        let mut rules = RuleJudge::new(&plan, |_, _| Form::Clear);
-        scrub_in(&plan, &mut rules, body.as_bytes(), 5, Limits::default())
+        let mut policy = TestPolicy::new(&plan, |_, _| Form::Clear);
+        scrub_in(&plan, &mut policy, body.as_bytes(), 5, Limits::default())
     };
     let value = |out: Vec<u8>| String::from_utf8(out).unwrap().contains("value");
     assert!(value(run("open", "open").unwrap()) && !value(run("secret", "shut").unwrap()));
@@ -227,7 +239,7 @@ fn a_condition_that_hangs_on_which_name_counts_is_not_read() {
     let body = br#"[{"id":1,"items":[{"kind":{"open":1},"kind":{"secret":1},"value":5}]}]"#;
     let deep = Arc::new(compile(&mapping).unwrap());
     let (error, _) =
-        scrub_in(&deep, &mut RuleJudge::new(&deep, |_, _| Form::Clear), body, 5, Limits::default())
+        scrub_in(&deep, &mut TestPolicy::new(&deep, |_, _| Form::Clear), body, 5, Limits::default())
             .unwrap_err();
     assert_eq!(error.fault, BodyFault::DuplicateName);
     for (first, second) in [("open", "secret"), ("secret", "open")] {
@@ -238,7 +250,7 @@ fn a_condition_that_hangs_on_which_name_counts_is_not_read() {
 }
 
 #[test]
-fn a_record_over_the_bound_stops_the_body() {
+fn records_over_the_bound_stop_the_body() {
     let limits = Limits { record: 64, ..Limits::default() };
     let plan = Arc::new(compile(&mapping(vec![record("$[*]", &["@.id"], &[("@.v", "name")])])).unwrap());
     let small = format!(r#"{{"id":1,"v":"{}"}}"#, "a".repeat(64 - 15));
@@ -246,23 +258,23 @@ fn a_record_over_the_bound_stops_the_body() {
     assert_eq!((small.len(), large.len()), (64, 65));
     let body = format!("[{small},{large},{small}]");
     for chunk in [1, 7, 50, 1000] {
-        let mut rules = RuleJudge::new(&plan, |_, _| Form::Clear);
-        let (error, out) = scrub_in(&plan, &mut rules, body.as_bytes(), chunk, limits).unwrap_err();
+        let mut policy = TestPolicy::new(&plan, |_, _| Form::Clear);
+        let (error, out) = scrub_in(&plan, &mut policy, body.as_bytes(), chunk, limits).unwrap_err();
         assert_eq!(error, Unreadable { fault: BodyFault::TooLong, at: 66 }, "chunks of {chunk}");
-        assert_eq!(rules.records.len(), 1);
+        assert_eq!(policy.records.len(), 1);
         assert!(String::from_utf8(out).unwrap().matches("\"v\"").count() == 1);
     }
 }
 
 #[test]
-fn after_a_fault_nothing_comes() {
+fn nothing_is_written_after_a_fault() {
     let plan = Arc::new(compile(&mapping(vec![record("$[*]", &[], &[("@", "name")])])).unwrap());
-    let mut rules = RuleJudge::new(&plan, |_, _| Form::Clear);
+    let mut policy = TestPolicy::new(&plan, |_, _| Form::Clear);
     let mut scrubber = Scrubber::new(plan.clone(), forms(), &[], Limits::default(), Framing::Document);
     let mut out = Vec::new();
-    let first = scrubber.feed(b"[1,2,x", &mut rules, &mut out).unwrap_err();
+    let first = scrubber.feed(b"[1,2,x", &mut policy, &mut out).unwrap_err();
     let before = out.clone();
-    assert_eq!(scrubber.feed(b",3,4]", &mut rules, &mut out).unwrap_err(), first);
-    assert_eq!(scrubber.finish(&mut rules, &mut out).unwrap_err(), first);
+    assert_eq!(scrubber.feed(b",3,4]", &mut policy, &mut out).unwrap_err(), first);
+    assert_eq!(scrubber.finish(&mut policy, &mut out).unwrap_err(), first);
     assert_eq!(out, before);
 }

@@ -1,5 +1,6 @@
-//! Where jsonpath-rust departs from RFC 9535 (`docs/upstream.md`): what it does, beside what we do.
-//! A case that fails here was mended upstream; then it goes, with what we do about it.
+//! Deviations of `jsonpath-rust` from RFC 9535 (`docs/upstream.md`), beside the behaviour of the scrubber.
+//!
+//! A test that fails here means that the crate was corrected. The test and the workaround can then be removed.
 
 use jsonpath_rust::JsonPath as _;
 use jsonpath_rust::parser::parse_json_path;
@@ -9,7 +10,7 @@ use super::removal::remove_in;
 use crate::scrub::query::{self, MappingFault};
 
 #[test]
-fn a_filter_in_a_filter_selects_nothing() {
+fn evaluator_selects_nothing_for_nested_filters() {
     let list = json!([[1], [2]]);
     for text in ["$[?@[?@>1]]", "$[?@[?@==2]]", "$[?(@[?(@>1)])]"] {
         assert!(list.query(text).unwrap().is_empty(), "{text}");
@@ -18,7 +19,7 @@ fn a_filter_in_a_filter_selects_nothing() {
 }
 
 #[test]
-fn what_is_not_well_typed_is_accepted() {
+fn parser_accepts_ill_typed_queries() {
     for text in [
         "$[?count(@..*)]",
         "$[?length(@.a)]",
@@ -36,7 +37,7 @@ fn what_is_not_well_typed_is_accepted() {
 }
 
 #[test]
-fn names_are_trimmed() {
+fn parser_trims_names() {
     let document = json!({"a": 1, "a\u{a0}": 2});
     assert_eq!(document.query("$.a\u{a0}").unwrap(), [&json!(1)]);
     let text = document.to_string();
@@ -45,7 +46,7 @@ fn names_are_trimmed() {
 }
 
 #[test]
-fn numbers_are_rounded() {
+fn parser_rounds_numbers() {
     let text = "$[?@ == 0.10000000000000001]";
     assert_eq!(json!([0.1]).query(text).unwrap(), [&json!(0.1)]);
     assert!(query::read(text).is_err());

@@ -1,4 +1,4 @@
-//! Free text without addresses and numbers, and values that are withheld wherever they turn up.
+//! Redaction of identifiers in free text, and of withheld values wherever they occur in a record.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -7,15 +7,15 @@ use serde_json::Value;
 
 use super::*;
 
-fn clear(_: Option<&JudgedRecord>, _: CategoryId) -> Form {
+fn clear(_: Option<&DecidedRecord>, _: CategoryId) -> Form {
     Form::Clear
 }
 
-fn without(withheld: &'static str) -> impl Fn(Option<&JudgedRecord>, CategoryId) -> Form + Copy {
+fn without(withheld: &'static str) -> impl Fn(Option<&DecidedRecord>, CategoryId) -> Form + Copy {
     move |_, id| if id == category(withheld) { Form::Removed } else { Form::Clear }
 }
 
-/// Notes are free text.
+/// Returns a mapping that redacts identifiers in `support-content`.
 fn redacting(fields: &[(&str, &str)]) -> Mapping {
     let records = vec![record("$", &[], fields)];
     Mapping { redact: vec![category("support-content")], ..mapping(records) }
@@ -26,7 +26,7 @@ fn echoing(path: &str, fields: &[(&str, &str)]) -> Mapping {
 }
 
 #[test]
-fn addresses_and_numbers_go_out_of_free_text() {
+fn identifiers_in_free_text_are_redacted() {
     let mapping =
         redacting(&[("@.note", "support-content"), ("@.mail", "email"), ("@.both", "support-content+email")]);
     for (text, left) in [
@@ -50,12 +50,12 @@ fn addresses_and_numbers_go_out_of_free_text() {
         assert_eq!(scrub(&mapping, &body, clear).0, rest, "{text}");
     }
     assert_eq!(scrub(&mapping, r#"{"both":"jane@x.org"}"#, clear).0, r#"{"both":"[redacted]"}"#);
-    let masked = |_: Option<&JudgedRecord>, _: CategoryId| Form::Masked;
+    let masked = |_: Option<&DecidedRecord>, _: CategoryId| Form::Masked;
     assert_eq!(scrub(&mapping, r#"{"note":"jane@x.org"}"#, masked).0, r#"{"note":"***"}"#);
 }
 
 #[test]
-fn what_is_below_a_category_and_outside_of_records_is_redacted_too() {
+fn subcategories_and_fields_outside_of_records_are_redacted() {
     let mut mapping =
         mapping(vec![record("$.list[*]", &[], &[("$.note", "support-content"), ("@.t", "service-data")])]);
     let tree = Vocabulary::standard();
@@ -68,7 +68,7 @@ fn what_is_below_a_category_and_outside_of_records_is_redacted_too() {
 }
 
 #[test]
-fn json_in_strings_is_looked_through() {
+fn json_in_strings_is_redacted() {
     let mapping = redacting(&[("@.note", "json:support-content")]);
     let body = |text: &str| format!(r#"{{"note":{}}}"#, Value::from(text));
     assert_eq!(scrub(&mapping, &body(r#"{"a":"jane@x.org"}"#), clear).0, body(r#"{"a":"[redacted]"}"#));
@@ -76,7 +76,7 @@ fn json_in_strings_is_looked_through() {
 }
 
 #[test]
-fn a_value_that_is_withheld_is_withheld_everywhere() {
+fn withheld_values_are_redacted_everywhere_in_the_record() {
     let mapping = echoing(
         "$.items[*]",
         &[
@@ -97,8 +97,8 @@ fn a_value_that_is_withheld_is_withheld_everywhere() {
         out.contains(r#""label":"[redacted] <JANE@x.org>""#) && out.contains(r#""text":"by [redacted]!""#),
         "{out}"
     );
-    // What leaves in another form is withheld as it was.
-    let masked = |_: Option<&JudgedRecord>, id: CategoryId| {
+    // A masked value is withheld in its original form.
+    let masked = |_: Option<&DecidedRecord>, id: CategoryId| {
         if id == category("email") { Form::Masked } else { Form::Clear }
     };
     let (out, _) = scrub(&mapping, body, masked);
@@ -113,28 +113,28 @@ fn a_value_that_is_withheld_is_withheld_everywhere() {
 }
 
 #[test]
-fn a_name_that_says_it_goes_with_what_it_names() {
+fn members_named_after_a_withheld_value_are_dropped() {
     let fields = [("@.by", "non-personal"), ("@.email", "email")];
     let mapping = echoing("$", &fields);
     let body = r#"{"email":"jane@x.org","by":{"jane\u0040x.org":{"a":1},"email":2,"b":3}}"#;
     assert_eq!(scrub(&mapping, body, without("email")).0, r#"{"by":{"email":2,"b":3}}"#);
-    // A name of the mapping's is no value.
+    // A member name that the mapping contains is not a value.
     let body = r#"{"email":"email","by":{"email":2,"kind":"email"}}"#;
     assert_eq!(scrub(&mapping, body, without("email")).0, r#"{"by":{"email":2,"kind":"[redacted]"}}"#);
 }
 
 #[test]
-fn names_in_what_is_withheld_are_withheld() {
+fn member_names_in_withheld_values_are_redacted() {
     let mapping = echoing("$", &[("@.by", "name"), ("@.note", "non-personal"), ("@.other", "name")]);
     let body = r#"{"by":{"Jane Doe":{"note":1,"Annabella":[]}},"note":"a note by jane doe, annabella"}"#;
     assert_eq!(scrub(&mapping, body, without("name")).0, r#"{"note":"a note by [redacted], [redacted]"}"#);
-    // The name of what goes by itself says what kind of thing it is.
+    // The name of a member that is dropped by itself names a kind of value, not a value.
     let body = r#"{"unlisted":1,"note":"unlisted"}"#;
     assert_eq!(scrub(&mapping, body, without("name")).0, r#"{"note":"unlisted"}"#);
 }
 
 #[test]
-fn of_records_in_records_the_outer_one_counts() {
+fn echoes_are_redacted_in_the_whole_outer_record() {
     let order = record("$.orders[*]", &["@.id"], &[("@.note", "service-data")]);
     let to = record("$.orders[*].to", &["@.id"], &[("@.name", "name")]);
     let mapping = Mapping { withhold_echoes: true, ..mapping(vec![order, to]) };
@@ -146,18 +146,18 @@ fn of_records_in_records_the_outer_one_counts() {
 }
 
 #[test]
-fn too_many_values_are_too_costly() {
+fn too_many_withheld_values_are_refused() {
     let mapping = echoing("$", &[("@.list", "name")]);
     let plan = Arc::new(compile(&mapping).unwrap());
     let values: Vec<String> = (0..9000).map(|n| format!("\"{n:060}\"")).collect();
     let body = format!(r#"{{"list":[{}]}}"#, values.join(","));
-    let mut rules = RuleJudge::new(&plan, without("name"));
-    let error = scrub_in(&plan, &mut rules, body.as_bytes(), usize::MAX, Limits::default()).unwrap_err();
+    let mut policy = TestPolicy::new(&plan, without("name"));
+    let error = scrub_in(&plan, &mut policy, body.as_bytes(), usize::MAX, Limits::default()).unwrap_err();
     assert_eq!(error.0.fault, BodyFault::TooCostly);
     assert!(error.1.is_empty());
 }
 
-/// Ways to spell a value so that it reads the same.
+/// Spells a value in another way that reads the same.
 fn spelled(value: &str, how: u8) -> String {
     let each = |encode: &dyn Fn(char) -> String| value.chars().map(encode).collect::<String>();
     match how % 5 {
@@ -172,7 +172,7 @@ fn spelled(value: &str, how: u8) -> String {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
-    /// Canaries: however a withheld value is spelled, and wherever it stands, it does not leave.
+    /// A withheld value does not leave in any spelling or place.
     #[test]
     fn no_withheld_value_leaves(
         value in "[a-z]{4,12}[.]?[a-z]{4}@[a-z]{3,8}[.]org",
@@ -189,7 +189,7 @@ proptest! {
         let fields = [("@.email", "email"), ("@['a','b','c']", "support-content")];
         let mapping = if free { redacting(&fields) } else { echoing("$", &fields) };
         let plan = Arc::new(compile(&mapping).unwrap());
-        let out = scrub_in(&plan, &mut RuleJudge::new(&plan, without("email")), body.as_bytes(), chunk, Limits::default()).unwrap();
+        let out = scrub_in(&plan, &mut TestPolicy::new(&plan, without("email")), body.as_bytes(), chunk, Limits::default()).unwrap();
         let out: Value = serde_json::from_slice(&out).unwrap();
         let reads = out.to_string().to_lowercase().replace('\u{200b}', "");
         let bare = percent_encoding::percent_decode_str(&reads).decode_utf8_lossy().into_owned();
