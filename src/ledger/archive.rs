@@ -6,24 +6,23 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use ulid::Ulid;
 
-use super::case::{Case, ConfidentialCase};
-use super::event::{Entity, EntityKind, Event, EventDraft};
+use super::case::{self, Case, ConfidentialCase};
+use super::entity::{Entity, EntityKind};
+use super::event::{Event, EventDraft};
+use super::event_json::{self, EventError};
 use super::kinds;
-use super::names::TermLookup;
-use super::policies::PolicyMemory;
+use super::policy_memory::PolicyMemory;
 use super::request::{self, OpenRequest};
-use super::sqlite::SqliteStore;
 use super::store::{Position, Store, StoreError, StoredEntity, StoredEvent};
-use super::written::{self, EventError};
-use super::{LedgerOpenError, case, history, state};
-use crate::keys::{Fingerprint, Fingerprints, Keys};
+use super::terms::TermLookup;
+use super::{fold, state_json};
+use crate::keys::{Fingerprint, Fingerprints};
 use crate::vocabulary::{DEFAULT_NAMESPACE, SubjectId};
 
 /// An event of a history.
@@ -97,15 +96,6 @@ impl std::fmt::Debug for Archive {
 }
 
 impl Archive {
-    /// Opens a ledger file that exists, also beside a process that writes it.
-    ///
-    /// # Errors
-    /// [`OpenError`].
-    pub fn open(path: &Path, keys: &Keys, names: Arc<dyn TermLookup>) -> Result<Archive, LedgerOpenError> {
-        let store = SqliteStore::open_read_only(path, &keys.ledger_check())?;
-        Ok(Archive::new(Arc::new(store), names)?)
-    }
-
     pub(super) fn new(store: Arc<dyn Store>, names: Arc<dyn TermLookup>) -> Result<Archive, StoreError> {
         let former = FormerSpellings::find(&*store, &*names)?;
         Ok(Archive { store, terms: names, former })
@@ -193,8 +183,8 @@ impl Archive {
             past.retain(|past| past.event.at <= at);
         }
         let Some(position) = past.iter().map(|past| past.position).max() else { return Ok(None) };
-        let state = history::subject(past.iter().map(|past| &past.event), self.terms());
-        let mut shown = state::subject_json(&state, at.unwrap_or(now), self.terms());
+        let state = fold::subject(past.iter().map(|past| &past.event), self.terms());
+        let mut shown = state_json::subject_json(&state, at.unwrap_or(now), self.terms());
         shown.insert("position".to_owned(), position.0.into());
         Ok(Some(shown))
     }
@@ -267,7 +257,7 @@ impl Archive {
     /// Where the store cannot be read.
     pub fn is_suspended(&self, recipient: &Arc<str>) -> Result<bool, StoreError> {
         let past = self.history(&Entity::Recipient(Arc::clone(recipient)))?;
-        Ok(history::suspended(past.iter().map(|past| &past.event)))
+        Ok(fold::suspended(past.iter().map(|past| &past.event)))
     }
 
     /// The cases that nobody whom they name is told of yet.
@@ -299,7 +289,7 @@ impl Archive {
         let mut outcome = Ok(());
         let scanned = self.scan(|entity, event| {
             let Some(event) = event else { return true };
-            let line = Value::Object(written::write_line(entity, &event, self.terms()));
+            let line = Value::Object(event_json::write_line(entity, &event, self.terms()));
             outcome = write(&line.to_string());
             outcome.is_ok()
         });
@@ -350,7 +340,7 @@ impl Archive {
     /// Reads a kept event. One that only grants, in words that the vocabulary no longer has, grants
     /// nothing: `None`. One that can withhold must be understood.
     fn read(&self, kept: &StoredEvent, sort: EntityKind) -> Result<Option<Event>, UnreadableEvent> {
-        let error = match written::parse_stored(kept.event.as_bytes(), sort, self.terms()) {
+        let error = match event_json::parse_stored(kept.event.as_bytes(), sort, self.terms()) {
             // `at` is always written.
             Ok(EventDraft { kind, at, provenance }) => {
                 return Ok(Some(Event { kind, at: at.unwrap_or(kept.recorded), provenance }));
@@ -372,7 +362,7 @@ impl Archive {
             return Ok(None);
         }
         let word = match &error {
-            EventError::InvalidMember { member: name, .. } | EventError::UnknownWord { member: name, .. } => {
+            EventError::InvalidMember { member: name, .. } | EventError::UnknownTerm { member: name, .. } => {
                 member(name).map(str::to_owned)
             }
             _ => None,

@@ -10,10 +10,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::event::{Event, Registration};
+use super::event::Event;
+use super::event_json::member::put_registration;
 use super::kinds::EventKind;
-use super::names::TermLookup;
-use super::written;
+use super::payload::Registration;
+use super::terms::TermLookup;
 use crate::keys::{Fingerprint, Fingerprints};
 use crate::vocabulary::{CategoryId, PurposeId};
 
@@ -181,7 +182,7 @@ pub(super) fn json<'e>(
     let CaseHistory { registration, approvers, ended } = CaseHistory::read(events)?;
     let mut shown = Map::new();
     shown.insert("case".to_owned(), id.into());
-    written::put_registration(registration, names, &mut |name, value| {
+    put_registration(registration, names, &mut |name, value| {
         shown.insert(name.to_owned(), value);
     });
     let state = standing(ended || registration.end <= now, approvers.len());
@@ -195,8 +196,9 @@ pub(super) fn json<'e>(
 mod tests {
     use super::*;
     use crate::keys::Keys;
-    use crate::ledger::event::EntityKind;
-    use crate::ledger::names::fixture::Fixture;
+    use crate::ledger::entity::EntityKind;
+    use crate::ledger::event_json;
+    use crate::ledger::terms::fixture::Fixture;
     use crate::vocabulary::Namespaces;
 
     const REGISTERED: &str = r#"{"kind":"case-registered","recipient":"court","purpose":"security",
@@ -209,7 +211,7 @@ mod tests {
 
     fn folded(texts: &[&str]) -> Option<Case> {
         let event = |text: &&str| {
-            let draft = written::parse(text.as_bytes(), EntityKind::Case, &Fixture).unwrap();
+            let draft = event_json::parse(text.as_bytes(), EntityKind::Case, &Fixture).unwrap();
             Event { kind: draft.kind, at: NOW.parse().unwrap(), provenance: draft.provenance }
         };
         let events: Vec<_> = texts.iter().map(event).collect();
@@ -252,7 +254,7 @@ mod tests {
     #[test]
     fn a_case_names_people_with_their_namespace() {
         let fingerprints = Keys::random().unwrap().fingerprints();
-        let draft = written::parse(REGISTERED.as_bytes(), EntityKind::Case, &Fixture).unwrap();
+        let draft = event_json::parse(REGISTERED.as_bytes(), EntityKind::Case, &Fixture).unwrap();
         let event = Event { kind: draft.kind, at: NOW.parse().unwrap(), provenance: draft.provenance };
         let case = fold([&event], &fingerprints).unwrap();
         let names = |namespace: Option<&str>, id: &str| {

@@ -5,12 +5,12 @@
 //! disk nobody knows, and trying again would only hide it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::core::LedgerCore;
+use super::outcome::{Acknowledgement, AppendError};
 use super::store::NewEvent;
-use super::{Acknowledgement, AppendError, LedgerCore};
 
 /// How many events wait for the disk at most; more wait for a place.
 pub(super) const MAX_JOBS: usize = 4096;
@@ -42,7 +42,7 @@ pub(super) fn run(shared: &Arc<LedgerCore>, mut queue: mpsc::Receiver<CommitJob>
 
 fn commit(shared: &LedgerCore, mut jobs: Vec<CommitJob>) {
     let batch: Vec<_> = jobs.iter_mut().filter_map(|job| job.event.take()).collect();
-    let outcome = match (shared.failed.load(Ordering::SeqCst), batch.is_empty()) {
+    let outcome = match (shared.has_failed(), batch.is_empty()) {
         (true, _) => Err(()),
         (false, true) => Ok(()),
         (false, false) => shared.archive.store().append(&batch).map_err(|error| {

@@ -15,12 +15,13 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
+use super::Ledger;
 use super::event::EventDraft;
+use super::event_json::{self, EventError};
+use super::idempotency::{self, KeySource};
 use super::kinds::EventEffect;
-use super::names::TermLookup;
-use super::once::{self, KeySource};
-use super::written::{self, EventError};
-use super::{Acknowledgement, AppendError, Ledger};
+use super::outcome::{Acknowledgement, AppendError};
+use super::terms::TermLookup;
 
 /// What the names of batches begin with that are files; then comes a digest, where the file has one.
 pub const FILE_BATCH: &str = "purposegate-import";
@@ -122,7 +123,7 @@ impl Ledger {
         batch: Batch<'_>,
         now: Timestamp,
     ) -> Result<Receipt, LineError> {
-        let (entity, draft) = written::parse_line(text, self.terms())?;
+        let (entity, draft) = event_json::parse_line(text, self.terms())?;
         self.check(&entity, &draft.kind, batch.keep_unknown_recipients)?;
         let key = line_key(line, text, &draft, batch.name, self.terms());
         let once = key.map(|key| self.idempotency(&entity, &key, KeySource::Line, &draft));
@@ -151,7 +152,7 @@ fn line_key(
         let changes_nothing = draft.kind.effect() == EventEffect::Neutral;
         if batch.starts_with(FILE_BATCH) && !changes_nothing {
             // By what it says, not by how it is spelled.
-            said = once::canonical_text(draft, names);
+            said = idempotency::canonical_text(draft, names);
             &[FILE_BATCH.as_bytes(), b"\n", said.as_bytes()]
         } else if batch == FILE_BATCH {
             // What came through a pipe has no name.

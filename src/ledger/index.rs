@@ -10,8 +10,8 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
 use super::case::Case;
-use super::event::Entity;
-use super::in_force::EntityState;
+use super::entity::Entity;
+use super::entity_state::EntityState;
 use super::request::OpenRequest;
 use crate::decision::{Addressee, Controller, Subject};
 use crate::keys::{BuildFingerprintHasher, Fingerprint};

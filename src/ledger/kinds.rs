@@ -6,11 +6,12 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::event::{EntityKind, FactPatch, Registration, Right};
-use super::member::{Approver, EventMember, RecipientName};
-use super::members::MemberReader;
-use super::names::{TermLookup, nearest_term};
-use super::written::EventError;
+use super::entity::EntityKind;
+use super::event_json::EventError;
+use super::event_json::member::EventMember;
+use super::event_json::reader::MemberReader;
+use super::payload::{Approver, FactPatch, RecipientName, Registration, Right};
+use super::terms::{TermLookup, nearest_term};
 use crate::decision::Addressee;
 use crate::vocabulary::{CategoryId, PurposeId, RelationId};
 
@@ -77,7 +78,7 @@ macro_rules! kinds {
             ) -> Result<EventKind, EventError> {
                 match kind {
                     $($name => Ok(EventKind::$kind $({ $($member: EventMember::read(members, names)?),+ })?),)+
-                    _ => Err(EventError::UnknownKind { nearest: nearest_term(kind, KINDS.iter().copied()) }),
+                    _ => Err(EventError::UnknownKind { nearest: nearest_term(kind, KINDS.iter().copied()), known: KINDS }),
                 }
             }
 

@@ -6,10 +6,10 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::event::Entity;
+use super::entity::Entity;
+use super::event_json::EventError;
 use super::kinds::EventKind;
-use super::names::nearest_term;
-use super::written::EventError;
+use super::terms::nearest_term;
 use crate::vocabulary::{DEFAULT_NAMESPACE, SubjectId};
 
 /// See the module's text. Until it is told of any, every name goes.
@@ -53,14 +53,14 @@ impl KnownNamespaces {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::ledger::names::fixture::Fixture;
-    use crate::ledger::written;
+    use crate::ledger::event_json;
+    use crate::ledger::terms::fixture::Fixture;
 
     #[test]
     fn an_event_in_a_namespace_that_nothing_uses_is_an_error_with_the_nearest_one() {
         let namespaces = KnownNamespaces::default();
         let check = |text: String| {
-            let (entity, draft) = written::parse_line(text.as_bytes(), &Fixture).unwrap();
+            let (entity, draft) = event_json::parse_line(text.as_bytes(), &Fixture).unwrap();
             namespaces.check(&entity, &draft.kind)
         };
         let events = |namespace: &str| {

@@ -1,149 +1,95 @@
-//! What each data subject has consented to, objected to, restricted; what controllers have
-//! instructed; which recipients are suspended; which disclosure cases are registered.
+//! The ledger of consent and other events: consents, objections and restrictions of data subjects, instructions of
+//! controllers, suspensions of recipients, disclosure cases.
 //!
-//! Events are the truth and are kept for good; what is in force is folded from them and held in
-//! memory. Beside them it keeps the texts of the policies that were in force, unread. The ledger refuses to
-//! know requests, what policies say, and what is disclosed.
+//! Events are the source of truth and are kept for good. The ledger folds them into the state that is in force and
+//! holds that state in memory. Beside the events it stores the texts of the policies that were in force, without
+//! reading them. The ledger does not know about requests, the content of policies, or disclosures.
 //!
-//! Invariants: an acknowledged event is durable and in force; one that withholds is in force
-//! before it is durable, one that grants only after; when the store has failed nothing is
-//! acknowledged any more and [`Ledger::healthy`] says so.
+//! Invariants: an acknowledged event is durable and in force; an event that withholds is in force before it is
+//! durable, one that grants only afterwards; after the store has failed, nothing is acknowledged any more and
+//! [`Ledger::healthy`] returns `false`.
 
 mod archive;
 mod case;
 mod changes;
 mod commit;
 mod conflict;
-mod desk;
+mod core;
+mod entity;
+mod entity_state;
 mod event;
-mod files;
-mod history;
+mod event_json;
+mod fold;
+mod idempotency;
 mod import;
-mod in_force;
 mod index;
 mod kinds;
 mod known_namespaces;
-mod mark;
-mod member;
-mod members;
-mod names;
-mod once;
-mod policies;
-mod recipients;
+mod known_recipients;
+mod open_file;
+mod outcome;
+mod payload;
+mod policy_memory;
+mod position_mark;
 mod request;
-mod sequence;
-mod sqlite;
-mod state;
-mod store;
-mod written;
+mod sequencer;
+mod state_json;
+pub mod store;
+mod terms;
 
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
-use ulid::Ulid;
 
 pub use archive::{Archive, PastEvent, UnreadableEvent};
 pub use case::{APPROVALS, Case, CaseStatus, ConfidentialCase};
 pub use changes::Epoch;
 pub use conflict::Conflict;
-pub use event::{Entity, EntityKind, Event, EventDraft, FactPatch, Patch, Provenance, Registration, Right};
-pub use files::LostFile;
-pub use history::{controller as fold_controller, subject as fold_subject};
-pub use import::{Batch, FILE_BATCH, LineError, LineResult};
-pub use kinds::{EVENT_REFERENCE, EventEffect, EventKind, KINDS};
-pub use mark::PositionMark;
-pub use member::{Approver, RecipientName};
-pub use names::{TermList, TermLookup, VocabularyTerms, nearest_term};
-pub use policies::{PolicyDigest, PolicyMemory, PolicyPlace};
-pub use request::{OpenRequest, TIME_TO_ANSWER};
-pub use sqlite::{FileError, SqliteStore};
-pub use state::{controller_json, subject_json};
-pub use store::{
-    IdempotencyDigest, NewEvent, Position, RequestDigest, Store, StoreError, StoredEntity, StoredEvent,
-};
-pub use written::{
+pub use entity::{Entity, EntityKind};
+pub use event::{Event, EventDraft};
+pub use event_json::{
     EventError, MAX_EVENT_BYTES, case_id, parse, parse_case, parse_line, parse_of_kind, person,
     recipient_name, write,
 };
+pub use fold::{controller as fold_controller, subject as fold_subject};
+pub use import::{Batch, FILE_BATCH, LineError, LineResult};
+pub use kinds::{EVENT_REFERENCE, EventEffect, EventKind, KINDS};
+pub use outcome::{Acknowledgement, AppendError, LedgerOpenError};
+pub use payload::{Approver, FactPatch, Patch, Provenance, RecipientName, Registration, Right};
+pub use policy_memory::{PolicyDigest, PolicyMemory, PolicyPlace};
+pub use position_mark::PositionMark;
+pub use request::{OpenRequest, TIME_TO_ANSWER};
+pub use state_json::{controller_json, subject_json};
+pub use store::sqlite::{FileError, LostFile, SqliteStore};
+pub use store::{
+    IdempotencyDigest, NewEvent, Position, RequestDigest, Store, StoreError, StoredEntity, StoredEvent,
+};
+pub use terms::{TermList, TermLookup, VocabularyTerms, nearest_term};
 
+use self::core::LedgerCore;
 use crate::decision::{Controller, Subject};
 use crate::keys::{Fingerprint, Fingerprints, Keys};
 use crate::vocabulary::{PurposeId, SubjectId};
-use once::{Idempotency, KeySource};
+use idempotency::{Idempotency, KeySource};
+use sequencer::CLOCK_TOLERANCE;
+use sequencer::thread::QueuedReport;
 
-/// How far ahead of ours the clock of whoever reports an event may be.
-const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(60);
-
-/// What an acknowledgement says: the event is durable and in force here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Acknowledgement {
-    pub event: Ulid,
-    pub position: Position,
-    /// Recorded before, under the same idempotency key or by the same line.
-    pub repeated: bool,
-    /// What is in force about the entity differs after it.
-    pub changed: bool,
-}
-
-/// Why a ledger does not open.
-#[derive(Debug, thiserror::Error)]
-pub enum LedgerOpenError {
-    #[error(transparent)]
-    File(#[from] FileError),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// It withholds something in words that the vocabulary no longer has.
-    #[error(transparent)]
-    Unreadable(#[from] UnreadableEvent),
-    #[error("the ledger's thread cannot be started")]
-    Thread(#[source] std::io::Error),
-}
-
-/// Why an event was not recorded.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AppendError {
-    #[error(transparent)]
-    Event(#[from] EventError),
-    #[error(transparent)]
-    Conflict(#[from] Conflict),
-    #[error("`at` lies in the future")]
-    Future,
-    #[error("the idempotency key was used before for another event")]
-    KeyReused,
-    #[error("the ledger is not available: its store has failed")]
-    Unavailable,
-}
-
-/// The ledger. Cheap to ask from anywhere; made once.
+/// A ledger that is open. Made once per process; all methods may be called from any task.
 pub struct Ledger {
     core: Arc<LedgerCore>,
-    queue: Option<mpsc::Sender<sequence::QueuedReport>>,
-    /// The sequencer and the committer.
+    /// `None` only while the ledger is dropped.
+    queue: Option<mpsc::Sender<QueuedReport>>,
+    /// The sequencer's and the committer's thread.
     threads: Vec<JoinHandle<()>>,
 }
 
-struct LedgerCore {
-    archive: Archive,
-    fingerprints: Fingerprints,
-    index: index::Index,
-    changes: changes::Changes,
-    sequencer: Mutex<desk::Sequencer>,
-    known_recipients: recipients::KnownRecipients,
-    known_namespaces: known_namespaces::KnownNamespaces,
-    mark: OnceLock<PositionMark>,
-    durable: AtomicU64,
-    failed: AtomicBool,
-}
-
-/// What a thread of the ledger does until the ledger is dropped.
-type ThreadWork = Box<dyn FnOnce(&Arc<LedgerCore>) + Send>;
+/// The body of one of the ledger's threads. It runs until the ledger is dropped.
+type ThreadBody = Box<dyn FnOnce(&Arc<LedgerCore>) + Send>;
 
 impl std::fmt::Debug for Ledger {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -151,56 +97,81 @@ impl std::fmt::Debug for Ledger {
     }
 }
 
+/// Opening, and the parts of the configuration that the ledger checks events against.
 impl Ledger {
-    /// Opens the ledger file, or makes one, and reads what is in force.
-    pub fn open(
-        path: &Path,
-        keys: &Keys,
-        names: Arc<dyn TermLookup>,
-    ) -> Result<Arc<Ledger>, LedgerOpenError> {
-        let store = SqliteStore::open(path, &keys.ledger_check())?;
-        Ledger::with_store(Arc::new(store), keys, names)
-    }
-
-    /// A ledger over any store.
+    /// Opens a ledger over any store: loads what is in force and starts the ledger's threads.
+    ///
+    /// # Errors
+    /// [`LedgerOpenError`].
     pub fn with_store(
         store: Arc<dyn Store>,
         keys: &Keys,
-        names: Arc<dyn TermLookup>,
+        terms: Arc<dyn TermLookup>,
     ) -> Result<Arc<Ledger>, LedgerOpenError> {
-        let last = store.last_position()?;
-        let shared = Arc::new(LedgerCore {
-            archive: Archive::new(store, names)?,
-            fingerprints: keys.fingerprints(),
-            index: index::Index::new(),
-            changes: changes::Changes::new(),
-            sequencer: Mutex::new(desk::Sequencer::new(last)),
-            known_recipients: recipients::KnownRecipients::default(),
-            known_namespaces: known_namespaces::KnownNamespaces::default(),
-            mark: OnceLock::new(),
-            durable: AtomicU64::new(last.0),
-            failed: AtomicBool::new(false),
-        });
-        shared.load()?;
-        let (queue, reports) = mpsc::channel(sequence::MAX_REPORTS);
+        let core = Arc::new(LedgerCore::load(store, keys, terms)?);
+        let (queue, reports) = mpsc::channel(sequencer::thread::MAX_REPORTS);
         let (to_committer, jobs) = mpsc::channel(commit::MAX_JOBS);
-        let start = |name: &str, work: ThreadWork| {
-            let shared = Arc::clone(&shared);
+        let start = |name: &str, body: ThreadBody| {
+            let core = Arc::clone(&core);
             let thread = std::thread::Builder::new().name(name.to_owned());
-            thread.spawn(move || work(&shared)).map_err(LedgerOpenError::Thread)
+            thread.spawn(move || body(&core)).map_err(LedgerOpenError::Thread)
         };
         let threads = vec![
-            start("ledger-order", Box::new(move |shared| sequence::run(shared, reports, &to_committer)))?,
-            start("ledger", Box::new(move |shared| commit::run(shared, jobs)))?,
+            start(
+                "ledger-order",
+                Box::new(move |core| sequencer::thread::run(core, reports, &to_committer)),
+            )?,
+            start("ledger", Box::new(move |core| commit::run(core, jobs)))?,
         ];
-        Ok(Arc::new(Ledger { core: shared, queue: Some(queue), threads }))
+        Ok(Arc::new(Ledger { core, queue: Some(queue), threads }))
     }
 
-    /// Records an event. Returns when it is durable and in force here, and when whatever was being
-    /// handed out on the state before it has left (see [`Ledger::hand_out`]).
+    /// Writes the present position, and each one acknowledged later, to a mark beside the key file. Only the first
+    /// call has an effect.
+    pub fn set_position_mark(&self, mark: PositionMark) {
+        if self.core.mark.set(mark).is_ok() {
+            self.core.write_mark(self.position());
+        }
+    }
+
+    /// Sets the recipients of the configuration. From then on, an event about another recipient is an error.
+    pub fn set_recipients(&self, names: impl IntoIterator<Item = Arc<str>>) {
+        self.core.known_recipients.set(names);
+    }
+
+    /// Sets the namespaces of the configuration. From then on, an event about a person in another namespace is an
+    /// error.
+    pub fn set_namespaces(&self, names: impl IntoIterator<Item = Arc<str>>) {
+        self.core.known_namespaces.set(names);
+    }
+
+    /// Returns, in order, the recipients that the state in force names and that `configured` does not contain.
+    pub fn unregistered_recipients(&self, configured: &[Arc<str>]) -> Vec<Arc<str>> {
+        let named = self.core.index.recipients();
+        named.into_iter().filter(|name| !configured.contains(name)).collect()
+    }
+
+    /// Returns the terms that the ledger was opened with.
+    pub fn terms(&self) -> &dyn TermLookup {
+        self.core.archive.terms()
+    }
+
+    /// True if every term and every id means the same in `terms` as in the ledger's own terms, so that the state in
+    /// force can be read with `terms`.
+    pub fn uses_same_terms(&self, terms: &dyn TermLookup) -> bool {
+        self.terms().digest() == terms.digest()
+    }
+}
+
+/// Recording.
+impl Ledger {
+    /// Records an event. Returns when the event is durable and in force, and when every window that was being handed
+    /// out on the earlier state has left (see [`Ledger::hand_out`]).
     ///
-    /// Cancel safety: after the first `.await` the event is queued; dropping the future does not
-    /// cancel it.
+    /// Cancel safety: after the first `.await` the event is queued; dropping the future does not cancel it.
+    ///
+    /// # Errors
+    /// [`AppendError`].
     pub async fn append(
         &self,
         entity: &Entity,
@@ -212,10 +183,14 @@ impl Ledger {
         self.append_without_config_check(entity, draft, idempotency_key, now).await
     }
 
-    /// As [`Ledger::append`], also where the configuration does not have the namespace any more: who follows
-    /// a link cannot correct it, and what was said counts again if the namespace comes back.
+    /// Records an event like [`Ledger::append`], but also about recipients and namespaces that the configuration no
+    /// longer has. A person who follows an opt-out link cannot correct its namespace, and the objection counts again
+    /// if the namespace comes back.
     ///
     /// Cancel safety: as of [`Ledger::append`].
+    ///
+    /// # Errors
+    /// [`AppendError`].
     pub async fn append_without_config_check(
         &self,
         entity: &Entity,
@@ -223,62 +198,23 @@ impl Ledger {
         idempotency_key: Option<&str>,
         now: Timestamp,
     ) -> Result<Acknowledgement, AppendError> {
-        let once = idempotency_key.map(|key| self.idempotency(entity, key, KeySource::Sender, &draft));
-        let receipt = self.submit(entity, draft, once, now).await?;
+        let idempotency = idempotency_key.map(|key| self.idempotency(entity, key, KeySource::Sender, &draft));
+        let receipt = self.submit(entity, draft, idempotency, now).await?;
         receipt.await.unwrap_or(Err(AppendError::Unavailable))
     }
 
-    fn idempotency(&self, entity: &Entity, key: &str, by: KeySource, draft: &EventDraft) -> Idempotency {
+    fn idempotency(&self, entity: &Entity, key: &str, source: KeySource, draft: &EventDraft) -> Idempotency {
         let former = self.archive().former_spellings(entity);
-        Idempotency::new(&StoredEntity::of(entity), former, key, by, draft, self.terms())
+        Idempotency::new(&StoredEntity::of(entity), former, key, source, draft, self.terms())
     }
 
-    /// Has every acknowledged position marked, from the present one on; the first mark stays.
-    pub fn set_position_mark(&self, mark: PositionMark) {
-        if self.core.mark.set(mark).is_ok() {
-            self.core.set_mark(self.position());
-        }
-    }
-
-    /// Goes on behind a position whose events are lost, for good: their positions are not given
-    /// again, and nobody is warned of them any more.
-    ///
-    /// # Errors
-    /// Where that cannot be recorded.
-    pub fn accept_history(&self, until: Position, now: Timestamp) -> Result<(), StoreError> {
-        self.core.archive.store().accept_history(until, now)
-    }
-
-    /// Adds to what is remembered of the policies. Writes to the disk.
-    ///
-    /// # Errors
-    /// Where that cannot be recorded.
-    pub fn remember_policies(&self, memory: &PolicyMemory) -> Result<(), StoreError> {
-        self.core.archive.store().remember_policies(memory)
-    }
-
-    /// Tells the recipients that the configuration has: from then on an event about another is an
-    /// error.
-    pub fn set_recipients(&self, names: impl IntoIterator<Item = Arc<str>>) {
-        self.core.known_recipients.set(names);
-    }
-
-    /// Tells the namespaces that the configuration has: from then on an event about somebody in another is
-    /// an error.
-    pub fn set_namespaces(&self, names: impl IntoIterator<Item = Arc<str>>) {
-        self.core.known_namespaces.set(names);
-    }
-
-    /// The recipients that what is in force names and `configured` does not have, in order.
-    pub fn unregistered_recipients(&self, configured: &[Arc<str>]) -> Vec<Arc<str>> {
-        let named = self.core.index.recipients();
-        named.into_iter().filter(|name| !configured.contains(name)).collect()
-    }
-
-    /// Checks what a new event has to fulfil, and a recorded one need not.
+    /// Checks the conditions that only new events must meet.
     fn check(&self, entity: &Entity, kind: &EventKind, keep_unknown: bool) -> Result<(), EventError> {
-        if let EventKind::CaseApproved { approver } = kind {
-            approver.check()?;
+        if let EventKind::CaseApproved { approver } = kind
+            && !approver.has_distinct_characters()
+        {
+            let problem = "has other characters than the letters a to z, digits, spaces and `._@-`";
+            return Err(EventError::invalid("approver", problem));
         }
         if keep_unknown {
             return Ok(());
@@ -287,21 +223,21 @@ impl Ledger {
         self.core.known_namespaces.check(entity, kind)
     }
 
-    /// Hands an event in; the receipt becomes ready when it is recorded.
+    /// Queues an event for the sequencer. The receipt becomes ready when the event is recorded.
     async fn submit(
         &self,
         entity: &Entity,
         draft: EventDraft,
-        once: Option<Idempotency>,
+        idempotency: Option<Idempotency>,
         now: Timestamp,
     ) -> Result<oneshot::Receiver<Result<Acknowledgement, AppendError>>, AppendError> {
-        let (wanted, got) = (draft.kind.entity_kind(), entity.kind());
-        if wanted != got {
-            return Err(EventError::WrongEntityKind { kind: draft.kind.name(), wanted, got }.into());
+        let (expected, actual) = (draft.kind.entity_kind(), entity.kind());
+        if expected != actual {
+            return Err(EventError::WrongEntityKind { kind: draft.kind.name(), expected, actual }.into());
         }
-        let ahead = draft.at.is_some_and(|at| at.duration_since(now) > CLOCK_TOLERANCE);
-        // What withholds is taken at once, whatever the clock of whoever reports it says.
-        if ahead && draft.kind.effect() != EventEffect::Restrictive {
+        let is_ahead = draft.at.is_some_and(|at| at.duration_since(now) > CLOCK_TOLERANCE);
+        // An event that withholds is accepted at once, however wrong the sender's clock is.
+        if is_ahead && draft.kind.effect() != EventEffect::Restrictive {
             return Err(AppendError::Future);
         }
         if !self.healthy() {
@@ -309,50 +245,131 @@ impl Ledger {
         }
         let queue = self.queue.as_ref().ok_or(AppendError::Unavailable)?;
         let (acknowledge, receipt) = oneshot::channel();
-        let reported = sequence::QueuedReport { entity: entity.clone(), draft, once, now, acknowledge };
-        queue.send(reported).await.map_err(|_| AppendError::Unavailable)?;
+        let report = QueuedReport { entity: entity.clone(), draft, idempotency, now, acknowledge };
+        queue.send(report).await.map_err(|_| AppendError::Unavailable)?;
         Ok(receipt)
     }
 
-    /// What is in force about a person, and the fingerprint that [`Ledger::hand_out`] asks for.
-    /// `None`: the ledger has never heard of them.
+    /// Accepts the loss of the events up to `until` for good: their positions are not used again, and no more
+    /// warnings mention them. Writes to the disk.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot record it.
+    pub fn accept_history(&self, until: Position, now: Timestamp) -> Result<(), StoreError> {
+        self.core.archive.store().accept_history(until, now)
+    }
+
+    /// Merges `memory` into the record of policies that were in force. Writes to the disk.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot record it.
+    pub fn remember_policies(&self, memory: &PolicyMemory) -> Result<(), StoreError> {
+        self.core.archive.store().remember_policies(memory)
+    }
+
+    /// Returns the last position that is durable and in force.
+    pub fn position(&self) -> Position {
+        self.core.position()
+    }
+
+    /// True until the store fails. Afterwards nothing is recorded any more.
+    pub fn healthy(&self) -> bool {
+        !self.core.has_failed()
+    }
+
+    /// Checks that the store still has what was recorded, so that a lost file is noticed before the next event.
+    /// Returns [`Ledger::healthy`].
+    pub async fn check_store(&self) -> bool {
+        let core = Arc::clone(&self.core);
+        let checked = tokio::task::spawn_blocking(move || {
+            if let Err(error) = core.archive.store().check_intact() {
+                core.fail(&error);
+            }
+        });
+        checked.await.is_ok() && self.healthy()
+    }
+}
+
+/// Reading what is in force.
+impl Ledger {
+    /// Returns what is in force about a person, and the fingerprint that [`Ledger::hand_out`] takes. The state is
+    /// `None` if the ledger does not know the person.
     pub fn subject(&self, subject: &SubjectId) -> (Fingerprint, Option<Arc<Subject>>) {
         let fingerprint = self.core.fingerprints.subject(subject);
         (fingerprint, self.core.index.subject(fingerprint))
     }
 
-    /// What is in force about a controller, and its fingerprint. `None`: the ledger has never heard of it.
+    /// Returns what is in force about a controller, and its fingerprint. The state is `None` if the ledger does not
+    /// know the controller.
     pub fn controller(&self, controller: &SubjectId) -> (Fingerprint, Option<Arc<Controller>>) {
         let fingerprint = self.core.fingerprints.controller(controller);
         (fingerprint, self.core.index.controller(fingerprint))
     }
 
-    /// Whether the recipient of this name is suspended.
+    /// True if the recipient of this name is suspended.
     pub fn is_suspended(&self, recipient: &str) -> bool {
         self.core.index.is_suspended(recipient)
     }
 
-    /// What is in force of a case; `None`: it is not registered.
+    /// Returns what is in force of a case, or `None` if no case is registered under this id.
     pub fn case(&self, id: &str) -> Option<Arc<Case>> {
         self.core.index.case(id)
     }
 
-    /// The requests of data subjects that wait for an answer, the first due first.
+    /// Returns the unanswered requests of data subjects, in the order in which they are due.
     pub fn requests(&self) -> Vec<OpenRequest> {
         request::sort_by_due(self.core.index.requests())
     }
 
-    /// Makes the fingerprints that [`Ledger::hand_out`] asks for.
+    /// Returns the number of people that the ledger knows.
+    pub fn subject_count(&self) -> usize {
+        self.core.index.subject_count()
+    }
+
+    /// True if a person has decided otherwise since a browser's signal last objected for them: they lifted the
+    /// objection, or consented. The signal is then no objection any more. `channel` distinguishes the signal's
+    /// objections from others.
+    ///
+    /// # Errors
+    /// [`AppendError::Unavailable`] if the store cannot be read.
+    pub async fn has_overridden_signal(
+        &self,
+        person: &SubjectId,
+        purpose: PurposeId,
+        channel: &'static str,
+        now: Timestamp,
+    ) -> Result<bool, AppendError> {
+        let (core, entity) = (Arc::clone(&self.core), Entity::Subject(person.clone()));
+        let read = tokio::task::spawn_blocking(move || {
+            let history = core.archive.history(&entity).map_err(|error| {
+                core.fail(&error);
+                AppendError::Unavailable
+            })?;
+            let events = history.iter().map(|past| &past.event);
+            Ok(fold::has_overridden_signal(events, purpose, channel, now, core.archive.terms()))
+        });
+        read.await.unwrap_or(Err(AppendError::Unavailable))
+    }
+
+    /// Returns the stored events: histories, earlier states, exports. Reads the disk.
+    pub fn archive(&self) -> &Archive {
+        &self.core.archive
+    }
+}
+
+/// Handing out windows of an answer while the state may change.
+impl Ledger {
+    /// Returns the fingerprints that [`Ledger::hand_out`] takes.
     pub fn fingerprints(&self) -> &Fingerprints {
         &self.core.fingerprints
     }
 
-    /// Noted before the first record of a window is judged.
+    /// Returns the present epoch. Take it before the first record of a window is decided.
     pub fn epoch(&self) -> Epoch {
         self.core.changes.epoch()
     }
 
-    /// Whether something that can withhold has changed about one of these since, or might have.
+    /// True if a change that can withhold has happened to one of these entities since `since`, or may have.
     pub fn changed_since<'f>(
         &self,
         since: Epoch,
@@ -361,9 +378,9 @@ impl Ledger {
         self.core.changes.changed_since(since, concerned)
     }
 
-    /// Lets a window leave: runs `leave` unless something that can withhold has changed about one
-    /// of these since `since`; `None` then, and the window is judged again. No such change is
-    /// acknowledged while `leave` runs, so it must be short and wait for nothing.
+    /// Runs `leave`, which hands out a window, unless a change that can withhold has happened to one of these entities
+    /// since `since`. Returns `None` in that case; the window must be decided again. No such change is acknowledged
+    /// while `leave` runs, so `leave` must be short and must not block.
     pub fn hand_out<'f, T>(
         &self,
         since: Epoch,
@@ -372,138 +389,14 @@ impl Ledger {
     ) -> Option<T> {
         self.core.changes.hand_out(since, concerned, leave)
     }
-
-    /// Whether `names` means the same by every word and every id, so that what is in force can be read with it.
-    pub fn uses_same_terms(&self, names: &dyn TermLookup) -> bool {
-        self.terms().digest() == names.digest()
-    }
-
-    /// The last position that is durable and in force.
-    pub fn position(&self) -> Position {
-        Position(self.core.durable.load(Ordering::SeqCst))
-    }
-
-    /// Looks whether the store still has what was recorded, so that a lost file is noticed before
-    /// the next event. Returns [`Ledger::healthy`].
-    pub async fn check_store(&self) -> bool {
-        let shared = Arc::clone(&self.core);
-        let looked = tokio::task::spawn_blocking(move || {
-            if let Err(error) = shared.archive.store().check_intact() {
-                shared.fail(&error);
-            }
-        });
-        looked.await.is_ok() && self.healthy()
-    }
-
-    /// Whether a person has chosen otherwise since a browser's signal last objected for them, so
-    /// that the signal is no objection any more: they lifted the objection, or consented. `channel`
-    /// tells the signal's objections from others.
-    ///
-    /// # Errors
-    /// Where the store cannot be read.
-    pub async fn has_overridden_signal(
-        &self,
-        person: &SubjectId,
-        purpose: PurposeId,
-        channel: &'static str,
-        now: Timestamp,
-    ) -> Result<bool, AppendError> {
-        let (shared, entity) = (Arc::clone(&self.core), Entity::Subject(person.clone()));
-        let read = tokio::task::spawn_blocking(move || {
-            let past = shared.archive.history(&entity).map_err(|error| {
-                shared.fail(&error);
-                AppendError::Unavailable
-            })?;
-            let events = past.iter().map(|past| &past.event);
-            Ok(history::has_overridden_signal(events, purpose, channel, now, shared.archive.terms()))
-        });
-        read.await.unwrap_or(Err(AppendError::Unavailable))
-    }
-
-    /// `false` after the store has failed: nothing is recorded any more.
-    pub fn healthy(&self) -> bool {
-        !self.core.failed.load(Ordering::SeqCst)
-    }
-
-    /// How many people the ledger has heard of.
-    pub fn subject_count(&self) -> usize {
-        self.core.index.subject_count()
-    }
-
-    /// The words it was opened with.
-    pub fn terms(&self) -> &dyn TermLookup {
-        self.core.archive.terms()
-    }
-
-    /// Histories, states as they were, exports. Reads the disk.
-    pub fn archive(&self) -> &Archive {
-        &self.core.archive
-    }
 }
 
 impl Drop for Ledger {
-    /// What was handed in is still made durable, and the store is closed when this returns.
+    /// Makes the queued events durable and closes the store before it returns.
     fn drop(&mut self) {
         self.queue = None;
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
-    }
-}
-
-impl LedgerCore {
-    fn live_state(&self) -> desk::LiveState<'_> {
-        desk::LiveState {
-            index: &self.index,
-            changes: &self.changes,
-            terms: self.archive.terms(),
-            fingerprints: &self.fingerprints,
-        }
-    }
-
-    /// Folds everything the store holds.
-    fn load(&self) -> Result<(), LedgerOpenError> {
-        let force = self.live_state();
-        let mut open: Option<(Entity, Vec<Event>)> = None;
-        let close = |open: Option<(Entity, Vec<Event>)>| {
-            if let Some((entity, events)) = open {
-                desk::put_in_force(&force, &entity, events.iter(), false);
-            }
-        };
-        let unreadable = self.archive.scan(|entity, event| {
-            match &mut open {
-                Some((known, events)) if known == entity => events.extend(event),
-                _ => close(open.replace((entity.clone(), event.into_iter().collect()))),
-            }
-            true
-        })?;
-        close(open);
-        unreadable.map_or(Ok(()), |error| Err(error.into()))
-    }
-
-    fn set_mark(&self, position: Position) {
-        // It tells of a loss that has not happened; without it the disclosure log tells.
-        if let Some(Err(error)) = self.mark.get().map(|mark| mark.write(position)) {
-            tracing::debug!(%error, "the ledger's mark cannot be written");
-        }
-    }
-
-    /// Nothing is recorded any more; the first failure is told.
-    fn fail(&self, error: &StoreError) {
-        if !self.failed.swap(true, Ordering::SeqCst) {
-            tracing::error!(error = error as &dyn std::error::Error, "the ledger stops: its store failed");
-        }
-    }
-
-    /// After a batch is durable: memory, then the position, then those who are handing out.
-    fn after_commit(&self, batch: &[NewEvent]) {
-        let mut desk = self.sequencer.lock().unwrap_or_else(PoisonError::into_inner);
-        desk.mark_durable(&self.live_state(), batch);
-        drop(desk);
-        if let Some(last) = batch.last() {
-            self.durable.store(last.stored.position.0, Ordering::SeqCst);
-            self.set_mark(last.stored.position);
-        }
-        self.changes.wait_for_hand_outs();
     }
 }

@@ -6,9 +6,10 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
-use super::event::{Event, Right};
-use super::history::in_order;
+use super::event::Event;
+use super::fold::in_order;
 use super::kinds::EventKind;
+use super::payload::Right;
 use crate::vocabulary::SubjectId;
 
 /// The time in which a request is answered.
@@ -97,14 +98,14 @@ pub(super) fn sort_by_due(mut requests: Vec<OpenRequest>) -> Vec<OpenRequest> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::ledger::event::EntityKind;
-    use crate::ledger::names::fixture::Fixture;
-    use crate::ledger::written;
+    use crate::ledger::entity::EntityKind;
+    use crate::ledger::event_json;
+    use crate::ledger::terms::fixture::Fixture;
     use crate::vocabulary::IdReader;
 
     fn left_open(texts: &[&str]) -> Vec<(Right, String)> {
         let event = |text: &&str| {
-            let draft = written::parse(text.as_bytes(), EntityKind::Subject, &Fixture).unwrap();
+            let draft = event_json::parse(text.as_bytes(), EntityKind::Subject, &Fixture).unwrap();
             Event { kind: draft.kind, at: draft.at.unwrap(), provenance: draft.provenance }
         };
         let events: Vec<_> = texts.iter().map(event).collect();

@@ -388,11 +388,11 @@ fn who_is_spelled_by_the_recipient_alone_is_never_judged_without_facts() {
 fn an_event_in_a_namespace_that_nothing_reads_is_refused() {
     let (_upstream, gate) = house();
     for (namespace, words) in [
-        ("Email", "`namespace` is none that the configuration has; did you mean `email`?"),
-        ("%20email", "`namespace` is none that the configuration has; did you mean `email`?"),
+        ("Email", "`namespace` is not a configured namespace; did you mean `email`?"),
+        ("%20email", "`namespace` is not a configured namespace; did you mean `email`?"),
         (
             "default",
-            "`namespace` is missing: the configuration has ids in `account`, `email`, `fhir`, `unused` alone",
+            "`namespace` is missing: all ids of the configuration are in `account`, `email`, `fhir`, `unused`",
         ),
     ] {
         let answer = tell(&gate, namespace, "ada@example.org", r#"{"kind": "erasure"}"#);

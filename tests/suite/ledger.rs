@@ -225,7 +225,7 @@ fn recipients_that_only_the_ledger_knows_are_named() {
     let exported = exported.to_str().unwrap();
     let (status, words) = run(&folder, &["consent", "import", exported]);
     assert_eq!(status, 1);
-    assert!(words.contains("line 1: `recipient` is none of the configured recipients"), "{words}");
+    assert!(words.contains("line 1: `recipient` is not a configured recipient"), "{words}");
     let (status, words) = run(&folder, &["consent", "import", exported, "--keep-unknown-recipients"]);
     assert_eq!(status, 0, "{words}");
     assert!(words.contains("1 recorded"), "{words}");

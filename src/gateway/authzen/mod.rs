@@ -319,7 +319,7 @@ fn identity(
     };
     ledger::person(&id, namespace, names).map(Some).map_err(|error| match error {
         // The error names its own member; the caller knows it as `key`.
-        ledger::EventError::InvalidMember { what, .. } => MalformedRequest(format!("`{key}` {what}")),
+        ledger::EventError::InvalidMember { problem, .. } => MalformedRequest(format!("`{key}` {problem}")),
         _ => malformed(),
     })
 }

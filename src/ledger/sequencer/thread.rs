@@ -1,43 +1,44 @@
-//! One thread that gives reports their order: it takes each to the desk and passes it on to the
+//! One thread that gives reports their order: it takes each to the sequencer and passes it on to the
 //! committer.
 //!
 //! It reads the store (histories, idempotency keys), which the runtime's workers must not: a slow
 //! disk would keep the exchanges of a worker waiting. Invariant: events reach the committer in the
 //! order of their positions.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
-use super::commit::CommitJob;
-use super::desk::{self, AcceptError, Acceptance, EventReport};
-use super::event::{Entity, Event, EventDraft};
-use super::once::Idempotency;
-use super::store::{StoreError, StoredEvent};
-use super::{Acknowledgement, AppendError, LedgerCore};
+use crate::ledger::commit::CommitJob;
+use crate::ledger::core::LedgerCore;
+use crate::ledger::entity::Entity;
+use crate::ledger::event::{Event, EventDraft};
+use crate::ledger::idempotency::Idempotency;
+use crate::ledger::outcome::{Acknowledgement, AppendError};
+use crate::ledger::sequencer::{AcceptError, Acceptance, EventReport, Sequencer};
+use crate::ledger::store::{StoreError, StoredEvent};
 
 /// How many reports wait to be taken in at most; more wait for a place.
-pub(super) const MAX_REPORTS: usize = 4096;
+pub(in crate::ledger) const MAX_REPORTS: usize = 4096;
 
 /// An event that somebody reports, and where its acknowledgement goes.
-pub(super) struct QueuedReport {
-    pub(super) entity: Entity,
-    pub(super) draft: EventDraft,
-    pub(super) once: Option<Idempotency>,
-    pub(super) now: Timestamp,
-    pub(super) acknowledge: oneshot::Sender<Result<Acknowledgement, AppendError>>,
+pub(in crate::ledger) struct QueuedReport {
+    pub(in crate::ledger) entity: Entity,
+    pub(in crate::ledger) draft: EventDraft,
+    pub(in crate::ledger) idempotency: Option<Idempotency>,
+    pub(in crate::ledger) now: Timestamp,
+    pub(in crate::ledger) acknowledge: oneshot::Sender<Result<Acknowledgement, AppendError>>,
 }
 
 /// Runs until the ledger is dropped and the queue is empty.
-pub(super) fn run(
-    shared: &Arc<LedgerCore>,
+pub(in crate::ledger) fn run(
+    core: &Arc<LedgerCore>,
     mut reports: mpsc::Receiver<QueuedReport>,
     jobs: &mpsc::Sender<CommitJob>,
 ) {
-    while let Some(QueuedReport { entity, draft, once, now, acknowledge }) = reports.blocking_recv() {
-        let job = match shared.accept(&entity, draft, once, now) {
+    while let Some(QueuedReport { entity, draft, idempotency, now, acknowledge }) = reports.blocking_recv() {
+        let job = match core.accept(&entity, draft, idempotency, now) {
             Ok(Acceptance::New { entry, changed }) => {
                 let recorded = Acknowledgement {
                     event: entry.stored.id,
@@ -69,7 +70,7 @@ pub(super) fn run(
 }
 
 impl LedgerCore {
-    /// The desk's work for one report.
+    /// The sequencer's work for one report.
     fn accept(
         &self,
         entity: &Entity,
@@ -77,14 +78,14 @@ impl LedgerCore {
         once: Option<Idempotency>,
         now: Timestamp,
     ) -> Result<Acceptance, AppendError> {
-        if self.failed.load(Ordering::SeqCst) {
+        if self.has_failed() {
             return Err(AppendError::Unavailable);
         }
-        let mut desk = self.sequencer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sequencer = self.sequencer.lock().unwrap_or_else(PoisonError::into_inner);
         let once = match once {
             None => None,
             Some(once) => {
-                let before = self.find_repeated(&desk, &once)?;
+                let before = self.find_repeated(&sequencer, &once)?;
                 Some((once, before))
             }
         };
@@ -93,20 +94,20 @@ impl LedgerCore {
             true => Ok(self.archive.history(entity)?.into_iter().map(|past| past.event).collect()),
             false => Ok(Vec::<Event>::new()),
         };
-        desk.accept(&self.live_state(), EventReport { entity, draft, once, now }, history).map_err(|why| {
-            match why {
+        sequencer.accept(&self.live_state(), EventReport { entity, draft, once, now }, history).map_err(
+            |why| match why {
                 AcceptError::Store(error) => self.fail_reading(&error),
                 AcceptError::Conflict(conflict) => conflict.into(),
-            }
-        })
+            },
+        )
     }
 
     fn find_repeated(
         &self,
-        desk: &desk::Sequencer,
+        sequencer: &Sequencer,
         once: &Idempotency,
     ) -> Result<Option<StoredEvent>, AppendError> {
-        let mut known = desk.find_repeated(&once.key).map(|(kept, asked)| (kept.clone(), *asked));
+        let mut known = sequencer.find_repeated(&once.key).map(|(kept, asked)| (kept.clone(), *asked));
         for key in [&once.key].into_iter().chain(&once.former) {
             if known.is_none() {
                 known = self.archive.store().find_repeated(key).map_err(|error| self.fail_reading(&error))?;
@@ -119,7 +120,7 @@ impl LedgerCore {
     }
 
     fn is_known(&self, entity: &Entity) -> bool {
-        let fingerprint = desk::fingerprint(&self.fingerprints, entity);
+        let fingerprint = super::fingerprint(&self.fingerprints, entity);
         match entity {
             // Of whom only answered requests are known there is nothing that a fold would need.
             Entity::Subject(person) => {

@@ -6,10 +6,10 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::event::Entity;
+use super::entity::Entity;
+use super::event_json::EventError;
 use super::kinds::EventKind;
-use super::names::nearest_term;
-use super::written::EventError;
+use super::terms::nearest_term;
 
 /// See the module's text. Until it is told of any, every name goes.
 #[derive(Default)]
@@ -46,14 +46,14 @@ impl KnownRecipients {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::ledger::names::fixture::Fixture;
-    use crate::ledger::written;
+    use crate::ledger::event_json;
+    use crate::ledger::terms::fixture::Fixture;
 
     #[test]
     fn an_unknown_name_is_an_error_with_the_nearest_one_wherever_an_event_has_it() {
         let registered = KnownRecipients::default();
         let check = |text: String| {
-            let (entity, draft) = written::parse_line(text.as_bytes(), &Fixture).unwrap();
+            let (entity, draft) = event_json::parse_line(text.as_bytes(), &Fixture).unwrap();
             registered.check(&entity, &draft.kind)
         };
         let events = |name: &str| {

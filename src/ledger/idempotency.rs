@@ -6,12 +6,14 @@
 
 use jiff::Timestamp;
 
-use super::event::{EntityKind, Event, EventDraft, FactPatch};
-use super::in_force::EntityState;
+use super::entity::EntityKind;
+use super::entity_state::EntityState;
+use super::event::{Event, EventDraft};
+use super::event_json;
 use super::kinds::{EventEffect, EventKind};
-use super::names::TermLookup;
+use super::payload::FactPatch;
 use super::store::{IdempotencyDigest, RequestDigest, StoredEntity};
-use super::written;
+use super::terms::TermLookup;
 use crate::decision::ConsentStatus;
 
 /// What a repetition of an event is recognised by.
@@ -76,7 +78,7 @@ pub(super) fn canonical_text(draft: &EventDraft, names: &dyn TermLookup) -> Stri
         at: draft.at.unwrap_or(Timestamp::MIN),
         provenance: draft.provenance.clone(),
     };
-    serde_json::Value::Object(written::write(&event, names)).to_string()
+    serde_json::Value::Object(event_json::write(&event, names)).to_string()
 }
 
 fn short(hash: &[u8; 32]) -> [u8; 16] {

@@ -24,7 +24,7 @@ pub enum LostFile {
 
 /// See the module's text.
 #[derive(Debug)]
-pub(super) struct LedgerFiles {
+pub(in crate::ledger) struct LedgerFiles {
     database: PathBuf,
     journal: PathBuf,
     last_state: Mutex<FileState>,
@@ -54,7 +54,7 @@ impl FileStamp {
 
 /// What somebody else has done to the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FileComparison {
+pub(in crate::ledger) enum FileComparison {
     Unchanged,
     /// They were written to: what is in them has to be looked at.
     Written,
@@ -62,7 +62,7 @@ pub(super) enum FileComparison {
 
 impl LedgerFiles {
     /// Remembers the files of a database that is open.
-    pub(super) fn open(database: &Path) -> Result<LedgerFiles, LostFile> {
+    pub(in crate::ledger) fn open(database: &Path) -> Result<LedgerFiles, LostFile> {
         let mut journal = database.as_os_str().to_owned();
         journal.push("-wal");
         let (database, journal) = (database.to_owned(), PathBuf::from(journal));
@@ -70,7 +70,7 @@ impl LedgerFiles {
         Ok(LedgerFiles { database, journal, last_state: Mutex::new(seen) })
     }
 
-    pub(super) fn database(&self) -> &Path {
+    pub(in crate::ledger) fn database(&self) -> &Path {
         &self.database
     }
 
@@ -78,7 +78,7 @@ impl LedgerFiles {
     ///
     /// # Errors
     /// [`Lost`]: they are not the open ones.
-    pub(super) fn compare(&self) -> Result<FileComparison, LostFile> {
+    pub(in crate::ledger) fn compare(&self) -> Result<FileComparison, LostFile> {
         let seen = *self.last_state.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.current_state()?;
         if !now.database.is_same_file(&seen.database) {
@@ -99,7 +99,7 @@ impl LedgerFiles {
     ///
     /// # Errors
     /// [`Lost`].
-    pub(super) fn remember(&self) -> Result<(), LostFile> {
+    pub(in crate::ledger) fn remember(&self) -> Result<(), LostFile> {
         self.compare()?;
         let now = self.current_state()?;
         *self.last_state.lock().unwrap_or_else(PoisonError::into_inner) = now;

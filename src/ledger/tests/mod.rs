@@ -1,14 +1,19 @@
 //! The ledger as a whole: durability, the order of effects, and what happens when a disk fails.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Condvar;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
-use smol_str::SmolStr;
+use jiff::SignedDuration;
 
-use super::names::fixture::Fixture;
+use smol_str::SmolStr;
+use ulid::Ulid;
+
+use super::store::memory::MemoryStore;
+use super::terms::fixture::Fixture;
 use super::*;
 use crate::decision::ConsentStatus;
 use crate::vocabulary::{IdReader, IdRule, Namespaces, Normalization};
@@ -44,31 +49,30 @@ fn status(ledger: &Ledger, name: &str) -> Option<ConsentStatus> {
     ledger.subject(&id(name)).1.and_then(|subject| subject.consents.first().map(|consent| consent.status))
 }
 
-/// A store in memory whose disk can be held, counted and broken.
+/// A store in memory whose disk can be blocked, counted and filled up.
 #[derive(Default)]
 struct Disk {
-    kept: Mutex<Vec<NewEvent>>,
+    store: MemoryStore,
     state: Mutex<DiskState>,
     changed: Condvar,
     commits: AtomicUsize,
-    policies: Mutex<PolicyMemory>,
 }
 
 #[derive(Default)]
 struct DiskState {
-    held: bool,
+    blocked: bool,
     /// An append has arrived and waits.
     waiting: bool,
     full: bool,
 }
 
 impl Disk {
-    fn hold(&self) {
-        self.state.lock().unwrap().held = true;
+    fn block(&self) {
+        self.state.lock().unwrap().blocked = true;
     }
 
-    fn release(&self) {
-        self.state.lock().unwrap().held = false;
+    fn unblock(&self) {
+        self.state.lock().unwrap().blocked = false;
         self.changed.notify_all();
     }
 
@@ -76,8 +80,8 @@ impl Disk {
         self.state.lock().unwrap().full = true;
     }
 
-    /// Returns when an append has come as far as the disk.
-    fn reached(&self) {
+    /// Returns when an append has reached the disk.
+    fn wait_for_append(&self) {
         let state = self.state.lock().unwrap();
         drop(self.changed.wait_while(state, |state| !state.waiting).unwrap());
     }
@@ -88,95 +92,57 @@ impl Store for Disk {
         let mut state = self.state.lock().unwrap();
         state.waiting = true;
         self.changed.notify_all();
-        let mut state = self.changed.wait_while(state, |state| state.held).unwrap();
+        let mut state = self.changed.wait_while(state, |state| state.blocked).unwrap();
         state.waiting = false;
         if state.full {
             return Err(StoreError::new("appending events", "no space left on device"));
         }
-        self.kept.lock().unwrap().extend(batch.iter().cloned());
+        self.store.append(batch)?;
         self.commits.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
 
     fn history(&self, entity: &StoredEntity) -> Result<Vec<StoredEvent>, StoreError> {
-        let kept = self.kept.lock().unwrap();
-        Ok(kept
-            .iter()
-            .filter(|entry| StoredEntity::of(&entry.entity) == *entity)
-            .map(|entry| entry.stored.clone())
-            .collect())
+        self.store.history(entity)
     }
 
-    fn entity_ids(&self, sort: EntityKind, namespace: Option<&str>) -> Result<Vec<SmolStr>, StoreError> {
-        let kept = self.kept.lock().unwrap();
-        let stored = kept.iter().map(|entry| StoredEntity::of(&entry.entity));
-        let of = stored.filter(|stored| stored.kind == sort && stored.namespace.as_deref() == namespace);
-        let mut ids: Vec<_> = of.map(|stored| stored.id).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        Ok(ids)
+    fn entity_ids(&self, kind: EntityKind, namespace: Option<&str>) -> Result<Vec<SmolStr>, StoreError> {
+        self.store.entity_ids(kind, namespace)
     }
 
     fn case_ids(&self) -> Result<Vec<Arc<str>>, StoreError> {
-        let kept = self.kept.lock().unwrap();
-        let mut ids: Vec<_> = kept
-            .iter()
-            .filter_map(|entry| match &entry.entity {
-                Entity::Case(id) => Some(Arc::clone(id)),
-                Entity::Subject(_) | Entity::Controller(_) | Entity::Recipient(_) => None,
-            })
-            .collect();
-        ids.sort_unstable();
-        ids.dedup();
-        Ok(ids)
+        self.store.case_ids()
     }
 
     fn scan(&self, each: &mut dyn FnMut(&StoredEntity, StoredEvent) -> bool) -> Result<(), StoreError> {
-        let mut kept = self.kept.lock().unwrap().clone();
-        kept.sort_by_key(|entry| format!("{:?}", desk::fingerprint(&keys().fingerprints(), &entry.entity)));
-        kept.iter().all(|entry| each(&StoredEntity::of(&entry.entity), entry.stored.clone()));
-        Ok(())
+        self.store.scan(each)
     }
 
     fn find_repeated(
         &self,
-        key: &store::IdempotencyDigest,
-    ) -> Result<Option<(StoredEvent, store::RequestDigest)>, StoreError> {
-        let kept = self.kept.lock().unwrap();
-        Ok(kept.iter().find_map(|entry| {
-            let (known, asked) = entry.idempotency?;
-            (known == *key).then(|| (entry.stored.clone(), asked))
-        }))
-    }
-
-    fn accept_history(&self, _: Position, _: Timestamp) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    fn policies(&self) -> Result<PolicyMemory, StoreError> {
-        Ok(self.policies.lock().unwrap().clone())
-    }
-
-    fn remember_policies(&self, memory: &PolicyMemory) -> Result<(), StoreError> {
-        let mut known = self.policies.lock().unwrap();
-        for (digest, seen) in &memory.first_seen {
-            known.first_seen.entry(*digest).or_insert(*seen);
-        }
-        known.texts.extend(memory.texts.clone());
-        known.places.extend(memory.places.clone());
-        let PolicyMemory { texts, places, .. } = &mut *known;
-        texts.retain(|digest, _| {
-            places.values().any(|place| place.versions.iter().any(|(known, _)| known == digest))
-        });
-        Ok(())
-    }
-
-    fn recipients(&self) -> Result<std::collections::BTreeSet<Arc<str>>, StoreError> {
-        Ok(std::collections::BTreeSet::new())
+        key: &IdempotencyDigest,
+    ) -> Result<Option<(StoredEvent, RequestDigest)>, StoreError> {
+        self.store.find_repeated(key)
     }
 
     fn last_position(&self) -> Result<Position, StoreError> {
-        Ok(self.kept.lock().unwrap().last().map_or(Position(0), |entry| entry.stored.position))
+        self.store.last_position()
+    }
+
+    fn accept_history(&self, until: Position, now: Timestamp) -> Result<(), StoreError> {
+        self.store.accept_history(until, now)
+    }
+
+    fn policies(&self) -> Result<PolicyMemory, StoreError> {
+        self.store.policies()
+    }
+
+    fn remember_policies(&self, memory: &PolicyMemory) -> Result<(), StoreError> {
+        self.store.remember_policies(memory)
+    }
+
+    fn recipients(&self) -> Result<BTreeSet<Arc<str>>, StoreError> {
+        self.store.recipients()
     }
 }
 
@@ -249,12 +215,12 @@ async fn a_withdrawal_is_in_force_before_it_is_durable_and_a_consent_only_after(
     let ledger = over(&disk);
     append(&ledger, "alice", GIVE).await.unwrap().unwrap();
 
-    disk.hold();
+    disk.block();
     let before = ledger.epoch();
     let withdrawal = append(&ledger, "alice", WITHDRAW);
     let consent = append(&ledger, "bob", GIVE);
     until(|| status(&ledger, "alice") == Some(ConsentStatus::Withdrawn)).await;
-    disk.reached();
+    disk.wait_for_append();
     let alice = ledger.fingerprints().subject(&id("alice"));
     assert!(ledger.changed_since(before, &[alice]));
     assert!(!ledger.changed_since(before, &[ledger.fingerprints().subject(&id("bob"))]));
@@ -267,7 +233,7 @@ async fn a_withdrawal_is_in_force_before_it_is_durable_and_a_consent_only_after(
     assert!(ledger.subject(&id("bob")).1.is_none(), "a consent is not in force before it is durable");
     assert_eq!(ledger.position(), Position(1));
 
-    disk.release();
+    disk.unblock();
     withdrawal.await.unwrap().unwrap();
     consent.await.unwrap().unwrap();
     assert_eq!(status(&ledger, "bob"), Some(ConsentStatus::Given));
@@ -282,11 +248,11 @@ async fn facts_on_their_way_count_as_the_lesser_of_old_and_new() {
         .await
         .unwrap()
         .unwrap();
-    disk.hold();
+    disk.block();
     let change = append(&ledger, "alice", r#"{"kind":"fact","facts":{"region":"US","minor":false}}"#);
     until(|| ledger.subject(&id("alice")).1.unwrap().region.is_none()).await;
     assert!(ledger.subject(&id("alice")).1.unwrap().minor);
-    disk.release();
+    disk.unblock();
     change.await.unwrap().unwrap();
     let alice = ledger.subject(&id("alice")).1.unwrap();
     assert_eq!((alice.region.as_deref(), alice.minor), (Some("US"), false));
@@ -296,12 +262,12 @@ async fn facts_on_their_way_count_as_the_lesser_of_old_and_new() {
 async fn events_that_wait_share_a_commit() {
     let disk = Arc::new(Disk::default());
     let ledger = over(&disk);
-    disk.hold();
+    disk.block();
     let first = append(&ledger, "p", GIVE);
-    disk.reached();
+    disk.wait_for_append();
     let rest: Vec<_> = (0..200).map(|n| append(&ledger, &format!("p{n}"), WITHDRAW)).collect();
     until(|| ledger.subject_count() == 200).await;
-    disk.release();
+    disk.unblock();
     first.await.unwrap().unwrap();
     for one in rest {
         one.await.unwrap().unwrap();
@@ -338,17 +304,17 @@ async fn an_idempotency_key_records_once() {
     assert!(!bob.repeated, "a key counts for one person");
 
     // Twice at once, neither durable yet: the second is acknowledged with the first, not before.
-    disk.hold();
+    disk.block();
     let spawn = || {
         let (ledger, alice) = (Arc::clone(&ledger), alice.clone());
         tokio::spawn(async move { ledger.append(&alice, draft(WITHDRAW), Some("k2"), now()).await })
     };
     let one = spawn();
-    disk.reached();
+    disk.wait_for_append();
     let two = spawn();
     tokio::time::sleep(Duration::from_millis(20)).await;
     assert!(!two.is_finished());
-    disk.release();
+    disk.unblock();
     let (one, two) = (one.await.unwrap().unwrap(), two.await.unwrap().unwrap());
     assert_eq!((one.event, one.repeated, two.repeated), (two.event, false, true));
 }

@@ -2,10 +2,11 @@
 //! whether an event changes it.
 
 use super::case::{self, Case};
-use super::event::{Entity, Event};
-use super::history;
-use super::names::TermLookup;
+use super::entity::Entity;
+use super::event::Event;
+use super::fold;
 use super::request::{self, OpenRequest};
+use super::terms::TermLookup;
 use crate::decision::{Addressee, Consent, Controller, Subject};
 use crate::keys::Fingerprints;
 use crate::vocabulary::PurposeId;
@@ -39,10 +40,10 @@ impl EntityState {
             Entity::Subject(person) => EntityState::Subject {
                 requests: request::open(person, events.clone()),
                 known: (!request::are_all_requests(events.clone()))
-                    .then(|| Box::new(history::subject(events, names))),
+                    .then(|| Box::new(fold::subject(events, names))),
             },
-            Entity::Controller(_) => EntityState::Controller(history::controller(events, names)),
-            Entity::Recipient(_) => EntityState::Recipient { suspended: history::suspended(events) },
+            Entity::Controller(_) => EntityState::Controller(fold::controller(events, names)),
+            Entity::Recipient(_) => EntityState::Recipient { suspended: fold::suspended(events) },
             Entity::Case(_) => EntityState::Case(case::fold(events, fingerprints)),
         }
     }

@@ -1,21 +1,8 @@
+//! Tests of the SQLite store beyond the contract of [`Store`]: reopening, locking, upgrades, lost files.
+
 use super::*;
-use crate::ledger::PolicyPlace;
-use crate::ledger::event::Entity;
-use crate::vocabulary::Namespaces;
-
-fn subject(namespace: Option<&str>, id: &str) -> Entity {
-    Entity::Subject(Namespaces::default().reader(namespace).read(id).unwrap())
-}
-
-fn entry(entity: Entity, position: u64, once: Option<IdempotencyDigest>) -> NewEvent {
-    let kept = StoredEvent {
-        position: Position(position),
-        id: Ulid::from_parts(position, 7),
-        recorded: Timestamp::from_second(1_700_000_000).unwrap(),
-        event: format!("{{\"n\":{position}}}"),
-    };
-    NewEvent { entity, stored: kept, idempotency: once.map(|key| (key, [9; 16])) }
-}
+use crate::ledger::entity::Entity;
+use crate::ledger::store::tests::{memory, new_event, positions, subject};
 
 const CHECK: [u8; 16] = [1; 16];
 
@@ -26,21 +13,15 @@ fn what_was_kept_is_there_after_a_reopen() {
     let (alice, crm_alice) = (subject(None, "alice"), subject(Some("crm"), "alice"));
     {
         let store = SqliteStore::open(&path, &CHECK).unwrap();
-        store.append(&[entry(alice.clone(), 1, Some([3; 16])), entry(crm_alice.clone(), 2, None)]).unwrap();
-        store.append(&[entry(alice.clone(), 3, None)]).unwrap();
+        store
+            .append(&[new_event(alice.clone(), 1, Some([3; 16])), new_event(crm_alice.clone(), 2, None)])
+            .unwrap();
+        store.append(&[new_event(alice.clone(), 3, None)]).unwrap();
     }
     let store = SqliteStore::open(&path, &CHECK).unwrap();
     assert_eq!(store.last_position().unwrap(), Position(3));
-    let positions = |entity| {
-        store
-            .history(&StoredEntity::of(entity))
-            .unwrap()
-            .iter()
-            .map(|kept| kept.position.0)
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(positions(&alice), [1, 3]);
-    assert_eq!(positions(&crm_alice), [2]);
+    assert_eq!(positions(&store, &alice), [1, 3]);
+    assert_eq!(positions(&store, &crm_alice), [2]);
     assert_eq!(store.entity_ids(EntityKind::Subject, None).unwrap(), ["alice"]);
     assert_eq!(store.entity_ids(EntityKind::Subject, Some("crm")).unwrap(), ["alice"]);
     assert!(store.entity_ids(EntityKind::Controller, None).unwrap().is_empty());
@@ -61,7 +42,7 @@ fn a_ledger_from_before_there_were_cases_gets_room_for_them() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("l.db");
     let (alice, case) = (subject(Some("crm"), "alice"), Entity::Case(Arc::from("C-7")));
-    let before = [entry(alice.clone(), 1, Some([3; 16])), entry(subject(None, "bob"), 2, None)];
+    let before = [new_event(alice.clone(), 1, Some([3; 16])), new_event(subject(None, "bob"), 2, None)];
     SqliteStore::open(&path, &CHECK).unwrap().append(&before).unwrap();
     let old = Connection::open(&path).unwrap();
     old.execute_batch(
@@ -81,8 +62,8 @@ fn a_ledger_from_before_there_were_cases_gets_room_for_them() {
     );
     drop(read);
     let store = SqliteStore::open(&path, &CHECK).unwrap();
-    store.append(&[entry(case.clone(), 3, None)]).unwrap();
-    assert!(store.append(&[entry(case.clone(), 3, None)]).is_err(), "positions are unique as before");
+    store.append(&[new_event(case.clone(), 3, None)]).unwrap();
+    assert!(store.append(&[new_event(case.clone(), 3, None)]).is_err(), "positions are unique as before");
     drop(store);
     let store = SqliteStore::open(&path, &CHECK).unwrap();
     assert_eq!(
@@ -98,28 +79,14 @@ fn what_was_accepted_as_lost_stays_so_and_its_positions_are_not_given_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("l.db");
     let store = SqliteStore::open(&path, &CHECK).unwrap();
-    store.append(&[entry(subject(None, "alice"), 1, None)]).unwrap();
+    store.append(&[new_event(subject(None, "alice"), 1, None)]).unwrap();
     store.accept_history(Position(20), Timestamp::UNIX_EPOCH).unwrap();
     assert_eq!(store.last_position().unwrap(), Position(20));
     drop(store);
     let store = SqliteStore::open(&path, &CHECK).unwrap();
     assert_eq!(store.last_position().unwrap(), Position(20));
-    store.append(&[entry(subject(None, "alice"), 21, None)]).unwrap();
+    store.append(&[new_event(subject(None, "alice"), 21, None)]).unwrap();
     assert_eq!(store.last_position().unwrap(), Position(21));
-}
-
-/// A memory of one version at one place.
-fn memory(digest: u8, seen: i64, texts: Option<&str>, place: Option<&str>) -> PolicyMemory {
-    let (digest, seen) = ([digest; 32], Timestamp::from_second(seen).unwrap());
-    let versions = vec![(digest, jiff::civil::date(2026, 1, 5))];
-    PolicyMemory {
-        first_seen: [(digest, seen)].into(),
-        texts: texts.map(|texts| (digest, texts.to_owned())).into_iter().collect(),
-        places: place
-            .map(|place| (place.to_owned(), PolicyPlace { loaded: seen, versions }))
-            .into_iter()
-            .collect(),
-    }
 }
 
 #[test]
@@ -130,7 +97,7 @@ fn policies_are_remembered_and_first_sights_never_move() {
     assert!(store.policies().unwrap().is_empty());
     store.remember_policies(&memory(1, 100, Some("one"), Some("default"))).unwrap();
     store.remember_policies(&memory(2, 150, None, None)).unwrap();
-    store.append(&[entry(subject(None, "alice"), 1, None)]).unwrap();
+    store.append(&[new_event(subject(None, "alice"), 1, None)]).unwrap();
     drop(store);
     let store = SqliteStore::open(&path, &CHECK).unwrap();
     assert_eq!(store.policies().unwrap().places, memory(1, 100, None, Some("default")).places);
@@ -165,16 +132,16 @@ fn append_after(meddle: impl FnOnce(&Path, &Path)) -> Result<(), String> {
     let path = folder.path().join("l.db");
     let alice = subject(None, "alice");
     let store = SqliteStore::open(&path, &CHECK).unwrap();
-    store.append(&[entry(alice.clone(), 1, None)]).unwrap();
-    store.append(&[entry(alice.clone(), 2, None)]).unwrap();
+    store.append(&[new_event(alice.clone(), 1, None)]).unwrap();
+    store.append(&[new_event(alice.clone(), 2, None)]).unwrap();
     // An older state, whole in one file.
     let old = folder.path().join("old.db");
     let other = SqliteStore::open(&old, &CHECK).unwrap();
-    other.append(&[entry(alice.clone(), 1, None)]).unwrap();
+    other.append(&[new_event(alice.clone(), 1, None)]).unwrap();
     drop(other);
     meddle(&path, &old);
     let looked = store.check_intact();
-    let appended = store.append(&[entry(alice, 3, None)]);
+    let appended = store.append(&[new_event(alice, 3, None)]);
     assert_eq!(looked.is_err(), appended.is_err());
     appended.map_err(|error| error.source.to_string())
 }
@@ -239,31 +206,6 @@ fn a_checkpoint_from_outside_loses_nothing() {
 }
 
 #[test]
-fn recipients_are_found_wherever_an_event_names_one() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(&folder.path().join("l.db"), &CHECK).unwrap();
-    let mut named = entry(subject(None, "alice"), 1, None);
-    named.stored.event = r#"{"kind":"opt-out","recipient":"acme"}"#.to_owned();
-    let about = entry(Entity::Recipient(Arc::from("globex")), 2, None);
-    store.append(&[named, about, entry(subject(None, "bob"), 3, None)]).unwrap();
-    assert_eq!(
-        store.recipients().unwrap().into_iter().collect::<Vec<_>>(),
-        [Arc::from("acme"), Arc::from("globex")]
-    );
-}
-
-#[test]
-fn a_batch_is_kept_whole_or_not_at_all() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(&folder.path().join("l.db"), &CHECK).unwrap();
-    let alice = subject(None, "alice");
-    store.append(&[entry(alice.clone(), 1, None)]).unwrap();
-    // The second repeats a position.
-    assert!(store.append(&[entry(alice.clone(), 2, None), entry(alice, 1, None)]).is_err());
-    assert_eq!(store.last_position().unwrap(), Position(1));
-}
-
-#[test]
 fn two_processes_cannot_share_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("l.db");
@@ -279,11 +221,11 @@ fn a_ledger_in_use_can_be_read_beside_and_not_written() {
     let path = folder.path().join("l.db");
     assert!(matches!(SqliteStore::open_read_only(&path, &CHECK), Err(FileError::Missing(_))));
     let (store, alice) = (SqliteStore::open(&path, &CHECK).unwrap(), subject(None, "alice"));
-    store.append(&[entry(alice.clone(), 1, None)]).unwrap();
+    store.append(&[new_event(alice.clone(), 1, None)]).unwrap();
     let beside = SqliteStore::open_read_only(&path, &CHECK).unwrap();
-    store.append(&[entry(alice.clone(), 2, None)]).unwrap();
+    store.append(&[new_event(alice.clone(), 2, None)]).unwrap();
     assert_eq!(beside.history(&StoredEntity::of(&alice)).unwrap().len(), 2);
-    assert!(beside.append(&[entry(alice, 3, None)]).is_err());
+    assert!(beside.append(&[new_event(alice, 3, None)]).is_err());
     assert!(matches!(SqliteStore::open_read_only(&path, &[2; 16]), Err(FileError::OtherKeys(_))));
 }
 
@@ -320,7 +262,7 @@ fn only_the_owner_reads_it() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&folder.path().join("l.db"), &CHECK).unwrap();
-    store.append(&[entry(subject(None, "alice"), 1, None)]).unwrap();
+    store.append(&[new_event(subject(None, "alice"), 1, None)]).unwrap();
     for file in std::fs::read_dir(folder.path()).unwrap() {
         let mode = file.unwrap().metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o077, 0);

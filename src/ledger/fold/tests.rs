@@ -1,9 +1,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::ledger::event::{EntityKind, Provenance};
-use crate::ledger::names::fixture::Fixture;
-use crate::ledger::written;
+use crate::ledger::entity::EntityKind;
+use crate::ledger::event_json;
+use crate::ledger::payload::Provenance;
+use crate::ledger::terms::fixture::Fixture;
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + second).unwrap()
@@ -11,7 +12,7 @@ fn at(second: i64) -> Timestamp {
 
 /// Events as JSON without `at`; they happen one second apart.
 fn events(sort: EntityKind, texts: &[&str]) -> Vec<Event> {
-    let draft = |text: &str| written::parse(text.as_bytes(), sort, &Fixture).unwrap();
+    let draft = |text: &str| event_json::parse(text.as_bytes(), sort, &Fixture).unwrap();
     (0..)
         .zip(texts)
         .map(|(n, text)| {

@@ -5,51 +5,56 @@
 //! of the durable events and of what the pending ones withhold; a refusal reported now counts after
 //! everything that is recorded, whatever the clocks of those who reported it said.
 
+pub(in crate::ledger) mod thread;
+
 use std::collections::HashMap;
 
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use ulid::Ulid;
 
-use super::CLOCK_TOLERANCE;
-use super::changes::Changes;
-use super::conflict::{self, Conflict};
-use super::event::{Entity, Event, EventDraft};
-use super::in_force::EntityState;
-use super::index::Index;
-use super::kinds::{EventEffect, EventKind};
-use super::names::TermLookup;
-use super::once::{self, Idempotency};
-use super::store::{IdempotencyDigest, NewEvent, Position, RequestDigest, StoreError, StoredEvent};
-use super::written;
 use crate::keys::{Fingerprint, Fingerprints};
+use crate::ledger::changes::Changes;
+use crate::ledger::conflict::{self, Conflict};
+use crate::ledger::entity::Entity;
+use crate::ledger::entity_state::EntityState;
+use crate::ledger::event::{Event, EventDraft};
+use crate::ledger::event_json;
+use crate::ledger::idempotency::{self, Idempotency};
+use crate::ledger::index::Index;
+use crate::ledger::kinds::{EventEffect, EventKind};
+use crate::ledger::store::{IdempotencyDigest, NewEvent, Position, RequestDigest, StoreError, StoredEvent};
+use crate::ledger::terms::TermLookup;
+
+/// How far the clock of a sender may be ahead of ours.
+pub(in crate::ledger) const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(60);
 
 /// What the desk puts in force, and where.
-pub(super) struct LiveState<'l> {
-    pub(super) index: &'l Index,
-    pub(super) changes: &'l Changes,
-    pub(super) terms: &'l dyn TermLookup,
-    pub(super) fingerprints: &'l Fingerprints,
+pub(in crate::ledger) struct LiveState<'l> {
+    pub(in crate::ledger) index: &'l Index,
+    pub(in crate::ledger) changes: &'l Changes,
+    pub(in crate::ledger) terms: &'l dyn TermLookup,
+    pub(in crate::ledger) fingerprints: &'l Fingerprints,
 }
 
 /// The entities with events on their way to the disk.
 #[derive(Default)]
-pub(super) struct Sequencer {
+pub(in crate::ledger) struct Sequencer {
     last: Position,
     pending: HashMap<Entity, PendingEntity>,
     once: HashMap<IdempotencyDigest, (StoredEvent, RequestDigest)>,
 }
 
 /// An event that is handed in.
-pub(super) struct EventReport<'r> {
-    pub(super) entity: &'r Entity,
-    pub(super) draft: EventDraft,
+pub(in crate::ledger) struct EventReport<'r> {
+    pub(in crate::ledger) entity: &'r Entity,
+    pub(in crate::ledger) draft: EventDraft,
     /// What makes a repetition the same event, and the event recorded under it before.
-    pub(super) once: Option<(Idempotency, Option<StoredEvent>)>,
-    pub(super) now: Timestamp,
+    pub(in crate::ledger) once: Option<(Idempotency, Option<StoredEvent>)>,
+    pub(in crate::ledger) now: Timestamp,
 }
 
 /// What became of it.
-pub(super) enum Acceptance {
+pub(in crate::ledger) enum Acceptance {
     /// It is to be made durable.
     New { entry: NewEvent, changed: bool },
     /// A repetition that is not recorded anew.
@@ -58,7 +63,7 @@ pub(super) enum Acceptance {
 
 /// Why an event is not taken in.
 #[derive(Debug)]
-pub(super) enum AcceptError {
+pub(in crate::ledger) enum AcceptError {
     Store(StoreError),
     Conflict(Conflict),
 }
@@ -82,18 +87,21 @@ struct PendingEntity {
 }
 
 impl Sequencer {
-    pub(super) fn new(last: Position) -> Sequencer {
+    pub(in crate::ledger) fn new(last: Position) -> Sequencer {
         Sequencer { last, ..Sequencer::default() }
     }
 
     /// An event under this key that is not durable yet.
-    pub(super) fn find_repeated(&self, key: &IdempotencyDigest) -> Option<&(StoredEvent, RequestDigest)> {
+    pub(in crate::ledger) fn find_repeated(
+        &self,
+        key: &IdempotencyDigest,
+    ) -> Option<&(StoredEvent, RequestDigest)> {
         self.once.get(key)
     }
 
     /// Takes an event in: gives it its time and position, and puts in force what it withholds.
     /// `history` is asked for the entity's durable events where they are not at hand.
-    pub(super) fn accept(
+    pub(in crate::ledger) fn accept(
         &mut self,
         force: &LiveState<'_>,
         report: EventReport<'_>,
@@ -118,7 +126,7 @@ impl Sequencer {
     }
 
     /// The batch is durable: what it grants comes into force.
-    pub(super) fn mark_durable(&mut self, force: &LiveState<'_>, batch: &[NewEvent]) {
+    pub(in crate::ledger) fn mark_durable(&mut self, force: &LiveState<'_>, batch: &[NewEvent]) {
         for entry in batch {
             if let Some((key, _)) = &entry.idempotency {
                 self.once.remove(key);
@@ -147,7 +155,7 @@ impl PendingEntity {
         let with = |event: &Event| self.state(force, entity, Some(event));
         let once = match once {
             Some((once, Some(before_this))) => {
-                if !once::must_record_again(&once, &event, &before, with) {
+                if !idempotency::must_record_again(&once, &event, &before, with) {
                     return Ok(Acceptance::Repeated(before_this));
                 }
                 // The key stays with the first.
@@ -158,7 +166,7 @@ impl PendingEntity {
         };
         conflict::check(&event.kind, self.recorded())?;
         let changed = with(&event) != before;
-        let text = serde_json::Value::Object(written::write(&event, force.terms)).to_string();
+        let text = serde_json::Value::Object(event_json::write(&event, force.terms)).to_string();
         let kept = StoredEvent { position, id: Ulid::generate(), recorded: now, event: text };
         let withholds = event.withholding_part().is_some();
         self.waiting.push((position, event));
@@ -254,7 +262,7 @@ fn withholds(event: &Event) -> bool {
 
 /// Folds an entity's events and puts the outcome in force. A change that can withhold is pushed
 /// after it is in force, so that nobody who judged before it takes it for seen.
-pub(super) fn put_in_force<'e>(
+pub(in crate::ledger) fn put_in_force<'e>(
     force: &LiveState<'_>,
     entity: &Entity,
     events: impl Iterator<Item = &'e Event> + Clone,
@@ -271,7 +279,7 @@ pub(super) fn put_in_force<'e>(
     }
 }
 
-pub(super) fn fingerprint(fingerprints: &Fingerprints, entity: &Entity) -> Fingerprint {
+pub(in crate::ledger) fn fingerprint(fingerprints: &Fingerprints, entity: &Entity) -> Fingerprint {
     match entity {
         Entity::Subject(person) => fingerprints.subject(person),
         Entity::Controller(person) => fingerprints.controller(person),

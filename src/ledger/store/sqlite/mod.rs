@@ -8,21 +8,25 @@
 //! The lock is a file beside, not SQLite's exclusive mode: that would keep our own reading
 //! connection out, and an append would wait for the commit before it just to read.
 
+mod files;
+mod policies;
+
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+pub use files::LostFile;
+use files::{FileComparison, LedgerFiles};
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use smol_str::SmolStr;
 use ulid::Ulid;
 
-use super::event::EntityKind;
-use super::files::{FileComparison, LedgerFiles, LostFile};
-use super::policies::{self, POLICIES, PolicyMemory};
-use super::store::{
+use crate::ledger::entity::EntityKind;
+use crate::ledger::policy_memory::PolicyMemory;
+use crate::ledger::store::{
     IdempotencyDigest, NewEvent, Position, RequestDigest, Store, StoreError, StoredEntity, StoredEvent,
 };
 
@@ -273,7 +277,7 @@ fn create(connection: &mut Connection, key_check: &[u8; 16]) -> rusqlite::Result
     transaction.execute_batch(LEDGER)?;
     transaction.execute_batch(EVENTS)?;
     transaction.execute_batch(ACCEPTED)?;
-    transaction.execute_batch(POLICIES)?;
+    transaction.execute_batch(policies::TABLES)?;
     transaction.execute("INSERT INTO ledger (one, key_check) VALUES (1, ?1)", [key_check.as_slice()])?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
@@ -294,7 +298,7 @@ fn upgrade(connection: &mut Connection, from: i32) -> rusqlite::Result<()> {
     if from <= WITHOUT_ACCEPTED {
         transaction.execute_batch(ACCEPTED)?;
     }
-    transaction.execute_batch(POLICIES)?;
+    transaction.execute_batch(policies::TABLES)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::names::TermLookup;
+use super::terms::TermLookup;
 use crate::decision::{Addressee, ConsentStatus, Controller, Origins, Subject};
 
 /// A data subject's state. A consent that has ended by `now` is shown as `expired`.
@@ -115,13 +115,14 @@ pub fn controller_json(
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
-    use crate::ledger::event::{EntityKind, Event};
-    use crate::ledger::names::fixture::Fixture;
-    use crate::ledger::{fold_controller, fold_subject, written};
+    use crate::ledger::entity::EntityKind;
+    use crate::ledger::event::Event;
+    use crate::ledger::terms::fixture::Fixture;
+    use crate::ledger::{event_json, fold_controller, fold_subject};
 
     fn events(sort: EntityKind, texts: &[&str]) -> Vec<Event> {
         let read = |text: &&str| {
-            let draft = written::parse(text.as_bytes(), sort, &Fixture).unwrap();
+            let draft = event_json::parse(text.as_bytes(), sort, &Fixture).unwrap();
             Event {
                 kind: draft.kind,
                 at: draft.at.unwrap_or(Timestamp::UNIX_EPOCH),

@@ -12,10 +12,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::event::{Event, FactPatch, Patch};
-use super::kinds::{EventEffect, EventKind};
-use super::names::TermLookup;
 use crate::decision::{Addressee, Consent, ConsentStatus, Controller, Objection, Origins, Relation, Subject};
+use crate::ledger::event::Event;
+use crate::ledger::kinds::{EventEffect, EventKind};
+use crate::ledger::payload::{FactPatch, Patch};
+use crate::ledger::terms::TermLookup;
 use crate::vocabulary::{CategoryId, Origin, PurposeId};
 
 /// Folds the events of one data subject.
@@ -52,7 +53,7 @@ pub fn controller<'a>(events: impl IntoIterator<Item = &'a Event>, names: &dyn T
 }
 
 /// Whether a recipient is suspended after these events.
-pub(super) fn suspended<'a>(events: impl IntoIterator<Item = &'a Event>) -> bool {
+pub(in crate::ledger) fn suspended<'a>(events: impl IntoIterator<Item = &'a Event>) -> bool {
     in_order(events).into_iter().fold(false, |suspended, event| match event.kind {
         EventKind::Suspended => true,
         EventKind::Resumed => false,
@@ -61,8 +62,8 @@ pub(super) fn suspended<'a>(events: impl IntoIterator<Item = &'a Event>) -> bool
 }
 
 /// Whether a person has chosen otherwise since a signal last objected for them (see
-/// [`super::Ledger::has_overridden_signal`]).
-pub(super) fn has_overridden_signal<'a>(
+/// [`crate::ledger::Ledger::has_overridden_signal`]).
+pub(in crate::ledger) fn has_overridden_signal<'a>(
     events: impl IntoIterator<Item = &'a Event>,
     purpose: PurposeId,
     channel: &str,
@@ -100,7 +101,7 @@ pub(super) fn has_overridden_signal<'a>(
 }
 
 /// By time; at equal times what grants comes first, so that what withholds has the last word.
-pub(super) fn in_order<'a>(events: impl IntoIterator<Item = &'a Event>) -> Vec<&'a Event> {
+pub(in crate::ledger) fn in_order<'a>(events: impl IntoIterator<Item = &'a Event>) -> Vec<&'a Event> {
     let mut events: Vec<_> = events.into_iter().collect();
     events.sort_by_key(|event| (event.at, event.kind.effect() == EventEffect::Restrictive));
     events

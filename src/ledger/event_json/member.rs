@@ -1,50 +1,19 @@
-//! The members of events as types: each knows its name in JSON, how it is read and how written.
+//! The members of events as types: each type knows its names in JSON, how it is read and how it is written.
 //!
-//! [`super::kinds`] says which kind of event has which of them.
-
-use std::sync::Arc;
+//! [`crate::ledger::kinds`] says which kind of event has which members.
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::event::{FactPatch, Registration, Right};
-use super::members::MemberReader;
-use super::names::TermLookup;
-use super::written::{EventError, put_addressee, put_registration, write_facts, wrong};
+use super::error::EventError;
+use super::reader::MemberReader;
 use crate::decision::Addressee;
-use crate::vocabulary::{CategoryId, PurposeId, RelationId};
-
-/// The configured name of a recipient.
-pub type RecipientName = Arc<str>;
-
-/// Who approved a disclosure case.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Approver(pub Arc<str>);
-
-impl Approver {
-    /// Checks that the name can be told from another's by looking at it: two approvals are of two
-    /// people, and a letter of another alphabet, or one that is not seen, would make two of one. What
-    /// is recorded already is read whatever it holds.
-    ///
-    /// # Errors
-    /// [`EventError::Member`].
-    pub(super) fn check(&self) -> Result<(), EventError> {
-        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._@- ".contains(&byte);
-        let name = self.0.trim_ascii();
-        if name.bytes().all(fits) && name.bytes().any(|byte| byte.is_ascii_alphanumeric()) {
-            return Ok(());
-        }
-        Err(wrong("approver", "has other characters than the letters a to z, digits, spaces and `._@-`"))
-    }
-
-    /// The person, as two approvers are compared: letters and digits alone, in small letters.
-    pub(super) fn normalized(&self) -> String {
-        self.0.chars().filter(|letter| letter.is_alphanumeric()).flat_map(char::to_lowercase).collect()
-    }
-}
+use crate::ledger::payload::{Approver, FactPatch, Patch, RecipientName, Registration, Right};
+use crate::ledger::terms::TermLookup;
+use crate::vocabulary::{CategoryId, PurposeId, RelationId, SubjectId};
 
 /// A member of an event.
-pub(super) trait EventMember: Sized {
+pub(in crate::ledger) trait EventMember: Sized {
     /// Its names in JSON; an addressee has one of two.
     const NAMES: &'static [&'static str];
 
@@ -216,4 +185,68 @@ impl EventMember for Approver {
     fn write(&self, _: &dyn TermLookup, put: &mut dyn FnMut(&str, Value)) {
         put("approver", (&*self.0).into());
     }
+}
+
+pub(in crate::ledger) fn put_addressee(
+    to: &Addressee,
+    names: &dyn TermLookup,
+    put: &mut dyn FnMut(&str, Value),
+) {
+    match to {
+        Addressee::Anyone => {}
+        Addressee::Kind(kind) => put("recipient-kind", names.kind_name(*kind).into()),
+        Addressee::Recipient(name) => put("recipient", (&**name).into()),
+    }
+}
+
+/// Writes a registration's members.
+pub(in crate::ledger) fn put_registration(
+    registration: &Registration,
+    names: &dyn TermLookup,
+    put: &mut dyn FnMut(&str, Value),
+) {
+    let Registration { recipient, purpose, subjects, categories, end, reference, confidential_until } =
+        registration;
+    put("recipient", (&**recipient).into());
+    put("purpose", names.purpose_name(*purpose).into());
+    put("subjects", subjects.iter().map(write_person).collect());
+    put("categories", categories.iter().map(|category| names.category_name(*category)).collect());
+    put("end", end.to_string().into());
+    put("reference", (&**reference).into());
+    if let Some(until) = confidential_until {
+        put("confidential-until", until.to_string().into());
+    }
+}
+
+fn write_person(person: &SubjectId) -> Value {
+    match person.namespace() {
+        None => person.id().as_str().into(),
+        Some(namespace) => serde_json::json!({ "id": person.id().as_str(), "namespace": &**namespace }),
+    }
+}
+
+pub(in crate::ledger) fn write_facts(facts: &FactPatch, names: &dyn TermLookup) -> Value {
+    let FactPatch { region, country, minor, transfer_consent, origin, origin_of } = facts;
+    let mut members = Map::new();
+    for (name, said) in [("region", region), ("country", country)] {
+        match said {
+            Patch::Unchanged => None,
+            Patch::Unknown => members.insert(name.to_owned(), Value::Null),
+            Patch::Known(place) => members.insert(name.to_owned(), (&**place).into()),
+        };
+    }
+    for (name, flag) in [("minor", minor), ("transfer-consent", transfer_consent)] {
+        if let Some(flag) = flag {
+            members.insert(name.to_owned(), (*flag).into());
+        }
+    }
+    if let Some(origin) = origin {
+        members.insert("origin".to_owned(), origin.name().into());
+    } else if !origin_of.is_empty() {
+        let of = origin_of.iter().map(|(category, origin)| {
+            (names.category_name(*category).to_owned(), Value::from(origin.name()))
+        });
+        members.insert("origin".to_owned(), Value::Object(of.collect()));
+    }
+    Value::Object(members)
 }

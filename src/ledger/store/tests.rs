@@ -1,0 +1,158 @@
+//! Tests that every store must pass. Each runs against SQLite and against the store in memory.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use super::memory::MemoryStore;
+use super::sqlite::SqliteStore;
+use super::*;
+use crate::ledger::policy_memory::PolicyPlace;
+
+/// Runs `test` against an empty store of each kind.
+fn for_each_store(test: impl Fn(&dyn Store)) {
+    let folder = tempfile::tempdir().unwrap();
+    test(&SqliteStore::open(&folder.path().join("l.db"), &[1; 16]).unwrap());
+    test(&MemoryStore::new());
+}
+
+pub(super) fn subject(namespace: Option<&str>, id: &str) -> Entity {
+    Entity::Subject(Namespaces::default().reader(namespace).read(id).unwrap())
+}
+
+pub(super) fn new_event(entity: Entity, position: u64, key: Option<IdempotencyDigest>) -> NewEvent {
+    let stored = StoredEvent {
+        position: Position(position),
+        id: Ulid::from_parts(position, 7),
+        recorded: Timestamp::from_second(1_700_000_000).unwrap(),
+        event: format!("{{\"n\":{position}}}"),
+    };
+    NewEvent { entity, stored, idempotency: key.map(|key| (key, [9; 16])) }
+}
+
+/// Policies with one version, at one location.
+pub(super) fn memory(digest: u8, seen: i64, texts: Option<&str>, place: Option<&str>) -> PolicyMemory {
+    let (digest, seen) = ([digest; 32], Timestamp::from_second(seen).unwrap());
+    let versions = vec![(digest, jiff::civil::date(2026, 1, 5))];
+    PolicyMemory {
+        first_seen: [(digest, seen)].into(),
+        texts: texts.map(|texts| (digest, texts.to_owned())).into_iter().collect(),
+        places: place
+            .map(|place| (place.to_owned(), PolicyPlace { loaded: seen, versions }))
+            .into_iter()
+            .collect(),
+    }
+}
+
+pub(super) fn positions(store: &dyn Store, entity: &Entity) -> Vec<u64> {
+    let history = store.history(&StoredEntity::of(entity)).unwrap();
+    history.iter().map(|stored| stored.position.0).collect()
+}
+
+#[test]
+fn appended_events_are_found_by_entity_namespace_and_idempotency_key() {
+    for_each_store(|store| {
+        let (alice, crm_alice) = (subject(None, "alice"), subject(Some("crm"), "alice"));
+        assert_eq!(store.last_position().unwrap(), Position(0));
+        store
+            .append(&[new_event(alice.clone(), 1, Some([3; 16])), new_event(crm_alice.clone(), 2, None)])
+            .unwrap();
+        store.append(&[new_event(alice.clone(), 3, None)]).unwrap();
+        assert_eq!(store.last_position().unwrap(), Position(3));
+        assert_eq!(positions(store, &alice), [1, 3]);
+        assert_eq!(positions(store, &crm_alice), [2]);
+        assert!(positions(store, &subject(None, "bob")).is_empty());
+        assert_eq!(store.entity_ids(EntityKind::Subject, None).unwrap(), ["alice"]);
+        assert_eq!(store.entity_ids(EntityKind::Subject, Some("crm")).unwrap(), ["alice"]);
+        assert!(store.entity_ids(EntityKind::Controller, None).unwrap().is_empty());
+        let (stored, request) = store.find_repeated(&[3; 16]).unwrap().unwrap();
+        assert_eq!((stored.position, request), (Position(1), [9; 16]));
+        assert!(store.find_repeated(&[4; 16]).unwrap().is_none());
+        store.check_intact().unwrap();
+    });
+}
+
+#[test]
+fn a_scan_groups_the_events_of_an_entity_and_stops_on_request() {
+    for_each_store(|store| {
+        let (alice, bob, case) = (subject(None, "alice"), subject(None, "bob"), Entity::Case("C-7".into()));
+        let entities = [&bob, &alice, &case, &alice, &bob];
+        let batch: Vec<_> =
+            (1..).zip(entities).map(|(n, entity)| new_event(entity.clone(), n, None)).collect();
+        store.append(&batch).unwrap();
+        let mut seen: Vec<(StoredEntity, Vec<u64>)> = Vec::new();
+        store
+            .scan(&mut |entity, stored| {
+                match seen.last_mut() {
+                    Some((known, positions)) if known == entity => positions.push(stored.position.0),
+                    _ => seen.push((entity.clone(), vec![stored.position.0])),
+                }
+                true
+            })
+            .unwrap();
+        assert_eq!(seen.len(), 3, "each entity comes once");
+        for (entity, expected) in [(&alice, vec![2, 4]), (&bob, vec![1, 5]), (&case, vec![3])] {
+            assert!(seen.contains(&(StoredEntity::of(entity), expected)));
+        }
+        let mut count = 0;
+        store
+            .scan(&mut |_, _| {
+                count += 1;
+                count < 2
+            })
+            .unwrap();
+        assert_eq!(count, 2);
+        assert_eq!(store.case_ids().unwrap(), [Arc::from("C-7")]);
+    });
+}
+
+#[test]
+fn a_batch_is_stored_whole_or_not_at_all() {
+    for_each_store(|store| {
+        let alice = subject(None, "alice");
+        store.append(&[new_event(alice.clone(), 1, Some([3; 16]))]).unwrap();
+        // The second event repeats a position, or an idempotency key.
+        for second in [new_event(alice.clone(), 1, None), new_event(alice.clone(), 3, Some([3; 16]))] {
+            assert!(store.append(&[new_event(alice.clone(), 2, None), second]).is_err());
+            assert_eq!(store.last_position().unwrap(), Position(1));
+            assert_eq!(positions(store, &alice), [1]);
+        }
+    });
+}
+
+#[test]
+fn positions_follow_an_accepted_loss() {
+    for_each_store(|store| {
+        store.append(&[new_event(subject(None, "alice"), 1, None)]).unwrap();
+        store.accept_history(Position(20), Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!(store.last_position().unwrap(), Position(20));
+        store.append(&[new_event(subject(None, "alice"), 21, None)]).unwrap();
+        assert_eq!(store.last_position().unwrap(), Position(21));
+    });
+}
+
+#[test]
+fn times_of_first_sight_stay_and_texts_without_a_location_are_dropped() {
+    for_each_store(|store| {
+        assert!(store.policies().unwrap().is_empty());
+        store.remember_policies(&memory(1, 100, Some("one"), Some("default"))).unwrap();
+        store.remember_policies(&memory(2, 150, None, None)).unwrap();
+        assert_eq!(store.policies().unwrap().places, memory(1, 100, None, Some("default")).places);
+        // The second version replaces the first at its location.
+        store.remember_policies(&memory(2, 200, Some("two"), Some("default"))).unwrap();
+        let known = store.policies().unwrap();
+        let seen = |digest: u8| known.first_seen.get(&[digest; 32]).map(|seen| seen.as_second());
+        assert_eq!((seen(1), seen(2)), (Some(100), Some(150)));
+        assert_eq!(known.texts.into_iter().collect::<Vec<_>>(), [([2; 32], "two".to_owned())]);
+        assert_eq!(known.places, memory(2, 200, None, Some("default")).places);
+    });
+}
+
+#[test]
+fn recipients_are_found_wherever_an_event_names_one() {
+    for_each_store(|store| {
+        let mut named = new_event(subject(None, "alice"), 1, None);
+        named.stored.event = r#"{"kind":"opt-out","recipient":"acme"}"#.to_owned();
+        let about = new_event(Entity::Recipient(Arc::from("globex")), 2, None);
+        store.append(&[named, about, new_event(subject(None, "bob"), 3, None)]).unwrap();
+        let recipients: Vec<_> = store.recipients().unwrap().into_iter().collect();
+        assert_eq!(recipients, [Arc::from("acme"), Arc::from("globex")]);
+    });
+}
