@@ -1,29 +1,35 @@
-//! Who says in which form a class leaves: a judge, or the fixed rule of `scrub --remove`.
+//! The source of the form in which each class leaves: the permits of a [`RecordPolicy`], or the fixed rule of
+//! `scrub --remove`.
 //!
-//! The walk below is the same for both. It refuses to know why: it asks for a verdict and, for each
-//! class, for the verdict's form.
+//! The walk is the same for both. It asks for a permit and, for each class, for the form in that permit; it does not
+//! know the reasons.
 
 use super::class::UNCLASSIFIED;
 use super::record_policy::{Record, RecordPolicy};
 use crate::decision::{ClassId, Permit};
 use crate::vocabulary::Form;
 
-/// Gives verdicts over records and over what stands outside of them.
+/// Gives permits for records and for the document around them.
 pub(super) trait FormPolicy {
     type Permit;
 
+    /// Returns the permit for one record.
     fn record_permit(&mut self, record: &Record<'_>) -> Self::Permit;
+    /// Returns the permit for everything outside of records.
     fn document_permit(&mut self) -> Self::Permit;
+    /// Returns the form that a permit gives to a class.
     fn form(&self, permit: &Self::Permit, class: ClassId) -> Form;
-    fn account(&mut self, permit: &Self::Permit, fields: &[u32]);
-    fn account_outside(&mut self, permit: &Self::Permit, fields: &[u32]);
+    /// Takes the number of a record's fields, by class.
+    fn account(&mut self, permit: &Self::Permit, counts: &[u32]);
+    /// Takes the number of fields outside of records, by class.
+    fn account_outside(&mut self, permit: &Self::Permit, counts: &[u32]);
 }
 
-/// A judge.
+/// Takes the forms from the permits of a [`RecordPolicy`].
 #[derive(Debug)]
-pub(super) struct PermitForms<'a, J>(pub(super) &'a mut J);
+pub(super) struct PermitForms<'a, P>(pub(super) &'a mut P);
 
-impl<J: RecordPolicy> FormPolicy for PermitForms<'_, J> {
+impl<P: RecordPolicy> FormPolicy for PermitForms<'_, P> {
     type Permit = Permit;
 
     fn record_permit(&mut self, record: &Record<'_>) -> Permit {
@@ -38,16 +44,16 @@ impl<J: RecordPolicy> FormPolicy for PermitForms<'_, J> {
         permit.form(class)
     }
 
-    fn account(&mut self, permit: &Permit, fields: &[u32]) {
-        self.0.account(permit, fields);
+    fn account(&mut self, permit: &Permit, counts: &[u32]) {
+        self.0.account(permit, counts);
     }
 
-    fn account_outside(&mut self, permit: &Permit, fields: &[u32]) {
-        self.0.account_outside(permit, fields);
+    fn account_outside(&mut self, permit: &Permit, counts: &[u32]) {
+        self.0.account_outside(permit, counts);
     }
 }
 
-/// What a query selected goes, the rest stays.
+/// Removes every node that a query selects, and keeps the rest.
 #[derive(Debug)]
 pub(super) struct FixedRemoval;
 

@@ -1,22 +1,29 @@
-//! A route's mapping as written: which nodes are records, whose they are, what their fields hold.
+//! A route's mapping as it is configured: which nodes are records, who their data subjects are, and which data
+//! categories their fields hold.
+//!
+//! Paths are text here. [`super::plan`] compiles and checks them.
 
 use crate::vocabulary::{CategoryId, IdReader};
 
-/// What happens to a node that nothing classifies.
+/// The treatment of nodes that no field of the mapping selects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Unclassified {
+    /// They are removed.
     #[default]
     Remove,
+    /// They leave as they are.
     Release,
 }
 
-/// What stands in the place of a removed member. Removed array elements of `Omit` close up.
+/// The replacement of a removed value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RemovedAs {
+    /// None: the member or element is absent, and later elements move up.
     #[default]
     Omit,
+    /// `null`.
     Null,
-    /// `""`, `[]`, `{}` by the value's own type; `null` for a number, boolean or null.
+    /// `""`, `[]` or `{}`, by the value's own type; `null` for a number, a boolean or `null`.
     Empty,
 }
 
@@ -32,11 +39,13 @@ impl RemovedAs {
     }
 }
 
-/// Duplicate names in one object: refused, or every occurrence treated alike.
+/// The treatment of duplicate names in one object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DuplicateKeys {
+    /// The body is refused.
     #[default]
     Refuse,
+    /// All occurrences are treated in the same way.
     TreatAlike,
 }
 
@@ -47,79 +56,88 @@ pub(super) enum OnDuplicateName {
     Impossible,
     /// The condition holds. A removal then removes more.
     ConditionHolds,
-    /// The body is unreadable: nobody knows which occurrence a reader sees.
+    /// The body is unreadable, because it is unknown which occurrence a recipient sees.
     Unreadable,
 }
 
-/// Whether an answer says what of it was redacted.
+/// The way in which an answer declares what was redacted in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Redaction {
+    /// It declares nothing.
     #[default]
     Silent,
-    /// As RFC 9537 has it for RDAP; the document is held whole, and nothing stands in the place of what
-    /// is removed.
+    /// As in RFC 9537, for RDAP. The document is held whole, and removed values have no replacement.
     Rfc9537,
 }
 
-/// Where the id of a data subject (or controller) is found.
+/// A source of ids of data subjects or of the controller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubjectSource {
-    /// `@…` within the record, `$…` from the document, or `{name}`: a path parameter of the request.
+    /// A path `@…` from the record or `$…` from the document, or `{name}` for a path parameter of the request.
     pub path: String,
-    /// What reads the ids that are found there.
+    /// Normalises and validates the ids.
     pub ids: IdReader,
-    /// Null, or nothing, is nobody rather than somebody unknown (`assignee: null`).
+    /// If true, `null` or an absent id means that there is no such person (`assignee: null`), rather than an unknown one.
     pub optional: bool,
 }
 
-/// A fact that a record can carry about its subject.
+/// A fact that a record can state about itself or its data subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FactKey {
+    /// The country of residence.
     Country,
+    /// The region of residence.
     Region,
+    /// The date of birth.
     BirthDate,
+    /// The time at which the account was closed.
     AccountClosed,
+    /// The origin of the data: from the data subject or from elsewhere.
     Origin,
+    /// The time at which the record was created.
     Created,
 }
 
-/// What the nodes that a path selects hold.
+/// The categories of the nodes that a path selects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FieldMapping {
-    /// `@…` within the record, or `$…` from the document.
+    /// A path `@…` from the record or `$…` from the document.
     pub path: String,
-    /// All of them must be permitted; none at all is a mistake caught at load.
+    /// The data categories. All of them must be permitted. An empty list does not load.
     pub categories: Vec<CategoryId>,
-    /// A string there is a JSON text, and is treated as if that stood in the string's place.
+    /// A string there holds a JSON text, and is treated as the value of that text.
     pub embedded: bool,
 }
 
-/// The header of a table whose rows are arrays.
+/// The columns of a table whose rows are arrays.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Columns {
-    /// `$…`: the list of names in the document.
+    /// The path `$…` to the names in the document.
     pub path: String,
-    /// What it has to be. Paths of the record set begin with one of these names.
+    /// The names that the document must have. Paths of the record set begin with one of them.
     pub names: Vec<String>,
 }
 
 /// One record set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecordMapping {
-    /// `$…`; each match is one record.
+    /// The path `$…`. Each node that it selects is one record.
     pub path: String,
-    /// The rows of a table: their elements are named by its header.
+    /// The columns, if the records are rows of a table.
     pub columns: Option<Columns>,
-    /// Everybody the record is about; empty where it is about nobody.
+    /// The sources of the data subjects. Empty if the record is about nobody.
     pub subjects: Vec<SubjectSource>,
+    /// The source of the controller.
     pub controller: Option<SubjectSource>,
+    /// The fields and their categories.
     pub fields: Vec<FieldMapping>,
+    /// The paths of facts.
     pub facts: Vec<(FactKey, String)>,
 }
 
 impl RecordMapping {
-    /// Whether no record of `sets`, of which this is one, says whose a field of this one is: it stands in a
-    /// record without a subject, or outside of every record. Of a path with `..` that is not known.
+    /// True if a field of this record set belongs to no data subject: it is in a record without subjects, or outside of
+    /// all records of `sets`, which contain this one. False for a path with `..`, for which this is unknown.
     pub fn is_without_subject(&self, field: &str, sets: &[RecordMapping]) -> bool {
         if field.starts_with('@') || self.path == "$" {
             return self.subjects.is_empty();
@@ -135,16 +153,21 @@ impl RecordMapping {
 /// The mapping of one route.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mapping {
+    /// The record sets.
     pub records: Vec<RecordMapping>,
+    /// The treatment of unclassified nodes.
     pub unclassified: Unclassified,
+    /// The replacement of removed values.
     pub removed_as: RemovedAs,
+    /// The treatment of duplicate names.
     pub duplicate_keys: DuplicateKeys,
-    /// Types of server-sent events that leave, beside those without one.
+    /// The types of server-sent events that leave, besides events without a type.
     pub events: Vec<String>,
-    /// In what holds one of these categories, or one below it, whatever reaches a person (an
-    /// address, a number) is replaced by a marker.
+    /// In values of these categories, or of categories below them, personal identifiers (an e-mail address, a telephone
+    /// number) are replaced by a marker.
     pub redact: Vec<CategoryId>,
-    /// What a record withholds is withheld wherever it turns up again in the record.
+    /// A value that a record withholds is withheld wherever the record repeats it.
     pub withhold_echoes: bool,
+    /// The way in which the answer declares redactions.
     pub redaction: Redaction,
 }

@@ -1,69 +1,71 @@
-//! The names met so far in the objects that are open, to tell when one comes twice.
+//! The names of the members of all open objects, to detect duplicates.
 //!
-//! Refuses to keep names: their hashes are kept, 64 bits each. Two names with one hash would have
-//! an honest body refused once in 2^64; nothing is ever released for it.
+//! Only 64-bit hashes of names are kept. Two different names with the same hash would cause a valid body to be refused,
+//! with a probability of 2^-64 per pair; they never cause anything to be released.
 
 use std::collections::HashSet;
 
-/// Objects with more members than this have their names in a set.
+/// The greatest number of names that are searched one by one. Larger objects have a set.
 const MAX_LINEAR: usize = 48;
 
-/// The names of one object: where they begin in the common list, and a summary that is nearly
-/// always enough.
+/// The names of one object: their place in the list of all names, and a summary that usually suffices to tell that a
+/// name is new.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct ObjectNames {
     from: u32,
-    /// One bit for each name; a bit that is not set is a name not met.
+    /// One bit for each name, given by its hash. If the bit of a name is clear, the name is new.
     summary: u64,
 }
 
-/// The names of all open objects, innermost last.
+/// The names of all open objects, the innermost object's last.
 #[derive(Clone, Debug, Default)]
 pub(super) struct MemberNames {
     hashes: Vec<u64>,
-    /// Sets of the large ones among the open objects, by where they begin; innermost last.
+    /// The sets of large open objects, each with the object's `from`; the innermost object's last.
     large: Vec<(u32, HashSet<u64>)>,
 }
 
 impl MemberNames {
+    /// Opens an object.
     pub(super) fn open(&self) -> ObjectNames {
         ObjectNames { from: self.hashes.len() as u32, summary: 0 }
     }
 
-    /// Notes a name of the innermost object. Tells whether it had come before.
+    /// Adds a name to the innermost object. Returns true if the name is a duplicate.
     #[inline(always)]
-    pub(super) fn insert(&mut self, seen: &mut ObjectNames, hash: u64) -> bool {
+    pub(super) fn insert(&mut self, object: &mut ObjectNames, hash: u64) -> bool {
         let bit = 1u64 << (hash >> 58);
-        let maybe = seen.summary & bit != 0;
-        seen.summary |= bit;
-        let count = self.hashes.len() - seen.from as usize;
-        let repeated = if count >= MAX_LINEAR {
-            self.insert_in_set(*seen, hash)
+        let may_be_duplicate = object.summary & bit != 0;
+        object.summary |= bit;
+        let count = self.hashes.len() - object.from as usize;
+        let is_duplicate = if count >= MAX_LINEAR {
+            self.insert_in_set(*object, hash)
         } else {
-            maybe && self.hashes.get(seen.from as usize..).is_some_and(|names| names.contains(&hash))
+            may_be_duplicate
+                && self.hashes.get(object.from as usize..).is_some_and(|names| names.contains(&hash))
         };
         self.hashes.push(hash);
-        repeated
+        is_duplicate
     }
 
     #[cold]
-    fn insert_in_set(&mut self, seen: ObjectNames, hash: u64) -> bool {
-        if self.large.last().is_none_or(|(from, _)| *from != seen.from) {
-            let names = self.hashes.get(seen.from as usize..).unwrap_or_default();
-            self.large.push((seen.from, names.iter().copied().collect()));
+    fn insert_in_set(&mut self, object: ObjectNames, hash: u64) -> bool {
+        if self.large.last().is_none_or(|(from, _)| *from != object.from) {
+            let names = self.hashes.get(object.from as usize..).unwrap_or_default();
+            self.large.push((object.from, names.iter().copied().collect()));
         }
         self.large.last_mut().is_some_and(|(_, set)| !set.insert(hash))
     }
 
-    /// How many names the innermost object has had.
-    pub(super) fn count(&self, seen: &ObjectNames) -> usize {
-        self.hashes.len() - seen.from as usize
+    /// Returns the number of names in the innermost object.
+    pub(super) fn count(&self, object: &ObjectNames) -> usize {
+        self.hashes.len() - object.from as usize
     }
 
-    /// Forgets the innermost object.
-    pub(super) fn close(&mut self, seen: &ObjectNames) {
-        self.hashes.truncate(seen.from as usize);
-        if self.large.last().is_some_and(|(from, _)| *from >= seen.from) {
+    /// Closes the innermost object and forgets its names.
+    pub(super) fn close(&mut self, object: &ObjectNames) {
+        self.hashes.truncate(object.from as usize);
+        if self.large.last().is_some_and(|(from, _)| *from >= object.from) {
             self.large.pop();
         }
     }
@@ -74,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_repeated_within_one_object_only() {
+    fn a_name_is_a_duplicate_within_one_object_only() {
         let mut names = MemberNames::default();
         let mut outer = names.open();
         for hash in 0..1000u64 {

@@ -1,45 +1,45 @@
-//! A value that is held, as a table of its nodes: places in the bytes, no copies.
+//! The table of the nodes of a held value: offsets in the bytes, without copies of them.
 //!
-//! Refuses to know what the nodes mean. Nodes stand in document order, a container before what is
-//! in it; `next` leads past a node's subtree.
+//! The table does not know the meaning of a node. Nodes are in document order, so a container comes before its
+//! content, and the nodes of a subtree are consecutive. A node is addressed by its position in the table.
 
 use super::state::StateId;
 
-/// One node. Offsets are relative to the first byte of the value held.
+/// One node. Offsets count from the first byte of the held value.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Node {
-    /// Where the member's name begins (its quote); the value's own start for an element.
+    /// The offset of the opening quote of the member's name. For an element, the same as `start`.
     pub(super) name: u32,
     pub(super) start: u32,
     pub(super) end: u32,
-    /// The first node that is not in this one's subtree.
+    /// The first node after this node's subtree.
     pub(super) next: u32,
     pub(super) state: StateId,
 }
 
-/// The nodes of one held value; the first is the value itself.
+/// The nodes of one held value. The first node is the value itself.
 #[derive(Clone, Debug, Default)]
 pub(super) struct NodeTable {
     pub(super) nodes: Vec<Node>,
-    /// Nodes that a walked capture selects, as (query, node), in document order.
+    /// Nodes that captures select, found by the automaton, as pairs of query and node in document order.
     pub(super) captures: Vec<(u16, u32)>,
-    /// Members whose name had occurred before in their object, each with that object.
+    /// Members whose name occurred before in their object, as pairs of member and object.
     pub(super) duplicates: Vec<(u32, u32)>,
-    /// Scalars that might be JSON in a string and were not looked at yet.
+    /// Scalars that are embedded JSON if they are strings, and are not decoded yet.
     pub(super) json_strings: Vec<u32>,
-    /// Values that stood in a string.
+    /// Values that were embedded in a string, in document order.
     pub(super) embedded: Vec<EmbeddedValue>,
-    /// Strings that should be JSON and are not.
+    /// Strings that should be embedded JSON and cannot be decoded, in document order.
     pub(super) undecodable: Vec<u32>,
 }
 
-/// A value that stood in a string.
+/// A value that was embedded in a string.
 #[derive(Clone, Debug)]
 pub(super) struct EmbeddedValue {
     pub(super) node: u32,
-    /// The string, as it was spelled.
+    /// The original string as it was spelled, with its quotes.
     pub(super) string: Box<[u8]>,
-    /// How many strings there were, each the whole text of the one around it.
+    /// The number of strings around the value, each of which is the whole text of the one around it.
     pub(super) times: u8,
 }
 
@@ -53,8 +53,9 @@ impl NodeTable {
         self.undecodable.clear();
     }
 
+    /// Returns the number of nodes.
     pub(super) fn len(&self) -> u32 {
-        // A node takes a byte at least and a value that is held less than 4 GiB.
+        // A node takes at least one byte, and a held value is shorter than 4 GiB.
         self.nodes.len() as u32
     }
 
@@ -62,7 +63,7 @@ impl NodeTable {
         self.nodes.get(at as usize)
     }
 
-    /// Closes a container: it ends before `end`, and what follows is no more in it.
+    /// Closes a container, which ends before the offset `end`. Later nodes are not in it.
     pub(super) fn close(&mut self, at: u32, end: u32) {
         let next = self.len();
         if let Some(node) = self.nodes.get_mut(at as usize) {
@@ -72,7 +73,7 @@ impl NodeTable {
     }
 }
 
-/// A held value: its table and its bytes.
+/// A held JSON value: its bytes and the table of its nodes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HeldJson<'a> {
     pub(super) table: &'a NodeTable,
@@ -80,12 +81,12 @@ pub(super) struct HeldJson<'a> {
 }
 
 impl<'a> HeldJson<'a> {
-    /// The value's text.
+    /// Returns the bytes of a node's value.
     pub(super) fn text(&self, node: &Node) -> &'a [u8] {
         self.bytes.get(node.start as usize..node.end as usize).unwrap_or_default()
     }
 
-    /// What a value stood in, if it was a string.
+    /// Returns the string in which a node was embedded; `None` if it was not.
     pub(super) fn string_around(&self, at: u32) -> Option<&'a EmbeddedValue> {
         let embedded = &self.table.embedded;
         if embedded.is_empty() {
@@ -95,13 +96,13 @@ impl<'a> HeldJson<'a> {
         embedded.get(found)
     }
 
-    /// Whether a node is in a value that stood in a string, or is one.
+    /// True if a node was embedded in a string, or is inside of such a node.
     pub(super) fn is_embedded(&self, at: u32) -> bool {
         let next = |at: u32| self.table.node(at).map_or(0, |node| node.next);
         self.table.embedded.iter().any(|embedded| (embedded.node..next(embedded.node)).contains(&at))
     }
 
-    /// Whether a node is a string that was not looked at: neither read as JSON nor found not to be.
+    /// True if a node is a string that was neither decoded as embedded JSON nor found to be undecodable.
     pub(super) fn is_unread_string(&self, at: u32) -> bool {
         let text = self.table.node(at).map(|node| self.text(node)).unwrap_or_default();
         text.first() == Some(&b'"')
@@ -109,18 +110,18 @@ impl<'a> HeldJson<'a> {
             && self.table.undecodable.binary_search(&at).is_err()
     }
 
-    /// The name's text between its quotes, for a member.
+    /// Returns the text between the quotes of a member's name; `None` for an element.
     pub(super) fn name(&self, node: &Node) -> Option<&'a [u8]> {
         if node.name == node.start {
             return None;
         }
         let rest = self.bytes.get(node.name as usize + 1..node.start as usize)?;
-        // Between the name and the value stand a quote, a colon and white space.
+        // Between the name and the value there are a quote, a colon and white space.
         let close = rest.iter().rposition(|&byte| byte == b'"')?;
         rest.get(..close)
     }
 
-    /// The children of a node.
+    /// Returns the children of a node, with their numbers.
     pub(super) fn children(&self, at: u32) -> impl Iterator<Item = (u32, &'a Node)> + use<'a> {
         let table = self.table;
         let end = table.node(at).map_or(0, |node| node.next);

@@ -1,6 +1,7 @@
-//! Whom the path of a request names, before there is a body.
+//! The data subjects and controllers that the path of a request names. They are known before there is a body.
 //!
-//! Refuses to guess: where one of several parameters is no id, nobody knows whom the path means.
+//! Invariant: if one of several parameters is not a valid id, the whole result is unusable. The module does not guess
+//! whom the path means.
 
 use std::fmt;
 
@@ -8,26 +9,28 @@ use super::plan::Plan;
 use super::record_set::{IdOrigin, IdSource};
 use crate::vocabulary::SubjectId;
 
-/// Whom the path parameters of a request name, over all record sets of a mapping.
+/// The ids in the path parameters of a request, over all record sets of a mapping.
 #[derive(Clone, Default)]
 pub struct PathIdentities {
+    /// The data subjects.
     pub subjects: PathIds,
+    /// The controllers.
     pub controllers: PathIds,
 }
 
-/// Ids in a path.
+/// The ids in a path.
 #[derive(Clone, Debug, Default)]
 pub enum PathIds {
-    /// The mapping takes none from the path.
+    /// The mapping takes no id from the path.
     #[default]
     None,
-    /// What stands there is no id.
+    /// A parameter is not a valid id.
     Unusable,
-    /// Each once.
+    /// The ids, without duplicates.
     Ids(Vec<SubjectId>),
 }
 
-/// Without the ids.
+/// Prints the type's name only: ids are personal data.
 impl fmt::Debug for PathIdentities {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("PathIdentities")
@@ -35,7 +38,7 @@ impl fmt::Debug for PathIdentities {
 }
 
 impl PathIds {
-    /// The one id, where there is one.
+    /// Returns the ids of a path that has at most one.
     pub fn of(id: Option<&SubjectId>) -> PathIds {
         id.map_or(PathIds::None, |id| PathIds::Ids(vec![id.clone()]))
     }
@@ -55,7 +58,7 @@ impl PathIds {
 }
 
 impl Plan {
-    /// Whom these path parameters (decoded) name.
+    /// Returns the ids in decoded path parameters, given as names and values.
     pub fn path_identities(&self, parameters: &[(String, String)]) -> PathIdentities {
         let id = |source: &IdSource| match &source.origin {
             IdOrigin::Body(_) => None,
@@ -64,19 +67,19 @@ impl Plan {
                 Some(value.and_then(|(_, value)| source.ids.read(value).ok()))
             }
         };
-        let mut named = PathIdentities::default();
+        let mut identities = PathIdentities::default();
         for set in &self.sets {
-            set.subjects.iter().filter_map(id).for_each(|id| named.subjects.add(id));
-            set.controller.iter().filter_map(id).for_each(|id| named.controllers.add(id));
+            set.subjects.iter().filter_map(id).for_each(|id| identities.subjects.add(id));
+            set.controller.iter().filter_map(id).for_each(|id| identities.controllers.add(id));
         }
-        named
+        identities
     }
 
-    /// Whether the path names a person, and whether it names an account.
+    /// Returns whether the mapping takes data subjects, and whether it takes controllers, from the path.
     pub fn identifies_by_path(&self) -> (bool, bool) {
         let is_parameter = |source: &IdSource| matches!(source.origin, IdOrigin::Parameter(_));
-        let mut sets = self.sets.iter();
-        let subject = sets.any(|set| set.subjects.iter().any(is_parameter));
-        (subject, self.sets.iter().any(|set| set.controller.as_ref().is_some_and(is_parameter)))
+        let subjects = self.sets.iter().any(|set| set.subjects.iter().any(is_parameter));
+        let controllers = self.sets.iter().any(|set| set.controller.as_ref().is_some_and(is_parameter));
+        (subjects, controllers)
     }
 }

@@ -1,34 +1,35 @@
-//! The one question the scrubber asks: what may this record disclose?
+//! The only question that the scrubber asks: what may this record disclose?
 
 use crate::decision::{Permit, RecordFacts};
 use crate::vocabulary::SubjectId;
 
-/// One record, whole, about to leave.
+/// A whole record that is about to leave.
 #[derive(Debug)]
 pub struct Record<'a> {
-    /// Which of the mapping's record sets it belongs to.
+    /// The number of the record set in the mapping.
     pub set: usize,
-    /// Everybody the record is about. `None` where it has no usable subject (absent, of the wrong
-    /// type, duplicated): then nothing personal leaves.
+    /// Everybody that the record is about. `None` if the record has no usable subject: an id is absent, of the wrong
+    /// type, or under a duplicate name. Nothing personal leaves then.
     pub subjects: Option<&'a [SubjectId]>,
-    /// The controller the record names; `None` where the mapping has no path or nothing is there, and where it is
-    /// not one id: then the facts say that its account cannot be told.
+    /// The controller that the record names. `None` if the mapping has no path for it, if nothing is there, or if
+    /// there is not exactly one id. In the last case the facts say that the account's closing is unreadable.
     pub controller: Option<&'a SubjectId>,
+    /// The facts in the record that rules may depend on.
     pub facts: &'a RecordFacts,
 }
 
-/// Decides for each record, and keeps the account of what left.
+/// Decides what each record may disclose, and keeps the account of what left.
 pub trait RecordPolicy {
-    /// The permit for one record. Asked once, when the record is whole.
+    /// Returns the permit for one record. Called once per record, when the record is whole.
     fn record_permit(&mut self, record: &Record<'_>) -> Permit;
 
-    /// The permit for what stands outside every record and so belongs to nobody.
+    /// Returns the permit for everything outside of records, which belongs to no data subject.
     fn document_permit(&mut self) -> Permit;
 
-    /// Told when a record is decided, inner ones before the one they stand in: how many fields of each
-    /// class it held, indexed by class. The form they leave in is the permit's.
-    fn account(&mut self, permit: &Permit, fields: &[u32]);
+    /// Takes the number of a record's fields, by class. Called when the record is decided, for inner records before
+    /// outer ones. The permit gives the forms in which the fields leave.
+    fn account(&mut self, permit: &Permit, counts: &[u32]);
 
-    /// Told at the end of each chunk about what stood outside of records, in the same way.
-    fn account_outside(&mut self, permit: &Permit, fields: &[u32]);
+    /// Takes the number of fields outside of records, by class. Called at the end of each chunk.
+    fn account_outside(&mut self, permit: &Permit, counts: &[u32]);
 }

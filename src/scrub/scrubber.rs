@@ -1,46 +1,47 @@
-//! One body on its way out: chunks in, bytes that may leave out.
+//! The scrubber of one body: takes chunks, and returns the bytes that may leave.
 //!
-//! Keeps the bytes that are not decided yet, checks that they are UTF-8, and hands them to the
-//! [`super::walk`]. Invariants: where the chunks are cut never matters; what is kept is bounded by
-//! [`Limits::record`] and a constant; after a fault nothing more comes out.
+//! It keeps the bytes that are not decided yet, checks that they are UTF-8, and passes them to the [`super::walk`]. For
+//! an event stream or a table it scrubs each event's data, or each row, as a text of its own. Invariants: the output
+//! does not depend on the chunks; the number of kept bytes is bounded by [`Limits::record`] and a constant; after a
+//! fault nothing more comes out.
 
 use std::fmt;
 use std::sync::Arc;
 
 use super::events::EventStream;
-use super::form_policy::{FixedRemoval, FormPolicy, PermitForms};
+use super::form_policy::{FormPolicy, PermitForms};
 use super::forms::Forms;
 use super::held_value::{OutsideRecords, RouteContext};
 use super::parameters::Parameters;
-use super::plan::{MappingError, Plan};
+use super::plan::Plan;
 use super::record_policy::RecordPolicy;
 use super::rows::Rows;
-use super::unreadable::{BYTE_ORDER_MARK, BodyFault, Framing, Limits, RECORD_SEPARATOR, Unreadable};
+use super::unreadable::{BYTE_ORDER_MARK, BodyFault, Framing, Limits, Unreadable};
 use super::walk::{Walk, WalkContext};
 
-/// Bytes taken from a chunk at a time, so that a large chunk is not kept twice.
-const CHUNK: usize = 1 << 16;
+/// The number of bytes that are taken from a chunk at a time, so that a large chunk is not copied as a whole.
+const MAX_STEP: usize = 1 << 16;
 
-/// Scrubs one body. A clone goes on from the same byte, so that a stretch of the body can be
-/// scrubbed again with what is known by then.
+/// Scrubs one body. A clone continues from the same byte, so that a part of the body can be scrubbed again after the
+/// facts or the consent changed.
 #[derive(Clone)]
 pub struct Scrubber {
     plan: Arc<Plan>,
     forms: Forms,
     parameters: Arc<Parameters>,
     limits: Limits,
-    /// What is not decided yet, and what was not read yet.
+    /// The bytes that are not decided yet.
     bytes: Vec<u8>,
-    /// Bytes of the body before those.
+    /// The number of bytes of the body before those.
     base: u64,
-    /// Up to here they are known to be UTF-8.
+    /// Up to this offset the bytes are known to be UTF-8.
     checked: usize,
-    /// Whether a byte order mark may come: none of the body was read.
+    /// A byte order mark may come, because no byte of the body was read.
     may_be_marked: bool,
     walk: Walk,
-    /// What takes an event stream apart, if the body is one.
+    /// The parser of the event stream, if the body is one.
     events: Option<Box<EventStream>>,
-    /// What takes a table apart, if the body is one.
+    /// The parser of the table of comma-separated values, if the body is one.
     rows: Option<Box<Rows>>,
     failed: Option<Unreadable>,
 }
@@ -55,8 +56,8 @@ impl fmt::Debug for Scrubber {
 }
 
 impl Scrubber {
-    /// A scrubber for one body of a route. `parameters` are the path parameters of the request,
-    /// decoded; a subject that the mapping takes from one that is not there is unusable.
+    /// Creates a scrubber for one body of a route. `parameters` are the decoded path parameters of the request, as names
+    /// and values. A data subject that the mapping takes from an absent parameter is unusable.
     pub fn new(
         plan: Arc<Plan>,
         forms: Forms,
@@ -68,16 +69,17 @@ impl Scrubber {
         Scrubber::with(plan, forms, parameters, limits, framing)
     }
 
-    /// A scrubber for a trial without a request: whoever its path would name is somebody.
+    /// Creates a scrubber for a trial without a request. Every path parameter has a placeholder id.
     pub fn for_trial(plan: Arc<Plan>, forms: Forms, limits: Limits, framing: Framing) -> Scrubber {
         let parameters = Parameters::placeholders(&plan);
         Scrubber::with(plan, forms, parameters, limits, framing)
     }
 
-    /// For a body whose end may be a break, as nothing says how long it is: what may be cut short does not count.
+    /// Declares that the body has no known length, so that its end may be a broken connection. A last row that may be
+    /// incomplete is then refused.
     #[must_use]
     pub fn of_unknown_length(mut self) -> Scrubber {
-        // Of the others, a record that is cut is none.
+        // In the other framings, an incomplete record is malformed.
         if let Some(rows) = &mut self.rows {
             rows.set_unknown_length();
         }
@@ -111,7 +113,7 @@ impl Scrubber {
         }
     }
 
-    /// A scrubber for one text of this body.
+    /// Creates a scrubber for one text of this body.
     fn of_text(&self) -> Scrubber {
         Scrubber {
             plan: Arc::clone(&self.plan),
@@ -129,29 +131,30 @@ impl Scrubber {
         }
     }
 
-    /// Takes the next bytes of the body, and appends to `out` what is decided by them.
+    /// Takes the next bytes of the body, and appends the bytes that may leave to `out`.
     ///
     /// # Errors
-    /// If the body cannot be read. What was appended then, before or now, was decided; nothing more
-    /// ever comes out.
+    /// Returns an error if the body cannot be read. The bytes that were appended, before or now, may leave; nothing more
+    /// is ever appended.
     pub fn feed(
         &mut self,
         chunk: &[u8],
-        judge: &mut impl RecordPolicy,
+        policy: &mut impl RecordPolicy,
         out: &mut Vec<u8>,
     ) -> Result<(), Unreadable> {
-        self.process(chunk, false, &mut PermitForms(judge), out)
+        self.process(chunk, false, &mut PermitForms(policy), out)
     }
 
-    /// The body ends here.
+    /// Ends the body, and appends the last bytes that may leave to `out`.
     ///
     /// # Errors
-    /// If it ends too early, or as [`Scrubber::feed`] does.
-    pub fn finish(&mut self, judge: &mut impl RecordPolicy, out: &mut Vec<u8>) -> Result<(), Unreadable> {
-        self.process(&[], true, &mut PermitForms(judge), out)
+    /// Returns an error if the body is truncated, and the errors of [`Scrubber::feed`].
+    pub fn finish(&mut self, policy: &mut impl RecordPolicy, out: &mut Vec<u8>) -> Result<(), Unreadable> {
+        self.process(&[], true, &mut PermitForms(policy), out)
     }
 
-    fn process<A: FormPolicy>(
+    /// Takes the next bytes, which are the `last` ones of the body or not.
+    pub(super) fn process<A: FormPolicy>(
         &mut self,
         chunk: &[u8],
         last: bool,
@@ -162,7 +165,7 @@ impl Scrubber {
             return Err(failed);
         }
         if let Some(mut events) = self.events.take() {
-            // An event that the body ends in is never dispatched.
+            // An event at the end of the body that no empty line ends is never dispatched.
             let done = events.feed(chunk, &self.plan.options.events, &self.limits, out, |text, out| {
                 self.of_text().process(text, true, policy, out)
             });
@@ -181,7 +184,7 @@ impl Scrubber {
         }
         let mut outside = OutsideRecords::new(self.plan.classes().len());
         let mut done = Ok(());
-        let mut parts = chunk.chunks(CHUNK).peekable();
+        let mut parts = chunk.chunks(MAX_STEP).peekable();
         loop {
             self.bytes.extend_from_slice(parts.next().unwrap_or_default());
             let last = last && parts.peek().is_none();
@@ -198,6 +201,7 @@ impl Scrubber {
         done
     }
 
+    /// Walks over the bytes that are here.
     fn advance<A: FormPolicy>(
         &mut self,
         last: bool,
@@ -207,7 +211,7 @@ impl Scrubber {
     ) -> Result<(), Unreadable> {
         let wrong = self.check();
         self.skip_mark();
-        // What stands before the wrong byte is read first: its faults come first.
+        // The bytes before an invalid one are read first, so that their faults are reported first.
         let readable = self.bytes.get(..self.checked).unwrap_or_default();
         let route = RouteContext { plan: &self.plan, forms: &self.forms, parameters: &self.parameters };
         let last = last && wrong.is_ok();
@@ -226,8 +230,7 @@ impl Scrubber {
         Ok(())
     }
 
-    /// Extends what is known to be UTF-8 over the bytes that came, up to a character that is not
-    /// whole yet.
+    /// Checks the new bytes to be UTF-8, up to a character that is not whole yet.
     fn check(&mut self) -> Result<(), Unreadable> {
         let fresh = self.bytes.get(self.checked..).unwrap_or_default();
         match simdutf8::compat::from_utf8(fresh) {
@@ -247,7 +250,7 @@ impl Scrubber {
         }
     }
 
-    /// Drops the byte order mark that the body begins with, if it does.
+    /// Drops the byte order mark at the beginning of the body.
     fn skip_mark(&mut self) {
         if self.checked == 0 || !std::mem::replace(&mut self.may_be_marked, false) {
             return;
@@ -260,6 +263,7 @@ impl Scrubber {
         }
     }
 
+    /// Drops the bytes that are decided.
     fn drop_decided(&mut self) {
         let decided = self.walk.decided();
         if decided > 0 {
@@ -268,68 +272,5 @@ impl Scrubber {
             self.checked -= decided;
             self.walk.shift(decided);
         }
-    }
-}
-
-/// Removes what queries select, from any amount of JSON texts: the walk without a judge. Of texts that stand one after
-/// the other each leaves whole or not at all, up to the record bound; a longer one leaves as it is read.
-#[derive(Debug)]
-pub struct Remover {
-    scrubber: Scrubber,
-    /// What ends a text of many, in what comes out, or begins the next.
-    between: Option<u8>,
-    max_held: usize,
-    /// What is decided of a text that is not over.
-    held: Vec<u8>,
-}
-
-impl Remover {
-    /// A remover of everything that one of these queries selects.
-    ///
-    /// # Errors
-    /// Every query that does not load.
-    pub fn new(queries: &[String], limits: Limits, framing: Framing) -> Result<Remover, Vec<MappingError>> {
-        let plan = Arc::new(Plan::removing(queries)?);
-        let scrubber = Scrubber::new(plan, Forms::without_pseudonyms(), &[], limits, framing);
-        let between = match framing {
-            Framing::Lines => Some(b'\n'),
-            Framing::Sequence => Some(RECORD_SEPARATOR),
-            // The one text is as large as it likes; an event is held as it is.
-            Framing::Document | Framing::Events | Framing::Rows => None,
-        };
-        Ok(Remover { scrubber, between, max_held: limits.record, held: Vec::new() })
-    }
-
-    /// As [`Scrubber::feed`].
-    ///
-    /// # Errors
-    /// As [`Scrubber::feed`].
-    pub fn feed(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), Unreadable> {
-        self.process(chunk, false, out)
-    }
-
-    /// As [`Scrubber::finish`].
-    ///
-    /// # Errors
-    /// As [`Scrubber::finish`].
-    pub fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Unreadable> {
-        self.process(&[], true, out)
-    }
-
-    fn process(&mut self, chunk: &[u8], last: bool, out: &mut Vec<u8>) -> Result<(), Unreadable> {
-        let Some(between) = self.between else {
-            return self.scrubber.process(chunk, last, &mut FixedRemoval, out);
-        };
-        let taken = self.scrubber.process(chunk, last, &mut FixedRemoval, &mut self.held);
-        let is_over = taken.is_ok() && (last || self.held.len() > self.max_held);
-        let whole = if is_over {
-            self.held.len()
-        } else {
-            // A separator at the end of a text goes with it, one at its beginning waits with it.
-            let at = memchr::memrchr(between, &self.held);
-            at.map_or(0, |at| at + usize::from(between == b'\n'))
-        };
-        out.extend(self.held.drain(..whole));
-        taken
     }
 }

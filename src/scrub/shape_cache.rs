@@ -1,12 +1,14 @@
-//! What came before, to recognise the same again without reading it letter by letter.
+//! Caches the member prefixes (comma, name, colon, white space) of earlier objects, as inline caches in JavaScript
+//! engines do for the shapes of objects.
 //!
-//! Objects of a list nearly always have the same members in the same order, spaced alike. What led
-//! to each member's value (comma, name, colon, white space) is kept as a tree: an object is a path
-//! from its container's entry, member by member. A lead that stands where the tree has it needs
-//! neither be scanned nor hashed nor looked up, and its name cannot be a duplicate: all names of a
-//! path differ. Whoever leaves the tree (it is full, the object is very large, the bytes were cut
-//! there) is read the long way from there on. It only ever saves work: what is recognised is equal
-//! byte for byte to what was read, and found well-formed, in the same place.
+//! Objects of a list nearly always have the same members in the same order, with the same spacing. The prefixes form
+//! a tree: an object is a path that starts at the entry of the member that contains it and goes from member to
+//! member. A prefix that is found in its place in the tree need not be tokenized, hashed or looked up, and its name
+//! cannot be a duplicate, because all names of a path differ. An object leaves the tree if the tree is full, if the
+//! object is very large, or if the bytes end inside of a prefix; the rest of its names are read one by one.
+//!
+//! Invariant: the cache never changes a result. A cached prefix equals, byte for byte, one that was found to be
+//! well-formed in the same place.
 
 use std::sync::Arc;
 
@@ -15,112 +17,119 @@ use arc_swap::ArcSwap;
 use super::decision_cache::DecisionCache;
 use super::state::{DEAD, StateId};
 
-/// Entries of the tree; a body with more kinds of objects is read the long way.
+/// The greatest number of entries of one tree.
 const MAX_ENTRIES: usize = 512;
-/// Entries that are kept from one body to the next: what an answer of the route nearly always has.
+/// The greatest number of entries of a tree that is shared with later bodies. A larger one has objects of many kinds,
+/// which are unlikely to come again.
 const MAX_SHARED_ENTRIES: usize = 128;
-/// Members of one object that are kept; each new one is compared with all before it.
+/// The greatest number of cached members of one object. Each new name is compared with all before it.
 const MAX_MEMBERS: u8 = 64;
-/// Leads tried at one place.
+/// The greatest number of prefixes that are compared in one place.
 const MAX_ALTERNATIVES: usize = 4;
-/// Longest lead kept.
+/// The greatest length, in bytes, of a cached prefix.
 const MAX_PREFIX: usize = 32;
 
-/// One member of an object that came.
+/// One member of a cached object. Other entries are given by their number; zero stands for none.
 #[derive(Clone, Copy, Debug)]
 struct ShapeEntry {
-    /// What stood between the value before (or the bracket) and this value.
+    /// The bytes between the previous value, or the opening bracket, and this member's value.
     prefix: [u8; MAX_PREFIX],
+    /// The length of the prefix.
     length: u8,
-    /// Where in it the name begins.
+    /// The offset of the name in the prefix.
     name: u8,
-    /// Members before it, itself included.
+    /// The number of members up to this one, itself included.
     member_count: u8,
-    /// The name's hash.
+    /// The hash of the name.
     hash: u64,
-    /// The container's state, and the member's.
+    /// The state of the object.
     container: StateId,
+    /// The state of the member.
     state: StateId,
-    /// The member before it in its object; none before the first.
+    /// The previous member of the object.
     previous: u32,
-    /// Another member that came in the same place.
+    /// Another member that was found in the same place.
     alternative: u32,
-    /// What came after it.
+    /// A member that was found after this one.
     next: u32,
-    /// What came first in the objects that it holds.
+    /// A first member that was found in an object inside of this member's value.
     first_child: u32,
 }
 
-/// How far an object went along the tree.
+/// The path of one object through the tree.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ShapePath {
-    /// The entry of the member that holds the object.
+    /// The entry of the member that contains the object.
     owner: u32,
-    /// The entry of its last member.
+    /// The entry of the object's last member.
     last: u32,
+    /// The first entry to compare with the next member.
     next: u32,
-    /// Whether all its members are in the tree.
+    /// All members of the object so far are in the tree.
     pub(super) cached: bool,
 }
 
 impl ShapePath {
-    /// Around the document's own container.
+    /// Returns the path around the document.
     pub(super) fn document() -> ShapePath {
         ShapePath { owner: 0, last: 0, next: 0, cached: true }
     }
 }
 
-/// A lead that was recognised: where its name and its value begin, and its member's state.
+/// A prefix that was found in the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct KnownPrefix {
+    /// The offset of the name.
     pub(super) name: usize,
+    /// The offset of the value.
     pub(super) value: usize,
+    /// The state of the member.
     pub(super) state: StateId,
 }
 
-/// A lead that was read the long way.
+/// A prefix that was tokenized.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NewPrefix<'a> {
     pub(super) text: &'a [u8],
-    /// Where in it the name begins.
+    /// The offset of the name in the text.
     pub(super) name: usize,
     pub(super) hash: u64,
     pub(super) container: StateId,
     pub(super) state: StateId,
 }
 
-/// What came before, over one body.
+/// The cache of one body.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ShapeCache {
-    /// The first stands for the document. Zero is no entry anywhere else.
+    /// The first entry stands for the document.
     entries: Vec<ShapeEntry>,
-    /// Records that were decided.
+    /// The decisions about records, by the shape of the record.
     pub(super) decisions: DecisionCache,
 }
 
-/// What came in earlier bodies of one plan, for the next to begin with. States are the plan's, so
-/// nothing of it means anything elsewhere.
+/// The cache that bodies of one plan start with. It holds states of that plan, so it is useless for other plans.
 #[derive(Debug, Default)]
 pub(super) struct SharedShapes(ArcSwap<ShapeCache>);
 
 impl SharedShapes {
+    /// Returns the cache to start a body with.
     pub(super) fn load(&self) -> Arc<ShapeCache> {
         self.0.load_full()
     }
 
-    /// Keeps what a body has added, unless its objects were of many kinds.
-    pub(super) fn store(&self, habits: &Arc<ShapeCache>) {
+    /// Stores the cache of a body, if it has new entries and is not too large.
+    pub(super) fn store(&self, shapes: &Arc<ShapeCache>) {
         let known = self.0.load();
-        let more =
-            habits.entries.len() > known.entries.len() || habits.decisions.len() > known.decisions.len();
-        if more && habits.entries.len() <= MAX_SHARED_ENTRIES {
-            self.0.store(Arc::clone(habits));
+        let has_more =
+            shapes.entries.len() > known.entries.len() || shapes.decisions.len() > known.decisions.len();
+        if has_more && shapes.entries.len() <= MAX_SHARED_ENTRIES {
+            self.0.store(Arc::clone(shapes));
         }
     }
 }
 
 impl ShapeCache {
-    /// The path of an object that stands where `path` is, in its last member or (of an array) in it.
+    /// Returns the path of an object inside of a container: in the last member of an object, or in an array.
     #[inline(always)]
     pub(super) fn child_path(&self, path: &ShapePath, array: bool) -> ShapePath {
         match (path.cached, array) {
@@ -136,7 +145,8 @@ impl ShapeCache {
         ShapePath { owner, last: 0, next, cached: true }
     }
 
-    /// The lead at `at` (straight after a value or an opening bracket) if it came in this place.
+    /// Returns the prefix at `at`, directly after a value or an opening bracket, if it is cached in this place. Advances
+    /// the path.
     #[inline(always)]
     pub(super) fn match_prefix(
         &self,
@@ -163,12 +173,13 @@ impl ShapeCache {
         None
     }
 
-    /// Whether a name has come in this object.
+    /// True if a name is on the path of this object.
     pub(super) fn contains_name(&self, path: &ShapePath, hash: u64) -> bool {
         self.name_hashes(path).any(|name| name == hash)
     }
 
-    /// Keeps a lead whose name has not come in this object. `false`: it cannot be kept.
+    /// Adds a prefix whose name is not on the path, and advances the path. Returns false if the prefix cannot be
+    /// cached.
     pub(super) fn insert(&mut self, path: &mut ShapePath, new: NewPrefix<'_>) -> bool {
         if self.entries.is_empty() {
             self.entries.push(ShapeEntry::document());
@@ -200,7 +211,7 @@ impl ShapeCache {
         true
     }
 
-    /// The hashes of an object's names, the last first.
+    /// Returns the hashes of an object's names, the last name first.
     pub(super) fn name_hashes(&self, path: &ShapePath) -> impl Iterator<Item = u64> {
         let mut number = path.last;
         std::iter::from_fn(move || {
@@ -210,6 +221,7 @@ impl ShapeCache {
         })
     }
 
+    /// Returns an entry and the alternatives to it.
     fn alternatives(&self, mut number: u32) -> impl Iterator<Item = (u32, &ShapeEntry)> {
         std::iter::from_fn(move || {
             let here = number;
@@ -222,10 +234,10 @@ impl ShapeCache {
 
 impl ShapeEntry {
     fn new(new: NewPrefix<'_>) -> Option<ShapeEntry> {
-        let mut lead = [0; MAX_PREFIX];
-        lead.get_mut(..new.text.len())?.copy_from_slice(new.text);
+        let mut prefix = [0; MAX_PREFIX];
+        prefix.get_mut(..new.text.len())?.copy_from_slice(new.text);
         Some(ShapeEntry {
-            prefix: lead,
+            prefix,
             length: u8::try_from(new.text.len()).ok()?,
             name: u8::try_from(new.name).ok()?,
             member_count: 0,
@@ -255,7 +267,7 @@ impl ShapeEntry {
         }
     }
 
-    /// Whether `here` begins with the lead, compared in words of eight bytes.
+    /// True if `here` begins with the prefix. Compares words of eight bytes.
     #[inline(always)]
     fn matches(&self, here: &[u8; MAX_PREFIX]) -> bool {
         let mut left = u32::from(self.length);
@@ -280,17 +292,17 @@ mod tests {
 
     const STATE: StateId = StateId(3);
 
-    /// Reads an object's names: recognised ones in capitals, `!` where the path ends.
-    fn read(habits: &mut ShapeCache, names: &[&str]) -> String {
-        let mut path = habits.child_path(&ShapePath::document(), true);
+    /// Reads the names of an object. Returns cached names in capitals, and `!` where the object leaves the cache.
+    fn read(shapes: &mut ShapeCache, names: &[&str]) -> String {
+        let mut path = shapes.child_path(&ShapePath::document(), true);
         let mut out = String::new();
         for name in names {
             let comma = if out.is_empty() { "" } else { ", " };
             let mut bytes = format!("{comma}\"{name}\": ").into_bytes();
             let length = bytes.len();
             bytes.extend([b' '; MAX_PREFIX]);
-            if let Some(lead) = habits.match_prefix(&mut path, STATE, &bytes, 0) {
-                assert_eq!(lead, KnownPrefix { name: comma.len(), value: length, state: StateId(7) });
+            if let Some(prefix) = shapes.match_prefix(&mut path, STATE, &bytes, 0) {
+                assert_eq!(prefix, KnownPrefix { name: comma.len(), value: length, state: StateId(7) });
                 out += &name.to_uppercase();
                 continue;
             }
@@ -302,7 +314,7 @@ mod tests {
                 container: STATE,
                 state: StateId(7),
             };
-            if habits.contains_name(&path, hash) || !habits.insert(&mut path, new) {
+            if shapes.contains_name(&path, hash) || !shapes.insert(&mut path, new) {
                 return out + "!";
             }
             out += name;
@@ -311,8 +323,8 @@ mod tests {
     }
 
     #[test]
-    fn what_came_in_the_same_place_is_recognised() {
-        let mut habits = ShapeCache::default();
+    fn a_prefix_is_found_in_the_place_where_it_was_inserted() {
+        let mut shapes = ShapeCache::default();
         let long = "a-name-of-six-and-twenty-b";
         for (names, out) in [
             (&["id", "name", long][..], format!("idname{long}")),
@@ -324,41 +336,41 @@ mod tests {
             (&["idx"], "idx".to_owned()),
             (&["id", "x", "id"], "IDx!".to_owned()),
             (&["id", "x", "x"], "IDX!".to_owned()),
-            (&["a-name-that-is-longer-than-what-is-kept"], "!".to_owned()),
+            (&["a-name-that-is-longer-than-a-cached-prefix"], "!".to_owned()),
         ] {
-            assert_eq!(read(&mut habits, names), out, "{names:?}");
+            assert_eq!(read(&mut shapes, names), out, "{names:?}");
         }
     }
 
     #[test]
     fn the_tree_is_bounded() {
-        let mut habits = ShapeCache::default();
+        let mut shapes = ShapeCache::default();
         for first in 0..2_000 {
-            read(&mut habits, &[&first.to_string()]);
+            read(&mut shapes, &[&first.to_string()]);
         }
-        assert_eq!(habits.entries.len(), MAX_ENTRIES);
+        assert_eq!(shapes.entries.len(), MAX_ENTRIES);
         let many: Vec<String> = (0..100).map(|name| format!("n{name}")).collect();
         let out = read(&mut ShapeCache::default(), &many.iter().map(String::as_str).collect::<Vec<_>>());
         assert!(out.ends_with("n63!"), "{out}");
     }
 
     #[test]
-    fn what_could_not_be_compared_is_not_kept_twice() {
-        let mut habits = ShapeCache::default();
+    fn a_prefix_that_could_not_be_compared_is_not_inserted_twice() {
+        let mut shapes = ShapeCache::default();
         let new = |hash| NewPrefix { text: b"\"id\":", name: 0, hash, container: STATE, state: STATE };
         for _ in 0..3 {
             let mut path = ShapePath::document();
-            path = habits.child_path(&path, true);
-            assert!(habits.insert(&mut path, new(1)));
+            path = shapes.child_path(&path, true);
+            assert!(shapes.insert(&mut path, new(1)));
             assert_eq!(path.last, 1);
         }
-        let mut path = habits.child_path(&ShapePath::document(), true);
-        assert!(habits.match_prefix(&mut path, STATE, b"\"id\":1", 0).is_none(), "too near to the end");
+        let mut path = shapes.child_path(&ShapePath::document(), true);
+        assert!(shapes.match_prefix(&mut path, STATE, b"\"id\":1", 0).is_none(), "too close to the end");
         let text = [b"\"id\":".as_slice(), &[b'1'; MAX_PREFIX]].concat();
         assert!(
-            habits.match_prefix(&mut path, StateId(4), &text, 0).is_none(),
+            shapes.match_prefix(&mut path, StateId(4), &text, 0).is_none(),
             "another state is another place"
         );
-        assert!(habits.match_prefix(&mut path, STATE, &text, 0).is_some());
+        assert!(shapes.match_prefix(&mut path, STATE, &text, 0).is_some());
     }
 }

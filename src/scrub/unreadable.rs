@@ -1,43 +1,42 @@
-//! Why a body cannot be read, and the bounds beyond which it is not.
+//! The faults that make a body unreadable, the limits of a body, and its framing.
 //!
-//! Refuses to know what the body says: a fault carries its kind and its place and never a byte of
-//! the content, so that it can be logged.
+//! A fault holds its kind and its position, and never a byte of the content, so it can be logged.
 
 use std::fmt;
 
-/// What is wrong with a body.
+/// The kind of mistake in a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BodyFault {
-    /// Not JSON as RFC 8259 has it.
+    /// The bytes are not JSON (RFC 8259).
     Malformed,
-    /// Not UTF-8 (RFC 8259 section 8.1 allows nothing else between systems).
+    /// The bytes are not UTF-8, which RFC 8259, section 8.1, requires between systems.
     NotUtf8,
-    /// A member's name holds half of a surrogate pair: readers replace it differently.
+    /// A member's name contains half of a surrogate pair. Parsers replace it in different ways.
     LoneSurrogate,
-    /// One object has the same name twice: readers disagree on which of the two counts.
+    /// An object has two members of the same name. Parsers disagree about which of them counts.
     DuplicateName,
-    /// Nested deeper than the bound.
+    /// Containers are nested deeper than [`Limits::depth`].
     TooDeep,
-    /// A value that has to be held whole is longer than the bound.
+    /// A value that has to be held whole is longer than [`Limits::record`].
     TooLong,
-    /// A number has more characters than the bound.
+    /// A number has more characters than [`Limits::number`].
     NumberTooLong,
-    /// A member's name is longer than the bound.
+    /// A member's name is longer than [`Limits::name`].
     NameTooLong,
-    /// An object has more members than can be checked for duplicates.
+    /// An object has more members than [`Limits::members`].
     TooManyMembers,
-    /// Working out the route's queries over one record took more steps than the bound.
+    /// Evaluating the route's queries over one value cost more than the bound.
     TooCostly,
-    /// A table whose header, or a row of which, is not what the mapping says.
+    /// The header of a table, or one of its rows, differs from the mapping.
     OtherColumns,
-    /// The body ended inside a value, or without one.
+    /// The body ended inside of a value, or without a value.
     Truncated,
-    /// Something follows the document.
+    /// More bytes follow the document.
     TrailingBytes,
 }
 
 impl BodyFault {
-    /// The word used in logs and metrics.
+    /// Returns the name of the fault in logs and metrics.
     pub const fn name(self) -> &'static str {
         match self {
             BodyFault::Malformed => "malformed",
@@ -57,12 +56,13 @@ impl BodyFault {
     }
 }
 
-/// A body that cannot be read: nothing more of it leaves.
+/// A body that cannot be read. No more of it leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unreadable {
+    /// The mistake in the body.
     pub fault: BodyFault,
-    /// Bytes of the body before the fault; for a value that is too long, before that value; in an
-    /// event stream, before the event.
+    /// The number of bytes of the body before the fault. For a value that is too long, the bytes before that value; in
+    /// an event stream, the bytes before the event; in a table, the bytes before the row.
     pub at: u64,
 }
 
@@ -74,18 +74,18 @@ impl fmt::Display for Unreadable {
 
 impl std::error::Error for Unreadable {}
 
-/// The bounds of what is read.
+/// The limits of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of a value that is held whole until it is decided: a record above all.
+    /// The greatest length, in bytes, of a value that is held until it is whole, such as a record.
     pub record: usize,
-    /// Containers open at once.
+    /// The greatest number of containers that are open at once.
     pub depth: usize,
-    /// Characters of one number.
+    /// The greatest length, in characters, of a number.
     pub number: usize,
-    /// Bytes of one member's name as it is spelled.
+    /// The greatest length, in bytes, of a member's name as it is spelled.
     pub name: usize,
-    /// Members of one object, where duplicates are refused.
+    /// The greatest number of members of an object whose names are checked for duplicates.
     pub members: usize,
 }
 
@@ -95,19 +95,19 @@ impl Default for Limits {
     }
 }
 
-/// The byte order mark in UTF-8. One may begin a body: a reader may ignore it (RFC 8259, 8.1), and none leaves.
+/// The byte order mark in UTF-8. A body may begin with one, which a parser may ignore (RFC 8259, 8.1). It never leaves.
 pub(super) const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// Stands before each text of a sequence (RFC 7464, 2.2).
+/// The byte before each text of a sequence (RFC 7464, 2.2).
 pub(super) const RECORD_SEPARATOR: u8 = 0x1e;
 
-/// How documents follow each other in a body.
+/// The way in which documents follow each other in a body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Framing {
     /// One JSON text.
     #[default]
     Document,
-    /// One JSON text a line (NDJSON); a line may be empty.
+    /// One JSON text per line (NDJSON). A line may be empty.
     Lines,
     /// Each JSON text between a record separator and a line feed (`application/json-seq`, RFC 7464).
     Sequence,
@@ -118,7 +118,7 @@ pub enum Framing {
 }
 
 impl Framing {
-    /// Whether a body may go on for as long as the connection does.
+    /// True if a body may continue for as long as the connection does.
     pub fn may_be_endless(self) -> bool {
         matches!(self, Framing::Lines | Framing::Sequence | Framing::Events)
     }
