@@ -1,4 +1,4 @@
-//! What is asked about one person and for them: what left about them, and what they are told.
+//! Questions about one data subject: disclosures, the report, open requests, the link to opt out.
 
 use std::sync::Arc;
 
@@ -6,7 +6,8 @@ use http::StatusCode;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{AdminApi, AdminProblem, AdminResponse, ok, response};
+use super::problem::AdminProblem;
+use super::{AdminApi, AdminResponse, ok, response};
 use crate::decision::RecipientFacts;
 use crate::exchange::SharedState;
 use crate::exchange::pages::opt_out;
@@ -15,14 +16,14 @@ use crate::report::{self, Disclosure, ReportError, ReportSources, SubjectReport}
 use crate::vocabulary::SubjectId;
 
 impl AdminApi {
-    /// Who received what about a person, but for what is confidential still.
+    /// Lists who received what about a person, without disclosures that are still confidential.
     pub(super) async fn disclosures(&self, person: SubjectId) -> Result<AdminResponse, AdminProblem> {
         let disclosures: Vec<Disclosure> =
             self.read_log(person, |sources, _, now| report::disclosures(sources, now)).await?;
         Ok(ok(&serde_json::to_value(disclosures).map_err(|_| report_unavailable())?))
     }
 
-    /// What a person is told about themselves.
+    /// Returns the report that a person receives about themselves (GDPR Art. 15).
     pub(super) async fn report(&self, person: SubjectId, html: bool) -> Result<AdminResponse, AdminProblem> {
         let report: Option<SubjectReport> =
             self.read_log(person, |sources, person, now| report::report(person, sources, now)).await?;
@@ -33,14 +34,15 @@ impl AdminApi {
         Ok(ok(&serde_json::to_value(report).map_err(|_| report_unavailable())?))
     }
 
-    /// What people have asked for and nobody has answered yet.
+    /// Lists the requests of data subjects that nobody has answered yet.
     pub(super) fn requests(&self) -> AdminResponse {
         let now = Timestamp::now();
         let open = self.shared.ledger.requests();
         ok(&open.iter().map(|request| Value::Object(request.json(now))).collect())
     }
 
-    /// What goes into the head of a person's marketing e-mail, but for the address of this gateway.
+    /// Returns the header values for a person's marketing e-mails, with the path of the link only: the gateway does not
+    /// know its public address.
     pub(super) fn opt_out_link(&self, person: &SubjectId) -> Result<AdminResponse, AdminProblem> {
         let token = self.shared.opt_out.links.token(person).ok_or_else(AdminProblem::not_found)?;
         Ok(ok(&json!({
@@ -49,13 +51,13 @@ impl AdminApi {
         })))
     }
 
-    /// The log may be long: it is read beside the exchanges and not between them.
+    /// Reads ledger and disclosure log on a thread of its own: the log can be long.
     async fn read_log<T: Send + 'static>(
         &self,
         person: SubjectId,
         read: impl FnOnce(&ReportSources<'_>, &SubjectId, Timestamp) -> Result<T, ReportError> + Send + 'static,
     ) -> Result<T, AdminProblem> {
-        // What an answer has left is on record, though perhaps not yet in the file.
+        // Records of past disclosures may still wait to be written.
         self.shared.log.flush().await;
         let shared = Arc::clone(&self.shared);
         let work = move || {
@@ -79,11 +81,7 @@ impl AdminApi {
         let read = tokio::task::spawn_blocking(work).await.map_err(|_| report_unavailable())?;
         read.map_err(|error| match error {
             ReportError::Ledger(error) => error.into(),
-            ReportError::Log(_) => AdminProblem::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "audit-unavailable",
-                "the disclosure log cannot be read",
-            ),
+            ReportError::Log(_) => AdminProblem::log_unavailable(),
         })
     }
 }

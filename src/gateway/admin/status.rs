@@ -1,0 +1,110 @@
+//! State of the gateway: readiness, metrics, and the loaded policies, recipients and routes.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use http::{Method, StatusCode};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::problem::AdminProblem;
+use super::{AdminApi, AdminResponse, response};
+use crate::exchange::Versions;
+
+impl AdminApi {
+    pub(super) async fn readiness(&self) -> AdminResponse {
+        let ledger = self.shared.ledger.check_store().await;
+        let log = self.shared.log.healthy();
+        let draining = self.draining.load(Ordering::Relaxed);
+        let ready = ledger && log && !draining;
+        let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let body =
+            json!({ "ready": ready, "ledger": ledger, "audit": log, "policy": true, "draining": draining });
+        response(status, "application/json", body.to_string())
+    }
+
+    /// Returns all metrics. Gauges that no event sets are set here.
+    pub(super) fn metrics(&self) -> Result<AdminResponse, AdminProblem> {
+        let metrics = &self.shared.metrics;
+        let (requests, now) = (self.shared.ledger.requests(), Timestamp::now());
+        let overdue = requests.iter().filter(|request| request.is_overdue(now)).count();
+        metrics.subject_requests_open.set(i64::try_from(requests.len()).unwrap_or(i64::MAX));
+        metrics.subject_requests_overdue.set(i64::try_from(overdue).unwrap_or(i64::MAX));
+        metrics.policy_info.reset();
+        let snapshot = self.shared.snapshot();
+        for version in snapshot.packs.iter().filter_map(|pack| pack.in_force(Timestamp::now())) {
+            let (manifest, revision) = (version.pack().manifest(), version.pack().revision());
+            metrics.policy_info.with_label_values(&[&*manifest.title, &manifest.version, revision]).set(1);
+        }
+        let divergences = snapshot.packs.iter().flat_map(Versions::iter).map(|version| version.divergences());
+        metrics.policy_divergences.set(i64::try_from(divergences.sum::<u64>()).unwrap_or(i64::MAX));
+        metrics.ledger_subjects.set(i64::try_from(self.shared.ledger.subject_count()).unwrap_or(i64::MAX));
+        metrics.audit_records.reset();
+        metrics.audit_records.inc_by(self.shared.log.records_written());
+        let text = metrics.expose().map_err(|_| {
+            AdminProblem::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "metrics-unavailable",
+                "the metrics cannot be encoded",
+            )
+        })?;
+        Ok(response(StatusCode::OK, "text/plain; version=0.0.4", text))
+    }
+
+    /// Lists the versions of all packs.
+    pub(super) fn policies(&self) -> Value {
+        let snapshot = self.shared.snapshot();
+        let now = Timestamp::now();
+        let mut versions = Vec::new();
+        for pack in &snapshot.packs {
+            let in_force = pack.in_force(now).map(|version| Arc::clone(version.pack()));
+            versions.extend(pack.iter().map(|version| {
+                let pack = version.pack();
+                let manifest = pack.manifest();
+                json!({
+                    "pack": manifest.title,
+                    "version": manifest.version,
+                    "revision": &**pack.revision(),
+                    "announced": manifest.announced.to_string(),
+                    "effective": manifest.effective.to_string(),
+                    "in_force": in_force.as_ref().is_some_and(|in_force| Arc::ptr_eq(in_force, pack)),
+                    "contact": manifest.contact,
+                })
+            }));
+        }
+        Value::Array(versions)
+    }
+
+    /// Lists the configured recipients.
+    pub(super) fn recipients(&self) -> Value {
+        let snapshot = self.shared.snapshot();
+        let recipients = snapshot.recipients.iter().map(|recipient| {
+            let until = recipient.agreement.as_ref().and_then(|agreement| agreement.until);
+            json!({
+                "name": &*recipient.name,
+                "revision": &*snapshot.revision,
+                "suspended": recipient.in_agreement.suspended || self.shared.ledger.is_suspended(&recipient.name),
+                "agreement": recipient.agreement.is_some(),
+                "agreement_until": until.map(|until| until.to_string()),
+            })
+        });
+        recipients.collect()
+    }
+
+    /// Lists the configured routes.
+    pub(super) fn routes(&self) -> Value {
+        let snapshot = self.shared.snapshot();
+        let routes = snapshot.routes.iter().map(|route| {
+            let methods: Vec<&str> = route.methods.iter().map(Method::as_str).collect();
+            json!({
+                "name": &*route.name,
+                "revision": &*snapshot.revision,
+                "path": route.pattern,
+                "methods": methods,
+                "upstream": &*route.upstream,
+                "personal": route.scrubbing.is_some(),
+            })
+        });
+        routes.collect()
+    }
+}
