@@ -1,46 +1,63 @@
-//! Limits log lines that anybody can cause: at most one in a period, with the number of suppressed ones.
+//! Bounds on log lines that anybody can cause: so many in a period, with a count of those that were left out.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Minimum time between two lines of one kind.
+/// The period of [`LogLimit::new`].
 const PERIOD: Duration = Duration::from_secs(10);
 
 /// The limit of one kind of log line.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct LogLimit {
-    /// Milliseconds after the first use of any limit from which the next line may be written.
-    next: AtomicU64,
+    max_lines: u32,
+    period: Duration,
+    state: Mutex<LimitState>,
+}
+
+#[derive(Debug)]
+struct LimitState {
+    /// The start of the current period.
+    began: Option<Instant>,
+    /// Lines written in it.
+    lines: u32,
     /// Events since the last line.
-    count: AtomicU64,
+    events: u64,
+}
+
+impl Default for LogLimit {
+    fn default() -> LogLimit {
+        LogLimit::new()
+    }
 }
 
 impl LogLimit {
-    /// Creates a limit under which the first line is written at once.
+    /// One line in ten seconds.
     pub const fn new() -> LogLimit {
-        LogLimit { next: AtomicU64::new(0), count: AtomicU64::new(0) }
+        LogLimit::per_period(1, PERIOD)
     }
 
-    /// Counts an event. If a line may be written now, returns the number of events since the last line, this one
-    /// included.
+    /// At most `max_lines` lines in each period. A period begins with the first line after the one before.
+    pub const fn per_period(max_lines: u32, period: Duration) -> LogLimit {
+        LogLimit { max_lines, period, state: Mutex::new(LimitState { began: None, lines: 0, events: 0 }) }
+    }
+
+    /// Counts an event. Returns the number of events since the last line, this one included, where a line may be
+    /// written now.
     pub fn admit(&self) -> Option<u64> {
-        static START: OnceLock<Instant> = OnceLock::new();
-        self.admit_at(START.get_or_init(Instant::now).elapsed())
+        self.admit_at(Instant::now())
     }
 
-    fn admit_at(&self, now: Duration) -> Option<u64> {
-        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let now = milliseconds(now);
-        self.count.fetch_add(1, Ordering::Relaxed);
-        let next = self.next.load(Ordering::Relaxed);
-        if now < next {
+    fn admit_at(&self, now: Instant) -> Option<u64> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.events += 1;
+        if state.began.is_none_or(|began| now.saturating_duration_since(began) >= self.period) {
+            (state.began, state.lines) = (Some(now), 0);
+        }
+        if state.lines == self.max_lines {
             return None;
         }
-        let after = now.saturating_add(milliseconds(PERIOD));
-        // Only one of several concurrent threads writes the line.
-        let won = self.next.compare_exchange(next, after, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-        won.then(|| self.count.swap(0, Ordering::Relaxed))
+        state.lines += 1;
+        Some(std::mem::take(&mut state.events))
     }
 }
 
@@ -49,13 +66,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_line_in_a_period_counts_the_suppressed_ones() {
+    fn one_line_in_a_period_tells_the_number_of_events() {
         let limit = LogLimit::new();
-        assert_eq!(limit.admit_at(Duration::ZERO), Some(1), "the first is written at once");
+        let began = Instant::now();
+        let after = |seconds| began + Duration::from_secs(seconds);
+        assert_eq!(limit.admit_at(began), Some(1), "the first line is written at once");
         for second in 0..10 {
-            assert_eq!(limit.admit_at(Duration::from_secs(second)), None);
+            assert_eq!(limit.admit_at(after(second)), None);
         }
-        assert_eq!(limit.admit_at(Duration::from_secs(10)), Some(11));
-        assert_eq!(limit.admit_at(Duration::from_secs(30)), Some(1));
+        assert_eq!(limit.admit_at(after(10)), Some(11));
+        assert_eq!(limit.admit_at(after(30)), Some(1));
+    }
+
+    #[test]
+    fn several_lines_in_a_period_are_followed_by_a_count_of_those_left_out() {
+        let period = Duration::from_secs(60);
+        let limit = LogLimit::per_period(10, period);
+        let began = Instant::now();
+        for _ in 0..10 {
+            assert_eq!(limit.admit_at(began), Some(1));
+        }
+        assert_eq!((limit.admit_at(began), limit.admit_at(began + period / 2)), (None, None));
+        assert_eq!(limit.admit_at(began + period), Some(3));
+        assert_eq!(limit.admit_at(began + period), Some(1));
     }
 }

@@ -20,7 +20,6 @@ use crate::exchange::response;
 use crate::exchange::route::{
     self, MappedField, OnWithheld, Recipient, Route, Routes, Scrubbing, UnknownSubject, Unroutable,
 };
-use crate::exchange::upstream_fault::Warnings;
 use crate::finding::Finding;
 use crate::scrub::{
     DuplicateKeys, Framing, Limits, Mapping, MappingFault, Plan, RecordMapping, Redaction, RemovedAs,
@@ -189,7 +188,7 @@ impl<'r, 'd> RouteReader<'r, 'd> {
             delete_body,
             cors,
             max_request_body,
-            warnings: Warnings::default(),
+            fault_log: route::fault_log_limit(),
         })
     }
 

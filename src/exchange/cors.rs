@@ -106,7 +106,7 @@ fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue
 }
 
 /// A request to a route that lists origins.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct CrossOrigin {
     route: Arc<Route>,
     /// The origin, where the route lists it.

@@ -1,183 +1,147 @@
-//! What the release of one answer needs to know and to keep count of, from the intent on record to
-//! the closing one. Dropped without an end, it closes as aborted: the recipient went away.
+//! The grant of one exchange: what both directions of it rest on until the end.
+//!
+//! It is made when the intent is on record. It holds who asked, for what, on which route and under which policy, and the
+//! open entry of the log. Invariant: nothing leaves unless [`Grant::may_leave`] and [`Grant::hand_out`] agree right before.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
-use prometheus::IntCounter;
 
-use super::{Refusal, SharedState, Snapshot};
-use crate::access_log::AccessLogLine;
-use crate::decision::{Admitted, ClassId, Decisions};
+use super::concurrency::ConcurrencyPermit;
+use super::intent::OpenEntry;
+use super::ledger_policy::{LedgerPolicy, RouteTerms};
+use super::refuse::RefusedExchange;
+use super::route::{Route, Scrubbing, WithheldReport};
+use super::window::{ReleaseCount, WindowSummary};
+use super::{AdmittedExchange, DeclaredPurpose, ExchangeContext, Refusal, Rejection, Requester, Target};
+use crate::decision::{Admitted, ClassId};
 use crate::disclosure::{DisclosedCategory, Entry, LogError, Outcome, Window};
-use crate::exchange::caller::Identity;
-use crate::exchange::concurrency::ConcurrencyPermit;
-use crate::exchange::ledger_policy::{LedgerPolicy, RouteTerms};
-use crate::exchange::pages::purposes::WithheldCounts;
-use crate::exchange::route::{Route, Scrubbing, WithheldReport};
-use crate::exchange::upstream_fault::{ResponseError, UpstreamFault};
-use crate::exchange::window::{ReleaseCount, WindowSummary};
 use crate::keys::Fingerprint;
-use crate::ledger::Epoch;
-use crate::log_limit::LogLimit;
-use crate::vocabulary::Form;
-
-/// The trailer that says how much was withheld.
-pub(crate) const WITHHELD: HeaderName = HeaderName::from_static("data-purpose-withheld");
+use crate::ledger::{Case, Epoch, Ledger};
+use crate::scrub::Forms;
 
 /// The case that an exchange rests on.
 #[derive(Debug)]
 pub(crate) struct CitedCase {
     pub(crate) id: Arc<str>,
-    /// Changes of the case concern the answer like those of somebody in it.
+    /// A change of the case concerns the response like a change of a person in it.
     pub(crate) fingerprint: Fingerprint,
 }
 
-/// One admitted exchange whose answer is on its way.
-pub struct Grant {
-    gatehouse: Arc<SharedState>,
-    route: Arc<Route>,
-    recipient: Arc<str>,
-    purpose: Arc<str>,
-    decisions: Arc<Decisions>,
-    admitted: Arc<Admitted>,
-    case: Option<CitedCase>,
-    /// Taken by whoever closes the exchange.
-    entry: Mutex<Option<Entry>>,
-    /// One of the exchanges that may be under way.
-    _place: ConcurrencyPermit<Arc<str>>,
-    began: Instant,
-    /// Who the recipient is, where its credential says so.
-    identity: Identity,
-    /// When what it was admitted under ends, and what it would be told then.
-    ends: Option<(Timestamp, Refusal)>,
-    /// The recipient in the ledger: its suspension concerns the answer like the change of a person.
-    named: Fingerprint,
-    /// Of an answer that may have no end: what it began under, as a reload ends it.
-    follows: Option<Arc<Snapshot>>,
-    /// What the recipient is told in the trailer, and the account that it is told from.
-    report: WithheldReport,
-    withheld: Mutex<WithheldCounts>,
-    /// Nanoseconds spent waiting for the upstream.
-    waited: AtomicU64,
-    /// Bytes that have left.
-    sent: AtomicU64,
-    /// Counted chunk by chunk, so looked up once.
-    bytes_in: IntCounter,
-    bytes_out: IntCounter,
+impl CitedCase {
+    /// Returns the case where it is in force at this moment.
+    pub(crate) fn in_force(&self, ledger: &Ledger, now: Timestamp) -> Option<Arc<Case>> {
+        ledger.case(&self.id).filter(|case| case.is_in_force(now))
+    }
 }
 
-impl std::fmt::Debug for Grant {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Release").field("route", &self.route.name).finish_non_exhaustive()
-    }
+/// The permission to release one response, and what it was given for.
+#[derive(Debug)]
+pub(crate) struct Grant {
+    pub(super) context: ExchangeContext,
+    requester: Requester,
+    pub(super) target: Target,
+    purpose: DeclaredPurpose,
+    /// The purpose's name.
+    pub(super) purpose_name: Arc<str>,
+    admitted: Arc<Admitted>,
+    case: Option<CitedCase>,
+    pub(super) report: WithheldReport,
+    /// Taken by whoever closes the exchange.
+    entry: Mutex<OpenEntry>,
+    /// Counts the exchange as under way.
+    _permit: ConcurrencyPermit<Arc<str>>,
+    /// The instant at which what the grant rests on ends, and the refusal from then on.
+    ends: Option<(Timestamp, Refusal)>,
+    /// The recipient in the ledger: its suspension concerns the response like a change of a person.
+    recipient_fingerprint: Fingerprint,
 }
 
 impl Grant {
-    #[allow(clippy::too_many_arguments)] // Each is a fact of the exchange, handed over once.
-    pub(crate) fn new(
-        gatehouse: Arc<SharedState>,
-        route: Arc<Route>,
-        recipient: Arc<str>,
-        purpose: Arc<str>,
-        decisions: Arc<Decisions>,
-        admitted: Arc<Admitted>,
-        case: Option<CitedCase>,
-        entry: Entry,
-        place: ConcurrencyPermit<Arc<str>>,
-        began: Instant,
-        identity: Identity,
-        ends: Option<(Timestamp, Refusal)>,
-        report: WithheldReport,
-        follows: Option<Arc<Snapshot>>,
-    ) -> Grant {
-        let named = gatehouse.ledger.fingerprints().recipient(&recipient);
-        let bytes = |direction| gatehouse.metrics.body_bytes.with_label_values(&[&*route.name, direction]);
-        let (bytes_in, bytes_out) = (bytes("in"), bytes("out"));
+    pub(super) fn new(admitted: AdmittedExchange, entry: OpenEntry) -> Grant {
+        let ends = ends(&admitted);
+        let AdmittedExchange { context, requester, target, purpose, case, admission, report, permit } =
+            admitted;
+        let purposes = target.decisions.pack().vocabulary().purposes();
         Grant {
-            gatehouse,
-            route,
-            recipient,
-            purpose,
-            decisions,
-            admitted,
+            purpose_name: Arc::from(purposes.name(purpose.id)),
+            admitted: admission.release,
             case,
-            entry: Mutex::new(Some(entry)),
-            _place: place,
-            began,
-            identity,
-            ends,
             report,
-            named,
-            follows,
-            withheld: Mutex::new(WithheldCounts::default()),
-            waited: AtomicU64::new(0),
-            sent: AtomicU64::new(0),
-            bytes_in,
-            bytes_out,
+            entry: Mutex::new(entry),
+            _permit: permit,
+            ends,
+            recipient_fingerprint: context.shared.ledger.fingerprints().recipient(&requester.recipient.name),
+            context,
+            requester,
+            target,
+            purpose,
         }
     }
 
-    /// Who judges the next chunk. `None` on a route that is not personal.
-    pub(crate) fn judgement(&self, now: Timestamp) -> Option<LedgerPolicy<'_>> {
-        let scrubbing = self.route.scrubbing.as_ref()?;
-        let ledger = &self.gatehouse.ledger;
-        // Asked for each chunk: a case can end while its answer is on its way.
-        let case = self.case.as_ref().and_then(|cited| ledger.case(&cited.id));
-        let case = case.filter(|case| case.is_in_force(now));
+    pub(super) fn route(&self) -> &Route {
+        &self.target.matched.route
+    }
+
+    /// The recipient's configured name.
+    pub(super) fn recipient(&self) -> &Arc<str> {
+        &self.requester.recipient.name
+    }
+
+    /// The forms that fields leave in. Pseudonyms are the recipient's own, and the epoch's.
+    pub(super) fn forms(&self) -> Forms {
+        let ExchangeContext { shared, snapshot, .. } = &self.context;
+        shared.pseudonyms.epoch(snapshot.pseudonym_epoch.as_deref()).for_recipient(self.recipient())
+    }
+
+    /// Returns the policy that judges the next chunk. `None` on a route that is not personal.
+    pub(super) fn policy(&self, now: Timestamp) -> Option<LedgerPolicy<'_>> {
+        let scrubbing = self.route().scrubbing.as_ref()?;
+        let ledger = &self.context.shared.ledger;
+        // Looked up for each chunk: a case can end while the response is on its way.
+        let case = self.case.as_ref().and_then(|cited| cited.in_force(ledger, now));
         let terms = RouteTerms { unknown_subject: scrubbing.unknown_subject, personal: &scrubbing.personal };
-        Some(LedgerPolicy::new(ledger, &self.admitted, &self.identity, terms, case, now))
+        let identity = &self.requester.caller.identity;
+        Some(LedgerPolicy::new(ledger, &self.admitted, identity, terms, case, now))
     }
 
-    /// Longest wait for the next chunk of the upstream's body.
-    pub(crate) fn upstream_idle(&self) -> Duration {
-        self.route.upstream_idle_timeout
+    /// The epoch of the ledger, to be noted before records are judged.
+    pub(super) fn epoch(&self) -> Epoch {
+        self.context.shared.ledger.epoch()
     }
 
-    /// Bytes of one record that are held until it is whole, at most.
-    pub(crate) fn most_held(&self) -> usize {
-        self.route.scrubbing.as_ref().map_or(0, |scrubbing| scrubbing.limits.record)
-    }
-
-    /// Whether the answer may have no end.
-    pub(crate) fn is_endless(&self) -> bool {
-        self.follows.is_some()
-    }
-
-    /// Noted before records are judged.
-    pub(crate) fn epoch(&self) -> Epoch {
-        self.gatehouse.ledger.epoch()
-    }
-
-    /// Runs `leave` unless somebody in this account has withdrawn, objected or the like since, or a
-    /// consent or the cited case has ended by itself; no such change is acknowledged while it runs.
-    pub(crate) fn hand_out<T>(
+    /// Runs `leave` unless somebody in this window has changed since the epoch (a withdrawal, an objection, …), or a
+    /// consent or the cited case has ended by itself. No such change is acknowledged while `leave` runs.
+    pub(super) fn hand_out<T>(
         &self,
         since: Epoch,
-        tally: &WindowSummary,
+        window: &WindowSummary,
         leave: impl FnOnce() -> T,
     ) -> Option<T> {
-        if tally.valid_until.is_some_and(|end| end <= Timestamp::now()) {
+        if window.valid_until.is_some_and(|end| end <= Timestamp::now()) {
             return None;
         }
         let case = self.case.iter().map(|case| &case.fingerprint);
-        let concerned = tally.subjects.iter().chain(&tally.controllers).chain(case).chain([&self.named]);
-        self.gatehouse.ledger.hand_out(since, concerned, leave)
+        let concerned = window.subjects.iter().chain(&window.controllers).chain(case);
+        let concerned = concerned.chain([&self.recipient_fingerprint]);
+        self.context.shared.ledger.hand_out(since, concerned, leave)
     }
 
-    /// Whether anything may leave at this moment: the ledger and the log work, the recipient is not
-    /// suspended, its agreement and the policy are still those it was admitted under.
-    pub(crate) fn may_leave(&self) -> Result<(), Refusal> {
-        if !self.gatehouse.ledger.healthy() {
+    /// Checks that something may leave at this moment: the ledger works, the recipient is not suspended, and its
+    /// agreement, its credential and the policy still hold. A response that may have no end is `endless`: a reload ends it.
+    ///
+    /// # Errors
+    /// The [`Refusal`] that cuts the response.
+    pub(super) fn may_leave(&self, endless: bool) -> Result<(), Refusal> {
+        let ExchangeContext { shared, snapshot, .. } = &self.context;
+        if !shared.ledger.healthy() {
             return Err(Refusal::LedgerUnavailable);
         }
-        if self.gatehouse.ledger.is_suspended(&self.recipient) {
+        if shared.ledger.is_suspended(self.recipient()) {
             return Err(Refusal::RecipientSuspended);
         }
-        if self.follows.as_ref().is_some_and(|begun| !Arc::ptr_eq(begun, &self.gatehouse.snapshot())) {
+        if endless && !Arc::ptr_eq(snapshot, &shared.snapshot()) {
             return Err(Refusal::Overloaded);
         }
         match self.ends {
@@ -186,169 +150,108 @@ impl Grant {
         }
     }
 
-    /// Whether something of a subject was withheld that a rule could have released.
-    pub(crate) fn withholds(&self, tally: &WindowSummary) -> bool {
-        tally.released.iter().any(|released| {
+    /// True if something about a subject was withheld that a rule could have released.
+    pub(super) fn withholds(&self, window: &WindowSummary) -> bool {
+        window.released.iter().any(|released| {
             let class = u16::try_from(released.class).map(ClassId).ok();
             class.is_some_and(|class| self.admitted.withholds(class, released.release.form))
         })
     }
 
-    /// Whether an answer of which something is withheld is withheld as a whole.
-    pub(crate) fn is_all_or_nothing(&self) -> bool {
-        self.route.scrubbing.as_ref().is_some_and(Scrubbing::is_all_or_nothing)
+    /// True if a response of which something is withheld is withheld as a whole.
+    pub(super) fn is_all_or_nothing(&self) -> bool {
+        self.route().scrubbing.as_ref().is_some_and(Scrubbing::is_all_or_nothing)
     }
 
-    /// Whether the answer ends in a trailer.
-    pub(crate) fn reports(&self) -> bool {
-        self.report != WithheldReport::None
-    }
-
-    /// The trailer that says how much was withheld.
-    pub(crate) fn trailer(&self) -> Option<HeaderMap> {
-        let withheld = self.withheld.lock().unwrap_or_else(PoisonError::into_inner);
-        let value = withheld.value(self.report, self.route.scrubbing.as_ref())?;
-        Some(HeaderMap::from_iter([(WITHHELD, HeaderValue::try_from(value).ok()?)]))
-    }
-
-    /// Counts a wait for the upstream.
+    /// Records a window on the disclosure log. Returns when the record is as durable as configured.
     ///
     /// # Errors
-    /// [`Cause::BodyTimeout`] where it was waited for too long, all together. What may have no end has this bound as
-    /// little.
-    pub(crate) fn waited(&self, time: Duration) -> Result<(), UpstreamFault> {
-        let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        let all = self.waited.fetch_add(time, Ordering::Relaxed).saturating_add(time);
-        let is_too_long = !self.is_endless() && Duration::from_nanos(all) > self.route.upstream_body_timeout;
-        if is_too_long { Err(UpstreamFault::BodyTimeout) } else { Ok(()) }
-    }
-
-    pub(crate) fn received(&self, bytes: usize) {
-        self.bytes_in.inc_by(bytes as u64);
-    }
-
-    pub(crate) fn sent(&self, bytes: usize) {
-        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
-        self.bytes_out.inc_by(bytes as u64);
-    }
-
-    /// Puts a window on the disclosure log; returns when it is as durable as configured.
-    pub(crate) async fn record(&self, tally: &WindowSummary) -> Result<(), Refusal> {
+    /// [`Refusal::AuditUnavailable`]: the window may not leave.
+    pub(super) async fn record(&self, window: &WindowSummary) -> Result<(), Refusal> {
         let began = Instant::now();
-        let appended = self.append(tally);
+        let appended = self.append(window);
         let recorded = match appended {
             Some(appended) => appended.await.map_err(|_| Refusal::AuditUnavailable),
             None => Err(Refusal::AuditUnavailable),
         };
-        self.gatehouse.metrics.audit_append.observe(began.elapsed().as_secs_f64());
+        self.context.shared.metrics.audit_append.observe(began.elapsed().as_secs_f64());
         recorded
     }
 
-    /// Hands a window's record to the log.
+    /// Queues the record of a window; `None` where the exchange is closed.
     fn append(
         &self,
-        tally: &WindowSummary,
+        window: &WindowSummary,
     ) -> Option<impl Future<Output = Result<(), LogError>> + Send + use<>> {
-        self.count(tally);
-        let people = tally.distinct_subjects();
-        let window = Window {
-            position: self.gatehouse.ledger.position(),
-            records: tally.records,
-            withheld_records: tally.withheld_records,
-            categories: self.categories(tally),
-            withheld_subjects: tally.withheld_subjects(&people),
+        self.count(window);
+        let people = window.distinct_subjects();
+        let record = Window {
+            position: self.context.shared.ledger.position(),
+            records: window.records,
+            withheld_records: window.withheld_records,
+            categories: self.categories(window),
+            withheld_subjects: window.withheld_subjects(&people),
             subjects: people,
         };
         let entry = self.entry.lock().unwrap_or_else(PoisonError::into_inner);
-        entry.as_ref().map(|entry| self.gatehouse.log.window(entry, &window))
+        entry.get().map(|entry| self.context.shared.log.window(entry, &record))
     }
 
-    /// Everything left: the closing record.
-    pub(crate) fn close(&self) {
-        self.finish("released", Outcome::Released);
-    }
-
-    /// The answer was cut while it was leaving.
-    pub(crate) fn abort(&self, cut: ResponseError) {
-        static CUT: LogLimit = LogLimit::new();
-        match cut.cause {
-            Some(cause) => self.route.warn(cause, self.decision().as_deref()),
-            None => {
-                if let Some(count) = CUT.admit() {
-                    tracing::warn!(route = %self.route.name, code = cut.refusal.code(), count, "answer cut");
-                }
-            }
-        }
-        self.finish("aborted", Outcome::Aborted);
-    }
-
-    /// Nothing left: the exchange ends in a refusal, which counts itself.
-    pub(crate) fn refused(&self, refusal: Refusal) {
-        if let Some(entry) = self.take_entry() {
-            self.gatehouse.log.close_detached(entry, Outcome::Refused(refusal.code()));
-        }
-    }
-
-    fn finish(&self, outcome: &'static str, closing: Outcome) {
-        let Some(entry) = self.take_entry() else { return };
-        self.gatehouse.access_log.write(&AccessLogLine {
-            time: Timestamp::now(),
-            decision: entry.decision(),
-            recipient: &self.recipient,
-            purpose: &self.purpose,
-            route: &self.route.name,
-            outcome,
-            milliseconds: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
-            bytes: self.sent.load(Ordering::Relaxed),
-        });
-        self.gatehouse.log.close_detached(entry, closing);
-        let metrics = &self.gatehouse.metrics;
-        metrics
-            .requests
-            .with_label_values(&[&*self.route.name, &self.recipient, &self.purpose, outcome])
-            .inc();
-        let total = self.began.elapsed();
-        let waited = Duration::from_nanos(self.waited.load(Ordering::Relaxed));
-        metrics.request_duration.with_label_values(&[&*self.route.name]).observe(total.as_secs_f64());
-        metrics
-            .overhead
-            .with_label_values(&[&*self.route.name])
-            .observe(total.saturating_sub(waited).as_secs_f64());
-        tracing::debug!(route = %self.route.name, recipient = %self.recipient, purpose = %self.purpose, outcome, "exchange");
-    }
-
-    fn decision(&self) -> Option<String> {
-        let entry = self.entry.lock().unwrap_or_else(PoisonError::into_inner);
-        entry.as_ref().map(|entry| entry.decision().to_string())
-    }
-
-    fn take_entry(&self) -> Option<Entry> {
+    /// Takes the open entry of the log; `None` where the exchange is closed.
+    pub(super) fn take_entry(&self) -> Option<Entry> {
         self.entry.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    fn count(&self, tally: &WindowSummary) {
-        let metrics = &self.gatehouse.metrics;
-        let (route, purpose) = (&*self.route.name, &*self.purpose);
+    /// Closes the exchange on the log as refused, unless it is closed.
+    pub(super) fn close_refused(&self, refusal: Refusal) {
+        let Some(entry) = self.take_entry() else { return };
+        // As the recipient is told: it can read its own decisions.
+        let hides = self.route().hide_existence;
+        let refusal = if hides { refusal.hiding_existence() } else { refusal };
+        self.context.shared.log.close_detached(entry, Outcome::Refused(refusal.code()));
+    }
+
+    /// Refuses an exchange whose intent is on record. Nothing of the response has left.
+    pub(super) fn refuse(&self, rejection: Rejection) -> Box<RefusedExchange> {
+        self.close_refused(rejection.refusal);
+        let mut refused = RefusedExchange::new(self.context.clone(), rejection);
+        refused.requester = Some(self.requester.clone());
+        refused.route = Some(Arc::clone(&self.target.matched.route));
+        refused.decisions = Some(Arc::clone(&self.target.decisions));
+        let DeclaredPurpose { id, declaration, .. } = &self.purpose;
+        (refused.purpose, refused.declaration) = (Some(*id), declaration.clone());
+        refused.is_recorded = true;
+        refused
+    }
+
+    /// The value of the header that names whom people ask about entrusted data, where the response has one.
+    pub(super) fn controller(&self) -> Option<http::HeaderValue> {
+        super::refuse::controller(self.route(), &self.target.decisions, Some(self.purpose.id))
+    }
+
+    fn count(&self, window: &WindowSummary) {
+        let metrics = &self.context.shared.metrics;
+        let (route, purpose) = (&*self.route().name, &*self.purpose_name);
         let records = |outcome| metrics.records.with_label_values(&[route, purpose, outcome]);
-        let released = tally.records.saturating_sub(tally.withheld_records);
+        let released = window.records.saturating_sub(window.withheld_records);
         if released > 0 {
             records("released").inc_by(released);
         }
-        if tally.withheld_records > 0 {
-            records("withheld").inc_by(tally.withheld_records);
+        if window.withheld_records > 0 {
+            records("withheld").inc_by(window.withheld_records);
         }
         // Rare, and a label's lookup is not free.
         for (metric, counted) in [
-            (&metrics.unknown_subjects, tally.unknown_subjects),
-            (&metrics.minor_records, tally.minors),
-            (&metrics.closed_account_records, tally.closed_accounts),
-            (&metrics.retention_withheld, tally.past_retention),
+            (&metrics.unknown_subjects, window.unknown_subjects),
+            (&metrics.minor_records, window.minors),
+            (&metrics.closed_account_records, window.closed_accounts),
+            (&metrics.retention_withheld, window.past_retention),
         ] {
             if counted > 0 {
                 metric.with_label_values(&[route]).inc_by(counted);
             }
         }
-        self.for_each_release(tally, |category, release, fields| match category {
+        self.for_each_release(window, |category, release, fields| match category {
             Some(category) => {
                 let labels = [route, purpose, category, release.form.name()];
                 metrics.fields.with_label_values(&labels).inc_by(fields);
@@ -357,21 +260,9 @@ impl Grant {
         });
     }
 
-    /// Takes down what the trailer will say of what has left.
-    pub(crate) fn report(&self, tally: &WindowSummary) {
-        if !self.reports() {
-            return;
-        }
-        let mut withheld = self.withheld.lock().unwrap_or_else(PoisonError::into_inner);
-        withheld.add_records(tally.withheld_records);
-        for released in tally.released.iter().filter(|released| released.release.form == Form::Removed) {
-            withheld.add_fields(released.class, released.fields);
-        }
-    }
-
-    fn categories(&self, tally: &WindowSummary) -> Vec<DisclosedCategory<'_>> {
-        let mut left: Vec<DisclosedCategory<'_>> = Vec::with_capacity(tally.released.len());
-        self.for_each_release(tally, |category, release, fields| {
+    fn categories(&self, window: &WindowSummary) -> Vec<DisclosedCategory<'_>> {
+        let mut left: Vec<DisclosedCategory<'_>> = Vec::with_capacity(window.released.len());
+        self.for_each_release(window, |category, release, fields| {
             let category = category.unwrap_or(DisclosedCategory::UNCLASSIFIED);
             let same = |known: &&mut DisclosedCategory| {
                 &*known.category == category
@@ -398,12 +289,12 @@ impl Grant {
     /// Each category of each class with each release it met; `None` for what nothing classifies.
     fn for_each_release<'s>(
         &'s self,
-        tally: &WindowSummary,
+        window: &WindowSummary,
         mut visit: impl FnMut(Option<&'s str>, &crate::decision::ClassRelease, u64),
     ) {
-        let Some(scrubbing) = &self.route.scrubbing else { return };
-        let vocabulary = self.decisions.pack().vocabulary();
-        for ReleaseCount { class, release, fields } in &tally.released {
+        let Some(scrubbing) = &self.route().scrubbing else { return };
+        let vocabulary = self.target.decisions.pack().vocabulary();
+        for ReleaseCount { class, release, fields } in &window.released {
             let Some(categories) = scrubbing.classes.sets().get(*class) else { continue };
             if categories.is_empty() {
                 visit(None, release, *fields);
@@ -415,8 +306,15 @@ impl Grant {
     }
 }
 
-impl Drop for Grant {
-    fn drop(&mut self) {
-        self.finish("aborted", Outcome::Aborted);
-    }
+/// Returns the instant at which the agreement, the version of the policy or the credential ends, whichever is first, and
+/// the refusal from then on.
+fn ends(admitted: &AdmittedExchange) -> Option<(Timestamp, Refusal)> {
+    let AdmittedExchange { context, requester: Requester { recipient, caller }, target, .. } = admitted;
+    let agreement = recipient.agreement_ends(context.today()).map(|end| (end, Refusal::AgreementNotInForce));
+    let versions = context.snapshot.packs.get(target.matched.route.pack);
+    // A recipient that comes back is decided on by the next version.
+    let version = versions.and_then(|versions| versions.changes_after(context.now));
+    let version = version.map(|end| (end, Refusal::Overloaded));
+    let credential = caller.valid_until.map(|end| (end, Refusal::CredentialInvalid));
+    agreement.into_iter().chain(version).chain(credential).min_by_key(|(end, _)| *end)
 }

@@ -1,10 +1,29 @@
-//! One exchange: one request and its answer.
+//! One exchange: one request and its response, from the request head to the last byte that leaves.
+//!
+//! This module decides; it does not transport. It knows heads, bytes and time, but no tower service, no body trait and
+//! no socket. A *door* (today the tower layer in `crate::layer`) drives it in four calls:
+//!
+//! 1. [`begin`] takes the request head. It returns the response of an exchange that ends here, or the head that goes on
+//!    to the upstream together with an [`AdmittedExchange`].
+//! 2. While the door calls the upstream, it awaits [`AdmittedExchange::record_intent`]. Right before the call it asks
+//!    [`AdmittedExchange::authorize_call`].
+//! 3. [`AdmittedExchange::record`] yields the [`RecordedExchange`], whose [`RecordedExchange::respond`] takes the
+//!    upstream's response head and returns the head that leaves and how the body is treated.
+//! 4. A body that is scrubbed goes through a [`flow::BodyFlow`].
+//!
+//! The phases of an exchange are types. Each consumes the one before and owns what is established by then; the request
+//! goes down [`ReceivedExchange::proceed`] from the first to the last. A phase that refuses yields a
+//! [`RefusedExchange`], which becomes a response in one place (`refuse`). Invariant: there is no other way out than a
+//! refusal or a grant.
 
+mod admission;
 pub mod caller;
 pub mod concurrency;
 pub mod cors;
 pub mod flow;
+mod forward;
 pub(crate) mod grant;
+mod intent;
 pub(crate) mod ledger_policy;
 pub mod media_type;
 pub mod pages;
@@ -12,15 +31,461 @@ pub mod path;
 pub(crate) mod privacy_control;
 pub mod purpose;
 mod refusal;
+mod refuse;
 pub mod request;
+mod respond;
 pub mod response;
 pub mod route;
 mod shared;
 mod snapshot;
+mod transfer;
 pub mod upstream_fault;
 pub(crate) mod window;
 
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use governor::clock::Clock;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use ulid::Ulid;
+
+use self::admission::Admission;
+use self::caller::{Caller, PeerCertificate};
+use self::concurrency::ConcurrencyPermit;
+use self::cors::CrossOrigin;
+use self::grant::CitedCase;
+use self::intent::Factors;
+use self::pages::purposes::{self, Page};
+use self::purpose::Declaration;
+use self::route::{MatchedRoute, Recipient, Route, WithheldReport};
+use crate::decision::Decisions;
+use crate::keys::random;
+use crate::vocabulary::{NotAPurpose, PurposeId};
+
+pub use intent::{IntentError, OpenEntry};
 pub use pages::purposes::PurposePages;
 pub use refusal::{Problem, Refusal, Rejection};
+pub use refuse::RefusedExchange;
+pub use respond::{BodyTreatment, RecordedExchange, ResponseHead};
 pub use shared::{ListenerContext, MAX_EXCHANGES, Peer, SharedState, exchanges_per_recipient};
 pub use snapshot::{Snapshot, Versions};
+pub use transfer::Transfer;
+
+/// How an exchange goes on after its request head.
+#[derive(Debug)]
+pub enum ExchangeStart {
+    /// The exchange ends here: this is its response.
+    Answered(Response<Bytes>),
+    /// The upstream is called with this head.
+    Forward(Box<AdmittedExchange>, http::Request<()>),
+}
+
+/// Begins an exchange with the head of a request. `has_body` tells whether content follows the head.
+pub async fn begin(shared: &Arc<SharedState>, parts: &Parts, has_body: bool) -> ExchangeStart {
+    let received = ReceivedExchange::new(Arc::clone(shared), parts);
+    if cors::is_preflight(parts) {
+        return ExchangeStart::Answered(received.answer_preflight(parts, has_body));
+    }
+    match received.proceed(parts, has_body).await {
+        Ok(start) => start,
+        Err(refused) => ExchangeStart::Answered(refused.into_response()),
+    }
+}
+
+/// Values that are constant for an exchange from its beginning.
+#[derive(Clone, Debug)]
+pub(crate) struct ExchangeContext {
+    pub(crate) shared: Arc<SharedState>,
+    pub(crate) snapshot: Arc<Snapshot>,
+    listener: Arc<ListenerContext>,
+    /// The id of the decision, a ULID.
+    decision: String,
+    began: Instant,
+    now: Timestamp,
+    method: Method,
+    /// Present where the route lists the origins whose pages may ask.
+    cross_origin: Option<CrossOrigin>,
+}
+
+impl ExchangeContext {
+    /// The day of the exchange, UTC.
+    fn today(&self) -> Date {
+        self.now.to_zoned(TimeZone::UTC).date()
+    }
+
+    /// Returns the version of the route's policy pack that is in force.
+    fn decisions(&self, route: &Route) -> Option<Arc<Decisions>> {
+        self.snapshot.packs.get(route.pack)?.in_force(self.now).cloned()
+    }
+}
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub(crate) struct Requester {
+    pub(crate) recipient: Arc<Recipient>,
+    pub(crate) caller: Caller,
+}
+
+/// The route of a request and the policy that decides on it.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) matched: MatchedRoute,
+    pub(crate) decisions: Arc<Decisions>,
+}
+
+/// The purpose that counts for an exchange, and how it was declared.
+#[derive(Clone, Debug)]
+pub(crate) struct DeclaredPurpose {
+    pub(crate) id: PurposeId,
+    /// `None` where the purpose is that of a locked credential.
+    pub(crate) declaration: Option<Declaration>,
+    /// The verdict of each factor so far.
+    factors: Factors,
+}
+
+/// Phase 1: a request head has been received.
+#[derive(Debug)]
+struct ReceivedExchange {
+    context: ExchangeContext,
+}
+
+/// Phase 2: the request is unambiguous.
+#[derive(Debug)]
+struct ScreenedExchange {
+    context: ExchangeContext,
+}
+
+/// Phase 3: the recipient is known and within its rate.
+#[derive(Debug)]
+struct IdentifiedExchange {
+    context: ExchangeContext,
+    requester: Requester,
+}
+
+/// Phase 4: the route is known.
+#[derive(Debug)]
+struct RoutedExchange {
+    context: ExchangeContext,
+    requester: Requester,
+    target: Target,
+}
+
+/// Phase 5: the purpose is known, and the credential covers it.
+#[derive(Debug)]
+struct DeclaredExchange {
+    context: ExchangeContext,
+    requester: Requester,
+    target: Target,
+    purpose: DeclaredPurpose,
+}
+
+/// Phase 6: the upstream may be called. Everything that does not depend on a data subject is decided.
+#[derive(Debug)]
+pub struct AdmittedExchange {
+    context: ExchangeContext,
+    requester: Requester,
+    target: Target,
+    purpose: DeclaredPurpose,
+    /// The case that the request cites, where it is in force for this recipient and purpose.
+    case: Option<CitedCase>,
+    admission: Admission,
+    /// How much of what is withheld the recipient is told in a trailer.
+    report: WithheldReport,
+    permit: ConcurrencyPermit<Arc<str>>,
+}
+
+impl ReceivedExchange {
+    fn new(shared: Arc<SharedState>, parts: &Parts) -> ReceivedExchange {
+        let snapshot = shared.snapshot();
+        let now = Timestamp::now();
+        let context = ExchangeContext {
+            listener: shared.listener(&parts.extensions),
+            cross_origin: CrossOrigin::of(&snapshot.routes, parts),
+            decision: decision_id(now),
+            began: Instant::now(),
+            now,
+            method: parts.method.clone(),
+            shared,
+            snapshot,
+        };
+        ReceivedExchange { context }
+    }
+
+    /// Runs all phases up to the call of the upstream.
+    async fn proceed(self, parts: &Parts, has_body: bool) -> Result<ExchangeStart, Box<RefusedExchange>> {
+        let identified = self.screen(parts, has_body)?.identify(parts)?;
+        if let Some(page) = Page::at(parts.uri.path()) {
+            return Ok(ExchangeStart::Answered(Box::pin(identified.answer_page(page)).await?));
+        }
+        let declared = identified.route(parts)?.declare_purpose(&parts.headers)?;
+        let admitted = declared.admit(parts, has_body)?.record_privacy_signal(&parts.headers).await?;
+        let head = admitted.request_head(parts);
+        Ok(ExchangeStart::Forward(Box::new(admitted), head))
+    }
+
+    /// Refuses what is ambiguous.
+    fn screen(self, parts: &Parts, has_body: bool) -> Result<ScreenedExchange, Box<RefusedExchange>> {
+        let screened = request::screen(parts, &self.context.listener.authorities)
+            .and_then(|()| request::screen_body(&parts.method, has_body));
+        match screened {
+            Ok(()) => Ok(ScreenedExchange { context: self.context }),
+            Err(rejection) => Err(RefusedExchange::new(self.context, rejection)),
+        }
+    }
+
+    /// Answers a browser that asks whether a page may send a request. A preflight carries no credential, and what it
+    /// learns stands in the route's configuration.
+    fn answer_preflight(mut self, parts: &Parts, has_body: bool) -> Response<Bytes> {
+        let cross_origin = self.context.cross_origin.take();
+        match self.permit_preflight(cross_origin, parts, has_body) {
+            Ok(permission) => {
+                let mut response = Response::new(Bytes::new());
+                *response.status_mut() = StatusCode::NO_CONTENT;
+                *response.headers_mut() = permission;
+                response
+            }
+            Err(rejection) => RefusedExchange::new(self.context, rejection).into_response(),
+        }
+    }
+
+    fn permit_preflight(
+        &self,
+        cross_origin: Option<CrossOrigin>,
+        parts: &Parts,
+        has_body: bool,
+    ) -> Result<HeaderMap, Rejection> {
+        request::screen_message(parts, &self.context.listener.authorities)?;
+        request::screen_body(&parts.method, has_body)?;
+        let permission = cross_origin.as_ref().and_then(CrossOrigin::permission);
+        let permission = permission.ok_or(Refusal::MethodNotAllowed)?;
+        self.context.shared.preflights.check().map_err(|_| Refusal::TooManyRequests)?;
+        tracing::debug!(route = cross_origin.as_ref().map(CrossOrigin::route), "preflight");
+        Ok(permission)
+    }
+}
+
+impl ScreenedExchange {
+    /// Identifies the recipient by its credentials, and holds it to its rate.
+    fn identify(self, parts: &Parts) -> Result<IdentifiedExchange, Box<RefusedExchange>> {
+        let ScreenedExchange { context } = self;
+        let requester = match find_requester(&context, parts) {
+            Ok(requester) => requester,
+            Err(refusal) => return Err(RefusedExchange::new(context, refusal)),
+        };
+        let identified = IdentifiedExchange { context, requester };
+        match seconds_until_permitted(&identified.requester.recipient) {
+            None => Ok(identified),
+            Some(seconds) => {
+                let rejection = Rejection::from(Refusal::TooManyRequests).retry_after(Some(seconds));
+                Err(identified.refuse(rejection))
+            }
+        }
+    }
+}
+
+fn find_requester(context: &ExchangeContext, parts: &Parts) -> Result<Requester, Refusal> {
+    let peer = parts.extensions.get::<PeerCertificate>();
+    let caller = context.snapshot.credentials.identify(&parts.headers, peer, context.now)?;
+    let recipient = context.snapshot.recipients.get(caller.recipient).ok_or(Refusal::CredentialInvalid)?;
+    Ok(Requester { recipient: Arc::clone(recipient), caller })
+}
+
+/// Counts one request against the recipient's rate. Returns the wait in seconds where it exceeds the rate.
+fn seconds_until_permitted(recipient: &Recipient) -> Option<u32> {
+    let rate = recipient.rate.as_ref()?;
+    let early = rate.check().err()?;
+    let wait = early.wait_time_from(rate.clock().now()).as_secs_f64().ceil();
+    Some(wait.max(1.0) as u32)
+}
+
+impl IdentifiedExchange {
+    fn refuse(self, rejection: impl Into<Rejection>) -> Box<RefusedExchange> {
+        let mut refused = RefusedExchange::new(self.context, rejection);
+        refused.requester = Some(self.requester);
+        refused
+    }
+
+    /// Answers with what the recipient asks about itself. The pages hold nobody's personal data.
+    async fn answer_page(self, page: Page) -> Result<Response<Bytes>, Box<RefusedExchange>> {
+        let content = match self.page_content(page).await {
+            Ok(content) => content,
+            Err(rejection) => return Err(self.refuse(rejection)),
+        };
+        let mut response = Response::new(content);
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(cross_origin) = &self.context.cross_origin {
+            cross_origin.mark(headers);
+        }
+        Ok(response)
+    }
+
+    async fn page_content(&self, page: Page) -> Result<Bytes, Rejection> {
+        let IdentifiedExchange { context, requester: Requester { recipient, caller } } = self;
+        if !matches!(context.method, Method::GET | Method::HEAD) {
+            return Err(Rejection::from(Refusal::MethodNotAllowed).allow("GET, HEAD".to_owned()));
+        }
+        match page {
+            Page::Purposes => {
+                let facts = recipient.facts(context.today());
+                if facts.suspended || context.shared.ledger.is_suspended(&recipient.name) {
+                    return Err(Refusal::RecipientSuspended.into());
+                }
+                let locked = caller.locked_purpose;
+                Ok(purposes::purposes_page(&context.snapshot, recipient, facts, locked, context.now))
+            }
+            Page::Decision(id) => {
+                let page = purposes::decision_page(&context.shared, &context.snapshot, recipient, id).await?;
+                Ok(Bytes::from(page.to_string()))
+            }
+        }
+    }
+
+    /// Finds the route, and the version of its policy that is in force.
+    fn route(self, parts: &Parts) -> Result<RoutedExchange, Box<RefusedExchange>> {
+        let routes = &self.context.snapshot.routes;
+        let matched = match routes.find(parts.uri.path(), &parts.method) {
+            Ok(matched) => matched,
+            Err(refusal @ Refusal::MethodNotAllowed) => {
+                let rejection = Rejection::from(refusal).allow(routes.allowed_methods(parts.uri.path()));
+                return Err(self.refuse(rejection));
+            }
+            Err(refusal) => return Err(self.refuse(refusal)),
+        };
+        let Some(decisions) = self.context.decisions(&matched.route) else {
+            let mut refused = self.refuse(Refusal::NoRulePermits);
+            refused.route = Some(matched.route);
+            return Err(refused);
+        };
+        let IdentifiedExchange { context, requester } = self;
+        Ok(RoutedExchange { context, requester, target: Target { matched, decisions } })
+    }
+}
+
+impl RoutedExchange {
+    fn refuse(self, rejection: impl Into<Rejection>) -> Box<RefusedExchange> {
+        let RoutedExchange { context, requester, target } = self;
+        let mut refused = IdentifiedExchange { context, requester }.refuse(rejection);
+        refused.route = Some(target.matched.route);
+        refused.decisions = Some(target.decisions);
+        refused
+    }
+
+    /// Establishes the purpose that counts: the declared one, which a locked credential must agree with or replaces.
+    fn declare_purpose(self, headers: &HeaderMap) -> Result<DeclaredExchange, Box<RefusedExchange>> {
+        let mut factors = Factors::default();
+        let (declaration, read) = self.read_purpose(headers);
+        let id = match factors.weigh("purpose", read) {
+            Ok(id) => id,
+            Err(refusal) => {
+                let mut refused = self.refuse(refusal);
+                (refused.declaration, refused.factors) = (declaration, factors);
+                return Err(refused);
+            }
+        };
+        let agrees = self.requester.caller.locked_purpose.is_none_or(|locked| locked == id);
+        let covered = factors.weigh("credential", agrees.then_some(()).ok_or(Refusal::PurposeNotPermitted));
+        let RoutedExchange { context, requester, target } = self;
+        let purpose = DeclaredPurpose { id, declaration, factors };
+        let declared = DeclaredExchange { context, requester, target, purpose };
+        match covered {
+            Ok(()) => Ok(declared),
+            Err(refusal) => Err(declared.refuse(refusal)),
+        }
+    }
+
+    /// Reads the declaration, and the purpose that it or the credential names.
+    fn read_purpose(&self, headers: &HeaderMap) -> (Option<Declaration>, Result<PurposeId, Refusal>) {
+        let declaration = match purpose::declared(headers, &self.context.snapshot.purpose_header) {
+            Ok(Some(declaration)) => declaration,
+            Ok(None) => {
+                return (None, self.requester.caller.locked_purpose.ok_or(Refusal::PurposeMissing));
+            }
+            Err(refusal) => return (None, Err(refusal)),
+        };
+        let vocabulary = self.target.decisions.pack().vocabulary();
+        let purpose = vocabulary.declared_purpose(&declaration.purpose).map_err(|not| match not {
+            NotAPurpose::LegalBasis(_) => Refusal::LegalBasisAsPurpose,
+            NotAPurpose::Unknown => Refusal::PurposeUnknown,
+        });
+        (Some(declaration), purpose)
+    }
+}
+
+impl DeclaredExchange {
+    fn refuse(self, rejection: impl Into<Rejection>) -> Box<RefusedExchange> {
+        let DeclaredExchange { context, requester, target, purpose } = self;
+        let mut refused = RoutedExchange { context, requester, target }.refuse(rejection);
+        refused.declaration = purpose.declaration;
+        refused.purpose = Some(purpose.id);
+        refused.factors = purpose.factors;
+        refused
+    }
+
+    /// Decides everything that can be decided before the upstream is called and does not depend on a data subject.
+    fn admit(mut self, parts: &Parts, has_body: bool) -> Result<AdmittedExchange, Box<RefusedExchange>> {
+        match self.try_admit(parts, has_body) {
+            Ok((case, admission, permit)) => {
+                let report = self.requester.recipient.report;
+                let report =
+                    if request::reads_trailers(&parts.headers) { report } else { WithheldReport::None };
+                let DeclaredExchange { context, requester, target, purpose } = self;
+                Ok(AdmittedExchange { context, requester, target, purpose, case, admission, report, permit })
+            }
+            Err(rejection) => Err(self.refuse(rejection)),
+        }
+    }
+
+    fn try_admit(
+        &mut self,
+        parts: &Parts,
+        has_body: bool,
+    ) -> Result<(Option<CitedCase>, Admission, ConcurrencyPermit<Arc<str>>), Rejection> {
+        let route = Arc::clone(&self.target.matched.route);
+        // The purpose is known by now, so that the refusal of a person's own request names whom to ask (P-3b).
+        request::screen_content(parts, has_body, route.delete_body, &route.request_headers)?;
+        let (case, cited) = self.cited_case().unzip();
+        let admission = self.weigh_admission(&route, case.as_deref())?;
+        admission::screen_query(&route, parts.uri.query(), &admission.release)?;
+        let shared = &self.context.shared;
+        shared.ledger.healthy().then_some(()).ok_or(Refusal::LedgerUnavailable)?;
+        // The intent is written while the upstream is called. Where none can be written, the upstream is not called.
+        shared.log.healthy().then_some(()).ok_or(Refusal::AuditUnavailable)?;
+        // Last: a request that is refused takes no permit.
+        let permit = self.context.listener.begin(&self.requester.recipient.name)?;
+        Ok((cited, admission, permit))
+    }
+}
+
+impl AdmittedExchange {
+    fn refuse(self, rejection: impl Into<Rejection>) -> Box<RefusedExchange> {
+        let AdmittedExchange { context, requester, target, purpose, .. } = self;
+        DeclaredExchange { context, requester, target, purpose }.refuse(rejection)
+    }
+
+    /// Records the objection that `Sec-GPC: 1` stands for; it is in force before the upstream is called.
+    async fn record_privacy_signal(self, headers: &HeaderMap) -> Result<Self, Box<RefusedExchange>> {
+        if !privacy_control::is_set(headers) {
+            return Ok(self);
+        }
+        let identity = &self.requester.caller.identity;
+        let recorded = privacy_control::record_signal(identity, &self.target.decisions, &self.context.shared);
+        match Box::pin(recorded).await {
+            Ok(()) => Ok(self),
+            Err(refusal) => Err(self.refuse(refusal)),
+        }
+    }
+}
+
+/// Returns a new ULID. It tells when the exchange began. Without randomness only its time distinguishes it.
+fn decision_id(now: Timestamp) -> String {
+    let millisecond = u64::try_from(now.as_millisecond()).unwrap_or(0);
+    Ulid::from_parts(millisecond, random::bits().unwrap_or(0)).to_string()
+}

@@ -12,7 +12,6 @@ use http::header::{
 use http::request::Parts;
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
-use http_body::Body;
 
 use super::{Peer, Refusal, Rejection, path};
 use crate::exchange::caller::CREDENTIAL_HEADERS;
@@ -157,19 +156,14 @@ fn screen_method(method: &Method) -> Result<(), Refusal> {
     }
 }
 
-/// Whether content follows a head. None does where its length is known to be 0.
-pub fn has_body(body: &impl Body) -> bool {
-    !body.is_end_stream() && body.size_hint().exact() != Some(0)
-}
-
 /// Checks that a request whose method gives its content no meaning (RFC 9110, 9.3.1) has none: one origin reads a query in
 /// it, which nobody has screened, and another takes it for the next request.
 ///
 /// # Errors
 /// [`Refusal::RequestMalformed`] for a body of GET, HEAD or OPTIONS.
-pub fn screen_body(method: &Method, body: &impl Body) -> Result<(), Rejection> {
+pub fn screen_body(method: &Method, has_body: bool) -> Result<(), Rejection> {
     let is_for_none = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
-    if is_for_none && has_body(body) {
+    if is_for_none && has_body {
         return Err(Rejection::malformed("A GET, HEAD or OPTIONS request has no body here."));
     }
     Ok(())
@@ -182,11 +176,11 @@ pub fn screen_body(method: &Method, body: &impl Body) -> Result<(), Rejection> {
 /// that the route does not hand on.
 pub fn screen_content(
     parts: &Parts,
-    body: &impl Body,
+    has_body: bool,
     delete_body: bool,
     listed: &[HeaderName],
 ) -> Result<(), Rejection> {
-    if !has_body(body) {
+    if !has_body {
         return Ok(());
     }
     if parts.method == Method::DELETE && !delete_body {
@@ -196,6 +190,13 @@ pub fn screen_content(
         return Err(Rejection::malformed("This route takes no `Content-Encoding`: send the body as it is."));
     }
     Ok(())
+}
+
+/// True if the recipient can read a trailer (RFC 9110, 6.5.1).
+pub(crate) fn reads_trailers(headers: &HeaderMap) -> bool {
+    let fields = headers.get_all(TE).iter().filter_map(|value| value.to_str().ok());
+    let mut codings = fields.flat_map(|value| value.split(','));
+    codings.any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
 }
 
 fn screen_expectation(headers: &HeaderMap) -> Result<(), Refusal> {
@@ -364,9 +365,7 @@ pub fn via(version: Version) -> HeaderValue {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use bytes::Bytes;
     use http::Request;
-    use http_body_util::Full;
 
     use super::*;
 
@@ -423,22 +422,22 @@ mod tests {
     #[test]
     fn a_body_has_to_have_a_meaning() {
         let host = ("host", "api.example.org");
-        let (none, some) = (Full::<Bytes>::default(), Full::<Bytes>::from("{}"));
+        let (none, some) = (false, true);
         for (method, refused) in [("GET", true), ("HEAD", true), ("POST", false), ("DELETE", false)] {
             let parts = parts(method, "/a", &[host]);
-            assert_eq!(screen_body(&parts.method, &none), Ok(()), "{method}");
-            let screened = screen_body(&parts.method, &some).map_err(|rejection| rejection.refusal);
+            assert_eq!(screen_body(&parts.method, none), Ok(()), "{method}");
+            let screened = screen_body(&parts.method, some).map_err(|rejection| rejection.refusal);
             assert_eq!(screened.is_err(), refused, "{method}");
             assert!(screened.is_ok() || screened == Err(Refusal::RequestMalformed));
         }
         let delete = parts("DELETE", "/a", &[host]);
-        assert!(screen_content(&delete, &some, false, &[]).is_err());
-        assert_eq!(screen_content(&delete, &none, false, &[]), Ok(()));
-        assert_eq!(screen_content(&delete, &some, true, &[]), Ok(()));
+        assert!(screen_content(&delete, some, false, &[]).is_err());
+        assert_eq!(screen_content(&delete, none, false, &[]), Ok(()));
+        assert_eq!(screen_content(&delete, some, true, &[]), Ok(()));
         let coded = parts("POST", "/a", &[host, ("content-encoding", "gzip")]);
-        assert!(screen_content(&coded, &some, false, &[]).is_err());
-        assert_eq!(screen_content(&coded, &none, false, &[]), Ok(()));
-        assert_eq!(screen_content(&coded, &some, false, &[CONTENT_ENCODING]), Ok(()));
+        assert!(screen_content(&coded, some, false, &[]).is_err());
+        assert_eq!(screen_content(&coded, none, false, &[]), Ok(()));
+        assert_eq!(screen_content(&coded, some, false, &[CONTENT_ENCODING]), Ok(()));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use governor::DefaultDirectRateLimiter;
 use http::{HeaderName, HeaderValue, Method};
@@ -15,7 +15,8 @@ pub use crate::decision::UnknownSubject;
 use crate::decision::{Classes, PathNames, RecipientFacts};
 use crate::exchange::cors::Cors;
 use crate::exchange::media_type::MediaTypes;
-use crate::exchange::upstream_fault::{UpstreamFault, Warnings};
+use crate::exchange::upstream_fault::UpstreamFault;
+use crate::log_limit::LogLimit;
 use crate::scrub::{Limits, Plan, RecordMapping};
 use crate::vocabulary::{CategoryId, Operation, PurposeId, Vocabulary};
 
@@ -131,7 +132,12 @@ pub struct Route {
     /// Bytes of a request's body.
     pub max_request_body: usize,
     /// How much was said of its upstream of late.
-    pub warnings: Warnings,
+    pub fault_log: LogLimit,
+}
+
+/// The limit of log lines about faults of a route's upstream: a broken upstream does not fill a disk.
+pub fn fault_log_limit() -> LogLimit {
+    LogLimit::per_period(10, Duration::from_secs(60))
 }
 
 /// The names of the parameters of a path pattern.
@@ -163,18 +169,24 @@ impl Route {
         PathNames { subject, controller }
     }
 
-    /// Says why an answer of its upstream does not leave, unless enough was said of late.
-    pub(crate) fn warn(&self, cause: UpstreamFault, decision: Option<&str>) {
-        let Some(unsaid) = self.warnings.admit(Instant::now()) else { return };
+    /// Tells the operator why a response of the upstream does not leave, within the limit of the route.
+    pub(crate) fn warn(&self, fault: UpstreamFault, decision: &str) {
+        let Some(count) = self.fault_log.admit() else { return };
         tracing::warn!(
             route = %self.name,
             upstream = %self.upstream,
-            code = cause.refusal().code(),
-            %cause,
+            code = fault.refusal().code(),
+            cause = %fault,
             decision,
-            unsaid,
+            unsaid = count - 1,
             "an answer of the upstream does not leave"
         );
+    }
+
+    /// True if the body of the upstream's response decides about the head that leaves.
+    pub(crate) fn depends_on_body(&self) -> bool {
+        let scrubbing = self.scrubbing.as_ref();
+        scrubbing.is_some_and(|scrubbing| scrubbing.is_all_or_nothing() || self.hide_existence)
     }
 
     /// Whether the route is for a purpose: one that it names or one below.

@@ -4,8 +4,6 @@
 //! answer or of a request. A route says so many of them in a while, so that a broken upstream does not fill a disk.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use crate::exchange::Refusal;
 use crate::exchange::flow::decode::ContentCoding;
@@ -24,6 +22,8 @@ pub enum UpstreamFault {
     Connect,
     /// The connection ended before there was a head.
     Closed,
+    /// The service behind the layer failed, and does not tell more.
+    ServiceFailed,
     /// No head came within the upstream's `timeout`.
     HeadTimeout,
     /// Nothing came for the upstream's `idle-timeout`.
@@ -67,7 +67,8 @@ impl UpstreamFault {
             | UpstreamFault::ConnectionRefused
             | UpstreamFault::ConnectTimeout
             | UpstreamFault::Connect
-            | UpstreamFault::Closed => Refusal::UpstreamUnreachable,
+            | UpstreamFault::Closed
+            | UpstreamFault::ServiceFailed => Refusal::UpstreamUnreachable,
             UpstreamFault::HeadTimeout | UpstreamFault::IdleTimeout | UpstreamFault::BodyTimeout => {
                 Refusal::UpstreamTimeout
             }
@@ -89,6 +90,8 @@ impl UpstreamFault {
     }
 }
 
+impl std::error::Error for UpstreamFault {}
+
 impl fmt::Display for UpstreamFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -98,6 +101,7 @@ impl fmt::Display for UpstreamFault {
             UpstreamFault::ConnectTimeout => "no connection within connect-timeout",
             UpstreamFault::Connect => "connecting failed",
             UpstreamFault::Closed => "the connection was closed before an answer",
+            UpstreamFault::ServiceFailed => "the service failed",
             UpstreamFault::HeadTimeout => "no answer within timeout",
             UpstreamFault::IdleTimeout => "nothing more of the body within idle-timeout",
             UpstreamFault::BodyTimeout => "the body was waited for longer than body-timeout",
@@ -131,72 +135,23 @@ pub struct ResponseError {
     /// What the recipient is told, where it can be.
     pub refusal: Refusal,
     /// What the log says, where the upstream is the reason.
-    pub cause: Option<UpstreamFault>,
+    pub fault: Option<UpstreamFault>,
 }
 
 impl From<Refusal> for ResponseError {
     fn from(refusal: Refusal) -> ResponseError {
-        ResponseError { refusal, cause: None }
+        ResponseError { refusal, fault: None }
     }
 }
 
 impl From<UpstreamFault> for ResponseError {
-    fn from(cause: UpstreamFault) -> ResponseError {
-        ResponseError { refusal: cause.refusal(), cause: Some(cause) }
+    fn from(fault: UpstreamFault) -> ResponseError {
+        ResponseError { refusal: fault.refusal(), fault: Some(fault) }
     }
 }
 
 impl From<Unreadable> for ResponseError {
     fn from(unreadable: Unreadable) -> ResponseError {
         UpstreamFault::Body(unreadable).into()
-    }
-}
-
-/// Lines of a route in [`PERIOD`].
-const MAX_LINES: u32 = 10;
-/// The time in which so many lines are written.
-const PERIOD: Duration = Duration::from_secs(60);
-
-/// How much a route has said of its upstream of late.
-#[derive(Debug, Default)]
-pub struct Warnings(Mutex<Said>);
-
-#[derive(Debug, Default)]
-struct Said {
-    began: Option<Instant>,
-    lines: u32,
-    unsaid: u64,
-}
-
-impl Warnings {
-    /// Whether one more may be written; then with the number of those that were not, since the last one.
-    pub(crate) fn admit(&self, now: Instant) -> Option<u64> {
-        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if said.began.is_none_or(|began| now.duration_since(began) >= PERIOD) {
-            *said = Said { began: Some(now), lines: 0, unsaid: said.unsaid };
-        }
-        if said.lines == MAX_LINES {
-            said.unsaid += 1;
-            return None;
-        }
-        said.lines += 1;
-        Some(std::mem::take(&mut said.unsaid))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_route_says_so_much_and_how_much_it_did_not() {
-        let warnings = Warnings::default();
-        let began = Instant::now();
-        for _ in 0..MAX_LINES {
-            assert_eq!(warnings.admit(began), Some(0));
-        }
-        assert_eq!((warnings.admit(began), warnings.admit(began + PERIOD / 2)), (None, None));
-        assert_eq!(warnings.admit(began + PERIOD), Some(2));
-        assert_eq!(warnings.admit(began + PERIOD), Some(0));
     }
 }

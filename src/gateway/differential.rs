@@ -34,10 +34,10 @@ use crate::config;
 use crate::disclosure::{self, Durability, ExchangeFilter, Log};
 use crate::exchange::SharedState;
 use crate::exchange::pages::opt_out::OptOut;
+use crate::exchange::upstream_fault::UpstreamFault;
 use crate::keys::Keys;
 use crate::layer::PurposeLayer;
 use crate::layer::request_body::RequestBody;
-use crate::layer::upstream::UpstreamFailure;
 use crate::ledger::{Batch, Ledger, VocabularyTerms};
 use crate::metrics::Metrics;
 use crate::scrub::Pseudonyms;
@@ -218,10 +218,10 @@ struct Api(Arc<Vec<String>>);
 
 impl Service<Request<RequestBody<Full<Bytes>>>> for Api {
     type Response = Response<Full<Bytes>>;
-    type Error = UpstreamFailure;
-    type Future = Ready<Result<Self::Response, UpstreamFailure>>;
+    type Error = UpstreamFault;
+    type Future = Ready<Result<Self::Response, UpstreamFault>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), UpstreamFailure>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), UpstreamFault>> {
         Poll::Ready(Ok(()))
     }
 

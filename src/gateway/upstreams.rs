@@ -31,7 +31,7 @@ use tower::Service;
 use crate::config;
 use crate::exchange::upstream_fault::UpstreamFault;
 use crate::layer::request_body::RequestBody;
-use crate::layer::upstream::{Destination, UpstreamFailure};
+use crate::layer::upstream::Destination;
 
 /// Idle connections are closed before their origins close them: Node, uvicorn and Apache do after 5 s.
 const POOL_IDLE: Duration = Duration::from_secs(4);
@@ -409,10 +409,10 @@ impl http_body::Body for PooledBody {
 
 impl Service<Request<OutgoingBody>> for Upstreams {
     type Response = Response<PooledBody>;
-    type Error = UpstreamFailure;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<PooledBody>, UpstreamFailure>> + Send>>;
+    type Error = UpstreamFault;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<PooledBody>, UpstreamFault>> + Send>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), UpstreamFailure>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), UpstreamFault>> {
         Poll::Ready(Ok(()))
     }
 
@@ -423,7 +423,7 @@ impl Service<Request<OutgoingBody>> for Upstreams {
             let upstream = upstream.ok_or(UpstreamFault::NoUpstream)?;
             let request = upstream.address(request).ok_or(UpstreamFault::NoUpstream)?;
             let answered = tokio::time::timeout(upstream.timeout, Arc::clone(&upstream).send(request)).await;
-            Ok(answered.unwrap_or(Err(UpstreamFault::HeadTimeout))?)
+            answered.unwrap_or(Err(UpstreamFault::HeadTimeout))
         })
     }
 }

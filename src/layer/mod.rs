@@ -1,12 +1,14 @@
-//! One exchange over HTTP: the gate as a tower layer around whatever answers.
+//! The tower door: a layer that runs an exchange around any service.
 //!
-//! The gateway puts it in front of a pool of upstreams; an application can put it in front of its
-//! own handlers. It knows nothing of sockets and files.
+//! The gateway puts it in front of a pool of upstreams; an application can put it in front of its own handlers. It moves
+//! heads and bodies between tower and `crate::exchange` and keeps the time. It decides nothing about a request, and it
+//! knows no sockets and no files.
 
-pub mod body;
+mod drain;
 mod opt_out;
 pub mod request_body;
-mod run;
+pub mod response_body;
+mod scrub_body;
 pub mod upstream;
 
 use std::convert::Infallible;
@@ -18,22 +20,25 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use tower::{Layer, Service};
+use tower::{BoxError, Layer, Service, ServiceExt};
 
-use self::request_body::RequestBody;
-use self::upstream::UpstreamFailure;
-use crate::exchange::SharedState;
+use self::request_body::{RequestBody, has_body};
+use self::response_body::ResponseBody;
+use self::upstream::Destination;
 use crate::exchange::pages::opt_out::is_opt_out_path;
+use crate::exchange::upstream_fault::UpstreamFault;
+use crate::exchange::{self, AdmittedExchange, ExchangeStart, Rejection, SharedState};
 
-/// Puts the gate in front of a service.
+/// Puts a [`PurposeService`] in front of a service.
 #[derive(Clone, Debug)]
 pub struct PurposeLayer {
-    gatehouse: Arc<SharedState>,
+    shared: Arc<SharedState>,
 }
 
 impl PurposeLayer {
-    pub fn new(gatehouse: Arc<SharedState>) -> PurposeLayer {
-        PurposeLayer { gatehouse }
+    /// A layer whose services share this state.
+    pub fn new(shared: Arc<SharedState>) -> PurposeLayer {
+        PurposeLayer { shared }
     }
 }
 
@@ -41,28 +46,29 @@ impl<S> Layer<S> for PurposeLayer {
     type Service = PurposeService<S>;
 
     fn layer(&self, inner: S) -> PurposeService<S> {
-        PurposeService { gatehouse: Arc::clone(&self.gatehouse), inner }
+        PurposeService { shared: Arc::clone(&self.shared), inner }
     }
 }
 
-/// The gate: a service whose every answer went through an exchange.
+/// A service whose every response went through an exchange.
+///
+/// The inner service may fail with any error. One that is (a box of) an [`UpstreamFault`] tells its cause; any other is
+/// answered as an upstream that cannot be reached. The service itself never fails: each refusal is a response.
 #[derive(Clone, Debug)]
 pub struct PurposeService<S> {
-    gatehouse: Arc<SharedState>,
+    shared: Arc<SharedState>,
     inner: S,
 }
 
 impl<S, B, U> Service<Request<B>> for PurposeService<S>
 where
-    S: Service<Request<RequestBody<B>>, Response = Response<U>, Error = UpstreamFailure>
-        + Clone
-        + Send
-        + 'static,
+    S: Service<Request<RequestBody<B>>, Response = Response<U>> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
     S::Future: Send,
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     U: Body<Data = Bytes> + Send + 'static,
 {
-    type Response = Response<body::ResponseBody>;
+    type Response = Response<ResponseBody>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
@@ -72,12 +78,75 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
+        let shared = Arc::clone(&self.shared);
         if is_opt_out_path(request.uri().path()) {
-            let gatehouse = Arc::clone(&self.gatehouse);
-            return Box::pin(async move { Ok(opt_out::answer(&gatehouse, request).await) });
+            return Box::pin(async move { Ok(opt_out::answer(&shared, request).await) });
         }
-        let mut exchange = run::Exchange::new(Arc::clone(&self.gatehouse));
         let inner = self.inner.clone();
-        Box::pin(async move { Ok(exchange.run(inner, request).await) })
+        Box::pin(async move { Ok(run(shared, inner, request).await) })
     }
+}
+
+/// Runs one exchange.
+async fn run<S, B, U>(shared: Arc<SharedState>, inner: S, request: Request<B>) -> Response<ResponseBody>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<U>>,
+    S::Error: Into<BoxError>,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    U: Body<Data = Bytes> + Send + 'static,
+{
+    let (parts, body) = request.into_parts();
+    let (admitted, head) = match exchange::begin(&shared, &parts, has_body(&body)).await {
+        ExchangeStart::Answered(response) => return response.map(ResponseBody::whole),
+        ExchangeStart::Forward(admitted, head) => (admitted, head),
+    };
+    let body = RequestBody::new(body, admitted.max_request_body(), admitted.request_timeout());
+    let mut forwarded = head.map(|()| body);
+    forwarded.extensions_mut().insert(Destination(Arc::clone(admitted.upstream())));
+    // The write of the intent takes no time of its own: the upstream is called meanwhile.
+    let (intent, called) = tokio::join!(admitted.record_intent(), call(inner, forwarded, &admitted));
+    let recorded = match admitted.record(intent) {
+        Ok(recorded) => recorded,
+        Err(refused) => return refused.into_response().map(ResponseBody::whole),
+    };
+    let responded = match called {
+        Ok(response) => response_body::respond(&recorded, response).await,
+        Err(rejection) => Err(rejection),
+    };
+    match responded {
+        Ok(response) => response,
+        Err(rejection) => recorded.refuse(rejection).await.map(ResponseBody::whole),
+    }
+}
+
+/// Calls the inner service, unless the exchange forbids it at the last moment.
+async fn call<S, B, U>(
+    mut inner: S,
+    request: Request<RequestBody<B>>,
+    admitted: &AdmittedExchange,
+) -> Result<Response<U>, Rejection>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<U>>,
+    S::Error: Into<BoxError>,
+    B: Body<Data = Bytes> + Unpin,
+{
+    let failure = request.body().failure();
+    let responded = match inner.ready().await.map_err(Into::into) {
+        Ok(ready) => {
+            admitted.authorize_call()?;
+            ready.call(request).await.map_err(Into::into)
+        }
+        Err(error) => Err(error),
+    };
+    admitted.count_call(responded.as_ref().ok().map(Response::status));
+    responded.map_err(|error| match failure.get() {
+        // A failure of the recipient's own body is no fault of the upstream.
+        Some(refusal) => Rejection::from(*refusal),
+        None => Rejection::from(fault(&error)),
+    })
+}
+
+/// The fault that an inner service failed with.
+fn fault(error: &BoxError) -> UpstreamFault {
+    error.downcast_ref::<UpstreamFault>().copied().unwrap_or(UpstreamFault::ServiceFailed)
 }

@@ -5,8 +5,8 @@ use http::{Request, Response};
 use http_body::Body;
 use http_body_util::BodyExt;
 
-use super::body::ResponseBody;
 use super::request_body::RequestBody;
+use super::response_body::ResponseBody;
 use crate::exchange::pages::opt_out::{self, OptOutStep};
 use crate::exchange::{Refusal, SharedState};
 

@@ -9,7 +9,12 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
-use crate::exchange::{Refusal, request};
+use crate::exchange::Refusal;
+
+/// True if content follows a request head. There is none where its length is known to be 0.
+pub fn has_body(body: &impl Body) -> bool {
+    !body.is_end_stream() && body.size_hint().exact() != Some(0)
+}
 
 /// Set where the request's own body ends the exchange.
 pub type RequestBodyFailure = Arc<OnceLock<Refusal>>;
@@ -38,7 +43,7 @@ impl<B: Body> RequestBody<B> {
         if inner.size_hint().lower() > max as u64 {
             let _ = failure.set(Refusal::BodyTooLarge);
         }
-        let deadline = request::has_body(&inner).then(|| Box::pin(tokio::time::sleep(time)));
+        let deadline = has_body(&inner).then(|| Box::pin(tokio::time::sleep(time)));
         RequestBody { inner: Some(inner), left: max, deadline, failure }
     }
 
@@ -94,7 +99,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for RequestBody<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(|inner| !request::has_body(inner))
+        self.inner.as_ref().is_none_or(|inner| !has_body(inner))
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -1,3 +1,493 @@
-//! One body in one direction.
+//! One body in one direction: bytes in, bytes that may leave out. It is the only way from the upstream's bytes to the
+//! recipient.
+//!
+//! The flow is driven by a door, which pushes bytes as they come and waits for nothing:
+//!
+//! 1. While [`BodyFlow::wants_more`], push ([`BodyFlow::push`], [`BodyFlow::resume`], [`BodyFlow::finish`]). The bytes are
+//!    decoded, scrubbed and gathered in a window. The door closes the window early after [`BodyFlow::window_time`].
+//! 2. [`BodyFlow::record`] puts the window on the disclosure log before any of it leaves.
+//! 3. [`BodyFlow::hand_out`] returns the window part by part. Right before a part leaves, the ledger is asked whether
+//!    somebody in it has changed since it was judged. If so, the same input is scrubbed again.
+//!
+//! The flow has no timers and does not read: waiting, deadlines and draining are the door's. Invariants: no byte of a
+//! record leaves that was judged on facts no longer in force when it left; chunk boundaries do not matter.
 
 pub mod decode;
+mod part;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use jiff::Timestamp;
+
+use self::decode::{Decoder, Undecodable};
+use self::part::WindowPart;
+use super::Refusal;
+use super::route::{OnWithheld, Scrubbing};
+use super::transfer::Transfer;
+use super::upstream_fault::{ResponseError, UpstreamFault};
+use super::window::WindowSummary;
+use crate::scrub::{Framing, Scrubber};
+
+/// Most bytes of a window.
+const MAX_WINDOW: usize = 1 << 20;
+/// Longest time that scrubbed bytes wait for their window to fill.
+const WINDOW_TIME: Duration = Duration::from_millis(20);
+/// Longest time that the head of a response waits until something of its document is decided.
+const HEAD_TIME: Duration = Duration::from_secs(1);
+/// Bytes after which a part is closed: the ledger is asked again before the next one leaves.
+pub const PART_SIZE: usize = 64 * 1024;
+/// Most bytes that are handed out at once, of a part that one large record makes larger. A recipient that reads byte by
+/// byte leaves no more beyond recall.
+const MAX_HANDED_OUT: usize = 2 * PART_SIZE;
+/// Coded bytes that are decoded at a time.
+const CODED_SLICE: usize = 16 * 1024;
+
+/// How a body is read.
+#[derive(Debug)]
+pub(super) struct Framed {
+    pub(super) framing: Framing,
+    pub(super) decoder: Decoder,
+    /// True if something tells where the body ends.
+    pub(super) has_length: bool,
+}
+
+/// Bytes that were gathered in the current window.
+#[derive(Clone, Copy, Debug, Default)]
+struct Gathered {
+    /// Bytes that went into the scrubber, decoded.
+    read: usize,
+    /// Bytes that came out of it.
+    written: usize,
+}
+
+/// Scrubs one body.
+pub struct BodyFlow {
+    transfer: Transfer,
+    on_withheld: OnWithheld,
+    /// Bytes of one record that are held until it is whole, at most.
+    max_held: usize,
+    decoder: Decoder,
+    /// Bytes that were pushed and are not decoded yet: they may become many more.
+    coded: Bytes,
+    scrubber: Scrubber,
+    parts: VecDeque<WindowPart>,
+    gathered: Gathered,
+    /// True after the end of the body.
+    finished: bool,
+    /// True while nothing of a document has come.
+    empty: bool,
+    /// True while nothing of the response has left, not even its head.
+    is_first_window: bool,
+}
+
+impl std::fmt::Debug for BodyFlow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BodyFlow").field("finished", &self.finished).finish_non_exhaustive()
+    }
+}
+
+impl BodyFlow {
+    pub(super) fn new(transfer: Transfer, framed: Framed, scrubbing: &Scrubbing) -> BodyFlow {
+        let Framed { framing, decoder, has_length } = framed;
+        let parameters = transfer.grant.target.matched.parameters.iter();
+        let parameters: Vec<(&str, &str)> = parameters.map(|(name, value)| (&**name, &**value)).collect();
+        let forms = transfer.grant.forms();
+        let scrubber =
+            Scrubber::new(Arc::clone(&scrubbing.plan), forms, &parameters, scrubbing.limits, framing);
+        BodyFlow {
+            on_withheld: scrubbing.on_withheld,
+            max_held: scrubbing.limits.record,
+            decoder,
+            coded: Bytes::new(),
+            scrubber: if has_length { scrubber } else { scrubber.of_unknown_length() },
+            // Most bodies are one part.
+            parts: VecDeque::with_capacity(1),
+            gathered: Gathered::default(),
+            finished: false,
+            empty: true,
+            is_first_window: true,
+            transfer,
+        }
+    }
+
+    /// Gives the flow up before anything has left. The exchange is on the log as refused; the door answers with
+    /// [`RecordedExchange::refuse`](super::RecordedExchange::refuse).
+    pub fn refuse(self, error: ResponseError) {
+        self.transfer.grant.close_refused(error.refusal);
+    }
+
+    /// The account of the response.
+    pub fn transfer(&mut self) -> &mut Transfer {
+        &mut self.transfer
+    }
+
+    /// True if the window has room and the body has not ended.
+    pub fn wants_more(&self) -> bool {
+        let bound = match self.on_withheld {
+            OnWithheld::Deny { max_body } => max_body.saturating_add(1),
+            // As long as nothing can leave, a refusal can still take the place of the response.
+            OnWithheld::Strip if self.holds_head() => MAX_WINDOW.saturating_add(self.max_held),
+            OnWithheld::Strip => MAX_WINDOW,
+        };
+        !self.finished && self.gathered() < bound
+    }
+
+    /// Bytes of the window that went in or came out, whichever are more: both are held until they leave.
+    pub fn gathered(&self) -> usize {
+        self.gathered.read.max(self.gathered.written)
+    }
+
+    /// The time after which the door closes the window though it has room, from the moment on at which this value changed;
+    /// `None` as long as it waits for more.
+    pub fn window_time(&self) -> Option<Duration> {
+        match self.on_withheld {
+            OnWithheld::Deny { .. } => None,
+            OnWithheld::Strip if self.gathered() == 0 => None,
+            OnWithheld::Strip if self.holds_head() => Some(HEAD_TIME),
+            OnWithheld::Strip => Some(WINDOW_TIME),
+        }
+    }
+
+    /// True if all that was read of the response is held so far, most likely as part of one record. The head of a response
+    /// that may have no end is not held: its recipient waits for it.
+    fn holds_head(&self) -> bool {
+        self.is_first_window && !self.transfer.is_endless() && self.parts.iter().all(WindowPart::is_held)
+    }
+
+    /// True after the end of the body. What was gathered may still have to be recorded and handed out.
+    pub fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// Scrubs the next bytes of the body. `last` tells that the body ends with them, where the door knows.
+    ///
+    /// A chunk in a content coding is decoded in slices: as long as [`BodyFlow::has_coded`], [`BodyFlow::resume`] goes on
+    /// with it.
+    ///
+    /// # Errors
+    /// [`ResponseError`] where the body cannot be read.
+    pub fn push(&mut self, chunk: Bytes, last: bool) -> Result<(), ResponseError> {
+        if self.decoder.is_identity() {
+            // The length says when the body ends: nothing else need be awaited.
+            self.finished = last;
+            self.transfer.received(chunk.len());
+            return self.scrub(chunk, last);
+        }
+        // A decoder has to be asked for its own end.
+        self.coded = chunk;
+        self.resume()
+    }
+
+    /// True if bytes were pushed that are not decoded yet.
+    pub fn has_coded(&self) -> bool {
+        !self.coded.is_empty()
+    }
+
+    /// Decodes and scrubs the next slice of what was pushed.
+    ///
+    /// # Errors
+    /// As [`BodyFlow::push`].
+    pub fn resume(&mut self) -> Result<(), ResponseError> {
+        let slice = self.coded.split_to(self.coded.len().min(CODED_SLICE));
+        self.transfer.received(slice.len());
+        let mut decoded = Bytes::from(self.decode(|decoder| decoder.feed(&slice))?);
+        while !decoded.is_empty() {
+            self.scrub(decoded.split_to(decoded.len().min(PART_SIZE)), false)?;
+        }
+        Ok(())
+    }
+
+    /// Scrubs what is left when the body ends. A body of no bytes is no document: it leaves as empty as it came.
+    ///
+    /// # Errors
+    /// As [`BodyFlow::push`].
+    pub fn finish(&mut self) -> Result<(), ResponseError> {
+        self.finished = true;
+        if self.empty && self.decoder.read() == 0 {
+            return Ok(());
+        }
+        let rest = self.decode(Decoder::finish)?;
+        if self.empty && rest.is_empty() {
+            return Ok(());
+        }
+        self.scrub(Bytes::from(rest), true)
+    }
+
+    fn decode(
+        &mut self,
+        decode: impl FnOnce(&mut Decoder) -> Result<Vec<u8>, Undecodable>,
+    ) -> Result<Vec<u8>, ResponseError> {
+        decode(&mut self.decoder)
+            .map_err(|Undecodable| UpstreamFault::Undecodable(self.decoder.coding()).into())
+    }
+
+    fn scrub(&mut self, input: Bytes, last: bool) -> Result<(), ResponseError> {
+        self.empty &= input.is_empty();
+        let judged_at = self.transfer.grant.epoch();
+        // Held input is one part, however much it is: each part keeps the scrubber before it.
+        if !self.parts.back().is_some_and(WindowPart::has_room) {
+            self.parts.push_back(WindowPart::new(&self.scrubber, input.len(), judged_at));
+        }
+        let Some(part) = self.parts.back_mut() else { return Ok(()) };
+        self.gathered.read += input.len();
+        let policy = self.transfer.grant.policy(Timestamp::now()).ok_or(Refusal::UpstreamUnreadable)?;
+        self.gathered.written += part.scrub(&mut self.scrubber, policy, input, last)?;
+        Ok(())
+    }
+
+    /// Puts the window on the disclosure log and begins the next one. After this, [`BodyFlow::hand_out`] returns it.
+    ///
+    /// # Errors
+    /// [`Refusal::AuditUnavailable`] where the record cannot be written. On a route that denies: an error where the body is
+    /// not whole or too long, and [`Refusal::SubjectWithheld`] where a field of a subject is withheld.
+    pub async fn record(&mut self) -> Result<(), ResponseError> {
+        let gathered = self.gathered();
+        (self.gathered, self.is_first_window) = (Gathered::default(), false);
+        let grant = &self.transfer.grant;
+        if let OnWithheld::Deny { max_body } = self.on_withheld {
+            if !self.finished || gathered > max_body {
+                return Err(UpstreamFault::TooLong(max_body).into());
+            }
+            if self.parts.iter().any(|part| grant.withholds(part.summary())) {
+                return Err(Refusal::SubjectWithheld.into());
+            }
+        }
+        let mut together = WindowSummary::default();
+        let window = match self.parts.front() {
+            Some(only) if self.parts.len() == 1 => only.summary(),
+            _ => {
+                self.parts.iter().for_each(|part| together.merge(part.summary().clone()));
+                &together
+            }
+        };
+        if self.parts.iter().all(WindowPart::is_held) && window.records == 0 {
+            return Ok(());
+        }
+        Ok(grant.record(window).await?)
+    }
+
+    /// Returns the next bytes of the recorded window that may leave now; `None` after the last ones.
+    ///
+    /// # Errors
+    /// [`ResponseError`] where nothing more may leave: the response is cut.
+    pub async fn hand_out(&mut self) -> Result<Option<Bytes>, ResponseError> {
+        while let Some(mut part) = self.parts.pop_front() {
+            let output = loop {
+                match part.leave(&mut self.transfer)? {
+                    Some(output) => break output,
+                    None => self.scrub_again(&mut part).await?,
+                }
+            };
+            if part.has_rest() {
+                self.parts.push_front(part);
+            }
+            if !output.is_empty() {
+                return Ok(Some(output));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Scrubs a part again. What it leaves open may differ now (such as whether an array has an element yet). So the part
+    /// after it continues from there, and is scrubbed again in its turn.
+    async fn scrub_again(&mut self, part: &mut WindowPart) -> Result<(), ResponseError> {
+        let after = part.scrub_again(&self.transfer.grant).await?;
+        match self.parts.front_mut() {
+            Some(next) => next.restart_from(after),
+            None => self.scrubber = after,
+        }
+        Ok(())
+    }
+
+    /// True if the whole body is recorded and can leave at once, with its length and without a trailer.
+    pub fn is_whole(&self) -> bool {
+        let is_large = self.parts.front().is_some_and(|part| part.output_len() > MAX_HANDED_OUT);
+        self.finished && self.parts.len() <= 1 && !is_large && !self.transfer.reports()
+    }
+
+    /// The trailer that the response ends in, if it has one.
+    pub fn trailer(&self) -> Option<HeaderMap> {
+        self.transfer.trailer()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use std::io::Write;
+    use std::path::Path;
+
+    use http::{Request, Response};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::assembly::assemble;
+    use crate::config;
+    use crate::credentials::hash;
+    use crate::exchange::{BodyTreatment, ExchangeStart, SharedState, begin};
+    use crate::ledger::{Batch, LineResult};
+
+    const KEY: &str = "pgk_test_flow";
+    const BODY: &str =
+        r#"{"items": [{"id": "p-1", "name": "Ada"}, {"id": "p-2", "name": "Ben"}], "total": 2}"#;
+
+    const ROUTE: &str = r#"
+record = "$.items[*]"
+subject = "@.id"
+[route.fields]
+"$.total" = "aggregate"
+"@.id" = "non-personal"
+"@.name" = "name"
+"#;
+
+    /// The state of a gateway with one route, in a folder of its own. `p-1` and `p-2` consent to marketing.
+    struct House {
+        _folder: TempDir,
+        shared: Arc<SharedState>,
+    }
+
+    impl House {
+        async fn new(keys_of_route: &str) -> House {
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("purposegate.toml");
+            std::fs::write(&file, configuration(keys_of_route)).unwrap();
+            let (config, findings) = config::load(&file);
+            let config = config.unwrap_or_else(|| panic!("{findings:#?}"));
+            let house = House { _folder: folder, shared: assemble(config).unwrap() };
+            house.tell("p-1", "consent-given").await;
+            house.tell("p-2", "consent-given").await;
+            house
+        }
+
+        async fn tell(&self, subject: &str, kind: &str) {
+            let line =
+                format!(r#"{{"subject": "{subject}", "kind": "{kind}", "purpose": "direct-marketing"}}"#);
+            let batch = Batch { from: 1, name: None, keep_unknown_recipients: false };
+            let accepted = |line: LineResult| assert!(line.outcome.is_ok(), "{:?}", line.outcome);
+            self.shared.ledger.import(line.as_bytes(), batch, Timestamp::now(), accepted).await;
+        }
+
+        /// The flow of a response in this coding, up to which an exchange has come.
+        async fn flow(&self, coding: &str) -> Box<BodyFlow> {
+            let request =
+                Request::get("/people").header("host", "x").header("data-purpose", "direct-marketing");
+            let request = request.header("authorization", format!("Bearer {KEY}")).body(()).unwrap();
+            let start = begin(&self.shared, &request.into_parts().0, false).await;
+            let ExchangeStart::Forward(admitted, _) = start else { panic!("{start:?}") };
+            let intent = admitted.record_intent().await;
+            let recorded = admitted.record(intent).unwrap();
+            let upstream = Response::builder().header("content-type", "application/json");
+            let upstream = upstream.header("content-encoding", coding).body(()).unwrap();
+            match recorded.respond(&upstream.into_parts().0, None).unwrap().body {
+                BodyTreatment::Scrub(flow) => flow,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    fn configuration(keys_of_route: &str) -> String {
+        let pack = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/one-partner-360");
+        let hash: String = hash(KEY.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        format!(
+            "policy = {:?}\n[listener]\naddress = \"127.0.0.1:0\"\n\
+             [[upstream]]\nname = \"crm\"\nurl = \"http://127.0.0.1:9\"\n\
+             [[recipient]]\nname = \"support\"\nkind = \"employee\"\ncountry = \"DE\"\n\
+             purposes = [\"direct-marketing\"]\ncredentials = [{{ api-key = \"sha256:{hash}\" }}]\n\
+             [[route]]\nname = \"people\"\nupstream = \"crm\"\npath = \"/people\"\n{keys_of_route}{ROUTE}",
+            pack.display().to_string()
+        )
+    }
+
+    /// Pushes a body in chunks of a size, records each window and returns all that leaves.
+    async fn scrubbed(mut flow: Box<BodyFlow>, body: &[u8], size: usize) -> Result<Vec<u8>, ResponseError> {
+        let mut left = Vec::new();
+        let mut chunks = body.chunks(size);
+        while !flow.is_finished() {
+            while flow.wants_more() {
+                match chunks.next() {
+                    _ if flow.has_coded() => flow.resume()?,
+                    Some(chunk) => flow.push(Bytes::copy_from_slice(chunk), false)?,
+                    None => flow.finish()?,
+                }
+            }
+            flow.record().await?;
+            while let Some(bytes) = flow.hand_out().await? {
+                left.extend_from_slice(&bytes);
+            }
+        }
+        flow.transfer().close();
+        Ok(left)
+    }
+
+    fn gzip(text: &str) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[tokio::test]
+    async fn chunk_boundaries_do_not_matter() {
+        let house = House::new("").await;
+        for (coding, body) in [("identity", BODY.as_bytes().to_vec()), ("gzip", gzip(BODY))] {
+            for size in [1, 7, body.len()] {
+                let left = scrubbed(house.flow(coding).await, &body, size).await.unwrap();
+                assert_eq!(String::from_utf8(left).unwrap(), BODY, "{coding} in chunks of {size}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_withdrawal_between_push_and_hand_out_is_heeded() {
+        let house = House::new("").await;
+        let mut flow = house.flow("identity").await;
+        flow.push(Bytes::from_static(BODY.as_bytes()), true).unwrap();
+        flow.record().await.unwrap();
+        house.tell("p-1", "consent-withdrawn").await;
+        let left = flow.hand_out().await.unwrap().unwrap();
+        let left = String::from_utf8(left.to_vec()).unwrap();
+        assert!(!left.contains("Ada") && left.contains("Ben"), "{left}");
+        assert_eq!(flow.hand_out().await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_ends_without_a_byte_leaves_empty() {
+        let house = House::new("").await;
+        for coding in ["identity", "gzip"] {
+            let mut flow = house.flow(coding).await;
+            flow.finish().unwrap();
+            assert!(!flow.wants_more() && flow.is_finished());
+            flow.record().await.unwrap();
+            assert_eq!(flow.hand_out().await.unwrap(), None);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_unreadable_rest_is_an_error_after_what_came_before() {
+        let house = House::new("").await;
+        let mut flow = house.flow("identity").await;
+        flow.push(Bytes::from_static(br#"{"items": [{"id": "p-1", "name": "Ada"}, "#), false).unwrap();
+        let error = flow.push(Bytes::from_static(b"}]}"), true).unwrap_err();
+        assert!(matches!(error.fault, Some(UpstreamFault::Body(_))), "{error:?}");
+        let truncated = gzip(BODY);
+        let truncated = truncated.get(..truncated.len() - 5).unwrap();
+        let error = scrubbed(house.flow("gzip").await, truncated, 3).await.unwrap_err();
+        assert!(matches!(error.fault, Some(UpstreamFault::Undecodable(_))), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_route_that_denies_releases_all_or_nothing_up_to_its_bound() {
+        let house = House::new("withheld = \"deny\"\nmax-deny-body = \"1KiB\"\n").await;
+        let left = scrubbed(house.flow("identity").await, BODY.as_bytes(), 10).await.unwrap();
+        assert_eq!(left, BODY.as_bytes());
+        let long = format!("{}{}", " ".repeat(1024), BODY);
+        let error = scrubbed(house.flow("identity").await, long.as_bytes(), 100).await.unwrap_err();
+        assert_eq!(error.fault, Some(UpstreamFault::TooLong(1024)));
+        house.tell("p-2", "consent-withdrawn").await;
+        let error = scrubbed(house.flow("identity").await, BODY.as_bytes(), 10).await.unwrap_err();
+        assert_eq!(error.refusal, Refusal::SubjectWithheld);
+    }
+}

@@ -1,0 +1,130 @@
+//! Admission: whether anything may leave at all, before the upstream is called.
+//!
+//! It depends on the recipient, the purpose, the route and the cited case, never on a data subject. The verdict of each
+//! factor is kept for the log.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::grant::CitedCase;
+use super::route::{QueryParameter, Route};
+use super::{DeclaredExchange, Refusal, Rejection, ledger_policy, path};
+use crate::decision::{AdmissionRequest, Admitted, Classes, Denial};
+use crate::ledger::Case;
+use crate::vocabulary::{CategoryId, Form, Operation};
+
+/// What admission asks, in its order, and how each says no.
+const FACTORS_OF_ADMISSION: [(&str, &[Denial]); 4] = [
+    ("registration", &[Denial::PurposeNotPermitted, Denial::RecipientSuspended]),
+    ("agreement", &[Denial::AgreementNotInForce]),
+    ("case", &[Denial::LegalReferenceMissing]),
+    ("policy", &[Denial::NoRulePermits]),
+];
+
+/// What may be asked for, whoever it is about.
+#[derive(Debug)]
+pub(super) struct Admission {
+    /// What may leave.
+    pub(super) release: Arc<Admitted>,
+    /// What may be done, where the request does something else than disclose.
+    pub(super) operation: Option<Admitted>,
+}
+
+impl DeclaredExchange {
+    /// Returns the case that the request cites, where it is in force for this recipient and purpose. Any other `case` is
+    /// only recorded.
+    pub(super) fn cited_case(&self) -> Option<(Arc<Case>, CitedCase)> {
+        let id = self.purpose.declaration.as_ref()?.case.as_deref()?;
+        let (recipient, ledger) = (&self.requester.recipient, &self.context.shared.ledger);
+        let serves = |case: &Arc<Case>| {
+            case.serves(&recipient.name, self.purpose.id, ledger.terms(), self.context.now)
+        };
+        let case = ledger.case(id).filter(serves)?;
+        let cited = CitedCase { id: Arc::from(id), fingerprint: ledger.fingerprints().case(id) };
+        Some((case, cited))
+    }
+
+    /// Asks the policy, factor by factor.
+    pub(super) fn weigh_admission(
+        &mut self,
+        route: &Route,
+        case: Option<&Case>,
+    ) -> Result<Admission, Refusal> {
+        let (context, decisions, factors) =
+            (&self.context, &self.target.decisions, &mut self.purpose.factors);
+        let served = route.serves_purpose(decisions.pack().vocabulary(), self.purpose.id);
+        factors.weigh("route", served.then_some(()).ok_or(Refusal::PurposeNotPermitted))?;
+        let ledger = &context.shared.ledger;
+        let asking = AdmissionRequest {
+            recipient: ledger_policy::recipient_facts(ledger, &self.requester.recipient, context.now),
+            purpose: self.purpose.id,
+            operation: route.operation(&context.method),
+            exporter_region: Arc::clone(&context.snapshot.exporter_region),
+            upstream_backup: route.upstream_is_backup,
+            legal_reference: ledger_policy::legal_reference(case),
+        };
+        let classes = route.scrubbing.as_ref().map_or(Classes::unread(), |scrubbing| &scrubbing.classes);
+        let admitted = decisions.admit(&asking, classes);
+        // The pack checks one factor after the other: those before the one that refuses have agreed.
+        for (factor, denials) in FACTORS_OF_ADMISSION {
+            if let Some(denial) = admitted.as_ref().err().filter(|denial| denials.contains(denial)) {
+                return factors.weigh(factor, Err(denied(*denial)));
+            }
+            factors.weigh(factor, Ok(()))?;
+        }
+        let release = Arc::new(admitted.map_err(denied)?);
+        let operation = (asking.operation != Operation::Disclose)
+            .then(|| decisions.admit_operation(&asking, classes).map_err(denied))
+            .transpose()?;
+        Ok(Admission { release, operation })
+    }
+}
+
+/// Every parameter is listed by the route, with its value where the route lists values, and may tell the caller only
+/// what it may see in clear.
+pub(super) fn screen_query(route: &Route, query: Option<&str>, admitted: &Admitted) -> Result<(), Rejection> {
+    let Some(query) = query.filter(|query| !query.is_empty()) else { return Ok(()) };
+    // Some origins end a parameter at a `;`.
+    if query.bytes().any(|byte| byte == b';' || !byte.is_ascii()) {
+        return Err(Rejection::malformed("A query is ASCII and has no `;`: write `%3B`."));
+    }
+    let mut once: SmallVec<[&str; 4]> = SmallVec::new();
+    for written in query.split('&') {
+        let (name, value) = written.split_once('=').unwrap_or((written, ""));
+        let known = route.query.get_key_value(&decoded(name)?);
+        let (name, parameter) = known.ok_or(Refusal::QueryOnWithheldField)?;
+        let categories: &[CategoryId] = match parameter {
+            QueryParameter::Any(categories) => categories,
+            QueryParameter::Listed(values) => {
+                // Of two, one origin takes the first, one the last, and one joins them to a value that nobody listed.
+                if once.contains(&name.as_str()) {
+                    let detail = "A parameter whose values the route lists is sent once, with one of them.";
+                    return Err(Rejection::new(Refusal::QueryOnWithheldField, detail));
+                }
+                once.push(name);
+                values.get(&decoded(value)?).ok_or(Refusal::QueryOnWithheldField)?
+            }
+        };
+        if categories.iter().any(|category| admitted.best(*category) != Form::Clear) {
+            return Err(Refusal::QueryOnWithheldField.into());
+        }
+    }
+    Ok(())
+}
+
+/// A name or a value of a query as an origin reads it (`application/x-www-form-urlencoded`).
+fn decoded(text: &str) -> Result<String, Rejection> {
+    let malformed = || Rejection::malformed("A query is percent-encoded UTF-8.");
+    path::meaning(&text.replace('+', " ")).ok_or_else(malformed)
+}
+
+fn denied(denial: Denial) -> Refusal {
+    match denial {
+        Denial::PurposeNotPermitted => Refusal::PurposeNotPermitted,
+        Denial::RecipientSuspended => Refusal::RecipientSuspended,
+        Denial::AgreementNotInForce => Refusal::AgreementNotInForce,
+        Denial::LegalReferenceMissing => Refusal::LegalReferenceMissing,
+        Denial::NoRulePermits => Refusal::NoRulePermits,
+    }
+}

@@ -1,0 +1,159 @@
+//! One part of a window: its input, its scrubbed output, and the facts that it was judged on.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use super::{MAX_HANDED_OUT, PART_SIZE};
+use crate::exchange::Refusal;
+use crate::exchange::grant::Grant;
+use crate::exchange::ledger_policy::LedgerPolicy;
+use crate::exchange::transfer::Transfer;
+use crate::exchange::upstream_fault::ResponseError;
+use crate::exchange::window::WindowSummary;
+use crate::ledger::Epoch;
+use crate::scrub::Scrubber;
+
+/// One part of a window.
+pub(super) struct WindowPart {
+    /// The scrubber before this input, to scrub the input again.
+    before: Box<Scrubber>,
+    /// The upstream's own chunks, not copied.
+    input: Vec<Bytes>,
+    /// Bytes of all chunks.
+    read: usize,
+    /// True if the document ends with this input.
+    last: bool,
+    output: Vec<u8>,
+    /// The rest of the output once some of it has left.
+    rest: Bytes,
+    /// The account that is on record. Changes of the people in it concern this part.
+    summary: WindowSummary,
+    /// The account of the last scrub, where that was not the first.
+    rescrubbed: Option<WindowSummary>,
+    judged_at: Epoch,
+    /// True if the part before was scrubbed again: this output continues a state that no longer holds.
+    is_stale: bool,
+}
+
+impl WindowPart {
+    /// An empty part that begins where the scrubber stands.
+    pub(super) fn new(scrubber: &Scrubber, capacity: usize, judged_at: Epoch) -> WindowPart {
+        WindowPart {
+            before: Box::new(scrubber.clone()),
+            input: Vec::new(),
+            read: 0,
+            last: false,
+            output: Vec::with_capacity(capacity),
+            rest: Bytes::new(),
+            summary: WindowSummary::default(),
+            rescrubbed: None,
+            judged_at,
+            is_stale: false,
+        }
+    }
+
+    /// True if all of the input is held: nothing has come out yet.
+    pub(super) fn is_held(&self) -> bool {
+        self.output.is_empty()
+    }
+
+    /// True if more input belongs to this part.
+    pub(super) fn has_room(&self) -> bool {
+        self.is_held() || self.output.len().max(self.read) < PART_SIZE
+    }
+
+    /// True if some of the output has left and some has not.
+    pub(super) fn has_rest(&self) -> bool {
+        !self.rest.is_empty()
+    }
+
+    pub(super) fn output_len(&self) -> usize {
+        self.output.len()
+    }
+
+    pub(super) fn summary(&self) -> &WindowSummary {
+        &self.summary
+    }
+
+    /// Scrubs more input. Returns the bytes that came out.
+    pub(super) fn scrub(
+        &mut self,
+        scrubber: &mut Scrubber,
+        mut policy: LedgerPolicy<'_>,
+        input: Bytes,
+        last: bool,
+    ) -> Result<usize, ResponseError> {
+        self.read += input.len();
+        self.last = last;
+        let before = self.output.len();
+        scrubber.feed(&input, &mut policy, &mut self.output)?;
+        if last {
+            scrubber.finish(&mut policy, &mut self.output)?;
+        }
+        self.summary.merge(policy.into_summary());
+        self.input.push(input);
+        Ok(self.output.len() - before)
+    }
+
+    /// Returns the next bytes that leave; `None` where the part has to be scrubbed again, as somebody in it has changed
+    /// since it was judged.
+    pub(super) fn leave(&mut self, transfer: &mut Transfer) -> Result<Option<Bytes>, ResponseError> {
+        if self.is_stale {
+            return Ok(None);
+        }
+        transfer.may_leave()?;
+        let (output, rest) = (&mut self.output, &mut self.rest);
+        let begins = rest.is_empty();
+        let bytes = transfer.grant.hand_out(self.judged_at, &self.summary, || {
+            if begins {
+                *rest = Bytes::from(std::mem::take(output));
+            }
+            rest.split_to(rest.len().min(MAX_HANDED_OUT))
+        });
+        if let Some(bytes) = &bytes {
+            if begins {
+                transfer.report(self.rescrubbed.as_ref().unwrap_or(&self.summary));
+            }
+            transfer.sent(bytes.len());
+        }
+        Ok(bytes)
+    }
+
+    /// Scrubs the input again under what is known now. Records the part again where more would leave than is on record.
+    /// Returns the scrubber after it.
+    pub(super) async fn scrub_again(&mut self, grant: &Grant) -> Result<Scrubber, ResponseError> {
+        if self.has_rest() {
+            // The beginning of the part has left.
+            return Err(Refusal::SubjectWithheld.into());
+        }
+        self.judged_at = grant.epoch();
+        self.is_stale = false;
+        self.output.clear();
+        let mut scrubber = (*self.before).clone();
+        let mut policy = grant.policy(Timestamp::now()).ok_or(Refusal::UpstreamUnreadable)?;
+        for chunk in &self.input {
+            scrubber.feed(chunk, &mut policy, &mut self.output)?;
+        }
+        if self.last {
+            scrubber.finish(&mut policy, &mut self.output)?;
+        }
+        let rescrubbed = policy.into_summary();
+        if grant.is_all_or_nothing() && grant.withholds(&rescrubbed) {
+            return Err(Refusal::SubjectWithheld.into());
+        }
+        let valid_until = rescrubbed.valid_until;
+        if rescrubbed.discloses_more_than(&self.summary) {
+            grant.record(&rescrubbed).await?;
+            self.summary.merge(rescrubbed.clone());
+        }
+        self.summary.valid_until = valid_until;
+        self.rescrubbed = Some(rescrubbed);
+        Ok(scrubber)
+    }
+
+    /// Continues from another state: the part before this one was scrubbed again.
+    pub(super) fn restart_from(&mut self, before: Scrubber) {
+        *self.before = before;
+        self.is_stale = true;
+    }
+}

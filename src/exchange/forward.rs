@@ -1,0 +1,107 @@
+//! The call of the upstream: the head that goes on to it, and the last check before the call.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, StatusCode};
+use jiff::Timestamp;
+
+use super::ledger_policy::{self, LedgerPolicy, RouteTerms};
+use super::{AdmittedExchange, Refusal, Rejection, request};
+use crate::decision::{Admitted, UnknownSubject};
+use crate::scrub::PathIdentities;
+
+/// The detail of a refusal before the upstream is called, because of the people that the path names.
+const NOT_CARRIED_OUT: &str = "This may not be done for you with the data of whom the path names, or the path names nobody. The API was not asked.";
+
+impl AdmittedExchange {
+    /// The name of the upstream to call.
+    pub fn upstream(&self) -> &Arc<str> {
+        &self.target.matched.route.upstream
+    }
+
+    /// Most bytes of the request's body.
+    pub fn max_request_body(&self) -> usize {
+        self.target.matched.route.max_request_body
+    }
+
+    /// Time for the request's body to arrive.
+    pub fn request_timeout(&self) -> Duration {
+        self.context.listener.request_timeout
+    }
+
+    /// Builds the head that goes on to the upstream.
+    pub(super) fn request_head(&self, parts: &Parts) -> Request<()> {
+        let (route, snapshot) = (&self.target.matched.route, &self.context.snapshot);
+        let mut head = Request::new(());
+        *head.method_mut() = parts.method.clone();
+        if parts.method == Method::HEAD && route.depends_on_body() {
+            // Only its body tells whether GET would be refused.
+            *head.method_mut() = Method::GET;
+        }
+        *head.uri_mut() = parts.uri.clone();
+        *head.headers_mut() = request::forwarded(parts, &route.request_headers, &snapshot.purpose_header);
+        let purposes = self.target.decisions.pack().vocabulary().purposes();
+        let purpose =
+            route.forward_purpose.then(|| HeaderValue::from_str(purposes.name(self.purpose.id)).ok());
+        if let Some(purpose) = purpose.flatten() {
+            head.headers_mut().insert(snapshot.purpose_header.clone(), purpose);
+        }
+        head
+    }
+
+    /// Decides right before the call whether the upstream may be called. An operation other than `disclose` is judged
+    /// with what the ledger knows at this moment about the people that the path names.
+    ///
+    /// # Errors
+    /// The [`Rejection`]: the upstream is not called.
+    pub fn authorize_call(&self) -> Result<(), Rejection> {
+        let Some(operation) = &self.admission.operation else { return Ok(()) };
+        match self.judge_operation(operation) {
+            Err(Refusal::SubjectWithheld) if !self.target.matched.route.hide_existence => {
+                Err(Rejection::new(Refusal::SubjectWithheld, NOT_CARRIED_OUT))
+            }
+            judged => judged.map_err(Rejection::from),
+        }
+    }
+
+    fn judge_operation(&self, operation: &Admitted) -> Result<(), Refusal> {
+        let ledger = &self.context.shared.ledger;
+        if !ledger.healthy() {
+            return Err(Refusal::LedgerUnavailable);
+        }
+        if ledger.is_suspended(&self.requester.recipient.name) {
+            return Err(Refusal::RecipientSuspended);
+        }
+        let now = Timestamp::now();
+        let case = self.case.as_ref().and_then(|cited| cited.in_force(ledger, now));
+        let matched = &self.target.matched;
+        let mapping = matched.route.mapping();
+        let of_route = mapping.map_or(UnknownSubject::Withhold, |mapping| mapping.unknown_subject);
+        let operation_kind = matched.route.operation(&self.context.method);
+        let unknown_subject = ledger_policy::unknown_subject_for(operation_kind, of_route);
+        // Which fields may leave is not asked here.
+        let terms = RouteTerms { unknown_subject, personal: &[] };
+        let named = mapping.map_or_else(PathIdentities::default, |mapping| {
+            mapping.plan.path_identities(&matched.parameters)
+        });
+        let identity = &self.requester.caller.identity;
+        let mut policy = LedgerPolicy::new(ledger, operation, identity, terms, case, now);
+        policy.permits_operation(&named).then_some(()).ok_or(Refusal::SubjectWithheld)
+    }
+
+    /// Counts a call of the upstream by the status of its response; `None` where there was no response.
+    pub fn count_call(&self, status: Option<StatusCode>) {
+        let class = match status.map(|status| status.as_u16() / 100) {
+            None => "error",
+            Some(1) => "1xx",
+            Some(2) => "2xx",
+            Some(3) => "3xx",
+            Some(4) => "4xx",
+            Some(_) => "5xx",
+        };
+        let requests = &self.context.shared.metrics.upstream_requests;
+        requests.with_label_values(&[&**self.upstream(), class]).inc();
+    }
+}

@@ -1,0 +1,146 @@
+//! The intent of an exchange on the disclosure log: what is about to happen, before it happens.
+
+use std::sync::Arc;
+
+use super::purpose::Declaration;
+use super::route::Route;
+use super::{AdmittedExchange, ExchangeContext, Refusal, RefusedExchange, Requester, SharedState};
+use crate::decision::Decisions;
+use crate::disclosure::{Entry, Intent, LogError, Outcome, Verdict};
+use crate::exchange::grant::Grant;
+use crate::exchange::respond::RecordedExchange;
+use crate::vocabulary::PurposeId;
+
+/// The verdict of each factor that an admission depends on, in the order in which they were asked.
+#[derive(Clone, Debug)]
+pub(super) struct Factors(Vec<(&'static str, Verdict)>);
+
+impl Default for Factors {
+    fn default() -> Factors {
+        Factors(Vec::with_capacity(8))
+    }
+}
+
+impl Factors {
+    /// Notes the verdict of one factor and hands the result on.
+    pub(super) fn weigh<T>(
+        &mut self,
+        factor: &'static str,
+        result: Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        self.0.push((factor, if result.is_ok() { Verdict::Permits } else { Verdict::Refuses }));
+        result
+    }
+}
+
+/// Describes an exchange for the log.
+pub(super) fn intent<'a>(
+    context: &ExchangeContext,
+    requester: &Requester,
+    route: &Route,
+    decisions: &Decisions,
+    purpose: Option<PurposeId>,
+    declaration: Option<&'a Declaration>,
+    factors: &'a Factors,
+) -> Intent<'a> {
+    let purposes = decisions.pack().vocabulary().purposes();
+    let ledger = &context.shared.ledger;
+    let actor = requester.caller.identity.actor.as_ref();
+    Intent {
+        decision: context.decision.clone(),
+        time: context.now,
+        recipient: Arc::clone(&requester.recipient.name),
+        actor: actor.map(|actor| ledger.fingerprints().actor(actor)),
+        purpose: purpose.map(|purpose| purposes.name(purpose).to_owned()).unwrap_or_default(),
+        declared: declaration.map(|declaration| declaration.purpose.as_str().into()),
+        case: declaration.and_then(|declaration| declaration.case.as_deref()).map(Into::into),
+        route: Arc::clone(&route.name),
+        operation: route.operation(&context.method),
+        policy: Arc::clone(decisions.pack().revision()),
+        position: ledger.position(),
+        factors: factors.0.as_slice().into(),
+    }
+}
+
+/// An entry of the log that is not closed. Dropped, it closes as aborted: the recipient went away.
+#[derive(Debug)]
+pub struct OpenEntry {
+    shared: Arc<SharedState>,
+    entry: Option<Entry>,
+}
+
+impl OpenEntry {
+    /// Takes the entry; whoever takes it closes it.
+    pub(super) fn take(&mut self) -> Option<Entry> {
+        self.entry.take()
+    }
+
+    pub(super) fn get(&self) -> Option<&Entry> {
+        self.entry.as_ref()
+    }
+}
+
+impl Drop for OpenEntry {
+    fn drop(&mut self) {
+        if let Some(entry) = self.entry.take() {
+            self.shared.log.close_detached(entry, Outcome::Aborted);
+        }
+    }
+}
+
+/// The intent is not on record.
+#[derive(Debug)]
+pub struct IntentError(
+    /// The entry where it was queued and is not durable.
+    Option<OpenEntry>,
+);
+
+impl From<LogError> for IntentError {
+    fn from(_: LogError) -> IntentError {
+        IntentError(None)
+    }
+}
+
+impl AdmittedExchange {
+    /// Records that the exchange is about to happen, so that a crash in between is visible. Returns when the record is
+    /// as durable as configured.
+    ///
+    /// # Errors
+    /// [`IntentError`] where the log does not take the record; pass it to [`AdmittedExchange::record`].
+    pub async fn record_intent(&self) -> Result<OpenEntry, IntentError> {
+        let AdmittedExchange { context, requester, target, purpose, .. } = self;
+        let intent = intent(
+            context,
+            requester,
+            &target.matched.route,
+            &target.decisions,
+            Some(purpose.id),
+            purpose.declaration.as_ref(),
+            &purpose.factors,
+        );
+        let (entry, queued) = context.shared.log.intent(intent).await?;
+        let entry = OpenEntry { shared: Arc::clone(&context.shared), entry: Some(entry) };
+        match queued.durable().await {
+            Ok(()) => Ok(entry),
+            Err(_) => Err(IntentError(Some(entry))),
+        }
+    }
+
+    /// Goes on to the next phase with the outcome of [`AdmittedExchange::record_intent`].
+    ///
+    /// # Errors
+    /// [`RefusedExchange`] where there is no intent on record: nothing may leave.
+    pub fn record(
+        self,
+        intent: Result<OpenEntry, IntentError>,
+    ) -> Result<RecordedExchange, Box<RefusedExchange>> {
+        match intent {
+            Ok(entry) => Ok(RecordedExchange::new(Arc::new(Grant::new(self, entry)))),
+            Err(IntentError(entry)) => {
+                let mut refused = self.refuse(Refusal::AuditUnavailable);
+                refused.entry = entry;
+                Err(refused)
+            }
+        }
+    }
+}

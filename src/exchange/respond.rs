@@ -1,0 +1,199 @@
+//! The response: the upstream's head judged, the head that leaves instead, and how the body is treated.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRAILER, VIA};
+use http::response::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+
+use super::flow::decode::Decoder;
+use super::flow::{BodyFlow, Framed};
+use super::grant::Grant;
+use super::media_type::MediaType;
+use super::refuse::CONTROLLER;
+use super::response::{self, ResponseKind};
+use super::route::{Scrubbing, WithheldReport};
+use super::transfer::{Transfer, WITHHELD};
+use super::upstream_fault::{ResponseError, UpstreamFault};
+use super::{Refusal, Rejection, request};
+
+/// The response header that names the purpose of the release and the decision.
+const PURPOSE_APPLIED: HeaderName = HeaderName::from_static("data-purpose-applied");
+
+/// A response that hides whether something exists leaves at a multiple of this time after the request: many times the
+/// difference between a record that is withheld and one that does not exist.
+const TICK: Duration = Duration::from_millis(5);
+
+/// Phase 7: the intent is on record. The exchange waits for the upstream's response head.
+#[derive(Debug)]
+pub struct RecordedExchange {
+    grant: Arc<Grant>,
+}
+
+/// The head that leaves, and how the body is treated.
+#[derive(Debug)]
+pub struct ResponseHead {
+    /// Status and headers.
+    pub head: Response<()>,
+    /// How the door treats the upstream's body.
+    pub body: BodyTreatment,
+}
+
+/// How a door treats the body of an upstream's response.
+#[derive(Debug)]
+pub enum BodyTreatment {
+    /// No body leaves. The door drains the upstream's body, then calls [`RecordedExchange::close`].
+    Empty,
+    /// The body cannot be scrubbed. If it turns out to be empty, as with [`BodyTreatment::Empty`]; otherwise the exchange
+    /// is refused for this fault.
+    OnlyIfEmpty(UpstreamFault),
+    /// The body is scrubbed. Where that fails before anything has left, the door gives the flow up
+    /// ([`BodyFlow::refuse`]) and refuses the exchange. For a `HEAD` request nothing of the body leaves: the door scrubs the
+    /// first window, then closes the flow.
+    Scrub(Box<BodyFlow>),
+    /// The body passes unread.
+    PassThrough(Box<Transfer>),
+}
+
+impl RecordedExchange {
+    pub(super) fn new(grant: Arc<Grant>) -> RecordedExchange {
+        RecordedExchange { grant }
+    }
+
+    /// True if the request is `HEAD`: no body leaves.
+    pub fn is_head_request(&self) -> bool {
+        self.grant.context.method == Method::HEAD
+    }
+
+    /// Longest wait for the next chunk of the upstream's body.
+    pub fn idle_timeout(&self) -> Duration {
+        self.grant.route().upstream_idle_timeout
+    }
+
+    /// Judges the head of the upstream's response. `length` is the exact length of its body, where that is known.
+    ///
+    /// # Errors
+    /// The [`Rejection`] to pass to [`RecordedExchange::refuse`].
+    pub fn respond(&self, upstream: &Parts, length: Option<u64>) -> Result<ResponseHead, Rejection> {
+        match &self.grant.route().scrubbing {
+            Some(scrubbing) => self.respond_scrubbed(upstream, scrubbing),
+            None => self.respond_unread(upstream, length).map_err(Rejection::from),
+        }
+    }
+
+    fn respond_scrubbed(&self, upstream: &Parts, scrubbing: &Scrubbing) -> Result<ResponseHead, Rejection> {
+        let Grant { context, report, .. } = &*self.grant;
+        let route = self.grant.route();
+        let kind = response::classify(upstream, &route.media_types).map_err(|error| {
+            let is_status = matches!(error.refusal, Refusal::UpstreamRefused(_));
+            let retry_after = is_status.then(|| response::retry_after(&upstream.headers, context.now));
+            Rejection::from(error).retry_after(retry_after.flatten())
+        })?;
+        let mut head = response::head(&upstream.headers, &route.answer_headers, context.now);
+        if *report != WithheldReport::None {
+            head.insert(TRAILER, HeaderValue::from(WITHHELD));
+        }
+        head.insert(VIA, request::via(upstream.version));
+        let is_read = route.depends_on_body() || !self.is_head_request();
+        let body = match kind {
+            ResponseKind::Json(media_type, coding) => {
+                let name = media_type.value(&route.media_types);
+                head.extend(name.map(|name| (CONTENT_TYPE, name)));
+                if is_read {
+                    let decoder = Decoder::new(coding).map_err(|_| UpstreamFault::Undecodable(coding))?;
+                    let framed = Framed {
+                        framing: media_type.framing,
+                        decoder,
+                        has_length: response::has_length(&upstream.headers, coding),
+                    };
+                    let endless = media_type.framing.may_be_endless();
+                    let transfer = Transfer::new(Arc::clone(&self.grant), endless);
+                    BodyTreatment::Scrub(Box::new(BodyFlow::new(transfer, framed, scrubbing)))
+                } else {
+                    BodyTreatment::Empty
+                }
+            }
+            ResponseKind::Unreadable(fault) if is_read => BodyTreatment::OnlyIfEmpty(fault),
+            // A media type tells that GET would have a body.
+            ResponseKind::Unreadable(UpstreamFault::NoMediaType) | ResponseKind::Empty => {
+                BodyTreatment::Empty
+            }
+            ResponseKind::Unreadable(fault) => return Err(fault.into()),
+        };
+        Ok(ResponseHead { head: self.finish_head(upstream.status, head), body })
+    }
+
+    /// On a route that is not personal the body passes unread, under a new head and framed anew.
+    fn respond_unread(&self, upstream: &Parts, length: Option<u64>) -> Result<ResponseHead, ResponseError> {
+        response::screen(upstream)?;
+        let mut head = response::unread_head(&upstream.headers);
+        head.insert(VIA, request::via(upstream.version));
+        // The one length that counts is the one by which the body was read.
+        if let Some(length) = length.filter(|length| *length > 0) {
+            head.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        let media_type = MediaType::read(&upstream.headers, &self.grant.route().media_types);
+        let endless = media_type.is_ok_and(|media_type| media_type.framing.may_be_endless());
+        let transfer = Transfer::new(Arc::clone(&self.grant), endless);
+        let body = BodyTreatment::PassThrough(Box::new(transfer));
+        Ok(ResponseHead { head: self.finish_head(upstream.status, head), body })
+    }
+
+    /// Adds what every response has: purpose and decision, the controller, and who may read it.
+    fn finish_head(&self, status: StatusCode, mut head: HeaderMap) -> Response<()> {
+        let Grant { context, purpose_name, .. } = &*self.grant;
+        // `customer-support;decision="01J…"`.
+        let applied = [purpose_name, ";decision=\"", &context.decision, "\""].concat();
+        if let Ok(applied) = HeaderValue::try_from(applied) {
+            head.insert(PURPOSE_APPLIED, applied);
+        }
+        if let Some(controller) = self.grant.controller() {
+            head.insert(CONTROLLER, controller);
+        }
+        if let Some(cross_origin) = &context.cross_origin {
+            cross_origin.mark(&mut head);
+        }
+        let mut response = Response::new(());
+        (*response.status_mut(), *response.headers_mut()) = (status, head);
+        response
+    }
+
+    /// Closes the exchange: a response without a body has left.
+    pub fn close(&self) {
+        Transfer::new(Arc::clone(&self.grant), false).close();
+    }
+
+    /// Refuses the exchange. Where the route hides what exists, waits for the next tick: judging a record takes longer than
+    /// learning that there is none, and a recipient that asks often enough could tell the two apart.
+    pub async fn refuse(&self, rejection: Rejection) -> Response<Bytes> {
+        let hides = self.grant.route().hide_existence;
+        let is_hidden = hides && rejection.refusal.hiding_existence() == Refusal::NotFound;
+        let refused = self.grant.refuse(rejection);
+        if is_hidden {
+            tokio::time::sleep(until_tick(self.grant.context.began.elapsed())).await;
+        }
+        refused.into_response()
+    }
+}
+
+/// Returns the time from `elapsed` to the next multiple of [`TICK`].
+fn until_tick(elapsed: Duration) -> Duration {
+    let over = elapsed.as_nanos() % TICK.as_nanos();
+    TICK.saturating_sub(Duration::from_nanos(u64::try_from(over).unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hidden_refusal_leaves_at_the_next_tick() {
+        let micros = Duration::from_micros;
+        assert_eq!(until_tick(micros(700)), micros(4300));
+        assert_eq!(until_tick(micros(900)), micros(4100));
+        assert_eq!(until_tick(micros(12_000)), micros(3000));
+        assert_eq!(until_tick(TICK), TICK);
+    }
+}

@@ -1,0 +1,176 @@
+//! The account of one response on its way: bytes, waits, the report of what was withheld, and the end.
+//!
+//! Invariant: each granted response ends once, as released, aborted or refused. A transfer that is dropped without an end
+//! closes as aborted: the recipient went away.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use jiff::Timestamp;
+use prometheus::IntCounter;
+
+use super::Refusal;
+use super::grant::Grant;
+use super::pages::purposes::WithheldCounts;
+use super::route::WithheldReport;
+use super::upstream_fault::{ResponseError, UpstreamFault};
+use super::window::WindowSummary;
+use crate::access_log::AccessLogLine;
+use crate::disclosure::Outcome;
+use crate::log_limit::LogLimit;
+use crate::vocabulary::Form;
+
+/// The trailer that tells how much was withheld.
+pub(super) const WITHHELD: HeaderName = HeaderName::from_static("data-purpose-withheld");
+
+/// One granted response on its way to the recipient.
+pub struct Transfer {
+    pub(super) grant: Arc<Grant>,
+    /// True if the response may have no end.
+    endless: bool,
+    withheld: WithheldCounts,
+    /// Time spent waiting for the upstream.
+    waited: Duration,
+    /// Bytes that have left.
+    sent: u64,
+    /// Counted chunk by chunk, so resolved once.
+    bytes_in: IntCounter,
+    bytes_out: IntCounter,
+}
+
+impl std::fmt::Debug for Transfer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Transfer").field("route", &self.grant.route().name).finish_non_exhaustive()
+    }
+}
+
+impl Transfer {
+    pub(super) fn new(grant: Arc<Grant>, endless: bool) -> Transfer {
+        let body_bytes = &grant.context.shared.metrics.body_bytes;
+        let bytes = |direction| body_bytes.with_label_values(&[&*grant.route().name, direction]);
+        let (bytes_in, bytes_out) = (bytes("in"), bytes("out"));
+        Transfer {
+            endless,
+            withheld: WithheldCounts::default(),
+            waited: Duration::ZERO,
+            sent: 0,
+            bytes_in,
+            bytes_out,
+            grant,
+        }
+    }
+
+    /// Longest wait for the next chunk of the upstream's body.
+    pub fn idle_timeout(&self) -> Duration {
+        self.grant.route().upstream_idle_timeout
+    }
+
+    /// True if the response may have no end.
+    pub(super) fn is_endless(&self) -> bool {
+        self.endless
+    }
+
+    /// Checks that something may leave at this moment.
+    ///
+    /// # Errors
+    /// The [`Refusal`] that cuts the response.
+    pub fn may_leave(&self) -> Result<(), Refusal> {
+        self.grant.may_leave(self.endless)
+    }
+
+    /// Counts a wait for the upstream.
+    ///
+    /// # Errors
+    /// [`UpstreamFault::BodyTimeout`] where all waits together are too long. A response that may have no end has no such
+    /// bound.
+    pub fn waited(&mut self, time: Duration) -> Result<(), UpstreamFault> {
+        self.waited = self.waited.saturating_add(time);
+        let is_too_long = !self.endless && self.waited > self.grant.route().upstream_body_timeout;
+        if is_too_long { Err(UpstreamFault::BodyTimeout) } else { Ok(()) }
+    }
+
+    /// Counts bytes that came from the upstream.
+    pub fn received(&mut self, bytes: usize) {
+        self.bytes_in.inc_by(bytes as u64);
+    }
+
+    /// Counts bytes that have left.
+    pub fn sent(&mut self, bytes: usize) {
+        self.sent += bytes as u64;
+        self.bytes_out.inc_by(bytes as u64);
+    }
+
+    /// True if the response ends in a trailer.
+    pub(super) fn reports(&self) -> bool {
+        self.grant.report != WithheldReport::None
+    }
+
+    /// Adds a window that has left to the report of what was withheld.
+    pub(super) fn report(&mut self, window: &WindowSummary) {
+        if !self.reports() {
+            return;
+        }
+        self.withheld.add_records(window.withheld_records);
+        for released in window.released.iter().filter(|released| released.release.form == Form::Removed) {
+            self.withheld.add_fields(released.class, released.fields);
+        }
+    }
+
+    /// The trailer that tells how much was withheld.
+    pub(super) fn trailer(&self) -> Option<HeaderMap> {
+        let value = self.withheld.value(self.grant.report, self.grant.route().scrubbing.as_ref())?;
+        Some(HeaderMap::from_iter([(WITHHELD, HeaderValue::try_from(value).ok()?)]))
+    }
+
+    /// Closes the exchange: everything has left.
+    pub fn close(&mut self) {
+        self.finish("released", Outcome::Released);
+    }
+
+    /// Closes the exchange: the response was cut while it was leaving.
+    pub fn abort(&mut self, error: ResponseError) {
+        static CUT: LogLimit = LogLimit::new();
+        let route = self.grant.route();
+        match error.fault {
+            Some(fault) => route.warn(fault, &self.grant.context.decision),
+            None => {
+                if let Some(count) = CUT.admit() {
+                    tracing::warn!(route = %route.name, code = error.refusal.code(), count, "answer cut");
+                }
+            }
+        }
+        self.finish("aborted", Outcome::Aborted);
+    }
+
+    fn finish(&mut self, outcome: &'static str, closing: Outcome) {
+        let grant = &self.grant;
+        let Some(entry) = grant.take_entry() else { return };
+        let (context, recipient, purpose) = (&grant.context, &**grant.recipient(), &*grant.purpose_name);
+        let route = &*grant.route().name;
+        context.shared.access_log.write(&AccessLogLine {
+            time: Timestamp::now(),
+            decision: entry.decision(),
+            recipient,
+            purpose,
+            route,
+            outcome,
+            milliseconds: u64::try_from(context.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            bytes: self.sent,
+        });
+        context.shared.log.close_detached(entry, closing);
+        let metrics = &context.shared.metrics;
+        metrics.requests.with_label_values(&[route, recipient, purpose, outcome]).inc();
+        let total = context.began.elapsed();
+        metrics.request_duration.with_label_values(&[route]).observe(total.as_secs_f64());
+        let overhead = total.saturating_sub(self.waited);
+        metrics.overhead.with_label_values(&[route]).observe(overhead.as_secs_f64());
+        tracing::debug!(route, recipient, purpose, outcome, "exchange");
+    }
+}
+
+impl Drop for Transfer {
+    fn drop(&mut self) {
+        self.finish("aborted", Outcome::Aborted);
+    }
+}

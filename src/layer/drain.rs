@@ -1,0 +1,57 @@
+//! Reads the rest of a body that does not leave, within bounds, so that its connection can be used again.
+//!
+//! A connection whose body is dropped before its end is closed. Then a refusal would cost the next request more than a
+//! release, and so disclose what it is to hide.
+
+use std::pin::{Pin, pin};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::Body;
+use http_body_util::BodyExt;
+
+use crate::exchange::upstream_fault::UpstreamFault;
+
+/// Most bytes that are read.
+const MAX_DRAINED: usize = 64 * 1024;
+/// Longest time that is spent. A body that takes longer is closed.
+const DRAIN_TIME: Duration = Duration::from_millis(250);
+
+/// Reads a body to its end, within bounds.
+pub(super) async fn drain<U: Body<Data = Bytes>>(mut body: Pin<&mut U>) {
+    if body.is_end_stream() || body.size_hint().lower() > MAX_DRAINED as u64 {
+        return;
+    }
+    let drained = async {
+        let mut left = MAX_DRAINED;
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            let Some(rest) = left.checked_sub(length) else { break };
+            left = rest;
+        }
+    };
+    let _ = tokio::time::timeout(DRAIN_TIME, drained).await;
+}
+
+/// Returns true if a body has no bytes, however it is framed. A body that has some is drained.
+///
+/// # Errors
+/// The [`UpstreamFault`]: nothing comes within `idle`, or the connection ends.
+pub(super) async fn is_empty<U: Body<Data = Bytes>>(body: U, idle: Duration) -> Result<bool, UpstreamFault> {
+    let mut body = pin!(body);
+    let first = async {
+        loop {
+            match body.frame().await {
+                Some(Ok(frame)) if frame.data_ref().is_none_or(Bytes::is_empty) => {}
+                Some(Ok(_)) => return Ok(false),
+                Some(Err(_)) => return Err(UpstreamFault::Broken),
+                None => return Ok(true),
+            }
+        }
+    };
+    let is_empty = tokio::time::timeout(idle, first).await.unwrap_or(Err(UpstreamFault::IdleTimeout))?;
+    if !is_empty {
+        drain(body).await;
+    }
+    Ok(is_empty)
+}

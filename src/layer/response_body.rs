@@ -1,0 +1,182 @@
+//! The response body that leaves, and how it is made from the upstream's response.
+
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Response;
+use http::header::CONTENT_TYPE;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt, StreamBody};
+use tokio::time::Instant;
+
+use super::drain::{drain, is_empty};
+use super::scrub_body;
+use crate::exchange::upstream_fault::{ResponseError, UpstreamFault};
+use crate::exchange::{BodyTreatment, RecordedExchange, Rejection, Transfer};
+
+/// Makes the response that leaves from the upstream's response.
+///
+/// # Errors
+/// The [`Rejection`] for which nothing of it leaves.
+pub(super) async fn respond<U>(
+    recorded: &RecordedExchange,
+    response: Response<U>,
+) -> Result<Response<ResponseBody>, Rejection>
+where
+    U: Body<Data = Bytes> + Send + 'static,
+{
+    let (parts, body) = response.into_parts();
+    let responded = match recorded.respond(&parts, body.size_hint().exact()) {
+        Ok(responded) => responded,
+        Err(rejection) => {
+            drain(pin!(body)).await;
+            return Err(rejection);
+        }
+    };
+    let mut head = responded.head;
+    let body = match responded.body {
+        BodyTreatment::Empty => {
+            drain(pin!(body)).await;
+            recorded.close();
+            ResponseBody::empty()
+        }
+        BodyTreatment::OnlyIfEmpty(fault) => {
+            if !is_empty(body, recorded.idle_timeout()).await? {
+                return Err(fault.into());
+            }
+            recorded.close();
+            ResponseBody::empty()
+        }
+        BodyTreatment::Scrub(flow) => {
+            let scrubbed = scrub_body::scrub(body, flow, recorded.is_head_request()).await?;
+            if scrubbed.is_end_stream() && !recorded.is_head_request() {
+                // An empty body has no media type.
+                head.headers_mut().remove(CONTENT_TYPE);
+            }
+            scrubbed
+        }
+        BodyTreatment::PassThrough(transfer) => ResponseBody::passing(body, transfer),
+    };
+    Ok(head.map(|()| body))
+}
+
+/// A body that may leave.
+pub enum ResponseBody {
+    /// Known in full when the head leaves; `None` without any bytes.
+    Whole(Option<Bytes>),
+    /// Handed out part by part; an error cuts the connection.
+    Streamed(Pin<Box<dyn Body<Data = Bytes, Error = ResponseError> + Send>>),
+}
+
+impl std::fmt::Debug for ResponseBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ResponseBody")
+    }
+}
+
+impl ResponseBody {
+    /// A body without any bytes.
+    pub fn empty() -> ResponseBody {
+        ResponseBody::Whole(None)
+    }
+
+    /// A body of these bytes.
+    pub fn whole(bytes: Bytes) -> ResponseBody {
+        ResponseBody::Whole(Some(bytes).filter(|bytes| !bytes.is_empty()))
+    }
+
+    /// A body that passes unread. The exchange closes when the body has been taken; dropped before, it closes as aborted.
+    fn passing<U>(body: U, mut transfer: Box<Transfer>) -> ResponseBody
+    where
+        U: Body<Data = Bytes> + Send + 'static,
+    {
+        if body.is_end_stream() {
+            transfer.close();
+            return ResponseBody::empty();
+        }
+        let idle = transfer.idle_timeout();
+        let frames =
+            futures_util::stream::unfold((Box::pin(body), transfer), move |(mut body, mut transfer)| {
+                async move {
+                    let frame = match next_chunk(body.as_mut(), &mut transfer, idle).await {
+                        Ok(Some(chunk)) => {
+                            transfer.received(chunk.len());
+                            transfer.sent(chunk.len());
+                            // Where the length is known, nobody asks for what comes after it.
+                            if body.is_end_stream() {
+                                transfer.close();
+                            }
+                            Ok(Frame::data(chunk))
+                        }
+                        Ok(None) => {
+                            transfer.close();
+                            return None;
+                        }
+                        Err(error) => {
+                            transfer.abort(error);
+                            Err(error)
+                        }
+                    };
+                    Some((frame, (body, transfer)))
+                }
+            });
+        ResponseBody::Streamed(Box::pin(StreamBody::new(frames)))
+    }
+}
+
+/// Reads the next chunk of a body that passes unread; trailers are dropped.
+async fn next_chunk<U: Body<Data = Bytes>>(
+    mut body: Pin<&mut U>,
+    transfer: &mut Transfer,
+    idle: Duration,
+) -> Result<Option<Bytes>, ResponseError> {
+    loop {
+        let waiting = Instant::now();
+        let frame = tokio::time::timeout(idle, body.frame()).await;
+        transfer.waited(waiting.elapsed())?;
+        match frame {
+            Ok(Some(Ok(frame))) => {
+                if let Ok(chunk) = frame.into_data() {
+                    transfer.may_leave()?;
+                    return Ok(Some(chunk));
+                }
+            }
+            Ok(Some(Err(_))) => return Err(UpstreamFault::Broken.into()),
+            Ok(None) => return Ok(None),
+            Err(_) => return Err(UpstreamFault::IdleTimeout.into()),
+        }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = ResponseError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ResponseError>>> {
+        match self.get_mut() {
+            ResponseBody::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            ResponseBody::Streamed(body) => body.as_mut().poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            ResponseBody::Whole(bytes) => bytes.is_none(),
+            ResponseBody::Streamed(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            ResponseBody::Whole(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            ResponseBody::Streamed(body) => body.size_hint(),
+        }
+    }
+}
