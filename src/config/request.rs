@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, Method, Uri};
 use super::terms::PackTerms;
 use crate::document::{At, Document, Fields, Item};
 use crate::exchange::cors::{self, Cors};
-use crate::exchange::request;
+use crate::exchange::request_head;
 use crate::exchange::route::QueryParameter;
 use crate::finding::Finding;
 
@@ -194,7 +194,7 @@ pub(super) fn headers(fields: &mut Fields<'_>, purpose_header: &HeaderName) -> V
             document.find(Finding::error("bad-header-name", "this is not a header name"), name.at);
             continue;
         };
-        if let Some(why) = request::never_forwarded(&header, purpose_header) {
+        if let Some(why) = request_head::never_forwarded(&header, purpose_header) {
             let finding = Finding::error(
                 "bad-request-header",
                 format!("`{}` cannot go on to the upstream", name.value),

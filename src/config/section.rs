@@ -16,7 +16,7 @@ use super::tls::{self, TlsError, TlsFiles, TlsServer};
 use super::{PURPOSE_HEADER, Part};
 use crate::disclosure::Durability;
 use crate::document::{At, Document, Fields};
-use crate::exchange::{MAX_EXCHANGES, exchanges_per_recipient, request};
+use crate::exchange::{MAX_EXCHANGES, exchanges_per_recipient, request_head};
 use crate::finding::Finding;
 use crate::vocabulary::EEA;
 
@@ -169,7 +169,7 @@ pub(super) fn purpose_header(part: &mut Part<'_>) -> HeaderName {
                 && !taken.contains(&header.as_str())
                 && !header.as_str().starts_with("content-")
                 && !header.as_str().starts_with("accept")
-                && !request::is_hop_by_hop(&header) =>
+                && !request_head::is_hop_by_hop(&header) =>
         {
             header
         }

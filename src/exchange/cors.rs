@@ -15,7 +15,7 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use crate::exchange::request;
+use crate::exchange::request_head;
 use crate::exchange::route::{Route, Routes};
 
 /// Preflights that are answered in a second, of all callers together.
@@ -54,7 +54,7 @@ impl Cors {
             served.push(Method::HEAD.as_str());
         }
         let own = [purpose_header.clone(), AUTHORIZATION, HeaderName::from_static("x-api-key"), CONTENT_TYPE];
-        let sent = own.iter().chain(request::ALWAYS_FORWARDED.iter()).chain(request_headers);
+        let sent = own.iter().chain(request_head::ALWAYS_FORWARDED.iter()).chain(request_headers);
         let read = EXPOSED.iter().chain(answer_headers).filter(|name| !is_about_origins(name));
         Cors {
             origins,

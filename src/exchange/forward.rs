@@ -8,7 +8,7 @@ use http::{HeaderValue, Method, Request, StatusCode};
 use jiff::Timestamp;
 
 use super::ledger_policy::{self, LedgerPolicy, RouteTerms};
-use super::{AdmittedExchange, Refusal, Rejection, request};
+use super::{AdmittedExchange, Refusal, Rejection, request_head};
 use crate::decision::{Admitted, UnknownSubject};
 use crate::scrub::PathIdentities;
 
@@ -41,7 +41,8 @@ impl AdmittedExchange {
             *head.method_mut() = Method::GET;
         }
         *head.uri_mut() = parts.uri.clone();
-        *head.headers_mut() = request::forwarded(parts, &route.request_headers, &snapshot.purpose_header);
+        *head.headers_mut() =
+            request_head::forwarded(parts, &route.request_headers, &snapshot.purpose_header);
         let purposes = self.target.decisions.pack().vocabulary().purposes();
         let purpose =
             route.forward_purpose.then(|| HeaderValue::from_str(purposes.name(self.purpose.id)).ok());

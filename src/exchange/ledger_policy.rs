@@ -70,13 +70,13 @@ pub(crate) struct LedgerPolicy<'e> {
     counted: FieldCounts,
     /// What of the record that is decided should not be there.
     found: OverdueData,
-    judged: SmallVec<[CachedDecision; 1]>,
+    judged: SmallVec<[CachedPermit; 1]>,
 }
 
 /// Somebody whom the ledger knows, as judged at the judgement's instant. Most people are in one of a few
 /// states, which the ledger shares: the same state under the same facts is the same again.
 #[derive(Debug)]
-struct CachedDecision {
+struct CachedPermit {
     subject: Arc<Subject>,
     controller: Arc<Controller>,
     facts: RecordFacts,
@@ -190,7 +190,7 @@ impl<'e> LedgerPolicy<'e> {
             self.found.merge(overdue);
             return self.judge_person(None, controller, record.facts, relationship);
         };
-        let is_same = |judged: &CachedDecision| {
+        let is_same = |judged: &CachedPermit| {
             Arc::ptr_eq(&judged.subject, &subject)
                 && Arc::ptr_eq(&judged.controller, controller)
                 && judged.relationship == relationship
@@ -216,8 +216,8 @@ impl<'e> LedgerPolicy<'e> {
         controller: Arc<Controller>,
         facts: &RecordFacts,
         relationship: Relationship,
-    ) -> CachedDecision {
-        CachedDecision {
+    ) -> CachedPermit {
+        CachedPermit {
             permit: self.judge_person(Some(&subject), &controller, facts, relationship),
             overdue: self.admitted.overdue(Some(&subject), &controller, facts, relationship, self.now),
             ask_again: subject.next_consent_expiry(self.now),

@@ -32,10 +32,11 @@ pub(crate) mod privacy_control;
 pub mod purpose;
 mod refusal;
 mod refuse;
-pub mod request;
+pub mod request_head;
 mod respond;
 pub mod response;
 pub mod route;
+mod screen;
 mod shared;
 mod snapshot;
 mod transfer;
@@ -231,8 +232,8 @@ impl ReceivedExchange {
 
     /// Refuses what is ambiguous.
     fn screen(self, parts: &Parts, has_body: bool) -> Result<ScreenedExchange, Box<RefusedExchange>> {
-        let screened = request::screen(parts, &self.context.listener.authorities)
-            .and_then(|()| request::screen_body(&parts.method, has_body));
+        let screened = screen::screen(parts, &self.context.listener.authorities)
+            .and_then(|()| screen::screen_body(&parts.method, has_body));
         match screened {
             Ok(()) => Ok(ScreenedExchange { context: self.context }),
             Err(rejection) => Err(RefusedExchange::new(self.context, rejection)),
@@ -260,8 +261,8 @@ impl ReceivedExchange {
         parts: &Parts,
         has_body: bool,
     ) -> Result<HeaderMap, Rejection> {
-        request::screen_message(parts, &self.context.listener.authorities)?;
-        request::screen_body(&parts.method, has_body)?;
+        screen::screen_message(parts, &self.context.listener.authorities)?;
+        screen::screen_body(&parts.method, has_body)?;
         let permission = cross_origin.as_ref().and_then(CrossOrigin::permission);
         let permission = permission.ok_or(Refusal::MethodNotAllowed)?;
         self.context.shared.preflights.check().map_err(|_| Refusal::TooManyRequests)?;
@@ -435,7 +436,7 @@ impl DeclaredExchange {
             Ok((case, admission, permit)) => {
                 let report = self.requester.recipient.report;
                 let report =
-                    if request::reads_trailers(&parts.headers) { report } else { WithheldReport::None };
+                    if request_head::reads_trailers(&parts.headers) { report } else { WithheldReport::None };
                 let DeclaredExchange { context, requester, target, purpose } = self;
                 Ok(AdmittedExchange { context, requester, target, purpose, case, admission, report, permit })
             }
@@ -450,7 +451,7 @@ impl DeclaredExchange {
     ) -> Result<(Option<CitedCase>, Admission, ConcurrencyPermit<Arc<str>>), Rejection> {
         let route = Arc::clone(&self.target.matched.route);
         // The purpose is known by now, so that the refusal of a person's own request names whom to ask (P-3b).
-        request::screen_content(parts, has_body, route.delete_body, &route.request_headers)?;
+        screen::screen_content(parts, has_body, route.delete_body, &route.request_headers)?;
         let (case, cited) = self.cited_case().unzip();
         let admission = self.weigh_admission(&route, case.as_deref())?;
         admission::screen_query(&route, parts.uri.query(), &admission.release)?;

@@ -17,7 +17,7 @@ use super::response::{self, ResponseKind};
 use super::route::{Scrubbing, WithheldReport};
 use super::transfer::{Transfer, WITHHELD};
 use super::upstream_fault::{ResponseError, UpstreamFault};
-use super::{Refusal, Rejection, request};
+use super::{Refusal, Rejection, request_head};
 
 /// The response header that names the purpose of the release and the decision.
 const PURPOSE_APPLIED: HeaderName = HeaderName::from_static("data-purpose-applied");
@@ -95,7 +95,7 @@ impl RecordedExchange {
         if *report != WithheldReport::None {
             head.insert(TRAILER, HeaderValue::from(WITHHELD));
         }
-        head.insert(VIA, request::via(upstream.version));
+        head.insert(VIA, request_head::via(upstream.version));
         let is_read = route.depends_on_body() || !self.is_head_request();
         let body = match kind {
             ResponseKind::Json(media_type, coding) => {
@@ -129,7 +129,7 @@ impl RecordedExchange {
     fn respond_unread(&self, upstream: &Parts, length: Option<u64>) -> Result<ResponseHead, ResponseError> {
         response::screen(upstream)?;
         let mut head = response::unread_head(&upstream.headers);
-        head.insert(VIA, request::via(upstream.version));
+        head.insert(VIA, request_head::via(upstream.version));
         // The one length that counts is the one by which the body was read.
         if let Some(length) = length.filter(|length| *length > 0) {
             head.insert(CONTENT_LENGTH, HeaderValue::from(length));

@@ -15,7 +15,7 @@ use jiff::fmt::rfc2822;
 use crate::exchange::Refusal;
 use crate::exchange::flow::decode::ContentCoding;
 use crate::exchange::media_type::{MediaType, MediaTypes};
-use crate::exchange::request;
+use crate::exchange::request_head;
 use crate::exchange::upstream_fault::{ResponseError, UpstreamFault};
 
 /// Longest time after which an upstream asks to be asked again that is passed on, in seconds: a day.
@@ -87,7 +87,7 @@ fn readable(headers: &HeaderMap, route: &MediaTypes) -> Result<ResponseKind, Ups
 pub fn head(upstream: &HeaderMap, allowed: &[HeaderName], now: Timestamp) -> HeaderMap {
     // Most heads fit: media type, and what the gateway adds.
     let mut head = HeaderMap::with_capacity(6);
-    let ends_here = request::ends_here(upstream);
+    let ends_here = request_head::ends_here(upstream);
     let passes = |name: &HeaderName| allowed.contains(name) && !ends_here(name);
     for (name, value) in upstream.iter().filter(|(name, _)| passes(name)) {
         head.append(name, value.clone());
@@ -115,7 +115,7 @@ pub fn unread_head(upstream: &HeaderMap) -> HeaderMap {
         HeaderName::from_static("x-powered-by"),
         HeaderName::from_static("x-served-by"),
     ];
-    let ends_here = request::ends_here(upstream);
+    let ends_here = request_head::ends_here(upstream);
     let stays = |name: &HeaderName| {
         *name != CONTENT_LENGTH && !ends_here(name) && !is_own(name) && !OF_THE_ORIGIN.contains(name)
     };
@@ -144,7 +144,7 @@ pub fn can_pass(name: &HeaderName) -> bool {
         HeaderName::from_static("repr-digest"),
     ];
     let own = [CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS].contains(name) || is_own(name);
-    !own && !OF_THE_BODY.contains(name) && !request::is_hop_by_hop(name)
+    !own && !OF_THE_BODY.contains(name) && !request_head::is_hop_by_hop(name)
 }
 
 /// Whether these are up to [`MAX_LANGUAGES`] tags of a language that has two letters (ISO 639-1), a script that is

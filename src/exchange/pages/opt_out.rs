@@ -20,7 +20,7 @@ use jiff::Timestamp;
 
 use crate::decision::{ConsentStatus, Subject};
 use crate::exchange::concurrency::{ConcurrencyLimit, ConcurrencyPermit};
-use crate::exchange::{Refusal, SharedState, request};
+use crate::exchange::{Refusal, SharedState, screen};
 use crate::keys::OptOutLinks;
 use crate::ledger::{self, Entity, EntityKind, Ledger};
 use crate::vocabulary::{PurposeId, SubjectId};
@@ -102,7 +102,7 @@ pub(crate) fn begin(gatehouse: &SharedState, parts: &Parts) -> OptOutStep {
 
 fn attempt(gatehouse: &SharedState, parts: &Parts) -> Result<OptOutStep, Refusal> {
     let listening = gatehouse.listener(&parts.extensions);
-    request::screen(parts, &listening.authorities).map_err(|rejection| rejection.refusal)?;
+    screen::screen(parts, &listening.authorities).map_err(|rejection| rejection.refusal)?;
     let token = parts.uri.path().strip_prefix(PATH).unwrap_or_default();
     let is_head = parts.method == Method::HEAD;
     let Some(person) = gatehouse.opt_out.links.person(token, gatehouse.ledger.terms().namespaces()) else {
