@@ -1,5 +1,5 @@
-//! Places that are shared out: a number for all holders together, and one for each, so that no single
-//! holder can take all of them.
+//! A limit of concurrent work: one number for all holders together and one for each, so that no single holder can take
+//! all permits.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Places by holder. A holder without a place has no entry, so there are never more entries than places.
+/// A concurrency limit by holder. A holder without a permit has no entry, so there are never more entries than permits.
 #[derive(Debug)]
 pub struct ConcurrencyLimit<K> {
     all: Arc<Semaphore>,
@@ -15,26 +15,26 @@ pub struct ConcurrencyLimit<K> {
     held: Mutex<HashMap<K, usize>>,
 }
 
-/// Why there is no place.
+/// Reason for which there is no permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitReached {
-    /// All places are taken.
+    /// All permits are taken.
     Total,
-    /// The holder has as many as one may have.
+    /// The holder has as many permits as one holder may have.
     PerHolder,
 }
 
 impl<K: Clone + Eq + Hash> ConcurrencyLimit<K> {
-    /// `max` places together, `max_each` for one holder.
+    /// A limit of `max` permits together and `max_each` for one holder.
     pub fn new(max: usize, max_each: usize) -> Arc<ConcurrencyLimit<K>> {
         let all = Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS)));
         Arc::new(ConcurrencyLimit { all, max_each, held: Mutex::default() })
     }
 
-    /// Takes a place for a holder, without waiting.
+    /// Takes a permit for a holder, without waiting.
     ///
     /// # Errors
-    /// [`Full`] where there is none.
+    /// [`LimitReached`] where there is none.
     pub fn acquire(self: &Arc<Self>, holder: &K) -> Result<ConcurrencyPermit<K>, LimitReached> {
         let permit = Arc::clone(&self.all).try_acquire_owned().map_err(|_| LimitReached::Total)?;
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
@@ -43,21 +43,21 @@ impl<K: Clone + Eq + Hash> ConcurrencyLimit<K> {
             return Err(LimitReached::PerHolder);
         }
         held.insert(holder.clone(), own + 1);
-        Ok(ConcurrencyPermit { _permit: permit, places: Arc::clone(self), holder: holder.clone() })
+        Ok(ConcurrencyPermit { _permit: permit, limit: Arc::clone(self), holder: holder.clone() })
     }
 }
 
-/// A place that is given back when this is dropped.
+/// A permit. Dropping it gives it back.
 #[derive(Debug)]
 pub struct ConcurrencyPermit<K: Eq + Hash> {
     _permit: OwnedSemaphorePermit,
-    places: Arc<ConcurrencyLimit<K>>,
+    limit: Arc<ConcurrencyLimit<K>>,
     holder: K,
 }
 
 impl<K: Eq + Hash> Drop for ConcurrencyPermit<K> {
     fn drop(&mut self) {
-        let mut held = self.places.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.limit.held.lock().unwrap_or_else(PoisonError::into_inner);
         match held.get_mut(&self.holder) {
             Some(own) if *own > 1 => *own -= 1,
             _ => drop(held.remove(&self.holder)),
@@ -71,16 +71,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_takes_all_places_and_all_of_them_come_back() {
-        let places = ConcurrencyLimit::new(3, 2);
-        let own: Vec<_> = (0..2).map(|_| places.acquire(&"a").unwrap()).collect();
-        assert_eq!(places.acquire(&"a").unwrap_err(), LimitReached::PerHolder);
-        let other = places.acquire(&"b").unwrap();
-        assert_eq!(places.acquire(&"c").unwrap_err(), LimitReached::Total);
+    fn no_holder_takes_all_permits_and_dropped_permits_come_back() {
+        let limit = ConcurrencyLimit::new(3, 2);
+        let own: Vec<_> = (0..2).map(|_| limit.acquire(&"a").unwrap()).collect();
+        assert_eq!(limit.acquire(&"a").unwrap_err(), LimitReached::PerHolder);
+        let other = limit.acquire(&"b").unwrap();
+        assert_eq!(limit.acquire(&"c").unwrap_err(), LimitReached::Total);
         drop(other);
-        let _third = places.acquire(&"c").unwrap();
+        let _third = limit.acquire(&"c").unwrap();
         drop(own);
-        assert_eq!(places.held.lock().unwrap().len(), 1, "only those that hold one are remembered");
-        let _again = (places.acquire(&"a").unwrap(), places.acquire(&"a").unwrap());
+        assert_eq!(limit.held.lock().unwrap().len(), 1, "holders without a permit have no entry");
+        let _again = (limit.acquire(&"a").unwrap(), limit.acquire(&"a").unwrap());
     }
 }

@@ -1,8 +1,8 @@
-//! Cross-origin requests of web pages (the CORS protocol of the Fetch standard), answered from the route.
+//! Cross-origin requests of web pages (the CORS protocol of the Fetch standard), answered from the route's configuration.
 //!
-//! A route that lists origins lets their pages send requests and read answers and refusals. That grants no data:
-//! each request still needs its credential and purpose. Invariants: the upstream is never asked about origins, and what it says about
-//! them never leaves; no answer allows any origin (`*`) or the browser's own credentials.
+//! A route that lists origins lets their pages send requests and read responses and refusals. This grants no data: each
+//! request still needs its credential and purpose. Invariants: the upstream is never asked about origins, and its own
+//! CORS headers never leave; no response allows any origin (`*`) or the browser's own credentials.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -18,20 +18,20 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use crate::exchange::request_head;
 use crate::exchange::route::{Route, Routes};
 
-/// Preflights that are answered in a second, of all callers together.
+/// Maximum number of preflights per second, of all callers together.
 pub const MAX_PREFLIGHTS_PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(1_999);
 
-/// Seconds for which a browser may remember a preflight's answer. No browser takes more than two hours.
+/// Seconds for which a browser may cache the response to a preflight. No browser caches longer than two hours.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 
-/// Headers of the gateway's answers that a page can read, beside those that every page can.
+/// Response headers of the gateway that a page can read, beside those that every page can.
 static EXPOSED: [HeaderName; 3] = [
     HeaderName::from_static("data-purpose-applied"),
     HeaderName::from_static("data-purpose-controller"),
     RETRY_AFTER,
 ];
 
-/// The origins that a route lists, and what a browser is told about it.
+/// The origins that a route lists, and the headers that tell a browser about the route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cors {
     origins: Vec<HeaderValue>,
@@ -41,7 +41,7 @@ pub struct Cors {
 }
 
 impl Cors {
-    /// What a route with these methods and headers answers to pages of these origins.
+    /// The rules of a route with these methods and headers for pages of these origins.
     pub fn new(
         origins: Vec<HeaderValue>,
         methods: &[Method],
@@ -64,13 +64,13 @@ impl Cors {
         }
     }
 
-    /// Whether an origin is one of those listed. Both are compared byte by byte, as browsers write them.
+    /// True if the origin is listed. Origins are compared byte by byte, as browsers write them.
     pub fn lists(&self, origin: &HeaderValue) -> bool {
         self.origins.contains(origin)
     }
 }
 
-/// The words of a list field, each once.
+/// Joins the words of a list field, each once.
 fn listed<'w>(words: impl Iterator<Item = &'w str>) -> HeaderValue {
     let mut once: Vec<&str> = Vec::new();
     words.for_each(|word| {
@@ -78,16 +78,16 @@ fn listed<'w>(words: impl Iterator<Item = &'w str>) -> HeaderValue {
             once.push(word);
         }
     });
-    // Methods and names of headers are tokens, so this has a value.
+    // Methods and names of headers are tokens, so the value is always valid.
     HeaderValue::try_from(once.join(", ")).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-/// Whether a field of an answer says who may read it.
+/// True for a response field that tells which origins may read the response.
 pub fn is_about_origins(name: &HeaderName) -> bool {
     name.as_str().starts_with("access-control-")
 }
 
-/// Whether a request is a browser's question whether a page may send another one.
+/// True for a preflight: a browser asks whether a page may send another request.
 pub(crate) fn is_preflight(parts: &Parts) -> bool {
     parts.method == Method::OPTIONS && asked_method(parts).is_some() && origin(parts).is_some()
 }
@@ -114,7 +114,7 @@ pub(crate) struct CrossOrigin {
 }
 
 impl CrossOrigin {
-    /// `None` where no route that lists origins is asked.
+    /// Finds the route; `None` where it lists no origins.
     pub(crate) fn of(routes: &Routes, parts: &Parts) -> Option<CrossOrigin> {
         let asked = if is_preflight(parts) { asked_method(parts) } else { None };
         let origin = origin(parts);
@@ -129,7 +129,7 @@ impl CrossOrigin {
         &self.route.name
     }
 
-    /// What a browser is told that asks before it sends; `None` for an origin that is not listed.
+    /// Returns the headers that permit a preflight; `None` for an origin that is not listed.
     pub(crate) fn permission(&self) -> Option<HeaderMap> {
         let (cors, origin) = self.route.cors.as_ref().zip(self.origin.as_ref())?;
         Some(HeaderMap::from_iter([
@@ -141,7 +141,7 @@ impl CrossOrigin {
         ]))
     }
 
-    /// Says on an answer or a refusal who may read it, in place of whatever the upstream said.
+    /// Writes on a response or a refusal which origin may read it, in place of the upstream's own CORS headers.
     pub(crate) fn mark(&self, head: &mut HeaderMap) {
         let of_upstream: Vec<HeaderName> =
             head.keys().filter(|name| is_about_origins(name)).cloned().collect();

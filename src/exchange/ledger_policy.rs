@@ -1,5 +1,6 @@
-//! The answer to the scrubber's one question: the ledger is asked, the policy decides, the tally keeps
-//! the account. An access evaluation asks the same, so that a decision is the same wherever it is asked.
+//! The policy that the scrubber asks about each record: the ledger is looked up, the pack decides, the summary counts.
+//!
+//! Access evaluations use the same policy. Invariant: a decision is the same wherever it is asked for.
 
 use std::sync::{Arc, LazyLock};
 
@@ -18,13 +19,13 @@ use crate::ledger::{Case, Ledger};
 use crate::scrub::{PathIdentities, PathIds, Record, RecordPolicy};
 use crate::vocabulary::{Form, Operation, SubjectId};
 
-/// What is kept of people judged before in the same chunk; the oldest makes way.
+/// Maximum number of cached permits of a chunk; the oldest is dropped.
 const MAX_CACHED: usize = 8;
 
-/// Stands for a controller that a record does not name, or of whom the ledger knows nothing.
+/// Stands for a controller that a record does not name or that the ledger does not know.
 static UNKNOWN_CONTROLLER: LazyLock<Arc<Controller>> = LazyLock::new(Arc::default);
 
-/// The recipient as the policy sees it at this moment: in agreement or not, suspended or not.
+/// Returns the facts about the recipient at this moment: its agreement, its suspension.
 pub(crate) fn recipient_facts(ledger: &Ledger, recipient: &Recipient, now: Timestamp) -> Arc<RecipientFacts> {
     let facts = recipient.facts(now.to_zoned(TimeZone::UTC).date());
     if ledger.is_suspended(&recipient.name) {
@@ -33,13 +34,13 @@ pub(crate) fn recipient_facts(ledger: &Ledger, recipient: &Recipient, now: Times
     Arc::clone(facts)
 }
 
-/// What a cited case covers.
+/// Returns the legal reference that a cited case gives.
 pub(crate) fn legal_reference(case: Option<&Case>) -> LegalReference {
     case.map_or(LegalReference::None, |case| LegalReference::Categories(Arc::clone(&case.categories)))
 }
 
-/// What becomes of somebody unknown under an operation: `no-facts` is about what leaves, and lets nobody change
-/// or destroy what a stranger's record may hold.
+/// Returns the treatment of unknown subjects under an operation. `no-facts` is about disclosure: it permits nobody to change
+/// or destroy the record of an unknown person.
 pub(crate) fn unknown_subject_for(operation: Operation, of_route: UnknownSubject) -> UnknownSubject {
     match operation {
         Operation::Disclose | Operation::Collect => of_route,
@@ -47,15 +48,16 @@ pub(crate) fn unknown_subject_for(operation: Operation, of_route: UnknownSubject
     }
 }
 
-/// What of a route decides about its records, besides the policy.
+/// The terms of a route for its records, beside the policy.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RouteTerms<'e> {
+    /// The treatment of subjects that the ledger does not know.
     pub(crate) unknown_subject: UnknownSubject,
-    /// Per class of fields: whether it can tell about a person.
+    /// For each class of fields: true if it can be personal.
     pub(crate) personal: &'e [bool],
 }
 
-/// Judges the records of one exchange while a chunk is scrubbed.
+/// Decides on the records of one exchange while a chunk is scrubbed.
 #[derive(Debug)]
 pub(crate) struct LedgerPolicy<'e> {
     ledger: &'e Ledger,
@@ -65,16 +67,16 @@ pub(crate) struct LedgerPolicy<'e> {
     now: Timestamp,
     /// The cited case, where it is in force at this moment.
     case: Option<Arc<Case>>,
-    tally: WindowSummary,
-    /// What goes into the tally at the end.
+    summary: WindowSummary,
+    /// Counts that are added to the summary at the end.
     counted: FieldCounts,
-    /// What of the record that is decided should not be there.
-    found: OverdueData,
-    judged: SmallVec<[CachedPermit; 1]>,
+    /// The overdue data of the current record.
+    overdue: OverdueData,
+    cache: SmallVec<[CachedPermit; 1]>,
 }
 
-/// Somebody whom the ledger knows, as judged at the judgement's instant. Most people are in one of a few
-/// states, which the ledger shares: the same state under the same facts is the same again.
+/// The permit for a person that the ledger knows. Most people are in one of a few states, which the ledger shares: the same
+/// state under the same facts gives the same permit.
 #[derive(Debug)]
 struct CachedPermit {
     subject: Arc<Subject>,
@@ -83,10 +85,11 @@ struct CachedPermit {
     relationship: Relationship,
     permit: Permit,
     overdue: OverdueData,
-    ask_again: Option<Timestamp>,
+    valid_until: Option<Timestamp>,
 }
 
 impl<'e> LedgerPolicy<'e> {
+    /// A policy for the decisions at one instant.
     pub(crate) fn new(
         ledger: &'e Ledger,
         admitted: &'e Admitted,
@@ -95,8 +98,8 @@ impl<'e> LedgerPolicy<'e> {
         case: Option<Arc<Case>>,
         now: Timestamp,
     ) -> LedgerPolicy<'e> {
-        // A case that ends is asked about again.
-        let ask_again = case.as_ref().map(|case| case.end);
+        // After its end the case has to be looked up again.
+        let valid_until = case.as_ref().map(|case| case.end);
         LedgerPolicy {
             ledger,
             admitted,
@@ -104,31 +107,31 @@ impl<'e> LedgerPolicy<'e> {
             terms,
             now,
             case,
-            tally: WindowSummary { valid_until: ask_again, ..WindowSummary::default() },
+            summary: WindowSummary { valid_until, ..WindowSummary::default() },
             counted: FieldCounts::default(),
-            found: OverdueData::default(),
-            judged: SmallVec::new(),
+            overdue: OverdueData::default(),
+            cache: SmallVec::new(),
         }
     }
 
-    /// The account of what was judged.
+    /// Returns the summary of all decisions.
     pub(crate) fn into_summary(mut self) -> WindowSummary {
-        self.tally.add_field_counts(self.counted);
-        self.tally
+        self.summary.add_field_counts(self.counted);
+        self.summary
     }
 
-    /// When what was judged has to be decided again though nothing happens.
+    /// Returns the first instant at which a decision ends by itself.
     pub(crate) fn valid_until(&self) -> Option<Timestamp> {
-        self.tally.valid_until
+        self.summary.valid_until
     }
 
-    /// Whether the operation that [`LedgerPolicy::new`] was told to be admitted is carried out on whom the path names.
-    /// Of several accounts each has to permit it.
+    /// True if the admitted operation may be carried out on the people that the path names. Each of several accounts has to
+    /// permit it.
     pub(crate) fn permits_operation(&mut self, named: &PathIdentities) -> bool {
         match &named.controllers {
             PathIds::None => self.permits_operation_on(&named.subjects, None, &RecordFacts::default()),
             PathIds::Unusable => {
-                // An account that cannot be told may be a closed one.
+                // An account that cannot be read may be closed.
                 let facts = RecordFacts { account_closed: Extracted::Unreadable, ..RecordFacts::default() };
                 !matches!(named.subjects, PathIds::None)
                     && self.permits_operation_on(&named.subjects, None, &facts)
@@ -167,7 +170,7 @@ impl<'e> LedgerPolicy<'e> {
         self.admitted.carries_out_on_unnamed(account, self.now)
     }
 
-    /// Whether a permit lets anything leave that can tell about a person.
+    /// True if a permit lets anything personal leave.
     fn releases_personal(&self, permit: &Permit) -> bool {
         let mut classes = permit.releases().iter().zip(self.terms.personal);
         classes.any(|(release, personal)| *personal && release.form != Form::Removed)
@@ -175,7 +178,7 @@ impl<'e> LedgerPolicy<'e> {
 
     fn judge_subject(&mut self, id: &SubjectId, record: &Record<'_>, controller: &Arc<Controller>) -> Permit {
         let (fingerprint, known) = self.ledger.subject(id);
-        self.tally.subjects.push(fingerprint);
+        self.summary.subjects.push(fingerprint);
         let is_recipient = |known: &Option<SubjectId>, here: Option<&SubjectId>| {
             known.as_ref().is_some_and(|known| here == Some(known))
         };
@@ -185,29 +188,29 @@ impl<'e> LedgerPolicy<'e> {
             named_in_case: self.case.as_ref().is_some_and(|case| case.concerns(&fingerprint)),
         };
         let Some(subject) = known else {
-            self.tally.unknown_subjects += 1;
+            self.summary.unknown_subjects += 1;
             let overdue = self.admitted.overdue(None, controller, record.facts, relationship, self.now);
-            self.found.merge(overdue);
+            self.overdue.merge(overdue);
             return self.judge_person(None, controller, record.facts, relationship);
         };
-        let is_same = |judged: &CachedPermit| {
-            Arc::ptr_eq(&judged.subject, &subject)
-                && Arc::ptr_eq(&judged.controller, controller)
-                && judged.relationship == relationship
-                && judged.facts == *record.facts
+        let is_same = |cached: &CachedPermit| {
+            Arc::ptr_eq(&cached.subject, &subject)
+                && Arc::ptr_eq(&cached.controller, controller)
+                && cached.relationship == relationship
+                && cached.facts == *record.facts
         };
-        let at = self.judged.iter().position(is_same).unwrap_or_else(|| {
-            let judged = self.judge_known(subject, Arc::clone(controller), record.facts, relationship);
-            if self.judged.len() >= MAX_CACHED {
-                self.judged.remove(0);
+        let at = self.cache.iter().position(is_same).unwrap_or_else(|| {
+            let cached = self.judge_known(subject, Arc::clone(controller), record.facts, relationship);
+            if self.cache.len() >= MAX_CACHED {
+                self.cache.remove(0);
             }
-            self.judged.push(judged);
-            self.judged.len() - 1
+            self.cache.push(cached);
+            self.cache.len() - 1
         });
-        let Some(judged) = self.judged.get(at) else { return self.admitted.no_subject() };
-        self.found.merge(judged.overdue);
-        self.tally.limit_validity(judged.ask_again);
-        judged.permit.clone()
+        let Some(cached) = self.cache.get(at) else { return self.admitted.no_subject() };
+        self.overdue.merge(cached.overdue);
+        self.summary.limit_validity(cached.valid_until);
+        cached.permit.clone()
     }
 
     fn judge_known(
@@ -220,7 +223,7 @@ impl<'e> LedgerPolicy<'e> {
         CachedPermit {
             permit: self.judge_person(Some(&subject), &controller, facts, relationship),
             overdue: self.admitted.overdue(Some(&subject), &controller, facts, relationship, self.now),
-            ask_again: subject.next_consent_expiry(self.now),
+            valid_until: subject.next_consent_expiry(self.now),
             subject,
             controller,
             facts: facts.clone(),
@@ -245,17 +248,17 @@ impl RecordPolicy for LedgerPolicy<'_> {
         let subjects = record.subjects.unwrap_or_default();
         let known = record.controller.and_then(|id| {
             let (fingerprint, known) = self.ledger.controller(id);
-            self.tally.add_controller(fingerprint);
+            self.summary.add_controller(fingerprint);
             known
         });
         let controller = known.unwrap_or_else(|| Arc::clone(&UNKNOWN_CONTROLLER));
-        let first = self.tally.subjects.len();
-        self.found = OverdueData::default();
+        let first = self.summary.subjects.len();
+        self.overdue = OverdueData::default();
         let permit = match subjects {
             [] => {
-                self.tally.unknown_subjects += 1;
+                self.summary.unknown_subjects += 1;
                 let relationship = Relationship::default();
-                self.found = self.admitted.overdue(None, &controller, record.facts, relationship, self.now);
+                self.overdue = self.admitted.overdue(None, &controller, record.facts, relationship, self.now);
                 self.admitted.no_subject()
             }
             [only] => self.judge_subject(only, record, &controller),
@@ -266,14 +269,14 @@ impl RecordPolicy for LedgerPolicy<'_> {
             }
         };
         if self.releases_personal(&permit) {
-            let WindowSummary { subjects, released_subjects: touched, .. } = &mut self.tally;
-            touched.extend_from_slice(subjects.get(first..).unwrap_or_default());
+            let WindowSummary { subjects, released_subjects, .. } = &mut self.summary;
+            released_subjects.extend_from_slice(subjects.get(first..).unwrap_or_default());
         }
-        // Once a record, whoever of its people it concerns.
-        let OverdueData { minor, closed_account, retention } = self.found;
-        self.tally.minors += u64::from(minor);
-        self.tally.closed_accounts += u64::from(closed_account);
-        self.tally.past_retention += u64::from(retention);
+        // Counted once for each record, whichever of its people it concerns.
+        let OverdueData { minor, closed_account, retention } = self.overdue;
+        self.summary.minors += u64::from(minor);
+        self.summary.closed_accounts += u64::from(closed_account);
+        self.summary.past_retention += u64::from(retention);
         permit
     }
 
@@ -282,11 +285,11 @@ impl RecordPolicy for LedgerPolicy<'_> {
     }
 
     fn account(&mut self, permit: &Permit, fields: &[u32]) {
-        self.tally.add_record(permit, fields, self.terms.personal);
-        self.counted.add(permit, fields, &mut self.tally);
+        self.summary.add_record(permit, fields, self.terms.personal);
+        self.counted.add(permit, fields, &mut self.summary);
     }
 
     fn account_outside(&mut self, permit: &Permit, fields: &[u32]) {
-        self.counted.add(permit, fields, &mut self.tally);
+        self.counted.add(permit, fields, &mut self.summary);
     }
 }

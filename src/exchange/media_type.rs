@@ -1,7 +1,8 @@
-//! The media type of an upstream's answer: how its JSON is framed, and under which name it leaves.
+//! The media type of an upstream's response: how its texts are framed, and under which name they leave.
 //!
-//! A media type is free text: an API could put a name into it. So the field is read and never copied. An answer leaves
-//! under a name of the lists here, or under one that the route lists; any other JSON leaves as `application/json`.
+//! A media type is free text, and an API could put a person's name into it. Invariant: the field is read and never copied.
+//! A response leaves under a name of the lists here or of the route's own list; any other JSON leaves as
+//! `application/json`.
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue};
@@ -9,7 +10,7 @@ use http::{HeaderMap, HeaderValue};
 use crate::exchange::upstream_fault::UpstreamFault;
 use crate::scrub::Framing;
 
-/// Media types of JSON under which an answer leaves.
+/// Media types of JSON documents that leave under their own name.
 const JSON: [&str; 38] = [
     "application/activity+json",
     "application/calendar+json",
@@ -51,7 +52,7 @@ const JSON: [&str; 38] = [
     "text/json",
 ];
 
-/// Media types of JSON texts one a line under which an answer leaves.
+/// Media types of JSON texts, one a line, that leave under their own name.
 const LINES: [&str; 10] = [
     "application/fhir+ndjson",
     "application/json-lines",
@@ -65,13 +66,13 @@ const LINES: [&str; 10] = [
     "application/x-ndjson",
 ];
 
-/// Media types of sequences (RFC 7464) under which an answer leaves.
+/// Media types of JSON sequences (RFC 7464) that leave under their own name.
 const SEQUENCES: [&str; 3] =
     ["application/geo+json-seq", "application/json-seq", "application/secevent+json-seq"];
 
 const EVENTS: &str = "text/event-stream";
 
-/// Media types that are no JSON and that the log names: often an error page or an export.
+/// Media types that are not JSON and that the log names: often an error page or an export.
 const OTHERS: [&str; 26] = [
     "application/atom+xml",
     "application/cbor",
@@ -101,32 +102,33 @@ const OTHERS: [&str; 26] = [
     "text/xml",
 ];
 
-/// A media type of texts that can be scrubbed.
+/// The media type of texts that can be scrubbed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MediaType {
+    /// How the texts are framed in the body.
     pub framing: Framing,
-    /// The name of the lists that it has.
+    /// The name in the lists of this module.
     name: Option<&'static str>,
-    /// The position in the route's own list.
+    /// The position of the name in the route's own list.
     listed: Option<usize>,
-    /// Whether it says that its characters are UTF-8. JSON needs no such word; some readers ask for it.
-    says_utf8: bool,
+    /// True if it names UTF-8 as its charset. JSON has no charset parameter, but some readers expect it.
+    has_utf8_charset: bool,
 }
 
-/// What a route says about the media types of its answers.
+/// The rules of a route for the media types of its responses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MediaTypes {
-    /// How texts are framed under a media type that does not say so.
+    /// The framing of texts whose media type does not determine it.
     pub framing: Option<Framing>,
-    /// Media types, in small letters, that leave under their own name beside those that everybody knows.
+    /// Further media types, in lower case, that leave under their own name.
     pub listed: Vec<String>,
 }
 
 impl MediaType {
-    /// Reads the one `Content-Type` that there is.
+    /// Reads the one `Content-Type` of a head.
     ///
     /// # Errors
-    /// The [`Cause`] for which such an answer cannot be scrubbed.
+    /// The [`UpstreamFault`]: such a response cannot be scrubbed.
     pub fn read(headers: &HeaderMap, route: &MediaTypes) -> Result<MediaType, UpstreamFault> {
         let mut values = headers.get_all(CONTENT_TYPE).iter();
         let value = match (values.next(), values.next()) {
@@ -134,7 +136,7 @@ impl MediaType {
             (Some(_), Some(_)) => return Err(UpstreamFault::TwoMediaTypes),
             (None, _) => "",
         };
-        // A comma is two values in one field.
+        // A comma separates two values in one field.
         if value.contains(',') {
             return Err(UpstreamFault::TwoMediaTypes);
         }
@@ -144,27 +146,27 @@ impl MediaType {
             framing: Framing::Document,
             name: known(&essence),
             listed: route.listed.iter().position(|listed| *listed == essence),
-            says_utf8: false,
+            has_utf8_charset: false,
         };
-        let mut watched = false;
+        let mut is_watch = false;
         for (name, value) in parts.filter_map(|parameter| parameter.split_once('=')) {
             let value = value.trim().trim_matches('"');
             match name.trim().to_ascii_lowercase().as_str() {
                 "charset" => match value.to_ascii_lowercase().as_str() {
-                    "utf-8" | "utf8" => media_type.says_utf8 = true,
-                    // A part of UTF-8; whatever else the body has is no UTF-8, or is it after all.
+                    "utf-8" | "utf8" => media_type.has_utf8_charset = true,
+                    // A subset of UTF-8. Other bytes of the body are checked as UTF-8 anyway.
                     "us-ascii" | "ascii" => {}
                     _ => return Err(UpstreamFault::Charset),
                 },
-                // What Kubernetes calls an object a line.
-                "stream" => watched = value.eq_ignore_ascii_case("watch"),
+                // Kubernetes: one object a line.
+                "stream" => is_watch = value.eq_ignore_ascii_case("watch"),
                 _ => {}
             }
         }
         media_type.framing = match (framing(&essence), route.framing) {
             (Some(Framing::Document), Some(Framing::Lines)) => Framing::Lines,
             (None, Some(framing)) => framing,
-            (Some(Framing::Document), None) if watched => Framing::Lines,
+            (Some(Framing::Document), None) if is_watch => Framing::Lines,
             (Some(framing), _) => framing,
             (None, None) if essence.is_empty() => return Err(UpstreamFault::NoMediaType),
             (None, None) => return Err(UpstreamFault::MediaType(media_type.name)),
@@ -172,7 +174,7 @@ impl MediaType {
         Ok(media_type)
     }
 
-    /// The `Content-Type` that leaves.
+    /// Returns the `Content-Type` that leaves.
     pub fn value(&self, route: &MediaTypes) -> Option<HeaderValue> {
         let listed = self.listed.and_then(|listed| route.listed.get(listed)).map(String::as_str);
         let named = self.name.filter(|name| framing(name).is_some());
@@ -183,18 +185,18 @@ impl MediaType {
             Framing::Events => EVENTS,
             Framing::Rows => "text/csv",
         });
-        let charset = if self.says_utf8 { "; charset=utf-8" } else { "" };
+        let charset = if self.has_utf8_charset { "; charset=utf-8" } else { "" };
         HeaderValue::try_from([name, charset].concat()).ok()
     }
 }
 
-/// The name of the lists that is spelled like this.
+/// Returns the name of the lists that equals this one.
 fn known(essence: &str) -> Option<&'static str> {
     let lists: [&[&'static str]; 5] = [&JSON, &LINES, &SEQUENCES, &[EVENTS], &OTHERS];
     lists.into_iter().flatten().copied().find(|known| *known == essence)
 }
 
-/// How the texts of a media type, in small letters, are framed; `None` if it is no JSON.
+/// Returns how the texts of a media type (in lower case) are framed; `None` if it is not JSON.
 fn framing(essence: &str) -> Option<Framing> {
     let subtype = match essence.strip_prefix("application/") {
         Some(subtype) => subtype,
@@ -222,14 +224,14 @@ mod tests {
         values.iter().map(|value| (CONTENT_TYPE, HeaderValue::from_str(value).unwrap())).collect()
     }
 
-    /// How it is framed, and as what it leaves.
+    /// Returns the framing and the media type that leaves.
     fn read(value: &str, route: &MediaTypes) -> Result<(Framing, String), UpstreamFault> {
         let read = MediaType::read(&headers(&[value]), route)?;
         Ok((read.framing, read.value(route).unwrap().to_str().unwrap().to_owned()))
     }
 
     #[test]
-    fn texts_are_framed_as_their_media_type_says() {
+    fn the_media_type_determines_the_framing() {
         for (value, framing, leaves) in [
             ("application/json", Framing::Document, "application/json"),
             ("Application/JSON;Charset=UTF8", Framing::Document, "application/json; charset=utf-8"),
@@ -265,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_nobody_lists_stays_behind() {
+    fn unlisted_names_do_not_leave() {
         let none = MediaTypes::default();
         for value in [
             "application/canary-9431@example.org+json",
@@ -283,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_has_a_cause() {
+    fn other_media_types_are_faults() {
         let none = MediaTypes::default();
         for (value, cause) in [
             ("text/csv", UpstreamFault::MediaType(Some("text/csv"))),
@@ -303,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_route_frames_what_its_media_type_does_not() {
+    fn the_route_frames_texts_whose_media_type_does_not() {
         let lines = MediaTypes { framing: Some(Framing::Lines), listed: Vec::new() };
         for (value, framing, leaves) in [
             ("application/json", Framing::Lines, "application/json"),
@@ -320,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_route_reads_tables_under_any_media_type_that_is_no_json() {
+    fn a_route_of_tables_reads_any_media_type_but_json_as_a_table() {
         let csv = MediaTypes { framing: Some(Framing::Rows), listed: Vec::new() };
         for (value, framing, leaves) in [
             ("text/csv; header=present; charset=utf-8", Framing::Rows, "text/csv; charset=utf-8"),
@@ -334,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_in_order_and_framed_as_their_list_says() {
+    fn lists_are_sorted_and_framed_alike() {
         for (list, expected) in [
             (&JSON[..], Some(Framing::Document)),
             (&LINES, Some(Framing::Lines)),

@@ -460,7 +460,7 @@ impl DeclaredExchange {
         // The intent is written while the upstream is called. Where none can be written, the upstream is not called.
         shared.log.healthy().then_some(()).ok_or(Refusal::AuditUnavailable)?;
         // Last: a request that is refused takes no permit.
-        let permit = self.context.listener.begin(&self.requester.recipient.name)?;
+        let permit = self.context.listener.acquire(&self.requester.recipient.name)?;
         Ok((cited, admission, permit))
     }
 }

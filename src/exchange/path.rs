@@ -1,15 +1,15 @@
 //! The request path: matched and forwarded as the same bytes, or refused.
 //!
-//! Normalising proxies and origins disagree on what a path means, and the difference is a way
-//! around a rule (Envoy GHSA-xcx5-93pw-jw2w, CVE-2021-29492). So a path has one accepted spelling: what
-//! may stand raw stands raw, what may not is percent-encoded with upper-case digits (RFC 3986, 6.2.2).
+//! Proxies that normalise and origins disagree on the meaning of a path, and the difference is a way around a rule
+//! (Envoy GHSA-xcx5-93pw-jw2w, CVE-2021-29492). So a path has one accepted spelling: a character that may stand raw stands
+//! raw, any other is percent-encoded with upper-case digits (RFC 3986, 6.2.2).
 
 use std::fmt::{self, Display, Formatter};
 
-/// Longest request target, in bytes.
+/// Maximum length of a request target, in bytes.
 pub const MAX_TARGET: usize = 8 * 1024;
 
-/// Why a path is not accepted. It names one character at most, never what stands around it.
+/// Reason for which a path is not accepted. It names one character at most, never its surroundings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathError {
     /// It does not begin with a slash.
@@ -50,7 +50,7 @@ impl Display for PathError {
     }
 }
 
-/// A byte as it is named to the caller.
+/// Displays a byte to the recipient.
 struct DisplayByte(u8);
 
 impl Display for DisplayByte {
@@ -67,7 +67,7 @@ impl Display for DisplayByte {
 ///
 /// # Errors
 /// [`PathError`] for dot segments, empty segments, parameters (`;`), backslashes, bytes outside ASCII,
-/// bad percent-encoding, and percent-encoding of what may stand raw or hides a separator or a control character.
+/// bad percent-encoding, and percent-encoding of a byte that may stand raw or that is a separator or a control character.
 pub fn screen(path: &str) -> Result<(), PathError> {
     let segments = path.strip_prefix('/').ok_or(PathError::Relative)?;
     if !segments.is_empty() {
@@ -103,7 +103,7 @@ pub fn screen_pattern(pattern: &str) -> Result<(), PathError> {
     let mut path = String::with_capacity(pattern.len());
     let mut rest = pattern;
     while let Some((before, after)) = rest.split_once('{') {
-        // A parameter stands for something that is no separator.
+        // A parameter stands for a text without a separator.
         path.extend([before, "x"]);
         rest = after.split_once('}').map_or(after, |(_, after)| after);
     }
@@ -135,13 +135,13 @@ fn hex(byte: u8) -> Option<u8> {
     char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
-/// RFC 3986 pchar without `;`.
+/// True for a `pchar` of RFC 3986, without `;`.
 fn is_segment_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,=:@".contains(&byte)
 }
 
-/// Separators, path parameters (`;`, read by some origins and not by others), what is decoded twice, and controls
-/// are how rules are walked around.
+/// True for bytes with which rules are bypassed: separators, path parameters (`;`, which some origins read and others do
+/// not), `%` (decoded twice) and control characters.
 fn is_forbidden(byte: u8) -> bool {
     byte.is_ascii_control() || b"/\\;%".contains(&byte)
 }
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn every_other_spelling_is_refused_with_what_is_wrong() {
+    fn every_other_spelling_is_refused_with_its_fault() {
         use PathError::*;
         for (path, fault) in [
             ("", Relative),
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_says_how_to_write_it() {
+    fn a_fault_tells_the_accepted_spelling() {
         assert_eq!(PathError::Encoded(b':').to_string(), "`%3A` is a second spelling in a path: write `:`");
         assert_eq!(
             PathError::LowerCase(0xc3).to_string(),
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_are_held_to_the_same_spelling() {
+    fn patterns_need_the_same_spelling() {
         for pattern in ["/", "/customers/{id}", "/v1/{collection}:search", "/a/{*rest}", "/caf%C3%A9/{x}"] {
             assert_eq!(screen_pattern(pattern), Ok(()), "{pattern}");
         }

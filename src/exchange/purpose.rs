@@ -1,33 +1,36 @@
-//! The purpose header: one RFC 9651 item, parsed once, at the edge.
+//! The purpose header: one RFC 9651 item, parsed once.
+//!
+//! It does not know the vocabulary: whether a purpose exists is decided later.
 
 use http::{HeaderMap, HeaderName};
 use sfv::{BareItem, Item, Parser};
 
 use crate::exchange::Refusal;
 
-/// Longest field value that is read, in bytes.
+/// Maximum length of the field value, in bytes.
 const MAX_VALUE: usize = 256;
 
-/// Names that browsers use for prefetch and that are never read as a purpose.
+/// Header names that browsers use for prefetch. They are never read as a purpose.
 pub const PREFETCH_HEADERS: [HeaderName; 3] = [
     HeaderName::from_static("purpose"),
     HeaderName::from_static("x-purpose"),
     HeaderName::from_static("sec-purpose"),
 ];
 
-/// What the recipient declared.
+/// The purpose as the recipient declared it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Declaration {
-    /// A purpose's name, alias or IRI; whether it is known is for the vocabulary to say.
+    /// The name, alias or IRI of a purpose. The vocabulary may not have it.
     pub purpose: String,
     /// An order or ticket number, or the id of a disclosure case.
     pub case: Option<String>,
 }
 
-/// Reads the declaration, `None` where the header is absent.
+/// Reads the declaration; `None` where the header is absent.
 ///
 /// # Errors
-/// [`Refusal::PurposeMalformed`] for more than one field, a list, another type, too long, not ASCII.
+/// [`Refusal::PurposeMalformed`] for more than one field, a list, an item of another type, and a value that is too long or
+/// not ASCII.
 pub fn declared(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Declaration>, Refusal> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
@@ -82,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_malformed() {
+    fn any_other_value_is_malformed() {
         let long = [b'a'; 257];
         let cases: &[&[&[u8]]] = &[
             &[b"a", b"a"],

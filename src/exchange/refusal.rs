@@ -1,7 +1,7 @@
-//! Why an exchange ends without the data: the reason, its status and the problem document (RFC 9457).
+//! Refusals: the reason for which an exchange ends without the data, its status and its problem document (RFC 9457).
 //!
-//! Every unknown ends here. A refusal is a value, not an error, and knows nothing of the subject,
-//! the field or the rule of anybody else.
+//! A refusal is a value, not an error. Everything unknown ends in one. Invariant: a refusal holds no subject, no field and
+//! no rule about anybody.
 
 use std::borrow::Cow;
 
@@ -24,6 +24,7 @@ macro_rules! refusals {
             /// Every reason but [`Refusal::UpstreamRefused`], in the order of their statuses.
             pub const ALL: &'static [Refusal] = &[$(Refusal::$variant,)+];
 
+            /// The HTTP status.
             pub fn status(self) -> StatusCode {
                 match self {
                     $(Refusal::$variant => StatusCode::from_u16($status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),)+
@@ -31,7 +32,7 @@ macro_rules! refusals {
                 }
             }
 
-            /// The stable code: the last part of the problem's `type`, a label of the metrics.
+            /// The stable code: the last part of the problem's `type`, and a label of the metrics.
             pub fn code(self) -> &'static str {
                 match self {
                     $(Refusal::$variant => $code,)+
@@ -192,13 +193,13 @@ pub struct Problem<'a> {
     contact: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     permitted_purposes: Option<Vec<&'a str>>,
+    /// Seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
-    /// In seconds.
     pub(crate) retry_after: Option<u32>,
 }
 
 impl Refusal {
-    /// What an upstream can fail with, as alerts count it.
+    /// The refusals because of the upstream, which alerts count by upstream.
     pub const OF_UPSTREAM: [Refusal; 3] =
         [Refusal::UpstreamUnreachable, Refusal::UpstreamTimeout, Refusal::UpstreamUnreadable];
 
@@ -213,7 +214,7 @@ impl Refusal {
         )
     }
 
-    /// Seconds after which it makes sense to come back, where it does.
+    /// Seconds after which a new attempt makes sense, where it does.
     pub fn retry_after(self) -> Option<u32> {
         matches!(
             self,
@@ -226,11 +227,11 @@ impl Refusal {
         .then_some(1)
     }
 
-    /// The refusal on a route that does not tell what exists: a denied record looks like an absent one.
+    /// Returns the refusal on a route that hides what exists: a denied record looks like an absent one.
     #[must_use]
     pub fn hiding_existence(self) -> Refusal {
         match self {
-            // What cannot be read is there.
+            // A body that cannot be read exists.
             Refusal::SubjectWithheld | Refusal::UpstreamUnreadable => Refusal::NotFound,
             Refusal::UpstreamRefused(
                 StatusCode::FORBIDDEN
@@ -244,12 +245,13 @@ impl Refusal {
         }
     }
 
-    /// Whether what follows on this connection can no longer be trusted to be a request.
+    /// True if the bytes that follow on the connection may not be a request.
     pub fn closes_connection(self) -> bool {
         matches!(self, Refusal::RequestMalformed | Refusal::BodyTooLarge | Refusal::RequestTimeout)
     }
 
-    /// The problem document. `permitted_purposes` are the recipient's own, for a purpose it may not use.
+    /// Returns the problem document. `permitted_purposes` are the purposes of the recipient itself, where the refusal is
+    /// about the purpose.
     pub fn problem<'a>(
         self,
         decision: Option<&'a str>,
@@ -275,7 +277,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_reason_has_a_client_or_server_error_status_and_a_code_of_its_own() {
+    fn every_reason_has_an_error_status_and_a_unique_code() {
         let mut codes: Vec<&str> = Refusal::ALL.iter().map(|refusal| refusal.code()).collect();
         assert!(
             Refusal::ALL

@@ -1,7 +1,7 @@
-//! The upstream's answer, judged by its head; and the new head that leaves instead.
+//! The head of the upstream's response: how it is judged, and the new head that leaves instead.
 //!
-//! Nothing of the upstream's head is forwarded but an allow-list: hyper would even re-emit the
-//! upstream's reason phrase, which can name a person.
+//! It does not read the body. Invariant: of the upstream's head only an allow-list is forwarded. hyper would even re-emit
+//! the upstream's reason phrase, which can name a person.
 
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE,
@@ -18,32 +18,32 @@ use crate::exchange::media_type::{MediaType, MediaTypes};
 use crate::exchange::request_head;
 use crate::exchange::upstream_fault::{ResponseError, UpstreamFault};
 
-/// Longest time after which an upstream asks to be asked again that is passed on, in seconds: a day.
+/// Longest `Retry-After` that is passed on, in seconds: a day.
 const MAX_RETRY_AFTER: i64 = 86_400;
-/// Languages of one answer.
+/// Maximum number of languages of one response.
 const MAX_LANGUAGES: usize = 3;
 
-/// What an upstream's head says about its body.
+/// The body of an upstream's response, according to its head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponseKind {
-    /// JSON of this media type, in this content coding.
+    /// Texts of this media type, in this content coding.
     Json(MediaType, ContentCoding),
     /// No body.
     Empty,
-    /// A body that cannot be read, for this cause. None at all can leave, however it is framed.
+    /// A body that cannot be scrubbed, because of this fault. The response can leave only if it has no body after all.
     Unreadable(UpstreamFault),
 }
 
-/// Judges the head of an answer on a personal route.
+/// Judges the head of a response on a personal route.
 ///
 /// # Errors
-/// [`Refusal::UpstreamRefused`] for 4xx and 5xx; [`Refusal::UpstreamUnreadable`] for a status that is none of an
-/// answer.
+/// [`Refusal::UpstreamRefused`] for 4xx and 5xx; [`Refusal::UpstreamUnreadable`] for a status that stands for no whole
+/// response.
 pub fn classify(parts: &Parts, route: &MediaTypes) -> Result<ResponseKind, ResponseError> {
     let status = parts.status;
     screen(parts)?;
     if status == StatusCode::PRECONDITION_FAILED || status == StatusCode::RANGE_NOT_SATISFIABLE {
-        // The conditions were taken from the request, so this answers something nobody asked.
+        // The conditions were removed from the request, so this answers a question that nobody asked.
         return Err(UpstreamFault::Status(status.as_u16()).into());
     }
     if status.is_client_error() || status.is_server_error() {
@@ -60,11 +60,11 @@ pub fn classify(parts: &Parts, route: &MediaTypes) -> Result<ResponseKind, Respo
     Ok(readable(&parts.headers, route).unwrap_or_else(ResponseKind::Unreadable))
 }
 
-/// Checks what an answer needs on any route.
+/// Checks what a response needs on any route.
 ///
 /// # Errors
-/// The [`Cause`]: a status beyond 599 or below 200 is none of an answer, and a body in a transfer coding other than
-/// `chunked` is not the body that it stands for.
+/// The [`UpstreamFault`]: a status below 200 or beyond 599 is not that of a final response, and a body in a transfer coding
+/// other than `chunked` is not the content.
 pub fn screen(parts: &Parts) -> Result<(), UpstreamFault> {
     let status = parts.status.as_u16();
     if !(200..600).contains(&status) {
@@ -82,10 +82,10 @@ fn readable(headers: &HeaderMap, route: &MediaTypes) -> Result<ResponseKind, Ups
     Ok(ResponseKind::Json(MediaType::read(headers, route)?, coding(headers)?))
 }
 
-/// The head that leaves: a new one, with the few fields that say nothing about a person, and those that the route
-/// lists. The upstream's `Date` stays behind: it could be any date, and whoever sends the answer writes its own.
+/// Builds the head that leaves: the few fields that disclose nothing about a person, and those that the route lists. The
+/// upstream's `Date` is dropped: it could be any date, and the server writes its own.
 pub fn head(upstream: &HeaderMap, allowed: &[HeaderName], now: Timestamp) -> HeaderMap {
-    // Most heads fit: media type, and what the gateway adds.
+    // Most heads fit: the media type and the gateway's own fields.
     let mut head = HeaderMap::with_capacity(6);
     let ends_here = request_head::ends_here(upstream);
     let passes = |name: &HeaderName| allowed.contains(name) && !ends_here(name);
@@ -103,8 +103,8 @@ pub fn head(upstream: &HeaderMap, allowed: &[HeaderName], now: Timestamp) -> Hea
     head
 }
 
-/// The head of an answer that passes unread: the upstream's own fields, but those that frame its body, that end here,
-/// that the gateway writes, or that name the software behind it.
+/// Builds the head of a response that passes unread: the upstream's fields, except those that frame its body, end at this
+/// proxy, are the gateway's own, or name the software of the origin.
 pub fn unread_head(upstream: &HeaderMap) -> HeaderMap {
     const OF_THE_ORIGIN: [HeaderName; 7] = [
         SERVER,
@@ -123,13 +123,13 @@ pub fn unread_head(upstream: &HeaderMap) -> HeaderMap {
     fields.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-/// Whether a field is one that the gateway writes of its own.
+/// True if the gateway writes the field itself.
 fn is_own(name: &HeaderName) -> bool {
     name.as_str().starts_with("data-purpose")
 }
 
-/// Whether an upstream's field can be let through as it is: not what frames or describes the body that it had,
-/// and none that the gateway writes.
+/// True if a route can list the field: it neither frames nor describes the body that the upstream had, and the gateway does
+/// not write it itself.
 pub fn can_pass(name: &HeaderName) -> bool {
     const OF_THE_BODY: [HeaderName; 10] = [
         ACCEPT_RANGES,
@@ -147,8 +147,8 @@ pub fn can_pass(name: &HeaderName) -> bool {
     !own && !OF_THE_BODY.contains(name) && !request_head::is_hop_by_hop(name)
 }
 
-/// Whether these are up to [`MAX_LANGUAGES`] tags of a language that has two letters (ISO 639-1), a script that is
-/// in use, and a region: what an API says about its texts, and no other words.
+/// True if the value is up to [`MAX_LANGUAGES`] tags of a two-letter language (ISO 639-1), a script in use and a region.
+/// APIs describe their texts so; any other word could name a person.
 fn are_languages(value: &HeaderValue) -> bool {
     let Ok(text) = value.to_str() else { return false };
     text.split(',').count() <= MAX_LANGUAGES && text.split(',').all(|tag| is_language(tag.trim()))
@@ -175,13 +175,13 @@ fn is_language(tag: &str) -> bool {
     LANGUAGES.split_ascii_whitespace().any(|known| known == language) && parts.next().is_none()
 }
 
-/// The seconds after which an upstream asks to be asked again, where that is within a day.
+/// Returns the upstream's `Retry-After` in seconds, where it is within a day.
 pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<u32> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
     let seconds = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         text.parse().ok()?
     } else {
-        // A date (RFC 9110, 5.6.7): how far off it is says as much.
+        // A date (RFC 9110, 5.6.7) becomes the time until it.
         rfc2822::parse(text).ok()?.timestamp().as_second() - now.as_second()
     };
     (1..=MAX_RETRY_AFTER).contains(&seconds).then(|| u32::try_from(seconds).ok())?
@@ -195,8 +195,7 @@ fn forbids_transformation(headers: &HeaderMap) -> bool {
         .any(|directive| directive.trim_ascii().eq_ignore_ascii_case(b"no-transform"))
 }
 
-/// Whether something says where a body ends, so that a break of the connection is told from its end: its length, its
-/// chunks, or its coding.
+/// True if length, chunks or coding tell where the body ends, so that a broken connection differs from the end.
 pub fn has_length(headers: &HeaderMap, coding: ContentCoding) -> bool {
     coding != ContentCoding::Identity
         || headers.contains_key(CONTENT_LENGTH)
@@ -238,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_can_be_scrubbed_is_read() {
+    fn only_bodies_that_can_be_scrubbed_are_read() {
         let json = ("content-type", "application/json");
         let read = |headers: &[(&str, &str)]| match verdict(200, headers) {
             Ok(ResponseKind::Json(media_type, coding)) => Ok((media_type.framing, coding)),
@@ -270,7 +269,7 @@ mod tests {
             Ok(ResponseKind::Empty)
         );
         assert_eq!(verdict(404, &[json]), Err(Refusal::UpstreamRefused(StatusCode::NOT_FOUND)));
-        // These leave if there is no body after all.
+        // These leave only if there is no body after all.
         let unreadable: &[(&[(&str, &str)], UpstreamFault)] = &[
             (&[], UpstreamFault::NoMediaType),
             (&[("content-type", "text/csv")], UpstreamFault::MediaType(Some("text/csv"))),
@@ -327,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_listed_passes_unless_it_is_for_this_hop() {
+    fn listed_fields_pass_unless_they_are_hop_by_hop() {
         let listed = HeaderName::from_static("x-listed");
         let field = |name, value| (name, HeaderValue::from_static(value));
         let mut upstream = HeaderMap::from_iter([field(listed.clone(), "1")]);
@@ -339,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn delays_and_languages_pass_and_nothing_in_their_place() {
+    fn only_plain_delays_and_languages_pass() {
         let leaves = |name: &'static str, value: &str| {
             let upstream = HeaderMap::from_iter([(HeaderName::from_static(name), value.parse().unwrap())]);
             head(&upstream, &[], now()).get(name).map(|value| value.to_str().unwrap().to_owned())
@@ -377,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn the_head_is_a_new_one() {
+    fn the_head_that_leaves_is_new() {
         let mut upstream = HeaderMap::new();
         for (name, value) in [
             ("content-type", "application/json"),

@@ -1,4 +1,6 @@
-//! Routes and recipients as a request walks them: compiled at load, immutable.
+//! Routes and recipients, compiled at load and immutable.
+//!
+//! They hold no credentials and no policy: a route refers to a pack, a credential to a recipient.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,48 +22,57 @@ use crate::log_limit::LogLimit;
 use crate::scrub::{Limits, Plan, RecordMapping};
 use crate::vocabulary::{CategoryId, Operation, PurposeId, Vocabulary};
 
-/// What becomes of an answer of which something is withheld.
+/// The treatment of a response of which something is withheld.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnWithheld {
     /// The rest leaves.
     Strip,
-    /// Nothing leaves; the body is held up to this many bytes to find out.
-    Deny { max_body: usize },
+    /// Nothing leaves.
+    Deny {
+        /// Maximum bytes of a body, which is held until its end.
+        max_body: usize,
+    },
 }
 
-/// The mapping of a route: how the answers of a personal one are scrubbed, and whom the path names.
+/// The mapping of a route: how its responses are scrubbed, and whom its path names.
 #[derive(Debug)]
 pub struct Scrubbing {
+    /// The compiled plan of the scrubber.
     pub plan: Arc<Plan>,
-    /// The plan's classes as the policy is asked about them.
+    /// The classes of the plan, as the policy decides on them.
     pub classes: Classes,
-    /// Per class of fields: whether one of its categories tells about a person, or can where nothing
-    /// classifies it and it leaves.
+    /// For each class of fields: true if one of its categories is personal, or if nothing classifies it and it leaves.
     pub personal: Vec<bool>,
+    /// The treatment of subjects that the ledger does not know.
     pub unknown_subject: UnknownSubject,
+    /// The treatment of a response of which something is withheld.
     pub on_withheld: OnWithheld,
+    /// The bounds of the scrubber.
     pub limits: Limits,
-    /// What is mapped, as it is told to recipients.
+    /// The mapped fields, as recipients are told them.
     pub fields: Vec<MappedField>,
-    /// The mapping as it is written.
+    /// The mapping as the configuration has it.
     pub records: Vec<RecordMapping>,
 }
 
-/// One mapped path, from the document on, and what it holds.
+/// One mapped path and its categories.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MappedField {
+    /// The path from the root of the document.
     pub path: String,
+    /// The categories of the field.
     pub categories: Vec<CategoryId>,
-    /// It stands in a record without a subject, or outside of every record: nothing personal of it leaves.
+    /// True for a field of a record without a subject, or outside of every record: nothing personal of it leaves.
     pub without_subject: bool,
 }
 
 impl Scrubbing {
-    /// Whether an answer of which something is withheld is withheld as a whole.
+    /// True if a response of which something is withheld is withheld as a whole.
     pub fn is_all_or_nothing(&self) -> bool {
         matches!(self.on_withheld, OnWithheld::Deny { .. })
     }
 
+    /// A mapping from its parts; the classes are those of the plan.
     pub fn new(
         plan: Arc<Plan>,
         vocabulary: &Vocabulary,
@@ -74,7 +85,7 @@ impl Scrubbing {
         let is_personal = |category: &CategoryId| vocabulary.has_owner(*category);
         let sets: Vec<Vec<CategoryId>> =
             plan.classes().iter().map(|class| class.categories.clone()).collect();
-        // What nothing classifies can tell about a person where it leaves.
+        // Unclassified fields can be personal where they leave.
         let unclassified = plan.releases_unclassified();
         let personal = sets.iter();
         let personal =
@@ -84,70 +95,77 @@ impl Scrubbing {
     }
 }
 
-/// A query parameter that passes, with what it tells about.
+/// A query parameter that passes, with the categories that it discloses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum QueryParameter {
-    /// Every value tells about the same categories.
+    /// Any value passes; all have the same categories.
     Any(Vec<CategoryId>),
-    /// These values pass and no other, each (decoded) with its own categories.
+    /// Only these (decoded) values pass, each with its own categories.
     Listed(HashMap<String, Vec<CategoryId>>),
 }
 
 /// One route.
 #[derive(Debug)]
 pub struct Route {
+    /// The configured name.
     pub name: Arc<str>,
-    /// The upstream's name.
+    /// The name of the upstream.
     pub upstream: Arc<str>,
+    /// True if the upstream is a backup.
     pub upstream_is_backup: bool,
-    /// Time between two chunks of the upstream's body.
+    /// Maximum time between two chunks of the upstream's body.
     pub upstream_idle_timeout: Duration,
-    /// Time that all of an upstream's body is waited for, together.
+    /// Maximum time that the gateway waits for all chunks of an upstream's body together.
     pub upstream_body_timeout: Duration,
     /// Position in the snapshot's list of packs.
     pub pack: usize,
+    /// The methods that it serves; `HEAD` is served wherever `GET` is.
     pub methods: Vec<Method>,
+    /// The path pattern, with `{parameters}`.
     pub pattern: String,
-    /// The purposes it serves (each with its children); all where it says nothing.
+    /// The purposes that it serves, each with its children; `None`: all purposes.
     pub purposes: Option<Vec<PurposeId>>,
-    /// In place of the one that follows from the method.
+    /// The operation, where it does not follow from the method.
     pub operation: Option<Operation>,
-    /// `None`: not personal, passes through unread.
+    /// The mapping of a personal route; `None`: responses pass unread.
     pub scrubbing: Option<Scrubbing>,
-    /// The mapping of a route that is not personal: its answers are not read by it, whom a request's path names is.
+    /// The mapping of a route that is not personal: it tells only whom the path of a request names.
     pub path_mapping: Option<Scrubbing>,
-    /// What it says about the media types of its answers.
+    /// The rules for the media types of its responses.
     pub media_types: MediaTypes,
     /// The query parameters that pass.
     pub query: HashMap<String, QueryParameter>,
+    /// True if a withheld record looks like an absent one.
     pub hide_existence: bool,
+    /// Response headers of the upstream that leave.
     pub answer_headers: Vec<HeaderName>,
-    /// Fields of a request that go on beside those that always do.
+    /// Request headers that are forwarded beside those that always are.
     pub request_headers: Vec<HeaderName>,
+    /// True if the accepted purpose is forwarded to the upstream.
     pub forward_purpose: bool,
-    /// Whether a DELETE may have a body.
+    /// True if a DELETE may have a body.
     pub delete_body: bool,
-    /// The origins whose pages may ask, where there are any.
+    /// The rules for cross-origin requests, where the route lists origins.
     pub cors: Option<Cors>,
-    /// Bytes of a request's body.
+    /// Maximum bytes of a request's body.
     pub max_request_body: usize,
-    /// How much was said of its upstream of late.
+    /// Bounds the log lines about faults of its upstream.
     pub fault_log: LogLimit,
 }
 
-/// The limit of log lines about faults of a route's upstream: a broken upstream does not fill a disk.
+/// Returns the limit of log lines about faults of a route's upstream, so that a broken upstream does not fill a disk.
 pub fn fault_log_limit() -> LogLimit {
     LogLimit::per_period(10, Duration::from_secs(60))
 }
 
-/// The names of the parameters of a path pattern.
+/// Returns the names of the parameters of a path pattern.
 pub fn pattern_parameters(pattern: &str) -> impl Iterator<Item = &str> {
     let braced = pattern.split('{').skip(1).filter_map(|rest| Some(rest.split_once('}')?.0));
     braced.map(|name| name.trim_start_matches('*'))
 }
 
 impl Route {
-    /// What a method does on this route.
+    /// Returns the operation of a method on this route.
     pub fn operation(&self, method: &Method) -> Operation {
         self.operation.unwrap_or(match *method {
             Method::POST => Operation::Collect,
@@ -157,12 +175,12 @@ impl Route {
         })
     }
 
-    /// What is written of whom it is about, whether its answers are scrubbed or pass unread.
+    /// Returns the mapping, whether responses are scrubbed or pass unread.
     pub fn mapping(&self) -> Option<&Scrubbing> {
         self.scrubbing.as_ref().or(self.path_mapping.as_ref())
     }
 
-    /// Whom its path names, as its mapping reads it.
+    /// Returns the kinds of people that its path names, according to the mapping.
     pub fn path_names(&self) -> PathNames {
         let names = self.mapping().map(|scrubbing| scrubbing.plan.identifies_by_path());
         let (subject, controller) = names.unwrap_or_default();
@@ -189,50 +207,56 @@ impl Route {
         scrubbing.is_some_and(|scrubbing| scrubbing.is_all_or_nothing() || self.hide_existence)
     }
 
-    /// Whether the route is for a purpose: one that it names or one below.
+    /// True if the route serves a purpose: one that it lists, or a child of one.
     pub fn serves_purpose(&self, words: &Vocabulary, purpose: PurposeId) -> bool {
         let within = |served: &PurposeId| words.purposes().within(purpose, *served);
         self.purposes.as_ref().is_none_or(|purposes| purposes.iter().any(within))
     }
 
     fn serves(&self, method: &Method) -> bool {
-        // HEAD is answered from our own view of what GET would give.
+        // HEAD is answered as GET would be.
         self.methods.contains(method) || (*method == Method::HEAD && self.methods.contains(&Method::GET))
     }
 }
 
-/// How much of what was withheld a recipient is told.
+/// How much a recipient is told about withheld fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WithheldReport {
+    /// Nothing.
     #[default]
     None,
+    /// The number of records and fields.
     Counts,
+    /// The numbers and the paths of the fields.
     Paths,
 }
 
 /// One registered recipient.
 #[derive(Debug)]
 pub struct Recipient {
+    /// The configured name.
     pub name: Arc<str>,
-    /// As the policy sees it while its agreement is in force.
+    /// The facts for the policy while its agreement is in force.
     pub in_agreement: Arc<RecipientFacts>,
-    /// As the policy sees it without one.
+    /// The facts for the policy without an agreement in force.
     pub without_agreement: Arc<RecipientFacts>,
+    /// The agreement with the recipient.
     pub agreement: Option<Agreement>,
+    /// How much it is told about withheld fields.
     pub report: WithheldReport,
-    /// Requests of this recipient over time, where they are bounded.
+    /// The rate limit of its requests, where it has one.
     pub rate: Option<DefaultDirectRateLimiter>,
 }
 
 /// An agreement with a recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agreement {
-    /// The last day it is in force, UTC; without one it does not end.
+    /// The last day on which it is in force, UTC; `None`: it does not end.
     pub until: Option<Date>,
 }
 
 impl Recipient {
-    /// The purposes that it can declare with a credential: the registered ones, or the one that is locked.
+    /// Returns the purposes that it can declare with a credential: all registered ones, or the one that is locked.
     pub fn usable_purposes(&self, locked: Option<PurposeId>, words: &Vocabulary) -> Vec<PurposeId> {
         let registered = &self.in_agreement.purposes;
         match locked {
@@ -244,14 +268,14 @@ impl Recipient {
         }
     }
 
-    /// When the agreement that is in force on this day ends.
+    /// Returns the instant at which the agreement that is in force on this day ends.
     pub fn agreement_ends(&self, today: Date) -> Option<Timestamp> {
         let until = self.agreement.as_ref()?.until.filter(|until| today <= *until)?;
         let after = until.tomorrow().ok()?;
         TimeZone::UTC.to_timestamp(after.at(0, 0, 0, 0)).ok()
     }
 
-    /// The recipient's facts on this day.
+    /// Returns the recipient's facts on this day.
     pub fn facts(&self, today: Date) -> &Arc<RecipientFacts> {
         let in_force = self
             .agreement
@@ -269,23 +293,25 @@ pub struct Routes {
     /// The routes of one pattern, by the slot that `by_path` leads to.
     slots: Vec<Vec<Arc<Route>>>,
     slot_of: HashMap<String, usize>,
-    /// Whether a route lists origins.
+    /// True if a route lists origins.
     lists_origins: bool,
 }
 
-/// A route that an earlier one shadows.
+/// Reason for which a route cannot be added.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unroutable {
-    /// This route serves the same paths with the same method.
+    /// The named route serves the same paths with the same method.
     Collides(String),
-    /// The pattern is not one, with the reason.
+    /// The pattern is malformed, with the reason.
     Pattern(String),
 }
 
-/// The route of a request, with the values of its path parameters (decoded).
+/// The route of a request, and the path parameters.
 #[derive(Debug)]
 pub struct MatchedRoute {
+    /// The route.
     pub route: Arc<Route>,
+    /// Name and decoded value of each path parameter.
     pub parameters: Vec<(String, String)>,
 }
 
@@ -327,12 +353,13 @@ impl Routes {
         Ok(slot)
     }
 
+    /// All routes, in the order of the configuration.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Route>> {
         self.all.iter()
     }
 
-    /// The route that says which origins may send a request: the one that serves it or, where none does, one at
-    /// this path that lists the origin. `None` where it lists no origins.
+    /// Returns the route that decides which origins may send a request: the one that serves it or, where none does, one at
+    /// this path that lists the origin. `None` where that route lists no origins.
     pub fn cross_origin_route(
         &self,
         path: &str,
@@ -352,7 +379,7 @@ impl Routes {
         }
     }
 
-    /// The methods that a path knows, as `Allow` has them; empty where it is no route's.
+    /// Returns the methods that a path serves, as the value of `Allow`; empty where no route has the path.
     pub fn allowed_methods(&self, path: &str) -> String {
         let Ok(matched) = self.by_path.at(path) else { return String::new() };
         let served = self.slots.get(*matched.value).map_or(&[][..], Vec::as_slice);
@@ -361,7 +388,7 @@ impl Routes {
         known.map(Method::as_str).collect::<Vec<_>>().join(", ")
     }
 
-    /// The route for a screened path and a method.
+    /// Finds the route for a screened path and a method.
     ///
     /// # Errors
     /// [`Refusal::NotFound`], [`Refusal::MethodNotAllowed`]; [`Refusal::RequestMalformed`] where a

@@ -1,4 +1,4 @@
-//! State that all exchanges share.
+//! The state that all exchanges share, and the facts about a connection that a listener attaches to its requests.
 
 use std::fmt::{self, Debug, Formatter};
 use std::net::IpAddr;
@@ -18,38 +18,38 @@ use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::scrub::Pseudonyms;
 
-/// How many decisions recipients look up at a time.
+/// Maximum number of decisions that recipients look up at a time.
 const MAX_LOOKUPS: usize = 2;
 
-/// How a request came in: an extension of the request, set by the listener.
+/// The listener that a request came through. An extension of the request, set by the listener.
 #[derive(Debug)]
 pub struct ListenerContext {
-    /// The authorities that are served; empty: any one well-formed authority.
+    /// The authorities that are served. Empty: any well-formed authority.
     pub authorities: Vec<String>,
     /// Time for a request's body to arrive.
     pub request_timeout: Duration,
-    /// The exchanges that may be under way at a time: of all recipients, and of each.
+    /// The limit of concurrent exchanges, of all recipients and of each.
     pub exchanges: Arc<ConcurrencyLimit<Arc<str>>>,
 }
 
-/// Exchanges of a listener at a time where nothing is configured.
+/// Default limit of concurrent exchanges of a listener.
 pub const MAX_EXCHANGES: usize = 1024;
 
-/// The exchanges of one recipient at a time where nothing else is configured: a quarter of all.
+/// Default limit of concurrent exchanges of one recipient: a quarter of all.
 pub fn exchanges_per_recipient(max_exchanges: usize) -> usize {
     max_exchanges.div_ceil(4)
 }
 
 impl ListenerContext {
-    /// A place for one more exchange of a recipient.
-    pub(crate) fn begin(&self, recipient: &Arc<str>) -> Result<ConcurrencyPermit<Arc<str>>, Refusal> {
+    /// Takes a permit for one more exchange of a recipient.
+    pub(crate) fn acquire(&self, recipient: &Arc<str>) -> Result<ConcurrencyPermit<Arc<str>>, Refusal> {
         Ok(self.exchanges.acquire(recipient)?)
     }
 }
 
 impl From<LimitReached> for Refusal {
-    fn from(full: LimitReached) -> Self {
-        match full {
+    fn from(limit: LimitReached) -> Self {
+        match limit {
             LimitReached::Total => Refusal::Overloaded,
             LimitReached::PerHolder => Refusal::TooManyRequests,
         }
@@ -66,42 +66,48 @@ impl Default for ListenerContext {
     }
 }
 
-/// The other end of a request's connection: an extension of the request, set by the listener.
+/// The peer of a request's connection. An extension of the request, set by the listener.
 #[derive(Clone, Copy)]
 pub struct Peer {
+    /// The peer's address.
     pub address: IpAddr,
-    /// Whether the connection is encrypted.
+    /// True if the connection is encrypted.
     pub encrypted: bool,
 }
 
-/// Without the address, which may be a person's.
+/// Omits the address, which may be personal data.
 impl Debug for Peer {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.debug_struct("Peer").field("encrypted", &self.encrypted).finish_non_exhaustive()
     }
 }
 
-/// What all exchanges share.
+/// The state that all exchanges share.
 #[derive(Debug)]
 pub struct SharedState {
     snapshot: ArcSwap<Snapshot>,
+    /// The ledger of consents, objections and requests.
     pub ledger: Arc<Ledger>,
+    /// The disclosure log.
     pub log: Arc<Log>,
+    /// All metrics.
     pub metrics: Metrics,
-    /// How many decisions recipients look up at a time: each reads the log.
+    /// Bounds the decisions that recipients look up at a time: each look-up reads the log.
     pub(crate) lookups: Semaphore,
+    /// The access log.
     pub access_log: AccessLog,
-    /// What pseudonymised fields leave as; each recipient has its own.
+    /// The keys of pseudonymised values. Each recipient has its own.
     pub pseudonyms: Pseudonyms,
-    /// The way out that stands in marketing e-mails.
+    /// The opt-out links of marketing e-mails.
     pub opt_out: OptOut,
-    /// Preflights over time: they need no credential.
+    /// The rate of preflights, which need no credential.
     pub(crate) preflights: DefaultDirectRateLimiter,
-    /// What holds for a request that came in through no listener of the gateway.
-    listening: Arc<ListenerContext>,
+    /// The context of requests that came through no listener of the gateway.
+    default_listener: Arc<ListenerContext>,
 }
 
 impl SharedState {
+    /// The state from its parts. Counters of everything that the snapshot names start at zero.
     pub fn new(
         snapshot: Snapshot,
         ledger: Arc<Ledger>,
@@ -125,28 +131,28 @@ impl SharedState {
             access_log,
             opt_out,
             preflights,
-            listening: Arc::default(),
+            default_listener: Arc::default(),
         }
     }
 
-    /// How a request came in. Those that came through no listener of the gateway share one bound.
+    /// Returns the listener that a request came through. Requests through no listener of the gateway share one context.
     pub(crate) fn listener(&self, extensions: &http::Extensions) -> Arc<ListenerContext> {
-        Arc::clone(extensions.get().unwrap_or(&self.listening))
+        Arc::clone(extensions.get().unwrap_or(&self.default_listener))
     }
 
-    /// What requests are judged by from now on. Exchanges under way keep what they began with.
+    /// Replaces the snapshot for requests that begin from now on. Exchanges under way keep theirs.
     pub fn replace_snapshot(&self, snapshot: Snapshot) {
         start_at_zero(&self.metrics, &snapshot);
         self.snapshot.store(Arc::new(snapshot));
     }
 
-    /// What a request that begins now is judged by.
+    /// Returns the snapshot for a request that begins now.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
     }
 }
 
-/// Counters of everything that the snapshot names.
+/// Starts the counters of everything that the snapshot names.
 fn start_at_zero(metrics: &Metrics, snapshot: &Snapshot) {
     let of_upstreams = snapshot
         .routes

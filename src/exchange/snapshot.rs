@@ -1,4 +1,6 @@
-//! What a request is judged by: everything that a reload replaces, taken once for the whole exchange.
+//! The snapshot of the configuration that decides on a request.
+//!
+//! A reload replaces it as a whole. Invariant: an exchange takes one snapshot and keeps it to its end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,55 +15,59 @@ use crate::exchange::route::{Recipient, Routes};
 use crate::policy::Pack;
 use crate::vocabulary::Vocabulary;
 
-/// One loaded configuration, as requests walk it.
+/// One loaded configuration, compiled for requests.
 #[derive(Debug)]
 pub struct Snapshot {
+    /// All routes.
     pub routes: Routes,
+    /// All recipients, in the order that credentials refer to.
     pub recipients: Vec<Arc<Recipient>>,
+    /// The credentials of all recipients.
     pub credentials: Credentials,
-    /// One for each pack, in the order that routes refer to.
+    /// The versions of each policy pack, in the order that routes refer to.
     pub packs: Vec<Versions>,
+    /// The header in which recipients declare the purpose.
     pub purpose_header: HeaderName,
+    /// The region that data is exported from.
     pub exporter_region: Arc<str>,
-    /// The name of the epoch that pseudonymised values are of.
+    /// The name of the epoch of pseudonymised values.
     pub pseudonym_epoch: Option<Arc<str>>,
-    /// A digest of the files that it was read from.
+    /// A digest of the files that the configuration was read from.
     pub revision: Arc<str>,
-    /// What recipients were told of their purposes.
+    /// Cache of the pages that tell recipients their purposes.
     pub purpose_pages: PurposePages,
 }
 
 impl Snapshot {
-    /// The words that all packs share.
+    /// The vocabulary that all packs share.
     pub fn words(&self) -> Arc<Vocabulary> {
         let first = self.packs.iter().flat_map(Versions::iter).next();
         first.map_or_else(|| Arc::new(Vocabulary::standard()), |first| Arc::clone(first.pack().vocabulary()))
     }
 }
 
-/// The versions of one pack, all loaded: each is in force from its effective date until the next one's.
+/// All loaded versions of one policy pack. Each is in force from its effective date until the next one's.
 #[derive(Debug)]
 pub struct Versions {
-    /// By effective date.
+    /// Sorted by effective date.
     all: Vec<Arc<Decisions>>,
-    /// How many have begun: a clock that is put back brings no earlier version back.
+    /// The number of versions that have begun. A clock that is set back brings no earlier version back.
     begun: AtomicUsize,
 }
 
 impl Versions {
-    /// From versions in the order of their effective dates.
+    /// Versions in the order of their effective dates.
     pub fn new(packs: impl IntoIterator<Item = Arc<Pack>>) -> Versions {
         let all = packs.into_iter().map(|pack| Arc::new(Decisions::new(pack))).collect();
         Versions { all, begun: AtomicUsize::new(0) }
     }
 
-    /// The version in force at an instant, or at a later one that this was asked for before; `None` before
-    /// the first.
+    /// Returns the version in force at this instant or at the latest instant asked for so far; `None` before the first.
     pub fn in_force(&self, now: Timestamp) -> Option<&Arc<Decisions>> {
         let has_begun = |version: &Arc<Decisions>| version.pack().manifest().effective_from() <= now;
         let by_now = self.all.iter().rposition(has_begun).map_or(0, |latest| latest + 1);
         let before = self.begun.load(Ordering::Relaxed);
-        // Written once a version: every exchange reads it.
+        // Written once for each version, read by every exchange.
         let begun = if by_now > before {
             self.begun.fetch_max(by_now, Ordering::Relaxed).max(by_now)
         } else {
@@ -70,11 +76,12 @@ impl Versions {
         self.all.get(begun.checked_sub(1)?)
     }
 
-    /// When another version takes over, if one is waiting.
+    /// Returns the instant from which the next version is in force, if there is one.
     pub fn changes_after(&self, now: Timestamp) -> Option<Timestamp> {
         self.all.iter().map(|version| version.pack().manifest().effective_from()).find(|from| *from > now)
     }
 
+    /// All versions, by effective date.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Decisions>> {
         self.all.iter()
     }
@@ -86,7 +93,7 @@ mod tests {
     use super::*;
     use crate::finding::Source;
 
-    /// A pack with one rule, in force from this day.
+    /// Returns a pack with one rule, in force from this day.
     fn pack_from(effective: &str) -> Arc<Pack> {
         let manifest = format!(
             "title = \"A pack\"\nversion = \"{effective}\"\nannounced = 2026-01-01\neffective = {effective}\n\
@@ -99,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_takes_over_at_the_start_of_its_day() {
+    fn a_version_is_in_force_from_the_start_of_its_day() {
         let versions = Versions::new(["2026-01-05", "2026-12-01"].map(pack_from));
         let at = |instant: &str| instant.parse::<Timestamp>().unwrap();
         let in_force = |instant| {
@@ -110,7 +117,7 @@ mod tests {
         assert_eq!(in_force("2026-01-05T00:00:00Z").unwrap(), "2026-01-05");
         assert_eq!(in_force("2026-11-30T23:59:59.999Z").unwrap(), "2026-01-05");
         assert_eq!(in_force("2026-12-01T00:00:00Z").unwrap(), "2026-12-01");
-        assert_eq!(in_force("2026-11-30T23:59:59.999Z").unwrap(), "2026-12-01", "the clock was put back");
+        assert_eq!(in_force("2026-11-30T23:59:59.999Z").unwrap(), "2026-12-01", "the clock was set back");
         let next = versions.changes_after(at("2026-01-05T00:00:00Z"));
         assert_eq!(next, Some(at("2026-12-01T00:00:00Z")));
         assert_eq!(versions.changes_after(at("2026-12-01T00:00:00Z")), None);

@@ -1,7 +1,6 @@
-//! Why an upstream gave nothing that can leave, as the log says it to the operator.
+//! Faults of an upstream: reasons for which nothing of its response can leave, as the operator's log names them.
 //!
-//! Refuses to know what the answer said: a cause is a kind, a place or a name of a closed list, never a byte of an
-//! answer or of a request. A route says so many of them in a while, so that a broken upstream does not fill a disk.
+//! Invariant: a fault holds a kind, a place or a name of a closed list, never a byte of a response or of a request.
 
 use std::fmt;
 
@@ -9,48 +8,53 @@ use crate::exchange::Refusal;
 use crate::exchange::flow::decode::ContentCoding;
 use crate::scrub::Unreadable;
 
-/// Why there is no answer, or none that can be read.
+/// Reason for which there is no response, or none that can be scrubbed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpstreamFault {
     /// No upstream has the name that the route names.
     NoUpstream,
     /// The upstream's host name has no address.
     UnknownHost,
+    /// The upstream refused the connection.
     ConnectionRefused,
+    /// No connection within the upstream's `connect-timeout`.
     ConnectTimeout,
     /// Connecting failed in another way.
     Connect,
-    /// The connection ended before there was a head.
+    /// The connection ended before a response head.
     Closed,
-    /// The service behind the layer failed, and does not tell more.
+    /// The service behind the layer failed with an error of its own.
     ServiceFailed,
     /// No head came within the upstream's `timeout`.
     HeadTimeout,
     /// Nothing came for the upstream's `idle-timeout`.
     IdleTimeout,
-    /// The body was waited for longer than the upstream's `body-timeout`, all together.
+    /// All waits for the body together took longer than the upstream's `body-timeout`.
     BodyTimeout,
-    /// What came is no head of an HTTP answer, or is larger than the bound.
+    /// The head is not that of an HTTP response, or is larger than the bound.
     Head,
-    /// More interim answers came than the bound.
+    /// More interim responses (1xx) came than the bound.
     InterimAnswers,
     /// A transfer coding other than `chunked` alone.
     TransferCoding,
-    /// A status that is none of an answer: a redirect, a part, an answer to a condition, a number beyond 599.
+    /// A status that stands for no whole response: a redirect, a partial response, the result of a condition, a number
+    /// beyond 599.
     Status(u16),
+    /// The head names no media type.
     NoMediaType,
+    /// The head names two media types.
     TwoMediaTypes,
-    /// A media type that is no JSON; its name where that is known.
+    /// A media type that is not JSON; its name where that is known.
     MediaType(Option<&'static str>),
     /// Characters that are not UTF-8.
     Charset,
-    /// A content coding that is unknown, or several.
+    /// An unknown content coding, or several.
     ContentCoding,
     /// `Cache-Control: no-transform`.
     NoTransform,
-    /// The content coding cannot be undone, or its content expands beyond the bound.
+    /// The content cannot be decoded, or expands beyond the bound.
     Undecodable(ContentCoding),
-    /// The body is not what its media type says.
+    /// The body does not have the form of its media type.
     Body(Unreadable),
     /// The body is longer than `max-deny-body`.
     TooLong(usize),
@@ -59,7 +63,7 @@ pub enum UpstreamFault {
 }
 
 impl UpstreamFault {
-    /// What the recipient is told.
+    /// Returns the refusal that the recipient is told.
     pub fn refusal(self) -> Refusal {
         match self {
             UpstreamFault::NoUpstream
@@ -128,13 +132,14 @@ impl fmt::Display for UpstreamFault {
     }
 }
 
-/// Why an answer does not leave, or ends before its end: then the recipient sees a connection that is cut.
+/// Reason for which a response does not leave, or is cut before its end. The recipient of a cut response sees the connection
+/// break.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the answer was cut: {}", .refusal.code())]
 pub struct ResponseError {
-    /// What the recipient is told, where it can be.
+    /// The refusal that the recipient is told, where nothing has left yet.
     pub refusal: Refusal,
-    /// What the log says, where the upstream is the reason.
+    /// The fault for the operator's log, where the upstream is the reason.
     pub fault: Option<UpstreamFault>,
 }
 

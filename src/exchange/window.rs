@@ -1,4 +1,6 @@
-//! The account of one window of an answer: what left, in which form, on which basis, about whom.
+//! The summary of one window of a response: fields by category, form and basis, and the people concerned.
+//!
+//! It holds counts and fingerprints, never a value.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -18,17 +20,16 @@ pub(crate) struct ReleaseCount {
     pub(crate) fields: u64,
 }
 
-/// Permits under which fields are counted before they are added to the tally.
+/// Maximum number of permits whose fields are counted apart before they are added to the summary.
 const MAX_PERMITS: usize = 4;
 
-/// Fields counted by permit, class by class: records that follow each other share few.
+/// Counts of fields by permit and class. Consecutive records share few permits.
 #[derive(Debug, Default)]
 pub(crate) struct FieldCounts(SmallVec<[(Permit, SmallVec<[u64; 16]>); 1]>);
 
 impl FieldCounts {
-    /// Counts fields under their permit. What is counted under the oldest goes into the tally where that is one
-    /// permit too many.
-    pub(crate) fn add(&mut self, permit: &Permit, fields: &[u32], tally: &mut WindowSummary) {
+    /// Counts fields under their permit. One permit too many moves the counts of the oldest into the summary.
+    pub(crate) fn add(&mut self, permit: &Permit, fields: &[u32], summary: &mut WindowSummary) {
         let known = self.0.iter_mut().find(|(known, _)| known.is_same_instance(permit));
         if let Some((_, counts)) = known {
             if counts.len() < fields.len() {
@@ -39,39 +40,41 @@ impl FieldCounts {
         }
         if self.0.len() == MAX_PERMITS {
             let (permit, counts) = self.0.remove(0);
-            tally.add_fields(&permit, &counts);
+            summary.add_fields(&permit, &counts);
         }
         self.0.push((permit.clone(), fields.iter().copied().map(u64::from).collect()));
     }
 }
 
-/// Counts over some records, per class of fields.
+/// The summary of some records.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct WindowSummary {
+    /// Number of records.
     pub(crate) records: u64,
-    /// Records of which nothing personal left though there was something.
+    /// Records with personal fields of which none left.
     pub(crate) withheld_records: u64,
-    /// Records without a usable subject, or with one that the ledger has never heard of.
+    /// Records without a usable subject, or with one that the ledger does not know.
     pub(crate) unknown_subjects: u64,
+    /// Records about a minor.
     pub(crate) minors: u64,
+    /// Records of a closed account.
     pub(crate) closed_accounts: u64,
+    /// Records past their retention.
     pub(crate) past_retention: u64,
-    /// Each class with each release that occurred, and the number of fields.
+    /// Number of fields by class and release.
     pub(crate) released: Vec<ReleaseCount>,
-    /// When the first of them has to be decided again though nothing happens: a consent or the cited
-    /// case ends.
+    /// The first instant at which a decision ends by itself: a consent or the cited case ends.
     pub(crate) valid_until: Option<Timestamp>,
-    /// Everybody whose state was looked up, each time that it was.
+    /// Every subject whose state was looked up, once for each look-up.
     pub(crate) subjects: Vec<Fingerprint>,
-    /// Controllers whose instructions were looked up: a change of theirs concerns the account too.
+    /// Controllers whose instructions were looked up: their changes concern the window too.
     pub(crate) controllers: Vec<Fingerprint>,
-    /// Those of the subjects of whom something personal may leave.
+    /// The subjects of whom something personal may leave.
     pub(crate) released_subjects: Vec<Fingerprint>,
 }
 
 impl WindowSummary {
-    /// Counts one record under its permit, its fields apart. `personal` says of a class whether it counts as
-    /// personal.
+    /// Counts one record under its permit, but not its fields. `personal` is true for personal classes.
     pub(crate) fn add_record(&mut self, permit: &Permit, fields: &[u32], personal: &[bool]) {
         self.records += 1;
         let mut held = false;
@@ -83,7 +86,7 @@ impl WindowSummary {
         self.withheld_records += u64::from(held && !left);
     }
 
-    /// Adds fields that were counted.
+    /// Adds counted fields.
     pub(crate) fn add_field_counts(&mut self, counted: FieldCounts) {
         for (permit, fields) in counted.0 {
             self.add_fields(&permit, &fields);
@@ -98,19 +101,19 @@ impl WindowSummary {
         }
     }
 
-    /// What was decided counts until then at most.
+    /// Limits the validity of the decisions to this instant.
     pub(crate) fn limit_validity(&mut self, instant: Option<Timestamp>) {
         self.valid_until = self.valid_until.into_iter().chain(instant).min();
     }
 
-    /// A controller was asked about; records of one account often follow each other.
+    /// Adds a controller. Records of one account often follow each other.
     pub(crate) fn add_controller(&mut self, controller: Fingerprint) {
         if self.controllers.last() != Some(&controller) {
             self.controllers.push(controller);
         }
     }
 
-    /// Whether this account says of anything or anybody more than that one does.
+    /// True if this summary discloses more than the other: more people, or more fields of a class and release.
     pub(crate) fn discloses_more_than(&self, other: &WindowSummary) -> bool {
         let known: HashSet<_, BuildFingerprintHasher> = other.released_subjects.iter().collect();
         let counted = |class: usize, release: &ClassRelease| {
@@ -122,7 +125,7 @@ impl WindowSummary {
             || left.any(|one| one.fields > counted(one.class, &one.release))
     }
 
-    /// Everybody whose state was looked up, each once: a list may be of one person.
+    /// Returns every subject that was looked up once: a list may be about one person.
     pub(crate) fn distinct_subjects(&self) -> Cow<'_, [Fingerprint]> {
         if self.subjects.len() < 2 {
             return self.subjects.as_slice().into();
@@ -132,13 +135,13 @@ impl WindowSummary {
         self.subjects.iter().filter(|subject| known.insert(*subject)).copied().collect()
     }
 
-    /// Those people of whom nothing personal leaves.
+    /// Returns those people of whom nothing personal leaves.
     pub(crate) fn withheld_subjects(&self, people: &[Fingerprint]) -> Vec<Fingerprint> {
-        let touched: HashSet<_, BuildFingerprintHasher> = self.released_subjects.iter().collect();
-        people.iter().filter(|subject| !touched.contains(subject)).copied().collect()
+        let released: HashSet<_, BuildFingerprintHasher> = self.released_subjects.iter().collect();
+        people.iter().filter(|subject| !released.contains(subject)).copied().collect()
     }
 
-    /// Adds another account to this one.
+    /// Adds another summary to this one.
     pub(crate) fn merge(&mut self, other: WindowSummary) {
         if self.is_empty() {
             let ask_again = self.valid_until;
@@ -161,7 +164,7 @@ impl WindowSummary {
         self.controllers.extend(other.controllers);
     }
 
-    /// Nothing was counted and nobody looked up.
+    /// True if nothing was counted and nobody looked up.
     fn is_empty(&self) -> bool {
         self.records == 0
             && self.released.is_empty()

@@ -1,4 +1,4 @@
-//! The way out (`exchange::pages::opt_out`) as it comes over HTTP.
+//! The body of a request for an opt-out link, read for [`opt_out`](crate::exchange::pages::opt_out).
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -10,20 +10,20 @@ use super::response_body::ResponseBody;
 use crate::exchange::pages::opt_out::{self, OptOutStep};
 use crate::exchange::{Refusal, SharedState};
 
-/// Answers a request for the way out.
-pub(super) async fn answer<B>(gatehouse: &SharedState, incoming: Request<B>) -> Response<ResponseBody>
+/// Answers a request for an opt-out link.
+pub(super) async fn answer<B>(shared: &SharedState, incoming: Request<B>) -> Response<ResponseBody>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
     let (parts, body) = incoming.into_parts();
-    let response = match opt_out::begin(gatehouse, &parts) {
-        OptOutStep::Answer(response) => response,
+    let response = match opt_out::begin(shared, &parts) {
+        OptOutStep::Answered(response) => response,
         OptOutStep::ReadBody(post) => {
             let body = RequestBody::new(body, post.max_body, post.time);
             let failure = body.failure();
             let read = body.collect().await;
             let refused = |_| failure.get().copied().unwrap_or(Refusal::RequestMalformed);
-            post.finish(gatehouse, read.map(|body| body.to_bytes()).map_err(refused)).await
+            post.finish(shared, read.map(|body| body.to_bytes()).map_err(refused)).await
         }
     };
     response.map(ResponseBody::whole)

@@ -1,4 +1,6 @@
-//! The request's body on its way to the upstream: bounded in size and time, without trailers.
+//! The request body on its way to the upstream: bounded in size and time, without trailers.
+//!
+//! It does not read the content.
 
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -16,10 +18,10 @@ pub fn has_body(body: &impl Body) -> bool {
     !body.is_end_stream() && body.size_hint().exact() != Some(0)
 }
 
-/// Set where the request's own body ends the exchange.
+/// The reason for which the request's own body ends the exchange; set when it does.
 pub type RequestBodyFailure = Arc<OnceLock<Refusal>>;
 
-/// The body broke a bound or broke off; the reason is in the [`RequestBodyFailure`].
+/// The body exceeded a bound or ended early. The reason is in the [`RequestBodyFailure`].
 #[derive(Debug, thiserror::Error)]
 #[error("the request body ended early")]
 pub struct RequestBodyError;
@@ -31,7 +33,7 @@ pub struct RequestBody<B> {
     inner: Option<B>,
     /// Bytes that may still come.
     left: usize,
-    /// None for what is whole already.
+    /// `None` for a body that is whole already.
     deadline: Option<Pin<Box<Sleep>>>,
     failure: RequestBodyFailure,
 }
@@ -47,12 +49,12 @@ impl<B: Body> RequestBody<B> {
         RequestBody { inner: Some(inner), left: max, deadline, failure }
     }
 
-    /// No body, as that of a request that is sent once more.
+    /// No body, for a request that is sent once more.
     pub fn none() -> RequestBody<B> {
         RequestBody { inner: None, left: 0, deadline: None, failure: RequestBodyFailure::default() }
     }
 
-    /// Where the reason will stand if this body ends the exchange.
+    /// Returns the place of the reason, should this body end the exchange.
     pub fn failure(&self) -> RequestBodyFailure {
         Arc::clone(&self.failure)
     }

@@ -1,7 +1,7 @@
-//! Who asks: a recipient, by API key, signed token or client certificate.
+//! The caller of a request: a recipient, identified by API key, signed token or client certificate.
 //!
-//! It knows hashes of keys, public keys of issuers and names of certificates, never a key that could
-//! be presented. Two credentials of one request must name the same recipient and the same person.
+//! It holds hashes of keys, public keys of issuers and names of certificates, never a key that could be presented.
+//! Invariant: all credentials of one request name the same recipient and the same person.
 
 mod signature;
 pub mod token;
@@ -17,36 +17,37 @@ use crate::credentials::{KeyHash, hash};
 use crate::exchange::Refusal;
 use crate::vocabulary::{ActorId, PurposeId, SubjectId};
 
-/// Header names that carry a credential; removed before the upstream.
+/// Headers that carry a credential. They are never forwarded.
 pub const CREDENTIAL_HEADERS: [HeaderName; 3] =
     [header::AUTHORIZATION, header::PROXY_AUTHORIZATION, HeaderName::from_static("x-api-key")];
 
-/// What a credential stands for.
+/// The recipient that credentials identify, and the terms of the credentials.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Caller {
     /// Position in the snapshot's list of recipients.
     pub recipient: usize,
-    /// The one purpose the credential is locked to.
+    /// The one purpose that the credential is locked to.
     pub locked_purpose: Option<PurposeId>,
+    /// Who the caller is beyond the recipient's name.
     pub identity: Identity,
-    /// When it stops to count, if it does by itself.
+    /// The end of the credential's validity, if it has one.
     pub valid_until: Option<Timestamp>,
 }
 
-/// Who a recipient is beyond its name, as the claims of a token say.
+/// The persons and the controller that the claims of a token name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
-    /// The person that the recipient is.
+    /// The data subject that the caller is.
     pub subject: Option<SubjectId>,
-    /// The controller that the recipient acts for.
+    /// The controller that the caller acts for.
     pub controller: Option<SubjectId>,
-    /// Who of the recipient's people it is.
+    /// The member of the recipient's staff that the caller is.
     pub actor: Option<ActorId>,
 }
 
 impl Identity {
-    /// What two credentials say together; `None` where they contradict each other.
-    fn with(self, other: Identity) -> Option<Identity> {
+    /// Combines the identities of two credentials; `None` where they contradict each other.
+    fn combine(self, other: Identity) -> Option<Identity> {
         fn either<T: PartialEq>(one: Option<T>, other: Option<T>) -> Option<Option<T>> {
             let agree = one.is_none() || other.is_none() || one == other;
             agree.then(|| one.or(other))
@@ -59,17 +60,20 @@ impl Identity {
     }
 }
 
-/// A name of a client certificate. Its type is part of it: whoever may issue DNS names issues no URIs.
+/// A name of a client certificate. The type is part of it: an authority for DNS names may not issue URIs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum CertificateName {
+    /// A URI, such as a SPIFFE id.
     Uri(String),
+    /// A DNS name.
     Dns(String),
+    /// An e-mail address.
     Email(String),
 }
 
 impl CertificateName {
-    /// Reads the name of a registration, whose form tells the type: a text that begins with a scheme is a
-    /// URI, another one with an `@` is an e-mail address, any other is a DNS name.
+    /// Reads the name of a registration. Its form determines the type: a text that begins with a scheme is a URI, another
+    /// text with an `@` is an e-mail address, any other is a DNS name.
     pub fn of_registration(name: &str) -> CertificateName {
         // RFC 3986, 3.1.
         let is_scheme = |scheme: &str| {
@@ -84,9 +88,10 @@ impl CertificateName {
     }
 }
 
-/// The names in a verified client certificate's subject alternative name, and the certificate's end.
+/// A verified client certificate: the names in its subject alternative name, and its end. An extension of the request.
 #[derive(Clone, Debug, Default)]
 pub struct PeerCertificate {
+    /// The names of the subject alternative name.
     pub names: Arc<[CertificateName]>,
     /// The first instant at which the certificate is no longer valid.
     pub valid_until: Option<Timestamp>,
@@ -101,31 +106,31 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// No credential yet; tokens count where one of these issuers signed them.
+    /// No credential yet. A token is accepted where one of these issuers signed it.
     pub fn new(tokens: Tokens) -> Credentials {
         Credentials { tokens, ..Credentials::default() }
     }
 
-    /// Registers what a recipient's tokens look like; the earlier caller where that was registered before.
+    /// Registers the pattern of a recipient's tokens. Returns the earlier caller where it was registered before.
     pub fn register_token(&mut self, pattern: TokenPattern) -> Option<Caller> {
         self.tokens.register(pattern)
     }
 
-    /// Registers a key's hash; the earlier caller where it was registered before.
+    /// Registers the hash of a key. Returns the earlier caller where it was registered before.
     pub fn register_key(&mut self, hash: KeyHash, caller: Caller) -> Option<Caller> {
         self.keys.insert(hash, caller)
     }
 
-    /// Registers a certificate's name; the earlier caller where it was registered before.
+    /// Registers the name of a certificate. Returns the earlier caller where it was registered before.
     pub fn register_certificate(&mut self, name: CertificateName, caller: Caller) -> Option<Caller> {
         self.certificates.insert(name, caller)
     }
 
-    /// Who presents these credentials, at this moment.
+    /// Identifies the caller by all credentials of a request.
     ///
     /// # Errors
-    /// [`Refusal::CredentialMissing`] where there is none, [`Refusal::CredentialInvalid`] where one is
-    /// unknown or has ended, or two disagree. A verified certificate that nobody registered names nobody.
+    /// [`Refusal::CredentialMissing`] where there is none; [`Refusal::CredentialInvalid`] where one is unknown or has ended,
+    /// or two disagree. A verified certificate that is not registered counts as none.
     pub fn identify(
         &self,
         headers: &HeaderMap,
@@ -138,7 +143,7 @@ impl Credentials {
         }
         if let Some(PeerCertificate { names, valid_until: until }) = peer {
             if until.is_some_and(|until| until <= now) {
-                // It was valid when the connection began.
+                // The certificate was valid when the connection began.
                 return Err(Refusal::CredentialInvalid);
             }
             for named in names.iter().filter_map(|name| self.certificates.get(name)) {
@@ -148,7 +153,7 @@ impl Credentials {
         caller.ok_or(Refusal::CredentialMissing)
     }
 
-    /// Whom a presented text names: a registered key, whatever it looks like, or else a token.
+    /// Identifies a presented text: as a registered key, whatever it looks like, or else as a token.
     fn identify_text(&self, presented: &[u8], now: Timestamp) -> Result<Caller, Refusal> {
         if let Some(known) = self.keys.get(&hash(presented)) {
             return Ok(known.clone());
@@ -158,7 +163,11 @@ impl Credentials {
     }
 }
 
-/// Two credentials name the same recipient; a purpose that one is locked to locks both.
+/// Combines two credentials of one request, which must name the same recipient. A purpose that one is locked to locks
+/// both.
+///
+/// # Errors
+/// [`Refusal::CredentialInvalid`] where they disagree.
 pub(super) fn combine(earlier: Option<Caller>, named: Caller) -> Result<Caller, Refusal> {
     let Some(earlier) = earlier else { return Ok(named) };
     let locks_agree = earlier.locked_purpose.is_none()
@@ -170,7 +179,7 @@ pub(super) fn combine(earlier: Option<Caller>, named: Caller) -> Result<Caller, 
     Ok(Caller {
         recipient: named.recipient,
         locked_purpose: earlier.locked_purpose.or(named.locked_purpose),
-        identity: earlier.identity.with(named.identity).ok_or(Refusal::CredentialInvalid)?,
+        identity: earlier.identity.combine(named.identity).ok_or(Refusal::CredentialInvalid)?,
         valid_until: earlier.valid_until.into_iter().chain(named.valid_until).min(),
     })
 }
@@ -205,7 +214,7 @@ mod tests {
         credentials
     }
 
-    fn ask(headers: &[(&'static str, &str)], peer: &[&str]) -> Result<Caller, Refusal> {
+    fn identify(headers: &[(&'static str, &str)], peer: &[&str]) -> Result<Caller, Refusal> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(*name, value.parse().unwrap());
@@ -219,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn the_form_of_a_registered_name_tells_its_type() {
+    fn the_form_of_a_registered_name_determines_its_type() {
         use CertificateName::{Dns, Email, Uri};
         type Make = fn(String) -> CertificateName;
         let cases: [(&str, Make); 9] = [
@@ -239,8 +248,8 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_met_by_a_name_of_its_type_alone() {
-        let meets = |name: CertificateName| {
+    fn a_registered_name_matches_only_names_of_its_type() {
+        let matches = |name: CertificateName| {
             let peer = PeerCertificate { names: [name].into(), valid_until: None };
             registered().identify(&HeaderMap::new(), Some(&peer), Timestamp::UNIX_EPOCH).is_ok()
         };
@@ -248,13 +257,13 @@ mod tests {
         let types: [Make; 3] = [CertificateName::Uri, CertificateName::Dns, CertificateName::Email];
         for (name, own) in [("spiffe://x/a", 0), ("partner.example", 1), ("ops@partner.example", 2)] {
             for (at, make) in types.iter().enumerate() {
-                assert_eq!(meets(make(name.to_owned())), at == own, "{name} {at}");
+                assert_eq!(matches(make(name.to_owned())), at == own, "{name} {at}");
             }
         }
     }
 
     #[test]
-    fn a_certificate_counts_until_its_end_and_so_does_what_it_let_in() {
+    fn a_certificate_is_valid_until_its_end_beside_other_credentials_too() {
         let until = Timestamp::from_second(100).unwrap();
         let names: Arc<[_]> = [CertificateName::of_registration("spiffe://x/a")].into();
         let at = |second: i64, headers: &HeaderMap| {
@@ -269,25 +278,25 @@ mod tests {
     }
 
     #[test]
-    fn a_key_or_a_certificate_names_the_recipient() {
+    fn a_key_or_a_certificate_identifies_the_recipient() {
         let staff = Ok(Caller::default());
-        assert_eq!(ask(&[("authorization", "Bearer pgk_a_1")], &[]), staff);
-        assert_eq!(ask(&[("x-api-key", "pgk_a_1")], &[]), staff);
-        assert_eq!(ask(&[], &["spiffe://x/a"]), staff);
-        assert_eq!(ask(&[("x-api-key", "pgk_a_1")], &["spiffe://x/a"]), staff);
-        assert_eq!(ask(&[("x-api-key", "pgk_a_1")], &["spiffe://x/unregistered"]), staff);
-        assert_eq!(ask(&[("x-api-key", "pgk_b_1")], &[]).unwrap().locked_purpose, Some(PurposeId(3)));
+        assert_eq!(identify(&[("authorization", "Bearer pgk_a_1")], &[]), staff);
+        assert_eq!(identify(&[("x-api-key", "pgk_a_1")], &[]), staff);
+        assert_eq!(identify(&[], &["spiffe://x/a"]), staff);
+        assert_eq!(identify(&[("x-api-key", "pgk_a_1")], &["spiffe://x/a"]), staff);
+        assert_eq!(identify(&[("x-api-key", "pgk_a_1")], &["spiffe://x/unregistered"]), staff);
+        assert_eq!(identify(&[("x-api-key", "pgk_b_1")], &[]).unwrap().locked_purpose, Some(PurposeId(3)));
     }
 
     #[test]
-    fn unknown_or_contradicting_credentials_name_nobody() {
+    fn unknown_or_contradicting_credentials_are_invalid() {
         let invalid = Err(Refusal::CredentialInvalid);
-        assert_eq!(ask(&[], &[]), Err(Refusal::CredentialMissing));
-        assert_eq!(ask(&[], &["spiffe://x/unregistered"]), Err(Refusal::CredentialMissing));
-        assert_eq!(ask(&[("x-api-key", "pgk_c_1")], &["spiffe://x/a"]), invalid);
-        assert_eq!(ask(&[("x-api-key", "pgk_b_1")], &["spiffe://x/a"]), invalid);
-        assert_eq!(ask(&[("x-api-key", "pgk_b_1"), ("authorization", "Bearer pgk_a_1")], &[]), invalid);
-        assert_eq!(ask(&[("authorization", "Basic YTpi")], &[]), invalid);
-        assert_eq!(ask(&[("authorization", "Bearer")], &[]), invalid);
+        assert_eq!(identify(&[], &[]), Err(Refusal::CredentialMissing));
+        assert_eq!(identify(&[], &["spiffe://x/unregistered"]), Err(Refusal::CredentialMissing));
+        assert_eq!(identify(&[("x-api-key", "pgk_c_1")], &["spiffe://x/a"]), invalid);
+        assert_eq!(identify(&[("x-api-key", "pgk_b_1")], &["spiffe://x/a"]), invalid);
+        assert_eq!(identify(&[("x-api-key", "pgk_b_1"), ("authorization", "Bearer pgk_a_1")], &[]), invalid);
+        assert_eq!(identify(&[("authorization", "Basic YTpi")], &[]), invalid);
+        assert_eq!(identify(&[("authorization", "Bearer")], &[]), invalid);
     }
 }

@@ -1,7 +1,7 @@
-//! The signatures of tokens, checked by the same cryptography as TLS.
+//! The signatures of tokens, verified by the same cryptography as TLS.
 //!
-//! It knows public keys only: nothing here can sign. `jsonwebtoken` reads the token and makes sure
-//! that key and algorithm belong together; ring does the arithmetic.
+//! It uses public keys only and cannot sign. `jsonwebtoken` reads the token and makes sure that key and algorithm belong
+//! together; ring verifies.
 
 use jsonwebtoken::crypto::{CryptoProvider, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{Error, ErrorKind};
@@ -16,9 +16,9 @@ static PROVIDER: CryptoProvider = CryptoProvider {
     key_utils: KeyUtils::new_unimplemented(),
 };
 
-/// Puts ring behind `jsonwebtoken`, once for the process; an application that chose another keeps it.
+/// Installs ring as the provider of `jsonwebtoken`, once for the process. An application that installed another keeps it.
 pub(super) fn install() {
-    // The error is the one that stays.
+    // An error means that another provider is installed.
     let _ = PROVIDER.install_default();
 }
 
@@ -46,7 +46,7 @@ impl Verifier {
             Algorithm::ES256 => Scheme::Curve(&scheme::ECDSA_P256_SHA256_FIXED),
             Algorithm::ES384 => Scheme::Curve(&scheme::ECDSA_P384_SHA384_FIXED),
             Algorithm::EdDSA => Scheme::Curve(&scheme::ED25519),
-            // Shared secrets: whoever can check a token could make one.
+            // Symmetric keys: anybody who can verify a token could sign one.
             _ => return Err(ErrorKind::UnsupportedAlgorithm.into()),
         };
         Ok(Verifier { algorithm, scheme, key: key.clone() })

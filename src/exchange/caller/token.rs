@@ -1,8 +1,8 @@
-//! Signed tokens (JWT, RFC 7519): whose signature holds, and which recipient their claims name.
+//! Signed tokens (JWT, RFC 7519): verifies the signature and finds the recipient whose claims a token has.
 //!
-//! It knows public keys and patterns of claims. A token counts only for the audience it was made for
-//! and until it expires (RFC 8725, 3.8 to 3.10); a token without an end is none. Two recipients
-//! whose patterns both fit make the token name nobody.
+//! It holds public keys and patterns of claims. A token is valid only for the audience it was made for and until it
+//! expires (RFC 8725, 3.8 to 3.10); a token without an expiry is invalid. Invariant: a token that fits the patterns of two
+//! recipients identifies neither.
 
 use jiff::Timestamp;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse};
@@ -14,13 +14,13 @@ use super::{Caller, Identity, combine};
 use crate::exchange::Refusal;
 use crate::vocabulary::{ActorId, IdReader, SubjectId};
 
-/// Most keys of one issuer: each may be tried for a token that names none.
+/// Maximum number of keys of one issuer: each may be tried for a token that names no key.
 pub const MAX_KEYS: usize = 16;
 
-/// Seconds by which the issuer's clock may differ from ours.
+/// Seconds by which the issuer's clock may differ from this one.
 const LEEWAY: i64 = 60;
 
-/// Who signs tokens, and for whom they must be made to count here.
+/// An issuer of tokens: its keys, and the audience that its tokens must be made for.
 pub struct Issuer {
     /// The token's `iss`.
     url: String,
@@ -37,26 +37,30 @@ impl std::fmt::Debug for Issuer {
 struct IssuerKey {
     id: Option<String>,
     algorithms: &'static [Algorithm],
-    /// The one that the set names for this key.
+    /// The algorithm that the key set names for this key.
     algorithm: Option<String>,
     key: DecodingKey,
 }
 
-/// Why a key set cannot be used.
+/// Reason for which a key set cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeySetError {
+    /// It is not a key set.
     #[error("this is not a JSON Web Key Set (RFC 7517)")]
     Unreadable,
-    #[error("the key set holds a shared secret: whoever can check a token could make one")]
+    /// It holds a symmetric key.
+    #[error("the key set holds a shared secret: anybody who can verify a token could sign one")]
     SharedSecret,
-    #[error("the key set holds no key that can check a signature (RSA, P-256, P-384 or Ed25519)")]
+    /// It holds no usable key.
+    #[error("the key set holds no key that can verify a signature (RSA, P-256, P-384 or Ed25519)")]
     NoKey,
+    /// It holds more keys than are tried.
     #[error("the key set holds more than {MAX_KEYS} keys")]
     TooMany,
 }
 
 impl Issuer {
-    /// An issuer with its published keys, whose tokens are made for this audience.
+    /// Reads the published keys of an issuer, whose tokens are made for this audience.
     ///
     /// # Errors
     /// [`KeySetError`]
@@ -76,15 +80,15 @@ impl Issuer {
         validation.set_issuer(&[url]);
         validation.set_audience(&[audience]);
         validation.set_required_spec_claims(&["iss", "aud"]);
-        // The time is ours to compare: it is handed in.
+        // `claims` compares the time, which is passed in.
         validation.validate_exp = false;
         Ok(Issuer { url: url.to_owned(), keys, validation })
     }
 
-    /// The claims of a token that this issuer signed, for us, and that counts now.
+    /// Returns the claims of a token that this issuer signed for this audience and that is valid now.
     fn claims(&self, token: &str, now: Timestamp) -> Option<Map<String, Value>> {
         let header = jsonwebtoken::decode_header(token).ok()?;
-        // What must be understood and is not (RFC 7515, 4.1.11).
+        // Critical extensions must be understood (RFC 7515, 4.1.11); none is.
         if header.crit.is_some() {
             return None;
         }
@@ -103,7 +107,7 @@ impl Issuer {
     }
 }
 
-/// From `nbf`, where there is one, until `exp`, which there must be.
+/// True from `nbf` (optional) until `exp` (required).
 fn is_valid_at(claims: &Map<String, Value>, now: Timestamp) -> bool {
     let now = now.as_second();
     let instant = |name: &str| claims.get(name).map(seconds);
@@ -115,9 +119,9 @@ fn is_valid_at(claims: &Map<String, Value>, now: Timestamp) -> bool {
     ends && begins
 }
 
-/// A `NumericDate`, whole or not.
+/// Reads a `NumericDate`, with or without a fraction.
 fn seconds(value: &Value) -> Option<i64> {
-    #[allow(clippy::cast_possible_truncation)] // Saturates, and a fraction of a second does not count.
+    #[allow(clippy::cast_possible_truncation)] // The cast saturates, and drops the fraction.
     value.as_i64().or_else(|| value.as_f64().map(|seconds| seconds as i64))
 }
 
@@ -131,7 +135,7 @@ const RSA: &[Algorithm] = &[
 ];
 
 impl IssuerKey {
-    /// A key for signatures; `None` for one that is for something else or of an unknown kind.
+    /// Reads a key for signatures; `None` for a key of another use or of an unknown kind.
     fn read(key: &Jwk) -> Result<Option<IssuerKey>, KeySetError> {
         if matches!(&key.common.public_key_use, Some(purpose) if *purpose != PublicKeyUse::Signature) {
             return Ok(None);
@@ -155,28 +159,29 @@ impl IssuerKey {
     }
 }
 
-/// What the claims of a recipient's tokens look like.
+/// The claims by which a recipient's tokens are recognised.
 #[derive(Clone, Debug)]
 pub struct TokenPattern {
     /// Position in the list of issuers.
     pub issuer: usize,
-    /// Each has to be there with this value, or be a list that holds it.
+    /// Each claim must have this value or be a list that contains it.
     pub claims: Vec<(String, Value)>,
-    /// The claim that is the person's own subject id.
+    /// The claim with the caller's own subject id.
     pub subject: Option<IdentityClaim>,
-    /// The claim that is the controller's own id.
+    /// The claim with the controller's id.
     pub controller: Option<IdentityClaim>,
-    /// The claim that tells the recipient's people apart.
+    /// The claim with the id of the member of staff.
     pub actor: Option<String>,
-    /// Whom such a token names.
+    /// The caller that such a token identifies.
     pub caller: Caller,
 }
 
 /// A claim that holds the id of a person or of a controller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdentityClaim {
+    /// The name of the claim.
     pub claim: String,
-    /// Reads it, as everywhere in its namespace.
+    /// The reader of ids of its namespace.
     pub ids: IdReader,
 }
 
@@ -186,7 +191,7 @@ impl IdentityClaim {
     }
 }
 
-/// An id is a text or a whole number, and `1` is `"1"`; an empty one names nobody.
+/// Reads an id: a text or a whole number, where `1` is `"1"`. An empty text is none.
 fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
@@ -204,7 +209,7 @@ impl TokenPattern {
         })
     }
 
-    /// The caller, with whom the token says it is. A claim that is needed and not there names nobody.
+    /// Returns the caller with the identity that the claims name; `None` where a required claim is missing.
     fn caller(&self, issuer: &str, claims: &Map<String, Value>) -> Option<Caller> {
         let read = |claim: &Option<IdentityClaim>| match claim {
             None => Some(None),
@@ -216,13 +221,13 @@ impl TokenPattern {
         };
         let identity = Identity { subject: read(&self.subject)?, controller: read(&self.controller)?, actor };
         let end = claims.get("exp").and_then(seconds)?.saturating_add(LEEWAY);
-        // An end beyond the calendar is none that comes.
+        // An expiry beyond the calendar is no end.
         let until = Timestamp::from_second(end).ok();
         Some(Caller { identity, valid_until: until, ..self.caller.clone() })
     }
 }
 
-/// All issuers, and whom their tokens name.
+/// All issuers, and the patterns of the recipients' tokens.
 #[derive(Debug, Default)]
 pub struct Tokens {
     issuers: Vec<Issuer>,
@@ -230,11 +235,12 @@ pub struct Tokens {
 }
 
 impl Tokens {
+    /// These issuers, without a pattern yet.
     pub fn new(issuers: Vec<Issuer>) -> Tokens {
         Tokens { issuers, patterns: Vec::new() }
     }
 
-    /// Registers what a recipient's tokens look like; the earlier caller where that was registered before.
+    /// Registers the pattern of a recipient's tokens. Returns the earlier caller where it was registered before.
     pub fn register(&mut self, pattern: TokenPattern) -> Option<Caller> {
         let alike = |known: &&TokenPattern| known.issuer == pattern.issuer && known.claims == pattern.claims;
         let earlier = self.patterns.iter().find(alike).map(|known| known.caller.clone());
@@ -242,16 +248,16 @@ impl Tokens {
         earlier
     }
 
-    /// Whom a token names.
+    /// Identifies the caller by a token.
     ///
     /// # Errors
-    /// [`Refusal::CredentialInvalid`] where it does not count here and now, or names nobody or several.
+    /// [`Refusal::CredentialInvalid`] where the token is not valid here and now, or fits no recipient or several.
     pub fn identify(&self, token: &str, now: Timestamp) -> Result<Caller, Refusal> {
         #[derive(Deserialize)]
         struct Issued {
             iss: String,
         }
-        // Only to find the key: what is believed is read from the token once its signature holds.
+        // Only to find the key: the claims that count are read after the signature is verified.
         let claimed: Issued =
             jsonwebtoken::dangerous::insecure_decode_claims(token).map_err(|_| Refusal::CredentialInvalid)?;
         let issuer = self.issuers.iter().position(|issuer| issuer.url == claimed.iss);
@@ -270,7 +276,7 @@ impl Tokens {
     }
 }
 
-/// Whether a bearer credential has the shape of a token: three parts, the first a JSON object in base64url.
+/// True if a bearer credential has the form of a token: three parts, the first a JSON object in base64url.
 pub(super) fn is_token(credential: &str) -> bool {
     credential.starts_with("eyJ") && credential.bytes().filter(|byte| *byte == b'.').count() == 2
 }
@@ -346,7 +352,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_token_names_the_recipient_whose_claims_it_has() {
+    fn a_token_identifies_the_recipient_whose_claims_it_has() {
         let fitting = [
             json!({}),
             json!({ "role": ["sales", "support"] }),
@@ -365,8 +371,8 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_token_that_does_not_count_here_and_now_names_nobody() {
-        let not_counting = [
+    fn a_token_that_is_not_valid_here_and_now_is_refused() {
+        let invalid = [
             json!({ "role": "sales" }),
             json!({ "role": null }),
             json!({ "iss": "https://elsewhere.example" }),
@@ -378,7 +384,7 @@ pub(crate) mod tests {
             json!({ "nbf": NOW + 61 }),
             json!({ "nbf": "0" }),
         ];
-        for more in not_counting {
+        for more in invalid {
             let token = Signer::new(1).sign(&header(), &claims(more.clone()));
             assert_eq!(identify(&support(), &token), Err(Refusal::CredentialInvalid), "{more}");
         }
@@ -404,7 +410,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn two_recipients_that_fit_are_nobody_and_two_locks_must_agree() {
+    fn a_token_of_two_recipients_is_refused_and_two_locks_must_agree() {
         let mut tokens = support();
         tokens.register(pattern(4, &[("team", json!(7))]));
         let both = Signer::new(1).sign(&header(), &claims(json!({ "team": 7 })));
@@ -422,7 +428,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn claims_say_who_it_is_or_the_token_names_nobody() {
+    fn a_token_without_a_required_identity_claim_is_refused() {
         let mut tokens = Tokens::new(vec![issuer(&Signer::new(1))]);
         let mut person = pattern(5, &[("azp", json!("portal"))]);
         person.subject = Some(IdentityClaim { claim: "sub".into(), ids: crm() });
@@ -457,9 +463,9 @@ pub(crate) mod tests {
         assert_eq!(read(&json!({ "keys": many })), KeySetError::TooMany);
     }
 
-    /// Made once by another implementation, with keys that were thrown away.
+    /// The tokens were made once by another implementation, with keys that were discarded.
     #[test]
-    fn tokens_of_every_kind_of_key_are_read() {
+    fn tokens_of_every_kind_of_key_are_verified() {
         let file = include_str!("../../../tests/tokens/signed.json");
         let file: Value = serde_json::from_str(file).unwrap();
         let issuer = Issuer::new(URL, "purposegate", &file["key_set"].to_string()).unwrap();

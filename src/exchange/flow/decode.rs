@@ -1,4 +1,6 @@
-//! Content codings of the upstream's answer, undone as it streams, with a bound on expansion.
+//! Decodes the content codings of a body as it streams, with a bound on expansion.
+//!
+//! Invariant: a decoder holds a bounded number of bytes, whatever it is fed.
 
 use std::io::{self, Write};
 
@@ -6,21 +8,26 @@ use flate2::write::{DeflateDecoder, GzDecoder, ZlibDecoder};
 use zstd::stream::raw::{self, DParameter};
 use zstd::stream::zio;
 
-/// A single content coding (RFC 9110, 8.4.1).
+/// One content coding (RFC 9110, 8.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContentCoding {
+    /// No coding.
     Identity,
+    /// `gzip`
     Gzip,
+    /// `deflate`: zlib, or raw deflate
     Deflate,
+    /// `br`
     Brotli,
+    /// `zstd`
     Zstd,
 }
 
 impl ContentCoding {
-    /// The coding of this name; `None` for an unknown one or a list of them.
+    /// Returns the coding of this name; `None` for an unknown one or a list.
     pub fn parse(name: &str) -> Option<ContentCoding> {
         match name.trim().to_ascii_lowercase().as_str() {
-            // Some say so of what is as it is.
+            // Some origins name a coding where there is none.
             "identity" | "none" | "" => Some(ContentCoding::Identity),
             "gzip" | "x-gzip" => Some(ContentCoding::Gzip),
             "deflate" => Some(ContentCoding::Deflate),
@@ -30,7 +37,7 @@ impl ContentCoding {
         }
     }
 
-    /// Its name, as the log has it.
+    /// Its name in the log.
     pub fn name(self) -> &'static str {
         match self {
             ContentCoding::Identity => "identity",
@@ -42,21 +49,21 @@ impl ContentCoding {
     }
 }
 
-/// Most bytes out for a byte in, once [`FREE_EXPANSION`] bytes came out.
+/// Maximum bytes out for a byte in, after [`FREE_EXPANSION`] bytes came out.
 const MAX_RATIO: u64 = 100;
-/// Bytes that may come out before the ratio counts: short bodies compress oddly.
+/// Bytes that may come out before the ratio counts: short bodies may compress well.
 const FREE_EXPANSION: u64 = 1 << 20;
-/// Bytes that may come out of one piece, whatever came before: they are all held before they are handed on.
+/// Maximum bytes that may come out of one input, whatever came before: all of them are held at once.
 const MAX_OUTPUT_AT_ONCE: u64 = 8 << 20;
 /// Largest zstd window, as a power of two (8 MiB: what RFC 8878 asks decoders to support).
 const ZSTD_WINDOW_LOG: u32 = 23;
 
 /// The body does not decode, or expands beyond the bound.
 #[derive(Debug, thiserror::Error)]
-#[error("the content coding cannot be undone")]
+#[error("the content coding cannot be decoded")]
 pub struct Undecodable;
 
-/// Undoes one content coding. Invariant: what it holds is bounded, whatever it is fed.
+/// Decodes one content coding.
 pub struct Decoder {
     coding: ContentCoding,
     inner: Inner,
@@ -64,7 +71,7 @@ pub struct Decoder {
     written: u64,
 }
 
-/// What came out and was not handed on, and how much more may.
+/// Decoded bytes that were not taken yet, and the number that may still come.
 #[derive(Default)]
 struct Output {
     bytes: Vec<u8>,
@@ -74,7 +81,7 @@ struct Output {
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let room = self.room.checked_sub(bytes.len() as u64);
-        self.room = room.ok_or_else(|| io::Error::other("more comes out than may"))?;
+        self.room = room.ok_or_else(|| io::Error::other("the body expands beyond the bound"))?;
         self.bytes.extend_from_slice(bytes);
         Ok(bytes.len())
     }
@@ -86,12 +93,12 @@ impl Write for Output {
 
 enum Inner {
     Identity,
-    /// One member, or what is between two: members follow each other (RFC 1952, 2.2), and zeros fill up blocks.
+    /// One member, or the padding after one. Members follow each other (RFC 1952, 2.2), and zeros fill up blocks.
     Gzip {
         member: GzDecoder<Output>,
         ended: bool,
     },
-    /// `deflate` is zlib by the RFC and raw by habit: the first byte tells.
+    /// `deflate` is zlib by the RFC, and raw deflate in practice. The first byte decides.
     Undetermined,
     Zlib(ZlibDecoder<Output>),
     Deflate(DeflateDecoder<Output>),
@@ -109,6 +116,8 @@ impl std::fmt::Debug for Decoder {
 }
 
 impl Decoder {
+    /// A decoder for this coding.
+    ///
     /// # Errors
     /// [`Undecodable`] where the decompressor cannot be set up.
     pub fn new(coding: ContentCoding) -> Result<Decoder, Undecodable> {
@@ -129,6 +138,7 @@ impl Decoder {
         Ok(Decoder { coding, inner, read: 0, written: 0 })
     }
 
+    /// The coding that it decodes.
     pub fn coding(&self) -> ContentCoding {
         self.coding
     }
@@ -138,22 +148,22 @@ impl Decoder {
         self.read
     }
 
-    /// Whether bytes come out as they went in, so that the caller need not copy them.
+    /// True if bytes come out as they went in, so that the caller need not copy them.
     pub fn is_identity(&self) -> bool {
         matches!(self.inner, Inner::Identity)
     }
 
-    /// Decodes a piece: what comes of it.
+    /// Decodes some input and returns the output.
     ///
     /// # Errors
     /// [`Undecodable`].
-    pub fn feed(&mut self, piece: &[u8]) -> Result<Vec<u8>, Undecodable> {
-        self.read += piece.len() as u64;
-        self.write(piece)?;
+    pub fn feed(&mut self, input: &[u8]) -> Result<Vec<u8>, Undecodable> {
+        self.read += input.len() as u64;
+        self.write(input)?;
         Ok(self.take())
     }
 
-    /// Checks that the coded body is complete: the rest of it.
+    /// Checks that the coded body is complete, and returns the rest of the output.
     ///
     /// # Errors
     /// [`Undecodable`] for a truncated body.
@@ -167,7 +177,7 @@ impl Decoder {
             Inner::Zlib(decoder) => decoder.try_finish(),
             Inner::Deflate(decoder) => decoder.try_finish(),
             Inner::Brotli(decoder) => decoder.close(),
-            // `finish` alone knows whether the frame is whole, its checksum included.
+            // Only `finish` checks that the frame is whole, with its checksum.
             Inner::Zstd(decoder) => decoder.flush().and_then(|()| decoder.finish()),
         };
         finished.map_err(|_| Undecodable)?;
@@ -201,10 +211,10 @@ impl Decoder {
         bytes
     }
 
-    /// Lets come out what may, for what went in.
+    /// Sets the number of bytes that may come out for the bytes that went in.
     fn make_room(&mut self) {
-        let most = FREE_EXPANSION.max(self.read.saturating_mul(MAX_RATIO));
-        let room = most.saturating_sub(self.written).min(MAX_OUTPUT_AT_ONCE);
+        let max = FREE_EXPANSION.max(self.read.saturating_mul(MAX_RATIO));
+        let room = max.saturating_sub(self.written).min(MAX_OUTPUT_AT_ONCE);
         if let Some(pending) = self.pending() {
             pending.room = room;
         }
@@ -222,7 +232,7 @@ impl Decoder {
     }
 }
 
-/// Decodes members of gzip one after the other. Zeros between them, and after the last, are padding.
+/// Decodes gzip members one after the other. Zeros between them and after the last are padding.
 fn write_members(member: &mut GzDecoder<Output>, ended: &mut bool, mut piece: &[u8]) -> io::Result<()> {
     while let Some(first) = piece.first() {
         if *ended {
@@ -235,7 +245,7 @@ fn write_members(member: &mut GzDecoder<Output>, ended: &mut bool, mut piece: &[
         }
         let taken = member.write(piece)?;
         if taken == 0 {
-            // Checks its sum and its length.
+            // Checks checksum and length.
             member.try_finish()?;
             *ended = true;
         }
@@ -283,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn every_coding_is_undone_whatever_the_chunks() {
+    fn every_coding_is_decoded_whatever_the_chunks() {
         let text: Vec<u8> = (0..20_000u32).flat_map(|n| format!("{{\"n\":{n}}}").into_bytes()).collect();
         for (coding, bytes) in encoded(&text) {
             for chunk in [1, 7, 4096, bytes.len()] {
@@ -312,11 +322,11 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_is_refused_early() {
+    fn a_compression_bomb_is_refused_early() {
         let bomb = vec![b' '; 64 << 20];
         for (coding, bytes) in encoded(&bomb) {
             assert!(decode(coding, &bytes, 4096).is_err(), "{coding:?}");
-            // Nor does what came before make room for it.
+            // Earlier input makes no room for it.
             let mut decoder = Decoder::new(coding).unwrap();
             decoder.read = 1 << 40;
             assert!(decoder.feed(&bytes).and_then(|_| decoder.finish()).is_err(), "{coding:?}");
@@ -326,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn zeros_fill_up_gzip_and_nothing_else_does() {
+    fn only_zeros_are_padding_of_gzip() {
         let member = |text: &[u8]| {
             let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
             gzip.write_all(text).unwrap();

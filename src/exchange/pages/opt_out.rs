@@ -1,9 +1,9 @@
-//! The way out that stands in every marketing e-mail (P-6b): one click, no credential (RFC 8058).
+//! The opt-out link of every marketing e-mail (P-6b): one click, no credential (RFC 8058).
 //!
-//! A `POST` of `List-Unsubscribe=One-Click` to a person's link records an objection to marketing,
-//! which is in force when the answer leaves. Invariants: nothing but that `POST` changes anything
-//! (scanners of mail follow links); a link that cannot be read is told so, and whom to turn to; no
-//! answer says whether the person is known.
+//! A `POST` of `List-Unsubscribe=One-Click` to a person's link records an objection to marketing. It is in force when the
+//! response leaves. Reading the body of the `POST` is the door's. Invariants: only that `POST` changes anything (mail
+//! scanners follow links); the page for an unreadable link names whom to contact; no response discloses whether the person
+//! is known.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -25,24 +25,24 @@ use crate::keys::OptOutLinks;
 use crate::ledger::{self, Entity, EntityKind, Ledger};
 use crate::vocabulary::{PurposeId, SubjectId};
 
-/// Where the links lead; the token follows.
+/// Path of the links; the person's token follows.
 pub const PATH: &str = "/.well-known/data-purposes/opt-out/";
 
-/// The body of the one request that changes something.
+/// The body of the request that records the objection.
 pub const ONE_CLICK: &str = "List-Unsubscribe=One-Click";
 
-/// Bytes of a request's body.
+/// Maximum bytes of a request's body.
 const MAX_BODY: usize = 4096;
-/// For the body to arrive.
+/// Maximum time for the body to arrive.
 const BODY_TIME: Duration = Duration::from_secs(5);
-/// Objections whose body is awaited at a time. They need no credential, so they take nothing from the
-/// exchanges of recipients.
+/// Maximum number of objections whose body is awaited at a time. They need no credential, so they have a limit apart from
+/// the exchanges of recipients.
 const MAX_POSTS: usize = 256;
-/// Of these, those by one link: whoever holds one link keeps nobody else from objecting.
+/// Maximum number of these for one link: the holder of one link keeps nobody else from objecting.
 const MAX_POSTS_PER_LINK: usize = 4;
 
-/// Objections that are recorded in a second, and at once. Only readable links of people who have
-/// not objected yet count, so a flood of others keeps nobody from objecting.
+/// Maximum number of objections recorded per second, and in one burst. Only readable links of people who have not objected
+/// yet count, so a flood of other requests keeps nobody from objecting.
 const PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(99);
 
 const PURPOSE: &str = "marketing";
@@ -51,73 +51,78 @@ const OBJECTION: &[u8] = br#"{"kind": "objection", "purpose": "marketing", "chan
 const ROBOTS: HeaderName = HeaderName::from_static("x-robots-tag");
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// What the way out needs beside the ledger.
+/// The state of the opt-out links: their keys and limits.
 #[derive(Debug)]
 pub struct OptOut {
+    /// Makes and reads the links.
     pub links: OptOutLinks,
     rate: DefaultDirectRateLimiter,
     posts: Arc<ConcurrencyLimit<SubjectId>>,
 }
 
 impl OptOut {
+    /// The state for links with these keys.
     pub fn new(links: OptOutLinks) -> OptOut {
         let rate = DefaultDirectRateLimiter::direct(Quota::per_second(PER_SECOND));
         OptOut { links, rate, posts: ConcurrencyLimit::new(MAX_POSTS, MAX_POSTS_PER_LINK) }
     }
 
-    /// Whether one more objection may be recorded at this moment.
-    fn has_room(&self) -> Result<(), Refusal> {
+    /// Counts one objection against the rate.
+    ///
+    /// # Errors
+    /// [`Refusal::TooManyRequests`] beyond it.
+    fn check_rate(&self) -> Result<(), Refusal> {
         self.rate.check().map_err(|_| Refusal::TooManyRequests)
     }
 }
 
-/// Whether a request is for the way out.
+/// True if a request is for an opt-out link.
 pub(crate) fn is_opt_out_path(path: &str) -> bool {
     path.starts_with(PATH)
 }
 
-/// How a request for the way out goes on.
+/// How a request for an opt-out link goes on.
 pub(crate) enum OptOutStep {
-    /// This is the answer.
-    Answer(Response<Bytes>),
-    /// The answer depends on the body.
+    /// The exchange ends with this response.
+    Answered(Response<Bytes>),
+    /// The response depends on the body.
     ReadBody(OptOutPost),
 }
 
-/// The one request that changes something, before its body has been read.
+/// The request that records the objection, before its body has been read.
 pub(crate) struct OptOutPost {
     person: SubjectId,
     content_type: Option<HeaderValue>,
-    /// Most bytes of the body.
+    /// Maximum bytes of the body.
     pub(crate) max_body: usize,
     /// Time for the body to arrive.
     pub(crate) time: Duration,
-    _place: ConcurrencyPermit<SubjectId>,
+    _permit: ConcurrencyPermit<SubjectId>,
 }
 
-/// Begins to answer a request for the way out.
-pub(crate) fn begin(gatehouse: &SharedState, parts: &Parts) -> OptOutStep {
-    attempt(gatehouse, parts).unwrap_or_else(|refusal| OptOutStep::Answer(refused(gatehouse, refusal)))
+/// Begins to answer a request for an opt-out link.
+pub(crate) fn begin(shared: &SharedState, parts: &Parts) -> OptOutStep {
+    attempt(shared, parts).unwrap_or_else(|refusal| OptOutStep::Answered(refused(shared, refusal)))
 }
 
-fn attempt(gatehouse: &SharedState, parts: &Parts) -> Result<OptOutStep, Refusal> {
-    let listening = gatehouse.listener(&parts.extensions);
-    screen::screen(parts, &listening.authorities).map_err(|rejection| rejection.refusal)?;
+fn attempt(shared: &SharedState, parts: &Parts) -> Result<OptOutStep, Refusal> {
+    let listener = shared.listener(&parts.extensions);
+    screen::screen(parts, &listener.authorities).map_err(|rejection| rejection.refusal)?;
     let token = parts.uri.path().strip_prefix(PATH).unwrap_or_default();
     let is_head = parts.method == Method::HEAD;
-    let Some(person) = gatehouse.opt_out.links.person(token, gatehouse.ledger.terms().namespaces()) else {
-        return Ok(OptOutStep::Answer(page(StatusCode::NOT_FOUND, &unreadable(gatehouse), is_head)));
+    let Some(person) = shared.opt_out.links.person(token, shared.ledger.terms().namespaces()) else {
+        return Ok(OptOutStep::Answered(page(StatusCode::NOT_FOUND, &unreadable(shared), is_head)));
     };
     match parts.method {
-        Method::GET | Method::HEAD => Ok(OptOutStep::Answer(page(StatusCode::OK, QUESTION, is_head))),
+        Method::GET | Method::HEAD => Ok(OptOutStep::Answered(page(StatusCode::OK, QUESTION, is_head))),
         Method::POST => {
-            let place = gatehouse.opt_out.posts.acquire(&person)?;
+            let permit = shared.opt_out.posts.acquire(&person)?;
             Ok(OptOutStep::ReadBody(OptOutPost {
                 person,
                 content_type: parts.headers.get(CONTENT_TYPE).cloned(),
                 max_body: MAX_BODY,
-                time: listening.request_timeout.min(BODY_TIME),
-                _place: place,
+                time: listener.request_timeout.min(BODY_TIME),
+                _permit: permit,
             }))
         }
         _ => Err(Refusal::MethodNotAllowed),
@@ -125,31 +130,27 @@ fn attempt(gatehouse: &SharedState, parts: &Parts) -> Result<OptOutStep, Refusal
 }
 
 impl OptOutPost {
-    /// Answers once the body has been read, or could not be.
-    pub(crate) async fn finish(
-        self,
-        gatehouse: &SharedState,
-        body: Result<Bytes, Refusal>,
-    ) -> Response<Bytes> {
-        self.record(gatehouse, body).await.unwrap_or_else(|refusal| refused(gatehouse, refusal))
+    /// Returns the response, after the body has been read or could not be.
+    pub(crate) async fn finish(self, shared: &SharedState, body: Result<Bytes, Refusal>) -> Response<Bytes> {
+        self.record(shared, body).await.unwrap_or_else(|refusal| refused(shared, refusal))
     }
 
     async fn record(
         self,
-        gatehouse: &SharedState,
+        shared: &SharedState,
         body: Result<Bytes, Refusal>,
     ) -> Result<Response<Bytes>, Refusal> {
         let content_type = self.content_type.as_ref().map(HeaderValue::as_bytes).unwrap_or_default();
         if !is_one_click(content_type, &body?) {
             return Err(Refusal::RequestMalformed);
         }
-        record_objection(gatehouse, self.person.clone(), OBJECTION, || gatehouse.opt_out.has_room()).await?;
-        // The same words whether the objection stood before: a link can be in others' hands.
+        record_objection(shared, self.person.clone(), OBJECTION, || shared.opt_out.check_rate()).await?;
+        // The same page if the objection was recorded before: others may hold the link.
         Ok(page(StatusCode::OK, DONE, false))
     }
 }
 
-/// The purpose that these objections are to.
+/// Returns the purpose that the objections are to.
 ///
 /// # Errors
 /// [`Refusal::LedgerUnavailable`]: nothing can be recorded.
@@ -160,11 +161,11 @@ pub(crate) fn purpose(ledger: &Ledger) -> Result<PurposeId, Refusal> {
     ledger.terms().purpose(PURPOSE).ok_or(Refusal::LedgerUnavailable)
 }
 
-/// Whether a person's objection to marketing stands.
+/// True if a person's objection to marketing is in force.
 pub(crate) fn has_objected(ledger: &Ledger, marketing: PurposeId, person: &SubjectId) -> bool {
-    let stands = |known: Arc<Subject>| {
+    let is_in_force = |known: Arc<Subject>| {
         let objection = known.objections.iter().find(|objection| objection.purpose == marketing);
-        // A consent that came later may have taken its place for something.
+        // A later consent may have replaced it in part.
         objection.is_some_and(|objection| {
             known
                 .consents
@@ -172,35 +173,35 @@ pub(crate) fn has_objected(ledger: &Ledger, marketing: PurposeId, person: &Subje
                 .all(|consent| consent.status != ConsentStatus::Given || consent.order < objection.order)
         })
     };
-    ledger.subject(person).1.is_some_and(stands)
+    ledger.subject(person).1.is_some_and(is_in_force)
 }
 
-/// Records the objection, unless it stands already; it is in force when this returns.
+/// Records the objection unless it is in force already. It is in force when this returns.
 pub(crate) async fn record_objection(
-    gatehouse: &SharedState,
+    shared: &SharedState,
     person: SubjectId,
     objection: &[u8],
-    has_room: impl FnOnce() -> Result<(), Refusal>,
+    check_rate: impl FnOnce() -> Result<(), Refusal>,
 ) -> Result<(), Refusal> {
     let received = Instant::now();
-    let ledger = &gatehouse.ledger;
+    let ledger = &shared.ledger;
     let marketing = purpose(ledger)?;
     if has_objected(ledger, marketing, &person) {
         return Ok(());
     }
-    has_room()?;
+    check_rate()?;
     let draft = ledger::parse(objection, EntityKind::Subject, ledger.terms());
     let draft = draft.map_err(|_| Refusal::LedgerUnavailable)?;
     let kind = draft.kind.name();
     let person = Entity::Subject(person);
     let recorded = ledger.append_without_config_check(&person, draft, None, Timestamp::now()).await;
     recorded.map_err(|_| Refusal::LedgerUnavailable)?;
-    gatehouse.metrics.ledger_events.with_label_values(&[kind]).inc();
-    gatehouse.metrics.withdrawal_effect.observe(received.elapsed().as_secs_f64());
+    shared.metrics.ledger_events.with_label_values(&[kind]).inc();
+    shared.metrics.withdrawal_effect.observe(received.elapsed().as_secs_f64());
     Ok(())
 }
 
-/// Whether a body says `List-Unsubscribe=One-Click`, in either coding of a form (RFC 8058, 3.2).
+/// True if a body is `List-Unsubscribe=One-Click`, in either coding of a form (RFC 8058, 3.2).
 fn is_one_click(content_type: &[u8], body: &[u8]) -> bool {
     let content_type = String::from_utf8_lossy(content_type).to_ascii_lowercase();
     let Ok(body) = std::str::from_utf8(body) else { return false };
@@ -214,9 +215,9 @@ fn is_one_click(content_type: &[u8], body: &[u8]) -> bool {
     body.trim_end().split('&').any(|pair| pair == ONE_CLICK)
 }
 
-fn refused(gatehouse: &SharedState, refusal: Refusal) -> Response<Bytes> {
-    gatehouse.metrics.refusals.with_label_values(&[refusal.code(), ""]).inc();
-    let contact = contact(gatehouse);
+fn refused(shared: &SharedState, refusal: Refusal) -> Response<Bytes> {
+    shared.metrics.refusals.with_label_values(&[refusal.code(), ""]).inc();
+    let contact = contact(shared);
     let problem = refusal.problem(None, contact.as_deref(), None);
     let body = serde_json::to_vec(&problem).unwrap_or_default();
     let mut response = Response::new(Bytes::from(body));
@@ -247,17 +248,17 @@ const QUESTION: &str = "<h1>No more marketing?</h1>
 const DONE: &str = "<h1>Done</h1>
 <p>Your data are no longer used for marketing. What is on its way already may still arrive.</p>";
 
-fn unreadable(gatehouse: &SharedState) -> String {
-    let whom = contact(gatehouse).unwrap_or_default();
-    let whom = whom.replace('&', "&amp;").replace('<', "&lt;");
+fn unreadable(shared: &SharedState) -> String {
+    let contact = contact(shared).unwrap_or_default();
+    let contact = contact.replace('&', "&amp;").replace('<', "&lt;");
     format!(
         "<h1>This link cannot be read</h1>\n<p>Nothing was changed. It may have been cut off: open it from the e-mail \
-         again. If that does not help, tell us that you object to marketing: {whom}</p>"
+         again. If that does not help, tell us that you object to marketing: {contact}</p>"
     )
 }
 
-fn contact(gatehouse: &SharedState) -> Option<String> {
-    let snapshot = gatehouse.snapshot();
+fn contact(shared: &SharedState) -> Option<String> {
+    let snapshot = shared.snapshot();
     let version = snapshot.packs.first()?.in_force(Timestamp::now())?;
     Some(version.pack().manifest().contact.clone())
 }
@@ -293,13 +294,13 @@ mod tests {
     #[test]
     fn objections_are_recorded_no_faster_than_the_bound() {
         let opt_out = OptOut::new(Keys::random().unwrap().opt_out_links());
-        let mut outcomes = (0..100_000).map(|_| opt_out.has_room());
+        let mut outcomes = (0..100_000).map(|_| opt_out.check_rate());
         assert!(outcomes.by_ref().take(100).all(|outcome| outcome.is_ok()), "a hundred at once");
         assert!(outcomes.any(|outcome| outcome == Err(Refusal::TooManyRequests)));
     }
 
     #[test]
-    fn one_click_is_said_in_either_coding_of_a_form_and_in_no_other_words() {
+    fn one_click_is_read_in_either_coding_of_a_form_and_in_no_other_words() {
         let form = b"application/x-www-form-urlencoded";
         let parts = b"multipart/form-data; boundary=x";
         let multipart = |name: &str, value: &str| {

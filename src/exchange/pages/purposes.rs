@@ -1,7 +1,7 @@
-//! What a recipient can learn about itself: its purposes, the fields it would receive, and its own decisions.
+//! Pages about the recipient itself: its purposes, the fields that it would receive, and its own decisions.
 //!
-//! Nothing here reads anybody's data, and nobody learns about another recipient. How much was
-//! withheld is told only as far as the registration asks for it.
+//! They read no personal data and disclose nothing about another recipient. How much was withheld is told only as far as
+//! the registration says.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -25,12 +25,14 @@ const DECISIONS: &str = "/.well-known/data-purposes/decisions/";
 /// One of the pages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Page {
+    /// The recipient's purposes.
     Purposes,
+    /// One of its decisions, by id.
     Decision(String),
 }
 
 impl Page {
-    /// The page at a path.
+    /// Returns the page at a path.
     pub(crate) fn at(path: &str) -> Option<Page> {
         if path == PURPOSES {
             return Some(Page::Purposes);
@@ -40,10 +42,10 @@ impl Page {
     }
 }
 
-/// Pages of purposes that a snapshot remembers.
+/// Maximum number of cached pages of a snapshot.
 const MAX_PAGES: usize = 256;
 
-/// What a page of purposes depends on, within a snapshot.
+/// Everything that a page of purposes depends on within a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct PageKey {
     recipient: Arc<str>,
@@ -53,7 +55,7 @@ struct PageKey {
     packs: Vec<Option<Arc<str>>>,
 }
 
-/// Remembers the pages of purposes, each of which asks the policy about every category of every route.
+/// Cache of the pages of purposes. Making a page asks the policy about every category of every route.
 #[derive(Debug, Default)]
 pub struct PurposePages(Mutex<HashMap<PageKey, Arc<OnceLock<Bytes>>>>);
 
@@ -66,12 +68,12 @@ impl PurposePages {
             }
             Arc::clone(pages.entry(key).or_default())
         };
-        // Those who ask for the same page at once wait for the first of them.
+        // Concurrent requests for the same page wait for the first one.
         page.get_or_init(make).clone()
     }
 }
 
-/// The page of [`purposes`], made once for each recipient and credential's purpose.
+/// Returns the page of [`purposes`], made once for each recipient and locked purpose.
 pub(crate) fn purposes_page(
     snapshot: &Snapshot,
     recipient: &Recipient,
@@ -93,9 +95,8 @@ pub(crate) fn purposes_page(
         .get(key, || Bytes::from(purposes(snapshot, recipient, facts, locked, decisions).to_string()))
 }
 
-/// The recipient's purposes, and per route and purpose the fields it would receive, each in the most
-/// revealing form: what a person has said can only make it less. Of a credential that is locked to a purpose
-/// that one alone.
+/// Returns the recipient's purposes and, by route and purpose, the fields that it would receive, each in the most revealing
+/// form: the state of a person can only reduce it. A locked credential is told its one purpose.
 fn purposes(
     snapshot: &Snapshot,
     recipient: &Recipient,
@@ -121,10 +122,10 @@ fn purposes(
                 operation,
                 exporter_region: Arc::clone(&snapshot.exporter_region),
                 upstream_backup: route.upstream_is_backup,
-                // A case opens what it names; this page knows none.
+                // A case permits what it names; this page cites none.
                 legal_reference: LegalReference::None,
             };
-            // What would be refused is not listed.
+            // Methods that would be refused are not listed.
             let mut works =
                 |method: &&Method| can_be_done(&mut foresight, &asking(route.operation(method)), route);
             let working: Vec<&Method> = route.methods.iter().filter(&mut works).collect();
@@ -133,15 +134,15 @@ fn purposes(
             let Ok(best) = decisions.best_forms(&asked) else { continue };
             let fields = fields_of(route, decisions.pack().vocabulary(), best);
             let names: Vec<&str> = working.iter().map(|method| method.as_str()).collect();
-            let mut told = json!({ "purpose": tree.name(purpose), "methods": names });
-            match (fields, told.as_object_mut()) {
-                (Some(fields), Some(told)) => told.insert("fields".to_owned(), fields),
-                (None, Some(told)) => told.insert("personal".to_owned(), json!(false)),
+            let mut entry = json!({ "purpose": tree.name(purpose), "methods": names });
+            match (fields, entry.as_object_mut()) {
+                (Some(fields), Some(entry)) => entry.insert("fields".to_owned(), fields),
+                (None, Some(entry)) => entry.insert("personal".to_owned(), json!(false)),
                 (_, None) => None,
             };
             methods.extend(working);
             served.push(purpose);
-            purposes.push(told);
+            purposes.push(entry);
         }
         if !purposes.is_empty() {
             let methods: Vec<&str> =
@@ -164,14 +165,14 @@ fn purposes(
     json!({ "recipient": &*recipient.name, "purposes": registered, "routes": routes })
 }
 
-/// True if what is asked for, with the operation of its method, is not refused whoever it is about.
+/// True if the operation is not refused for every data subject.
 fn can_be_done(foresight: &mut OperationForecast<'_>, asking: &AdmissionRequest, route: &Route) -> bool {
     let scrubbing = route.scrubbing.as_ref();
     let classes = scrubbing.map_or(Classes::unread(), |scrubbing| &scrubbing.classes);
     foresight.carries_out(asking, classes, route.path_names()) == Ok(true)
 }
 
-/// The fields of a route that can leave, each in its most revealing form; `None` where its answers pass unread.
+/// Returns the fields of a route that can leave, each in its most revealing form; `None` where its responses pass unread.
 fn fields_of(route: &Route, words: &Vocabulary, best: impl Fn(CategoryId) -> Form) -> Option<Value> {
     let is_nobodys = |field: &&MappedField| {
         field.without_subject && field.categories.iter().any(|category| words.has_owner(*category))
@@ -185,31 +186,36 @@ fn fields_of(route: &Route, words: &Vocabulary, best: impl Fn(CategoryId) -> For
     Some(fields.collect())
 }
 
-/// One of the recipient's own decisions, as far as it is told.
+/// Returns one of the recipient's own decisions, as far as the registration tells it.
 ///
 /// # Errors
-/// [`Refusal::NotFound`] for one that there is not, or that is another's; [`Refusal::Overloaded`]
-/// where too many are looked up at once; [`Refusal::AuditUnavailable`] where the log cannot be read.
+/// [`Refusal::NotFound`] for a decision that does not exist or is another recipient's; [`Refusal::Overloaded`] where too
+/// many are looked up at a time; [`Refusal::AuditUnavailable`] where the log cannot be read.
 pub(crate) async fn decision_page(
-    gatehouse: &SharedState,
+    shared: &SharedState,
     snapshot: &Snapshot,
     recipient: &Recipient,
     id: String,
 ) -> Result<Value, Refusal> {
-    let _turn = gatehouse.lookups.try_acquire().map_err(|_| Refusal::Overloaded)?;
-    // An answer's closing record is not waited for by the answer; whoever asks for it has seen its end.
-    gatehouse.log.flush().await;
-    let folder = gatehouse.log.folder().to_owned();
+    let _permit = shared.lookups.try_acquire().map_err(|_| Refusal::Overloaded)?;
+    // A response does not wait for its closing record. A recipient that asks for the decision has seen the response's end.
+    shared.log.flush().await;
+    let folder = shared.log.folder().to_owned();
     let found = tokio::task::spawn_blocking(move || disclosure::decision(&folder, &id, true)).await;
     let found = found.ok().and_then(Result::ok).ok_or(Refusal::AuditUnavailable)?;
     let record = found.filter(|record| record.get("recipient") == Some(&json!(&*recipient.name)));
     let record = record.ok_or(Refusal::NotFound)?;
     let route = record.get("route").and_then(Value::as_str);
     let route = route.and_then(|name| snapshot.routes.iter().find(|route| *route.name == *name));
-    Ok(told(&record, recipient.report, route, &snapshot.words()))
+    Ok(decision_json(&record, recipient.report, route, &snapshot.words()))
 }
 
-fn told(record: &Value, report: WithheldReport, route: Option<&Arc<Route>>, words: &Vocabulary) -> Value {
+fn decision_json(
+    record: &Value,
+    report: WithheldReport,
+    route: Option<&Arc<Route>>,
+    words: &Vocabulary,
+) -> Value {
     let members: &[&str] = match report {
         WithheldReport::None => &["decision", "time", "purpose", "case", "route", "operation", "outcome"],
         WithheldReport::Counts | WithheldReport::Paths => &[
@@ -225,16 +231,16 @@ fn told(record: &Value, report: WithheldReport, route: Option<&Arc<Route>>, word
         ],
     };
     let member = |name: &&str| Some(((*name).to_owned(), record.get(*name)?.clone()));
-    let mut told: Map<String, Value> = members.iter().filter_map(member).collect();
+    let mut page: Map<String, Value> = members.iter().filter_map(member).collect();
     if report == WithheldReport::None {
-        return Value::Object(told);
+        return Value::Object(page);
     }
     let mut forms = Map::new();
     let none = Map::new();
     let categories = record.get("categories").and_then(Value::as_object).unwrap_or(&none);
     let is_removed = |entry: &Value| entry.get("form") == Some(&json!(Form::Removed));
     for (category, entries) in categories {
-        // By form alone: for how many reasons something was withheld tells about the people.
+        // By form alone: the number of reasons for withholding discloses something about the people.
         let mut counted: Vec<(&Value, u64)> = Vec::new();
         for entry in entries.as_array().into_iter().flatten() {
             if category == DisclosedCategory::UNCLASSIFIED && is_removed(entry) {
@@ -252,7 +258,7 @@ fn told(record: &Value, report: WithheldReport, route: Option<&Arc<Route>>, word
             forms.insert(category.clone(), counted.collect());
         }
     }
-    told.insert("categories".to_owned(), Value::Object(forms));
+    page.insert("categories".to_owned(), Value::Object(forms));
     if report == WithheldReport::Paths {
         let removed =
             categories.iter().filter(|(_, entries)| entries.as_array().into_iter().flatten().any(is_removed));
@@ -261,12 +267,12 @@ fn told(record: &Value, report: WithheldReport, route: Option<&Arc<Route>>, word
         let withheld = route.and_then(|route| route.scrubbing.as_ref()).into_iter().flat_map(|of| &of.fields);
         let withheld =
             withheld.filter(|field| field.categories.iter().any(|category| removed.contains(category)));
-        told.insert("withheld_paths".to_owned(), withheld.map(|field| json!(field.path)).collect());
+        page.insert("withheld_paths".to_owned(), withheld.map(|field| json!(field.path)).collect());
     }
-    Value::Object(told)
+    Value::Object(page)
 }
 
-/// Counts what was withheld of one answer, for [`Report`].
+/// Counts of withheld records and fields of one response, for [`WithheldReport`].
 #[derive(Debug, Default)]
 pub(crate) struct WithheldCounts {
     records: u64,
@@ -286,7 +292,7 @@ impl WithheldCounts {
         }
     }
 
-    /// The trailer's value, an RFC 9651 dictionary: `records=2, fields=17, paths=("$.items[*].name")`.
+    /// Returns the trailer's value, an RFC 9651 dictionary: `records=2, fields=17, paths=("$.items[*].name")`.
     pub(crate) fn value(&self, report: WithheldReport, scrubbing: Option<&Scrubbing>) -> Option<String> {
         let counts = format!("records={}, fields={}", self.records, self.fields);
         match report {
@@ -306,7 +312,7 @@ impl WithheldCounts {
     }
 }
 
-/// A string of RFC 9651; `None` for what none can hold.
+/// Returns a String of RFC 9651; `None` for a text that it cannot hold.
 fn quoted(text: &str) -> Option<String> {
     let printable = text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
     printable.then(|| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")))
@@ -318,7 +324,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_is_made_once_for_what_it_depends_on_and_their_number_is_bounded() {
+    fn a_page_is_made_once_for_each_key_and_the_cache_is_bounded() {
         let pages = PurposePages::default();
         let key = |recipient: usize, in_agreement| PageKey {
             recipient: recipient.to_string().into(),
