@@ -62,22 +62,22 @@ struct FormerSpellings {
 
 impl FormerSpellings {
     /// Looks through the namespaces that have a rule, and the one named `default`, which was one of its own.
-    fn find(store: &dyn Store, names: &dyn TermLookup) -> Result<FormerSpellings, StoreError> {
-        let namespaces = names.namespaces();
+    fn find(store: &dyn Store, terms: &dyn TermLookup) -> Result<FormerSpellings, StoreError> {
+        let namespaces = terms.namespaces();
         let mut former = FormerSpellings::default();
         let ruled = namespaces.with_rules().map(|name| name.map(|name| &**name));
         for namespace in ruled.chain([Some(DEFAULT_NAMESPACE)]) {
             for sort in [EntityKind::Subject, EntityKind::Controller] {
                 for id in store.entity_ids(sort, namespace)? {
-                    former.add(StoredEntity { kind: sort, namespace: namespace.map(Arc::from), id }, names);
+                    former.add(StoredEntity { kind: sort, namespace: namespace.map(Arc::from), id }, terms);
                 }
             }
         }
         Ok(former)
     }
 
-    fn add(&mut self, stored: StoredEntity, names: &dyn TermLookup) {
-        let entity = stored.entity(names.namespaces());
+    fn add(&mut self, stored: StoredEntity, terms: &dyn TermLookup) {
+        let entity = stored.entity(terms.namespaces());
         if StoredEntity::of(&entity) == stored {
             return;
         }
@@ -96,9 +96,9 @@ impl std::fmt::Debug for Archive {
 }
 
 impl Archive {
-    pub(super) fn new(store: Arc<dyn Store>, names: Arc<dyn TermLookup>) -> Result<Archive, StoreError> {
-        let former = FormerSpellings::find(&*store, &*names)?;
-        Ok(Archive { store, terms: names, former })
+    pub(super) fn new(store: Arc<dyn Store>, terms: Arc<dyn TermLookup>) -> Result<Archive, StoreError> {
+        let former = FormerSpellings::find(&*store, &*terms)?;
+        Ok(Archive { store, terms: terms, former })
     }
 
     /// What is remembered of the policies that were in force.

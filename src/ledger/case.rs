@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::event::Event;
-use super::event_json::member::put_registration;
+use super::event_json::member::write_registration;
 use super::kinds::EventKind;
 use super::payload::Registration;
 use super::terms::TermLookup;
@@ -72,10 +72,10 @@ impl Case {
         &self,
         recipient: &str,
         purpose: PurposeId,
-        names: &dyn TermLookup,
+        terms: &dyn TermLookup,
         now: Timestamp,
     ) -> bool {
-        self.is_in_force(now) && *self.recipient == *recipient && names.purpose_within(purpose, self.purpose)
+        self.is_in_force(now) && *self.recipient == *recipient && terms.purpose_within(purpose, self.purpose)
     }
 
     /// Whether the case names this person.
@@ -164,10 +164,10 @@ impl ConfidentialCase {
     }
 
     /// Whether a disclosure that cites the case rested on it: anybody can send its id.
-    pub fn covers(&self, recipient: &str, purpose: &str, names: &dyn TermLookup) -> bool {
+    pub fn covers(&self, recipient: &str, purpose: &str, terms: &dyn TermLookup) -> bool {
         self.of.as_ref().is_none_or(|(named, wide)| {
-            let purpose = names.purpose(purpose);
-            **named == *recipient && purpose.is_some_and(|purpose| names.purpose_within(purpose, *wide))
+            let purpose = terms.purpose(purpose);
+            **named == *recipient && purpose.is_some_and(|purpose| terms.purpose_within(purpose, *wide))
         })
     }
 }
@@ -177,12 +177,12 @@ pub(super) fn json<'e>(
     id: &str,
     events: impl IntoIterator<Item = &'e Event>,
     now: Timestamp,
-    names: &dyn TermLookup,
+    terms: &dyn TermLookup,
 ) -> Option<Map<String, Value>> {
     let CaseHistory { registration, approvers, ended } = CaseHistory::read(events)?;
     let mut shown = Map::new();
     shown.insert("case".to_owned(), id.into());
-    put_registration(registration, names, &mut |name, value| {
+    write_registration(registration, terms, &mut |name, value| {
         shown.insert(name.to_owned(), value);
     });
     let state = standing(ended || registration.end <= now, approvers.len());
@@ -257,11 +257,11 @@ mod tests {
         let draft = event_json::parse(REGISTERED.as_bytes(), EntityKind::Case, &Fixture).unwrap();
         let event = Event { kind: draft.kind, at: NOW.parse().unwrap(), provenance: draft.provenance };
         let case = fold([&event], &fingerprints).unwrap();
-        let names = |namespace: Option<&str>, id: &str| {
+        let terms = |namespace: Option<&str>, id: &str| {
             let person = Namespaces::default().reader(namespace).read(id).unwrap();
             case.concerns(&fingerprints.subject(&person))
         };
-        assert!(names(None, "ada") && names(Some("crm"), "ada"));
-        assert!(!names(Some("shop"), "ada") && !names(None, "ben"));
+        assert!(terms(None, "ada") && terms(Some("crm"), "ada"));
+        assert!(!terms(Some("shop"), "ada") && !terms(None, "ben"));
     }
 }

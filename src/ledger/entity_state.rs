@@ -33,16 +33,16 @@ impl EntityState {
     pub(super) fn fold<'e>(
         entity: &Entity,
         events: impl Iterator<Item = &'e Event> + Clone,
-        names: &dyn TermLookup,
+        terms: &dyn TermLookup,
         fingerprints: &Fingerprints,
     ) -> EntityState {
         match entity {
             Entity::Subject(person) => EntityState::Subject {
                 requests: request::open(person, events.clone()),
                 known: (!request::are_all_requests(events.clone()))
-                    .then(|| Box::new(fold::subject(events, names))),
+                    .then(|| Box::new(fold::subject(events, terms))),
             },
-            Entity::Controller(_) => EntityState::Controller(fold::controller(events, names)),
+            Entity::Controller(_) => EntityState::Controller(fold::controller(events, terms)),
             Entity::Recipient(_) => EntityState::Recipient { suspended: fold::suspended(events) },
             Entity::Case(_) => EntityState::Case(case::fold(events, fingerprints)),
         }

@@ -44,11 +44,11 @@ impl Idempotency {
         key: &str,
         by: KeySource,
         draft: &EventDraft,
-        names: &dyn TermLookup,
+        terms: &dyn TermLookup,
     ) -> Idempotency {
         let asked = blake3::derive_key(
             "purposegate 2026 v1 idempotent event",
-            canonical_text(draft, names).as_bytes(),
+            canonical_text(draft, terms).as_bytes(),
         );
         let former = former.iter().map(|entity| Idempotency::digest(entity, key)).collect();
         Idempotency { key: Idempotency::digest(entity, key), former, request: short(&asked), source: by }
@@ -72,13 +72,13 @@ impl Idempotency {
 }
 
 /// What a draft says, in one spelling.
-pub(super) fn canonical_text(draft: &EventDraft, names: &dyn TermLookup) -> String {
+pub(super) fn canonical_text(draft: &EventDraft, terms: &dyn TermLookup) -> String {
     let event = Event {
         kind: draft.kind.clone(),
         at: draft.at.unwrap_or(Timestamp::MIN),
         provenance: draft.provenance.clone(),
     };
-    serde_json::Value::Object(event_json::write(&event, names)).to_string()
+    serde_json::Value::Object(event_json::write(&event, terms)).to_string()
 }
 
 fn short(hash: &[u8; 32]) -> [u8; 16] {

@@ -142,7 +142,7 @@ fn line_key(
     text: &[u8],
     draft: &EventDraft,
     batch: Option<&str>,
-    names: &dyn TermLookup,
+    terms: &dyn TermLookup,
 ) -> Option<String> {
     let (line, said);
     let parts: &[&[u8]] = if draft.at.is_some() {
@@ -152,7 +152,7 @@ fn line_key(
         let changes_nothing = draft.kind.effect() == EventEffect::Neutral;
         if batch.starts_with(FILE_BATCH) && !changes_nothing {
             // By what it says, not by how it is spelled.
-            said = idempotency::canonical_text(draft, names);
+            said = idempotency::canonical_text(draft, terms);
             &[FILE_BATCH.as_bytes(), b"\n", said.as_bytes()]
         } else if batch == FILE_BATCH {
             // What came through a pipe has no name.

@@ -1,7 +1,7 @@
-//! The kinds of events: one row each, with its name, whom it concerns, what it can do and its members.
+//! The table of event kinds: for each kind its name, the kind of entity it is about, its effect and its members.
 //!
-//! Everything that follows from a kind alone is generated from this table. Rules that hold for one
-//! kind only, and need more than its members, are in [`super::written`].
+//! Everything that follows from the kind alone is generated from the table. Rules for single kinds that also depend
+//! on other parts of the event are in [`super::event_json`].
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -15,74 +15,76 @@ use super::terms::{TermLookup, nearest_term};
 use crate::decision::Addressee;
 use crate::vocabulary::{CategoryId, PurposeId, RelationId};
 
-/// What an event can do to what may be disclosed.
+/// The effect of an event on what may be disclosed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventEffect {
-    /// It can only disclose more: in force when it is durable.
+    /// The event can only permit more. It is in force once it is durable.
     Permissive,
-    /// It can only disclose less: in force before it is durable.
+    /// The event can only withhold more. It is in force before it is durable.
     Restrictive,
-    /// It can do either: what it can withhold is withheld first, what it grants comes when it is durable.
+    /// The event can do both. The part that withholds is in force before the event is durable, the rest afterwards.
     Mixed,
+    /// The event changes nothing about disclosures.
     Neutral,
 }
 
-/// Generates [`EventKind`] and what follows from a kind alone. A row is: the variant, the word in an
-/// event's `kind`, whom it concerns, its effect, and its members with their types, which know how
-/// they are written ([`EventMember`]).
+/// Generates [`EventKind`] and everything that follows from a kind alone. A row consists of the variant, the value of
+/// the member `kind` in JSON, the kind of entity, the effect, and the members with their types. The types know how
+/// they are read and written ([`EventMember`]).
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident = $name:literal, $entity:ident, $effect:ident $({ $($member:ident: $type:ty),+ })?;)+) => {
-        /// What happened.
+        /// The kind of an event, with the members that only events of this kind have.
         #[derive(Clone, Debug, PartialEq, Eq)]
+        #[allow(missing_docs, reason = "the types of the members say what they are")]
         pub enum EventKind {
             $($(#[$doc])* $kind $({ $($member: $type),+ })?),+
         }
 
-        /// The word of every kind of event, for hints and help.
+        /// Names of all kinds of events, for hints and help texts.
         pub const KINDS: &[&str] = &[$($name),+];
 
-        /// Every kind, whom it concerns and its members, as `docs/events.md` lists them.
+        /// All kinds of events with the kind of entity they are about and their members, as in `docs/events.md`.
         pub const EVENT_REFERENCE: &[(&str, EntityKind, &[&[&str]])] =
             &[$(($name, EntityKind::$entity, &[$($(<$type as EventMember>::NAMES,)+)?])),+];
 
-        /// The members that one kind of event or another has.
+        /// The members of all kinds, one list for each type of member.
         pub(super) const MEMBERS: &[&[&str]] = &[$($($(<$type as EventMember>::NAMES,)+)?)+];
 
         impl EventKind {
-            /// The word in an event's `kind`.
+            /// Returns the name of the kind, as in the member `kind` of an event.
             pub fn name(&self) -> &'static str {
                 match self {
                     $(EventKind::$kind { .. } => $name),+
                 }
             }
 
-            /// Whom this can happen to.
+            /// Returns the kind of entity that such an event is about.
             pub fn entity_kind(&self) -> EntityKind {
                 match self {
                     $(EventKind::$kind { .. } => EntityKind::$entity),+
                 }
             }
 
-            /// The effect of its kind, whatever its members say.
+            /// Returns the effect of the kind, regardless of the members.
             fn base_effect(&self) -> EventEffect {
                 match self {
                     $(EventKind::$kind { .. } => EventEffect::$effect),+
                 }
             }
 
-            /// Takes the members that the kind of this name has.
+            /// Reads the members that the kind of this name has.
             pub(super) fn read(
                 kind: &str,
                 members: &mut MemberReader,
-                names: &dyn TermLookup,
+                terms: &dyn TermLookup,
             ) -> Result<EventKind, EventError> {
                 match kind {
-                    $($name => Ok(EventKind::$kind $({ $($member: EventMember::read(members, names)?),+ })?),)+
+                    $($name => Ok(EventKind::$kind $({ $($member: EventMember::read(members, terms)?),+ })?),)+
                     _ => Err(EventError::UnknownKind { nearest: nearest_term(kind, KINDS.iter().copied()), known: KINDS }),
                 }
             }
 
-            /// The recipient that it names.
+            /// Returns the recipient that the event names.
             pub(super) fn recipient(&self) -> Option<&RecipientName> {
                 match self {
                     $(EventKind::$kind $({ $($member),+ })? => {
@@ -92,19 +94,19 @@ macro_rules! kinds {
                 }
             }
 
-            /// Writes the members that the kind has.
-            pub(super) fn write(&self, names: &dyn TermLookup, put: &mut dyn FnMut(&str, Value)) {
-                // Kinds without members use neither.
-                let _ = (&names, &put);
+            /// Writes the members that the kind has. `put` receives the name and the value of each.
+            pub(super) fn write(&self, terms: &dyn TermLookup, put: &mut dyn FnMut(&str, Value)) {
+                // Arms of kinds without members use neither argument.
+                let _ = (&terms, &put);
                 match self {
                     $(EventKind::$kind $({ $($member),+ })? => {
-                        $($(EventMember::write($member, names, put);)+)?
+                        $($(EventMember::write($member, terms, put);)+)?
                     })+
                 }
             }
         }
 
-        /// The effect that the kind of this name has.
+        /// Returns the effect of the kind of this name.
         fn effect_of_kind(kind: &str) -> Option<EventEffect> {
             match kind {
                 $($name => Some(EventEffect::$effect),)+
@@ -115,49 +117,71 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// A version of the policy was shown (P-6g); it stands for no consent.
+    /// The person was shown a version of the privacy notice (P-6g). This is not a consent.
     Notice = "notice", Subject, Neutral;
+    /// The person consented. With `until`, the consent ends by itself.
     ConsentGiven = "consent-given", Subject, Permissive { purpose: PurposeId, to: Addressee, until: Option<Timestamp> };
+    /// The person refused to consent.
     ConsentRefused = "consent-refused", Subject, Restrictive { purpose: PurposeId, to: Addressee };
+    /// The person withdrew a consent (GDPR Art. 7(3)).
     ConsentWithdrawn = "consent-withdrawn", Subject, Restrictive { purpose: PurposeId, to: Addressee };
+    /// The person objected to a purpose (GDPR Art. 21).
     Objection = "objection", Subject, Restrictive { purpose: PurposeId };
+    /// The person took an objection back.
     ObjectionLifted = "objection-lifted", Subject, Permissive { purpose: PurposeId };
+    /// The controller examined the objection and accepted it.
     ObjectionUpheld = "objection-upheld", Subject, Restrictive { purpose: PurposeId };
+    /// The controller demonstrated compelling legitimate grounds (GDPR Art. 21(1)).
     ObjectionOverridden = "objection-overridden", Subject, Permissive { purpose: PurposeId };
+    /// The person opted out of disclosures to one recipient.
     OptOut = "opt-out", Subject, Restrictive { recipient: RecipientName };
+    /// The person took an opt-out back.
     OptOutLifted = "opt-out-lifted", Subject, Permissive { recipient: RecipientName };
+    /// Processing is restricted (GDPR Art. 18).
     Restriction = "restriction", Subject, Restrictive;
+    /// The restriction of processing ended.
     RestrictionLifted = "restriction-lifted", Subject, Permissive;
-    /// For good: nothing lifts an erasure.
+    /// The person's data are erased (GDPR Art. 17). This is final: no event lifts an erasure.
     Erasure = "erasure", Subject, Restrictive;
+    /// The person refused the disclosure of one data category.
     CategoryRefused = "category-refused", Subject, Restrictive { category: CategoryId };
+    /// The person took the refusal of a data category back.
     CategoryAllowed = "category-allowed", Subject, Permissive { category: CategoryId };
+    /// The person stands in a relation, to the controller or to one recipient.
     Relation = "relation", Subject, Permissive { relation: RelationId, recipient: Option<RecipientName> };
-    /// Without a recipient: every relation of this name, bound or not.
+    /// A relation ended. Without a recipient, this ends every relation of this name.
     RelationEnded = "relation-ended", Subject, Restrictive { relation: RelationId, recipient: Option<RecipientName> };
+    /// Facts about the person became known.
     Fact = "fact", Subject, Mixed { facts: FactPatch };
-    /// A fact that was recorded wrongly; from its `at` on it counts like a fact.
+    /// Facts were recorded wrongly. From its `at` on, a correction counts like a fact.
     Correction = "correction", Subject, Mixed { facts: FactPatch };
-    /// The person asks for something (P-5); asked again while it is open, it is one request.
+    /// The person exercised a right (P-5). A repetition while the request is open is the same request.
     RequestReceived = "request-received", Subject, Neutral { right: Right };
+    /// The controller answered a request.
     RequestAnswered = "request-answered", Subject, Neutral { right: Right };
+    /// The controller instructed us to process data for a purpose (GDPR Art. 28(3)(a)).
     Instruction = "instruction", Controller, Permissive { purpose: PurposeId };
+    /// An instruction ended, for the purpose and those below it.
     InstructionEnded = "instruction-ended", Controller, Restrictive { purpose: PurposeId };
+    /// The controller's account was closed. This is final.
     AccountClosed = "account-closed", Controller, Restrictive;
+    /// Disclosures to the recipient are suspended.
     Suspended = "suspended", Recipient, Restrictive;
+    /// Disclosures to the recipient are permitted again.
     Resumed = "resumed", Recipient, Permissive;
+    /// A disclosure case was registered.
     CaseRegistered = "case-registered", Case, Permissive { registration: Box<Registration> };
-    /// Counts once for each approver.
+    /// A person approved the case. Each approver counts once.
     CaseApproved = "case-approved", Case, Permissive { approver: Approver };
-    /// For good, before its time.
+    /// The case ended before its time. This is final.
     CaseEnded = "case-ended", Case, Restrictive;
 }
 
 impl EventKind {
-    /// What this event can do: its kind's effect, but for what its members rule out or add.
+    /// Returns the effect of this event: the effect of its kind, narrowed or widened by the members.
     pub fn effect(&self) -> EventEffect {
         match self {
-            // A consent that ends can take the place of one that does not.
+            // A consent with an end can replace one without.
             EventKind::ConsentGiven { until: Some(_), .. } => EventEffect::Mixed,
             EventKind::Fact { facts } | EventKind::Correction { facts } if facts.is_restrictive() => {
                 EventEffect::Restrictive
@@ -166,13 +190,14 @@ impl EventKind {
         }
     }
 
+    /// True for facts and corrections.
     pub(super) fn is_fact(&self) -> bool {
         matches!(self, EventKind::Fact { .. } | EventKind::Correction { .. })
     }
 
-    /// Whether an event tells that there is such a person: that they were shown a notice, consented,
-    /// stand in a relation, or live somewhere. Saying no does not, nor does taking that back, nor a
-    /// fact that only withholds: of somebody unknown nothing leaves, and none of these may change that.
+    /// True if the event proves that the person exists: they were shown a notice, consented, stand in a relation, or
+    /// live somewhere. Refusals, their withdrawal, and facts that only withhold do not. Nothing is disclosed about an
+    /// unknown person, and an event that only withholds must not change that.
     pub(super) fn makes_known(&self) -> bool {
         match self {
             EventKind::Notice | EventKind::ConsentGiven { .. } | EventKind::Relation { .. } => true,
@@ -182,8 +207,8 @@ impl EventKind {
     }
 }
 
-/// Whether events of this kind grant nothing, or nothing else, by the kind's name: for events whose
-/// words are not in the vocabulary any more.
+/// True if events of this kind only grant, or have no effect. Used for stored events whose terms the vocabulary no
+/// longer has.
 pub(super) fn only_grants(kind: &str) -> bool {
     matches!(effect_of_kind(kind), Some(EventEffect::Permissive | EventEffect::Neutral))
 }

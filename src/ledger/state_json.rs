@@ -7,7 +7,7 @@ use super::terms::TermLookup;
 use crate::decision::{Addressee, ConsentStatus, Controller, Origins, Subject};
 
 /// A data subject's state. A consent that has ended by `now` is shown as `expired`.
-pub fn subject_json(subject: &Subject, now: Timestamp, names: &dyn TermLookup) -> Map<String, Value> {
+pub fn subject_json(subject: &Subject, now: Timestamp, terms: &dyn TermLookup) -> Map<String, Value> {
     let Subject {
         consents,
         consents_since_restriction,
@@ -32,7 +32,7 @@ pub fn subject_json(subject: &Subject, now: Timestamp, names: &dyn TermLookup) -
     let consents = consents.iter().map(|consent| {
         let to = match &consent.to {
             Addressee::Anyone => None,
-            Addressee::Kind(kind) => Some(names.kind_name(*kind)),
+            Addressee::Kind(kind) => Some(terms.kind_name(*kind)),
             Addressee::Recipient(name) => Some(&**name),
         };
         let ended = consent.until.is_some_and(|until| until <= now);
@@ -43,20 +43,20 @@ pub fn subject_json(subject: &Subject, now: Timestamp, names: &dyn TermLookup) -
             ConsentStatus::Withdrawn => "withdrawn",
             ConsentStatus::Expired => "expired",
         };
-        (bound(names.purpose_name(consent.purpose), to), Value::from(status))
+        (bound(terms.purpose_name(consent.purpose), to), Value::from(status))
     });
     let objections = objections
         .iter()
-        .map(|objection| bound(names.purpose_name(objection.purpose), objection.upheld.then_some("upheld")));
+        .map(|objection| bound(terms.purpose_name(objection.purpose), objection.upheld.then_some("upheld")));
     let relations = relations
         .iter()
-        .map(|relation| bound(names.relation_name(relation.relation), relation.recipient.as_deref()));
+        .map(|relation| bound(terms.relation_name(relation.relation), relation.recipient.as_deref()));
     let mut shown = Map::new();
     let mut put = |key: &str, value: Value| shown.insert(key.to_owned(), value);
     put("consents", Value::Object(consents.collect()));
     put(
         "consents-since-restriction",
-        consents_since_restriction.iter().map(|purpose| names.purpose_name(*purpose)).collect(),
+        consents_since_restriction.iter().map(|purpose| terms.purpose_name(*purpose)).collect(),
     );
     put("objections", objections.collect());
     put("opt-outs", opt_outs.iter().map(|name| &**name).collect());
@@ -70,24 +70,24 @@ pub fn subject_json(subject: &Subject, now: Timestamp, names: &dyn TermLookup) -
         put("country", (&**country).into());
     }
     put("relations", relations.collect());
-    put("origin", origins_json(origins, names));
+    put("origin", origins_json(origins, terms));
     put("transfer-consent", (*transfer_consent).into());
     put(
         "refused-categories",
-        refused_categories.iter().map(|category| names.category_name(*category)).collect(),
+        refused_categories.iter().map(|category| terms.category_name(*category)).collect(),
     );
     shown
 }
 
 /// One name for everything, or category by category under the whole of what is personal.
-fn origins_json(origins: &Origins, names: &dyn TermLookup) -> Value {
+fn origins_json(origins: &Origins, terms: &dyn TermLookup) -> Value {
     if origins.by_category.is_empty() {
         return origins.default.name().into();
     }
     let of = origins
         .by_category
         .iter()
-        .map(|(category, origin)| (names.category_name(*category).to_owned(), Value::from(origin.name())));
+        .map(|(category, origin)| (terms.category_name(*category).to_owned(), Value::from(origin.name())));
     let mut of: Map<_, _> = of.collect();
     of.entry("personal").or_insert(origins.default.name().into());
     Value::Object(of)
@@ -97,11 +97,11 @@ fn origins_json(origins: &Origins, names: &dyn TermLookup) -> Value {
 pub fn controller_json(
     controller: &Controller,
     now: Timestamp,
-    names: &dyn TermLookup,
+    terms: &dyn TermLookup,
 ) -> Map<String, Value> {
     let Controller { instructions, closed_since } = controller;
     let mut shown = Map::new();
-    let instructions: Vec<_> = instructions.iter().map(|purpose| names.purpose_name(*purpose)).collect();
+    let instructions: Vec<_> = instructions.iter().map(|purpose| terms.purpose_name(*purpose)).collect();
     shown.insert("instructions".to_owned(), json!(instructions));
     if let Some(closed) = closed_since {
         // Whole days that have passed, as the rules count them.

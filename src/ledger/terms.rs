@@ -1,28 +1,33 @@
-//! The words that events use, by name and back, and how the ids of people in them are read: what the
-//! ledger needs of a vocabulary and of the configuration.
+//! Terms that events use, by name and by id, and the rules by which ids of people are read.
+//!
+//! [`TermLookup`] is all that the ledger needs of a vocabulary and of the configured namespaces.
 
 use std::sync::Arc;
 
 use crate::finding::nearest;
 use crate::vocabulary::{CategoryId, KindId, Namespaces, PurposeId, RelationId, TermId, Tree, Vocabulary};
 
-/// The longest word that a hint is looked for, in bytes: finding the nearest takes time.
-const MAX_MISSPELT: usize = 64;
+/// The maximum length of a word for which a hint is looked up, in bytes. Computing edit distances takes time.
+const MAX_HINT_BYTES: usize = 64;
 
-/// The lists of words that a vocabulary has.
+/// The lists of terms in a vocabulary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TermList {
+    /// Purposes.
     Purposes,
+    /// Data categories.
     Categories,
+    /// Recipient kinds.
     Kinds,
+    /// Relations.
     Relations,
 }
 
-/// The nearest of `known` to a word, for a hint: the same in another case or with white space around,
-/// what begins with it, or a slip of the keyboard.
+/// Returns the term in `known` that a word most likely means, for a hint: the same word in another case or with
+/// white space around it, a term at a small edit distance, or a term that begins with the word.
 pub fn nearest_term<'a>(word: &str, known: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
     let word = word.trim().to_lowercase();
-    if word.is_empty() || word.len() > MAX_MISSPELT {
+    if word.is_empty() || word.len() > MAX_HINT_BYTES {
         return None;
     }
     known
@@ -32,44 +37,53 @@ pub fn nearest_term<'a>(word: &str, known: impl Iterator<Item = &'a str> + Clone
         .or_else(|| known.clone().find(|known| word.len() > 2 && known.to_lowercase().starts_with(&word)))
 }
 
-/// Looks up the words of a vocabulary. Ids must stay the same as long as a ledger is open.
+/// Looks up the terms of a vocabulary. The ids of terms must not change while a ledger is open.
 pub trait TermLookup: Send + Sync {
-    /// How the ids of people and controllers are read.
+    /// Returns the namespaces, with the rules by which ids of people and controllers are read.
     fn namespaces(&self) -> &Namespaces;
 
+    /// Returns the purpose of this name.
     fn purpose(&self, name: &str) -> Option<PurposeId>;
+    /// Returns the data category of this name.
     fn category(&self, name: &str) -> Option<CategoryId>;
+    /// Returns the recipient kind of this name.
     fn kind(&self, name: &str) -> Option<KindId>;
+    /// Returns the relation of this name.
     fn relation(&self, name: &str) -> Option<RelationId>;
 
+    /// Returns the name of a purpose.
     fn purpose_name(&self, purpose: PurposeId) -> &str;
+    /// Returns the name of a data category.
     fn category_name(&self, category: CategoryId) -> &str;
+    /// Returns the name of a recipient kind.
     fn kind_name(&self, kind: KindId) -> &str;
+    /// Returns the name of a relation.
     fn relation_name(&self, relation: RelationId) -> &str;
 
-    /// All of a list.
-    fn terms(&self, of: TermList) -> Vec<&str>;
+    /// Returns the names of all terms of a list.
+    fn all_terms(&self, list: TermList) -> Vec<&str>;
 
-    /// Whether `inner` is `outer` or stands below it.
+    /// True if `inner` is `outer` or stands below it in the tree.
     fn purpose_within(&self, inner: PurposeId, outer: PurposeId) -> bool;
-    /// Whether `inner` is `outer` or stands below it.
+    /// True if `inner` is `outer` or stands below it in the tree.
     fn kind_within(&self, inner: KindId, outer: KindId) -> bool;
 
-    /// The region that a text names; `None` where it is unreadable.
-    fn region(&self, text: &str) -> Option<std::sync::Arc<str>>;
+    /// Returns the label of the region that a text names, or `None` if the text names no region.
+    fn region(&self, text: &str) -> Option<Arc<str>>;
 
-    /// Whether a person can refuse this category by itself (G-6.6b).
+    /// True if a person can refuse this category separately (G-6.6b).
     fn refusable(&self, category: CategoryId) -> bool;
 
-    /// Whether an objection to this purpose needs no balancing, so that nothing overrides it: direct
-    /// marketing and what counts with it (G-6.8f; GDPR Art. 21(2), (3)).
+    /// True if an objection to this purpose is absolute, so that nothing can override it: direct marketing and the
+    /// purposes that count as direct marketing (G-6.8f; GDPR Art. 21(2), (3)).
     fn objection_is_absolute(&self, purpose: PurposeId) -> bool;
 
-    /// Equal where every id means the same word, in the same place of its tree, and every person the same.
+    /// Returns a digest that is equal for two vocabularies if every id means the same term, at the same place of its
+    /// tree, and every spelling of an id means the same person.
     fn digest(&self) -> [u8; 32];
 }
 
-/// The words of a vocabulary, and the rules by which ids are read.
+/// The terms of a vocabulary, with the rules by which ids are read.
 #[derive(Debug)]
 pub struct VocabularyTerms {
     vocabulary: Arc<Vocabulary>,
@@ -77,11 +91,12 @@ pub struct VocabularyTerms {
 }
 
 impl VocabularyTerms {
+    /// Returns the terms of a vocabulary with the given namespaces.
     pub fn new(vocabulary: Arc<Vocabulary>, namespaces: Arc<Namespaces>) -> VocabularyTerms {
         VocabularyTerms { vocabulary, namespaces }
     }
 
-    /// The standard vocabulary; ids are taken as they are spelled.
+    /// Returns the terms of the standard vocabulary. Ids are taken as they are spelled.
     pub fn standard() -> VocabularyTerms {
         VocabularyTerms::new(Arc::new(Vocabulary::standard()), Arc::default())
     }
@@ -93,7 +108,7 @@ impl TermLookup for VocabularyTerms {
     }
 
     fn purpose(&self, name: &str) -> Option<PurposeId> {
-        // In events as on requests: the names of other vocabularies count too.
+        // As on requests, names of other vocabularies are accepted too.
         self.vocabulary.declared_purpose(name).ok()
     }
 
@@ -125,11 +140,11 @@ impl TermLookup for VocabularyTerms {
         self.vocabulary.relations().name(relation)
     }
 
-    fn terms(&self, of: TermList) -> Vec<&str> {
+    fn all_terms(&self, list: TermList) -> Vec<&str> {
         fn all<I: TermId>(tree: &Tree<I>) -> Vec<&str> {
             tree.terms().map(|(_, term)| &*term.id).collect()
         }
-        match of {
+        match list {
             TermList::Purposes => all(self.vocabulary.purposes()),
             TermList::Categories => all(self.vocabulary.categories()),
             TermList::Kinds => all(self.vocabulary.kinds()),
@@ -145,7 +160,7 @@ impl TermLookup for VocabularyTerms {
         self.vocabulary.kinds().within(inner, outer)
     }
 
-    fn region(&self, text: &str) -> Option<std::sync::Arc<str>> {
+    fn region(&self, text: &str) -> Option<Arc<str>> {
         self.vocabulary.regions().label(text)
     }
 
@@ -173,23 +188,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_standard_vocabulary_answers() {
-        let words = VocabularyTerms::standard();
-        let purpose = |name: &str| words.purpose(name).unwrap();
-        assert!(words.objection_is_absolute(purpose("prospecting")));
-        assert!(words.objection_is_absolute(purpose("product-news")));
-        assert!(!words.objection_is_absolute(purpose("analytics")));
-        let category = |name: &str| words.category(name).unwrap();
-        assert!(["photo", "profile", "company", "phone"].iter().all(|name| words.refusable(category(name))));
-        assert!(["email", "name", "identity"].iter().all(|name| !words.refusable(category(name))));
-        assert_eq!(words.digest(), VocabularyTerms::standard().digest());
+    fn the_standard_vocabulary_knows_absolute_objections_and_refusable_categories() {
+        let terms = VocabularyTerms::standard();
+        let purpose = |name: &str| terms.purpose(name).unwrap();
+        assert!(terms.objection_is_absolute(purpose("prospecting")));
+        assert!(terms.objection_is_absolute(purpose("product-news")));
+        assert!(!terms.objection_is_absolute(purpose("analytics")));
+        let category = |name: &str| terms.category(name).unwrap();
+        assert!(["photo", "profile", "company", "phone"].iter().all(|name| terms.refusable(category(name))));
+        assert!(["email", "name", "identity"].iter().all(|name| !terms.refusable(category(name))));
+        assert_eq!(terms.digest(), VocabularyTerms::standard().digest());
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 pub(super) mod fixture {
-    //! A small vocabulary for the tests of this module.
+    //! A small vocabulary for the ledger's tests.
 
     use super::*;
     use crate::vocabulary::{IdRule, Normalization};
@@ -270,8 +285,8 @@ pub(super) mod fixture {
         fn relation_name(&self, relation: RelationId) -> &str {
             RELATIONS[relation.index()].0
         }
-        fn terms(&self, of: TermList) -> Vec<&str> {
-            let list = match of {
+        fn all_terms(&self, list: TermList) -> Vec<&str> {
+            let list = match list {
                 TermList::Purposes => PURPOSES,
                 TermList::Categories => CATEGORIES,
                 TermList::Kinds => KINDS,
@@ -282,7 +297,7 @@ pub(super) mod fixture {
         fn purpose_within(&self, inner: PurposeId, outer: PurposeId) -> bool {
             within(PURPOSES, inner.0, outer.0)
         }
-        fn region(&self, text: &str) -> Option<std::sync::Arc<str>> {
+        fn region(&self, text: &str) -> Option<Arc<str>> {
             crate::vocabulary::Regions::default().label(text)
         }
         fn refusable(&self, category: CategoryId) -> bool {

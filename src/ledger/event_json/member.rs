@@ -12,18 +12,18 @@ use crate::ledger::payload::{Approver, FactPatch, Patch, RecipientName, Registra
 use crate::ledger::terms::TermLookup;
 use crate::vocabulary::{CategoryId, PurposeId, RelationId, SubjectId};
 
-/// A member of an event.
+/// A member of an event, or a group of members that belong together.
 pub(in crate::ledger) trait EventMember: Sized {
-    /// Its names in JSON; an addressee has one of two.
+    /// Names in JSON. An event has one of them (an addressee) or all (a registration).
     const NAMES: &'static [&'static str];
 
-    /// Takes it from the members that were written.
-    fn read(members: &mut MemberReader, names: &dyn TermLookup) -> Result<Self, EventError>;
+    /// Reads the value from the members of an event.
+    fn read(members: &mut MemberReader, terms: &dyn TermLookup) -> Result<Self, EventError>;
 
-    /// Writes it as it is read.
-    fn write(&self, names: &dyn TermLookup, put: &mut dyn FnMut(&str, Value));
+    /// Writes the value in the form in which it is read. `put` receives the name and the value of each member.
+    fn write(&self, terms: &dyn TermLookup, put: &mut dyn FnMut(&str, Value));
 
-    /// The recipient that it names.
+    /// Returns the recipient that the value names.
     fn recipient(&self) -> Option<&RecipientName> {
         None
     }
@@ -32,24 +32,28 @@ pub(in crate::ledger) trait EventMember: Sized {
 impl EventMember for PurposeId {
     const NAMES: &'static [&'static str] = &["purpose"];
 
-    fn read(members: &mut MemberReader, names: &dyn TermLookup) -> Result<PurposeId, EventError> {
-        members.purpose(names)
+    fn read(members: &mut MemberReader, terms: &dyn TermLookup) -> Result<PurposeId, EventError> {
+        members.purpose(terms)
     }
 
-    fn write(&self, names: &dyn TermLookup, put: &mut dyn FnMut(&str, Value)) {
-        put("purpose", names.purpose_name(*self).into());
+    fn write(&self, terms: &dyn TermLookup, put: &mut dyn FnMut(&str, Value)) {
+        put("purpose", terms.purpose_name(*self).into());
     }
 }
 
 impl EventMember for Addressee {
     const NAMES: &'static [&'static str] = &["recipient", "recipient-kind"];
 
-    fn read(members: &mut MemberReader, names: &dyn TermLookup) -> Result<Addressee, EventError> {
-        members.addressee(names)
+    fn read(members: &mut MemberReader, terms: &dyn TermLookup) -> Result<Addressee, EventError> {
+        members.addressee(terms)
     }
 
-    fn write(&self, names: &dyn TermLookup, put: &mut dyn FnMut(&str, Value)) {
-        put_addressee(self, names, put);
+    fn write(&self, terms: &dyn TermLookup, put: &mut dyn FnMut(&str, Value)) {
+        match self {
+            Addressee::Anyone => {}
+            Addressee::Kind(kind) => put("recipient-kind", terms.kind_name(*kind).into()),
+            Addressee::Recipient(name) => put("recipient", (&**name).into()),
+        }
     }
 
     fn recipient(&self) -> Option<&RecipientName> {
@@ -60,7 +64,7 @@ impl EventMember for Addressee {
     }
 }
 
-/// When a consent ends by itself.
+/// The instant at which a consent ends by itself.
 impl EventMember for Option<Timestamp> {
     const NAMES: &'static [&'static str] = &["valid-until"];
 
@@ -98,9 +102,9 @@ impl EventMember for Option<RecipientName> {
         members.recipient()
     }
 
-    fn write(&self, names: &dyn TermLookup, put: &mut dyn FnMut(&str, Value)) {
+    fn write(&self, terms: &dyn TermLookup, put: &mut dyn FnMut(&str, Value)) {
         if let Some(recipient) = self {
-            recipient.write(names, put);
+            recipient.write(terms, put);
         }
     }
 
@@ -109,40 +113,40 @@ impl EventMember for Option<RecipientName> {
     }
 }
 
-/// One that a person can refuse by itself.
+/// A data category that a person can refuse separately.
 impl EventMember for CategoryId {
     const NAMES: &'static [&'static str] = &["category"];
 
-    fn read(members: &mut MemberReader, names: &dyn TermLookup) -> Result<CategoryId, EventError> {
-        members.refusable(names)
+    fn read(members: &mut MemberReader, terms: &dyn TermLookup) -> Result<CategoryId, EventError> {
+        members.refusable(terms)
     }
 
-    fn write(&self, names: &dyn TermLookup, put: &mut dyn FnMut(&str, Value)) {
-        put("category", names.category_name(*self).into());
+    fn write(&self, terms: &dyn TermLookup, put: &mut dyn FnMut(&str, Value)) {
+        put("category", terms.category_name(*self).into());
     }
 }
 
 impl EventMember for RelationId {
     const NAMES: &'static [&'static str] = &["relation"];
 
-    fn read(members: &mut MemberReader, names: &dyn TermLookup) -> Result<RelationId, EventError> {
-        members.relation(names)
+    fn read(members: &mut MemberReader, terms: &dyn TermLookup) -> Result<RelationId, EventError> {
+        members.relation(terms)
     }
 
-    fn write(&self, names: &dyn TermLookup, put: &mut dyn FnMut(&str, Value)) {
-        put("relation", names.relation_name(*self).into());
+    fn write(&self, terms: &dyn TermLookup, put: &mut dyn FnMut(&str, Value)) {
+        put("relation", terms.relation_name(*self).into());
     }
 }
 
 impl EventMember for FactPatch {
     const NAMES: &'static [&'static str] = &["facts"];
 
-    fn read(members: &mut MemberReader, names: &dyn TermLookup) -> Result<FactPatch, EventError> {
-        members.facts(names)
+    fn read(members: &mut MemberReader, terms: &dyn TermLookup) -> Result<FactPatch, EventError> {
+        members.facts(terms)
     }
 
-    fn write(&self, names: &dyn TermLookup, put: &mut dyn FnMut(&str, Value)) {
-        put("facts", write_facts(self, names));
+    fn write(&self, terms: &dyn TermLookup, put: &mut dyn FnMut(&str, Value)) {
+        put("facts", write_facts(self, terms));
     }
 }
 
@@ -162,12 +166,12 @@ impl EventMember for Box<Registration> {
     const NAMES: &'static [&'static str] =
         &["recipient", "purpose", "subjects", "categories", "end", "reference", "confidential-until"];
 
-    fn read(members: &mut MemberReader, names: &dyn TermLookup) -> Result<Box<Registration>, EventError> {
-        members.registration(names).map(Box::new)
+    fn read(members: &mut MemberReader, terms: &dyn TermLookup) -> Result<Box<Registration>, EventError> {
+        members.registration(terms).map(Box::new)
     }
 
-    fn write(&self, names: &dyn TermLookup, put: &mut dyn FnMut(&str, Value)) {
-        put_registration(self, names, put);
+    fn write(&self, terms: &dyn TermLookup, put: &mut dyn FnMut(&str, Value)) {
+        write_registration(self, terms, put);
     }
 
     fn recipient(&self) -> Option<&RecipientName> {
@@ -187,30 +191,18 @@ impl EventMember for Approver {
     }
 }
 
-pub(in crate::ledger) fn put_addressee(
-    to: &Addressee,
-    names: &dyn TermLookup,
-    put: &mut dyn FnMut(&str, Value),
-) {
-    match to {
-        Addressee::Anyone => {}
-        Addressee::Kind(kind) => put("recipient-kind", names.kind_name(*kind).into()),
-        Addressee::Recipient(name) => put("recipient", (&**name).into()),
-    }
-}
-
-/// Writes a registration's members.
-pub(in crate::ledger) fn put_registration(
+/// Writes the members of a registration. `put` receives the name and the value of each.
+pub(in crate::ledger) fn write_registration(
     registration: &Registration,
-    names: &dyn TermLookup,
+    terms: &dyn TermLookup,
     put: &mut dyn FnMut(&str, Value),
 ) {
     let Registration { recipient, purpose, subjects, categories, end, reference, confidential_until } =
         registration;
     put("recipient", (&**recipient).into());
-    put("purpose", names.purpose_name(*purpose).into());
+    put("purpose", terms.purpose_name(*purpose).into());
     put("subjects", subjects.iter().map(write_person).collect());
-    put("categories", categories.iter().map(|category| names.category_name(*category)).collect());
+    put("categories", categories.iter().map(|category| terms.category_name(*category)).collect());
     put("end", end.to_string().into());
     put("reference", (&**reference).into());
     if let Some(until) = confidential_until {
@@ -225,11 +217,11 @@ fn write_person(person: &SubjectId) -> Value {
     }
 }
 
-pub(in crate::ledger) fn write_facts(facts: &FactPatch, names: &dyn TermLookup) -> Value {
+fn write_facts(facts: &FactPatch, terms: &dyn TermLookup) -> Value {
     let FactPatch { region, country, minor, transfer_consent, origin, origin_of } = facts;
     let mut members = Map::new();
-    for (name, said) in [("region", region), ("country", country)] {
-        match said {
+    for (name, patch) in [("region", region), ("country", country)] {
+        match patch {
             Patch::Unchanged => None,
             Patch::Unknown => members.insert(name.to_owned(), Value::Null),
             Patch::Known(place) => members.insert(name.to_owned(), (&**place).into()),
@@ -244,7 +236,7 @@ pub(in crate::ledger) fn write_facts(facts: &FactPatch, names: &dyn TermLookup) 
         members.insert("origin".to_owned(), origin.name().into());
     } else if !origin_of.is_empty() {
         let of = origin_of.iter().map(|(category, origin)| {
-            (names.category_name(*category).to_owned(), Value::from(origin.name()))
+            (terms.category_name(*category).to_owned(), Value::from(origin.name()))
         });
         members.insert("origin".to_owned(), Value::Object(of.collect()));
     }

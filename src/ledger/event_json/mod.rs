@@ -26,90 +26,109 @@ use crate::ledger::terms::TermLookup;
 use crate::vocabulary::SubjectId;
 use reader::MemberReader;
 
-/// Parses one event about a given sort of entity.
-pub fn parse(text: &[u8], sort: EntityKind, names: &dyn TermLookup) -> Result<EventDraft, EventError> {
-    about(sort, &mut MemberReader::read(text)?, names)
+/// Parses an event about an entity of the given kind.
+///
+/// # Errors
+/// [`EventError`] for the first error found.
+pub fn parse(text: &[u8], entity: EntityKind, terms: &dyn TermLookup) -> Result<EventDraft, EventError> {
+    draft_about(entity, &mut MemberReader::new(text)?, terms)
 }
 
-/// Parses an event as it was kept, about a given sort of entity. Ids in it may be older than the rules of
-/// today.
+/// Parses a stored event about an entity of the given kind. Its ids may predate the present rules for ids.
 pub(in crate::ledger) fn parse_stored(
     text: &[u8],
-    sort: EntityKind,
-    names: &dyn TermLookup,
+    entity: EntityKind,
+    terms: &dyn TermLookup,
 ) -> Result<EventDraft, EventError> {
-    about(sort, &mut MemberReader::read(text)?.stored(), names)
+    draft_about(entity, &mut MemberReader::new(text)?.stored(), terms)
 }
 
-/// As [`parse`], where it is known already which kind of event it is.
+/// Parses an event whose kind is given outside of the JSON, for example by a request's path.
+///
+/// # Errors
+/// As of [`parse`]; also if the JSON names another kind.
 pub fn parse_of_kind(
     text: &[u8],
     kind: &str,
-    sort: EntityKind,
-    names: &dyn TermLookup,
+    entity: EntityKind,
+    terms: &dyn TermLookup,
 ) -> Result<EventDraft, EventError> {
-    about(sort, &mut MemberReader::read(text)?.with_kind(kind)?, names)
+    draft_about(entity, &mut MemberReader::new(text)?.with_kind(kind)?, terms)
 }
 
-/// Parses one line of an import: an event that says whom it is about (`subject` or `controller`,
-/// with `namespace`; `case`; a recipient's event names the `recipient`).
-pub fn parse_line(text: &[u8], names: &dyn TermLookup) -> Result<(Entity, EventDraft), EventError> {
-    line(&mut MemberReader::read(text)?, names)
+/// Parses a line of an import: an event that names its entity by `subject` or `controller`, each with an optional
+/// `namespace`, by `case`, or by `recipient`.
+///
+/// # Errors
+/// [`EventError`] for the first error found.
+pub fn parse_line(text: &[u8], terms: &dyn TermLookup) -> Result<(Entity, EventDraft), EventError> {
+    read_line(&mut MemberReader::new(text)?, terms)
 }
 
-/// The registration of a case; one without a `case` gets this id.
+/// Parses the registration of a case. A registration without `case` gets `fresh_id`.
+///
+/// # Errors
+/// [`EventError`] for the first error found.
 pub fn parse_case(
     text: &[u8],
-    fresh: String,
-    names: &dyn TermLookup,
+    fresh_id: String,
+    terms: &dyn TermLookup,
 ) -> Result<(Entity, EventDraft), EventError> {
-    line(&mut MemberReader::read(text)?.with_kind("case-registered")?.or_case_id(fresh), names)
+    read_line(&mut MemberReader::new(text)?.with_kind("case-registered")?.or_case_id(fresh_id), terms)
 }
 
-fn about(
-    sort: EntityKind,
+/// Reads an event and checks that it is about an entity of the given kind.
+fn draft_about(
+    entity: EntityKind,
     members: &mut MemberReader,
-    names: &dyn TermLookup,
+    terms: &dyn TermLookup,
 ) -> Result<EventDraft, EventError> {
-    let draft = draft(members, names)?;
+    let draft = read_draft(members, terms)?;
     let expected = draft.kind.entity_kind();
-    if expected != sort {
-        return Err(EventError::WrongEntityKind { kind: draft.kind.name(), expected, actual: sort });
+    if expected != entity {
+        return Err(EventError::WrongEntityKind { kind: draft.kind.name(), expected, actual: entity });
     }
     Ok(draft)
 }
 
-fn line(members: &mut MemberReader, names: &dyn TermLookup) -> Result<(Entity, EventDraft), EventError> {
+/// Reads an event that names its entity.
+fn read_line(members: &mut MemberReader, terms: &dyn TermLookup) -> Result<(Entity, EventDraft), EventError> {
     let subject = members.id("subject")?;
     let controller = members.id("controller")?;
     let case = members.text("case")?;
     let namespace = members.text("namespace")?;
     let entity = match (subject, controller, case) {
-        (Some(id), None, None) => Entity::Subject(person(&id, namespace.as_deref(), names)?),
-        (None, Some(id), None) => Entity::Controller(person(&id, namespace.as_deref(), names)?),
+        (Some(id), None, None) => Entity::Subject(person(&id, namespace.as_deref(), terms)?),
+        (None, Some(id), None) => Entity::Controller(person(&id, namespace.as_deref(), terms)?),
         (None, None, Some(_)) if namespace.is_some() => {
-            return Err(EventError::invalid("namespace", "stands beside `case`, which has none"));
+            return Err(EventError::invalid(
+                "namespace",
+                "cannot be combined with `case`: the ids of cases have no namespace",
+            ));
         }
         (None, None, Some(id)) => Entity::Case(case_id(&id)?),
         (Some(_), Some(_), _) => {
             return Err(EventError::invalid(
                 "controller",
-                "stands beside `subject`: an event is about one of them",
+                "cannot be combined with `subject`: an event is about one of them",
             ));
         }
         (Some(_), None, Some(_)) | (None, Some(_), Some(_)) => {
-            return Err(EventError::invalid("case", "stands beside a person: an event is about one of them"));
+            return Err(EventError::invalid(
+                "case",
+                "cannot be combined with `subject` or `controller`: an event is about one of them",
+            ));
         }
         (None, None, None) => match members.text("recipient")? {
             Some(name) => Entity::Recipient(recipient_name(&name)?),
             None => return Err(EventError::Missing("subject")),
         },
     };
-    let draft = about(entity.kind(), members, names)?;
+    let draft = draft_about(entity.kind(), members, terms)?;
     Ok((entity, draft))
 }
 
-fn draft(members: &mut MemberReader, names: &dyn TermLookup) -> Result<EventDraft, EventError> {
+fn read_draft(members: &mut MemberReader, terms: &dyn TermLookup) -> Result<EventDraft, EventError> {
     let name = members.text("kind")?.ok_or(EventError::Missing("kind"))?;
     let at = members.time("at")?;
     let provenance = Provenance {
@@ -117,39 +136,39 @@ fn draft(members: &mut MemberReader, names: &dyn TermLookup) -> Result<EventDraf
         channel: members.provenance("channel")?,
         evidence: members.provenance("evidence")?,
     };
-    let kind = EventKind::read(&name, members, names)?;
-    check(&kind, &provenance, names)?;
+    let kind = EventKind::read(&name, members, terms)?;
+    check(&kind, &provenance, terms)?;
     members.check_all_read(kind.name(), MEMBERS)?;
     Ok(EventDraft { kind, at, provenance })
 }
 
-/// Checks what law or policy ask of one kind of event beyond its members.
-fn check(kind: &EventKind, provenance: &Provenance, names: &dyn TermLookup) -> Result<(), EventError> {
+/// Checks the conditions that law and policy put on single kinds of events.
+fn check(kind: &EventKind, provenance: &Provenance, terms: &dyn TermLookup) -> Result<(), EventError> {
     let evidence_missing = provenance.evidence.is_none();
     match kind {
         EventKind::Notice if provenance.notice.is_none() => Err(EventError::Missing("notice")),
-        EventKind::ObjectionOverridden { purpose } if names.objection_is_absolute(*purpose) => {
+        EventKind::ObjectionOverridden { purpose } if terms.objection_is_absolute(*purpose) => {
             Err(EventError::invalid(
                 "purpose",
-                "is one where an objection needs no balancing: it cannot be overridden",
+                "is a purpose to which objections are absolute: they cannot be overridden",
             ))
         }
         EventKind::ObjectionOverridden { .. } if evidence_missing => Err(EventError::invalid(
             "evidence",
-            "is missing: an objection is overridden with a recorded reason",
+            "is missing: overriding an objection needs a recorded reason",
         )),
-        // P-9: explicit, with evidence.
+        // P-9: a consent to a transfer is explicit and has evidence.
         EventKind::Fact { facts } | EventKind::Correction { facts }
             if facts.transfer_consent == Some(true) && evidence_missing =>
         {
-            Err(EventError::invalid("evidence", "is missing: a consent to a transfer needs it"))
+            Err(EventError::invalid("evidence", "is missing: a consent to a transfer needs evidence"))
         }
         _ => Ok(()),
     }
 }
 
-/// Writes an event with the members it was parsed from.
-pub fn write(event: &Event, names: &dyn TermLookup) -> Map<String, Value> {
+/// Writes an event with the members that it was parsed from.
+pub fn write(event: &Event, terms: &dyn TermLookup) -> Map<String, Value> {
     let Event { kind, at, provenance: Provenance { notice, channel, evidence } } = event;
     let mut members = Map::new();
     let mut put = |name: &str, value: Value| {
@@ -157,7 +176,7 @@ pub fn write(event: &Event, names: &dyn TermLookup) -> Map<String, Value> {
     };
     put("kind", kind.name().into());
     put("at", at.to_string().into());
-    kind.write(names, &mut put);
+    kind.write(terms, &mut put);
     for (name, value) in [("notice", notice), ("channel", channel), ("evidence", evidence)] {
         if let Some(value) = value {
             put(name, (&**value).into());
@@ -166,11 +185,11 @@ pub fn write(event: &Event, names: &dyn TermLookup) -> Map<String, Value> {
     members
 }
 
-/// Writes an event as a line of an export, which an import reads.
+/// Writes an event as a line of an export. An import can read the line.
 pub(in crate::ledger) fn write_line(
     entity: &Entity,
     event: &Event,
-    names: &dyn TermLookup,
+    terms: &dyn TermLookup,
 ) -> Map<String, Value> {
     let mut line = Map::new();
     match entity {
@@ -183,7 +202,7 @@ pub(in crate::ledger) fn write_line(
             line.insert("case".to_owned(), (&**id).into());
         }
     }
-    line.extend(write(event, names));
+    line.extend(write(event, terms));
     line
 }
 

@@ -15,24 +15,25 @@ use crate::ledger::payload::{FactPatch, Patch, Registration, Right};
 use crate::ledger::terms::{TermList, TermLookup, nearest_term};
 use crate::vocabulary::{CategoryId, IdError, Origin, PurposeId, RelationId, SubjectId, date, region};
 
-/// The longest `notice`, `channel` or `evidence`, in bytes.
+/// The maximum length of `notice`, `channel` and `evidence`, in bytes.
 const MAX_PROVENANCE_BYTES: usize = 4096;
 
-/// The longest reference of a case and the longest name of an approver, in bytes.
+/// The maximum length of a case's reference and of an approver's name, in bytes.
 const MAX_SHORT_TEXT_BYTES: usize = 512;
 
-/// The members of an event that have not been read yet.
+/// The members of an event that have not been read yet. Each method removes the member that it reads.
 pub(in crate::ledger) struct MemberReader {
     left: Vec<(String, JsonValue)>,
-    /// The event was recorded before, perhaps under other rules for ids.
+    /// True if the event comes from the store. Its ids may predate the present rules for ids.
     stored: bool,
 }
 
-/// The members that an event of any kind can have.
+/// The members that events of all kinds can have.
 const COMMON: &[&str] = &["kind", "at", "notice", "channel", "evidence"];
 
 impl MemberReader {
-    pub(in crate::ledger) fn read(text: &[u8]) -> Result<MemberReader, EventError> {
+    /// Parses a JSON object.
+    pub(in crate::ledger) fn new(text: &[u8]) -> Result<MemberReader, EventError> {
         if text.len() > MAX_EVENT_BYTES {
             return Err(EventError::TooLong);
         }
@@ -45,16 +46,16 @@ impl MemberReader {
         }
     }
 
-    /// Of an event that was recorded before.
+    /// Marks the event as one that comes from the store.
     pub(in crate::ledger) fn stored(self) -> MemberReader {
         MemberReader { stored: true, ..self }
     }
 
-    /// With a kind that is known from elsewhere; one that is written too must agree.
+    /// Sets the member `kind`. If the event has one, it must be equal.
     pub(in crate::ledger) fn with_kind(mut self, kind: &str) -> Result<MemberReader, EventError> {
         match self.text("kind")? {
-            Some(written) if written != kind => {
-                Err(EventError::invalid("kind", "is another than the path says"))
+            Some(given) if given != kind => {
+                Err(EventError::invalid("kind", "differs from the kind in the path"))
             }
             _ => {
                 self.left.push(("kind".to_owned(), JsonValue::Text(kind.to_owned())));
@@ -68,6 +69,7 @@ impl MemberReader {
         Some(self.left.swap_remove(at).1)
     }
 
+    /// Reads a string.
     pub(in crate::ledger) fn text(&mut self, name: &'static str) -> Result<Option<String>, EventError> {
         match self.take(name) {
             None => Ok(None),
@@ -76,7 +78,7 @@ impl MemberReader {
         }
     }
 
-    /// An id: `1` is the same as `"1"`.
+    /// Reads an id. The integer `1` is the same id as `"1"`.
     pub(in crate::ledger) fn id(&mut self, name: &'static str) -> Result<Option<String>, EventError> {
         match self.take(name) {
             None => Ok(None),
@@ -85,7 +87,7 @@ impl MemberReader {
         }
     }
 
-    /// With this case where none is written.
+    /// Sets the member `case` if the event has none.
     pub(in crate::ledger) fn or_case_id(mut self, id: String) -> MemberReader {
         if !self.left.iter().any(|(name, _)| name == "case") {
             self.left.push(("case".to_owned(), JsonValue::Text(id)));
@@ -97,11 +99,12 @@ impl MemberReader {
         self.text(name)?.ok_or(EventError::Missing(name))
     }
 
+    /// Reads an instant in RFC 3339.
     pub(in crate::ledger) fn time(&mut self, name: &'static str) -> Result<Option<Timestamp>, EventError> {
         self.instant(name, |text| text.parse().ok())
     }
 
-    /// When something ends; the year 9999 is never.
+    /// Reads the instant at which something ends. The year 9999 means never.
     pub(in crate::ledger) fn end(&mut self, name: &'static str) -> Result<Option<Timestamp>, EventError> {
         self.instant(name, date::expiry)
     }
@@ -117,6 +120,7 @@ impl MemberReader {
         Ok(Some(time))
     }
 
+    /// Reads a member of [`crate::ledger::Provenance`].
     pub(in crate::ledger) fn provenance(
         &mut self,
         name: &'static str,
@@ -129,86 +133,93 @@ impl MemberReader {
         }
     }
 
-    pub(in crate::ledger) fn purpose(&mut self, names: &dyn TermLookup) -> Result<PurposeId, EventError> {
+    /// Reads a purpose of the vocabulary.
+    pub(in crate::ledger) fn purpose(&mut self, terms: &dyn TermLookup) -> Result<PurposeId, EventError> {
         let name = self.required_text("purpose")?;
-        names.purpose(&name).ok_or_else(|| {
-            unknown("purpose", "is not a purpose of the vocabulary", &name, TermList::Purposes, names)
+        terms.purpose(&name).ok_or_else(|| {
+            unknown_term("purpose", "is not a purpose of the vocabulary", &name, TermList::Purposes, terms)
         })
     }
 
+    /// Reads a right of data subjects.
     pub(in crate::ledger) fn right(&mut self) -> Result<Right, EventError> {
         let name = self.required_text("right")?;
         Right::parse(&name).ok_or(EventError::invalid(
             "right",
-            "is none of access, rectification, erasure, restriction, portability, objection",
+            "is not one of access, rectification, erasure, restriction, portability, objection",
         ))
     }
 
-    pub(in crate::ledger) fn relation(&mut self, names: &dyn TermLookup) -> Result<RelationId, EventError> {
+    /// Reads a relation of the vocabulary.
+    pub(in crate::ledger) fn relation(&mut self, terms: &dyn TermLookup) -> Result<RelationId, EventError> {
         let name = self.required_text("relation")?;
-        names.relation(&name).ok_or_else(|| {
-            unknown("relation", "is not a relation of the vocabulary", &name, TermList::Relations, names)
+        terms.relation(&name).ok_or_else(|| {
+            unknown_term("relation", "is not a relation of the vocabulary", &name, TermList::Relations, terms)
         })
     }
 
-    /// The categories that a subject can refuse one by one (G-6.6b).
-    pub(in crate::ledger) fn refusable(&mut self, names: &dyn TermLookup) -> Result<CategoryId, EventError> {
+    /// Reads a data category that a person can refuse separately (G-6.6b).
+    pub(in crate::ledger) fn refusable(&mut self, terms: &dyn TermLookup) -> Result<CategoryId, EventError> {
         let name = self.required_text("category")?;
-        let category = names.category(&name).ok_or_else(|| {
-            unknown(
+        let category = terms.category(&name).ok_or_else(|| {
+            unknown_term(
                 "category",
                 "is not a data category of the vocabulary",
                 &name,
                 TermList::Categories,
-                names,
+                terms,
             )
         })?;
-        if !names.refusable(category) {
+        if !terms.refusable(category) {
             return Err(EventError::invalid(
                 "category",
-                "cannot be refused by itself: only photo, phone, profile and what is below it",
+                "cannot be refused separately: only photo, phone, profile and the categories below profile can",
             ));
         }
         Ok(category)
     }
 
+    /// Reads the name of a recipient, if there is one.
     pub(in crate::ledger) fn recipient(&mut self) -> Result<Option<Arc<str>>, EventError> {
         self.text("recipient")?.map(|name| recipient_name(&name)).transpose()
     }
 
+    /// Reads the name of a recipient.
     pub(in crate::ledger) fn required_recipient(&mut self) -> Result<Arc<str>, EventError> {
         self.recipient()?.ok_or(EventError::Missing("recipient"))
     }
 
-    pub(in crate::ledger) fn addressee(&mut self, names: &dyn TermLookup) -> Result<Addressee, EventError> {
+    /// Reads the addressee of a consent: a recipient, a recipient kind, or anyone.
+    pub(in crate::ledger) fn addressee(&mut self, terms: &dyn TermLookup) -> Result<Addressee, EventError> {
         match (self.recipient()?, self.text("recipient-kind")?) {
             (None, None) => Ok(Addressee::Anyone),
             (Some(name), None) => Ok(Addressee::Recipient(name)),
-            (None, Some(kind)) => names.kind(&kind).map(Addressee::Kind).ok_or_else(|| {
+            (None, Some(kind)) => terms.kind(&kind).map(Addressee::Kind).ok_or_else(|| {
                 let problem = "is not a recipient kind of the vocabulary";
-                unknown("recipient-kind", problem, &kind, TermList::Kinds, names)
+                unknown_term("recipient-kind", problem, &kind, TermList::Kinds, terms)
             }),
             (Some(_), Some(_)) => Err(EventError::invalid(
                 "recipient-kind",
-                "stands beside `recipient`: a consent is bound to one of them",
+                "cannot be combined with `recipient`: a consent is bound to one of them",
             )),
         }
     }
 
-    pub(in crate::ledger) fn facts(&mut self, names: &dyn TermLookup) -> Result<FactPatch, EventError> {
-        let written = match self.take("facts") {
+    /// Reads the object `facts`.
+    pub(in crate::ledger) fn facts(&mut self, terms: &dyn TermLookup) -> Result<FactPatch, EventError> {
+        let members = match self.take("facts") {
             Some(JsonValue::Object(members)) if !members.is_empty() => members,
             None => return Err(EventError::Missing("facts")),
-            Some(_) => return Err(EventError::invalid("facts", "is not an object with a fact in it")),
+            Some(_) => return Err(EventError::invalid("facts", "is not an object with at least one fact")),
         };
-        if let Some(name) = repeated_member(&written) {
+        if let Some(name) = repeated_member(&members) {
             return Err(EventError::Repeated(presentable(name)));
         }
         let mut facts = FactPatch::default();
-        for (name, value) in written {
+        for (name, value) in members {
             match name.as_str() {
                 "region" => {
-                    facts.region = place(value, |text| names.region(text)).ok_or(EventError::invalid(
+                    facts.region = place(value, |text| terms.region(text)).ok_or(EventError::invalid(
                         "region",
                         "is neither `EEA`, a country code of ISO 3166-1, `APAC`, `LATAM`, `AMER`, `MENA`, `EMEA`, nor a region of \
                          the pack (null: unknown)",
@@ -232,14 +243,14 @@ impl MemberReader {
                             .ok_or(EventError::invalid("transfer-consent", "is neither true nor false"))?,
                     );
                 }
-                "origin" => read_origin(value, &mut facts, names)?,
+                "origin" => read_origin(value, &mut facts, terms)?,
                 _ => return Err(EventError::UnknownMember(presentable(&name))),
             }
         }
         Ok(facts)
     }
 
-    /// A short text that says something.
+    /// Reads a short text that is not blank.
     pub(in crate::ledger) fn short_text(&mut self, name: &'static str) -> Result<Arc<str>, EventError> {
         let text = self.required_text(name)?;
         if text.trim().is_empty() || text.len() > MAX_SHORT_TEXT_BYTES {
@@ -252,28 +263,29 @@ impl MemberReader {
         match self.take(name) {
             None => Err(EventError::Missing(name)),
             Some(JsonValue::List(elements)) if !elements.is_empty() => Ok(elements),
-            Some(_) => Err(EventError::invalid(name, "is not a list with something in it")),
+            Some(_) => Err(EventError::invalid(name, "is not a list with at least one element")),
         }
     }
 
+    /// Reads the members of a case's registration.
     pub(in crate::ledger) fn registration(
         &mut self,
-        names: &dyn TermLookup,
+        terms: &dyn TermLookup,
     ) -> Result<Registration, EventError> {
-        let (subjects, kept) = (self.list("subjects")?, self.stored);
-        let subjects = subjects.into_iter().map(|written| named_subject(written, kept, names));
-        let categories = self.list("categories")?.into_iter().map(|written| {
-            let problem = "has one that is not in the vocabulary";
-            let JsonValue::Text(name) = written else {
+        let (subjects, stored) = (self.list("subjects")?, self.stored);
+        let subjects = subjects.into_iter().map(|value| read_subject(value, stored, terms));
+        let categories = self.list("categories")?.into_iter().map(|value| {
+            let problem = "contains a data category that is not in the vocabulary";
+            let JsonValue::Text(name) = value else {
                 return Err(EventError::invalid("categories", problem));
             };
-            names
+            terms
                 .category(&name)
-                .ok_or_else(|| unknown("categories", problem, &name, TermList::Categories, names))
+                .ok_or_else(|| unknown_term("categories", problem, &name, TermList::Categories, terms))
         });
         Ok(Registration {
             recipient: self.required_recipient()?,
-            purpose: self.purpose(names)?,
+            purpose: self.purpose(terms)?,
             subjects: subjects.collect::<Result<_, _>>()?,
             categories: categories.collect::<Result<_, _>>()?,
             end: self.end("end")?.ok_or(EventError::Missing("end"))?,
@@ -282,6 +294,8 @@ impl MemberReader {
         })
     }
 
+    /// Checks that every member was read. `of_any_kind` lists the members of all kinds, to tell a misplaced member
+    /// from an unknown one.
     pub(in crate::ledger) fn check_all_read(
         &self,
         kind: &'static str,
@@ -298,43 +312,44 @@ impl MemberReader {
     }
 }
 
-/// The error for a word that is not in its list, with the nearest that is.
-fn unknown(
+/// Returns the error for a word that is not a term of `list`, with the nearest term as a hint.
+fn unknown_term(
     member: &'static str,
     problem: &'static str,
     word: &str,
     list: TermList,
-    names: &dyn TermLookup,
+    terms: &dyn TermLookup,
 ) -> EventError {
-    let words = names.terms(list);
-    let nearest = nearest_term(word, words.iter().copied()).map(str::to_owned);
+    let known = terms.all_terms(list);
+    let nearest = nearest_term(word, known.iter().copied()).map(str::to_owned);
     EventError::UnknownTerm { member, problem, nearest }
 }
 
-/// A person in a list: an id, or an object of `id` and `namespace`.
-fn named_subject(written: JsonValue, kept: bool, names: &dyn TermLookup) -> Result<SubjectId, EventError> {
+/// Reads a person in a list: an id, or an object of `id` and `namespace`.
+fn read_subject(value: JsonValue, stored: bool, terms: &dyn TermLookup) -> Result<SubjectId, EventError> {
     let read = |id: &str, namespace: Option<&str>| {
         check_namespace(namespace)?;
-        let ids = names.namespaces().reader(namespace);
-        if kept {
+        let ids = terms.namespaces().reader(namespace);
+        if stored {
             return Ok(ids.read_recorded(id));
         }
-        ids.read(id).map_err(|misfit| match misfit {
+        ids.read(id).map_err(|error| match error {
             IdError::Length => {
-                EventError::invalid("subjects", "has one that is empty or longer than 512 bytes")
+                EventError::invalid("subjects", "contains an id that is empty or longer than 512 bytes")
             }
-            IdError::Pattern => {
-                EventError::invalid("subjects", "has one that does not fit the pattern of its namespace")
-            }
+            IdError::Pattern => EventError::invalid(
+                "subjects",
+                "contains an id that does not fit the pattern of its namespace",
+            ),
         })
     };
-    let mut members = match written {
+    let mut members = match value {
         JsonValue::Text(id) | JsonValue::Integer(id) => return read(&id, None),
-        JsonValue::Object(left) if repeated_member(&left).is_none() => MemberReader { left, stored: kept },
+        JsonValue::Object(left) if repeated_member(&left).is_none() => MemberReader { left, stored },
         _ => {
             return Err(EventError::invalid(
                 "subjects",
-                "has one that is neither an id nor `id` and `namespace`",
+                "contains an element that is neither an id nor an object of `id` and `namespace`",
             ));
         }
     };
@@ -346,7 +361,8 @@ fn named_subject(written: JsonValue, kept: bool, names: &dyn TermLookup) -> Resu
     }
 }
 
-fn read_origin(value: JsonValue, facts: &mut FactPatch, names: &dyn TermLookup) -> Result<(), EventError> {
+/// Reads an origin, or an object of data categories and their origins.
+fn read_origin(value: JsonValue, facts: &mut FactPatch, terms: &dyn TermLookup) -> Result<(), EventError> {
     const PROBLEM: &str = "is not an origin, nor an object of data categories and their origins";
     let unknown = || EventError::invalid("origin", PROBLEM);
     let read = |word: &str| {
@@ -363,7 +379,7 @@ fn read_origin(value: JsonValue, facts: &mut FactPatch, names: &dyn TermLookup) 
         JsonValue::Text(name) => facts.origin = Some(read(&name)?),
         JsonValue::Object(members) if repeated_member(&members).is_none() && !members.is_empty() => {
             for (category, origin) in members {
-                let category = names.category(&category).ok_or_else(unknown)?;
+                let category = terms.category(&category).ok_or_else(unknown)?;
                 let JsonValue::Text(origin) = origin else { return Err(unknown()) };
                 facts.origin_of.push((category, read(&origin)?));
             }
@@ -374,6 +390,7 @@ fn read_origin(value: JsonValue, facts: &mut FactPatch, names: &dyn TermLookup) 
     Ok(())
 }
 
+/// Reads a place; `null` says that it is unknown. Returns `None` for a place that `read` does not accept.
 fn place(value: JsonValue, read: impl Fn(&str) -> Option<Arc<str>>) -> Option<Patch<Arc<str>>> {
     match value {
         JsonValue::Null => Some(Patch::Unknown),
@@ -389,9 +406,9 @@ fn flag(value: &JsonValue) -> Option<bool> {
     }
 }
 
-/// A member's name for an error; one that could be a value in the wrong place is not repeated.
+/// Returns a member's name for an error, or `…` for a name that may be a value in the wrong place.
 fn presentable(name: &str) -> String {
-    let word = name.len() <= 32
+    let is_word = name.len() <= 32
         && name.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'-' || byte == b'_');
-    if word { name.to_owned() } else { "…".to_owned() }
+    if is_word { name.to_owned() } else { "…".to_owned() }
 }

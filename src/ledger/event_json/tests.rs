@@ -18,7 +18,7 @@ fn unknown(member: &'static str, problem: &'static str, nearest: Option<&str>) -
 }
 
 #[test]
-fn places_are_assigned_codes_and_known_labels() {
+fn a_place_is_an_assigned_country_code_or_a_known_region() {
     let read = |facts: &str| subject(&format!(r#"{{"kind":"fact","facts":{facts}}}"#));
     let known = |facts: &str| match read(facts).unwrap().kind {
         EventKind::Fact { facts } => (facts.region, facts.country),
@@ -36,7 +36,7 @@ fn places_are_assigned_codes_and_known_labels() {
 }
 
 #[test]
-fn an_end_in_the_year_9999_is_never() {
+fn an_end_in_the_year_9999_means_never() {
     let read = |until: &str| {
         subject(&format!(r#"{{"kind":"consent-given","purpose":"marketing","valid-until":"{until}"}}"#))
     };
@@ -48,7 +48,7 @@ fn an_end_in_the_year_9999_is_never() {
 }
 
 #[test]
-fn every_kind_is_written_as_it_was_read() {
+fn a_written_event_of_every_kind_equals_the_parsed_json() {
     let events = [
         (EntityKind::Subject, r#"{"kind":"notice","notice":"privacy-2026-01"}"#),
         (EntityKind::Subject, r#"{"kind":"consent-given","purpose":"marketing"}"#),
@@ -113,7 +113,7 @@ fn every_kind_is_written_as_it_was_read() {
 }
 
 #[test]
-fn a_line_says_whom_it_is_about() {
+fn a_line_names_its_entity_and_is_written_as_it_was_read() {
     for text in [
         r#"{"subject":"c-1","kind":"erasure","at":"2026-01-01T00:00:00Z"}"#,
         r#"{"controller":"c-1","namespace":"crm","kind":"account-closed","at":"2026-01-01T00:00:00Z"}"#,
@@ -156,14 +156,14 @@ fn ids_are_read_by_the_rule_of_their_namespace() {
     assert_eq!(case("Patient/17", false).as_deref(), Ok("17"));
     assert_eq!(
         case("Group/17", false),
-        Err(EventError::invalid("subjects", "has one that does not fit the pattern of its namespace"))
+        Err(EventError::invalid("subjects", "contains an id that does not fit the pattern of its namespace"))
     );
     assert_eq!(case("Patient/17", true).as_deref(), Ok("17"));
     assert_eq!(case("Group/17", true).as_deref(), Ok("Group/17"), "what is on record is read");
 }
 
 #[test]
-fn what_is_wrong_names_the_member_and_no_value() {
+fn a_structural_error_names_the_member_and_no_value() {
     let cases = [
         ("[]", EventError::NotAnObject),
         (r#"{"kind":"erasure""#, EventError::NotAnObject),
@@ -182,6 +182,55 @@ fn what_is_wrong_names_the_member_and_no_value() {
             EventError::Misplaced { member: "purpose", kind: "erasure" },
         ),
         (r#"{"kind":"consent-given"}"#, EventError::Missing("purpose")),
+        (r#"{"kind":"consent-given","purpose":7}"#, EventError::invalid("purpose", "is not a string")),
+        (
+            r#"{"kind":"erasure","at":"yesterday"}"#,
+            EventError::invalid("at", "is not a time as in RFC 3339 (2026-11-21T09:30:00Z)"),
+        ),
+        (
+            r#"{"kind":"erasure","at":"2026-11-21T09:30:00"}"#,
+            EventError::invalid("at", "is not a time as in RFC 3339 (2026-11-21T09:30:00Z)"),
+        ),
+        (
+            r#"{"kind":"fact","facts":{"transfer-consent":true}}"#,
+            EventError::invalid("evidence", "is missing: a consent to a transfer needs evidence"),
+        ),
+        (
+            r#"{"kind":"fact","facts":{"minor":"yes"}}"#,
+            EventError::invalid("minor", "is neither true nor false"),
+        ),
+        (r#"{"kind":"fact","facts":{"minor":true,"minor":false}}"#, EventError::Repeated("minor".into())),
+        (
+            r#"{"kind":"fact","facts":{}}"#,
+            EventError::invalid("facts", "is not an object with at least one fact"),
+        ),
+        (r#"{"kind":"fact","facts":{"age":12}}"#, EventError::UnknownMember("age".into())),
+        (r#"{"kind":"notice"}"#, EventError::Missing("notice")),
+        (r#"{"kind":"request-received"}"#, EventError::Missing("right")),
+        (
+            r#"{"kind":"request-answered","right":"everything"}"#,
+            EventError::invalid(
+                "right",
+                "is not one of access, rectification, erasure, restriction, portability, objection",
+            ),
+        ),
+        (
+            r#"{"kind":"suspended"}"#,
+            EventError::WrongEntityKind {
+                kind: "suspended",
+                expected: EntityKind::Recipient,
+                actual: EntityKind::Subject,
+            },
+        ),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(subject(text), Err(expected), "{text}");
+    }
+}
+
+#[test]
+fn an_unknown_term_is_an_error_with_the_nearest_term() {
+    let cases = [
         (
             r#"{"kind":"consent-given","purpose":"alice"}"#,
             unknown("purpose", "is not a purpose of the vocabulary", None),
@@ -210,43 +259,6 @@ fn what_is_wrong_names_the_member_and_no_value() {
                 Some("referral"),
             ),
         ),
-        (r#"{"kind":"consent-given","purpose":7}"#, EventError::invalid("purpose", "is not a string")),
-        (
-            r#"{"kind":"erasure","at":"yesterday"}"#,
-            EventError::invalid("at", "is not a time as in RFC 3339 (2026-11-21T09:30:00Z)"),
-        ),
-        (
-            r#"{"kind":"erasure","at":"2026-11-21T09:30:00"}"#,
-            EventError::invalid("at", "is not a time as in RFC 3339 (2026-11-21T09:30:00Z)"),
-        ),
-        (
-            r#"{"kind":"fact","facts":{"transfer-consent":true}}"#,
-            EventError::invalid("evidence", "is missing: a consent to a transfer needs it"),
-        ),
-        (
-            r#"{"kind":"fact","facts":{"minor":"yes"}}"#,
-            EventError::invalid("minor", "is neither true nor false"),
-        ),
-        (r#"{"kind":"fact","facts":{"minor":true,"minor":false}}"#, EventError::Repeated("minor".into())),
-        (r#"{"kind":"fact","facts":{}}"#, EventError::invalid("facts", "is not an object with a fact in it")),
-        (r#"{"kind":"fact","facts":{"age":12}}"#, EventError::UnknownMember("age".into())),
-        (r#"{"kind":"notice"}"#, EventError::Missing("notice")),
-        (r#"{"kind":"request-received"}"#, EventError::Missing("right")),
-        (
-            r#"{"kind":"request-answered","right":"everything"}"#,
-            EventError::invalid(
-                "right",
-                "is none of access, rectification, erasure, restriction, portability, objection",
-            ),
-        ),
-        (
-            r#"{"kind":"suspended"}"#,
-            EventError::WrongEntityKind {
-                kind: "suspended",
-                expected: EntityKind::Recipient,
-                actual: EntityKind::Subject,
-            },
-        ),
     ];
     for (text, expected) in cases {
         assert_eq!(subject(text), Err(expected), "{text}");
@@ -254,7 +266,7 @@ fn what_is_wrong_names_the_member_and_no_value() {
 }
 
 #[test]
-fn what_law_or_policy_does_not_allow_is_not_recorded() {
+fn events_that_law_or_policy_forbids_are_errors() {
     for purpose in ["marketing", "direct-marketing", "prospecting", "reseller-follow-up"] {
         let text = format!(r#"{{"kind":"objection-overridden","purpose":"{purpose}","evidence":"x"}}"#);
         assert!(matches!(subject(&text), Err(EventError::InvalidMember { member: "purpose", .. })), "{text}");
@@ -269,7 +281,7 @@ fn what_law_or_policy_does_not_allow_is_not_recorded() {
 }
 
 #[test]
-fn a_case_says_everything_that_it_is_judged_by() {
+fn a_registration_needs_all_of_its_members() {
     let whole = serde_json::json!({
         "kind": "case-registered", "recipient": "court", "purpose": "security", "subjects": ["a"],
         "categories": ["email"], "end": "2027-01-01T00:00:00Z", "reference": "12 O 4/26",
@@ -318,7 +330,7 @@ fn a_case_says_everything_that_it_is_judged_by() {
 }
 
 #[test]
-fn bounds_hold() {
+fn events_and_ids_that_are_too_long_or_too_deep_are_errors() {
     let long = format!(r#"{{"kind":"erasure","channel":"{}"}}"#, "x".repeat(5000));
     assert!(matches!(subject(&long), Err(EventError::InvalidMember { member: "channel", .. })));
     assert_eq!(subject(&" ".repeat(MAX_EVENT_BYTES + 1)), Err(EventError::TooLong));

@@ -20,8 +20,8 @@ use crate::ledger::terms::TermLookup;
 use crate::vocabulary::{CategoryId, Origin, PurposeId};
 
 /// Folds the events of one data subject.
-pub fn subject<'a>(events: impl IntoIterator<Item = &'a Event>, names: &dyn TermLookup) -> Subject {
-    let mut fold = SubjectFold::new(names);
+pub fn subject<'a>(events: impl IntoIterator<Item = &'a Event>, terms: &dyn TermLookup) -> Subject {
+    let mut fold = SubjectFold::new(terms);
     let events = in_order(events);
     let mut only_refusals = true;
     for event in events {
@@ -32,7 +32,7 @@ pub fn subject<'a>(events: impl IntoIterator<Item = &'a Event>, names: &dyn Term
 }
 
 /// Folds the events of one controller.
-pub fn controller<'a>(events: impl IntoIterator<Item = &'a Event>, names: &dyn TermLookup) -> Controller {
+pub fn controller<'a>(events: impl IntoIterator<Item = &'a Event>, terms: &dyn TermLookup) -> Controller {
     let mut instructions: Vec<PurposeId> = Vec::new();
     let mut closed_since = None;
     for event in in_order(events) {
@@ -40,7 +40,7 @@ pub fn controller<'a>(events: impl IntoIterator<Item = &'a Event>, names: &dyn T
             EventKind::Instruction { purpose } => instructions.push(*purpose),
             // As a withdrawal does: at the purpose and below.
             EventKind::InstructionEnded { purpose } => {
-                instructions.retain(|instructed| !names.purpose_within(*instructed, *purpose));
+                instructions.retain(|instructed| !terms.purpose_within(*instructed, *purpose));
             }
             // Nothing opens an account again, so the first closing counts: closed the longest.
             EventKind::AccountClosed => closed_since = closed_since.or(Some(event.at)),
@@ -68,10 +68,10 @@ pub(in crate::ledger) fn has_overridden_signal<'a>(
     purpose: PurposeId,
     channel: &str,
     now: Timestamp,
-    names: &dyn TermLookup,
+    terms: &dyn TermLookup,
 ) -> bool {
     let touches =
-        |other: PurposeId| names.purpose_within(other, purpose) || names.purpose_within(purpose, other);
+        |other: PurposeId| terms.purpose_within(other, purpose) || terms.purpose_within(purpose, other);
     let (mut signalled, mut overridden) = (false, false);
     for event in in_order(events) {
         match &event.kind {
@@ -152,7 +152,7 @@ impl<T: PartialEq + Clone> DatedFact<T> {
 }
 
 struct SubjectFold<'n> {
-    names: &'n dyn TermLookup,
+    terms: &'n dyn TermLookup,
     consents: Vec<DatedConsent>,
     objections: Vec<DatedObjection>,
     opt_outs: Vec<Arc<str>>,
@@ -169,9 +169,9 @@ struct SubjectFold<'n> {
 }
 
 impl<'n> SubjectFold<'n> {
-    fn new(names: &'n dyn TermLookup) -> SubjectFold<'n> {
+    fn new(terms: &'n dyn TermLookup) -> SubjectFold<'n> {
         SubjectFold {
-            names,
+            terms,
             consents: Vec::new(),
             objections: Vec::new(),
             opt_outs: Vec::new(),
@@ -251,11 +251,11 @@ impl<'n> SubjectFold<'n> {
     }
 
     fn refuse(&mut self, purpose: PurposeId, to: &Addressee, status: ConsentStatus, at: Timestamp) {
-        let names = self.names;
+        let terms = self.terms;
         self.consents.retain(|known| {
             let ended = known.status == ConsentStatus::Given
-                && names.purpose_within(known.purpose, purpose)
-                && covers(to, &known.to, names);
+                && terms.purpose_within(known.purpose, purpose)
+                && covers(to, &known.to, terms);
             !ended
         });
         let mut status = status;
@@ -386,10 +386,10 @@ impl<'n> SubjectFold<'n> {
 /// Whether a refusal towards `refused` ends a grant towards `granted`. A refusal towards a kind
 /// leaves a grant to a recipient by name, whose kind is not known here: the decision, which knows
 /// it, goes by the order of the two.
-fn covers(refused: &Addressee, granted: &Addressee, names: &dyn TermLookup) -> bool {
+fn covers(refused: &Addressee, granted: &Addressee, terms: &dyn TermLookup) -> bool {
     match (refused, granted) {
         (Addressee::Anyone, _) => true,
-        (Addressee::Kind(refused), Addressee::Kind(granted)) => names.kind_within(*granted, *refused),
+        (Addressee::Kind(refused), Addressee::Kind(granted)) => terms.kind_within(*granted, *refused),
         (Addressee::Recipient(refused), Addressee::Recipient(granted)) => refused == granted,
         (Addressee::Kind(_), Addressee::Anyone | Addressee::Recipient(_))
         | (Addressee::Recipient(_), Addressee::Anyone | Addressee::Kind(_)) => false,
