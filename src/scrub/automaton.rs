@@ -1,13 +1,13 @@
-//! The queries of a plan as one deterministic automaton over names and positions.
+//! Compiles the queries of a plan to one deterministic automaton over names and positions.
 //!
-//! A state says all that names and positions on the way from the root can say about a node: which
-//! record sets begin there, which class it has, what is captured, whether anything below matters.
-//! Conditions (filters, positions counted from the end) are beyond it: where one applies, the state
-//! holds an *anchor*, from which [`super::evaluate`] goes on over the value held, and below the
-//! anchor whatever the condition might select is carried along as a *maybe*. What is certain is
-//! exact; what is maybe only widens (a value is held, a class is foreseen) and never decides.
+//! A state says everything that the names and positions on the way from the root can say about a node: which record
+//! begins there, which class it has, which captures select it, and whether a query goes on below. The automaton cannot
+//! decide conditions (filters, and positions counted from the end). If a condition applies to the children of a node, the
+//! state has an *anchor*, from which [`super::evaluate`] continues over the held value. Below the anchor, everything that
+//! the condition may select is carried along as *maybe*. Invariant: what is not *maybe* is exact. What is *maybe*
+//! only widens (a value is held, a class is enumerated) and never decides.
 //!
-//! Built once, when a plan is compiled; the subset construction is eager and bounded.
+//! The automaton is built once, when a plan is compiled. The subset construction is eager and bounded.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -16,8 +16,8 @@ use super::query::{Query, QuerySegment, Selector};
 use super::record_set::{QueryRole, RecordSet};
 use super::state::{DEAD, QueryPosition, RecordStart, State, StateFlags, StateId};
 
-/// States, and cells of the table, beyond which the automaton is given up: then the document is
-/// held whole and every query is evaluated. Wildcards after `..` double the states one by one.
+/// The greatest number of states and of transitions. If the automaton would be larger, the document is held whole and every
+/// query is evaluated. Each wildcard after `..` can double the number of states.
 const MAX_STATES: usize = 1 << 12;
 const MAX_CELLS: usize = 1 << 21;
 
@@ -25,9 +25,11 @@ const MAX_CELLS: usize = 1 << 21;
 #[derive(Clone, Debug)]
 pub(super) struct Automaton {
     names: NameIndex,
-    /// Positions up to this one are told apart; all later ones are alike.
+    /// Positions up to this one have a column each. All later positions share one.
     last_index: u32,
+    /// The number of columns.
     width: usize,
+    /// The transitions, one row per state.
     next: Vec<StateId>,
     pub(super) states: Vec<State>,
     flags: Vec<StateFlags>,
@@ -54,19 +56,19 @@ impl Automaton {
         Automaton { names, last_index, width, next, states, flags: marks, root }
     }
 
-    /// The state of a member, given its container's.
+    /// Returns the state of a member of a container in the state `from`. `hash` is the hash of the decoded name.
     #[inline(always)]
     pub(super) fn member(&self, from: StateId, name: &[u8], hash: u64) -> StateId {
         self.step(from, self.names.column(name, hash))
     }
 
-    /// The state of an element, given its container's.
+    /// Returns the state of an element of a container in the state `from`.
     #[inline(always)]
     pub(super) fn element(&self, from: StateId, index: u32) -> StateId {
         self.step(from, self.names.count + 1 + index.min(self.last_index) as usize)
     }
 
-    /// Whether some query mentions the name.
+    /// True if a query contains the name.
     pub(super) fn mentions(&self, name: &[u8], hash: u64) -> bool {
         self.names.column(name, hash) < self.names.count
     }
@@ -76,11 +78,13 @@ impl Automaton {
         self.next.get(from.0 as usize * self.width + column).copied().unwrap_or(DEAD)
     }
 
+    /// Returns the flags of a state.
     #[inline(always)]
     pub(super) fn flags(&self, id: StateId) -> StateFlags {
         self.flags.get(id.0 as usize).copied().unwrap_or_default()
     }
 
+    /// Returns a state.
     #[inline(always)]
     pub(super) fn state(&self, id: StateId) -> &State {
         const NOTHING: &State = &State {
@@ -98,11 +102,14 @@ impl Automaton {
     }
 }
 
-/// The names that some query mentions, numbered.
+/// The names that queries contain, numbered.
+///
+/// This is a hash table of its own because the hash of a name is known already when it is looked up, from the check for
+/// duplicates.
 #[derive(Clone, Debug, Default)]
 struct NameIndex {
     count: usize,
-    /// Open addressing, at most half full; the hash, and the name's number.
+    /// The slots of the hash table (open addressing, at most half full): the hash and the number of a name.
     slots: Vec<Option<(u64, u32)>>,
     texts: Vec<Box<str>>,
 }
@@ -120,7 +127,7 @@ impl NameIndex {
         NameIndex { count: texts.len(), slots, texts }
     }
 
-    /// The name's number; the number after the last for a name that no query mentions.
+    /// Returns the number of a name, or the number of names if no query contains it.
     #[inline(always)]
     fn column(&self, name: &[u8], hash: u64) -> usize {
         for at in probes(hash, self.slots.len()) {
@@ -138,43 +145,46 @@ impl NameIndex {
     }
 }
 
+/// Returns the slots where a hash may be, in order.
 #[inline(always)]
 fn probes(hash: u64, slots: usize) -> impl Iterator<Item = usize> {
     let mask = slots.wrapping_sub(1);
     (0..slots).map(move |step| (hash as usize).wrapping_add(step) & mask)
 }
 
-/// One thread of the nondeterministic walk.
+/// One thread of the nondeterministic automaton.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Thread {
     at: QueryPosition,
-    /// Whether a condition on the way is still open.
+    /// A condition on the way was not decided.
     maybe: bool,
-    /// Whether it only stayed in a descendant segment: then the node may lie beside the way.
+    /// The thread only stayed in a descendant segment, so the node need not be on the path to a selected node.
     stayed: bool,
 }
 
-/// What leads from a container to something in it.
+/// A step from a container to a child.
 #[derive(Clone, Copy, Debug)]
 enum Step<'a> {
     Name(&'a str),
+    /// A name that no query contains.
     OtherName,
     Index(u32),
-    /// A position after all that are told apart.
+    /// A position after all those with a column of their own.
     LaterIndex(u32),
 }
 
-/// The queries a plan starts with, and what matching them starts.
+/// Builds the automaton of these queries.
 pub(super) struct AutomatonBuilder<'a> {
     pub(super) queries: &'a [Query],
     pub(super) roles: &'a [QueryRole],
     pub(super) sets: &'a [RecordSet],
-    /// Queries that start at the document's root.
+    /// The queries that start at the root of the document.
     pub(super) document: &'a [u16],
 }
 
 impl AutomatonBuilder<'_> {
-    /// Two states: the root, with every query anchored there, and whatever is below.
+    /// Returns an automaton that holds the document whole: the root, where every query is evaluated, and one state for
+    /// everything below.
     pub(super) fn hold_everything(&self) -> Automaton {
         let anchors = self.document.iter().map(|&query| QueryPosition { query, segment: 0 }).collect();
         let fields = |role: &QueryRole| matches!(role, QueryRole::Field { .. });
@@ -193,7 +203,7 @@ impl AutomatonBuilder<'_> {
         )
     }
 
-    /// The names and the greatest position that queries mention.
+    /// Returns the names in the queries, and the number of positions that they distinguish.
     fn alphabet(&self) -> (Vec<Box<str>>, u32) {
         let mut names = BTreeSet::new();
         let mut last = 0;
@@ -214,7 +224,7 @@ impl AutomatonBuilder<'_> {
         (names.into_iter().collect(), u32::try_from(last).unwrap_or(0) + 1)
     }
 
-    /// The automaton; `None` where it would be too large.
+    /// Builds the automaton by subset construction. Returns `None` if it would be too large.
     pub(super) fn determinise(&self) -> Option<Automaton> {
         let (texts, last_index) = self.alphabet();
         let steps: Vec<Step<'_>> = texts
@@ -251,7 +261,7 @@ impl AutomatonBuilder<'_> {
             }
         }
         let states = sets.iter().map(|threads| self.describe(threads)).collect();
-        // A plan without queries has an empty start, which is the dead state.
+        // Without queries the root is the dead state.
         let root = known.get(sets.get(1)?).copied()?;
         Some(Automaton::new(NameIndex::new(texts), last_index, width, next, states, root))
     }
@@ -260,13 +270,14 @@ impl AutomatonBuilder<'_> {
         self.queries.get(usize::from(at.query))
     }
 
-    /// The segment a thread stands before, and whether names and positions decide it.
+    /// Returns the next segment of a thread, and whether names and positions alone decide it.
     fn segment(&self, at: QueryPosition) -> Option<(&QuerySegment, bool)> {
         let query = self.query(at)?;
         let segment = query.segments.get(usize::from(at.segment))?;
         Some((segment, segment.is_forward() && !query.reads_root()))
     }
 
+    /// Returns the threads to which a thread moves with a step.
     fn advance(&self, thread: Thread, step: Step<'_>) -> impl Iterator<Item = Thread> + use<> {
         let (mut stay, mut go) = (None, None);
         if let Some((segment, forward)) = self.segment(thread.at) {
@@ -282,8 +293,8 @@ impl AutomatonBuilder<'_> {
         stay.into_iter().chain(go)
     }
 
-    /// The threads of a node: those that reached it and those that a record beginning there starts,
-    /// sorted, and without those that say less than another.
+    /// Returns the threads of a node: those that reached it, and those that a record beginning there starts. They are
+    /// sorted, and a thread that is implied by another is left out.
     fn close(&self, reached: impl Iterator<Item = Thread>) -> Vec<Thread> {
         let mut all: BTreeSet<Thread> = BTreeSet::new();
         let mut open: Vec<Thread> = reached.collect();
@@ -299,16 +310,17 @@ impl AutomatonBuilder<'_> {
                 stayed: false,
             }));
         }
-        let says_less = |thread: &Thread| {
+        let is_implied = |thread: &Thread| {
             [(false, false), (false, true), (true, false), (true, true)]
                 .into_iter()
                 .map(|(maybe, stayed)| Thread { maybe, stayed, ..*thread })
                 .take_while(|other| other != thread)
                 .any(|other| other.maybe <= thread.maybe && all.contains(&other))
         };
-        all.iter().filter(|thread| !says_less(thread)).copied().collect()
+        all.iter().filter(|thread| !is_implied(thread)).copied().collect()
     }
 
+    /// Returns the state of a node that these threads reached.
     fn describe(&self, threads: &[Thread]) -> State {
         let mut state = State::default();
         for thread in threads {
@@ -344,6 +356,7 @@ impl AutomatonBuilder<'_> {
     }
 }
 
+/// True if a selector selects the child of a step, or may do so if a condition holds.
 fn may_select(selector: &Selector, step: Step<'_>) -> bool {
     match step {
         Step::Name(name) => match selector {

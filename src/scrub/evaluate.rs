@@ -1,11 +1,14 @@
-//! RFC 9535 over a value that is held: what the automaton cannot decide from names and positions.
+//! Evaluates RFC 9535 queries over a held value, for the parts of a query that the automaton cannot decide from names
+//! and positions.
 //!
-//! Refuses to know what a selected node is for. Follows the RFC, with one addition for objects
-//! that have a name twice (which the RFC does not know): readers see one occurrence or the other, so
-//! a condition on them may hold and may not. For a removal it holds then; for a mapping, which would
-//! disclose more one time and less the other, nobody knows, and the value is not readable. The work
-//! is counted and bounded, since filters inside filters over descendants can take time in powers of
-//! the value's size.
+//! The module does not know the purpose of a selected node. It follows the RFC, with one extension for objects with
+//! duplicate names, which the RFC does not define. A recipient sees one occurrence or the other, so a condition on a
+//! duplicate name is evaluated in three-valued logic: it holds for all occurrences, for none, or it is uncertain.
+//! [`OnDuplicateName`] says what an uncertain condition means. For a removal it holds. For a mapping the value is
+//! unreadable, because either result could disclose more than the other.
+//!
+//! The cost of an evaluation is counted and bounded, because filters inside of filters over descendants can take time in
+//! powers of the value's size.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -21,19 +24,22 @@ use super::query::{ComparisonOperator, Filter, Operand, Path, QuerySegment, Rege
 use super::regexp;
 use super::unreadable::BodyFault;
 
-/// Nodes looked at for one held value; a value of a mebibyte has at most half as many nodes.
+/// The greatest cost of evaluating all queries over one held value, in visited nodes. A value of one mebibyte has at
+/// most 2^19 nodes.
 const MAX_COST: u64 = 1 << 25;
 
-/// What compiling a pattern counts as, in nodes: it takes a millisecond or two where a pattern is made to.
+/// The cost of compiling a pattern, in nodes. Compiling takes one or two milliseconds for a pattern that is built to be
+/// expensive.
 const PATTERN_COST: u64 = 1 << 14;
 
 type EvalResult<T> = Result<T, BodyFault>;
 
-/// Where a node stands in its container.
+/// The place of a node in its container.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum MemberKey<'a> {
-    /// Under this name, as it denotes.
+    /// The decoded name of a member.
     Name(&'a [u8]),
+    /// The position of an element.
     Index(u64),
 }
 
@@ -42,16 +48,17 @@ pub(super) enum MemberKey<'a> {
 pub(super) struct Evaluation<'a> {
     held: HeldJson<'a>,
     on_duplicate: OnDuplicateName,
+    /// The cost so far.
     cost: Cell<u64>,
-    /// Filters that are being evaluated, one in the other.
+    /// The number of filters that are being evaluated, one inside of the other.
     nested: Cell<u32>,
-    /// A name that is selected was there twice.
+    /// A selected name occurred more than once in its object.
     repeated: Cell<bool>,
-    /// What the filter reads hangs on repeated names in a way that is not worked out: then both may be.
+    /// The current filter depends on duplicate names in a way that is not computed, so both results are possible.
     uncertain: Cell<bool>,
 }
 
-/// The node a filter tests, and the root of the query it is part of.
+/// The node that a filter tests, and the root of the query that contains the filter.
 #[derive(Clone, Copy)]
 struct FilterScope {
     current: u32,
@@ -75,19 +82,22 @@ impl<'a> Evaluation<'a> {
         self.charge(1)
     }
 
-    /// Counts the reading of a text, 16 bytes of it like a node.
+    /// Adds the cost of reading a text: one node per 16 bytes.
     fn charge_text(&self, text: &[u8]) -> EvalResult<()> {
         self.charge(text.len() as u64 / 16)
     }
 
-    /// Counts work of this many nodes.
+    /// Adds to the cost.
+    ///
+    /// # Errors
+    /// Returns [`BodyFault::TooCostly`] if the cost exceeds the bound.
     pub(super) fn charge(&self, more: u64) -> EvalResult<()> {
         self.cost.set(self.cost.get().saturating_add(more));
         if self.cost.get() > MAX_COST { Err(BodyFault::TooCostly) } else { Ok(()) }
     }
 
     fn node(&self, at: u32) -> EvalResult<&'a Node> {
-        // A position that is not in the table cannot occur; it would be the same as no answer.
+        // All positions come from the table, so this error cannot occur.
         self.held.table.node(at).ok_or(BodyFault::TooCostly)
     }
 
@@ -95,11 +105,12 @@ impl<'a> Evaluation<'a> {
         self.held.bytes.get(node.start as usize).copied().unwrap_or(0)
     }
 
-    /// The distinct nodes that the segments select from `from`, in document order.
+    /// Returns the distinct nodes that the segments select from `from`, in document order.
     pub(super) fn select(&self, segments: &[QuerySegment], from: u32, root: u32) -> EvalResult<Vec<u32>> {
         self.walk(segments, from, root, true)
     }
 
+    /// Applies segments one after the other. If `distinct`, the result has no duplicates and is in document order.
     fn walk(&self, segments: &[QuerySegment], from: u32, root: u32, distinct: bool) -> EvalResult<Vec<u32>> {
         let mut nodes = vec![from];
         for segment in segments {
@@ -123,7 +134,7 @@ impl<'a> Evaluation<'a> {
         root: u32,
         into: &mut Vec<u32>,
     ) -> EvalResult<()> {
-        // The nodes of a subtree stand one after the other.
+        // The nodes of a subtree are consecutive.
         let last = if segment.descendant { self.node(from)?.next } else { from + 1 };
         let of_all = |selector: &Selector| matches!(selector, Selector::Wildcard | Selector::Filter(_));
         let through_all = segment.descendant || segment.selectors.iter().any(of_all);
@@ -188,12 +199,13 @@ impl<'a> Evaluation<'a> {
         Ok(())
     }
 
+    /// Returns the children of an array, or of an object.
     fn elements(&self, from: u32) -> EvalResult<Vec<u32>> {
         self.held.children(from).map(|(at, _)| self.charge_node().map(|()| at)).collect()
     }
 
-    /// Whether a segment selects the held value itself, as a child standing at `place` of a
-    /// container that is not held. Only for segments that do not count from the end.
+    /// True if a segment selects the held value itself, as the child `place` of a container that is not held. The segment
+    /// must not count from the end of an array.
     pub(super) fn selects_root(&self, segment: &QuerySegment, place: MemberKey<'_>) -> EvalResult<bool> {
         for selector in &segment.selectors {
             let selected = match (selector, place) {
@@ -214,6 +226,7 @@ impl<'a> Evaluation<'a> {
         Ok(false)
     }
 
+    /// True if a filter holds for a node, or if it is uncertain and counts as holding.
     fn holds(&self, filter: &Filter, scope: FilterScope) -> EvalResult<bool> {
         if self.on_duplicate == OnDuplicateName::Impossible {
             return self.can_be(filter, scope, true);
@@ -221,18 +234,18 @@ impl<'a> Evaluation<'a> {
         let (around, outer) = (self.nested.get(), self.uncertain.replace(false));
         self.nested.set(around + 1);
         let holds = self.can_be(filter, scope, true)?;
-        let unsure =
+        let is_uncertain =
             self.uncertain.get() || holds && (self.can_be(filter, scope, false)? || self.uncertain.get());
         self.nested.set(around);
-        if unsure && self.on_duplicate == OnDuplicateName::Unreadable {
+        if is_uncertain && self.on_duplicate == OnDuplicateName::Unreadable {
             return Err(BodyFault::DuplicateName);
         }
-        // So is a filter that asks what this one selects.
-        self.uncertain.set(outer || (unsure && around > 0));
-        Ok(holds || unsure)
+        // A filter around this one is uncertain as well.
+        self.uncertain.set(outer || (is_uncertain && around > 0));
+        Ok(holds || is_uncertain)
     }
 
-    /// Notes whether all of an object that a filter goes through has a name twice.
+    /// Marks the result as uncertain if a filter visits all members of an object with a duplicate name.
     fn check_duplicates(&self, from: u32) -> EvalResult<()> {
         let is_asked = self.nested.get() > 0 && self.on_duplicate != OnDuplicateName::Impossible;
         if !is_asked || self.first_byte(self.node(from)?) != b'{' {
@@ -244,7 +257,7 @@ impl<'a> Evaluation<'a> {
         Ok(())
     }
 
-    /// Whether a filter comes out as `wanted` for some occurrence of each repeated name that it reads.
+    /// True if the result of a filter can be `wanted`, for some choice of an occurrence of each duplicate name.
     fn can_be(&self, filter: &Filter, scope: FilterScope, wanted: bool) -> EvalResult<bool> {
         self.charge_node()?;
         match filter {
@@ -260,7 +273,7 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    /// Whether one filter of a list may come out as wanted (`one`), or all of them.
+    /// True if the result can be `wanted` for at least one filter of the list (`one`), or for all of them.
     fn any_or_all(&self, list: &[Filter], scope: FilterScope, wanted: bool, one: bool) -> EvalResult<bool> {
         for filter in list {
             if self.can_be(filter, scope, wanted)? == one {
@@ -270,13 +283,14 @@ impl<'a> Evaluation<'a> {
         Ok(!one)
     }
 
+    /// Returns the nodes that a path in a filter selects.
     fn path(&self, path: &Path, scope: FilterScope, distinct: bool) -> EvalResult<Vec<u32>> {
         let from = if path.absolute { scope.root } else { scope.current };
         if self.on_duplicate == OnDuplicateName::Impossible {
             return self.walk(&path.segments, from, scope.root, distinct);
         }
-        // Of a path for one node each occurrence of its last name is what one reader sees. Before that, or
-        // where others are beside it, what a reader sees is not told from the nodes.
+        // For a singular path, each occurrence of its last name is what one recipient sees. If an earlier name is a
+        // duplicate, or if the path is not singular, the selected nodes do not say what one recipient sees.
         let exact = path.segments.iter().all(QuerySegment::is_singular);
         let before =
             path.segments.split_last().filter(|_| exact).map(|(_, before)| before).unwrap_or_default();
@@ -292,14 +306,14 @@ impl<'a> Evaluation<'a> {
         Ok(nodes)
     }
 
-    /// What is worked out of several nodes together is nothing that one reader sees.
+    /// Marks a result that combines several occurrences as uncertain: no recipient sees it.
     fn mark_combined(&self, nodes: usize, path: &Path) {
         if nodes > 1 && path.segments.iter().all(QuerySegment::is_singular) {
             self.uncertain.set(true);
         }
     }
 
-    /// The values of an operand: none is the RFC's Nothing, several come from repeated names.
+    /// Returns the values of an operand: none for the RFC's Nothing, several for a duplicate name.
     fn values<'v>(&'v self, operand: &'v Operand, scope: FilterScope) -> EvalResult<Vec<Value<'v>>> {
         Ok(match operand {
             Operand::String(text) => vec![Value::String(Cow::Borrowed(text.as_bytes()))],
@@ -350,12 +364,12 @@ impl<'a> Evaluation<'a> {
         })
     }
 
-    /// The name of a member as it denotes.
+    /// Returns the decoded name of a member.
     pub(super) fn name(&self, node: &Node) -> Option<Cow<'a, [u8]>> {
         self.held.name(node).map(denoted)
     }
 
-    /// Whether a member has this name. An escape is longer than what it denotes.
+    /// True if a member has this name. An escape is longer than the character that it denotes.
     fn is_named(&self, node: &Node, name: &[u8]) -> bool {
         let Some(spelled) = self.held.name(node) else { return false };
         match spelled.len().cmp(&name.len()) {
@@ -367,7 +381,7 @@ impl<'a> Evaluation<'a> {
 
     fn length(&self, value: &Value<'_>) -> EvalResult<Option<usize>> {
         Ok(match value {
-            // Characters, which are the bytes that do not continue one.
+            // The number of characters: the bytes that do not continue a character.
             Value::String(text) => Some(text.iter().filter(|&&byte| byte & 0xc0 != 0x80).count()),
             Value::Array(at) | Value::Object(at) => {
                 self.check_duplicates(*at)?;
@@ -473,6 +487,7 @@ impl<'a> Evaluation<'a> {
         })
     }
 
+    /// True if values are equal one by one.
     fn pairwise(&self, ones: &[u32], others: &[u32]) -> EvalResult<bool> {
         for (one, other) in ones.iter().zip(others) {
             if !self.equal(&self.value(*one)?, &self.value(*other)?)? {
@@ -482,7 +497,7 @@ impl<'a> Evaluation<'a> {
         Ok(true)
     }
 
-    /// The members of an object by name; those of one name in document order.
+    /// Returns the members of an object, sorted by name; members of the same name are in document order.
     fn members(&self, from: u32) -> EvalResult<Vec<(Cow<'a, [u8]>, u32)>> {
         let mut members = Vec::new();
         for (at, child) in self.held.children(from) {
@@ -498,7 +513,7 @@ fn count(count: usize) -> Value<'static> {
     Value::Number(Cow::Owned(Decimal::of(count as u64)))
 }
 
-/// What a comparison sees, of the document or of the query.
+/// A value in a comparison, from the document or from the query.
 enum Value<'v> {
     String(Cow<'v, [u8]>),
     Number(Cow<'v, Decimal>),
@@ -511,13 +526,13 @@ enum Value<'v> {
 impl Value<'_> {
     fn string(&self) -> Option<&str> {
         match self {
-            // Half a surrogate pair is no character, and no pattern matches it.
+            // Half of a surrogate pair is not a character, and no pattern matches it.
             Value::String(text) => std::str::from_utf8(text).ok(),
             Value::Number(_) | Value::Bool(_) | Value::Null | Value::Array(..) | Value::Object(..) => None,
         }
     }
 
-    /// RFC 9535, 2.3.5.2.2: numbers and strings have an order, strings by code point.
+    /// Compares two numbers, or two strings by code points (RFC 9535, 2.3.5.2.2). Other values have no order.
     fn order(&self, other: &Value<'_>) -> Option<Ordering> {
         match (self, other) {
             (Value::String(one), Value::String(other)) => Some(one.cmp(other)),
@@ -527,6 +542,7 @@ impl Value<'_> {
     }
 }
 
+/// Returns the position of an index, which counts from the end if it is negative.
 fn element_position(index: i64, length: usize) -> Option<usize> {
     match usize::try_from(index) {
         Ok(index) => Some(index),
@@ -534,7 +550,7 @@ fn element_position(index: i64, length: usize) -> Option<usize> {
     }
 }
 
-/// The positions of a slice, as RFC 9535 section 2.3.4.2.2 computes them.
+/// Returns the positions of a slice, as computed in RFC 9535, 2.3.4.2.2.
 fn slice_positions(
     start: Option<i64>,
     end: Option<i64>,
@@ -555,7 +571,7 @@ fn slice_positions(
         .filter_map(|at| usize::try_from(at).ok())
 }
 
-/// Whether a slice that does not count from the end selects a position.
+/// True if a slice selects a position. The slice must not count from the end.
 fn slice_contains(start: Option<i64>, end: Option<i64>, step: i64, index: u64) -> bool {
     let Ok(index) = i64::try_from(index) else { return false };
     let start = start.unwrap_or(0);
@@ -568,7 +584,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slices_are_the_rfcs() {
+    fn slices_follow_the_rfc() {
         let of = |start, end, step| slice_positions(start, end, step, 5).collect::<Vec<_>>();
         assert_eq!(of(Some(1), Some(3), 1), [1, 2]);
         assert_eq!(of(None, None, 2), [0, 2, 4]);

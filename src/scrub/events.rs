@@ -1,53 +1,54 @@
-//! Server-sent events (HTML standard, 9.2) whose data is JSON: taken apart, and written anew.
+//! Server-sent events (HTML standard, 9.2) whose data is JSON: the stream is parsed, and written again.
 //!
-//! Refuses to know JSON: it is handed a function that scrubs one text. An event is held until the
-//! empty line that dispatches it, then leaves at once. Invariant: of the upstream's stream nothing
-//! leaves but scrubbed data, a type that the route lists, and a time to reconnect. Ids and comments
-//! are free text: an id goes, a comment leaves empty, since it keeps connections open.
+//! The module does not parse JSON. It is given a function that scrubs one text. An event is held until the empty line
+//! that dispatches it, and then leaves at once. Invariant: nothing of the upstream's stream leaves except scrubbed data, a
+//! type that the route lists, and a reconnection time. Ids and comments are free text: an id is removed, and a comment
+//! leaves empty, because comments keep connections open.
 
 use memchr::memchr2;
 
 use super::unreadable::{BYTE_ORDER_MARK, BodyFault, Limits, Unreadable};
 
-/// Longest time to reconnect that passes, in milliseconds: an hour. What is longer says something else.
+/// The greatest reconnection time that leaves, in milliseconds: one hour. A greater number could encode other data.
 const MAX_RETRY: u32 = 3_600_000;
 
-/// Data that are not JSON and leave as they are, where an event has nothing else: none, which keeps a connection
-/// open, and what OpenAI's API and those like it end a stream with.
+/// Data that is not JSON and leaves as it is, if an event has no other data: empty data, which keeps a connection open, and
+/// the end of a stream in OpenAI's API and similar ones.
 const PLAIN_DATA: [&[u8]; 2] = [b"", b"[DONE]"];
 
-/// The event in the making.
+/// An event that is not dispatched yet.
 #[derive(Clone, Debug, Default)]
 struct PendingEvent {
-    /// Bytes of the body before it.
+    /// The number of bytes of the body before it.
     at: u64,
-    /// Its data lines, joined; none if there was no such line.
+    /// The data lines, joined by line feeds; `None` if there was no data line.
     data: Option<Vec<u8>>,
-    /// The type it says it has.
+    /// The type of the event.
     name: Vec<u8>,
+    /// The reconnection time in milliseconds.
     retry: Option<u32>,
 }
 
-/// An event stream, cut anywhere.
+/// The parser of an event stream. Chunks may end anywhere.
 #[derive(Clone, Debug, Default)]
 pub(super) struct EventStream {
-    /// Bytes of the body that were taken.
+    /// The number of bytes of the body that were taken.
     taken: u64,
-    /// The line in the making.
+    /// The line that is not complete yet.
     line: Vec<u8>,
-    /// Whether a line ended with a carriage return just now: a line feed belongs to it.
+    /// The last line ended with a carriage return, so a line feed that follows belongs to it.
     returned: bool,
-    /// Whether a line has come.
+    /// At least one line was complete.
     begun: bool,
     event: PendingEvent,
 }
 
 impl EventStream {
-    /// Takes the next bytes of the stream, and writes the events that end in them; `scrub` appends
-    /// what may leave of one event's data.
+    /// Takes the next bytes of the stream, and writes the events that end in them. `scrub` appends the part of an event's
+    /// data that may leave.
     ///
     /// # Errors
-    /// If an event is longer than the bound, or as `scrub` does.
+    /// Returns [`BodyFault::TooLong`] if an event is longer than the bound, and the errors of `scrub`.
     pub(super) fn feed(
         &mut self,
         chunk: &[u8],
@@ -76,7 +77,7 @@ impl EventStream {
             self.skip(&mut rest, end + 1);
             let line = std::mem::take(&mut self.line);
             self.end_line(&line, names, out, &mut scrub)?;
-            // The buffer is used again.
+            // The buffer is reused.
             self.line = line;
             self.line.clear();
         }
@@ -132,7 +133,7 @@ impl EventStream {
                 let time = std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok());
                 self.event.retry = time.filter(|time| *time <= MAX_RETRY).or(self.event.retry);
             }
-            // An id, or a field that the standard does not know.
+            // An id, or a field that the standard does not define.
             _ => {}
         }
         Ok(())
@@ -140,7 +141,7 @@ impl EventStream {
 }
 
 impl PendingEvent {
-    /// Writes the event, if there is one to write and the route knows its type.
+    /// Writes the event, if it has data and a type that the route lists. A reconnection time is written in any case.
     fn dispatch(
         self,
         names: &[String],

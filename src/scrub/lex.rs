@@ -1,8 +1,8 @@
 //! The tokens of JSON, scanned in place.
 //!
-//! Refuses to know where a token stands. Every function takes the bytes that are here and says
-//! whether the token is whole, could go on, or is wrong; nothing is copied and nothing allocated
-//! but for names that are spelled with escapes. The bytes are known to be UTF-8.
+//! The functions do not know where a token stands in a document. Each takes the bytes that are here, and says whether
+//! the token is whole, may continue, or is malformed. Nothing is copied or allocated, except for strings with
+//! escapes that are decoded. The bytes are known to be UTF-8.
 
 use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
@@ -10,33 +10,34 @@ use std::sync::LazyLock;
 
 use wide::u8x16;
 
-/// How far a scan came.
+/// The result of scanning a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scan {
     /// The token ends before this offset.
     Whole(usize),
-    /// The bytes end first; up to this offset all is well and need not be scanned again.
+    /// The bytes end inside of the token. Up to this offset they are well-formed and need not be scanned again.
     Partial(usize),
-    /// The byte at this offset cannot stand there.
+    /// The byte at this offset is malformed.
     Wrong(usize),
 }
 
+/// True for the four bytes of JSON white space.
 pub(super) const fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
 }
 
-/// The first offset from `at` on that holds no white space.
+/// Returns the first offset from `at` on whose byte is not white space.
 #[inline(always)]
 pub(super) fn space(bytes: &[u8], mut at: usize) -> usize {
-    // Nearly always there is none.
+    // Usually there is no white space.
     while bytes.get(at).is_some_and(|&byte| byte <= b' ' && is_space(byte)) {
         at += 1;
     }
     at
 }
 
-/// One bit for each of the bytes that a string does not hold as they are: quote, backslash, control.
-/// Vectors are `wide`'s: the standard library has none without `unsafe`.
+/// Returns one bit for each byte that is a quote, a backslash or a control character. The vectors are those of `wide`,
+/// because the standard library has none without `unsafe`.
 #[inline(always)]
 fn special(bytes: [u8; 16]) -> u32 {
     let bytes = u8x16::from(bytes);
@@ -46,8 +47,8 @@ fn special(bytes: [u8; 16]) -> u32 {
     (quote | backslash | control).to_bitmask()
 }
 
-/// Scans a string from `at`, a place inside it that is not inside an escape, past its closing
-/// quote. `escaped` is set if an escape was met.
+/// Scans a string to the end of its closing quote. `at` is an offset inside of the string, but not inside of an escape. Sets
+/// `escaped` if there is an escape.
 #[inline(always)]
 pub(super) fn string(bytes: &[u8], at: usize, escaped: &mut bool) -> Scan {
     let mut rest = bytes.get(at..).unwrap_or_default();
@@ -77,7 +78,7 @@ pub(super) fn string(bytes: &[u8], at: usize, escaped: &mut bool) -> Scan {
     }
 }
 
-/// One escape, from its backslash on.
+/// Scans one escape from its backslash on.
 fn escape(bytes: &[u8], at: usize) -> Scan {
     match bytes.get(at + 1) {
         None => Scan::Partial(at),
@@ -96,7 +97,7 @@ fn escape(bytes: &[u8], at: usize) -> Scan {
     }
 }
 
-/// A number. Whole only when the byte after it is here, or `last` says that there is none.
+/// Scans a number. It is whole only if the byte after it is here, or if `last` says that there is none.
 #[inline(always)]
 pub(super) fn number(bytes: &[u8], start: usize, last: bool) -> Scan {
     let mut at = start;
@@ -106,7 +107,7 @@ pub(super) fn number(bytes: &[u8], start: usize, last: bool) -> Scan {
         }
         at
     };
-    // `Ok`: at least one digit; `Err`: what the number is then.
+    // Returns the end of at least one digit, or the result of the scan if there is none.
     let some_digits = |from: usize| {
         let end = digits(from);
         if end > from {
@@ -147,7 +148,7 @@ pub(super) fn number(bytes: &[u8], start: usize, last: bool) -> Scan {
     if at == bytes.len() && !last { Scan::Partial(start) } else { Scan::Whole(at) }
 }
 
-/// `true`, `false` or `null`, whichever `first` begins; `None` if it begins none.
+/// Scans `true`, `false` or `null`, whichever begins with `first`. Returns `None` if none of them does.
 #[inline(always)]
 pub(super) fn word(bytes: &[u8], at: usize, first: u8) -> Option<Scan> {
     match first {
@@ -158,6 +159,7 @@ pub(super) fn word(bytes: &[u8], at: usize, first: u8) -> Option<Scan> {
     }
 }
 
+/// Scans one of the literal names.
 #[inline(always)]
 fn literally(bytes: &[u8], at: usize, word: &[u8]) -> Scan {
     let here = bytes.get(at..).unwrap_or_default();
@@ -170,10 +172,10 @@ fn literally(bytes: &[u8], at: usize, word: &[u8]) -> Scan {
     }
 }
 
-/// The bytes a string denotes, given what stands between its quotes and was scanned before.
+/// Decodes the text between the quotes of a well-formed string.
 ///
-/// Half of a surrogate pair, which JSON can spell and UTF-8 cannot, comes out in three bytes as
-/// WTF-8 has it; `false` is returned then.
+/// Half of a surrogate pair, which JSON can spell and UTF-8 cannot, is decoded to three bytes as in WTF-8. Returns false
+/// if there is one.
 pub(super) fn unescape(spelled: &[u8], into: &mut Vec<u8>) -> bool {
     let mut paired = true;
     let mut at = 0;
@@ -244,7 +246,7 @@ pub(super) fn after_comma(bytes: &[u8], at: usize) -> usize {
     if bytes.get(comma) == Some(&b',') { comma + 1 } else { at }
 }
 
-/// The code point that the escape at `at` spells, with a pair joined, and the escape's length.
+/// Returns the code point that the escape at `at` spells, with a surrogate pair joined, and the length of the escape.
 fn code_point(spelled: &[u8], at: usize) -> (u32, usize) {
     let unit = |at: usize| {
         let digits = spelled.get(at + 2..at + 6)?;
@@ -262,6 +264,7 @@ fn code_point(spelled: &[u8], at: usize) -> (u32, usize) {
     }
 }
 
+/// Appends a code point. Returns false if it is half of a surrogate pair.
 fn push_point(point: u32, into: &mut Vec<u8>) -> bool {
     match char::from_u32(point) {
         Some(char) => {
@@ -279,18 +282,17 @@ fn push_point(point: u32, into: &mut Vec<u8>) -> bool {
     }
 }
 
-/// The key of [`hash`], another one in every process: who does not know it cannot choose two names that
-/// have one hash.
+/// The key of [`hash`]. It differs in every process, so that nobody outside can construct two names with the same hash.
 static HASH_KEY: LazyLock<[u64; 2]> = LazyLock::new(|| {
     let random = RandomState::new();
-    // A factor is odd, so that no bit of the other is lost.
+    // The factor is odd, so that multiplication loses no bit of the other factor.
     [random.hash_one(0u8), random.hash_one(1u8) | 1]
 });
 
-/// The hash of a name as it denotes, for finding it in the plan and for telling duplicates.
+/// Returns the hash of a decoded name, to look it up in the plan and to detect duplicates.
 ///
-/// Words folded by a wide multiplication, as wyhash does, with factors that nobody outside knows: names are
-/// written by people (keys of tags, of settings), and a collision has the whole body refused.
+/// Words are folded by a wide multiplication, as in wyhash, with secret factors. The factors are secret because people can
+/// choose names (keys of tags or settings), and a collision causes the whole body to be refused.
 #[inline(always)]
 pub(super) fn hash(name: &[u8]) -> u64 {
     let [seed, factor] = *HASH_KEY;
@@ -298,8 +300,8 @@ pub(super) fn hash(name: &[u8]) -> u64 {
         let wide = u128::from(a) * u128::from(b);
         wide as u64 ^ (wide >> 64) as u64
     };
-    // What is shorter than a word is read as two halves that overlap, or byte by byte: with the
-    // length, no two short names look the same.
+    // A name shorter than a word is read as two overlapping halves, or byte by byte. Together with the length, two
+    // different short names never give the same input.
     let half = |at: usize| {
         name.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |word| u32::from_le_bytes(*word))
     };
@@ -334,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_string_ends_at_its_quote_wherever_that_is() {
+    fn a_string_ends_at_its_closing_quote() {
         for before in 0..40 {
             let spelled = format!("{}\"rest", "é".repeat(before));
             assert_eq!(text(&spelled), Scan::Whole(before * 2 + 1));
@@ -366,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_exact() {
+    fn words_are_compared_exactly() {
         assert_eq!(word(b"true,", 0, b't'), Some(Scan::Whole(4)));
         assert_eq!(word(b"tru", 0, b't'), Some(Scan::Partial(0)));
         assert_eq!(word(b"trux", 0, b't'), Some(Scan::Wrong(3)));
@@ -374,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn escapes_denote() {
+    fn escapes_are_decoded() {
         let read = |spelled: &str| {
             let mut bytes = Vec::new();
             let paired = unescape(spelled.as_bytes(), &mut bytes);
@@ -389,14 +391,14 @@ mod tests {
         assert_ne!(read("\\ud800").0, read("\\ud801").0);
     }
 
-    /// They had one hash when it had no key.
+    /// These names had the same hash before the hash had a key.
     #[test]
-    fn two_names_that_somebody_chose_differ() {
+    fn names_constructed_to_collide_have_different_hashes() {
         assert_ne!(hash(b"r7CmY_uHaaAdAaa"), hash(b"Cu3ZR1zaoa1z66P"));
     }
 
     #[test]
-    fn names_that_differ_hash_differently() {
+    fn different_names_have_different_hashes() {
         let listed =
             ["", "\0", "\0\0", "aa", "abcdefgh", "abcdefg", "abcdefghi", "id", "di", "abcdefghabcdefgh"];
         let counted = (0..20_000)

@@ -92,7 +92,7 @@ pub enum FactKey {
     BirthDate,
     /// The time at which the account was closed.
     AccountClosed,
-    /// The origin of the data: from the data subject or from elsewhere.
+    /// The origin of the data: the data subject, or another source.
     Origin,
     /// The time at which the record was created.
     Created,

@@ -1,15 +1,55 @@
-//! Bytes of JSON in, bytes that may leave out.
+//! The scrubber: takes the bytes of a JSON body, and returns the bytes that may leave.
 //!
-//! Pure and sans-IO: chunks of any size are fed in, scrubbed bytes come out. What a record may
-//! disclose is asked of a [`RecordPolicy`] when the record is whole and about to leave. Invariant: a byte
-//! of a record leaves only under the permit of the innermost record it stands in; whatever cannot
-//! be read stops the body, and no byte of the failing record leaves.
+//! It is pure and sans-IO: chunks of any size go in, scrubbed bytes come out. It asks one question, what a record may
+//! disclose, through the trait [`RecordPolicy`], when the record is whole and about to leave. Invariants: a byte of a
+//! record leaves only under the permit of the innermost record that contains it; a fault stops the body, and no byte of
+//! the failing record leaves.
 //!
-//! Read downwards: a [`Mapping`] is compiled into a [`Plan`] ([`query`], [`automaton`]); a
-//! [`Scrubber`] takes chunks and walks them ([`walk`], [`lex`]); a value that has to be whole is
-//! held ([`table`]), its conditions evaluated ([`evaluate`]), and decided ([`unit`]). Of an event
-//! stream each event's data is a body of its own ([`events`]), of a table each row ([`rows`]); JSON in a string is put in the string's
-//! place before that is decided ([`embedded`]); what stays can be looked through again ([`conceal`]).
+//! The way of one record's bytes through the files:
+//!
+//! ```text
+//!  at load    Mapping (mapping) ──> plan/builder ──> record_set, query ──> automaton (state), class ──> Plan (plan)
+//!
+//!  chunk ──> scrubber          UTF-8, byte order mark; events and rows split other framings into texts
+//!              │
+//!              v
+//!            walk              the tokenizer (lex), the state of each node (automaton), duplicate names
+//!              │  │            (member_names), known member prefixes (shape_cache)
+//!              │  └─ walk/outside, walk/stream: a value outside of records is kept, removed, or opened at once
+//!              v
+//!            walk/holding      a record is held until it is whole; its nodes are put in a table (node_table)
+//!              │
+//!              v
+//!            embedded          strings that hold JSON are replaced by its value
+//!              │
+//!              v
+//!            held_value        /selection   conditions (evaluate) select nodes
+//!              │               /record      subjects, controller, facts ──> RecordPolicy ──> permit
+//!              │               /decision    class of each node ──> form in the permit ──> action (actions)
+//!              │               rdap         (RDAP routes) keeps contacts valid, lists what was redacted
+//!              │               /concealing  searches kept text (redact_text)
+//!              │               /edits       actions ──> edits (edit) ──> bytes; other forms are made by forms
+//!              v
+//!            bytes that may leave
+//! ```
+//!
+//! If a record has the shape of an earlier one and nothing but its shape and its permit decides, the decision comes
+//! from the [`decision_cache`], and only the edits are applied.
+//!
+//! # Vocabulary
+//!
+//! - *record*: a node that belongs to data subjects. A *record set* is all records of one path of the mapping.
+//! - *field*: a path of the mapping with data categories. A *capture* is a path from which an id or a fact is read.
+//! - *class*: a distinct set of data categories. A permit gives each class a form: clear, masked, generalised,
+//!   pseudonymised or removed.
+//! - *state*: everything that names and positions say about a node. *Maybe*: what a condition has yet to decide.
+//! - *held value*: a value that is buffered until it is whole, because its decision depends on all of it.
+//! - *node table*: the nodes of a held value in document order, as offsets in its bytes.
+//! - *skeleton*: containers on the path to records. They are kept even if they are empty.
+//! - *pending*: a container outside of records that is kept only if something in it is kept.
+//! - *prefix*: the comma, name and colon before a member's value. *Shape*: the states and nesting of a value's nodes.
+//! - *action*: what happens to a node (keep, transform, rewrite, drop). *Edit*: what that changes in the bytes.
+//! - *echo*: another occurrence of a withheld value in the same record.
 
 mod actions;
 mod automaton;

@@ -1,65 +1,69 @@
-//! Comma-separated values with a header (RFC 4180): taken apart, and written anew.
+//! Comma-separated values with a header (RFC 4180): the table is parsed, and written again.
 //!
-//! Refuses to know what a row says: it is handed a function that scrubs one text, an object of the row's strings under
-//! the header's names. Invariants: of a table nothing leaves but the names of the columns that are listed, and what
-//! the scrubbed object of a row holds under them; a value that was withheld leaves an empty place, so that columns
-//! keep theirs. A column is known by its name, never by its position.
+//! The module does not interpret a row. It is given a function that scrubs one text: an object of the row's strings, by
+//! the names in the header. Invariants: nothing of a table leaves except the names of listed columns and the values
+//! that the scrubbed object of a row has for them; a withheld value leaves an empty field, so that later columns keep
+//! their positions. A column is identified by its name, never by its position.
 
 use serde_json::{Map, Value};
 
 use super::unreadable::{BYTE_ORDER_MARK, BodyFault, Limits, Unreadable};
 
-/// Where the next byte stands.
+/// The part of a field that the next byte belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum FieldState {
-    /// A field begins, or is without quotes.
+    /// The beginning of a field, or a field without quotes.
     #[default]
     Plain,
+    /// A field between quotes.
     Quoted,
-    /// After a quote in quotes: the end of the field, or the first of two that stand for one.
+    /// After a quote in a quoted field. It ends the field, or is the first of two quotes that denote one.
     Closed,
-    /// After a carriage return that ends a row.
+    /// After the carriage return at the end of a row.
     Returned,
 }
 
-/// A column, by its name.
+/// A column of the table.
 #[derive(Clone, Debug)]
 struct Column {
     name: String,
+    /// The column leaves.
     leaves: bool,
 }
 
-/// A table, cut anywhere.
+/// The parser of a table. Chunks may end anywhere.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rows {
-    /// Bytes of the body that were taken, and those before the row in the making.
+    /// The number of bytes of the body that were taken.
     taken: u64,
+    /// The number of bytes of the body before the current row.
     at: u64,
     field_state: FieldState,
-    /// Bytes of the byte order mark that came.
+    /// The number of bytes of the byte order mark that were taken.
     mark: usize,
-    /// Bytes of the row in the making.
+    /// The number of bytes of the current row.
     held: usize,
-    /// Its fields, the last of them in the making.
+    /// The fields of the current row. The last one may be incomplete.
     fields: Vec<Vec<u8>>,
-    /// None before the header was read.
+    /// The columns; `None` before the header was read.
     columns: Option<Vec<Column>>,
-    /// Whether the end of the body may be a break: nothing says how long it is.
+    /// The body has no known length, so its end may be a broken connection.
     unknown_length: bool,
 }
 
 impl Rows {
-    /// Tells that the end of the body may be a break. A row counts once its line's end is here then: of a number that is cut,
-    /// the rest is another person's.
+    /// Declares that the end of the body may be a broken connection. A row then counts only with its line break, because
+    /// the beginning of a number could be another person's id.
     pub(super) fn set_unknown_length(&mut self) {
         self.unknown_length = true;
     }
 
-    /// Takes the next bytes of the table, and writes the rows that end in them; `scrub` appends what may leave of one
-    /// row's object. Of the columns only those that are `listed` leave, all where that is `None`.
+    /// Takes the next bytes of the table, and writes the rows that end in them. `scrub` appends the part of a row's object
+    /// that may leave. Only `listed` columns leave; all columns leave if that is `None`.
     ///
     /// # Errors
-    /// If this is no table, if a row is longer than the bound or as long as no header, or as `scrub` does.
+    /// Returns an error if this is not a table, if a row is longer than the bound or has not as many fields as the
+    /// header, and the errors of `scrub`.
     pub(super) fn feed(
         &mut self,
         chunk: &[u8],
@@ -92,7 +96,7 @@ impl Rows {
             FieldState::Plain | FieldState::Closed if self.held > 0 && self.unknown_length => {
                 Err(self.unreadable(BodyFault::Truncated))
             }
-            // The last row needs no line's end.
+            // The last row needs no line break.
             FieldState::Plain | FieldState::Closed if self.held > 0 => self.end_row(listed, out, &mut scrub),
             FieldState::Plain | FieldState::Closed if self.columns.is_none() => {
                 Err(self.unreadable(BodyFault::Truncated))
@@ -105,7 +109,7 @@ impl Rows {
         Unreadable { fault, at: self.at }
     }
 
-    /// Whether the byte is one of the mark that the body begins with.
+    /// Takes a byte of the byte order mark at the beginning of the body. Returns false if the byte is not part of one.
     fn skips_mark(&mut self, byte: u8) -> Result<bool, Unreadable> {
         let position = usize::try_from(self.taken).unwrap_or(usize::MAX);
         let is_marked = position > 0 && position == self.mark;
@@ -119,7 +123,7 @@ impl Rows {
         }
     }
 
-    /// Takes one byte; whether it ends the row.
+    /// Takes one byte of a row. Returns true if it ends the row.
     fn push(&mut self, byte: u8) -> Result<bool, Unreadable> {
         if self.fields.is_empty() {
             self.fields.push(Vec::new());
@@ -147,7 +151,7 @@ impl Rows {
                 ends = true;
                 FieldState::Plain
             }
-            // A quote in a field without quotes, a byte after the closing one, a carriage return that ends no row.
+            // A quote in a field without quotes, a byte after the closing quote, or a carriage return that ends no row.
             (FieldState::Plain, b'"') | (FieldState::Closed | FieldState::Returned, _) => return Err(wrong),
             (FieldState::Plain, _) => {
                 self.keep(byte);
@@ -163,6 +167,7 @@ impl Rows {
         }
     }
 
+    /// Scrubs and writes the current row, or reads it as the header.
     fn end_row(
         &mut self,
         listed: Option<&[String]>,
@@ -174,7 +179,7 @@ impl Rows {
         let texts: Vec<String> =
             fields.into_iter().map(String::from_utf8).collect::<Result<_, _>>().map_err(|_| not_utf8)?;
         match &self.columns {
-            None => self.begin(texts, listed, out)?,
+            None => self.read_header(texts, listed, out)?,
             Some(columns) if columns.len() == texts.len() => {
                 let names = columns.iter().map(|column| column.name.clone());
                 let row: Map<String, Value> = names.zip(texts.into_iter().map(Value::String)).collect();
@@ -182,7 +187,7 @@ impl Rows {
                 let text = Value::Object(row).to_string();
                 scrub(text.as_bytes(), &mut scrubbed)
                     .map_err(|unreadable| Unreadable { at: self.at, ..unreadable })?;
-                // What was removed as a whole is nothing.
+                // The object of a row that is removed as a whole is empty.
                 let left: Map<String, Value> = serde_json::from_slice(&scrubbed).unwrap_or_default();
                 let leaving = columns.iter().filter(|column| column.leaves);
                 write_row(
@@ -196,10 +201,12 @@ impl Rows {
         Ok(())
     }
 
-    /// Reads the header. Two columns of one name are refused: readers differ on which of them counts. So is a header
-    /// without a column that leaves: it is another table's, has other marks between its names, or is none at all but
-    /// the page of an error, and nothing would say so.
-    fn begin(
+    /// Reads and writes the header.
+    ///
+    /// Two columns of the same name are refused, because parsers disagree about which of them counts. A header without any
+    /// column that leaves is refused as well: it belongs to another table, has another separator, or is an error page,
+    /// and an empty answer would hide that.
+    fn read_header(
         &mut self,
         names: Vec<String>,
         listed: Option<&[String]>,
@@ -224,7 +231,7 @@ impl Rows {
     }
 }
 
-/// The column that a path of a mapping selects: `@.name` or `@['name']`, as the row is the record.
+/// Returns the column that a path of a mapping selects: `@.name` or `@['name']`. A row is the record.
 pub(super) fn selected_column(path: &str) -> Option<String> {
     let path = path.strip_prefix('@').or_else(|| path.strip_prefix('$'))?;
     let quoted =
@@ -236,7 +243,7 @@ pub(super) fn selected_column(path: &str) -> Option<String> {
     (!name.contains(special)).then(|| name.to_owned())
 }
 
-/// A value as the text of a field.
+/// Returns a value as the text of a field.
 fn field_text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
@@ -245,7 +252,7 @@ fn field_text(value: &Value) -> String {
     }
 }
 
-/// Writes a row, if it has a field.
+/// Writes a row, if it has at least one field.
 fn write_row(fields: impl Iterator<Item = String>, out: &mut Vec<u8>) {
     let mut fields = fields.peekable();
     if fields.peek().is_none() {
