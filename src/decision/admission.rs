@@ -63,16 +63,16 @@ impl AdmissionRequest {
     #[must_use]
     pub fn without_obstacle(&self, denial: Denial) -> Option<AdmissionRequest> {
         let mut recipient = RecipientFacts::clone(&self.recipient);
-        let mut asking = self.clone();
+        let mut request = self.clone();
         match denial {
-            Denial::PurposeNotPermitted => recipient.purposes.push(asking.purpose),
+            Denial::PurposeNotPermitted => recipient.purposes.push(request.purpose),
             Denial::RecipientSuspended => recipient.suspended = false,
             Denial::AgreementNotInForce => recipient.agreement = true,
-            Denial::LegalReferenceMissing => asking.legal_reference = LegalReference::Everything,
+            Denial::LegalReferenceMissing => request.legal_reference = LegalReference::Everything,
             Denial::NoRulePermits => return None,
         }
-        asking.recipient = Arc::new(recipient);
-        Some(asking)
+        request.recipient = Arc::new(recipient);
+        Some(request)
     }
 }
 
@@ -89,12 +89,12 @@ pub enum LegalReference {
 }
 
 impl LegalReference {
-    pub(super) fn covers(&self, words: &Vocabulary, category: CategoryId) -> bool {
+    pub(super) fn covers(&self, vocabulary: &Vocabulary, category: CategoryId) -> bool {
         match self {
             LegalReference::None => false,
             LegalReference::Everything => true,
             LegalReference::Categories(named) => {
-                named.iter().any(|&named| words.categories().within(category, named))
+                named.iter().any(|&named| vocabulary.categories().within(category, named))
             }
         }
     }
@@ -138,31 +138,33 @@ impl Denial {
 }
 
 /// The checks, in order.
-pub(super) fn check(pack: &Pack, asking: &AdmissionRequest) -> Result<(), Denial> {
-    let words = pack.vocabulary();
-    let recipient = &asking.recipient;
-    if !recipient.is_registered_for(words, asking.purpose) {
+pub(super) fn check(pack: &Pack, request: &AdmissionRequest) -> Result<(), Denial> {
+    let vocabulary = pack.vocabulary();
+    let recipient = &request.recipient;
+    if !recipient.is_registered_for(vocabulary, request.purpose) {
         return Err(Denial::PurposeNotPermitted);
     }
     if recipient.suspended {
         return Err(Denial::RecipientSuspended);
     }
-    if !recipient.agreement && words.needs_agreement(recipient.kind) {
+    if !recipient.agreement && vocabulary.needs_agreement(recipient.kind) {
         return Err(Denial::AgreementNotInForce);
     }
-    if needs_case(words, recipient.kind, asking.purpose) && asking.legal_reference == LegalReference::None {
+    if needs_case(vocabulary, recipient.kind, request.purpose)
+        && request.legal_reference == LegalReference::None
+    {
         return Err(Denial::LegalReferenceMissing);
     }
     // What comes back is judged as a disclosure, so a rule for the operation alone is not enough.
-    let possible = |operation| pack.rulebook().can_permit(recipient.kind, asking.purpose, operation);
-    if !possible(asking.operation) || !possible(Operation::Disclose) {
+    let possible = |operation| pack.rulebook().can_permit(recipient.kind, request.purpose, operation);
+    if !possible(request.operation) || !possible(Operation::Disclose) {
         return Err(Denial::NoRulePermits);
     }
     Ok(())
 }
 
 /// Whether this kind asks for this purpose only under a registered case.
-pub(super) fn needs_case(words: &Vocabulary, kind: KindId, purpose: PurposeId) -> bool {
-    let case_for = words.legal_reference_for(kind);
-    case_for.is_some_and(|root| words.purposes().within(purpose, root))
+pub(super) fn needs_case(vocabulary: &Vocabulary, kind: KindId, purpose: PurposeId) -> bool {
+    let case_for = vocabulary.legal_reference_for(kind);
+    case_for.is_some_and(|root| vocabulary.purposes().within(purpose, root))
 }

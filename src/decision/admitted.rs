@@ -95,9 +95,9 @@ impl Decisions {
     ///
     /// # Errors
     /// Why the request is refused.
-    pub fn admit(&self, asking: &AdmissionRequest, classes: &Classes) -> Result<Admitted, Denial> {
-        admission::check(&self.pack, asking)?;
-        Ok(self.admitted(asking, self.slice(asking, Operation::Disclose, classes)))
+    pub fn admit(&self, request: &AdmissionRequest, classes: &Classes) -> Result<Admitted, Denial> {
+        admission::check(&self.pack, request)?;
+        Ok(self.admitted(request, self.slice(request, Operation::Disclose, classes)))
     }
 
     /// What may be done where the request's operation is another than `disclose`; a permit of it releases what
@@ -105,9 +105,9 @@ impl Decisions {
     ///
     /// # Errors
     /// Why the request is refused.
-    pub fn admit_operation(&self, asking: &AdmissionRequest, classes: &Classes) -> Result<Admitted, Denial> {
-        admission::check(&self.pack, asking)?;
-        Ok(self.admitted(asking, self.slice(asking, asking.operation, classes)))
+    pub fn admit_operation(&self, request: &AdmissionRequest, classes: &Classes) -> Result<Admitted, Denial> {
+        admission::check(&self.pack, request)?;
+        Ok(self.admitted(request, self.slice(request, request.operation, classes)))
     }
 
     /// [`Decisions::admit_operation`] (for `disclose` that is [`Decisions::admit`]) for a question of its own:
@@ -115,20 +115,20 @@ impl Decisions {
     ///
     /// # Errors
     /// Why the request is refused.
-    pub fn admit_once(&self, asking: &AdmissionRequest, classes: &Classes) -> Result<Admitted, Denial> {
-        admission::check(&self.pack, asking)?;
-        Ok(self.admitted(asking, Arc::new(self.new_slice(asking, asking.operation, classes))))
+    pub fn admit_once(&self, request: &AdmissionRequest, classes: &Classes) -> Result<Admitted, Denial> {
+        admission::check(&self.pack, request)?;
+        Ok(self.admitted(request, Arc::new(self.new_slice(request, request.operation, classes))))
     }
 
-    fn new_slice(&self, asking: &AdmissionRequest, operation: Operation, classes: &Classes) -> Slice {
-        Slice::new(&self.pack, asking.recipient.kind, asking.purpose, operation, classes.clone())
+    fn new_slice(&self, request: &AdmissionRequest, operation: Operation, classes: &Classes) -> Slice {
+        Slice::new(&self.pack, request.recipient.kind, request.purpose, operation, classes.clone())
     }
 
-    fn admitted(&self, asking: &AdmissionRequest, slice: Arc<Slice>) -> Admitted {
+    fn admitted(&self, request: &AdmissionRequest, slice: Arc<Slice>) -> Admitted {
         Admitted {
             pack: Arc::clone(&self.pack),
             slice,
-            request: RequestFacts::new(&self.pack, asking),
+            request: RequestFacts::new(&self.pack, request),
             divergences: Arc::clone(&self.divergences),
         }
     }
@@ -138,17 +138,17 @@ impl Decisions {
     ///
     /// # Errors
     /// Why the request would be refused.
-    pub fn best_forms(&self, asking: &AdmissionRequest) -> Result<impl Fn(CategoryId) -> Form, Denial> {
-        admission::check(&self.pack, asking)?;
-        let (exchange, kind, purpose) =
-            (RequestFacts::new(&self.pack, asking), asking.recipient.kind, asking.purpose);
-        Ok(move |category| best(&self.pack, &exchange, kind, purpose, category))
+    pub fn best_forms(&self, request: &AdmissionRequest) -> Result<impl Fn(CategoryId) -> Form, Denial> {
+        admission::check(&self.pack, request)?;
+        let (request_facts, kind, purpose) =
+            (RequestFacts::new(&self.pack, request), request.recipient.kind, request.purpose);
+        Ok(move |category| best(&self.pack, &request_facts, kind, purpose, category))
     }
 
-    fn slice(&self, asking: &AdmissionRequest, operation: Operation, classes: &Classes) -> Arc<Slice> {
+    fn slice(&self, request: &AdmissionRequest, operation: Operation, classes: &Classes) -> Arc<Slice> {
         // The slice holds the sets, so their address stays theirs for as long as it is a key.
         let address = classes.sets.as_ptr() as usize;
-        let (kind, purpose) = (asking.recipient.kind, asking.purpose);
+        let (kind, purpose) = (request.recipient.kind, request.purpose);
         let key = (kind, purpose, operation, address, classes.release_unclassified);
         if let Some(known) = self.slices.get(&key) {
             return Arc::clone(&known);
@@ -156,7 +156,7 @@ impl Decisions {
         if self.slices.len() >= MAX_SLICES {
             self.slices.clear();
         }
-        let slice = Arc::new(self.new_slice(asking, operation, classes));
+        let slice = Arc::new(self.new_slice(request, operation, classes));
         self.slices.insert(key, Arc::clone(&slice));
         slice
     }
@@ -217,10 +217,15 @@ impl Slice {
     }
 
     /// What of everything that is known about a record decides here.
-    pub(super) fn key(&self, pack: &Pack, exchange: &RequestFacts, about: &RecordContext<'_>) -> DecisionKey {
+    pub(super) fn key(
+        &self,
+        pack: &Pack,
+        request_facts: &RequestFacts,
+        about: &RecordContext<'_>,
+    ) -> DecisionKey {
         DecisionKey {
-            facts: exchange.record_facts(pack, self.record_facts, about).masked(self.record_facts),
-            overrides: exchange.category_overrides(pack, self.category_facts, about, &self.categories),
+            facts: request_facts.record_facts(pack, self.record_facts, about).masked(self.record_facts),
+            overrides: request_facts.category_overrides(pack, self.category_facts, about, &self.categories),
         }
     }
 
@@ -323,11 +328,11 @@ const NEVER_UNCLASSIFIED: [Fact; 3] = [Fact::Erased, Fact::Restricted, Fact::Min
 
 /// The category that stands for what nothing classifies, where that may leave to this kind for this purpose.
 fn unclassified(pack: &Pack, kind: KindId, purpose: PurposeId, classes: &Classes) -> Option<CategoryId> {
-    let words = pack.vocabulary();
+    let vocabulary = pack.vocabulary();
     // A case names categories: what has none is outside of every case.
-    let may_leave = classes.release_unclassified && !admission::needs_case(words, kind, purpose);
+    let may_leave = classes.release_unclassified && !admission::needs_case(vocabulary, kind, purpose);
     let is_there = classes.sets.iter().any(Vec::is_empty);
-    (may_leave && is_there).then_some(words.well_known().personal)
+    (may_leave && is_there).then_some(vocabulary.well_known().personal)
 }
 
 fn withheld(reason: Reason) -> ClassRelease {
@@ -480,16 +485,16 @@ impl Admitted {
         if let Some(known) = self.slice.no_subject_cache.get(&(facts, reason)) {
             return known.clone();
         }
-        let words = self.pack.vocabulary();
+        let vocabulary = self.pack.vocabulary();
         let unclassified = if self.slice.unclassified.is_some() { reason } else { Reason::Unclassified };
         let permit = self.slice.permit(&self.pack, &withheld(unclassified), |category, _| {
-            if words.has_owner(category) {
+            if vocabulary.has_owner(category) {
                 return RuleVerdict::withheld();
             }
             let Slice { kind, purpose, operation, .. } = *self.slice;
             self.pack.rulebook().judge_operation(operation, (kind, purpose, category), facts)
         });
-        let is_somebodys = |set: &Vec<CategoryId>| set.iter().any(|category| words.has_owner(*category));
+        let is_somebodys = |set: &Vec<CategoryId>| set.iter().any(|category| vocabulary.has_owner(*category));
         let releases = permit.releases().iter().zip(self.slice.classes.sets.iter());
         let releases = releases.map(|(release, set)| match is_somebodys(set) {
             true => ClassRelease { reason: Some(reason), ..release.clone() },
@@ -539,12 +544,12 @@ impl Admitted {
 
 fn best(
     pack: &Pack,
-    exchange: &RequestFacts,
+    request_facts: &RequestFacts,
     kind: KindId,
     purpose: PurposeId,
     category: CategoryId,
 ) -> Form {
-    let best = |category| match exchange.is_outside_case(pack.vocabulary(), category) {
+    let best = |category| match request_facts.is_outside_case(pack.vocabulary(), category) {
         true => Form::Removed,
         false => pack.rulebook().most_revealing_form(kind, purpose, category),
     };

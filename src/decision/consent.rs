@@ -13,7 +13,7 @@ use crate::vocabulary::{KindId, PurposeId, Vocabulary};
 /// One person's word, as far as it concerns one recipient at one instant.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct EffectiveConsent<'a> {
-    pub(super) words: &'a Vocabulary,
+    pub(super) vocabulary: &'a Vocabulary,
     pub(super) subject: &'a Subject,
     pub(super) recipient: &'a str,
     pub(super) kind: KindId,
@@ -29,7 +29,7 @@ impl<'a> EffectiveConsent<'a> {
         if self.is_given(purpose) {
             return ConsentFact::Given;
         }
-        let purposes = self.words.purposes();
+        let purposes = self.vocabulary.purposes();
         let refusal =
             self.refusals().filter(|refusal| purposes.on_same_branch(refusal.purpose, purpose)).last();
         match refusal.map(|refusal| refusal.status) {
@@ -66,15 +66,15 @@ impl<'a> EffectiveConsent<'a> {
 
     /// Whether a no that was said to one purpose counts as an objection to another.
     fn opposes(&self, said_to: PurposeId, order: Option<u32>, purpose: PurposeId) -> bool {
-        let covers = self.words.objection_covers(said_to, purpose)
+        let covers = self.vocabulary.objection_covers(said_to, purpose)
             // For a declared parent, an objection at any descendant counts as one at the parent.
-            || self.words.purposes().within(said_to, purpose);
+            || self.vocabulary.purposes().within(said_to, purpose);
         covers && !self.is_superseded(said_to, order, purpose)
     }
 
     /// Whether the person consented to the purpose after the restriction began, and has not taken it back.
     pub(super) fn consented_since_restriction(&self, purpose: PurposeId) -> bool {
-        let purposes = self.words.purposes();
+        let purposes = self.vocabulary.purposes();
         let mut since = self.subject.consents_since_restriction.iter();
         let refused = || self.refusals().any(|refusal| purposes.on_same_branch(refusal.purpose, purpose));
         since.any(|&at| purposes.within(purpose, at)) && (self.is_given(purpose) || !refused())
@@ -82,13 +82,13 @@ impl<'a> EffectiveConsent<'a> {
 
     /// Whether some consent counts for the purpose: one at it or above it that nothing has ended.
     fn is_given(&self, purpose: PurposeId) -> bool {
-        let purposes = self.words.purposes();
+        let purposes = self.vocabulary.purposes();
         self.grants().any(|grant| purposes.within(purpose, grant.purpose) && !self.is_ended(grant, purpose))
     }
 
     /// Whether a refusal or withdrawal stands against a consent where it is used for a purpose.
     fn is_ended(&self, grant: &Consent, purpose: PurposeId) -> bool {
-        let purposes = self.words.purposes();
+        let purposes = self.vocabulary.purposes();
         self.refusals().any(|refusal| {
             if purposes.within(grant.purpose, refusal.purpose) {
                 // At the consent's own purpose or above: it ends what came before it.
@@ -104,7 +104,7 @@ impl<'a> EffectiveConsent<'a> {
 
     /// Whether a later consent at the very same purpose took a refusal back.
     fn is_revoked(&self, refusal: &Consent) -> bool {
-        let purposes = self.words.purposes();
+        let purposes = self.vocabulary.purposes();
         let from_above = |grant: &Consent| {
             let mut refusals = self.refusals();
             refusals.any(|over| {
@@ -117,10 +117,10 @@ impl<'a> EffectiveConsent<'a> {
 
     /// Whether a later consent to the same or a more specific purpose supersedes an objection to `said_to`.
     fn is_superseded(&self, said_to: PurposeId, order: Option<u32>, purpose: PurposeId) -> bool {
-        let purposes = self.words.purposes();
+        let purposes = self.vocabulary.purposes();
         self.grants().filter(|grant| is_later(grant.order, order)).any(|grant| {
             let same = grant.purpose == said_to;
-            let more_specific = self.words.objection_covers(said_to, grant.purpose)
+            let more_specific = self.vocabulary.objection_covers(said_to, grant.purpose)
                 && purposes.within(purpose, grant.purpose);
             let used_for = if purposes.within(purpose, grant.purpose) { purpose } else { grant.purpose };
             (same || more_specific) && !self.is_ended(grant, used_for)
@@ -141,10 +141,10 @@ impl<'a> EffectiveConsent<'a> {
 
     /// What concerns this recipient: said to anyone, to its kind, or to it by name.
     fn applicable(&self) -> impl Iterator<Item = &'a Consent> {
-        let EffectiveConsent { words, recipient, kind, .. } = *self;
+        let EffectiveConsent { vocabulary, recipient, kind, .. } = *self;
         self.subject.consents.iter().filter(move |consent| match &consent.to {
             Addressee::Anyone => true,
-            Addressee::Kind(bound) => words.kinds().within(kind, *bound),
+            Addressee::Kind(bound) => vocabulary.kinds().within(kind, *bound),
             Addressee::Recipient(name) => **name == *recipient,
         })
     }
@@ -161,13 +161,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn words() -> &'static Vocabulary {
+    fn vocabulary() -> &'static Vocabulary {
         static WORDS: std::sync::OnceLock<Vocabulary> = std::sync::OnceLock::new();
         WORDS.get_or_init(Vocabulary::standard)
     }
 
     fn purpose(name: &str) -> PurposeId {
-        words().purposes().find(name).unwrap()
+        vocabulary().purposes().find(name).unwrap()
     }
 
     fn said(purpose_name: &str, status: ConsentStatus, order: Option<u32>) -> Consent {
@@ -180,8 +180,14 @@ mod tests {
     }
 
     fn standing(subject: &Subject) -> EffectiveConsent<'_> {
-        let kind = words().kinds().find("marketing-partner").unwrap();
-        EffectiveConsent { words: words(), subject, recipient: "acme", kind, now: Timestamp::UNIX_EPOCH }
+        let kind = vocabulary().kinds().find("marketing-partner").unwrap();
+        EffectiveConsent {
+            vocabulary: vocabulary(),
+            subject,
+            recipient: "acme",
+            kind,
+            now: Timestamp::UNIX_EPOCH,
+        }
     }
 
     fn consent(consents: Vec<Consent>, asked: &str) -> ConsentFact {
@@ -241,7 +247,7 @@ mod tests {
         assert_eq!(consent(vec![given(Addressee::Anyone, at(1))], "direct-marketing"), ConsentFact::Given);
         assert_eq!(consent(vec![given(Addressee::Anyone, at(0))], "direct-marketing"), ConsentFact::Expired);
         assert_eq!(consent(vec![said("marketing", Expired, None)], "direct-marketing"), ConsentFact::Expired);
-        let kind = |name| Addressee::Kind(words().kinds().find(name).unwrap());
+        let kind = |name| Addressee::Kind(vocabulary().kinds().find(name).unwrap());
         for (to, expected) in [
             (Addressee::Recipient("acme".into()), ConsentFact::Given),
             (Addressee::Recipient("other".into()), ConsentFact::None),
@@ -331,7 +337,7 @@ mod tests {
     #[test]
     fn a_refusal_counts_for_those_it_was_said_to_until_it_is_overridden() {
         let bound = |to, overridden| Consent { to, overridden, ..said("survey", Refused, Some(1)) };
-        let kind = |name| Addressee::Kind(words().kinds().find(name).unwrap());
+        let kind = |name| Addressee::Kind(vocabulary().kinds().find(name).unwrap());
         for (to, expected) in [
             (Addressee::Recipient("acme".into()), ObjectionFact::Raised),
             (Addressee::Recipient("other".into()), ObjectionFact::None),

@@ -63,23 +63,23 @@ pub(super) struct RecordContext<'a> {
 }
 
 impl RequestFacts {
-    pub(super) fn new(pack: &Pack, asking: &AdmissionRequest) -> RequestFacts {
-        let recipient = Arc::clone(&asking.recipient);
+    pub(super) fn new(pack: &Pack, request: &AdmissionRequest) -> RequestFacts {
+        let recipient = Arc::clone(&request.recipient);
         let region = recipient.region(pack.vocabulary().regions());
         let facts = Facts::default()
             .with_operation(Operation::Disclose)
             .with_safeguard(recipient.safeguard)
             // Until somebody's whereabouts are known, they may be in the EEA.
             .with_flag(Fact::LeavesEea, region.as_deref() != Some(EEA))
-            .with_flag(Fact::Backup, asking.upstream_backup);
-        let exporter_in_eea = may_overlap_eea(&asking.exporter_region);
+            .with_flag(Fact::Backup, request.upstream_backup);
+        let exporter_in_eea = may_overlap_eea(&request.exporter_region);
         RequestFacts {
             recipient,
-            purpose: asking.purpose,
+            purpose: request.purpose,
             region,
             exporter_in_eea,
-            legal_reference: asking.legal_reference.clone(),
-            needs_case: needs_case(pack.vocabulary(), asking.recipient.kind, asking.purpose),
+            legal_reference: request.legal_reference.clone(),
+            needs_case: needs_case(pack.vocabulary(), request.recipient.kind, request.purpose),
             retention: None,
             facts,
         }
@@ -100,8 +100,8 @@ impl RequestFacts {
     }
 
     /// Whether a category is outside the case without which this recipient receives nothing personal.
-    pub(super) fn is_outside_case(&self, words: &Vocabulary, category: CategoryId) -> bool {
-        self.needs_case && !self.legal_reference.covers(words, category) && words.governs_operations(category)
+    pub(super) fn is_outside_case(&self, vocabulary: &Vocabulary, category: CategoryId) -> bool {
+        self.needs_case && !self.legal_reference.covers(vocabulary, category) && vocabulary.governs_operations(category)
     }
 
     fn has_case(&self, relationship: Relationship) -> bool {
@@ -111,11 +111,11 @@ impl RequestFacts {
     /// The facts of the mask about one record.
     pub(super) fn record_facts(&self, pack: &Pack, mask: FactSet, about: &RecordContext<'_>) -> Facts {
         let RecordContext { subject, controller, record, relationship, now } = *about;
-        let words = pack.vocabulary();
+        let vocabulary = pack.vocabulary();
         let purpose = self.purpose;
         let recipient = &self.recipient;
         let standing =
-            EffectiveConsent { words, subject, recipient: &recipient.name, kind: recipient.kind, now };
+            EffectiveConsent { vocabulary, subject, recipient: &recipient.name, kind: recipient.kind, now };
         let mut facts = self
             .facts
             .with_flag(Fact::Restricted, subject.restricted)
@@ -140,14 +140,14 @@ impl RequestFacts {
         }
         if mask.contains(Fact::Instructed) {
             let mut instructions = controller.instructions.iter();
-            let instructed = instructions.any(|&module| words.purposes().within(purpose, module));
+            let instructed = instructions.any(|&module| vocabulary.purposes().within(purpose, module));
             facts = facts.with_flag(Fact::Instructed, instructed);
         }
         if mask.contains(Fact::Account) {
             facts = facts.with_account(account_state(pack, controller, record, now));
         }
         if mask.contains(Fact::LeavesEea) || mask.contains(Fact::SameRegion) {
-            let whereabouts = SubjectLocation::of(subject, record, words.regions());
+            let whereabouts = SubjectLocation::of(subject, record, vocabulary.regions());
             let in_eea = self.region.as_deref() == Some(EEA);
             facts = facts
                 .with_flag(Fact::LeavesEea, !in_eea && (self.exporter_in_eea || whereabouts.may_be_in_eea()))
@@ -156,7 +156,7 @@ impl RequestFacts {
         for bound in &subject.relations {
             let holds = match &bound.recipient {
                 Some(name) => *name == recipient.name,
-                None => !words.is_bound_only(bound.relation),
+                None => !vocabulary.is_bound_only(bound.relation),
             };
             if holds {
                 facts = facts.with_flag(Fact::Relation(RelationId(bound.relation.0)), true);
@@ -186,8 +186,8 @@ impl RequestFacts {
         if !(origins || refusals || ages || narrow_case) {
             return overrides;
         }
-        let words = pack.vocabulary();
-        let tree = words.categories();
+        let vocabulary = pack.vocabulary();
+        let tree = vocabulary.categories();
         let usual =
             Facts::default().with_origin(subject.origins.default).with_flag(Fact::LegalReference, case);
         for &category in categories {
@@ -202,11 +202,11 @@ impl RequestFacts {
                     .with_flag(Fact::Refused, refused.any(|&refused| tree.on_same_branch(category, refused)));
             }
             if ages {
-                let past = is_past_retention(self.retention(pack), words, record, category, now);
+                let past = is_past_retention(self.retention(pack), vocabulary, record, category, now);
                 own = own.with_flag(Fact::PastRetention, past);
             }
             if narrow_case {
-                let covered = self.legal_reference.covers(words, category);
+                let covered = self.legal_reference.covers(vocabulary, category);
                 own = own.with_flag(Fact::LegalReference, covered);
             }
             if own != usual {
@@ -316,16 +316,16 @@ impl OverdueData {
 
     pub(super) fn of(
         pack: &Pack,
-        exchange: &RequestFacts,
+        request_facts: &RequestFacts,
         subject: &Subject,
         controller: &Controller,
         record: &RecordFacts,
         categories: &[CategoryId],
         now: Timestamp,
     ) -> OverdueData {
-        let (periods, words) = (exchange.retention(pack), pack.vocabulary());
+        let (periods, vocabulary) = (request_facts.retention(pack), pack.vocabulary());
         let dated = record.created != Extracted::Absent && !periods.is_empty();
-        let is_past = |&category: &CategoryId| is_past_retention(periods, words, record, category, now);
+        let is_past = |&category: &CategoryId| is_past_retention(periods, vocabulary, record, category, now);
         OverdueData {
             minor: is_minor(pack, subject, record, now),
             closed_account: is_purge_overdue(pack, controller, record, now),
@@ -407,12 +407,12 @@ const fn restrictiveness(origin: Origin) -> u8 {
 
 fn is_past_retention(
     periods: &[(CategoryId, SignedDuration)],
-    words: &Vocabulary,
+    vocabulary: &Vocabulary,
     record: &RecordFacts,
     category: CategoryId,
     now: Timestamp,
 ) -> bool {
-    let Some(period) = retention_period(periods, words, category) else { return false };
+    let Some(period) = retention_period(periods, vocabulary, category) else { return false };
     match record.created {
         Extracted::Absent => false,
         Extracted::Unreadable => true,

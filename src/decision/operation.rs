@@ -98,17 +98,17 @@ impl<'a> OperationForecast<'a> {
     /// Why the request would be refused whoever is concerned.
     pub fn carries_out(
         &mut self,
-        asking: &AdmissionRequest,
+        request: &AdmissionRequest,
         classes: &Classes,
         names: PathNames,
     ) -> Result<bool, Denial> {
         let pack = self.pack;
-        admission::check(pack, asking)?;
-        if asking.operation == Operation::Disclose {
+        admission::check(pack, request)?;
+        if request.operation == Operation::Disclose {
             return Ok(true);
         }
         let mut fixed: FactSet = [Fact::Safeguard, Fact::Backup, Fact::LegalReference].into_iter().collect();
-        let facts = RequestFacts::new(pack, asking).request_facts();
+        let facts = RequestFacts::new(pack, request).request_facts();
         if facts.get(Fact::LeavesEea) == 0 {
             fixed = fixed.union(FactSet::of(Fact::LeavesEea));
         }
@@ -124,9 +124,9 @@ impl<'a> OperationForecast<'a> {
             }
         }
         let sets = operation_classes(pack, classes.sets());
-        let point = (asking.recipient.kind, asking.purpose);
+        let point = (request.recipient.kind, request.purpose);
         let known = Circumstances { facts, fixed };
-        Ok(is_possible(&mut self.search, pack, asking.operation, point, &sets, known))
+        Ok(is_possible(&mut self.search, pack, request.operation, point, &sets, known))
     }
 }
 
@@ -151,10 +151,10 @@ fn is_possible(
     sets: &[Vec<CategoryId>],
     known: Circumstances,
 ) -> bool {
-    let words = pack.vocabulary();
+    let vocabulary = pack.vocabulary();
     sets.iter().map(|set| pack.judged_categories(set)).any(|set| {
         let known = known.with(Fact::WithServiceData, u8::from(with_service_data(pack, &set)));
-        let categories = set.iter().filter(|category| words.governs_operations(**category));
+        let categories = set.iter().filter(|category| vocabulary.governs_operations(**category));
         let slices = categories.map(|&category| search.cell_for(operation, kind, purpose, category));
         let slices: Vec<_> = slices.collect();
         let asked: Vec<CellInput<'_>> =

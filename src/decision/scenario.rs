@@ -3,27 +3,22 @@
 //! The same engine as the gateway's decides; the facts come from the scenario's words. Invariant: a
 //! word that is not understood is a finding, never a default.
 
+mod reader;
+
 use std::fmt;
-use std::ops::Range;
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::admission::{AdmissionRequest, Denial, LegalReference, RecipientFacts};
 use super::admitted::{Admitted, Decisions};
 use super::classes::Classes;
 use super::facts::{Relationship, RetentionPeriods};
-use super::subject::{
-    Addressee, Consent, ConsentStatus, Controller, Extracted, Objection, Origins, RecordFacts, Relation,
-    Subject,
-};
-use crate::document::{At, Document, Fields, Item, join};
-use crate::finding::{Finding, Source, suggestion};
+use super::subject::{Controller, Extracted, RecordFacts, Subject};
+use crate::document::Document;
+use crate::finding::{Finding, Source};
 use crate::policy::{Pack, Rule, retention};
-use crate::vocabulary::{
-    CategoryId, EEA, Form, KindId, Operation, Origin, PurposeId, Safeguard, TermId, Tree, VOCABULARY_HINT,
-    Vocabulary, region,
-};
+use crate::vocabulary::{CategoryId, EEA, Form, Vocabulary};
 
 /// One test of a pack.
 #[derive(Clone, Debug)]
@@ -101,7 +96,7 @@ impl Scenario {
         let retention = stated.then(|| RetentionPeriods::from(periods));
         let tables = root.tables("scenario", "a scenario");
         root.end();
-        let reader = ScenarioReader { pack, words: pack.vocabulary(), document: &document, now: NOW };
+        let reader = ScenarioReader::new(pack, &document, NOW);
         let scenarios: Vec<Option<Scenario>> =
             tables.into_iter().map(|fields| reader.scenario(fields)).collect();
         let findings = document.into_findings();
@@ -188,19 +183,19 @@ impl Scenario {
 
     /// Whether a rule can decide anything in it: it is about the kind and the purpose, and where forms are
     /// expected about one of the categories or what it may hold.
-    pub fn concerns(&self, rule: &Rule, words: &Vocabulary) -> bool {
+    pub fn concerns(&self, rule: &Rule, vocabulary: &Vocabulary) -> bool {
         let asked = rule.kinds()(self.request.recipient.kind) && rule.purposes()(self.request.purpose);
-        asked && self.is_about(rule, words)
+        asked && self.is_about(rule, vocabulary)
     }
 
     /// Whether it is about one of a rule's categories, or what holds one.
-    fn is_about(&self, rule: &Rule, words: &Vocabulary) -> bool {
+    fn is_about(&self, rule: &Rule, vocabulary: &Vocabulary) -> bool {
         match &self.expected {
             ExpectedResult::Refused(_) => true,
             // Where only `carried-out` is expected, every category is concerned.
             ExpectedResult::Forms(forms) if forms.is_empty() => true,
             ExpectedResult::Forms(forms) => {
-                let tree = words.categories();
+                let tree = vocabulary.categories();
                 let named =
                     |id| forms.iter().flat_map(|(named, _)| named).any(|&named| tree.within(id, named));
                 tree.ids().any(|id| rule.categories()(id) && named(id))
@@ -210,10 +205,10 @@ impl Scenario {
 
     /// Whether it shows what a rule is for, or where it ends: it is about the rule's kinds or purposes, or
     /// expects that somebody else does not get the rule's categories.
-    pub fn is_near(&self, rule: &Rule, words: &Vocabulary) -> bool {
+    pub fn is_near(&self, rule: &Rule, vocabulary: &Vocabulary) -> bool {
         rule.kinds()(self.request.recipient.kind)
             || rule.purposes()(self.request.purpose)
-            || (!self.releases() && self.is_about(rule, words))
+            || (!self.releases() && self.is_about(rule, vocabulary))
     }
 
     /// Whether it expects something to leave or to be carried out.
@@ -243,11 +238,11 @@ fn difference(what: &str, expected: &str, got: &str) -> UnmetExpectation {
     UnmetExpectation { what: what.to_owned(), expected: expected.to_owned(), got: got.to_owned() }
 }
 
-/// Reads the words of scenarios and of `policy explain`.
+/// Reads the vocabulary of scenarios and of `policy explain`.
 #[derive(Debug)]
 pub struct ScenarioReader<'a> {
     pack: &'a Pack,
-    words: &'a Vocabulary,
+    vocabulary: &'a Vocabulary,
     document: &'a Document<'a>,
     /// What days ago count from.
     now: Timestamp,
@@ -255,7 +250,7 @@ pub struct ScenarioReader<'a> {
 
 impl<'a> ScenarioReader<'a> {
     pub fn new(pack: &'a Pack, document: &'a Document<'a>, now: Timestamp) -> ScenarioReader<'a> {
-        ScenarioReader { pack, words: pack.vocabulary(), document, now }
+        ScenarioReader { pack, vocabulary: pack.vocabulary(), document, now }
     }
 
     fn scenario(&self, mut fields: Fields<'_>) -> Option<Scenario> {
@@ -277,8 +272,8 @@ impl<'a> ScenarioReader<'a> {
         let carried_out = fields.item("carried-out");
         fields.end();
         let expected = self.expected(refused, expected, carried_out.is_some(), &at)?;
-        let asking = self.request(recipient?, purpose?, request, &mut about);
-        if let Some(item) = carried_out.as_ref().filter(|_| asking.operation == Operation::Disclose) {
+        let request = self.request(recipient?, purpose?, request, &mut about);
+        if let Some(item) = carried_out.as_ref().filter(|_| request.operation == Operation::Disclose) {
             let finding = Finding::error("carried-out-of-disclose", "`disclose` is not carried out");
             let hint = "say in `request` which operation is: `request = { operation = \"alter\" }`; what leaves stands in `expect`";
             self.document.find(finding.label("says nothing").hint(hint), item.at());
@@ -287,7 +282,7 @@ impl<'a> ScenarioReader<'a> {
         Some(Scenario {
             name: name?.value.to_owned(),
             clause: clause?.value.to_owned(),
-            request: asking,
+            request: request,
             facts: about,
             retention: None,
             expected,
@@ -329,7 +324,7 @@ impl<'a> ScenarioReader<'a> {
         fields.end();
         let purposes = match purposes {
             Some(names) => {
-                names.iter().filter_map(|name| self.term(name, "purpose", self.words.purposes())).collect()
+                names.iter().filter_map(|name| self.term(name, "purpose", self.vocabulary.purposes())).collect()
             }
             None => purpose.into_iter().collect(),
         };
@@ -348,7 +343,7 @@ impl<'a> ScenarioReader<'a> {
     /// `country` and `region`: the EEA where neither is said, nowhere where one of them cannot be read.
     fn place(&self, fields: &mut Fields<'_>) -> (Option<Arc<str>>, Option<Arc<str>>) {
         let country = fields.text("country").map(|text| region::country(text.value).map(Arc::from));
-        let region = fields.text("region").map(|text| self.words.regions().label(text.value));
+        let region = fields.text("region").map(|text| self.vocabulary.regions().label(text.value));
         match (country, region) {
             (None, None) => (None, Some(Arc::from(EEA))),
             (Some(None), _) | (_, Some(None)) => (None, None),
@@ -364,7 +359,7 @@ impl<'a> ScenarioReader<'a> {
         fields: Option<Fields<'_>>,
         about: &mut ScenarioFacts,
     ) -> AdmissionRequest {
-        let mut asking = AdmissionRequest {
+        let mut request = AdmissionRequest {
             recipient: Arc::new(recipient),
             purpose,
             operation: Operation::Disclose,
@@ -372,25 +367,25 @@ impl<'a> ScenarioReader<'a> {
             upstream_backup: false,
             legal_reference: LegalReference::None,
         };
-        let Some(mut fields) = fields else { return asking };
+        let Some(mut fields) = fields else { return request };
         let operation = fields.text("operation");
         let operation = operation
             .and_then(|word| self.word(&word, Operation::parse, Operation::ALL.iter().map(|o| o.name())));
-        asking.operation = operation.unwrap_or(Operation::Disclose);
+        request.operation = operation.unwrap_or(Operation::Disclose);
         if fields.flag("legal-reference") == Some(true) {
-            asking.legal_reference = LegalReference::Everything;
+            request.legal_reference = LegalReference::Everything;
             about.relationship.named_in_case = true;
         }
-        asking.upstream_backup = fields.flag("upstream-backup") == Some(true);
+        request.upstream_backup = fields.flag("upstream-backup") == Some(true);
         if let Some(region) = fields.text("exporter-region") {
             // What cannot be read counts as the EEA.
-            asking.exporter_region =
-                self.words.regions().label(region.value).unwrap_or_else(|| Arc::from(EEA));
+            request.exporter_region =
+                self.vocabulary.regions().label(region.value).unwrap_or_else(|| Arc::from(EEA));
         }
         about.relationship.subject_is_recipient = fields.flag("subject-is-recipient") == Some(true);
         about.relationship.controller_is_recipient = fields.flag("controller-is-recipient") == Some(true);
         fields.end();
-        asking
+        request
     }
 
     /// `subject`: what is in force after supersession. No order is implied.
@@ -400,7 +395,7 @@ impl<'a> ScenarioReader<'a> {
             subject.consents.extend(self.consent(&name, &status));
         }
         subject.consents_since_restriction =
-            self.terms(fields.texts("consents-since-restriction"), "purpose", self.words.purposes());
+            self.terms(fields.texts("consents-since-restriction"), "purpose", self.vocabulary.purposes());
         for text in fields.texts("objections") {
             subject.objections.extend(self.objection(&text));
         }
@@ -419,7 +414,7 @@ impl<'a> ScenarioReader<'a> {
         for category in fields.texts("refused-categories") {
             subject.refused_categories.extend(self.optional(&category));
         }
-        let instructions = self.terms(fields.texts("instructions"), "purpose", self.words.purposes());
+        let instructions = self.terms(fields.texts("instructions"), "purpose", self.vocabulary.purposes());
         let closed = fields.number("account-closed-days");
         let age = fields.number("age-days");
         fields.end();
@@ -439,7 +434,7 @@ impl<'a> ScenarioReader<'a> {
             None => (name.value, Addressee::Anyone),
         };
         let purpose =
-            self.term(&At { value: purpose, at: name.at.clone() }, "purpose", self.words.purposes());
+            self.term(&At { value: purpose, at: name.at.clone() }, "purpose", self.vocabulary.purposes());
         let status = self.word(
             &status.text()?,
             |word| match word {
@@ -456,7 +451,7 @@ impl<'a> ScenarioReader<'a> {
 
     /// A kind of the vocabulary is a kind, anything else the name of a recipient.
     fn addressee(&self, to: &str) -> Addressee {
-        match self.words.kinds().find(to) {
+        match self.vocabulary.kinds().find(to) {
             Some(kind) => Addressee::Kind(kind),
             None => Addressee::Recipient(Arc::from(to)),
         }
@@ -474,7 +469,7 @@ impl<'a> ScenarioReader<'a> {
             None => (text.value, false),
         };
         let purpose =
-            self.term(&At { value: purpose, at: text.at.clone() }, "purpose", self.words.purposes())?;
+            self.term(&At { value: purpose, at: text.at.clone() }, "purpose", self.vocabulary.purposes())?;
         Some(Objection { purpose, upheld, order: None })
     }
 
@@ -484,7 +479,7 @@ impl<'a> ScenarioReader<'a> {
             None => (text.value, None),
         };
         let relation =
-            self.term(&At { value: name, at: text.at.clone() }, "relation", self.words.relations())?;
+            self.term(&At { value: name, at: text.at.clone() }, "relation", self.vocabulary.relations())?;
         Some(Relation { relation, recipient })
     }
 
@@ -498,7 +493,7 @@ impl<'a> ScenarioReader<'a> {
             return origins;
         }
         for (category, item) in item.entries() {
-            let category = self.term(&category, "category", self.words.categories());
+            let category = self.term(&category, "category", self.vocabulary.categories());
             let word = item.text().and_then(|word| origin(&word));
             origins.by_category.extend(category.zip(word));
         }
@@ -506,10 +501,10 @@ impl<'a> ScenarioReader<'a> {
     }
 
     fn optional(&self, name: &At<&str>) -> Option<CategoryId> {
-        let category = self.term(name, "category", self.words.categories())?;
-        if !self.words.is_optional(category) {
-            let tree = self.words.categories();
-            let optional = join(tree.ids().filter(|&id| self.words.is_optional(id)).map(|id| tree.name(id)));
+        let category = self.term(name, "category", self.vocabulary.categories())?;
+        if !self.vocabulary.is_optional(category) {
+            let tree = self.vocabulary.categories();
+            let optional = join(tree.ids().filter(|&id| self.vocabulary.is_optional(id)).map(|id| tree.name(id)));
             let finding = Finding::error(
                 "category-not-optional",
                 format!("`{}` is not optional, so it cannot be refused by itself", name.value),
@@ -555,42 +550,42 @@ impl<'a> ScenarioReader<'a> {
                 self.term(
                     &At { value: name.trim(), at: names.at.clone() },
                     "category",
-                    self.words.categories(),
+                    self.vocabulary.categories(),
                 )
             })
             .collect();
-        let words = if item.is_text() { item.text().into_iter().collect() } else { item.texts() };
-        if words.is_empty() {
+        let vocabulary = if item.is_text() { item.text().into_iter().collect() } else { item.texts() };
+        if vocabulary.is_empty() {
             let finding = Finding::error("bad-expectation", "no form is expected").label("at least one is");
             self.document.find(finding, names.at.clone());
         }
         let form = |word: &At<&str>| self.word(word, Form::parse, Form::ALL.iter().map(|form| form.name()));
-        Some((categories, words.iter().filter_map(form).collect()))
+        Some((categories, vocabulary.iter().filter_map(form).collect()))
     }
 
     pub fn kind(&self, name: &At<&str>) -> Option<KindId> {
-        let group = self.words.kind_groups().iter().find(|group| group.name == name.value);
-        if let Some(group) = group.filter(|_| self.words.kinds().find(name.value).is_none()) {
+        let group = self.vocabulary.kind_groups().iter().find(|group| group.name == name.value);
+        if let Some(group) = group.filter(|_| self.vocabulary.kinds().find(name.value).is_none()) {
             let message =
                 format!("`{}` is a group of recipient kinds, and a recipient has one kind", name.value);
-            let members = join(group.members.iter().map(|kind| self.words.kinds().name(*kind)));
+            let members = join(group.members.iter().map(|kind| self.vocabulary.kinds().name(*kind)));
             let finding = Finding::error(KindId::UNKNOWN, message).label("a group of kinds");
             self.document.find(finding.hint(format!("one of its members: {members}")), name.at.clone());
             return None;
         }
-        self.term(name, "recipient kind", self.words.kinds())
+        self.term(name, "recipient kind", self.vocabulary.kinds())
     }
 
     pub fn category(&self, name: &At<&str>) -> Option<CategoryId> {
-        self.term(name, "category", self.words.categories())
+        self.term(name, "category", self.vocabulary.categories())
     }
 
     /// A purpose as a request declares it, by any of its names.
     pub fn purpose(&self, name: &At<&str>) -> Option<PurposeId> {
-        self.words
+        self.vocabulary
             .declared_purpose(name.value)
             .ok()
-            .or_else(|| self.term(name, "purpose", self.words.purposes()))
+            .or_else(|| self.term(name, "purpose", self.vocabulary.purposes()))
     }
 
     fn terms<I: TermId>(&self, names: Vec<At<&str>>, what: &str, tree: &Tree<I>) -> Vec<I> {

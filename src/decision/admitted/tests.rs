@@ -13,19 +13,19 @@ fn admitted(
     classes: &[&[&str]],
     unclassified: bool,
 ) -> Admitted {
-    let asking = asking(decisions, kind, purpose);
-    let words = decisions.pack().vocabulary();
-    let category = |name: &&str| words.categories().find(name).unwrap();
+    let request = admission_request(decisions, kind, purpose);
+    let vocabulary = decisions.pack().vocabulary();
+    let category = |name: &&str| vocabulary.categories().find(name).unwrap();
     let sets: Vec<Vec<CategoryId>> = classes.iter().map(|set| set.iter().map(category).collect()).collect();
-    decisions.admit(&asking, &Classes::new(sets, unclassified)).unwrap()
+    decisions.admit(&request, &Classes::new(sets, unclassified)).unwrap()
 }
 
-fn asking(decisions: &Decisions, kind: &str, purpose: &str) -> AdmissionRequest {
-    let words = decisions.pack().vocabulary();
-    let purpose = words.purposes().find(purpose).unwrap();
+fn admission_request(decisions: &Decisions, kind: &str, purpose: &str) -> AdmissionRequest {
+    let vocabulary = decisions.pack().vocabulary();
+    let purpose = vocabulary.purposes().find(purpose).unwrap();
     let recipient = RecipientFacts {
         name: "acme".into(),
-        kind: words.kinds().find(kind).unwrap(),
+        kind: vocabulary.kinds().find(kind).unwrap(),
         country: None,
         region: Some(EEA.into()),
         purposes: vec![purpose],
@@ -106,14 +106,14 @@ fn what_nothing_classifies_leaves_only_where_the_route_says_so() {
 #[test]
 fn what_nothing_classifies_is_withheld_of_those_whose_data_stay_and_of_nobody() {
     let decisions = Decisions::new(one_partner());
-    let words = decisions.pack().vocabulary();
+    let vocabulary = decisions.pack().vocabulary();
     let route = admitted(&decisions, "employee", "customer-support", &[&[], &["email"]], true);
     let subject = |change: &dyn Fn(&mut Subject)| {
         let mut subject = Subject::default();
         change(&mut subject);
         subject
     };
-    let phone = words.categories().find("phone").unwrap();
+    let phone = vocabulary.categories().find("phone").unwrap();
     for (who, subject, reason) in [
         ("erased", subject(&|subject| subject.erased = true), "prohibited"),
         ("restricted", subject(&|subject| subject.restricted = true), "prohibited"),
@@ -159,9 +159,9 @@ fn an_erased_person_has_nothing_unclassified_that_leaves_whatever_the_purpose() 
 #[test]
 fn a_case_covers_nothing_that_nothing_classifies() {
     let decisions = Decisions::new(one_partner());
-    let mut asking = asking(&decisions, "public-authority", "court-order");
-    asking.legal_reference = LegalReference::Everything;
-    let route = decisions.admit(&asking, &Classes::new(vec![vec![]], true)).unwrap();
+    let mut request = admission_request(&decisions, "public-authority", "court-order");
+    request.legal_reference = LegalReference::Everything;
+    let route = decisions.admit(&request, &Classes::new(vec![vec![]], true)).unwrap();
     let relationship = Relationship { named_in_case: true, ..Relationship::default() };
     let (subject, controller, record) = (Subject::default(), Controller::default(), RecordFacts::default());
     let permit = route.judge(&subject, &controller, &record, relationship, NOW);
@@ -171,10 +171,10 @@ fn a_case_covers_nothing_that_nothing_classifies() {
 #[test]
 fn what_is_withheld_says_why() {
     let decisions = Decisions::new(one_partner());
-    let words = decisions.pack().vocabulary();
+    let vocabulary = decisions.pack().vocabulary();
     let classes: &[&[&str]] = &[&["email"], &["password"]];
     let route = admitted(&decisions, "marketing-partner", "direct-marketing", classes, false);
-    let purpose = |name: &str| words.purposes().find(name).unwrap();
+    let purpose = |name: &str| vocabulary.purposes().find(name).unwrap();
     let said = |status| {
         let to = Addressee::Anyone;
         let purpose = purpose("direct-marketing");
@@ -234,12 +234,12 @@ fn refusals_alone_make_nobody_known_enough() {
 #[test]
 fn a_question_of_its_own_is_answered_alike_and_remembered_nowhere() {
     let decisions = Decisions::new(one_partner());
-    let asking = asking(&decisions, "employee", "customer-support");
-    let words = decisions.pack().vocabulary();
-    let classes = Classes::new(vec![vec![words.categories().find("email").unwrap()]], false);
-    let once = decisions.admit_once(&asking, &classes).unwrap();
+    let request = admission_request(&decisions, "employee", "customer-support");
+    let vocabulary = decisions.pack().vocabulary();
+    let classes = Classes::new(vec![vec![vocabulary.categories().find("email").unwrap()]], false);
+    let once = decisions.admit_once(&request, &classes).unwrap();
     assert_eq!(decisions.slices.len(), 0);
-    let route = decisions.admit(&asking, &classes).unwrap();
+    let route = decisions.admit(&request, &classes).unwrap();
     for subject in [Subject::default(), Subject { erased: true, ..Subject::default() }] {
         assert!(judge(&once, &subject, NOW).is_equivalent(&judge(&route, &subject, NOW)));
     }
@@ -248,7 +248,7 @@ fn a_question_of_its_own_is_answered_alike_and_remembered_nowhere() {
 #[test]
 fn a_field_is_judged_as_if_it_also_held_what_below_it_is_never_released() {
     let decisions = Decisions::new(one_partner());
-    let words = decisions.pack().vocabulary();
+    let vocabulary = decisions.pack().vocabulary();
     let classes: &[&[&str]] = &[
         &["payment"],
         &["billing"],
@@ -261,22 +261,22 @@ fn a_field_is_judged_as_if_it_also_held_what_below_it_is_never_released() {
     for (kind, purpose, contact) in
         [("payment-processor", "payment", Removed), ("employee", "customer-support", Clear)]
     {
-        let asking = asking(&decisions, kind, purpose);
+        let request = admission_request(&decisions, kind, purpose);
         let route = admitted(&decisions, kind, purpose, classes, false);
         let permit = judge(&route, &Subject::default(), NOW);
         assert_eq!(forms(&permit), [Removed, Clear, Removed, Removed, contact, Removed], "{kind}");
-        let foreseen = decisions.best_forms(&asking).unwrap();
+        let foreseen = decisions.best_forms(&request).unwrap();
         for name in ["payment", "personal"] {
-            let category = words.categories().find(name).unwrap();
+            let category = vocabulary.categories().find(name).unwrap();
             assert_eq!((route.best(category), foreseen(category)), (Removed, Removed), "{kind} {name}");
         }
         assert!(!route.withholds(ClassId(0), Removed), "nobody's record would have it");
     }
     let alter = AdmissionRequest {
         operation: Operation::Alter,
-        ..asking(&decisions, "employee", "customer-support")
+        ..admission_request(&decisions, "employee", "customer-support")
     };
-    let category = |name: &&str| words.categories().find(name).unwrap();
+    let category = |name: &&str| vocabulary.categories().find(name).unwrap();
     let sets: Vec<Vec<CategoryId>> = classes.iter().map(|set| set.iter().map(category).collect()).collect();
     let done = decisions.admit_operation(&alter, &Classes::new(sets, false)).unwrap();
     let permit = judge(&done, &Subject::default(), NOW);
@@ -332,17 +332,17 @@ fn what_belongs_to_nobody_leaves_by_the_recipients_own_facts() {
         when { context.leaves_eea && context.safeguard == "none" };"#,
     );
     let decisions = Decisions::new(pack);
-    let words = decisions.pack().vocabulary();
-    let classes = Classes::new(vec![vec![words.categories().find("aggregate").unwrap()]], false);
+    let vocabulary = decisions.pack().vocabulary();
+    let classes = Classes::new(vec![vec![vocabulary.categories().find("aggregate").unwrap()]], false);
     let form = |region: Option<&str>, safeguard: Safeguard| {
-        let asking = asking(&decisions, "employee", "customer-support");
+        let request = admission_request(&decisions, "employee", "customer-support");
         let recipient = RecipientFacts {
             region: region.map(Arc::from),
             safeguard,
-            ..RecipientFacts::clone(&asking.recipient)
+            ..RecipientFacts::clone(&request.recipient)
         };
-        let asking = AdmissionRequest { recipient: Arc::new(recipient), ..asking };
-        forms(&decisions.admit(&asking, &classes).unwrap().no_subject())
+        let request = AdmissionRequest { recipient: Arc::new(recipient), ..request };
+        forms(&decisions.admit(&request, &classes).unwrap().no_subject())
     };
     use Form::{Clear, Removed};
     for _ in 0..2 {
@@ -356,14 +356,14 @@ fn what_belongs_to_nobody_leaves_by_the_recipients_own_facts() {
 #[test]
 fn what_passes_unread_is_remembered_once_and_looking_ahead_not_at_all() {
     let decisions = Decisions::new(one_partner());
-    let asking = asking(&decisions, "employee", "customer-support");
+    let request = admission_request(&decisions, "employee", "customer-support");
     for _ in 0..3 {
-        decisions.admit(&asking, Classes::unread()).unwrap();
+        decisions.admit(&request, Classes::unread()).unwrap();
     }
     assert_eq!(decisions.slices.len(), 1);
-    let foreseen = decisions.best_forms(&asking).unwrap();
+    let foreseen = decisions.best_forms(&request).unwrap();
     assert_eq!(decisions.slices.len(), 1);
-    let admitted = decisions.admit(&asking, Classes::unread()).unwrap();
+    let admitted = decisions.admit(&request, Classes::unread()).unwrap();
     for category in decisions.pack().vocabulary().categories().preorder() {
         assert_eq!(foreseen(category), admitted.best(category));
     }
@@ -372,35 +372,35 @@ fn what_passes_unread_is_remembered_once_and_looking_ahead_not_at_all() {
 #[test]
 fn a_case_opens_what_it_covers_about_whom_it_names() {
     let decisions = Decisions::new(one_partner());
-    let words = decisions.pack().vocabulary();
-    let category = |name: &str| words.categories().find(name).unwrap();
-    let mut asking = asking(&decisions, "public-authority", "court-order");
+    let vocabulary = decisions.pack().vocabulary();
+    let category = |name: &str| vocabulary.categories().find(name).unwrap();
+    let mut request = admission_request(&decisions, "public-authority", "court-order");
     let names = [&["email"][..], &["contact"], &["phone"], &["name"], &["health"], &["email", "name"]];
     let sets: Vec<Vec<CategoryId>> =
         names.iter().map(|set| set.iter().map(|name| category(name)).collect()).collect();
     let classes = Classes::new(sets, false);
-    let judged = |asking: &AdmissionRequest, named_in_case: bool| {
-        let admitted = decisions.admit(asking, &classes).unwrap();
+    let judged = |request: &AdmissionRequest, named_in_case: bool| {
+        let admitted = decisions.admit(request, &classes).unwrap();
         let relationship = Relationship { named_in_case, ..Relationship::default() };
         let (subject, controller, record) =
             (Subject::default(), Controller::default(), RecordFacts::default());
         forms(&admitted.judge(&subject, &controller, &record, relationship, NOW))
     };
-    assert_eq!(decisions.admit(&asking, &classes).unwrap_err(), Denial::LegalReferenceMissing);
+    assert_eq!(decisions.admit(&request, &classes).unwrap_err(), Denial::LegalReferenceMissing);
     use Form::{Clear, Removed};
-    asking.legal_reference = LegalReference::Everything;
-    assert_eq!(judged(&asking, true), [Clear; 6]);
-    assert_eq!(judged(&asking, false), [Removed; 6]);
+    request.legal_reference = LegalReference::Everything;
+    assert_eq!(judged(&request, true), [Clear; 6]);
+    assert_eq!(judged(&request, false), [Removed; 6]);
     let of = |named: &[&str]| LegalReference::Categories(named.iter().map(|name| category(name)).collect());
-    asking.legal_reference = of(&["contact"]);
-    assert_eq!(judged(&asking, true), [Clear, Clear, Clear, Removed, Removed, Removed], "and its children");
-    assert_eq!(judged(&asking, false), [Removed; 6]);
-    let admitted = decisions.admit(&asking, &classes).unwrap();
+    request.legal_reference = of(&["contact"]);
+    assert_eq!(judged(&request, true), [Clear, Clear, Clear, Removed, Removed, Removed], "and its children");
+    assert_eq!(judged(&request, false), [Removed; 6]);
+    let admitted = decisions.admit(&request, &classes).unwrap();
     assert_eq!(forms(&admitted.no_subject()), [Removed; 6]);
     let best = ["phone", "name", "non-personal"].map(|name| admitted.best(category(name)));
     assert_eq!(best, [Clear, Removed, Clear], "nobody may be looked for by what the case does not cover");
-    asking.legal_reference = of(&["email", "special"]);
-    assert_eq!(judged(&asking, true), [Clear, Removed, Removed, Removed, Clear, Removed], "not its parent");
+    request.legal_reference = of(&["email", "special"]);
+    assert_eq!(judged(&request, true), [Clear, Removed, Removed, Removed, Clear, Removed], "not its parent");
 }
 
 #[test]

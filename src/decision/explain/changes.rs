@@ -101,18 +101,18 @@ impl RequiredChanges {
 /// it. Empty where that is so already.
 pub(super) fn changes(
     pack: &Pack,
-    asking: &AdmissionRequest,
+    request: &AdmissionRequest,
     operation: Operation,
     about: &RecordContext<'_>,
     class: &[CategoryId],
 ) -> RequiredChanges {
-    let trial = Trial::new(pack, asking, operation, about, class);
+    let trial = Trial::new(pack, request, operation, about, class);
     if trial.leaves(&[]) {
         return RequiredChanges::default();
     }
     let solutions = trial.solutions();
-    if solutions.is_empty() && !trial.can_leave(asking.purpose) {
-        let why = || why_never(pack, asking, operation, OF_THESE_CATEGORIES, &[class]);
+    if solutions.is_empty() && !trial.can_leave(request.purpose) {
+        let why = || why_never(pack, request, operation, OF_THESE_CATEGORIES, &[class]);
         return trial.narrower().unwrap_or_else(|| RequiredChanges::never(why()));
     }
     let alternatives = merged(solutions).into_iter().take(MAX_ALTERNATIVES);
@@ -124,12 +124,12 @@ pub(super) fn changes(
 /// True if a field with these categories leaves, or the operation is carried out on it, with the facts as they are.
 pub(super) fn leaves(
     pack: &Pack,
-    asking: &AdmissionRequest,
+    request: &AdmissionRequest,
     operation: Operation,
     about: &RecordContext<'_>,
     class: &[CategoryId],
 ) -> bool {
-    Trial::new(pack, asking, operation, about, class).leaves(&[])
+    Trial::new(pack, request, operation, about, class).leaves(&[])
 }
 
 /// What an operation is about that is explained for some categories and not for all.
@@ -139,7 +139,7 @@ pub(super) const OF_THESE_CATEGORIES: &str = " of these categories";
 /// purposes rules do. `of` is what an operation is said to be about.
 pub(super) fn why_never(
     pack: &Pack,
-    asking: &AdmissionRequest,
+    request: &AdmissionRequest,
     operation: Operation,
     of: &str,
     classes: &[&[CategoryId]],
@@ -147,7 +147,7 @@ pub(super) fn why_never(
     let can_leave = |purpose| {
         classes
             .iter()
-            .any(|class| can_all_leave(pack, asking, operation, purpose, &pack.judged_categories(class)))
+            .any(|class| can_all_leave(pack, request, operation, purpose, &pack.judged_categories(class)))
     };
     let what = match operation {
         Operation::Disclose => "releases it to".to_owned(),
@@ -167,13 +167,13 @@ pub(super) fn only_for(pack: &Pack, what: &str, is_possible: impl Fn(PurposeId) 
 /// Whether rules could release all of these categories to the kind that asks, for a purpose, whatever the facts.
 fn can_all_leave(
     pack: &Pack,
-    asking: &AdmissionRequest,
+    request: &AdmissionRequest,
     operation: Operation,
     purpose: PurposeId,
     categories: &[CategoryId],
 ) -> bool {
     let is_open = |category: &CategoryId| {
-        let cell = pack.rulebook().cell_for(operation, (asking.recipient.kind, purpose, *category));
+        let cell = pack.rulebook().cell_for(operation, (request.recipient.kind, purpose, *category));
         cell.is_some_and(|cell| !cell.never_releases())
     };
     categories.iter().all(is_open)
@@ -195,18 +195,18 @@ type Solution = Vec<(Fact, u8)>;
 impl<'a> Trial<'a> {
     fn new(
         pack: &'a Pack,
-        asking: &'a AdmissionRequest,
+        request: &'a AdmissionRequest,
         operation: Operation,
         about: &RecordContext<'_>,
         class: &'a [CategoryId],
     ) -> Trial<'a> {
         let classes = Classes::new(vec![class.to_vec()], false);
-        let slice = Slice::new(pack, asking.recipient.kind, asking.purpose, operation, classes);
-        let key = slice.key(pack, &RequestFacts::new(pack, asking), about);
-        Trial { pack, request: asking, operation, class, slice, key }
+        let slice = Slice::new(pack, request.recipient.kind, request.purpose, operation, classes);
+        let key = slice.key(pack, &RequestFacts::new(pack, request), about);
+        Trial { pack, request, operation, class, slice, key }
     }
 
-    fn words(&self) -> &Vocabulary {
+    fn vocabulary(&self) -> &Vocabulary {
         self.pack.vocabulary()
     }
 
@@ -272,7 +272,7 @@ impl<'a> Trial<'a> {
 
     /// Whether it is worth trying: nobody becomes the person or the account but who can be that.
     fn is_changeable(&self, fact: Fact) -> bool {
-        let kinds = self.words().kinds();
+        let kinds = self.vocabulary().kinds();
         let is =
             |name: &str| kinds.find(name).is_some_and(|of| kinds.within(self.request.recipient.kind, of));
         match fact {
@@ -308,11 +308,16 @@ impl<'a> Trial<'a> {
         Some(RequiredChanges::one(MAPPING, text))
     }
 
+    /// Describes a change of one fact to one of these values.
     fn describe(&self, fact: Fact, values: &[u8]) -> RequiredChange {
-        let words = self.words();
-        let purpose = words.purposes().name(self.request.purpose);
+        RequiredChange { what: change_kind(fact), text: self.change_text(fact, values) }
+    }
+
+    fn change_text(&self, fact: Fact, values: &[u8]) -> String {
+        let vocabulary = self.vocabulary();
+        let purpose = vocabulary.purposes().name(self.request.purpose);
         let now = self.key.facts;
-        let text = match fact {
+        match fact {
             Fact::Consent => {
                 let present = match now.get(fact) {
                     none if none == ConsentFact::None as u8 => "there is none".to_owned(),
@@ -355,36 +360,38 @@ impl<'a> Trial<'a> {
                 _ => "an upstream that is a backup".to_owned(),
             },
             Fact::Relation(relation) => {
-                let bound = if words.is_bound_only(relation) { " to this recipient" } else { "" };
-                format!("the relation `{}`{bound}", words.relations().name(relation))
+                let bound = if vocabulary.is_bound_only(relation) { " to this recipient" } else { "" };
+                format!("the relation `{}`{bound}", vocabulary.relations().name(relation))
             }
             Fact::Form | Fact::Operation | Fact::WithServiceData => fact.name().replace('_', " "),
-        };
-        let what = match fact {
-            Fact::LeavesEea | Fact::SameRegion => "region",
-            Fact::Refused => "category",
-            Fact::Instructed => "instruction",
-            Fact::LegalReference => "case",
-            Fact::OptedOut => "opt-out",
-            Fact::Restricted => "restriction",
-            Fact::ConsentedSinceRestriction => "consent",
-            Fact::Erased => "erasure",
-            Fact::TransferConsent => "transfer-consent",
-            Fact::PastRetention => "retention",
-            Fact::OwnData | Fact::OwnAccount => "identity",
-            Fact::Consent
-            | Fact::Objection
-            | Fact::Minor
-            | Fact::Safeguard
-            | Fact::Origin
-            | Fact::Account
-            | Fact::Backup
-            | Fact::Relation(_)
-            | Fact::Form
-            | Fact::Operation
-            | Fact::WithServiceData => fact.name(),
-        };
-        RequiredChange { what, text }
+        }
+    }
+}
+/// Returns the kind of change that a fact needs, as in [`RequiredChange::what`].
+fn change_kind(fact: Fact) -> &'static str {
+    match fact {
+        Fact::LeavesEea | Fact::SameRegion => "region",
+        Fact::Refused => "category",
+        Fact::Instructed => "instruction",
+        Fact::LegalReference => "case",
+        Fact::OptedOut => "opt-out",
+        Fact::Restricted => "restriction",
+        Fact::ConsentedSinceRestriction => "consent",
+        Fact::Erased => "erasure",
+        Fact::TransferConsent => "transfer-consent",
+        Fact::PastRetention => "retention",
+        Fact::OwnData | Fact::OwnAccount => "identity",
+        Fact::Consent
+        | Fact::Objection
+        | Fact::Minor
+        | Fact::Safeguard
+        | Fact::Origin
+        | Fact::Account
+        | Fact::Backup
+        | Fact::Relation(_)
+        | Fact::Form
+        | Fact::Operation
+        | Fact::WithServiceData => fact.name(),
     }
 }
 

@@ -161,21 +161,21 @@ impl<'a> Question<'a> {
     }
 
     fn explain_without_changes(&self, categories: &[CategoryId]) -> Explanation {
-        let Question { pack, request: asking, facts: known, record, .. } = *self;
-        let words = pack.vocabulary();
-        let refused = check(pack, asking).err().map(|denial| denial.code());
-        let exchange = RequestFacts::new(pack, asking);
+        let Question { pack, request, facts: known, record, .. } = *self;
+        let vocabulary = pack.vocabulary();
+        let refused = check(pack, request).err().map(|denial| denial.code());
+        let request_facts = RequestFacts::new(pack, request);
         let about = self.about();
-        let every: FactSet = Fact::all(words.relations().len()).collect();
-        let shared = exchange.record_facts(pack, every, &about);
-        let overrides = exchange.category_overrides(pack, every, &about, &pack.judged_categories(categories));
+        let every: FactSet = Fact::all(vocabulary.relations().len()).collect();
+        let shared = request_facts.record_facts(pack, every, &about);
+        let overrides = request_facts.category_overrides(pack, every, &about, &pack.judged_categories(categories));
         let per_category: FactSet = super::facts::PER_CATEGORY.into_iter().collect();
         let explained = categories.iter().map(|&field| {
             let case = |category| {
                 let own = overrides.iter().find(|(of, _)| *of == category);
                 let facts = own.map_or(shared, |(_, own)| shared.overlay(*own, per_category));
                 let facts = facts.with_flag(Fact::WithServiceData, with_service_data(pack, &[field]));
-                CategoryEvaluation { pack, request: asking, category, facts }
+                CategoryEvaluation { pack, request, category, facts }
             };
             let own = case(field);
             if refused.is_some() {
@@ -192,13 +192,13 @@ impl<'a> Question<'a> {
             }
         });
         Explanation {
-            kind: words.kinds().name(asking.recipient.kind).to_owned(),
-            purpose: words.purposes().name(asking.purpose).to_owned(),
+            kind: vocabulary.kinds().name(request.recipient.kind).to_owned(),
+            purpose: vocabulary.purposes().name(request.purpose).to_owned(),
             refused,
             refusal: None,
             operation: None,
             categories: explained.collect(),
-            unknown: unknown_facts(&known.subject, record, asking, words.regions()),
+            unknown: unknown_facts(&known.subject, record, request, vocabulary.regions()),
         }
     }
 
@@ -216,13 +216,13 @@ impl<'a> Question<'a> {
 /// Explains these categories for one request about one person, without what would have to change.
 pub fn explain_only(
     pack: &Pack,
-    asking: &AdmissionRequest,
+    request: &AdmissionRequest,
     about: &scenario::ScenarioFacts,
     record: &RecordFacts,
     now: Timestamp,
     categories: &[CategoryId],
 ) -> Explanation {
-    Question { pack, request: asking, facts: about, record, now }.explain_without_changes(categories)
+    Question { pack, request, facts: about, record, now }.explain_without_changes(categories)
 }
 
 /// One category in one situation.
@@ -296,11 +296,16 @@ impl CategoryEvaluation<'_> {
     /// Whether a rule is about this kind, or about this purpose, or about one below either.
     fn is_near(&self, misses: Mismatch, rule: &Rule) -> bool {
         let (kind, purpose, _) = self.point();
-        let words = self.pack.vocabulary();
+        let vocabulary = self.pack.vocabulary();
         let below_kind =
-            || words.kinds().ids().filter(|id| words.kinds().within(*id, kind)).any(rule.kinds());
-        let below_purpose =
-            || words.purposes().ids().filter(|id| words.purposes().within(*id, purpose)).any(rule.purposes());
+            || vocabulary.kinds().ids().filter(|id| vocabulary.kinds().within(*id, kind)).any(rule.kinds());
+        let below_purpose = || {
+            vocabulary
+                .purposes()
+                .ids()
+                .filter(|id| vocabulary.purposes().within(*id, purpose))
+                .any(rule.purposes())
+        };
         !misses.kind || !misses.purpose || below_kind() || below_purpose()
     }
 
@@ -310,26 +315,27 @@ impl CategoryEvaluation<'_> {
 
     /// What keeps a rule from applying here, in words.
     fn lacks(&self, rule: &Rule) -> Vec<String> {
-        let words = self.pack.vocabulary();
+        let vocabulary = self.pack.vocabulary();
         let (misses, conditions) = self.pack.rulebook().unmet(rule, self.point(), self.facts);
         let mut lacks = Vec::new();
         if misses.kind {
-            let groups = words.kind_groups().iter();
+            let groups = vocabulary.kind_groups().iter();
             let groups = groups.map(|group| (group.name.as_str(), group.members.as_slice()));
-            lacks.push(format!("is for {}", or_nothing(list_terms(words.kinds(), rule.kinds(), groups))));
+            lacks
+                .push(format!("is for {}", or_nothing(list_terms(vocabulary.kinds(), rule.kinds(), groups))));
         }
         if misses.purpose {
             lacks.push(format!(
                 "is for the purpose {}",
-                or_nothing(list_terms(words.purposes(), rule.purposes(), std::iter::empty()))
+                or_nothing(list_terms(vocabulary.purposes(), rule.purposes(), std::iter::empty()))
             ));
         }
         if misses.category {
-            let groups = words.category_groups().iter();
+            let groups = vocabulary.category_groups().iter();
             let groups = groups.map(|group| (group.name.as_str(), group.members.as_slice()));
             lacks.push(format!(
                 "is about {}",
-                or_nothing(list_terms(words.categories(), rule.categories(), groups))
+                or_nothing(list_terms(vocabulary.categories(), rule.categories(), groups))
             ));
         }
         if misses.joint {
@@ -397,7 +403,7 @@ fn or_nothing(names: Option<String>) -> String {
 fn unknown_facts(
     subject: &Subject,
     record: &RecordFacts,
-    asking: &AdmissionRequest,
+    request: &AdmissionRequest,
     regions: &Regions,
 ) -> Vec<String> {
     let mut notes = Vec::new();
@@ -409,7 +415,7 @@ fn unknown_facts(
                 .to_owned(),
         );
     }
-    if asking.recipient.region(regions).is_none() {
+    if request.recipient.region(regions).is_none() {
         notes.push(
             "the recipient's region is not known, or contradicts its country: it counts as outside the EEA, and equals no other"
                 .to_owned(),

@@ -16,8 +16,8 @@ pub struct DenialExplanation {
 }
 
 impl DenialExplanation {
-    pub(super) fn of(pack: &Pack, asking: &AdmissionRequest, denial: Denial) -> DenialExplanation {
-        let purpose = pack.vocabulary().purposes().name(asking.purpose);
+    pub(super) fn of(pack: &Pack, request: &AdmissionRequest, denial: Denial) -> DenialExplanation {
+        let purpose = pack.vocabulary().purposes().name(request.purpose);
         let (why, what, change) = match denial {
             Denial::PurposeNotPermitted => (
                 format!("the recipient is not registered for `{purpose}`"),
@@ -41,12 +41,12 @@ impl DenialExplanation {
             ),
             Denial::NoRulePermits => {
                 let (why, changes) =
-                    no_rule_permits(pack, asking.recipient.kind, asking.purpose, asking.operation);
+                    no_rule_permits(pack, request.recipient.kind, request.purpose, request.operation);
                 return DenialExplanation { why, changes };
             }
         };
         let own = RequiredChange::new(what, change);
-        let better = asking.without_obstacle(denial);
+        let better = request.without_obstacle(denial);
         let further = better.and_then(|better| {
             let denial = check(pack, &better).err()?;
             Some(DenialExplanation::of(pack, &better, denial).changes)
@@ -62,7 +62,7 @@ pub fn no_rule_permits(
     purpose: PurposeId,
     operation: Operation,
 ) -> (String, RequiredChanges) {
-    let (words, rulebook) = (pack.vocabulary(), pack.rulebook());
+    let (vocabulary, rulebook) = (pack.vocabulary(), pack.rulebook());
     let is_possible = |purpose: PurposeId, operation| rulebook.can_permit(kind, purpose, operation);
     // Where the operation itself could be permitted, nothing that comes back could.
     let missing = match is_possible(purpose, operation) {
@@ -72,8 +72,8 @@ pub fn no_rule_permits(
     let why = format!(
         "no rule permits `{}` to `{}` for `{}`",
         missing.name(),
-        words.kinds().name(kind),
-        words.purposes().name(purpose)
+        vocabulary.kinds().name(kind),
+        vocabulary.purposes().name(purpose)
     );
     let is_admitted = |purpose| is_possible(purpose, operation) && is_possible(purpose, Operation::Disclose);
     let never = match operation {

@@ -34,7 +34,7 @@ impl<'e> BlockKey<'e> {
 impl Explanation {
     /// The categories in blocks of equal lines. Unless `all` of them were asked for, those that no rule near the
     /// question would release stand together in one line.
-    pub fn to_text(&self, words: &Vocabulary, all: bool) -> String {
+    pub fn to_text(&self, vocabulary: &Vocabulary, all: bool) -> String {
         let mut text = format!("`{}` asks for `{}`\n", self.kind, self.purpose);
         if let Some(code) = self.refused {
             let why = self.refusal.as_ref().map(|refusal| format!(": {}", refusal.why));
@@ -68,11 +68,11 @@ impl Explanation {
         }
         blocks.sort_by_key(|(shared, _)| shared.form);
         for (shared, categories) in &blocks {
-            block(&mut text, shared, &folded(words, categories), self.refused);
+            block(&mut text, shared, &folded(vocabulary, categories), self.refused);
         }
         if !far.is_empty() {
             let names: Vec<&str> = far.iter().map(|line| line.category.as_str()).collect();
-            let rest = folded(words, &names);
+            let rest = folded(vocabulary, &names);
             let _ = writeln!(text, "no rule for this kind or for this purpose releases {rest}");
         }
         for note in &self.unknown {
@@ -112,9 +112,9 @@ fn block(text: &mut String, shared: &BlockKey<'_>, categories: &str, refused: Op
 }
 
 /// Categories by their outermost names.
-fn folded(words: &Vocabulary, categories: &[&str]) -> String {
+fn folded(vocabulary: &Vocabulary, categories: &[&str]) -> String {
     let named: HashSet<CategoryId> =
-        categories.iter().filter_map(|name| words.categories().find(name)).collect();
-    let tree = words.categories();
+        categories.iter().filter_map(|name| vocabulary.categories().find(name)).collect();
+    let tree = vocabulary.categories();
     list_terms(tree, |id| named.contains(&id), std::iter::empty()).unwrap_or_default()
 }

@@ -15,11 +15,11 @@ fn record(change: impl FnOnce(&mut RecordFacts)) -> RecordFacts {
 /// The facts of one record for a recipient in a region.
 fn facts(recipient_region: Option<&str>, exporter: &str, subject: &Subject, record: &RecordFacts) -> Facts {
     let pack = one_partner();
-    let words = pack.vocabulary();
-    let purpose = words.purposes().find("reseller-follow-up").unwrap();
+    let vocabulary = pack.vocabulary();
+    let purpose = vocabulary.purposes().find("reseller-follow-up").unwrap();
     let recipient = RecipientFacts {
         name: "acme".into(),
-        kind: words.kinds().find("reselling-partner").unwrap(),
+        kind: vocabulary.kinds().find("reselling-partner").unwrap(),
         country: None,
         region: recipient_region.map(Arc::from),
         purposes: vec![purpose],
@@ -27,7 +27,7 @@ fn facts(recipient_region: Option<&str>, exporter: &str, subject: &Subject, reco
         safeguard: Safeguard::None,
         suspended: false,
     };
-    let asking = AdmissionRequest {
+    let request = AdmissionRequest {
         recipient: Arc::new(recipient),
         purpose,
         operation: Operation::Disclose,
@@ -43,8 +43,8 @@ fn facts(recipient_region: Option<&str>, exporter: &str, subject: &Subject, reco
         relationship: Relationship::default(),
         now: day("2026-06-15"),
     };
-    let every: FactSet = Fact::all(words.relations().len()).collect();
-    RequestFacts::new(&pack, &asking).record_facts(&pack, every, &about)
+    let every: FactSet = Fact::all(vocabulary.relations().len()).collect();
+    RequestFacts::new(&pack, &request).record_facts(&pack, every, &about)
 }
 
 fn somebody_in(region: Option<&str>) -> Subject {
@@ -108,12 +108,12 @@ fn a_country_and_a_region_that_contradict_each_other_are_no_place() {
 #[test]
 fn what_was_created_tomorrow_is_past_retention() {
     let pack = one_partner();
-    let words = pack.vocabulary();
-    let category = |name: &str| words.categories().find(name).unwrap();
+    let vocabulary = pack.vocabulary();
+    let category = |name: &str| vocabulary.categories().find(name).unwrap();
     let periods = [(category("usage"), SignedDuration::from_hours(24 * 30))];
     let past = |name: &str, created: &str| {
         let record = record(|record| record.created = Extracted::Known(day(created)));
-        is_past_retention(&periods, words, &record, category(name), day("2026-06-15"))
+        is_past_retention(&periods, vocabulary, &record, category(name), day("2026-06-15"))
     };
     for name in ["usage", "website-activity"] {
         assert!(!past(name, "2026-06-14") && !past(name, "2026-06-16") && !past(name, "2026-05-16"));

@@ -160,8 +160,8 @@ impl MutationTest<'_> {
 /// The fields by which packs are compared: each category by itself, those without children first, then
 /// each that is service data besides.
 fn fields(pack: &Pack) -> Vec<JudgedField> {
-    let words = pack.vocabulary();
-    let tree = words.categories();
+    let vocabulary = pack.vocabulary();
+    let tree = vocabulary.categories();
     let is_leaf = |&id: &CategoryId| !tree.ids().any(|other| tree.parent(other) == Some(id));
     let (leaves, parents): (Vec<_>, Vec<_>) = tree.preorder().into_iter().partition(is_leaf);
     let categories: Vec<CategoryId> = leaves.into_iter().chain(parents).collect();
@@ -174,7 +174,7 @@ fn fields(pack: &Pack) -> Vec<JudgedField> {
         }
     };
     let field = |named: &[CategoryId], beside: Option<CategoryId>| {
-        let with_service_data = named.iter().any(|&id| words.is_service_data(id));
+        let with_service_data = named.iter().any(|&id| vocabulary.is_service_data(id));
         let facts = |category| {
             let known = own(category, with_service_data);
             match beside == Some(category) {
@@ -190,9 +190,9 @@ fn fields(pack: &Pack) -> Vec<JudgedField> {
         JudgedField { categories: categories.collect(), named: named.len() }
     };
     let mut all: Vec<JudgedField> = categories.iter().map(|&category| field(&[category], None)).collect();
-    for &beside in categories.iter().filter(|&&category| words.is_service_data(category)) {
+    for &beside in categories.iter().filter(|&&category| vocabulary.is_service_data(category)) {
         let both = |&category: &CategoryId| field(&[category, beside], Some(beside));
-        all.extend(categories.iter().filter(|&&category| words.is_personal(category)).map(both));
+        all.extend(categories.iter().filter(|&&category| vocabulary.is_personal(category)).map(both));
     }
     all
 }
@@ -241,8 +241,8 @@ fn is_reachable(pack: &Pack, difference: &comparison::MutantDifference<'_>) -> b
         .into_iter()
         .enumerate()
         .all(|(at, account)| periods.len() > at || !is(Fact::Account, account as u8));
-    let words = pack.vocabulary();
-    let decides = |&(category, _): &(CategoryId, _)| words.governs_operations(category);
+    let vocabulary = pack.vocabulary();
+    let decides = |&(category, _): &(CategoryId, _)| vocabulary.governs_operations(category);
     let judged =
         difference.operation == Operation::Disclose || difference.field.categories.iter().any(decides);
     heard && standing && judged && periods

@@ -28,13 +28,13 @@ pub(super) fn describe(pack: &Pack, difference: &MutantDifference<'_>) -> String
 
 /// `hosting-provider for hosting: name`, `data-subject for rectification: alter name`.
 fn asked(pack: &Pack, difference: &MutantDifference<'_>) -> String {
-    let words = pack.vocabulary();
+    let vocabulary = pack.vocabulary();
     let operation = match difference.operation {
         Operation::Disclose => String::new(),
         operation => format!("{} ", operation.name()),
     };
-    let kind = words.kinds().name(difference.kind);
-    let purpose = words.purposes().name(difference.purpose);
+    let kind = vocabulary.kinds().name(difference.kind);
+    let purpose = vocabulary.purposes().name(difference.purpose);
     format!("{kind} for {purpose}: {operation}{}", field_name(pack, difference.field))
 }
 
@@ -47,9 +47,9 @@ fn field_name(pack: &Pack, field: &JudgedField) -> String {
 
 /// The category that a person can refuse and that a category holds or is held by.
 pub(super) fn refusable(pack: &Pack, category: CategoryId) -> Option<CategoryId> {
-    let words = pack.vocabulary();
-    let tree = words.categories();
-    let optional = tree.ids().filter(|&id| words.is_optional(id) && tree.on_same_branch(id, category));
+    let vocabulary = pack.vocabulary();
+    let tree = vocabulary.categories();
+    let optional = tree.ids().filter(|&id| vocabulary.is_optional(id) && tree.on_same_branch(id, category));
     optional.min_by_key(|&id| id != category)
 }
 
@@ -61,8 +61,8 @@ pub(super) fn scenario(
     difference: &MutantDifference<'_>,
     form: Form,
 ) -> Option<String> {
-    let words = pack.vocabulary();
-    let purpose = words.purposes().name(difference.purpose);
+    let vocabulary = pack.vocabulary();
+    let purpose = vocabulary.purposes().name(difference.purpose);
     let keys = ScenarioKeys::of(pack, difference)?;
     let mut text = keys.retention.map(|kept| format!("[retention]\n{kept}\n\n")).unwrap_or_default();
     let _ = writeln!(text, "[[scenario]]\nname = {:?}\nclause = {clause:?}", name(pack, difference));
@@ -113,13 +113,13 @@ struct ScenarioKeys {
 
 impl ScenarioKeys {
     fn of(pack: &Pack, difference: &MutantDifference<'_>) -> Option<ScenarioKeys> {
-        let words = pack.vocabulary();
-        let kind = words.kinds().name(difference.kind);
-        let purpose = words.purposes().name(difference.purpose);
+        let vocabulary = pack.vocabulary();
+        let kind = vocabulary.kinds().name(difference.kind);
+        let purpose = vocabulary.purposes().name(difference.purpose);
         let facts = difference.circumstances.facts;
         let fixed = difference.circumstances.fixed;
         let first = difference.field.categories.first().map(|&(category, _)| category)?;
-        let category = words.categories().name(first);
+        let category = vocabulary.categories().name(first);
         let mut keys =
             ScenarioKeys { recipient: vec![format!("kind = {kind:?}")], ..ScenarioKeys::default() };
         let mut is_named = false;
@@ -152,7 +152,7 @@ impl ScenarioKeys {
                     _ => format!("origin = {{ {category} = {:?} }}", facts.value_name(fact)),
                 }),
                 Fact::Refused => {
-                    let refused = words.categories().name(refusable(pack, first)?);
+                    let refused = vocabulary.categories().name(refusable(pack, first)?);
                     keys.subject.push(format!("refused-categories = [{refused:?}]"));
                 }
                 Fact::Instructed => keys.subject.push(format!("instructions = [{purpose:?}]")),
@@ -164,8 +164,8 @@ impl ScenarioKeys {
                     keys.retention = Some(format!("{category} = \"{KEPT_DAYS}d\""));
                 }
                 Fact::Relation(relation) => {
-                    let name = words.relations().name(relation);
-                    let bound = words.is_bound_only(relation);
+                    let name = vocabulary.relations().name(relation);
+                    let bound = vocabulary.is_bound_only(relation);
                     is_named |= bound;
                     let to = if bound { format!(":{NAME}") } else { String::new() };
                     keys.subject.push(format!("\"{name}{to}\""));
