@@ -202,7 +202,10 @@ fn a_scenario_says_whether_an_operation_is_carried_out() {
     assert!(out.contains("carried-out: expected true, got false (refused: no-rule-permits)"), "{out}");
 
     let (outcome, _, words) = play(&[("what leaves", &staff("disclose", "carried-out = true"))]);
-    assert!(outcome == ExitStatus::Unusable && words.contains("`disclose` is not carried out"), "{words}");
+    assert!(
+        outcome == ExitStatus::Unusable && words.contains("`carried-out` does not apply to `disclose`"),
+        "{words}"
+    );
 }
 
 #[test]

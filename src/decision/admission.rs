@@ -1,33 +1,36 @@
-//! Admission: may this recipient ask for this purpose at all?
+//! Admission: decides whether this recipient may ask for this purpose at all.
 //!
-//! Everything that does not depend on a person is settled here, before the upstream is called.
+//! Everything that does not depend on a person is decided here, before the upstream is called.
 
 use std::sync::Arc;
 
 use crate::policy::Pack;
 use crate::vocabulary::{CategoryId, KindId, Operation, PurposeId, Regions, Safeguard, Vocabulary};
 
-/// What is known about a recipient.
+/// Facts about a recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecipientFacts {
-    /// Its name in the configuration: what consents, opt-outs and relations are bound to.
+    /// Its name in the configuration; consents, opt-outs and relations are bound to it.
     pub name: Arc<str>,
+    /// Its kind.
     pub kind: KindId,
+    /// The ISO code of its country.
     pub country: Option<Arc<str>>,
-    /// Where it is given it counts, else the country's; where neither is known, or they contradict each
+    /// Its region, if stated; otherwise the country's region counts. If neither is known, or they contradict each
     /// other, the recipient is in no region.
     pub region: Option<Arc<str>>,
-    /// The purposes it is registered for, each with its descendants.
+    /// The purposes for which it is registered, each including its descendants.
     pub purposes: Vec<PurposeId>,
-    /// An agreement is in force.
+    /// True if an agreement with it is in force.
     pub agreement: bool,
+    /// The safeguard for transfers to third countries.
     pub safeguard: Safeguard,
+    /// True if the recipient is suspended.
     pub suspended: bool,
 }
 
 impl RecipientFacts {
-    /// The region it is in; `None` where that is not known, or where country and region contradict
-    /// each other.
+    /// Returns the recipient's region, or `None` if it is unknown or contradicts the country.
     pub(super) fn region(&self, regions: &Regions) -> Option<Arc<str>> {
         match (&self.country, &self.region) {
             (Some(country), Some(region)) if regions.contradict(country, region) => None,
@@ -37,29 +40,32 @@ impl RecipientFacts {
         }
     }
 
-    /// Whether the registration covers a purpose: one for a child does not cover the parent.
+    /// True if the registration covers a purpose. A registration for a child does not cover the parent.
     pub fn is_registered_for(&self, vocabulary: &Vocabulary, purpose: PurposeId) -> bool {
         self.purposes.iter().any(|&registered| vocabulary.purposes().within(purpose, registered))
     }
 }
 
-/// One request, as far as it is known before anything is read.
+/// A request, as far as it is known before the upstream is called.
 #[derive(Clone, Debug)]
 pub struct AdmissionRequest {
+    /// Who asks.
     pub recipient: Arc<RecipientFacts>,
     /// The purpose that the request declares.
     pub purpose: PurposeId,
+    /// What the request does with the data.
     pub operation: Operation,
-    /// Where this gateway exports from (`deployment.exporter-region`).
+    /// The region from which this gateway exports (`deployment.exporter-region`).
     pub exporter_region: Arc<str>,
-    /// The upstream is a backup.
+    /// True if the upstream is a backup.
     pub upstream_backup: bool,
-    /// What a registered case covers that is in force for this recipient and purpose.
+    /// The scope of the cited case, if it is in force for this recipient and purpose.
     pub legal_reference: LegalReference,
 }
 
 impl AdmissionRequest {
-    /// The request as it would be without what this refusal is about; `None` where no rule would permit it either.
+    /// Returns the request without the obstacle that this denial is about, or `None` if no rule would permit it
+    /// either.
     #[must_use]
     pub fn without_obstacle(&self, denial: Denial) -> Option<AdmissionRequest> {
         let mut recipient = RecipientFacts::clone(&self.recipient);
@@ -76,19 +82,21 @@ impl AdmissionRequest {
     }
 }
 
-/// What the case that a request cites covers; whom it names is said record by record
-/// ([`super::Relationship`]).
+/// The scope of the case that a request cites. [`super::Relationship`] states for each record whether the case names
+/// the person.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum LegalReference {
     /// No case is cited, or it is not in force for this recipient and purpose.
     #[default]
     None,
+    /// The case covers every category.
     Everything,
-    /// These categories, each with those below it.
+    /// The case covers these categories, each including its descendants.
     Categories(Arc<[CategoryId]>),
 }
 
 impl LegalReference {
+    /// True if the case covers a category.
     pub(super) fn covers(&self, vocabulary: &Vocabulary, category: CategoryId) -> bool {
         match self {
             LegalReference::None => false,
@@ -100,18 +108,23 @@ impl LegalReference {
     }
 }
 
-/// Why a request is refused before the upstream is called, in the order in which it is checked.
+/// Why a request is refused before the upstream is called, in the order of the checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Denial {
+    /// The recipient is not registered for the purpose.
     PurposeNotPermitted,
+    /// The recipient is suspended.
     RecipientSuspended,
+    /// The recipient's kind needs an agreement, and none is in force.
     AgreementNotInForce,
+    /// The kind needs a registered case for this purpose, and none is cited.
     LegalReferenceMissing,
-    /// Nothing at all could leave for this kind, purpose and operation.
+    /// No rule could release anything for this kind, purpose and operation.
     NoRulePermits,
 }
 
 impl Denial {
+    /// Every denial, in the order of the checks.
     pub const ALL: [Denial; 5] = [
         Denial::PurposeNotPermitted,
         Denial::RecipientSuspended,
@@ -120,7 +133,7 @@ impl Denial {
         Denial::NoRulePermits,
     ];
 
-    /// The problem code.
+    /// Returns the problem code.
     pub const fn code(self) -> &'static str {
         match self {
             Denial::PurposeNotPermitted => "purpose-not-permitted",
@@ -131,13 +144,13 @@ impl Denial {
         }
     }
 
-    /// The denial with this problem code.
+    /// Returns the denial with this problem code.
     pub fn parse(code: &str) -> Option<Denial> {
         Denial::ALL.into_iter().find(|denial| denial.code() == code)
     }
 }
 
-/// The checks, in order.
+/// Performs the checks in order.
 pub(super) fn check(pack: &Pack, request: &AdmissionRequest) -> Result<(), Denial> {
     let vocabulary = pack.vocabulary();
     let recipient = &request.recipient;
@@ -155,7 +168,7 @@ pub(super) fn check(pack: &Pack, request: &AdmissionRequest) -> Result<(), Denia
     {
         return Err(Denial::LegalReferenceMissing);
     }
-    // What comes back is judged as a disclosure, so a rule for the operation alone is not enough.
+    // The answer is judged as a disclosure, so a rule for the operation alone is not enough.
     let possible = |operation| pack.rulebook().can_permit(recipient.kind, request.purpose, operation);
     if !possible(request.operation) || !possible(Operation::Disclose) {
         return Err(Denial::NoRulePermits);
@@ -163,7 +176,7 @@ pub(super) fn check(pack: &Pack, request: &AdmissionRequest) -> Result<(), Denia
     Ok(())
 }
 
-/// Whether this kind asks for this purpose only under a registered case.
+/// True if this kind may ask for this purpose only under a registered case.
 pub(super) fn needs_case(vocabulary: &Vocabulary, kind: KindId, purpose: PurposeId) -> bool {
     let case_for = vocabulary.legal_reference_for(kind);
     case_for.is_some_and(|root| vocabulary.purposes().within(purpose, root))

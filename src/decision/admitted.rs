@@ -1,8 +1,8 @@
-//! The decision for each record of an admitted exchange.
+//! Decides about each record of an admitted exchange.
 //!
-//! Policies are asked once per combination of facts: what decides is packed into one word, and the
-//! outcome remembered under it. The word holds exactly what the rules of the slice compare, read off
-//! the rules themselves. Invariant: a remembered decision is the one that would be made.
+//! The policies are evaluated once for each combination of facts. The facts that decide are packed into a key, and
+//! the outcome is cached under it. The key holds exactly the facts that the rules of the slice compare, read off the
+//! rules themselves. Invariant: a cached decision equals the one that a fresh evaluation would make.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -23,14 +23,14 @@ use crate::policy::cell_evaluator::Circumstances;
 use crate::policy::{ConsentFact, Fact, FactSet, Facts, ObjectionFact, Pack, RuleIndex, RuleVerdict};
 use crate::vocabulary::{Basis, CategoryId, Form, KindId, Operation, PurposeId};
 
-/// How many combinations of facts one slice remembers; when it is full it forgets them all.
+/// Maximum number of cached decisions of one slice. A full cache is cleared.
 pub(super) const MAX_CACHED_DECISIONS: usize = 8192;
-/// How many slices are kept; recipients, purposes and routes are configured, so this is not reached.
+/// Maximum number of slices. Recipients, purposes and routes are configured, so this is not reached in practice.
 const MAX_SLICES: usize = 4096;
-/// One remembered decision in so many is worked out afresh and compared.
+/// One in so many uses of a cached decision is compared with a fresh evaluation.
 const CHECK_INTERVAL: u32 = 1000;
 
-/// Decides by one policy pack, and remembers.
+/// Decides by one policy pack and caches decisions.
 #[derive(Debug)]
 pub struct Decisions {
     pack: Arc<Pack>,
@@ -38,7 +38,7 @@ pub struct Decisions {
     divergences: Arc<AtomicU64>,
 }
 
-/// An exchange that may go on: what it may ask for is settled, each record is judged.
+/// An admitted exchange: its request is permitted, and each of its records is judged.
 #[derive(Clone, Debug)]
 pub struct Admitted {
     pub(super) pack: Arc<Pack>,
@@ -47,30 +47,34 @@ pub struct Admitted {
     divergences: Arc<AtomicU64>,
 }
 
-/// What one kind, purpose and operation need on one route.
+/// The rules, facts and cached decisions for one kind, purpose and operation on one route.
 #[derive(Debug)]
 pub(super) struct Slice {
     pub(super) kind: KindId,
     pub(super) purpose: PurposeId,
     pub(super) operation: Operation,
     pub(super) classes: Classes,
-    /// The classes of the route: their address is the key.
+    /// The classes of the route. Their address is part of the slice's key, so they must live as long as the slice.
     _route_classes: Classes,
-    /// The category whose prohibitions hold for what nothing classifies, where that may leave: a field
-    /// without a classification can hold anything personal.
+    /// The category whose prohibitions apply to unclassified fields, if these may leave at all: an unclassified field
+    /// can contain any personal data.
     unclassified: Option<CategoryId>,
     /// Every category of the route, once.
     categories: Vec<CategoryId>,
-    /// The facts that decide, for the record as a whole and by category.
+    /// The facts that the rules compare, for the record as a whole.
     record_facts: FactSet,
+    /// The facts that the rules compare and that differ by category.
     category_facts: FactSet,
+    /// Decisions by the facts that decide.
     cache: DashMap<DecisionKey, Permit>,
-    /// By the facts of the exchange: two recipients of one kind differ in theirs.
+    /// Decisions about records without a known subject, by the facts of the request: two recipients of one kind may
+    /// differ in theirs.
     no_subject_cache: DashMap<(Facts, Reason), Permit>,
-    /// By the facts that are known: whether an operation is permitted on somebody who is not named.
+    /// Decisions about operations on a person who is not named, by the known facts.
     pub(super) unnamed_cache: DashMap<Circumstances, bool>,
 }
 
+/// The facts on which a decision about one record depends.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct DecisionKey {
     pub(super) facts: Facts,
@@ -78,20 +82,22 @@ pub(super) struct DecisionKey {
 }
 
 impl Decisions {
+    /// Creates the decisions of a pack, with empty caches.
     pub fn new(pack: Arc<Pack>) -> Decisions {
         Decisions { pack, slices: DashMap::new(), divergences: Arc::new(AtomicU64::new(0)) }
     }
 
+    /// The policy pack.
     pub fn pack(&self) -> &Arc<Pack> {
         &self.pack
     }
 
-    /// How often a remembered decision was not the one made afresh. Anything but 0 is an alarm.
+    /// Number of cached decisions that differed from a fresh evaluation. Any value but 0 is an alarm.
     pub fn divergences(&self) -> u64 {
         self.divergences.load(Ordering::Relaxed)
     }
 
-    /// Settles everything that does not depend on a person.
+    /// Admits a request to disclose: decides everything that does not depend on a person.
     ///
     /// # Errors
     /// Why the request is refused.
@@ -100,8 +106,8 @@ impl Decisions {
         Ok(self.admitted(request, self.slice(request, Operation::Disclose, classes)))
     }
 
-    /// What may be done where the request's operation is another than `disclose`; a permit of it releases what
-    /// the operation may be carried out on ([`Admitted::permits_operation`]).
+    /// Admits a request whose operation is not `disclose`. A permit then releases the classes on which the operation
+    /// may be performed ([`Admitted::carries_out`]).
     ///
     /// # Errors
     /// Why the request is refused.
@@ -110,8 +116,8 @@ impl Decisions {
         Ok(self.admitted(request, self.slice(request, request.operation, classes)))
     }
 
-    /// [`Decisions::admit_operation`] (for `disclose` that is [`Decisions::admit`]) for a question of its own:
-    /// nothing is remembered for the classes.
+    /// Like [`Decisions::admit_operation`], or [`Decisions::admit`] for `disclose`, for a single question: no slice
+    /// is cached.
     ///
     /// # Errors
     /// Why the request is refused.
@@ -133,8 +139,8 @@ impl Decisions {
         }
     }
 
-    /// The most revealing form in which each category could leave, whoever it is about: what
-    /// [`Admitted::best`] says, without an exchange and without remembering anything for one.
+    /// Returns a function that gives the most revealing form in which each category could leave, whoever it is about.
+    /// It returns the same as [`Admitted::best`] without an exchange, and caches nothing.
     ///
     /// # Errors
     /// Why the request would be refused.
@@ -146,7 +152,7 @@ impl Decisions {
     }
 
     fn slice(&self, request: &AdmissionRequest, operation: Operation, classes: &Classes) -> Arc<Slice> {
-        // The slice holds the sets, so their address stays theirs for as long as it is a key.
+        // The slice holds the sets, so their address stays valid as long as it is a key.
         let address = classes.sets.as_ptr() as usize;
         let (kind, purpose) = (request.recipient.kind, request.purpose);
         let key = (kind, purpose, operation, address, classes.release_unclassified);
@@ -170,7 +176,7 @@ impl Slice {
         operation: Operation,
         classes: Classes,
     ) -> Slice {
-        // What nothing classifies says nothing about what may be done.
+        // An unclassified field does not decide about an operation.
         let of_route = classes.clone();
         let (classes, unclassified) = match operation {
             Operation::Disclose => {
@@ -201,7 +207,7 @@ impl Slice {
             _route_classes: of_route,
             unclassified,
             categories,
-            // The origin of the record as a whole stays in: only what differs from it is an override.
+            // The origin of the record as a whole stays in: only categories that differ from it are overrides.
             record_facts: mask.difference(fixed),
             category_facts: mask.difference(mask.difference(per_category)),
             classes,
@@ -216,7 +222,7 @@ impl Slice {
         self.record_facts.union(self.category_facts)
     }
 
-    /// What of everything that is known about a record decides here.
+    /// Reduces everything known about a record to the facts that decide here.
     pub(super) fn key(
         &self,
         pack: &Pack,
@@ -229,7 +235,7 @@ impl Slice {
         }
     }
 
-    /// Decides every class, and says of what is withheld why it is.
+    /// Decides about every class, with a reason for what is withheld.
     fn decide(&self, pack: &Pack, key: &DecisionKey) -> Permit {
         let permit = self.evaluate(pack, key);
         match key.without_refusals() {
@@ -238,7 +244,8 @@ impl Slice {
         }
     }
 
-    /// Asks the policies about every class; where the facts alone decide, once for all that share a cell.
+    /// Evaluates the policies for every class. If the facts alone decide, categories that share a cell are evaluated
+    /// once.
     pub(super) fn evaluate(&self, pack: &Pack, key: &DecisionKey) -> Permit {
         let rulebook = pack.rulebook();
         let mut asked: SmallVec<[(usize, Facts, RuleVerdict); 8]> = SmallVec::new();
@@ -279,13 +286,14 @@ impl Slice {
         Permit::new(releases.collect())
     }
 
-    /// Whether a category counts: all do for what leaves, and personal and service data for what is done.
+    /// True if a category is evaluated: every category for a disclosure, and personal and service data for other
+    /// operations.
     fn is_relevant(&self, pack: &Pack, category: CategoryId) -> bool {
         self.operation == Operation::Disclose || pack.vocabulary().governs_operations(category)
     }
 
-    /// A field that nothing classifies leaves on the operator's word alone, and so without a basis, unless
-    /// a prohibition holds for everything personal.
+    /// An unclassified field leaves only because the operator said so, hence without a legal basis, and only if no
+    /// prohibition applies to personal data in general.
     fn release_unclassified(&self, pack: &Pack, category: CategoryId, facts: Facts) -> ClassRelease {
         let prohibitions = pack.rulebook().prohibitions(self.kind, self.purpose, category, facts);
         let never = NEVER_UNCLASSIFIED.into_iter().any(|fact| facts.get(fact) != 0);
@@ -298,14 +306,14 @@ impl Slice {
 }
 
 impl DecisionKey {
-    /// The facts that count for a category.
+    /// Returns the facts for one category.
     fn facts_of(&self, category: CategoryId) -> Facts {
         let per_category: FactSet = PER_CATEGORY.into_iter().collect();
         let own = self.overrides.iter().find(|(of, _)| *of == category);
         own.map_or(self.facts, |(_, own)| self.facts.overlay(*own, per_category))
     }
 
-    /// The same facts about a person who refuses nothing; `None` where this one refuses nothing either.
+    /// Returns the facts of a person who refuses nothing, or `None` if this person refuses nothing.
     fn without_refusals(&self) -> Option<DecisionKey> {
         let refuses = |fact| self.facts.get(fact) != 0;
         let consent = self.facts.get(Fact::Consent);
@@ -323,13 +331,13 @@ impl DecisionKey {
     }
 }
 
-/// Whose data never leave unclassified, whatever the pack says.
+/// The facts about a person that withhold every unclassified field, whatever the pack says.
 const NEVER_UNCLASSIFIED: [Fact; 3] = [Fact::Erased, Fact::Restricted, Fact::Minor];
 
-/// The category that stands for what nothing classifies, where that may leave to this kind for this purpose.
+/// Returns the category that represents unclassified fields, if these may leave to this kind for this purpose.
 fn unclassified(pack: &Pack, kind: KindId, purpose: PurposeId, classes: &Classes) -> Option<CategoryId> {
     let vocabulary = pack.vocabulary();
-    // A case names categories: what has none is outside of every case.
+    // A case names categories, so an unclassified field is outside every case.
     let may_leave = classes.release_unclassified && !admission::needs_case(vocabulary, kind, purpose);
     let is_there = classes.sets.iter().any(Vec::is_empty);
     (may_leave && is_there).then_some(vocabulary.well_known().personal)
@@ -348,7 +356,7 @@ fn withheld(reason: Reason) -> ClassRelease {
 /// Ids of rules, or the clauses that they cite.
 type NameList = Arc<[Arc<str>]>;
 
-/// Ids and clauses of rules, each once.
+/// Returns the ids and clauses of rules, each once.
 fn cited(pack: &Pack, at: &[RuleIndex]) -> (NameList, NameList) {
     let rules = at.iter().filter_map(|&at| pack.rulebook().rule(at));
     let mut clauses: Vec<Arc<str>> = Vec::new();
@@ -360,7 +368,8 @@ fn cited(pack: &Pack, at: &[RuleIndex]) -> (NameList, NameList) {
     (rules.map(|rule| Arc::clone(&rule.id)).collect(), clauses.into())
 }
 
-/// Several categories at one node: all must be permitted, and the least revealing form counts.
+/// Combines the verdicts on several categories of one field: all must be permitted, and the least revealing form
+/// counts.
 fn release(pack: &Pack, verdicts: &[RuleVerdict]) -> ClassRelease {
     let form = verdicts.iter().map(|verdict| verdict.form).max().unwrap_or(Form::Removed);
     let removed = form == Form::Removed;
@@ -369,7 +378,7 @@ fn release(pack: &Pack, verdicts: &[RuleVerdict]) -> ClassRelease {
         decided.clone().flat_map(|verdict| verdict.rules.iter().copied()).collect();
     at.sort_unstable();
     at.dedup();
-    // What makes a field personal says on what it rests.
+    // The category that makes the field personal determines the legal basis.
     let bases = decided.filter_map(|verdict| verdict.basis);
     let basis = bases.min_by_key(|&basis| (basis == Basis::NotPersonal, basis)).filter(|_| !removed);
     let reason = if at.is_empty() { Reason::NoRule } else { Reason::Prohibited };
@@ -378,10 +387,10 @@ fn release(pack: &Pack, verdicts: &[RuleVerdict]) -> ClassRelease {
 }
 
 impl Admitted {
-    /// What one record about one person may disclose, however much the ledger knows of them (`None`: it
-    /// has never heard of them). Everybody who asks about a person asks this.
+    /// Decides what one record about one person may disclose. `known` is `None` if the ledger does not know the
+    /// person. Every door uses this function.
     ///
-    /// A record about several is judged for each, and [`Permit::strictest`] of the permits holds.
+    /// A record about several people is judged for each of them, and [`Permit::strictest`] of the permits applies.
     pub fn judge_person(
         &self,
         known: Option<&Subject>,
@@ -395,7 +404,7 @@ impl Admitted {
         match (known, unknown) {
             (None, UnknownSubject::Withhold) => self.judge_without_subject(Reason::UnknownSubject),
             (None, UnknownSubject::NoFacts) => judge(&Subject::default()),
-            // Saying no makes nobody better known.
+            // Refusals alone do not make a person known.
             (Some(subject), UnknownSubject::Withhold) if subject.only_refusals => {
                 Permit::strictest(&[judge(subject), self.judge_without_subject(Reason::UnknownSubject)])
             }
@@ -403,7 +412,7 @@ impl Admitted {
         }
     }
 
-    /// What one record about a person of whom the ledger knows enough may disclose.
+    /// Decides what one record about a known person may disclose.
     pub fn judge(
         &self,
         subject: &Subject,
@@ -443,12 +452,12 @@ impl Admitted {
         }
     }
 
-    /// The same where categories are kept for other periods than the pack says.
+    /// Returns the exchange with other retention periods than the pack's.
     pub(super) fn with_retention(self, retention: RetentionPeriods) -> Admitted {
         Admitted { request: self.request.with_retention(retention), ..self }
     }
 
-    /// What of a record should not be there at all.
+    /// Reports data that the upstream should no longer hold.
     pub fn overdue(
         &self,
         subject: Option<&Subject>,
@@ -461,7 +470,7 @@ impl Admitted {
         let subject = subject.unwrap_or(&somebody);
         let categories = &self.slice.categories;
         let found = OverdueData::of(&self.pack, &self.request, subject, controller, record, categories, now);
-        // Some purposes may use what is kept for longer, and the person may see it.
+        // Some purposes may use data beyond their retention period, and the person may see them.
         let judge = |created| {
             let record = RecordFacts { created, ..RecordFacts::default() };
             self.judge_as_read(subject, controller, &record, relationship, now)
@@ -473,13 +482,13 @@ impl Admitted {
         OverdueData { retention: found.retention && withholds(), ..found }
     }
 
-    /// What may leave of what has no subject: nothing personal, no service data, nothing published; what
-    /// is about no person passes as the rules say.
+    /// Decides about a record without a subject: personal data, service data and published data are withheld; data
+    /// about no person leave as the rules say.
     pub fn no_subject(&self) -> Permit {
         self.judge_without_subject(Reason::NoSubject)
     }
 
-    /// What may leave that belongs to nobody, or to somebody unknown.
+    /// Decides about a record without a known subject, and states `reason` for what is withheld.
     fn judge_without_subject(&self, reason: Reason) -> Permit {
         let facts = self.request.request_facts();
         if let Some(known) = self.slice.no_subject_cache.get(&(facts, reason)) {
@@ -505,13 +514,13 @@ impl Admitted {
         permit
     }
 
-    /// The most revealing form that some rule could release a category in to this recipient,
-    /// whatever there is to know about the person.
+    /// Returns the most revealing form in which some rule could release a category to this recipient, whatever is
+    /// known about the person.
     pub fn best(&self, category: CategoryId) -> Form {
         best(&self.pack, &self.request, self.slice.kind, self.slice.purpose, category)
     }
 
-    /// [`Admitted::best`] of a class: the least revealing of its categories'.
+    /// Returns [`Admitted::best`] of a class: the least revealing form of its categories.
     fn best_of_class(&self, class: ClassId) -> Form {
         let set = self.slice.classes.sets.get(usize::from(class.0));
         if set.is_some_and(Vec::is_empty) && self.slice.unclassified.is_some() {
@@ -520,16 +529,18 @@ impl Admitted {
         set.into_iter().flatten().map(|&category| self.best(category)).max().unwrap_or(Form::Removed)
     }
 
-    /// Whether what a class holds was withheld because of somebody: in another's record a rule could release it.
+    /// True if a class was withheld because of the data subject: in another person's record a rule could release it.
     pub fn withholds(&self, class: ClassId, form: Form) -> bool {
         form == Form::Removed && self.best_of_class(class) != Form::Removed
     }
 
+    /// The policy pack that decides.
     pub fn pack(&self) -> &Arc<Pack> {
         &self.pack
     }
 
-    /// Asks again what is remembered. Where the two differ, less of both leaves, and it is counted.
+    /// Compares a cached decision with a fresh evaluation. If they differ, the stricter of both applies and the
+    /// divergence is counted.
     fn verify_cached(&self, key: &DecisionKey, known: Permit) -> Permit {
         let fresh = self.slice.decide(&self.pack, key);
         if fresh.is_equivalent(&known) {
@@ -556,7 +567,7 @@ fn best(
     pack.judged_categories(&[category]).into_iter().map(best).max().unwrap_or(Form::Removed)
 }
 
-/// Every so many decisions of a thread one is due to be checked.
+/// True once in [`CHECK_INTERVAL`] calls on a thread.
 fn is_check_due() -> bool {
     thread_local!(static SINCE: Cell<u32> = const { Cell::new(0) });
     SINCE.with(|since| {

@@ -1,12 +1,12 @@
-//! The classes of a route: the sets of categories that its fields hold, of which each is decided once.
+//! The classes of a route: the distinct sets of categories of its fields. Each class is decided once.
 
 use std::sync::{Arc, LazyLock};
 
 use crate::policy::Pack;
 use crate::vocabulary::CategoryId;
 
-/// The distinct sets of categories on a route. A field's set is its class; the empty set holds what
-/// nothing classifies.
+/// The distinct sets of categories on a route. A field's set is its class; the empty set is the class of unclassified
+/// fields.
 #[derive(Clone, Debug)]
 pub struct Classes {
     pub(super) sets: Arc<[Vec<CategoryId>]>,
@@ -14,18 +14,20 @@ pub struct Classes {
 }
 
 impl Classes {
-    /// The classes in the order of their ids; what nothing classifies leaves only where the route says so.
+    /// Creates the classes in the order of their ids. Unclassified fields leave only if `release_unclassified` is
+    /// true.
     pub fn new(sets: impl Into<Arc<[Vec<CategoryId>]>>, release_unclassified: bool) -> Classes {
         Classes { sets: sets.into(), release_unclassified }
     }
 
-    /// Those of an answer that passes unread: none. The same each time, as decisions are remembered
-    /// for the classes that they are about.
+    /// Returns the empty class list, for answers that pass unread. It is static because slices are keyed by its
+    /// address.
     pub fn unread() -> &'static Classes {
         static UNREAD: LazyLock<Classes> = LazyLock::new(|| Classes::new(Vec::new(), false));
         &UNREAD
     }
 
+    /// The sets of categories, indexed by class.
     pub fn sets(&self) -> &[Vec<CategoryId>] {
         &self.sets
     }
@@ -36,14 +38,14 @@ pub(super) fn with_service_data(pack: &Pack, class: &[CategoryId]) -> bool {
     class.iter().any(|&category| pack.vocabulary().is_service_data(category))
 }
 
-/// The classes that an operation is asked about: those of the route, or, where none of them is personal or service data,
-/// everything that there can be of somebody. What is not mapped may be changed all the same, and what somebody published
-/// is still theirs.
+/// Returns the classes for which an operation is evaluated: those of the route, or every category of a person if none
+/// of the route's is personal or service data. Unmapped data may be changed as well, and published data still belong
+/// to a person.
 pub(super) fn operation_classes(pack: &Pack, sets: &[Vec<CategoryId>]) -> Vec<Vec<CategoryId>> {
-    let words = pack.vocabulary();
-    let decides = |category: &CategoryId| words.governs_operations(*category);
+    let vocabulary = pack.vocabulary();
+    let decides = |category: &CategoryId| vocabulary.governs_operations(*category);
     if sets.iter().flatten().any(decides) {
         return sets.to_vec();
     }
-    words.categories().preorder().into_iter().filter(decides).map(|category| vec![category]).collect()
+    vocabulary.categories().preorder().into_iter().filter(decides).map(|category| vec![category]).collect()
 }

@@ -1,8 +1,8 @@
-//! What a person's consents, refusals and objections come to for one purpose and one recipient.
+//! Derives the effective consent and objection for one purpose and one recipient from a person's consents, refusals
+//! and objections.
 //!
-//! GDPR Art. 6(1)(a), 7(3), 21. It knows purposes and the order of events; what a rule makes of the
-//! outcome it does not know. Invariant: whatever is not known to be later is taken as earlier where
-//! that discloses less.
+//! GDPR Art. 6(1)(a), 7(3), 21. It handles purposes and the order of events, and does not know what a rule makes of
+//! the outcome. Invariant: an event that is not known to be later is taken as earlier if that discloses less.
 
 use jiff::Timestamp;
 
@@ -10,7 +10,7 @@ use super::subject::{Addressee, Consent, ConsentStatus, Objection, Subject};
 use crate::policy::{ConsentFact, ObjectionFact};
 use crate::vocabulary::{KindId, PurposeId, Vocabulary};
 
-/// One person's word, as far as it concerns one recipient at one instant.
+/// The statements of one person as they apply to one recipient at one instant.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct EffectiveConsent<'a> {
     pub(super) vocabulary: &'a Vocabulary,
@@ -21,7 +21,7 @@ pub(super) struct EffectiveConsent<'a> {
 }
 
 impl<'a> EffectiveConsent<'a> {
-    /// What the person's consent for a purpose comes to.
+    /// Returns the effective consent for a purpose.
     pub(super) fn consent(&self, purpose: PurposeId) -> ConsentFact {
         if self.subject.consents.is_empty() {
             return ConsentFact::None;
@@ -49,8 +49,9 @@ impl<'a> EffectiveConsent<'a> {
         }
     }
 
-    /// What the person's objections to a purpose come to. A refusal or a withdrawal is one, too, raised at
-    /// that time and towards those whom it was said to: who says no is not used for another reason.
+    /// Returns the effective objection to a purpose. A refusal or withdrawal of consent also counts as an objection,
+    /// raised at that time and towards its addressees: the data of a person who says no are not used on another legal
+    /// basis.
     pub(super) fn objection(&self, purpose: PurposeId) -> ObjectionFact {
         let level = |objection: &Objection| match objection.upheld {
             true => ObjectionFact::Upheld,
@@ -64,15 +65,15 @@ impl<'a> EffectiveConsent<'a> {
         levels.max().unwrap_or(ObjectionFact::None)
     }
 
-    /// Whether a no that was said to one purpose counts as an objection to another.
+    /// True if an objection or refusal of one purpose counts as an objection to another.
     fn opposes(&self, said_to: PurposeId, order: Option<u32>, purpose: PurposeId) -> bool {
         let covers = self.vocabulary.objection_covers(said_to, purpose)
-            // For a declared parent, an objection at any descendant counts as one at the parent.
+            // For a declared parent, an objection to any descendant counts as one to the parent.
             || self.vocabulary.purposes().within(said_to, purpose);
         covers && !self.is_superseded(said_to, order, purpose)
     }
 
-    /// Whether the person consented to the purpose after the restriction began, and has not taken it back.
+    /// True if the person consented to the purpose after the restriction began and has not taken the consent back.
     pub(super) fn consented_since_restriction(&self, purpose: PurposeId) -> bool {
         let purposes = self.vocabulary.purposes();
         let mut since = self.subject.consents_since_restriction.iter();
@@ -80,21 +81,22 @@ impl<'a> EffectiveConsent<'a> {
         since.any(|&at| purposes.within(purpose, at)) && (self.is_given(purpose) || !refused())
     }
 
-    /// Whether some consent counts for the purpose: one at it or above it that nothing has ended.
+    /// True if a consent to the purpose or to an ancestor is in force.
     fn is_given(&self, purpose: PurposeId) -> bool {
         let purposes = self.vocabulary.purposes();
         self.grants().any(|grant| purposes.within(purpose, grant.purpose) && !self.is_ended(grant, purpose))
     }
 
-    /// Whether a refusal or withdrawal stands against a consent where it is used for a purpose.
+    /// True if a refusal or withdrawal ends a consent where it is used for a purpose.
     fn is_ended(&self, grant: &Consent, purpose: PurposeId) -> bool {
         let purposes = self.vocabulary.purposes();
         self.refusals().any(|refusal| {
             if purposes.within(grant.purpose, refusal.purpose) {
-                // At the consent's own purpose or above: it ends what came before it.
+                // A refusal of the consent's own purpose, or of an ancestor, ends earlier consents.
                 !is_later(grant.order, refusal.order)
             } else {
-                // At a more specific purpose: never overridden from above, only taken back in place.
+                // A refusal of a more specific purpose is never overridden by a consent above it, only by a later one
+                // to the same purpose.
                 purposes.within(refusal.purpose, grant.purpose)
                     && purposes.on_same_branch(refusal.purpose, purpose)
                     && !self.is_revoked(refusal)
@@ -102,7 +104,7 @@ impl<'a> EffectiveConsent<'a> {
         })
     }
 
-    /// Whether a later consent at the very same purpose took a refusal back.
+    /// True if a later consent to exactly the same purpose revoked a refusal.
     fn is_revoked(&self, refusal: &Consent) -> bool {
         let purposes = self.vocabulary.purposes();
         let from_above = |grant: &Consent| {
@@ -115,7 +117,7 @@ impl<'a> EffectiveConsent<'a> {
         grants.any(|grant| is_later(grant.order, refusal.order) && !from_above(grant))
     }
 
-    /// Whether a later consent to the same or a more specific purpose supersedes an objection to `said_to`.
+    /// True if a later consent to the same or a more specific purpose supersedes an objection to `said_to`.
     fn is_superseded(&self, said_to: PurposeId, order: Option<u32>, purpose: PurposeId) -> bool {
         let purposes = self.vocabulary.purposes();
         self.grants().filter(|grant| is_later(grant.order, order)).any(|grant| {
@@ -127,6 +129,7 @@ impl<'a> EffectiveConsent<'a> {
         })
     }
 
+    /// Consents that are given and have not expired.
     fn grants(&self) -> impl Iterator<Item = &'a Consent> {
         let now = self.now;
         self.applicable().filter(move |consent| {
@@ -134,12 +137,13 @@ impl<'a> EffectiveConsent<'a> {
         })
     }
 
+    /// Refusals and withdrawals.
     fn refusals(&self) -> impl Iterator<Item = &'a Consent> {
         self.applicable()
             .filter(|consent| matches!(consent.status, ConsentStatus::Refused | ConsentStatus::Withdrawn))
     }
 
-    /// What concerns this recipient: said to anyone, to its kind, or to it by name.
+    /// Statements that apply to this recipient: addressed to anyone, to its kind, or to it by name.
     fn applicable(&self) -> impl Iterator<Item = &'a Consent> {
         let EffectiveConsent { vocabulary, recipient, kind, .. } = *self;
         self.subject.consents.iter().filter(move |consent| match &consent.to {
@@ -150,7 +154,7 @@ impl<'a> EffectiveConsent<'a> {
     }
 }
 
-/// Whether `a` is known to have come after `b`. At equal times the one that discloses less counts.
+/// True if `a` is known to be later than `b`. At equal times the statement that discloses less counts.
 fn is_later(a: Option<u32>, b: Option<u32>) -> bool {
     matches!((a, b), (Some(a), Some(b)) if a > b)
 }
@@ -198,24 +202,24 @@ mod tests {
     use ConsentStatus::{Expired, Given, Refused, Withdrawn};
 
     #[test]
-    fn a_grant_counts_for_its_descendants_and_not_for_its_parent() {
+    fn a_consent_counts_for_descendants_and_not_for_the_parent() {
         assert_eq!(consent(vec![said("marketing", Given, None)], "product-news"), ConsentFact::Given);
         assert_eq!(consent(vec![said("product-news", Given, None)], "marketing"), ConsentFact::None);
         assert_eq!(consent(vec![said("product-news", Given, None)], "direct-marketing"), ConsentFact::None);
     }
 
     #[test]
-    fn a_more_specific_refusal_stands_even_against_a_later_grant_above() {
+    fn a_more_specific_refusal_outlasts_a_later_consent_above_it() {
         let said = |order| vec![said("direct-marketing", Refused, Some(1)), said("marketing", Given, order)];
         assert_eq!(consent(said(Some(2)), "direct-marketing"), ConsentFact::Refused);
         assert_eq!(consent(said(None), "direct-marketing"), ConsentFact::Refused);
         assert_eq!(consent(said(Some(2)), "product-news"), ConsentFact::Given);
-        // For a declared parent a refusal at any descendant counts as one at the parent.
+        // For a declared parent a refusal of any descendant counts as one of the parent.
         assert_eq!(consent(said(Some(2)), "marketing"), ConsentFact::Refused);
     }
 
     #[test]
-    fn a_refusal_ends_earlier_grants_at_its_purpose_and_below() {
+    fn a_refusal_ends_earlier_consents_to_its_purpose_and_its_descendants() {
         let both = |given, withdrawn| {
             vec![said("direct-marketing", Given, given), said("marketing", Withdrawn, withdrawn)]
         };
@@ -230,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_taken_back_where_it_was_made() {
+    fn a_refusal_is_revoked_by_a_later_consent_to_the_same_purpose() {
         let again = vec![
             said("marketing", Given, Some(1)),
             said("direct-marketing", Refused, Some(2)),
@@ -260,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn objections_cover_descendants_and_yield_to_a_later_consent_as_specific() {
+    fn objections_cover_descendants_and_yield_to_a_later_equally_specific_consent() {
         let objection = |order, consents: Vec<Consent>, at: &str, asked: &str| {
             let subject = Subject { objections: vec![objected(at, order)], consents, ..Subject::default() };
             standing(&subject).objection(purpose(asked))
@@ -315,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_consent_as_specific_supersedes_a_refusal_as_it_does_an_objection() {
+    fn a_later_equally_specific_consent_supersedes_a_refusal_like_an_objection() {
         use ObjectionFact::{None as Nothing, Raised};
         let then = |refused: &str, given: &str, orders: (Option<u32>, Option<u32>), asked: &str| {
             objection(vec![said(refused, Refused, orders.0), said(given, Given, orders.1)], asked)
@@ -335,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_counts_for_those_it_was_said_to_until_it_is_overridden() {
+    fn a_refusal_counts_for_its_addressees_until_it_is_overridden() {
         let bound = |to, overridden| Consent { to, overridden, ..said("survey", Refused, Some(1)) };
         let kind = |name| Addressee::Kind(vocabulary().kinds().find(name).unwrap());
         for (to, expected) in [
@@ -362,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn a_consent_after_the_restriction_counts_until_it_is_taken_back() {
+    fn a_consent_since_the_restriction_counts_until_it_is_revoked() {
         let since = |consents| {
             let consents_since_restriction = vec![purpose("marketing")];
             let subject = Subject { consents, consents_since_restriction, ..Subject::default() };
@@ -382,7 +386,7 @@ mod tests {
     }
 
     proptest! {
-        /// Adding a refusal, or taking a grant away, never makes a consent.
+        /// Adding a refusal or removing a consent never creates a consent.
         #[test]
         fn less_consent_never_gives_more(
             consents in prop::collection::vec(any_said(), 0..6),

@@ -1,7 +1,7 @@
-//! From what is known about a person, a record and a request to the facts that rules compare.
+//! Derives the facts that rules compare from what is known about a person, a record and a request.
 //!
-//! Invariant: a fact that cannot be determined takes the value that discloses less, and so does one
-//! on which two sources disagree.
+//! Invariant: a fact that cannot be determined, or on which two sources disagree, takes the value that discloses
+//! less.
 
 use std::sync::Arc;
 
@@ -17,24 +17,26 @@ use crate::policy::{AccountFact, Fact, FactSet, Facts, Pack, retention_period};
 use crate::vocabulary::region::{is_in_eea, may_overlap_eea};
 use crate::vocabulary::{CategoryId, EEA, Operation, Origin, PurposeId, Regions, RelationId, Vocabulary};
 
-/// Whether the recipient is the person, or the controller, that the record is about (by authenticated
-/// identity, never by a parameter of the request), and whether the cited case names the person.
+/// How the recipient relates to the person that the record is about. The identity is the authenticated one, never a
+/// parameter of the request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Relationship {
+    /// True if the recipient is the person.
     pub subject_is_recipient: bool,
+    /// True if the recipient is the controller of the record's account.
     pub controller_is_recipient: bool,
-    /// The case of [`AdmissionRequest::legal_reference`] names this person, and is in force.
+    /// True if the case of [`AdmissionRequest::legal_reference`] names this person and is in force.
     pub named_in_case: bool,
 }
 
-/// The facts that differ from one category to the next.
+/// The facts that can differ by category.
 pub(super) const PER_CATEGORY: [Fact; 4] =
     [Fact::Origin, Fact::Refused, Fact::PastRetention, Fact::LegalReference];
 
-/// The categories whose own facts differ from those of the record as a whole.
+/// The categories whose facts differ from those of the record as a whole.
 pub(super) type Overrides = SmallVec<[(CategoryId, Facts); 4]>;
 
-/// What stays the same for one exchange.
+/// The facts that stay the same during one exchange.
 #[derive(Clone, Debug)]
 pub(super) struct RequestFacts {
     pub(super) recipient: Arc<RecipientFacts>,
@@ -42,17 +44,17 @@ pub(super) struct RequestFacts {
     region: Option<Arc<str>>,
     exporter_in_eea: bool,
     legal_reference: LegalReference,
-    /// Nothing personal may leave but what the case covers.
+    /// True if personal data may leave only under a case.
     needs_case: bool,
-    /// How long categories are kept, in the place of what the pack says.
+    /// Retention periods that replace the pack's.
     retention: Option<RetentionPeriods>,
     facts: Facts,
 }
 
-/// How long categories are kept.
+/// Retention periods by category.
 pub(super) type RetentionPeriods = Arc<[(CategoryId, SignedDuration)]>;
 
-/// Everything that one record's decision may look at.
+/// Everything on which the decision about one record may depend.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RecordContext<'a> {
     pub(super) subject: &'a Subject,
@@ -69,7 +71,7 @@ impl RequestFacts {
         let facts = Facts::default()
             .with_operation(Operation::Disclose)
             .with_safeguard(recipient.safeguard)
-            // Until somebody's whereabouts are known, they may be in the EEA.
+            // Until a person's location is known, the person may be in the EEA.
             .with_flag(Fact::LeavesEea, region.as_deref() != Some(EEA))
             .with_flag(Fact::Backup, request.upstream_backup);
         let exporter_in_eea = may_overlap_eea(&request.exporter_region);
@@ -85,7 +87,7 @@ impl RequestFacts {
         }
     }
 
-    /// The same exchange where other periods of retention hold than the pack's.
+    /// Returns the facts with other retention periods than the pack's.
     pub(super) fn with_retention(self, retention: RetentionPeriods) -> RequestFacts {
         RequestFacts { retention: Some(retention), ..self }
     }
@@ -94,21 +96,24 @@ impl RequestFacts {
         self.retention.as_deref().unwrap_or(&pack.manifest().retention)
     }
 
-    /// The facts of the exchange alone, for what belongs to nobody. No case names nobody.
+    /// Returns the facts of the request alone, for data without a subject. A case names people, so it does
+    /// not apply.
     pub(super) fn request_facts(&self) -> Facts {
         self.facts
     }
 
-    /// Whether a category is outside the case without which this recipient receives nothing personal.
+    /// True if this recipient needs a case for a category and the cited case does not cover it.
     pub(super) fn is_outside_case(&self, vocabulary: &Vocabulary, category: CategoryId) -> bool {
-        self.needs_case && !self.legal_reference.covers(vocabulary, category) && vocabulary.governs_operations(category)
+        self.needs_case
+            && !self.legal_reference.covers(vocabulary, category)
+            && vocabulary.governs_operations(category)
     }
 
     fn has_case(&self, relationship: Relationship) -> bool {
         relationship.named_in_case && self.legal_reference != LegalReference::None
     }
 
-    /// The facts of the mask about one record.
+    /// Returns the facts in `mask` about one record.
     pub(super) fn record_facts(&self, pack: &Pack, mask: FactSet, about: &RecordContext<'_>) -> Facts {
         let RecordContext { subject, controller, record, relationship, now } = *about;
         let vocabulary = pack.vocabulary();
@@ -165,7 +170,7 @@ impl RequestFacts {
         facts
     }
 
-    /// What differs by category, for the categories given.
+    /// Returns the facts in `mask` that differ by category, for these categories.
     pub(super) fn category_overrides(
         &self,
         pack: &Pack,
@@ -196,7 +201,7 @@ impl RequestFacts {
                 own = own.with_origin(origin(pack, subject, record, category));
             }
             if refusals {
-                // A field of the parent category may hold what was refused.
+                // A field of a parent category may hold the refused data.
                 let mut refused = subject.refused_categories.iter();
                 own = own
                     .with_flag(Fact::Refused, refused.any(|&refused| tree.on_same_branch(category, refused)));
@@ -217,20 +222,20 @@ impl RequestFacts {
     }
 }
 
-/// Where a person is, by every source that says anything.
+/// The location of a person according to every source that states one.
 #[derive(Debug)]
 struct SubjectLocation(SmallVec<[StatedLocation; 2]>);
 
-/// What one source says.
+/// The location that one source states.
 #[derive(Debug)]
 struct StatedLocation {
     may_be_in_eea: bool,
-    /// `None` where it could not be read: it equals no region.
+    /// `None` if it could not be read; it then equals no region.
     region: Option<Arc<str>>,
 }
 
 impl StatedLocation {
-    /// An unknown place may be in the EEA.
+    /// An unknown location may be in the EEA.
     const UNKNOWN: StatedLocation = StatedLocation { may_be_in_eea: true, region: None };
 
     fn of(country: Extracted<&str>, region: Extracted<&str>, regions: &Regions) -> Option<StatedLocation> {
@@ -271,14 +276,14 @@ impl SubjectLocation {
         self.0.iter().any(|place| place.may_be_in_eea)
     }
 
-    /// Whether every source says that it is this region.
+    /// True if every source states this region.
     fn is_in(&self, region: Option<&str>) -> bool {
         region.is_some() && self.0.iter().all(|place| place.region.as_deref() == region)
     }
 }
 
-/// A minor by the ledger, or by a birth date in the record and the pack's age, on the date that it is
-/// everywhere.
+/// True if the person is a minor according to the ledger, or according to a birth date in the record and the pack's
+/// age, on the date that has been reached everywhere on Earth.
 fn is_minor(pack: &Pack, subject: &Subject, record: &RecordFacts, now: Timestamp) -> bool {
     let by_record = match record.birth_date {
         Extracted::Absent => false,
@@ -294,19 +299,19 @@ fn is_under_age(born: Date, of_age: u8, now: Timestamp) -> bool {
     (today.year() - i16::from(of_age), today.month(), today.day()) < (born.year(), born.month(), born.day())
 }
 
-/// What should not be there at all, whatever may leave of it.
+/// Data that the upstream should no longer hold, whatever may leave of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OverdueData {
-    /// The person is a minor (G-ch).
+    /// True if the person is a minor (G-ch).
     pub minor: bool,
-    /// The account has been closed for longer than the pack's second period (G-4b).
+    /// True if the account has been closed for longer than the pack's second period (G-4b).
     pub closed_account: bool,
-    /// Some category is older than it may be kept (P-8, G-3f).
+    /// True if some category is older than its retention period (P-8, G-3f).
     pub retention: bool,
 }
 
 impl OverdueData {
-    /// What is found about one of several people.
+    /// Adds what was found about another person of the same record.
     pub fn merge(&mut self, other: OverdueData) {
         let OverdueData { minor, closed_account, retention } = other;
         self.minor |= minor;
@@ -334,8 +339,8 @@ impl OverdueData {
     }
 }
 
-/// The controller's account; of ledger and record the longer closed one. A date that cannot be read is as
-/// long ago as the pack knows.
+/// Returns the state of the controller's account. If the ledger and the record disagree, the longer closed state
+/// counts. A closing date that cannot be read counts as long ago.
 fn account_state(pack: &Pack, controller: &Controller, record: &RecordFacts, now: Timestamp) -> AccountFact {
     let after = &pack.manifest().account_closed_after;
     let closed = |closed: Timestamp| account_state_after(now.duration_since(closed), after);
@@ -348,7 +353,7 @@ fn account_state(pack: &Pack, controller: &Controller, record: &RecordFacts, now
     by_ledger.max(by_record)
 }
 
-/// What being closed for a time comes to under the pack's periods.
+/// Returns the state of an account that has been closed for this time, under the pack's periods.
 fn account_state_after(duration: SignedDuration, after: &[SignedDuration]) -> AccountFact {
     if duration < SignedDuration::ZERO {
         return AccountFact::Open;
@@ -360,8 +365,8 @@ fn account_state_after(duration: SignedDuration, after: &[SignedDuration]) -> Ac
     }
 }
 
-/// Whether an account is known to have been closed for longer than the pack's second period. A date that
-/// cannot be read is no reason for an alarm.
+/// True if an account is known to have been closed for longer than the pack's second period. An unreadable date is no
+/// reason for an alarm.
 fn is_purge_overdue(pack: &Pack, controller: &Controller, record: &RecordFacts, now: Timestamp) -> bool {
     let after = &pack.manifest().account_closed_after;
     let overdue = |closed: Timestamp| {
@@ -371,13 +376,13 @@ fn is_purge_overdue(pack: &Pack, controller: &Controller, record: &RecordFacts, 
         || matches!(record.account_closed, Extracted::Known(closed) if overdue(closed))
 }
 
-/// The origin of one category: of several that could be meant, the one that allows least.
+/// Returns the origin of one category; of several possible ones, the one that permits least.
 fn origin(pack: &Pack, subject: &Subject, record: &RecordFacts, category: CategoryId) -> Origin {
     let tree = pack.vocabulary().categories();
     let named = subject.origins.by_category.iter();
     let mut named: SmallVec<[(CategoryId, Origin); 4]> =
         named.filter(|(of, _)| tree.on_same_branch(*of, category)).copied().collect();
-    // What is said of the category itself, or of one above it, stands in the place of what holds for all.
+    // What is stated for the category itself, or for an ancestor, replaces the general origin.
     let is_said = named.iter().any(|(of, _)| tree.within(category, *of));
     if !is_said {
         named.push((category, subject.origins.default));
@@ -391,7 +396,7 @@ fn origin(pack: &Pack, subject: &Subject, record: &RecordFacts, category: Catego
     all.max_by_key(|origin| restrictiveness(*origin)).unwrap_or(Origin::Referral)
 }
 
-/// How little may be done with data from there: a referral answers one request (G-2c).
+/// How much an origin restricts the use of data: data from a referral may be used only to answer one request (G-2c).
 const fn restrictiveness(origin: Origin) -> u8 {
     match origin {
         Origin::Referral => 2,
@@ -416,7 +421,7 @@ fn is_past_retention(
     match record.created {
         Extracted::Absent => false,
         Extracted::Unreadable => true,
-        // Nothing was created tomorrow: such a date says nothing.
+        // A date in the future is not plausible.
         Extracted::Known(created) => {
             let age = now.duration_since(created);
             age > period || age < -SignedDuration::from_hours(24)

@@ -1,7 +1,8 @@
-//! Who may have what, for which purpose, about whom: the decision for one exchange and one record.
+//! Decides which data categories may leave to a recipient, for a purpose, about a data subject: once for the exchange
+//! and once for each record.
 //!
-//! Pure: values in, values out, `now` included. It asks nothing of the outside; what is known
-//! about a data subject is handed to it. Invariant: a [`Permit`] is made here and nowhere else.
+//! This module is pure: it takes values, `now` included, and returns values. What is known about a data subject is
+//! passed in. Invariant: a [`Permit`] is constructed here and nowhere else.
 
 mod admission;
 mod admitted;
@@ -33,7 +34,7 @@ pub use subject::{
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 pub(crate) mod testing {
-    //! The packs, for tests of this stratum and those above it.
+    //! Policy packs for the tests of this module and of those above it.
 
     use std::sync::{Arc, OnceLock};
 
@@ -52,7 +53,7 @@ pub(crate) mod testing {
         Arc::clone(PACK.get_or_init(|| one_partner_and("")))
     }
 
-    /// The pack with another text in the place of one of its `pack.toml`.
+    /// Returns the pack with one text of its `pack.toml` replaced.
     pub(crate) fn one_partner_saying(old: &str, new: &str) -> Arc<Pack> {
         let files = ONE_PARTNER.map(|(name, text)| {
             assert!(name != "pack.toml" || text.contains(old), "pack.toml has no `{old}`");
@@ -61,7 +62,7 @@ pub(crate) mod testing {
         Arc::new(Pack::load(&files).unwrap())
     }
 
-    /// The pack with one more rule.
+    /// Returns the pack with one more rule.
     pub(crate) fn one_partner_and(rule: &str) -> Arc<Pack> {
         let files = ONE_PARTNER.map(|(name, text)| Source::new(name, text));
         let more = Source::new("4.cedar", rule);

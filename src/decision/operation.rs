@@ -1,9 +1,9 @@
-//! Whether an operation other than `disclose` is carried out, decided before anybody carries it out (P-0c).
+//! Decides whether an operation other than `disclose` is carried out, before the upstream is called (P-0c).
 //!
-//! Nothing is known then but whom the request's path names, and what the ledger knows of them: the request's
-//! body is not judged. An operation is carried out if the facts permit it on at least one class of the route
-//! that is personal or service data. Invariant: nobody changes what a rule gives to the person itself, or to the
-//! account itself, unless the path names that person or account.
+//! At that time only the person or account in the request's path is known, and what the ledger knows about them; the
+//! request's body is not judged. An operation is carried out if the facts permit it on at least one class of the
+//! route that is personal or service data. Invariant: an operation that a rule permits only on the recipient's own
+//! data, or on its own account, is carried out only if the path names that person or account.
 
 use std::ops::ControlFlow;
 
@@ -19,33 +19,36 @@ use crate::policy::cell_evaluator::{CellEvaluator, CellInput, CellOutcome, Circu
 use crate::policy::{Fact, FactSet, MAX_RELATIONS, Pack};
 use crate::vocabulary::{CategoryId, Form, KindId, Operation, PurposeId};
 
-/// Whom a route's path names.
+/// What a route's path names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PathNames {
+    /// True if the path names a data subject.
     pub subject: bool,
+    /// True if the path names a controller's account.
     pub controller: bool,
 }
 
-/// The account that a path names where it names no person.
+/// The account in a path that names no person.
 #[derive(Clone, Copy, Debug)]
 pub struct NamedAccount<'a> {
+    /// The state of the account's controller.
     pub controller: &'a Controller,
-    /// It is the recipient's own.
+    /// True if it is the recipient's own account.
     pub is_recipient: bool,
 }
 
 impl Admitted {
-    /// Whether the operation that this was admitted for ([`super::Decisions::admit_operation`]) is carried out, given the
-    /// permit of whom the path names.
+    /// True if the operation for which this exchange was admitted ([`super::Decisions::admit_operation`]) is carried
+    /// out, given the permit for the person in the path.
     pub fn carries_out(&self, permit: &Permit) -> bool {
         permit.releases().iter().any(|release| release.form != Form::Removed)
     }
 
-    /// Whether the operation is carried out where the path names no person.
+    /// True if the operation is carried out although the path names no person.
     ///
-    /// Rules that ask for the person's own data do not count, nor, without an account, those that ask for the
-    /// account's own. What else a rule asks for of somebody (a relation, a consent) is left open, since nobody
-    /// can tell; nothing is assumed to stand against it.
+    /// Rules that require the person's own data do not count and, without an account, neither do those that require
+    /// the account's own data. Other requirements on a person, such as a relation or a consent, are left open because
+    /// nobody can tell; nothing is assumed to prohibit the operation.
     pub fn carries_out_on_unnamed(&self, account: Option<NamedAccount<'_>>, now: Timestamp) -> bool {
         let nobody = Controller::default();
         let about = RecordContext {
@@ -80,7 +83,7 @@ impl Admitted {
     }
 }
 
-/// Says beforehand what can be carried out on somebody. It keeps what it has asked of the rules.
+/// Predicts which operations can be carried out on somebody. It caches what it has asked of the rules.
 #[derive(Debug)]
 pub struct OperationForecast<'a> {
     pack: &'a Pack,
@@ -88,14 +91,15 @@ pub struct OperationForecast<'a> {
 }
 
 impl<'a> OperationForecast<'a> {
+    /// Creates a forecast for a pack.
     pub fn new(pack: &'a Pack) -> OperationForecast<'a> {
         OperationForecast { pack, search: CellEvaluator::new(pack.rulebook()) }
     }
 
-    /// Whether an operation can be carried out on somebody, on a route with these classes. What discloses can.
+    /// True if an operation can be carried out on somebody, on a route with these classes. `disclose` always can.
     ///
     /// # Errors
-    /// Why the request would be refused whoever is concerned.
+    /// The denial, if the request would be refused whoever it is about.
     pub fn carries_out(
         &mut self,
         request: &AdmissionRequest,
@@ -118,7 +122,7 @@ impl<'a> OperationForecast<'a> {
         }
         if !names.controller {
             fixed = fixed.union([Fact::OwnAccount, Fact::Account].into_iter().collect());
-            // A person is judged without instructions where no account is named.
+            // Without an account a person is judged without instructions.
             if names.subject {
                 fixed = fixed.union(FactSet::of(Fact::Instructed));
             }
@@ -132,7 +136,7 @@ impl<'a> OperationForecast<'a> {
 
 const ACCOUNT_FACTS: [Fact; 3] = [Fact::Instructed, Fact::Account, Fact::OwnAccount];
 
-/// What a rule can ask of a person before it permits something, besides that the data are its own.
+/// The facts that a rule can require of a person, except that the data are the recipient's own.
 fn open_person_facts() -> FactSet {
     let asks = |fact: &Fact| matches!(fact, Fact::Consent | Fact::SameRegion | Fact::Relation(_));
     Fact::all(MAX_RELATIONS).filter(asks).collect()
@@ -142,7 +146,7 @@ fn every_fact() -> FactSet {
     Fact::all(MAX_RELATIONS).collect()
 }
 
-/// Whether some class can be permitted, whatever the facts that are not known.
+/// True if some class can be permitted, whatever the unknown facts are.
 fn is_possible(
     search: &mut CellEvaluator<'_>,
     pack: &Pack,

@@ -1,4 +1,4 @@
-//! What one record may disclose.
+//! Permits: what one record may disclose.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::vocabulary::{Basis, Form};
 
-/// One of a route's distinct sets of data categories, numbered when the route is compiled.
+/// Index of one of a route's distinct sets of data categories, assigned when the route is compiled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClassId(pub u16);
 
@@ -14,23 +14,24 @@ pub struct ClassId(pub u16);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
-    /// Nothing classifies the field, and the route releases no such field.
+    /// Nothing classifies the field, and the route does not release such fields.
     Unclassified,
-    /// It belongs to nobody: the record has no usable subject, or it stands outside of every record.
+    /// The record has no usable subject, or the field is outside every record.
     NoSubject,
-    /// The ledger does not know the person, or knows nothing but refusals.
+    /// The ledger does not know the person, or knows only refusals.
     UnknownSubject,
-    /// A mapped fact of the record is there and cannot be read; without it a rule would release.
+    /// A mapped fact of the record is present but unreadable; without it a rule would release.
     Unreadable,
-    /// The person refused, withdrew, objected or opted out; nothing else stands in the way.
+    /// The person refused, withdrew, objected or opted out, and nothing else prevents the release.
     Refused,
-    /// A prohibition forbids it.
+    /// A prohibition applies.
     Prohibited,
-    /// No rule permits it.
+    /// No rule permits the release.
     NoRule,
 }
 
 impl Reason {
+    /// Every reason.
     pub const ALL: [Reason; 7] = [
         Reason::Unclassified,
         Reason::NoSubject,
@@ -41,7 +42,7 @@ impl Reason {
         Reason::NoRule,
     ];
 
-    /// The word in logs and answers.
+    /// Returns the name in logs and answers.
     pub const fn name(self) -> &'static str {
         match self {
             Reason::Unclassified => "unclassified",
@@ -55,37 +56,37 @@ impl Reason {
     }
 }
 
-/// The form in which one class of fields leaves, and what it rests on.
+/// The form in which one class of fields leaves, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClassRelease {
-    /// The form; [`Form::Removed`] when nothing leaves.
+    /// The form; [`Form::Removed`] if nothing leaves.
     pub form: Form,
-    /// The legal basis of the release; absent when nothing leaves, and of what nothing classifies, which
-    /// leaves on the operator's word alone.
+    /// The legal basis; absent if nothing leaves, and for unclassified fields, which leave only because the operator
+    /// said so.
     pub basis: Option<Basis>,
-    /// Why nothing leaves; absent when something does.
+    /// Why nothing leaves; absent if something does.
     pub reason: Option<Reason>,
-    /// Ids of the rules that decided: the permit that released, or the forbids that withheld.
+    /// Ids of the rules that decided: permits if something leaves, prohibitions if nothing does.
     pub rules: Arc<[Arc<str>]>,
     /// The clauses those rules cite, each once.
     pub clauses: Arc<[Arc<str>]>,
 }
 
-/// What a decision allows one record to disclose, per class of fields.
+/// What a decision permits one record to disclose, by class of fields.
 ///
-/// Its constructors are private to `decision`: whoever discloses asks for one and cannot make one.
+/// Its constructors are private to `decision`: code that discloses receives a permit and cannot create one.
 #[derive(Clone, Debug)]
 pub struct Permit {
     releases: Arc<[ClassRelease]>,
 }
 
 impl Permit {
-    /// A permit over the classes of one route.
+    /// Creates a permit for the classes of one route.
     pub(in crate::decision) fn new(releases: Arc<[ClassRelease]>) -> Permit {
         Permit { releases }
     }
 
-    /// A permit of the scrubber's tests, which have forms and no policy.
+    /// Creates a permit for tests of the scrubber, which have forms but no policy.
     #[cfg(test)]
     pub(crate) fn of(forms: &[Form]) -> Permit {
         let release = |&form| ClassRelease {
@@ -98,15 +99,15 @@ impl Permit {
         Permit::new(forms.iter().map(release).collect())
     }
 
-    /// What several permits for one record allow together: for each class the least revealing.
+    /// Combines several permits for one record: for each class the least revealing form applies.
     ///
-    /// Of nothing it is nothing.
+    /// An empty slice yields a permit that releases nothing.
     pub fn strictest(permits: &[Permit]) -> Permit {
         let Some((first, others)) = permits.split_first() else { return Permit::new(Arc::default()) };
         if others.iter().all(|other| other.is_equivalent(first)) {
             return first.clone();
         }
-        // A class that one of them does not know is removed.
+        // A class that one of the permits does not have is removed.
         let classes = permits.iter().map(|permit| permit.releases.len()).min().unwrap_or(0);
         let least = |class: usize| {
             let releases = permits.iter().filter_map(|permit| permit.releases.get(class));
@@ -115,7 +116,7 @@ impl Permit {
         Permit::new((0..classes).filter_map(least).collect())
     }
 
-    /// This permit with another reason where a class is withheld that the other permit releases.
+    /// Returns this permit with `reason` for each class that it withholds and `other` releases.
     pub(in crate::decision) fn with_reason(self, other: &Permit, reason: Reason) -> Permit {
         let decisive = |(class, release): (u16, &ClassRelease)| {
             release.form == Form::Removed && other.form(ClassId(class)) != Form::Removed
@@ -130,22 +131,22 @@ impl Permit {
         Permit::new(releases.collect())
     }
 
-    /// The form of a class. A class the permit does not know is removed.
+    /// Returns the form of a class. A class that the permit does not have is removed.
     pub fn form(&self, class: ClassId) -> Form {
         self.releases.get(usize::from(class.0)).map_or(Form::Removed, |release| release.form)
     }
 
-    /// All releases, indexed by class.
+    /// Returns the releases, indexed by class.
     pub fn releases(&self) -> &[ClassRelease] {
         &self.releases
     }
 
-    /// Whether this is that very permit, or a copy of it.
+    /// True if both are the same permit or clones of it. Compares pointers only.
     pub fn is_same_instance(&self, other: &Permit) -> bool {
         Arc::ptr_eq(&self.releases, &other.releases)
     }
 
-    /// Whether two permits are the same decision (so that a record judged again need not be scrubbed again).
+    /// True if both permits are the same decision, so that a record judged again need not be scrubbed again.
     pub fn is_equivalent(&self, other: &Permit) -> bool {
         self.is_same_instance(other) || self.releases == other.releases
     }

@@ -1,8 +1,8 @@
-//! What is in force about one data subject, and what a record says of itself.
+//! The state of a data subject and the facts that a record states itself.
 //!
-//! A [`Subject`] is the state after supersession: the ledger folds events into it, a scenario
-//! writes it down. Time is kept only as an order of events (`order`), so that subjects with the
-//! same state are equal however different their clocks were, and can share one entry in memory.
+//! A [`Subject`] is the state after supersession: the ledger folds events into it, and a scenario states it directly.
+//! Times are kept only as the order of events (`order`), so that subjects in the same state are equal whatever their
+//! times were, and share one cache entry.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,18 +11,18 @@ use jiff::Timestamp;
 
 use crate::vocabulary::{CategoryId, KindId, Origin, PurposeId, RelationId};
 
-/// To whom a consent is bound.
+/// The recipients for whom a consent or refusal counts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Addressee {
-    /// Counts for every recipient.
+    /// Every recipient.
     Anyone,
-    /// Counts for recipients of this kind and its children.
+    /// Recipients of this kind, including its descendants.
     Kind(KindId),
-    /// Counts for the recipient of this name.
+    /// The recipient of this name.
     Recipient(Arc<str>),
 }
 
-/// What the subject last said about a purpose.
+/// The last statement of a data subject about a purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConsentStatus {
     Given,
@@ -31,42 +31,50 @@ pub enum ConsentStatus {
     Expired,
 }
 
-/// One consent, refusal or withdrawal in force.
+/// A consent, refusal or withdrawal that is in force.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Consent {
+    /// The purpose.
     pub purpose: PurposeId,
+    /// The recipients for whom it counts.
     pub to: Addressee,
+    /// The statement.
     pub status: ConsentStatus,
-    /// A given consent counts as expired from this instant on.
+    /// A given consent expires at this instant.
     pub until: Option<Timestamp>,
-    /// Rank among this subject's events, oldest first; `None` where no times are known.
+    /// Rank among this subject's events, oldest first; `None` if no times are known.
     pub order: Option<u32>,
-    /// True of a refusal or withdrawal that was overridden with a recorded reason: it is still no consent,
-    /// but does not count as an objection any more.
+    /// True for a refusal or withdrawal that was overridden with a recorded reason: it is still no consent, but no
+    /// longer counts as an objection.
     pub overridden: bool,
 }
 
-/// One objection in force (a lifted or overridden one is not kept).
+/// An objection that is in force. Lifted and overridden objections are not kept.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Objection {
+    /// The purpose objected to.
     pub purpose: PurposeId,
+    /// True if the objection was upheld.
     pub upheld: bool,
-    /// Rank among this subject's events; `None` where no times are known: then it holds against any consent.
+    /// Rank among this subject's events; `None` if no times are known. It then prevails over any consent.
     pub order: Option<u32>,
 }
 
-/// A relation in force, bound to one recipient or to none.
+/// A relation that is in force, bound to one recipient or to none.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Relation {
+    /// The relation.
     pub relation: RelationId,
+    /// The recipient's name.
     pub recipient: Option<Arc<str>>,
 }
 
 /// Where the subject's data came from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Origins {
-    /// For every category that `of` does not name.
+    /// The origin of every category that `by_category` does not name.
     pub default: Origin,
+    /// Origins of single categories, each including its descendants.
     pub by_category: Vec<(CategoryId, Origin)>,
 }
 
@@ -78,31 +86,41 @@ impl Default for Origins {
 
 /// The state of one data subject.
 ///
-/// `Debug` prints the type's name only and there is no `Display`: nothing about a person reaches a log.
+/// `Debug` prints only the type's name, and there is no `Display`: nothing about a person reaches a log.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Subject {
+    /// Consents, refusals and withdrawals.
     pub consents: Vec<Consent>,
-    /// Purposes consented to after the restriction began.
+    /// Purposes to which the subject consented after the restriction began.
     pub consents_since_restriction: Vec<PurposeId>,
+    /// Objections.
     pub objections: Vec<Objection>,
-    /// Names of recipients opted out of.
+    /// Names of the recipients from which the subject opted out.
     pub opt_outs: Vec<Arc<str>>,
+    /// True if processing is restricted (GDPR Art. 18).
     pub restricted: bool,
+    /// True if the data were erased (GDPR Art. 17).
     pub erased: bool,
+    /// True if the subject is a minor.
     pub minor: bool,
+    /// The ISO code of the subject's country.
     pub country: Option<Arc<str>>,
+    /// The subject's region.
     pub region: Option<Arc<str>>,
+    /// Relations.
     pub relations: Vec<Relation>,
+    /// Where the data came from.
     pub origins: Origins,
-    /// Explicit consent to a transfer, with evidence.
+    /// True if there is explicit consent to transfers to third countries, with evidence.
     pub transfer_consent: bool,
+    /// Optional categories that the subject refused.
     pub refused_categories: Vec<CategoryId>,
-    /// Nothing is known of them but what withholds: saying no, or taking it back, makes nobody known.
+    /// True if only refusals are known: refusing, or taking a refusal back, does not make a subject known.
     pub only_refusals: bool,
 }
 
 impl Subject {
-    /// When the next consent ends by itself: from then on what was decided has to be asked again.
+    /// Returns when the next consent expires. Decisions made before then must be made again.
     pub fn next_consent_expiry(&self, now: Timestamp) -> Option<Timestamp> {
         let ends = self.consents.iter().filter(|consent| consent.status == ConsentStatus::Given);
         ends.filter_map(|consent| consent.until).filter(|until| *until > now).min()
@@ -115,32 +133,34 @@ impl fmt::Debug for Subject {
     }
 }
 
-/// What becomes of records whose subject the ledger does not know.
+/// How records are treated whose subject the ledger does not know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UnknownSubject {
-    /// Nothing personal of them leaves.
+    /// Nothing personal of the record leaves.
     #[default]
     Withhold,
-    /// They are judged as somebody who has said nothing yet.
+    /// The record is judged as that of a person about whom no statement is recorded.
     NoFacts,
 }
 
-/// The state of a controller of service data (the customer).
+/// The state of a controller of service data (a customer).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Controller {
-    /// Purposes (modules) the controller has instructed.
+    /// Purposes (modules) for which the controller has given an instruction.
     pub instructions: Vec<PurposeId>,
+    /// When the controller's account was closed.
     pub closed_since: Option<Timestamp>,
 }
 
-/// A fact that was mapped: read, or present and unreadable (then it takes the value that discloses less).
+/// A fact extracted from a record. An unreadable fact takes the value that discloses less.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Extracted<T> {
-    /// The route maps no such fact, or the record does not carry it.
+    /// The route maps no such fact, or the record does not contain it.
     #[default]
     Absent,
+    /// The value.
     Known(T),
-    /// Present, but of the wrong type, out of range or duplicated.
+    /// The fact is present, but has the wrong type, is out of range or occurs twice.
     Unreadable,
 }
 
@@ -154,14 +174,20 @@ impl Extracted<Arc<str>> {
     }
 }
 
-/// Facts read from the record itself (`[route.facts]`).
+/// Facts extracted from the record itself (`[route.facts]`).
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct RecordFacts {
+    /// The person's country.
     pub country: Extracted<Arc<str>>,
+    /// The person's region.
     pub region: Extracted<Arc<str>>,
+    /// The person's date of birth.
     pub birth_date: Extracted<jiff::civil::Date>,
+    /// When the account was closed.
     pub account_closed: Extracted<Timestamp>,
+    /// Where the data came from.
     pub origin: Extracted<Origin>,
+    /// When the record was created.
     pub created: Extracted<Timestamp>,
 }
 
@@ -170,14 +196,14 @@ impl<T> Extracted<T> {
         matches!(self, Extracted::Unreadable)
     }
 
-    /// The fact, or none where it cannot be read.
+    /// Returns the fact, or `Absent` if it is unreadable.
     fn readable(self) -> Extracted<T> {
         if self.is_unreadable() { Extracted::Absent } else { self }
     }
 }
 
 impl RecordFacts {
-    /// These facts without those that cannot be read; `None` where each can be.
+    /// Returns these facts without the unreadable ones, or `None` if all are readable.
     pub(super) fn readable(&self) -> Option<RecordFacts> {
         let RecordFacts { country, region, birth_date, account_closed, origin, created } = self;
         let unreadable = country.is_unreadable()

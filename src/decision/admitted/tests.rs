@@ -5,7 +5,7 @@ use crate::decision::testing::{one_partner, one_partner_and, one_partner_saying}
 use crate::decision::{Addressee, Consent, ConsentStatus, LegalReference, Objection, RecipientFacts};
 use crate::vocabulary::{EEA, Operation, Safeguard};
 
-/// Somebody asks about one person, on a route with these classes.
+/// Admits a request about one person on a route with these classes.
 fn admitted(
     decisions: &Decisions,
     kind: &str,
@@ -63,7 +63,7 @@ fn judge(admitted: &Admitted, subject: &Subject, now: Timestamp) -> Permit {
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
 #[test]
-fn several_categories_at_one_node_must_all_be_permitted() {
+fn every_category_of_a_field_must_be_permitted() {
     let decisions = Decisions::new(one_partner());
     let classes: &[&[&str]] =
         &[&["email"], &["billing"], &["email", "billing"], &["email", "aggregate"], &["aggregate"]];
@@ -78,7 +78,7 @@ fn several_categories_at_one_node_must_all_be_permitted() {
         ["G-6.7b", "G-6.4b", "G-3b"]
     );
     assert_eq!(email.basis, Some(Basis::Consent));
-    assert_eq!(mixed.basis, Some(Basis::Consent), "what makes a field personal says on what it rests");
+    assert_eq!(mixed.basis, Some(Basis::Consent), "the personal category determines the basis");
     assert_eq!(aggregate.basis, Some(Basis::NotPersonal));
     assert_eq!((billing.basis, billing.rules.len()), (None, 0));
 }
@@ -88,7 +88,7 @@ fn reasons(permit: &Permit) -> Vec<Option<&'static str>> {
 }
 
 #[test]
-fn what_nothing_classifies_leaves_only_where_the_route_says_so() {
+fn unclassified_fields_leave_only_if_the_route_releases_them() {
     let decisions = Decisions::new(one_partner());
     let (form, reason) = ([Form::Removed], [Some("unclassified")]);
     let route = admitted(&decisions, "employee", "customer-support", &[&[]], false);
@@ -104,7 +104,7 @@ fn what_nothing_classifies_leaves_only_where_the_route_says_so() {
 }
 
 #[test]
-fn what_nothing_classifies_is_withheld_of_those_whose_data_stay_and_of_nobody() {
+fn unclassified_fields_are_withheld_from_restricted_erased_refusing_and_unknown_subjects() {
     let decisions = Decisions::new(one_partner());
     let vocabulary = decisions.pack().vocabulary();
     let route = admitted(&decisions, "employee", "customer-support", &[&[], &["email"]], true);
@@ -147,9 +147,9 @@ fn what_nothing_classifies_is_withheld_of_those_whose_data_stay_and_of_nobody() 
 }
 
 #[test]
-fn an_erased_person_has_nothing_unclassified_that_leaves_whatever_the_purpose() {
+fn unclassified_fields_of_an_erased_person_never_leave() {
     let decisions = Decisions::new(one_partner());
-    // The pack's own prohibition leaves these purposes open.
+    // The pack's own prohibition excepts these purposes.
     let route = admitted(&decisions, "data-subject", "data-subject-request", &[&[]], true);
     let erased = Subject { erased: true, ..Subject::default() };
     assert_eq!(forms(&judge(&route, &erased, NOW)), [Form::Removed]);
@@ -157,7 +157,7 @@ fn an_erased_person_has_nothing_unclassified_that_leaves_whatever_the_purpose() 
 }
 
 #[test]
-fn a_case_covers_nothing_that_nothing_classifies() {
+fn a_case_does_not_cover_unclassified_fields() {
     let decisions = Decisions::new(one_partner());
     let mut request = admission_request(&decisions, "public-authority", "court-order");
     request.legal_reference = LegalReference::Everything;
@@ -169,7 +169,7 @@ fn a_case_covers_nothing_that_nothing_classifies() {
 }
 
 #[test]
-fn what_is_withheld_says_why() {
+fn withheld_classes_have_a_reason() {
     let decisions = Decisions::new(one_partner());
     let vocabulary = decisions.pack().vocabulary();
     let classes: &[&[&str]] = &[&["email"], &["password"]];
@@ -218,7 +218,7 @@ fn what_is_withheld_says_why() {
 }
 
 #[test]
-fn refusals_alone_make_nobody_known_enough() {
+fn refusals_alone_do_not_make_a_person_known() {
     let decisions = Decisions::new(one_partner());
     let route = admitted(&decisions, "employee", "customer-support", &[&["email"], &["non-personal"]], false);
     let refuses = Subject { only_refusals: true, ..Subject::default() };
@@ -232,7 +232,7 @@ fn refusals_alone_make_nobody_known_enough() {
 }
 
 #[test]
-fn a_question_of_its_own_is_answered_alike_and_remembered_nowhere() {
+fn admit_once_decides_alike_and_caches_nothing() {
     let decisions = Decisions::new(one_partner());
     let request = admission_request(&decisions, "employee", "customer-support");
     let vocabulary = decisions.pack().vocabulary();
@@ -246,7 +246,7 @@ fn a_question_of_its_own_is_answered_alike_and_remembered_nowhere() {
 }
 
 #[test]
-fn a_field_is_judged_as_if_it_also_held_what_below_it_is_never_released() {
+fn a_field_is_judged_for_the_never_released_categories_below_it() {
     let decisions = Decisions::new(one_partner());
     let vocabulary = decisions.pack().vocabulary();
     let classes: &[&[&str]] = &[
@@ -284,7 +284,7 @@ fn a_field_is_judged_as_if_it_also_held_what_below_it_is_never_released() {
 }
 
 #[test]
-fn a_record_past_its_retention_counts_where_that_withholds_something() {
+fn a_record_past_its_retention_counts_only_if_that_withholds_something() {
     let kept = "\n[retention]\nemail = \"365d\"\n";
     let decisions = Decisions::new(one_partner_saying("\n[retention]\n", kept));
     let made =
@@ -305,7 +305,7 @@ fn a_record_past_its_retention_counts_where_that_withholds_something() {
 }
 
 #[test]
-fn what_belongs_to_nobody_is_not_personal() {
+fn only_data_about_no_person_leave_without_a_subject() {
     let decisions = Decisions::new(one_partner());
     let classes: &[&[&str]] = &[
         &["email"],
@@ -325,7 +325,7 @@ fn what_belongs_to_nobody_is_not_personal() {
 }
 
 #[test]
-fn what_belongs_to_nobody_leaves_by_the_recipients_own_facts() {
+fn data_about_no_person_are_judged_by_the_facts_of_the_recipient() {
     let pack = one_partner_and(
         r#"@id("numbers-stay") @clause("G-tr")
         forbid (principal, action, resource in Category::"aggregate")
@@ -354,7 +354,7 @@ fn what_belongs_to_nobody_leaves_by_the_recipients_own_facts() {
 }
 
 #[test]
-fn what_passes_unread_is_remembered_once_and_looking_ahead_not_at_all() {
+fn unread_answers_share_a_slice_and_best_forms_caches_none() {
     let decisions = Decisions::new(one_partner());
     let request = admission_request(&decisions, "employee", "customer-support");
     for _ in 0..3 {
@@ -370,7 +370,7 @@ fn what_passes_unread_is_remembered_once_and_looking_ahead_not_at_all() {
 }
 
 #[test]
-fn a_case_opens_what_it_covers_about_whom_it_names() {
+fn a_case_releases_its_categories_about_the_people_it_names() {
     let decisions = Decisions::new(one_partner());
     let vocabulary = decisions.pack().vocabulary();
     let category = |name: &str| vocabulary.categories().find(name).unwrap();
@@ -404,7 +404,7 @@ fn a_case_opens_what_it_covers_about_whom_it_names() {
 }
 
 #[test]
-fn a_remembered_decision_follows_the_facts_and_the_clock() {
+fn a_cached_decision_depends_on_the_facts_and_the_time() {
     let decisions = Decisions::new(one_partner());
     let admitted = admitted(&decisions, "marketing-partner", "direct-marketing", &[&["email"]], false);
     let until = Timestamp::from_second(10).unwrap();
@@ -416,20 +416,20 @@ fn a_remembered_decision_follows_the_facts_and_the_clock() {
         assert_eq!(forms(&judge(&admitted, &objected, NOW)), [Form::Removed]);
     }
     assert_eq!(admitted.slice.cache.len(), 3);
-    // A fact that no rule of the slice compares makes no combination of its own.
+    // A fact that no rule of the slice compares is not part of the key.
     let irrelevant = Subject { transfer_consent: true, ..subject };
     judge(&admitted, &irrelevant, NOW);
     assert_eq!(admitted.slice.cache.len(), 3);
 }
 
 #[test]
-fn remembered_decisions_are_checked_and_a_difference_discloses_less() {
+fn cached_decisions_are_checked_and_the_stricter_one_applies() {
     let decisions = Decisions::new(one_partner());
     let admitted = admitted(&decisions, "marketing-partner", "direct-marketing", &[&["email"]], false);
     let (with, without) = (consented(&decisions, "marketing", None), Subject::default());
     let clear = judge(&admitted, &with, NOW);
     judge(&admitted, &without, NOW);
-    // Somebody tampers with the memory: what was withheld is remembered as released.
+    // Corrupts the cache: what was withheld is cached as released.
     for mut known in admitted.slice.cache.iter_mut() {
         *known.value_mut() = clear.clone();
     }
@@ -441,7 +441,7 @@ fn remembered_decisions_are_checked_and_a_difference_discloses_less() {
 }
 
 #[test]
-fn least_takes_the_least_revealing_of_each_class() {
+fn strictest_takes_the_least_revealing_form_of_each_class() {
     let permit = |forms: &[Form]| Permit::of(forms);
     let least = |permits: &[Permit]| forms(&Permit::strictest(permits));
     use Form::{Clear, Masked, Removed};
@@ -452,7 +452,7 @@ fn least_takes_the_least_revealing_of_each_class() {
 }
 
 #[test]
-fn the_memory_is_bounded() {
+fn the_cache_is_bounded() {
     let decisions = Decisions::new(one_partner());
     let admitted = admitted(&decisions, "employee", "customer-support", &[&["email"]], false);
     let permit = judge(&admitted, &Subject::default(), NOW);

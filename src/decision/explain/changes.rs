@@ -1,7 +1,7 @@
-//! What would have to change for a withheld field to leave.
+//! Finds what would have to change for a withheld field to leave.
 //!
-//! Worked out by evaluation: the decision is made again with one fact changed, then with two, until something
-//! leaves. So a change that is named is enough, and none of the changes named together can be left out.
+//! The decision is evaluated again with one fact changed, then with two, until something leaves. Hence the named
+//! changes are sufficient, and none of the changes named together can be omitted.
 
 use serde::Serialize;
 
@@ -14,16 +14,16 @@ use super::term_list::list_terms;
 use crate::policy::{ConsentFact, Fact, ObjectionFact, Pack};
 use crate::vocabulary::{CategoryId, Form, Operation, PurposeId, Vocabulary};
 
-/// Most facts that are changed together.
+/// Maximum number of facts that are changed together.
 const MAX_TOGETHER: usize = 4;
-/// Most decisions that are made in search of one answer.
+/// Maximum number of decisions that are evaluated for one answer.
 const MAX_TRIALS: usize = 4096;
-/// Most alternatives that are told.
+/// Maximum number of alternatives in an answer.
 const MAX_ALTERNATIVES: usize = 6;
-/// The kind of a change of the mapping.
+/// The kind of change for another mapping.
 const MAPPING: &str = "mapping";
 
-/// One thing that would have to be otherwise.
+/// One thing that would have to change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RequiredChange {
     /// The kind of change: `consent`, `agreement`, `relation`, …
@@ -33,34 +33,35 @@ pub struct RequiredChange {
 }
 
 impl RequiredChange {
+    /// Creates a change of a kind.
     pub fn new(what: &'static str, text: impl Into<String>) -> RequiredChange {
         RequiredChange { what, text: text.into() }
     }
 }
 
-/// What would have to change for something to leave.
+/// The alternatives for something to leave.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RequiredChanges {
-    /// The alternatives, each with everything that it takes; empty where nothing is known to be enough.
+    /// The alternatives, each with all the changes that it needs; empty if nothing is known to suffice.
     #[serde(rename = "changes", skip_serializing_if = "Vec::is_empty")]
     pub alternatives: Vec<Vec<RequiredChange>>,
-    /// Why nothing would be enough.
+    /// Why no change would suffice.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub never: Option<String>,
 }
 
 impl RequiredChanges {
-    /// A single change that is enough.
+    /// Creates an answer with a single sufficient change.
     pub fn one(what: &'static str, text: impl Into<String>) -> RequiredChanges {
         RequiredChanges { alternatives: vec![vec![RequiredChange::new(what, text)]], never: None }
     }
 
-    /// Nothing would be enough, and why.
+    /// Creates an answer that no change would suffice, with the reason.
     pub fn never(why: impl Into<String>) -> RequiredChanges {
         RequiredChanges { alternatives: Vec::new(), never: Some(why.into()) }
     }
 
-    /// This change first, whichever alternative is taken then.
+    /// Adds a change that comes first in every alternative.
     #[must_use]
     pub fn preceded_by(self, first: &RequiredChange) -> RequiredChanges {
         if self.never.is_some() {
@@ -76,15 +77,15 @@ impl RequiredChanges {
         RequiredChanges { alternatives, never: None }
     }
 
-    /// How much it takes, for a comparison: changed facts first, fewer before more; then another mapping; then nothing
-    /// that is known to be enough; then nothing at all.
+    /// Ranks answers by effort: changed facts first, fewer before more; then another mapping; then nothing that is
+    /// known to suffice; then that nothing would.
     pub(super) fn effort(&self) -> (bool, bool, bool, usize) {
         let mapping = self.alternatives.iter().flatten().any(|change| change.what == MAPPING);
         let fewest = self.alternatives.iter().map(Vec::len).min().unwrap_or(usize::MAX);
         (self.never.is_some(), self.alternatives.is_empty(), mapping, fewest)
     }
 
-    /// The alternatives in one line; `None` where there is nothing to say.
+    /// Formats the alternatives on one line; `None` if there are none.
     pub fn to_text(&self) -> Option<String> {
         if let Some(why) = &self.never {
             return Some(format!("nothing: {why}"));
@@ -97,8 +98,8 @@ impl RequiredChanges {
     }
 }
 
-/// What would have to change for a field with these categories to leave, or for the operation to be carried out on
-/// it. Empty where that is so already.
+/// Returns what would have to change for a field with these categories to leave, or for the operation to be carried
+/// out on it. Empty if that is so already.
 pub(super) fn changes(
     pack: &Pack,
     request: &AdmissionRequest,
@@ -121,7 +122,7 @@ pub(super) fn changes(
     RequiredChanges { alternatives: alternatives.collect(), never: None }
 }
 
-/// True if a field with these categories leaves, or the operation is carried out on it, with the facts as they are.
+/// True if a field with these categories leaves, or the operation is carried out on it, with the present facts.
 pub(super) fn leaves(
     pack: &Pack,
     request: &AdmissionRequest,
@@ -132,11 +133,11 @@ pub(super) fn leaves(
     Trial::new(pack, request, operation, about, class).leaves(&[])
 }
 
-/// What an operation is about that is explained for some categories and not for all.
+/// Suffix for an operation that is explained for some categories only.
 pub(super) const OF_THESE_CATEGORIES: &str = " of these categories";
 
-/// Why nothing lets any of these classes leave, or lets the operation be carried out on any of them: for which other
-/// purposes rules do. `of` is what an operation is said to be about.
+/// Explains why no fact lets any of these classes leave, or lets the operation be carried out on any of them, and for
+/// which other purposes rules do. `of` is the suffix of the operation.
 pub(super) fn why_never(
     pack: &Pack,
     request: &AdmissionRequest,
@@ -156,7 +157,7 @@ pub(super) fn why_never(
     only_for(pack, &what, can_leave)
 }
 
-/// For which purposes alone rules release something to a kind, or permit an operation.
+/// Names the purposes for which rules release something to a kind, or permit an operation.
 pub(super) fn only_for(pack: &Pack, what: &str, is_possible: impl Fn(PurposeId) -> bool) -> String {
     match list_terms(pack.vocabulary().purposes(), is_possible, std::iter::empty()) {
         None => format!("no rule of this policy ever {what} this kind"),
@@ -164,7 +165,7 @@ pub(super) fn only_for(pack: &Pack, what: &str, is_possible: impl Fn(PurposeId) 
     }
 }
 
-/// Whether rules could release all of these categories to the kind that asks, for a purpose, whatever the facts.
+/// True if rules could release all of these categories to the requesting kind for a purpose, whatever the facts.
 fn can_all_leave(
     pack: &Pack,
     request: &AdmissionRequest,
@@ -179,7 +180,7 @@ fn can_all_leave(
     categories.iter().all(is_open)
 }
 
-/// A decision about one class of fields that is made again with other facts.
+/// A decision about one class of fields that is evaluated again with other facts.
 struct Trial<'a> {
     pack: &'a Pack,
     request: &'a AdmissionRequest,
@@ -189,7 +190,7 @@ struct Trial<'a> {
     key: DecisionKey,
 }
 
-/// Facts and the values that they are given.
+/// Facts with their changed values.
 type Solution = Vec<(Fact, u8)>;
 
 impl<'a> Trial<'a> {
@@ -210,12 +211,12 @@ impl<'a> Trial<'a> {
         self.pack.vocabulary()
     }
 
-    /// Whether the field leaves with these facts changed.
+    /// True if the field leaves with these facts changed.
     fn leaves(&self, solution: &[(Fact, u8)]) -> bool {
         let mut key = self.key.clone();
         for &(fact, value) in solution {
             key.facts = key.facts.with(fact, value);
-            // A new consent comes after everything that the person has said of the purpose.
+            // A new consent is later than everything that the person has stated about the purpose.
             if fact == Fact::Consent || fact == Fact::ConsentedSinceRestriction {
                 key.facts = key.facts.with_consent(ConsentFact::Given).with_objection(ObjectionFact::None);
             }
@@ -226,7 +227,7 @@ impl<'a> Trial<'a> {
         self.slice.evaluate(self.pack, &key).form(ClassId(0)) != Form::Removed
     }
 
-    /// Every smallest set of changed facts with which the field leaves.
+    /// Returns every smallest set of changed facts with which the field leaves.
     fn solutions(&self) -> Vec<Solution> {
         if !self.can_leave(self.request.purpose) {
             return Vec::new();
@@ -254,7 +255,8 @@ impl<'a> Trial<'a> {
         Vec::new()
     }
 
-    /// The single changes that may help: those of the facts that decide here. Changes of one fact stand together.
+    /// Returns the single changes that may help, for the facts that decide here. Changes of the same fact are
+    /// adjacent.
     fn steps(&self) -> Vec<(Fact, u8)> {
         let facts = self.slice.mask().facts();
         let usable = facts.filter(|fact| self.is_changeable(*fact));
@@ -264,13 +266,14 @@ impl<'a> Trial<'a> {
 
     fn differs(&self, fact: Fact, value: u8) -> bool {
         let own = || self.key.overrides.iter().any(|(_, own)| own.get(fact) != value);
-        // Of somebody whose data are not restricted any consent is as good.
+        // If the person's data are not restricted, any consent suffices.
         let is_pointless =
             fact == Fact::ConsentedSinceRestriction && self.key.facts.get(Fact::Restricted) == 0;
         !is_pointless && (self.key.facts.get(fact) != value || (PER_CATEGORY.contains(&fact) && own()))
     }
 
-    /// Whether it is worth trying: nobody becomes the person or the account but who can be that.
+    /// True if the fact can change at all: only a data subject can be the person, and only a customer administrator
+    /// can own the account.
     fn is_changeable(&self, fact: Fact) -> bool {
         let kinds = self.vocabulary().kinds();
         let is =
@@ -282,7 +285,7 @@ impl<'a> Trial<'a> {
         }
     }
 
-    /// Whether rules could release the field to this kind for a purpose, whatever the facts.
+    /// True if rules could release the field to this kind for a purpose, whatever the facts.
     fn can_leave(&self, purpose: PurposeId) -> bool {
         self.can_all_leave(purpose, &self.pack.judged_categories(self.class))
     }
@@ -291,12 +294,12 @@ impl<'a> Trial<'a> {
         can_all_leave(self.pack, self.request, self.operation, purpose, categories)
     }
 
-    /// Of a wide category that could leave but for what below it is never released: a narrower one.
+    /// Suggests a narrower category if the field could leave but for a descendant that is never released.
     fn narrower(&self) -> Option<RequiredChanges> {
         if !self.can_all_leave(self.request.purpose, self.class) {
             return None;
         }
-        let tree = self.words().categories();
+        let tree = self.vocabulary().categories();
         let held = self.pack.judged_categories(self.class);
         let held = held.iter().filter(|category| !self.class.contains(category));
         let closed = held.filter(|category| !self.can_all_leave(self.request.purpose, &[**category]));
@@ -395,7 +398,7 @@ fn change_kind(fact: Fact) -> &'static str {
     }
 }
 
-/// The values of a fact with which more may leave.
+/// Returns the values of a fact with which more may leave.
 fn favourable(fact: Fact) -> impl Iterator<Item = u8> {
     let values: &[u8] = match fact {
         Fact::Form | Fact::Operation | Fact::WithServiceData => &[],
@@ -424,7 +427,7 @@ fn favourable(fact: Fact) -> impl Iterator<Item = u8> {
     values.iter().copied()
 }
 
-/// The next choice of as many positions below `end`, in order; `false` after the last.
+/// Advances to the next combination of positions below `end`, in order. Returns `false` after the last.
 fn advance(chosen: &mut [usize], end: usize) -> bool {
     let size = chosen.len();
     let movable =
@@ -437,7 +440,7 @@ fn advance(chosen: &mut [usize], end: usize) -> bool {
     true
 }
 
-/// Solutions that differ in the value of one fact alone, as one with several values.
+/// Merges solutions that differ only in the value of one fact.
 fn merged(solutions: Vec<Solution>) -> Vec<Vec<(Fact, Vec<u8>)>> {
     let mut all: Vec<Vec<(Fact, Vec<u8>)>> = Vec::new();
     for solution in solutions {

@@ -1,6 +1,6 @@
-//! Why a category leaves, or what it would have needed.
+//! Explains why a category leaves, or what is missing for it to leave.
 //!
-//! Worked out by evaluation: each condition of a rule, as Cedar runs it, is asked by itself.
+//! Explanations are found by evaluation: each condition of a rule is evaluated by itself, as Cedar runs it.
 
 mod changes;
 mod refusal;
@@ -22,77 +22,95 @@ use super::subject::{Extracted, RecordFacts, Subject};
 use crate::policy::{Fact, FactSet, Facts, Mismatch, Pack, Rule};
 use crate::vocabulary::{CategoryId, Form, KindId, Operation, PurposeId, Regions};
 
-/// How many rules are named that would have released a withheld category.
+/// Maximum number of rules named that would have released a withheld category.
 const MAX_NEAREST: usize = 3;
 
-/// Why one recipient receives what it does about one person.
+/// Explains what one recipient receives about one person.
 #[derive(Clone, Debug, Serialize)]
 pub struct Explanation {
+    /// The recipient's kind.
     pub kind: String,
+    /// The purpose.
     pub purpose: String,
-    /// The problem code, where the request is refused before anybody's data are looked at.
+    /// The problem code, if the request is refused before any data are considered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<&'static str>,
-    /// Why it is refused, and what would have to change.
+    /// Why the request is refused, and what would have to change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refusal: Option<DenialExplanation>,
-    /// Of an operation other than `disclose`: whether it is carried out on who is described, and what would have to
-    /// change.
+    /// For an operation other than `disclose`: whether it is carried out on the described person, and what would have
+    /// to change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<OperationExplanation>,
+    /// One explanation for each category.
     pub categories: Vec<CategoryExplanation>,
-    /// Facts that could not be determined, and the value each took.
+    /// Facts that could not be determined, and the value that each took.
     pub unknown: Vec<String>,
 }
 
-/// Whether an operation is carried out.
+/// Explains whether an operation is carried out.
 #[derive(Clone, Debug, Serialize)]
 pub struct OperationExplanation {
+    /// The operation's name.
     pub name: &'static str,
+    /// True if the operation is carried out.
     pub carried_out: bool,
+    /// What would have to change for it to be carried out.
     #[serde(flatten)]
     pub changes: RequiredChanges,
 }
 
-/// Why one category leaves, or does not.
+/// Explains why one category leaves or is withheld.
 #[derive(Clone, Debug, Serialize)]
 pub struct CategoryExplanation {
+    /// The category's name.
     pub category: String,
-    /// The category below it that decides: a field may hold it, and the pack never releases it.
+    /// A descendant that decides instead: a field of the category may hold it, and the pack never releases it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub may_hold: Option<String>,
+    /// The form in which the category leaves.
     pub form: Form,
+    /// The legal basis.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub basis: Option<&'static str>,
+    /// The clauses that the deciding rules cite.
     pub clauses: Vec<String>,
-    /// The rules that decided: permits of what leaves, forbids of what was withheld.
+    /// The rules that decided: permits if the category leaves, prohibitions if it is withheld.
     pub rules: Vec<String>,
-    /// For what is withheld: the rules that would have released it, and what each lacked.
+    /// If the category is withheld: the rules that would have released it, and what each lacked.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub nearest: Vec<NearestRule>,
-    /// For what is withheld: what would have to change.
+    /// If the category is withheld: what would have to change.
     #[serde(flatten)]
     pub changes: RequiredChanges,
 }
 
-/// A rule that did not release, and why.
+/// A rule that did not release a category, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NearestRule {
+    /// The rule's id.
     pub rule: String,
+    /// The clauses that it cites.
     pub clauses: Vec<String>,
+    /// The conditions that do not hold.
     pub lacks: Vec<String>,
-    /// It is about this kind of recipient, and about other purposes.
+    /// True if the rule is about this kind of recipient and other purposes.
     #[serde(skip)]
     pub is_elsewhere: bool,
 }
 
-/// One request about one person, to be explained.
+/// A request about one person that is to be explained.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
+    /// The policy pack.
     pub pack: &'a Pack,
+    /// The request.
     pub request: &'a AdmissionRequest,
+    /// The facts about the person.
     pub facts: &'a scenario::ScenarioFacts,
+    /// The facts that the record states itself.
     pub record: &'a RecordFacts,
+    /// The time of the request.
     pub now: Timestamp,
 }
 
@@ -112,8 +130,8 @@ impl<'a> Question<'a> {
         explanation
     }
 
-    /// Explains a field that holds all of these categories at once: the permits that are near for what of it is
-    /// withheld, and what would have to change.
+    /// Explains a field that holds all of these categories. Returns the nearest permits for its withheld categories,
+    /// and what would have to change.
     pub fn explain_class(&self, class: &[CategoryId]) -> (Vec<NearestRule>, RequiredChanges) {
         let changes = self.changes(Operation::Disclose, class);
         let explained = self.explain_without_changes(class).categories.into_iter();
@@ -126,9 +144,9 @@ impl<'a> Question<'a> {
         (nearest, changes)
     }
 
-    /// What would have to change for the request's operation to be carried out on a route with these classes of
-    /// fields: it takes one of them. The answer that takes least counts. Empty where the
-    /// rules permit it already.
+    /// Returns what would have to change for the request's operation to be carried out on a route with these classes
+    /// of fields. One class suffices; the answer with the least effort is returned. It is empty if the rules permit
+    /// the operation already.
     pub fn explain_operation(&self, classes: &[Vec<CategoryId>]) -> RequiredChanges {
         let operation = self.request.operation;
         let decides = |category: &&CategoryId| self.pack.vocabulary().governs_operations(**category);
@@ -168,7 +186,8 @@ impl<'a> Question<'a> {
         let about = self.about();
         let every: FactSet = Fact::all(vocabulary.relations().len()).collect();
         let shared = request_facts.record_facts(pack, every, &about);
-        let overrides = request_facts.category_overrides(pack, every, &about, &pack.judged_categories(categories));
+        let overrides =
+            request_facts.category_overrides(pack, every, &about, &pack.judged_categories(categories));
         let per_category: FactSet = super::facts::PER_CATEGORY.into_iter().collect();
         let explained = categories.iter().map(|&field| {
             let case = |category| {
@@ -225,7 +244,7 @@ pub fn explain_only(
     Question { pack, request, facts: about, record, now }.explain_without_changes(categories)
 }
 
-/// One category in one situation.
+/// The evaluation of one category with given facts.
 #[derive(Clone, Copy, Debug)]
 struct CategoryEvaluation<'a> {
     pack: &'a Pack,
@@ -270,8 +289,9 @@ impl CategoryEvaluation<'_> {
         }
     }
 
-    /// The permits for this kind and purpose that lack least; where there are none, those for this kind and another
-    /// purpose, or for this purpose and another kind. Others would only tell about somebody else.
+    /// Returns the permits for this kind and purpose that lack the fewest conditions. If there are none, returns
+    /// those for this kind and another purpose, or for this purpose and another kind. Other rules are about other
+    /// recipients and would not help.
     fn nearest(&self) -> Vec<NearestRule> {
         let permits = self.pack.rulebook().rules().iter().filter(|rule| rule.is_permit());
         let permits = permits.map(|rule| (rule.mismatch(self.point()), rule));
@@ -293,7 +313,7 @@ impl CategoryEvaluation<'_> {
         near.map(|(_, nearest)| nearest).collect()
     }
 
-    /// Whether a rule is about this kind, or about this purpose, or about one below either.
+    /// True if a rule is about this kind or a descendant, or about this purpose or a descendant.
     fn is_near(&self, misses: Mismatch, rule: &Rule) -> bool {
         let (kind, purpose, _) = self.point();
         let vocabulary = self.pack.vocabulary();
@@ -313,7 +333,7 @@ impl CategoryEvaluation<'_> {
         (self.request.recipient.kind, self.request.purpose, self.category)
     }
 
-    /// What keeps a rule from applying here, in words.
+    /// Describes what keeps a rule from applying.
     fn lacks(&self, rule: &Rule) -> Vec<String> {
         let vocabulary = self.pack.vocabulary();
         let (misses, conditions) = self.pack.rulebook().unmet(rule, self.point(), self.facts);
@@ -347,7 +367,7 @@ impl CategoryEvaluation<'_> {
         lacks
     }
 
-    /// A condition that does not hold, with the facts as they are.
+    /// Describes a condition that does not hold, with the present facts.
     fn condition(&self, mask: FactSet, text: &str) -> String {
         let purpose = self.pack.vocabulary().purposes().name(self.request.purpose);
         let consent = mask.facts().eq([Fact::Consent]);
@@ -399,7 +419,7 @@ fn or_nothing(names: Option<String>) -> String {
     names.unwrap_or_else(|| "nothing".to_owned())
 }
 
-/// Facts that nobody knows, and what they were taken for.
+/// Lists facts that are unknown, and the value that each took.
 fn unknown_facts(
     subject: &Subject,
     record: &RecordFacts,
@@ -411,13 +431,13 @@ fn unknown_facts(
     let unreadable = record.region == Extracted::Unreadable || record.country == Extracted::Unreadable;
     if (subject.region.is_none() && subject.country.is_none() && silent) || unreadable {
         notes.push(
-            "the person's region is not known: it counts as the EEA for transfers, and equals no other"
+            "the person's region is unknown: it counts as the EEA for transfers and equals no region"
                 .to_owned(),
         );
     }
     if request.recipient.region(regions).is_none() {
         notes.push(
-            "the recipient's region is not known, or contradicts its country: it counts as outside the EEA, and equals no other"
+            "the recipient's region is unknown or contradicts its country: it counts as outside the EEA and equals no region"
                 .to_owned(),
         );
     }
@@ -426,7 +446,7 @@ fn unknown_facts(
     }
     if record.account_closed == Extracted::Unreadable {
         notes.push(
-            "the closing date cannot be read: the account counts as closed for longer than the pack keeps its data"
+            "the closing date cannot be read: the account counts as closed for longer than the pack's periods"
                 .to_owned(),
         );
     }

@@ -1,4 +1,4 @@
-//! A refusal before anybody's data are looked at.
+//! Explains a request that is refused before any data are considered.
 
 use serde::Serialize;
 
@@ -7,10 +7,12 @@ use super::changes::{RequiredChange, RequiredChanges, only_for};
 use crate::policy::Pack;
 use crate::vocabulary::{KindId, Operation, PurposeId};
 
-/// Why a request is refused, and what would have to change.
+/// Explains why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DenialExplanation {
+    /// The reason.
     pub why: String,
+    /// What would have to change.
     #[serde(flatten)]
     pub changes: RequiredChanges,
 }
@@ -55,7 +57,7 @@ impl DenialExplanation {
     }
 }
 
-/// Why no rule can permit the request, and for which purposes rules do.
+/// Explains why no rule can permit the request, and for which purposes rules do.
 pub fn no_rule_permits(
     pack: &Pack,
     kind: KindId,
@@ -64,7 +66,7 @@ pub fn no_rule_permits(
 ) -> (String, RequiredChanges) {
     let (vocabulary, rulebook) = (pack.vocabulary(), pack.rulebook());
     let is_possible = |purpose: PurposeId, operation| rulebook.can_permit(kind, purpose, operation);
-    // Where the operation itself could be permitted, nothing that comes back could.
+    // If the operation itself could be permitted, nothing in its answer could be disclosed.
     let missing = match is_possible(purpose, operation) {
         true => Operation::Disclose,
         false => operation,

@@ -1,10 +1,10 @@
-//! Sets of terms in few words.
+//! Describes sets of terms briefly.
 
 use crate::vocabulary::{TermId, Tree};
 
-/// A set of terms by its outermost names: `marketing` rather than all its children, and
-/// `service-provision` but `invoicing` where a child is left out. A group that is whole stands for its members.
-/// `None` for the empty set.
+/// Names a set of terms by its outermost members: `marketing` instead of all its descendants, and `service-provision`
+/// but `invoicing` if a descendant is not in the set. A group whose members are all in the set stands for them.
+/// Returns `None` for the empty set.
 pub(super) fn list_terms<'g, I: TermId + 'g>(
     tree: &Tree<I>,
     set: impl Fn(I) -> bool,
@@ -12,7 +12,7 @@ pub(super) fn list_terms<'g, I: TermId + 'g>(
 ) -> Option<String> {
     let (mut names, mut grouped) = (Vec::new(), Vec::new());
     for (name, members) in groups.filter(|(_, members)| members.iter().all(|&member| set(member))) {
-        // A group within another that is named already says nothing more.
+        // A group within one that is already named adds nothing.
         if members.iter().all(|member| grouped.contains(member)) {
             continue;
         }

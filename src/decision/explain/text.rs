@@ -1,4 +1,5 @@
-//! An explanation as people read it: equal lines together, the categories by their outermost names.
+//! Formats an explanation as text: categories with equal explanations are grouped, and named by their outermost
+//! ancestors.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -7,7 +8,7 @@ use super::term_list::list_terms;
 use super::{CategoryExplanation, Explanation, NearestRule, OperationExplanation, RequiredChanges};
 use crate::vocabulary::{CategoryId, Form, Vocabulary};
 
-/// What two categories have in common that stand in one block.
+/// What the categories of one block have in common.
 #[derive(PartialEq, Eq)]
 struct BlockKey<'e> {
     form: Form,
@@ -23,7 +24,7 @@ impl<'e> BlockKey<'e> {
     fn of(line: &'e CategoryExplanation) -> BlockKey<'e> {
         let CategoryExplanation { category: _, may_hold, form, basis, clauses, rules, nearest, changes } =
             line;
-        // What is never released for this purpose says for which it is.
+        // If a category is never released for this purpose, the changes already name the purposes for which it is.
         let is_told = |near: &&NearestRule| changes.never.is_none() || !near.is_elsewhere;
         let nearest = nearest.iter().filter(is_told).collect();
         let may_hold = may_hold.as_deref();
@@ -32,8 +33,8 @@ impl<'e> BlockKey<'e> {
 }
 
 impl Explanation {
-    /// The categories in blocks of equal lines. Unless `all` of them were asked for, those that no rule near the
-    /// question would release stand together in one line.
+    /// Formats the categories in blocks of equal explanations. Unless `all` is true, the categories that no near rule
+    /// would release are listed together on one line.
     pub fn to_text(&self, vocabulary: &Vocabulary, all: bool) -> String {
         let mut text = format!("`{}` asks for `{}`\n", self.kind, self.purpose);
         if let Some(code) = self.refused {
@@ -96,7 +97,7 @@ fn block(text: &mut String, shared: &BlockKey<'_>, categories: &str, refused: Op
         let verb = if *form == Form::Removed { "forbidden by" } else { "permitted by" };
         let _ = writeln!(text, "{:13}   {verb} {} [{}]", "", rules.join(", "), clauses.join(", "));
     }
-    // Rules that lack several things are for others: one of them is enough to read.
+    // Rules that lack several conditions are about other recipients: one of them is enough.
     let shown = if nearest.iter().all(|near| near.lacks.len() > 1) { 1 } else { nearest.len() };
     for near in nearest.iter().take(shown) {
         let lacks = match refused {
@@ -111,7 +112,7 @@ fn block(text: &mut String, shared: &BlockKey<'_>, categories: &str, refused: Op
     }
 }
 
-/// Categories by their outermost names.
+/// Names a set of categories by its outermost members.
 fn folded(vocabulary: &Vocabulary, categories: &[&str]) -> String {
     let named: HashSet<CategoryId> =
         categories.iter().filter_map(|name| vocabulary.categories().find(name)).collect();

@@ -12,7 +12,7 @@ fn record(change: impl FnOnce(&mut RecordFacts)) -> RecordFacts {
     record
 }
 
-/// The facts of one record for a recipient in a region.
+/// Returns the facts of one record for a recipient in a region.
 fn facts(recipient_region: Option<&str>, exporter: &str, subject: &Subject, record: &RecordFacts) -> Facts {
     let pack = one_partner();
     let vocabulary = pack.vocabulary();
@@ -52,7 +52,7 @@ fn somebody_in(region: Option<&str>) -> Subject {
 }
 
 #[test]
-fn an_unknown_region_counts_as_the_eea_and_equals_no_other() {
+fn an_unknown_region_counts_as_the_eea_and_equals_no_region() {
     let nothing = RecordFacts::default();
     let both = |facts: Facts| (facts.get(Fact::LeavesEea) == 1, facts.get(Fact::SameRegion) == 1);
     assert_eq!(both(facts(Some("US"), "US", &somebody_in(Some("US")), &nothing)), (false, true));
@@ -76,7 +76,7 @@ fn an_unknown_region_counts_as_the_eea_and_equals_no_other() {
 }
 
 #[test]
-fn a_country_and_a_region_that_contradict_each_other_are_no_place() {
+fn contradicting_country_and_region_count_as_unknown() {
     let nothing = RecordFacts::default();
     let both = |facts: Facts| (facts.get(Fact::LeavesEea) == 1, facts.get(Fact::SameRegion) == 1);
     let german = |region: &str| Subject { country: Some("DE".into()), ..somebody_in(Some(region)) };
@@ -106,7 +106,7 @@ fn a_country_and_a_region_that_contradict_each_other_are_no_place() {
 }
 
 #[test]
-fn what_was_created_tomorrow_is_past_retention() {
+fn a_creation_date_in_the_future_is_past_retention() {
     let pack = one_partner();
     let vocabulary = pack.vocabulary();
     let category = |name: &str| vocabulary.categories().find(name).unwrap();
@@ -123,7 +123,7 @@ fn what_was_created_tomorrow_is_past_retention() {
 }
 
 #[test]
-fn of_ledger_and_record_the_one_that_discloses_less_counts() {
+fn the_stricter_of_ledger_and_record_counts() {
     let both = |facts: Facts| (facts.get(Fact::LeavesEea) == 1, facts.get(Fact::SameRegion) == 1);
     let in_germany = record(|record| record.country = Extracted::Known("DE".into()));
     assert_eq!(both(facts(Some("US"), "US", &somebody_in(Some("US")), &in_germany)), (true, false));
@@ -139,7 +139,7 @@ fn of_ledger_and_record_the_one_that_discloses_less_counts() {
 }
 
 #[test]
-fn a_person_is_of_age_once_it_is_their_birthday_everywhere() {
+fn a_person_is_of_age_once_the_birthday_has_come_everywhere() {
     for (born, now, under_age) in [
         ("2008-06-15", "2026-06-15T00:00:00Z", true),
         ("2008-06-15", "2026-06-15T11:59:59Z", true),
@@ -157,7 +157,7 @@ fn a_person_is_of_age_once_it_is_their_birthday_everywhere() {
 }
 
 #[test]
-fn an_account_is_closed_for_over_90_days_on_the_91st() {
+fn an_account_is_due_for_purging_after_90_days() {
     let pack = one_partner();
     let closed = |since: Option<&str>, record: &RecordFacts| {
         let controller = Controller { closed_since: since.map(day), ..Controller::default() };
@@ -176,7 +176,7 @@ fn an_account_is_closed_for_over_90_days_on_the_91st() {
 }
 
 #[test]
-fn a_pack_says_after_how_long_a_closed_account_is_purged() {
+fn the_pack_sets_the_periods_after_which_an_account_is_purged() {
     let key = r#"account-closed-after = ["90d", "120d"]"#;
     let (now, unreadable) = (day("2026-06-15"), record(|r| r.account_closed = Extracted::Unreadable));
     for (said, days, fact, of_unreadable) in [
@@ -200,7 +200,7 @@ fn a_pack_says_after_how_long_a_closed_account_is_purged() {
 }
 
 #[test]
-fn a_pack_says_from_which_age_a_person_is_no_minor() {
+fn the_pack_sets_the_age_of_majority() {
     let born = record(|record| record.birth_date = Extracted::Known("2010-06-01".parse().unwrap()));
     let minor = |said| {
         let pack = one_partner_saying("of-age = 18", said);
@@ -211,7 +211,7 @@ fn a_pack_says_from_which_age_a_person_is_no_minor() {
 }
 
 #[test]
-fn of_several_origins_the_narrowest_counts() {
+fn the_most_restrictive_of_several_origins_counts() {
     let pack = one_partner();
     let category = |name: &str| pack.vocabulary().categories().find(name).unwrap();
     let of = |named: &[(&str, Origin)], by_record: Extracted<Origin>, asked: &str| {

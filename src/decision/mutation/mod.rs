@@ -1,8 +1,9 @@
-//! Which changes of a pack's rules its scenarios notice, and a scenario for each that they do not.
+//! Mutation testing of a pack: finds the changes of its rules that no scenario detects, and writes a scenario for
+//! each.
 //!
-//! A change that alters what leaves, or what is carried out, is shown by a scenario that passes on the
-//! pack and fails on the changed pack; that it does is checked before it is handed out. Facts that no
-//! exchange can bring together make no difference.
+//! A mutant that changes what leaves, or what is carried out, is detected by a scenario that passes on the pack and
+//! fails on the mutant. Every written scenario is checked to do so before it is returned. Combinations of facts that
+//! no exchange can have do not count as a difference.
 
 mod witness;
 
@@ -19,43 +20,43 @@ use crate::policy::mutation::{Mutant, PlannedMutation, planned_mutations};
 use crate::policy::{AccountFact, ConsentFact, Fact, ObjectionFact, Pack, Rule, RuleIndex};
 use crate::vocabulary::{CategoryId, Form, KindId, Operation, PurposeId};
 
-/// Scenarios that are tried for one question before the next one is looked at.
+/// Maximum number of scenarios that are tried for one question.
 const MAX_SCENARIOS_TRIED: usize = 16;
 
-/// A pack with its scenarios, to try mutants on.
+/// A pack with its scenarios, on which mutants are tested.
 #[derive(Debug)]
 pub struct MutationTest<'a> {
     pack: &'a Arc<Pack>,
     scenarios: &'a [Scenario],
-    /// How each scenario comes out on the pack.
+    /// The result of each scenario on the unchanged pack.
     baseline: Vec<Vec<UnmetExpectation>>,
     decisions: Decisions,
     fields: Vec<JudgedField>,
 }
 
-/// What a mutation comes to.
+/// The outcome of testing one mutant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MutantOutcome {
-    /// The changed pack does not load.
+    /// The mutant does not load.
     Refused,
-    /// Some scenario comes out differently.
+    /// A scenario has another result.
     Killed,
-    /// Nothing else leaves and nothing else is carried out, whatever the facts.
+    /// What leaves and what is carried out is the same for all facts.
     WithoutEffect,
-    /// No scenario notices.
+    /// No scenario detects the mutant.
     Survives(Survivor),
 }
 
-/// A change that no scenario notices.
+/// A mutant that no scenario detects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Survivor {
-    /// Where the change shows, in words.
+    /// What the change alters, in words.
     pub difference: String,
-    /// A scenario that notices, as TOML; `None` where none could be written.
+    /// A scenario in TOML that detects it; `None` if none could be written.
     pub scenario: Option<String>,
 }
 
-/// Tries mutants one after the other, and remembers what it has worked out of the pack.
+/// Tests mutants one after another, and caches what it has evaluated of the pack.
 #[derive(Debug)]
 pub struct MutantRunner<'a> {
     trials: &'a MutationTest<'a>,
@@ -63,17 +64,19 @@ pub struct MutantRunner<'a> {
 }
 
 impl<'a> MutationTest<'a> {
+    /// Runs the scenarios on the unchanged pack.
     pub fn new(pack: &'a Arc<Pack>, scenarios: &'a [Scenario]) -> MutationTest<'a> {
         let decisions = Decisions::new(Arc::clone(pack));
         let usual = scenarios.iter().map(|scenario| scenario.run(&decisions)).collect();
         MutationTest { pack, scenarios, baseline: usual, decisions, fields: fields(pack) }
     }
 
+    /// Creates a runner with a cache of its own.
     pub fn runner(&'a self) -> MutantRunner<'a> {
         MutantRunner { trials: self, comparison: Comparison::new(self.pack, &self.fields) }
     }
 
-    /// True if some scenario comes out differently on the mutant.
+    /// True if a scenario has another result on the mutant.
     fn is_noticed(&self, mutant: &Mutant, mutated: &Decisions) -> bool {
         let rules = [self.decisions.pack(), mutated.pack()].map(|pack| pack.rulebook().rule(mutant.at));
         let rules: Vec<&Rule> = rules.into_iter().flatten().collect();
@@ -84,7 +87,7 @@ impl<'a> MutationTest<'a> {
         let differs =
             |(scenario, usual): (&Scenario, &Vec<UnmetExpectation>)| scenario.run(mutated) != *usual;
         let all = || self.scenarios.iter().zip(&self.baseline).filter(concerned);
-        // A scenario of the rule's own clause notices first.
+        // Scenarios of the rule's own clause are the likeliest to detect it.
         all().filter(|(scenario, _)| cites(scenario)).any(differs)
             || all().filter(|(scenario, _)| !cites(scenario)).any(differs)
     }
@@ -95,7 +98,7 @@ fn cites(rule: &Rule, scenario: &Scenario) -> bool {
 }
 
 impl<'a> MutantRunner<'a> {
-    /// Loads the pack with a change, and says what it comes to.
+    /// Loads the pack with a change and tests it.
     pub fn run(&mut self, planned: PlannedMutation) -> (Mutant, MutantOutcome) {
         let mutant = planned.load(self.trials.pack);
         let outcome = self.outcome(&mutant);
@@ -110,7 +113,7 @@ impl<'a> MutantRunner<'a> {
         }
         let pack = Arc::clone(self.trials.pack);
         let settled = |kind, purpose| facts_settled_by_admission(&pack, kind, purpose);
-        // A difference for which no scenario could be written is no reason to look no further.
+        // Continue if no scenario could be written for a difference.
         let mut unshown = None;
         let trials = self.trials;
         let mut visit = |found: &[comparison::MutantDifference<'_>]| {
@@ -135,7 +138,7 @@ impl<'a> MutantRunner<'a> {
 }
 
 impl MutationTest<'_> {
-    /// The text of a scenario that passes on the pack and fails on the mutant.
+    /// Returns the text of a scenario that passes on the pack and fails on the mutant.
     fn distinguishing_scenario(
         &self,
         mutant: &Mutant,
@@ -143,7 +146,7 @@ impl MutationTest<'_> {
         difference: &comparison::MutantDifference<'_>,
     ) -> Option<String> {
         let clause = self.pack.rulebook().rule(mutant.at)?.clauses.first()?;
-        // What comes back from an operation is another question than whether it is carried out.
+        // An operation's answer is judged separately, so its form may be any.
         let forms: &[Form] = match difference.operation {
             Operation::Disclose => &[difference.old],
             _ => Form::ALL,
@@ -157,8 +160,8 @@ impl MutationTest<'_> {
     }
 }
 
-/// The fields by which packs are compared: each category by itself, those without children first, then
-/// each that is service data besides.
+/// Returns the fields by which packs are compared: each category by itself, leaves first, then each together with
+/// service data.
 fn fields(pack: &Pack) -> Vec<JudgedField> {
     let vocabulary = pack.vocabulary();
     let tree = vocabulary.categories();
@@ -178,7 +181,7 @@ fn fields(pack: &Pack) -> Vec<JudgedField> {
         let facts = |category| {
             let known = own(category, with_service_data);
             match beside == Some(category) {
-                // What is said of one category by name is not said of the service data.
+                // A statement about one category by name does not apply to the service data.
                 true => [Fact::Origin, Fact::Refused, Fact::PastRetention]
                     .into_iter()
                     .fold(known, |known, fact| known.with(fact, 0)),
@@ -197,7 +200,8 @@ fn fields(pack: &Pack) -> Vec<JudgedField> {
     all
 }
 
-/// The rules of a pack without which nothing else would leave or be carried out, whatever the facts.
+/// Returns the rules of a pack that can be removed without changing what leaves or what is carried out, for all
+/// facts.
 pub fn without_effect(pack: &Arc<Pack>) -> Vec<RuleIndex> {
     let fields = fields(pack);
     let mut comparison = Comparison::new(pack, &fields);
@@ -216,7 +220,7 @@ pub fn without_effect(pack: &Arc<Pack>) -> Vec<RuleIndex> {
     found
 }
 
-/// What is settled before any rule is asked: a kind that needs a registered case receives nothing without one.
+/// Returns the facts that admission guarantees: a kind that needs a registered case receives nothing without one.
 fn facts_settled_by_admission(pack: &Pack, kind: KindId, purpose: PurposeId) -> Circumstances {
     let known = Circumstances::default();
     match needs_case(pack.vocabulary(), kind, purpose) {
@@ -225,7 +229,7 @@ fn facts_settled_by_admission(pack: &Pack, kind: KindId, purpose: PurposeId) -> 
     }
 }
 
-/// Whether an exchange can bring these facts together.
+/// True if an exchange can have these facts together.
 fn is_reachable(pack: &Pack, difference: &comparison::MutantDifference<'_>) -> bool {
     let Circumstances { facts, fixed } = difference.circumstances;
     let is = |fact: Fact, value: u8| fixed.contains(fact) && facts.get(fact) == value;
@@ -233,9 +237,9 @@ fn is_reachable(pack: &Pack, difference: &comparison::MutantDifference<'_>) -> b
     let since = is(Fact::ConsentedSinceRestriction, 1);
     // A refusal or a withdrawal counts as an objection.
     let heard = !(no && is(Fact::Objection, ObjectionFact::None as u8));
-    // A consent since the restriction ends with a refusal, and there is none without a restriction.
+    // A refusal ends a consent since the restriction, and there is none without a restriction.
     let standing = !(since && (no || is(Fact::Restricted, 0)));
-    // An account is due to be purged only where the pack has periods for it.
+    // An account can be due for purging only if the pack has periods for it.
     let periods = &pack.manifest().account_closed_after;
     let periods = [AccountFact::PurgeDue, AccountFact::PurgeOverdue]
         .into_iter()
@@ -248,7 +252,7 @@ fn is_reachable(pack: &Pack, difference: &comparison::MutantDifference<'_>) -> b
     heard && standing && judged && periods
 }
 
-/// Whether something of an operation other than `disclose` is carried out.
+/// True if an operation other than `disclose` is carried out.
 fn is_carried_out(form: Form) -> bool {
     form != Form::Removed
 }

@@ -1,4 +1,4 @@
-//! Mutants of small packs, of which every outcome is known.
+//! Mutants of small packs with known outcomes.
 
 #![allow(clippy::unwrap_used)]
 
@@ -46,7 +46,7 @@ fn read(pack: &Pack, scenarios: &str) -> Vec<Scenario> {
     Scenario::read(&Source::new("scenarios.toml", scenarios), pack).unwrap()
 }
 
-/// Each change in words with what it comes to.
+/// Returns each change in words with its outcome.
 fn tried(pack: &Arc<Pack>, scenarios: &[Scenario]) -> Vec<(String, MutantOutcome)> {
     let trials = MutationTest::new(pack, scenarios);
     let mut trier = trials.runner();
@@ -70,7 +70,7 @@ fn survivors(tried: &[(String, MutantOutcome)]) -> Vec<(&str, &Survivor)> {
 }
 
 #[test]
-fn the_scenarios_that_survivors_are_printed_with_kill_them_all() {
+fn the_scenarios_written_for_survivors_kill_them() {
     let pack = pack(RULES);
     let first = tried(&pack, &[]);
     let found = survivors(&first);
@@ -123,7 +123,7 @@ fn a_survivor_names_the_place_the_change_and_what_it_does() {
 }
 
 #[test]
-fn what_changes_nothing_has_no_effect_and_what_does_not_load_is_refused() {
+fn ineffective_mutants_have_no_effect_and_unloadable_ones_are_refused() {
     let rules = r#"
 @id("hosting") @clause("C") @basis("contract")
 permit (principal in Kind::"hosting-provider", action == Action::"hosting", resource in Category::"contact")
@@ -154,7 +154,7 @@ when { context.consented_since_restriction } unless { context.restricted };
 }
 
 #[test]
-fn a_kill_needs_a_scenario_of_the_place() {
+fn a_mutant_is_killed_by_a_scenario_about_its_rule() {
     let pack = pack(RULES);
     let scenarios = read(
         &pack,

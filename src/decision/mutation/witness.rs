@@ -1,4 +1,4 @@
-//! A scenario, as text, that brings about what the search found.
+//! Writes the text of a scenario that reproduces a difference found by the search.
 
 use std::fmt::Write as _;
 
@@ -7,14 +7,14 @@ use crate::policy::mutation::comparison::{JudgedField, MutantDifference};
 use crate::policy::{AccountFact, ConsentFact, Fact, FactSet, Facts, ObjectionFact, Pack};
 use crate::vocabulary::{CategoryId, Form, Operation};
 
-/// The recipient's name where something is bound to it.
+/// The recipient's name, for facts that are bound to it.
 const NAME: &str = "acme";
 /// A country outside the EEA.
 const ABROAD: &str = "US";
-/// How long the category is kept, and how old the record is, in days.
+/// Retention period of the category in days; the record is older.
 const KEPT_DAYS: u32 = 30;
 
-/// The difference in words: `hosting-provider for hosting: name: removed, and clear with the change (erased)`.
+/// Describes the difference: `hosting-provider for hosting: name: removed, and clear with the change (erased)`.
 pub(super) fn describe(pack: &Pack, difference: &MutantDifference<'_>) -> String {
     let outcome = |form: Form| match difference.operation {
         Operation::Disclose => form.name(),
@@ -26,7 +26,7 @@ pub(super) fn describe(pack: &Pack, difference: &MutantDifference<'_>) -> String
     format!("{}: {old}, and {new} with the change{unusual}", asked(pack, difference))
 }
 
-/// `hosting-provider for hosting: name`, `data-subject for rectification: alter name`.
+/// Describes the question: `hosting-provider for hosting: name`, `data-subject for rectification: alter name`.
 fn asked(pack: &Pack, difference: &MutantDifference<'_>) -> String {
     let vocabulary = pack.vocabulary();
     let operation = match difference.operation {
@@ -38,14 +38,14 @@ fn asked(pack: &Pack, difference: &MutantDifference<'_>) -> String {
     format!("{kind} for {purpose}: {operation}{}", field_name(pack, difference.field))
 }
 
-/// Categories joined by `+`, as a scenario names a field.
+/// Joins categories with `+`, as a scenario names a field.
 fn field_name(pack: &Pack, field: &JudgedField) -> String {
     let tree = pack.vocabulary().categories();
     let named = field.categories.iter().take(field.named);
     named.map(|&(category, _)| tree.name(category)).collect::<Vec<_>>().join("+")
 }
 
-/// The category that a person can refuse and that a category holds or is held by.
+/// Returns the category that a person can refuse and that is related to this one.
 pub(super) fn refusable(pack: &Pack, category: CategoryId) -> Option<CategoryId> {
     let vocabulary = pack.vocabulary();
     let tree = vocabulary.categories();
@@ -53,8 +53,8 @@ pub(super) fn refusable(pack: &Pack, category: CategoryId) -> Option<CategoryId>
     optional.min_by_key(|&id| id != category)
 }
 
-/// The text of a scenario that expects of an operation what the pack does, and that the field leaves in
-/// this form; `None` where no key brings a fact about.
+/// Returns the text of a scenario that expects the pack's outcome of the operation, and that the field leaves in this
+/// form. Returns `None` if no key brings a fact about.
 pub(super) fn scenario(
     pack: &Pack,
     clause: &str,
@@ -81,7 +81,7 @@ pub(super) fn scenario(
     Some(text)
 }
 
-/// A name that says who asks for what, and what of the facts is unusual.
+/// Returns a name that states who asks for what, and which facts are unusual.
 fn name(pack: &Pack, difference: &MutantDifference<'_>) -> String {
     let outcome = match difference.operation {
         Operation::Disclose => difference.old.name(),
@@ -91,7 +91,7 @@ fn name(pack: &Pack, difference: &MutantDifference<'_>) -> String {
     format!("{}: {outcome}{}", asked(pack, difference), unusual_facts(pack, difference))
 }
 
-/// What of the facts is not as of a person nothing is known about: ` (erased, consent = given)`.
+/// Lists the facts that differ from those of a person about whom nothing is known: ` (erased, consent = given)`.
 fn unusual_facts(pack: &Pack, difference: &MutantDifference<'_>) -> String {
     let unusual = difference.circumstances.non_default().describe(pack.vocabulary()).replace(" = true", "");
     if unusual.is_empty() { String::new() } else { format!(" ({unusual})") }
@@ -109,77 +109,25 @@ struct ScenarioKeys {
     request: Vec<String>,
     /// An entry of the file's `[retention]`.
     retention: Option<String>,
+    /// True if something is bound to the recipient's name.
+    names_recipient: bool,
 }
 
 impl ScenarioKeys {
+    /// Returns the keys of a scenario that brings about the facts of a difference, or `None` if no key
+    /// brings one of them about.
     fn of(pack: &Pack, difference: &MutantDifference<'_>) -> Option<ScenarioKeys> {
-        let vocabulary = pack.vocabulary();
-        let kind = vocabulary.kinds().name(difference.kind);
-        let purpose = vocabulary.purposes().name(difference.purpose);
+        let kind = pack.vocabulary().kinds().name(difference.kind);
         let facts = difference.circumstances.facts;
         let fixed = difference.circumstances.fixed;
-        let first = difference.field.categories.first().map(|&(category, _)| category)?;
-        let category = vocabulary.categories().name(first);
         let mut keys =
             ScenarioKeys { recipient: vec![format!("kind = {kind:?}")], ..ScenarioKeys::default() };
-        let mut is_named = false;
         for fact in fixed.facts().filter(|&fact| facts.get(fact) != 0) {
-            let flag = format!("{} = true", fact.name().replace('_', "-"));
-            match fact {
-                // These are said by the question, or by where the two are.
-                Fact::Form | Fact::Operation | Fact::WithServiceData | Fact::LeavesEea | Fact::SameRegion => {
-                }
-                Fact::Consent => {
-                    keys.subject.push(format!("consents = {{ {purpose} = {:?} }}", facts.value_name(fact)));
-                }
-                Fact::Objection if is_implied(facts, fixed) => {}
-                Fact::Objection => {
-                    let upheld = if facts.get(fact) == ObjectionFact::Upheld as u8 { ":upheld" } else { "" };
-                    keys.subject.push(format!("objections = [\"{purpose}{upheld}\"]"));
-                }
-                Fact::OptedOut => {
-                    is_named = true;
-                    keys.subject.push(format!("opt-outs = [{NAME:?}]"));
-                }
-                Fact::ConsentedSinceRestriction => {
-                    keys.subject.push(format!("consents-since-restriction = [{purpose:?}]"));
-                }
-                Fact::Restricted | Fact::Erased | Fact::Minor | Fact::TransferConsent => {
-                    keys.subject.push(flag)
-                }
-                Fact::Origin => keys.subject.push(match difference.field.named {
-                    1 => format!("origin = {:?}", facts.value_name(fact)),
-                    _ => format!("origin = {{ {category} = {:?} }}", facts.value_name(fact)),
-                }),
-                Fact::Refused => {
-                    let refused = vocabulary.categories().name(refusable(pack, first)?);
-                    keys.subject.push(format!("refused-categories = [{refused:?}]"));
-                }
-                Fact::Instructed => keys.subject.push(format!("instructions = [{purpose:?}]")),
-                Fact::Account => {
-                    keys.subject.push(format!("account-closed-days = {}", closed_days(pack, facts)?));
-                }
-                Fact::PastRetention => {
-                    keys.subject.push(format!("age-days = {}", KEPT_DAYS + 1));
-                    keys.retention = Some(format!("{category} = \"{KEPT_DAYS}d\""));
-                }
-                Fact::Relation(relation) => {
-                    let name = vocabulary.relations().name(relation);
-                    let bound = vocabulary.is_bound_only(relation);
-                    is_named |= bound;
-                    let to = if bound { format!(":{NAME}") } else { String::new() };
-                    keys.subject.push(format!("\"{name}{to}\""));
-                }
-                Fact::Safeguard => keys.recipient.push(format!("safeguard = {:?}", facts.value_name(fact))),
-                Fact::LegalReference => keys.request.push("legal-reference = true".to_owned()),
-                Fact::OwnData => keys.request.push("subject-is-recipient = true".to_owned()),
-                Fact::OwnAccount => keys.request.push("controller-is-recipient = true".to_owned()),
-                Fact::Backup => keys.request.push("upstream-backup = true".to_owned()),
-            }
+            keys.add_fact(pack, difference, fact)?;
         }
         keys.fold_relations();
         keys.place(facts, fixed);
-        if is_named {
+        if keys.names_recipient {
             keys.recipient.insert(1, format!("name = {NAME:?}"));
         }
         if difference.operation != Operation::Disclose {
@@ -188,7 +136,67 @@ impl ScenarioKeys {
         Some(keys)
     }
 
-    /// Makes one list of the relations.
+    /// Adds the keys that bring about one fact. Returns `None` if no key does.
+    fn add_fact(&mut self, pack: &Pack, difference: &MutantDifference<'_>, fact: Fact) -> Option<()> {
+        let vocabulary = pack.vocabulary();
+        let purpose = vocabulary.purposes().name(difference.purpose);
+        let facts = difference.circumstances.facts;
+        let fixed = difference.circumstances.fixed;
+        let first = difference.field.categories.first().map(|&(category, _)| category)?;
+        let category = vocabulary.categories().name(first);
+        let flag = format!("{} = true", fact.name().replace('_', "-"));
+        match fact {
+            // These follow from the question or from the two locations.
+            Fact::Form | Fact::Operation | Fact::WithServiceData | Fact::LeavesEea | Fact::SameRegion => {}
+            Fact::Consent => {
+                self.subject.push(format!("consents = {{ {purpose} = {:?} }}", facts.value_name(fact)));
+            }
+            Fact::Objection if is_implied(facts, fixed) => {}
+            Fact::Objection => {
+                let upheld = if facts.get(fact) == ObjectionFact::Upheld as u8 { ":upheld" } else { "" };
+                self.subject.push(format!("objections = [\"{purpose}{upheld}\"]"));
+            }
+            Fact::OptedOut => {
+                self.names_recipient = true;
+                self.subject.push(format!("opt-outs = [{NAME:?}]"));
+            }
+            Fact::ConsentedSinceRestriction => {
+                self.subject.push(format!("consents-since-restriction = [{purpose:?}]"));
+            }
+            Fact::Restricted | Fact::Erased | Fact::Minor | Fact::TransferConsent => self.subject.push(flag),
+            Fact::Origin => self.subject.push(match difference.field.named {
+                1 => format!("origin = {:?}", facts.value_name(fact)),
+                _ => format!("origin = {{ {category} = {:?} }}", facts.value_name(fact)),
+            }),
+            Fact::Refused => {
+                let refused = vocabulary.categories().name(refusable(pack, first)?);
+                self.subject.push(format!("refused-categories = [{refused:?}]"));
+            }
+            Fact::Instructed => self.subject.push(format!("instructions = [{purpose:?}]")),
+            Fact::Account => {
+                self.subject.push(format!("account-closed-days = {}", closed_days(pack, facts)?));
+            }
+            Fact::PastRetention => {
+                self.subject.push(format!("age-days = {}", KEPT_DAYS + 1));
+                self.retention = Some(format!("{category} = \"{KEPT_DAYS}d\""));
+            }
+            Fact::Relation(relation) => {
+                let name = vocabulary.relations().name(relation);
+                let bound = vocabulary.is_bound_only(relation);
+                self.names_recipient |= bound;
+                let to = if bound { format!(":{NAME}") } else { String::new() };
+                self.subject.push(format!("\"{name}{to}\""));
+            }
+            Fact::Safeguard => self.recipient.push(format!("safeguard = {:?}", facts.value_name(fact))),
+            Fact::LegalReference => self.request.push("legal-reference = true".to_owned()),
+            Fact::OwnData => self.request.push("subject-is-recipient = true".to_owned()),
+            Fact::OwnAccount => self.request.push("controller-is-recipient = true".to_owned()),
+            Fact::Backup => self.request.push("upstream-backup = true".to_owned()),
+        }
+        Some(())
+    }
+
+    /// Combines the relations into one list.
     fn fold_relations(&mut self) {
         let is_relation = |entry: &String| entry.starts_with('"');
         let (relations, others): (Vec<String>, Vec<String>) =
@@ -199,7 +207,7 @@ impl ScenarioKeys {
         }
     }
 
-    /// Puts the recipient and the person where the facts have them; both are in the EEA unless said.
+    /// Sets the locations of the recipient and the person according to the facts; both are in the EEA by default.
     fn place(&mut self, facts: Facts, fixed: FactSet) {
         let is = |fact: Fact, value: u8| fixed.contains(fact) && facts.get(fact) == value;
         let abroad = format!("country = {ABROAD:?}");
@@ -209,21 +217,21 @@ impl ScenarioKeys {
         if recipient_abroad {
             self.recipient.push(abroad.clone());
         }
-        // A person in the EEA is apart from a recipient abroad already.
+        // A person in the EEA is not in the region of a recipient abroad anyway.
         if (recipient_abroad && together) || (!recipient_abroad && apart) {
             self.subject.push(abroad);
         }
     }
 }
 
-/// Whether the consent that is refused or withdrawn is the objection.
+/// True if the objection follows from a refused or withdrawn consent.
 fn is_implied(facts: Facts, fixed: FactSet) -> bool {
     let consent = facts.get(Fact::Consent);
     let no = [ConsentFact::Refused, ConsentFact::Withdrawn].into_iter().any(|no| no as u8 == consent);
     no && fixed.contains(Fact::Consent) && facts.get(Fact::Objection) == ObjectionFact::Raised as u8
 }
 
-/// Days for which the account has been closed; `None` where the pack knows no such period.
+/// Returns for how many days the account has been closed; `None` if the pack has no such period.
 fn closed_days(pack: &Pack, facts: Facts) -> Option<i64> {
     let periods = &pack.manifest().account_closed_after;
     let after = match facts.get(Fact::Account) {

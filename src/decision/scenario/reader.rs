@@ -22,17 +22,18 @@ use crate::vocabulary::{
     Vocabulary, region,
 };
 
-/// Reads the words of scenarios and of `policy explain`.
+/// Reads the terms of scenarios and of `policy explain`.
 #[derive(Debug)]
 pub struct ScenarioReader<'a> {
     pack: &'a Pack,
     vocabulary: &'a Vocabulary,
     document: &'a Document<'a>,
-    /// What days ago count from.
+    /// The time from which days ago are counted.
     now: Timestamp,
 }
 
 impl<'a> ScenarioReader<'a> {
+    /// Creates a reader for a pack. Numbers of days in the document are counted back from `now`.
     pub fn new(pack: &'a Pack, document: &'a Document<'a>, now: Timestamp) -> ScenarioReader<'a> {
         ScenarioReader { pack, vocabulary: pack.vocabulary(), document, now }
     }
@@ -58,9 +59,10 @@ impl<'a> ScenarioReader<'a> {
         let expected = self.expected(refused, expected, carried_out.is_some(), &at)?;
         let request = self.request(recipient?, purpose?, request_fields, &mut about);
         if let Some(item) = carried_out.as_ref().filter(|_| request.operation == Operation::Disclose) {
-            let finding = Finding::error("carried-out-of-disclose", "`disclose` is not carried out");
-            let hint = "say in `request` which operation is: `request = { operation = \"alter\" }`; what leaves stands in `expect`";
-            self.document.find(finding.label("says nothing").hint(hint), item.at());
+            let finding =
+                Finding::error("carried-out-of-disclose", "`carried-out` does not apply to `disclose`");
+            let hint = "state the operation in `request`, such as `request = { operation = \"alter\" }`; what leaves is stated in `expect`";
+            self.document.find(finding.label("has no meaning here").hint(hint), item.at());
         }
         let carried_out = carried_out.and_then(|item| item.flag());
         Some(Scenario {
@@ -74,7 +76,7 @@ impl<'a> ScenarioReader<'a> {
         })
     }
 
-    /// The clause that is shown, which the pack has.
+    /// Checks that the pack has the clause.
     fn clause<'t>(&self, clause: At<&'t str>) -> Option<At<&'t str>> {
         let manifest = self.pack.manifest();
         if manifest.clause(clause.value).is_some() {
@@ -88,7 +90,7 @@ impl<'a> ScenarioReader<'a> {
         None
     }
 
-    /// `recipient`: the defaults are those of a recipient in the EEA that asks for what it is registered for.
+    /// Reads `recipient`. The default is a recipient in the EEA that is registered for the purpose it asks for.
     pub fn recipient(
         &self,
         mut fields: Fields<'_>,
@@ -125,7 +127,7 @@ impl<'a> ScenarioReader<'a> {
         })
     }
 
-    /// `country` and `region`: the EEA where neither is said, nowhere where one of them cannot be read.
+    /// Reads `country` and `region`: the EEA if neither is stated, no region if one cannot be read.
     fn place(&self, fields: &mut Fields<'_>) -> (Option<Arc<str>>, Option<Arc<str>>) {
         let country = fields.text("country").map(|text| region::country(text.value).map(Arc::from));
         let region = fields.text("region").map(|text| self.vocabulary.regions().label(text.value));
@@ -136,7 +138,7 @@ impl<'a> ScenarioReader<'a> {
         }
     }
 
-    /// `request`: what it does, and what the recipient is to the person.
+    /// Reads `request`: the operation, and how the recipient relates to the person.
     pub fn request(
         &self,
         recipient: RecipientFacts,
@@ -163,7 +165,7 @@ impl<'a> ScenarioReader<'a> {
         }
         request.upstream_backup = fields.flag("upstream-backup") == Some(true);
         if let Some(region) = fields.text("exporter-region") {
-            // What cannot be read counts as the EEA.
+            // An unreadable region counts as the EEA.
             request.exporter_region =
                 self.vocabulary.regions().label(region.value).unwrap_or_else(|| Arc::from(EEA));
         }
@@ -173,7 +175,7 @@ impl<'a> ScenarioReader<'a> {
         request
     }
 
-    /// `subject`: what is in force after supersession. No order is implied.
+    /// Reads `subject`: the state after supersession, without an order of events.
     pub fn subject(&self, mut fields: Fields<'_>) -> ScenarioFacts {
         let mut subject = Subject::default();
         for (name, status) in fields.entries("consents") {
@@ -234,7 +236,7 @@ impl<'a> ScenarioReader<'a> {
         Some(Consent { purpose: purpose?, to, status: status?, until: None, order: None, overridden: false })
     }
 
-    /// A kind of the vocabulary is a kind, anything else the name of a recipient.
+    /// Reads an addressee: a kind of the vocabulary, or else the name of a recipient.
     fn addressee(&self, to: &str) -> Addressee {
         match self.vocabulary.kinds().find(to) {
             Some(kind) => Addressee::Kind(kind),
@@ -268,7 +270,7 @@ impl<'a> ScenarioReader<'a> {
         Some(Relation { relation, recipient })
     }
 
-    /// A name for all, or a table from category to name.
+    /// Reads `origin`: one name for all categories, or a table from category to name.
     fn origins(&self, item: &Item<'_>) -> Origins {
         let origin =
             |word: &At<&str>| self.word(word, Origin::parse, Origin::ALL.iter().map(|origin| origin.name()));
@@ -287,10 +289,10 @@ impl<'a> ScenarioReader<'a> {
 
     fn optional(&self, name: &At<&str>) -> Option<CategoryId> {
         let category = self.term(name, "category", self.vocabulary.categories())?;
-        if !self.vocabulary.optional(category) {
+        if !self.vocabulary.is_optional(category) {
             let tree = self.vocabulary.categories();
             let optional =
-                join(tree.ids().filter(|&id| self.vocabulary.optional(id)).map(|id| tree.name(id)));
+                join(tree.ids().filter(|&id| self.vocabulary.is_optional(id)).map(|id| tree.name(id)));
             let finding = Finding::error(
                 "category-not-optional",
                 format!("`{}` is not optional, so it cannot be refused by itself", name.value),
@@ -327,7 +329,8 @@ impl<'a> ScenarioReader<'a> {
         }
     }
 
-    /// A category, or several joined by `+` for a field that is all of them at once.
+    /// Reads an expectation: a category, or several joined by `+` for a field that has all of them, with the accepted
+    /// forms.
     fn expectation(&self, names: &At<&str>, item: &Item<'_>) -> Option<(Vec<CategoryId>, Vec<Form>)> {
         let categories: Vec<CategoryId> = names
             .value
@@ -342,13 +345,15 @@ impl<'a> ScenarioReader<'a> {
             .collect();
         let accepted = if item.is_text() { item.text().into_iter().collect() } else { item.texts() };
         if accepted.is_empty() {
-            let finding = Finding::error("bad-expectation", "no form is expected").label("at least one is");
+            let finding =
+                Finding::error("bad-expectation", "no form is expected").label("state at least one");
             self.document.find(finding, names.at.clone());
         }
         let form = |word: &At<&str>| self.word(word, Form::parse, Form::ALL.iter().map(|form| form.name()));
         Some((categories, accepted.iter().filter_map(form).collect()))
     }
 
+    /// Reads a recipient kind.
     pub fn kind(&self, name: &At<&str>) -> Option<KindId> {
         let group = self.vocabulary.kind_groups().iter().find(|group| group.name == name.value);
         if let Some(group) = group.filter(|_| self.vocabulary.kinds().find(name.value).is_none()) {
@@ -362,11 +367,12 @@ impl<'a> ScenarioReader<'a> {
         self.term(name, "recipient kind", self.vocabulary.kinds())
     }
 
+    /// Reads a category.
     pub fn category(&self, name: &At<&str>) -> Option<CategoryId> {
         self.term(name, "category", self.vocabulary.categories())
     }
 
-    /// A purpose as a request declares it, by any of its names.
+    /// Reads a purpose by any of the names under which a request may declare it.
     pub fn purpose(&self, name: &At<&str>) -> Option<PurposeId> {
         self.vocabulary
             .declared_purpose(name.value)
