@@ -14,7 +14,7 @@ use crate::decision::{AdmissionRequest, Admitted, Classes, Denial};
 use crate::ledger::Case;
 use crate::vocabulary::{CategoryId, Form, Operation};
 
-/// What admission asks, in its order, and how each says no.
+/// The factors that the policy decides on, in the order in which it asks, and the denials of each.
 const FACTORS_OF_ADMISSION: [(&str, &[Denial]); 4] = [
     ("registration", &[Denial::PurposeNotPermitted, Denial::RecipientSuspended]),
     ("agreement", &[Denial::AgreementNotInForce]),
@@ -22,12 +22,12 @@ const FACTORS_OF_ADMISSION: [(&str, &[Denial]); 4] = [
     ("policy", &[Denial::NoRulePermits]),
 ];
 
-/// What may be asked for, whoever it is about.
+/// The outcome of an admission: an upper bound for every data subject.
 #[derive(Debug)]
 pub(super) struct Admission {
-    /// What may leave.
+    /// The categories and forms that may leave.
     pub(super) release: Arc<Admitted>,
-    /// What may be done, where the request does something else than disclose.
+    /// The operation that may be carried out, where it is another than `disclose`.
     pub(super) operation: Option<Admitted>,
 }
 
@@ -52,7 +52,7 @@ impl DeclaredExchange {
         case: Option<&Case>,
     ) -> Result<Admission, Refusal> {
         let (context, decisions, factors) =
-            (&self.context, &self.target.decisions, &mut self.purpose.factors);
+            (&self.context, &self.routing.decisions, &mut self.purpose.factors);
         let served = route.serves_purpose(decisions.pack().vocabulary(), self.purpose.id);
         factors.weigh("route", served.then_some(()).ok_or(Refusal::PurposeNotPermitted))?;
         let ledger = &context.shared.ledger;
@@ -81,11 +81,14 @@ impl DeclaredExchange {
     }
 }
 
-/// Every parameter is listed by the route, with its value where the route lists values, and may tell the caller only
-/// what it may see in clear.
+/// Checks the query: the route lists every parameter, and the values where it lists values. A parameter may disclose only
+/// categories that the recipient may see in clear.
+///
+/// # Errors
+/// The [`Rejection`] of the first parameter that does not pass.
 pub(super) fn screen_query(route: &Route, query: Option<&str>, admitted: &Admitted) -> Result<(), Rejection> {
     let Some(query) = query.filter(|query| !query.is_empty()) else { return Ok(()) };
-    // Some origins end a parameter at a `;`.
+    // To some origins `;` ends a parameter.
     if query.bytes().any(|byte| byte == b';' || !byte.is_ascii()) {
         return Err(Rejection::malformed("A query is ASCII and has no `;`: write `%3B`."));
     }
@@ -97,7 +100,8 @@ pub(super) fn screen_query(route: &Route, query: Option<&str>, admitted: &Admitt
         let categories: &[CategoryId] = match parameter {
             QueryParameter::Any(categories) => categories,
             QueryParameter::Listed(values) => {
-                // Of two, one origin takes the first, one the last, and one joins them to a value that nobody listed.
+                // Of two values one origin takes the first, another the last, and a third joins them to a value that is not
+                // listed.
                 if once.contains(&name.as_str()) {
                     let detail = "A parameter whose values the route lists is sent once, with one of them.";
                     return Err(Rejection::new(Refusal::QueryOnWithheldField, detail));
@@ -113,7 +117,7 @@ pub(super) fn screen_query(route: &Route, query: Option<&str>, admitted: &Admitt
     Ok(())
 }
 
-/// A name or a value of a query as an origin reads it (`application/x-www-form-urlencoded`).
+/// Decodes a name or a value of a query as an origin does (`application/x-www-form-urlencoded`).
 fn decoded(text: &str) -> Result<String, Rejection> {
     let malformed = || Rejection::malformed("A query is percent-encoded UTF-8.");
     path::meaning(&text.replace('+', " ")).ok_or_else(malformed)

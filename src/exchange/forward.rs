@@ -18,12 +18,12 @@ const NOT_CARRIED_OUT: &str = "This may not be done for you with the data of who
 impl AdmittedExchange {
     /// The name of the upstream to call.
     pub fn upstream(&self) -> &Arc<str> {
-        &self.target.matched.route.upstream
+        &self.routing.matched.route.upstream
     }
 
     /// Most bytes of the request's body.
     pub fn max_request_body(&self) -> usize {
-        self.target.matched.route.max_request_body
+        self.routing.matched.route.max_request_body
     }
 
     /// Time for the request's body to arrive.
@@ -33,7 +33,7 @@ impl AdmittedExchange {
 
     /// Builds the head that goes on to the upstream.
     pub(super) fn request_head(&self, parts: &Parts) -> Request<()> {
-        let (route, snapshot) = (&self.target.matched.route, &self.context.snapshot);
+        let (route, snapshot) = (&self.routing.matched.route, &self.context.snapshot);
         let mut head = Request::new(());
         *head.method_mut() = parts.method.clone();
         if parts.method == Method::HEAD && route.depends_on_body() {
@@ -43,7 +43,7 @@ impl AdmittedExchange {
         *head.uri_mut() = parts.uri.clone();
         *head.headers_mut() =
             request_head::forwarded(parts, &route.request_headers, &snapshot.purpose_header);
-        let purposes = self.target.decisions.pack().vocabulary().purposes();
+        let purposes = self.routing.decisions.pack().vocabulary().purposes();
         let purpose =
             route.forward_purpose.then(|| HeaderValue::from_str(purposes.name(self.purpose.id)).ok());
         if let Some(purpose) = purpose.flatten() {
@@ -60,7 +60,7 @@ impl AdmittedExchange {
     pub fn authorize_call(&self) -> Result<(), Rejection> {
         let Some(operation) = &self.admission.operation else { return Ok(()) };
         match self.judge_operation(operation) {
-            Err(Refusal::SubjectWithheld) if !self.target.matched.route.hide_existence => {
+            Err(Refusal::SubjectWithheld) if !self.routing.matched.route.hide_existence => {
                 Err(Rejection::new(Refusal::SubjectWithheld, NOT_CARRIED_OUT))
             }
             judged => judged.map_err(Rejection::from),
@@ -77,7 +77,7 @@ impl AdmittedExchange {
         }
         let now = Timestamp::now();
         let case = self.case.as_ref().and_then(|cited| cited.in_force(ledger, now));
-        let matched = &self.target.matched;
+        let matched = &self.routing.matched;
         let mapping = matched.route.mapping();
         let of_route = mapping.map_or(UnknownSubject::Withhold, |mapping| mapping.unknown_subject);
         let operation_kind = matched.route.operation(&self.context.method);

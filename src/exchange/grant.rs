@@ -14,7 +14,7 @@ use super::ledger_policy::{LedgerPolicy, RouteTerms};
 use super::refuse::RefusedExchange;
 use super::route::{Route, Scrubbing, WithheldReport};
 use super::window::{ReleaseCount, WindowSummary};
-use super::{AdmittedExchange, DeclaredPurpose, ExchangeContext, Refusal, Rejection, Requester, Target};
+use super::{AdmittedExchange, DeclaredPurpose, ExchangeContext, Refusal, Rejection, Requester, Routing};
 use crate::decision::{Admitted, ClassId};
 use crate::disclosure::{DisclosedCategory, Entry, LogError, Outcome, Window};
 use crate::keys::Fingerprint;
@@ -41,7 +41,7 @@ impl CitedCase {
 pub(crate) struct Grant {
     pub(super) context: ExchangeContext,
     requester: Requester,
-    pub(super) target: Target,
+    pub(super) routing: Routing,
     purpose: DeclaredPurpose,
     /// The purpose's name.
     pub(super) purpose_name: Arc<str>,
@@ -61,9 +61,9 @@ pub(crate) struct Grant {
 impl Grant {
     pub(super) fn new(admitted: AdmittedExchange, entry: OpenEntry) -> Grant {
         let ends = ends(&admitted);
-        let AdmittedExchange { context, requester, target, purpose, case, admission, report, permit } =
+        let AdmittedExchange { context, requester, routing, purpose, case, admission, report, permit } =
             admitted;
-        let purposes = target.decisions.pack().vocabulary().purposes();
+        let purposes = routing.decisions.pack().vocabulary().purposes();
         Grant {
             purpose_name: Arc::from(purposes.name(purpose.id)),
             admitted: admission.release,
@@ -75,13 +75,13 @@ impl Grant {
             recipient_fingerprint: context.shared.ledger.fingerprints().recipient(&requester.recipient.name),
             context,
             requester,
-            target,
+            routing,
             purpose,
         }
     }
 
     pub(super) fn route(&self) -> &Route {
-        &self.target.matched.route
+        &self.routing.matched.route
     }
 
     /// The recipient's configured name.
@@ -216,8 +216,8 @@ impl Grant {
         self.close_refused(rejection.refusal);
         let mut refused = RefusedExchange::new(self.context.clone(), rejection);
         refused.requester = Some(self.requester.clone());
-        refused.route = Some(Arc::clone(&self.target.matched.route));
-        refused.decisions = Some(Arc::clone(&self.target.decisions));
+        refused.route = Some(Arc::clone(&self.routing.matched.route));
+        refused.decisions = Some(Arc::clone(&self.routing.decisions));
         let DeclaredPurpose { id, declaration, .. } = &self.purpose;
         (refused.purpose, refused.declaration) = (Some(*id), declaration.clone());
         refused.is_recorded = true;
@@ -226,7 +226,7 @@ impl Grant {
 
     /// The value of the header that names whom people ask about entrusted data, where the response has one.
     pub(super) fn controller(&self) -> Option<http::HeaderValue> {
-        super::refuse::controller(self.route(), &self.target.decisions, Some(self.purpose.id))
+        super::refuse::controller(self.route(), &self.routing.decisions, Some(self.purpose.id))
     }
 
     fn count(&self, window: &WindowSummary) {
@@ -293,7 +293,7 @@ impl Grant {
         mut visit: impl FnMut(Option<&'s str>, &crate::decision::ClassRelease, u64),
     ) {
         let Some(scrubbing) = &self.route().scrubbing else { return };
-        let vocabulary = self.target.decisions.pack().vocabulary();
+        let vocabulary = self.routing.decisions.pack().vocabulary();
         for ReleaseCount { class, release, fields } in &window.released {
             let Some(categories) = scrubbing.classes.sets().get(*class) else { continue };
             if categories.is_empty() {
@@ -309,9 +309,9 @@ impl Grant {
 /// Returns the instant at which the agreement, the version of the policy or the credential ends, whichever is first, and
 /// the refusal from then on.
 fn ends(admitted: &AdmittedExchange) -> Option<(Timestamp, Refusal)> {
-    let AdmittedExchange { context, requester: Requester { recipient, caller }, target, .. } = admitted;
+    let AdmittedExchange { context, requester: Requester { recipient, caller }, routing, .. } = admitted;
     let agreement = recipient.agreement_ends(context.today()).map(|end| (end, Refusal::AgreementNotInForce));
-    let versions = context.snapshot.packs.get(target.matched.route.pack);
+    let versions = context.snapshot.packs.get(routing.matched.route.pack);
     // A recipient that comes back is decided on by the next version.
     let version = versions.and_then(|versions| versions.changes_after(context.now));
     let version = version.map(|end| (end, Refusal::Overloaded));

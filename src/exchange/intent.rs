@@ -108,12 +108,12 @@ impl AdmittedExchange {
     /// # Errors
     /// [`IntentError`] where the log does not take the record; pass it to [`AdmittedExchange::record`].
     pub async fn record_intent(&self) -> Result<OpenEntry, IntentError> {
-        let AdmittedExchange { context, requester, target, purpose, .. } = self;
+        let AdmittedExchange { context, requester, routing, purpose, .. } = self;
         let intent = intent(
             context,
             requester,
-            &target.matched.route,
-            &target.decisions,
+            &routing.matched.route,
+            &routing.decisions,
             Some(purpose.id),
             purpose.declaration.as_ref(),
             &purpose.factors,

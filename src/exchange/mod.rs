@@ -133,9 +133,9 @@ pub(crate) struct Requester {
     pub(crate) caller: Caller,
 }
 
-/// The route of a request and the policy that decides on it.
+/// Where a request goes: its route, and the version of the policy that decides on it.
 #[derive(Debug)]
-pub(crate) struct Target {
+pub(crate) struct Routing {
     pub(crate) matched: MatchedRoute,
     pub(crate) decisions: Arc<Decisions>,
 }
@@ -174,7 +174,7 @@ struct IdentifiedExchange {
 struct RoutedExchange {
     context: ExchangeContext,
     requester: Requester,
-    target: Target,
+    routing: Routing,
 }
 
 /// Phase 5: the purpose is known, and the credential covers it.
@@ -182,7 +182,7 @@ struct RoutedExchange {
 struct DeclaredExchange {
     context: ExchangeContext,
     requester: Requester,
-    target: Target,
+    routing: Routing,
     purpose: DeclaredPurpose,
 }
 
@@ -191,7 +191,7 @@ struct DeclaredExchange {
 pub struct AdmittedExchange {
     context: ExchangeContext,
     requester: Requester,
-    target: Target,
+    routing: Routing,
     purpose: DeclaredPurpose,
     /// The case that the request cites, where it is in force for this recipient and purpose.
     case: Option<CitedCase>,
@@ -366,16 +366,16 @@ impl IdentifiedExchange {
             return Err(refused);
         };
         let IdentifiedExchange { context, requester } = self;
-        Ok(RoutedExchange { context, requester, target: Target { matched, decisions } })
+        Ok(RoutedExchange { context, requester, routing: Routing { matched, decisions } })
     }
 }
 
 impl RoutedExchange {
     fn refuse(self, rejection: impl Into<Rejection>) -> Box<RefusedExchange> {
-        let RoutedExchange { context, requester, target } = self;
+        let RoutedExchange { context, requester, routing } = self;
         let mut refused = IdentifiedExchange { context, requester }.refuse(rejection);
-        refused.route = Some(target.matched.route);
-        refused.decisions = Some(target.decisions);
+        refused.route = Some(routing.matched.route);
+        refused.decisions = Some(routing.decisions);
         refused
     }
 
@@ -393,9 +393,9 @@ impl RoutedExchange {
         };
         let agrees = self.requester.caller.locked_purpose.is_none_or(|locked| locked == id);
         let covered = factors.weigh("credential", agrees.then_some(()).ok_or(Refusal::PurposeNotPermitted));
-        let RoutedExchange { context, requester, target } = self;
+        let RoutedExchange { context, requester, routing } = self;
         let purpose = DeclaredPurpose { id, declaration, factors };
-        let declared = DeclaredExchange { context, requester, target, purpose };
+        let declared = DeclaredExchange { context, requester, routing, purpose };
         match covered {
             Ok(()) => Ok(declared),
             Err(refusal) => Err(declared.refuse(refusal)),
@@ -411,7 +411,7 @@ impl RoutedExchange {
             }
             Err(refusal) => return (None, Err(refusal)),
         };
-        let vocabulary = self.target.decisions.pack().vocabulary();
+        let vocabulary = self.routing.decisions.pack().vocabulary();
         let purpose = vocabulary.declared_purpose(&declaration.purpose).map_err(|not| match not {
             NotAPurpose::LegalBasis(_) => Refusal::LegalBasisAsPurpose,
             NotAPurpose::Unknown => Refusal::PurposeUnknown,
@@ -422,8 +422,8 @@ impl RoutedExchange {
 
 impl DeclaredExchange {
     fn refuse(self, rejection: impl Into<Rejection>) -> Box<RefusedExchange> {
-        let DeclaredExchange { context, requester, target, purpose } = self;
-        let mut refused = RoutedExchange { context, requester, target }.refuse(rejection);
+        let DeclaredExchange { context, requester, routing, purpose } = self;
+        let mut refused = RoutedExchange { context, requester, routing }.refuse(rejection);
         refused.declaration = purpose.declaration;
         refused.purpose = Some(purpose.id);
         refused.factors = purpose.factors;
@@ -437,8 +437,8 @@ impl DeclaredExchange {
                 let report = self.requester.recipient.report;
                 let report =
                     if request_head::reads_trailers(&parts.headers) { report } else { WithheldReport::None };
-                let DeclaredExchange { context, requester, target, purpose } = self;
-                Ok(AdmittedExchange { context, requester, target, purpose, case, admission, report, permit })
+                let DeclaredExchange { context, requester, routing, purpose } = self;
+                Ok(AdmittedExchange { context, requester, routing, purpose, case, admission, report, permit })
             }
             Err(rejection) => Err(self.refuse(rejection)),
         }
@@ -449,7 +449,7 @@ impl DeclaredExchange {
         parts: &Parts,
         has_body: bool,
     ) -> Result<(Option<CitedCase>, Admission, ConcurrencyPermit<Arc<str>>), Rejection> {
-        let route = Arc::clone(&self.target.matched.route);
+        let route = Arc::clone(&self.routing.matched.route);
         // The purpose is known by now, so that the refusal of a person's own request names whom to ask (P-3b).
         screen::screen_content(parts, has_body, route.delete_body, &route.request_headers)?;
         let (case, cited) = self.cited_case().unzip();
@@ -467,8 +467,8 @@ impl DeclaredExchange {
 
 impl AdmittedExchange {
     fn refuse(self, rejection: impl Into<Rejection>) -> Box<RefusedExchange> {
-        let AdmittedExchange { context, requester, target, purpose, .. } = self;
-        DeclaredExchange { context, requester, target, purpose }.refuse(rejection)
+        let AdmittedExchange { context, requester, routing, purpose, .. } = self;
+        DeclaredExchange { context, requester, routing, purpose }.refuse(rejection)
     }
 
     /// Records the objection that `Sec-GPC: 1` stands for; it is in force before the upstream is called.
@@ -477,7 +477,8 @@ impl AdmittedExchange {
             return Ok(self);
         }
         let identity = &self.requester.caller.identity;
-        let recorded = privacy_control::record_signal(identity, &self.target.decisions, &self.context.shared);
+        let recorded =
+            privacy_control::record_signal(identity, &self.routing.decisions, &self.context.shared);
         match Box::pin(recorded).await {
             Ok(()) => Ok(self),
             Err(refusal) => Err(self.refuse(refusal)),

@@ -62,7 +62,7 @@ impl RefusedExchange {
         let refusal = if hides { refusal.hiding_existence() } else { refusal };
         self.count(refusal);
         self.record(refusal);
-        // What is hidden is not told by how long to wait for it either.
+        // A hidden record is not disclosed by a delay either.
         let retry_after = self.rejection.retry_after.filter(|_| refusal != Refusal::NotFound);
         let retry_after = retry_after.or(refusal.retry_after());
         let mut response = Response::new(Bytes::from(self.problem(refusal, retry_after)));

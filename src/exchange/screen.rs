@@ -27,7 +27,8 @@ pub(super) fn screen(parts: &Parts, authorities: &[String]) -> Result<(), Reject
 /// Checks everything except the method.
 ///
 /// # Errors
-/// The [`Rejection`] of the first thing that is not accepted: the target's length, the header's size, the expectation, the framing, the authority, the path.
+/// The [`Rejection`] of the first thing that is not accepted: the length of the target, the size of the header, the
+/// expectation, the framing, the authority, the path.
 pub(super) fn screen_message(parts: &Parts, authorities: &[String]) -> Result<(), Rejection> {
     let target = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
     if target > path::MAX_TARGET {

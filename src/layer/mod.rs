@@ -150,3 +150,64 @@ where
 fn fault(error: &BoxError) -> UpstreamFault {
     error.downcast_ref::<UpstreamFault>().copied().unwrap_or(UpstreamFault::ServiceFailed)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::io;
+
+    use http_body_util::{BodyExt, Full};
+    use tower::service_fn;
+
+    use super::*;
+    use crate::exchange::flow::tests::{House, KEY};
+
+    fn request() -> Request<Full<Bytes>> {
+        let request = Request::get("/people").header("host", "x").header("data-purpose", "direct-marketing");
+        let request = request.header("authorization", format!("Bearer {KEY}"));
+        request.body(Full::default()).unwrap()
+    }
+
+    /// Returns status and body of the response to [`request`], with this service behind the layer.
+    async fn respond<S, U>(inner: S) -> (u16, String)
+    where
+        S: Service<Request<RequestBody<Full<Bytes>>>, Response = Response<U>> + Clone + Send + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+        U: Body<Data = Bytes> + Send + 'static,
+    {
+        let house = House::new("").await;
+        let mut service = PurposeLayer::new(Arc::clone(&house.shared)).layer(inner);
+        let response = service.ready().await.unwrap().call(request()).await.unwrap();
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_cannot_fail_is_scrubbed() {
+        let (status, body) = respond(service_fn(async |_| {
+            let body = r#"{"items": [{"id": "p-1", "name": "Ada"}, {"id": "p-3", "name": "Cleo"}]}"#;
+            let response = Response::builder().header("content-type", "application/json");
+            Ok::<_, Infallible>(response.body(Full::from(body)).unwrap())
+        }))
+        .await;
+        assert_eq!(status, 200);
+        assert!(body.contains("Ada") && !body.contains("Cleo"), "{body}");
+    }
+
+    #[tokio::test]
+    async fn any_error_of_the_inner_service_is_a_refusal() {
+        let (status, body) =
+            respond(service_fn(async |_| Err::<Response<Full<Bytes>>, _>(io::Error::other("jane")))).await;
+        assert_eq!(status, 502);
+        assert!(body.contains("upstream-unreachable") && !body.contains("jane"), "{body}");
+        let fault: BoxError = UpstreamFault::HeadTimeout.into();
+        let (status, _) = respond(service_fn(async move |_| {
+            let fault: BoxError = UpstreamFault::HeadTimeout.into();
+            Err::<Response<Full<Bytes>>, _>(fault)
+        }))
+        .await;
+        assert_eq!((status, super::fault(&fault)), (504, UpstreamFault::HeadTimeout));
+    }
+}

@@ -27,8 +27,7 @@ pub(super) async fn scrub<U>(
 where
     U: Body<Data = Bytes> + Send + 'static,
 {
-    // Boxed, as it outlives the future that makes it: else each future around would hold it once more.
-    let mut pump = Box::new(Pump { upstream: Box::pin(upstream), flow, has_handed_out: false });
+    let mut pump = Pump { upstream: Box::pin(upstream), flow, has_handed_out: false };
     if let Err(error) = pump.fill().await {
         // A body that broke or stalled is not waited for again.
         let gave_up = matches!(
@@ -160,7 +159,7 @@ where
 
     /// Hands out the body frame by frame. The exchange closes when the last frame was taken; dropped before, it closes as
     /// aborted.
-    fn into_body(self: Box<Self>) -> ResponseBody
+    fn into_body(self) -> ResponseBody
     where
         U: Send + 'static,
     {

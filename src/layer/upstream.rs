@@ -1,4 +1,4 @@
-//! What the layer tells the service behind it.
+//! The upstream of a request, as the layer tells it to the service behind it.
 
 use std::sync::Arc;
 

@@ -93,7 +93,7 @@ impl std::fmt::Debug for BodyFlow {
 impl BodyFlow {
     pub(super) fn new(transfer: Transfer, framed: Framed, scrubbing: &Scrubbing) -> BodyFlow {
         let Framed { framing, decoder, has_length } = framed;
-        let parameters = transfer.grant.target.matched.parameters.iter();
+        let parameters = transfer.grant.routing.matched.parameters.iter();
         let parameters: Vec<(&str, &str)> = parameters.map(|(name, value)| (&**name, &**value)).collect();
         let forms = transfer.grant.forms();
         let scrubber =
@@ -158,7 +158,7 @@ impl BodyFlow {
         self.is_first_window && !self.transfer.is_endless() && self.parts.iter().all(WindowPart::is_held)
     }
 
-    /// True after the end of the body. What was gathered may still have to be recorded and handed out.
+    /// True after the end of the body. The gathered bytes may still have to be recorded and handed out.
     pub fn is_finished(&self) -> bool {
         self.finished
     }
@@ -292,8 +292,8 @@ impl BodyFlow {
         Ok(None)
     }
 
-    /// Scrubs a part again. What it leaves open may differ now (such as whether an array has an element yet). So the part
-    /// after it continues from there, and is scrubbed again in its turn.
+    /// Scrubs a part again. The state in which it ends may differ now (for example, an array may have no element yet). So the
+    /// part after it starts from the new state, and is scrubbed again in its turn.
     async fn scrub_again(&mut self, part: &mut WindowPart) -> Result<(), ResponseError> {
         let after = part.scrub_again(&self.transfer.grant).await?;
         match self.parts.front_mut() {
@@ -317,7 +317,7 @@ impl BodyFlow {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
-mod tests {
+pub(crate) mod tests {
     use std::io::Write;
     use std::path::Path;
 
@@ -331,7 +331,7 @@ mod tests {
     use crate::exchange::{BodyTreatment, ExchangeStart, SharedState, begin};
     use crate::ledger::{Batch, LineResult};
 
-    const KEY: &str = "pgk_test_flow";
+    pub(crate) const KEY: &str = "pgk_test_flow";
     const BODY: &str =
         r#"{"items": [{"id": "p-1", "name": "Ada"}, {"id": "p-2", "name": "Ben"}], "total": 2}"#;
 
@@ -345,13 +345,13 @@ subject = "@.id"
 "#;
 
     /// The state of a gateway with one route, in a folder of its own. `p-1` and `p-2` consent to marketing.
-    struct House {
+    pub(crate) struct House {
         _folder: TempDir,
-        shared: Arc<SharedState>,
+        pub(crate) shared: Arc<SharedState>,
     }
 
     impl House {
-        async fn new(keys_of_route: &str) -> House {
+        pub(crate) async fn new(keys_of_route: &str) -> House {
             let folder = tempfile::tempdir().unwrap();
             let file = folder.path().join("purposegate.toml");
             std::fs::write(&file, configuration(keys_of_route)).unwrap();
@@ -371,7 +371,7 @@ subject = "@.id"
             self.shared.ledger.import(line.as_bytes(), batch, Timestamp::now(), accepted).await;
         }
 
-        /// The flow of a response in this coding, up to which an exchange has come.
+        /// Runs an exchange up to a response in this coding, and returns its flow.
         async fn flow(&self, coding: &str) -> Box<BodyFlow> {
             let request =
                 Request::get("/people").header("host", "x").header("data-purpose", "direct-marketing");
@@ -441,7 +441,7 @@ subject = "@.id"
     }
 
     #[tokio::test]
-    async fn a_withdrawal_between_push_and_hand_out_is_heeded() {
+    async fn a_withdrawal_between_push_and_hand_out_takes_effect() {
         let house = House::new("").await;
         let mut flow = house.flow("identity").await;
         flow.push(Bytes::from_static(BODY.as_bytes()), true).unwrap();
