@@ -699,11 +699,11 @@ permit (principal in Kind::"employee", action == Action::"technical-support", re
     let (outcome, _, words) = policy(&["coverage", "--policy", folder.path().to_str().unwrap()]);
     assert_eq!(outcome, ExitStatus::Findings);
     for finding in [
-        "`never` is a permit that a prohibition always beats",
-        "the rule `support` changes nothing",
-        "the rule `support-again` changes nothing",
+        "`never` is a permit that a prohibition always overrides",
+        "the rule `support` has no effect",
+        "the rule `support-again` has no effect",
         "clause `D` prohibits, and 1 of its scenarios withhold; 2 should",
-        "`collaborator: non-personal = removed` cites clause `C` and meets none of its",
+        "`collaborator: non-personal = removed` cites clause `C` but exercises none of its",
     ] {
         assert!(words.contains(finding), "{finding}\n{words}");
     }
@@ -723,7 +723,7 @@ fn coverage_finds_periods_that_no_rule_looks_at() {
     let words = with("");
     for key in ["account-closed-after", "retention"] {
         assert!(
-            words.contains(&format!("`{key}` changes nothing: no rule looks at its fact")),
+            words.contains(&format!("`{key}` has no effect: no rule reads the fact that it defines")),
             "{key}: {words}"
         );
     }
@@ -731,7 +731,7 @@ fn coverage_finds_periods_that_no_rule_looks_at() {
         r#"@id("purged") @clause("D") forbid (principal, action, resource) when { context.account == "purge-due" };
         @id("kept") @clause("D") forbid (principal, action, resource) when { context.past_retention };"#,
     );
-    assert!(!words.contains("changes nothing: no rule"), "{words}");
+    assert!(!words.contains("has no effect: no rule"), "{words}");
 }
 
 #[test]

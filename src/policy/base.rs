@@ -1,28 +1,30 @@
-//! Bases: prohibitions that packs share (`extends = "standard"`), built into the program as the vocabulary is.
+//! Bases: sets of prohibitions that several packs share (`extends = "standard"`). They are compiled into the
+//! program, as the standard vocabulary is.
 //!
-//! A base holds prohibitions, the clauses that they keep and scenarios of what is withheld. It is read with the
-//! vocabulary of the pack that extends it. Invariant: a base permits nothing, so a pack that extends one
-//! releases nothing more than it would without.
+//! A base holds prohibitions, the clauses that they enforce, and scenarios that show what is withheld. Its
+//! manifest is read with the vocabulary of the pack that extends it. Invariant: a base contains no permit, so a
+//! pack releases nothing more because it extends a base.
 
 use std::sync::Arc;
 
 use crate::finding::Source;
 
-/// A name in the repository, and the text.
+/// Path of a file in the repository, and its text.
 type File = (&'static str, &'static str);
 
-/// The prohibitions that several packs share.
+/// Prohibitions that several packs share.
 #[derive(Debug)]
 pub struct Base {
+    /// Name by which a pack extends it.
     pub name: String,
     pub(super) manifest: Source,
-    /// The `.cedar` files.
+    /// The `.cedar` files, in the order in which they are read.
     pub(super) rules: Vec<Source>,
-    /// The scenario files; one that is read again from what was remembered has none.
+    /// The scenario files. A base that was restored from a stored pack has none.
     pub(super) scenarios: Vec<Source>,
 }
 
-/// A base as it is built in.
+/// A base as the program contains it.
 struct BuiltIn {
     name: &'static str,
     manifest: File,
@@ -36,7 +38,7 @@ macro_rules! file {
     };
 }
 
-/// The bases that a pack can extend.
+/// Every base that a pack can extend.
 const BUILT_IN: &[BuiltIn] = &[BuiltIn {
     name: "standard",
     manifest: file!("standard/pack.toml"),
@@ -58,12 +60,13 @@ impl From<&BuiltIn> for Base {
 }
 
 impl Base {
-    /// The bases that a pack can extend.
+    /// Returns every base that a pack can extend.
     pub(super) fn built_in() -> Vec<Arc<Base>> {
         BUILT_IN.iter().map(|base| Arc::new(Base::from(base))).collect()
     }
 
-    /// The manifest and the rules, as sources for findings and for the revision of a pack.
+    /// Returns the manifest and the rules: the sources that findings point at and that enter the revision of a
+    /// pack.
     pub(super) fn sources(&self) -> impl Iterator<Item = &Source> {
         [&self.manifest].into_iter().chain(&self.rules)
     }
@@ -122,20 +125,20 @@ permit (principal in Kind::"staff", action in Action::"customer-support", resour
     }
 
     #[test]
-    fn a_pack_has_the_rules_clauses_and_scenarios_of_its_base() {
+    fn a_pack_inherits_rules_clauses_and_scenarios_of_its_base() {
         let pack = load(MANIFEST, &TEST).unwrap();
         let rules: Vec<&str> = pack.rulebook().rules().iter().map(|rule| &*rule.id).collect();
         assert_eq!(rules, ["stop", "support"], "the base's come first");
         let stop = pack.rulebook().rules().first().unwrap();
         let cited: Vec<&str> = stop.clauses.iter().map(|clause| &**clause).collect();
-        assert_eq!(cited, ["B-1", "C-1"], "the pack's clause that names it is cited, too");
+        assert_eq!(cited, ["B-1", "C-1"], "the rule also cites the pack's clause that names it");
         assert!(pack.manifest().clause("B-1").is_some());
         assert_eq!(pack.manifest().never_released.len(), 4, "`credential` and what is below it");
         assert_eq!(pack.base_scenarios().len(), 1);
     }
 
     #[test]
-    fn the_revision_follows_the_base() {
+    fn a_changed_base_changes_the_revision() {
         const OTHER: File = (
             "test/a.cedar",
             "@id(\"stop\") @clause(\"B-1\")\nforbid (principal, action, resource) when { context.erased };\n",
@@ -147,7 +150,7 @@ permit (principal in Kind::"staff", action in Action::"customer-support", resour
     }
 
     #[test]
-    fn a_pack_is_read_again_with_the_base_that_it_had() {
+    fn a_stored_pack_is_restored_with_the_base_it_was_loaded_with() {
         let pack = load(MANIFEST, &TEST).unwrap();
         let again = Pack::from_text(&pack.to_text()).unwrap();
         assert_eq!((again.digest(), again.revision()), (pack.digest(), pack.revision()));
@@ -166,14 +169,14 @@ permit (principal in Kind::"staff", action in Action::"customer-support", resour
     }
 
     #[test]
-    fn unknown_bases_and_rules_and_clauses_listed_again_are_found() {
+    fn unknown_bases_unknown_rules_and_repeated_clauses_are_reported() {
         assert_eq!(codes(load(&MANIFEST.replace("\"test\"", "\"tset\""), &TEST)), ["unknown-base"]);
         assert_eq!(codes(load(&MANIFEST.replace("\"stop\"", "\"halt\""), &TEST)), ["unknown-rule"]);
         let again = format!("{MANIFEST}[[clauses]]\nid = \"B-1\"\ntitle = \"t\"\nkept = \"by-rules\"\n");
         assert_eq!(codes(load(&again, &TEST)), ["duplicate-clause"]);
     }
 
-    /// A file that nobody lists would be in the repository and in no program.
+    /// A file that `BUILT_IN` does not list would be in the repository and missing from the program.
     #[test]
     fn every_file_of_a_base_is_built_in() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -195,9 +198,9 @@ permit (principal in Kind::"staff", action in Action::"customer-support", resour
         }
     }
 
-    /// A base is whole without any pack: its rules cite its own clauses.
+    /// A base loads under a pack that adds only a permit: its rules cite clauses of its own.
     #[test]
-    fn a_base_needs_nothing_of_a_pack() {
+    fn a_base_is_complete_without_the_clauses_of_a_pack() {
         for base in BUILT_IN {
             let manifest = MANIFEST
                 .replace("\"test\"", &format!("\"{}\"", base.name))

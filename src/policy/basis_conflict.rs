@@ -1,8 +1,8 @@
-//! One basis at a time: nobody is moved to another legal basis after a withdrawal.
+//! One legal basis per release: a withdrawal of consent must not be answered by another basis.
 //!
-//! Where one kind and purpose could rest on consent and on another basis for the same category, a
-//! withdrawal would change nothing, and the consent would have been asked for in bad faith
-//! (EDPB Guidelines 05/2020, 122 f.). Checked by evaluation: a rule that never applies clashes with none.
+//! Where the same category could be released to the same kind for the same purpose on consent and on another
+//! basis, a withdrawal would change nothing, and asking for the consent would have been unfair (EDPB Guidelines
+//! 05/2020, 122 f.). The check evaluates the rules: a rule that never applies conflicts with none.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,8 @@ use super::rulebook::{RuleIndex, Rulebook};
 use crate::finding::Finding;
 use crate::vocabulary::{Basis, CategoryId, KindId, PurposeId, Vocabulary};
 
-/// A finding for each pair of rules that can release the same, one by consent and one otherwise.
+/// Returns a finding for each pair of rules that can release the same category, one on consent and one on another
+/// basis.
 pub(super) fn basis_conflicts(rulebook: &Rulebook, words: &Vocabulary) -> Vec<Finding> {
     let mut found: HashMap<(RuleIndex, RuleIndex), (KindId, PurposeId, CategoryId)> = HashMap::new();
     for kind in words.kinds().ids() {
@@ -37,7 +38,7 @@ pub(super) fn basis_conflicts(rulebook: &Rulebook, words: &Vocabulary) -> Vec<Fi
     found.into_iter().filter_map(|(pair, point)| finding(rulebook, words, pair, point)).collect()
 }
 
-/// The pairs of permits of one cell of which one rests on consent and the other does not.
+/// Pairs of permits of one cell of which the first rests on consent and the second on another basis.
 fn pairs(
     rulebook: &Rulebook,
     kind: KindId,
@@ -69,7 +70,7 @@ fn finding(
         other.id,
     );
     let place = other.location();
-    let hint = "one basis at a time: a withdrawal must end the release, so take the category, purpose or kind out of one of the two";
+    let hint = "use one basis: a withdrawal of consent must end the release, so take the category, purpose or kind out of one of the two rules";
     Some(
         Finding::error("two-bases", message)
             .at(&place.source, place.head())

@@ -1,8 +1,8 @@
-//! What Cedar knows of a pack besides its rules: the schema, the entities, a request.
+//! The Cedar model of a vocabulary: schema, entities and requests.
 //!
-//! `principal` is a recipient of some kind, `action` the purpose, `resource` the data category,
-//! `context` the facts. All of it is generated from the vocabulary, so that a rule that names
-//! something else does not load.
+//! `principal` is a recipient of some kind, `action` the purpose, `resource` the data category, `context` the
+//! facts. All of it is generated from the vocabulary, so a rule that names anything else does not load. The rules
+//! are not part of the model.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -15,7 +15,7 @@ use cedar_policy::{
 use super::facts::{Fact, Facts, RELATION};
 use crate::vocabulary::{CategoryId, KindId, PurposeId, Vocabulary};
 
-/// The Cedar side of a vocabulary.
+/// Schema and entities of one vocabulary, and the authorizer.
 pub(super) struct CedarModel {
     pub(super) schema: Schema,
     pub(super) entities: Entities,
@@ -33,8 +33,10 @@ impl std::fmt::Debug for CedarModel {
 }
 
 impl CedarModel {
+    /// Generates schema and entities of a vocabulary.
+    ///
     /// # Errors
-    /// The words of Cedar, where a vocabulary makes no schema. That is a mistake of this program.
+    /// The message of Cedar if the vocabulary yields no schema, which is a defect of this program.
     pub(super) fn new(vocabulary: &Vocabulary) -> Result<CedarModel, String> {
         let (schema, _) =
             Schema::from_cedarschema_str(&schema(vocabulary)).map_err(|error| error.to_string())?;
@@ -71,9 +73,9 @@ impl CedarModel {
         })
     }
 
-    /// What the policies say of one category asked for by one kind for one purpose.
+    /// Evaluates policies for one category that one kind requests for one purpose.
     ///
-    /// `None` where an id is of another vocabulary: then nobody may answer.
+    /// Returns `None` for an id of another vocabulary; the caller must then withhold.
     pub(super) fn authorize(
         &self,
         policies: &PolicySet,
@@ -108,12 +110,12 @@ fn is_relation(fact: Fact) -> bool {
     matches!(fact, Fact::Relation(_))
 }
 
-/// The position of a rule, as the id that Cedar knows it by.
+/// Returns the Cedar policy id of a rule: its position.
 pub(super) fn policy_id(position: usize) -> PolicyId {
     PolicyId::new(position.to_string())
 }
 
-/// The position of the rule with this id.
+/// Returns the position of the rule with this policy id.
 pub(super) fn rule_position(id: &PolicyId) -> Option<usize> {
     AsRef::<str>::as_ref(id).parse().ok()
 }
@@ -153,8 +155,8 @@ impl EntityTypes {
     }
 }
 
-/// The schema in Cedar's own notation. The context is strict: a misspelt fact or relation is refused. Comments
-/// say which words a fact can have.
+/// Returns the schema in Cedar's syntax. The context is strict: an unknown fact or relation is rejected. Comments
+/// list the values that a fact can have.
 pub(super) fn schema(vocabulary: &Vocabulary) -> String {
     let mut text =
         String::from("entity Kind in [Kind];\nentity Recipient in [Kind];\nentity Category in [Category];\n");

@@ -1,9 +1,10 @@
-//! Every outcome that a slice of the rules can have, over all facts.
+//! Exhaustive evaluation of a cell: every outcome that its rules can have, over all facts.
 //!
-//! Each condition is asked of Cedar for every value of the facts it compares; what remains is
-//! Cedar's own rule that a permit releases unless a forbid applies. The search fixes one fact after
-//! the other and stops as soon as the outcome is settled, so it covers every combination without
-//! trying each. What it cannot see is an evaluation error: the context is strict, so there are none.
+//! Each condition is evaluated by Cedar for every combination of the facts that it compares, which gives a truth
+//! table. The tables are then combined by Cedar's own rule: a permit releases unless a forbid applies. The search
+//! fixes one fact after the other and stops as soon as the outcome is determined (three-valued logic: true,
+//! false, unknown). So it covers every combination without visiting each. It does not model evaluation errors:
+//! the context is strict, so there are none.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -17,37 +18,37 @@ use super::rule::Rule;
 use super::rulebook::{RuleIndex, Rulebook, forms_of};
 use crate::vocabulary::{Basis, CategoryId, Form, KindId, Operation, PurposeId, Vocabulary};
 
-/// Works out slices of one pack; what it has asked of Cedar it remembers.
+/// Evaluates cells of one pack, and caches the truth tables of their conditions.
 #[derive(Debug)]
 pub struct CellEvaluator<'a> {
     rulebook: &'a Rulebook,
     tables: HashMap<TableKey, Arc<TruthTable>>,
-    /// Equal tables are kept once, so that equal slices are known by their addresses.
+    /// Equal tables are stored once, so that equal cells can be recognised by the addresses of their tables.
     interned_tables: HashSet<Arc<TruthTable>>,
 }
 
-/// A condition, and of the question only what the condition looks at.
+/// A condition, and those parts of the request that it mentions.
 type TableKey = (RuleIndex, usize, Option<KindId>, Option<PurposeId>, Option<CategoryId>, Option<Operation>);
 
-/// One condition for every value of its facts.
+/// The value of one condition for every combination of its facts.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct TruthTable {
     pub(super) facts: FactSet,
     pub(super) rows: Vec<(Facts, bool)>,
 }
 
-/// The rules of a slice, with their forms and the addresses of their conditions' tables.
+/// Identifies a cell within one evaluator: its rules, their forms, and the addresses of their truth tables.
 pub(super) type CellKey = Vec<(RuleIndex, SmallVec<[Form; 4]>, Vec<usize>)>;
 
-/// A slice of the rules, worked out. The default one releases nothing.
+/// An evaluated cell. The default one releases nothing.
 #[derive(Clone, Debug, Default)]
 pub struct EvaluatedCell {
-    /// Forbids first: they settle most.
+    /// Forbids first: they determine most outcomes.
     pub(super) rules: Vec<EvaluatedRule>,
     pub(super) forms: SmallVec<[Form; 4]>,
 }
 
-/// A rule of a slice, with its conditions for every value of their facts.
+/// A rule of a cell, with the truth tables of its conditions.
 #[derive(Clone, Debug)]
 pub(super) struct EvaluatedRule {
     pub(super) at: RuleIndex,
@@ -57,28 +58,34 @@ pub(super) struct EvaluatedRule {
     pub(super) conditions: SmallVec<[Arc<TruthTable>; 4]>,
 }
 
-/// Facts of which some are fixed; the others may be anything.
+/// A partial assignment: facts of which some are fixed. The others can have any value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Circumstances {
+    /// Values of the facts; only those of fixed facts count.
     pub facts: Facts,
+    /// Facts whose values are fixed.
     pub fixed: FactSet,
 }
 
-/// What leaves, and by which rule.
+/// The result of a cell: the form, and the rule that decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CellOutcome {
+    /// Form in which the category is released.
     pub form: Form,
-    /// The first permit that releases it; of what is withheld the first forbid that applies, if one does.
+    /// The first permit that releases it; if it is withheld, the first forbid that applies, if any.
     pub rule: Option<RuleIndex>,
 }
 
-/// A slice with some of its facts given.
+/// A cell with some of its facts given.
 #[derive(Clone, Debug)]
 pub struct CellInput<'w> {
+    /// The cell.
     pub cell: &'w EvaluatedCell,
+    /// Facts that are fixed for this cell only.
     pub given: Circumstances,
 }
 
+/// Value of three-valued logic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Truth {
     True,
@@ -87,25 +94,25 @@ pub(super) enum Truth {
 }
 
 impl Circumstances {
-    /// These circumstances with one fact fixed.
+    /// Returns these circumstances with one more fact fixed.
     #[must_use]
     pub fn with(self, fact: Fact, value: u8) -> Circumstances {
         Circumstances { facts: self.facts.with(fact, value), fixed: self.fixed.union(FactSet::of(fact)) }
     }
 
-    /// Only what is not as of a person nothing is known about.
+    /// Keeps the fixed facts whose value is not 0.
     #[must_use]
     pub fn non_default(self) -> Circumstances {
         let unusual = self.fixed.facts().filter(|&fact| self.facts.get(fact) != 0);
         Circumstances { facts: self.facts, fixed: unusual.collect() }
     }
 
-    /// How many facts are fixed.
+    /// Returns the number of fixed facts.
     pub fn count(&self) -> usize {
         self.fixed.facts().count()
     }
 
-    /// In words: `minor = true, consent = given`.
+    /// Describes the fixed facts: `minor = true, consent = given`.
     pub fn describe(&self, vocabulary: &Vocabulary) -> String {
         let words = self.fixed.facts().map(|fact| {
             let name = match fact {
@@ -119,17 +126,18 @@ impl Circumstances {
 }
 
 impl<'a> CellEvaluator<'a> {
+    /// Makes an evaluator with an empty cache.
     pub fn new(rulebook: &'a Rulebook) -> CellEvaluator<'a> {
         CellEvaluator { rulebook, tables: HashMap::new(), interned_tables: HashSet::new() }
     }
 
-    /// The slice of one kind, purpose and category, for `disclose`.
+    /// Evaluates the cell of one kind, purpose and category for `disclose`.
     pub fn cell(&mut self, kind: KindId, purpose: PurposeId, category: CategoryId) -> EvaluatedCell {
         self.cell_for(Operation::Disclose, kind, purpose, category)
     }
 
-    /// The slice of one kind, purpose and category for an operation. The one form of an operation other than
-    /// `disclose` is `clear`: it is carried out or not.
+    /// Evaluates the cell of one kind, purpose and category for an operation. Operations other than `disclose`
+    /// have the form `clear` only: they are permitted or refused.
     pub fn cell_for(
         &mut self,
         operation: Operation,
@@ -151,7 +159,7 @@ impl<'a> CellEvaluator<'a> {
         EvaluatedCell::new(rules)
     }
 
-    /// The slice of a question with every rule that reaches it, also where no permit does.
+    /// Evaluates every rule that reaches a point, even if no permit does.
     pub(super) fn full_cell(
         &mut self,
         operation: Operation,
@@ -184,7 +192,7 @@ impl<'a> CellEvaluator<'a> {
         }
     }
 
-    /// Whether a rule, permit or forbid, applies to a question under some circumstances, whatever the operation.
+    /// True if a rule, permit or forbid, applies at a point under some circumstances, for some operation.
     pub fn can_apply(&mut self, at: RuleIndex, point: (KindId, PurposeId, CategoryId)) -> bool {
         Operation::ALL.iter().any(|&operation| self.can_apply_to(operation, at, point))
     }
@@ -198,7 +206,7 @@ impl<'a> CellEvaluator<'a> {
         let Some(rule) = self.rulebook.rule(at) else { return false };
         let worked = self.rule(at, rule, point, operation);
         let forms = worked.forms.clone();
-        // As a permit that stands alone: it applies where it releases.
+        // Treated as the only permit, the rule applies wherever it releases something.
         let alone = EvaluatedRule { is_permit: true, ..worked };
         EvaluatedCell { rules: vec![alone], forms }.releasing_circumstances().is_some()
     }
@@ -225,7 +233,7 @@ impl<'a> CellEvaluator<'a> {
         if let Some(known) = self.tables.get(&key) {
             return Arc::clone(known);
         }
-        // The operation is given, hence none of the facts that may be anything.
+        // The operation is given, so it is not one of the facts to vary.
         let mask = condition.mask.difference(FactSet::of(Fact::Operation));
         let asked = |facts: Facts| facts.with_operation(operation);
         let rows =
@@ -237,7 +245,7 @@ impl<'a> CellEvaluator<'a> {
         table
     }
 
-    /// One question for each slice that differs from every other, with the slice; closed ones are left out.
+    /// Returns every distinct cell that can release something, each with one point at which it is evaluated.
     pub fn distinct_cells(
         &mut self,
         vocabulary: &Vocabulary,
@@ -302,7 +310,7 @@ impl EvaluatedRule {
         truth
     }
 
-    /// A fact that keeps it open.
+    /// Returns a fact on which the value of the rule depends.
     pub(super) fn undecided_fact(&self, form: Form, known: Circumstances) -> Option<Fact> {
         let with_form = Circumstances {
             facts: known.facts.with_form(form),
@@ -314,7 +322,7 @@ impl EvaluatedRule {
 }
 
 impl EvaluatedCell {
-    /// A slice of these rules.
+    /// Makes a cell of these rules.
     pub(super) fn new(mut rules: Vec<EvaluatedRule>) -> EvaluatedCell {
         rules.sort_by_key(|rule| rule.is_permit);
         let mut forms: SmallVec<[Form; 4]> = RELEASING_FORMS.into_iter().collect();
@@ -322,7 +330,7 @@ impl EvaluatedCell {
         EvaluatedCell { rules, forms }
     }
 
-    /// What makes it the same as another of the same search: its rules, their forms, their conditions.
+    /// Returns the key by which the cell is recognised within one evaluator.
     pub(super) fn key(&self) -> CellKey {
         let of = |rule: &EvaluatedRule| {
             let conditions = rule.conditions.iter().map(|table| Arc::as_ptr(table) as usize);
@@ -331,7 +339,7 @@ impl EvaluatedCell {
         self.rules.iter().map(of).collect()
     }
 
-    /// Whether two slices, also of different packs, say the same in the same way.
+    /// True if two cells, which may belong to different packs, consist of equal rules.
     pub fn is_equivalent(&self, other: &EvaluatedCell) -> bool {
         let of = |slice: &EvaluatedCell| {
             let rule = |rule: &EvaluatedRule| {
@@ -344,7 +352,7 @@ impl EvaluatedCell {
         self.rules.len() == other.rules.len() && of(self) == of(other)
     }
 
-    /// Whether something leaves in another form than by the other slice, under some circumstances.
+    /// True if the two cells differ in the released form under some circumstances.
     pub fn differs_from(&self, other: &EvaluatedCell) -> bool {
         if self.is_equivalent(other) {
             return false;
@@ -357,7 +365,7 @@ impl EvaluatedCell {
         outcomes(&[given(self), given(other)], Circumstances::default(), &mut visit).is_break()
     }
 
-    /// The slice with only some of its permits.
+    /// Returns the cell with only those permits that `keep` accepts.
     #[must_use]
     pub fn with_permits(&self, keep: impl Fn(RuleIndex) -> bool) -> EvaluatedCell {
         let mut kept = self.clone();
@@ -368,7 +376,7 @@ impl EvaluatedCell {
         kept
     }
 
-    /// Circumstances under which something leaves, if there are any.
+    /// Returns circumstances under which something is released, if there are any.
     pub fn releasing_circumstances(&self) -> Option<Circumstances> {
         let mut visit = |circumstances, outcomes: &[CellOutcome]| match outcomes {
             [outcome] if outcome.form != Form::Removed => ControlFlow::Break(circumstances),
@@ -379,14 +387,14 @@ impl EvaluatedCell {
     }
 }
 
-/// Settled, or the fact to fix next.
+/// One step of the search: the outcome is determined, or depends on a fact.
 pub(super) enum SearchStep {
     Settled(CellOutcome),
     Branch(Fact),
 }
 
 impl EvaluatedCell {
-    /// The outcome where it is settled; else a fact on which it depends.
+    /// Returns the outcome if it is determined, else a fact on which it depends.
     pub(super) fn step(&self, known: Circumstances) -> SearchStep {
         let mut forbidden_by = None;
         for &form in &self.forms {
@@ -405,7 +413,7 @@ impl EvaluatedCell {
         let mut open = None;
         let mut permitted: Option<&EvaluatedRule> = None;
         let mut permit_open = None;
-        // Permits before the one that holds: with another basis, they would name it.
+        // Permits before the one that holds: if they rest on another basis, the verdict would name that one.
         let mut bases: SmallVec<[(Option<Basis>, Fact); 4]> = SmallVec::new();
         for rule in &self.rules {
             match (rule.truth(form, known), rule.is_permit) {
@@ -421,7 +429,7 @@ impl EvaluatedCell {
             }
         }
         match (permitted, permit_open, open) {
-            // No permit can come true: the forbids do not matter.
+            // No permit can hold, so the forbids do not matter.
             (None, None, _) => FormOutcome::Withheld(None),
             (None, Some(fact), _) | (Some(_), _, Some(fact)) => FormOutcome::DependsOn(fact),
             (Some(rule), _, None) => match bases.iter().find(|(basis, _)| *basis != rule.basis) {
@@ -431,7 +439,7 @@ impl EvaluatedCell {
         }
     }
 
-    /// The values of a fact that make a difference, one of each sort.
+    /// Returns the values of a fact that lead to different results, one for each class of equivalent values.
     fn distinguishing_values(&self, fact: Fact) -> Vec<u8> {
         let mut sorts: Vec<(Vec<(Facts, bool)>, u8)> = Vec::new();
         let mask = FactSet::of(fact);
@@ -453,15 +461,16 @@ impl EvaluatedCell {
 
 enum FormOutcome {
     Released(RuleIndex),
-    /// With the forbid that withholds, if it is one.
+    /// Names the forbid that withholds, if one does.
     Withheld(Option<RuleIndex>),
     DependsOn(Fact),
 }
 
-/// Visits every outcome that the slices can have together: they share their facts but for what each is given.
+/// Visits every outcome that the cells can have together. They share the facts, except for those that each is
+/// given.
 ///
 /// # Errors
-/// What the visitor broke off with.
+/// Returns the value with which the visitor stopped.
 pub fn outcomes<B>(
     slices: &[CellInput<'_>],
     start: Circumstances,
@@ -485,11 +494,11 @@ pub fn outcomes<B>(
     visit(start, &settled)
 }
 
-/// The values that make a difference to any of the slices.
+/// Returns the values that lead to different results in any of the cells.
 fn values(slices: &[CellInput<'_>], fact: Fact) -> Vec<u8> {
     if let [only] = slices {
         return only.cell.distinguishing_values(fact);
     }
-    // Two values are of one sort only where they are for every slice; trying all of them is simpler.
+    // Two values are equivalent only if they are so in every cell; trying all values is simpler.
     (0..u8::try_from(fact.values().len()).unwrap_or(0)).collect()
 }

@@ -1,4 +1,8 @@
-//! What a pack leaves uncovered: clauses without rules, rules that never apply, categories nobody gets.
+//! Coverage of a pack: clauses without rules or scenarios, rules without effect, categories that are never
+//! released.
+//!
+//! The check evaluates the rules of a loaded pack. It does not run the scenarios; the caller passes in what they
+//! show.
 
 use super::cell_evaluator::CellEvaluator;
 use super::facts::Fact;
@@ -9,27 +13,29 @@ use super::rulebook::RuleIndex;
 use crate::finding::Finding;
 use crate::vocabulary::{CategoryId, Operation};
 
-/// How many scenarios a clause that rules keep needs.
+/// Number of scenarios that a clause needs if rules enforce it.
 const MIN_SCENARIOS: usize = 2;
 
-/// What a scenario shows, and for which clause.
+/// One scenario's result, for the clause that it cites.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScenarioCoverage<'s> {
+    /// Name of the scenario.
     pub name: &'s str,
+    /// Id of the clause that it cites.
     pub clause: &'s str,
-    /// Something leaves in it.
+    /// True if the scenario expects something to be released.
     pub releases: bool,
-    /// Something is withheld in it.
+    /// True if the scenario expects something to be withheld.
     pub withholds: bool,
-    /// The rules that it shows something of: what they are for, or where they end.
+    /// Rules that the scenario exercises: those that release something in it, and those that withhold something.
     pub rules: Vec<RuleIndex>,
 }
 
-/// What is not covered, given what the scenarios show and which rules have no effect
-/// ([`crate::decision::mutation::without_effect`]). Empty is as it should be.
+/// Returns a finding for everything that is not covered; an empty list means full coverage. `without_effect` are
+/// the rules without effect, see [`crate::decision::mutation::without_effect`].
 ///
-/// That a rule cites a clause, and that nothing rests on consent and on something else, is seen to
-/// when a pack is loaded.
+/// Citations of clauses and conflicts of bases are not checked here: a pack that violates these rules does not
+/// load.
 pub fn uncovered(
     pack: &Pack,
     scenarios: &[ScenarioCoverage<'_>],
@@ -40,13 +46,13 @@ pub fn uncovered(
     let rules: Vec<(RuleIndex, &Rule)> = (0..).zip(pack.rulebook().rules()).collect();
     for (at, rule) in rules {
         if !applies(pack, &mut search, at) {
-            findings.push(at_rule(rule, "dead-rule", "can never apply", "nobody is in its reach", DEAD));
+            findings.push(at_rule(rule, "dead-rule", "can never apply", "no request can match it", DEAD));
         } else if rule.is_permit() && !can_release(pack, &mut search, at) {
-            let (words, label) = ("is a permit that a prohibition always beats", "releases nothing");
+            let (words, label) = ("is a permit that a prohibition always overrides", "releases nothing");
             findings.push(at_rule(rule, "permit-always-prohibited", words, label, PROHIBITED));
         } else if without_effect.contains(&at) && !pack.is_of_base(rule) {
-            // A rule of a base may be about what another pack releases.
-            let (words, label) = ("changes nothing", "without it the same leaves");
+            // A rule of a base may matter only for what another pack releases.
+            let (words, label) = ("has no effect", "without it, the same is released");
             findings.push(at_rule(rule, "rule-without-effect", words, label, WITHOUT_EFFECT));
         }
     }
@@ -55,7 +61,7 @@ pub fn uncovered(
     findings
 }
 
-/// Keys of the manifest that give a fact its meaning, where no rule looks at the fact.
+/// Reports keys of the manifest that define a fact which no rule reads.
 fn keys(pack: &Pack) -> Vec<Finding> {
     let manifest = pack.manifest();
     let keys = [
@@ -65,15 +71,21 @@ fn keys(pack: &Pack) -> Vec<Finding> {
     let is_read = |fact| pack.rulebook().rules().iter().any(|rule| rule.mask().contains(fact));
     let unread = keys.into_iter().filter(|&(_, is_set, fact)| is_set && !is_read(fact));
     let finding = |(key, _, fact): (&str, bool, Fact)| {
-        Finding::error("key-without-rule", format!("`{key}` changes nothing: no rule looks at its fact"))
-            .hint(format!("forbid what is then to be withheld: `when {{ … context.{} … }}`", fact.name()))
+        Finding::error(
+            "key-without-rule",
+            format!("`{key}` has no effect: no rule reads the fact that it defines"),
+        )
+        .hint(format!(
+            "add a forbid for what is then to be withheld: `when {{ … context.{} … }}`",
+            fact.name()
+        ))
     };
     unread.map(finding).collect()
 }
 
-const DEAD: &str = "its conditions exclude each other, or exclude all that its scope names";
-const PROHIBITED: &str = "take it out, or make an exception in the prohibition: `policy explain` names it";
-const WITHOUT_EFFECT: &str = "other rules say the same: take it out, or say in it what they do not";
+const DEAD: &str = "its conditions contradict each other, or exclude everything in its scope";
+const PROHIBITED: &str = "remove it, or add an exception to the prohibition: `policy explain` names it";
+const WITHOUT_EFFECT: &str = "other rules decide the same: remove it, or let it cover what they do not";
 
 fn at_rule(rule: &Rule, code: &'static str, words: &str, label: &str, hint: &str) -> Finding {
     let place = rule.location();
@@ -94,8 +106,8 @@ fn clauses(pack: &Pack, scenarios: &[ScenarioCoverage<'_>]) -> Vec<Finding> {
         if rules().next().is_none() {
             find(
                 "clause-without-rule",
-                format!("no rule keeps clause `{id}`"),
-                "cite it with `@clause`, or say what else keeps it",
+                format!("no rule enforces clause `{id}`"),
+                "cite it with `@clause`, or name the mechanism that enforces it",
             );
         }
         let is_kept_by =
@@ -105,8 +117,8 @@ fn clauses(pack: &Pack, scenarios: &[ScenarioCoverage<'_>]) -> Vec<Finding> {
         for beside in cited().filter(|shown| rules().next().is_some() && !meets(shown)) {
             find(
                 "scenario-beside-clause",
-                format!("the scenario `{}` cites clause `{id}` and meets none of its rules", beside.name),
-                "cite the clause of the rule that decides it, or ask for what a rule of this one is about",
+                format!("the scenario `{}` cites clause `{id}` but exercises none of its rules", beside.name),
+                "cite the clause of the rule that decides it, or request something that a rule of this clause decides",
             );
         }
         let cited = || cited().filter(meets);
@@ -114,11 +126,12 @@ fn clauses(pack: &Pack, scenarios: &[ScenarioCoverage<'_>]) -> Vec<Finding> {
         let withholding = cited().filter(|shown| shown.withholds).count();
         let prohibits = !rules().any(Rule::is_permit);
         if count < MIN_SCENARIOS {
-            let hint =
-                "one in which something leaves, one in which it does not; a prohibition two of the latter";
+            let hint = "add one that releases something and one that withholds it; a prohibition needs two that withhold";
             find(
                 "clause-without-scenario",
-                format!("clause `{id}` has {count} scenarios that meet its rules, and needs {MIN_SCENARIOS}"),
+                format!(
+                    "clause `{id}` has {count} scenarios that exercise its rules, and needs {MIN_SCENARIOS}"
+                ),
                 hint,
             );
         } else if prohibits && withholding < MIN_SCENARIOS {
@@ -127,26 +140,26 @@ fn clauses(pack: &Pack, scenarios: &[ScenarioCoverage<'_>]) -> Vec<Finding> {
                 format!(
                     "clause `{id}` prohibits, and {withholding} of its scenarios withhold; {MIN_SCENARIOS} should"
                 ),
-                "show with another recipient, purpose or category what never leaves",
+                "add one with another recipient, purpose or category",
             );
         } else if withholding == 0 {
             find(
                 "clause-without-scenario",
                 format!("no scenario of clause `{id}` withholds anything"),
-                "show where it ends",
+                "add one that shows the limit of the rule",
             );
         } else if !prohibits && !cited().any(|shown| shown.releases) {
             find(
                 "clause-without-scenario",
                 format!("no scenario of clause `{id}` releases anything"),
-                "show what it is for",
+                "add one that shows what the rule is for",
             );
         }
     }
     findings
 }
 
-/// True if a permit releases something, or lets something be carried out, under some circumstances.
+/// True if a permit releases something, or permits some operation, under some circumstances.
 fn can_release(pack: &Pack, search: &mut CellEvaluator<'_>, at: RuleIndex) -> bool {
     let words = pack.vocabulary();
     let Some(rule) = pack.rulebook().rule(at) else { return false };
@@ -173,8 +186,8 @@ fn applies(pack: &Pack, search: &mut CellEvaluator<'_>, at: RuleIndex) -> bool {
     })
 }
 
-/// Categories that never leave although nobody says so, and those that do although somebody does. Where a
-/// category has others below it, these are what a pack has to speak of.
+/// Reports categories that are never released and not listed as such, and categories that are listed and can be
+/// released. Of categories that have others below them, only those that are released are reported.
 fn categories(pack: &Pack, search: &mut CellEvaluator<'_>) -> Vec<Finding> {
     let words = pack.vocabulary();
     let tree = words.categories();
@@ -186,16 +199,16 @@ fn categories(pack: &Pack, search: &mut CellEvaluator<'_>) -> Vec<Finding> {
             (None, false) if is_leaf => {
                 let finding = Finding::error(
                     "never-released-category",
-                    format!("nobody ever receives `{}`", tree.name(category)),
+                    format!("`{}` is never released", tree.name(category)),
                 );
-                findings.push(finding.hint("if that is meant, list it in `never-released` in pack.toml"));
+                findings.push(finding.hint("if this is intended, list it in `never-released` in pack.toml"));
             }
             (Some(to), true) => {
                 let message =
-                    format!("`{}` is stated never to leave, and leaves to {to}", tree.name(category));
+                    format!("`{}` is listed as never released, but is released to {to}", tree.name(category));
                 findings.push(
                     Finding::error("released-category", message)
-                        .hint("take it from `never-released`, or forbid it"),
+                        .hint("remove it from `never-released`, or forbid it"),
                 );
             }
             (Some(_), false) | (None, _) => {}

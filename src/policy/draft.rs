@@ -1,8 +1,8 @@
-//! From a rule's text to the rule: read, desugared, and taken apart into what it needs.
+//! Turns the text of a rule into a [`Rule`]: parses it, desugars it, and splits it into its conditions.
 //!
-//! Nothing about a rule stays outside Cedar. What its annotations mean (`@basis` above all) is
-//! written into its conditions before it is validated, so that what explains, covers and proves a
-//! pack looks at what runs.
+//! Everything that a rule means is expressed in Cedar. The meaning of annotations (`@basis` above all) is written
+//! into the rule's conditions before validation, so that explanation, coverage and mutation tests examine what is
+//! evaluated.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -21,14 +21,14 @@ use crate::document::join;
 use crate::finding::{Finding, Source, suggestion};
 use crate::vocabulary::{Basis, TermId, Tree, VOCABULARY_HINT, Vocabulary};
 
-/// A rule that was read and is not yet known to be valid.
+/// A rule that was parsed and is not yet validated.
 #[derive(Debug)]
 pub(super) struct RuleDraft {
     pub(super) rule: Rule,
     conditions: Vec<(Value, Mentions)>,
 }
 
-/// Reads rules of one pack and says what is wrong with them.
+/// Reads the rules of one pack and reports what is wrong with them.
 #[derive(Debug)]
 pub(super) struct RuleReader<'a> {
     pub(super) vocabulary: &'a Vocabulary,
@@ -37,8 +37,10 @@ pub(super) struct RuleReader<'a> {
 }
 
 impl RuleReader<'_> {
-    /// Reads one statement; the position in the pack is Cedar's id for it. What has a name that does
-    /// not exist is no draft; other mistakes do not keep it from being validated too.
+    /// Reads one statement. Its position in the pack becomes its Cedar policy id.
+    ///
+    /// Returns `None` if Cedar cannot parse the statement or a name in it does not exist; other mistakes are
+    /// reported and do not prevent validation.
     pub(super) fn read(&mut self, source: &Source, span: Range<usize>, position: usize) -> Option<RuleDraft> {
         let place = RuleLocation { source: source.clone(), span: span.clone() };
         let text = source.text().get(span)?;
@@ -81,7 +83,7 @@ impl RuleReader<'_> {
                 "a rule without `@id`",
                 place,
                 None,
-                "every rule has a name: `@id(\"support-staff\")`",
+                "every rule needs an id: `@id(\"support-staff\")`",
             );
         }
         Arc::from(id)
@@ -97,7 +99,7 @@ impl RuleReader<'_> {
                 "a rule without `@clause`",
                 place,
                 None,
-                "every rule cites what it keeps: `@clause(\"G-6.4f\")`",
+                "every rule cites the clause that it enforces: `@clause(\"G-6.4f\")`",
             );
         }
         for clause in clauses.iter().filter(|clause| self.manifest.clause(clause).is_none()) {
@@ -119,12 +121,12 @@ impl RuleReader<'_> {
                     "a forbid with `@basis`",
                     place,
                     Some(word),
-                    "a forbid needs no legal basis: take it out",
+                    "a forbid needs no legal basis: remove it",
                 );
                 None
             }
             (Effect::Permit, None) => {
-                let hint = format!("every release has a legal basis; {}", self.bases());
+                let hint = format!("every permit needs a legal basis; {}", self.bases());
                 self.report("permit-without-basis", "a permit without `@basis`", place, None, &hint);
                 None
             }
@@ -147,7 +149,7 @@ impl RuleReader<'_> {
         }
     }
 
-    /// The bases that a rule of the pack can rest on, in words.
+    /// Lists the bases that a rule of the pack can rest on, for a hint.
     fn bases(&self) -> String {
         match &*self.manifest.bases {
             [] => format!(
@@ -172,7 +174,7 @@ impl RuleReader<'_> {
         }
     }
 
-    /// What the rule mentions, as written. `None` where a name in it does not exist.
+    /// Collects what the rule mentions as it is written. Returns `None` if a name in it does not exist.
     fn inspect(&mut self, policy: &Policy, place: &RuleLocation) -> Option<Mentions> {
         let json = policy.to_json().ok()?;
         let mut flaws = Vec::new();
@@ -198,17 +200,17 @@ impl RuleReader<'_> {
     fn report_flaw(&mut self, flaw: &Flaw, place: &RuleLocation) {
         match flaw {
             Flaw::WholeContext => {
-                let hint = "a rule names the facts it compares: `context.minor`";
+                let hint = "name the facts that the rule compares: `context.minor`";
                 self.report("whole-context", "`context` as a whole", place, Some("context"), hint);
             }
             Flaw::UnknownValue { fact, word } => {
                 let hint = suggestion(word, fact.values().iter().copied())
-                    .unwrap_or_else(|| format!("it takes {}", join(fact.values().iter().copied())));
+                    .unwrap_or_else(|| format!("its values are {}", join(fact.values().iter().copied())));
                 let message = format!("`context.{}` is never `{word}`", fact.name());
                 self.report("unknown-value", &message, place, Some(&format!("\"{word}\"")), &hint);
             }
             Flaw::NotCompared(fact) => {
-                let message = format!("`context.{}` is not compared with its words", fact.name());
+                let message = format!("`context.{}` is not compared with its values", fact.name());
                 let hint = format!(
                     "use `==`, `!=` or `[…].contains(…)` with {}",
                     join(fact.values().iter().copied())
@@ -234,7 +236,7 @@ impl RuleReader<'_> {
                 self.report("forbid-without-descendants", &message, place, Some(&near), &hint);
             }
             Flaw::UnknownName { kind_of: "recipient", id } => {
-                let hint = "a rule is about kinds: `principal in Kind::\"…\"`";
+                let hint = "rules apply to kinds of recipients: `principal in Kind::\"…\"`";
                 self.report("rule-about-one-recipient", "a rule about one recipient", place, Some(id), hint);
             }
             Flaw::UnknownName { kind_of, id } => {
@@ -273,14 +275,15 @@ impl RuleReader<'_> {
         self.findings.push(Finding::error(code, message).at(&place.source, span).hint(hint));
     }
 
-    /// Reports a base that permits something.
+    /// Reports a permit in a base.
     pub(super) fn report_permit_in_base(&mut self, draft: &RuleDraft) {
         let words = format!("`{}` is a permit in a base", draft.rule.id);
-        let hint = "a base only prohibits: a permit stands in the pack whose document has the sentence";
+        let hint =
+            "a base contains prohibitions only: move the permit to the pack whose document promises it";
         self.report("permit-in-base", &words, &draft.rule.location, None, hint);
     }
 
-    /// An error of Cedar's, with its own labels and help.
+    /// Reports an error of Cedar with its own label and help text.
     pub(super) fn report_cedar_error(&mut self, error: &(dyn Diagnostic + 'static), place: &RuleLocation) {
         let label = error.labels().and_then(|mut labels| labels.next());
         let span = label.as_ref().map(|label| label.offset()..label.offset() + label.len());
@@ -288,7 +291,7 @@ impl RuleReader<'_> {
         let span =
             span.map_or(place.head(), |span| place.span.start + span.start..place.span.start + span.end);
         let message = error.to_string();
-        // Cedar names the rule by its number; the place says which it is.
+        // Cedar's message names the rule by its position; the finding's location already shows which rule it is.
         let message = message.split_once("`, ").filter(|(rule, _)| rule.starts_with("for policy `"));
         let message = message.map_or_else(|| error.to_string(), |(_, message)| message.to_owned());
         let mut finding = Finding::error("bad-rule", message).at(&place.source, span);
@@ -303,12 +306,13 @@ impl RuleReader<'_> {
 }
 
 impl RuleDraft {
-    /// Works out where the rule applies whatever the facts, and keeps the rest as conditions on them.
+    /// Evaluates the conditions that depend on no variable fact into the rule's reach, and keeps the others as
+    /// conditions.
     pub(super) fn compile(self, world: &CedarModel, words: &Vocabulary) -> Rule {
         let RuleDraft { mut rule, conditions } = self;
         for (condition, mentions) in conditions {
             let Some(probe) = probe(&condition) else {
-                // A condition that cannot be asked by itself never holds.
+                // A condition that Cedar cannot evaluate by itself never holds.
                 rule.reach.clear();
                 continue;
             };
@@ -326,20 +330,23 @@ impl RuleDraft {
     }
 }
 
-/// The code and the hint for a word that is none of the tree's.
+/// Returns code and hint for a name that is not in a tree.
 fn unknown_term<I: TermId>(id: &str, tree: &Tree<I>) -> (&'static str, String) {
     let hint = tree.suggestion(id);
     (I::UNKNOWN, hint.unwrap_or_else(|| VOCABULARY_HINT.to_owned()))
 }
 
-/// Writes into a rule what its annotations, and its silence, mean.
+/// Adds conditions to a permit for what its annotations and its omissions mean:
 ///
-/// - a permit that does not mention the operation is about `disclose`;
-/// - one that does not mention the form is about `clear`;
+/// - a permit that does not mention the operation applies to `disclose` only;
+/// - a permit that does not mention the form applies to `clear` only;
 /// - `consent` needs the person's consent and no objection (GDPR Art. 6(1)(a), 7(3));
-/// - `legitimate-interest` and `public-task` yield to an objection (Art. 21(1)), where the
-///   vocabulary says so only to one that was upheld;
-/// - `not-personal` is about nothing personal.
+/// - `legitimate-interest` and `public-task` yield to an objection (Art. 21(1)); for purposes that the vocabulary
+///   marks
+/// `yields-only-to-upheld`, only to one that was upheld;
+/// - `not-personal` excludes personal data and service data.
+///
+/// A forbid stays as it is.
 fn desugar(text: &str, effect: Effect, basis: Option<Basis>, said: &Mentions, words: &Vocabulary) -> String {
     if effect == Effect::Forbid {
         return text.to_owned();
@@ -388,12 +395,12 @@ fn probe(condition: &Value) -> Option<PolicySet> {
     PolicySet::from_policies([policy]).ok()
 }
 
-/// An expression as Cedar writes it, on one line; empty where it is none.
+/// Returns an expression in Cedar's syntax on one line; empty if it is not an expression.
 pub(super) fn text_of_expression(expression: &Value) -> String {
     probe(expression).map(|probe| text_of(&probe)).unwrap_or_default()
 }
 
-/// The condition as Cedar writes it, on one line.
+/// Returns the condition of a probe in Cedar's syntax, on one line.
 fn text_of(probe: &PolicySet) -> String {
     let text = probe.to_cedar().unwrap_or_default();
     let inner =

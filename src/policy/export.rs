@@ -1,29 +1,31 @@
-//! A pack for other Cedar tools: the generated schema, the rules as they run, the entities.
+//! Export of a pack for other Cedar tools: the generated schema, the rules as they are evaluated, the entities.
 //!
-//! Editors, validators and analysers know Cedar and not this program. What they read here is what the gateway
-//! evaluates: the meaning of annotations is written out as conditions, and the rules of the base are among the
-//! rules. Invariant: the rules validate strictly against the schema, and the entities conform to it.
+//! Editors, validators and analysers understand Cedar but not this program. They get exactly what the gateway
+//! evaluates: the meaning of annotations is written out as conditions, and the rules of the base are included.
+//! Invariant: the rules validate strictly against the schema, and the entities conform to it.
 
 use std::fmt::Write as _;
 
 use super::cedar_model::{CedarModel, schema};
 use super::pack::Pack;
 
-/// One pack in Cedar's own notations.
+/// One pack in the file formats of Cedar.
 #[derive(Clone, Debug)]
 pub struct CedarFiles {
-    /// `schema.cedarschema`.
+    /// Content of `schema.cedarschema`.
     pub schema: String,
-    /// `policies.cedar`: the rules in the order of the pack.
+    /// Content of `policies.cedar`: the rules in the order of the pack.
     pub policies: String,
-    /// `entities.json`: a recipient of each kind, the kinds with their groups, the categories. Purposes are
-    /// actions and stand in the schema.
+    /// Content of `entities.json`: a recipient of each kind, the kinds with their groups, the categories.
+    /// Purposes are actions and are part of the schema.
     pub entities: String,
 }
 
 impl CedarFiles {
+    /// Generates the files of a pack.
+    ///
     /// # Errors
-    /// The words of Cedar, where entities cannot be written. That is a mistake of this program.
+    /// The message of Cedar if the entities cannot be written, which is a defect of this program.
     pub fn of(pack: &Pack) -> Result<CedarFiles, String> {
         let heading = heading(pack);
         let entities = CedarModel::new(pack.vocabulary())?.entities;
@@ -37,10 +39,10 @@ impl CedarFiles {
     }
 }
 
-/// Which pack it was made from, as comments.
+/// Returns comments that name the pack and its revision.
 fn heading(pack: &Pack) -> String {
     let manifest = pack.manifest();
-    // A title of several lines would end the comment.
+    // A line break in the title would end the comment.
     let title = manifest.title.split_whitespace().collect::<Vec<_>>().join(" ");
     format!(
         "// {title}, version {}, revision {}\n// Written by `purposegate policy schema`; edit the pack.\n",
@@ -77,7 +79,7 @@ mod tests {
         @id(\"erased\") @clause(\"C\") forbid (principal, action, resource) when { context.erased };\n";
 
     #[test]
-    fn rules_stand_as_they_run_and_titles_end_no_comment() {
+    fn rules_are_exported_desugared_and_titles_stay_within_their_comment() {
         let pack =
             Pack::load(&[Source::new("p/pack.toml", MANIFEST), Source::new("p/rules.cedar", RULES)]).unwrap();
         let files = CedarFiles::of(&pack).unwrap();

@@ -1,13 +1,14 @@
-//! A rule's conditions as Cedar's JSON form, taken apart: single conditions, and what each mentions.
+//! Analysis of a rule's conditions in Cedar's JSON form: splits them into single conditions and collects what
+//! each mentions.
 //!
-//! It knows the shape of expressions and nothing of what they are about.
+//! The module knows the shape of expressions. It does not evaluate them.
 
 use serde_json::{Value, json};
 
 use super::facts::{Fact, FactSet, RELATION};
 use crate::vocabulary::Vocabulary;
 
-/// What an expression looks at.
+/// Variables and facts that an expression mentions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Mentions {
     pub(super) kind: bool,
@@ -16,26 +17,26 @@ pub(super) struct Mentions {
     pub(super) facts: FactSet,
 }
 
-/// What is wrong with an expression although Cedar would take it.
+/// A mistake in an expression that Cedar itself would accept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Flaw {
-    /// `context` as a whole, which would make the memo's key unknowable.
+    /// `context` as a whole: the facts that decide, and hence the key of the decision cache, would be unknown.
     WholeContext,
-    /// A fact compared with a word it never takes.
+    /// A fact is compared with a value that it never has.
     UnknownValue { fact: Fact, word: String },
-    /// A fact of words used otherwise than compared with one.
+    /// A fact with named values is used without comparing it with one of them.
     NotCompared(Fact),
-    /// A fact that there is none of.
+    /// A fact that does not exist.
     UnknownFact(String),
-    /// A name that the vocabulary does not have.
+    /// A name that is not in the vocabulary.
     UnknownName { kind_of: &'static str, id: String },
-    /// A prohibition of one category that leaves out the categories below it.
+    /// A prohibition of one category that does not cover the categories below it.
     WithoutDescendants { id: String },
 }
 
-/// The conditions of a rule one by one: it applies when all of them hold.
+/// Returns the single conditions of a rule, all of which must hold for it to apply.
 ///
-/// `when { a && b }` is two conditions, `unless { a || b }` is `!a` and `!b`.
+/// `when { a && b }` becomes two conditions, `unless { a || b }` becomes `!a` and `!b`.
 pub(super) fn conditions(policy: &Value) -> Vec<Value> {
     let mut single = Vec::new();
     for condition in policy.get("conditions").and_then(Value::as_array).into_iter().flatten() {
@@ -57,16 +58,17 @@ fn split(body: &Value, holds: bool, single: &mut Vec<Value>) {
     }
 }
 
-/// Both sides of an expression with this operator.
+/// Returns both operands of an expression if it has this operator.
 pub(super) fn operands<'v>(body: &'v Value, operator: &str) -> Option<(&'v Value, &'v Value)> {
     let operands = body.get(operator)?;
     Some((operands.get("left")?, operands.get("right")?))
 }
 
-/// Finds where a forbid applies to a category and not to those below it: `resource == Category::"x"` in its scope,
-/// or in a condition that has to hold (a `when`, or a negation in an `unless`).
+/// Finds categories that a forbid covers without those below them: `resource == Category::"x"` in its scope, or
+/// in a condition that must hold (a `when`, or a negation in an `unless`).
 ///
-/// In an exception (`unless { resource == … }`) the comparison is the narrow reading: what is below stays forbidden.
+/// In an exception (`unless { resource == … }`) the comparison is the strict reading: the categories below stay
+/// forbidden.
 pub(super) fn without_descendants(forbid: &Value) -> Vec<Flaw> {
     let mut found = Vec::new();
     if let Some(scope) = forbid.get("resource")
@@ -80,7 +82,7 @@ pub(super) fn without_descendants(forbid: &Value) -> Vec<Flaw> {
     found.into_iter().map(|id| Flaw::WithoutDescendants { id }).collect()
 }
 
-/// Collects the categories that the resource has to equal for the expression to be as `wanted`.
+/// Collects the categories that `resource` must equal for the expression to evaluate to `wanted`.
 fn required_categories(expression: &Value, wanted: bool, found: &mut Vec<String>) {
     let equal = operands(expression, "==").filter(|_| wanted);
     let equal = equal.or_else(|| operands(expression, "!=").filter(|_| !wanted));
@@ -99,7 +101,7 @@ fn required_categories(expression: &Value, wanted: bool, found: &mut Vec<String>
         required_categories(left, wanted, found);
         required_categories(right, wanted, found);
     } else if let Some(branches) = expression.get("if-then-else").and_then(Value::as_object) {
-        // The test of a branch can count either way.
+        // The condition of an `if` can matter in either direction.
         let test = branches.get("if");
         test.into_iter().for_each(|test| required_categories(test, !wanted, found));
         branches.values().for_each(|branch| required_categories(branch, wanted, found));
@@ -111,7 +113,7 @@ fn category(entity: Option<&Value>) -> Option<String> {
     entity.get("id")?.as_str().map(str::to_owned)
 }
 
-/// A policy that applies exactly when this one condition holds.
+/// Returns a policy that applies exactly when this one condition holds.
 pub(super) fn probe(condition: &Value) -> Value {
     let any = json!({ "op": "All" });
     json!({
@@ -121,7 +123,7 @@ pub(super) fn probe(condition: &Value) -> Value {
     })
 }
 
-/// What an expression mentions, and what is wrong with it.
+/// Returns what an expression mentions, and adds its mistakes to `flaws`.
 pub(super) fn inspect(expression: &Value, vocabulary: &Vocabulary, flaws: &mut Vec<Flaw>) -> Mentions {
     let mut mentions = Mentions::default();
     walk(expression, vocabulary, &mut mentions, flaws);
@@ -166,7 +168,7 @@ fn walk(expression: &Value, words: &Vocabulary, mentions: &mut Mentions, flaws: 
     }
 }
 
-/// An attribute of the context, or a relation, that is none.
+/// Returns the flaw if the expression accesses a fact or a relation that does not exist.
 fn unknown_access(expression: &Value) -> Option<Flaw> {
     let dot = expression.get(".")?;
     let attribute = dot.get("attr")?.as_str()?.to_owned();
@@ -179,7 +181,7 @@ fn unknown_access(expression: &Value) -> Option<Flaw> {
     in_relations.then_some(Flaw::UnknownName { kind_of: "relation", id: attribute })
 }
 
-/// `context.fact` or `context.relation["name"]`.
+/// Returns the fact that `context.fact` or `context.relation["name"]` accesses.
 fn access(expression: &Value, words: &Vocabulary) -> Option<Fact> {
     let dot = expression.get(".")?;
     let attribute = dot.get("attr")?.as_str()?;
@@ -196,7 +198,8 @@ fn is_context(expression: &Value) -> bool {
     expression.get("Var").and_then(Value::as_str) == Some("context")
 }
 
-/// `fact == "word"`, `fact != "word"`, `["word", "word"].contains(fact)`, with the words.
+/// Returns the fact and the values of a comparison: `fact == "value"`, `fact != "value"`, `["value",
+/// "value"].contains(fact)`.
 fn comparison<'v>(expression: &'v Value, words: &Vocabulary) -> Option<(Fact, Vec<&'v str>)> {
     let (left, right) = operands(expression, "==").or_else(|| operands(expression, "!=")).or_else(|| {
         let (set, element) = operands(expression, "contains")?;
@@ -216,7 +219,7 @@ fn comparison<'v>(expression: &'v Value, words: &Vocabulary) -> Option<(Fact, Ve
     (texts.len() == literals.len()).then_some((fact, texts))
 }
 
-/// A name of an entity that the vocabulary does not have.
+/// Returns the flaw if an entity's name is not in the vocabulary.
 pub(super) fn unknown_name(entity: Option<&Value>, words: &Vocabulary) -> Option<Flaw> {
     let kind_of = entity?.get("type")?.as_str()?;
     let id = entity?.get("id")?.as_str()?;
@@ -231,7 +234,7 @@ pub(super) fn unknown_name(entity: Option<&Value>, words: &Vocabulary) -> Option
             (group || words.kinds().find(id).is_some(), "kind")
         }
         "Recipient" => (false, "recipient"),
-        // Strict validation refuses any other type.
+        // Strict validation rejects any other type.
         _ => (true, ""),
     };
     (!known).then(|| Flaw::UnknownName { kind_of, id: id.to_owned() })
@@ -254,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn conditions_are_taken_apart() {
+    fn conditions_are_split_into_conjuncts() {
         let (single, mentions, flaws) =
             of(r#"when { context.minor && !(context.erased || context.restricted) }
             unless { context.backup || resource in Category::"email" }"#);
@@ -266,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prohibition_reaches_what_is_below_a_category() {
+    fn a_prohibition_must_cover_the_categories_below() {
         let found = |text: &str| {
             let forbid = Policy::parse(None, text).unwrap().to_json().unwrap();
             without_descendants(&forbid).len()
@@ -296,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn words_and_names_that_do_not_exist_are_flaws() {
+    fn unknown_values_facts_and_names_are_flaws() {
         let (_, _, flaws) = of(r#"when { context.origin == "refferal" && resource in [Category::"emial"] }
             when { ["open", "shut"].contains(context.account) && context.consent like "g*" }
             when { context == context && context.relation["domain-registrant"] }

@@ -1,49 +1,51 @@
-//! The facts that rules compare, and their packing into one word.
+//! The facts that rules compare, packed into one 64-bit word.
 //!
-//! Numbers and dates enter only as the classes that rules compare (an account is open, closed,
-//! due to be purged), so that few combinations occur and a decision once made is found again.
-//! Invariant: value 0 of every fact is what holds of a person nothing is known about, asked for in
-//! clear by a request without anything special.
+//! Numbers and dates enter only as the classes that rules distinguish (an account is open, closed, or due to be
+//! purged), so few combinations occur and a decision can be reused. Invariant: value 0 of every fact is the value
+//! for a person about whom nothing is known, and for an ordinary request for data in clear.
 
 use crate::vocabulary::{Form, Operation, Origin, RelationId, Safeguard};
 
-/// Something a rule can ask about in `context`.
+/// An attribute of `context` that rules can compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Fact {
-    /// The form being asked for.
+    /// The form under consideration.
     Form,
-    /// What the request does.
+    /// The operation of the request.
     Operation,
-    /// What the subject said about the purpose, for this recipient.
+    /// The subject's consent to the purpose, for this recipient.
     Consent,
-    /// Whether the subject objected to the purpose.
+    /// The subject's objection to the purpose.
     Objection,
-    /// The subject opted out of this recipient.
+    /// The subject opted out of disclosure to this recipient.
     OptedOut,
+    /// The subject had the use of their data restricted (GDPR Art. 18).
     Restricted,
     /// The subject consented to this purpose after the restriction.
     ConsentedSinceRestriction,
+    /// The subject had their data erased (GDPR Art. 17).
     Erased,
+    /// The subject is younger than the pack's `of-age`.
     Minor,
     /// The subject or the exporter is in the EEA and the recipient is not.
     LeavesEea,
     /// Subject and recipient are known to be in the same region.
     SameRegion,
-    /// What protects the data at the recipient.
+    /// The safeguard that protects the data at the recipient.
     Safeguard,
-    /// The subject agreed to the transfer explicitly.
+    /// The subject consented to the transfer explicitly.
     TransferConsent,
-    /// Where the data of this category came from.
+    /// The origin of the data of this category.
     Origin,
-    /// The subject refused this category.
+    /// The subject refused the disclosure of this category.
     Refused,
-    /// The field is service data besides.
+    /// The field is also mapped to service data.
     WithServiceData,
     /// The controller instructed this purpose.
     Instructed,
-    /// The controller's account.
+    /// The state of the controller's account.
     Account,
-    /// The record is older than this category is kept.
+    /// The record is older than the retention period of this category.
     PastRetention,
     /// A registered case covers the request.
     LegalReference,
@@ -53,7 +55,7 @@ pub enum Fact {
     OwnAccount,
     /// The upstream is a backup.
     Backup,
-    /// A relation between subject and recipient.
+    /// A relation between the subject and the recipient.
     Relation(RelationId),
 }
 
@@ -83,10 +85,10 @@ const SINGLE_FACTS: [Fact; 23] = [
     Fact::Backup,
 ];
 
-/// Where the relations begin; one bit each up to the end of the word.
+/// First bit of the relations, which have one bit each up to the end of the word.
 const FIRST_RELATION_BIT: u32 = 40;
 
-/// How many relations fit.
+/// Maximum number of relations that a vocabulary can have.
 pub const MAX_RELATIONS: usize = 64 - FIRST_RELATION_BIT as usize;
 
 const FLAG: &[&str] = &["false", "true"];
@@ -120,24 +122,25 @@ const ORIGINS: &[&str] = &[
 const ACCOUNTS: &[&str] = &["open", "closed", "purge-due", "purge-overdue"];
 
 impl Fact {
-    /// Every fact of a vocabulary with this many relations.
+    /// Returns every fact of a vocabulary with this many relations.
     pub fn all(relations: usize) -> impl Iterator<Item = Fact> {
         let relations =
             (0..u16::try_from(relations).unwrap_or(0)).map(|relation| Fact::Relation(RelationId(relation)));
         SINGLE_FACTS.into_iter().chain(relations)
     }
 
-    /// The fact with this name in `context`; relations have a record of their own.
+    /// Returns the fact with this name in `context`. Relations are not included: they are members of
+    /// `context.relation`.
     pub fn from_name(name: &str) -> Option<Fact> {
         SINGLE_FACTS.into_iter().find(|fact| fact.name() == name)
     }
 
-    /// Every name in `context`.
+    /// Returns the name of every attribute of `context`.
     pub fn names() -> impl Iterator<Item = &'static str> {
         SINGLE_FACTS.into_iter().map(Fact::name).chain([RELATION])
     }
 
-    /// The name of the attribute in `context`.
+    /// Returns the name of the attribute in `context`.
     pub const fn name(self) -> &'static str {
         match self {
             Fact::Form => "form",
@@ -167,7 +170,7 @@ impl Fact {
         }
     }
 
-    /// The words of its values, in the order of their numbers.
+    /// Returns the names of its values, in the order of their numbers.
     pub const fn values(self) -> &'static [&'static str] {
         match self {
             Fact::Form => FORMS,
@@ -197,12 +200,12 @@ impl Fact {
         }
     }
 
-    /// Whether rules see it as true or false rather than as a word.
+    /// True if rules see the fact as a Boolean rather than as a string.
     pub fn is_flag(self) -> bool {
         std::ptr::eq(self.values(), FLAG)
     }
 
-    /// First bit and number of bits. The relations have one bit each, from bit 40 on.
+    /// Returns the first bit and the number of bits. Relations have one bit each, from bit 40 on.
     const fn bit_range(self) -> (u32, u32) {
         match self {
             Fact::Form => (0, 2),
@@ -233,45 +236,55 @@ impl Fact {
     }
 }
 
-/// The record in `context` that holds the relations.
+/// Name of the record in `context` that holds the relations.
 pub(super) const RELATION: &str = "relation";
 
-/// What the subject said about the purpose (`context.consent`).
+/// The subject's consent to the purpose (`context.consent`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConsentFact {
+    /// The subject never decided about it.
     None = 0,
+    /// Consent was given.
     Given = 1,
+    /// Consent was refused.
     Refused = 2,
+    /// Consent was withdrawn.
     Withdrawn = 3,
+    /// Consent was given for a time that is over.
     Expired = 4,
 }
 
-/// Whether the subject objected (`context.objection`).
+/// The subject's objection to the purpose (`context.objection`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ObjectionFact {
+    /// No objection is in force.
     None = 0,
+    /// An objection was raised.
     Raised = 1,
+    /// An objection was upheld.
     Upheld = 2,
 }
 
-/// How long the controller's account has been closed (`context.account`), by the periods of the pack's
-/// `account-closed-after`. Without that key an account is open or closed.
+/// State of the controller's account (`context.account`), by the periods of the pack's `account-closed-after`.
+/// Without that key, an account is either open or closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AccountFact {
+    /// The account is open.
     Open = 0,
+    /// The account is closed.
     Closed = 1,
     /// Closed for longer than the first period: the service data are to be deleted.
     PurgeDue = 2,
-    /// Closed for longer than the second period: they should not be there any more.
+    /// Closed for longer than the second period: the service data should be gone.
     PurgeOverdue = 3,
 }
 
-/// A value for every fact, in one word.
+/// A value for every fact, packed into one word. The default is the value 0 of every fact.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Facts(u64);
 
 impl Facts {
-    /// These facts with one of them set to the value of this number.
+    /// Returns these facts with one of them set to the value of this number.
     #[must_use]
     pub const fn with(self, fact: Fact, value: u8) -> Facts {
         let (at, bits) = fact.bit_range();
@@ -279,42 +292,50 @@ impl Facts {
         Facts((self.0 & !field) | (((value as u64) << at) & field))
     }
 
+    /// Returns these facts with a Boolean fact set.
     #[must_use]
     pub const fn with_flag(self, fact: Fact, holds: bool) -> Facts {
         self.with(fact, holds as u8)
     }
 
+    /// Returns these facts with the subject's consent.
     #[must_use]
     pub const fn with_consent(self, consent: ConsentFact) -> Facts {
         self.with(Fact::Consent, consent as u8)
     }
 
+    /// Returns these facts with the subject's objection.
     #[must_use]
     pub const fn with_objection(self, objection: ObjectionFact) -> Facts {
         self.with(Fact::Objection, objection as u8)
     }
 
+    /// Returns these facts with the state of the controller's account.
     #[must_use]
     pub const fn with_account(self, account: AccountFact) -> Facts {
         self.with(Fact::Account, account as u8)
     }
 
+    /// Returns these facts with the origin of the data.
     #[must_use]
     pub const fn with_origin(self, origin: Origin) -> Facts {
         self.with(Fact::Origin, origin as u8)
     }
 
+    /// Returns these facts with the recipient's safeguard.
     #[must_use]
     pub const fn with_safeguard(self, safeguard: Safeguard) -> Facts {
         self.with(Fact::Safeguard, safeguard as u8)
     }
 
+    /// Returns these facts with the operation.
     #[must_use]
     pub const fn with_operation(self, operation: Operation) -> Facts {
         self.with(Fact::Operation, operation as u8)
     }
 
-    /// With the form being asked for; [`Form::Removed`] is never asked for and counts as the least revealing.
+    /// Returns these facts with the form under consideration. [`Form::Removed`] is never requested and counts as
+    /// the least revealing one.
     #[must_use]
     pub const fn with_form(self, form: Form) -> Facts {
         let asked = match form {
@@ -326,82 +347,88 @@ impl Facts {
         self.with(Fact::Form, asked)
     }
 
-    /// The number of a fact's value.
+    /// Returns the number of a fact's value.
     pub const fn get(self, fact: Fact) -> u8 {
         let (at, bits) = fact.bit_range();
         ((self.0 >> at) & ((1u64 << bits) - 1)) as u8
     }
 
-    /// The word of a fact's value.
+    /// Returns the name of a fact's value.
     pub fn value_name(self, fact: Fact) -> &'static str {
         fact.values().get(usize::from(self.get(fact))).copied().unwrap_or("?")
     }
 
-    /// Only what the mask names; everything else as of a person nothing is known about.
+    /// Keeps the facts of the set and sets all others to 0.
     #[must_use]
     pub const fn masked(self, mask: FactSet) -> Facts {
         Facts(self.0 & mask.0)
     }
 
-    /// These facts, with those of the mask taken from `other`.
+    /// Returns these facts, with those of the set taken from `other`.
     #[must_use]
     pub const fn overlay(self, other: Facts, mask: FactSet) -> Facts {
         Facts((self.0 & !mask.0) | (other.0 & mask.0))
     }
 }
 
-/// A set of facts.
+/// A set of facts, as a mask over the bits of [`Facts`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct FactSet(u64);
 
 impl FactSet {
+    /// The empty set.
     pub const EMPTY: FactSet = FactSet(0);
 
+    /// Returns the set of one fact.
     pub const fn of(fact: Fact) -> FactSet {
         let (at, bits) = fact.bit_range();
         FactSet(((1u64 << bits) - 1) << at)
     }
 
+    /// Returns the facts that are in either set.
     #[must_use]
     pub const fn union(self, other: FactSet) -> FactSet {
         FactSet(self.0 | other.0)
     }
 
+    /// Returns the facts of this set that are not in the other.
     #[must_use]
     pub const fn difference(self, other: FactSet) -> FactSet {
         FactSet(self.0 & !other.0)
     }
 
-    /// The facts that are in both sets.
+    /// Returns the facts that are in both sets.
     #[must_use]
     pub const fn intersection(self, other: FactSet) -> FactSet {
         FactSet(self.0 & other.0)
     }
 
+    /// True if the fact is in the set.
     pub const fn contains(self, fact: Fact) -> bool {
         self.0 & FactSet::of(fact).0 != 0
     }
 
+    /// True if the set has no facts.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Whether every fact of this set is in the other.
+    /// True if every fact of this set is in the other.
     pub const fn is_subset(self, other: FactSet) -> bool {
         self.0 & !other.0 == 0
     }
 
-    /// The facts of the set.
+    /// Returns the facts of the set.
     pub fn facts(self) -> impl Iterator<Item = Fact> {
         Fact::all(MAX_RELATIONS).filter(move |&fact| self.contains(fact))
     }
 
-    /// How many combinations of values its facts have.
+    /// Returns the number of combinations of values that its facts can have.
     pub fn combinations(self) -> u64 {
         self.facts().fold(1, |count: u64, fact| count.saturating_mul(fact.values().len() as u64))
     }
 
-    /// Every combination of values of its facts, everything else at 0.
+    /// Returns every combination of values of its facts, with all other facts at 0.
     pub fn assignments(self) -> impl Iterator<Item = Facts> {
         let facts: Vec<Fact> = self.facts().collect();
         (0..self.combinations()).map(move |mut number| {

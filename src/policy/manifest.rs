@@ -1,6 +1,6 @@
-//! `pack.toml`: what a pack says of itself.
+//! The manifest of a pack or a base (`pack.toml`): titles, dates, clauses and periods.
 //!
-//! It knows titles, dates, clauses and periods; what the rules say it does not know.
+//! The module reads and checks the manifest. It does not know what the rules say.
 
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
@@ -14,121 +14,138 @@ use crate::document::{At, Document, Fields};
 use crate::finding::{Finding, Source, suggestion};
 use crate::vocabulary::{Basis, CategoryId, TermId, Tree, VOCABULARY_HINT, Vocabulary};
 
-/// What a pack says of itself.
+/// The manifest of a pack.
 #[derive(Clone, Debug)]
 pub struct Manifest {
-    /// The prohibitions that the pack shares with others.
+    /// The base that the pack extends.
     pub base: Option<Arc<Base>>,
+    /// Title of the document.
     pub title: String,
+    /// Version of the document.
     pub version: String,
-    /// When this version was made known, and from when it is in force (from the start of the day, UTC).
+    /// Day on which this version was announced.
     pub announced: Date,
+    /// Day (UTC) from the start of which this version is in force.
     pub effective: Date,
-    /// How many business days ahead a version that discloses more is announced (P-14); 0 where the
-    /// document promises nothing.
+    /// Number of business days between announcement and effect of a version that discloses more (P-14); 0 if the
+    /// document promises none.
     pub notice_business_days: u32,
-    /// Days that are no business days though they are Mondays to Fridays.
+    /// Holidays: days that are not business days although they fall on Monday to Friday.
     pub holidays: Vec<Date>,
-    /// Whom a refused recipient or a person can turn to.
+    /// Contact for refused recipients and for persons.
     pub contact: String,
-    /// Whom a person can turn to about data that a customer entrusted: the customer itself.
+    /// Contact for persons whose data a customer entrusted to the service: the customer is the controller.
     pub controller_contact: Option<String>,
+    /// Treatment of signals that browsers send.
     pub switches: Switches,
     /// The legal bases that rules may name.
     pub bases: Vec<StatedBasis>,
-    /// The promises: those of the base first.
+    /// The clauses, those of the base first.
     pub clauses: Vec<Clause>,
-    /// How long data of a category are kept, with the categories below it.
+    /// Retention periods; each also applies to the categories below its own.
     pub retention: Vec<(CategoryId, SignedDuration)>,
-    /// Categories that no rule is meant to release, each with those below it.
+    /// Categories that no rule may release, including those below a listed one.
     pub never_released: Vec<CategoryId>,
-    /// The age in years from which a person is no minor.
+    /// Age in years from which a person is no longer a minor.
     pub of_age: u8,
-    /// How long after its closing an account's service data are to be deleted, and how long after it they
-    /// should be gone: none, one or two periods, ascending.
+    /// Periods after the closing of an account: after the first its service data are to be deleted, after the
+    /// second they should be gone. None, one or two periods, ascending.
     pub account_closed_after: Vec<SignedDuration>,
-    /// The longest that the gateway's own access log may be kept, where the document sets a limit.
+    /// Maximum time for which the gateway's own access log may be kept, if the document limits it.
     pub access_log_limit: Option<SignedDuration>,
     /// The record of processing activities (GDPR Art. 30).
     pub processing: Vec<Activity>,
 }
 
-/// The age from which a person is no minor where the pack says nothing.
-const OF_AGE: u8 = 18;
-/// The ages that a pack can set.
-const OF_AGES: RangeInclusive<u8> = 1..=30;
-/// The most periods of `account-closed-after`.
+/// Age of majority if the pack does not set one, in years.
+const DEFAULT_OF_AGE: u8 = 18;
+/// Ages of majority that a pack can set.
+const OF_AGE_RANGE: RangeInclusive<u8> = 1..=30;
+/// Maximum number of periods in `account-closed-after`.
 const MAX_ACCOUNT_PERIODS: usize = 2;
 
-/// What the gateway does about signals that browsers send. There is none for `DNT`, which has no accepted
-/// meaning: a pack that turns it on does not load.
+/// How the gateway treats signals that browsers send. `DNT` cannot be switched on: it has no accepted meaning, so
+/// a pack that sets it does not load.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Switches {
-    /// `Sec-GPC: 1` from the person itself is recorded as an objection to `marketing`.
+    /// True if `Sec-GPC: 1` from the person is recorded as an objection to `marketing`.
     pub global_privacy_control: bool,
 }
 
-/// One legal basis, and where the document claims it.
+/// A legal basis that rules may name, and where the document claims it.
 #[derive(Clone, Debug)]
 pub struct StatedBasis {
+    /// The legal basis.
     pub basis: Basis,
+    /// Where the document claims it.
     pub title: String,
 }
 
-/// What keeps a clause.
+/// How a clause is enforced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Enforcement {
-    /// Rules of the pack.
+    /// By rules of the pack.
     ByRules,
-    /// A mechanism of the gateway.
+    /// By a mechanism of the gateway, which the note names.
     ByMechanism,
-    /// Nothing has to: the note says why.
+    /// Not at all; the note gives the reason.
     LeftAlone,
 }
 
 /// One promise of the document, in our words.
 #[derive(Clone, Debug)]
 pub struct Clause {
+    /// Id that rules and scenarios cite.
     pub id: Arc<str>,
+    /// Summary of the promise.
     pub title: String,
     pub enforcement: Enforcement,
-    /// Which mechanism, or why nothing.
+    /// Names the mechanism, or gives the reason why nothing enforces the clause.
     pub note: Option<String>,
-    /// Rules of the base that keep it, too.
+    /// Rules of the base that enforce the clause as well.
     pub(super) base_rules: Vec<At<String>>,
     pub(super) source: Source,
     pub(super) at: Range<usize>,
 }
 
-/// One line of the record of processing.
+/// One entry of the record of processing activities (GDPR Art. 30).
 #[derive(Clone, Debug)]
 pub struct Activity {
+    /// Purpose of the processing.
     pub purpose: String,
+    /// Its legal basis.
     pub basis: Basis,
+    /// Categories of data.
     pub categories: Vec<String>,
+    /// Recipient kinds and groups of them.
     pub recipients: Vec<String>,
+    /// Source of the data, as text.
     pub origin: String,
+    /// Retention, as text.
     pub retention: String,
+    /// Transfers to third countries, as text.
     pub transfers: String,
 }
 
 impl Manifest {
-    /// The instant at which this version comes into force: the start of the day, UTC.
+    /// Returns the instant at which this version takes effect: the start of the day, UTC.
     pub fn effective_from(&self) -> Timestamp {
-        // Dates of the calendar are within the range of instants, but for the first and the last day.
+        // The conversion fails only for the first and the last day of the calendar.
         TimeZone::UTC.to_timestamp(self.effective.at(0, 0, 0, 0)).unwrap_or(Timestamp::MAX)
     }
 
+    /// Returns the clause with this id.
     pub fn clause(&self, id: &str) -> Option<&Clause> {
         self.clauses.iter().find(|clause| *clause.id == *id)
     }
 
-    /// How long this category is kept.
+    /// Returns the retention period of a category.
     pub fn retention(&self, vocabulary: &Vocabulary, category: CategoryId) -> Option<SignedDuration> {
         retention_period(&self.retention, vocabulary, category)
     }
 
-    /// Reads the manifest and the vocabulary it extends.
+    /// Reads a pack's manifest and its vocabulary. Returns `None` if either has an error, which is added to
+    /// `findings`.
     pub(super) fn read(
         source: &Source,
         to_extend: &[Arc<Base>],
@@ -180,7 +197,7 @@ fn read(
     if let (Some(announced), Some(effective)) = (&announced, &effective)
         && effective.value < announced.value
     {
-        let finding = Finding::error("bad-pack-dates", "the pack is in force before it was announced");
+        let finding = Finding::error("bad-pack-dates", "the pack takes effect before it was announced");
         document.find(finding.label("earlier than `announced`"), effective.at.clone());
     }
     let manifest = (|| {
@@ -208,7 +225,7 @@ fn read(
     (manifest, vocabulary)
 }
 
-/// The manifest of a base: what a pack that extends it takes over.
+/// The manifest of a base: the parts that a pack that extends it takes over.
 #[derive(Debug)]
 struct BaseManifest {
     clauses: Vec<Clause>,
@@ -250,11 +267,8 @@ fn switches(root: &mut Fields<'_>) -> Switches {
     let document = root.document();
     let Some(mut fields) = root.fields("switches", "`switches`") else { return Switches::default() };
     if let Some(item) = fields.item("do-not-track").filter(|item| item.flag() == Some(true)) {
-        let finding = Finding::error(
-            "do-not-track-without-meaning",
-            "nothing can be done about `DNT`: this cannot be on",
-        )
-        .label("would have no effect");
+        let finding = Finding::error("do-not-track-without-meaning", "`do-not-track` cannot be switched on")
+            .label("would have no effect");
         let hint = "the header has no accepted meaning (W3C ended the work in 2019), so no request is treated \
                     otherwise for it; leave the key out, and turn on `global-privacy-control` for `Sec-GPC`";
         document.find(finding.hint(hint), item.at());
@@ -282,7 +296,7 @@ fn bases(root: &mut Fields<'_>) -> Vec<StatedBasis> {
     stated
 }
 
-/// The clauses of a pack after those of its base.
+/// Reads the clauses and appends them to those of the base.
 fn clauses(root: &mut Fields<'_>, source: &Source, base: Option<&BaseManifest>) -> Vec<Clause> {
     let document = root.document();
     let of_base: &[Clause] = base.map_or(&[], |base| &base.clauses);
@@ -300,7 +314,7 @@ fn clauses(root: &mut Fields<'_>, source: &Source, base: Option<&BaseManifest>) 
             "by-mechanism" => Some(Enforcement::ByMechanism),
             "left-alone" => Some(Enforcement::LeftAlone),
             other => {
-                let finding = Finding::error("unknown-value", format!("a clause is not kept `{other}`"));
+                let finding = Finding::error("unknown-value", format!("`{other}` is not a value of `kept`"));
                 document.find(finding.hint("`by-rules`, `by-mechanism` or `left-alone`"), word.at);
                 None
             }
@@ -309,16 +323,18 @@ fn clauses(root: &mut Fields<'_>, source: &Source, base: Option<&BaseManifest>) 
         if kept != Enforcement::ByRules && note.is_none() {
             let finding = Finding::error(
                 "clause-without-note",
-                format!("clause `{}` is kept by no rule and has no note", id.value),
+                format!("clause `{}` is not enforced by rules and has no note", id.value),
             );
-            document
-                .find(finding.hint("name the mechanism, or say why nothing is to be done"), id.at.clone());
+            document.find(
+                finding.hint("name the mechanism, or give the reason why there is none"),
+                id.at.clone(),
+            );
         }
         if clauses.iter().any(|clause| *clause.id == *id.value) {
             let mut finding =
                 Finding::error("duplicate-clause", format!("clause `{}` is listed twice", id.value));
             if of_base.iter().any(|clause| *clause.id == *id.value) {
-                finding = finding.hint("the base has it: a pack has the clauses of its base");
+                finding = finding.hint("the base has it: a pack inherits the clauses of its base");
             }
             document.find(finding, id.at.clone());
         }
@@ -338,7 +354,7 @@ fn clauses(root: &mut Fields<'_>, source: &Source, base: Option<&BaseManifest>) 
     clauses
 }
 
-/// How long a category is kept under some periods: its own, else that of the nearest category above it.
+/// Returns a category's retention period: its own, or that of the nearest category above it that has one.
 pub fn retention_period(
     periods: &[(CategoryId, SignedDuration)],
     vocabulary: &Vocabulary,
@@ -348,7 +364,7 @@ pub fn retention_period(
     vocabulary.categories().lineage(category).find_map(own)
 }
 
-/// `[retention]`: periods by category.
+/// Reads `[retention]`: periods by category.
 pub(crate) fn retention(root: &mut Fields<'_>, vocabulary: &Vocabulary) -> Vec<(CategoryId, SignedDuration)> {
     let document = root.document();
     let mut periods = Vec::new();
@@ -360,34 +376,33 @@ pub(crate) fn retention(root: &mut Fields<'_>, vocabulary: &Vocabulary) -> Vec<(
     periods
 }
 
-/// The categories of `never-released`, and every category below one of them.
+/// Reads `never-released` and adds every category below a listed one.
 fn never_released(root: &mut Fields<'_>, vocabulary: &Vocabulary) -> Vec<CategoryId> {
     let tree = vocabulary.categories();
     let listed = resolve_terms(root.texts("never-released"), "category", tree, root.document());
     tree.ids().filter(|&id| listed.iter().any(|&outer| tree.within(id, outer))).collect()
 }
 
-/// `of-age`: 18 where the pack says nothing.
+/// Reads `of-age`; 18 if the pack does not set it.
 fn of_age(root: &mut Fields<'_>) -> u8 {
-    let Some(years) = root.number("of-age") else { return OF_AGE };
-    let age = u8::try_from(years.value).ok().filter(|age| OF_AGES.contains(age));
+    let Some(years) = root.number("of-age") else { return DEFAULT_OF_AGE };
+    let age = u8::try_from(years.value).ok().filter(|age| OF_AGE_RANGE.contains(age));
     if age.is_none() {
-        let message = format!("nobody comes of age at {}", years.value);
-        let hint = format!("years, from {} to {}", OF_AGES.start(), OF_AGES.end());
+        let message = format!("{} is not an age of majority", years.value);
+        let hint = format!("years, from {} to {}", OF_AGE_RANGE.start(), OF_AGE_RANGE.end());
         root.document().find(Finding::error("bad-age", message).hint(hint), years.at);
     }
-    age.unwrap_or(OF_AGE)
+    age.unwrap_or(DEFAULT_OF_AGE)
 }
 
-/// `account-closed-after`: one period or two, the second longer than the first.
+/// Reads `account-closed-after`: one period, or two of which the second is longer.
 fn account_closed_after(root: &mut Fields<'_>) -> Vec<SignedDuration> {
     let document = root.document();
     let Some(item) = root.item("account-closed-after") else { return Vec::new() };
     let written = item.texts();
     let periods: Vec<SignedDuration> = written.iter().filter_map(|text| period(text, document)).collect();
     if !(1..=MAX_ACCOUNT_PERIODS).contains(&item.items().len()) || !periods.is_sorted_by(|a, b| a < b) {
-        let finding =
-            Finding::error("bad-period", "these are not the periods after which an account is purged");
+        let finding = Finding::error("bad-period", "these are not periods after which an account is purged");
         let hint = "one period or two, the longer one last: when its data are to be deleted, and by when they \
                     should be gone: `[\"90d\", \"120d\"]`";
         document.find(finding.hint(hint), item.at());
@@ -395,17 +410,17 @@ fn account_closed_after(root: &mut Fields<'_>) -> Vec<SignedDuration> {
     periods
 }
 
-/// `400d`: days, the unit in which documents promise.
+/// Parses a period such as `400d`. Days are the only unit, as in the documents.
 fn period(text: &At<&str>, document: &Document<'_>) -> Option<SignedDuration> {
     let days = text.value.strip_suffix('d').and_then(|days| days.parse::<u32>().ok());
     if days.is_none() {
-        let finding = Finding::error("bad-period", format!("`{}` is no period", text.value));
+        let finding = Finding::error("bad-period", format!("`{}` is not a period", text.value));
         document.find(finding.hint("a number of days: `400d`"), text.at.clone());
     }
     Some(SignedDuration::from_hours(24 * i64::from(days?)))
 }
 
-/// The terms of these names; an unknown one is a finding.
+/// Resolves names to terms, and reports the unknown ones.
 pub(crate) fn resolve_terms<I: TermId>(
     names: Vec<At<&str>>,
     what: &str,

@@ -1,8 +1,9 @@
-//! Policy packs: the rules of one published privacy policy, in Cedar, and what they are about.
+//! Policy packs: the Cedar rules of one published privacy policy, with its manifest and vocabulary.
 //!
-//! Pure: texts in, a pack or findings out. It knows rules and the facts they compare; whose facts
-//! they are, and how they were established, it does not know. Invariant: a pack that loads has been
-//! strictly validated as it runs, and every release in it has a legal basis and cites a clause.
+//! Pure: the module takes texts and returns a pack or findings. It knows rules and the facts that they compare.
+//! It does not know whose facts these are or how they were established. Invariant: a pack that loads has passed
+//! Cedar's strict validation in the form in which it is evaluated, and every rule that releases something has a
+//! legal basis and cites a clause.
 
 mod base;
 mod basis_conflict;

@@ -1,4 +1,7 @@
-//! A policy pack, loaded: everything that can be wrong with it has been said.
+//! A loaded policy pack.
+//!
+//! Loading reports everything that is wrong with a pack at once. Invariant: a [`Pack`] is valid; code that has
+//! one need not check it again.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -18,10 +21,10 @@ use super::split::split_statements;
 use crate::finding::{Finding, Source, suggestion};
 use crate::vocabulary::{CategoryId, Vocabulary};
 
-/// The most that the files of a pack may hold: each version in force, and each that waits, is remembered.
+/// Maximum size of a pack's files in bytes. The ledger stores every version that is in force or announced.
 const MAX_PACK_BYTES: usize = 4 << 20;
 
-/// A policy pack: what it says of itself, its words, and its rules.
+/// A policy pack: its manifest, its vocabulary and its rules.
 #[derive(Debug)]
 pub struct Pack {
     manifest: Arc<Manifest>,
@@ -33,7 +36,7 @@ pub struct Pack {
     revision: Arc<str>,
 }
 
-/// The texts that a pack was loaded from: names and contents.
+/// The texts from which a pack was loaded, as the ledger stores them: names and contents.
 #[derive(Serialize, Deserialize)]
 struct StoredPack {
     files: Vec<(String, String)>,
@@ -41,7 +44,7 @@ struct StoredPack {
     base: Option<StoredBase>,
 }
 
-/// Those of the base that it extends.
+/// The texts of the base that the pack extends.
 #[derive(Serialize, Deserialize)]
 struct StoredBase {
     name: String,
@@ -58,7 +61,7 @@ impl Pack {
         Pack::load_with_bases(files, &Base::built_in())
     }
 
-    /// [`Pack::load`] with these bases to extend.
+    /// Loads a pack as [`Pack::load`] does, with these bases to extend instead of the built-in ones.
     pub(super) fn load_with_bases(files: &[Source], bases: &[Arc<Base>]) -> Result<Pack, Vec<Finding>> {
         let mut findings = Vec::new();
         let manifest = files.iter().find(|file| file.name().ends_with("pack.toml"));
@@ -70,7 +73,7 @@ impl Pack {
         };
         let size: usize = files.iter().map(|file| file.text().len()).sum();
         if size > MAX_PACK_BYTES {
-            let words = format!("the pack's files have {size} bytes; {MAX_PACK_BYTES} is the most");
+            let words = format!("the pack's files have {size} bytes; the maximum is {MAX_PACK_BYTES}");
             return Err(vec![
                 Finding::error("pack-too-large", words).hint("the ledger keeps a copy of them"),
             ]);
@@ -97,16 +100,18 @@ impl Pack {
         }
     }
 
+    /// Returns the manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
+    /// Returns the vocabulary.
     pub fn vocabulary(&self) -> &Arc<Vocabulary> {
         &self.vocabulary
     }
 
-    /// Everything that a field of these categories is judged as: what it may hold of the categories that
-    /// are never released counts, too.
+    /// Returns the categories that a field must be judged by: its own, and those below them that are never
+    /// released, since the field may contain them.
     pub fn judged_categories(&self, field: &[CategoryId]) -> Vec<CategoryId> {
         let tree = self.vocabulary.categories();
         let may_hold = |never: &&CategoryId| {
@@ -115,11 +120,12 @@ impl Pack {
         field.iter().chain(self.manifest.never_released.iter().filter(may_hold)).copied().collect()
     }
 
+    /// Returns the rules.
     pub fn rulebook(&self) -> &Rulebook {
         &self.rulebook
     }
 
-    /// The pack with another rule in the place of one; `None` where it would not load.
+    /// Returns the pack with one rule replaced, or `None` if it would not load.
     pub(super) fn with_rule(&self, at: RuleIndex, rule: Rule) -> Option<Pack> {
         let pack = Pack {
             manifest: Arc::clone(&self.manifest),
@@ -132,8 +138,7 @@ impl Pack {
         basis_conflicts(pack.rulebook(), pack.vocabulary()).is_empty().then_some(pack)
     }
 
-    /// The texts that the pack and its base were loaded from, as one from which [`Pack::from_text`] loads
-    /// it again.
+    /// Returns the texts of the pack and its base as one text, from which [`Pack::from_text`] restores the pack.
     pub fn to_text(&self) -> String {
         let pair = |file: &Source| (file.name().to_owned(), file.text().to_owned());
         let base = self.manifest.base.as_ref().map(|base| StoredBase {
@@ -141,18 +146,19 @@ impl Pack {
             manifest: pair(&base.manifest),
             rules: base.rules.iter().map(pair).collect(),
         });
-        // Strings are always written.
+        // Serializing strings cannot fail.
         serde_json::to_string(&StoredPack { files: self.files.iter().map(pair).collect(), base })
             .unwrap_or_default()
     }
 
-    /// Loads a pack from what [`Pack::to_text`] made of it, on the base that it had, whatever this program's is.
+    /// Restores a pack from the text of [`Pack::to_text`], with the base that was stored with it instead of the
+    /// one that this program contains.
     ///
     /// # Errors
-    /// What is wrong with it: this program may ask for more than the one that made it.
+    /// Everything that is wrong with it: this program may be stricter than the one that stored it.
     pub fn from_text(text: &str) -> Result<Pack, Vec<Finding>> {
         let StoredPack { files, base } = serde_json::from_str(text).map_err(|error| {
-            vec![Finding::error("no-policy-pack", format!("these are no texts of a pack: {error}"))]
+            vec![Finding::error("no-policy-pack", format!("this is not a stored pack: {error}"))]
         })?;
         let source = |(name, text): (String, String)| Source::new(name, text);
         let sources = |files: Vec<(String, String)>| files.into_iter().map(source).collect::<Vec<_>>();
@@ -162,29 +168,29 @@ impl Pack {
         Pack::load_with_bases(&sources(files), base.as_slice())
     }
 
-    /// A hash of the files the pack was loaded from and of those of its base.
+    /// Returns a hash over the files of the pack and of its base.
     pub fn digest(&self) -> [u8; 32] {
         self.digest
     }
 
-    /// The same hash, shortened to 64 bits.
+    /// Returns the first 64 bits of [`Pack::digest`] in hexadecimal.
     pub fn revision(&self) -> &Arc<str> {
         &self.revision
     }
 
-    /// True if the rule is one of the base that the pack extends.
+    /// True if the rule belongs to the base that the pack extends.
     pub fn is_of_base(&self, rule: &Rule) -> bool {
         let mut files = self.manifest.base.iter().flat_map(|base| &base.rules);
         files.any(|file| file.name() == rule.location().source.name())
     }
 
-    /// The scenario files of the base that the pack extends; they hold for every pack that does.
+    /// Returns the scenario files of the base. They must hold for every pack that extends it.
     pub fn base_scenarios(&self) -> Vec<Source> {
         self.manifest.base.iter().flat_map(|base| base.scenarios.iter().cloned()).collect()
     }
 }
 
-/// BLAKE3 over names and texts, in the order of names, the base's last.
+/// Returns BLAKE3 over names and texts, in the order of the names, those of the base last.
 fn digest(files: &[Source], base: Option<&Base>) -> blake3::Hash {
     let mut files = files.to_vec();
     files.sort_by_key(|file| file.name().rsplit('/').next().map(str::to_owned));
@@ -247,7 +253,7 @@ fn rulebook(
     Some(Rulebook::new(world, rules, vocabulary))
 }
 
-/// Lets the base's rules cite the clauses of the pack that name them under `base-rules`.
+/// Adds the pack's clauses that list a rule of the base under `base-rules` to the citations of that rule.
 fn add_base_citations(drafts: &mut [RuleDraft], reader: &mut RuleReader<'_>) {
     for clause in &reader.manifest.clauses {
         for name in &clause.base_rules {
@@ -255,8 +261,9 @@ fn add_base_citations(drafts: &mut [RuleDraft], reader: &mut RuleReader<'_>) {
                 Some(draft) => draft.rule.clauses.push(Arc::clone(&clause.id)),
                 None => {
                     let known = drafts.iter().map(|draft| &*draft.rule.id);
-                    let hint = suggestion(&name.value, known)
-                        .unwrap_or_else(|| "`base-rules` names rules of the base in `extends`".to_owned());
+                    let hint = suggestion(&name.value, known).unwrap_or_else(|| {
+                        "`base-rules` lists rules of the base named by `extends`".to_owned()
+                    });
                     let words = format!("the base has no rule `{}`", name.value);
                     let finding = Finding::error("unknown-rule", words).at(&clause.source, name.at.clone());
                     reader.findings.push(finding.label("unknown").hint(hint));
@@ -277,19 +284,19 @@ fn report_duplicate_ids(drafts: &[RuleDraft], findings: &mut Vec<Finding>) {
                 finding
                     .at(&place.source, place.head())
                     .label("the second one")
-                    .hint("ids go into the log: give it its own"),
+                    .hint("ids identify rules in the log: choose another one"),
             );
         }
     }
 }
 
-/// Whether rules pass the strict validation, and nothing else was found in them.
+/// True if rules pass strict validation and no other error was found.
 pub(super) fn is_valid(drafts: &[RuleDraft], world: &CedarModel, reader: &mut RuleReader<'_>) -> bool {
     validate(drafts, world, reader);
     !reader.findings.iter().any(Finding::is_error)
 }
 
-/// Strict validation of the rules as they will run.
+/// Validates the rules strictly, in the form in which they are evaluated.
 fn validate(drafts: &[RuleDraft], world: &CedarModel, reader: &mut RuleReader<'_>) {
     let mut policies = PolicySet::new();
     for draft in drafts {
@@ -300,7 +307,7 @@ fn validate(drafts: &[RuleDraft], world: &CedarModel, reader: &mut RuleReader<'_
         let at = rule_position(id)?;
         drafts.iter().find(|draft| rule_position(draft.rule.policy.id()) == Some(at))
     };
-    // The same mistake is an error for every purpose; one is enough.
+    // Cedar repeats a mistake for every purpose; it is reported once.
     let mut said = HashSet::new();
     let mut find = |id: &cedar_policy::PolicyId, error: &(dyn Diagnostic + 'static)| {
         let label = error.labels().and_then(|mut labels| labels.next());
@@ -340,7 +347,7 @@ permit (principal in Kind::"staff", action in Action::"customer-support", resour
         Pack::load(&[Source::new("pack.toml", manifest), Source::new("rules.cedar", rules)])
     }
 
-    /// The findings as the operator sees them.
+    /// The findings as an operator sees them.
     fn report(found: Result<Pack, Vec<Finding>>) -> String {
         let handler =
             miette::GraphicalReportHandler::new_themed(miette::GraphicalTheme::none()).with_width(100);
@@ -415,14 +422,14 @@ transfers = "t"
     }
 
     #[test]
-    fn a_pack_without_rules_or_manifest_says_so() {
+    fn a_pack_without_rules_or_manifest_is_rejected() {
         assert!(report(load(MANIFEST, "// nothing\n")).contains("the pack has no rules"));
         assert!(report(Pack::load(&[Source::new("rules.cedar", RULE)])).contains("no `pack.toml`"));
         assert!(load(MANIFEST, RULE).is_ok());
     }
 
     #[test]
-    fn nothing_rests_on_consent_and_on_another_basis() {
+    fn a_release_on_consent_and_on_another_basis_is_rejected() {
         let consent = r#"@id("asked") @clause("C-1") @basis("consent")
 permit (principal in Kind::"employee", action == Action::"technical-support", resource == Category::"email");
 "#;
@@ -432,7 +439,7 @@ permit (principal in Kind::"employee", action == Action::"technical-support", re
             "{clash}"
         );
         assert!(clash.contains("rules.cedar"), "{clash}");
-        // A rule that can never apply clashes with none: by evaluation, not by text.
+        // Rules are evaluated, not compared as text: a rule that never applies conflicts with none.
         let never = consent.replace(");\n", ") when { context.minor } unless { context.minor };\n");
         assert!(load(MANIFEST, &format!("{RULE}{never}")).is_ok());
         let elsewhere = consent.replace("technical-support", "direct-marketing");
@@ -440,7 +447,7 @@ permit (principal in Kind::"employee", action == Action::"technical-support", re
     }
 
     #[test]
-    fn the_revision_follows_the_texts_and_not_their_places() {
+    fn the_revision_depends_on_contents_and_not_on_folders() {
         let revision = |place: &str, rules: &str| {
             let files = [
                 Source::new(format!("{place}/pack.toml"), MANIFEST),

@@ -1,4 +1,8 @@
-//! Where a rule applies whatever the facts: kinds, purposes, categories, operations and forms.
+//! The reach of a rule: the kinds, purposes, categories, operations and forms to which it can apply, for any
+//! facts.
+//!
+//! A rule's scope and the conditions that mention none of the other facts are evaluated once, when the pack is
+//! loaded.
 
 use cedar_policy::PolicySet;
 use serde_json::Value;
@@ -8,13 +12,13 @@ use super::expression::Mentions;
 use super::facts::{Fact, Facts};
 use crate::vocabulary::{CategoryId, Form, Group, KindId, Operation, PurposeId, TermId, Tree, Vocabulary};
 
-/// The forms that are asked for, most revealing first.
+/// Forms that are tried for a disclosure, most revealing first.
 pub const RELEASING_FORMS: [Form; 4] = [Form::Clear, Form::Masked, Form::Generalised, Form::Pseudonymised];
 
-/// The fixed part of a question: who, why, what, and how.
+/// A point at which rules are evaluated, without the facts: who, why, which data, which operation, in which form.
 pub(super) type Coordinates = (KindId, PurposeId, CategoryId, Operation, Form);
 
-/// To which kinds, purposes, categories, operations and forms a rule applies, whatever the facts.
+/// The kinds, purposes, categories, operations and forms to which a rule can apply, for any facts.
 #[derive(Clone, Debug)]
 pub(super) struct Reach {
     pub(super) kinds: Vec<bool>,
@@ -22,11 +26,11 @@ pub(super) struct Reach {
     pub(super) categories: Vec<bool>,
     pub(super) operations: Vec<bool>,
     forms: Vec<bool>,
-    /// Conditions on two or more of these together.
+    /// Conditions that mention two or more of these.
     joint: Vec<JointCondition>,
 }
 
-/// A condition on several of kind, purpose, category, operation and form at once.
+/// A condition on several of kind, purpose, category, operation and form, tabulated.
 #[derive(Clone, Debug)]
 struct JointCondition {
     table: Vec<bool>,
@@ -34,7 +38,7 @@ struct JointCondition {
 }
 
 impl Reach {
-    /// What the scope of a rule, as Cedar writes it in JSON, gives alone.
+    /// Returns the reach that follows from the scope of a rule alone, given in Cedar's JSON form.
     pub(super) fn of_scope(policy: &Value, words: &Vocabulary) -> Reach {
         let (kinds, categories) = (words.kinds(), words.categories());
         let in_kind = |id: &str, kind: KindId| match kinds.find(id) {
@@ -57,7 +61,7 @@ impl Reach {
         }
     }
 
-    /// Leaves only where a condition holds that looks at nothing but these.
+    /// Restricts the reach to where a condition holds. The condition must mention nothing but these five.
     pub(super) fn narrow(
         &mut self,
         probe: &PolicySet,
@@ -90,13 +94,13 @@ impl Reach {
             if size > 1 {
                 set.iter_mut().zip(&table).for_each(|(in_set, holds)| *in_set &= holds);
             } else if mentioned == 0 {
-                // A constant condition.
+                // The condition is constant.
                 set.iter_mut().for_each(|in_set| *in_set &= table.first().copied().unwrap_or(false));
             }
         }
     }
 
-    /// Nowhere.
+    /// Restricts the reach to nothing.
     pub(super) fn clear(&mut self) {
         self.kinds.fill(false);
     }
@@ -113,7 +117,7 @@ impl Reach {
             && self.joint.iter().all(|joint| joint.holds(at))
     }
 
-    /// Which of kind, purpose, category, operation and form stands in the way, each by itself.
+    /// Returns which of kind, purpose, category and operation exclude a disclosure, each by itself.
     pub(super) fn mismatch(&self, (kind, purpose, category): (KindId, PurposeId, CategoryId)) -> Mismatch {
         let out = |set: &[bool], at: usize| !set.get(at).copied().unwrap_or(false);
         Mismatch {
@@ -135,19 +139,23 @@ impl Reach {
     }
 }
 
-/// What keeps a rule from a question before any fact is looked at.
+/// Reasons why a rule cannot apply to a disclosure, for any facts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mismatch {
+    /// The recipient kind.
     pub kind: bool,
+    /// The purpose.
     pub purpose: bool,
+    /// The category.
     pub category: bool,
+    /// The operation.
     pub operation: bool,
-    /// Several of these together.
+    /// A combination of these, or of one of these with the form.
     pub joint: bool,
 }
 
 impl Mismatch {
-    /// Whether nothing does.
+    /// True if the rule can apply.
     pub fn is_none(self) -> bool {
         let Mismatch { kind, purpose, category, operation, joint } = self;
         !(kind || purpose || category || operation || joint)
@@ -167,7 +175,7 @@ impl JointCondition {
     }
 }
 
-/// Every point of a table with these sizes, in the order of [`Joint::position`].
+/// Returns every point of a table with these sizes, in the order of [`JointCondition::position`].
 fn points(sizes: [usize; 5]) -> impl Iterator<Item = [usize; 5]> {
     (0..sizes.iter().product()).map(move |mut number: usize| {
         let mut point = [0; 5];
@@ -199,7 +207,7 @@ fn is_member<I: PartialEq>(groups: &[Group<I>], name: &str, term: I) -> bool {
     groups.iter().any(|group| group.name == name && group.members.contains(&term))
 }
 
-/// Which terms of a tree a scope constraint admits.
+/// Returns for each term of a tree whether a scope constraint admits it.
 fn members<I: TermId>(
     constraint: Option<&Value>,
     tree: &Tree<I>,

@@ -1,4 +1,4 @@
-//! One rule: what it cites and rests on, where it applies, and what has to hold of the facts.
+//! One rule: its citations, its legal basis, its reach, and its conditions on the facts.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,111 +11,118 @@ use super::reach::{Coordinates, Mismatch, RELEASING_FORMS, Reach};
 use crate::finding::Source;
 use crate::vocabulary::{Basis, CategoryId, KindId, Operation, PurposeId};
 
-/// What a rule does when it applies.
+/// Effect of a rule that applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Releases, unless a forbid applies too.
+    /// Releases data, unless a forbid applies as well.
     Permit,
-    /// Withholds, whatever permits.
+    /// Withholds data, even if a permit applies.
     Forbid,
 }
 
 /// One rule of a pack.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    /// `@id`.
+    /// The rule's `@id`.
     pub id: Arc<str>,
-    /// `@clause`, several separated by commas.
+    /// The clauses that `@clause` lists, separated by commas.
     pub clauses: Vec<Arc<str>>,
-    /// `@basis`; every permit has one, no forbid has.
+    /// The rule's `@basis`. Every permit has one, no forbid has.
     pub basis: Option<Basis>,
+    /// Permit or forbid.
     pub effect: Effect,
-    /// The rule as Cedar runs it, with everything that was added to what the pack says.
+    /// The rule as Cedar evaluates it, including the conditions that were added to what the pack says.
     pub text: String,
     pub(super) reach: Reach,
-    /// What has to hold of the facts, one condition each.
+    /// The conditions on the facts, all of which must hold.
     pub(super) conditions: Vec<Condition>,
     pub(super) policy: Policy,
     pub(super) location: RuleLocation,
 }
 
-/// Where a rule stands.
+/// Location of a rule in its file.
 #[derive(Clone, Debug)]
 pub struct RuleLocation {
+    /// The file.
     pub source: Source,
+    /// Byte range of the rule in it.
     pub span: Range<usize>,
 }
 
 /// One condition of a rule on the facts.
 #[derive(Clone, Debug)]
 pub struct Condition {
-    /// As Cedar writes it.
+    /// The condition in Cedar's syntax.
     pub text: String,
-    /// The facts that it compares.
+    /// Facts that it compares.
     pub mask: FactSet,
     pub(super) inputs: ConditionInputs,
     pub(super) probe: PolicySet,
 }
 
-/// What a condition looks at besides the facts.
+/// The variables that a condition mentions besides the facts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ConditionInputs {
+    /// True if it mentions the recipient's kind (`principal`).
     pub kind: bool,
+    /// True if it mentions the purpose (`action`).
     pub purpose: bool,
+    /// True if it mentions the category (`resource`).
     pub category: bool,
 }
 
 impl Rule {
-    /// Every fact that the rule's conditions compare.
+    /// Returns every fact that the rule's conditions compare.
     pub fn mask(&self) -> FactSet {
         self.conditions.iter().fold(FactSet::EMPTY, |mask, condition| mask.union(condition.mask))
     }
 
-    /// What has to hold of the facts.
+    /// Returns the conditions on the facts, all of which must hold.
     pub fn conditions(&self) -> &[Condition] {
         &self.conditions
     }
 
-    /// Whether it is about recipients of this kind.
+    /// True if the rule can apply to recipients of a kind.
     pub fn kinds(&self) -> impl Fn(KindId) -> bool {
         |kind| self.reach.kinds.get(kind.index()).copied().unwrap_or(false)
     }
 
-    /// Whether it is about this purpose.
+    /// True if the rule can apply to a purpose.
     pub fn purposes(&self) -> impl Fn(PurposeId) -> bool {
         |purpose| self.reach.purposes.get(purpose.index()).copied().unwrap_or(false)
     }
 
-    /// Whether it is about this category.
+    /// True if the rule can apply to a category.
     pub fn categories(&self) -> impl Fn(CategoryId) -> bool {
         |category| self.reach.categories.get(category.index()).copied().unwrap_or(false)
     }
 
-    /// What keeps it from a question before any fact is looked at.
+    /// Returns why the rule cannot apply to a disclosure, for any facts.
     pub fn mismatch(&self, point: (KindId, PurposeId, CategoryId)) -> Mismatch {
         self.reach.mismatch(point)
     }
 
+    /// Returns the location of the rule.
     pub fn location(&self) -> &RuleLocation {
         &self.location
     }
 
-    /// Whether it is about this operation.
+    /// True if the rule can apply to an operation.
     pub fn operations(&self) -> impl Fn(Operation) -> bool {
         |operation| self.reach.operations.get(operation as usize).copied().unwrap_or(false)
     }
 
-    /// Whether it can apply to this kind, purpose and operation, for some category.
+    /// True if the rule can apply to this kind, purpose and operation, each by itself.
     pub(super) fn concerns(&self, kind: KindId, purpose: PurposeId, operation: Operation) -> bool {
         self.kinds()(kind) && self.purposes()(purpose) && self.operations()(operation)
     }
 
-    /// Whether the rule applies there, for some facts.
+    /// True if the rule applies at these coordinates for some facts.
     pub(super) fn reaches(&self, point: Coordinates) -> bool {
         self.reach.holds(point)
     }
 
-    /// Whether the rule applies there for any of the releasing forms.
+    /// True if the rule applies there for some facts and some form.
     pub(super) fn reaches_any_form(
         &self,
         (kind, purpose, category, operation): (KindId, PurposeId, CategoryId, Operation),
@@ -123,25 +130,26 @@ impl Rule {
         RELEASING_FORMS.iter().any(|&form| self.reaches((kind, purpose, category, operation, form)))
     }
 
-    /// A rule in the place of this one that applies nowhere.
+    /// Returns the rule with an empty reach: it keeps its position in the pack and never applies.
     pub(super) fn disabled(&self) -> Rule {
         let mut rule = self.clone();
         rule.reach.clear();
         rule
     }
 
+    /// True if the rule is a permit.
     pub fn is_permit(&self) -> bool {
         self.effect == Effect::Permit
     }
 }
 
 impl Condition {
-    /// What it looks at besides the facts.
+    /// Returns the variables that the condition mentions besides the facts.
     pub fn inputs(&self) -> ConditionInputs {
         self.inputs
     }
 
-    /// Whether it holds; `None` where Cedar could not say.
+    /// Evaluates the condition. Returns `None` if Cedar reports an error.
     pub(super) fn holds(
         &self,
         world: &CedarModel,
@@ -155,7 +163,7 @@ impl Condition {
 }
 
 impl RuleLocation {
-    /// The first line of the rule.
+    /// Returns the span of the rule's first line.
     pub(super) fn head(&self) -> Range<usize> {
         let text = self.source.text().get(self.span.clone()).unwrap_or_default();
         let first = text.lines().next().unwrap_or_default();

@@ -1,7 +1,8 @@
-//! The rules of a pack, sliced by who asks for what and why, and asked.
+//! The rules of a pack, sliced by recipient kind, purpose, category and operation, and their evaluation.
 //!
-//! Slices are worked out once, when the pack is loaded. Invariant: what a slice leaves out could not
-//! have applied, whatever the facts; so asking the slice is asking the pack.
+//! The slices, called cells, are computed once, when the pack is loaded (Cedar's term is policy slicing).
+//! Invariant: a rule that a cell leaves out could not have applied to it for any facts, so evaluating the cell is
+//! evaluating the pack.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,67 +27,69 @@ pub struct Rulebook {
     cells: Vec<Arc<Cell>>,
     /// The distinct rows.
     rows: Vec<CellRow>,
-    /// The row of each kind, purpose and operation.
+    /// Index of the row of each kind, purpose and operation, in this order.
     table: Vec<u16>,
     sizes: (usize, usize),
 }
 
-/// The cells of one kind, purpose and operation. Most kinds, purposes and operations share a few rows.
+/// The cells of one kind, purpose and operation. Most combinations share a few rows.
 #[derive(Clone, Debug)]
 struct CellRow {
-    /// By category.
+    /// Indices of the cells, by category.
     cells: Arc<[u16]>,
-    /// Some rule can permit some category.
+    /// True if some rule can permit some category.
     can_permit: bool,
 }
 
-/// The rules that can apply to one kind, purpose, category and operation. Many share one.
+/// The rules that can apply to one kind, purpose, category and operation. Many combinations share one cell.
 #[derive(Debug)]
 pub struct Cell {
     rules: Vec<RuleIndex>,
     policies: PolicySet,
-    /// The facts that decide.
+    /// The facts that its rules compare, without the form.
     mask: FactSet,
     /// The forms that some permit of the cell releases.
     forms: SmallVec<[Form; 4]>,
-    /// No condition on the facts looks at the category besides: what holds of one category of the
-    /// cell holds of every.
+    /// True if no condition on the facts mentions the category as well: the result is then the same for every
+    /// category of the cell.
     is_uniform: bool,
 }
 
-/// What the rules say of one category.
+/// The result of evaluating the rules for one category.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleVerdict {
+    /// Form in which the category is released.
     pub form: Form,
+    /// Legal basis of the release; `None` if it is withheld.
     pub basis: Option<Basis>,
     /// The permits that released it, or the forbids that withheld it.
     pub rules: SmallVec<[RuleIndex; 2]>,
 }
 
 impl RuleVerdict {
-    /// Withheld because no rule releases it.
+    /// Returns a verdict that withholds, without a rule.
     pub fn withheld() -> RuleVerdict {
         RuleVerdict { form: Form::Removed, basis: None, rules: SmallVec::new() }
     }
 }
 
 impl Cell {
-    /// The rules that can apply here.
+    /// Returns the rules that can apply here.
     pub fn rules(&self) -> &[RuleIndex] {
         &self.rules
     }
 
-    /// The facts that its rules compare, without the form that is asked for.
+    /// Returns the facts that its rules compare, without the form.
     pub fn mask(&self) -> FactSet {
         self.mask
     }
 
-    /// Whether the facts alone decide, the same for every category of the cell.
+    /// True if the result depends on the facts alone and is the same for every category of the cell.
     pub fn is_uniform(&self) -> bool {
         self.is_uniform
     }
 
-    /// Whether nothing here is ever released.
+    /// True if nothing is released here, for any facts.
     pub fn never_releases(&self) -> bool {
         self.forms.is_empty()
     }
@@ -116,7 +119,8 @@ impl Rulebook {
         Rulebook { world, rules, cells: cells.list, rows: rows.list, table, sizes }
     }
 
-    /// The rules with another one in the place of one. Only the slices that either reaches are worked out anew.
+    /// Returns the rules with one of them replaced. Only cells that the old or the new rule reaches are computed
+    /// anew.
     pub(super) fn with_rule(&self, at: RuleIndex, rule: Rule, vocabulary: &Vocabulary) -> Rulebook {
         let mut rules = self.rules.clone();
         let mut replaced = vec![rule.clone()];
@@ -156,30 +160,32 @@ impl Rulebook {
         &self.world
     }
 
+    /// Returns the rules in the order of the pack.
     pub fn rules(&self) -> &[Rule] {
         &self.rules
     }
 
+    /// Returns the rule at a position.
     pub fn rule(&self, at: RuleIndex) -> Option<&Rule> {
         self.rules.get(usize::from(at))
     }
 
-    /// Every distinct slice.
+    /// Returns the distinct cells.
     pub fn cells(&self) -> &[Arc<Cell>] {
         &self.cells
     }
 
-    /// The slice of one kind, purpose and category for `disclose`; `None` for ids of another vocabulary.
+    /// Returns the cell of one kind, purpose and category for `disclose`; `None` for ids of another vocabulary.
     pub fn cell(&self, kind: KindId, purpose: PurposeId, category: CategoryId) -> Option<&Cell> {
         self.cell_for(Operation::Disclose, (kind, purpose, category))
     }
 
-    /// The slice of one kind, purpose and category for an operation.
+    /// Returns the cell of one kind, purpose and category for an operation; `None` for ids of another vocabulary.
     pub fn cell_for(&self, operation: Operation, point: (KindId, PurposeId, CategoryId)) -> Option<&Cell> {
         self.cells.get(self.cell_index(operation, point)?).map(Arc::as_ref)
     }
 
-    /// The number of that slice among [`Rulebook::cells`].
+    /// Returns the index of that cell in [`Rulebook::cells`].
     pub fn cell_index(
         &self,
         operation: Operation,
@@ -199,19 +205,19 @@ impl Rulebook {
         self.table.get(at).filter(|_| known).copied()
     }
 
-    /// The most revealing form that some rule could release this category in, whatever the facts.
+    /// Returns the most revealing form in which some rule could release this category, for any facts.
     pub fn most_revealing_form(&self, kind: KindId, purpose: PurposeId, category: CategoryId) -> Form {
         let forms =
             self.cell(kind, purpose, category).filter(|cell| !cell.never_releases()).map(|cell| &cell.forms);
         forms.and_then(|forms| forms.iter().min().copied()).unwrap_or(Form::Removed)
     }
 
-    /// Whether some rule could permit anything to this kind for this purpose and operation.
+    /// True if some rule can permit something to this kind for this purpose and operation.
     pub fn can_permit(&self, kind: KindId, purpose: PurposeId, operation: Operation) -> bool {
         self.row(kind, purpose, operation).is_some_and(|row| row.can_permit)
     }
 
-    /// The facts that decide anything for this kind, purpose and operation.
+    /// Returns the facts that decide about any of these categories for this kind, purpose and operation.
     pub fn mask(
         &self,
         kind: KindId,
@@ -224,17 +230,18 @@ impl Rulebook {
         masks.fold(FactSet::EMPTY, FactSet::union)
     }
 
-    /// Asks the rules about a disclosure: the first form, from clear downwards, that a satisfied rule permits.
+    /// Evaluates the rules for a disclosure. The result is the first form, from clear downwards, that a satisfied
+    /// rule permits.
     ///
-    /// Whatever Cedar cannot evaluate withholds.
+    /// If Cedar cannot evaluate a rule, the category is withheld.
     pub fn judge(&self, kind: KindId, purpose: PurposeId, category: CategoryId, facts: Facts) -> RuleVerdict {
         self.judge_operation(Operation::Disclose, (kind, purpose, category), facts)
     }
 
-    /// Asks the rules about an operation. One other than `disclose` has no forms but `clear`: it is carried
-    /// out or not ([`Form::Removed`]).
+    /// Evaluates the rules for an operation. Operations other than `disclose` have the form `clear` only: they
+    /// are permitted or refused ([`Form::Removed`]).
     ///
-    /// Whatever Cedar cannot evaluate withholds.
+    /// If Cedar cannot evaluate a rule, the category is withheld.
     pub fn judge_operation(
         &self,
         operation: Operation,
@@ -263,9 +270,9 @@ impl Rulebook {
         withheld
     }
 
-    /// The forbids that withhold a category in clear, whether a rule permits it or not.
+    /// Returns the forbids that withhold a category in clear, whether or not a rule permits it.
     ///
-    /// A condition that cannot be evaluated counts as met.
+    /// A condition that Cedar cannot evaluate counts as met.
     pub fn prohibitions(
         &self,
         kind: KindId,
@@ -280,7 +287,7 @@ impl Rulebook {
         applying.map(|(at, _)| at).collect()
     }
 
-    /// The facts that [`Rulebook::prohibitions`] look at.
+    /// Returns the facts that [`Rulebook::prohibitions`] depends on.
     pub fn prohibition_mask(&self, kind: KindId, purpose: PurposeId, category: CategoryId) -> FactSet {
         self.forbids((kind, purpose, category))
             .fold(FactSet::EMPTY, |mask, (_, rule)| mask.union(rule.mask()))
@@ -294,7 +301,7 @@ impl Rulebook {
         (0..).zip(&self.rules).filter(move |(_, rule)| !rule.is_permit() && rule.reaches(point))
     }
 
-    /// Whether one condition holds; what Cedar cannot say does not.
+    /// True if one condition holds; one that Cedar cannot evaluate does not.
     pub(super) fn holds(
         &self,
         condition: &Condition,
@@ -304,7 +311,7 @@ impl Rulebook {
         condition.holds(&self.world, point, facts) == Some(true)
     }
 
-    /// The rules that Cedar names, in the order of the pack.
+    /// Returns the rules that determined Cedar's decision, in the order of the pack.
     fn determining_rules<'r>(
         &self,
         reason: impl Iterator<Item = &'r cedar_policy::PolicyId>,
@@ -315,9 +322,10 @@ impl Rulebook {
         rules
     }
 
-    /// What a rule lacks for a category: what of its reach, and which of its conditions.
+    /// Returns why a rule does not apply to a category: the mismatch with its reach, and the indices of its unmet
+    /// conditions.
     ///
-    /// A condition that cannot be evaluated counts as lacking.
+    /// A condition that Cedar cannot evaluate counts as unmet.
     pub fn unmet(
         &self,
         rule: &Rule,
@@ -325,7 +333,7 @@ impl Rulebook {
         facts: Facts,
     ) -> (Mismatch, Vec<usize>) {
         let asked = facts.with_operation(Operation::Disclose);
-        // A form other than clear is asked for where the rule is about one.
+        // The rule is evaluated for the most revealing form that it applies to.
         let forms = RELEASING_FORMS
             .into_iter()
             .filter(|&form| rule.reaches((kind, purpose, category, Operation::Disclose, form)));
@@ -338,14 +346,14 @@ impl Rulebook {
     }
 }
 
-/// The distinct cells while they are collected.
+/// Collects the distinct cells.
 #[derive(Debug, Default)]
 struct CellInterner {
     list: Vec<Arc<Cell>>,
     known: HashMap<(Vec<RuleIndex>, SmallVec<[Form; 4]>), u16>,
 }
 
-/// The distinct rows while they are collected.
+/// Collects the distinct rows.
 #[derive(Debug, Default)]
 struct RowInterner {
     list: Vec<CellRow>,
@@ -373,7 +381,7 @@ impl RowInterner {
 }
 
 impl CellInterner {
-    /// Known cells, of which those with one rule are not used again.
+    /// Starts with these cells. Those that contain one rule keep their indices and are not reused.
     fn without(list: &[Arc<Cell>], at: RuleIndex) -> CellInterner {
         let usable = (0..).zip(list).filter(|(_, cell)| !cell.rules.contains(&at));
         let known = usable.map(|(number, cell)| ((cell.rules.clone(), cell.forms.clone()), number));
@@ -390,14 +398,14 @@ impl CellInterner {
         let here = |rule: &Rule| is_open && rule.reaches_any_form(point);
         let chosen = || rules.iter().filter(|(_, rule)| here(rule));
         let members: Vec<RuleIndex> = chosen().map(|(at, _)| *at).collect();
-        // One rule can be about other forms in another place.
+        // The same rules can apply to other forms elsewhere.
         let key = (members, forms);
         if let Some(&known) = self.known.get(&key) {
             return known;
         }
         let mut policies = PolicySet::new();
         for (_, rule) in chosen() {
-            // Ids are positions, hence distinct: adding cannot fail.
+            // Ids are positions and hence distinct, so this cannot fail.
             let _ = policies.add(rule.policy.clone());
         }
         let mask = chosen().fold(FactSet::EMPTY, |mask, (_, rule)| mask.union(rule.mask()));
@@ -412,7 +420,7 @@ impl CellInterner {
     }
 }
 
-/// The forms that some permit releases there and that no forbid withholds whatever the facts.
+/// Returns the forms that some permit releases there and that no unconditional forbid withholds.
 fn permitted(
     rules: &[(RuleIndex, &Rule)],
     (kind, purpose, category, operation): (KindId, PurposeId, CategoryId, Operation),
@@ -426,7 +434,8 @@ fn permitted(
     forms_of(operation).iter().copied().filter(open).collect()
 }
 
-/// The forms that are asked for: what is not disclosed leaves in none, and is asked for as a whole.
+/// Returns the forms that are tried for an operation. Only a disclosure has forms; other operations apply to the
+/// data as a whole.
 pub(super) const fn forms_of(operation: Operation) -> &'static [Form] {
     match operation {
         Operation::Disclose => &RELEASING_FORMS,
@@ -459,7 +468,7 @@ when { context.operation == "destroy" && context.minor };
 "#;
 
     #[test]
-    fn each_operation_has_slices_of_its_own() {
+    fn operations_are_evaluated_separately() {
         let pack =
             Pack::load(&[Source::new("pack.toml", MANIFEST), Source::new("rules.cedar", RULES)]).unwrap();
         let words = pack.vocabulary();
@@ -475,10 +484,13 @@ when { context.operation == "destroy" && context.minor };
         let own = facts.with_flag(Fact::OwnData, true);
         assert!(carried_out(Disclose, "phone", facts) && !carried_out(Alter, "phone", own));
         assert!(carried_out(Alter, "email", own) && !carried_out(Alter, "email", facts));
-        assert!(!carried_out(Alter, "email", own.with_flag(Fact::Erased, true)), "a forbid is about all");
+        assert!(
+            !carried_out(Alter, "email", own.with_flag(Fact::Erased, true)),
+            "a forbid applies to every operation"
+        );
         let minor = own.with_flag(Fact::Minor, true);
         assert!(carried_out(Alter, "email", minor) && !carried_out(Destroy, "email", minor));
-        assert!(!carried_out(Alter, "name", own), "a change has no form");
+        assert!(!carried_out(Alter, "name", own), "an alteration has no form");
         let possible = |operation| rulebook.can_permit(kind, purpose, operation);
         assert_eq!([Disclose, Collect, Alter, Destroy].map(possible), [true, false, true, true]);
         assert!(rulebook.rows.len() < 6, "equal rows are kept once");

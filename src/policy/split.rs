@@ -1,10 +1,11 @@
-//! A file of rules cut into its statements, each with its place.
+//! Splits a file of rules into its statements.
 //!
-//! One statement at a time goes to Cedar, so that a mistake in one does not hide those in the others.
+//! Statements are parsed one by one, so that a syntax error in one does not hide the errors in the others.
 
 use std::ops::Range;
 
-/// The statements of a file, each up to its semicolon, without leading space and comments.
+/// Returns the spans of the statements of a file, each up to its semicolon, without leading white space and
+/// comments.
 pub(super) fn split_statements(text: &str) -> Vec<Range<usize>> {
     let mut ranges = Vec::new();
     let mut start = None;
@@ -31,7 +32,7 @@ pub(super) fn split_statements(text: &str) -> Vec<Range<usize>> {
             }
         }
     }
-    // What follows the last semicolon is no statement; Cedar says what is missing.
+    // Text after the last semicolon is an incomplete statement; Cedar reports what is missing.
     ranges.extend(start.map(|start| start..text.trim_end().len()));
     ranges
 }
@@ -41,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn semicolons_in_strings_and_comments_end_nothing() {
+    fn semicolons_in_strings_and_comments_end_no_statement() {
         let text = "// a; b\n@id(\"x;\\\";y\")\npermit (principal); // c;\n\nforbid(a)\n;\npermit";
         let found: Vec<&str> =
             split_statements(text).into_iter().filter_map(|range| text.get(range)).collect();

@@ -1,4 +1,9 @@
-//! May this version follow that one? Changes are announced 30 business days ahead (P-14).
+//! Versions of one pack: which is in force, and whether a new one respects the notice period of the one before
+//! (P-14).
+//!
+//! A version that discloses or permits more needs the notice that the version in force promises, in business
+//! days. [`super::diff`] evaluates whether it does. The module does not read the clock, and does not know when a
+//! version became known to the gateway: both are passed in.
 
 use std::sync::Arc;
 
@@ -10,14 +15,14 @@ use super::manifest::Manifest;
 use super::pack::Pack;
 use crate::finding::Finding;
 
-/// The version in force at an instant, of versions in the order of their effective dates; `None`
-/// before the first.
+/// Returns the version in force at an instant, of versions in the order of their effective dates; `None` before
+/// the first.
 pub fn in_force<V>(versions: &[V], pack: impl Fn(&V) -> &Pack, now: Timestamp) -> Option<&V> {
     versions.iter().rev().find(|version| pack(version).manifest().effective_from() <= now)
 }
 
-/// What keeps versions of one pack, in the order of their effective dates, from being loaded together,
-/// each with the place of the version that is at fault.
+/// Checks that versions of one pack, in the order of their effective dates, can be loaded together. Returns the
+/// findings, each with the location of the version at fault.
 pub fn sequence_findings<P: Clone>(versions: &[(Arc<Pack>, P)], now: Timestamp) -> Vec<(Finding, P)> {
     let mut found = Vec::new();
     if let Some((first, at)) = versions.first()
@@ -43,8 +48,8 @@ pub fn sequence_findings<P: Clone>(versions: &[(Arc<Pack>, P)], now: Timestamp) 
     found
 }
 
-/// Why a version may not take the place of the one in force, by the dates that it gives itself.
-/// A first version follows none.
+/// Returns why a version must not replace the one in force, judged by the dates in its manifest. The first
+/// version of a pack replaces none.
 pub fn notice_finding(in_force: &Pack, next: &Pack) -> Option<Finding> {
     let Manifest { announced, effective, .. } = next.manifest();
     Notice { announced: *announced, effective: *effective }.finding(in_force, next)
@@ -53,19 +58,19 @@ pub fn notice_finding(in_force: &Pack, next: &Pack) -> Option<Finding> {
 /// The days between which notice of a version is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Notice {
-    /// When it was made known.
+    /// Day on which the version was announced.
     pub announced: Date,
-    /// When it takes effect.
+    /// Day on which it takes effect.
     pub effective: Date,
 }
 
 impl Notice {
-    /// Why a version may not take the place of the one in force, which is the one that promised notice.
+    /// Returns why a version must not replace the one in force, whose manifest promises the notice period.
     ///
-    /// One that only discloses less may take effect at once.
+    /// A version that only discloses less may take effect at once.
     pub fn finding(self, in_force: &Pack, next: &Pack) -> Option<Finding> {
         let (promised, manifest) = (in_force.manifest(), next.manifest());
-        // A change of what is in force already was announced by nobody, whatever its dates say.
+        // A version that is already in force cannot announce a change of itself, whatever its dates say.
         let is_later = manifest.effective > promised.effective;
         let ahead =
             if is_later { business_days(self.announced, self.effective, &promised.holidays) } else { 0 };
@@ -89,7 +94,7 @@ impl Notice {
     }
 }
 
-/// Mondays to Fridays from one day to the other, the second not counted, without the holidays among them.
+/// Counts the Mondays to Fridays from one day up to, but not including, another, without holidays.
 pub fn business_days(from: Date, to: Date, holidays: &[Date]) -> u32 {
     let mut days = 0;
     let mut day = from;
@@ -115,7 +120,8 @@ mod tests {
         Kind::"user-integration", action == Action::"service-provision", resource in Category::"service-data")
         when { context.operation == "destroy" };"#;
 
-    /// A version that promises 30 business days, or what `top` says; `tables` come last.
+    /// Loads a version that promises 30 business days, unless `top` says otherwise; `tables` are appended to the
+    /// manifest.
     fn version(effective: Date, top: &str, tables: &str, rules: &str) -> Pack {
         let notice = if top.contains("notice-business-days") { "" } else { "notice-business-days = 30\n" };
         let manifest = format!(
@@ -184,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_announced_in_time_and_what_does_less_is_welcome() {
+    fn notice_in_time_and_reductions_are_accepted() {
         let (first, late, in_time) = (date(2026, 1, 5), date(2026, 2, 13), date(2026, 2, 16));
         let kept = "[retention]\nwebsite-activity = \"30d\"";
         assert!(
@@ -196,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn holidays_are_those_of_the_version_that_promised() {
+    fn holidays_are_taken_from_the_version_in_force() {
         let (first, from) = (date(2026, 1, 5), date(2027, 1, 9));
         let holidays = "holidays = [2026-12-25, 2027-01-01]";
         let notice = Notice { announced: date(2026, 11, 28), effective: from };
@@ -207,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn business_days_leave_weekends_and_holidays_out() {
+    fn business_days_exclude_weekends_and_holidays() {
         // 2026-01-05 is a Monday.
         let monday = date(2026, 1, 5);
         assert_eq!(business_days(monday, monday, &[]), 0);

@@ -1,24 +1,24 @@
-//! Other vocabularies' names for a purpose, and what is sent by mistake as one.
+//! Names of other vocabularies for a purpose, and legal bases that are declared as a purpose by mistake.
 
 use super::{Basis, PurposeId, Vocabulary};
 
 const DPV: &str = "https://w3id.org/dpv#";
 const PD: &str = "https://w3id.org/dpv/pd#";
 
-/// Why a text is no purpose of this pack.
+/// Reason why a text is not a purpose of the pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotAPurpose {
-    /// It is a legal basis: the recipient declares why, not on what ground.
+    /// The text is a legal basis. A recipient declares its purpose, not the legal ground.
     LegalBasis(Basis),
+    /// The text is not known at all.
     Unknown,
 }
 
 impl Vocabulary {
-    /// The purpose that a request declares: its id, a DPV name or IRI, or a Fides id.
+    /// Resolves the purpose that a request declares: by its id, a DPV name or IRI, or a Fides id.
     ///
     /// # Errors
-    /// Whether the text is a legal basis or nothing at all. What is a purpose of the pack is a
-    /// purpose, also where a basis has the same name (`legal-obligation`).
+    /// [`NotAPurpose`]. A purpose takes precedence over a basis of the same name (`legal-obligation`).
     pub fn declared_purpose(&self, text: &str) -> Result<PurposeId, NotAPurpose> {
         if let Some(purpose) = self.purposes.find(text) {
             return Ok(purpose);
@@ -31,7 +31,7 @@ impl Vocabulary {
     }
 }
 
-/// `https://w3id.org/dpv#Marketing` as `dpv:Marketing`, `fideslang:marketing` as `marketing`.
+/// Shortens `https://w3id.org/dpv#Marketing` to `dpv:Marketing`, and `fideslang:marketing` to `marketing`.
 fn compact(text: &str) -> String {
     if let Some(name) = text.strip_prefix(DPV) {
         return format!("dpv:{name}");
@@ -42,7 +42,7 @@ fn compact(text: &str) -> String {
     text.strip_prefix("fideslang:").unwrap_or(text).to_owned()
 }
 
-/// `dpv:Marketing` as `https://w3id.org/dpv#Marketing` (DPV 2.2).
+/// Expands `dpv:Marketing` to `https://w3id.org/dpv#Marketing` (DPV 2.2).
 pub fn dpv_iri(compact: &str) -> Option<String> {
     let (prefix, name) = compact.split_once(':')?;
     match prefix {

@@ -1,41 +1,40 @@
-//! Dates as systems write them: the one reader for birth dates, closures, creations and ends.
+//! Parsing of dates as systems write them: birth dates, account closures, creation dates and ends.
 //!
-//! A text may say less than it seems to: a date without a zone is a day somewhere on Earth, an
-//! instant with a zone can be a day later where the person was born, a year is any of its days.
-//! Each reader takes the value that discloses less; what was never set is unreadable.
+//! A text can be less precise than it looks: a date without a zone is a day somewhere on Earth, an instant with a
+//! zone can be the next day at the place of birth, a year is any of its days. Each function returns the bound
+//! that discloses less. Values that stand for "never set" are unreadable.
 
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::Offset;
 
-/// The year that systems write for "never".
+/// Year that systems write for "never".
 const NEVER: i16 = 9999;
 
-/// The first year in which somebody alive may be born: the oldest person alive in 2026 was born in
-/// 1909. Years before are what systems write for a date that was never set (0001, 1601, 1753, 1900,
-/// 1904).
+/// First plausible year of birth: the oldest person alive in 2026 was born in 1909. Earlier years are what
+/// systems write for a date that was never set (0001, 1601, 1753, 1900, 1904).
 const FIRST_YEAR_OF_BIRTH: i16 = 1905;
 
-/// Numbers below are seconds since 1970, above milliseconds: as seconds they lie before 2100.
+/// Smaller numbers are seconds since 1970 (before the year 2100), larger ones milliseconds.
 const MAX_SECONDS: i64 = 4_102_444_800;
 
 /// Numbers from here to [`MAX_MILLISECONDS`] are milliseconds in the year 9999.
 const NEVER_MILLISECONDS: i64 = 253_370_764_800_000;
 const MAX_MILLISECONDS: i64 = 253_402_300_800_000;
 
-/// The first place on Earth to reach a date.
+/// Offset of the first place on Earth to reach a date.
 const EARLIEST_ZONE: Offset = Offset::constant(14);
 
-/// When something ended, or has not.
+/// The end of something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndTime {
     /// The earliest instant that the text can mean.
     At(Timestamp),
-    /// In the year 9999.
+    /// It does not end: the text is in the year 9999.
     Never,
 }
 
-/// A date as it is written.
+/// A date at the precision in which it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ParsedDate {
     /// One day, or all days of a month or year.
@@ -43,12 +42,12 @@ enum ParsedDate {
         first: Date,
         last: Date,
     },
-    /// A date and a time of day, no zone.
+    /// A date and a time of day without a zone.
     Local(DateTime),
     Instant(DateTime, Offset),
 }
 
-/// `1985-04-12`: year, month and day, and nothing else.
+/// Parses `1985-04-12`: year, month and day, and nothing else.
 pub fn full_date(text: &str) -> Option<Date> {
     match ParsedDate::of_days(text)? {
         ParsedDate::Days { first, last } if first == last => Some(first),
@@ -56,9 +55,9 @@ pub fn full_date(text: &str) -> Option<Date> {
     }
 }
 
-/// The latest date of birth that a text can mean: of a month or year the last day, of an instant the
-/// latest date that any place on Earth had then (who is born in Berlin on 2 May is written by
-/// JavaScript as 1 May, 22:00 UTC). `None`: unreadable, or never set.
+/// Returns the latest date of birth that a text can mean: the last day of a month or year, and for an instant the
+/// latest date anywhere on Earth (JavaScript writes 2 May in Berlin as 1 May, 22:00 UTC). Returns `None` if the
+/// text is unreadable or the date was never set.
 pub fn latest_birth_date(text: &str) -> Option<Date> {
     let reading = ParsedDate::of(text)?;
     let year = reading.year();
@@ -72,7 +71,7 @@ pub fn latest_birth_date(text: &str) -> Option<Date> {
     }
 }
 
-/// When something ended, by a text. `None`: unreadable, or never set.
+/// Returns when something ended. Returns `None` if the text is unreadable or the date was never set.
 pub fn earliest_end(text: &str) -> Option<EndTime> {
     let reading = ParsedDate::of(text)?;
     if reading.year() == NEVER {
@@ -81,8 +80,8 @@ pub fn earliest_end(text: &str) -> Option<EndTime> {
     reject_unset(reading.earliest()?).map(EndTime::At)
 }
 
-/// When something ended, by Unix time: in seconds up to the year 2100, in milliseconds else. `None`:
-/// out of range, of unclear unit, or never set.
+/// Returns when something ended, given as Unix time in seconds (up to the year 2100) or milliseconds. Returns
+/// `None` if the number is out of range, its unit is unclear, or the date was never set.
 pub fn end_at_unix_time(number: i64) -> Option<EndTime> {
     match number {
         NEVER_MILLISECONDS..MAX_MILLISECONDS => Some(EndTime::Never),
@@ -90,7 +89,8 @@ pub fn end_at_unix_time(number: i64) -> Option<EndTime> {
     }
 }
 
-/// The earliest instant at which something was created, by a text. `None`: unreadable, or never set.
+/// Returns the earliest instant at which something was created. Returns `None` if the text is unreadable or the
+/// date was never set.
 pub fn earliest_creation(text: &str) -> Option<Timestamp> {
     match earliest_end(text)? {
         EndTime::At(at) => Some(at),
@@ -98,7 +98,7 @@ pub fn earliest_creation(text: &str) -> Option<Timestamp> {
     }
 }
 
-/// When something was created, by Unix time, as in [`ended_at_unix_time`].
+/// Returns when something was created, given as Unix time as in [`end_at_unix_time`].
 pub fn creation_at_unix_time(number: i64) -> Option<Timestamp> {
     match end_at_unix_time(number)? {
         EndTime::At(at) => Some(at),
@@ -106,7 +106,8 @@ pub fn creation_at_unix_time(number: i64) -> Option<Timestamp> {
     }
 }
 
-/// An instant as in RFC 3339 at which something ends; the year 9999 is the last instant there is.
+/// Parses the instant at which something expires (RFC 3339). The year 9999 is the last instant that can be
+/// represented.
 pub fn expiry(text: &str) -> Option<Timestamp> {
     if let Ok(at) = text.parse() {
         return Some(at);
@@ -121,15 +122,15 @@ fn unix_time(number: i64) -> Option<Timestamp> {
     const FIRST_MILLISECONDS: i64 = 100_000_000_000;
     let at = match number {
         ..MAX_SECONDS => Timestamp::from_second(number),
-        // As seconds after 2100, as milliseconds before 1973: nobody knows which.
+        // The unit is unclear: after 2100 if in seconds, before 1973 if in milliseconds.
         MAX_SECONDS..FIRST_MILLISECONDS => return None,
         _ => Timestamp::from_millisecond(number),
     };
     at.ok().and_then(reject_unset)
 }
 
-/// An instant, unless it is what systems write for one that was never set: Unix time 0, in any zone,
-/// or one before.
+/// Rejects instants that systems write for a date that was never set: Unix time 0 in any zone, and everything
+/// before.
 fn reject_unset(at: Timestamp) -> Option<Timestamp> {
     const DAY: i64 = 24 * 60 * 60;
     (at.as_second() >= DAY).then_some(at)
@@ -154,7 +155,7 @@ impl ParsedDate {
         Some(ParsedDate::Instant(at, offset(zone)?))
     }
 
-    /// `1985-04-12`, `1985-04` or `1985`.
+    /// Parses `1985-04-12`, `1985-04` or `1985`.
     fn of_days(text: &str) -> Option<ParsedDate> {
         let mut parts = text.split('-');
         let year = digits(parts.next()?, 4)?;
@@ -184,7 +185,7 @@ impl ParsedDate {
         }
     }
 
-    /// The earliest instant that it can mean.
+    /// Returns the earliest instant that it can mean.
     fn earliest(self) -> Option<Timestamp> {
         let (at, offset) = match self {
             ParsedDate::Days { first, .. } => (first.to_datetime(Time::midnight()), EARLIEST_ZONE),
@@ -195,13 +196,13 @@ impl ParsedDate {
     }
 }
 
-/// A number of exactly so many digits.
+/// Parses a number of exactly `count` digits.
 fn digits(text: &str, count: usize) -> Option<i16> {
     let is_number = text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| text.parse().ok())?
 }
 
-/// `23:59`, `23:59:59`, `23:59:59.9999999`; `:60` is a leap second.
+/// Parses `23:59`, `23:59:59` or `23:59:59.9999999`; `:60` is a leap second.
 fn time_of_day(text: &str) -> Option<Time> {
     let (whole, fraction) = text.split_once('.').map_or((text, None), |(whole, part)| (whole, Some(part)));
     let mut parts = whole.split(':');
@@ -218,7 +219,7 @@ fn time_of_day(text: &str) -> Option<Time> {
     Time::new(hour.try_into().ok()?, minute.try_into().ok()?, second.try_into().ok()?, 0).ok()
 }
 
-/// `Z`, `+02:00`, `+0200`, `-05`.
+/// Parses `Z`, `+02:00`, `+0200` or `-05`.
 fn offset(text: &str) -> Option<Offset> {
     if text.eq_ignore_ascii_case("Z") {
         return Some(Offset::UTC);
@@ -233,7 +234,7 @@ fn offset(text: &str) -> Option<Offset> {
         _ => text.split_once(':')?,
     };
     let (hours, minutes) = (digits(hours, 2)?, digits(minutes, 2)?);
-    // No place is further from UTC than 14 hours.
+    // No place is more than 14 hours from UTC.
     let seconds = i32::from(hours) * 3600 + i32::from(minutes) * 60;
     (minutes < 60 && seconds <= EARLIEST_ZONE.seconds()).then(|| Offset::from_seconds(sign * seconds).ok())?
 }
@@ -248,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_birth_date_is_taken_at_its_latest() {
+    fn a_birth_date_is_the_latest_possible() {
         for (text, born) in [
             ("1985-04-12", "1985-04-12"),
             (" 1985-04-12 ", "1985-04-12"),
@@ -275,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_never_set_is_no_birth_date() {
+    fn placeholders_for_unset_dates_are_not_birth_dates() {
         for text in [
             "0001-01-01",
             "0001-01-01T00:00:00",
@@ -297,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_date_is_unreadable() {
+    fn malformed_dates_are_unreadable() {
         for text in [
             "",
             "1985-",
@@ -332,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_is_taken_at_its_earliest() {
+    fn an_end_is_the_earliest_possible() {
         for (text, ended_at) in [
             ("2026-03-17T12:00:00Z", "2026-03-17T12:00:00Z"),
             ("2026-03-17T12:00:00+02:00", "2026-03-17T10:00:00Z"),

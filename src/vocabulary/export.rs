@@ -1,4 +1,4 @@
-//! The vocabulary for others: JSON, and Turtle (SKOS) that says which terms of DPV mean the same.
+//! Export of the vocabulary: as JSON, and as Turtle (SKOS) with links to equivalent terms of DPV.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Basis, Form, Operation, Origin, Safeguard, Term, TermId, Tree, Vocabulary, dpv_iri};
 
 impl Vocabulary {
-    /// The four trees and the closed lists.
+    /// Returns the four trees, the groups and the closed lists as JSON.
     pub fn to_json(&self) -> Value {
         let names = |names: Vec<&'static str>| json!(names);
         json!({
@@ -31,7 +31,7 @@ impl Vocabulary {
         })
     }
 
-    /// A SKOS concept scheme for each tree.
+    /// Returns a SKOS concept scheme for each tree, in Turtle.
     pub fn to_turtle(&self) -> String {
         let mut text = String::from(
             "@prefix skos: <http://www.w3.org/2004/02/skos/core#> .\n@prefix pg: <urn:purposegate:vocabulary:> .\n",

@@ -1,7 +1,7 @@
-//! The words of a policy: purposes, data categories, recipient kinds, relations, forms, bases.
+//! The vocabulary of a policy pack: purposes, data categories, recipient kinds, relations, forms, legal bases.
 //!
-//! Pure: it knows trees of names and nothing of rules, requests or files. Invariant: the terms of
-//! the standard vocabulary have the same ids in every pack; those a pack adds come after them.
+//! Pure: the module knows trees of terms. It does not know rules, requests or files. Invariant: the terms of the
+//! standard vocabulary have the same ids in every pack; the terms that a pack adds come after them.
 
 mod alias;
 pub mod date;
@@ -24,7 +24,7 @@ pub use terms::{Basis, Form, Operation, Origin, Safeguard};
 pub use tree::{Term, TermId, Tree};
 pub use well_known::WellKnown;
 
-/// The hint to an unknown word that resembles none.
+/// Hint for an unknown name that resembles no known one.
 pub const VOCABULARY_HINT: &str = "`purposegate policy vocabulary` lists what there is";
 
 macro_rules! id {
@@ -55,31 +55,33 @@ macro_rules! id {
 }
 
 id!(
-    /// A purpose of the vocabulary.
+    /// Id of a purpose.
     PurposeId, "unknown-purpose"
 );
 id!(
-    /// A data category of the vocabulary.
+    /// Id of a data category.
     CategoryId, "unknown-category"
 );
 id!(
-    /// A recipient kind of the vocabulary.
+    /// Id of a recipient kind.
     KindId, "unknown-kind"
 );
 id!(
-    /// A relation between a data subject and a recipient (`domain-registrant`, …).
+    /// Id of a relation between a data subject and a recipient (`domain-registrant`, …).
     RelationId, "unknown-relation"
 );
 
-/// A name that rules can use for several terms of one tree, with the terms below them (`staff`, `anonymous`). No
-/// recipient is registered under it, and no field is mapped to it.
+/// A name that rules can use for several terms of one tree, including the terms below them (`staff`,
+/// `anonymous`). A group is not a term: no recipient has it as its kind, and no field is mapped to it.
 #[derive(Clone, Debug)]
 pub struct Group<I> {
+    /// Name that rules use.
     pub name: String,
+    /// The terms, including those below a listed one.
     pub members: Vec<I>,
 }
 
-/// All the words of one pack.
+/// The vocabulary of one pack: the standard terms and those that the pack adds.
 #[derive(Clone, Debug)]
 pub struct Vocabulary {
     purposes: Tree<PurposeId>,
@@ -94,7 +96,7 @@ pub struct Vocabulary {
     well_known: WellKnown,
 }
 
-/// What the law attaches to single terms, inherited by their children.
+/// Legal properties of single terms, which the terms below inherit.
 #[derive(Clone, Debug, Default)]
 struct Traits {
     yields_only_to_upheld: Vec<PurposeId>,
@@ -106,54 +108,58 @@ struct Traits {
 }
 
 impl Vocabulary {
+    /// Returns the purposes.
     pub fn purposes(&self) -> &Tree<PurposeId> {
         &self.purposes
     }
 
+    /// Returns the data categories.
     pub fn categories(&self) -> &Tree<CategoryId> {
         &self.categories
     }
 
+    /// Returns the recipient kinds.
     pub fn kinds(&self) -> &Tree<KindId> {
         &self.kinds
     }
 
+    /// Returns the relations between data subjects and recipients.
     pub fn relations(&self) -> &Tree<RelationId> {
         &self.relations
     }
 
-    /// The terms that the program itself refers to.
+    /// Returns the ids of the terms that the program itself refers to.
     pub fn well_known(&self) -> WellKnown {
         self.well_known
     }
 
-    /// The regions that the pack knows.
+    /// Returns the regions that the pack defines.
     pub fn regions(&self) -> &Regions {
         &self.regions
     }
 
-    /// Names for several recipient kinds (`staff`).
+    /// Returns the groups of recipient kinds (`staff`).
     pub fn kind_groups(&self) -> &[Group<KindId>] {
         &self.kind_groups
     }
 
-    /// Names for several data categories (`anonymous`).
+    /// Returns the groups of data categories (`anonymous`).
     pub fn category_groups(&self) -> &[Group<CategoryId>] {
         &self.category_groups
     }
 
-    /// The purposes at which an objection counts only once it was upheld, without their children.
+    /// Returns the purposes marked `yields-only-to-upheld`, without those below them.
     pub fn purposes_upheld_only(&self) -> &[PurposeId] {
         &self.traits.yields_only_to_upheld
     }
 
-    /// Whether an objection to this purpose counts only once it was upheld (`security`, `legal-claims`).
+    /// True if an objection to this purpose has effect only once it was upheld (`security`, `legal-claims`).
     pub fn yields_only_to_upheld(&self, purpose: PurposeId) -> bool {
         self.traits.yields_only_to_upheld.iter().any(|&at| self.purposes.within(purpose, at))
     }
 
-    /// Whether an objection recorded at `objected` covers `purpose`: its descendants, and what counts
-    /// with it (an objection to `marketing` covers `prospecting`).
+    /// True if an objection to `objected` covers `purpose`: one below it, or one that `objection-also-covers`
+    /// lists (an objection to `marketing` covers `prospecting`).
     pub fn objection_covers(&self, objected: PurposeId, purpose: PurposeId) -> bool {
         self.purposes.within(purpose, objected)
             || self
@@ -163,7 +169,7 @@ impl Vocabulary {
                 .any(|&(at, also)| self.purposes.within(at, objected) && self.purposes.within(purpose, also))
     }
 
-    /// Whether a person can refuse this category by itself.
+    /// True if a person can refuse this category by itself.
     pub fn is_optional(&self, category: CategoryId) -> bool {
         self.traits.optional.iter().any(|&at| self.categories.within(category, at))
     }
@@ -183,29 +189,30 @@ impl Vocabulary {
         self.governs_operations(category) || self.categories.within(category, self.well_known.published)
     }
 
-    /// True if operations other than `disclose` are judged by a category (P-0c): it is personal or service data. That
-    /// a person published something does not tell who may change it.
+    /// True if operations other than `disclose` are evaluated for a category (P-0c): personal data and service
+    /// data. That a person published something does not tell who may change it.
     pub fn governs_operations(&self, category: CategoryId) -> bool {
         self.is_personal(category) || self.is_service_data(category)
     }
 
-    /// Whether a recipient of this kind receives nothing without an agreement in force.
+    /// True if a recipient of this kind receives nothing without an agreement in force.
     pub fn needs_agreement(&self, kind: KindId) -> bool {
         let said = self.kinds.lineage(kind).find_map(|kind| self.traits.agreement.get(&kind).copied());
         said.unwrap_or(true)
     }
 
-    /// The purpose under which a recipient of this kind has to cite a registered case.
+    /// Returns the purpose for which a recipient of this kind must cite a registered case.
     pub fn legal_reference_for(&self, kind: KindId) -> Option<PurposeId> {
         self.kinds.lineage(kind).find_map(|kind| self.traits.legal_reference_for.get(&kind).copied())
     }
 
-    /// Whether a relation counts only where it names the recipient (`integration-enabled`).
+    /// True if a relation holds only for the recipient that it names (`integration-enabled`).
     pub fn is_bound_only(&self, relation: RelationId) -> bool {
         self.traits.bound_only.contains(&relation)
     }
 
-    /// Equal where every id means the same word, in the same place of its tree.
+    /// Returns a digest that is equal for two vocabularies if every id stands for the same term at the same place
+    /// of its tree.
     pub fn digest(&self) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new_derive_key("purposegate 2026 v1 vocabulary");
         add_tree(&mut hasher, &self.purposes);

@@ -1,7 +1,7 @@
-//! The rule by which the ids of one namespace are read: several spellings of one person give one id.
+//! Normalization of ids: the rule by which several spellings of one person in one namespace yield one id.
 //!
-//! Invariants: what a rule returns is returned unchanged when it is read again, or is refused; an id
-//! that is empty, too long or outside the pattern is no id. Errors never show the id.
+//! Invariants: an id that a rule returned is returned unchanged or rejected when it is read again. A text that is
+//! empty, too long or does not match the pattern is not an id. Errors never contain the id.
 
 use std::borrow::Cow;
 
@@ -9,28 +9,28 @@ use regex::{Regex, RegexBuilder};
 use smol_str::SmolStr;
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
-/// Longest id of a data subject or controller, and longest name of a namespace, in bytes.
+/// Maximum length of the id of a data subject or controller, and of the name of a namespace, in bytes.
 pub const MAX_ID_BYTES: usize = 512;
 
-/// Bytes that a compiled pattern may take.
+/// Maximum size of a compiled pattern in bytes.
 const MAX_PATTERN_BYTES: usize = 1 << 20;
 
-/// What is done to an id before it is compared. The order is fixed: NFC, trim, (the pattern), lower case.
+/// Normalization steps of an id, always in this order: NFC, trimming, the pattern of the rule, lower case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Normalization {
-    /// White space (Unicode `White_Space`) at both ends goes.
+    /// Removes white space (Unicode `White_Space`) at both ends.
     pub trim: bool,
-    /// Unicode lower case without locale (`str::to_lowercase`).
+    /// Converts to lower case (Unicode, without locale: `str::to_lowercase`).
     pub lowercase: bool,
-    /// Unicode normalization form C.
+    /// Converts to Unicode normalization form C.
     pub nfc: bool,
 }
 
-/// The rule of one namespace. The default rule takes an id as it is spelled.
+/// The rule of one namespace. The default rule accepts an id as it is spelled.
 #[derive(Clone, Debug, Default)]
 pub struct IdRule {
     normalise: Normalization,
-    /// The one group is the id.
+    /// The only capture group is the id.
     extract: Option<Regex>,
 }
 
@@ -42,55 +42,61 @@ impl PartialEq for IdRule {
 
 impl Eq for IdRule {}
 
-/// Why a spelling is no id. Never shows it.
+/// Reason why a text is not an id. Never contains the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
+    /// The id is empty or too long.
     #[error("is empty or longer than {MAX_ID_BYTES} bytes")]
     Length,
-    #[error("does not fit the pattern of its namespace")]
+    /// The text does not match the pattern.
+    #[error("does not match the pattern of its namespace")]
     Pattern,
 }
 
-/// Why a pattern cannot extract an id.
+/// Reason why a pattern cannot extract an id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
+    /// It is not a regular expression.
     #[error("this is not a regular expression: {0}")]
     Syntax(String),
-    #[error("the pattern has {0} groups, and needs exactly one: the id")]
+    /// It has this number of capture groups instead of one.
+    #[error("the pattern has {0} groups; it needs exactly one, which is the id")]
     Groups(usize),
-    #[error("the pattern is larger than it may be")]
+    /// It is too large when compiled.
+    #[error("the pattern is too large")]
     TooLarge,
 }
 
 impl IdRule {
-    /// A rule. Where ids are lower-cased, the case of letters does not count in the pattern either.
+    /// Makes a rule. If ids are converted to lower case, the pattern ignores case.
     ///
     /// # Errors
-    /// [`PatternError`].
+    /// [`PatternError`] if the pattern is not a regular expression, is too large, or does not have exactly one
+    /// capture group.
     pub fn new(normalise: Normalization, extract: Option<&str>) -> Result<IdRule, PatternError> {
         let extract = extract.map(|pattern| compile(pattern, normalise.lowercase)).transpose()?;
         Ok(IdRule { normalise, extract })
     }
 
-    /// True where every id that is not empty or too long is taken as it is spelled.
+    /// True if every id that is not empty or too long is accepted as it is spelled.
     pub fn is_exact(&self) -> bool {
         self.normalise == Normalization::default() && self.extract.is_none()
     }
 
-    /// The pattern as it was written.
+    /// Returns the pattern as it was written.
     pub fn pattern(&self) -> Option<&str> {
         self.extract.as_ref().map(Regex::as_str)
     }
 
-    /// What is done to an id beside the pattern.
+    /// Returns the normalization steps, without the pattern.
     pub fn normalise(&self) -> Normalization {
         self.normalise
     }
 
-    /// The id that a spelling means.
+    /// Returns the id that a spelling stands for.
     ///
     /// # Errors
-    /// [`IdError`]; also where the part that the pattern extracts would be read as yet another id.
+    /// [`IdError`]; also if the extracted part would be read as yet another id.
     pub(super) fn read(&self, spelled: &str) -> Result<SmolStr, IdError> {
         let id = self.apply(spelled)?;
         if self.extract.is_some() && *id != *spelled && matches!(self.apply(&id), Ok(again) if again != id) {
@@ -99,14 +105,14 @@ impl IdRule {
         Ok(SmolStr::new(id))
     }
 
-    /// The id that a spelling from before this rule means. One outside the pattern is taken as an id that
-    /// was extracted already: nothing that was recorded is lost.
+    /// Returns the id that a spelling from before this rule stands for. A text that does not match the pattern is
+    /// taken as an id that was already extracted, so that nothing that was recorded is lost.
     pub(super) fn read_recorded(&self, spelled: &str) -> SmolStr {
         if let Ok(id) = self.read(spelled) {
             return id;
         }
         let kept = check_length(self.normalised(Cow::Borrowed(spelled))).unwrap_or(Cow::Borrowed(spelled));
-        // Lower case may bring it into the pattern.
+        // In lower case it may match the pattern.
         self.read(&kept).unwrap_or_else(|_| SmolStr::new(&kept))
     }
 
@@ -120,7 +126,7 @@ impl IdRule {
         check_length(self.normalised(id))
     }
 
-    /// Everything but the pattern. NFC twice: lower case can separate what was composed.
+    /// Applies every step except the pattern. NFC is applied twice: lower case can decompose a character.
     fn normalised<'s>(&self, text: Cow<'s, str>) -> Cow<'s, str> {
         self.composed(self.lowered(self.trimmed(self.composed(text))))
     }
@@ -194,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_takes_an_id_as_it_is_spelled() {
+    fn the_default_rule_accepts_an_id_as_it_is_spelled() {
         let exact = IdRule::default();
         assert!(exact.is_exact());
         for id in ["Ada", " Ada ", "e\u{301}", "\0", &"x".repeat(MAX_ID_BYTES)] {
@@ -205,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn each_step_does_what_it_says_and_no_more() {
+    fn each_step_changes_only_what_it_names() {
         assert_eq!(read(&rule("trim", None), "\u{2003} Ada\u{a0}\n").as_deref(), Some("Ada"));
         assert_eq!(read(&rule("trim", None), "Ada B").as_deref(), Some("Ada B"));
         assert_eq!(
@@ -220,13 +226,13 @@ mod tests {
         let all = rule("trim lowercase nfc", None);
         assert_eq!(read(&all, " ZOE\u{308} ").as_deref(), Some("zoë"));
         let long = "\u{130}".repeat(MAX_ID_BYTES / 2);
-        assert_eq!(all.read(&long), Err(IdError::Length), "what it becomes counts as well");
+        assert_eq!(all.read(&long), Err(IdError::Length), "the normalized id is measured as well");
     }
 
-    /// Lower case is that of Unicode without locale: a dotted capital I keeps its dot, and a capital
-    /// sigma becomes a final one at the end of a word.
+    /// Lower case follows Unicode without locale: a dotted capital I keeps its dot, and a capital sigma becomes a
+    /// final one at the end of a word.
     #[test]
-    fn lower_case_knows_no_locale() {
+    fn lower_case_is_independent_of_locale() {
         let lower = rule("lowercase nfc", None);
         assert_eq!(read(&lower, "I").as_deref(), Some("i"));
         assert_eq!(read(&lower, "\u{130}").as_deref(), Some("i\u{307}"));
@@ -235,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_extracts_the_id_and_what_does_not_match_is_none() {
+    fn a_pattern_extracts_the_id_and_other_texts_are_rejected() {
         let fhir = rule("", Some(FHIR));
         for spelled in ["17", "Patient/17", "https://fhir.example.org/r4/Patient/17", "Patient/17/_history/3"]
         {
@@ -254,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_read_as_another_id_is_none() {
+    fn an_extracted_part_that_reads_as_another_id_is_rejected() {
         let peels = rule("", Some("^a?(.+)$"));
         assert_eq!(read(&peels, "ab").as_deref(), Some("b"));
         assert_eq!(read(&peels, "aab"), None);
@@ -273,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_has_one_group_and_a_bound() {
+    fn a_pattern_has_one_group_and_a_maximum_size() {
         let fault = |pattern| IdRule::new(Normalization::default(), Some(pattern)).unwrap_err();
         assert_eq!(fault("17"), PatternError::Groups(0));
         assert_eq!(fault("(a)(b)"), PatternError::Groups(2));
@@ -312,7 +318,7 @@ mod tests {
         fn reading_an_id_again_changes_nothing(rule in any_rule(), spelled in any_spelling()) {
             if let Ok(id) = rule.read(&spelled) {
                 let again = rule.read(&id);
-                // What a pattern extracted need not fit the pattern itself.
+                // An extracted id need not match the pattern itself.
                 prop_assert!(again == Ok(id.clone()) || rule.extract.is_some() && again.is_err());
                 prop_assert_eq!(rule.read_recorded(&id), id.clone());
                 prop_assert_eq!(rule.read_recorded(&spelled), id);

@@ -1,10 +1,9 @@
-//! Countries and regions as people write them: the one reader for configuration, ledger, records
-//! and scenarios.
+//! Countries and regions as people write them; used for configuration, ledger, records and scenarios.
 //!
-//! A country is an assigned code of ISO 3166-1 alpha-2. A region is a label; two regions are the
-//! same if their labels are equal. `EEA` is the label that the law knows (GDPR Art. 44: transfers
-//! to third countries). Refuses to guess: what is not listed here or by the pack is unreadable,
-//! and the caller takes the value that discloses less.
+//! A country is an assigned code of ISO 3166-1 alpha-2. A region is a label; two regions are the same if their
+//! labels are equal. `EEA` is the label that matters in law (GDPR Art. 44: transfers to third countries). The
+//! module does not guess: a text that neither it nor the pack lists is unreadable, and the caller then uses the
+//! value that discloses less.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,20 +11,20 @@ use std::sync::Arc;
 use crate::document::Fields;
 use crate::finding::{Finding, suggestion};
 
-/// The region of the European Economic Area.
+/// Label of the European Economic Area.
 pub const EEA: &str = "EEA";
 
-/// Europe, the Middle East and Africa: it contains the EEA.
+/// Label of Europe, the Middle East and Africa, which contains the EEA.
 const EMEA: &str = "EMEA";
 
-/// Region labels that are read without being listed by a pack, beside `EEA` and country codes.
+/// Region labels that are known without being listed by a pack, besides `EEA` and country codes.
 const USUAL_LABELS: [&str; 5] = ["AMER", "APAC", EMEA, "LATAM", "MENA"];
 
-/// The longest label of a region, in bytes.
+/// Maximum length of a region label in bytes.
 const MAX_LABEL_BYTES: usize = 64;
 
-/// The officially assigned codes of ISO 3166-1 alpha-2, in their order. Reserved codes (`UK`, `EU`,
-/// `AN`, …) and user-assigned ones (`XX`, `ZZ`, Kosovo's `XK`, …) are not among them.
+/// The officially assigned codes of ISO 3166-1 alpha-2, sorted. Reserved codes (`UK`, `EU`, `AN`, …) and
+/// user-assigned ones (`XX`, `ZZ`, Kosovo's `XK`, …) are not among them.
 const COUNTRIES: [&str; 249] = [
     "AD", "AE", "AF", "AG", "AI", "AL", "AM", "AO", "AQ", "AR", "AS", "AT", "AU", "AW", "AX", "AZ", "BA",
     "BB", "BD", "BE", "BF", "BG", "BH", "BI", "BJ", "BL", "BM", "BN", "BO", "BQ", "BR", "BS", "BT", "BV",
@@ -44,21 +43,22 @@ const COUNTRIES: [&str; 249] = [
     "VG", "VI", "VN", "VU", "WF", "WS", "YE", "YT", "ZA", "ZM", "ZW",
 ];
 
-/// The codes that lie in the EEA: the member states of the Union, Iceland, Liechtenstein and Norway,
-/// and the parts of them that have codes of their own (Art. 52(2) TEU with Art. 349 and 355 TFEU;
-/// Art. 126 of the EEA Agreement): Åland and the French outermost regions GF, GP, MF, MQ, RE, YT.
-/// Not in it: Svalbard and Jan Mayen (`SJ`; Protocol 40 to the Agreement leaves Svalbard out),
-/// Greenland and the Faroes, the overseas countries and territories of France and the Netherlands.
+/// The codes of the EEA: the member states of the Union, Iceland, Liechtenstein and Norway, and their parts that
+/// have codes of their own (Art. 52(2) TEU with Art. 349 and 355 TFEU; Art. 126 of the EEA Agreement): Åland and
+/// the French outermost regions GF, GP, MF, MQ, RE, YT. Not included: Svalbard and Jan Mayen (`SJ`; Protocol 40
+/// to the Agreement excludes Svalbard), Greenland and the Faroes, the overseas countries and territories of
+/// France and the Netherlands.
 const EEA_COUNTRIES: [&str; 37] = [
     "AT", "AX", "BE", "BG", "CY", "CZ", "DE", "DK", "EE", "ES", "FI", "FR", "GF", "GP", "GR", "HR", "HU",
     "IE", "IS", "IT", "LI", "LT", "LU", "LV", "MF", "MQ", "MT", "NL", "NO", "PL", "PT", "RE", "RO", "SE",
     "SI", "SK", "YT",
 ];
 
-/// The country that a text names: its code in capitals. `None` where the text is no assigned code.
+/// Returns the code of the country that a text names, in capitals. Returns `None` if the text is not an assigned
+/// code.
 ///
-/// Case and surrounding white space do not matter. `EL`, which the Union writes for Greece, is `GR`.
-/// `UK` is not read: it is reserved, and unreadable discloses less than `GB` does.
+/// Case and surrounding white space are ignored. `EL`, which the Union uses for Greece, is read as `GR`. `UK` is
+/// not accepted: it is a reserved code, and an unreadable country discloses less than `GB`.
 pub fn country(text: &str) -> Option<&'static str> {
     let mut code = <[u8; 2]>::try_from(text.trim().as_bytes()).ok()?;
     code.make_ascii_uppercase();
@@ -68,17 +68,17 @@ pub fn country(text: &str) -> Option<&'static str> {
     COUNTRIES.get(at).copied()
 }
 
-/// Whether the country of this code lies in the EEA.
+/// True if the country with this code is in the EEA.
 pub fn is_in_eea(country: &str) -> bool {
     EEA_COUNTRIES.binary_search(&country).is_ok()
 }
 
-/// Whether somebody in the region of this label may be in the EEA.
+/// True if a person in the region with this label may be in the EEA.
 pub fn may_overlap_eea(label: &str) -> bool {
     label == EEA || label == EMEA
 }
 
-/// A hint for a text that is no country.
+/// Returns a hint for a text that is not a country.
 pub fn country_hint(text: &str) -> &'static str {
     let text = text.trim();
     if text.eq_ignore_ascii_case("UK") {
@@ -92,21 +92,21 @@ pub fn country_hint(text: &str) -> &'static str {
     }
 }
 
-/// Whether a text that is not read as the EEA could be meant as it.
+/// True if a text that is not accepted as the EEA was probably meant as it.
 fn may_mean_eea(text: &str) -> bool {
     let letters: String = text.chars().filter(|c| c.is_alphabetic()).flat_map(char::to_lowercase).collect();
     ["eu", "eea", "europe", "europeanunion", "europeaneconomicarea"].contains(&letters.as_str())
 }
 
-/// The regions of one pack: which labels there are, and which region a country lies in.
+/// The region labels of one pack, and the region of each country.
 #[derive(Clone, Debug, Default)]
 pub struct Regions {
-    /// What the pack's `[regions]` says, by the country's code.
+    /// The pack's `[regions]`, by country code.
     named: HashMap<&'static str, Arc<str>>,
 }
 
 impl Regions {
-    /// Reads the table `regions` of a pack. What is wrong with it is a finding of its document.
+    /// Reads the table `regions` of a pack. Mistakes are added to the findings of its document.
     pub(super) fn read(root: &mut Fields<'_>) -> Regions {
         let document = root.document();
         let mut regions = Regions::default();
@@ -115,9 +115,12 @@ impl Regions {
             let Some(code) = self::country(country.value).filter(|code| !is_in_eea(code)) else {
                 let finding = Finding::error(
                     "bad-country",
-                    format!("`{}` is no country code that a region can be given to", country.value),
+                    format!("`{}` is not a country code to which a region can be assigned", country.value),
                 );
-                document.find(finding.hint("two letters (ISO 3166-1), outside the EEA"), country.at);
+                document.find(
+                    finding.hint("use the two letters of ISO 3166-1 of a country outside the EEA"),
+                    country.at,
+                );
                 continue;
             };
             match regions.assignable_label(label.value) {
@@ -127,9 +130,9 @@ impl Regions {
                 None => {
                     let finding = Finding::error(
                         "bad-region",
-                        format!("`{}` is no label for a region outside the EEA", label.value),
+                        format!("`{}` is not a label for a region outside the EEA", label.value),
                     );
-                    let hint = "a word such as `APAC`; what means the EEA, or is a code that nobody has assigned, is none";
+                    let hint = "use a word such as `APAC`; names of the EEA and unassigned country codes are not accepted";
                     document.find(finding.hint(hint), label.at);
                 }
             }
@@ -137,7 +140,7 @@ impl Regions {
         regions
     }
 
-    /// The label that a pack gives to a country outside the EEA.
+    /// Returns the label if a pack can give it to a country outside the EEA.
     fn assignable_label(&self, label: &str) -> Option<Arc<str>> {
         if let Some(known) = self.label(label) {
             return (*known != *EEA).then_some(known);
@@ -148,10 +151,10 @@ impl Regions {
         (is_label && !is_code && !may_mean_eea(label)).then(|| Arc::from(label))
     }
 
-    /// The region that a text names. `None` where it is unreadable.
+    /// Returns the label of the region that a text names. Returns `None` if it is unreadable.
     ///
-    /// Case and surrounding white space do not matter. `EU` and the countries of the EEA mean the EEA;
-    /// other countries, the usual names and the pack's labels mean themselves.
+    /// Case and surrounding white space are ignored. `EU` and the countries of the EEA are read as the EEA; other
+    /// countries, the known labels and the pack's labels stand for themselves.
     pub fn label(&self, text: &str) -> Option<Arc<str>> {
         let text = text.trim();
         let is = |label: &str| label.eq_ignore_ascii_case(text);
@@ -167,9 +170,9 @@ impl Regions {
         self.named.values().find(|label| is(label)).cloned()
     }
 
-    /// The region of a country: `EEA`, what the pack names it, else the code itself.
+    /// Returns the region of a country: `EEA`, the label that the pack gives it, or else the code itself.
     ///
-    /// `None` where the text is no country.
+    /// Returns `None` if the text is not a country.
     pub fn of_country(&self, country: &str) -> Option<Arc<str>> {
         let code = self::country(country)?;
         if is_in_eea(code) {
@@ -178,18 +181,18 @@ impl Regions {
         Some(self.named.get(code).cloned().unwrap_or_else(|| Arc::from(code)))
     }
 
-    /// The countries that the pack's `[regions]` names.
+    /// Returns the countries that the pack's `[regions]` lists.
     pub fn countries(&self) -> impl Iterator<Item = &'static str> {
         self.named.keys().copied()
     }
 
-    /// Whether a country and the label of a region cannot both be true of one place: exactly one of
-    /// them means the EEA, or the pack names another label for the country.
+    /// True if a country and a region label cannot describe the same place: exactly one of them is in the EEA, or
+    /// the pack gives the country another label.
     pub fn contradict(&self, country: &str, label: &str) -> bool {
         is_in_eea(country) != (label == EEA) || self.named.get(country).is_some_and(|named| **named != *label)
     }
 
-    /// A hint for a text that is no region.
+    /// Returns a hint for a text that is not a region.
     pub fn hint(&self, text: &str) -> String {
         if may_mean_eea(text) {
             return format!("did you mean `{EEA}`?");
@@ -210,13 +213,13 @@ impl Regions {
 pub(crate) mod tests {
     use super::*;
 
-    /// The regions of a pack that names these.
+    /// Returns the regions of a pack that lists these.
     pub(crate) fn named(regions: &[(&'static str, &str)]) -> Regions {
         Regions { named: regions.iter().map(|(country, label)| (*country, Arc::from(*label))).collect() }
     }
 
     #[test]
-    fn the_lists_are_in_order() {
+    fn the_lists_are_sorted() {
         assert!(COUNTRIES.is_sorted() && EEA_COUNTRIES.is_sorted() && USUAL_LABELS.is_sorted());
         assert!(EEA_COUNTRIES.iter().all(|code| COUNTRIES.contains(code)));
     }
@@ -288,7 +291,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_pack_names_no_region_that_means_the_eea() {
+    fn a_pack_cannot_use_names_of_the_eea_as_labels() {
         let regions = Regions::default();
         for free in ["APAC", "North America", "emea", "US"] {
             assert!(regions.assignable_label(free).is_some(), "{free}");
@@ -310,7 +313,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_no_place_has_a_hint() {
+    fn unreadable_countries_and_regions_have_hints() {
         let regions = named(&[("CH", "Alps")]);
         for (text, hint) in [
             ("Europe", "`EEA`"),

@@ -1,7 +1,7 @@
-//! The identity of a data subject or a controller, the same type at every door.
+//! The identity of a data subject or a controller: one type wherever it enters the gateway.
 //!
-//! Invariant: nothing but an [`IdReader`] makes a [`SubjectId`], so no door can forget the rule of the
-//! namespace, and two spellings of one person are equal wherever they were read.
+//! Invariant: only an [`IdReader`] makes a [`SubjectId`], so the rule of the namespace is always applied, and two
+//! spellings of one person are equal wherever they were read.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,25 +11,26 @@ use smol_str::SmolStr;
 
 use super::namespace::{IdError, IdRule, MAX_ID_BYTES};
 
-/// The name that configuration and requests can give the default namespace.
+/// Name of the default namespace in configuration and requests.
 pub const DEFAULT_NAMESPACE: &str = "default";
 
-/// The identity of a person or controller, as the rule of its namespace reads it.
+/// The identity of a person or controller, normalized by the rule of its namespace.
 ///
 /// `Debug` prints the type's name only: an id never reaches a log.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct SubjectId {
     namespace: Option<Arc<str>>,
-    /// Short ones, as most are, are kept in place.
+    /// Short ids, which are the most common, are stored inline.
     id: SmolStr,
 }
 
 impl SubjectId {
-    /// `None` is the default namespace.
+    /// Returns the namespace; `None` is the default one.
     pub fn namespace(&self) -> Option<&Arc<str>> {
         self.namespace.as_ref()
     }
 
+    /// Returns the id within its namespace.
     pub fn id(&self) -> &SmolStr {
         &self.id
     }
@@ -41,10 +42,13 @@ impl fmt::Debug for SubjectId {
     }
 }
 
-/// One of a recipient's own people, as the issuer of their token names them. The ledger knows none.
+/// A person who acts for a recipient, as the issuer of their token names them. Actors are not data subjects: the
+/// ledger does not know them.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ActorId {
+    /// Issuer of the token.
     pub issuer: Arc<str>,
+    /// Id of the person with that issuer.
     pub id: SmolStr,
 }
 
@@ -58,12 +62,12 @@ impl fmt::Debug for ActorId {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IdReader {
     namespace: Option<Arc<str>>,
-    /// `None`: as they are spelled.
+    /// The rule; `None` accepts ids as they are spelled.
     rule: Option<Arc<IdRule>>,
 }
 
 impl IdReader {
-    /// The id that a spelling means.
+    /// Returns the id that a spelling stands for.
     ///
     /// # Errors
     /// [`IdError`].
@@ -76,20 +80,20 @@ impl IdReader {
         Ok(SubjectId { namespace: self.namespace.clone(), id })
     }
 
-    /// The id that a spelling means that was taken under an earlier rule: in the ledger, in a link. One
-    /// outside the pattern is taken as an id that was extracted already.
+    /// Returns the id that a spelling stands for which was recorded under an earlier rule, in the ledger or in a
+    /// link. A text that does not match the pattern is taken as an id that was already extracted.
     pub fn read_recorded(&self, spelled: &str) -> SubjectId {
         let id = self.rule.as_ref().map_or_else(|| SmolStr::new(spelled), |rule| rule.read_recorded(spelled));
         SubjectId { namespace: self.namespace.clone(), id }
     }
 
-    /// Somebody, for a trial without a request: an id that no rule has to accept.
+    /// Returns an id for a dry run without a request. It need not satisfy the rule.
     pub fn placeholder(&self) -> SubjectId {
         SubjectId { namespace: self.namespace.clone(), id: SmolStr::new_static("anybody") }
     }
 }
 
-/// The rules of all namespaces. A namespace without one takes ids as they are spelled.
+/// The rules of all namespaces. A namespace without a rule accepts ids as they are spelled.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Namespaces {
     default: Option<Arc<IdRule>>,
@@ -97,7 +101,7 @@ pub struct Namespaces {
 }
 
 impl Namespaces {
-    /// The rules by the names of their namespaces; `default` is the default one.
+    /// Takes the rules by the names of their namespaces; `default` is the default one.
     pub fn new(rules: impl IntoIterator<Item = (Arc<str>, IdRule)>) -> Namespaces {
         let mut namespaces = Namespaces::default();
         for (name, rule) in rules.into_iter().filter(|(_, rule)| !rule.is_exact()) {
@@ -110,7 +114,7 @@ impl Namespaces {
         namespaces
     }
 
-    /// The reader of a namespace; `None` and `default` are the default one.
+    /// Returns the reader of a namespace; `None` and `default` are the default one.
     pub fn reader(&self, namespace: Option<&str>) -> IdReader {
         match namespace.filter(|name| *name != DEFAULT_NAMESPACE) {
             None => IdReader { namespace: None, rule: self.default.clone() },
@@ -123,12 +127,12 @@ impl Namespaces {
         }
     }
 
-    /// The namespaces whose ids can have several spellings; `None` is the default one.
+    /// Returns the namespaces whose ids can have several spellings; `None` is the default one.
     pub fn with_rules(&self) -> impl Iterator<Item = Option<&Arc<str>>> {
         self.default.iter().map(|_| None).chain(self.named.keys().map(Some))
     }
 
-    /// Equal where every spelling means the same id.
+    /// Returns a digest that is equal for two sets of rules if every spelling stands for the same id in both.
     pub fn digest(&self) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new_derive_key("purposegate 2026 v1 namespaces");
         let mut rules: Vec<(&str, &IdRule)> =
@@ -162,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_has_its_own_rule_and_others_none() {
+    fn a_rule_applies_to_its_own_namespace_only() {
         let namespaces =
             Namespaces::new([(Arc::from("email"), lowercase()), (Arc::from("crm"), IdRule::default())]);
         let read = |namespace, spelled| namespaces.reader(namespace).read(spelled).unwrap();
@@ -174,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn default_is_the_default_namespace() {
+    fn the_name_default_is_the_default_namespace() {
         let namespaces = Namespaces::new([(Arc::from(DEFAULT_NAMESPACE), lowercase())]);
         let read = |namespace, spelled| namespaces.reader(namespace).read(spelled).unwrap();
         assert!(read(None, "Ada") == read(Some("default"), "ada"));
@@ -182,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_tells_rules_apart() {
+    fn the_digest_distinguishes_rules() {
         let email = || Arc::from("email");
         let patterned = || IdRule::new(Normalization::default(), Some("(.)")).unwrap();
         let all = [

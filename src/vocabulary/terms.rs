@@ -1,4 +1,4 @@
-//! The closed lists: what no pack can extend.
+//! The closed lists: terms that no pack can extend.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,15 +10,15 @@ macro_rules! terms {
         pub enum $name { $($(#[$vdoc])* $variant,)+ }
 
         impl $name {
-            /// Every value, in declaration order.
+            /// Every value, in the order of declaration.
             pub const ALL: &'static [$name] = &[$($name::$variant,)+];
 
-            /// The word used in packs, logs and metrics.
+            /// Returns the name that packs, logs and metrics use.
             pub const fn name(self) -> &'static str {
                 match self { $($name::$variant => $text,)+ }
             }
 
-            /// The value with this word, if there is one.
+            /// Returns the value with this name, if there is one.
             pub fn parse(text: &str) -> Option<$name> {
                 match text { $($text => Some($name::$variant),)+ _ => None }
             }
@@ -27,64 +27,92 @@ macro_rules! terms {
 }
 
 terms!(
-    /// How a field leaves, most revealing first: a greater form reveals less.
+    /// The form in which a field is disclosed, most revealing first: a greater form reveals less.
     Form {
+        /// The value itself.
         Clear = "clear",
+        /// A value that only somebody who knows the original recognises.
         Masked = "masked",
+        /// A coarser value that many people share.
         Generalised = "generalised",
+        /// A pseudonym: equal for the same value, category and recipient, and different for another recipient.
         Pseudonymised = "pseudonymised",
-        /// It does not leave.
+        /// The field is not disclosed.
         Removed = "removed",
     }
 );
 
 terms!(
-    /// The closed set of legal bases (GDPR Art. 6(1); `not-personal` where the GDPR does not apply).
+    /// The legal bases (GDPR Art. 6(1); `not-personal` where the GDPR does not apply).
     Basis {
+        /// Consent (Art. 6(1)(a)).
         Consent = "consent",
+        /// Performance of a contract (Art. 6(1)(b)).
         Contract = "contract",
+        /// Legitimate interests (Art. 6(1)(f)).
         LegitimateInterest = "legitimate-interest",
+        /// Legal obligation (Art. 6(1)(c)).
         LegalObligation = "legal-obligation",
+        /// Vital interests (Art. 6(1)(d)).
         VitalInterest = "vital-interest",
+        /// Task in the public interest (Art. 6(1)(e)).
         PublicTask = "public-task",
+        /// None needed: the data are not personal.
         NotPersonal = "not-personal",
     }
 );
 
 terms!(
-    /// What a request does with the data; follows from the HTTP method unless the route says otherwise.
+    /// The operation that a request performs on data. It follows from the HTTP method unless the route sets it.
     Operation {
+        /// Reads data.
         Disclose = "disclose",
+        /// Creates data.
         Collect = "collect",
+        /// Changes data.
         Alter = "alter",
+        /// Deletes data.
         Destroy = "destroy",
     }
 );
 
 terms!(
-    /// Where the data came from; what nobody says otherwise of came from the person.
+    /// Where data came from. Without other information, they came from the person.
     #[derive(Default)]
     Origin {
+        /// The person provided them.
         #[default]
         #[serde(rename = "self")]
         OwnStatement = "self",
+        /// They were recorded automatically while the service was used.
         Automatic = "automatic",
+        /// Another person referred this one.
         Referral = "referral",
+        /// A reselling partner provided them.
         ResellingPartner = "reselling-partner",
+        /// They came with a sign-in at another service.
         FederatedSignIn = "federated-sign-in",
+        /// They were collected at an event.
         Event = "event",
+        /// They came from a social network.
         Social = "social",
+        /// They were taken from a public source.
         Published = "published",
+        /// A customer entrusted them to the service.
         Customer = "customer",
     }
 );
 
 terms!(
-    /// What protects data at a recipient outside the exporter's region (GDPR Art. 45, 46).
+    /// The safeguard for data at a recipient outside the exporter's region (GDPR Art. 45, 46).
     Safeguard {
+        /// There is none.
         None = "none",
+        /// An adequacy decision (Art. 45).
         Adequacy = "adequacy",
+        /// Standard contractual clauses (Art. 46(2)(c)).
         StandardContractualClauses = "standard-contractual-clauses",
+        /// Binding corporate rules (Art. 47).
         BindingCorporateRules = "binding-corporate-rules",
     }
 );

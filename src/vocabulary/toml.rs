@@ -1,4 +1,4 @@
-//! The vocabulary as text: the standard one, and what a pack adds to it.
+//! Reads vocabularies from TOML: the standard one, and the terms that a pack adds.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -14,19 +14,20 @@ use crate::finding::{Finding, Source, suggestion};
 const STANDARD: &str = include_str!("standard.toml");
 
 impl Vocabulary {
-    /// The standard vocabulary, and nothing else.
+    /// Returns the standard vocabulary.
     pub fn standard() -> Vocabulary {
         Vocabulary::extended(None)
     }
 
-    /// The words of a pack: the standard vocabulary, what `[vocabulary]` adds to it, and the regions that
-    /// `[regions]` names. Findings go to the pack's document.
+    /// Reads the vocabulary of a pack: the standard terms, those that `[vocabulary]` adds, and the regions that
+    /// `[regions]` defines. Findings are added to the pack's document.
     pub fn of_pack(root: &mut Fields<'_>) -> Vocabulary {
         let regions = Regions::read(root);
         Vocabulary { regions, ..Vocabulary::extended(root.fields("vocabulary", "`vocabulary`")) }
     }
 
-    /// The standard vocabulary and what a pack's `[vocabulary]` adds. Findings go to the pack's document.
+    /// Reads the standard vocabulary and the terms of a pack's `[vocabulary]`. Findings are added to the pack's
+    /// document.
     fn extended(addition: Option<Fields<'_>>) -> Vocabulary {
         let source = Source::new("standard.toml", STANDARD);
         let document = Document::parse(&source);
@@ -39,16 +40,16 @@ impl Vocabulary {
     }
 }
 
-/// A group that a term belongs to, with the term's position.
+/// A group, and the position of a term that belongs to it.
 type GroupMembership = (At<String>, u16);
 
-/// The trees while they are read: a parent stands before its children.
+/// The trees while they are read. A parent precedes its children.
 #[derive(Debug, Default)]
 struct VocabularyDraft {
-    purposes: TermList,
-    categories: TermList,
-    kinds: TermList,
-    relations: TermList,
+    purposes: TreeDraft,
+    categories: TreeDraft,
+    kinds: TreeDraft,
+    relations: TreeDraft,
     kind_groups: Vec<GroupMembership>,
     category_groups: Vec<GroupMembership>,
     upheld_only: Vec<u16>,
@@ -104,8 +105,8 @@ impl VocabularyDraft {
         root.end();
     }
 
-    /// Reports added categories that make a group hold personal data beside data of nobody: prohibitions
-    /// except such groups, and would then except personal data too.
+    /// Reports added categories that would make a group contain both personal data and data about nobody.
+    /// Prohibitions make exceptions for such groups, which would then apply to personal data as well.
     fn report_mixed_groups(&self, known: usize, document: &Document<'_>) {
         let is_personal =
             |at: u16| self.categories.is_below(at, PERSONAL) || self.categories.is_below(at, SERVICE_DATA);
@@ -113,9 +114,8 @@ impl VocabularyDraft {
             let mut earlier = self.category_groups.iter().take(added);
             let first = earlier.find(|(other, _)| other.value == name.value);
             if first.is_some_and(|&(_, first)| is_personal(first) != is_personal(*at)) {
-                let message = format!("`{}` would hold personal data and data of nobody", name.value);
-                let hint =
-                    "personal is what stands below `personal` or `service-data`: give it a group of its own";
+                let message = format!("`{}` would contain personal data and data about nobody", name.value);
+                let hint = "categories below `personal` or `service-data` are personal: give them a group of their own";
                 document.find(Finding::error("mixed-group", message).hint(hint), name.at.clone());
             }
         }
@@ -173,7 +173,7 @@ fn memberships(groups: Vec<At<&str>>, term: u16) -> impl Iterator<Item = GroupMe
     groups.into_iter().map(move |name| (At { value: name.value.to_owned(), at: name.at }, term))
 }
 
-/// Returns the groups with the terms that name them and what is below those.
+/// Returns the groups with their members, including the terms below them.
 fn groups<I: TermId>(named: Vec<GroupMembership>, tree: &Tree<I>) -> Vec<Group<I>> {
     let mut groups: Vec<Group<I>> = Vec::new();
     for (name, at) in named {
@@ -188,11 +188,11 @@ fn groups<I: TermId>(named: Vec<GroupMembership>, tree: &Tree<I>) -> Vec<Group<I
 
 /// The terms of one tree while they are read.
 #[derive(Debug, Default)]
-struct TermList {
+struct TreeDraft {
     terms: Vec<Term>,
 }
 
-impl TermList {
+impl TreeDraft {
     fn find(&self, id: &str) -> Option<u16> {
         self.terms.iter().position(|term| *term.id == *id).and_then(|position| u16::try_from(position).ok())
     }
@@ -203,31 +203,33 @@ impl TermList {
             let finding = Finding::error("unknown-parent", format!("unknown {what} `{id}`"))
                 .label("not in the vocabulary");
             let hint = suggestion(id, self.terms.iter().map(|term| &*term.id))
-                .unwrap_or_else(|| "a parent has to stand before its children".to_owned());
+                .unwrap_or_else(|| "a parent must precede its children".to_owned());
             document.find(finding.hint(hint), at);
         }
         found
     }
 
-    /// True if a term is the named one or stands below it.
+    /// True if a term is the named one or below it.
     fn is_below(&self, at: u16, above: &str) -> bool {
         let term = |at: u16| self.terms.get(usize::from(at));
         std::iter::successors(term(at), |below| below.parent.and_then(term)).any(|term| *term.id == *above)
     }
 
-    /// Reports groups that are named like a term: a rule could not tell them apart.
+    /// Reports groups that have the name of a term: a rule could not distinguish them.
     fn report_names_of_terms<'g>(
         &self,
         groups: impl Iterator<Item = &'g GroupMembership>,
         document: &Document<'_>,
     ) {
         for (name, _) in groups.filter(|(name, _)| self.find(&name.value).is_some()) {
-            let finding = Finding::error("duplicate-term", format!("`{}` is a term and a group", name.value));
-            document.find(finding.hint("a group has a name of its own"), name.at.clone());
+            let finding =
+                Finding::error("duplicate-term", format!("`{}` is both a term and a group", name.value));
+            document.find(finding.hint("choose another name for the group"), name.at.clone());
         }
     }
 
-    /// Reads one term, which is named like none of the groups; what is wrong with it is a finding of its document.
+    /// Reads one term, which must not have the name of a group. Mistakes are added to the findings of its
+    /// document.
     fn read(&mut self, mut fields: Fields<'_>, groups: &[GroupMembership]) -> Option<u16> {
         let document = fields.document();
         let id = fields.needed_text("id");
@@ -245,18 +247,21 @@ impl TermList {
         };
         if self.find(id.value).is_some() {
             let finding =
-                Finding::error("duplicate-term", format!("`{}` is in the vocabulary already", id.value));
-            document.find(finding.hint("a pack adds terms and changes none"), id.at);
+                Finding::error("duplicate-term", format!("`{}` is already in the vocabulary", id.value));
+            document.find(finding.hint("a pack can add terms, but cannot change existing ones"), id.at);
             return None;
         }
         if groups.iter().any(|(group, _)| group.value == id.value) {
-            let finding = Finding::error("duplicate-term", format!("`{}` is a group already", id.value));
-            document.find(finding.hint("give the term a name of its own"), id.at);
+            let finding = Finding::error("duplicate-term", format!("`{}` is already a group", id.value));
+            document.find(finding.hint("choose another name for the term"), id.at);
             return None;
         }
         if !is_well_formed(id.value) {
-            let finding = Finding::error("bad-identifier", format!("`{}` is no identifier", id.value));
-            document.find(finding.hint("small letters, digits and hyphens, beginning with a letter"), id.at);
+            let finding = Finding::error("bad-identifier", format!("`{}` is not an identifier", id.value));
+            document.find(
+                finding.hint("use lower-case letters, digits and hyphens, beginning with a letter"),
+                id.at,
+            );
             return None;
         }
         let position = u16::try_from(self.terms.len()).ok()?;
@@ -265,7 +270,8 @@ impl TermList {
     }
 }
 
-/// Identifiers go into headers, metrics and rules: an RFC 9651 token without surprises.
+/// True if the text is a valid identifier. Identifiers occur in headers, metrics and rules, so they are tokens of
+/// RFC 9651 in a reduced alphabet.
 fn is_well_formed(id: &str) -> bool {
     id.starts_with(|first: char| first.is_ascii_lowercase())
         && id.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
@@ -277,7 +283,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_standard_vocabulary_reads_without_a_finding() {
+    fn the_standard_vocabulary_has_no_findings() {
         let source = Source::new("standard.toml", STANDARD);
         let document = Document::parse(&source);
         let mut draft = VocabularyDraft::default();
@@ -292,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pack_adds_to_groups_and_names_none_like_a_term() {
+    fn a_pack_can_extend_groups_and_cannot_name_one_like_a_term() {
         let text = "[vocabulary]\n[[vocabulary.categories]]\nid = \"survey-figure\"\ntitle = \"t\"\ndescription = \"d\"\n\
                     group = [\"anonymous\", \"figures\"]\n[[vocabulary.categories]]\nid = \"other\"\ntitle = \"t\"\n\
                     description = \"d\"\ngroup = \"email\"\n";
@@ -307,11 +313,11 @@ mod tests {
             assert!(group.members.contains(&own), "{name}");
         }
         let findings: Vec<String> = document.into_findings().iter().map(ToString::to_string).collect();
-        assert_eq!(findings, ["`email` is a term and a group"]);
+        assert_eq!(findings, ["`email` is both a term and a group"]);
     }
 
     #[test]
-    fn personal_data_join_no_group_of_data_of_nobody() {
+    fn groups_do_not_mix_personal_data_with_data_about_nobody() {
         let category = |id: &str, parent: &str, group: &str| {
             format!(
                 "[[vocabulary.categories]]\nid = \"{id}\"\n{parent}title = \"t\"\ndescription = \"d\"\ngroup = \"{group}\"\n"
@@ -336,15 +342,15 @@ mod tests {
         assert_eq!(
             findings,
             [
-                "`anonymous` would hold personal data and data of nobody",
-                "`rewards` would hold personal data and data of nobody",
-                "`anonymous` is a group already",
+                "`anonymous` would contain personal data and data about nobody",
+                "`rewards` would contain personal data and data about nobody",
+                "`anonymous` is already a group",
             ]
         );
     }
 
     #[test]
-    fn a_pack_adds_terms_after_the_standard_ones() {
+    fn terms_of_a_pack_come_after_the_standard_ones() {
         let text = "[vocabulary]\n[[vocabulary.purposes]]\nid = \"sms-marketing\"\nparent = \"direct-marketing\"\n\
                     title = \"t\"\ndescription = \"d\"\n[[vocabulary.categories]]\nid = \"email\"\ntitle = \"t\"\n\
                     description = \"d\"\n[[vocabulary.kinds]]\nid = \"x\"\nparent = \"hosting-provder\"\ntitle = \"t\"\ndescription = \"d\"\n";

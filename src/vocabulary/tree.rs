@@ -1,4 +1,4 @@
-//! A tree of terms with constant-time "is within".
+//! A tree of terms with a constant-time test for "is within".
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
@@ -6,33 +6,37 @@ use std::sync::Arc;
 
 use crate::finding::suggestion;
 
-/// The id of a term: its position in the vocabulary's list.
+/// Id of a term: its position in its tree's list.
 pub trait TermId: Copy + Eq {
-    /// The code of the finding that a word is none of its tree.
+    /// Code of the finding for a name that is not in the tree.
     const UNKNOWN: &'static str;
 
+    /// Makes the id of the term at a position.
     fn from_position(position: u16) -> Self;
+    /// Returns the position of the term.
     fn position(self) -> u16;
 }
 
-/// One word of the vocabulary.
+/// One term of the vocabulary.
 #[derive(Clone, Debug)]
 pub struct Term {
+    /// Name by which packs, logs and metrics refer to the term.
     pub id: Arc<str>,
+    /// Title for people.
     pub title: String,
-    /// One line.
+    /// Description on one line.
     pub description: String,
-    /// The W3C DPV 2.2 term that means the same (`dpv:Marketing`, `pd:Name`).
+    /// The equivalent term of W3C DPV 2.2 (`dpv:Marketing`, `pd:Name`), if there is one.
     pub dpv: Option<String>,
-    /// The Fides taxonomy's term that means the same.
+    /// The equivalent term of the Fides taxonomy, if there is one.
     pub fideslang: Option<String>,
-    /// Position of the parent, which comes before.
+    /// Position of the parent, which precedes the term.
     pub(super) parent: Option<u16>,
 }
 
-/// The terms of one tree (or forest), parents before children.
+/// The terms of one tree or forest, parents before their children.
 ///
-/// `within` compares intervals of the pre-order walk, so it costs the same at any depth.
+/// `within` compares intervals of the pre-order traversal, so its cost does not depend on the depth.
 #[derive(Clone, Debug)]
 pub struct Tree<I> {
     terms: Vec<Term>,
@@ -42,64 +46,69 @@ pub struct Tree<I> {
 }
 
 impl<I: TermId> Tree<I> {
-    /// A tree of terms whose parents come before them.
+    /// Makes a tree of terms whose parents precede them.
     pub(super) fn new(terms: Vec<Term>) -> Tree<I> {
         let by_id = (0..).zip(&terms).map(|(position, term)| (Arc::clone(&term.id), position)).collect();
         let spans = spans(&terms);
         Tree { terms, by_id, spans, of: PhantomData }
     }
 
-    /// All ids in the order of the list.
+    /// Returns all ids in the order of the list.
     pub fn ids(&self) -> impl ExactSizeIterator<Item = I> + use<I> {
         (0..u16::try_from(self.terms.len()).unwrap_or(u16::MAX)).map(I::from_position)
     }
 
+    /// Returns the number of terms.
     pub fn len(&self) -> usize {
         self.terms.len()
     }
 
+    /// True if the tree has no terms.
     pub fn is_empty(&self) -> bool {
         self.terms.is_empty()
     }
 
+    /// Returns the id of the term with this name.
     pub fn find(&self, id: &str) -> Option<I> {
         self.by_id.get(id).copied().map(I::from_position)
     }
 
-    /// The hint to a word that is none of the tree's: the nearest that is, where there is one.
+    /// Returns a hint for a name that is not in the tree: the most similar name, if there is one.
     pub fn suggestion(&self, word: &str) -> Option<String> {
         suggestion(word, self.terms.iter().map(|term| &*term.id))
     }
 
-    /// The terms with their ids.
+    /// Returns the terms with their ids.
     pub fn terms(&self) -> impl Iterator<Item = (I, &Term)> {
         self.ids().zip(&self.terms)
     }
 
+    /// Returns a term; `None` for an id of another vocabulary.
     pub fn term(&self, id: I) -> Option<&Term> {
         self.terms.get(usize::from(id.position()))
     }
 
-    /// The word itself; `?` for an id of another vocabulary.
+    /// Returns the name of a term; `?` for an id of another vocabulary.
     pub fn name(&self, id: I) -> &str {
         self.term(id).map_or("?", |term| &term.id)
     }
 
-    /// The word itself, shared.
+    /// Returns the name of a term as a shared string; `?` for an id of another vocabulary.
     pub fn shared_name(&self, id: I) -> Arc<str> {
         self.term(id).map_or_else(|| Arc::from("?"), |term| Arc::clone(&term.id))
     }
 
+    /// Returns the parent of a term.
     pub fn parent(&self, id: I) -> Option<I> {
         self.term(id)?.parent.map(I::from_position)
     }
 
-    /// The term itself, its parent, and so on up to the root.
+    /// Returns the term itself, its parent, and so on up to the root.
     pub fn lineage(&self, id: I) -> impl Iterator<Item = I> + '_ {
         std::iter::successors(Some(id), |&at| self.parent(at))
     }
 
-    /// Whether `inner` is `outer` or one of its descendants.
+    /// True if `inner` is `outer` or one of its descendants.
     pub fn within(&self, inner: I, outer: I) -> bool {
         match (self.spans.get(usize::from(inner.position())), self.spans.get(usize::from(outer.position()))) {
             (Some(&(at, _)), Some(&(start, end))) => start <= at && at < end,
@@ -107,17 +116,17 @@ impl<I: TermId> Tree<I> {
         }
     }
 
-    /// Whether one of the two is within the other.
+    /// True if one of the two is within the other.
     pub fn on_same_branch(&self, a: I, b: I) -> bool {
         self.within(a, b) || self.within(b, a)
     }
 
-    /// How many steps below the root.
+    /// Returns the number of ancestors of a term.
     pub fn depth(&self, id: I) -> usize {
         self.lineage(id).count().saturating_sub(1)
     }
 
-    /// All ids, children straight after their parents.
+    /// Returns all ids in pre-order: each term is followed by its descendants.
     pub fn preorder(&self) -> Vec<I> {
         let mut ids: Vec<I> = self.ids().collect();
         ids.sort_by_key(|id| self.spans.get(usize::from(id.position())).map(|span| span.0));
@@ -125,7 +134,7 @@ impl<I: TermId> Tree<I> {
     }
 }
 
-/// First and one-past-last position of each term's subtree in the pre-order walk.
+/// Returns the interval of each term's subtree in the pre-order traversal: first position, and one past the last.
 fn spans(terms: &[Term]) -> Vec<(u16, u16)> {
     let mut sizes = vec![1u16; terms.len()];
     for (position, term) in terms.iter().enumerate().rev() {
@@ -167,7 +176,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn within_agrees_with_walking_up(seeds in proptest::collection::vec(proptest::num::u16::ANY, 1..40)) {
+        fn within_agrees_with_the_ancestors(seeds in proptest::collection::vec(proptest::num::u16::ANY, 1..40)) {
             let parents: Vec<Option<u16>> = (0u16..)
                 .zip(&seeds)
                 .map(|(position, seed)| Some(seed % (position + 1)).filter(|&parent| parent < position))

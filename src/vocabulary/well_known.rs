@@ -10,7 +10,7 @@ use super::{CategoryId, PurposeId, TermId, Tree};
 pub(super) const PERSONAL: &str = "personal";
 /// The root of what customers have entrusted to the service.
 pub(super) const SERVICE_DATA: &str = "service-data";
-/// What a person has published.
+/// Data that a person has published.
 const PUBLISHED: &str = "published";
 /// The purpose under which persons ask for their own data.
 const DATA_SUBJECT_REQUEST: &str = "data-subject-request";

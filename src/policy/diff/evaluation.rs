@@ -1,4 +1,4 @@
-//! The rules of two versions, evaluated side by side.
+//! Evaluates the rules of two versions side by side.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
@@ -12,33 +12,33 @@ use crate::policy::pack::Pack;
 use crate::policy::rulebook::RuleIndex;
 use crate::vocabulary::{Basis, CategoryId, Form, KindId, Operation, PurposeId, TermId, Tree};
 
-/// A name of either vocabulary, with what it is in each.
+/// A term of either vocabulary, with its id in each.
 struct TermPair<I> {
     name: String,
     old: Option<I>,
     new: Option<I>,
 }
 
-/// What one pair of slices does differently, for each way of differing.
+/// A difference between two cells, and the simplest circumstances under which it occurs.
 struct CellDifference {
     kind: DifferenceKind,
     when: Circumstances,
 }
 
-/// One way in which two slices differ.
+/// The kind of a difference between two cells.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct DifferenceKind {
     old: Form,
     new: Form,
-    /// Where the forms are the same.
+    /// The bases, if the forms are equal.
     bases: Option<(Option<Basis>, Option<Basis>)>,
     cause: DecidingRule,
 }
 
-/// Everything that differs for one kind, purpose and operation, and for which categories.
+/// The differences for one kind, purpose and operation, each with its categories.
 type Differences = BTreeMap<(DifferenceKind, String), Vec<String>>;
 
-/// Every change from one version to another, by kind, purpose and operation.
+/// Returns every change from one version to another, by kind, purpose and operation.
 pub(super) fn changes(old: &Pack, new: &Pack) -> Vec<Change> {
     let (of_old, of_new) = (old.vocabulary(), new.vocabulary());
     let kinds = words(of_old.kinds(), of_new.kinds());
@@ -80,7 +80,7 @@ pub(super) fn changes(old: &Pack, new: &Pack) -> Vec<Change> {
     changes
 }
 
-/// Every name that either version knows, those of the new one first.
+/// Returns every term of either version, those of the new one first.
 fn words<I: TermId>(old: &Tree<I>, new: &Tree<I>) -> Vec<TermPair<I>> {
     let of_new = new.terms().map(|(id, term)| TermPair {
         name: term.id.to_string(),
@@ -93,7 +93,7 @@ fn words<I: TermId>(old: &Tree<I>, new: &Tree<I>) -> Vec<TermPair<I>> {
     of_new.chain(only_old).collect()
 }
 
-/// Two packs, with the comparisons of slices that were made before: most places share theirs.
+/// Compares two packs. Caches the comparisons of cells, which most points share.
 struct PackComparison<'p> {
     packs: [&'p Pack; 2],
     searches: [CellEvaluator<'p>; 2],
@@ -126,7 +126,7 @@ impl<'p> PackComparison<'p> {
     }
 }
 
-/// The slice of a point; a name that the version does not know releases nothing.
+/// Evaluates the cell of a point. A term that the version does not have releases nothing.
 fn slice(
     search: &mut CellEvaluator<'_>,
     operation: Operation,
@@ -138,7 +138,7 @@ fn slice(
     }
 }
 
-/// One difference for each way of differing: the one whose circumstances are plainest.
+/// Returns one difference of each kind, with its simplest circumstances.
 fn compare(packs: [&Pack; 2], old: &EvaluatedCell, new: &EvaluatedCell) -> Vec<CellDifference> {
     if old.is_equivalent(new) {
         return Vec::new();
@@ -162,7 +162,7 @@ fn compare(packs: [&Pack; 2], old: &EvaluatedCell, new: &EvaluatedCell) -> Vec<C
     found
 }
 
-/// How two outcomes differ, and which rule makes them.
+/// Returns how two outcomes differ, and which rule causes it.
 fn how([old, new]: [&Pack; 2], before: CellOutcome, after: CellOutcome) -> Option<DifferenceKind> {
     let basis = |pack: &Pack, outcome: CellOutcome| {
         let released = outcome.rule.filter(|_| outcome.form != Form::Removed)?;
@@ -172,7 +172,7 @@ fn how([old, new]: [&Pack; 2], before: CellOutcome, after: CellOutcome) -> Optio
     let (pack, rule, role) = match after.form.cmp(&before.form) {
         std::cmp::Ordering::Equal if old_basis == new_basis => return None,
         std::cmp::Ordering::Equal => (new, after.rule, Role::RestsOn),
-        // A prohibition that applied before would have withheld it, whatever permits now.
+        // A prohibition that applied before would still have withheld it, whatever the new version permits.
         std::cmp::Ordering::Less => match before.rule.filter(|_| before.form == Form::Removed) {
             Some(forbid) => (old, Some(forbid), Role::WithheldBefore),
             None => (new, after.rule, Role::ReleasesNow),
@@ -193,7 +193,7 @@ fn cause(pack: &Pack, rule: Option<RuleIndex>, role: Role) -> DecidingRule {
             rule: rule.id.to_string(),
             clauses: rule.clauses.iter().map(|clause| clause.to_string()).collect(),
         },
-        // Every release has a permit.
+        // Unreachable: every release has a permit.
         None => DecidingRule { role, rule: "?".to_owned(), clauses: Vec::new() },
     }
 }

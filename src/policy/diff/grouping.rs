@@ -1,4 +1,4 @@
-//! Changes, grouped by the rules that make them and folded by their outermost names.
+//! Groups changes by the rules that cause them, and folds terms into their ancestors.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,51 +8,62 @@ use super::{Change, DecidingRule};
 use crate::policy::pack::Pack;
 use crate::vocabulary::{Basis, Form, Operation, TermId, Tree, Vocabulary};
 
-/// What one rule changes.
+/// The changes that one rule causes.
 #[derive(Clone, Debug, Serialize)]
 pub struct RuleChanges {
-    /// More is disclosed or done; a rule that changes both ways has two groups.
+    /// True if more is disclosed or permitted. A rule that changes results in both directions has two groups.
     pub is_more: bool,
+    /// The rule.
     pub cause: DecidingRule,
+    /// Its changes.
     pub lines: Vec<ChangeLine>,
 }
 
-/// Every combination of these kinds, purposes and categories changes in the same way.
+/// A change that applies to every combination of these kinds, purposes and categories.
 ///
-/// A name stands for everything below it; one of which only the term itself is meant is marked `(alone)`.
+/// A name stands for everything below it; `(alone)` marks a name that stands for the term itself only.
 #[derive(Clone, Debug, Serialize)]
 pub struct ChangeLine {
+    /// Recipient kinds and groups of them.
     pub kinds: Vec<String>,
+    /// Purposes.
     pub purposes: Vec<String>,
+    /// Categories.
     pub categories: Vec<String>,
+    /// The kind of the change.
     #[serde(flatten)]
     pub how: ChangeKind,
-    /// The plainest circumstances under which any of them does; empty where they do not matter.
+    /// The simplest circumstances under which any of them changes; empty if they change under all.
     pub when: String,
 }
 
-/// What changes, whatever the kinds, purposes and categories.
+/// The kind of a change, without kinds, purposes and categories.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct ChangeKind {
+    /// Operation.
     pub operation: Operation,
+    /// Form in the old version.
     pub old: Form,
+    /// Form in the new version.
     pub new: Form,
+    /// Legal basis in the old version; only set if the forms are equal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub old_basis: Option<Basis>,
+    /// Legal basis in the new version; only set if the forms are equal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub new_basis: Option<Basis>,
 }
 
-/// Names of one tree.
+/// Names of terms of one tree.
 type TermNames = BTreeSet<String>;
-/// What changes in one way: for each kind and purpose the categories.
+/// The categories of one kind of change, by recipient kind and purpose.
 type ChangedTerms = BTreeMap<String, BTreeMap<String, TermNames>>;
-/// The place of a group: more before less, then the position of its rule.
+/// Sort key of a group: more before less, then the position of its rule.
 type GroupKey<'c> = (bool, usize, &'c DecidingRule);
-/// The changes of one group, with the plainest circumstances of each.
+/// The changes of one group by their kind, each with its simplest circumstances.
 type ChangesByKind<'c> = BTreeMap<ChangeKind, (ChangedTerms, &'c str)>;
 
-/// The changes by rule: more before less, and then in the order of the rules in their packs.
+/// Groups the changes by rule: more before less, then in the order of the rules in their packs.
 pub(super) fn groups(changes: &[Change], old: &Pack, new: &Pack) -> Vec<RuleChanges> {
     let mut by_cause: BTreeMap<GroupKey<'_>, ChangesByKind<'_>> = BTreeMap::new();
     for change in changes {
@@ -81,18 +92,18 @@ pub(super) fn groups(changes: &[Change], old: &Pack, new: &Pack) -> Vec<RuleChan
     by_cause.into_iter().map(group).collect()
 }
 
-/// How few circumstances have to hold.
+/// Measures circumstances: the number of facts, then the length of the text.
 fn plainness(when: &str) -> (usize, usize) {
     (when.matches('=').count(), when.len())
 }
 
-/// Where a rule stands in its pack.
+/// Returns the position of a rule in its pack.
 fn place(cause: &DecidingRule, old: &Pack, new: &Pack) -> usize {
     let at = |pack: &Pack| pack.rulebook().rules().iter().position(|rule| *rule.id == *cause.rule);
     at(new).or_else(|| at(old)).unwrap_or(usize::MAX)
 }
 
-/// Kinds that change alike are put together, then purposes with the same categories.
+/// Merges kinds with equal changes, then purposes with equal categories.
 fn lines(table: &ChangedTerms, how: &ChangeKind, when: &str, words: &Vocabulary) -> Vec<ChangeLine> {
     let mut alike: BTreeMap<&BTreeMap<String, TermNames>, TermNames> = BTreeMap::new();
     for (kind, purposes) in table {
@@ -118,7 +129,7 @@ fn lines(table: &ChangedTerms, how: &ChangeKind, when: &str, words: &Vocabulary)
     lines
 }
 
-/// The outermost names that stand for exactly these: a term with everything below it is one.
+/// Returns the fewest names that stand for exactly these: a name stands for the term with everything below it.
 pub(super) fn folded<I: TermId>(names: &TermNames, tree: &Tree<I>) -> Vec<String> {
     let has = |id: I| names.contains(tree.name(id));
     let whole = |id: I| tree.ids().filter(|&inner| tree.within(inner, id)).all(has);
@@ -132,12 +143,12 @@ pub(super) fn folded<I: TermId>(names: &TermNames, tree: &Tree<I>) -> Vec<String
             folded.push(format!("{} (alone)", tree.name(id)));
         }
     }
-    // Names of the other version.
+    // Terms that only the other version has.
     folded.extend(names.iter().filter(|name| tree.find(name).is_none()).cloned());
     folded
 }
 
-/// As [`folded`], with the groups of kinds (`staff`) by their names.
+/// Folds kinds as [`folded`] does, and names groups of kinds (`staff`).
 fn folded_kinds(names: &TermNames, words: &Vocabulary) -> Vec<String> {
     let kinds = words.kinds();
     if kinds.terms().all(|(_, term)| names.contains(&*term.id)) {

@@ -1,8 +1,8 @@
-//! What one version of a pack does and another does not, found by evaluation and not by text.
+//! Semantic difference of two versions of a pack, found by evaluation and not by comparing text.
 //!
-//! [`Difference::of`] compares what leaves and what is carried out, over the vocabulary and over the
-//! facts that the rules of either version compare, and what the packs say outside their rules. It does
-//! not know who promised notice of which change: that is for [`super::versioning`].
+//! [`Difference::of`] compares what is disclosed and which operations are permitted, over the vocabulary and over
+//! the facts that the rules of either version compare, and the settings outside the rules. It does not know which
+//! changes need notice: see [`super::versioning`].
 
 mod evaluation;
 mod grouping;
@@ -18,65 +18,77 @@ use super::pack::Pack;
 use crate::finding::Finding;
 use crate::vocabulary::{Basis, Form, Operation, Vocabulary};
 
-/// Everything that differs from one version to another.
+/// All differences between two versions.
 #[derive(Debug, Serialize)]
 pub struct Difference {
+    /// Changed results of rules.
     pub changes: Vec<Change>,
-    /// What the packs say differently outside their rules.
+    /// Settings outside the rules that differ.
     pub pack: Vec<SettingChange>,
-    /// The changes, grouped by the rules that make them.
+    /// The changes, grouped by the rules that cause them.
     pub groups: Vec<RuleChanges>,
-    /// How many changes and statements disclose or do more, and how many do not.
+    /// Number of changes and settings that disclose or permit more.
     pub more: usize,
+    /// Number of all others.
     pub less: usize,
 }
 
-/// How the treatment of some categories differs for one recipient kind, purpose and operation.
+/// A changed result for some categories of one recipient kind, purpose and operation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Change {
+    /// Recipient kind.
     pub kind: String,
+    /// Purpose.
     pub purpose: String,
+    /// Operation.
     pub operation: Operation,
+    /// Categories whose result changes in the same way.
     pub categories: Vec<String>,
-    /// For an operation other than `disclose`: `clear` where it is carried out.
+    /// Form in the old version. For an operation other than `disclose`, `clear` means that it is permitted.
     pub old: Form,
+    /// Form in the new version.
     pub new: Form,
+    /// Legal basis in the old version; only set if the forms are equal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub old_basis: Option<Basis>,
+    /// Legal basis in the new version; only set if the forms are equal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub new_basis: Option<Basis>,
-    /// The plainest circumstances under which it does; empty where they do not matter.
+    /// The simplest circumstances under which the change occurs; empty if it occurs under all.
     pub when: String,
-    /// The rule that makes the difference.
+    /// The rule that causes the change.
     pub cause: DecidingRule,
 }
 
-/// A rule that makes a difference, and how.
+/// A rule that causes a change, and how.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct DecidingRule {
+    /// How the rule causes the change.
     pub role: Role,
+    /// Id of the rule.
     pub rule: String,
+    /// Clauses that the rule cites.
     pub clauses: Vec<String>,
 }
 
-/// How a rule makes a difference.
+/// How a rule causes a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
-    /// A permit of the new version.
+    /// A permit of the new version releases.
     ReleasesNow,
-    /// A permit of the old version.
+    /// A permit of the old version released.
     ReleasedBefore,
-    /// A prohibition of the new version.
+    /// A prohibition of the new version withholds.
     WithholdsNow,
-    /// A prohibition of the old version.
+    /// A prohibition of the old version withheld.
     WithheldBefore,
-    /// A permit of the new version, on another basis than the old one's.
+    /// A permit of the new version rests on another basis than that of the old one.
     RestsOn,
 }
 
 impl Role {
-    /// Its words in a report, after the rule's name.
+    /// Describes the role in a report, after the rule's name.
     pub const fn describe(self) -> &'static str {
         match self {
             Role::ReleasesNow => "permits now",
@@ -89,7 +101,7 @@ impl Role {
 }
 
 impl Change {
-    /// Whether the new version discloses or does more, or leaves the person less to say about it.
+    /// True if the new version discloses or permits more, or gives the person less control over it.
     pub fn is_more(&self) -> bool {
         match self.new.cmp(&self.old) {
             std::cmp::Ordering::Less => true,
@@ -101,8 +113,9 @@ impl Change {
     }
 }
 
-/// How much the person has to say about a release on this basis: a consent can be withdrawn, a
-/// legitimate interest objected to (GDPR Art. 7(3), 21(1)). Bases of equal rank are different promises.
+/// Ranks a basis by the control that it gives to the person: consent can be withdrawn, processing for a
+/// legitimate interest objected to (GDPR Art. 7(3), 21(1)). Bases of equal rank are nevertheless different
+/// promises.
 fn degree_of_control(basis: Option<Basis>) -> u8 {
     match basis {
         Some(Basis::Consent) => 2,
@@ -117,7 +130,7 @@ impl Difference {
     /// Compares two versions.
     ///
     /// # Errors
-    /// Where they cannot be compared: a relation of one stands in the place of another's.
+    /// A finding if they cannot be compared: their relations have different positions.
     pub fn of(old: &Pack, new: &Pack) -> Result<Difference, Finding> {
         comparable(old.vocabulary(), new.vocabulary())?;
         let mut changes = evaluation::changes(old, new);
@@ -131,17 +144,18 @@ impl Difference {
         Ok(Difference { changes, pack, groups, more, less })
     }
 
+    /// True if nothing differs.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty() && self.pack.is_empty()
     }
 
-    /// Whether the new version discloses anything that the old one does not.
+    /// True if the new version discloses anything that the old one does not.
     pub fn releases_more(&self) -> bool {
         let discloses = |change: &Change| change.operation == Operation::Disclose && change.new < change.old;
         self.changes.iter().any(discloses)
     }
 
-    /// An example of what the new version does that the old one does not, in words.
+    /// Describes one thing that the new version does and the old one does not.
     pub fn example(&self) -> Option<String> {
         let change = self.changes.iter().find(|change| change.is_more()).map(Change::describe);
         change.or_else(|| self.pack.iter().find(|statement| statement.more).map(SettingChange::describe))
@@ -172,10 +186,9 @@ fn comparable(old: &Vocabulary, new: &Vocabulary) -> Result<(), Finding> {
         Some((old, new)) => {
             let finding = Finding::error(
                 "packs-differ-in-words",
-                format!("the relation `{old}` of the one version stands where the other has `{new}`"),
+                format!("the relation `{old}` of one version has the position of `{new}` in the other"),
             );
-            Err(finding
-                .hint("add relations at the end of the vocabulary, and leave the others where they are"))
+            Err(finding.hint("append new relations to the vocabulary, and keep the order of the others"))
         }
         None => Ok(()),
     }

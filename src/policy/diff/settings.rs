@@ -1,4 +1,5 @@
-//! What two versions say differently outside their rules, as far as it changes what leaves or is done.
+//! Compares two versions outside their rules: keys of the manifest and the vocabulary, as far as they change what
+//! is disclosed or done.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,22 +13,24 @@ use crate::policy::manifest::{Manifest, Switches};
 use crate::policy::pack::Pack;
 use crate::vocabulary::{CategoryId, PurposeId, TermId, Tree, Vocabulary};
 
-/// Something that a pack says about itself and its words, and that differs.
+/// A setting that differs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SettingChange {
-    /// The key of `pack.toml`.
+    /// Key of `pack.toml`.
     pub key: &'static str,
-    /// The terms or countries it is about; none where it is about everything.
+    /// Terms or countries that it applies to; empty if it applies to the pack as a whole.
     pub about: Vec<String>,
+    /// Value in the old version.
     pub old: String,
+    /// Value in the new version.
     pub new: String,
-    /// More is disclosed or done, kept for longer, or changed at shorter notice. What is neither more
-    /// nor less, another contact, counts as less: it may take effect at once.
+    /// True if more is disclosed or done, data are kept longer, or notice is shorter. A change that is neither
+    /// more nor less, such as another contact, counts as less: it may take effect at once.
     pub more: bool,
 }
 
 impl SettingChange {
-    /// In one line: `retention of website-activity: 30d -> none`.
+    /// Describes the change on one line: `retention of website-activity: 30d -> none`.
     pub fn describe(&self) -> String {
         let SettingChange { key, about, old, new, more: _ } = self;
         let of = if about.is_empty() { String::new() } else { format!(" of {}", about.join(", ")) };
@@ -35,12 +38,12 @@ impl SettingChange {
     }
 }
 
-/// The statements while they are collected.
+/// Collects the settings that differ.
 #[derive(Default)]
 struct SettingChanges(Vec<SettingChange>);
 
 impl SettingChanges {
-    /// Notes a value that differs.
+    /// Adds a setting if its value differs.
     fn compare<T: PartialEq>(
         &mut self,
         key: &'static str,
@@ -54,7 +57,7 @@ impl SettingChanges {
         }
     }
 
-    /// Notes a property of a term that differs.
+    /// Adds a property of a term if it differs.
     fn flag(&mut self, key: &'static str, name: &str, old: bool, new: bool, more: bool) {
         if old != new {
             self.push(key, vec![name.to_owned()], old.to_string(), new.to_string(), more);
@@ -66,7 +69,7 @@ impl SettingChanges {
     }
 }
 
-/// Everything that two versions say differently.
+/// Returns every setting that differs.
 pub(super) fn setting_changes(old: &Pack, new: &Pack) -> Vec<SettingChange> {
     let mut found = SettingChanges::default();
     let (words_old, words_new) = (old.vocabulary(), new.vocabulary());
@@ -80,7 +83,7 @@ pub(super) fn setting_changes(old: &Pack, new: &Pack) -> Vec<SettingChange> {
 }
 
 fn manifest_changes(found: &mut SettingChanges, old: &Manifest, new: &Manifest) {
-    // A new key does not compile until somebody has said whether it changes what leaves.
+    // Full destructuring: a new key does not compile until somebody decides whether it changes what is disclosed.
     let Manifest {
         base,
         title: _,
@@ -92,7 +95,7 @@ fn manifest_changes(found: &mut SettingChanges, old: &Manifest, new: &Manifest) 
         contact,
         controller_contact,
         switches: Switches { global_privacy_control },
-        // Which basis a release has is evaluated.
+        // The basis of a release is compared by evaluation.
         bases: _,
         clauses: _,
         retention: _,
@@ -104,7 +107,7 @@ fn manifest_changes(found: &mut SettingChanges, old: &Manifest, new: &Manifest) 
     } = new;
     let extends = |base: &Option<Arc<Base>>| base.as_ref().map_or("nothing", |base| &base.name).to_owned();
     let (before, after) = (extends(&old.base), extends(base));
-    // What the rules of another base do is evaluated besides.
+    // The rules of another base are compared by evaluation as well.
     found.compare("extends", before, after, String::clone, old.base.is_some());
     let is_longer_limit = is_longer(old.access_log_limit, *access_log_limit);
     let limit = |period: &Option<SignedDuration>| period.map_or("no limit".to_owned(), days);
@@ -130,7 +133,7 @@ fn manifest_changes(found: &mut SettingChanges, old: &Manifest, new: &Manifest) 
         u32::to_string,
         *notice < old.notice_business_days,
     );
-    // Those that are over before the new version counts are of no more use.
+    // Holidays before the new version takes effect no longer matter.
     let to_come = old.holidays.iter().filter(|day| **day >= *effective);
     let dropped: Vec<String> =
         to_come.filter(|day| !holidays.contains(day)).map(ToString::to_string).collect();
@@ -153,7 +156,7 @@ fn manifest_changes(found: &mut SettingChanges, old: &Manifest, new: &Manifest) 
     found.compare("controller-contact", &old.controller_contact, controller_contact, written, false);
 }
 
-/// Whether a limit is higher than another; none is the highest.
+/// True if a limit is higher than another; no limit is the highest.
 fn is_longer(old: Option<SignedDuration>, new: Option<SignedDuration>) -> bool {
     match (old, new) {
         (Some(old), Some(new)) => new > old,
@@ -165,7 +168,7 @@ fn days(period: SignedDuration) -> String {
     format!("{}d", period.as_hours() / 24)
 }
 
-/// How long data are kept: longer or for good is more. Categories of one version alone were promised nothing.
+/// Compares retention periods; longer or unlimited is more. Categories that only one version has are skipped.
 fn retention(found: &mut SettingChanges, old: &Pack, new: &Pack) {
     let mut differ: BTreeMap<(Option<SignedDuration>, Option<SignedDuration>), BTreeSet<String>> =
         BTreeMap::new();
@@ -183,7 +186,7 @@ fn retention(found: &mut SettingChanges, old: &Pack, new: &Pack) {
     }
 }
 
-/// What never leaves, with everything below it.
+/// Compares the categories that are never released, with those below them.
 fn never_released(found: &mut SettingChanges, old: &Pack, new: &Pack) {
     let listed = |pack: &Pack| -> BTreeSet<String> {
         let tree = pack.vocabulary().categories();
@@ -203,8 +206,8 @@ fn never_released(found: &mut SettingChanges, old: &Pack, new: &Pack) {
     differ(added, new.vocabulary(), ["not listed", "listed"], false);
 }
 
-/// Countries that join others under a label are in one region with them (more); one that stands for itself
-/// again is in none (less).
+/// Compares regions. A country that joins others under a label is in the same region as they are (more); one that
+/// stands for itself again is not (less).
 fn regions(found: &mut SettingChanges, old: &Vocabulary, new: &Vocabulary) {
     let countries: BTreeSet<&str> = old.regions().countries().chain(new.regions().countries()).collect();
     for country in countries {
@@ -218,9 +221,9 @@ fn regions(found: &mut SettingChanges, old: &Vocabulary, new: &Vocabulary) {
     }
 }
 
-/// What the vocabulary attaches to terms that both versions have.
+/// Compares the properties of terms that both versions have.
 fn vocabulary_changes(found: &mut SettingChanges, old: &Vocabulary, new: &Vocabulary) {
-    // Consents, refusals and objections reach down the tree: in another place they reach something else.
+    // Consents, refusals and objections apply to everything below a term: a moved term changes their effect.
     parents(found, "vocabulary.purposes.parent", old.purposes(), new.purposes());
     parents(found, "vocabulary.categories.parent", old.categories(), new.categories());
     parents(found, "vocabulary.kinds.parent", old.kinds(), new.kinds());
@@ -236,7 +239,8 @@ fn vocabulary_changes(found: &mut SettingChanges, old: &Vocabulary, new: &Vocabu
             let (was, is) = covers(other);
             lost |= was && !is;
             gained |= is && !was;
-            // A later consent to what is covered ends the objection: to a purpose above, it is given more lightly.
+            // A later consent to a covered purpose ends the objection; consent to a purpose above is given more
+            // readily.
             above |= is && !was && new.purposes().within(*after, other.2);
         }
         if lost || gained {
@@ -271,12 +275,12 @@ fn vocabulary_changes(found: &mut SettingChanges, old: &Vocabulary, new: &Vocabu
     }
     for (name, before, after) in in_both(old.relations(), new.relations()) {
         let (was, is) = (old.is_bound_only(before), new.is_bound_only(after));
-        // A relation that holds less often permits less, and forbids less.
+        // A relation that holds less often permits less, but forbids less as well.
         found.flag("vocabulary.relations.bound-only", &name, was, is, true);
     }
 }
 
-/// The terms that stand below another one than before.
+/// Adds the terms whose parent differs.
 fn parents<I: TermId>(found: &mut SettingChanges, key: &'static str, old: &Tree<I>, new: &Tree<I>) {
     let parent =
         |tree: &Tree<I>, id: I| tree.parent(id).map_or("none".to_owned(), |id| tree.name(id).to_owned());
@@ -288,7 +292,7 @@ fn parents<I: TermId>(found: &mut SettingChanges, key: &'static str, old: &Tree<
     }
 }
 
-/// The terms that both have.
+/// Returns the terms that both trees have.
 fn in_both<I: TermId>(old: &Tree<I>, new: &Tree<I>) -> impl Iterator<Item = (String, I, I)> {
     old.terms().filter_map(|(id, term)| Some((term.id.to_string(), id, new.find(&term.id)?)))
 }

@@ -22,7 +22,7 @@ fn pack(rules: &[&str]) -> Pack {
     pack_of(MANIFEST, rules)
 }
 
-/// With these lines among the first of `pack.toml`, or as tables after them.
+/// Loads a pack with these lines at the beginning of `pack.toml`, or appended if they are tables.
 fn stated(lines: &str) -> Pack {
     let manifest = match lines.starts_with('[') {
         true => format!("{MANIFEST}{lines}\n"),
@@ -36,7 +36,7 @@ fn difference(old: &Pack, new: &Pack) -> Difference {
 }
 
 #[test]
-fn changes_are_found_by_what_leaves_and_not_by_text() {
+fn changes_are_found_by_evaluation_and_not_by_text() {
     let old = pack(&[HOSTING, ERASED]);
     let renamed = pack(&[ERASED, &HOSTING.replace("\"hosting\") @c", "\"renamed\") @c")]);
     assert!(difference(&old, &renamed).is_empty());
@@ -52,7 +52,7 @@ fn changes_are_found_by_what_leaves_and_not_by_text() {
 }
 
 #[test]
-fn one_rule_is_one_block_whatever_it_reaches() {
+fn the_changes_of_one_rule_form_one_block() {
     let old = pack(&[HOSTING, STAFF, ERASED]);
     let removed = difference(&old, &pack(&[HOSTING, STAFF]));
     assert!(removed.changes.len() > 10, "{}", removed.changes.len());
@@ -77,16 +77,16 @@ fn a_release_on_another_basis_is_a_change() {
     let found = difference(&pack(&[HOSTING]), &resting_on("legal-obligation"));
     let line = "    hosting-provider for hosting: contact  clear on contract -> legal-obligation\n";
     assert_eq!(found.to_text(), format!("+ `hosting` (C) rests on another basis\n{line}1 more, 0 less\n"));
-    // Back again is another promise too, and it has no rank.
+    // The change back counts as well: bases of equal rank are different promises.
     assert_eq!(difference(&resting_on("legal-obligation"), &pack(&[HOSTING])).more, 1);
-    // A consent can be withdrawn: less leaves, and what still does leaves on a stricter basis.
+    // Consent can be withdrawn: less is released, and on a stricter basis.
     let consent = difference(&pack(&[HOSTING]), &resting_on("consent"));
     assert!(consent.more == 0 && consent.less > 0, "{}", consent.to_text());
     assert!(difference(&resting_on("consent"), &pack(&[HOSTING])).more > 0);
 }
 
 #[test]
-fn a_basis_that_another_rule_names_under_some_circumstances_is_found() {
+fn a_basis_that_differs_only_under_some_circumstances_is_found() {
     let sometimes =
         HOSTING.replace("\"hosting\") @c", "\"minors\") @c").replace(");", ") when { context.minor };");
     let lawful = sometimes.replace("contract", "legal-obligation");
@@ -106,7 +106,7 @@ fn operations_are_compared() {
 }
 
 #[test]
-fn what_packs_say_outside_their_rules_is_compared() {
+fn settings_outside_the_rules_are_compared() {
     let none = stated("");
     let more = |old: &Pack, new: &Pack, words: &str| {
         let forth = difference(old, new);
@@ -146,7 +146,7 @@ fn what_packs_say_outside_their_rules_is_compared() {
 }
 
 #[test]
-fn what_a_dropped_base_forbade_is_named_by_its_rules() {
+fn dropping_a_base_lists_the_rules_that_forbade() {
     let based = stated("extends = \"standard\"");
     let found = difference(&based, &stated(""));
     let text = found.to_text();
@@ -159,13 +159,13 @@ fn what_a_dropped_base_forbade_is_named_by_its_rules() {
 }
 
 #[test]
-fn another_contact_is_shown_and_is_neither_more_nor_less_disclosure() {
+fn another_contact_is_shown_and_does_not_count_as_more() {
     let found = difference(&stated(""), &stated("controller-contact = \"them\""));
     assert_eq!(found.to_text(), "- `controller-contact`: none -> \"them\"\n0 more, 1 less\n");
 }
 
 #[test]
-fn holidays_that_are_still_to_come_are_kept() {
+fn dropping_a_future_holiday_counts_as_more() {
     let holidays = |days: &str| stated(&format!("holidays = [{days}]"));
     let (past, to_come) = ("2025-12-25", "2026-12-25");
     let both = holidays(&format!("{past}, {to_come}"));
@@ -175,7 +175,7 @@ fn holidays_that_are_still_to_come_are_kept() {
 }
 
 #[test]
-fn a_kind_that_cites_a_case_for_less_is_found() {
+fn a_kind_that_must_cite_a_case_for_fewer_purposes_is_found() {
     let cites = |purpose: &str| {
         let cites = format!("legal-reference-for = \"{purpose}\"\n");
         let cites = if purpose.is_empty() { "" } else { &cites };
@@ -199,13 +199,13 @@ fn a_kind_that_cites_a_case_for_less_is_found() {
 }
 
 #[test]
-fn a_relation_that_holds_elsewhere_and_an_objection_that_ends_more_lightly_are_found() {
+fn changed_relations_and_objections_are_found() {
     let relation = |bound: bool| {
         let table =
             "[[vocabulary.relations]]\nid = \"sponsor\"\ntitle = \"t\"\ndescription = \"d\"\nbound-only =";
         stated(&format!("{table} {bound}"))
     };
-    // A prohibition may rest on the relation.
+    // A prohibition may depend on the relation.
     assert_eq!(difference(&relation(true), &relation(false)).more, 1);
     assert_eq!(difference(&relation(false), &relation(true)).more, 1);
     let purpose = |covers: &str| {
@@ -216,6 +216,6 @@ fn a_relation_that_holds_elsewhere_and_an_objection_that_ends_more_lightly_are_f
     let [none, beside, above] = ["", "\"essential-notice\"", "\"marketing\""].map(purpose);
     assert_eq!(difference(&none, &beside).more, 0);
     assert!(difference(&beside, &none).more > 0);
-    // A consent to marketing then counts as one that is more specific than the objection to letters.
+    // A consent to marketing then counts as more specific than the objection to letters.
     assert_eq!(difference(&none, &above).more, 1);
 }

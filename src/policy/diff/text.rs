@@ -1,4 +1,4 @@
-//! A difference in words: one block a rule, one line a statement, and the count.
+//! A difference as text: one block per rule, one line per setting, and the totals.
 
 use std::fmt::Write as _;
 
@@ -6,11 +6,11 @@ use super::grouping::{ChangeLine, RuleChanges};
 use super::{Difference, SettingChange};
 use crate::vocabulary::{Basis, Form, Operation};
 
-/// How many lines a block has; what else a rule changes is counted.
+/// Maximum number of lines of a block; the rest is counted.
 const MAX_LINES: usize = 12;
 
 impl Difference {
-    /// What is more first, then what is less, and the count as the last line.
+    /// Returns the text: more first, then less, and the totals on the last line.
     pub fn to_text(&self) -> String {
         let mut text = String::new();
         for is_more in [true, false] {

@@ -1,8 +1,8 @@
-//! The matrix as one page that needs nothing else: read in a browser or on paper.
+//! Renders the matrix as one self-contained HTML page, for a browser or on paper.
 
 use std::fmt::Write as _;
 
-use super::{Matrix, MatrixEntry, Section, letter};
+use super::{Matrix, MatrixEntry, MatrixSection, letter};
 use crate::vocabulary::Form;
 
 const STYLE: &str = "
@@ -30,7 +30,8 @@ dt:target, dt:target + dd { background: #fff3a8; }
 }
 ";
 
-/// The page. Each entry links to the first clause that its rule cites; its title names rule, basis and condition.
+/// Returns the page. Each entry links to the first clause that its rule cites; its title names rule, basis and
+/// condition.
 pub fn html(matrix: &Matrix) -> String {
     let mut page = String::from("<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n");
     page.push_str("<meta name=\"viewport\" content=\"width=device-width\">\n");
@@ -57,7 +58,7 @@ pub fn html(matrix: &Matrix) -> String {
     page
 }
 
-fn write_section(page: &mut String, section: &Section) {
+fn write_section(page: &mut String, section: &MatrixSection) {
     let _ = writeln!(page, "<section>\n<h2>{}</h2>", escaped(&section.kinds.join(", ")));
     if section.rows.is_empty() {
         page.push_str("<p>Nothing personal.</p>\n</section>\n");

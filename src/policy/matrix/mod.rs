@@ -1,4 +1,6 @@
-//! A pack at a glance: recipient kinds × purposes × data categories.
+//! The matrix of a pack: everything that it releases or permits, by recipient kind, purpose and data category.
+//!
+//! It is computed by evaluation, and rendered as text ([`table`]) or as a page ([`html`]).
 
 mod html;
 mod table;
@@ -15,71 +17,85 @@ use super::facts::{Fact, FactSet, Facts};
 use super::pack::Pack;
 use crate::vocabulary::{CategoryId, Form, KindId, Operation, PurposeId, Tree, Vocabulary};
 
-/// Everything a pack ever releases.
+/// Everything that a pack releases or permits.
 #[derive(Clone, Debug, Serialize)]
 pub struct Matrix {
+    /// Title of the pack.
     pub title: String,
+    /// Version of the pack.
     pub version: String,
-    /// What is not shown, in words.
+    /// Describes what the matrix does not show.
     pub left_out: String,
-    /// One for each kind, or for several kinds that receive the same.
-    pub sections: Vec<Section>,
+    /// One section for each kind, or for several kinds with equal content.
+    pub sections: Vec<MatrixSection>,
+    /// The pack's clauses.
     pub clauses: Vec<CitedClause>,
 }
 
-/// What the recipients of some kinds receive.
+/// The part of a matrix for recipients of some kinds.
 #[derive(Clone, Debug, Serialize)]
-pub struct Section {
+pub struct MatrixSection {
+    /// Recipient kinds.
     pub kinds: Vec<String>,
-    /// The categories that any purpose releases to them, beyond what is not personal.
+    /// The categories that are released to them for any purpose, without those that are not personal.
     pub categories: Vec<String>,
+    /// One row for each purpose and set of operations.
     pub rows: Vec<Row>,
 }
 
-/// One purpose, and what leaves for it or what may be done for it.
+/// One purpose, with the categories that are released or may be processed for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Row {
+    /// Purpose.
     pub purpose: String,
-    /// `disclose`, or the operations that may be carried out alike.
+    /// `disclose`, or the operations that are permitted for the same categories.
     pub operations: Vec<&'static str>,
-    /// In the order of the section's categories.
+    /// Entries in the order of the section's categories; `None` where nothing is released.
     pub entries: Vec<Option<MatrixEntry>>,
 }
 
-/// What leaves of one category.
+/// One category, and how it is released.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MatrixEntry {
+    /// Category.
     pub category: String,
-    /// The most revealing form.
+    /// The most revealing form in which it is released.
     pub form: Form,
+    /// Legal basis of the release.
     pub basis: Option<&'static str>,
+    /// Ids of the permits that release it.
     pub rules: Vec<String>,
+    /// Clauses that these rules cite.
     pub clauses: Vec<String>,
-    /// What has to hold of the person or the request, with every alternative; empty where it leaves unless
-    /// something stands against it.
+    /// The facts about person and request that it needs, with every alternative; empty if it is released unless a
+    /// prohibition applies.
     pub needs: String,
-    /// Categories below this one that do not leave as it does.
+    /// Categories below this one whose entry differs.
     pub except: Vec<String>,
 }
 
 impl Row {
-    /// True if the row is about what leaves.
+    /// True if the row is about disclosures.
     pub(super) fn is_disclosure(&self) -> bool {
         self.operations == [Operation::Disclose.name()]
     }
 }
 
+/// A clause of the pack, for the legend.
 #[derive(Clone, Debug, Serialize)]
 pub struct CitedClause {
+    /// Id of the clause.
     pub id: String,
+    /// Summary of the clause.
     pub title: String,
 }
 
-/// Works the matrix out. What is about no person, and leaves for every purpose alike, is left out.
+/// Computes the matrix. Categories that are not about a person, and are therefore released for every purpose, are
+/// left out.
 pub fn matrix(pack: &Pack) -> Matrix {
     let words = pack.vocabulary();
     let mut search = CellEvaluator::new(pack.rulebook());
-    let mut sections: Vec<Section> = Vec::new();
+    let mut sections: Vec<MatrixSection> = Vec::new();
     for kind in words.kinds().preorder() {
         let section = section(pack, &mut search, kind);
         match sections
@@ -101,7 +117,7 @@ pub fn matrix(pack: &Pack) -> Matrix {
     }
 }
 
-/// What a matrix leaves out.
+/// Describes what a matrix leaves out.
 fn left_out(pack: &Pack) -> String {
     let tree = pack.vocabulary().categories();
     let free = tree
@@ -111,19 +127,19 @@ fn left_out(pack: &Pack) -> String {
         .map(|id| tree.name(id));
     let free: Vec<&str> = free.collect();
     format!(
-        "what is about no person ({}), which may leave for other purposes, too; and what withholds whatever \
-         stands here: an objection, an erasure, a restriction, an opt-out and the other prohibitions.",
+        "categories that are not about a person ({}), which may also be released for other purposes; and everything \
+         that withholds what is shown here: an objection, an erasure, a restriction, an opt-out and the other prohibitions.",
         free.join(", ")
     )
 }
 
-fn section(pack: &Pack, search: &mut CellEvaluator<'_>, kind: KindId) -> Section {
+fn section(pack: &Pack, search: &mut CellEvaluator<'_>, kind: KindId) -> MatrixSection {
     let words = pack.vocabulary();
     let personal: Vec<CategoryId> =
         words.categories().preorder().into_iter().filter(|&id| words.governs_operations(id)).collect();
     let mut rows: Vec<Row> = Vec::new();
     for purpose in words.purposes().preorder() {
-        // Operations that may be carried out alike share a row.
+        // Operations with equal entries share a row.
         let mut of_purpose: Vec<Row> = Vec::new();
         for &operation in Operation::ALL {
             let entries = entries(pack, search, &personal, (operation, kind, purpose));
@@ -150,14 +166,14 @@ fn section(pack: &Pack, search: &mut CellEvaluator<'_>, kind: KindId) -> Section
         row.entries.retain(|_| used.next().copied().unwrap_or(false));
     }
     let categories = personal.iter().zip(&used).filter(|(_, used)| **used);
-    Section {
+    MatrixSection {
         kinds: vec![words.kinds().name(kind).to_owned()],
         rows,
         categories: categories.map(|(&category, _)| words.categories().name(category).to_owned()).collect(),
     }
 }
 
-/// What leaves, or may be done, of each category.
+/// Returns the entry of each category.
 fn entries(
     pack: &Pack,
     search: &mut CellEvaluator<'_>,
@@ -182,7 +198,7 @@ fn entries(
     entries
 }
 
-/// The outermost categories below one that are not as it is.
+/// Returns the outermost categories below one whose entry differs from its own.
 fn except(
     tree: &Tree<CategoryId>,
     category: CategoryId,
@@ -228,7 +244,8 @@ fn entry(
     })
 }
 
-/// The most revealing form in which something leaves, and the fewest facts that each way to it needs.
+/// Returns the most revealing form in which something is released, and each minimal set of facts under which it
+/// is.
 fn alternatives(slice: &EvaluatedCell) -> Option<(Form, Vec<Circumstances>)> {
     let mut best = Form::Removed;
     let mut found: Vec<Circumstances> = Vec::new();
@@ -250,12 +267,13 @@ fn alternatives(slice: &EvaluatedCell) -> Option<(Form, Vec<Circumstances>)> {
     (best != Form::Removed).then_some((best, found))
 }
 
-/// True if all that the one asks for the other asks for, too.
+/// True if every fact that one set of circumstances fixes is fixed to the same value in the other.
 fn is_part(part: &Circumstances, whole: &Circumstances) -> bool {
     part.fixed.is_subset(whole.fixed) && part.facts.masked(part.fixed) == whole.facts.masked(part.fixed)
 }
 
-/// What every alternative needs, then what each needs besides: `same region; service-signup or product-download`.
+/// Describes the facts that all alternatives need, then those that each needs besides: `same region;
+/// service-signup or product-download`.
 fn in_words(alternatives: &[Circumstances], words: &Vocabulary) -> String {
     let said = |circumstances: &Circumstances| circumstances.describe(words).replace(" = true", "");
     let Some((first, others)) = alternatives.split_first() else { return String::new() };
@@ -271,7 +289,7 @@ fn only(circumstances: &Circumstances, mask: FactSet) -> Circumstances {
     Circumstances { facts: circumstances.facts.masked(mask), fixed: mask }
 }
 
-/// The letter of a form, for those who see no colours.
+/// Letter of a form, so that the matrix is readable without colours.
 pub(super) const fn letter(form: Form) -> &'static str {
     match form {
         Form::Clear => "C",

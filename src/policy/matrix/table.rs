@@ -1,15 +1,15 @@
-//! The matrix in plain text, for a terminal.
+//! Renders the matrix as plain text for a terminal.
 
 use std::fmt::Write as _;
 
 use super::{Matrix, MatrixEntry, Row, letter};
 use crate::vocabulary::{CategoryId, Vocabulary};
 
-/// The narrowest text that is still read well.
+/// Minimum width in columns at which the text is readable.
 const MIN_WIDTH: usize = 40;
 
-/// The matrix, wrapped to so many columns: below each purpose what leaves for it, a line for each form and
-/// condition. A category stands for all below it but those named after `but`.
+/// Returns the matrix, wrapped at `width` columns: below each purpose the released categories, one line for each
+/// form and condition. A category stands for everything below it except the categories after `but`.
 pub fn table(matrix: &Matrix, vocabulary: &Vocabulary, width: usize) -> String {
     let mut lines = WrappedText { text: String::new(), width: width.max(MIN_WIDTH) };
     lines.wrap("", &format!("{}, version {}", matrix.title, matrix.version));
@@ -36,7 +36,7 @@ pub fn table(matrix: &Matrix, vocabulary: &Vocabulary, width: usize) -> String {
     lines.text
 }
 
-/// Rows that say the same, in the place of the first, with their purposes.
+/// Merges rows with equal content in the place of the first, and collects their purposes.
 fn together(rows: &[Row]) -> Vec<(Vec<&str>, &Row)> {
     let mut together: Vec<(Vec<&str>, &Row)> = Vec::new();
     for row in rows {
@@ -51,7 +51,7 @@ fn together(rows: &[Row]) -> Vec<(Vec<&str>, &Row)> {
     together
 }
 
-/// The categories of a row by form and condition.
+/// Groups the categories of a row by form and condition.
 fn groups(row: &Row) -> Vec<(&'static str, &str, Vec<&str>)> {
     let mut groups: Vec<(&'static str, &str, Vec<&str>)> = Vec::new();
     for MatrixEntry { category, form, needs, .. } in row.entries.iter().flatten() {
@@ -64,7 +64,7 @@ fn groups(row: &Row) -> Vec<(&'static str, &str, Vec<&str>)> {
     groups
 }
 
-/// The outermost categories, each with what below it is not meant.
+/// Lists the outermost categories, each with the exceptions below it.
 fn names(categories: &[&str], vocabulary: &Vocabulary) -> String {
     let tree = vocabulary.categories();
     let ids: Vec<CategoryId> = categories.iter().filter_map(|name| tree.find(name)).collect();
@@ -82,14 +82,14 @@ fn names(categories: &[&str], vocabulary: &Vocabulary) -> String {
     named.join(separator)
 }
 
-/// Text in lines of a width.
+/// Text that is wrapped at a width.
 struct WrappedText {
     text: String,
     width: usize,
 }
 
 impl WrappedText {
-    /// One paragraph; what does not fit goes on two columns further in.
+    /// Appends one paragraph; continuation lines are indented by two more columns.
     fn wrap(&mut self, indent: &str, words: &str) {
         let mut line = indent.to_owned();
         let mut is_empty = true;

@@ -1,8 +1,8 @@
-//! What a change of one rule does to what leaves and to what is carried out.
+//! Compares a pack with its mutants: what does a change of one rule do to disclosures and operations?
 //!
-//! Complete over the vocabulary and over the facts: every question that either version of the rule
-//! reaches is searched. Only where the two versions of the rule part can an outcome, so the search
-//! fixes the facts of the changed rule first and goes on only where they do.
+//! The comparison is complete over the vocabulary and the facts: every point that either version of the rule
+//! reaches is searched. Results can differ only where the two versions of the rule differ, so the search fixes
+//! the facts of the changed rule first, and continues only where they do.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -20,36 +20,42 @@ use super::super::rulebook::RuleIndex;
 use super::Mutant;
 use crate::vocabulary::{CategoryId, Form, KindId, Operation, PurposeId};
 
-/// A field as it is judged: the least revealing form of its categories counts.
+/// A field as it is evaluated: the least revealing form of its categories applies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JudgedField {
-    /// Its categories, each with the facts that are settled for it by what the field is: first those that a
-    /// mapping names, then what they may hold besides.
+    /// Its categories, each with the facts that follow from the field itself: first those that a mapping names,
+    /// then those that the field may contain besides.
     pub categories: Vec<(CategoryId, Circumstances)>,
-    /// How many of them a mapping names.
+    /// Number of categories that a mapping names.
     pub named: usize,
 }
 
-/// A question that the mutant answers otherwise than the pack.
+/// A request for which the mutant's result differs from the pack's.
 #[derive(Clone, Copy, Debug)]
 pub struct MutantDifference<'f> {
+    /// Operation of the request.
     pub operation: Operation,
+    /// Recipient kind.
     pub kind: KindId,
+    /// Purpose.
     pub purpose: PurposeId,
+    /// The field whose result differs.
     pub field: &'f JudgedField,
-    /// The facts that matter; the others may be anything.
+    /// The facts that the difference needs; the others can have any value.
     pub circumstances: Circumstances,
+    /// Result of the pack.
     pub old: Form,
+    /// Result of the mutant.
     pub new: Form,
 }
 
-/// Compares a pack with its mutants. It remembers the slices of the pack.
+/// Compares a pack with its mutants. Caches the cells of the pack.
 #[derive(Debug)]
 pub struct Comparison<'a> {
     pack: &'a Pack,
     fields: &'a [JudgedField],
     search: CellEvaluator<'a>,
-    /// The slice of each question and category among the distinct ones.
+    /// Index of the cell of each category among the distinct ones, by request.
     slices: HashMap<RequestKey, Vec<usize>>,
     distinct: Vec<Arc<EvaluatedCell>>,
     numbers: HashMap<CellKey, usize>,
@@ -57,27 +63,27 @@ pub struct Comparison<'a> {
 
 type RequestKey = (Operation, KindId, PurposeId);
 
-/// A slice of the pack and of the mutant.
+/// A cell of the pack and the same cell of the mutant.
 #[derive(Debug)]
 struct CellPair {
     old: Arc<EvaluatedCell>,
     new: EvaluatedCell,
-    /// The rule that differs, where it reaches the slice.
+    /// The changed rule in either version, if it reaches the cell.
     rules: [Option<EvaluatedRule>; 2],
 }
 
-/// The slices that a mutant has, each pair of versions once.
+/// The pairs of cells of one mutant, without repetitions.
 #[derive(Debug, Default)]
 struct CellPairs {
     list: Vec<CellPair>,
     numbers: HashMap<CellPairKey, usize>,
 }
 
-/// The number of the slice in the old pack, and the forms and conditions of the rule in the new one.
+/// Index of the cell in the old pack, and the forms and conditions of the rule in the new one.
 type CellPairKey = (usize, SmallVec<[Form; 4]>, Vec<usize>);
 
-/// One question: its answer to each category as a number among the versions, none where nothing leaves in
-/// either, and whether anything is answered at all.
+/// One request: for each category the index of its pair of cells (`None` if nothing is released in either
+/// version), and for each version whether it permits anything at all.
 struct RequestCells {
     question: RequestKey,
     versions: Vec<Option<usize>>,
@@ -85,7 +91,7 @@ struct RequestCells {
 }
 
 impl<'a> Comparison<'a> {
-    /// Compares by these fields, in their order.
+    /// Makes a comparison over these fields, in their order.
     pub fn new(pack: &'a Pack, fields: &'a [JudgedField]) -> Comparison<'a> {
         Comparison {
             pack,
@@ -97,11 +103,11 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// Visits, for each search of its own, where the mutant answers otherwise. `settled` says what is
-    /// settled for a kind and purpose before any rule is asked.
+    /// Calls `visit` for each group of differences between a mutant and the pack. `settled` returns the facts
+    /// that are fixed for a kind and purpose before any rule is evaluated.
     ///
     /// # Errors
-    /// What the visitor broke off with.
+    /// Returns the value with which the visitor stopped.
     pub fn differences<B>(
         &mut self,
         mutant: &Mutant,
@@ -130,7 +136,7 @@ impl<'a> Comparison<'a> {
                 let mut walk = PairSearch { pairs: pairs.collect(), values: HashMap::new() };
                 let mut found = Vec::new();
                 let mut leaf = |circumstances, forms: [Form; 2]| {
-                    // What is not answered is refused.
+                    // A request that is not answered is refused.
                     let seen = |(form, &answered)| if answered { form } else { Form::Removed };
                     let mut forms = forms.into_iter().zip(answered).map(seen);
                     let (Some(old), Some(new)) = (forms.next(), forms.next()) else { return };
@@ -155,7 +161,7 @@ impl<'a> Comparison<'a> {
         ControlFlow::Continue(())
     }
 
-    /// The questions that either version of a rule is about and that something can be released for,
+    /// Returns the requests that either version of a rule concerns and for which something can be released,
     /// disclosures first.
     fn request_cells(&mut self, at: RuleIndex, mutated: &Pack, changed: &mut CellPairs) -> Vec<RequestCells> {
         let pack = self.pack;
@@ -170,7 +176,8 @@ impl<'a> Comparison<'a> {
                     let question = (operation, kind, purpose);
                     let concerned = |rule: &Rule| rule.concerns(kind, purpose, operation);
                     let is_changed = concerned(old) || concerned(new);
-                    // What comes back is judged as a disclosure: where none is possible nothing is carried out.
+                    // The response to an operation is evaluated as a disclosure: if none is possible, the
+                    // operation is refused.
                     let answered = [pack, mutated].map(|pack| {
                         let is_possible = |operation| pack.rulebook().can_permit(kind, purpose, operation);
                         is_possible(operation) && is_possible(Operation::Disclose)
@@ -198,7 +205,7 @@ impl<'a> Comparison<'a> {
         rows
     }
 
-    /// The slice of each category among the distinct ones.
+    /// Returns the index of each category's cell among the distinct ones.
     fn slices(&mut self, question: RequestKey) -> &[usize] {
         let Comparison { pack, search, slices, distinct, numbers, .. } = self;
         let (operation, kind, purpose) = question;
@@ -216,7 +223,7 @@ impl<'a> Comparison<'a> {
 }
 
 impl CellPairs {
-    /// The number of a slice with the changed rule; none where nothing leaves in either version.
+    /// Returns the index of a cell with the changed rule; `None` if nothing is released in either version.
     fn number(
         &mut self,
         at: RuleIndex,
@@ -243,7 +250,7 @@ impl CellPairs {
 }
 
 impl CellPair {
-    /// True if nothing leaves in either version.
+    /// True if nothing is released in either version.
     fn is_closed(&self) -> bool {
         self.old.forms.is_empty() && self.new.forms.is_empty()
     }
@@ -253,11 +260,11 @@ impl CellPair {
     }
 }
 
-/// One search over the facts.
+/// A search over the facts for differences between the cells of one field.
 struct PairSearch<'p> {
-    /// The categories of a field, each with what is given for it.
+    /// The cells of the field's categories, each with the facts given for it.
     pairs: Vec<(&'p CellPair, Circumstances)>,
-    /// The values of a fact that make a difference.
+    /// The values of a fact that lead to different results, once computed.
     values: HashMap<Fact, Vec<u8>>,
 }
 
@@ -292,7 +299,7 @@ impl PairSearch<'_> {
         }
     }
 
-    /// Whether the two versions of the rule part.
+    /// Returns whether the two versions of the rule differ.
     fn divergence(&self, known: Circumstances) -> Divergence {
         let mut parts = Divergence::Never;
         for (versions, given) in &self.pairs {
@@ -317,7 +324,8 @@ impl PairSearch<'_> {
         parts
     }
 
-    /// The values of a fact that make a difference to some slice, one of each sort.
+    /// Returns the values of a fact that lead to different results in some cell, one for each class of equivalent
+    /// values.
     fn values(&mut self, fact: Fact) -> Vec<u8> {
         let pairs = &self.pairs;
         let sorted = || {
@@ -341,15 +349,15 @@ impl PairSearch<'_> {
     }
 }
 
-/// Whether two versions of a rule say different things.
+/// Tells if two versions of a rule differ under some circumstances.
 enum Divergence {
-    /// They say the same.
+    /// They never differ.
     Never,
     Here,
     DependsOn(Fact),
 }
 
-/// The facts with what is given for one category.
+/// Returns the circumstances with the facts given for one category.
 fn with(known: Circumstances, Circumstances { facts, fixed }: Circumstances) -> Circumstances {
     Circumstances { facts: known.facts.overlay(facts, fixed), fixed: known.fixed.union(fixed) }
 }

@@ -1,8 +1,8 @@
-//! Mutations of a pack: each single change of its rules, as an editor could make it by mistake.
+//! Mutation testing of packs: every single change of a rule that an editor could make by mistake.
 //!
-//! A mutant is made from the rule as it is written and loaded as the pack is, so that what `@basis` and
-//! silence mean is added to the changed rule too. It knows what a change does to what leaves and to
-//! what is carried out ([`effect`]); which tests notice it does not know.
+//! A mutant is made from the rule as it is written and loaded as the pack is, so that the meaning of `@basis` and
+//! of omissions is added to the changed rule as well. [`comparison`] finds out what a change does to disclosures
+//! and operations. Which tests notice it is not known here.
 
 pub mod comparison;
 mod operators;
@@ -18,20 +18,20 @@ use super::rule::Rule;
 use super::rulebook::RuleIndex;
 use crate::finding::Source;
 
-/// A pack with one change in its rules.
+/// A pack with one changed rule.
 #[derive(Debug)]
 pub struct Mutant {
-    /// The rule that is changed.
+    /// Position of the changed rule.
     pub at: RuleIndex,
-    /// The change in words.
+    /// Description of the change.
     pub change: String,
-    /// The line of the change in the rule's file, counted from 1.
+    /// Line of the change in the rule's file, counted from 1.
     pub line: usize,
     pack: Option<Arc<Pack>>,
 }
 
 impl Mutant {
-    /// The changed pack; `None` where it does not load.
+    /// Returns the changed pack, or `None` if it does not load.
     pub fn pack(&self) -> Option<&Arc<Pack>> {
         self.pack.as_ref()
     }
@@ -44,7 +44,7 @@ pub struct PlannedMutation {
     change: operators::RuleMutation,
 }
 
-/// Every single change of the rules of a pack, in the order of the rules.
+/// Returns every single change of the rules of a pack, in the order of the rules.
 pub fn planned_mutations(pack: &Pack) -> Vec<PlannedMutation> {
     let rules = (0..).zip(pack.rulebook().rules());
     let of_rule = |(at, rule): (RuleIndex, &Rule)| {
@@ -56,19 +56,19 @@ pub fn planned_mutations(pack: &Pack) -> Vec<PlannedMutation> {
     rules.flat_map(of_rule).collect()
 }
 
-/// The rule as its file says it.
+/// Returns the rule's text in its file.
 fn source_text(rule: &Rule) -> &str {
     let place = rule.location();
     place.source.text().get(place.span.clone()).unwrap_or_default()
 }
 
 impl PlannedMutation {
-    /// The rule that is changed.
+    /// Returns the position of the changed rule.
     pub fn at(&self) -> RuleIndex {
         self.at
     }
 
-    /// True if the whole rule is deleted.
+    /// True if the change deletes the whole rule.
     pub fn is_deletion(&self) -> bool {
         self.change.policy.is_none()
     }
@@ -86,7 +86,7 @@ impl PlannedMutation {
     }
 }
 
-/// The line on which a text stands in a rule, where it stands there once, else the rule's own.
+/// Returns the line of a text in a rule if it occurs there once, else the first line of the rule.
 fn line(rule: &Rule, quoted: Option<&str>) -> usize {
     let text = source_text(rule);
     let mut found = quoted.into_iter().flat_map(|quoted| text.match_indices(quoted));
@@ -98,7 +98,7 @@ fn line(rule: &Rule, quoted: Option<&str>) -> usize {
     before.matches('\n').count() + 1
 }
 
-/// The changed rule, read and validated as one of the pack; `None` where it does not load.
+/// Reads and validates the changed rule as one of the pack; `None` if it does not load.
 fn mutated_rule(pack: &Pack, at: RuleIndex, policy: &serde_json::Value) -> Option<Rule> {
     let position = usize::from(at);
     let policy = Policy::from_json(Some(policy_id(position)), policy.clone()).ok()?;
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mutant_stands_on_the_line_of_what_is_changed() {
+    fn a_mutant_has_the_line_of_its_change() {
         let manifest = "title = \"T\"\nversion = \"1\"\nannounced = 2026-01-01\neffective = 2026-01-01\n\
             contact = \"c\"\n[[clauses]]\nid = \"C\"\ntitle = \"t\"\nkept = \"by-rules\"\n";
         let rules = "// A comment.\n\n@id(\"erased\") @clause(\"C\")\nforbid (principal, action, resource)\n\

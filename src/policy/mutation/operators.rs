@@ -1,7 +1,7 @@
-//! Single changes of a rule in Cedar's JSON form.
+//! Mutation operators: the single changes of a rule in Cedar's JSON form.
 //!
-//! It knows the shape of policies and the trees of the vocabulary; what a change does to a decision it
-//! does not know.
+//! The module knows the shape of policies and the trees of the vocabulary. It does not know the effect of a
+//! change.
 
 use serde_json::{Value, json};
 
@@ -9,21 +9,21 @@ use super::super::draft::text_of_expression;
 use super::super::expression::operands;
 use crate::vocabulary::{TermId, Tree, Vocabulary};
 
-/// Characters of a condition that a description quotes at most.
+/// Maximum number of characters of a condition that a description quotes.
 const MAX_QUOTED: usize = 100;
 
 /// One change of a rule.
 #[derive(Clone, Debug)]
 pub(super) struct RuleMutation {
-    /// The changed rule; `None` where it is deleted.
+    /// The changed rule; `None` if it is deleted.
     pub(super) policy: Option<Value>,
-    /// The change in words.
+    /// Description of the change.
     pub(super) words: String,
-    /// The text that is deleted or replaced, by which its line is found.
+    /// The text that is deleted or replaced, by which the line of the change is found.
     pub(super) quoted: Option<String>,
 }
 
-/// Every single change of one rule.
+/// Returns every single change of one rule.
 pub(super) fn mutations(policy: &Value, vocabulary: &Vocabulary) -> Vec<RuleMutation> {
     let mut all = vec![RuleMutation { policy: None, words: "delete the rule".to_owned(), quoted: None }];
     all.extend(scopes(policy, vocabulary));
@@ -31,7 +31,7 @@ pub(super) fn mutations(policy: &Value, vocabulary: &Vocabulary) -> Vec<RuleMuta
     all
 }
 
-/// A list of the scope without one item, or the parent in the place of what the scope names.
+/// Changes the scope: removes one item of a list, or replaces a term by its parent.
 fn scopes(policy: &Value, vocabulary: &Vocabulary) -> Vec<RuleMutation> {
     let mut all = Vec::new();
     for variable in ["principal", "action", "resource"] {
@@ -67,8 +67,8 @@ fn scopes(policy: &Value, vocabulary: &Vocabulary) -> Vec<RuleMutation> {
     all
 }
 
-/// What stands directly above the term that an entity names: its parent and its groups; `None`, which is
-/// any, where nothing does.
+/// Returns the entities directly above the one that is named: its parent and its groups. `None` stands for any
+/// entity, if it has neither.
 fn outer(entity: &Value, vocabulary: &Vocabulary) -> Vec<Option<Value>> {
     let text = |key| entity.get(key).and_then(Value::as_str).unwrap_or_default();
     let (of, id) = (text("type"), text("id"));
@@ -93,7 +93,7 @@ fn outer(entity: &Value, vocabulary: &Vocabulary) -> Vec<Option<Value>> {
     }
 }
 
-/// The rule without one `when` or `unless`, and with each change inside one.
+/// Changes the conditions: removes one `when` or `unless`, or changes a part of one.
 fn conditions(policy: &Value) -> Vec<RuleMutation> {
     let Some(conditions) = policy.get("conditions").and_then(Value::as_array) else { return Vec::new() };
     let mut all = Vec::new();
@@ -124,7 +124,7 @@ fn conditions(policy: &Value) -> Vec<RuleMutation> {
     all
 }
 
-/// An expression with one change in it.
+/// An expression with one change.
 #[derive(Debug)]
 struct Variant {
     expression: Value,
@@ -175,7 +175,7 @@ fn variants(expression: &Value) -> Vec<Variant> {
     }
 }
 
-/// A chain of one operator without each of its operands, and with each change inside an operand.
+/// Removes each operand of a chain of one operator, and changes each part of an operand.
 fn of_chain(expression: &Value, operator: &str, called: &str) -> Vec<Variant> {
     let mut parts = Vec::new();
     flatten(expression, operator, &mut parts);
@@ -216,7 +216,7 @@ fn joined(parts: Vec<Value>, operator: &str) -> Option<Value> {
     parts.into_iter().reduce(|left, right| json!({ operator: { "left": left, "right": right } }))
 }
 
-/// Each item with the list of the others.
+/// Returns each item with the list of the others.
 fn without_each(items: &[Value]) -> impl Iterator<Item = (Vec<Value>, &Value)> {
     items.iter().enumerate().map(|(at, item)| {
         let others = items.iter().enumerate().filter(|(other, _)| *other != at);
@@ -224,7 +224,7 @@ fn without_each(items: &[Value]) -> impl Iterator<Item = (Vec<Value>, &Value)> {
     })
 }
 
-/// `Kind::"staff"`.
+/// Formats an entity as `Kind::"staff"`.
 fn entity_text(entity: &Value) -> String {
     let text = |key| entity.get(key).and_then(Value::as_str).unwrap_or_default();
     format!("{}::\"{}\"", text("type"), text("id"))
@@ -247,7 +247,7 @@ mod tests {
         let policy = Policy::parse(None, text).unwrap().to_json().unwrap();
         let all = mutations(&policy, &Vocabulary::standard());
         for change in &all {
-            // What is changed is a rule that Cedar reads.
+            // Cedar accepts the changed rule.
             if let Some(changed) = &change.policy {
                 Policy::from_json(None, changed.clone()).unwrap();
             }
