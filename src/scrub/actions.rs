@@ -1,7 +1,7 @@
 //! The action that the scrubber takes on each node of a held value: keep it, drop it, or write something else.
 //!
 //! The module records actions and does not decide them. Nodes are addressed by their position in the
-//! [`NodeTable`](super::node_table::NodeTable).
+//! `NodeTable`.
 
 use std::collections::BTreeMap;
 

@@ -100,6 +100,7 @@ pub(super) struct QuerySegment {
     pub(super) selectors: Vec<Selector>,
 }
 
+/// A selector (RFC 9535, 2.3).
 #[derive(Clone, Debug)]
 pub(super) enum Selector {
     Name(Box<str>),
@@ -109,11 +110,13 @@ pub(super) enum Selector {
     Filter(Filter),
 }
 
+/// A condition of a filter selector.
 #[derive(Clone, Debug)]
 pub(super) enum Filter {
     Any(Vec<Filter>),
     All(Vec<Filter>),
     Not(Box<Filter>),
+    /// The query selects at least one node.
     Exists(Path),
     Compare(ComparisonOperator, Operand, Operand),
     /// `match` (the whole string) or `search` (a part of it).
@@ -134,6 +137,7 @@ pub(super) enum ComparisonOperator {
     GreaterOrEqual,
 }
 
+/// A query within a filter.
 #[derive(Clone, Debug)]
 pub(super) struct Path {
     /// Starts at the root of the query's argument (`$`) instead of the current node (`@`).
@@ -141,6 +145,7 @@ pub(super) struct Path {
     pub(super) segments: Vec<QuerySegment>,
 }
 
+/// One side of a comparison, or an argument of a function.
 #[derive(Clone, Debug)]
 pub(super) enum Operand {
     String(Box<str>),
@@ -149,11 +154,13 @@ pub(super) enum Operand {
     Null,
     /// The node of a query that selects at most one.
     Node(Path),
+    /// The functions of RFC 9535, 2.4.4 to 2.4.8, that return a value.
     Length(Box<Operand>),
     Count(Path),
     Value(Path),
 }
 
+/// The pattern of `match` or `search`.
 #[derive(Clone, Debug)]
 pub(super) enum RegexpPattern {
     /// A literal, compiled at load. `None` if it is no I-Regexp: it matches nothing (RFC 9535, 2.4.6).
@@ -170,6 +177,9 @@ pub(super) enum Anchor {
 }
 
 /// Reads a path of a mapping: `$…` or `@…`. A path that begins with `@` is a query whose argument is the record.
+///
+/// # Errors
+/// The reason why the path does not load.
 pub(super) fn read(text: &str) -> Result<(Anchor, Query), MappingFault> {
     if text.len() > MAX_LENGTH {
         return Err(MappingFault::TooLong);

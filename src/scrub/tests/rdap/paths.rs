@@ -24,7 +24,7 @@ fn paths_of_removed_properties_use_filters() {
         record("$", &[], &[("@.rdapConformance", "non-personal")]),
     ]);
     let tel = |kind: Value, number: &str| json!(["tel", {"type": kind}, "text", number]);
-    let said = |properties: &[Value]| {
+    let listed = |properties: &[Value]| {
         let body = domain(&[entity(&json!(["registrant"]), properties)]);
         let answer = scrubbed(&plan, &body.to_string(), clear_except(&[("location", Form::Removed)]));
         entries(&answer)
@@ -32,17 +32,17 @@ fn paths_of_removed_properties_use_filters() {
     let (voice, fax, work_fax) = (json!("voice"), json!("fax"), json!(["work", "fax"]));
     let start = "removal $.entities[0].vcardArray[1]";
     let by_kind = format!("Registrant Fax: {start}[?(@[0]=='tel'&&@[1].type=='fax')]");
-    assert_eq!(said(&[tel(voice.clone(), "1"), tel(fax.clone(), "3"), tel(fax.clone(), "4")]), [by_kind]);
+    assert_eq!(listed(&[tel(voice.clone(), "1"), tel(fax.clone(), "3"), tel(fax.clone(), "4")]), [by_kind]);
     // All properties of the name are removed.
     let by_name = format!("Registrant Fax: {start}[?(@[0]=='tel')]");
-    assert_eq!(said(&[tel(fax.clone(), "3"), tel(fax.clone(), "4")]), [by_name]);
+    assert_eq!(listed(&[tel(fax.clone(), "3"), tel(fax.clone(), "4")]), [by_name]);
     // No filter applies if the kind is the same, is no listed word, or is one of several.
     for kind in [voice, json!("jane"), work_fax] {
         let by_number = format!("{start}[2]");
-        let said = said(&[tel(kind.clone(), "1"), tel(kind, "2")]);
-        assert!(said.len() == 1 && said[0].ends_with(&by_number), "{said:?}");
+        let listed = listed(&[tel(kind.clone(), "1"), tel(kind, "2")]);
+        assert!(listed.len() == 1 && listed[0].ends_with(&by_number), "{listed:?}");
     }
-    assert_eq!(said(&[json!(["x-jane", {}, "text", "1"])]), [format!("(Registrant Property): {start}[1]")]);
+    assert_eq!(listed(&[json!(["x-jane", {}, "text", "1"])]), [format!("(Registrant Property): {start}[1]")]);
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn paths_of_moved_entities_use_roles() {
         ("@.entities[*].port43", "email"),
     ];
     let plan = listing_plan(vec![record("$", &[], &own)]);
-    let said = |entities: &[(&str, &str)]| {
+    let listed = |entities: &[(&str, &str)]| {
         let one = |(handle, role): &(&str, &str)| json!({"handle": handle, "roles": [role], "port43": "a"});
         let body = json!({"entities": entities.iter().map(one).collect::<Vec<_>>()}).to_string();
         let answer =
@@ -68,12 +68,12 @@ fn paths_of_moved_entities_use_roles() {
     };
     let (technical, registrant) = ("?(@.roles[0]=='technical')", "?(@.roles[0]=='registrant')");
     assert_eq!(
-        said(&[("A", "abuse"), ("gone", "technical"), ("gone", "technical"), ("B", "registrant")]),
+        listed(&[("A", "abuse"), ("gone", "technical"), ("gone", "technical"), ("B", "registrant")]),
         (gone(technical), ports(&["0", registrant]))
     );
     // Elements that no word distinguishes are selected by their index.
     assert_eq!(
-        said(&[("gone", "registrant"), ("B", "registrant"), ("gone", "jane")]),
+        listed(&[("gone", "registrant"), ("B", "registrant"), ("gone", "jane")]),
         ([gone("0"), gone("2")].concat(), ports(&["1"]))
     );
 }
