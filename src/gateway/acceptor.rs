@@ -1,4 +1,4 @@
-//! Connections of one listener: accepted up to a bound, refused and counted beyond it.
+//! Accepts the connections of one listener up to a bound. Beyond it, connections are closed at once and counted.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -11,11 +11,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::log_limit::LogLimit;
 
-/// Before the next attempt where a connection cannot be accepted: out of file descriptors, most likely, and
-/// the others need time to end.
+/// Pause after a failed attempt to accept. The process most likely has no file descriptor left, and other connections
+/// need time to end.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// A bound socket and the bound of its connections.
+/// A bound socket, and the maximum number of its connections.
 #[derive(Debug)]
 pub(super) struct Acceptor {
     socket: TcpListener,
@@ -25,20 +25,20 @@ pub(super) struct Acceptor {
 }
 
 impl Acceptor {
-    /// Accepts at most `max` connections at a time; `refused` counts the others.
+    /// Allows `max` open connections; `refused` counts those beyond.
     pub(super) fn new(socket: TcpListener, max: u32, refused: IntCounter) -> Acceptor {
         Acceptor { socket, max, open: Arc::new(Semaphore::new(max as usize)), refused }
     }
 
-    /// The bound address, with the port that was chosen for port 0.
+    /// Returns the bound address, with the port that the system chose for port 0.
     ///
     /// # Errors
-    /// Where the socket has none any more.
+    /// The error of the system, if the socket no longer has an address.
     pub(super) fn address(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
 
-    /// The next connection, where it comes from, and its place among those that may be open.
+    /// Returns the next connection, the address of its peer, and the permit that counts it as open until it is dropped.
     pub(super) async fn accept(&self) -> (TcpStream, IpAddr, OwnedSemaphorePermit) {
         static CANNOT_ACCEPT: LogLimit = LogLimit::new();
         static REFUSED: LogLimit = LogLimit::new();
@@ -47,21 +47,21 @@ impl Acceptor {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     if let Some(count) = CANNOT_ACCEPT.admit() {
-                        tracing::warn!(%error, count, "connections cannot be accepted");
+                        tracing::warn!(%error, count, "cannot accept connections");
                     }
                     tokio::time::sleep(PAUSE).await;
                     continue;
                 }
             };
             match Arc::clone(&self.open).try_acquire_owned() {
-                Ok(place) => return (stream, from.ip(), place),
+                Ok(permit) => return (stream, from.ip(), permit),
                 Err(_) => {
                     self.refused.inc();
                     if let Some(count) = REFUSED.admit() {
                         tracing::warn!(
                             count,
                             open = self.max,
-                            "connections refused: as many are open as may be"
+                            "connections refused: the maximum number is open"
                         );
                     }
                 }
@@ -69,10 +69,10 @@ impl Acceptor {
         }
     }
 
-    /// Accepts no more, and returns when all connections have ended.
+    /// Closes the socket, and returns when all connections have ended.
     pub(super) async fn close(self) {
         drop(self.socket);
-        // The semaphore is never closed, so this only waits.
+        // Cannot fail: the semaphore is never closed.
         let _ = self.open.acquire_many(self.max).await;
     }
 }

@@ -1,4 +1,4 @@
-//! The names in a client's certificate, and when it ends.
+//! Reads the names and the end of validity of a client certificate. rustls has verified it before.
 
 use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
@@ -7,20 +7,21 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::exchange::caller::{CertificateName, PeerCertificate};
 
-/// What a verified client certificate says: its subject alternative names, never its common name, and its
-/// end, or that of a certificate that was sent with it, whichever is earlier. `chain` begins with the client's
-/// own. One that does not parse here has no names and has ended: what cannot be read lets nobody in.
+/// Returns the subject alternative names of a verified client certificate (never its common name) and the earliest end
+/// of validity in `chain`, which begins with the client's own certificate.
+///
+/// A certificate that does not parse has no names and has ended, so it identifies nobody.
 pub(super) fn peer_names(chain: &[CertificateDer<'_>], now: Timestamp) -> PeerCertificate {
     let unreadable = || PeerCertificate { valid_until: Some(Timestamp::MIN), ..PeerCertificate::default() };
     let Some((own, issuers)) = chain.split_first() else { return unreadable() };
     let Ok((_, own)) = X509Certificate::from_der(own) else { return unreadable() };
-    // What has ended already had no part in the verification.
+    // An issuer that has ended took no part in the verification.
     let issuers = issuers.iter().filter_map(|issuer| Some(end(&X509Certificate::from_der(issuer).ok()?.1)));
     let until = issuers.filter(|end| *end > now).chain([end(&own)]).min();
     PeerCertificate { names: names(&own).into(), valid_until: until }
 }
 
-/// The first instant at which a certificate is no longer valid: `notAfter` is the last second that it is.
+/// Returns the first instant at which a certificate is no longer valid: `notAfter` is its last valid second.
 fn end(certificate: &X509Certificate<'_>) -> Timestamp {
     let last = certificate.validity().not_after.timestamp();
     Timestamp::from_second(last.saturating_add(1)).unwrap_or(Timestamp::MAX)
@@ -34,7 +35,7 @@ fn names(certificate: &X509Certificate<'_>) -> Vec<CertificateName> {
         GeneralName::RFC822Name(name) => Some((*name, CertificateName::Email as _)),
         _ => None,
     });
-    // A NUL inside a name has fooled comparisons before (Envoy CVE-2026-47778).
+    // A NUL inside a name has deceived comparisons in other proxies (Envoy CVE-2026-47778).
     names.filter(|(name, _)| !name.contains('\0')).map(|(name, make)| make(name.to_owned())).collect()
 }
 
@@ -56,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_has_typed_names_and_the_earliest_end_of_its_chain() {
+    fn names_are_typed_and_the_earliest_end_of_the_chain_counts() {
         let ca_key = KeyPair::generate().unwrap();
         let mut ca = params((2031, 6, 1));
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -79,15 +80,19 @@ mod tests {
             CertificateName::Email("ops@partner.example".to_owned()),
         ];
         assert_eq!(*alone.names, names);
-        assert_eq!(alone.valid_until, Some(at("2032-06-01T00:00:01Z")), "its last second counts");
+        assert_eq!(alone.valid_until, Some(at("2032-06-01T00:00:01Z")), "valid in its last second");
         let together = peer_names(&chain, at("2030-01-01T00:00:00Z"));
         assert_eq!(together.valid_until, Some(at("2031-06-01T00:00:01Z")));
         let later = peer_names(&chain, at("2032-01-01T00:00:00Z"));
-        assert_eq!(later.valid_until, Some(at("2032-06-01T00:00:01Z")), "what had ended was not needed");
+        assert_eq!(
+            later.valid_until,
+            Some(at("2032-06-01T00:00:01Z")),
+            "an issuer that had ended was not needed"
+        );
     }
 
     #[test]
-    fn what_cannot_be_read_has_no_names_and_has_ended() {
+    fn an_unreadable_certificate_has_no_names_and_has_ended() {
         for chain in [&[][..], &[CertificateDer::from(vec![1, 2, 3])]] {
             let peer = peer_names(chain, Timestamp::UNIX_EPOCH);
             assert!(peer.names.is_empty() && peer.valid_until == Some(Timestamp::MIN));

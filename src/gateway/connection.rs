@@ -1,9 +1,9 @@
-//! How long a connection may go on: until it has been idle for too long, until the credential that let it
-//! in ends, until the gateway stops.
+//! Ends connections: when they are idle for too long, when the client certificate that admitted them ends or is no
+//! longer accepted, and when the gateway stops.
 //!
-//! hyper has no idle timer for HTTP/2 and asks a body for nothing while its stream's window is shut, however
-//! long that takes and however many pings are answered. So each stream runs as a task that knows when its
-//! recipient last took something.
+//! hyper has no idle timer for HTTP/2. While a stream's flow-control window is closed it does not poll the body, for as
+//! long as the peer answers pings. So each stream runs as a task of its own, which knows when its recipient last
+//! accepted data and resets the stream after [`ConnectionTimeouts::stall`].
 
 use std::future::pending;
 use std::pin::{Pin, pin};
@@ -22,24 +22,24 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::config::{ClientAuthority, TlsServer};
 
-/// From the connection to the end of a request's head, and between two requests.
+/// Time for a request's head to arrive, from the connection or from the previous request on.
 pub(super) const HEAD_TIME: Duration = Duration::from_secs(10);
-/// For a recipient to take what is written, be it a byte: who takes nothing is gone.
+/// Time in which a recipient has to accept at least one byte of what is written.
 pub(super) const STALL_TIME: Duration = Duration::from_secs(120);
 
-/// Longest wait before the wall clock is looked at again: it may have been set meanwhile.
+/// Maximum wait before the wall clock is read again, as it may be set meanwhile.
 const CLOCK_CHECK: Duration = Duration::from_secs(60);
 
-/// How long a connection may take for what.
+/// Timeouts of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ConnectionTimeouts {
-    /// Without a stream, before the first one (HTTP/2).
+    /// Time without a stream before the first one (HTTP/2).
     pub(super) first: Duration,
-    /// Without a stream, after one (HTTP/2).
+    /// Time without a stream after the last one (HTTP/2).
     pub(super) idle: Duration,
-    /// From the request to end to the cut.
+    /// Time for exchanges under way to end after the connection was asked to close.
     pub(super) close: Duration,
-    /// For a recipient to take what a stream offers (HTTP/2).
+    /// Time for a recipient to accept data that a stream offers (HTTP/2).
     pub(super) stall: Duration,
 }
 
@@ -54,23 +54,23 @@ impl Default for ConnectionTimeouts {
     }
 }
 
-/// What ends a connection from outside.
+/// Conditions outside of a connection that end it.
 #[derive(Debug)]
 pub(super) struct CloseConditions {
-    /// Set where the gateway stops.
+    /// Becomes true when the gateway stops.
     pub(super) stop: watch::Receiver<bool>,
-    /// When the client's certificate ends.
+    /// End of the client certificate.
     pub(super) until: Option<Timestamp>,
-    /// Whose client certificates are accepted now.
+    /// TLS configuration of the listener, which says whose client certificates are accepted now.
     pub(super) tls: Option<watch::Receiver<TlsServer>>,
-    /// Whose were accepted when the connection began.
+    /// Authority whose client certificates were accepted when the connection began.
     pub(super) authority: Option<ClientAuthority>,
-    /// Whether the client presented a certificate.
+    /// True if the client presented a certificate.
     pub(super) presented: bool,
 }
 
-/// Drives a connection to its end; `None` where it had to be cut.
-// Not an `async fn`: the compiler proves `Send` for this signature, and not for the types of every caller.
+/// Drives a connection to its end. `None` if it had to be cut.
+// Not an `async fn`: for an `async fn` the compiler cannot prove that the future is `Send`.
 #[allow(clippy::manual_async_fn)]
 pub(super) fn drive<C>(
     connection: C,
@@ -95,8 +95,8 @@ async fn drive_to_end<C: GracefulConnection>(
     let mut connection = pin!(connection);
     let mut access_ends = pin!(async {
         tokio::select! {
-            () = ended(until, Timestamp::now) => {}
-            () = replaced(tls, authority, presented) => {}
+            () = instant_reached(until, Timestamp::now) => {}
+            () = access_revoked(tls, authority, presented) => {}
         }
     });
     let mut is_over = false;
@@ -104,7 +104,7 @@ async fn drive_to_end<C: GracefulConnection>(
         ended = connection.as_mut() => return Some(ended),
         _ = stop.wait_for(|stop| *stop) => {}
         () = access_ends.as_mut() => is_over = true,
-        () = idle(streams.clone(), times) => {}
+        () = idle_for_too_long(streams.clone(), times) => {}
     }
     connection.as_mut().graceful_shutdown();
     let over = async {
@@ -116,33 +116,34 @@ async fn drive_to_end<C: GracefulConnection>(
     tokio::select! {
         ended = connection => Some(ended),
         () = over => None,
-        () = abandoned(streams, times) => None,
+        () = shutdown_overdue(streams, times) => None,
     }
 }
 
-/// Returns when an HTTP/2 connection has been without a stream for too long. hyper times HTTP/1.1 itself.
-async fn idle(streams: Option<StreamExecutor>, times: ConnectionTimeouts) {
+/// Returns when an HTTP/2 connection was without a stream for too long. For HTTP/1.1 hyper has timers of its own.
+async fn idle_for_too_long(streams: Option<StreamExecutor>, times: ConnectionTimeouts) {
     match streams {
         Some(streams) => streams.idle(times).await,
         None => pending().await,
     }
 }
 
-/// Returns when a connection that was told to end has had no stream for the time to do so.
-async fn abandoned(streams: Option<StreamExecutor>, times: ConnectionTimeouts) {
+/// Returns when a connection that was asked to close has had no stream for [`ConnectionTimeouts::close`] and is still
+/// open.
+async fn shutdown_overdue(streams: Option<StreamExecutor>, times: ConnectionTimeouts) {
     let Some(streams) = streams else { return pending().await };
     loop {
         streams.clone().idle(times).await;
         sleep(times.close).await;
-        // A request may have come in meanwhile.
+        // A request may have arrived meanwhile.
         if streams.idle_from(times).is_some() {
             return;
         }
     }
 }
 
-/// Returns at an instant of the wall clock.
-async fn ended(until: Option<Timestamp>, now: impl Fn() -> Timestamp) {
+/// Returns when the wall clock reaches `until`.
+async fn instant_reached(until: Option<Timestamp>, now: impl Fn() -> Timestamp) {
     let Some(until) = until else { return pending().await };
     loop {
         match Duration::try_from(until.duration_since(now())) {
@@ -152,8 +153,8 @@ async fn ended(until: Option<Timestamp>, now: impl Fn() -> Timestamp) {
     }
 }
 
-/// Returns when a reload no longer accepts what let a connection in.
-async fn replaced(
+/// Returns when a reload no longer accepts the client certificate (or its absence) that admitted the connection.
+async fn access_revoked(
     tls: Option<watch::Receiver<TlsServer>>,
     authority: Option<ClientAuthority>,
     presented: bool,
@@ -173,7 +174,7 @@ async fn replaced(
     pending().await
 }
 
-/// Runs the streams of one HTTP/2 connection, and knows whether there are any.
+/// Runs the streams of one HTTP/2 connection as tasks, and counts them.
 #[derive(Clone, Debug)]
 pub(super) struct StreamExecutor {
     activity: Arc<StreamActivity>,
@@ -183,16 +184,16 @@ pub(super) struct StreamExecutor {
 #[derive(Debug)]
 struct StreamActivity {
     clock: MillisecondClock,
-    under_way: AtomicUsize,
-    /// When the last one ended; zero before the first.
+    active: AtomicUsize,
+    /// Time at which the last stream ended; zero before the first.
     ended: AtomicU64,
 }
 
-/// A stream under way.
+/// Guard that counts a stream as active until it is dropped.
 struct ActiveStream(Arc<StreamActivity>);
 
 tokio::task_local! {
-    /// The flow of the stream that a task runs.
+    /// The stall detector of the stream that the task runs.
     static STALL_DETECTOR: Arc<StallDetector>;
 }
 
@@ -200,7 +201,7 @@ impl StreamExecutor {
     pub(super) fn new(times: ConnectionTimeouts) -> StreamExecutor {
         let activity = StreamActivity {
             clock: MillisecondClock::new(),
-            under_way: AtomicUsize::new(0),
+            active: AtomicUsize::new(0),
             ended: AtomicU64::new(0),
         };
         StreamExecutor { activity: Arc::new(activity), stall: times.stall }
@@ -212,16 +213,16 @@ impl StreamExecutor {
             match self.idle_from(times) {
                 None => sleep(times.idle).await,
                 Some(from) if from <= Instant::now() => return,
-                // A stream that comes and ends meanwhile begins the shorter time.
+                // A stream that begins and ends meanwhile starts the shorter idle time.
                 Some(from) => sleep_until(from.min(Instant::now() + times.idle)).await,
             }
         }
     }
 
-    /// From when on it will have been idle for too long; `None` while there is a stream.
+    /// Returns the instant at which the connection will have been idle for too long; `None` while there is a stream.
     fn idle_from(&self, times: ConnectionTimeouts) -> Option<Instant> {
-        let StreamActivity { clock, under_way, ended } = &*self.activity;
-        match (under_way.load(Ordering::Acquire), ended.load(Ordering::Acquire)) {
+        let StreamActivity { clock, active, ended } = &*self.activity;
+        match (active.load(Ordering::Acquire), ended.load(Ordering::Acquire)) {
             (0, 0) => Some(clock.start + times.first),
             (0, ended) => Some(clock.at(ended) + times.idle),
             _ => None,
@@ -235,15 +236,15 @@ where
 {
     fn execute(&self, stream: F) {
         let (flow, stall) = (Arc::new(StallDetector::new()), self.stall);
-        self.activity.under_way.fetch_add(1, Ordering::AcqRel);
-        let under_way = ActiveStream(Arc::clone(&self.activity));
+        self.activity.active.fetch_add(1, Ordering::AcqRel);
+        let guard = ActiveStream(Arc::clone(&self.activity));
         tokio::spawn(STALL_DETECTOR.scope(Arc::clone(&flow), async move {
-            let _under_way = under_way;
+            let _guard = guard;
             tokio::select! {
                 biased;
                 () = stream => {}
-                // Dropped before its end, hyper's future resets the stream.
-                () = flow.stalls(stall) => tracing::debug!("stream reset: its recipient takes nothing"),
+                // hyper resets a stream whose future is dropped before its end.
+                () = flow.stalls(stall) => tracing::debug!("stream reset: its recipient accepts no data"),
             }
         }));
     }
@@ -251,17 +252,17 @@ where
 
 impl Drop for ActiveStream {
     fn drop(&mut self) {
-        let StreamActivity { clock, under_way, ended } = &*self.0;
+        let StreamActivity { clock, active, ended } = &*self.0;
         ended.store(clock.now(), Ordering::Release);
-        under_way.fetch_sub(1, Ordering::AcqRel);
+        active.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
-/// Whether what a stream offers is taken.
+/// Detects a recipient that accepts no data of a stream.
 #[derive(Debug)]
 struct StallDetector {
     clock: MillisecondClock,
-    /// Since when something is offered; zero where it was taken.
+    /// Time since which data is offered and not accepted; zero if none is.
     offered: AtomicU64,
 }
 
@@ -270,7 +271,7 @@ impl StallDetector {
         StallDetector { clock: MillisecondClock::new(), offered: AtomicU64::new(0) }
     }
 
-    /// Returns when nothing of what is offered was taken for that long.
+    /// Returns when data was offered for `limit` and none of it was accepted.
     async fn stalls(&self, limit: Duration) {
         loop {
             match self.offered.load(Ordering::Acquire) {
@@ -282,7 +283,7 @@ impl StallDetector {
     }
 }
 
-/// Milliseconds after a start, from one on, so that zero can stand for "not".
+/// Counts milliseconds from its start, beginning with one, so that an atomic integer can use zero for "none".
 #[derive(Debug)]
 struct MillisecondClock {
     start: Instant,
@@ -302,7 +303,7 @@ impl MillisecondClock {
     }
 }
 
-/// A body that tells its stream when something of it is offered, and when it was taken.
+/// A response body that tells the stall detector of its stream when data is offered, and when it was accepted.
 #[derive(Debug)]
 pub(super) struct StallReportingBody<B> {
     body: B,
@@ -310,7 +311,7 @@ pub(super) struct StallReportingBody<B> {
 }
 
 impl<B> StallReportingBody<B> {
-    /// The body of a stream, where this is called by one; else it only passes.
+    /// Wraps the body of a stream. Outside of a stream's task the wrapper only delegates.
     pub(super) fn new(body: B) -> StallReportingBody<B> {
         StallReportingBody { body, flow: STALL_DETECTOR.try_with(Arc::clone).ok() }
     }
@@ -327,7 +328,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for StallReportingBody<B> {
         let StallReportingBody { body, flow } = self.get_mut();
         let polled = Pin::new(body).poll_frame(context);
         if let Some(flow) = flow {
-            // hyper asks again when the window had room for some of the last frame.
+            // hyper polls again as soon as the window had room for a part of the last frame.
             let offered = matches!(polled, Poll::Ready(Some(Ok(_))));
             flow.offered.store(if offered { flow.clock.now() } else { 0 }, Ordering::Release);
         }
@@ -359,7 +360,7 @@ mod tests {
 
     use super::*;
 
-    /// Longer than any test takes.
+    /// Longer than any test runs.
     const NEVER: Duration = Duration::from_secs(3600);
     const SHORT: Duration = Duration::from_millis(50);
     const PATIENT: ConnectionTimeouts =
@@ -369,15 +370,15 @@ mod tests {
 
     struct Peers {
         sender: Sender,
-        /// Ends when the server closes; the client answers pings and does nothing else.
+        /// The client's connection, which only answers pings. It ends when the server closes.
         client: tokio::task::JoinHandle<hyper::Result<()>>,
         server: tokio::task::JoinHandle<bool>,
-        /// A body of a server's answer was dropped.
+        /// Receives an item whenever the body of a response is dropped.
         dropped: mpsc::UnboundedReceiver<()>,
         stop: watch::Sender<bool>,
     }
 
-    /// Tells when it is dropped.
+    /// Sends an item when it is dropped.
     struct Dropped(mpsc::UnboundedSender<()>);
 
     impl Drop for Dropped {
@@ -386,7 +387,7 @@ mod tests {
         }
     }
 
-    /// A server whose `/endless` has no end, and whose `/mute` never begins its body.
+    /// Connects a client to a server. The body at `/endless` has no end, the one at `/mute` never begins.
     async fn peers(
         times: ConnectionTimeouts,
         window: u32,
@@ -446,10 +447,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_without_streams_ends_though_pings_are_answered() {
+    async fn a_connection_without_streams_ends_even_if_pings_are_answered() {
         // Before the first request, and after one.
         let never_asked = peers(ConnectionTimeouts { first: SHORT, ..PATIENT }, 65_535, |_| {}).await;
-        assert!(!never_asked.server.await.unwrap(), "it ended by itself");
+        assert!(!never_asked.server.await.unwrap(), "closed, not cut");
         never_asked.client.await.unwrap().unwrap();
 
         let mut asked = peers(ConnectionTimeouts { idle: SHORT, ..PATIENT }, 65_535, |_| {}).await;
@@ -458,7 +459,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stream_under_way_keeps_its_connection() {
+    async fn an_active_stream_keeps_its_connection_open() {
         let times = ConnectionTimeouts { first: SHORT, idle: SHORT, close: SHORT, ..PATIENT };
         let mut peers = peers(times, 65_535, |_| {}).await;
         let answer = ask(&mut peers.sender, "/mute").await.unwrap();
@@ -470,17 +471,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stream_whose_window_stays_shut_is_reset_alone() {
+    async fn a_stream_whose_window_stays_closed_is_reset_and_its_connection_is_not() {
         let mut peers = peers(ConnectionTimeouts { stall: SHORT, ..PATIENT }, 0, |_| {}).await;
         let answer = ask(&mut peers.sender, "/endless").await.unwrap();
         peers.dropped.recv().await.unwrap();
         assert!(answer.into_body().collect().await.is_err(), "it was reset");
-        assert!(ask(&mut peers.sender, "/").await.unwrap().status().is_success(), "the connection goes on");
+        assert!(
+            ask(&mut peers.sender, "/").await.unwrap().status().is_success(),
+            "the connection stays open"
+        );
     }
 
-    /// A body that waits for its upstream is not its recipient's fault.
+    /// The recipient is not at fault if the body waits for its upstream.
     #[tokio::test]
-    async fn a_stream_that_offers_nothing_is_not_reset() {
+    async fn a_stream_that_offers_no_data_is_not_reset() {
         let mut peers = peers(ConnectionTimeouts { stall: SHORT, ..PATIENT }, 0, |_| {}).await;
         let answer = ask(&mut peers.sender, "/mute").await.unwrap();
         sleep(SHORT * 6).await;
@@ -490,7 +494,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_end_of_a_certificate_ends_idle_connections_and_cuts_busy_ones() {
+    async fn the_end_of_a_certificate_closes_idle_connections_and_cuts_busy_ones() {
         let past = Some(Timestamp::UNIX_EPOCH);
         let idle = peers(PATIENT, 65_535, |ends| ends.until = past).await;
         idle.client.await.unwrap().unwrap();
@@ -509,7 +513,7 @@ mod tests {
             told.await.unwrap();
             tls.send_replace(server([1; 32], true));
             tls.send_replace(server([2; 32], false));
-            // As long as the connection lasts.
+            // Keeps the sender until the connection has ended.
             tls.closed().await;
         });
         go.send(()).unwrap();
@@ -518,7 +522,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_ends_where_the_gateway_stops() {
+    async fn a_connection_ends_when_the_gateway_stops() {
         let peers = peers(PATIENT, 65_535, |_| {}).await;
         peers.stop.send_replace(true);
         peers.client.await.unwrap().unwrap();
@@ -536,18 +540,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reload_ends_what_it_no_longer_lets_in_and_nothing_else() {
+    async fn a_reload_ends_only_connections_whose_certificate_it_no_longer_accepts() {
         let begun = server([1; 32], false);
         for (presented, digest, required, ends) in
             [(true, 1, true, false), (true, 2, false, true), (false, 2, false, false), (false, 1, true, true)]
         {
             let tls = watch::Sender::new(begun.clone());
-            let mut replaced =
-                pin!(replaced(Some(tls.subscribe()), begun.client_authority.clone(), presented));
-            assert!(futures_util::poll!(replaced.as_mut()).is_pending());
+            let mut revoked =
+                pin!(access_revoked(Some(tls.subscribe()), begun.client_authority.clone(), presented));
+            assert!(futures_util::poll!(revoked.as_mut()).is_pending());
             tls.send_replace(server([digest; 32], required));
             assert_eq!(
-                futures_util::poll!(replaced.as_mut()).is_ready(),
+                futures_util::poll!(revoked.as_mut()).is_ready(),
                 ends,
                 "{presented} {digest} {required}"
             );
@@ -555,12 +559,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_end_is_one_of_the_wall_clock() {
+    async fn the_end_of_a_certificate_is_measured_by_the_wall_clock() {
         let at = |second| Timestamp::from_second(second).unwrap();
-        ended(Some(at(100)), || at(100)).await;
-        let mut later = pin!(ended(Some(at(100)), || at(99)));
+        instant_reached(Some(at(100)), || at(100)).await;
+        let mut later = pin!(instant_reached(Some(at(100)), || at(99)));
         assert!(futures_util::poll!(later.as_mut()).is_pending());
-        let mut never = pin!(ended(None, || at(100)));
+        let mut never = pin!(instant_reached(None, || at(100)));
         assert!(futures_util::poll!(never.as_mut()).is_pending());
     }
 }

@@ -1,5 +1,5 @@
-//! The public listeners: sockets in, requests to the gate. HTTP/1.1 and HTTP/2, by ALPN over TLS and
-//! by the first bytes in plaintext. Everything that can wait has a bound.
+//! The public listeners: accept connections, negotiate the protocol, and pass requests to the layer. HTTP/1.1 and HTTP/2
+//! are negotiated by ALPN over TLS, and by the first bytes in plaintext. Every wait and every buffer has a bound.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -35,63 +35,63 @@ use crate::exchange::caller::PeerCertificate;
 use crate::exchange::{ListenerContext, Peer};
 use crate::layer::PurposeService;
 
-/// For the TLS handshake.
+/// Time for the TLS handshake.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
-/// hyper's own bounds stand above ours, so that ours answer with a problem document. Its 100 fields of HTTP/1.1
-/// are its default: another number would be allocated anew for each request.
+// hyper's bounds are above those of the layer, so that the layer answers with a problem document. For the number of
+// HTTP/1.1 fields hyper keeps its default of 100: any other number makes it allocate for each request.
 const HTTP1_BUFFER: usize = 64 * 1024;
 const HTTP2_HEADER_LIST: u32 = 32 * 1024;
 const HTTP2_STREAMS: u32 = 100;
 const HTTP2_STREAM_WINDOW: u32 = 64 * 1024;
 const HTTP2_CONNECTION_WINDOW: u32 = 1024 * 1024;
 const HTTP2_SEND_BUFFER: usize = 64 * 1024;
-/// Bytes that the kernel may hold unsent: what waits there is beyond recall when somebody withdraws.
+/// Maximum number of unsent bytes in the kernel's buffer. A withdrawal cannot stop them any more.
 #[cfg(target_os = "linux")]
 const UNSENT: u32 = 128 * 1024;
 
-/// One bound listener.
+/// A bound listener.
 #[derive(Debug)]
 pub(super) struct Listener {
     acceptor: Acceptor,
-    listening: Arc<ListenerContext>,
+    context: Arc<ListenerContext>,
     tls: Option<watch::Receiver<TlsServer>>,
 }
 
 impl Listener {
     pub(super) fn new(
         acceptor: Acceptor,
-        listening: ListenerContext,
+        context: ListenerContext,
         tls: Option<watch::Receiver<TlsServer>>,
     ) -> Listener {
-        Listener { acceptor, listening: Arc::new(listening), tls }
+        Listener { acceptor, context: Arc::new(context), tls }
     }
 
-    /// The bound address, with the port that was chosen for port 0.
+    /// Returns the bound address, with the port that the system chose for port 0.
     ///
     /// # Errors
-    /// Where the socket has none any more.
+    /// The error of the system, if the socket no longer has an address.
     pub(super) fn address(&self) -> std::io::Result<SocketAddr> {
         self.acceptor.address()
     }
 
-    /// Accepts until told to stop; then lets exchanges under way end.
-    pub(super) async fn run(self, gate: PurposeService<Upstreams>, mut stop: watch::Receiver<bool>) {
+    /// Accepts connections until `stop`. Then waits until the exchanges under way have ended.
+    pub(super) async fn run(self, service: PurposeService<Upstreams>, mut stop: watch::Receiver<bool>) {
         let stopping = stop.clone();
         loop {
-            let (stream, address, place) = tokio::select! {
+            let (stream, address, permit) = tokio::select! {
                 accepted = self.acceptor.accept() => accepted,
                 _ = stop.wait_for(|stop| *stop) => break,
             };
             let connection = Connection {
-                gate: gate.clone(),
-                listening: Arc::clone(&self.listening),
+                service: service.clone(),
+                context: Arc::clone(&self.context),
                 peer: Peer { address, encrypted: self.tls.is_some() },
                 stop: stopping.clone(),
             };
             let tls = self.tls.clone();
             tokio::spawn(async move {
                 connection.serve(stream, tls).await;
-                drop(place);
+                drop(permit);
             });
         }
         self.acceptor.close().await;
@@ -99,8 +99,8 @@ impl Listener {
 }
 
 struct Connection {
-    gate: PurposeService<Upstreams>,
-    listening: Arc<ListenerContext>,
+    service: PurposeService<Upstreams>,
+    context: Arc<ListenerContext>,
     peer: Peer,
     stop: watch::Receiver<bool>,
 }
@@ -108,7 +108,7 @@ struct Connection {
 impl Connection {
     async fn serve(self, stream: TcpStream, tls: Option<watch::Receiver<TlsServer>>) {
         tune(&stream);
-        let ends = CloseConditions {
+        let conditions = CloseConditions {
             stop: self.stop.clone(),
             until: None,
             tls: None,
@@ -121,7 +121,7 @@ impl Connection {
                 return;
             };
             let unframed = stream.unframed();
-            return self.speak(stream, is_http2, None, unframed, ends).await;
+            return self.serve_http(stream, is_http2, None, unframed, conditions).await;
         };
         let TlsServer { config, client_authority } = tls.borrow_and_update().clone();
         let handshake = TlsAcceptor::from(config).accept(stream);
@@ -133,41 +133,41 @@ impl Connection {
         let is_http2 = session.alpn_protocol() == Some(b"h2");
         let names =
             session.peer_certificates().map(|chain| client_certificate::peer_names(chain, Timestamp::now()));
-        let ends = CloseConditions {
+        let conditions = CloseConditions {
             until: names.as_ref().and_then(|names| names.valid_until),
             tls: Some(tls),
             authority: client_authority,
             presented: names.is_some(),
-            ..ends
+            ..conditions
         };
-        // TLS tells an end from a break itself.
-        self.speak(stream, is_http2, names, Arc::default(), ends).await;
+        // TLS itself distinguishes a regular end from a cut.
+        self.serve_http(stream, is_http2, names, Arc::default(), conditions).await;
     }
 
-    async fn speak<T>(
+    async fn serve_http<T>(
         self,
         stream: T,
         is_http2: bool,
         names: Option<PeerCertificate>,
         unframed: Arc<AtomicBool>,
-        ends: CloseConditions,
+        conditions: CloseConditions,
     ) where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let Connection { gate, listening, peer, .. } = self;
+        let Connection { service, context, peer, .. } = self;
         let service = service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(Arc::clone(&listening));
+            request.extensions_mut().insert(Arc::clone(&context));
             let unframed = (request.version() == Version::HTTP_10).then(|| Arc::clone(&unframed));
             request.extensions_mut().insert(peer);
             if let Some(names) = &names {
                 request.extensions_mut().insert(names.clone());
             }
-            gate.clone().call(request).map_ok(move |answer| {
+            service.clone().call(request).map_ok(move |answer| {
                 let is_framed = || {
                     answer.headers().contains_key(CONTENT_LENGTH)
                         || answer.body().size_hint().exact().is_some()
                 };
-                // The connection ends with it: nothing follows that would have a length.
+                // The connection ends with this response, so the flag is never reset.
                 if let Some(unframed) = unframed.filter(|_| !is_framed()) {
                     unframed.store(true, Ordering::Relaxed);
                 }
@@ -190,26 +190,26 @@ impl Connection {
                 .keep_alive_interval(Duration::from_secs(20))
                 .keep_alive_timeout(Duration::from_secs(10))
                 .serve_connection(stream, service);
-            drive(connection, ends, Some(streams), times).await
+            drive(connection, conditions, Some(streams), times).await
         } else {
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_TIME)
                 .max_buf_size(HTTP1_BUFFER)
                 .serve_connection(stream, service);
-            drive(connection, ends, None, times).await
+            drive(connection, conditions, None, times).await
         };
         match ended {
             Some(Ok(())) => {}
-            // hyper's words name kinds of errors, never bytes of the message.
+            // hyper's errors contain no bytes of the message.
             Some(Err(error)) => tracing::debug!(%error, "connection ended"),
-            None => tracing::debug!("connection cut: it was to end, and did not"),
+            None => tracing::debug!("connection cut: it did not end in time after it was asked to close"),
         }
     }
 }
 
 fn tune(stream: &TcpStream) {
-    // Both are refinements: a connection without them is still served.
+    // Both are optimizations, so errors are ignored.
     let _ = stream.set_nodelay(true);
     #[cfg(target_os = "linux")]
     let _ = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT);

@@ -1,4 +1,4 @@
-//! A plaintext connection: its protocol told by its first bytes, its end told from a break.
+//! A plaintext connection: detects HTTP/2 by the first bytes, and makes a cut distinguishable from a regular end.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -12,19 +12,19 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// What HTTP/2 begins with (RFC 9113, 3.4).
+/// First bytes of an HTTP/2 connection (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// To HTTP/1.0 an answer without a length ends where the connection does: one that is cut must not end like
-/// that, so the connection is reset.
+/// A TCP stream that is reset if it is dropped in the middle of a response without a length. To HTTP/1.0 such a response
+/// ends with the connection, so a response that is cut must not close it regularly.
 #[derive(Debug)]
 pub(super) struct PlaintextStream {
     stream: TcpStream,
-    /// Read to tell the protocol, and to be read once more by it.
+    /// Bytes that were read to detect the protocol; they are read once more by the protocol itself.
     first: BytesMut,
-    /// Whether what is under way is an answer of HTTP/1.0 without a length.
+    /// True while an HTTP/1.0 response without a length is under way.
     unframed: Arc<AtomicBool>,
-    /// What was to be said has been said.
+    /// True after a regular shutdown.
     ended: bool,
 }
 
@@ -33,18 +33,18 @@ impl PlaintextStream {
         PlaintextStream { stream, first: BytesMut::new(), unframed: Arc::default(), ended: false }
     }
 
-    /// To be set while an answer without a length is under way.
+    /// Returns the flag to set while a response without a length is under way.
     pub(super) fn unframed(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.unframed)
     }
 
-    /// Whether the connection begins with HTTP/2's preface.
+    /// True if the connection begins with the preface of HTTP/2.
     ///
     /// # Errors
-    /// Where the connection ends or breaks before that can be said.
+    /// The connection ends or fails before the protocol is known.
     pub(super) async fn begins_http2(&mut self) -> io::Result<bool> {
         loop {
-            // Never more than the preface's length altogether: what is read here is copied once more.
+            // Reads at most the length of the preface, as these bytes are copied once more.
             let missing = PREFACE.len().saturating_sub(self.first.len());
             if self.stream.read_buf(&mut (&mut self.first).limit(missing)).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_first_bytes_tell_the_protocol_and_are_read_once_more() {
+    async fn the_protocol_is_detected_by_the_first_bytes_which_are_read_again() {
         let after = b"\0\0\0\x04\0\0\0\0\0";
         let http2 = [PREFACE, after].concat();
         let cases: [(&[u8], bool); 5] = [
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_that_ends_before_has_no_protocol() {
+    async fn a_connection_that_ends_within_the_preface_is_an_error() {
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut stream = TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
         stream.write_all(b"PRI").await.unwrap();

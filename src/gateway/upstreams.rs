@@ -1,9 +1,13 @@
-//! The connections to the upstreams, as the service behind the gate.
+//! Connections to the upstreams, as the inner service of the layer.
 //!
-//! A pool of our own on hyper's connections: an exchange takes one, and gives it back when the body
-//! has been read to its end; a body that is dropped before closes its connection. Invariant: a
-//! request that has left is sent again only where that cannot matter (GET or HEAD without a body), once, on a new
-//! connection, and only if not a byte of an answer came.
+//! Each upstream has a pool of hyper connections. An exchange takes a connection out of the pool; the connection goes
+//! back when the response body was read to its end, and is closed if the body is dropped earlier. Why not
+//! `hyper_util::client::legacy`: together with two smaller changes, replacing it took CPU time from 105 to 77 µs per
+//! request (record of 1 KiB), and it does not tell how many bytes of a response or how many interim responses arrived,
+//! which the rule below and the bound on interim responses need.
+//!
+//! Invariant: a request that was sent is sent again at most once, on a new connection, only if it is a GET or HEAD
+//! without a body, and only if no byte of a response arrived.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -33,22 +37,22 @@ use crate::exchange::upstream_fault::UpstreamFault;
 use crate::layer::request_body::RequestBody;
 use crate::layer::upstream::Destination;
 
-/// Idle connections are closed before their origins close them: Node, uvicorn and Apache do after 5 s.
+/// Time after which an idle connection is closed: shortly before Node, uvicorn and Apache close it (5 s).
 const POOL_IDLE: Duration = Duration::from_secs(4);
-/// The longest time, where an origin says that it keeps them longer (`Keep-Alive: timeout=…`).
+/// Maximum idle time if the upstream announces its own (`Keep-Alive: timeout=…`).
 const MAX_POOL_IDLE: Duration = Duration::from_secs(30);
-/// Interim answers (1xx) to one request.
+/// Maximum number of interim responses (1xx) to one request.
 const MAX_INTERIM: u64 = 32;
-/// Bytes read at a time: what is scrubbed next still lies in the processor's cache.
+/// Maximum number of bytes read at a time. They are still in the processor's cache when they are scrubbed.
 const READ_BUFFER: usize = 64 * 1024;
-/// Bytes of an answer's head at most.
+/// Maximum size of a response's head, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
-/// Idle connections kept for each upstream.
+/// Maximum number of idle connections to one upstream.
 const POOL_SIZE: usize = 64;
 
 type OutgoingBody = RequestBody<Incoming>;
 
-/// One upstream's address, bounds and idle connections.
+/// The address, timeouts and idle connections of one upstream.
 #[derive(Debug)]
 struct Upstream {
     /// Host and port.
@@ -57,20 +61,20 @@ struct Upstream {
     host: HeaderValue,
     connect_timeout: Duration,
     timeout: Duration,
-    /// Whether a connection serves more than one request.
+    /// True if a connection can serve more than one request.
     reuse: bool,
-    /// The one used last is taken first, so that the others can grow old.
+    /// A stack: the connection used last is taken first, so that those not needed time out.
     idle: Mutex<Vec<IdleConnection>>,
 }
 
-/// A connection, and how many bytes came over it.
+/// A connection, and the number of bytes received on it.
 #[derive(Debug)]
 struct PooledConnection {
     sender: SendRequest<OutgoingBody>,
     received: Arc<AtomicU64>,
 }
 
-/// A connection without an exchange.
+/// A connection that no exchange uses.
 #[derive(Debug)]
 struct IdleConnection {
     connection: PooledConnection,
@@ -79,26 +83,26 @@ struct IdleConnection {
 
 type UpstreamsByName = HashMap<Arc<str>, Arc<Upstream>>;
 
-/// All upstreams; a request says in an extension which one it is for.
+/// All upstreams. The extension [`Destination`] of a request names its upstream.
 #[derive(Clone, Debug)]
 pub(super) struct Upstreams(Arc<ArcSwap<UpstreamsByName>>);
 
 impl Upstreams {
     pub(super) fn new(upstreams: &[config::UpstreamSection]) -> Upstreams {
-        Upstreams(Arc::new(ArcSwap::from_pointee(by_name(upstreams))))
+        Upstreams(Arc::new(ArcSwap::from_pointee(upstreams_by_name(upstreams))))
     }
 
     /// Replaces all upstreams. Exchanges under way keep their connections.
     pub(super) fn replace(&self, upstreams: &[config::UpstreamSection]) {
-        self.0.store(Arc::new(by_name(upstreams)));
+        self.0.store(Arc::new(upstreams_by_name(upstreams)));
     }
 }
 
-fn by_name(upstreams: &[config::UpstreamSection]) -> UpstreamsByName {
+fn upstreams_by_name(upstreams: &[config::UpstreamSection]) -> UpstreamsByName {
     upstreams.iter().map(|upstream| (Arc::clone(&upstream.name), Arc::new(Upstream::new(upstream)))).collect()
 }
 
-/// The authority of an `http` URL as an address: without a port it is 80.
+/// Returns the authority of an `http` URL as an address, with the default port 80.
 fn with_port(authority: &str) -> String {
     let has_port = authority.parse::<Authority>().is_ok_and(|authority| authority.port().is_some());
     if has_port { authority.to_owned() } else { format!("{authority}:80") }
@@ -117,8 +121,8 @@ impl Upstream {
         }
     }
 
-    /// The same path and query bytes, at this upstream, under its own name.
-    fn address(&self, mut request: Request<OutgoingBody>) -> Option<Request<OutgoingBody>> {
+    /// Addresses the request to this upstream: its path prefix and its name, with the path and query bytes unchanged.
+    fn retarget(&self, mut request: Request<OutgoingBody>) -> Option<Request<OutgoingBody>> {
         let target = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
         let target = match self.prefix.as_str() {
             "" if request.uri().authority().is_none() => None,
@@ -135,7 +139,7 @@ impl Upstream {
         Some(request)
     }
 
-    /// Asks over a connection that is idle, or over a new one.
+    /// Sends the request on an idle connection, or on a new one.
     async fn send(
         self: Arc<Self>,
         mut request: Request<OutgoingBody>,
@@ -157,7 +161,7 @@ impl Upstream {
                 sent = connection.sender.try_send_request(request) => sent,
             };
             let mut failed = match sent {
-                // All of them can come with the head.
+                // All of them can arrive together with the head.
                 Ok(_) if interim.is_over() => return Err(UpstreamFault::InterimAnswers),
                 Ok(response) => {
                     let keep = keep_alive_time(response.headers());
@@ -167,7 +171,7 @@ impl Upstream {
             };
             let untouched = || connection.received.load(Ordering::Relaxed) == before;
             request = match (failed.take_message(), again) {
-                // The upstream closed an idle connection just then: nothing of the request has left.
+                // The upstream closed the idle connection at that moment; nothing of the request was sent.
                 (Some(unsent), _) if !is_new => unsent,
                 (None, Some(again)) if untouched() => {
                     repeated = true;
@@ -186,8 +190,8 @@ impl Upstream {
                 continue;
             }
             if !connection.sender.is_ready() {
-                // It ended its last exchange just now and still has to say so. One that does not, as
-                // the last request's body still goes over it, is not waited for.
+                // Its task may not have run yet since the last exchange ended. If it is still not ready after that, the
+                // last request's body is still being sent, and it is not waited for.
                 tokio::task::yield_now().await;
             }
             if connection.sender.is_ready() {
@@ -202,7 +206,7 @@ impl Upstream {
             .await
             .map_err(|_| UpstreamFault::ConnectTimeout)?
             .map_err(|error| connect_cause(&error))?;
-        // A refinement: a connection without it still works.
+        // An optimization, so an error is ignored.
         let _ = stream.set_nodelay(true);
         let received = Arc::<AtomicU64>::default();
         let stream = CountingStream { stream, received: Arc::clone(&received) };
@@ -212,7 +216,7 @@ impl Upstream {
         let (sender, driving) = made.map_err(|_| UpstreamFault::Connect)?;
         tokio::spawn(async move {
             if let Err(error) = driving.await {
-                // hyper's words name kinds of errors, never bytes of the message.
+                // hyper's errors contain no bytes of the message.
                 tracing::debug!(%error, "upstream connection ended");
             }
         });
@@ -239,7 +243,7 @@ impl Upstream {
     }
 }
 
-/// The same request once more, where sending it twice does nothing that sending it once does not.
+/// Returns a copy of a request that is safe to send twice: GET or HEAD without a body.
 fn repeatable_copy(request: &Request<OutgoingBody>) -> Option<Request<OutgoingBody>> {
     let is_safe = matches!(*request.method(), Method::GET | Method::HEAD) && request.body().is_end_stream();
     is_safe.then(|| {
@@ -252,7 +256,7 @@ fn repeatable_copy(request: &Request<OutgoingBody>) -> Option<Request<OutgoingBo
     })
 }
 
-/// How long a connection may be idle: a second less than its origin says that it keeps it, or [`POOL_IDLE`].
+/// Returns how long a connection may be idle: one second less than the upstream announces, or [`POOL_IDLE`].
 fn keep_alive_time(headers: &HeaderMap) -> Duration {
     let fields = headers.get_all("keep-alive").iter().filter_map(|value| value.to_str().ok());
     let timeout = fields.flat_map(|value| value.split(',')).find_map(|parameter| {
@@ -264,18 +268,18 @@ fn keep_alive_time(headers: &HeaderMap) -> Duration {
     timeout.map_or(POOL_IDLE, said)
 }
 
-/// Why a connection does not come about.
+/// Returns the cause of a failed attempt to connect.
 fn connect_cause(error: &io::Error) -> UpstreamFault {
     match error.kind() {
         ErrorKind::ConnectionRefused => UpstreamFault::ConnectionRefused,
         ErrorKind::TimedOut => UpstreamFault::ConnectTimeout,
-        // The resolver's errors are not the system's.
+        // Only errors of name resolution have no error number of the system.
         _ if error.raw_os_error().is_none() => UpstreamFault::UnknownHost,
         _ => UpstreamFault::Connect,
     }
 }
 
-/// Counts the interim answers to one request. hyper drops them as they come, however many.
+/// Counts the interim responses to one request. hyper itself drops any number of them.
 #[derive(Debug, Default)]
 struct InterimCounter {
     count: AtomicU64,
@@ -300,7 +304,7 @@ impl InterimCounter {
     }
 }
 
-/// Counts the bytes that come over a connection.
+/// Counts the bytes received on a connection.
 #[derive(Debug)]
 struct CountingStream {
     stream: TcpStream,
@@ -350,7 +354,7 @@ impl AsyncWrite for CountingStream {
     }
 }
 
-/// The body of an answer, with the connection that it comes over and how long that is kept.
+/// The body of a response, with its connection and the time for which that may be idle afterwards.
 #[derive(Debug)]
 pub(super) struct PooledBody {
     body: Incoming,
@@ -364,11 +368,11 @@ impl PooledBody {
         upstream: Arc<Upstream>,
         keep_alive_time: Duration,
     ) -> PooledBody {
-        let mut reading = PooledBody { body, connection: Some((connection, upstream, keep_alive_time)) };
-        if reading.body.is_end_stream() {
-            reading.give_back();
+        let mut pooled = PooledBody { body, connection: Some((connection, upstream, keep_alive_time)) };
+        if pooled.body.is_end_stream() {
+            pooled.give_back();
         }
-        reading
+        pooled
     }
 
     fn give_back(&mut self) {
@@ -386,14 +390,14 @@ impl http_body::Body for PooledBody {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let reading = self.get_mut();
-        let frame = std::task::ready!(Pin::new(&mut reading.body).poll_frame(context));
+        let pooled = self.get_mut();
+        let frame = std::task::ready!(Pin::new(&mut pooled.body).poll_frame(context));
         match &frame {
-            Some(Ok(_)) if reading.body.is_end_stream() => reading.give_back(),
+            Some(Ok(_)) if pooled.body.is_end_stream() => pooled.give_back(),
             Some(Ok(_)) => {}
-            // Not to be used again, whatever it is.
-            Some(Err(_)) => drop(reading.connection.take()),
-            None => reading.give_back(),
+            // After an error the connection is not used again.
+            Some(Err(_)) => drop(pooled.connection.take()),
+            None => pooled.give_back(),
         }
         Poll::Ready(frame)
     }
@@ -421,7 +425,7 @@ impl Service<Request<OutgoingBody>> for Upstreams {
         let upstream = destination.and_then(|Destination(name)| self.0.load().get(name).cloned());
         Box::pin(async move {
             let upstream = upstream.ok_or(UpstreamFault::NoUpstream)?;
-            let request = upstream.address(request).ok_or(UpstreamFault::NoUpstream)?;
+            let request = upstream.retarget(request).ok_or(UpstreamFault::NoUpstream)?;
             let answered = tokio::time::timeout(upstream.timeout, Arc::clone(&upstream).send(request)).await;
             answered.unwrap_or(Err(UpstreamFault::HeadTimeout))
         })
@@ -434,7 +438,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connection_is_kept_for_less_than_its_origin_keeps_it() {
+    fn an_idle_connection_is_closed_before_its_upstream_closes_it() {
         for (value, seconds) in [
             ("timeout=5", 4),
             ("timeout=5, max=1000", 4),
@@ -452,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upstream_without_a_port_listens_on_80() {
+    fn the_default_port_of_an_upstream_is_80() {
         for (authority, address) in [
             ("crm", "crm:80"),
             ("crm:9000", "crm:9000"),
