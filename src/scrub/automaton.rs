@@ -4,7 +4,7 @@
 //! begins there, which class it has, which captures select it, and whether a query goes on below. The automaton cannot
 //! decide conditions (filters, and positions counted from the end). If a condition applies to the children of a node, the
 //! state has an *anchor*, from which [`super::evaluate`] continues over the held value. Below the anchor, everything that
-//! the condition may select is carried along as *maybe*. Invariant: what is not *maybe* is exact. What is *maybe*
+//! the condition may select is carried along as *maybe*. Invariant: everything that is not *maybe* is exact. A *maybe*
 //! only widens (a value is held, a class is enumerated) and never decides.
 //!
 //! The automaton is built once, when a plan is compiled. The subset construction is eager and bounded.

@@ -66,13 +66,13 @@ impl Scrubber {
         framing: Framing,
     ) -> Scrubber {
         let parameters = Parameters::resolve(&plan, parameters);
-        Scrubber::with(plan, forms, parameters, limits, framing)
+        Scrubber::with_parameters(plan, forms, parameters, limits, framing)
     }
 
     /// Creates a scrubber for a trial without a request. Every path parameter has a placeholder id.
     pub fn for_trial(plan: Arc<Plan>, forms: Forms, limits: Limits, framing: Framing) -> Scrubber {
         let parameters = Parameters::placeholders(&plan);
-        Scrubber::with(plan, forms, parameters, limits, framing)
+        Scrubber::with_parameters(plan, forms, parameters, limits, framing)
     }
 
     /// Declares that the body has no known length, so that its end may be a broken connection. A last row that may be
@@ -86,7 +86,7 @@ impl Scrubber {
         self
     }
 
-    fn with(
+    fn with_parameters(
         plan: Arc<Plan>,
         forms: Forms,
         parameters: Parameters,
@@ -114,7 +114,7 @@ impl Scrubber {
     }
 
     /// Creates a scrubber for one text of this body.
-    fn of_text(&self) -> Scrubber {
+    fn for_text(&self) -> Scrubber {
         Scrubber {
             plan: Arc::clone(&self.plan),
             forms: self.forms.clone(),
@@ -153,7 +153,7 @@ impl Scrubber {
         self.process(&[], true, &mut PermitForms(policy), out)
     }
 
-    /// Takes the next bytes, which are the `last` ones of the body or not.
+    /// Takes the next bytes. `last` says that the body ends with them.
     pub(super) fn process<A: FormPolicy>(
         &mut self,
         chunk: &[u8],
@@ -164,41 +164,71 @@ impl Scrubber {
         if let Some(failed) = self.failed {
             return Err(failed);
         }
-        if let Some(mut events) = self.events.take() {
-            // An event at the end of the body that no empty line ends is never dispatched.
-            let done = events.feed(chunk, &self.plan.options.events, &self.limits, out, |text, out| {
-                self.of_text().process(text, true, policy, out)
-            });
-            self.events = Some(events);
-            self.failed = done.err();
-            return done;
-        }
-        if let Some(mut rows) = self.rows.take() {
-            let listed = (!self.plan.releases_unclassified()).then_some(&*self.plan.options.columns);
-            let done = rows.feed(chunk, last, listed, &self.limits, out, |text, out| {
-                self.of_text().process(text, true, policy, out)
-            });
-            self.rows = Some(rows);
-            self.failed = done.err();
-            return done;
-        }
+        let result = if let Some(events) = self.events.take() {
+            self.process_events(chunk, events, policy, out)
+        } else if let Some(rows) = self.rows.take() {
+            self.process_rows(chunk, last, rows, policy, out)
+        } else {
+            self.process_texts(chunk, last, policy, out)
+        };
+        self.failed = result.err();
+        result
+    }
+
+    fn process_events<A: FormPolicy>(
+        &mut self,
+        chunk: &[u8],
+        mut events: Box<EventStream>,
+        policy: &mut A,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Unreadable> {
+        // An event at the end of the body that no empty line ends is never dispatched.
+        let result = events.feed(chunk, &self.plan.options.events, &self.limits, out, |text, out| {
+            self.for_text().process(text, true, policy, out)
+        });
+        self.events = Some(events);
+        result
+    }
+
+    fn process_rows<A: FormPolicy>(
+        &mut self,
+        chunk: &[u8],
+        last: bool,
+        mut rows: Box<Rows>,
+        policy: &mut A,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Unreadable> {
+        let listed = (!self.plan.releases_unclassified()).then_some(&*self.plan.options.columns);
+        let result = rows.feed(chunk, last, listed, &self.limits, out, |text, out| {
+            self.for_text().process(text, true, policy, out)
+        });
+        self.rows = Some(rows);
+        result
+    }
+
+    fn process_texts<A: FormPolicy>(
+        &mut self,
+        chunk: &[u8],
+        last: bool,
+        policy: &mut A,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Unreadable> {
         let mut outside = OutsideRecords::new(self.plan.classes().len());
-        let mut done = Ok(());
+        let mut result = Ok(());
         let mut parts = chunk.chunks(MAX_STEP).peekable();
         loop {
             self.bytes.extend_from_slice(parts.next().unwrap_or_default());
             let last = last && parts.peek().is_none();
-            done = done.and_then(|()| self.advance(last, policy, &mut outside, out));
-            if done.is_err() || parts.peek().is_none() {
+            result = result.and_then(|()| self.advance(last, policy, &mut outside, out));
+            if result.is_err() || parts.peek().is_none() {
                 break;
             }
         }
         outside.account(policy);
-        if last && done.is_ok() {
+        if last && result.is_ok() {
             self.plan.shapes.store(self.walk.shapes());
         }
-        self.failed = done.err();
-        done
+        result
     }
 
     /// Walks over the bytes that are here.
@@ -209,15 +239,15 @@ impl Scrubber {
         outside: &mut OutsideRecords<A::Permit>,
         out: &mut Vec<u8>,
     ) -> Result<(), Unreadable> {
-        let wrong = self.check();
+        let checked = self.check_utf8();
         self.skip_mark();
         // The bytes before an invalid one are read first, so that their faults are reported first.
         let readable = self.bytes.get(..self.checked).unwrap_or_default();
         let route = RouteContext { plan: &self.plan, forms: &self.forms, parameters: &self.parameters };
-        let last = last && wrong.is_ok();
-        let mut context = WalkContext { route, limits: self.limits, policy: policy, outside, out };
+        let last = last && checked.is_ok();
+        let mut context = WalkContext { route, limits: self.limits, policy, outside, out };
         self.walk.run(readable, self.base, last && self.checked == self.bytes.len(), &mut context)?;
-        wrong?;
+        checked?;
         if last {
             let end = self.base + self.bytes.len() as u64;
             return if self.checked == self.bytes.len() && self.walk.is_complete() {
@@ -231,7 +261,7 @@ impl Scrubber {
     }
 
     /// Checks the new bytes to be UTF-8, up to a character that is not whole yet.
-    fn check(&mut self) -> Result<(), Unreadable> {
+    fn check_utf8(&mut self) -> Result<(), Unreadable> {
         let fresh = self.bytes.get(self.checked..).unwrap_or_default();
         match simdutf8::compat::from_utf8(fresh) {
             Ok(_) => {

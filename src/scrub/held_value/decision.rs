@@ -110,7 +110,7 @@ pub(super) struct DecisionPass<'p, A: FormPolicy> {
     selected: &'p [(u32, u16)],
     /// Undecodable strings, from the current node on.
     undecodable: &'p [u32],
-    /// Stands for the container around the value. Whether it is kept is not decided here.
+    /// Stands for the container around the value. It counts as kept, because that is not decided here.
     outer: OpenContainer,
     innermost: OpenContainer,
 }

@@ -1,233 +1,32 @@
-//! Evaluates RFC 9535 queries over a held value, for the parts of a query that the automaton cannot decide from names
-//! and positions.
-//!
-//! The module does not know the purpose of a selected node. It follows the RFC, with one extension for objects with
-//! duplicate names, which the RFC does not define. A recipient sees one occurrence or the other, so a condition on a
-//! duplicate name is evaluated in three-valued logic: it holds for all occurrences, for none, or it is uncertain.
-//! [`OnDuplicateName`] says what an uncertain condition means. For a removal it holds. For a mapping the value is
-//! unreadable, because either result could disclose more than the other.
-//!
-//! The cost of an evaluation is counted and bounded, because filters inside of filters over descendants can take time in
-//! powers of the value's size.
+//! Filters: conditions on a node, in three-valued logic where names are duplicates.
 
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::cmp::Ordering;
 
 use regex::Regex;
 
-use super::lex::{denoted, unquoted};
-use super::mapping::OnDuplicateName;
-use super::node_table::{HeldJson, Node};
-use super::number::Decimal;
-use super::query::{ComparisonOperator, Filter, Operand, Path, QuerySegment, RegexpPattern, Selector};
-use super::regexp;
-use super::unreadable::BodyFault;
-
-/// The greatest cost of evaluating all queries over one held value, in visited nodes. A value of one mebibyte has at
-/// most 2^19 nodes.
-const MAX_COST: u64 = 1 << 25;
+use super::{EvalResult, Evaluation};
+use crate::scrub::lex::unquoted;
+use crate::scrub::mapping::OnDuplicateName;
+use crate::scrub::number::Decimal;
+use crate::scrub::query::{ComparisonOperator, Filter, Operand, Path, QuerySegment, RegexpPattern};
+use crate::scrub::regexp;
+use crate::scrub::unreadable::BodyFault;
 
 /// The cost of compiling a pattern, in nodes. Compiling takes one or two milliseconds for a pattern that is built to be
 /// expensive.
 const PATTERN_COST: u64 = 1 << 14;
 
-type EvalResult<T> = Result<T, BodyFault>;
-
-/// The place of a node in its container.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum MemberKey<'a> {
-    /// The decoded name of a member.
-    Name(&'a [u8]),
-    /// The position of an element.
-    Index(u64),
-}
-
-/// The evaluation of queries over one held value.
-#[derive(Debug)]
-pub(super) struct Evaluation<'a> {
-    held: HeldJson<'a>,
-    on_duplicate: OnDuplicateName,
-    /// The cost so far.
-    cost: Cell<u64>,
-    /// The number of filters that are being evaluated, one inside of the other.
-    nested: Cell<u32>,
-    /// A selected name occurred more than once in its object.
-    repeated: Cell<bool>,
-    /// The current filter depends on duplicate names in a way that is not computed, so both results are possible.
-    uncertain: Cell<bool>,
-}
-
 /// The node that a filter tests, and the root of the query that contains the filter.
 #[derive(Clone, Copy)]
-struct FilterScope {
-    current: u32,
-    root: u32,
+pub(super) struct FilterScope {
+    pub(super) current: u32,
+    pub(super) root: u32,
 }
 
 impl<'a> Evaluation<'a> {
-    pub(super) fn new(held: HeldJson<'a>, ambiguous: OnDuplicateName) -> Evaluation<'a> {
-        let (steps, nested) = (Cell::new(0), Cell::new(0));
-        Evaluation {
-            held,
-            on_duplicate: ambiguous,
-            cost: steps,
-            nested,
-            repeated: Cell::new(false),
-            uncertain: Cell::new(false),
-        }
-    }
-
-    fn charge_node(&self) -> EvalResult<()> {
-        self.charge(1)
-    }
-
-    /// Adds the cost of reading a text: one node per 16 bytes.
-    fn charge_text(&self, text: &[u8]) -> EvalResult<()> {
-        self.charge(text.len() as u64 / 16)
-    }
-
-    /// Adds to the cost.
-    ///
-    /// # Errors
-    /// Returns [`BodyFault::TooCostly`] if the cost exceeds the bound.
-    pub(super) fn charge(&self, more: u64) -> EvalResult<()> {
-        self.cost.set(self.cost.get().saturating_add(more));
-        if self.cost.get() > MAX_COST { Err(BodyFault::TooCostly) } else { Ok(()) }
-    }
-
-    fn node(&self, at: u32) -> EvalResult<&'a Node> {
-        // All positions come from the table, so this error cannot occur.
-        self.held.table.node(at).ok_or(BodyFault::TooCostly)
-    }
-
-    fn first_byte(&self, node: &Node) -> u8 {
-        self.held.bytes.get(node.start as usize).copied().unwrap_or(0)
-    }
-
-    /// Returns the distinct nodes that the segments select from `from`, in document order.
-    pub(super) fn select(&self, segments: &[QuerySegment], from: u32, root: u32) -> EvalResult<Vec<u32>> {
-        self.walk(segments, from, root, true)
-    }
-
-    /// Applies segments one after the other. If `distinct`, the result has no duplicates and is in document order.
-    fn walk(&self, segments: &[QuerySegment], from: u32, root: u32, distinct: bool) -> EvalResult<Vec<u32>> {
-        let mut nodes = vec![from];
-        for segment in segments {
-            let mut reached = Vec::new();
-            for node in nodes {
-                self.apply_segment(segment, node, root, &mut reached)?;
-            }
-            if distinct {
-                reached.sort_unstable();
-                reached.dedup();
-            }
-            nodes = reached;
-        }
-        Ok(nodes)
-    }
-
-    fn apply_segment(
-        &self,
-        segment: &QuerySegment,
-        from: u32,
-        root: u32,
-        into: &mut Vec<u32>,
-    ) -> EvalResult<()> {
-        // The nodes of a subtree are consecutive.
-        let last = if segment.descendant { self.node(from)?.next } else { from + 1 };
-        let of_all = |selector: &Selector| matches!(selector, Selector::Wildcard | Selector::Filter(_));
-        let through_all = segment.descendant || segment.selectors.iter().any(of_all);
-        for at in from..last {
-            if through_all {
-                self.check_duplicates(at)?;
-            }
-            for selector in &segment.selectors {
-                self.apply_selector(selector, at, root, into)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn apply_selector(
-        &self,
-        selector: &Selector,
-        from: u32,
-        root: u32,
-        into: &mut Vec<u32>,
-    ) -> EvalResult<()> {
-        self.charge_node()?;
-        let kind = self.first_byte(self.node(from)?);
-        match (selector, kind) {
-            (Selector::Name(name), b'{') => {
-                let before = into.len();
-                for (at, child) in self.held.children(from) {
-                    self.charge_node()?;
-                    if self.is_named(child, name.as_bytes()) {
-                        into.push(at);
-                    }
-                }
-                if into.len() > before + 1 {
-                    self.repeated.set(true);
-                }
-            }
-            (Selector::Wildcard, b'{' | b'[') => {
-                for (at, _) in self.held.children(from) {
-                    self.charge_node()?;
-                    into.push(at);
-                }
-            }
-            (Selector::Index(index), b'[') => {
-                let elements = self.elements(from)?;
-                into.extend(element_position(*index, elements.len()).and_then(|at| elements.get(at)));
-            }
-            (Selector::Slice { start, end, step }, b'[') => {
-                let elements = self.elements(from)?;
-                into.extend(
-                    slice_positions(*start, *end, *step, elements.len()).filter_map(|at| elements.get(at)),
-                );
-            }
-            (Selector::Filter(filter), b'{' | b'[') => {
-                for (current, _) in self.held.children(from) {
-                    if self.holds(filter, FilterScope { current, root })? {
-                        into.push(current);
-                    }
-                }
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// Returns the children of an array, or of an object.
-    fn elements(&self, from: u32) -> EvalResult<Vec<u32>> {
-        self.held.children(from).map(|(at, _)| self.charge_node().map(|()| at)).collect()
-    }
-
-    /// True if a segment selects the held value itself, as the child `place` of a container that is not held. The segment
-    /// must not count from the end of an array.
-    pub(super) fn selects_root(&self, segment: &QuerySegment, place: MemberKey<'_>) -> EvalResult<bool> {
-        for selector in &segment.selectors {
-            let selected = match (selector, place) {
-                (Selector::Wildcard, _) => true,
-                (Selector::Name(own), MemberKey::Name(name)) => own.as_bytes() == name,
-                (Selector::Index(own), MemberKey::Index(index)) => u64::try_from(*own) == Ok(index),
-                (Selector::Slice { start, end, step }, MemberKey::Index(index)) => {
-                    slice_contains(*start, *end, *step, index)
-                }
-                (Selector::Filter(filter), _) => self.holds(filter, FilterScope { current: 0, root: 0 })?,
-                (Selector::Name(_), MemberKey::Index(_)) => false,
-                (Selector::Index(_) | Selector::Slice { .. }, MemberKey::Name(_)) => false,
-            };
-            if selected {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
     /// True if a filter holds for a node, or if it is uncertain and counts as holding.
-    fn holds(&self, filter: &Filter, scope: FilterScope) -> EvalResult<bool> {
+    pub(super) fn holds(&self, filter: &Filter, scope: FilterScope) -> EvalResult<bool> {
         if self.on_duplicate == OnDuplicateName::Impossible {
             return self.can_be(filter, scope, true);
         }
@@ -246,7 +45,7 @@ impl<'a> Evaluation<'a> {
     }
 
     /// Marks the result as uncertain if a filter visits all members of an object with a duplicate name.
-    fn check_duplicates(&self, from: u32) -> EvalResult<()> {
+    pub(super) fn check_duplicates(&self, from: u32) -> EvalResult<()> {
         let is_asked = self.nested.get() > 0 && self.on_duplicate != OnDuplicateName::Impossible;
         if !is_asked || self.first_byte(self.node(from)?) != b'{' {
             return Ok(());
@@ -362,21 +161,6 @@ impl<'a> Evaluation<'a> {
             b'[' => Value::Array(at),
             _ => Value::Number(Cow::Owned(Decimal::read(text).ok_or(BodyFault::TooCostly)?)),
         })
-    }
-
-    /// Returns the decoded name of a member.
-    pub(super) fn name(&self, node: &Node) -> Option<Cow<'a, [u8]>> {
-        self.held.name(node).map(denoted)
-    }
-
-    /// True if a member has this name. An escape is longer than the character that it denotes.
-    fn is_named(&self, node: &Node, name: &[u8]) -> bool {
-        let Some(spelled) = self.held.name(node) else { return false };
-        match spelled.len().cmp(&name.len()) {
-            Ordering::Less => false,
-            Ordering::Equal => spelled == name && !spelled.contains(&b'\\'),
-            Ordering::Greater => spelled.contains(&b'\\') && *denoted(spelled) == *name,
-        }
     }
 
     fn length(&self, value: &Value<'_>) -> EvalResult<Option<usize>> {
@@ -538,68 +322,6 @@ impl Value<'_> {
             (Value::String(one), Value::String(other)) => Some(one.cmp(other)),
             (Value::Number(one), Value::Number(other)) => Some(one.cmp(other)),
             _ => None,
-        }
-    }
-}
-
-/// Returns the position of an index, which counts from the end if it is negative.
-fn element_position(index: i64, length: usize) -> Option<usize> {
-    match usize::try_from(index) {
-        Ok(index) => Some(index),
-        Err(_) => length.checked_sub(usize::try_from(index.unsigned_abs()).ok()?),
-    }
-}
-
-/// Returns the positions of a slice, as computed in RFC 9535, 2.3.4.2.2.
-fn slice_positions(
-    start: Option<i64>,
-    end: Option<i64>,
-    step: i64,
-    length: usize,
-) -> impl Iterator<Item = usize> {
-    let length = i64::try_from(length).unwrap_or(i64::MAX);
-    let normal = |bound: i64| if bound >= 0 { bound } else { length.saturating_add(bound) };
-    let (first, stop) = if step >= 0 {
-        let start = normal(start.unwrap_or(0)).clamp(0, length);
-        (start, normal(end.unwrap_or(length)).clamp(0, length))
-    } else {
-        let start = start.map_or(length - 1, normal).clamp(-1, length - 1);
-        (start, end.map_or(-1, normal).clamp(-1, length - 1))
-    };
-    let within = move |at: &i64| if step > 0 { *at < stop } else { step < 0 && *at > stop };
-    std::iter::successors(Some(first).filter(within), move |at| at.checked_add(step).filter(within))
-        .filter_map(|at| usize::try_from(at).ok())
-}
-
-/// True if a slice selects a position. The slice must not count from the end.
-fn slice_contains(start: Option<i64>, end: Option<i64>, step: i64, index: u64) -> bool {
-    let Ok(index) = i64::try_from(index) else { return false };
-    let start = start.unwrap_or(0);
-    step > 0 && index >= start && end.is_none_or(|end| index < end) && (index - start) % step == 0
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn slices_follow_the_rfc() {
-        let of = |start, end, step| slice_positions(start, end, step, 5).collect::<Vec<_>>();
-        assert_eq!(of(Some(1), Some(3), 1), [1, 2]);
-        assert_eq!(of(None, None, 2), [0, 2, 4]);
-        assert_eq!(of(None, None, -1), [4, 3, 2, 1, 0]);
-        assert_eq!(of(Some(-2), None, 1), [3, 4]);
-        assert_eq!(of(Some(5), Some(1), -2), [4, 2]);
-        assert!(of(Some(0), Some(3), 0).is_empty());
-        assert_eq!(of(Some(i64::MIN), Some(i64::MAX), i64::MAX), [0]);
-        assert!(of(None, Some(-1), -1).is_empty());
-        for (start, end, step) in
-            [(Some(1), Some(4), 2), (None, None, 3), (Some(2), None, 1), (Some(3), Some(2), 1)]
-        {
-            let direct: Vec<_> = (0..5).filter(|&at| slice_contains(start, end, step, at)).collect();
-            let listed: Vec<_> = slice_positions(start, end, step, 5).map(|at| at as u64).collect();
-            assert_eq!(direct, listed);
         }
     }
 }
