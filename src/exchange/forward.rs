@@ -13,7 +13,7 @@ use crate::decision::{Admitted, UnknownSubject};
 use crate::scrub::PathIdentities;
 
 /// The detail of a refusal before the upstream is called, because of the people that the path names.
-const NOT_CARRIED_OUT: &str = "This may not be done for you with the data of whom the path names, or the path names nobody. The API was not asked.";
+const NOT_CARRIED_OUT: &str = "You may not carry out this operation on the data of the people that the path names, or the path names nobody. The API was not called.";
 
 impl AdmittedExchange {
     /// The name of the upstream to call.

@@ -48,7 +48,7 @@ pub(crate) struct Grant {
     admitted: Arc<Admitted>,
     case: Option<CitedCase>,
     pub(super) report: WithheldReport,
-    /// Taken by whoever closes the exchange.
+    /// The open entry of the log. Closing the exchange takes it.
     entry: Mutex<OpenEntry>,
     /// Counts the exchange as under way.
     _permit: ConcurrencyPermit<Arc<str>>,
@@ -229,6 +229,7 @@ impl Grant {
         super::refuse::controller(self.route(), &self.routing.decisions, Some(self.purpose.id))
     }
 
+    /// Counts a window in the metrics.
     fn count(&self, window: &WindowSummary) {
         let metrics = &self.context.shared.metrics;
         let (route, purpose) = (&*self.route().name, &*self.purpose_name);
@@ -240,7 +241,7 @@ impl Grant {
         if window.withheld_records > 0 {
             records("withheld").inc_by(window.withheld_records);
         }
-        // Rare, and a label's lookup is not free.
+        // Rare, and resolving a label costs time.
         for (metric, counted) in [
             (&metrics.unknown_subjects, window.unknown_subjects),
             (&metrics.minor_records, window.minors),
@@ -260,6 +261,7 @@ impl Grant {
         });
     }
 
+    /// Returns the categories of a window as the log records them.
     fn categories(&self, window: &WindowSummary) -> Vec<DisclosedCategory<'_>> {
         let mut left: Vec<DisclosedCategory<'_>> = Vec::with_capacity(window.released.len());
         self.for_each_release(window, |category, release, fields| {
@@ -286,7 +288,7 @@ impl Grant {
         left
     }
 
-    /// Each category of each class with each release it met; `None` for what nothing classifies.
+    /// Visits each category of each class with each release that occurred. The category is `None` for unclassified fields.
     fn for_each_release<'s>(
         &'s self,
         window: &WindowSummary,

@@ -70,7 +70,7 @@ pub struct OpenEntry {
 }
 
 impl OpenEntry {
-    /// Takes the entry; whoever takes it closes it.
+    /// Takes the entry. The caller closes it.
     pub(super) fn take(&mut self) -> Option<Entry> {
         self.entry.take()
     }

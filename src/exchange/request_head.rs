@@ -299,7 +299,7 @@ mod tests {
 
     #[test]
     fn the_upstream_learns_for_whom_the_gateway_asks() {
-        let told = |address: &str, encrypted: bool| {
+        let fields = |address: &str, encrypted: bool| {
             let mut parts =
                 parts("GET", "/a", &[("host", "api.example.org:8443"), ("forwarded", "for=9.9.9.9")]);
             parts.extensions.insert(Peer { address: address.parse().unwrap(), encrypted });
@@ -309,7 +309,7 @@ mod tests {
             names.map(|name| forwarded.get(name).unwrap().to_str().unwrap().to_owned())
         };
         assert_eq!(
-            told("192.0.2.1", true),
+            fields("192.0.2.1", true),
             [
                 "for=192.0.2.1;host=\"api.example.org:8443\";proto=https",
                 "192.0.2.1",
@@ -319,10 +319,10 @@ mod tests {
             ]
         );
         assert_eq!(
-            told("2001:db8::1", false)[0],
+            fields("2001:db8::1", false)[0],
             "for=\"[2001:db8::1]\";host=\"api.example.org:8443\";proto=http"
         );
-        assert_eq!(told("::ffff:192.0.2.1", false)[1], "192.0.2.1");
+        assert_eq!(fields("::ffff:192.0.2.1", false)[1], "192.0.2.1");
     }
 
     #[test]

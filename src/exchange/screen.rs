@@ -273,8 +273,8 @@ mod tests {
     fn the_detail_names_the_fault_of_the_path() {
         let parts = parts("GET", "/a%3Ab", &[("host", "api.example.org")]);
         let rejection = screen(&parts, &[]).unwrap_err();
-        let told = "The path is not accepted: `%3A` is a second spelling in a path: write `:`.";
-        assert_eq!(rejection, Rejection::malformed(told));
+        let detail = "The path is not accepted: `%3A` is a second spelling in a path: write `:`.";
+        assert_eq!(rejection, Rejection::malformed(detail));
     }
 
     #[test]

@@ -104,7 +104,7 @@ impl ResponseBody {
                         Ok(Some(chunk)) => {
                             transfer.received(chunk.len());
                             transfer.sent(chunk.len());
-                            // Where the length is known, nobody asks for what comes after it.
+                            // Where the length is known, the body is not polled again after it.
                             if body.is_end_stream() {
                                 transfer.close();
                             }

@@ -537,7 +537,7 @@ fn a_refused_operation_is_on_record_and_counted_and_the_next_fact_counts_at_once
     gate.tell("p-known", r#"{"kind": "erasure"}"#);
     let refused = patch("plain", "p-known");
     assert_eq!((refused.status, code(&refused.body).as_str()), (403, "subject-withheld"));
-    assert!(refused.text().contains("The API was not asked"), "{}", refused.text());
+    assert!(refused.text().contains("The API was not called"), "{}", refused.text());
     assert_eq!(upstream.requests(), 1);
     gate.wait_for_log("refused:subject-withheld");
     let id = refused.json()["decision"].as_str().unwrap().to_owned();

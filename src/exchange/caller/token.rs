@@ -439,14 +439,14 @@ pub(crate) mod tests {
         let expected = crm().read("42").unwrap();
         assert_eq!(caller.identity.subject, Some(expected));
         assert!(caller.identity.actor.is_some());
-        for nobody in [
+        for incomplete in [
             json!({ "azp": "portal", "sid": "s" }),
             json!({ "azp": "portal", "sid": "s", "sub": "" }),
             json!({ "azp": "portal", "sid": "s", "sub": ["42"] }),
             json!({ "azp": "portal", "sid": "s", "sub": 4.2 }),
             json!({ "azp": "portal", "sub": "42" }),
         ] {
-            assert_eq!(ask(nobody.clone()), Err(Refusal::CredentialInvalid), "{nobody}");
+            assert_eq!(ask(incomplete.clone()), Err(Refusal::CredentialInvalid), "{incomplete}");
         }
     }
 

@@ -174,11 +174,11 @@ fn can_be_done(foresight: &mut OperationForecast<'_>, asking: &AdmissionRequest,
 
 /// Returns the fields of a route that can leave, each in its most revealing form; `None` where its responses pass unread.
 fn fields_of(route: &Route, words: &Vocabulary, best: impl Fn(CategoryId) -> Form) -> Option<Value> {
-    let is_nobodys = |field: &&MappedField| {
+    let lacks_subject = |field: &&MappedField| {
         field.without_subject && field.categories.iter().any(|category| words.has_owner(*category))
     };
     let fields =
-        route.scrubbing.as_ref()?.fields.iter().filter(|field| !is_nobodys(field)).filter_map(|field| {
+        route.scrubbing.as_ref()?.fields.iter().filter(|field| !lacks_subject(field)).filter_map(|field| {
             let forms = field.categories.iter().map(|category| best(*category));
             let form = forms.max().filter(|form| *form != Form::Removed)?;
             Some(json!({ "path": field.path, "form": form }))
