@@ -53,7 +53,7 @@ pub struct AdmissionRequest {
     pub recipient: Arc<RecipientFacts>,
     /// The purpose that the request declares.
     pub purpose: PurposeId,
-    /// What the request does with the data.
+    /// The operation that the request performs on the data.
     pub operation: Operation,
     /// The region from which this gateway exports (`deployment.exporter-region`).
     pub exporter_region: Arc<str>,

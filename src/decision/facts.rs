@@ -382,7 +382,7 @@ fn origin(pack: &Pack, subject: &Subject, record: &RecordFacts, category: Catego
     let named = subject.origins.by_category.iter();
     let mut named: SmallVec<[(CategoryId, Origin); 4]> =
         named.filter(|(of, _)| tree.on_same_branch(*of, category)).copied().collect();
-    // What is stated for the category itself, or for an ancestor, replaces the general origin.
+    // A statement for the category itself, or for an ancestor, replaces the general origin.
     let is_said = named.iter().any(|(of, _)| tree.within(category, *of));
     if !is_said {
         named.push((category, subject.origins.default));

@@ -1,7 +1,7 @@
 //! Decides which data categories may leave to a recipient, for a purpose, about a data subject: once for the exchange
 //! and once for each record.
 //!
-//! This module is pure: it takes values, `now` included, and returns values. What is known about a data subject is
+//! This module is pure: it takes values, `now` included, and returns values. The facts about a data subject are
 //! passed in. Invariant: a [`Permit`] is constructed here and nowhere else.
 
 mod admission;
@@ -20,7 +20,7 @@ pub use admission::{AdmissionRequest, Denial, LegalReference, RecipientFacts};
 pub use admitted::{Admitted, Decisions};
 pub use classes::Classes;
 pub use explain::{
-    CategoryExplanation, DenialExplanation, Explanation, NearestRule, OperationExplanation, Question,
+    CategoryOutcome, DenialExplanation, Explanation, NearestRule, OperationExplanation, Question,
     RequiredChange, RequiredChanges, explain_only, no_rule_permits,
 };
 pub use facts::{OverdueData, Relationship};

@@ -19,7 +19,7 @@ use crate::policy::cell_evaluator::{CellEvaluator, CellInput, CellOutcome, Circu
 use crate::policy::{Fact, FactSet, MAX_RELATIONS, Pack};
 use crate::vocabulary::{CategoryId, Form, KindId, Operation, PurposeId};
 
-/// What a route's path names.
+/// The people and accounts that a route's path names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PathNames {
     /// True if the path names a data subject.

@@ -72,7 +72,7 @@ pub struct ClassRelease {
     pub clauses: Arc<[Arc<str>]>,
 }
 
-/// What a decision permits one record to disclose, by class of fields.
+/// The outcome of a decision: what one record may disclose, by class of fields.
 ///
 /// Its constructors are private to `decision`: code that discloses receives a permit and cannot create one.
 #[derive(Clone, Debug)]

@@ -1,4 +1,4 @@
-//! The short statement by which somebody who holds no log can tell later that it is still the same.
+//! Checkpoints: short statements with which a copy of the log can be checked later without keeping the log.
 
 use serde::{Deserialize, Serialize};
 

@@ -63,7 +63,7 @@ impl Verdict {
     }
 }
 
-/// What one window of an answer discloses.
+/// The disclosures of one window of an answer.
 #[derive(Clone, Debug, Default)]
 pub struct Window<'a> {
     /// The last ledger position that was in force.

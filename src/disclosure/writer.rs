@@ -272,8 +272,8 @@ impl Writer {
             "the disclosure log cannot be written: nothing personal leaves until it can be written again"
         );
         let since = (self.clock)();
-        // What is kept is bounded by the queue: its size, the size of the queue of refusals, and one closing record
-        // for each exchange that was in progress.
+        // The kept records are bounded by the queue: its size, the size of the queue of refusals, and one closing
+        // record for each exchange that was in progress.
         let mut kept = refuse_waited_for(jobs);
         let mut wait = RETRY_WAIT;
         loop {

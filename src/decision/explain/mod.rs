@@ -43,7 +43,7 @@ pub struct Explanation {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<OperationExplanation>,
     /// One explanation for each category.
-    pub categories: Vec<CategoryExplanation>,
+    pub categories: Vec<CategoryOutcome>,
     /// Facts that could not be determined, and the value that each took.
     pub unknown: Vec<String>,
 }
@@ -55,14 +55,14 @@ pub struct OperationExplanation {
     pub name: &'static str,
     /// True if the operation is carried out.
     pub carried_out: bool,
-    /// What would have to change for it to be carried out.
+    /// The changes that would let it be carried out.
     #[serde(flatten)]
     pub changes: RequiredChanges,
 }
 
 /// Explains why one category leaves or is withheld.
 #[derive(Clone, Debug, Serialize)]
-pub struct CategoryExplanation {
+pub struct CategoryOutcome {
     /// The category's name.
     pub category: String,
     /// A descendant that decides instead: a field of the category may hold it, and the pack never releases it.
@@ -205,7 +205,7 @@ impl<'a> Question<'a> {
             let mut stricter = held.map(|held| case(held).explained()).filter(|line| line.form > own.form);
             match stricter.next() {
                 Some(held) => {
-                    CategoryExplanation { category: own.category, may_hold: Some(held.category), ..held }
+                    CategoryOutcome { category: own.category, may_hold: Some(held.category), ..held }
                 }
                 None => own,
             }
@@ -254,7 +254,7 @@ struct CategoryEvaluation<'a> {
 }
 
 impl CategoryEvaluation<'_> {
-    fn explained(&self) -> CategoryExplanation {
+    fn explained(&self) -> CategoryOutcome {
         let rulebook = self.pack.rulebook();
         let verdict =
             rulebook.judge(self.request.recipient.kind, self.request.purpose, self.category, self.facts);
@@ -262,7 +262,7 @@ impl CategoryEvaluation<'_> {
             return self.withheld(self.nearest());
         }
         let rules: Vec<&Rule> = verdict.rules.iter().filter_map(|&at| rulebook.rule(at)).collect();
-        CategoryExplanation {
+        CategoryOutcome {
             category: self.name(),
             may_hold: None,
             form: verdict.form,
@@ -274,10 +274,10 @@ impl CategoryEvaluation<'_> {
         }
     }
 
-    fn withheld(&self, nearest: Vec<NearestRule>) -> CategoryExplanation {
+    fn withheld(&self, nearest: Vec<NearestRule>) -> CategoryOutcome {
         let forbids = self.pack.rulebook().rules().iter().filter(|rule| !rule.is_permit());
         let applying: Vec<&Rule> = forbids.filter(|rule| self.lacks(rule).is_empty()).collect();
-        CategoryExplanation {
+        CategoryOutcome {
             category: self.name(),
             may_hold: None,
             form: Form::Removed,

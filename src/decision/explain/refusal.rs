@@ -12,7 +12,7 @@ use crate::vocabulary::{KindId, Operation, PurposeId};
 pub struct DenialExplanation {
     /// The reason.
     pub why: String,
-    /// What would have to change.
+    /// The changes that would let it be admitted.
     #[serde(flatten)]
     pub changes: RequiredChanges,
 }

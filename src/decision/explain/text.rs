@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use super::term_list::list_terms;
-use super::{CategoryExplanation, Explanation, NearestRule, OperationExplanation, RequiredChanges};
+use super::{CategoryOutcome, Explanation, NearestRule, OperationExplanation, RequiredChanges};
 use crate::vocabulary::{CategoryId, Form, Vocabulary};
 
-/// What the categories of one block have in common.
+/// The common parts of the categories in one block.
 #[derive(PartialEq, Eq)]
 struct BlockKey<'e> {
     form: Form,
@@ -21,9 +21,8 @@ struct BlockKey<'e> {
 }
 
 impl<'e> BlockKey<'e> {
-    fn of(line: &'e CategoryExplanation) -> BlockKey<'e> {
-        let CategoryExplanation { category: _, may_hold, form, basis, clauses, rules, nearest, changes } =
-            line;
+    fn of(line: &'e CategoryOutcome) -> BlockKey<'e> {
+        let CategoryOutcome { category: _, may_hold, form, basis, clauses, rules, nearest, changes } = line;
         // If a category is never released for this purpose, the changes already name the purposes for which it is.
         let is_told = |near: &&NearestRule| changes.never.is_none() || !near.is_elsewhere;
         let nearest = nearest.iter().filter(is_told).collect();
@@ -54,10 +53,10 @@ impl Explanation {
                 let _ = writeln!(text, "{:13}   would have to change: {changes}", "");
             }
         }
-        let is_far = |line: &&CategoryExplanation| {
+        let is_far = |line: &&CategoryOutcome| {
             !all && line.form == Form::Removed && line.nearest.is_empty() && line.may_hold.is_none()
         };
-        let (far, near): (Vec<&CategoryExplanation>, Vec<&CategoryExplanation>) =
+        let (far, near): (Vec<&CategoryOutcome>, Vec<&CategoryOutcome>) =
             self.categories.iter().partition(is_far);
         let mut blocks: Vec<(BlockKey<'_>, Vec<&str>)> = Vec::new();
         for line in near {

@@ -41,7 +41,7 @@ pub enum MutantOutcome {
     Refused,
     /// A scenario has another result.
     Killed,
-    /// What leaves and what is carried out is the same for all facts.
+    /// The mutant releases and carries out the same as the pack, for all facts.
     WithoutEffect,
     /// No scenario detects the mutant.
     Survives(Survivor),
@@ -50,7 +50,7 @@ pub enum MutantOutcome {
 /// A mutant that no scenario detects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Survivor {
-    /// What the change alters, in words.
+    /// The effect of the change, in words.
     pub difference: String,
     /// A scenario in TOML that detects it; `None` if none could be written.
     pub scenario: Option<String>,
