@@ -1,4 +1,4 @@
-//! What never happens, over every combination of facts and not over samples of it.
+//! Properties of the packs that hold for every combination of facts, not only for samples.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -21,7 +21,7 @@ fn packs() -> [Pack; 2] {
 
 type Point = (KindId, PurposeId, CategoryId);
 
-/// Every kind, purpose and category of a pack.
+/// Returns every combination of kind, purpose and category of a pack.
 fn points(pack: &Pack) -> impl Iterator<Item = Point> {
     let words = pack.vocabulary();
     words.kinds().ids().flat_map(move |kind| {
@@ -48,7 +48,8 @@ fn purpose_within(pack: &Pack, purpose: PurposeId, outers: &[&str]) -> bool {
     outers.iter().any(|outer| tree.within(purpose, tree.find(outer).unwrap()))
 }
 
-/// Panics at the first outcome that is wrong; says under which circumstances.
+/// Checks every outcome and panics at the first wrong one, with its circumstances. Returns the number of checked
+/// circumstances.
 fn all(
     pack: &Pack,
     point: Point,
@@ -76,7 +77,7 @@ fn all(
 }
 
 #[test]
-fn credentials_never_leave_and_card_numbers_never_in_clear() {
+fn credentials_never_leave_and_card_numbers_never_leave_in_clear() {
     for pack in packs() {
         let mut search = CellEvaluator::new(pack.rulebook());
         for point in points(&pack) {
@@ -92,7 +93,7 @@ fn credentials_never_leave_and_card_numbers_never_in_clear() {
 }
 
 #[test]
-fn nothing_is_sold_or_serves_others_advertising() {
+fn nothing_leaves_for_sale_or_third_party_advertising() {
     for pack in packs() {
         let mut search = CellEvaluator::new(pack.rulebook());
         for point in points(&pack)
@@ -105,7 +106,7 @@ fn nothing_is_sold_or_serves_others_advertising() {
 }
 
 #[test]
-fn nothing_of_a_minor_leaves_but_what_is_listed() {
+fn data_of_minors_leave_only_by_the_listed_exceptions() {
     for pack in packs() {
         let mut search = CellEvaluator::new(pack.rulebook());
         let given = Circumstances::default().with(Fact::Minor, 1);
@@ -130,7 +131,7 @@ fn nothing_of_a_minor_leaves_but_what_is_listed() {
 }
 
 #[test]
-fn special_categories_go_to_the_person_and_to_a_registered_case() {
+fn special_categories_leave_only_to_the_person_and_under_a_case() {
     for pack in packs() {
         let mut search = CellEvaluator::new(pack.rulebook());
         let mut released = 0;
@@ -148,7 +149,7 @@ fn special_categories_go_to_the_person_and_to_a_registered_case() {
     }
 }
 
-/// Each fact with values of which the later never discloses more.
+/// Each fact with values in an order in which a later value never discloses more.
 fn worsening(pack: &Pack) -> Vec<(Fact, Vec<u8>)> {
     let on = |fact| (fact, vec![0, 1]);
     let off = |fact| (fact, vec![1, 0]);
@@ -216,9 +217,9 @@ fn less_permission_never_discloses_more() {
     }
 }
 
-/// The search sees what Cedar does.
+/// The search finds the same outcomes as Cedar.
 #[test]
-fn the_search_agrees_with_the_policies() {
+fn the_search_agrees_with_cedar() {
     let [pack, _] = packs();
     let mut search = CellEvaluator::new(pack.rulebook());
     let distinct = search.distinct_cells(pack.vocabulary());
