@@ -100,7 +100,7 @@ impl Decisions {
     /// Admits a request to disclose: decides everything that does not depend on a person.
     ///
     /// # Errors
-    /// Why the request is refused.
+    /// The denial, if the request is refused.
     pub fn admit(&self, request: &AdmissionRequest, classes: &Classes) -> Result<Admitted, Denial> {
         admission::check(&self.pack, request)?;
         Ok(self.admitted(request, self.slice(request, Operation::Disclose, classes)))
@@ -110,7 +110,7 @@ impl Decisions {
     /// may be performed ([`Admitted::carries_out`]).
     ///
     /// # Errors
-    /// Why the request is refused.
+    /// The denial, if the request is refused.
     pub fn admit_operation(&self, request: &AdmissionRequest, classes: &Classes) -> Result<Admitted, Denial> {
         admission::check(&self.pack, request)?;
         Ok(self.admitted(request, self.slice(request, request.operation, classes)))
@@ -120,7 +120,7 @@ impl Decisions {
     /// is cached.
     ///
     /// # Errors
-    /// Why the request is refused.
+    /// The denial, if the request is refused.
     pub fn admit_once(&self, request: &AdmissionRequest, classes: &Classes) -> Result<Admitted, Denial> {
         admission::check(&self.pack, request)?;
         Ok(self.admitted(request, Arc::new(self.new_slice(request, request.operation, classes))))
@@ -143,7 +143,7 @@ impl Decisions {
     /// It returns the same as [`Admitted::best`] without an exchange, and caches nothing.
     ///
     /// # Errors
-    /// Why the request would be refused.
+    /// The denial, if the request would be refused.
     pub fn best_forms(&self, request: &AdmissionRequest) -> Result<impl Fn(CategoryId) -> Form, Denial> {
         admission::check(&self.pack, request)?;
         let (request_facts, kind, purpose) =

@@ -83,7 +83,7 @@ pub struct Window<'a> {
 /// In which form fields of one category left, or why they were withheld.
 #[derive(Clone, Debug)]
 pub struct DisclosedCategory<'a> {
-    /// Its name in the vocabulary, or [`Left::UNCLASSIFIED`].
+    /// Its name in the vocabulary, or [`DisclosedCategory::UNCLASSIFIED`].
     pub category: Cow<'a, str>,
     /// The form; [`Form::Removed`] if the fields were withheld.
     pub form: Form,
@@ -243,7 +243,7 @@ pub(super) mod tests {
         }
     }
 
-    pub(in crate::disclosure) fn left(
+    pub(in crate::disclosure) fn disclosed_category(
         category: &'static str,
         form: Form,
         fields: u64,
@@ -300,7 +300,7 @@ pub(super) mod tests {
         let pseudonyms = keys.subject_pseudonyms().epoch("2026-11-21");
         let given = Window {
             subjects: vec![person].into(),
-            categories: vec![left("email", Form::Masked, 3)],
+            categories: vec![disclosed_category("email", Form::Masked, 3)],
             ..Window::default()
         };
         let time = Timestamp::UNIX_EPOCH;

@@ -7,7 +7,7 @@ mod tampering;
 
 use serde_json::Value;
 
-use super::record::tests::{left, sample};
+use super::record::tests::{disclosed_category, sample};
 use super::*;
 use crate::keys::Fingerprint;
 use crate::vocabulary::Form;
@@ -62,7 +62,10 @@ fn window(keys: &Keys, people: &[&str], fields: u64) -> Window<'static> {
         withheld_records: 1,
         withheld_subjects: Vec::new(),
         subjects: people.iter().map(|name| person(keys, name)).collect(),
-        categories: vec![left("email", Form::Clear, fields), left("phone", Form::Removed, 1)],
+        categories: vec![
+            disclosed_category("email", Form::Clear, fields),
+            disclosed_category("phone", Form::Removed, 1),
+        ],
     }
 }
 
@@ -106,11 +109,17 @@ async fn accounting_lists_what_left_in_the_windows_about_the_person() {
     let log = open(folder.path(), &keys);
     let entry = intend(&log, sample(&id(1))).await.unwrap();
     log.window(&entry, &window(&keys, &["alice", "bob", "alice"], 2)).await.unwrap();
-    let carols = Window { categories: vec![left("name", Form::Masked, 1)], ..window(&keys, &["carol"], 1) };
+    let carols = Window {
+        categories: vec![disclosed_category("name", Form::Masked, 1)],
+        ..window(&keys, &["carol"], 1)
+    };
     log.window(&entry, &carols).await.unwrap();
     log.close(entry, Outcome::Released).await.unwrap();
     let withheld = intend(&log, sample(&id(2))).await.unwrap();
-    let nothing = Window { categories: vec![left("email", Form::Removed, 1)], ..window(&keys, &["bob"], 1) };
+    let nothing = Window {
+        categories: vec![disclosed_category("email", Form::Removed, 1)],
+        ..window(&keys, &["bob"], 1)
+    };
     log.window(&withheld, &nothing).await.unwrap();
     log.close(withheld, Outcome::Released).await.unwrap();
     let refused = intend(&log, sample(&id(3))).await.unwrap();

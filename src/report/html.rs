@@ -165,7 +165,7 @@ fn write_disclosures(page: &mut String, disclosures: &[Disclosure]) {
         if !more.is_empty() {
             let _ = write!(who, "<br><span class=\"small\">{more}</span>");
         }
-        let mut which = left(&disclosed.categories);
+        let mut which = disclosed_categories(&disclosed.categories);
         if disclosed.people > 1 {
             shared = true;
             let _ = write!(
@@ -194,7 +194,7 @@ fn write_disclosures(page: &mut String, disclosures: &[Disclosure]) {
 }
 
 /// Lists the disclosed categories, grouped by form and legal basis.
-fn left(categories: &BTreeSet<AccountedCategory>) -> String {
+fn disclosed_categories(categories: &BTreeSet<AccountedCategory>) -> String {
     let mut together: BTreeMap<(&str, Option<&str>), Vec<String>> = BTreeMap::new();
     for AccountedCategory { category, form, basis } in categories {
         together.entry((form, basis.as_deref())).or_default().push(in_words(category));

@@ -140,12 +140,12 @@ when { context.consented_since_restriction } unless { context.restricted };
         |words: &str| outcomes.iter().find(|(change, _)| change.contains(words)).map(|(_, outcome)| outcome);
     assert_eq!(of("delete `when { context.form"), Some(&MutantOutcome::WithoutEffect));
     assert_eq!(of("delete `when { context.operation"), Some(&MutantOutcome::WithoutEffect));
-    // Both would then rest on contract and on consent.
+    // Both rules would then apply, one with contract and one with consent.
     assert_eq!(of("replace `action == Action::\"hosting\"`"), Some(&MutantOutcome::Refused));
-    // No exchange brings a consent after a restriction together with no restriction.
+    // A consent since a restriction does not occur without a restriction.
     assert_eq!(of("unmet: delete the rule"), Some(&MutantOutcome::WithoutEffect));
     assert!(matches!(of("erased: delete the rule"), Some(MutantOutcome::Survives(_))));
-    // One that another change makes up for: the categories beside contact have no rule.
+    // No rule covers the categories outside `contact`, so widening the permit releases more.
     assert_eq!(
         of("replace `resource in Category::\"contact\"` by `resource in Category::\"personal\"`")
             .map(|outcome| { matches!(outcome, MutantOutcome::Survives(_)) }),
