@@ -34,7 +34,7 @@
 //! ```
 //!
 //! If a record has the shape of an earlier one and nothing but its shape and its permit decides, the decision comes
-//! from the [`decision_cache`], and only the edits are applied.
+//! from the `decision_cache`, and only the edits are applied.
 //!
 //! # Vocabulary
 //!

@@ -74,7 +74,7 @@ impl Rows {
         mut scrub: impl FnMut(&[u8], &mut Vec<u8>) -> Result<(), Unreadable>,
     ) -> Result<(), Unreadable> {
         for &byte in chunk {
-            if self.skips_mark(byte)? {
+            if self.take_mark(byte)? {
                 continue;
             }
             let ends = self.push(byte)?;
@@ -110,7 +110,7 @@ impl Rows {
     }
 
     /// Takes a byte of the byte order mark at the beginning of the body. Returns false if the byte is not part of one.
-    fn skips_mark(&mut self, byte: u8) -> Result<bool, Unreadable> {
+    fn take_mark(&mut self, byte: u8) -> Result<bool, Unreadable> {
         let position = usize::try_from(self.taken).unwrap_or(usize::MAX);
         let is_marked = position > 0 && position == self.mark;
         match BYTE_ORDER_MARK.get(position) {
@@ -128,17 +128,17 @@ impl Rows {
         if self.fields.is_empty() {
             self.fields.push(Vec::new());
         }
-        let wrong = Unreadable { fault: BodyFault::Malformed, at: self.at };
+        let malformed = Unreadable { fault: BodyFault::Malformed, at: self.at };
         let begins = self.fields.last().is_some_and(Vec::is_empty);
         let mut ends = false;
         self.field_state = match (self.field_state, byte) {
             (FieldState::Quoted, b'"') => FieldState::Closed,
             (FieldState::Closed, b'"') => {
-                self.keep(byte);
+                self.push_byte(byte);
                 FieldState::Quoted
             }
             (FieldState::Quoted, _) => {
-                self.keep(byte);
+                self.push_byte(byte);
                 FieldState::Quoted
             }
             (FieldState::Plain, b'"') if begins => FieldState::Quoted,
@@ -152,16 +152,18 @@ impl Rows {
                 FieldState::Plain
             }
             // A quote in a field without quotes, a byte after the closing quote, or a carriage return that ends no row.
-            (FieldState::Plain, b'"') | (FieldState::Closed | FieldState::Returned, _) => return Err(wrong),
+            (FieldState::Plain, b'"') | (FieldState::Closed | FieldState::Returned, _) => {
+                return Err(malformed);
+            }
             (FieldState::Plain, _) => {
-                self.keep(byte);
+                self.push_byte(byte);
                 FieldState::Plain
             }
         };
         Ok(ends)
     }
 
-    fn keep(&mut self, byte: u8) {
+    fn push_byte(&mut self, byte: u8) {
         if let Some(field) = self.fields.last_mut() {
             field.push(byte);
         }
